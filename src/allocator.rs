@@ -1,9 +1,9 @@
-//! Where memory comes from, and how long it stays after it is free.
+//! The process's allocator, and how long it keeps free memory.
 //!
-//! Owns the process's allocator and its one option that is ours to choose. The only file of the
-//! workspace with `unsafe` (`docs/decisions/0023-allocate-with-mimalloc.md` has the measurement that
-//! asks for it); the architecture test sees to that. Does not own how much memory anything may
-//! take: that is in the settings.
+//! Owns the allocator and the one option of it that is ours to choose. This is the only file of the
+//! workspace with `unsafe`; the architecture test checks that.
+//! `docs/decisions/0023-allocate-with-mimalloc.md` has the measurement that asks for it. Does not
+//! own bounds on memory: those are in the settings.
 
 #![expect(unsafe_code, reason = "the allocator's options have no safe door")]
 
@@ -12,23 +12,24 @@ use std::ffi::{c_int, c_long};
 use libmimalloc_sys::mi_option_set_default;
 use mimalloc::MiMalloc;
 
-/// Gives the memory of a burst back, which the system's allocator keeps: see
+/// Returns the memory of a burst to the system, which the system's own allocator keeps: see
 /// `docs/decisions/0023-allocate-with-mimalloc.md`.
 #[global_allocator]
 static ALLOCATOR: MiMalloc = MiMalloc;
 
-/// So long free memory is kept before the system gets it back (10 by itself).
+/// Time for which free memory is kept before the system gets it back (the allocator's default is
+/// 10).
 const PURGE_DELAY_MS: c_long = 100;
-/// The same with a small budget of memory: what is kept for 100 ms at full load is some 350 MiB.
+/// The same with a small budget of memory: at full load, 100 ms of free memory are some 350 MiB.
 const SMALL_PURGE_DELAY_MS: c_long = 0;
 /// A budget below this is small, in bytes.
 const SMALL_BUDGET: u64 = 1 << 30;
 /// `mi_option_purge_delay` of `mimalloc.h`, which the crate does not name.
 const PURGE_DELAY: c_int = 15;
 
-/// Keeps memory that is free for a while, because what is given back is cleared by the system when
-/// it is asked for again. With a small budget nothing is kept. `MIMALLOC_PURGE_DELAY` of the
-/// environment wins. Called before other threads are started.
+/// Keeps free memory for a while, because memory that the system gets back is cleared before it is
+/// handed out again. With a small budget nothing is kept. `MIMALLOC_PURGE_DELAY` of the environment
+/// wins. Called before other threads are started.
 pub(crate) fn keep_free_memory(budget: Option<u64>) {
     let is_small = budget.is_some_and(|budget| budget < SMALL_BUDGET);
     let delay = if is_small { SMALL_PURGE_DELAY_MS } else { PURGE_DELAY_MS };
@@ -48,16 +49,16 @@ mod tests {
         PURGE_DELAY, PURGE_DELAY_MS, SMALL_BUDGET, SMALL_PURGE_DELAY_MS, c_long, keep_free_memory,
     };
 
-    /// Tells the program of the tests that it was started to be looked at.
+    /// Marks a start of the test program by the test below.
     const EXPECTED: &str = "EXPECTED_PURGE_DELAY";
-    /// Its budget.
+    /// The budget of that start.
     const BUDGET: &str = "EXPECTED_BUDGET";
 
-    /// The environment is read when a process starts, so each case has one of its own.
+    /// The environment is read when a process starts, so each case has a process of its own.
     #[test]
-    fn free_memory_is_kept_for_as_long_as_the_operator_says_or_else_we() {
+    fn free_memory_is_kept_for_the_time_of_the_operator_or_the_default() {
         if let Some(expected) = std::env::var_os(EXPECTED) {
-            // As commands do, and then the server.
+            // The order of a server: first without a budget, as commands do, and then with one.
             keep_free_memory(None);
             let budget = std::env::var_os(BUDGET).unwrap();
             keep_free_memory(budget.to_str().unwrap().parse().ok());

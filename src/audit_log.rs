@@ -12,7 +12,7 @@ use tokio::task::spawn_blocking;
 
 use crate::{serve::run_for_ever, settings::Settings};
 
-/// Opens the audit log of a server and writes what is counted, from now on.
+/// Opens the audit log of a server, which from now on writes counted events.
 pub(crate) async fn open(
     settings: &Settings,
     clock: &Arc<dyn Clock>,
@@ -50,7 +50,7 @@ pub(crate) fn server_event(time: UnixNanos, action: &str, detail: String) -> Aud
     }
 }
 
-/// Names what is erased. The value of an attribute is not to stay in the audit log.
+/// Names the target of an erasure. The value of an attribute must not stay in the audit log.
 pub(crate) fn describe_erasure(what: &Erasure) -> String {
     match what {
         Erasure::Trace(id) => format!("trace {id}"),
@@ -58,20 +58,20 @@ pub(crate) fn describe_erasure(what: &Erasure) -> String {
     }
 }
 
-/// Records a command in the audit log, with words for its result. The command has been run: a fault
-/// here is printed, and fails nothing.
+/// Records a command in the audit log, with words for its result. The command has run already, so a
+/// fault here is printed and fails nothing.
 pub(crate) fn record_command<T>(
     settings: &Settings,
     action: &str,
     result: &Result<T>,
     describe: impl FnOnce(&T) -> String,
 ) {
-    // A command that did nothing in a folder without a store leaves it as it was.
+    // A command that failed in a folder without a store leaves the folder as it was.
     let is_data_dir = settings.store.data_dir.join("format").is_file();
     if result.is_err() && !is_data_dir && settings.audit_dir.is_none() {
         return;
     }
-    // Where there is no such folder, the user is not known.
+    // Without this folder the user is not known.
     let user = std::fs::metadata("/proc/self").ok().map(|own| own.uid().to_string());
     let (outcome, detail) = match result {
         Ok(done) => (AuditOutcome::Success, describe(done)),

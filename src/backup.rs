@@ -1,5 +1,5 @@
-//! `tidings backup` and `tidings restore`: copies of a data directory, beside a server or without
-//! one, and the way back.
+//! `tidings backup` and `tidings restore`: copies of a data directory, made beside a server or
+//! without one, and their restoration.
 
 use std::{
     io::{self, Write},
@@ -24,8 +24,7 @@ use crate::{
     tenants,
 };
 
-/// Builds the command that backs up; `settings` are the arguments by which the data directory is
-/// found.
+/// Builds the command that backs up; `settings` are the arguments that locate the data directory.
 pub(crate) fn backup_command(settings: Vec<Arg>) -> Command {
     Command::new("backup")
         .about("Copy a data directory into a folder or a bucket, also while a server works on it")
@@ -92,7 +91,7 @@ fn store_args() -> [Arg; 2] {
     ]
 }
 
-/// Makes a backup and says what it has, or lists those that there are.
+/// Makes a backup and prints its contents, or lists the existing backups.
 pub(crate) fn backup(matches: &ArgMatches, settings: &Settings) -> Result<()> {
     if let Some(("list", matches)) = matches.subcommand() {
         let backups = run(settings, list_backups(place(matches, "from", settings)?))?;
@@ -110,7 +109,7 @@ pub(crate) fn backup(matches: &ArgMatches, settings: &Settings) -> Result<()> {
         eprintln!("tidings: warning: the limit of open files stays as it is: {error}");
     }
     let report = run(settings, back_up(source, to, monitor()));
-    // A copy of everything that is stored: recorded as a change is.
+    // A backup copies everything that is stored, so it is recorded as a change is.
     let words = |report: &BackupReport| format!("backup {}", report.id);
     if settings.store.data_dir.is_dir() {
         audit_log::record_command(settings, "data.backup", &report, words);
@@ -125,7 +124,8 @@ pub(crate) fn backup(matches: &ArgMatches, settings: &Settings) -> Result<()> {
     cli::print(&(summary(&report) + &left_out(settings)?))
 }
 
-/// Names what else is in the data directory and not in its backup: other tenants, and the audit log.
+/// Names the other things in the data directory that its backup lacks: other tenants, and the audit
+/// log.
 fn left_out(settings: &Settings) -> Result<String> {
     let tenants = tenants::folders(&settings.store.data_dir)?;
     let names: Vec<_> = tenants.iter().map(TenantName::as_str).collect();
@@ -180,7 +180,7 @@ pub(crate) fn restore(matches: &ArgMatches, settings: &Settings) -> Result<()> {
 
 fn verify(settings: &Settings, from: BackupPlace, id: Option<BackupId>) -> Result<()> {
     let found = |finding: &Finding| {
-        // The exit code says it, whoever reads the lines.
+        // The exit code reports the findings even when nobody reads these lines.
         let _ = writeln!(io::stdout(), "{finding}");
     };
     let report = run(settings, verify_backup(from, id, monitor(), found))?;
@@ -216,7 +216,7 @@ fn print_list(backups: &[ListedBackup]) -> Result<()> {
     Ok(())
 }
 
-/// The place that an argument names, reached as the tables' bucket is.
+/// Returns the place that an argument names, reached as the tables' bucket is.
 fn place(matches: &ArgMatches, name: &str, settings: &Settings) -> Result<BackupPlace> {
     let text = matches.get_one::<String>(name).context("a place for backups")?;
     if !text.contains("://") {
@@ -258,7 +258,7 @@ mod tests {
     use super::summary;
 
     #[test]
-    fn deletions_are_said_when_there_are_some() {
+    fn deletions_are_printed_when_there_are_some() {
         let report = BackupReport { files: 3, bytes: 30, new_bytes: 10, ..BackupReport::default() };
         let said = summary(&report);
         assert!(

@@ -1,4 +1,4 @@
-//! The command line: which commands there are and what they were given.
+//! The command line: the commands and their arguments.
 
 use std::path::PathBuf;
 
@@ -33,7 +33,7 @@ pub(crate) const OF_TENANT: &str = "The tenant whose store it is [default: defau
 /// The program's name.
 const NAME: &str = "tidings";
 
-/// The whole command line.
+/// Builds the whole command line.
 pub(crate) fn command() -> Command {
     Command::new(NAME)
         .version(VERSION)
@@ -242,7 +242,7 @@ fn text(name: &'static str, default: &'static str, help: &'static str) -> Arg {
     Arg::new(name).long(name).default_value(default).help(help)
 }
 
-/// Where a command that is a client finds a listener: the setting of this name.
+/// Builds the argument by which a client command finds a listener: the setting of this name.
 fn server(name: &'static str, about: &str) -> Arg {
     let setting = SETTINGS.iter().find(|setting| setting.name == name);
     let setting = setting.expect("invariant: every listener has a setting");
@@ -273,7 +273,7 @@ fn help(help: &str, setting: &Setting) -> String {
     format!("{help} [default: {}] [env: {}]", setting.default_text(), setting.variable())
 }
 
-/// Does what the command line says.
+/// Runs the command that the command line names.
 pub(crate) fn run(matches: &ArgMatches) -> Result<()> {
     match matches.subcommand() {
         None => serve(matches),
@@ -306,14 +306,14 @@ pub(crate) fn run(matches: &ArgMatches) -> Result<()> {
     }
 }
 
-/// Reads the settings for a command that works on the store of one tenant.
+/// Reads the settings for a command that works on one tenant's store.
 fn of_tenant(matches: &ArgMatches) -> Result<Settings> {
     let settings = sources(matches)?.settings()?;
     let tenant = matches.try_get_one::<TenantName>("tenant").ok().flatten();
     Ok(settings_of(&settings, tenant.unwrap_or(&TenantName::default()))?)
 }
 
-/// Prints what a shell reads to complete this command line.
+/// Prints the script with which a shell completes this command line.
 fn print_completions(matches: &ArgMatches) -> Result<()> {
     let shell: Shell = *matches.get_one("shell").context("a shell")?;
     let mut text = Vec::new();
@@ -334,7 +334,7 @@ fn print_notices() -> Result<()> {
     print(&text.context("this program was built without them: `cargo xtask ui` makes them")?)
 }
 
-/// Serves; its warnings go to its log.
+/// Runs the server; its warnings go to its log.
 fn serve(matches: &ArgMatches) -> Result<()> {
     let sources = read_sources(matches)?;
     let mut settings = sources.settings()?;
@@ -342,8 +342,8 @@ fn serve(matches: &ArgMatches) -> Result<()> {
     serve::run(settings, sources.warnings())
 }
 
-/// An error with its causes, each said once: many errors end with the text of their cause.
-pub(crate) fn said_once(error: &anyhow::Error) -> String {
+/// Formats an error with its causes, each once: many errors end with the text of their cause.
+pub(crate) fn error_with_causes(error: &anyhow::Error) -> String {
     let mut said = String::new();
     for cause in error.chain().map(ToString::to_string) {
         if said.is_empty() {
@@ -361,10 +361,14 @@ pub(crate) fn said_once(error: &anyhow::Error) -> String {
 #[error("{0}")]
 pub(crate) struct InvalidArgument(pub(crate) String);
 
-/// 78 (`EX_CONFIG`) when the settings are wrong or the data directory is not for this program, 73
-/// (`EX_CANTCREAT`) when it is taken, 74 (`EX_IOERR`) when a part of it cannot be read without which
-/// acknowledged records could be lost, 70 (`EX_SOFTWARE`) when an essential task failed and a
-/// restart goes on, 2 when it was called wrongly or `check` could not read it, 1 otherwise.
+/// Returns the exit code of an error:
+/// - 78 (`EX_CONFIG`) when the settings are wrong or the data directory is not for this program,
+/// - 73 (`EX_CANTCREAT`) when another process has the data directory,
+/// - 74 (`EX_IOERR`) when a part of it cannot be read and acknowledged records could be lost
+///   without it,
+/// - 70 (`EX_SOFTWARE`) when an essential task failed and a restart continues,
+/// - 2 when the command was called wrongly or `check` could not read the directory,
+/// - 1 otherwise.
 pub(crate) fn exit_code(error: &anyhow::Error) -> u8 {
     let of_keys = match error.downcast_ref::<KeyFileError>() {
         Some(KeyFileError::Storage(error)) => Some(error),
@@ -414,7 +418,7 @@ pub(crate) fn standard_input() -> Result<String> {
     }
 }
 
-/// Prints a text. Who stops reading it (`| head`) has seen enough.
+/// Prints a text. A reader that closes the pipe early (`| head`) is no error.
 pub(crate) fn print(text: &str) -> Result<()> {
     use std::io::{ErrorKind, Write};
 
@@ -424,7 +428,7 @@ pub(crate) fn print(text: &str) -> Result<()> {
     }
 }
 
-/// Tells the errors that another try cannot mend: a person has to change the machine's setup.
+/// Reports whether an error needs a change of the machine's setup and not another try.
 fn is_setup(kind: std::io::ErrorKind) -> bool {
     use std::io::ErrorKind::{IsADirectory, NotADirectory, PermissionDenied, ReadOnlyFilesystem};
     matches!(kind, PermissionDenied | IsADirectory | NotADirectory | ReadOnlyFilesystem)
@@ -439,7 +443,7 @@ fn sources(matches: &ArgMatches) -> Result<Sources, SettingsError> {
     Ok(sources)
 }
 
-/// Reads the settings for a command, which need not take every one as a flag.
+/// Reads the settings for a command, which need not take every setting as a flag.
 fn read_sources(matches: &ArgMatches) -> Result<Sources, SettingsError> {
     let given = SETTINGS.iter().filter_map(|setting| {
         let value = matches.try_get_one::<String>(setting.name).ok()??;
@@ -474,7 +478,7 @@ mod tests {
         assert_eq!(exit_code(&InvalidArgument("x".to_owned()).into()), 2);
         let (path, reason) = ("format".into(), "it does not say a format".to_owned());
         assert_eq!(exit_code(&StorageError::UnknownFormat { path, reason }.into()), 74);
-        // A folder where a file belongs is not mended by a restart; a disk that fails may be.
+        // A restart does not mend a folder where a file belongs, but it may mend a failing disk.
         let failed = |kind: ErrorKind| {
             let source = std::io::Error::from(kind);
             exit_code(&StorageError::Io { action: "read", path: "pins".into(), source }.into())

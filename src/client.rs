@@ -1,4 +1,4 @@
-//! Sends OTLP and Zipkin to a receiver, and asks the API, for the commands that are clients.
+//! Client of the commands: sends OTLP and Zipkin to a receiver, and reads from the API.
 
 use std::{error::Error, fmt::Write};
 
@@ -43,7 +43,7 @@ impl Client {
     /// Reads the files of TLS, where there are any.
     ///
     /// # Errors
-    /// The file that cannot be used, with the reason.
+    /// Fails if a file cannot be used; the error names the file and the reason.
     pub(crate) fn new(identity: &ClientIdentity) -> Result<Self> {
         let ClientIdentity { tls, key } = identity;
         let builder = || Pool::builder(TokioExecutor::new());
@@ -65,7 +65,7 @@ impl Client {
         HttpAnswer::read(sent.map_err(|error| unreached(address, error))?).await
     }
 
-    /// Opens a stream of server-sent events that goes on after the event with this id.
+    /// Opens a stream of server-sent events that continues after the event with this id.
     pub(crate) async fn events(
         &self,
         address: &str,
@@ -98,7 +98,7 @@ impl Client {
         HttpAnswer::read(sent.map_err(|error| unreached(address, error))?).await
     }
 
-    /// Makes a unary gRPC call and gives the answering message.
+    /// Makes a unary gRPC call and returns the answering message.
     pub(crate) async fn call(&self, address: &str, method: &str, message: &[u8]) -> Result<Bytes> {
         let mut frame = BytesMut::with_capacity(message.len() + 5);
         frame.put_u8(0);
@@ -130,7 +130,7 @@ impl Client {
         Ok(body.slice(body.len().min(5)..))
     }
 
-    /// Begins a request, with the key where there is one.
+    /// Begins a request, with the key if there is one.
     fn request(&self, address: &str, path: &str) -> Result<Builder> {
         let request = Request::builder().uri(self.uri(address, path)?);
         Ok(match &self.key.0 {
@@ -150,7 +150,7 @@ impl Client {
     }
 }
 
-/// A request that was not answered: somebody else answers there, or nobody.
+/// Describes a request that got no answer: another program listens there, or none.
 fn unreached(address: &str, error: PoolError) -> anyhow::Error {
     let reason = if has_tls_fault(&error) {
         format!("no TLS with {address}")
@@ -160,14 +160,14 @@ fn unreached(address: &str, error: PoolError) -> anyhow::Error {
     anyhow::Error::new(error).context(reason)
 }
 
-/// Returns whether an error is TLS's, below those of connectors.
+/// Reports whether an error comes from TLS, below the errors of connectors.
 fn has_tls_fault(error: &PoolError) -> bool {
     let mut at: Option<&(dyn Error + 'static)> = Some(error);
     while let Some(error) = at {
         if error.is::<rustls::Error>() {
             return true;
         }
-        // An I/O error does not say that it has another error in it.
+        // An I/O error does not list the error inside it as its source.
         at = match error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref) {
             Some(inner) => Some(inner),
             None => error.source(),
@@ -187,7 +187,7 @@ impl HttpAnswer {
         Ok(Self { status: parts.status, body: body.to_bytes() })
     }
 
-    /// Returns what the problem in the answer says, or else its status.
+    /// Returns the detail of the problem in the answer, or else its status.
     pub(crate) fn detail(&self) -> String {
         serde_json::from_slice::<ProblemDetails>(&self.body)
             .map_or_else(|_| self.status.to_string(), |problem| problem.detail)

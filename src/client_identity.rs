@@ -1,8 +1,9 @@
-//! Identity and TLS of the commands that are clients: the servers that they trust, their own
-//! certificate, and their key.
+//! Identity and TLS of client commands: the servers that they trust, their own certificate, and
+//! their key.
 //!
-//! `--ca FILE` has roots, or the server's own certificate. Whoever has the server's settings needs
-//! neither: the certificate in `tls-certificate` is trusted, by whatever name its server is reached.
+//! `--ca FILE` has roots, or the server's own certificate. A command that has the server's settings
+//! needs neither: it trusts the certificate in `tls-certificate`, whatever name the server is
+//! reached by.
 
 use std::{fmt, path::PathBuf, sync::Arc};
 
@@ -23,14 +24,14 @@ use crate::settings::Sources;
 /// The files of a client's TLS, in PEM.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct ClientTls {
-    /// Roots, or servers' own certificates; without them no TLS is spoken.
+    /// Roots, or servers' own certificates; without them the client speaks no TLS.
     ca: Option<PathBuf>,
     /// The client's certificate and its key.
     identity: Option<(PathBuf, PathBuf)>,
 }
 
 impl ClientTls {
-    /// The arguments of every command that is a client.
+    /// Returns the arguments of every client command.
     pub(crate) fn args() -> [Arg; 3] {
         let file = |name: &'static str, help: &'static str| {
             Arg::new(name)
@@ -52,7 +53,7 @@ impl ClientTls {
         ]
     }
 
-    /// As the command line and the server's settings say.
+    /// Reads the files from the command line and the server's settings.
     pub(crate) fn from_matches(matches: &ArgMatches, sources: &Sources) -> Self {
         let file = |name: &str| matches.get_one::<PathBuf>(name).cloned();
         let of_server = sources.text("tls-certificate");
@@ -63,12 +64,12 @@ impl ClientTls {
         }
     }
 
-    /// For a server with this certificate.
+    /// Trusts a server with this certificate.
     pub(crate) fn of_server(certificate: Option<PathBuf>) -> Self {
         Self { ca: certificate, identity: None }
     }
 
-    /// Returns whether servers are reached over TLS where their address does not say.
+    /// Reports whether servers are reached over TLS when their address names no scheme.
     pub(crate) fn is_used(&self) -> bool {
         self.ca.is_some()
     }
@@ -102,7 +103,7 @@ impl ClientTls {
     }
 }
 
-/// Every certificate of a file, of which there has to be one.
+/// Reads every certificate of a file, which must have at least one.
 fn certificates(path: &PathBuf) -> Result<Vec<CertificateDer<'static>>> {
     let name = || path.display().to_string();
     let read = CertificateDer::pem_file_iter(path).with_context(name)?;
@@ -111,7 +112,8 @@ fn certificates(path: &PathBuf) -> Result<Vec<CertificateDer<'static>>> {
     Ok(read)
 }
 
-/// Takes a server whose certificate is one of these, or leads to one of them and has its name.
+/// Accepts a server whose certificate is one of these, or is signed by one of them and has its
+/// name.
 #[derive(Debug)]
 struct ServerVerifier {
     trusted: Vec<CertificateDer<'static>>,
@@ -128,7 +130,7 @@ impl ServerCertVerifier for ServerVerifier {
         ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        // The handshake shows that the server has its key, which no other has.
+        // The handshake shows that the server has the key of its certificate, which no other has.
         if self.trusted.contains(end_entity) {
             return Ok(ServerCertVerified::assertion());
         }
@@ -197,10 +199,10 @@ impl ClientIdentity {
         ClientTls::args().into_iter().chain([key]).collect()
     }
 
-    /// Takes what the command line and the variables say.
+    /// Reads the identity from the command line and the variables.
     ///
     /// # Errors
-    /// When the file with the key cannot be read.
+    /// Fails if the file with the key cannot be read.
     pub(crate) fn from_matches(matches: &ArgMatches, sources: &Sources) -> Result<Self> {
         let key = match matches.get_one::<PathBuf>("key-file") {
             None => sources.client_key().clone(),

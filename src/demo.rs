@@ -33,15 +33,15 @@ use crate::{
     settings::Sources,
 };
 
-/// Time over which transactions are dated back.
+/// Time over which past transactions are spread.
 const HISTORY: u64 = 15 * 60 * 1_000_000_000;
-/// The same before and in an incident: twice the range that pages begin with.
+/// The same with an incident, before it and in it: twice the range that pages begin with.
 const INCIDENT_HISTORY: u64 = 122 * 60 * 1_000_000_000;
-/// The incident began so long ago.
+/// Time since the incident began.
 const INCIDENT_AGE: u64 = 10 * 60 * 1_000_000_000;
-/// Transactions that are dated back when there is an incident and the user does not say how many.
+/// Number of past transactions where there is an incident and the user gives no number.
 const INCIDENT_BACKFILL: u32 = 3_000;
-/// Transactions of the past that are sent at once.
+/// Past transactions that are sent at once.
 const BACKFILL_AT_ONCE: u32 = 50;
 
 /// Content and target of the demo traffic.
@@ -85,7 +85,7 @@ impl DemoOptions {
         })
     }
 
-    /// A minute of traffic for this server's own receivers, with some history before it.
+    /// A minute of traffic for this server's own receivers, after some history.
     pub(crate) fn for_receivers(
         receivers: &[ReceiverStatus],
         identity: ClientIdentity,

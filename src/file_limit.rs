@@ -5,14 +5,14 @@
 //! segment and read no data file, and health checks would fail. The settings own the number of
 //! connections that an operator wants.
 
-/// Kept for the store and for what it reads, when the limit is as high as limits are.
+/// Files that are kept for the store and its reads, where the system's limit is high enough.
 const RESERVE_MAX: u64 = 1024;
 
-/// The HTTP address, OTLP's two and Zipkin's.
+/// The HTTP address, the two OTLP receivers and Zipkin's.
 const LISTENERS: u64 = 4;
 
-/// Lets the process have as many open files as the system allows it, and gives the connections that
-/// a listener may have, of so many that it should.
+/// Raises the limit of open files to the maximum that the system allows. Returns the number of
+/// connections that a listener may have, at most `wanted`.
 pub(crate) fn connections_max(wanted: u64) -> u64 {
     let open_files_max = match rlimit::increase_nofile_limit(u64::MAX) {
         Ok(limit) => limit,
@@ -34,7 +34,7 @@ pub(crate) fn connections_max(wanted: u64) -> u64 {
     connections_max
 }
 
-/// The connections of one listener when so many files may be open.
+/// Returns the number of connections of one listener under this limit of open files.
 fn share(open_files_max: u64) -> u64 {
     let reserve = RESERVE_MAX.min(open_files_max / 2);
     ((open_files_max - reserve) / LISTENERS).max(1)

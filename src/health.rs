@@ -1,9 +1,9 @@
 //! The health of the process: the long-lived tasks of the store, the receivers and the HTTP address
-//! in one list, and the end that follows when an essential one fails.
+//! in one list, and the end of the process when an essential task fails.
 //!
-//! Owns the state of all of them together, the stores of tenants included that are opened later.
-//! A tenant is told of its own tasks and store only. Does not own the tasks: each part
-//! supervises its own (`tidings_storage::Supervision`).
+//! Owns the state of all of them together, including the stores of tenants that are opened later. A
+//! tenant sees only its own tasks and store. Does not own the tasks: each part supervises its own
+//! (`tidings_storage::Supervision`).
 
 use std::{fmt, sync::Arc};
 
@@ -23,7 +23,7 @@ pub(crate) struct TaskFailure(pub(crate) String);
 #[derive(Debug, Clone)]
 pub(crate) struct Health {
     parts: Arc<watch::Sender<HealthParts>>,
-    /// The store whose tasks alone are told; `None`: those of the process.
+    /// The store whose tasks are shown; `None` shows those of the process.
     store: Option<Supervision>,
 }
 
@@ -32,11 +32,11 @@ type AlarmSource = Box<dyn Fn() -> Option<String> + Send + Sync>;
 
 #[derive(Default)]
 struct HealthParts {
-    /// Of the process and of the default tenant's store.
+    /// Tasks of the process and of the default tenant's store.
     process: Vec<Supervision>,
     /// The stores of other tenants.
     others: Vec<(TenantName, Store)>,
-    /// Of the process: its keys, its certificate, its tenants.
+    /// Alarms of the process: its keys, its certificate, its tenants.
     alarms: Vec<AlarmSource>,
 }
 
@@ -57,18 +57,18 @@ impl HealthParts {
 }
 
 impl Health {
-    /// Of these parts, of which there is one at least.
+    /// Creates the health of these parts, of which there must be at least one.
     pub(crate) fn new(process: Vec<Supervision>) -> Self {
         let parts = HealthParts { process, ..HealthParts::default() };
         Self { parts: Arc::new(watch::Sender::new(parts)), store: None }
     }
 
-    /// Counts this part in from now on.
+    /// Includes this part from now on.
     pub(crate) fn add(&self, part: &Supervision) {
         self.parts.send_modify(|parts| parts.process.push(part.clone()));
     }
 
-    /// Counts this tenant's store in from now on.
+    /// Includes this tenant's store from now on.
     pub(crate) fn add_store(&self, tenant: &TenantName, store: &Store) {
         let other = || (tenant.clone(), store.clone());
         match tenant.is_default() {
@@ -77,7 +77,7 @@ impl Health {
         }
     }
 
-    /// Asks this source of alarms from now on.
+    /// Includes this source of alarms from now on.
     pub(crate) fn add_alarm(&self, source: impl Fn() -> Option<String> + Send + Sync + 'static) {
         self.parts.send_modify(|parts| parts.alarms.push(Box::new(source)));
     }
@@ -88,12 +88,12 @@ impl Health {
         self.parts.borrow().alarms.iter().filter_map(|source| source()).collect()
     }
 
-    /// The same health, that tells of the tasks of this store only.
+    /// Returns the same health, limited to the tasks of this store.
     pub(crate) fn of_store(&self, store: &Store) -> Self {
         Self { parts: Arc::clone(&self.parts), store: Some(store.supervision().clone()) }
     }
 
-    /// Returns why the process has to end, when it has to.
+    /// Returns the reason why the process has to end, if it has to.
     pub(crate) fn failure(&self) -> Option<String> {
         self.parts.borrow().all().find_map(Supervision::failure)
     }
@@ -111,7 +111,7 @@ impl Health {
         }
     }
 
-    /// Returns every task with its state; of one store where only its are told.
+    /// Returns every task with its state; for one store only its own tasks.
     pub(crate) fn tasks(&self) -> Vec<TaskStatus> {
         let parts = self.parts.borrow();
         let process = if self.store.is_some() { &[][..] } else { &parts.process };
@@ -119,7 +119,7 @@ impl Health {
         told.flat_map(Supervision::tasks).map(status).collect()
     }
 
-    /// Returns whether somebody should look at the store of a tenant other than the default one.
+    /// Reports whether the store of a tenant other than the default one needs an operator.
     pub(crate) fn has_others_in_trouble(&self) -> bool {
         let is_in_trouble = |(_, store): &(TenantName, Store)| {
             store.ready().is_err() || store.trouble().is_some() || !store.alarms().is_empty()
@@ -127,7 +127,7 @@ impl Health {
         self.parts.borrow().others.iter().any(is_in_trouble)
     }
 
-    /// Returns whether this holds for every open tenant other than the default one.
+    /// Reports whether this holds for every open tenant other than the default one.
     pub(crate) fn all_others(&self, mut holds: impl FnMut(&TenantName) -> bool) -> bool {
         self.parts.borrow().others.iter().all(|(tenant, _)| holds(tenant))
     }

@@ -1,9 +1,9 @@
 //! The names that requests may use for this server (`Host`, `:authority`): those of the machine, and
 //! those that the setting `allowed-hosts` adds.
 //!
-//! Owns where the machine's name comes from. Does not own the check: see
-//! `tidings_collector::Guard`, which also knows `localhost`, the names that containers have for
-//! their host, and addresses.
+//! Owns where the machine's name comes from. Does not own the check: `tidings_collector::Guard`
+//! does, which also knows `localhost`, addresses, and the names that containers have for their
+//! host.
 
 use std::path::Path;
 
@@ -23,7 +23,7 @@ fn machine_name(path: &Path) -> Option<String> {
     name.map(|name| name.trim_end_matches('.').to_ascii_lowercase())
 }
 
-/// The name as it is, its first label, and that in the zone of multicast DNS.
+/// Returns the name as it is, its first label, and that label in the zone of multicast DNS.
 fn forms(name: &str) -> Vec<String> {
     let label = name.split('.').next().unwrap_or(name);
     let mut forms = vec![name.to_owned(), label.to_owned(), format!("{label}.local")];

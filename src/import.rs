@@ -17,7 +17,7 @@ use tidings_proto::{
 };
 
 use crate::{
-    cli::said_once,
+    cli::error_with_causes,
     client::{Client, HttpAnswer},
     client_identity::ClientIdentity,
     settings::Sources,
@@ -35,8 +35,8 @@ struct Report {
     reasons: Vec<String>,
 }
 
-/// Sends every file and says what became of it. One that fails stops no other, but the command
-/// fails.
+/// Sends every file and prints its result. A file that fails does not stop the others, but the
+/// command fails.
 pub(crate) fn run(matches: &ArgMatches, sources: &Sources) -> Result<()> {
     let files: Vec<_> =
         matches.get_many::<std::path::PathBuf>("file").unwrap_or_default().collect();
@@ -55,7 +55,7 @@ pub(crate) fn run(matches: &ArgMatches, sources: &Sources) -> Result<()> {
             Err(error) if files.len() == 1 => return Err(error.context(name.to_string())),
             Err(error) => {
                 failed += 1;
-                writeln!(out, "{name}: not sent: {}", said_once(&error))?;
+                writeln!(out, "{name}: not sent: {}", error_with_causes(&error))?;
                 continue;
             }
         };
@@ -74,7 +74,7 @@ pub(crate) fn run(matches: &ArgMatches, sources: &Sources) -> Result<()> {
     Ok(())
 }
 
-/// The file's content, decompressed when it is gzip or zstd.
+/// Reads the file's content, decompressed when it is gzip or zstd.
 fn read(path: &Path) -> Result<Vec<u8>> {
     let mut raw = Vec::new();
     if path == Path::new("-") {

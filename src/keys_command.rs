@@ -1,4 +1,5 @@
-//! `tidings keys`: makes, lists and revokes keys in the file of keys, beside a server or without one.
+//! `tidings keys`: makes, lists and revokes keys in the file of keys, with or without a running
+//! server.
 
 use std::{sync::Arc, time::Duration};
 
@@ -17,7 +18,7 @@ use crate::{
 
 const NANOS_PER_DAY: u64 = 24 * 60 * 60 * 1_000_000_000;
 
-/// Builds the command; `settings` are the arguments by which the file of keys is found.
+/// Builds the command; `settings` are the arguments that locate the file of keys.
 pub(crate) fn command(settings: Vec<Arg>) -> Command {
     Command::new("keys")
         .about("Make, list and revoke keys of senders and readers (see require-keys)")
@@ -155,7 +156,7 @@ fn create(file: &KeyFile, matches: &ArgMatches, settings: &Settings) -> Result<K
     Ok(record)
 }
 
-/// Says how the key is used.
+/// Describes how the key is used.
 fn hint(record: &KeyRecord, settings: &Settings) -> String {
     let usage = match record.role {
         Role::Ingest => "senders: OTEL_EXPORTER_OTLP_HEADERS=\"authorization=Bearer <key>\"",

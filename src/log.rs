@@ -1,8 +1,8 @@
 //! The program's log: lines on standard error, for people on a terminal, JSON otherwise.
 //!
-//! A warning or an error that comes again and again is written a few times and then only counted,
-//! so that a full disk does not fill another one with lines: what was left out is told every
-//! [`WINDOW`]. Counts by place in the code, not by text, which senders can shape.
+//! A warning or an error that repeats is written a few times and then only counted, so that a full
+//! disk does not fill another one with lines. The counts are reported every [`WINDOW`]. They are by
+//! place in the code and not by text, which senders can shape.
 
 use std::{
     collections::HashMap,
@@ -28,23 +28,23 @@ use tracing_subscriber::{
 
 use crate::own_telemetry::{OwnFilter, OwnTelemetry, SpanLayer};
 
-/// So many lines of one place are written in a window.
+/// Lines of one place that are written in a window.
 const LINES_MAX: u32 = 10;
 const WINDOW: Duration = Duration::from_secs(10);
 
 /// Logs everything that passes the filter.
 ///
 /// # Errors
-/// When it is no filter.
+/// Fails if the text is no filter.
 pub(crate) fn start(filter: &str) -> Result<()> {
     Registry::default().with(lines().with_filter(env_filter(filter)?)).init();
     Ok(())
 }
 
-/// As [`start`], for a process that runs for months: what comes again and again is counted.
+/// Does the same as [`start`] for a process that runs for months: lines that repeat are counted.
 ///
 /// # Errors
-/// When it is no filter.
+/// Fails if the text is no filter.
 pub(crate) fn start_sparingly(
     filter: &str,
     own: Option<&Arc<OwnTelemetry>>,
@@ -52,7 +52,7 @@ pub(crate) fn start_sparingly(
 ) -> Result<Sparing> {
     let own = own.map(|own| {
         let layer = SpanLayer::new(Arc::clone(own));
-        // Counts on its own: what is not written is stored all the same.
+        // Own telemetry counts separately: a line that is not written is stored all the same.
         let filter = OwnFilter(layer.clone()).and(Sparing::new(Arc::clone(&clock)));
         layer.with_filter(filter)
     });
@@ -71,7 +71,7 @@ fn lines() -> Box<dyn Layer<Registry> + Send + Sync> {
     if std::io::stderr().is_terminal() { lines.boxed() } else { lines.json().boxed() }
 }
 
-/// Lets through what does not come too often.
+/// Lets through events of places that have not written too many lines.
 #[derive(Debug, Clone)]
 pub(crate) struct Sparing {
     clock: Arc<dyn Clock>,
@@ -99,7 +99,7 @@ impl Sparing {
         Self { clock, places: Arc::default() }
     }
 
-    /// Tells what was left out, until the future is dropped.
+    /// Reports the lines that were left out, until the future is dropped.
     pub(crate) async fn report(&self) -> Infallible {
         loop {
             self.clock.sleep(WINDOW).await;
@@ -107,7 +107,7 @@ impl Sparing {
         }
     }
 
-    /// Tells what was left out since the last time.
+    /// Reports the lines that were left out since the last report.
     pub(crate) fn tell(&self) {
         for LeftOut { lines, message } in self.take_left_out() {
             tracing::warn!(lines, like = message, "left out of the log, they came too often");
@@ -159,7 +159,7 @@ impl<S> Filter<S> for Sparing {
     }
 }
 
-/// Takes the text of an event, without its fields.
+/// Takes the message of an event, without its fields.
 struct Message<'a>(&'a mut String);
 
 impl Visit for Message<'_> {
@@ -218,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn what_comes_again_and_again_is_counted_and_the_rest_is_written() {
+    fn lines_that_repeat_are_counted_and_the_rest_is_written() {
         let clock = Arc::new(Still(Mutex::new(SystemClock.instant())));
         let sparing = Sparing::new(Arc::clone(&clock) as Arc<dyn Clock>);
         let written = CapturedLog::default();

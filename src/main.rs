@@ -1,4 +1,4 @@
-//! `tidings`: settings, wiring and signals. What the program does lives in the library crates.
+//! `tidings`: settings, wiring and signals. The library crates have the logic.
 
 mod allocator;
 mod audit_log;
@@ -31,7 +31,7 @@ fn main() -> ExitCode {
     match cli::run(&matches) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("tidings: {}", cli::said_once(&error));
+            eprintln!("tidings: {}", cli::error_with_causes(&error));
             ExitCode::from(cli::exit_code(&error))
         }
     }

@@ -1,4 +1,4 @@
-//! `tidings compact` and `tidings erase`: work on a data directory that no server works on; and
+//! `tidings compact` and `tidings erase`, which work on a data directory without a server; and
 //! `tidings check`, which verifies one.
 
 use std::{
@@ -24,12 +24,12 @@ const ASK_THE_SERVER: &str = "a server works on the directory and erases itself:
                               POST /api/v1/erasures (with a key of the role admin where keys are \
                               required), or use its System page";
 
-/// The error of a value that was an argument. Its text is not repeated: who reads the error need not
-/// know it.
+/// The error of a value that was given as an argument. The text does not repeat the value, because
+/// its reader need not know it.
 const VALUE_IN_ARGUMENTS: &str = "a value is not taken as an argument, which lists of processes and the history of the shell \
      show: give --attribute KEY alone, and the value on standard input";
 
-/// Does all upkeep that is due and says what it did.
+/// Does all maintenance that is due and prints what it did.
 pub(crate) fn compact(matches: &ArgMatches, settings: &Settings) -> Result<()> {
     let clock_is_right = matches.get_flag("clock-is-right");
     on_store(settings, async |store| {
@@ -61,8 +61,8 @@ pub(crate) fn compact(matches: &ArgMatches, settings: &Settings) -> Result<()> {
     })
 }
 
-/// Erases spans and log records and says how many. The value of an attribute comes by standard
-/// input alone.
+/// Erases spans and log records and prints their number. The value of an attribute comes from
+/// standard input only.
 pub(crate) fn erase(matches: &ArgMatches, settings: &Settings) -> Result<()> {
     let wrong = |reason: String| anyhow::Error::from(InvalidArgument(reason));
     let what = match (matches.get_one::<String>("trace"), matches.get_one::<String>("attribute")) {
@@ -136,12 +136,12 @@ fn on_store(settings: &Settings, work: impl AsyncFnOnce(&Store) -> Result<()>) -
     })
 }
 
-/// There is nothing to verify.
+/// Error of a data directory that cannot be verified.
 #[derive(Debug, Error)]
 #[error("the data directory cannot be read")]
 pub(crate) struct Unreadable;
 
-/// Reads everything; an error when something is wrong.
+/// Verifies everything in the directory; fails when something is wrong.
 pub(crate) fn check(matches: &ArgMatches) -> Result<()> {
     let dir = matches.get_one::<PathBuf>("dir").context("a data directory")?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;

@@ -4,16 +4,17 @@
 //! spans and events of `tracing` ─► SpanLayer ─► pending (bounded) ─► writer ─► store of `default`
 //! ```
 //!
-//! Owns which records are kept, how many wait and when they are stored. Nobody waits for it: what
-//! does not fit is dropped and counted. Does not own what is a span: the parts of the program say so.
+//! Owns which records are kept, how many wait and when they are stored. No other work waits for it:
+//! records that do not fit are dropped and counted. Does not own which work is a span: the parts of
+//! the program define that.
 //!
-//! Storing its own records makes no more of them:
+//! Storing own records makes no more of them:
 //! - They go to the store and not through a receiver, which has spans.
-//! - Records of the store's work (flushes, merges, its log lines) cause no batch by themselves. They
-//!   go along when somebody else stored or asked something since the last batch, so an idle server
-//!   writes nothing, however slow its flushes are.
-//! - There is at most one batch each [`INTERVAL`]. One that the store refuses is dropped, and the
-//!   next one comes after [`REST`].
+//! - Records of the store's work (flushes, merges, its log lines) cause no batch by themselves.
+//!   They go along after a request of somebody else since the last batch, so an idle server writes
+//!   nothing, however slow its flushes are.
+//! - There is at most one batch each [`INTERVAL`]. A batch that the store refuses is dropped, and
+//!   the next one comes after [`REST`].
 
 mod span_layer;
 
@@ -44,10 +45,10 @@ const REST: Duration = Duration::from_secs(30);
 /// Spans, and as many log records, that may wait.
 const PENDING_MAX: usize = 1000;
 
-/// The reason for a record.
+/// Origin of a record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Cause {
-    /// Somebody asked or sent something, or the process itself did something.
+    /// A request, or an action of the process itself.
     Request,
     /// The store's work, which may be for own records.
     Storage,
@@ -58,7 +59,7 @@ enum Cause {
 struct PendingRecords {
     spans: Vec<Span>,
     logs: Vec<LogRecord>,
-    /// One of them is of a request.
+    /// True when one of them comes from a request.
     is_wanted: bool,
 }
 
@@ -73,17 +74,17 @@ pub(crate) struct OwnTelemetry {
     dropped: AtomicU64,
 }
 
-/// Where own records go.
+/// Destination of own records.
 #[derive(Debug)]
 pub(crate) struct OwnDestination {
     pub(crate) store: Store,
     pub(crate) redactor: Redactor,
-    /// Tells this process from others.
+    /// Distinguishes this process from others.
     pub(crate) resource: Resource,
 }
 
 impl OwnTelemetry {
-    /// `None` where none is kept.
+    /// Creates it; `None` where no own records are kept.
     pub(crate) fn new(settings: OwnTelemetrySettings, clock: Arc<dyn Clock>) -> Option<Arc<Self>> {
         if !settings.is_on() {
             return None;
@@ -107,7 +108,7 @@ impl OwnTelemetry {
         self.pending.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes the spans of a tree, all of them or none.
+    /// Adds the spans of a tree, all of them or none.
     fn push_spans(&self, spans: Vec<Span>, cause: Cause) {
         let mut pending = self.pending();
         if pending.spans.len() + spans.len() > PENDING_MAX {
@@ -118,7 +119,7 @@ impl OwnTelemetry {
         self.wake(&mut pending, cause);
     }
 
-    /// Takes a log record.
+    /// Adds a log record.
     fn push_log(&self, record: LogRecord, cause: Cause) {
         let mut pending = self.pending();
         if pending.logs.len() >= PENDING_MAX {
@@ -136,13 +137,13 @@ impl OwnTelemetry {
 
     /// Stores what arrives, until the process ends.
     pub(crate) async fn run(self: Arc<Self>, destination: Arc<OwnDestination>) {
-        // Records of the log after the last batch: more are of others.
+        // Records in the log after the last batch. A greater number means that others wrote some.
         let mut written = destination.written();
         let mut is_refused = false;
         loop {
             self.arrived.notified().await;
             self.clock.sleep(INTERVAL).await;
-            // What others write later takes along what waits.
+            // A write by others also releases the records that wait.
             let (spans, logs) = loop {
                 match self.take(destination.written() != written) {
                     Some(taken) => break taken,
@@ -173,7 +174,7 @@ impl OwnTelemetry {
         }
     }
 
-    /// Takes the records that wait, when they are to be stored.
+    /// Takes the waiting records when they are due.
     fn take(&self, others_wrote: bool) -> Option<(Vec<Span>, Vec<LogRecord>)> {
         let mut pending = self.pending();
         if !pending.is_wanted && !others_wrote {
@@ -185,12 +186,13 @@ impl OwnTelemetry {
 }
 
 impl OwnDestination {
-    /// Records that the store's log got so far, from anybody.
+    /// Returns the number of records that the store's log got so far, from all senders.
     fn written(&self) -> u64 {
         self.store.measurements().log_records
     }
 
-    /// Stores spans and log records. What is stored when one of the two fails is not stored again.
+    /// Stores spans and log records. When one of the two fails, the one that was stored is not
+    /// stored again.
     async fn append(&self, spans: Vec<Span>, logs: Vec<LogRecord>) -> Result<(), StorageError> {
         let scope = Some(InstrumentationScope {
             name: "tidings".to_owned(),
@@ -234,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_fit_is_dropped_and_counted() {
+    fn records_that_do_not_fit_are_dropped_and_counted() {
         assert!(own(OwnRecords::Off).is_none());
         let own = own(OwnRecords::All).unwrap();
         for _ in 0..PENDING_MAX + 3 {

@@ -49,7 +49,7 @@ const FAILURE_DRAIN: Duration = Duration::from_millis(500);
 /// Maximum time to wait for threads that were not told to stop.
 const SHUTDOWN: Duration = Duration::from_secs(1);
 
-/// Runs until SIGTERM or SIGINT; `warnings` are of the settings.
+/// Runs until SIGTERM or SIGINT; `warnings` come from the settings.
 pub(crate) fn run(mut settings: Settings, warnings: &[String]) -> Result<()> {
     allocator::keep_free_memory(settings.memory);
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
@@ -79,7 +79,7 @@ pub(crate) fn run(mut settings: Settings, warnings: &[String]) -> Result<()> {
         }
     });
     log.tell();
-    // Whatever still reads the log of a start that was broken off.
+    // Threads that still read the log of a start that was broken off.
     runtime.shutdown_timeout(SHUTDOWN);
     ended
 }
@@ -90,8 +90,8 @@ async fn serve(
     clock: Arc<dyn Clock>,
 ) -> Result<()> {
     let mut end = End::new()?;
-    // Bound before the store is opened: reading a long log takes seconds, in which supervisors must
-    // learn that the process lives and is not ready.
+    // The address is bound before the store is opened. Reading a long log takes seconds, and
+    // supervisors must see that the process lives and is not ready.
     let (app, apps) = watch::channel(web::starting());
     let (stop, stopped) = watch::channel(Phase::Running);
     let connections_max = settings.collector.limits.connections_max;
@@ -115,7 +115,8 @@ async fn serve(
         opened = Tenants::open(&settings, &access, &health, &clock) => opened?,
         () = end.asked() => return Ok(()),
     };
-    // Only now, because a data directory that another process has explains a port that it has.
+    // The port is checked only now. Where another process has both the directory and the port, the
+    // error of the directory explains more.
     let (address, web) =
         http.with_context(|| format!("cannot listen on {} for HTTP", settings.http.address))?;
 
@@ -146,7 +147,7 @@ async fn serve(
     Ok(())
 }
 
-/// Starts the receivers, which lead what they get to its tenant.
+/// Starts the receivers, which pass each request to its tenant.
 async fn start_collector(
     settings: CollectorSettings,
     tenants: &Tenants,
@@ -158,7 +159,7 @@ async fn start_collector(
     Ok(Arc::new(collector.await.context("a receiver could not be started")?))
 }
 
-/// Makes faults of the certificate and of the keys alarms.
+/// Registers faults of the certificate and of the keys as alarms.
 fn add_alarms(health: &Health, tls: &Option<Arc<Tls>>, access: &AccessPolicy) {
     if let Some(tls) = tls.clone() {
         let stays =
@@ -170,7 +171,7 @@ fn add_alarms(health: &Health, tls: &Option<Arc<Tls>>, access: &AccessPolicy) {
     }
 }
 
-/// Reads the files of TLS, and follows their renewal from now on.
+/// Reads the files of TLS, and watches them for renewal from now on.
 async fn open_tls(
     settings: &Settings,
     clock: &Arc<dyn Clock>,
@@ -179,7 +180,7 @@ async fn open_tls(
 ) -> Result<Option<Arc<Tls>>> {
     let Some(files) = settings.tls() else { return Ok(None) };
     let tls = Arc::new(tokio::task::spawn_blocking(|| Tls::open(files)).await??);
-    // The phases end it, as they end the listeners.
+    // The phases end this task, as they end the listeners.
     let (followed, time, phases) = (Arc::clone(&tls), Arc::clone(clock), phases.clone());
     let renewal = move || Arc::clone(&followed).follow(Arc::clone(&time), phases.clone());
     run_for_ever(tasks, "certificate", clock, renewal);
@@ -202,7 +203,7 @@ pub(crate) fn run_for_ever<F>(
     });
 }
 
-/// Reads the file of keys, where keys are required, and follows it from now on.
+/// Reads the file of keys, where keys are required, and watches it from now on.
 async fn open_keys(
     settings: &Settings,
     clock: &Arc<dyn Clock>,
@@ -227,8 +228,8 @@ async fn open_keys(
     Ok(AccessPolicy::Keys(ring))
 }
 
-/// Prepares to ask the issuer, where there is one, and follows what it publishes from now on. It may
-/// be down: those who have keys need no issuer.
+/// Prepares the issuer's client, where there is an issuer, and follows its published keys from now
+/// on. The issuer may be down: callers with keys do not need it.
 async fn open_issuer(
     settings: &Settings,
     clock: &Arc<dyn Clock>,
@@ -276,7 +277,7 @@ impl ServerParts {
         self.audit.record(audit_log::server_event(self.clock.now(), action, detail)).await;
     }
 
-    /// Lets running requests finish, and then takes no more.
+    /// Lets running requests finish, and then accepts no more.
     async fn drain(&self, stop: &watch::Sender<Phase>, web: JoinHandle<()>) -> Result<()> {
         self.tenants.drain().await;
         self.collector.stop().await;
@@ -292,12 +293,12 @@ impl ServerParts {
         Ok(())
     }
 
-    /// Lets answers leave that are there. Nothing is flushed: what failed may have left half of
-    /// something behind, and the log has everything.
+    /// Lets finished answers leave. Nothing is flushed: the failed task may have left something
+    /// half done, and the log has everything.
     async fn give_up(&self, failure: TaskFailure) -> anyhow::Error {
         self.tenants.drain().await;
         self.tenants.end_waits();
-        // Whatever is under way longer than that is refused by a store that takes nothing.
+        // Requests that take longer are refused, because the store accepts nothing more.
         let _ = tokio::time::timeout(FAILURE_DRAIN, self.collector.stop()).await;
         failure.into()
     }
@@ -317,7 +318,7 @@ async fn routes(
     let api = HttpApi {
         parts: parts.clone(),
         setup: web::ServerSetup {
-            // Where keys are required, somebody checks.
+            // Where keys are required, somebody is asked who they are.
             insecure: settings.insecure && !settings.asks_who(),
             tls: settings.tls(),
             access: access.clone(),
@@ -363,7 +364,7 @@ struct HttpApi {
     listening: Arc<web::WebListening>,
     queries: Arc<web::QueryTimes>,
     words: Arc<web::RequestWords>,
-    /// Of the default tenant.
+    /// SQL over the default tenant's store; other tenants' services share its places.
     sql: Option<SqlService>,
     memory_budget: Option<u64>,
     pushes: Arc<web::PushCounts>,
@@ -371,7 +372,7 @@ struct HttpApi {
 }
 
 impl HttpApi {
-    /// Makes a tenant's routes, over its store and no other.
+    /// Builds a tenant's routes, over its own store and no other.
     fn routes_of(&self, tenant: &Tenant) -> TenantApi {
         let ServerParts { collector, access, audit, health, clock, .. } = &self.parts;
         let store = &tenant.store;
@@ -410,7 +411,7 @@ impl HttpApi {
         }
     }
 
-    /// Returns the times of the process's answers, which are for the default tenant alone.
+    /// Returns the answer times of the process, which only the default tenant may see.
     fn answer_times_for(&self, tenant: &Tenant) -> AnswerTimesSource {
         if !tenant.name.is_default() {
             return AnswerTimesSource::default();
@@ -419,7 +420,7 @@ impl HttpApi {
         AnswerTimesSource::new(move || queries.answer_times())
     }
 
-    /// Returns the parts that count, as a tenant sees them.
+    /// Returns the sources of metrics, as a tenant sees them.
     fn measured(&self, tenant: &Tenant, health: Health, sql: Option<SqlService>) -> web::Measured {
         let ServerParts { collector, audit, own, .. } = &self.parts;
         web::Measured {
@@ -438,7 +439,7 @@ impl HttpApi {
         }
     }
 
-    /// Sends the metrics to a collector from now on, where there is one.
+    /// Sends the metrics to a collector from now on, where one is set.
     fn push_metrics(
         &self,
         settings: &Settings,
@@ -456,7 +457,7 @@ impl HttpApi {
         Ok(())
     }
 
-    /// Queries in SQL over the tenant's store.
+    /// Builds the service for queries in SQL over the tenant's store.
     fn sql_of(&self, tenant: &Tenant) -> Option<SqlService> {
         let sql = self.sql.clone()?;
         if tenant.name.is_default() {
@@ -466,19 +467,20 @@ impl HttpApi {
     }
 }
 
-/// So long a thread for blocking work rests before it ends. What other threads have freed of its memory
-/// is given back only then, or when it works again: ten that rested had some 40 MiB of answers each.
+/// Time that a thread for blocking work stays idle before it ends. Memory of a thread that other
+/// threads have freed is returned only at its end, or when it works again: ten idle threads had
+/// some 40 MiB of answers each.
 const THREAD_KEEP_ALIVE: Duration = Duration::from_millis(20);
 
-/// Signal of a file that is larger than the process may make one (`LimitFSIZE` of systemd).
+/// Signal of a write beyond the largest file that the process may have (`LimitFSIZE` of systemd).
 const FILE_TOO_LARGE: i32 = 25;
 
 /// The signals that end the process.
 struct End {
     terminate: Signal,
     interrupt: Signal,
-    /// It would end the process too. With a listener it does not: the write fails instead, and is
-    /// answered as on a full disk.
+    /// Without a listener this signal would end the process. With one the write fails instead,
+    /// which is answered as a full disk is.
     _file_too_large: Signal,
 }
 
@@ -499,7 +501,7 @@ impl End {
     }
 }
 
-/// Tells this process from others that are called `tidings`: the machine and the port.
+/// Distinguishes this process from others that are called `tidings`, by machine and port.
 fn own_instance(address: SocketAddr) -> String {
     let names = host_names(&[]);
     let host = names.first().map_or("localhost", String::as_str);
@@ -518,7 +520,7 @@ fn print_addresses(http: SocketAddr, collector: &Collector, has_tls: bool) -> Re
     Ok(())
 }
 
-/// `None` where queries in SQL are switched off.
+/// Builds the service for queries in SQL; `None` where they are switched off.
 fn sql_service(
     settings: &Settings,
     address: SocketAddr,
@@ -574,7 +576,7 @@ mod tests {
         sources.settings().unwrap()
     }
 
-    /// A clock that is ahead of the machine's by so many nanoseconds.
+    /// A clock that is ahead of the machine's by this many nanoseconds.
     #[derive(Debug, Default)]
     struct ClockAhead(AtomicU64);
 
@@ -627,7 +629,7 @@ mod tests {
         (status, String::from_utf8(body.to_vec()).unwrap())
     }
 
-    /// Asks for the health of the queries by gRPC; the message without its frame.
+    /// Requests the health of the queries by gRPC. Returns the message without its frame.
     async fn query_health(app: &Router) -> Vec<u8> {
         let request = Request::post("/grpc.health.v1.Health/Check");
         let request = request.header("content-type", "application/grpc").header("te", "trailers");

@@ -41,13 +41,14 @@ use tidings_storage::{StoreSettings, TablesAt};
 
 use crate::client_identity::ClientKey;
 
-/// The effective settings: those of each crate, as it takes them, and those of the process. Their
-/// defaults are in the table, or are the crates'.
+/// The effective settings: those of each crate, in the crate's type, and those of the process.
+/// Their defaults are in the table, or are the crates'.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Settings {
     pub(crate) store: StoreSettings,
     pub(crate) bucket: BucketAccess,
-    /// Without what a server opens: keys, TLS, the audit log, names of the host.
+    /// The collector's settings, without the parts that a server opens: keys, TLS, the audit log,
+    /// names of the host.
     pub(crate) collector: CollectorSettings,
     pub(crate) query: QuerySettings,
     pub(crate) sql: SqlAt,
@@ -55,7 +56,7 @@ pub(crate) struct Settings {
     pub(crate) http: HttpListener,
     pub(crate) insecure: bool,
     pub(crate) require_keys: bool,
-    /// `None`: the one in the data directory.
+    /// The file of keys; `None` means the one in the data directory.
     pub(crate) keys_file: Option<PathBuf>,
     pub(crate) oidc: OidcValues,
     pub(crate) public_url: Option<String>,
@@ -65,17 +66,18 @@ pub(crate) struct Settings {
     pub(crate) tls_client_ca: Option<PathBuf>,
     pub(crate) allowed_hosts: Vec<String>,
     pub(crate) allow_origins: Vec<String>,
-    /// `None`: in the data directory. Commands on a tenant's store have that of `default`.
+    /// The folder of the audit log; `None` means the one in the data directory. Commands on a
+    /// tenant's store have that of `default`.
     pub(crate) audit_dir: Option<PathBuf>,
     pub(crate) audit_reads: bool,
-    /// `None`: they are kept.
+    /// Age at which days of the audit log are deleted; `None` means never.
     pub(crate) audit_age: Option<Duration>,
     pub(crate) log: String,
     pub(crate) metrics_push: MetricsPushValues,
     pub(crate) own_telemetry: OwnTelemetrySettings,
-    /// `None` before it is measured.
+    /// The memory budget; `None` before it is measured.
     pub(crate) memory: Option<u64>,
-    /// The settings that bound something, as they were given.
+    /// The settings that bound something, with their values and sources.
     pub(crate) limits: Vec<LimitInForce>,
 }
 
@@ -91,14 +93,14 @@ impl Default for HttpListener {
     }
 }
 
-/// Where queries in SQL are answered.
+/// Listeners that answer queries in SQL.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) enum SqlAt {
-    /// Where only this machine can ask.
+    /// A listener that only this machine can reach.
     Loopback,
-    /// Everywhere.
+    /// Every listener.
     On,
-    /// Nowhere.
+    /// No listener.
     #[default]
     Off,
 }
@@ -114,14 +116,14 @@ impl SqlAt {
     }
 }
 
-/// Where a value came from.
+/// Source of a value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Origin {
     Default,
     File(PathBuf),
     Environment(String),
     CommandLine,
-    /// Found out from the machine.
+    /// Measured on the machine.
     Measured(String),
     /// A share of `memory`.
     Share {
@@ -178,7 +180,7 @@ pub(crate) enum SettingsError {
     },
 }
 
-/// The texts that were given, by the name of the setting, with their source.
+/// The texts of the settings by name, each with its source.
 #[derive(Debug, Default)]
 pub(crate) struct Sources {
     values: BTreeMap<&'static str, (String, Origin)>,
@@ -189,7 +191,7 @@ pub(crate) struct Sources {
 }
 
 impl Sources {
-    /// Reads every source; `flags` are the command line's.
+    /// Reads every source; `flags` are those of the command line.
     pub(crate) fn read(
         file: Option<PathBuf>,
         environment: impl Iterator<Item = (OsString, OsString)>,
@@ -243,7 +245,7 @@ impl Sources {
         Ok(())
     }
 
-    /// The settings, every value checked.
+    /// Checks every value and returns the settings.
     pub(crate) fn settings(&self) -> Result<Settings, SettingsError> {
         let mut settings = Settings::default();
         for setting in SETTINGS {
@@ -273,11 +275,11 @@ impl Sources {
         Ok(settings)
     }
 
-    /// The settings that bound something, in the order of the table.
+    /// Returns the settings that bound something, in the order of the table.
     fn limits(&self) -> Vec<LimitInForce> {
         let limit = |(setting, value, origin): (&Setting, &str, &Origin)| {
             let origin = match origin {
-                // Its path is for those who may look at the machine.
+                // The path of the file is shown only to those who may look at the machine.
                 Origin::File(_) => "file".to_owned(),
                 origin => origin.to_string(),
             };
@@ -293,22 +295,22 @@ impl Sources {
         self.lines().filter_map(limit).collect()
     }
 
-    /// Variables that look like settings and are none, a sentence each.
+    /// Returns a sentence for each variable that looks like a setting but is not one.
     pub(crate) fn warnings(&self) -> &[String] {
         &self.warnings
     }
 
-    /// Returns the key of commands that are clients.
+    /// Returns the key of client commands.
     pub(crate) fn client_key(&self) -> &ClientKey {
         &self.client_key
     }
 
-    /// The text of a setting, not checked.
+    /// Returns the text of a setting, not checked.
     pub(crate) fn text(&self, name: &str) -> String {
         self.values.get(name).map(|(value, _)| value.clone()).unwrap_or_default()
     }
 
-    /// Every setting with its value and origin, in the order of the table.
+    /// Returns every setting with its value and source, in the order of the table.
     pub(crate) fn lines(&self) -> impl Iterator<Item = (&'static Setting, &str, &Origin)> {
         SETTINGS.iter().filter_map(|setting| {
             let (value, origin) = self.values.get(setting.name)?;
@@ -317,7 +319,7 @@ impl Sources {
     }
 }
 
-/// The known name nearest to a wrong one, when it is near.
+/// Returns a hint with the known name nearest to a wrong one, when one is near.
 fn suggestion(wrong: &str) -> String {
     let plain = wrong.trim_start_matches("TIDINGS_").to_ascii_lowercase().replace('-', "_");
     let near =
@@ -360,7 +362,7 @@ impl Settings {
         }
     }
 
-    /// Returns whether every request needs a key, or the word of an issuer.
+    /// Reports whether every request needs a key, or a token of an issuer.
     pub(crate) fn asks_who(&self) -> bool {
         self.require_keys || self.oidc.is_set()
     }
@@ -372,7 +374,8 @@ impl Settings {
         self.allowed_hosts.iter().cloned().chain(public.map(str::to_owned)).collect()
     }
 
-    /// Refuses to listen beyond this machine where nobody is asked for a key, unless told so.
+    /// Refuses to listen beyond this machine where no keys are required, unless the settings allow
+    /// it.
     fn check_exposure(&self) -> Result<(), SettingsError> {
         match self.listeners().into_iter().find(|(_, address)| !address.ip().is_loopback()) {
             Some((name, address)) if !self.insecure && !self.asks_who() => {
@@ -401,7 +404,7 @@ impl Settings {
         })
     }
 
-    /// Refuses a part of what TLS needs.
+    /// Refuses a certificate without its key, and the reverse.
     fn check_tls(&self) -> Result<(), SettingsError> {
         let missing = match (&self.tls_certificate, &self.tls_key, &self.tls_client_ca) {
             (None, None, None) | (Some(_), Some(_), _) => return Ok(()),
@@ -413,7 +416,7 @@ impl Settings {
         Err(SettingsError::TlsPart { given, missing })
     }
 
-    /// Returns the warning that the listeners' addresses deserve.
+    /// Returns the warning about listeners that other machines reach without keys, if there is one.
     pub(crate) fn exposure(&self) -> Option<String> {
         let exposed =
             self.listeners().into_iter().filter(|(_, address)| !address.ip().is_loopback());

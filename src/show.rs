@@ -1,5 +1,5 @@
-//! `tidings trace ID`: a waterfall in the terminal. Telemetry is hostile text: control characters never
-//! reach the terminal.
+//! `tidings trace ID`: a waterfall in the terminal. Telemetry is hostile text: control characters
+//! never reach the terminal.
 
 use std::fmt::Write;
 
@@ -18,7 +18,7 @@ use crate::{
     settings::Sources,
 };
 
-/// Asks the API for the trace and draws it.
+/// Reads the trace from the API and draws it.
 pub(crate) fn run(matches: &ArgMatches, sources: &Sources) -> Result<()> {
     let id = matches.get_one::<String>("id").map(String::as_str).unwrap_or_default();
     let width = matches.get_one::<u16>("width").copied().unwrap_or(120);
@@ -49,12 +49,12 @@ async fn get<T: serde::de::DeserializeOwned>(
     serde_json::from_slice(&answer.body).context("the answer is not what this version expects")
 }
 
-/// Deeper spans are indented no further.
+/// Depth from which on spans are indented no further.
 const DEPTH_MAX: usize = 16;
 /// Width of a duration in columns.
 const DURATION_COLUMNS: usize = 11;
 
-/// The trace as lines of at most `width` columns.
+/// Draws the trace as lines of at most `width` columns.
 fn waterfall(trace: &TraceSkeleton, width: usize) -> String {
     let mut out = String::new();
     let summary = &trace.summary;
@@ -106,7 +106,7 @@ struct DrawnSpan {
 }
 
 impl DrawnSpan {
-    /// The span in this row, if the columns have one there.
+    /// Returns the span in this row, if the columns have one.
     fn from_row(trace: &TraceSkeleton, row: usize) -> Option<Self> {
         let spans = &trace.spans;
         let text = |names: &[String], number: u32| {
@@ -125,7 +125,7 @@ impl DrawnSpan {
         })
     }
 
-    /// Its place in the time of the whole trace: `█` where it is on the critical path, `▒`
+    /// Draws its position in the time of the whole trace: `█` where it is on the critical path, `▒`
     /// elsewhere.
     fn bar(&self, total: u64, width: usize) -> String {
         let total = u128::from(total.max(1));
@@ -140,14 +140,14 @@ impl DrawnSpan {
     }
 }
 
-/// Exactly `width` columns: cut with `…` or padded.
+/// Cuts a text with `…` or pads it to exactly `width` columns.
 fn fit(text: &str, width: usize) -> String {
     let cut = cut(text, width);
     let rest = width.saturating_sub(cut.chars().count());
     format!("{cut}{}", " ".repeat(rest))
 }
 
-/// At most `width` columns.
+/// Cuts a text to at most `width` columns.
 fn cut(text: &str, width: usize) -> String {
     if text.chars().count() > width {
         text.chars().take(width.saturating_sub(1)).chain(['…']).collect()
@@ -156,7 +156,7 @@ fn cut(text: &str, width: usize) -> String {
     }
 }
 
-/// Without control and direction-changing characters.
+/// Returns the text without control and direction-changing characters.
 fn printable(text: &str) -> String {
     text.chars().map(|sign| if is_printable(sign) { sign } else { '\u{FFFD}' }).collect()
 }

@@ -1,5 +1,5 @@
-//! `tidings sql QUERY`: the rows of a query as a table in the terminal; and `tidings sql-worker`, the
-//! process in which a server's query runs. Nobody calls it by hand.
+//! `tidings sql QUERY`: the rows of a query as a table in the terminal. And `tidings sql-worker`:
+//! the process in which a server's query runs, which nobody calls by hand.
 
 use anyhow::{Context, Result, bail};
 use clap::{Arg, ArgMatches, Command, value_parser};
@@ -10,10 +10,10 @@ use tidings_sql::{WorkerLimits, run_worker};
 
 use crate::{cli, client::Client, client_identity::ClientIdentity, settings::Sources};
 
-/// The widest a column is drawn, in characters.
+/// Maximum width of a column in characters.
 const COLUMN_MAX: usize = 60;
 
-/// Asks the API and prints the rows.
+/// Sends the query to the API and prints the rows.
 pub(crate) fn run(matches: &ArgMatches, sources: &Sources) -> Result<()> {
     let query = match matches.get_one::<String>("query").map(String::as_str) {
         Some("-") => cli::standard_input()?,
@@ -55,7 +55,7 @@ fn table(result: &SqlResult) -> String {
     text
 }
 
-/// A value on one line, without anything that a terminal would obey.
+/// Formats a value on one line, without control sequences of a terminal.
 fn drawn(value: &Json) -> String {
     let text = match value {
         Json::Null => String::new(),
@@ -70,10 +70,10 @@ fn drawn(value: &Json) -> String {
     cell
 }
 
-/// Name of the command of a worker.
+/// Name of the worker's command.
 pub(crate) const WORKER: &str = "sql-worker";
 
-/// The command, which help does not list.
+/// Builds the worker's command, which the help does not list.
 pub(crate) fn worker_command() -> Command {
     let limit = |name: &'static str| Arg::new(name).required(true).value_parser(value_parser!(u64));
     Command::new(WORKER)
@@ -83,7 +83,7 @@ pub(crate) fn worker_command() -> Command {
         .arg(limit("cpu-seconds-max"))
 }
 
-/// Runs the query and ends the process.
+/// Runs the query of a worker and ends the process.
 pub(crate) fn run_worker_process(matches: &ArgMatches) -> Result<()> {
     let limit = |name| matches.get_one::<u64>(name).copied().context("a limit is missing");
     let limits = WorkerLimits {

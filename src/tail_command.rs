@@ -1,7 +1,7 @@
 //! `tidings tail [QUERY]`: log records as the server stores them, a line for each.
 //!
 //! Reads the server-sent events of `/api/v1/logs/tail`. When the connection breaks it connects
-//! again and goes on after the last record. Telemetry is hostile text: control characters never
+//! again and continues after the last record. Telemetry is hostile text: control characters never
 //! reach the terminal.
 
 use std::{
@@ -36,24 +36,24 @@ const SILENCE_MAX: Duration = Duration::from_secs(45);
 /// Maximum bytes of an event: more than a request with one record may have.
 const EVENT_BYTES_MAX: usize = 256 << 20;
 
-/// Reads a tail, and knows where it is.
+/// Reads a tail and keeps its position.
 #[derive(Debug)]
 struct TailReader {
     client: Client,
     server: String,
     path: String,
-    /// Print records as the API shows them.
+    /// True when records are printed as the API shows them.
     is_json: bool,
     /// The id of the last record.
     last: Option<String>,
-    /// True when the present connection gave a record.
+    /// True when the current connection returned a record.
     has_record: bool,
 }
 
 /// Reason why a connection gives no more records.
 #[derive(Debug)]
 enum TailEnd {
-    /// Nobody reads standard output any more.
+    /// Standard output has no reader any more.
     Unread,
     /// Another attempt may succeed.
     Broken(anyhow::Error),
@@ -83,7 +83,7 @@ pub(crate) fn run(matches: &ArgMatches, sources: &Sources) -> Result<()> {
 }
 
 impl TailReader {
-    /// Returns when nobody reads the lines. A server that was never reached is an error.
+    /// Prints records until standard output has no reader. Fails when the server was never reached.
     async fn follow(&mut self) -> Result<()> {
         let mut was_connected = false;
         let mut wait = WAIT_MIN;
@@ -144,7 +144,7 @@ impl TailReader {
             let bytes = match frame {
                 None => return TailEnd::Broken(anyhow!("the connection ended")),
                 Some(Err(error)) => return TailEnd::Broken(error.into()),
-                // Trailers say nothing here.
+                // Trailers have no records.
                 Some(Ok(frame)) => frame.into_data().unwrap_or_default(),
             };
             let events = match decoder.push(&bytes) {
@@ -199,19 +199,19 @@ impl TailReader {
     }
 }
 
-/// Time, severity, service and message of a record.
+/// Formats time, severity, service and message of a record.
 fn line(log: &LogView) -> String {
     let or_dash = |text: &str| if text.is_empty() { "-".to_owned() } else { printable(text) };
     let (severity, service) = (or_dash(&log.severity), or_dash(&log.service));
     format!("{} {severity:<5} {service} {}", time(log.time_unix_nano), printable(&log.text))
 }
 
-/// A time as RFC 3339 writes it.
+/// Formats a time as RFC 3339 does.
 fn time(time: UnixNanos) -> String {
     rfc_3339(i64::try_from(time.0 / 1_000_000).unwrap_or(i64::MAX))
 }
 
-/// A text on one line, without anything that a terminal would obey.
+/// Returns a text on one line, without control sequences of a terminal.
 fn printable(text: &str) -> String {
     let shown = |sign| match sign {
         '\n' | '\r' | '\t' => ' ',
@@ -221,7 +221,7 @@ fn printable(text: &str) -> String {
     text.chars().map(shown).collect()
 }
 
-/// JSON in which all that a terminal would obey is escaped: it stands in texts only.
+/// Escapes in JSON all that a terminal would obey; such characters occur only in its texts.
 fn json_line(data: &str) -> String {
     data.chars().fold(String::with_capacity(data.len()), |mut line, sign| {
         if is_printable(sign) {
@@ -256,7 +256,7 @@ impl EventDecoder {
     /// Takes bytes, and returns the events that end in them.
     ///
     /// # Errors
-    /// When an event is longer than any the server sends.
+    /// Fails if an event is longer than any that the server sends.
     fn push(&mut self, bytes: &[u8]) -> Result<Vec<ServerEvent>> {
         let mut events = Vec::new();
         for piece in bytes.split_inclusive(|byte| *byte == b'\n') {

@@ -1,14 +1,14 @@
-//! The tenants of the process: a store of its own for each, with its queries and its counts.
+//! The tenants of the process, each with its own store, queries and counts.
 //!
 //! ```text
 //! request ─► key ─► Caller::tenant ─► Tenants::find ─► Tenant: store, queries, destination, routes
 //! ```
 //!
-//! Owns which tenants are open and what each has. What stands behind a tenant knows no other: it has
-//! one store, so that no query, id or cursor can reach the rows of another. `default` is always open
-//! and has the data directory itself; the others have `tenants/<name>/` in it, and are opened at the
-//! start or with their first request. Does not own keys (`tidings_access`) and the division of what
-//! all of them share ([`division`]).
+//! Owns which tenants are open and the parts of each. The parts of a tenant know no other tenant:
+//! they have one store, so that no query, id or cursor can reach the rows of another. `default` is
+//! always open and has the data directory itself. The others have `tenants/<name>/` in it, and are
+//! opened at the start or with their first request. Does not own keys (`tidings_access`) or the
+//! division of what all of them share ([`division`]).
 
 mod division;
 
@@ -44,7 +44,7 @@ pub(crate) use division::{folders, possible, settings_of};
 
 use crate::{health::Health, settings::Settings, web};
 
-/// A store that could not be opened is tried again after this time.
+/// Time after which a store that could not be opened is tried again.
 const RETRY: Duration = Duration::from_secs(10);
 /// The alarm about tenants whose stores could not be opened.
 const NOT_OPENED: &str = "a tenant's store cannot be opened: its requests are refused, and try again \
@@ -53,7 +53,7 @@ const NOT_OPENED: &str = "a tenant's store cannot be opened: its requests are re
 const NO_ROOM: &str = "there is no room for a tenant, whose requests are refused: raise tenants-max, \
                        or memory-bytes-max, which has room for a request of http-body-bytes-max of \
                        each";
-/// A request waits no longer for its tenant's store to be opened.
+/// Maximum time that a request waits for its tenant's store to be opened.
 const OPEN_WAIT: Duration = Duration::from_secs(5);
 
 /// One tenant.
@@ -62,10 +62,10 @@ pub(crate) struct Tenant {
     pub(crate) name: TenantName,
     pub(crate) store: Store,
     pub(crate) query: QueryService,
-    /// Its records go there, and are counted there.
+    /// The sink of its records, which counts them.
     pub(crate) destination: Arc<Destination>,
     zipkin: Router,
-    /// Set when the process answers.
+    /// Set when the process answers requests.
     api: OnceLock<TenantApi>,
 }
 
@@ -86,16 +86,16 @@ pub(crate) struct Tenants(Arc<OpenTenants>);
 struct OpenTenants {
     default: Arc<Tenant>,
     others: RwLock<BTreeMap<TenantName, Arc<Tenant>>>,
-    /// One at a time: each changes the shares of all.
+    /// Serialises opening: each opened store changes the shares of all.
     opening: tokio::sync::Mutex<()>,
     failed: Mutex<FailedOpens>,
-    /// The stores that requests wait for.
+    /// Stores that are being opened and that requests wait for.
     awaited: Mutex<BTreeMap<TenantName, AwaitedTenant>>,
-    /// Tenants that there is no room for.
+    /// Tenants for which there is no room.
     unserved: Mutex<BTreeSet<TenantName>>,
     is_closed: AtomicBool,
     settings: Settings,
-    /// `None` where nobody is asked for a key, and so there are no other tenants.
+    /// The keys; `None` where no keys are required, so that there are no other tenants.
     ring: Option<Arc<KeyRing>>,
     health: Health,
     clock: Arc<dyn Clock>,
@@ -108,7 +108,7 @@ impl fmt::Debug for OpenTenants {
     }
 }
 
-/// The stores that could not be opened, with the times of the last tries.
+/// The stores that could not be opened, with the time and error of the last try.
 type FailedOpens = BTreeMap<TenantName, (Instant, Arc<StorageError>)>;
 
 /// A tenant whose store is being opened.
@@ -128,11 +128,11 @@ impl Tenant {
 
 impl Tenants {
     /// Opens the store of `default`, and those of the tenants that a folder or a key names. Where
-    /// they are more than there may be, those with a folder are first, and the others are an alarm.
-    /// So are those whose store cannot be opened, as one that is damaged.
+    /// these are more than `tenants-max`, those with a folder come first, and the others are an
+    /// alarm. Stores that cannot be opened, such as a damaged one, are alarms as well.
     ///
     /// # Errors
-    /// When the store of `default` cannot be opened, or no store can with these settings.
+    /// Fails if the store of `default` cannot be opened, or if these settings fit no store.
     pub(crate) async fn open(
         settings: &Settings,
         access: &AccessPolicy,
@@ -194,7 +194,7 @@ impl Tenants {
         Ok(tenants)
     }
 
-    /// Returns the tenant of requests that no key is asked for.
+    /// Returns the tenant of requests without a key.
     pub(crate) fn default_tenant(&self) -> &Arc<Tenant> {
         &self.0.default
     }
@@ -202,7 +202,7 @@ impl Tenants {
     /// Returns a tenant, and opens it when its first key was made since the start.
     ///
     /// # Errors
-    /// When no key names it, or its store cannot be opened.
+    /// Fails if no key names it, or if its store cannot be opened.
     pub(crate) async fn find(&self, name: &TenantName) -> Result<Arc<Tenant>, DestinationError> {
         if let Some(tenant) = self.opened(name) {
             return Ok(tenant);
@@ -217,8 +217,8 @@ impl Tenants {
         }
     }
 
-    /// Opens a tenant's store for all who wait for it, in a task of its own: half a store is no
-    /// state to stop in when an asker goes away.
+    /// Opens a tenant's store for all who wait for it, in a task of its own: opening must not stop
+    /// halfway when a caller goes away.
     fn await_store(&self, name: &TenantName) -> AwaitedTenant {
         let mut awaited = self.0.awaited.lock().unwrap_or_else(PoisonError::into_inner);
         let begin = || {
@@ -258,7 +258,7 @@ impl Tenants {
         std::iter::once(&self.0.default).chain(others.values()).map(Arc::clone).collect()
     }
 
-    /// Says "not ready" from now on and ends demo traffic.
+    /// Reports "not ready" from now on and ends demo traffic.
     pub(crate) async fn drain(&self) {
         let tenants = self.all();
         let servers = tenants.iter().filter_map(|tenant| tenant.api.get());
@@ -273,7 +273,7 @@ impl Tenants {
     /// Closes every store, and opens none from now on.
     ///
     /// # Errors
-    /// That of the first one whose last flush failed; its log has everything.
+    /// Returns the error of the first store whose last flush failed; its log has everything.
     pub(crate) async fn close(&self) -> Result<(), StorageError> {
         self.0.is_closed.store(true, Relaxed);
         let tenants = self.all();
@@ -289,8 +289,8 @@ impl Tenants {
         others.get(name).map(Arc::clone)
     }
 
-    /// Opens a tenant's store at the start, as one of so many. One that cannot be opened keeps no
-    /// other from being served.
+    /// Opens a tenant's store at the start, as one of `count`. Other tenants are served even if it
+    /// cannot be opened.
     async fn open_early(&self, name: &TenantName, count: usize) -> Result<(), StorageError> {
         match self.open_store(name.clone(), count).await {
             Ok(_) => Ok(()),
@@ -302,7 +302,7 @@ impl Tenants {
         }
     }
 
-    /// Opens a tenant's store while others work.
+    /// Opens a tenant's store while others are in use.
     async fn open_late(&self, name: &TenantName) -> Result<Arc<Tenant>, DestinationError> {
         let _turn = self.0.opening.lock().await;
         if let Some(tenant) = self.opened(name) {
@@ -327,7 +327,7 @@ impl Tenants {
         }
     }
 
-    /// Makes a tenant whose store cannot be opened an alarm, until it can be.
+    /// Raises an alarm for a tenant whose store cannot be opened, until it can be.
     fn note_failed(&self, name: &TenantName, error: StorageError) -> Arc<StorageError> {
         tracing::error!(tenant = %name, %error, "a tenant's store cannot be opened");
         let error = Arc::new(error);
@@ -336,7 +336,7 @@ impl Tenants {
         error
     }
 
-    /// Opens a tenant's store as one of so many.
+    /// Opens a tenant's store as one of `count`.
     async fn open_store(
         &self,
         name: TenantName,
@@ -350,7 +350,7 @@ impl Tenants {
             return Err(StorageError::Refused { at: name.to_string(), reason });
         }
         let settings = settings_of(&inner.settings, &name)?;
-        // The others give room first: there is never more in use than the budget.
+        // The other stores shrink first, so that no more memory than the budget is ever in use.
         self.divide(count);
         let opened = divided(settings.store.clone(), count);
         let (store, recovery) = Store::open(opened, Arc::clone(&inner.clock)).await?;
@@ -365,14 +365,15 @@ impl Tenants {
             return Err(StorageError::Closed);
         }
         inner.health.add_store(&tenant.name, &store);
-        // Behind the list of tenants: whoever sets the builder goes through that afterwards.
+        // This comes after the tenant is listed: whoever sets the builder goes through that list
+        // afterwards.
         if let Some(builder) = inner.builder.get() {
             tenant.api.get_or_init(|| builder(&tenant));
         }
         Ok(tenant)
     }
 
-    /// Makes a tenant for which there is no room an alarm.
+    /// Raises an alarm for a tenant for which there is no room.
     fn note_unserved(&self, name: &TenantName) {
         let mut unserved = self.0.unserved.lock().unwrap_or_else(PoisonError::into_inner);
         if unserved.insert(name.clone()) {
@@ -388,7 +389,7 @@ impl Tenants {
         is_first
     }
 
-    /// Divides the memory of stores among so many.
+    /// Divides the memory of stores among this many.
     fn divide(&self, count: usize) {
         let share = divided(self.0.settings.store.clone(), count).memory();
         self.all().iter().for_each(|tenant| tenant.store.set_memory(share));
@@ -400,7 +401,7 @@ impl OpenTenants {
         self.failed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Counts the tenants that there is no room for, while a key or a folder names them.
+    /// Returns the alarm about tenants without room that a key or a folder still names.
     fn unserved_alarm(&self) -> Option<String> {
         let mut unserved = self.unserved.lock().unwrap_or_else(PoisonError::into_inner);
         let named = self.named()?;
@@ -408,7 +409,8 @@ impl OpenTenants {
         counted(NO_ROOM, unserved.len())
     }
 
-    /// Counts the tenants whose stores could not be opened, while a key or a folder names them.
+    /// Returns the alarm about stores that could not be opened and that a key or a folder still
+    /// names.
     fn failed_alarm(&self) -> Option<String> {
         let unserved = self.unserved.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let (named, mut failed) = (self.named()?, self.failed());
@@ -416,7 +418,7 @@ impl OpenTenants {
         counted(NOT_OPENED, failed.keys().filter(|name| !unserved.contains(name)).count())
     }
 
-    /// Returns the test by which a key or a folder names a tenant.
+    /// Returns a test for names that a key or a folder has.
     fn named(&self) -> Option<impl Fn(&TenantName) -> bool> {
         let named = self.ring.as_ref()?.tenants();
         let has_folder = |name: &TenantName| {
@@ -426,7 +428,7 @@ impl OpenTenants {
     }
 }
 
-/// Words an alarm about so many tenants, which names none of them.
+/// Words an alarm about a number of tenants, without their names.
 fn counted(alarm: &str, tenants: usize) -> Option<String> {
     (tenants > 0).then(|| format!("{alarm} (tenants: {tenants}; the log names them)"))
 }
@@ -466,8 +468,8 @@ impl Destinations for Tenants {
     }
 }
 
-/// Zipkin's read API, which is the query service's, at the address to which Zipkin's reporters send,
-/// which is the collector's.
+/// Zipkin's read API. The query service answers it, at the address to which Zipkin's reporters
+/// send, which is the collector's.
 impl ReadApi for Tenants {
     fn answer(
         &self,
@@ -495,7 +497,7 @@ impl ReadApi for Tenants {
     }
 }
 
-/// The answer while a store closes; the receiver has told other reasons before.
+/// The answer while a store closes; the receiver has reported other reasons before.
 fn unavailable() -> Response<ReplyBody> {
     let body = Body::from("the store cannot be read at present\n");
     let mut response = Response::new(body.map_err(io::Error::other).boxed_unsync());

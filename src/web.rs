@@ -1,6 +1,7 @@
 //! The HTTP address: the UI's files, liveness, and the headers that keep both safe.
 //!
-//! The API's routes come from `tidings_query` and `tidings_sql`; this module adds what belongs to the process.
+//! The API's routes come from `tidings_query` and `tidings_sql`. This module adds those of the
+//! process.
 
 mod access;
 mod assets;
@@ -44,7 +45,7 @@ pub(crate) use storage::limit_routes as limits;
 
 use crate::tenants::Tenants;
 
-/// The routes of a tenant: those of the API's parts, and the process's. Nothing is checked yet.
+/// Builds the routes of a tenant: those of the API's parts, and the process's. They check no keys.
 pub(crate) fn tenant_routes(
     api: [Router; 7],
     server: Server,
@@ -61,8 +62,8 @@ pub(crate) fn tenant_routes(
         .layer(middleware::from_fn_with_state((tenant, names), request_span::trace))
 }
 
-/// The routes of the HTTP address: these of the default tenant, which lead to those of the others
-/// for their keys, pages to sign in, and the UI's files.
+/// Builds the routes of the HTTP address: those of the default tenant, which lead other tenants'
+/// keys to their routes, pages to sign in, and the UI's files.
 pub(crate) fn router(
     of_default: Router,
     tenants: Tenants,

@@ -1,4 +1,4 @@
-//! The key behind a request, with the counts of what it did.
+//! The key of a request, with counts of its use.
 
 use std::{
     future::pending,
@@ -31,7 +31,7 @@ pub(crate) struct LiveKey {
     uses: UseCounters,
 }
 
-/// The end of a key or a session, which comes once and wakes whoever waits for it.
+/// Signals the end of a key or a session to all tasks that wait for it.
 #[derive(Debug, Default)]
 pub(crate) struct EndSignal(watch::Sender<bool>);
 
@@ -44,9 +44,9 @@ impl EndSignal {
         *self.0.borrow()
     }
 
-    /// Resolves when it is sent.
+    /// Resolves when the signal is sent.
     async fn sent(&self) {
-        // An error means that the sender is gone, which `self` has.
+        // The error case cannot occur: `self` owns the sender.
         let _ = self.0.subscribe().wait_for(|is_sent| *is_sent).await;
     }
 }
@@ -60,19 +60,19 @@ struct UseCounters {
     last_used: AtomicU64,
 }
 
-/// Counts of what a key did since the start of the process.
+/// Counts of the use of a key since the start of the process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct KeyUses {
-    /// Requests that it was let in with.
+    /// Requests that were admitted.
     pub requests: u64,
-    /// Requests that it was refused with: a role, a service or a tenant that it has not, or a limit
-    /// that is used up.
+    /// Requests that were refused: for a role, a service or a tenant that the key does not have, or
+    /// for a limit that is used up.
     pub refused: u64,
     /// Spans and log records that were stored.
     pub records: u64,
-    /// Bytes of the bodies that it sent, decompressed, of refused ones too.
+    /// Bytes of request bodies, decompressed, those of refused requests included.
     pub bytes: u64,
-    /// The time of the last request; `None`: there was none.
+    /// The time of the last request; `None` before the first.
     pub last_used: Option<UnixNanos>,
 }
 
@@ -95,33 +95,33 @@ impl LiveKey {
     }
 }
 
-/// Whoever sends a request: a key that is known and has not expired, and the tenant that the request
-/// chooses where that is not the key's.
+/// The sender of a request: a known key that has not expired, and the tenant that the request
+/// chooses if it is not the key's.
 #[derive(Debug, Clone)]
 pub struct Caller {
     key: Arc<LiveKey>,
     chosen_tenant: Option<TenantName>,
-    /// Sent once the session that stands for the key has ended.
+    /// The end of the session, for a request that has a session in place of the key.
     session_end: Option<Arc<EndSignal>>,
 }
 
 impl Caller {
-    /// Takes a key that has just been found good.
+    /// Makes a caller of a key that was just verified.
     pub(crate) fn new(key: Arc<LiveKey>, now: UnixNanos) -> Self {
         key.uses.last_used.store(now.0, Relaxed);
         Self { key, chosen_tenant: None, session_end: None }
     }
 
-    /// The same caller by a session, with whose end it is live no more.
+    /// Binds the caller to a session: it is live only as long as the session.
     pub(crate) fn by_session(self, session_end: Arc<EndSignal>) -> Self {
         Self { session_end: Some(session_end), ..self }
     }
 
-    /// Lets a request in that needs this role, and counts it against the key's limits.
+    /// Admits a request that needs this role, and counts it against the key's limits.
     ///
     /// # Errors
-    /// `Role` when the key has another one, `Limit` when one of its limits is used up: such a request
-    /// counts against none.
+    /// `Role` when the key's role does not include the needed one, `Limit` when one of its limits
+    /// is used up. A refused request counts against no limit.
     pub(crate) fn demand(&self, needed: Role, now: Instant) -> Result<(), AccessError> {
         let record = &self.key.record;
         let name = || record.name.clone();
@@ -167,7 +167,7 @@ impl Caller {
         }
     }
 
-    /// Returns the tenant whose telemetry is meant, which is the only one that the request reaches.
+    /// Returns the tenant of the request. The request has access to no other.
     #[must_use]
     pub fn tenant(&self) -> &TenantName {
         self.chosen_tenant.as_ref().unwrap_or(&self.key.record.tenant)
@@ -185,10 +185,10 @@ impl Caller {
         self.key.record.role == Role::Admin && self.key.record.tenant.is_default()
     }
 
-    /// Takes over the tenant that the request chooses.
+    /// Sets the tenant that the request chooses.
     ///
     /// # Errors
-    /// When the key may not use it; whether it exists is not looked at.
+    /// When the key may not use the tenant. Does not check that the tenant exists.
     pub(crate) fn choose(self, chosen: ChosenTenant) -> Result<Self, AccessError> {
         match chosen {
             ChosenTenant::OfKey => Ok(self),
@@ -206,7 +206,7 @@ impl Caller {
     #[must_use]
     pub fn may_use(&self, tenant: &TenantName) -> bool {
         let record = &self.key.record;
-        // An admin of another tenant that chose `default` would administer all of them.
+        // An admin of another tenant must not choose `default`: it would administer all tenants.
         let is_choice = !(tenant.is_default() && record.role == Role::Admin);
         let may_choose = is_choice && record.tenants.contains(tenant);
         record.tenant == *tenant || may_choose || self.governs_tenants()
@@ -218,15 +218,15 @@ impl Caller {
         self.key.record.service.as_deref()
     }
 
-    /// Returns whether the key may still be used: it was neither revoked nor has it expired, and
-    /// nor has the session ended that stands for it.
+    /// Returns whether the key may still be used: it was not revoked, has not expired, and the
+    /// session in place of it has not ended.
     #[must_use]
     pub fn is_live(&self, now: UnixNanos) -> bool {
         let has_ended = self.session_end.as_ref().is_some_and(|end| end.is_sent());
         !has_ended && !self.key.revocation.is_sent() && !self.key.record.has_expired(now)
     }
 
-    /// Resolves when the key is revoked, or the session ends that stands for it.
+    /// Resolves when the key is revoked, or when the session in place of it ends.
     pub(crate) async fn revoked(&self) {
         let session_end = async {
             match &self.session_end {
@@ -240,7 +240,7 @@ impl Caller {
         }
     }
 
-    /// Counts a body of so many bytes, decompressed, against the key's limits.
+    /// Counts the decompressed bytes of a body against the key's limits.
     pub fn charge(&self, bytes: u64, now: Instant) {
         self.key.uses.bytes.fetch_add(bytes, Relaxed);
         self.key.buckets.charge(bytes, now);
@@ -251,7 +251,7 @@ impl Caller {
         self.key.uses.records.fetch_add(count, Relaxed);
     }
 
-    /// Counts a request that was refused for what the key may not do.
+    /// Counts a request that was refused because the key does not allow it.
     pub fn count_refusal(&self) {
         self.key.uses.refused.fetch_add(1, Relaxed);
     }

@@ -1,10 +1,10 @@
-//! The forms in which a request brings a key, or a browser its session.
+//! Credentials in request headers: the forms of a key, and the cookies of a session.
 //!
 //! `Authorization: Bearer KEY`, `Authorization: Basic` with the key as password (or as user name
 //! with no password), and `x-api-key: KEY`; as metadata of gRPC the same. Senders made for Splunk
 //! write `Authorization: Splunk KEY`, and those made for Elasticsearch `Authorization: ApiKey` with
-//! the base64 of `ID:KEY`, or with the key itself. A key in an address is never read: addresses
-//! stand in logs.
+//! the base64 of `ID:KEY`, or with the key itself. A key in a URL is never read, because URLs are
+//! logged.
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use http::{HeaderMap, HeaderName, HeaderValue, header};
@@ -12,16 +12,16 @@ use http::{HeaderMap, HeaderName, HeaderValue, header};
 use crate::error::AccessError;
 
 const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
-/// The cookie of a session over TLS, which browsers take from this host alone, and the one without.
+/// The cookies of a session, with TLS and without. Browsers accept the first from this host alone.
 pub const SESSION_COOKIES: [&str; 2] = ["__Host-tidings-session", "tidings-session"];
 
-/// The cookies of a sign-in that is under way, over TLS and without.
+/// The cookies of a sign-in in progress, with TLS and without.
 pub const TICKET_COOKIES: [&str; 2] = ["__Host-tidings-sign-in", "tidings-sign-in"];
 
-/// Returns the key that a request brings; `None` when it brings none.
+/// Returns the key of a request; `None` when the request has none.
 ///
 /// # Errors
-/// When it brings two, or a header that is no key in any form.
+/// When the request has two different keys, or a header that is not a key in any of the forms.
 pub(crate) fn key_of(headers: &HeaderMap) -> Result<Option<String>, AccessError> {
     let given = headers.get_all(header::AUTHORIZATION).iter().map(authorization);
     let given = given.chain(headers.get_all(API_KEY).iter().map(plain));
@@ -36,13 +36,12 @@ pub(crate) fn key_of(headers: &HeaderMap) -> Result<Option<String>, AccessError>
     Ok(found)
 }
 
-/// Returns the names and texts of the sessions that a browser's cookies name: there may be one of
-/// each name.
+/// Returns the names and values of a browser's session cookies. There may be one of each name.
 pub(crate) fn sessions_of(headers: &HeaderMap) -> impl Iterator<Item = (&str, &str)> {
     cookies(headers, &SESSION_COOKIES)
 }
 
-/// Returns the ticket of the sign-in that a browser has begun.
+/// Returns the ticket of the browser's sign-in in progress.
 #[must_use]
 pub fn ticket_of(headers: &HeaderMap) -> Option<&str> {
     cookies(headers, &TICKET_COOKIES).map(|(_, ticket)| ticket).next()
@@ -62,20 +61,22 @@ fn plain(value: &HeaderValue) -> Option<String> {
     value.to_str().ok().map(|text| text.trim().to_owned())
 }
 
-/// Reads an `Authorization` header: its scheme is of either case.
+/// Reads an `Authorization` header. Case does not matter in its scheme.
 fn authorization(value: &HeaderValue) -> Option<String> {
     let (scheme, rest) = value.to_str().ok()?.trim().split_once(' ')?;
     let rest = rest.trim();
     match scheme.to_ascii_lowercase().as_str() {
         "bearer" | "splunk" => Some(rest.to_owned()),
         "basic" => key_of_pair(rest),
-        // Elasticsearch's clients encode the pair, and pass on a text that was encoded elsewhere.
+        // Elasticsearch's clients encode a pair themselves, and send a text unchanged that is
+        // encoded already.
         "apikey" => key_of_pair(rest).or_else(|| Some(rest.to_owned())),
         _ => None,
     }
 }
 
-/// Reads the key of a pair in base64: the part behind the colon, or before it where none is behind.
+/// Reads the key of a base64 pair: the part after the colon, or the part before it if that is
+/// empty.
 fn key_of_pair(encoded: &str) -> Option<String> {
     let pair = String::from_utf8(STANDARD.decode(encoded).ok()?).ok()?;
     let (user, password) = pair.split_once(':')?;
@@ -125,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn a_text_that_is_no_pair_in_base64_is_the_key_of_elasticsearch_itself() {
+    fn an_apikey_that_is_not_a_base64_pair_is_the_key_itself() {
         let no_pair = STANDARD.encode("tk_1");
         let no_text = STANDARD.encode([b':', 0xff, b'k']);
         for text in [no_pair.as_str(), &no_text, "dGtfMQ", "a:tk_1", "!!!"] {
@@ -135,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_key_or_two_is_refused() {
+    fn malformed_keys_and_two_different_keys_are_refused() {
         for value in [
             "tk_1",
             "",
@@ -155,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn only_this_servers_cookies_are_sessions() {
+    fn cookies_of_other_names_are_not_sessions() {
         let cookies = headers(&[
             ("cookie", "a=b; tidings-session=one ;c"),
             ("cookie", "__Host-tidings-session=two; xtidings-session=three"),

@@ -1,6 +1,6 @@
-//! Doors for fuzz targets: bytes to what reads credentials, tokens and an issuer's answers.
+//! Entry points for fuzz targets: parsers of credentials, tokens and an issuer's answers.
 //!
-//! Nothing that ships calls them.
+//! No code of the product calls them.
 
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use tidings_proto::UnixNanos;
@@ -8,12 +8,12 @@ use tidings_proto::UnixNanos;
 use crate::{
     IssuerError, IssuerUrl, KeyFile, RoleMapping, SignInAnswer, TenantName,
     credential::{key_of, sessions_of, ticket_of},
-    oidc::{Description, Expected, IssuedTokens, Jws, KeySet, is_token},
+    oidc::{Description, ExpectedClaims, IssuedTokens, Jws, KeySet, is_token},
 };
 
 /// Reads headers, one in each line.
 ///
-/// Returns true when they bring a key.
+/// Returns true when they have a key.
 #[must_use]
 pub fn read_headers(lines: &[u8]) -> bool {
     let mut headers = HeaderMap::new();
@@ -28,13 +28,14 @@ pub fn read_headers(lines: &[u8]) -> bool {
     matches!(key_of(&headers), Ok(Some(_)))
 }
 
-/// Reads a token, its claims and the answer of a sign-in. Returns true when it is a token.
+/// Parses a text as a token with claims, and as the query string of a sign-in. Returns true when it
+/// is a token.
 #[must_use]
 pub fn read_token(text: &str) -> bool {
     let _ = (is_token(text), text.parse::<TenantName>().is_ok(), SignInAnswer::read(text));
     let Ok(token) = Jws::read(text) else { return false };
     let audiences = ["tidings".to_owned()];
-    let expected = Expected { issuer: "https://i", audiences: &audiences, now: UnixNanos(1) };
+    let expected = ExpectedClaims { issuer: "https://i", audiences: &audiences, now: UnixNanos(1) };
     let _ = token.claims.check(expected);
     let _ = token.claims.check_sign_in("tidings", Some("nonce"));
     if let Ok(roles) = RoleMapping::read("realm_access.roles", "a=read,b=admin") {
@@ -43,7 +44,7 @@ pub fn read_token(text: &str) -> bool {
     true
 }
 
-/// Reads an issuer's set of keys, and verifies a token with it. Returns true when it is a set.
+/// Parses an issuer's set of keys, and verifies a token with it. Returns true when it is a set.
 #[must_use]
 pub fn read_key_set(json: &[u8], token: &str) -> bool {
     let Ok(keys) = KeySet::read(json) else { return false };
@@ -53,8 +54,8 @@ pub fn read_key_set(json: &[u8], token: &str) -> bool {
     true
 }
 
-/// Reads an issuer's description of itself and an answer of its token endpoint. Returns true when it
-/// is one of them.
+/// Parses bytes as an issuer's description of itself, and as an answer of its token endpoint.
+/// Returns true when it is one of them.
 #[must_use]
 pub fn read_issuer_answer(json: &[u8]) -> bool {
     let issuers = ["https://i", "http://localhost:1"].map(IssuerUrl::read);
@@ -65,7 +66,7 @@ pub fn read_issuer_answer(json: &[u8]) -> bool {
     is_description || answers.any(|answer| matches!(answer, Ok(_) | Err(IssuerError::Refused(_))))
 }
 
-/// Reads the file of keys. Returns the number of keys; `None` when it is another file.
+/// Parses a file of keys. Returns the number of keys; `None` when it is not a file of keys.
 #[must_use]
 pub fn read_key_file(json: &[u8]) -> Option<usize> {
     KeyFile::new("keys.json").parse(json).ok().map(|keys| keys.len())

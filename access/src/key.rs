@@ -1,11 +1,11 @@
-//! A key: its text, which is shown once, and its record, which holds a digest of the text only.
+//! A key: its text, which is shown once, and its record, which has only a digest of the text.
 //!
 //! ```text
 //! tk_<id: 8 hex digits>_<secret: 48 hex digits>
 //! ```
 //!
-//! The id finds the record and is no secret. The secret has 192 random bits, so one SHA-256 of it
-//! is as safe to keep as a slow hash of a password would be.
+//! The record is found by the id, which is not secret. The secret has 192 random bits, so its
+//! SHA-256 is as safe to store as a slow hash of a password.
 
 use std::{fmt, str::FromStr};
 
@@ -23,19 +23,19 @@ use crate::{
     tenant::{TENANTS_MAX, TenantName},
 };
 
-/// The most characters of a key's name, and of its service's.
+/// Maximum characters of the name of a key, and of its service.
 pub const KEY_NAME_CHARS_MAX: usize = 100;
 
-/// The beginning of every key: scanners for leaked secrets find it.
+/// The prefix of every key, by which scanners find leaked keys.
 const PREFIX: &str = "tk_";
 const SECRET_BYTES: usize = 24;
-/// The prefix without its underscore, which addresses may have encoded.
+/// The prefix without its underscore, which may be percent-encoded in a URL.
 const PREFIX_LETTERS: &str = "tk";
 /// Hexadecimal digits of an id.
 const ID_DIGITS: usize = 8;
 
-/// Reports whether a character is neither a control character nor one that turns the direction of
-/// the text behind it, so that a name reads as it is on pages and terminals.
+/// Returns whether a character is printable: neither a control character nor one that changes the
+/// direction of the text after it. So pages and terminals show a name as it is stored.
 #[must_use]
 pub fn is_printable(sign: char) -> bool {
     let turns_direction = matches!(
@@ -45,7 +45,7 @@ pub fn is_printable(sign: char) -> bool {
     !sign.is_control() && !turns_direction
 }
 
-/// The deeds that a key allows.
+/// The actions that a key allows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Role {
@@ -61,7 +61,7 @@ impl Role {
     /// Every role.
     pub const ALL: [Self; 3] = [Self::Ingest, Self::Read, Self::Admin];
 
-    /// Returns whether a key of this role may do what needs the other.
+    /// Returns whether a key of this role allows the actions of the needed role.
     #[must_use]
     pub fn includes(self, needed: Self) -> bool {
         self == needed || self == Self::Admin
@@ -78,7 +78,7 @@ impl Role {
     }
 }
 
-/// Says what the role allows, behind "may".
+/// Writes the actions of the role, as continuation of "may".
 impl fmt::Display for Role {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -98,7 +98,7 @@ impl FromStr for Role {
     }
 }
 
-/// The public part of a key.
+/// The id of a key, which is not secret.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct KeyId([u8; 4]);
 
@@ -116,7 +116,7 @@ impl KeyId {
     }
 }
 
-/// A key's whole text. It is a secret: its `Debug` shows the id only.
+/// The whole text of a key. It is a secret, and its `Debug` shows only the id.
 #[derive(Clone, PartialEq, Eq)]
 pub struct KeyToken(String);
 
@@ -128,7 +128,7 @@ impl fmt::Debug for KeyToken {
 }
 
 impl KeyToken {
-    /// Makes a key of an id and new random bits.
+    /// Generates the text of a key from an id and random bits.
     pub(crate) fn generate(id: KeyId, random: &SystemRandom) -> Result<Self, KeyFileError> {
         let secret: [u8; SECRET_BYTES] = random_bytes(random)?;
         Ok(Self(format!("{PREFIX}{id}_{}", hex(&secret))))
@@ -146,15 +146,15 @@ impl KeyToken {
     }
 }
 
-/// Returns the id that a text begins with, if the text has the form of a key.
+/// Returns the id of a key, if the text has the form of a key.
 pub(crate) fn id_of(text: &str) -> Option<KeyId> {
     let (id, secret) = text.strip_prefix(PREFIX)?.split_once('_')?;
     let _: [u8; SECRET_BYTES] = unhex(secret)?;
     KeyId::parse(id)
 }
 
-/// Replaces the secret part of each key that somebody put into a text: its id stays, and so does the
-/// rest of the text. The underscores may be percent-encoded.
+/// Removes the secret part of each key in a text. The ids and the rest of the text stay. The
+/// underscores of a key may be percent-encoded.
 #[must_use]
 pub fn without_keys(text: String) -> String {
     let mut kept = String::new();
@@ -181,8 +181,9 @@ pub fn without_keys(text: String) -> String {
     kept
 }
 
-/// Returns the bytes of a key up to the end of its id and of all of it, if a text begins with one:
-/// `tk_`, 8 digits, `_` and 48 digits, hexadecimal in lower case.
+/// Returns two lengths of the key with which a text begins: up to the end of its id, and of the
+/// whole. `None` if the text does not begin with `tk_`, 8 digits, `_` and 48 digits, in lower-case
+/// hexadecimal.
 fn key_lengths(text: &str) -> Option<(usize, usize)> {
     let digits = |text: &str, count: usize| {
         let digits = text.as_bytes().get(..count)?;
@@ -209,7 +210,8 @@ impl SecretDigest {
         Self(sha256(secret))
     }
 
-    /// Returns the digest itself, to tell holders of sessions apart. Not to check a secret with.
+    /// Returns the digest, to tell holders of sessions apart. Must not be used to check a secret,
+    /// because comparing it is not constant in time.
     pub(crate) fn to_bytes(self) -> [u8; SHA256_OUTPUT_LEN] {
         self.0
     }
@@ -236,39 +238,39 @@ impl fmt::Debug for SecretDigest {
     }
 }
 
-/// A key as it is kept.
+/// A key as it is stored.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct KeyRecord {
-    /// The public part of the key.
+    /// The id of the key.
     #[serde(with = "id_text")]
     pub id: KeyId,
-    /// Its name, one of a kind.
+    /// Its name, unique in its tenant.
     pub name: String,
-    /// The deeds it allows.
+    /// The actions that it allows.
     pub role: Role,
     /// The tenant that it belongs to.
     #[serde(default, skip_serializing_if = "TenantName::is_default")]
     pub tenant: TenantName,
-    /// The tenants that its requests may choose beside it.
+    /// Further tenants that its requests may choose.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tenants: Vec<TenantName>,
-    /// The one `service.name` whose telemetry it may send; `None`: any.
+    /// The only `service.name` whose telemetry it may send; `None` for any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub service: Option<String>,
     /// Its creation, in nanoseconds of the Unix epoch.
     #[serde(with = "nanos")]
     pub created_unix_nanos: UnixNanos,
-    /// Its end; `None`: never.
+    /// The time at which it expires; `None` for never.
     #[serde(default, skip_serializing_if = "Option::is_none", with = "optional_nanos")]
     pub expires_unix_nanos: Option<UnixNanos>,
-    /// Decompressed bytes that it may send in a second, on average; `None`: any number.
+    /// Decompressed bytes a second that it may send, on average; `None` for no limit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bytes_per_second: Option<u64>,
-    /// Decompressed bytes that it may send in a day, which flow back evenly; `None`: any number.
+    /// Decompressed bytes a day that it may send, refilled evenly; `None` for no limit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bytes_per_day: Option<u64>,
-    /// Requests that it may make in a second, on average; `None`: any number.
+    /// Requests a second that it may make, on average; `None` for no limit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub requests_per_second: Option<u64>,
     /// The SHA-256 of the key's text.
@@ -277,7 +279,7 @@ pub struct KeyRecord {
 }
 
 impl KeyRecord {
-    /// Describes the key in words, without its digest.
+    /// Describes the key in a text, without its digest.
     #[must_use]
     pub fn describe(&self) -> String {
         let service = self.service.as_ref().map(|service| format!(", of the service {service:?}"));
@@ -291,7 +293,7 @@ impl KeyRecord {
         format!("key {id} {name:?}, role {role}{service}{tenant}{limits}")
     }
 
-    /// Describes each limit of the key in words, as `10 requests per second`.
+    /// Describes each limit of the key, as `10 requests per second`.
     #[must_use]
     pub fn limits(&self) -> Vec<String> {
         let limits = [
@@ -303,8 +305,8 @@ impl KeyRecord {
         set.map(|(amount, limit)| format!("{amount} {limit}")).collect()
     }
 
-    /// Returns the record of a person or machine that an issuer knows. It is in no file and has no
-    /// secret: no text is the key of it. The id is the same at every sign-in.
+    /// Returns the record of a person or machine that an issuer knows. It is in no file, and no
+    /// text is a key for it. The id is the same at every sign-in.
     pub(crate) fn of_subject(
         subject: &str,
         name: String,
@@ -330,7 +332,7 @@ impl KeyRecord {
         }
     }
 
-    /// Returns whether this is the holder of this id; of this tenant, if one is given.
+    /// Returns whether the record has this id, and this tenant if one is given.
     pub(crate) fn belongs_to(&self, holder: KeyId, tenant: Option<&TenantName>) -> bool {
         self.id == holder && tenant.is_none_or(|tenant| self.tenant == *tenant)
     }
@@ -340,31 +342,32 @@ impl KeyRecord {
     }
 }
 
-/// The description of a key that is to be made.
+/// The description of a key that is to be created.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KeyRequest {
     /// Its name: 1 to [`KEY_NAME_CHARS_MAX`] characters, none of them a control character.
     pub name: String,
-    /// The deeds it allows.
+    /// The actions that it allows.
     pub role: Role,
     /// The tenant that it belongs to.
     pub tenant: TenantName,
-    /// The tenants that its requests may choose beside it.
+    /// Further tenants that its requests may choose.
     pub tenants: Vec<TenantName>,
-    /// The one `service.name` whose telemetry it may send; of keys that send only.
+    /// The only `service.name` whose telemetry it may send; only for keys of the role ingest.
     pub service: Option<String>,
-    /// Its end; `None`: never.
+    /// The time at which it expires; `None` for never.
     pub expires_unix_nanos: Option<UnixNanos>,
-    /// Decompressed bytes that it may send in a second, on average, above 0; of keys that send only.
+    /// Decompressed bytes a second that it may send, on average, above 0; only for keys of the role
+    /// ingest.
     pub bytes_per_second: Option<u64>,
-    /// Decompressed bytes that it may send in a day, above 0; of keys that send only.
+    /// Decompressed bytes a day that it may send, above 0; only for keys of the role ingest.
     pub bytes_per_day: Option<u64>,
-    /// Requests that it may make in a second, on average, above 0.
+    /// Requests a second that it may make, on average, above 0.
     pub requests_per_second: Option<u64>,
 }
 
 impl KeyRequest {
-    /// Describes a key of `default` without further bounds.
+    /// Describes a key of the tenant `default` without limits.
     #[must_use]
     pub fn new(name: impl Into<String>, role: Role) -> Self {
         Self {
@@ -380,10 +383,10 @@ impl KeyRequest {
         }
     }
 
-    /// Checks the description, which nothing is made of yet.
+    /// Checks the description without creating a key.
     ///
     /// # Errors
-    /// `Request`, with the first fault in it.
+    /// `Request` with the first fault.
     pub fn check(&self, now: UnixNanos) -> Result<(), KeyFileError> {
         let refuse = |reason: String| Err(KeyFileError::Request(reason));
         let is_text = |text: &str| {
@@ -425,7 +428,7 @@ impl KeyRequest {
         Ok(())
     }
 
-    /// Makes the key and its record.
+    /// Generates the key and its record.
     pub(crate) fn make(
         self,
         id: KeyId,
@@ -451,7 +454,7 @@ impl KeyRequest {
     }
 }
 
-/// Draws an id.
+/// Generates a random id.
 pub(crate) fn random_id(random: &SystemRandom) -> Result<KeyId, KeyFileError> {
     random_bytes(random).map(KeyId)
 }
@@ -471,7 +474,7 @@ fn digit(value: u8) -> char {
     char::from_digit(u32::from(value), 16).unwrap_or('0')
 }
 
-/// Reads exactly so many bytes of lower-case hex digits.
+/// Parses exactly `N` bytes from lower-case hex digits.
 fn unhex<const N: usize>(text: &str) -> Option<[u8; N]> {
     let digits = text.as_bytes();
     if digits.len() != 2 * N {
@@ -490,7 +493,7 @@ fn unhex<const N: usize>(text: &str) -> Option<[u8; N]> {
     Some(bytes)
 }
 
-/// Ids in the file.
+/// Serialises ids of the file.
 mod id_text {
     use super::{Deserialize, Deserializer, KeyId, Serializer};
 
@@ -504,7 +507,7 @@ mod id_text {
     }
 }
 
-/// Digests in the file.
+/// Serialises digests of the file.
 mod digest_text {
     use super::{Deserialize, Deserializer, SecretDigest, Serializer, hex, unhex};
 
@@ -521,7 +524,7 @@ mod digest_text {
     }
 }
 
-/// Times in the file.
+/// Serialises times of the file.
 mod nanos {
     use super::{Deserialize, Deserializer, Serializer, UnixNanos};
 
@@ -534,7 +537,7 @@ mod nanos {
     }
 }
 
-/// Times in the file that need not be there.
+/// Serialises optional times of the file.
 mod optional_nanos {
     use super::{Deserialize, Deserializer, Serialize, Serializer, UnixNanos};
 
@@ -565,7 +568,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_is_shown_whole_once_and_never_by_debug() {
+    fn debug_and_json_do_not_show_the_secret_of_a_key() {
         let random = SystemRandom::new();
         let id = random_id(&random).unwrap();
         let (token, record) = request("checkout").make(id, UnixNanos(1), &random).unwrap();
@@ -599,7 +602,7 @@ mod tests {
     }
 
     #[test]
-    fn a_description_that_makes_no_sense_is_refused() {
+    fn invalid_descriptions_of_keys_are_refused() {
         let long = "x".repeat(101);
         let bad = [
             request(""),
@@ -654,7 +657,7 @@ mod tests {
         }
 
         #[test]
-        fn no_text_breaks_the_reader_of_keys(text in ".{0,80}") {
+        fn any_text_is_read_without_a_panic(text in ".{0,80}") {
             let _ = id_of(&text);
         }
     }

@@ -1,4 +1,4 @@
-//! The file of keys: JSON, written by `tidings keys` and by the server, or by whoever provisions it.
+//! The file of keys: JSON, written by `tidings keys`, by the server, or by other programs.
 //!
 //! ```text
 //! {"version": 1, "keys": [{"id": "3f9a2b1c", "name": "checkout", "role": "ingest",
@@ -8,7 +8,7 @@
 //!   "requests_per_second"?: …}, …]}
 //! ```
 //!
-//! It holds no key: a copy of it lets nobody in.
+//! The file has only digests of keys, so a copy of it gives no access.
 
 use std::{
     collections::BTreeSet,
@@ -27,11 +27,12 @@ use crate::{
     tenant::{TENANTS_MAX, TenantName},
 };
 
-/// The most keys in a file.
+/// Maximum number of keys in a file.
 pub const KEYS_MAX: usize = 10_000;
-/// The most keys of a tenant other than `default`: one tenant leaves room for the others.
+/// Maximum number of keys of a tenant other than `default`, so that one tenant leaves room for
+/// others.
 pub const TENANT_KEYS_MAX: usize = 500;
-/// A file of the largest keys is smaller.
+/// Maximum size of the file. The maximum number of keys of the largest size fits.
 const BYTES_MAX: u64 = 16 << 20;
 const VERSION: u32 = 1;
 
@@ -39,7 +40,7 @@ const VERSION: u32 = 1;
 #[derive(Debug, Clone)]
 pub struct KeyFile {
     path: PathBuf,
-    /// `default` among them.
+    /// Maximum number of tenants, `default` included.
     tenants_max: usize,
 }
 
@@ -52,13 +53,14 @@ struct StoredKeys {
 }
 
 impl KeyFile {
-    /// Names the file, which need not exist yet.
+    /// Refers to a file, which need not exist yet.
     #[must_use]
     pub fn new(path: impl Into<PathBuf>) -> Self {
         Self { path: path.into(), tenants_max: TENANTS_MAX }
     }
 
-    /// Has no key made that would be of one more tenant than these, `default` among them.
+    /// Limits the number of tenants, `default` included. [`KeyFile::create`] refuses a key of one
+    /// more.
     #[must_use]
     pub fn with_tenants_max(self, tenants_max: usize) -> Self {
         Self { tenants_max, ..self }
@@ -70,18 +72,18 @@ impl KeyFile {
         &self.path
     }
 
-    /// Returns the keys, in the order in which they were made; none where there is no file.
+    /// Returns the keys in the order of their creation; empty when there is no file.
     ///
     /// # Errors
-    /// When the file cannot be read, or is no file of keys. Nobody may be let in then.
+    /// When the file cannot be read, or is not a file of keys. No request may be admitted then.
     pub fn read(&self) -> Result<Vec<KeyRecord>, KeyFileError> {
         self.bytes()?.map_or_else(|| Ok(Vec::new()), |bytes| self.parse(&bytes))
     }
 
-    /// Makes a key; durable when it returns. The text is kept nowhere.
+    /// Creates a key; durable when this returns. The text of the key is not stored.
     ///
     /// # Errors
-    /// When the description makes no sense, the name is taken, or the file cannot be changed.
+    /// When the description is invalid, the name is taken, or the file cannot be changed.
     pub fn create(
         &self,
         request: KeyRequest,
@@ -103,8 +105,8 @@ impl KeyFile {
         Ok((token, record))
     }
 
-    /// Refuses a key whose name is taken in its tenant, or for which there is no room. What other
-    /// tenants have counts only where all of them together are too many.
+    /// Refuses a key whose name is taken in its tenant, or that exceeds the limit of its tenant, of
+    /// the file, or of tenants.
     fn check_room(&self, keys: &[KeyRecord], request: &KeyRequest) -> Result<(), KeyFileError> {
         let of_tenant = || keys.iter().filter(|key| key.tenant == request.tenant);
         if of_tenant().any(|key| key.name == request.name) {
@@ -126,8 +128,8 @@ impl KeyFile {
         Ok(())
     }
 
-    /// Removes the key of this id or name, where a tenant is given only one of it; durable when it
-    /// returns.
+    /// Removes the key of this id or name; only a key of the tenant, if one is given. Durable when
+    /// this returns.
     ///
     /// # Errors
     /// `NotFound`, `SeveralNamed`, or a file that cannot be changed.
@@ -137,7 +139,7 @@ impl KeyFile {
         tenant: Option<&TenantName>,
     ) -> Result<KeyRecord, KeyFileError> {
         if self.bytes()?.is_none() {
-            // The lock of a file would make its folder.
+            // A missing file is not locked, because that would create its folder.
             return Err(KeyFileError::NotFound(id_or_name.to_owned()));
         }
         let (file, mut keys) = self.open()?;
@@ -163,7 +165,7 @@ impl KeyFile {
         }
     }
 
-    /// Reads the keys of the file's bytes.
+    /// Parses the content of the file.
     pub(crate) fn parse(&self, bytes: &[u8]) -> Result<Vec<KeyRecord>, KeyFileError> {
         if bytes.is_empty() {
             return Err(self.malformed("it is empty".to_owned()));
@@ -207,8 +209,8 @@ impl KeyFile {
     }
 }
 
-/// Returns the id of the key of this id or, where none has it, of this name, where a tenant is given
-/// only one of it.
+/// Returns the id of the key that has this id or, if none has it, this name. Considers only keys of
+/// the tenant, if one is given.
 ///
 /// # Errors
 /// `NotFound`, or `SeveralNamed`.
@@ -234,7 +236,7 @@ pub(crate) fn find_key<'a>(
     }
 }
 
-/// Returns every tenant that keys name, and `default`.
+/// Returns `default` and every tenant that keys name.
 pub(crate) fn tenants_of<'a>(
     keys: impl IntoIterator<Item = &'a KeyRecord>,
 ) -> BTreeSet<TenantName> {
@@ -273,7 +275,7 @@ mod tests {
     }
 
     #[test]
-    fn a_tenant_has_names_and_room_of_its_own() {
+    fn names_of_keys_are_unique_in_a_tenant_and_tenants_are_limited() {
         let folder = tempfile::tempdir().unwrap();
         let file = KeyFile::new(folder.path().join("keys.json")).with_tenants_max(3);
         let of = |tenant: &str, name: &str| KeyRequest {
@@ -311,7 +313,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_is_none_of_keys_lets_nobody_in() {
+    fn other_files_are_refused_as_files_of_keys() {
         let folder = tempfile::tempdir().unwrap();
         let file = KeyFile::new(folder.path().join("keys.json"));
         file.create(request("a"), UnixNanos(5)).unwrap();

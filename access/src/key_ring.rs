@@ -1,9 +1,10 @@
-//! The keys in memory: found by id, counted, and kept as the file says.
+//! The keys in memory: lookup by id, counts of their use, and updates from the file.
 //!
-//! The file is read every half second, because commands and other programs change it. One that
-//! cannot be used then is an alarm, and the keys before it stay. A revoked key is refused from the
-//! next look on, and what is still being answered to it ends ([`KeyRing::end_of`]). A key that is
-//! revoked here is refused although the file cannot be changed, and each look tries the change again.
+//! The file is polled every half second, because commands and other programs change it. A file that
+//! cannot be used then raises an alarm, and the previous keys stay valid. A key that was removed
+//! from the file is refused from the next poll on, and its running responses end
+//! ([`KeyRing::end_of`]). A key that is revoked by this process is refused even if the file cannot
+//! be changed; each poll tries the change again.
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -34,8 +35,8 @@ use crate::{
     tenant::TenantName,
 };
 
-/// Time between two looks at the file.
-const LOOK_INTERVAL: Duration = Duration::from_millis(500);
+/// Interval between two polls of the file.
+const POLL_INTERVAL: Duration = Duration::from_millis(500);
 
 /// The keys of a server.
 #[derive(Debug)]
@@ -43,28 +44,28 @@ pub struct KeyRing {
     file: KeyFile,
     clock: Arc<dyn Clock>,
     keys: RwLock<HashMap<KeyId, Arc<LiveKey>>>,
-    /// The process's own, which are in no file.
+    /// Keys of the process itself, which are in no file.
     own: Mutex<Vec<Arc<LiveKey>>>,
     sessions: Sessions,
     issuer: Option<Arc<Issuer>>,
-    /// Of the file's bytes.
+    /// Hash of the content of the file.
     fingerprint: AtomicU64,
-    /// Revoked here, and still in the file.
+    /// Keys that this process has revoked and could not remove from the file.
     unwritten: Mutex<BTreeSet<KeyId>>,
-    /// Set once the file was there.
+    /// True once the file has existed.
     had_file: AtomicBool,
-    /// The fault of the last look, which is logged once.
+    /// The fault of the last poll, which is logged once.
     fault: Mutex<Option<String>>,
 }
 
-/// A key and what it did.
+/// A key and the counts of its use.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KeyState {
     /// The key.
     pub record: KeyRecord,
     /// Its counts.
     pub uses: KeyUses,
-    /// Set when its time is over.
+    /// True when it has expired.
     pub has_expired: bool,
 }
 
@@ -72,7 +73,7 @@ impl KeyRing {
     /// Reads the file. Blocks for as long as that takes.
     ///
     /// # Errors
-    /// When the file cannot be used: nobody is to be let in then.
+    /// When the file cannot be used. No request may be admitted then.
     pub fn open(file: KeyFile, clock: Arc<dyn Clock>) -> Result<Self, KeyFileError> {
         let ring = Self {
             file,
@@ -86,11 +87,11 @@ impl KeyRing {
             had_file: AtomicBool::new(false),
             fault: Mutex::default(),
         };
-        ring.look()?;
+        ring.read_file()?;
         Ok(ring)
     }
 
-    /// Lets people and machines in by the word of an issuer as well.
+    /// Also admits people and machines with tokens of an issuer.
     #[must_use]
     pub fn with_issuer(self, issuer: Option<Arc<Issuer>>) -> Self {
         Self { issuer, ..self }
@@ -102,12 +103,12 @@ impl KeyRing {
         self.issuer.as_ref()
     }
 
-    /// Follows the file for ever.
+    /// Polls the file, without end.
     pub async fn follow(self: Arc<Self>) {
         loop {
-            self.clock.sleep(LOOK_INTERVAL).await;
+            self.clock.sleep(POLL_INTERVAL).await;
             let ring = Arc::clone(&self);
-            let looked = spawn_blocking(move || ring.look_again()).await;
+            let looked = spawn_blocking(move || ring.poll_file()).await;
             let fault = looked.unwrap_or_else(|ended| Some(ended.to_string()));
             let mut before = self.fault.lock().unwrap_or_else(PoisonError::into_inner);
             if let Some(fault) = fault.as_ref().filter(|_| *before != fault) {
@@ -117,14 +118,15 @@ impl KeyRing {
         }
     }
 
-    /// Returns what is wrong with the file, in a sentence for its operator.
+    /// Returns the current fault of the file, as a text for the operator.
     #[must_use]
     pub fn fault(&self) -> Option<String> {
         self.fault.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Repeats revocations that could not be written, and reads the file; what is wrong with it.
-    fn look_again(&self) -> Option<String> {
+    /// Repeats revocations that could not be written, and reads the file. Returns the fault of the
+    /// file, if any.
+    fn poll_file(&self) -> Option<String> {
         let unwritten = self.unwritten().clone();
         for id in unwritten {
             if let Ok(_) | Err(KeyFileError::NotFound(_)) = self.file.revoke(&id.to_string(), None)
@@ -132,7 +134,7 @@ impl KeyRing {
                 self.unwritten().remove(&id);
             }
         }
-        let looked = self.look();
+        let looked = self.read_file();
         let (path, unwritten) = (self.file.path(), self.unwritten().len());
         let is_missing = || self.had_file.load(Relaxed) && !path.exists();
         match looked {
@@ -154,7 +156,7 @@ impl KeyRing {
         self.unwritten.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Returns every key of the file, in the order in which they were made.
+    /// Returns every key of the file, in the order of their creation.
     #[must_use]
     pub fn list(&self) -> Vec<KeyState> {
         let now = self.clock.now();
@@ -169,20 +171,20 @@ impl KeyRing {
         states
     }
 
-    /// Makes a key, which is good when this returns. Blocks.
+    /// Creates a key, which is valid when this returns. Blocks.
     ///
     /// # Errors
     /// As [`KeyFile::create`].
     pub fn create(&self, request: KeyRequest) -> Result<(KeyToken, KeyRecord), KeyFileError> {
         let made = self.file.create(request, self.clock.now())?;
-        self.look()?;
+        self.read_file()?;
         Ok(made)
     }
 
     /// Revokes a key by its id or name, which is refused when this returns. Blocks.
     ///
     /// # Errors
-    /// As [`KeyFile::revoke`]; `NotWritten` when the key is refused and the file could not be
+    /// As [`KeyFile::revoke`]; `NotWritten` when the key is refused but the file could not be
     /// changed.
     pub fn revoke(
         &self,
@@ -191,7 +193,7 @@ impl KeyRing {
     ) -> Result<KeyRecord, KeyFileError> {
         match self.file.revoke(id_or_name, tenant) {
             Ok(revoked) => {
-                self.look()?;
+                self.read_file()?;
                 Ok(revoked)
             }
             Err(KeyFileError::Storage(StorageError::Locked { path })) => {
@@ -204,7 +206,7 @@ impl KeyRing {
         }
     }
 
-    /// Refuses a key that cannot be removed from the file because of this error.
+    /// Refuses a key that could not be removed from the file because of this error.
     fn refuse_key(
         &self,
         id_or_name: &str,
@@ -217,7 +219,7 @@ impl KeyRing {
             Ok(id) => {
                 if let Some(key) = keys.remove(&id) {
                     key.revocation.send();
-                    tracing::error!(key = %id, name = key.record.name, %error, "key revoked, and not removed from its file");
+                    tracing::error!(key = %id, name = key.record.name, %error, "key revoked, but not removed from the file of keys");
                 }
                 self.unwritten().insert(id);
                 KeyFileError::NotWritten { reason }
@@ -233,18 +235,18 @@ impl KeyRing {
         }
     }
 
-    /// Returns every tenant that keys name, and `default`.
+    /// Returns `default` and every tenant that keys name.
     #[must_use]
     pub fn tenants(&self) -> BTreeSet<TenantName> {
         let keys = self.keys.read().unwrap_or_else(PoisonError::into_inner);
         tenants_of(keys.values().map(|key| &key.record))
     }
 
-    /// Makes a key of the process itself, for sending to its own receivers as a tenant. It is in no
-    /// file, and good until the next one of the tenant is made.
+    /// Creates a key of the process itself, with which it sends to its own receivers as a tenant.
+    /// The key is in no file, and valid until the next one of the tenant is created.
     ///
     /// # Errors
-    /// When the system gives no random numbers.
+    /// When the system returns no random numbers.
     pub fn own_key(&self, tenant: &TenantName) -> Result<KeyToken, KeyFileError> {
         let random = SystemRandom::new();
         let request =
@@ -259,7 +261,7 @@ impl KeyRing {
     /// Finds the key of this text.
     ///
     /// # Errors
-    /// `Unknown` or `Expired`; of a token, the reason that the issuer's word does not let it in.
+    /// `Unknown` or `Expired`; for a token, the reason that it is refused.
     pub(crate) fn find(&self, text: &str) -> Result<Caller, AccessError> {
         if let Some(issuer) = self.issuer().filter(|_| is_token(text)) {
             return issuer.find(text);
@@ -278,7 +280,7 @@ impl KeyRing {
     /// Begins a session of the key of this text.
     ///
     /// # Errors
-    /// When there is no such key, it has expired, it may not read, or a limit of it is used up.
+    /// When the key is unknown, has expired, may not read, or has used up a limit.
     pub fn sign_in(&self, text: &str) -> Result<(SessionToken, Caller), AccessError> {
         let caller = self.find(text.trim())?;
         caller.demand(Role::Read, self.instant())?;
@@ -289,7 +291,7 @@ impl KeyRing {
     /// Begins a session of a person whom the issuer knows.
     ///
     /// # Errors
-    /// When the person may not read, or the system gives no random numbers.
+    /// When the person may not read, or the system returns no random numbers.
     pub fn sign_in_person(&self, person: SignedIn) -> Result<(SessionToken, Caller), AccessError> {
         let now = self.clock.now();
         let caller = Caller::new(Arc::new(LiveKey::new(person.record)), now);
@@ -298,8 +300,8 @@ impl KeyRing {
         Ok((token.map_err(|_| AccessError::SessionEnded)?, caller))
     }
 
-    /// Ends the sessions that a browser's cookies name. Returns the issuer's page at which they end
-    /// there as well, from which a browser goes on to `back_to`.
+    /// Ends the sessions of a browser's cookies. Returns the issuer's sign-out page, which sends
+    /// the browser on to `back_to`.
     pub fn sign_out(&self, headers: &HeaderMap, back_to: &str) -> Option<String> {
         let ended = sessions_of(headers);
         let now = self.clock.now();
@@ -308,21 +310,22 @@ impl KeyRing {
         self.issuer.as_ref()?.end_session(ended.first()?, back_to)
     }
 
-    /// Ends the sessions of a key or of an issuer's subject, and refuses the tokens that the subject
-    /// has been issued up to now. Of the holder in one tenant only, if one is given. Returns the
-    /// numbers of sessions and of tokens in use. The key itself stays good.
+    /// Ends the sessions of a key or of an issuer's subject, and refuses tokens that the subject
+    /// was issued up to now. If a tenant is given, only those of the holder in that tenant. Returns
+    /// the numbers of ended sessions and of ended tokens that were in use. The key itself stays
+    /// valid.
     pub fn end_sessions(&self, holder: KeyId, tenant: Option<&TenantName>) -> (usize, usize) {
         let tokens = self.issuer.as_ref().map_or(0, |issuer| issuer.end_tokens(holder, tenant));
         (self.sessions.end_of(holder, tenant), tokens)
     }
 
-    /// Asks the issuer for new tokens of a session whose own end. Where it gives none, or another
-    /// role, the session ends.
+    /// Asks the issuer for new tokens, if those of a session are about to expire. The session ends
+    /// when the issuer refuses or gives another role.
     pub(crate) async fn renew_session(self: &Arc<Self>, issuer: &Arc<Issuer>, text: &str) {
         let Some(turn) = self.sessions.renewal_turn(text, self.clock.now()) else { return };
         let (ring, issuer, text) = (Arc::clone(self), Arc::clone(issuer), text.to_owned());
-        // A task of its own: the issuer takes a refresh token once, and its answer must be kept
-        // although the browser went away.
+        // The renewal runs as a task of its own. The issuer accepts a refresh token once, so its
+        // answer must be stored even if the browser disconnects.
         let renewal = tokio::spawn(async move {
             let _turn = turn.lock().await;
             ring.ask_for_renewal(&issuer, &text).await;
@@ -341,7 +344,7 @@ impl KeyRing {
                 self.sessions.renew(text, caller, next, self.clock.now());
             }
             Ok(_) => {
-                tracing::info!(key = %caller.id(), name = caller.name(), "session ended: another role");
+                tracing::info!(key = %caller.id(), name = caller.name(), "session ended: the issuer gave another role");
                 self.sessions.end(text, self.clock.now());
             }
             Err(error) if may_pass(&error) => {
@@ -360,7 +363,7 @@ impl KeyRing {
         self.sessions.find(text, self.clock.now())
     }
 
-    /// Returns the text that a browser is to bring from now on, when the one of its session is old.
+    /// Returns the new value of the browser's session cookie, when the current value is old.
     pub(crate) fn rotate_session(&self, headers: &HeaderMap) -> Option<RotatedSession> {
         let now = self.clock.now();
         let is_live = |text: &str| self.sessions.find(text, now).is_some();
@@ -370,18 +373,19 @@ impl KeyRing {
         Some(RotatedSession { token, age, is_over_tls: name == over_tls })
     }
 
-    /// Returns the time by which the keys expire.
+    /// Returns the current time of the clock by which keys expire.
     #[must_use]
     pub fn now(&self) -> UnixNanos {
         self.clock.now()
     }
 
-    /// Returns the time by which the limits of keys are kept.
+    /// Returns the current instant of the clock by which limits of keys are measured.
     pub(crate) fn instant(&self) -> Instant {
         self.clock.instant()
     }
 
-    /// Resolves when a caller is live no more: its key is revoked or expires, or its session ends.
+    /// Resolves when a caller is no longer live: its key is revoked or expires, or its session
+    /// ends.
     #[must_use]
     pub fn end_of(&self, caller: &Caller) -> Pin<Box<dyn Future<Output = ()> + Send>> {
         let expiry = caller.key().record.expires_unix_nanos.map(|end| {
@@ -406,14 +410,15 @@ impl KeyRing {
         own.iter().find(|key| key.record.id == id).cloned()
     }
 
-    /// Takes over what the file says, if it says something new.
-    fn look(&self) -> Result<(), KeyFileError> {
+    /// Reads the file, and updates the keys if it has changed.
+    fn read_file(&self) -> Result<(), KeyFileError> {
         let bytes = self.file.bytes()?;
         self.had_file.fetch_or(bytes.is_some(), Relaxed);
         let mut hasher = DefaultHasher::new();
         bytes.hash(&mut hasher);
         let fingerprint = hasher.finish();
-        // Compared under the lock, so that of two looks the later one does not lose.
+        // The fingerprints are compared under the lock, so that of two concurrent reads the later
+        // one counts.
         let mut keys = self.keys.write().unwrap_or_else(PoisonError::into_inner);
         if self.fingerprint.load(Relaxed) == fingerprint {
             return Ok(());
@@ -427,7 +432,8 @@ impl KeyRing {
         for record in records {
             let id = record.id;
             let known = before.remove(&id);
-            // Sessions and answers under way have what the key allowed before.
+            // Running sessions and responses rely on the permissions that the key had before, so
+            // they end.
             if let Some(changed) = known.as_ref().filter(|key| key.record != record) {
                 changed.revocation.send();
                 tracing::info!(key = %id, name = record.name, "key changed");

@@ -1,9 +1,9 @@
-//! Keys of senders and readers: which there are, what each may do, and whose request this is.
+//! Access control: keys, their roles and limits, and the caller of a request.
 //!
-//! Owns the file of keys, the forms in which a request brings one, the roles, the sessions of
-//! browsers, the names of tenants, the rate that a key is allowed, and people and machines by the
-//! word of an issuer. Listens to nothing and answers nothing: receivers and
-//! the HTTP address ask an [`AccessPolicy`] and word the refusal in their protocol.
+//! Owns the file of keys, the forms of a key in a request, the roles, the sessions of browsers, the
+//! names of tenants, the rate limits of keys, and the verification of an issuer's tokens. Does not
+//! own listeners and responses: receivers and the HTTP address call an [`AccessPolicy`] and write
+//! the refusal in their protocol.
 //!
 //! ```text
 //! tidings keys, /api/v1/keys ─► KeyFile (hashes only) ─► KeyRing (in memory, follows the file)

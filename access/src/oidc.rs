@@ -1,9 +1,9 @@
-//! People and machines by the word of an issuer: [OpenID
-//! Connect](https://openid.net/specs/openid-connect-core-1_0.html) and tokens that are signed.
+//! Authentication of people and machines by an issuer: [OpenID
+//! Connect](https://openid.net/specs/openid-connect-core-1_0.html) and signed tokens.
 //!
-//! Owns the issuer's description and keys, which are read again from time to time, and the tokens
-//! that were found good. Does not own sessions ([`crate::session`]) nor cookies, which the HTTP
-//! address writes. An issuer that cannot be reached keeps nobody out who has a key.
+//! Owns the issuer's description and signing keys, which are read again at intervals, and the cache
+//! of verified tokens. Does not own sessions ([`crate::session`]) and cookies, which the HTTP
+//! address writes. Keys of this server stay valid when the issuer cannot be reached.
 //!
 //! ```text
 //! Bearer header.claims.signature ─► Jws ─► KeySet::verify ─► Claims ─► Identity ─► Caller
@@ -37,7 +37,7 @@ use crate::{
     tenant::TenantName,
 };
 
-pub(crate) use claims::Expected;
+pub(crate) use claims::ExpectedClaims;
 pub use claims::{Identity, TokenError};
 pub(crate) use code_flow::{RENEWAL_AHEAD, Renewal, may_pass};
 pub use code_flow::{SignInAnswer, SignInError, SignInStart, SignedIn};
@@ -48,36 +48,37 @@ pub(crate) use key_set::KeySet;
 pub use roles::RoleMapping;
 pub use ticket::TICKET_AGE;
 
-/// The description and the keys of an issuer are read again after this time.
+/// Interval between two reads of an issuer's description and keys.
 const REFRESH_INTERVAL: Duration = Duration::from_secs(10 * 60);
-/// The time before the next try at an issuer that gave no answer, doubled each time.
+/// Delay before an issuer that did not answer is asked again, doubled each time.
 const RETRY_INTERVAL: Duration = Duration::from_secs(1);
 const RETRY_INTERVAL_MAX: Duration = Duration::from_secs(30);
-/// Tokens with a key that is not known make the keys be read again, at most once in this time.
+/// Minimum time between two reads of the keys that tokens with an unknown key cause.
 const DEMAND_INTERVAL: Duration = Duration::from_secs(10);
-/// Exchanges of refresh tokens at a time, which only people who are signed in ask for.
+/// Maximum number of concurrent exchanges of refresh tokens. Only people who are signed in cause
+/// them.
 const RENEWALS_MAX: usize = 16;
 
-/// The setup of an issuer.
+/// Settings of an issuer.
 #[derive(Debug, Clone)]
 pub struct OidcSettings {
     /// Its address.
     pub issuer: IssuerUrl,
-    /// The name that it knows this server by; `None`: people do not sign in.
+    /// The client id of this server; `None` disables the sign-in of people.
     pub client_id: Option<String>,
     /// The secret of that client, if it has one.
     pub client_secret: Option<ClientSecret>,
-    /// The scopes that are asked for; `openid` is always one of them.
+    /// The requested scopes; `openid` is requested in any case.
     pub scopes: Vec<String>,
-    /// The claim with roles, and the roles of its values.
+    /// The claim that gives roles, and the role of each of its values.
     pub roles: RoleMapping,
-    /// The claim with the tenants of its people and machines; `None`: all belong to `default`.
+    /// The claim that names tenants; `None` assigns all people and machines to `default`.
     pub tenant_claim: Option<String>,
-    /// The audiences of which tokens of machines need one; empty: they are not taken.
+    /// The audiences of which tokens of machines need one. If empty, such tokens are refused.
     pub audiences: Vec<String>,
-    /// A name of the issuer, for the button to sign in.
+    /// The name of the issuer on the sign-in button.
     pub name: String,
-    /// A file with more roots in PEM.
+    /// A PEM file with additional root certificates.
     pub roots: Option<PathBuf>,
 }
 
@@ -93,10 +94,10 @@ pub struct Issuer {
     settings: OidcSettings,
     endpoints: Endpoints,
     clock: Arc<dyn Clock>,
-    published: RwLock<Option<Arc<Published>>>,
-    /// Held while it is asked, so that it is asked once by all who wait.
+    published: RwLock<Option<Arc<IssuerMetadata>>>,
+    /// Held during a request to the issuer, so that concurrent callers share one.
     asking: AsyncMutex<LastDemand>,
-    /// The fault of the last time, which is logged once.
+    /// The fault of the last request, which is logged once.
     fault: Mutex<Option<String>>,
     tokens: TokenCache,
     ended: EndedSubjects,
@@ -105,19 +106,20 @@ pub struct Issuer {
     renewals: Semaphore,
 }
 
-/// Whatever an issuer publishes.
+/// The description and keys that an issuer publishes.
 #[derive(Debug)]
-struct Published {
+struct IssuerMetadata {
     description: Description,
     keys: KeySet,
 }
 
-/// The last time that it was asked because of a token.
+/// The end of the last request to the issuer that a token caused.
 #[derive(Debug, Default)]
 struct LastDemand(Option<Instant>);
 
 impl Issuer {
-    /// Prepares to ask an issuer, without asking it. Reads the trusted roots; blocks.
+    /// Prepares requests to an issuer without sending one. Reads the trusted root certificates;
+    /// blocks.
     ///
     /// # Errors
     /// When the roots cannot be read.
@@ -143,19 +145,19 @@ impl Issuer {
         })
     }
 
-    /// Returns its name, where people can sign in.
+    /// Returns the name of the issuer, if people can sign in.
     #[must_use]
     pub fn sign_in_name(&self) -> Option<&str> {
         self.settings.client_id.as_ref().map(|_| self.settings.name.as_str())
     }
 
-    /// Returns the reason that it could not be asked the last time.
+    /// Returns the fault of the last request to the issuer, if it failed.
     #[must_use]
     pub fn fault(&self) -> Option<String> {
         self.fault.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Reads its description and its keys for ever.
+    /// Reads the issuer's description and keys at intervals, without end.
     pub async fn follow(self: Arc<Self>) {
         let mut retry = RETRY_INTERVAL;
         loop {
@@ -168,10 +170,10 @@ impl Issuer {
         }
     }
 
-    /// Finds out whose token this is.
+    /// Verifies a token and returns its caller.
     ///
     /// # Errors
-    /// When the token is not good here, or its issuer has not told its keys yet.
+    /// When the token is not valid here, or the issuer's keys have not been read yet.
     pub(crate) fn find(&self, text: &str) -> Result<Caller, AccessError> {
         let now = self.clock.now();
         if let Some(key) = self.tokens.get(text, now) {
@@ -190,24 +192,25 @@ impl Issuer {
         Ok(Caller::new(self.tokens.insert(text, record, now), now))
     }
 
-    /// Refuses the tokens that a subject has been issued up to now; of its tenant only, if one is
-    /// given. Returns the number of those in use.
+    /// Refuses tokens that a subject was issued up to now; only those of the tenant, if one is
+    /// given. Returns the number of those that were in use.
     pub(crate) fn end_tokens(&self, subject: KeyId, tenant: Option<&TenantName>) -> usize {
-        // First: a request beside this one may bring the token again.
+        // This comes first, because a concurrent request may add the token to the cache again.
         self.ended.insert(subject, tenant.cloned(), self.clock.now());
         self.tokens.drop_of(subject, tenant)
     }
 
-    /// Reads the keys again where a token is of a key that is not known, so that [`Issuer::find`]
-    /// can decide.
+    /// Reads the keys again if a token is signed with an unknown one, so that [`Issuer::find`] can
+    /// decide.
     ///
     /// # Errors
-    /// When it cannot decide now: the issuer gave no answer, or was asked a moment ago.
+    /// When [`Issuer::find`] could not decide now, because the issuer did not answer or was asked a
+    /// moment ago.
     pub(crate) async fn learn(&self, text: &str) -> Result<(), AccessError> {
         if self.tokens.get(text, self.clock.now()).is_some() {
             return Ok(());
         }
-        // Tokens that are refused for their claims ask for nothing.
+        // Tokens that are refused for their claims cause no request.
         let Ok(token) = self.read(text) else { return Ok(()) };
         if self.knows_key_of(&token) { Ok(()) } else { self.ask_about(&token).await }
     }
@@ -220,10 +223,10 @@ impl Issuer {
     /// Reads the keys again because of this token, at most once in [`DEMAND_INTERVAL`].
     ///
     /// # Errors
-    /// When the issuer gave no answer, or was asked a moment ago.
+    /// When the issuer did not answer, or was asked a moment ago.
     async fn ask_about(&self, token: &Jws<'_>) -> Result<(), AccessError> {
         let mut asked = self.asking.lock().await;
-        // Somebody else may have asked meanwhile.
+        // Another caller may have read the keys while this one waited for the lock.
         if self.knows_key_of(token) {
             return Ok(());
         }
@@ -233,12 +236,13 @@ impl Issuer {
             return Err(AccessError::IssuerUnavailable);
         }
         let is_answered = self.ask().await;
-        // From its end on: whoever waits for a slow issuer does not ask it again.
+        // The interval begins at the end of the request, so that callers that waited for a slow
+        // issuer do not ask it again.
         asked.0 = Some(self.clock.instant());
         if is_answered { Ok(()) } else { Err(AccessError::IssuerUnavailable) }
     }
 
-    /// Reads a machine's token and checks what can be checked without a key.
+    /// Parses a machine's token and checks all but its signature.
     fn read<'a>(&self, text: &'a str) -> Result<Jws<'a>, AccessError> {
         if self.settings.audiences.is_empty() {
             return Err(AccessError::NoTokens);
@@ -249,21 +253,21 @@ impl Issuer {
         Ok(token)
     }
 
-    fn expected<'a>(&'a self, audiences: &'a [String]) -> Expected<'a> {
+    fn expected<'a>(&'a self, audiences: &'a [String]) -> ExpectedClaims<'a> {
         let (issuer, now) = (self.settings.issuer.as_str(), self.clock.now());
-        Expected { issuer, audiences, now }
+        ExpectedClaims { issuer, audiences, now }
     }
 
-    fn published(&self) -> Option<Arc<Published>> {
+    fn published(&self) -> Option<Arc<IssuerMetadata>> {
         self.published.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Asks for the description and the keys; returns whether it answered.
+    /// Requests the description and the keys. Returns whether the issuer answered.
     async fn ask(&self) -> bool {
         let answer = async {
             let description = self.endpoints.describe().await?;
             let keys = self.endpoints.keys(&description).await?;
-            Ok::<_, IssuerError>(Published { description, keys })
+            Ok::<_, IssuerError>(IssuerMetadata { description, keys })
         };
         let fault = match answer.await {
             Ok(published) => {
@@ -276,7 +280,7 @@ impl Issuer {
         let issuer = self.settings.issuer.as_str();
         match &fault {
             Some(error) if *before != fault => {
-                tracing::error!(issuer, %error, "the issuer cannot be used; keys count as before");
+                tracing::error!(issuer, %error, "the issuer cannot be used; its last known keys stay valid");
             }
             None if before.is_some() => tracing::info!(issuer, "the issuer can be used again"),
             _ => {}
@@ -286,14 +290,15 @@ impl Issuer {
         answered
     }
 
-    fn publish(&self, published: Published) {
+    fn publish(&self, published: IssuerMetadata) {
         let mut before = self.published.write().unwrap_or_else(PoisonError::into_inner);
         let has_lost_keys =
             before.as_ref().is_some_and(|before| !published.keys.includes(&before.keys));
         *before = Some(Arc::new(published));
         drop(before);
         if has_lost_keys {
-            // A key that is gone may have been stolen: what it signed is looked at again.
+            // A key that is no longer published may have been stolen, so the cached tokens are
+            // verified again.
             self.tokens.clear();
         }
     }

@@ -1,4 +1,4 @@
-//! The one question of every listener: may this request do what it asks for?
+//! Admission of a request by its credentials, for every listener.
 
 use std::sync::Arc;
 
@@ -15,31 +15,31 @@ use crate::{
     tenant::{ChosenTenant, chosen_tenant},
 };
 
-/// The rule by which requests are let in.
+/// The rule by which requests are admitted.
 #[derive(Debug, Clone, Default)]
 pub enum AccessPolicy {
-    /// Nobody is asked for a key.
+    /// Requests need no key.
     #[default]
     Open,
     /// Every request needs one of these keys.
     Keys(Arc<KeyRing>),
 }
 
-/// The credentials that count at a listener.
+/// The credentials that a listener accepts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Credentials {
-    /// Keys only: a browser sends a cookie to every port of a host.
+    /// Keys only. Cookies are ignored, because a browser sends them to every port of a host.
     Keys,
     /// Keys, and sessions of browsers.
     KeysAndSessions,
 }
 
 impl AccessPolicy {
-    /// Lets a request in that needs this role; `None` where nobody is asked.
+    /// Admits a request that needs this role. Returns its caller; `None` when requests need no key.
     ///
     /// # Errors
-    /// The reason why not. A key goes before a session, the tenant that the request chooses before
-    /// the role, and the role before the key's limits.
+    /// The reason of the refusal. A key takes precedence over a session. The tenant is checked
+    /// first, then the role, then the limits of the key.
     pub fn admit(
         &self,
         headers: &HeaderMap,
@@ -61,11 +61,12 @@ impl AccessPolicy {
         Ok(Some(caller))
     }
 
-    /// Asks the issuer what has to be known before [`AccessPolicy::admit`] can decide: a key that a
-    /// token was signed with, or new tokens of a session whose own end. Most requests ask nothing.
+    /// Asks the issuer, if [`AccessPolicy::admit`] needs it to decide: for an unknown key that
+    /// signed a token, or for new tokens of a session whose tokens expire. Most requests need
+    /// neither.
     ///
     /// # Errors
-    /// When the issuer cannot be asked now.
+    /// When the issuer cannot be reached now.
     pub async fn consult(
         &self,
         headers: &HeaderMap,
@@ -85,10 +86,10 @@ impl AccessPolicy {
         }
     }
 
-    /// Finds out whose request it is; `None` where nobody is asked.
+    /// Returns the caller of a request; `None` when requests need no key.
     ///
     /// # Errors
-    /// When there is no key in it, or none that is good.
+    /// When the request has no key, or an invalid one.
     pub fn identify(
         &self,
         headers: &HeaderMap,
@@ -111,15 +112,15 @@ impl AccessPolicy {
         Err(refusal)
     }
 
-    /// Returns the text that the browser of a request that was let in by a session is to bring from
-    /// now on; `None`: the same.
+    /// Returns the new value of the session cookie for a request that was admitted by a session;
+    /// `None` when the value stays.
     #[must_use]
     pub fn rotate_session(&self, headers: &HeaderMap) -> Option<RotatedSession> {
         let Ok(None) = key_of(headers) else { return None };
         self.ring()?.rotate_session(headers)
     }
 
-    /// Returns the keys, where there are any.
+    /// Returns the keys; `None` when requests need no key.
     #[must_use]
     pub fn ring(&self) -> Option<&Arc<KeyRing>> {
         match self {

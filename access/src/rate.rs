@@ -1,9 +1,10 @@
-//! The limits of one key: token buckets that may go into debt.
+//! Rate limits of one key: token buckets that may go into debt.
 //!
-//! A request is let in while no bucket is empty. It pays one request at once, and its bytes when they
-//! are known. So one request may be larger than a bucket, and the time that the debt takes is known
-//! exactly: it is what the sender is told to wait. Who is refused pays nothing. The buckets are in
-//! memory: a restart fills them, and so does a change of the key's record.
+//! A request is admitted while no bucket is empty. One request is charged at once, its bytes when
+//! they are known. So one request may be larger than a bucket. The time until the debt is paid is
+//! known exactly, and the refusal names it as the time to wait. A refused request is charged
+//! nothing. The buckets are in memory: they are full after a restart and after a change of the
+//! key's record.
 
 use std::{
     fmt,
@@ -13,12 +14,12 @@ use std::{
 
 use crate::key::KeyRecord;
 
-/// A bucket of a rate holds so many seconds of it.
+/// Capacity of the bucket of a rate, in seconds of that rate.
 const BURST_SECONDS: u64 = 10;
 const SECOND: Duration = Duration::from_secs(1);
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// A limit that a key has run into.
+/// A limit that a key has used up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum KeyLimit {
     /// Requests a second.
@@ -29,7 +30,7 @@ pub enum KeyLimit {
     BytesPerDay,
 }
 
-/// Names the limit behind "has used up its".
+/// Writes the limit, as continuation of "has used up its".
 impl fmt::Display for KeyLimit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -63,8 +64,8 @@ impl KeyBuckets {
         }
     }
 
-    /// Lets one request in, or returns the limit that it runs into and the time until the next one
-    /// may come.
+    /// Admits one request, or returns the limit that is used up and the time until it admits the
+    /// next one.
     pub(crate) fn admit(&self, now: Instant) -> Result<(), (KeyLimit, Duration)> {
         let bytes = [
             (KeyLimit::BytesPerSecond, &self.bytes_per_second),
@@ -83,7 +84,7 @@ impl KeyBuckets {
         longest.into_iter().chain(of_requests).max_by_key(|(_, wait)| *wait).map_or(Ok(()), Err)
     }
 
-    /// Pays for the bytes of a request.
+    /// Charges the bytes of a request.
     pub(crate) fn charge(&self, bytes: u64, now: Instant) {
         for bucket in [&self.bytes_per_second, &self.bytes_per_day].into_iter().flatten() {
             bucket.charge(bytes, now);
@@ -91,36 +92,36 @@ impl KeyBuckets {
     }
 }
 
-/// One bucket, which fills by so much in a time.
+/// A token bucket.
 #[derive(Debug)]
 struct TokenBucket {
     amount: u64,
     period: Duration,
-    /// It holds no more.
+    /// Capacity.
     full: i128,
     level: Mutex<Level>,
 }
 
 #[derive(Debug)]
 struct Level {
-    /// Below 0 it is in debt.
+    /// Below 0 when the bucket is in debt.
     balance: i128,
     filled: Option<Instant>,
 }
 
 impl TokenBucket {
-    /// A full bucket; `amount` is above 0.
+    /// Returns a full bucket that refills by `amount`, which is above 0, in `period`.
     fn new(amount: u64, period: Duration, full: u64) -> Self {
         let full = i128::from(full);
         Self { amount, period, full, level: Mutex::new(Level { balance: full, filled: None }) }
     }
 
-    /// Returns the time until there is something in it; `None`: there is.
+    /// Returns the time until the bucket is no longer empty; `None` when it is not.
     fn wait(&self, now: Instant) -> Option<Duration> {
         self.debt_time(self.filled(now).balance)
     }
 
-    /// Takes one out, or returns the time until one can be taken.
+    /// Takes one token, or returns the time until one can be taken.
     fn take(&self, now: Instant) -> Option<Duration> {
         let mut level = self.filled(now);
         let wait = self.debt_time(level.balance);
@@ -144,14 +145,14 @@ impl TokenBucket {
         Some(Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX)))
     }
 
-    /// Returns the bucket with what has flowed into it.
+    /// Returns the level after adding the tokens since the last call.
     fn filled(&self, now: Instant) -> MutexGuard<'_, Level> {
         let mut level = self.level.lock().unwrap_or_else(PoisonError::into_inner);
         let since = now.saturating_duration_since(*level.filled.get_or_insert(now));
         let (amount, period) = (u128::from(self.amount), self.period.as_nanos());
         let gained = since.as_nanos().saturating_mul(amount) / period;
         if gained > 0 {
-            // The rest of one goes on counting.
+            // The fraction of a token that is left over counts for the next call.
             let spent = gained.saturating_mul(period).div_ceil(amount);
             let spent = Duration::from_nanos(u64::try_from(spent).unwrap_or(u64::MAX));
             level.filled = level.filled.map(|at| at + spent.min(since));
@@ -183,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn a_burst_is_let_in_and_its_debt_is_waited_for() {
+    fn a_burst_is_admitted_and_its_debt_delays_the_next_request() {
         let now = SystemClock.instant();
         let limits = KeyBuckets { bytes_per_second: rate(100), ..NO_LIMITS };
         assert_eq!(limits.admit(now), Ok(()));
@@ -195,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn requests_of_ten_seconds_come_at_once_and_refused_ones_cost_nothing() {
+    fn ten_seconds_of_requests_are_admitted_at_once_and_refused_ones_are_not_charged() {
         let now = SystemClock.instant();
         let limits = KeyBuckets { requests_per_second: rate(2), ..NO_LIMITS };
         let let_in = |now: Instant| (0..1_000).filter(|_| limits.admit(now).is_ok()).count();
@@ -206,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn the_bytes_of_a_day_flow_back_in_a_day() {
+    fn the_bytes_of_a_day_are_refilled_in_a_day() {
         let now = SystemClock.instant();
         let limits = KeyBuckets { bytes_per_day: quota(86_400), ..NO_LIMITS };
         limits.charge(86_400, now);
@@ -218,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn the_longest_wait_of_all_limits_is_told() {
+    fn the_longest_wait_of_all_limits_is_returned() {
         let now = SystemClock.instant();
         let limits = KeyBuckets {
             requests_per_second: rate(1),
@@ -232,15 +233,16 @@ mod tests {
         assert_eq!(limits.admit(now + wait), Ok(()));
     }
 
-    /// Sizes of requests, with the times between them.
+    /// Sizes of requests, and the times between them.
     fn requests() -> impl Strategy<Value = Vec<(u64, u64)>> {
         proptest::collection::vec((1_u64..5_000_000, 0_u64..2_000_000_000), 1..60)
     }
 
     proptest! {
-        /// Whoever waits as told is let in, and over time no more than each limit goes through.
+        /// A sender that waits for the returned time is admitted, and in the long run no limit is
+        /// exceeded.
         #[test]
-        fn the_time_told_is_enough_and_every_limit_is_kept(
+        fn the_returned_wait_suffices_and_every_limit_is_kept(
             requests_per_second in proptest::option::of(1_u64..50),
             bytes_per_second in proptest::option::of(1_u64..1_000_000),
             bytes_per_day in proptest::option::of(1_u64..100_000_000),

@@ -1,18 +1,18 @@
-//! Sessions of browsers: a random text in a cookie in the place of a key.
+//! Sessions of browsers: a cookie with a random value in place of a key.
 //!
-//! A session is in memory only: it ends with the process, after [`SESSION_AGE`], when its browser
-//! signs out, when its key is revoked or expires, and when an admin ends the sessions of its holder.
-//! Answers that are still being sent to an ended session end, too. The session of a person whom an
-//! issuer knows ends with the issuer's token, unless the issuer gives the next one.
+//! A session is in memory only. It ends with the process, after [`SESSION_AGE`], when its browser
+//! signs out, when its key is revoked or expires, and when an admin ends the sessions of its
+//! holder. Running responses to an ended session end, too. The session of a person whom an issuer
+//! knows ends with the issuer's token, unless the issuer renews it.
 //!
-//! A browser that uses its session gets a new text every hour ([`SESSION_VALUE_AGE`]), in the same
-//! session. The text before it is good for a minute more: requests that were sent at the same time
-//! bring it, and each of their answers has the new one again, so that an answer that is lost signs
-//! nobody out. A text that was copied is worth nothing after that.
+//! A session in use gets a new cookie value every hour ([`SESSION_VALUE_AGE`]). The previous value
+//! stays valid for a minute, because concurrent requests have it. Each of their responses repeats
+//! the new value, so that a lost response signs nobody out. After that minute, a stolen copy of the
+//! previous value is useless.
 //!
-//! A holder, which is a key or a subject of the issuer, has a bounded number of sessions: one more
-//! ends its own oldest. Who has stolen a key signs out nobody else with it. Owns the sessions. Does
-//! not own the cookie's attributes, which the HTTP address writes.
+//! A holder, which is a key or a subject of the issuer, has a bounded number of sessions; one more
+//! ends its own oldest. So a stolen key cannot sign out other holders. Owns the sessions. Does not
+//! own the attributes of the cookie, which the HTTP address writes.
 
 use std::{
     collections::{HashMap, hash_map::Entry},
@@ -32,22 +32,22 @@ use crate::{
     tenant::TenantName,
 };
 
-/// A session lasts so long.
+/// Maximum duration of a session.
 pub const SESSION_AGE: Duration = Duration::from_secs(12 * 60 * 60);
-/// A session whose text is as old as this gets a new one with its next request.
+/// Age from which on a cookie value is replaced with the next request.
 pub(crate) const SESSION_VALUE_AGE: Duration = Duration::from_secs(60 * 60);
-/// The text before it is good for so long.
+/// Time for which a replaced value stays valid.
 pub(crate) const REPLACED_VALUE_AGE: Duration = Duration::from_secs(60);
-/// The most sessions of one key or subject: its oldest makes room for the next. A key that a team
-/// shares signs in that many browsers.
+/// Maximum number of sessions of one key or subject; the oldest is evicted for the next. A key that
+/// a team shares can sign in that many browsers.
 pub(crate) const HOLDER_SESSIONS_MAX: usize = 100;
-/// The most sessions in all: the oldest of the holder that has most of them makes room.
+/// Maximum number of all sessions; the oldest of the holder with the most sessions is evicted.
 const SESSIONS_MAX: usize = 10_000;
 
-/// A renewal that failed is tried again after this time.
+/// Delay before a failed renewal is tried again.
 const PUT_OFF: Duration = Duration::from_secs(10);
 
-/// The text of a session. It is a secret.
+/// The value of a session's cookie. It is a secret.
 #[derive(Clone)]
 pub struct SessionToken(String);
 
@@ -67,49 +67,49 @@ impl SessionToken {
         sha256(self.0.as_bytes())
     }
 
-    /// Returns the text, for the cookie: 64 hex digits.
+    /// Returns the value for the cookie: 64 hex digits.
     #[must_use]
     pub fn reveal(&self) -> &str {
         &self.0
     }
 }
 
-/// The digest of a token: finding one takes a time that tells nothing about the others.
+/// The digest of a token. The time of a lookup by digest reveals nothing about other tokens.
 type SessionDigest = [u8; 32];
 
-/// The digest of the key or the subject that sessions stand for. Ids of 32 bits may be equal by
-/// chance, these are not.
+/// The digest of the key or subject that holds a session. Unlike ids of 32 bits, digests do not
+/// collide by chance.
 type SessionHolder = [u8; 32];
 
 type SessionMap = HashMap<SessionDigest, Session>;
 
-/// The sessions there are.
+/// All sessions of the process.
 #[derive(Debug, Default)]
 pub(crate) struct Sessions(Mutex<SessionPool>);
 
 #[derive(Debug, Default)]
 struct SessionPool {
     sessions: SessionMap,
-    /// Texts that others took the place of, for as long as they are good.
+    /// Replaced values that are still valid.
     replaced: HashMap<SessionDigest, ReplacedValue>,
 }
 
-/// The text in the place of another one.
+/// The successor of a replaced value.
 #[derive(Debug)]
 struct ReplacedValue {
     token: SessionToken,
-    /// The end of the one before.
+    /// The time until which the replaced value is valid.
     until: UnixNanos,
 }
 
-/// The text that a browser is to bring from now on.
+/// The new value of a session's cookie.
 #[derive(Debug, Clone)]
 pub struct RotatedSession {
-    /// The text.
+    /// The value.
     pub token: SessionToken,
-    /// The time for which the session lasts.
+    /// The remaining duration of the session.
     pub age: Duration,
-    /// Set where the cookie before it is bound to the host.
+    /// True if the current cookie is the one for TLS.
     pub is_over_tls: bool,
 }
 
@@ -117,14 +117,14 @@ pub struct RotatedSession {
 struct Session {
     caller: Caller,
     ends: UnixNanos,
-    /// The time at which its text is old.
+    /// The time from which on its value is replaced.
     replace_at: UnixNanos,
     renewal: Option<Renewal>,
-    /// Held by the request that asks for new tokens.
+    /// Held while the issuer is asked for new tokens.
     turn: Arc<AsyncMutex<()>>,
-    /// The time before which the issuer is not asked again.
+    /// The time until which the issuer is not asked again after a failure.
     put_off_until: UnixNanos,
-    /// Sent when the session is dropped, for what is still being answered to it.
+    /// Sent when the session is dropped, to end running responses.
     end: Arc<EndSignal>,
 }
 
@@ -135,7 +135,7 @@ impl Drop for Session {
 }
 
 impl Sessions {
-    /// Begins a session of a key, or of a person by an issuer's tokens.
+    /// Begins a session of a key, or of a person with an issuer's tokens.
     pub(crate) fn insert(
         &self,
         caller: Caller,
@@ -164,8 +164,8 @@ impl Sessions {
         None
     }
 
-    /// Returns the text that takes the place of this one, and the time for which the session lasts.
-    /// `None`: it is too young for that, or of no session.
+    /// Returns the new value of a session, and its remaining duration. `None` when the value is too
+    /// young to be replaced, or has no session.
     pub(crate) fn rotate(&self, token: &str, now: UnixNanos) -> Option<(SessionToken, Duration)> {
         let SessionPool { sessions, replaced } = &mut *self.lock();
         replaced.retain(|_, value| now < value.until);
@@ -186,15 +186,15 @@ impl Sessions {
         Some((value.token.clone(), Duration::from_nanos(ends.0.saturating_sub(now.0))))
     }
 
-    /// Ends a session; returns what its issuer gave it.
+    /// Ends a session. Returns the parts of the issuer's tokens that it kept.
     pub(crate) fn end(&self, token: &str, now: UnixNanos) -> Option<Renewal> {
         let mut pool = self.lock();
         let digest = pool.digest_of(token, now);
         pool.sessions.remove(&digest)?.renewal.take()
     }
 
-    /// Ends every session of a key or a subject; of its tenant only, if one is given. Returns their
-    /// number.
+    /// Ends every session of a key or a subject; only those of the tenant, if one is given. Returns
+    /// their number.
     pub(crate) fn end_of(&self, holder: KeyId, tenant: Option<&TenantName>) -> usize {
         let sessions = &mut self.lock().sessions;
         let before = sessions.len();
@@ -202,14 +202,14 @@ impl Sessions {
         before - sessions.len()
     }
 
-    /// Returns the lock of a session's renewal, if one is due.
+    /// Returns the lock for the renewal of a session, if a renewal is due.
     pub(crate) fn renewal_turn(&self, token: &str, now: UnixNanos) -> Option<Arc<AsyncMutex<()>>> {
         let mut pool = self.lock();
         let session = pool.session(token, now)?;
         session.is_due(now).then(|| Arc::clone(&session.turn))
     }
 
-    /// Returns whom a session is of, and with what it is renewed, if that is due.
+    /// Returns the caller of a session and its renewal, if one is due.
     pub(crate) fn due(&self, token: &str, now: UnixNanos) -> Option<(Caller, Renewal)> {
         let mut pool = self.lock();
         let session = pool.session(token, now)?;
@@ -217,14 +217,14 @@ impl Sessions {
         Some((session.caller.clone(), renewal.clone()))
     }
 
-    /// Goes on with new tokens. The end of the session stays.
+    /// Continues a session with new tokens. The end of the session stays.
     pub(crate) fn renew(&self, token: &str, caller: Caller, renewal: Renewal, now: UnixNanos) {
         if let Some(session) = self.lock().session(token, now) {
             (session.caller, session.renewal) = (caller, Some(renewal));
         }
     }
 
-    /// Leaves a renewal that failed for a while.
+    /// Delays the next renewal after a failure.
     pub(crate) fn put_off(&self, token: &str, now: UnixNanos) {
         if let Some(session) = self.lock().session(token, now) {
             session.put_off_until = after(now, PUT_OFF);
@@ -237,8 +237,8 @@ impl Sessions {
 }
 
 impl SessionPool {
-    /// Returns the digest by which the session of a text is found: that of the text, or of the one
-    /// that has just taken its place.
+    /// Returns the digest under which the session of a value is stored: the digest of the value, or
+    /// of its successor if it was just replaced.
     fn digest_of(&self, token: &str, now: UnixNanos) -> SessionDigest {
         let digest = sha256(token.as_bytes());
         let value = self.replaced.get(&digest).filter(|value| now < value.until);
@@ -252,7 +252,7 @@ impl SessionPool {
 }
 
 impl Session {
-    /// Begins now.
+    /// Makes a session that begins now.
     fn new(caller: Caller, now: UnixNanos, renewal: Option<Renewal>) -> Self {
         Self {
             caller,
@@ -265,13 +265,13 @@ impl Session {
         }
     }
 
-    /// Returns whether the session counts, or may count again.
+    /// Returns whether the session is live, or may become live by a renewal.
     fn is_kept(&self, now: UnixNanos) -> bool {
         let may_be_renewed = self.renewal.as_ref().is_some_and(Renewal::is_possible);
         now < self.ends && (self.caller.is_live(now) || may_be_renewed)
     }
 
-    /// Returns whether the issuer has to be asked for new tokens.
+    /// Returns whether a renewal is due.
     fn is_due(&self, now: UnixNanos) -> bool {
         let soon = UnixNanos(now.0.saturating_add(RENEWAL_AHEAD.0));
         let may_be_renewed = self.renewal.as_ref().is_some_and(Renewal::is_possible);
@@ -290,8 +290,8 @@ fn holder_of(caller: &Caller) -> SessionHolder {
     caller.key().record.sha256.to_bytes()
 }
 
-/// Ends sessions until the holder may begin one more: first those that are over, then the oldest
-/// one of whoever has too many.
+/// Ends sessions until the holder may begin one more: first those that are no longer live, then the
+/// oldest of the holder with too many.
 fn make_room(sessions: &mut SessionMap, holder: SessionHolder, pool_max: usize, now: UnixNanos) {
     if holder_with_too_many(sessions, holder, pool_max).is_none() {
         return;
@@ -305,8 +305,8 @@ fn make_room(sessions: &mut SessionMap, holder: SessionHolder, pool_max: usize, 
     }
 }
 
-/// Returns the holder whose oldest session has to end before this one begins another; `None` where
-/// there is room.
+/// Returns the holder whose oldest session has to end before `holder` may begin another; `None`
+/// when the limits allow it.
 fn holder_with_too_many(
     sessions: &SessionMap,
     holder: SessionHolder,
@@ -343,7 +343,7 @@ mod tests {
 
     const END: UnixNanos = UnixNanos(u64::MAX);
 
-    /// A person of this subject, who signed in at this time.
+    /// Returns a person of this subject who signed in at this time.
     fn person(subject: &str, now: u64) -> Caller {
         let now = UnixNanos(now);
         let record = KeyRecord::of_subject(subject, "jane".to_owned(), Role::Read, now, END);
@@ -351,7 +351,7 @@ mod tests {
     }
 
     #[test]
-    fn a_person_with_too_many_sessions_ends_the_oldest_and_nobody_elses() {
+    fn too_many_sessions_of_a_person_end_only_the_oldest_of_that_person() {
         let sessions = Sessions::default();
         let begin = |subject: &str, at: u64| {
             sessions.insert(person(subject, at), None, UnixNanos(at)).unwrap()
@@ -385,7 +385,7 @@ mod tests {
     }
 
     #[test]
-    fn all_sessions_of_a_holder_end_at_once_with_what_is_answered_to_them() {
+    fn all_sessions_of_a_holder_end_at_once_with_their_running_responses() {
         let sessions = Sessions::default();
         let begin =
             |subject: &str| sessions.insert(person(subject, 1), None, UnixNanos(1)).unwrap();
@@ -405,7 +405,7 @@ mod tests {
     }
 
     #[test]
-    fn sessions_that_are_over_make_room_before_one_that_is_not() {
+    fn ended_sessions_are_evicted_before_live_ones() {
         let sessions = Sessions::default();
         let record = |ends: u64| {
             let (now, ends) = (UnixNanos(1), UnixNanos(ends));

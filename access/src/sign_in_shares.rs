@@ -1,5 +1,5 @@
-//! Shares of the exchanges of codes: strangers ask for them, so that one address must leave some to
-//! the others and may not have its codes refused for ever.
+//! Limits of code exchanges with the issuer, per client address and in all. Anybody can cause an
+//! exchange, so one address must leave some to others, and may have only a bounded number refused.
 
 use std::{
     collections::HashMap,
@@ -7,17 +7,18 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Exchanges of codes at a time.
+/// Maximum number of concurrent exchanges.
 const EXCHANGES_MAX: usize = 16;
-/// Of them for one address. An issuer that answers in 200 ms completes 20 sign-ins a second of it.
+/// Maximum number of concurrent exchanges of one address. If the issuer answers in 200 ms, an
+/// address can complete 20 sign-ins a second.
 const ADDRESS_EXCHANGES_MAX: usize = 4;
-/// So many exchanges of an address may fail in an [`INTERVAL`].
+/// Maximum number of failed exchanges of one address in an [`INTERVAL`].
 const FAILURES_MAX: usize = 30;
 const INTERVAL: Duration = Duration::from_secs(60);
-/// Addresses that are counted each for itself.
+/// Maximum number of addresses that are counted separately.
 const ADDRESSES_MAX: usize = 4096;
 
-/// The exchanges under way, and those that failed, by address.
+/// The exchanges in progress and those that failed, by address.
 #[derive(Debug, Default)]
 pub(crate) struct SignInShares {
     by_address: Mutex<HashMap<String, AddressUse>>,
@@ -30,17 +31,17 @@ struct AddressUse {
     interval_began: Instant,
 }
 
-/// The place of one exchange, until this is dropped.
+/// The permit for one exchange; returned when dropped.
 #[derive(Debug)]
-pub(crate) struct SignInPlace<'a> {
+pub(crate) struct SignInPermit<'a> {
     shares: &'a SignInShares,
     address: String,
 }
 
 impl SignInShares {
-    /// Takes a place for an exchange that this address asks for; `None` when it has its share, has
-    /// failed too often, or all places are taken.
-    pub(crate) fn take_place(&self, address: &str, now: Instant) -> Option<SignInPlace<'_>> {
+    /// Acquires a permit for an exchange of this address; `None` when the address has too many
+    /// permits or failures, or all permits are taken.
+    pub(crate) fn acquire(&self, address: &str, now: Instant) -> Option<SignInPermit<'_>> {
         let mut by_address = self.lock();
         by_address.retain(|_, of| {
             of.exchanges > 0 || now.saturating_duration_since(of.interval_began) < INTERVAL
@@ -48,7 +49,7 @@ impl SignInShares {
         if by_address.values().map(|of| of.exchanges).sum::<usize>() >= EXCHANGES_MAX {
             return None;
         }
-        // The addresses that have no room are counted together.
+        // Addresses above the maximum are counted together.
         let has_room = by_address.contains_key(address) || by_address.len() < ADDRESSES_MAX;
         let address = if has_room { address } else { "" };
         let of = by_address.entry(address.to_owned()).or_insert(AddressUse {
@@ -63,7 +64,7 @@ impl SignInShares {
             return None;
         }
         of.exchanges += 1;
-        Some(SignInPlace { shares: self, address: address.to_owned() })
+        Some(SignInPermit { shares: self, address: address.to_owned() })
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<String, AddressUse>> {
@@ -71,8 +72,8 @@ impl SignInShares {
     }
 }
 
-impl SignInPlace<'_> {
-    /// Counts the exchange as one that failed.
+impl SignInPermit<'_> {
+    /// Counts the exchange as failed.
     pub(crate) fn fail(&self) {
         if let Some(of) = self.shares.lock().get_mut(&self.address) {
             of.failures += 1;
@@ -80,7 +81,7 @@ impl SignInPlace<'_> {
     }
 }
 
-impl Drop for SignInPlace<'_> {
+impl Drop for SignInPermit<'_> {
     fn drop(&mut self) {
         if let Some(of) = self.shares.lock().get_mut(&self.address) {
             of.exchanges = of.exchanges.saturating_sub(1);
@@ -97,40 +98,40 @@ mod tests {
     };
 
     #[test]
-    fn one_address_leaves_places_to_others_and_all_have_an_end() {
+    fn exchanges_of_one_address_and_of_all_are_bounded() {
         let (shares, now) = (SignInShares::default(), SystemClock.instant());
         let mut held = Vec::new();
-        while let Some(place) = shares.take_place("192.0.2.1", now) {
-            held.push(place);
+        while let Some(permit) = shares.acquire("192.0.2.1", now) {
+            held.push(permit);
         }
         assert_eq!(held.len(), ADDRESS_EXCHANGES_MAX);
         for other in 2..100 {
-            held.extend(shares.take_place(&format!("192.0.2.{other}"), now));
+            held.extend(shares.acquire(&format!("192.0.2.{other}"), now));
         }
         assert_eq!(held.len(), EXCHANGES_MAX);
         drop(held);
-        assert!(shares.take_place("192.0.2.1", now).is_some());
+        assert!(shares.acquire("192.0.2.1", now).is_some());
     }
 
     #[test]
-    fn an_address_whose_exchanges_fail_waits_and_others_do_not() {
+    fn an_address_with_too_many_failures_is_refused_and_others_are_not() {
         let (shares, now) = (SignInShares::default(), SystemClock.instant());
         for _ in 0..FAILURES_MAX {
-            shares.take_place("192.0.2.1", now).unwrap().fail();
+            shares.acquire("192.0.2.1", now).unwrap().fail();
         }
-        assert!(shares.take_place("192.0.2.1", now).is_none());
-        assert!(shares.take_place("192.0.2.2", now).is_some());
-        assert!(shares.take_place("192.0.2.1", now + INTERVAL).is_some());
+        assert!(shares.acquire("192.0.2.1", now).is_none());
+        assert!(shares.acquire("192.0.2.2", now).is_some());
+        assert!(shares.acquire("192.0.2.1", now + INTERVAL).is_some());
     }
 
     #[test]
-    fn the_table_of_addresses_has_a_bound() {
+    fn the_number_of_addresses_is_bounded() {
         let (shares, now) = (SignInShares::default(), SystemClock.instant());
         for address in 0..2 * ADDRESSES_MAX {
-            drop(shares.take_place(&address.to_string(), now));
+            drop(shares.acquire(&address.to_string(), now));
         }
         assert!(shares.lock().len() <= ADDRESSES_MAX + 1);
-        drop(shares.take_place("later", now + INTERVAL));
+        drop(shares.acquire("later", now + INTERVAL));
         assert_eq!(shares.lock().len(), 1);
     }
 }

@@ -1,26 +1,27 @@
 //! Tenants: groups of keys whose telemetry is kept apart.
 //!
-//! A key belongs to one tenant; a key that names none belongs to `default`. Owns the form of names,
-//! which are names of folders too, and the header by which a request chooses another tenant than its
-//! key's. Does not own what is kept for a tenant: whoever starts the process does.
+//! A key belongs to one tenant, which is `default` if the key names none. Owns the form of names,
+//! which are also names of folders, and the header by which a request chooses another tenant than
+//! its key's. Does not own the stores of tenants, which the process opens.
 
 use std::{fmt, str::FromStr, sync::Arc};
 
 use http::{HeaderMap, HeaderName};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// The tenants of a key file, `default` among them, unless a setting says otherwise.
+/// Default of the maximum number of tenants, `default` included.
 pub const TENANTS_MAX: usize = 16;
-/// The most characters of a tenant's name: those of a label in DNS.
+/// Maximum characters of a tenant's name, as of a DNS label.
 pub const TENANT_NAME_CHARS_MAX: usize = 63;
 
-/// Names the tenant of a request, as Grafana's data sources and collectors send it; as metadata of
-/// gRPC the same.
+/// The header that chooses the tenant of a request, as Grafana's data sources and collectors send
+/// it. In gRPC it is metadata of the same name.
 pub const TENANT_HEADER: HeaderName = HeaderName::from_static("x-scope-orgid");
 
 const DEFAULT: &str = "default";
 
-/// A tenant's name: 1 to 63 lower-case letters, digits and hyphens, the first no hyphen.
+/// A tenant's name: 1 to 63 lower-case letters, digits and hyphens, of which the first is not a
+/// hyphen.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
 pub struct TenantName(Option<Arc<str>>);
 
@@ -31,7 +32,7 @@ impl TenantName {
         self.0.as_deref().unwrap_or(DEFAULT)
     }
 
-    /// Returns whether it is the tenant of keys that name none.
+    /// Returns whether this is `default`, the tenant of keys that name none.
     #[must_use]
     pub fn is_default(&self) -> bool {
         self.0.is_none()
@@ -83,15 +84,15 @@ impl<'de> Deserialize<'de> for TenantName {
 /// The tenant that a request's header names.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum ChosenTenant {
-    /// There is no such header.
+    /// The request has no such header.
     OfKey,
-    /// This one.
+    /// The header names this tenant.
     Named(TenantName),
-    /// No tenant has such a name, or several are named.
+    /// The name is malformed, or the header names several.
     Unusable,
 }
 
-/// Reads the tenant that a request chooses.
+/// Returns the tenant that a request chooses.
 pub(crate) fn chosen_tenant(headers: &HeaderMap) -> ChosenTenant {
     let mut values = headers.get_all(TENANT_HEADER).iter();
     let Some(value) = values.next() else { return ChosenTenant::OfKey };
@@ -115,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn names_are_those_of_folders_and_nothing_else() {
+    fn names_are_valid_names_of_folders() {
         for good in ["a", "team-a", "0", "a--", &"x".repeat(63)] {
             let name: TenantName = good.parse().unwrap();
             assert_eq!((name.as_str(), name.is_default()), (good, false));
@@ -171,7 +172,7 @@ mod tests {
         }
 
         #[test]
-        fn no_text_leaves_its_folder(text in "\\PC{0,70}") {
+        fn no_name_leads_out_of_its_folder(text in "\\PC{0,70}") {
             if let Ok(name) = text.parse::<TenantName>() {
                 prop_assert!(!name.as_str().contains(['/', '\\', '.', '\0']));
             }

@@ -1,4 +1,4 @@
-//! How long assembly takes for traces of everyday, large and huge size.
+//! Benchmark of assembly on traces of everyday, large and huge size.
 
 use std::hint::black_box;
 

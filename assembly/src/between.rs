@@ -7,7 +7,7 @@ use crate::{
     times::{self, Extent},
 };
 
-/// One gap for each missing parent, by its first child.
+/// Returns one gap for each missing parent, ordered by first child.
 pub(crate) fn gaps(nodes: &[Node], facts: &[SpanFacts], extents: &[Option<Extent>]) -> Vec<Gap> {
     let orphans = (0_u32..).zip(nodes).filter(|(_, node)| node.rule == PlaceRule::MissingParent);
     let mut named: Vec<_> = orphans
@@ -28,8 +28,9 @@ pub(crate) fn gaps(nodes: &[Node], facts: &[SpanFacts], extents: &[Option<Extent
     gaps
 }
 
-/// The time each message waited: from the end of its producer (the last moment known of it,
-/// without an end) until its consumer began, where that was later.
+/// Returns the time that each message waited: from the end of its producer to the start of its
+/// consumer. A producer without an end counts until the last moment known of it. A message whose
+/// consumer started no later did not wait and is left out.
 pub(crate) fn queues(
     nodes: &[Node],
     facts: &[SpanFacts],

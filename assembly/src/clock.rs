@@ -32,8 +32,8 @@ use interval::{Agreement, Interval, agreement};
 /// Clock offsets of a trace's hosts.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Clocks {
-    /// Every host whose clock could be compared, by number; the ones they are measured by are not
-    /// listed.
+    /// Hosts whose clocks were compared with another host's, by number. The hosts they are measured
+    /// by are left out.
     pub hosts: Vec<HostOffset>,
     /// Correction to add to the times of each node.
     pub offsets: Vec<OffsetNanos>,
@@ -56,8 +56,8 @@ pub struct HostOffset {
     pub agreeing: u64,
 }
 
-/// Estimates the clock offsets of a trace's hosts. `hosts` are the caller's numbers for the hosts
-/// of the facts; `None` where the host is not known.
+/// Estimates the clock offsets of a trace's hosts. `hosts` has the caller's number for the host of
+/// each fact, and `None` where the host is not known.
 #[must_use]
 pub fn clocks(assembled: &Assembled, facts: &[SpanFacts], hosts: &[Option<u32>]) -> Clocks {
     let trace = HostedTrace { assembled, facts, hosts };
@@ -158,7 +158,8 @@ fn waits(parent: &SpanFacts, child: &SpanFacts) -> bool {
     is_request || child.end <= parent.end || child.start < parent.start
 }
 
-/// Adds the pairs' offsets up from the first host, and from the first of the rest, and so on.
+/// Adds up the offsets of pairs along the least uncertain calls. The first of `hosts` is the
+/// reference; hosts that no calls connect to it are measured by the first of them, and so on.
 fn add_up(
     pairs: &BTreeMap<Pair, Agreement>,
     hosts: impl Iterator<Item = u32>,

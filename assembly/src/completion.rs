@@ -1,8 +1,9 @@
-//! The path to completion: what the last thing to end was waiting for, at each moment.
+//! The path to completion: at each moment, the span that the last end was waiting for.
 //!
-//! Owns the way from the root down to the span that ended last, and the waits on it. How a span
-//! divides its own time is the critical path's rule. One loop down, one up: each span is looked at
-//! as one on the way or as one below it, so the whole is O(n log n).
+//! Owns the chain of spans from the root to the span that ended last, and the waits between them.
+//! The rule of the critical path divides the own time of each span. One loop goes down the chain
+//! and one comes back up. Each span is visited once, as part of the chain or below it, so the total
+//! is O(n log n).
 
 use tidings_proto::{UnixNanos, api::PlaceRule};
 
@@ -13,8 +14,8 @@ use crate::{
     times::{self, Extent},
 };
 
-/// Why the transaction ended when it did: the path from the start of its first root to the last
-/// end below it. Without any segment where no time passes.
+/// Returns the path to completion: from the start of the first root to the last end below it. The
+/// path is empty where no time passes.
 ///
 /// `facts` are those that were assembled.
 ///
@@ -35,8 +36,8 @@ pub fn completion(assembled: &Assembled, facts: &[SpanFacts]) -> Completion {
     Completion { path, outlives }
 }
 
-/// The last end at or below each node; 0 where none is known. A span without a start does not
-/// count: its end says nothing of where it belongs.
+/// Returns the last end at or below each node; 0 where none is known. A span without a start does
+/// not count: its end does not show where it belongs.
 fn last_ends(nodes: &[Node], facts: &[SpanFacts]) -> Vec<u64> {
     let mut ends = vec![0; nodes.len()];
     for (at, node) in nodes.iter().enumerate().rev() {
@@ -51,7 +52,7 @@ fn last_ends(nodes: &[Node], facts: &[SpanFacts]) -> Vec<u64> {
     ends
 }
 
-/// The first root that names no parent, or else the first, and the time that its path covers.
+/// Returns the first root that lasts, parentless roots first, and the time that its path covers.
 fn first_root(timed: Timed<'_>, ends: &[u64]) -> Option<(usize, Extent)> {
     let lasting = |root: usize| {
         let extent = timed.extents[root]?;
@@ -73,8 +74,8 @@ struct Stage {
     is_started: bool,
 }
 
-/// From the root down to the span that was open until the last end. Spans of which no time before
-/// that is known are left out.
+/// Returns the chain from the root down to the span that was open until the last end. Spans of
+/// which no time before that end is known are left out.
 fn down(timed: Timed<'_>, ends: &[u64], root: usize, whole: Extent) -> Vec<Stage> {
     let mut way = Vec::new();
     let mut begun = whole.start;
@@ -99,8 +100,8 @@ fn down(timed: Timed<'_>, ends: &[u64], root: usize, whole: Extent) -> Vec<Stage
     way
 }
 
-/// Back from the last end: each span's own part until the next was handed over, and the wait of
-/// the next.
+/// Walks the chain back from the last end. Adds each span's part up to the handover to the next
+/// one, and the wait of the next one.
 fn up(timed: Timed<'_>, way: &[Stage], end: u64) -> Vec<CompletionSegment> {
     let mut walk = PathWalk::new(timed);
     let mut path = Vec::new();

@@ -1,9 +1,9 @@
-//! The critical path: who held the trace up, at each moment.
+//! The critical path: at each moment, the span that held up the trace.
 //!
-//! Owns the walk. Within a span it goes back from the end: the last child to finish held it up
-//! while that child ran; before that, the last child to have finished by the time that one
-//! started; whatever lies between is the span's own time. Each span is walked at most once per
-//! window, without recursion, so the whole is O(n log n).
+//! Owns the walk. Within a span it goes back from the end. The last child to finish held the span
+//! up while that child ran. Before that, the last child that had finished when that one started
+//! held it up. The time in between is the span's own. Each span is walked at most once per window,
+//! without recursion, so the total is O(n log n).
 
 use std::cmp::Reverse;
 
@@ -39,7 +39,7 @@ struct OpenNode {
     node: usize,
     /// The part in the window.
     part: Extent,
-    /// When it ended, window or not.
+    /// Its end, which may lie beyond the window.
     end: u64,
 }
 
@@ -49,13 +49,14 @@ impl OpenNode {
         Some(Self { node, part: extent.within(window)?, end: extent.end })
     }
 
-    /// The last to finish comes first; of those, the first in sibling order.
+    /// Returns the sort key: the last to finish comes first; of equal ends, the first in sibling
+    /// order.
     fn last_first(&self) -> (Reverse<u64>, usize) {
         (Reverse(self.end), self.node)
     }
 }
 
-/// The nodes and when they were open.
+/// Nodes with their facts and the times in which they were open.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Timed<'a> {
     pub(crate) nodes: &'a [Node],
@@ -69,7 +70,7 @@ pub(crate) struct PathWalk<'a> {
     /// Segments found so far, in no order.
     pub(crate) path: Vec<Segment>,
     timed: Timed<'a>,
-    /// Nodes with the windows of theirs that are still to be divided.
+    /// Nodes with their windows that are not divided yet.
     waiting: Vec<(usize, Extent)>,
     /// Candidates of the last node; kept to reuse the allocation.
     candidates: Vec<OpenNode>,
@@ -80,15 +81,15 @@ impl<'a> PathWalk<'a> {
         Self { path: Vec::new(), timed, waiting: Vec::new(), candidates: Vec::new() }
     }
 
-    /// Divides all the windows that are left.
+    /// Divides all windows that are left.
     pub(crate) fn run(&mut self) {
         while let Some((node, window)) = self.waiting.pop() {
             self.divide(node, window, window.end);
         }
     }
 
-    /// Divides what is before `until` of a window of `node` among it and the children that held it
-    /// up. A child that is open beyond `until` did not.
+    /// Divides the part before `until` of a window of `node` between the node and the children that
+    /// held it up. A child that is open beyond `until` did not hold it up.
     pub(crate) fn divide(&mut self, node: usize, window: Extent, until: u64) {
         let Timed { nodes, facts, extents } = self.timed;
         let mut candidates = std::mem::take(&mut self.candidates);
@@ -119,8 +120,8 @@ impl<'a> PathWalk<'a> {
     }
 }
 
-/// Divides the trace's time among its roots: all of its own to the main root, the rest to the
-/// others, going back from the last to finish. Time in which no root was open is nobody's.
+/// Divides the trace's time among its roots. The main root gets all of its own time. The others get
+/// the rest, going back from the last to finish. Time in which no root was open belongs to none.
 fn roots(
     nodes: &[Node],
     extents: &[Option<Extent>],
@@ -147,8 +148,8 @@ fn roots(
     windows
 }
 
-/// Gives a stretch to the roots open in it: nobody is known to have started them, so an earlier
-/// root has its time until the later one started.
+/// Divides a range of time among the roots that were open in it. No span is known to have started
+/// them, so an earlier root gets the time until the later one started.
 fn share(stretch: Extent, last_first: &[OpenNode], windows: &mut Vec<(usize, Extent)>) {
     let mut left = stretch;
     for root in last_first {

@@ -1,9 +1,9 @@
-//! The distinct spans among the facts, in the one order everything else relies on.
+//! The distinct spans among the facts, in the order that all later steps rely on.
 //!
-//! Owns what a duplicate is, which finished span supersedes an unfinished one, and the order of
-//! siblings. From here on a span's *number* is its place
-//! in [`Distinct::spans`], so lists of ascending numbers are in sibling order and nothing later
-//! depends on the order of the facts.
+//! Owns the definition of a duplicate, the choice of the finished span that supersedes an
+//! unfinished one, and the order of siblings. A span's *number* is its position in
+//! [`Distinct::spans`], so lists of ascending numbers are in sibling order. No later step depends
+//! on the order of the facts.
 
 use std::cmp::Ordering;
 
@@ -11,8 +11,8 @@ use tidings_proto::SpanId;
 
 use crate::{SpanFacts, plausible};
 
-/// When a span began, its id and its content. These are sorted, and not spans, which are several
-/// times as large.
+/// Sort key of siblings: start, id and content hash. Keys are sorted instead of spans, which are
+/// several times as large.
 type Siblings = (u64, SpanId, u64);
 
 /// A distinct span: the number of the fact that was kept, and its values.
@@ -23,12 +23,12 @@ pub(crate) struct DistinctSpan {
 }
 
 impl DistinctSpan {
-    /// When it began, with "not known" after every time.
+    /// Returns the start; an unknown start sorts after all times.
     pub(crate) fn start_or_last(&self) -> u64 {
         if self.facts.start.0 == 0 { u64::MAX } else { self.facts.start.0 }
     }
 
-    /// Siblings and roots are in the order of this.
+    /// Returns the sort key of siblings and roots.
     fn siblings(&self) -> Siblings {
         (self.start_or_last(), self.facts.span_id, self.facts.content_hash)
     }
@@ -70,9 +70,9 @@ impl DistinctSpan {
 pub(crate) struct Distinct {
     /// In sibling order.
     pub(crate) spans: Vec<DistinctSpan>,
-    /// The spans' numbers by span id,
+    /// Numbers of the spans, sorted by span id.
     pub(crate) by_id: Vec<u32>,
-    /// and the ids, in the same order.
+    /// Ids of the spans, in the order of `by_id`.
     pub(crate) ids: Vec<SpanId>,
     /// Each fact that was dropped and the number of the span it repeats.
     pub(crate) dropped: Vec<(u32, u32)>,
@@ -90,14 +90,15 @@ pub(crate) fn distinct(facts: &[SpanFacts]) -> Distinct {
     }
 }
 
-/// The ids of facts and their places, sorted.
+/// Returns the ids of the facts with their positions, sorted.
 pub(crate) fn by_id(facts: &[SpanFacts]) -> Vec<(SpanId, u32)> {
     let mut by_id: Vec<(SpanId, u32)> = facts.iter().map(|facts| facts.span_id).zip(0..).collect();
     by_id.sort_unstable();
     by_id
 }
 
-/// All facts: no two of them have one id. `by_id` is [`by_id`] of them.
+/// Returns all facts as distinct spans; no two of them may share an id. `by_id` is the result of
+/// [`by_id`] for the same facts.
 fn all_of(facts: &[SpanFacts], by_id: &[(SpanId, u32)]) -> Distinct {
     let span = |fact: u32| DistinctSpan { fact, facts: plausible::one(facts[fact as usize]) };
     let mut order: Vec<(Siblings, u32)> =
@@ -116,7 +117,7 @@ fn all_of(facts: &[SpanFacts], by_id: &[(SpanId, u32)]) -> Distinct {
     }
 }
 
-/// Builds the distinct spans of the facts. `by_id` is [`by_id`] of the same facts.
+/// Builds the distinct spans of the facts. `by_id` is the result of [`by_id`] for the same facts.
 pub(crate) fn without_repeats(facts: &[SpanFacts], by_id: &[(SpanId, u32)]) -> Distinct {
     let span =
         |(_, fact): &(SpanId, u32)| DistinctSpan { fact: *fact, facts: facts[*fact as usize] };
@@ -175,8 +176,8 @@ pub(crate) fn without_repeats(facts: &[SpanFacts], by_id: &[(SpanId, u32)]) -> D
     Distinct { spans, by_id, ids, dropped, superseded }
 }
 
-/// For each span without an end the place of the first that is the same span with one: the same id,
-/// service, operation, kind and start. `spans` are in the order of their identity.
+/// Returns for each span without an end the position of the first span with an end that has the
+/// same id, service, operation, kind and start. `spans` are in the order of their identity.
 fn finished_of(spans: &[DistinctSpan]) -> Vec<Option<usize>> {
     let mut finished_of = vec![None; spans.len()];
     let mut begin = 0;

@@ -1,7 +1,7 @@
-//! From a span id to the spans that have it, and to the one among them that is meant.
+//! Index of spans by id, which also chooses among spans that share an id.
 //!
-//! Owns the rules for ids that several spans share; finding a span costs O(log n) whatever the
-//! number that share its id.
+//! Owns the rules for ids that several spans share. A lookup costs O(log n), whatever the number of
+//! spans that share the id.
 
 use std::ops::Range;
 
@@ -22,7 +22,7 @@ fn rank(kind: SpanKind) -> u8 {
     }
 }
 
-/// The kind on the other side of a call or message.
+/// Returns the kind of the calling side of a call or message.
 fn calling_side(kind: SpanKind) -> Option<SpanKind> {
     match kind {
         SpanKind::Server => Some(SpanKind::Client),
@@ -35,9 +35,9 @@ fn calling_side(kind: SpanKind) -> Option<SpanKind> {
 #[derive(Debug)]
 pub(crate) struct Index<'a> {
     spans: &'a [DistinctSpan],
-    /// Every span's number, by id,
+    /// Numbers of all spans, sorted by span id.
     by_id: &'a [u32],
-    /// and the ids.
+    /// Ids of the spans, in the order of `by_id`.
     ids: &'a [SpanId],
     /// Spans that share an id, by id, service and rank, then in sibling order.
     by_service: Vec<u32>,
@@ -67,11 +67,11 @@ impl<'a> Index<'a> {
         Self { spans, by_id: &distinct.by_id, ids, by_service, by_rank }
     }
 
-    /// The span that `child` means by the id of its parent.
+    /// Returns the span that `child` names as its parent.
     ///
-    /// Where several have that id: one of the child's own service before the others (called sides
-    /// first), then a called side, then the rest; and of those that are left, the one that had
-    /// started last when the child started.
+    /// Where several spans have that id, those of the child's own service come first (called sides
+    /// before others), then called sides of other services, then the rest. Of equal candidates the
+    /// one that had started last when the child started is chosen.
     pub(crate) fn parent_of(
         &self,
         child: &DistinctSpan,
@@ -106,8 +106,8 @@ impl<'a> Index<'a> {
         Some((self.started_last(&candidates[..same_rank], child)?, rule))
     }
 
-    /// The calling side that shares the id of `called`: a CLIENT for a SERVER, a PRODUCER for a
-    /// CONSUMER, else a span that does not say its kind.
+    /// Returns the calling side that shares the id of `called`: a CLIENT for a SERVER, a PRODUCER
+    /// for a CONSUMER, else a span of unspecified kind.
     pub(crate) fn caller_of(&self, called: &DistinctSpan) -> Option<u32> {
         let kinds = [calling_side(called.facts.kind)?, SpanKind::Unspecified];
         kinds.into_iter().find_map(|kind| {
@@ -138,7 +138,8 @@ impl<'a> Index<'a> {
         })
     }
 
-    /// Of candidates in sibling order: the last that had started when `span` did, else the first.
+    /// Returns, of candidates in sibling order, the last that had started when `span` did, else the
+    /// first.
     fn started_last(&self, candidates: &[u32], span: &DistinctSpan) -> Option<u32> {
         let started = if span.facts.start.0 == 0 {
             0
@@ -159,7 +160,7 @@ impl<'a> Index<'a> {
     }
 }
 
-/// The range of a sorted list whose entries compare equal.
+/// Returns the range of a sorted list whose entries compare equal.
 fn equal(sorted: &[u32], compare: impl Fn(u32) -> std::cmp::Ordering) -> Range<usize> {
     let start = sorted.partition_point(|number| compare(*number).is_lt());
     let length = sorted[start..].partition_point(|number| compare(*number).is_eq());

@@ -1,9 +1,10 @@
 //! Spans in any order and state to a call tree, its times and a list of problems.
 //!
-//! Owns the one algorithm that places spans: `storage` uses it for the derived columns and
-//! `query` for every answer. It is total: any set of facts gives a forest that holds every distinct
-//! span exactly once, in O(n log n), without recursion, and the same forest whatever order the
-//! facts come in. Does no I/O; knows nothing of Arrow, wire formats or HTTP.
+//! Owns the one algorithm that places spans. `query` and the views of `sql` assemble traces with
+//! it; `storage` takes only the parents ([`callers`]) and counts the calls between services from
+//! them. It is total: any set of facts gives a forest that holds every distinct span exactly once,
+//! in O(n log n), without recursion, and the same forest whatever order the facts come in. Does no
+//! I/O; knows nothing of Arrow, wire formats or HTTP.
 //!
 //! # Which spans there are (`distinct`)
 //! - **Duplicate**: facts with the same id and content hash are one span; the others are dropped
@@ -74,11 +75,6 @@
 //! The documented cases of Jaeger's UI give the same path. CRISP takes a sibling that overlaps the
 //! next a little to have finished before it, and cuts it there (its cases 19 and 21, and the like);
 //! here those two ran at once, and the time before the later one is their parent's.
-//!
-//! # The path hash (`order`)
-//! It is stored, so it does not change: FNV-1a with 64 bits over nine bytes for each span from the
-//! root down: service and operation (four bytes each, least significant first) and OTLP's number
-//! of the kind. A child's hash goes on from its parent's.
 
 mod between;
 mod clock;
@@ -109,19 +105,19 @@ pub use completion::completion;
 pub struct SpanFacts {
     /// Its id; several spans may share one.
     pub span_id: SpanId,
-    /// The parent it names.
+    /// The id of the parent that it names.
     pub parent_span_id: Option<SpanId>,
-    /// The part it plays.
+    /// Its kind.
     pub kind: SpanKind,
-    /// When it began; 0 when not known.
+    /// Its start; 0 when not known.
     pub start: UnixNanos,
-    /// When it ended; 0 when it has not.
+    /// Its end; 0 when it has not ended.
     pub end: UnixNanos,
     /// The caller's number for its service: equal numbers, same service.
     pub service: u32,
     /// The caller's number for its operation.
     pub operation: u32,
-    /// A hash of everything the span says: equal hashes, same span sent twice.
+    /// Hash of its content: two facts with the same id and hash are one span that was sent twice.
     pub content_hash: u64,
 }
 
@@ -143,36 +139,36 @@ pub struct Assembled {
     pub bounds: (UnixNanos, UnixNanos),
 }
 
-/// A parent that is named and missing.
+/// A parent that spans name and that is missing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Gap {
     /// Its id.
     pub span_id: SpanId,
     /// The nodes that name it, in order.
     pub children: Vec<u32>,
-    /// The first and the last moment known of them; both 0 where none is.
+    /// Earliest and latest known moment of these nodes; both 0 where none is known.
     pub bounds: (UnixNanos, UnixNanos),
 }
 
-/// The time a message waited.
+/// Time that a message waited.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Queue {
-    /// The node that sent it.
+    /// Node that sent the message.
     pub producer: u32,
-    /// The node that took it.
+    /// Node that received the message.
     pub consumer: u32,
-    /// When it was handed over.
+    /// Moment of the handover.
     pub start: UnixNanos,
-    /// When it was taken, later than `start`.
+    /// Start of the consumer, later than `start`.
     pub end: UnixNanos,
 }
 
-/// One span in its place.
+/// A span as placed in the tree.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Node {
-    /// Which of the facts given.
+    /// Index of its fact in the input.
     pub fact: u32,
-    /// The node it hangs under.
+    /// Its parent; `None` at a root.
     pub parent: Option<u32>,
     /// Number of nodes above it.
     pub depth: u32,
@@ -184,44 +180,44 @@ pub struct Node {
     pub self_time: DurationNanos,
     /// Its own time on the critical path.
     pub critical_time: DurationNanos,
-    /// Its parent did not wait for it: it starts or ends after the parent's end.
+    /// True if its parent did not wait for it: it starts or ends after the parent's end.
     pub asynchronous: bool,
-    /// Why it stands here.
+    /// The rule that placed it.
     pub rule: PlaceRule,
 }
 
-/// A stretch of the critical path.
+/// A segment of the critical path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Segment {
     /// Node whose own time this is.
     pub node: u32,
-    /// From.
+    /// Its start.
     pub start: UnixNanos,
-    /// To, later than `start`.
+    /// Its end, later than `start`.
     pub end: UnixNanos,
 }
 
-/// Why the whole transaction ended when it did.
+/// The path to completion: the spans that the end of the whole transaction waited for.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Completion {
-    /// From the start of the root to the last end below it, in order of time, each segment
-    /// beginning where the one before ends.
+    /// Segments from the start of the root to the last end below it, in order of time. Each segment
+    /// begins where the one before ends.
     pub path: Vec<CompletionSegment>,
     /// True if anything below the root continued after the root ended. When false, the path is the
     /// root's part of [`Assembled::critical_path`].
     pub outlives: bool,
 }
 
-/// A stretch of the path to completion.
+/// A segment of the path to completion.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CompletionSegment {
     /// Node whose time this is.
     pub node: u32,
     /// Use of the time.
     pub spent: Spent,
-    /// From.
+    /// Its start.
     pub start: UnixNanos,
-    /// To, later than `start`.
+    /// Its end, later than `start`.
     pub end: UnixNanos,
 }
 
@@ -230,27 +226,27 @@ pub struct CompletionSegment {
 pub enum Spent {
     /// The span's own time.
     Working,
-    /// The time before the span, since what is above it had handed it over.
+    /// The wait between the handover by the span above it and its own start.
     Waiting,
 }
 
-/// One oddity.
+/// A problem of a span or of the whole trace.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Problem {
-    /// Which.
+    /// Its kind.
     pub kind: ProblemKind,
-    /// The node it is about; absent when it is about the whole trace.
+    /// The node that it concerns; `None` when it concerns the whole trace.
     pub node: Option<u32>,
-    /// The facts given that it is about: the dropped duplicate or report, or the node's own.
+    /// Index of the fact that it concerns: the dropped duplicate or report, or the node's own.
     pub fact: Option<u32>,
 }
 
-/// A distinct span and what it hangs under.
+/// A distinct span and its parent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Called {
-    /// Which of the facts given.
+    /// Index of its fact in the input.
     pub fact: u32,
-    /// The place in the list of what it hangs under.
+    /// Position of its parent in the list; `None` at a root.
     pub parent: Option<u32>,
     /// As [`Node::duration`].
     pub duration: DurationNanos,
@@ -273,9 +269,9 @@ pub fn callers(facts: &[SpanFacts]) -> Vec<Called> {
     distinct.spans.iter().zip(&places).map(called).collect()
 }
 
-/// Places every span.
+/// Assembles the trace: places every span and computes its times.
 ///
-/// Looks at no more than `u32::MAX` facts: nodes are numbered in 32 bits.
+/// Reads no more than `u32::MAX` facts: nodes are numbered in 32 bits.
 #[must_use]
 pub fn assemble(facts: &[SpanFacts]) -> Assembled {
     let facts = &facts[..facts.len().min(u32::MAX as usize)];
@@ -297,14 +293,14 @@ pub fn assemble(facts: &[SpanFacts]) -> Assembled {
     }
 }
 
-/// Nodes with all that they say.
+/// The placed nodes with their extents, and the critical path.
 struct Timed {
     forest: order::Forest,
     extents: Vec<Option<times::Extent>>,
     critical_path: Vec<Segment>,
 }
 
-/// The placed spans as nodes; `facts` are plausible.
+/// Turns the placed spans into nodes with times; `facts` are plausible.
 fn timed(
     facts: &[SpanFacts],
     distinct: &distinct::Distinct,

@@ -1,4 +1,4 @@
-//! The nodes, depth first.
+//! Depth-first order of the nodes.
 //!
 //! Owns the renumbering from spans to nodes and everything that follows from the shape alone:
 //! parent, depth and descendants. Times are filled in later.
@@ -12,7 +12,7 @@ use crate::{Node, distinct::DistinctSpan, placement::Placement};
 pub(crate) struct Forest {
     /// Depth first; times are still zero.
     pub(crate) nodes: Vec<Node>,
-    /// Each span's node, by the span's number.
+    /// Node of each span, by the span's number.
     pub(crate) node_of: Vec<u32>,
 }
 
@@ -48,12 +48,12 @@ pub(crate) fn depth_first(spans: &[DistinctSpan], places: &[Placement]) -> Fores
     Forest { nodes, node_of }
 }
 
-/// The nodes directly under a node, in order.
+/// Returns the children of a node, in order.
 pub(crate) fn children(nodes: &[Node], node: usize) -> impl Iterator<Item = usize> {
     siblings(nodes, node + 1, node + 1 + nodes[node].descendants as usize)
 }
 
-/// The roots, in order.
+/// Returns the roots, in order.
 pub(crate) fn roots(nodes: &[Node]) -> impl Iterator<Item = usize> {
     siblings(nodes, 0, nodes.len())
 }
@@ -73,7 +73,7 @@ fn count_descendants(nodes: &mut [Node]) {
     }
 }
 
-/// Each span's children by number: one list, cut at `ends`.
+/// Children of each span by number: one list, divided at `ends`.
 #[derive(Debug)]
 struct Children {
     list: Vec<u32>,

@@ -1,4 +1,4 @@
-//! Where each span hangs.
+//! Placement of each span in the tree.
 //!
 //! Owns the choice of a parent and the cutting of cycles. Every span gets exactly one place, so
 //! the result is a forest whatever the spans say.
@@ -10,23 +10,23 @@ use crate::{
     index::Index,
 };
 
-/// Where a span hangs, or why it hangs nowhere.
+/// Position of a span in the tree, or the reason why it is a root.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Placement {
     /// Under the span with this number, by this rule.
     Under(u32, PlaceRule),
     /// It names no parent.
     NoParent,
-    /// The parent it names is not there.
+    /// The parent it names is missing.
     MissingParent,
     /// It names itself.
     SelfParent,
-    /// Its ancestors led back to it.
+    /// Its ancestors lead back to it; the cycle is cut here.
     CutCycle,
 }
 
 impl Placement {
-    /// Why the span stands where it stands.
+    /// Returns the rule that placed the span.
     pub(crate) fn rule(self) -> PlaceRule {
         match self {
             Self::Under(_, rule) => rule,
@@ -37,7 +37,7 @@ impl Placement {
         }
     }
 
-    /// The span it hangs under.
+    /// Returns the number of its parent; `None` for a root.
     pub(crate) fn parent(self) -> Option<u32> {
         match self {
             Self::Under(parent, _) => Some(parent),
@@ -46,7 +46,7 @@ impl Placement {
     }
 }
 
-/// Finds a place for each span, by number.
+/// Places each span. The result is in the order of the spans' numbers.
 pub(crate) fn place(distinct: &Distinct, index: &Index<'_>) -> Vec<Placement> {
     let mut places: Vec<Placement> =
         distinct.spans.iter().map(|span| place_one(span, index)).collect();
@@ -71,7 +71,7 @@ fn place_one(span: &DistinctSpan, index: &Index<'_>) -> Placement {
 /// Makes the first member of each cycle, in sibling order, a root.
 fn cut_cycles(places: &mut [Placement]) {
     const UNSEEN: usize = usize::MAX;
-    // Mostly, what began earlier is above: then there is no way back.
+    // Without a parent that began later than its child there is no cycle. Most traces have none.
     let is_later = |(number, place): (u32, &Placement)| place.parent().is_none_or(|of| of < number);
     if (0..).zip(&*places).all(is_later) {
         return;
@@ -93,7 +93,7 @@ fn cut_cycles(places: &mut [Placement]) {
     }
 }
 
-/// The lowest number on the cycle through `entry`.
+/// Returns the lowest number on the cycle through `entry`.
 fn first_of_cycle(places: &[Placement], entry: usize) -> usize {
     let (mut at, mut first) = (entry, entry);
     while let Placement::Under(parent, _) = places[at] {
@@ -106,7 +106,7 @@ fn first_of_cycle(places: &[Placement], entry: usize) -> usize {
     first
 }
 
-/// The nodes of the spans that name no parent, in sibling order.
+/// Returns the nodes of the spans that name no parent, in sibling order.
 pub(crate) fn parentless(places: &[Placement], node_of: &[u32]) -> impl Iterator<Item = u32> {
     let nodes = places.iter().zip(node_of);
     nodes.filter(|(place, _)| **place == Placement::NoParent).map(|(_, node)| *node)

@@ -1,8 +1,7 @@
 //! Times that no working clock gives.
 //!
-//! Owns the rule: such a time counts as not known, for everything but the list of problems. The
-//! limits are constants and not the present, because the same spans must give the same trace
-//! tomorrow.
+//! Owns the rule: such a time counts as unknown, except in the list of problems. The limits are
+//! constants and do not follow the present, so that the same spans always give the same trace.
 
 use std::borrow::Cow;
 
@@ -13,7 +12,7 @@ use crate::SpanFacts;
 const SECOND: u64 = 1_000_000_000;
 /// 2200-01-01T00:00:00Z.
 const LATEST: u64 = 7_258_118_400 * SECOND;
-/// No span lasts longer.
+/// Maximum duration of a span.
 const LONGEST: u64 = 366 * 24 * 3_600 * SECOND;
 
 /// Returns the facts with implausible times set to 0.
@@ -24,7 +23,7 @@ pub(crate) fn one(said: SpanFacts) -> SpanFacts {
     SpanFacts { start, end, ..said }
 }
 
-/// As [`one`], for all of them; a copy only where there is such a time.
+/// Does the same as [`one`] for all facts. Copies them only where one has such a time.
 pub(crate) fn all(said: &[SpanFacts]) -> Cow<'_, [SpanFacts]> {
     if said.iter().all(|span| one(*span) == *span) {
         Cow::Borrowed(said)

@@ -1,7 +1,7 @@
 //! List of problems in the spans.
 //!
-//! Owns the list: one entry per problem, by node, then kind. `distinct`, `placement` and `times` decide
-//! how each problem is handled.
+//! Owns the list: one entry per problem, by node, then kind. `distinct`, `placement` and `times`
+//! decide how each problem is handled.
 
 use tidings_proto::{api::ProblemKind, otlp::SpanKind};
 
@@ -9,7 +9,7 @@ use crate::{
     Node, Problem, SpanFacts, distinct::Distinct, index::Index, placement::Placement, plausible,
 };
 
-/// Lists the oddities. `node_of` and `places` are by span number.
+/// Lists the problems. `node_of` and `places` are by span number.
 pub(crate) fn list(
     facts: &[SpanFacts],
     nodes: &[Node],

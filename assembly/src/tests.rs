@@ -1,4 +1,4 @@
-//! What assembly promises, as tables of tiny traces, as properties, and on other projects' cases.
+//! Tests of assembly: tables of tiny traces, properties, and cases of other projects.
 
 mod between;
 mod clock;

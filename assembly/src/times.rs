@@ -1,13 +1,14 @@
-//! When each span was open, and its own time.
+//! The time in which each span was open, and its self time.
 //!
-//! Owns durations, self times, what is asynchronous, and the *extent* of a span: the stretch in
-//! which it is known to have been open. Nothing is subtracted unchecked: clocks lie.
+//! Owns durations, self times, the rule for asynchronous spans, and the *extent* of a span: the
+//! range of time in which it is known to have been open. Every subtraction is checked, because
+//! clocks lie.
 
 use tidings_proto::{DurationNanos, UnixNanos, otlp::SpanKind};
 
 use crate::{Node, SpanFacts, order};
 
-/// A stretch of time; `start <= end`.
+/// A range of time; `start <= end`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Extent {
     pub(crate) start: u64,
@@ -15,14 +16,14 @@ pub(crate) struct Extent {
 }
 
 impl Extent {
-    /// The part of it inside `window`; `None` when that has no length.
+    /// Returns the part inside `window`; `None` when that has no length.
     pub(crate) fn within(self, window: Self) -> Option<Self> {
         let start = self.start.max(window.start);
         let end = self.end.min(window.end);
         (start < end).then_some(Self { start, end })
     }
 
-    /// The smallest extent that holds both.
+    /// Returns the smallest extent that contains both.
     pub(crate) fn hull(self, other: Self) -> Self {
         Self { start: self.start.min(other.start), end: self.end.max(other.end) }
     }
@@ -37,10 +38,10 @@ pub(crate) fn is_received(nodes: &[Node], facts: &[SpanFacts], node: usize) -> b
     })
 }
 
-/// When each node is known to have been open; `None` where no time is known.
+/// Returns the time in which each node is known to have been open; `None` where no time is known.
 ///
-/// A span without an end was open at least until the last moment known of its children, one
-/// without a start at least from their first. A child that came by message says nothing of it.
+/// A span without an end was open at least until the last moment known of its children. A span
+/// without a start was open at least from their first. A child that came by message does not count.
 pub(crate) fn extents(nodes: &[Node], facts: &[SpanFacts]) -> Vec<Option<Extent>> {
     let mut extents: Vec<Option<Extent>> = vec![None; nodes.len()];
     let mut below: Vec<Option<Extent>> = vec![None; nodes.len()];
@@ -69,7 +70,7 @@ fn extent(facts: &SpanFacts, below: Option<Extent>) -> Option<Extent> {
     }
 }
 
-/// Fills in what follows from the times of a node, its parent and its children.
+/// Fills in the values that follow from the times of a node, its parent and its children.
 pub(crate) fn fill(nodes: &mut [Node], facts: &[SpanFacts], extents: &[Option<Extent>]) {
     let mut open = Vec::new();
     for node in 0..nodes.len() {
@@ -89,7 +90,7 @@ pub(crate) fn fill(nodes: &mut [Node], facts: &[SpanFacts], extents: &[Option<Ex
     }
 }
 
-/// From start to end; nothing where either is not known or the end comes first.
+/// Returns the time from start to end; zero where either is not known or the end comes first.
 pub(crate) fn duration(facts: &SpanFacts) -> DurationNanos {
     let is_known = facts.start.0 != 0;
     DurationNanos(if is_known { facts.end.0.saturating_sub(facts.start.0) } else { 0 })
@@ -132,8 +133,9 @@ pub(crate) fn lasts(extents: &[Option<Extent>], node: u32) -> bool {
     extents[node as usize].is_some_and(|extent| extent.start < extent.end)
 }
 
-/// From the earliest start to the latest end of the spans whose start is known. A span without a
-/// start does not move them: its end says nothing of where it belongs.
+/// Returns the bounds of the trace: from the earliest start to the latest end of the spans whose
+/// start is known. A span without a start does not move them: its end does not show where it
+/// belongs.
 pub(crate) fn bounds(nodes: &[Node], facts: &[SpanFacts]) -> (UnixNanos, UnixNanos) {
     let of = |node: &Node| &facts[node.fact as usize];
     let started = nodes.iter().map(of).filter(|span| span.start.0 != 0);

@@ -1,4 +1,4 @@
-//! Files of the audit log: one for each day in UTC, named by it.
+//! Files of the audit log: one for each day in UTC, named by its date.
 
 use std::{
     fmt, io,
@@ -16,7 +16,7 @@ const SUFFIX: &str = ".jsonl";
 pub(crate) struct Day(CivilDate);
 
 impl Day {
-    /// Reads a day as it is written, with all digits.
+    /// Parses a day in the form `2026-11-23`, with leading zeros.
     pub(crate) fn parse(text: &str) -> Option<Self> {
         let number = |range: Range<usize>| text.get(range)?.parse::<i64>().ok();
         let (year, month, day) = (number(0..4)?, number(5..7)?, number(8..10)?);
@@ -24,7 +24,7 @@ impl Day {
         (day.to_string() == text && day.0.exists()).then_some(day)
     }
 
-    /// Returns its file.
+    /// Returns the path of its file.
     pub(crate) fn path(self, folder: &Path) -> PathBuf {
         folder.join(format!("{self}{SUFFIX}"))
     }
@@ -34,7 +34,7 @@ impl Day {
         self.0.start()
     }
 
-    /// Lists the days that have a file, the newest first; none where there is no folder.
+    /// Lists the days that have a file, newest first; empty when the folder does not exist.
     ///
     /// # Errors
     /// `Unavailable` when the folder cannot be listed.
@@ -76,7 +76,7 @@ mod tests {
     use super::Day;
 
     #[test]
-    fn days_are_those_of_utc_and_listed_newest_first() {
+    fn days_are_in_utc_and_listed_newest_first() {
         let last_second = UnixNanos(1_795_391_999_999_999_999);
         let next = UnixNanos(last_second.0 + 1);
         assert_eq!(Day::from(last_second).to_string(), "2026-11-22");

@@ -10,21 +10,21 @@ use tidings_storage::StorageError;
 
 use crate::{day::Day, journal::AuditLog};
 
-/// A line of so many bytes is no event: only its end is held.
+/// Bytes of a line from which on it cannot be an event; a search keeps only the end of such a line.
 pub const LINE_BYTES_MAX: usize = 64 << 10;
-/// Bytes of a file that are read at a time.
+/// Bytes of one read of a file.
 const BLOCK_BYTES: u64 = 64 << 10;
 /// Bytes of lines after which a page ends, however few events it has.
 const PAGE_BYTES_MAX: usize = 64 << 20;
 
-/// A question to the audit log. Filters that are `None` take every event.
+/// A query of the audit log. A filter that is `None` matches every event.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct AuditQuery {
     /// Events at this time or later.
     pub start: Option<UnixNanos>,
     /// Events before this time.
     pub end: Option<UnixNanos>,
-    /// The action, or its part before a dot: `key` takes `key.create` and `key.revoke`.
+    /// The action, or its part before a dot: `key` matches `key.create` and `key.revoke`.
     pub action: Option<String>,
     /// The outcome.
     pub outcome: Option<AuditOutcome>,
@@ -32,29 +32,29 @@ pub struct AuditQuery {
     pub actor: Option<String>,
     /// The IP address of the client.
     pub address: Option<String>,
-    /// A part of the object or of the details, in any case of letters.
+    /// A substring of the object or of the details, ignoring case.
     pub text: Option<String>,
     /// The tenant.
     pub tenant: Option<String>,
     /// Maximum number of events.
     pub limit: usize,
-    /// The end of the page before.
+    /// The position at which the previous page ended.
     pub position: Option<AuditPosition>,
 }
 
 /// A page of the audit log.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct AuditPage {
-    /// The events, the newest first.
+    /// The events, newest first.
     pub events: Vec<AuditEvent>,
-    /// The begin of the next page; `None`: there are no older events.
+    /// The position at which the next page begins; `None` when there are no older events.
     pub next: Option<AuditPosition>,
-    /// Lines that are no events.
+    /// Number of lines that are not events.
     pub unreadable_lines: u64,
 }
 
-/// A position in the log: the lines that begin before this offset in the file of a day, and older
-/// days. Written as `2026-11-23_1200`.
+/// A position in the log. It precedes the lines that begin before this offset in the file of a day,
+/// and all older days. Written as `2026-11-23_1200`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct AuditPosition {
     day: Day,
@@ -68,7 +68,7 @@ impl fmt::Display for AuditPosition {
 }
 
 impl AuditPosition {
-    /// Reads a position as it is written; `None` for every other text.
+    /// Parses the written form of a position; `None` for any other text.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let (day, before) = text.split_once('_')?;
@@ -78,7 +78,7 @@ impl AuditPosition {
 }
 
 impl AuditLog {
-    /// Returns a page of the events that match, the newest first. Blocks.
+    /// Returns a page of the matching events, newest first. Blocks.
     ///
     /// # Errors
     /// `Unavailable` when a file cannot be read.
@@ -95,7 +95,7 @@ fn search(folder: &Path, query: &AuditQuery) -> Result<AuditPage, StorageError> 
         let is_before_end = query.end.is_none_or(|end| *day <= Day::from(end));
         is_after_start && is_before_end && position.is_none_or(|position| *day <= position.day)
     });
-    // The position after the events that stand on the page.
+    // The position after the last line that was read.
     let mut last = None;
     for day in days {
         let path = day.path(folder);
@@ -103,7 +103,7 @@ fn search(folder: &Path, query: &AuditQuery) -> Result<AuditPage, StorageError> 
         let before = position.filter(|position| position.day == day);
         let before = before.map_or(u64::MAX, |position| position.before);
         let mut lines = match LinesBackwards::open(&path, before) {
-            // It became too old meanwhile.
+            // Retention deleted the file after the days were listed.
             Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
             opened => opened.map_err(failed)?,
         };
@@ -118,7 +118,8 @@ fn search(folder: &Path, query: &AuditQuery) -> Result<AuditPage, StorageError> 
                     page.events.push(event);
                 }
                 Some(_) => {}
-                // A process that opened the file ended a line that another one was writing.
+                // A process that opens the file ends an incomplete line, which can leave an empty
+                // one.
                 None if line.is_empty() => {}
                 None => page.unreadable_lines += 1,
             }
@@ -132,7 +133,7 @@ fn search(folder: &Path, query: &AuditQuery) -> Result<AuditPage, StorageError> 
     Ok(page)
 }
 
-/// Reads the event of a line; `None` when the line is too long or something else.
+/// Parses the event of a line; `None` when the line is too long or not an event.
 fn read_event(line: &[u8]) -> Option<AuditEvent> {
     (line.len() < LINE_BYTES_MAX).then(|| serde_json::from_slice(line).ok()).flatten()
 }
@@ -142,35 +143,35 @@ struct LinesBackwards {
     file: File,
     /// The offset of the first byte in `held`.
     start: u64,
-    /// Bytes that were read and belong to lines not returned yet.
+    /// Bytes that were read and belong to lines that were not returned yet.
     held: Vec<u8>,
 }
 
 impl LinesBackwards {
-    /// Opens a file of lines; those that begin before this offset count. The end of a line is
-    /// missing only where it is being written.
+    /// Opens a file to read the lines that begin before this offset. The last line is left out when
+    /// its line break is missing, because it is still being written.
     fn open(path: &Path, before: u64) -> io::Result<Self> {
         let file = File::open(path)?;
         let start = file.metadata()?.len().min(before);
         let mut lines = Self { file, start, held: Vec::new() };
-        // What comes after the last line break is no line yet.
+        // Drops the bytes after the last line break, which are not a line yet.
         lines.cut_line()?;
         Ok(lines)
     }
 
-    /// Returns the line before the last one that was returned, with its offset. Of a line that is
-    /// longer than events are only a part is returned.
+    /// Returns the next line, going backwards, with its offset. Of a line that is too long to be an
+    /// event, only a part is returned.
     fn next_line(&mut self) -> io::Result<Option<(u64, Vec<u8>)>> {
         if self.start == 0 && self.held.is_empty() {
             return Ok(None);
         }
-        // The line break of the line itself.
+        // Drops the line break at the end of this line.
         self.held.pop();
         let line = self.cut_line()?;
         Ok(Some((self.start + self.held.len() as u64, line)))
     }
 
-    /// Takes the bytes after the last line break; it stays.
+    /// Removes and returns the bytes after the last line break, which stays.
     fn cut_line(&mut self) -> io::Result<Vec<u8>> {
         let mut line: Vec<u8> = Vec::new();
         loop {
@@ -180,7 +181,7 @@ impl LinesBackwards {
                 return Ok(found);
             }
             let mut part = std::mem::take(&mut self.held);
-            // A longer line is no event: its end is enough to say so.
+            // A longer line cannot be an event, and its end suffices to find that out.
             if line.len() < LINE_BYTES_MAX {
                 part.extend_from_slice(&line);
                 line = part;

@@ -1,10 +1,11 @@
-//! Events that may come by the thousand: equal ones are counted and written as one.
+//! Folding of frequent events: equal ones are counted and written as one line.
 //!
-//! The first event of a kind is written with the next round, later ones once a minute with their
+//! The first event of a kind is written in the next round, later ones once a minute with their
 //! count. The number of kinds of one author has a limit, and so has the number of authors. Events
-//! beyond the first count as one kind of that author without address and object, those beyond the
-//! second as one kind without author. So a flood fills neither memory nor disk, and strangers, who
-//! are one author, fold away nothing of a caller with a key.
+//! above the limit of kinds are folded into one kind of that author, without address and object.
+//! Events above the limit of authors are folded into one kind without author. So a flood fills
+//! neither memory nor disk. Callers without a key count as one author, so their flood hides no
+//! events of a caller with a key.
 
 use std::collections::HashMap;
 
@@ -13,14 +14,14 @@ use tidings_proto::{
     api::{AuditActor, AuditEvent, AuditOutcome},
 };
 
-/// Maximum number of kinds of one author at a time.
+/// Maximum number of kinds of one author that are waiting.
 const KINDS_MAX: usize = 256;
-/// Maximum number of authors with kinds of their own at a time.
+/// Maximum number of authors whose kinds are kept apart.
 const AUTHORS_MAX: usize = 256;
-/// Time in which equal events become one line.
+/// Time over which equal events are folded into one line.
 const FOLD_NANOS: u64 = 60 * 1_000_000_000;
 
-/// Equality of events of one author: all but time, details and count.
+/// The fields in which equal events of one author agree: all but time, details and count.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct EventKind {
     action: String,
@@ -32,8 +33,9 @@ struct EventKind {
 }
 
 #[derive(Debug)]
-struct Folded {
-    /// The last of those that are not written yet.
+struct FoldedKind {
+    /// The last event that is not written yet, with the count of all of them; `None` when all are
+    /// written.
     last: Option<AuditEvent>,
     /// The time from which it may be written.
     due: UnixNanos,
@@ -42,7 +44,7 @@ struct Folded {
 /// Events that wait to be written, by their authors.
 #[derive(Debug, Default)]
 pub(crate) struct FoldedEvents {
-    authors: HashMap<AuditActor, HashMap<EventKind, Folded>>,
+    authors: HashMap<AuditActor, HashMap<EventKind, FoldedKind>>,
 }
 
 impl FoldedEvents {
@@ -59,12 +61,13 @@ impl FoldedEvents {
             kind = kind_of(&event);
         }
         let due = UnixNanos(0);
-        let folded = kinds.entry(kind).or_insert(Folded { last: None, due });
+        let folded = kinds.entry(kind).or_insert(FoldedKind { last: None, due });
         event.count += folded.last.as_ref().map_or(0, |before| before.count);
         folded.last = Some(event);
     }
 
-    /// Takes the events that are due, the oldest first; at the end of the process all of them.
+    /// Removes and returns the events that are due, oldest first. `is_end` returns all of them, for
+    /// the end of the process.
     pub(crate) fn take_due(&mut self, now: UnixNanos, is_end: bool) -> Vec<AuditEvent> {
         let mut taken = Vec::new();
         self.authors.retain(|_, kinds| {
@@ -85,12 +88,12 @@ impl FoldedEvents {
     }
 }
 
-/// Keeps of an event what it has in common with others of its author.
+/// Removes address and object from an event, so that others of its author equal it.
 pub(crate) fn without_object(event: AuditEvent, detail: String) -> AuditEvent {
     AuditEvent { source_address: None, object: None, status: None, detail: Some(detail), ..event }
 }
 
-/// Keeps of an event what it has in common with others: action, outcome, time and count.
+/// Removes everything but action, outcome, time and count from an event.
 fn without_author(event: AuditEvent, detail: String) -> AuditEvent {
     AuditEvent { actor: AuditActor::ANONYMOUS, tenant: None, ..without_object(event, detail) }
 }

@@ -23,28 +23,28 @@ use crate::{
     folded::{FoldedEvents, without_object},
 };
 
-/// Time between two rounds that write folded events and reads.
+/// Interval between two rounds, which write folded events and reads.
 const ROUND: Duration = Duration::from_secs(1);
-/// Reads that wait for a round; those beyond are folded.
+/// Maximum number of reads that wait for a round; further ones are folded.
 const READS_MAX: usize = 10_000;
-/// Bytes of a day's file from which denied requests and reads of one author, or of all strangers,
-/// stand in one line a round.
+/// Bytes that one author, or all callers without a key together, may add to the file of a day. From
+/// then on its denied requests and reads are folded into one line a round.
 const AUTHOR_BYTES_MAX: u64 = 32 << 20;
-/// Authors whose bytes are counted each for itself; those beyond count together.
+/// Maximum number of authors whose bytes are counted separately; further ones are counted together.
 const AUTHORS_MAX: usize = 1_024;
-/// The longest text of an event.
+/// Maximum characters of a text in an event.
 const TEXT_CHARS_MAX: usize = 500;
-/// Characters at the end of a longer text that are kept.
+/// Characters that are kept at the end of a text that is cut.
 const END_CHARS: usize = 150;
 
 /// The settings of the audit log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AuditSettings {
-    /// Folder of its files.
+    /// The folder of the files.
     pub folder: PathBuf,
-    /// Age at which a day's file is deleted; `None`: never.
+    /// Age at which the file of a day is deleted; `None` keeps it.
     pub age: Option<Duration>,
-    /// Set when reads are recorded, too.
+    /// True if reads are recorded, too.
     pub has_reads: bool,
 }
 
@@ -74,7 +74,7 @@ pub struct AuditLog {
     settings: AuditSettings,
     clock: Arc<dyn Clock>,
     file: Mutex<Option<DayFile>>,
-    /// Says whether files may be deleted by age.
+    /// Keeps files from being deleted by age while the clock is not trusted.
     clock_guard: Mutex<ClockGuard>,
     waiting: Mutex<WaitingEvents>,
     written: AtomicU64,
@@ -85,7 +85,7 @@ pub struct AuditLog {
 struct DayFile {
     day: Day,
     file: LineFile,
-    /// Written since it was opened.
+    /// Bytes that each author has written since the file was opened.
     author_bytes: HashMap<AuditActor, u64>,
 }
 
@@ -97,7 +97,7 @@ impl DayFile {
         *self.author_bytes.entry(author).or_default() += bytes as u64;
     }
 
-    /// Returns whether this author's lines have had their bytes.
+    /// Returns whether this author has used up its bytes of the file.
     fn is_full_for(&self, author: &AuditActor) -> bool {
         let bytes = self.author_bytes.get(author).or_else(|| {
             let others = self.author_bytes.get(&AuditActor::SERVER);
@@ -114,12 +114,12 @@ struct WaitingEvents {
 }
 
 impl AuditLog {
-    /// Opens the file of today and deletes those that are too old. Blocks.
+    /// Opens the file of today and deletes files that are too old. Blocks.
     ///
     /// # Errors
-    /// `Storage` when the folder cannot be written to.
+    /// `Storage` when the folder cannot be written.
     pub fn open(settings: AuditSettings, clock: Arc<dyn Clock>) -> Result<Self, AuditError> {
-        // Not that of today: a clock that is wrong has begun one.
+        // The file of today is left out, because a wrong clock may have begun it.
         let today = Day::from(clock.now());
         let newest = Day::list(&settings.folder)?.into_iter().find(|day| *day < today);
         let newest = newest.map(Day::start);
@@ -138,7 +138,8 @@ impl AuditLog {
             Err(AuditError::Storage(StorageError::Io { source, path, .. }))
                 if source.kind() == io::ErrorKind::ReadOnlyFilesystem =>
             {
-                // As when it becomes so later: there is nothing new to record but reads.
+                // A file system that becomes read-only later is treated alike. There is nothing to
+                // record but reads.
                 log.report(0, &format!("{}: {source}", path.display()));
             }
             opened => drop(opened?),
@@ -155,13 +156,13 @@ impl AuditLog {
         }
     }
 
-    /// Counts an event that anybody can cause, such as a denied request: equal ones become one line
-    /// a minute. It is written within about a second, so a crash may lose it.
+    /// Counts an event that anybody can cause, such as a denied request. Equal events become one
+    /// line a minute. The first is written within about a second, so a crash may lose it.
     pub fn count(&self, event: AuditEvent) {
         self.waiting().folded.add(cut(event));
     }
 
-    /// Adds a read, where reads are recorded. It is written within about a second.
+    /// Records a read, if reads are recorded. It is written within about a second.
     pub fn read(&self, event: AuditEvent) {
         if !self.has_reads() {
             return;
@@ -173,7 +174,7 @@ impl AuditLog {
         }
     }
 
-    /// Writes what was counted, each second, for ever.
+    /// Writes the events that are due, every second, without end.
     pub async fn follow(self: Arc<Self>) {
         loop {
             self.clock.sleep(ROUND).await;
@@ -182,7 +183,7 @@ impl AuditLog {
         }
     }
 
-    /// Writes all that waits. Blocks.
+    /// Writes all events that are waiting. Blocks.
     pub fn close(&self) {
         self.write_waiting(true);
     }
@@ -193,7 +194,7 @@ impl AuditLog {
         self.settings.has_reads
     }
 
-    /// Returns the folder of its files.
+    /// Returns the folder of the files.
     #[must_use]
     pub fn folder(&self) -> &Path {
         &self.settings.folder
@@ -207,7 +208,7 @@ impl AuditLog {
 
     fn write_waiting(&self, is_end: bool) {
         let now = self.clock.now();
-        // Asked each round, so that no jump is missed.
+        // The clock is checked in each round, so that no jump is missed.
         let _ = self.believes_clock(now);
         let mut events: Vec<AuditEvent> = {
             let mut waiting = self.waiting();
@@ -247,7 +248,8 @@ impl AuditLog {
         }
         let written = day.file.append(&lines).and_then(|_| day.file.sync());
         if written.is_err() {
-            // Nothing is known of the file after a failed write or sync: the next event opens it.
+            // The state of the file is unknown after a failed write or sync, so the next event
+            // opens it again.
             *open = None;
         }
         Ok(written?)
@@ -258,7 +260,7 @@ impl AuditLog {
         tracing::error!(error, events = count, "the audit log cannot be written");
     }
 
-    /// Folds the events of each author that has had its bytes of the day's file into one.
+    /// Folds the events of each author that has used up its bytes of the day's file into one.
     fn without_floods(&self, events: Vec<AuditEvent>) -> Vec<AuditEvent> {
         let file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(day) = file.as_ref() else { return events };
@@ -287,7 +289,7 @@ impl AuditLog {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Returns the file of the day, opened where it is not yet.
+    /// Returns the file of the day, and opens it if it is not open.
     fn day_file(&self, now: UnixNanos) -> Result<MutexGuard<'_, Option<DayFile>>, AuditError> {
         let day = Day::from(now);
         let mut open = self.file.lock().unwrap_or_else(PoisonError::into_inner);
@@ -326,8 +328,8 @@ fn delete_older(folder: &Path, age: Duration, now: UnixNanos) -> Result<(), Stor
     Ok(())
 }
 
-/// Cuts texts that a client chose the length of: the middle goes, and the number of its characters
-/// is in its place. Runs of whitespace are one space, so that they fill nothing.
+/// Cuts texts whose length a client chooses: their middle is replaced by the number of its
+/// characters. Runs of whitespace become one space, so that padding takes no room.
 fn cut(mut event: AuditEvent) -> AuditEvent {
     let AuditEvent { actor, source_address, object, detail, .. } = &mut event;
     let texts = [&mut actor.id, &mut actor.name, source_address, object, detail];

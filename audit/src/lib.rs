@@ -1,10 +1,10 @@
-//! The audit log: changes, denied requests and (where asked for) reads, with author, time, address
-//! and outcome.
+//! The audit log: changes, denied requests and (if enabled) reads, with author, time, address and
+//! outcome.
 //!
-//! Owns the files `audit/<day>.jsonl`, one line of JSON for each [`AuditEvent`], their retention, and
-//! their search. It is kept apart from telemetry: nothing that a query can name holds it, and
-//! erasing telemetry does not change it. Does not own what counts as a change: the HTTP address, the
-//! receivers and the commands say so.
+//! Owns the files `audit/<day>.jsonl`, one line of JSON for each [`AuditEvent`], their retention,
+//! and their search. It is kept apart from telemetry: no query can read it, and erasing telemetry
+//! does not change it. Does not own the decision which requests are changes; the HTTP address, the
+//! receivers and the commands make it.
 //!
 //! ```text
 //! change done ─► AuditLog::record ─► line, synced, before the answer leaves

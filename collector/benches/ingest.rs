@@ -53,7 +53,7 @@ fn request() -> ExportTraceServiceRequest {
     }
 }
 
-/// The same number of spans as Zipkin's JSON.
+/// Returns as many spans in Zipkin's JSON.
 fn zipkin_json() -> Vec<u8> {
     let spans: Vec<_> = (0..SPANS)
         .map(|number| {

@@ -1,5 +1,5 @@
-//! Records the activity of one connection, and for how long it lasts: it ends a connection that
-//! hangs, rests or abandons its requests, and tells which connection makes room for others.
+//! Records the activity of one connection. Decides when the connection hangs, is idle for too long,
+//! or abandons its requests, and how soon it is evicted in favour of others.
 
 use std::{
     io,
@@ -20,19 +20,18 @@ use crate::{
     shares::{HolderState, PeerAddress, RequestHolder, ShareHolder},
 };
 
-/// So many more requests than are answered may be abandoned before that is a flood: a client that
-/// resets each stream at once makes work without a limit on streams ever being reached
-/// (CVE-2023-44487).
+/// Number by which abandoned requests may exceed answered ones; more are a flood. A client that
+/// resets each stream at once causes work without reaching a limit of streams (CVE-2023-44487).
 const ABANDONED_MAX: u32 = 100;
 
-/// Why a connection ends before its client ends it.
+/// The reason that the server ends a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ConnectionEnd {
-    /// Others need its part of the connections.
+    /// The connection was evicted in favour of others.
     Evicted,
-    /// Its requests are abandoned as fast as they come.
+    /// The client abandons its requests.
     Abandoning,
-    /// It sends frames that ask for nothing.
+    /// The client floods the connection with frames that carry no request.
     Flooding,
 }
 
@@ -56,19 +55,20 @@ impl std::fmt::Debug for Activity {
 struct ActivityState {
     /// Requests being answered.
     busy: usize,
-    /// The requests among them that have been let in.
+    /// The admitted requests among them.
     requests: Vec<Arc<RequestHolder>>,
-    /// Set by the first request.
+    /// True from the first request on.
     served: bool,
-    /// HTTP/2 sends frames of its own, so bytes do not mean that a request begins.
+    /// True for HTTP/2, which has frames outside of requests, so arriving bytes need not begin a
+    /// request.
     http2: bool,
-    /// Since when there is no request.
+    /// The time since which there is no request.
     resting_since: Instant,
-    /// Since when a head is arriving.
+    /// The time at which the head of a request began to arrive.
     head_since: Option<Instant>,
-    /// When something came last.
+    /// The time of the last bytes that arrived.
     heard: Instant,
-    /// The byte that came first.
+    /// The first byte of the connection.
     first_byte: Option<u8>,
     /// Requests that were abandoned, less those that were answered.
     abandoned: u32,
@@ -79,9 +79,9 @@ struct ActivityState {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Verdict {
     Fine,
-    /// No request for long: end it politely.
+    /// The connection was idle for too long and is to be shut down gracefully.
     Idle,
-    /// A head that does not come to its end.
+    /// The head of a request did not arrive completely in time.
     Stuck,
 }
 
@@ -115,8 +115,8 @@ impl Activity {
         said.unwrap_or(ConnectionEnd::Evicted)
     }
 
-    /// Fails once the connection has to end: no more is read or written then. Its serving alone would
-    /// notice only when nothing more is there to read, and a flood brings more for long.
+    /// Fails once the connection has to end, so that nothing more is read or written. Otherwise the
+    /// connection would go on until its input is exhausted, which takes long in a flood.
     ///
     /// # Errors
     /// `ConnectionAborted`.
@@ -127,20 +127,20 @@ impl Activity {
         }
     }
 
-    /// Returns why the connection has to end, if it has to.
+    /// Returns the reason for which the connection has to end, if any.
     pub(crate) fn end(&self) -> Option<ConnectionEnd> {
         *self.end.borrow()
     }
 
-    /// Notes a request, until what is returned is dropped.
-    pub(crate) fn begin_request(self: &Arc<Self>, version: Version) -> Busy {
+    /// Counts a request until the returned guard is dropped.
+    pub(crate) fn begin_request(self: &Arc<Self>, version: Version) -> RequestGuard {
         let mut state = self.lock();
         state.busy += 1;
         state.served = true;
         state.http2 = version == Version::HTTP_2;
         state.head_since = None;
         state.frames.requested();
-        Busy { activity: Arc::clone(self), holder: None, is_answered: false }
+        RequestGuard { activity: Arc::clone(self), holder: None, is_answered: false }
     }
 
     /// Returns whether a request is being answered.
@@ -148,23 +148,23 @@ impl Activity {
         self.lock().busy > 0
     }
 
-    /// The flag that is set while an answer goes to the socket that has a least pace there. The streams
-    /// of HTTP/2 have theirs by themselves.
+    /// Returns the flag that is set while the socket carries a response with a minimum pace.
+    /// Responses of HTTP/2 do not set it, because each stream has a minimum pace of its own.
     pub(crate) fn is_paced(&self) -> &Arc<AtomicBool> {
         &self.is_paced
     }
 
-    /// Notes which answer goes to the socket from now on.
+    /// Sets the kind of response that the socket carries from now on.
     pub(crate) fn answers(&self, version: Version, is_live: bool) {
         self.is_paced.store(version != Version::HTTP_2 && !is_live, Relaxed);
     }
 
-    /// Counts the rest from now on.
+    /// Restarts the idle time.
     pub(crate) fn rest(&self) {
         self.lock().resting_since = self.clock.instant();
     }
 
-    /// Notes bytes that came; how many frames of HTTP/2 are in them.
+    /// Records bytes that arrived. Returns the number of HTTP/2 frames whose head ends in them.
     pub(crate) fn arrived(&self, bytes: &[u8]) -> usize {
         let Some(first) = bytes.first() else { return 0 };
         let now = self.clock.instant();
@@ -187,12 +187,12 @@ impl Activity {
         frames
     }
 
-    /// Notes so many bytes that were sent.
+    /// Records bytes that were sent.
     pub(crate) fn sent(&self, bytes: usize) {
         self.lock().frames.answered(bytes);
     }
 
-    /// Returns the byte that the client began with, when there was one.
+    /// Returns the first byte that the client sent, if any.
     pub(crate) fn first_byte(&self) -> Option<u8> {
         self.lock().first_byte
     }
@@ -221,8 +221,8 @@ impl Activity {
 }
 
 impl ConnectionLimits {
-    /// Returns the time without a first request after which a connection ends: three times as long as
-    /// a head may take, because a client that connects beforehand may have a reason.
+    /// Returns the time after which a connection without a first request ends. It is three times
+    /// the timeout of a head, because a client may connect in advance.
     fn silent_timeout(&self) -> Duration {
         self.header_timeout.saturating_mul(3).min(self.idle_timeout)
     }
@@ -255,20 +255,20 @@ impl ShareHolder for Activity {
 
 /// A request being answered.
 #[derive(Debug)]
-pub(crate) struct Busy {
+pub(crate) struct RequestGuard {
     activity: Arc<Activity>,
     holder: Option<Arc<RequestHolder>>,
     is_answered: bool,
 }
 
-impl Busy {
-    /// Notes how the request's body comes.
+impl RequestGuard {
+    /// Attaches the holder of an admitted request, which tracks the arrival of its body.
     pub(crate) fn let_in(&mut self, holder: &Arc<RequestHolder>) {
         self.activity.lock().requests.push(Arc::clone(holder));
         self.holder = Some(Arc::clone(holder));
     }
 
-    /// Notes that there is an answer, which is being sent from now on, if somebody awaits it.
+    /// Counts the request as answered, unless the client has abandoned it.
     pub(crate) fn answered(&mut self) {
         if self.holder.as_ref().is_some_and(|holder| holder.is_broken_off()) {
             return;
@@ -279,7 +279,7 @@ impl Busy {
     }
 }
 
-impl Drop for Busy {
+impl Drop for RequestGuard {
     fn drop(&mut self) {
         if !self.is_answered {
             self.activity.abandon();
@@ -357,7 +357,7 @@ mod tests {
     }
 
     #[test]
-    fn a_head_that_does_not_end_and_a_rest_that_is_too_long_are_told_apart() {
+    fn an_incomplete_head_and_a_long_idle_time_are_told_apart() {
         let activity = activity();
         let limits = CollectorLimits {
             header_timeout: Duration::ZERO,

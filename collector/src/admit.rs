@@ -1,10 +1,10 @@
-//! Admission: how many requests and how much memory may be under way at a time.
+//! Admission: bounds of concurrent requests and of their memory.
 //!
-//! Memory is accounted before it is used: arriving bytes, decompressed bytes and the estimated
-//! decoded form are all held from one budget until the request is answered. When the budget is
-//! used up, bodies that do not arrive lose theirs ([`crate::shares`]), and for one that has come
-//! whole, others of its address that are on their way; when there are none of them, the answer is an
-//! immediate "try again", never a queue.
+//! Memory is reserved before it is used. Arriving bytes, decompressed bytes and the estimated
+//! decoded form are taken from one budget until the request is answered. When the budget is used
+//! up, stalled bodies are evicted ([`crate::shares`]). For a body that has arrived completely,
+//! arriving bodies of the same address are evicted, too. If none can be evicted, the request is
+//! refused at once with "try again"; there is no queue.
 
 use std::sync::Arc;
 
@@ -22,7 +22,7 @@ use crate::{
     shares::{BudgetKind, BudgetShare, RequestHolder, Scarce, Shares},
 };
 
-/// The budgets all receivers share.
+/// The budgets that all receivers share.
 #[derive(Debug)]
 pub(crate) struct Gate {
     memory: Arc<Shares>,
@@ -45,7 +45,7 @@ impl Gate {
         }
     }
 
-    /// Lets a request of this sender in to send its body.
+    /// Admits a request of this sender, so that its body is read.
     pub(crate) fn open(
         &self,
         holder: Arc<RequestHolder>,
@@ -67,13 +67,13 @@ impl Gate {
         })
     }
 
-    /// Resolves when no request is under way.
+    /// Resolves when no request is in progress.
     pub(crate) async fn empty(&self) {
-        // An error means the semaphore is closed, which nothing does.
+        // The error case cannot occur: the semaphore is never closed.
         let _ = self.open.acquire_many(self.open_max).await;
     }
 
-    /// The memory of requests under way.
+    /// Returns the memory budget of requests in progress.
     pub(crate) fn memory(&self) -> &Shares {
         &self.memory
     }
@@ -83,27 +83,27 @@ fn no_memory(_: Scarce) -> Refusal {
     Refusal::new(Reason::Busy, "too many bytes under way at a time")
 }
 
-/// The refusal to a body whose room others needed.
-pub(crate) fn lost_its_room() -> Refusal {
-    Refusal::new(Reason::Busy, "others needed the room of this body")
+/// Returns the refusal of a body whose memory was given to other requests.
+pub(crate) fn evicted_body() -> Refusal {
+    Refusal::new(Reason::Busy, "other requests needed the memory of this body")
 }
 
-/// The wait of a form for the bytes that others lose, a second at most.
+/// Choice whether to wait, at most a second, for memory of evicted bodies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum FormWait {
     No,
-    /// On a thread that may block.
+    /// Waits; only for threads that may block.
     Blocking,
 }
 
-/// The sender of a request: where its records go, and its key where one is needed.
+/// The sender of a request: the destination of its records, and its caller if a key is required.
 #[derive(Debug, Clone)]
 pub(crate) struct RequestSender {
     pub(crate) caller: Option<Caller>,
     pub(crate) destination: Arc<Destination>,
 }
 
-/// One request's share of the budgets; given back when dropped.
+/// The share of the budgets that one request has; returned when dropped.
 #[derive(Debug)]
 pub(crate) struct Admission {
     pub(crate) holder: Arc<RequestHolder>,
@@ -117,12 +117,12 @@ pub(crate) struct Admission {
 }
 
 impl Admission {
-    /// Holds the memory of the form of a body that has come. A body of its address that asked
-    /// before may have taken its room.
+    /// Reserves memory for the decoded form of a body that has arrived. Fails if the body was
+    /// evicted for another one of its address.
     pub(crate) fn hold_form(&mut self, bytes: usize, wait: FormWait) -> Result<(), Refusal> {
         self.check_size(bytes)?;
         if self.holder.is_evicted() {
-            return Err(lost_its_room());
+            return Err(evicted_body());
         }
         self.memory.has_arrived();
         let held = match wait {
@@ -132,20 +132,21 @@ impl Admission {
         held.map_err(no_memory)
     }
 
-    /// Holds this much more memory.
+    /// Reserves more memory.
     pub(crate) fn hold(&mut self, bytes: usize) -> Result<(), Refusal> {
         self.check_size(bytes)?;
         self.memory.grow(bytes).map_err(no_memory)
     }
 
-    /// As [`Self::hold`], for bytes that arrive: waits a moment for those that others lose, and
-    /// leaves room to decode what has arrived.
+    /// As [`Self::hold`], for arriving bytes: waits a moment for memory of evicted bodies, and
+    /// leaves room to decode bodies that have arrived.
     pub(crate) async fn hold_arriving(&mut self, bytes: usize) -> Result<(), Refusal> {
         self.check_size(bytes)?;
         self.memory.grow_arriving(bytes).await.map_err(no_memory)
     }
 
-    /// Refuses what never fits: to be told to try again would be to try again for ever.
+    /// Refuses for good a request that never fits. With "try again" the sender would repeat it
+    /// without end.
     fn check_size(&mut self, more: usize) -> Result<(), Refusal> {
         self.held_bytes = self.held_bytes.saturating_add(more);
         let (held, limit) = (self.held_bytes, self.memory_max);
@@ -157,7 +158,7 @@ impl Admission {
         Err(Refusal::new(Reason::TooLarge, message))
     }
 
-    /// Takes a place among the requests being decoded and stored.
+    /// Acquires a permit to decode and store the request.
     pub(crate) fn work(&mut self) -> Result<(), Refusal> {
         let permit = Arc::clone(&self.work_budget)
             .try_acquire_owned()
@@ -182,9 +183,9 @@ mod tests {
     };
 
     #[derive(Debug)]
-    struct Nowhere;
+    struct NullSink;
 
-    impl Sink for Nowhere {
+    impl Sink for NullSink {
         fn append(&self, _: TelemetryBatch) -> BoxFuture<'_, Result<(), StorageError>> {
             Box::pin(std::future::ready(Ok(())))
         }
@@ -200,16 +201,16 @@ mod tests {
         Gate::new(&limits, Arc::new(SystemClock))
     }
 
-    /// A request of an address of its own.
+    /// Opens a request from the address of this host.
     fn open(gate: &Gate, host: u8) -> Result<Admission, Refusal> {
         let peer = PeerAddress::from(IpAddr::from([192, 0, 2, host]));
-        let destination = Arc::new(Destination::new(Arc::new(Nowhere)));
+        let destination = Arc::new(Destination::new(Arc::new(NullSink)));
         let sender = RequestSender { caller: None, destination };
         gate.open(RequestHolder::new(peer, true, Arc::new(SystemClock)), sender)
     }
 
     #[test]
-    fn memory_is_given_back_when_the_request_ends() {
+    fn memory_is_returned_when_the_request_ends() {
         let gate = gate();
         let mut first = open(&gate, 1).unwrap();
         let mut second = open(&gate, 2).unwrap();
@@ -222,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn requests_have_places() {
+    fn concurrent_requests_are_bounded() {
         let gate = gate();
         let (mut first, mut second) = (open(&gate, 1).unwrap(), open(&gate, 2).unwrap());
         assert_eq!(open(&gate, 3).unwrap_err().reason, Reason::Busy);
@@ -233,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn an_absurd_amount_is_refused_and_not_wrapped_around() {
+    fn an_amount_that_would_overflow_is_refused() {
         let gate = gate();
         let mut admission = open(&gate, 1).unwrap();
         assert_eq!(admission.hold(usize::MAX).unwrap_err().reason, Reason::TooLarge);

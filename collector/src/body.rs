@@ -1,5 +1,5 @@
-//! Reads a request's body within its limits of size, memory and time, as long as no other request
-//! needs what it takes.
+//! Reads a request's body within its limits of size, memory and time, unless the body is evicted in
+//! favour of other requests.
 
 use std::{sync::Arc, time::Duration};
 
@@ -12,7 +12,7 @@ use tidings_storage::Clock;
 
 use crate::{
     CollectorLimits,
-    admit::{Admission, lost_its_room},
+    admit::{Admission, evicted_body},
     counters::ReceiverCounters,
     decompress::too_large,
     pace::{PACE_WINDOW, Pace},
@@ -20,35 +20,35 @@ use crate::{
     refusal::{Reason, Refusal},
 };
 
-/// So much memory at most is taken for a body before it has come: what a client says of its length
-/// need not be true.
+/// Maximum memory that is allocated for a body before it has arrived, because the announced length
+/// may be wrong.
 const AHEAD_BYTES_MAX: usize = 1 << 20;
 
 /// Function that estimates the length of a body in bytes from its first bytes.
-pub(crate) type Announced = fn(&[u8]) -> usize;
+pub(crate) type AnnouncedLength = fn(&[u8]) -> usize;
 
-/// Bytes of a refused body that are still read, as a multiple of the limit. A client that sends
-/// first and reads later then sees the refusal instead of a reset connection.
+/// Bytes of a refused body that are still read, as a multiple of the limit of a body. So a client
+/// that sends first and reads later sees the refusal instead of a reset connection.
 const DRAIN_FACTOR: usize = 4;
 
-/// Reads bodies.
+/// Reads the bodies of requests.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct BodyReader<'a> {
     pub(crate) limits: &'a CollectorLimits,
     pub(crate) clock: &'a dyn Clock,
     pub(crate) phases: &'a Phases,
-    /// Count what comes, also of bodies that are refused: those of the listener, and of the
-    /// destination when it has its own.
+    /// Counters of arriving bytes, refused bodies included: those of the listener, and those of the
+    /// destination, if it has its own.
     pub(crate) counters: (&'a ReceiverCounters, Option<&'a ReceiverCounters>),
 }
 
 impl BodyReader<'_> {
-    /// The whole body, of at most `limit` bytes.
+    /// Reads the whole body, of at most `limit` bytes.
     pub(crate) async fn read(
         &self,
         body: &mut Incoming,
         limit: usize,
-        announced: Announced,
+        announced: AnnouncedLength,
         admission: &mut Admission,
     ) -> Result<Bytes, Refusal> {
         let least = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
@@ -61,7 +61,7 @@ impl BodyReader<'_> {
         let holder = Arc::clone(&admission.holder);
         let evicted = holder.evicted();
         tokio::pin!(evicted);
-        let mut arrived = Arrived::default();
+        let mut arrived = ArrivedBody::default();
         let mut pace = Pace::new(self.limits.body_bytes_per_second_min);
         let mut window = self.clock.sleep(self.window());
         loop {
@@ -70,7 +70,7 @@ impl BodyReader<'_> {
                 () = &mut closing => {
                     return Err(Refusal::new(Reason::ShuttingDown, "the server is shutting down"));
                 }
-                () = &mut evicted => return Err(lost_its_room()),
+                () = &mut evicted => return Err(evicted_body()),
                 frame = body.frame() => match frame {
                     None => {
                         holder.received();
@@ -89,7 +89,7 @@ impl BodyReader<'_> {
                         holder.progressed();
                         tokio::select! {
                             biased;
-                            () = &mut evicted => return Err(lost_its_room()),
+                            () = &mut evicted => return Err(evicted_body()),
                             held = admission.hold_arriving(data.len()) => held?,
                         }
                         if arrived.len() == 0 {
@@ -129,8 +129,8 @@ impl BodyReader<'_> {
         Err(Refusal::new(Reason::SlowBody, message))
     }
 
-    /// Reads on after a refusal, on HTTP/1, where closing early would reset the connection and
-    /// the client might never see the answer.
+    /// Reads the rest of a body after a refusal on HTTP/1. Closing early would reset the
+    /// connection, and the client might not see the response.
     pub(crate) async fn drain(&self, head: &Parts, body: &mut Incoming, refusal: &Refusal) {
         let hopeless = matches!(
             refusal.reason,
@@ -164,28 +164,28 @@ impl BodyReader<'_> {
 }
 
 fn broken_off(error: &hyper::Error) -> Refusal {
-    // A body that contradicts its own length or chunks is HTTP's to answer; the text is hyper's.
+    // Hyper reports a body that contradicts its length or chunks, and the text is its own.
     Refusal::new(Reason::Disconnected, format!("the body broke off: {error}"))
 }
 
-/// A body as it arrives: one chunk is kept as it is, more are joined, so that many tiny chunks
-/// take no more memory than their bytes.
+/// The received part of a body. A single chunk is kept as it is. Several are joined, so that many
+/// tiny chunks take no more memory than their bytes.
 #[derive(Debug, Default)]
-struct Arrived {
+struct ArrivedBody {
     first: Bytes,
     joined: BytesMut,
-    /// Expected length in bytes, as announced; possibly wrong, and 0 when nothing was announced.
+    /// Announced length in bytes, which may be wrong; 0 if none was announced.
     expected: usize,
 }
 
-impl Arrived {
+impl ArrivedBody {
     fn len(&self) -> usize {
         self.first.len() + self.joined.len()
     }
 
     fn push(&mut self, data: Bytes) {
         if data.is_empty() {
-            return; // As some clients end their bodies.
+            return; // Some clients end their bodies with an empty chunk.
         }
         if self.len() == 0 {
             self.first = data;

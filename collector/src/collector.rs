@@ -1,4 +1,4 @@
-//! The running receivers: starting, counting, stopping.
+//! The running receivers: start, counts and stop.
 
 use std::{
     io,
@@ -25,14 +25,14 @@ use crate::{
     sink::ReadApi,
 };
 
-/// How often a receiver refused for one reason.
+/// The number of requests that a receiver refused for one reason.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RefusalCount {
     /// The receiver, as in [`ReceiverStatus::name`].
     pub receiver: &'static str,
     /// The reason, in `snake_case`.
     pub reason: &'static str,
-    /// How often, since the start.
+    /// The number of refusals since the start.
     pub count: u64,
 }
 
@@ -86,7 +86,7 @@ impl Collector {
         Self::start_with(settings, Arc::new(store), clock).await
     }
 
-    /// As [`Collector::start`], into anything that keeps batches.
+    /// As [`Collector::start`], with any sink of batches.
     ///
     /// # Errors
     /// When an address cannot be bound; the error names it.
@@ -98,8 +98,8 @@ impl Collector {
         Self::start_beside(settings, sink, None, clock).await
     }
 
-    /// As [`Collector::start_with`], with somebody who answers what Zipkin's clients ask on the
-    /// address that its reporters send to.
+    /// As [`Collector::start_with`], with an API that answers queries of Zipkin's clients on the
+    /// address of the Zipkin receiver.
     ///
     /// # Errors
     /// When an address cannot be bound; the error names it.
@@ -165,20 +165,21 @@ impl Collector {
         Ok(Self { ingest, listeners, phase, supervision })
     }
 
-    /// The receivers' tasks, and how they are. When one has failed nothing listens there any more.
+    /// Returns the supervision of the receivers' tasks. The address of a failed one is no longer
+    /// listened to.
     #[must_use]
     pub fn supervision(&self) -> &Supervision {
         &self.supervision
     }
 
-    /// The addresses in use and what happened on each.
+    /// Returns the address of each receiver, with its counts.
     #[must_use]
     pub fn receivers(&self) -> Vec<ReceiverStatus> {
         let status = |listener: &Listener| listener.status(&listener.listening.endpoint.counters);
         self.listeners.iter().map(status).collect()
     }
 
-    /// The addresses in use and what happened on each to requests of this destination.
+    /// Returns the address of each receiver, with its counts for requests of this destination.
     #[must_use]
     pub fn receivers_of(&self, destination: &Destination) -> Vec<ReceiverStatus> {
         let status = |listener: &Listener| {
@@ -188,7 +189,7 @@ impl Collector {
         self.listeners.iter().filter_map(status).collect()
     }
 
-    /// Why requests were refused, and how often: the reasons that occurred.
+    /// Returns the counts of refused requests by receiver and reason, above 0.
     #[must_use]
     pub fn refusals(&self) -> Vec<RefusalCount> {
         let of = |listener: &Listener| {
@@ -199,8 +200,8 @@ impl Collector {
         self.listeners.iter().flat_map(of).collect()
     }
 
-    /// Bytes of bodies that came to each receiver since the start, by its name: as they were sent,
-    /// before decompression, those of refused requests among them.
+    /// Returns the bytes of bodies that each receiver got since the start, before decompression and
+    /// including refused requests.
     #[must_use]
     pub fn body_bytes(&self) -> Vec<(&'static str, u64)> {
         let of = |listener: &Listener| {
@@ -210,7 +211,7 @@ impl Collector {
         self.listeners.iter().map(of).collect()
     }
 
-    /// Counts of the connections of each receiver, by its name.
+    /// Returns the counts of connections by receiver.
     #[must_use]
     pub fn connections(&self) -> Vec<(&'static str, ConnectionCounts)> {
         let of = |listener: &Listener| {
@@ -219,30 +220,30 @@ impl Collector {
         self.listeners.iter().map(of).collect()
     }
 
-    /// Memory of requests under way, and the bound of it, in bytes.
+    /// Returns the memory of requests in progress and its maximum, in bytes.
     #[must_use]
     pub fn in_flight_bytes(&self) -> (u64, u64) {
         let memory = self.ingest.gate.memory();
         (memory.used() as u64, memory.total_max() as u64)
     }
 
-    /// Spans and log records received and rejected since the start (`stored` is 0).
+    /// Returns the spans and log records received and rejected since the start (`stored` is 0).
     #[must_use]
     pub fn counts(&self) -> (SignalCounts, SignalCounts) {
         (self.ingest.spans.counts(), self.ingest.logs.counts())
     }
 
-    /// Values in which a secret was replaced since the start.
+    /// Returns the number of values in which a secret was replaced since the start.
     #[must_use]
     pub fn redacted_values(&self) -> u64 {
         self.ingest.redactor.redacted_values()
     }
 
-    /// Stops listening, finishes the requests under way, returns when all are answered.
+    /// Stops listening and finishes the requests in progress. Returns when all are answered.
     ///
-    /// Requests that come on open connections meanwhile, and bodies that are still arriving after
-    /// half of [`crate::CollectorLimits::drain_timeout`], are refused with "try again". After all
-    /// of it the connections that are left are dropped. Appends under way are always waited for.
+    /// New requests on open connections are refused with "try again". So are bodies that are still
+    /// arriving after half of [`crate::CollectorLimits::drain_timeout`]. After the whole timeout
+    /// the remaining connections are dropped. Running appends are always awaited.
     pub async fn stop(&self) {
         let Self { ingest, listeners, phase, .. } = self;
         let take = |listener: &Listener| {

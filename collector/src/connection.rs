@@ -1,5 +1,5 @@
-//! One connection: HTTP/1 or HTTP/2 on it, its bounds, and a watch that ends it when it hangs, takes
-//! no answer, or has to make room. Does not own its bytes, which may be TLS's ([`crate::transport`]).
+//! One connection: HTTP/1 or HTTP/2 on it, its bounds, and a watchdog that ends it when it hangs,
+//! reads no responses, or is evicted. Does not own the socket and TLS ([`crate::transport`]).
 
 use std::{
     convert::Infallible,
@@ -25,7 +25,7 @@ use tokio::{
 };
 
 use crate::{
-    activity::{Activity, Busy, ConnectionEnd, Verdict},
+    activity::{Activity, ConnectionEnd, RequestGuard, Verdict},
     endpoint::{ConnectionLimits, Endpoint, UnreadableHead},
     head_errors::{Explain, Explained},
     listener::{self, Listening, Slot},
@@ -37,36 +37,37 @@ use crate::{
     transport::{self, TLS_RECORD, Transport},
 };
 
-/// Streams a client may open and reset before they were looked at: above it, it is an attack.
+/// Maximum number of streams that a client resets before the server has accepted them; more are an
+/// attack.
 const RESET_STREAMS_MAX: usize = 20;
-/// Streams that the server itself resets because of what a client sends on them (CVE-2025-8671).
+/// Maximum number of streams that the server resets because of errors of the client
+/// (CVE-2025-8671).
 const ERROR_STREAMS_MAX: usize = 100;
 
-/// Fields of a request's head, as many as hyper takes by HTTP/1. By HTTP/2 a few bytes each make
-/// thousands of them, which are held while the request is under way.
+/// Maximum number of header fields of a request, as in hyper for HTTP/1. In HTTP/2, thousands of
+/// fields take only a few bytes each, and are held in memory during the request.
 const HEAD_FIELDS_MAX: usize = 100;
 
-/// Clients may send so much in one frame of HTTP/2, eight times what they may without our saying
-/// so: each frame wakes the request that it belongs to. A connection keeps one in memory while it
-/// arrives.
+/// Maximum bytes of an HTTP/2 frame, eight times the default. Larger frames wake the task of a
+/// request less often. A connection holds one frame in memory while it arrives.
 const FRAME_BYTES_MAX: u32 = 128 << 10;
-/// Frames that a connection reads before others have their turn. Many small ones are there at once,
-/// and h2 takes them for a flood when too many wait for the request that they belong to.
+/// Number of frames that a connection reads before it yields to other tasks. Many small frames can
+/// be available at once, and h2 treats them as a flood when too many wait for the task of their
+/// request.
 const TURN_FRAMES: usize = 64;
-/// Bytes of answers that a connection of HTTP/2 keeps for the socket.
+/// Maximum bytes of responses that an HTTP/2 connection buffers for the socket.
 const SEND_BYTES_MAX: usize = 64 << 10;
 
-/// HTTP/2 pings find peers that vanished without a word.
+/// Interval of HTTP/2 pings, which detect peers that are gone without closing the connection.
 const PING_INTERVAL: Duration = Duration::from_secs(15);
 const PING_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// Accepts and serves connections until the phase says to stop; returns when all of them have ended.
+/// Accepts and serves connections until [`Phase::Draining`]. Returns when all of them have ended.
 pub async fn listen<E: Endpoint>(listener: TcpListener, listening: Arc<Listening<E>>) {
     listener::accept_all(listener, listening, run).await;
 }
 
-/// Serves the connection, after its handshake, until it ends, hangs, has to make room or the phase
-/// says so.
+/// Serves a connection after its handshake, until it ends, hangs, is evicted, or the phase ends it.
 async fn run<E: Endpoint>(stream: TcpStream, listening: Arc<Listening<E>>, slot: Slot) {
     if let Some(transport) = transport::open(stream, &listening, &slot).await {
         serve(transport, listening, slot).await;
@@ -78,7 +79,7 @@ async fn serve<E: Endpoint>(transport: Transport, listening: Arc<Listening<E>>, 
     let activity = Arc::clone(slot.activity());
     let slot = Arc::new(slot);
     let explain = explain(&listening, &activity);
-    let watched = Watched::new(transport, Arc::clone(&activity));
+    let watched = WatchedStream::new(transport, Arc::clone(&activity));
     let io = TokioIo::new(Explained::new(watched, explain, Arc::clone(clock)));
     let service = service_fn(|request: Request<Incoming>| {
         let version = request.version();
@@ -88,7 +89,7 @@ async fn serve<E: Endpoint>(transport: Transport, listening: Arc<Listening<E>>, 
             let response = answer(&listening, &slot, &mut busy, request).await;
             slot.activity().answers(version, response.extensions().get::<LiveAnswer>().is_some());
             busy.answered();
-            // It is busy until its answer has been sent: what maps errors lives that long.
+            // The closure that maps errors owns the guard until the response has been sent.
             Ok::<_, Infallible>(response.map(|body| {
                 body.map_err(move |error| {
                     let _ = &busy;
@@ -111,7 +112,7 @@ async fn serve<E: Endpoint>(transport: Transport, listening: Arc<Listening<E>>, 
             end = &mut ended => return note_end(&listening, end),
             result = connection.as_mut() => {
                 match (activity.end(), result) {
-                    // Its bytes failed because of it.
+                    // The stream failed because the connection has to end.
                     (Some(end), Err(_)) => note_end(&listening, end),
                     (_, Err(error)) => {
                         let listener = listening.endpoint.name();
@@ -144,18 +145,19 @@ async fn serve<E: Endpoint>(transport: Transport, listening: Arc<Listening<E>>, 
     }
 }
 
-/// Counts the end of a connection that its activity calls for.
+/// Counts and logs a connection that the server ends because of its activity.
 fn note_end<E: Endpoint>(listening: &Listening<E>, end: ConnectionEnd) {
     listening.counters.note(end);
     tracing::debug!(listener = listening.endpoint.name(), ?end, "connection ended");
 }
 
-/// Words the heads that hyper refuses, among them one of TLS to a listener without it.
+/// Returns the function that writes bodies for hyper's refusals, including that of TLS to a
+/// listener without TLS.
 fn explain<E: Endpoint>(listening: &Listening<E>, activity: &Arc<Activity>) -> Explain {
     let (endpoint, activity) = (Arc::clone(&listening.endpoint), Arc::clone(activity));
     let is_plain = listening.tls.is_none();
     Arc::new(move |status| {
-        // Bytes of an answer are no refusal, whatever they look like.
+        // During a response, bytes that look like a refusal belong to the response.
         if activity.is_busy() {
             return None;
         }
@@ -169,11 +171,12 @@ fn explain<E: Endpoint>(listening: &Listening<E>, activity: &Arc<Activity>) -> E
     })
 }
 
-/// Answers one request, if the connection may ask it and there are not too many.
+/// Answers one request, or refuses it when the connection is on the reserve or there are too many
+/// requests.
 async fn answer<E: Endpoint>(
     listening: &Listening<E>,
     slot: &Slot,
-    busy: &mut Busy,
+    busy: &mut RequestGuard,
     request: Request<Incoming>,
 ) -> Response<ReplyBody> {
     let (endpoint, counters) = (&listening.endpoint, &listening.counters);
@@ -209,9 +212,9 @@ fn builder(limits: &ConnectionLimits, clock: &Arc<dyn Clock>) -> Builder<StreamT
     builder
         .http1()
         .timer(TokioTimer::new())
-        // Hyper's own timeout would also end idle connections; the watch tells them apart.
+        // Hyper's own timeout would also end idle connections, which the watchdog tells apart.
         .header_read_timeout(None)
-        // The head must fit into the buffer, so this bounds it. Hyper's minimum is 8 KiB.
+        // Bounds the head, which must fit into the buffer. Hyper's minimum is 8 KiB.
         .max_buf_size(buffer_bytes.max(8192));
     builder
         .http2()
@@ -227,16 +230,17 @@ fn builder(limits: &ConnectionLimits, clock: &Arc<dyn Clock>) -> Builder<StreamT
     builder
 }
 
-/// A connection's bytes, telling its activity what arrives. They fail once the connection has to end.
+/// The stream of a connection, which reports its reads and writes to the activity. It fails once
+/// the connection has to end.
 #[derive(Debug)]
-struct Watched<S> {
+struct WatchedStream<S> {
     stream: S,
     activity: Arc<Activity>,
-    /// Frames that were read in this turn.
+    /// Frames that were read since the task last yielded.
     frames: usize,
 }
 
-impl<S> Watched<S> {
+impl<S> WatchedStream<S> {
     fn new(stream: S, activity: Arc<Activity>) -> Self {
         Self { stream, activity, frames: 0 }
     }
@@ -248,8 +252,8 @@ impl<S> Watched<S> {
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
-    /// Hands on no bytes that end the connection.
+impl<S: AsyncRead + Unpin> AsyncRead for WatchedStream<S> {
+    /// Discards bytes for which the connection has to end.
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -273,7 +277,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
+impl<S: AsyncWrite + Unpin> AsyncWrite for WatchedStream<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -328,24 +332,24 @@ mod tests {
     use tidings_storage::SystemClock;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-    use super::{TURN_FRAMES, Watched};
+    use super::{TURN_FRAMES, WatchedStream};
     use crate::{
         activity::{Activity, ConnectionEnd},
+        frame_meter::PREFACE,
         shares::{PeerAddress, ShareHolder},
     };
 
-    const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
     const PING: &[u8] = &[0, 0, 8, 6, 0, 0, 0, 0, 0, 7, 7, 7, 7, 7, 7, 7, 7];
-    /// Read at a time.
+    /// Bytes of one read.
     const CHUNK: usize = 4096;
 
-    fn watched<S>(stream: S) -> Watched<S> {
+    fn watched<S>(stream: S) -> WatchedStream<S> {
         let peer = PeerAddress::from(IpAddr::from([127, 0, 0, 1]));
-        Watched::new(stream, Activity::new(peer, Arc::new(SystemClock)))
+        WatchedStream::new(stream, Activity::new(peer, Arc::new(SystemClock)))
     }
 
     #[tokio::test]
-    async fn nothing_of_a_flood_is_read_or_handed_on_once_it_is_one() {
+    async fn a_detected_flood_is_neither_read_nor_passed_on() {
         let flood = [PREFACE, &PING.repeat(100_000)].concat();
         let mut watched = watched(&flood[..]);
         let (mut chunk, mut passed) = ([0; CHUNK], 0);
@@ -390,7 +394,7 @@ mod tests {
     }
 
     #[test]
-    fn others_have_their_turn_while_small_frames_come() {
+    fn a_connection_with_many_small_frames_yields_to_others() {
         let frame = [&[0, 0, 100, 0, 0, 0, 0, 0, 1], &[7; 100][..]].concat();
         let sent = [PREFACE, &frame.repeat(10_000)].concat();
         let mut watched = watched(&sent[..]);

@@ -1,7 +1,7 @@
 //! Counters of each receiver, for the status page and for metrics; and rate-limited log lines about
 //! refusals.
 //!
-//! Nothing here holds payload: the messages of refusals are kept without the values that they quote.
+//! No payload is kept: messages of refusals are kept without the values that they quote.
 
 use std::{
     collections::BTreeMap,
@@ -19,7 +19,7 @@ use tidings_proto::{
 
 use crate::refusal::{Reason, Refusal};
 
-/// One line per receiver and reason in this time.
+/// Minimum time between two log lines for one receiver and reason.
 const LOG_INTERVAL: Duration = Duration::from_secs(10);
 
 /// Counts of one receiver.
@@ -28,11 +28,11 @@ pub(crate) struct ReceiverCounters {
     accepted: AtomicU64,
     accepted_lately: LastMinute,
     refused_lately: LastMinute,
-    /// Bytes of bodies as they came, before decompression, those of refused requests among them.
+    /// Bytes of bodies before decompression, including refused requests.
     body_bytes: AtomicU64,
     body_bytes_lately: LastMinute,
     refused: [LoggedCounter; Reason::ALL.len()],
-    /// The last refusal of each reason there was one of.
+    /// The last refusal by the index of its reason.
     last_refusals: Mutex<BTreeMap<usize, LastRefusal>>,
     /// Connections that could not be accepted.
     accept_errors: LoggedCounter,
@@ -46,8 +46,8 @@ struct LastRefusal {
     time: UnixNanos,
 }
 
-/// Count of requests or bytes in the last minute: a slot for each of its seconds. What meets another
-/// one at the turn of a second may be lost; the counts since the start lose none.
+/// Count of requests or bytes in the last minute, with a slot for each second. Concurrent additions
+/// at the start of a second may be lost here; the counts since the start are exact.
 #[derive(Debug)]
 struct LastMinute([SecondSlot; SECONDS]);
 
@@ -58,7 +58,7 @@ struct SecondSlot {
     count: AtomicU64,
 }
 
-/// Seconds of a minute, and slots.
+/// Seconds in a minute, which is the number of slots.
 const SECONDS: usize = 60;
 
 impl Default for LastMinute {
@@ -88,7 +88,7 @@ impl LastMinute {
     }
 }
 
-/// A count, and when it was last written about.
+/// A count, with its value and the time at the last log line.
 #[derive(Debug, Default)]
 struct LoggedCounter {
     count: AtomicU64,
@@ -97,7 +97,8 @@ struct LoggedCounter {
 }
 
 impl LoggedCounter {
-    /// Counts one; `Some(occurrences since the last line)` when it is time for a log line.
+    /// Counts one occurrence. Returns the number of occurrences since the last log line when a line
+    /// is due.
     fn add(&self, now: UnixNanos) -> Option<u64> {
         let count = self.count.fetch_add(1, Relaxed) + 1;
         let last = self.logged_unix_nanos.load(Relaxed);
@@ -118,13 +119,13 @@ impl ReceiverCounters {
         self.accepted_lately.add(1, now);
     }
 
-    /// Counts bytes of a body that have come.
+    /// Counts bytes of a body that have arrived.
     pub(crate) fn receive(&self, bytes: usize, now: UnixNanos) {
         self.body_bytes.fetch_add(bytes as u64, Relaxed);
         self.body_bytes_lately.add(bytes as u64, now);
     }
 
-    /// Counts a refusal and writes a log line when none was written lately.
+    /// Counts a refusal, and logs it when a line is due.
     pub(crate) fn refuse(
         &self,
         receiver: &'static str,
@@ -139,7 +140,8 @@ impl ReceiverCounters {
         }
     }
 
-    /// Counts a refusal; `Some(occurrences since the last line)` when it is time for a log line.
+    /// Counts a refusal. Returns the number of occurrences since the last log line when a line is
+    /// due.
     pub(crate) fn count(&self, refusal: &Refusal, sender: &str, now: UnixNanos) -> Option<u64> {
         let index = refusal.reason.index();
         let times = self.refused.get(index)?.add(now);
@@ -158,7 +160,7 @@ impl ReceiverCounters {
         now: UnixNanos,
     ) {
         if let Some(times) = self.accept_errors.add(now) {
-            tracing::warn!(receiver, times, %error, "connection not accepted");
+            tracing::warn!(receiver, times, %error, "a connection could not be accepted");
         }
     }
 
@@ -166,7 +168,7 @@ impl ReceiverCounters {
         self.accepted.load(Relaxed)
     }
 
-    /// Requests accepted and refused, and bytes of bodies, in the last minute.
+    /// Returns requests accepted, requests refused and bytes of bodies in the last minute.
     pub(crate) fn last_minute(&self, now: UnixNanos) -> [u64; 3] {
         [&self.accepted_lately, &self.refused_lately, &self.body_bytes_lately]
             .map(|lately| lately.count(now))
@@ -180,7 +182,7 @@ impl ReceiverCounters {
         self.refused.iter().map(|counter| counter.count.load(Relaxed)).sum()
     }
 
-    /// The refusals of each reason with the last one's message and sender, latest first.
+    /// Returns the refusals by reason, each with the last message and sender, latest first.
     pub(crate) fn refusals(&self) -> Vec<RefusalStatus> {
         let last_refusals = self.last_refusals.lock().unwrap_or_else(PoisonError::into_inner);
         let status = |(index, last): (&usize, &LastRefusal)| {
@@ -198,7 +200,7 @@ impl ReceiverCounters {
         refusals
     }
 
-    /// The reasons there were, with their counts, and the connections not accepted.
+    /// Returns the counts of refusals by reason and of connections not accepted, above 0.
     pub(crate) fn by_reason(&self) -> Vec<(&'static str, u64)> {
         let reasons = Reason::ALL.iter().zip(&self.refused);
         reasons
@@ -209,7 +211,7 @@ impl ReceiverCounters {
     }
 }
 
-/// Records of one signal, over all receivers.
+/// Records of one signal, summed over all receivers.
 #[derive(Debug, Default)]
 pub(crate) struct SignalCounters {
     received: AtomicU64,
@@ -238,7 +240,7 @@ mod tests {
     use tidings_proto::UnixNanos;
 
     #[test]
-    fn a_flood_gives_one_line_in_ten_seconds_that_says_how_many() {
+    fn many_refusals_are_logged_as_one_line_in_ten_seconds_with_their_count() {
         let counter = LoggedCounter::default();
         let second = 1_000_000_000;
         let lines: Vec<_> = (1..=25).filter_map(|at| counter.add(UnixNanos(at * second))).collect();
@@ -246,7 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn the_last_minute_forgets_what_is_older() {
+    fn the_last_minute_leaves_out_older_counts() {
         let (minute, second) = (LastMinute::default(), 1_000_000_000);
         for at in 100..=170 {
             minute.add(1, UnixNanos(at * second));

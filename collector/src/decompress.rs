@@ -1,4 +1,5 @@
-//! Decompression that stops at a limit: no header of the input is believed, only what comes out.
+//! Decompression that stops at a limit. The limit applies to the output; sizes in headers of the
+//! input are not trusted.
 
 use std::io::Read;
 
@@ -7,17 +8,18 @@ use flate2::bufread::GzDecoder;
 
 use crate::refusal::{Reason, Refusal};
 
-/// Size of a decompressed chunk; each is charged to the memory budget before the next is made.
+/// Size of a decompressed chunk. Each is charged to the memory budget before the next is
+/// decompressed.
 const CHUNK_BYTES: usize = 64 << 10;
 
-/// A gzip body may consist of several members, as `cat a.gz b.gz` makes; millions of empty ones
-/// only burn time.
+/// Maximum number of members of a gzip body, as `cat a.gz b.gz` makes. Millions of empty ones would
+/// only take time.
 const GZIP_MEMBERS_MAX: usize = 1024;
 
-/// The largest window a zstd frame may ask for, as a power of two: 8 MiB, as RFC 8878 recommends.
+/// Binary logarithm of the maximum window of a zstd frame: 8 MiB, as RFC 8878 recommends.
 const ZSTD_WINDOW_LOG_MAX: u32 = 23;
 
-/// How a body or message is compressed.
+/// The compression of a body or message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Compression {
     None,
@@ -26,10 +28,10 @@ pub(crate) enum Compression {
 }
 
 impl Compression {
-    /// The names to tell clients, in gRPC's form.
+    /// The supported names, as gRPC lists them.
     pub(crate) const NAMES: &'static str = "identity,gzip,zstd";
 
-    /// The compression of this name; `None` for unknown and for stacked ones.
+    /// Returns the compression of this name; `None` for unknown names and for lists of names.
     pub(crate) fn from_name(name: &str) -> Option<Self> {
         match name.trim().to_ascii_lowercase().as_str() {
             "" | "identity" => Some(Self::None),
@@ -40,21 +42,21 @@ impl Compression {
     }
 }
 
-/// The limit, what accounts for memory, and what broken input is called.
-pub(crate) struct Bound<'a> {
-    /// The most bytes that may come out.
+/// The bounds of a decompression.
+pub(crate) struct DecompressionBounds<'a> {
+    /// Maximum bytes of the output.
     pub(crate) limit: usize,
-    /// Called before so many more bytes are kept.
+    /// Reserves memory; called before bytes are added to the output.
     pub(crate) hold: &'a mut dyn FnMut(usize) -> Result<(), Refusal>,
-    /// Reason of the refusal when the input is corrupt.
+    /// Reason of the refusal of corrupt input.
     pub(crate) broken: Reason,
 }
 
-/// The bytes as they were before compression. An empty body is empty in every compression.
+/// Returns the decompressed bytes. An empty body is valid in every compression.
 pub(crate) fn decompress(
     compression: Compression,
     bytes: Bytes,
-    bound: Bound<'_>,
+    bound: DecompressionBounds<'_>,
 ) -> Result<Bytes, Refusal> {
     match compression {
         _ if bytes.len() > bound.limit => Err(too_large(bound.limit)),
@@ -65,12 +67,12 @@ pub(crate) fn decompress(
     }
 }
 
-/// The refusal of everything above a limit.
+/// Returns the refusal of a body above a limit.
 pub(crate) fn too_large(limit: usize) -> Refusal {
     Refusal::new(Reason::TooLarge, format!("larger than the limit of {limit} bytes"))
 }
 
-fn gunzip(bytes: &[u8], mut bound: Bound<'_>) -> Result<Bytes, Refusal> {
+fn gunzip(bytes: &[u8], mut bound: DecompressionBounds<'_>) -> Result<Bytes, Refusal> {
     let mut output = Vec::new();
     let mut rest = bytes;
     for _ in 0..GZIP_MEMBERS_MAX {
@@ -84,7 +86,7 @@ fn gunzip(bytes: &[u8], mut bound: Bound<'_>) -> Result<Bytes, Refusal> {
     Err(Refusal::new(bound.broken, format!("gzip: more than {GZIP_MEMBERS_MAX} members")))
 }
 
-fn unzstd(bytes: &[u8], mut bound: Bound<'_>) -> Result<Bytes, Refusal> {
+fn unzstd(bytes: &[u8], mut bound: DecompressionBounds<'_>) -> Result<Bytes, Refusal> {
     let broken = |reason, error| Refusal::new(reason, format!("zstd: {error}"));
     let mut output = Vec::new();
     let mut reader = zstd::stream::read::Decoder::with_buffer(bytes)
@@ -98,7 +100,7 @@ fn copy(
     name: &str,
     reader: &mut impl Read,
     output: &mut Vec<u8>,
-    bound: &mut Bound<'_>,
+    bound: &mut DecompressionBounds<'_>,
 ) -> Result<(), Refusal> {
     let mut chunk = vec![0; CHUNK_BYTES];
     loop {
@@ -123,7 +125,7 @@ mod tests {
     use bytes::Bytes;
     use flate2::{Compression as Level, write::GzEncoder};
 
-    use super::{Bound, Compression, decompress};
+    use super::{Compression, DecompressionBounds, decompress};
     use crate::refusal::{Reason, Refusal};
 
     fn run(compression: Compression, bytes: Vec<u8>, limit: usize) -> Result<Bytes, Refusal> {
@@ -133,7 +135,7 @@ mod tests {
             assert!(held <= limit, "held {held} of {limit}");
             Ok(())
         };
-        let bound = Bound { limit, hold: &mut hold, broken: Reason::Malformed };
+        let bound = DecompressionBounds { limit, hold: &mut hold, broken: Reason::Malformed };
         decompress(compression, bytes.into(), bound)
     }
 
@@ -144,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn names_are_known_stacks_and_strangers_are_not() {
+    fn unknown_names_and_lists_of_names_are_no_compression() {
         for name in ["", "identity", " GZIP ", "zstd"] {
             assert!(Compression::from_name(name).is_some(), "{name}");
         }
@@ -154,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_compressed_comes_out_up_to_the_limit_exactly() {
+    fn compressed_bytes_are_restored_up_to_exactly_the_limit() {
         let text = b"hello ".repeat(1000);
         for (compression, bytes) in [
             (Compression::None, text.clone()),

@@ -1,8 +1,8 @@
-//! Where a caller's records go, with the counts of what was sent there.
+//! The destination of a caller's records, with its counts.
 //!
-//! A destination is one tenant's: its sink, and what its status page tells of the receivers. Nothing
-//! of another tenant is counted in it. Does not own which destinations there are: whoever starts the
-//! collector does.
+//! A destination belongs to one tenant. It has the sink of the tenant, and the counts of receivers
+//! for its status page, which include no other tenant. Does not own the list of destinations, which
+//! the caller of [`crate::Collector::start_for`] has.
 
 use std::{
     fmt,
@@ -25,8 +25,8 @@ use crate::{
 
 /// Chooses the destination of a request by its caller.
 pub trait Destinations: fmt::Debug + Send + Sync + 'static {
-    /// Returns the destination of requests that no key is asked for. What is refused before it is
-    /// known whose it is is counted here, and its sink says whether the receivers are healthy.
+    /// Returns the destination of requests without a key. Requests that are refused before their
+    /// caller is known are counted here. The state of its sink is the health of the receivers.
     fn common(&self) -> &Arc<Destination>;
 
     /// Returns the destination of the caller's tenant.
@@ -45,7 +45,7 @@ pub enum DestinationError {
     /// There is no such tenant.
     #[error(transparent)]
     Access(#[from] AccessError),
-    /// The tenant's store cannot be used at present.
+    /// The tenant's store cannot be used now.
     #[error(transparent)]
     Storage(Arc<StorageError>),
     /// The tenant's store is still being opened.
@@ -63,19 +63,19 @@ impl From<DestinationError> for Refusal {
     }
 }
 
-/// A sink, and what was sent there.
+/// A sink with its counts.
 #[derive(Debug)]
 pub struct Destination {
     pub(crate) sink: Arc<dyn Sink>,
     pub(crate) spans: SignalCounters,
     pub(crate) logs: SignalCounters,
     pub(crate) redacted: AtomicU64,
-    /// Of each receiver, in the order of their list.
+    /// The counters of each receiver, in the order of the list of receivers.
     receivers: Box<[ReceiverCounters]>,
 }
 
 impl Destination {
-    /// A destination that none of so many receivers has sent to.
+    /// Makes a destination with counters for this many receivers.
     pub(crate) fn with_receivers(sink: Arc<dyn Sink>, receivers: usize) -> Self {
         Self {
             sink,
@@ -92,13 +92,13 @@ impl Destination {
         (self.spans.counts(), self.logs.counts())
     }
 
-    /// Returns the number of values that had a secret, since the start.
+    /// Returns the number of values with a secret since the start.
     #[must_use]
     pub fn redacted_values(&self) -> u64 {
         self.redacted.load(Relaxed)
     }
 
-    /// Returns the counts of the receiver with this place in the list of receivers.
+    /// Returns the counters of the receiver with this index in the list of receivers.
     pub(crate) fn of_receiver(&self, index: usize) -> Option<&ReceiverCounters> {
         self.receivers.get(index)
     }

@@ -1,6 +1,5 @@
-//! The endpoint of a listener's connections: the one thing in which the receivers and the HTTP
-//! address differ. Everything between the socket and a request is the same for all of them
-//! ([`crate::listen`]).
+//! The endpoint of a listener, in which the receivers and the HTTP address differ. Everything
+//! between the socket and a request is the same for all of them ([`crate::listen`]).
 
 use std::{future::Future, io, sync::Arc, time::Duration};
 
@@ -15,27 +14,26 @@ use crate::{
 
 /// Answers the requests of one listener.
 pub trait Endpoint: Send + Sync + 'static {
-    /// Returns its name in the log and among the counters.
+    /// Returns the name of the endpoint in the log and in counters.
     fn name(&self) -> &'static str;
 
-    /// Answers a request. The future is dropped when the client gives the request up.
+    /// Answers a request. The future is dropped when the client cancels the request.
     ///
-    /// The holder is the request's part of the requests under way: whoever reads the body tells it
-    /// when something has come and when all has, and ends when it is evicted.
+    /// The holder is the request's share of concurrent requests. The reader of the body reports to
+    /// it when bytes and when all of the body have arrived, and stops when it is evicted.
     fn answer(
         self: Arc<Self>,
         request: Request<Incoming>,
         holder: Arc<RequestHolder>,
     ) -> impl Future<Output = Response<ReplyBody>> + Send;
 
-    /// Returns whether the request asks for the process's health: it is answered when nothing else
-    /// is.
+    /// Returns whether the request is a health check, which is answered even under overload.
     fn is_health(&self, head: &Parts) -> bool;
 
     /// Refuses a request because there are too many connections or requests.
     fn refuse_overloaded(&self, head: &Parts, peer: PeerAddress) -> Response<ReplyBody>;
 
-    /// Refuses a request whose head has more fields than this many.
+    /// Refuses a request with more header fields than `fields_max`.
     fn refuse_fields(
         &self,
         head: &Parts,
@@ -43,38 +41,38 @@ pub trait Endpoint: Send + Sync + 'static {
         peer: PeerAddress,
     ) -> Response<ReplyBody>;
 
-    /// Words the refusal of a head that did not become a request, and counts it.
+    /// Counts the refusal of an unreadable head and returns its body.
     fn explain(&self, head: UnreadableHead, peer: PeerAddress) -> Explanation;
 
-    /// Notes a handshake of TLS that failed by what the client sent.
+    /// Counts a TLS handshake that failed because of the client's bytes.
     fn handshake_failed(&self, error: &io::Error, peer: PeerAddress);
 
-    /// Notes a connection that could not be accepted.
+    /// Counts a connection that could not be accepted.
     fn accept_failed(&self, error: &io::Error);
 }
 
-/// The beginning of a connection that no request can be read from.
+/// The reason that no request could be read from a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum UnreadableHead {
-    /// One that hyper refuses with this status.
+    /// Hyper refused the head with this status.
     Refused(StatusCode),
-    /// One without TLS, which the listener needs.
+    /// The client did not use TLS, which the listener requires.
     WithoutTls,
-    /// One of TLS, which the listener does not speak.
+    /// The client used TLS, which the listener does not support.
     WithTls,
 }
 
 /// The bounds of one listener's connections.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ConnectionLimits {
-    /// Connections at a time; some are kept for questions about health.
+    /// Maximum number of connections, of which some are reserved for health checks.
     pub connections_max: usize,
-    /// Requests at a time on one connection of HTTP/2.
+    /// Maximum number of concurrent requests on one HTTP/2 connection.
     pub streams_max: u32,
-    /// Bytes of a request's head that are read at most.
+    /// Maximum bytes of a request's head.
     pub head_bytes_max: u32,
-    /// Time in which a head must arrive.
+    /// Maximum time for a head to arrive.
     pub header_timeout: Duration,
-    /// Time that a connection may be open without a request.
+    /// Maximum time for a connection to be open without a request.
     pub idle_timeout: Duration,
 }

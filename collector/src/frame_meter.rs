@@ -1,32 +1,34 @@
-//! Counts the frames of HTTP/2 on a connection that ask for nothing: PING, SETTINGS, PRIORITY, resets,
-//! unknown kinds, updates of windows that no answer needs, and bodies in tiny pieces. Each costs the
-//! server some work and the client a few bytes, and no bound on requests or streams is met
-//! (CVE-2019-9511, CVE-2019-9512, CVE-2019-9513, CVE-2019-9515). Owns finding where frames begin. Does
-//! not own reading them, which hyper does, nor the end of a connection.
+//! Counts the HTTP/2 frames of a connection that carry no request: PING, SETTINGS, PRIORITY,
+//! resets, unknown kinds, window updates that no response needs, and bodies in tiny pieces. Each
+//! costs the server some work and the client a few bytes, and no bound of requests or streams
+//! applies to them (CVE-2019-9511, CVE-2019-9512, CVE-2019-9513, CVE-2019-9515). Owns the positions
+//! of frames in a stream. Does not own parsing, which hyper does, and the end of a connection.
 
 use std::time::Instant;
 
-/// Frames that a connection may have sent above what its requests and the time allow.
+/// Maximum number of counted frames above those that time and requests allow.
 const BURST: u32 = 1_000;
-/// Frames allowed in a second.
+/// Counted frames that are allowed in a second.
 const PER_SECOND: u32 = 100;
-/// Frames allowed for each request: clients ping to measure how much can be under way.
+/// Counted frames that are allowed for each request, because clients ping to estimate the
+/// bandwidth-delay product.
 const PER_REQUEST: u32 = 10;
-/// Bytes of answers that allow an update of a window. Some clients send two for each frame of an
-/// answer, which rarely has fewer than 64 bytes.
+/// Bytes of responses for which one window update is not counted. Some clients send two for each
+/// frame of a response, which rarely has fewer than 64 bytes.
 const BYTES_PER_UPDATE: usize = 32;
-/// Bytes of answers that allow a PING: clients of gRPC in Go send one for each frame of an answer, at
-/// most, to measure how much can be under way.
+/// Bytes of responses for which one PING is not counted. gRPC clients in Go send at most one for
+/// each frame of a response, to estimate the bandwidth-delay product.
 const BYTES_PER_PING: usize = 64;
-/// Bytes that frames of bodies have on average at least: encoders of JSON that send each token have
+/// Minimum bytes of DATA frames, on average. JSON encoders that send each token separately have
 /// about eight.
 const BYTES_PER_DATA: usize = 4;
 
-const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-/// Length in three bytes, kind, flags and stream in six.
+/// The preface of HTTP/2, with which a client begins a connection.
+pub(crate) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+/// Bytes of a frame's head: three of the length, six of kind, flags and stream.
 const FRAME_HEAD: usize = 9;
 
-/// Frames that carry requests, and those that answers allow; all others count.
+/// Kinds of frames that carry requests or that responses allow. All other kinds count.
 const DATA: u8 = 0;
 const HEADERS: u8 = 1;
 const PING: u8 = 6;
@@ -36,13 +38,13 @@ const CONTINUATION: u8 = 9;
 /// Position in the bytes of a connection.
 #[derive(Debug)]
 enum Position {
-    /// So many bytes of the preface have come.
+    /// In the preface, after this many bytes.
     Preface(usize),
-    /// Not HTTP/2.
+    /// The connection is not HTTP/2.
     Other,
-    /// In a frame's head, of which these have come.
+    /// In a frame's head, with its bytes so far and their number.
     Head([u8; FRAME_HEAD], usize),
-    /// In a frame, with so many bytes to go.
+    /// In a frame's payload, with this many bytes left.
     Payload(usize),
 }
 
@@ -50,25 +52,26 @@ impl Position {
     /// Before a frame.
     const NEXT: Self = Self::Head([0; FRAME_HEAD], 0);
 
-    /// In a frame, or behind it when no bytes are to go.
+    /// Returns the position in a payload with this many bytes left; before the next frame if none
+    /// are left.
     fn payload(left: usize) -> Self {
         if left == 0 { Self::NEXT } else { Self::Payload(left) }
     }
 }
 
-/// See the module's description.
+/// Detects floods of frames on one connection.
 #[derive(Debug)]
 pub(crate) struct FrameMeter {
     position: Position,
-    /// Frames above what was allowed.
+    /// Counted frames above those allowed.
     excess: u32,
-    /// The time up to which `excess` is reckoned.
+    /// The time up to which `excess` was reduced by [`PER_SECOND`].
     reckoned: Instant,
-    /// Bytes of answers for which no window has been updated and no PING was sent.
+    /// Bytes of responses for which no window update and no PING was allowed yet.
     answered_bytes: usize,
-    /// Bytes of bodies that are more than their frames need.
+    /// Bytes of DATA frames above [`BYTES_PER_DATA`] a frame.
     body_bytes: usize,
-    /// Frames of any kind since they were taken.
+    /// Frames of any kind since the last call of [`Self::take_frames`].
     frames: usize,
 }
 
@@ -78,12 +81,12 @@ impl FrameMeter {
         Self { position, excess: 0, reckoned: now, answered_bytes: 0, body_bytes: 0, frames: 0 }
     }
 
-    /// Allows for a request.
+    /// Allows [`PER_REQUEST`] frames for a request.
     pub(crate) fn requested(&mut self) {
         self.excess = self.excess.saturating_sub(PER_REQUEST);
     }
 
-    /// Allows for so many bytes of answers.
+    /// Adds bytes of responses, which allow window updates and PINGs.
     pub(crate) fn answered(&mut self, bytes: usize) {
         self.answered_bytes = self.answered_bytes.saturating_add(bytes);
     }
@@ -93,7 +96,7 @@ impl FrameMeter {
         std::mem::take(&mut self.frames)
     }
 
-    /// Counts the frames that are in these bytes. Returns true if they are a flood.
+    /// Counts the frames in these bytes. Returns whether the connection is flooded.
     pub(crate) fn is_flood(&mut self, bytes: &[u8], now: Instant) -> bool {
         let frames = self.advance(bytes);
         let seconds = now.saturating_duration_since(self.reckoned).as_secs();
@@ -123,7 +126,7 @@ impl FrameMeter {
         left.is_some()
     }
 
-    /// Goes through these bytes; how many frames that count have their heads end there.
+    /// Advances over these bytes. Returns the number of counted frames whose head ends in them.
     fn advance(&mut self, mut bytes: &[u8]) -> u32 {
         let mut frames = 0;
         while !bytes.is_empty() {
@@ -184,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn frames_are_found_however_they_arrive() {
+    fn frames_are_found_in_parts_of_any_size() {
         let kinds = [4_u8, 1, 0, 9, 0, 6, 2, 3, 200, 8, 0];
         let lengths = [0_u8, 40, 255, 3, 0, 8, 5, 4, 17, 4, 1];
         let frames = kinds.into_iter().zip(lengths).map(|(kind, length)| frame(kind, length));
@@ -245,7 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn answers_allow_updates_of_windows_and_pings_and_nothing_else_does() {
+    fn only_responses_allow_window_updates_and_pings() {
         let start = SystemClock.instant();
         for (kind, length, price) in
             [(WINDOW_UPDATE, 4, BYTES_PER_UPDATE), (PING, 8, BYTES_PER_PING)]

@@ -1,32 +1,33 @@
-//! Keeps web pages out: `Host` against DNS rebinding, `Origin` and `Sec-Fetch-Site` against requests
-//! across sites.
+//! Refuses requests of foreign web pages: checks `Host` against DNS rebinding, `Origin` and
+//! `Sec-Fetch-Site` against cross-site requests.
 //!
-//! A page in a user's browser can reach what the browser reaches. When it makes its own name point
-//! here, its requests carry that name as `Host`; when it posts across sites, they carry its
-//! `Origin`; when it embeds an address of ours, current browsers say so in `Sec-Fetch-Site`. No
-//! other client sends the last two. There is no CORS here: nothing is answered to other origins.
+//! A web page can send requests to every server that the user's browser can reach. If the page's
+//! own name resolves to this server, the requests have that name in `Host`. If it posts across
+//! sites, they have its `Origin`. If it embeds a URL of this server, current browsers say so in
+//! `Sec-Fetch-Site`. Only browsers send the last two. CORS is not supported: requests of other
+//! origins are always refused.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use http::{HeaderMap, HeaderName, Version, header, request::Parts, uri::Authority};
 use thiserror::Error;
 
-/// How the page that a browser asks for is related to the server:
-/// [Fetch Metadata](https://www.w3.org/TR/fetch-metadata/).
+/// The relation of the requesting page to the server: [Fetch
+/// Metadata](https://www.w3.org/TR/fetch-metadata/).
 pub const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
-/// How a browser asks: `navigate`, `cors`, `no-cors`, …
+/// The mode of a browser's request: `navigate`, `cors`, `no-cors`, …
 pub const SEC_FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
-/// The use a browser has for the answer: `document`, `image`, `script`, …
+/// The use of the response in the browser: `document`, `image`, `script`, …
 pub const SEC_FETCH_DEST: HeaderName = HeaderName::from_static("sec-fetch-dest");
 
-/// Names by which containers reach the host's loopback. No public DNS can answer for `.internal`.
+/// Names by which containers reach the host's loopback. Public DNS has no names in `.internal`.
 const CONTAINER_NAMES: [&str; 3] =
     ["host.docker.internal", "gateway.docker.internal", "host.containers.internal"];
 
-/// Why a request is not answered: answer 421 or 403.
+/// The reason that a request is refused as foreign, with 421 or 403.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum ForeignRequest {
-    /// The name it asks for is not one of this server.
+    /// The `Host` is not a name of this server.
     #[error(
         "the host {0:?} is not a name of this server; names besides localhost, this machine's name \
          and addresses must be configured (allowed-hosts)"
@@ -40,14 +41,14 @@ pub enum ForeignRequest {
     Site,
 }
 
-/// Returns whether a browser sent the request: no other client says where it comes from.
+/// Returns whether a browser sent the request. Other clients do not send these headers.
 #[must_use]
 pub fn is_from_browser(headers: &HeaderMap) -> bool {
     let said = [header::ORIGIN, SEC_FETCH_SITE, SEC_FETCH_MODE, SEC_FETCH_DEST];
     said.iter().any(|name| headers.contains_key(name))
 }
 
-/// Which hosts and origins one listener answers to.
+/// The hosts and origins that one listener accepts.
 #[derive(Debug, Clone)]
 pub struct Guard {
     bound: IpAddr,
@@ -56,24 +57,24 @@ pub struct Guard {
 }
 
 impl Guard {
-    /// For a listener bound to this address, on a machine with these names. Names are checked on
-    /// every address. Addresses are taken as they come where other machines can reach the listener:
-    /// rebinding needs a name.
+    /// Makes the guard of a listener bound to this address, on a machine with these names. Names
+    /// are always checked. IP addresses as hosts are accepted if other machines can reach the
+    /// listener, because DNS rebinding needs a name.
     #[must_use]
     pub fn new(bound: SocketAddr, names: &[String]) -> Self {
         let names = names.iter().map(|name| name.trim_end_matches('.').to_ascii_lowercase());
         Self { bound: bound.ip(), names: names.collect(), is_over_tls: false }
     }
 
-    /// For a listener that speaks TLS, or not. Over TLS the own origin is `https`: whoever is between
-    /// a browser and the server can make pages of the same name without it. A listener without TLS
-    /// may have a proxy with TLS before it, so its own origin is either.
+    /// Sets whether the listener uses TLS. With TLS, only the `https` origin is its own, because an
+    /// attacker between browser and server can forge pages of the same name without TLS. A listener
+    /// without TLS may be behind a proxy with TLS, so both origins are its own.
     #[must_use]
     pub fn over_tls(self, is_over_tls: bool) -> Self {
         Self { is_over_tls, ..self }
     }
 
-    /// Checks the host, the origin and the site that the request says it comes from.
+    /// Checks the host, the origin and the site of a request.
     ///
     /// # Errors
     /// The first of them that is foreign; its text is for the client.
@@ -83,7 +84,7 @@ impl Guard {
         for host in head.headers.get_all(header::HOST) {
             authorities.push(host.to_str().unwrap_or("\u{fffd}"));
         }
-        // Only HTTP/1.0 has requests that name no host.
+        // Only requests of HTTP/1.0 may have no host.
         if authorities.is_empty() && head.version != Version::HTTP_10 {
             authorities.push("");
         }
@@ -103,7 +104,8 @@ impl Guard {
                 return Err(ForeignRequest::Origin);
             }
         }
-        // `none` is a person: an address typed or a bookmark. A word of the future is foreign.
+        // `none` is a navigation by the user: a typed URL or a bookmark. Unknown values count as
+        // foreign.
         let is_own = |site: &[u8]| matches!(site, b"same-origin" | b"none");
         if head.headers.get_all(SEC_FETCH_SITE).iter().any(|site| !is_own(site.as_bytes())) {
             return Err(ForeignRequest::Site);
@@ -125,10 +127,10 @@ impl Guard {
     }
 }
 
-/// Returns the host of `host:port`, `[v6]:port`, `host`. `None` for all else that [`Authority`] takes:
-/// user information, which no request has
-/// ([RFC 9110, section 4.2.4](https://www.rfc-editor.org/rfc/rfc9110#section-4.2.4)), bytes between
-/// an address and its port, and ports that are none.
+/// Returns the host of `host:port`, `[v6]:port`, `host`. `None` for anything else that
+/// [`Authority`] accepts: user information, which requests must not have ([RFC 9110, section
+/// 4.2.4](https://www.rfc-editor.org/rfc/rfc9110#section-4.2.4)), bytes between an address and its
+/// port, and malformed ports.
 fn host_of(authority: &Authority) -> Option<&str> {
     let host = authority.host();
     let rest = authority.as_str().strip_prefix(host)?;
@@ -137,7 +139,7 @@ fn host_of(authority: &Authority) -> Option<&str> {
     (rest.is_empty() || rest.strip_prefix(':').is_some_and(is_port)).then_some(host)
 }
 
-/// Returns the address that a host is, when it is no name.
+/// Returns the IP address of a host that is not a name.
 fn address_of(host: &str) -> Option<IpAddr> {
     match host.strip_prefix('[') {
         Some(rest) => rest.strip_suffix(']')?.parse::<Ipv6Addr>().ok().map(IpAddr::V6),
@@ -151,7 +153,7 @@ mod tests {
 
     use super::{ForeignRequest, Guard};
 
-    /// Runs the guard and returns the kind of refusal in one word.
+    /// Runs the guard and returns the kind of refusal.
     fn check(bound: &str, names: &[&str], headers: &[(&str, &str)]) -> Option<&'static str> {
         let names: Vec<_> = names.iter().map(|&name| name.to_owned()).collect();
         let mut request = Request::post("/v1/traces");
@@ -168,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn on_the_loopback_only_known_hosts_are_answered() {
+    fn on_the_loopback_only_known_hosts_are_accepted() {
         for host in [
             "localhost",
             "LOCALHOST:4318",
@@ -208,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn a_host_that_is_none_is_not_answered() {
+    fn malformed_hosts_are_refused() {
         for host in [
             "evil.com@localhost",
             "localhost@localhost",
@@ -276,7 +278,7 @@ mod tests {
     }
 
     #[test]
-    fn a_browser_asks_for_pages_of_this_server_only() {
+    fn requests_of_pages_of_other_sites_are_refused() {
         for (site, reason) in [
             ("same-origin", None),
             ("none", None),
@@ -297,7 +299,7 @@ mod tests {
     }
 
     #[test]
-    fn over_tls_a_page_without_it_is_of_another_origin() {
+    fn a_page_without_tls_is_a_foreign_origin_of_a_listener_with_tls() {
         for (over_tls, origin, is_own) in [
             (true, "https://localhost:8434", true),
             (true, "http://localhost:8434", false),
@@ -312,7 +314,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_own_origin_is_answered() {
+    fn other_origins_are_refused() {
         for (origin, reason) in [
             ("http://localhost:4318", None),
             ("http://LocalHost:4318", None),

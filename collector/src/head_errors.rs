@@ -1,13 +1,13 @@
-//! Words for what hyper refuses by itself: a head that it cannot read or that is too large never
-//! reaches a service, and hyper answers it without a body. [`Explained`] is a stream that writes
-//! an answer with a body in its place.
+//! Bodies for refusals of hyper itself. A head that is malformed or too large never reaches a
+//! service, and hyper answers it without a body. [`Explained`] is a stream that replaces this
+//! response by one with a body.
 //!
-//! Closing a socket while its client still sends resets the connection, and a reset takes away the
-//! answer that the client has not read yet. So what still comes after the last answer is read and
-//! dropped for a moment before the connection ends.
+//! Closing a socket while its client still sends resets the connection, and the client loses a
+//! response that it has not read yet. So input after the last response is read and discarded for a
+//! moment before the connection ends.
 //!
-//! Only HTTP/1 is looked at: on HTTP/2 such a refusal is one compressed frame, so there the
-//! listener's own, smaller bound on heads answers first.
+//! Only refusals of HTTP/1 are replaced. In HTTP/2 they are compressed, so the smaller limit of the
+//! listener takes effect first.
 
 use std::{
     fmt,
@@ -23,44 +23,45 @@ use http::StatusCode;
 use tidings_storage::Clock;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 
-/// The statuses hyper answers by itself.
+/// The statuses of hyper's own refusals.
 pub const HEAD_STATUSES: [StatusCode; 3] = [
     StatusCode::BAD_REQUEST,
     StatusCode::URI_TOO_LONG,
     StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
 ];
 
-/// End of hyper's response without a body. No service here answers these statuses without one.
+/// The header by which hyper's refusals are recognised. No service here answers these statuses
+/// without a body.
 const NO_BODY: &str = "content-length: 0\r\n";
 
-/// Limits in time and bytes for draining input of a client after its last response.
+/// Maximum time, and bytes, of reading a client's input after its last response.
 const LINGER: Duration = Duration::from_secs(1);
 const LINGER_BYTES_MAX: usize = 16 << 20;
-/// Read at a time while lingering.
+/// Bytes of one read while lingering.
 const LINGER_READ_BYTES: usize = 8 << 10;
 
 /// The body of a refusal.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Explanation {
-    /// Its content type.
+    /// The content type of the body.
     pub media_type: &'static str,
     /// The body.
     pub body: Bytes,
 }
 
-/// Gives the body for a status that hyper answers by itself; `None` while a service answers, whose
-/// bytes can be anybody's.
+/// Returns the body for a status of hyper; `None` during a response of a service, whose bytes may
+/// look like one of hyper.
 pub type Explain = Arc<dyn Fn(StatusCode) -> Option<Explanation> + Send + Sync>;
 
-/// A connection on which hyper's own refusals have bodies, and last answers arrive.
+/// A connection on which hyper's refusals get a body, and the last response is not lost.
 pub struct Explained<S> {
     stream: S,
     explain: Explain,
     clock: Arc<dyn Clock>,
     /// Replacement for hyper's response that is being written, and the length of hyper's response.
     instead: Option<(Bytes, usize)>,
-    /// True when all that hyper had to write is written. Only then a write begins with a head, or with
-    /// what follows in the body of an answer: what is left of a partial write can be any bytes.
+    /// True when everything that hyper had to write is written. Only then can a write begin with
+    /// the head of a response. The rest of a partial write can have any bytes.
     is_flushed: bool,
     /// True while the client may still be sending the refused request.
     sending: bool,
@@ -71,7 +72,7 @@ pub struct Explained<S> {
 enum Closing {
     /// It has not begun.
     Open,
-    /// Nothing more is written; what still comes is dropped until the time is over.
+    /// Nothing more is written, and input is discarded until the time is over.
     Lingering {
         over: Pin<Box<dyn Future<Output = ()> + Send>>,
         bytes_left: usize,
@@ -80,7 +81,7 @@ enum Closing {
 }
 
 impl<S> Explained<S> {
-    /// A connection whose refusals `explain` words.
+    /// Wraps a connection. `explain` writes the bodies of refusals.
     pub fn new(stream: S, explain: Explain, clock: Arc<dyn Clock>) -> Self {
         let (instead, closing) = (None, Closing::Open);
         Self { stream, explain, clock, instead, is_flushed: true, sending: false, closing }
@@ -88,10 +89,10 @@ impl<S> Explained<S> {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Explained<S> {
-    /// Writes a last answer to a client that may still be sending, and ends the connection.
+    /// Writes a last response to a client that may still be sending, and ends the connection.
     ///
     /// # Errors
-    /// When the connection broke before.
+    /// When the connection broke.
     pub(crate) async fn end_with(mut self, answer: &[u8]) -> io::Result<()> {
         self.sending = true;
         self.write_all(answer).await?;
@@ -100,8 +101,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Explained<S> {
 }
 
 impl<S: AsyncRead + Unpin> Explained<S> {
-    /// Drops what still comes until the client is done, or has had its time. A client that is not
-    /// sending when its connection ends is not waited for.
+    /// Discards input until the client has closed, or time or bytes are used up. Returns at once if
+    /// the client is not sending.
     fn poll_linger(&mut self, context: &mut Context<'_>) -> Poll<()> {
         let Closing::Lingering { over, bytes_left } = &mut self.closing else {
             return Poll::Ready(());
@@ -125,8 +126,8 @@ impl<S: AsyncRead + Unpin> Explained<S> {
 }
 
 impl<S: AsyncWrite + Unpin> Explained<S> {
-    /// Writes an answer in the place of these bytes, if they are a refusal that hyper wrote by itself.
-    /// The next bytes are no beginning until they are flushed. `None`: they are to be written.
+    /// Writes the replacement of these bytes, if they are a refusal of hyper itself. `None` when
+    /// the bytes are to be written unchanged. The writes until the next flush are not examined.
     fn poll_instead(
         &mut self,
         context: &mut Context<'_>,
@@ -159,7 +160,7 @@ impl<S: fmt::Debug> fmt::Debug for Explained<S> {
     }
 }
 
-/// The status and the text of an answer that hyper wrote by itself.
+/// Returns the status and the text of a refusal of hyper itself.
 fn refused_by_hyper(bytes: &[u8]) -> Option<(StatusCode, &str)> {
     let head = std::str::from_utf8(bytes.strip_suffix(b"\r\n\r\n")?).ok()?;
     let status = head.strip_prefix("HTTP/1.")?.get(2..5)?;
@@ -199,7 +200,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Explained<S> {
             .unwrap_or_else(|| Pin::new(&mut self.stream).poll_write(context, bytes))
     }
 
-    /// An answer of hyper's own is a head alone, and a head is one slice.
+    /// Only the first slice is examined, because a refusal of hyper is a head, which is one slice.
     fn poll_write_vectored(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -211,13 +212,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Explained<S> {
             .unwrap_or_else(|| Pin::new(&mut self.stream).poll_write_vectored(context, slices))
     }
 
-    /// Vectored: hyper would else copy bodies, and drop the originals with their shares of the memory
-    /// for unread answers before a client has read them.
+    /// Without vectored writes, hyper would copy bodies. It would then drop the originals, which
+    /// hold the memory budget of unread responses, before the client has read them.
     fn is_write_vectored(&self) -> bool {
         self.stream.is_write_vectored()
     }
 
-    /// Hyper flushes when it has nothing left to write.
+    /// Hyper flushes only when it has nothing left to write.
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.is_flushed = true;
         Pin::new(&mut self.stream).poll_flush(context)
@@ -251,7 +252,7 @@ mod tests {
 
     const REFUSAL: &[u8] = b"HTTP/1.1 431 Large\r\ncontent-length: 0\r\n\r\n";
 
-    /// Both ends of a connection; the first is the server's.
+    /// Returns both ends of a connection, the server's first.
     async fn connection() -> (Explained<TcpStream>, TcpStream) {
         connection_of(Arc::new(|_| {
             Some(Explanation { media_type: "text/plain", body: "no".into() })
@@ -267,7 +268,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_answer_arrives_though_its_client_goes_on_sending() {
+    async fn a_response_arrives_although_its_client_goes_on_sending() {
         let (mut server, mut client) = connection().await;
         let sending = tokio::spawn(async move {
             client.write_all(&vec![b'a'; 8 << 20]).await.unwrap();
@@ -283,7 +284,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_client_that_rests_is_not_waited_for() {
+    async fn closing_does_not_wait_for_a_client_that_is_not_sending() {
         let (mut server, client) = connection().await;
         let before = SystemClock.instant();
         server.shutdown().await.unwrap();
@@ -291,7 +292,7 @@ mod tests {
         drop(client);
     }
 
-    /// The bytes that a client gets when the server writes these, one after the other.
+    /// Returns the bytes that a client receives when the server writes these one after the other.
     async fn arrives(
         (mut server, mut client): (Explained<TcpStream>, TcpStream),
         parts: &[&[u8]],
@@ -311,22 +312,22 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_a_body_says_is_sent_as_it_is() {
+    async fn bodies_that_look_like_refusals_are_sent_unchanged() {
         let head: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 41\r\n\r\n";
-        // The rest of a body, as after a partial write.
+        // The rest of a body after a partial write.
         let sent = [head, REFUSAL];
         assert_eq!(arrives(connection().await, &sent).await, sent.concat());
-        // The next piece of a body that is still answered.
+        // The next piece of a body during a response.
         let silent: Explain = Arc::new(|_| None);
         let pieces = [head, b"", REFUSAL];
         assert_eq!(arrives(connection_of(silent).await, &pieces).await, sent.concat());
-        // A refusal behind an answer that is over.
+        // A refusal after a completed response.
         let all = arrives(connection().await, &[head, REFUSAL, b"", REFUSAL]).await;
         assert!(all.starts_with(&sent.concat()) && all.ends_with(b"\r\n\r\nno"));
     }
 
     #[test]
-    fn only_refusals_without_a_body_are_worded() {
+    fn only_refusals_without_a_body_get_one() {
         let refusal =
             "HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-length: 0\r\ndate: x\r\n\r\n";
         let (status, head) = refused_by_hyper(refusal.as_bytes()).unwrap();

@@ -1,8 +1,9 @@
-//! From a body to an acknowledgement: decompress, weigh, decode, normalise, redact, convert, store.
+//! The path from a body to an acknowledgement: decompress, estimate memory, decode, normalise,
+//! redact, convert, store.
 //!
-//! Receivers bring the bytes and their decoder and write the answer; everything between is here
-//! and the same for all of them. Owns the counts of records. The sender's bytes are
-//! acknowledged only when [`Sink::append`](crate::Sink::append) has returned.
+//! Receivers supply the bytes and the decoder, and write the response. The steps in between are the
+//! same for all of them. Owns the counts of records. A request is acknowledged only when
+//! [`Sink::append`](crate::Sink::append) has returned.
 
 use std::{
     sync::{
@@ -20,9 +21,9 @@ use tokio::sync::Semaphore;
 
 use crate::{
     CollectorLimits,
-    admit::{Admission, FormWait, Gate, RequestSender, lost_its_room},
+    admit::{Admission, FormWait, Gate, RequestSender, evicted_body},
     counters::SignalCounters,
-    decompress::{Bound, Compression, decompress},
+    decompress::{Compression, DecompressionBounds, decompress},
     destination::Destinations,
     normalise::{InPlace, Prepared, Signal},
     redact::Redactor,
@@ -30,7 +31,8 @@ use crate::{
     sender_service::check_service,
 };
 
-/// Bodies up to this size are decoded at once; larger and compressed ones on another thread.
+/// Maximum bytes of a body that is decoded on the thread of its request. Larger and compressed ones
+/// are decoded on another thread.
 const INLINE_BYTES_MAX: usize = 16 << 10;
 
 /// State that the receivers share.
@@ -43,7 +45,8 @@ pub(crate) struct Ingest {
     pub(crate) logs: SignalCounters,
     pub(crate) redactor: Arc<Redactor>,
     pub(crate) destinations: Arc<dyn Destinations>,
-    /// Decoding uses the processors; more at a time would only take memory.
+    /// Permits for decoding, one for each processor. More concurrent decoding would only take
+    /// memory.
     decoders: Arc<Semaphore>,
     refusals: AtomicU64,
 }
@@ -53,23 +56,23 @@ pub(crate) struct Ingest {
 pub(crate) struct Payload {
     pub(crate) bytes: Bytes,
     pub(crate) compression: Compression,
-    /// The most bytes after decompression.
+    /// Maximum bytes after decompression.
     pub(crate) limit: usize,
-    /// Refusal reason of this protocol for corrupt compression.
+    /// The protocol's reason for refusing corrupt compression.
     pub(crate) broken: Reason,
     pub(crate) format: Format,
 }
 
-/// How the decompressed bytes are read.
+/// The functions that read decompressed bytes.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Format {
-    /// Takes a request that can be stored as it was sent, without decoding it.
+    /// Accepts a request that can be stored as it was sent, without decoding it.
     pub(crate) in_place: fn(&Bytes, &Redactor) -> Option<InPlace>,
     /// Estimates the memory of the decoded form.
     pub(crate) weigh: fn(&[u8]) -> usize,
     /// Decodes and normalises.
     pub(crate) decode: fn(Bytes) -> Result<Prepared, Refusal>,
-    /// True when one bad record refuses the whole request, for protocols without partial success.
+    /// True if one invalid record refuses the whole request, for protocols without partial success.
     pub(crate) all_or_nothing: bool,
 }
 
@@ -100,7 +103,7 @@ impl Ingest {
         }
     }
 
-    /// Stores what the payload holds; durable when it returns.
+    /// Stores the records of a payload; durable when this returns.
     pub(crate) async fn store(
         &self,
         mut admission: Admission,
@@ -111,13 +114,13 @@ impl Ingest {
         destination.sink.has_room()?;
         let (admission, prepared) = self.prepare(admission, payload).await?;
         let Prepared { signal, batch, accepted, rejected, message } = prepared;
-        // A key can end while its request comes.
+        // The key may have been revoked or expired while its request arrived.
         if caller.as_ref().is_some_and(|caller| !caller.is_live(self.clock.now())) {
             return Err(AccessError::Unknown.into());
         }
         if let Some(batch) = batch {
-            // A task of its own: a client that goes away must not stop an append half way, and
-            // the places are given back only when the store is done with it.
+            // The append runs as a task of its own, so that a client that disconnects does not
+            // cancel it half way. The permits are returned only when the store is done.
             let sink = Arc::clone(&destination.sink);
             let append = tokio::spawn(async move {
                 let result = sink.append(batch).await;
@@ -152,16 +155,16 @@ impl Ingest {
             return prepare(admission, payload, memory_max, &self.redactor, now, FormWait::No);
         }
         let redactor = Arc::clone(&self.redactor);
-        // An error means the semaphore is closed, which nothing does.
+        // The error case cannot occur: the semaphore is never closed.
         let holder = Arc::clone(&admission.holder);
-        let place = tokio::select! {
+        let permit = tokio::select! {
             biased;
-            () = holder.evicted() => return Err(lost_its_room()),
-            place = Arc::clone(&self.decoders).acquire_owned() => place,
+            () = holder.evicted() => return Err(evicted_body()),
+            permit = Arc::clone(&self.decoders).acquire_owned() => permit,
         };
         let work = move || {
-            // Kept to the end, also when the client has gone.
-            let _place = place;
+            // The permit is held to the end, even if the client has disconnected.
+            let _permit = permit;
             prepare(admission, payload, memory_max, &redactor, now, FormWait::Blocking)
         };
         tokio::task::spawn_blocking(work).await.map_err(|_| panicked())?
@@ -172,7 +175,8 @@ impl Ingest {
         self.destinations.common().sink.ready().is_ok()
     }
 
-    /// When to try again, in seconds: spread, so that refused clients do not return all at once.
+    /// Returns the delay before a retry in seconds. It varies, so that refused clients do not all
+    /// return at once.
     pub(crate) fn retry_seconds(&self) -> u32 {
         let mut mixed = self.clock.now().0 ^ self.refusals.fetch_add(1, Relaxed).rotate_left(32);
         mixed = (mixed ^ (mixed >> 33)).wrapping_mul(0xff51_afd7_ed55_8ccd);
@@ -181,14 +185,14 @@ impl Ingest {
     }
 }
 
-/// The refusal after a bug of ours: the sender keeps its records and tries again.
+/// Returns the refusal after a panic, which is retryable, so that the sender keeps its records.
 pub(crate) fn panicked() -> Refusal {
     Refusal::new(Reason::Panic, "the request could not be handled")
 }
 
-/// Everything that keeps the processor busy, on one thread: a request is read by its rules and then
-/// again for its rows, and meanwhile its bytes stay in the caches. `wait` is for the memory
-/// of the form.
+/// Does all CPU work of a request on one thread. Its bytes are read twice, to check them and to
+/// convert them to rows, and stay in the CPU caches in between. `wait` applies to the memory of the
+/// decoded form.
 fn prepare(
     mut admission: Admission,
     payload: Payload,
@@ -200,7 +204,8 @@ fn prepare(
     let Payload { bytes, compression, limit, broken, format } = payload;
     let RequestSender { caller, destination } = admission.sender.clone();
     let mut hold = |count| admission.hold(count);
-    let bytes = decompress(compression, bytes, Bound { limit, hold: &mut hold, broken })?;
+    let bytes =
+        decompress(compression, bytes, DecompressionBounds { limit, hold: &mut hold, broken })?;
     let charge = |bytes| {
         if let Some(caller) = &caller {
             caller.charge(bytes, now);
@@ -214,7 +219,8 @@ fn prepare(
             return Err(Refusal::new(Reason::TooLarge, message));
         }
         admission.hold_form(weight, wait)?;
-        // A request that found no room comes again, and costs its sender nothing.
+        // A request that was refused for lack of memory is not charged, because its sender repeats
+        // it.
         charge(length);
         Ok(())
     };

@@ -1,10 +1,10 @@
 //! Receivers: OTLP over gRPC and HTTP, Zipkin; limits, normalisation, acknowledgement.
 //!
 //! Owns the listeners and everything between a socket and [`Sink::append`]: bounds of size, time
-//! and memory, decompression, normalising, the mapping of errors to each protocol's statuses,
-//! counts; the redaction of secrets. Does not own wire formats (`tidings_proto`) and durability (`tidings_storage`), and
-//! reads no tables. The HTTP address has its connections from here too ([`listen`], [`Endpoint`]),
-//! so that what is bounded for one is bounded for all.
+//! and memory, decompression, normalising, redaction of secrets, the mapping of errors to each
+//! protocol's statuses, and counts. Does not own wire formats (`tidings_proto`) and durability
+//! (`tidings_storage`), and reads no tables. The HTTP address uses the same connections
+//! ([`listen`], [`Endpoint`]), so that the same bounds apply to all listeners.
 //!
 //! ```text
 //! listener ─► connection (TLS) ─► server (host, origin, phase) ─► receiver (protocol)

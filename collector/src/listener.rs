@@ -1,9 +1,9 @@
-//! Accepts one listener's connections, the receivers' as well as the HTTP address's.
+//! Accepts the connections of one listener, of receivers and of the HTTP address.
 //!
-//! Every connection is accepted at once: what has no part of the budget of connections (see
-//! [`crate::shares`]) comes onto a small reserve, where only questions about health are answered,
-//! so that a supervisor does not end a process for having many clients. The loop ends when told to
-//! and for no other reason: an error in accepting is counted and waited out.
+//! Every connection is accepted at once. A connection above the budget (see [`crate::shares`]) gets
+//! a slot of a small reserve, on which only health checks are answered. So a supervisor does not
+//! end a process because it has many clients. The loop ends only at [`Phase::Draining`]: an error
+//! of accepting is counted, and followed by a pause.
 
 use std::{
     fmt, io,
@@ -30,11 +30,11 @@ use crate::{
     trusted_proxies::TrustedProxies,
 };
 
-/// The wait when the system has no file handle or memory for another connection.
+/// Pause when the system has no file handle or memory for another connection.
 const EXHAUSTED_PAUSE: Duration = Duration::from_millis(200);
-/// One connection of so many is kept for questions about health.
+/// Number of connections for each one that is reserved for health checks.
 const RESERVE_PART: usize = 16;
-/// And no more than so many.
+/// Maximum number of connections of the reserve.
 const RESERVE_MAX: usize = 32;
 
 /// The state that the connections of one listener share.
@@ -59,18 +59,18 @@ impl<E> fmt::Debug for Listening<E> {
     }
 }
 
-/// Counts of what befell connections and requests before an endpoint saw them.
+/// Counts of connections and requests that did not reach an endpoint.
 #[derive(Debug, Default)]
 pub(crate) struct ConnectionCounters {
     pub(crate) accepted: AtomicU64,
     pub(crate) accept_errors: AtomicU64,
-    /// Neither the budget nor the reserve had room.
+    /// Connections that got a slot neither of the budget nor of the reserve.
     pub(crate) dropped: AtomicU64,
-    /// Requests on the reserve that did not ask about health.
+    /// Requests on the reserve that were not health checks.
     pub(crate) overloaded: AtomicU64,
     /// Requests above the budget of requests.
     pub(crate) requests_refused: AtomicU64,
-    /// Handshakes of TLS that failed or took too long.
+    /// TLS handshakes that failed or took too long.
     pub(crate) handshakes: AtomicU64,
     pub(crate) stuck: AtomicU64,
     pub(crate) idle: AtomicU64,
@@ -79,7 +79,7 @@ pub(crate) struct ConnectionCounters {
 }
 
 impl ConnectionCounters {
-    /// Counts the end of a connection; evictions are counted by whoever evicts.
+    /// Counts the end of a connection. Evictions are counted by [`Shares`].
     pub(crate) fn note(&self, end: ConnectionEnd) {
         let counter = match end {
             ConnectionEnd::Evicted => return,
@@ -93,18 +93,19 @@ impl ConnectionCounters {
 /// Counts of a listener's connections since the start.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConnectionCounts {
-    /// Accepted.
+    /// Accepted connections.
     pub accepted: u64,
-    /// Open now.
+    /// Open connections.
     pub open: u64,
-    /// Requests under way now, of all listeners that share a budget.
+    /// Requests in progress, of all listeners that share a budget.
     pub requests: u64,
-    /// Ended or refused by the server, by reason.
+    /// Connections ended and requests refused by the server, by reason.
     pub ended: Vec<(&'static str, u64)>,
 }
 
 impl<E: Endpoint> Listening<E> {
-    /// For an endpoint; `requests` is the budget of requests under way, which listeners may share.
+    /// Makes the state of a listener. `requests` is the budget of concurrent requests, which
+    /// listeners may share.
     pub fn new(
         endpoint: Arc<E>,
         limits: ConnectionLimits,
@@ -129,20 +130,20 @@ impl<E: Endpoint> Listening<E> {
         }
     }
 
-    /// The same over TLS, if there is any.
+    /// Sets the TLS of the listener, if any.
     #[must_use]
     pub fn over(self, tls: Option<Arc<Tls>>) -> Self {
         Self { tls, ..self }
     }
 
-    /// The same behind these proxies: a request has the address and the shares of their client, a
-    /// connection is the proxy's.
+    /// Sets the trusted proxies before the listener. A request counts for the address of the
+    /// proxy's client, a connection for the proxy's.
     #[must_use]
     pub fn behind(self, proxies: TrustedProxies) -> Self {
         Self { proxies, ..self }
     }
 
-    /// Returns what happened to connections.
+    /// Returns the counts of connections.
     #[must_use]
     pub fn counts(&self) -> ConnectionCounts {
         let of = |count: &AtomicU64| count.load(Relaxed);
@@ -178,19 +179,19 @@ impl<E: Endpoint> Listening<E> {
     }
 }
 
-/// A connection's part of the budget, or of the reserve.
+/// The slot of a connection, in the budget or in the reserve.
 #[derive(Debug)]
 pub(crate) struct Slot {
     budget: Arc<Shares>,
     activity: Arc<Activity>,
     address: IpAddr,
-    /// The part, and true where it is of the budget.
+    /// The share, and true if it belongs to the budget.
     share: Mutex<(BudgetShare, bool)>,
 }
 
 impl Slot {
-    /// Returns whether requests of any kind are answered: when it is no part of the reserve, or need
-    /// not be any more.
+    /// Returns whether the slot belongs to the budget, on which all requests are answered. Moves a
+    /// slot of the reserve to the budget, if that has room by now.
     pub(crate) fn is_regular(&self) -> bool {
         let mut share = self.share.lock().unwrap_or_else(PoisonError::into_inner);
         if !share.1
@@ -202,7 +203,7 @@ impl Slot {
     }
 }
 
-/// Accepts connections and gives them to `serve` until the phase says to stop; returns when all of
+/// Accepts connections and passes them to `serve` until [`Phase::Draining`]. Returns when all of
 /// them have ended.
 pub(crate) async fn accept_all<E, F>(
     listener: TcpListener,
@@ -235,7 +236,7 @@ pub(crate) async fn accept_all<E, F>(
     while connections.join_next().await.is_some() {}
 }
 
-/// The part of the budget or of the reserve that a new connection gets.
+/// Returns a slot of the budget or else of the reserve; `None` when neither has one.
 fn slot<E: Endpoint>(listening: &Listening<E>, address: SocketAddr) -> Option<Slot> {
     let peer = PeerAddress::from(address.ip());
     let activity = Activity::new(peer, Arc::clone(&listening.clock));
@@ -252,7 +253,7 @@ impl Slot {
         &self.activity
     }
 
-    /// The address at the other end, which may be a proxy's.
+    /// Returns the address of the peer, which may be a proxy.
     pub(crate) fn address(&self) -> IpAddr {
         self.address
     }
@@ -268,7 +269,8 @@ async fn accept<E: Endpoint>(
             Err(error) => {
                 listening.counters.accept_errors.fetch_add(1, Relaxed);
                 listening.endpoint.accept_failed(&error);
-                // A connection that was gone before it was accepted says nothing of the next.
+                // A connection that its client aborted says nothing about the next one, so there is
+                // no pause.
                 if error.kind() != io::ErrorKind::ConnectionAborted {
                     listening.clock.sleep(EXHAUSTED_PAUSE).await;
                 }

@@ -1,16 +1,15 @@
-//! Normalising: what was decoded is checked record by record, completed, and made a batch.
+//! Normalising: decoded records are checked one by one, repaired, and made a batch.
 //!
-//! Comes after decoding (bytes to wire structs) and before admission to the store. A record that
-//! could never be stored or found is left out and counted, so that the rest of its batch is kept
-//! and the sender is told how many and why. Everything else is kept as it came: values of any
-//! length, unknown enum numbers, odd times, empty keys. Three things are repaired: an all-zero
-//! parent id (and, in log records, an all-zero trace or span id) means "none" and becomes empty;
-//! attributes beyond the limits are dropped and counted in the record's own dropped count; long
-//! names are cut, because every answer repeats them for each of their records. Values nested too deep
-//! are refused here because the decoder that reads the log again would stop at them: what is accepted
-//! can be read.
+//! Runs after decoding (bytes to wire structs) and before the store. A record that could never be
+//! stored or found is rejected and counted. The rest of its batch is kept, and the response has the
+//! number of rejected records and the reasons. Everything else is kept unchanged: values of any
+//! length, unknown enum numbers, implausible times, empty keys. Three things are repaired. An
+//! all-zero parent id (and, in log records, an all-zero trace or span id) means "none" and becomes
+//! empty. Attributes above the limits are dropped and counted in the record's own dropped count.
+//! Long names are cut, because query results repeat them for each of their records. Values nested
+//! too deep are rejected, because the decoder could not read them from the log again.
 //!
-//! Most requests in protobuf need no change, which [`accept_in_place`] finds out without decoding.
+//! Most protobuf requests need no change. [`accept_in_place`] recognises them without decoding.
 
 mod in_place;
 mod outcome_counts;
@@ -30,7 +29,7 @@ use outcome_counts::{Fault, IdFault, OutcomeCounts, RecordPosition};
 
 pub use in_place::{InPlace, accept_in_place};
 
-/// Attributes of one resource, scope, span, event, link or log record; SDKs keep 128.
+/// Maximum attributes of one resource, scope, span, event, link or log record; SDKs keep 128.
 pub const ATTRIBUTES_MAX: usize = 1024;
 
 /// Maximum bytes of a name: of a service, span, scope or event, of the key of an attribute, and of
@@ -43,7 +42,7 @@ const SENDER_BYTES_MAX: usize = 64 << 10;
 /// Maximum bytes of the message of a span's status.
 const MESSAGE_BYTES_MAX: usize = 64 << 10;
 
-/// The latest time storage can keep: in the year 2262.
+/// The latest time that storage can represent: in the year 2262.
 const UNIX_NANOS_MAX: u64 = i64::MAX as u64;
 
 /// Signals that a request can carry.
@@ -55,7 +54,7 @@ pub enum Signal {
     Logs,
 }
 
-/// A request, checked: what to store and what to tell the sender.
+/// A checked request: the batch to store, and the outcome for the sender.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Prepared {
     /// Signal of the request.
@@ -66,12 +65,12 @@ pub struct Prepared {
     pub accepted: u64,
     /// Number of rejected records.
     pub rejected: u64,
-    /// Why some were left out, or a warning; empty when there is nothing to say.
+    /// Reasons of rejected records, or a warning; empty if there are none.
     pub message: String,
 }
 
-/// Checks spans. `bytes` is their encoding in protobuf, when they came so: it goes with the batch
-/// when nothing had to be changed.
+/// Checks spans. `bytes` is their protobuf encoding, if they were sent so. The batch keeps it when
+/// nothing was changed.
 #[must_use]
 pub fn prepare_traces(mut request: ExportTraceServiceRequest, bytes: Option<Bytes>) -> Prepared {
     let mut counts = OutcomeCounts::new(Signal::Traces);
@@ -98,7 +97,7 @@ pub fn prepare_traces(mut request: ExportTraceServiceRequest, bytes: Option<Byte
     counts.prepared(|| TelemetryBatch::Traces { request, bytes })
 }
 
-/// Checks log records, as [`prepare_traces`] does spans.
+/// Checks log records, as [`prepare_traces`] checks spans.
 #[must_use]
 pub fn prepare_logs(mut request: ExportLogsServiceRequest, bytes: Option<Bytes>) -> Prepared {
     let mut counts = OutcomeCounts::new(Signal::Logs);
@@ -125,7 +124,7 @@ pub fn prepare_logs(mut request: ExportLogsServiceRequest, bytes: Option<Bytes>)
     counts.prepared(|| TelemetryBatch::Logs { request, bytes })
 }
 
-/// A resource that cannot be stored takes its records with it.
+/// Checks a resource. Its records are rejected if it cannot be stored.
 fn check_resource(resource: Option<&mut Resource>, counts: &mut OutcomeCounts) -> Option<Fault> {
     let resource = resource?;
     let (attributes, dropped) = (&mut resource.attributes, &mut resource.dropped_attributes_count);
@@ -195,12 +194,12 @@ fn check_id(id: &[u8], length: usize) -> Result<(), IdFault> {
     Ok(())
 }
 
-/// Links may lead anywhere, but not to what is no id.
+/// Checks the ids of a link, which may be those of unknown spans but must not be malformed.
 fn check_link(trace_id: &[u8], span_id: &[u8]) -> Result<(), Fault> {
     if [trace_id, span_id].contains(&NOT_HEX) { Err(Fault::LinkId) } else { Ok(()) }
 }
 
-/// Empty and all-zero both mean "none"; the second is made the first.
+/// Checks an id that may be empty. An all-zero id means "none" and becomes empty.
 fn check_optional_id(
     id: &mut Vec<u8>,
     length: usize,
@@ -235,8 +234,8 @@ fn check_attributes(
     if attributes.value_depth() > VALUE_DEPTH_MAX { Err(Fault::TooDeep) } else { Ok(()) }
 }
 
-/// As [`check_attributes`], of a resource or a scope: names are cut, and other attributes beyond its
-/// bytes dropped.
+/// As [`check_attributes`], for a resource or a scope: names are cut, and other attributes above
+/// the limit of bytes are dropped.
 fn check_sender_attributes(
     attributes: &mut Vec<KeyValue>,
     dropped: &mut u32,
@@ -260,7 +259,7 @@ fn count_dropped(attributes: usize, dropped: &mut u32, counts: &mut OutcomeCount
     }
 }
 
-/// The value of a resource attribute that has a column of its own, if it is text.
+/// Returns the text of a resource attribute that has a column of its own.
 fn sender_name(attribute: &mut KeyValue) -> Option<&mut String> {
     match attribute.value.as_mut()?.value.as_mut()? {
         Value::String(name) if is_sender_key(&attribute.key) => Some(name),
@@ -272,7 +271,7 @@ fn check_name(name: &mut String, counts: &mut OutcomeCounts) {
     cut(name, NAME_BYTES_MAX, counts);
 }
 
-/// Cuts a text to its first characters of so many bytes.
+/// Cuts a text to whole characters of at most `bytes_max` bytes.
 fn cut(text: &mut String, bytes_max: usize, counts: &mut OutcomeCounts) {
     if text.len() > bytes_max {
         text.truncate(text.floor_char_boundary(bytes_max));

@@ -1,12 +1,12 @@
-//! The least pace at which a body may arrive.
+//! The minimum pace at which a body must arrive.
 //!
-//! A body that is never done keeps memory and a place among the requests. It must come at so many
-//! bytes a second over its whole time, and must not stop coming once it has begun: a client that
-//! sent the most of it at once and then nothing would pass the first for long.
+//! A body that never ends keeps memory and a share of concurrent requests. It must arrive at a
+//! minimum number of bytes a second over its whole time. It must also not stop once it has begun,
+//! because a client that sends most of a body at once would satisfy the average for long.
 
 use std::time::Duration;
 
-/// How often the pace is looked at. Before the first look nothing is demanded.
+/// Interval of the checks of the pace. The first check is after this time.
 pub const PACE_WINDOW: Duration = Duration::from_secs(5);
 
 /// The progress of one body.
@@ -14,26 +14,26 @@ pub const PACE_WINDOW: Duration = Duration::from_secs(5);
 pub struct Pace {
     bytes_per_second_min: usize,
     elapsed: Duration,
-    /// Bytes that had arrived at the last look and at the one before.
+    /// Bytes that had arrived at the last check and at the one before.
     before: [usize; 2],
     looks: u32,
 }
 
 impl Pace {
-    /// For a body that begins now.
+    /// Makes the progress of a body that begins now.
     #[must_use]
     pub fn new(bytes_per_second_min: usize) -> Self {
         Self { bytes_per_second_min, elapsed: Duration::ZERO, before: [0; 2], looks: 0 }
     }
 
-    /// Returns how long the body has taken so far, to the last look.
+    /// Returns the time from the beginning of the body to the last check.
     #[must_use]
     pub fn elapsed(&self) -> Duration {
         self.elapsed
     }
 
-    /// Looks again after `window`, with so many bytes arrived in all; returns whether that is
-    /// enough.
+    /// Checks the pace after another `window`. `arrived` is the number of all bytes so far. Returns
+    /// whether they are enough.
     pub fn look(&mut self, arrived: usize, window: Duration) -> bool {
         self.elapsed += window;
         let needed = |time: Duration| {
@@ -42,7 +42,8 @@ impl Pace {
         };
         let [last, earlier] = self.before;
         let is_enough = arrived >= needed(self.elapsed);
-        // Half the pace over two windows: a pause of one is no stop.
+        // Requires half the pace over the last two windows, so that a pause of one window is
+        // allowed.
         let goes_on = self.looks == 0 || arrived.saturating_sub(earlier) >= needed(window);
         self.before = [arrived, last];
         self.looks = self.looks.saturating_add(1);
@@ -54,14 +55,14 @@ impl Pace {
 mod tests {
     use super::{PACE_WINDOW, Pace};
 
-    /// The look at which a body fails whose total is this at each look.
+    /// Returns the index of the check at which a body with these totals fails.
     fn fails(totals: &[usize]) -> Option<usize> {
         let mut pace = Pace::new(1000);
         totals.iter().position(|total| !pace.look(*total, PACE_WINDOW))
     }
 
     #[test]
-    fn a_body_comes_at_the_least_pace_all_the_time() {
+    fn a_body_must_keep_the_minimum_pace_all_the_time() {
         assert_eq!(fails(&[5_000, 10_000, 15_000, 20_000]), None);
         assert_eq!(fails(&[4_999]), Some(0), "too little from the beginning");
         assert_eq!(fails(&[6_000, 9_000]), Some(1), "too little over all");

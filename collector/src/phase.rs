@@ -7,20 +7,20 @@ use tokio::sync::watch;
 pub enum Phase {
     /// Everything is accepted.
     Running,
-    /// No new connections; requests under way go on, new ones are refused.
+    /// New connections and requests are refused; requests in progress continue.
     Draining,
-    /// Bodies still arriving are refused.
+    /// Bodies that are still arriving are refused.
     Closing,
-    /// Connections are dropped.
+    /// Remaining connections are dropped.
     Closed,
 }
 
-/// Sees the phases.
+/// Receives the phases.
 #[derive(Debug, Clone)]
 pub struct Phases(watch::Receiver<Phase>);
 
 impl Phases {
-    /// The phases that the sender of this channel tells.
+    /// Receives the phases from the sender of this channel.
     #[must_use]
     pub fn new(receiver: watch::Receiver<Phase>) -> Self {
         Self(receiver)
@@ -30,7 +30,8 @@ impl Phases {
         *self.0.borrow()
     }
 
-    /// Resolves when this phase or a later one has come, or when the collector is gone.
+    /// Resolves when this phase or a later one is reached, or when the sender of phases was
+    /// dropped.
     pub(crate) async fn reached(&mut self, phase: Phase) {
         let _ = self.0.wait_for(|&now| now >= phase).await;
     }

@@ -1,9 +1,9 @@
 //! The receivers: one file per protocol, and their list.
 //!
-//! A receiver knows its protocol's requests and answers. It owns no socket, limit, count or
-//! record: [`crate::server`] calls it for each request and [`Ingest`] does the rest. A new
-//! protocol is one more file, its `mod`, and one more line in [`RECEIVERS`], which has the setting
-//! of its address too.
+//! A receiver owns the requests and responses of its protocol. Does not own sockets, limits, counts
+//! and records: [`crate::server`] calls it for each request, and [`Ingest`] does the rest. A new
+//! protocol is a file with its `mod`, and a line in [`RECEIVERS`], which also has the setting of
+//! its address.
 
 pub mod fuzzed_bodies;
 mod grpc;
@@ -32,13 +32,13 @@ use crate::{
     sink::{ReplyBody, Sink},
 };
 
-/// The content type of words for people.
+/// The content type of plain text.
 const PLAIN_TEXT: &str = "text/plain; charset=utf-8";
 
-/// The challenge of a request without a key that is good.
+/// The challenge for a request without a valid key.
 const CHALLENGE: HeaderValue = HeaderValue::from_static("Bearer realm=\"tidings\"");
 
-/// A request let in, and what a receiver needs to take it.
+/// An admitted request, with everything that a receiver needs to store it.
 pub(crate) struct Exchange<'a> {
     pub(crate) head: &'a Parts,
     pub(crate) body: &'a mut Incoming,
@@ -47,23 +47,23 @@ pub(crate) struct Exchange<'a> {
     pub(crate) admission: Admission,
 }
 
-/// One protocol.
+/// A receiver of one protocol.
 pub(crate) trait Receiver: fmt::Debug + Send + Sync {
-    /// Its name in the status, in counters and in the log.
+    /// Returns its name in the status, in counters and in the log.
     fn name(&self) -> &'static str;
 
-    /// Takes a request: the answer when it was accepted.
+    /// Stores a request and returns the response of success.
     fn receive<'a>(
         &'a self,
         exchange: Exchange<'a>,
     ) -> BoxFuture<'a, Result<Response<ReplyBody>, Refusal>>;
 
-    /// Reports whether the request is a query that this listener can answer.
+    /// Returns whether the request is a query that this listener can answer.
     fn is_question(&self, _head: &Parts) -> bool {
         false
     }
 
-    /// Returns whether the request asks for the process's health.
+    /// Returns whether the request is a health check.
     fn is_health(&self, _head: &Parts) -> bool {
         false
     }
@@ -71,7 +71,7 @@ pub(crate) trait Receiver: fmt::Debug + Send + Sync {
     /// Writes a refusal in the protocol's form.
     fn refuse(&self, head: &Parts, refusal: &Refusal) -> Response<ReplyBody>;
 
-    /// The body of a refusal, when nothing is known of the request.
+    /// Returns the body of a refusal of an unreadable request.
     fn explain(&self, refusal: &Refusal) -> Explanation {
         Explanation {
             media_type: PLAIN_TEXT,
@@ -83,7 +83,7 @@ pub(crate) trait Receiver: fmt::Debug + Send + Sync {
 /// A receiver, and the setting of its address.
 #[derive(Debug)]
 pub struct RegisteredReceiver {
-    /// Name of the setting, as `otlp-grpc`.
+    /// Name of the setting, such as `otlp-grpc`.
     pub setting: &'static str,
     /// Default of the setting.
     pub address: &'static str,
@@ -111,7 +111,7 @@ pub const RECEIVERS: &[RegisteredReceiver] = &[
     RegisteredReceiver::new("zipkin", "127.0.0.1:9411", "address of the Zipkin receiver", &zipkin_http::Zipkin),
 ];
 
-/// The receivers that have an address, with it.
+/// Returns the receivers that have an address, with the address.
 pub(crate) fn listening(settings: &CollectorSettings) -> Vec<(SocketAddr, &'static dyn Receiver)> {
     let with_address = |registered: &RegisteredReceiver| {
         Some((settings.address(registered.setting)?, registered.receiver))
@@ -119,9 +119,9 @@ pub(crate) fn listening(settings: &CollectorSettings) -> Vec<(SocketAddr, &'stat
     RECEIVERS.iter().filter_map(with_address).collect()
 }
 
-// It stands here because the number of receivers is known here.
+// This is in this file because the number of receivers is known here.
 impl Destination {
-    /// Nothing was sent to this sink yet.
+    /// Makes a destination for a sink, with all counts 0.
     #[must_use]
     pub fn new(sink: Arc<dyn Sink>) -> Self {
         Self::with_receivers(sink, RECEIVERS.len())
@@ -132,18 +132,18 @@ fn full(bytes: impl Into<Bytes>) -> ReplyBody {
     Full::new(bytes.into()).map_err(|never| match never {}).boxed_unsync()
 }
 
-/// A header's text; `None` when it is absent, empty text when it is not text.
+/// Returns a header as text; `None` when it is absent, empty when it is not text.
 fn text(headers: &HeaderMap, name: HeaderName) -> Option<&str> {
     headers.get(name).map(|value| value.to_str().unwrap_or_default())
 }
 
-/// Content type in lower case without its parameters; empty when the header is missing.
+/// Returns the content type in lower case without its parameters; empty when it is absent.
 fn media_type(headers: &HeaderMap) -> String {
     let value = text(headers, header::CONTENT_TYPE).unwrap_or_default();
     value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
 }
 
-/// The compression of an HTTP body.
+/// Returns the compression of an HTTP body.
 fn content_encoding(headers: &HeaderMap) -> Result<Compression, Refusal> {
     let mut values = headers.get_all(header::CONTENT_ENCODING).iter();
     let name = values.next().map_or("", |value| value.to_str().unwrap_or("?"));

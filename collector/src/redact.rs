@@ -1,12 +1,13 @@
-//! Redaction: secrets in telemetry are replaced before anything is written.
+//! Redaction: replaces secrets in telemetry before anything is written.
 //!
-//! Comes after decoding and normalising and before the sink, so that neither the write-ahead log
-//! nor a table ever has the secret. Owns the rules ([`key_rules`], [`text`], [`url`], [`statement`]), the walk
-//! over a decoded request and the count of replaced values. A request in protobuf is judged where it
-//! lies ([`crate::normalise`]); only one with a secret is decoded, changed and encoded again.
+//! Runs after decoding and normalising and before the sink, so that neither the write-ahead log nor
+//! a table ever has the secret. Owns the rules ([`key_rules`], [`text`], [`url`], [`statement`]),
+//! the walk over a decoded request and the count of replaced values. A protobuf request is examined
+//! in its encoded form ([`crate::normalise`]); only one with a secret is decoded, changed and
+//! encoded again.
 //!
-//! Every rule reads a text once. A text with a secret is searched until nothing is found, so
-//! redacting is idempotent.
+//! Every rule reads a text once. A text with a secret is searched again until no secret is found,
+//! so redacting is idempotent.
 
 mod key_rules;
 mod statement;
@@ -28,16 +29,16 @@ use crate::weight_cache::WeightCache;
 /// Replacement of a secret.
 pub const MARKER: &str = "[REDACTED]";
 
-/// Searches of one text.
+/// Maximum number of searches of one text.
 const PASSES_MAX: usize = 5;
 
 /// Settings of redaction.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RedactionSettings {
-    /// Replaces secrets, or stores everything as it came.
+    /// True if secrets are replaced. Otherwise everything is stored unchanged.
     pub enabled: bool,
-    /// Keys whose values are secret beside the built-in ones: a whole key, or its last part behind
-    /// a dot.
+    /// Keys with secret values, in addition to the built-in ones: a whole key, or its last part
+    /// after a dot.
     pub keys: Vec<String>,
 }
 
@@ -50,7 +51,7 @@ impl Default for RedactionSettings {
 /// Replaces the secrets of requests and counts them.
 #[derive(Debug)]
 pub struct Redactor {
-    /// `None`: everything is stored as it came.
+    /// The rules; `None` when everything is stored unchanged.
     keys: Option<KeyRules>,
     redacted: AtomicU64,
     /// Resources without secrets that can be stored unchanged.
@@ -66,7 +67,7 @@ impl Default for Redactor {
 }
 
 impl Redactor {
-    /// A redactor with these settings.
+    /// Makes a redactor with these settings.
     #[must_use]
     pub fn new(settings: &RedactionSettings) -> Self {
         Self {
@@ -77,7 +78,7 @@ impl Redactor {
         }
     }
 
-    /// Returns the number of values that had a secret, since the start.
+    /// Returns the number of values with a secret since the start.
     #[must_use]
     pub fn redacted_values(&self) -> u64 {
         self.redacted.load(Relaxed)
@@ -89,9 +90,9 @@ impl Redactor {
         self.keys.as_ref().map_or(KeyRule::Text, |keys| keys.rule(key))
     }
 
-    /// Returns whether a text anywhere in an encoded request may have a secret by what is before it
-    /// in the text. If so, each text has to be judged. Rules for keys, and texts that begin as
-    /// statements do, are the caller's.
+    /// Returns whether any text of an encoded request may have a secret that is recognised by the
+    /// text before it. If so, each text has to be examined. The caller applies the rules for
+    /// attribute keys, and checks texts that begin like statements.
     pub(crate) fn may_hold_text_secret(&self, encoded: &[u8]) -> bool {
         self.keys.as_ref().is_some_and(|keys| {
             url::may_hold_secret(encoded, keys) || text::may_hold_secret(encoded, keys)
@@ -146,17 +147,17 @@ impl Redactor {
         replaced.unwrap_or_else(|| text.to_owned())
     }
 
-    /// Returns a text of a request, as the value of a parameter, without its secrets: those of any text
-    /// and those of a statement.
+    /// Returns a text of a request, such as the value of a parameter, without the secrets that are
+    /// found in any text or in a statement.
     #[must_use]
     pub fn redact_text(&self, text: &str) -> String {
         let replaced = self.keys.as_ref().and_then(|keys| replaced(KeyRule::Text, text, keys));
         self.redact_statement(&replaced.unwrap_or_else(|| text.to_owned()))
     }
 
-    /// Replaces the secrets of a decoded batch, which then goes without the sender's bytes, secrets or
-    /// not. An encoded one has none: it was judged when it was accepted. Returns the number of texts
-    /// that had one.
+    /// Replaces the secrets of a decoded batch and drops the sender's bytes, even if there was no
+    /// secret. An encoded batch has no secrets, because it was examined when it was accepted.
+    /// Returns the number of texts with a secret.
     pub fn redact(&self, batch: &mut TelemetryBatch) -> u64 {
         let Some(keys) = &self.keys else { return 0 };
         let mut redaction = Redaction { keys, count: 0 };
@@ -189,7 +190,8 @@ impl Redactor {
             | TelemetryBatch::EncodedLogs(_)
             | TelemetryBatch::Converted(_) => return 0,
         };
-        // They can have what no decoder returns: unknown fields, and fields that were given twice.
+        // The sender's bytes can have fields that the decoder does not return: unknown fields, and
+        // repeated ones.
         *bytes = None;
         if redaction.count > 0 {
             self.redacted.fetch_add(redaction.count, Relaxed);
@@ -280,7 +282,8 @@ impl Redaction<'_> {
     }
 }
 
-/// Rule for the entry of a map: that of its own key, if it has one, or else the map's.
+/// Returns the rule for an entry of a map: that of its own key, if there is one, or else that of
+/// the map.
 fn inner_rule(outer: KeyRule, keys: &KeyRules, key: &str) -> KeyRule {
     match (outer, keys.rule(key.as_bytes())) {
         (KeyRule::Secret, _) => KeyRule::Secret,
@@ -289,15 +292,15 @@ fn inner_rule(outer: KeyRule, keys: &KeyRules, key: &str) -> KeyRule {
     }
 }
 
-/// Returns what a value is replaced by, if it has a secret. A truth value says only that there is
-/// one, and stays.
+/// Returns the replacement of a value that has a secret. A boolean stays, because it reveals at
+/// most that a secret exists.
 fn redacted(rule: KeyRule, value: &Value, keys: &KeyRules) -> Option<Value> {
     match (rule, value) {
         (_, Value::String(text)) => replaced(rule, text, keys).map(Value::String),
         (KeyRule::Secret, Value::Bytes(bytes)) => {
             (!is_redacted(bytes)).then(|| Value::Bytes(MARKER.into()))
         }
-        // A collector reads lines of files as bytes.
+        // Some collectors send the lines of files as bytes.
         (_, Value::Bytes(bytes)) => {
             let text = str::from_utf8(bytes).ok()?;
             replaced(rule, text, keys).map(|text| Value::Bytes(text.into()))
@@ -309,8 +312,9 @@ fn redacted(rule: KeyRule, value: &Value, keys: &KeyRules) -> Option<Value> {
     }
 }
 
-/// Returns a text without its secrets, if it has one. A marker can make a secret of what is beside
-/// it, so the search goes on until it finds nothing; what never comes to rest is replaced as a whole.
+/// Returns a text without its secrets, if it has one. A marker can make the text beside it look
+/// like a secret, so the search is repeated until it finds none. A text in which it still finds one
+/// after [`PASSES_MAX`] searches is replaced as a whole.
 fn replaced(rule: KeyRule, text: &str, keys: &KeyRules) -> Option<String> {
     let mut replaced = None;
     for _ in 0..PASSES_MAX {
@@ -352,7 +356,7 @@ fn secrets(rule: KeyRule, text: &[u8], keys: &KeyRules) -> Vec<Secret> {
     secrets
 }
 
-/// Replaces these parts of a text, each and what overlaps or touches it by one marker.
+/// Replaces these parts of a text. Parts that overlap or touch share one marker.
 fn replace(text: &str, mut secrets: Vec<Secret>) -> String {
     secrets.sort_unstable_by_key(|secret| secret.range.start);
     let mut replaced = String::with_capacity(text.len() + MARKER.len());
@@ -372,7 +376,7 @@ fn replace(text: &str, mut secrets: Vec<Secret>) -> String {
     replaced
 }
 
-/// Returns whether a secret is there no more: replaced here or by the sender, masked, or empty.
+/// Returns whether a secret was replaced here or by the sender, is masked, or is empty.
 fn is_redacted(secret: &[u8]) -> bool {
     secret.starts_with(MARKER.as_bytes())
         || secret == b"REDACTED"

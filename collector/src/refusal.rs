@@ -1,9 +1,9 @@
-//! Why a request is refused, and the one table from reasons to HTTP and gRPC statuses.
+//! Reasons for refusing a request, and the table from reasons to HTTP and gRPC statuses.
 //!
-//! The rule behind the table: trouble that may pass is 503 / `UNAVAILABLE` with a delay, because
-//! OTLP's clients throw away what is answered with 500 / `INTERNAL`; trouble that will not pass
-//! is never one of the retryable statuses, because they would send it again for ever. How a
-//! refusal is written is each receiver's business.
+//! The rule of the table: a transient reason is 503 / `UNAVAILABLE` with a delay, because OTLP's
+//! clients drop a request that is answered with 500 / `INTERNAL`. A permanent reason is never a
+//! retryable status, because clients would repeat the request without end. Does not own the form of
+//! a refusal, which each receiver writes.
 
 use std::fmt::Write as _;
 
@@ -19,63 +19,63 @@ use tidings_storage::{ErrorKind, StorageError};
 
 use crate::guard::ForeignRequest;
 
-/// The longest explanation sent to a client or kept for the status page.
+/// Maximum characters of a message for a client or for the status page.
 const MESSAGE_CHARS_MAX: usize = 1000;
-/// Stands for what is not kept of a message.
+/// Stands for parts of a message that are left out.
 const LEFT_OUT: char = '…';
 
-/// Why a request is refused.
+/// The reason that a request is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Reason {
-    /// The body is not what its content type says.
+    /// The body does not have the format of its content type.
     Malformed,
-    /// gRPC's framing or a message's compression is broken.
+    /// gRPC's framing or the compression of a message is malformed.
     Framing,
-    /// More messages, or fewer, than the one of a unary call.
+    /// A unary call with no message or several.
     Cardinality,
-    /// Larger than a limit, after decompression.
+    /// The body is larger than a limit, after decompression.
     TooLarge,
-    /// A path and headers that are too long.
+    /// The path and headers are too long.
     HeadTooLarge,
-    /// A content type no receiver of this listener reads.
+    /// The receiver does not support the content type.
     MediaType,
-    /// A compression that is not read here.
+    /// The compression is not supported.
     Encoding,
-    /// Not the method of this path.
+    /// The path does not allow the method.
     Method,
-    /// A path of nothing.
+    /// The path is unknown.
     UnknownPath,
-    /// A signal or format that is known but not stored.
+    /// The signal or format is known, but not stored.
     NotStored,
-    /// The `Host` is not a name of this server: a page may have rebound its own name to us.
+    /// The `Host` is not a name of this server, which may be DNS rebinding.
     Host,
     /// A page of another origin or site sent the request.
     Origin,
-    /// No TLS where it is needed, or a handshake that failed.
+    /// The client did not use TLS, or the handshake failed.
     Handshake,
-    /// No key where one is needed, or one that is not known or has ended.
+    /// The request has no key, or an unknown, revoked or expired one.
     Unauthenticated,
-    /// A token whose issuer cannot be asked now.
+    /// The issuer of the token cannot be reached now.
     Issuer,
-    /// A key that does not allow what the request asks for.
+    /// The key does not allow the request.
     Forbidden,
-    /// A key that has used up a limit of bytes or requests.
+    /// The key has used up a limit of bytes or requests.
     Rate,
-    /// The head or the body came too slowly.
+    /// The head or the body arrived too slowly.
     SlowBody,
-    /// The client broke off.
+    /// The client disconnected before the end of the body.
     Disconnected,
     /// The client's own deadline has passed.
     Deadline,
-    /// Too many requests or bytes under way.
+    /// Too many requests or bytes are in progress.
     Busy,
-    /// No room on the disk or in the log.
+    /// The disk or the log is full.
     StorageFull,
-    /// The disk failed or the store cannot take anything now.
+    /// The disk failed, or the store accepts no records now.
     StorageUnavailable,
     /// The server is shutting down.
     ShuttingDown,
-    /// A bug: the handler panicked.
+    /// The handler panicked, which is a bug.
     Panic,
 }
 
@@ -109,7 +109,7 @@ impl Reason {
         Self::Panic,
     ];
 
-    /// The table: a label for counters, the HTTP status, the gRPC code.
+    /// Returns the label for counters, the HTTP status and the gRPC code.
     fn row(self) -> (&'static str, StatusCode, Code) {
         use StatusCode as Http;
         match self {
@@ -145,12 +145,12 @@ impl Reason {
         }
     }
 
-    /// Its name among the counters.
+    /// Returns its label among the counters.
     pub(crate) fn label(self) -> &'static str {
         self.row().0
     }
 
-    /// Where it stands in [`Reason::ALL`].
+    /// Returns its index in [`Reason::ALL`].
     pub(crate) fn index(self) -> usize {
         Self::ALL.iter().position(|&reason| reason == self).unwrap_or_default()
     }
@@ -163,33 +163,34 @@ impl Reason {
         self.row().2
     }
 
-    /// Reports whether the same request may succeed later.
+    /// Returns whether the same request may succeed later.
     pub(crate) fn is_transient(self) -> bool {
         self.grpc() == Code::Unavailable || self == Self::Rate
     }
 }
 
-/// A refusal on its way to the client.
+/// The refusal of a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Refusal {
     pub(crate) reason: Reason,
-    /// Fault and right form, in words. Never holds control characters.
+    /// The fault and the correct form, for people. Has no control characters.
     pub(crate) message: String,
-    /// Where in the request, when that is known.
+    /// The path of the field in the request, if it is known.
     pub(crate) field: Option<String>,
-    /// When to try again; set for every transient reason before the answer is written.
+    /// Seconds before a retry. Set for every transient reason before the response is written.
     pub(crate) retry_seconds: Option<u32>,
 }
 
 impl Refusal {
-    /// A refusal; what the message quotes of the request is escaped and cut here, and has no keys.
+    /// Makes a refusal. Parts of the request that the message quotes are escaped and cut, and keys
+    /// in them removed.
     pub(crate) fn new(reason: Reason, message: impl AsRef<str>) -> Self {
-        // First: a key that was cut has no form.
+        // Keys are removed before the message is cut, because a cut key is not recognised.
         let message = printable(&without_keys(message.as_ref().to_owned()));
         Self { reason, message, field: None, retry_seconds: None }
     }
 
-    /// The refusal of a request that comes from somewhere else.
+    /// Makes the refusal of a request of a foreign page or host.
     pub(crate) fn foreign(foreign: &ForeignRequest) -> Self {
         let reason = match foreign {
             ForeignRequest::Host(_) => Reason::Host,
@@ -198,8 +199,8 @@ impl Refusal {
         Self::new(reason, foreign.to_string())
     }
 
-    /// Returns the message for the log and for the status. What the message of a malformed body
-    /// quotes of it is left out: it can be a secret, and redaction has not seen it.
+    /// Returns the message for the log and for the status. Values that it quotes from a malformed
+    /// body are left out, because they can be secrets that were not redacted.
     pub(crate) fn recorded_message(&self) -> String {
         match self.reason {
             Reason::Malformed => without_values(&self.message),
@@ -207,7 +208,7 @@ impl Refusal {
         }
     }
 
-    /// `google.rpc.Status`: OTLP's form of every refusal.
+    /// Returns the refusal as `google.rpc.Status`, OTLP's form of errors.
     pub(crate) fn status(&self) -> RpcStatus {
         let mut details = Vec::new();
         if self.reason == Reason::Malformed {
@@ -224,7 +225,7 @@ impl Refusal {
         RpcStatus { code: self.reason.grpc() as i32, message: self.message.clone(), details }
     }
 
-    /// [`Refusal::status`] in protobuf's JSON form.
+    /// Returns [`Refusal::status`] in protobuf's JSON form.
     pub(crate) fn status_json(&self) -> String {
         let mut details = Vec::new();
         if self.reason == Reason::Malformed {
@@ -257,8 +258,8 @@ fn any(name: &str, message: &impl Message) -> Any {
     }
 }
 
-/// Returns a decoder's message without the texts and numbers of the body. A message that was cut may
-/// have lost a quotation mark, so all from the first one to the last is left out.
+/// Returns a decoder's message without texts and numbers of the body. A message that was cut may
+/// lack a closing quote, so everything from the first quote to the last is left out.
 fn without_values(message: &str) -> String {
     let mut kept = match (message.find('"'), message.rfind('"')) {
         (Some(first), Some(last)) if first < last => {
@@ -275,7 +276,7 @@ fn without_values(message: &str) -> String {
     kept
 }
 
-/// The text without control characters and not longer than a message may be.
+/// Returns a text with control characters escaped, cut to the length of a message.
 pub(crate) fn printable(text: &str) -> String {
     let mut clean = String::with_capacity(text.len().min(MESSAGE_CHARS_MAX));
     for (count, character) in text.chars().enumerate() {
@@ -283,7 +284,7 @@ pub(crate) fn printable(text: &str) -> String {
             clean.push('…');
             break;
         }
-        // Directional marks reorder the text around them, so they are shown like controls.
+        // Directional marks reorder the text around them, so they are escaped, too.
         let reorders = matches!(character, '\u{200e}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
         if character.is_control() || reorders {
             let _ = write!(clean, "\\u{{{:x}}}", u32::from(character));
@@ -323,14 +324,14 @@ impl From<StorageError> for Refusal {
 }
 
 impl Refusal {
-    /// The refusal that an error of the store causes.
+    /// Makes the refusal for an error of the store.
     pub(crate) fn of_storage(error: &StorageError) -> Self {
         match error.kind() {
             ErrorKind::Invalid => Self::new(Reason::Malformed, error.to_string()),
             ErrorKind::Full => Self::new(Reason::StorageFull, error.to_string()),
             ErrorKind::Closed => Self::new(Reason::ShuttingDown, error.to_string()),
-            // Damage on our side is not the sender's fault: its records must not be thrown away.
-            // The text may name files, so it stays in the log.
+            // The error is not the sender's fault, so the reason is transient and the sender keeps
+            // its records. The text may name files, so it is only logged.
             ErrorKind::Unavailable | ErrorKind::Corrupt | ErrorKind::Locked => {
                 tracing::error!(%error, "the store refused a batch");
                 Self::new(Reason::StorageUnavailable, "the store cannot take records at present")
@@ -348,13 +349,13 @@ mod tests {
     use tidings_storage::StorageError;
 
     #[test]
-    fn a_reason_stands_where_its_index_says() {
+    fn the_index_of_a_reason_is_its_position_in_all() {
         for (index, reason) in Reason::ALL.into_iter().enumerate() {
             assert_eq!(reason.index(), index, "{reason:?}");
         }
     }
 
-    /// A row for each, in their order, with what the table here says.
+    /// The page has a row for each reason, in their order, with its label and statuses.
     #[test]
     fn the_page_on_receiving_has_every_reason() {
         const PAGE: &str = include_str!("../../docs/receiving.md");
@@ -365,7 +366,7 @@ mod tests {
         for (row, reason) in rows.into_iter().zip(Reason::ALL) {
             let [label, http, grpc, .., again] = row.as_slice() else { panic!("{row:?}") };
             assert_eq!(*label, format!("| `{}`", reason.label()));
-            // What only gRPC knows has no status of HTTP: its answers have 200 there.
+            // Reasons that occur only in gRPC have no HTTP status, because gRPC responses have 200.
             let only_grpc = [Reason::Framing, Reason::Cardinality, Reason::Deadline];
             let status = reason.http().as_u16().to_string();
             assert_eq!(*http, if only_grpc.contains(&reason) { "-" } else { &status }, "{row:?}");
@@ -382,12 +383,13 @@ mod tests {
         for reason in Reason::ALL {
             let retried_http = [429, 502, 503, 504].contains(&reason.http().as_u16());
             if reason == Reason::Rate {
-                // OTLP retries RESOURCE_EXHAUSTED only with RetryInfo, which it always has.
+                // OTLP's clients retry RESOURCE_EXHAUSTED only with RetryInfo, which this reason
+                // always has.
                 assert!(reason.is_transient() && retried_http, "{reason:?}");
             } else if reason.is_transient() {
                 assert_eq!(reason.http(), StatusCode::SERVICE_UNAVAILABLE, "{reason:?}");
             } else {
-                // Only gRPC has client deadlines, where the status is HTTP's 200.
+                // Deadlines of clients occur only in gRPC, where the HTTP status is 200.
                 assert!(!retried_http || reason == Reason::Deadline, "{reason:?}");
             }
             assert_ne!(reason.http(), StatusCode::INTERNAL_SERVER_ERROR, "{reason:?}");
@@ -412,7 +414,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_in_what_is_quoted_is_left_out() {
+    fn keys_in_quoted_text_are_removed() {
         let text = format!("content type tk_0123abcd_{} is not read", "0".repeat(48));
         let refusal = Refusal::new(Reason::Host, text);
         assert_eq!(refusal.message, "content type tk_0123abcd… is not read");
@@ -425,7 +427,7 @@ mod tests {
     }
 
     #[test]
-    fn values_of_a_body_are_told_to_its_sender_alone() {
+    fn values_of_a_body_are_reported_only_to_its_sender() {
         for (told, recorded) in [
             (
                 r#"attributes[0].value: invalid type: string "hunter2", expected an object"#,
@@ -451,7 +453,7 @@ mod tests {
     }
 
     #[test]
-    fn bad_data_has_a_bad_request_detail() {
+    fn malformed_requests_have_a_bad_request_detail() {
         let mut refusal = Refusal::new(Reason::Malformed, "no");
         refusal.field = Some("resourceSpans[0]".to_owned());
         let status = refusal.status();

@@ -1,7 +1,8 @@
-//! Keys that send the telemetry of one service only: checks a request's resources.
+//! Check of requests with keys that may send only the telemetry of one service.
 //!
-//! Only requests of such keys are looked at. One resource of another service refuses the request as
-//! a whole, because a sender that claims another's name is not to be trusted with the rest.
+//! Only requests of such keys are checked. A request with a resource of another service is refused
+//! as a whole, because a sender that claims the name of another service is not trusted for the rest
+//! either.
 
 use prost::Message;
 use tidings_access::Caller;
@@ -15,7 +16,7 @@ use crate::refusal::{Reason, Refusal};
 
 const SERVICE_NAME: &str = "service.name";
 
-/// Refuses a batch with a resource of another service than the one that the key may send.
+/// Refuses a batch that has a resource of another service than the key's.
 ///
 /// # Errors
 /// `Forbidden`, with the other service's name.
@@ -35,7 +36,7 @@ pub(crate) fn check_service(
     Err(Refusal::new(Reason::Forbidden, message))
 }
 
-/// Returns the service of each resource, empty where it has none.
+/// Returns the names of the service of each resource; an empty one for a resource without any.
 fn services(batch: &TelemetryBatch) -> Vec<String> {
     match batch {
         TelemetryBatch::EncodedTraces(bytes) => encoded::<SpanView<'_>>(bytes),
@@ -48,12 +49,12 @@ fn services(batch: &TelemetryBatch) -> Vec<String> {
             let resources = request.resource_logs.iter().map(|logs| logs.resource.as_ref());
             resources.flat_map(names_of).collect()
         }
-        // Conversion comes after this check.
+        // Batches are converted after this check.
         TelemetryBatch::Converted(_) => vec![String::new()],
     }
 }
 
-/// Reads the resources of an encoded request; what cannot be read is of no service.
+/// Returns the service names of an encoded request; one empty name if it cannot be decoded.
 fn encoded<'a, R: View<'a>>(bytes: &'a [u8]) -> Vec<String> {
     let unreadable = || vec![String::new()];
     let Ok(request) = RequestView::<R>::read(bytes) else { return unreadable() };
@@ -66,7 +67,7 @@ fn encoded<'a, R: View<'a>>(bytes: &'a [u8]) -> Vec<String> {
     names.map_or_else(unreadable, |names| names.concat())
 }
 
-/// Returns every name that a resource gives its service: a repeated attribute hides nothing.
+/// Returns every service name of a resource, because an attribute may be repeated.
 fn names_of(resource: Option<&Resource>) -> Vec<String> {
     let attributes = resource.map(|resource| resource.attributes.as_slice()).unwrap_or_default();
     let given = attributes.iter().filter(|attribute| attribute.key == SERVICE_NAME);

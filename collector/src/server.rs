@@ -1,5 +1,5 @@
-//! One listener's requests: checks what holds for every protocol, calls the receiver, writes the
-//! refusal when there is one, counts. A panic is a refusal like any other.
+//! Handles the requests of one listener: makes the checks that all protocols share, calls the
+//! receiver, writes refusals and counts. A panic becomes a refusal.
 
 use std::{future::pending, io, panic::AssertUnwindSafe, sync::Arc};
 
@@ -37,9 +37,9 @@ const AGENT_CHARS_MAX: usize = 100;
 #[derive(Debug)]
 pub(crate) struct Server {
     pub(crate) receiver: &'static dyn Receiver,
-    /// Its place in the list of receivers.
+    /// The index in the list of receivers.
     pub(crate) index: usize,
-    /// Answers the receiver's questions.
+    /// The API that answers queries on the receiver's address.
     pub(crate) reads: Option<Arc<dyn ReadApi>>,
     pub(crate) ingest: Arc<Ingest>,
     pub(crate) access: AccessPolicy,
@@ -129,7 +129,7 @@ impl Server {
         let result = AssertUnwindSafe(received).catch_unwind().await;
         match result.unwrap_or_else(|_| Err(panicked())) {
             Ok(response) => {
-                // Counts are of what was sent to be stored.
+                // Queries are not counted, because the counts are of telemetry.
                 if self.question(&head).is_none() {
                     let now = self.ingest.clock.now();
                     self.counters.accept(now);
@@ -147,7 +147,8 @@ impl Server {
                 }
                 let refusal = self.counted(refusal, &sender(&head, holder.peer()), &counted_for);
                 self.audit_denial(&head, holder.peer(), &refusal);
-                // A body that did not come does not come now; one that gave way is on its way.
+                // An evicted body is drained only if it was still arriving; a stalled one would not
+                // arrive now either.
                 if !holder.is_evicted() || holder.is_arriving() {
                     self.reader(&counted_for).drain(&head, &mut body, &refusal).await;
                 }
@@ -156,8 +157,8 @@ impl Server {
         }
     }
 
-    /// Finds out whose request it is, whether it may be made, and where its records go. A refusal
-    /// is told where the records of its key would have gone: nobody else sees it.
+    /// Returns the caller or the refusal of a request, and its destination. A refusal is counted at
+    /// the destination of its key, so that other tenants do not see it.
     async fn enter(
         &self,
         head: &Parts,
@@ -176,7 +177,7 @@ impl Server {
         (checked, destination)
     }
 
-    /// Checks a request by its head.
+    /// Checks a request by its head and returns its caller.
     async fn check(&self, head: &Parts) -> Result<Option<Caller>, Refusal> {
         if self.phases.now() > Phase::Running {
             return Err(Refusal::new(Reason::ShuttingDown, "the server is shutting down"));
@@ -186,7 +187,7 @@ impl Server {
         self.admit(head).await
     }
 
-    /// Counts a refusal; it says when to try again from now on, if that helps.
+    /// Counts a refusal, and adds the delay before a retry if it is transient.
     fn counted(&self, mut refusal: Refusal, sender: &str, counted_for: &Destination) -> Refusal {
         if refusal.reason.is_transient() && refusal.retry_seconds.is_none() {
             refusal.retry_seconds = Some(self.ingest.retry_seconds());
@@ -211,7 +212,7 @@ impl Server {
         sender: RequestSender,
     ) -> Result<Response<ReplyBody>, Refusal> {
         if let Some(reads) = self.question(head) {
-            // Answers of receivers are small, those of questions need not be.
+            // Only responses to queries can be large, so only their reading is watched.
             let mut head = head.clone();
             head.extensions.insert(holder.peer());
             let end = match (self.access.ring(), &sender.caller) {
@@ -232,7 +233,7 @@ impl Server {
         self.receiver.receive(Exchange { head, body, reader, ingest, admission }).await
     }
 
-    /// Finds out whose request it is and whether it may be made now. Probes of health need no key.
+    /// Returns the caller of a request that may be made now. Health checks need no key.
     async fn admit(&self, head: &Parts) -> Result<Option<Caller>, Refusal> {
         if self.receiver.is_health(head) {
             return Ok(None);
@@ -242,7 +243,7 @@ impl Server {
         Ok(self.access.admit(&head.headers, Credentials::Keys, needed)?)
     }
 
-    /// Refuses a request by its head, before it is known for whom it is.
+    /// Refuses a request by its head, before its destination is known.
     fn refuse_head(
         &self,
         head: &Parts,
@@ -254,7 +255,7 @@ impl Server {
         self.receiver.refuse(head, &refusal)
     }
 
-    /// Query API that answers the request, when the request is a query.
+    /// Returns the query API, if the request is a query.
     fn question(&self, head: &Parts) -> Option<&dyn ReadApi> {
         self.reads.as_deref().filter(|_| self.receiver.is_question(head))
     }
@@ -275,7 +276,7 @@ impl Server {
         Err(Refusal::new(Reason::HeadTooLarge, message))
     }
 
-    /// Words and counts the refusal of a head that did not become a request.
+    /// Counts the refusal of an unreadable head and returns its body.
     fn explain_head(&self, head: UnreadableHead, peer: PeerAddress) -> Explanation {
         let refusal = match head {
             UnreadableHead::WithoutTls => Refusal::new(Reason::Handshake, TLS_NEEDED),
@@ -296,7 +297,7 @@ impl Server {
         self.receiver.explain(&refusal)
     }
 
-    /// A reader of bodies that are for this destination.
+    /// Returns a reader of bodies for this destination.
     fn reader<'a>(&'a self, destination: &'a Destination) -> BodyReader<'a> {
         BodyReader {
             limits: &self.ingest.limits,
@@ -307,7 +308,7 @@ impl Server {
     }
 }
 
-/// Names a sender: its address and the program it says it is.
+/// Describes a sender: its address and its `User-Agent`.
 fn sender(head: &Parts, peer: PeerAddress) -> String {
     let agent = head.headers.get(header::USER_AGENT).map(|agent| agent.to_str().unwrap_or(""));
     let agent: String = printable(agent.unwrap_or("")).chars().take(AGENT_CHARS_MAX).collect();
@@ -318,7 +319,7 @@ fn sender(head: &Parts, peer: PeerAddress) -> String {
 const ACTION: &str = "access";
 
 impl Server {
-    /// Adds a refusal to the audit log when it is of a request that is denied.
+    /// Adds a refusal to the audit log, if the request was denied.
     pub(crate) fn audit_denial(&self, head: &Parts, peer: PeerAddress, refusal: &Refusal) {
         let Some(audit) = self.audit.as_ref().filter(|_| is_denial(refusal.reason)) else { return };
         let caller = self.access.identify(&head.headers, Credentials::Keys).ok().flatten();
@@ -351,7 +352,7 @@ mod tests {
     use super::{Reason, is_denial};
 
     #[test]
-    fn denials_are_refusals_for_who_asks_and_not_for_what_is_sent() {
+    fn denials_are_refusals_because_of_the_sender_and_not_of_the_body() {
         let denied: Vec<Reason> = Reason::ALL.into_iter().filter(|of| is_denial(*of)).collect();
         let expected = [Reason::Host, Reason::Origin, Reason::Unauthenticated, Reason::Forbidden];
         assert_eq!(denied, expected);

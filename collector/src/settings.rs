@@ -1,4 +1,4 @@
-//! Where the receivers listen and what they bear: every bound of this crate, with its default.
+//! Settings of the receivers: addresses, and every bound of this crate with its default.
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
@@ -10,35 +10,35 @@ use crate::{
     trusted_proxies::TrustedProxies,
 };
 
-/// Factor between our bound on heads and hyper's. Between the two bounds the response has the
-/// protocol's form and the request's encoding.
+/// Ratio of hyper's bound of heads to ours. Between the two bounds, the refusal has the form of the
+/// protocol and the encoding of the request.
 const HYPER_HEAD_FACTOR: u32 = 4;
 
-/// Where the receivers listen and what they bear.
+/// Settings of the receivers.
 #[derive(Debug, Clone)]
 pub struct CollectorSettings {
-    /// Addresses of receivers by the names of their settings, as [`crate::RECEIVERS`] has them. A
-    /// receiver without one does not listen.
+    /// Addresses of receivers by the names of their settings ([`crate::RECEIVERS`]). A receiver
+    /// without an address does not listen.
     pub receivers: Vec<(&'static str, SocketAddr)>,
-    /// Names a request may give as `Host`, beside those of the loopback: those of the machine, and
-    /// those that an operator adds.
+    /// Allowed names in `Host`, besides those of the loopback: names of the machine, and names that
+    /// an operator adds.
     pub host_names: Vec<String>,
-    /// TLS on all of them, if there is any.
+    /// TLS of all receivers, if any.
     pub tls: Option<Arc<Tls>>,
-    /// Proxies that say for whom they send.
+    /// Proxies that are trusted to name the addresses of their clients.
     pub proxies: TrustedProxies,
-    /// The keys that senders need, if they need one.
+    /// The rule by which requests are admitted.
     pub access: AccessPolicy,
-    /// The log of denied requests, if there is one.
+    /// The audit log for denied requests, if there is one.
     pub audit: Option<Arc<AuditLog>>,
-    /// Secrets that are replaced before anything is stored.
+    /// The redaction of secrets before records are stored.
     pub redaction: RedactionSettings,
     /// The bounds.
     pub limits: CollectorLimits,
 }
 
 impl CollectorSettings {
-    /// Listens on these addresses ([`Self::receivers`]), with the default bounds.
+    /// Makes settings with these addresses ([`Self::receivers`]) and the default bounds.
     #[must_use]
     pub fn new(receivers: Vec<(&'static str, SocketAddr)>) -> Self {
         Self {
@@ -60,7 +60,7 @@ impl CollectorSettings {
 }
 
 impl Default for CollectorSettings {
-    /// Listens nowhere, with the default bounds.
+    /// Returns settings without an address, with the default bounds.
     fn default() -> Self {
         Self::new(Vec::new())
     }
@@ -69,36 +69,36 @@ impl Default for CollectorSettings {
 /// Bounds of the receivers. A request beyond a bound is answered and counted, never ignored.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CollectorLimits {
-    /// Bytes of one gRPC message after decompression (OTLP's usual default: 4 MiB).
+    /// Maximum bytes of one gRPC message after decompression (OTLP's usual default: 4 MiB).
     pub grpc_message_bytes_max: usize,
-    /// Bytes of one HTTP body after decompression (OTLP's recommendation: 20 MiB).
+    /// Maximum bytes of one HTTP body after decompression (OTLP's recommendation: 20 MiB).
     pub http_body_bytes_max: usize,
-    /// Memory one request may take when decoded: a body of empty spans is small and decodes to
-    /// more than a hundred times its size.
+    /// Maximum memory of one decoded request, in bytes. A body of empty spans decodes to more than
+    /// a hundred times its size.
     pub request_memory_bytes_max: usize,
-    /// Memory of all requests under way, bodies and decoded forms together. Above it a request is
-    /// refused with "try again".
+    /// Maximum memory of all requests in progress, bodies and decoded forms together, in bytes.
+    /// Above it a request is refused with "try again".
     pub in_flight_bytes_max: usize,
-    /// Requests being decoded or stored at a time.
+    /// Maximum number of requests that are decoded or stored concurrently.
     pub in_flight_requests_max: usize,
-    /// Requests under way at a time, those whose body is still arriving included.
+    /// Maximum number of concurrent requests, including those whose body is still arriving.
     pub open_requests_max: usize,
-    /// Connections of one listener. Above it those that rest make room, and then more are told to
-    /// try again.
+    /// Maximum number of connections of one listener. Above it, idle ones are evicted, and then
+    /// further ones are refused with "try again".
     pub connections_max: usize,
-    /// Requests at a time on one HTTP/2 connection.
+    /// Maximum number of concurrent requests on one HTTP/2 connection.
     pub streams_per_connection_max: u32,
-    /// Bytes of a request's path and headers.
+    /// Maximum bytes of a request's path and headers.
     pub header_bytes_max: u32,
     /// Maximum time for a request's head to arrive.
     pub header_timeout: Duration,
     /// Maximum time for a request's body to arrive.
     pub body_timeout: Duration,
-    /// The slowest a body may arrive, in bytes per second, measured every five seconds over all of
-    /// its time; it may also not stop coming ([`crate::Pace`]).
+    /// Minimum pace of a body in bytes per second, checked every five seconds over its whole time.
+    /// A body must also not stop arriving ([`crate::Pace`]).
     pub body_bytes_per_second_min: usize,
-    /// Maximum time that a connection may be open without a request: longer than any exporter's
-    /// interval.
+    /// Maximum time that a connection may be open without a request; longer than the interval of
+    /// exporters.
     pub idle_timeout: Duration,
     /// Maximum time that [`crate::Collector::stop`] waits for running requests.
     pub drain_timeout: Duration,
@@ -126,7 +126,7 @@ impl Default for CollectorLimits {
 }
 
 impl CollectorLimits {
-    /// The bounds of each listener's connections.
+    /// Returns the bounds of each listener's connections.
     pub(crate) fn connections(&self) -> ConnectionLimits {
         ConnectionLimits {
             connections_max: self.connections_max,

@@ -1,15 +1,14 @@
-//! Budgets of which one address has a share at most: connections, requests, bytes of bodies.
+//! Budgets of connections, requests and bytes, of which one address gets at most a share.
 //!
-//! A budget that is used up is not simply closed. Holders that keep it without doing anything are
-//! evicted first, those of the address that has the most before others: silent connections, idle
-//! ones, bodies that do not arrive. So one client, or one machine with many of them, keeps nobody
-//! out, and a new client of the same address gets in as well, which matters where a proxy gives all
-//! of them one address. Work that is under way is not evicted for the sake of its own address. Of
-//! bodies that do not fit together, the first that asks for the room of its form goes before all of
-//! its address that have not, so that one is always stored.
+//! When a budget is used up, inactive holders are evicted: silent connections, idle ones, and
+//! stalled bodies, first those of the address that has the most. So one client, or one machine with
+//! many clients, cannot exclude others. A new client of the same address is admitted, too, which
+//! matters if a proxy gives all clients one address. Running work is not evicted in favour of its
+//! own address. If the bodies of one address do not fit together, the first that requests memory
+//! for its decoded form takes precedence over those without one, so that one is always stored.
 //!
-//! Owns the counts and the choice of who is evicted. Does not own what eviction means: a
-//! [`ShareHolder`] ends itself.
+//! Owns the counts and the choice of the holder to evict. Does not own the eviction itself, which a
+//! [`ShareHolder`] performs.
 
 use std::{
     cmp::Reverse,
@@ -26,20 +25,21 @@ use std::{
 use tidings_storage::Clock;
 use tokio::sync::watch;
 
-/// One address has so many quarters of a budget at most, unless it is for a single holder.
+/// Maximum share of one address in quarters of a budget. A single holder may have the whole budget.
 const SHARE_QUARTERS: usize = 3;
-/// Bodies on their way have this part of the bytes at most; the rest is for the forms of those that
-/// have come. Else many bodies could come and none of them be decoded.
+/// Divisor of a budget or share: arriving bodies have at most half of its bytes. The rest is for
+/// decoded forms; otherwise many bodies could arrive and none could be decoded.
 const ARRIVING_PART: usize = 2;
-/// A body's bytes above this part of the budget are not bound by that, and do not count: there are few
-/// such bodies.
+/// Divisor of a budget: bytes of a body above an eighth of it are exempt from [`ARRIVING_PART`] and
+/// do not count for it, because there are few such bodies.
 const LARGE_PART: usize = 8;
-/// A body that nothing has come of for so long makes room for another one of its own address.
+/// Time without arriving bytes after which a body is stalled, and may be evicted in favour of its
+/// own address.
 const STALLED: Duration = Duration::from_secs(1);
-/// The time that a holder waits for the bytes of those that were evicted for it.
+/// Maximum time to wait for bytes of evicted holders.
 const ROOM_WAIT: Duration = Duration::from_secs(1);
 
-/// The address of a client; of IPv6 the network of 64 bits, which one machine has to itself.
+/// The address of a client. For IPv6 it is the /64 network, which usually belongs to one machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct PeerAddress(IpAddr);
 
@@ -64,16 +64,16 @@ impl From<IpAddr> for PeerAddress {
     }
 }
 
-/// The state of a holder, from the one that is evicted first to the one that is evicted last.
+/// The state of a holder, in the order of eviction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum HolderState {
-    /// A connection without a request so far.
+    /// A connection that had no request yet.
     Silent,
     /// A connection between requests.
     Idle,
-    /// A body is awaited.
+    /// A request whose body is arriving.
     Receiving,
-    /// The server works on it, or sends its answer.
+    /// A request that is processed, or whose response is being sent.
     Working,
 }
 
@@ -81,7 +81,7 @@ impl HolderState {
     /// Every state, in its order.
     pub const ALL: [Self; 4] = [Self::Silent, Self::Idle, Self::Receiving, Self::Working];
 
-    /// Its name among the counters.
+    /// Returns its label among the counters.
     #[must_use]
     pub fn label(self) -> &'static str {
         match self {
@@ -92,42 +92,41 @@ impl HolderState {
         }
     }
 
-    /// Returns whether a body is awaited of which nothing came for so long that others may have
-    /// its share.
+    /// Returns whether this is a body of which no bytes have arrived for [`STALLED`].
     fn is_stalled(self, rest: Duration) -> bool {
         self == Self::Receiving && rest >= STALLED
     }
 }
 
-/// A connection or a request that has a part of a budget.
+/// A connection or a request that holds a share of a budget.
 pub trait ShareHolder: fmt::Debug + Send + Sync {
     /// Returns the client's address.
     fn peer(&self) -> PeerAddress;
 
-    /// Returns the state, and since when the client has done nothing. Takes no lock that is held
-    /// while a budget is asked.
+    /// Returns the state, and the time of the client's last activity. Must not take a lock that is
+    /// held during a call of [`Shares`].
     fn state(&self) -> (HolderState, Instant);
 
-    /// Ends it, soon. Likewise.
+    /// Requests the end of the holder, without waiting for it. Must not take such a lock either.
     fn evict(&self);
 }
 
-/// The kind of a budget: how its parts come back.
+/// The kind of a budget, which determines when evicted shares are available again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BudgetKind {
-    /// One for each connection. An evicted one is counted no longer; for an address that has fewer,
-    /// connections that work are evicted, too.
+    /// One unit for each connection. The share of an evicted connection is available at once.
+    /// Working connections are evicted, too, in favour of an address that has fewer.
     Connections,
-    /// One for each request. An evicted one is counted no longer.
+    /// One unit for each request. The share of an evicted request is available at once.
     Requests,
-    /// Bytes, which are there again when their holder has let go of them.
+    /// Bytes. They are available again when their holder has freed them.
     Bytes,
 }
 
-/// The refusal to give more of a budget.
+/// The error that a budget is used up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Scarce {
-    /// Others have been evicted: there will be more in a moment.
+    /// True if holders have been evicted, so that a retry may succeed soon.
     pub is_passing: bool,
 }
 
@@ -138,9 +137,9 @@ pub struct Shares {
     share_max: usize,
     clock: Arc<dyn Clock>,
     budget: Mutex<Budget>,
-    /// Changes when something was given back.
+    /// Counts changes that can make a waiting request succeed.
     freed: watch::Sender<u64>,
-    /// By the state they were in.
+    /// Evictions by the state of the holder.
     evictions: [AtomicU64; HolderState::ALL.len()],
 }
 
@@ -161,24 +160,25 @@ struct BudgetEntry {
 }
 
 impl BudgetEntry {
-    /// Reports whether it is a body that comes, or that has come and waits for its form.
+    /// Returns whether this is a body without memory for its decoded form: one that is arriving, or
+    /// that has not requested it yet.
     fn has_no_form(&self, state: HolderState) -> bool {
         state == HolderState::Receiving || self.amount.arriving > 0
     }
 }
 
-/// A part of a budget.
+/// An amount of a budget.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 struct Amount {
     used: usize,
-    /// Of it what was taken for bodies as they came.
+    /// The part of `used` that arriving bodies take.
     arriving: usize,
 }
 
 impl Amount {
-    fn add(&mut self, wish: Wish) {
-        self.used += wish.more;
-        self.arriving += if wish.is_arriving { wish.more } else { 0 };
+    fn add(&mut self, request: BudgetRequest) {
+        self.used += request.more;
+        self.arriving += if request.is_arriving { request.more } else { 0 };
     }
 
     fn part(self, bound: BudgetBound) -> usize {
@@ -202,13 +202,13 @@ impl fmt::Debug for Shares {
     }
 }
 
-/// A request of so much more of a budget.
+/// A request for more of a budget.
 #[derive(Debug, Clone, Copy)]
-struct Wish {
+struct BudgetRequest {
     id: u64,
     peer: PeerAddress,
     more: usize,
-    /// For a body on its way.
+    /// True for bytes of an arriving body.
     is_arriving: bool,
 }
 
@@ -219,7 +219,7 @@ enum BudgetBound {
     Arriving,
 }
 
-/// By how much a wish would break a bound.
+/// The amounts by which a request would exceed a bound.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Excess {
     bound: BudgetBound,
@@ -228,7 +228,7 @@ struct Excess {
 }
 
 impl Shares {
-    /// A budget of so much.
+    /// Makes a budget of this total, which is at least 1.
     pub fn new(kind: BudgetKind, total_max: usize, clock: Arc<dyn Clock>) -> Arc<Self> {
         let total_max = total_max.max(1);
         let share_max = total_max.saturating_mul(SHARE_QUARTERS).div_ceil(4);
@@ -243,10 +243,10 @@ impl Shares {
         })
     }
 
-    /// Gives a part to a holder, which may have evicted others for it.
+    /// Gives a share to a holder, and evicts others for it if necessary.
     ///
     /// # Errors
-    /// `Scarce` when nobody can be evicted for it.
+    /// `Scarce` when not enough can be freed by eviction now.
     pub fn take(
         self: &Arc<Self>,
         holder: Arc<dyn ShareHolder>,
@@ -259,25 +259,25 @@ impl Shares {
         let entry = BudgetEntry { holder, peer, amount: Amount::default(), is_evicted: false };
         budget.entries.insert(id, entry);
         let share = BudgetShare { shares: Arc::clone(self), id, peer };
-        let wish = Wish { id, peer, more: amount, is_arriving: false };
-        let grown = self.grow(&mut budget, wish);
+        let request = BudgetRequest { id, peer, more: amount, is_arriving: false };
+        let grown = self.grow(&mut budget, request);
         drop(budget);
         grown.map(|()| share)
     }
 
-    /// Returns how much is given away.
+    /// Returns the used amount.
     #[must_use]
     pub fn used(&self) -> usize {
         self.budget().total.used
     }
 
-    /// Returns how much there is.
+    /// Returns the total amount.
     #[must_use]
     pub fn total_max(&self) -> usize {
         self.total_max
     }
 
-    /// Returns how many holders were evicted, by the state they were in.
+    /// Returns the number of evicted holders by their state.
     #[must_use]
     pub fn evictions(&self) -> [(HolderState, u64); HolderState::ALL.len()] {
         let count = |state: HolderState| self.evictions.get(state as usize);
@@ -292,74 +292,76 @@ impl Shares {
         self.budget.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn grow(&self, budget: &mut Budget, mut wish: Wish) -> Result<(), Scarce> {
-        let arriving = budget.of_entry(wish.id).arriving.saturating_add(wish.more);
-        wish.is_arriving &= arriving <= self.total_max / LARGE_PART;
-        let mut excess = self.excess(budget, wish);
-        let mut leaving = self.leaving(budget, wish, excess);
+    fn grow(&self, budget: &mut Budget, mut request: BudgetRequest) -> Result<(), Scarce> {
+        let arriving = budget.of_entry(request.id).arriving.saturating_add(request.more);
+        request.is_arriving &= arriving <= self.total_max / LARGE_PART;
+        let mut excess = self.excess(budget, request);
+        let mut leaving = self.leaving(budget, request, excess);
         while let Some(left) = excess {
             if left.of_peer <= leaving && left.of_total <= leaving {
                 return Err(Scarce { is_passing: true });
             }
-            let Some(victim) = self.victim(budget, wish, left) else {
+            let Some(victim) = self.victim(budget, request, left) else {
                 return Err(Scarce { is_passing: leaving > 0 });
             };
             let freed = self.evict(budget, victim).part(left.bound);
             if self.kind == BudgetKind::Bytes {
                 leaving += freed;
             } else {
-                excess = self.excess(budget, wish);
+                excess = self.excess(budget, request);
             }
         }
-        budget.add(wish);
+        budget.add(request);
         Ok(())
     }
 
-    /// The bound that the wish breaks; `None` when it breaks none. A single holder may have all.
-    fn excess(&self, budget: &Budget, wish: Wish) -> Option<Excess> {
-        if wish.more == 0 {
+    /// Returns the excess over a bound; `None` when the request exceeds none. A holder that is
+    /// alone at its address may have the whole budget.
+    fn excess(&self, budget: &Budget, request: BudgetRequest) -> Option<Excess> {
+        if request.more == 0 {
             return None;
         }
-        let (total, of_peer) = (budget.total, budget.of_peer(wish.peer));
-        let is_single = of_peer == budget.of_entry(wish.id);
+        let (total, of_peer) = (budget.total, budget.of_peer(request.peer));
+        let is_single = of_peer == budget.of_entry(request.id);
         let excess = |bound: BudgetBound, divisor: usize| {
             let over = |amount: Amount, max: usize| {
-                amount.part(bound).saturating_add(wish.more).saturating_sub(max / divisor)
+                amount.part(bound).saturating_add(request.more).saturating_sub(max / divisor)
             };
             let of_peer = if is_single { 0 } else { over(of_peer, self.share_max) };
             let of_total = over(total, self.total_max);
             (of_peer > 0 || of_total > 0).then_some(Excess { bound, of_peer, of_total })
         };
-        // First that of which there is less: whoever makes room there makes it in the other, too.
-        let arriving = wish.is_arriving.then(|| excess(BudgetBound::Arriving, ARRIVING_PART));
+        // The smaller bound is checked first, because evictions for it also reduce the other one.
+        let arriving = request.is_arriving.then(|| excess(BudgetBound::Arriving, ARRIVING_PART));
         arriving.flatten().or_else(|| excess(BudgetBound::Used, 1))
     }
 
-    /// The bytes of holders that were evicted and have not let go yet.
-    fn leaving(&self, budget: &Budget, wish: Wish, excess: Option<Excess>) -> usize {
+    /// Returns the bytes of evicted holders that are not freed yet.
+    fn leaving(&self, budget: &Budget, request: BudgetRequest, excess: Option<Excess>) -> usize {
         let Some(excess) = excess else { return 0 };
         let counts = |entry: &&BudgetEntry| {
-            entry.is_evicted && (excess.of_peer == 0 || entry.peer == wish.peer)
+            entry.is_evicted && (excess.of_peer == 0 || entry.peer == request.peer)
         };
         budget.entries.values().filter(counts).map(|entry| entry.amount.part(excess.bound)).sum()
     }
 
-    /// The holder that is evicted next, the one that does least and has done nothing for the longest:
-    /// of the address that has the most, then of any, then one that works of the former.
-    fn victim(&self, budget: &Budget, wish: Wish, excess: Excess) -> Option<u64> {
+    /// Returns the holder to evict next: the first by state, then by the longest inactivity. It is
+    /// an inactive one of the address that has the most, else an inactive one of any address, else
+    /// a working one of the former.
+    fn victim(&self, budget: &Budget, request: BudgetRequest, excess: Excess) -> Option<u64> {
         let now = self.clock.instant();
-        let own = budget.of_peer(wish.peer).part(excess.bound);
+        let own = budget.of_peer(request.peer).part(excess.bound);
         let all = budget.by_peer.iter().map(|(peer, has)| (has.part(excess.bound), Reverse(*peer)));
         let (used, peer) = match (excess.of_peer, all.max()) {
             (0, Some((used, Reverse(peer)))) if used > own => (used, peer),
-            _ => (own, wish.peer),
+            _ => (own, request.peer),
         };
-        let is_foreign = peer != wish.peer;
-        let has_precedence = !is_foreign && self.has_precedence(budget, wish, excess);
+        let is_foreign = peer != request.peer;
+        let has_precedence = !is_foreign && self.has_precedence(budget, request, excess);
         let pick = |may: &dyn Fn(&BudgetEntry, HolderState, Duration) -> bool| {
             let others = budget.entries.iter();
             let others = others.filter(|(id, entry)| {
-                **id != wish.id && !entry.is_evicted && entry.amount.part(excess.bound) > 0
+                **id != request.id && !entry.is_evicted && entry.amount.part(excess.bound) > 0
             });
             let states = others.filter_map(|(id, entry)| {
                 let (state, since) = entry.holder.state();
@@ -381,22 +383,23 @@ impl Shares {
         }
         let gives_up_work = is_foreign
             && self.kind == BudgetKind::Connections
-            && used > own.saturating_add(wish.more);
+            && used > own.saturating_add(request.more);
         let working = || gives_up_work.then(|| pick(&|entry, _, _| entry.peer == peer))?;
         pick(&|_, state, rest| does_nothing(state, rest)).or_else(working)
     }
 
-    /// Reports whether bodies of the wish's own address that have no form give way to it: it is for
-    /// the form of one, and what they hold is enough, or leaves it alone.
-    fn has_precedence(&self, budget: &Budget, wish: Wish, excess: Excess) -> bool {
+    /// Returns whether the request takes precedence over bodies of its address without a decoded
+    /// form. The request must be for a decoded form, and the bytes of these bodies must suffice, or
+    /// leave it as the only holder of its address.
+    fn has_precedence(&self, budget: &Budget, request: BudgetRequest, excess: Excess) -> bool {
         let has_no_form = |entry: &BudgetEntry| entry.has_no_form(entry.holder.state().0);
-        let own = budget.entries.get(&wish.id);
+        let own = budget.entries.get(&request.id);
         if self.kind != BudgetKind::Bytes || own.is_none_or(has_no_form) {
             return false;
         }
-        let own = budget.entries.iter().filter(|(_, entry)| entry.peer == wish.peer);
+        let own = budget.entries.iter().filter(|(_, entry)| entry.peer == request.peer);
         let (mut yields, mut stays) = (0_usize, 0_usize);
-        for (_, entry) in own.filter(|(id, _)| **id != wish.id) {
+        for (_, entry) in own.filter(|(id, _)| **id != request.id) {
             let has_no_form = entry.is_evicted || has_no_form(entry);
             let of = if has_no_form { &mut yields } else { &mut stays };
             *of = of.saturating_add(entry.amount.part(excess.bound));
@@ -404,7 +407,7 @@ impl Shares {
         yields >= excess.of_total && (yields >= excess.of_peer || stays == 0)
     }
 
-    /// Ends a holder; the amount that it has, or had.
+    /// Evicts a holder. Returns its amount.
     fn evict(&self, budget: &mut Budget, id: u64) -> Amount {
         let Some(entry) = budget.entries.get_mut(&id) else { return Amount::default() };
         entry.is_evicted = true;
@@ -430,14 +433,14 @@ impl Budget {
         self.entries.get(&id).map_or_else(Amount::default, |entry| entry.amount)
     }
 
-    fn add(&mut self, wish: Wish) {
-        let Some(entry) = self.entries.get_mut(&wish.id) else { return };
-        entry.amount.add(wish);
-        self.total.add(wish);
-        self.by_peer.entry(wish.peer).or_default().add(wish);
+    fn add(&mut self, request: BudgetRequest) {
+        let Some(entry) = self.entries.get_mut(&request.id) else { return };
+        entry.amount.add(request);
+        self.total.add(request);
+        self.by_peer.entry(request.peer).or_default().add(request);
     }
 
-    /// Counts what an entry has no longer as arriving.
+    /// Stops counting the bytes of an entry as arriving.
     fn stop_arriving(&mut self, id: u64) {
         let Some(entry) = self.entries.get_mut(&id) else { return };
         let arrived = Amount { used: 0, arriving: entry.amount.arriving };
@@ -460,7 +463,7 @@ impl Budget {
     }
 }
 
-/// A part of a budget; given back when dropped.
+/// A share of a budget; returned when dropped.
 #[derive(Debug)]
 pub struct BudgetShare {
     shares: Arc<Shares>,
@@ -469,48 +472,48 @@ pub struct BudgetShare {
 }
 
 impl BudgetShare {
-    /// Takes so much more.
+    /// Increases the share.
     ///
     /// # Errors
-    /// When there is not so much to be had. What it has stays.
+    /// When the budget is used up. The share stays as it is.
     pub fn grow(&self, more: usize) -> Result<(), Scarce> {
-        self.grow_by(self.wish(more, false))
+        self.grow_by(self.request(more, false))
     }
 
-    /// As [`Self::grow`], and waits a moment for the bytes of those that were evicted for it.
+    /// As [`Self::grow`], but waits at most a second for bytes of evicted holders.
     ///
     /// # Errors
     /// Likewise.
     pub async fn grow_soon(&self, more: usize) -> Result<(), Scarce> {
-        self.grow_by_soon(self.wish(more, false)).await
+        self.grow_by_soon(self.request(more, false)).await
     }
 
-    /// As [`Self::grow_soon`], for a body on its way, and leaves room for the forms of others.
+    /// As [`Self::grow_soon`], for an arriving body. Leaves room for the decoded forms of others.
     ///
     /// # Errors
     /// Likewise.
     pub(crate) async fn grow_arriving(&self, more: usize) -> Result<(), Scarce> {
-        self.grow_by_soon(self.wish(more, true)).await
+        self.grow_by_soon(self.request(more, true)).await
     }
 
-    /// Notes that the body is there and its form comes next: both count, neither as arriving, and
-    /// bodies of its address that still arrive give way to it.
+    /// Marks the body as arrived, before memory for its decoded form is requested. Neither counts
+    /// as arriving from now on, and arriving bodies of its address are evicted in favour of it.
     pub(crate) fn has_arrived(&self) {
         self.shares.budget().stop_arriving(self.id);
         self.shares.notify_freed();
     }
 
-    fn wish(&self, more: usize, is_arriving: bool) -> Wish {
-        Wish { id: self.id, peer: self.peer, more, is_arriving }
+    fn request(&self, more: usize, is_arriving: bool) -> BudgetRequest {
+        BudgetRequest { id: self.id, peer: self.peer, more, is_arriving }
     }
 
-    fn grow_by(&self, wish: Wish) -> Result<(), Scarce> {
-        self.shares.grow(&mut self.shares.budget(), wish)
+    fn grow_by(&self, request: BudgetRequest) -> Result<(), Scarce> {
+        self.shares.grow(&mut self.shares.budget(), request)
     }
 
-    async fn grow_by_soon(&self, wish: Wish) -> Result<(), Scarce> {
+    async fn grow_by_soon(&self, request: BudgetRequest) -> Result<(), Scarce> {
         let mut freed = self.shares.freed.subscribe();
-        let Err(scarce) = self.grow_by(wish) else { return Ok(()) };
+        let Err(scarce) = self.grow_by(request) else { return Ok(()) };
         if !scarce.is_passing {
             return Err(scarce);
         }
@@ -520,7 +523,7 @@ impl BudgetShare {
                 _ = freed.changed() => {}
                 () = &mut over => return Err(scarce),
             }
-            match self.grow_by(wish) {
+            match self.grow_by(request) {
                 Err(Scarce { is_passing: true }) => {}
                 grown => return grown,
             }
@@ -535,7 +538,8 @@ impl Drop for BudgetShare {
     }
 }
 
-/// One request: its address, how its body comes, and its end when others need its share.
+/// The holder of one request: its address, the progress of its body, and the signal of its
+/// eviction.
 pub struct RequestHolder {
     peer: PeerAddress,
     clock: Arc<dyn Clock>,
@@ -552,7 +556,7 @@ impl fmt::Debug for RequestHolder {
 }
 
 impl RequestHolder {
-    /// A request of this address, whose body is still awaited or not.
+    /// Makes the holder of a request of this address, with or without a body.
     pub fn new(peer: PeerAddress, has_body: bool, clock: Arc<dyn Clock>) -> Arc<Self> {
         let state = if has_body { HolderState::Receiving } else { HolderState::Working };
         let state = Mutex::new((state, clock.instant()));
@@ -560,46 +564,46 @@ impl RequestHolder {
         Arc::new(Self { peer, clock, state, is_broken_off, evicted })
     }
 
-    /// The address that sent it, before proxies that are trusted.
+    /// Returns the address of the client, which may be behind trusted proxies.
     pub(crate) fn peer(&self) -> PeerAddress {
         self.peer
     }
 
-    /// Notes that something of the body has come.
+    /// Records that bytes of the body have arrived.
     pub fn progressed(&self) {
         self.lock().1 = self.clock.instant();
     }
 
-    /// Notes that nothing more is awaited of the client: it is not evicted from now on.
+    /// Records that the body is complete. The request is not evicted from now on.
     pub fn received(&self) {
         self.lock().0 = HolderState::Working;
     }
 
-    /// Notes that the client gave the request up before its end.
+    /// Records that the client disconnected before the end of the body.
     pub fn broke_off(&self) {
         self.is_broken_off.store(true, Relaxed);
     }
 
-    /// Returns whether the client gave the request up.
+    /// Returns whether the client disconnected before the end of the body.
     pub(crate) fn is_broken_off(&self) -> bool {
         self.is_broken_off.load(Relaxed)
     }
 
-    /// Returns whether a body is awaited of which something came within the last second.
+    /// Returns whether a body is arriving, of which bytes arrived within the last second.
     pub(crate) fn is_arriving(&self) -> bool {
         let (state, since) = *self.lock();
         let rest = self.clock.instant().saturating_duration_since(since);
         state == HolderState::Receiving && !state.is_stalled(rest)
     }
 
-    /// Returns whether others have its share.
+    /// Returns whether the request was evicted.
     pub(crate) fn is_evicted(&self) -> bool {
         *self.evicted.borrow()
     }
 
-    /// Resolves when others need its share.
+    /// Resolves when the request is evicted.
     pub async fn evicted(&self) {
-        // An error would say that this is gone.
+        // The error case cannot occur: `self` owns the sender.
         let _ = self.evicted.subscribe().wait_for(|evicted| *evicted).await;
     }
 

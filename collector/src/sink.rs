@@ -1,9 +1,9 @@
-//! Interfaces of the collector to its process: the sink of accepted records (the store, or a test's),
-//! and the API that answers questions on an address that is written to, as Zipkin's clients ask where
-//! their reporters send.
+//! Interfaces that the process supplies: the sink of accepted records (the store, or that of a
+//! test), and the API that answers queries on a receiver's address, because Zipkin's clients query
+//! the address to which its reporters send.
 //!
-//! This crate reads no tables. The listener, its bounds and its check of hosts and origins stay the
-//! receiver's.
+//! Does not own tables. Queries share the receiver's listener, its bounds, and its checks of hosts
+//! and origins.
 
 use std::{fmt, io};
 
@@ -14,22 +14,23 @@ use http_body_util::combinators::UnsyncBoxBody;
 use tidings_access::Caller;
 use tidings_storage::{StorageError, Store, TelemetryBatch};
 
-/// Keeps batches. A request is acknowledged when this returns `Ok`, so that must mean "durable".
+/// Stores batches. A request is acknowledged when [`Sink::append`] returns `Ok`, so `Ok` must mean
+/// that the batch is durable.
 pub trait Sink: fmt::Debug + Send + Sync + 'static {
-    /// Keeps the whole batch, or nothing of it.
+    /// Stores the whole batch or nothing of it.
     ///
     /// [`StorageError::kind`] decides the response to the sender.
     fn append(&self, batch: TelemetryBatch) -> BoxFuture<'_, Result<(), StorageError>>;
 
-    /// Does the CPU work of [`Self::append`] early, on the thread that read the batch and has its
-    /// bytes in its caches.
+    /// Does the CPU work of [`Self::append`] in advance, on the thread that decoded the batch and
+    /// has its bytes in its caches.
     ///
-    /// The errors of [`Self::append`] that the batch itself causes.
+    /// Returns the errors of [`Self::append`] that the batch itself causes.
     fn convert(&self, batch: TelemetryBatch) -> Result<TelemetryBatch, StorageError> {
         Ok(batch)
     }
 
-    /// Checks whether batches are kept at all at present, for health checks.
+    /// Checks for health checks that batches can be stored now.
     ///
     /// # Errors
     /// That of [`Self::append`].
@@ -37,10 +38,10 @@ pub trait Sink: fmt::Debug + Send + Sync + 'static {
         self.has_room()
     }
 
-    /// Reports whether a batch would be accepted now, judged without its content, so that a batch
-    /// to be refused need not be decoded.
+    /// Checks that a batch would be accepted now, regardless of its content. A request that would
+    /// be refused is then not decoded.
     ///
-    /// The error of [`Self::append`].
+    /// Returns the error of [`Self::append`].
     fn has_room(&self) -> Result<(), StorageError> {
         Ok(())
     }
@@ -64,14 +65,14 @@ impl Sink for Store {
     }
 }
 
-/// The body of an answer.
+/// The body of a response.
 pub type ReplyBody = UnsyncBoxBody<Bytes, io::Error>;
 
-/// Answers what is asked on a receiver's address.
+/// Answers queries on a receiver's address.
 pub trait ReadApi: fmt::Debug + Send + Sync {
-    /// The answer to a request without a body, from what its caller may see; `None` where nobody is
-    /// asked for a key. The head has the client's [`PeerAddress`](crate::PeerAddress) among its
-    /// extensions. Its future is dropped when the client goes away.
+    /// Answers a request without a body from the data of its caller; `None` if requests need no
+    /// key. The head has the client's [`PeerAddress`](crate::PeerAddress) among its extensions. The
+    /// future is dropped when the client disconnects.
     fn answer(
         &self,
         head: Parts,

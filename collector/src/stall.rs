@@ -1,5 +1,5 @@
-//! Ends a connection to whose client nothing more can be written, or only at a trickle, so that nobody
-//! keeps an answer in memory by not reading it.
+//! Watchdog for a connection whose client does not read, or reads too slowly, so that an unread
+//! response is not kept in memory.
 
 use std::{
     fmt, io,
@@ -14,18 +14,17 @@ use std::{
 
 use tidings_storage::Clock;
 
-/// Time in which a client may take nothing, or hardly anything, of what is there for it, at least.
+/// Time of waiting after which a client that has read fewer than 16 KiB is stalled.
 pub const STALL: Duration = Duration::from_secs(30);
-/// Less than this in [`STALL`] is hardly anything: as much as of an answer over HTTP/2.
+/// Bytes that a client must read in [`STALL`]; the size of a piece of an HTTP/2 response.
 const STALL_BYTES_MIN: usize = 16 << 10;
 
-/// Bytes a second that a client reads at least, on average, while an answer waits for it.
+/// Minimum bytes a second that a client reads, on average, while a response is waiting.
 const READ_PER_SECOND_MIN: usize = 64 << 10;
-/// An answer's time of waiting until the client's pace is looked at, each time. Before the first look
-/// nothing is demanded.
+/// Time of waiting between two checks of the client's pace. The first check is after this time.
 const READ_WINDOW: Duration = Duration::from_secs(60);
 
-/// The pace at which a client reads an answer that waits for it.
+/// The pace at which a client reads a waiting response.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct ReadPace {
     waited: Duration,
@@ -33,8 +32,8 @@ pub(crate) struct ReadPace {
 }
 
 impl ReadPace {
-    /// Adds so much time of waiting, in which the client read so many bytes. Returns whether the pace
-    /// is enough.
+    /// Adds time of waiting, in which the client has read these bytes. Returns whether the pace
+    /// suffices.
     pub(crate) fn is_enough(&mut self, waited: Duration, bytes: usize) -> bool {
         self.waited += waited;
         self.bytes = self.bytes.saturating_add(bytes);
@@ -48,39 +47,39 @@ impl ReadPace {
     }
 }
 
-/// Response extension: an answer without an end, as a tail of the logs. It has no least pace: how much
-/// it is depends on others. Its client may not stall either.
+/// Response extension: a response without an end, such as a tail of the logs. It has no minimum
+/// pace, because its size depends on others. Its client must not stall either.
 #[derive(Debug, Clone, Copy)]
 pub struct LiveAnswer;
 
 /// Watches the writes to one socket.
 pub struct Stall {
     clock: Arc<dyn Clock>,
-    /// True while what is written is an answer with a least pace.
+    /// True while the writes are of a response with a minimum pace.
     is_paced: Arc<AtomicBool>,
     pace: ReadPace,
-    /// Runs while a write waits, for the rest of [`STALL`].
+    /// The waiting write, with the rest of [`STALL`].
     waiting: Option<StalledWrite>,
-    /// Time that writes have waited since so many bytes were taken.
+    /// Time for which writes have waited while the last `taken_bytes` were written.
     waited: Duration,
     taken_bytes: usize,
 }
 
-/// A write that waits.
+/// A waiting write.
 struct StalledWrite {
     since: Instant,
     over: Pin<Box<dyn Future<Output = ()> + Send>>,
 }
 
 impl Stall {
-    /// By this clock; with a least pace of what is written while the flag is set.
+    /// Makes a watchdog with this clock. Writes have a minimum pace while the flag is set.
     pub fn new(clock: Arc<dyn Clock>, is_paced: Arc<AtomicBool>) -> Self {
         let (waited, pace) = (Duration::ZERO, ReadPace::default());
         Self { clock, is_paced, pace, waiting: None, waited, taken_bytes: 0 }
     }
 
-    /// Returns a write's outcome, or its failure when writes have waited for [`STALL`] and next to
-    /// nothing was taken, or when it was too little for an answer in the time that it waited.
+    /// Returns the outcome of a write. Fails with `TimedOut` when writes have waited for [`STALL`]
+    /// and fewer than 16 KiB were written, or when the response is read below the minimum pace.
     pub fn watch(
         &mut self,
         outcome: Poll<io::Result<usize>>,
@@ -136,7 +135,7 @@ mod tests {
 
     use super::{STALL, STALL_BYTES_MIN, Stall};
 
-    /// A clock that is set, for which a second or less is over at once.
+    /// A clock that is set by hand. Sleeps of at most a second end at once.
     #[derive(Debug)]
     struct SteppingClock(Mutex<Instant>);
 
@@ -159,7 +158,8 @@ mod tests {
         }
     }
 
-    /// Returns whether a client is given up that takes so many bytes at a time, each after so long.
+    /// Returns whether the connection of a client ends that reads `bytes` at a time, each `after`
+    /// this time.
     async fn is_given_up(bytes: usize, after: Duration, is_paced: bool) -> bool {
         let clock = Arc::new(SteppingClock(Mutex::new(SystemClock.instant())));
         let is_paced = Arc::new(AtomicBool::new(is_paced));
@@ -180,7 +180,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_client_that_takes_a_byte_now_and_then_is_given_up() {
+    async fn a_client_that_reads_single_bytes_is_stalled() {
         for is_paced in [false, true] {
             let given_up = async |bytes, after| is_given_up(bytes, after, is_paced).await;
             assert!(given_up(1, STALL - Duration::from_secs(1)).await);
@@ -192,7 +192,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_client_that_reads_an_answer_at_a_trickle_is_given_up() {
+    async fn a_client_that_reads_a_response_below_the_minimum_pace_is_stalled() {
         let second = Duration::from_secs(1);
         for (bytes, after, is_enough) in [
             (STALL_BYTES_MIN, 25 * second, false),

@@ -1,14 +1,15 @@
-//! Ends answers of HTTP/2 that their clients do not take: a stream is reset, and what its answer
-//! held is let go, when nothing of it has left for [`STALL`], or up to twice as long, or when it leaves
-//! at less than the least pace of answers. The connection and its other streams stay.
+//! Watchdog for HTTP/2 responses that their clients do not read. A stream is reset, and the memory
+//! of its response freed, when none of its data was sent for [`STALL`] to twice that time, or when
+//! it is read below the minimum pace of responses. The connection and its other streams stay.
 //!
-//! A client of HTTP/2 says how much of each answer it takes. One that takes nothing stalls no write
-//! to the socket, and can keep the connection alive by pings or by other requests. So each stream is
-//! watched by itself: [`StreamTasks`] runs them, and [`Unread`] tells them what waits. An answer goes
-//! to the connection in pieces that say when they have left, and ends after its last piece has:
-//! before its end a stream can be reset, after it nothing takes back what is queued.
+//! In HTTP/2 a client controls the flow of each response. A client that accepts no data stalls no
+//! write to the socket, and can keep the connection alive by pings or other requests. So each
+//! stream is watched separately: [`StreamTasks`] runs the tasks of streams, and [`Unread`] reports
+//! which data is waiting. A response is passed to the connection in pieces that report when they
+//! were sent, and ends after its last piece was sent. A stream can be reset only before its end;
+//! afterwards its queued data cannot be removed.
 //!
-//! HTTP/1 needs none of this: there an answer that is not taken stalls the socket, which
+//! HTTP/1 does not need this, because an unread response stalls the socket, which
 //! [`Stall`](crate::Stall) watches.
 
 use std::{
@@ -28,23 +29,23 @@ use tokio::sync::Notify;
 
 use crate::stall::{ReadPace, STALL};
 
-/// Bytes handed to a connection at a time: one frame of HTTP/2. Small enough that a slow client
-/// takes one within [`STALL`] of each of many responses.
+/// Bytes of a piece, which is one HTTP/2 frame. Small enough for a slow client to read one piece of
+/// each of many responses within [`STALL`].
 const PIECE_BYTES: usize = 16 << 10;
 
 tokio::task_local! {
-    /// The stream whose task this is.
+    /// The stream of the current task.
     static STREAM: Arc<Stream>;
 }
 
-/// Runs the streams of connections of HTTP/2, each until its answer has stalled.
+/// Runs the tasks of HTTP/2 streams, each until it ends or its response has stalled.
 #[derive(Debug, Clone)]
 pub struct StreamTasks {
     clock: Arc<dyn Clock>,
 }
 
 impl StreamTasks {
-    /// Streams whose time is this clock's.
+    /// Makes an executor with this clock.
     pub fn new(clock: Arc<dyn Clock>) -> Self {
         Self { clock }
     }
@@ -62,35 +63,35 @@ where
                 biased;
                 _ = STREAM.scope(Arc::clone(&stream), task) => {}
                 // Dropping the task resets the stream and empties its queue.
-                () = stream.stalled() => tracing::debug!("an answer was not taken"),
+                () = stream.stalled() => tracing::debug!("stream reset: the client does not read"),
             }
         });
     }
 }
 
-/// Response data of one stream that its connection holds.
+/// The pieces of one stream's response that its connection holds.
 #[derive(Debug)]
 struct Stream {
     clock: Arc<dyn Clock>,
     waiting: Mutex<UnreadPieces>,
-    /// Told when something begins to wait.
+    /// Notified when a piece begins to wait.
     begun: Notify,
 }
 
 #[derive(Debug, Default)]
 struct UnreadPieces {
-    /// Pieces that have not left.
+    /// Number of pieces that were not sent yet.
     pieces: usize,
-    /// Counts those that have.
+    /// Number of pieces that were sent.
     left: u64,
-    /// Bytes of those that have left, and the time that some waited, since the last look.
+    /// Bytes that were sent, and time for which pieces have waited, since the last check.
     left_bytes: usize,
     waited: Duration,
-    /// Since when some wait, or the last look.
+    /// The time since which pieces are waiting, or that of the last check.
     since: Option<Instant>,
-    /// Set for an answer that has no least pace.
+    /// True for a response without a minimum pace.
     is_live: bool,
-    /// Task to wake when all have left.
+    /// The task to wake when all pieces were sent.
     waker: Option<Waker>,
 }
 
@@ -103,7 +104,7 @@ impl Stream {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The bytes as what this stream waits for until they are dropped.
+    /// Wraps bytes as a piece that is waiting until it is dropped.
     fn piece(self: &Arc<Self>, bytes: Bytes) -> Bytes {
         let mut waiting = self.waiting();
         waiting.pieces += 1;
@@ -127,8 +128,8 @@ impl Stream {
         Poll::Pending
     }
 
-    /// Returns when something has waited for [`STALL`] and nothing has left meanwhile, or has left too
-    /// slowly.
+    /// Resolves when pieces have waited for [`STALL`] and none was sent in that time, or the pace
+    /// is too low.
     async fn stalled(&self) {
         let mut pace = ReadPace::default();
         loop {
@@ -151,7 +152,8 @@ impl Stream {
 }
 
 impl UnreadPieces {
-    /// Returns how long pieces have waited since the last look, and how many bytes left.
+    /// Returns the time for which pieces have waited since the last check, and the bytes that were
+    /// sent.
     fn look(&mut self, now: Instant) -> (Duration, usize) {
         if let Some(since) = &mut self.since {
             self.waited += now.saturating_duration_since(*since);
@@ -161,7 +163,7 @@ impl UnreadPieces {
     }
 }
 
-/// Bytes that the connection has.
+/// Bytes that the connection holds until they are sent.
 struct Piece {
     bytes: Bytes,
     stream: Arc<Stream>,
@@ -192,30 +194,31 @@ impl Drop for Piece {
     }
 }
 
-/// The body of an answer, whose stream is told what of it waits. Is the body as it is where no
-/// stream of HTTP/2 is, which is seen where this is made: in the stream's task.
+/// The body of a response, which reports its waiting pieces to its stream. The stream belongs to
+/// the task in which the body is made. A task outside of HTTP/2 has none, and passes the body on
+/// unchanged.
 pub struct Unread<B> {
     body: B,
     stream: Option<Arc<Stream>>,
-    /// Next bytes for the connection.
+    /// The next bytes for the connection.
     rest: Bytes,
-    end: Option<End>,
+    end: Option<BodyEnd>,
 }
 
-/// How a body ends, once all before it has left.
-enum End {
+/// The end of a body, after all its pieces were sent.
+enum BodyEnd {
     Plain,
     Trailers(HeaderMap),
 }
 
 impl<B> Unread<B> {
-    /// The answer of the stream whose task this is called in.
+    /// Makes the body of a response, in the task of its stream.
     pub fn new(body: B) -> Self {
         let stream = STREAM.try_with(Arc::clone).ok();
         Self { body, stream, rest: Bytes::new(), end: None }
     }
 
-    /// The same for an answer without an end, which has no least pace.
+    /// As [`Self::new`], for a response without an end, which has no minimum pace.
     pub fn live(body: B) -> Self {
         let unread = Self::new(body);
         if let Some(stream) = &unread.stream {
@@ -247,10 +250,10 @@ impl<B: Body<Data = Bytes> + Unpin> Body for Unread<B> {
             match ready!(Pin::new(&mut this.body).poll_frame(context)) {
                 Some(Ok(frame)) => match frame.into_data() {
                     Ok(data) => this.rest = data,
-                    Err(frame) => this.end = frame.into_trailers().ok().map(End::Trailers),
+                    Err(frame) => this.end = frame.into_trailers().ok().map(BodyEnd::Trailers),
                 },
                 Some(Err(error)) => return Poll::Ready(Some(Err(error))),
-                None => this.end = Some(End::Plain),
+                None => this.end = Some(BodyEnd::Plain),
             }
         }
         if !this.rest.is_empty() {
@@ -258,15 +261,15 @@ impl<B: Body<Data = Bytes> + Unpin> Body for Unread<B> {
             return Poll::Ready(Some(Ok(Frame::data(stream.piece(piece)))));
         }
         ready!(stream.poll_all_left(context));
-        match this.end.replace(End::Plain) {
-            Some(End::Trailers(trailers)) => Poll::Ready(Some(Ok(Frame::trailers(trailers)))),
-            Some(End::Plain) | None => Poll::Ready(None),
+        match this.end.replace(BodyEnd::Plain) {
+            Some(BodyEnd::Trailers(trailers)) => Poll::Ready(Some(Ok(Frame::trailers(trailers)))),
+            Some(BodyEnd::Plain) | None => Poll::Ready(None),
         }
     }
 
     fn is_end_stream(&self) -> bool {
         let is_left = self.stream.as_ref().is_none_or(|stream| stream.waiting().pieces == 0);
-        let is_given = self.rest.is_empty() && !matches!(self.end, Some(End::Trailers(_)));
+        let is_given = self.rest.is_empty() && !matches!(self.end, Some(BodyEnd::Trailers(_)));
         is_left && is_given && self.body.is_end_stream()
     }
 

@@ -1,9 +1,9 @@
-//! TLS of the listeners: the certificate and its key, the clients that get in, and renewal.
+//! TLS of the listeners: the certificate and its key, certificates of clients, and renewal.
 //!
-//! Files are read at the start, where a mistake ends the command, and every two seconds from then
-//! on, because other programs renew certificates every few weeks or hours. Files that cannot be
-//! used then are an error in the log, and handshakes go on with those before them. A connection
-//! keeps the certificate that it began with. Owns the files and the settings of rustls. Does not own
+//! Files are read at the start, where an error ends the command. They are polled every two seconds
+//! from then on, because other programs renew certificates every few weeks or hours. An error of
+//! such a poll is logged, and handshakes continue with the previous certificate. A connection keeps
+//! the certificate of its handshake. Owns the files and the settings of rustls. Does not own
 //! connections and their handshakes ([`crate::transport`]).
 
 use std::{
@@ -32,47 +32,47 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::phase::{Phase, Phases};
 
-/// Time between two looks at the files.
-const LOOK_INTERVAL: Duration = Duration::from_secs(2);
-/// A failure to renew is logged at its second look, because files are written one after another,
-/// and again after so many looks: an hour.
-const REPEATED_LOOKS: u32 = 1800;
-/// The most that is read of a file: a hundred times a long chain.
+/// Interval between two polls of the files.
+const POLL_INTERVAL: Duration = Duration::from_secs(2);
+/// Number of polls, about an hour, after which a lasting failure is logged again. It is first
+/// logged at its second poll, because files are written one after another.
+const REPEATED_POLLS: u32 = 1800;
+/// Maximum bytes of a file: a hundred times a long chain of certificates.
 const FILE_BYTES_MAX: u64 = 1 << 20;
-/// The versions of HTTP that a client chooses from.
+/// The protocols of ALPN, from which a client chooses.
 const PROTOCOLS: [&[u8]; 2] = [b"h2", b"http/1.1"];
 
 /// The files of TLS, in PEM.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TlsFiles {
-    /// The certificate, followed by those that lead to its root.
+    /// The certificate, followed by its intermediate certificates.
     pub certificate: PathBuf,
     /// Its key: PKCS#8, PKCS#1 or SEC1, not encrypted.
     pub key: PathBuf,
-    /// The roots of the certificates that clients must have; `None` when they need none.
+    /// The root certificates for certificates of clients; `None` if clients need none.
     pub client_ca: Option<PathBuf>,
 }
 
-/// The reason that TLS cannot be used; whoever set it up has to change something.
+/// The reason that TLS cannot be used. The operator has to change the files.
 #[derive(Debug, Error)]
 pub enum TlsError {
-    /// A file that cannot be read.
+    /// A file cannot be read.
     #[error("cannot read {path}: {source}", path = path.display())]
     Unreadable {
         /// Its path.
         path: PathBuf,
-        /// The system's reason.
+        /// The error of the system.
         source: io::Error,
     },
-    /// A file that is too large to be a certificate.
+    /// A file is too large.
     #[error("{path} has more than {limit} bytes", path = path.display())]
     TooLarge {
         /// Its path.
         path: PathBuf,
-        /// The most that is read.
+        /// The maximum, in bytes.
         limit: u64,
     },
-    /// A file that is not PEM.
+    /// A file is not PEM.
     #[error("{path} is not PEM: {source}", path = path.display())]
     NotPem {
         /// Its path.
@@ -80,7 +80,7 @@ pub enum TlsError {
         /// The first fault in it.
         source: pem::Error,
     },
-    /// A file of PEM without the section that is needed.
+    /// A PEM file does not have the required section.
     #[error("{path} has no {wanted} in it", path = path.display())]
     Empty {
         /// Its path.
@@ -88,7 +88,7 @@ pub enum TlsError {
         /// The section.
         wanted: &'static str,
     },
-    /// The key of another certificate.
+    /// The key belongs to another certificate.
     #[error("{key} is not the key of {certificate}", key = key.display(), certificate = certificate.display())]
     OtherKey {
         /// The path of the key.
@@ -96,7 +96,7 @@ pub enum TlsError {
         /// The path of the certificate.
         certificate: PathBuf,
     },
-    /// A certificate or key that rustls does not take.
+    /// Rustls refuses the certificate or key.
     #[error("{path} cannot be used: {source}", path = path.display())]
     Unusable {
         /// Its path.
@@ -104,7 +104,7 @@ pub enum TlsError {
         /// The fault.
         source: rustls::Error,
     },
-    /// Roots that no client can be checked by.
+    /// The root certificates cannot verify clients.
     #[error("{path} cannot be used: {source}", path = path.display())]
     UnusableRoots {
         /// Their path.
@@ -114,17 +114,17 @@ pub enum TlsError {
     },
 }
 
-/// The TLS of all listeners, by its files.
+/// The TLS of all listeners.
 pub struct Tls {
     files: TlsFiles,
     current: Mutex<CurrentConfig>,
-    /// The reason that the files of now are not used.
+    /// The fault of the current files, while an older certificate is used.
     fault: Mutex<Option<String>>,
 }
 
 struct CurrentConfig {
     config: Arc<ServerConfig>,
-    /// Of the texts that it was made of.
+    /// Hash of the files' content.
     fingerprint: u64,
 }
 
@@ -138,7 +138,7 @@ impl Tls {
     /// Reads the files. Blocks for as long as that takes.
     ///
     /// # Errors
-    /// The file that cannot be used, with the reason.
+    /// The file that cannot be used, and the reason.
     pub fn open(files: TlsFiles) -> Result<Self, TlsError> {
         let texts = PemTexts::read(&files)?;
         let (config, fingerprint) = (Arc::new(texts.config(&files)?), texts.fingerprint());
@@ -152,19 +152,19 @@ impl Tls {
         self.files.client_ca.is_some()
     }
 
-    /// Returns the reason that the files of now are not used, while an older certificate is.
+    /// Returns the fault of the current files, while an older certificate is used.
     #[must_use]
     pub fn fault(&self) -> Option<String> {
         self.fault.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Takes renewed files over, until the listeners stop.
+    /// Polls the files and loads renewed ones, until the listeners stop.
     pub async fn follow(self: Arc<Self>, clock: Arc<dyn Clock>, mut phases: Phases) {
         let mut failures = RenewalFailures::default();
         loop {
             tokio::select! {
                 () = phases.reached(Phase::Draining) => return,
-                () = clock.sleep(LOOK_INTERVAL) => {}
+                () = clock.sleep(POLL_INTERVAL) => {}
             }
             let tls = Arc::clone(&self);
             let renewed = match spawn_blocking(move || tls.renew()).await {
@@ -188,7 +188,7 @@ impl Tls {
                 }
                 Err(error) if failures.is_due(error.to_string()) => {
                     set_fault(Some(error.to_string()));
-                    tracing::error!(%error, %certificate, "not renewed, the certificate before it stays");
+                    tracing::error!(%error, %certificate, "the certificate is not renewed, the previous one stays in use");
                 }
                 Err(_) => {}
             }
@@ -200,7 +200,7 @@ impl Tls {
         Arc::clone(&self.current().config).into()
     }
 
-    /// Reads the files; returns whether they are new. Blocks.
+    /// Reads the files, and uses them if they have changed. Returns whether they have. Blocks.
     fn renew(&self) -> Result<bool, TlsError> {
         let texts = PemTexts::read(&self.files)?;
         let fingerprint = texts.fingerprint();
@@ -217,25 +217,25 @@ impl Tls {
     }
 }
 
-/// Failures to renew for one reason, one after another.
+/// Consecutive failures to renew for the same reason.
 #[derive(Debug, Default)]
 struct RenewalFailures {
     reason: String,
-    looks: u32,
+    polls: u32,
 }
 
 impl RenewalFailures {
-    /// Counts a failure; returns whether it is time for a line in the log.
+    /// Counts a failure. Returns whether to log it.
     fn is_due(&mut self, reason: String) -> bool {
         if reason != self.reason {
-            *self = Self { reason, looks: 0 };
+            *self = Self { reason, polls: 0 };
         }
-        self.looks = self.looks.wrapping_add(1);
-        self.looks % REPEATED_LOOKS == 2
+        self.polls = self.polls.wrapping_add(1);
+        self.polls % REPEATED_POLLS == 2
     }
 }
 
-/// The texts of the files.
+/// The content of the files.
 #[derive(Hash)]
 struct PemTexts {
     certificate: Vec<u8>,
@@ -252,7 +252,7 @@ impl PemTexts {
         })
     }
 
-    /// Differs when a file does. The key itself is not kept to be compared.
+    /// Returns a hash by which changes of the files are found, so that the key itself is not kept.
     fn fingerprint(&self) -> u64 {
         let mut hasher = DefaultHasher::new();
         self.hash(&mut hasher);
@@ -307,7 +307,7 @@ fn read(path: &Path) -> Result<Vec<u8>, TlsError> {
     Ok(text)
 }
 
-/// Every certificate of a file, of which there is one at least.
+/// Returns the certificates of a file, at least one.
 fn certificates(text: &[u8], path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     let sections = CertificateDer::pem_slice_iter(text).collect::<Result<Vec<_>, _>>();
     let sections = sections.and_then(|found| match found.as_slice() {
@@ -327,14 +327,14 @@ fn unread_section(error: pem::Error, path: &Path, wanted: &'static str) -> TlsEr
 
 #[cfg(test)]
 mod tests {
-    use super::{REPEATED_LOOKS, RenewalFailures};
+    use super::{REPEATED_POLLS, RenewalFailures};
 
     #[test]
     fn a_failure_to_renew_is_logged_when_it_lasts_and_again_after_an_hour() {
         let mut failures = RenewalFailures::default();
         let mut due = |reason: &str| failures.is_due(reason.to_owned());
         assert!(!due("half written") && !due("no key"));
-        let lines = (0..REPEATED_LOOKS * 2).filter(|_| due("no key")).count();
+        let lines = (0..REPEATED_POLLS * 2).filter(|_| due("no key")).count();
         assert_eq!(lines, 2);
         assert!(!due("half written"));
     }

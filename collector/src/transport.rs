@@ -1,9 +1,9 @@
-//! One connection's bytes: its socket, and TLS on it where the listener speaks TLS.
+//! The byte stream of one connection: its socket, with TLS if the listener has it.
 //!
-//! A handshake is a part of its connection: it has the connection's share, in which it counts as
-//! silent, so that it makes room for others, and the time of a request's head. A client that speaks
-//! HTTP without TLS is told so in its own protocol. Owns the handshake. Does not own the certificate
-//! ([`crate::tls`]) and nothing above the first byte of a request ([`crate::connection`]).
+//! The handshake belongs to its connection. It uses the connection's share as a silent holder, so
+//! that it can be evicted, and has the timeout of a request's head. A client that uses HTTP without
+//! TLS gets a refusal in its own protocol. Owns the handshake. Does not own the certificate
+//! ([`crate::tls`]) and requests ([`crate::connection`]).
 
 use std::{
     io,
@@ -28,47 +28,48 @@ use crate::{
     tls::Tls,
 };
 
-/// The byte that TLS begins with: a record of a handshake.
+/// The first byte of TLS: the type of a handshake record.
 pub(crate) const TLS_RECORD: u8 = 22;
 
-/// The words for a client that speaks no TLS where it is needed.
+/// The refusal of a client that does not use TLS although the listener requires it.
 pub const TLS_NEEDED: &str = "this port speaks TLS: use https://";
 
-/// The words for a client that speaks TLS to a listener without it, and for its operator.
+/// The refusal of a client that uses TLS although the listener does not support it.
 pub const TLS_UNKNOWN: &str =
     "TLS was sent, which this port does not speak: use http://, or set tls-certificate";
 
-/// The beginning of HTTP/2's preface, which no method of HTTP/1 has.
+/// The beginning of HTTP/2's preface, with which no HTTP/1 method begins.
 const HTTP2_BEGIN: &[u8; 3] = b"PRI";
 
-/// Hyper's refusal of a head that it cannot read, which [`Explained`] gives a body.
+/// Hyper's refusal of an unreadable head, to which [`Explained`] adds a body.
 const UNREADABLE: &[u8] =
     b"HTTP/1.1 400 Bad Request\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
 
 /// `INADEQUATE_SECURITY` of [RFC 9113, section 7](https://www.rfc-editor.org/rfc/rfc9113#section-7).
 const INADEQUATE_SECURITY: u32 = 0xc;
 
-/// The socket, which gives up a client that takes nothing.
+/// The socket, with a watchdog for clients that do not read.
 #[derive(Debug)]
 pub(crate) struct Socket {
     stream: TcpStream,
     stall: Stall,
 }
 
-/// A connection's bytes, in clear.
+/// The decrypted byte stream of a connection.
 #[derive(Debug)]
 pub(crate) enum Transport {
     Plain(Socket),
     Secure(Box<TlsStream<Socket>>),
 }
 
-/// Opens a connection, after its handshake where the listener speaks TLS. `None`: it has ended.
+/// Opens a connection and completes its handshake, if the listener has TLS. `None` when the
+/// connection has ended.
 pub(crate) async fn open<E: Endpoint>(
     stream: TcpStream,
     listening: &Listening<E>,
     slot: &Slot,
 ) -> Option<Transport> {
-    // Answers are written whole; waiting to fill a packet only delays them.
+    // Responses are written in one piece, so waiting to fill a packet would only delay them.
     let _ = stream.set_nodelay(true);
     let is_paced = Arc::clone(slot.activity().is_paced());
     let stall = Stall::new(Arc::clone(&listening.clock), is_paced);
@@ -86,7 +87,7 @@ pub(crate) async fn open<E: Endpoint>(
     match shaken {
         Ok(stream) => Some(Transport::Secure(Box::new(stream))),
         Err(error) => {
-            // Who connects and goes, as probes do, has not failed.
+            // A client that connects and closes, as probes do, is not a failure.
             if error.kind() != io::ErrorKind::UnexpectedEof {
                 listening.counters.handshakes.fetch_add(1, Relaxed);
             }
@@ -113,12 +114,12 @@ async fn shake_hands<E: Endpoint>(
     }
     if first != [TLS_RECORD] {
         refuse_plain(last(socket), &*listening.endpoint, peer).await?;
-        return Err(io::Error::other("the client speaks no TLS"));
+        return Err(io::Error::other("the client does not use TLS"));
     }
     match tls.acceptor().accept(socket).into_fallible().await {
         Ok(stream) => Ok(stream),
         Err((error, socket)) => {
-            // Whatever rustls found wrong; the client's going away is no fault.
+            // Only faults that rustls found are counted, and not a client that disconnected.
             if error.kind() == io::ErrorKind::InvalidData {
                 listening.endpoint.handshake_failed(&error, peer);
                 last(socket).end_with(b"").await?;
@@ -128,7 +129,7 @@ async fn shake_hands<E: Endpoint>(
     }
 }
 
-/// Says that TLS is needed, in the version of HTTP that the client began with.
+/// Refuses a client without TLS, in its version of HTTP.
 async fn refuse_plain<E: Endpoint>(
     mut stream: Explained<Socket>,
     endpoint: &E,
@@ -139,16 +140,17 @@ async fn refuse_plain<E: Endpoint>(
     if begin != *HTTP2_BEGIN {
         return stream.end_with(UNREADABLE).await;
     }
-    // Its words are for HTTP/1; it counts the refusal.
+    // This call counts the refusal. Its body is for HTTP/1, so it is dropped.
     let _ = endpoint.explain(UnreadableHead::WithoutTls, peer);
     stream.end_with(&go_away(TLS_NEEDED)).await
 }
 
-/// Empty settings and a `GOAWAY` of HTTP/2 with these words, which clients show their users.
+/// Returns an empty SETTINGS frame and a `GOAWAY` frame of HTTP/2 with this text, which clients
+/// show to their users.
 fn go_away(words: &str) -> Vec<u8> {
     const SETTINGS: [u8; 9] = [0, 0, 0, 4, 0, 0, 0, 0, 0];
     const GO_AWAY: u8 = 7;
-    // The last stream that was looked at, none, and the code.
+    // The last processed stream, which is 0 for none, and the error code.
     let fixed = [0_u32.to_be_bytes(), INADEQUATE_SECURITY.to_be_bytes()].concat();
     let length = u32::try_from(fixed.len() + words.len()).unwrap_or_default();
     let [_, high, middle, low] = length.to_be_bytes();
@@ -261,7 +263,7 @@ mod tests {
     use super::{TLS_NEEDED, go_away};
 
     #[test]
-    fn the_last_frame_of_http_2_has_its_words() {
+    fn the_goaway_frame_of_http_2_has_the_text() {
         let frames = go_away(TLS_NEEDED);
         let (settings, goaway) = frames.split_at(9);
         assert_eq!(settings, [0, 0, 0, 4, 0, 0, 0, 0, 0]);

@@ -1,31 +1,35 @@
 //! The address of a client that is behind reverse proxies.
 //!
-//! A proxy appends the address of its client to `X-Forwarded-For`. Clients can write the entries
-//! before that. Reading therefore starts at the end of the list and stops at the first address that is
-//! no trusted proxy. `Forwarded` is not read: most proxies pass it on as the client wrote it.
+//! A proxy appends the address of its client to `X-Forwarded-For`. Clients can forge the entries
+//! before that. Reading therefore starts at the end of the list and stops at the first address that
+//! is not a trusted proxy. `Forwarded` is not read, because most proxies pass it on as the client
+//! sent it.
 
 use std::net::{IpAddr, SocketAddr};
 
 use http::HeaderMap;
 use ipnet::IpNet;
 
-/// The addresses through which a request went, the last one at the end.
+/// The header with the addresses through which a request went, the last one at the end.
 const FORWARDED_FOR: &str = "x-forwarded-for";
 
-/// Networks of proxies that may name the addresses of their clients. None by default.
+/// Networks of proxies that are trusted to name the addresses of their clients. None by default.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TrustedProxies(Vec<IpNet>);
 
 impl TrustedProxies {
-    /// Reads networks, as `10.0.0.0/8`, and single addresses.
+    /// Parses networks, such as `10.0.0.0/8`, and single addresses.
     ///
     /// # Errors
-    /// With the text that cannot be read, or that has every address: any client could then name any other.
+    /// The text that is malformed or is the network of all addresses, with which any client could
+    /// claim any address.
     pub fn read(texts: &[String]) -> Result<Self, String> {
         let network = |text: &String| {
             let address = || text.parse().map(|address: IpAddr| address.to_canonical().into());
             let network = text.parse().or_else(|_| address());
-            match network.map_err(|_| format!("`{text}` is no network as 10.0.0.0/8 or fd00::1"))? {
+            match network.map_err(|_| {
+                format!("`{text}` is not a network or an address, as 10.0.0.0/8 and fd00::1 are")
+            })? {
                 all if IpNet::prefix_len(&all) == 0 => {
                     Err(format!("`{text}` has every address: any client could name another"))
                 }
@@ -35,9 +39,9 @@ impl TrustedProxies {
         texts.iter().map(network).collect::<Result<_, _>>().map(Self)
     }
 
-    /// Returns the address that a request came from, before the proxies that are trusted: `peer`,
-    /// unless that is one of them. An address that cannot be read ends the list, and the proxy that
-    /// wrote it counts as the client.
+    /// Returns the address of the client, behind trusted proxies. It is `peer`, unless that is a
+    /// trusted proxy. A malformed address ends the list, and the proxy that wrote it counts as the
+    /// client.
     #[must_use]
     pub fn client(&self, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
         let lists = headers.get_all(FORWARDED_FOR).iter().rev();
@@ -55,7 +59,7 @@ impl TrustedProxies {
     }
 }
 
-/// Reads an address with or without a port, one of IPv6 with or without brackets.
+/// Parses an address with or without a port; an IPv6 address with or without brackets.
 fn address(hop: &[u8]) -> Option<IpAddr> {
     let hop = str::from_utf8(hop).ok()?.trim();
     let bare = hop.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(hop);
@@ -85,28 +89,29 @@ mod tests {
     }
 
     #[test]
-    fn the_last_address_that_is_no_proxy_is_the_client() {
+    fn the_last_address_that_is_not_a_proxy_is_the_client() {
         let proxies = proxies(&["10.0.0.0/8", "fd00::/8", "192.0.2.7", "::1"]);
         let cases: [(&str, &[&[u8]], &str); 22] = [
-            // Without the header, and from others: what they write is theirs.
+            // Without the header, or if the peer is not a proxy, the peer is the client.
             ("10.0.0.1", &[], "10.0.0.1"),
             ("203.0.113.9", &[b"198.51.100.1"], "203.0.113.9"),
             ("192.0.2.8", &[b"198.51.100.1"], "192.0.2.8"),
             ("fc00::1", &[b"198.51.100.1"], "fc00::1"),
-            // One hop, several, several headers; what is before the client is what it wrote.
+            // One hop, several hops, several headers. The client wrote the entries before its own
+            // address.
             ("10.0.0.1", &[b"198.51.100.1"], "198.51.100.1"),
             ("10.0.0.1", &[b"198.51.100.1, 10.9.9.9 ,\t192.0.2.7"], "198.51.100.1"),
             ("10.0.0.1", &[b"198.51.100.1, 203.0.113.9, 10.9.9.9"], "203.0.113.9"),
             ("10.0.0.1", &[b"198.51.100.1", b"203.0.113.9", b"10.9.9.9"], "203.0.113.9"),
             ("10.0.0.1", &[b"10.0.0.3, 10.0.0.2"], "10.0.0.3"),
-            // IPv6, with ports, brackets, and IPv4 within it.
+            // IPv6, ports, brackets, and IPv4 mapped to IPv6.
             ("::1", &[b"2001:db8::1"], "2001:db8::1"),
             ("fd00::5", &[b"[2001:db8::1]"], "2001:db8::1"),
             ("fd00::5", &[b"[2001:db8::1]:4711"], "2001:db8::1"),
             ("10.0.0.1", &[b"198.51.100.1:4711"], "198.51.100.1"),
             ("::ffff:10.0.0.1", &[b"::ffff:198.51.100.1"], "198.51.100.1"),
             ("10.0.0.1", &[b"2001:db8::1, ::ffff:10.1.1.1"], "2001:db8::1"),
-            // What cannot be read ends the list.
+            // A malformed entry ends the list.
             ("10.0.0.1", &[b""], "10.0.0.1"),
             ("10.0.0.1", &[b"198.51.100.1,"], "10.0.0.1"),
             ("10.0.0.1", &[b"198.51.100.1, unknown"], "10.0.0.1"),
@@ -121,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn without_proxies_every_peer_is_a_client() {
+    fn without_trusted_proxies_every_peer_is_the_client() {
         for peer in ["127.0.0.1", "::1", "10.0.0.1"] {
             assert_eq!(client(&TrustedProxies::default(), peer, &[b"198.51.100.1"]), peer);
         }
@@ -136,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_network_is_refused_and_so_is_every_address() {
+    fn malformed_networks_and_networks_of_all_addresses_are_refused() {
         for wrong in ["", "proxy", "10.0.0.0/33", "10.0.0/8", "10.0.0.1:80", "0.0.0.0/0", "::/0"] {
             let refused = TrustedProxies::read(&[wrong.to_owned()]).unwrap_err();
             assert!(refused.starts_with(&format!("`{wrong}`")), "{refused}");

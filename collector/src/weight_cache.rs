@@ -1,8 +1,8 @@
-//! Cache of checked resources and scopes. The same few come with every request, and decoding them
-//! is a fifth of checking it.
+//! Cache of checked resources and scopes. Requests repeat the same few, and decoding them takes a
+//! fifth of the time of a check.
 //!
-//! Holds only their weights in bytes. The caller decides about validity and weight, and must decide
-//! the same for the same bytes every time; so each [`crate::redact::Redactor`] has caches of its own.
+//! Keeps only their weights in bytes. The caller determines validity and weight, and must do so
+//! identically for the same bytes. So each [`crate::redact::Redactor`] has its own caches.
 
 use std::{
     collections::HashMap,
@@ -12,17 +12,17 @@ use std::{
 use tidings_proto::otlp::view::NonCanonical;
 
 /// Maximum number of cached resources, and of cached scopes.
-const REMEMBERED_MAX: usize = 4096;
-/// Larger ones are checked each time.
-const REMEMBERED_BYTES_MAX: usize = 4 << 10;
+const CACHED_MAX: usize = 4096;
+/// Maximum bytes of a cached message. Larger ones are checked each time.
+const CACHED_BYTES_MAX: usize = 4 << 10;
 
-/// Messages by their bytes, with their weights.
+/// The weights of encoded messages.
 #[derive(Debug, Default)]
 pub(crate) struct WeightCache(Mutex<HashMap<Box<[u8]>, usize>>);
 
 impl WeightCache {
-    /// The weight of an encoded message: what `check` says of it, which is asked when it is not
-    /// known. Of those that it does not accept nothing is remembered.
+    /// Returns the weight of an encoded message, which is that of `check` if it is not cached.
+    /// Messages that `check` refuses are not cached.
     pub(crate) fn weight(
         &self,
         encoded: &[u8],
@@ -33,10 +33,10 @@ impl WeightCache {
             return Ok(*weight);
         }
         let weight = check(encoded)?;
-        if encoded.len() <= REMEMBERED_BYTES_MAX {
+        if encoded.len() <= CACHED_BYTES_MAX {
             let mut known = lock();
-            if known.len() >= REMEMBERED_MAX {
-                // Senders that come still are soon known again.
+            if known.len() >= CACHED_MAX {
+                // Resources of active senders are soon cached again.
                 known.clear();
             }
             known.insert(encoded.into(), weight);
@@ -47,10 +47,10 @@ impl WeightCache {
 
 #[cfg(test)]
 mod tests {
-    use super::{NonCanonical, REMEMBERED_BYTES_MAX, REMEMBERED_MAX, WeightCache};
+    use super::{CACHED_BYTES_MAX, CACHED_MAX, NonCanonical, WeightCache};
 
     #[test]
-    fn what_was_accepted_is_not_checked_again() {
+    fn an_accepted_message_is_not_checked_again() {
         let known = WeightCache::default();
         assert_eq!(known.weight(b"a", |_| Ok(7)), Ok(7));
         assert_eq!(known.weight(b"a", |_| Err(NonCanonical)), Ok(7));
@@ -59,14 +59,14 @@ mod tests {
     }
 
     #[test]
-    fn what_is_remembered_is_bounded() {
+    fn the_number_of_cached_messages_is_bounded() {
         let known = WeightCache::default();
-        let large = vec![0; REMEMBERED_BYTES_MAX + 1];
+        let large = vec![0; CACHED_BYTES_MAX + 1];
         assert_eq!(known.weight(&large, |_| Ok(1)), Ok(1));
         assert_eq!(known.weight(&large, |_| Ok(2)), Ok(2));
-        for number in 0..=REMEMBERED_MAX {
+        for number in 0..=CACHED_MAX {
             known.weight(number.to_string().as_bytes(), |_| Ok(number)).unwrap();
-            assert!(known.0.lock().unwrap().len() <= REMEMBERED_MAX);
+            assert!(known.0.lock().unwrap().len() <= CACHED_MAX);
         }
     }
 }

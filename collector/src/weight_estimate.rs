@@ -1,8 +1,8 @@
-//! Estimates of the memory that a request takes when it is decoded, made before decoding.
+//! Estimates of the memory of a decoded request, made before decoding.
 //!
 //! Two bytes of protobuf can be an empty span, which takes some hundred bytes in memory. A body
 //! within its limit could therefore decode to gigabytes. Both estimates are one pass over the bytes
-//! without allocation. Malformed bytes are left to the decoder to refuse.
+//! without allocation. They do not refuse malformed bytes, which the decoder does.
 
 use std::mem::size_of;
 
@@ -14,9 +14,9 @@ use tidings_proto::{
     zipkin,
 };
 
-/// Messages of a protobuf request, by their size in memory.
+/// Kinds of messages in a protobuf request that differ in their size in memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub(crate) enum MessageKind {
     Traces,
     Logs,
     ResourceSpans,
@@ -39,12 +39,12 @@ pub(crate) enum Kind {
     ZipkinSpan,
     ZipkinAnnotation,
     ZipkinTag,
-    /// Strings, bytes and small messages whose inside is not looked at.
+    /// Strings, bytes and small messages whose fields are not read.
     Leaf,
 }
 
-impl Kind {
-    /// Message in field `number` of this message.
+impl MessageKind {
+    /// Returns the kind of field `number` of this message.
     fn field(self, number: u64) -> Self {
         match (self, number) {
             (Self::Traces, 1) => Self::ResourceSpans,
@@ -74,8 +74,8 @@ impl Kind {
         }
     }
 
-    /// Bytes in memory, without what it points to. What is Zipkin's is there twice: in its own form
-    /// and translated.
+    /// Returns the bytes in memory, without heap data. Zipkin's messages count twice, in their own
+    /// form and translated.
     const fn size(self) -> usize {
         match self {
             Self::ResourceSpans | Self::ResourceLogs => size_of::<ResourceSpans>(),
@@ -83,8 +83,8 @@ impl Kind {
             Self::ScopeSpans | Self::ScopeLogs => size_of::<ScopeSpans>(),
             Self::Scope => size_of::<InstrumentationScope>(),
             Self::Span => size_of::<Span>(),
-            // With a service and a scope of its own, by which the translation knows them again: its
-            // tables are at least half full.
+            // Includes a service and a scope of its own, with their entries in the translation's
+            // lookup tables, which are at least half full.
             Self::ZipkinSpan => {
                 size_of::<zipkin::Span>()
                     + size_of::<Span>()
@@ -95,7 +95,7 @@ impl Kind {
                     + 2 * size_of::<((usize, String, String), usize)>()
             }
             Self::ZipkinAnnotation => size_of::<zipkin::Annotation>() + size_of::<Event>(),
-            // Its key once more, by which the translation knows it again.
+            // Includes a second copy of the key, for the translation's lookup.
             Self::ZipkinTag => {
                 size_of::<zipkin::Tag>() + size_of::<KeyValue>() + size_of::<String>()
             }
@@ -107,7 +107,7 @@ impl Kind {
             Self::AnyValue => size_of::<AnyValue>(),
             Self::Entity => 96,
             Self::List | Self::Map => 0,
-            // Inside an entity or a Zipkin span a leaf is an element of a list.
+            // In an entity or a Zipkin span, a leaf is an element of a list.
             Self::Leaf => 24,
             Self::Traces | Self::Logs | Self::ZipkinSpans => 0,
         }
@@ -118,9 +118,9 @@ impl Kind {
     }
 }
 
-/// The estimate for a protobuf message of this kind.
-pub(crate) fn protobuf(bytes: &[u8], kind: Kind) -> usize {
-    // Deeper nesting than the decoder's limit is refused by it, so it need not be followed.
+/// Returns the estimate for a protobuf message of this kind, in bytes.
+pub(crate) fn protobuf(bytes: &[u8], kind: MessageKind) -> usize {
+    // The decoder refuses deeper nesting, so it is not followed.
     const DEPTH_MAX: usize = 100;
     let mut weight = 0_usize;
     let mut open = Vec::with_capacity(16);
@@ -146,7 +146,7 @@ pub(crate) fn protobuf(bytes: &[u8], kind: Kind) -> usize {
 /// A field's number, and its bytes when it is length-delimited.
 type WireField<'a> = (u64, Option<&'a [u8]>);
 
-/// The next field, and what follows.
+/// Returns the next field and the bytes after it.
 fn field(bytes: &[u8]) -> Option<(WireField<'_>, &[u8])> {
     let (tag, rest) = varint(bytes)?;
     let number = tag >> 3;
@@ -180,7 +180,7 @@ pub(crate) struct JsonForm {
     /// Objects at this depth are spans or log records.
     record_depth: usize,
     record_bytes: usize,
-    /// An object within a record.
+    /// Bytes of an object within a record.
     part_bytes: usize,
     /// Maximum size of a comma-separated element of a part that is not an object. Elsewhere only
     /// objects take more than their slot in the parent.
@@ -188,27 +188,28 @@ pub(crate) struct JsonForm {
 }
 
 impl JsonForm {
-    /// Requests nest resource, scope, record.
+    /// The form of OTLP, whose requests nest resource, scope and record.
     pub(crate) const OTLP: Self = Self {
         record_depth: 4,
-        record_bytes: Kind::Span.size(),
-        part_bytes: Kind::Link.size(),
+        record_bytes: MessageKind::Span.size(),
+        part_bytes: MessageKind::Link.size(),
         comma_bytes: 16,
     };
 
-    /// Spans are the objects of the outermost list, and tags are texts with commas between them.
+    /// The form of Zipkin. Spans are the objects of the outermost list, and tags are texts with
+    /// commas between them.
     pub(crate) const ZIPKIN: Self = Self {
         record_depth: 1,
-        record_bytes: Kind::ZipkinSpan.size(),
+        record_bytes: MessageKind::ZipkinSpan.size(),
         part_bytes: Self::ZIPKIN_TAG_BYTES,
         comma_bytes: Self::ZIPKIN_TAG_BYTES,
     };
 
-    /// As in protobuf. An annotation takes less.
-    const ZIPKIN_TAG_BYTES: usize = Kind::ZipkinTag.size() + 2 * Kind::Leaf.size();
+    /// Bytes of a tag, as in protobuf. An annotation takes less.
+    const ZIPKIN_TAG_BYTES: usize = MessageKind::ZipkinTag.size() + 2 * MessageKind::Leaf.size();
 }
 
-/// The estimate for a JSON text of this form.
+/// Returns the estimate for a JSON text of this form, in bytes.
 pub(crate) fn json(bytes: &[u8], form: &JsonForm) -> usize {
     let (mut weight, mut depth, mut in_string, mut escaped) = (bytes.len(), 0_usize, false, false);
     for &byte in bytes {
@@ -227,7 +228,7 @@ pub(crate) fn json(bytes: &[u8], form: &JsonForm) -> usize {
                 depth += 1;
                 let size = match depth {
                     _ if depth == form.record_depth => form.record_bytes,
-                    _ if depth < form.record_depth => Kind::ResourceSpans.size(),
+                    _ if depth < form.record_depth => MessageKind::ResourceSpans.size(),
                     _ => form.part_bytes,
                 };
                 weight = weight.saturating_add(size);
@@ -251,7 +252,7 @@ mod tests {
         zipkin,
     };
 
-    use super::{JsonForm, Kind, json, protobuf};
+    use super::{JsonForm, MessageKind, json, protobuf};
 
     fn request(spans: Vec<Span>) -> ExportTraceServiceRequest {
         let scope_spans = vec![ScopeSpans { spans, ..ScopeSpans::default() }];
@@ -260,24 +261,24 @@ mod tests {
     }
 
     #[test]
-    fn empty_spans_weigh_what_they_take_decoded() {
+    fn the_estimate_of_empty_spans_is_their_decoded_size() {
         let bytes = request(vec![Span::default(); 10_000]).encode_to_vec();
         assert!(bytes.len() < 21_000);
-        let weight = protobuf(&bytes, Kind::Traces);
+        let weight = protobuf(&bytes, MessageKind::Traces);
         assert!(weight >= 10_000 * size_of::<Span>(), "{weight}");
         assert!(weight < 11_000 * size_of::<Span>(), "{weight}");
     }
 
     #[test]
-    fn empty_values_in_a_list_are_seen() {
+    fn empty_values_in_a_list_count() {
         let list = Value::Array(ArrayValue { values: vec![AnyValue::default(); 5000] });
         let attributes = vec![KeyValue::new("k", list)];
         let bytes = request(vec![Span { attributes, ..Span::default() }]).encode_to_vec();
-        assert!(protobuf(&bytes, Kind::Traces) >= 5000 * size_of::<AnyValue>());
+        assert!(protobuf(&bytes, MessageKind::Traces) >= 5000 * size_of::<AnyValue>());
     }
 
     #[test]
-    fn ordinary_spans_weigh_a_few_times_their_bytes() {
+    fn the_estimate_of_ordinary_spans_is_a_few_times_their_bytes() {
         let attributes = (0..10).map(|n| KeyValue::new(format!("key.{n}"), "some value")).collect();
         let span = Span {
             trace_id: vec![1; 16],
@@ -287,14 +288,14 @@ mod tests {
             ..Span::default()
         };
         let bytes = request(vec![span; 100]).encode_to_vec();
-        let ratio = protobuf(&bytes, Kind::Traces) / bytes.len();
+        let ratio = protobuf(&bytes, MessageKind::Traces) / bytes.len();
         assert!((2..8).contains(&ratio), "{ratio}");
     }
 
     #[test]
-    fn nonsense_and_deep_nesting_end() {
+    fn malformed_bytes_and_deep_nesting_terminate() {
         for nonsense in [&[0xff; 64][..], &[0x0a, 0xff, 0xff], &[0x0b], &[], &[0x0a, 0x80]] {
-            let _ = protobuf(nonsense, Kind::Traces);
+            let _ = protobuf(nonsense, MessageKind::Traces);
         }
         let mut deep = Vec::new();
         for _ in 0..10_000 {
@@ -306,11 +307,11 @@ mod tests {
                 break;
             }
         }
-        let _ = protobuf(&deep, Kind::AnyValue);
+        let _ = protobuf(&deep, MessageKind::AnyValue);
     }
 
     #[test]
-    fn json_objects_weigh_by_depth_and_braces_in_strings_do_not() {
+    fn json_objects_count_by_depth_and_braces_in_strings_do_not() {
         let spans = format!(
             r#"{{"resourceSpans":[{{"scopeSpans":[{{"spans":[{}{{}}]}}]}}]}}"#,
             "{},".repeat(999)
@@ -321,7 +322,7 @@ mod tests {
     }
 
     #[test]
-    fn zipkin_annotations_and_tags_weigh_what_they_take_decoded_and_translated() {
+    fn the_estimate_of_zipkin_annotations_and_tags_covers_decoding_and_translation() {
         const COUNT: usize = 10_000;
         let annotations = vec![zipkin::Annotation::default(); COUNT];
         let tags = (0..COUNT).map(|n| zipkin::Tag { key: n.to_string(), value: String::new() });
@@ -337,14 +338,15 @@ mod tests {
             + size_of::<Event>()
             + size_of::<zipkin::Tag>()
             + size_of::<KeyValue>();
-        for weight in [protobuf(&bytes, Kind::ZipkinSpan), json(text.as_bytes(), &JsonForm::ZIPKIN)]
+        for weight in
+            [protobuf(&bytes, MessageKind::ZipkinSpan), json(text.as_bytes(), &JsonForm::ZIPKIN)]
         {
             assert!(weight >= COUNT * each, "{weight}");
             assert!(weight < COUNT * each * 4, "{weight}");
         }
     }
 
-    /// Memory of the spans in bytes: decoded, and translated.
+    /// Returns the memory of the spans in bytes, decoded and translated.
     fn taken(spans: Vec<zipkin::Span>) -> usize {
         let decoded = spans.len() * size_of::<zipkin::Span>();
         let (request, rejected) = zipkin::to_otlp(spans);
@@ -377,7 +379,7 @@ mod tests {
     }
 
     #[test]
-    fn zipkin_spans_with_a_service_or_a_scope_each_weigh_what_they_take() {
+    fn the_estimate_of_zipkin_spans_covers_a_service_and_a_scope_each() {
         const COUNT: usize = 10_000;
         for (service, scope) in [(true, false), (false, true), (true, true), (false, false)] {
             let span = |n: usize| {
@@ -397,9 +399,10 @@ mod tests {
                 bytes
             });
             let taken = taken(spans);
-            for weight in
-                [protobuf(&bytes, Kind::ZipkinSpans), json(text.as_bytes(), &JsonForm::ZIPKIN)]
-            {
+            for weight in [
+                protobuf(&bytes, MessageKind::ZipkinSpans),
+                json(text.as_bytes(), &JsonForm::ZIPKIN),
+            ] {
                 assert!(weight >= taken, "{weight} for {taken}");
                 assert!(weight < taken * 3, "{weight} for {taken}");
             }
@@ -407,8 +410,8 @@ mod tests {
     }
 
     #[test]
-    fn ordinary_zipkin_spans_weigh_several_times_their_bytes() {
-        // A list as long as a body may be, 20 MiB, fits into what requests may take, 256 MiB.
+    fn the_estimate_of_ordinary_zipkin_spans_is_several_times_their_bytes() {
+        // A list of the maximum body size, 20 MiB, fits into the memory of all requests, 256 MiB.
         const FITS: usize = 256 / 20;
         let text = r#"{"traceId":"5982fe77008310cc80f1da5e10147517","parentId":"90394f6bcffb5d13",
             "id":"67fae42571535f60","kind":"SERVER","name":"/m/n/2.6.1","timestamp":1516781775726000,
@@ -429,7 +432,7 @@ mod tests {
                 bytes
             })
             .collect();
-        let ratio = protobuf(&bytes, Kind::ZipkinSpans) / bytes.len();
+        let ratio = protobuf(&bytes, MessageKind::ZipkinSpans) / bytes.len();
         assert!((4..FITS).contains(&ratio), "{ratio}");
     }
 }

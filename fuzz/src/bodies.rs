@@ -8,18 +8,19 @@ use http::HeaderMap;
 use tidings_collector::fuzzed_bodies::{read_compressed, read_grpc_head, read_unary_body};
 use tidings_grpc as grpc;
 
-/// The most bytes that may come out.
+/// Maximum number of decompressed bytes.
 const LIMIT: usize = 64 << 10;
 /// A second, smaller limit.
 const SMALL_LIMIT: usize = 1 << 10;
-/// Runs of an input that become members of a sound body.
+/// Maximum number of runs of an input that become members of a sound body.
 const MEMBERS_MAX: usize = 32;
 /// Times that a run is repeated to compress well.
 const REPEATS: usize = 64;
 /// The label of a refusal.
 const TOO_LARGE: &str = "too_large";
 
-/// The first byte chooses the encoding. The rest is a body as it comes, and runs of a sound one.
+/// Reads compressed bodies. The first byte chooses the encoding. The rest is read twice: as a body
+/// as it comes, and as the runs of a sound one.
 pub(crate) fn compressed_bodies(input: &[u8]) {
     let Some((encoding, rest)) = input.split_first() else { return };
     let (encoding, encode) = match encoding & 1 {
@@ -34,7 +35,7 @@ pub(crate) fn compressed_bodies(input: &[u8]) {
     check_limits(encoding, &body);
 }
 
-/// Never is there more than a limit, and a limit changes only what is beyond it.
+/// Checks that no more bytes than a limit are held, and that a limit only affects bodies beyond it.
 fn check_limits(encoding: &str, body: &[u8]) {
     let [large, small] = [LIMIT, SMALL_LIMIT].map(|limit| decompressed(encoding, body, limit));
     match large {
@@ -55,8 +56,8 @@ fn decompressed(encoding: &str, body: &[u8], limit: usize) -> Result<Bytes, &'st
 
 /// Compresses the runs of an input, each as a member of its own.
 ///
-/// Every run begins with a control byte: its lower six bits are its length, and from 128 on it is
-/// repeated.
+/// Every run begins with a control byte. The lower six bits are its length; a run whose byte is 128
+/// or more is repeated.
 fn sound_body(input: &[u8], encode: fn(&[u8]) -> Vec<u8>) -> (Vec<u8>, Vec<u8>) {
     let (mut plain, mut body, mut rest) = (Vec::new(), Vec::new(), input);
     for _ in 0..MEMBERS_MAX {
@@ -80,8 +81,9 @@ fn zstd(plain: &[u8]) -> Vec<u8> {
     zstd::encode_all(plain, 1).expect("memory can be written")
 }
 
-/// The first line has the encoding and the timeout, the body follows it. Receivers take one message,
-/// still compressed, and services of queries any number of plain ones: both have to say the same.
+/// Reads frames of gRPC. The first line has the encoding and the timeout, and the body follows it.
+/// Receivers take one message, still compressed. Query services take any number of plain messages.
+/// Both must give the same result.
 pub(crate) fn grpc_frames(input: &[u8]) {
     let end = input.iter().position(|byte| *byte == b'\n').unwrap_or(input.len());
     let (head, body) = (&input[..end], input.get(end + 1..).unwrap_or_default());

@@ -1,4 +1,4 @@
-//! Parquet files of the tables, as a damaged disk gives them.
+//! Parquet files of the tables, as a damaged disk returns them.
 
 use std::{
     fs,
@@ -19,9 +19,9 @@ use tidings_storage::{
 
 /// Rows of the sound files.
 const ROWS: u8 = 5;
-/// When the first row begins.
+/// Start of the first row.
 const BEGUN: u64 = 1_790_000_000_000_000_000;
-/// Bytes of an edit: two of its place, one of what it does, one of its value.
+/// Bytes of an edit: two for its position, one for its kind, one for its value.
 const EDIT_BYTES: usize = 4;
 /// Kinds of edits; most of them set a byte.
 const EDIT_KINDS: u8 = 8;
@@ -49,8 +49,8 @@ static FILES: LazyLock<SoundFiles> = LazyLock::new(|| {
     SoundFiles { path, tables, folder }
 });
 
-/// The first byte chooses the table, and whether the rest is a file or edits of a sound one: what is
-/// behind lengths and offsets is reached by edits only.
+/// Reads a data file. The first byte chooses the table, and whether the rest is a file or edits of
+/// a sound one. Only edits reach the code behind lengths and offsets.
 pub(crate) fn data_file(input: &[u8]) {
     let Some((choice, rest)) = input.split_first() else { return };
     let (table, sound) = &FILES.tables[usize::from(choice & 1)];
@@ -61,14 +61,15 @@ pub(crate) fn data_file(input: &[u8]) {
     }
 }
 
-/// A file that cannot be read is named as damaged.
+/// Checks that a file that cannot be read is reported as damaged.
 fn check(answer: Result<usize, StorageError>) {
     if let Err(error) = answer {
         assert_eq!(error.kind(), ErrorKind::Corrupt, "{error}");
     }
 }
 
-/// Sets, removes or adds single bytes. Places count from the end of the file: there the footer is.
+/// Sets, removes or adds single bytes. Positions count from the end of the file, where the footer
+/// is.
 fn edited(sound: &[u8], edits: &[u8]) -> Vec<u8> {
     let mut bytes = sound.to_vec();
     for edit in edits.chunks_exact(EDIT_BYTES) {

@@ -17,12 +17,13 @@ use tidings_storage::{
 
 /// The name of a table's first commit.
 const FIRST_COMMIT: &str = "00000000000000000000.json";
-/// Places at which a sound commit is cut.
+/// Positions at which a sound commit is cut.
 const CUTS: usize = 8;
-/// When an erasure began.
+/// Start of an erasure.
 const BEGUN: u64 = 1_795_161_600_000_000_000;
 
-/// The files of a table's log with zero bytes between them; the first line of each is its name.
+/// Reads the files of a table's log, with zero bytes between them. The first line of each is its
+/// name.
 pub(crate) fn delta_log(input: &[u8]) {
     let files = input.split(|byte| *byte == 0).map(|file| {
         let end = file.iter().position(|byte| *byte == b'\n').unwrap_or(file.len());
@@ -45,7 +46,7 @@ fn table_log(files: &BTreeMap<&str, &[u8]>) -> TableLog {
     TableLog::read(files).expect("files in memory can be read")
 }
 
-/// The first byte chooses the kind of record.
+/// Reads a record. The first byte chooses its kind.
 pub(crate) fn records(input: &[u8]) {
     match input.split_first() {
         Some((b'a', lines)) => audit_lines(lines),
@@ -55,7 +56,7 @@ pub(crate) fn records(input: &[u8]) {
     }
 }
 
-/// No path of a manifest leads out of the folder that it is in.
+/// Checks that no path of a manifest leads out of its folder.
 fn manifest(json: &[u8]) {
     let Some(manifest) = ManifestContent::read(json) else { return };
     let again = ManifestContent::read(&manifest.encoded);
@@ -67,7 +68,8 @@ fn manifest(json: &[u8]) {
     }
 }
 
-/// No record of a file is of an erasure under way, or of a trace and an attribute.
+/// Checks that a record read from a file is of an erasure that has ended, and of a trace or an
+/// attribute but not both.
 fn erasure_record(json: &[u8]) {
     let Some(record) = read_erasure_record(json, BEGUN) else { return };
     assert_ne!(record.state, ErasureState::Running);
@@ -92,9 +94,10 @@ static AUDIT_LOG: LazyLock<InputLog> = LazyLock::new(|| {
     InputLog { log, day: path.join("2001-02-03.jsonl"), folder }
 });
 
-/// The first two bytes are half the number of blanks that stand before the second line: a line may
-/// be in several blocks of the search, and longer than events are. Page by page there are the events
-/// of all lines, the newest first. An empty line is neither an event nor damage.
+/// Reads lines of the audit log. The first two bytes are half the number of blanks before the
+/// second line, so that a line may be in several blocks of the search, and longer than events are.
+/// The pages together have the events of all lines, the newest first. An empty line is neither an
+/// event nor damage.
 fn audit_lines(input: &[u8]) {
     let Some((blanks, lines)) = input.split_first_chunk() else { return };
     let blanks = vec![b' '; 2 * usize::from(u16::from_le_bytes(*blanks))];
@@ -126,7 +129,8 @@ fn write_day(day: &Path, content: &[u8]) {
     fs::write(day, content).expect("a temporary file can be written");
 }
 
-/// Reads the log in pages of three events; the events, and the number of lines that are none.
+/// Reads the log in pages of three events. Returns the events, and the number of lines that are not
+/// events.
 fn all_pages(log: &AuditLog) -> (Vec<AuditEvent>, u64) {
     let mut query = AuditQuery { limit: 3, ..AuditQuery::default() };
     let (mut events, mut unreadable) = (Vec::new(), 0);

@@ -91,8 +91,8 @@ fn log_record() -> TelemetryBatch {
     TelemetryBatch::Logs { request: ExportLogsServiceRequest { resource_logs }, bytes: None }
 }
 
-/// The first line is a path with its query. A body of gRPC follows, or a form behind a question mark.
-/// A fault of the server's own (500) is one of this target's.
+/// Sends a request to the router. The first line is a path with its query. A body of gRPC follows,
+/// or a form behind a question mark. The answer 500 is a fault.
 pub(crate) fn http_reads(input: &[u8]) {
     let end = input.iter().position(|byte| *byte == b'\n');
     let (line, body) = input.split_at(end.unwrap_or(input.len()));
@@ -108,7 +108,7 @@ pub(crate) fn http_reads(input: &[u8]) {
             .header(header::CONTENT_TYPE, "application/grpc")
             .body(Body::from(body.to_vec())),
     };
-    // What is no URL ends before the router. The tail of logs never ends by itself.
+    // An invalid URL never reaches the router. The tail of logs never ends by itself.
     let Ok(request) = request else { return };
     if request.uri().path().ends_with("/tail") {
         return;

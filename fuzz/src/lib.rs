@@ -1,9 +1,10 @@
-//! Fuzz targets: bytes of strangers to every decoder and parser.
+//! Fuzz targets: untrusted bytes for every decoder and parser.
 //!
-//! A target takes any bytes and must come back: a panic, an overflow, endless work and memory beyond
-//! the bound of a run are faults. Targets also compare what must agree: two decoders of one format,
-//! or a message before and after it was written. `corpus/TARGET` keeps inputs that reach different
-//! code; a test runs each of them, and `cargo xtask fuzz decoders` looks for more with libFuzzer.
+//! A target takes any bytes and must return. A panic, an overflow, endless work and memory beyond
+//! the bound of a run are faults. Targets also compare results that must agree: two decoders of one
+//! format, or a message before and after it was written. `corpus/TARGET` keeps inputs that reach
+//! different code. A test runs each of them, and `cargo xtask fuzz decoders` looks for more with
+//! libFuzzer.
 //!
 //! A new target is a function and its line in [`TARGETS`].
 

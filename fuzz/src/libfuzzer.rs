@@ -18,17 +18,17 @@ static CHOSEN: LazyLock<FuzzTarget> = LazyLock::new(|| {
     })
 });
 
-/// Targets whose decoders are of others, and panic: the store catches that and answers an error. A
-/// panic that nobody catches ends these targets as well.
+/// Targets whose decoders are other projects' and may panic: the store catches such a panic and
+/// answers with an error. A panic that nothing catches ends these targets as well.
 const CATCHING_TARGETS: [&str; 1] = ["data_file"];
 
-/// Places of panics that have been printed.
+/// Locations of panics that have been printed.
 static PRINTED: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
 
-/// Opens what a target needs, before the time of an input counts.
+/// Opens the resources of a target before the time of an input is measured.
 fn open() {
     if CATCHING_TARGETS.contains(&CHOSEN.name) {
-        // In place of the hook of libFuzzer, which ends the process.
+        // This replaces the hook of libFuzzer, which ends the process.
         panic::set_hook(Box::new(|panic| {
             let place = panic.location().map(ToString::to_string).unwrap_or_default();
             if PRINTED.lock().unwrap_or_else(PoisonError::into_inner).insert(place) {

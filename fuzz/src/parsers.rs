@@ -1,5 +1,5 @@
-//! Texts that people and dashboards type, credentials, and bytes that a damaged disk or a process that
-//! was taken over gives: the store's files, frames of workers, messages of Flight SQL.
+//! Texts that people and dashboards type, credentials, and bytes that a damaged disk or a
+//! compromised process returns: the store's files, frames of workers, messages of Flight SQL.
 
 use tidings_access::{
     IssuerUrl,
@@ -19,7 +19,7 @@ use tidings_sql::fuzzed_messages::{
 };
 use tidings_storage::fuzzed_files::{read_index, read_log_segment, read_pins};
 
-/// A signed token in form; no key of the input will have signed it.
+/// A well-formed signed token. No key of an input has signed it.
 const TOKEN: &str = "eyJhbGciOiJFUzI1NiJ9.eyJzdWIiOiJzIn0.c2lnbmF0dXJl";
 
 pub(crate) fn credentials(input: &[u8]) {
@@ -29,7 +29,7 @@ pub(crate) fn credentials(input: &[u8]) {
     }
 }
 
-/// The input as a text: what is no UTF-8 ends at the HTTP layer.
+/// Returns the input as text. The HTTP layer refuses what is not UTF-8.
 fn text(input: &[u8]) -> &str {
     str::from_utf8(input).unwrap_or_default()
 }
@@ -55,7 +55,7 @@ pub(crate) fn log_query(input: &[u8]) {
     let _ = read_log_query(text(input));
 }
 
-/// A cursor that is taken is the one that was given out.
+/// Checks that a cursor that decodes is encoded as the same text.
 pub(crate) fn cursors(input: &[u8]) {
     let text = text(input);
     if let Some(cursor) = TraceCursor::decode(text) {
@@ -87,13 +87,14 @@ pub(crate) fn flight_sql(input: &[u8]) {
     let _ = read_flight_message(input);
 }
 
-/// Every sound record of a segment is found, whatever is between them.
+/// Checks that every sound record of a segment is found, whatever lies between them.
 pub(crate) fn log_segment(input: &[u8]) {
     let (records, lost) = read_log_segment(input).expect("a file in memory can be read");
     assert!(records + lost <= 2 * (input.len() as u64), "more than there is");
 }
 
-/// The first two bytes are the length of the sections, the pages follow them.
+/// Reads an index file. The first two bytes are the length of the sections, and the pages follow
+/// them.
 pub(crate) fn index_file(input: &[u8]) {
     let Some((length, rest)) = input.split_first_chunk() else { return };
     let length = usize::from(u16::from_le_bytes(*length)).min(rest.len());

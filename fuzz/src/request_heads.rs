@@ -9,7 +9,8 @@ const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 /// A name of the machine.
 const NAME: &str = "tidings.example";
 
-/// Lines: `Host`, `Origin`, and each that follows a list of `X-Forwarded-For`.
+/// Reads heads of requests. The lines are `Host`, `Origin`, and any number of lists of
+/// `X-Forwarded-For`.
 pub(crate) fn request_heads(input: &[u8]) {
     let mut lines = input.split(|byte| *byte == b'\n').map(HeaderValue::from_bytes);
     let mut headers = HeaderMap::new();
@@ -33,12 +34,12 @@ pub(crate) fn request_heads(input: &[u8]) {
     }
     let proxies = TrustedProxies::read(&["10.0.0.0/8".to_owned(), "::1".to_owned()]);
     let proxies = proxies.expect("networks");
-    // Only a proxy is believed.
+    // Only a trusted proxy may name the client.
     assert_eq!(proxies.client(LOOPBACK, &head.headers), LOOPBACK);
     let _ = proxies.client(IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1)), &head.headers);
 }
 
-/// The text of a header in small letters.
+/// Returns the text of a header in lower case.
 fn text(headers: &HeaderMap, name: &header::HeaderName) -> String {
     let value = headers.get(name).map(HeaderValue::as_bytes).unwrap_or_default();
     String::from_utf8_lossy(value).to_ascii_lowercase()

@@ -29,7 +29,7 @@ fn verdict(prepared: Prepared) -> Verdict {
     (prepared.accepted, prepared.rejected, prepared.message)
 }
 
-/// Reads a request in place and by its messages: both have to say the same of it.
+/// Reads a request in place and by its messages. Both must give the same verdict.
 fn compare<T: Wire>(input: &[u8], signal: Signal, prepare: impl Fn(T, Option<Bytes>) -> Prepared) {
     let bytes = Bytes::copy_from_slice(input);
     let in_place = accept_in_place(signal, &bytes, &REDACTOR);
@@ -43,7 +43,7 @@ fn compare<T: Wire>(input: &[u8], signal: Signal, prepare: impl Fn(T, Option<Byt
     }
 }
 
-/// A message survives protobuf and JSON.
+/// Checks that a message survives protobuf and JSON.
 fn check_round_trip<T: Wire>(message: &T) {
     let protobuf = message.encode_to_vec();
     let again: T = decode_protobuf(&protobuf).expect("what was encoded can be decoded");
@@ -90,8 +90,8 @@ fn encoded<T: Wire>(message: &T) -> Vec<u8> {
     message.encode_to_vec()
 }
 
-/// Redacts a text as the body of a log record: what is redacted is so once and for all, and a record
-/// that is accepted in place has nothing to redact.
+/// Redacts a text as the body of a log record. Redacting the result again must change nothing, and
+/// a record that is accepted in place must have nothing to redact.
 pub(crate) fn redaction(input: &[u8]) {
     let text = String::from_utf8_lossy(input).into_owned();
     let record = LogRecord { body: Some(text.as_str().into()), ..LogRecord::default() };
@@ -112,8 +112,8 @@ pub(crate) fn import(input: &[u8]) {
     let _ = import::detect(input);
 }
 
-/// Bodies of requests that change something, and of a query in SQL: what is taken can be written and
-/// is then the same.
+/// Reads bodies of requests that change something, and of a query in SQL. A body that is accepted
+/// can be written, and reads back the same.
 pub(crate) fn json_requests(input: &[u8]) {
     check_json::<KeyRequest>(input);
     check_json::<SignIn>(input);

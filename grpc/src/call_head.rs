@@ -1,18 +1,18 @@
-//! Heads of calls: the content type of gRPC, and the time that a client waits.
+//! Request headers of gRPC calls: the content type and the deadline.
 
 use std::{fmt, time::Duration};
 
 use http::{HeaderMap, HeaderName, header};
 
-/// The encoding of messages whose flag says that they are compressed.
+/// Encoding of the messages whose compressed flag is set.
 pub const GRPC_ENCODING: HeaderName = HeaderName::from_static("grpc-encoding");
-/// The encodings that a server reads.
+/// Encodings that the server accepts.
 pub const GRPC_ACCEPT_ENCODING: HeaderName = HeaderName::from_static("grpc-accept-encoding");
 const GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
-/// The most digits of a timeout.
+/// Maximum number of digits of a timeout.
 const TIMEOUT_DIGITS_MAX: usize = 8;
 
-/// A value of `grpc-timeout` that is no time.
+/// A malformed value of `grpc-timeout`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TimeoutError(String);
 
@@ -24,7 +24,7 @@ impl fmt::Display for TimeoutError {
 
 impl std::error::Error for TimeoutError {}
 
-/// Reports whether the request's content type is gRPC with protobuf.
+/// Returns whether the request's content type is gRPC with protobuf.
 #[must_use]
 pub fn is_grpc(headers: &HeaderMap) -> bool {
     let kind = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
@@ -34,10 +34,10 @@ pub fn is_grpc(headers: &HeaderMap) -> bool {
         .any(|ours| ours.eq_ignore_ascii_case(kind))
 }
 
-/// Parses the time that the client waits; `None` when it says none.
+/// Parses `grpc-timeout`; `None` when the header is absent.
 ///
 /// # Errors
-/// When it is no number of at most eight digits with one of gRPC's units.
+/// When the value is not a number of at most eight digits followed by one of gRPC's units.
 pub fn timeout(headers: &HeaderMap) -> Result<Option<Duration>, TimeoutError> {
     let Some(value) = headers.get(GRPC_TIMEOUT) else { return Ok(None) };
     let parse = || {
@@ -69,7 +69,7 @@ mod tests {
     use super::{GRPC_TIMEOUT, is_grpc, timeout};
 
     #[test]
-    fn timeouts_have_a_unit_and_eight_digits_at_most() {
+    fn timeouts_need_a_unit_and_have_at_most_eight_digits() {
         let of = |value: &str| {
             let mut headers = HeaderMap::new();
             headers.insert(GRPC_TIMEOUT, HeaderValue::from_str(value).unwrap());
@@ -92,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn calls_are_known_by_their_content_type() {
+    fn only_content_types_of_grpc_with_protobuf_are_grpc() {
         let of = |kind: &str| {
             let mut headers = HeaderMap::new();
             headers.insert(header::CONTENT_TYPE, HeaderValue::from_str(kind).unwrap());

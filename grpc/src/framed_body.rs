@@ -1,4 +1,4 @@
-//! Bodies of answers: messages in their frames, and a status at the end.
+//! Response bodies: framed messages, then the status in trailers.
 
 use std::{
     convert::Infallible,
@@ -16,15 +16,15 @@ use futures::{
 use http::{HeaderValue, Response, header};
 use http_body::{Body, Frame, SizeHint};
 
-/// A body of frames that come when they are made. It ends with trailers.
+/// A response body whose frames are produced lazily. It ends with trailers.
 pub struct FramedBody {
-    /// Frames that are still to be written, before the trailers.
+    /// Frames that are still to be written before the trailers; `None` after the trailers.
     frames: Option<BoxStream<'static, Result<Bytes, GrpcStatus>>>,
-    /// The bytes that wait to be written and are in memory.
+    /// Bytes of the frames of a body that is in memory. 0 for a stream, and after the first poll.
     size: u64,
 }
 
-/// The answer: these messages, or what is wrong.
+/// Returns a response with these messages, or with the error status alone.
 pub fn reply(result: Result<Vec<Vec<u8>>, GrpcStatus>) -> Response<FramedBody> {
     match result {
         Ok(messages) => {
@@ -36,15 +36,16 @@ pub fn reply(result: Result<Vec<Vec<u8>>, GrpcStatus>) -> Response<FramedBody> {
     }
 }
 
-/// The answer: messages, each made when the connection takes it, up to the first that cannot be
-/// made.
+/// Returns a response whose messages are produced as the connection takes them. It ends at the
+/// first error.
 pub fn stream(
     messages: impl Iterator<Item = Result<Vec<u8>, GrpcStatus>> + Send + 'static,
 ) -> Response<FramedBody> {
     respond(iter(messages.map(|message| Ok(framed(&[message?])))), 0)
 }
 
-/// The answer: messages that are in their frames, as they come, up to the first error.
+/// Returns a response with messages that are framed already, in the order of the stream. It ends at
+/// the first error.
 pub fn stream_frames(
     frames: impl Stream<Item = Result<Bytes, GrpcStatus>> + Send + 'static,
 ) -> Response<FramedBody> {
@@ -82,7 +83,7 @@ impl Body for FramedBody {
         let frame = match next {
             Some(Ok(data)) => Frame::data(data),
             ended => {
-                // Lets go of what the messages were made of.
+                // Frees the source of the messages before the trailers are sent.
                 self.frames = None;
                 let status = ended.and_then(Result::err);
                 Frame::trailers(status.map_or_else(GrpcStatus::ok, |status| status.trailers()))
@@ -95,7 +96,7 @@ impl Body for FramedBody {
         self.frames.is_none()
     }
 
-    /// At least the data; not exactly, because trailers follow.
+    /// Gives a lower bound only, because an exact size would leave no room for trailers.
     fn size_hint(&self) -> SizeHint {
         let mut hint = SizeHint::new();
         hint.set_lower(self.size);
@@ -113,7 +114,7 @@ mod tests {
     use crate::{GrpcStatus, frames::framed};
 
     #[test]
-    fn an_answer_is_its_messages_and_a_status() {
+    fn a_response_is_its_messages_and_a_status() {
         let messages = vec![b"a".to_vec(), b"b".to_vec()];
         let body = block_on(reply(Ok(messages.clone())).into_body().collect()).unwrap();
         assert_eq!(body.trailers().unwrap()["grpc-status"], "0");

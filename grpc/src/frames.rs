@@ -1,4 +1,4 @@
-//! Messages in their frames: a flag, a length of four bytes, the message.
+//! Message framing: a flag, a length of four bytes, the message.
 
 use std::{fmt, io::Read};
 
@@ -9,15 +9,15 @@ use tidings_proto::otlp::Code;
 
 use crate::{GrpcStatus, call_head::GRPC_ENCODING};
 
-/// The flag and the length before each message.
+/// Bytes of the flag and the length before each message.
 pub const PREFIX_BYTES: usize = 5;
 
-/// A message as it came.
+/// A message as it was received.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Frame {
-    /// Its bytes.
+    /// The bytes of the message.
     pub message: Bytes,
-    /// Set when they are compressed, as `grpc-encoding` says.
+    /// True if the bytes are compressed with the encoding that `grpc-encoding` names.
     pub is_compressed: bool,
 }
 
@@ -26,9 +26,9 @@ pub struct Frame {
 pub enum FrameError {
     /// The body ends before the message does.
     CutOff,
-    /// A flag that gRPC does not have.
+    /// The flag is neither 0 nor 1.
     Flag(u8),
-    /// The message is longer than it may be.
+    /// The message is longer than the limit.
     TooLong,
 }
 
@@ -80,15 +80,15 @@ pub fn next_frame(body: &mut Bytes, bytes_max: usize) -> Result<Option<Frame>, F
     Ok(Some(Frame { message: body.split_to(length), is_compressed }))
 }
 
-/// A length as it is written, big end first.
+/// Reads a big-endian length.
 fn number(bytes: &[u8]) -> usize {
     bytes.iter().fold(0, |number, &byte| number << 8 | usize::from(byte))
 }
 
-/// The one message of a request, decompressed.
+/// Returns the single message of a unary request, decompressed.
 ///
 /// # Errors
-/// When there is another number of them, or [`unframe_all`] refuses one.
+/// When the request has no message or several, or when [`unframe_all`] refuses one.
 pub fn unframe(headers: &HeaderMap, body: Bytes, bytes_max: usize) -> Result<Bytes, GrpcStatus> {
     let mut messages = unframe_all(headers, body, bytes_max)?.into_iter();
     let count = |words| GrpcStatus::new(Code::Unimplemented, words);
@@ -99,11 +99,12 @@ pub fn unframe(headers: &HeaderMap, body: Bytes, bytes_max: usize) -> Result<Byt
     }
 }
 
-/// The messages of a request, in order, decompressed where gzip says so; at most `bytes_max` bytes of
-/// them.
+/// Returns the messages of a request in their order, decompressed where their flag is set. Together
+/// they have at most `bytes_max` bytes.
 ///
 /// # Errors
-/// When one is cut off, has an unknown flag or encoding, or when they are too long.
+/// When a message is cut off, has an unknown flag or encoding, or when the messages exceed
+/// `bytes_max`.
 pub fn unframe_all(
     headers: &HeaderMap,
     mut body: Bytes,
@@ -128,7 +129,7 @@ pub fn unframe_all(
     Ok(messages)
 }
 
-/// Decompresses up to one byte more than the limit.
+/// Decompresses a message, reading at most one byte more than the limit.
 fn decompressed(headers: &HeaderMap, message: &[u8], limit: usize) -> Result<Bytes, GrpcStatus> {
     match headers.get(GRPC_ENCODING).map(|name| name.as_bytes()) {
         Some(b"gzip") => {}
@@ -149,7 +150,7 @@ fn decompressed(headers: &HeaderMap, message: &[u8], limit: usize) -> Result<Byt
     read.map(|_| whole.into()).map_err(broken)
 }
 
-/// The messages in their frames.
+/// Returns the messages with their prefixes, uncompressed.
 #[must_use]
 pub fn framed(messages: &[Vec<u8>]) -> Bytes {
     let size = messages.iter().map(|message| message.len() + PREFIX_BYTES).sum();
@@ -189,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn messages_come_out_as_they_went_in() {
+    fn framed_messages_are_unframed_unchanged() {
         let messages = vec![b"one".to_vec(), Vec::new(), b"two".to_vec()];
         let plain = HeaderMap::new();
         assert_eq!(unframe_all(&plain, framed(&messages), LIMIT).unwrap(), messages);
@@ -200,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn other_numbers_of_messages_are_refused() {
+    fn a_unary_request_without_or_with_several_messages_is_refused() {
         for messages in [&[][..], &[Vec::new(), Vec::new()]] {
             let status = unframe(&HeaderMap::new(), framed(messages), LIMIT).unwrap_err();
             assert_eq!(status.code(), Code::Unimplemented);
@@ -208,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_fit_or_is_not_what_it_says_is_refused() {
+    fn messages_that_are_too_long_or_not_in_their_encoding_are_refused() {
         let gzip = encoded("gzip");
         let bomb = gzip_frame(&vec![0; 1 << 20]);
         let too_long = framed(&[vec![0; 600], vec![0; 600]]);
@@ -227,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn broken_frames_are_refused_by_their_fault() {
+    fn broken_frames_are_refused_with_their_fault() {
         let table: &[(&[u8], FrameError)] = &[
             (b"\0", FrameError::CutOff),
             (b"\0\0\0\0", FrameError::CutOff),
@@ -243,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn a_message_says_how_long_its_body_is() {
+    fn the_length_of_a_body_is_read_from_its_prefix() {
         for (first, length) in
             [(&b"\0\0\0\x01\x02ab"[..], 263), (b"\0\0\0\0\0", 0), (b"\0\0", 0), (b"", 0)]
         {

@@ -7,8 +7,8 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use prost::Message;
 use tidings_proto::otlp::{Any, Code, ProtoDuration, RetryInfo, RpcStatus};
 
-/// Messages for people are cut to this many bytes: they are in headers, which no flow control holds
-/// back, and can repeat what a client sent.
+/// Maximum bytes of a status message; longer ones are cut. Messages are sent in headers, to which
+/// no flow control applies, and can repeat what a client sent.
 const MESSAGE_BYTES_MAX: usize = 1 << 10;
 
 const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
@@ -42,7 +42,7 @@ impl GrpcStatus {
         Self::new(Code::InvalidArgument, message)
     }
 
-    /// Says when to ask again, by `google.rpc.RetryInfo`.
+    /// Adds the delay before a retry, as `google.rpc.RetryInfo`.
     #[must_use]
     pub fn with_retry(mut self, seconds: u32) -> Self {
         let delay = ProtoDuration { seconds: seconds.into(), nanos: 0 };
@@ -58,13 +58,13 @@ impl GrpcStatus {
         self.code
     }
 
-    /// The trailers of a call that has its answer.
+    /// Returns the trailers of a successful call.
     pub(crate) fn ok() -> HeaderMap {
         HeaderMap::from_iter([(GRPC_STATUS, HeaderValue::from(Code::Ok as i32))])
     }
 
-    /// The trailers of a call that ends with this status, or its headers where nothing comes before
-    /// them.
+    /// Returns the trailers of a call that ends with this status. They are its headers when the
+    /// response has no messages.
     #[must_use]
     pub fn trailers(&self) -> HeaderMap {
         let mut trailers = HeaderMap::new();
@@ -84,7 +84,7 @@ impl GrpcStatus {
     }
 }
 
-/// The begin of a long message.
+/// Cuts a message to [`MESSAGE_BYTES_MAX`].
 fn cut(mut message: String) -> String {
     if message.len() > MESSAGE_BYTES_MAX {
         message.truncate(message.floor_char_boundary(MESSAGE_BYTES_MAX));
@@ -94,8 +94,8 @@ fn cut(mut message: String) -> String {
     message
 }
 
-/// The form of `grpc-message`: printable ASCII, the rest as `%` and two digits per UTF-8 byte.
-/// Spaces at the begin and the end are encoded too: a field value of HTTP/2 has none there
+/// Encodes a text for `grpc-message`: printable ASCII as it is, every other UTF-8 byte as `%` and
+/// two digits. Spaces at both ends are encoded too, because a field value of HTTP/2 has none there
 /// ([RFC 9113, 8.2.1](https://www.rfc-editor.org/rfc/rfc9113#section-8.2.1)).
 fn percent_encoded(text: &str) -> String {
     let begin = text.len() - text.trim_start_matches(' ').len();
@@ -119,7 +119,7 @@ mod tests {
     use super::{GRPC_DETAILS, GRPC_MESSAGE, GRPC_STATUS, GrpcStatus, percent_encoded};
 
     #[test]
-    fn a_long_message_is_cut_at_a_letter() {
+    fn a_long_message_is_cut_between_characters() {
         let long = format!("a{}", "é".repeat(1 << 20));
         let trailers = GrpcStatus::invalid(long).with_retry(1).trailers();
         let message = trailers[GRPC_MESSAGE].to_str().unwrap();
@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn a_status_has_details_where_it_says_when_to_ask_again() {
+    fn a_status_with_a_retry_delay_has_details() {
         let status = GrpcStatus::new(Code::Unavailable, "full");
         let trailers = status.trailers();
         assert_eq!(

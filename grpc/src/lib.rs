@@ -1,9 +1,9 @@
-//! gRPC over HTTP/2: heads, frames, statuses and bodies, for receivers and for services that answer
-//! queries.
+//! gRPC over HTTP/2: request headers, framing, statuses and response bodies, for receivers and for
+//! query services.
 //!
-//! <https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md>. Why this is not a library is
-//! told in `docs/decisions/0005-frame-grpc-ourselves.md`. Knows no service, no message, no
-//! router and no clock.
+//! <https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md>. The decision against a gRPC
+//! library is in `docs/decisions/0005-frame-grpc-ourselves.md`. Knows no service, message, router
+//! or clock.
 
 mod call_head;
 mod framed_body;

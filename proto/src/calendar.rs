@@ -1,8 +1,8 @@
 //! The Gregorian calendar: dates by days since 1970-01-01, and days by dates.
 //!
 //! Years are counted from March, so that leap days come last ([Howard Hinnant's
-//! algorithms](https://howardhinnant.github.io/date_algorithms.html)). Owns no time zones, and of
-//! forms of text the one that RFC 3339 gives a time.
+//! algorithms](https://howardhinnant.github.io/date_algorithms.html)). Owns no time zones, and one
+//! text form: that of RFC 3339.
 
 use crate::UnixNanos;
 
@@ -50,14 +50,14 @@ impl CivilDate {
         era * ERA_DAYS + day_of_era - SHIFT_DAYS
     }
 
-    /// Reports whether the calendar has the date. The caller checks that the year has few digits.
+    /// Reports whether the date exists. The caller checks that the year has few digits.
     #[must_use]
     pub fn exists(self) -> bool {
         Self::from_days(self.days()) == self
     }
 
-    /// Returns the date's first moment in UTC: 1970 for earlier dates, and no later than the last
-    /// moment that has a number.
+    /// Returns the date's first moment in UTC, limited to 1970 and to the last moment of
+    /// [`UnixNanos`].
     #[must_use]
     pub fn start(self) -> UnixNanos {
         UnixNanos(u64::try_from(self.days()).unwrap_or(0).saturating_mul(DAY_NANOS))

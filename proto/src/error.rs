@@ -1,8 +1,8 @@
-//! Errors in bytes that claim to be a known format.
+//! Errors of bytes that are not in the format that they should have.
 
 use thiserror::Error;
 
-/// Why a text is not an id.
+/// Reason why a text is not an id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum IdError {
     /// The text has the wrong number of hex digits.
@@ -16,7 +16,7 @@ pub enum IdError {
     /// A character is not a hex digit.
     #[error("character {position} is not a hex digit")]
     Digit {
-        /// Where, counted in bytes from 0.
+        /// Position in bytes, from 0.
         position: usize,
     },
     /// Every byte is zero, which OpenTelemetry defines as "no id".
@@ -24,7 +24,8 @@ pub enum IdError {
     Zero,
 }
 
-/// Why a body could not be decoded. The caller answers 400 / `INVALID_ARGUMENT` with the text.
+/// Reason why a body could not be decoded. The caller answers 400 / `INVALID_ARGUMENT` with the
+/// text.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum DecodeError {
     /// The protobuf encoding is broken.
@@ -40,7 +41,7 @@ pub enum DecodeError {
     Json {
         /// The message that was expected.
         message: &'static str,
-        /// Where in the document, as `resourceSpans[0].scopeSpans[1].spans[3].traceId`.
+        /// Path in the document, as `resourceSpans[0].scopeSpans[1].spans[3].traceId`.
         path: String,
         /// Cause of the error at this position.
         reason: String,

@@ -16,20 +16,21 @@ macro_rules! id {
             /// Length of the id in bytes.
             pub const LEN: usize = $bytes;
 
-            /// The id with these bytes; `None` when all are zero, which means "no id".
+            /// Returns the id with these bytes; `None` when all are zero, which means "no id".
             #[must_use]
             pub fn from_bytes(bytes: [u8; $bytes]) -> Option<Self> {
                 (bytes != [0; $bytes]).then_some(Self(bytes))
             }
 
-            /// The id in a wire field; `None` when the length is wrong or all bytes are zero.
+            /// Returns the id in a wire field; `None` when the length is wrong or all bytes are
+            /// zero.
             #[must_use]
             pub fn from_wire(bytes: &[u8]) -> Option<Self> {
                 Self::from_bytes(bytes.try_into().ok()?)
             }
 
-            /// The id in a text of up to the right number of hex digits, in either case: some
-            /// systems drop leading zeros, and some have shorter ids.
+            /// Returns the id in a text of up to the right number of hex digits, in either case:
+            /// some systems drop leading zeros, and some have shorter ids.
             ///
             /// # Errors
             ///
@@ -41,7 +42,7 @@ macro_rules! id {
                 format!("{text:0>width$}", width = $bytes * 2).parse()
             }
 
-            /// The bytes, most significant first.
+            /// Returns the bytes, most significant first.
             #[must_use]
             pub fn as_bytes(&self) -> &[u8; $bytes] {
                 &self.0
@@ -99,7 +100,7 @@ id!(
 );
 
 impl TraceId {
-    /// The last 8 bytes: what systems with 64-bit ids know of this trace.
+    /// Returns the last 8 bytes, by which systems with 64-bit ids know this trace.
     #[must_use]
     pub fn low64(&self) -> u64 {
         let [_, _, _, _, _, _, _, _, low @ ..] = self.0;

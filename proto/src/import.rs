@@ -1,10 +1,10 @@
 //! Recognises a file of telemetry by its contents.
 //!
-//! Knows OTLP requests for traces and logs in JSON and protobuf, Zipkin's v2 lists in JSON (also a
-//! list of such lists, as its API answers) and protobuf, and Jaeger's JSON; any JSON of these may
-//! stand alone, in a list or one after another, as the OpenTelemetry Collector's file exporter
-//! writes lines. That exporter's length-prefixed protobuf is known too. Decompression and reading
-//! files are the caller's.
+//! Knows requests of OTLP for traces and logs in JSON and protobuf, Zipkin's v2 lists in JSON and
+//! protobuf, and Jaeger's JSON. JSON documents may stand alone, in a list, or one after another, as
+//! the lines of the OpenTelemetry Collector's file exporter. Zipkin's may be a list of lists, as
+//! its API answers. That exporter's length-prefixed protobuf is known too. The caller reads and
+//! decompresses files.
 
 mod protobuf;
 mod shape;
@@ -30,18 +30,18 @@ pub enum Imported {
     Logs(ExportLogsServiceRequest),
 }
 
-/// The requests in a file, in order; none in an empty one.
+/// Returns the requests in a file, in order; none for an empty file.
 ///
 /// # Errors
 ///
-/// [`DecodeError::Format`] when the bytes are nothing that is known, and the format's own error,
-/// with the document's number before the path, when they are known and broken.
+/// [`DecodeError::Format`] when the format is unknown. The format's own error, with the document's
+/// number before the path, when the format is known and the file is broken.
 pub fn detect(bytes: &[u8]) -> Result<Vec<Imported>, DecodeError> {
     let body = bytes.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(bytes).trim_ascii();
     match body.first() {
         None => Ok(Vec::new()),
-        // A protobuf request begins with a line feed, which JSON skips, and a length, which may
-        // look like a bracket.
+        // A protobuf request may look like JSON: it begins with a line feed, which JSON skips, and
+        // a length, which may look like a bracket.
         Some(b'{' | b'[') => documents(body).or_else(|error| protobuf::detect(bytes).ok_or(error)),
         Some(_) => protobuf::detect(bytes).ok_or_else(|| DecodeError::Format {
             reason: "neither OTLP (JSON or protobuf) nor Zipkin v2 nor Jaeger JSON".to_owned(),
@@ -69,7 +69,7 @@ fn documents(body: &[u8]) -> Result<Vec<Imported>, DecodeError> {
     Ok(found)
 }
 
-/// The error with the number of its document among several.
+/// Adds the number of its document to an error, where there are several documents.
 fn numbered(error: DecodeError, number: usize) -> DecodeError {
     match error {
         DecodeError::Json { message, path, reason } => {
@@ -122,7 +122,8 @@ impl<'de, T: Wire> Deserialize<'de> for Listed<T> {
     }
 }
 
-/// A file is somebody's archive: what a receiver would refuse one by one stops the import.
+/// Converts Zipkin's spans. A span that a receiver would reject alone stops the import, because a
+/// file is an archive that should be complete.
 fn zipkin_spans(spans: Vec<zipkin::Span>) -> Result<Imported, DecodeError> {
     let (request, rejected) = zipkin::to_otlp(spans);
     match rejected.first() {

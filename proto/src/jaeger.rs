@@ -1,9 +1,9 @@
 //! Jaeger's formats, translated to OTLP and from it.
 //!
-//! In: the JSON that its UI downloads and its query API answers, `{"data": [trace, …]}`, one trace
-//! or a list of traces (`to_otlp.rs`). Out: Jaeger's own model (`model.rs`,
-//! `from_otlp.rs`), which is protobuf as it is and serializes as the same JSON (`ui.rs`). Not here:
-//! Thrift, and the API that answers.
+//! Input is the JSON that its UI downloads and its query API answers, `{"data": [trace, …]}`, one
+//! trace or a list of traces (`to_otlp.rs`). Output is Jaeger's own model (`model.rs`,
+//! `from_otlp.rs`), which is protobuf and serializes as the same JSON (`ui.rs`). Thrift and the API
+//! are not here.
 
 mod from_otlp;
 mod model;
@@ -33,12 +33,13 @@ use crate::{
 /// The attribute that keeps a span's warnings, a list of texts; Jaeger's own name for it.
 pub const WARNINGS: &str = "@jaeger@warnings";
 
-/// The traces of a document as one OTLP request: one `ResourceSpans` per process of each trace.
+/// Decodes the traces of a document into one OTLP request, with one `ResourceSpans` per process of
+/// each trace.
 ///
 /// # Errors
 ///
-/// [`DecodeError::Format`] when this is no Jaeger document; [`DecodeError::Json`] with the path
-/// when it is one and a value is wrong: an id that is not hex, a process that is not there.
+/// [`DecodeError::Format`] when this is no Jaeger document. [`DecodeError::Json`] with the path
+/// when a value is wrong: an id that is not hex, or a process that is missing.
 pub fn decode_json(bytes: &[u8]) -> Result<ExportTraceServiceRequest, DecodeError> {
     let mut resource_spans = Vec::new();
     for (path, trace) in traces(bytes)? {
@@ -53,7 +54,7 @@ pub fn decode_json(bytes: &[u8]) -> Result<ExportTraceServiceRequest, DecodeErro
 
 const MESSAGE: &str = "Jaeger trace";
 
-/// The traces of a document, each with its path.
+/// Returns the traces of a document, each with its path.
 fn traces(bytes: &[u8]) -> Result<Vec<(String, TraceJson)>, DecodeError> {
     let body = bytes.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(bytes).trim_ascii();
     if body.first() == Some(&b'[') {
@@ -200,7 +201,7 @@ where
     Ok(processes.map(|(id, Object(process))| (id, process)).collect())
 }
 
-/// Microseconds since 1970, or of a duration. Below zero there are none.
+/// Reads microseconds since 1970, or of a duration. Negative values are refused.
 fn micros<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
     let value = json::any_integer(deserializer)?;
     u64::try_from(value).map_err(|_| D::Error::custom(format!("{value} µs is out of range")))

@@ -1,9 +1,10 @@
 //! Wire formats in and out of OTLP's model, ids and times, and the native API's types.
 //!
-//! Owns: OTLP's messages ([`otlp`]), translations of other formats into them ([`zipkin`],
-//! [`jaeger`]; [`import`] tells which it is), [`tid`] for pasted ids, the newtypes every crate
-//! shares ([`TraceId`], [`SpanId`], [`UnixNanos`], [`DurationNanos`]) and the types of the HTTP API
-//! ([`api`]), which the UI shares. Compiles to WebAssembly. Does no I/O and knows nothing of Arrow,
+//! Owns OTLP's messages ([`otlp`]), translations of other formats into them ([`zipkin`],
+//! [`jaeger`]; [`import`] finds the format of a file), [`tid`] for pasted ids, the newtypes that
+//! every crate shares ([`TraceId`], [`SpanId`], [`UnixNanos`], [`DurationNanos`]) and the types of
+//! the HTTP API ([`api`]), which the UI shares. Compiles to WebAssembly. Does no I/O and knows
+//! nothing of Arrow, storage or HTTP.
 //! storage or HTTP.
 
 pub mod api;

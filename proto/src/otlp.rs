@@ -1,4 +1,4 @@
-//! OTLP's messages: the model everything becomes at the edge.
+//! OTLP's messages: the model into which all other protocols are translated.
 //!
 //! One struct per message of
 //! [opentelemetry-proto](https://github.com/open-telemetry/opentelemetry-proto), with the field
@@ -69,7 +69,7 @@ impl Wire for RpcStatus {
     const NAME: &'static str = "google.rpc.Status";
 }
 
-/// The message in a protobuf encoding.
+/// Decodes a message from its protobuf encoding.
 ///
 /// # Errors
 ///

@@ -1,10 +1,10 @@
-//! Recognises the ids in whatever somebody pasted: an id in any system's notation, a header, a log
-//! line, an address of another tool.
+//! Recognises ids in a pasted text: an id in any system's notation, a header, a log line, a URL of
+//! another tool.
 //!
 //! Owns the notations (`notation.rs`), the values of transaction keys (`values.rs`) and the order
-//! of likelihood. Knows nothing of what is stored: the caller looks the candidates up in order. A
-//! notation that says what it is (a `traceparent`) comes before one that many things look like (16
-//! hex digits).
+//! of likelihood. Knows nothing of what is stored: the caller looks up the candidates in order. A
+//! notation that names itself (a `traceparent`) comes before one that many things look like (16 hex
+//! digits).
 
 mod notation;
 mod values;
@@ -13,32 +13,32 @@ pub use values::{KeyedValue, VALUE_BYTES_MAX, VALUES_MAX, values};
 
 use crate::{SpanId, TraceId};
 
-/// The most of a text that is looked at, in bytes: an id stands near the front of a log line.
+/// Maximum bytes of a text that are searched: an id stands near the front of a log line.
 pub const TEXT_BYTES_MAX: usize = 8 * 1024;
-/// The most candidates that are returned.
+/// Maximum number of candidates.
 pub const CANDIDATES_MAX: usize = 16;
 
-/// Something that a text may mean.
+/// An interpretation of a text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Candidate {
     /// Id to look up.
     pub id: CandidateId,
     /// The span that the text names within the trace.
     pub span_id: Option<SpanId>,
-    /// How it was recognised, for people, as `traceparent header`.
+    /// Name of the notation for people, as `traceparent header`.
     pub reason: &'static str,
 }
 
-/// Id to look up.
+/// An id to look up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum CandidateId {
     /// A trace.
     Trace(TraceId),
-    /// The last 64 bits of a trace's id, or all of a shorter one.
+    /// The last 64 bits of a trace's id, or a whole shorter id.
     Low64(u64),
 }
 
-/// The traces that the text may mean, the likeliest first and each once. Looks at no more than
+/// Returns the traces that the text may name, the likeliest first and each once. Searches at most
 /// [`TEXT_BYTES_MAX`].
 #[must_use]
 pub fn recognise(text: &str) -> Vec<Candidate> {
@@ -57,12 +57,12 @@ pub fn recognise(text: &str) -> Vec<Candidate> {
     candidates
 }
 
-/// The ids of 32 or 16 hex digits in a text, however long it is and however many there are.
+/// Finds all ids of 32 or 16 hex digits in a text of any length.
 pub fn hex_ids(text: &str) -> impl Iterator<Item = CandidateId> {
     notation::hex_ids(text)
 }
 
-/// The id of a span, where the text is nothing else.
+/// Returns the id of a span, where the text has nothing else.
 #[must_use]
 pub fn span_alone(text: &str) -> Option<SpanId> {
     trimmed(text).parse().ok()

@@ -61,21 +61,22 @@ nanos!(
 );
 
 impl UnixNanos {
-    /// The time of so many microseconds since 1970; `None` after the year 2554.
+    /// Converts microseconds since 1970; `None` after the year 2554.
     #[must_use]
     pub fn from_micros(micros: u64) -> Option<Self> {
         micros.checked_mul(1_000).map(Self)
     }
 
-    /// The time from `earlier` to here; zero when `earlier` is later: clocks lie.
+    /// Returns the time from `earlier` to this one; zero when `earlier` is later, because clocks
+    /// lie.
     #[must_use]
     pub fn since(self, earlier: Self) -> DurationNanos {
         DurationNanos(self.0.saturating_sub(earlier.0))
     }
 }
 
-/// For people, in every place alike: `812 ns`, `1.20 µs`, `64.0 ms`, `1.84 s`, `2 min 5 s`,
-/// `3 h 12 min`, `4 d 2 h`; rounded to three digits and the unit that suits.
+/// Formats a duration for people, everywhere alike: `812 ns`, `1.20 µs`, `64.0 ms`, `1.84 s`, `2
+/// min 5 s`, `3 h 12 min`, `4 d 2 h`; rounded to three digits and a suitable unit.
 impl fmt::Display for DurationNanos {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(&self.words())

@@ -1,10 +1,10 @@
 //! Zipkin v2 spans, in JSON and protobuf, translated to OTLP and from it.
 //!
 //! Owns Zipkin's two encodings (v2 JSON here, `protobuf.rs`), which both give the [`Span`]s of
-//! Zipkin's schema, the one translation of those (`to_otlp.rs`) and the way back (`from_otlp.rs`,
-//! `write.rs`). Not here: the v1 formats (recognised only to say so), HTTP, and the joining of the
-//! two halves of a shared span, which is assembly's: both halves come out with the same id, marked
-//! by [`SHARED`].
+//! Zipkin's schema, the translation of those to OTLP (`to_otlp.rs`), and the translation back
+//! (`from_otlp.rs`, `write.rs`). The v1 formats are only recognised, to name them in an error.
+//! Assembly, and not this module, joins the two halves of a shared span: both halves have the same
+//! id, and [`SHARED`] marks them.
 //!
 //! The parser of JSON is more lenient than Zipkin. It accepts ids in either case and of 1 to 32 digits,
 //! integers as strings, `null` for absent, and tags that are numbers, booleans or structures (kept as
@@ -45,11 +45,11 @@ pub use to_otlp::{DEBUG, Rejected, SHARED, to_otlp};
 const TRACE_ID_DIGITS: usize = 32;
 const SPAN_ID_DIGITS: usize = 16;
 
-/// The spans of a JSON list, in order; an empty body is an empty list.
+/// Decodes the spans of a JSON list, in order; an empty body is an empty list.
 ///
 /// # Errors
 ///
-/// [`DecodeError::Format`], in Zipkin's words, when this is JSON v1 or no list at all;
+/// [`DecodeError::Format`], in Zipkin's words, when this is JSON v1 or no list.
 /// [`DecodeError::Json`] with the path when a value is wrong. The answer is 400 for both.
 pub fn decode_json(bytes: &[u8]) -> Result<Vec<Span>, DecodeError> {
     let body = bytes.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(bytes).trim_ascii();
@@ -60,7 +60,7 @@ pub fn decode_json(bytes: &[u8]) -> Result<Vec<Span>, DecodeError> {
     }
     match json::from_slice::<SpanList>("Zipkin v2 list", body) {
         Ok(list) => list.into_spans(),
-        // What is wrong with it as v2 would mislead whoever sends v1.
+        // An error about v2 would mislead a sender of v1.
         Err(_) if is_v1(body) => Err(unexpected("JSON_V1")),
         Err(error) => Err(error),
     }
@@ -90,7 +90,7 @@ fn unexpected(received: &str) -> DecodeError {
 fn described(first: u8, bytes: &[u8]) -> &'static str {
     match (first, bytes) {
         (b'{', _) => "one JSON object",
-        // The bytes that begin these are white space to JSON, so they are looked for untrimmed.
+        // White space of JSON begins these formats, so they are recognised untrimmed.
         (_, [0x0a, ..]) => "PROTO3",
         (_, [0x0c, ..]) => "THRIFT",
         (_, [0x1f, 0x8b, ..]) => "compressed bytes without a Content-Encoding",
@@ -99,7 +99,7 @@ fn described(first: u8, bytes: &[u8]) -> &'static str {
     }
 }
 
-/// List of spans whose version, v1 or v2, is not checked yet.
+/// A list of spans whose version, v1 or v2, is not checked yet.
 pub(crate) struct SpanList(Vec<ZipkinSpanJson>);
 
 impl SpanList {
@@ -186,7 +186,7 @@ impl ZipkinSpanJson {
         let mut tags = self.tags;
         let mut endpoint = |read: Option<ReadEndpoint>, key: &str| {
             let ReadEndpoint { endpoint, unread } = read?;
-            // What is no address is kept as it is.
+            // A text that is no address is kept as a tag.
             let unread = unread.into_iter().map(|value| Tag { key: key.to_owned(), value });
             tags.extend(unread);
             Some(endpoint)
@@ -217,7 +217,7 @@ fn is_there<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error
     Ok(Option::<IgnoredAny>::deserialize(deserializer)?.is_some())
 }
 
-/// Microseconds; what is below zero is not known, as in Zipkin.
+/// Reads microseconds; a negative value counts as unknown, as in Zipkin.
 fn micros<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
     let value = json::any_integer(deserializer)?;
     u64::try_from(value.max(0)).map_err(|_| D::Error::custom("does not fit 64 bits"))
@@ -243,7 +243,8 @@ fn span_id<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<u8>, D::Err
     id(deserializer, SPAN_ID_DIGITS)
 }
 
-/// The bytes of an id: leading zeros may be missing. A trace id of up to 16 digits stays 8 bytes.
+/// Reads the bytes of an id, whose leading zeros may be missing. A trace id of up to 16 digits
+/// stays 8 bytes.
 fn id<'de, D: Deserializer<'de>>(deserializer: D, digits_max: usize) -> Result<Vec<u8>, D::Error> {
     let text = text(deserializer)?;
     if text.is_empty() {
@@ -259,7 +260,7 @@ fn id<'de, D: Deserializer<'de>>(deserializer: D, digits_max: usize) -> Result<V
         .map_err(|_| wrong("an id has hex digits only".to_owned()))
 }
 
-/// An endpoint, and the text that stands where an address should.
+/// An endpoint, and a text in place of its address if that is invalid.
 #[derive(Default)]
 struct ReadEndpoint {
     endpoint: Endpoint,
@@ -276,7 +277,7 @@ fn endpoint<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<ReadEnd
         ipv6: Vec::new(),
         port: json.port,
     };
-    // Either address may stand in either field.
+    // Either kind of address may be in either field.
     let mut unread: Option<String> = None;
     for address in [json.ipv4, json.ipv6] {
         if let Ok(ip) = address.parse::<Ipv4Addr>() {
@@ -307,7 +308,7 @@ fn tags<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Tag>, D::Error
             Ok(Vec::new())
         }
 
-        /// Some reporters write a list of `{"key": …, "value": …}`: those are not v2.
+        /// Some reporters write a list of `{"key": …, "value": …}`, which is not v2.
         fn visit_seq<A: SeqAccess<'de>>(self, _seq: A) -> Result<Vec<Tag>, A::Error> {
             Err(A::Error::custom("tags are an object, not a list"))
         }
@@ -325,7 +326,7 @@ fn tags<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Tag>, D::Error
     deserializer.deserialize_any(Tags)
 }
 
-/// A tag's value: text as it is, anything else as its JSON.
+/// A tag's value: text as it is, other values as their JSON.
 struct TagText(String);
 
 impl<'de> Deserialize<'de> for TagText {

@@ -1,9 +1,9 @@
 //! The answer to a query: its rows, and facts about them.
 //!
-//! Owns the two halves of an answer. In the worker rows are collected within their bounds and
-//! written ([`Collected`], [`Rows`]): `value_text` writes single values, `formats` and the
-//! messages of Flight the forms that an answer can have. In the server an [`Answer`] says what is
-//! known before a form is asked for, and hands on the worker's bytes.
+//! Owns the two halves of an answer. The worker collects rows within their bounds and writes them
+//! ([`Collected`], [`Rows`]). `value_text` writes single values; `formats` and the messages of
+//! Flight write the formats of an answer. In the server an [`Answer`] has the facts that are known
+//! before a format is chosen, and passes on the worker's bytes.
 
 mod formats;
 mod value_text;
@@ -32,12 +32,12 @@ pub(crate) use value_text::{check_columns, check_rows, type_name};
 /// Rows that are written at once.
 const ROWS_WRITTEN: usize = 512;
 
-/// The form of an answer.
+/// The format of an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum AnswerFormat {
-    /// An object with columns, rows and what was read.
+    /// A JSON object with columns, rows and the work of the scans.
     Json,
-    /// [RFC 4180](https://www.rfc-editor.org/rfc/rfc4180), with a head.
+    /// [RFC 4180](https://www.rfc-editor.org/rfc/rfc4180), with a header line.
     Csv,
     /// Arrow's streaming format.
     Arrow,
@@ -45,7 +45,7 @@ pub enum AnswerFormat {
     Flight,
 }
 
-/// The answer to a query, whose rows its worker has.
+/// The answer to a query. Its worker has the rows.
 pub struct Answer {
     /// The number of rows.
     rows: usize,
@@ -60,7 +60,7 @@ pub struct Answer {
     lines: Lines,
 }
 
-/// The way to the worker that has the rows.
+/// The channel to the worker that has the rows.
 pub(crate) struct Lines {
     pub(crate) form: oneshot::Sender<AnswerFormat>,
     pub(crate) parts: AnswerParts,
@@ -93,19 +93,19 @@ impl Answer {
         self.lacks.is_empty()
     }
 
-    /// The answer in this form, part by part.
+    /// Returns the answer in this format, part by part.
     #[must_use]
     pub fn parts(self, form: AnswerFormat) -> AnswerParts {
         let Lines { form: asked, parts } = self.lines;
         if asked.send(form).is_err() {
-            // Its parts say so, too.
+            // The parts of the answer report this as well.
             tracing::debug!("the process of an answer has ended before it was read");
         }
         parts
     }
 }
 
-/// A result's rows as they come.
+/// The rows of a result so far.
 #[derive(Debug)]
 pub(crate) struct Collected {
     schema: SchemaRef,
@@ -145,12 +145,12 @@ impl Collected {
         }
     }
 
-    /// The beginning of the answer, for the server.
+    /// Returns the beginning of the answer, for the server.
     pub(crate) fn head(&self) -> Head {
         Head { rows: self.rows, cut: self.lack }
     }
 
-    /// The rows, with what the server knows about them.
+    /// Returns the rows, with the facts that the server knows about them.
     pub(crate) fn rows(self, facts: Facts) -> Rows {
         Rows { schema: self.schema, batches: self.batches, count: self.rows, facts }
     }
@@ -168,7 +168,7 @@ pub(crate) struct Rows {
 }
 
 impl Rows {
-    /// The bytes of this form, part by part.
+    /// Returns the bytes of the answer in this format, part by part.
     pub(crate) fn parts(
         self,
         form: AnswerFormat,
@@ -181,7 +181,7 @@ impl Rows {
         }
     }
 
-    /// The columns as the API describes them.
+    /// Returns the columns as the API describes them.
     fn columns(&self) -> Vec<SqlColumn> {
         let fields = self.schema.fields().iter();
         let column = |field: &Arc<arrow_schema::Field>| SqlColumn {
@@ -191,7 +191,7 @@ impl Rows {
         fields.map(column).collect()
     }
 
-    /// The rows in pieces that are quickly written.
+    /// Returns the rows in pieces that are quickly written.
     pub(crate) fn pieces(self) -> impl Iterator<Item = RecordBatch> + Send {
         self.batches.into_iter().flat_map(|batch| {
             let firsts = (0..batch.num_rows()).step_by(ROWS_WRITTEN);
@@ -202,7 +202,7 @@ impl Rows {
     }
 }
 
-/// A duration in nanoseconds.
+/// Returns a duration in nanoseconds.
 pub(crate) fn nanos(duration: Duration) -> DurationNanos {
     DurationNanos(u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX))
 }

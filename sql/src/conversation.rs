@@ -2,11 +2,12 @@
 //!
 //! ```text
 //! worker ─► Scan ─► a blocking thread reads the view ─► batches ─► worker
-//! worker ─► Answered ─► whoever asked ─► Write(form) ─► worker ─► parts ─► whoever asked
+//! worker ─► Answered ─► asker ─► Write(form) ─► worker ─► parts ─► asker
 //! ```
 //!
-//! Owns the worker's process from here to its end: it is killed as soon as nobody waits for it, or
-//! when it says what no worker says. Plans nothing and reads none of the rows that a worker sends.
+//! Owns the worker's process from its task to its end: the process is killed as soon as nobody
+//! waits for it, or when it violates the protocol. Plans nothing, and reads none of the rows that a
+//! worker sends.
 
 mod ended;
 mod growth;
@@ -40,14 +41,15 @@ pub(crate) use ended::UNABLE;
 use growth::Growth;
 use scans::Scans;
 
-/// Workers that a query is given, one after the other, when they end before they have begun.
+/// Maximum number of workers that a query tries, one after the other, when they end before they
+/// begin.
 const WORKERS_MAX: usize = 3;
 /// Frames that wait for the worker to read them.
 const FRAMES_MAX: usize = 4;
-/// Bytes of a worker's complaints that are kept; more are read and let go.
-const SAID_BYTES_MAX: usize = 4 << 10;
+/// Bytes of a worker's standard output and error that are kept; the rest is read and discarded.
+const OUTPUT_BYTES_MAX: usize = 4 << 10;
 
-/// The end of a query that was not cut off.
+/// The result of a query that was not cancelled.
 #[derive(Debug)]
 pub(crate) enum Reply {
     Answered(Answer),
@@ -57,7 +59,7 @@ pub(crate) enum Reply {
 /// The signature of a query, as Arrow's messages: columns of its answer, and placeholders.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EncodedSignature {
-    /// The columns of its answer; without a type where a value decides that.
+    /// The columns of its answer; a column has no type where a placeholder's value decides it.
     pub columns: Bytes,
     /// Its placeholders in order; `None` when there are none.
     pub parameters: Option<Bytes>,
@@ -66,7 +68,7 @@ pub struct EncodedSignature {
 /// Receiver of a query's reply.
 #[derive(Debug)]
 pub(crate) struct Asker {
-    /// Is told once, when a worker has the query.
+    /// Notified once, when a worker has the query.
     pub(crate) begun: Option<oneshot::Sender<()>>,
     pub(crate) reply: oneshot::Sender<Result<Reply, SqlError>>,
 }
@@ -92,7 +94,7 @@ pub(crate) async fn converse(pool: Arc<Pool>, task: Task, stored: Stored, asker:
             told = worker.ask(&task, &mut scans, &mut begun) => told,
             () = reply.closed() => {
                 drop(scans);
-                // The query's place is taken until nothing works for it any more.
+                // The query's place stays taken until nothing works for the query any more.
                 worker.end().await;
                 return;
             }
@@ -131,20 +133,20 @@ enum TaskEnd {
 enum Failure {
     /// The process has ended before it had its task.
     Unbegun,
-    /// The worker, or a scan, says what is wrong.
+    /// An error that the worker or a scan reports.
     Known(SqlError),
     /// The process has ended.
     Ended,
     /// The worker's memory, in bytes, exceeds the maximum.
     Outgrown { bytes: u64, max: u64 },
-    /// It says what no worker says.
-    Nonsense(String),
+    /// The worker violates the protocol.
+    Violation(String),
 }
 
 impl From<io::Error> for Failure {
     fn from(error: io::Error) -> Self {
         match error.kind() {
-            io::ErrorKind::InvalidData => Self::Nonsense(error.to_string()),
+            io::ErrorKind::InvalidData => Self::Violation(error.to_string()),
             // The connection breaks when the process ends.
             _ => Self::Ended,
         }
@@ -178,7 +180,7 @@ impl Worker {
         Ok(Self { child: Some(child), frames, reader: FrameReader::new(reader), growth, said })
     }
 
-    /// The next frame, as long as the process has no more memory than it may.
+    /// Returns the next frame, as long as the process stays within its memory.
     async fn next(&mut self) -> Result<Option<WorkerFrame>, Failure> {
         tokio::select! {
             frame = self.reader.next() => Ok(frame?),
@@ -208,13 +210,13 @@ impl Worker {
         }
     }
 
-    /// Does what the worker asks for, until its task has an end.
+    /// Serves the worker's requests until its task ends.
     async fn follow(
         &mut self,
         scans: &mut Scans,
         begun: &mut Option<oneshot::Sender<()>>,
     ) -> Result<TaskEnd, Failure> {
-        let nonsense = |reason: &str| Failure::Nonsense(reason.to_owned());
+        let violation = |reason: &str| Failure::Violation(reason.to_owned());
         let mut schemas: Vec<Bytes> = Vec::new();
         loop {
             let payload = match self.next().await? {
@@ -223,33 +225,33 @@ impl Worker {
                     schemas.push(part);
                     continue;
                 }
-                Some(WorkerFrame::Part(_)) => return Err(nonsense("more parts than two")),
+                Some(WorkerFrame::Part(_)) => return Err(violation("more parts than two")),
                 Some(WorkerFrame::Message(payload)) => payload,
             };
-            match frame::parse(&payload).map_err(|error| Failure::Nonsense(error.to_string()))? {
-                WorkerMessage::Ready(confinement) => tell_once(confinement),
+            match frame::parse(&payload).map_err(|error| Failure::Violation(error.to_string()))? {
+                WorkerMessage::Ready(confinement) => log_confinement_once(confinement),
                 WorkerMessage::Begun => {
-                    // Nobody hears it who does not wait.
+                    // Sending fails when nobody waits for it.
                     let _ = begun.take().map(|begun| begun.send(()));
                 }
-                WorkerMessage::Scan(request) => scans.open(request).map_err(Failure::Nonsense)?,
+                WorkerMessage::Scan(request) => scans.open(request).map_err(Failure::Violation)?,
                 WorkerMessage::Next { scan, since } => {
-                    scans.credit(scan, since).map_err(Failure::Nonsense)?;
+                    scans.credit(scan, since).map_err(Failure::Violation)?;
                 }
                 WorkerMessage::Stop { scan } => scans.stop(scan),
                 WorkerMessage::Answered(head) => return Ok(TaskEnd::Answered(head)),
                 WorkerMessage::Described => {
                     let mut schemas = schemas.into_iter();
-                    let columns = schemas.next().ok_or_else(|| nonsense("no columns"))?;
+                    let columns = schemas.next().ok_or_else(|| violation("no columns"))?;
                     let parameters = schemas.next();
                     return Ok(TaskEnd::Described(EncodedSignature { columns, parameters }));
                 }
                 WorkerMessage::Failed(SqlError::Scan) => {
-                    let unknown = || nonsense("a scan failed that did not");
+                    let unknown = || violation("a scan failed that did not");
                     return Err(scans.failure().map_or_else(unknown, Failure::Known));
                 }
                 WorkerMessage::Failed(error) => return Err(Failure::Known(error)),
-                WorkerMessage::Written => return Err(nonsense("no answer was asked for")),
+                WorkerMessage::Written => return Err(violation("no answer was asked for")),
             }
         }
     }
@@ -262,7 +264,7 @@ impl Worker {
         elapsed: Duration,
         reply: oneshot::Sender<Result<Reply, SqlError>>,
     ) {
-        // Sending fails when nobody waits any more. The place is given back before.
+        // Sending fails when nobody waits any more. The place is given back before that.
         match told {
             Err(failure) => {
                 let error = self.failure(failure).await;
@@ -302,8 +304,8 @@ impl Worker {
         self.end().await;
     }
 
-    /// Has the answer written in the form that is asked for, hands on its parts as they are taken, and
-    /// waits until the last one is.
+    /// Has the worker write the answer in the chosen format, passes on its parts as they are taken,
+    /// and waits until the last one is.
     async fn write(
         &mut self,
         form: oneshot::Receiver<AnswerFormat>,
@@ -342,17 +344,17 @@ impl Worker {
                     return match frame::parse(&payload) {
                         Ok(WorkerMessage::Written) => Ok(()),
                         Ok(WorkerMessage::Failed(error)) => Err(Failure::Known(error)),
-                        // A scan that was not at its end when the query was.
+                        // The scan was not at its end when the query was.
                         Ok(WorkerMessage::Stop { .. }) => continue,
-                        Ok(other) => Err(Failure::Nonsense(format!("{other:?}"))),
-                        Err(error) => Err(Failure::Nonsense(error.to_string())),
+                        Ok(other) => Err(Failure::Violation(format!("{other:?}"))),
+                        Err(error) => Err(Failure::Violation(error.to_string())),
                     };
                 }
             }
         }
     }
 
-    /// The error to tell. Ends the process.
+    /// Ends the process and returns the error for the asker.
     async fn failure(&mut self, failure: Failure) -> SqlError {
         match failure {
             Failure::Known(error) => error,
@@ -365,7 +367,7 @@ impl Worker {
                 let reason = format!("its process has {bytes} bytes, and may have {max}");
                 SqlError::Memory { reason }
             }
-            Failure::Nonsense(reason) => {
+            Failure::Violation(reason) => {
                 let (status, said) = self.reap().await;
                 tracing::error!(reason, ?status, said, "a query's process breaks the protocol");
                 let reason = "its process said something that is no answer".to_owned();
@@ -385,13 +387,13 @@ impl Worker {
         }
     }
 
-    /// Looks after a process that has ended before it had its task.
+    /// Cleans up after a process that ended before it had its task.
     async fn end_unbegun(&mut self) {
         let (status, said) = self.reap().await;
         tracing::warn!(?status, said, "an idle process for queries in SQL has ended");
     }
 
-    /// Kills the process, when it lives, and gives its end and its last words.
+    /// Kills the process if it runs. Returns its exit status and its last output.
     async fn reap(&mut self) -> (Option<std::process::ExitStatus>, String) {
         let Some(mut child) = self.child.take() else { return (None, String::new()) };
         // A process that has ended keeps its status.
@@ -406,18 +408,18 @@ impl Worker {
 impl Drop for Worker {
     fn drop(&mut self) {
         if let Some(child) = &mut self.child {
-            // The runtime ends before the conversation: the system takes the process's remains.
+            // The runtime ends before the conversation, so the system reaps the process.
             drop(child.kill());
         }
     }
 }
 
-/// Says once where processes are not confined by all means that there are.
-fn tell_once(confinement: Confinement) {
-    static TOLD: std::sync::Once = std::sync::Once::new();
+/// Logs once if processes are not confined by all available means.
+fn log_confinement_once(confinement: Confinement) {
+    static LOGGED: std::sync::Once = std::sync::Once::new();
     let Confinement { landlock, seccomp } = confinement;
     if !(landlock && seccomp) {
-        TOLD.call_once(|| {
+        LOGGED.call_once(|| {
             tracing::warn!(
                 landlock,
                 seccomp,
@@ -438,11 +440,11 @@ async fn write_frames(mut writer: OwnedWriteHalf, mut waiting: mpsc::Receiver<Fr
     }
 }
 
-/// Reads what a process prints to its end, and keeps the first of it.
+/// Reads a process's output to its end, and keeps the beginning.
 async fn listen(mut from: pipe::Receiver) -> String {
-    let (mut kept, mut part) = (Vec::new(), vec![0; SAID_BYTES_MAX]);
+    let (mut kept, mut part) = (Vec::new(), vec![0; OUTPUT_BYTES_MAX]);
     while let Ok(length @ 1..) = from.read(&mut part).await {
-        let room = SAID_BYTES_MAX - kept.len();
+        let room = OUTPUT_BYTES_MAX - kept.len();
         kept.extend_from_slice(&part[..length.min(room)]);
     }
     String::from_utf8_lossy(&kept).trim().to_owned()

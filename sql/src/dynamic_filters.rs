@@ -19,11 +19,11 @@ use datafusion::{
 };
 use serde::{Deserialize, Serialize};
 
-/// How deep a filter is looked into: one for each column that is sorted by, and the rest does not
-/// bound the first.
+/// Maximum depth at which a filter is examined: one level for each sort column, of which only the
+/// first bounds the time.
 const DEPTH_MAX: usize = 16;
 
-/// Which rows are wanted, of those that have a time.
+/// The rows that a plan still needs, of those that have a time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
 pub(crate) enum Since {
     /// All of them.
@@ -31,7 +31,7 @@ pub(crate) enum Since {
     Ever,
     /// Rows of this time in nanoseconds or later.
     Time(i64),
-    /// None.
+    /// No rows.
     Never,
 }
 
@@ -52,7 +52,7 @@ impl DynamicFilters {
         self.0.is_empty()
     }
 
-    /// Dynamic filters on this column of times.
+    /// Returns the dynamic filters on this column of times.
     pub(crate) fn of_times(&self, schema: &SchemaRef, column: &'static str) -> DynamicTimeBound {
         let is_it = |found: &Column| is_column(found, schema, column);
         let filters = self.0.iter().filter(|filter| collect_columns(filter).iter().any(is_it));
@@ -71,7 +71,7 @@ pub(crate) struct DynamicTimeBound {
     filters: Vec<Arc<dyn PhysicalExpr>>,
     schema: SchemaRef,
     column: &'static str,
-    /// Last bound read, and the generation of the filters then.
+    /// The last bound that was read, and the generation of the filters at that time.
     known: Option<(u64, Since)>,
 }
 
@@ -81,7 +81,7 @@ impl DynamicTimeBound {
         !self.filters.is_empty()
     }
 
-    /// Which rows are wanted now; later it will not be more.
+    /// Returns the rows that are needed now. Later calls never return more.
     pub(crate) fn since(&mut self) -> Since {
         let state = self.filters.iter().map(snapshot_generation).fold(0, u64::wrapping_add);
         match self.known {
@@ -98,7 +98,7 @@ impl DynamicTimeBound {
         }
     }
 
-    /// No row with a time that passes the filter is older.
+    /// Returns a bound such that no row with a time that passes the filter is older.
     fn bound_of(&self, filter: &Arc<dyn PhysicalExpr>, depth: usize) -> Since {
         let Some(depth) = depth.checked_sub(1) else { return Since::Ever };
         if let Some(literal) = filter.downcast_ref::<Literal>() {
@@ -181,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn a_filter_says_from_when_on_rows_are_wanted() {
+    fn a_filter_bounds_the_times_of_the_rows_that_are_needed() {
         use Operator::{And, Eq, Gt, Lt, Or};
         let newest = || binary(null(time()), Or, binary(time(), Gt, at(5)));
         let table = [

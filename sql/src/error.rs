@@ -11,7 +11,7 @@ use tidings_storage::StorageError;
 
 pub(crate) use wording::called_alike;
 
-/// A place in a query's text, both counted from 1, in characters.
+/// A position in a query's text; lines and columns are counted from 1, columns in characters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct QueryPosition {
     /// The line.
@@ -26,30 +26,30 @@ pub enum SqlError {
     /// A parameter of the request is not understood.
     #[error("{reason}")]
     Parameter {
-        /// Which one.
+        /// Name of the parameter.
         name: String,
-        /// Why.
+        /// Reason of the refusal.
         reason: String,
     },
     /// The text is no query.
     #[error("{reason}{}", at(*.place))]
     Syntax {
-        /// Why.
+        /// Reason of the refusal.
         reason: String,
-        /// Where.
+        /// Position of the fault.
         place: Option<QueryPosition>,
     },
-    /// The text is something else than one query over the views.
+    /// The text is anything other than one query over the views.
     #[error("{what} is not allowed: {hint}{}", at(*.place))]
     NotAllowed {
         /// Name of the refused element.
         what: String,
         /// Allowed alternative.
         hint: Cow<'static, str>,
-        /// Where.
+        /// Position of the element.
         place: Option<QueryPosition>,
     },
-    /// The text names what is not there.
+    /// The text has an unknown name.
     #[error("there is no {what} `{name}`{hint}{}", at(*.place))]
     Unknown {
         /// Kind of the unknown name.
@@ -58,7 +58,7 @@ pub enum SqlError {
         name: String,
         /// Known names, or the likely one.
         hint: String,
-        /// Where.
+        /// Position of the name.
         place: Option<QueryPosition>,
     },
     /// The text is longer or more complicated than a query may be.
@@ -70,7 +70,7 @@ pub enum SqlError {
         got: usize,
         /// Maximum.
         max: usize,
-        /// Where it became too much.
+        /// Position at which the maximum is exceeded.
         place: Option<QueryPosition>,
     },
     /// Queries are switched off.
@@ -79,10 +79,10 @@ pub enum SqlError {
     /// The body of a request is larger than any query needs.
     #[error("the body is larger than {max} bytes")]
     Body {
-        /// How large it may be.
+        /// Maximum bytes of a body.
         max: usize,
     },
-    /// The body of a request is something else than a query.
+    /// The body of a request is not a query.
     #[error(
         "{given:?} is no type of a query: application/json, application/sql and text/plain are"
     )]
@@ -96,7 +96,7 @@ pub enum SqlError {
         /// Maximum number of running queries.
         max: usize,
     },
-    /// Time is up.
+    /// The deadline of the query has passed.
     #[error("the query took longer than {limit:?}")]
     Deadline {
         /// Maximum duration of a query.
@@ -105,16 +105,16 @@ pub enum SqlError {
     /// The answer is read too slowly.
     #[error("the answer was not read to its end: {reason}")]
     SlowReader {
-        /// Why that was too slow.
+        /// Reason why reading counts as too slow.
         reason: Cow<'static, str>,
     },
-    /// It needs more memory than it may.
+    /// The query needs more memory than it may use.
     #[error("the query needs more memory than it may: {reason}")]
     Memory {
         /// Operation that needed the memory.
         reason: String,
     },
-    /// The answer lacks something, and would go where that cannot be said.
+    /// The answer was cut, and its format has no place to say so.
     #[error("the answer has more than {max} {what}: ask for less, with LIMIT for instance")]
     Cut {
         /// Name of the bounded quantity.
@@ -122,7 +122,7 @@ pub enum SqlError {
         /// Maximum.
         max: usize,
     },
-    /// Not everything could be read, and the answer would go where that cannot be said.
+    /// Not everything could be read, and the format of the answer has no place to say so.
     #[error("some of what is stored cannot be read now; over HTTP the answer without it is given")]
     Partial,
     /// The query's process ended before the query.
@@ -135,26 +135,26 @@ pub enum SqlError {
     #[error("no process can be started for the query: {reason}")]
     #[serde(skip)]
     NoWorker {
-        /// Why.
+        /// Reason of the system.
         reason: String,
     },
     /// A view could not be read; the server knows why.
     #[error("a view could not be read")]
     Scan,
-    /// Nobody waits for the answer any more.
-    #[error("the query was withdrawn")]
-    Withdrawn,
-    /// A row on which the query cannot be evaluated.
+    /// The query was cancelled: nobody waits for the answer any more.
+    #[error("the query was cancelled")]
+    Cancelled,
+    /// The query cannot be evaluated for a row.
     #[error("the query cannot be evaluated: {reason}")]
     Evaluation {
-        /// Why.
+        /// Reason of the failure.
         reason: String,
     },
     /// The store cannot be read.
     #[error(transparent)]
     #[serde(skip)]
     Storage(#[from] StorageError),
-    /// A defect of ours.
+    /// A defect of this program.
     #[error("the query could not be answered: {reason}")]
     Defect {
         /// Details of the defect.
@@ -162,33 +162,33 @@ pub enum SqlError {
     },
 }
 
-/// Reactions that an error asks of the client.
+/// Reaction that an error asks of the client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum SqlErrorKind {
-    /// Ask something else.
+    /// Send another query.
     Invalid,
-    /// Ask something that it is allowed to ask.
+    /// Send a query that is allowed.
     Forbidden,
-    /// Ask elsewhere.
+    /// Use another server or another address.
     Off,
-    /// Ask for less.
+    /// Request less.
     TooLarge,
-    /// Ask in another form.
+    /// Use another content type.
     MediaType,
-    /// Ask again later.
+    /// Retry later.
     Overloaded,
-    /// Ask for less, or with more time.
+    /// Request less, or set a longer deadline.
     TimedOut,
-    /// Ask again when the store can be read.
+    /// Retry when the store can be read.
     Unavailable,
-    /// Ask for less, or again when the server has more.
+    /// Request less, or retry when the server has more resources.
     Ended,
-    /// Report it.
+    /// Report the error.
     Failed,
 }
 
 impl SqlErrorKind {
-    /// Returns whether the server failed, and not what was asked.
+    /// Reports whether the server failed, and not the query.
     pub(crate) fn is_failure(self) -> bool {
         matches!(self, Self::TimedOut | Self::Unavailable | Self::Ended | Self::Failed)
     }
@@ -215,7 +215,7 @@ impl SqlError {
             }
             Self::Storage(_) | Self::Partial => SqlErrorKind::Unavailable,
             Self::Ended { .. } | Self::NoWorker { .. } => SqlErrorKind::Ended,
-            Self::Withdrawn | Self::Scan | Self::Defect { .. } => SqlErrorKind::Failed,
+            Self::Cancelled | Self::Scan | Self::Defect { .. } => SqlErrorKind::Failed,
         }
     }
 
@@ -239,7 +239,7 @@ impl SqlError {
         Self::Syntax { reason: reason.into(), place: None }
     }
 
-    /// The same error, at this place unless it has one.
+    /// Adds this position to an error that has none.
     pub(crate) fn at(mut self, here: Option<QueryPosition>) -> Self {
         if let Self::Syntax { place, .. }
         | Self::NotAllowed { place, .. }

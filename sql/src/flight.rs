@@ -1,12 +1,12 @@
-//! Arrow Flight SQL on the HTTP address: what `/api/v1/sql` answers, for tools that speak Arrow.
+//! Arrow Flight SQL on the HTTP address: the same queries as `/api/v1/sql`, for clients of Arrow.
 //!
 //! ```text
 //! GetFlightInfo(query) ─► columns and a ticket      DoGet(ticket) ─► rows, in Arrow's messages
 //! CreatePreparedStatement(query) ─► handle          DoPut(handle, values) ─► handle with values
 //! ```
 //!
-//! Owns the calls and their messages. Queries go to [`SqlService`] like all others, with its places,
-//! its limits and its refusals. Keeps nothing between two calls (see `command`).
+//! Owns the calls and their messages. Queries run in [`SqlService`] like all others, with its
+//! places, limits and refusals. Keeps no state between two calls (see `command`).
 
 mod bind;
 mod catalog;
@@ -46,12 +46,12 @@ use messages::{
 };
 
 const SERVICE: &str = "/arrow.flight.protocol.FlightService/{method}";
-/// Queries and their values are small.
+/// Maximum bytes of a request: queries and their values are small.
 const REQUEST_BYTES_MAX: usize = 256 << 10;
 /// Maximum time for a request to arrive.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The actions, with what they are for.
+/// The actions, with their descriptions.
 const ACTIONS: [(&str, &str); 2] = [
     (CREATE, "Prepares a query, whose placeholders may get values later."),
     (CLOSE, "Ends a prepared query: nothing is kept for it."),
@@ -61,20 +61,20 @@ const CLOSE: &str = "ClosePreparedStatement";
 
 type Messages = Box<dyn Iterator<Item = Result<Vec<u8>, GrpcStatus>> + Send>;
 
-/// The answer to a call.
+/// The result of a call.
 enum Called {
     Messages(Messages),
     /// The rows of a query, in frames.
     Rows(AnswerParts),
 }
 
-/// Tells if a descriptor or a ticket is a command.
+/// Reports whether a descriptor or a ticket is a command.
 pub(crate) fn reads_command(wrapped: &[u8]) -> bool {
     let put = command::put(wrapped).is_ok();
     Command::read(wrapped).is_ok() || put
 }
 
-/// Tells if a message of Flight has a row of values, its schema in a message before it.
+/// Reports whether messages of Flight have a row of values, preceded by its schema.
 pub(crate) fn reads_values(messages: &[u8]) -> bool {
     let (mut rest, mut read) = (messages, Vec::new());
     while let Ok(data) = FlightData::decode_length_delimited(&mut rest) {
@@ -83,7 +83,7 @@ pub(crate) fn reads_values(messages: &[u8]) -> bool {
     bind::values(&read).is_ok()
 }
 
-/// The calls, at the root: gRPC knows no prefix.
+/// The routes of the calls. They are at the root, because gRPC has no prefixes.
 pub(crate) fn routes() -> Router<Option<SqlService>> {
     Router::new().route(SERVICE, post(call))
 }
@@ -113,7 +113,7 @@ async fn call(
     response
 }
 
-/// Answers a call; `asked` gets the query whose rows it gives.
+/// Answers a call; `asked` gets the text of the query that it runs.
 async fn answer(
     service: Result<SqlService, SqlError>,
     method: &str,
@@ -130,7 +130,7 @@ async fn answer(
         return rows(&service, command).await;
     }
     let messages: Result<Messages, GrpcStatus> = match method {
-        // Nobody has to say who they are; a client that wants to is let through.
+        // No credentials are needed; a client that sends some is accepted.
         "Handshake" => Ok(one(&Handshake::default())),
         "GetFlightInfo" => {
             let info = flight_info(&service, message(sent)?).await?;
@@ -153,7 +153,7 @@ async fn answer(
     messages.map(Called::Messages)
 }
 
-/// The messages of a request.
+/// Reads the messages of a request.
 async fn read(service: &SqlService, request: Request) -> Result<Vec<Bytes>, GrpcStatus> {
     let (head, body) = request.into_parts();
     let body = Limited::new(body, REQUEST_BYTES_MAX).collect();
@@ -169,7 +169,7 @@ async fn read(service: &SqlService, request: Request) -> Result<Vec<Bytes>, Grpc
     }
 }
 
-/// The only message of a request.
+/// Returns the only message of a request.
 fn message<M: Message + Default>(sent: Vec<Bytes>) -> Result<M, GrpcStatus> {
     let mut sent = sent.into_iter();
     match (sent.next(), sent.next()) {
@@ -182,7 +182,7 @@ fn one(message: &impl Message) -> Messages {
     Box::new(std::iter::once(Ok(message.encode_to_vec())))
 }
 
-/// The command of a descriptor.
+/// Returns the command of a descriptor.
 fn command_of(descriptor: &FlightDescriptor) -> Result<(Bytes, Command), GrpcStatus> {
     if descriptor.kind != DESCRIPTOR_COMMAND {
         return Err(GrpcStatus::invalid("a descriptor has a command of Flight SQL, and no path"));
@@ -213,7 +213,7 @@ async fn flight_info(
     })
 }
 
-/// The columns of what the command gives.
+/// Returns the columns of a command's result.
 async fn columns(service: &SqlService, command: &Command) -> Result<Bytes, SqlError> {
     match (command, catalog::rows(command, service.limits())?) {
         (_, Some(rows)) => schema_message(&rows.schema()),
@@ -236,7 +236,7 @@ async fn rows(service: &SqlService, command: Command) -> Result<Called, GrpcStat
     Ok(Called::Rows(answer.parts(AnswerFormat::Flight)))
 }
 
-/// Puts values into a prepared query: its handle from now on is one that has them.
+/// Binds values to a prepared query. The answer has a new handle, which contains the values.
 fn put(sent: Vec<Bytes>) -> Result<Messages, GrpcStatus> {
     let sent = sent.iter().map(|message| command::decode(message));
     let sent = sent.collect::<Result<Vec<FlightData>, _>>()?;
@@ -273,7 +273,7 @@ async fn action(service: &SqlService, action: Action) -> Result<Messages, GrpcSt
     }
 }
 
-/// The one table from [`SqlErrorKind`] to code.
+/// The one table from [`SqlErrorKind`] to gRPC's status codes.
 impl From<SqlError> for GrpcStatus {
     fn from(error: SqlError) -> Self {
         let code = match error.kind() {
@@ -297,7 +297,7 @@ impl From<SqlError> for GrpcStatus {
     }
 }
 
-/// The answer to what Flight has and this server has not.
+/// Builds the answer to calls of Flight that this server does not support.
 fn not_here(what: &str, hint: &str) -> GrpcStatus {
     let what: String = what.chars().take(100).collect();
     GrpcStatus::new(Code::Unimplemented, format!("{what} is not possible here: {hint}"))

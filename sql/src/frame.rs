@@ -4,11 +4,11 @@
 //! frame   = kind (1 byte) · length (4 bytes, little endian) · payload
 //! M       a message in JSON
 //! B       scan (4 bytes) · length of header (4 bytes) · header · body   rows, as Arrow's messages
-//! P       a part of the answer, in the form that was asked for
+//! P       a part of the answer, in the requested format
 //! ```
 //!
-//! Batches go only to a worker, parts only to the server. Each side reads no longer frame than the
-//! other may send.
+//! Batches go only to a worker, parts only to the server. Each side refuses frames that are longer
+//! than the other side may send.
 
 use std::io::{self, Read};
 
@@ -16,9 +16,9 @@ use bytes::{Buf, Bytes, BytesMut};
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::io::{AsyncRead, AsyncReadExt};
 
-/// The longest message, and the longest part of an answer.
+/// Maximum bytes of a message, and of a part of an answer.
 pub(crate) const MESSAGE_BYTES_MAX: usize = 1 << 20;
-/// The longest batch: a single row may be as large as a request that is received.
+/// Maximum bytes of a batch: a single row may be as large as a request that is received.
 const BATCH_BYTES_MAX: usize = 1 << 30;
 
 const HEAD_BYTES: usize = 5;
@@ -36,10 +36,10 @@ fn head(kind: u8, length: usize) -> io::Result<[u8; HEAD_BYTES]> {
     Ok([kind, a, b, c, d])
 }
 
-/// The frame of a message.
+/// Returns the frame of a message.
 ///
 /// # Errors
-/// When the message is longer than a frame may be.
+/// Fails if the message is longer than a frame may be.
 pub(crate) fn message(message: &impl Serialize) -> io::Result<Vec<u8>> {
     let mut frame = vec![0; HEAD_BYTES];
     serde_json::to_writer(&mut frame, message)?;
@@ -51,20 +51,20 @@ pub(crate) fn message(message: &impl Serialize) -> io::Result<Vec<u8>> {
     Ok(frame)
 }
 
-/// The message of a frame.
+/// Returns the message of a frame.
 ///
 /// # Errors
-/// When the payload is another.
+/// Fails if the payload is another message.
 pub(crate) fn parse<M: DeserializeOwned>(payload: &[u8]) -> io::Result<M> {
     serde_json::from_slice(payload).map_err(io::Error::from)
 }
 
-/// The head of a part's frame.
+/// Returns the head of a part's frame.
 pub(crate) fn part_head(part: &[u8]) -> io::Result<[u8; HEAD_BYTES]> {
     head(PART, part.len())
 }
 
-/// The beginning of a batch's frame, before its header and its body.
+/// Returns the beginning of a batch's frame, before its header and its body.
 pub(crate) fn batch_head(scan: u32, header: &[u8], body: &[u8]) -> io::Result<Vec<u8>> {
     let length = 8 + header.len() + body.len();
     if length > BATCH_BYTES_MAX {
@@ -96,10 +96,11 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
         Self { from, buffer: BytesMut::new() }
     }
 
-    /// The next frame; `None` when the worker has ended. May be dropped and called again.
+    /// Returns the next frame; `None` when the worker has ended. The future may be dropped and
+    /// called again.
     ///
     /// # Errors
-    /// When what comes is no frame or too long.
+    /// Fails if the bytes are no frame or too long.
     pub(crate) async fn next(&mut self) -> io::Result<Option<WorkerFrame>> {
         loop {
             if let Some(frame) = self.take()? {
@@ -140,10 +141,10 @@ pub(crate) enum ServerFrame {
     Batch { scan: u32, header: Vec<u8>, body: Vec<u8> },
 }
 
-/// The next frame from the server; `None` when it has gone.
+/// Returns the next frame from the server; `None` when the server has gone.
 ///
 /// # Errors
-/// When what comes is no frame.
+/// Fails if the bytes are no frame.
 pub(crate) fn read_server_frame(from: &mut impl Read) -> io::Result<Option<ServerFrame>> {
     let mut head = [0; HEAD_BYTES];
     match from.read_exact(&mut head) {
@@ -233,7 +234,7 @@ mod tests {
             assert!(read_all(&[kind, 1, 0, 0, 0, 0]).is_err(), "{kind}");
         }
         assert!(message(&"x".repeat(MESSAGE_BYTES_MAX)).is_err());
-        // Cut off: the worker has ended.
+        // A frame that is cut off means that the worker has ended.
         assert!(read_all(&[MESSAGE, 9, 0, 0, 0, 1]).unwrap().is_empty());
     }
 }

@@ -1,11 +1,11 @@
 //! The functions that a query may call: an allowlist.
 //!
-//! The engine's functions are taken by name. Those that can lengthen their text go through
+//! The engine's functions are allowed by name. Those that can lengthen their text go through
 //! [`bounded`]. Functions that make any amount out of a number (`repeat`, `lpad`,
 //! `generate_series`, …) or keep every value (`array_agg`, `string_agg`) are not on the list.
-//! `ours` is shared by functions for ids, attributes and patterns, and `operators` turns operators
-//! into functions. `sum`, `checked_integers`, `checked_dates` and `checked_times` replace the engine's
-//! arithmetic of whole numbers and times, which overflows.
+//! `ours` has the parts that our own functions for ids, attributes and patterns share, and
+//! `operators` turns operators into functions. `sum`, `checked_integers`, `checked_dates` and
+//! `checked_times` replace the engine's arithmetic of whole numbers and times, which overflows.
 
 mod bounded;
 mod checked_dates;
@@ -109,7 +109,7 @@ const SCALARS: &[&str] = &[
     "nvl2",
 ];
 
-/// The engine's functions that may make more text than they are given.
+/// The engine's functions whose result may be longer than their arguments.
 const GROWING: &[&str] = &["concat", "concat_ws", "replace"];
 
 /// The engine's aggregates that a query may call.
@@ -138,7 +138,7 @@ const AGGREGATES: &[&str] = &[
     "var_pop",
 ];
 
-/// The aggregates that may be asked over a window: these need no look at all rows for each.
+/// The aggregates that a query may use over a window: they do not read all rows for each row.
 pub(crate) const WINDOW_AGGREGATES: &[&str] = &["avg", "count", "max", "min", "sum"];
 
 /// The engine's window functions that a query may call.

@@ -1,5 +1,5 @@
-//! Doors for fuzz targets: the text and the body of a query, the messages of a worker that has been
-//! taken over, and those of Flight SQL. Nothing that ships calls them.
+//! Entry points for fuzz targets: the text and the body of a query, the messages of a compromised
+//! worker, and those of Flight SQL. The program does not call them.
 
 use crate::{
     flight,
@@ -24,7 +24,7 @@ pub fn read_query_body(json: &[u8]) -> Option<(String, Option<usize>)> {
     http::read_query_body(json)
 }
 
-/// Reads what a worker writes until it is no frame.
+/// Reads frames as from a worker, up to the first invalid one.
 ///
 /// Returns the number of messages.
 #[must_use]
@@ -45,7 +45,7 @@ pub fn read_worker_frames(mut bytes: &[u8]) -> usize {
     })
 }
 
-/// Reads what a worker gets from the server until it is no frame.
+/// Reads frames as from the server, up to the first invalid one.
 ///
 /// Returns the number of messages.
 #[must_use]
@@ -61,7 +61,7 @@ pub fn read_server_frames(mut bytes: &[u8]) -> usize {
 
 /// Reads a descriptor, a ticket and the values of a prepared query.
 ///
-/// Returns true when it is one.
+/// Returns true when the bytes are one of them.
 #[must_use]
 pub fn read_flight_message(bytes: &[u8]) -> bool {
     flight::reads_command(bytes) | flight::reads_values(bytes)

@@ -1,13 +1,13 @@
 //! Puts a guard between any two operators of a plan.
 //!
-//! The engine's operators trust each other: a join of two views goes through all pairs of rows
-//! without ever waiting, so that nothing from outside can stop it, and some keep rows in memory
-//! that no budget knows of. So every operator's rows go through a [`GuardExec`], which asks the
-//! query's [`Meter`] whether to go on and lets other tasks have their turn; joins ask it for every
-//! batch of pairs too ([`Checked`]); what windows keep is charged to the query's memory; rows that
-//! are joined have a width.
+//! The engine's operators trust each other. A join of two views goes through all pairs of rows
+//! without ever waiting, so that nothing from outside can stop it, and some operators keep rows in
+//! memory that no budget counts. So every operator's rows go through a [`GuardExec`], which checks
+//! the query's [`Meter`] and yields to other tasks. Joins check it for every batch of pairs too
+//! ([`Checked`]). The rows that windows keep are charged to the query's memory. Rows that are
+//! joined have a maximum width.
 //!
-//! Owns where guards stand (`rule`) and what they do (`stream`). Knows nothing of SQL.
+//! Owns the places of guards (`rule`) and their work (`stream`). Knows nothing of SQL.
 
 mod checked;
 mod rule;
@@ -34,15 +34,16 @@ pub(crate) use width::{bytes_of, column_bytes};
 /// Duties of a guard besides the check of deadline and cancellation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct Duty {
-    /// Hands on no more rows at once.
+    /// Maximum number of rows that are passed on at once.
     rows_max: Option<usize>,
     /// Refuses rows that are too wide to be joined.
     joined: bool,
-    /// Charges for all rows until the end: who takes them keeps them and does not.
+    /// Charges for all rows until the end: the operator that takes them keeps them without
+    /// charging.
     kept: bool,
 }
 
-/// Hands on what its input gives, as long as the query may go on.
+/// Passes on the rows of its input, as long as the query may go on.
 #[derive(Debug, Clone)]
 pub(crate) struct GuardExec {
     input: Arc<dyn ExecutionPlan>,

@@ -1,8 +1,8 @@
-//! The way of an answer's bytes from the conversation with a worker to whoever reads them.
+//! Passes an answer's bytes from the conversation with a worker to their reader.
 //!
-//! Owns the few parts that wait to be read. The reader takes them in pieces, so that a connection that
-//! stops has hardly any; the conversation can take back what waits and end the answer, whether the
-//! reader asks for more or not. Does not own the time that reading may take.
+//! Owns the few parts that wait to be read. The reader takes them in pieces, so that a stalled
+//! connection holds few bytes. The conversation can take back waiting parts and end the answer,
+//! whether the reader asks for more or not. Does not own the time that reading may take.
 
 use std::{
     collections::VecDeque,
@@ -25,7 +25,7 @@ const PIECE_BYTES: usize = 64 << 10;
 #[derive(Debug, Default)]
 struct Handover {
     state: Mutex<HandoverState>,
-    /// Told when the reader has taken a part, or needs no more.
+    /// Notified when the reader has taken a part, or needs no more.
     progress: Notify,
 }
 
@@ -33,7 +33,7 @@ struct Handover {
 struct HandoverState {
     parts: VecDeque<Bytes>,
     end: Option<Result<(), SqlError>>,
-    /// The reader has seen the end, or has gone.
+    /// True when the reader has seen the end, or has gone.
     is_finished: bool,
     reader: Option<Waker>,
 }
@@ -55,7 +55,7 @@ pub(crate) fn handover() -> (PartsSender, AnswerParts) {
 pub(crate) struct PartsSender(Arc<Handover>);
 
 impl PartsSender {
-    /// Hands a part on, when there is room. Returns false when nobody reads any more.
+    /// Passes on a part, waiting until there is room. Returns false when nobody reads any more.
     pub(crate) async fn send(&self, mut part: Bytes) -> bool {
         loop {
             match self.offer(part) {
@@ -66,7 +66,7 @@ impl PartsSender {
         }
     }
 
-    /// Hands a part on, or returns it when there is no room for it.
+    /// Passes on a part, or returns it when there is no room for it.
     fn offer(&self, part: Bytes) -> Result<bool, Bytes> {
         let mut state = self.0.state();
         if state.is_finished {
@@ -80,14 +80,14 @@ impl PartsSender {
         Ok(true)
     }
 
-    /// Says how the answer ends, after its parts.
+    /// Ends the answer after its parts, with success or an error.
     pub(crate) fn end(&self, end: Result<(), SqlError>) {
         let mut state = self.0.state();
         state.end.get_or_insert(end);
         wake(state);
     }
 
-    /// Takes back what waits, and ends the answer with this error.
+    /// Takes back waiting parts, and ends the answer with this error.
     pub(crate) fn abort(&self, error: SqlError) {
         let mut state = self.0.state();
         state.parts.clear();
@@ -191,13 +191,13 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_waits_is_taken_back() {
+    async fn waiting_parts_are_taken_back() {
         let (sender, mut parts) = handover();
         let part = Bytes::from(vec![b'x'; 1000]);
         assert!(sender.send(part.clone()).await);
-        sender.abort(SqlError::Withdrawn);
+        sender.abort(SqlError::Cancelled);
         assert!(part.is_unique(), "the reader has it still");
-        assert!(matches!(parts.next().await, Some(Err(SqlError::Withdrawn))));
+        assert!(matches!(parts.next().await, Some(Err(SqlError::Cancelled))));
         assert!(parts.next().await.is_none());
     }
 }

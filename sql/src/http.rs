@@ -1,6 +1,6 @@
 //! `/api/v1/sql`.
 //!
-//! Owns how a query arrives, the form its answer has, and the statuses of its errors. The routes
+//! Owns how a query arrives, the format of its answer, and the statuses of its errors. The routes
 //! stand beside those of the rest of the API, and the description is added to its document.
 
 mod request;
@@ -27,11 +27,11 @@ use sql_problems::Problems;
 
 /// The route.
 const PATH: &str = "/api/v1/sql";
-/// Says in every form but events whether the answer is whole.
+/// Header that tells in every format but events whether the answer is complete.
 const COMPLETE: HeaderName = HeaderName::from_static("tidings-complete");
 
-/// The text of a query that was in the body of a request: in the extensions of the answer, for
-/// whoever records what is read.
+/// The text of a query that was in the body of a request. It is in the extensions of the answer,
+/// for the record of reads.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AskedStatement(pub String);
 
@@ -40,7 +40,8 @@ pub(crate) fn read_query_body(json: &[u8]) -> Option<(String, Option<usize>)> {
     Ask::of_json(json, SqlLimits::default().rows_max).ok().map(|ask| (ask.query, ask.limit))
 }
 
-/// The routes of queries, Flight SQL's among them; `None`: they are switched off, and the answer says so.
+/// Builds the routes of queries, including Flight SQL's. With `None` they are switched off, and the
+/// answer says so.
 pub fn router(service: Option<SqlService>) -> Router {
     let always =
         |name, value| SetResponseHeaderLayer::if_not_present(name, HeaderValue::from_static(value));
@@ -54,7 +55,7 @@ pub fn router(service: Option<SqlService>) -> Router {
         .layer(always(header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
 }
 
-/// The description of the route.
+/// Returns the description of the route.
 #[must_use]
 pub fn document() -> utoipa::openapi::OpenApi {
     SqlApi::openapi()
@@ -145,7 +146,7 @@ async fn post_sql(
     Ok(response)
 }
 
-/// The service as the client of a request has it.
+/// Returns the service for the client of a request.
 pub(crate) fn of_client(
     service: Option<SqlService>,
     client: Option<Extension<ClientId>>,

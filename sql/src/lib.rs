@@ -7,11 +7,11 @@
 //!          (our catalog, our functions, checked again) ─► guard (between any two operators) ─► answer
 //! ```
 //!
-//! Owns what a query may be and what it may cost. A query is hostile text: nothing of it reaches a
-//! file, a URL or a setting, and whatever it computes ends with its deadline, its memory or its
-//! rows. Where that is not enough it ends with its process: each query is planned and run by a
-//! `worker`, which has no store, no files and no network. Knows how rows are stored only by
-//! `storage`'s columns; writes nothing.
+//! Owns which queries are allowed and what they may cost. A query is hostile text: no part of it
+//! reaches a file, a URL or a setting, and every computation ends with the query's deadline, its
+//! memory or its rows. Where that is not enough it ends with its process: each query is planned and
+//! run by a `worker`, which has no store, no files and no network. Knows `storage`'s columns, but
+//! not how rows are stored; writes nothing.
 
 mod answer;
 mod conversation;

@@ -5,8 +5,8 @@
 //! worker ─► server   Ready · Begun · Scan · Next · Stop … Answered | Described | Failed · parts · Written
 //! ```
 //!
-//! Owns their shape; `frame` owns their bytes. The server trusts nothing in a message of a worker:
-//! it looks up every number and bounds every length.
+//! Owns their structure; `frame` owns their bytes. The server trusts no message of a worker: it
+//! checks every number and bounds every length.
 
 use arrow_schema::SchemaRef;
 use serde::{Deserialize, Serialize};
@@ -27,30 +27,30 @@ use crate::{
 pub(crate) enum ServerMessage {
     /// The worker's only task.
     Job(Box<Assignment>),
-    /// A scan has given all its rows, or has failed; the server knows why.
+    /// A scan has sent all its rows, or has failed; the server knows the reason.
     ScanEnd { scan: u32, failed: bool },
-    /// The rows of the answer are wanted in this form.
+    /// Requests the rows of the answer in this format.
     Write { form: AnswerFormat, facts: Facts },
 }
 
 /// A message from a worker.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum WorkerMessage {
-    /// The worker has limited itself.
+    /// The worker has confined itself.
     Ready(Confinement),
     /// The worker has its task.
     Begun,
     /// The query reads a view.
     Scan(ScanRequest),
-    /// Another batch of a scan is wanted, and rows since this time.
+    /// Requests another batch of a scan, with only the rows since this time.
     Next { scan: u32, since: Since },
-    /// No more rows of a scan are wanted.
+    /// Stops a scan: no more of its rows are needed.
     Stop { scan: u32 },
     /// The query has run.
     Answered(Head),
-    /// The query is described: two parts before this have its columns and its placeholders.
+    /// The query is described. Two parts before this message have its columns and its placeholders.
     Described,
-    /// There is no answer.
+    /// The query failed.
     Failed(SqlError),
     /// All parts of the answer have been sent.
     Written,
@@ -68,14 +68,14 @@ pub(crate) struct Assignment {
 pub(crate) enum Task {
     /// Runs the query.
     Answer(Query),
-    /// Says which columns its answer has.
+    /// Describes the columns of the query's answer.
     Describe(Query),
-    /// The same of a text whose placeholders have no values yet.
+    /// Describes the columns of a text whose placeholders have no values yet.
     Prepare(String),
 }
 
 impl Task {
-    /// Refuses what no message has room for.
+    /// Refuses a task that is too long for a message.
     pub(crate) fn check(&self) -> Result<(), SqlError> {
         match self {
             Self::Answer(query) | Self::Describe(query) => {
@@ -93,16 +93,16 @@ pub(crate) struct ScanRequest {
     /// The scan's number, which no other scan of the query has.
     pub(crate) scan: u32,
     pub(crate) relation: Relation,
-    /// The columns of the view, by their places in its schema.
+    /// The columns of the view, by their positions in its schema.
     pub(crate) columns: Vec<usize>,
     /// Conditions that hold for all rows that the query uses.
     pub(crate) conditions: Vec<Condition>,
-    /// The query comes to want only rows since some time.
+    /// True when the query may later need only rows since some time.
     pub(crate) narrows: bool,
 }
 
 impl ScanRequest {
-    /// The columns that its batches have; `None` when it asks for columns that the view has not.
+    /// Returns the columns of its batches; `None` when it requests columns that the view lacks.
     pub(crate) fn schema(&self) -> Option<SchemaRef> {
         let schema = self.relation.schema();
         let has_all = self.columns.len() <= schema.fields().len();
@@ -127,7 +127,7 @@ pub(crate) struct Facts {
     pub(crate) elapsed: DurationNanos,
 }
 
-/// The kernel's means that confine a worker, besides its limits.
+/// The means of the kernel that confine a worker, besides its limits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub(crate) struct Confinement {
     pub(crate) landlock: bool,

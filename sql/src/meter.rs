@@ -1,7 +1,7 @@
 //! Usage of a query, with the check of deadline and cancellation.
 //!
-//! One per query, shared by everything that works for it. Every step checks it, because an operator
-//! that never yields cannot be stopped from outside.
+//! Each query has one, shared by all of its work. Every step checks it, because an operator that
+//! never yields cannot be stopped from outside.
 
 use std::{
     sync::{
@@ -51,12 +51,12 @@ impl Meter {
     /// Fails when the deadline has passed or the query is cancelled.
     pub(crate) fn check(&self) -> Result<(), SqlError> {
         if self.clock.instant() >= self.deadline {
-            // Scans that go on without a match do not ask.
+            // Scans that find no match do not call this, but they check the flag.
             self.stop.store(true, Ordering::Relaxed);
             return Err(SqlError::Deadline { limit: self.limits.deadline });
         }
         if self.stop.load(Ordering::Relaxed) {
-            return Err(SqlError::Withdrawn);
+            return Err(SqlError::Cancelled);
         }
         Ok(())
     }
@@ -75,12 +75,12 @@ impl Meter {
         })
     }
 
-    /// A batch was handed on: what was made of it is the next operator's.
+    /// Resets the count of allocated bytes: the batch now belongs to the next operator.
     pub(crate) fn hand_on(&self) {
         self.made.store(0, Ordering::Relaxed);
     }
 
-    /// Some rows could not be read.
+    /// Notes that some rows could not be read.
     pub(crate) fn lack(&self) {
         self.partial.store(true, Ordering::Relaxed);
     }
@@ -101,11 +101,11 @@ impl Meter {
     }
 }
 
-/// Tells a query, when dropped, that nobody waits for it.
+/// Cancels the query when dropped: nobody waits for it any more.
 #[derive(Debug)]
-pub(crate) struct Withdraw(pub(crate) Arc<Meter>);
+pub(crate) struct CancelOnDrop(pub(crate) Arc<Meter>);
 
-impl Drop for Withdraw {
+impl Drop for CancelOnDrop {
     fn drop(&mut self) {
         self.0.stop.store(true, Ordering::Relaxed);
     }

@@ -9,11 +9,11 @@ const OUTCOMES: [&str; 7] =
     ["answered", "refused", "overloaded", "timed_out", "killed", "failed", "abandoned"];
 const ABANDONED: usize = 6;
 
-/// Counts of the queries of all services beside each other.
+/// Counts of the queries of services that share their places.
 #[derive(Debug, Default)]
 pub(crate) struct QueryOutcomes([AtomicU64; OUTCOMES.len()]);
 
-/// A query without an outcome. One that is dropped was abandoned by whoever asked.
+/// A query without an outcome. If it is dropped, its client abandoned it.
 #[derive(Debug)]
 pub(crate) struct OpenQuery<'a> {
     counts: &'a QueryOutcomes,
@@ -34,7 +34,7 @@ impl QueryOutcomes {
 }
 
 impl OpenQuery<'_> {
-    /// Counts the query as its result says.
+    /// Counts the query by its result.
     pub(crate) fn end<T>(mut self, result: &Result<T, SqlError>) {
         self.outcome = match result.as_ref().map_err(SqlError::kind) {
             Ok(_) => 0,

@@ -1,4 +1,4 @@
-//! Values that stand in a query in the places of its placeholders.
+//! Values of a query's placeholders.
 //!
 //! Values replace placeholders in the parsed query as literals. Checks, filters of scans and bounds
 //! therefore apply as to any other query. No text of a value is ever parsed.
@@ -18,7 +18,7 @@ use crate::{SqlError, limits::QUERY_BYTES_MAX};
 /// The value of a placeholder.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum Parameter {
-    /// None.
+    /// No value.
     Null,
     /// True or false.
     Truth(bool),
@@ -43,7 +43,7 @@ pub(crate) fn check_length(values: &[Parameter]) -> Result<(), SqlError> {
     }
 }
 
-/// Puts the values into the places of the placeholders, `$1` being the first.
+/// Replaces the placeholders with the values; `$1` is the first.
 pub(crate) fn bind(statement: &mut Statement, values: &[Parameter]) -> Result<(), SqlError> {
     check_length(values)?;
     let bound = visit_expressions_mut(statement, |expr| {
@@ -72,7 +72,7 @@ impl Parameter {
         }
     }
 
-    /// As it would be written; `None` when there is no way to.
+    /// Returns the value as a literal; `None` when there is no literal for it.
     fn literal(&self) -> Option<Expr> {
         let value = |value: Value| Expr::Value(value.into());
         let text = |text: String| value(Value::SingleQuotedString(text));

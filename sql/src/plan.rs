@@ -1,9 +1,9 @@
-//! From a query to a plan that may run.
+//! Makes an executable plan of a query.
 //!
-//! Owns the engine's session, which is made for each query: its catalog has the views, its
-//! functions are those listed, it reaches no file and no object store, spills nothing and has the
-//! query's memory. What the engine makes of the query is looked at once more before it is
-//! optimised: a node or function that is not known here is refused, whatever the text was.
+//! Owns the engine's session, which is created for each query. Its catalog has only the views, and
+//! its functions are those on the list. It reaches no file and no object store, spills nothing and
+//! has the query's memory. The logical plan is checked once more before it is optimised: a node or
+//! function that is not known here is refused, whatever the text was.
 
 mod allowed;
 
@@ -42,9 +42,9 @@ use allowed::Unbound;
 
 /// The columns of a query's answer and its placeholders.
 pub(crate) struct QuerySignature {
-    /// Without a type where a value decides that.
+    /// The columns of the answer; a column has no type where a placeholder's value decides it.
     pub(crate) columns: SchemaRef,
-    /// In order.
+    /// The placeholders, in order.
     pub(crate) parameters: SchemaRef,
 }
 
@@ -54,7 +54,7 @@ pub(crate) struct Planned {
     pub(crate) session: SessionState,
 }
 
-/// The plan for the query. Deep queries make deep plans: needs [`crate::limits::STACK_BYTES`].
+/// Plans the query. Deep queries make deep plans: this needs [`crate::limits::STACK_BYTES`].
 pub(crate) async fn plan(statement: Statement, feed: Feed) -> Result<Planned, SqlError> {
     let (session, logical) = logical(statement, feed).await?;
     allowed::check(&logical, Unbound::Refused)?;
@@ -63,7 +63,7 @@ pub(crate) async fn plan(statement: Statement, feed: Feed) -> Result<Planned, Sq
     Ok(Planned { plan, session })
 }
 
-/// Schema of the answer, and the types of the placeholders.
+/// Returns the schema of the answer, and the types of the placeholders.
 pub(crate) async fn describe(
     statement: Statement,
     placeholders: Placeholders,
@@ -72,7 +72,7 @@ pub(crate) async fn describe(
     let (session, logical) = logical(statement, feed).await?;
     allowed::check(&logical, Unbound::Allowed)?;
     let columns = match placeholders.count {
-        // The optimiser knows more of a column than the planner.
+        // The optimiser knows more about a column than the planner does.
         0 => session.create_physical_plan(&logical).await.map_err(SqlError::planning)?.schema(),
         _ => Arc::clone(logical.schema().inner()),
     };
@@ -87,7 +87,8 @@ pub(crate) async fn describe(
             }
             Some(known) => known.clone(),
             None if placeholders.of_rows.contains(&number) => DataType::Int64,
-            // A text is taken for what it is a text of.
+            // A placeholder without a type takes a text, which is converted to the type that its
+            // place needs.
             None => DataType::Utf8,
         };
         Field::new(name, taken, true)
@@ -102,7 +103,7 @@ async fn logical(
 ) -> Result<(SessionState, LogicalPlan), SqlError> {
     let mut session = session(feed)?;
     allowed::check_functions(&statement, &session)?;
-    // What `now()` says.
+    // This fixes the time that `now()` returns.
     session.mark_start_execution();
     let statement = EngineStatement::Statement(Box::new(statement));
     let logical = session.statement_to_plan(statement).await.map_err(SqlError::planning)?;
@@ -131,7 +132,7 @@ fn session(feed: Feed) -> Result<SessionState, SqlError> {
 
 fn config() -> SessionConfig {
     let mut config = SessionConfig::new()
-        // One: a query has one thread besides those that read for it.
+        // One partition: a query has one thread besides those that read for it.
         .with_target_partitions(1)
         .with_batch_size(BATCH_ROWS)
         .with_information_schema(false)
@@ -140,13 +141,13 @@ fn config() -> SessionConfig {
     let options = config.options_mut();
     options.sql_parser.map_string_types_to_utf8view = false;
     options.sql_parser.collect_spans = true;
-    // Of what has no other: `now()`, `to_timestamp` and `TIMESTAMP WITH TIME ZONE`, like the times of
-    // the views.
+    // The zone of times without one: `now()`, `to_timestamp` and `TIMESTAMP WITH TIME ZONE`, like
+    // the times of the views.
     options.execution.time_zone = Some("UTC".to_owned());
     options.execution.enable_recursive_ctes = false;
     options.execution.collect_statistics = false;
     options.execution.sort_spill_reservation_bytes = 0;
-    // Of filters that change while a plan runs, scans understand those of the newest rows.
+    // Of the filters that change while a plan runs, scans understand only those of the newest rows.
     options.optimizer.enable_topk_dynamic_filter_pushdown = true;
     options.optimizer.enable_join_dynamic_filter_pushdown = false;
     options.optimizer.enable_aggregate_dynamic_filter_pushdown = false;
@@ -164,7 +165,7 @@ fn runtime(memory_bytes_max: usize) -> Result<Arc<RuntimeEnv>, DataFusionError> 
         .build_arc()
 }
 
-/// No place that a URL leads to.
+/// A registry without object stores: no URL leads anywhere.
 #[derive(Debug)]
 struct NoStores;
 

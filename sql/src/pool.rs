@@ -1,4 +1,4 @@
-//! Workers that are started ahead, so that a query does not wait for a process to start.
+//! Workers that are started in advance, so that a query does not wait for a process to start.
 //!
 //! Owns the start of workers: one plain thread starts all of them, keeps some idle and gives each to
 //! one query. Does not own their work (`worker`) or their messages (`conversation`).
@@ -22,15 +22,15 @@ use tokio::sync::oneshot;
 
 use crate::{SqlError, SqlLimits, WorkerLimits};
 
-/// Workers that wait for a query.
+/// Maximum number of workers that wait for a query.
 const IDLE_MAX: usize = 2;
-/// Orders that wait for the thread that starts workers.
+/// Maximum number of orders that wait for the thread that starts workers.
 const ORDERS_MAX: usize = 64;
-/// Address space beside the query's memory. The engine reserves a hundred times what it touches (a
-/// join of rows with attributes: 25 GiB, of which it used 0.2), so that this ends only what asks for
-/// terabytes; the memory that is used is looked at from outside (`conversation`).
+/// Address space besides the query's memory. The engine reserves a hundred times what it touches
+/// (for a join of rows with attributes 25 GiB, of which it used 0.2 GiB), so this limit only ends
+/// queries that ask for terabytes. The memory in use is measured from outside (`conversation`).
 const ADDRESS_BYTES_MORE: u64 = 64 << 30;
-/// Processor time beside the query's: writing the answer.
+/// Processor time besides the query's, for writing the answer.
 const CPU_SECONDS_MORE: u64 = 10;
 
 /// The program that a worker runs.
@@ -46,12 +46,12 @@ impl WorkerProgram {
         Self { path: path.into(), arguments: Vec::new() }
     }
 
-    /// This program, with this command.
+    /// Returns this program, with this command.
     ///
     /// # Errors
-    /// When the system does not tell where it is.
+    /// Fails if the system does not tell its path.
     pub fn this(command: &str) -> io::Result<Self> {
-        // The very program that runs, even when its file was replaced.
+        // This is the program that runs, even when its file was replaced.
         let itself = Path::new("/proc/self/exe");
         let path = if itself.exists() { itself.to_owned() } else { std::env::current_exe()? };
         Ok(Self { path, arguments: vec![command.into()] })
@@ -69,7 +69,7 @@ impl WorkerProgram {
             .arg(limits.cpu_seconds_max.to_string())
             .env_clear()
             .current_dir("/")
-            // A terminal's interrupt is for the server, which ends its workers.
+            // An interrupt from the terminal must reach only the server, which ends its workers.
             .process_group(0)
             .stdin(OwnedFd::from(theirs))
             .stdout(says.try_clone()?)
@@ -94,7 +94,7 @@ impl Process {
     }
 
     fn end(mut self) {
-        // Fails only when it has ended.
+        // Killing fails only when it has ended.
         drop(self.child.kill());
         drop(self.child.wait());
     }
@@ -126,10 +126,10 @@ pub(crate) struct Pool {
 }
 
 impl Pool {
-    /// Starts the thread that starts workers, and the first of them.
+    /// Starts the thread that starts workers, and the first worker.
     ///
     /// # Errors
-    /// When the system gives no thread.
+    /// Fails if the system gives no thread.
     pub(crate) fn start(
         program: WorkerProgram,
         limits: &SqlLimits,
@@ -145,10 +145,10 @@ impl Pool {
         Ok(Self { orders })
     }
 
-    /// A worker for one query.
+    /// Returns a worker for one query.
     ///
     /// # Errors
-    /// When none can be started.
+    /// Fails if none can be started.
     pub(crate) async fn take(&self) -> Result<Process, SqlError> {
         let none = |reason: String| SqlError::NoWorker { reason };
         let (order, taken) = oneshot::channel();
@@ -181,7 +181,7 @@ impl Starter {
         self.idle.drain(..).for_each(Process::end);
     }
 
-    /// An idle worker that has not ended by itself.
+    /// Returns an idle worker that still runs.
     fn idle(&mut self) -> Option<Process> {
         while let Some(mut process) = self.idle.pop_front() {
             if process.is_alive() {

@@ -1,7 +1,7 @@
-//! Checks a query's tokens before parsing: text that is too long or too deeply nested, or a chain
+//! Checks a query's tokens before parsing. A text that is too long or too deeply nested, or a chain
 //! that is too long, would overflow the stack of a recursive function.
 //!
-//! Owns the bounds on text and tokens. Knows nothing of what the words mean.
+//! Owns the bounds on text and tokens. Does not interpret the words.
 
 use datafusion::sql::sqlparser::{
     dialect::PostgreSqlDialect,
@@ -18,27 +18,27 @@ use crate::{
     },
 };
 
-/// The words of a text that is worth parsing.
+/// The tokens of a text that is within the bounds.
 #[derive(Debug)]
 pub(crate) struct Prescanned {
     pub(crate) tokens: Vec<TokenWithSpan>,
     pub(crate) placeholders: Placeholders,
 }
 
-/// The places that a text leaves for values.
+/// The placeholders of a text.
 #[derive(Debug, Default)]
 pub(crate) struct Placeholders {
-    /// Number of values they take.
+    /// Number of values that they take.
     pub(crate) count: usize,
-    /// Where the first is.
+    /// Position of the first one.
     pub(crate) first: Option<QueryPosition>,
     /// Placeholders in `LIMIT` and `OFFSET`.
     pub(crate) of_rows: Vec<usize>,
-    /// True for `?`, which take one value after the other.
+    /// True for `?` placeholders, which take one value after the other.
     is_counted: bool,
 }
 
-/// Refuses a text that is too long to be looked at.
+/// Refuses a text that is too long to be scanned.
 pub(crate) fn check_length(text: &str) -> Result<(), SqlError> {
     let (got, max) = (text.len(), QUERY_BYTES_MAX);
     match got <= max {
@@ -47,7 +47,8 @@ pub(crate) fn check_length(text: &str) -> Result<(), SqlError> {
     }
 }
 
-/// The words of a text that is worth parsing. Placeholders that are `?` become `$1`, `$2`, ….
+/// Returns the tokens of a text that is within the bounds. Placeholders that are `?` become `$1`,
+/// `$2`, ….
 pub(crate) fn prescan(text: &str) -> Result<Prescanned, SqlError> {
     check_length(text)?;
     let mut tokens = Tokenizer::new(&PostgreSqlDialect {}, text).tokenize_with_location().map_err(
@@ -74,7 +75,7 @@ pub(crate) fn prescan(text: &str) -> Result<Prescanned, SqlError> {
 }
 
 impl Placeholders {
-    /// Numbers the token, when it is one.
+    /// Numbers the token if it is a placeholder.
     fn number(
         &mut self,
         token: &mut Token,
@@ -106,13 +107,13 @@ impl Placeholders {
     }
 }
 
-/// The words of the parser's library without their capital.
+/// Returns a message of the parser's library without its capital.
 pub(crate) fn lower_first(words: &str) -> String {
     let mut signs = words.chars();
     signs.next().into_iter().flat_map(char::to_lowercase).chain(signs).collect()
 }
 
-/// Where the parser says it is.
+/// Returns the position that the parser reports.
 pub(crate) fn place(location: Location) -> Option<QueryPosition> {
     let Location { line, column } = location;
     (line > 0).then_some(QueryPosition { line, column })
@@ -135,7 +136,8 @@ impl Count {
                 self.open = self.open.saturating_sub(1);
             }
             Token::Word(word) if word.quote_style.is_none() => self.add_word(word),
-            // A sign between two things, whatever it does: lists, names and ends apart.
+            // A sign between two operands counts, whatever its meaning; signs of lists, names and
+            // ends do not.
             Token::Word(_)
             | Token::Placeholder(_)
             | Token::Number(..)

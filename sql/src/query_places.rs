@@ -1,10 +1,11 @@
-//! The places of queries in SQL, and who gets the next one.
+//! The places for running queries in SQL, and the choice of the next query.
 //!
-//! A client has three quarters of them at most, and where there are several tenants no tenant takes
-//! one more unless as many stay free as it then has: one is left for a tenant that has none. A query
-//! that finds no place waits for a moment; the next one goes to the tenant, then the client, that has
-//! the fewest. A query whose answer is read slowly makes room when others wait. Owns the choice. Does
-//! not own the end of a query, which its conversation brings about.
+//! A client has three quarters of the places at most. Where there are several tenants, a tenant
+//! takes another place only if as many stay free as it then has, so that one is left for a tenant
+//! without any. A query that finds no place waits for a moment. A free place goes to the tenant,
+//! and then the client, with the fewest places. A query whose answer is read slowly makes room when
+//! others wait. Owns the choice. Does not own the end of a query, which its conversation brings
+//! about.
 
 use std::{
     fmt,
@@ -21,15 +22,15 @@ use tokio::sync::Notify;
 
 use crate::SqlLimits;
 
-/// One client has so many quarters of the places at most.
+/// Maximum places of one client, in quarters of all.
 const SHARE_QUARTERS: usize = 3;
-/// Queries that wait for a place, of one client and of all.
+/// Maximum number of waiting queries, of one client and of all.
 const WAITING_OF_CLIENT_MAX: usize = 8;
 const WAITING_MAX: usize = 64;
-/// So often a query that waits looks for one that makes room.
+/// Interval at which a waiting query looks for one that makes room.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
-/// An answer that is sent for so many times [`SqlLimits::sending_min`] makes room for whoever has
-/// fewer places, and for its own client.
+/// Multiple of [`SqlLimits::sending_min`] after which an answer makes room for anyone with fewer
+/// places, and for its own client.
 const LONG_SENDING: u32 = 12;
 
 /// The client and the tenant of a query.
@@ -59,7 +60,7 @@ struct PlacedQuery {
     id: u64,
     holder: PlaceHolder,
     is_admitted: bool,
-    /// Since when its answer is sent.
+    /// Start of sending its answer.
     sent_since: Option<Instant>,
     is_evicted: bool,
     signals: Arc<PlaceSignals>,
@@ -90,17 +91,17 @@ impl QueryPlaces {
         Arc::new(Self { limits, clock, tenants: AtomicU32::new(1), state: Mutex::default() })
     }
 
-    /// The number of one more tenant.
+    /// Returns the number of a new tenant.
     pub(crate) fn add_tenant(&self) -> u32 {
         self.tenants.fetch_add(1, Relaxed)
     }
 
-    /// Places that are taken.
+    /// Returns the number of taken places.
     pub(crate) fn admitted(&self) -> usize {
         self.state().admitted(|_| true)
     }
 
-    /// Returns a place, or `None` when there was none in the time that a query waits.
+    /// Returns a place, or `None` when none became free in the time that a query waits.
     pub(crate) async fn take(self: &Arc<Self>, holder: PlaceHolder) -> Option<QueryPlace> {
         let place = self.enter(holder)?;
         let mut over = self.clock.sleep(self.limits.place_wait);
@@ -112,7 +113,7 @@ impl QueryPlaces {
                 () = place.signals.admitted.notified() => {}
                 () = self.clock.sleep(LOOK_EVERY) => {}
                 () = &mut over => {
-                    // A place that is dropped asks for the state itself.
+                    // Dropping a place locks the state itself, so the lock is released here first.
                     let is_admitted = self.state().is_admitted(place.id);
                     return is_admitted.then_some(place);
                 }
@@ -120,7 +121,7 @@ impl QueryPlaces {
         }
     }
 
-    /// Lists a query as one that waits, unless too many do.
+    /// Adds a query to the waiting ones, unless too many wait.
     fn enter(self: &Arc<Self>, holder: PlaceHolder) -> Option<QueryPlace> {
         let mut state = self.state();
         let waiting = state.queries.iter().filter(|query| !query.is_admitted);
@@ -144,7 +145,7 @@ impl QueryPlaces {
         Some(QueryPlace { places: Arc::clone(self), id, signals })
     }
 
-    /// Returns whether the query has a place, and has another one make room when it has none.
+    /// Returns true if the query has a place; otherwise it makes another query leave its place.
     fn make_room(&self, id: u64) -> bool {
         let mut state = self.state();
         if state.is_admitted(id) {
@@ -162,7 +163,7 @@ impl QueryPlaces {
         false
     }
 
-    /// The bound that a query of this holder meets now.
+    /// Returns the bound that keeps a query of this holder waiting now.
     fn bound(&self, state: &QueryPlacesState, holder: &PlaceHolder) -> Option<PlaceBound> {
         let max = self.limits.running_max;
         let free = max.saturating_sub(state.admitted(|_| true));
@@ -178,7 +179,8 @@ impl QueryPlaces {
         (is_divided && of_tenant > 0 && of_tenant + 1 > free - 1).then_some(PlaceBound::Tenant)
     }
 
-    /// The query whose answer has been sent for the longest of those that make room.
+    /// Returns the query whose answer has been sent for the longest among those that must make
+    /// room.
     fn victim(
         &self,
         state: &QueryPlacesState,
@@ -213,7 +215,7 @@ impl QueryPlaces {
             .map(|(_, query)| query.id)
     }
 
-    /// Gives free places to queries that wait.
+    /// Gives free places to waiting queries.
     fn admit(&self, state: &mut QueryPlacesState) {
         loop {
             let waiting = state.queries.iter().filter(|query| !query.is_admitted);
@@ -290,14 +292,14 @@ mod tests {
     use super::{PlaceHolder, QueryPlace, QueryPlaces};
     use crate::SqlLimits;
 
-    /// So many places, for which nobody waits; answers make room at once.
+    /// Creates this many places, for which queries do not wait; answers make room at once.
     fn places(running_max: usize) -> Arc<QueryPlaces> {
         let (place_wait, sending_min) = (Duration::ZERO, Duration::ZERO);
         let limits = SqlLimits { running_max, place_wait, sending_min, ..SqlLimits::default() };
         QueryPlaces::new(limits, Arc::new(SystemClock))
     }
 
-    /// Takes as many places as there are for a client; how many.
+    /// Takes as many places as a client can have, and returns them.
     async fn take_all(places: &Arc<QueryPlaces>, tenant: u32, client: &str) -> Vec<QueryPlace> {
         let mut taken = Vec::new();
         let holder = PlaceHolder { tenant, client: ClientId::new(client) };
@@ -330,7 +332,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_next_place_is_for_who_has_the_fewest() {
+    async fn the_next_place_is_for_the_client_with_the_fewest() {
         let limits = SqlLimits { place_wait: Duration::from_secs(60), ..places(2).limits };
         let places = QueryPlaces::new(limits, Arc::new(SystemClock));
         let take = |client: &str| {

@@ -1,8 +1,8 @@
 //! Scans of views in the server: a worker asks for rows, a blocking thread reads them.
 //!
 //! Owns the credits of a scan, by which a worker says how many batches it takes, and the budget of
-//! what scans of a query keep while reading. What is read is each view's own; how batches get to the
-//! worker is `conversation`'s.
+//! the memory that a query's scans keep while reading. Each view owns what it reads; `conversation`
+//! owns the way of batches to the worker.
 
 mod budget;
 mod credits;
@@ -22,32 +22,32 @@ pub(crate) use budget::Budget;
 use budget::Held;
 pub(crate) use credits::Credits;
 
-/// A batch has no more bytes than this, unless it is a single row.
+/// Maximum bytes of a batch, unless it has a single row.
 pub(crate) const BATCH_BYTES_MAX: usize = 4 << 20;
 
-/// Something to read.
+/// A scan's rows in the store.
 pub(crate) trait Source: fmt::Debug + Send + Sync {
     /// Describes the scan, for `EXPLAIN`.
     fn describe(&self) -> String;
 
-    /// Reads it; blocks.
+    /// Reads the rows; blocks.
     fn read(&self, stored: &Stored, out: &mut Out<'_>) -> Result<(), SqlError>;
 }
 
 /// The bytes of a frame for the worker, in the order in which they are written.
 pub(crate) type FrameBytes = Vec<Vec<u8>>;
 
-/// A scan's way to the worker.
+/// A scan's connection to the worker.
 #[derive(Debug, Clone)]
 pub(crate) struct ScanLink {
     pub(crate) scan: u32,
     pub(crate) credits: Arc<Credits>,
     pub(crate) frames: Sender<FrameBytes>,
-    /// The worker comes to want only rows since some time.
+    /// True when the worker may later need only rows since some time.
     pub(crate) narrows: bool,
 }
 
-/// The rows of a scan go here.
+/// Receives the rows of a scan.
 pub(crate) struct Out<'a> {
     link: &'a ScanLink,
     held: Held,
@@ -60,7 +60,7 @@ impl<'a> Out<'a> {
         Self { link, held: Held::new(budget), writer: BatchWriter::default(), meter }
     }
 
-    /// Hands rows on; breaks when no more are wanted. Waits until the worker has room for them.
+    /// Passes on rows; breaks when no more are needed. Waits until the worker has room for them.
     pub(crate) fn give(&mut self, batch: &RecordBatch) -> Result<ControlFlow<()>, SqlError> {
         let mut waiting = vec![batch.clone()];
         while let Some(rows) = waiting.pop() {
@@ -73,7 +73,7 @@ impl<'a> Out<'a> {
             }
         }
         if self.narrows() {
-            // The next batch is asked for when the plan has seen this one.
+            // The plan must see this batch before it asks for the next one.
             return Ok(self.link.credits.wait());
         }
         Ok(ControlFlow::Continue(()))
@@ -91,23 +91,23 @@ impl<'a> Out<'a> {
         })
     }
 
-    /// Charges for what is kept while reading, which is so much in all now.
+    /// Charges for memory that is kept while reading; `bytes` is the total now.
     pub(crate) fn keep(&mut self, bytes: usize) -> Result<(), SqlError> {
         self.held.resize(bytes)
     }
 
-    /// Returns true when the plan comes to want only rows since some time.
+    /// Returns true when the plan may later need only rows since some time.
     pub(crate) fn narrows(&self) -> bool {
         self.link.narrows
     }
 
-    /// The rows that are wanted now; later it will not be more.
+    /// Returns the rows that are needed now. Later calls never return more.
     pub(crate) fn since(&self) -> Since {
         self.link.credits.since()
     }
 }
 
-/// Writes batches as Arrow's messages. No column of a view has a dictionary.
+/// Writes batches as Arrow's messages. No column of a view is dictionary-encoded.
 struct BatchWriter {
     options: IpcWriteOptions,
     dictionaries: DictionaryTracker,

@@ -1,4 +1,4 @@
-//! Plans' leaves: scans of views, which the server runs.
+//! Leaves of a plan: scans of views, which the server runs.
 //!
 //! ```text
 //! the plan wants rows ─► Scan, then Next for every batch more ─► server
@@ -6,7 +6,8 @@
 //! ```
 //!
 //! Owns a scan's place in a plan and its half of the flow control: the server sends no more batches
-//! than were asked for. A scan that comes to want only the newest rows says so with every batch.
+//! than were requested. A scan whose plan may later need only the newest rows reports that with
+//! every request.
 
 use std::{
     fmt,
@@ -43,12 +44,12 @@ use crate::{
     views::{Condition, Feed, Relation},
 };
 
-/// Rows that a filter collects before it hands them on, when what was found decides what is read:
-/// few enough to be found soon where few rows match, and enough not to cost more than they spare
-/// where all do.
+/// Rows that a filter collects before it passes them on, where the rows found so far narrow the
+/// scan. The number is small, so that rows are found soon where few match; and large enough that it
+/// costs less than it saves where all match.
 const EARLY_ROWS: usize = 16;
 
-/// A leaf.
+/// A leaf of a plan.
 #[derive(Debug)]
 pub(crate) struct SourceExec {
     relation: Relation,
@@ -73,13 +74,13 @@ impl SourceExec {
             EmissionType::Incremental,
             Boundedness::Bounded,
         )
-        // The queue yields to other tasks.
+        // The queue of batches yields to other tasks.
         .with_scheduling_type(SchedulingType::Cooperative);
         let (properties, wanted) = (Arc::new(properties), DynamicFilters::default());
         Self { relation, columns, conditions, feed, properties, wanted }
     }
 
-    /// The times that the plan comes to want, when it comes to want only some.
+    /// Returns the bound on times that the plan tightens while it runs, if it has one.
     fn wanted_times(&self) -> Option<DynamicTimeBound> {
         let column = self.relation.time_column()?;
         let wanted = self.wanted.of_times(&self.schema(), column);
@@ -87,8 +88,8 @@ impl SourceExec {
     }
 }
 
-/// Hands on early what filters leave of views whose newest rows are looked for: until some rows are
-/// found, all are wanted.
+/// Lets filters over views pass on their rows early, where the newest rows are needed: all rows are
+/// needed until some are found.
 #[derive(Debug)]
 pub(crate) struct EarlyFilters;
 
@@ -158,8 +159,8 @@ impl ExecutionPlan for SourceExec {
         }
     }
 
-    /// Takes what changes while the plan runs. Rows are left out where that spares reading them, so
-    /// that filters stay where they are.
+    /// Takes over filters that change while the plan runs. The scan skips rows only where that
+    /// saves reading them, so the filters stay in the plan as well.
     fn handle_child_pushdown_result(
         &self,
         _: FilterPushdownPhase,
@@ -192,7 +193,7 @@ impl ExecutionPlan for SourceExec {
             conditions: self.conditions.clone(),
             narrows: wanted.is_some(),
         };
-        // At once: scans that a plan takes rows of later begin meanwhile.
+        // This is sent at once, so that scans whose rows the plan takes later begin meanwhile.
         self.feed.link.send(&WorkerMessage::Scan(request))?;
         let (schema, feed) = (self.schema(), self.feed.clone());
         Ok(Box::pin(ScanStream { scan, schema, feed, wanted, owes: false, batches }))
@@ -205,13 +206,13 @@ struct ScanStream {
     schema: SchemaRef,
     feed: Feed,
     wanted: Option<DynamicTimeBound>,
-    /// A batch was handed on and the next is not asked for.
+    /// True when a batch was passed on and the next one is not requested yet.
     owes: bool,
     batches: Receiver<Result<RecordBatch>>,
 }
 
 impl ScanStream {
-    /// Asks for one more batch when one was handed on.
+    /// Requests another batch when one was passed on.
     fn ask(&mut self) -> Result<(), SqlError> {
         if !std::mem::take(&mut self.owes) {
             return Ok(());

@@ -1,9 +1,9 @@
-//! Answers queries, some at a time, each in a process of its own.
+//! Answers queries, a few at a time, each in a process of its own.
 //!
-//! Owns the places and the end of a query. A query plans and runs in a worker (`pool`, `worker`);
-//! here its scans run, on threads that nothing else uses, so that ingest and the API have their own
-//! whatever it does. Its place is taken until the last of what works for it has ended, not only
-//! until somebody stops to wait; a query whose asker goes away, or whose time is up, is killed.
+//! Owns the places and the end of a query. A query is planned and run in a worker (`pool`,
+//! `worker`). Its scans run here, on threads of their own, so that ingest and the API keep theirs.
+//! A place stays taken until all work for its query has ended, and not only until nobody waits. A
+//! query whose client goes away, or whose time is up, is killed.
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -22,7 +22,7 @@ use crate::{
     conversation::{Asker, Reply, converse},
     limits::RELATIONS_MAX,
     message::Task,
-    meter::{Meter, Withdraw},
+    meter::{CancelOnDrop, Meter},
     outcomes::QueryOutcomes,
     pool::Pool,
     query_places::{PlaceHolder, QueryPlace, QueryPlaces},
@@ -33,17 +33,17 @@ use crate::{
 const IDLE_THREAD: Duration = Duration::from_secs(10);
 /// Maximum time that a query waits for a ready worker process.
 const START_MAX: Duration = Duration::from_secs(10);
-/// Threads that carry messages and batches; those that read views are others.
+/// Threads that carry messages and batches; other threads read views.
 const CARRIERS: usize = 2;
 
-/// A query and how much of its answer is wanted.
+/// A query and the maximum size of its answer.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct Query {
     /// Its text.
     pub text: String,
     /// The values of its placeholders.
     pub parameters: Vec<Parameter>,
-    /// No more rows are wanted; `None`: as many as there may be.
+    /// Maximum number of rows; `None` means as many as the bounds allow.
     pub rows_max: Option<usize>,
 }
 
@@ -54,25 +54,25 @@ impl Query {
     }
 }
 
-/// Answers queries. Clones share the places, and services [beside](SqlService::beside) each other
-/// share threads, processes and places.
+/// Answers queries. Clones share the places. Services [beside](SqlService::beside) each other share
+/// threads, processes and places.
 #[derive(Debug, Clone)]
 pub struct SqlService {
     store: Store,
     clock: Arc<dyn Clock>,
     limits: SqlLimits,
-    /// The tenant whose store this is, and who asks.
+    /// The tenant that has this store, and the client.
     holder: PlaceHolder,
-    /// Places of the queries over all stores.
+    /// Places of the queries of all stores.
     places: Arc<QueryPlaces>,
     threads: Arc<Threads>,
     pool: Arc<Pool>,
     outcomes: Arc<QueryOutcomes>,
-    /// The slowest queries of late, these among them.
+    /// The recent slowest queries, these among them.
     recent: RecentQueries,
 }
 
-/// The runtime, which is let go without waiting: what still runs ends at its next step.
+/// The runtime. Dropping it does not wait: running work ends at its next step.
 struct Threads(Option<Runtime>);
 
 impl fmt::Debug for Threads {
@@ -90,11 +90,11 @@ impl Drop for Threads {
 }
 
 impl SqlService {
-    /// A service over this store, whose queries run in processes of this program. The first of them
-    /// is started.
+    /// Creates a service over this store, whose queries run in processes of this program. The first
+    /// process is started.
     ///
     /// # Errors
-    /// When the system gives no threads.
+    /// Fails if the system gives no threads.
     pub fn new(
         store: Store,
         limits: SqlLimits,
@@ -107,7 +107,7 @@ impl SqlService {
             .thread_name("sql")
             .enable_all()
             .worker_threads(CARRIERS)
-            // Each query has one more, which waits for the end of its process.
+            // Each query has one more thread, which waits for the end of its process.
             .max_blocking_threads(running_max * (RELATIONS_MAX + 1))
             .thread_keep_alive(IDLE_THREAD)
             .build()?;
@@ -125,27 +125,28 @@ impl SqlService {
         })
     }
 
-    /// A service over another tenant's store. From now on no tenant's queries take all places.
+    /// Returns a service over another tenant's store. From now on no tenant's queries take all
+    /// places.
     #[must_use]
     pub fn beside(&self, store: Store) -> Self {
         let holder = PlaceHolder { tenant: self.places.add_tenant(), client: ClientId::default() };
         Self { store, holder, ..self.clone() }
     }
 
-    /// A handle whose queries are listed there with the slowest of late.
+    /// Returns a service whose queries are listed with the recent slowest.
     #[must_use]
     pub fn with_recent(&self, recent: RecentQueries) -> Self {
         Self { recent, ..self.clone() }
     }
 
-    /// The service as this client has it, which has a share of the places.
+    /// Returns the service for this client, which has a share of the places.
     #[must_use]
     pub fn asked_by(&self, client: ClientId) -> Self {
         let holder = PlaceHolder { tenant: self.holder.tenant, client };
         Self { holder, ..self.clone() }
     }
 
-    /// Bounds on the cost of queries.
+    /// Returns the bounds on the cost of queries.
     #[must_use]
     pub fn limits(&self) -> &SqlLimits {
         &self.limits
@@ -155,28 +156,29 @@ impl SqlService {
         &self.clock
     }
 
-    /// Number of admitted queries over all stores, which run or whose answer is not read to its end.
+    /// Returns the number of queries of all stores that run or whose answer is not read to its end.
     #[must_use]
     pub fn running(&self) -> usize {
         self.places.admitted()
     }
 
-    /// Queries over all stores by outcome: `answered`, `refused` for what they are, `overloaded`,
-    /// `timed_out`, `killed` with their process, `failed`, `abandoned` by whoever asked.
+    /// Returns the number of queries of all stores by outcome: `answered`, `refused` for their
+    /// text, `overloaded`, `timed_out`, `killed` with their process, `failed`, `abandoned` by their
+    /// client.
     #[must_use]
     pub fn outcomes(&self) -> Vec<(&'static str, u64)> {
         self.outcomes.counts()
     }
 
-    /// The answer, all of it read from one snapshot.
+    /// Returns the answer, all of it read from one snapshot.
     ///
     /// # Errors
-    /// As [`SqlError`] says. The query ends soon after the returned future is dropped.
+    /// See [`SqlError`]. The query ends soon after the returned future is dropped.
     pub async fn ask(&self, query: Query) -> Result<Answer, SqlError> {
         self.ask_watched(query, Arc::default()).await
     }
 
-    /// As [`Self::ask`]; what the query has read is counted there while it runs.
+    /// Does the same as [`Self::ask`], and counts in `watch` what the query reads while it runs.
     pub(crate) async fn ask_watched(
         &self,
         query: Query,
@@ -227,14 +229,14 @@ impl SqlService {
         }
     }
 
-    /// Does this in a place and a process of its own, and counts how it ends.
+    /// Runs the task in a place and a process of its own, and counts its outcome.
     async fn run(&self, task: Task, watch: Arc<ScanWatch>) -> Result<Reply, SqlError> {
         let open = self.outcomes.open_query();
         let span =
             tracing::debug_span!("sql query", process.worker.pid = Empty, "error.type" = Empty);
         let result = self.run_in_place(task, watch).instrument(span.clone()).await;
         if let Err(error) = &result {
-            // What a client did wrong is no failure.
+            // A mistake of the client is no failure.
             let kind = error.kind();
             if kind.is_failure() {
                 span.record("error.type", tracing::field::debug(kind));
@@ -253,14 +255,14 @@ impl SqlService {
             return Err(SqlError::Defect { reason: "there are no threads".to_owned() });
         };
         let stored = self.stored(place, watch);
-        let withdraw = Withdraw(Arc::clone(&stored.meter));
+        let cancel = CancelOnDrop(Arc::clone(&stored.meter));
         let ((begun, begins), (reply, told)) = (oneshot::channel(), oneshot::channel());
         let asker = Asker { begun: Some(begun), reply };
         let conversation = converse(Arc::clone(&self.pool), task, stored, asker);
         runtime.spawn(conversation.in_current_span());
         let result = self.await_reply(begins, told).await;
         if result.is_err() {
-            drop(withdraw);
+            drop(cancel);
         }
         result
     }
@@ -288,10 +290,10 @@ impl SqlService {
         }
     }
 
-    /// Snapshot of the store for one query.
+    /// Takes a snapshot of the store for one query.
     fn stored(&self, place: Arc<QueryPlace>, watch: Arc<ScanWatch>) -> Stored {
         let mut meter = Meter::new(Arc::clone(&self.clock), self.limits);
-        // The caller knows better when the query began.
+        // The caller enforces the deadline: it knows when the query began.
         meter.deadline += START_MAX;
         meter.watch = watch;
         let meter = Arc::new(meter);

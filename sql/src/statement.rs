@@ -1,7 +1,8 @@
-//! Parses a query and refuses what is no query over the views, before anything is planned.
+//! Parses a query and refuses text that is not one query over the views, before anything is
+//! planned.
 //!
-//! Refuses by name and place what `clauses` does not list. `naming` names the answer's columns. What
-//! the engine makes of the statement is checked again in `plan`.
+//! Refuses elements that `clauses` does not list, by name and position. `naming` names the answer's
+//! columns. The engine's plan for the statement is checked again in `plan`.
 
 mod clauses;
 mod naming;
@@ -39,13 +40,13 @@ pub use clauses::{CastPair, Elements};
 /// Values of placeholders.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Values<'a> {
-    /// These, as many as there are places.
+    /// These values, one for each placeholder.
     Given(&'a [Parameter]),
     /// Not known yet: the query can be described but not run.
     Later,
 }
 
-/// The query, when the text is one that may be planned, and the places for values that it had.
+/// Parses the text if it is a query that may be planned. Returns the query and its placeholders.
 pub(crate) fn parse(text: &str, values: Values<'_>) -> Result<(Statement, Placeholders), SqlError> {
     let Prescanned { tokens, placeholders } = prescan(text)?;
     if let Values::Given(values) = values {
@@ -71,10 +72,10 @@ pub(crate) fn parse(text: &str, values: Values<'_>) -> Result<(Statement, Placeh
     Ok((statement, placeholders))
 }
 
-/// The elements of a query that may be planned.
+/// Returns the elements of a query that may be planned.
 ///
 /// # Errors
-/// When the text is no query that may be planned.
+/// Fails if the text is no query that may be planned.
 pub fn elements(text: &str) -> Result<Elements, SqlError> {
     check(&one_statement(prescan(text)?.tokens)?)
 }
@@ -124,7 +125,7 @@ fn misread(reason: &str) -> SqlError {
     SqlError::syntax(words.chars().take(500).collect::<String>()).at(place)
 }
 
-/// Refuses what is not on the lists.
+/// Refuses elements that are not on the lists.
 fn check(statement: &Statement) -> Result<Elements, SqlError> {
     let query = match statement {
         Statement::Query(query) => query,
@@ -164,7 +165,7 @@ fn check(statement: &Statement) -> Result<Elements, SqlError> {
 }
 
 fn refused_statement(statement: &Statement) -> SqlError {
-    // What a statement is begins its text, whatever it goes on with.
+    // The kind of a statement is its first word.
     let text = statement.to_string();
     let words: Vec<&str> = text
         .split(|sign: char| !sign.is_ascii_alphabetic())
@@ -179,8 +180,8 @@ fn place(of: &impl Spanned) -> Option<QueryPosition> {
     prescan::place(of.span().start)
 }
 
-/// The common table expressions by name, each with how many views it reads once those it is made
-/// of are put in their places. Refuses a query that reads too many.
+/// Returns the common table expressions by name, each with the number of views that it reads after
+/// the expressions in it are inserted. Refuses a query that reads too many.
 fn common_tables(query: &Query) -> Result<HashMap<String, usize>, SqlError> {
     let mut weights: HashMap<String, usize> = HashMap::new();
     if let Some(with) = &query.with {
@@ -218,7 +219,7 @@ fn weight(query: &Query, weights: &HashMap<String, usize>) -> usize {
     sum
 }
 
-/// The name as the engine compares it.
+/// Returns the name as the engine compares it.
 pub(crate) fn name_of(name: &Ident) -> String {
     match name.quote_style {
         Some(_) => name.value.clone(),
@@ -226,7 +227,7 @@ pub(crate) fn name_of(name: &Ident) -> String {
     }
 }
 
-/// The name, when it is of one part.
+/// Returns the name if it has one part.
 fn single(name: &ObjectName) -> Option<&Ident> {
     match name.0.as_slice() {
         [part] => part.as_ident(),
@@ -234,7 +235,7 @@ fn single(name: &ObjectName) -> Option<&Ident> {
     }
 }
 
-/// Refuses whatever is not on the list.
+/// Visits a statement and refuses elements that are not on the lists.
 struct Allowed {
     names: HashMap<String, usize>,
     /// Depth of nested queries.
@@ -349,7 +350,7 @@ impl Allowed {
         let is_known = match parts.as_slice() {
             [known] if is_call => FUNCTIONS.contains(known),
             [known] => VIEWS.contains(known) || self.names.contains_key(*known),
-            // As tools write what the catalog says.
+            // Tools write names with the catalog and the schema that the catalog lists.
             [SCHEMA, known] | [CATALOG, SCHEMA, known] => !is_call && VIEWS.contains(known),
             _ => false,
         };
@@ -369,9 +370,9 @@ impl Allowed {
     }
 }
 
-/// Lowers the limit of the query to one row more than its answer may have, by which it is known
-/// that there are more: the engine reserves memory for the number that is written. Limits within the
-/// query stay: what is beyond them is not the answer's.
+/// Lowers the limit of the query to one row more than its answer may have. That row shows that
+/// there are more, and the engine reserves memory for the number in the limit. Limits inside the
+/// query stay, because they do not bound the answer.
 pub(crate) fn bound_limit(statement: &mut Statement, rows_max: usize) {
     let most = rows_max.saturating_add(1) as u64;
     let Statement::Query(query) = statement else { return };

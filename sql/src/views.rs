@@ -1,8 +1,8 @@
-//! The views that a query reads, all of them at one snapshot.
+//! The views that a query reads, all of them from one snapshot.
 //!
-//! Owns the catalog: it has the views and nothing else, whatever a query names. A view is a
-//! [`View`]: a schema, the conditions that its scans can use, and a [`Source`] for each scan. The
-//! worker knows the catalog and describes sources, the server reads them.
+//! Owns the catalog, which has only the views, whatever a query names. A view is a [`View`]: a
+//! schema, the conditions that its scans can use, and a [`Source`] for each scan. The worker knows
+//! the catalog and describes sources; the server reads them.
 
 mod attribute_maps;
 mod condition;
@@ -54,16 +54,16 @@ pub(crate) const CATALOG: &str = "tidings";
 /// The schema's only name.
 pub(crate) const SCHEMA: &str = "views";
 
-/// The rows that scans read, at one moment. The server has them.
+/// The snapshot that the scans of a query read. Only the server has it.
 #[derive(Debug, Clone)]
 pub(crate) struct Stored {
     pub(crate) snapshot: Snapshot,
     pub(crate) meter: Arc<Meter>,
-    /// The query's place among those that run: it is taken as long as anything works for it.
+    /// The query's place, which stays taken as long as anything works for the query.
     pub(crate) place: Arc<QueryPlace>,
 }
 
-/// The way to the server's rows. The worker has it.
+/// The connection to the server's rows. Only the worker has it.
 #[derive(Debug, Clone)]
 pub(crate) struct Feed {
     pub(crate) link: Arc<ServerLink>,
@@ -72,22 +72,22 @@ pub(crate) struct Feed {
 
 /// A view: its columns, the conditions that its scans can use, and its scans.
 pub(crate) trait View: fmt::Debug + Send + Sync + 'static {
-    /// Its columns.
+    /// Returns its columns.
     fn schema(&self) -> SchemaRef;
 
     /// Reports whether a scan prunes rows by at least one of these conditions.
     fn uses(&self, conditions: &[Condition]) -> bool;
 
-    /// The column by whose times scans can go, the newest first.
+    /// Returns the column of times by which scans can go, the newest first.
     fn time_column(&self) -> Option<&'static str> {
         None
     }
 
-    /// Reads these columns of rows for which the conditions may hold.
+    /// Returns a source of these columns, for rows that the conditions may match.
     fn source(&self, columns: Vec<usize>, conditions: &[Condition]) -> Arc<dyn Source>;
 }
 
-/// Everything that a query can read.
+/// Everything that a query can read: a view or a call of a table function.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Relation {
     Spans,
@@ -99,7 +99,7 @@ pub(crate) enum Relation {
 }
 
 impl Relation {
-    /// The view of this name.
+    /// Returns the view of this name.
     fn named(name: &str) -> Option<Self> {
         Some(match name {
             "spans" => Self::Spans,
@@ -122,23 +122,23 @@ impl Relation {
         }
     }
 
-    /// Its columns.
+    /// Returns its columns.
     pub(crate) fn schema(&self) -> SchemaRef {
         self.view().schema()
     }
 
-    /// The column by whose times scans can go, the newest first.
+    /// Returns the column of times by which scans can go, the newest first.
     pub(crate) fn time_column(&self) -> Option<&'static str> {
         self.view().time_column()
     }
 
-    /// Reads these columns, all of which its schema has.
+    /// Returns a source of these columns, which its schema must have.
     pub(crate) fn source(&self, columns: Vec<usize>, conditions: &[Condition]) -> Arc<dyn Source> {
         self.view().source(columns, conditions)
     }
 }
 
-/// A view as the engine knows it.
+/// A view as the engine sees it.
 #[derive(Debug)]
 pub(crate) struct ViewTable {
     relation: Relation,
@@ -165,7 +165,7 @@ impl TableProvider for ViewTable {
         &self,
         filters: &[&Expr],
     ) -> Result<Vec<TableProviderFilterPushDown>> {
-        // The plan's own filter stays: a scan may give rows that do not match.
+        // The plan keeps its own filter, because a scan may return rows that do not match.
         let use_of = |filter: &&Expr| match self
             .relation
             .view()
@@ -198,12 +198,12 @@ impl TableProvider for ViewTable {
     }
 }
 
-/// The columns of a view.
+/// Returns the columns of a view.
 pub(crate) fn schema(name: &str) -> Option<SchemaRef> {
     Relation::named(name).map(|relation| relation.schema())
 }
 
-/// The functions that give rows.
+/// Returns the table functions.
 pub(crate) fn functions(feed: &Feed) -> impl Iterator<Item = (String, Arc<TableFunction>)> {
     let walks = tree_view::TreePart::ALL.map(|walk| {
         let function = tree_view::TreeFunction::new(walk, feed.clone());
@@ -216,7 +216,7 @@ pub(crate) fn functions(feed: &Feed) -> impl Iterator<Item = (String, Arc<TableF
     })
 }
 
-/// The text that a table function is called with.
+/// Returns the text that a table function is called with.
 fn literal_text(expr: &Expr) -> Option<&str> {
     match expr {
         Expr::Literal(value, _) => value.try_as_str().flatten(),
@@ -224,7 +224,7 @@ fn literal_text(expr: &Expr) -> Option<&str> {
     }
 }
 
-/// Everything that can be named, at every level: there is one of each.
+/// Catalog and schema provider at every level, each of which has one entry.
 #[derive(Debug, Clone)]
 pub(crate) struct Catalog(Feed);
 
@@ -292,7 +292,7 @@ impl SchemaProvider for Catalog {
     }
 }
 
-/// A hash with its place in a table of them.
+/// Bytes of a hash in a hash table.
 const HASH_BYTES: usize = 16;
 
 /// Deduplication set of a scan: content hashes of its rows so far.
@@ -303,8 +303,8 @@ struct Repeats {
 }
 
 impl Repeats {
-    /// The rows of `of` that say what none before said; `stored` are the same rows with their
-    /// hashes. Once there are too many to tell apart the answer says so.
+    /// Returns the rows of `of` whose hashes are new. `stored` has the same rows with their hashes.
+    /// When the set is full, all rows pass and the answer reports that.
     fn without(
         &mut self,
         stored: &RecordBatch,

@@ -22,13 +22,13 @@ pub type ColumnName = (String, &'static str);
 pub struct Vocabulary {
     /// Views with their columns.
     pub views: Vec<(&'static str, Vec<ColumnName>)>,
-    /// Functions that give rows of a trace.
+    /// Table functions over a trace.
     pub table_functions: Vec<&'static str>,
-    /// Functions of a row.
+    /// Scalar functions.
     pub scalars: Vec<String>,
-    /// Functions of a group.
+    /// Aggregate functions.
     pub aggregates: Vec<String>,
-    /// Functions of a window.
+    /// Window functions.
     pub windows: Vec<String>,
     /// Clauses, forms of expressions and operators.
     pub clauses: &'static [&'static str],
@@ -38,7 +38,7 @@ pub struct Vocabulary {
     pub types: &'static [&'static str],
 }
 
-/// All names that a query may use.
+/// Returns all names that a query may use.
 #[must_use]
 pub fn vocabulary() -> Vocabulary {
     let meter = Arc::new(Meter::new(Arc::new(SystemClock), SqlLimits::default()));

@@ -4,10 +4,10 @@
 //! start ─► limits, no files, no network ─► Ready ─► Job ─► plan, run ─► Answered ─► Write ─► end
 //! ```
 //!
-//! Owns the process: two threads, one of which reads what the server sends, while the other runs the
-//! query on a stack that the deepest plan fits on. A query is hostile text and the engine is no
-//! boundary: whatever it allocates, computes or breaks ends with this process (`confine`). Has no
-//! store: rows come from the server (`link`). Knows no HTTP.
+//! Owns the process and its two threads. One reads the server's messages, the other runs the query
+//! on a stack that is large enough for the deepest plan. A query is hostile text and the engine is
+//! no security boundary: whatever it allocates, computes or breaks ends with this process
+//! (`confine`). The worker has no store: rows come from the server (`link`). Knows no HTTP.
 
 mod confine;
 mod link;
@@ -32,11 +32,11 @@ use crate::{
 
 pub(crate) use link::ServerLink;
 
-/// Bytes that are read from the server at once, when a frame is shorter.
+/// Bytes that are read from the server at once, where a frame is shorter.
 const READ_BYTES: usize = 64 << 10;
-/// The server sent something else than frames.
+/// Exit code after an invalid frame from the server.
 const PROTOCOL: i32 = 76;
-/// The query's thread panicked.
+/// Exit code after a panic of the query's thread.
 pub(crate) const PANICKED: i32 = 101;
 
 /// The limits that a worker puts on itself before it does anything.
@@ -48,7 +48,7 @@ pub struct WorkerLimits {
     pub cpu_seconds_max: u64,
 }
 
-/// An order for the query's thread.
+/// A task for the query's thread.
 enum Order {
     Job(Assignment),
     Write(AnswerFormat, Facts),
@@ -57,7 +57,7 @@ enum Order {
 /// Runs one query for the server at the other end of standard input.
 ///
 /// # Errors
-/// When the process cannot be limited or has no connection.
+/// Fails if the process cannot be confined or has no connection.
 pub fn run_worker(limits: WorkerLimits) -> io::Result<Infallible> {
     let stdin = io::stdin().as_fd().try_clone_to_owned()?;
     let (input, output) = (std::fs::File::from(stdin.try_clone()?), std::fs::File::from(stdin));
@@ -68,7 +68,7 @@ pub fn run_worker(limits: WorkerLimits) -> io::Result<Infallible> {
     let query = thread::Builder::new().name("query".to_owned()).stack_size(STACK_BYTES);
     query.spawn(move || {
         let ran = catch_unwind(AssertUnwindSafe(|| worker_query::run(&of_query, &taken)));
-        // Whatever the plan still holds goes with the process.
+        // Memory that the plan still holds is freed by the end of the process.
         process::exit(match ran {
             Ok(Ok(())) => 0,
             Ok(Err(error)) => {
@@ -80,7 +80,7 @@ pub fn run_worker(limits: WorkerLimits) -> io::Result<Infallible> {
     })?;
     link.send(&WorkerMessage::Ready(confinement)).map_err(io::Error::other)?;
     match read(&mut BufReader::with_capacity(READ_BYTES, input), &link, &orders) {
-        // The server has gone, or wants nothing more.
+        // The server has gone, or needs nothing more.
         Ok(()) => process::exit(0),
         Err(error) => {
             eprintln!("the server breaks the protocol: {error}");
@@ -89,7 +89,7 @@ pub fn run_worker(limits: WorkerLimits) -> io::Result<Infallible> {
     }
 }
 
-/// Hands on what the server sends, until it has gone.
+/// Passes on the server's messages until it has gone.
 fn read(
     from: &mut impl Read,
     link: &ServerLink,

@@ -2,7 +2,7 @@
 
 use tidings_proto::otlp::{KeyValue, SpanKind, Value};
 
-/// One span to be.
+/// A call that becomes one span.
 #[derive(Debug, Clone)]
 pub(crate) struct DemoCall {
     pub(crate) service: &'static str,
@@ -18,7 +18,7 @@ pub(crate) struct DemoCall {
     pub(crate) lines: Vec<DemoLogLine>,
 }
 
-/// A child and when it runs.
+/// A child call and the time when it runs.
 #[derive(Debug, Clone)]
 pub(crate) struct Child {
     pub(crate) call: DemoCall,
@@ -32,7 +32,7 @@ pub(crate) enum When {
     Next,
     /// Together with the child before it.
     Alongside,
-    /// So many microseconds after its parent began, and nobody waits for it.
+    /// This many microseconds after its parent began; the parent does not wait for it.
     Later(u64),
 }
 

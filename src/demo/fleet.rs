@@ -1,5 +1,5 @@
-//! The instances of the demo's services, with versions and nodes, and which of them a transaction
-//! meets.
+//! Instances of the demo's services, with versions and nodes, and the choice of instances for a
+//! transaction.
 
 use super::incident::{AHEAD, Incident, LOSING};
 
@@ -9,7 +9,7 @@ const INSTANCES: u64 = 3;
 const PAYMENT_INSTANCES: u64 = 4;
 const NODES: u64 = 4;
 
-/// The instances that one transaction meets, and what is wrong meanwhile.
+/// The instances that one transaction meets, and the incident at that time.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Crew {
     seed: u64,
@@ -17,17 +17,17 @@ pub(crate) struct Crew {
 }
 
 impl Crew {
-    /// Instances by chance, while this is wrong.
+    /// Chooses instances at random, during this incident.
     pub(crate) fn new(seed: u64, incident: Option<Incident>) -> Self {
         Self { seed, incident }
     }
 
-    /// The incident that goes on.
+    /// Returns the incident at this time.
     pub(super) fn incident(&self) -> Option<Incident> {
         self.incident
     }
 
-    /// The number of the instance, from 1 on.
+    /// Returns the number of the instance, from 1 on.
     pub(super) fn instance(&self, service: &str) -> u64 {
         let count = if service == "payment" { PAYMENT_INSTANCES } else { INSTANCES };
         let mut mixed = self.seed ^ number(service).wrapping_mul(0x9e37_79b9_7f4a_7c15);
@@ -35,12 +35,12 @@ impl Crew {
         (mixed ^ (mixed >> 29)) % count + 1
     }
 
-    /// The node it runs on.
+    /// Returns the node that the instance runs on.
     pub(super) fn node(&self, service: &str) -> String {
         format!("node-{}", (number(service) + self.instance(service)) % NODES + 1)
     }
 
-    /// A version that came with the incident.
+    /// Reports whether the instance runs a version that came with the incident.
     pub(super) fn runs_new_version(&self, service: &str) -> bool {
         match self.incident {
             Some(Incident::FailingVersion) => {
@@ -51,7 +51,7 @@ impl Crew {
         }
     }
 
-    /// The version: one instance of each third service is ahead of the others at all times.
+    /// Returns the version. In each third service, one instance always has a newer version.
     pub(super) fn version(&self, service: &str) -> String {
         match (service, self.runs_new_version(service)) {
             ("payment", true) => return "2.14.0".to_owned(),
@@ -65,20 +65,20 @@ impl Crew {
         format!("2.{}.{}", number % 17, u64::from(is_ahead))
     }
 
-    /// Nanoseconds by which the clock of a service is ahead.
+    /// Returns the nanoseconds by which the clock of a service is ahead.
     pub(super) fn ahead(&self, service: &str) -> u64 {
         let is_skewed = self.incident == Some(Incident::ClockSkew) && service == AHEAD.0;
         if is_skewed { AHEAD.1 } else { 0 }
     }
 
-    /// The spans of a service do not arrive.
+    /// Reports whether the spans of a service are lost.
     pub(super) fn loses(&self, service: &str) -> bool {
         let is_losing = self.incident == Some(Incident::LostSpans) && service == LOSING;
         is_losing && self.instance(service) < INSTANCES
     }
 }
 
-/// A number of a service's own.
+/// Returns a number that is constant for a service.
 fn number(service: &str) -> u64 {
     service.bytes().map(u64::from).sum()
 }

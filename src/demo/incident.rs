@@ -1,7 +1,7 @@
-//! Incidents: how transactions go while something is wrong, and where.
+//! Incidents: faults that change how transactions run, and where.
 //!
-//! Each changes the tree of a transaction before it gets ids and times, by the instances that its
-//! services run on. Clocks that differ and spans that are lost are changed while rendering.
+//! An incident changes the tree of a transaction before it gets ids and times, depending on the
+//! instances that its services run on. Wrong clocks and lost spans are added while rendering.
 
 use fastrand::Rng;
 use tidings_proto::otlp::SpanKind;
@@ -15,7 +15,7 @@ use super::{
 const WARN: i32 = 13;
 const ERROR: i32 = 17;
 
-/// Something that goes wrong.
+/// Kind of an incident.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Incident {
     /// The bank that payment calls takes four times as long.
@@ -54,7 +54,7 @@ pub(crate) const INCIDENTS: [(&str, Incident); 10] = [
     ("one-customers-order", Incident::OneCustomersOrder),
 ];
 
-/// The node with a neighbour that takes its processors.
+/// The node whose processors a neighbour uses.
 pub(super) const NOISY_NODE: &str = "node-3";
 /// The service whose clock is ahead, and by how much; nanoseconds.
 pub(super) const AHEAD: (&str, u64) = ("fraud", 1_500_000_000);
@@ -65,12 +65,13 @@ const CUSTOMER: &str = "c-1042";
 const ORDER: &str = "A-20931";
 
 impl Incident {
-    /// The incident with this name.
+    /// Returns the incident with this name.
     pub(crate) fn named(name: &str) -> Option<Self> {
         INCIDENTS.iter().find(|(known, _)| *known == name).map(|(_, incident)| *incident)
     }
 
-    /// Changes a transaction as the incident does; the trees are ours and shallow.
+    /// Changes a transaction by the incident. The recursion is safe: the trees are generated and
+    /// shallow.
     pub(super) fn strike(self, call: &mut DemoCall, crew: &Crew, rng: &mut Rng) {
         match self {
             Self::SlowDependency => each(call, &mut |call| {

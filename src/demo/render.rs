@@ -1,4 +1,4 @@
-//! A transaction's tree to spans and log records with ids and times.
+//! Turns a transaction's tree into spans and log records with ids and times.
 
 use std::collections::BTreeMap;
 
@@ -31,7 +31,7 @@ pub(crate) struct Rendered {
 }
 
 impl Rendered {
-    /// Adds what another transaction sends, to the same requests where the service is the same.
+    /// Adds the data of another transaction, to the same requests where the service is the same.
     pub(crate) fn extend(&mut self, other: Self) {
         let merge = |kept: &mut Vec<ExportTraceServiceRequest>, more| match kept.first_mut() {
             Some(first) => first.resource_spans.extend(more),
@@ -70,7 +70,7 @@ impl Rendered {
     }
 }
 
-/// A span with its place and time.
+/// A span with its ids and times.
 struct TimedSpan<'a> {
     call: &'a DemoCall,
     id: [u8; 8],
@@ -80,7 +80,7 @@ struct TimedSpan<'a> {
     end: u64,
 }
 
-/// The transaction so that what its caller waits for ends at `end`.
+/// Renders the transaction so that the part that its caller waits for ends at `end`.
 pub(crate) fn transaction(root: &DemoCall, end: UnixNanos, crew: &Crew, rng: &mut Rng) -> Rendered {
     let mut changed;
     let root = match crew.incident() {
@@ -126,8 +126,8 @@ pub(crate) fn transaction(root: &DemoCall, end: UnixNanos, crew: &Crew, rng: &mu
     rendered
 }
 
-/// Time that a call's caller waits for it, in microseconds. The recursion is safe: the trees are
-/// generated here and shallow.
+/// Returns the time that a call's caller waits for it, in microseconds. The recursion is safe: the
+/// trees are generated here and shallow.
 fn duration_us(call: &DemoCall) -> u64 {
     call.before_us + waited_us(&call.children) + call.after_us
 }
@@ -155,7 +155,7 @@ fn place<'a>(
     rng: &mut Rng,
     placed: &mut Vec<TimedSpan<'a>>,
 ) {
-    // Zipkin's joined spans: the server half has the id and the parent of the client half.
+    // In Zipkin's shared spans, the server's half has the id and the parent of the client's half.
     let shared = call.kind == SpanKind::Server
         && parent.is_some_and(|parent| {
             parent.call.kind == SpanKind::Client && ZIPKIN_SERVICES.contains(&parent.call.service)
@@ -247,7 +247,7 @@ fn log_records(trace_id: [u8; 16], item: &TimedSpan<'_>) -> impl Iterator<Item =
     })
 }
 
-/// The resource of the instance that a transaction meets.
+/// Returns the resource of the instance that a transaction meets.
 fn resource(service: &str, crew: &Crew) -> Resource {
     let instance = format!("{service}-7d9f-{}", crew.instance(service));
     Resource {
@@ -300,7 +300,7 @@ fn log_request(
     }
 }
 
-/// One span as a Zipkin reporter sends it, in v2 JSON: microseconds, text tags.
+/// Renders a span as a Zipkin reporter sends it, in v2 JSON: times in microseconds, tags as text.
 fn zipkin_span(
     trace_id: [u8; 16],
     call: &DemoCall,

@@ -9,7 +9,7 @@ const INFO: i32 = 9;
 const WARN: i32 = 13;
 const ERROR: i32 = 17;
 
-/// The next transaction.
+/// Makes the next transaction.
 pub(crate) fn transaction(rng: &mut Rng) -> DemoCall {
     match rng.u32(0..100) {
         0..22 => list_products(rng),
@@ -25,7 +25,7 @@ pub(crate) fn transaction(rng: &mut Rng) -> DemoCall {
     }
 }
 
-/// How a payment goes.
+/// Outcome of a payment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Payment {
     Fine,
@@ -34,7 +34,7 @@ enum Payment {
     Retried,
 }
 
-/// About `us` microseconds: between 70 % and 150 % of it.
+/// Returns about `us` microseconds: between 70 % and 150 % of it.
 fn about(rng: &mut Rng, us: u64) -> u64 {
     us * rng.u64(70..150) / 100
 }
@@ -59,7 +59,7 @@ fn entry(rng: &mut Rng, route: &str, status: i64) -> DemoCall {
         .with("user.tier", text(["free", "silver", "gold"][rng.usize(0..3)]))
 }
 
-/// A call over HTTP: the caller's half around the called service's.
+/// A call over HTTP: the caller's span around that of the called service.
 fn http(rng: &mut Rng, caller: &'static str, inner: DemoCall) -> DemoCall {
     let network = about(rng, 600);
     let failed = inner.failure.clone();
@@ -171,7 +171,7 @@ fn product_page(rng: &mut Rng) -> DemoCall {
     entry(rng, "GET /products/{id}", 200).then(catalog).alongside(stock)
 }
 
-/// The stock of a product: a Zipkin service that asks another one with joined spans.
+/// The stock of a product: a Zipkin service calls another one with shared spans.
 fn stock(rng: &mut Rng) -> DemoCall {
     let (own, network, points) = (about(rng, 2_500), about(rng, 500), about(rng, 3_000));
     let loyalty =
@@ -210,7 +210,7 @@ fn add_to_cart(rng: &mut Rng) -> DemoCall {
     entry(rng, "POST /cart", 200).then(grpc(rng, "web-gateway", cart))
 }
 
-/// Some customers buy often.
+/// Chooses a customer; some of them buy often.
 fn customer(rng: &mut Rng) -> String {
     let number = if rng.u32(0..100) < 12 { 1_042 } else { rng.u32(1_000..1_400) };
     format!("c-{number}")
@@ -295,7 +295,7 @@ fn pay(rng: &mut Rng, payment: Payment, order: &str) -> DemoCall {
     authorize
 }
 
-/// A call of the bank, which is not instrumented: only the caller's half.
+/// A call of the bank, which is not instrumented: only the caller's span.
 fn charge(rng: &mut Rng, attempt: u32, us: u64) -> DemoCall {
     let us = about(rng, us);
     DemoCall::new("payment", "POST /charge", SpanKind::Client, us)
@@ -305,7 +305,7 @@ fn charge(rng: &mut Rng, attempt: u32, us: u64) -> DemoCall {
         .with("http.request.resend_count", int(attempt.into()))
 }
 
-/// Writes the order and tells mail and ledger through the queue.
+/// Writes the order, and notifies mail and ledger through the queue.
 fn create_order(rng: &mut Rng, order: &str) -> DemoCall {
     let mail = message(rng, "mailer", order)
         .then(DemoCall::new("mailer", "SMTP send", SpanKind::Client, about(rng, 45_000)))
@@ -330,7 +330,7 @@ fn create_order(rng: &mut Rng, order: &str) -> DemoCall {
         .says(99, INFO, format!("order created order={order}"))
 }
 
-/// A message of the queue being worked on.
+/// The processing of a message from the queue.
 fn message(rng: &mut Rng, service: &'static str, order: &str) -> DemoCall {
     DemoCall::new(service, "orders.created process", SpanKind::Consumer, about(rng, 3_000))
         .with("messaging.system", text("kafka"))

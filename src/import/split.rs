@@ -8,11 +8,12 @@ const PART_BYTES_MAX: usize = 4 << 20;
 
 /// A request that can be cut in two.
 pub(super) trait Halve: Message + Sized {
-    /// Moves about half of it out; `None` when it holds a single record.
+    /// Moves about half of it out; `None` when it has a single record.
     fn halve(&mut self) -> Option<Self>;
 }
 
-/// The request in parts of at most [`PART_BYTES_MAX`] each, larger only where one record is.
+/// Cuts the request into parts of at most [`PART_BYTES_MAX`] each. A part is larger only where one
+/// record is.
 pub(super) fn split<R: Halve>(request: R) -> Vec<R> {
     let (mut waiting, mut parts) = (vec![request], Vec::new());
     while let Some(mut request) = waiting.pop() {
@@ -25,7 +26,7 @@ pub(super) fn split<R: Halve>(request: R) -> Vec<R> {
     parts
 }
 
-/// Number of spans in the request.
+/// Returns the number of spans in the request.
 pub(super) fn spans(request: &ExportTraceServiceRequest) -> usize {
     request
         .resource_spans
@@ -35,7 +36,7 @@ pub(super) fn spans(request: &ExportTraceServiceRequest) -> usize {
         .sum()
 }
 
-/// Number of log records in the request.
+/// Returns the number of log records in the request.
 pub(super) fn log_records(request: &ExportLogsServiceRequest) -> usize {
     let scopes = request.resource_logs.iter().flat_map(|resource| &resource.scope_logs);
     scopes.map(|scope| scope.log_records.len()).sum()

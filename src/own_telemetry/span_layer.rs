@@ -1,11 +1,11 @@
 //! Spans and events of `tracing` as OTLP's spans and log records.
 //!
 //! A span of `tracing` without a parent is the root of a tree. The tree is kept or dropped as a
-//! whole when its root ends: it is kept when one of its spans failed (`error.type`), when a warning
-//! was written in it, when it took longer than `own-telemetry-slow-millis`, and, for questions, when
-//! everything is kept. Fields that begin with `otel.` are not attributes: `otel.name`, `otel.kind`,
-//! `otel.status_message`, `otel.traceparent` (the parent in another process) and `otel.waits` (its
-//! time says nothing).
+//! whole when its root ends. It is kept when one of its spans failed (`error.type`), when a warning
+//! was written in it, when it took longer than `own-telemetry-slow-millis`, and, for requests to
+//! the HTTP address, when everything is kept. Fields that begin with `otel.` are not attributes:
+//! `otel.name`, `otel.kind`, `otel.status_message`, `otel.traceparent` (the parent in another
+//! process) and `otel.waits` (the span waits for a change, so its duration does not count).
 
 use std::{
     fmt,
@@ -33,13 +33,13 @@ use tracing_subscriber::{
 use super::{Cause, OwnTelemetry};
 use crate::settings::OwnRecords;
 
-/// Spans of a tree that are kept; more are left out.
+/// Maximum number of spans of a tree that are kept.
 const TREE_SPANS_MAX: usize = 64;
-/// Attributes of a record.
+/// Maximum number of attributes of a record.
 const ATTRIBUTES_MAX: usize = 32;
-/// Bytes of a text.
+/// Maximum bytes of a text.
 const TEXT_BYTES_MAX: usize = 2048;
-/// The module whose lines are of storing own records.
+/// The module whose log lines are about storing own records.
 const OWN_MODULE: &str = "tidings::own_telemetry";
 
 /// Makes own records of the spans and events of the program.
@@ -51,7 +51,7 @@ pub(crate) struct SpanLayer(Arc<OwnTelemetry>);
 struct OpenSpan {
     span: Span,
     begun: Instant,
-    /// When it was worked on last.
+    /// End of the last work in the span.
     left: Instant,
     /// The spans below it that have ended.
     finished: Vec<Span>,
@@ -118,7 +118,7 @@ impl SpanLayer {
         open
     }
 
-    /// Decides about a tree whose root has ended.
+    /// Keeps or drops a tree whose root has ended.
     fn end_tree(&self, root: OpenSpan, cause: Cause, is_question: bool) {
         let settings = &self.0.settings;
         let took = root.left.saturating_duration_since(root.begun);
@@ -133,7 +133,7 @@ impl SpanLayer {
 }
 
 impl OpenSpan {
-    /// The span, and those below it.
+    /// Ends the span. Returns it and the spans below it.
     fn ended(mut self) -> (Span, Vec<Span>) {
         let took = self.left.saturating_duration_since(self.begun).as_nanos();
         let took = u64::try_from(took).unwrap_or(u64::MAX);
@@ -150,7 +150,7 @@ impl OpenSpan {
         push(&mut self.span.attributes, key, value);
     }
 
-    /// Takes a text; returns false when it is an attribute.
+    /// Takes a text for a field of the span; returns false when it is an attribute.
     fn take_field(&mut self, key: &str, text: &str) -> bool {
         match key {
             "otel.name" => self.span.name = cut(text),
@@ -178,13 +178,13 @@ fn push(attributes: &mut Vec<KeyValue>, key: &str, value: impl Into<AnyValue>) {
     }
 }
 
-/// The beginning of a text, within its bound.
+/// Returns the beginning of a text, within its bound.
 fn cut(text: &str) -> String {
     text[..text.floor_char_boundary(TEXT_BYTES_MAX)].to_owned()
 }
 
-/// The ids of a [`traceparent`](https://www.w3.org/TR/trace-context/#traceparent-header) that is
-/// sampled.
+/// Returns the ids of a [`traceparent`](https://www.w3.org/TR/trace-context/#traceparent-header)
+/// whose trace is sampled.
 fn traceparent(text: &str) -> Option<(Vec<u8>, Vec<u8>)> {
     let mut parts = text.trim().split('-');
     let [version, trace, span, flags] = std::array::from_fn(|_| parts.next().unwrap_or_default());
@@ -196,7 +196,7 @@ fn traceparent(text: &str) -> Option<(Vec<u8>, Vec<u8>)> {
 }
 
 fn cause(target: &str) -> Cause {
-    // Lines of libraries are mostly of the store: of its tables, or of an object store.
+    // Most lines of libraries are about the store: its tables, or an object store.
     let is_of_requests = target.starts_with("tidings") && !target.starts_with("tidings_storage");
     if is_of_requests { Cause::Request } else { Cause::Storage }
 }
@@ -232,7 +232,7 @@ impl Visit for OpenSpan {
     }
 }
 
-/// The fields of an event.
+/// Fields of an event.
 #[derive(Debug, Default)]
 struct EventFields {
     message: String,
@@ -332,12 +332,12 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for SpanLayer {
     }
 }
 
-/// Returns whether a tree is a question to the HTTP address, and not work that others cause.
+/// Reports whether the root of a tree is a request to the HTTP address, and not work for others.
 fn is_question(target: &str) -> bool {
     target.starts_with("tidings::")
 }
 
-/// Lets through what a [`SpanLayer`] looks at; the rest costs nothing.
+/// Lets through the spans and events that a [`SpanLayer`] uses; all others cost nothing.
 #[derive(Debug, Clone)]
 pub(crate) struct OwnFilter(pub(crate) SpanLayer);
 
@@ -351,7 +351,7 @@ impl<S> Filter<S> for OwnFilter {
     }
 
     fn max_level_hint(&self) -> Option<LevelFilter> {
-        // Spans are below what is logged, so that log lines do not have them.
+        // Spans have a level below that of log lines, so that log lines do not show them.
         Some(LevelFilter::DEBUG)
     }
 }
@@ -370,7 +370,7 @@ mod tests {
         settings::{OwnRecords, OwnTelemetrySettings},
     };
 
-    /// The records of what is done.
+    /// Runs the work and returns its records.
     fn records(records: OwnRecords, work: impl FnOnce()) -> (Vec<Span>, Vec<LogRecord>) {
         let settings = OwnTelemetrySettings { records, slow_millis: 60_000 };
         let own = OwnTelemetry::new(settings, Arc::new(SystemClock)).unwrap();

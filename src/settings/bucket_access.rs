@@ -1,4 +1,4 @@
-//! How the bucket of the tables is reached. Its address is the store's setting.
+//! Access to the bucket of the tables. Its address is a setting of the store.
 
 use std::fmt;
 
@@ -57,7 +57,7 @@ mod tests {
             ..BucketAccess::default()
         };
         let settings = access.at("s3://bucket/prefix".parse().unwrap());
-        // The last one counts, and what is empty is left out.
+        // Of two variables of one name the last one counts; empty values are left out.
         assert_eq!(settings.options, [of_aws, vec![variable("AWS_REGION", "two")]].concat());
         assert_eq!((settings.cache_bytes_max, settings.allow_http), (7, false));
         assert!(!format!("{access:?}").contains("one"), "{access:?}");

@@ -1,4 +1,4 @@
-//! Values of settings to the texts that users would write for them: the defaults of crates.
+//! Formats values of settings as users would write them: the defaults of crates.
 //!
 //! Each function has the name of the one in [`super::setting_value`] that reads its text.
 
@@ -35,7 +35,7 @@ pub(super) fn list(items: &[String]) -> String {
     items.join(",")
 }
 
-/// In the largest unit of which it is a multiple.
+/// Formats it in the largest unit of which it is a multiple.
 pub(super) fn bytes<N: Copy + TryInto<u64>>(bytes: &N) -> String {
     match (*bytes).try_into().unwrap_or(u64::MAX) {
         bytes if bytes.is_multiple_of(GIB) => format!("{}GiB", bytes / GIB),
@@ -56,7 +56,7 @@ pub(super) fn age(age: &Option<Duration>) -> String {
     age.map_or("forever".to_owned(), duration_text)
 }
 
-/// In the largest unit of which it has two or more: an hour is 60m.
+/// Formats it in the largest unit of which it has two or more: an hour is 60m.
 fn duration_text(time: Duration) -> String {
     match time.as_secs() {
         seconds if seconds.is_multiple_of(DAY) && seconds > DAY => format!("{}d", seconds / DAY),

@@ -3,7 +3,7 @@
 //!
 //! Kubernetes gives every container variables for each Service of its namespace: a Service that is
 //! called `tidings` makes `TIDINGS_SERVICE_HOST`, `TIDINGS_PORT=tcp://10.0.0.1:4317` and more. So a
-//! name that is no setting ends nothing; it is left alone, with a warning.
+//! name that is no setting is no error: it is ignored, with a warning.
 
 use std::{ffi::OsString, path::PathBuf};
 
@@ -13,16 +13,16 @@ use crate::client_identity::ClientKey;
 
 use super::{AwsVariables, Origin, SETTINGS, Setting, SettingsError, oidc, suggestion};
 
-/// Begins the name of every variable that is a setting.
+/// Prefix of every variable that is a setting.
 const PREFIX: &str = "TIDINGS_";
-/// Names the file with settings.
+/// Name of the variable with the file of settings.
 const CONFIG: &str = "TIDINGS_CONFIG";
-/// Holds the key of commands that are clients.
+/// Name of the variable with the key of client commands.
 const KEY: &str = "TIDINGS_KEY";
-/// So many names a warning has.
+/// Maximum number of names in a warning.
 const NAMES_MAX: usize = 8;
 
-/// The variables, sorted out.
+/// The variables by their meaning.
 #[derive(Debug, Default)]
 pub(super) struct Environment {
     pub(super) config: Option<PathBuf>,
@@ -30,15 +30,15 @@ pub(super) struct Environment {
     pub(super) aws: AwsVariables,
     pub(super) key: ClientKey,
     pub(super) oidc_secret: Option<ClientSecret>,
-    /// A sentence for each variable that is left alone, and one for all of Kubernetes'.
+    /// A sentence for each variable that is ignored, and one for all of Kubernetes'.
     pub(super) warnings: Vec<String>,
 }
 
 impl Environment {
-    /// Sorts variables out.
+    /// Sorts the variables.
     ///
     /// # Errors
-    /// When the value of a setting is not UTF-8.
+    /// Fails if the value of a setting is not UTF-8.
     pub(super) fn read(
         variables: impl Iterator<Item = (OsString, OsString)>,
     ) -> Result<Self, SettingsError> {
@@ -83,12 +83,12 @@ fn text(setting: &'static Setting, value: OsString) -> Result<String, SettingsEr
     })
 }
 
-/// Returns whether Kubernetes, or Docker's links, which it took the names from, may have set the
-/// variable: `…_SERVICE_HOST`, `…_SERVICE_PORT` and `…_SERVICE_PORT_NAME`, `…_PORT`,
-/// `…_PORT_4317_TCP` and what begins like that.
+/// Reports whether Kubernetes may have set the variable, or Docker's links, from which Kubernetes
+/// took the names: `…_SERVICE_HOST`, `…_SERVICE_PORT` and `…_SERVICE_PORT_NAME`, `…_PORT`,
+/// `…_PORT_4317_TCP` and names that begin so.
 fn is_of_a_service(name: &str) -> bool {
     let Some(rest) = name.strip_prefix(PREFIX) else { return false };
-    // The Service's own name may go on: tidings-receivers.
+    // The name of a Service may have more parts: tidings-receivers.
     let parts: Vec<&str> = rest.split('_').collect();
     let ends = (0..parts.len()).filter_map(|at| parts.get(at..));
     ends.into_iter().any(|end| match end {
@@ -138,7 +138,7 @@ mod tests {
         }
     }
 
-    /// Or a Service would set it.
+    /// A Service of this name would set such a setting.
     #[test]
     fn no_setting_has_a_name_that_kubernetes_gives() {
         for setting in SETTINGS {

@@ -1,30 +1,31 @@
 //! One budget of memory, divided among everything that holds much of it.
 //!
-//! The budget is what the setting `memory` says, or a quarter of what the process may have: of the
-//! machine's memory, or of the smallest limit of its control groups (version 1 or 2). Each setting
-//! in [`SHARES`] that nobody set is its share of the budget, and at most its default, beyond which
-//! more does not help. A flush holds about `memory-flush-bytes` beside the memory table, and a merge
-//! of files as much. What is left, 9 of 32 parts, is for what queries gather and what is answered;
-//! these bounds are no settings and follow the budget where they are (`QueryLimits::within`,
-//! `Bodies::new`). Queries in SQL run in processes of their own: their memory is beside the budget,
-//! `sql-running-max` is one for each 256 MiB of it at most. Does not own how the bounds are kept:
-//! whoever holds the memory does.
+//! The budget is the setting `memory`, or a quarter of the memory that the process may have: that
+//! of the machine, or the smallest limit of its control groups (version 1 or 2). Each setting in
+//! [`SHARES`] that nobody set is its share of the budget, but at most its default, because more
+//! does not help. A flush holds about `memory-flush-bytes` beside the memtable, and a merge of
+//! files as much. The rest, 9 of 32 parts, is for rows that queries gather and for answers. Those
+//! bounds are no settings; they follow the budget in their own modules (`QueryLimits::within`,
+//! `Bodies::new`). Queries in SQL run in processes of their own, whose memory is not part of the
+//! budget; `sql-running-max` is at most one for each 256 MiB of it. Does not own the enforcement of
+//! a bound: the holder of the memory does.
 
 use std::path::{Path, PathBuf};
 
 use super::{Origin, SETTINGS, Setting, Sources, setting_value};
 
-/// The smallest budget that everything works with: an eighth of it holds the largest request of
+/// The smallest budget with which everything works: an eighth of it holds the largest request of
 /// `http-body-bytes-max`.
 pub(super) const BUDGET_MIN: u64 = 192 << 20;
-/// The budget where nobody can tell how much memory there is.
+/// The budget where the available memory cannot be measured.
 const BUDGET_UNKNOWN: u64 = 2 << 30;
 /// The divisor of the shares.
 const PARTS: u64 = 32;
-/// The smallest number that is no limit: version 1 of control groups writes one in its place.
+/// The smallest number that means no limit: version 1 of control groups writes such a number.
 const UNLIMITED: u64 = 1 << 60;
 
-/// Settings that are shares of the budget, in 32nds of it; SQL's is of each process that runs a query.
+/// Settings that are shares of the budget, in 32nds of it. SQL's share is that of each process that
+/// runs a query.
 const SHARES: [(&str, u64); 6] = [
     ("memory-flush-bytes", 3), // Of the memory table, of a flush beside it, and of a merge.
     ("memory-bytes-max", 6),
@@ -34,20 +35,21 @@ const SHARES: [(&str, u64); 6] = [
     ("sql-memory-bytes-max", 2),
 ];
 
-/// The number of queries in SQL that run at once, where the budget is four times the next.
+/// Default number of queries in SQL that run at once, with a budget of at least four times the next
+/// constant.
 const SQL_WORKERS: u64 = 4;
-/// A budget that has room for one worker, which is a process with memory of its own: up to 180 MiB of
-/// the smallest budget, for the machine has four times that.
+/// Budget for each worker of a query in SQL, a process with memory of its own. It takes up to 180
+/// MiB with the smallest budget; the machine has four times the budget.
 const SQL_WORKER_BUDGET: u64 = 256 << 20;
 
-/// Where the system says how much memory there is.
+/// Files in which the system reports its memory.
 #[derive(Debug, Clone)]
 pub(crate) struct MemoryFiles {
-    /// As `/proc/meminfo`.
+    /// Path of `/proc/meminfo`.
     pub(crate) meminfo: PathBuf,
-    /// As `/proc/self/cgroup`.
+    /// Path of `/proc/self/cgroup`.
     pub(crate) own_cgroup: PathBuf,
-    /// As `/sys/fs/cgroup`.
+    /// Path of `/sys/fs/cgroup`.
     pub(crate) cgroups: PathBuf,
 }
 
@@ -61,7 +63,7 @@ impl Default for MemoryFiles {
     }
 }
 
-/// The memory that the process may have, and the file that says so.
+/// The memory that the process may have, and the file that states it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct MemoryLimit {
     bytes: u64,
@@ -69,7 +71,7 @@ pub(crate) struct MemoryLimit {
 }
 
 impl MemoryFiles {
-    /// The smallest limit; `None` when nothing can be read.
+    /// Returns the smallest limit; `None` when no file can be read.
     pub(crate) fn limit(&self) -> Option<MemoryLimit> {
         let machine = self.machine().map(|bytes| MemoryLimit {
             bytes,
@@ -90,8 +92,9 @@ impl MemoryFiles {
         kilobytes.checked_mul(1024)
     }
 
-    /// The files that can have limits of the process: those of its groups and of the groups above.
-    /// In a container the group may be named as outside of it: then only the root is there.
+    /// Returns the files that can have limits of the process: those of its control groups and of
+    /// the groups above. Inside a container the group may have the name from outside; then only the
+    /// root exists.
     fn group_files(&self) -> Vec<PathBuf> {
         let text = std::fs::read_to_string(&self.own_cgroup).unwrap_or_default();
         let mut files = Vec::new();
@@ -120,12 +123,12 @@ impl MemoryFiles {
     }
 }
 
-/// A number alone in a file; `None` also for `max`.
+/// Reads a file that has a single number; `None` also for `max`.
 fn number(path: &Path) -> Option<u64> {
     std::fs::read_to_string(path).ok()?.trim().parse().ok()
 }
 
-/// Bytes in words, to a tenth of a GiB.
+/// Formats bytes to a tenth of a GiB.
 fn rounded_gib(bytes: u64) -> String {
     let (gib, tenths) = (bytes >> 30, ((bytes % (1 << 30)) * 10) >> 30);
     match (gib, tenths) {
@@ -135,7 +138,7 @@ fn rounded_gib(bytes: u64) -> String {
     }
 }
 
-/// Bytes in the largest unit that says them exactly, or to the MiB.
+/// Formats bytes in the largest unit that is exact, or to the MiB.
 fn in_units(bytes: u64) -> String {
     match bytes >> 20 {
         mib if bytes.is_multiple_of(1 << 30) => format!("{}GiB", mib >> 10),
@@ -152,7 +155,7 @@ impl Sources {
     /// Divides the budget among the settings that nobody set.
     pub(crate) fn divide_memory(&mut self, limit: Option<MemoryLimit>) {
         let budget = match setting_value::budget(&self.text("memory")) {
-            // Is refused with its reason when the settings are made.
+            // This value is refused with its reason when the settings are made.
             Err(_) => return,
             Ok(Some(budget)) => budget,
             Ok(None) => {

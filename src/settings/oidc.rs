@@ -1,7 +1,7 @@
 //! The settings of an issuer of OpenID Connect: `oidc-issuer` and those that go with it.
 //!
-//! Owns which of them need which. The client's secret is no setting: it comes from a file or from a
-//! variable, and stands neither on a command line nor in what `tidings config` prints.
+//! Owns which of them need which. The client's secret is no setting: it comes from a file or a
+//! variable, so that neither a command line nor the output of `tidings config` shows it.
 
 use std::path::PathBuf;
 
@@ -10,7 +10,7 @@ use tidings_access::{ClientSecret, IssuerUrl, OidcSettings, RoleMapping};
 
 use super::SettingsError;
 
-/// Holds the client's secret.
+/// Name of the variable with the client's secret.
 pub(super) const SECRET: &str = "TIDINGS_OIDC_CLIENT_SECRET";
 
 /// The settings as they were given.
@@ -30,12 +30,12 @@ pub(crate) struct OidcValues {
 }
 
 impl OidcValues {
-    /// Returns whether there is an issuer.
+    /// Reports whether there is an issuer.
     pub(crate) fn is_set(&self) -> bool {
         self.issuer.is_some()
     }
 
-    /// Refuses a part of what an issuer needs, and what has no issuer.
+    /// Refuses an issuer without what it needs, and its settings without an issuer.
     pub(super) fn check(&self, insecure: bool) -> Result<(), SettingsError> {
         let wrong = |reason: &str| Err(SettingsError::Oidc(reason.to_owned()));
         let mapping = RoleMapping::read(&self.roles_claim, &self.roles);
@@ -75,7 +75,7 @@ impl OidcValues {
     /// Reads the file with the secret, if there is one; `None` without an issuer.
     ///
     /// # Errors
-    /// When the file cannot be read, or has nothing in it.
+    /// Fails if the file cannot be read or is empty.
     pub(crate) fn read(&self) -> Result<Option<OidcSettings>> {
         let Some(issuer) = self.issuer.clone() else { return Ok(None) };
         let secret = match &self.client_secret_file {

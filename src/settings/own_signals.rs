@@ -1,4 +1,4 @@
-//! The settings of what the server tells of itself: the collector that gets its metrics
+//! The settings of the server's telemetry about itself: the collector that gets its metrics
 //! (`metrics-endpoint`), and the traces and log lines that it stores (`own-telemetry`).
 
 use std::{path::PathBuf, time::Duration};
@@ -7,12 +7,12 @@ use axum::http::{Uri, uri::Scheme};
 
 use super::SettingsError;
 
-/// Where metrics are sent, and how often.
+/// Address and interval of the metrics that are sent.
 #[derive(Debug, Clone)]
 pub(crate) struct MetricsPushSettings {
     pub(crate) endpoint: Uri,
     pub(crate) interval: Duration,
-    /// Roots of its certificate.
+    /// Roots of the collector's certificate.
     pub(crate) ca: Option<PathBuf>,
 }
 
@@ -25,13 +25,13 @@ pub(crate) struct MetricsPushValues {
 }
 
 impl MetricsPushValues {
-    /// `None` where metrics are not sent.
+    /// Returns the settings; `None` where metrics are not sent.
     pub(crate) fn read(&self) -> Option<MetricsPushSettings> {
         let endpoint = self.endpoint.clone()?;
         Some(MetricsPushSettings { endpoint, interval: self.interval, ca: self.ca.clone() })
     }
 
-    /// Refuses TLS with a collector whose certificate nothing checks.
+    /// Refuses a TLS address of a collector without roots that check its certificate.
     pub(super) fn check(&self) -> Result<(), SettingsError> {
         let scheme = self.endpoint.as_ref().and_then(Uri::scheme);
         if scheme == Some(&Scheme::HTTPS) && self.ca.is_none() {
@@ -41,7 +41,7 @@ impl MetricsPushValues {
     }
 }
 
-/// The address of a collector, if any.
+/// Reads the address of a collector, if any.
 pub(super) fn endpoint(text: &str) -> Result<Option<Uri>, String> {
     if text.is_empty() {
         return Ok(None);
@@ -62,31 +62,31 @@ pub(super) fn endpoint(text: &str) -> Result<Option<Uri>, String> {
 /// The own records that are kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) enum OwnRecords {
-    /// None.
+    /// No records.
     #[default]
     Off,
     /// Traces that failed or were slow, and log lines from warnings on.
     Errors,
-    /// Every question to the HTTP address besides, and log lines from information on.
+    /// Every request to the HTTP address as well, and log lines from information on.
     All,
 }
 
-/// The settings together.
+/// Settings of the server's own telemetry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct OwnTelemetrySettings {
     pub(crate) records: OwnRecords,
-    /// Time from which something is slow.
+    /// Milliseconds from which a trace is slow.
     pub(crate) slow_millis: u64,
 }
 
 impl OwnTelemetrySettings {
-    /// Returns whether any are kept.
+    /// Reports whether any records are kept.
     pub(crate) fn is_on(self) -> bool {
         self.records != OwnRecords::Off
     }
 }
 
-/// The own records that are kept.
+/// Reads which own records are kept.
 pub(super) fn records(text: &str) -> Result<OwnRecords, String> {
     match text {
         "off" => Ok(OwnRecords::Off),

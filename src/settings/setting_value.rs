@@ -1,4 +1,4 @@
-//! Texts to values, with the reason when they are none.
+//! Reads values from texts. A text that is no value gives the reason.
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
@@ -27,8 +27,7 @@ pub(super) fn text(text: &str) -> Result<String, String> {
     Ok(text.to_owned())
 }
 
-/// Where tables are: `local`, or the address of a place in an object store, which is not told yet
-/// how it is reached.
+/// The place of the tables: `local`, or an address in an object store, without access to it yet.
 pub(super) fn tables(text: &str) -> Result<TablesAt, String> {
     if text == "local" {
         return Ok(TablesAt::DataDirectory);
@@ -58,7 +57,7 @@ pub(super) fn truth(text: &str) -> Result<bool, String> {
     text.parse().map_err(|_| "true or false is needed".to_owned())
 }
 
-/// Where queries in SQL are answered.
+/// The listeners that answer queries in SQL.
 pub(super) fn sql(text: &str) -> Result<SqlAt, String> {
     match text {
         "loopback" => Ok(SqlAt::Loopback),
@@ -96,7 +95,7 @@ pub(crate) fn bytes<N: TryFrom<u64>>(text: &str) -> Result<N, String> {
     bytes.and_then(|bytes| N::try_from(bytes).ok()).ok_or_else(wrong)
 }
 
-/// A number of bytes that everything works in, or `auto`.
+/// A number of bytes with which everything works, or `auto`.
 pub(super) fn budget(text: &str) -> Result<Option<u64>, String> {
     if text == "auto" {
         return Ok(None);
@@ -113,7 +112,7 @@ pub(super) fn limit(text: &str) -> Result<Option<u64>, String> {
     if text == "none" { Ok(None) } else { bytes(text).map(Some) }
 }
 
-/// A number of bytes, or `none`, which is 0.
+/// A number of bytes, or `none`, which is read as 0.
 pub(super) fn rate(text: &str) -> Result<u64, String> {
     limit(text).map(Option::unwrap_or_default)
 }
@@ -136,7 +135,7 @@ pub(crate) fn age(text: &str) -> Result<Option<Duration>, String> {
     Ok(Some(Duration::from_secs(number.checked_mul(unit).ok_or_else(wrong)?)))
 }
 
-/// As [`age`]; the longest time for `forever`.
+/// As [`age`]; `forever` is the longest time.
 pub(super) fn duration(text: &str) -> Result<Duration, String> {
     age(text).map(|age| age.unwrap_or(Duration::MAX))
 }
@@ -211,7 +210,7 @@ fn origin_of(text: &str) -> Result<String, String> {
     let url: Uri = origin.parse().map_err(|_| wrong())?;
     let authority = url.authority().map(Authority::as_str).unwrap_or_default();
     let whole = format!("{scheme}://{authority}") == origin;
-    // Browsers leave out the usual port: with it no request would ever match.
+    // Browsers leave out the default port: an origin with it would match no request.
     let is_usual = url.port_u16().is_some() && url.port_u16() == usual_port;
     let host = url.host().unwrap_or_default();
     if whole && !is_usual && !host.is_empty() && !authority.contains(['@', '*']) {
@@ -221,7 +220,7 @@ fn origin_of(text: &str) -> Result<String, String> {
     }
 }
 
-/// A value of the file as the text it would be on the command line.
+/// Returns a value of the file as the text it would be on the command line.
 pub(super) fn file_text(value: &toml::Value) -> Option<String> {
     match value {
         toml::Value::String(text) => Some(text.clone()),
@@ -235,7 +234,7 @@ pub(super) fn file_text(value: &toml::Value) -> Option<String> {
     }
 }
 
-/// Levenshtein distance of two texts.
+/// Returns the Levenshtein distance of two texts.
 pub(super) fn distance(left: &str, right: &str) -> usize {
     let right: Vec<char> = right.chars().collect();
     let mut row: Vec<usize> = (0..=right.len()).collect();

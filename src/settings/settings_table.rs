@@ -1,5 +1,5 @@
-//! The table of settings. A line fills the field of the settings of the crate that owns it, whose
-//! default it has. The addresses of receivers are in it from the list of receivers.
+//! The table of settings. A line fills a field in the settings of a crate, and has that crate's
+//! default. The addresses of receivers come from the list of receivers.
 
 use tidings_collector::{RECEIVERS, RegisteredReceiver};
 
@@ -15,7 +15,7 @@ pub(crate) struct Setting {
     pub(crate) help: &'static str,
     /// Unit of its value; `None` for a setting that bounds nothing.
     pub(crate) unit: Option<&'static str>,
-    /// Checks a text and takes it over, for the setting of this name.
+    /// Checks the text of the setting of this name and stores its value.
     pub(crate) set: fn(&mut Settings, &'static str, &str) -> Result<(), String>,
 }
 
@@ -26,12 +26,12 @@ impl std::fmt::Debug for Setting {
 }
 
 impl Setting {
-    /// Its key in the file, as `otlp_grpc`.
+    /// Returns its key in the file, as `otlp_grpc`.
     pub(crate) fn key(&self) -> String {
         self.name.replace('-', "_")
     }
 
-    /// Its default, as a user would write it.
+    /// Returns its default, as a user would write it.
     pub(crate) fn default_text(&self) -> String {
         match self.default {
             SettingDefault::Text(text) => text.to_owned(),
@@ -39,7 +39,7 @@ impl Setting {
         }
     }
 
-    /// Its environment variable, as `TIDINGS_OTLP_GRPC`.
+    /// Returns its environment variable, as `TIDINGS_OTLP_GRPC`.
     pub(crate) fn variable(&self) -> String {
         format!("TIDINGS_{}", self.key().to_ascii_uppercase())
     }
@@ -48,14 +48,14 @@ impl Setting {
 /// Default of a setting.
 #[derive(Clone, Copy)]
 enum SettingDefault {
-    /// As a user would write it.
+    /// The default as a user would write it.
     Text(&'static str),
-    /// The text of a field's value in the settings of the crate that owns it.
+    /// Returns the text of a field's value in the settings of the crate that owns it.
     OfCrate(fn(&Settings) -> String),
 }
 
-/// A setting whose default is a text, or `_` where its crate has it. A function of `setting_value`
-/// reads it into the field.
+/// A setting whose default is a text, or `_` where its crate has the default. A function of
+/// `setting_value` reads the text into the field.
 macro_rules! setting {
     (@ $default:expr, $name:literal, $parse:ident, $($field:ident).+, $help:literal) => {
         Setting {
@@ -94,7 +94,7 @@ const fn receiver(registered: &RegisteredReceiver) -> Setting {
     }
 }
 
-/// Returns the unit of a setting, by what reads it and by its name.
+/// Returns the unit of a setting, from its parser and its name.
 const fn unit(name: &str, parse: &str) -> Option<&'static str> {
     match parse.as_bytes() {
         b"bytes" | b"limit" | b"rate" | b"budget" => Some("bytes"),
@@ -146,7 +146,7 @@ const FIRST: &[Setting] = &[
     setting!("http", _, address, http.address, "address of the UI and the API"),
 ];
 
-/// The settings behind those of the receivers.
+/// The settings after those of the receivers.
 #[rustfmt::skip]
 const OTHERS: &[Setting] = &[
     setting!("insecure", "false", truth, insecure, "listen on addresses that other machines can reach, although nothing checks who sends and who reads"),
@@ -192,7 +192,7 @@ const OTHERS: &[Setting] = &[
     setting!("wal-segment-bytes", _, bytes, store.wal_segment_bytes, "size at which a segment of the write-ahead log is closed"),
     setting!("wal-bytes-max", _, bytes, store.wal_bytes_max, "senders are told to try again when the write-ahead log has this size"),
     setting!("index-memory-bytes-max", _, bytes, store.index_memory_bytes_max, "the indexes of data files take at most this much memory; beyond it they are read from the disk each time (4/32 of memory)"),
-    setting!("metadata-memory-bytes-max", _, bytes, store.metadata_memory_bytes_max, "decoded metadata of data files takes at most this much memory; beyond it that of files read long ago is decoded again (3/32 of memory)"),
+    setting!("metadata-memory-bytes-max", _, bytes, store.metadata_memory_bytes_max, "decoded metadata of data files takes at most this much memory; beyond it that of files read once is dropped before that of files read again, and is decoded anew when it is needed (3/32 of memory)"),
     setting!("disk-reserve-bytes", _, bytes, store.disk_reserve_bytes, "senders are told to try again when the disk has less than this free; merging leaves twice as much"),
     setting!("retention-age", "30d", age, store.retention.age, "what no rule keeps is deleted at this age, counted from when it happened or came in, whichever is later: days, hours or minutes as 30d, 12h, 45m; or forever"),
     setting!("retention-rules", "", rules, store.retention.rules, "traces and log records that are kept for longer, with commas between them: errors:30d, service=NAME:14d, trace=ID:forever, attribute=KEY=VALUE:90d"),

@@ -48,12 +48,12 @@ fn defaults_are_the_documented_ones() {
     assert!(settings.query.transaction_keys.contains(&"order.id".to_owned()));
 }
 
-/// Defaults that a user sees are those of the crates, which tests and benchmarks take.
+/// The defaults that users see are those of the crates, which tests and benchmarks use.
 #[test]
 fn defaults_of_crates_are_shown_as_users_write_them() {
     let settings = read(None, &[], &[]).unwrap().settings().unwrap();
     let crates = Settings::default();
-    // A store on its own keeps everything.
+    // A store without the program keeps everything.
     let retention = settings.store.retention.clone();
     assert_eq!(settings.store, StoreSettings { retention, ..crates.store });
     assert_eq!(settings.collector.limits, crates.collector.limits);
@@ -187,7 +187,7 @@ fn tls_needs_a_certificate_and_its_key() {
         read(file, env, flags).unwrap().settings().unwrap().tls()
     };
     assert_eq!(tls(None, &[], &[]), None);
-    // By a key of the file, a variable and a flag.
+    // Each from a key of the file, a variable and a flag.
     let files = tls(
         Some("tls_certificate = \"a.pem\""),
         &[("TIDINGS_TLS_KEY", "b.pem")],
@@ -289,7 +289,7 @@ fn wrong_values_name_the_setting_and_the_source() {
 }
 
 #[test]
-fn addresses_that_others_can_reach_need_a_word() {
+fn addresses_that_others_can_reach_need_keys_or_insecure() {
     let text = error(None, &[], &[("zipkin", "0.0.0.0:9411")]);
     assert!(text.contains("zipkin") && text.contains("insecure"), "{text}");
     for flags in
@@ -422,7 +422,7 @@ fn the_secret_of_a_client_is_never_shown() {
     assert!(error(None, &secret, &both).contains("one is needed"));
 }
 
-/// Values of a file that few settings expect, and ends of ranges.
+/// Values of a file that few settings take, and ends of ranges.
 const ODD_VALUES: [&str; 24] = [
     "\"\"",
     "\" \"",

@@ -1,9 +1,9 @@
-//! Folders and shares of tenants: the things that each has apart, and those that all divide.
+//! Folders and memory of tenants: the parts that each has for itself, and those that all divide.
 //!
-//! Apart: the folder, with the log, the tables or their place in a bucket, indexes, pins and
-//! quarantine. Divided in equal parts: the memory of stores, whose total stays the settings'. Bounds
-//! of the disk (the log, the cache, retention) count for each tenant, and the memory for decoded
-//! metadata of data files is one for the process.
+//! Each has its own folder, with the log, the tables or their place in a bucket, indexes, pins and
+//! quarantine. The memory of stores is divided in equal parts, and its total stays that of the
+//! settings. Bounds of the disk (the log, the cache, retention) hold for each tenant. The memory
+//! for decoded metadata of data files is shared by the process.
 
 use std::path::{Path, PathBuf};
 
@@ -20,7 +20,7 @@ fn folder_of(data_dir: &Path, name: &TenantName) -> PathBuf {
     if name.is_default() { data_dir.to_owned() } else { data_dir.join(FOLDER).join(name.as_str()) }
 }
 
-/// Returns the settings of a tenant's store: those of the process, elsewhere.
+/// Returns the settings of a tenant's store: those of the process, with the tenant's places.
 pub(crate) fn settings_of(
     settings: &Settings,
     name: &TenantName,
@@ -42,7 +42,7 @@ pub(crate) fn settings_of(
     Ok(own)
 }
 
-/// Returns the names of the tenants that have a folder. What else lies there is left alone.
+/// Returns the names of the tenants that have a folder. Other entries are left alone.
 pub(crate) fn folders(data_dir: &Path) -> Result<Vec<TenantName>, StorageError> {
     let folder = data_dir.join(FOLDER);
     let failed = |source| StorageError::Io { action: "list", path: folder.clone(), source };
@@ -63,8 +63,8 @@ pub(crate) fn folders(data_dir: &Path) -> Result<Vec<TenantName>, StorageError> 
     Ok(names)
 }
 
-/// Returns how many tenants there may be, `default` among them: each has room for the largest
-/// request.
+/// Returns the number of tenants that there may be, including `default`: each has room for the
+/// largest request.
 pub(crate) fn possible(settings: &Settings) -> usize {
     let receivers = &settings.collector.limits;
     let request = receivers.http_body_bytes_max.max(receivers.grpc_message_bytes_max).max(1);
@@ -72,7 +72,7 @@ pub(crate) fn possible(settings: &Settings) -> usize {
     usize::try_from(settings.tenants_max.min(room)).unwrap_or(usize::MAX).max(1)
 }
 
-/// Divides the memory of stores among so many.
+/// Divides the memory of stores among this many.
 pub(super) fn divided(settings: StoreSettings, count: usize) -> StoreSettings {
     let count = u64::try_from(count).unwrap_or(u64::MAX).max(1);
     StoreSettings {

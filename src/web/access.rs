@@ -1,12 +1,11 @@
-//! Asks every request of the HTTP address for a key, where keys are required, and leads it to the
-//! routes of its key's tenant.
+//! Checks the key of every request to the HTTP address, where keys are required, and leads the
+//! request to the routes of its key's tenant.
 //!
-//! A route that no rule names needs a key that may read, and one of the native API that changes
-//! something a key that may administer, so a new route is never open by being forgotten. To ask
-//! whose key it is (`GET /api/v1/session`) needs one that reads, and is limited, counted and recorded
-//! as other reads are. The UI's files are open: they hold no telemetry, and the page that asks for a
-//! key is one of them. Asking and leading are one step, so no route can have the one without the
-//! other.
+//! A route that no rule names needs a key that may read. A route of the native API that changes
+//! something needs a key that may administer. So a new route is never open by being forgotten. `GET
+//! /api/v1/session` needs a key that reads, and is limited, counted and recorded as other reads
+//! are. The UI's files are open: they hold no telemetry, and the page that asks for a key is one of
+//! them. Checking and leading are one step, so that no route has one without the other.
 
 use std::{
     io,
@@ -36,18 +35,18 @@ use tower::ServiceExt;
 use super::{audit::AuditDetail, sign_in::BrowserAccess};
 use crate::tenants::Tenants;
 
-/// Answers instead of any route, with the reason.
+/// Refusals that replace the response of any route, with their reasons.
 pub(super) const REFUSALS: [(StatusCode, &str); 3] = [
     (StatusCode::UNAUTHORIZED, "a key is needed, and there was none that is good"),
     (StatusCode::FORBIDDEN, "the key does not allow this"),
     (StatusCode::TOO_MANY_REQUESTS, "a limit of the key is used up: Retry-After has the seconds"),
 ];
 
-/// The challenge of a request without a key that is good. Not Basic: a browser would ask for a
-/// password in a window of its own.
+/// The challenge to a request without a valid key. It is not Basic, with which a browser would ask
+/// for a password in a window of its own.
 const CHALLENGE: HeaderValue = HeaderValue::from_static("Bearer realm=\"tidings\"");
 
-/// When to bring a token again whose issuer cannot be asked.
+/// Seconds after which to send a token again whose issuer could not be reached.
 const ISSUER_RETRY_SECONDS: u32 = 10;
 
 const API_PREFIX: &str = "/api/v1/";
@@ -56,13 +55,13 @@ const AUDIT: &str = "/api/v1/audit";
 const ERASURES: &str = "/api/v1/erasures";
 /// The native API's POST that reads.
 const SQL: &str = "/api/v1/sql";
-/// Begins and ends by requests of everybody; reading it needs a key.
+/// Sessions begin and end without a key; reading the session needs one.
 const SESSION: &str = "/api/v1/session";
-/// Answered to everybody: probes, and the way to bring a key.
+/// Answered without a key: probes, and the ways to sign in.
 const OPEN: [&str; 4] = ["/live", "/ready", SESSION, "/api/v1/sign-in"];
 const GRPC_HEALTH: &str = "/grpc.health.v1.Health/";
 
-/// A store that cannot be used now is tried again after so many seconds.
+/// Seconds after which to use a store again that is unavailable.
 const RETRY_SECONDS: u32 = 10;
 
 /// The keys, and the tenants that they lead to.
@@ -72,7 +71,7 @@ pub(super) struct KeyedEntrance {
     pub(super) tenants: Tenants,
 }
 
-/// Returns the role that a request needs; `None`: anybody may make it.
+/// Returns the role that a request needs; `None` when it needs no key.
 fn needed_role(method: &Method, path: &str) -> Option<Role> {
     let asks_who_one_is = path == SESSION && matches!(*method, Method::GET | Method::HEAD);
     if !asks_who_one_is && (OPEN.contains(&path) || path.starts_with(GRPC_HEALTH)) {
@@ -86,20 +85,20 @@ fn needed_role(method: &Method, path: &str) -> Option<Role> {
     Some(if is_for_admins { Role::Admin } else { Role::Read })
 }
 
-/// Reports whether a request changes something: one of the native API that does not only read.
+/// Reports whether a request changes something: it is to the native API and does more than read.
 pub(super) fn is_change(method: &Method, path: &str) -> bool {
     !matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS)
         && path.starts_with(API_PREFIX)
         && path != SQL
 }
 
-/// Reports whether a request reads what needs a key.
+/// Reports whether a request reads something that needs a key.
 pub(super) fn is_read(method: &Method, path: &str) -> bool {
     needed_role(method, path).is_some() && !is_change(method, path)
 }
 
-/// Lets a request in that brings a key of the role it needs, to its tenant's routes; its [`Caller`]
-/// goes along.
+/// Passes a request with a key of the needed role to the routes of its tenant, together with its
+/// [`Caller`].
 pub(super) async fn check_key(
     State(entry): State<KeyedEntrance>,
     request: Request,
@@ -116,12 +115,12 @@ pub(super) async fn check_key(
             let live = |body| LiveBody::new(body, caller.clone(), Arc::clone(ring));
             let headers = request.headers().clone();
             let has_ended = Arc::new(AtomicBool::new(false));
-            // A key that ends while its request comes changes nothing any more.
+            // A key that ends while its request arrives must not change anything.
             let request = request.map(|body| {
                 let has_ended = Arc::clone(&has_ended);
                 Body::new(LiveBody { has_ended, ..live(body) })
             });
-            // A change that has begun is not broken off: its answer says what was done.
+            // A change that has begun is not broken off: its answer tells what was done.
             let is_broken_off = !is_change(request.method(), request.uri().path());
             let answering = answer(&entry.tenants, caller.clone(), request, next);
             let answered = tokio::select! {
@@ -153,7 +152,7 @@ pub(super) async fn check_key(
     }
 }
 
-/// Adds the next cookie of the session that was brought, where that one is old.
+/// Adds the next cookie of the session, where the one that was sent is old.
 fn with_rotated(policy: &AccessPolicy, headers: &HeaderMap, mut response: Response) -> Response {
     if let Some(rotated) = policy.rotate_session(headers) {
         let (name, cookie) = BrowserAccess::rotated_cookie(&rotated);
@@ -177,7 +176,7 @@ async fn answer(tenants: &Tenants, caller: Caller, request: Request, next: Next)
         Ok(router) => router,
         Err(error) => return refuse_tenant(request.headers(), &error),
     };
-    // The routes of the default tenant have left there what they found in the path.
+    // The routes of the default tenant have stored there what they found in the path.
     let (mut head, body) = request.into_parts();
     head.extensions.clear();
     head.extensions.insert(client_of_key(&caller));
@@ -188,16 +187,16 @@ async fn answer(tenants: &Tenants, caller: Caller, request: Request, next: Next)
     }
 }
 
-/// Returns the client that has shares of what is bounded for all: the key, wherever it is used.
+/// Returns the client whose shares a request uses: its key, from any address.
 pub(crate) fn client_of_key(caller: &Caller) -> ClientId {
     ClientId::new(format!("key {}", caller.id()))
 }
 
-/// Words the refusal of a request whose tenant has no store that can be used.
+/// Describes the refusal of a request whose tenant has no usable store.
 fn refuse_tenant(headers: &HeaderMap, error: &DestinationError) -> Response {
     let detail = match error {
         DestinationError::Access(error) => return refuse(headers, error),
-        // Its text may name files, so it stays in the log.
+        // The error's text may name files, so it stays in the log.
         DestinationError::Storage(_) => "the store cannot be used at present, the log says more",
         DestinationError::Opening => "the store is being opened: try again in a moment",
     };
@@ -213,7 +212,7 @@ fn refuse_tenant(headers: &HeaderMap, error: &DestinationError) -> Response {
     response
 }
 
-/// Words a refusal, for gRPC in its own form.
+/// Describes a refusal; for gRPC in its own form.
 pub(super) fn refuse(headers: &HeaderMap, error: &AccessError) -> Response {
     let mut response = refusal(headers, error);
     if !error.may_pass() && error.wait_seconds().is_none() {
@@ -259,13 +258,13 @@ fn refusal(headers: &HeaderMap, error: &AccessError) -> Response {
         .into_response()
 }
 
-/// A body that ends when its key is revoked or expires: requests can come slowly, and some answers
-/// are streams without an end.
+/// A body that ends when its key is revoked or expires. Requests can arrive slowly, and some
+/// answers are streams without an end.
 struct LiveBody {
     body: Body,
     caller: Caller,
     ring: Arc<KeyRing>,
-    /// The end of the key, waited for while there is nothing to send.
+    /// Waits for the end of the key while there is nothing to send.
     end: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
     /// Set when the body ended with the key.
     has_ended: Arc<AtomicBool>,

@@ -30,7 +30,7 @@ struct Asset {
 
 include!(concat!(env!("OUT_DIR"), "/assets.rs"));
 
-/// Page that is served when the UI was not built.
+/// Page that is served when the program was built without the UI.
 const HOW_TO_BUILD: &str = "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><title>Tidings</title>\
 <h1>Tidings is running</h1>\
 <p>This server was built without its web interface. To build both, run</p>\
@@ -58,7 +58,7 @@ pub(super) fn routes() -> Router {
         .fallback(page)
 }
 
-/// The page; which one is drawn is decided in the browser from the path.
+/// Serves the one page; the browser draws the view that belongs to the path.
 async fn page(method: Method, uri: Uri, headers: HeaderMap) -> Response {
     if grpc::is_grpc(&headers) {
         let message = format!("unknown service or method {}", uri.path());
@@ -118,7 +118,7 @@ fn answer(asset: &'static Asset, request: &HeaderMap) -> Response {
     }
 }
 
-/// The content of a file.
+/// Decompresses the content of a file.
 fn plain(asset: &Asset) -> io::Result<Vec<u8>> {
     let mut plain = Vec::new();
     GzDecoder::new(asset.gz).read_to_end(&mut plain)?;
@@ -145,7 +145,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn who_has_a_file_is_told_so_and_gets_nothing() {
+    fn a_client_that_has_a_file_gets_304_and_no_body() {
         static PAGE: Asset = Asset { path: "index.html", br: b"br", gz: b"gz" };
         let ask = |known: &[&str]| {
             let request = known

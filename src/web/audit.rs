@@ -1,10 +1,11 @@
 //! Audit events of requests to the HTTP address.
 //!
-//! A request under the native API that changes something is recorded before its answer leaves, one
-//! that is denied, or that nobody known made, is counted, and one that reads is recorded where the
-//! setting `audit-reads` is on.
-//! The rule is by method and status and not by route, so a new route is never left out. A route adds
-//! the details in words to its answer ([`AuditDetail`]).
+//! A request to the native API that changes something is recorded before its answer leaves. A
+//! request that is denied, or that no known caller made, is counted. A request that reads is
+//! recorded where the setting `audit-reads` is on.
+//!
+//! The rule depends on method and status and not on the route, so a new route is never left out. A
+//! route adds details in words to its answer ([`AuditDetail`]).
 
 use std::sync::Arc;
 
@@ -36,7 +37,7 @@ pub(super) enum AuditDetail {
     Denial(String),
 }
 
-/// The audit log, the clock of its events, and what keeps secrets out of them.
+/// The audit log, its clock, and the filter that keeps secrets out of events.
 #[derive(Debug, Clone)]
 pub(crate) struct Auditing {
     pub(crate) log: Arc<AuditLog>,
@@ -44,7 +45,7 @@ pub(crate) struct Auditing {
     pub(crate) words: Arc<RequestWords>,
 }
 
-/// Names of the actions of the native API; another one is named by its method.
+/// Names of the actions of the native API. Other actions are named by their method.
 const ACTIONS: [(&str, &str, &str, &str); 10] = [
     ("GET", CALLBACK, "", "session.begin"),
     ("POST", "/api/v1/keys", "", "key.create"),
@@ -69,7 +70,7 @@ pub(super) async fn record(
     let mut response = next.run(request).await;
     let (status, path) = (response.status(), uri.path());
     let is_denied = is_denial(&response);
-    // People come back from their issuer by a link.
+    // The issuer sends people back by a link, which is a GET that begins a session.
     let is_change = is_change(&method, path) || path == CALLBACK;
     let is_recorded_read = auditing.log.has_reads() && path != SIGN_IN;
     let is_read = !is_change && is_recorded_read && is_read(&method, path);
@@ -79,13 +80,13 @@ pub(super) async fn record(
     let caller = response.extensions_mut().remove::<Caller>();
     let action = if is_denied { "access" } else { action(&method, path) };
     if action == "session.end" && caller.is_none() {
-        // There was no session.
+        // There was no session to end.
         return response;
     }
     let is_known = caller.is_some();
     let detail = response.extensions_mut().remove::<AuditDetail>();
     let words = |(AuditDetail::Change(text) | AuditDetail::Denial(text))| text;
-    // A query in a body is not in the address.
+    // A query in a body is not part of the address.
     let asked = response.extensions_mut().remove::<AskedStatement>().filter(|_| is_read);
     let asked = asked.map(|AskedStatement(text)| auditing.words.redacted(&text));
     let event = AuditEvent {
@@ -104,7 +105,7 @@ pub(super) async fn record(
         count: 1,
     };
     match (is_denied, is_change, is_known) {
-        // Whatever strangers can cause is folded: they need no key to ask for it.
+        // Events that strangers can cause are folded, because they need no key to cause many.
         (true, ..) | (false, true, false) => auditing.log.count(event),
         (false, true, true) => auditing.log.record(event).await,
         (false, false, _) => auditing.log.read(event),
@@ -171,12 +172,12 @@ mod tests {
     }
 
     #[test]
-    fn what_is_denied_is_told_by_the_status_or_by_the_answer() {
+    fn a_denial_is_recognised_by_the_status_or_by_the_answer() {
         let answer = |status: StatusCode| status.into_response();
         assert!(is_denial(&answer(StatusCode::UNAUTHORIZED)));
         assert!(is_denial(&answer(StatusCode::FORBIDDEN)));
         assert!(!is_denial(&answer(StatusCode::CONFLICT)));
-        // gRPC answers with 200 and its own status.
+        // gRPC answers with status 200 and its own status.
         let mut response = answer(StatusCode::OK);
         response.extensions_mut().insert(AuditDetail::Change("made".to_owned()));
         assert!(!is_denial(&response));

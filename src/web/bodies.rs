@@ -1,10 +1,10 @@
-//! Bodies of requests to the HTTP address: each must arrive within a time and at a pace, and all of
-//! them together fit into a budget of memory, of which one address has a share at most.
+//! Bounds of request bodies at the HTTP address: each must arrive within a time and at a pace, and
+//! all of them together must fit into a budget of memory, of which one address has a share at most.
 //!
-//! Routes bound how long a body is and say what is wrong with it; this knows neither. A body that
-//! comes too slowly, for which there is no memory, or whose memory others need while it does not
-//! come, breaks off, and the answer says so, whatever the route made of it. Memory is given back
-//! when the route has answered.
+//! Routes bound the length of a body and describe what is wrong with it; this module knows neither.
+//! A body breaks off when it arrives too slowly, when there is no memory for it, or when others
+//! need its memory while it stalls. The answer then gives that reason, whatever the route answers.
+//! Memory is returned when the route has answered.
 
 use std::{
     io,
@@ -31,15 +31,15 @@ use tidings_storage::Clock;
 
 /// Maximum time for a body to arrive, unless its route sets a shorter one.
 const TIMEOUT: Duration = Duration::from_secs(30);
-/// The slowest a body may arrive.
+/// Minimum pace of a body.
 const BYTES_PER_SECOND_MIN: usize = 1024;
-/// The longest body that a route reads.
+/// Maximum bytes of a body that a route reads.
 const BODY_BYTES_MAX: u64 = 16 << 20;
-/// Memory bound for all bodies together, where a 16th of the budget is more.
+/// Maximum memory of all bodies together; less where a 32nd of the budget is less.
 const MEMORY_BYTES_MAX: u64 = 4 * BODY_BYTES_MAX;
-/// Memory of a piece of a body besides its bytes, until the pieces are joined.
+/// Memory of a chunk of a body besides its bytes, until the chunks are joined.
 const PIECE_BYTES: usize = 64;
-/// When to try again.
+/// Seconds after which to try again.
 const RETRY_SECONDS: u32 = 1;
 
 type Pending<T = ()> = Pin<Box<dyn Future<Output = T> + Send>>;
@@ -53,13 +53,13 @@ pub(crate) struct Bodies {
 }
 
 impl Bodies {
-    /// For a process with this budget of memory.
+    /// Creates the bounds for a process with this budget of memory.
     pub(crate) fn new(memory: Option<u64>, clock: Arc<dyn Clock>) -> Self {
         let bytes = Self::bytes_max(memory);
         Self::of_bytes(usize::try_from(bytes).unwrap_or(usize::MAX), clock)
     }
 
-    /// Bytes of all bodies with this budget of memory.
+    /// Returns the bytes for all bodies with this budget of memory.
     pub(crate) fn bytes_max(memory: Option<u64>) -> u64 {
         let part = memory.map_or(MEMORY_BYTES_MAX, |memory| memory / 32);
         part.clamp(2 * BODY_BYTES_MAX, MEMORY_BYTES_MAX)
@@ -70,7 +70,7 @@ impl Bodies {
     }
 }
 
-/// Why a body broke off.
+/// Reason why a body broke off.
 #[derive(Debug, Clone, Copy)]
 enum Fault {
     Slow,
@@ -110,7 +110,7 @@ struct Received {
     fault: Option<Fault>,
 }
 
-/// Lets a route read no body for longer, and not more of it, than there is time and memory for.
+/// Reads no body of a route for longer, and no more of it, than there is time and memory for.
 pub(super) async fn bound(State(bodies): State<Bodies>, request: Request, next: Next) -> Response {
     if request.body().is_end_stream() {
         return next.run(request).await;
@@ -147,15 +147,15 @@ fn lock(received: &Mutex<Received>) -> MutexGuard<'_, Received> {
     received.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// A piece that waits for memory.
+/// A chunk that waits for memory.
 type WaitingPiece = (Frame<Bytes>, Pending<Result<(), Scarce>>);
 
-/// A body and what is left for it.
+/// A body and the time and memory left for it.
 struct BoundedBody {
     body: Body,
     clock: Arc<dyn Clock>,
     deadline: Pending,
-    /// To the next look at its pace.
+    /// Ends at the next check of its pace.
     window: Pending,
     pace: Pace,
     arrived_bytes: usize,
@@ -171,7 +171,7 @@ impl BoundedBody {
         Poll::Ready(Some(Err(axum::Error::new(io::Error::from(io::ErrorKind::TimedOut)))))
     }
 
-    /// Takes this much more of the budget, or waits a moment for it with the piece.
+    /// Takes memory for this chunk from the budget, or waits a moment for it with the chunk.
     fn hold(&mut self, frame: Frame<Bytes>) {
         let bytes = frame.data_ref().map_or(0, Bytes::len);
         self.arrived_bytes = self.arrived_bytes.saturating_add(bytes);
@@ -187,7 +187,7 @@ impl BoundedBody {
         self.waiting = Some((frame, Box::pin(grown)));
     }
 
-    /// Returns whether it may still arrive.
+    /// Reports whether the body may still arrive.
     fn is_in_time(&mut self, context: &mut Context<'_>) -> bool {
         if self.deadline.as_mut().poll(context).is_ready() {
             return false;
@@ -284,7 +284,7 @@ mod tests {
 
     use super::{BODY_BYTES_MAX, Bodies, PACE_WINDOW, PIECE_BYTES, TIMEOUT, bound};
 
-    /// A clock for which this time is over at once, and no other ever.
+    /// A clock for which this time is over at once, and any other never.
     #[derive(Debug)]
     struct Over(Duration);
 
@@ -305,7 +305,7 @@ mod tests {
         }
     }
 
-    /// Reads bodies and answers when it is told to.
+    /// Reads bodies and answers when it is notified.
     fn app(bodies: Bodies, answer: Arc<Notify>) -> Router {
         let read = move |body: Bytes| async move {
             answer.notified().await;
@@ -324,7 +324,7 @@ mod tests {
         String::from_utf8(bytes.to_vec()).unwrap()
     }
 
-    /// A piece, and then silence.
+    /// A chunk, and then silence.
     struct Begun(Option<Bytes>);
 
     impl hyper::body::Body for Begun {
@@ -375,7 +375,7 @@ mod tests {
         }
         answer.notify_one();
         let begin = SystemClock.instant();
-        // Until then it may go on.
+        // Until then the body may go on.
         let stored = loop {
             let response = send(app.clone(), Body::from(vec![0; 600])).await;
             if response.status() == StatusCode::OK {

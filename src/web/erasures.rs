@@ -1,9 +1,9 @@
-//! `/api/v1/erasures`: erasing for good, and how far that is.
+//! `/api/v1/erasures`: erasing for good, and its progress.
 //!
-//! An erasure rewrites files, which may take long, so it is begun here and asked about afterwards.
-//! The work and its records are the store's. As other changes, it answers no page of another
-//! origin, and only admins where keys are needed. The value of an attribute is in the body of the
-//! request and nowhere else: not in an address, a record, a log or an answer.
+//! An erasure rewrites files, which may take long, so it begins with one request and others ask for
+//! its progress. The work and its records are the store's. Like other changes it is refused to
+//! pages of another origin and, where keys are needed, to all but admins. The value of an attribute
+//! is in the body of the request and nowhere else: not in an address, a record, a log or an answer.
 
 use std::sync::Arc;
 
@@ -36,7 +36,7 @@ use super::{
 use crate::audit_log;
 
 const ERASURES: &str = "/api/v1/erasures";
-/// The largest body: values of attributes may be long.
+/// Maximum bytes of the body: values of attributes may be long.
 const BODY_BYTES_MAX: usize = 1 << 20;
 
 /// State of these routes.
@@ -117,7 +117,7 @@ async fn erasure(
     let begun = id.parse().ok().filter(|_| is_number).map(UnixNanos);
     let found = match begun {
         Some(begun) => erasing.store.erasure(begun).await?,
-        // No erasure began so late.
+        // A number beyond the range of ids is the id of no erasure.
         None if is_number => None,
         None => {
             let detail = "it must be the `id` of an erasure, in decimal digits";
@@ -214,7 +214,7 @@ fn view(record: ErasureRecord) -> ErasureView {
     }
 }
 
-/// Why a request is not answered.
+/// Reasons why a request is refused.
 #[derive(Debug)]
 enum ErasureRefusal {
     Parameter(InvalidParameter),

@@ -1,4 +1,4 @@
-//! Deadlines of clients that speak gRPC: a call ends when its client does not wait any more.
+//! Deadlines of gRPC clients: a call ends when its client no longer waits.
 
 use std::{pin::Pin, sync::Arc};
 
@@ -21,8 +21,8 @@ use tidings_storage::Clock;
 
 type Sleep = Pin<Box<dyn Future<Output = ()> + Send>>;
 
-/// Ends a call, and what is streamed for it, at its client's deadline. What was asked is given up,
-/// as it is when a client goes away.
+/// Ends a call and its stream at its client's deadline. The query is cancelled, as it is when a
+/// client goes away.
 pub(super) async fn hold(
     State(clock): State<Arc<dyn Clock>>,
     request: Request,
@@ -51,7 +51,8 @@ fn passed() -> GrpcStatus {
     GrpcStatus::new(Code::DeadlineExceeded, "the client's deadline has passed")
 }
 
-/// The frames of a body, up to its end or to the deadline, whose status then ends them.
+/// Passes on the frames of a body, up to its end or to the deadline, which ends them with its
+/// status.
 fn until(
     body: Body,
     deadline: Sleep,

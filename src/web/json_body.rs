@@ -1,4 +1,5 @@
-//! JSON bodies of requests that change something: small, in time, and of the right type.
+//! JSON bodies of requests that change something: they are small, must arrive in time, and have a
+//! type.
 
 use std::time::Duration;
 
@@ -14,13 +15,14 @@ use tidings_storage::Clock;
 
 use super::problem::InvalidParameter;
 
-/// The largest body: a note of the largest size whose every sign JSON escapes, and what is around it.
+/// Maximum bytes of a body: a note of the largest size in which JSON escapes every character, and
+/// the fields around it.
 pub(super) const BODY_BYTES_MAX: usize = 8 << 10;
 /// Time in which a body must arrive.
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 const JSON: &str = "application/json";
 
-/// The reason that a body is not taken.
+/// Reason why a body is refused.
 #[derive(Debug)]
 pub(super) enum BodyRefusal {
     /// It has more bytes than this.
@@ -33,7 +35,7 @@ pub(super) enum BodyRefusal {
 /// Reads a body; `None` when it is empty.
 ///
 /// # Errors
-/// When it is too long, too slow, not JSON, or not of this type.
+/// Fails if it is too long, too slow, not JSON, or not of this type.
 pub(super) async fn read_json<T: DeserializeOwned>(
     headers: &HeaderMap,
     body: Body,

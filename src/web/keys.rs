@@ -1,8 +1,8 @@
-//! `/api/v1/keys` and `/api/v1/session`: who may do what, and who one is.
+//! `/api/v1/keys` and `/api/v1/session`: keys with their roles, and the session of a browser.
 //!
-//! Keys are made and revoked by keys that may administer ([`super::access`]): those of their own
-//! tenant, and by keys of the default tenant those of every one. A browser brings a key
-//! once and has a session for it: a cookie that no script reads and no other site sends.
+//! Keys that may administer make and revoke keys ([`super::access`]): those of their own tenant,
+//! and keys of the default tenant those of every tenant. A browser sends a key once and has a
+//! session for it: a cookie that no script reads and that no other site sends.
 
 use std::sync::Arc;
 
@@ -277,7 +277,8 @@ async fn sign_in(
         Ok(begun) => begun,
         Err(error) => return Ok(access::refuse(&headers, &error)),
     };
-    // The session before it ends: what a stranger may have seen of it is worth nothing now.
+    // The session before it ends, so that a stranger who has seen its cookie cannot use it any
+    // more.
     ring.sign_out(&headers, "");
     let cookie = routes.browsers.session_cookie(&headers, token.reveal());
     let view = session_view(Some(&caller));
@@ -330,15 +331,15 @@ fn key_id(path: Result<Path<String>, PathRejection>) -> Result<KeyId, KeyRefusal
     id.ok_or_else(|| KeyRefusal::parameter("id", "an id has 8 hex digits in lower case"))
 }
 
-/// Returns the one tenant whose keys the caller administers; `None`: every one's.
+/// Returns the one tenant whose keys the caller administers; `None` when it is every tenant.
 fn administered(caller: Option<&Extension<Caller>>) -> Option<TenantName> {
     let Extension(caller) = caller?;
     let administers_all = caller.governs_tenants() && caller.tenant().is_default();
     (!administers_all).then(|| caller.tenant().clone())
 }
 
-/// Reads the tenants of a key that is to be made: another than the caller's is for those who
-/// administer all of them.
+/// Reads the tenants of a key that is to be made. Only callers who administer all tenants may name
+/// another than their own.
 fn tenants_of(
     request: &KeyRequest,
     caller: Option<&Extension<Caller>>,
@@ -403,7 +404,7 @@ fn role(role: Role) -> KeyRole {
     }
 }
 
-/// Names whoever is behind a change, for the log.
+/// Names the caller of a change, for the log.
 fn by(caller: Option<&Extension<Caller>>) -> String {
     caller.map(|Extension(caller)| format!("{} {}", caller.id(), caller.name())).unwrap_or_default()
 }
@@ -412,7 +413,7 @@ fn required<T>(body: Option<T>) -> Result<T, KeyRefusal> {
     body.ok_or_else(|| KeyRefusal::parameter("body", "a JSON object is needed"))
 }
 
-/// Runs what waits for the disk on a thread that may.
+/// Runs work that waits for the disk on a thread for blocking work.
 async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, KeyFileError> + Send + 'static,
 ) -> Result<T, KeyRefusal> {
@@ -422,7 +423,7 @@ async fn blocking<T: Send + 'static>(
     }
 }
 
-/// The reason that a request is not answered.
+/// Reasons why a request is refused.
 #[derive(Debug)]
 enum KeyRefusal {
     Parameter(InvalidParameter),
@@ -483,7 +484,7 @@ impl IntoResponse for KeyRefusal {
     }
 }
 
-/// Maps faults of the file to answers.
+/// Maps errors of the file of keys to answers.
 fn failure(error: &KeyFileError) -> Response {
     let detail = error.to_string();
     match error {

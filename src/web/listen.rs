@@ -1,5 +1,5 @@
-//! The HTTP address as an endpoint of the collector's connections: which router answers, what counts
-//! as a question about health, and the words of refusals that come before any route.
+//! The HTTP address as an endpoint of the collector's connections: the router that answers, the
+//! requests that are health checks, and the words of refusals that come before any route.
 
 use std::{
     io,
@@ -24,24 +24,24 @@ use tidings_storage::Clock;
 use tokio::sync::watch;
 use tower::ServiceExt;
 
-/// Time in which a request's head must arrive.
+/// Maximum time for a request's head to arrive.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
-/// Time that a connection may be without a request.
+/// Maximum time of a connection without a request.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
-/// Bytes of a request's head.
+/// Maximum bytes of a request's head.
 const HEADER_BYTES_MAX: u32 = 32 << 10;
-/// Requests at a time on one connection of HTTP/2.
+/// Maximum number of requests at once on one connection of HTTP/2.
 const STREAMS_MAX: u32 = 100;
-/// Requests under way at a time.
+/// Maximum number of requests under way.
 const REQUESTS_MAX: usize = 4096;
-/// When to try again.
+/// Seconds after which to try again.
 const RETRY_SECONDS: u32 = 1;
 
 /// The probes of health, besides gRPC's health check.
 const PROBES: [&str; 2] = ["/live", "/ready"];
 const GRPC_HEALTH: &str = "/grpc.health.v1.Health/";
 
-/// The HTTP address's endpoint: the latest of its routers.
+/// The HTTP address's endpoint, which answers by the latest of its routers.
 #[derive(Debug)]
 pub(crate) struct WebEndpoint {
     apps: watch::Receiver<Router>,
@@ -51,7 +51,8 @@ pub(crate) struct WebEndpoint {
 /// The connections of the HTTP address.
 pub(crate) type WebListening = Listening<WebEndpoint>;
 
-/// Connections that the latest of `apps` answers, so many at a time, by these phases.
+/// Builds the connections that the latest of `apps` answers, at most so many at once, through these
+/// phases.
 pub(crate) fn connections(
     apps: watch::Receiver<Router>,
     clock: Arc<dyn Clock>,
@@ -91,7 +92,7 @@ impl Endpoint for WebEndpoint {
     ) -> http::Response<ReplyBody> {
         let app = self.apps.borrow().clone();
         let mut request = request.map(Body::new);
-        // Where a key is asked for, it takes the place of the address.
+        // Where a key is checked, it replaces the address as the client.
         request.extensions_mut().insert(client_at(holder.peer()));
         request.extensions_mut().insert(holder);
         let response = match app.oneshot(request).await {
@@ -152,17 +153,17 @@ impl Endpoint for WebEndpoint {
     }
 }
 
-/// Returns the client that has shares of what is bounded for all, where no key names one.
+/// Returns the client whose shares a request without a key uses: its address.
 pub(crate) fn client_at(address: PeerAddress) -> ClientId {
     ClientId::new(format!("address {address}"))
 }
 
 /// Slug of the problem of a head that is not read.
 const UNREADABLE: &str = "unreadable-request";
-/// Its title where the head is too large.
+/// Title of that problem where the head is too large.
 const HEAD_TOO_LARGE: &str = "The request's head is too large";
 
-/// The words for a head that did not become a request.
+/// Describes the fault of a head that did not become a request.
 fn unreadable(head: UnreadableHead) -> Explanation {
     let status = match head {
         UnreadableHead::Refused(status) => status,
@@ -217,11 +218,11 @@ mod tests {
 
     use crate::web::bodies::{Bodies, bound};
 
-    /// An answer about health comes in this time.
+    /// Maximum time for an answer about health.
     const AT_ONCE: Duration = Duration::from_secs(2);
-    /// Any other one, where nothing makes room by itself.
+    /// Maximum time for other answers, where no connection ends by itself.
     const SOON: Duration = Duration::from_secs(5);
-    /// On a slow machine, too.
+    /// Maximum time for answers on a slow machine.
     const PATIENCE: Duration = Duration::from_secs(60);
 
     async fn ask(connection: &mut TcpStream, path: &str) -> String {
@@ -232,7 +233,7 @@ mod tests {
         String::from_utf8_lossy(&answer[..count]).into_owned()
     }
 
-    /// A clock by which a sleep lasts as long as the function says; without an end for `None`.
+    /// A clock by which a sleep lasts as long as the function returns; `None` never ends.
     #[derive(Debug)]
     struct AlteredSleeps(fn(Duration) -> Option<Duration>);
 
@@ -253,7 +254,7 @@ mod tests {
         }
     }
 
-    /// Listens with these bounds until the sender is gone; the address.
+    /// Listens with these bounds until the sender is dropped. Returns the address.
     async fn start(
         app: Router,
         clock: Arc<dyn Clock>,
@@ -278,13 +279,13 @@ mod tests {
         }
     }
 
-    /// Bounds by which no connection ends because it is slow.
+    /// Bounds by which no connection ends for being slow.
     fn patient(connections_max: usize) -> ConnectionLimits {
         let hour = Duration::from_secs(3600);
         ConnectionLimits { connections_max, header_timeout: hour, idle_timeout: hour, ..limits() }
     }
 
-    /// Asks on a connection of its own, and has an answer in this time.
+    /// Sends a request on a connection of its own, which must be answered in this time.
     async fn ask_newly(address: std::net::SocketAddr, path: &str, time: Duration) -> String {
         let asked = async {
             let mut connection = TcpStream::connect(address).await.unwrap();
@@ -293,7 +294,7 @@ mod tests {
         timeout(time, asked).await.unwrap_or_else(|_| panic!("{path} is not answered"))
     }
 
-    /// Asks both paths of health, as often as the reserve has connections and more.
+    /// Requests both health checks, more often than the reserve has connections.
     async fn check_health(address: std::net::SocketAddr) {
         for path in super::PROBES.into_iter().cycle().take(10) {
             let answer = ask_newly(address, path, AT_ONCE).await;
@@ -301,7 +302,7 @@ mod tests {
         }
     }
 
-    /// Checks a refusal because there is too much work.
+    /// Checks that an answer is a refusal for too much work.
     fn check_refused(answer: &str) {
         assert!(answer.starts_with("HTTP/1.1 503"), "{answer}");
         for part in ["application/problem+json", "/problems/overloaded", "retry-after: 1"] {
@@ -309,7 +310,8 @@ mod tests {
         }
     }
 
-    /// A connection of HTTP/2 and as many requests on it as may be. Bodies have begun and do not end.
+    /// Opens a connection of HTTP/2 with as many requests as it may have. Their bodies have begun
+    /// and do not end.
     async fn streams(
         address: std::net::SocketAddr,
         method: Method,
@@ -333,8 +335,8 @@ mod tests {
         (requests, streams)
     }
 
-    /// Routes of health, one that reads a body, and one whose work is never done; it counts those
-    /// who wait for it.
+    /// Routes of health, one that reads a body, and one whose work never ends. Counts the requests
+    /// that wait for that one.
     fn working() -> (Router, watch::Receiver<usize>) {
         let (working, worked) = watch::channel(0);
         let work = move || async move {
@@ -360,7 +362,7 @@ mod tests {
             let mut silent = Vec::new();
             for _ in 0..150 {
                 let mut connection = TcpStream::connect(address).await.unwrap();
-                // One that made room is closed.
+                // A connection that made room is closed.
                 let _ = connection.write_all(said).await;
                 silent.push(connection);
             }
@@ -384,11 +386,11 @@ mod tests {
                 bodies.push(body);
             }
         }
-        // One address may not have so many under way: the budget is used up.
+        // One address may not have so many requests under way: its share of the budget is used up.
         let (refused, _, _others) = timeout(PATIENCE, select_all(answers)).await.unwrap();
         assert_eq!(refused.unwrap().status(), 503);
         check_health(address).await;
-        // Until the first have stalled for a second, it is told to try again.
+        // Requests are told to try again until the first streams have stalled for a second.
         let asked = async {
             loop {
                 let answer = ask_newly(address, "/api/v1/services", SOON).await;
@@ -454,12 +456,12 @@ mod tests {
         connection.write_all(&[PREFACE, &EMPTY_SETTINGS].concat()).await.unwrap();
         let mut said = Vec::new();
         let ended = connection.read_to_end(&mut said);
-        // Before its next ping would find that nobody answers.
+        // It ends before its next ping would find that nobody answers.
         timeout(Duration::from_secs(15), ended).await.expect("it stays").unwrap();
     }
 
     #[tokio::test]
-    async fn a_request_that_takes_long_is_no_rest() {
+    async fn a_connection_with_a_long_request_is_not_idle() {
         let slow = get(|| async {
             SystemClock.sleep(Duration::from_millis(300)).await;
             "slow"
@@ -473,7 +475,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_answer_over_http_2_that_is_not_taken_gives_its_place_back() {
+    async fn an_answer_over_http_2_that_is_not_read_gives_its_place_back() {
         let places = Arc::new(Semaphore::new(1));
         let place = Arc::clone(&places);
         let answer = get(|| async move {

@@ -1,8 +1,9 @@
-//! `/metrics`: what the process counts, for Prometheus and whatever reads its text.
+//! `/metrics`: the counts of the process, for Prometheus and other readers of its text.
 //!
-//! One table ([`metrics_table::METRICS`]) has the name, the labels, the meaning and the source of every number;
-//! `docs/metrics.md` is its copy for people, which a test compares. The numbers are the parts' own:
-//! nothing is counted here, and a question costs no more than reading them.
+//! One table ([`metrics_table::METRICS`]) has the name, the labels, the meaning and the source of
+//! every number. `docs/metrics.md` is its copy for people, and a test compares both. The numbers
+//! belong to the parts of the process: nothing is counted here, and a request costs no more than
+//! reading them.
 
 mod exposition;
 mod metrics_table;
@@ -37,10 +38,10 @@ use crate::{health::Health, own_telemetry::OwnTelemetry};
 use metrics_table::METRICS;
 use metrics_table::OF_STORES;
 
-/// The parts that count.
+/// The sources of the metrics.
 #[derive(Debug, Clone)]
 pub(crate) struct Measured {
-    /// The tenant whose routes these are: only the default one's show what is of the process.
+    /// The tenant of these routes. Only the default tenant's show metrics of the process.
     pub(crate) tenant: TenantName,
     pub(crate) store: Store,
     pub(crate) collector: Arc<Collector>,
@@ -48,15 +49,15 @@ pub(crate) struct Measured {
     pub(crate) web: Arc<WebListening>,
     pub(crate) health: Health,
     pub(crate) queries: Arc<QueryTimes>,
-    /// `None` where queries in SQL are switched off.
+    /// The service for queries in SQL; `None` where they are switched off.
     pub(crate) sql: Option<SqlService>,
-    /// The setting `memory`, or what it is by itself.
+    /// The memory budget: the setting `memory`, or the measured one.
     pub(crate) memory_budget: Option<u64>,
-    /// `None` where own traces and log lines are not kept.
+    /// The server's own traces and log lines; `None` where they are not kept.
     pub(crate) own: Option<Arc<OwnTelemetry>>,
-    /// Requests with metrics to a collector.
+    /// Counts of requests that send metrics to a collector.
     pub(crate) pushes: Arc<PushCounts>,
-    /// When the process started, in seconds since 1970.
+    /// Start of the process, in seconds since 1970.
     pub(crate) started_seconds: f64,
 }
 
@@ -89,15 +90,15 @@ struct MetricDescription {
     name: &'static str,
     kind: MetricKind,
     labels: &'static [&'static str],
-    /// Its meaning, with the unit; ends the line in the document.
+    /// Its meaning, with the unit; the last column of its line in the document.
     help: &'static str,
     read: fn(&Measured) -> Vec<Sample>,
 }
 
-/// The metrics that somebody may see.
+/// The metrics that a caller may see.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum MetricScope {
-    /// All: sums over tenants are among them.
+    /// All metrics, sums over tenants included.
     Process,
     /// Metrics of one tenant's store.
     Store,
@@ -110,8 +111,9 @@ impl MetricScope {
 }
 
 impl Measured {
-    /// The metrics that a request may see: what is of the process shows what all tenants do, so it
-    /// is for keys that reach every tenant, and for everybody where no keys are required.
+    /// Returns the metrics that a request may see. Metrics of the process show the work of all
+    /// tenants, so they are for keys that reach every tenant, and for everybody where no keys are
+    /// required.
     fn scope(&self, caller: Option<&Caller>) -> MetricScope {
         let reaches_all =
             caller.is_none_or(|caller| self.health.all_others(|tenant| caller.may_use(tenant)));
@@ -132,7 +134,7 @@ impl Sample {
     }
 }
 
-/// The route.
+/// Builds the route.
 pub(super) fn routes(measured: Measured) -> Router {
     Router::new()
         .route("/metrics", get(metrics))

@@ -1,7 +1,7 @@
-//! `/api/v1/pins` and `/api/v1/traces/{traceId}/pin`: which traces are kept whatever their age.
+//! `/api/v1/pins` and `/api/v1/traces/{traceId}/pin`: the traces that are kept whatever their age.
 //!
-//! It is the process's and not the query service's, which only reads; the pins are the store's. It answers no page of another origin, also
-//! not of one that may read (`guard`).
+//! The routes are the process's and not the query service's, which only reads; the pins are the
+//! store's. They refuse pages of another origin, even of one that may read (`guard`).
 
 use std::sync::Arc;
 
@@ -139,7 +139,8 @@ fn view(pin: Pin) -> PinView {
     PinView { trace_id: pin.trace_id, pinned_unix_nano: pin.pinned, note: pin.note }
 }
 
-/// Which trace is meant. Only by its whole id: half of one may be of two.
+/// Reads the trace id of a path. Only a whole id is accepted, because two traces may share half of
+/// one.
 fn trace(path: Result<Path<String>, PathRejection>, uri: &Uri) -> Result<TraceId, PinRefusal> {
     without_parameters(uri)?;
     let text = path.ok().map(|Path(text)| text).unwrap_or_default();
@@ -147,7 +148,7 @@ fn trace(path: Result<Path<String>, PathRejection>, uri: &Uri) -> Result<TraceId
         .map_err(|_| PinRefusal::parameter("traceId", "it must be a trace id of 32 hex digits"))
 }
 
-/// Why a request is not answered.
+/// Reasons why a request is refused.
 #[derive(Debug)]
 enum PinRefusal {
     Parameter(InvalidParameter),
@@ -198,7 +199,7 @@ impl IntoResponse for PinRefusal {
     }
 }
 
-/// The table from errors of the store to answers.
+/// Maps errors of the store to answers.
 fn failure(error: &StorageError) -> Response {
     let detail = error.to_string();
     match error {

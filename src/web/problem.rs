@@ -7,7 +7,7 @@ use axum::{
 use tidings_query::ProblemResponse;
 use tidings_storage::{ErrorKind, StorageError};
 
-/// A parameter of a request that is wrong, or `body`.
+/// A wrong parameter of a request, or `body`.
 #[derive(Debug)]
 pub(super) struct InvalidParameter {
     name: String,
@@ -15,7 +15,7 @@ pub(super) struct InvalidParameter {
 }
 
 impl InvalidParameter {
-    /// Names the parameter and says what is wrong with it.
+    /// Names the parameter and describes what is wrong with it.
     pub(super) fn new(name: impl Into<String>, detail: impl Into<String>) -> Self {
         Self { name: name.into(), detail: detail.into() }
     }
@@ -30,18 +30,18 @@ impl IntoResponse for InvalidParameter {
     }
 }
 
-/// Refuses the first parameter of a request to a route that has none: one that was meant to do
-/// something must not do nothing.
+/// Refuses the first parameter of a request to a route that has none: a parameter that a client
+/// sends for a purpose must not be ignored.
 ///
 /// # Errors
-/// When there is a parameter.
+/// Fails if there is a parameter.
 pub(super) fn without_parameters(uri: &Uri) -> Result<(), InvalidParameter> {
     let Some(query) = uri.query().filter(|query| !query.is_empty()) else { return Ok(()) };
     let name: String = query.chars().take_while(|sign| *sign != '=').take(100).collect();
     Err(InvalidParameter::new(name, "there are no parameters here"))
 }
 
-/// The answer where the store cannot do what was asked; the log says which request it was.
+/// Builds the answer to a request that the store cannot serve. The log names the request.
 pub(super) fn store_failure(error: &StorageError, request: &str) -> Response {
     let detail = error.public_message();
     match error.kind() {

@@ -1,6 +1,6 @@
-//! A span of each question to the HTTP address, by OpenTelemetry's [conventions for
+//! A span of each request to the HTTP address, by OpenTelemetry's [conventions for
 //! servers](https://opentelemetry.io/docs/specs/semconv/http/http-spans/#http-server-span). It ends
-//! when the answer begins, and has no text of a query: the path is there, the parameters are not.
+//! when the answer begins. It has the path and not the parameters, so it has no text of a query.
 
 use std::sync::Arc;
 
@@ -14,11 +14,11 @@ use tidings_access::{TenantName, without_keys};
 use tracing::{Instrument, field::Empty};
 use utoipa::openapi::OpenApi as OpenApiDocument;
 
-/// Not told: they are asked all the time.
+/// Paths without a span, because they are requested all the time.
 const UNTRACED: [&str; 3] = ["/live", "/ready", "/metrics"];
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
-/// Where the APIs of others begin, whose routes the description does not have.
+/// Prefixes of other projects' APIs, whose routes the API's description does not have.
 const OTHERS: [&str; 5] = [
     "/prometheus",
     "/tempo",
@@ -32,13 +32,13 @@ const OTHERS: [&str; 5] = [
 pub(crate) struct RouteNames(Arc<Vec<String>>);
 
 impl RouteNames {
-    /// The routes of the API's description.
+    /// Reads the routes of the API's description.
     pub(crate) fn new(document: &OpenApiDocument) -> Self {
         Self(Arc::new(document.paths.paths.keys().cloned().collect()))
     }
 
     /// Returns the route of a path, and an empty text for a path without one. A span is never named
-    /// by a path: strangers choose paths.
+    /// by its path, because strangers choose paths.
     fn route<'a>(&'a self, path: &str) -> &'a str {
         let is_of = |route: &&String| {
             let mut given = path.split('/');
@@ -46,7 +46,7 @@ impl RouteNames {
             let all = route.split('/').all(|part| given.next().is_some_and(|one| fits(part, one)));
             all && given.next().is_none()
         };
-        // A route without parameters is nearer than one with them.
+        // A route without parameters is a closer match than one with them.
         let found = self.0.iter().filter(is_of).min_by_key(|route| route.matches('{').count());
         let other = || OTHERS.into_iter().find(|prefix| path.starts_with(prefix));
         found.map(String::as_str).or_else(other).unwrap_or_default()
@@ -57,7 +57,7 @@ fn text(headers: &HeaderMap, name: HeaderName) -> &str {
     headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
 }
 
-/// Returns whether a question waits for something to change: its time says nothing.
+/// Reports whether a request waits for a change, so that its duration does not count.
 fn waits(request: &Request) -> bool {
     let query = request.uri().query().unwrap_or_default();
     query.split('&').any(|pair| pair.starts_with("wait="))
@@ -87,7 +87,8 @@ pub(super) async fn trace(
         http.response.status_code = Empty,
         "error.type" = Empty,
     );
-    // Own telemetry is the default tenant's, and others' paths have names of services and ids.
+    // Own telemetry belongs to the default tenant, and paths of others have names of services and
+    // ids.
     if tenant.is_default() && !span.is_disabled() {
         span.record("url.path", without_keys(request.uri().path().to_owned()));
         span.record("user_agent.original", text(headers, header::USER_AGENT));

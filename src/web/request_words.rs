@@ -1,7 +1,7 @@
-//! Words of requests, as they stand in the audit log and in the list of slow queries: without secrets
-//! and keys.
+//! Texts of requests for the audit log and the list of slow queries, without secrets and keys.
 //!
-//! Secrets are replaced whatever the settings say of telemetry, by its rules and the operator's keys.
+//! Secrets are replaced by the rules of telemetry and the operator's keys, even where the settings
+//! switch that off for telemetry.
 
 use std::borrow::Cow;
 
@@ -11,7 +11,7 @@ use tidings_collector::{RedactionSettings, Redactor};
 use tidings_query::StatementRedaction;
 use url::form_urlencoded;
 
-/// Makes a path an address.
+/// Origin that makes a path a URL.
 const ORIGIN: &str = "http://localhost";
 
 /// Keeps secrets and keys out of the words of requests.
@@ -19,7 +19,7 @@ const ORIGIN: &str = "http://localhost";
 pub(crate) struct RequestWords(Redactor);
 
 impl RequestWords {
-    /// With these secret keys beside the built-in ones.
+    /// Treats these keys as secret, beside the built-in ones.
     pub(crate) fn new(keys: Vec<String>) -> Self {
         Self(Redactor::new(&RedactionSettings { enabled: true, keys }))
     }
@@ -29,9 +29,9 @@ impl RequestWords {
         without_keys(format!("{method} {}", self.without_secrets(path, query)))
     }
 
-    /// Replaces the secrets of an address: those within the parts of its path and the names and values
-    /// of its parameters, and parameters whose names say that they are secret. What has none stays as
-    /// it was sent.
+    /// Replaces the secrets of an address: those in the parts of its path, in the names and values
+    /// of its parameters, and the values of parameters whose names are secret. An address without
+    /// secrets stays as it was sent.
     fn without_secrets(&self, path: &str, query: Option<&str>) -> String {
         let path = path.split('/').map(|part| self.replaced_or_sent(part));
         let path = path.collect::<Vec<_>>().join("/");
@@ -43,14 +43,14 @@ impl RequestWords {
             None => self.replaced_or_sent(sent).into_owned(),
         });
         let query = parameters.collect::<Vec<_>>().join("&");
-        // What is secret by its name is found in whole addresses.
+        // Parameters whose names are secret are found in whole addresses.
         let address = self.0.redact_statement(&format!("{ORIGIN}{path}?{query}"));
         address.strip_prefix(ORIGIN).map(str::to_owned).unwrap_or(address)
     }
 
     /// Decodes a part of an address, and returns it without secrets.
     fn replaced_or_sent<'s>(&self, sent: &'s str) -> Cow<'s, str> {
-        // Without an equals sign and `&` all of it is one name.
+        // Without an equals sign and `&` the part is read as one name.
         let whole = sent.replace('=', "%3D").replace('&', "%26");
         let decoded = form_urlencoded::parse(whole.as_bytes()).next();
         let said = decoded.map(|(name, _)| name.into_owned()).unwrap_or_default();

@@ -1,9 +1,9 @@
-//! `/sign-in` and `/sign-in/callback`: a browser on its way to an issuer and back, and the names of
-//! the cookies that it gets.
+//! `/sign-in` and `/sign-in/callback`: the way of a browser to an issuer and back, and the names of
+//! its cookies.
 //!
-//! Both are pages, not calls of the API: the issuer sends the browser here by a link of another
+//! Both are pages and not calls of the API: the issuer sends the browser here by a link of another
 //! site. A link alone signs nobody in: the callback needs the ticket that the same browser got from
-//! `/sign-in` ([`tidings_access::SignInStart`]). People are told in HTML why they are not let in.
+//! `/sign-in` ([`tidings_access::SignInStart`]). A refusal is explained in HTML.
 
 use std::{sync::Arc, time::Duration};
 
@@ -41,9 +41,9 @@ pub(super) struct SignInApi;
 /// The way by which browsers reach this server.
 #[derive(Debug, Clone)]
 pub(crate) struct BrowserAccess {
-    /// The listener itself speaks TLS.
+    /// True when the listener itself speaks TLS.
     pub(crate) is_over_tls: bool,
-    /// The address that browsers use, where a proxy is before the listener.
+    /// The address that browsers use, where a proxy stands before the listener.
     pub(crate) public_url: Option<String>,
 }
 
@@ -66,7 +66,8 @@ impl BrowserAccess {
             return format!("{public}{path}");
         }
         let asked = headers.get(header::HOST).and_then(|host| host.to_str().ok());
-        // HTTP/2 has it in the address. The guard has checked that it is a name of this server.
+        // HTTP/2 has the host in the address. The guard has checked that it is a name of this
+        // server.
         let host = uri.authority().map(Authority::as_str).or(asked).unwrap_or("localhost");
         let scheme = if self.is_secure(headers) { "https" } else { "http" };
         format!("{scheme}://{host}{path}")
@@ -81,20 +82,20 @@ impl BrowserAccess {
         cookie(SESSION_COOKIES, self.is_secure(headers), value, "Strict", SESSION_AGE)
     }
 
-    /// Writes the cookie that takes the place of a session's, by the name of the one before it.
+    /// Writes the cookie that replaces a session's, under the name of the one before it.
     pub(super) fn rotated_cookie(rotated: &RotatedSession) -> (header::HeaderName, String) {
         let RotatedSession { token, age, is_over_tls } = rotated;
         cookie(SESSION_COOKIES, *is_over_tls, token.reveal(), "Strict", *age)
     }
 
-    /// Writes the ends of the cookies of a session, of either name.
+    /// Writes the cookies that end a session, of either name.
     pub(super) fn without_session() -> [(header::HeaderName, String); 2] {
         [true, false].map(|secure| cookie(SESSION_COOKIES, secure, "", "Strict", Duration::ZERO))
     }
 }
 
-/// Takes the cookies of plain HTTP out of a request where all browsers come over TLS: another host
-/// of the domain can plant those, and not the ones that are bound to this host.
+/// Removes the cookies of plain HTTP from a request where all browsers use TLS. Another host of the
+/// domain can set those, but not the ones that are bound to this host.
 pub(super) async fn drop_plain_cookies(
     State(browsers): State<BrowserAccess>,
     mut request: Request,
@@ -121,7 +122,7 @@ fn without_plain_cookies(headers: &mut HeaderMap) {
     }
     headers.remove(header::COOKIE);
     for value in given {
-        // Nobody reads a session from one that is no text.
+        // No session is read from a cookie that is not text.
         let Ok(text) = value.to_str() else { continue };
         let kept: Vec<&str> = text.split(';').filter(|pair| !is_plain(pair)).collect();
         if let Ok(kept) = HeaderValue::from_str(&kept.join(";")) {
@@ -203,7 +204,7 @@ async fn authorize(State(pages): State<SignInPages>, uri: Uri, headers: HeaderMa
     match pages.issuer.authorize(&redirect_uri, &return_to(&uri)) {
         Ok(start) => {
             let is_secure = pages.browsers.is_secure(&headers);
-            // Lax: the issuer's link back brings it.
+            // With `Lax` the browser sends the ticket along when it follows the issuer's link back.
             let ticket = cookie(TICKET_COOKIES, is_secure, &start.ticket, "Lax", TICKET_AGE);
             redirect(&start.location, [ticket])
         }
@@ -227,7 +228,8 @@ async fn complete(
     let return_to = person.return_to.clone();
     match pages.ring.sign_in_person(person) {
         Ok((token, caller)) => {
-            // The session before it ends, at this server only: the next one is of the same issuer.
+            // The session before it ends at this server only, because the next one is of the same
+            // issuer.
             pages.ring.sign_out(&headers, "");
             tell(&caller);
             let session = pages.browsers.session_cookie(&headers, token.reveal());
@@ -245,7 +247,7 @@ fn tell(caller: &Caller) {
     tracing::info!(key = %caller.id(), name = caller.name(), role, "signed in");
 }
 
-/// Reads the path to come back to; which paths are this server's own, the issuer's client knows.
+/// Reads the path to come back to. The issuer's client checks that the path is this server's own.
 fn return_to(uri: &Uri) -> String {
     let parameters = Query::<Vec<(String, String)>>::try_from_uri(uri);
     let parameters = parameters.map(|Query(parameters)| parameters).unwrap_or_default();
@@ -271,7 +273,7 @@ fn redirect<const N: usize>(
     (StatusCode::SEE_OTHER, fixed, AppendHeaders(cookies)).into_response()
 }
 
-/// Tells a person, or a program, why nobody is signed in.
+/// Tells a person or a program why the sign-in was refused.
 fn refuse(headers: &HeaderMap, error: &SignInError) -> Response {
     let (status, detail) = (error.status(), error.to_string());
     tracing::warn!(%error, "a sign-in was refused");
@@ -295,7 +297,7 @@ fn refuse(headers: &HeaderMap, error: &SignInError) -> Response {
 
 const REFUSED: &str = "You are not signed in";
 
-/// Writes the page of a refusal. Its words may be the issuer's.
+/// Writes the page of a refusal. Its text may come from the issuer.
 fn page(detail: &str) -> String {
     let escaped: String = detail
         .chars()

@@ -1,13 +1,13 @@
-//! Keeps other sites' pages away from the API, and drawn telemetry harmless.
+//! Keeps pages of other sites away from the API, and telemetry harmless when it is drawn.
 //!
 //! A page of another site can reach a server on loopback in three ways: by a name that it resolves
-//! to 127.0.0.1 (caught by the `Host` check), by posting across sites (caught by the `Origin` check)
-//! and by embedding or opening an address (caught by `Sec-Fetch-Site`). A link may lead here from
-//! anywhere, but only to the UI's pages: they are files, and asking for one does no work.
+//! to 127.0.0.1 (caught by the `Host` check), by posting across sites (caught by the `Origin`
+//! check), and by embedding or opening an address (caught by `Sec-Fetch-Site`). A link of any site
+//! may lead here, but only to the UI's pages: they are files, and a request for one does no work.
 //!
 //! Pages of origins that the settings name (`allow-origins`) may read, by
-//! [CORS](https://fetch.spec.whatwg.org/#http-cors-protocol): GET and HEAD, without credentials,
-//! of which there are none here. Changes stay with pages of this server, whose requests carry a
+//! [CORS](https://fetch.spec.whatwg.org/#http-cors-protocol): GET and HEAD, without credentials, of
+//! which there are none here. Only pages of this server may change something. Their requests have a
 //! header that no form can send.
 
 use std::sync::Arc;
@@ -33,48 +33,48 @@ pub(super) const REFUSALS: [(StatusCode, &str); 2] = [
 ];
 
 /// Marks requests of this server's own pages. A form cannot send it, and a script of another origin
-/// must ask first.
+/// needs a preflight request for it.
 const REQUEST_MARK: HeaderName = HeaderName::from_static("tidings-request");
 
 /// The native API, whose POST, PUT and DELETE change something.
 const API_PREFIX: &str = "/api/v1/";
 
-/// The headers of answers that a page of an allowed origin may read, besides those that every page
-/// may: what an answer is called, when to ask again, and whether it is all there is.
+/// Headers of answers that a page of an allowed origin may read, besides those that every page may:
+/// the tag of an answer, the time to retry, and whether the answer is complete.
 const EXPOSED: &str = "etag, retry-after, tidings-complete, tidings-incomplete";
 
-/// Rules about the origins whose requests are answered.
+/// Rules for the origins whose requests are answered.
 #[derive(Debug)]
 pub(crate) struct Visitors {
-    /// The receivers' own rules: names of this server, pages of its own.
+    /// The rules of the receivers: names of this server, and pages of its own.
     pub(crate) guard: Guard,
     /// The origins whose pages may read, as browsers write them.
     pub(crate) origins: Vec<String>,
-    /// The keys that requests need, if they need one.
+    /// The keys that requests need, if any.
     pub(crate) access: AccessPolicy,
 }
 
-/// Some routes' check of who asks.
+/// The check of a request's origin for some routes.
 #[derive(Debug, Clone)]
 pub(super) struct Entrance {
     visitors: Arc<Visitors>,
-    /// Links of other sites may lead to these routes.
+    /// True when links of other sites may lead to these routes.
     takes_links: bool,
 }
 
 impl Entrance {
-    /// For routes that do work.
+    /// The check for routes that do work.
     pub(super) fn to_api(visitors: Arc<Visitors>) -> Self {
         Self { visitors, takes_links: false }
     }
 
-    /// For the UI's pages and files.
+    /// The check for the UI's pages and files.
     pub(super) fn to_pages(visitors: Arc<Visitors>) -> Self {
         Self { visitors, takes_links: true }
     }
 }
 
-/// Refuses what asks for another host or comes from a page of another site that is not allowed to.
+/// Refuses requests for another host, and those from a page of another site that is not allowed.
 pub(super) async fn check_origin(
     State(Entrance { visitors, takes_links }): State<Entrance>,
     request: Request,
@@ -104,7 +104,7 @@ pub(super) async fn check_origin(
 }
 
 impl Visitors {
-    /// The one origin that the request comes from, when pages of it may do what it asks.
+    /// Returns the origin of the request, when pages of that origin may send it.
     fn reader(&self, head: &Parts) -> Option<HeaderValue> {
         let mut origins = head.headers.get_all(header::ORIGIN).iter();
         let (origin, None) = (origins.next()?, origins.next()) else { return None };
@@ -119,12 +119,12 @@ impl Visitors {
     }
 }
 
-/// Returns whether a browser asks what a page may do before it does it.
+/// Reports whether the request is a browser's preflight (CORS).
 fn asks_first(head: &Parts) -> bool {
     head.method == Method::OPTIONS
 }
 
-/// Returns whether a browser opens the address in a tab of its own: a link, not a frame or an image.
+/// Reports whether a browser follows a link in a tab of its own, and not a frame or an image.
 fn is_navigation(head: &Parts) -> bool {
     let says = |name: HeaderName, word: &str| {
         let mut values = head.headers.get_all(name).iter();
@@ -136,7 +136,7 @@ fn is_navigation(head: &Parts) -> bool {
         && says(SEC_FETCH_DEST, "document")
 }
 
-/// Returns whether a change that a browser asks for is one of this server's own pages. Other clients
+/// Reports whether a change from a browser comes from one of this server's own pages. Other clients
 /// need no mark: they have no pages of other sites open.
 fn is_marked(head: &Parts) -> bool {
     let changes = !matches!(head.method, Method::GET | Method::HEAD | Method::OPTIONS)
@@ -155,7 +155,7 @@ fn is_json(headers: &HeaderMap) -> bool {
     kind.trim().eq_ignore_ascii_case("application/json")
 }
 
-/// The answer to a browser that asks: reading is fine.
+/// The answer to a preflight request: reading is allowed.
 fn may_read() -> Response {
     const HEADERS: [(HeaderName, &str); 4] = [
         (header::ACCESS_CONTROL_ALLOW_METHODS, "GET, HEAD"),
@@ -195,7 +195,7 @@ fn denied(status: StatusCode, detail: &str) -> Response {
 
 const FOREIGN: &str = "The request comes from somewhere else";
 
-/// Says to the browser what a page of ours may do: draw itself and talk to this server.
+/// Restricts the pages of this server in the browser: they draw themselves and talk to this server.
 pub(super) async fn secure(mut response: Response) -> Response {
     const HEADERS: [(&str, &str); 6] = [
         (

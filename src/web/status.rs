@@ -48,21 +48,21 @@ use crate::{
 /// The settings that the status and the demo need.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct ServerSetup {
-    /// Other machines may reach them.
+    /// True when other machines may reach listeners that require no keys.
     pub(crate) insecure: bool,
-    /// The files of their TLS.
+    /// The files of the listeners' TLS.
     pub(crate) tls: Option<TlsFiles>,
     /// The keys that requests need.
     pub(crate) access: AccessPolicy,
     /// The attributes whose values name transactions.
     pub(crate) transaction_keys: Vec<String>,
-    /// Replacing of secrets.
+    /// Settings of the replacement of secrets.
     pub(crate) redaction: RedactionSettings,
-    /// The setting `memory`, or what it is by itself.
+    /// The memory budget: the setting `memory`, or the measured one.
     pub(crate) memory_budget: Option<u64>,
 }
 
-/// The tenant whose status is told.
+/// The tenant whose status is shown.
 #[derive(Debug, Clone)]
 pub(crate) struct ServedTenant {
     pub(crate) name: TenantName,
@@ -89,7 +89,7 @@ struct Inner {
 }
 
 impl Server {
-    /// `setup` holds the settings that it tells and uses.
+    /// Creates the state; `setup` has the settings that it shows and uses.
     pub(crate) fn new(
         tenant: ServedTenant,
         collector: Arc<Collector>,
@@ -101,7 +101,7 @@ impl Server {
         Self(Arc::new(Inner { tenant, collector, health, started, setup, draining, demo }))
     }
 
-    /// Says "not ready" from now on and ends demo traffic.
+    /// Reports "not ready" from now on and ends demo traffic.
     pub(crate) async fn drain(&self) {
         self.0.draining.store(true, Ordering::Relaxed);
         if let Some(task) = self.0.demo.lock().await.take() {
@@ -109,8 +109,8 @@ impl Server {
         }
     }
 
-    /// Reports whether a request may have the texts of warnings and failures: where no keys are
-    /// required, or with one of this tenant that reads.
+    /// Reports whether a request may read the texts of warnings and failures: where no keys are
+    /// required, or with a key of this tenant that reads.
     fn may_read_texts(&self, headers: &HeaderMap) -> bool {
         let access = &self.0.setup.access;
         if access.ring().is_none() {
@@ -122,10 +122,10 @@ impl Server {
         })
     }
 
-    /// Texts of things that a person should look at.
+    /// Returns the texts of conditions that need an operator.
     fn warnings(&self) -> Vec<String> {
         let store = &self.0.tenant.store;
-        // Other tenants are not named.
+        // Other tenants are not named here.
         let others = self.0.health.has_others_in_trouble();
         let others = others.then(|| OTHERS_IN_TROUBLE.to_owned());
         let issuer = self.0.setup.access.ring().and_then(|ring| ring.issuer()?.fault());
@@ -139,7 +139,7 @@ impl Server {
         let ServedTenant { name, store, destination } = &self.0.tenant;
         let counts = store.counts();
         let (spans, logs) = destination.counts();
-        // Of the process: other tenants share it and are not told.
+        // Fields of the process: other tenants share it and do not see them.
         let is_of_process = name.is_default();
         let memory = resident_bytes().filter(|_| is_of_process);
         let disk = store.disk_space().filter(|_| is_of_process);
@@ -173,8 +173,8 @@ impl Server {
 #[openapi(paths(status, start_demo), components(schemas(ServerStatus, ProblemDetails)))]
 struct StatusApi;
 
-/// The API's description with the routes of this module, of pins, of erasures and of queries in SQL, and with
-/// what the process may answer in place of any route.
+/// Returns the API's description with the routes of this module, of pins, of erasures and of
+/// queries in SQL, and with the refusals that the process may send in place of any route.
 pub(crate) fn described(mut document: OpenApiDocument) -> OpenApiDocument {
     document.merge(tidings_sql::document());
     document.merge(StatusApi::openapi());
@@ -198,7 +198,7 @@ pub(crate) fn described(mut document: OpenApiDocument) -> OpenApiDocument {
     document
 }
 
-/// Responses of every route to a wrong method or a slow body, and while the server starts.
+/// Responses of every route to a wrong method, to a slow body, and while the server starts.
 const EVERYWHERE: [(StatusCode, &str); 3] = [
     (StatusCode::METHOD_NOT_ALLOWED, "method not allowed"),
     (StatusCode::REQUEST_TIMEOUT, "a body took too long"),
@@ -245,7 +245,7 @@ pub(crate) fn starting() -> Router {
         let mut response =
             ProblemResponse::new(unavailable, "starting", "The server is starting", detail)
                 .into_response();
-        // For browsers, which wait on their own.
+        // Browsers reload by this header.
         for name in [header::RETRY_AFTER, header::REFRESH] {
             response.headers_mut().insert(name, HeaderValue::from_static("1"));
         }
@@ -262,7 +262,7 @@ async fn live() -> &'static str {
     "live\n"
 }
 
-/// 200 unless the process has to end, which it is then about to do.
+/// Answers 200, unless the process is about to end.
 async fn live_or_failed(State(server): State<Server>, headers: HeaderMap) -> Response {
     match server.0.health.failure() {
         None => live().await.into_response(),
@@ -274,11 +274,12 @@ async fn live_or_failed(State(server): State<Server>, headers: HeaderMap) -> Res
     }
 }
 
-/// 200 when an export would be accepted now, 503 with the reason when not. Reasons and warnings name
-/// files and addresses: where keys are required, who brings none that reads is told their number.
+/// Answers 200 when an export would be accepted now, and 503 with the reason otherwise. Reasons and
+/// warnings name files and addresses. Where keys are required, a request without one that reads
+/// gets only their number.
 async fn ready(State(server): State<Server>, headers: HeaderMap) -> Response {
     let has_texts = server.may_read_texts(&headers);
-    // A failure ends the process, which says why it shuts down.
+    // After a failure the process shuts down, so the failure is the reason to show.
     let reason = if let Some(failure) = server.0.health.failure() {
         Some(failure)
     } else if server.0.draining.load(Ordering::Relaxed) {
@@ -326,8 +327,8 @@ async fn status(State(server): State<Server>, uri: Uri) -> Response {
     (Extension(status_tag(&status)), Json(status)).into_response()
 }
 
-/// Names a status without what moves on an idle server: memory, free disk, and ages, which follow the
-/// clock.
+/// Returns a tag of a status without the values that change on an idle server: memory, free disk,
+/// and ages, which follow the clock.
 fn status_tag(status: &ServerStatus) -> ETag {
     let storage = StorageStatus {
         disk_free_bytes: None,
@@ -442,7 +443,7 @@ mod tests {
     const SERVING: [u8; 2] = [8, 1];
     const NOT_SERVING: [u8; 2] = [8, 2];
 
-    /// Takes nothing any more when a task has failed, as a store whose flush has.
+    /// A sink that accepts nothing after a task has failed, as a store whose flush has failed.
     #[derive(Debug)]
     struct FailingSink(Supervision);
 
@@ -456,7 +457,7 @@ mod tests {
         }
     }
 
-    /// The routes of a process with these tasks, and its receivers.
+    /// Builds the routes of a process with these tasks, and its receivers.
     async fn start(folder: &Path, tasks: &Supervision) -> (Router, Arc<Collector>) {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let settings = StoreSettings::new(folder.join("data"));
@@ -500,7 +501,7 @@ mod tests {
         (head.status, String::from_utf8(body.to_vec()).unwrap())
     }
 
-    /// Asks the receiver of gRPC for its health, on a connection of its own.
+    /// Requests the health of the gRPC receiver, on a connection of its own.
     async fn receiver_health(collector: &Collector) -> Vec<u8> {
         let receivers = collector.receivers();
         let grpc = receivers.iter().find(|receiver| receiver.name == "otlp/grpc").unwrap();
@@ -522,7 +523,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_failed_task_is_said_by_every_probe_at_once() {
+    async fn a_failed_task_is_reported_by_every_probe_at_once() {
         let folder = tempfile::tempdir().unwrap();
         let tasks = Supervision::default();
         let (app, collector) = Box::pin(start(folder.path(), &tasks)).await;

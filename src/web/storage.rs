@@ -1,5 +1,5 @@
-//! Sizes of the store as `/api/v1/status` gives them, and `/api/v1/limits`: the settings in force that
-//! bound something.
+//! Sizes of the store as `/api/v1/status` shows them, and `/api/v1/limits`: the settings in force
+//! that bound something.
 
 use std::{sync::Arc, time::Duration};
 
@@ -23,7 +23,7 @@ use utoipa::OpenApi;
 use super::{problem::without_parameters, status::wrong_method};
 
 /// Returns the sizes and bounds that the store measured. `disk` has the free bytes and the reserve,
-/// for those who may know of it.
+/// for callers that may see them.
 pub(super) fn storage_status(usage: StoreUsage, disk: Option<(u64, u64)>) -> StorageStatus {
     let horizon = horizon(&usage, disk);
     let Retention { age, rules, bytes_max } = usage.retention;
@@ -44,13 +44,13 @@ pub(super) fn storage_status(usage: StoreUsage, disk: Option<(u64, u64)>) -> Sto
     }
 }
 
-/// Says how far back telemetry goes, and how far it will go at the rate of its last day.
+/// Computes how far back telemetry goes, and how far it will go at the rate of its last day.
 fn horizon(usage: &StoreUsage, disk: Option<(u64, u64)>) -> RetentionHorizon {
     const DAY_NANOS: u64 = 24 * 60 * 60 * 1_000_000_000;
     let oldest = usage.tables.iter().filter_map(|table| table.oldest).min();
     let newest = usage.tables.iter().filter_map(|table| table.newest).max();
     let bytes: u64 = usage.tables.iter().map(|table| table.bytes).sum();
-    // Less than a day of telemetry is taken for the day at its rate.
+    // Telemetry of less than a day is extrapolated to a day.
     let length = oldest.zip(newest).map(|(oldest, newest)| newest.since(oldest).0.min(DAY_NANOS));
     let rate = length.filter(|length| *length > 0).map(|length| {
         let day_bytes = usage.tables.iter().map(|table| u128::from(table.day_bytes)).sum::<u128>();

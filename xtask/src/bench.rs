@@ -1,7 +1,8 @@
 //! `cargo xtask bench`: builds the server and the crate `bench` for release and lets it measure.
 //!
-//! `storage`, `keys`, `query`, `logs` and `peers` replace their tables in `docs/benchmarks.md` by what was
-//! measured; `layout` prints what a span costs in data files, column by column.
+//! `storage`, `keys`, `query`, `logs` and `peers` replace their tables in `docs/benchmarks.md` with
+//! the measured values. `layout` prints the bytes that a span takes in data files, column by
+//! column.
 
 use std::{fs, process::ExitCode};
 
@@ -11,7 +12,7 @@ use crate::steps::{cargo, check, root, target_dir};
 
 const USAGE: &str = "cargo xtask bench storage|keys|query|logs|peers|layout [-- FLAGS…]";
 
-/// Measures what is named first; the rest is for the crate `bench`.
+/// Runs the benchmark that the first argument names. The crate `bench` gets the others.
 pub(crate) fn run(args: &[String]) -> Result<ExitCode> {
     let [subject, flags @ ..] = args else { bail!("what to measure?\n{USAGE}") };
     let flags = flags.strip_prefix(&["--".to_owned()]).unwrap_or(flags);
@@ -22,7 +23,7 @@ pub(crate) fn run(args: &[String]) -> Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     let mut build = cargo();
-    // Together, so that both use the same build of what they share.
+    // One command builds both, so that they use the same build of shared crates.
     check(build.args([
         "build",
         "--release",
@@ -31,7 +32,7 @@ pub(crate) fn run(args: &[String]) -> Result<ExitCode> {
         "--package",
         "tidings-bench",
     ]))?;
-    // Beside the programs and not in a temporary folder, which may be memory.
+    // Beside the programs, because a temporary folder may be in memory.
     let folder = target_dir().join("bench");
     fs::create_dir_all(&folder).with_context(|| folder.display().to_string())?;
     let folder = fs::canonicalize(folder)?;

@@ -1,6 +1,6 @@
 //! This program as the compiler of fuzz targets: rustc with the counters that libFuzzer reads.
 //!
-//! Only the crates of the workspace get counters. What others depend on is compiled once for all
+//! Only the crates of the workspace get counters. Their dependencies are compiled once for all
 //! commands.
 
 use std::{
@@ -13,9 +13,9 @@ use anyhow::{Context, Result};
 
 use crate::lints::copy_of_this;
 
-/// The name under which this program is that compiler.
+/// The name by which this program is called as that compiler.
 const NAME: &str = "fuzzing-compiler";
-/// The arguments of cargo-fuzz but for its sanitizers, which need a nightly compiler.
+/// The arguments of cargo-fuzz, except for its sanitizers, which need a nightly compiler.
 const COVERAGE: [&str; 9] = [
     "-Cpasses=sancov-module",
     "-Cllvm-args=-sanitizer-coverage-level=4",
@@ -28,7 +28,7 @@ const COVERAGE: [&str; 9] = [
     "-Coverflow-checks=on",
 ];
 
-/// Copies this program to where cargo finds the compiler.
+/// Copies this program to the path where cargo finds the compiler.
 ///
 /// # Errors
 /// Fails if the copy cannot be written.
@@ -36,7 +36,7 @@ pub(crate) fn install() -> Result<PathBuf> {
     copy_of_this(NAME)
 }
 
-/// Tells if this program was called as that compiler.
+/// Reports whether this program was called as that compiler.
 pub(crate) fn is_this() -> bool {
     env::current_exe().is_ok_and(|path| path.file_name().is_some_and(|name| name == NAME))
 }
@@ -56,7 +56,8 @@ pub(crate) fn compile(args: &[String]) -> Result<ExitCode> {
     Ok(if status.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// Build scripts and macros run in the build, where no fuzzer is linked.
+/// Reports whether a crate gets counters. Build scripts and macros do not: they run in the build,
+/// where no fuzzer is linked.
 fn has_counters(args: &[String]) -> bool {
     let name = args.iter().skip_while(|arg| *arg != "--crate-name").nth(1);
     let is_macro = args.iter().any(|arg| arg == "proc-macro");

@@ -1,7 +1,7 @@
 //! `cargo xtask fuzz decoders`: libFuzzer on the targets of `fuzz/`.
 //!
-//! Owns the flags and the runs: each target gets the same time, two targets on each core. The
-//! targets and their kept inputs are in `fuzz/`.
+//! Owns the flags and the runs: each target gets the same time, and two targets run on each core.
+//! The targets and their kept inputs are in `fuzz/`.
 
 use std::{
     collections::VecDeque,
@@ -25,10 +25,10 @@ const MEMORY_MIB: u32 = 2_048;
 const INPUT_SECONDS: u32 = 10;
 /// The longest input.
 const INPUT_BYTES: u32 = 16 << 10;
-/// Targets that run on each core at once. CI has not the time for one after the other.
+/// Targets that run on each core at once. CI does not have the time to run one after the other.
 const TARGETS_OF_CORE: usize = 2;
 
-/// Which targets, and for how long.
+/// Flags of a run: the targets and their time.
 #[derive(Debug, PartialEq, Eq)]
 struct Flags {
     seconds: u64,
@@ -102,7 +102,7 @@ fn corpus() -> PathBuf {
     root().join("fuzz/corpus")
 }
 
-/// The names of the targets: every target keeps inputs.
+/// Returns the names of the targets: every target keeps inputs.
 fn targets(only: Option<&str>) -> Result<Vec<String>> {
     let mut names = Vec::new();
     for entry in fs::read_dir(corpus()).context("fuzz/corpus")? {

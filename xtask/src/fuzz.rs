@@ -1,8 +1,8 @@
-//! `cargo xtask fuzz`: generated queries in SQL, for longer than the tests ask them.
+//! `cargo xtask fuzz`: generated queries in SQL, for longer than the tests run them.
 //!
-//! Owns the flags. The grammar and what is looked at are those of the test of generated queries
-//! (`tests/sql_generated.rs`), which gets its time and its seed by the environment. The seed is
-//! printed, so that whatever is found can be made again.
+//! Owns the flags. The grammar and the checks are those of the test of generated queries
+//! (`tests/sql_generated.rs`), which gets its time and its seed from the environment. The seed is
+//! printed, so that a query that fails can be generated again.
 
 use std::{
     hash::{BuildHasher, RandomState},
@@ -13,10 +13,10 @@ use anyhow::{Context, Result, bail};
 
 use crate::steps::cargo;
 
-/// The test that asks the queries.
+/// The test that runs the queries.
 const TEST: &str = "generated_queries_have_documented_answers";
 
-/// For how long, and from which seed.
+/// Duration and seed of a run.
 #[derive(Debug, PartialEq, Eq)]
 struct Options {
     seconds: u64,
@@ -40,7 +40,7 @@ impl Options {
     }
 }
 
-/// Asks the queries; fails when one is answered as no query may be.
+/// Runs the queries; fails when an answer is not one that a query may have.
 pub(crate) fn run(args: &[String]) -> Result<ExitCode> {
     let Options { seconds, seed } = Options::read(args, RandomState::new().hash_one(0) >> 32)?;
     let status = cargo()

@@ -15,7 +15,7 @@ use anyhow::{Context, Result};
 
 use crate::steps::{check, target_dir};
 
-/// Clippy's driver takes its arguments from `CLIPPY_ARGS`, each ended by this.
+/// Clippy's driver reads its arguments from `CLIPPY_ARGS`, each ended by this.
 const END_OF_ARGUMENT: &str = "__CLIPPY_HACKERY__";
 /// Options of rustc that rustdoc has too, with their value as the next argument.
 const SHARED_WITH_VALUE: [&str; 7] =
@@ -26,7 +26,7 @@ const TESTS_ONLY: &str = "tidings_ui";
 /// Options of both whose value stands behind `=`.
 const SHARED: [&str; 5] = ["--edition=", "--allow=", "--warn=", "--deny=", "--forbid="];
 
-/// This program as the compiler of the workspace.
+/// This program in the role of the workspace's compiler.
 #[derive(Debug)]
 pub(crate) struct LintingCompiler {
     path: PathBuf,
@@ -50,8 +50,8 @@ impl LintingCompiler {
     }
 }
 
-/// Copies this program to where no build replaces it, and returns the path. Cargo keeps what each
-/// path compiled apart.
+/// Copies this program to a path where no build replaces it, and returns the path. Cargo keeps the
+/// output of each compiler path separately.
 ///
 /// # Errors
 /// Fails if the copy cannot be written.
@@ -66,7 +66,7 @@ pub(crate) fn copy_of_this(name: &str) -> Result<PathBuf> {
     Ok(path)
 }
 
-/// Tells a call by cargo in the compiler's place from a command of a developer.
+/// Reports whether cargo calls this program as the compiler, and not a developer as a command.
 pub(crate) fn is_compiler_call(args: &[String]) -> bool {
     args.first().is_some_and(|first| Path::new(first).file_stem().is_some_and(|is| is == "rustc"))
 }
@@ -89,7 +89,7 @@ pub(crate) fn compile(args: &[String]) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The arguments for the documentation of the crate that rustc is called for; `None` where it is a
+/// Returns the arguments that document the crate that rustc is called for; `None` where it is a
 /// test, a build script, or no crate at all.
 fn rustdoc_arguments(args: &[String]) -> Option<Vec<&str>> {
     let source = args.iter().find(|arg| arg.ends_with(".rs"))?;
@@ -127,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn calls_of_cargo_are_told_from_commands() {
+    fn calls_of_cargo_are_distinguished_from_commands() {
         assert!(is_compiler_call(&arguments("/usr/lib/bin/rustc -vV")));
         assert!(!is_compiler_call(&arguments("test")));
         assert!(!is_compiler_call(&[]));
@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn rustdoc_gets_what_both_understand() {
+    fn rustdoc_gets_the_arguments_that_both_understand() {
         let line = "rustc --crate-name tidings_proto --edition=2024 src/lib.rs --error-format=json \
             --crate-type lib --emit=dep-info,metadata,link -C opt-level=0 --deny=clippy::panic \
             --deny=unreachable_pub --out-dir target/deps -L dependency=target/deps \

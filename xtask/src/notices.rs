@@ -1,8 +1,9 @@
 //! Third-party notices and the bill of materials of what ships: the server and the UI.
 //!
 //! Both are made from `cargo metadata`: the crates that `tidings` (on this machine's platform) and
-//! `tidings-ui` (in WebAssembly) are built from, tests and build scripts left out. Crates of this
-//! workspace are no third party. Owns no list of allowed licences: that is `deny.toml`.
+//! `tidings-ui` (in WebAssembly) are built from. Crates that only tests and build scripts use are
+//! left out, and crates of this workspace are no third party. The list of allowed licences is
+//! `deny.toml`, not here.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -16,7 +17,7 @@ use serde_json::{Value as Json, json};
 
 use crate::steps::{cargo, host, output, root, target_dir};
 
-/// Packages that ship, with the platform that each is built for; none is this machine's.
+/// Packages that ship, with the platform that each is built for; `None` is this machine's.
 const SHIPPED: [(&str, Option<&str>); 2] =
     [("tidings", None), ("tidings-ui", Some("wasm32-unknown-unknown"))];
 /// Beginnings of the names of files with licences and notices, in lower case.
@@ -125,7 +126,7 @@ fn bill_of_materials(
     })
 }
 
-/// The checksums of `Cargo.lock` by name and version.
+/// Returns the checksums of `Cargo.lock` by name and version.
 fn checksums(lock: &str) -> BTreeMap<(&str, &str), &str> {
     let value = |package: &str, key: &str| -> Option<(usize, usize)> {
         let begin = package.find(&format!("\n{key} = \""))? + key.len() + 5;
@@ -139,7 +140,7 @@ fn checksums(lock: &str) -> BTreeMap<(&str, &str), &str> {
     lock.split("[[package]]").skip(1).filter_map(read).collect()
 }
 
-/// The crates that ship, by package URL, ours included.
+/// Returns the crates that ship, by package URL, including those of the workspace.
 fn shipped() -> Result<BTreeMap<String, Package>> {
     let mut all = BTreeMap::new();
     for (name, platform) in SHIPPED {
@@ -157,8 +158,8 @@ fn shipped() -> Result<BTreeMap<String, Package>> {
     Ok(all)
 }
 
-/// The packages that this one is built from, itself included. Of `cargo metadata`'s edges those of
-/// kind `null` are dependencies; others are of tests and build scripts.
+/// Returns the packages that this one is built from, itself included. Edges of kind `null` in
+/// `cargo metadata` are dependencies; other kinds are for tests and build scripts.
 fn reachable(metadata: &Json, name: &str) -> Result<BTreeMap<String, Package>> {
     let list = |value: &Json| value.as_array().cloned().unwrap_or_default();
     let id_of = |value: &Json| value.as_str().unwrap_or_default().to_owned();
@@ -188,7 +189,7 @@ fn reachable(metadata: &Json, name: &str) -> Result<BTreeMap<String, Package>> {
     Ok(found)
 }
 
-/// The texts of the files with licences and notices in a crate's folder.
+/// Returns the texts of the licence and notice files in a crate's folder.
 fn licence_texts(folder: &Path) -> Result<Vec<String>> {
     let mut paths = Vec::new();
     for entry in fs::read_dir(folder).with_context(|| folder.display().to_string())? {

@@ -1,9 +1,9 @@
 //! `cargo xtask screenshots`: pictures of every page in both themes and at several widths, in
 //! `target/screenshots`, and a page that lays each beside its mock.
 //!
-//! Owns the flags and the page. The pictures are made by a test of the browser
-//! (`tests/browser/screenshots.rs`), which gets the folders by the environment. Mocks are linked and
-//! not copied; they are in `../shared/ui`, where that folder is present.
+//! Owns the flags and the page. A test of the browser (`tests/browser/screenshots.rs`), which gets
+//! the folders from the environment, makes the pictures. Mocks are linked and not copied; they are
+//! in `../shared/ui`, where that folder is present.
 
 use std::{
     fmt::Write,
@@ -39,7 +39,7 @@ const MOCKS: &[(&str, &str)] = &[
     ("sql", "pages-sql"),
     ("system", "pages-system"),
 ];
-/// The mock of every page at this width.
+/// The one mock of all pages at this width.
 const NARROW: (&str, &str) = ("390", "pages-narrow-dark.png");
 
 /// Makes the pictures; with `--docs` those of the documentation only.
@@ -80,7 +80,7 @@ fn write(path: &Path, text: &str) -> Result<()> {
     fs::write(path, text).with_context(|| path.display().to_string())
 }
 
-/// The names of the pictures without their ending, in order.
+/// Returns the names of the pictures without their ending, in order.
 fn names(folder: &Path) -> Result<Vec<String>> {
     let mut names = Vec::new();
     for entry in fs::read_dir(folder).with_context(|| folder.display().to_string())? {
@@ -91,14 +91,14 @@ fn names(folder: &Path) -> Result<Vec<String>> {
     Ok(names)
 }
 
-/// The mocks that are there, by path.
+/// Returns the paths of the mocks that are present.
 fn mocks_folder() -> Vec<PathBuf> {
     let Ok(folder) = fs::canonicalize(root().join("../shared/ui")) else { return Vec::new() };
     let Ok(entries) = fs::read_dir(folder) else { return Vec::new() };
     entries.filter_map(|entry| Some(entry.ok()?.path())).collect()
 }
 
-/// The mock of a picture: in its theme, else in the dark one.
+/// Returns the mock of a picture: in its theme, else in the dark one.
 fn mock_of<'a>(picture: &str, mocks: &'a [PathBuf]) -> Option<&'a PathBuf> {
     let mut parts = picture.rsplitn(3, '-');
     let (width, theme, name) = (parts.next()?, parts.next()?, parts.next()?);
@@ -112,7 +112,7 @@ fn mock_of<'a>(picture: &str, mocks: &'a [PathBuf]) -> Option<&'a PathBuf> {
     with_name(&format!("{mock}-{theme}.png")).or_else(|| with_name(&format!("{mock}-dark.png")))
 }
 
-/// The page that lays each picture beside its mock.
+/// Builds the page that lays each picture beside its mock.
 fn index(pictures: &[String], mocks: &[PathBuf]) -> String {
     let mut page = String::from(
         "<!doctype html><meta charset=utf-8><title>Screenshots</title>\n\

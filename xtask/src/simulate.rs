@@ -1,9 +1,9 @@
-//! `cargo xtask simulate`: the store under seeds of faults, kills and power cuts, more of them than
-//! the tests try.
+//! `cargo xtask simulate`: the store under seeds of faults, kills and power cuts, with more seeds
+//! than the tests try.
 //!
-//! Owns the flags. What a seed is and what must be there afterwards is storage's
-//! (`storage/src/store/simulation.rs`), whose test gets the seeds by the environment. A failure
-//! names its seed; with `--seed` that one alone is tried again and shows all that it did.
+//! Owns the flags. Storage's test (`storage/src/store/simulation.rs`) owns what a seed does and the
+//! checks after it; it gets the seeds from the environment. A failure names its seed. `--seed`
+//! tries that one alone and prints all that it did.
 
 use std::process::ExitCode;
 
@@ -11,13 +11,13 @@ use anyhow::{Context, Result, bail};
 
 use crate::steps::cargo;
 
-/// The test that goes over the seeds.
+/// The test that runs the seeds.
 const TEST: &str = "whatever_happens_what_must_be_there_is_there_exactly_once";
 
-/// Which seeds.
+/// Seeds to try.
 #[derive(Debug, PartialEq, Eq)]
 enum Seeds {
-    /// So many, from zero on.
+    /// This many, from zero on.
     Count(u64),
     One(u64),
 }
@@ -46,7 +46,7 @@ impl Seeds {
     }
 }
 
-/// Tries the seeds; fails at the first that goes wrong.
+/// Tries the seeds; fails at the first one that fails.
 pub(crate) fn run(args: &[String]) -> Result<ExitCode> {
     let (name, number) = Seeds::read(args)?.variable();
     let status = cargo()

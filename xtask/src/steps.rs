@@ -1,5 +1,5 @@
-//! Running other programs: where the project is, what is installed, what a command printed, and how
-//! far a command of several steps is.
+//! Ways to run other programs: paths of the project, installed programs, output of commands, and
+//! progress of commands with several steps.
 
 use std::{
     path::{Path, PathBuf},
@@ -19,7 +19,7 @@ pub(crate) struct StepReport {
 }
 
 impl StepReport {
-    /// A command of this many steps that begins now.
+    /// Begins a command with this many steps.
     pub(crate) fn new(count: usize) -> Self {
         Self { begun: now(), number: 0, count }
     }
@@ -39,7 +39,7 @@ impl StepReport {
     }
 }
 
-/// A duration as `4 min 09 s`, or `9 s` below a minute.
+/// Formats a duration as `4 min 09 s`, or `9 s` below a minute.
 fn minutes(duration: Duration) -> String {
     match (duration.as_secs() / 60, duration.as_secs() % 60) {
         (0, seconds) => format!("{seconds} s"),
@@ -52,23 +52,23 @@ fn now() -> Instant {
     Instant::now()
 }
 
-/// The root of the checkout.
+/// Returns the root of the checkout.
 pub(crate) fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
-/// Where cargo puts what it builds.
+/// Returns the folder of cargo's build output.
 pub(crate) fn target_dir() -> PathBuf {
     std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from)
 }
 
-/// The cargo that runs this command, in the root of the checkout.
+/// Returns a command that runs the cargo in use, in the root of the checkout.
 ///
 /// Cargo's variables about this package are removed. The build scripts of some crates (`ring`) read
 /// them, and everything above such a crate would be rebuilt after every `cargo test` in a shell.
 ///
-/// In CI nothing is compiled a second time: what an incremental build keeps for that would only fill
-/// the disk.
+/// In CI nothing is compiled a second time, so incremental builds are switched off: their files
+/// would only fill the disk.
 pub(crate) fn cargo() -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.current_dir(root());
@@ -108,7 +108,7 @@ pub(crate) fn output(command: &mut Command) -> Result<String> {
     Ok(String::from_utf8(output.stdout)?)
 }
 
-/// This machine's platform, as rustc calls it.
+/// Returns this machine's platform, as rustc calls it.
 pub(crate) fn host() -> Result<String> {
     let version = output(Command::new("rustc").arg("-vV"))?;
     let host = version.lines().find_map(|line| line.strip_prefix("host: "));
@@ -124,7 +124,7 @@ pub(crate) fn check(command: &mut Command) -> Result<()> {
     Ok(())
 }
 
-/// Installs Debian packages where that is possible: as root, on a Debian.
+/// Installs Debian packages where possible: as root, on Debian.
 pub(crate) fn apt_install(packages: &[&str]) -> Result<()> {
     if !works("apt-get", &["--version"]) {
         bail!("install {} with your package manager", packages.join(", "));

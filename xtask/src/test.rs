@@ -1,7 +1,7 @@
 //! `cargo xtask test`: every check, the browser and foreign clients included.
 //!
-//! A part that needs a tool that is not here is left out and said so in one line; when `CI` is
-//! set, a part left out is a failure.
+//! A part that needs a missing tool is left out and reported in one line. When `CI` is set, a part
+//! that is left out is a failure.
 
 use std::{
     fs,
@@ -24,7 +24,7 @@ const STEPS: usize = 7;
 /// Seconds of each fuzz target, in CI and elsewhere.
 const FUZZ_SECONDS: [u64; 2] = [60, 5];
 
-/// Lines of the output of a failed test that stand again at the end.
+/// Lines of the output of each failed test that are repeated at the end.
 const MESSAGE_LINES_MAX: usize = 12;
 
 /// Results of the checks.
@@ -34,24 +34,25 @@ struct CheckReport {
     passed: u64,
     failed: u64,
     failures: Vec<String>,
-    /// The beginning of what each failed test printed, again at the end of a long log.
+    /// First lines of the output of each failed test, repeated at the end of a long log.
     messages: Vec<String>,
     left_out: Vec<String>,
     /// Parts that could not be checked here, and do not count as failed.
     not_checked: Vec<String>,
 }
 
-/// All that tests need: libraries that no program has are left to their tests.
+/// Arguments that build everything tests need. Libraries that no program uses are built with their
+/// tests.
 const TARGETS: [&str; 6] = ["build", "--workspace", "--bins", "--tests", "--benches", "--examples"];
 
 /// Runs everything and ends with `N passed, N failed`.
 pub(crate) fn run() -> Result<ExitCode> {
-    // Before anything is compiled: that may replace the program that is copied.
+    // Before anything is compiled, because a build may replace the program that is copied.
     let (compiler, fuzzing_compiler) = (LintingCompiler::install()?, coverage::install()?);
     let mut report = CheckReport::new();
     prepare(&mut report);
     report.step("format", || command(cargo().args(["fmt", "--all", "--", "--check"])));
-    // The module for the browser is optimised as one piece, on one core: the other is free.
+    // The module for the browser is optimised as one unit on one core, so the other core is free.
     let deny = std::thread::spawn(install_deny);
     report.step("ui", ui::build);
     let deny = deny.join().unwrap_or_else(|_| bail!("the installation panicked"));
@@ -92,9 +93,9 @@ fn install_deny() -> Result<()> {
     command(cargo().args(["install", "cargo-deny", "--locked", "--debug", "--quiet"]))
 }
 
-/// Licences, sources and versions that `deny.toml` bans. The database of advisories is on the
-/// network: where it cannot be reached, the last lines say so and nothing fails, because that says
-/// nothing about the dependencies.
+/// Checks licences, sources and versions against `deny.toml`. The database of advisories is on the
+/// network. Where it cannot be reached, the last lines say so and nothing fails, because the
+/// dependencies may be fine.
 fn dependencies(report: &mut CheckReport) {
     report.step("dependencies", || {
         command(cargo().args(["deny", "--workspace", "check", "bans", "licenses", "sources"]))
@@ -129,7 +130,7 @@ impl CheckReport {
         Self { progress, passed: 0, failed: 0, failures, messages, left_out, not_checked }
     }
 
-    /// One check that passes or fails as a whole.
+    /// Runs one check that passes or fails as a whole.
     fn step(&mut self, name: &str, check: impl FnOnce() -> Result<()>) {
         match self.progress.step(name, check) {
             Ok(()) => self.passed += 1,
@@ -141,7 +142,7 @@ impl CheckReport {
         }
     }
 
-    /// Every test of the workspace, counted from what the test programs print.
+    /// Runs every test of the workspace, counted from the output of the test programs.
     fn tests(&mut self, compiler: &LintingCompiler) -> Result<()> {
         let counted = self.progress.step("tests", || counted_tests(compiler))?;
         self.passed += counted.passed;
@@ -180,12 +181,12 @@ struct TestCounts {
     passed: u64,
     failed: u64,
     failures: Vec<String>,
-    /// The beginning of what each failed test printed.
+    /// First lines of the output of each failed test.
     messages: Vec<String>,
     left_out: Vec<String>,
 }
 
-/// Builds and runs every test, and adds up what the test programs print.
+/// Builds and runs every test, and adds up the counts that the test programs print.
 fn counted_tests(compiler: &LintingCompiler) -> Result<TestCounts> {
     let skipped = target_dir().join("left-out.txt");
     write(&skipped, "")?;
@@ -197,7 +198,7 @@ fn counted_tests(compiler: &LintingCompiler) -> Result<TestCounts> {
         .context("cargo test")?;
     let output = tests.stdout.take().context("cargo test has no output")?;
     let mut counted = TestCounts::default();
-    // The lines of a failure that still belong to its message.
+    // Number of following lines that still belong to the message of a failure.
     let mut message_lines = 0;
     for line in BufReader::new(output).lines() {
         let line = line?;
@@ -229,7 +230,8 @@ fn counted_tests(compiler: &LintingCompiler) -> Result<TestCounts> {
     Ok(counted)
 }
 
-/// The numbers of a line as `test result: ok. 12 passed; 0 failed; …`.
+/// Returns the numbers of passed and failed tests in a line such as `test result: ok. 12 passed; 0
+/// failed; …`.
 fn counts(line: &str) -> Option<(u64, u64)> {
     let rest = line.strip_prefix("test result: ")?.split_once(". ")?.1;
     let number = |label: &str| -> Option<u64> {

@@ -70,7 +70,7 @@ impl Fixture {
         self.ring.create(request).unwrap().0
     }
 
-    /// Asks with this key for what needs this role.
+    /// Requests admission for a role with this key.
     fn ask(&self, key: &str, needed: Role) -> Result<(), AccessError> {
         let headers = with(header::AUTHORIZATION, &format!("Bearer {key}"));
         let policy = AccessPolicy::Keys(Arc::clone(&self.ring));
@@ -110,7 +110,7 @@ fn a_key_and_its_sessions_have_one_limit_of_requests() {
     assert_eq!((refused.wait_seconds(), refused.is_unauthenticated()), (Some(1), false));
     let uses = fixture.ring.list().pop().unwrap().uses;
     assert_eq!((uses.requests, uses.refused), (10, 6));
-    // A key in the file beside it changes nothing of this one.
+    // Adding another key to the file does not reset the limits of this one.
     fixture.key("other", Role::Read, None);
     assert!(fixture.ask(key, Role::Read).is_err());
     fixture.clock.pass(Duration::from_secs(1));
@@ -119,7 +119,7 @@ fn a_key_and_its_sessions_have_one_limit_of_requests() {
 }
 
 #[test]
-fn a_role_allows_its_own_deeds_and_admin_all() {
+fn a_role_allows_its_own_actions_and_admin_all() {
     let fixture = Fixture::new();
     for (role, allowed) in [
         (Role::Ingest, &[Role::Ingest][..]),
@@ -136,7 +136,7 @@ fn a_role_allows_its_own_deeds_and_admin_all() {
 }
 
 #[test]
-fn a_text_that_is_no_key_is_refused_without_a_word_about_keys() {
+fn the_refusal_of_an_unknown_key_reveals_nothing_about_keys() {
     let fixture = Fixture::new();
     let key = fixture.key("ci", Role::Admin, None);
     let text = key.reveal();
@@ -151,7 +151,7 @@ fn a_text_that_is_no_key_is_refused_without_a_word_about_keys() {
 }
 
 #[test]
-fn a_key_ends_when_it_is_revoked_and_when_its_time_is_over() {
+fn a_key_is_refused_after_it_is_revoked_or_has_expired() {
     let fixture = Fixture::new();
     let (lasting, short) =
         (fixture.key("a", Role::Read, None), fixture.key("b", Role::Read, Some(2_000)));
@@ -168,7 +168,7 @@ fn a_key_ends_when_it_is_revoked_and_when_its_time_is_over() {
 }
 
 #[tokio::test]
-async fn whoever_waits_for_a_caller_is_woken_by_its_end() {
+async fn the_end_of_a_key_or_session_wakes_its_waiters() {
     let fixture = Fixture::new();
     let key = fixture.key("a", Role::Read, None);
     let (session, caller) = fixture.ring.sign_in(key.reveal()).unwrap();
@@ -189,7 +189,7 @@ async fn whoever_waits_for_a_caller_is_woken_by_its_end() {
 }
 
 #[tokio::test]
-async fn a_file_that_another_process_changes_is_followed() {
+async fn changes_of_the_file_by_another_process_are_read() {
     let fixture = Fixture::new();
     let kept = fixture.key("kept", Role::Read, None);
     fixture.ask(kept.reveal(), Role::Read).unwrap();
@@ -205,10 +205,10 @@ async fn a_file_that_another_process_changes_is_followed() {
     tokio::time::timeout(patience, until(true)).await.expect("the new key is not known");
     let counted = fixture.ring.list();
     assert_eq!(counted[0].uses.requests + counted[1].uses.requests, 2, "counts stay: {counted:?}");
-    // A file that cannot be read changes nothing.
+    // An unreadable file changes nothing.
     let good = std::fs::read(fixture.file.path()).unwrap();
     LockedFile::lock(fixture.file.path()).unwrap().replace(b"{").unwrap();
-    assert!(matches!(fixture.ring.look(), Err(KeyFileError::Malformed { .. })));
+    assert!(matches!(fixture.ring.read_file(), Err(KeyFileError::Malformed { .. })));
     fixture.ask(made.reveal(), Role::Ingest).unwrap();
     LockedFile::lock(fixture.file.path()).unwrap().replace(&good).unwrap();
     fixture.file.revoke("elsewhere", None).unwrap();
@@ -218,7 +218,7 @@ async fn a_file_that_another_process_changes_is_followed() {
 }
 
 #[test]
-fn a_key_is_revoked_although_its_file_cannot_be_changed() {
+fn a_key_is_revoked_even_if_its_file_cannot_be_changed() {
     let fixture = Fixture::new();
     let (stolen, kept) =
         (fixture.key("stolen", Role::Admin, None), fixture.key("kept", Role::Read, None));
@@ -244,32 +244,32 @@ fn a_key_is_revoked_although_its_file_cannot_be_changed() {
             assert!(!caller.is_live(fixture.ring.now()));
             fixture.ask(kept.reveal(), Role::Read).unwrap();
         }
-        let alarm = fixture.ring.look_again().unwrap();
+        let alarm = fixture.ring.poll_file().unwrap();
         assert!(alarm.contains("the keys before it stay"), "{fault}: {alarm}");
     }
     std::fs::remove_dir(fixture.file.path()).unwrap();
     std::fs::write(fixture.file.path(), &good).unwrap();
-    // The next look removes it.
-    assert_eq!(fixture.ring.look_again(), None);
+    // The next poll removes it from the file.
+    assert_eq!(fixture.ring.poll_file(), None);
     assert_eq!(fixture.ask(stolen.reveal(), Role::Admin), Err(AccessError::Unknown));
     let names: Vec<_> = fixture.file.read().unwrap().into_iter().map(|key| key.name).collect();
     assert_eq!(names, ["kept"]);
 }
 
 #[test]
-fn a_file_that_disappears_lets_nobody_in_and_is_an_alarm() {
+fn a_missing_file_refuses_every_key_and_raises_an_alarm() {
     let fixture = Fixture::new();
-    assert_eq!(fixture.ring.look_again(), None, "there was none yet");
+    assert_eq!(fixture.ring.poll_file(), None, "there was none yet");
     let key = fixture.key("a", Role::Read, None);
-    assert_eq!(fixture.ring.look_again(), None);
+    assert_eq!(fixture.ring.poll_file(), None);
     std::fs::remove_file(fixture.file.path()).unwrap();
-    let alarm = fixture.ring.look_again().unwrap();
+    let alarm = fixture.ring.poll_file().unwrap();
     assert!(alarm.contains("every key is refused"), "{alarm}");
     assert_eq!(fixture.ask(key.reveal(), Role::Read), Err(AccessError::Unknown));
 }
 
 #[test]
-fn a_session_stands_for_its_key_at_the_http_address_only() {
+fn a_session_replaces_its_key_at_the_http_address_only() {
     let fixture = Fixture::new();
     let key = fixture.key("me", Role::Read, None);
     let policy = AccessPolicy::Keys(Arc::clone(&fixture.ring));
@@ -299,7 +299,7 @@ fn a_session_stands_for_its_key_at_the_http_address_only() {
 }
 
 #[test]
-fn a_session_that_is_used_gets_a_new_text_every_hour() {
+fn a_session_in_use_gets_a_new_value_every_hour() {
     let fixture = Fixture::new();
     let key = fixture.key("me", Role::Read, None);
     let policy = AccessPolicy::Keys(Arc::clone(&fixture.ring));
@@ -314,7 +314,8 @@ fn a_session_that_is_used_gets_a_new_text_every_hour() {
     fixture.clock.pass(Duration::from_secs(1));
     let rotated = rotate(&first).unwrap();
     assert_eq!((rotated.age, rotated.is_over_tls), (SESSION_AGE - SESSION_VALUE_AGE, true));
-    // A request that was sent at the same time, whose answer may be the only one that arrives.
+    // A concurrent request with the old value gets the new one again, because the first answer may
+    // be lost.
     fixture.clock.pass(REPLACED_VALUE_AGE - Duration::from_secs(1));
     assert!(is_good(&first));
     let again = rotate(&first).unwrap();
@@ -332,7 +333,7 @@ fn a_session_that_is_used_gets_a_new_text_every_hour() {
     assert!(is_good(&second) && is_good(&third));
     fixture.ring.sign_out(&second, "/");
     assert!(!is_good(&second) && !is_good(&third), "they are one session");
-    // Its end stays, however often its text is another one.
+    // Rotation does not change the time at which the session ends.
     let (mut text, _) = fixture.ring.sign_in(key.reveal()).unwrap();
     for _ in 0..SESSION_AGE.as_secs() / SESSION_VALUE_AGE.as_secs() - 1 {
         fixture.clock.pass(SESSION_VALUE_AGE);
@@ -343,7 +344,7 @@ fn a_session_that_is_used_gets_a_new_text_every_hour() {
 }
 
 #[test]
-fn a_stolen_key_signs_out_none_but_itself() {
+fn signing_in_too_often_ends_only_sessions_of_the_same_key() {
     let fixture = Fixture::new();
     let begin = |key: &KeyToken| {
         fixture.clock.pass(Duration::from_secs(1));
@@ -359,7 +360,7 @@ fn a_stolen_key_signs_out_none_but_itself() {
 }
 
 #[test]
-fn the_servers_own_key_is_in_no_list() {
+fn the_servers_own_key_is_not_listed() {
     let fixture = Fixture::new();
     let own = fixture.ring.own_key(&TenantName::default()).unwrap();
     fixture.ask(own.reveal(), Role::Ingest).unwrap();
@@ -368,7 +369,7 @@ fn the_servers_own_key_is_in_no_list() {
 }
 
 #[test]
-fn a_request_reaches_its_keys_tenant_and_others_that_the_key_may_choose() {
+fn a_request_has_access_to_its_keys_tenant_and_to_others_that_the_key_may_choose() {
     let fixture = Fixture::new();
     let names = |names: &[&str]| names.iter().map(|name| name.parse().unwrap()).collect();
     let key = |tenant: &str, role, tenants: &[&str]| {

@@ -1,7 +1,7 @@
-//! The claims of a token: who it is of, for whom, until when, and the role that it gives.
+//! The claims of a token: subject, audience, lifetime, role and tenants.
 //!
 //! Owns the rules of [OpenID Connect Core](https://openid.net/specs/openid-connect-core-1_0.html)
-//! (3.1.3.7) and [RFC 7519](https://www.rfc-editor.org/rfc/rfc7519) about them. Knows nothing of
+//! (3.1.3.7) and [RFC 7519](https://www.rfc-editor.org/rfc/rfc7519) about claims. Does not own
 //! signatures, which are verified before an [`Identity`] is made.
 
 use std::time::Duration;
@@ -16,79 +16,80 @@ use crate::{
     tenant::{TENANTS_MAX, TenantName},
 };
 
-/// Clocks of issuers may differ from ours by so much.
+/// Allowed difference between the clocks of an issuer and of this server.
 pub(crate) const LEEWAY: Duration = Duration::from_secs(30);
-/// The most audiences of a token that are looked at, and the most values of its claim of roles.
+/// Maximum number of values that are read of a claim.
 const VALUES_MAX: usize = 1000;
-/// The longest subject: OpenID Connect allows 255.
+/// Maximum bytes of a subject; OpenID Connect allows 255.
 const SUBJECT_BYTES_MAX: usize = 1000;
 
-/// The reason that a token is refused. Its text is for whoever sent it.
+/// The reason that a token is refused. The text is for the sender.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum TokenError {
-    /// Longer than tokens may be.
+    /// The token is too long.
     #[error("it is longer than 16 KiB")]
     TooLong,
-    /// Not in the form of a token.
+    /// The text does not have the form of a token.
     #[error("{0}")]
     Malformed(&'static str),
-    /// No signature, or one with a shared secret.
-    #[error("its algorithm is not taken: RS, PS, ES (256 and 384) and EdDSA are (alg)")]
+    /// The algorithm is not accepted: no signature, a signature with a shared secret, or an unknown
+    /// one.
+    #[error("its algorithm is not accepted: RS, PS, ES (256 and 384) and EdDSA are (alg)")]
     Algorithm,
-    /// Signed with a key that the issuer does not publish.
+    /// The issuer does not publish the key of the signature.
     #[error("it is signed with a key that its issuer does not publish (kid)")]
     UnknownKey,
-    /// The signature is not of this key and these claims.
+    /// The signature does not match the key and the claims.
     #[error("its signature is wrong")]
     Signature,
-    /// Of another issuer.
+    /// The token is from another issuer.
     #[error("it is of another issuer (iss)")]
     Issuer,
-    /// For somebody else.
+    /// The token is for another audience.
     #[error("it is for another audience (aud)")]
     Audience,
-    /// Its time is over.
+    /// The token has expired.
     #[error("it has expired (exp)")]
     Expired,
-    /// Issued before an admin ended what its subject had.
-    #[error("an admin has ended what was issued before: sign in again (iat)")]
+    /// An admin has ended the tokens that the subject was issued up to a time, this one included.
+    #[error("an admin has ended the tokens issued until then: sign in again (iat)")]
     Ended,
-    /// Its time has not begun.
+    /// The token is not valid yet.
     #[error("it is not valid yet (nbf)")]
     NotYet,
-    /// Of another sign-in.
+    /// The token is from another sign-in.
     #[error("it is of another sign-in (nonce)")]
     Nonce,
-    /// A claim that is missing, or not of its type.
+    /// A claim is missing, or has the wrong type.
     #[error("its claim `{0}` is missing or malformed")]
     Claim(&'static str),
 }
 
-/// The claims as they came.
+/// The claims as they were received.
 #[derive(Debug, Clone)]
 pub(crate) struct Claims(Map<String, Value>);
 
-/// The values that a token has to have.
+/// The values that the claims of a token must have.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Expected<'a> {
+pub(crate) struct ExpectedClaims<'a> {
     pub(crate) issuer: &'a str,
-    /// One of them has to be among the token's.
+    /// Accepted audiences; the token must name one of them.
     pub(crate) audiences: &'a [String],
     pub(crate) now: UnixNanos,
 }
 
-/// A person or a machine, by an issuer's word.
+/// A person or a machine that an issuer has authenticated.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Identity {
-    /// The subject, which the issuer gives to nobody else.
+    /// The subject, unique for the issuer.
     pub(crate) subject: String,
-    /// Its mail address or user name, else the subject.
+    /// The mail address or user name, or else the subject.
     pub(crate) name: String,
-    /// `None`: no value of the claim of roles is mapped to one.
+    /// The role; `None` when no value of the role claim is mapped to one.
     pub(crate) role: Option<Role>,
-    /// The tenants that it may use, its own first; empty where no claim names one.
+    /// The tenants that it may use, its own first; empty when no claim names one.
     pub(crate) tenants: Vec<TenantName>,
-    /// The end of the token.
+    /// The time at which the token expires, with the leeway.
     pub(crate) ends: UnixNanos,
 }
 
@@ -97,16 +98,16 @@ impl Claims {
         Self(claims)
     }
 
-    /// Returns a claim that is a text.
+    /// Returns a claim, if it is a text.
     pub(crate) fn text(&self, name: &str) -> Option<&str> {
         self.0.get(name)?.as_str()
     }
 
-    /// Checks what the token is for and when, without its signature.
+    /// Checks issuer, audience and lifetime, but not the signature.
     ///
     /// # Errors
-    /// The first claim that is not as it has to be.
-    pub(crate) fn check(&self, expected: Expected<'_>) -> Result<(), TokenError> {
+    /// The first claim that is missing, malformed or not as expected.
+    pub(crate) fn check(&self, expected: ExpectedClaims<'_>) -> Result<(), TokenError> {
         if self.text("iss") != Some(expected.issuer) {
             return Err(TokenError::Issuer);
         }
@@ -124,15 +125,15 @@ impl Claims {
         Ok(())
     }
 
-    /// Returns the time when the token was issued, if it says so.
+    /// Returns the time at which the token was issued, if it has this claim.
     pub(crate) fn issued(&self) -> Option<UnixNanos> {
         self.time("iat").ok().flatten()
     }
 
-    /// Checks what is of tokens for people only.
+    /// Checks the claims that only tokens of people have.
     ///
     /// # Errors
-    /// When it is of another sign-in, or was made for another client.
+    /// When the token is from another sign-in, or was issued to another client.
     pub(crate) fn check_sign_in(
         &self,
         client: &str,
@@ -148,10 +149,10 @@ impl Claims {
         }
     }
 
-    /// Reads who the token is of.
+    /// Returns the identity in the token.
     ///
     /// # Errors
-    /// When it does not say so.
+    /// When the subject or the expiry is missing or malformed.
     pub(crate) fn identity(
         &self,
         roles: &RoleMapping,
@@ -171,8 +172,8 @@ impl Claims {
         })
     }
 
-    /// Reads the tenants that a claim names. The first is the bearer's own: if it is malformed, the
-    /// result is empty. Malformed names after it are left out.
+    /// Returns the tenants that a claim names. The first is the bearer's own; if it is malformed,
+    /// the result is empty. Malformed names after it are left out.
     fn tenants(&self, claim: Option<&str>) -> Vec<TenantName> {
         let mut named = claim.and_then(|claim| self.at(claim)).map(texts).unwrap_or_default();
         let mut named = named.drain(..).map(str::parse::<TenantName>);
@@ -182,7 +183,8 @@ impl Claims {
     }
 
     fn role(&self, roles: &RoleMapping) -> Option<Role> {
-        // Whoever may write any address there would have the role of its owner.
+        // An address that is not verified gives no role: at some issuers anybody can enter the
+        // address of another person.
         if roles.claim() == "email" && self.has_verified_address() != Some(true) {
             return None;
         }
@@ -196,7 +198,7 @@ impl Claims {
         }
     }
 
-    /// Finds a claim by its name, or by names of nested claims with dots between them.
+    /// Finds a claim by its name, or by a path of names with dots between them.
     fn at(&self, path: &str) -> Option<&Value> {
         if let Some(value) = self.0.get(path) {
             return Some(value);
@@ -205,13 +207,13 @@ impl Claims {
         rest.split('.').try_fold(self.0.get(first)?, |value, name| value.get(name))
     }
 
-    /// Returns the time until which the token counts here.
+    /// Returns the time at which the token expires, with the leeway.
     fn ends(&self) -> Result<UnixNanos, TokenError> {
         let end = self.time("exp")?.ok_or(TokenError::Claim("exp"))?;
         Ok(UnixNanos(end.0.saturating_add(nanos(LEEWAY))))
     }
 
-    /// Reads a time in seconds, which may have a fraction.
+    /// Parses a time in seconds, which may have a fraction.
     fn time(&self, name: &'static str) -> Result<Option<UnixNanos>, TokenError> {
         let Some(value) = self.0.get(name) else { return Ok(None) };
         let seconds = value.as_f64().ok_or(TokenError::Claim(name))?;
@@ -220,7 +222,7 @@ impl Claims {
     }
 }
 
-/// The texts of a claim: a text, or a list of some.
+/// Returns the texts of a claim, which is a text or a list of texts.
 fn texts(value: &Value) -> Vec<&str> {
     match value {
         Value::String(text) => vec![text],
@@ -229,7 +231,7 @@ fn texts(value: &Value) -> Vec<&str> {
     }
 }
 
-/// Makes a name fit for logs and pages.
+/// Makes a name safe for logs and pages.
 fn printable(text: &str) -> String {
     let signs = text.trim().chars().filter(|sign| is_printable(*sign));
     signs.take(KEY_NAME_CHARS_MAX).collect()
@@ -245,7 +247,7 @@ mod tests {
     use serde_json::{Value, json};
     use tidings_proto::UnixNanos;
 
-    use super::{Claims, Expected, TokenError};
+    use super::{Claims, ExpectedClaims, TokenError};
     use crate::{key::Role, oidc::roles::RoleMapping};
 
     const SECOND: u64 = 1_000_000_000;
@@ -257,7 +259,7 @@ mod tests {
     fn check(value: Value) -> Result<(), TokenError> {
         let audiences = ["tidings".to_owned(), "second".to_owned()];
         let now = UnixNanos(1000 * SECOND);
-        claims(value).check(Expected { issuer: "https://i", audiences: &audiences, now })
+        claims(value).check(ExpectedClaims { issuer: "https://i", audiences: &audiences, now })
     }
 
     fn with(name: &str, value: Value) -> Value {
@@ -315,7 +317,7 @@ mod tests {
     }
 
     #[test]
-    fn tenants_come_from_a_claim_and_names_of_none_are_left_out() {
+    fn tenants_come_from_a_claim_and_malformed_names_are_left_out() {
         let tenants = |value: Value, claim| {
             let roles = RoleMapping::read("roles", "x=read").unwrap();
             let identity = claims(value).identity(&roles, claim).unwrap();
@@ -326,7 +328,7 @@ mod tests {
         let several = json!(["b", "../a", "A", 7, "", "a"]);
         assert_eq!(tenants(of(several.clone()), Some("org.names")), ["b", "a"]);
         assert!(tenants(of(several.clone()), Some("org")).is_empty());
-        // Nobody lands in another tenant than the one that is named as the own.
+        // If the first name is malformed, no other tenant becomes the own one.
         assert!(tenants(of(json!(["Team_A", "default"])), Some("org.names")).is_empty());
         assert!(tenants(of(json!([])), Some("org.names")).is_empty());
         assert!(tenants(of(several), None).is_empty());
@@ -335,7 +337,7 @@ mod tests {
     }
 
     #[test]
-    fn a_role_comes_from_a_claim_wherever_it_is() {
+    fn a_role_comes_from_a_claim_at_any_level() {
         let read = Some(Role::Read);
         for (claim, value) in [
             ("roles", json!("viewer")),
@@ -368,7 +370,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_is_fit_to_be_shown() {
+    fn names_are_safe_to_show() {
         let name = |value: Value| identity("roles", "a=read", value).0;
         let addressed = |address: &str| {
             name(json!({"sub": "s", "exp": 1, "email": address, "email_verified": true}))

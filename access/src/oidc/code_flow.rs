@@ -1,11 +1,11 @@
-//! The sign-in of a person: the authorization code flow with PKCE, and the renewal of what it gave.
+//! The sign-in of a person: the authorization code flow with PKCE, and the renewal of its tokens.
 //!
 //! ```text
 //! authorize ─► the issuer's page ─► complete: ticket, state, code ─► token endpoint ─► ID token
 //! ```
 //!
-//! The ID token comes from the issuer itself, over TLS, and its signature is verified all the same.
-//! Owns what a sign-in has to prove. Does not own cookies and sessions.
+//! The ID token comes from the issuer itself, over TLS; its signature is verified nevertheless.
+//! Owns the checks of a sign-in. Does not own cookies and sessions.
 
 use std::fmt;
 
@@ -19,39 +19,40 @@ use super::{
 };
 use crate::{error::AccessError, key::KeyRecord};
 
-/// The longest answer of an issuer in an address.
+/// Maximum bytes of a query string with which an issuer answers.
 const ANSWER_BYTES_MAX: usize = 4096;
-/// A longer ID token is not kept: it would not fit into the address of the issuer's sign-out.
+/// Maximum bytes of an ID token that is kept. A longer one would not fit into the URL of the
+/// issuer's sign-out.
 const HINT_BYTES_MAX: usize = 4096;
 
-/// The reason that somebody could not sign in.
+/// The reason that a sign-in failed.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum SignInError {
-    /// Another browser's answer, an old one, or one that nobody asked for.
+    /// The answer belongs to another browser, to an expired sign-in, or to none.
     #[error("the sign-in was begun in another browser or tab, or more than ten minutes ago")]
     NotBegun,
-    /// The issuer's answer is not in the form of one.
+    /// The issuer's answer has no code.
     #[error("the issuer's answer has no code")]
     NoCode,
-    /// The issuer said no, with its words.
-    #[error("the issuer let nobody in: {0}")]
+    /// The issuer denied the sign-in, with this text.
+    #[error("the issuer denied the sign-in: {0}")]
     Denied(String),
-    /// The issuer cannot be asked.
+    /// The issuer cannot be reached, or its answer cannot be used.
     #[error(transparent)]
     Issuer(#[from] IssuerError),
-    /// Too many sign-ins at a time, or the issuer has not answered yet.
+    /// Too many concurrent sign-ins, or the issuer's description has not been read yet.
     #[error("signing in is not possible now: try again in a moment")]
     Unavailable,
-    /// The issuer's token is not good.
+    /// The issuer's token is not valid.
     #[error("the issuer's token is refused: {0}")]
     Token(#[from] TokenError),
-    /// The person has no role here.
+    /// The person has no role or no tenant here.
     #[error(transparent)]
     Access(#[from] AccessError),
 }
 
 impl SignInError {
-    /// Returns the status of the answer.
+    /// Returns the HTTP status of the response.
     #[must_use]
     pub fn status(&self) -> StatusCode {
         match self {
@@ -66,9 +67,9 @@ impl SignInError {
     }
 }
 
-/// The beginning of a sign-in.
+/// The start of a sign-in.
 pub struct SignInStart {
-    /// The issuer's page, to which the browser is sent.
+    /// The issuer's page, to which the browser is redirected.
     pub location: String,
     /// The ticket, for a cookie.
     pub ticket: String,
@@ -80,7 +81,7 @@ impl fmt::Debug for SignInStart {
     }
 }
 
-/// The parameters with which an issuer sends a browser back.
+/// The parameters of the issuer's redirect back to this server.
 #[derive(Clone, Default)]
 pub struct SignInAnswer {
     state: String,
@@ -97,7 +98,7 @@ impl fmt::Debug for SignInAnswer {
 }
 
 impl SignInAnswer {
-    /// Reads a query string; what it has besides is left alone, and so is one that is too long.
+    /// Parses a query string. Ignores other parameters, and a string that is too long.
     #[must_use]
     pub fn read(query: &str) -> Self {
         let mut answer = Self::default();
@@ -118,7 +119,7 @@ impl SignInAnswer {
     }
 }
 
-/// A person who has signed in.
+/// A completed sign-in of a person.
 #[derive(Debug)]
 pub struct SignedIn {
     /// The path to which the browser goes next.
@@ -127,12 +128,12 @@ pub struct SignedIn {
     pub(crate) renewal: Renewal,
 }
 
-/// Whatever of an issuer's tokens a session needs later.
+/// The parts of an issuer's tokens that a session needs later.
 #[derive(Clone)]
 pub(crate) struct Renewal {
     subject: String,
     refresh_token: Option<String>,
-    /// The ID token, which tells the issuer whose sign-out it is.
+    /// The ID token, by which the issuer recognises the session at sign-out.
     hint: Option<String>,
 }
 
@@ -143,11 +144,11 @@ impl fmt::Debug for Renewal {
 }
 
 impl Issuer {
-    /// Begins a sign-in. The issuer sends the browser to `redirect_uri`, which sends it on to the path
-    /// `return_to`; a path that is not this server's own is replaced by `/`.
+    /// Begins a sign-in. The issuer redirects the browser to `redirect_uri`, and this server then
+    /// to the path `return_to`. A path that may lead to another server is replaced by `/`.
     ///
     /// # Errors
-    /// When the issuer has not described itself yet.
+    /// When the issuer's description has not been read yet.
     pub fn authorize(
         &self,
         redirect_uri: &str,
@@ -174,12 +175,12 @@ impl Issuer {
         Ok(SignInStart { location: location.into(), ticket: sealed })
     }
 
-    /// Completes a sign-in with the issuer's answer and the ticket of the same browser, which asks
-    /// from this address.
+    /// Completes a sign-in with the issuer's answer and the ticket of the browser at this address.
     ///
     /// # Errors
-    /// When they do not belong together, or the issuer's token is not good. `Unavailable` when the
-    /// address has too many sign-ins under way, or had too many refused.
+    /// When answer and ticket do not match, or the issuer's token is not valid. `Unavailable` when
+    /// too many sign-ins are in progress, or the address has too many in progress or had too many
+    /// refused.
     pub async fn complete(
         &self,
         answer: &SignInAnswer,
@@ -189,7 +190,7 @@ impl Issuer {
         let ticket = ticket.and_then(|sealed| self.seal.open(sealed, self.clock.now()));
         let ticket = ticket.filter(|ticket| ticket.is_answered_by(&answer.state));
         let ticket = ticket.ok_or(SignInError::NotBegun)?;
-        // RFC 9207: an answer of another issuer is not for this one.
+        // RFC 9207: the answer must come from the issuer that was asked.
         if answer.issuer.as_deref().is_some_and(|issuer| issuer != self.settings.issuer.as_str()) {
             return Err(TokenError::Issuer.into());
         }
@@ -207,41 +208,41 @@ impl Issuer {
             ("redirect_uri", &ticket.redirect_uri),
             ("code_verifier", &ticket.verifier),
         ];
-        let place = self.sign_ins.take_place(address, self.clock.instant());
-        let place = place.ok_or(SignInError::Unavailable)?;
+        let permit = self.sign_ins.acquire(address, self.clock.instant());
+        let permit = permit.ok_or(SignInError::Unavailable)?;
         let signed_in = async {
             let issued = self.exchange(&form).await?;
             let (identity, record) = self.person(&issued, Some(&ticket.nonce)).await?;
             Ok::<_, SignInError>((issued, identity, record))
         };
-        let (issued, identity, record) = signed_in.await.inspect_err(|_| place.fail())?;
+        let (issued, identity, record) = signed_in.await.inspect_err(|_| permit.fail())?;
         let renewal = Renewal::new(identity.subject, issued);
         Ok(SignedIn { return_to: ticket.return_to, record, renewal })
     }
 
-    /// Asks for new tokens of somebody whose tokens end.
+    /// Exchanges the refresh token for new tokens of the same subject.
     ///
     /// # Errors
-    /// When the issuer gives none, or they are of somebody else.
+    /// When the issuer gives no tokens, or tokens of another subject.
     pub(crate) async fn renew(
         &self,
         renewal: &Renewal,
     ) -> Result<(KeyRecord, Renewal), SignInError> {
         let refresh_token = renewal.refresh_token.as_deref().ok_or(SignInError::Unavailable)?;
         let form = [("grant_type", "refresh_token"), ("refresh_token", refresh_token)];
-        let _place = self.renewals.try_acquire().map_err(|_| SignInError::Unavailable)?;
+        let _permit = self.renewals.try_acquire().map_err(|_| SignInError::Unavailable)?;
         let issued = self.exchange(&form).await?;
         let (identity, record) = self.person(&issued, None).await?;
         if identity.subject != renewal.subject {
             return Err(TokenError::Claim("sub").into());
         }
         let next = Renewal::new(identity.subject, issued);
-        // An issuer that gives no new refresh token means the one before it.
+        // Without a new refresh token, the previous one stays valid.
         let refresh_token = next.refresh_token.clone().or_else(|| renewal.refresh_token.clone());
         Ok((record, Renewal { refresh_token, ..next }))
     }
 
-    /// Returns the issuer's page at which a session ends there as well; `back_to` is this server.
+    /// Returns the issuer's sign-out page, which sends the browser back to `back_to`.
     pub(crate) fn end_session(&self, renewal: &Renewal, back_to: &str) -> Option<String> {
         let published = self.published()?;
         let mut location: Url = published.description.end_session_endpoint.clone()?;
@@ -263,7 +264,7 @@ impl Issuer {
         Ok(self.endpoints.tokens(&published.description, form).await?)
     }
 
-    /// Reads who the ID token is of.
+    /// Verifies the ID token and returns its identity and record.
     async fn person(
         &self,
         issued: &IssuedTokens,
@@ -280,7 +281,7 @@ impl Issuer {
         Ok((identity, record))
     }
 
-    /// Verifies a signature; reads the keys again where its key is new.
+    /// Verifies a signature. Reads the keys again if its key is unknown.
     async fn verify(&self, token: &Jws<'_>) -> Result<(), SignInError> {
         if !self.knows_key_of(token) {
             self.ask_about(token).await?;
@@ -301,13 +302,13 @@ impl Renewal {
         }
     }
 
-    /// Returns whether the issuer gives new tokens when these end.
+    /// Returns whether there is a refresh token to renew with.
     pub(crate) fn is_possible(&self) -> bool {
         self.refresh_token.is_some()
     }
 }
 
-/// Returns whether a renewal may succeed at another time.
+/// Returns whether a renewal that failed may succeed later.
 pub(crate) fn may_pass(error: &SignInError) -> bool {
     match error {
         SignInError::Unavailable | SignInError::Access(AccessError::IssuerUnavailable) => true,
@@ -316,7 +317,7 @@ pub(crate) fn may_pass(error: &SignInError) -> bool {
     }
 }
 
-/// The time of a token that is left when a session asks for the next one.
+/// Remaining lifetime of a token at which a session asks for the next one.
 pub(crate) const RENEWAL_AHEAD: UnixNanos = UnixNanos(30_000_000_000);
 
 #[cfg(test)]

@@ -1,8 +1,8 @@
-//! Subjects whose tokens an admin has ended: those issued up to then are refused, although their time
-//! is not over and their issuer's keys are good.
+//! Subjects whose tokens an admin has ended. Tokens issued up to then are refused, although they
+//! have not expired and their signature is valid.
 //!
-//! In memory only, as sessions are: after a restart such tokens count again until they end. Whoever
-//! is to stay out is to be refused by the issuer.
+//! Kept in memory only, as sessions are: after a restart such tokens are accepted again until they
+//! expire. To keep a subject out for good, the issuer must refuse it.
 
 use std::{
     collections::HashMap,
@@ -17,10 +17,10 @@ use crate::{
     tenant::TenantName,
 };
 
-/// The most subjects: beyond it the one that was ended first makes room.
+/// Maximum number of subjects; above it, the one that was ended first is evicted.
 const SUBJECTS_MAX: usize = 10_000;
 
-/// A subject; in one tenant, or in all of them.
+/// A subject, in one tenant or in all of them.
 type EndedSubject = (KeyId, Option<TenantName>);
 
 /// The subjects, each with the time at which its tokens were ended.
@@ -41,8 +41,8 @@ impl EndedSubjects {
         ended.insert(subject, now);
     }
 
-    /// Returns whether a token of this subject is among those that were ended. One that does not say
-    /// when it was issued is, and one of the next half minute: the issuer's clock may be ahead.
+    /// Returns whether a token of this subject was ended. Includes tokens without a time of issue,
+    /// and tokens issued up to half a minute later, because the issuer's clock may be ahead.
     pub(super) fn includes(&self, record: &KeyRecord, issued: Option<UnixNanos>) -> bool {
         let ended = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if ended.is_empty() {
@@ -84,7 +84,7 @@ mod tests {
     }
 
     #[test]
-    fn there_is_a_most_of_subjects() {
+    fn the_number_of_subjects_is_bounded() {
         let ended = EndedSubjects::default();
         for number in 0..=SUBJECTS_MAX {
             ended.insert(record(&number.to_string()).id, None, UnixNanos(number as u64));

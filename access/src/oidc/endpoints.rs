@@ -1,7 +1,7 @@
-//! The issuer over the network: its description, its keys, and its token endpoint.
+//! HTTP client of an issuer: its description, its keys, and its token endpoint.
 //!
-//! Owns the bounds of what an issuer may send: size, time, no redirects, and no address that is
-//! less protected than its own. Keeps nothing; [`super::Issuer`] does.
+//! Owns the bounds of an issuer's answers: size, time, no redirects, and no URL that is less
+//! protected than the issuer's own. Does not own the results, which [`super::Issuer`] keeps.
 
 use std::{error::Error, fmt, path::PathBuf, time::Duration};
 
@@ -12,31 +12,31 @@ use url::{Host, Url};
 
 use super::key_set::KeySet;
 
-/// Time that an issuer has for an answer.
+/// Maximum time for an issuer's answer.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// The largest answer of an issuer that is read. A set of 100 keys with certificates fits.
+/// Maximum bytes of an issuer's answer. A set of 100 keys with certificates fits.
 const ANSWER_BYTES_MAX: usize = 1 << 20;
 const DISCOVERY: &str = ".well-known/openid-configuration";
-/// The answers, as errors name them.
+/// The names of the endpoints in error messages.
 const DESCRIPTION: &str = "the issuer's description";
 const TOKENS: &str = "the issuer's token endpoint";
-/// The most characters of an issuer's own words that are told.
+/// Maximum characters of an issuer's text in error messages.
 const WORDS_MAX: usize = 200;
 
-/// The address of an issuer, as it stands in its tokens.
+/// The URL of an issuer, as its tokens have it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct IssuerUrl {
-    /// As it was written: it is compared letter by letter.
+    /// The URL as it was configured; it is compared byte by byte.
     text: String,
     url: Url,
 }
 
 impl IssuerUrl {
-    /// Reads an address.
+    /// Parses the URL of an issuer.
     ///
     /// # Errors
-    /// When it is no HTTP address, or has a user, a query or a fragment.
+    /// When the text is not an HTTP URL, or has a user, a query or a fragment.
     pub fn read(text: &str) -> Result<Self, String> {
         let wrong = || format!("`{text}` is no issuer as https://login.example/realms/main");
         let url = Url::parse(text).map_err(|_| wrong())?;
@@ -50,19 +50,19 @@ impl IssuerUrl {
         Ok(Self { text: text.to_owned(), url })
     }
 
-    /// Returns the address as it was written.
+    /// Returns the URL as it was configured.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.text
     }
 
-    /// Returns the name of its host.
+    /// Returns the host name.
     #[must_use]
     pub fn host(&self) -> &str {
         self.url.host_str().unwrap_or_default()
     }
 
-    /// Returns whether TLS protects it, or it is on this machine.
+    /// Returns whether the URL uses TLS, or its host is this machine.
     #[must_use]
     pub fn is_protected(&self) -> bool {
         is_protected(&self.url)
@@ -79,12 +79,12 @@ fn is_protected(url: &Url) -> bool {
     url.scheme() == "https" || is_local
 }
 
-/// The secret that a client shares with its issuer. `Debug` does not show it.
+/// The secret that a client shares with its issuer. Its `Debug` does not show it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct ClientSecret(String);
 
 impl ClientSecret {
-    /// Takes a secret.
+    /// Wraps a secret.
     #[must_use]
     pub fn new(secret: String) -> Self {
         Self(secret)
@@ -97,26 +97,26 @@ impl fmt::Debug for ClientSecret {
     }
 }
 
-/// The reason that an issuer gave no answer that can be used.
+/// The reason that a request to an issuer failed.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum IssuerError {
-    /// No answer, too late, or too large a one.
+    /// The answer was missing, late, or too large.
     #[error("{endpoint} cannot be reached: {reason}")]
     Unreachable {
-        /// The part of the issuer.
+        /// The endpoint of the issuer.
         endpoint: &'static str,
-        /// The fault of the connection.
+        /// The cause.
         reason: String,
     },
-    /// An answer that is not what it has to be.
+    /// The answer is not valid.
     #[error("{endpoint}: {reason}")]
     Answer {
-        /// The part of the issuer.
+        /// The endpoint of the issuer.
         endpoint: &'static str,
         /// The first fault in the answer.
         reason: String,
     },
-    /// The issuer refused.
+    /// The issuer refused the request.
     #[error("the issuer refused: {0}")]
     Refused(String),
 }
@@ -135,11 +135,11 @@ pub(crate) struct Description {
 }
 
 impl Description {
-    /// Reads an issuer's answer.
+    /// Parses an issuer's description.
     ///
     /// # Errors
-    /// When the answer is no description, describes another issuer, or has endpoints that are less
-    /// protected.
+    /// When the answer is not a description, describes another issuer, or has endpoints that are
+    /// less protected.
     pub(crate) fn read(bytes: &[u8], issuer: &IssuerUrl) -> Result<Self, IssuerError> {
         let described: Self = parse(DESCRIPTION, bytes)?;
         let wrong = |reason| Err(IssuerError::Answer { endpoint: DESCRIPTION, reason });
@@ -174,10 +174,10 @@ struct IssuedError {
 }
 
 impl IssuedTokens {
-    /// Reads an answer of the token endpoint.
+    /// Parses an answer of the token endpoint.
     ///
     /// # Errors
-    /// When the issuer refused, or answered with anything else.
+    /// When the issuer refused, or the answer has no tokens.
     pub(crate) fn read(status: StatusCode, bytes: &[u8]) -> Result<Self, IssuerError> {
         if status.is_success() {
             return parse(TOKENS, bytes);
@@ -192,7 +192,7 @@ impl IssuedTokens {
     }
 }
 
-/// The client of an issuer.
+/// HTTP client of an issuer's endpoints.
 #[derive(Debug)]
 pub(crate) struct Endpoints {
     issuer: IssuerUrl,
@@ -202,10 +202,10 @@ pub(crate) struct Endpoints {
 }
 
 impl Endpoints {
-    /// Reads the roots that are trusted: the system's, and those of the file. Blocks.
+    /// Reads the trusted root certificates: the system's, and those of the file. Blocks.
     ///
     /// # Errors
-    /// When they cannot be read.
+    /// When the certificates cannot be read.
     pub(crate) fn new(
         issuer: IssuerUrl,
         client_id: String,
@@ -233,10 +233,10 @@ impl Endpoints {
         Ok(Self { issuer, client_id, client_secret, http })
     }
 
-    /// Asks the issuer to describe itself.
+    /// Requests the issuer's description.
     ///
     /// # Errors
-    /// When it does not answer, is another, or has endpoints that are less protected.
+    /// When the issuer does not answer, or [`Description::read`] refuses the answer.
     pub(crate) async fn describe(&self) -> Result<Description, IssuerError> {
         let address = format!("{}/{DISCOVERY}", self.issuer.text.trim_end_matches('/'));
         self.get(DESCRIPTION, &address)
@@ -244,10 +244,10 @@ impl Endpoints {
             .and_then(|bytes| Description::read(&bytes, &self.issuer))
     }
 
-    /// Gets the keys with which it signs.
+    /// Requests the issuer's signing keys.
     ///
     /// # Errors
-    /// When it does not answer, or not with a set of keys.
+    /// When the issuer does not answer, or not with a set of keys.
     pub(crate) async fn keys(&self, described: &Description) -> Result<KeySet, IssuerError> {
         const ENDPOINT: &str = "the issuer's keys";
         let bytes = self.get(ENDPOINT, described.jwks_uri.as_str()).await?;
@@ -270,7 +270,7 @@ impl Endpoints {
             methods.is_none_or(|methods| methods.iter().any(|name| name == "client_secret_basic"));
         match &self.client_secret {
             Some(ClientSecret(secret)) if takes_basic => {
-                // RFC 6749, 2.3.1: both are encoded as in a form first.
+                // RFC 6749, 2.3.1: id and secret are form-encoded before base64.
                 request = request.basic_auth(encoded(&self.client_id), Some(encoded(secret)));
             }
             Some(ClientSecret(secret)) => {
@@ -288,7 +288,7 @@ impl Endpoints {
         if status == StatusCode::OK { Ok(bytes) } else { Err(unexpected(endpoint, status)) }
     }
 
-    /// Sends a request and reads the answer within its bounds.
+    /// Sends a request and reads the answer within the bounds of time and size.
     async fn answer(
         &self,
         endpoint: &'static str,
@@ -313,7 +313,7 @@ impl Endpoints {
 
 fn parse<T: DeserializeOwned>(endpoint: &'static str, bytes: &[u8]) -> Result<T, IssuerError> {
     let wrong = |error: serde_json::Error| {
-        // The words of a parser quote what they read, and here that may be a token.
+        // The parser's message is left out, because it quotes its input, which may be a token.
         let reason = format!("the answer cannot be read, at column {}", error.column());
         IssuerError::Answer { endpoint, reason }
     };
@@ -331,12 +331,12 @@ fn encoded(text: &str) -> String {
     url::form_urlencoded::byte_serialize(text.as_bytes()).collect()
 }
 
-/// Words of an issuer, fit for a log and a page.
+/// Makes an issuer's text safe for logs and pages.
 fn shortened(text: &str) -> String {
     text.trim().chars().filter(|sign| !sign.is_control()).take(WORDS_MAX).collect()
 }
 
-/// An error with its causes: the last one says most.
+/// Writes an error with its causes, of which the last is the most specific.
 fn words(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
@@ -352,7 +352,7 @@ mod tests {
     use super::{IssuerUrl, encoded, shortened};
 
     #[test]
-    fn an_issuer_is_a_plain_address() {
+    fn an_issuer_is_an_http_url_without_user_query_or_fragment() {
         for (text, is_protected) in [
             ("https://login.example", true),
             ("https://login.example/realms/main/", true),
@@ -380,7 +380,7 @@ mod tests {
     }
 
     #[test]
-    fn words_of_an_issuer_are_harmless() {
+    fn texts_of_an_issuer_are_safe_to_show() {
         assert_eq!(shortened("a\u{1b}[31m\r\nb"), "a[31mb");
         assert_eq!(shortened(&"x".repeat(5000)).len(), 200);
         assert_eq!(encoded("a:b c+%"), "a%3Ab+c%2B%25");

@@ -1,9 +1,9 @@
 //! A signed token in its compact form: `header.claims.signature`, each in base64url
 //! ([RFC 7515](https://www.rfc-editor.org/rfc/rfc7515)).
 //!
-//! Owns the form and the algorithms that are taken. Only asymmetric ones are: a token can choose
-//! neither `none` nor a shared secret, because there is no such variant. Does not own keys
-//! ([`super::key_set`]) nor the meaning of claims ([`super::claims`]).
+//! Owns the form and the accepted algorithms, all of which are asymmetric. A token can choose
+//! neither `none` nor a shared secret, because no variant exists for them. Does not own keys
+//! ([`super::key_set`]) and the meaning of claims ([`super::claims`]).
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde::{Deserialize, de::IgnoredAny};
@@ -11,14 +11,14 @@ use serde_json::{Map, Value};
 
 use super::claims::{Claims, TokenError};
 
-/// The longest token: a head of a request has twice as much.
+/// Maximum bytes of a token; half of what the headers of a request may have.
 pub(crate) const TOKEN_BYTES_MAX: usize = 16 << 10;
-/// The longest name of a key.
+/// Maximum bytes of the name of a key.
 const KEY_NAME_BYTES_MAX: usize = 500;
-/// The kinds of tokens that are taken, where a token says its kind.
+/// Accepted values of `typ`, for tokens that have it.
 const KINDS: [&str; 3] = ["jwt", "at+jwt", "application/at+jwt"];
 
-/// The signatures that are taken.
+/// Accepted signature algorithms.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Algorithm {
     Rs256,
@@ -45,7 +45,7 @@ impl Algorithm {
         ("EdDSA", Self::EdDsa),
     ];
 
-    /// Finds an algorithm by its registered name, in that case of letters.
+    /// Finds an algorithm by its registered name; case matters.
     pub(crate) fn from_name(name: &str) -> Option<Self> {
         Self::ALL.iter().find(|(known, _)| *known == name).map(|(_, algorithm)| *algorithm)
     }
@@ -56,32 +56,32 @@ struct Header {
     alg: String,
     kid: Option<String>,
     typ: Option<String>,
-    /// Extensions that must be understood, of which none is.
+    /// Extensions that a verifier must know. None is known, so such tokens are refused.
     crit: Option<IgnoredAny>,
 }
 
-/// A token that has the form of one. Nothing of it is to be trusted before its signature is verified.
+/// A well-formed token. No part of it may be trusted before its signature is verified.
 #[derive(Debug)]
 pub(crate) struct Jws<'a> {
     pub(crate) algorithm: Algorithm,
-    /// The name of the key that signed it, if it says so.
+    /// The name of the signing key, if the token has it.
     pub(crate) key_name: Option<String>,
     pub(crate) claims: Claims,
-    /// The part that is signed.
+    /// The signed part.
     pub(crate) message: &'a [u8],
     pub(crate) signature: Vec<u8>,
 }
 
-/// Returns whether a credential is meant to be a token: it is no key, and has two dots.
+/// Returns whether a credential is to be read as a token: it is not a key, and has two dots.
 pub(crate) fn is_token(text: &str) -> bool {
     text.bytes().filter(|byte| *byte == b'.').count() == 2
 }
 
 impl<'a> Jws<'a> {
-    /// Reads a token.
+    /// Parses a token.
     ///
     /// # Errors
-    /// The part that is wrong, or the algorithm that is not taken.
+    /// The first malformed part, or an algorithm that is not accepted.
     pub(crate) fn read(text: &'a str) -> Result<Self, TokenError> {
         if text.len() > TOKEN_BYTES_MAX {
             return Err(TokenError::TooLong);
@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn no_algorithm_with_a_shared_secret_or_without_any_is_taken() {
+    fn tokens_with_a_shared_secret_or_without_a_signature_are_refused() {
         for name in ["none", "None", "", "HS256", "HS384", "HS512", "es256", "ES256K", "RSA1_5"] {
             let text = token(&format!(r#"{{"alg":"{name}"}}"#), "{}");
             assert_eq!(Jws::read(&text).unwrap_err(), TokenError::Algorithm, "{name}");

@@ -1,8 +1,8 @@
-//! The keys with which an issuer signs, as it publishes them
-//! ([RFC 7517](https://www.rfc-editor.org/rfc/rfc7517)), and the check of a signature.
+//! The signing keys that an issuer publishes ([RFC 7517](https://www.rfc-editor.org/rfc/rfc7517)),
+//! and the verification of signatures.
 //!
-//! Owns which key of a set is for which token. A key of a kind that is not known here, or that is
-//! for encryption, is left out; a set never fails for one of them.
+//! Owns the choice of the key for a token. Keys of unknown kinds, and keys for encryption, are left
+//! out without refusing the set.
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use ring::signature::{
@@ -19,7 +19,7 @@ use super::{
     jws::{Algorithm, Jws},
 };
 
-/// The most keys of an issuer that are kept; most have two or three.
+/// Maximum number of keys of an issuer; most issuers have two or three.
 const KEYS_MAX: usize = 100;
 
 /// The keys of an issuer.
@@ -29,7 +29,7 @@ pub(crate) struct KeySet(Vec<VerifyingKey>);
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct VerifyingKey {
     name: Option<String>,
-    /// The one algorithm that it is for, where the issuer says so.
+    /// The only algorithm of the key, if the issuer names one.
     algorithm: Option<Algorithm>,
     material: KeyMaterial,
 }
@@ -40,7 +40,7 @@ enum KeyMaterial {
         modulus: Vec<u8>,
         exponent: Vec<u8>,
     },
-    /// An uncompressed point.
+    /// The uncompressed point of an elliptic curve.
     P256(Vec<u8>),
     P384(Vec<u8>),
     Ed25519(Vec<u8>),
@@ -66,13 +66,13 @@ struct JsonWebKey {
 }
 
 impl KeySet {
-    /// Reads a published set.
+    /// Parses a published set.
     ///
     /// # Errors
-    /// When it is malformed, has too many keys, or has no key that verifies signatures.
+    /// When the set is malformed, has too many keys, or has no key that verifies signatures.
     pub(crate) fn read(bytes: &[u8]) -> Result<Self, String> {
         let set: JsonWebKeySet = serde_json::from_slice(bytes)
-            .map_err(|error| format!("it is no set of keys: {error}"))?;
+            .map_err(|error| format!("it is not a set of keys: {error}"))?;
         if set.keys.len() > KEYS_MAX {
             return Err(format!("it has {} keys, the most are {KEYS_MAX}", set.keys.len()));
         }
@@ -90,10 +90,11 @@ impl KeySet {
         other.0.iter().all(|key| self.0.contains(key))
     }
 
-    /// Checks the signature of a token.
+    /// Verifies the signature of a token.
     ///
     /// # Errors
-    /// `UnknownKey` when no key of the set is the one that the token names, `Signature` otherwise.
+    /// `UnknownKey` when the set has no key for the token, `Malformed` when the token names no key
+    /// and several are possible, `Signature` when the signature is wrong.
     pub(crate) fn verify(&self, token: &Jws<'_>) -> Result<(), TokenError> {
         let key = self.key_of(token)?;
         let is_verified = key.fits(token.algorithm) && key.material.verify(token);
@@ -102,7 +103,7 @@ impl KeySet {
 }
 
 impl KeySet {
-    /// Returns whether the key of a token is one of these.
+    /// Returns whether the set has the key of a token.
     pub(crate) fn knows_key_of(&self, token: &Jws<'_>) -> bool {
         !matches!(self.key_of(token), Err(TokenError::UnknownKey))
     }
@@ -110,7 +111,8 @@ impl KeySet {
     fn key_of(&self, token: &Jws<'_>) -> Result<&VerifyingKey, TokenError> {
         let mut named = self.0.iter().filter(|key| match &token.key_name {
             Some(name) => key.name.as_ref() == Some(name),
-            // OpenID Connect Core, 10.1: without a name there is one key that it can be.
+            // OpenID Connect Core, 10.1: a token without a key name is allowed if only one key is
+            // possible.
             None => key.fits(token.algorithm),
         });
         let key = named.next().ok_or(TokenError::UnknownKey)?;
@@ -122,7 +124,7 @@ impl KeySet {
 }
 
 impl VerifyingKey {
-    /// Takes a key that can verify; `None` when it cannot.
+    /// Parses a key; `None` when it cannot verify signatures.
     fn read(value: Value) -> Option<Self> {
         let key: JsonWebKey = serde_json::from_value(value).ok()?;
         if key.purpose.as_deref().is_some_and(|purpose| purpose != "sig") {
@@ -136,7 +138,7 @@ impl VerifyingKey {
         Some(Self { name: key.kid, algorithm, material })
     }
 
-    /// Returns whether the key can have made a signature of this algorithm.
+    /// Returns whether the key is for this algorithm.
     fn fits(&self, algorithm: Algorithm) -> bool {
         use Algorithm::{EdDsa, Es256, Es384};
 
@@ -161,7 +163,7 @@ impl KeyMaterial {
         match (key.kty.as_str(), key.crv.as_deref()) {
             ("RSA", _) => {
                 let mut modulus = bytes(&key.n)?;
-                // Some issuers send the sign's zero of ASN.1 along.
+                // Some issuers keep the leading zero byte of an ASN.1 integer.
                 let zeros = modulus.iter().take_while(|byte| **byte == 0).count();
                 modulus.drain(..zeros);
                 Some(Self::Rsa { modulus, exponent: bytes(&key.e)? })
@@ -218,7 +220,7 @@ pub(crate) mod tests {
     use super::{KEYS_MAX, KeySet};
     use crate::oidc::{claims::TokenError, jws::Jws};
 
-    /// A key of an issuer, made for a test.
+    /// A generated signing key of an issuer.
     pub(crate) struct SigningKey {
         name: &'static str,
         algorithm: &'static str,
@@ -322,7 +324,7 @@ pub(crate) mod tests {
             "n": "ofgWCuLjybRlzo0tZWJjNiuSfb4p4fAkd_wWJcyQoTbji9k0l8W26mPddxHmfHQp-Vaw-4qPCJrcS2mJPMEzP1Pt0Bm4d4QlL-yRT-SFd2lZS-pCgNMsD1W_YpRPEwOWvG6b32690r2jZ47soMZo9wGzjb_7OMg0LOL-bSf63kpaSHSXndS5z5rexMdbBYUsLA9e-KXBdQOS-UTo7WTBEMa2R2CapHg665xsmtdVMTBQY4uDZlxvb3qCo5ZwKh9kG4LT6_I5IhlJH7aGhyxXFvUK-DWNmoudF8NAco9_h9iaGNj8q2ethFkMLs91kzk2PAcDTW9gb54h4FRWyuXpoQ",
         });
         let token = "eyJhbGciOiJSUzI1NiJ9.eyJpc3MiOiJqb2UiLA0KICJleHAiOjEzMDA4MTkzODAsDQogImh0dHA6Ly9leGFtcGxlLmNvbS9pc19yb290Ijp0cnVlfQ.cC4hiUPoj9Eetdgtv3hF80EGrhuB__dzERat0XF9g2VtQgr9PJbu3XOiZj5RZmh7AAuHIm4Bh-0Qc_lF5YKt_O8W2Fp5jujGbds9uJdbF9CUAr7t1dnZcAcQjbKBYNX4BAynRFdiuB--f_nZLgrnbyTyWzO75vRK5h6xBArLIARNPvkSjtQBMHlb1L07Qe7K0GarZRmB_eSN9383LcOLn6_dO--xi12jzDwusC-eOkHWEsqtFZESc6BfI7noOPqvhJ1phCnvWh6IeYI2w9QOYEUipUTI8np6LbgGY9Fs98rqVt5AXLIhWkWywlVmtVrBp0igcN_IoypGlUPQGe77Rw";
-        // It names no key: the one that fits is taken.
+        // The token names no key, so the only possible one is used.
         assert_eq!(verify(&set(&[key.clone(), SigningKey::p256("a").jwk()]), token), Ok(()));
         let two = set(&[key.clone(), key.clone()]);
         assert!(matches!(verify(&two, token), Err(TokenError::Malformed(_))));

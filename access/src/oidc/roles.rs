@@ -1,18 +1,17 @@
-//! The mapping from values of a claim to roles: `oidc-roles-claim` and `oidc-roles`.
+//! The mapping from values of a claim to roles: the settings `oidc-roles-claim` and `oidc-roles`.
 //!
-//! Owns which role somebody gets who has several. Does not own the search for the claim
-//! ([`super::claims`]).
+//! Owns the choice among several roles. Does not own the search for the claim ([`super::claims`]).
 
 use crate::key::Role;
 
-/// Stands for every value, and for none: whoever the issuer lets in.
+/// The value that maps everybody whom the issuer authenticates, with or without the claim.
 const ANYBODY: &str = "*";
-/// The most values that can be mapped.
+/// Maximum number of mapped values.
 const MAPPED_MAX: usize = 1000;
-/// The order in which a role is chosen among several.
+/// The order in which one of several roles is chosen.
 const STRONGEST_FIRST: [Role; 3] = [Role::Admin, Role::Read, Role::Ingest];
 
-/// The values of a claim that give a role.
+/// The mapping from values of a claim to roles.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RoleMapping {
     claim: String,
@@ -20,10 +19,10 @@ pub struct RoleMapping {
 }
 
 impl RoleMapping {
-    /// Reads a mapping: `VALUE=ROLE` with commas between them.
+    /// Parses a mapping: `VALUE=ROLE` with commas between them.
     ///
     /// # Errors
-    /// The part that is malformed, or that parts are missing.
+    /// When the claim has no name, a mapping is malformed, or there are none or too many.
     pub fn read(claim: &str, mapping: &str) -> Result<Self, String> {
         let parts = mapping.split(',').map(str::trim).filter(|part| !part.is_empty());
         let values = parts.map(value).collect::<Result<Vec<_>, _>>()?;
@@ -31,18 +30,18 @@ impl RoleMapping {
             return Err("oidc-roles-claim needs the name of a claim".to_owned());
         }
         if !(1..=MAPPED_MAX).contains(&values.len()) {
-            return Err(format!("1 to {MAPPED_MAX} parts as ops=admin are needed"));
+            return Err(format!("1 to {MAPPED_MAX} mappings as ops=admin are needed"));
         }
         Ok(Self { claim: claim.trim().to_owned(), values })
     }
 
-    /// Returns the name of the claim, or the names on the way to it with dots between them.
+    /// Returns the name of the claim, or its path of names with dots between them.
     #[must_use]
     pub fn claim(&self) -> &str {
         &self.claim
     }
 
-    /// Returns the role of somebody with these values.
+    /// Returns the strongest role that these values give.
     pub(crate) fn role_of(&self, given: &[&str]) -> Option<Role> {
         let has = |value: &str| value == ANYBODY || given.contains(&value);
         STRONGEST_FIRST
@@ -51,9 +50,9 @@ impl RoleMapping {
     }
 }
 
-/// Reads one part. The value may have `=` in it, as names of groups in directories do.
+/// Parses one mapping. The value may contain `=`, as names of groups in directories do.
 fn value(part: &str) -> Result<(String, Role), String> {
-    let wrong = || format!("`{part}` is no mapping as ops=admin");
+    let wrong = || format!("`{part}` is not a mapping as ops=admin is");
     let (value, role) = part.rsplit_once('=').ok_or_else(wrong)?;
     let value = value.trim();
     if value.is_empty() {
@@ -88,7 +87,7 @@ mod tests {
     }
 
     #[test]
-    fn a_mapping_that_is_none_is_refused() {
+    fn malformed_mappings_are_refused() {
         for mapping in ["", " , ", "ops", "=admin", "ops=root", "ops=Admin", "ops=admin,dev"] {
             assert!(RoleMapping::read("roles", mapping).is_err(), "{mapping:?}");
         }

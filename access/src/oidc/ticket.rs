@@ -1,8 +1,8 @@
-//! A sign-in that is under way: its random values, sealed in a cookie of the browser that began it.
+//! The ticket of a sign-in in progress: its random values, sealed in a cookie of the browser.
 //!
-//! Nothing of it is kept here, so nobody fills a table by beginning sign-ins. The seal is of a key
-//! that the process makes at its start: a ticket of another browser, of another process or of an
-//! earlier time is worth nothing.
+//! The server keeps no state of a sign-in, so that nobody can fill a table by beginning sign-ins.
+//! The key of the seal is generated at the start of the process. A ticket of another process or an
+//! expired one cannot be used, nor can one of another browser, whose answer has another state.
 
 use std::time::Duration;
 
@@ -18,13 +18,13 @@ use tidings_proto::UnixNanos;
 use super::claims::nanos;
 use crate::key::{random_bytes, sha256};
 
-/// A sign-in may take so long.
+/// Maximum duration of a sign-in.
 pub const TICKET_AGE: Duration = Duration::from_secs(10 * 60);
-/// The longest ticket that is read: a browser keeps no longer cookie.
+/// Maximum bytes of a ticket; browsers keep no longer cookies.
 const TICKET_BYTES_MAX: usize = 4096;
-/// The longest path to come back to: it has to fit into the ticket.
+/// Maximum bytes of the path to return to, which has to fit into the ticket.
 const PATH_BYTES_MAX: usize = 1500;
-/// Bound into the seal, so that it is of nothing else.
+/// Associated data of the seal, which binds it to this purpose.
 const PURPOSE: &[u8] = b"tidings-sign-in";
 
 /// The random values of a sign-in.
@@ -32,7 +32,7 @@ const PURPOSE: &[u8] = b"tidings-sign-in";
 pub(crate) struct Ticket {
     pub(crate) state: String,
     pub(crate) nonce: String,
-    /// Of PKCE ([RFC 7636](https://www.rfc-editor.org/rfc/rfc7636)).
+    /// The code verifier of PKCE ([RFC 7636](https://www.rfc-editor.org/rfc/rfc7636)).
     pub(crate) verifier: String,
     pub(crate) redirect_uri: String,
     pub(crate) return_to: String,
@@ -49,7 +49,7 @@ impl std::fmt::Debug for Seal {
 }
 
 impl Ticket {
-    /// Begins a sign-in; `None` when the system gives no random numbers.
+    /// Generates the values of a sign-in; `None` when the system returns no random numbers.
     pub(crate) fn new(redirect_uri: &str, return_to: &str, now: UnixNanos) -> Option<Self> {
         Some(Self {
             state: random_text()?,
@@ -66,20 +66,20 @@ impl Ticket {
         URL_SAFE_NO_PAD.encode(sha256(self.verifier.as_bytes()))
     }
 
-    /// Returns whether an answer of the issuer is to this sign-in.
+    /// Returns whether an issuer's answer with this state belongs to this sign-in.
     pub(crate) fn is_answered_by(&self, state: &str) -> bool {
         self.state.as_bytes().ct_eq(state.as_bytes()).into()
     }
 }
 
 impl Seal {
-    /// Makes a key; `None` when the system gives no random numbers.
+    /// Generates a key; `None` when the system returns no random numbers.
     pub(crate) fn new() -> Option<Self> {
         let key: [u8; 32] = random_bytes(&SystemRandom::new()).ok()?;
         Some(Self(LessSafeKey::new(UnboundKey::new(&CHACHA20_POLY1305, &key).ok()?)))
     }
 
-    /// Seals a ticket, as the value of a cookie.
+    /// Seals a ticket. Returns the value of the cookie.
     pub(crate) fn close(&self, ticket: &Ticket) -> Option<String> {
         let nonce: [u8; NONCE_LEN] = random_bytes(&SystemRandom::new()).ok()?;
         let mut sealed = serde_json::to_vec(ticket).ok()?;
@@ -88,7 +88,7 @@ impl Seal {
         Some(URL_SAFE_NO_PAD.encode([nonce.as_slice(), &sealed].concat()))
     }
 
-    /// Opens a ticket whose time is not over.
+    /// Opens a ticket; `None` when it is forged or has expired.
     pub(crate) fn open(&self, sealed: &str, now: UnixNanos) -> Option<Ticket> {
         if sealed.len() > TICKET_BYTES_MAX {
             return None;
@@ -107,10 +107,11 @@ fn random_text() -> Option<String> {
     Some(URL_SAFE_NO_PAD.encode(bytes))
 }
 
-/// Returns a path of this server that a browser may be sent to; `None` for what may lead elsewhere.
+/// Returns the text if it is a path of this server to which a browser may be redirected; `None`
+/// when it may lead elsewhere.
 fn own_path(text: &str) -> Option<&str> {
     let is_harmless = text.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'\\');
-    // A sign-in that leads to the next one would never end.
+    // A path of the sign-in itself would begin the next sign-in, without end.
     let is_own = text.starts_with('/') && !text.starts_with("//") && !text.starts_with("/sign-in");
     (is_harmless && is_own && text.len() <= PATH_BYTES_MAX).then_some(text)
 }
@@ -147,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn two_sign_ins_share_nothing() {
+    fn two_sign_ins_have_different_random_values() {
         let (one, two) = (ticket(), ticket());
         assert_ne!(one.state, two.state);
         assert_ne!(one.nonce, two.nonce);

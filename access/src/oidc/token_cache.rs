@@ -1,8 +1,8 @@
-//! Tokens that were found good, until they end: a sender brings one with every request.
+//! Cache of verified tokens, because a sender repeats its token in every request.
 //!
-//! Owns their number. A token stands here by its digest only, and is out when one of the
-//! issuer's keys is gone. What is still being answered to a token that is out ends: nobody could end
-//! it later.
+//! Owns the bound on their number. A token is cached under its digest until it expires. All are
+//! dropped when the issuer no longer publishes one of its keys. Running responses to a dropped
+//! token end, because they could not be ended later.
 
 use std::{
     collections::HashMap,
@@ -19,22 +19,22 @@ use crate::{
     tenant::TenantName,
 };
 
-/// The most tokens: beyond it those that have ended make room, then those to which nothing is being
-/// answered, then all of them.
+/// Maximum number of tokens. Above it, expired tokens are dropped, then those without a running
+/// response, then all of them.
 const TOKENS_MAX: usize = 10_000;
 
-/// The tokens.
+/// Keys of verified tokens, by the digest of the token.
 #[derive(Debug, Default)]
 pub(super) struct TokenCache(Mutex<HashMap<[u8; 32], Arc<LiveKey>>>);
 
 impl TokenCache {
-    /// Returns whose token this is, if it was found good and has not ended.
+    /// Returns the key of a token that was verified and has not expired.
     pub(super) fn get(&self, token: &str, now: UnixNanos) -> Option<Arc<LiveKey>> {
         let tokens = self.lock();
         tokens.get(&sha256(token.as_bytes())).filter(|key| !key.record.has_expired(now)).cloned()
     }
 
-    /// Keeps a token that was found good.
+    /// Adds a verified token.
     pub(super) fn insert(&self, token: &str, record: KeyRecord, now: UnixNanos) -> Arc<LiveKey> {
         let key = Arc::new(LiveKey::new(record));
         let mut tokens = self.lock();
@@ -51,13 +51,13 @@ impl TokenCache {
         key
     }
 
-    /// Drops every token, and ends what is being answered to it.
+    /// Drops every token, and ends running responses to them.
     pub(super) fn clear(&self) {
         revoke_all(&mut self.lock());
     }
 
-    /// Drops the tokens of a subject, of its tenant only if one is given, and ends what is being
-    /// answered to them. Returns their number.
+    /// Drops the tokens of a subject, only those of the tenant if one is given, and ends running
+    /// responses to them. Returns their number.
     pub(super) fn drop_of(&self, subject: KeyId, tenant: Option<&TenantName>) -> usize {
         let mut tokens = self.lock();
         let before = tokens.len();
@@ -83,10 +83,10 @@ fn revoke_all(tokens: &mut HashMap<[u8; 32], Arc<LiveKey>>) {
 }
 
 impl Identity {
-    /// Makes the record of an identity: that of a key which is in no file.
+    /// Makes the key record of an identity, which is in no file.
     ///
     /// # Errors
-    /// When it has no role here, or no tenant where a claim names them.
+    /// When the identity has no role here, or no tenant although a claim is configured for them.
     pub(super) fn record(
         &self,
         settings: &OidcSettings,
@@ -140,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn there_is_a_most_of_tokens() {
+    fn the_number_of_tokens_is_bounded() {
         let cache = TokenCache::default();
         cache.insert("first", record(5), UnixNanos(1));
         for number in 1..TOKENS_MAX {

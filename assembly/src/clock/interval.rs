@@ -1,4 +1,4 @@
-//! Where most of several intervals agree.
+//! The range in which most of several intervals agree (Marzullo's algorithm).
 
 /// Interval of offsets that one call allows, both ends included.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -8,13 +8,13 @@ pub(super) struct Interval {
 }
 
 impl Interval {
-    /// The same seen from the other side.
+    /// Returns the interval of the offset in the opposite direction.
     pub(super) fn negated(self) -> Self {
         Self { least: self.most.saturating_neg(), most: self.least.saturating_neg() }
     }
 }
 
-/// The stretch in which the most intervals agree.
+/// Range in which the most intervals agree.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub(super) struct Agreement {
     least: i64,
@@ -24,21 +24,22 @@ pub(super) struct Agreement {
 }
 
 impl Agreement {
-    /// 0 where that is possible, else the middle.
+    /// Returns 0 where the range contains it, else the middle of the range.
     pub(super) fn offset(self) -> i64 {
         if self.least <= 0 && 0 <= self.most { 0 } else { self.least.midpoint(self.most) }
     }
 
-    /// Half its width.
+    /// Returns half the width of the range.
     pub(super) fn uncertainty(self) -> u64 {
         self.most.abs_diff(self.least).div_ceil(2)
     }
 }
 
-/// The stretch where the most intervals agree; of several, one that holds 0, else the narrowest,
-/// else the lowest. `None` where no more than half of them do.
+/// Returns the range in which the most intervals agree. Of several ranges, one that contains 0 is
+/// preferred, then the narrowest, then the lowest. Returns `None` unless more than half of the
+/// intervals agree.
 pub(super) fn agreement(intervals: &[Interval]) -> Option<Agreement> {
-    // An interval is open from its least on, and shut after its most: ends come after begins.
+    // Both ends belong to an interval, so a begin sorts before an end at the same offset.
     let begins = intervals.iter().map(|interval| (interval.least, false));
     let ends = intervals.iter().map(|interval| (interval.most, true));
     let mut edges: Vec<(i64, bool)> = begins.chain(ends).collect();

@@ -1,4 +1,4 @@
-//! Why spans stand where they stand, missing parents, and messages that wait.
+//! Rules that placed spans, missing parents, and messages that wait.
 
 use super::notation::check;
 

@@ -1,4 +1,4 @@
-//! How far clocks are apart. The services of the notation stand for hosts here.
+//! Clock offsets. The services of the notation stand for hosts here.
 
 use proptest::prelude::*;
 use tidings_proto::{OffsetNanos, UnixNanos};
@@ -41,8 +41,8 @@ fn a_call_that_does_not_fit_is_brought_to_the_middle_of_its_parent() {
 }
 
 #[test]
-fn all_calls_between_two_hosts_tell_together() {
-    // Alone, b could be moved by 9..59 and c by 4..11: together 9..11.
+fn all_calls_between_two_hosts_bound_the_offset() {
+    // Call b alone allows offsets of 9..59 and call c alone 4..11; both together allow 9..11.
     check(
         "a client @x 10..110; b<a server @y 1..51; r client @x 205..310; c<r server @y 201..299",
         "b+10 c+10",
@@ -69,7 +69,7 @@ fn a_call_that_contradicts_the_others_is_left_out() {
 }
 
 #[test]
-fn what_its_parent_did_not_wait_for_is_neither_evidence_nor_moved() {
+fn calls_that_no_parent_waits_for_are_no_evidence_and_keep_their_times() {
     check("a producer @x 10..20; b<a consumer @y 1..5", "");
     check("a client @x 10..20; b<a server @y 1..50", "");
     check("a @x 10..110; b<a @y 90..150", "");
@@ -96,9 +96,8 @@ fn spans_move_with_their_host_and_offsets_add_up() {
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(300) })]
 
-    /// Hosts with wrong clocks, symmetric networks: every offset is found to within the time that
-    /// the fastest call spent on the network, and bringing the clocks together makes every call
-    /// fit.
+    /// With wrong clocks and symmetric networks, every offset is found to within the time that the
+    /// fastest call spent on the network, and the corrected times make every call fit.
     #[test]
     fn offsets_are_found_within_their_uncertainty(
         wrong in prop::collection::vec(-1_000_000_i64..1_000_000, 4),

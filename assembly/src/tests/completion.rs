@@ -27,7 +27,7 @@ fn a_consumer_that_begins_before_its_producer_ends_did_not_wait() {
 }
 
 #[test]
-fn who_hands_over_is_held_up_as_on_the_critical_path_until_then() {
+fn a_span_is_divided_as_on_the_critical_path_until_its_handover() {
     // A call before the message, one beside it, and one that ends as it is sent.
     check(
         "a 10..40; b<a 12..20; c<a 19..35; d<a producer 30..32; e<d consumer 50..60",
@@ -71,7 +71,7 @@ fn work_that_begins_after_its_parent_was_handed_over_when_that_ended() {
 }
 
 #[test]
-fn the_last_to_end_decides_and_of_several_the_first() {
+fn the_path_leads_to_the_last_end_and_to_the_first_of_equal_ends() {
     check(
         "a producer 10..12; b<a consumer 20..50; c<a consumer 40..60",
         "completion a10..12 ~c12..40 c40..60; async b c",
@@ -89,7 +89,7 @@ fn clocks_that_disagree_make_no_time_negative() {
 }
 
 #[test]
-fn what_has_not_ended_was_open_as_long_as_is_known() {
+fn an_unfinished_span_was_open_until_the_last_moment_known_of_it() {
     check("a producer 10..?; b<a consumer 50..60", "completion ~b10..50 b50..60; odd a:NoEnd");
     check(
         "a producer 10..?; c<a 11..15; b<a consumer 50..?",
@@ -99,7 +99,7 @@ fn what_has_not_ended_was_open_as_long_as_is_known() {
         "a 10..20; b<a producer ?..?; c<b consumer 50..60",
         "completion a10..20 ~c20..50 c50..60; async c; odd b:NoStart b:NoEnd",
     );
-    // Without a start: as far as its children show.
+    // A span without a start is known to be open from its children's start on.
     check(
         "a 10..30; b<a producer ?..20; d<b 12..15; c<b consumer 50..90",
         "completion a10..12 d12..15 b15..20 ~c20..50 c50..90; async c; odd b:NoStart",

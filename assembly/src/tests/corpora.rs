@@ -1,7 +1,7 @@
-//! Cases of other projects, read where they are at hand.
+//! Cases of other projects, read where their files are present.
 //!
-//! Their ids and names are any text and their times any number: names are numbered, and times
-//! shifted, since 0 is no time here.
+//! Their ids and names are arbitrary texts and their times arbitrary numbers. Names are numbered
+//! here, and times are shifted because 0 means unknown.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -15,7 +15,7 @@ use crate::{Assembled, SpanFacts, assemble};
 
 const SHIFT: u64 = 1_000;
 
-/// The JSON files of a corpus with their names; none where it is not at hand.
+/// Returns the JSON files of a corpus with their names; none where the corpus is missing.
 fn files(corpus: &str) -> Vec<(String, Value)> {
     let root = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared/corpora"));
     let mut folders = vec![root.join(corpus)];
@@ -64,7 +64,7 @@ fn kind(name: &str) -> SpanKind {
     }
 }
 
-/// The facts of a trace in Jaeger's JSON.
+/// Returns the facts of a trace in Jaeger's JSON.
 fn jaeger(trace: &Value) -> Vec<SpanFacts> {
     let mut names = Names::default();
     let spans = trace["spans"].as_array().unwrap();
@@ -116,8 +116,8 @@ fn the_path_is_the_one_jaegers_ui_documents() {
     }
 }
 
-/// CRISP takes a sibling that overlaps the next one a little for finished before it; here, as in
-/// Jaeger, the two ran at once and the time before the later one is the parent's.
+/// CRISP treats a sibling that overlaps the next one a little as finished before it. Here, as in
+/// Jaeger, both ran at once and the time before the later one is the parent's.
 const CRISP_DIFFERS: [&str; 2] = ["19.json", "21.json"];
 
 #[test]
@@ -152,7 +152,7 @@ fn time_on_the_path_per_operation_is_what_crisp_documents() {
     }
 }
 
-/// The facts of a trace in Zipkin's JSON. A half that says it is shared is a called side.
+/// Returns the facts of a trace in Zipkin's JSON. A half that is marked as shared is a called side.
 fn zipkin(spans: &[Value]) -> Vec<SpanFacts> {
     let mut names = Names::default();
     let distinct: Vec<String> = spans.iter().map(Value::to_string).collect();
@@ -178,7 +178,7 @@ fn zipkin(spans: &[Value]) -> Vec<SpanFacts> {
         .collect()
 }
 
-/// Who hangs under whom, called sides that share an id primed, sorted.
+/// Returns the pairs of parent and child, sorted. Called sides that share an id are primed.
 fn branches(spans: &[Value], assembled: &Assembled) -> Vec<String> {
     let name = |node: &crate::Node| {
         let span = &spans[node.fact as usize];
@@ -199,7 +199,8 @@ fn branches(spans: &[Value], assembled: &Assembled) -> Vec<String> {
 #[test]
 fn zipkins_trees_come_out_whole() {
     let expected: HashMap<&str, &[&str]> = HashMap::from([
-        // Zipkin puts the second root under the first; here both are roots, and it is said.
+        // Zipkin puts the second root under the first. Here both are roots, and a problem is
+        // reported.
         ("redundantIgnored", ["/a", "/b"].as_slice()),
         ("duplicateRoots", &["/a", "/b"]),
         ("sharedId", &["/a", "a/b", "b'/c", "b/b'"]),

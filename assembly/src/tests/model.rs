@@ -1,4 +1,4 @@
-//! Assembly as one would say it: slow, recursive, each answer from the spans alone.
+//! Reference model of assembly: slow and recursive, with each answer computed from the spans alone.
 
 use std::collections::BTreeMap;
 
@@ -14,11 +14,12 @@ struct Model {
     parents: Vec<Option<usize>>,
     /// Spans that name no parent.
     parentless: Vec<usize>,
-    /// What is odd about a span; duplicates, superseded reports and the trace left out.
+    /// Problems of the spans, without duplicates, superseded reports and problems of the whole
+    /// trace.
     odd: Vec<(usize, ProblemKind)>,
 }
 
-/// Whether `span` is a report of `other` from before its end.
+/// Returns true if `span` is a report of `other` from before its end.
 pub(super) fn supersedes(other: &SpanFacts, span: &SpanFacts) -> bool {
     span.end.0 == 0
         && other.end.0 != 0
@@ -26,7 +27,7 @@ pub(super) fn supersedes(other: &SpanFacts, span: &SpanFacts) -> bool {
             == (span.span_id, span.service, span.operation, span.kind, span.start)
 }
 
-/// Panics where `assembled` is not what the model says.
+/// Panics where `assembled` differs from the model.
 pub(super) fn compare(facts: &[SpanFacts], assembled: &Assembled) {
     let model = Model::new(facts);
     let order = model.depth_first(None);
@@ -64,7 +65,7 @@ pub(super) fn compare(facts: &[SpanFacts], assembled: &Assembled) {
     }
 }
 
-/// Panics where the path to completion is not what the model says.
+/// Panics where the path to completion differs from the model.
 pub(super) fn compare_completion(facts: &[SpanFacts], assembled: &Assembled) {
     let model = Model::new(facts);
     let order = model.depth_first(None);
@@ -271,7 +272,7 @@ impl Model {
         self.is_received(span) || (parent.end.0 != 0 && self.open(span).is_some_and(outlives))
     }
 
-    /// Whose time it is at one moment.
+    /// Returns the span whose time a moment is on the critical path.
     fn on_path(&self, moment: u64) -> Option<usize> {
         let roots = self.children(None);
         let lasting = |root: &usize| self.open(*root).filter(|(start, end)| start < end);
@@ -297,7 +298,7 @@ impl Model {
         None
     }
 
-    /// What the last to end waited for at one moment.
+    /// Returns the span that the last end waited for at a moment.
     fn on_way(&self, moment: u64) -> Option<(usize, Spent)> {
         let roots = self.parentless.iter().copied().chain(self.children(None));
         let (root, start, last) = { roots }.find_map(|root| {
@@ -315,8 +316,8 @@ impl Model {
         below.max().unwrap_or_default().max(own_end)
     }
 
-    /// The first span at or below `span` on the way to the last end of which the times are known,
-    /// since when it has the path, and what is on the path from then on at the moment.
+    /// Returns the first span of the chain at or below `span` whose times are known, the time from
+    /// which it has the path, and the use of `moment` if that is later.
     fn way(
         &self,
         span: usize,
@@ -350,7 +351,7 @@ impl Model {
         (span, begun, later.or(waiting).or_else(|| working(handed_over)))
     }
 
-    /// Whose time it is at a moment of `span`, which has the path during `window`.
+    /// Returns the span whose time `moment` is, where `span` has the path during `window`.
     fn within(&self, span: usize, window: (u64, u64), moment: u64) -> usize {
         self.within_until(span, window, window.1, moment)
     }

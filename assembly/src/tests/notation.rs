@@ -1,14 +1,14 @@
-//! Tiny traces as text, and what is expected of them.
+//! Tiny traces as text, and the expected results as text.
 //!
 //! A trace is a list of spans: `name<parent kind @service start..end #hash`. The name is the span
 //! id, with primes to tell apart spans that share one (`b`, `b'`); all but the name may be left
 //! out. `?` is an unknown time; without times a span has none.
 //!
-//! What is expected is a list of sections, each checked only where it is given:
+//! The expected result is a list of sections. Only the sections that are given are checked:
 //! `tree a(b(c) d)`, `self a=1 b=2`, `path a1..3 b3..4`, `async c`, `odd b:MissingParent`,
 //! `completion a1..2 ~b2..5 b5..9` (only where something outlives the root; `~b` waited for b),
-//! `rule b:CalledSide` (only what is not plain), `gaps x(b c)2..5`, `queues a>b3..4`,
-//! `bounds 1..9`. Nothing may be odd where no `odd` is given.
+//! `rule b:CalledSide` (only rules other than the plain ones), `gaps x(b c)2..5`, `queues a>b3..4`,
+//! `bounds 1..9`. Where no `odd` is given, no problem may be reported.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -38,7 +38,7 @@ pub(super) fn check(trace: &str, expected: &str) {
     }
 }
 
-/// The names and facts of a trace.
+/// Reads the names and facts of a trace.
 pub(super) fn read(trace: &str) -> (Vec<String>, Vec<SpanFacts>) {
     let mut services: HashMap<&str, u32> = HashMap::new();
     trace
@@ -107,7 +107,7 @@ fn kind(text: &str) -> SpanKind {
     }
 }
 
-/// Each section of what came out.
+/// Describes the result, section by section.
 fn describe(names: &[&str], assembled: &Assembled) -> BTreeMap<&'static str, String> {
     let nodes = &assembled.nodes;
     let name = |node: u32| names[nodes[node as usize].fact as usize];

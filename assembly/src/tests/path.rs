@@ -42,7 +42,7 @@ fn children_outside_their_parent_are_not_on_the_path() {
 }
 
 #[test]
-fn who_sends_a_message_does_not_wait_for_its_reader() {
+fn a_sender_does_not_wait_for_the_reader_of_its_message() {
     check("a producer 10..30; b<a consumer 12..20; c<b 13..15", "path a10..30; async b");
     check(
         "a 10..30; b<a producer 12..14; c<b consumer 13..90",

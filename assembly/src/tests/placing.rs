@@ -1,4 +1,4 @@
-//! Where spans hang.
+//! Placement of spans.
 
 use super::notation::check;
 
@@ -22,19 +22,19 @@ fn a_span_sent_twice_is_shown_once() {
 }
 
 #[test]
-fn a_span_that_came_before_its_end_is_shown_as_it_ended() {
+fn a_finished_span_supersedes_its_report_from_before_the_end() {
     check("a 1..9; a' 1..?", "tree a; odd a:SupersededSpan; duration a=8");
     check("a 1..9; b<a @x 2..3; b'<a @x 2..?", "tree a(b); odd b:SupersededSpan");
     check(
         "a 1..9; a' 1..? #7; a' 1..? #7; a'' 1..? #8",
         "tree a; odd a:SupersededSpan a:SupersededSpan a:SupersededSpan",
     );
-    // It may have learned more than its end: its parent.
+    // The finished span may also name a parent that its report did not.
     check("a 1..9; b<a 2..3; b' 2..?", "tree a(b); odd b:SupersededSpan");
 }
 
 #[test]
-fn what_is_not_surely_the_same_span_does_not_supersede() {
+fn only_a_span_that_is_surely_the_same_supersedes() {
     let both = "odd trace:SeveralRoots a:SharedSpanId a':SharedSpanId a':NoEnd";
     check("a 1..9; a' 2..?", both);
     check("a @x 1..9; a' @y 1..?", both);
@@ -122,7 +122,7 @@ fn a_cycle_is_cut_at_its_earliest_span() {
 }
 
 #[test]
-fn several_roots_are_all_roots_and_said_once() {
+fn several_roots_are_all_kept_and_reported_once() {
     check("a 1..2; b 3..4; c 5..6", "tree a b c; odd trace:SeveralRoots");
     check("a 1..2; b<x 3..4", "tree a b; odd b:MissingParent");
 }

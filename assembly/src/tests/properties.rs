@@ -1,4 +1,4 @@
-//! What holds for any spans, and agreement with the slow and obvious.
+//! Properties of assembly for any spans, and agreement with the reference model.
 
 use std::collections::BTreeSet;
 
@@ -27,7 +27,7 @@ fn kind() -> impl Strategy<Value = SpanKind> {
     ])
 }
 
-/// Few ids, services and moments, so that everything that can go wrong often does.
+/// Spans of few ids, services and moments, so that every kind of problem occurs often.
 fn span(ids: u8, latest: u64) -> impl Strategy<Value = SpanFacts> {
     let time = move || prop_oneof![1 => Just(0), 12 => 1..=latest];
     (0..ids, prop::option::weighted(0.85, 0..ids), kind(), time(), time(), 0..3_u32, 0..4_u64)
@@ -51,7 +51,7 @@ fn spans() -> impl Strategy<Value = Vec<SpanFacts>> {
     ])
 }
 
-/// Some of the spans came before their end, too.
+/// Spans of which some were also reported before their end.
 fn with_reports(
     spans: impl Strategy<Value = Vec<SpanFacts>>,
 ) -> impl Strategy<Value = Vec<SpanFacts>> {
@@ -72,7 +72,7 @@ fn root_of(assembled: &Assembled, node: u32) -> u32 {
     std::iter::successors(Some(node), parent).last().unwrap()
 }
 
-/// What came out, with facts in place of their numbers.
+/// Describes the result with facts in place of their numbers.
 fn unnumbered(facts: &[SpanFacts], assembled: &Assembled) -> String {
     let fact = |number: u32| facts[number as usize];
     let nodes: Vec<_> = assembled
@@ -124,7 +124,7 @@ proptest! {
     #[test]
     fn every_distinct_span_is_shown_once_and_every_other_is_reported(facts in spans()) {
         let assembled = assemble(&facts);
-        // Equal ids and hashes with other times do not happen but here.
+        // Equal ids and hashes with other times occur only in this test.
         let kept = |span: &SpanFacts| facts.iter()
             .filter(|other| (other.span_id, other.content_hash) == (span.span_id, span.content_hash))
             .min_by_key(|one| (
@@ -164,9 +164,10 @@ proptest! {
         );
     }
 
-    /// A trace that grows is the trace that came at once: nothing is remembered in between.
+    /// A trace that grows ends equal to the same trace sent at once: nothing is remembered in
+    /// between.
     #[test]
-    fn what_comes_in_parts_and_again_is_the_same_in_the_end(
+    fn a_trace_that_arrives_in_parts_and_repeated_is_the_same_in_the_end(
         facts in spans(), again in prop::collection::vec(any::<prop::sample::Index>(), 0..5)
     ) {
         let resent: Vec<SpanFacts> = match facts.len() {
@@ -203,7 +204,7 @@ proptest! {
     }
 
     #[test]
-    fn times_stay_within_what_they_are_part_of(facts in spans()) {
+    fn self_times_and_segments_stay_within_their_spans(facts in spans()) {
         let assembled = assemble(&facts);
         let facts = plausible::all(&facts);
         for node in &assembled.nodes {
@@ -309,8 +310,8 @@ proptest! {
         for wait in completion(&assembled, &facts).path {
             let queue = assembled.queues.iter().find(|queue| queue.consumer == wait.node);
             if let (Spent::Waiting, Some(queue)) = (wait.spent, queue) {
-                // A producer that seems to have ended before what is above it began handed over
-                // then, at the earliest.
+                // A producer that ended before the span above it began handed over when that began,
+                // at the earliest.
                 prop_assert!(queue.start <= wait.start && queue.end <= wait.end);
                 prop_assert!(queue.start == wait.start || wait.start < queue.end);
             }
@@ -318,7 +319,7 @@ proptest! {
     }
 
     #[test]
-    fn the_path_to_completion_is_that_of_the_slow_and_obvious_way(
+    fn the_path_to_completion_is_that_of_the_reference_model(
         facts in with_reports(prop_oneof![
             prop::collection::vec(span(4, 12), 0..8),
             prop::collection::vec(span(9, 25), 0..16),
@@ -328,7 +329,7 @@ proptest! {
     }
 
     #[test]
-    fn the_result_is_that_of_the_slow_and_obvious_way(
+    fn the_result_is_that_of_the_reference_model(
         facts in with_reports(prop_oneof![
             prop::collection::vec(span(4, 12), 0..8),
             prop::collection::vec(span(9, 25), 0..16),

@@ -7,8 +7,8 @@ use tidings_proto::{SpanId, UnixNanos, otlp::SpanKind};
 use crate::{Assembled, Completion, SpanFacts, Spent, assemble, completion};
 
 const MANY: u64 = 100_000;
-/// Far above what is needed without optimisation on a busy machine (about 1 s), far below what
-/// anything quadratic takes.
+/// Time limit: far above the time without optimisation on a busy machine (about 1 s), far below
+/// that of a quadratic algorithm.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 fn span(number: u64, parent: Option<u64>, start: u64, end: u64) -> SpanFacts {

@@ -1,9 +1,9 @@
-//! Durations, self times, what is asynchronous, and odd times.
+//! Durations, self times, asynchronous spans, and problems of times.
 
 use super::notation::check;
 
 #[test]
-fn self_time_is_what_no_child_covers() {
+fn self_time_is_the_time_that_no_child_covers() {
     check("a 10..20", "self a=10");
     check("a 10..20; b<a 12..15", "self a=7 b=3");
     check("a 10..20; b<a 12..15; c<a 14..18", "self a=4 b=3 c=4");
@@ -69,7 +69,7 @@ fn a_span_that_ends_before_it_starts_lasts_no_time() {
 }
 
 #[test]
-fn an_early_start_is_odd_unless_it_came_by_message() {
+fn an_early_start_is_a_problem_unless_it_came_by_message() {
     check("a 10..20; b<a 9..15", "odd b:StartsBeforeParent");
     check("a producer 10..20; b<a consumer 9..15", "");
     check("a 10..20; b<a ?..15", "odd b:NoStart");
@@ -77,7 +77,7 @@ fn an_early_start_is_odd_unless_it_came_by_message() {
 }
 
 #[test]
-fn a_time_that_cannot_be_is_not_used_and_said_of_its_span_only() {
+fn an_implausible_time_is_not_used_and_reported_for_its_span_only() {
     let odd = "odd a:ImplausibleTime";
     check("a 10..2262", &format!("duration a=0; self a=0; path; bounds 10..10; {odd}"));
     check("a 10..late", &format!("duration a=0; bounds 10..10; {odd}"));

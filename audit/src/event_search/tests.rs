@@ -35,7 +35,7 @@ fn event(time: u64, action: &str, actor: &str) -> AuditEvent {
 
 fn log_of(events: &[AuditEvent]) -> TempDir {
     let folder = tempfile::tempdir().unwrap();
-    // Without the syncs of each event.
+    // Writes the file directly, to avoid a sync for each event.
     for of_day in events.chunk_by(|a, b| Day::from(a.time_unix_nano) == Day::from(b.time_unix_nano))
     {
         let mut file =
@@ -47,7 +47,7 @@ fn log_of(events: &[AuditEvent]) -> TempDir {
     folder
 }
 
-/// Reads page after page.
+/// Returns the events of all pages.
 fn pages(folder: &Path, query: &AuditQuery) -> Vec<AuditEvent> {
     let (mut query, mut found) = (query.clone(), Vec::new());
     loop {
@@ -61,7 +61,7 @@ fn pages(folder: &Path, query: &AuditQuery) -> Vec<AuditEvent> {
 }
 
 #[test]
-fn filters_take_what_they_name() {
+fn filters_match_the_events_that_they_name() {
     let other = AuditEvent {
         outcome: AuditOutcome::Denied,
         source_address: None,
@@ -93,7 +93,7 @@ fn filters_take_what_they_name() {
 }
 
 #[test]
-fn lines_that_are_no_events_are_counted_and_hide_nothing() {
+fn unreadable_lines_are_counted_and_hide_no_events() {
     let folder = log_of(&[event(START, "a", "ops")]);
     let path = Day::from(UnixNanos(START)).path(folder.path());
     let mut file = LineFile::open(&path).unwrap();
@@ -109,7 +109,7 @@ fn lines_that_are_no_events_are_counted_and_hide_nothing() {
 }
 
 #[test]
-fn the_end_of_a_long_line_is_no_event() {
+fn an_event_at_the_end_of_a_long_line_is_not_returned() {
     let folder = log_of(&[]);
     let forged = serde_json::to_string(&event(START, "b", "ops")).unwrap();
     let blanks = " ".repeat(3 * LINE_BYTES_MAX - 1 - forged.len());
@@ -124,7 +124,7 @@ fn the_end_of_a_long_line_is_no_event() {
 }
 
 #[test]
-fn an_empty_line_is_no_damage() {
+fn an_empty_line_is_not_counted_as_unreadable() {
     let events = [event(START, "a", "ops")];
     let folder = log_of(&events);
     let mut file = LineFile::open(&Day::from(UnixNanos(START)).path(folder.path())).unwrap();

@@ -25,7 +25,7 @@ impl SetClock {
         self.0.lock().unwrap().1 += time;
     }
 
-    /// Sets it forward while no time passes.
+    /// Sets the wall clock forward without passing of monotonic time.
     fn jump(&self, time: Duration) {
         self.0.lock().unwrap().0.0 += u64::try_from(time.as_nanos()).unwrap();
     }
@@ -87,7 +87,7 @@ impl Fixture {
 }
 
 #[tokio::test]
-async fn a_change_is_there_when_its_record_returns_and_days_have_files_of_their_own() {
+async fn a_recorded_change_is_in_the_file_of_its_day_when_record_returns() {
     let fixture = Fixture::new(false);
     fixture.log.record(fixture.event("first")).await;
     assert_eq!(fixture.actions(), ["first"]);
@@ -95,7 +95,7 @@ async fn a_change_is_there_when_its_record_returns_and_days_have_files_of_their_
         fixture.clock.pass(DAY);
         fixture.log.record(fixture.event(day)).await;
     }
-    // Two whole days are kept beside that of today.
+    // Two whole days are kept besides today.
     assert_eq!(fixture.actions(), ["fourth", "third", "second"]);
     assert_eq!(Day::list(fixture.log.folder()).unwrap().len(), 3);
     assert_eq!((fixture.log.counts().written, fixture.log.counts().failed), (4, 0));
@@ -108,12 +108,12 @@ async fn a_clock_that_jumps_deletes_nothing_by_age() {
     fixture.clock.jump(400 * DAY);
     fixture.log.record(fixture.event("after")).await;
     assert_eq!(fixture.actions(), ["after", "before"]);
-    // Nor by a process that starts meanwhile.
+    // A process that starts after the jump deletes nothing either.
     let settings = fixture.log.settings.clone();
     let begun = AuditLog::open(settings, Arc::clone(&fixture.clock) as _).unwrap();
     drop(begun);
     assert_eq!(fixture.actions(), ["after", "before"]);
-    // A clock that has run evenly for a day is believed again.
+    // A clock that has run evenly for a day is trusted again.
     for _ in 0..26 {
         fixture.clock.pass(Duration::from_secs(3600));
         fixture.log.write_waiting(false);
@@ -123,7 +123,7 @@ async fn a_clock_that_jumps_deletes_nothing_by_age() {
 }
 
 #[test]
-fn reads_are_recorded_where_they_are_asked_for_and_bounded() {
+fn reads_are_recorded_if_enabled_and_bounded() {
     let silent = Fixture::new(false);
     silent.log.read(silent.event("read"));
     silent.log.close();
@@ -141,7 +141,7 @@ fn reads_are_recorded_where_they_are_asked_for_and_bounded() {
 }
 
 #[test]
-fn an_author_beyond_its_bytes_of_a_day_has_one_line_a_round_and_others_have_theirs() {
+fn an_author_above_its_bytes_of_a_day_has_one_line_a_round_and_others_are_not_affected() {
     let fixture = Fixture::new(true);
     let by = |id: &str| {
         let actor = AuditActor {
@@ -169,14 +169,14 @@ fn an_author_beyond_its_bytes_of_a_day_has_one_line_a_round_and_others_have_thei
 }
 
 #[test]
-fn the_authors_whose_bytes_are_counted_are_bounded() {
+fn the_number_of_authors_whose_bytes_are_counted_is_bounded() {
     let fixture = Fixture::new(true);
     let author = |id: usize| AuditActor { id: Some(id.to_string()), ..AuditActor::ANONYMOUS };
     let mut file = fixture.log.file.lock().unwrap();
     let day = file.as_mut().unwrap();
     (0..10_000).for_each(|id| day.add_bytes(author(id), 8 << 10));
     assert!(day.author_bytes.len() <= AUTHORS_MAX + 1);
-    // Those beyond have their bytes together.
+    // Further authors are counted together.
     assert!(day.is_full_for(&author(9_999)) && !day.is_full_for(&author(0)));
 }
 

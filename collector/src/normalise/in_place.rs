@@ -1,9 +1,9 @@
-//! Checks an encoded request where it lies: most need no change, and decoding one into structs
-//! costs more than storing it.
+//! Checks an encoded request without decoding it. Most requests need no change, and decoding one
+//! into structs costs more than storing it.
 //!
-//! Accepts exactly what [`super::prepare_traces`] and [`super::prepare_logs`] would keep unchanged
-//! and a [`Redactor`], too. Anything else, and any unusual encoding, is left to them: they repair,
-//! count and say why. The rules are theirs; here is only the walk over the bytes.
+//! Accepts exactly the requests that [`super::prepare_traces`], [`super::prepare_logs`] and a
+//! [`Redactor`] would leave unchanged. All others, and any non-canonical encoding, are left to
+//! them. Owns the walk over the bytes. Does not own the rules.
 
 use bytes::Bytes;
 use prost::Message;
@@ -26,7 +26,7 @@ use super::{
 };
 use crate::{
     redact::{KeyRule, Redactor, starts_statement},
-    weight_estimate::{self, Kind},
+    weight_estimate::{self, MessageKind},
 };
 
 /// A request that can be stored as it was sent.
@@ -34,25 +34,25 @@ use crate::{
 pub struct InPlace {
     /// Batch to store, with every record of the request.
     pub prepared: Prepared,
-    /// An estimate of the memory that its rows take, in bytes.
+    /// Estimated memory of its rows, in bytes.
     pub weight: usize,
 }
 
-/// The columns of a row without its texts and attributes.
+/// Bytes of the columns of a row, without texts and attributes.
 const ROW_BYTES: usize = 400;
-/// The columns of an attribute, an event or a link without their texts.
+/// Bytes of the columns of an attribute, an event or a link, without texts.
 const ENTRY_BYTES: usize = 64;
 
-/// A walk that ends at the first thing that is not as it should be.
+/// A walk over the bytes, which ends at the first part that would be changed.
 struct CanonicalWalk<'r> {
     records: u64,
     weight: usize,
     redactor: &'r Redactor,
-    /// Something in the request looks like a secret: each text is judged.
+    /// True if the request may have a secret, so that each text is examined.
     judges_texts: bool,
 }
 
-/// The request in these bytes, when it can be stored as it is.
+/// Returns the request in these bytes, if it can be stored unchanged.
 #[must_use]
 pub fn accept_in_place(signal: Signal, bytes: &Bytes, redactor: &Redactor) -> Option<InPlace> {
     let judges_texts = redactor.may_hold_text_secret(bytes);
@@ -77,7 +77,7 @@ pub fn accept_in_place(signal: Signal, bytes: &Bytes, redactor: &Redactor) -> Op
     Some(InPlace { prepared, weight: walk.weight })
 }
 
-/// Returns whether a request has nothing that its decoder leaves out. The walk judges known fields.
+/// Returns whether a request has only fields that its decoder keeps. The walk examines only those.
 fn has_only_known_fields(signal: Signal, bytes: &Bytes) -> bool {
     let decoded_bytes = match signal {
         Signal::Traces => {
@@ -88,13 +88,13 @@ fn has_only_known_fields(signal: Signal, bytes: &Bytes) -> bool {
     decoded_bytes.is_ok_and(|decoded| decoded == bytes.len())
 }
 
-/// Fails when `holds` is false: the bytes cannot be stored unchanged. The decoder finds out why.
+/// Fails when `holds` is false, which means that the bytes cannot be stored unchanged.
 fn demand(holds: bool) -> Result<(), NonCanonical> {
     if holds { Ok(()) } else { Err(NonCanonical) }
 }
 
 fn is_text(bytes: &[u8]) -> Result<(), NonCanonical> {
-    // Most texts are short and ASCII, of which this is sure three times as fast.
+    // Most texts are short and ASCII, for which the first check is three times as fast.
     demand(bytes.is_ascii() || std::str::from_utf8(bytes).is_ok())
 }
 
@@ -105,7 +105,7 @@ fn resource(encoded: &[u8], redactor: &Redactor) -> Result<usize, NonCanonical> 
     demand(check_resource(Some(&mut resource), &mut counts).is_none())?;
     demand(!counts.changed())?;
     demand(!redactor.finds_in_attributes(&resource.attributes))?;
-    Ok(weight_estimate::protobuf(encoded, Kind::Resource))
+    Ok(weight_estimate::protobuf(encoded, MessageKind::Resource))
 }
 
 /// Checks that a scope can be stored unchanged and returns its weight in bytes.
@@ -118,7 +118,7 @@ fn scope(encoded: &[u8], redactor: &Redactor) -> Result<usize, NonCanonical> {
     let texts = [&scope.name, &scope.version];
     let is_secret = |text: &&String| redactor.finds_in_text(KeyRule::Text, text.as_bytes());
     demand(!texts.iter().any(is_secret))?;
-    Ok(weight_estimate::protobuf(encoded, Kind::Scope))
+    Ok(weight_estimate::protobuf(encoded, MessageKind::Scope))
 }
 
 impl CanonicalWalk<'_> {
@@ -214,8 +214,8 @@ impl CanonicalWalk<'_> {
         self.text(name)
     }
 
-    /// Most requests have nothing that looks like a secret anywhere: their texts are not searched
-    /// one by one.
+    /// Checks a text for secrets, if the request may have any. Most requests do not, and their
+    /// texts are not searched one by one.
     fn text(&self, text: &[u8]) -> Result<(), NonCanonical> {
         is_text(text)?;
         let is_judged = self.judges_texts || starts_statement(text);
@@ -231,8 +231,9 @@ impl CanonicalWalk<'_> {
             }
             Some(AnyView::Int(_) | AnyView::Double(_)) => demand(rule != KeyRule::Secret),
             Some(AnyView::Nested(encoded)) => {
-                self.weight =
-                    self.weight.saturating_add(weight_estimate::protobuf(encoded, Kind::AnyValue));
+                self.weight = self
+                    .weight
+                    .saturating_add(weight_estimate::protobuf(encoded, MessageKind::AnyValue));
                 let value = AnyValue::decode(encoded).map_err(|_| NonCanonical)?;
                 demand(value.value_depth() <= VALUE_DEPTH_MAX)?;
                 demand(!self.redactor.finds_in_value(rule, &value))
@@ -246,7 +247,7 @@ impl CanonicalWalk<'_> {
     }
 }
 
-/// Empty, or right: all zeros would be repaired.
+/// Checks an id that may be empty. An all-zero one fails, because it would be repaired.
 fn optional_id(id: &[u8], length: usize) -> Result<(), NonCanonical> {
     demand(id.is_empty() || check_id(id, length).is_ok())
 }

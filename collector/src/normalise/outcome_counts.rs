@@ -1,4 +1,4 @@
-//! Counts what normalising left out and says why, in few words.
+//! Counts the records that normalising rejects or changes, and composes the message for the sender.
 
 use std::fmt;
 
@@ -9,19 +9,19 @@ use super::{
     ATTRIBUTES_MAX, MESSAGE_BYTES_MAX, NAME_BYTES_MAX, Prepared, SENDER_BYTES_MAX, Signal,
 };
 
-/// Different reasons named in one message; a hostile sender could make many.
+/// Maximum number of different reasons in one message, because a hostile sender can cause many.
 const REASONS_MAX: usize = 5;
 
 /// Faults of an id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum IdFault {
-    /// So many bytes.
+    /// The id has this many bytes.
     Length(usize),
     Zeros,
     NotHex,
 }
 
-/// Why a record cannot be stored.
+/// The reason that a record cannot be stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Fault {
     TraceId(IdFault),
@@ -54,7 +54,7 @@ impl fmt::Display for Fault {
     }
 }
 
-/// Where a record stands in its request.
+/// The position of a record in its request.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct RecordPosition {
     resource: usize,
@@ -63,16 +63,16 @@ pub(super) struct RecordPosition {
 }
 
 impl RecordPosition {
-    /// Before the first record of this scope.
+    /// Returns the position of the first record of this scope.
     pub(super) fn new(resource: usize, scope: usize) -> Self {
         Self { resource, scope, record: 0 }
     }
 
-    /// This record's place; moves on to the next.
+    /// Returns this position and advances to the next record.
     pub(super) fn next(&mut self) -> Self {
-        let place = *self;
+        let position = *self;
         self.record += 1;
-        place
+        position
     }
 }
 
@@ -109,8 +109,8 @@ impl OutcomeCounts {
         }
     }
 
-    /// Counts a record; whether to keep it.
-    pub(super) fn count(&mut self, result: Result<(), Fault>, place: RecordPosition) -> bool {
+    /// Counts a record. Returns whether to keep it.
+    pub(super) fn count(&mut self, result: Result<(), Fault>, position: RecordPosition) -> bool {
         let Err(fault) = result else {
             self.accepted += 1;
             return true;
@@ -119,7 +119,7 @@ impl OutcomeCounts {
         if let Some((_, count, _)) = self.reasons.iter_mut().find(|(known, ..)| *known == fault) {
             *count += 1;
         } else if self.reasons.len() < REASONS_MAX {
-            self.reasons.push((fault, 1, place));
+            self.reasons.push((fault, 1, position));
         } else {
             self.other_reasons += 1;
         }
@@ -144,7 +144,7 @@ impl OutcomeCounts {
         self.rejected
     }
 
-    /// Reports whether the request differs from the bytes that the sender sent.
+    /// Returns whether the request now differs from the bytes of the sender.
     pub(super) fn changed(&self) -> bool {
         self.changed || self.rejected > 0
     }
@@ -169,8 +169,8 @@ impl OutcomeCounts {
         let mut parts: Vec<_> = self
             .reasons
             .iter()
-            .map(|(fault, count, place)| {
-                format!("{count} {}: {fault} (first: {place})", noun(*count))
+            .map(|(fault, count, position)| {
+                format!("{count} {}: {fault} (first: {position})", noun(*count))
             })
             .collect();
         if self.other_reasons > 0 {

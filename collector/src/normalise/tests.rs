@@ -31,7 +31,7 @@ fn logs(log_records: Vec<LogRecord>) -> ExportLogsServiceRequest {
     ExportLogsServiceRequest { resource_logs: vec![resource_logs] }
 }
 
-/// Both ways to check a request agree on whether it can stay as it is.
+/// Normalises a request, and checks that the walk over its bytes agrees whether it is unchanged.
 fn prepare(request: ExportTraceServiceRequest) -> Prepared {
     let bytes = Bytes::from(request.encode_to_vec());
     let in_place = accept_in_place(Signal::Traces, &bytes, &Redactor::default());
@@ -74,7 +74,7 @@ fn stored_spans(prepared: Prepared) -> Vec<Span> {
     }
 }
 
-/// A scalar inside `depth - 1` maps.
+/// Returns a scalar inside of `depth - 1` maps.
 fn nested(depth: usize) -> AnyValue {
     (1..depth).fold(AnyValue::from("x"), |inner, _| {
         let entry = KeyValue { key: String::new(), value: Some(inner) };
@@ -93,7 +93,7 @@ fn an_unchanged_request_keeps_its_bytes() {
 }
 
 #[test]
-fn bad_spans_are_left_out_counted_and_named() {
+fn invalid_spans_are_rejected_and_counted_with_their_reason() {
     type Spoil = fn(&mut Span);
     let table: &[(Spoil, &str)] = &[
         (|span| span.trace_id = vec![1; 15], "trace id has 15 bytes, 16 are needed"),
@@ -143,7 +143,7 @@ fn reasons_are_grouped_and_their_number_is_bounded() {
 
 #[test]
 fn long_names_are_cut_and_attributes_with_long_keys_dropped() {
-    // The border is inside of a character.
+    // The limit is inside of a character.
     let long = format!("x{}", "ä".repeat(NAME_BYTES_MAX));
     let cut = long[..NAME_BYTES_MAX - 1].to_owned();
     let event = |name: &str| Event { name: name.to_owned(), ..Event::default() };
@@ -205,7 +205,7 @@ fn long_names_are_cut_and_attributes_with_long_keys_dropped() {
 }
 
 #[test]
-fn attributes_of_a_sender_beyond_its_bytes_are_dropped_but_for_names() {
+fn attributes_of_a_resource_above_its_bytes_are_dropped_except_names() {
     let attribute = |key: &str, bytes| KeyValue::new(key, "v".repeat(bytes));
     let kept = [attribute("args", 40_000), attribute("last", 20_000), attribute("service.name", 9)];
     let too_large = attribute("environment", 30_000);
@@ -215,7 +215,7 @@ fn attributes_of_a_sender_beyond_its_bytes_are_dropped_but_for_names() {
     request.resource_spans[0].resource =
         Some(Resource { attributes, dropped_attributes_count: 1, ..Resource::default() });
     let mut attributes = vec![too_large; 3];
-    // One that has no column here is cut all the same.
+    // A name without a column is cut, too.
     attributes.push(attribute("host.name", 100_000));
     let scope = InstrumentationScope { attributes, ..Default::default() };
     request.resource_spans[0].scope_spans[0].scope = Some(scope);
@@ -230,7 +230,7 @@ fn attributes_of_a_sender_beyond_its_bytes_are_dropped_but_for_names() {
 }
 
 #[test]
-fn names_of_the_longest_kind_are_kept() {
+fn names_of_the_maximum_length_are_kept() {
     let name = "n".repeat(NAME_BYTES_MAX);
     let attributes = vec![KeyValue::new(&*name, 1_i64)];
     let sent = Span { name: name.clone(), trace_state: name, attributes, ..span() };
@@ -240,7 +240,7 @@ fn names_of_the_longest_kind_are_kept() {
 }
 
 #[test]
-fn nothing_is_stored_when_every_span_is_bad() {
+fn nothing_is_stored_when_every_span_is_invalid() {
     let prepared = prepare(traces(vec![Span::default(); 100]));
     assert_eq!((prepared.accepted, prepared.rejected), (0, 100));
     assert_eq!(prepared.batch, None);
@@ -263,7 +263,7 @@ fn an_all_zero_parent_means_none() {
 }
 
 #[test]
-fn imperfect_values_are_kept_as_they_came() {
+fn imperfect_values_are_kept_unchanged() {
     let odd = Span {
         kind: 77,
         start_time_unix_nano: 10,
@@ -281,7 +281,7 @@ fn imperfect_values_are_kept_as_they_came() {
 }
 
 #[test]
-fn attributes_beyond_the_limit_are_dropped_counted_and_told() {
+fn attributes_above_the_limit_are_dropped_counted_and_reported() {
     let attributes: Vec<_> =
         (0..1030).map(|index| KeyValue::new(format!("k{index}"), 1_i64)).collect();
     let long = Span { attributes, dropped_attributes_count: 2, ..span() };
@@ -296,7 +296,7 @@ fn attributes_beyond_the_limit_are_dropped_counted_and_told() {
 }
 
 #[test]
-fn a_resource_too_deep_takes_its_spans_and_only_them() {
+fn a_resource_nested_too_deep_rejects_only_its_own_spans() {
     let mut request = traces(vec![span(), span()]);
     request.resource_spans.extend(traces(vec![span()]).resource_spans);
     request.resource_spans[0].resource.as_mut().unwrap().attributes =
@@ -324,7 +324,7 @@ fn the_deepest_value_accepted_can_be_read_again() {
 }
 
 #[test]
-fn log_records_need_no_ids_but_right_ones() {
+fn ids_of_log_records_are_optional_and_must_be_valid() {
     type Spoil = fn(&mut LogRecord);
     let table: &[(Spoil, &str)] = &[
         (|_| {}, ""),
@@ -365,7 +365,7 @@ fn zero_ids_of_log_records_are_cleared() {
 }
 
 #[test]
-fn what_is_no_text_or_encoded_oddly_is_left_to_the_decoder() {
+fn invalid_text_and_non_canonical_encodings_are_left_to_the_decoder() {
     let bytes = traces(vec![span()]).encode_to_vec();
     assert!(accept_in_place(Signal::Traces, &bytes.clone().into(), &Redactor::default()).is_some());
     let at = bytes.windows(3).position(|window| window == b"get").unwrap();
@@ -379,7 +379,7 @@ fn what_is_no_text_or_encoded_oddly_is_left_to_the_decoder() {
 }
 
 #[test]
-fn links_to_what_marks_no_hex_are_refused_both_ways() {
+fn links_with_ids_that_are_not_hex_are_refused_by_both_checks() {
     for (trace_id, span_id) in [(NOT_HEX.to_vec(), vec![]), (vec![7; 16], NOT_HEX.to_vec())] {
         let links = vec![Link { trace_id, span_id, ..Link::default() }];
         let prepared = prepare(traces(vec![span(), Span { links, ..span() }]));
@@ -388,7 +388,7 @@ fn links_to_what_marks_no_hex_are_refused_both_ways() {
 }
 
 #[test]
-fn rows_weigh_more_than_their_bytes() {
+fn the_estimate_of_rows_exceeds_their_encoded_bytes() {
     let bytes = Bytes::from(traces(vec![span(); 1000]).encode_to_vec());
     let weight = accept_in_place(Signal::Traces, &bytes, &Redactor::default()).unwrap().weight;
     assert!(weight > 400 * 1000, "{weight}");

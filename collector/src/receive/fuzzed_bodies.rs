@@ -1,4 +1,5 @@
-//! Doors for fuzz targets: compressed bodies and gRPC's framing. Nothing that ships calls them.
+//! Entry points for fuzz targets: compressed bodies and gRPC's framing. No code of the product
+//! calls them.
 
 use std::time::Duration;
 
@@ -7,7 +8,7 @@ use http::{HeaderMap, HeaderValue};
 
 use super::grpc;
 use crate::{
-    decompress::{Bound, Compression, decompress},
+    decompress::{Compression, DecompressionBounds, decompress},
     refusal::Reason,
 };
 
@@ -29,14 +30,14 @@ pub fn read_compressed(encoding: &str, body: &[u8], limit: usize) -> Option<Deco
         held += bytes;
         Ok(())
     };
-    let bound = Bound { limit, hold: &mut hold, broken: Reason::Malformed };
+    let bound = DecompressionBounds { limit, hold: &mut hold, broken: Reason::Malformed };
     let outcome = decompress(compression, Bytes::copy_from_slice(body), bound);
     Some(DecompressedBody { outcome: outcome.map_err(|refusal| refusal.reason.label()), held })
 }
 
-/// Reads `grpc-encoding` and `grpc-timeout`.
+/// Parses `grpc-encoding` and `grpc-timeout`.
 ///
-/// Returns true when both are taken.
+/// Returns true when both are valid.
 #[must_use]
 pub fn read_grpc_head(encoding: &[u8], timeout: &[u8]) -> bool {
     let mut headers = HeaderMap::new();
@@ -53,11 +54,11 @@ pub fn read_grpc_head(encoding: &[u8], timeout: &[u8]) -> bool {
 /// A message of a unary call.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UnaryMessage {
-    /// The bytes, as they came.
+    /// The bytes as they were received.
     pub bytes: Bytes,
     /// True if they are compressed.
     pub is_compressed: bool,
-    /// Length of the body as its first bytes have it; 0 for that of an empty message.
+    /// Length of the body according to its prefix; 0 if the message is empty.
     pub body_bytes: usize,
 }
 

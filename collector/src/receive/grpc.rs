@@ -1,7 +1,6 @@
-//! OTLP's calls over gRPC: requests in, responses and refusals out, in the frames of
-//! [`tidings_grpc`].
+//! Calls over gRPC: requests, responses and refusals, in the framing of [`tidings_grpc`].
 //!
-//! Knows no service and no message.
+//! Does not own services and messages.
 
 use std::time::Duration;
 
@@ -25,7 +24,7 @@ pub(super) fn timeout(headers: &HeaderMap) -> Result<Option<Duration>, Refusal> 
     timeout.map_err(|error| Refusal::new(Reason::Framing, error.to_string()))
 }
 
-/// The compression that messages with the compressed flag have.
+/// Returns the compression of messages whose compressed flag is set.
 pub(super) fn encoding(headers: &HeaderMap) -> Result<Compression, Refusal> {
     let mut values = headers.get_all(GRPC_ENCODING).iter();
     let name = values.next().map_or("", |value| value.to_str().unwrap_or("?"));
@@ -36,7 +35,7 @@ pub(super) fn encoding(headers: &HeaderMap) -> Result<Compression, Refusal> {
     })
 }
 
-/// The one message of a unary request, still compressed, and how.
+/// Returns the message of a unary request, still compressed, with its compression.
 pub(super) fn unframe(
     mut body: Bytes,
     encoding: Compression,
@@ -62,13 +61,13 @@ pub(super) fn unframe(
     }
 }
 
-/// The answer of success.
+/// Returns a successful response.
 pub(super) fn reply(message: Vec<u8>) -> Response<ReplyBody> {
     let response = tidings_grpc::reply(Ok(vec![message]));
     with_encodings(response.map(|body| body.map_err(|never| match never {}).boxed_unsync()))
 }
 
-/// The answer of a refusal: a status without a message.
+/// Returns the response of a refusal: a status without a message.
 pub(super) fn refuse(refusal: &Refusal) -> Response<ReplyBody> {
     let mut response = Response::new(full(Bytes::new()));
     let status = GrpcStatus::with_details(refusal.reason.grpc(), refusal.status());
@@ -84,7 +83,7 @@ fn with_encodings(mut response: Response<ReplyBody>) -> Response<ReplyBody> {
     response
 }
 
-/// Checks that the request can be gRPC; the refusal names the missing property.
+/// Checks that the request can be a gRPC call. The refusal names the missing property.
 pub(super) fn check_transport(head: &Parts) -> Result<(), Refusal> {
     if !is_grpc(&head.headers) {
         let message = "this port speaks OTLP over gRPC (content type application/grpc); OTLP over \
@@ -111,7 +110,7 @@ mod tests {
     };
 
     #[test]
-    fn one_whole_message_is_unframed() {
+    fn a_single_complete_message_is_unframed() {
         let body = Bytes::from_static(b"\0\0\0\0\x02ab");
         assert_eq!(unframe(body.clone(), Plain, 2).unwrap(), (Bytes::from("ab"), Plain));
         assert_eq!(unframe(body, Gzip, 2).unwrap(), (Bytes::from("ab"), Plain));
@@ -122,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn broken_frames_are_refused_by_their_fault() {
+    fn broken_frames_are_refused_with_their_fault() {
         let table: &[(&[u8], Reason)] = &[
             (b"", Reason::Cardinality),
             (b"\0", Reason::Framing),

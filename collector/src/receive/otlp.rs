@@ -9,7 +9,7 @@ use tidings_proto::otlp::{
 use crate::{
     ingest::{Format, Outcome},
     normalise::{Signal, accept_in_place, prepare_logs, prepare_traces},
-    weight_estimate::{self, JsonForm, Kind},
+    weight_estimate::{self, JsonForm, MessageKind},
 };
 
 /// OTLP's encodings.
@@ -35,19 +35,19 @@ impl Encoding {
     }
 }
 
-/// How export requests of this signal are read.
+/// Returns the functions that read export requests of this signal.
 pub(super) fn format(signal: Signal, encoding: Encoding) -> Format {
     let all_or_nothing = false;
     match (signal, encoding) {
         (Signal::Traces, Encoding::Protobuf) => Format {
             in_place: |bytes, redactor| accept_in_place(Signal::Traces, bytes, redactor),
-            weigh: |bytes| weight_estimate::protobuf(bytes, Kind::Traces),
+            weigh: |bytes| weight_estimate::protobuf(bytes, MessageKind::Traces),
             decode: |bytes| Ok(prepare_traces(decode_protobuf(&bytes)?, Some(bytes))),
             all_or_nothing,
         },
         (Signal::Logs, Encoding::Protobuf) => Format {
             in_place: |bytes, redactor| accept_in_place(Signal::Logs, bytes, redactor),
-            weigh: |bytes| weight_estimate::protobuf(bytes, Kind::Logs),
+            weigh: |bytes| weight_estimate::protobuf(bytes, MessageKind::Logs),
             decode: |bytes| Ok(prepare_logs(decode_protobuf(&bytes)?, Some(bytes))),
             all_or_nothing,
         },
@@ -66,7 +66,7 @@ pub(super) fn format(signal: Signal, encoding: Encoding) -> Format {
     }
 }
 
-/// The export response; empty when there is nothing to say, as OTLP demands.
+/// Returns the export response. It is empty on full success without a warning, as OTLP requires.
 pub(super) fn response(signal: Signal, encoding: Encoding, outcome: Outcome) -> Bytes {
     let rejected = i64::try_from(outcome.rejected).unwrap_or(i64::MAX);
     let error_message = outcome.message;
@@ -91,7 +91,7 @@ mod tests {
     use super::{Encoding, Outcome, Signal, response};
 
     #[test]
-    fn full_success_says_nothing() {
+    fn full_success_is_an_empty_response() {
         for signal in [Signal::Traces, Signal::Logs] {
             let response = |encoding| response(signal, encoding, Outcome::default());
             assert_eq!(response(Encoding::Protobuf), "");
@@ -100,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn partial_success_and_warnings_are_told() {
+    fn partial_success_and_warnings_are_in_the_response() {
         let outcome = |rejected| Outcome { rejected, message: "why".to_owned() };
         assert_eq!(
             response(Signal::Traces, Encoding::Json, outcome(3)),

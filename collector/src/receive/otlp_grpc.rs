@@ -1,4 +1,4 @@
-//! OTLP over gRPC: the trace and the logs service, and gRPC's health check.
+//! OTLP over gRPC: the trace service, the logs service, and gRPC's health check.
 
 use futures::future::BoxFuture;
 use http::{HeaderValue, Response, header, request::Parts};
@@ -23,7 +23,7 @@ pub(super) struct OtlpGrpc;
 /// The health check's path.
 const HEALTH: &str = "/grpc.health.v1.Health/Check";
 
-/// Methods that can be called.
+/// Supported methods.
 enum GrpcMethod {
     Export(Signal),
     Health,
@@ -61,7 +61,7 @@ struct HealthCheckResponse {
     status: i32,
 }
 
-/// Statuses of the health check: whether an export would be stored now.
+/// Statuses of the health check, according to whether an export would be stored now.
 const SERVING: i32 = 1;
 const NOT_SERVING: i32 = 2;
 

@@ -1,7 +1,7 @@
 //! OTLP over HTTP: `/v1/traces` and `/v1/logs`, in protobuf and JSON.
 //!
-//! Every refusal is a `google.rpc.Status` in the request's encoding; in JSON when the request
-//! does not say which.
+//! Every refusal is a `google.rpc.Status` in the request's encoding, or in JSON if the request has
+//! no known one.
 
 use bytes::Bytes;
 use futures::future::BoxFuture;
@@ -24,7 +24,7 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct OtlpHttp;
 
-/// Targets of OTLP's paths.
+/// The target of a path.
 enum Target {
     Stored(Signal),
     NotStored(&'static str),
@@ -136,7 +136,7 @@ async fn answer(exchange: Exchange<'_>) -> Result<Response<ReplyBody>, Refusal> 
     Ok(response(StatusCode::OK, &head.headers, encoding, body))
 }
 
-/// An answer whose content type is the request's.
+/// Returns a response with the content type of the request.
 fn response(
     status: StatusCode,
     request: &HeaderMap,

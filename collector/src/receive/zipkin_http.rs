@@ -1,9 +1,9 @@
 //! Zipkin: `POST /api/v2/spans`, in JSON and protobuf.
 //!
-//! Everything that is asked with GET is for whoever answers questions on this address.
+//! GET requests are queries, which the API of this address answers.
 //!
-//! Zipkin knows no partial success: a list with one bad span is refused as a whole, as Zipkin
-//! does. Its reporters do not try again, whatever they are told.
+//! Zipkin has no partial success: a list with one invalid span is refused as a whole, as by
+//! Zipkin's own server. Its reporters do not retry, whatever the response is.
 
 use futures::future::BoxFuture;
 use http::{HeaderValue, Method, Response, StatusCode, header, request::Parts};
@@ -16,7 +16,7 @@ use crate::{
     normalise::{Prepared, prepare_traces},
     refusal::{Reason, Refusal},
     sink::ReplyBody,
-    weight_estimate::{self, JsonForm, Kind},
+    weight_estimate::{self, JsonForm, MessageKind},
 };
 
 /// The receiver.
@@ -34,7 +34,7 @@ const JSON: Format = Format {
 
 const PROTOBUF: Format = Format {
     in_place: |_, _| None,
-    weigh: |bytes| weight_estimate::protobuf(bytes, Kind::ZipkinSpans),
+    weigh: |bytes| weight_estimate::protobuf(bytes, MessageKind::ZipkinSpans),
     decode: |bytes| prepare(zipkin::decode_protobuf(&bytes)?),
     all_or_nothing: true,
 };
@@ -54,8 +54,8 @@ fn prepare(spans: Vec<zipkin::Span>) -> Result<Prepared, Refusal> {
     Ok(prepare_traces(request, None))
 }
 
-/// How the body is read. Zipkin takes everything it does not know for JSON; a web page may only
-/// send what it must ask leave for.
+/// Returns the functions that read the body. As in Zipkin, unknown content types are read as JSON.
+/// A web page must use a content type that needs a CORS preflight.
 fn format(head: &Parts) -> Result<Format, Refusal> {
     match media_type(&head.headers).as_str() {
         "application/json" => Ok(JSON),

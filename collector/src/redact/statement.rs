@@ -1,10 +1,10 @@
 //! Passwords in database statements: literals that a secret column is compared with or set to, and
-//! those of statements about users.
+//! literals of statements about users.
 //!
-//! Dialects disagree where a literal ends, so nothing here counts quotes: each quote is judged by
-//! the words before it ([`operand`]). What is hidden ends with the quote that ends it in the
-//! dialect that lets it be longest. No statement is parsed, beside the lists of columns and values of
-//! one that inserts ([`insertion`]).
+//! Dialects differ in where a literal ends, so quotes are not paired: each quote is examined by the
+//! words before it ([`operand`]). A secret ends at the quote that ends it in the dialect with the
+//! longest literal. Statements are not parsed, except the lists of columns and values of an
+//! insertion ([`insertion`]).
 
 mod insertion;
 mod operand;
@@ -15,19 +15,19 @@ use memchr::{memchr, memchr_iter, memchr2, memmem};
 
 use super::{is_redacted, key_rules::KeyRules};
 
-/// Words that are longer are no column and no keyword.
+/// Maximum bytes of a column or keyword; longer words are ignored.
 const WORD_BYTES_MAX: usize = 64;
-/// Letters before the quote of a literal that belong to it.
+/// Maximum number of letters before the quote of a literal that belong to the literal.
 const PREFIX_LETTERS_MAX: usize = 2;
-/// Words of a command of Redis that are read.
+/// Maximum number of words of a Redis command that are read.
 const COMMAND_WORDS_MAX: usize = 32;
 
-/// Words before a literal that is a password.
+/// The kind of words before a literal that is a password.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Clause {
-    /// `PASSWORD '…'`, which sentences have, too.
+    /// `PASSWORD '…'`, which also occurs in ordinary sentences.
     Password,
-    /// `IDENTIFIED BY '…'` and its like.
+    /// `IDENTIFIED BY '…'` and similar clauses.
     Identified,
 }
 
@@ -60,7 +60,7 @@ pub(super) fn search(text: &[u8], keys: &KeyRules, mut found: impl FnMut(Range<u
     operand::search(text, keys, sets_password, &mut report);
 }
 
-/// Returns where the first word is, behind spaces and a comment.
+/// Returns the start of the first word, after spaces and a comment.
 fn first_word_start(text: &[u8]) -> usize {
     let start = spaces(text);
     let comment_end = match text.get(start..).unwrap_or_default() {
@@ -74,7 +74,7 @@ fn first_word_start(text: &[u8]) -> usize {
     }
 }
 
-/// Returns where the credentials of a command of Redis begin, which go on to its end.
+/// Returns the start of the credentials of a Redis command. They extend to its end.
 fn command_secret(command: &[u8], first: &[u8]) -> Option<usize> {
     let mut at = first.len();
     let mut next = || {
@@ -99,7 +99,7 @@ fn command_secret(command: &[u8], first: &[u8]) -> Option<usize> {
     Some(end + command.get(end..).map_or(0, spaces))
 }
 
-/// Without what is before the quote of `N'…'`, `U&'…'`, `_utf8'…'`, `@"…"` and the like.
+/// Returns the text without the prefix of a literal, as in `N'…'`, `U&'…'`, `_utf8'…'`, `@"…"`.
 fn without_prefix(before: &[u8]) -> &[u8] {
     let head = match before {
         [head @ .., b'@' | b'&'] => head,
@@ -113,10 +113,10 @@ fn without_prefix(before: &[u8]) -> &[u8] {
     }
 }
 
-/// Returns whether the first word of a clause is this keyword.
+/// Function that returns whether the first word of a clause is this keyword.
 type IsKeyword = fn(&[u8], &[u8]) -> bool;
 
-/// Returns the clause that ends before a literal: its last words and spaces.
+/// Returns the password clause at the end of a text before a literal, if any.
 pub(super) fn clause_before(before: &[u8], is_keyword: IsKeyword) -> Option<Clause> {
     let spaced = without_prefix(before);
     match spaced {
@@ -125,7 +125,8 @@ pub(super) fn clause_before(before: &[u8], is_keyword: IsKeyword) -> Option<Clau
     }
 }
 
-/// `PASSWORD`, `IDENTIFIED BY`, `IDENTIFIED WITH plugin BY`, and with `AS` or `BY VALUES`.
+/// Recognises `PASSWORD`, `IDENTIFIED BY`, `IDENTIFIED WITH plugin BY`, and the forms with `AS` or
+/// `BY VALUES`.
 fn password_clause(before: &[u8], is_keyword: IsKeyword) -> Option<Clause> {
     if !matches!(before, [.., b'd' | b'D' | b'y' | b'Y' | b's' | b'S']) {
         return None;
@@ -163,7 +164,7 @@ fn password_clause(before: &[u8], is_keyword: IsKeyword) -> Option<Clause> {
     is_identified.then_some(Clause::Identified)
 }
 
-/// Finds the word behind `IDENTIFIED BY`, as Oracle has it. Literals are found by their quotes.
+/// Finds the unquoted word after `IDENTIFIED BY`, as in Oracle. Literals are found by their quotes.
 fn unquoted_passwords(text: &[u8], report: &mut impl FnMut(Range<usize>)) {
     const IDENTIFIED: &[u8] = b"identified";
     let mut from = 0;
@@ -209,8 +210,9 @@ pub(super) fn is_set_password(statement: &[u8]) -> bool {
     is_word(word_at(statement), b"set") && is_word(word_at(rest.trim_ascii_start()), b"password")
 }
 
-/// Bytes of a literal without its quotes, from its first quote on; up to the end of a statement
-/// that was cut. A doubled quote and one behind a backslash belong to it.
+/// Returns the length of a literal without its quotes, given the text from its first quote on. In a
+/// statement that was cut, it extends to the end. A doubled quote, and one after a backslash,
+/// belong to the literal.
 pub(super) fn literal_length(literal: &[u8]) -> usize {
     let Some((&quote, inner)) = literal.split_first() else { return 0 };
     let mut bytes = inner.iter().enumerate();
@@ -224,7 +226,7 @@ pub(super) fn literal_length(literal: &[u8]) -> usize {
     inner.len()
 }
 
-/// A literal: the bytes of its quotes and of what is between.
+/// A literal: the lengths of its quote and of its content.
 #[derive(Debug, Clone, Copy)]
 struct Literal {
     opening: usize,
@@ -232,14 +234,13 @@ struct Literal {
 }
 
 impl Literal {
-    /// Returns the bytes from the first of its opening to the last of its closing quote, which is
-    /// as long.
+    /// Returns the length including the opening and the closing quote, which have the same length.
     fn length(self) -> usize {
         self.opening + self.content + self.opening
     }
 }
 
-/// Returns whether a literal is anywhere in a statement. Most have placeholders alone.
+/// Returns whether a statement has a literal. Most have only placeholders.
 fn has_literal(text: &[u8]) -> bool {
     memchr2(b'\'', b'"', text).is_some()
         || memchr_iter(b'$', text).any(|at| literal_at(text, at).is_some())

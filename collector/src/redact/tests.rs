@@ -17,12 +17,12 @@ use crate::normalise::{Signal, accept_in_place};
 
 const SECRET: &str = "hunter2";
 
-/// The text after redaction by this rule.
+/// Returns a text after redaction by this rule.
 fn redact(rule: KeyRule, text: &str) -> String {
     replaced(rule, text, &KeyRules::new(&[])).unwrap_or_else(|| text.to_owned())
 }
 
-/// Checks pairs of texts before and after. What needs no redaction is there once.
+/// Checks pairs of texts before and after redaction. A text without secrets is listed once.
 fn check(rule: KeyRule, table: &[(&str, &str)]) {
     for (text, expected) in table {
         assert_eq!(redact(rule, text), *expected, "{text}");
@@ -111,7 +111,7 @@ fn texts_without_secrets_stay() {
 
 #[test]
 #[expect(clippy::too_many_lines, reason = "a table")]
-fn secrets_behind_their_names_are_replaced_in_any_text() {
+fn secrets_after_their_names_are_replaced_in_any_text() {
     check(
         KeyRule::Text,
         &[
@@ -390,7 +390,7 @@ fn list(values: &[&str]) -> AnyValue {
     Value::Array(ArrayValue { values: values.iter().map(|&text| text.into()).collect() }).into()
 }
 
-/// Attributes with the secret in each way, and one that stays.
+/// Returns attributes with the secret in each form, and one without.
 fn attributes() -> Vec<KeyValue> {
     vec![
         KeyValue::new("http.request.header.authorization", list(&[SECRET, "Basic hunter2"])),
@@ -452,7 +452,7 @@ fn contains(bytes: &[u8], text: &str) -> bool {
 }
 
 #[test]
-fn secrets_are_replaced_in_every_place_of_spans() {
+fn secrets_are_replaced_in_every_text_of_spans() {
     let (redactor, request) = (Redactor::default(), traces());
     let bytes = Bytes::from(request.encode_to_vec());
     let mut batch = TelemetryBatch::Traces { request, bytes: Some(bytes) };
@@ -468,7 +468,7 @@ fn secrets_are_replaced_in_every_place_of_spans() {
     assert_eq!(redactor.redacted_values(), 5 * 8 + 9);
 }
 
-/// A request with one record, and a place for a text in it.
+/// Returns a request with one log record, into which `put` writes a text.
 fn log_with(text: &str, put: fn(&mut LogRecord, String)) -> ExportLogsServiceRequest {
     let mut request = logs("kept".into(), Vec::new());
     put(&mut request.resource_logs[0].scope_logs[0].log_records[0], text.to_owned());
@@ -481,7 +481,7 @@ fn secrets_are_replaced_in_every_text_of_log_records() {
         |record, text| record.severity_text = text,
         |record, text| record.event_name = text,
         |record, text| record.attributes = vec![KeyValue::new(&text, 1)],
-        // As a collector sends the lines of a file.
+        // Some collectors send the lines of a file as bytes.
         |record, text| record.body = Some(AnyValue::from(Value::Bytes(text.into()))),
     ];
     for (number, put) in places.into_iter().enumerate() {
@@ -499,7 +499,7 @@ fn secrets_are_replaced_in_every_text_of_log_records() {
 }
 
 #[test]
-fn secrets_in_fields_that_no_decoder_knows_are_not_kept() {
+fn secrets_in_unknown_fields_are_not_kept() {
     let plain = logs("kept".into(), Vec::new()).encode_to_vec();
     let unknown = |text: &str| {
         let mut bytes = plain.clone();
@@ -546,7 +546,7 @@ fn secrets_are_replaced_in_bodies_and_attributes_of_log_records() {
 }
 
 #[test]
-fn a_request_with_a_secret_is_not_taken_as_it_is() {
+fn a_request_with_a_secret_is_not_accepted_unchanged() {
     let whole = traces();
     for attribute in attributes() {
         let is_secret = attribute.key != "note";
@@ -567,7 +567,7 @@ fn a_request_with_a_secret_is_not_taken_as_it_is() {
         of.scope_spans[0].spans =
             vec![Span { trace_id: vec![1; 16], span_id: vec![2; 8], ..Span::default() }];
         let bytes = Bytes::from(request.encode_to_vec());
-        // Twice: a resource that was found right is remembered.
+        // The request is checked twice, because an accepted resource is cached.
         for _ in 0..2 {
             let accepted = accept_in_place(Signal::Traces, &bytes, &redactor).is_some();
             assert_eq!(accepted, !is_secret, "{attribute:?} of a resource");
@@ -576,7 +576,7 @@ fn a_request_with_a_secret_is_not_taken_as_it_is() {
 }
 
 #[test]
-fn redaction_that_is_off_changes_nothing() {
+fn disabled_redaction_changes_nothing() {
     let off = Redactor::new(&RedactionSettings { enabled: false, keys: vec!["note".to_owned()] });
     let mut batch = TelemetryBatch::Traces { request: traces(), bytes: None };
     off.redact(&mut batch);
@@ -625,7 +625,7 @@ fn long_hostile_texts_are_read_in_linear_time() {
     }
 }
 
-/// Pieces that the rules look for.
+/// Pieces of text that the rules search for.
 const PIECES: &[&str] = &[
     "://",
     "http://",
@@ -697,7 +697,7 @@ const PIECES: &[&str] = &[
     ";Pwd",
 ];
 
-/// Texts of them.
+/// Texts composed of the pieces.
 fn text() -> impl Strategy<Value = String> {
     prop_oneof![
         prop::collection::vec(select(PIECES), 0..24).prop_map(|pieces| pieces.concat()),
@@ -718,9 +718,9 @@ proptest! {
         prop_assert_eq!(redact(rule, &once), once);
     }
 
-    /// Between the markers are the parts of the text, in their order.
+    /// The parts of the text between secrets stay, in their order.
     #[test]
-    fn what_is_no_secret_stays(rule in rule(), text in text()) {
+    fn texts_between_secrets_stay(rule in rule(), text in text()) {
         let keys = KeyRules::new(&[]);
         let mut found = secrets(rule, text.as_bytes(), &keys);
         found.iter_mut().for_each(|secret| secret.needs_quotes = false);
@@ -740,13 +740,13 @@ proptest! {
         prop_assert_eq!(redacted.as_bytes(), expected);
     }
 
-    /// Without a mark, the name of a scheme or a statement there is nothing to find.
+    /// A text without a mark, the name of a scheme or a statement has no secret.
     #[test]
     fn texts_without_marks_stay(text in "[^:=' ]{0,60}") {
         prop_assert_eq!(redact(KeyRule::Text, &text), text);
     }
 
-    /// The walk over an encoded request finds what the walk over the decoded one finds.
+    /// The walks over an encoded and over the decoded request find the same secrets.
     #[test]
     fn both_walks_over_a_request_find_the_same(texts in prop::collection::vec(text(), 1..4)) {
         let attributes = texts.iter().map(|text| KeyValue::new("k", text.as_str())).collect();

@@ -1,13 +1,14 @@
-//! Secrets in texts that people and programs write: `key: value`, `key=value`, JSON, headers, and
-//! credentials behind the name of their scheme.
+//! Secrets in ordinary texts: `key: value`, `key=value`, JSON, headers, and credentials after the
+//! name of their scheme.
 //!
-//! Owns the search: a value is judged where a colon or an equals sign has a secret key before it, a
-//! literal where the words before it are those of a password in SQL, a token where the name of a
-//! scheme is before it. [`value`] says which values are secret and where they end, [`scheme`] the
-//! same of tokens. Secrets in plain sentences are not found.
+//! Owns the search. A mark is a colon or an equals sign. A value is examined if a secret key and a
+//! mark are before it, a literal if a password clause of SQL is before it, a token if the name of a
+//! scheme is before it. [`value`] decides which values are secret and where they end, [`scheme`]
+//! does so for tokens. Secrets in plain sentences are not found.
 //!
-//! Looking back from a mark, and judging a value, read a bounded number of bytes. Only the value of
-//! a secret is read to its end, and the search goes on behind it: the time is linear in the text.
+//! The backward search from a mark and the check of a value read a bounded number of bytes. Only a
+//! secret value is read to its end, and the search continues after it, so the time is linear in the
+//! length of the text.
 
 mod scheme;
 mod value;
@@ -22,17 +23,17 @@ use super::{
     statement, url,
 };
 
-/// Keys that are longer are judged by their end.
+/// Maximum bytes of a key; of longer ones the end is examined.
 const KEY_BYTES_MAX: usize = 64;
-/// Bytes of a request before a text that may look like its beginning: the length of a text, and the
-/// tag before it, are letters by chance.
+/// Maximum bytes of an encoded request before a text that may look like part of it: the tag and the
+/// length of the text can be letters by chance.
 const PREFIX_BYTES_MAX: usize = 2;
 
 /// A part of a text that is secret.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Secret {
     pub(super) range: Range<usize>,
-    /// A number, a list or a map in JSON: the marker in its place is in quotes.
+    /// True for a number, a list or a map in JSON, in place of which the marker needs quotes.
     pub(super) needs_quotes: bool,
 }
 
@@ -47,15 +48,15 @@ impl From<Range<usize>> for Secret {
 struct Key<'a> {
     name: &'a [u8],
     class: KeyClass,
-    /// The quote around it, as JSON has it.
+    /// The quote around the key, as in JSON.
     quote: Option<KeyQuote>,
 }
 
-/// The quote behind a key.
+/// The quote after a key.
 #[derive(Debug, Clone, Copy)]
 struct KeyQuote {
     byte: u8,
-    /// Backslashes before it: those of a text within a text.
+    /// Number of backslashes before it, as in a text within a text.
     slashes: usize,
 }
 
@@ -81,18 +82,19 @@ pub(super) fn search(text: &[u8], keys: &KeyRules, mut found: impl FnMut(Secret)
     }
 }
 
-/// Finds credentials behind the name of their scheme alone, as in texts whose other secrets have rules
+/// Finds only credentials after the name of their scheme, for texts whose other secrets have rules
 /// of their own.
 pub(super) fn search_schemes(text: &[u8], mut found: impl FnMut(Secret)) {
     scheme::search(text, |range| found(range.into()));
 }
 
-/// Returns whether [`search`] may find something in one of the texts within the bytes of a request.
-/// Values are not judged. Statements are not looked for: [`starts_statement`] is asked of each text.
+/// Returns whether [`search`] may find a secret in one of the texts of an encoded request. Does not
+/// examine values, and does not search for statements, for which the caller applies
+/// [`starts_statement`] to each text.
 pub(super) fn may_hold_secret(encoded: &[u8], keys: &KeyRules) -> bool {
     memchr3_iter(b':', b'=', b'\'', encoded).any(|mark| match encoded.get(mark) {
         Some(b'\'') => encoded.get(..mark).is_some_and(|before| {
-            // Bytes that are no part of the text may be before its first word.
+            // Bytes that do not belong to the text may be before its first word.
             let is_keyword = |word: &[u8], expected: &[u8]| {
                 let start = word.len().saturating_sub(expected.len());
                 word.get(start..).is_some_and(|end| statement::is_word(end, expected))
@@ -103,8 +105,8 @@ pub(super) fn may_hold_secret(encoded: &[u8], keys: &KeyRules) -> bool {
     }) || scheme::is_named(encoded)
 }
 
-/// Returns whether a text begins as a statement about users and passwords does. Sentences that begin
-/// with such a word have a capital first and small letters behind it.
+/// Returns whether a text begins like a statement about users and passwords. A sentence that begins
+/// with such a word has a capital followed by small letters.
 pub(crate) fn starts_statement(text: &[u8]) -> bool {
     let text = match text {
         [b' ' | b'\n' | b'\t' | b'\r', ..] => text.trim_ascii_start(),
@@ -131,7 +133,7 @@ fn key_before<'a>(text: &'a [u8], mark: usize, keys: &KeyRules) -> Option<Key<'a
     }
     let name = name_at_end(before);
     let outside = before.get(..before.len() - name.len())?;
-    // `\nAuthorization`, as JSON and program text write the beginning of a line.
+    // An escaped line break before the key, as in `\nAuthorization` of JSON and source code.
     let name = match (outside.last(), name) {
         (Some(b'\\'), [b'n' | b'r' | b't', name @ ..]) => name,
         _ => name,
@@ -140,19 +142,21 @@ fn key_before<'a>(text: &'a [u8], mark: usize, keys: &KeyRules) -> Option<Key<'a
         None if is_pwd(name) && outside.ends_with(b";") => KeyClass::Password,
         class => class?,
     };
-    // A path of a program or of a resource: `auth::token: …`, `arn:aws:…:secret:…`.
+    // The key is part of a path in a program or of a resource: `auth::token: …`,
+    // `arn:aws:…:secret:…`.
     let is_path = outside.ends_with(b"::")
         || text.get(mark) == Some(&b':') && outside.ends_with(b":") && class == KeyClass::Token;
     let quote = quote.filter(|quote| outside.last() == Some(&quote.byte));
     (!is_path).then_some(Key { name, class, quote })
 }
 
-/// A folder in an environment, a password in a connection string.
+/// Returns whether a key is `pwd`, which is a folder in an environment and a password in a
+/// connection string.
 fn is_pwd(name: &[u8]) -> bool {
     name.eq_ignore_ascii_case(b"pwd")
 }
 
-/// Returns whether the key before a mark may be secret, when bytes that are no part of its text may
+/// Returns whether the key before a mark may be secret, if bytes that do not belong to its text may
 /// be before it.
 fn may_be_key_before(encoded: &[u8], mark: usize, keys: &KeyRules) -> bool {
     let Some(before) = encoded.get(..mark) else { return false };
@@ -166,7 +170,7 @@ fn may_be_key_before(encoded: &[u8], mark: usize, keys: &KeyRules) -> bool {
         .any(|name| is_pwd(name) || keys.class(trim_dashes(name)).is_some())
 }
 
-/// The bytes before spaces, a bracket and a quote at the end, and that quote.
+/// Strips spaces, a bracket and a quote from the end. Returns the rest and the quote.
 fn unquoted_end(before: &[u8]) -> (&[u8], Option<KeyQuote>) {
     let before = match before {
         [.., b' ' | b'\t' | b'\n' | b'\r'] => before.trim_ascii_end(),
@@ -186,7 +190,7 @@ fn unquoted_end(before: &[u8]) -> (&[u8], Option<KeyQuote>) {
     }
 }
 
-/// The name at the end: a word, or two where the second is `key`, as in `API key`.
+/// Returns the name at the end of a text: a word, or two if the second is `key`, as in `API key`.
 fn name_at_end(text: &[u8]) -> &[u8] {
     let start = text.len() - last_name(text).len();
     let (head, name) = text.split_at(start);
@@ -210,7 +214,7 @@ fn is_name_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.')
 }
 
-/// Without the dashes of a flag: `--password=…`.
+/// Returns a name without the dashes of a flag: `--password=…`.
 fn trim_dashes(mut name: &[u8]) -> &[u8] {
     while let [b'-', rest @ ..] = name {
         name = rest;
@@ -218,11 +222,11 @@ fn trim_dashes(mut name: &[u8]) -> &[u8] {
     name
 }
 
-/// Returns the literal that begins with this quote, if the words before it are those of a password
-/// in SQL. Statements are within other texts, too: a server logs them behind words of its own.
+/// Returns the literal that begins with this quote, if a password clause of SQL is before it.
+/// Statements also occur within other texts, such as the log lines of a server.
 fn literal(text: &[u8], quote: usize) -> Option<Secret> {
     let (before, literal) = text.split_at_checked(quote)?;
-    // Sentences have `identified by 'name'`.
+    // In lower case, `identified by 'name'` occurs in sentences.
     let is_keyword = |word: &[u8], expected: &[u8]| {
         let is_sentence = expected == b"identified" && word.first() == Some(&b'i');
         statement::is_word(word, expected) && !is_sentence
@@ -231,7 +235,7 @@ fn literal(text: &[u8], quote: usize) -> Option<Secret> {
     let start = quote + 1;
     let end = start + statement::literal_length(literal);
     let secret = text.get(start..end)?;
-    // A sentence has `password 'must be longer'`. A secret in it is found by its own name.
+    // `password 'must be longer'` is a sentence. A secret in it is found by its own name.
     let is_sentence = clause == statement::Clause::Password
         && (secret.contains(&b' ') || memmem::find(secret, MARKER.as_bytes()).is_some());
     (!is_sentence && !is_redacted(secret)).then(|| Secret::from(start..end))

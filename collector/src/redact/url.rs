@@ -1,7 +1,7 @@
 //! Secrets in URLs: the password before a host and the values of secret parameters.
 //!
-//! Every byte is looked at a constant number of times, whatever the text: a host ends before the
-//! next `://`, and parameters of a URL within another are searched with the outer one's.
+//! Every byte of any text is read a constant number of times: a host ends before the next `://`,
+//! and parameters of a URL within another are searched together with the outer ones.
 
 use std::{
     ops::{ControlFlow, Range},
@@ -12,18 +12,18 @@ use memchr::{memchr, memchr2, memmem};
 
 use super::{MARKER, is_redacted, key_rules::KeyRules};
 
-/// Bytes of an encoded name that are judged: its last.
+/// Number of last bytes of an encoded name that are examined.
 const NAME_BYTES_MAX: usize = 192;
 
 static SCHEME_END: LazyLock<memmem::Finder<'static>> =
     LazyLock::new(|| memmem::Finder::new(b"://"));
 
-/// The same with slashes as JSON may have them.
+/// The end of a scheme with escaped slashes, which JSON allows.
 const ESCAPED: &[u8] = br":\/\/";
 static ESCAPED_SCHEME_END: LazyLock<memmem::Finder<'static>> =
     LazyLock::new(|| memmem::Finder::new(ESCAPED));
 
-/// Finds the secrets of every URL in a text. Returns early when `found` does.
+/// Finds the secrets of every URL in a text. Stops when `found` breaks.
 pub(super) fn search(
     text: &[u8],
     keys: &KeyRules,
@@ -32,21 +32,21 @@ pub(super) fn search(
     UrlSearch { text, keys, is_one_text: true, found, covered: 0..0 }.urls()
 }
 
-/// Returns whether [`search`] may find something in one of the texts within these bytes. A URL here
-/// may run on into the bytes behind its text, so that more is found and never less. Those with
-/// escaped slashes are not looked for: [`is_escaped_at`] is asked of each colon.
+/// Returns whether [`search`] may find a secret in one of the texts of an encoded request. A URL
+/// may extend into the bytes after its text, so the result may be true wrongly, but never false.
+/// URLs with escaped slashes are not searched; the caller applies [`is_escaped_at`] to each colon.
 pub(super) fn may_hold_secret(encoded: &[u8], keys: &KeyRules) -> bool {
     let found = |_| ControlFlow::Break(());
     UrlSearch { text: encoded, keys, is_one_text: false, found, covered: 0..0 }.urls().is_break()
 }
 
-/// Returns whether a URL whose slashes are escaped has its colon here.
+/// Returns whether this is the colon of a URL with escaped slashes.
 pub(super) fn is_escaped_at(text: &[u8], colon: usize) -> bool {
     text.get(colon..).is_some_and(|rest| rest.starts_with(ESCAPED))
 }
 
-/// As [`search`], in a text that is a URL with or without its host, a query string or a connection
-/// string: parameters are also at its beginning and behind spaces.
+/// As [`search`], for a text that is a URL with or without its host, a query string or a connection
+/// string. Parameters may also be at its beginning and after spaces.
 pub(super) fn search_parameters(
     text: &[u8],
     keys: &KeyRules,
@@ -60,7 +60,7 @@ pub(super) fn search_parameters(
     search.urls()
 }
 
-/// Where parameters end.
+/// The end of parameters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Extent {
     /// At the end of the URL.
@@ -72,7 +72,7 @@ enum Extent {
 struct UrlSearch<'a, F> {
     text: &'a [u8],
     keys: &'a KeyRules,
-    /// False for the bytes of a whole request.
+    /// False for an encoded request, which has many texts.
     is_one_text: bool,
     found: F,
     /// From the first separator of parameters to the end of the last URL.
@@ -88,7 +88,7 @@ struct Authority {
 impl<F: FnMut(Range<usize>) -> ControlFlow<()>> UrlSearch<'_, F> {
     fn urls(&mut self) -> ControlFlow<()> {
         let mut plain = SCHEME_END.find_iter(self.text).peekable();
-        // In a request, they are told by their colons.
+        // In an encoded request, the caller finds them by their colons.
         let text = if self.is_one_text { self.text } else { &[] };
         let mut escaped = ESCAPED_SCHEME_END.find_iter(text).peekable();
         loop {
@@ -112,9 +112,9 @@ impl<F: FnMut(Range<usize>) -> ControlFlow<()>> UrlSearch<'_, F> {
         }
     }
 
-    /// Reads user, password, host and port. Those of a URL that is the value of a parameter end
-    /// where the parameter does. One whose parameter was replaced ends there: what follows was
-    /// behind the path before.
+    /// Reads user, password, host and port. The authority of a URL that is the value of a parameter
+    /// ends with the parameter. It also ends at the marker of a replaced parameter, because the
+    /// text after that was behind the path before.
     fn authority(&self, from: usize, is_parameter: bool) -> Authority {
         let (mut colon, mut at_sign) = (None, None);
         let mut end = self.text.len();
@@ -153,7 +153,7 @@ impl<F: FnMut(Range<usize>) -> ControlFlow<()>> UrlSearch<'_, F> {
                 _ if !is_text && ends_url(byte) => break,
                 b'=' => {
                     if let Some(value) = self.secret_value(name.take(), index, extent) {
-                        // The bytes of a request may have other texts behind this one.
+                        // An encoded request may have other texts after this one.
                         index = if self.is_one_text { value.end } else { index + 1 };
                         self.report(value)?;
                         continue;
@@ -169,8 +169,8 @@ impl<F: FnMut(Range<usize>) -> ControlFlow<()>> UrlSearch<'_, F> {
         ControlFlow::Continue(first.unwrap_or(index)..index)
     }
 
-    /// Returns the value behind the equals sign if the name before it is secret. `name` is the
-    /// position of the name and the byte that separates it from what is before.
+    /// Returns the value after the equals sign if the name before it is secret. `name` is the
+    /// position of the name and the separator before it.
     fn secret_value(
         &self,
         name: Option<(usize, u8)>,
@@ -200,7 +200,7 @@ impl<F: FnMut(Range<usize>) -> ControlFlow<()>> UrlSearch<'_, F> {
         }
     }
 
-    /// Returns whether this backslash is one that JSON may have before a slash.
+    /// Returns whether this backslash escapes a slash, which JSON allows.
     fn is_escaped_slash(&self, index: usize) -> bool {
         self.text.get(index + 1) == Some(&b'/')
     }
@@ -210,8 +210,8 @@ impl<F: FnMut(Range<usize>) -> ControlFlow<()>> UrlSearch<'_, F> {
     }
 }
 
-/// Returns whether the name of a parameter is secret: as it is, percent-encoded, or in the last brackets
-/// of `user[password]`.
+/// Returns whether the name of a parameter is secret: unchanged, percent-decoded, or in the last
+/// brackets of `user[password]`.
 pub(super) fn is_secret_name(name: &[u8], keys: &KeyRules) -> bool {
     if memchr2(b'%', b']', name).is_none() {
         return keys.is_secret_parameter(name);

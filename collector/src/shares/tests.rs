@@ -15,7 +15,7 @@ use super::{
     BudgetKind, BudgetShare, HolderState, PeerAddress, RequestHolder, Scarce, ShareHolder, Shares,
 };
 
-/// A clock that is set.
+/// A clock that is set by hand.
 #[derive(Debug)]
 struct SetClock(Mutex<Instant>);
 
@@ -83,7 +83,7 @@ impl BudgetWorld {
         Self { clock, shares }
     }
 
-    /// A holder of 192.0.2.`host` that asks for so much; time passes before the next.
+    /// Adds a holder of 192.0.2.`host` that requests this amount, and advances the clock.
     fn take(
         &self,
         host: u8,
@@ -103,7 +103,7 @@ use BudgetKind::{Bytes, Connections, Requests};
 use HolderState::{Idle, Receiving, Silent, Working};
 
 #[test]
-fn an_address_at_its_share_gets_in_by_the_oldest_of_its_own_that_does_nothing() {
+fn an_address_at_its_share_evicts_its_own_longest_inactive_holder() {
     let world = BudgetWorld::new(Connections, 8);
     let states = [Working, Idle, Silent, Silent, Idle, Working];
     let held = states.map(|state| world.take(1, state, 1));
@@ -117,7 +117,7 @@ fn an_address_at_its_share_gets_in_by_the_oldest_of_its_own_that_does_nothing() 
         order.extend(evicted);
     }
     assert_eq!(order, [2, 3, 1, 4], "silent before idle, old before young");
-    // All others work: no more of this address, though there is room.
+    // All others work, so the address gets no more, although the budget is not used up.
     let (_, taken) = world.take(1, Silent, 1);
     assert_eq!(taken.unwrap_err(), Scarce { is_passing: false });
     assert_eq!(world.shares.used(), 6);
@@ -127,7 +127,7 @@ fn an_address_at_its_share_gets_in_by_the_oldest_of_its_own_that_does_nothing() 
 }
 
 #[test]
-fn where_all_is_used_the_address_that_has_the_most_loses_first() {
+fn in_a_used_up_budget_the_address_with_the_most_is_evicted_first() {
     let world = BudgetWorld::new(Connections, 8);
     let mut first: Vec<_> = (0..4).map(|_| world.take(1, Working, 1)).collect();
     first.push(world.take(1, Idle, 1));
@@ -144,7 +144,7 @@ fn where_all_is_used_the_address_that_has_the_most_loses_first() {
 }
 
 #[test]
-fn a_request_that_is_worked_on_is_evicted_for_nobody() {
+fn a_working_request_is_never_evicted() {
     let world = BudgetWorld::new(Requests, 8);
     let first: Vec<_> = (0..5).map(|_| world.take(1, Working, 1)).collect();
     let second: Vec<_> = (0..3).map(|_| world.take(2, Receiving, 1)).collect();
@@ -155,21 +155,21 @@ fn a_request_that_is_worked_on_is_evicted_for_nobody() {
 }
 
 #[test]
-fn a_body_that_comes_is_not_evicted_for_its_own_address() {
+fn an_arriving_body_is_not_evicted_for_its_own_address() {
     let world = BudgetWorld::new(Requests, 4);
     let (old, _old_share) = world.take(1, Receiving, 1);
     let (young, _young_share) = world.take(1, Receiving, 1);
     let _third = world.take(1, Working, 1);
     assert!(world.take(1, Receiving, 1).1.is_err());
     world.clock.advance(Duration::from_secs(2));
-    // Something has come of the older one meanwhile.
+    // Bytes of the older one have arrived in the meantime.
     old.state.lock().unwrap().1 = world.clock.instant();
     assert!(world.take(1, Receiving, 1).1.is_ok());
     assert!(young.is_evicted() && !old.is_evicted());
 }
 
 #[test]
-fn bytes_are_there_when_their_holder_has_let_go_of_them() {
+fn bytes_of_an_evicted_holder_are_available_when_it_has_freed_them() {
     let world = BudgetWorld::new(Bytes, 100);
     let (stalled, held) = world.take(1, Receiving, 60);
     world.clock.advance(Duration::from_secs(2));
@@ -188,7 +188,7 @@ fn bytes_are_there_when_their_holder_has_let_go_of_them() {
 }
 
 #[tokio::test]
-async fn whoever_waits_for_bytes_gets_them_as_soon_as_they_are_free() {
+async fn a_holder_that_waits_for_bytes_gets_them_as_soon_as_they_are_freed() {
     let world = BudgetWorld::new(Bytes, 100);
     let (stalled, held) = world.take(1, Receiving, 70);
     world.clock.advance(Duration::from_secs(2));
@@ -203,14 +203,14 @@ async fn whoever_waits_for_bytes_gets_them_as_soon_as_they_are_free() {
 }
 
 #[test]
-fn a_single_holder_may_have_everything() {
+fn a_single_holder_may_have_the_whole_budget() {
     let world = BudgetWorld::new(Bytes, 100);
     let (_, share) = world.take(1, Receiving, 90);
     let share = share.unwrap();
     share.grow(10).unwrap();
     assert_eq!(share.grow(1).unwrap_err(), Scarce { is_passing: false });
     assert!(world.take(1, Receiving, 1).1.is_err());
-    // Nothing yet is always to be had.
+    // An amount of 0 is always granted.
     let begun = world.take(1, Receiving, 0).1.unwrap();
     assert!(begun.grow(1).is_err());
     drop(share);
@@ -219,7 +219,7 @@ fn a_single_holder_may_have_everything() {
 }
 
 #[tokio::test]
-async fn bodies_on_their_way_leave_room_for_the_forms_of_others() {
+async fn arriving_bodies_leave_room_for_decoded_forms_of_others() {
     let world = BudgetWorld::new(Bytes, 800);
     let mut bodies = Vec::new();
     for _ in 0..6 {
@@ -232,11 +232,11 @@ async fn bodies_on_their_way_leave_room_for_the_forms_of_others() {
     assert_eq!(refused.unwrap_err(), Scarce { is_passing: false }, "half of an address's share");
     bodies[0].grow(300).unwrap();
     assert!(bodies[1].grow(1).is_err(), "the whole of its share");
-    // Bodies of another address have half of all; a large body is not bound by that.
+    // Bodies of another address get half of the total; a large body is exempt.
     let other = world.take(2, Receiving, 0).1.unwrap();
     other.grow_arriving(100).await.unwrap();
     let small = world.take(2, Receiving, 0).1.unwrap();
-    let refused = small.grow_by(small.wish(1, true));
+    let refused = small.grow_by(small.request(1, true));
     assert_eq!(refused.unwrap_err(), Scarce { is_passing: true }, "half of all");
     other.grow_arriving(50).await.unwrap();
     assert_eq!(world.shares.used(), 750);
@@ -246,13 +246,14 @@ async fn bodies_on_their_way_leave_room_for_the_forms_of_others() {
 }
 
 #[tokio::test]
-async fn a_large_body_on_its_way_leaves_room_for_small_ones() {
+async fn a_large_arriving_body_leaves_room_for_small_ones() {
     let world = BudgetWorld::new(Bytes, 800);
     let large = world.take(1, Receiving, 0).1.unwrap();
     for _ in 0..5 {
         large.grow_arriving(100).await.unwrap();
     }
-    // Of its 500 bytes the first 100 count: 200 are left for its address, and 300 for all.
+    // Of its 500 bytes the first 100 count as arriving: 200 are left for its address, and 300 for
+    // all.
     for host in [1, 2] {
         let small = world.take(host, Receiving, 0).1.unwrap();
         small.grow_arriving(90).await.unwrap();
@@ -282,9 +283,10 @@ async fn a_decoded_body_counts_no_longer_as_arriving() {
 }
 
 #[tokio::test]
-async fn room_for_bodies_is_taken_from_those_that_have_it() {
+async fn memory_for_an_arriving_body_is_taken_from_arriving_bodies() {
     let world = BudgetWorld::new(Bytes, 800);
-    // Most of the budget is the form of one address, which gives none of the room of bodies.
+    // Most of the budget is a decoded form of one address, which takes nothing from the part of
+    // arriving bodies.
     let (decoded, _decoded_share) = world.take(1, Receiving, 350);
     let mut stalled = Vec::new();
     for host in [2, 2, 3, 3] {
@@ -295,7 +297,7 @@ async fn room_for_bodies_is_taken_from_those_that_have_it() {
     }
     world.clock.advance(Duration::from_secs(2));
     let late = world.take(4, Receiving, 0).1.unwrap();
-    assert_eq!(late.grow_by(late.wish(20, true)).unwrap_err(), Scarce { is_passing: true });
+    assert_eq!(late.grow_by(late.request(20, true)).unwrap_err(), Scarce { is_passing: true });
     let evicted = stalled.iter().map(|(holder, _)| holder.is_evicted()).collect::<Vec<_>>();
     assert_eq!(evicted, [true, false, false, false], "the oldest of those that have the most");
     assert!(!decoded.is_evicted());
@@ -304,12 +306,12 @@ async fn room_for_bodies_is_taken_from_those_that_have_it() {
 }
 
 #[tokio::test]
-async fn the_first_form_of_an_address_goes_before_its_bodies_without_one() {
+async fn the_first_decoded_form_of_an_address_takes_precedence_over_its_bodies_without_one() {
     let world = BudgetWorld::new(Bytes, 800);
     let (whole, share) = world.take(1, Receiving, 80);
     let share = share.unwrap();
     let mut arriving: Vec<_> = (0..4).map(|_| world.take(1, Receiving, 80)).collect();
-    // It has come, and asks later.
+    // This one has arrived, and requests its decoded form later.
     let (arrived, its_share) = world.take(1, Working, 0);
     its_share.as_ref().unwrap().grow_arriving(80).await.unwrap();
     arriving.push((arrived, its_share));
@@ -321,7 +323,7 @@ async fn the_first_form_of_an_address_goes_before_its_bodies_without_one() {
     assert_eq!(share.grow(200).unwrap_err(), Scarce { is_passing: true });
     assert_eq!(arriving.iter().filter(|(holder, _)| holder.is_evicted()).count(), 2);
     drop(worked_on);
-    // Alone, it may have all.
+    // The only holder may have the whole budget.
     let waiting = tokio::spawn(async move { share.grow_soon(560).await.map(|()| share) });
     while !arriving.iter().all(|(holder, _)| holder.is_evicted()) {
         tokio::task::yield_now().await;
@@ -332,7 +334,7 @@ async fn the_first_form_of_an_address_goes_before_its_bodies_without_one() {
 }
 
 #[test]
-fn a_body_arrives_while_something_has_come_of_it_lately() {
+fn a_body_is_arriving_while_its_last_bytes_are_recent() {
     let clock = SetClock::new();
     let peer = PeerAddress::from(IpAddr::from([192, 0, 2, 1]));
     let holder = RequestHolder::new(peer, true, Arc::clone(&clock) as Arc<dyn Clock>);
@@ -350,7 +352,7 @@ fn a_body_arrives_while_something_has_come_of_it_lately() {
 }
 
 #[test]
-fn absurd_amounts_are_refused_and_not_wrapped_around() {
+fn amounts_that_would_overflow_are_refused() {
     let world = BudgetWorld::new(Bytes, 100);
     let share = world.take(1, Receiving, 1).1.unwrap();
     assert!(share.grow(usize::MAX).is_err());

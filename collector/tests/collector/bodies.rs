@@ -1,4 +1,4 @@
-//! Bodies that arrive in pieces, late, or not at all.
+//! Bodies that arrive in pieces, slowly, or not at all.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use tokio::{
 
 use crate::harness::{Running, start, start_with};
 
-/// Sends these bytes and returns everything that comes back until the server closes.
+/// Sends these bytes and returns everything that the server sends before it closes.
 pub(crate) async fn raw(address: std::net::SocketAddr, bytes: &[u8]) -> String {
     let mut stream = TcpStream::connect(address).await.unwrap();
     stream.write_all(bytes).await.unwrap();
@@ -56,7 +56,7 @@ async fn a_truncated_body_is_counted_and_nothing_is_stored() {
 }
 
 #[tokio::test]
-async fn slow_bodies_are_answered_and_others_are_not_held_up() {
+async fn slow_bodies_are_refused_and_do_not_delay_others() {
     let limits = CollectorLimits { body_timeout: Duration::from_millis(200), ..Default::default() };
     let running = start_with(limits).await;
     let head = head(&running, "content-length: 100\r\n");
@@ -94,7 +94,7 @@ async fn slow_heads_and_silent_connections_are_ended() {
 }
 
 #[tokio::test]
-async fn a_connection_at_rest_between_requests_stays_open() {
+async fn an_idle_connection_between_requests_stays_open() {
     let limits =
         CollectorLimits { header_timeout: Duration::from_millis(50), ..Default::default() };
     let running = start_with(limits).await;
@@ -109,7 +109,7 @@ async fn a_connection_at_rest_between_requests_stays_open() {
             assert!(count > 0, "closed after {answers}");
             answers.push_str(std::str::from_utf8(&chunk[..count]).unwrap());
         }
-        // Longer than a head may take: nothing must come, the end of the stream least of all.
+        // Waits longer than a head may take. Neither bytes nor the end of the stream may arrive.
         let mut chunk = [0; 1];
         let quiet = tokio::time::timeout(Duration::from_millis(400), stream.read(&mut chunk)).await;
         assert!(quiet.is_err(), "{quiet:?}");
@@ -117,7 +117,7 @@ async fn a_connection_at_rest_between_requests_stays_open() {
 }
 
 #[tokio::test]
-async fn a_large_body_is_read_on_so_that_its_sender_sees_the_refusal() {
+async fn a_large_body_is_drained_so_that_its_sender_sees_the_refusal() {
     let limits = CollectorLimits { http_body_bytes_max: 1 << 20, ..Default::default() };
     let running = start_with(limits).await;
     let length = 3 << 20;
@@ -130,7 +130,7 @@ async fn a_large_body_is_read_on_so_that_its_sender_sees_the_refusal() {
 }
 
 #[tokio::test]
-async fn a_sender_that_asks_first_is_told_before_it_sends() {
+async fn a_sender_that_expects_100_continue_is_refused_before_it_sends() {
     let running = start().await;
     let length = 30 << 20;
     let head = head(&running, &format!("content-length: {length}\r\nexpect: 100-continue\r\n"));
@@ -138,7 +138,7 @@ async fn a_sender_that_asks_first_is_told_before_it_sends() {
     assert!(answer.starts_with("HTTP/1.1 413"), "{answer}");
 }
 
-/// The bytes of one answer, whether or not the connection is closed after it.
+/// Returns the bytes of one response, whether or not the connection is closed after it.
 async fn rest_of_one(stream: &mut TcpStream) -> String {
     let mut answer = String::new();
     while !answer.ends_with('}') {

@@ -8,29 +8,26 @@ use tidings_proto::otlp::encode_json;
 use tokio::{io::AsyncReadExt, net::TcpStream};
 
 use crate::{
-    harness::{Fault, TRACES, frame, retry, start_with},
+    harness::{Fault, JSON, PROTOBUF, TRACES, frame, retry, start_with},
     samples::{good_traces, gzip, span, traces},
 };
-
-const JSON: (&str, &str) = ("content-type", "application/json");
 
 /// Headers and a body.
 type Form = (Vec<(&'static str, &'static str)>, Vec<u8>);
 
-/// A request in each form.
+/// A good request in each form.
 fn forms() -> [Form; 3] {
     let many = traces(vec![span(1); 1000]);
     let bytes = many.encode_to_vec();
-    let proto = ("content-type", "application/x-protobuf");
     [
         (vec![JSON], encode_json(&many)),
-        (vec![proto], bytes.clone()),
-        (vec![proto, ("content-encoding", "gzip")], gzip(&bytes)),
+        (vec![PROTOBUF], bytes.clone()),
+        (vec![PROTOBUF, ("content-encoding", "gzip")], gzip(&bytes)),
     ]
 }
 
 #[tokio::test]
-async fn above_the_memory_budget_senders_are_told_to_wait() {
+async fn above_the_memory_budget_senders_are_told_to_retry() {
     let limits = CollectorLimits { in_flight_bytes_max: 2 << 20, ..Default::default() };
     let running = start_with(limits).await;
     let permits = running.sink.permits.forget_permits(usize::MAX >> 4);
@@ -38,7 +35,7 @@ async fn above_the_memory_budget_senders_are_told_to_wait() {
     let address = running.grpc;
     let mut waiting = running.sink.waiting.subscribe();
     let mut stuck = Vec::new();
-    // The store takes its time, until no memory is left for another request.
+    // The store blocks, until no memory is left for another request.
     let refused = loop {
         let body = body.clone();
         let mut call = tokio::spawn(async move {
@@ -65,12 +62,12 @@ async fn above_the_memory_budget_senders_are_told_to_wait() {
     for call in stuck {
         assert_eq!(call.await.unwrap().trailers.unwrap().get("grpc-status").unwrap(), "0");
     }
-    // What was held is given back.
+    // The memory is returned.
     assert_eq!(running.call(TRACES, &[], body).await.code, 0);
 }
 
 #[tokio::test]
-async fn what_never_fits_the_memory_budget_is_too_large() {
+async fn a_request_that_never_fits_the_memory_budget_is_too_large() {
     let limits = CollectorLimits { in_flight_bytes_max: 64 << 10, ..Default::default() };
     let running = start_with(limits).await;
     for (headers, body) in forms() {
@@ -86,7 +83,7 @@ async fn what_never_fits_the_memory_budget_is_too_large() {
 }
 
 #[tokio::test]
-async fn above_the_number_of_requests_senders_are_told_to_wait() {
+async fn above_the_number_of_requests_senders_are_told_to_retry() {
     let limits = CollectorLimits { in_flight_requests_max: 2, ..Default::default() };
     let running = start_with(limits).await;
     let permits = running.sink.permits.forget_permits(usize::MAX >> 4);
@@ -111,7 +108,7 @@ async fn above_the_number_of_requests_senders_are_told_to_wait() {
 }
 
 #[tokio::test]
-async fn a_connection_above_the_cap_takes_the_place_of_the_oldest_silent_one() {
+async fn a_connection_above_the_maximum_evicts_the_oldest_silent_one() {
     let limits = CollectorLimits { connections_max: 4, ..Default::default() };
     let running = start_with(limits).await;
     let mut silent = Vec::new();
@@ -127,7 +124,7 @@ async fn a_connection_above_the_cap_takes_the_place_of_the_oldest_silent_one() {
 }
 
 #[tokio::test]
-async fn nothing_is_decoded_for_a_store_that_has_no_room() {
+async fn nothing_is_decoded_when_the_store_is_full() {
     let running = start_with(CollectorLimits::default()).await;
     running.fail(Fault::NoRoom);
     let forms = forms().into_iter().chain([(vec![JSON], b"no request at all".to_vec())]);
@@ -142,7 +139,7 @@ async fn nothing_is_decoded_for_a_store_that_has_no_room() {
 }
 
 #[tokio::test]
-async fn a_client_that_goes_away_does_not_stop_its_append() {
+async fn a_client_that_disconnects_does_not_cancel_its_append() {
     let running = start_with(CollectorLimits::default()).await;
     let permits = running.sink.permits.forget_permits(usize::MAX >> 4);
     let body = encode_json(&good_traces());

@@ -1,4 +1,4 @@
-//! Clients that keep connections, requests and memory without using them keep nobody out.
+//! Clients that hold connections, requests and memory without using them do not exclude others.
 
 use std::{
     net::SocketAddr,
@@ -18,16 +18,14 @@ use tokio::{
 };
 
 use crate::{
-    harness::{Running, TRACES, frame, request, start, start_behind, start_with},
+    harness::{HEALTH, JSON, Running, TRACES, frame, request, start, start_behind, start_with},
     samples::good_traces,
 };
 
-const JSON: (&str, &str) = ("content-type", "application/json");
-const HEALTH: &str = "/grpc.health.v1.Health/Check";
-/// On a slow machine, too; with [`patient`] bounds nothing ends by itself in that time.
+/// Maximum time of a step, on a slow machine, too. With [`patient`] bounds nothing times out in it.
 const SOON: Duration = Duration::from_secs(60);
 
-/// Bounds by which no connection and no body ends because it is slow.
+/// Returns bounds by which no connection and no body times out.
 fn patient() -> CollectorLimits {
     let hour = Duration::from_secs(3600);
     CollectorLimits {
@@ -43,7 +41,7 @@ fn now() -> Instant {
     SystemClock.instant()
 }
 
-/// Connects so often and says nothing, or the beginning of something.
+/// Opens this many connections and sends these bytes on each.
 async fn connect(address: SocketAddr, count: usize, said: &[u8]) -> Vec<TcpStream> {
     let mut streams = Vec::new();
     for _ in 0..count {
@@ -54,7 +52,7 @@ async fn connect(address: SocketAddr, count: usize, said: &[u8]) -> Vec<TcpStrea
     streams
 }
 
-/// A request whose body is never done.
+/// Returns a request whose body is incomplete.
 fn unfinished(running: &Running, length: usize, sent: usize) -> Vec<u8> {
     let head = format!(
         "POST /v1/traces HTTP/1.1\r\nhost: {}\r\ncontent-type: application/json\r\n\
@@ -78,7 +76,7 @@ async fn stored(running: &Running) {
 }
 
 #[tokio::test]
-async fn two_thousand_silent_connections_keep_nobody_out() {
+async fn two_thousand_silent_connections_do_not_exclude_others() {
     let running = start_with(patient()).await;
     for said in [&b""[..], b"POST /v1/traces HT", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"] {
         for address in [running.http, running.grpc] {
@@ -91,23 +89,23 @@ async fn two_thousand_silent_connections_keep_nobody_out() {
 }
 
 #[tokio::test]
-async fn connections_that_all_wait_for_bodies_make_room() {
+async fn connections_with_stalled_bodies_are_evicted() {
     let limits = CollectorLimits { connections_max: 64, ..patient() };
     let running = start_with(limits).await;
     let mut waiting = connect(running.http, 64, &unfinished(&running, 1000, 10)).await;
-    // Those that have sent something a moment ago stay; then they are stalled.
+    // Connections with recent bytes are not evicted; after a while they are stalled.
     stored(&running).await;
     drop(waiting.split_off(32));
     stored(&running).await;
 }
 
 #[tokio::test]
-async fn health_is_answered_when_no_connection_has_room_for_more() {
+async fn health_checks_are_answered_when_the_budget_of_connections_is_used_up() {
     let limits = CollectorLimits { connections_max: 32, ..patient() };
     let running = start_with(limits).await;
     let permits = running.sink.permits.forget_permits(usize::MAX >> 4);
     let body = good_traces().encode_to_vec();
-    // Every connection of an address has a request that is worked on.
+    // Every connection of an address has a request that is processed.
     let address = running.grpc;
     let mut calls = Vec::new();
     let refused = loop {
@@ -139,7 +137,7 @@ async fn health_is_answered_when_no_connection_has_room_for_more() {
 #[tokio::test]
 async fn a_client_behind_a_trusted_proxy_has_a_share_of_its_own() {
     let limits = CollectorLimits { open_requests_max: 8, ..patient() };
-    // The first clients write what they like before the address that the proxy adds.
+    // The clients forge the entries before the address that the proxy adds.
     let (greedy, other) = ("203.0.113.9, 198.51.100.1", "198.51.100.1, 203.0.113.9");
     for (proxy, is_trusted) in [("127.0.0.0/8", true), ("10.0.0.0/8", false)] {
         let running = start_behind(&[proxy], limits.clone()).await;
@@ -179,7 +177,7 @@ async fn a_client_behind_a_trusted_proxy_has_a_share_of_its_own() {
     }
 }
 
-/// A connection of HTTP/2, and as many requests on it as may be, whose bodies have begun.
+/// Opens an HTTP/2 connection with the maximum number of requests, whose bodies have begun.
 async fn slow_streams(address: SocketAddr) -> (SendRequest<Bytes>, Vec<SendStream<Bytes>>) {
     let stream = TcpStream::connect(address).await.unwrap();
     let (requests, connection) = h2::client::handshake(stream).await.unwrap();
@@ -188,7 +186,7 @@ async fn slow_streams(address: SocketAddr) -> (SendRequest<Bytes>, Vec<SendStrea
     let mut requests = requests.ready().await.unwrap();
     for _ in 0..100 {
         let request = Request::post(format!("http://{address}/v1/traces"));
-        let request = request.header("content-type", "application/json").body(()).unwrap();
+        let request = request.header(JSON.0, JSON.1).body(()).unwrap();
         let (_answer, mut stream) = requests.send_request(request, false).unwrap();
         stream.send_data(Bytes::from_static(b" "), false).unwrap();
         streams.push(stream);
@@ -198,7 +196,7 @@ async fn slow_streams(address: SocketAddr) -> (SendRequest<Bytes>, Vec<SendStrea
 }
 
 #[tokio::test]
-async fn four_thousand_slow_streams_keep_nobody_out() {
+async fn four_thousand_slow_streams_do_not_exclude_others() {
     let running = start_with(patient()).await;
     let mut connections = Vec::new();
     for _ in 0..42 {
@@ -211,7 +209,7 @@ async fn four_thousand_slow_streams_keep_nobody_out() {
 }
 
 #[tokio::test]
-async fn bodies_that_stall_lose_their_memory_to_those_that_come() {
+async fn stalled_bodies_lose_their_memory_to_arriving_ones() {
     let limits = CollectorLimits { in_flight_bytes_max: 1 << 20, ..patient() };
     let running = start_with(limits).await;
     let stalled = connect(running.http, 9, &unfinished(&running, 120 << 10, 115 << 10)).await;
@@ -229,7 +227,7 @@ async fn bodies_that_stall_lose_their_memory_to_those_that_come() {
     let mut refused = 0;
     for mut stream in stalled {
         let mut status = [0; 12];
-        // Those that kept their memory are not answered yet.
+        // Requests that kept their memory are not answered yet.
         let answered =
             tokio::time::timeout(Duration::from_millis(200), stream.read_exact(&mut status));
         if matches!(answered.await, Ok(Ok(_))) {
@@ -241,11 +239,11 @@ async fn bodies_that_stall_lose_their_memory_to_those_that_come() {
 }
 
 #[tokio::test]
-async fn a_body_that_stops_coming_is_refused() {
+async fn a_body_that_stops_arriving_is_refused() {
     let limits = CollectorLimits { body_timeout: Duration::from_secs(3600), ..Default::default() };
     let running = start_with(limits).await;
     let mut stream = TcpStream::connect(running.http).await.unwrap();
-    // Enough for minutes at the least pace.
+    // These bytes satisfy the minimum pace for minutes.
     stream.write_all(&unfinished(&running, 2 << 20, 1 << 20)).await.unwrap();
     let mut status = [0; 12];
     let answered = tokio::time::timeout(SOON, stream.read_exact(&mut status));
@@ -254,13 +252,13 @@ async fn a_body_that_stops_coming_is_refused() {
     assert_eq!(running.refused("otlp/http", "slow_body"), 1);
 }
 
-/// Requests of all receivers that are under way.
+/// Returns the number of requests in progress, of all receivers.
 fn under_way(running: &Running) -> u64 {
     running.collector.connections()[0].1.requests
 }
 
 #[tokio::test]
-async fn requests_that_are_let_in_and_abandoned_end_their_connection() {
+async fn admitted_requests_that_are_abandoned_end_their_connection() {
     let running = start().await;
     let stream = TcpStream::connect(running.http).await.unwrap();
     let (requests, connection) = h2::client::handshake(stream).await.unwrap();
@@ -273,7 +271,7 @@ async fn requests_that_are_let_in_and_abandoned_end_their_connection() {
         let Ok((answer, mut stream)) = ready.send_request(request.body(()).unwrap(), false) else {
             break;
         };
-        // Let in: its body is being read.
+        // The request is admitted, and its body is being read.
         let _ = stream.send_data(Bytes::from_static(b" "), false);
         while under_way(&running) == 0 && !ended.is_finished() {
             tokio::task::yield_now().await;

@@ -1,11 +1,11 @@
-//! What only gRPC has.
+//! Behaviour that only gRPC has.
 
 use bytes::Bytes;
 use http::{Method, StatusCode};
 use prost::Message;
 
 use crate::{
-    harness::{LOGS, TRACES, frame, request, request2, start, start_with},
+    harness::{HEALTH, JSON, LOGS, TRACES, frame, request, request2, start, start_with},
     samples::{good_traces, gzip, gzip_bomb, span, traces, zstd_bomb},
 };
 
@@ -49,7 +49,7 @@ async fn broken_frames_have_the_status_that_grpc_gives_them() {
 }
 
 #[tokio::test]
-async fn what_is_not_stored_is_refused_by_name() {
+async fn signals_that_are_not_stored_are_refused_by_name() {
     let running = start().await;
     for (path, words) in [
         (
@@ -73,7 +73,7 @@ async fn what_is_not_stored_is_refused_by_name() {
 }
 
 #[tokio::test]
-async fn an_unknown_encoding_is_told_the_known_ones() {
+async fn the_refusal_of_an_unknown_encoding_names_the_known_ones() {
     let running = start().await;
     let reply = running.call(LOGS, &[("grpc-encoding", "snappy")], frame(1, b"x")).await;
     assert_eq!(reply.code, 12);
@@ -129,15 +129,14 @@ async fn the_clients_deadline_is_kept() {
 #[tokio::test]
 async fn the_health_check_says_serving() {
     let running = start().await;
-    let reply = running.call("/grpc.health.v1.Health/Check", &[], frame(0, b"")).await;
+    let reply = running.call(HEALTH, &[], frame(0, b"")).await;
     assert_eq!((reply.code, reply.response.as_deref()), (0, Some(&[8, 1][..])));
 }
 
 #[tokio::test]
-async fn a_request_to_the_wrong_port_is_told_so() {
+async fn the_refusal_at_the_wrong_port_names_the_right_one() {
     let running = start().await;
-    let json = [("content-type", "application/json")];
-    let reply = request(running.grpc, Method::POST, "/v1/traces", &json, "{}").await;
+    let reply = request(running.grpc, Method::POST, "/v1/traces", &[JSON], "{}").await;
     assert_eq!(reply.status, StatusCode::UNSUPPORTED_MEDIA_TYPE);
     assert!(reply.text().contains("4318"), "{reply:?}");
     let grpc = [("content-type", "application/grpc")];

@@ -29,11 +29,14 @@ use tokio::{
 
 pub(crate) const TRACES: &str = "/opentelemetry.proto.collector.trace.v1.TraceService/Export";
 pub(crate) const LOGS: &str = "/opentelemetry.proto.collector.logs.v1.LogsService/Export";
+pub(crate) const HEALTH: &str = "/grpc.health.v1.Health/Check";
+pub(crate) const JSON: (&str, &str) = ("content-type", "application/json");
+pub(crate) const PROTOBUF: (&str, &str) = ("content-type", "application/x-protobuf");
 
-/// No answer may take longer, on a slow machine either.
+/// Maximum time of a response, on a slow machine, too.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// What the sink does instead of storing.
+/// The behaviour of the sink instead of storing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Fault {
     WalFull,
@@ -42,9 +45,9 @@ pub(crate) enum Fault {
     Closed,
     Corrupt,
     Panic,
-    /// Memory is full, which is known beforehand.
+    /// Memory is full, which is known before decoding.
     NoRoom,
-    /// Memory is full, which is found when there are rows.
+    /// Memory is full, which is found by the conversion to rows.
     NoRoomForRows,
 }
 
@@ -52,7 +55,7 @@ pub(crate) enum Fault {
 pub(crate) struct RecordingSink {
     pub(crate) batches: Mutex<Vec<TelemetryBatch>>,
     pub(crate) fault: Mutex<Option<Fault>>,
-    /// Appends wait for a permit; there are plenty unless a test takes them.
+    /// Appends wait for a permit, of which there are plenty unless a test takes them.
     pub(crate) permits: Semaphore,
     pub(crate) waiting: watch::Sender<usize>,
     pub(crate) appends: AtomicUsize,
@@ -121,7 +124,7 @@ pub(crate) async fn start_with(limits: CollectorLimits) -> Running {
     start_all(settings(limits), None, Arc::new(SystemClock)).await
 }
 
-/// Behind these proxies, which say for whom they send.
+/// Starts a collector behind these trusted proxies.
 pub(crate) async fn start_behind(proxies: &[&str], limits: CollectorLimits) -> Running {
     let proxies: Vec<String> = proxies.iter().map(ToString::to_string).collect();
     let proxies = TrustedProxies::read(&proxies).unwrap();
@@ -129,17 +132,17 @@ pub(crate) async fn start_behind(proxies: &[&str], limits: CollectorLimits) -> R
     start_all(settings, None, Arc::new(SystemClock)).await
 }
 
-/// With somebody who answers questions on the Zipkin address.
+/// Starts a collector with an API that answers queries on the Zipkin address.
 pub(crate) async fn start_beside(reads: Arc<dyn ReadApi>) -> Running {
     start_beside_at(reads, Arc::new(SystemClock)).await
 }
 
-/// As [`start_beside`], by this clock.
+/// As [`start_beside`], with this clock.
 pub(crate) async fn start_beside_at(reads: Arc<dyn ReadApi>, clock: Arc<dyn Clock>) -> Running {
     start_all(settings(CollectorLimits::default()), Some(reads), clock).await
 }
 
-/// Free ports and these bounds.
+/// Returns settings with free ports and these bounds.
 fn settings(limits: CollectorLimits) -> CollectorSettings {
     let any = SocketAddr::from(([127, 0, 0, 1], 0));
     let receivers = ["otlp-grpc", "otlp-http", "zipkin"].map(|name| (name, any)).to_vec();
@@ -175,7 +178,8 @@ impl Running {
         *self.sink.fault.lock().unwrap() = fault.into();
     }
 
-    /// What was stored, decoded; `bytes` are those that were stored as they were sent.
+    /// Returns the stored batches, decoded. `bytes` is set for those that were stored as they were
+    /// sent.
     pub(crate) fn batches(&self) -> Vec<TelemetryBatch> {
         let decoded = |batch| match batch {
             TelemetryBatch::EncodedTraces(bytes) => TelemetryBatch::Traces {
@@ -191,7 +195,7 @@ impl Running {
         self.sink.batches.lock().unwrap().iter().cloned().map(decoded).collect()
     }
 
-    /// How often a receiver refused for a reason.
+    /// Returns the number of refusals of a receiver for a reason.
     pub(crate) fn refused(&self, receiver: &str, reason: &str) -> u64 {
         self.collector
             .refusals()
@@ -244,7 +248,7 @@ impl Reply {
         std::str::from_utf8(&self.body).unwrap()
     }
 
-    /// The body as `google.rpc.Status` in the encoding its content type names.
+    /// Decodes the body as `google.rpc.Status`, in the encoding of its content type.
     pub(crate) fn rpc_status(&self) -> RpcStatus {
         match self.header("content-type").unwrap() {
             "application/x-protobuf" => RpcStatus::decode(self.body.clone()).unwrap(),
@@ -259,7 +263,7 @@ pub(crate) struct GrpcReply {
     pub(crate) code: i32,
     pub(crate) message: String,
     pub(crate) details: Option<RpcStatus>,
-    /// The response message, when there is one.
+    /// The response message, if there is one.
     pub(crate) response: Option<Bytes>,
     pub(crate) headers: HeaderMap,
 }
@@ -293,7 +297,7 @@ impl GrpcReply {
     }
 }
 
-/// The delay of a status' `RetryInfo`, in seconds.
+/// Returns the delay in a status' `RetryInfo`, in seconds.
 pub(crate) fn retry(status: &RpcStatus) -> Option<i64> {
     let info: RetryInfo = detail(status, "google.rpc.RetryInfo")?;
     Some(info.retry_delay.unwrap().seconds)
@@ -356,7 +360,7 @@ pub(crate) async fn collect(response: http::Response<hyper::body::Incoming>) -> 
     Reply { status: head.status, headers: head.headers, trailers, body: collected.to_bytes() }
 }
 
-/// The message with gRPC's prefix.
+/// Returns the message with gRPC's prefix.
 pub(crate) fn frame(flag: u8, message: &[u8]) -> Vec<u8> {
     let mut framed = vec![flag];
     framed.put_u32(message.len() as u32);

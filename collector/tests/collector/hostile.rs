@@ -1,4 +1,4 @@
-//! Input made to hurt, and input made by chance.
+//! Malicious input and random input.
 
 use http::{Method, StatusCode};
 use proptest::{
@@ -11,14 +11,11 @@ use prost::Message;
 use tidings_proto::otlp::encode_json;
 
 use crate::{
-    harness::{LOGS, Running, TRACES, frame, request, start},
+    harness::{JSON, LOGS, PROTOBUF, Running, TRACES, frame, request, start},
     samples::{good_traces, gzip, gzip_bomb, zstd, zstd_bomb},
 };
 
-const JSON: (&str, &str) = ("content-type", "application/json");
-const PROTOBUF: (&str, &str) = ("content-type", "application/x-protobuf");
-
-/// The most memory this process has had, in bytes; `None` where the system does not say.
+/// Returns the peak memory of this process in bytes; `None` if the system does not report it.
 fn peak_memory() -> Option<usize> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find(|line| line.starts_with("VmHWM"))?;
@@ -45,7 +42,7 @@ async fn bombs_are_refused_in_little_time_and_memory() {
         }
     }
     if let (Some(before), Some(after)) = (before, peak_memory()) {
-        // Other tests of this process use memory too; a gibibyte would show all the same.
+        // Other tests of this process use memory, too, but a gibibyte would exceed theirs.
         assert!(after - before < 700 << 20, "{} MiB more", (after - before) >> 20);
     }
 }
@@ -65,7 +62,7 @@ async fn deep_nesting_is_refused() {
         assert_eq!(reply.status, StatusCode::BAD_REQUEST, "{depth}");
     }
     let unknown = format!("{{\"unknown\":{}{}}}", "[".repeat(100_000), "]".repeat(100_000));
-    // Unknown keys are ignored, but no document nests without end.
+    // Unknown keys are ignored, but the nesting of a document is limited.
     assert_eq!(running.post("/v1/logs", &[JSON], unknown).await.status, 400);
     let brackets = "[".repeat(100_000);
     assert_eq!(running.zipkin(&[JSON], brackets).await.status, 400);
@@ -81,7 +78,7 @@ async fn deep_nesting_is_refused() {
         }
         bytes
     };
-    // A body's lists within lists: field 5 of a value, field 1 of a list.
+    // Nested lists in the body of a log record: field 5 of a value, field 1 of a list.
     let mut value = Vec::new();
     for _ in 0..5000 {
         for number in [1, 5] {
@@ -101,7 +98,7 @@ async fn deep_nesting_is_refused() {
     }
     assert_eq!(running.post("/v1/logs", &[PROTOBUF], value.clone()).await.status, 400);
     assert_eq!(running.call(LOGS, &[], frame(0, &value)).await.code, 3);
-    // Unknown fields are skipped, however deep; groups are not.
+    // Unknown fields are skipped at any depth; groups are refused.
     assert_eq!(running.post("/v1/logs", &[PROTOBUF], nested(99, 5000)).await.status, 200);
     let groups = vec![0x13; 100_000];
     assert_eq!(running.post("/v1/logs", &[PROTOBUF], groups).await.status, 400);
@@ -111,7 +108,7 @@ async fn deep_nesting_is_refused() {
 #[tokio::test]
 async fn small_bodies_that_decode_to_much_are_refused() {
     let running = start().await;
-    // Ten million empty spans in 20 MB: three gibibytes when decoded.
+    // Ten million empty spans are 20 MB encoded and three gibibytes decoded.
     let spans = 0x12_u8;
     let count = 5_000_000;
     let mut scope = [spans, 0].repeat(count);
@@ -132,7 +129,7 @@ async fn small_bodies_that_decode_to_much_are_refused() {
     assert_eq!(reply.status, 413, "{reply:?}");
     let zipkin = format!("[{}{{}}]", "{},".repeat(3_000_000));
     assert_eq!(running.zipkin(&[JSON], zipkin).await.status, 413);
-    // Three million empty annotations in 6 MB: 275 MiB decoded and translated.
+    // Three million empty annotations are 6 MB encoded, and 275 MiB decoded and translated.
     let annotation = 0x52_u8;
     let span = [annotation, 0].repeat(3_000_000);
     let mut list = vec![0x0a];
@@ -141,7 +138,7 @@ async fn small_bodies_that_decode_to_much_are_refused() {
     assert_eq!(running.zipkin(&[PROTOBUF], list).await.status, 413);
 }
 
-/// Bytes by chance, and good requests spoilt by chance.
+/// Random bytes, and good requests with random damage.
 fn bodies() -> impl Strategy<Value = Vec<u8>> {
     let good = prop_oneof![
         Just(good_traces().encode_to_vec()),
@@ -186,7 +183,7 @@ async fn check_chance(running: &Running, body: &[u8], media_type: &str, encoding
 }
 
 #[tokio::test]
-async fn whatever_bytes_come_the_answer_is_never_a_server_error() {
+async fn no_bytes_of_a_client_cause_a_server_error() {
     let running = start().await;
     let mut runner = TestRunner::new(Config::default());
     eprintln!("{:?}", runner.rng());

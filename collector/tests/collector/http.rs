@@ -1,18 +1,15 @@
-//! OTLP over HTTP, beyond what all transports share.
+//! Behaviour of OTLP over HTTP that other transports do not have.
 
 use http::Method;
 use prost::Message;
 use tidings_proto::otlp::encode_json;
 
 use crate::{
-    harness::{Fault, Reply, Running, request, start, start_with},
+    harness::{Fault, JSON, PROTOBUF, Reply, Running, request, start, start_with},
     samples::{good_logs, good_traces, gzip},
 };
 
-const JSON: (&str, &str) = ("content-type", "application/json");
-const PROTOBUF: (&str, &str) = ("content-type", "application/x-protobuf");
-
-/// Method, path, headers, body; HTTP status and code expected.
+/// Method, path, headers and body of a request; expected HTTP status and code.
 type Case<'a> = (Method, &'a str, Vec<Header<'a>>, &'a str, u16, i32);
 type Header<'a> = (&'a str, &'a str);
 
@@ -66,7 +63,7 @@ async fn every_refusal_is_a_status_in_the_requests_encoding() {
 }
 
 #[tokio::test]
-async fn what_is_not_stored_is_refused_by_name() {
+async fn signals_that_are_not_stored_are_refused_by_name() {
     let running = start().await;
     for (path, what) in [("/v1/metrics", "metrics"), ("/v1development/profiles", "profiles")] {
         let reply = running.post(path, &[PROTOBUF], "").await;
@@ -106,7 +103,7 @@ async fn a_bad_value_is_named_by_its_path() {
 }
 
 #[tokio::test]
-async fn an_own_origin_and_http2_are_accepted() {
+async fn the_own_origin_and_http2_are_accepted() {
     let running = start().await;
     let origin = format!("http://{}", running.http);
     let reply = running.post("/v1/traces", &[JSON, ("origin", &origin)], "{}").await;
@@ -193,7 +190,7 @@ async fn receivers_and_refusals_are_counted() {
 }
 
 #[tokio::test]
-async fn an_id_that_is_no_id_costs_its_span_and_no_other() {
+async fn a_malformed_id_rejects_only_its_own_span() {
     let running = start().await;
     let span = |trace_id: &str| {
         format!(r#"{{"traceId":"{trace_id}","spanId":"eee19b7ec3c1b174","name":"n"}}"#)
@@ -208,8 +205,7 @@ async fn an_id_that_is_no_id_costs_its_span_and_no_other() {
     ] {
         let spans = [span(good), span(bad), span(good)].join(",");
         let body = format!(r#"{{"resourceSpans":[{{"scopeSpans":[{{"spans":[{spans}]}}]}}]}}"#);
-        let headers = [("content-type", "application/json")];
-        let reply = running.post("/v1/traces", &headers, body).await;
+        let reply = running.post("/v1/traces", &[JSON], body).await;
         assert_eq!(reply.status, 200, "{bad}: {reply:?}");
         let answer: serde_json::Value = serde_json::from_slice(&reply.body).unwrap();
         let partial = &answer["partialSuccess"];

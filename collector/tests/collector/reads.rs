@@ -1,4 +1,4 @@
-//! Questions on the address that Zipkin's reporters send to.
+//! Queries on the address to which Zipkin's reporters send.
 
 use std::sync::{
     Arc,
@@ -13,7 +13,7 @@ use tidings_collector::{ReadApi, ReplyBody};
 
 use crate::harness::{request, start, start_beside};
 
-/// Answers with what it was asked.
+/// Answers each query with its method and URI.
 #[derive(Debug, Default)]
 struct Echo(AtomicUsize);
 
@@ -29,7 +29,7 @@ impl ReadApi for Echo {
 }
 
 #[tokio::test]
-async fn questions_are_answered_beside_the_receiver_and_not_counted() {
+async fn queries_are_answered_on_the_receivers_address_and_not_counted() {
     let echo = Arc::new(Echo::default());
     let running = start_beside(Arc::<Echo>::clone(&echo)).await;
     for path in ["/api/v2/spans?serviceName=x", "/api/v2/traces", "/", "/anything"] {
@@ -48,7 +48,7 @@ async fn questions_are_answered_beside_the_receiver_and_not_counted() {
 }
 
 #[tokio::test]
-async fn the_checks_of_the_listener_hold_for_questions() {
+async fn the_checks_of_the_listener_apply_to_queries() {
     let echo = Arc::new(Echo::default());
     let running = start_beside(Arc::<Echo>::clone(&echo)).await;
     for (headers, status) in
@@ -65,7 +65,7 @@ async fn the_checks_of_the_listener_hold_for_questions() {
 }
 
 #[tokio::test]
-async fn without_anybody_who_answers_only_posts_are_possible() {
+async fn without_a_query_api_only_posts_are_accepted() {
     let running = start().await;
     let reply = request(running.zipkin, Method::GET, "/api/v2/spans", &[], "").await;
     assert_eq!((reply.status.as_u16(), reply.header("allow")), (405, Some("POST")));

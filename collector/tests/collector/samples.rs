@@ -1,4 +1,4 @@
-//! Requests to send.
+//! Sample requests.
 
 use std::io::Write;
 
@@ -36,7 +36,7 @@ pub(crate) fn good_traces() -> ExportTraceServiceRequest {
     traces(vec![span(1), span(2), span(3)])
 }
 
-/// 100 spans, three of them bad.
+/// 100 spans, three of them invalid.
 pub(crate) fn mixed_traces() -> ExportTraceServiceRequest {
     let mut spans: Vec<_> = (1..=100).map(span).collect();
     spans[7].trace_id.pop();

@@ -1,4 +1,4 @@
-//! Stopping: what is under way is finished, what comes later is refused.
+//! Stopping: requests in progress are finished, later ones are refused.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use crate::{
 };
 
 #[tokio::test]
-async fn requests_under_way_are_finished_and_the_port_is_closed() {
+async fn requests_in_progress_are_finished_and_the_port_is_closed() {
     let running = start().await;
     let permits = running.sink.permits.forget_permits(usize::MAX >> 4);
     let (grpc, http) = (running.grpc, running.http);
@@ -39,7 +39,7 @@ async fn requests_under_way_are_finished_and_the_port_is_closed() {
 }
 
 #[tokio::test]
-async fn a_body_that_does_not_come_is_told_to_come_again() {
+async fn a_body_that_does_not_arrive_is_refused_with_a_retry() {
     let limits =
         CollectorLimits { drain_timeout: Duration::from_millis(600), ..Default::default() };
     let running = start_with(limits).await;
@@ -50,7 +50,7 @@ async fn a_body_that_does_not_come_is_told_to_come_again() {
     );
     let mut stream = TcpStream::connect(running.http).await.unwrap();
     stream.write_all(head.as_bytes()).await.unwrap();
-    // The interim answer says that the body is being waited for.
+    // The interim response shows that the server awaits the body.
     let mut interim = [0; 25];
     stream.read_exact(&mut interim).await.unwrap();
     assert!(interim.starts_with(b"HTTP/1.1 100"), "{interim:?}");
@@ -60,7 +60,7 @@ async fn a_body_that_does_not_come_is_told_to_come_again() {
 }
 
 #[tokio::test]
-async fn idle_and_hanging_connections_do_not_hold_up_the_end() {
+async fn idle_and_hanging_connections_do_not_delay_stopping() {
     let limits =
         CollectorLimits { drain_timeout: Duration::from_millis(400), ..Default::default() };
     let running = start_with(limits).await;
@@ -77,7 +77,7 @@ async fn idle_and_hanging_connections_do_not_hold_up_the_end() {
 }
 
 #[tokio::test]
-async fn an_address_in_use_is_named() {
+async fn the_error_of_an_address_in_use_names_it() {
     let running = start().await;
     let settings = tidings_collector::CollectorSettings::new(vec![
         ("otlp-grpc", running.http),

@@ -25,7 +25,7 @@ enum Transport {
 
 use Transport::{Grpc, HttpJson, HttpProtobuf};
 
-/// What came back, in words all transports share.
+/// A response, in the terms that all transports share.
 #[derive(Debug)]
 struct Answer {
     /// gRPC's code; 0 is success.
@@ -303,7 +303,7 @@ transports! {
     check_good => grpc_accepts_good_requests, http_accepts_good_requests, json_accepts_good_requests;
     check_compressions => grpc_reads_gzip_and_zstd, http_reads_gzip_and_zstd, json_reads_gzip_and_zstd;
     check_empty => grpc_accepts_empty_requests, http_accepts_empty_requests, json_accepts_empty_requests;
-    check_partial => grpc_tells_partial_success, http_tells_partial_success, json_tells_partial_success;
+    check_partial => grpc_reports_partial_success, http_reports_partial_success, json_reports_partial_success;
     check_malformed => grpc_refuses_malformed_bodies, http_refuses_malformed_bodies, json_refuses_malformed_bodies;
     check_too_large => grpc_refuses_too_large_messages, http_refuses_too_large_bodies, json_refuses_too_large_bodies;
     check_faults => grpc_answers_unavailable_to_faults, http_answers_unavailable_to_faults, json_answers_unavailable_to_faults;

@@ -1,4 +1,4 @@
-//! Answers of HTTP/2 that their clients do not take.
+//! Responses that their clients do not read.
 
 use std::{
     convert::Infallible,
@@ -29,18 +29,18 @@ use tokio::{
 
 use crate::harness::start_beside_at;
 
-/// No step may take longer, on a slow machine either.
+/// Maximum time of a step, on a slow machine, too.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// Enough for every answer here.
+/// A window that is large enough for every response here.
 const WIDE: u32 = 16 << 20;
 
-/// A clock that tests put forward, for moments and for the waits of stalled answers.
+/// A clock whose instants, and whose sleeps of [`STALL`], tests control.
 #[derive(Debug, Default)]
-struct Told(watch::Sender<Duration>);
+struct ManualClock(watch::Sender<Duration>);
 
-impl Told {
-    /// Puts it forward by the time after which an answer that nothing leaves of has stalled.
-    fn tell(&self) {
+impl ManualClock {
+    /// Advances the clock by the time after which an unread response is stalled.
+    fn pass_stall(&self) {
         self.pass(STALL);
     }
 
@@ -49,7 +49,7 @@ impl Told {
     }
 }
 
-impl Clock for Told {
+impl Clock for ManualClock {
     fn now(&self) -> UnixNanos {
         SystemClock.now()
     }
@@ -62,32 +62,32 @@ impl Clock for Told {
         if time != STALL {
             return SystemClock.sleep(time);
         }
-        let mut told = self.0.subscribe();
-        let end = *told.borrow() + time;
+        let mut elapsed = self.0.subscribe();
+        let end = *elapsed.borrow() + time;
         Box::pin(async move {
-            let _ = told.wait_for(|passed| *passed >= end).await;
+            let _ = elapsed.wait_for(|passed| *passed >= end).await;
         })
     }
 }
 
-/// An answer of so many frames of so many bytes, each of which keeps what an answer holds.
-struct Answer {
+/// A response of equal frames. Each frame holds a reference to `held` until it is dropped.
+struct FramedResponse {
     frames: usize,
     frame_bytes: usize,
     has_trailers: bool,
     held: Arc<()>,
 }
 
-/// Bytes that keep what their answer holds.
-struct Held(Vec<u8>, #[expect(dead_code, reason = "it is only kept")] Arc<()>);
+/// The bytes of a frame, with its reference to `held`.
+struct RetainedBytes(Vec<u8>, #[expect(dead_code, reason = "it is only kept")] Arc<()>);
 
-impl AsRef<[u8]> for Held {
+impl AsRef<[u8]> for RetainedBytes {
     fn as_ref(&self) -> &[u8] {
         &self.0
     }
 }
 
-impl Body for Answer {
+impl Body for FramedResponse {
     type Data = Bytes;
     type Error = Infallible;
 
@@ -106,7 +106,7 @@ impl Body for Answer {
             }
             _ => {
                 self.frames -= 1;
-                let held = Held(vec![b'x'; self.frame_bytes], Arc::clone(&self.held));
+                let held = RetainedBytes(vec![b'x'; self.frame_bytes], Arc::clone(&self.held));
                 Frame::data(Bytes::from_owner(held))
             }
         };
@@ -124,7 +124,7 @@ struct Client {
 }
 
 impl Client {
-    /// A client that lets each answer have so many bytes unasked.
+    /// Connects a client whose streams have this initial window.
     async fn new<S>(stream: S, window_bytes: u32) -> Self
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
@@ -149,8 +149,8 @@ impl Client {
         self.pings.ping(Ping::opaque()).await.unwrap();
     }
 
-    /// Keeps the connection alive and takes nothing, for as long as it may: why the answer ended.
-    async fn wait(&mut self, answer: &mut RecvStream, clock: &Told) -> Option<Reason> {
+    /// Keeps the connection alive without reading, until the response ends. Returns the reason.
+    async fn wait(&mut self, answer: &mut RecvStream, clock: &ManualClock) -> Option<Reason> {
         loop {
             let part = futures::future::poll_fn(|context| {
                 Poll::Ready(match answer.poll_data(context) {
@@ -161,46 +161,47 @@ impl Client {
             if let Err(error) = part.await? {
                 return error.reason();
             }
-            clock.tell();
+            clock.pass_stall();
             self.ping().await;
         }
     }
 }
 
-/// Serves these answers, in the order of their paths.
+/// Serves these responses; the path of a request is the index of its response.
 async fn serve(
     answers: &[(usize, usize, bool)],
     window_bytes: u32,
-) -> (Client, Arc<Told>, Arc<()>) {
+) -> (Client, Arc<ManualClock>, Arc<()>) {
     serve_some(answers, window_bytes, false).await
 }
 
-/// Likewise, as answers without an end or with one.
+/// As [`serve`]. `is_live` makes them responses without an end.
 async fn serve_some(
     answers: &[(usize, usize, bool)],
     window_bytes: u32,
     is_live: bool,
-) -> (Client, Arc<Told>, Arc<()>) {
-    let (clock, held) = (Arc::new(Told::default()), Arc::new(()));
+) -> (Client, Arc<ManualClock>, Arc<()>) {
+    let (clock, held) = (Arc::new(ManualClock::default()), Arc::new(()));
     let (ours, theirs) = tokio::io::duplex(16 << 10);
     let (answers, kept) = (answers.to_vec(), Arc::clone(&held));
     let service = service_fn(move |request: Request<hyper::body::Incoming>| {
         let number: usize = request.uri().path()[1..].parse().unwrap();
         let (frames, frame_bytes, has_trailers) = answers[number];
         let held = Arc::clone(&kept);
-        let answer = Answer { frames, frame_bytes, has_trailers, held };
+        let answer = FramedResponse { frames, frame_bytes, has_trailers, held };
         let unread = if is_live { Unread::live } else { Unread::new };
         async move { Ok::<_, Infallible>(Response::new(unread(answer))) }
     });
-    let tasks = StreamTasks::new(Arc::<Told>::clone(&clock));
+    let tasks = StreamTasks::new(Arc::<ManualClock>::clone(&clock));
     tokio::spawn(http2::Builder::new(tasks).serve_connection(TokioIo::new(ours), service));
     (Client::new(theirs, window_bytes).await, clock, held)
 }
 
-/// What holds for an answer of such a form and such a window: it ends, and the others do not.
-async fn check_let_go(answer: (usize, usize, bool), window_bytes: u32) {
+/// Checks that an unread response with this form and window is reset, and that its connection
+/// stays.
+async fn check_reset(answer: (usize, usize, bool), window_bytes: u32) {
     let (mut client, clock, held) = serve(&[answer, (0, 0, false)], window_bytes).await;
-    // The service has it, and each answer.
+    // The service holds a reference, and each response another one.
     let idle = Arc::strong_count(&held);
     let mut body = client.ask("http://localhost/0").await;
     client.ping().await;
@@ -213,7 +214,7 @@ async fn check_let_go(answer: (usize, usize, bool), window_bytes: u32) {
 }
 
 #[tokio::test]
-async fn an_answer_that_gets_no_window_is_let_go_whatever_its_form() {
+async fn a_response_without_window_is_reset_whatever_its_form() {
     let answers = [
         (1, 5, false),
         (1, 5, true),
@@ -223,37 +224,38 @@ async fn an_answer_that_gets_no_window_is_let_go_whatever_its_form() {
         (40, 8 << 10, true),
     ];
     for answer in answers {
-        // Nothing; a part of the first piece; some pieces and a part of one.
+        // Windows for nothing, for a part of the first piece, and for some pieces and a part of
+        // one.
         for window_bytes in [0, 1, 200_000] {
             let (frames, frame_bytes, _) = answer;
             if frames * frame_bytes > window_bytes as usize {
-                let checked = check_let_go(answer, window_bytes);
+                let checked = check_reset(answer, window_bytes);
                 tokio::time::timeout(PATIENCE, checked).await.expect("it is kept");
             }
         }
     }
 }
 
-/// Takes an answer of 50 MB over HTTP/2 at this pace; returns the bytes that came, and why it ended
-/// before its end.
+/// Reads a response of 50 MB over HTTP/2 at this pace. Returns the bytes that arrived, and the
+/// reason of a reset.
 async fn take(seconds_of_a_mib: u64, has_trailers: bool, is_live: bool) -> (usize, Option<Reason>) {
     const WINDOW: usize = 1 << 20;
     let answer = (100, 500_000, has_trailers);
     let (mut client, clock, held) = serve_some(&[answer], WINDOW as u32, is_live).await;
     let idle = Arc::strong_count(&held);
     let mut body = client.ask("http://localhost/0").await;
-    let (mut got, mut untaken) = (0, 0);
+    let (mut got, mut unread) = (0, 0);
     while let Some(part) = body.data().await {
         let Ok(part) = part else { return (got, part.unwrap_err().reason()) };
-        (got, untaken) = (got + part.len(), untaken + part.len());
-        if untaken == WINDOW {
-            // The answer waits for all of this time.
+        (got, unread) = (got + part.len(), unread + part.len());
+        if unread == WINDOW {
+            // The response is waiting all this time.
             for _ in 0..seconds_of_a_mib {
                 clock.pass(Duration::from_secs(1));
                 client.ping().await;
             }
-            body.flow_control().release_capacity(untaken).unwrap();
-            untaken = 0;
+            body.flow_control().release_capacity(unread).unwrap();
+            unread = 0;
         }
     }
     assert_eq!(body.trailers().await.unwrap().is_some(), has_trailers);
@@ -263,29 +265,30 @@ async fn take(seconds_of_a_mib: u64, has_trailers: bool, is_live: bool) -> (usiz
 }
 
 #[tokio::test]
-async fn an_answer_that_is_taken_slowly_arrives_whole() {
+async fn a_response_that_is_read_slowly_arrives_completely() {
     for has_trailers in [false, true] {
         assert_eq!(take(4, has_trailers, false).await, (50_000_000, None), "256 KiB a second");
     }
 }
 
 #[tokio::test]
-async fn an_answer_that_is_taken_at_a_trickle_is_let_go() {
-    // Less than 64 KiB a second, and far more than what is no stall.
+async fn a_response_that_is_read_below_the_minimum_pace_is_reset() {
+    // Below 64 KiB a second, but far above the limit of a stall.
     let (got, reason) = take(20, false, false).await;
     assert_eq!(reason, Some(Reason::CANCEL));
     assert!((3 << 20..8 << 20).contains(&got), "{got}");
 }
 
 #[tokio::test]
-async fn a_live_answer_has_no_least_pace() {
+async fn a_live_response_has_no_minimum_pace() {
     assert_eq!(take(20, false, true).await, (50_000_000, None));
 }
 
-/// Reads an answer of HTTP/1 of 64 MiB at this pace; returns the bytes that came before its end.
+/// Reads a response of 64 MiB over HTTP/1 at this pace. Returns the bytes that arrived before its
+/// end.
 async fn read(seconds_of_a_mib: u64) -> usize {
-    let (much, clock) = (Arc::new(Much::default()), Arc::new(Told::default()));
-    let running = start_beside_at(much, Arc::<Told>::clone(&clock)).await;
+    let (reads, clock) = (Arc::new(LargeResponse::default()), Arc::new(ManualClock::default()));
+    let running = start_beside_at(reads, Arc::<ManualClock>::clone(&clock)).await;
     let socket = TcpSocket::new_v4().unwrap();
     socket.set_recv_buffer_size(64 << 10).unwrap();
     let mut stream = socket.connect(running.zipkin).await.unwrap();
@@ -304,19 +307,19 @@ async fn read(seconds_of_a_mib: u64) -> usize {
 }
 
 #[tokio::test]
-async fn an_answer_of_http1_is_read_at_a_decent_pace_or_let_go() {
+async fn an_http1_response_ends_unless_it_is_read_at_the_minimum_pace() {
     assert_eq!(read(4).await, 64 << 20, "256 KiB a second");
     assert!(read(25).await < 32 << 20, "a trickle");
 }
 
-/// Answers everything with 64 MiB, more than sockets hold.
+/// Answers every query with 64 MiB, more than sockets buffer.
 #[derive(Debug, Default)]
-struct Much(Arc<()>);
+struct LargeResponse(Arc<()>);
 
-impl ReadApi for Much {
+impl ReadApi for LargeResponse {
     fn answer(&self, _: Parts, _: Option<Caller>) -> BoxFuture<'static, Response<ReplyBody>> {
         let held = Arc::clone(&self.0);
-        let answer = Answer { frames: 64, frame_bytes: 1 << 20, has_trailers: false, held };
+        let answer = FramedResponse { frames: 64, frame_bytes: 1 << 20, has_trailers: false, held };
         let body: UnsyncBoxBody<Bytes, io::Error> =
             answer.map_err(|never| match never {}).boxed_unsync();
         Box::pin(async { Response::new(body) })
@@ -324,10 +327,10 @@ impl ReadApi for Much {
 }
 
 #[tokio::test]
-async fn a_question_on_the_receivers_address_whose_answer_is_not_taken_is_let_go() {
-    let (much, clock) = (Arc::new(Much::default()), Arc::new(Told::default()));
-    let held = Arc::clone(&much.0);
-    let running = start_beside_at(much, Arc::<Told>::clone(&clock)).await;
+async fn an_unread_response_to_a_query_on_the_receivers_address_is_reset() {
+    let (reads, clock) = (Arc::new(LargeResponse::default()), Arc::new(ManualClock::default()));
+    let held = Arc::clone(&reads.0);
+    let running = start_beside_at(reads, Arc::<ManualClock>::clone(&clock)).await;
     let idle = Arc::strong_count(&held);
     let stream = TcpStream::connect(running.zipkin).await.unwrap();
     let mut client = Client::new(stream, 0).await;
@@ -338,10 +341,10 @@ async fn a_question_on_the_receivers_address_whose_answer_is_not_taken_is_let_go
 }
 
 #[tokio::test]
-async fn an_answer_of_http1_that_is_not_read_is_let_go_on_the_receivers_address() {
-    let (much, clock) = (Arc::new(Much::default()), Arc::new(Told::default()));
-    let held = Arc::clone(&much.0);
-    let running = start_beside_at(much, Arc::<Told>::clone(&clock)).await;
+async fn an_unread_http1_response_on_the_receivers_address_ends() {
+    let (reads, clock) = (Arc::new(LargeResponse::default()), Arc::new(ManualClock::default()));
+    let held = Arc::clone(&reads.0);
+    let running = start_beside_at(reads, Arc::<ManualClock>::clone(&clock)).await;
     let idle = Arc::strong_count(&held);
     let mut stream = TcpStream::connect(running.zipkin).await.unwrap();
     let request = format!("GET /api/v2/traces HTTP/1.1\r\nhost: {}\r\n\r\n", running.zipkin);
@@ -354,10 +357,10 @@ async fn an_answer_of_http1_that_is_not_read_is_let_go_on_the_receivers_address(
     };
     let waits = tokio::time::timeout(PATIENCE, until(&|| count() > idle)).await;
     waits.expect("nothing is answered");
-    let is_let_go = || {
-        clock.tell();
+    let has_ended = || {
+        clock.pass_stall();
         count() == idle
     };
-    tokio::time::timeout(PATIENCE, until(&is_let_go)).await.expect("it is kept");
+    tokio::time::timeout(PATIENCE, until(&has_ended)).await.expect("it is kept");
     drop(stream);
 }

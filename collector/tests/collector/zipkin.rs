@@ -1,10 +1,10 @@
-//! Zipkin's rules.
+//! Behaviour of the Zipkin receiver.
 
 use http::Method;
 use tidings_storage::TelemetryBatch;
 
 use crate::{
-    harness::{Fault, request, start},
+    harness::{Fault, JSON, PROTOBUF, request, start},
     samples::{gzip, gzip_bomb, zstd},
 };
 
@@ -17,7 +17,7 @@ const SPANS: &str = r#"[
   {"traceId":"92b449d5929fda1b","id":"1","name":"old"}
 ]"#;
 
-/// `ListOfSpans` with one span of these ids.
+/// Returns a `ListOfSpans` with one span of these ids.
 fn protobuf(trace_id: &[u8], id: &[u8]) -> Vec<u8> {
     let field = |number: u8, bytes: &[u8]| {
         let mut field = vec![number << 3 | 2, bytes.len() as u8];
@@ -81,7 +81,7 @@ async fn both_halves_of_a_shared_span_are_kept() {
 }
 
 #[tokio::test]
-async fn nothing_is_accepted_as_nothing() {
+async fn empty_lists_are_accepted() {
     let running = start().await;
     for (media_type, body) in
         [("application/json", ""), ("application/json", "[]"), ("application/x-protobuf", "")]
@@ -92,27 +92,25 @@ async fn nothing_is_accepted_as_nothing() {
     assert_eq!(running.batches(), []);
 }
 
-/// Header, body; status and words expected.
+/// Header and body of a request; expected status and part of the text.
 type Case<'a> = ((&'a str, &'a str), Vec<u8>, u16, &'a str);
 
 #[tokio::test]
-async fn bad_lists_are_refused_as_a_whole_and_in_words() {
+async fn invalid_lists_are_refused_as_a_whole_in_plain_text() {
     let running = start().await;
-    let json = ("content-type", "application/json");
-    let proto = ("content-type", "application/x-protobuf");
     let v1 = r#"[{"traceId":"1","id":"1","name":"x","annotations":[],"binaryAnnotations":[]}]"#;
     #[rustfmt::skip]
     let table: Vec<Case<'_>> = vec![
-        (json, b"{".to_vec(), 400, ""),
-        (json, b"{}".to_vec(), 400, ""),
-        (json, b"[".to_vec(), 400, ""),
-        (json, v1.into(), 400, "v1"),
-        (json, br#"[{"traceId":"1","id":"1"},{"traceId":"xyz","id":"2"}]"#.to_vec(), 400, "1"),
-        (json, br#"[{"traceId":"1","id":"1"},{"id":"2"}]"#.to_vec(), 400, "trace"),
-        (json, br#"[{"traceId":"0","id":"1"}]"#.to_vec(), 400, ""),
-        (proto, protobuf(&[1; 16], &[2; 8])[..9].to_vec(), 400, ""),
-        (proto, protobuf(&[1; 15], &[2; 8]), 400, ""),
-        (proto, protobuf(&[0; 16], &[2; 8]), 400, ""),
+        (JSON, b"{".to_vec(), 400, ""),
+        (JSON, b"{}".to_vec(), 400, ""),
+        (JSON, b"[".to_vec(), 400, ""),
+        (JSON, v1.into(), 400, "v1"),
+        (JSON, br#"[{"traceId":"1","id":"1"},{"traceId":"xyz","id":"2"}]"#.to_vec(), 400, "1"),
+        (JSON, br#"[{"traceId":"1","id":"1"},{"id":"2"}]"#.to_vec(), 400, "trace"),
+        (JSON, br#"[{"traceId":"0","id":"1"}]"#.to_vec(), 400, ""),
+        (PROTOBUF, protobuf(&[1; 16], &[2; 8])[..9].to_vec(), 400, ""),
+        (PROTOBUF, protobuf(&[1; 15], &[2; 8]), 400, ""),
+        (PROTOBUF, protobuf(&[0; 16], &[2; 8]), 400, ""),
         (("content-type", "application/x-thrift"), vec![12, 0], 415, "/api/v2/spans"),
     ];
     for (header, body, status, words) in table {
@@ -129,22 +127,21 @@ async fn bad_lists_are_refused_as_a_whole_and_in_words() {
 #[tokio::test]
 async fn other_refusals_have_their_status() {
     let running = start().await;
-    let json = ("content-type", "application/json");
-    let reply = running.zipkin(&[json, ("content-encoding", "gzip")], gzip_bomb()).await;
+    let reply = running.zipkin(&[JSON, ("content-encoding", "gzip")], gzip_bomb()).await;
     assert_eq!(reply.status, 413);
-    let reply = running.zipkin(&[json, ("content-encoding", "br")], "x").await;
+    let reply = running.zipkin(&[JSON, ("content-encoding", "br")], "x").await;
     assert_eq!(reply.status, 415);
-    let reply = running.zipkin(&[json, ("content-encoding", "gzip")], SPANS).await;
+    let reply = running.zipkin(&[JSON, ("content-encoding", "gzip")], SPANS).await;
     assert_eq!(reply.status, 400);
     let get = request(running.zipkin, Method::GET, "/api/v2/spans", &[], "").await;
     assert_eq!((get.status.as_u16(), get.header("allow")), (405, Some("POST")));
-    let v1 = request(running.zipkin, Method::POST, "/api/v1/spans", &[json], "[]").await;
+    let v1 = request(running.zipkin, Method::POST, "/api/v1/spans", &[JSON], "[]").await;
     assert_eq!(v1.status, 400);
     assert!(v1.text().contains("/api/v2/spans"), "{v1:?}");
-    let other = request(running.zipkin, Method::POST, "/api/v3/spans", &[json], "[]").await;
+    let other = request(running.zipkin, Method::POST, "/api/v3/spans", &[JSON], "[]").await;
     assert_eq!(other.status, 404);
     running.fail(Fault::WalFull);
-    let reply = running.zipkin(&[json], SPANS).await;
+    let reply = running.zipkin(&[JSON], SPANS).await;
     assert_eq!(reply.status, 503);
     assert!((1..=30).contains(&reply.header("retry-after").unwrap().parse().unwrap()));
 }
@@ -155,11 +152,11 @@ async fn web_pages_cannot_post_spans() {
     let own = format!("http://{}", running.zipkin);
     for (headers, status) in [
         (vec![("origin", "http://evil.com"), ("content-type", "text/plain")], 403),
-        (vec![("origin", "http://evil.com"), ("content-type", "application/json")], 403),
+        (vec![("origin", "http://evil.com"), JSON], 403),
         (vec![("host", "evil.com")], 421),
         (vec![("origin", own.as_str()), ("content-type", "text/plain")], 415),
         (vec![("origin", own.as_str())], 415),
-        (vec![("origin", own.as_str()), ("content-type", "application/json")], 202),
+        (vec![("origin", own.as_str()), JSON], 202),
     ] {
         let reply = running.zipkin(&headers, SPANS).await;
         assert_eq!(reply.status, status, "{headers:?}");

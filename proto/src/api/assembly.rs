@@ -1,5 +1,5 @@
-//! How a trace was put together: why spans stand where they stand, what is missing between them,
-//! how long messages waited, and how far the clocks of its hosts are apart.
+//! Notes on the assembly of a trace: rules that placed spans, missing parents, waits of messages,
+//! and clock offsets between hosts.
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;

@@ -1,4 +1,4 @@
-//! Numbers over many spans: what the analysis resources share.
+//! Counts and durations of many spans, which the analysis resources share.
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;

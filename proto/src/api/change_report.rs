@@ -1,4 +1,4 @@
-//! Changes of transactions and services against an earlier time, and what they come from.
+//! Changes of transactions and services against an earlier time, and their causes.
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;

@@ -1,4 +1,4 @@
-//! Exceptions, the same ones together.
+//! Exceptions, in groups of equal ones.
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;

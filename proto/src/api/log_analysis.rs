@@ -1,4 +1,4 @@
-//! Numbers over many log records.
+//! Counts and patterns of many log records.
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;

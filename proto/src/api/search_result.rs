@@ -1,4 +1,4 @@
-//! Lists: traces, and the names that filters are completed from.
+//! Lists: traces, and names that complete filters.
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;

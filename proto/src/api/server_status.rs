@@ -1,4 +1,4 @@
-//! Status of the server, its limits in force and its slowest queries of late.
+//! Status of the server, its limits in force and its recent slowest queries.
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;

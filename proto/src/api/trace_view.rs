@@ -1,4 +1,4 @@
-//! One trace: summary, full view, and the columns the waterfall is drawn from.
+//! One trace: its summary, the full view, and the columns that draw the waterfall.
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;

@@ -1,4 +1,5 @@
-//! Transactions: everything that belongs to one id, whatever it is the id of. Links between traces.
+//! Transactions: everything that belongs to one id, whatever the kind of the id. Links between
+//! traces.
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;

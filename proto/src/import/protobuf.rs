@@ -1,6 +1,6 @@
-//! Which protobuf message some bytes are. Every one begins alike (field 1, a message), so each is
-//! tried: OTLP's two differ in the types of their fields, and a span must have an id of the right
-//! length, which bytes of another message hardly ever give.
+//! Finds the protobuf message that some bytes are. All begin alike (field 1, a message), so each is
+//! tried. OTLP's two requests differ in the types of their fields. A span must have an id of the
+//! right length, which bytes of another message hardly ever have.
 
 use super::Imported;
 use crate::{
@@ -11,12 +11,12 @@ use crate::{
 
 const LENGTH_BYTES: usize = 4;
 
-/// The requests, or `None` when this is no known message.
+/// Returns the requests, or `None` when this is no known message.
 pub(super) fn detect(bytes: &[u8]) -> Option<Vec<Imported>> {
     one(bytes).map(|request| vec![request]).or_else(|| frames(bytes))
 }
 
-/// The Collector's file exporter writes each message after its length in big-endian.
+/// Reads messages after their lengths in big-endian, as the Collector's file exporter writes them.
 fn frames(mut bytes: &[u8]) -> Option<Vec<Imported>> {
     let mut found = Vec::new();
     while !bytes.is_empty() {

@@ -1,4 +1,4 @@
-//! Which format a JSON document is, from the keys of its top level only.
+//! Finds the format of a JSON document from the keys of its top level.
 
 use serde::{Deserialize, de::IgnoredAny};
 
@@ -38,7 +38,7 @@ struct Keys {
     id: Option<IgnoredAny>,
 }
 
-/// The shape of a whole JSON value.
+/// Finds the format of a whole JSON value.
 pub(super) fn detect(document: &[u8]) -> Result<DocumentFormat, DecodeError> {
     let document = document.trim_ascii();
     let Some(inside) = document.strip_prefix(b"[") else { return detect_object(document, false) };
@@ -49,7 +49,7 @@ pub(super) fn detect(document: &[u8]) -> Result<DocumentFormat, DecodeError> {
     }
 }
 
-/// The shape of the value that begins here, or of the list that it is the first element of.
+/// Finds the format of the value that begins here, or of the list of which it is the first element.
 fn detect_object(begin: &[u8], listed: bool) -> Result<DocumentFormat, DecodeError> {
     let mut values = serde_json::Deserializer::from_slice(begin).into_iter::<Object<Keys>>();
     let unknown = |what: &str| DecodeError::Format {

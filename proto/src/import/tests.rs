@@ -14,7 +14,7 @@ const ZIPKIN_SPAN: &str = r#"{"traceId":"1","id":"2","name":"z"}"#;
 const JAEGER: &str = r#"{"data":[{"traceID":"1","spans":[{"spanID":"2","processID":"p"}],
     "processes":{"p":{}}}]}"#;
 
-/// Each request as a letter and its number of resources.
+/// Describes each request as a letter and its number of resources.
 fn shown(bytes: &[u8]) -> Result<String, DecodeError> {
     let shown = detect(bytes)?.into_iter().map(|request| match request {
         Imported::Traces(request) => format!("T{}", request.resource_spans.len()),
@@ -80,7 +80,7 @@ fn every_protobuf_form_is_recognised() {
 }
 
 #[test]
-fn what_is_broken_or_unknown_is_named() {
+fn broken_and_unknown_files_are_named() {
     for (text, because) in [
         ("hello", "neither OTLP"),
         (r#"{"hello":1}"#, "without a known key"),

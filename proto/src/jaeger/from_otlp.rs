@@ -1,4 +1,4 @@
-//! OTLP as Jaeger's spans, as Jaeger itself translates what it gets as OTLP.
+//! Translates OTLP to Jaeger's spans, as Jaeger does with OTLP that it receives.
 //!
 //! - A resource is a process; its `service.name` is the service, [`NO_SERVICE`] without one.
 //! - The parent is the first reference, `CHILD_OF`. A link is `FOLLOWS_FROM` unless its attribute
@@ -7,10 +7,10 @@
 //!   `otel.scope.version` come before them; `span.kind`, `otel.status_code`, `error`,
 //!   `otel.status_description` and `w3c.tracestate` after them.
 //! - An event is a log, its name the field `event`.
-//! - A span that is not over has a duration of 0.
+//! - A span that has not ended has a duration of 0.
 //!
-//! One thing Jaeger does not have to know: an attribute `error` of a failed span that says no more
-//! than the status does (Zipkin's and Jaeger's own spans have one) is not repeated.
+//! One difference from Jaeger: an attribute `error` of a failed span that only repeats the status
+//! (Zipkin's and Jaeger's own spans have one) is left out.
 
 use std::collections::HashMap;
 
@@ -30,7 +30,7 @@ pub const NO_SERVICE: &str = "OTLPResourceNoServiceName";
 
 const SERVICE_NAME: &str = "service.name";
 
-/// The spans of a request as one trace: they should have one trace id.
+/// Returns the spans of a request as one trace. They should have one trace id.
 #[must_use]
 pub fn from_otlp(request: &ExportTraceServiceRequest) -> Trace {
     let mut trace = Trace::default();

@@ -1,17 +1,17 @@
-//! Jaeger's own model, `jaeger.api_v2`: what its query service answers from, over gRPC as it is and
-//! over HTTP as JSON.
+//! Jaeger's own model, `jaeger.api_v2`: its query service sends it over gRPC as it is, and over
+//! HTTP as JSON.
 //!
 //! <https://github.com/jaegertracing/jaeger-idl/blob/main/proto/api_v2/model.proto>
 
 use prost::Message;
 
-/// A tag, a log's field: a key with a value of one of five types.
+/// A tag or a field of a log: a key with a value of one of five types.
 #[derive(Clone, PartialEq, Message)]
 pub struct Tag {
     /// Its name.
     #[prost(string, tag = "1")]
     pub key: String,
-    /// A [`TagType`]: which of the values counts.
+    /// A [`TagType`], which selects the value that counts.
     #[prost(enumeration = "TagType", tag = "2")]
     pub v_type: i32,
     /// The text.
@@ -47,10 +47,10 @@ pub enum TagType {
     Binary = 4,
 }
 
-/// Something that happened during a span.
+/// A log entry during a span.
 #[derive(Clone, PartialEq, Message)]
 pub struct Log {
-    /// When.
+    /// Time of the entry.
     #[prost(message, optional, tag = "1")]
     pub timestamp: Option<Seconds>,
     /// Fields of the entry.
@@ -88,7 +88,7 @@ pub struct Process {
     /// The service's name.
     #[prost(string, tag = "1")]
     pub service_name: String,
-    /// More about it.
+    /// Tags of the process.
     #[prost(message, repeated, tag = "2")]
     pub tags: Vec<Tag>,
 }
@@ -111,7 +111,7 @@ pub struct Span {
     /// Sampling flags; not known for OTLP spans.
     #[prost(uint32, tag = "5")]
     pub flags: u32,
-    /// When it began.
+    /// Start of the span.
     #[prost(message, optional, tag = "6")]
     pub start_time: Option<Seconds>,
     /// Duration of the span.
@@ -140,7 +140,7 @@ pub struct Seconds {
     /// Whole seconds.
     #[prost(int64, tag = "1")]
     pub seconds: i64,
-    /// The rest.
+    /// The fraction of a second, in nanoseconds.
     #[prost(int32, tag = "2")]
     pub nanos: i32,
 }
@@ -148,14 +148,14 @@ pub struct Seconds {
 const NANOS: u64 = 1_000_000_000;
 
 impl Seconds {
-    /// So many nanoseconds.
+    /// Converts nanoseconds.
     #[must_use]
     pub fn from_nanos(nanos: u64) -> Self {
         let seconds = i64::try_from(nanos / NANOS).unwrap_or(i64::MAX);
         Self { seconds, nanos: i32::try_from(nanos % NANOS).unwrap_or_default() }
     }
 
-    /// Whole nanoseconds; `None` when it is negative or does not fit.
+    /// Returns the nanoseconds; `None` when they are negative or do not fit.
     #[must_use]
     pub fn to_nanos(self) -> Option<u64> {
         let seconds = u64::try_from(self.seconds).ok()?.checked_mul(NANOS)?;
@@ -190,7 +190,7 @@ impl Trace {
     }
 }
 
-/// How often one service called another.
+/// Number of calls of one service by another.
 #[derive(Clone, PartialEq, Eq, Message)]
 pub struct DependencyLink {
     /// The caller.
@@ -199,7 +199,7 @@ pub struct DependencyLink {
     /// The called.
     #[prost(string, tag = "2")]
     pub child: String,
-    /// How often.
+    /// Number of calls.
     #[prost(uint64, tag = "3")]
     pub call_count: u64,
     /// System that counted the calls.

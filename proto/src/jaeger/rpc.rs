@@ -2,8 +2,8 @@
 //! `jaeger.api_v3.QueryService` and `jaeger.storage.v2`, which Jaeger's own query service reads
 //! remote storage by.
 //!
-//! <https://github.com/jaegertracing/jaeger-idl>. Messages that are alike in several of them stand
-//! here once. Traces travel as [`SpansResponseChunk`] in v2, and as OTLP in the others.
+//! <https://github.com/jaegertracing/jaeger-idl>. Messages that several services share are defined
+//! once. Traces travel as [`SpansResponseChunk`] in v2, and as OTLP in the others.
 
 use std::collections::BTreeMap;
 
@@ -12,7 +12,7 @@ use prost::Message;
 use super::{DependencyLink, Seconds, Span};
 use crate::otlp::KeyValue;
 
-/// A trace of v2, by its 16 bytes.
+/// A request for a trace in v2, by its 16 bytes.
 #[derive(Clone, PartialEq, Message)]
 pub struct GetTraceByBytes {
     /// 16 bytes.
@@ -23,7 +23,7 @@ pub struct GetTraceByBytes {
     pub raw_traces: bool,
 }
 
-/// A trace of v3, by its id in hex.
+/// A request for a trace in v3, by its id in hex.
 #[derive(Clone, PartialEq, Message)]
 pub struct GetTraceByText {
     /// Up to 32 hex digits.
@@ -34,10 +34,10 @@ pub struct GetTraceByText {
     pub raw_traces: bool,
 }
 
-/// Traces of the storage API.
+/// A request for traces in the storage API.
 #[derive(Clone, PartialEq, Message)]
 pub struct GetTraces {
-    /// Which.
+    /// The requested traces.
     #[prost(message, repeated, tag = "1")]
     pub query: Vec<GetTraceByBytes>,
 }
@@ -74,7 +74,7 @@ pub struct TraceQuery {
     /// It takes at most this long.
     #[prost(message, optional, tag = "7")]
     pub duration_max: Option<Seconds>,
-    /// At most so many traces.
+    /// Maximum number of traces.
     #[prost(int32, tag = "8")]
     pub search_depth: i32,
     /// As stored, without adjustments.
@@ -114,7 +114,7 @@ pub struct StoredTraceQuery {
     /// It takes at most this long.
     #[prost(message, optional, tag = "7")]
     pub duration_max: Option<Seconds>,
-    /// At most so many traces.
+    /// Maximum number of traces.
     #[prost(int32, tag = "8")]
     pub search_depth: i32,
 }
@@ -139,7 +139,7 @@ impl From<StoredTraceQuery> for TraceQuery {
     }
 }
 
-/// Part of the answer of v2 to a search or a question for a trace.
+/// A part of v2's answer to a search or a request for a trace.
 #[derive(Clone, PartialEq, Message)]
 pub struct SpansResponseChunk {
     /// Spans of one trace.
@@ -155,7 +155,7 @@ pub struct FoundTraceIds {
     pub trace_ids: Vec<FoundTraceId>,
 }
 
-/// One of [`FoundTraceIds`].
+/// An id of [`FoundTraceIds`].
 #[derive(Clone, PartialEq, Message)]
 pub struct FoundTraceId {
     /// 16 bytes.
@@ -171,13 +171,13 @@ pub struct Services {
     pub services: Vec<String>,
 }
 
-/// Which operations are asked for.
+/// A request for operations.
 #[derive(Clone, PartialEq, Eq, Message)]
 pub struct GetOperations {
-    /// Of this service.
+    /// The service.
     #[prost(string, tag = "1")]
     pub service: String,
-    /// Of this kind; empty for any.
+    /// The kind of their spans; empty for any.
     #[prost(string, tag = "2")]
     pub span_kind: String,
 }
@@ -204,7 +204,7 @@ pub struct Operations {
 /// The operations of v2.
 #[derive(Clone, PartialEq, Eq, Message)]
 pub struct NamedOperations {
-    /// Their names alone, as clients of old read them.
+    /// Their names alone, as old clients read them.
     #[prost(string, repeated, tag = "1")]
     pub operation_names: Vec<String>,
     /// Each name and kind.
@@ -212,18 +212,18 @@ pub struct NamedOperations {
     pub operations: Vec<Operation>,
 }
 
-/// In which range calls are asked for.
+/// A request for the calls in a time range.
 #[derive(Clone, PartialEq, Eq, Message)]
 pub struct GetDependencies {
-    /// From.
+    /// Start of the range.
     #[prost(message, optional, tag = "1")]
     pub start_time: Option<Seconds>,
-    /// To.
+    /// End of the range.
     #[prost(message, optional, tag = "2")]
     pub end_time: Option<Seconds>,
 }
 
-/// Which service calls which.
+/// The calls between services.
 #[derive(Clone, PartialEq, Eq, Message)]
 pub struct Dependencies {
     /// The links.

@@ -137,7 +137,7 @@ fn a_process_may_stand_in_the_span() {
 }
 
 #[test]
-fn what_is_wrong_is_named_with_its_path() {
+fn errors_have_the_path_of_the_wrong_value() {
     for (fields, because) in [
         (r#""traceID":"trace-123""#, "`spans[0].traceID`: \"trace-123\" is not a trace id"),
         (r#""spanID":"span-E""#, "duplicate field"),

@@ -1,4 +1,4 @@
-//! Jaeger's spans as OTLP.
+//! Translates Jaeger's spans to OTLP.
 //!
 //! - Ids of fewer digits are padded on the left: Jaeger drops leading zeros.
 //! - The first `CHILD_OF` within the trace is the parent. Every other reference is a link with
@@ -27,7 +27,7 @@ pub(super) type TranslationFault = (String, String);
 
 const SAMPLED: u32 = 1;
 
-/// The spans of a trace by process and scope, in order of first mention.
+/// Translates the spans of a trace by process and scope, in order of first mention.
 pub(super) fn translate(mut trace: TraceJson) -> Result<Vec<ResourceSpans>, TranslationFault> {
     let mut resources: Vec<ResourceSpans> = Vec::new();
     let mut resource_of: HashMap<String, usize> = HashMap::new();
@@ -133,7 +133,7 @@ fn refer(
     parent: &str,
     own: TraceId,
 ) -> Result<(), TranslationFault> {
-    // Old documents write "0" for none.
+    // Old documents write "0" for no parent.
     if !parent.trim_start_matches('0').is_empty() {
         span.parent_span_id = span_id(parent, "parentSpanID")?.as_bytes().to_vec();
     }
@@ -161,7 +161,7 @@ fn refer(
     Ok(())
 }
 
-/// Keeps what the tags mean, and the tags that mean nothing to OTLP as attributes.
+/// Moves tags with a meaning in OTLP to their fields, and the others to the attributes.
 fn take_tags(span: &mut Span, tags: Vec<TagJson>) -> InstrumentationScope {
     let mut scope = InstrumentationScope::default();
     let mut code = None;
@@ -202,7 +202,7 @@ fn kind(text: &str) -> Option<SpanKind> {
     SpanKind::from_word_ignoring_case(text).filter(|kind| *kind != SpanKind::Unspecified)
 }
 
-/// The status as its name or, from old exporters, its number.
+/// Reads the status by its name or, from old exporters, by its number.
 fn status_code(value: &Json) -> Option<StatusCode> {
     if let Some(name) = value.as_str() {
         return StatusCode::from_capitals(name);
@@ -224,7 +224,7 @@ fn event(log: LogJson) -> Result<Event, String> {
     Ok(Event { time_unix_nano: time.0, name, attributes, ..Event::default() })
 }
 
-/// The tag with the type it says, or where the value does not fit that, the type the value has.
+/// Converts a tag by its declared type, or by the type of the value where that does not fit.
 fn attribute(tag: TagJson) -> KeyValue {
     let TagJson { key, kind, value } = tag;
     let typed = match (kind.to_ascii_lowercase().as_str(), &value) {

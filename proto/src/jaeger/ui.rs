@@ -1,7 +1,8 @@
-//! Jaeger's model as the JSON of its query service and its UI.
+//! Writes Jaeger's model as the JSON of its query service and its UI.
 //!
 //! Times are whole microseconds. Trace ids have 16 digits when their first half is 0. Integers that
-//! JavaScript cannot hold are texts; so are floats that JSON cannot hold, where Jaeger gives up.
+//! JavaScript cannot hold exactly are texts, and so are floats that JSON cannot hold, for which
+//! Jaeger fails.
 
 use std::collections::BTreeMap;
 
@@ -145,7 +146,7 @@ fn tag(tag: &Tag) -> TagJson<'_> {
     TagJson { key: &tag.key, r#type, value }
 }
 
-/// Whole floats without a fraction, as Go writes them.
+/// Writes whole floats without a fraction, as Go does.
 fn float(number: f64) -> Json {
     if !number.is_finite() {
         return Json::from(number.to_string());
@@ -161,7 +162,7 @@ fn micros(time: Option<Seconds>) -> u64 {
     time.and_then(Seconds::to_nanos).unwrap_or_default() / 1_000
 }
 
-/// The id in hex, without a first half of zeros: the form in which Jaeger says trace ids.
+/// Returns the id in hex, without a first half of zeros: Jaeger's form of trace ids.
 #[must_use]
 pub fn trace_id(bytes: &[u8]) -> String {
     match bytes.strip_prefix(&[0; 8]) {

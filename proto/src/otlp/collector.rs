@@ -1,4 +1,4 @@
-//! `opentelemetry.proto.collector.{trace,logs}.v1`: what exporters send and are told.
+//! `opentelemetry.proto.collector.{trace,logs}.v1`: requests of exporters and their answers.
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;

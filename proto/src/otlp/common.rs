@@ -154,13 +154,13 @@ pub struct EntityRef {
 }
 
 impl KeyValue {
-    /// An attribute with this key and value.
+    /// Creates an attribute with this key and value.
     #[must_use]
     pub fn new(key: impl Into<String>, value: impl Into<AnyValue>) -> Self {
         Self { key: key.into(), value: Some(value.into()) }
     }
 
-    /// The value, where there is one.
+    /// Returns the value, if there is one.
     #[must_use]
     pub fn value(&self) -> Option<&Value> {
         self.value.as_ref()?.value.as_ref()

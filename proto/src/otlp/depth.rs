@@ -1,23 +1,23 @@
-//! How deep attribute values are nested.
+//! Nesting depth of attribute values.
 //!
-//! prost refuses to decode more than 100 messages within each other but encodes any number, so a
-//! value that came in another way (JSON, a translation) could be written and never be read again.
-//! A request whose [`ValueDepth::value_depth`] is at most [`VALUE_DEPTH_MAX`] always decodes again,
-//! wherever in it the deep value is. The walk keeps its own stack: nothing here recurses.
+//! prost refuses to decode more than 100 nested messages but encodes any number. So a value that
+//! arrived in another form (JSON, a translation) could be written and never be read again. A
+//! request whose [`ValueDepth::value_depth`] is at most [`VALUE_DEPTH_MAX`] always decodes again,
+//! wherever its deep value is. The walk keeps its own stack and does not recurse.
 
 use super::{
     AnyValue, ExportLogsServiceRequest, ExportTraceServiceRequest, InstrumentationScope, KeyValue,
     LogRecord, Resource, ResourceLogs, ResourceSpans, Span, Value,
 };
 
-/// The greatest depth to accept. One level of a map takes three messages in protobuf and an event's
-/// attribute begins five messages down: 5 + 3 × 31 stays below 100, one level more would not.
+/// Maximum depth that is accepted. One level of a map takes three messages in protobuf, and an
+/// event's attribute begins five messages down: 5 + 3 × 31 is below 100, and one level more is not.
 pub const VALUE_DEPTH_MAX: usize = 32;
 
 /// Something with attribute values.
 pub trait ValueDepth {
-    /// The number of values within each other on the deepest path: 0 without values, 1 when all
-    /// are scalars.
+    /// Returns the number of nested values on the deepest path: 0 without values, 1 when all are
+    /// scalars.
     fn value_depth(&self) -> usize;
 }
 
@@ -45,7 +45,7 @@ impl ValueDepth for AnyValue {
 impl ValueDepth for KeyValue {
     fn value_depth(&self) -> usize {
         match self.value() {
-            // Nearly every attribute is a scalar: no stack for those.
+            // Nearly every attribute is a scalar and needs no stack.
             Some(Value::Array(_) | Value::Kvlist(_)) => {
                 self.value.as_ref().map_or(0, ValueDepth::value_depth)
             }

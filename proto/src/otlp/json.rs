@@ -40,33 +40,33 @@ pub(crate) use scalar::{
     text, texts, u64_text, uint32,
 };
 
-/// Bytes that stand for an id whose text is not hexadecimal. They are invalid for every id length.
+/// Bytes in place of an id whose text is not hexadecimal. They are invalid for every id length.
 pub const NOT_HEX: &[u8] = b"not hex";
 
-/// How deep a document may nest: `serde_json`'s own limit for what it does not ignore.
+/// Maximum depth of a document: the limit that `serde_json` has for fields that it does not ignore.
 const DEPTH_MAX: usize = 128;
 
-/// The most of a path or a reason that an error carries.
+/// Maximum bytes of a path or a reason in an error.
 const ERROR_BYTES_MAX: usize = 512;
 
-/// The message in a JSON document.
+/// Decodes a message from a JSON document.
 ///
 /// # Errors
 ///
-/// [`DecodeError::Json`] with the path to what is wrong: the sender must not try again.
+/// [`DecodeError::Json`] with the path to the wrong value: the sender must not try again.
 pub fn decode_json<T: Wire>(bytes: &[u8]) -> Result<T, DecodeError> {
     from_slice(T::NAME, bytes).map(|Object(value)| value)
 }
 
-/// The message as a JSON document.
+/// Encodes a message as a JSON document.
 #[must_use]
 pub fn encode_json<T: Wire>(message: &T) -> Vec<u8> {
     serde_json::to_vec(message)
         .expect("invariant: wire messages have text keys and write every value")
 }
 
-/// Decodes without tracking the path, which costs time on every field; only when that fails, a
-/// second pass finds where.
+/// Decodes without tracking the path, which costs time on every field. Only when that fails, a
+/// second pass finds the path.
 pub(crate) fn from_slice<T: DeserializeOwned>(
     message: &'static str,
     bytes: &[u8],
@@ -90,8 +90,8 @@ pub(crate) fn from_slice<T: DeserializeOwned>(
     Ok(value)
 }
 
-/// Checks that a valid document nests no deeper than [`DEPTH_MAX`]. The error is the byte offset at
-/// which it does.
+/// Checks that a valid document nests no deeper than [`DEPTH_MAX`]. The error is the byte offset of
+/// the first deeper value.
 fn check_depth(document: &[u8]) -> Result<(), usize> {
     let (mut depth, mut in_text, mut escaped) = (0_usize, false, false);
     for (at, byte) in document.iter().enumerate() {
@@ -112,8 +112,8 @@ fn check_depth(document: &[u8]) -> Result<(), usize> {
     Ok(())
 }
 
-/// `serde`'s reasons quote the client's text whole, which may be all of a large body. Both ends
-/// stay: the one says what is wrong, the other where.
+/// Shortens a reason of `serde`, which quotes the client's text whole and may be as long as the
+/// body. Both ends stay: one has the fault, the other the position.
 fn shortened(text: String) -> String {
     if text.len() <= ERROR_BYTES_MAX {
         return text;
@@ -123,7 +123,7 @@ fn shortened(text: String) -> String {
     format!("{}…{}", &text[..head], &text[tail..])
 }
 
-/// A message that must be a JSON object: `serde`'s derived code also takes an array of the fields
+/// A message that must be a JSON object. `serde`'s derived code also accepts an array of the fields
 /// in order, which no sender means.
 pub(crate) struct Object<T>(pub(crate) T);
 
@@ -161,7 +161,7 @@ impl<'de, D: Deserializer<'de>> Deserializer<'de> for ObjectOnly<D> {
     }
 }
 
-/// An optional message.
+/// Reads an optional message.
 pub(crate) fn message<'de, D, T>(deserializer: D) -> Result<Option<T>, D::Error>
 where
     D: Deserializer<'de>,
@@ -170,7 +170,7 @@ where
     Ok(Option::<Object<T>>::deserialize(deserializer)?.map(|Object(value)| value))
 }
 
-/// A list of messages.
+/// Reads a list of messages.
 pub(crate) fn messages<'de, D, T>(deserializer: D) -> Result<Vec<T>, D::Error>
 where
     D: Deserializer<'de>,

@@ -101,13 +101,13 @@ pub struct LogRecord {
 pub struct SeverityNumber(i32);
 
 impl SeverityNumber {
-    /// The severity with this number; `None` outside 1–24.
+    /// Returns the severity with this number; `None` outside 1–24.
     #[must_use]
     pub fn new(number: i32) -> Option<Self> {
         Severity::from_number(number).map(|_| Self(number))
     }
 
-    /// The range it falls in.
+    /// Returns the range that it falls in.
     #[must_use]
     pub fn severity(self) -> Severity {
         Severity::from_number(self.0).unwrap_or(Severity::Trace)

@@ -1,10 +1,10 @@
 //! `opentelemetry.proto.metrics.v1` and `…collector.metrics.v1`: the kinds of metrics that Tidings
-//! sends of itself. It receives none, so there is no JSON. Messages that it never sends are left out
-//! (exemplars, flags, summaries, exponential histograms).
+//! sends about itself. It receives none, so there is no JSON. Messages that it never sends are left
+//! out (exemplars, flags, summaries, exponential histograms).
 
 use super::{InstrumentationScope, KeyValue, Resource};
 
-/// Values since a fixed start.
+/// Aggregation temporality of values since a fixed start.
 pub const CUMULATIVE: i32 = 2;
 
 /// Metrics for a collector.
@@ -82,13 +82,13 @@ pub struct MetricMessage {
 /// The data points of a metric, by its kind.
 #[derive(Clone, PartialEq, prost::Oneof)]
 pub enum MetricPoints {
-    /// Values of a moment.
+    /// Values at a moment.
     #[prost(message, tag = "5")]
     Gauge(GaugePoints),
-    /// Values that are added up.
+    /// Sums.
     #[prost(message, tag = "7")]
     Sum(SumPoints),
-    /// Counts by bucket.
+    /// Counts of values by bucket.
     #[prost(message, tag = "9")]
     Histogram(HistogramPoints),
 }
@@ -110,7 +110,7 @@ pub struct SumPoints {
     /// [`CUMULATIVE`], or 1 for values since the last report.
     #[prost(int32, tag = "2")]
     pub aggregation_temporality: i32,
-    /// True when it only grows.
+    /// True when it never decreases.
     #[prost(bool, tag = "3")]
     pub is_monotonic: bool,
 }
@@ -126,7 +126,7 @@ pub struct HistogramPoints {
     pub aggregation_temporality: i32,
 }
 
-/// A number of a moment.
+/// A number at a moment.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct NumberDataPoint {
     /// Start of a sum, in nanoseconds since 1970; 0 for a gauge.
@@ -143,7 +143,7 @@ pub struct NumberDataPoint {
     pub attributes: Vec<KeyValue>,
 }
 
-/// A number of either kind.
+/// A number, as float or integer.
 #[derive(Clone, Copy, PartialEq, prost::Oneof)]
 pub enum NumberValue {
     /// A 64-bit float.
@@ -154,7 +154,7 @@ pub enum NumberValue {
     Int(i64),
 }
 
-/// A histogram of a moment.
+/// A histogram at a moment.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct HistogramDataPoint {
     /// Start of the counts, in nanoseconds since 1970.
@@ -166,13 +166,14 @@ pub struct HistogramDataPoint {
     /// Number of values: the sum of the buckets.
     #[prost(fixed64, tag = "4")]
     pub count: u64,
-    /// All values together.
+    /// Sum of all values.
     #[prost(double, optional, tag = "5")]
     pub sum: Option<f64>,
     /// Values by bucket: one more than there are bounds.
     #[prost(fixed64, repeated, tag = "6")]
     pub bucket_counts: Vec<u64>,
-    /// The upper bounds of all buckets but the last, ascending; each belongs to its bucket.
+    /// Upper bounds of all buckets but the last, ascending; a value equal to a bound belongs to its
+    /// bucket.
     #[prost(double, repeated, tag = "7")]
     pub explicit_bounds: Vec<f64>,
     /// The labels.
@@ -197,7 +198,7 @@ mod tests {
         ExportMetricsServiceRequest { resource_metrics }.encode_to_vec()
     }
 
-    /// Written by hand from the field numbers of `metrics.proto`.
+    /// The expected bytes are written by hand from the field numbers of `metrics.proto`.
     #[test]
     fn points_have_the_field_numbers_of_the_protocol() {
         let point = NumberDataPoint {

@@ -41,12 +41,12 @@ pub struct ProtoDuration {
     /// Whole seconds.
     #[prost(int64, tag = "1")]
     pub seconds: i64,
-    /// The rest, in nanoseconds.
+    /// The fraction of a second, in nanoseconds.
     #[prost(int32, tag = "2")]
     pub nanos: i32,
 }
 
-/// When to try again.
+/// Time of the next try.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, prost::Message, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct RetryInfo {
@@ -56,7 +56,7 @@ pub struct RetryInfo {
     pub retry_delay: Option<ProtoDuration>,
 }
 
-/// Which fields were wrong.
+/// The wrong fields of a request.
 #[derive(Clone, PartialEq, prost::Message, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct BadRequest {
@@ -99,16 +99,16 @@ impl Name for BadRequest {
 }
 
 impl Any {
-    /// The message with its type's name.
+    /// Packs the message with its type's name.
     #[must_use]
     pub fn pack<M: Message + Name>(message: &M) -> Self {
         Self { type_url: M::type_url(), value: message.encode_to_vec() }
     }
 
-    /// The message, when this holds one of this type and it is whole.
+    /// Returns the message, when this has one of this type and it decodes.
     #[must_use]
     pub fn unpack<M: Message + Name + Default>(&self) -> Option<M> {
-        // The host part of a type's URL is free; only the name after the last slash counts.
+        // The host part of a type's URL is arbitrary; only the name after the last slash counts.
         let (_, name) = self.type_url.rsplit_once('/')?;
         (name == M::full_name()).then(|| M::decode(self.value.as_slice()).ok())?
     }

@@ -10,7 +10,7 @@ use super::{Severity, SpanKind, StatusCode};
 macro_rules! spelled {
     ($kind:ident, $prefix:literal: $($value:ident $word:literal $capitals:literal),+) => {
         impl $kind {
-            /// All of them, in the order of their numbers.
+            /// All values, in the order of their numbers.
             pub const ALL: [Self; [$($word),+].len()] = [$(Self::$value),+];
 
             /// Returns the value as queries, parameters and the API spell it.
@@ -43,7 +43,7 @@ macro_rules! spelled {
                 Self::ALL.into_iter().find(|known| known.word() == word)
             }
 
-            /// Finds a value by its word in capitals, small letters or both.
+            /// Finds a value by its word in any case.
             #[must_use]
             pub fn from_word_ignoring_case(word: &str) -> Option<Self> {
                 Self::ALL.into_iter().find(|known| known.word().eq_ignore_ascii_case(word))
@@ -82,11 +82,11 @@ impl StatusCode {
 }
 
 impl Severity {
-    /// All of them, the least severe first.
+    /// All severities, the least severe first.
     pub const ALL: [Self; 6] =
         [Self::Trace, Self::Debug, Self::Info, Self::Warn, Self::Error, Self::Fatal];
 
-    /// Further names that people give severities.
+    /// Further names of severities in common use.
     const SYNONYMS: [(&'static str, Self); 3] =
         [("information", Self::Info), ("warning", Self::Warn), ("critical", Self::Fatal)];
 
@@ -109,8 +109,8 @@ impl Severity {
         Self::ALL.into_iter().find(|known| known.word() == word)
     }
 
-    /// Finds a severity by its word or a synonym (`warning`, `information`, `critical`), whatever
-    /// the case of their letters.
+    /// Finds a severity by its word or a synonym (`warning`, `information`, `critical`), in any
+    /// case.
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
         let words = Self::ALL.into_iter().map(|severity| (severity.word(), severity));
@@ -118,7 +118,7 @@ impl Severity {
         names.find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, severity)| severity)
     }
 
-    /// The range a severity number falls in; `None` outside 1–24.
+    /// Returns the range of a severity number; `None` outside 1–24.
     #[must_use]
     pub fn from_number(number: i32) -> Option<Self> {
         Some(match number {
@@ -132,7 +132,7 @@ impl Severity {
         })
     }
 
-    /// The smallest number of the range.
+    /// Returns the smallest number of the range.
     #[must_use]
     pub fn first_number(self) -> i32 {
         match self {

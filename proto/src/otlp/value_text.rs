@@ -1,12 +1,12 @@
 //! Values as text. Texts, numbers and truth values have the text that attribute filters compare.
-//! For formats that know only texts, any value has the text that OpenTelemetry's collector writes.
+//! Formats that have only texts get, for any value, the text that OpenTelemetry's collector writes.
 
 use std::{borrow::Cow, fmt::Write as _};
 
 use super::{Value, json::base64};
 
 impl Value {
-    /// Returns the text that attribute filters compare: of a text, a number or a truth value.
+    /// Returns the text of a text, a number or a truth value, as attribute filters compare it.
     /// Lists, maps and bytes have none.
     #[must_use]
     pub fn scalar_text(&self) -> Option<Cow<'_, str>> {
@@ -19,8 +19,7 @@ impl Value {
         })
     }
 
-    /// Texts, numbers and truth values as they are written, bytes in base64, lists and maps as
-    /// JSON with the keys of maps in order.
+    /// Returns the text of any value: bytes in base64, lists and maps as JSON with sorted keys.
     #[must_use]
     pub fn to_text(&self) -> String {
         match self {
@@ -34,7 +33,7 @@ impl Value {
     }
 }
 
-/// As JavaScript writes it, which is how Go's JSON does.
+/// Formats a float as JavaScript does, which is also how Go's JSON does.
 fn double(number: f64) -> String {
     let size = number.abs();
     if number.is_nan() {
@@ -49,14 +48,15 @@ fn double(number: f64) -> String {
     }
 }
 
-/// Item on the stack of things to write.
+/// Item on the stack of the writer.
 enum TextStep<'a> {
     Value(Option<&'a Value>),
     Key(&'a str),
     Mark(char),
 }
 
-/// The walk keeps its own stack: a value is as deep as its sender liked.
+/// Writes a value as JSON. The walk keeps its own stack, because a sender decides how deep a value
+/// is.
 fn json(value: &Value) -> String {
     let mut out = String::new();
     let mut steps = vec![TextStep::Value(Some(value))];
@@ -163,7 +163,7 @@ mod tests {
             value = Value::Array(ArrayValue { values: vec![value.into()] });
         }
         assert!(value.to_text().contains("[7]"));
-        // Dropping it would recurse: that is not what is tested here.
+        // Dropping the value would recurse, which is not under test here.
         std::mem::forget(value);
     }
 }

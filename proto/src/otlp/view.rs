@@ -6,8 +6,8 @@
 //! the same fields at most and no behaviour. Texts are bytes here: the consumer decides when to
 //! validate UTF-8.
 //!
-//! [`NonCanonical`] reports non-canonical bytes, which protobuf allows and no sender writes: a message field
-//! in two parts, a text set twice, two values of a oneof, groups. Such bytes are decoded and
+//! [`NonCanonical`] reports bytes that protobuf allows and no sender writes: a message field in two
+//! parts, a text that is set twice, two values of a oneof, groups. Such bytes are decoded and
 //! encoded again by [`prost`]. The encoding of a struct is always canonical.
 
 mod field;
@@ -21,7 +21,7 @@ pub trait View<'a>: Sized {
     /// Reads a message's bytes.
     ///
     /// # Errors
-    /// When they are malformed or non-canonical, on the outermost level of the message.
+    /// Fails if they are malformed or non-canonical, on the outermost level of the message.
     fn read(message: &'a [u8]) -> Result<Self, NonCanonical>;
 }
 
@@ -183,8 +183,8 @@ pub enum AnyView<'a> {
     Nested(&'a [u8]),
 }
 
-/// Sets a text, which must not be set yet: the decoder checks both to be UTF-8, and a view shows
-/// only the last. An empty one is UTF-8, so it does no harm that it counts as none.
+/// Sets a text, which must not be set yet. The decoder checks both texts to be UTF-8, and a view
+/// shows only the last. An empty text counts as unset, which is safe because it is UTF-8.
 #[inline]
 fn set_text<'a>(place: &mut &'a [u8], text: &'a [u8]) -> Result<(), NonCanonical> {
     if !place.is_empty() {
@@ -194,7 +194,7 @@ fn set_text<'a>(place: &mut &'a [u8], text: &'a [u8]) -> Result<(), NonCanonical
     Ok(())
 }
 
-/// Sets a message field, which must not be set yet: protobuf would merge the two.
+/// Sets a message field, which must not be set yet, because protobuf would merge the two.
 #[inline]
 fn set<T>(place: &mut Option<T>, value: T) -> Result<(), NonCanonical> {
     match place.replace(value) {
@@ -393,8 +393,8 @@ impl<'a> View<'a> for LogRecordView<'a> {
     }
 }
 
-// These two are inlined wherever attributes are read: a view that goes through memory is written in
-// parts and read at once, for which the processor waits.
+// These two are inlined wherever attributes are read. Otherwise a view would be written to memory
+// in parts and read at once, which stalls the processor.
 
 impl<'a> View<'a> for KeyValueView<'a> {
     #[inline(always)]

@@ -10,12 +10,12 @@ use crate::{SpanId, TraceId};
 
 const TRACE_DIGITS: usize = 32;
 const SPAN_DIGITS: usize = 16;
-/// A name stands at most this far before its value.
+/// Maximum bytes from a name to its value.
 const NAME_BYTES_MAX: usize = 32;
-/// Words looked at: far more than a line has ids.
+/// Maximum number of words that are searched: far more than a line has ids.
 const WORDS_MAX: usize = 1_024;
 
-/// Everything found, the likeliest first.
+/// Finds all candidates, the likeliest first.
 pub(super) fn all(text: &str) -> Vec<Candidate> {
     let mut found = Vec::new();
     found.extend(uber(text));
@@ -35,7 +35,7 @@ pub(super) fn all(text: &str) -> Vec<Candidate> {
     found
 }
 
-/// The words of the characters that `belongs` takes, each with what stands before it.
+/// Returns the words of the characters that `belongs` accepts, each with the text before it.
 fn words_of(text: &str, belongs: fn(char) -> bool) -> impl Iterator<Item = (&str, &str)> {
     let mut rest_at = 0;
     std::iter::from_fn(move || {
@@ -47,8 +47,8 @@ fn words_of(text: &str, belongs: fn(char) -> bool) -> impl Iterator<Item = (&str
     .take(WORDS_MAX)
 }
 
-/// The ids of 32 or 16 hex digits in a text of any length, also without the dashes of a UUID or
-/// between those of a `traceparent`.
+/// Finds the ids of 32 or 16 hex digits in a text of any length, also a UUID with its dashes and the
+/// ids in a `traceparent`.
 pub(super) fn hex_ids(text: &str) -> impl Iterator<Item = CandidateId> {
     let words = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '-');
     words.filter(|word| word.len() >= SPAN_DIGITS).flat_map(|word| {
@@ -79,12 +79,12 @@ fn is_hex(text: &str, digits: usize) -> bool {
     text.len() == digits && text.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
-/// `uber-trace-id: trace:span:parent:flags`, whose ids lose their leading zeros; in addresses the
+/// Reads `uber-trace-id: trace:span:parent:flags`, whose ids lose their leading zeros. In URLs the
 /// colons are `%3A`.
 fn uber(text: &str) -> Option<Candidate> {
     let text = text.replace("%3A", ":").replace("%3a", ":");
     words_of(&text, |c| c.is_ascii_alphanumeric() || c == ':').find_map(|(_, word)| {
-        // A name may stand right before: `uber-trace-id:`.
+        // A name may directly precede it: `uber-trace-id:`.
         let parts: Vec<&str> = word.split(':').collect();
         let [.., trace, span, parent, flags] = parts[..] else { return None };
         let short_hex = |part: &str, most: usize| part.len() <= most && is_hex(part, part.len());
@@ -99,8 +99,8 @@ fn uber(text: &str) -> Option<Candidate> {
     })
 }
 
-/// `[application,trace,span]` in front of a line, and `[application,trace,span,exported]`, as
-/// Spring Cloud Sleuth writes it.
+/// Reads `[application,trace,span]` at the start of a line, and
+/// `[application,trace,span,exported]`, as Spring Cloud Sleuth writes them.
 fn sleuth(text: &str) -> Option<Candidate> {
     text.split('[').skip(1).take(WORDS_MAX).find_map(|rest| {
         let (inside, _) = rest.split_once(']')?;
@@ -113,7 +113,7 @@ fn sleuth(text: &str) -> Option<Candidate> {
     })
 }
 
-/// `X-Cloud-Trace-Context: hex/decimal span;o=1` and `projects/P/traces/hex`.
+/// Reads `X-Cloud-Trace-Context: hex/decimal span;o=1` and `projects/P/traces/hex`.
 fn google(text: &str) -> Option<Candidate> {
     words_of(text, |c| c.is_ascii_alphanumeric()).find_map(|(before, word)| {
         if !is_hex(word, TRACE_DIGITS) {
@@ -132,16 +132,17 @@ fn google(text: &str) -> Option<Candidate> {
     })
 }
 
-/// `sw8: sample-trace-segment-span-…`, eight parts of which the texts are in base64. The trace's id
-/// is a UUID, or 32 digits, a thread and a moment: those are laid over the digits by collectors
-/// that translate it, as OpenTelemetry's does, so that is what is stored most likely.
+/// Reads `sw8: sample-trace-segment-span-…`, eight parts of which the texts are in base64. The
+/// trace's id is a UUID, or 32 digits, a thread and a moment. Collectors that translate it, as
+/// OpenTelemetry's does, combine the thread and the moment with the digits, so that result is most
+/// likely what is stored.
 fn skywalking(text: &str) -> Vec<Candidate> {
     const PARTS: usize = 8;
     let of_header = |c: char| c.is_ascii_alphanumeric() || matches!(c, '+' | '/' | '=' | '-');
     let id = words_of(text, of_header).find_map(|(_, word)| {
         let parts: Vec<&str> = word.splitn(PARTS + 1, '-').collect();
         let [sample, trace, _, span, ..] = parts[..] else { return None };
-        // The header's name may stand right before: `sw8=1-…`.
+        // The header's name may directly precede it: `sw8=1-…`.
         let is_sample = matches!(sample.rsplit('=').next(), Some("0" | "1"));
         let is_span = !span.is_empty() && span.bytes().all(|byte| byte.is_ascii_digit());
         if parts.len() != PARTS || !is_sample || !is_span {
@@ -168,7 +169,7 @@ fn skywalking(text: &str) -> Vec<Candidate> {
     [laid_over, plain].into_iter().filter_map(|id| candidate(id, None, reason)).collect()
 }
 
-/// Candidates among the words of letters, digits and dashes, by likelihood.
+/// Candidates in words of letters, digits and dashes, by likelihood.
 #[derive(Default)]
 struct WordCandidates {
     headers: Vec<Candidate>,
@@ -193,7 +194,7 @@ impl WordCandidates {
         }
     }
 
-    /// A notation of several parts that begins here; how many parts it has.
+    /// Reads a notation of several parts that begins here. Returns its number of parts.
     fn dashed(&mut self, parts: &[&str]) -> Option<usize> {
         let lengths: Vec<usize> = parts.iter().take(5).map(|part| part.len()).collect();
         let hex = |count: usize| parts[..count].iter().all(|part| is_hex(part, part.len()));
@@ -217,7 +218,7 @@ impl WordCandidates {
             }
             _ => return None,
         };
-        // A UUID may be any id; the rest say that they are a trace's.
+        // A UUID may be any id; the other notations are those of trace ids.
         let uuid = count == 5;
         if uuid { &mut self.whole_ids } else { &mut self.headers }.extend(found);
         Some(count)
@@ -228,8 +229,9 @@ impl WordCandidates {
         let name = name_before(before);
         let of_trace = name.contains("trace");
         let decimal = digits.len() == part.len() && part.bytes().all(|byte| byte.is_ascii_digit());
-        // Any number in a line could be one, so only where it stands alone or is named. Hex of more
-        // than 16 digits hardly ever has no letter, so then it is decimal first.
+        // Any number in a line could be a decimal id, so it counts only alone or after a name. Hex
+        // of more than 16 digits rarely lacks letters, so a text without them is read as decimal
+        // first.
         let decimal_first = decimal && digits.len() > SPAN_DIGITS;
         if decimal_first && digits.len() != TRACE_DIGITS && (alone || of_trace) {
             self.short_ids.extend(decimal_id(part));
@@ -254,7 +256,8 @@ impl WordCandidates {
     }
 }
 
-/// An id of up to 16 digits may be a whole one or the end of a longer one: 64 bits find both.
+/// An id of up to 16 digits may be whole or the end of a longer one. A lookup by 64 bits finds
+/// both.
 fn trace_or_low64(digits: &str, span: Option<&str>, reason: &'static str) -> Option<Candidate> {
     if digits.len() > SPAN_DIGITS {
         return candidate(TraceId::from_short_hex(digits).ok(), span, reason);
@@ -264,7 +267,7 @@ fn trace_or_low64(digits: &str, span: Option<&str>, reason: &'static str) -> Opt
     Some(Candidate { span_id, ..found })
 }
 
-/// Datadog's decimal ids: 64 bits, or 128.
+/// Reads Datadog's decimal ids: 64 bits, or 128.
 fn decimal_id(digits: &str) -> Option<Candidate> {
     match digits.parse::<u64>() {
         Ok(value) => low64(value, "Datadog decimal id"),
@@ -275,7 +278,7 @@ fn decimal_id(digits: &str) -> Option<Candidate> {
     }
 }
 
-/// The name that stands before a value, as `dd.trace_id=`, in lower case.
+/// Returns the name before a value, as `dd.trace_id=`, in lower case.
 fn name_before(before: &str) -> String {
     let begin = before.ceil_char_boundary(before.len().saturating_sub(NAME_BYTES_MAX));
     let near = before[begin..].trim_end_matches(|c: char| !c.is_ascii_alphanumeric());
@@ -286,7 +289,7 @@ fn name_before(before: &str) -> String {
     name.to_ascii_lowercase()
 }
 
-/// 16 bytes in base64, as protobuf's JSON mapping writes ids.
+/// Reads 16 bytes in base64, as protobuf's JSON mapping writes ids.
 fn base64_id(text: &str) -> Option<Candidate> {
     let of_base64 = |c: char| c.is_ascii_alphanumeric() || matches!(c, '+' | '/' | '-' | '_' | '=');
     words_of(text, of_base64).find_map(|(_, word)| {

@@ -5,7 +5,7 @@ use super::{CANDIDATES_MAX, Candidate, CandidateId, TEXT_BYTES_MAX, recognise};
 const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
 const SPAN: &str = "00f067aa0ba902b7";
 
-/// A candidate as `trace/span reason`; 64 bits as `..low`.
+/// Formats a candidate as `trace/span reason`; 64 bits as `..low`.
 fn shown(candidate: &Candidate) -> String {
     let id = match &candidate.id {
         CandidateId::Trace(id) => id.to_string(),
@@ -142,7 +142,7 @@ fn ids_are_found_in_lines_and_addresses() {
 }
 
 #[test]
-fn what_is_no_id_gives_nothing() {
+fn texts_without_an_id_give_nothing() {
     for text in [
         "order-4711",
         "2024-05-17T10:11:12.123+02:00 took 1234 ms",

@@ -1,18 +1,18 @@
-//! Values of transaction keys in a text: `order.id=A-17` in a log line, `X-Request-ID: …` in a
-//! header, the value alone.
+//! Finds values of transaction keys in a text: `order.id=A-17` in a log line, `X-Request-ID: …` in
+//! a header, or the value alone.
 //!
 //! Owns how a key is written before its value and where a value ends. A value has no notation of
-//! its own, so a text has several readings; the caller looks them up in order. Linear in the text
-//! for each key.
+//! its own, so a text has several readings, and the caller looks them up in order. The time is
+//! linear in the text for each key.
 
-/// A longer value is not looked for, in bytes.
+/// Maximum bytes of a value.
 pub const VALUE_BYTES_MAX: usize = 1_024;
-/// The most readings that are returned.
+/// Maximum number of readings.
 pub const VALUES_MAX: usize = 16;
 
-/// A span's attributes have request headers under this and the header's name.
+/// Prefix of attributes that have request headers of a span.
 const HEADER_PREFIX: &str = "http.request.header.";
-/// Times that one key is looked at in a text.
+/// Maximum mentions of one key that are read in a text.
 const MENTIONS_MAX: usize = 2;
 const UUID_BYTES: usize = 36;
 const QUOTES: [char; 3] = ['"', '\'', '`'];
@@ -20,15 +20,16 @@ const QUOTES: [char; 3] = ['"', '\'', '`'];
 /// One reading of a text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KeyedValue<'k> {
-    /// The keys whose value it may be.
+    /// The keys that may have the value.
     pub keys: Vec<&'k str>,
     /// The value.
     pub value: String,
 }
 
-/// The values that transaction keys may have in the text: those that stand behind a key, or else
-/// the text itself under every key; then the first UUID in it under every key. Each once; nothing
-/// for a blank text. Few under every key, because each costs a look-up for each.
+/// Returns the values that transaction keys may have in the text: values after a key, or otherwise
+/// the text itself under every key; then the first UUID in it under every key. Each is returned
+/// once; a blank text gives none. Few are under every key, because each of them costs a lookup for
+/// each key.
 #[must_use]
 pub fn values<'k>(text: &str, keys: &'k [String]) -> Vec<KeyedValue<'k>> {
     let text = super::trimmed(text);
@@ -57,7 +58,7 @@ pub fn values<'k>(text: &str, keys: &'k [String]) -> Vec<KeyedValue<'k>> {
     found.0
 }
 
-/// Returns the text behind each mention of the name, from the start of its value.
+/// Returns the text after each mention of the name, from the start of its value.
 fn behind<'t>(text: &'t str, lower: &'t str, name: &str) -> impl Iterator<Item = &'t str> {
     let length = name.len();
     let of_name = |sign: char| sign.is_alphanumeric() || matches!(sign, '_' | '.' | '-');
@@ -71,8 +72,8 @@ fn behind<'t>(text: &'t str, lower: &'t str, name: &str) -> impl Iterator<Item =
     })
 }
 
-/// The values that a text may begin with, the longest first: the rest of the line, up to a blank,
-/// up to any sign that often ends a value; or what is between quotes.
+/// Returns the values that a text may begin with, the longest first: the rest of the line, the text
+/// up to a blank, the text up to a character that often ends a value; or the text between quotes.
 fn readings(rest: &str) -> Vec<&str> {
     let rest = rest.split(['\n', '\r']).next().unwrap_or_default();
     let bare = rest.trim_start_matches(['[', '\\']);
@@ -91,7 +92,7 @@ fn readings(rest: &str) -> Vec<&str> {
 struct FoundValues<'k>(Vec<KeyedValue<'k>>);
 
 impl<'k> FoundValues<'k> {
-    /// Adds the value, and the other spellings of one in percent-encoding and of a UUID.
+    /// Adds the value, and other spellings of a percent-encoded value and of a UUID.
     fn add(&mut self, keys: &[&'k str], value: &str) {
         self.add_one(keys, value.to_owned());
         if let Some(plain) = unescaped(value) {
@@ -123,7 +124,7 @@ impl<'k> FoundValues<'k> {
     }
 }
 
-/// The 32 digits of a UUID with or without dashes, in lower case.
+/// Returns the 32 digits of a UUID with or without dashes, in lower case.
 fn digits_of_uuid(text: &str) -> Option<String> {
     let dashes = |at: usize| matches!(at, 8 | 13 | 18 | 23);
     let whole = match text.len() {
@@ -136,7 +137,7 @@ fn digits_of_uuid(text: &str) -> Option<String> {
     (whole && is_hex).then(|| digits.to_ascii_lowercase())
 }
 
-/// The text behind percent-encoding; `None` when it has none.
+/// Decodes percent-encoding; `None` for a text without any.
 fn unescaped(text: &str) -> Option<String> {
     let mut parts = text.split('%');
     let mut bytes = parts.next()?.as_bytes().to_vec();

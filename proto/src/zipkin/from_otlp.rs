@@ -1,4 +1,5 @@
-//! OTLP as Zipkin spans: OpenTelemetry's mapping, and the way back of our own translation.
+//! Translates OTLP to Zipkin's spans: OpenTelemetry's mapping, and the reverse of our own
+//! translation.
 //!
 //! | OTLP | Zipkin |
 //! |---|---|
@@ -14,8 +15,9 @@
 //! | link | tag `otlp.link.0`, … as the collector writes it |
 //! | scope, trace state, dropped counts | tags |
 //!
-//! Attributes that came from an endpoint go back into it and are no tags. A span that came from
-//! Zipkin has an attribute `error`, whose text is its tag again; it gets no `otel.status_code`.
+//! Attributes that came from an endpoint become an endpoint again, and not tags. A span that came
+//! from Zipkin has an attribute `error`, whose text becomes its tag again; it gets no
+//! `otel.status_code`.
 //!
 //! <https://opentelemetry.io/docs/specs/otel/trace/sdk_exporters/zipkin/>
 
@@ -30,7 +32,7 @@ use crate::otlp::{
     Span as OtlpSpan, SpanKind, StatusCode, Value,
 };
 
-/// Attributes that name the remote side, best first. The last ones count on the calling side only.
+/// Attributes that name the remote side, best first. The last ones count only on the calling side.
 const PEER_NAMES: [&str; 4] =
     ["peer.service", "net.peer.name", "net.sock.peer.name", "peer.hostname"];
 const CALLED_NAMES: [&str; 8] = [
@@ -55,7 +57,7 @@ const LOCAL_ADDRESSES: [(&str, &str); 3] = [
     ("net.host.ip", "net.host.port"),
 ];
 
-/// The spans of a request, in its order. Each is made when it is taken.
+/// Returns the spans of a request, in its order. Each is made when it is taken.
 pub fn from_otlp(request: &ExportTraceServiceRequest) -> impl Iterator<Item = Span> {
     request.resource_spans.iter().flat_map(|group| {
         let resource = group.resource.as_ref();
@@ -66,7 +68,7 @@ pub fn from_otlp(request: &ExportTraceServiceRequest) -> impl Iterator<Item = Sp
     })
 }
 
-/// One span.
+/// Translates one span.
 #[must_use]
 pub fn span_from_otlp(
     otlp: &OtlpSpan,
@@ -137,7 +139,7 @@ fn annotation(event: &Event) -> Annotation {
     Annotation { timestamp: event.time_unix_nano / 1_000, value }
 }
 
-/// As `trace id|span id|trace state|attributes|dropped attributes`.
+/// Formats a link as `trace id|span id|trace state|attributes|dropped attributes`.
 fn link(link: &Link) -> String {
     let attributes = Value::Kvlist(KeyValueList { values: link.attributes.clone() }).to_text();
     let (trace, span, state) = (hex(&link.trace_id), hex(&link.span_id), &link.trace_state);
@@ -172,7 +174,7 @@ impl Tags {
         self.0.remove(key)
     }
 
-    /// The scope under its present and its former names, as the specification wants it.
+    /// Adds the scope under its present and its former names, as the specification requires.
     fn add_scope(&mut self, scope: &InstrumentationScope) {
         self.add_all(&scope.attributes);
         self.add("otel.scope.name", &scope.name);
@@ -229,8 +231,8 @@ impl Tags {
         (endpoint != Endpoint::default()).then_some(endpoint)
     }
 
-    /// The other side. The attribute that names it is gone from the tags; a tag that says something
-    /// else stays.
+    /// Takes the remote endpoint. The attribute that names it is removed from the tags; a tag with
+    /// another value stays.
     fn remote(&mut self, calls: bool) -> Option<Endpoint> {
         let mut endpoint = Endpoint::default();
         if let Some(own) = self.take("zipkin.remote_endpoint.service_name") {
@@ -267,7 +269,7 @@ impl Tags {
                 endpoint.ipv6 = ip.octets().to_vec();
             }
         }
-        // A port beside the tag of the same meaning leaves the tag alone.
+        // Where the endpoint has a port of its own, the tag of the same meaning stays.
         let own_port = self.take(&format!("{own}.port"));
         let is_own = own_port.is_some();
         if let Some(number) = own_port.or_else(|| self.0.get(*port).cloned())

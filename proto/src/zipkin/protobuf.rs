@@ -1,10 +1,10 @@
-//! `zipkin.proto3`: the spans as Zipkin defines them, and their protobuf encoding.
+//! `zipkin.proto3`: spans by Zipkin's definition, and their protobuf encoding.
 
 use prost::Message;
 
 use crate::{DecodeError, otlp::SpanKind};
 
-/// `zipkin.proto3.ListOfSpans`: what a reporter posts.
+/// `zipkin.proto3.ListOfSpans`: the body of a reporter's request.
 #[derive(Clone, PartialEq, Message)]
 pub(crate) struct ListOfSpans {
     #[prost(message, repeated, tag = "1")]
@@ -142,11 +142,11 @@ impl Kind {
     }
 }
 
-/// The spans of a `zipkin.proto3.ListOfSpans`, in order.
+/// Decodes the spans of a `zipkin.proto3.ListOfSpans`, in order.
 ///
 /// # Errors
 ///
-/// [`DecodeError::Protobuf`] when the encoding is broken: the answer is 400.
+/// [`DecodeError::Protobuf`] when the encoding is broken. The answer is 400.
 pub fn decode_protobuf(bytes: &[u8]) -> Result<Vec<Span>, DecodeError> {
     ListOfSpans::decode(bytes).map(|list| list.spans).map_err(|error| DecodeError::Protobuf {
         message: "zipkin.proto3.ListOfSpans",

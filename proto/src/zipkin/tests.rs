@@ -25,7 +25,7 @@ fn translated(fields: &str) -> OtlpSpan {
     request(fields).resource_spans.remove(0).scope_spans.remove(0).spans.remove(0)
 }
 
-/// The attributes as `key=value`, texts in quotes.
+/// Formats the attributes as `key=value`, texts in quotes.
 fn attributes(fields: &str) -> Vec<String> {
     let shown = |value: Option<&Value>| match value {
         Some(Value::String(text)) => format!("{text:?}"),
@@ -160,7 +160,7 @@ fn kinds_are_translated_and_none_is_not_invented() {
         (r#""kind":"server""#, 2),
         (r#""kind":null"#, 0),
         (r#""tags":{"span.kind":"internal"}"#, 1),
-        // Only a server shares an id that its client chose, so this is said, not invented.
+        // Only a server shares an id that its client chose, so the kind follows from `shared`.
         (r#""shared":true"#, 2),
         (r#""kind":"CLIENT","shared":true"#, 3),
     ] {
@@ -219,7 +219,7 @@ fn endpoints_become_attributes_unless_a_tag_says_otherwise() {
         ["network.local.address=\"10.0.0.1\"", "zipkin.local_endpoint.address=\"2001:db8::1\""];
     assert_eq!(attributes(both), expected);
     let none: &[&str] = &[];
-    // What is no address is kept as it came.
+    // A text that is no address is kept as it arrived.
     assert_eq!(
         attributes(r#""remoteEndpoint":{"ipv4":"nowhere","port":null}"#),
         ["zipkin.remote_endpoint.address=\"nowhere\""]
@@ -233,7 +233,7 @@ fn endpoints_become_attributes_unless_a_tag_says_otherwise() {
         ["zipkin.remote_endpoint.address=\"one, two\""]
     );
     assert_eq!(attributes(r#""remoteEndpoint":null,"localEndpoint":{}"#), none);
-    // In protobuf an address is bytes, of which only 4 and 16 are one.
+    // In protobuf an address is bytes, and only 4 or 16 bytes are one.
     let mut span = decode_one(r#""traceId":"1","id":"2""#).unwrap();
     let ipv4 = vec![10, 0, 0];
     span.remote_endpoint = Some(Endpoint { ipv4, ..Endpoint::default() });

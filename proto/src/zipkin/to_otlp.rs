@@ -1,4 +1,4 @@
-//! Zipkin spans as OTLP.
+//! Translates Zipkin's spans to OTLP.
 //!
 //! | Zipkin | OTLP |
 //! |---|---|
@@ -19,9 +19,9 @@
 //! | `shared`, `debug` | attributes [`SHARED`], [`DEBUG`], both `true` |
 //!
 //! A tag that became a field of OTLP is not repeated as an attribute, except `error`, whose text
-//! people search for. What an endpoint says and a tag of the same meaning contradicts is kept under
-//! `zipkin.local_endpoint.*` and `zipkin.remote_endpoint.*`, as is a second address. The parent is
-//! kept as sent, even when it is the span itself: assembly judges trees.
+//! people search for. Where an endpoint and a tag of the same meaning differ, the endpoint's value
+//! is kept under `zipkin.local_endpoint.*` or `zipkin.remote_endpoint.*`, as is a second address.
+//! The parent is kept as sent, even when it is the span itself: assembly handles such spans.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -54,8 +54,8 @@ pub struct Rejected {
     pub reason: String,
 }
 
-/// The spans as an OTLP request, one `ResourceSpans` for each service in order of first mention,
-/// and the spans that have no valid id or whose times do not fit.
+/// Translates the spans to an OTLP request, with one `ResourceSpans` for each service in order of
+/// first mention. Returns it with the spans that have no valid id or whose times do not fit.
 #[must_use]
 pub fn to_otlp(spans: Vec<Span>) -> (ExportTraceServiceRequest, Vec<Rejected>) {
     let mut grouped = Grouped::default();
@@ -75,8 +75,8 @@ struct Translated {
     span: OtlpSpan,
 }
 
-/// Room for so many is made at first: each span may have a service and a scope of its own, and a
-/// list that begins with room for four takes that of four spans then.
+/// Initial capacity of lists: each span may have a service and a scope of its own, and by default
+/// the first element of a list allocates room for four.
 const FIRST: usize = 1;
 
 #[derive(Default)]
@@ -213,7 +213,7 @@ fn event(annotation: Annotation) -> Result<Event, String> {
     Ok(Event { time_unix_nano, name: annotation.value, ..Event::default() })
 }
 
-/// The tags without those that a later one of the same name replaces, in order.
+/// Returns the tags in order, without those that a later one of the same name replaces.
 fn last_of_each(tags: Vec<Tag>) -> Vec<Tag> {
     let mut seen = HashSet::with_capacity(tags.len());
     let last: Vec<bool> = tags.iter().rev().map(|tag| seen.insert(tag.key.as_str())).collect();
@@ -223,7 +223,7 @@ fn last_of_each(tags: Vec<Tag>) -> Vec<Tag> {
         .collect()
 }
 
-/// OTLP fields that some tags set.
+/// OTLP fields that come from tags.
 #[derive(Default)]
 struct TagFields {
     status_code: Option<StatusCode>,
@@ -238,7 +238,7 @@ struct TagFields {
 }
 
 impl TagFields {
-    /// Keeps what the tag means, or the tag itself as an attribute.
+    /// Stores the tag in its field, or as an attribute.
     fn take(&mut self, Tag { key, value }: Tag, attributes: &mut UniqueAttributes) {
         match key.as_str() {
             "otel.status_code" if StatusCode::from_word_ignoring_case(&value).is_some() => {
@@ -289,7 +289,7 @@ fn status(code: Option<StatusCode>, description: String, error: Option<String>) 
         .then(|| Status { message, code: code.into() })
 }
 
-/// The attributes an endpoint becomes.
+/// Names of the attributes that an endpoint becomes.
 struct EndpointKeys {
     address: &'static str,
     port: &'static str,
@@ -321,7 +321,7 @@ fn hex_text(bytes: &[u8]) -> String {
     })
 }
 
-/// Attributes, each key once.
+/// Attributes with unique keys.
 #[derive(Default)]
 struct UniqueAttributes {
     list: Vec<KeyValue>,
@@ -329,7 +329,7 @@ struct UniqueAttributes {
 }
 
 impl UniqueAttributes {
-    /// Adds it, unless the key is taken.
+    /// Adds an attribute unless its key exists.
     fn add(&mut self, attribute: KeyValue) -> bool {
         let free = self.keys.insert(attribute.key.clone());
         if free {
@@ -354,7 +354,7 @@ impl UniqueAttributes {
         for address in addresses.into_iter().flatten() {
             self.add_unless_other(keys.address, &address, keys.other_address);
         }
-        // Bytes of another length are no address; they are kept all the same.
+        // Bytes of another length are no address, but they are kept.
         for (bytes, length) in [(&endpoint.ipv4, 4), (&endpoint.ipv6, 16)] {
             if !bytes.is_empty() && bytes.len() != length {
                 self.add(KeyValue::new(keys.other_address, hex_text(bytes)));

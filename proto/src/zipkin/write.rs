@@ -1,5 +1,5 @@
-//! Zipkin's spans as Zipkin's v2 JSON. What is absent is left out; so is a trace id's first half
-//! of zeros.
+//! Writes Zipkin's spans as Zipkin's v2 JSON. Absent values are left out, and so is a trace id's
+//! first half if it is zero.
 
 use std::{
     collections::BTreeMap,
@@ -81,7 +81,7 @@ impl Serialize for Span {
 }
 
 impl Span {
-    /// The trace id in hex: 32 digits, or 16 when its first half is 0.
+    /// Returns the trace id in hex: 32 digits, or 16 when its first half is 0.
     #[must_use]
     pub fn trace_id_text(&self) -> String {
         match self.trace_id.strip_prefix(&[0; 8]) {

@@ -1,4 +1,4 @@
-//! Forms of an answer: JSON, CSV and a stream of Arrow's, each written part by part.
+//! Formats of an answer: JSON, CSV and a stream of Arrow's, each written part by part.
 
 use std::iter;
 
@@ -10,7 +10,7 @@ use bytes::Bytes;
 use super::{Rows, value_text};
 use crate::SqlError;
 
-/// Answers as JSON: an object of `tidings_proto::api::SqlResult`, written row by row.
+/// Writes JSON: an object of `tidings_proto::api::SqlResult`, row by row.
 pub(super) fn json_parts(result: Rows) -> impl Iterator<Item = Result<Bytes, SqlError>> {
     let facts = &result.facts;
     let mut tail = Tail {
@@ -50,7 +50,7 @@ fn json_rows(text: &mut String, batch: &RecordBatch, is_first: &mut bool) -> Res
     Ok(())
 }
 
-/// Fields after the rows.
+/// Fields that come after the rows.
 #[derive(serde::Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Tail {
@@ -69,8 +69,8 @@ impl Tail {
     }
 }
 
-/// Answers as CSV: lines end with CR LF. A field with a comma, a quote or an end of line is quoted.
-/// Null is nothing, an empty text two quotes.
+/// Writes CSV: lines end with CR LF. A field with a comma, a quote or an end of line is quoted.
+/// Null is an empty field, and an empty text is two quotes.
 pub(super) fn csv_parts(result: Rows) -> impl Iterator<Item = Result<Bytes, SqlError>> {
     let mut head = String::new();
     for (place, field) in result.schema.fields().iter().enumerate() {
@@ -124,7 +124,7 @@ fn push(text: &mut String, value: &str) {
     text.push('"');
 }
 
-/// Answers as a stream of Arrow's.
+/// Writes a stream of Arrow's.
 pub(super) fn arrow_parts(rows: Rows) -> impl Iterator<Item = Result<Bytes, SqlError>> {
     let mut writer = StreamWriter::try_new(Vec::new(), &rows.schema).map_err(defect);
     let mut pieces = rows.pieces();

@@ -17,10 +17,10 @@ use arrow_schema::{DataType, Schema, TimeUnit};
 
 use crate::SqlError;
 
-/// The engine's types within each other that are written as JSON.
+/// Maximum depth of nested values that are written as JSON.
 const DEPTH_MAX: usize = 8;
 
-/// Name of a type in answers.
+/// Returns the name of a type in answers.
 pub(crate) fn type_name(data_type: &DataType) -> &'static str {
     match data_type {
         DataType::Null => "null",
@@ -44,7 +44,7 @@ pub(crate) fn type_name(data_type: &DataType) -> &'static str {
     }
 }
 
-/// Refuses columns whose values could not be written: times in zones that are not there.
+/// Refuses columns whose values could not be written: times in unknown time zones.
 pub(crate) fn check_columns(schema: &Schema) -> Result<(), SqlError> {
     let mut types: Vec<&DataType> = schema.fields().iter().map(|field| field.data_type()).collect();
     while let Some(data_type) = types.pop() {
@@ -91,7 +91,7 @@ pub(crate) fn check_rows(batch: &RecordBatch) -> Result<(), SqlError> {
     Ok(())
 }
 
-/// How a value stands in JSON.
+/// Form of a value in JSON.
 enum JsonQuoting {
     /// As it is.
     Bare,
@@ -214,7 +214,7 @@ fn write_flat(out: &mut String, column: &ArrayRef, row: usize) -> Result<JsonQuo
         DataType::UInt32 => number!(UInt32Type),
         DataType::UInt64 => number!(UInt64Type),
         DataType::Float64 => Ok(write_double(out, column.as_primitive::<Float64Type>().value(row))),
-        // In their own digits: those of the double next to them are others.
+        // A 32-bit float is written with its own digits: the double nearest to it has others.
         DataType::Float32 if !column.as_primitive::<Float32Type>().value(row).is_finite() => {
             Ok(write_double(out, column.as_primitive::<Float32Type>().value(row).into()))
         }
@@ -264,7 +264,7 @@ fn write_other(
     const TIME: &str = "%Y-%m-%dT%H:%M:%S%.f";
     const TIME_IN_ZONE: &str = "%Y-%m-%dT%H:%M:%S%.fZ";
     let mut options = FormatOptions::new().with_display_error(false);
-    // Ours are all in UTC; a time that was cast to another zone is written in its own.
+    // Times of the views are in UTC. A time that was cast to another zone is written in that zone.
     match data_type {
         DataType::Timestamp(_, Some(zone)) if zone.as_ref() == "UTC" => {
             options = options.with_timestamp_tz_format(Some(TIME_IN_ZONE));
@@ -273,10 +273,11 @@ fn write_other(
         _ => {}
     }
     let formatter = ArrayFormatter::try_new(column.as_ref(), &options).map_err(|_| defect())?;
-    // What no calendar has was refused by `check` before the answer's head had gone.
+    // `check_rows` has refused times outside of the calendar before the head of the answer was
+    // sent.
     let text = formatter.value(row).try_to_string().map_err(|_| defect())?;
     let is_number = data_type.is_numeric();
-    // A decimal of a negative scale has its zeros behind the digits, and zero has them too.
+    // A decimal of negative scale has its zeros behind the digits, and so has zero.
     let is_zero = is_number && text.len() > 1 && text.bytes().all(|digit| digit == b'0');
     out.push_str(if is_zero { "0" } else { &text });
     Ok(if is_number { JsonQuoting::Bare } else { JsonQuoting::Quoted })

@@ -1,4 +1,4 @@
-//! The process of a query, for the tests of this crate: its arguments are its limits.
+//! A worker's process for the tests of this crate: its arguments are its limits.
 
 use std::{convert::Infallible, io};
 

@@ -1,19 +1,19 @@
-//! Processes that ended before their query: what the asker is told.
+//! Error texts for queries whose process ended early.
 
 use std::{os::unix::process::ExitStatusExt, process::ExitStatus};
 
 use crate::{SqlError, worker::PANICKED};
 
-/// A reason: the engine panicked.
+/// The reason when the engine panicked.
 pub(crate) const UNABLE: &str = "something that its engine cannot do";
 /// The signal of a process that has used its processor time.
 const SIGXCPU: i32 = 24;
-/// The signal of a process that ends itself: it has no memory or no stack left.
+/// The signal of a process that aborts itself: it has no memory or no stack left.
 const SIGABRT: i32 = 6;
-/// The signal that cannot be caught: the kernel's when memory is short, or an operator's.
+/// The signal that cannot be caught: from the kernel when memory is short, or from an operator.
 const SIGKILL: i32 = 9;
 
-/// The error for a query whose process ended like this and printed that.
+/// Returns the error for a query whose process ended with this status and this output.
 pub(super) fn error(status: Option<ExitStatus>, said: &str) -> SqlError {
     let signal = status.and_then(|status| status.signal());
     let code = status.and_then(|status| status.code());
@@ -37,7 +37,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_asker_is_told_what_the_query_needed() {
+    fn the_error_names_the_resource_that_the_query_exceeded() {
         let by = |signal| Some(ExitStatus::from_raw(signal));
         let with = |code: i32| Some(ExitStatus::from_raw(code << 8));
         for (status, said, expected) in [

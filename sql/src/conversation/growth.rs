@@ -1,19 +1,19 @@
-//! The memory of a worker's process, looked at from outside.
+//! The memory of a worker's process, measured from outside.
 //!
-//! Address space is no measure: the engine reserves many times what it touches. So the pages that a
-//! process has of its own are counted while its query runs, often enough that it cannot have many
-//! more before it is ended.
+//! Address space is no measure: the engine reserves many times what it touches. So the pages that
+//! belong to the process alone are counted while its query runs, often enough that it cannot grow
+//! much beyond the maximum before it is ended.
 
 use std::{fmt, future::Future, pin::Pin, sync::Arc, time::Duration};
 
 use crate::{SqlLimits, meter::Meter};
 
-/// The time between two looks. Memory is cleared at some gigabytes a second.
+/// The time between two measurements. Memory is cleared at some gigabytes a second.
 const LOOK: Duration = Duration::from_millis(20);
 /// Memory of the program and of rows on their way.
 const PROGRAM_BYTES: u64 = 128 << 20;
 
-/// A look at a process, from time to time.
+/// A periodic measurement of a process's memory.
 pub(super) struct Growth {
     max: u64,
     outgrown: Pin<Box<dyn Future<Output = u64> + Send>>,
@@ -26,14 +26,14 @@ impl fmt::Debug for Growth {
 }
 
 impl Growth {
-    /// Looks at this process.
+    /// Measures this process from now on.
     pub(super) fn watch(pid: u32, meter: &Meter) -> Self {
         let max = bytes_max(&meter.limits);
         let clock = Arc::clone(&meter.clock);
         let outgrown = async move {
             loop {
                 clock.sleep(LOOK).await;
-                // A process that has ended has none; its connection says so.
+                // A process that has ended has no memory; its connection reports the end.
                 let bytes = own_bytes(pid).unwrap_or_default();
                 if bytes > max {
                     return bytes;
@@ -43,21 +43,21 @@ impl Growth {
         Self { max, outgrown: Box::pin(outgrown) }
     }
 
-    /// Resolves when the process has more memory than it may: so much, and how much it may have.
+    /// Resolves when the process exceeds its maximum, with its bytes and that maximum.
     pub(super) async fn outgrown(&mut self) -> (u64, u64) {
         (self.outgrown.as_mut().await, self.max)
     }
 }
 
-/// Maximum bytes of a worker: what its query keeps, the answer, and what functions make of some rows,
-/// twice while it is copied.
+/// Returns the maximum bytes of a worker: the memory of its query, the answer, and the values that
+/// functions make of a batch of rows, twice while they are copied.
 fn bytes_max(limits: &SqlLimits) -> u64 {
     let kept = limits.memory_bytes_max.saturating_add(limits.answer_bytes_max);
     let made = limits.made_bytes_max.saturating_mul(2);
     u64::try_from(kept).unwrap_or(u64::MAX).saturating_add(made).saturating_add(PROGRAM_BYTES)
 }
 
-/// Bytes in memory that are no other process's.
+/// Returns the bytes in memory that the process shares with no other.
 fn own_bytes(pid: u32) -> Option<u64> {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
     let kib = status.lines().find_map(|line| line.strip_prefix("RssAnon:"))?;

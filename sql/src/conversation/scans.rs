@@ -1,7 +1,7 @@
 //! The scans of a query, each on a blocking thread.
 //!
-//! Owns their number and their end: when the query has one, all of them have. A worker's request is
-//! looked up in the view's columns before anything is read by it.
+//! Owns their number and their end: all scans end with the query. The columns that a worker
+//! requests are checked against the view before anything is read.
 
 use std::{
     collections::HashMap,
@@ -16,15 +16,15 @@ use crate::{
     frame,
     limits::RELATIONS_MAX,
     message::{ScanRequest, ServerMessage},
-    meter::Withdraw,
+    meter::CancelOnDrop,
     scan::{Budget, Credits, FrameBytes, Out, ScanLink, Source},
     views::Stored,
 };
 
-/// Scans of one query. A plan may read a view more often than the query names it.
+/// Maximum scans of one query. A plan may read a view more often than the query names it.
 const SCANS_MAX: usize = 4 * RELATIONS_MAX;
 
-/// The scans of a query, which end when this is dropped.
+/// The scans of a query; they end when this is dropped.
 pub(super) struct Scans {
     stored: Stored,
     frames: mpsc::Sender<FrameBytes>,
@@ -33,22 +33,22 @@ pub(super) struct Scans {
     credits: HashMap<u32, Arc<Credits>>,
     /// The first error of a scan.
     failure: Arc<Mutex<Option<SqlError>>>,
-    _withdraw: Withdraw,
+    _cancel: CancelOnDrop,
 }
 
 impl Scans {
     pub(super) fn new(stored: Stored, frames: mpsc::Sender<FrameBytes>) -> Self {
         let budget = Budget::new(stored.meter.limits.memory_bytes_max);
-        let withdraw = Withdraw(Arc::clone(&stored.meter));
+        let cancel = CancelOnDrop(Arc::clone(&stored.meter));
         let (credits, failure) = (HashMap::new(), Arc::default());
-        Self { stored, frames, budget, begun: 0, credits, failure, _withdraw: withdraw }
+        Self { stored, frames, budget, begun: 0, credits, failure, _cancel: cancel }
     }
 
     pub(super) fn limits(&self) -> SqlLimits {
         self.stored.meter.limits
     }
 
-    /// Begins a scan; or why no query asks for that.
+    /// Begins a scan. The error is the reason why no valid query requests it.
     pub(super) fn open(&mut self, request: ScanRequest) -> Result<(), String> {
         self.begun += 1;
         if self.begun > SCANS_MAX {
@@ -78,14 +78,14 @@ impl Scans {
                 failure.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
             }
             if let Ok(frame) = frame::message(&ServerMessage::ScanEnd { scan, failed }) {
-                // Fails when the worker has ended.
+                // Sending fails when the worker has ended.
                 drop(frames.send(vec![frame]).await);
             }
         });
         Ok(())
     }
 
-    /// Another batch is wanted; or why no query asks for that.
+    /// Requests another batch. The error is the reason why no valid query requests it.
     pub(super) fn credit(&mut self, scan: u32, since: Since) -> Result<(), String> {
         match self.credits.get(&scan) {
             Some(credits) if credits.add(since).is_break() => {
@@ -96,14 +96,14 @@ impl Scans {
         }
     }
 
-    /// No more rows of the scan are wanted.
+    /// Stops the scan: no more of its rows are needed.
     pub(super) fn stop(&mut self, scan: u32) {
         if let Some(credits) = self.credits.get(&scan) {
             credits.stop();
         }
     }
 
-    /// The first error of a scan.
+    /// Returns the first error of a scan.
     pub(super) fn failure(&mut self) -> Option<SqlError> {
         self.failure.lock().unwrap_or_else(PoisonError::into_inner).take()
     }

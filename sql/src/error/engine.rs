@@ -1,9 +1,9 @@
-//! Translation of the engine's errors into ours.
+//! Translates the engine's errors into [`SqlError`].
 //!
-//! Our own errors pass unchanged. For an unknown name the engine's error is replaced by one with
-//! the likely name; `wording` rewrites the others. The engine calls many a client's mistake
-//! internal (a text in place of a number, a plan that it cannot make). Such errors count as errors
-//! of the query.
+//! Our own errors pass unchanged. An error about an unknown name is replaced by one with the likely
+//! name; `wording` rewrites the others. The engine calls many mistakes of clients internal errors
+//! (a text in place of a number, a plan that it cannot make). They count as errors of the query
+//! here.
 
 use datafusion::{
     common::{Column, SchemaError, Span},
@@ -18,7 +18,7 @@ use super::{
     wording::{called_alike, first_line, worded},
 };
 
-/// Names that are listed when none of them is near.
+/// Maximum number of names that are listed when none of them is near.
 const LISTED_MAX: usize = 40;
 
 impl SqlError {
@@ -38,7 +38,7 @@ impl SqlError {
         Self::from_engine(error, |reason| Self::Evaluation { reason })
     }
 
-    /// Something that is not there among what is.
+    /// Builds the error for an unknown name among the known ones.
     pub(crate) fn unknown<'a>(
         what: &'static str,
         name: &str,
@@ -57,7 +57,7 @@ impl SqlError {
     }
 
     fn from_engine(error: DataFusionError, other: impl FnOnce(String) -> Self) -> Self {
-        // Several operators may hold one error: then it can only be copied.
+        // Several operators may share one error, which can then only be copied.
         if let DataFusionError::External(inner) = error.find_root()
             && let Some(ours) = inner.downcast_ref::<Self>().and_then(Self::copied)
         {
@@ -80,7 +80,7 @@ impl SqlError {
     fn copied(&self) -> Option<Self> {
         Some(match self {
             Self::Deadline { limit } => Self::Deadline { limit: *limit },
-            Self::Withdrawn => Self::Withdrawn,
+            Self::Cancelled => Self::Cancelled,
             Self::Memory { reason } => Self::Memory { reason: reason.clone() },
             Self::Evaluation { reason } => Self::Evaluation { reason: reason.clone() },
             Self::Scan => Self::Scan,
@@ -97,10 +97,10 @@ impl From<SqlError> for DataFusionError {
     }
 }
 
-/// Where the engine says that it is.
+/// Returns the position that the engine reports.
 fn place_of(error: &DataFusionError) -> Option<QueryPosition> {
     let mut inner = error;
-    // Contexts are put on by operators, of which a plan has a bounded number.
+    // Operators add contexts, and the number of operators in a plan is bounded.
     loop {
         inner = match inner {
             DataFusionError::Diagnostic(said, _) if said.span.is_some() => {
@@ -157,9 +157,9 @@ fn of_columns(reason: &SchemaError) -> Option<SqlError> {
     }
 }
 
-/// Ours, when it came through the engine; what the engine says at the bottom otherwise.
+/// Returns our own error if one came through the engine, otherwise the engine's innermost error.
 fn unwrapped(mut error: DataFusionError) -> Result<SqlError, DataFusionError> {
-    // Contexts are put on by operators, of which a plan has a bounded number.
+    // Operators add contexts, and the number of operators in a plan is bounded.
     loop {
         error = match error {
             DataFusionError::Context(_, inner) | DataFusionError::Diagnostic(_, inner) => *inner,

@@ -1,8 +1,9 @@
-//! The engine's messages in our words: without its kinds of errors, type names and notation.
+//! Rewrites the engine's messages for clients: without its kinds of errors, type names and
+//! notation.
 //!
-//! A message that is not known here is passed on as it is.
+//! A message that is not known here is passed on unchanged.
 
-/// Prefixes of the engine's messages.
+/// Prefixes of the engine's messages that name the kind of error.
 const KINDS: [&str; 9] = [
     "Error during planning: ",
     "Schema error: ",
@@ -15,7 +16,7 @@ const KINDS: [&str; 9] = [
     "Arithmetic overflow: ",
 ];
 
-/// Types that are no single word.
+/// Type names of more than one word.
 const LONG_TYPES: [(&str, &str); 9] = [
     (r#"Map("entries": non-null Struct("key": non-null Utf8, "value": Utf8), unsorted)"#, "map"),
     (r#"Timestamp(ns, "UTC")"#, "timestamp"),
@@ -40,15 +41,15 @@ const TYPES: [(&str, &str); 9] = [
     ("Date32", "date"),
 ];
 
-/// Enough for a person.
+/// Maximum characters of a message.
 const CHARS_MAX: usize = 500;
 
 /// Rewrites an engine message for the client.
 pub(super) fn worded(message: &str) -> String {
-    // Its advice to itself comes after the first line.
+    // The lines after the first are for developers of the engine.
     let line = bare(message.lines().next().unwrap_or_default());
     let said = rewritten(line).unwrap_or_else(|| {
-        // Its hints are for those who build it, and its trees for those who know them.
+        // Hints and syntax trees are for developers of the engine.
         let ends = [" { ", " Hint: "].iter().filter_map(|end| line.find(end));
         with_types(&line[..ends.min().unwrap_or(line.len())])
     });
@@ -56,7 +57,7 @@ pub(super) fn worded(message: &str) -> String {
     uncapped(&said)
 }
 
-/// The first line, as it is.
+/// Returns the first line, unchanged.
 pub(super) fn first_line(reason: &str) -> String {
     reason.lines().next().unwrap_or_default().chars().take(CHARS_MAX).collect()
 }
@@ -119,12 +120,12 @@ fn rewritten(line: &str) -> Option<String> {
     Some(format!("`{first}.{rest}` is no column; an attribute is named as in attributes['{rest}']"))
 }
 
-/// Message for two columns with the same name.
+/// Returns the message for two columns with the same name.
 pub(crate) fn called_alike(name: &str) -> String {
     format!("two columns are called `{name}`: give each a name of its own")
 }
 
-/// The words with our names of types, but for what is quoted.
+/// Replaces the engine's type names with those of the documentation, except in quoted text.
 fn with_types(words: &str) -> String {
     let parts = words.split('\'').enumerate();
     let parts = parts.map(|(number, part)| match number % 2 {
@@ -153,7 +154,7 @@ fn replaced(part: &str) -> String {
         .collect()
 }
 
-/// Without its capital, unless that is a name's.
+/// Returns the text without its initial capital, unless a name has it.
 fn uncapped(words: &str) -> String {
     let first = words.split(|sign: char| !sign.is_alphanumeric()).next().unwrap_or_default();
     let mut signs = first.chars();
@@ -171,7 +172,7 @@ mod tests {
     use super::worded;
 
     #[test]
-    fn what_the_engine_says_is_said_in_our_words() {
+    fn messages_of_the_engine_are_rewritten() {
         for (theirs, ours) in [
             ("Error during planning: Plan is wrong.\nadvice", "plan is wrong"),
             ("DATE_BIN stride", "DATE_BIN stride"),

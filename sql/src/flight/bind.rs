@@ -1,8 +1,8 @@
-//! The values of a prepared statement's placeholders, out of the one row that a client sends.
+//! Values of a prepared statement's placeholders, read from the one row that a client sends.
 //!
-//! The row comes from outside: whatever its messages say about lengths and places is looked up
-//! within their bytes and nowhere else, and nothing is allocated for what is only claimed. Arrow's
-//! own reader is for data that is trusted more.
+//! The row is untrusted. Lengths and offsets in its messages are followed only within their bytes,
+//! and nothing is allocated for sizes that a message merely claims. Arrow's own reader expects
+//! trusted data.
 
 use arrow_ipc::{
     Buffer, DateUnit, Field, FieldNode, Message, MessageHeader, Precision, RecordBatch, TimeUnit,
@@ -15,12 +15,13 @@ use super::messages::FlightData;
 use crate::{Parameter, limits::PLACEHOLDERS_MAX};
 
 const SECOND: i64 = 1_000_000_000;
-/// A field has its own table, its type's and that of a dictionary; a message has few more.
+/// Maximum number of tables: a field has its own, that of its type and that of a dictionary; a
+/// message has few more.
 const TABLES_MAX: usize = 4 * PLACEHOLDERS_MAX;
-/// Tables can lie in each other only as fields of structs do, which no value has.
+/// Maximum depth of tables. Only fields of structs nest deeper, and no value is a struct.
 const DEPTH_MAX: usize = 8;
 
-/// The types that a value may have, as it lies in the bytes.
+/// The types that a value may have, by their layout in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum ParameterType {
     Null,
@@ -38,7 +39,7 @@ enum ParameterType {
     Text {
         offset_bytes: usize,
     },
-    /// A text that lies in its place when it is short, and in one of several buffers when not.
+    /// A text that is stored inline when it is short, and in one of several buffers otherwise.
     TextView,
     /// Time of this size, in units of this many nanoseconds.
     Time {
@@ -47,7 +48,7 @@ enum ParameterType {
     },
 }
 
-/// The values of the row that these messages have, in order.
+/// Returns the values of the row that these messages have, in order.
 pub(super) fn values(messages: &[FlightData]) -> Result<Vec<Parameter>, GrpcStatus> {
     let (mut kinds, mut row) = (None, None);
     for data in messages.iter().filter(|data| !data.data_header.is_empty()) {
@@ -78,8 +79,9 @@ pub(super) fn values(messages: &[FlightData]) -> Result<Vec<Parameter>, GrpcStat
     }
 }
 
-/// The message of these bytes. Parts that lie in several others are verified once for each of
-/// them, so that the work is bounded by the bytes and not by what they claim.
+/// Verifies the bytes and returns their message. A part that several others share is verified once
+/// for each of them, so the work is bounded by the number of bytes and not by the structure that
+/// they claim.
 fn verified(bytes: &[u8]) -> Result<Message<'_>, GrpcStatus> {
     let options = VerifierOptions {
         max_depth: DEPTH_MAX,
@@ -145,7 +147,7 @@ fn kind(field: &Field<'_>) -> Result<ParameterType, GrpcStatus> {
     })
 }
 
-/// A row, with what of it has not been taken yet.
+/// A row, with the buffers that have not been read yet.
 struct ParameterRow<'a> {
     body: &'a [u8],
     nodes: Box<dyn Iterator<Item = &'a FieldNode> + 'a>,
@@ -171,7 +173,7 @@ impl<'a> ParameterRow<'a> {
         kinds.iter().map(|kind| self.value(*kind).ok_or_else(broken)).collect()
     }
 
-    /// The value of the next column; `None` when it is not where it should be.
+    /// Returns the value of the next column; `None` when it is not where it should be.
     fn value(&mut self, kind: ParameterType) -> Option<Parameter> {
         let node = self.nodes.next()?;
         if kind == ParameterType::Null {
@@ -200,11 +202,11 @@ impl<'a> ParameterRow<'a> {
                 units.and_then(|units| units.checked_mul(unit_nanos)).map(Parameter::Time)
             }
         };
-        // A null's place may hold anything, or nothing.
+        // The bytes of a null may be anything, or missing.
         if is_null { Some(Parameter::Null) } else { value }
     }
 
-    /// The bytes of the next buffer.
+    /// Returns the bytes of the next buffer.
     fn buffer(&mut self) -> Option<&'a [u8]> {
         let buffer = self.buffers.next()?;
         let begin = usize::try_from(buffer.offset()).ok()?;
@@ -212,7 +214,7 @@ impl<'a> ParameterRow<'a> {
         self.body.get(begin..begin.checked_add(length)?)
     }
 
-    /// The first number of the next buffer.
+    /// Returns the first number of the next buffer.
     fn fixed(&mut self, bytes: usize) -> Option<u64> {
         number(self.buffer()?, 0, bytes)
     }
@@ -227,7 +229,7 @@ impl<'a> ParameterRow<'a> {
     fn text_view(&mut self) -> Option<String> {
         let view = self.buffer()?;
         let count = usize::try_from(self.view_buffers.next()?).ok()?;
-        // As many as there are, whatever is claimed.
+        // Reads no more buffers than there are, whatever the count claims.
         let buffers: Vec<&[u8]> = (0..count).map_while(|_| self.buffer()).collect();
         let length = usize::try_from(number(view, 0, 4)?).ok()?;
         let content = match length {
@@ -242,7 +244,7 @@ impl<'a> ParameterRow<'a> {
     }
 }
 
-/// The number at this place, least byte first.
+/// Returns the number at this offset, least significant byte first.
 fn number(bytes: &[u8], at: usize, length: usize) -> Option<u64> {
     if !(1..=8).contains(&length) {
         return None;
@@ -251,7 +253,7 @@ fn number(bytes: &[u8], at: usize, length: usize) -> Option<u64> {
     Some(bytes.iter().rev().fold(0, |number, byte| number << 8 | u64::from(*byte)))
 }
 
-/// The number that these bytes are.
+/// Interprets the bytes as a whole number.
 fn whole(raw: u64, bytes: usize, signed: bool) -> Option<i64> {
     let number = i128::from(raw);
     let span = 1_i128 << (8 * bytes);

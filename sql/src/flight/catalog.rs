@@ -18,10 +18,10 @@ use crate::{
 
 /// The only type of table.
 const VIEW: &str = "VIEW";
-/// A pattern longer than this is no name's.
+/// Maximum bytes of a pattern: no name matches a longer one.
 const PATTERN_BYTES_MAX: usize = 1 << 10;
 
-/// The rows of everything that is not a query; `None` for a query.
+/// Returns the rows of every command that is not a query; `None` for a query.
 pub(super) fn rows(command: &Command, limits: &SqlLimits) -> Result<Option<RecordBatch>, SqlError> {
     let rows = match command {
         Command::Query(_) => return Ok(None),
@@ -155,7 +155,7 @@ fn matches(pattern: &str, name: &str) -> bool {
     let mut ends: Vec<bool> = std::iter::once(true).chain(name.chars().map(|_| false)).collect();
     let mut signs = pattern.chars();
     while let Some(sign) = signs.next() {
-        // `ends[n]` says whether the pattern so far is the name's first n letters.
+        // `ends[n]` is true if the pattern so far matches the name's first n letters.
         match sign {
             '%' => {
                 let first = ends.iter().position(|end| *end).unwrap_or(ends.len());

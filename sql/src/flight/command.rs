@@ -32,7 +32,7 @@ pub(super) enum Command {
     ForeignKeys,
 }
 
-/// A message in its wrapping, and its name.
+/// Returns a wrapped message and its name.
 fn unwrap(wrapped: &[u8]) -> Result<(String, Bytes), GrpcStatus> {
     let any = Any::decode(wrapped).map_err(|_| not_sql())?;
     let name = any.type_url.rsplit('/').next().and_then(|name| name.strip_prefix(PACKAGE));
@@ -43,7 +43,7 @@ fn not_sql() -> GrpcStatus {
     GrpcStatus::invalid("this is no message of Flight SQL")
 }
 
-/// The message in the wrapping that Flight SQL wants for it.
+/// Wraps the message as Flight SQL requires for its name.
 pub(super) fn wrap(name: &str, message: &impl Message) -> Bytes {
     let type_url = format!("{TYPES}{PACKAGE}{name}");
     Any { type_url, value: message.encode_to_vec().into() }.encode_to_vec().into()
@@ -54,7 +54,7 @@ pub(super) fn decode<M: Message + Default>(bytes: &[u8]) -> Result<M, GrpcStatus
 }
 
 impl Command {
-    /// That of a descriptor or a ticket.
+    /// Reads the command of a descriptor or a ticket.
     pub(super) fn read(wrapped: &[u8]) -> Result<Self, GrpcStatus> {
         let (name, value) = unwrap(wrapped)?;
         Ok(match name.as_str() {
@@ -80,7 +80,7 @@ impl Command {
     }
 }
 
-/// The text of a statement that belongs to no transaction.
+/// Returns the text of a statement that belongs to no transaction.
 pub(super) fn statement(value: &[u8]) -> Result<String, GrpcStatus> {
     let statement: Statement = decode(value)?;
     match statement.transaction_id {
@@ -89,7 +89,7 @@ pub(super) fn statement(value: &[u8]) -> Result<String, GrpcStatus> {
     }
 }
 
-/// The message of an action, which must be of this name.
+/// Returns the message of an action, which must have this name.
 pub(super) fn action(body: &[u8], expected: &str) -> Result<Bytes, GrpcStatus> {
     match unwrap(body)? {
         (name, value) if name == expected => Ok(value),
@@ -97,7 +97,7 @@ pub(super) fn action(body: &[u8], expected: &str) -> Result<Bytes, GrpcStatus> {
     }
 }
 
-/// The handle of the prepared statement whose values are put, when it is one that can be read.
+/// Returns the query of a prepared statement whose values are put, when its handle is valid.
 pub(super) fn put(wrapped: &[u8]) -> Result<Query, GrpcStatus> {
     let (name, value) = unwrap(wrapped)?;
     match name.as_str() {
@@ -134,7 +134,7 @@ enum HandleParameter {
     Time(i64),
 }
 
-/// The query of a handle.
+/// Returns the query of a handle.
 fn query(handle: &[u8]) -> Result<Query, GrpcStatus> {
     let unknown = || GrpcStatus::invalid("this handle is none of this server's");
     let Handle { text, values } = Handle::decode(handle).map_err(|_| unknown())?;
@@ -152,7 +152,7 @@ fn query(handle: &[u8]) -> Result<Query, GrpcStatus> {
     Ok(Query { parameters: values.into_iter().map(parameter).collect(), ..Query::new(text) })
 }
 
-/// The handle of a query.
+/// Returns the handle of a query.
 pub(super) fn handle(query: Query) -> Bytes {
     let value = |parameter| {
         let known = match parameter {

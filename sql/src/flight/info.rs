@@ -15,19 +15,19 @@ use crate::{
     limits::{COLUMNS_MAX, QUERY_BYTES_MAX, RELATIONS_MAX},
 };
 
-/// A value of one of the types that there are.
+/// A property's value, of one of the types that Flight SQL allows.
 #[derive(Debug, Clone, Copy)]
 enum InfoValue {
     Text(&'static str),
     Truth(bool),
     Large(usize),
-    /// An ordinal, or the numbers of bits.
+    /// An ordinal, or a bit set.
     Bits(i32),
 }
 
 use InfoValue::{Bits, Large, Text, Truth};
 
-/// Known properties, by their numbers in `SqlInfo` of `FlightSql.proto`.
+/// Returns the known properties, by their numbers in `SqlInfo` of `FlightSql.proto`.
 fn known(limits: &SqlLimits) -> Vec<(u32, InfoValue)> {
     vec![
         // The server: name, version, Arrow's version, read-only, SQL, Substrait, transactions,
@@ -42,7 +42,7 @@ fn known(limits: &SqlLimits) -> Vec<(u32, InfoValue)> {
         (9, Truth(false)),
         (100, Bits(0)),
         (101, Bits(0)),
-        // Nothing is created: catalogs, schemas, tables.
+        // Clients create no catalogs, schemas or tables.
         (500, Truth(false)),
         (501, Truth(false)),
         (502, Truth(false)),
@@ -61,14 +61,14 @@ fn known(limits: &SqlLimits) -> Vec<(u32, InfoValue)> {
         (520, Truth(true)),
         (521, Truth(true)),
         (522, Bits(0b11)),
-        // Full outer joins, and what catalogs and schemas are called.
+        // Full outer joins, and the terms for catalogs and schemas.
         (528, Bits(2)),
         (529, Text("schema")),
         (531, Text("catalog")),
         (532, Truth(true)),
         (536, Truth(false)),
         (537, Truth(false)),
-        // Subqueries in comparisons, EXISTS and IN, correlated ones too; UNION and UNION ALL.
+        // Subqueries in comparisons, EXISTS and IN, also correlated ones; UNION and UNION ALL.
         (538, Bits(0b111)),
         (539, Truth(true)),
         (540, Bits(0b11)),
@@ -87,7 +87,7 @@ fn known(limits: &SqlLimits) -> Vec<(u32, InfoValue)> {
     ]
 }
 
-/// Rows of the requested properties; all of them when the request is empty.
+/// Returns rows of the requested properties, or of all of them when the request is empty.
 pub(super) fn rows(wanted: &[u32], limits: &SqlLimits) -> Result<RecordBatch, ArrowError> {
     let told = known(limits).into_iter();
     let told: Vec<(u32, InfoValue)> =
@@ -126,14 +126,14 @@ pub(super) fn rows(wanted: &[u32], limits: &SqlLimits) -> Result<RecordBatch, Ar
     RecordBatch::try_new(Arc::new(schema), vec![Arc::new(names), Arc::new(values)])
 }
 
-/// Puts the value behind the others, and gives its place.
+/// Appends the value and returns its position.
 fn push<T>(values: &mut Vec<T>, value: T) -> i32 {
     let place = i32::try_from(values.len()).unwrap_or(i32::MAX);
     values.push(value);
     place
 }
 
-/// The types of a value, by their numbers.
+/// Returns the types of a value, by their numbers.
 fn union_fields() -> UnionFields {
     let list = |item: DataType| DataType::List(Arc::new(Field::new("item", item, true)));
     let entry = Fields::from(vec![

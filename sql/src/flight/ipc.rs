@@ -1,4 +1,4 @@
-//! Columns and rows as Flight carries them: Arrow's messages, each in one `FlightData`.
+//! Columns and rows in Flight's encoding: Arrow's messages, each in one `FlightData`.
 
 use std::iter;
 
@@ -17,14 +17,14 @@ use tidings_proto::api::SqlLack;
 use super::messages::FlightData;
 use crate::{Answer, SqlError, SqlLimits, answer::Rows, guard::bytes_of};
 
-/// A message has no more than this, unless it is a single row: many clients take no more than 4 MiB.
+/// Maximum bytes of a message, unless it has a single row: many clients accept no more than 4 MiB.
 const MESSAGE_BYTES_MAX: usize = 1 << 20;
 
 fn defect(error: ArrowError) -> SqlError {
     SqlError::Defect { reason: error.to_string() }
 }
 
-/// The columns as a message of its own.
+/// Encodes the columns as a message of its own.
 pub(crate) fn schema_message(schema: &Schema) -> Result<Bytes, SqlError> {
     let options = IpcWriteOptions::default();
     let encoded = schema_data(schema, &mut DictionaryTracker::new(false), &options);
@@ -41,7 +41,7 @@ fn schema_data(
     IpcDataGenerator {}.schema_to_bytes_with_dictionary_tracker(schema, dictionaries, options)
 }
 
-/// The answer, when it is whole: Flight has no place to say that rows are missing.
+/// Returns the answer if it is complete: Flight has no place to say that rows are missing.
 pub(super) fn whole(answer: Answer, limits: &SqlLimits) -> Result<Answer, SqlError> {
     match answer.lacks.first() {
         None => Ok(answer),
@@ -53,8 +53,8 @@ pub(super) fn whole(answer: Answer, limits: &SqlLimits) -> Result<Answer, SqlErr
     }
 }
 
-/// A result in messages within gRPC's frames, the columns first; what was read for it is said beside
-/// those.
+/// Encodes a result as messages in gRPC's frames, the columns first. The message of the columns
+/// also has the work of the scans.
 pub(crate) fn framed(result: Rows) -> impl Iterator<Item = Result<Bytes, SqlError>> {
     let said = json!({
         "read": result.facts.read,
@@ -66,7 +66,7 @@ pub(crate) fn framed(result: Rows) -> impl Iterator<Item = Result<Bytes, SqlErro
     messages.map(|message| message.map(|message| grpc::framed(&[message])))
 }
 
-/// Columns and rows in messages.
+/// Encodes columns and rows as messages.
 pub(super) fn messages<B: Iterator<Item = RecordBatch> + Send>(
     schema: &Schema,
     said: Bytes,
@@ -97,7 +97,7 @@ fn data(encoded: EncodedData) -> FlightData {
     }
 }
 
-/// The rows in parts that a message has room for.
+/// Cuts the rows into parts that fit into a message.
 fn bounded(batch: RecordBatch) -> Vec<RecordBatch> {
     let (mut waiting, mut parts) = (vec![batch], Vec::new());
     while let Some(part) = waiting.pop() {

@@ -51,7 +51,7 @@ pub(super) struct FlightInfo {
     pub(super) ordered: bool,
 }
 
-/// Without a location: a ticket is for the server that gave it.
+/// An endpoint without a location: a ticket is valid for the server that issued it.
 #[derive(Clone, PartialEq, Message)]
 pub(super) struct FlightEndpoint {
     #[prost(message, optional, tag = "1")]
@@ -110,7 +110,7 @@ pub(super) struct ActionType {
     pub(super) description: String,
 }
 
-/// `CommandStatementQuery`, and what begins like it: `CommandStatementUpdate` and
+/// `CommandStatementQuery`, and messages with the same first fields: `CommandStatementUpdate` and
 /// `ActionCreatePreparedStatementRequest`.
 #[derive(Clone, PartialEq, Message)]
 pub(super) struct Statement {
@@ -120,7 +120,7 @@ pub(super) struct Statement {
     pub(super) transaction_id: Option<Bytes>,
 }
 
-/// `CommandPreparedStatementQuery`, `TicketStatementQuery` and what else has only a handle.
+/// `CommandPreparedStatementQuery`, `TicketStatementQuery` and other messages with only a handle.
 #[derive(Clone, PartialEq, Message)]
 pub(super) struct WithHandle {
     #[prost(bytes = "bytes", tag = "1")]

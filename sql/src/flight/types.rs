@@ -1,4 +1,4 @@
-//! The types that columns of the views and of answers have, as `CommandGetXdbcTypeInfo` gives them.
+//! The types of columns in views and answers, as `CommandGetXdbcTypeInfo` describes them.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use super::catalog::{field, optional};
 struct TypeInfo {
     name: &'static str,
     code: i32,
-    /// The most digits or letters.
+    /// Maximum number of digits or letters.
     size: Option<i32>,
     quote: Option<&'static str>,
     /// True for unsigned numbers; `None` for types that are not numbers.
@@ -19,7 +19,7 @@ struct TypeInfo {
     scale_max: Option<i32>,
     /// Radix of its precision: 2 or 10.
     radix: Option<i32>,
-    /// The code of its family and its own number there, when it is a time.
+    /// For a time: the code of its family and its own number in that family.
     time: Option<(i32, i32)>,
 }
 
@@ -37,7 +37,7 @@ const WHOLE: TypeInfo =
     TypeInfo { is_unsigned: Some(false), scale_max: Some(0), radix: Some(10), ..PLAIN };
 const DATETIME: i32 = 9;
 
-/// In the order of their codes.
+/// The known types in the order of their codes.
 const KNOWN: [TypeInfo; 7] = [
     TypeInfo { name: "boolean", code: -7, size: Some(1), ..PLAIN },
     TypeInfo { name: "bigint", code: -5, size: Some(19), ..WHOLE },
@@ -62,7 +62,7 @@ const KNOWN: [TypeInfo; 7] = [
     },
 ];
 
-/// These types, or the one with this code.
+/// Returns rows of all types, or of the one with this code.
 pub(super) fn rows(wanted: Option<i32>) -> Result<RecordBatch, ArrowError> {
     const NULLABLE: i32 = 1;
     const SEARCHABLE_FULL: i32 = 3;

@@ -1,4 +1,5 @@
-//! Functions of the engine that may make more text than they are given: counted beforehand.
+//! Functions of the engine whose result may be longer than their arguments: its size is charged
+//! first.
 
 use std::sync::Arc;
 
@@ -11,12 +12,12 @@ use datafusion::{
 use super::forwarding::{CallCheck, with_check};
 use crate::{guard::column_bytes, meter::Meter};
 
-/// The function, which fails when it may make more than a query may have.
+/// Wraps the function so that it fails when its result may exceed the bound of a query.
 pub(super) fn bounded(inner: Arc<ScalarUDF>, meter: &Arc<Meter>) -> Arc<ScalarUDF> {
     with_check(inner, TextBound { meter: Arc::clone(meter) })
 }
 
-/// Counts the text that a call may make, before it is made.
+/// Computes the maximum size of a call's result before the call.
 #[derive(Debug, Clone)]
 struct TextBound {
     meter: Arc<Meter>,
@@ -27,12 +28,12 @@ impl CallCheck for TextBound {
         let rows = args.number_rows as u64;
         let sizes = args.args.iter().map(|arg| bytes_of(arg, rows));
         let bytes: u64 = match (function.name(), args.args.last()) {
-            // Each byte may be replaced by the longest of the third texts.
+            // Each byte may be replaced by the longest of the replacement texts.
             ("replace", Some(with)) => {
                 let of_text = args.args.first().map_or(0, |text| bytes_of(text, rows));
                 of_text.saturating_mul(1 + longest(with))
             }
-            // The first is put between the others.
+            // The first text is put between the others.
             ("concat_ws", _) => {
                 let times = args.args.len() as u64;
                 sizes.fold(0, u64::saturating_add).saturating_mul(times)

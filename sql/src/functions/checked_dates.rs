@@ -1,8 +1,7 @@
-//! `+` and `-` between a date and a number of days, which fail where the engine's own would count
-//! on from the other end.
+//! `+` and `-` between a date and a number of days, which fail where the engine's own wrap around.
 //!
-//! Functions, as those of `checked_integers` are. The engine makes an interval of seconds out of the
-//! days, which overflows, and has no more than 292 years.
+//! They are functions, as those of `checked_integers` are. The engine makes an interval of seconds
+//! out of the days, which overflows, and has no more than 292 years.
 
 use std::{fmt, sync::Arc};
 
@@ -21,10 +20,10 @@ use datafusion::{
     physical_expr_common::datum::apply,
 };
 
-/// The first and last days since 1970 that a calendar has.
+/// The first and last days of a calendar, counted from 1970-01-01.
 const CALENDAR_DAYS: std::ops::RangeInclusive<i64> = -96_465_292..=95_026_236;
 
-/// The operators.
+/// The operators `+` and `-`.
 #[derive(Debug)]
 pub(super) struct CheckedDays([(Operator, Arc<ScalarUDF>); 2]);
 
@@ -37,7 +36,8 @@ impl CheckedDays {
         }))
     }
 
-    /// The call that is this operator between these operands; `None`: they are no date and days.
+    /// Returns the call for this operator and these operands; `None` unless they are a date and
+    /// days.
     pub(super) fn call(
         &self,
         operator: Operator,
@@ -98,7 +98,7 @@ impl ScalarUDFImpl for AddingDays {
     }
 }
 
-/// The dates that many days away.
+/// Returns the dates shifted by these days.
 fn shifted(
     dates: &dyn Datum,
     days: &dyn Datum,

@@ -1,9 +1,9 @@
-//! `+`, `-` and `*` of whole numbers, and the `-` before one, which fail where the engine's own would
-//! begin again at the other end.
+//! `+`, `-` and `*` of whole numbers, and the unary `-`, which fail where the engine's own wrap
+//! around.
 //!
-//! Functions, so that they are what they are wherever the engine evaluates them: it folds
-//! constants with operators of its own. Operands are brought to one type as it brings its own. Of
-//! the `-` before an operand the engine asks no planner, so it is put in after planning.
+//! They are functions, so that they behave the same wherever the engine evaluates them: it folds
+//! constants with operators of its own. Operands are coerced to one type as the engine does. The
+//! engine asks no planner about the unary `-`, so that one is replaced after planning.
 
 use std::{fmt, sync::Arc};
 
@@ -25,7 +25,7 @@ use datafusion::{
 
 use crate::SqlError;
 
-/// The operators.
+/// The operators `+`, `-` and `*`.
 #[derive(Debug)]
 pub(super) struct Checked([(Operator, Arc<ScalarUDF>); 3]);
 
@@ -37,7 +37,8 @@ impl Checked {
         }))
     }
 
-    /// The function for this operator between these types; `None`: the engine's own is right.
+    /// Returns the function for this operator between these types; `None` where the engine's is
+    /// right.
     pub(super) fn function(
         &self,
         operator: Operator,
@@ -105,7 +106,7 @@ impl ScalarUDFImpl for Checking {
     }
 }
 
-/// The `-` before a whole number.
+/// The unary `-` of a whole number.
 #[derive(Debug)]
 pub(super) struct CheckedNegation(Arc<ScalarUDF>);
 
@@ -131,7 +132,7 @@ impl FunctionRewrite for CheckedNegation {
             Expr::Negative(operand) if operand.get_type(schema)?.is_signed_integer() => {
                 Ok(Transformed::yes(self.0.call(vec![*operand])))
             }
-            // The engine would give the time as far from 1970 on the other side.
+            // The engine would return the time that is as far from 1970 on the other side.
             Expr::Negative(operand)
                 if matches!(operand.get_type(schema)?, DataType::Timestamp(..)) =>
             {
@@ -157,7 +158,7 @@ impl ScalarUDFImpl for Negating {
         &self.signature
     }
 
-    /// The engine's own name of it, which what is above refers to.
+    /// Returns the engine's own name for it, to which outer expressions refer.
     fn schema_name(&self, args: &[Expr]) -> Result<String> {
         let [operand] = args else { return Err(one_operand()) };
         Ok(format!("(- {})", operand.schema_name()))
@@ -182,7 +183,7 @@ impl ScalarUDFImpl for Negating {
     }
 }
 
-/// The error, in words when the result does not fit.
+/// Returns the error; one about overflow gets words of its own.
 fn describe_overflow(error: DataFusionError, operator: Operator) -> DataFusionError {
     match error.find_root() {
         DataFusionError::ArrowError(arrow, _)

@@ -1,9 +1,9 @@
-//! Functions of times that fail where the engine's own would give another time or none at all.
+//! Functions of times that fail where the engine's own would return another time or an invalid one.
 //!
-//! `date_trunc` subtracts beyond the first time there is, and rounds single times before 1970 up;
-//! `to_timestamp` makes the last time of a double that is too large; `from_unixtime` and its kin make
-//! times that no calendar has, at which a conversion to a time zone panics. Numbers cast to `TIME`
-//! are refused in `plan`, and a `-` before a time by a rewrite.
+//! `date_trunc` subtracts beyond the first representable time, and rounds single times before 1970
+//! up. `to_timestamp` turns a double that is too large into the last time. `from_unixtime` and
+//! similar functions make times outside of the calendar, for which a conversion to a time zone
+//! panics. `plan` refuses numbers cast to `TIME`, and a rewrite refuses a `-` before a time.
 
 use std::sync::Arc;
 
@@ -38,18 +38,18 @@ pub(super) const CHECKED: &[&str] = &[
 
 const SECONDS_A_DAY: i64 = 24 * 60 * 60;
 const NANOS_A_SECOND: i64 = 1_000_000_000;
-/// The first and last seconds since 1970 that a time has: the years -262,142 and 262,141 and those
-/// between, a year less on each side than a calendar has, so that any time zone has them.
+/// The first and last seconds of a time, counted from 1970: the years -262,142 to 262,141. That is
+/// a year less on each side than the calendar has, so that the times exist in every zone.
 const CALENDAR_SECONDS: (i64, i64) = (-8_334_569_692_800, 8_210_235_340_799);
-/// One more than the nanoseconds since 1970 that a time may have.
+/// One more than the maximum nanoseconds of a time since 1970.
 const NANOS_END: f64 = 9_223_372_036_854_775_808.;
 
-/// The function, which fails where the engine's would be wrong.
+/// Wraps the function so that it fails where the engine's result would be wrong.
 pub(super) fn checked(inner: Arc<ScalarUDF>) -> Arc<ScalarUDF> {
     with_check(inner, TimeCheck)
 }
 
-/// Refuses calls whose result would be another time or none.
+/// Refuses calls whose result would be another time or an invalid one.
 #[derive(Debug, Clone, Copy)]
 struct TimeCheck;
 
@@ -59,7 +59,7 @@ impl CallCheck for TimeCheck {
             ("date_trunc", [_, ColumnarValue::Scalar(time)])
                 if matches!(time.data_type(), DataType::Timestamp(..)) =>
             {
-                // Of columns the engine rounds times before 1970 down.
+                // For columns the engine rounds times before 1970 down.
                 let column = time.to_array()?;
                 check_truncated(&column)?;
                 args.args[1] = ColumnarValue::Array(column);
@@ -84,23 +84,24 @@ impl CallCheck for TimeCheck {
     }
 }
 
-/// Refuses times within the first day there is, which have none before them that they are cut to.
+/// Refuses times within the first representable day, for which there is no earlier time to truncate
+/// to.
 fn check_truncated(times: &ArrayRef) -> Result<()> {
     let DataType::Timestamp(unit, _) = times.data_type() else { return Ok(()) };
     let first = i64::MIN + SECONDS_A_DAY * per_second(*unit);
     check_range(times, *unit, (first, i64::MAX))
 }
 
-/// Refuses what a calendar does not have.
+/// Refuses times outside of the calendar.
 fn check_calendar(times: &ColumnarValue) -> Result<()> {
     let DataType::Timestamp(unit, _) = times.data_type() else { return Ok(()) };
     let (first, last) = CALENDAR_SECONDS;
-    // Microseconds and nanoseconds end before a calendar does.
+    // Microseconds and nanoseconds overflow before the calendar ends.
     let bound = |seconds: i64| seconds.saturating_mul(per_second(unit));
     check_range(&times.to_array(1)?, unit, (bound(first), bound(last)))
 }
 
-/// Refuses seconds that do not fit into nanoseconds, and those that are no number.
+/// Refuses seconds that do not fit into nanoseconds, and those that are not numbers.
 fn check_doubles(seconds: &ColumnarValue) -> Result<()> {
     if !seconds.data_type().is_floating() {
         return Ok(());

@@ -1,8 +1,8 @@
 //! Functions of the engine with a check around each call.
 //!
 //! Owns the forwarding: names, types, coercion, order and session of a function are those of the
-//! engine's own. The engine is told nothing of how a call can be simplified: it would fold calls of
-//! the checked function into other calls of the unchecked one.
+//! engine's own. Simplifications are not forwarded, because the engine would fold calls of the
+//! checked function into calls of the unchecked one.
 
 use std::{
     fmt::Debug,
@@ -38,7 +38,7 @@ struct ForwardingFunction<C> {
     check: C,
 }
 
-/// Functions of one name have one kind of check.
+/// Two functions of one name always have the same kind of check.
 impl<C> PartialEq for ForwardingFunction<C> {
     fn eq(&self, other: &Self) -> bool {
         self.inner == other.inner
@@ -78,7 +78,7 @@ impl<C: CallCheck> ScalarUDFImpl for ForwardingFunction<C> {
         self.inner.coerce_types(types)
     }
 
-    /// With the time zone of the session.
+    /// Forwards the time zone of the session.
     fn with_updated_config(&self, config: &ConfigOptions) -> Option<ScalarUDF> {
         let inner = Arc::new(self.inner.inner().with_updated_config(config)?);
         Some(ScalarUDF::new_from_impl(Self { inner, check: self.check.clone() }))

@@ -1,5 +1,5 @@
-//! Operators that are functions of ours: `||`, `~` and its kin, `attributes['key']`, `+`, `-` and
-//! `*` between whole numbers, and `+` and `-` between a date and days.
+//! Operators that become our own functions: `||`, `~` and its variants, `attributes['key']`, `+`,
+//! `-` and `*` between whole numbers, and `+` and `-` between a date and days.
 
 use std::sync::Arc;
 
@@ -24,7 +24,7 @@ use super::{
 };
 use crate::meter::Meter;
 
-/// Makes functions of operators.
+/// Turns operators into functions.
 #[derive(Debug)]
 pub(super) struct OperatorPlanner {
     joined: Arc<ScalarUDF>,
@@ -100,7 +100,7 @@ impl ExprPlanner for OperatorPlanner {
     }
 }
 
-/// Two texts, one after the other; null when one is.
+/// Concatenates two texts; null when one of them is null.
 fn joined(arguments: &Arguments<'_>) -> Result<ArrayRef> {
     let (first, second) = (arguments.texts(0)?, arguments.texts(1)?);
     let bytes = (0..arguments.rows)

@@ -1,5 +1,5 @@
-//! Functions of texts and attributes that we bring ourselves: what they share, entries of attributes,
-//! and ids parsed out of pasted text.
+//! Our own functions of texts and attributes: their shared parts, entries of attributes, and ids
+//! parsed out of pasted text.
 
 use std::{
     fmt,
@@ -23,12 +23,12 @@ use tidings_proto::tid::{CandidateId, recognise};
 
 use crate::meter::Meter;
 
-/// Rows after which a function asks whether to go on: each may take milliseconds.
+/// Rows between two checks of the deadline: each row may take milliseconds.
 const ROWS_BETWEEN_CHECKS: usize = 64;
 
 pub(super) type Evaluate = fn(&Arguments<'_>) -> Result<ArrayRef>;
 
-/// A function of ours.
+/// A function of our own.
 pub(super) struct Function {
     name: &'static str,
     signature: Signature,
@@ -62,7 +62,7 @@ impl Function {
     }
 }
 
-/// All that can be called by name.
+/// Returns all functions that a query can call by name.
 pub(super) fn all(meter: &Arc<Meter>) -> Vec<Arc<ScalarUDF>> {
     vec![
         trace_id(meter),
@@ -153,19 +153,19 @@ impl Arguments<'_> {
         self.args.len()
     }
 
-    /// An argument, of every row.
+    /// Returns an argument, for every row.
     pub(super) fn array(&self, place: usize) -> Result<ArrayRef> {
         self.args[place].to_array(self.rows)
     }
 
-    /// An argument that is a text, of every row.
+    /// Returns an argument that is a text, for every row.
     pub(super) fn texts(&self, place: usize) -> Result<StringArray> {
         let array = self.array(place)?;
         let texts = array.as_string_opt::<i32>().cloned();
         texts.ok_or_else(|| DataFusionError::Internal("an argument is no text".to_owned()))
     }
 
-    /// An argument that is the same for all rows; `None` when it is null.
+    /// Returns an argument that is the same for all rows; `None` when it is null.
     pub(super) fn constant(&self, place: usize, what: &str) -> Result<Option<&str>> {
         match &self.args[place] {
             ColumnarValue::Scalar(value) => Ok(value.try_as_str().flatten()),
@@ -175,7 +175,7 @@ impl Arguments<'_> {
         }
     }
 
-    /// The text of every row through `evaluate`, as long as the query may go on.
+    /// Applies `evaluate` to the text of every row, as long as the query may go on.
     pub(super) fn each<T>(
         &self,
         texts: &StringArray,
@@ -238,7 +238,8 @@ fn span_id(meter: &Arc<Meter>) -> Arc<ScalarUDF> {
 
 fn trace_ids(arguments: &Arguments<'_>) -> Result<ArrayRef> {
     let ids = arguments.each(&arguments.texts(0)?, |text| {
-        // The likeliest, or none: of an id's end another reading makes another id.
+        // Only the likeliest reading counts: for the end of an id, another reading would be another
+        // id.
         match recognise(text).into_iter().next()?.id {
             CandidateId::Trace(id) => Some(id.to_string()),
             CandidateId::Low64(_) => None,

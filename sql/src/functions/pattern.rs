@@ -13,12 +13,12 @@ use regex::{Regex, RegexBuilder};
 use super::ours::{Arguments, Function};
 use crate::{limits::PATTERN_BYTES_MAX, meter::Meter};
 
-/// `regexp_like(text, pattern[, flags])`: whether the pattern is found in the text.
+/// `regexp_like(text, pattern[, flags])`: true if the text matches the pattern.
 pub(super) fn like(meter: &Arc<Meter>) -> Arc<ScalarUDF> {
     Function::new("regexp_like", 2..=3, DataType::Boolean, likes, meter).build()
 }
 
-/// `regexp_extract(text, pattern[, group])`: what the pattern, or its first group, finds first.
+/// `regexp_extract(text, pattern[, group])`: the first match of the pattern, or of its first group.
 pub(super) fn extract(meter: &Arc<Meter>) -> Arc<ScalarUDF> {
     Function::new("regexp_extract", 2..=3, DataType::Utf8, extracts, meter).build()
 }

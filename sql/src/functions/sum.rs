@@ -1,10 +1,10 @@
-//! `sum`, which says so when whole numbers or durations come to more than 64 bits have, or decimals
-//! to more than 38 digits; the engine's own begins again at the other end.
+//! `sum`, which fails when whole numbers or durations exceed 64 bits, or decimals 38 digits; the
+//! engine's own wraps around.
 //!
 //! Sums of intervals and averages of durations, which overflow too, are refused in `plan`. Whole
-//! numbers are added up in 128 bits, which no number of rows fills, and looked at once at the
-//! end: what goes beyond and comes back is right. Decimals can fill them, so that each addition is
-//! checked. Everything else is left to the engine's.
+//! numbers are added up in 128 bits, which no number of rows fills, and checked once at the end, so
+//! an intermediate sum may exceed 64 bits. Decimals can fill 128 bits, so each addition is checked.
+//! Everything else is left to the engine.
 
 use std::sync::Arc;
 
@@ -30,19 +30,19 @@ use datafusion::{
 
 use crate::SqlError;
 
-/// The engine's function, but for sums of whole numbers, durations and decimals.
+/// Wraps the engine's function for sums of whole numbers, durations and decimals.
 pub(super) fn exact(inner: Arc<AggregateUDF>) -> Arc<AggregateUDF> {
     Arc::new(AggregateUDF::new_from_impl(ExactSum { inner }))
 }
 
-/// It says nothing of how it can be simplified: the engine would add up what is added to each row
-/// apart, in 64 bits.
+/// A sum that the engine does not simplify: it would add up a constant addend of each row
+/// separately, in 64 bits.
 #[derive(Debug, PartialEq, Eq, Hash)]
 struct ExactSum {
     inner: Arc<AggregateUDF>,
 }
 
-/// Whole numbers of 64 bits, and decimals of 128.
+/// The types with sums of their own: whole numbers of 64 bits, and decimals of 128.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum SummedType {
     Signed,
@@ -157,7 +157,7 @@ where
     sums.collect()
 }
 
-/// Sums as they are handed from one step to the next.
+/// Encodes intermediate sums, which one step passes to the next.
 fn wide(sums: impl Iterator<Item = Option<i128>>) -> Decimal128Array {
     sums.collect::<Decimal128Array>().with_data_type(wide_type())
 }
@@ -230,12 +230,12 @@ impl AggregateUDFImpl for ExactSum {
     }
 }
 
-/// The sum of all rows, or of those that a window's frame has.
+/// The sum of all rows, or of the rows in a window's frame.
 #[derive(Debug)]
 struct Total {
     summed: SummedType,
     sum: i128,
-    /// Number of values; the sum of none is null.
+    /// Number of values; the sum of no values is null.
     count: u64,
 }
 
@@ -324,7 +324,7 @@ impl Accumulator for Distinct {
 #[derive(Debug)]
 struct Totals {
     summed: SummedType,
-    /// Null while nothing was added.
+    /// Sums by group; null while nothing was added.
     sums: Vec<Option<i128>>,
 }
 

@@ -1,4 +1,4 @@
-//! An expression that is not evaluated any more once its query has to end.
+//! An expression that fails once its query has to end.
 
 use std::{
     fmt,
@@ -56,7 +56,7 @@ impl PhysicalExpr for Checked {
 
     fn evaluate(&self, batch: &RecordBatch) -> Result<ColumnarValue> {
         self.meter.check()?;
-        // Each batch of pairs is one of its own.
+        // Each batch of pairs is counted separately.
         self.meter.hand_on();
         self.inner.evaluate(batch)
     }

@@ -1,4 +1,4 @@
-//! Where guards stand in a plan.
+//! The places of guards in a plan.
 
 use std::sync::Arc;
 
@@ -27,11 +27,11 @@ use datafusion::{
 use super::{Checked, Duty, GuardExec};
 use crate::meter::Meter;
 
-/// Rows that a join takes at once which may give nothing for many pairs: between two batches it
-/// goes through as many pairs as these times the rows of the other side.
+/// Maximum number of rows that a join probes at once. Many pairs may match nothing, and between two
+/// batches the join goes through this many times the rows of the other side.
 const PROBED_ROWS_MAX: usize = 256;
 
-/// The last rule for a plan: nothing may be taken out between two guards afterwards.
+/// The last optimiser rule of a plan: no later rule may remove an operator between two guards.
 #[derive(Debug)]
 pub(crate) struct GuardRule(pub(crate) Arc<Meter>);
 
@@ -59,7 +59,7 @@ impl PhysicalOptimizerRule for GuardRule {
 }
 
 impl GuardRule {
-    /// The operator, which asks whether to go on for every batch of pairs when it is a join.
+    /// Returns the operator; a join checks the meter for every batch of pairs.
     fn with_checks(&self, operator: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>> {
         if let Some(join) = operator.downcast_ref::<NestedLoopJoinExec>() {
             let filter = match join.filter() {
@@ -85,7 +85,7 @@ impl GuardRule {
         )
     }
 
-    /// A filter that everything passes.
+    /// Returns a filter that every row passes.
     fn always(&self) -> JoinFilter {
         let passes = Arc::new(Literal::new(ScalarValue::Boolean(Some(true))));
         JoinFilter::new(self.check(passes), Vec::new(), Arc::new(Schema::empty()))
@@ -95,7 +95,7 @@ impl GuardRule {
         Arc::new(Checked::new(inner, Arc::clone(&self.0)))
     }
 
-    /// The operator, whose inputs' guards do what it needs besides.
+    /// Returns the operator with guards that have the duties its inputs need.
     fn with_duties(&self, operator: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>> {
         let joined = Duty { joined: true, ..Duty::default() };
         let probed = Duty { rows_max: Some(PROBED_ROWS_MAX), ..joined };

@@ -22,7 +22,7 @@ pub(super) struct Guarded {
     meter: Arc<Meter>,
     duty: Duty,
     kept: Option<MemoryReservation>,
-    /// Rest of a batch that is handed on in parts.
+    /// Rest of a batch that is passed on in parts.
     rest: Option<RecordBatch>,
 }
 
@@ -36,7 +36,7 @@ impl Guarded {
         Self { input, meter, duty, kept, rest: None }
     }
 
-    /// The batch, or its beginning, when its rows may be handed on.
+    /// Returns the batch or its beginning, when its rows may be passed on.
     fn hand_on(&mut self, batch: RecordBatch) -> Result<RecordBatch> {
         self.meter.hand_on();
         if let Some(kept) = &self.kept {

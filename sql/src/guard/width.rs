@@ -1,4 +1,4 @@
-//! Size of rows in bytes as if they were copied.
+//! Size of rows in bytes, as if they were copied.
 
 use arrow_array::{
     Array, ArrayRef, RecordBatch,
@@ -7,17 +7,17 @@ use arrow_array::{
 };
 use arrow_schema::DataType;
 
-/// The bytes of all rows.
+/// Returns the bytes of all rows.
 pub(crate) fn bytes_of(batch: &RecordBatch) -> usize {
     batch.columns().iter().map(column_bytes).sum()
 }
 
-/// The bytes of one column's rows.
+/// Returns the bytes of one column's rows.
 pub(crate) fn column_bytes(column: &ArrayRef) -> usize {
     (0..column.len()).map(|row| value_bytes(column, row)).sum()
 }
 
-/// The bytes of the widest row.
+/// Returns the bytes of the widest row.
 pub(super) fn widest(batch: &RecordBatch) -> usize {
     let of_row = |row| batch.columns().iter().map(|column| value_bytes(column, row)).sum();
     (0..batch.num_rows()).map(of_row).max().unwrap_or_default()
@@ -47,7 +47,7 @@ fn value_bytes(column: &ArrayRef, row: usize) -> usize {
                 + 8 * entries.len()
         }
         DataType::Null => 0,
-        // Their bits may lie in a buffer that all columns of a batch share.
+        // Bits of a value may be in a buffer that all columns of a batch share.
         DataType::Boolean => 1,
         DataType::List(_) => {
             let list = column.as_list::<i32>();
@@ -56,7 +56,7 @@ fn value_bytes(column: &ArrayRef, row: usize) -> usize {
             4 + items.map(|item| value_bytes(list.values(), item)).sum::<usize>()
         }
         flat => flat.primitive_width().unwrap_or_else(|| {
-            // Structs come from aggregates; their parts are not told by row.
+            // Structs come from aggregates. The size of their parts is not known by row.
             column.get_buffer_memory_size().div_ceil(column.len().max(1))
         }),
     }

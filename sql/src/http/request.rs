@@ -1,4 +1,4 @@
-//! A query as it arrives.
+//! Parses requests with a query.
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -16,9 +16,10 @@ use utoipa::ToSchema;
 
 use crate::{AnswerFormat, QUERY_BYTES_MAX, SqlError};
 
-/// A query of the largest size whose every sign JSON escapes, and what is around it.
+/// Maximum bytes of a body: a query of the largest size in which JSON escapes every character, and
+/// the fields around it.
 pub(super) const BODY_BYTES_MAX: usize = 6 * QUERY_BYTES_MAX + 1024;
-/// Of a larger one so much is read before its connection is closed.
+/// Maximum bytes of a larger body that are read before its connection is closed.
 const DISCARDED_BYTES_MAX: usize = 4 << 20;
 /// Maximum time for a body to arrive.
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
@@ -27,12 +28,12 @@ const CSV: &str = "text/csv";
 const ARROW: &str = "application/vnd.apache.arrow.stream";
 const JSON: &str = "application/json";
 
-/// How an answer is sent.
+/// Form in which an answer is sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum AnswerForm {
-    /// In this format, when it is there.
+    /// In this format, when it is complete.
     Whole(AnswerFormat),
-    /// As events: progress, and at last the answer as JSON.
+    /// As events: progress, and finally the answer as JSON.
     Events,
 }
 
@@ -48,7 +49,7 @@ pub(super) struct Ask {
 }
 
 impl Ask {
-    /// That of an address.
+    /// Reads the query of a URL.
     pub(super) fn of_uri(uri: &Uri, rows_max: usize) -> Result<Self, SqlError> {
         let encoded = uri.query().unwrap_or_default();
         well_encoded(encoded).map_err(|error| match error {
@@ -66,7 +67,7 @@ impl Ask {
         given.ask()
     }
 
-    /// That of a body.
+    /// Reads the query of a body.
     pub(super) async fn of_body(
         headers: &HeaderMap,
         uri: &Uri,
@@ -133,7 +134,7 @@ impl RequestParameters {
         }
     }
 
-    /// `None`: it is no whole number.
+    /// Sets the limit; `None` is a value that is not a whole number.
     fn limit(&mut self, limit: Option<u64>) -> Result<(), SqlError> {
         let limit = limit.and_then(|limit| usize::try_from(limit).ok());
         let limit = limit.filter(|limit| (1..=self.rows_max).contains(limit)).ok_or_else(|| {
@@ -158,7 +159,7 @@ fn unknown(name: &str) -> SqlError {
     SqlError::Parameter { name, reason }
 }
 
-/// The fields of an object, in order and as often as they are there.
+/// The fields of an object in their order, repeated ones included.
 struct Fields(Vec<(String, Json)>);
 
 impl<'de> Deserialize<'de> for Fields {
@@ -182,8 +183,8 @@ impl<'de> Visitor<'de> for Fields {
     }
 }
 
-/// The body, as long as it may be. What is longer is read on for a while without being kept: a
-/// client that still sends does not look for an answer.
+/// Reads a body up to its maximum. A longer body is read on for a while and discarded, because a
+/// client that still sends does not read an answer.
 async fn read(mut body: Body) -> Result<Vec<u8>, SqlError> {
     let (mut kept, mut len) = (Vec::new(), 0_usize);
     while let Some(frame) = body.frame().await {
@@ -199,14 +200,14 @@ async fn read(mut body: Body) -> Result<Vec<u8>, SqlError> {
     if len <= BODY_BYTES_MAX { Ok(kept) } else { Err(SqlError::Body { max: BODY_BYTES_MAX }) }
 }
 
-/// The form that the client would rather have than any other there is; of those it wants alike, the
-/// one that it names first
-/// ([RFC 9110, 12.5.1](https://www.rfc-editor.org/rfc/rfc9110#section-12.5.1)).
+/// Returns the form that the client prefers of those there are. Of equally preferred forms, the one
+/// that it names first counts ([RFC 9110,
+/// 12.5.1](https://www.rfc-editor.org/rfc/rfc9110#section-12.5.1)).
 pub(super) fn form(headers: &HeaderMap) -> AnswerForm {
     let accepted = headers.get_all(header::ACCEPT).into_iter();
     let ranges = accepted.filter_map(|value| value.to_str().ok()).flat_map(|list| list.split(','));
     let ranges: Vec<(&str, f32)> = ranges.map(range).collect();
-    // How much a form is wanted, by what names it most closely, and where that stands.
+    // The weight of a form, by the closest media type that names it, and that type's position.
     let wanted = |[exact, family]: [&str; 2]| {
         [exact, family, "*/*"].into_iter().find_map(|known| {
             let place = ranges.iter().position(|(given, _)| given.eq_ignore_ascii_case(known))?;
@@ -234,7 +235,7 @@ pub(super) fn form(headers: &HeaderMap) -> AnswerForm {
     best.map_or(AnswerForm::Whole(AnswerFormat::Json), |(form, ..)| form)
 }
 
-/// A media type and how much it is wanted.
+/// Returns a media type and its weight.
 fn range(text: &str) -> (&str, f32) {
     let mut parts = text.split(';').map(str::trim);
     let media_type = parts.next().unwrap_or_default();
@@ -245,7 +246,7 @@ fn range(text: &str) -> (&str, f32) {
     (media_type, weight.filter(|weight| (0.0..=1.0).contains(weight)).unwrap_or(1.0))
 }
 
-/// Content type of an answer in this form.
+/// Returns the content type of an answer in this format.
 pub(super) fn media_type(form: AnswerFormat) -> &'static str {
     match form {
         AnswerFormat::Json => JSON,

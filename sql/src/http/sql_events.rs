@@ -1,9 +1,10 @@
 //! The answer to a query as [server-sent
-//! events](https://html.spec.whatwg.org/multipage/server-sent-events.html): how much it has read, and
-//! at last its rows.
+//! events](https://html.spec.whatwg.org/multipage/server-sent-events.html): its progress, and
+//! finally its rows.
 //!
-//! The query runs in a task that the body owns. A body is not polled while its client does not read,
-//! and the deadline of the query must not wait for that; when the client goes, the query is ended.
+//! The query runs in a task that the body owns. A body is not polled while its client does not
+//! read, and the deadline of the query must not wait for that. When the client goes, the query is
+//! ended.
 
 use std::{
     future::ready,
@@ -32,7 +33,7 @@ use tracing::Instrument;
 use super::sql_problems;
 use crate::{Answer, AnswerFormat, Query, SqlError, SqlService};
 
-/// Time between two events. An error that is known before the first has a status of its own.
+/// Time between two events. An error before the first event is answered with a status of its own.
 const PROGRESS_EVERY: Duration = Duration::from_millis(200);
 
 /// Bytes of events.
@@ -56,7 +57,7 @@ impl RunningQuery {
         Self { service: service.clone(), watch, begun, task }
     }
 
-    /// The answer; `None` when the next event is due before it is there.
+    /// Returns the answer; `None` when the next event is due first.
     async fn answer(&mut self) -> Option<Result<Answer, SqlError>> {
         tokio::select! {
             biased;
@@ -81,10 +82,10 @@ impl RunningQuery {
     }
 }
 
-/// Asks, and answers with events.
+/// Runs the query and answers with events.
 ///
 /// # Errors
-/// The error, when it is known before the first event.
+/// Returns an error that is known before the first event.
 pub(super) async fn answer(service: &SqlService, query: Query) -> Result<Response, SqlError> {
     let mut running = RunningQuery::start(service, query);
     let events = match running.answer().await.transpose()? {
@@ -113,14 +114,14 @@ fn event(name: &str, data: &str) -> Events {
     stream::once(ready(Ok(Bytes::from(event)))).boxed()
 }
 
-/// An event with the rows, part by part as its worker writes them.
+/// Writes an event with the rows, part by part as the worker writes them.
 fn result(answer: Answer) -> Events {
     let [head, tail] = ["event: result\ndata: ", "\n\n"]
         .map(|text| stream::once(ready(Ok(Bytes::from_static(text.as_bytes())))));
     head.chain(answer.parts(AnswerFormat::Json).map_ok(data_lines)).chain(tail).boxed()
 }
 
-/// Begins each line of the data anew: only rows are on lines of their own.
+/// Begins each line as a line of data: rows are the only parts on lines of their own.
 fn data_lines(part: Bytes) -> Bytes {
     if !part.contains(&b'\n') {
         return part;

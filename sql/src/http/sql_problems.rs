@@ -9,10 +9,10 @@ use utoipa::{IntoResponses, openapi::RefOr};
 
 use crate::{SqlError, SqlErrorKind};
 
-/// A kind of problem as HTTP knows it.
+/// Status, slug and title of a kind of problem.
 type ProblemType = (StatusCode, &'static str, &'static str);
 
-/// The table.
+/// The table from kind to problem.
 const fn shape(kind: SqlErrorKind) -> ProblemType {
     match kind {
         SqlErrorKind::Invalid => {
@@ -58,7 +58,7 @@ impl IntoResponse for SqlError {
     }
 }
 
-/// Returns the problem that tells a client of an error. An error of the server is logged as well.
+/// Returns the problem for an error. An error of the server is logged as well.
 pub(super) fn problem(error: &SqlError) -> ProblemResponse {
     let kind = error.kind();
     let (status, mut slug, mut title) = shape(kind);
@@ -89,7 +89,7 @@ pub(super) fn problem(error: &SqlError) -> ProblemResponse {
         .with_retry_after(waits.then_some("1"))
 }
 
-/// The answer to a method that the route does not have.
+/// Builds the answer to a method that the route does not have.
 pub(super) fn wrong_method(method: &Method, uri: &Uri) -> Response {
     let status = StatusCode::METHOD_NOT_ALLOWED;
     let detail = format!("{method} is not possible on {}; use GET or POST", uri.path());
@@ -97,7 +97,7 @@ pub(super) fn wrong_method(method: &Method, uri: &Uri) -> Response {
     ProblemResponse::new(status, "method-not-allowed", title, detail).into_response()
 }
 
-/// The problems that a query may be answered with, for its documentation.
+/// The problems that may answer a query, for the API's description.
 pub(super) struct Problems;
 
 impl IntoResponses for Problems {

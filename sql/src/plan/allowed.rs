@@ -17,7 +17,7 @@ use crate::{
     SqlError, functions::WINDOW_AGGREGATES, limits::COLUMNS_MAX, prescan, statement::name_of,
 };
 
-/// Aggregates and window functions that compare nothing.
+/// Aggregates and window functions that compare no values.
 const TAKE_ALL: &[&str] =
     &["any_value", "count", "first_value", "lag", "last_value", "lead", "nth_value"];
 
@@ -27,11 +27,11 @@ const QUERIES_ONLY: &str = "ask one query over the views";
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Unbound {
     Refused,
-    /// The plan is looked at and never runs.
+    /// The plan is described and never runs.
     Allowed,
 }
 
-/// Refuses a plan that has something else in it than a query over the views.
+/// Refuses a plan with anything other than a query over the views.
 pub(crate) fn check(plan: &LogicalPlan, unbound: Unbound) -> Result<(), SqlError> {
     let visited = plan.apply_with_subqueries(|node| {
         check_node(node)?;
@@ -88,7 +88,7 @@ fn check_expr(expr: &Expr, node: &LogicalPlan, unbound: Unbound) -> Result<(), D
         Expr::Placeholder(_) if unbound == Unbound::Allowed => Ok(()),
         Expr::Cast(cast) => check_cast(&cast.expr, cast.field.data_type(), node),
         Expr::TryCast(cast) => check_cast(&cast.expr, cast.field.data_type(), node),
-        // A pattern for each row would be compiled for each row.
+        // A pattern that differs by row would be compiled for each row.
         Expr::Like(like) | Expr::SimilarTo(like) => match like.pattern.as_ref() {
             Expr::Literal(..) => Ok(()),
             Expr::Placeholder(_) if unbound == Unbound::Allowed => Ok(()),
@@ -113,7 +113,7 @@ fn check_expr(expr: &Expr, node: &LogicalPlan, unbound: Unbound) -> Result<(), D
         }
         Expr::ScalarVariable(..) => refuse("a variable", QUERIES_ONLY),
         Expr::Placeholder(_) => refuse("a placeholder", "write the value into the query"),
-        // The engine gives its result another name than it promised, and gives up.
+        // The engine names this result differently from its schema, and then fails.
         Expr::SetComparison(_) => refuse("ANY or ALL of a query", "IN, EXISTS, max and min can be"),
         Expr::Unnest(_) => refuse("UNNEST", QUERIES_ONLY),
         Expr::HigherOrderFunction(_) | Expr::Lambda(_) | Expr::LambdaVariable(_) => {
@@ -123,8 +123,8 @@ fn check_expr(expr: &Expr, node: &LogicalPlan, unbound: Unbound) -> Result<(), D
     }
 }
 
-/// Refuses to make a time of day of a number: the engine would take one that no day has, and adding
-/// to it overflows.
+/// Refuses to cast a number to a time of day: the engine would accept numbers beyond a day, and
+/// adding to them overflows.
 fn check_cast(operand: &Expr, to: &DataType, node: &LogicalPlan) -> Result<(), DataFusionError> {
     let is_time = matches!(to, DataType::Time32(_) | DataType::Time64(_));
     let Some(input) = node.inputs().first().copied().filter(|_| is_time) else { return Ok(()) };
@@ -134,7 +134,7 @@ fn check_cast(operand: &Expr, to: &DataType, node: &LogicalPlan) -> Result<(), D
     }
 }
 
-/// Refuses to add up what the engine adds up wrongly when it comes to too much.
+/// Refuses to add up types whose sums overflow silently in the engine.
 fn check_added(name: &str, operands: &[Expr], node: &LogicalPlan) -> Result<(), DataFusionError> {
     let Some(input) = node.inputs().first().copied() else { return Ok(()) };
     for operand in operands {
@@ -150,7 +150,7 @@ fn check_added(name: &str, operands: &[Expr], node: &LogicalPlan) -> Result<(), 
     Ok(())
 }
 
-/// Refuses a function that would compare what has no order.
+/// Refuses a function that would compare values without an order.
 fn check_compared(
     name: &str,
     distinct: bool,
@@ -163,7 +163,7 @@ fn check_compared(
     }
 }
 
-/// Refuses to compare what has no order: the engine finds that out while it runs.
+/// Refuses to compare values without an order, which the engine would notice only while it runs.
 fn check_order<'a>(
     operands: impl IntoIterator<Item = &'a Expr>,
     node: &LogicalPlan,
@@ -195,7 +195,7 @@ fn check_window(window: &WindowFunction) -> Result<(), DataFusionError> {
     }
 }
 
-/// Refuses a call of a function that is not there, before the engine does: it knows no place.
+/// Refuses a call of an unknown function before the engine does, whose error has no position.
 pub(crate) fn check_functions(
     statement: &Statement,
     session: &SessionState,

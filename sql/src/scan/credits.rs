@@ -1,7 +1,7 @@
-//! Credits of a scan: the batches that its worker has asked for and not got.
+//! Credits of a scan: the batches that its worker has requested and not received.
 //!
 //! A scan takes one for each batch and waits for the next, so that no more rows are on their way
-//! than the worker has room for. With a credit comes what the plan still wants.
+//! than the worker has room for. A credit also brings the rows that the plan still needs.
 
 use std::{
     ops::ControlFlow,
@@ -29,7 +29,8 @@ struct Balance {
 }
 
 impl Credits {
-    /// Credits of a new scan. A scan that narrows has one at a time: the plan sees each batch first.
+    /// Creates the credits of a new scan. A scan that narrows has one at a time, so that the plan
+    /// sees each batch first.
     pub(crate) fn new(narrows: bool) -> Self {
         let max = if narrows { 1 } else { AHEAD };
         let balance = Balance { batches: max, since: Since::Ever, is_stopped: false };
@@ -40,8 +41,8 @@ impl Credits {
         self.balance.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// One more batch is wanted, and of the rows those since this time. Breaks when a worker asks
-    /// for more than it has room for.
+    /// Adds a credit for another batch, with only the rows since this time. Breaks when a worker
+    /// requests more than it has room for.
     pub(crate) fn add(&self, since: Since) -> ControlFlow<()> {
         let mut balance = self.balance();
         if balance.batches >= self.max {
@@ -53,13 +54,13 @@ impl Credits {
         ControlFlow::Continue(())
     }
 
-    /// No more rows are wanted.
+    /// Stops the scan: no more rows are needed.
     pub(crate) fn stop(&self) {
         self.balance().is_stopped = true;
         self.changed.notify_all();
     }
 
-    /// Takes a credit, when there is one; breaks when no more rows are wanted. Blocks.
+    /// Waits for a credit and takes it; breaks when no more rows are needed. Blocks.
     pub(crate) fn take(&self) -> ControlFlow<()> {
         let mut balance = self.awaited();
         if balance.is_stopped {
@@ -69,7 +70,7 @@ impl Credits {
         ControlFlow::Continue(())
     }
 
-    /// Waits for a credit; breaks when no more rows are wanted. Blocks.
+    /// Waits for a credit and leaves it; breaks when no more rows are needed. Blocks.
     pub(crate) fn wait(&self) -> ControlFlow<()> {
         match self.awaited().is_stopped {
             true => ControlFlow::Break(()),
@@ -83,7 +84,7 @@ impl Credits {
         self.changed.wait_while(balance, waits).unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The rows that are wanted now.
+    /// Returns the rows that are needed now.
     pub(crate) fn since(&self) -> Since {
         self.balance().since
     }
@@ -111,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn a_worker_that_asks_for_more_than_it_has_room_for_is_told_from_others() {
+    fn a_worker_that_requests_more_than_it_has_room_for_is_detected() {
         let credits = Credits::new(false);
         assert!(credits.add(Since::Ever).is_break());
         assert!(credits.take().is_continue());

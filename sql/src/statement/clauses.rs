@@ -1,8 +1,8 @@
-//! The clauses, operators and types that a query may be made of: an allowlist.
+//! The clauses, operators and types of a query: an allowlist.
 //!
-//! [`Elements`] gives each part of a statement's syntax tree its name, in the order in which the
-//! parser's visitor meets them. A name on the lists passes; any other part is refused. Generators of
-//! queries in tests read the same lists. Which views and functions may be named is not its subject.
+//! [`Elements`] names each part of a statement's syntax tree, in the order in which the parser's
+//! visitor meets them. A part whose name is on the lists passes; any other is refused. Generators
+//! of queries in tests read the same lists. Names of views and functions are checked elsewhere.
 
 mod element_names;
 
@@ -24,7 +24,8 @@ pub(crate) use element_names::{CASTS, CLAUSES, TYPES};
 
 const JOINS: &str = "JOIN with ON or USING, LEFT, RIGHT, FULL, CROSS and LEFT SEMI JOIN can be";
 
-/// A cast of a value that is itself cast to a type: its form, that type, and its own.
+/// A cast of a value that is itself the result of a cast: its form, the inner type, and its own
+/// type.
 pub type CastPair = (&'static str, &'static str, &'static str);
 
 /// Listed elements that a statement is made of.
@@ -39,7 +40,7 @@ pub struct Elements {
 }
 
 impl Elements {
-    /// Takes a clause that is on the list.
+    /// Adds a clause, which must be on the list.
     pub(super) fn clause(&mut self, clause: &str, at: &impl Spanned) -> Flow {
         let Some(listed) = CLAUSES.iter().find(|listed| **listed == clause) else {
             return refuse(clause, PLAIN, at);
@@ -48,7 +49,7 @@ impl Elements {
         ControlFlow::Continue(())
     }
 
-    /// Takes what a query has besides its parts.
+    /// Adds the clauses of a query, without its parts.
     pub(super) fn query(&mut self, query: &Query) -> Flow {
         if query.with.is_some() {
             self.clause("WITH", query)?;
@@ -109,7 +110,7 @@ impl Elements {
         ControlFlow::Continue(())
     }
 
-    /// Takes what a SELECT has besides its parts.
+    /// Adds the clauses of a SELECT, without its parts.
     pub(super) fn select(&mut self, select: &Select) -> Flow {
         match &select.distinct {
             Some(Distinct::Distinct) => self.clause("DISTINCT", select)?,
@@ -176,7 +177,7 @@ impl Elements {
         }
     }
 
-    /// Takes what is read from, besides its name.
+    /// Adds the form of a relation in FROM, without its name.
     pub(super) fn factor(&mut self, factor: &TableFactor) -> Flow {
         match factor {
             TableFactor::Table { args: Some(_), .. } => self.clause("FROM f()", factor),
@@ -189,7 +190,7 @@ impl Elements {
         }
     }
 
-    /// Takes an expression, without those that it is made of.
+    /// Adds an expression, without its operands.
     pub(super) fn expr(&mut self, expr: &Expr) -> Flow {
         match expr {
             Expr::Identifier(_)
@@ -218,7 +219,7 @@ impl Elements {
 
     fn operator(&mut self, operator: &BinaryOperator, at: &Expr) -> Flow {
         let name = operator.to_string();
-        // Words are operators of other dialects, but for these.
+        // Operators that are words belong to other dialects, except for the listed ones.
         let is_listed = CLAUSES.contains(&name.as_str())
             && (matches!(operator, BinaryOperator::And | BinaryOperator::Or)
                 || !name.starts_with(|sign: char| sign.is_ascii_alphabetic()));
@@ -240,7 +241,7 @@ impl Elements {
         };
         let to = self.data_type(data_type, cast)?;
         let mut inner = expr.as_ref();
-        // Brackets within each other are bounded.
+        // The depth of nested brackets is bounded.
         while let Expr::Nested(nested) = inner {
             inner = nested;
         }
@@ -337,7 +338,7 @@ impl Elements {
     fn window(&mut self, window: &WindowSpec, at: &impl Spanned) -> Flow {
         let WindowSpec { window_name, partition_by, order_by, window_frame } = window;
         if window_name.is_some() {
-            // The engine would forget what the named window says.
+            // The engine would ignore the definition of the named window.
             return refuse(REUSED_WINDOW, SPELT_OUT, at);
         }
         if !partition_by.is_empty() {
@@ -377,7 +378,7 @@ impl Elements {
     }
 }
 
-/// Returns true if an expression is a number above this one.
+/// Returns true if an expression is a number above `max`.
 fn is_beyond(count: &Expr, max: u64) -> bool {
     let Expr::Value(value) = count else { return false };
     match &value.value {
@@ -386,17 +387,17 @@ fn is_beyond(count: &Expr, max: u64) -> bool {
     }
 }
 
-/// Rows before or behind a row in its window, far above those of any answer: the engine adds it to
-/// positions of 64 bits.
+/// Maximum rows before or after a row in its window, far above those of any answer: the engine adds
+/// the number to positions of 64 bits.
 const FRAME_ROWS_MAX: u64 = 1_000_000_000;
 const UNBOUNDED: &str = "write UNBOUNDED";
 const REUSED_WINDOW: &str = "a window made of another";
 const SPELT_OUT: &str = "write out what the window is";
 
-/// Refuses a form that has no name on the list.
+/// Refuses a form whose name is not on the list.
 fn refused(expr: &Expr) -> Flow {
     match expr {
-        // The engine writes out all combinations before anybody can count them.
+        // The engine writes out all combinations before they can be counted.
         Expr::Cube(_) | Expr::Rollup(_) | Expr::GroupingSets(_) => {
             let hint = "name what to group by, or UNION the queries";
             refuse("GROUPING SETS, CUBE or ROLLUP", hint, expr)

@@ -21,7 +21,7 @@ const NAMELESS: &str = "?column?";
 /// Names the columns of the query's answer that have no names.
 ///
 /// # Errors
-/// When two are called alike by who asks.
+/// Fails if the query gives two columns the same name.
 pub(super) fn name(statement: &mut Statement) -> Result<(), SqlError> {
     match statement {
         Statement::Query(query) => name_query(query),
@@ -59,8 +59,8 @@ fn name_query(query: &mut Query) -> Result<(), SqlError> {
     Ok(())
 }
 
-/// Renames `ORDER BY` of a `SELECT DISTINCT`, which can only use selected columns, to their new
-/// names.
+/// Replaces expressions in `ORDER BY` of a `SELECT DISTINCT`, which can only use selected columns,
+/// by the new names of these columns.
 fn name_order(order_by: Option<&mut OrderBy>, named: &[(Expr, Ident)]) {
     let Some(OrderBy { kind: OrderByKind::Expressions(order), .. }) = order_by else { return };
     for by in order {
@@ -70,7 +70,7 @@ fn name_order(order_by: Option<&mut OrderBy>, named: &[(Expr, Ident)]) {
     }
 }
 
-/// Names the columns; which those were.
+/// Names the columns. Returns the expressions that were named, with their names.
 fn name_select(select: &mut Select) -> Result<Vec<(Expr, Ident)>, SqlError> {
     let mut taken = HashSet::new();
     let mut has_wildcard = false;
@@ -90,7 +90,7 @@ fn name_select(select: &mut Select) -> Result<Vec<(Expr, Ident)>, SqlError> {
     }
     let may_take_columns = !has_wildcard && !is_grouped(select);
     let of_one = matches!(select.from.as_slice(), [from] if from.joins.is_empty());
-    // Columns of several tables may be called alike; one and the same may not come twice.
+    // Columns of several tables may have the same name, but one column may not occur twice.
     let key = |expr: &Expr| match expr {
         Expr::CompoundIdentifier(parts) if !of_one => {
             Some(parts.iter().map(name_of).collect::<Vec<_>>().join("."))
@@ -107,7 +107,7 @@ fn name_select(select: &mut Select) -> Result<Vec<(Expr, Ident)>, SqlError> {
         if key(expr).is_some_and(|key| columns.insert(key)) {
             continue;
         }
-        // Any other name may be one of those that a wildcard stands for.
+        // Any other name may be one of the columns that a wildcard stands for.
         if has_wildcard && !is_cast(expr) {
             continue;
         }
@@ -122,7 +122,8 @@ fn name_select(select: &mut Select) -> Result<Vec<(Expr, Ident)>, SqlError> {
     Ok(named)
 }
 
-/// Reports whether the query's other clauses could take a column's name for a column of the answer.
+/// Reports whether other clauses of the query could take the name of a column for a column of the
+/// answer.
 fn is_grouped(select: &Select) -> bool {
     let groups = match &select.group_by {
         GroupByExpr::Expressions(exprs, _) => !exprs.is_empty(),
@@ -131,7 +132,7 @@ fn is_grouped(select: &Select) -> bool {
     groups || select.having.is_some()
 }
 
-/// The name, or the first of its kind with a number that is not taken.
+/// Returns the name, or the first numbered variant of it that is not taken.
 fn free(name: &str, taken: &HashSet<String>) -> String {
     let numbered = (2_u32..).map(|number| format!("{name}_{number}"));
     let mut names = std::iter::once(name.to_owned()).chain(numbered);
@@ -143,7 +144,7 @@ fn is_cast(expr: &Expr) -> bool {
     matches!(expr, Expr::Cast { .. } | Expr::Nested(_)) || column(expr).is_some()
 }
 
-/// The column's name, when the expression is nothing else.
+/// Returns the column's name if the expression is only a column.
 fn column(expr: &Expr) -> Option<String> {
     match expr {
         Expr::Identifier(name) => Some(name_of(name)),
@@ -152,10 +153,10 @@ fn column(expr: &Expr) -> Option<String> {
     }
 }
 
-/// Derives the expression's name.
+/// Returns the name that is derived from the expression.
 fn derived_name(expr: &Expr, may_take_columns: bool) -> String {
     let mut expr = expr;
-    // Brackets and casts within each other are bounded.
+    // The depth of nested brackets and casts is bounded.
     loop {
         expr = match expr {
             Expr::Nested(inner) | Expr::Cast { expr: inner, .. } => inner,
@@ -187,7 +188,7 @@ fn derived_name(expr: &Expr, may_take_columns: bool) -> String {
     word.to_owned()
 }
 
-/// The key of an attribute.
+/// Returns the key of an attribute.
 fn key_of(chain: &[AccessExpr]) -> Option<String> {
     match chain {
         [AccessExpr::Subscript(Subscript::Index { index: Expr::Value(value) })] => {

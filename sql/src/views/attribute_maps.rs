@@ -1,6 +1,6 @@
 //! Attributes as a map of text to text.
 //!
-//! Storage defines the text of stored values: see [`AttributeTexts`].
+//! Storage defines the text of attribute values: see [`AttributeTexts`].
 
 use std::{borrow::Cow, collections::HashMap, sync::Arc};
 
@@ -13,8 +13,8 @@ use tidings_storage::{AttributeTexts, json_text};
 
 use super::view_columns::Rows;
 
-/// Reports whether a list, a map or bytes may have this text; filters of the store never match
-/// those.
+/// Reports whether this may be the text of a list, a map or bytes, which filters of the store never
+/// match.
 pub(super) fn may_be_nested(text: &str) -> bool {
     text.is_empty() || text.starts_with(['[', '{', '"'])
 }
@@ -42,13 +42,13 @@ fn map(
     Ok(Arc::new(MapArray::try_new(entry, offsets, entries, None, sorted)?))
 }
 
-/// The stored attributes, their values as text.
+/// Returns the stored attributes with their values as text.
 pub(super) fn texts(stored: &ArrayRef) -> Result<ArrayRef, ArrowError> {
     let AttributeTexts { ends, keys, values } = AttributeTexts::decode(stored)?;
     map(ends, cast(&keys, &DataType::Utf8)?, Arc::new(values))
 }
 
-/// The attributes of who sent the rows.
+/// Returns the attributes of the resources that sent the rows.
 pub(super) fn of_resources(rows: &dyn Rows) -> Result<ArrayRef, ArrowError> {
     let len = rows.columns().num_rows();
     let mut known: HashMap<&str, Vec<(String, Option<String>)>> = HashMap::new();

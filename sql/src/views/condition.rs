@@ -1,8 +1,8 @@
-//! Conditions that a query puts on rows of a view, read out of the engine's expressions.
+//! Conditions on rows of a view, read out of the engine's expressions.
 //!
-//! Owns the reading. A condition holds for every row that the query uses; whatever is not simple is
-//! left out, because the plan's own filter stays. Conditions go from the worker to the server, which
-//! knows no expressions: `pushdown` makes filters of the store of them there.
+//! Owns the reading. A condition holds for every row that the query uses. Expressions that are not
+//! simple are left out, because the plan keeps its own filter. Conditions go from the worker to the
+//! server, which knows no expressions; there `pushdown` turns them into filters of the store.
 
 use datafusion::{
     common::Column,
@@ -15,8 +15,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::functions::ENTRY;
 
-/// Bytes of the texts of all conditions of a scan: a query that makes longer ones goes without. Six
-/// times as many, as JSON may need, fit into a message.
+/// Maximum bytes of the texts of all conditions of a scan; beyond it conditions are left out. JSON
+/// may need six times as many, and these fit into a message.
 const TEXT_BYTES_MAX: usize = 128 << 10;
 
 /// A condition that holds for all rows that match.
@@ -26,25 +26,25 @@ pub(crate) struct Condition {
     pub(super) predicate: Predicate,
 }
 
-/// The value that a condition is about.
+/// The value that a condition tests.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Subject {
     Column(String),
     Attribute(String),
 }
 
-/// A condition on a value.
+/// The test of a value.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) enum Predicate {
-    /// It is one of these.
+    /// It is equal to one of these.
     OneOf(Vec<Literal>),
     /// It is this or more.
     Least(Literal),
     /// It is this or less.
     Most(Literal),
-    /// It is there.
+    /// It is not null.
     There,
-    /// It contains this; letter case may not matter.
+    /// It contains this text; a match may ignore the case of letters.
     Contains(String),
 }
 
@@ -60,7 +60,7 @@ pub(crate) enum Literal {
 }
 
 impl Subject {
-    /// The column's name, when it is one.
+    /// Returns the column's name if it is a column.
     pub(super) fn column(&self) -> Option<&str> {
         match self {
             Self::Column(name) => Some(name),
@@ -68,7 +68,7 @@ impl Subject {
         }
     }
 
-    /// The attribute's key, when it is one.
+    /// Returns the attribute's key if it is an attribute.
     pub(super) fn attribute(&self) -> Option<&str> {
         match self {
             Self::Attribute(key) => Some(key),
@@ -85,7 +85,7 @@ impl Literal {
         }
     }
 
-    /// The whole number, unless it is negative.
+    /// Returns the whole number, unless it is negative.
     pub(super) fn number(&self) -> Option<u64> {
         match self {
             Self::Whole(number) => u64::try_from(*number).ok(),
@@ -131,7 +131,7 @@ impl Condition {
     }
 }
 
-/// The simple conditions of these filters, within the bytes that a scan may have.
+/// Returns the simple conditions of these filters, within the bytes that a scan may have.
 pub(crate) fn conditions(filters: &[Expr]) -> Vec<Condition> {
     let mut bytes = 0;
     let all = filters.iter().flat_map(split_conjunction).flat_map(conditions_of);
@@ -181,11 +181,11 @@ fn conditions_of(filter: &Expr) -> Vec<Condition> {
     }
 }
 
-/// A text that everything has in it that matches the pattern.
+/// Returns a text that every match of the pattern contains.
 fn plain_part(pattern: &str, any_case: bool) -> Option<&str> {
     let part = pattern.trim_start_matches('%').trim_end_matches('%');
     let plain = !part.is_empty() && !part.contains(['%', '_', '\\']);
-    // The store knows the case of ASCII's letters only, and k and s have others outside ASCII.
+    // The store ignores case in ASCII only, and k and s have further forms outside ASCII.
     let known_case = part.is_ascii() && !part.contains(['k', 'K', 's', 'S']);
     (plain && (!any_case || known_case)).then_some(part)
 }
@@ -205,7 +205,7 @@ fn compared(comparison: &BinaryExpr) -> Option<(Subject, Predicate)> {
     Some((subject, predicate))
 }
 
-/// The values one of which the same subject has in every branch.
+/// Returns the subject that every branch compares, and the values of all branches.
 fn any(filter: &Expr) -> Option<(Subject, Vec<Literal>)> {
     let (mut rest, mut about, mut values) = (vec![filter], None, Vec::new());
     while let Some(branch) = rest.pop() {

@@ -1,4 +1,5 @@
-//! `edges`: calls of one service by another, a row for each minute, both ends and how.
+//! `edges`: calls of one service by another, one row for each minute, caller, callee and kind of
+//! call.
 
 use std::{
     collections::BTreeSet,
@@ -25,7 +26,7 @@ use crate::{
     scan::{Out, Source},
 };
 
-/// A week: more minutes are added up one week after the other.
+/// Minutes of a week. A longer time is aggregated one week after the other.
 const MINUTES_AT_ONCE: u64 = 7 * 24 * 60;
 /// Memory of one minute while edges are collected, in bytes.
 const MINUTE_BYTES: usize = 32;
@@ -109,7 +110,7 @@ impl Source for EdgeSource {
 }
 
 impl EdgeSource {
-    /// The edges of these minutes.
+    /// Passes on the edges of these minutes.
     fn give(
         &self,
         stored: &Stored,
@@ -144,8 +145,8 @@ impl EdgeSource {
     }
 }
 
-/// The minutes of these in which a span began. A span that says nothing of its start, or has a
-/// clock that is years off, makes a long time of which next to nothing is there.
+/// Returns those of the minutes in which a span began. A span without a start, or with a clock that
+/// is years off, makes the time range long and almost empty.
 fn minutes_with_spans(
     stored: &Stored,
     among: RangeInclusive<u64>,
@@ -180,7 +181,7 @@ fn minutes_with_spans(
     Ok(all)
 }
 
-/// The minutes in pieces that are added up one after the other, without what is empty between them.
+/// Divides the minutes into ranges of [`MINUTES_AT_ONCE`] at most.
 fn stretches(minutes: &BTreeSet<u64>) -> Vec<RangeInclusive<u64>> {
     let mut stretches: Vec<RangeInclusive<u64>> = Vec::new();
     for minute in minutes {
@@ -194,7 +195,7 @@ fn stretches(minutes: &BTreeSet<u64>) -> Vec<RangeInclusive<u64>> {
     stretches
 }
 
-/// Makes sets of minutes.
+/// Creates sets of minutes.
 struct AllMinutes;
 
 /// The minutes in which spans began.

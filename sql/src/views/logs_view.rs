@@ -1,5 +1,5 @@
-//! `logs`: a row for each log record; `matching_logs(query)`: those that a query of the log query
-//! language selects.
+//! `logs`: one row for each log record; `matching_logs(query)`: the records that match a query in
+//! the log query language.
 
 use std::{
     ops::ControlFlow,
@@ -51,12 +51,12 @@ static SCHEMA: LazyLock<SchemaRef> = LazyLock::new(|| view_columns::schema(COLUM
 /// The view, or the records of it that a query selects.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Logs {
-    /// In the log query language.
+    /// A query in the log query language; `None` selects all records.
     query: Option<String>,
 }
 
 impl Logs {
-    /// All records.
+    /// Returns the view of all records.
     pub(super) fn all() -> Self {
         Self { query: None }
     }
@@ -82,7 +82,7 @@ impl TableFunctionImpl for MatchingLogs {
         args: TableFunctionArgs<'_, '_>,
     ) -> PlanResult<Arc<dyn TableProvider>> {
         let logs = match args.exprs() {
-            // Such a plan is described and never runs.
+            // A plan with a placeholder is described and never runs.
             [Expr::Placeholder(_)] => Logs::all(),
             [query] => {
                 let query = literal_text(query).ok_or_else(wrong_call)?;
@@ -124,12 +124,12 @@ impl View for Logs {
 struct LogSource {
     columns: Vec<Column>,
     filter: LogFilter,
-    /// Selects among the records that the filter leaves.
+    /// Selects among the records that pass the filter.
     query: Option<String>,
 }
 
 impl LogSource {
-    /// The filter of a scan. Making a query's patterns takes time.
+    /// Returns the filter of the scan. Compiling a query's patterns takes time.
     fn filter(&self) -> Result<LogFilter, SqlError> {
         let condition = self.query.as_deref().map(log_condition).transpose();
         let condition =
@@ -154,7 +154,7 @@ impl Source for LogSource {
         let mut repeats = Repeats::default();
         let mut give = |rows: &LogRows, out: &mut Out<'_>| {
             if rows.is_empty() {
-                // They say only how far the scan is, and have no columns.
+                // These batches only report the progress of the scan, and have no columns.
                 return Ok(ControlFlow::Continue(()));
             }
             view_columns::in_portions(rows, |rows| {
@@ -183,7 +183,7 @@ impl Source for LogSource {
     }
 }
 
-/// Gives `visit` the records that match, as long as it wants more and the query may go on.
+/// Passes matching records to `visit`, as long as it needs more and the query may go on.
 fn scan_logs(
     stored: &Stored,
     filter: &LogFilter,

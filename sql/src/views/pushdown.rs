@@ -1,7 +1,7 @@
-//! Filters of the store out of a query's conditions.
+//! Turns a query's conditions into filters of the store.
 //!
-//! A scan may give more rows than match, never fewer: a condition whose rows the store's filter does
-//! not surely include is left to the plan.
+//! A scan may return more rows than match, never fewer. A condition is left to the plan unless the
+//! store's filter surely includes all its rows.
 //!
 //! Scans look for the newest rows first. Rows without a time are read first, because an order by time
 //! puts them before or behind all others. The scan then goes back in time until no more rows are
@@ -24,7 +24,7 @@ use crate::{SqlError, dynamic_filters::Since};
 /// Attributes that one scan looks for.
 const ATTRIBUTES_MAX: usize = 16;
 
-/// A time of the engine's.
+/// Reads a time of the engine.
 fn time(value: &Literal) -> Option<UnixNanos> {
     match value {
         Literal::Nanos(nanos) => u64::try_from(*nanos).ok().map(UnixNanos),
@@ -32,7 +32,7 @@ fn time(value: &Literal) -> Option<UnixNanos> {
     }
 }
 
-/// Narrows the range to what the condition on its column says.
+/// Narrows the range by the condition on its column.
 pub(super) fn narrow(range: &mut TimeRange, predicate: &Predicate) {
     let (least, most) = match predicate {
         Predicate::Least(value) => (time(value), None),
@@ -50,7 +50,7 @@ pub(super) fn narrow(range: &mut TimeRange, predicate: &Predicate) {
     }
 }
 
-/// Keeps of the known values those that are said too.
+/// Keeps only those known values that are among the new ones.
 fn keep<T: PartialEq>(known: &mut Option<Vec<T>>, said: Vec<T>) {
     match known {
         Some(known) => known.retain(|value| said.contains(value)),
@@ -58,23 +58,23 @@ fn keep<T: PartialEq>(known: &mut Option<Vec<T>>, said: Vec<T>) {
     }
 }
 
-/// The texts, when all are.
+/// Returns the texts if all values are texts.
 pub(super) fn texts(values: &[Literal]) -> Option<Vec<String>> {
     values.iter().map(|value| value.text().map(str::to_owned)).collect()
 }
 
-/// The ids among the texts: no other text is one.
+/// Returns the ids among the texts; a text that is no id matches no row.
 pub(super) fn trace_ids(values: &[Literal]) -> Option<Vec<TraceId>> {
     let texts = texts(values)?;
     Some(texts.iter().filter_map(|text| text.parse().ok()).collect())
 }
 
-/// The kind of this name.
+/// Returns the kind of this name.
 pub(super) fn kind(value: &Literal) -> Option<SpanKind> {
     value.text().and_then(SpanKind::from_word)
 }
 
-/// The status of this name.
+/// Returns the status of this name.
 pub(super) fn status(value: &Literal) -> Option<StatusCode> {
     value.text().and_then(StatusCode::from_word)
 }
@@ -98,7 +98,7 @@ fn attribute(attributes: &mut Vec<AttributeFilter>, condition: &Condition) {
     }
 }
 
-/// The store's filter for these conditions on spans.
+/// Returns the store's filter for these conditions on spans.
 pub(super) fn spans(conditions: &[Condition]) -> SpanFilter {
     use Predicate::{Least, Most, OneOf};
     let mut of = SpanFilter::default();
@@ -150,7 +150,7 @@ fn span_id(value: &Literal) -> Option<SpanId> {
     value.text()?.parse().ok()
 }
 
-/// The store's filter for these conditions on log records.
+/// Returns the store's filter for these conditions on log records.
 pub(super) fn logs(conditions: &[Condition]) -> LogFilter {
     use Predicate::{Contains, Least, OneOf};
     let mut of = LogFilter::default();
@@ -184,17 +184,17 @@ pub(super) fn logs(conditions: &[Condition]) -> LogFilter {
     of
 }
 
-/// The filter in words, for people.
+/// Describes the filter for people.
 pub(super) fn describe(filter: &SpanFilter) -> String {
     let nothing = format!("{:?}", SpanFilter::default());
     let all = format!("{filter:?}");
     if all == nothing { "nothing".to_owned() } else { all }
 }
 
-/// The first time: before it, none is known.
+/// The first known time; rows with an earlier one have no time.
 const FIRST: UnixNanos = UnixNanos(1);
 
-/// The part of the range where rows have no time, when it has one, and the rest.
+/// Returns the part of the range for rows without a time, if it has one, and the rest.
 pub(super) fn split_timeless(range: TimeRange) -> (Option<TimeRange>, TimeRange) {
     let timeless = TimeRange { start: range.start, end: Some(FIRST) };
     let timeless = Some(timeless).filter(|_| range.contains(UnixNanos(0)));
@@ -214,7 +214,7 @@ pub(super) fn rows_needed(
     }
     match since {
         Since::Ever => RowsNeeded::All,
-        // Times before the first are those of nobody.
+        // Rows before the first time have no time.
         Since::Time(nanos) => RowsNeeded::Since(
             u64::try_from(nanos).map_or(FIRST, |nanos| UnixNanos(nanos).max(FIRST)),
         ),

@@ -1,5 +1,5 @@
-//! `red`: rate, errors and duration of spans, a row for each minute, service, operation, kind and
-//! status, out of the store's rollups where these know.
+//! `red`: rate, errors and duration of spans. There is one row for each minute, service, operation,
+//! kind and status. It is read from the store's rollups where they have the counts.
 
 mod minutes;
 
@@ -23,7 +23,7 @@ use minutes::{AllMinutes, RowSink};
 
 /// Length of a row's time bucket.
 pub(super) const MINUTE: DurationNanos = DurationNanos(60_000_000_000);
-/// A column that says how long some calls took, and its reading.
+/// A duration column, and the function that reads its value.
 type DurationColumn = (&'static str, fn(&LatencyStats) -> DurationNanos);
 
 const DURATIONS: [DurationColumn; 7] = [
@@ -110,7 +110,7 @@ fn wanted(conditions: &[Condition]) -> SpanFilter {
             _ => {}
         }
     }
-    // What began in a minute began up to a minute after it.
+    // A span that began in a minute may have begun up to a minute after the minute's begin.
     of.start.end = of.start.end.map(|end| UnixNanos(end.0.saturating_add(MINUTE.0)));
     of
 }
@@ -143,7 +143,7 @@ impl Source for RedSource {
             stored.snapshot.aggregate_calls(&self.filter, MINUTE, bounds, &all, &watch)?;
         let CallAggregate { scan, repeats_counted, shares, .. } = aggregate;
         for mut share in shares {
-            // Minutes of which nothing came in order.
+            // Minutes of spans that came in no order.
             share.finish_from(UnixNanos(0));
         }
         let is_done = giving.finish()?;
@@ -158,8 +158,7 @@ impl Source for RedSource {
     }
 }
 
-/// The minute's begin as the engine has it; null for spans that do not say when they began, as
-/// `spans` has it.
+/// Returns the begins of minutes as timestamps; null for spans without a start, as in `spans`.
 pub(super) fn minutes(of: impl Iterator<Item = u64>) -> ArrayRef {
     let nanos = of.map(|minute| {
         let nanos = i64::try_from(minute.saturating_mul(MINUTE.0)).ok();

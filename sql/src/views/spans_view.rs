@@ -1,4 +1,4 @@
-//! `spans`: a row for each span.
+//! `spans`: one row for each span.
 
 use std::{
     ops::ControlFlow,
@@ -89,13 +89,13 @@ impl Source for SpanSource {
 
     fn read(&self, stored: &Stored, out: &mut Out<'_>) -> Result<(), SqlError> {
         let schema = view_columns::schema(&self.columns);
-        // Facts have what tells repeated rows.
+        // `Facts` has the hash by which repeated rows are found.
         let detail = self.columns.iter().map(|column| column.detail).max().unwrap_or(Facts);
         let detail = detail.max(Facts);
         let mut repeats = Repeats::default();
         let mut give = |rows: &SpanRows, out: &mut Out<'_>| {
             if rows.is_empty() {
-                // They say only how far the scan is, and have no columns.
+                // These batches only report the progress of the scan, and have no columns.
                 return Ok(ControlFlow::Continue(()));
             }
             view_columns::in_portions(rows, |rows| {
@@ -124,7 +124,7 @@ impl Source for SpanSource {
     }
 }
 
-/// Gives `visit` the spans that match, as long as it wants more and the query may go on.
+/// Passes matching spans to `visit`, as long as it needs more and the query may go on.
 pub(super) fn scan_spans(
     stored: &Stored,
     filter: &SpanFilter,

@@ -1,8 +1,8 @@
-//! `traces`: a row for each trace.
+//! `traces`: one row for each trace.
 //!
-//! Every span of a trace has to be looked at to say when it began and how many spans it has. So a
-//! filter is used in two passes: the first finds the traces of which a span may make the trace
-//! match, the second reads all spans of those.
+//! All spans of a trace must be read to know its start and its number of spans. So a filter is used
+//! in two passes. The first pass finds the traces in which a span may make the trace match, and the
+//! second reads all spans of those.
 
 use std::{
     collections::{BTreeSet, HashMap, HashSet},
@@ -71,7 +71,7 @@ impl View for Traces {
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 struct TraceFilters {
     trace_ids: Option<Vec<TraceId>>,
-    /// When they began.
+    /// Start of the traces.
     start: TimeRange,
     root_services: Option<Vec<String>>,
     root_operation: Option<String>,
@@ -102,14 +102,15 @@ impl TraceFilters {
         wanted
     }
 
-    /// One span of each wanted trace is like this, and which traces these are is not known.
+    /// Returns a filter that at least one span of each wanted trace passes; `None` where every span
+    /// would.
     fn one_span(&self) -> Option<SpanFilter> {
         let entry = SpanFilter {
             services: self.root_services.clone(),
             operation: self.root_operation.clone(),
             ..SpanFilter::default()
         };
-        // The span that began first need not be the entry.
+        // The first span need not be the entry span.
         let first = SpanFilter { start: self.start, ..SpanFilter::default() };
         let any = SpanFilter::default();
         [entry, first].into_iter().find(|filter| *filter != any)
@@ -153,7 +154,7 @@ impl Source for TraceSource {
 }
 
 impl TraceSource {
-    /// The traces of which a span is like this.
+    /// Finds the traces in which a span passes the filter.
     fn find(
         &self,
         stored: &Stored,
@@ -185,7 +186,7 @@ impl TraceSource {
     }
 }
 
-/// Texts by number.
+/// Numbers of texts.
 #[derive(Debug, Default)]
 struct TextNumbers {
     texts: Vec<String>,
@@ -206,12 +207,12 @@ impl TextNumbers {
     }
 }
 
-/// The traces as their spans come.
+/// The traces, aggregated while their spans arrive.
 #[derive(Debug, Default)]
 struct All {
     of: HashMap<TraceId, TraceAggregate>,
     names: TextNumbers,
-    /// Only these.
+    /// Limits the traces to these; `None` takes all.
     among: Option<HashSet<TraceId>>,
     spans: usize,
 }
@@ -227,7 +228,7 @@ struct TraceAggregate {
     entry: Option<Entry>,
 }
 
-/// The span through which a trace was entered: the least of them.
+/// The entry span of a trace: the smallest by this order.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Entry {
     has_parent: bool,

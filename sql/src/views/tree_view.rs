@@ -1,7 +1,7 @@
 //! `tree(id)`, `ancestors(id, span)` and `descendants(id, span)`: one trace, assembled.
 //!
 //! Returns the spans in the order of the call tree, with columns from assembly besides those of
-//! `spans`. A span's ancestors come from the root down, a span's descendants as in the tree. Both
+//! `spans`. Ancestors come from the root down, and descendants in the order of the tree. Both
 //! include the span itself.
 
 use std::{
@@ -53,7 +53,7 @@ static SCHEMA: LazyLock<SchemaRef> = LazyLock::new(|| {
     Arc::new(Schema::new(fields))
 });
 
-/// The spans of a trace that are asked for.
+/// The part of a trace that is selected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum TreePart {
     All,
@@ -65,7 +65,7 @@ impl TreePart {
     pub(super) const ALL: [Self; 3] = [Self::All, Self::Up, Self::Down];
 }
 
-/// A function that gives spans of a trace.
+/// A table function over the spans of a trace.
 #[derive(Debug)]
 pub(super) struct TreeFunction {
     walk: TreePart,
@@ -89,7 +89,7 @@ impl TreeFunction {
 impl TableFunctionImpl for TreeFunction {
     fn call_with_args(&self, args: TableFunctionArgs<'_, '_>) -> Result<Arc<dyn TableProvider>> {
         if args.exprs().iter().any(|expr| matches!(expr, Expr::Placeholder(_))) {
-            // Such a plan is described and never runs.
+            // A plan with a placeholder is described and never runs.
             let trace = TraceReference::Id(TraceId::default());
             let tree = Tree { walk: self.walk, trace, span_id: None };
             return Ok(Arc::new(ViewTable::new(Relation::Tree(tree), self.feed.clone())));
@@ -122,7 +122,7 @@ impl TableFunctionImpl for TreeFunction {
     }
 }
 
-/// A trace as it was pasted.
+/// A reference to a trace, as a person pasted it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 enum TraceReference {
     Id(TraceId),
@@ -131,7 +131,7 @@ enum TraceReference {
 }
 
 impl TraceReference {
-    /// Parses the text; takes its likeliest meaning.
+    /// Parses the text by its likeliest meaning.
     fn parse(text: &str) -> Option<Self> {
         match recognise(text).into_iter().next()?.id {
             CandidateId::Trace(id) => Some(Self::Id(id)),
@@ -139,8 +139,8 @@ impl TraceReference {
         }
     }
 
-    /// The trace, if it is there. Of several that end alike the one with the smallest id: that is
-    /// the one that has only 8 bytes.
+    /// Returns the trace, if it is stored. Of several with the same last 64 bits, it is the one
+    /// with the smallest id, which is the one that has only 8 bytes.
     fn find(
         self,
         stored: &Stored,
@@ -241,7 +241,7 @@ impl Source for TreeSource {
 }
 
 impl TreeSource {
-    /// The nodes that are asked for, in the tree's order.
+    /// Returns the selected nodes, in the tree's order.
     fn chosen(&self, assembled: &Assembled, facts: &[SpanFacts]) -> Vec<usize> {
         let Some(span_id) = self.tree.span_id else {
             return (0..assembled.nodes.len()).collect();
@@ -304,7 +304,7 @@ impl TreeSource {
     }
 }
 
-/// Services and operations by number.
+/// Numbers of services and operations.
 #[derive(Debug, Default)]
 struct Names(HashMap<String, u32>);
 

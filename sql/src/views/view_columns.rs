@@ -1,7 +1,7 @@
-//! Columns of views out of stored columns.
+//! Columns of views, made of stored columns.
 //!
-//! Owns what a column of a view is made of; `spans` and `logs` say which they have. Times become
-//! timestamps, ids text in hex, numbers that stand for words the words.
+//! Owns the conversion of each column; `spans` and `logs` list their columns. Times become
+//! timestamps, ids become text in hex, and numbers of kinds, statuses and severities become words.
 
 use std::{
     collections::HashMap,
@@ -29,11 +29,11 @@ use crate::{SqlError, scan::BATCH_BYTES_MAX};
 pub(super) struct Column {
     pub(super) name: &'static str,
     pub(super) origin: Origin,
-    /// From which detail on it is there.
+    /// The least detail of a scan that has the column.
     pub(super) detail: Detail,
 }
 
-/// A column of this name.
+/// Defines a column of this name.
 pub(super) const fn column(name: &'static str, origin: Origin, detail: Detail) -> Column {
     Column { name, origin, detail }
 }
@@ -61,7 +61,7 @@ pub(super) enum Origin {
     ScopeVersion,
 }
 
-/// As the engine has times.
+/// Returns the engine's type of times.
 pub(super) fn timestamp() -> DataType {
     DataType::Timestamp(TimeUnit::Nanosecond, Some("UTC".into()))
 }
@@ -85,13 +85,13 @@ impl Origin {
     }
 }
 
-/// The schema of these columns.
+/// Returns the schema of these columns.
 pub(super) fn schema(columns: &[Column]) -> SchemaRef {
     let field = |column: &Column| Field::new(column.name, column.origin.data_type(), true);
     Arc::new(Schema::new(columns.iter().map(field).collect::<Fields>()))
 }
 
-/// Stored rows of either table.
+/// Stored rows of spans or of log records.
 pub(super) trait Rows {
     fn columns(&self) -> &RecordBatch;
     fn slice(&self, rows: Range<usize>) -> Self
@@ -136,7 +136,7 @@ macro_rules! rows {
 rows!(SpanRows);
 rows!(LogRows);
 
-/// Gives the rows in portions, so that a batch of texts is made of no more than a batch may have.
+/// Returns the rows in portions, so that a batch of texts does not exceed the maximum of a batch.
 pub(super) fn in_portions<R: Rows>(
     rows: &R,
     mut give: impl FnMut(&R) -> Result<ControlFlow<()>, SqlError>,
@@ -153,7 +153,7 @@ pub(super) fn in_portions<R: Rows>(
     Ok(ControlFlow::Continue(()))
 }
 
-/// These columns of the rows.
+/// Returns these columns of the rows.
 pub(super) fn batch(
     rows: &dyn Rows,
     columns: &[Column],
@@ -217,7 +217,7 @@ fn longs(array: &ArrayRef) -> Result<&Int64Array, ArrowError> {
     array.as_primitive_opt::<Int64Type>().ok_or_else(|| wrong(array))
 }
 
-/// A time that is known and before 2262.
+/// Returns times as timestamps; null for a time that is unknown or after 2262.
 pub(super) fn times(array: &ArrayRef) -> Result<TimestampNanosecondArray, ArrowError> {
     let known = longs(array)?.iter().map(|time| time.filter(|time| *time > 0));
     Ok(known.collect::<TimestampNanosecondArray>().with_timezone("UTC"))

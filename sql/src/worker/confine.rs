@@ -1,4 +1,4 @@
-//! The limits of a worker, which it puts on itself before it reads anything.
+//! Confinement of a worker, which it sets up before it reads anything.
 //!
 //! | means | leaves |
 //! |---|---|
@@ -7,8 +7,9 @@
 //! | seccomp | a list of system calls: memory, threads of its own, time, and its open files |
 //! | the score of the kernel's killer | when memory is short, this process goes first |
 //! | the signal of the parent's end | none outlives the server, a stopped one neither |
-//!
-//! Resource limits every system has. Where the kernel has no Landlock or no seccomp the worker says
+//! Resource limits exist on every system. Where the kernel has no Landlock or no seccomp, the
+//! worker reports that and continues: see
+//! `docs/decisions/0050-run-each-sql-query-in-a-child-process.md`.
 //! so and goes on: see `docs/decisions/0050-run-each-sql-query-in-a-child-process.md`.
 
 use std::io;
@@ -22,14 +23,14 @@ use crate::message::Confinement;
 #[cfg(target_os = "linux")]
 mod tests;
 
-/// Standard input, output and error, the connection twice, and room for one that the system opens
-/// for a moment.
+/// Standard input, output and error, the connection twice, and one more that the system may open
+/// briefly.
 const OPEN_FILES_MAX: u64 = 8;
 
-/// Confines the process, which must have one thread still.
+/// Confines the process, which must still have only one thread.
 ///
 /// # Errors
-/// When a resource limit or the signal of the parent's end cannot be set.
+/// Fails if a resource limit or the signal for the parent's end cannot be set.
 pub(super) fn confine(limits: WorkerLimits) -> io::Result<Confinement> {
     kernel::end_with_server()?;
     go_first();
@@ -47,7 +48,7 @@ pub(super) fn confine(limits: WorkerLimits) -> io::Result<Confinement> {
     Ok(Confinement { landlock, seccomp: kernel::forbid_calls() })
 }
 
-/// Bytes of address space that the program has without a query.
+/// Returns the bytes of address space that the program has without a query.
 fn program_bytes() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let kib = status.lines().find_map(|line| line.strip_prefix("VmSize:"));
@@ -55,10 +56,10 @@ fn program_bytes() -> u64 {
     kib.unwrap_or(1 << 20).saturating_mul(1024)
 }
 
-/// Lets the kernel end this process before the server when memory is short.
+/// Makes the kernel end this process before the server when memory is short.
 #[expect(clippy::disallowed_methods, reason = "a file of the kernel's, of which nothing is kept")]
 fn go_first() {
-    // Without it the kernel chooses by size alone.
+    // Without it the kernel chooses by memory use alone.
     drop(std::fs::write("/proc/self/oom_score_adj", "1000"));
 }
 
@@ -80,7 +81,7 @@ mod kernel {
 
     /// Standard input, output and error, and the connection twice.
     const OWN_FILES_MAX: u64 = 4;
-    /// The file of memory that has none: -1.
+    /// The file descriptor of memory without a file: -1.
     const NO_FILE: u64 = 0xffff_ffff;
 
     /// Calls that are always allowed.
@@ -113,13 +114,13 @@ mod kernel {
         libc::SYS_nanosleep,
     ];
 
-    /// Has the kernel kill the process when the thread that started it has ended, which lives as long
-    /// as the server does.
+    /// Makes the kernel kill the process when the thread that started it ends. That thread lives as
+    /// long as the server does.
     pub(super) fn end_with_server() -> io::Result<()> {
         Ok(set_parent_process_death_signal(Some(Signal::KILL))?)
     }
 
-    /// Has Landlock keep the process from files, ports and other processes.
+    /// Uses Landlock to keep the process from files, ports and other processes.
     pub(super) fn forbid_files() -> bool {
         let restrict = || -> Result<RulesetStatus, RulesetError> {
             let ruleset = Ruleset::default()
@@ -131,7 +132,7 @@ mod kernel {
         restrict().is_ok_and(|status| status != RulesetStatus::NotEnforced)
     }
 
-    /// Lets the process make only the calls on the list.
+    /// Limits the process to the system calls on the list.
     pub(super) fn forbid_calls() -> bool {
         filter().is_some_and(|filter| seccompiler::apply_filter(&filter).is_ok())
     }
@@ -151,13 +152,14 @@ mod kernel {
         };
         let own_file = || vec![first(SeccompCmpOp::Le, OWN_FILES_MAX)];
         let restricted: [(libc::c_long, Vec<_>); 6] = [
-            // Its own files, and none that the server was started with.
+            // Only its own files, and none that the server left open.
             (libc::SYS_read, own_file()),
             (libc::SYS_write, own_file()),
             (libc::SYS_close, own_file()),
             // No new programs.
             (libc::SYS_mprotect, vec![condition(2, SeccompCmpOp::MaskedEq(exec), 0)]),
-            // Threads and no processes. `clone3` is unknown here: the C library goes back to this.
+            // Threads but no processes. `clone3` answers as unknown, and the C library then uses
+            // this call.
             (libc::SYS_clone, vec![condition(0, SeccompCmpOp::MaskedEq(thread), thread)]),
             (
                 libc::SYS_prctl,
@@ -172,20 +174,20 @@ mod kernel {
         for (call, conditions) in restricted {
             allowed.insert(call, rules(conditions).ok()?);
         }
-        // Memory of no file, and no new programs.
+        // Only memory without a file, and no new programs.
         let anonymous =
             SeccompCondition::new(4, SeccompCmpArgLen::Dword, SeccompCmpOp::Eq, NO_FILE);
         let data = condition(2, SeccompCmpOp::MaskedEq(exec), 0);
         let memory = SeccompRule::new(vec![anonymous.ok()?, data.ok()?]).ok()?;
         allowed.insert(libc::SYS_mmap, vec![memory]);
-        // Its own limits are looked at and not raised.
+        // Its own limits may be read but not raised.
         let (itself, unchanged) = (first(SeccompCmpOp::Eq, 0), condition(2, SeccompCmpOp::Eq, 0));
         let limits = SeccompRule::new(vec![itself.ok()?, unchanged.ok()?]).ok()?;
         allowed.insert(libc::SYS_prlimit64, vec![limits]);
-        // Signals to itself only, with which a process ends that has no memory left.
+        // Signals to itself only: a process without memory aborts with one.
         let own = condition(0, SeccompCmpOp::Eq, std::process::id().into());
         allowed.insert(libc::SYS_tgkill, rules(vec![own]).ok()?);
-        // Answers as an old kernel does; callers go on without the system call.
+        // The answer of an old kernel; callers continue without the system call.
         let refused = SeccompAction::Errno(libc::ENOSYS.unsigned_abs());
         let architecture = std::env::consts::ARCH.try_into().ok()?;
         let filter = SeccompFilter::new(allowed, refused, SeccompAction::Allow, architecture);

@@ -1,7 +1,7 @@
 //! A worker's connection to the server.
 //!
-//! Owns the scans that the plan has begun and not ended. Any thread writes, one reads; the reading
-//! one never waits for the plan, because the server sends no more than was asked for.
+//! Owns the scans that the plan has begun and not ended. Any thread writes, and one reads. The
+//! reading thread never waits for the plan, because the server sends no more than was requested.
 
 use std::{
     collections::HashMap,
@@ -33,7 +33,7 @@ pub(crate) struct ServerLink {
     scan_next: AtomicU32,
 }
 
-/// A scan whose end has not come.
+/// A scan that has not ended.
 #[derive(Debug)]
 struct OpenScan {
     schema: SchemaRef,
@@ -69,7 +69,7 @@ impl ServerLink {
         frame.and_then(|frame| self.write([&frame, &[]])).map_err(|error| unreachable(&error))
     }
 
-    /// Sends bytes of the answer.
+    /// Sends a part of the answer.
     pub(super) fn send_parts(&self, bytes: &[u8]) -> Result<(), SqlError> {
         let sent = bytes.chunks(frame::MESSAGE_BYTES_MAX).try_for_each(|part| {
             let head = frame::part_head(part)?;
@@ -78,7 +78,7 @@ impl ServerLink {
         sent.map_err(|error| unreachable(&error))
     }
 
-    /// A new scan, whose batches have these columns.
+    /// Registers a new scan, whose batches have these columns.
     pub(crate) fn register(&self, schema: SchemaRef) -> (u32, Receiver<EngineResult<RecordBatch>>) {
         let scan = self.scan_next.fetch_add(1, Ordering::Relaxed);
         let (batches, receiver) = channel(SCAN_BATCHES_MAX);
@@ -86,15 +86,15 @@ impl ServerLink {
         (scan, receiver)
     }
 
-    /// Nothing more is wanted of the scan.
+    /// Ends a scan from the plan's side: its rows are no longer needed.
     pub(crate) fn forget(&self, scan: u32) {
         if self.scans().remove(&scan).is_some() {
-            // Fails only when the server has gone, which ends the process.
+            // Sending fails only when the server has gone, which ends the process.
             drop(self.send(&WorkerMessage::Stop { scan }));
         }
     }
 
-    /// Hands a batch to the plan.
+    /// Passes a batch to the plan.
     pub(super) fn deliver(&self, scan: u32, header: &[u8], body: Vec<u8>) -> io::Result<()> {
         let scans = self.scans();
         let Some(open) = scans.get(&scan) else { return Ok(()) };
@@ -113,7 +113,7 @@ impl ServerLink {
         }
     }
 
-    /// The scan has given all its rows, or has failed.
+    /// Ends a scan that has sent all its rows, or has failed.
     pub(super) fn end(&self, scan: u32, failed: bool) -> io::Result<()> {
         let Some(open) = self.scans().remove(&scan) else { return Ok(()) };
         if failed && open.batches.try_send(Err(SqlError::Scan.into())).is_err() {

@@ -1,4 +1,4 @@
-//! A worker's query: planned, run, and its answer written.
+//! The query of a worker: it is planned and run, and its answer is written.
 
 use std::{
     io,
@@ -23,8 +23,8 @@ use crate::{
     views::Feed,
 };
 
-/// A query that touches most of what queries use, planned before there is one: the first plan of a
-/// process takes longer than others.
+/// A query with the most common elements. It is planned before the real query arrives, because the
+/// first plan of a process takes longer than others.
 const USUAL: &str = "SELECT service, count(*) AS n, max(duration_nanos) FROM spans \
                      WHERE kind = 'server' AND attributes['a'] = 'b' AND operation LIKE 'a%' \
                      GROUP BY service ORDER BY n DESC LIMIT 10";
@@ -58,7 +58,7 @@ pub(super) fn run(link: &Arc<ServerLink>, orders: &Receiver<Order>) -> io::Resul
     told.map_err(|error| io::Error::other(error.to_string()))
 }
 
-/// Makes what is made once in a process.
+/// Initialises the parts that a process initialises once.
 fn warm_up(runtime: &Runtime, feed: Feed) {
     let planned = statement::parse(USUAL, Values::Given(&[]))
         .and_then(|(statement, _)| runtime.block_on(plan(statement, feed)));

@@ -1,4 +1,4 @@
-//! What an answer may have, and what it says of what it lacks.
+//! Bounds of an answer, and its report of missing rows.
 
 use serde_json::json;
 use tidings_proto::api::SqlLack;
@@ -7,7 +7,7 @@ use tidings_sql::{Query, SqlLimits};
 use crate::harness::{Harness, record, span, story, trace_id};
 
 #[tokio::test]
-async fn an_answer_that_is_cut_says_so() {
+async fn an_answer_that_is_cut_reports_it() {
     let harness = Harness::with(SqlLimits { rows_max: 5, ..SqlLimits::default() }).await;
     story(&harness).await;
     let answer = harness.json("SELECT span_id FROM spans").await;
@@ -21,7 +21,7 @@ async fn an_answer_that_is_cut_says_so() {
 }
 
 #[tokio::test]
-async fn an_answer_has_so_many_bytes() {
+async fn an_answer_has_a_maximum_of_bytes() {
     let limits = SqlLimits { answer_bytes_max: 100_000, ..SqlLimits::default() };
     let harness = Harness::with(limits).await;
     let text = "x".repeat(1_000);
@@ -33,7 +33,7 @@ async fn an_answer_has_so_many_bytes() {
 }
 
 #[tokio::test]
-async fn repeats_beyond_what_is_remembered_are_told() {
+async fn repeats_beyond_the_remembered_hashes_are_reported() {
     let harness = Harness::with(SqlLimits { remembered_max: 10, ..SqlLimits::default() }).await;
     for _ in 0..2 {
         harness.send("shop", (1..=8).map(|id| span(1, id, "a")).collect()).await;
@@ -43,7 +43,7 @@ async fn repeats_beyond_what_is_remembered_are_told() {
     assert_eq!(answer["repeatsCounted"], true);
 }
 
-/// Rows that were looked at when what is asked for is a little of what is there.
+/// The number of rows that a query reads when it selects few of the stored ones.
 #[tokio::test]
 async fn filters_reach_the_store() {
     let harness = Harness::new().await;
@@ -91,14 +91,14 @@ async fn filters_reach_the_store() {
     assert!(plan.contains("operation: Some") && plan.contains("kind: Some(Server)"), "{plan}");
 }
 
-/// What the newest rows need.
+/// The number of rows that a query for the newest rows reads.
 #[tokio::test]
 async fn the_newest_rows_are_found_without_reading_the_old_ones() {
     const PARTS: u64 = 40;
     const ROWS: u64 = 500;
     const HOUR: u64 = 3_600_000_000_000;
     let harness = Harness::new().await;
-    // In an order of sending that is not that of times.
+    // The order of sending differs from that of times.
     for part in (0..PARTS).map(|part| part * 7 % PARTS) {
         let of = |id: u64| {
             let mut span =
@@ -112,7 +112,7 @@ async fn the_newest_rows_are_found_without_reading_the_old_ones() {
         harness.log("shop", records.collect()).await;
         harness.store.flush().await.unwrap();
     }
-    // Some are in memory still, some have no time, some came twice.
+    // Some rows are still in memory, some have no time, and some were sent twice.
     harness.send("shop", (1..=9).map(|id| span(1, PARTS * ROWS + id, "now")).collect()).await;
     let timeless = |id| tidings_proto::otlp::Span {
         start_time_unix_nano: 0,
@@ -146,7 +146,7 @@ async fn the_newest_rows_are_found_without_reading_the_old_ones() {
         assert_eq!(answer["complete"], true);
         let rows = answer["read"]["rows"].as_u64().unwrap();
         assert!(rows <= most * ROWS && rows < all / 2, "{newest}: {rows} rows are read");
-        // Without a limit that the scan learns of.
+        // The scan does not learn of a limit here.
         let (from, limit) = match newest.split_once(" LIMIT ") {
             Some((from, limit)) => (from, limit),
             None => (newest, ""),

@@ -1,4 +1,4 @@
-//! The examples of `docs/sql.md`, as they stand there: each is asked and answered.
+//! The examples of `docs/sql.md`, exactly as written: each is sent and answered.
 
 use std::collections::BTreeSet;
 
@@ -14,7 +14,7 @@ use crate::{
 
 const PAGE: &str = include_str!("../../../docs/sql.md");
 
-/// The words of a line of shell.
+/// Splits a line of shell into words.
 fn words(line: &str) -> Vec<String> {
     let (mut words, mut word, mut quote) = (Vec::new(), String::new(), None);
     for sign in line.chars() {
@@ -29,7 +29,7 @@ fn words(line: &str) -> Vec<String> {
     words
 }
 
-/// The request of a line.
+/// Builds the request of a line.
 fn request(line: &str) -> Request<Body> {
     let (mut query, mut posted, mut header) = (None, None, None);
     let words = words(line);
@@ -85,7 +85,7 @@ async fn every_example_is_answered() {
     }
 }
 
-/// The lists of functions on the page are those that can be called.
+/// The functions listed on the page can be called.
 #[tokio::test]
 async fn every_function_of_the_page_is_there() {
     let harness = Harness::new().await;

@@ -19,7 +19,7 @@ const INVALID: i32 = 3;
 const EXHAUSTED: i32 = 8;
 const UNIMPLEMENTED: i32 = 12;
 
-/// A message of fields that are all bytes or texts, by their numbers.
+/// Encodes a message of fields that are all bytes or texts, by their numbers.
 fn message(fields: &[(u32, &[u8])]) -> Vec<u8> {
     let mut bytes = Vec::new();
     for (number, content) in fields {
@@ -28,7 +28,7 @@ fn message(fields: &[(u32, &[u8])]) -> Vec<u8> {
     bytes
 }
 
-/// The fields of a message that are bytes, texts or messages, the last of each number.
+/// Decodes the fields of a message that are bytes, texts or messages, the last of each number.
 fn fields(bytes: &[u8]) -> BTreeMap<u32, Bytes> {
     use prost::encoding::{DecodeContext, WireType, decode_key, skip_field};
     let (mut rest, mut found) = (bytes, BTreeMap::new());
@@ -66,7 +66,7 @@ fn frame(messages: &[Vec<u8>]) -> Bytes {
     framed.freeze()
 }
 
-/// The messages that came back, or the status and its message.
+/// The messages of the answer, or the status and its message.
 type Called = Result<Vec<Bytes>, (i32, String)>;
 
 async fn call(router: &Router, method: &str, messages: &[Vec<u8>]) -> Called {
@@ -94,12 +94,12 @@ async fn one(router: &Router, method: &str, message: Vec<u8>) -> Result<Bytes, (
     call(router, method, &[message]).await.map(|mut messages| messages.pop().unwrap_or_default())
 }
 
-/// Columns as Flight has them outside of data.
+/// Reads columns in the form that Flight has outside of data.
 fn schema(message: &[u8]) -> Schema {
     arrow_ipc::convert::try_schema_from_ipc_buffer(message).unwrap()
 }
 
-/// The rows of a stream of data.
+/// Reads the rows of a stream of data.
 fn batches(messages: &[Bytes]) -> Vec<RecordBatch> {
     let mut stream = Vec::new();
     for message in messages {
@@ -116,7 +116,7 @@ fn batches(messages: &[Bytes]) -> Vec<RecordBatch> {
     StreamReader::try_new(stream.as_slice(), None).unwrap().map(Result::unwrap).collect()
 }
 
-/// What a command is told to give, and its rows.
+/// Returns the columns of a command and its rows.
 async fn rows(router: &Router, command: Vec<u8>) -> (Schema, Vec<RecordBatch>) {
     let info = one(router, "GetFlightInfo", descriptor(&command)).await.unwrap();
     let info = fields(&info);
@@ -151,7 +151,7 @@ async fn a_query_is_described_and_then_read() {
     assert_eq!(texts(&found[0], 0), ["payment", "shop"]);
     let (_, none) = rows(&router, query("SELECT * FROM logs WHERE false")).await;
     assert!(none.iter().all(|batch| batch.num_rows() == 0));
-    // As tools write names.
+    // Tools write names like this.
     let (_, count) =
         rows(&router, query("SELECT count(*) FROM \"tidings\".\"views\".\"spans\"")).await;
     assert_eq!(count[0].column(0).as_primitive::<arrow_array::types::Int64Type>().value(0), 7);
@@ -190,7 +190,7 @@ async fn an_answer_that_would_be_cut_is_refused() {
 }
 
 #[tokio::test]
-async fn a_refusal_has_the_words_that_http_has() {
+async fn a_refusal_has_the_text_that_http_has() {
     let harness = Harness::new().await;
     let router = router(Some(harness.service.clone()));
     for text in ["DROP TABLE spans", "SELECT * FROM secret", "SELEC 1", "SELECT $1", ""] {
@@ -203,7 +203,7 @@ async fn a_refusal_has_the_words_that_http_has() {
 }
 
 #[tokio::test]
-async fn what_is_not_here_is_refused_by_name() {
+async fn unsupported_calls_are_refused_by_name() {
     let harness = Harness::new().await;
     let router = router(Some(harness.service.clone()));
     let put = |name: &str| {
@@ -295,7 +295,7 @@ async fn where_queries_are_switched_off_flight_says_so() {
     assert_eq!((status, said.contains("`sql`")), (7, true), "{said}");
 }
 
-/// Prepares a query: its handle, its columns and its placeholders.
+/// Prepares a query. Returns its handle, its columns and its placeholders.
 async fn prepare(router: &Router, text: &str) -> Result<(Bytes, Schema, Schema), (i32, String)> {
     let request = any("ActionCreatePreparedStatementRequest", &message(&[(1, text.as_bytes())]));
     let action = message(&[(1, b"CreatePreparedStatement"), (2, &request)]);
@@ -342,7 +342,7 @@ async fn a_prepared_query_takes_values_where_it_has_placeholders() {
     assert_eq!(call(&router, "DoAction", &[close]).await.unwrap(), Vec::<Bytes>::new());
 }
 
-/// The messages that put a row of values.
+/// Builds the messages that put a row of values.
 fn put(command: &[u8], row: &RecordBatch) -> Vec<Vec<u8>> {
     let mut stream = Vec::new();
     let mut writer = arrow_ipc::writer::StreamWriter::try_new(&mut stream, &row.schema()).unwrap();

@@ -1,4 +1,4 @@
-//! JSON, CSV and Arrow say the same.
+//! JSON, CSV and Arrow give the same values.
 
 use std::io::Cursor;
 
@@ -174,7 +174,7 @@ async fn moments_are_of_utc_wherever_they_come_from() {
     for moment in ["now()", "current_timestamp", "CAST(now() AS TIMESTAMP WITH TIME ZONE)"] {
         let said = harness.value(&format!("SELECT {moment}")).await;
         assert!(said.as_str().unwrap().ends_with('Z'), "{moment}: {said}");
-        // The same moment in another zone, and not the same figures.
+        // The same moment in another zone, and not the same digits.
         let question = format!("SELECT ({moment}) AT TIME ZONE 'Asia/Kolkata' = ({moment})");
         assert_eq!(harness.value(&question).await, true, "{question}");
     }
@@ -213,7 +213,7 @@ async fn moments_are_of_utc_wherever_they_come_from() {
             "2026-11-20T13:30:00+05:30",
         ),
         ("from_unixtime(1795161600, 'UTC')", "2026-11-20T08:00:00Z", "2026-11-20T13:30:00+05:30"),
-        // Without a zone, as it is written: figures that `AT TIME ZONE` takes as they are.
+        // A time without a zone, as it is written: `AT TIME ZONE` takes its digits as they are.
         ("from_unixtime(1795161600)", "2026-11-20T08:00:00", "2026-11-20T08:00:00+05:30"),
         ("TIMESTAMP '2026-11-20 08:00:00'", "2026-11-20T08:00:00", "2026-11-20T08:00:00+05:30"),
     ] {

@@ -1,4 +1,4 @@
-//! A store in a temporary folder with a service over it, and builders for what is sent.
+//! A store in a temporary folder with a service over it, and builders of records.
 
 use std::sync::Arc;
 
@@ -69,18 +69,18 @@ impl Harness {
         self.service.ask(Query::new(text)).await
     }
 
-    /// The answer as JSON.
+    /// Returns the answer as JSON.
     pub(crate) async fn json(&self, text: &str) -> Json {
         let answer = self.ask(text).await.unwrap_or_else(|error| panic!("{text}: {error}"));
         serde_json::from_slice(&bytes(answer, AnswerFormat::Json)).unwrap()
     }
 
-    /// The rows of the answer.
+    /// Returns the rows of the answer.
     pub(crate) async fn rows(&self, text: &str) -> Json {
         self.json(text).await["rows"].take()
     }
 
-    /// The only value of the answer.
+    /// Returns the only value of the answer.
     pub(crate) async fn value(&self, text: &str) -> Json {
         self.rows(text).await[0][0].take()
     }
@@ -92,7 +92,7 @@ impl Harness {
         }
     }
 
-    /// The plan, as `EXPLAIN` says it.
+    /// Returns the plan, as `EXPLAIN` prints it.
     pub(crate) async fn explain(&self, text: &str) -> String {
         self.rows(&format!("EXPLAIN {text}")).await.to_string()
     }
@@ -123,7 +123,7 @@ fn trace_number(n: u64) -> u128 {
     (0xaaaa_u128 << 112) | u128::from(n)
 }
 
-/// A span of 10 ms that is a root, from the begin.
+/// Builds a root span of 10 ms, which starts at the begin.
 pub(crate) fn span(trace: u64, id: u64, name: &str) -> Span {
     Span {
         trace_id: trace_number(trace).to_be_bytes().to_vec(),
@@ -136,7 +136,7 @@ pub(crate) fn span(trace: u64, id: u64, name: &str) -> Span {
     }
 }
 
-/// As [`span`], below another and of another time and kind, in milliseconds after the begin.
+/// Places a span below another, with a kind and with times in milliseconds after the begin.
 pub(crate) fn child(span: Span, parent: u64, kind: SpanKind, start: u64, end: u64) -> Span {
     Span {
         parent_span_id: parent.to_be_bytes().to_vec(),
@@ -163,7 +163,8 @@ pub(crate) fn record(trace: u64, id: u64, at: u64, text: &str) -> LogRecord {
     }
 }
 
-/// Three traces of two services: the second failed, the third is a single span a minute later.
+/// Sends three traces of two services: the second failed, and the third is a single span a minute
+/// later.
 pub(crate) async fn story(harness: &Harness) {
     for trace in [1, 2] {
         let root = Span {

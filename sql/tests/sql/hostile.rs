@@ -1,4 +1,4 @@
-//! Queries that would take all memory or all time: they end, and nothing else notices.
+//! Queries that would take all memory or all time: they end, and other work does not notice.
 
 use std::time::{Duration, Instant};
 
@@ -19,7 +19,7 @@ const LIMITS: SqlLimits = SqlLimits {
     sending_min: Duration::from_secs(5),
     sending_max: Duration::from_secs(600),
 };
-/// How long a query may go on after its end.
+/// Maximum time that a query may run after its end.
 const OVERRUN: Duration = Duration::from_secs(3);
 
 /// Twenty thousand spans and some log records of 100 KiB.
@@ -36,7 +36,7 @@ async fn filled(limits: SqlLimits) -> Harness {
     harness
 }
 
-/// Until no query has a place.
+/// Waits until no query has a place.
 async fn idle(harness: &Harness) {
     let begin = Instant::now();
     while harness.service.running() > 0 {
@@ -45,7 +45,7 @@ async fn idle(harness: &Harness) {
     }
 }
 
-/// Queries that never wait and give no rows.
+/// Queries that never wait and return no rows.
 const ENDLESS: &[&str] = &[
     "SELECT count(*) FROM spans a, spans b, spans c, spans d, spans e",
     "SELECT count(*) FROM spans a CROSS JOIN spans b CROSS JOIN spans c",
@@ -99,7 +99,7 @@ async fn a_query_whose_asker_goes_away_ends_and_the_store_takes_appends_meanwhil
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_would_take_all_memory_is_refused() {
+async fn queries_that_would_take_all_memory_are_refused() {
     let harness = filled(LIMITS).await;
     let doubled = |signs: &str| {
         let levels: String = (1..12)
@@ -112,10 +112,10 @@ async fn what_would_take_all_memory_is_refused() {
         doubled("concat(x, x, x, x)"),
         doubled("replace(x, 'x', 'xxxxxxxx')"),
         doubled("concat_ws(x, x, x, x)"),
-        // A wide row as often as the other side has rows.
+        // A wide row for each row of the other side.
         "SELECT l.text FROM logs l, spans s".to_owned(),
         "SELECT max(l.text || s.span_id) FROM logs l JOIN spans s ON l.service = s.service".to_owned(),
-        // What is sorted, grouped or kept.
+        // Rows that are sorted, grouped or kept.
         "SELECT a.span_id, b.span_id FROM spans a, spans b ORDER BY a.span_id, b.span_id".to_owned(),
         "SELECT count(*) FROM (SELECT a.span_id, b.span_id FROM spans a, spans b GROUP BY 1, 2)".to_owned(),
         "SELECT sum(r) FROM (SELECT rank() OVER (ORDER BY a.span_id) + b.duration_nanos AS r FROM spans a, spans b)".to_owned(),
@@ -146,7 +146,7 @@ async fn patterns_take_linear_time_and_have_a_size() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn so_many_queries_run_at_once_and_others_are_told_to_come_back() {
+async fn queries_beyond_the_maximum_are_told_to_retry() {
     let harness = filled(LIMITS).await;
     let ask = || {
         let service = harness.service.clone();

@@ -1,4 +1,4 @@
-//! `/api/v1/sql`: how a query arrives, what its answer is, the statuses of its errors.
+//! `/api/v1/sql`: the forms of a query and its answer, and the statuses of errors.
 
 use std::time::Duration;
 
@@ -176,7 +176,7 @@ async fn a_wrong_request_is_a_problem_that_names_the_parameter() {
 }
 
 #[tokio::test]
-async fn what_is_refused_and_what_is_too_much_have_statuses_of_their_own() {
+async fn refused_and_too_expensive_queries_have_statuses_of_their_own() {
     let limits = SqlLimits {
         deadline: Duration::from_millis(1_500),
         memory_bytes_max: 4 << 20,
@@ -255,7 +255,7 @@ async fn answers_are_compressed_for_those_who_take_that() {
     assert_eq!(asked.headers["content-encoding"], "gzip");
 }
 
-/// The events of a query as their names and data.
+/// Returns the events of a query as their names and data.
 async fn events(router: &Router, query: &str) -> Vec<(String, Json)> {
     let request = Request::post("/api/v1/sql")
         .header("content-type", "application/sql")
@@ -292,7 +292,7 @@ async fn events_have_the_progress_of_a_query_and_then_its_answer() {
     let (_, said) = progress.last().unwrap();
     assert!(said["read"]["rows"].as_u64().unwrap() >= 2_000, "{said}");
     assert!(said["elapsedNano"].as_str().unwrap().parse::<u64>().unwrap() > 100_000_000, "{said}");
-    // What is known before the first event has a status.
+    // An error before the first event has a status.
     let refused = Request::get("/api/v1/sql?query=SELECT+nothing+FROM+spans")
         .header("accept", "text/event-stream");
     let refused = ask(&router, refused.body(Body::empty()).unwrap()).await;
@@ -309,7 +309,7 @@ async fn a_query_whose_events_nobody_reads_any_more_ends() {
     let running = router.oneshot(request.body(Body::empty()).unwrap()).await.unwrap();
     assert_eq!((running.status(), harness.service.running()), (StatusCode::OK, 1));
     drop(running);
-    // Sooner than at its deadline of 30 s.
+    // It ends sooner than at its deadline of 30 s.
     let ended = async {
         while harness.service.running() > 0 {
             tokio::task::yield_now().await;

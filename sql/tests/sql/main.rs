@@ -1,4 +1,4 @@
-//! Queries over a real store: what they give, what they are refused, what they may cost.
+//! Queries over a real store: their answers, their refusals and their cost.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,

@@ -1,4 +1,4 @@
-//! What the columns of an answer are called.
+//! Names of the columns of an answer.
 
 use tidings_sql::SqlErrorKind;
 
@@ -118,7 +118,7 @@ async fn a_column_without_a_name_is_called_as_postgresql_calls_it() {
 }
 
 #[tokio::test]
-async fn what_an_unnamed_column_is_called_changes_no_row() {
+async fn the_name_of_an_unnamed_column_changes_no_row() {
     let harness = Harness::new().await;
     story(&harness).await;
     for (plain, named) in [

@@ -1,10 +1,10 @@
-//! Arithmetic gives right numbers or none.
+//! Arithmetic returns right numbers or an error.
 
 use serde_json::json;
 
 use crate::harness::{Harness, story};
 
-/// Sums and products of whole numbers, and what they give; none where it is more than there is.
+/// Sums and products of whole numbers with their results; `None` where the result overflows.
 const WHOLE: &[(&str, Option<&str>)] = &[
     ("9223372036854775807 + 1", None),
     ("-9223372036854775807 - 2", None),
@@ -25,7 +25,7 @@ const WHOLE: &[(&str, Option<&str>)] = &[
     ("max(duration_nanos) * max(duration_nanos)", Some("10000000000000000")),
     ("max(duration_nanos) * max(duration_nanos) * max(duration_nanos)", None),
     ("max(position) + 9223372036854775807", None),
-    // Of a number without a sign and one with it the engine makes a decimal.
+    // For a number without a sign and one with it the engine makes a decimal.
     ("count(*) + 0 + 9223372036854775807", None),
     ("max(place) + 9223372036854775807", Some("9223372036854775814")),
     ("sum(duration_nanos * 1000)", Some("365000000000")),
@@ -47,7 +47,7 @@ const WHOLE: &[(&str, Option<&str>)] = &[
 ];
 
 #[tokio::test]
-async fn whole_numbers_do_not_begin_again_at_the_other_end() {
+async fn whole_numbers_do_not_wrap_around() {
     let harness = Harness::new().await;
     story(&harness).await;
     let from = "(SELECT *, CAST(place AS BIGINT) - 1 AS position FROM \
@@ -77,13 +77,13 @@ async fn whole_numbers_do_not_begin_again_at_the_other_end() {
             }
         }
     }
-    // Named by what is around it, sorted and grouped by.
+    // The result is named by the outer expression, and sorted and grouped by.
     let negated = "SELECT \"(- v.x)\" FROM (SELECT -x FROM (VALUES (3), (4)) AS v (x)) ORDER BY 1";
     assert_eq!(harness.rows(negated).await, json!([[-4], [-3]]));
     let grouped =
         "SELECT -x, count(*) FROM (VALUES (3), (4), (3)) AS v (x) GROUP BY -x ORDER BY -x";
     assert_eq!(harness.rows(grouped).await, json!([[-4, 1], [-3, 2]]));
-    // What goes beyond on its way and comes back is right.
+    // A sum that overflows in between and comes back is right.
     let back = "SELECT sum(x) FROM (VALUES (9223372036854775807), (9223372036854775807), \
                 (-9223372036854775807), (-9223372036854775806)) AS v (x)";
     assert_eq!(harness.value(back).await, 1);

@@ -1,5 +1,4 @@
-//! `red` over several hours: what it says, what it takes, and what happens when what was added up
-//! is damaged.
+//! `red` over several hours: its counts, its memory, and damaged rollups.
 
 use std::{fs, path::PathBuf};
 
@@ -20,7 +19,7 @@ fn spans(numbers: impl Iterator<Item = u64>) -> Vec<Span> {
         let hour = [0, 0, 1, 0, 3, 2, 0][usize::try_from(n % 7).unwrap()];
         let plain = span(n / 3, n, name);
         let start = plain.start_time_unix_nano + n * 7_919 * MILLI % HOUR + hour * HOUR;
-        // Some have not ended.
+        // Some spans have not ended.
         let end = if n.is_multiple_of(11) { 0 } else { start + n * n % 1_000_003 };
         let times = Span { start_time_unix_nano: start, end_time_unix_nano: end, ..plain };
         let of = Span { kind: kind.into(), ..times };
@@ -29,8 +28,8 @@ fn spans(numbers: impl Iterator<Item = u64>) -> Vec<Span> {
     numbers.map(numbered).collect()
 }
 
-/// Spans in files and in memory, of which some came again, and of one minute more than are known
-/// one by one.
+/// Fills files and memory with spans. Some are sent twice, and one minute has more durations than
+/// are kept one by one.
 async fn filled() -> Harness {
     let harness = Harness::new().await;
     harness.send("shop", spans(1..400)).await;
@@ -55,7 +54,7 @@ const ONE_BY_ONE: &str = "SELECT date_trunc('minute', start_time), service, oper
      FROM spans GROUP BY 1, 2, 3, 4, 5 ORDER BY 1, 2, 3, 4, 5";
 
 #[tokio::test]
-async fn red_says_what_the_spans_say() {
+async fn red_has_the_counts_of_the_spans() {
     let harness = filled().await;
     for stage in ["in files and memory", "in files", "merged"] {
         let rows = harness.rows(ADDED_UP).await;
@@ -86,7 +85,7 @@ async fn red_says_what_the_spans_say() {
     }
 }
 
-/// The indexes of the files of spans, those of the first hour first.
+/// Returns the index files of spans, those of the first hour first.
 fn indexes(harness: &Harness) -> Vec<PathBuf> {
     let entries = |folder: PathBuf| {
         let entries = fs::read_dir(folder).unwrap();
@@ -98,11 +97,11 @@ fn indexes(harness: &Harness) -> Vec<PathBuf> {
 }
 
 #[tokio::test]
-async fn rows_of_red_come_once_when_rollups_turn_out_to_be_damaged() {
+async fn rows_of_red_are_not_repeated_when_rollups_are_found_to_be_damaged() {
     let harness = filled().await;
     let expected = harness.rows(ADDED_UP).await;
     let index = indexes(&harness).swap_remove(0);
-    // What its head says is known by now; its pages are read again.
+    // The head of the index is cached by now; its pages are read again.
     let mut bytes = fs::read(&index).unwrap();
     let head = usize::try_from(u32::from_le_bytes(bytes[12..16].try_into().unwrap())).unwrap();
     bytes[head..].iter_mut().for_each(|byte| *byte ^= 0x5a);
@@ -132,7 +131,7 @@ async fn red_holds_no_more_than_an_hour() {
     }
     let asked = "SELECT count(*), sum(calls), max(p99_nanos) FROM red";
     assert_eq!(harness.rows(asked).await, json!([[18_000, 18_000, 18_000]]));
-    // In one hour there can be too much, too.
+    // A single hour can be too much as well.
     let crowd = (0..12_000).map(|n| {
         let of = span(100_000 + n, n + 1, &format!("one of many, {n}"));
         Span { start_time_unix_nano: of.start_time_unix_nano + HOUR, ..of }

@@ -1,10 +1,10 @@
-//! What is no query over the views is refused, by name and place.
+//! Statements other than one query over the views are refused, by name and position.
 
 use tidings_sql::{SqlError, SqlErrorKind};
 
 use crate::harness::{Harness, story};
 
-/// A text and what its refusal says.
+/// A text and a part of its refusal.
 const NOT_ALLOWED: &[(&str, &str)] = &[
     ("CREATE EXTERNAL TABLE t STORED AS CSV LOCATION '/etc/passwd'", ""),
     ("CREATE TABLE t AS SELECT 1", "CREATE TABLE"),
@@ -106,7 +106,7 @@ const NOT_ALLOWED: &[(&str, &str)] = &[
 ];
 
 #[tokio::test]
-async fn what_is_no_query_over_the_views_is_refused_by_name() {
+async fn statements_other_than_queries_over_the_views_are_refused_by_name() {
     let harness = Harness::new().await;
     for (text, what) in NOT_ALLOWED {
         let refusal = harness.refusal(text).await;
@@ -121,7 +121,7 @@ async fn what_is_no_query_over_the_views_is_refused_by_name() {
     }
 }
 
-/// Tables and functions of tables that are not there.
+/// Tables and table functions that do not exist.
 const NO_TABLES: &[(&str, &str)] = &[
     ("SELECT * FROM \"/etc/passwd\"", "there is no table `/etc/passwd`"),
     ("SELECT * FROM \"s3://bucket/x.parquet\"", "there is no table `"),
@@ -148,7 +148,7 @@ const NO_TABLES: &[(&str, &str)] = &[
 ];
 
 #[tokio::test]
-async fn what_is_no_view_is_not_there() {
+async fn tables_that_are_no_views_do_not_exist() {
     let harness = Harness::new().await;
     for (text, said) in NO_TABLES {
         let refusal = harness.refusal(text).await;
@@ -180,7 +180,7 @@ const NO_FUNCTIONS: &[&str] = &[
 ];
 
 #[tokio::test]
-async fn functions_that_are_not_on_the_list_are_not_there() {
+async fn functions_that_are_not_on_the_list_do_not_exist() {
     let harness = Harness::new().await;
     for call in NO_FUNCTIONS {
         let refusal = harness.refusal(&format!("SELECT {call} FROM spans")).await;
@@ -188,7 +188,7 @@ async fn functions_that_are_not_on_the_list_are_not_there() {
     }
 }
 
-/// A text and all that its refusal says.
+/// A text and its whole refusal.
 const WORDS: &[(&str, &str)] = &[
     (
         "SELECT servce FROM spans",
@@ -250,7 +250,7 @@ const WORDS: &[(&str, &str)] = &[
 ];
 
 #[tokio::test]
-async fn a_refusal_says_where() {
+async fn a_refusal_has_its_position() {
     let harness = Harness::new().await;
     for (text, place) in [
         ("SELECT 1\n  FROM secret", "(line 2, column 8)"),
@@ -269,7 +269,7 @@ async fn a_refusal_says_where() {
     }
 }
 
-/// What could overflow a stack, or grow while it is planned.
+/// Texts that could overflow a stack, or grow while they are planned.
 #[tokio::test]
 async fn texts_that_are_too_long_or_too_deep_are_refused_before_they_are_parsed() {
     let harness = Harness::new().await;
@@ -311,9 +311,9 @@ async fn texts_that_are_too_long_or_too_deep_are_refused_before_they_are_parsed(
     }
 }
 
-/// The most that the bounds let through is planned and answered.
+/// The largest queries within the bounds are planned and answered.
 #[tokio::test]
-async fn what_the_bounds_let_through_is_answered() {
+async fn queries_at_the_bounds_are_answered() {
     let harness = Harness::new().await;
     story(&harness).await;
     let joins: String =
@@ -364,7 +364,7 @@ const WRONG_TYPES: &[&str] = &[
 ];
 
 #[tokio::test]
-async fn values_of_a_wrong_type_are_the_askers_mistake() {
+async fn values_of_a_wrong_type_are_a_mistake_of_the_client() {
     let harness = Harness::new().await;
     story(&harness).await;
     for text in WRONG_TYPES {
@@ -373,7 +373,7 @@ async fn values_of_a_wrong_type_are_the_askers_mistake() {
     }
 }
 
-/// Queries that make no sense: the asker's mistake, never the server's or its engine's.
+/// Queries that make no sense: a mistake of the client, and never of the server or its engine.
 const SENSELESS: &[&str] = &[
     "SELECT DISTINCT row_number() OVER (ORDER BY span_id) AS n FROM spans LIMIT 3",
     "SELECT DISTINCT rank() OVER (PARTITION BY service ORDER BY kind) AS n FROM spans ORDER BY n LIMIT 3",
@@ -514,7 +514,7 @@ const SENSELESS: &[&str] = &[
 ];
 
 #[tokio::test]
-async fn what_has_no_order_is_not_compared() {
+async fn values_without_an_order_are_not_compared() {
     let harness = Harness::new().await;
     story(&harness).await;
     for text in [
@@ -533,7 +533,7 @@ async fn what_has_no_order_is_not_compared() {
 }
 
 #[tokio::test]
-async fn what_makes_no_sense_is_the_askers_mistake_or_has_an_answer() {
+async fn senseless_queries_are_a_mistake_of_the_client_or_have_an_answer() {
     let harness = Harness::new().await;
     story(&harness).await;
     let mut wrong = Vec::new();

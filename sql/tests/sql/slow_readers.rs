@@ -1,4 +1,4 @@
-//! Answers that are read slowly or not at all, beside queries of others.
+//! Answers that are read slowly or not at all, beside queries of other clients.
 
 use std::{sync::Arc, time::Duration};
 
@@ -17,7 +17,7 @@ use tower::ServiceExt;
 
 use crate::harness::{Harness, span};
 
-/// A quiet client is answered in this time, on a slow machine too.
+/// Maximum time until another client is answered, on a slow machine too.
 const SECONDS: Duration = Duration::from_secs(20);
 
 async fn filled(limits: SqlLimits) -> Harness {
@@ -32,7 +32,7 @@ async fn ask(router: &Router, client: &str) -> Response {
     router.clone().oneshot(request).await.into_response()
 }
 
-/// The time until this client has read its whole answer.
+/// Checks that this client reads its whole answer in time.
 async fn check_answered(router: &Router, client: &str) {
     let begun = SystemClock.instant();
     let answer = tokio::time::timeout(SECONDS, ask(router, client)).await.unwrap();
@@ -55,7 +55,7 @@ async fn four_unread_answers_of_one_client_keep_no_other_out() {
         let mut unread = Vec::new();
         for _ in 0..running_max {
             let asked = ask(&of_default, "greedy");
-            // One client may not have all of four.
+            // One client may not have all four places.
             match tokio::time::timeout(Duration::from_secs(2), asked).await {
                 Ok(answer) => unread.push(answer),
                 Err(_) => break,
@@ -78,7 +78,7 @@ async fn an_answer_that_is_not_read_gives_its_place_back_in_the_end() {
     while harness.service.running() > 0 {
         tokio::task::yield_now().await;
     }
-    // What waited is gone, and the reader is told.
+    // Waiting parts are dropped, and the reader gets an error.
     let mut last = parts.next().await;
     while let Some(Ok(_)) = last {
         last = parts.next().await;

@@ -1,4 +1,4 @@
-//! Memory, files and both together are one; a query sees one moment.
+//! Memory and files together form one snapshot, and a query sees one moment.
 
 use std::{
     future::Future,
@@ -29,7 +29,7 @@ const QUESTIONS: &[&str] = &[
 ];
 
 #[tokio::test]
-async fn memory_and_files_say_the_same() {
+async fn memory_and_files_give_the_same_answers() {
     let (memory, files, mixed) = (Harness::new().await, Harness::new().await, Harness::new().await);
     for harness in [&memory, &files, &mixed] {
         harness.send("shop", vec![span(9, 90, "first")]).await;
@@ -41,7 +41,7 @@ async fn memory_and_files_say_the_same() {
     }
     files.store.flush().await.unwrap();
     for question in QUESTIONS {
-        // When a span was received differs, of course.
+        // The times at which spans were received differ.
         let mut answers = Vec::new();
         for harness in [&memory, &files, &mixed] {
             let mut answer = harness.json(question).await;
@@ -64,7 +64,8 @@ async fn memory_and_files_say_the_same() {
     }
 }
 
-/// Appends always have two spans, and a trace and its red counts; flushes and merges go on.
+/// Each append has two spans, and a trace and its counts in `red`; flushes and merges run
+/// meanwhile.
 #[tokio::test(flavor = "multi_thread")]
 async fn all_views_of_a_query_see_one_moment() {
     let harness = Arc::new(Harness::new().await);
@@ -102,7 +103,7 @@ async fn all_views_of_a_query_see_one_moment() {
 
 const HOUR: Duration = Duration::from_secs(3600);
 
-/// A clock whose hours pass when they are told to.
+/// A clock whose hours pass on command.
 #[derive(Debug, Default)]
 struct HoursClock(AtomicU64);
 
@@ -129,8 +130,8 @@ impl Clock for HoursClock {
 const HOURS: u64 = 12;
 const TRACES_AN_HOUR: u64 = 6;
 
-/// Sends numbered traces of two spans, some an hour, which are flushed one by one; every hour they
-/// are merged, and what is three hours old goes. Gives what upkeep did.
+/// Sends numbered traces of two spans, some an hour, and flushes them one by one. Every hour they
+/// are merged, and rows that are three hours old are removed. Returns the report of maintenance.
 async fn live(harness: &Harness, clock: &HoursClock) -> UpkeepReport {
     let mut report = UpkeepReport::default();
     for hour in 0..HOURS {
@@ -152,13 +153,14 @@ async fn live(harness: &Harness, clock: &HoursClock) -> UpkeepReport {
     report
 }
 
-/// A query sees whole traces, once, without a gap: the newest so far, back to an hour that is kept.
+/// A query sees whole traces, once each and without a gap: from the newest back to an hour that is
+/// kept.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_query_sees_one_version_while_files_are_flushed_merged_and_removed() {
     let clock = Arc::new(HoursClock::default());
     let retention = Retention { age: Some(3 * HOUR), ..Retention::default() };
     let settings = |plain| StoreSettings { retention, removed_file_age: Duration::ZERO, ..plain };
-    // The queries' clock stands in the same hours.
+    // The queries' clock is in the same hours.
     let harness = Harness::open(
         SqlLimits { deadline: 1_000 * HOUR, ..SqlLimits::default() },
         Arc::clone(&clock) as Arc<dyn Clock>,

@@ -1,14 +1,14 @@
-//! Arithmetic of times gives right times or none, and never ends a worker.
+//! Arithmetic of times returns right times or an error, and never ends a worker.
 
 use tidings_sql::SqlErrorKind;
 
 use crate::harness::Harness;
 
-/// The first nanosecond of a time but one, and the last.
+/// The second and the last nanosecond that a time can have.
 const FIRST: &str = "TIMESTAMP '1677-09-21T00:12:43.145224193'";
 const LAST: &str = "TIMESTAMP '2262-04-11T23:47:16.854775807'";
 
-/// Expressions over columns, and what they give; none where there is no such time.
+/// Expressions over columns with their results; `None` where there is no such time.
 const TIMES: &[(&str, Option<&str>)] = &[
     // Times and intervals.
     ("(INTERVAL '178956970 years' + now()) AT TIME ZONE 'Asia/Kolkata'", None),
@@ -74,7 +74,7 @@ const TIMES: &[(&str, Option<&str>)] = &[
     ("to_timestamp_seconds(whole) > now()", None),
     ("to_timestamp_nanos(whole)", Some("2262-04-11T23:47:16.854775807Z")),
     ("from_unixtime(whole)", None),
-    // The last second of a calendar is none in this zone.
+    // The last second of the calendar does not exist in this zone.
     ("from_unixtime(8210266876799, 'Asia/Kolkata')", None),
     ("from_unixtime(-8334601228800, 'America/New_York')", None),
     ("CAST(from_unixtime(8210266876799, 'Asia/Kolkata') AS TEXT)", None),
@@ -96,7 +96,7 @@ const TIMES: &[(&str, Option<&str>)] = &[
 ];
 
 #[tokio::test]
-async fn times_do_not_begin_again_at_the_other_end() {
+async fn times_do_not_wrap_around() {
     let harness = Harness::new().await;
     let row = |long: &str| {
         format!(
@@ -105,7 +105,7 @@ async fn times_do_not_begin_again_at_the_other_end() {
              TIMESTAMP '2026-01-02')"
         )
     };
-    // Two rows, so that nothing is constant.
+    // Two rows, so that no expression is constant.
     let from = format!(
         "(VALUES {}, {}) AS v (first_time, last_time, before, day, whole, large, long, day_before, \
          day_after)",

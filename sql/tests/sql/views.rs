@@ -1,4 +1,4 @@
-//! What the views say.
+//! Rows of the views.
 
 use serde_json::json;
 use tidings_proto::otlp::{AnyValue, ArrayValue, KeyValue, LogRecord, Span, SpanKind};
@@ -246,7 +246,7 @@ async fn red_adds_spans_up_by_minute() {
 }
 
 #[tokio::test]
-async fn edges_say_who_calls_whom() {
+async fn edges_have_callers_and_callees() {
     let harness = Harness::new().await;
     story(&harness).await;
     for stage in ["in memory", "in files"] {
@@ -334,7 +334,7 @@ async fn functions_and_operators_do_what_they_are_for() {
 }
 
 #[tokio::test]
-async fn rows_are_ranked_within_windows_and_quantiles_are_told() {
+async fn rows_are_ranked_within_windows_and_quantiles_are_computed() {
     let harness = Harness::new().await;
     for number in 1..=100 {
         let at = BEGIN + number * MILLI;
@@ -368,7 +368,7 @@ async fn a_span_without_a_start_or_of_another_year_does_not_break_the_views() {
     const DAY: u64 = 24 * 3_600_000;
     let harness = Harness::new().await;
     story(&harness).await;
-    // A month later the same again, and clocks that lie.
+    // The same a month later, and with wrong clocks.
     let later = |start: u64| {
         let of = |id, name: &str| span(8, id, name);
         let call = child(of(81, "pay"), 80, SpanKind::Client, start + 10, start + 60);
@@ -424,9 +424,9 @@ async fn a_severity_has_the_name_of_its_number_whatever_the_sender_calls_it() {
     assert_eq!(harness.value(warned).await, 2);
 }
 
-/// What is pasted, the trace's id and the span's.
+/// Pasted texts, with the id of the trace and that of the span.
 const PASTED: &[(&str, Option<&str>, Option<&str>)] = &[
-    // Ids of 64 bits are the end of one, and the rest is not known.
+    // An id of 64 bits is the end of an id whose rest is not known.
     ("9532127138774266268", None, None),
     ("8448eb211c80319c", None, Some("8448eb211c80319c")),
     (
@@ -464,7 +464,7 @@ async fn a_trace_is_walked_by_the_end_of_its_id() {
         let rows = harness.rows(&format!("SELECT operation FROM tree('{text}')")).await;
         assert_eq!(rows, json!([["long"]]), "{text}");
     }
-    // As in the API: the one that has no more than these bytes.
+    // As in the API, the trace whose id has only these bytes.
     harness.send("shop", vec![of(0)]).await;
     let up = "SELECT operation FROM ancestors('8448eb211c80319c', '0000000000000001')";
     assert_eq!(harness.rows(up).await, json!([["short"]]));

@@ -29,8 +29,8 @@ fn settings(flags: &[(&'static str, &str)], bytes: u64) -> Result<Settings, Sett
     divided(flags, limit(bytes)).settings()
 }
 
-/// Sum of the bounds: the memory table, a flush and a merge beside it, requests under way,
-/// indexes, metadata, answers, what queries gather, bodies at the HTTP address.
+/// Returns the sum of the bounds: the memtable, a flush and a merge beside it, requests under way,
+/// indexes, metadata, answers, rows that queries gather, bodies at the HTTP address.
 fn together(settings: &Settings) -> u64 {
     let queries = QueryLimits::within(settings.memory.unwrap());
     let store = &settings.store;
@@ -50,7 +50,7 @@ fn a_quarter_of_the_machine_is_divided_and_never_exceeded() {
         let settings = settings(&[], machine).unwrap();
         let budget = settings.memory.unwrap();
         assert_eq!(budget, (machine / 4).max(BUDGET_MIN) / MIB * MIB, "{machine}");
-        // The least bounds of small machines are more than their shares.
+        // The minimum bounds of small machines exceed their shares.
         let (together, least) = (together(&settings), if budget < GIB { 42 * MIB } else { 0 });
         assert!(together <= budget + least, "{machine}: {together} of {budget}");
         assert!(settings.store.memory_flush_bytes <= settings.store.memory_bytes_max);
@@ -60,7 +60,7 @@ fn a_quarter_of_the_machine_is_divided_and_never_exceeded() {
     let workers = |flags, machine| settings(flags, machine).unwrap().sql_limits.running_max;
     assert_eq!([GIB, 2 * GIB, 4 * GIB, 16 * GIB].map(|of| workers(&[], of)), [1, 2, 4, 4]);
     assert_eq!(workers(&[("sql-running-max", "4")], GIB), 4);
-    // A small machine starts, too.
+    // A small machine starts as well.
     assert_eq!(settings(&[], 256 * MIB).unwrap().memory, Some(BUDGET_MIN));
     assert!(divided(&[], None).settings().unwrap().memory.is_some());
 }
@@ -79,7 +79,7 @@ fn a_large_machine_gets_the_defaults_and_no_more() {
 }
 
 #[test]
-fn what_is_set_counts_and_the_rest_is_divided() {
+fn settings_that_are_set_count_and_the_rest_is_divided() {
     let flags = [("memory", "512MiB"), ("index-memory-bytes-max", "1MiB")];
     let settings = settings(&flags, 64 * GIB).unwrap();
     assert_eq!(settings.memory, Some(512 * MIB));
@@ -88,7 +88,7 @@ fn what_is_set_counts_and_the_rest_is_divided() {
     assert_eq!(settings.store.memory_flush_bytes, 48 * MIB);
     assert_eq!(settings.collector.limits.in_flight_bytes_max as u64, 64 * MIB);
     assert_eq!(settings.sql_limits.memory_bytes_max as u64, 32 * MIB);
-    // The other bounds of memory of a query in SQL are smaller, too.
+    // The other memory bounds of a query in SQL are smaller as well.
     assert!(settings.sql_limits.answer_bytes_max < SqlLimits::default().answer_bytes_max);
     let lines: Vec<String> = divided(&flags, None)
         .lines()
@@ -107,7 +107,7 @@ fn what_is_set_counts_and_the_rest_is_divided() {
 }
 
 #[test]
-fn a_budget_in_which_nothing_works_is_refused_with_what_would() {
+fn a_budget_that_is_too_small_is_refused_with_the_minimum() {
     for (flags, said) in [
         (&[("memory", "191MiB")][..], "at least 192MiB"),
         (&[("memory", "0")][..], "auto"),
@@ -142,7 +142,7 @@ fn the_smallest_limit_of_the_machine_and_its_control_groups_counts() {
     let none = "9223372036854771712\n";
     for (own, groups, expected) in [
         ("", &[][..], 8 * GIB),
-        // Version 2: its own group, one above, none, and as a container sees it.
+        // Version 2: its own group, the one above, none, and the view inside a container.
         ("0::/a/b\n", &[("a/b/memory.max", "1073741824\n"), ("a/memory.max", "max\n")], GIB),
         ("0::/a/b\n", &[("a/b/memory.max", "max\n"), ("a/memory.max", "2147483648")], 2 * GIB),
         ("0::/a/b\n", &[("a/b/memory.max", "max\n")], 8 * GIB),
@@ -153,7 +153,7 @@ fn the_smallest_limit_of_the_machine_and_its_control_groups_counts() {
         ("4:cpu:/z\n9:memory:/a\n", &[("memory/a/memory.limit_in_bytes", "3221225472\n")], 3 * GIB),
         ("9:memory:/a\n", &[("memory/a/memory.limit_in_bytes", none)], 8 * GIB),
         ("9:hugetlb,memory:/a\n0::/\n", &[("memory/memory.limit_in_bytes", "1073741824")], GIB),
-        // More than the machine has, and nonsense.
+        // A limit above the machine's memory, and nonsense.
         ("0::/\n", &[("memory.max", "99999999999\n")], 8 * GIB),
         ("0::/\n::\nx\n", &[("memory.max", "-1")], 8 * GIB),
     ] {

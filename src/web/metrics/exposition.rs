@@ -1,6 +1,7 @@
-//! Writes metrics as text: OpenMetrics for whoever accepts it, Prometheus' older form for the rest.
+//! Writes metrics as text: OpenMetrics for clients that accept it, Prometheus' older format for the
+//! others.
 //!
-//! The crate `prometheus_client` writes OpenMetrics. The older form differs in two lines: the
+//! The crate `prometheus_client` writes OpenMetrics. The older format differs in two points: the
 //! metric of a counter has the name of its samples, and nothing marks the end.
 
 use axum::http::{HeaderMap, header};
@@ -17,7 +18,7 @@ use super::{
     metrics_table::METRICS,
 };
 
-/// A form of the text.
+/// A format of the text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum ExpositionForm {
     OpenMetrics,
@@ -25,7 +26,7 @@ pub(super) enum ExpositionForm {
 }
 
 impl ExpositionForm {
-    /// The form that a client asks for.
+    /// Returns the format that a client asks for.
     pub(super) fn wanted(headers: &HeaderMap) -> Self {
         let mut accepted = headers.get_all(header::ACCEPT).iter();
         let is_known = accepted.any(|kinds| {
@@ -42,7 +43,7 @@ impl ExpositionForm {
     }
 }
 
-/// The metrics of a scope with their numbers of this moment.
+/// Writes the metrics of a scope with their current values.
 pub(super) fn write(measured: &Measured, scope: MetricScope, form: ExpositionForm) -> String {
     let mut registry = Registry::default();
     registry.register_collector(Box::new(MeasuredCollector(measured.clone(), scope)));
@@ -55,7 +56,7 @@ pub(super) fn write(measured: &Measured, scope: MetricScope, form: ExpositionFor
     }
 }
 
-/// The text in Prometheus' older form.
+/// Rewrites the text in Prometheus' older format.
 fn plain(text: &str) -> String {
     let is_counter = |name: &str| {
         let metric = METRICS.iter().find(|metric| metric.name == name);

@@ -22,21 +22,21 @@ fn reads(reads: CacheReads) -> Samples {
     counts.map(|(source, count)| Sample::count([source], count)).into()
 }
 
-/// One number of what the store did.
+/// One count of the store's work.
 macro_rules! of_store {
     ($field:ident) => {
         |measured| vec![Sample::count([], measured.store.measurements().$field)]
     };
 }
 
-/// One number of what the store holds.
+/// One size of what the store holds.
 macro_rules! held {
     ($field:ident) => {
         |measured| gauge(measured.store.counts().$field)
     };
 }
 
-/// The metrics of a store, which every tenant sees of its own.
+/// The metrics of a store. Every tenant sees those of its own store.
 pub(super) const OF_STORES: [&str; 26] = [
     "tidings_ready",
     "tidings_task_running",
@@ -474,7 +474,7 @@ pub(super) const METRICS: &[MetricDescription] = &[
     },
 ];
 
-/// Memory of the process that is in use; `None` where the system does not tell.
+/// Returns the memory of the process that is in use; `None` where the system does not tell.
 pub(in crate::web) fn resident_bytes() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let kib = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
@@ -513,7 +513,7 @@ fn received_records(measured: &Measured) -> Samples {
     counts.collect()
 }
 
-/// The counts of every listener.
+/// Returns the counts of every listener.
 fn listeners(measured: &Measured) -> Vec<(&'static str, tidings_collector::ConnectionCounts)> {
     let mut listeners = measured.collector.connections();
     listeners.push(("http", measured.web.counts()));

@@ -1,7 +1,7 @@
 //! The metrics as OTLP: the same table, names and labels as the text has.
 //!
-//! Counters and histograms are cumulative, since the process started. The name of a counter lacks
-//! `_total`, which Prometheus's exporters add; so a collector in between changes no name.
+//! Counters and histograms are cumulative since the process started. The name of a counter lacks
+//! `_total`, because Prometheus's exporters add it; so a collector in between changes no name.
 
 use tidings_proto::{
     UnixNanos,
@@ -16,14 +16,14 @@ use tidings_storage::TIME_BOUNDS;
 use super::{Measured, MetricDescription, MetricKind, Sample, SampleValue, metrics_table::METRICS};
 use crate::cli::VERSION;
 
-/// The time of the points: counters and histograms count from `start` on.
+/// Times of the points: counters and histograms count from `start` on.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct PointTimes {
     pub(super) start: UnixNanos,
     pub(super) now: UnixNanos,
 }
 
-/// The resource of everything that this process says of itself.
+/// Returns the resource of the telemetry that this process sends about itself.
 pub(crate) fn own_resource(instance: &str) -> Resource {
     let attributes = vec![
         KeyValue::new("service.name", "tidings"),
@@ -33,7 +33,7 @@ pub(crate) fn own_resource(instance: &str) -> Resource {
     Resource { attributes, ..Resource::default() }
 }
 
-/// Every metric with its numbers of this moment.
+/// Builds the request with every metric and its current values.
 pub(super) fn request(
     measured: &Measured,
     instance: &str,
@@ -80,7 +80,7 @@ fn message(metric: &MetricDescription, samples: Vec<Sample>, times: PointTimes) 
     }
 }
 
-/// The unit that a name ends in.
+/// Returns the unit that a name ends in.
 fn unit(name: &str) -> &'static str {
     if name.ends_with("_seconds") {
         "s"

@@ -1,6 +1,6 @@
 //! Sends the metrics to a collector over OTLP/HTTP, each interval.
 //!
-//! A request that fails is not repeated: the next one has newer numbers of the same counters. The
+//! A request that fails is not repeated: the next one has newer values of the same counters. The
 //! log has a line when sending begins to fail and one when it works again.
 
 use std::{
@@ -30,12 +30,12 @@ use super::{
 };
 use crate::{cli::VERSION, client_identity::ClientTls, settings::MetricsPushSettings};
 
-/// A request takes no longer.
+/// Maximum time of a request.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Maximum bytes of an answer that are read.
 const ANSWER_BYTES_MAX: usize = 64 << 10;
-/// Characters of an answer that are told.
-const SAID_CHARS_MAX: usize = 200;
+/// Maximum characters of an answer that are logged.
+const LOGGED_CHARS_MAX: usize = 200;
 
 /// Counts of requests to the collector.
 #[derive(Debug, Default)]
@@ -64,10 +64,10 @@ pub(crate) struct MetricsPush {
 }
 
 impl MetricsPush {
-    /// Prepares to send; `instance` tells this process from others.
+    /// Prepares to send; `instance` distinguishes this process from others.
     ///
     /// # Errors
-    /// When the file of roots cannot be used.
+    /// Fails if the file of roots cannot be used.
     pub(crate) fn new(
         settings: &MetricsPushSettings,
         instance: String,
@@ -139,14 +139,14 @@ impl MetricsPush {
     }
 }
 
-/// The beginning of a collector's words, in one line.
+/// Returns the beginning of a collector's answer, in one line.
 fn one_line(bytes: &[u8]) -> String {
     let text = String::from_utf8_lossy(bytes);
     let signs = text.chars().filter(|sign| !sign.is_control());
-    signs.take(SAID_CHARS_MAX).collect()
+    signs.take(LOGGED_CHARS_MAX).collect()
 }
 
-/// The address of metrics at a collector that is named without a path.
+/// Returns the address of metrics for a collector whose URL has no path.
 fn with_path(endpoint: &Uri) -> Result<Uri> {
     let mut parts = endpoint.clone().into_parts();
     if endpoint.path() == "/" {
@@ -171,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_collector_says_is_one_short_line() {
+    fn the_answer_of_a_collector_is_one_short_line() {
         assert_eq!(one_line(b"no\x1b[2J\nroom"), "no[2Jroom");
         assert_eq!(one_line(&[b'x'; 900]).len(), 200);
     }

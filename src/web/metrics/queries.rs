@@ -1,4 +1,4 @@
-//! Counts and times of questions, by the API that they were asked of.
+//! Counts and times of queries, by API.
 
 use std::{
     sync::{
@@ -21,7 +21,7 @@ use tidings_storage::{Clock, TimeCounts, TimeHistogram};
 
 use crate::web::RequestWords;
 
-/// The APIs by the beginning of their paths; the first that fits counts.
+/// The APIs by the beginning of their paths; the first that matches counts.
 const APIS: [(&str, &str); 17] = [
     ("/api/v1/sql", "sql"),
     ("/arrow.flight.protocol.FlightService/", "flight_sql"),
@@ -47,7 +47,7 @@ pub(in crate::web) fn api_of(path: &str) -> Option<&'static str> {
     APIS.iter().find(|(prefix, _)| path.starts_with(prefix)).map(|(_, api)| *api)
 }
 
-/// The outcomes of a question.
+/// The outcomes of a query.
 const OUTCOMES: [&str; 4] = ["answered", "refused", "failed", "abandoned"];
 const FAILED: usize = 2;
 const ABANDONED: usize = 3;
@@ -59,7 +59,7 @@ struct ApiTimes {
     running: AtomicU64,
 }
 
-/// Counts and times of questions.
+/// Counts and times of queries.
 #[derive(Debug)]
 pub(crate) struct QueryTimes {
     clock: Arc<dyn Clock>,
@@ -75,12 +75,12 @@ impl QueryTimes {
         APIS.iter().map(|(_, api)| *api).zip(&self.apis)
     }
 
-    /// Returns the times by API.
+    /// Returns the times of answers by API.
     pub(super) fn times(&self) -> Vec<(&'static str, TimeCounts)> {
         self.each().map(|(api, times)| (api, times.histogram.counts())).collect()
     }
 
-    /// Returns the times of the APIs that answered something, the most asked first.
+    /// Returns the times of the APIs that answered something, most queries first.
     pub(crate) fn answer_times(&self) -> Vec<AnswerTimes> {
         let mut all: Vec<AnswerTimes> = self
             .each()
@@ -94,7 +94,7 @@ impl QueryTimes {
         all
     }
 
-    /// Returns how many questions had which outcome.
+    /// Returns the number of queries by API and outcome.
     pub(super) fn outcomes(&self) -> Vec<(&'static str, &'static str, u64)> {
         let each = self.each().flat_map(|(api, times)| {
             let counts = OUTCOMES.into_iter().zip(&times.outcomes);
@@ -103,7 +103,7 @@ impl QueryTimes {
         each.collect()
     }
 
-    /// Returns how many questions have no answer yet.
+    /// Returns the number of queries without an answer yet, by API.
     pub(super) fn running(&self) -> Vec<(&'static str, u64)> {
         self.each().map(|(api, times)| (api, times.running.load(Relaxed))).collect()
     }
@@ -130,7 +130,7 @@ fn answer_times(api: &str, counts: &TimeCounts, failed_count: u64) -> AnswerTime
     }
 }
 
-/// A question that has no answer yet.
+/// A query that has no answer yet.
 struct RunningQuestion<'a> {
     times: &'a ApiTimes,
     outcome: usize,
@@ -145,7 +145,7 @@ impl Drop for RunningQuestion<'_> {
     }
 }
 
-/// Counts a question, and measures the time to the beginning of its answer.
+/// Counts a query, and measures the time to the beginning of its answer.
 pub(in crate::web) async fn measure(
     State(queries): State<Arc<QueryTimes>>,
     request: Request,
@@ -165,7 +165,7 @@ pub(in crate::web) async fn measure(
     response
 }
 
-/// Answers a request to a read API, whose queries are then listed with the slowest of late.
+/// Answers a request to a read API, whose queries are then listed with the recent slowest.
 pub(in crate::web) async fn name_origin(
     State(words): State<Arc<RequestWords>>,
     request: Request,

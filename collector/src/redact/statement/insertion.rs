@@ -1,8 +1,8 @@
 //! Literals in lists of values: `INSERT INTO users (name, password) VALUES ('…', crypt('…'))`.
 //!
-//! Columns say by their place which values are secret. Where a backslash before a quote makes it
-//! doubtful which literal is where, all that follows is. Values without a list of columns, and those of a
-//! `SELECT`, are not judged.
+//! A value is secret if the column at the same position is. If a backslash before a quote makes the
+//! positions of literals ambiguous, everything after it is secret. Values without a list of
+//! columns, and those of a `SELECT`, are not examined.
 
 use std::ops::Range;
 
@@ -11,7 +11,7 @@ use memchr::{memchr, memmem};
 use super::{is_word, last_word, literal_at, word_at};
 use crate::redact::key_rules::KeyRules;
 
-/// Words between the columns and the values, as in `OVERRIDING SYSTEM VALUE`.
+/// Maximum number of words between columns and values, as in `OVERRIDING SYSTEM VALUE`.
 const WORDS_MAX: usize = 16;
 
 /// Finds the literals of secret columns in a statement whose first word is at `start`.
@@ -45,7 +45,7 @@ pub(super) fn search(
     }
 }
 
-/// Returns the list of columns and where it ends.
+/// Returns the list of columns and its end.
 fn columns(text: &[u8], start: usize) -> Option<(&[u8], usize)> {
     let open = start + memchr(b'(', text.get(start..)?)?;
     let before = last_word(text.get(..open)?.trim_ascii_end());
@@ -57,7 +57,7 @@ fn columns(text: &[u8], start: usize) -> Option<(&[u8], usize)> {
     Some((columns.get(..length)?, open + 1 + length + 1))
 }
 
-/// Returns where the first list of values begins.
+/// Returns the start of the first list of values.
 fn values_start(text: &[u8], columns_end: usize) -> Option<usize> {
     let mut at = columns_end;
     for _ in 0..WORDS_MAX {

@@ -1,9 +1,9 @@
 //! Literals that a secret column is compared with or set to, alone or within an expression:
 //! `password = crypt('…', gen_salt('…'))`, `password IN ('…', '…')`, `lower(password) LIKE '…'`.
 //!
-//! Looks back from a quote to the one before it, a bounded number of words, for an operator whose left
-//! side is a secret column. Behind a secret literal the expression goes on to a comma, a bracket or
-//! a keyword that ends it. Everything is read a constant number of times.
+//! Searches backwards from a quote to the one before it, for a bounded number of words, for an
+//! operator whose left side is a secret column. After a secret literal, the expression extends to a
+//! comma, a bracket or a keyword that ends it. Every byte is read a constant number of times.
 
 use std::ops::Range;
 
@@ -12,18 +12,18 @@ use memchr::memchr3_iter;
 use super::{is_word, is_word_byte, last_word, literal_at, password_clause, without_prefix};
 use crate::redact::key_rules::KeyRules;
 
-/// Words and signs that are read before a literal.
+/// Maximum number of words and symbols that are read before a literal.
 const STEPS_MAX: usize = 32;
-/// Bytes of the left side of a comparison that are read.
+/// Maximum bytes that are read of the left side of a comparison.
 const OPERAND_BYTES_MAX: usize = 256;
-/// Operators of MongoDB within each other: `{"$not": {"$eq": "…"}}`.
+/// Maximum number of nested MongoDB operators: `{"$not": {"$eq": "…"}}`.
 const OPERATORS_MAX: usize = 4;
 
 /// Operators that are words.
 const COMPARISONS: [&[u8]; 9] =
     [b"between", b"contains", b"glob", b"ilike", b"in", b"like", b"regexp", b"rlike", b"similar"];
 
-/// Keywords before and behind which there is another expression.
+/// Keywords that separate expressions.
 const EXPRESSION_ENDS: [&[u8]; 20] = [
     b"and",
     b"else",
@@ -47,7 +47,8 @@ const EXPRESSION_ENDS: [&[u8]; 20] = [
     b"with",
 ];
 
-/// Finds the literals of secret columns. `sets_password`: every operator is that of a password.
+/// Finds the literals of secret columns. With `sets_password`, every operator counts as one of a
+/// secret column.
 pub(super) fn search(
     text: &[u8],
     keys: &KeyRules,
@@ -81,16 +82,16 @@ pub(super) fn search(
     }
 }
 
-/// Returns whether the words before a literal are those of a password: `PASSWORD '…'`.
+/// Returns whether a password clause is before a literal: `PASSWORD '…'`.
 fn is_behind_clause(before: &[u8]) -> bool {
     let spaced = without_prefix(before);
     let before = spaced.trim_ascii_end();
-    // The closing quote of `'password'` has no space before it.
+    // The space excludes the closing quote of `'password'`, which has none before it.
     before.len() < spaced.len() && password_clause(before, is_word).is_some()
 }
 
-/// Returns the brackets that are open at the end of what is behind a secret literal, if the
-/// expression goes on until there. `depth` are those at its beginning.
+/// Returns the number of open brackets at the end of the text after a secret literal, if the
+/// expression extends to there. `depth` is the number at its beginning.
 fn depth_behind(gap: &[u8], mut depth: usize) -> Option<usize> {
     if gap.trim_ascii().eq_ignore_ascii_case(b"and") {
         // `BETWEEN '…' AND '…'`.
@@ -123,18 +124,18 @@ fn ends_expression(word: &[u8]) -> bool {
     EXPRESSION_ENDS.iter().any(|end| is_word(word, end))
 }
 
-/// A look back from a literal.
+/// A backward search from a literal.
 struct Lookback<'a> {
     before: &'a [u8],
-    /// End of the quote before.
+    /// End of the previous quote.
     gap_start: usize,
     keys: &'a KeyRules,
     sets_password: bool,
 }
 
 impl Lookback<'_> {
-    /// Returns the brackets between the operator of a secret column and the literal, if there is
-    /// such an operator.
+    /// Returns the number of open brackets between the operator of a secret column and the literal,
+    /// if there is such an operator.
     fn depth(&self) -> Option<usize> {
         let mut rest = without_prefix(self.before);
         let (mut closed, mut opened, mut is_sibling) = (0_usize, 0, false);
@@ -195,7 +196,7 @@ fn is_operator(word: &[u8], left: &[u8]) -> bool {
         || is_word(word, b"from") && is_word(last_word(left.trim_ascii_end()), b"distinct")
 }
 
-/// Without `NOT`, `IS DISTINCT` and the like at the end.
+/// Returns the text without `NOT`, `IS DISTINCT` and similar words at the end.
 fn without_not(mut left: &[u8]) -> &[u8] {
     loop {
         left = left.trim_ascii_end();
@@ -207,7 +208,7 @@ fn without_not(mut left: &[u8]) -> &[u8] {
     }
 }
 
-/// Without `=`, `:=`, `<>`, `=>`, `~` and the like.
+/// Returns the text without `=`, `:=`, `<>`, `=>`, `~` and similar operators at the end.
 fn without_operator(mut before: &[u8]) -> &[u8] {
     while let [head @ .., b'=' | b':' | b'<' | b'>' | b'!' | b'~' | b'*'] = before {
         before = head;
@@ -245,8 +246,8 @@ fn is_secret_operand(left: &[u8], keys: &KeyRules) -> bool {
     false
 }
 
-/// The name of a column or of a key of one (`attributes['password']`) at the end, quoted or not, and
-/// what is before it.
+/// Returns the name of a column, or of a key of one (`attributes['password']`), at the end of a
+/// text, quoted or not, and the text before it.
 fn column_before(before: &[u8]) -> (&[u8], &[u8]) {
     let before = before.strip_suffix(b"]").unwrap_or(before);
     let (head, quotes) = match before {
@@ -258,7 +259,8 @@ fn column_before(before: &[u8]) -> (&[u8], &[u8]) {
     (name, head.get(..outside.saturating_sub(quotes)).unwrap_or_default())
 }
 
-/// Returns whether the brackets that close here have the name of a secret column between them.
+/// Returns whether the name of a secret column is in the brackets that close at the end of the
+/// text.
 fn brackets_have_secret(left: &[u8], keys: &KeyRules) -> bool {
     let mut depth = 0_usize;
     let mut end = left.len();

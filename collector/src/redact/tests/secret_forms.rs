@@ -1,4 +1,4 @@
-//! Forms in which secrets stand in statements, URLs and texts, and ordinary text that looks like them.
+//! Forms of secrets in statements, URLs and texts, and ordinary text that looks like them.
 
 use super::{KeyRule, check, redact};
 

@@ -1,8 +1,8 @@
-//! Credentials behind the name of their scheme, with or without the name of a header before it:
+//! Credentials after the name of their scheme, with or without the name of a header before it:
 //! `Bearer eyJ…`, `Basic dXNlcjpwYXNz`, `Splunk 0123…`, `ApiKey …`.
 //!
-//! The names are words of plain language, too. So a token counts by its form: one that decodes to
-//! `user:password`, a UUID, or letters with digits.
+//! The names of schemes are also ordinary words, so a token must have the form of a credential:
+//! base64 of `user:password`, a UUID, or letters with digits.
 
 use std::{ops::Range, sync::LazyLock};
 
@@ -10,14 +10,15 @@ use aho_corasick::{AhoCorasick, MatchKind};
 
 use super::is_name_byte;
 
-/// No more bytes of a token are judged.
+/// Maximum bytes of a token that are examined.
 const TOKEN_BYTES_JUDGED: usize = 256;
-/// The shortest token of letters and digits.
+/// Minimum bytes of a token of letters and digits.
 const TOKEN_BYTES_MIN: usize = 8;
-/// The shortest one behind the name of a product, of which versions have letters and digits, too.
+/// Minimum bytes of a token after `Splunk`, because versions of the product also have letters and
+/// digits.
 const SPLUNK_TOKEN_BYTES_MIN: usize = 24;
 
-/// A scheme whose name stands alone.
+/// A scheme that is recognised by its name alone.
 #[derive(Debug, Clone, Copy)]
 enum Scheme {
     Bearer,
@@ -26,7 +27,7 @@ enum Scheme {
     ApiKey,
 }
 
-/// Names without their first letter, which has either case, as senders write them.
+/// Names without their first letter, which may have either case.
 const NAMES: [(&str, Scheme, u8); 9] = [
     ("earer", Scheme::Bearer, b'b'),
     ("EARER", Scheme::Bearer, b'b'),
@@ -39,7 +40,7 @@ const NAMES: [(&str, Scheme, u8); 9] = [
     ("PIKEY", Scheme::ApiKey, b'a'),
 ];
 
-/// The shortest text with a scheme and its token.
+/// Minimum bytes of a text with a scheme and a token.
 const TEXT_BYTES_MIN: usize = "Basic YTpi".len();
 
 static FINDER: LazyLock<AhoCorasick> = LazyLock::new(|| {
@@ -49,7 +50,7 @@ static FINDER: LazyLock<AhoCorasick> = LazyLock::new(|| {
         .expect("invariant: a few short words make an automaton")
 });
 
-/// Finds the tokens behind names of schemes.
+/// Finds the tokens after names of schemes.
 pub(super) fn search(text: &[u8], mut found: impl FnMut(Range<usize>)) {
     if text.len() < TEXT_BYTES_MIN {
         return;
@@ -74,7 +75,7 @@ pub(super) fn search(text: &[u8], mut found: impl FnMut(Range<usize>)) {
     }
 }
 
-/// Returns whether the name of a scheme is somewhere in these bytes.
+/// Returns whether these bytes have the name of a scheme.
 pub(super) fn is_named(encoded: &[u8]) -> bool {
     FINDER.find_iter(encoded).any(|name| {
         let first = NAMES.get(name.pattern().as_usize()).map(|&(_, _, first)| first);
@@ -89,7 +90,7 @@ fn is_space(byte: u8) -> bool {
     matches!(byte, b' ' | b'\t')
 }
 
-/// Returns whether this first letter is before a name, and no other letter before that.
+/// Returns whether a name has this first letter before it, and no other letter before that.
 fn is_name(text: &[u8], at: usize, first: u8) -> bool {
     match text.get(..at) {
         Some([head @ .., letter]) => {
@@ -126,8 +127,7 @@ fn starts_uuid(token: &[u8]) -> bool {
     })
 }
 
-/// Returns whether a token in Base64 begins with printable text and a colon. Words of a language do
-/// not.
+/// Returns whether a base64 token decodes to printable text and a colon. Ordinary words do not.
 fn decodes_to_pair(token: &[u8]) -> bool {
     let (mut bits, mut count) = (0_u32, 0);
     for &byte in token {

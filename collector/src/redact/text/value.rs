@@ -1,9 +1,9 @@
-//! Values behind a secret key: which are secret, and where they end.
+//! Values after a secret key: which are secret, and where they end.
 //!
-//! A value in quotes ends with them. Without quotes it ends where texts around it separate values; a
-//! cookie ends behind its last pair, an authorization behind its credentials. What a sentence goes
-//! on with, placeholders and names of variables are no secrets: `password: must be longer`,
-//! `password=$1`, `token = self.token`.
+//! A quoted value ends with its quote. An unquoted one ends at a separator of values, a cookie
+//! after its last pair, an authorization after its credentials. The continuation of a sentence,
+//! placeholders and names of variables are not secret: `password: must be longer`, `password=$1`,
+//! `token = self.token`.
 
 use std::ops::Range;
 
@@ -12,16 +12,16 @@ use memchr::memchr2;
 use super::{Key, Secret};
 use crate::redact::{MARKER, key_rules::KeyClass};
 
-/// No more bytes of a value are judged.
+/// Maximum bytes of a value that are examined.
 const VALUE_BYTES_JUDGED: usize = 128;
-/// The shortest value of letters and digits that is a credential by its form.
+/// Minimum bytes of a value of letters and digits that has the form of a credential.
 const CREDENTIAL_BYTES_MIN: usize = 8;
-/// Letters of both cases alone are a credential from this length on.
+/// Minimum bytes of a value of letters only, in both cases, that has the form of a credential.
 const LETTERS_MIN: usize = 20;
 
-/// The longest of the ordinary words.
+/// Bytes of the longest ordinary word.
 const ORDINARY_BYTES_MAX: usize = "authentication".len();
-/// Words that a message goes on with behind a key, and values that are none.
+/// Words that follow a key in messages, and values that stand for no value.
 const ORDINARY_WORDS: &str = "\
     a an and any are as at auth authentication authorization bool boolean can cannot changed \
     contains could created credentials deleted denied did disabled does doesn don empty enabled \
@@ -38,7 +38,7 @@ const SCHEMES: &str = "\
     apikey aws basic bearer digest dpop geniekey googlelogin hawk hmac hoba key mac mutual \
     negotiate ntlm oauth sharedaccesssignature sharedkey signature splunk token";
 
-/// Returns the value behind the mark of a secret key, if it is secret.
+/// Returns the value after the mark of a secret key, if the value is secret.
 pub(super) fn secret(text: &[u8], mark: usize, key: Key<'_>) -> Option<Secret> {
     let is_colon = text.get(mark) == Some(&b':');
     let mut start = value_start(text, mark, key)?;
@@ -49,7 +49,7 @@ pub(super) fn secret(text: &[u8], mark: usize, key: Key<'_>) -> Option<Secret> {
     if let Some(quote) = key.quote
         && let Some(length) = json_length(rest, quote.byte)
     {
-        // In a text within a text, one quote more would end the outer one.
+        // In a text within a text, another quote would end the outer text.
         let needs_quotes = quote.slashes == 0;
         return Some(Secret { range: start..start + length, needs_quotes });
     }
@@ -57,7 +57,7 @@ pub(super) fn secret(text: &[u8], mark: usize, key: Key<'_>) -> Option<Secret> {
         // `Authorization:[Basic …]`, as Go and Java write maps of lists.
         (start, rest) = (start + 1, inner);
     }
-    if let Some(quoted) = Quoted::at(rest) {
+    if let Some(quoted) = QuotedValue::at(rest) {
         let content = rest.get(quoted.content..)?;
         let is_secret = !is_replaced(content)
             && !quoted.is_empty(content)
@@ -74,7 +74,7 @@ pub(super) fn secret(text: &[u8], mark: usize, key: Key<'_>) -> Option<Secret> {
     Some((start..start + length).into())
 }
 
-/// Returns where the value behind a mark begins, if the mark is one of a key and its value.
+/// Returns the start of the value after a mark, if the mark separates a key and its value.
 fn value_start(text: &[u8], mark: usize, key: Key<'_>) -> Option<usize> {
     let rest = text.get(mark + 1..)?;
     let mark_rest = match (text.get(mark)?, rest) {
@@ -93,8 +93,8 @@ fn value_start(text: &[u8], mark: usize, key: Key<'_>) -> Option<usize> {
     Some(mark + 1 + mark_rest + spaces)
 }
 
-/// Returns whether nothing is behind a mark on its line, and one word alone on the next, which is no
-/// word of plain language and no key.
+/// Returns whether the line ends after a mark, and the next line has a single word that is neither
+/// an ordinary word nor a key.
 fn is_on_next_line(rest: &[u8]) -> bool {
     let rest = rest.get(..rest.len().min(VALUE_BYTES_JUDGED)).unwrap_or(rest);
     let (line, rest) = rest.split_at(line_length(rest));
@@ -115,21 +115,21 @@ fn is_replaced(value: &[u8]) -> bool {
     value.starts_with(MARKER.as_bytes())
 }
 
-/// Returns whether a value without quotes is empty, or masked by the sender.
+/// Returns whether an unquoted value is empty, or masked by the sender.
 fn is_masked(word: &[u8]) -> bool {
     word == b"REDACTED" || word.iter().all(|byte| matches!(byte, b'*' | b'?' | b'.'))
 }
 
 /// A value in quotes.
-struct Quoted {
+struct QuotedValue {
     quote: u8,
-    /// Backslashes before the quote: those of a text within a text.
+    /// Number of backslashes before the quote, as in a text within a text.
     slashes: usize,
-    /// Bytes before the content.
+    /// Number of bytes before the content.
     content: usize,
 }
 
-impl Quoted {
+impl QuotedValue {
     fn at(value: &[u8]) -> Option<Self> {
         // `b'…'` of Python, `N'…'` of SQL.
         let prefix = usize::from(matches!(value, [b'b' | b'N' | b'E' | b'u', b'\'' | b'"', ..]));
@@ -139,7 +139,7 @@ impl Quoted {
         is_quote.then_some(Self { quote, slashes, content: prefix + slashes + 1 })
     }
 
-    /// Returns whether nothing but a mask is in the quotes.
+    /// Returns whether the content is empty or a mask.
     fn is_empty(&self, content: &[u8]) -> bool {
         let masked = content
             .iter()
@@ -152,8 +152,8 @@ impl Quoted {
         }
     }
 
-    /// Returns the bytes before the closing quote: one that has as many backslashes as the first,
-    /// beside those that are escaped themselves. A doubled quote of SQL belongs to the value.
+    /// Returns the number of bytes before the closing quote, which has as many backslashes as the
+    /// opening one, not counting escaped backslashes. A doubled quote of SQL belongs to the value.
     fn length(&self, content: &[u8]) -> usize {
         let escaped = 2 * (self.slashes + 1);
         let mut run = 0;
@@ -198,7 +198,7 @@ fn json_length(value: &[u8], quote: u8) -> Option<usize> {
     }
 }
 
-/// Returns the bytes up to the bracket that closes the first, or to the end.
+/// Returns the number of bytes up to the bracket that closes the first one, or to the end.
 fn brackets_length(value: &[u8], quote: u8) -> usize {
     let mut depth = 0_usize;
     let mut index = 0;
@@ -213,14 +213,14 @@ fn brackets_length(value: &[u8], quote: u8) -> usize {
             }
             b'\\' => {
                 let rest = value.get(index..).unwrap_or_default();
-                index += match Quoted::at(rest) {
+                index += match QuotedValue::at(rest) {
                     Some(quoted) if quoted.quote == quote => quoted.whole_length(rest) - 1,
                     _ => rest.iter().take_while(|&&byte| byte == b'\\').count() - 1,
                 };
             }
             _ if byte == quote => {
                 let rest = value.get(index..).unwrap_or_default();
-                if let Some(quoted) = Quoted::at(rest) {
+                if let Some(quoted) = QuotedValue::at(rest) {
                     index += quoted.whole_length(rest) - 1;
                 }
             }
@@ -231,8 +231,8 @@ fn brackets_length(value: &[u8], quote: u8) -> usize {
     value.len()
 }
 
-impl Quoted {
-    /// Returns the bytes from the first quote to behind the closing one.
+impl QuotedValue {
+    /// Returns the number of bytes from the opening quote to the end of the closing one.
     fn whole_length(&self, value: &[u8]) -> usize {
         let content = value.get(self.content..).unwrap_or_default();
         let length = self.content + self.length(content) + self.slashes + 1;
@@ -240,7 +240,7 @@ impl Quoted {
     }
 }
 
-/// Returns the length of a value without quotes, if it is secret.
+/// Returns the length of an unquoted value, if it is secret.
 fn unquoted_length(value: &[u8], is_colon: bool, key: Key<'_>) -> Option<usize> {
     let word = judged(value);
     let is_none = || {
@@ -273,7 +273,7 @@ fn unquoted_length(value: &[u8], is_colon: bool, key: Key<'_>) -> Option<usize> 
     }
 }
 
-/// The beginning of a value up to what ends it.
+/// Returns the part of a value that is examined, up to a separator.
 fn judged(value: &[u8]) -> &[u8] {
     let value = value.get(..value.len().min(VALUE_BYTES_JUDGED)).unwrap_or(value);
     value.get(..word_length(value)).unwrap_or_default()
@@ -289,18 +289,18 @@ fn word_length(value: &[u8]) -> usize {
     end.unwrap_or(value.len())
 }
 
-/// Returns the length of a value and of the literal that a function is called with:
-/// `password = md5('…')`.
+/// Returns the length of a value, including the literal argument of a function call: `password =
+/// md5('…')`.
 fn value_length(value: &[u8]) -> usize {
     let length = word_length(value);
     let is_call = value.get(..length).is_some_and(|word| word.ends_with(b"("));
     match value.get(length..).filter(|_| is_call) {
-        Some(rest) => length + Quoted::at(rest).map_or(0, |quoted| quoted.whole_length(rest)),
+        Some(rest) => length + QuotedValue::at(rest).map_or(0, |quoted| quoted.whole_length(rest)),
         None => length,
     }
 }
 
-/// Returns whether an escaped quote or end of line is here, as in a text within a text.
+/// Returns whether a text begins with an escaped quote or line break, as in a text within a text.
 fn is_escape(rest: &[u8]) -> bool {
     let slashes = rest.iter().take(VALUE_BYTES_JUDGED).take_while(|&&byte| byte == b'\\').count();
     matches!(rest.get(slashes), Some(b'n' | b'r' | b't' | b'"' | b'\''))
@@ -319,7 +319,7 @@ fn is_ordinary(word: &[u8]) -> bool {
     words.any(|ordinary| word.eq_ignore_ascii_case(ordinary))
 }
 
-/// Returns whether a word stands for a value: `$1`, `$NAME`, `${name}`, `%s`, `{}`, `#{name}`.
+/// Returns whether a word is a placeholder: `$1`, `$NAME`, `${name}`, `%s`, `{}`, `#{name}`.
 fn is_placeholder(word: &[u8]) -> bool {
     match word {
         [b'$', b'{' | b'(', ..] | [b'{', b'{', ..] | [b'%', b'('] => true,
@@ -332,7 +332,7 @@ fn is_placeholder(word: &[u8]) -> bool {
     }
 }
 
-/// Returns whether a value is its key once more: `password = :password`, `token: self.token`.
+/// Returns whether a value repeats its key: `password = :password`, `token: self.token`.
 fn names_again(word: &[u8], key: &[u8]) -> bool {
     let word = match word {
         [b'$' | b'@' | b':' | b'*', word @ ..] => word,
@@ -349,7 +349,7 @@ fn names_again(word: &[u8], key: &[u8]) -> bool {
             .all(|(one, other)| one.eq_ignore_ascii_case(other))
 }
 
-/// Returns whether a value is made as machines make credentials, and is no word.
+/// Returns whether a value has the form of a generated credential, and not of a word.
 fn has_form_of_credential(word: &[u8]) -> bool {
     let has = |is: fn(&u8) -> bool| word.iter().any(is);
     word.len() >= CREDENTIAL_BYTES_MIN
@@ -360,7 +360,7 @@ fn has_form_of_credential(word: &[u8]) -> bool {
                 && has(u8::is_ascii_uppercase))
 }
 
-/// Returns the credentials of an authorization behind the name of their scheme.
+/// Returns the credentials of an authorization after the name of their scheme.
 fn credentials(value: &[u8]) -> Option<Range<usize>> {
     let scheme = judged(value);
     let is_scheme = SCHEMES.split(' ').any(|name| scheme.eq_ignore_ascii_case(name.as_bytes()))
@@ -369,7 +369,7 @@ fn credentials(value: &[u8]) -> Option<Range<usize>> {
     let spaces = rest.iter().take_while(|&&byte| matches!(byte, b' ' | b'\t')).count();
     let start = scheme.len() + spaces;
     let credentials = value.get(start..).filter(|_| spaces > 0)?;
-    // Parameters, as in `Digest username="…", response="…"`: to the end of the line.
+    // Parameters, as in `Digest username="…", response="…"`, extend to the end of the line.
     let word = judged(credentials);
     let equals = word.iter().position(|&byte| byte == b'=');
     let has_parameters = equals.is_some_and(|equals| match credentials.get(equals + 1) {
@@ -384,7 +384,7 @@ fn line_length(text: &[u8]) -> usize {
     memchr2(b'\n', b'\r', text).unwrap_or(text.len())
 }
 
-/// Returns whether a value begins as a cookie does, with a name, an equals sign and something.
+/// Returns whether a value begins like a cookie, with a name, an equals sign and a value.
 fn is_pair(word: &[u8]) -> bool {
     word.iter().position(|&byte| byte == b'=').is_some_and(|equals| equals > 0)
 }
@@ -399,7 +399,7 @@ fn pairs_length(value: &[u8]) -> usize {
         match byte {
             b' ' if before == b';' || is_date => {}
             b'"' if before == b'=' => {
-                index += Quoted::at(rest).map_or(0, |quoted| quoted.whole_length(rest) - 1);
+                index += QuotedValue::at(rest).map_or(0, |quoted| quoted.whole_length(rest) - 1);
             }
             0..=b' ' | 0x7f | b'"' | b'\'' | b'`' => return index,
             b'\\' if is_escape(rest) => return index,
@@ -418,7 +418,7 @@ fn pairs_length(value: &[u8]) -> usize {
     value.len()
 }
 
-/// Returns whether what follows the first byte is no more of a cookie.
+/// Returns whether no further pair of a cookie follows the first byte.
 fn is_last(rest: &[u8]) -> bool {
     matches!(rest.get(1), None | Some(0..=b' ' | b',' | b')' | b']' | b'}' | b'"' | b'\''))
 }

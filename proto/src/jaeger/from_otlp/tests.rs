@@ -237,7 +237,7 @@ fn the_model_is_protobuf() {
     assert_eq!(tag.encode_to_vec(), [0x0a, 1, b'k', 0x10, 1, 0x20, 1]);
 }
 
-/// Jaeger's own pairs of what came in and what its API answers.
+/// Jaeger's own pairs of input and the answer of its API.
 #[test]
 fn jaegers_pairs_hold() {
     let corpora = concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared/corpora");
@@ -248,7 +248,7 @@ fn jaegers_pairs_hold() {
             eprintln!("left out: {family} is not here");
             continue;
         };
-        // The older one of the two says the scope under its former name.
+        // The older of the two has the scope under its former name.
         let expected = String::from_utf8(expected).unwrap().replace("otel.library.", "otel.scope.");
         let expected: Json = serde_json::from_str(&expected).unwrap();
         let given: ExportTraceServiceRequest = otlp::decode_json(&given).unwrap();

@@ -63,7 +63,7 @@ impl<'de> Visitor<'de> for AnyValueVisitor {
     }
 }
 
-/// The value after a key; `null` means that the key might as well be absent.
+/// The value after a key; `null` counts as an absent key.
 struct OneValue(Key);
 
 impl<'de> DeserializeSeed<'de> for OneValue {

@@ -8,7 +8,7 @@ use ::base64::{
 };
 use serde::{Deserializer, de, de::Visitor};
 
-/// Enough of a wrong text to recognise it in an error, and no more.
+/// Maximum characters of a wrong text that an error quotes.
 const SHOWN_CHARS_MAX: usize = 40;
 
 const TWO_POW_63: f64 = 9_223_372_036_854_775_808.0;
@@ -17,7 +17,7 @@ pub(crate) fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
 }
 
-/// Text; `null` is empty.
+/// Reads text; `null` is empty.
 pub(crate) fn text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
     struct Text;
 
@@ -44,19 +44,19 @@ pub(crate) fn text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String,
     deserializer.deserialize_any(Text)
 }
 
-/// A list of texts; `null` is empty.
+/// Reads a list of texts; `null` is empty.
 pub(crate) fn texts<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
     let values: Option<Vec<String>> = de::Deserialize::deserialize(deserializer)?;
     Ok(values.unwrap_or_default())
 }
 
-/// A truth value.
+/// Reads a truth value.
 pub(crate) fn boolean<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
     let value: Option<bool> = de::Deserialize::deserialize(deserializer)?;
     Ok(value.unwrap_or_default())
 }
 
-/// An integer in any of the forms it may have in JSON.
+/// Reads an integer in any of the forms that it may have in JSON.
 struct Integer;
 
 impl Visitor<'_> for Integer {
@@ -90,18 +90,18 @@ impl Visitor<'_> for Integer {
     }
 }
 
-/// The integer a float stands for, where it has no fraction and fits 64 bits.
+/// Returns the integer that a float stands for, if it has no fraction and fits 64 bits.
 fn whole(value: f64) -> Option<i128> {
-    // A literal beyond 64 bits arrives rounded to the power of two: that is out of range, not it.
+    // A literal beyond 64 bits arrives rounded to the power of two, so that power is out of range.
     let fits = value.fract() == 0.0 && value > -TWO_POW_63 && value < 2.0 * TWO_POW_63;
-    // Formatting a whole float writes all its digits, so no cast can cut any off.
+    // Formatting a whole float writes all its digits, so no cast can truncate it.
     fits.then(|| format!("{value:.0}").parse().ok())?
 }
 
-/// A finite number in JSON's syntax, in a string.
+/// Reads a finite number in JSON's syntax from a string.
 fn decimal(text: &str) -> Option<f64> {
     let digits = text.strip_prefix('-').unwrap_or(text);
-    // `f64`'s parser also takes "inf", "nan" and their like.
+    // `f64`'s parser also accepts "inf", "nan" and similar words.
     digits.as_bytes().first().is_some_and(u8::is_ascii_digit).then_some(())?;
     text.parse().ok().filter(|value: &f64| value.is_finite())
 }
@@ -115,7 +115,7 @@ where
     T::try_from(value).map_err(|_| de::Error::custom(format!("{value} does not fit {name}")))
 }
 
-/// Any integer of up to 64 bits, with or without a sign.
+/// Reads any integer of up to 64 bits, with or without a sign.
 pub(crate) fn any_integer<'de, D: Deserializer<'de>>(deserializer: D) -> Result<i128, D::Error> {
     deserializer.deserialize_any(Integer)
 }
@@ -128,7 +128,7 @@ pub(crate) fn int32<'de, D: Deserializer<'de>>(deserializer: D) -> Result<i32, D
     integer(deserializer, "a signed 32-bit integer")
 }
 
-/// An enum's number. A name is refused: OTLP/JSON takes only numbers.
+/// Reads an enum's number. A name is refused: OTLP/JSON has only numbers.
 pub(crate) fn enumeration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<i32, D::Error> {
     struct Number;
 
@@ -192,7 +192,7 @@ pub(crate) mod i64_text {
     }
 }
 
-/// A float; JSON has no word for what is not finite, so those are strings.
+/// A float. JSON has no infinity and no NaN, so these are strings.
 pub(crate) mod double {
     use std::fmt;
 
@@ -251,8 +251,8 @@ pub(crate) mod double {
     }
 }
 
-/// Bytes as hex: trace and span ids. A text that is not hex becomes [`NOT_HEX`], so that it costs
-/// its span and not the whole request.
+/// Bytes as hex: trace and span ids. A text that is not hex becomes [`NOT_HEX`], so that only its
+/// span is refused and not the whole request.
 ///
 /// [`NOT_HEX`]: super::NOT_HEX
 pub(crate) mod hex {
@@ -360,7 +360,7 @@ pub(crate) mod base64 {
     }
 }
 
-/// The beginning of a client's text.
+/// Returns the beginning of a client's text.
 pub(crate) fn excerpt(text: &str) -> String {
     let mut shown: String = text.chars().take(SHOWN_CHARS_MAX).collect();
     if shown.len() < text.len() {

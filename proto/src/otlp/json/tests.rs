@@ -21,7 +21,7 @@ fn decode_value(value: &str) -> Result<Option<Value>, DecodeError> {
     Ok(span.attributes[0].value.clone().and_then(|value| value.value))
 }
 
-/// The path below the span and the reason.
+/// Returns the path below the span and the reason.
 fn error_of<T: std::fmt::Debug>(result: Result<T, DecodeError>) -> (String, String) {
     match result.unwrap_err() {
         DecodeError::Json { path, reason, .. } => {
@@ -59,10 +59,10 @@ fn a_text_that_is_not_hex_is_no_id_and_costs_no_other_span() {
 }
 
 #[test]
-fn what_is_ignored_is_not_nested_without_end_either() {
+fn ignored_fields_have_a_maximum_depth_too() {
     let nested =
         |levels: usize| format!(r#"{{"ignored":{}{}}}"#, "[".repeat(levels), "]".repeat(levels));
-    // Seven levels are around a span's fields.
+    // A span's fields are seven levels deep.
     assert!(decode_span(&nested(121)).is_ok());
     for levels in [122, 100_000] {
         let reason = decode_span(&nested(levels)).unwrap_err().to_string();

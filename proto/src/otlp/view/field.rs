@@ -57,7 +57,7 @@ impl<'a> FieldValue<'a> {
 pub(super) struct FieldReader<'a> {
     message: &'a [u8],
     rest: &'a [u8],
-    /// Where the last field began.
+    /// Start of the last field.
     from: usize,
 }
 
@@ -67,14 +67,14 @@ impl<'a> FieldReader<'a> {
         Self { message, rest: message, from: 0 }
     }
 
-    /// Where the next field begins.
+    /// Returns the start of the next field.
     #[inline]
     fn position(&self) -> usize {
         self.message.len() - self.rest.len()
     }
 
-    /// The next field and its number. Inlined, so that what remains is in registers: this is most
-    /// of the work of reading a request.
+    /// Returns the next field and its number. It is inlined, so that the rest of the message stays
+    /// in registers: this is most of the work of reading a request.
     #[inline(always)]
     pub(super) fn next(&mut self) -> Result<Option<(u32, FieldValue<'a>)>, NonCanonical> {
         if self.rest.is_empty() {
@@ -97,8 +97,8 @@ impl<'a> FieldReader<'a> {
         if tag >> 3 == 0 { Err(NonCanonical) } else { Ok(Some((tag >> 3, field))) }
     }
 
-    /// The next field's bytes, when it is the one with this number (up to 15) and they are fewer
-    /// than 128. Most fields are known before they come, and this is less work than to find out.
+    /// Returns the next field's bytes, when it has this number (up to 15) and fewer than 128 bytes.
+    /// The order of most fields is known, and a check costs less than reading the tag.
     #[inline(always)]
     pub(super) fn bytes_of(&mut self, number: u8) -> Option<&'a [u8]> {
         let [tag, length, rest @ ..] = self.rest else { return None };
@@ -119,7 +119,7 @@ impl<'a> FieldReader<'a> {
 
     #[inline(always)]
     fn varint(&mut self) -> Result<u64, NonCanonical> {
-        // Most tags, lengths and enums have one byte.
+        // Most tags, lengths and enums take one byte.
         match self.rest.split_first() {
             Some((&byte, rest)) if byte < 0x80 => {
                 self.rest = rest;
@@ -132,7 +132,7 @@ impl<'a> FieldReader<'a> {
     fn long_varint(&mut self) -> Result<u64, NonCanonical> {
         let mut value = 0;
         for (index, &byte) in self.rest.iter().take(10).enumerate() {
-            // The tenth byte has room for one bit.
+            // The tenth byte may have only one bit.
             if index == 9 && byte > 1 {
                 return Err(NonCanonical);
             }
@@ -146,15 +146,16 @@ impl<'a> FieldReader<'a> {
     }
 }
 
-/// A field of messages that repeats. Reading its message has found where they are; each is read
-/// when it is asked for.
+/// A repeated message field. Reading the outer message has found the positions, and each value is
+/// read when it is requested.
 #[derive(Debug)]
 pub struct Repeated<'a, V> {
     message: &'a [u8],
-    /// Up to 15.
+    /// Field number, up to 15.
     number: u8,
     count: usize,
-    /// From the first to the last, with other fields between where the sender mixes them.
+    /// Bytes from the first value to the last. Other fields may lie between them, if the sender
+    /// mixes them.
     from: usize,
     to: usize,
     views: PhantomData<V>,
@@ -173,7 +174,7 @@ impl<'a, V> Repeated<'a, V> {
         Self { message, number, count: 0, from: 0, to: 0, views: PhantomData }
     }
 
-    /// Adds the field that was just taken from `fields`, and those that follow in a row.
+    /// Adds the field that was just read from `fields`, and those that directly follow it.
     #[inline]
     pub(super) fn add(
         &mut self,
@@ -206,7 +207,7 @@ impl<'a, V> Repeated<'a, V> {
 }
 
 impl<'a, V: View<'a>> Repeated<'a, V> {
-    /// The messages in the sender's order.
+    /// Returns the messages in the sender's order.
     pub fn iter(&self) -> impl Iterator<Item = Result<V, NonCanonical>> + use<'a, V> {
         let mut fields = FieldReader::new(self.message.get(self.from..self.to).unwrap_or_default());
         let wanted = self.number;

@@ -8,7 +8,7 @@ fn keys() -> Vec<String> {
     ["order.id", "x-request-id", "http.request.header.x-request-id"].map(str::to_owned).to_vec()
 }
 
-/// The values that one key may have.
+/// Returns the values that one key may have.
 fn of(key: &str, text: &str) -> Vec<String> {
     let keys = keys();
     let found = values(text, &keys).into_iter().filter(|found| found.keys.contains(&key));
@@ -77,7 +77,7 @@ fn readings_are_bounded_in_number_and_length() {
     let text = format!("order.id=a,b;c d {UUID} ").repeat(200);
     let keys: Vec<String> = (0..50).map(|n| format!("key{n}")).chain(keys()).collect();
     assert!(values(&text, &keys).len() <= VALUES_MAX);
-    // Few are under every key: a UUID as it is mostly written.
+    // Few readings are under every key: for example the usual spelling of a UUID.
     let under_all = |text: &str| {
         values(text, &keys).iter().filter(|found| found.keys.len() == keys.len()).count()
     };

@@ -202,7 +202,7 @@ fn times_that_are_not_known_are_left_out() {
     assert_eq!(with(0, 4_000), (None, None));
 }
 
-/// What Zipkin itself would have made of a span it was sent.
+/// Returns the span as Zipkin itself would store it.
 fn kept(mut span: ZipkinSpan) -> ZipkinSpan {
     span.name = span.name.to_lowercase();
     span.trace_id = [vec![0; 16 - span.trace_id.len()], span.trace_id].concat();

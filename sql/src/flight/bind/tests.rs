@@ -1,4 +1,4 @@
-//! Rows of values as Arrow's own writer makes them, and as nobody should.
+//! Rows of values as Arrow's own writer makes them, and invalid ones.
 
 use std::sync::Arc;
 
@@ -76,7 +76,7 @@ fn every_kind_of_value_arrives() {
 }
 
 #[test]
-fn what_is_no_row_of_values_is_refused_by_its_fault() {
+fn messages_without_a_row_of_values_are_refused_by_their_fault() {
     let refusal = |messages: &[FlightData]| format!("{:?}", values(messages).unwrap_err());
     let two: ArrayRef = Arc::new(Int64Array::from(vec![1, 2]));
     assert!(refusal(&sent(vec![two])).contains("several were sent"));
@@ -133,7 +133,7 @@ fn a_message_is_not_verified_more_often_than_it_has_bytes() {
 }
 
 proptest! {
-    /// Bytes that were changed or cut off give other values or a refusal, and nothing else.
+    /// Bytes that were changed or cut off give other values or a refusal, and never a panic.
     #[test]
     fn bytes_from_outside_are_read_within_their_bounds(
         changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..20),

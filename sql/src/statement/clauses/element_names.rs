@@ -1,5 +1,5 @@
-//! The names of clauses, operators and types: the lists of those that a query may use, and the name
-//! of each part of a syntax tree, listed or not.
+//! Names of clauses, operators and types: the lists of those that a query may use, and the names of
+//! all parts of a syntax tree, listed or not.
 
 use datafusion::sql::sqlparser::ast::{
     CeilFloorKind, DataType, DateTimeField, Expr, NullTreatment, SetOperator, SetQuantifier,
@@ -168,7 +168,7 @@ pub(crate) const TYPES: &[&str] = &[
     "INTERVAL",
 ];
 
-/// Names the operation, listed or not.
+/// Returns the name of the operation, listed or not.
 pub(super) fn set_operation(operator: SetOperator, quantifier: SetQuantifier) -> String {
     match quantifier {
         SetQuantifier::None | SetQuantifier::Distinct => operator.to_string(),
@@ -179,7 +179,7 @@ pub(super) fn set_operation(operator: SetOperator, quantifier: SetQuantifier) ->
     }
 }
 
-/// Reports whether a `*` stands for all columns.
+/// Reports whether a `*` stands for all columns, without exceptions.
 pub(super) fn is_plain(options: &WildcardAdditionalOptions) -> bool {
     options.opt_ilike.is_none()
         && options.opt_exclude.is_none()
@@ -189,7 +189,7 @@ pub(super) fn is_plain(options: &WildcardAdditionalOptions) -> bool {
         && options.opt_alias.is_none()
 }
 
-/// Names the treatment of nulls.
+/// Returns the name of a treatment of nulls.
 pub(super) fn nulls(treatment: NullTreatment) -> &'static str {
     match treatment {
         NullTreatment::IgnoreNulls => "IGNORE NULLS",
@@ -197,7 +197,7 @@ pub(super) fn nulls(treatment: NullTreatment) -> &'static str {
     }
 }
 
-/// Names a form that is true or false.
+/// Returns the name of a form that is true or false.
 pub(super) fn condition(expr: &Expr) -> Option<&'static str> {
     let is_query = |right: &Expr| matches!(right, Expr::Subquery(_));
     Some(match expr {
@@ -225,7 +225,7 @@ pub(super) fn condition(expr: &Expr) -> Option<&'static str> {
     })
 }
 
-/// Names a form that has a value of any type.
+/// Returns the name of a form with a value of any type.
 pub(super) fn value(expr: &Expr) -> Option<&'static str> {
     let is_whole = |field: &CeilFloorKind| {
         matches!(field, CeilFloorKind::DateTimeField(DateTimeField::NoDateTime))
@@ -249,7 +249,7 @@ pub(super) fn value(expr: &Expr) -> Option<&'static str> {
     })
 }
 
-/// Names a type, as the lists do.
+/// Returns the name of a type, as the lists have it.
 pub(super) fn type_name(data_type: &DataType) -> Option<&'static str> {
     let has_zone =
         |zone: &TimezoneInfo| matches!(zone, TimezoneInfo::Tz | TimezoneInfo::WithTimeZone);

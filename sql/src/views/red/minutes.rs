@@ -1,6 +1,6 @@
-//! The rows of `red` as calls come: those of an hour are handed on when all of its calls have come,
-//! so that no more than an hour's are held. Should all calls be given anew, because some rollups
-//! cannot be read, those that were handed on are left out then.
+//! Rows of `red`, made while calls arrive. The rows of an hour are passed on when all of its calls
+//! have arrived, so that at most an hour's rows are held. Where some rollups cannot be read, all
+//! calls are read again, and the rows that were passed on before are left out.
 
 use std::{
     collections::HashMap,
@@ -22,12 +22,12 @@ use crate::{SqlError, limits::BATCH_ROWS, scan::Out};
 
 /// Memory of a row without its durations, and of a group without its names, in bytes.
 const BYTES_EACH: usize = 320;
-/// Bytes that are added up between two looks at the budget.
+/// Bytes that are counted between two checks of the budget.
 const BYTES_BETWEEN_CHECKS: usize = 1 << 20;
-/// The columns before those of durations.
-const TOLD: usize = 7;
+/// Number of the columns before those of durations.
+const LEADING_COLUMNS: usize = 7;
 
-/// Where rows go.
+/// Destination of rows.
 pub(super) struct RowSink<'o, 'q> {
     columns: &'o [usize],
     schema: SchemaRef,
@@ -36,7 +36,7 @@ pub(super) struct RowSink<'o, 'q> {
 
 struct RowSinkState<'o, 'q> {
     out: &'o mut Out<'q>,
-    /// The rows of this minute and of later ones were handed on.
+    /// The rows of this minute and of later ones were passed on.
     given_from: u64,
     /// True when no more rows are needed.
     is_done: bool,
@@ -66,7 +66,7 @@ impl<'o, 'q> RowSink<'o, 'q> {
 
     /// Reports whether duration columns are requested.
     fn wants_durations(&self) -> bool {
-        self.columns.iter().any(|column| *column >= TOLD)
+        self.columns.iter().any(|column| *column >= LEADING_COLUMNS)
     }
 
     fn to(&self) -> MutexGuard<'_, RowSinkState<'o, 'q>> {
@@ -78,7 +78,7 @@ impl<'o, 'q> RowSink<'o, 'q> {
         !to.is_done && to.failure.is_none()
     }
 
-    /// Charges for what is held, which is so much in all now.
+    /// Charges for held memory; `bytes` is the total now.
     fn keep(&self, bytes: usize) {
         let mut to = self.to();
         if let Err(failure) = to.out.keep(bytes) {
@@ -86,8 +86,8 @@ impl<'o, 'q> RowSink<'o, 'q> {
         }
     }
 
-    /// Hands on the rows of this minute and of later ones, which are sorted by their minute and are
-    /// all there are.
+    /// Passes on the rows of this minute and of later ones. They must be sorted by minute and
+    /// complete.
     fn give(&self, first: u64, rows: &[(MinuteRow<'_>, Calls)]) {
         let mut to = self.to();
         let given_from = to.given_from;
@@ -139,7 +139,7 @@ impl<'o, 'q> RowSink<'o, 'q> {
             5 => Ok(count(|calls| calls.count)),
             6 => Ok(count(|calls| calls.errors)),
             more => durations
-                .get(more - TOLD)
+                .get(more - LEADING_COLUMNS)
                 .cloned()
                 .ok_or_else(|| ArrowError::SchemaError(format!("red has no column {more}"))),
         };
@@ -149,7 +149,7 @@ impl<'o, 'q> RowSink<'o, 'q> {
     }
 }
 
-/// Key of a row besides its minute.
+/// Key of a row, without its minute.
 #[derive(Debug, Clone)]
 struct RowKey {
     service: Arc<str>,
@@ -159,7 +159,7 @@ struct RowKey {
 }
 
 impl RowKey {
-    /// Sort key.
+    /// Returns the sort key.
     fn order(&self) -> (&str, &str, i32, i32) {
         (&self.service, &self.operation, self.kind.into(), self.status.into())
     }
@@ -171,10 +171,10 @@ struct MinuteRow<'k> {
     key: &'k RowKey,
 }
 
-/// The numbers of the groups that have the same names.
+/// The numbers of the groups that share service and operation.
 type OfNames = HashMap<(SpanKind, StatusCode), u32>;
 
-/// Makes rows of all minutes.
+/// Makes the accumulators of all minutes.
 #[derive(Debug)]
 pub(super) struct AllMinutes<'g, 'o, 'q> {
     pub(super) giving: &'g RowSink<'o, 'q>,
@@ -189,9 +189,9 @@ pub(super) struct Minutes<'g, 'o, 'q> {
     /// The groups' numbers by service and operation.
     numbers: HashMap<Arc<str>, HashMap<Arc<str>, OfNames>>,
     keys: Vec<RowKey>,
-    /// By minute and group.
+    /// Calls by minute and group.
     open: HashMap<(u64, u32), Calls>,
-    /// The minutes from this one on are handed on.
+    /// The minutes from this one on were passed on.
     settled: u64,
     /// Memory held in bytes, and the part of it charged to the query.
     kept: usize,
@@ -288,7 +288,7 @@ impl CallAccumulator for Minutes<'_, '_, '_> {
 }
 
 impl Minutes<'_, '_, '_> {
-    /// Holds nothing but the groups of what came in no order, under the same numbers.
+    /// Drops everything except the groups of calls that came in no order, which keep their numbers.
     fn reset(&mut self) {
         let unordered = self.unordered.as_ref();
         (self.numbers, self.keys) = unordered
@@ -297,7 +297,7 @@ impl Minutes<'_, '_, '_> {
         self.charge();
     }
 
-    /// Adds to the calls of a group in the minute that a time is in.
+    /// Adds to the calls of a group in the minute that contains the time.
     fn add<T>(&mut self, group: u32, time: UnixNanos, add: impl FnOnce(&mut Calls) -> T) -> T {
         let known = self.open.len();
         let calls = self.open.entry((time.0 / MINUTE.0, group)).or_default();

@@ -1,9 +1,10 @@
-//! Attempts at what a worker may not, by a process that is started and confined as a worker is.
+//! Attempts at everything that a worker may not do, by a process that is started and confined as a
+//! worker is.
 //!
-//! The test program starts itself in the worker's place (`as` and a role among its arguments). The
-//! same attempts are made by a process that is not confined, where they succeed: so none fails for
-//! another reason. Calls that only a compromised engine makes (`ptrace`, executable memory) are put
-//! to the filter that the kernel gets, as the kernel reads it.
+//! The test program starts itself in the worker's place (`as` and a role among its arguments). A
+//! process that is not confined makes the same attempts, and they succeed there. So none fails for
+//! another reason. Calls that only a compromised engine makes (`ptrace`, executable memory) are
+//! given to the kernel's filter program, which is interpreted as the kernel does it.
 #![allow(
     clippy::disallowed_methods,
     reason = "attempts at what a worker must not reach; a process of a test lives in real time"
@@ -39,18 +40,18 @@ use tempfile::TempDir;
 use super::{confine, kernel};
 use crate::{WorkerLimits, WorkerProgram, message::Confinement, pool::Process};
 
-/// The test that a process of a role runs in place of a worker.
+/// The test that the process of a role runs in place of a worker.
 const ENTRY: &str = "worker::confine::tests::a_worker_reaches_nothing_but_its_connection";
 
 const LIMITS: WorkerLimits = WorkerLimits { address_bytes_max: 256 << 20, cpu_seconds_max: 10 };
 
-/// Longer than a worker that has a second of processor time goes on.
+/// Longer than a worker with one second of processor time can run.
 const ENDLESS: Duration = Duration::from_secs(30);
 
-/// Errors are compared as the kernel numbers them; this is none.
+/// Result of an attempt that succeeds. Errors have the kernel's numbers, and this is none of them.
 const DONE: i32 = 0;
 
-/// An attempt, the error of a worker, and the error where Landlock alone confines, if it does.
+/// An attempt, its error in a worker, and its error under Landlock alone, if Landlock refuses it.
 const ATTEMPTS: &[(&str, i32, Option<i32>)] = &[
     ("read what the server sends", DONE, Some(DONE)),
     ("start a thread", DONE, Some(DONE)),
@@ -78,21 +79,21 @@ const ATTEMPTS: &[(&str, i32, Option<i32>)] = &[
     ("end a process", libc::ENOSYS, Some(libc::EPERM)),
 ];
 
-/// Refused to a free process too where the system lets nobody trace a parent.
+/// A free process is refused this as well, where the system forbids tracing a parent.
 const PARENTS_MEMORY: &str = "open the memory of the parent";
 
-/// What a process is confined by.
+/// Confinement of a process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Role {
-    /// Nothing.
+    /// Not confined.
     Free,
-    /// Landlock alone, which seccomp would answer before.
+    /// Confined by Landlock alone, because seccomp would answer first.
     Landlock,
-    /// All that confines a worker.
+    /// Confined as a worker is.
     Worker,
-    /// The same, for writing a file.
+    /// As a worker; it writes a file.
     Writer,
-    /// The same, for using the processor.
+    /// As a worker; it uses the processor.
     Spinner,
 }
 
@@ -105,7 +106,7 @@ impl Role {
         ("spinner", Self::Spinner),
     ];
 
-    /// The role that this process was started for, and its folder.
+    /// Returns the role that this process was started for, and its folder.
     fn of_this_process() -> Option<(Self, PathBuf)> {
         let mut arguments = std::env::args().skip_while(|argument| argument != "as").skip(1);
         let (name, folder) = (arguments.next()?, arguments.next()?);
@@ -124,7 +125,7 @@ impl Role {
     }
 }
 
-/// Things of the server's within reach of a process that is not confined.
+/// Objects of the server that a process without confinement can reach.
 #[derive(Debug, Serialize, Deserialize)]
 struct Targets {
     folder: PathBuf,
@@ -132,7 +133,7 @@ struct Targets {
     abstract_name: String,
 }
 
-/// What a process says of itself: how it is confined, and the error of each attempt.
+/// Report of a process: its confinement, and the error of each attempt.
 #[derive(Debug, Serialize, Deserialize)]
 struct Report {
     confinement: Confinement,
@@ -165,7 +166,7 @@ impl Bait {
         }
     }
 
-    /// The report of a process of the role.
+    /// Returns the report of a process of the role.
     fn report(&self, role: Role) -> Report {
         let mut process = role.start(self.folder.path(), LIMITS);
         let targets = Targets {
@@ -183,7 +184,7 @@ impl Bait {
     }
 }
 
-/// The end of a process, and what it said until then.
+/// Returns the exit status of a process, and its output.
 fn ended(mut process: Process) -> (ExitStatus, String) {
     let mut said = String::new();
     process.said.read_to_string(&mut said).unwrap();
@@ -205,7 +206,7 @@ fn has_seccomp() -> bool {
     status.contains("\nSeccomp:") || leave_out("calls forbidden by seccomp: the kernel has none")
 }
 
-/// Notes a part that was not run, for `cargo xtask test`, and says that it was not.
+/// Notes a part that was not run, for `cargo xtask test`. Returns false.
 fn leave_out(reason: &str) -> bool {
     eprintln!("left out: {reason}");
     if let Some(path) = std::env::var_os("TEST_LEFT_OUT") {
@@ -245,7 +246,7 @@ fn landlock_alone_keeps_a_worker_from_files_ports_and_processes() {
 }
 
 #[test]
-fn a_free_process_succeeds_in_what_a_worker_may_not() {
+fn a_free_process_succeeds_in_all_that_a_worker_may_not_do() {
     let Report { confinement, outcomes } = Bait::new().report(Role::Free);
     assert_eq!(confinement, Confinement::default());
     assert_eq!(outcomes.len(), ATTEMPTS.len());
@@ -270,7 +271,7 @@ fn a_worker_that_uses_up_its_processor_time_is_ended() {
     assert_eq!(status.signal(), Some(libc::SIGKILL), "{status}: {said}");
 }
 
-/// Does what the role is for, and ends the process.
+/// Performs the role, and ends the process.
 fn play(role: Role, folder: &Path) -> ! {
     match role {
         Role::Free | Role::Landlock | Role::Worker => answer(role),
@@ -295,7 +296,7 @@ fn play(role: Role, folder: &Path) -> ! {
 fn answer(role: Role) {
     let connection = io::stdin().as_fd().try_clone_to_owned().unwrap();
     let (input, mut output) = (File::from(connection.try_clone().unwrap()), File::from(connection));
-    // In reach before: a process beside this one, and files that a server forgot to close.
+    // Objects in reach: a process beside this one, and files that a server forgot to close.
     let mut beside = Command::new("cat").stdin(Stdio::piped()).spawn().unwrap();
     let mut open = File::open("/proc/self/exe").unwrap();
     let mut below = Vec::new();
@@ -359,9 +360,9 @@ fn attempts(targets: &Targets, beside: &mut Child, open: &mut File) -> BTreeMap<
     outcomes.into_iter().map(|(attempt, error)| (attempt.to_owned(), error)).collect()
 }
 
-/// Reads the filter as the kernel does: what it does with a call.
+/// Interprets the filter as the kernel does. Returns its verdict on a call.
 fn verdict(filter: &[sock_filter], call: i64, arguments: [u64; 6]) -> u32 {
-    // The architecture is that of the filter, which looks at it first.
+    // The architecture is the one that the filter compares first.
     let architecture = filter[1].k;
     let half = |number: u64, shift: u32| u32::try_from(number >> shift & 0xffff_ffff).unwrap();
     // `struct seccomp_data`: the call, the architecture, the place in the program, the arguments.
@@ -413,7 +414,7 @@ fn usual_calls() -> Vec<(&'static str, i64, [u64; 6])> {
     ]
 }
 
-/// Calls that are made with other arguments than a worker has.
+/// Calls with arguments that a worker never uses.
 fn unusual_calls() -> Vec<(&'static str, i64, [u64; 6])> {
     let number = |number: libc::c_int| u64::from(number.unsigned_abs());
     let (data, code) = (number(libc::PROT_READ), number(libc::PROT_READ | libc::PROT_EXEC));
@@ -477,7 +478,7 @@ const FORBIDDEN_CALLS: &[(&str, i64)] = &[
 ];
 
 #[test]
-fn the_filter_refuses_what_a_worker_has_no_use_for() {
+fn the_filter_refuses_calls_that_a_worker_does_not_need() {
     let filter = kernel::filter().unwrap();
     for (what, call, arguments) in usual_calls() {
         assert_eq!(verdict(&filter, call, arguments), u32::from(SeccompAction::Allow), "{what}");
