@@ -75,7 +75,7 @@ mod tests {
             (Some("4321"), small, 4321),
         ] {
             let mut case = Command::new(std::env::current_exe().unwrap());
-            case.arg("free_memory_is_kept_for_as_long_as").env_remove("MIMALLOC_PURGE_DELAY");
+            case.arg("free_memory_is_kept_for_the_time_of").env_remove("MIMALLOC_PURGE_DELAY");
             case.envs(operators.map(|delay| ("MIMALLOC_PURGE_DELAY", delay)));
             case.env(BUDGET, budget.to_string());
             let output = case.env(EXPECTED, expected.to_string()).output().unwrap();

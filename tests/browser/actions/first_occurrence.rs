@@ -65,8 +65,8 @@ impl<'a> Reader<'a> {
         assert!(bars > 1, "{pattern}");
         self.page.wait_for(&format!(
             "(spark => spark?.getBoundingClientRect().width > 0 \
-             && spark.querySelector('.spark-bars').getAttribute('d').match(/M/g)?.length === {bars})\
-             ({row}?.querySelector('svg.spark-error'))"
+             && [...spark.querySelectorAll('.spark-bars')].map(e => e.getAttribute('d')).join('') \
+             .match(/M/g)?.length === {bars})({row}?.querySelector('svg.spark-error'))"
         ));
         row
     }
