@@ -1,10 +1,11 @@
-//! Messages that are alike, with counts, and which of them are new.
+//! Groups of similar messages, with counts, and which of them are new.
 //!
-//! The records of the window, and those of the time that it is compared with, as long a time before
-//! it unless another is given, are counted by the forms of their messages: the words without those
-//! that surely differ. Counts of data files answer where they can, and rows elsewhere. `template`
-//! then puts forms together. A pattern is new when none of its forms is in the time compared, and
-//! gone when none is in the window. The examples are read last, of the patterns that are listed.
+//! The records of the window are compared with those of another time range. By default it has the
+//! same length and ends where the window begins. Records are counted by the forms of their
+//! messages: the words without those that certainly vary. The counts in data files answer where
+//! they can. Elsewhere rows are read. `template` then merges forms. A pattern is new when none of
+//! its forms is in the other range, and gone when none is in the window. The examples of the listed
+//! patterns are read last.
 
 mod template;
 
@@ -33,28 +34,33 @@ use crate::{
 
 /// Maximum number of distinct message forms.
 const FORMS_MAX: usize = 20_000;
-/// A rate that differs by less than this factor is as usual.
+/// Minimum factor between two rates that counts as a change.
 const FACTOR_MIN: f64 = 1.5;
-/// Standard deviations of a count by which it differs from the expected one, or it is as usual.
+/// Minimum difference of a count from the expected one that counts as a change, in standard
+/// deviations.
 const DEVIATIONS_MIN: f64 = 3.0;
-/// Characters of an example.
+/// Maximum number of characters of an example.
 const EXAMPLE_CHARS_MAX: usize = 1_000;
-/// Records of the time compared are counted by steps of this length, which nobody sees.
+/// Length of the steps in which records of the compared time are counted. The answer does not show
+/// them.
 const BASE_STEP: DurationNanos = DurationNanos(24 * 3_600 * 1_000_000_000);
 
-/// Which log records.
+/// Selection of log records.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct PatternSearch {
-    /// The records; their time is in the window.
+    /// Filter of the records; their time is in the window.
     pub filter: LogFilter,
     /// The length of a step.
     pub step: Option<DurationNanos>,
     /// Maximum number of patterns returned.
     pub limit: usize,
-    /// The time that the window is compared with; as long a time before it when not given.
+    /// The time that the window is compared with. `None`: the range of the same length before the
+    /// window.
     pub base: Option<(UnixNanos, UnixNanos)>,
-    /// Only those that changed, gone ones too, the greatest change first.
+    /// True to list only the patterns that changed, gone ones included, the greatest change first.
     pub is_of_changes: bool,
+    /// True to leave out examples and their traces, which cost a scan.
+    pub is_without_examples: bool,
 }
 
 /// The window, and the time that it is compared with.
@@ -65,7 +71,7 @@ struct ComparedTimes {
 }
 
 impl ComparedTimes {
-    /// Lengths of both in seconds.
+    /// Lengths of both ranges in seconds.
     fn seconds(self) -> (f64, f64) {
         let seconds = |from: UnixNanos, to: UnixNanos| to.since(from).0.max(1) as f64 / 1e9;
         let [start, end] = self.window.times();
@@ -73,7 +79,7 @@ impl ComparedTimes {
     }
 }
 
-/// One of the two times.
+/// One of the two compared ranges.
 #[derive(Debug, Clone, Copy)]
 enum PatternSide {
     Window(Window),
@@ -84,20 +90,20 @@ enum PatternSide {
 #[derive(Debug, Default)]
 struct PatternRecords {
     window: SideRecords,
-    /// Records of the time compared.
+    /// Records of the compared time.
     base: SideRecords,
 }
 
-/// Records of one of the two times.
+/// Records of one of the two ranges.
 #[derive(Debug, Default)]
 struct SideRecords {
     count: u64,
     /// The highest severity number.
     severity: i32,
     first: Option<UnixNanos>,
-    /// The last one; among those of one time the one with the greatest content hash.
+    /// The last record. Among records of equal time it is the one with the greatest content hash.
     last: Option<RecordKey>,
-    /// Counts by step, of the window.
+    /// Counts of the window, by step.
     steps: BTreeMap<UnixNanos, u64>,
 }
 
@@ -105,9 +111,9 @@ struct SideRecords {
 #[derive(Debug, Default)]
 struct FormTable {
     forms: Vec<MessageForm>,
-    /// The place of each form, by service.
+    /// Index of each form, by service.
     places: HashMap<String, HashMap<String, usize, RandomState>, RandomState>,
-    /// Records of the window whose form has no place any more.
+    /// Records of the window whose form is beyond the maximum number of forms.
     other: u64,
 }
 
@@ -118,7 +124,7 @@ type MessageForm = (String, String, PatternRecords);
 #[derive(Debug)]
 struct FoundPattern {
     view: LogPattern,
-    /// Its last record, which is the example.
+    /// Key of its last record, which is the example.
     last: RecordKey,
 }
 
@@ -135,7 +141,7 @@ pub(crate) fn patterns(
     let of_base = LogFilter { time: of_base, ..search.filter.clone() };
     let mut table = FormTable::default();
     let rows_max = reader.settings.search_rows_max;
-    // The window is read first: what is missing is in the time compared.
+    // The window is read first, so that a lack of capacity affects the compared time.
     let mut stats = table.add(reader, &of_window, PatternSide::Window(window), rows_max)?;
     let rows_max = rows_max.saturating_sub(stats.rows);
     stats += table.add(reader, &of_base, PatternSide::Base, rows_max)?;
@@ -149,7 +155,9 @@ pub(crate) fn patterns(
     select(&mut patterns, search.is_of_changes, times);
     let pattern_count = patterns.len() as u64;
     patterns.truncate(search.limit);
-    read_examples(reader, &search.filter, &mut patterns)?;
+    if !search.is_without_examples {
+        read_examples(reader, &search.filter, &mut patterns)?;
+    }
     Ok(LogPatternList {
         window: window.view(),
         known_since_unix_nano: base.0,
@@ -162,7 +170,7 @@ pub(crate) fn patterns(
     })
 }
 
-/// Keeps the patterns that are listed, in the order of the list.
+/// Keeps the patterns that are listed, and sorts them.
 fn select(patterns: &mut Vec<FoundPattern>, is_of_changes: bool, times: ComparedTimes) {
     if is_of_changes {
         patterns.retain(|found| found.view.change != PatternChange::Same);
@@ -207,7 +215,8 @@ fn read_examples(
 }
 
 impl FormTable {
-    /// Adds the records of one of the times, which the filter has. Returns the work of reading rows.
+    /// Adds the records of one of the two ranges, which is the range of the filter. Returns the
+    /// work of reading rows.
     fn add(
         &mut self,
         reader: &Reader,
@@ -220,16 +229,12 @@ impl FormTable {
             PatternSide::Base => BASE_STEP,
         };
         let CountedForms { forms, uncounted } = reader.count_log_forms(filter, step)?;
-        for form in forms {
-            match self.records(&form.service, &form.form) {
-                Some(records) => records.side(side).add_counted(form),
-                None => self.add_other(side, form.steps.values().sum()),
-            }
-        }
         let mut seen = DeduplicationSet::new(reader.limits.counted_max);
         let mut writer = FormWriter::default();
         let scan = Scan { detail: Detail::Facts, rows_max };
-        reader.logs_within(filter, &uncounted, scan, |rows| {
+        // Rows come first: the newest records have no counts yet, and their forms must get an
+        // index.
+        let stats = reader.logs_within(filter, &uncounted, scan, |rows| {
             for row in 0..rows.len() {
                 let (time, hash) = (rows.time(row), rows.content_hash(row));
                 if !seen.is_new(mixed(time.0) ^ hash) {
@@ -248,7 +253,14 @@ impl FormTable {
                 }
             }
             Ok(ControlFlow::Continue(()))
-        })
+        })?;
+        for form in forms {
+            match self.records(&form.service, &form.form) {
+                Some(records) => records.side(side).add_counted(form),
+                None => self.add_other(side, form.steps.values().sum()),
+            }
+        }
+        Ok(stats)
     }
 
     /// The records of a form; `None` when there are too many forms.
@@ -276,7 +288,7 @@ impl FormTable {
     }
 }
 
-/// Difference of a pattern's count from the one that its rate in the time compared leads to expect,
+/// The difference of a pattern's count from the count that its rate in the compared time predicts,
 /// in standard deviations of both.
 fn deviations(pattern: &LogPattern, times: ComparedTimes) -> f64 {
     let (seconds, base_seconds) = times.seconds();
@@ -285,7 +297,7 @@ fn deviations(pattern: &LogPattern, times: ComparedTimes) -> f64 {
     (count - base * ratio).abs() / (count + base * ratio * ratio).max(1.0).sqrt()
 }
 
-/// Says nothing of the time compared, which was not read whole.
+/// Clears the comparison of a pattern, because the compared time was not read completely.
 fn leave_uncompared(pattern: &mut LogPattern) {
     (pattern.is_new, pattern.change, pattern.factor) = (false, PatternChange::Same, None);
 }
@@ -307,7 +319,7 @@ fn change(pattern: &LogPattern, times: ComparedTimes) -> PatternChange {
     }
 }
 
-/// The patterns that have a record in the window or in the time compared.
+/// Merges forms into patterns. Keeps those with a record in the window or in the compared time.
 fn put_together(forms: Vec<MessageForm>, times: ComparedTimes) -> Vec<FoundPattern> {
     let mut services: BTreeMap<String, Vec<(Vec<String>, PatternRecords)>> = BTreeMap::new();
     for (service, form, records) in forms {
@@ -332,7 +344,7 @@ fn put_together(forms: Vec<MessageForm>, times: ComparedTimes) -> Vec<FoundPatte
 }
 
 impl SideRecords {
-    /// Adds so many records, the first at this time.
+    /// Adds a number of records, the first at this time.
     fn add(&mut self, count: u64, severity: i32, first: UnixNanos, last: RecordKey) {
         self.count += count;
         self.severity = self.severity.max(severity);

@@ -133,13 +133,14 @@ async fn patterns(State(service): State<QueryService>, uri: Uri) -> Result<Respo
         limit: params.limit(),
         base: base(&params)?,
         is_of_changes: params.text("list") == Some(CHANGED),
+        is_without_examples: false,
     };
     let (service, turn) = service.keeping_turn();
     let found = service.ask(move |reader| patterns::patterns(reader, &search)).await?;
     encoding::json(turn, found).await
 }
 
-/// The time that the window is compared with, when it is given.
+/// The time range that the window is compared with, when it is given.
 fn base(params: &Params) -> Result<Option<(UnixNanos, UnixNanos)>, QueryError> {
     match (params.moment("baselineStart")?, params.moment("baselineEnd")?) {
         (None, None) => Ok(None),

@@ -22,16 +22,16 @@ use crate::{
     },
 };
 
-/// Groups of exceptions that are looked at.
+/// Maximum number of exception groups that are examined.
 const EXCEPTIONS_MAX: usize = 50;
-/// Patterns that are looked at.
+/// Maximum number of patterns that are examined.
 const PATTERNS_MAX: usize = 200;
-/// Fewer of them are not worth a line.
+/// Minimum count of an exception or pattern that is listed.
 const COUNT_MIN: u64 = 3;
 /// Weight of a new exception and of a new pattern.
 const EXCEPTION_WEIGHT: f64 = 0.35;
 const PATTERN_WEIGHT: f64 = 0.25;
-/// New exceptions, and new patterns, of one service that are listed.
+/// Maximum number of new exceptions, and of new patterns, of one service that are listed.
 const LISTED_MAX: usize = 5;
 
 /// Adds exceptions that the baseline does not have.
@@ -82,7 +82,8 @@ pub(super) fn add_exceptions(
     Ok(())
 }
 
-/// Adds patterns of log records of severity *warn* or above that the time before does not have.
+/// Adds patterns of log records of severity *warn* or above that the time before the window does
+/// not have.
 pub(super) fn add_log_patterns(
     asked: &mut ChangeQuery<'_>,
     services: &mut [ChangedGroup],
@@ -96,6 +97,7 @@ pub(super) fn add_log_patterns(
         },
         step: Some(windows.now.step()),
         limit: PATTERNS_MAX,
+        is_without_examples: true,
         ..PatternSearch::default()
     };
     let found = patterns::patterns(asked.reader, &search)?;
@@ -118,7 +120,7 @@ pub(super) fn add_log_patterns(
     Ok(())
 }
 
-/// Patterns are held against as long a time before the window.
+/// Patterns are compared with a range of the same length before the window.
 fn sampled_seconds([start, end]: [UnixNanos; 2]) -> super::sampled::Sides<f64> {
     let seconds = float(end.since(start).0) / 1e9;
     super::sampled::Sides { now: seconds, before: seconds }
