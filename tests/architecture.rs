@@ -1,5 +1,5 @@
-//! What a reviewer would otherwise have to check: dependencies between crates, module headers, the
-//! length of files, and words that do not belong in the tree.
+//! Rules that a reviewer would otherwise check: dependencies between crates, module headers, the
+//! length of files, and banned words.
 
 mod imports;
 mod words;
@@ -13,7 +13,8 @@ use std::{
 
 use tidings_collector::RECEIVERS;
 
-/// Which crates of ours each crate may use. `docs/ARCHITECTURE.md` draws the same picture.
+/// The crates of the workspace that each crate may use. `docs/ARCHITECTURE.md` draws the same
+/// graph.
 const MAY_USE: &[(&str, &[&str])] = &[
     ("tidings-proto", &[]),
     ("tidings-grpc", &["tidings-proto"]),
@@ -64,8 +65,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("xtask", &[]),
 ];
 
-/// The files that begin tasks and threads outside of `Supervision`, how many each, and why: these
-/// end with a piece of work, or somebody who is named notices their panic.
+/// The files that start tasks and threads without `Supervision`, with their number and the reason.
+/// Each ends with one piece of work, or its owner notices its panic.
 const UNSUPERVISED: &[(&str, usize, &str)] = &[
     ("access/src/key_ring.rs", 1, "renews one session, and is awaited"),
     ("collector/src/ingest.rs", 1, "appends one batch, and is awaited"),
@@ -90,7 +91,7 @@ const UNSUPERVISED: &[(&str, usize, &str)] = &[
     ("storage/src/wal.rs", 1, "the thread is supervised: its work is an essential thread"),
 ];
 
-/// The longest a source file may be, tests apart.
+/// Maximum lines of a source file. Tests may be longer.
 const LINES_MAX: usize = 800;
 
 fn root() -> &'static Path {
@@ -142,12 +143,12 @@ fn files_stay_short() {
     }
 }
 
-/// Names that say nothing of what is in a file.
+/// Fails for file names that do not say what the file contains.
 #[test]
 fn files_are_named_after_what_is_in_them() {
     const EMPTY: [&str; 9] =
         ["common", "data", "helper", "helpers", "manager", "managers", "misc", "util", "utils"];
-    // Named by OpenTelemetry: the messages of `opentelemetry.proto.common`.
+    // OpenTelemetry chose this name: the file has the messages of `opentelemetry.proto.common`.
     let theirs = root().join("proto/src/otlp/common.rs");
     for path in sources().into_iter().filter(|path| *path != theirs) {
         let name = path.strip_prefix(root()).unwrap().with_extension("");
@@ -156,8 +157,8 @@ fn files_are_named_after_what_is_in_them() {
     }
 }
 
-/// A receiver is a file and a line of the list, which has its setting: no other file has the name
-/// of the setting, but for commands that send to some receivers and find their addresses by it.
+/// Checks that a receiver is one file and one line of the list, which names its setting. Only
+/// commands that send to receivers also name settings, to find the addresses.
 #[test]
 fn a_receiver_is_one_file_and_one_line() {
     const SENDERS: [&str; 3] = ["src/cli.rs", "src/demo.rs", "src/import.rs"];
@@ -186,8 +187,8 @@ fn a_receiver_is_one_file_and_one_line() {
     assert_eq!(implementations, RECEIVERS.len(), "receivers are listed in receive.rs");
 }
 
-/// A page is a file, and its `mod` and its line in one list: no other file of the web interface has
-/// its component, and each file of a page is in the list. `docs/ui.md` describes it.
+/// Checks that a page is one file, with its `mod` and its line in one list. No other file of the UI
+/// names its component, and the list has each file of a page. `docs/ui.md` describes it.
 #[test]
 fn a_page_is_one_file_and_one_line() {
     let list = root().join("ui/src/pages.rs");
@@ -219,8 +220,8 @@ fn a_page_is_one_file_and_one_line() {
     assert_eq!(listed, files, "the list of pages, and their files");
 }
 
-/// A resource of the API that reads is a file, with its types and functions behind it, and its `mod`
-/// and its line in one list: no other line there names its handlers, and `docs/api.md` has it.
+/// Checks that a read-only API resource is one file, with its `mod` and its line in one list. No
+/// other line there names its handlers, and `docs/api.md` documents each of them.
 #[test]
 fn an_api_resource_is_one_file_and_one_line() {
     const HANDLER: &str = "#[utoipa::path(";
@@ -259,7 +260,7 @@ fn an_api_resource_is_one_file_and_one_line() {
 
 #[test]
 fn nothing_is_left_for_later() {
-    // Spelt in halves, so that this file passes its own test.
+    // The words are split in two, so that this file passes its own test.
     let words = [
         concat!("TO", "DO"),
         concat!("FIX", "ME"),
@@ -277,9 +278,10 @@ fn nothing_is_left_for_later() {
 
 #[test]
 fn no_file_but_the_allocators_goes_behind_the_compilers_back() {
-    // Spelt in halves, so that this file passes its own test.
+    // The word is split in two, so that this file passes its own test.
     let word = concat!("uns", "afe");
-    // Quoted texts and words of others (`wasm-…-eval`) are no code; lints' names are looked at too.
+    // The word in quoted text and in hyphenated names (`wasm-…-eval`) is no code. Names of lints
+    // are checked, too.
     let ends = |letter: char| !letter.is_ascii_alphanumeric() && !"\"'-".contains(letter);
     let may = root().join("src/allocator.rs");
     for path in sources().into_iter().filter(|path| *path != may) {
@@ -302,8 +304,9 @@ fn telemetry_is_never_markup() {
     }
 }
 
-/// Counts the tasks and threads that code begins by itself. Threads of a scope end with it, what a
-/// `Command` begins is a process, and work on the pool of blocking threads is awaited.
+/// Counts the tasks and threads that code starts without supervision. It leaves out threads of a
+/// scope, which end with the scope, processes that a `Command` starts, and blocking work that the
+/// caller awaits.
 fn begun_by_itself(code: &str) -> usize {
     const BEGINS: &str = "spawn(";
     let places = code.match_indices(BEGINS).filter(|(at, _)| {
@@ -340,7 +343,7 @@ fn tasks_that_nobody_supervises_are_listed_with_a_reason() {
     assert!(UNSUPERVISED.iter().all(|(.., why)| !why.is_empty()));
 }
 
-/// Every Rust source file of ours.
+/// Returns every Rust source file of the workspace.
 fn sources() -> Vec<PathBuf> {
     let mut folders: Vec<PathBuf> =
         "src tests proto assembly storage access audit collector grpc query sql ui xtask bench fuzz"

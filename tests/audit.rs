@@ -1,4 +1,4 @@
-//! The audit log: changes, denied requests and reads, with author, address and outcome.
+//! Tests the audit log: changes, denied requests and reads, with actor, address and outcome.
 
 use std::{fs, os::unix::fs::MetadataExt, time::Instant};
 
@@ -16,7 +16,7 @@ use crate::harness::{
 
 const REQUIRED: [&str; 2] = ["--require-keys", "true"];
 
-/// Makes a key beside a running server and waits until it is good.
+/// Creates a key while a server runs and waits until the server accepts it.
 fn key(server: &Server, name: &str, role: &str) -> String {
     key_of(server, name, role, &[])
 }
@@ -52,7 +52,7 @@ fn events(server: &Server, admin: &str, query: &str) -> Vec<Json> {
     body["events"].as_array().unwrap().clone()
 }
 
-/// Waits for the first event that matches: what is only counted is written within about a second.
+/// Waits for the first event that matches. The server writes counted events within about a second.
 fn event(server: &Server, admin: &str, query: &str) -> Json {
     let begin = Instant::now();
     loop {
@@ -64,7 +64,7 @@ fn event(server: &Server, admin: &str, query: &str) -> Json {
     }
 }
 
-/// Reads all files of the audit log.
+/// Returns the text of all files of the audit log.
 fn files(server: &Server) -> String {
     let files = fs::read_dir(server.data_dir().join("audit")).unwrap();
     files.map(|file| fs::read_to_string(file.unwrap().path()).unwrap()).collect()
@@ -82,7 +82,7 @@ fn changes_are_recorded_with_author_address_and_outcome() {
     assert_eq!(made.status, 201);
     let made: Json = serde_json::from_slice(&made.body).unwrap();
     let id = made["created"]["id"].as_str().unwrap();
-    // Recorded before the answer leaves: no waiting here.
+    // The event is recorded before the answer is sent, so the test need not wait.
     let created = &events(&server, &admin, "action=key.create&actor=ops")[0];
     let address = json!("127.0.0.1");
     let object = json!("POST /api/v1/keys");
@@ -94,7 +94,7 @@ fn changes_are_recorded_with_author_address_and_outcome() {
     assert_eq!(ask(&server, "DELETE", &path, &admin, "").status, 204);
     let revoked = &events(&server, &admin, "action=key.revoke")[0];
     assert_eq!(revoked["object"], format!("DELETE {path}"));
-    // One that is not done is no success.
+    // A revocation of a revoked key is recorded as a failure.
     assert_eq!(ask(&server, "DELETE", &path, &admin, "").status, 404);
     let again = &events(&server, &admin, "action=key.revoke&outcome=failure")[0];
     assert_eq!(again["status"], 404);
@@ -177,7 +177,7 @@ fn denied_requests_of_every_listener_are_counted() {
         assert_eq!(denied["actor"]["kind"], "anonymous", "{denied}");
         assert_eq!(denied["sourceAddress"], "127.0.0.1", "{denied}");
     }
-    // 200 equal ones are a few lines, which the end of the server completes.
+    // 200 equal events become a few lines, which the server completes when it ends.
     assert!(server.terminate().success());
     let text = files(&server);
     let of_reader: Vec<Json> = text
@@ -245,7 +245,7 @@ fn a_statement_is_recorded_without_its_secrets_from_a_body_and_from_an_address()
     assert_eq!(rows.code, Some(0));
     let flown = event(&server, &admin, "action=read&actor=reader&text=flown");
     assert_eq!(flown["detail"], "SELECT 'flown'");
-    // The same in an address as in a body.
+    // Secrets are redacted in an address as they are in a body.
     let token = "c2VjcmV0LXRva2VuLW9mLW1hY2hpbmU";
     let secrets = [
         "'https://me:hunter2@host/'".to_owned(),
@@ -276,7 +276,7 @@ fn a_statement_is_recorded_without_its_secrets_from_a_body_and_from_an_address()
     assert!(!files.contains("hunter2") && !files.contains(token), "{files}");
 }
 
-/// The addresses in the audit log of what is denied to requests with this header.
+/// Returns the addresses that the audit log has for denied requests with this header.
 fn sources(server: &Server, admin: &str, forwarded: &str) -> Vec<String> {
     let headers = [("x-forwarded-for", forwarded), ("authorization", "Bearer tk_none")];
     let json = [&headers[..], &[("content-type", "application/json")]].concat();
@@ -332,7 +332,7 @@ fn an_erasure_is_recorded_without_the_value_that_is_erased() {
     let mut server = Server::start();
     assert!(server.terminate().success());
     let folder = server.data_dir().to_str().unwrap();
-    // The value comes by standard input: a list of processes would show it.
+    // The value comes from standard input, because a list of processes would show an argument.
     let erase = ["erase", "--data-dir", folder, "--attribute=user.email"];
     let (code, _, error) = Server::command_with_input(&erase, "jane@example.org\n");
     assert_eq!(code, Some(0), "{error}");
@@ -359,7 +359,7 @@ fn a_tenant_sees_its_own_events_and_the_default_tenant_all() {
     assert_eq!(tenants(&alfa), ["alfa"]);
     assert_eq!(tenants(&beta), ["beta"]);
     assert_eq!(tenants(&ops), [json!("beta"), json!("alfa"), Json::Null]);
-    // Whatever it asks for: nothing names another tenant or the server's own events.
+    // No query of a tenant returns events of another tenant or of the server itself.
     for query in ["", "action=server", "actor=of-beta", "text=three"] {
         let found = events(&server, &alfa, query);
         assert!(found.iter().all(|event| event["tenant"] == "alfa"), "{query}: {found:?}");
@@ -383,6 +383,6 @@ fn what_strangers_cause_is_folded_and_an_end_of_no_session_is_no_event() {
     assert!(!text.contains("session.end"), "{text}");
     let of_strangers = text.lines().filter(|line| line.contains("PUT /api/v1/session"));
     assert!((1..10).contains(&of_strangers.count()), "{text}");
-    // Whoever pastes a key into an address has not written it into the log.
+    // A key that was pasted into an address is not written to the log.
     assert!(text.contains("DELETE /api/v1/keys/tk_") && !text.contains(&admin[12..]), "{text}");
 }

@@ -1,4 +1,4 @@
-//! `tidings backup` beside a server under load, and `tidings restore` elsewhere.
+//! Tests `tidings backup` beside a server under load, and `tidings restore` into another directory.
 
 use std::{
     fs,
@@ -19,12 +19,12 @@ use crate::harness::{
     spans::{span, traces},
 };
 
-/// Spans of one request, which are one trace.
+/// Spans of one request. They form one trace.
 const SPANS: u64 = 20;
-/// Requests that are acknowledged before the backup begins.
+/// Minimum number of requests that are acknowledged before the backup begins.
 const BEFORE: u64 = 300;
 
-/// Every file below a folder.
+/// Returns every file below a folder.
 pub(crate) fn files(folder: &Path) -> Vec<PathBuf> {
     let (mut folders, mut files) = (vec![folder.to_owned()], Vec::new());
     while let Some(folder) = folders.pop() {
@@ -52,7 +52,8 @@ fn back_up(data: &Path, place: &Path) {
     assert!(out.starts_with("backup   2"), "{out}");
 }
 
-/// Sends traces from number 1 on until it is stopped; how many are acknowledged, without a gap.
+/// Sends traces from number 1 on until it is stopped. It counts the acknowledged ones, which have
+/// no gap.
 fn send(address: String, acknowledged: &AtomicU64, stop: &AtomicBool) {
     for trace in 1.. {
         if stop.load(Ordering::Acquire) {
@@ -69,7 +70,7 @@ fn send(address: String, acknowledged: &AtomicU64, stop: &AtomicBool) {
     }
 }
 
-/// How many spans of a trace there are.
+/// Returns the number of spans of a trace.
 fn spans_of(server: &Server, trace: u64) -> usize {
     let (status, json) = server.get(&format!("/api/v1/traces/{trace:032x}/otlp"));
     if status == 404 {
@@ -115,7 +116,7 @@ fn a_backup_under_load_has_all_that_was_acknowledged_before_it() {
     for trace in 1..=all + 1 {
         let found = spans_of(&restored, trace);
         assert!(found == 20 || found == 0 && trace > before, "trace {trace} of {before}: {found}");
-        // A prefix of what was sent.
+        // The backup holds a prefix of the sent traces.
         assert!(found == 0 || last == trace - 1, "trace {trace} without {}", last + 1);
         last = if found > 0 { trace } else { last };
     }
@@ -123,7 +124,7 @@ fn a_backup_under_load_has_all_that_was_acknowledged_before_it() {
     let stored = restored.get("/api/v1/status").1["spans"]["stored"].as_u64();
     assert_eq!(stored, Some(last * SPANS), "a row is there twice");
 
-    // Nothing comes in any more: the next backup has little to copy.
+    // No data arrives any more, so the next backup has little to copy.
     assert!(server.terminate().success());
     back_up(&data, &place);
     let size = bytes(&place);
@@ -179,7 +180,7 @@ fn a_damaged_backup_is_refused_by_name_and_kept_backups_are_whole() {
     );
     let (code, _, error) = command(&["restore", "--from", &at, "--data-dir", &to]);
     assert!(code == Some(74) && error.contains(&name), "{error}");
-    // What was restored until then is no data directory.
+    // The folder of a failed restore takes no second restore, and no server opens it.
     let (code, _, error) = command(&["restore", "--from", &at, "--data-dir", &to]);
     assert!(code == Some(78) && error.contains("not empty"), "{error}");
     let ports = ["--http", "--otlp-grpc", "--otlp-http", "--zipkin"];

@@ -1,4 +1,4 @@
-//! The harness that measures: little data through everything it does, no figures looked at.
+//! Tests the benchmark harness with little data. No test looks at the measured numbers.
 
 use std::{path::Path, time::Duration};
 
@@ -100,7 +100,7 @@ fn questions_are_measured_and_measured_again_without_sending() {
     options.only = Some("heatmap".to_owned());
     let table = measure_queries(&options).unwrap().markdown();
     assert!(table.contains("heatmap") && !table.contains("explain"), "{table}");
-    // Answers are checked: they cannot be those of other telemetry.
+    // Answers are checked, so telemetry of another seed is detected.
     options.seed = 8;
     assert!(measure_queries(&options).unwrap_err().to_string().contains("other telemetry"));
 }
@@ -127,7 +127,7 @@ fn the_server_is_measured_by_what_other_systems_are() {
     }
     let left: Vec<_> = std::fs::read_dir(folder.path()).unwrap().collect();
     assert!(left.is_empty(), "{left:?}");
-    // A program that is something else is told by what it said.
+    // The error for a program that is not the expected one quotes its output.
     let other = || Path::new("/bin/echo").to_owned();
     options.programs = [("tempo".to_owned(), other())].into();
     let error = format!("{:#}", measure_peers(&options).unwrap_err());

@@ -1,5 +1,5 @@
-//! The UI in a real Chromium, against the real server. Fails on any error of the console and any
-//! violation of the content security policy.
+//! Tests of the UI in a real Chromium against the real server. A test fails on any console error
+//! and on any violation of the content security policy.
 
 use prost::Message;
 use serde_json::{Value as Json, json};
@@ -30,7 +30,8 @@ mod speed;
 mod trace;
 mod trace_page;
 
-/// True when no part of a page waits for its first answer, or shows an old one.
+/// Expression that is true when no part of a page waits for its first answer or shows an outdated
+/// one.
 const SETTLED: &str = "!document.querySelector(
     'main [role=status][aria-label^=Loading], main .is-stale')";
 
@@ -43,8 +44,8 @@ fn click_text(browser: &mut Browser, text: &str) {
     click(browser, &found);
 }
 
-/// Clicks what an expression finds, once it finds it. Both at once, because a page may draw it anew
-/// in between.
+/// Waits until an expression finds an element, and clicks it. One expression does both, because the
+/// page may redraw the element in between.
 fn click(browser: &mut Browser, found: &str) {
     browser.wait_for(&format!("(found => found && (found.click(), true))({found})"));
 }
@@ -84,7 +85,7 @@ fn a_newcomer_gets_from_welcome_to_the_logs_of_a_span() {
     browser.assert_no_errors();
 }
 
-/// The page of a declined checkout says what the API says.
+/// Checks that the page of a declined checkout shows the values of the API.
 fn check_trace(browser: &mut Browser, view: &Json) {
     browser.wait_for_text("POST /checkout");
     browser.wait_for_text("failed");
@@ -230,7 +231,7 @@ fn send_logs(server: &Server, records: Vec<tidings_proto::otlp::LogRecord>) {
     assert_eq!(post(&server.otlp_http, "/v1/logs", "application/x-protobuf", request).status, 200);
 }
 
-/// What the first line of the list says.
+/// Text of the first line of the list.
 const FIRST_LINE: &str = "(document.querySelector('.log')?.innerText ?? '')";
 
 #[test]
@@ -251,7 +252,7 @@ fn the_tail_of_the_log_is_drawn_as_it_comes() {
     assert!(all[2].as_str().unwrap().contains("before the tail"), "{all}");
     browser.screenshot("logs-tail-dark");
 
-    // Nothing moves under the reader.
+    // New records do not move the list while the reader has a record open.
     browser.press("j");
     browser.wait_for("document.querySelector('.log.is-open')");
     send_logs(&server, vec![log(4, 4, "while a record is open")]);
@@ -260,7 +261,8 @@ fn the_tail_of_the_log_is_drawn_as_it_comes() {
     browser.press("Escape");
     browser.wait_for(&format!("{FIRST_LINE}.includes('while a record is open')"));
 
-    // More at once than are sent: said, not passed over.
+    // The stream sends fewer records at once than these. The page reports the number of skipped
+    // records.
     send_logs(&server, (0..700).map(|number| log(5, 5, &format!("burst {number}"))).collect());
     browser.wait_for(
         "document.querySelector('.tail-skipped')?.innerText.startsWith('200 records skipped')",
@@ -270,7 +272,7 @@ fn the_tail_of_the_log_is_drawn_as_it_comes() {
     browser.prefer("light");
     browser.screenshot("logs-tail-burst-light");
 
-    // A hidden tab takes nothing, and misses nothing.
+    // A hidden tab receives no records. It shows the missed ones when it is visible again.
     let hide = |hidden: bool| {
         format!(
             "Object.defineProperty(document, 'hidden', {{ get: () => {hidden}, configurable: true }}); \
@@ -283,7 +285,7 @@ fn the_tail_of_the_log_is_drawn_as_it_comes() {
     browser.evaluate(&hide(false));
     browser.wait_for(&format!("{FIRST_LINE}.includes('while the tab is hidden')"));
 
-    // The address says it all, and the switch ends it.
+    // The address alone restores the live tail. The switch ends it.
     let address = browser.evaluate("location.href");
     browser.open(address.as_str().unwrap());
     browser.wait_for_text("Waiting for the next record");
@@ -346,7 +348,7 @@ fn a_trace_is_pinned_with_a_note_and_unpinned_again() {
     };
     browser.open(&page);
     browser.wait_for(&pressed(false));
-    // Escape takes the field away and pins nothing.
+    // Escape removes the field without pinning the trace.
     for way_out in ["Escape", "Enter"] {
         click_text(&mut browser, "Pin");
         browser.wait_for("document.activeElement.classList.contains('trace-pin-field')");

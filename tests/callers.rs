@@ -1,4 +1,5 @@
-//! Whose requests these are: the schemes in which senders bring a key, and the question who one is.
+//! Tests the identity of callers: the schemes in which clients send a key, and the query for one's
+//! own identity.
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use bytes::Bytes;
@@ -52,7 +53,7 @@ fn senders_made_for_other_stores_bring_a_key_in_their_own_scheme() {
     }
 }
 
-/// Paths that Grafana's data sources ask for, with a key as the password of any name.
+/// Paths that Grafana's data sources request. The key is the password of any user name.
 const GRAFANA: [&str; 10] = [
     "/prometheus/api/v1/labels",
     "/prometheus/api/v1/query?query=traces_spanmetrics_calls_total",
@@ -82,7 +83,7 @@ fn grafana_reads_with_a_key_as_its_password() {
             let answer = send("GET", &server.http, path, &headers, Bytes::new());
             assert_eq!(answer.status, status, "{path}: {answer:?}");
         }
-        // The Tempo data source streams its searches.
+        // The Tempo data source uses the streaming search.
         let search = "/tempopb.StreamingQuerier/Search";
         let found = call(&server.http, search, &headers, frame(false, &[]));
         assert_eq!(found.code, Some(code), "{}", found.message);
@@ -106,7 +107,7 @@ fn asking_who_one_is_needs_a_key_that_reads_and_counts_as_a_request() {
     let answer = ask(&server, SESSION, &reader);
     assert_eq!((answer.status, json(&answer)["name"].as_str()), (200, Some("reader")));
     assert_eq!(state("reader")["requests"], before + 1);
-    // A key that is tried out as fast as it goes is told to wait.
+    // Frequent queries about one's own key are rate-limited.
     until(|| ask(&server, SESSION, &reader).status == 429);
     let reads = || {
         let events = ask(&server, "/api/v1/audit?action=read&text=v1%2Fsession", &admin);
@@ -149,15 +150,15 @@ fn what_a_key_did_is_counted_with_the_time_of_its_last_request() {
     assert_eq!(counts(&used), [1, 0, 3, own.len() as u64], "{used}");
     let first = last(&used);
     assert!((begun..=now()).contains(&first), "{used}");
-    // What is refused is a use, too, and stores nothing.
+    // A refused request counts as a use, and stores nothing.
     let others = body("other");
     assert_eq!(send(&others), 403);
     let refused = uses();
-    // Its body was read all the same, and counts against limits of bytes.
+    // The body of the refused request was read, so it counts against limits of bytes.
     let bytes = (own.len() + others.len()) as u64;
     assert_eq!(counts(&refused), [2, 1, 3, bytes], "{refused}");
     assert!((first + 1..=now()).contains(&last(&refused)), "{refused}");
-    // A question about keys is no use of theirs.
+    // A query about keys is not a use of the listed keys.
     assert_eq!(last(&uses()), last(&refused));
 }
 

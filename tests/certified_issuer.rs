@@ -1,5 +1,6 @@
-//! People and machines of an issuer that the OpenID Foundation has certified (`oidc-provider`), in
-//! Chromium and over HTTP. `sign_in` and `tokens` have what an issuer of our own can do wrong.
+//! Tests sign-in and tokens in Chromium and over HTTP, with an issuer that the OpenID Foundation
+//! has certified (`oidc-provider`). The tests `sign_in` and `tokens` cover the errors of an issuer,
+//! with an issuer of our own.
 
 use std::{
     path::{Path, PathBuf},
@@ -25,7 +26,7 @@ const SECRET: &str = "a secret: +%&";
 const MACHINE: &str = "Basic bWFjaGluZTp0aGUrc2VjcmV0K29mK2ErbWFjaGluZQ==";
 const TOKEN_REQUEST: &str = "grant_type=client_credentials";
 
-/// The issuer's program with its libraries; `None` where they cannot be had.
+/// Returns the issuer's program with its libraries; `None` where they cannot be installed.
 fn program() -> Option<PathBuf> {
     if !(NODE.is_installed("certified issuer") && NPM.is_installed("certified issuer")) {
         return None;
@@ -41,7 +42,7 @@ fn program() -> Option<PathBuf> {
     Some(folder.join("issuer.mjs"))
 }
 
-/// Starts the issuer, and a server that believes it.
+/// Starts the issuer, and a server that trusts it.
 fn start(program: &Path, folder: &Path) -> (Running, Server) {
     let issuer = free_ports(1).remove(0);
     let port = issuer.rsplit(':').next().unwrap();
@@ -90,7 +91,7 @@ fn a_person_signs_in_stays_and_signs_out_at_a_certified_issuer() {
     assert_eq!(browser.evaluate("location.pathname").as_str(), Some("/system"));
     let grants = || std::fs::read_to_string(folder.path().join("grants")).unwrap();
     assert!(grants().starts_with("authorization_code\n"), "{}", grants());
-    // A token lasts for a second: the session goes on by the tokens that replace it.
+    // A token lasts for a second. The session goes on with refreshed tokens.
     let begin = Instant::now();
     while !grants().contains("\nrefresh_token\n") {
         assert!(begin.elapsed() < PATIENCE, "{}", grants());
@@ -98,7 +99,7 @@ fn a_person_signs_in_stays_and_signs_out_at_a_certified_issuer() {
         browser.wait_for_text("Signed in as dev-ada@example.com");
     }
     click(&mut browser, "Sign out");
-    // The issuer asks whether its own session ends, too, and sends the browser back.
+    // The issuer asks whether its own session ends, too, and then redirects the browser back.
     browser.wait_for_text("Do you want to sign-out");
     click(&mut browser, "Yes, sign me out");
     browser.wait_for_text("Sign in with Acme");

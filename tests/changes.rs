@@ -1,16 +1,17 @@
-//! `/api/v1/changes` on seeded incidents: the culprit, the time it began at, and what came with it.
+//! Tests `/api/v1/changes` on seeded incidents: the culprit, the time of onset, and the correlated
+//! attribute values.
 
 use serde_json::Value as Json;
 use tidings_proto::api::{BaselineState, ChangeKind, ChangeReport, SubjectKind};
 
 use crate::harness::Server;
 
-/// An incident of the demo and the right answers.
+/// An incident of the demo and the expected answers.
 struct Incident {
     name: &'static str,
-    /// Services and endpoints that may come first; empty where none is at fault.
+    /// Services and endpoints that may be ranked first; empty where none is at fault.
     culprits: &'static [&'static str],
-    /// A value that comes with it, with its key.
+    /// Key and value of an attribute that is correlated with the incident.
     reason: Option<(&'static str, &'static str)>,
 }
 
@@ -39,7 +40,7 @@ const INCIDENTS: [Incident; 10] = [
     },
 ];
 
-/// Sends the demo's past and its incident.
+/// Starts a server and sends the demo's telemetry with this incident.
 fn struck_by(name: &str) -> Server {
     let server = Server::start();
     server.send_incident(name);
@@ -52,7 +53,7 @@ fn report(server: &Server, query: &str) -> ChangeReport {
     serde_json::from_value(json).unwrap()
 }
 
-/// The name of a culprit: of the endpoint, or of the service.
+/// Returns the names of the culprits: the endpoint's, or else the service's.
 fn names(report: &ChangeReport) -> Vec<&str> {
     let subjects = report.culprits.services.iter().map(|culprit| &culprit.subject);
     subjects.map(|subject| subject.peer.as_deref().unwrap_or(&subject.service)).collect()
@@ -83,7 +84,7 @@ fn incidents_of_the_demo_are_traced_to_their_culprit() {
             let reasons = &report.culprits.reasons;
             assert!(reasons.iter().any(|reason| is_it(&reason)), "{name}: {reasons:?}");
         }
-        // What follows from a failure is no reason for it.
+        // A consequence of a failure must not be named as its cause.
         let causes = report.headline.iter().flat_map(|headline| &headline.with);
         for attribute in causes.filter_map(|cause| cause.attribute.as_ref()) {
             let outcomes = ["status", "error", "retry", "resend"];
@@ -152,7 +153,7 @@ fn a_baseline_without_traffic_is_said_to_be_empty() {
         start - (end - start)
     );
     let given = report(&server, &given);
-    // Traces that were still arriving at the first question may be among those of the second.
+    // Traces that were still arriving at the first query may be part of the second answer.
     assert_eq!(names(&given)[0], names(&all)[0]);
     assert_eq!(given.deployments.len(), 1, "{:?}", given.deployments);
     let deployment = &given.deployments[0];
@@ -181,9 +182,9 @@ fn a_wrong_baseline_is_refused_by_name() {
         let problem = refused(query);
         assert!(problem["detail"].as_str().unwrap().contains(&format!("`{name}`")), "{problem}");
     }
-    // The first moment of all has nothing before it.
+    // A window that ends at the first moment leaves no time for a start.
     assert_eq!(refused("end=0")["parameter"], "start");
-    // Nothing is stored: an answer all the same.
+    // The API answers even when nothing is stored.
     let report = report(&server, "");
     assert_eq!(report.baseline.state, BaselineState::Empty);
 }

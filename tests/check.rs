@@ -1,4 +1,4 @@
-//! `tidings check`, and directories that a server must not touch.
+//! Tests `tidings check`, and directories that a server must refuse to open.
 
 use std::{
     fs,
@@ -21,7 +21,7 @@ fn serve(dir: &Path) -> (Option<i32>, String, String) {
     Server::command(&["serve", "--data-dir", dir.to_str().unwrap(), "--http", "127.0.0.1:0"])
 }
 
-/// A directory with a span in its table.
+/// Makes a data directory with one span in its table.
 fn filled() -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     let mut server = Server::start_in(folder.path(), &[]);

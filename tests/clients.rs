@@ -1,9 +1,10 @@
-//! Real clients: each SDK, and the Collector, delivers a trace that is drawn as it was made.
+//! Tests real clients: each SDK, and the Collector, delivers a trace that the API shows unchanged.
 //!
 //! The programs in `clients/` all make the same trace, export it with their own exporters and print
-//! the trace's id; [`known_trace`] says what the API must answer about it. A client is left out when
-//! its language is not installed; the libraries come from the language's own package manager and
-//! are kept under cargo's target directory, so that only the first run fetches and compiles them.
+//! the trace's id. [`known_trace`] has the answers that the API must give about it. A client is
+//! left out when its language is not installed. The libraries come from the language's own package
+//! manager. They are kept under cargo's target directory, so that only the first run downloads and
+//! compiles them.
 
 pub(crate) mod known_trace;
 pub(crate) mod program;
@@ -53,7 +54,7 @@ fn the_sdk_for_rust_is_drawn() {
         "http/json gzip",
         "http/json zstd",
     ];
-    // The SDK does not know the type of an error that it records.
+    // This SDK does not record the type of an exception.
     check_otlp(
         &server,
         &sent,
@@ -94,7 +95,7 @@ fn the_zipkin_exporters_for_python_are_drawn() {
     check_zipkin(&server, &sent, &["zipkin/protobuf", "zipkin/json"], "python");
 }
 
-/// An interpreter with the libraries that one of the folders in `clients` asks for.
+/// Returns an interpreter with the libraries that one of the folders in `clients` requires.
 pub(crate) fn python_program(name: &str) -> PathBuf {
     let requirements = source(&format!("{name}/requirements.txt"));
     let folder = prepared(name, &read(&requirements), |folder| {
@@ -123,7 +124,7 @@ fn the_sdk_for_node_is_drawn_from_otlp_and_zipkin() {
     check_node(&Server::start(), &[]);
 }
 
-/// Sends with the SDK for Node, in an environment, and checks what is drawn.
+/// Sends with the SDK for Node, with these environment variables, and checks the result.
 pub(crate) fn check_node(server: &Server, environment: &[(&str, &str)]) {
     let package = read(&source("node/package.json"));
     let node = prepared("node", &package, |folder| {
@@ -167,7 +168,8 @@ fn the_sdk_for_java_and_brave_are_drawn() {
     check_java(&Server::start(), &[]);
 }
 
-/// Sends with the SDK for Java and with Brave, with options of the machine, and checks what is drawn.
+/// Sends with the SDK for Java and with Brave, with these options of the JVM, and checks the
+/// result.
 pub(crate) fn check_java(server: &Server, options: &[String]) {
     let java = java_libraries("java");
     let sent = run(Command::new("java")
@@ -183,7 +185,7 @@ pub(crate) fn check_java(server: &Server, options: &[String]) {
     check_zipkin(server, &sent, &["zipkin"], "brave");
 }
 
-/// The folder of the libraries that one of the folders in `clients` asks for.
+/// Returns the folder of the libraries that one of the folders in `clients` requires.
 pub(crate) fn java_libraries(name: &str) -> PathBuf {
     let pom = source(&format!("{name}/pom.xml"));
     prepared(name, &read(&pom), |folder| {
@@ -210,13 +212,13 @@ fn the_sdk_for_go_is_drawn() {
     check_otlp(&server, &send_with_go(&server, &[]), &GO_WAYS, &GO_SENDER);
 }
 
-/// Sends with the SDK for Go, in an environment, which says where authorities and certificates are.
+/// Sends with the SDK for Go. The environment variables name the authorities and certificates.
 pub(crate) fn send_with_go(server: &Server, environment: &[(&str, &str)]) -> String {
     let mut sdk = Command::new(go_program("sdk"));
     run(sdk.envs(environment.iter().copied()).args([&server.otlp_grpc, &server.otlp_http]))
 }
 
-/// Each way out of the Collector: its exporter and its settings.
+/// The exporters of the Collector, with their settings.
 const COLLECTOR_EXPORTERS: [(&str, &str); 6] = [
     ("otlp/default", "tls: { insecure: true }"),
     ("otlp/zstd", "compression: zstd, tls: { insecure: true }"),
@@ -254,7 +256,7 @@ fn what_the_collector_forwards_is_drawn() {
     }
 }
 
-/// One pipeline for each exporter, each with receivers of its own.
+/// Configures one pipeline for each exporter, each with its own receivers.
 fn collector_configuration(server: &Server, ports: &[String]) -> String {
     let (mut receivers, mut exporters, mut pipelines) =
         (String::new(), String::new(), String::new());
@@ -284,10 +286,10 @@ fn collector_configuration(server: &Server, ports: &[String]) -> String {
     )
 }
 
-/// Builds one of the programs in `clients/go`; go's own cache knows what is up to date.
+/// Builds one of the programs in `clients/go`. Go's own cache decides what to compile again.
 fn go_program(name: &str) -> PathBuf {
     let folder = prepared(&format!("go-{name}"), "", |folder| {
-        // More than one compiler at a time would slow the other tests down.
+        // More than one compiler at a time would slow down the other tests.
         make(
             Command::new("go")
                 .args(["build", "-p", "1", "-o"])
@@ -299,7 +301,7 @@ fn go_program(name: &str) -> PathBuf {
     folder.join(name)
 }
 
-/// Addresses that nothing listened on just now.
+/// Returns addresses on which nothing listened a moment ago.
 pub(crate) fn free_ports(count: usize) -> Vec<String> {
     let listeners: Vec<_> = (0..count).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
     listeners.iter().map(|listener| listener.local_addr().unwrap().to_string()).collect()

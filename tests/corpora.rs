@@ -1,9 +1,9 @@
-//! Other projects' fixtures, sent to the real server: what each documents holds here.
+//! Sends other projects' fixtures to the real server and checks that their documented results hold.
 //!
-//! Every file of a family is read, so that a case that is added is a case that is run. Where
-//! Tidings answers otherwise on purpose, the test says so and why. What is not claimed yet, and so
-//! not checked: metrics, Zipkin v1, the correction of clocks. What Jaeger's and Zipkin's APIs answer is
-//! checked beside them, in `query` and `proto`.
+//! Each test reads every file of a family, so an added case runs by itself. Where Tidings deviates
+//! on purpose, the test says so and why. Metrics, Zipkin v1 and the correction of clock skew are
+//! not supported yet, so they are not checked. The answers of Jaeger's and Zipkin's APIs are
+//! checked in the crates `query` and `proto`.
 
 mod critical_path;
 mod jaeger;

@@ -1,5 +1,5 @@
-//! The dashboard and the alerts in `packaging/` ask for metrics that there are, in queries that can
-//! be read.
+//! Tests that the dashboard and the alerts in `packaging/` use only existing metrics, in queries
+//! that can be parsed.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,7 +11,7 @@ const DASHBOARD: &str = include_str!("../packaging/grafana/tidings.json");
 const RULES: &str = include_str!("../packaging/prometheus/tidings.rules.yml");
 const PAGE: &str = include_str!("../docs/metrics.md");
 
-/// The names of samples with their labels, as `docs/metrics.md` has them.
+/// Returns the names of samples with their labels, from `docs/metrics.md`.
 fn documented() -> BTreeMap<String, BTreeSet<String>> {
     let (_, table) = PAGE.split_once("| Metric | Type |").unwrap();
     let rows = table.lines().skip(2).take_while(|line| line.starts_with('|'));
@@ -36,7 +36,7 @@ fn documented() -> BTreeMap<String, BTreeSet<String>> {
     names
 }
 
-/// The queries of the panels, with what Grafana puts in the place of its variables.
+/// Returns the queries of the panels, with values in place of Grafana's variables.
 fn panels() -> Vec<String> {
     let dashboard: Json = serde_json::from_str(DASHBOARD).unwrap();
     let panels = dashboard["panels"].as_array().unwrap().iter();
@@ -45,26 +45,26 @@ fn panels() -> Vec<String> {
     queries.map(|text| text.replace("$__rate_interval", "5m").replace("$instance", ".*")).collect()
 }
 
-/// The value of a key of a rule, without its quotes.
+/// Returns the value of a rule's key, without quotes.
 fn value<'a>(rule: &'a str, key: &str) -> Option<&'a str> {
     let line = rule.lines().find_map(|line| line.trim().strip_prefix(key)?.strip_prefix(": "))?;
     Some(line.strip_prefix('\'').and_then(|line| line.strip_suffix('\'')).unwrap_or(line))
 }
 
-/// The queries of the alerts, by name.
+/// Returns the queries of the alerts, by name.
 fn alerts() -> BTreeMap<&'static str, &'static str> {
     let rules = RULES.split("- alert: ").skip(1);
     let alerts = rules.map(|rule| (rule.lines().next().unwrap(), value(rule, "expr").unwrap()));
     alerts.collect()
 }
 
-/// The words of a query that are names of our metrics.
+/// Returns the words of a query that are names of Tidings' metrics.
 fn names(query: &str) -> Vec<&str> {
     let words = query.split(|sign: char| !sign.is_ascii_alphanumeric() && sign != '_');
     words.filter(|word| word.starts_with("tidings_")).collect()
 }
 
-/// The labels that a query selects or groups by.
+/// Returns the labels that a query selects or groups by.
 fn labels(query: &str) -> BTreeSet<&str> {
     let groups = query.split("by (").skip(1).filter_map(|rest| rest.split(')').next());
     let grouped = groups.flat_map(|labels| labels.split(','));
@@ -95,7 +95,7 @@ fn every_metric_and_label_that_is_asked_for_is_documented() {
         let wrong: Vec<_> = labels(query).difference(&known).copied().collect();
         assert!(wrong.is_empty(), "{wrong:?} of {query}");
     }
-    // Whoever adds a metric draws it, unless it is drawn by another one.
+    // A documented metric must be used by a panel or an alert, except for these two.
     let besides = ["tidings_log_records_total", "tidings_connections_accepted_total"];
     let undrawn: Vec<_> = documented
         .keys()

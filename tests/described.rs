@@ -1,6 +1,6 @@
-//! The server keeps to its description: Schemathesis asks what the OpenAPI document allows, and what
-//! it does not allow, and looks at statuses, content types, bodies and refusals. Each endpoint that
-//! the document describes feeds a page.
+//! Tests that the server conforms to its OpenAPI document. Schemathesis sends requests that the
+//! document allows or forbids, and checks statuses, content types, bodies and refusals. Each
+//! endpoint that the document describes feeds a page.
 
 use std::{
     collections::BTreeSet,
@@ -26,9 +26,9 @@ use crate::{
 };
 
 const PYTHON: Tool = Tool { program: "python3", version: "--version", least: (3, 11) };
-/// A minute where nothing else runs.
+/// The run takes a minute on an otherwise idle machine.
 const PATIENCE: Duration = Duration::from_secs(600);
-/// Checks of what this API does not have: authorisation, and things that are deleted.
+/// Checks that do not apply to this API: authorisation, and deleted objects.
 const NOT_HERE: &str =
     "ignored_auth,object_level_authorization,use_after_free,ensure_resource_availability";
 
@@ -57,7 +57,7 @@ fn schemathesis_finds_nothing() {
     assert!(server.is_alive());
 }
 
-/// Something of everything that answers are made of.
+/// Sends telemetry of each sort that answers contain: errors, exceptions, links, orphans and logs.
 fn fill(server: &Server) {
     for trace in 1..=20_u128 {
         let id = u64::try_from(trace).unwrap() * 100;
@@ -102,14 +102,14 @@ fn send(server: &Server, path: &str, body: Vec<u8>) {
     assert_eq!(answer.status, 200, "{path}");
 }
 
-/// A path below `/api/v1` with its variable parts as `{}`.
+/// Returns a path below `/api/v1` with `{}` for each variable part.
 fn template(path: &str) -> String {
     let path = path.split('?').next().unwrap_or_default();
     let parts = path.split('/').map(|part| if part.starts_with('{') { "{}" } else { part });
     parts.collect::<Vec<_>>().join("/")
 }
 
-/// The endpoints in the table of `docs/ui.md`.
+/// Returns the endpoints in the table of `docs/ui.md`.
 fn in_table() -> BTreeSet<String> {
     let text = fs::read_to_string("docs/ui.md").unwrap();
     let rows = text.lines().filter(|line| line.starts_with("| `/") || line.starts_with("| every"));
@@ -129,7 +129,7 @@ fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
     }
 }
 
-/// The endpoints that the sources of the UI ask.
+/// Returns the endpoints that the sources of the UI request.
 fn asked_by_pages() -> BTreeSet<String> {
     let mut files = Vec::new();
     sources(Path::new("ui/src"), &mut files);
@@ -138,7 +138,7 @@ fn asked_by_pages() -> BTreeSet<String> {
         let text = fs::read_to_string(file).unwrap();
         let mut add = |begin: &str, is_whole: bool| {
             for (at, _) in text.match_indices(begin) {
-                // Of what follows, the first text.
+                // The path is the first string literal after the match.
                 let rest = &text[at + begin.len()..];
                 let path = if is_whole { rest } else { rest.split_once('"').unwrap().1 };
                 let path = template(path.split('"').next().unwrap());

@@ -1,6 +1,6 @@
-//! `docs/api.md` has the parameters that the API takes, with their defaults and bounds, and tables
-//! for each resource. The glossary's names are those of the code. Links lead somewhere, paths of
-//! sources exist, and decisions are short and listed.
+//! Tests of the documentation. `docs/api.md` has the API's parameters with their defaults and
+//! bounds, and tables for each resource. The glossary uses the names of the code. Links have
+//! targets, paths of sources exist, and decisions are short and listed.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -14,13 +14,13 @@ use crate::harness::Server;
 
 const API: &str = include_str!("../docs/api.md");
 const HEADER: &str = "| Parameter | Form | Default | Bound | Meaning |";
-/// Stands for a table of parameters where no request of a resource has one.
+/// The text in place of a table of parameters where no request of a resource has one.
 const NO_PARAMETERS: &str = "These take no parameters.";
-/// Begins of the lines that list a resource's requests.
+/// Beginnings of the lines that list a resource's requests.
 const METHODS: [&str; 4] = ["`GET", "`POST", "`PUT", "`DELETE"];
-/// Described on a page of its own.
+/// A resource that has its own page.
 const ELSEWHERE: &str = "/api/v1/sql";
-/// Longest decision, by what white space separates.
+/// Maximum length of a decision in words, which white space separates.
 const DECISION_WORDS_MAX: usize = 600;
 
 /// A row of a table of parameters.
@@ -32,14 +32,14 @@ struct Row {
     bound: String,
 }
 
-/// The tables of parameters: by the heading they stand under (the first of each), and by path.
+/// The tables of parameters: the first below each heading, and one for each path.
 #[derive(Debug, Default)]
 struct Tables {
     by_heading: BTreeMap<String, Vec<Row>>,
     by_path: BTreeMap<String, Vec<Row>>,
 }
 
-/// The anchor of a heading.
+/// Returns the anchor of a heading.
 fn anchor(heading: &str) -> String {
     let heading = heading.trim_start_matches('#').trim().to_lowercase();
     let signs = heading.chars().filter(|sign| sign.is_alphanumeric() || " -".contains(*sign));
@@ -77,7 +77,7 @@ fn tables(page: &str) -> Tables {
     tables
 }
 
-/// The rows of a table by parameter, those of the tables that it refers to included.
+/// Returns the rows of a table by parameter, including those of the tables that it refers to.
 fn expanded(rows: &[Row], tables: &Tables) -> BTreeMap<String, Row> {
     let mut all = BTreeMap::new();
     for row in rows {
@@ -97,7 +97,7 @@ fn unquoted(text: &str) -> String {
     text.replace('`', "")
 }
 
-/// A number as the page writes it: `20,000`.
+/// Formats a number as the page writes it, such as `20,000`.
 fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let chunks = digits.as_bytes().rchunks(3).rev();
@@ -105,7 +105,7 @@ fn grouped(number: u64) -> String {
     groups.join(",")
 }
 
-/// Differences between a row and the description of the parameter.
+/// Returns the differences between a row and the description of the parameter.
 fn differences(row: &Row, described: &Json) -> Vec<String> {
     let mut wrong = Vec::new();
     let mut expect = |what: &str, said: bool, is: bool| {
@@ -203,7 +203,7 @@ fn each_resource_has_tables_of_its_parameters_and_limits() {
     assert!(count > 30, "{count}");
 }
 
-/// Every Rust source of the crates that the glossary names.
+/// Appends every Rust source of the crates that the glossary names.
 fn sources(folder: &Path, texts: &mut String) {
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
@@ -239,7 +239,7 @@ fn the_glossary_names_what_the_code_has() {
     assert!(names.len() > 60, "{}", names.len());
 }
 
-/// The pages of the documentation, with their folders.
+/// Returns the paths of the pages of the documentation.
 fn pages() -> Vec<std::path::PathBuf> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut pages: Vec<_> = ["README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md"]
@@ -282,7 +282,7 @@ fn every_link_of_the_documentation_leads_somewhere() {
     assert!(count > 100, "{count}");
 }
 
-/// The decisions: their files' names and texts.
+/// Returns the file names and texts of the decisions.
 fn decisions() -> impl Iterator<Item = (String, String)> {
     pages().into_iter().filter_map(|page| {
         let name = page.file_name()?.to_str()?.to_owned();
@@ -316,7 +316,7 @@ fn the_index_of_decisions_has_each_with_its_title() {
 }
 
 /// Returns true if a text in backticks is a path of this repository: it begins with one of its
-/// folders, or ends as a Rust source does. What is built or stored has no fixed paths.
+/// folders, or has the ending of a Rust source. Build outputs and stored data are left out.
 fn is_source_path(part: &str, root: &Path) -> bool {
     let folder = part.split('/').next().unwrap_or_default();
     let is_variable = part.contains(|sign: char| sign.is_whitespace() || sign == '<');

@@ -1,5 +1,6 @@
-//! Keys that end: a command ends a key and its sessions at once, and a request of such a key does
-//! nothing and is refused, whenever its last byte arrives and however long its answer would take.
+//! Tests revoked keys. A command revokes a key and ends its sessions at once. A request with such a
+//! key is refused and has no effect, whenever its last byte arrives and however long its answer
+//! would take.
 
 use std::{
     io::{Read, Write},
@@ -19,7 +20,7 @@ use crate::{
     keys::{REQUIRED, key, until},
 };
 
-/// The longest that a running server takes for a key that a command has revoked.
+/// Maximum time until a running server refuses a key that a command has revoked.
 const REVOKED_WITHIN: Duration = Duration::from_secs(3);
 const TRACE: &str = "/api/v1/traces/00000000000000000000000000000007";
 
@@ -30,7 +31,7 @@ struct UnfinishedRequest {
 }
 
 impl UnfinishedRequest {
-    /// Sends the head, waits until the body is asked for, and sends that but for its last byte.
+    /// Sends the head, waits until the server asks for the body, and sends all but its last byte.
     fn send(address: &str, path: &str, key: &str, kind: &str, body: &[u8]) -> Self {
         let mut connection = TcpStream::connect(address).unwrap();
         connection.set_read_timeout(Some(PATIENCE)).unwrap();
@@ -49,9 +50,9 @@ impl UnfinishedRequest {
         Self { connection, last: *last }
     }
 
-    /// Sends the last byte, and reads the answer.
+    /// Sends the last byte and reads the answer.
     fn finish(mut self) -> String {
-        // A server that has answered need not read on.
+        // The write may fail, because a server that has answered need not read on.
         let _ = self.connection.write_all(&[self.last]);
         let mut answer = Vec::new();
         let _ = self.connection.read_to_end(&mut answer);
@@ -104,7 +105,7 @@ fn a_request_that_is_not_whole_when_its_key_is_revoked_changes_nothing() {
     assert!(keys.contains("\"admin\"") && !keys.contains("back-door"), "{keys}");
 }
 
-/// Begins a session of a browser; its cookie.
+/// Begins a browser session and returns its cookie.
 fn session(server: &Server, key: &str) -> String {
     let body = format!(r#"{{"key": "{key}"}}"#);
     let headers = [("content-type", "application/json")];
@@ -149,7 +150,7 @@ fn a_command_ends_a_key_and_its_sessions_within_seconds() {
     assert_eq!([by_key(&other), by_cookie(&of_other)], [200; 2]);
 }
 
-/// Requests that were let in with the key of this name.
+/// Returns the number of requests that were admitted with the key of this name.
 fn requests_of(server: &Server, admin: &str, name: &str) -> u64 {
     let bearer = format!("Bearer {admin}");
     let listed = send("GET", &server.http, "/api/v1/keys", &[("authorization", &bearer)], "");
@@ -164,7 +165,7 @@ fn a_request_that_waits_when_its_key_is_revoked_is_refused_at_once() {
     let [admin, thief] =
         [("admin", "admin"), ("thief", "read")].map(|(name, role)| key(&server, name, role, &[]));
     let before = requests_of(&server, &admin, "thief");
-    // Longer than an answer is waited for here.
+    // The requests may wait longer than this test waits for an answer.
     assert!(PATIENCE < Duration::from_secs(60));
     let waiting = ["GET", "HEAD"].map(|method| {
         let mut connection = TcpStream::connect(&server.http).unwrap();

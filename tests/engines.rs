@@ -1,7 +1,8 @@
-//! Engines that know nothing of Tidings read its tables: as many rows and the same sums as the API.
+//! Tests that query engines without knowledge of Tidings read its tables. Their row counts and sums
+//! must equal those of the API.
 //!
-//! The directory has what makes tables hard to read: several flushes, spans that came late or
-//! twice, erased rows, merged files, and the files they replaced, which still lie there.
+//! The directory has what makes tables hard to read: several flushes, late and repeated spans,
+//! erased rows, merged files, and the files that the merges replaced and did not delete yet.
 
 use std::{collections::BTreeMap, path::Path, process::Command, time::Duration};
 
@@ -23,14 +24,15 @@ use crate::{
 };
 
 const SERVICES: [&str; 3] = ["shop", "payment", "mailer"];
-/// The trace that is erased.
+/// Number of the trace that is erased.
 const ERASED: u128 = 30;
-/// The span whose attributes are compared.
+/// Id of the span whose attributes are compared.
 const ADORNED: u64 = 1001;
-/// Spans are an hour apart at most, in three hours that are over.
+/// Age of the oldest span. All spans lie within three past hours.
 const PAST_NANOS: u64 = 5 * 3600 * 1_000_000_000;
 
-/// Spark alone takes a quarter of a minute to start, and fetches Delta's library the first time.
+/// Longest time of a program: Spark alone needs 15 s to start, and downloads Delta's library at its
+/// first run.
 const ENGINE_PATIENCE: Duration = Duration::from_secs(300);
 
 #[test]
@@ -48,7 +50,7 @@ fn spark_reads_what_the_api_says() {
     }
 }
 
-/// What the engines of one of the programs in `clients` find.
+/// Checks the results of the engines in one of the programs in `clients`.
 fn check(program: &str, engines: &[&str]) {
     let python = python_program(program);
     let folder = tempfile::tempdir().unwrap();
@@ -73,7 +75,7 @@ fn check(program: &str, engines: &[&str]) {
     assert_eq!(found_by, engines);
 }
 
-/// Makes the directory, with a server that is ended for each flush.
+/// Fills the directory. Each flush is a server that starts, takes data and ends.
 fn fill(folder: &Path) {
     let begin = now() - PAST_NANOS;
     flush(folder, |server| {
@@ -130,7 +132,7 @@ fn data_files(folder: &Path) -> usize {
     hours.map(|hour| std::fs::read_dir(hour).unwrap().count()).sum()
 }
 
-/// Sends these spans of a trace, the same in every call.
+/// Sends these spans of a trace. The spans are the same in every call.
 fn send(server: &Server, begin: u64, trace: u128, numbers: std::ops::RangeInclusive<u64>) {
     let index = u64::try_from(trace).unwrap();
     let (service, start) = place(begin, trace);
@@ -157,14 +159,14 @@ fn send_log(server: &Server, begin: u64, trace: u128) {
     assert_eq!(post(&server.otlp_http, "/v1/logs", "application/x-protobuf", request).status, 200);
 }
 
-/// Which service a trace is of, and when it began.
+/// Returns the service of a trace and its start.
 fn place(begin: u64, trace: u128) -> (&'static str, u64) {
     let index = u64::try_from(trace).unwrap();
     let service = SERVICES[usize::try_from(index).unwrap() % SERVICES.len()];
     (service, begin + index % 3 * 3600 * 1_000_000_000 + index * 1_000_000)
 }
 
-/// An attribute of every type that is not stored as protobuf.
+/// Returns attributes of every type that is not stored as protobuf.
 fn adornment() -> Vec<KeyValue> {
     let one = |key: &str, value| KeyValue {
         key: key.to_owned(),
@@ -180,7 +182,7 @@ fn adornment() -> Vec<KeyValue> {
     ]
 }
 
-/// What the engines must find, in the form in which they print it.
+/// Returns the expected results from the API, in the format that the engines print.
 fn said_by_the_api(server: &Server) -> Json {
     let (mut ids, mut unique, mut sum) = (std::collections::BTreeSet::new(), 0_u64, 0_u64);
     let mut services: BTreeMap<String, [u64; 2]> = BTreeMap::new();
@@ -226,7 +228,7 @@ fn said_by_the_api(server: &Server) -> Json {
     })
 }
 
-/// OTLP's attributes as [key, type, value], ordered by the JSON of their keys.
+/// Converts OTLP's attributes to [key, type, value], ordered by the JSON of their keys.
 fn typed(attributes: &Json) -> Json {
     let one = |attribute: &Json| {
         let (kind, value) = attribute["value"].as_object().unwrap().iter().next().unwrap();
@@ -242,7 +244,7 @@ fn typed(attributes: &Json) -> Json {
     Json::Array(typed)
 }
 
-/// How often the API has each log record's text.
+/// Counts the texts of the API's log records.
 fn texts(server: &Server) -> BTreeMap<String, u64> {
     let mut texts = BTreeMap::new();
     let json = server.get("/api/v1/logs?limit=1000&start=0").1;

@@ -1,4 +1,4 @@
-//! Flight SQL with the clients that data tools use: ADBC's driver and pyarrow.
+//! Tests Flight SQL with the clients of data tools: the ADBC driver, pyarrow and JDBC.
 
 use std::{fs, process::Command, time::Instant};
 
@@ -108,7 +108,7 @@ fn a_query_over_flight_ends_when_its_client_leaves() {
     assert!(rests(&server), "the query goes on");
 }
 
-/// The program of `docs/sql.md`, as it stands there.
+/// Runs the program from `docs/sql.md` unchanged.
 #[test]
 fn the_example_of_the_documentation_runs() {
     if !PYTHON.is_installed("Flight SQL") {

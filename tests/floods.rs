@@ -1,5 +1,5 @@
-//! Floods over HTTP/2, on every listener, with TLS and without: each ends its connection or its
-//! streams, and keeps nobody out.
+//! Tests floods over HTTP/2, on every listener, with TLS and without. The server ends the flooding
+//! connection or its streams, and it goes on serving other clients.
 
 use std::{
     io,
@@ -29,26 +29,27 @@ use crate::{
     tls::Files,
 };
 
-/// Connections with slow streams, one more than has once kept everybody out.
+/// Number of connections with slow streams. One fewer once blocked all other clients.
 const SLOW_CONNECTIONS: usize = 42;
-/// Streams of each, the most that a listener allows.
+/// Number of streams of each connection, which is the maximum of a listener.
 const SLOW_STREAMS: usize = 100;
-/// Bytes of a flood that the server may take before it ends.
+/// Maximum bytes of a flood that the server may read before it ends the connection.
 const FLOOD_BYTES_MAX: usize = 8 << 20;
-/// Connections that flood at a time.
+/// Number of connections that flood at the same time.
 const FLOODING: usize = 30;
-/// Frames of a body whose frames are small, and the bytes of each.
+/// Number of frames of a body with small frames, and the bytes of each frame.
 const SMALL_FRAMES: usize = 9_000;
 const SMALL_FRAME_BYTES: usize = 100;
-/// Bytes of answers to pings of a connection that floods: those to 1,000, and 100 for each second.
+/// Maximum bytes of PING replies to a flooding connection: replies to 1,000 pings, and to 100 more
+/// for each second.
 const PONG_BYTES_MAX: usize = 4_000 * 17;
-/// Pause before a request that was refused is sent again.
+/// Pause before a refused request is sent again.
 const RETRY: Duration = Duration::from_millis(100);
 
 trait Duplex: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<S: AsyncRead + AsyncWrite + Send + Unpin> Duplex for S {}
 
-/// Connects, over TLS where the address says so.
+/// Connects, over TLS if the address begins with `https://`.
 async fn connect(address: &str) -> Box<dyn Duplex> {
     let (socket, is_secure) = match address.strip_prefix("https://") {
         Some(socket) => (socket, true),
@@ -64,7 +65,7 @@ async fn connect(address: &str) -> Box<dyn Duplex> {
     Box::new(TlsConnector::from(Arc::new(config)).connect(name, stream).await.unwrap())
 }
 
-/// A listener, and a path there whose body is read.
+/// A listener, and a path there whose body the server reads.
 struct Target {
     address: String,
     path: &'static str,
@@ -78,7 +79,7 @@ fn targets(server: &Server) -> [Target; 5] {
     };
     [
         target(&server.http, "/api/v1/sql", "application/sql"),
-        // No route: the answer is there before the body.
+        // This path has no route, so the server answers before it has the body.
         target(&server.http, "/v1/traces", "application/json"),
         target(&server.otlp_grpc, TRACE_EXPORT, "application/grpc"),
         target(&server.otlp_http, "/v1/traces", "application/json"),
@@ -86,7 +87,7 @@ fn targets(server: &Server) -> [Target; 5] {
     ]
 }
 
-/// Frames of HTTP/2 by hand.
+/// Builds HTTP/2 frames byte by byte.
 mod frames {
     pub(super) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
     pub(super) const DATA: u8 = 0;
@@ -106,7 +107,7 @@ mod frames {
         [&length[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
     }
 
-    /// The head of a POST to `localhost`, in HPACK without a table.
+    /// Returns the HPACK head of a POST to `localhost`, without the dynamic table.
     pub(super) fn post(path: &str, media_type: &str) -> Vec<u8> {
         let text = |value: &str| [&[u8::try_from(value.len()).unwrap()], value.as_bytes()].concat();
         let authority = [vec![0x01], text("localhost")].concat();
@@ -116,7 +117,7 @@ mod frames {
     }
 }
 
-/// What opens a flood, and its part of each number.
+/// Name of a flood, the bytes that open it, and the bytes of its part with each number.
 type Flood = (&'static str, fn(&[u8]) -> Vec<u8>, fn(&[u8], u32) -> Vec<u8>);
 
 const FLOODS: [Flood; 10] = {
@@ -150,7 +151,7 @@ const FLOODS: [Flood; 10] = {
             |_, _| frame(WINDOW_UPDATE, 0, 0, &[0, 0, 0, 1]).repeat(20),
         ),
         ("unknown frames", |_| Vec::new(), |_, _| frame(UNKNOWN, 0, 0, b"?").repeat(20)),
-        // An error of the stream, which the server has to reset.
+        // A stream error, after which the server must reset the stream.
         (
             "DATA after the end",
             |_| Vec::new(),
@@ -163,7 +164,7 @@ const FLOODS: [Flood; 10] = {
     ]
 };
 
-/// Sends a flood until the server ends the connection; how many bytes went out before.
+/// Sends a flood until the server ends the connection, and returns the bytes that were sent.
 async fn flood(target: &Target, (name, begin, part): Flood) -> usize {
     let head = frames::post(target.path, target.media_type);
     let (mut read, mut write) = split(connect(&target.address).await);
@@ -199,7 +200,8 @@ async fn flood(target: &Target, (name, begin, part): Flood) -> usize {
     sent.unwrap_or_else(|_| panic!("{name} of {}{} goes on", target.address, target.path))
 }
 
-/// Sends pings as fast as may be until the server ends the connection; the bytes of its answers.
+/// Sends pings as fast as possible until the server ends the connection, and returns the bytes of
+/// its answers.
 async fn pong_bytes(address: String) -> usize {
     let (mut read, mut write) = split(connect(&address).await);
     let sending = tokio::spawn(async move {
@@ -216,7 +218,7 @@ async fn pong_bytes(address: String) -> usize {
     pongs.len()
 }
 
-/// Sends a body in small frames as fast as may be; the status of the answer.
+/// Sends a body in small frames as fast as possible, and returns the status of the answer.
 async fn send_small_frames(address: String) -> u16 {
     let (requests, connection) = h2::client::handshake(connect(&address).await).await.unwrap();
     tokio::spawn(connection);
@@ -232,7 +234,7 @@ async fn send_small_frames(address: String) -> u16 {
     answer.unwrap().status().as_u16()
 }
 
-/// A connection and as many requests on it as may be, whose bodies have begun.
+/// Opens a connection with the maximum number of requests, whose bodies have begun.
 async fn slow_streams(target: &Target) -> (SendRequest<Bytes>, Vec<SendStream<Bytes>>) {
     let stream = connect(&target.address).await;
     let (requests, connection) = h2::client::handshake(stream).await.unwrap();
@@ -246,14 +248,14 @@ async fn slow_streams(target: &Target) -> (SendRequest<Bytes>, Vec<SendStream<By
         streams.push(stream);
         match requests.clone().ready().await {
             Ok(ready) => requests = ready,
-            // It had to make room.
+            // The server closed this connection to admit others.
             Err(_) => break,
         }
     }
     (requests, streams)
 }
 
-/// Checks that whoever comes next is answered, at once about health and soon about all else.
+/// Checks that the server answers other clients: health requests at once, all others soon.
 fn check_others_are_answered(server: &Server, what: &str) {
     assert_eq!(get(&server.http, "/live").status, 200, "{what}");
     let soon = Instant::now() + PATIENCE;
@@ -276,7 +278,7 @@ fn check_others_are_answered(server: &Server, what: &str) {
     });
 }
 
-/// A server without TLS, and one with it.
+/// Runs a check on a server without TLS and on one with TLS.
 fn check_plain_and_secure(check: impl Fn(&Runtime, &Server)) {
     let runtime = Runtime::new().unwrap();
     let files = Files::new();

@@ -1,5 +1,5 @@
-//! Answers whose bodies look like other answers: a client gets them as they are, and the next answer
-//! on its connection is the server's.
+//! Tests answers whose bodies look like HTTP responses. A client receives the body unchanged, and
+//! the next answer on its connection is the server's.
 
 use std::{
     io::{Read, Write},
@@ -21,18 +21,20 @@ use crate::{
     tls::Files,
 };
 
-/// A refusal's first line as hyper writes it, so often that a write ends within one of them.
+/// First line of a refusal, as hyper writes it. It is repeated so that a write ends within one of
+/// the lines.
 const REFUSAL_LINE: &str = "HTTP/1.1 400";
 const REFUSAL_LINES: usize = 750_000;
-/// Writes end at multiples of four bytes: one of so many places of the lines is hit.
+/// Number of offsets to try. Writes end at multiples of four bytes, so one of the offsets hits the
+/// end of a write.
 const PLACES: usize = 4;
-/// Bytes that are read at a time: fewer than the server writes meanwhile, so its socket is full.
+/// Bytes of each read. The server writes faster, so its socket fills up.
 const READ_BYTES: usize = 1 << 10;
 
 trait Duplex: Read + Write {}
 impl<S: Read + Write> Duplex for S {}
 
-/// Connects, over TLS where the address says so.
+/// Connects, over TLS if the address begins with `https://`.
 fn connect(address: &str) -> Box<dyn Duplex> {
     let socket = address.strip_prefix("https://").unwrap_or(address);
     let stream = TcpStream::connect(socket).unwrap();
@@ -45,7 +47,7 @@ fn connect(address: &str) -> Box<dyn Duplex> {
     Box::new(StreamOwned::new(ClientConnection::new(config, name).unwrap(), stream))
 }
 
-/// A text that ends as a refusal of hyper's does, with an answer of the sender's in it.
+/// Makes a text that ends like a refusal of hyper and contains an HTTP response of the sender.
 fn forged(place: usize) -> String {
     let first = ".".repeat(place);
     let lines = REFUSAL_LINE.repeat(REFUSAL_LINES);
@@ -53,7 +55,7 @@ fn forged(place: usize) -> String {
     format!("{first}{lines}content-length: 0\r\n{answer}")
 }
 
-/// Asks for a path, and returns the answer's head and body.
+/// Requests a path, and returns the answer's head and body.
 fn ask(connection: &mut dyn Duplex, path: &str) -> (String, Vec<u8>) {
     let head =
         format!("GET {path} HTTP/1.1\r\nhost: localhost\r\naccept: application/protobuf\r\n\r\n");
@@ -83,7 +85,7 @@ fn a_body_that_looks_like_a_refusal_leaves_the_next_answer_alone() {
             let message = forged(place);
             let attributes = vec![KeyValue::new("of.link", message.as_str())];
             let (trace_id, span_id) = (vec![1; 16], vec![2; 8]);
-            // A link is the last that is written of a span without a status.
+            // The links are the last field that the server writes for a span without a status.
             let links = vec![Link { trace_id, span_id, attributes, ..Link::default() }];
             let looks_like_refusals = Span { links, status: None, ..span(trace, 1, 0, "work") };
             let body = traces("shop", vec![looks_like_refusals]).encode_to_vec();
@@ -94,7 +96,8 @@ fn a_body_that_looks_like_a_refusal_leaves_the_next_answer_alone() {
             let (head, body) = ask(&mut *connection, &path);
             assert!(head.starts_with("HTTP/1.1 200"), "{head}");
             assert!(body.ends_with(message.as_bytes()), "{place}: the body is another");
-            // Nothing of it is taken for an answer, and nothing stands between it and the next.
+            // The next answer follows the body directly, and no part of the body is read as an
+            // answer.
             let (head, body) = ask(&mut *connection, "/live");
             assert!(head.starts_with("HTTP/1.1 200") && !head.contains("x-evil"), "{head}");
             assert!(body.len() < READ_BYTES, "{place}");

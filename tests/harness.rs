@@ -1,4 +1,4 @@
-//! Starts the real server on free ports and talks to it.
+//! Starts the built server on free ports and sends requests to it.
 
 pub(crate) mod browser;
 pub(crate) mod certificates;
@@ -22,15 +22,15 @@ use serde_json::Value as Json;
 use tempfile::TempDir;
 use tidings_collector::{RECEIVERS, RegisteredReceiver};
 
-/// How long anything may take before a test gives up.
+/// Longest time that a test waits for anything before it fails.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
-/// A running server. Dropping it kills it.
+/// A running server. Dropping it kills the process.
 pub(crate) struct Server {
     child: Child,
     flags: Vec<String>,
     environment: Vec<(String, String)>,
-    /// As `127.0.0.1:8434`, or `https://127.0.0.1:8434` over TLS.
+    /// Its HTTP address, such as `127.0.0.1:8434`, or `https://127.0.0.1:8434` over TLS.
     pub(crate) http: String,
     pub(crate) otlp_grpc: String,
     pub(crate) otlp_http: String,
@@ -44,24 +44,24 @@ enum Folder {
 }
 
 impl Server {
-    /// A server on a new data directory.
+    /// Starts a server on a new data directory.
     pub(crate) fn start() -> Self {
         Self::start_with(&[])
     }
 
-    /// A server on a new data directory, with more flags.
+    /// Starts a server on a new data directory, with additional flags.
     pub(crate) fn start_with(flags: &[&str]) -> Self {
         let flags = flags.iter().map(|flag| (*flag).to_owned()).collect();
         Self::spawn(Folder::Own(tempfile::tempdir().unwrap()), flags, Vec::new())
     }
 
-    /// A server on this data directory.
+    /// Starts a server on this data directory, with additional flags.
     pub(crate) fn start_in(folder: &Path, flags: &[&str]) -> Self {
         let flags = flags.iter().map(|flag| (*flag).to_owned()).collect();
         Self::spawn(Folder::Given(folder.to_owned()), flags, Vec::new())
     }
 
-    /// A server on this data directory, with more flags and variables.
+    /// Starts a server on this data directory, with additional flags and environment variables.
     pub(crate) fn start_as(folder: &Path, flags: &[&str], variables: &[(&str, &str)]) -> Self {
         let flags = flags.iter().map(|flag| (*flag).to_owned()).collect();
         let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
@@ -69,7 +69,8 @@ impl Server {
         Self::spawn(Folder::Given(folder.to_owned()), flags, variables)
     }
 
-    /// A server on this data directory that another program runs: its command line comes first.
+    /// Starts a server on this data directory through another program, whose command line comes
+    /// first.
     pub(crate) fn start_under(mut runner: Command, folder: &Path, flags: &[&str]) -> Self {
         runner.arg(Self::binary());
         let flags = flags.iter().map(|flag| (*flag).to_owned()).collect();
@@ -112,12 +113,12 @@ impl Server {
         let http = address("UI and API");
         let (otlp_grpc, otlp_http, zipkin) =
             (address("otlp/grpc"), address("otlp/http"), address("zipkin"));
-        // A receiver that no test knows has a line too.
+        // Receivers that no test uses print a line, too.
         lines.take(RECEIVERS.len().saturating_sub(3)).for_each(drop);
         Self { child, flags, environment, http, otlp_grpc, otlp_http, zipkin, folder }
     }
 
-    /// Sends the demo's past, which ends in this incident.
+    /// Sends the demo's telemetry, which ends in this incident.
     pub(crate) fn send_incident(&self, name: &str) {
         let (code, _, error) = Self::command(&[
             "demo",
@@ -137,33 +138,33 @@ impl Server {
         assert_eq!(code, Some(0), "{error}");
     }
 
-    /// The data directory.
+    /// Returns the data directory.
     pub(crate) fn data_dir(&self) -> &Path {
         self.folder.path()
     }
 
-    /// The process id.
+    /// Returns the process id.
     pub(crate) fn pid(&self) -> u32 {
         self.child.id()
     }
 
-    /// Resident memory in bytes.
+    /// Returns the resident memory in bytes.
     pub(crate) fn resident_bytes(&self) -> u64 {
         self.memory("VmRSS:")
     }
 
-    /// The most memory that was resident at a time, in bytes.
+    /// Returns the peak of the resident memory in bytes.
     pub(crate) fn peak_resident_bytes(&self) -> u64 {
         self.memory("VmHWM:")
     }
 
-    /// Resident memory without pages of files, in bytes: those of a debug build's program alone are
-    /// hundreds of megabytes.
+    /// Returns the resident memory without file-backed pages, in bytes. The file-backed pages of a
+    /// debug build take hundreds of megabytes.
     pub(crate) fn allocated_bytes(&self) -> u64 {
         self.memory("RssAnon:")
     }
 
-    /// The same of its workers for SQL together.
+    /// Returns the memory of all SQL worker processes, measured as in [`Self::allocated_bytes`].
     pub(crate) fn worker_bytes(&self) -> u64 {
         let Ok(threads) = std::fs::read_dir(format!("/proc/{}/task", self.pid())) else { return 0 };
         let children = threads
@@ -171,14 +172,14 @@ impl Server {
             .filter_map(|thread| std::fs::read_to_string(thread.path().join("children")).ok());
         let bytes = |children: String| -> u64 {
             let pids = children.split_whitespace();
-            // Those that have ended meanwhile have none.
+            // Workers that have ended meanwhile do not count.
             pids.filter_map(|pid| memory_of(pid.parse().unwrap(), "RssAnon:")).sum()
         };
         children.map(bytes).sum()
     }
 
-    /// The most of [`Self::allocated_bytes`] and of [`Self::worker_bytes`] until `done`, looked at
-    /// every 20 ms.
+    /// Returns the peaks of [`Self::allocated_bytes`] and of [`Self::worker_bytes`], which are
+    /// sampled every 20 ms until `done` is set.
     pub(crate) fn peak_allocated_bytes_until(&self, done: &AtomicBool) -> (u64, u64) {
         let (mut own, mut workers) = (0, 0);
         while !done.load(Relaxed) {
@@ -192,18 +193,19 @@ impl Server {
         memory_of(self.pid(), what).unwrap()
     }
 
-    /// Whether the process is still there.
+    /// Returns true if the process still runs.
     pub(crate) fn is_alive(&mut self) -> bool {
         self.child.try_wait().unwrap().is_none()
     }
 
-    /// SIGKILL.
+    /// Kills the process with SIGKILL.
     pub(crate) fn kill(&mut self) {
         let _ = self.child.kill();
         self.child.wait().unwrap();
     }
 
-    /// SIGKILL if it runs, then a new process on the same data directory. The ports change.
+    /// Kills the process with SIGKILL and starts a new one on the same data directory. The ports
+    /// change.
     pub(crate) fn restart(mut self) -> Self {
         self.kill();
         let folder = std::mem::replace(&mut self.folder, Folder::Given(PathBuf::new()));
@@ -211,14 +213,14 @@ impl Server {
         Self::spawn(folder, std::mem::take(&mut self.flags), environment)
     }
 
-    /// SIGTERM, and how it ended.
+    /// Sends SIGTERM and returns the exit status.
     pub(crate) fn terminate(&mut self) -> ExitStatus {
         let killed = Command::new("kill").arg(self.pid().to_string()).status().unwrap();
         assert!(killed.success());
         self.ended()
     }
 
-    /// How it ended, which it is about to do.
+    /// Waits until the process ends and returns its exit status.
     pub(crate) fn ended(&mut self) -> ExitStatus {
         let deadline = Instant::now() + PATIENCE;
         loop {
@@ -230,14 +232,14 @@ impl Server {
         }
     }
 
-    /// Asks the API, and gives the status and the JSON.
+    /// Sends a GET request to the API and returns the status and the JSON.
     pub(crate) fn get(&self, path: &str) -> (u16, Json) {
         let answer = http::get(&self.http, path);
         let json = serde_json::from_slice(&answer.body).unwrap_or(Json::Null);
         (answer.status, json)
     }
 
-    /// Asks the API until the answer is as wanted.
+    /// Repeats a GET request to the API until the answer satisfies the condition.
     pub(crate) fn wait_for(&self, path: &str, wanted: impl Fn(&Json) -> bool) -> Json {
         let deadline = Instant::now() + PATIENCE;
         loop {
@@ -250,22 +252,22 @@ impl Server {
         }
     }
 
-    /// The program.
+    /// Returns the path of the program.
     pub(crate) fn binary() -> &'static str {
         env!("CARGO_BIN_EXE_tidings")
     }
 
-    /// Runs a command of the binary and gives its exit code, standard output and standard error.
+    /// Runs a command of the program and returns its exit code, standard output and standard error.
     pub(crate) fn command(args: &[&str]) -> (Option<i32>, String, String) {
         Self::command_with_input(args, "")
     }
 
-    /// As [`Self::command`], with this on standard input.
+    /// Runs a command as [`Self::command`] does, with this text on standard input.
     pub(crate) fn command_with_input(args: &[&str], input: &str) -> (Option<i32>, String, String) {
         let mut command = Command::new(Self::binary());
         command.args(args).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
-        // A command that reads nothing may have ended before.
+        // The write fails if a command that reads no input has already ended.
         let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
         let output = child.wait_with_output().unwrap();
         let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
@@ -282,7 +284,7 @@ impl Folder {
     }
 }
 
-/// A line of what the system says about the memory of a process, in bytes; `None` when it has ended.
+/// Reads a line of `/proc/PID/status` about memory, in bytes; `None` when the process has ended.
 fn memory_of(pid: u32, what: &str) -> Option<u64> {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
     let line = status.lines().find(|line| line.starts_with(what))?;
@@ -296,20 +298,20 @@ impl Drop for Server {
     }
 }
 
-/// Other projects' cases, where they are.
+/// Returns the folder with the test cases of other projects; `None` where it is missing.
 pub(crate) fn corpora() -> Option<PathBuf> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/corpora");
     path.is_dir().then_some(path).or_else(|| leave_out("corpora: ../shared/corpora is not here"))
 }
 
-/// Whether a program is installed; says so in one line when a test is left out without it.
+/// Returns true if a program is installed; otherwise it prints that the test is left out.
 pub(crate) fn has(program: &str, test: &str) -> bool {
     let found = std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default())
         .any(|folder| folder.join(program).is_file());
     found || leave_out::<()>(&format!("{test}: {program} is not installed")).is_some()
 }
 
-/// Notes a part that was not run, for `cargo xtask test`. In CI every part must run.
+/// Records a part that was not run, for `cargo xtask test`. In CI every part must run.
 pub(crate) fn leave_out<T>(reason: &str) -> Option<T> {
     use std::io::Write;
 

@@ -1,5 +1,5 @@
-//! Requests whose head is wrong: hyper refuses them before any of our code sees a request, and
-//! still every answer says what was wrong, in the listener's own form.
+//! Tests requests with an invalid head. Hyper refuses them before a handler sees them. Every answer
+//! still says what was wrong, in the format of the listener.
 
 use std::{
     io::{Read, Write},
@@ -14,11 +14,11 @@ use crate::{
     keys::REQUIRED,
 };
 
-/// What comes back for these bytes.
+/// Sends these bytes and returns the answer.
 fn answer(address: &str, sent: &[u8]) -> String {
     let mut stream = TcpStream::connect(address).unwrap();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
-    // A server that has answered need not read on.
+    // The write may fail, because a server that has answered need not read on.
     let _ = stream.write_all(sent);
     let mut answer = Vec::new();
     let mut part = [0; 4096];
@@ -32,20 +32,20 @@ fn answer(address: &str, sent: &[u8]) -> String {
     String::from_utf8_lossy(&answer).into_owned()
 }
 
-/// A field of an answer's head.
+/// Returns the value of a field of an answer's head.
 fn field<'a>(head: &'a str, name: &str) -> Option<&'a str> {
     let mut lines = head.lines().filter_map(|line| line.split_once(": "));
     lines.find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value)
 }
 
-/// Whether as much of a body is here as the head says.
+/// Returns true if the body has the length that the head names.
 fn is_whole(answer: &[u8]) -> bool {
     let answer = String::from_utf8_lossy(answer);
     let Some((head, body)) = answer.split_once("\r\n\r\n") else { return false };
     field(head, "content-length").is_some_and(|length| body.len() >= length.parse().unwrap())
 }
 
-/// The status, the content type and the body.
+/// Returns the status, the content type and the body.
 fn parts(answer: &str) -> (u16, String, String) {
     let (head, body) = answer.split_once("\r\n\r\n").unwrap_or_else(|| panic!("{answer:?}"));
     let status = head.split(' ').nth(1).unwrap().parse().unwrap();
@@ -54,7 +54,7 @@ fn parts(answer: &str) -> (u16, String, String) {
     (status, field(head, "content-type").unwrap_or_default().to_owned(), body.to_owned())
 }
 
-/// Heads that no listener takes, with the status they get.
+/// Returns heads that every listener refuses, with the expected status.
 fn wrong_heads() -> Vec<(&'static str, u16, Vec<u8>)> {
     let with = |path: &str, fields: &str| {
         format!("POST {path} HTTP/1.1\r\nhost: localhost\r\ncontent-length: 0\r\n{fields}\r\n")
@@ -110,7 +110,7 @@ fn a_head_with_too_many_fields_is_refused_on_http_2_too() {
     for address in [&server.http, &server.otlp_grpc, &server.otlp_http, &server.zipkin] {
         let path = "/grpc.health.v1.Health/Check";
         let many = http::try_call(address, path, &fields, "").unwrap();
-        // It is a call of gRPC, which receivers of OTLP answer as such.
+        // The request is a gRPC call, so receivers of OTLP answer it with a gRPC status.
         if [&server.otlp_grpc, &server.otlp_http].contains(&address) {
             assert_eq!((many.http, many.code), (200, Some(8)), "{}", many.message);
             assert!(many.message.contains("headers, the limit is 100"), "{}", many.message);
@@ -154,7 +154,7 @@ fn a_refusal_is_a_line_of_the_log_that_says_what_the_sender_was_told() {
     server.terminate();
     let log = std::fs::read_to_string(&log).unwrap();
     let line = log.lines().find(|line| line.contains("request refused")).unwrap();
-    // A field that is there twice would be lost to most who read it.
+    // Most parsers of JSON would keep only one of two fields of the same name.
     assert_eq!(line.matches("\"message\":").count(), 1, "{line}");
     let fields = &serde_json::from_str::<Json>(line).unwrap()["fields"];
     assert_eq!(fields["message"], "request refused");
@@ -197,7 +197,7 @@ fn what_is_not_there_is_said_in_the_form_of_the_request() {
     assert_eq!((answer.status, &problem["type"]), (405, &"/problems/method-not-allowed".into()));
 }
 
-/// The ways to write a path that something might take for the same.
+/// Returns spellings of a path that a server could treat as the same path.
 fn spellings(path: &str) -> Vec<String> {
     let (first, rest) = path[1..].split_once('/').unwrap_or((&path[1..], ""));
     let encoded = format!("/%{:02x}{}", path.as_bytes()[1], &path[2..]);
@@ -245,7 +245,7 @@ fn no_spelling_of_a_path_leads_past_its_key() {
         for spelling in spellings(path) {
             for method in ["GET", "POST", "DELETE"] {
                 let (status, kind, body) = ask(method, &spelling);
-                // No route: the page of the UI, which asks for the key, or nothing at all.
+                // A path without a route gets the UI's page, which asks for the key, or a refusal.
                 let is_page = (status, method) == (200, "GET") && kind.starts_with("text/html");
                 assert!(
                     is_page || [400, 401, 404].contains(&status),
@@ -254,7 +254,7 @@ fn no_spelling_of_a_path_leads_past_its_key() {
             }
         }
     }
-    // Health is asked by its own path only; others are pages, too.
+    // Only the exact paths report health. Other spellings get the UI's page or status 404.
     for path in ["//live", "//ready", "/live/", "/ready/."] {
         let (status, kind, _) = ask("GET", path);
         let is_page = status == 200 && kind.starts_with("text/html");

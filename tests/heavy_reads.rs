@@ -1,5 +1,5 @@
-//! Questions that are no SQL over many spans of which each has a name and values of its own: what
-//! all askers together make the server hold stays within its budget of memory.
+//! Tests heavy queries other than SQL over many spans with distinct names and values. The memory
+//! that all concurrent queries take stays within the server's budget.
 
 use std::{
     sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
@@ -19,26 +19,26 @@ use crate::{
     sql_generated::number,
 };
 
-/// The memory budget of the server.
+/// The memory budget of the server, in bytes.
 const BUDGET: u64 = 256 << 20;
-/// Spans that are stored, three in each trace (`READS_SPANS` of the environment).
+/// Number of stored spans, with three in each trace (`READS_SPANS` of the environment).
 const SPANS: u64 = 300_000;
-/// Spans of a request.
+/// Number of spans in a request.
 const PART_SPANS: u64 = 3_000;
-/// One log record for so many spans.
+/// Number of spans for each log record.
 const SPANS_OF_A_RECORD: u64 = 10;
 const SERVICES: u64 = 20;
 const SENDERS: usize = 2;
 const ASKERS: usize = 8;
-/// What `docs/` name for a sound question: an answer, one that would be too large, and refusals for
-/// load or time.
+/// Statuses that `docs/` documents for a valid query: an answer, an answer that would be too large,
+/// and refusals because of load or time.
 const STATUSES: &[u16] = &[200, 408, 413, 422, 429, 503, 504];
-/// Numbers of Jaeger's Monitor tab, which are refused as bad requests when they would be too many.
+/// Path of Jaeger's Monitor tab, which refuses queries with too many points as bad requests.
 const MONITOR: &str = "/jaeger/api/metrics/";
 const MONITOR_STATUSES: [u16; 3] = [200, 400, 503];
 
-/// Questions of the HTTP address, those that hold most first, so that they are asked at once; `FROM`
-/// and `TO` stand for the seconds of the stored window.
+/// Queries of the HTTP address. The most expensive ones come first, so that they run at the same
+/// time. `FROM` and `TO` stand for the bounds of the stored window in seconds.
 const HTTP: &[&str] = &[
     "/jaeger/api/dependencies?lookback=3600000",
     "/api/v1/red?by=service,operation",
@@ -79,7 +79,7 @@ const HTTP: &[&str] = &[
     "/jaeger/api/metrics/latencies?service=service-3&quantile=0.95&groupByOperation=true",
 ];
 
-/// Questions of Zipkin's address.
+/// Queries of Zipkin's address.
 const ZIPKIN: &[&str] = &[
     "/api/v2/traces?limit=10000",
     "/api/v2/traces?limit=10000&annotationQuery=shard%3D3",
@@ -88,7 +88,7 @@ const ZIPKIN: &[&str] = &[
     "/api/v2/dependencies?endTs=9000000000000&lookback=9000000000000",
 ];
 
-/// The first, second or third span of a trace: a root, a call, and what it called.
+/// Makes the first, second or third span of a trace: a root, its child, and the child's child.
 fn distinct_span(id: u64) -> Span {
     let (trace, place) = (id / 3 + 1, id % 3);
     let parent = if place == 0 { 0 } else { id };
@@ -115,7 +115,7 @@ fn distinct_span(id: u64) -> Span {
     made
 }
 
-/// Sends until it is taken: a memory table of a small budget is often full.
+/// Sends a request until it is accepted. The memtable of a small budget is often full.
 fn send(server: &Server, path: &str, body: &[u8]) {
     let begin = Instant::now();
     loop {
@@ -135,7 +135,7 @@ fn fill(server: &Server, spans: u64) {
         while let first = next.fetch_add(1, Relaxed) as u64 * PART_SPANS
             && first < spans
         {
-            // One service for each place in a trace.
+            // Each position in a trace has its own service.
             for place in 0..3 {
                 let ids = (first..first + PART_SPANS).filter(|id| id % 3 == place);
                 let service = (first / PART_SPANS + place) % SERVICES;
@@ -155,7 +155,7 @@ fn fill(server: &Server, spans: u64) {
     thread::scope(|scope| (0..SENDERS).for_each(|_| drop(scope.spawn(send_parts))));
 }
 
-/// All questions, with the window of what is stored.
+/// Returns all queries, with the bounds of the stored window filled in.
 fn questions(server: &Server, from: u64) -> Vec<(&str, String)> {
     let (from, to) = (from.to_string(), (now() / 1_000_000_000 + 2).to_string());
     let http = HTTP.iter().map(|path| (&*server.http, path));
@@ -163,8 +163,8 @@ fn questions(server: &Server, from: u64) -> Vec<(&str, String)> {
     all.map(|(address, path)| (address, path.replace("FROM", &from).replace("TO", &to))).collect()
 }
 
-/// Asks everything by all askers at once, and returns how long that took and the most memory that
-/// was allocated meanwhile, in bytes.
+/// Sends all queries from all clients at once. Returns the duration and the peak of the allocated
+/// memory in bytes.
 fn ask_all(server: &Server, questions: &[(&str, String)]) -> (Duration, u64) {
     let (next, answered) = (AtomicUsize::new(0), AtomicUsize::new(0));
     let (done, begin) = (AtomicBool::new(false), Instant::now());

@@ -1,5 +1,5 @@
-//! Requests that are wrong in every way there is: each gets the documented refusal and says why,
-//! the process stays the same one, and its memory stays flat.
+//! Tests invalid requests of every kind. Each gets the documented refusal with a reason, the
+//! process keeps running, and its memory does not grow.
 
 mod api;
 pub(crate) mod bodies;
@@ -18,10 +18,10 @@ use crate::harness::{
 
 use bodies::{deep_json, deep_protobuf, gzip, gzip_bomb, zstd, zstd_bomb, zstd_huge_window};
 
-/// How much more memory the process may have after all of it.
+/// Maximum growth of the process's memory over all requests.
 const GROWTH_BYTES_MAX: u64 = 96 << 20;
 
-/// A request over HTTP and the statuses it may get.
+/// An HTTP request and the statuses that it may get.
 struct Case {
     name: String,
     method: &'static str,
@@ -55,7 +55,7 @@ fn valid() -> Vec<u8> {
     traces("shop", vec![span(7, 7, 0, "GET /")]).encode_to_vec()
 }
 
-/// What holds for both paths and both encodings of OTLP/HTTP.
+/// Returns the cases for both paths and both encodings of OTLP/HTTP.
 fn otlp_cases() -> Vec<Case> {
     let mut cases = Vec::new();
     for path in ["/v1/traces", "/v1/logs"] {
@@ -122,7 +122,7 @@ fn otlp_cases() -> Vec<Case> {
     cases
 }
 
-/// Documents that are JSON but not OTLP's.
+/// Returns documents that are JSON but not OTLP's.
 fn json_cases() -> Vec<Case> {
     let span = |fields: &str| {
         format!(r#"{{"resourceSpans":[{{"scopeSpans":[{{"spans":[{{{fields}}}]}}]}}]}}"#)
@@ -166,7 +166,7 @@ fn json_cases() -> Vec<Case> {
 
 const ZIPKIN: &str = "/api/v2/spans";
 
-/// Documents that are not Zipkin's.
+/// Returns documents that are not Zipkin's.
 fn zipkin_documents() -> Vec<Case> {
     let documents = [
         ("html", "<html>".to_owned()),
@@ -215,8 +215,8 @@ fn zipkin_cases() -> Vec<Case> {
 
 #[test]
 fn every_wrong_request_is_told_why_and_changes_nothing() {
-    // What is free is given back at once: resident is what is in use, and not what the allocator
-    // keeps for the next request, which differs from run to run by as much as the bound.
+    // The allocator returns freed memory to the system at once. Otherwise its caches would count as
+    // resident, and they differ between runs by as much as the bound.
     let folder = tempfile::tempdir().unwrap();
     let mut server = Server::start_as(folder.path(), &[], &[("MIMALLOC_PURGE_DELAY", "0")]);
     let pid = server.pid();
@@ -254,7 +254,7 @@ fn every_wrong_request_is_told_why_and_changes_nothing() {
     assert_eq!(http::get(&server.http, "/ready").status, 200);
 }
 
-/// One good request, so that what is set up once is set up.
+/// Sends a valid request, so that one-time initialisation does not count as growth.
 fn warm(server: &Server) {
     assert_eq!(http::post(&server.otlp_http, "/v1/traces", PROTOBUF, valid()).status, 200);
 }
@@ -266,7 +266,7 @@ fn send(address: &str, case: &Case) -> Answer {
     answer
 }
 
-/// The body as `google.rpc.Status`, in the encoding of the request.
+/// Decodes the body as `google.rpc.Status`, in the encoding of the request.
 fn rpc_status(answer: &Answer, protobuf: bool, name: &str) -> RpcStatus {
     let kind = answer.headers["content-type"].to_str().unwrap();
     if protobuf {
@@ -278,10 +278,10 @@ fn rpc_status(answer: &Answer, protobuf: bool, name: &str) -> RpcStatus {
     }
 }
 
-/// A call over gRPC: its name, method, headers and body, and the codes it may get.
+/// A gRPC call: its name, method, headers and body, and the expected codes.
 type Call<'a> = (String, &'a str, Vec<(&'a str, &'a str)>, Vec<u8>, &'a [i32]);
 
-/// Makes wrong gRPC calls and gives their number.
+/// Makes invalid gRPC calls and returns their number.
 fn grpc(server: &Server) -> usize {
     const INVALID: &[i32] = &[3];
     const EXHAUSTED: &[i32] = &[8];

@@ -1,4 +1,4 @@
-//! Keys: every route of every listener, asked with every kind of key.
+//! Tests keys: each route of each listener, requested with each kind of key.
 
 use std::{
     collections::BTreeSet,
@@ -26,7 +26,7 @@ const UNAUTHENTICATED: i32 = 16;
 const PERMISSION_DENIED: i32 = 7;
 const JAEGER_SERVICES: &str = "/jaeger.api_v2.QueryService/GetServices";
 
-/// Makes a key beside a running server and waits until it is good.
+/// Creates a key while a server runs and waits until the server accepts it.
 pub(crate) fn key(server: &Server, name: &str, role: &str, more: &[&str]) -> String {
     let folder = server.data_dir().to_str().unwrap();
     let args = ["keys", "create", "--data-dir", folder, "--name", name, "--role", role];
@@ -37,7 +37,7 @@ pub(crate) fn key(server: &Server, name: &str, role: &str, more: &[&str]) -> Str
     let id = key.split('_').nth(1).unwrap().to_owned();
     let (_, listed, _) = Server::command(&["keys", "list", "--data-dir", folder]);
     assert!(listed.contains(&id) && !listed.contains(&key), "{listed}");
-    // A role that is not allowed is an answer to a key that is known.
+    // A status other than 401 shows that the key is known, even if its role is not allowed.
     until(|| ask(server, "GET", "/api/v1/status", &key).status != 401);
     key
 }
@@ -59,20 +59,20 @@ fn spans_of(service: &str) -> Vec<u8> {
     traces(service, vec![span(7, 1, 0, "GET /cart")]).encode_to_vec()
 }
 
-/// Exports over HTTP; the status.
+/// Exports over HTTP and returns the answer.
 fn export(server: &Server, headers: &[(&str, &str)], service: &str) -> Answer {
     let kind = [("content-type", "application/x-protobuf")];
     send("POST", &server.otlp_http, "/v1/traces", &[&kind, headers].concat(), spans_of(service))
 }
 
-/// Every route of the HTTP address with its methods: those of the native API by the description, and
-/// all that the source builds, which are asked with methods that they have not, too.
+/// Returns every route of the HTTP address with its methods: the native API's from its description,
+/// and all that the source builds. The latter are requested with methods that they lack, too.
 pub(crate) fn routes(server: &Server, admin: &str) -> BTreeSet<(String, String)> {
     let document = ask(server, "GET", "/api/v1/openapi.json", admin);
     let document: Json = serde_json::from_slice(&document.body).unwrap();
     let mut routes = BTreeSet::new();
     for (path, item) in document["paths"].as_object().unwrap() {
-        // Whatever stands for a part of the path: the key is asked for first.
+        // Any value can fill a parameter, because the server checks the key first.
         let path = SourceRoute { path: path.clone(), is_zipkins: false }.filled();
         for method in ["get", "post", "put", "delete"] {
             if item.get(method).is_some() {
@@ -87,7 +87,7 @@ pub(crate) fn routes(server: &Server, admin: &str) -> BTreeSet<(String, String)>
     routes
 }
 
-/// Reports whether nobody needs a key for a path.
+/// Returns true if a path needs no key.
 pub(crate) fn is_open(path: &str) -> bool {
     const OPEN: [&str; 6] =
         ["/live", "/ready", "/api/v1/session", "/api/v1/sign-in", "/sign-in", "/sign-in/callback"];
@@ -95,7 +95,7 @@ pub(crate) fn is_open(path: &str) -> bool {
     OPEN.contains(&path) || begins.iter().any(|begin| path.starts_with(begin))
 }
 
-/// Reports whether a request of the HTTP address is for keys that administer.
+/// Returns true if a request of the HTTP address needs a key with the role `admin`.
 pub(crate) fn is_of_admins(method: &str, path: &str) -> bool {
     let reads = ["GET", "HEAD"].contains(&method) || path == "/api/v1/sql";
     let resources = ["/api/v1/keys", "/api/v1/erasures", "/api/v1/audit"];
@@ -103,13 +103,14 @@ pub(crate) fn is_of_admins(method: &str, path: &str) -> bool {
     is_of_resource || path.starts_with("/api/v1/") && !reads
 }
 
-/// A server that requires keys, and one of each kind.
+/// A server that requires keys, with one key of each role.
 struct KeyedServer {
     server: Server,
     sender: String,
     reader: String,
     admin: String,
-    /// No key, none that was ever made, one with another secret, and one that was revoked.
+    /// Invalid keys: an empty one, one that never existed, one with a wrong secret, and a revoked
+    /// one.
     bad: [String; 4],
 }
 
@@ -149,7 +150,7 @@ fn every_route_asks_for_a_key_of_its_role() {
             }
             assert_eq!(status(&sender), 403, "{method} {path} with a key that sends");
             if path.ends_with("/tail") {
-                // A stream without an end: a test of its own opens it.
+                // The stream has no end, so another test opens it.
                 continue;
             }
             let expected = is_of_admins(method, path);
@@ -324,7 +325,7 @@ fn a_key_of_one_service_sends_no_other_ones_telemetry() {
     assert_eq!(export(&server, &headers, "shop").status, 200);
     assert_eq!(export(&server, &headers, "payment").status, 403);
     let kind = [("content-type", "application/x-protobuf")];
-    // A second resource, and a second name of the first, hide nothing.
+    // The service is checked in all resources, and in all attributes of the same name.
     let mut two = traces("shop", vec![span(7, 2, 0, "a")]);
     two.resource_spans.extend(traces("payment", vec![span(7, 3, 0, "b")]).resource_spans);
     let mut doubled = traces("shop", vec![span(7, 4, 0, "a")]);
@@ -349,7 +350,7 @@ fn a_key_of_one_service_sends_no_other_ones_telemetry() {
     assert!(text.contains("payment") && text.contains("shop"), "{text}");
 }
 
-/// The time that a refusal of gRPC says to wait.
+/// Returns the delay in a refusal of gRPC.
 fn retry_delay(refused: &GrpcAnswer) -> Duration {
     assert_eq!(refused.status().map(|status| status.code), refused.code);
     refused.retry_delay().expect("RetryInfo is there")
@@ -361,7 +362,7 @@ fn a_key_over_its_rate_is_told_how_long_to_wait() {
     let slow = key(&server, "slow", "ingest", &["--bytes-per-second", "10"]);
     let bearer = format!("Bearer {slow}");
     let headers = [("authorization", bearer.as_str())];
-    // Ten seconds of the rate are let in at once, and the last of it may overdraw.
+    // The burst is ten seconds of the rate, and its last request may exceed it.
     let statuses: Vec<u16> = (0..4).map(|_| export(&server, &headers, "shop").status).collect();
     assert_eq!((statuses[0], *statuses.last().unwrap()), (200, 429), "{statuses:?}");
     let refused = export(&server, &headers, "shop");
@@ -395,7 +396,7 @@ fn a_key_over_its_requests_is_refused_everywhere_in_the_form_of_the_protocol() {
     let session = sign_in();
     assert_eq!(session.status, 200);
     let cookie = session.headers["set-cookie"].to_str().unwrap().split(';').next().unwrap();
-    // Each question spends more than a second gives back, so a refusal comes.
+    // Each query costs more than one second of the rate restores, so a refusal follows.
     for (address, path, headers) in [
         (&server.http, "/api/v1/services", &headers),
         (&server.http, "/jaeger/api/services", &headers),
@@ -479,7 +480,7 @@ fn a_key_ends_when_its_command_says_and_its_secret_is_in_no_file() {
     let time = |field: &str| shown.unwrap()[field].as_str().unwrap().parse::<u64>().unwrap();
     let day = Duration::from_secs(24 * 60 * 60);
     let lasts = Duration::from_nanos(time("expiresUnixNano") - time("createdUnixNano"));
-    // The command looks at the clock once for each of the two.
+    // The command reads the clock once for each of the two times.
     assert!(lasts > 89 * day && lasts <= 90 * day, "{lasts:?}");
     let file = std::fs::read_to_string(server.data_dir().join("keys.json")).unwrap();
     for key in made {
@@ -620,7 +621,7 @@ fn an_open_stream_ends_when_its_key_is_revoked() {
     let sent = send("POST", &server.otlp_http, "/v1/logs", &headers, request.encode_to_vec());
     assert_eq!(sent.status, 200);
     let mut rest = Vec::new();
-    // A connection that breaks has ended, too.
+    // A connection that breaks counts as ended.
     let _ended = stream.read_to_end(&mut rest);
     assert!(!String::from_utf8_lossy(&rest).contains("SECRET"));
 }

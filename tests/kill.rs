@@ -1,4 +1,4 @@
-//! What was acknowledged is there exactly once, whenever the process dies.
+//! Tests that every acknowledged record is stored exactly once, whenever the process is killed.
 
 use std::{
     collections::BTreeSet,
@@ -25,15 +25,15 @@ use crate::{
     sql_generated::number,
 };
 
-/// How often the process is killed, unless `KILL_ROUNDS` of the environment says it.
+/// Number of times that the process is killed, unless the environment sets `KILL_ROUNDS`.
 const ROUNDS: u64 = 50;
-/// Processor time after which a restarted server takes data again, in hundredths of a second: what
-/// else the machine does counts not.
+/// Maximum processor time until a restarted server is ready, in hundredths of a second. Processor
+/// time does not depend on the machine's other load.
 const READY_TICKS_MAX: u64 = 500;
-/// How many records a request has.
+/// Number of records in a request.
 const BATCH: u64 = 5;
 
-/// The ways in.
+/// The receivers and formats under test.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Wire {
     GrpcTraces,
@@ -53,7 +53,7 @@ const WIRES: [Wire; 6] = [
     Wire::HttpLogs,
 ];
 
-/// What one client sent in one round: one trace, its records numbered from 1.
+/// Records that one client sent in one round: one trace, with the records numbered from 1.
 #[derive(Debug, Clone)]
 struct Sent {
     wire: Wire,
@@ -86,8 +86,8 @@ fn acknowledged_records_survive_kill() {
                 thread::spawn(move || client(wire, trace, &addresses, &stop))
             })
             .collect();
-        // Now and then long enough for flushes and merges, so that these are killed too and the
-        // log is cut.
+        // Some rounds are long enough for flushes and merges, so that the kill hits those, too, and
+        // the WAL is truncated.
         let millis = if round % 5 == 0 { rng.u64(1_000..3_000) } else { rng.u64(50..600) };
         pause(Duration::from_millis(millis));
         server.kill();
@@ -117,7 +117,7 @@ fn acknowledged_records_survive_kill() {
     assert!(acknowledged > 1_000, "too little was sent to show anything: {acknowledged}");
 }
 
-/// Waits without a condition: the moment of the kill is meant to be arbitrary.
+/// Waits for a time instead of a condition, because the moment of the kill must be arbitrary.
 fn pause(length: Duration) {
     let (_keep, never) = std::sync::mpsc::sync_channel::<()>(1);
     let _ = never.recv_timeout(length);
@@ -143,7 +143,7 @@ fn client(wire: Wire, trace: u128, addresses: &[String; 3], stop: &AtomicBool) -
     sent
 }
 
-/// Whether a batch was acknowledged; `None` when there was no answer.
+/// Sends a batch and returns true if it was acknowledged; `None` when there was no answer.
 fn send(
     wire: Wire,
     trace: u128,
@@ -194,7 +194,7 @@ fn zipkin_span(trace: u128, id: u64) -> Json {
     })
 }
 
-/// Everything acknowledged is there, and nothing that was never sent.
+/// Checks that every acknowledged record is stored, and that no other than sent records are.
 fn check(server: &Server, sent: &Sent) {
     let found = match sent.wire {
         Wire::GrpcLogs | Wire::HttpLogs => stored_logs(server, sent.trace),
@@ -214,8 +214,8 @@ fn check(server: &Server, sent: &Sent) {
     );
 }
 
-/// The rows in the tables and in memory are as many as the distinct records: no row is there
-/// twice, not even where an answer would hide it.
+/// Checks that the tables and the memtables hold as many rows as there are distinct records. This
+/// finds repeated rows even where an answer would hide them.
 fn check_counts(server: &Server, ledger: &[Sent]) {
     let status = server.get("/api/v1/status").1;
     for (signal, is_logs) in [("spans", false), ("logs", true)] {

@@ -1,5 +1,5 @@
-//! Zipkin's own UI, Lens, in a real Chromium on what is stored here: its built files are in
-//! Zipkin's server, and ask the Zipkin address.
+//! Tests Lens, Zipkin's own UI, in Chromium on telemetry stored in Tidings. Lens is taken from
+//! Zipkin's server and sends its requests to the Zipkin address.
 
 use std::{path::PathBuf, process::Command};
 
@@ -26,7 +26,7 @@ const UNPACK: &str = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:unp
 const LENS: &str = "BOOT-INF/lib/zipkin-lens-3.6.1.jar";
 const TRACE: u128 = 0x00d1_ce00_0000_0000_0000_0000_0000_1e45;
 
-/// The folder with Lens' files.
+/// Returns the folder with the files of Lens.
 fn lens() -> PathBuf {
     let folder = prepared("lens", SERVER, |folder| {
         make(
@@ -35,7 +35,7 @@ fn lens() -> PathBuf {
                 .arg(format!("-Dartifact={SERVER}"))
                 .arg(format!("-Dmdep.unpack.includes={LENS}"))
                 .arg(format!("-DoutputDirectory={}", folder.display()))
-                // It leaves a file in the folder in which it runs.
+                // Maven leaves a file in its working directory.
                 .current_dir(folder),
         );
         make(Command::new("jar").arg("xf").arg(folder.join(LENS)).current_dir(folder));
@@ -43,7 +43,7 @@ fn lens() -> PathBuf {
     folder.join("zipkin-lens")
 }
 
-/// A shop calls a bank, whose database refuses.
+/// Sends a trace in which a shop calls a bank whose database refuses.
 fn send(server: &Server) {
     let begin = now() - 2_000_000_000;
     let at = |id, parent, name: &str, kind, millis: [u64; 2]| {
@@ -94,11 +94,12 @@ fn zipkins_ui_browses_what_is_stored() {
     browser.screenshot("lens-search");
 
     browser.open(&page(&format!("traces/{TRACE:032x}")));
-    // A shared call is one row in Lens when its ids are, and these are not.
+    // Lens merges the two spans of a call into one row when their ids are shared. These ids are
+    // not.
     for drawn in ["shop: post /checkout", "shop: post /pay", "bank: post /pay"] {
         browser.wait_for_text(drawn);
     }
-    // Calls of what sends no spans have the name of the other side.
+    // A call to an uninstrumented peer is named after the peer.
     browser.wait_for_text("accounts: update account");
     let head = browser.evaluate("document.body.innerText");
     for fact in ["Duration\n100ms", "Services\n3", "Total Spans\n4"] {
@@ -110,7 +111,7 @@ fn zipkins_ui_browses_what_is_stored() {
     let times = format!("startTime={}&endTime={}", end - 3_600_000, end + 60_000);
     browser.open(&page(&format!("dependency?{times}")));
     browser.wait_for_text("Filter");
-    // The names are drawn, not written: they can be chosen from, too.
+    // The graph draws the names on a canvas, so the test reads them from the list of the filter.
     browser.wait_for("document.querySelectorAll('canvas').length > 0");
     browser.evaluate("[...document.querySelectorAll('input')].pop().focus()");
     browser.press("ArrowDown");
@@ -122,7 +123,7 @@ fn zipkins_ui_browses_what_is_stored() {
     }
     browser.press("Escape");
     browser.screenshot("lens-dependencies");
-    // Below the filter there is nothing but nodes with their names, and lines between them.
+    // Only nodes, their names and edges are drawn below the filter.
     let colours = browser.colours([0, 250, 1400, 600]);
     assert!(colours > 20, "the dependencies are drawn in {colours} colours");
     browser.assert_no_errors();

@@ -1,4 +1,4 @@
-//! Starting, stopping, and what the command line says.
+//! Tests start, shutdown, and the output of the command line.
 
 use std::{
     fs,
@@ -89,7 +89,7 @@ fn wrong_settings_end_with_78_and_say_what_to_do() {
     assert!(error.contains("--no-such-flag"), "{error}");
 }
 
-/// Set for every container beside a Kubernetes service that is called `tidings`.
+/// Variables that Kubernetes sets in every container beside a service called `tidings`.
 const OF_KUBERNETES: [(&str, &str); 2] =
     [("TIDINGS_PORT", "tcp://10.43.0.7:8434"), ("TIDINGS_SERVICE_HOST", "10.43.0.7")];
 
@@ -107,7 +107,7 @@ fn variables_that_kubernetes_sets_are_warned_of_and_no_settings() {
     assert!(printed.contains("http = \"127.0.0.1:8434\"  # default"), "{printed}");
 }
 
-/// Runs commands in an environment of Kubernetes; each does its work.
+/// Runs commands in an environment of Kubernetes and checks that each succeeds.
 fn run_in_kubernetes(commands: &[&[&str]]) {
     for args in commands {
         let mut command = Command::new(Server::binary());
@@ -242,7 +242,7 @@ fn clients_find_the_server_in_the_settings_file() {
     let id = found["traces"][0]["traceId"].as_str().unwrap();
     let (code, _, error) = Server::command(&["trace", id, "--config", config]);
     assert_eq!(code, Some(0), "{error}");
-    // What the command line says comes first.
+    // The command line takes precedence over the file.
     let (code, _, error) =
         Server::command(&["trace", id, "--config", config, "--http", "127.0.0.1:1"]);
     assert_eq!(code, Some(1));
@@ -307,7 +307,7 @@ fn the_description_has_every_route_of_the_process() {
             }
         }
     }
-    // What OpenAPI 3.1 demands beyond what the types of the document do.
+    // OpenAPI 3.1 has requirements that the types of the document do not enforce.
     for (path, item) in document["paths"].as_object().unwrap() {
         for (method, operation) in item.as_object().unwrap() {
             for (code, response) in operation["responses"].as_object().unwrap() {
@@ -344,7 +344,7 @@ fn a_directory_is_compacted_and_things_erased_while_no_server_works_on_it() {
     let server = Server::start_in(folder.path(), &[]);
     assert_eq!(server.get(&format!("/api/v1/traces/{id}")).0, 404);
     assert_eq!(server.get(&format!("/api/v1/traces/{:032x}", 3)).1["spanCount"], 1);
-    // Nothing is named that is to be erased.
+    // The command names no telemetry to erase.
     assert_eq!(Server::command(&["erase", "--data-dir", &dir]).0, Some(2));
     let empty = tempfile::tempdir().unwrap();
     let dir = empty.path().to_str().unwrap();
@@ -379,7 +379,7 @@ fn a_value_to_erase_is_taken_from_standard_input_and_refused_as_an_argument() {
     assert!(out.contains("erased   1 spans"), "{out}");
 }
 
-/// The metrics, by their names and labels.
+/// Requests the metrics and returns their media type and text.
 fn metrics(server: &Server, accept: &str) -> (String, String) {
     let answer = http::send("GET", &server.http, "/metrics", &[("accept", accept)], "");
     assert_eq!(answer.status, 200);
@@ -419,7 +419,7 @@ fn metrics_count_what_was_received_asked_and_written() {
     }
     assert!(value("tidings_log_sync_seconds_count") >= 1.);
     assert!(value("tidings_log_bytes") > 0. && value("tidings_memory_table_bytes") > 0.);
-    // Every sample belongs to the metric that was named last, as Prometheus wants it.
+    // Prometheus requires that every sample belongs to the metric that was named last.
     let mut named = "";
     for line in text.lines() {
         match line.strip_prefix("# TYPE ") {
@@ -475,7 +475,8 @@ fn the_status_lists_the_tasks_of_the_process() {
     assert!(tasks.iter().all(|task| task["state"] == "running" && task["restarts"] == 0));
 }
 
-/// Every build of a checkout knows its commit; one of an archive without git may know none.
+/// Checks the commit in the version. A build from a checkout knows it; one from an archive without
+/// git may not.
 #[test]
 fn the_version_names_the_commit_on_the_command_line_and_in_the_status() {
     let (code, printed, _) = Server::command(&["--version"]);
@@ -494,7 +495,7 @@ fn the_version_names_the_commit_on_the_command_line_and_in_the_status() {
     assert_eq!(printed, expected);
 }
 
-/// A program that was built before the UI has no notices and says so.
+/// Checks the third-party notices. A program that was built before the UI has none and says so.
 #[test]
 fn notices_name_the_crates_of_the_server_and_of_the_ui() {
     let (code, text, error) = Server::command(&["notices"]);

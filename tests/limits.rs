@@ -1,4 +1,4 @@
-//! A disk that is full, a log that is larger than memory, and more connections than open files.
+//! Tests a full disk, a log that is larger than memory, and more connections than open files.
 
 use std::{
     collections::BTreeMap,
@@ -26,11 +26,12 @@ use crate::{
     keys::until,
 };
 
-/// A disk of its own, in memory. Dropping it takes it away.
+/// A small file system in memory. Dropping it unmounts it.
 pub(crate) struct SmallDisk(tempfile::TempDir);
 
 impl SmallDisk {
-    /// A disk with so many bytes; says so in one line when it cannot be had.
+    /// Mounts a file system of so many bytes; `None`, with a line of output, when that is not
+    /// possible.
     pub(crate) fn new(bytes: u64) -> Option<Self> {
         let folder = tempfile::tempdir().unwrap();
         let mounted = Command::new("mount")
@@ -48,14 +49,14 @@ impl SmallDisk {
         self.0.path().join("data")
     }
 
-    /// Takes room away that comes back when the file is removed.
+    /// Fills part of the disk with a file. Removing the file frees the space.
     pub(crate) fn ballast(&self, bytes: u64) -> PathBuf {
         let path = self.0.path().join("ballast");
         fs::write(&path, vec![7_u8; usize::try_from(bytes).unwrap()]).unwrap();
         path
     }
 
-    /// Bytes that are free.
+    /// Returns the free bytes.
     fn free(&self) -> u64 {
         let df = Command::new("df").args(["--output=avail", "-B1"]).arg(self.0.path()).output();
         let said = String::from_utf8(df.unwrap().stdout).unwrap();
@@ -69,7 +70,7 @@ impl Drop for SmallDisk {
     }
 }
 
-/// A request of one span with a text of so many bytes that hardly compresses.
+/// Makes a request of one span with a text of so many bytes that hardly compresses.
 pub(crate) fn large(trace: u128, bytes: usize) -> Vec<u8> {
     let mut rng = fastrand::Rng::with_seed(u64::try_from(trace).unwrap());
     let text: String = (0..bytes).map(|_| rng.alphanumeric()).collect();
@@ -82,7 +83,7 @@ fn post(server: &Server, trace: u128, bytes: usize) -> Answer {
     http::post(&server.otlp_http, "/v1/traces", "application/x-protobuf", large(trace, bytes))
 }
 
-/// Every acknowledged span is there once, every refused one is not.
+/// Checks that every acknowledged span is stored once, and that no refused span is stored.
 fn check(server: &Server, answers: &BTreeMap<u128, bool>) {
     for (trace, stored) in answers {
         let (status, json) = server.get(&format!("/api/v1/traces/{trace:032x}"));
@@ -113,7 +114,7 @@ fn a_full_disk_refuses_and_recovers_by_itself() {
     assert!(refusal.headers.contains_key("retry-after"), "{refusal:?}");
     assert_eq!(get(&server.http, "/live").status, 200);
 
-    // It goes on answering: refused or stored, and never out of the reserve.
+    // The server continues to answer with 200 or 503, and the reserve keeps some space free.
     for trace in last + 1..last + 20 {
         let answer = post(&server, trace, RECORD);
         assert!([200, 503].contains(&answer.status), "{answer:?}");
@@ -148,7 +149,7 @@ fn a_full_disk_refuses_and_recovers_by_itself() {
 #[test]
 fn a_record_that_does_not_fit_leaves_nothing_behind() {
     let Some(disk) = SmallDisk::new(1 << 20) else { return };
-    // Hardly a reserve: the disk itself says that it is full, in the middle of a record.
+    // The reserve is so small that the disk is full in the middle of a record.
     let flags = ["--disk-reserve-bytes", "4KiB", "--memory-flush-bytes", "4KiB", "--log", "off"];
     let server = Server::start_in(&disk.data(), &flags);
     assert_eq!(post(&server, 1, 20_000).status, 200);
@@ -168,12 +169,13 @@ fn a_record_that_does_not_fit_leaves_nothing_behind() {
     check(&server, &answers);
 }
 
-/// Makes a log of so many bytes and reads it; the most memory that took.
+/// Writes a log of so many bytes, lets a new server replay it, and returns its peak memory in
+/// bytes.
 fn replay(bytes: usize, flags: &[&str]) -> u64 {
     const REQUEST: usize = 1 << 20;
     const TEXT: usize = 8 << 10;
     let folder = tempfile::tempdir().unwrap();
-    // Nothing is flushed before the end.
+    // The first server must not flush.
     let keep = ["--memory-flush-bytes", "512MiB", "--disk-reserve-bytes", "512MiB"];
     let keep = [&keep[..], &["--memory-bytes-max", "2GiB"]].concat();
     let keep = [&keep[..], &["--memory-flush-seconds", "100000"]].concat();
@@ -209,13 +211,13 @@ fn size_of_log(data: &Path) -> u64 {
 fn a_log_is_read_in_memory_that_does_not_grow_with_it() {
     let flags = ["--memory-flush-bytes", "4MiB"];
     let short = replay(48 << 20, &flags);
-    // 352 MiB more of log. What one build takes differs by up to 85 MiB from time to time: merges
-    // begin while the log is read, and the allocator keeps for a moment what is free.
+    // The second log is 352 MiB longer. The peak of the same build varies by up to 85 MiB, because
+    // merges begin during the replay and the allocator keeps free memory for a moment.
     let long = replay(400 << 20, &flags);
     assert!(long < short + (176 << 20), "{short} {long}");
 }
 
-/// A server that may have so many open files, which it may raise to the second number.
+/// Starts a server with this soft limit of open files, which it may raise to the hard limit.
 fn with_open_files(soft: u32, hard: u32, folder: &Path) -> Server {
     let mut shell = Command::new("sh");
     shell.args(["-c", &format!("ulimit -Sn {soft} && ulimit -Hn {hard} && exec \"$@\""), "sh"]);
@@ -226,7 +228,7 @@ fn with_open_files(soft: u32, hard: u32, folder: &Path) -> Server {
 fn more_connections_than_open_files_keep_nobody_from_storing_and_reading() {
     let folder = tempfile::tempdir().unwrap();
     let server = with_open_files(200, 200, folder.path());
-    // Its connection is kept and used again.
+    // The client keeps this connection and uses it again.
     assert_eq!(post(&server, 1, 1000).status, 200);
     let begin = Instant::now();
     let receivers = [&server.otlp_grpc, &server.otlp_http, &server.zipkin];
@@ -239,7 +241,7 @@ fn more_connections_than_open_files_keep_nobody_from_storing_and_reading() {
     check(&server, &BTreeMap::from([(1, true), (2, true)]));
     let open = fs::read_dir(format!("/proc/{}/fd", server.pid())).unwrap().count();
     assert!(open < 120, "{open} open files: the store's part is used, too");
-    // By then the server would have ended connections that ask for nothing.
+    // A later answer would show nothing, because the server ends idle connections by then.
     assert!(begin.elapsed() < Duration::from_secs(25), "{:?}", begin.elapsed());
 }
 
@@ -252,7 +254,7 @@ fn as_many_files_may_be_open_as_the_system_allows() {
     assert_eq!(line.split_whitespace().nth(3), Some("256"), "{line}");
 }
 
-/// No file may have more than 8,192 blocks, so a segment of the log cannot grow to its size.
+/// Limits files to 8,192 blocks, so that a segment of the log cannot grow to its full size.
 #[test]
 fn a_limit_of_the_size_of_files_refuses_and_ends_nothing() {
     let folder = tempfile::tempdir().unwrap();
@@ -289,7 +291,7 @@ fn bodies_that_do_not_end_take_no_more_memory_than_all_of_them_may() {
     for connection in &mut connections {
         connection.set_write_timeout(Some(PATIENCE)).unwrap();
         connection.set_read_timeout(Some(Duration::from_millis(20))).unwrap();
-        // Of one that is refused the rest is not taken.
+        // The write may fail, because the server does not read the rest of a refused body.
         let _ = connection.write_all(&unfinished);
     }
     let answer = loop {
@@ -298,18 +300,18 @@ fn bodies_that_do_not_end_take_no_more_memory_than_all_of_them_may() {
         if connections.any(|connection| connection.read_exact(&mut status).is_ok()) {
             break status;
         }
-        // By then they would have been too slow.
+        // A later refusal would show nothing, because the server ends slow bodies by then.
         assert!(begin.elapsed() < Duration::from_secs(25), "nothing is refused");
     };
     assert_eq!(String::from_utf8_lossy(&answer), "HTTP/1.1 503");
     assert_eq!(get(&server.http, "/live").status, 200);
 }
 
-/// The time in which a new client has its answer: less than the server gives to a head, so it does
-/// not wait until others are ended for being slow.
+/// Maximum time until a new client has its answer. The server's limit for a head is longer, so the
+/// client does not wait for slow connections to be ended.
 const SOON: Duration = Duration::from_secs(5);
 
-/// Asks on a connection of its own, and has a good answer soon.
+/// Sends a request on a new connection and expects a successful answer soon.
 fn ask_newly(address: &str, path: &str) {
     let begin = Instant::now();
     let mut stream = TcpStream::connect(address).unwrap();
@@ -344,7 +346,7 @@ fn connections_that_say_nothing_keep_nobody_out() {
 
 #[test]
 fn two_thousand_silent_connections_keep_nobody_from_asking() {
-    // Other tests have open files, too.
+    // Other tests in this process need open files, too.
     let files = rlimit::increase_nofile_limit(u64::MAX).unwrap();
     let count = usize::try_from(files / 4).unwrap_or(usize::MAX).min(2100);
     let most = (count - count / 20).to_string();
@@ -354,7 +356,7 @@ fn two_thousand_silent_connections_keep_nobody_from_asking() {
         let silent: Vec<_> = (0..count)
             .map(|_| {
                 let mut stream = TcpStream::connect(&server.http).unwrap();
-                // One that made room is closed.
+                // The write may fail, because the server closes connections to admit others.
                 let _ = stream.write_all(said);
                 stream
             })
@@ -366,7 +368,7 @@ fn two_thousand_silent_connections_keep_nobody_from_asking() {
     }
 }
 
-/// Asks until there is an answer: those of others that are not read yet may leave no room for it.
+/// Repeats a request until it is admitted. Unread answers of other requests may use up the memory.
 fn answered(address: &str, path: &str) -> Answer {
     let begin = Instant::now();
     loop {
@@ -382,8 +384,8 @@ fn answered(address: &str, path: &str) -> Answer {
 /// A request that a test sends.
 type TestRequest<'a> = Box<dyn Fn() + Sync + 'a>;
 
-/// Asks all of these, each of them several times at once, until they are answered. Returns the most
-/// memory that the server took meanwhile.
+/// Sends each of these requests several times at once until they are answered. Returns the server's
+/// peak of allocated memory meanwhile.
 fn peak_of(server: &Server, asks: &[TestRequest<'_>]) -> u64 {
     const AT_ONCE: usize = 4;
     let done = AtomicBool::new(false);
@@ -407,7 +409,8 @@ fn peak_of(server: &Server, asks: &[TestRequest<'_>]) -> u64 {
 fn traces_of_a_wide_resource_take_no_more_memory_than_the_budget() {
     const BUDGET: u64 = 256 << 20;
     const TRACES: u64 = 1_500;
-    // Sent once, and copied to every span by Zipkin's and Jaeger's forms: 100 MiB of text.
+    // The attributes are sent once. Zipkin's and Jaeger's formats repeat them for each span: 100
+    // MiB of text.
     let wide = (0..130).map(|label| KeyValue::new(format!("host.{label}"), "x".repeat(450)));
     let server = Server::start_with(&["--memory", &BUDGET.to_string()]);
     let spans = (1..=TRACES).map(|trace| {
@@ -453,14 +456,14 @@ fn traces_of_a_wide_resource_take_no_more_memory_than_the_budget() {
     assert!(peak < BUDGET, "{peak} bytes");
 }
 
-/// Sends a request to a receiver of OTLP, which takes it.
+/// Sends a request to the OTLP/HTTP receiver, which must accept it.
 fn export(server: &Server, path: &str, request: &impl Message) {
     let body = request.encode_to_vec();
     let sent = http::post(&server.otlp_http, path, "application/x-protobuf", body);
     assert_eq!(sent.status, 200, "{sent:?}");
 }
 
-/// Sends a trace whose spans are of so many scopes of one resource.
+/// Sends a trace whose spans have so many scopes of one resource.
 fn send_wide(server: &Server, trace: u128, spans: u64, scope_names: &[String], resource: &str) {
     let span = |id| span(trace, id, 0, "GET /cart");
     let mut request = traces("shop", Vec::new());
@@ -477,7 +480,7 @@ fn send_wide(server: &Server, trace: u128, spans: u64, scope_names: &[String], r
     export(server, "/v1/traces", &request);
 }
 
-/// What is stored once for many spans or records, and repeated for each in an answer.
+/// Checks the memory of answers that repeat a value for each span or record that is stored once.
 #[test]
 fn nothing_that_an_answer_repeats_takes_more_memory_than_the_budget() {
     const BUDGET: u64 = 256 << 20;
@@ -493,7 +496,7 @@ fn nothing_that_an_answer_repeats_takes_more_memory_than_the_budget() {
     let scope = InstrumentationScope { attributes, ..Default::default() };
     request.resource_logs[0].scope_logs[0].scope = Some(scope);
     export(&server, "/v1/logs", &request);
-    // 2.4 GiB, with the name of the scope in every span.
+    // The answer would have 2.4 GiB, with the scope's name in every span.
     let spans = vec![r#"{"traceId": "0102", "spanId": "03"}"#; 10_000].join(",");
     let file = format!(
         r#"{{"resourceSpans": [{{"scopeSpans": [{{"scope": {{"name": "{}"}}, "spans": [{spans}]}}]}}]}}"#,

@@ -1,4 +1,5 @@
-//! Values of `/metrics` of things that seldom happen: each is made to happen, and its metric moves.
+//! Metrics of rare events in `/metrics`: each test causes the event and expects its metric to
+//! change.
 
 use std::{fs, io::Write, net::TcpStream, path::Path, thread, time::Instant};
 
@@ -10,14 +11,14 @@ use crate::harness::{
     spans::{span, traces},
 };
 
-/// More small files of one hour than a merge waits for.
+/// Number of small files of one hour, which is more than a merge waits for.
 const FILES: u64 = 33;
-/// Bytes that no record begins with.
+/// Bytes with which no record begins.
 const TORN: [u8; 100] = [0xaa; 100];
 const CONNECTIONS: usize = 20;
-/// Queries of one client that may wait for others.
+/// Maximum number of queries of one client that may wait for others.
 const WAITING_MAX: usize = 8;
-/// Every request is written to a file of its own, and queries in SQL end soon.
+/// Flags with which every request is flushed to a file of its own, and SQL queries end soon.
 const FLAGS: [&str; 10] = [
     "--memory-flush-bytes",
     "1KiB",
@@ -31,18 +32,18 @@ const FLAGS: [&str; 10] = [
     "20",
 ];
 const ENDLESS: &str = "SELECT count(*) FROM spans a, spans b, spans c, spans d, spans e, spans f";
-/// The engine asks for 16 PB at once.
+/// A query for which the engine asks for 16 PB at once.
 const KILLED: &str = "SELECT approx_percentile_cont(0.5, 1000000000000000) \
                       WITHIN GROUP (ORDER BY duration_nanos) FROM spans";
 
-/// The value of a sample, by its name and labels.
+/// Returns the value of a sample by its name and labels.
 fn value(server: &Server, sample: &str) -> f64 {
     let text = String::from_utf8(get(&server.http, "/metrics").body.to_vec()).unwrap();
     let mut values = text.lines().filter_map(|line| line.strip_prefix(sample)?.strip_prefix(' '));
     values.next().unwrap_or_else(|| panic!("no {sample}: {text}")).parse().unwrap()
 }
 
-/// Waits until a sample is as wanted.
+/// Waits until the value of a sample is as wanted.
 fn wait(server: &Server, sample: &str, wanted: impl Fn(f64) -> bool) {
     let begin = Instant::now();
     while !wanted(value(server, sample)) {
@@ -52,21 +53,21 @@ fn wait(server: &Server, sample: &str, wanted: impl Fn(f64) -> bool) {
 }
 
 fn send_trace(server: &Server, trace: u64) {
-    // More than the memory table may have.
+    // The spans exceed the flush threshold of the memtable.
     let spans = (1..=10).map(|id| span(trace.into(), id, id / 2, "GET /cart")).collect();
     let body = traces("shop", spans).encode_to_vec();
     let answer = post(&server.otlp_http, "/v1/traces", "application/x-protobuf", body);
     assert_eq!(answer.status, 200);
 }
 
-/// Tears the end of the log of a server that was killed.
+/// Appends a torn record to the write-ahead log of a killed server.
 fn tear(data: &Path) {
     let segments = fs::read_dir(data.join("wal")).unwrap().map(|entry| entry.unwrap().path());
     let last = segments.max().unwrap();
     fs::OpenOptions::new().append(true).open(last).unwrap().write_all(&TORN).unwrap();
 }
 
-/// Lets flushes fail for a while; what was not written is old meanwhile.
+/// Makes flushes fail for a while, so that unflushed records grow old.
 fn fail_flushes(server: &Server) {
     let (table, aside) = (server.data_dir().join("tables/spans"), server.data_dir().join("aside"));
     fs::rename(&table, &aside).unwrap();
@@ -82,7 +83,7 @@ fn fail_flushes(server: &Server) {
     wait(server, "tidings_alarms", |alarms| alarms == 0.0);
 }
 
-/// Writes so many files that they are to be merged.
+/// Writes enough files to make a merge due.
 fn fill_files(server: &Server) {
     let commits = value(server, "tidings_table_commits_total");
     for trace in 3..3 + FILES {
@@ -94,7 +95,7 @@ fn fill_files(server: &Server) {
     assert!(after >= commits + FILES as f64, "{commits} commits became {after}");
 }
 
-/// Lets a query end in each of the ways that one can be made to.
+/// Ends queries with each outcome that a test can cause.
 fn end_queries(server: &Server) {
     let sql =
         |query: &str| post(&server.http, "/api/v1/sql", "application/sql", query.to_owned()).status;
@@ -107,7 +108,7 @@ fn end_queries(server: &Server) {
     thread::scope(|scope| {
         let endless = scope.spawn(|| sql(ENDLESS));
         wait(server, "tidings_sql_running", |running| running == 1.0);
-        // One more than may wait behind it.
+        // The test sends one query more than may wait behind the endless one.
         let waiting = [(); WAITING_MAX + 1].map(|()| scope.spawn(|| sql("SELECT 1")));
         let mut statuses = waiting.map(|asked| asked.join().unwrap());
         statuses.sort_unstable();
@@ -135,12 +136,12 @@ fn pin(server: &Server) {
     let before = value(server, WRITTEN);
     let path = format!("/api/v1/traces/{:032x}/pin", 2);
     assert_eq!(send("PUT", &server.http, &path, &[], "").status, 201);
-    // What nobody's key did is folded, and written within about a second.
+    // Events without a key are aggregated and written within about a second.
     wait(server, WRITTEN, |written| written == before + 1.0);
     assert_eq!(value(server, "tidings_audit_events_total{result=\"failed\"}"), 0.0);
 }
 
-/// Asks for traces in files: heads of indexes and metadata are read once.
+/// Reads traces from files. Index headers and metadata are read only once.
 fn read_files(server: &Server) {
     const BYTES: [&str; 2] = ["tidings_index_memory_bytes", "tidings_metadata_memory_bytes"];
     let reads = |source: &str| {
@@ -177,12 +178,12 @@ fn metrics_of_what_seldom_happens_move_when_it_does() {
     server.kill();
     tear(folder.path());
 
-    // Records are taken, and nothing is merged: that would need twice the reserve.
+    // The server accepts records and merges nothing, because a merge would need twice the reserve.
     let reserve = format!("{:.0}", free * 0.7);
     let flags = [&FLAGS[..], &["--disk-reserve-bytes", &reserve, "--log", "off"]].concat();
     let mut server = Server::start_in(folder.path(), &flags);
     let torn = value(&server, "tidings_log_torn_bytes_total");
-    // With the zeros that filled the last block.
+    // The torn bytes include the zeros that fill the last block.
     assert!((100.0..100.0 + 4096.0).contains(&torn), "{torn}");
     fail_flushes(&server);
     fill_files(&server);

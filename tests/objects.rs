@@ -1,5 +1,5 @@
-//! The server with its tables in an S3-compatible store: a gateway that keeps objects in a folder,
-//! checks signatures and honours conditions.
+//! The server with its tables in an S3-compatible store. The store is a gateway that keeps objects
+//! in a folder, checks signatures and honours conditional requests.
 
 mod backup;
 mod network;
@@ -28,7 +28,7 @@ use crate::{
     },
 };
 
-/// Pinned, so that it is built once.
+/// The gateway's version is pinned, so that it is built only once.
 const GATEWAY: &str = "github.com/versity/versitygw/cmd/versitygw@v1.8.0";
 const KEY: &str = "the-key-of-tests";
 const SECRET: &str = "the-secret-of-tests";
@@ -43,13 +43,13 @@ struct Gateway {
 }
 
 impl Gateway {
-    /// A gateway with an empty bucket; `None` when it cannot be built here.
+    /// Starts a gateway with an empty bucket. Returns `None` when it cannot be built here.
     fn start(part: &str) -> Option<Self> {
         if !GO.is_installed(part) {
             return None;
         }
         let program = prepared("versitygw", GATEWAY, |folder| {
-            // More than one compiler at a time would slow the other tests down.
+            // The build uses one compiler at a time, because more would slow the other tests down.
             make(Command::new("go").args(["install", "-p", "1", GATEWAY]).env("GOBIN", folder));
         });
         let folder = tempfile::tempdir().unwrap();
@@ -100,7 +100,7 @@ impl Gateway {
     }
 }
 
-/// Sends a trace of three spans with a log record; both must be accepted.
+/// Sends a trace of three spans with a log record. The server must accept both.
 fn send(server: &Server, trace: u128) {
     let spans = (1..=3).map(|id| span(trace, id, id - 1, "work")).collect();
     let body = traces("shop", spans).encode_to_vec();
@@ -110,7 +110,7 @@ fn send(server: &Server, trace: u128) {
     assert_eq!(post(&server.otlp_http, "/v1/logs", kind, body).status, 200);
 }
 
-/// What the API says of a trace, without what changes from one answer to the next.
+/// Returns the API's answer about a trace, without the fields that differ between equal answers.
 fn answer(server: &Server, trace: u128) -> Json {
     let path = format!("/api/v1/traces/{trace:032x}");
     let mut view = server.wait_for(&path, |view| view["spanCount"] == 3 && view["logCount"] == 1);
@@ -120,7 +120,7 @@ fn answer(server: &Server, trace: u128) -> Json {
     view
 }
 
-/// Does something until something is so.
+/// Repeats an action until a condition holds.
 fn wait(what: &str, is_so: impl Fn() -> bool, meanwhile: impl FnMut()) {
     wait_within(PATIENCE, what, is_so, meanwhile);
 }
@@ -155,7 +155,7 @@ fn tables_in_an_object_store_survive_kills_and_outages() {
     server = server.restart();
     assert_eq!([answer(&server, 1), answer(&server, 2)], [first.clone(), second.clone()]);
 
-    // Another one, while this one runs and after it.
+    // A server with another data directory is refused, while this one runs and after it.
     let other = tempfile::tempdir().unwrap();
     refused(&gateway, other.path(), &Gateway::credentials(), "another data directory");
 
@@ -168,7 +168,7 @@ fn tables_in_an_object_store_survive_kills_and_outages() {
         ready.status == 200 && said.contains("warning: the tables cannot be written to")
     };
     wait("the outage is noticed", is_noticed, || {});
-    // What was read before is still here.
+    // The trace that was read before the outage is still readable.
     assert_eq!(answer(&server, 1), first);
     gateway.resume();
     wait("the outage is over", || http::get(&server.http, "/ready").body == "ready\n", || {});
@@ -176,7 +176,8 @@ fn tables_in_an_object_store_survive_kills_and_outages() {
     let fourth = answer(&server, 4);
     assert!(server.terminate().success());
 
-    // The copies are only copies; the log is empty after a clean end.
+    // The cache holds only copies, so the test deletes it. The write-ahead log is empty after a
+    // clean shutdown.
     fs::remove_dir_all(folder.path().join("cache")).unwrap();
     let server = gateway.serve(folder.path());
     for (trace, view) in [(1, first), (2, second), (3, third), (4, fourth)] {
@@ -189,15 +190,17 @@ fn a_bad_network_to_the_object_store_loses_nothing() {
     let Some(gateway) = Gateway::start("object storage over a bad network") else { return };
     let network = Network::to(&gateway.address);
     let folder = tempfile::tempdir().unwrap();
-    // The very first requests find out whether the store can be relied on.
+    // The first requests test whether the store can be relied on, so the network is bad from the
+    // start.
     network.set_bad(true);
     let mut server = Gateway::serve_at(&network.address, folder.path());
     let mut traces = 0;
-    // Whatever happens to flushes, everything is taken in and can be read.
+    // The server accepts and returns everything, regardless of failed flushes.
     let mut sent = 0;
     let enough = || network.bad_requests() >= 30;
     wait("everything has happened to requests three times", enough, || {
-        // No faster than requests are made, or there would be thousands.
+        // Traces are sent no faster than requests to the store are made, or there would be
+        // thousands.
         if sent < network.bad_requests() {
             sent = network.bad_requests();
             traces += 1;
@@ -206,7 +209,7 @@ fn a_bad_network_to_the_object_store_loses_nothing() {
     });
     let views: Vec<Json> = (1..=traces).map(|trace| answer(&server, trace)).collect();
 
-    // Nor does a start, or reading what is nowhere but in the store.
+    // A restart also works over the bad network, and so does reading data that only the store has.
     server.kill();
     fs::remove_dir_all(folder.path().join("cache")).unwrap();
     let mut server = Gateway::serve_at(&network.address, folder.path());
@@ -235,7 +238,7 @@ fn wrong_credentials_and_missing_buckets_are_refused_without_telling_secrets() {
     refused(&gateway, folder.path(), &Gateway::credentials(), "NoSuchBucket");
 }
 
-/// Starts a server that must refuse to work, saying all it can; what it said.
+/// Starts a server that must refuse to start, with all log messages on, and returns its output.
 fn refused(gateway: &Gateway, folder: &Path, variables: &[(&str, &str)], words: &str) -> String {
     let endpoint = format!("http://{}", gateway.address);
     let ports = ["--http", "--otlp-grpc", "--otlp-http", "--zipkin"];

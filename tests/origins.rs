@@ -1,5 +1,6 @@
-//! Pages of origins that the settings name read the API; they change nothing, and others do not
-//! read. Links of other sites lead to the UI's pages and to nothing that does work.
+//! Access by origin. Pages of origins in the settings may read the API and change nothing. Other
+//! origins may not read it. Links on other sites may open the UI's pages, but no route that does
+//! work.
 
 use prost::Message;
 use serde_json::{Value as Json, json};
@@ -34,14 +35,14 @@ fn pages_of_allowed_origins_read_and_all_others_do_not() {
         assert!(header(&answer, "vary").contains(&"origin"), "{:?}", answer.headers);
         assert!(!answer.headers.contains_key("access-control-allow-credentials"));
     }
-    // What is said beside an answer: whether it has all rows, and its name.
+    // Pages may read the headers that tell the completeness of an answer and its entity tag.
     let rows = ask(&server, "GET", "/api/v1/sql?query=SELECT%201", &[("origin", ALLOWED)]);
     assert_eq!(header(&rows, "tidings-complete"), ["true"]);
     let exposed = header(&rows, "access-control-expose-headers").join(",");
     for name in ["etag", "retry-after", "tidings-complete", "tidings-incomplete"] {
         assert!(exposed.split(", ").any(|exposed| exposed == name), "{name}: {exposed}");
     }
-    // A refusal of the API's is an answer that the page may read.
+    // A page may read an error answer of the API.
     let wrong = ask(&server, "GET", "/api/v1/traces?limit=x", &[("origin", ALLOWED)]);
     assert_eq!((wrong.status, header(&wrong, "access-control-allow-origin")), (400, vec![ALLOWED]));
     for origin in
@@ -55,7 +56,8 @@ fn pages_of_allowed_origins_read_and_all_others_do_not() {
     assert_eq!(ask(&server, "GET", "/api/v1/traces", &two).status, 403);
     let rebound = [("origin", ALLOWED), ("host", "evil.example")];
     assert_eq!(ask(&server, "GET", "/api/v1/traces", &rebound).status, 421);
-    // A cache must not give a page what was answered without an origin.
+    // The answer without an origin varies by origin too, so that a cache does not give it to a
+    // page.
     let plain = ask(&server, "GET", "/api/v1/traces", &[]);
     assert!(header(&plain, "vary").contains(&"origin"));
 }
@@ -102,7 +104,7 @@ fn without_the_setting_no_other_origin_is_answered() {
     assert!(!answer.headers.contains_key("access-control-allow-origin"));
 }
 
-/// The headers of a browser's request for a page of another site.
+/// Headers of a browser's request from a page of another site.
 fn from_another_site(mode: &'static str, dest: &'static str) -> [(&'static str, &'static str); 3] {
     [("sec-fetch-site", "cross-site"), ("sec-fetch-mode", mode), ("sec-fetch-dest", dest)]
 }
@@ -137,7 +139,8 @@ fn links_of_other_sites_lead_to_pages_and_to_nothing_that_does_work() {
             let answer = ask(&server, "GET", path, &headers);
             assert_eq!(answer.status, 403, "{path} {headers:?}");
         }
-        // A browser's own page and whoever types the address are not refused, nor are allowed pages.
+        // Requests of the server's own page, of a typed address and of allowed pages are not
+        // refused.
         for site in ["same-origin", "none"] {
             let answer = ask(&server, "GET", path, &[("sec-fetch-site", site)]);
             assert_ne!(answer.status, 403, "{path} {site}");
@@ -155,7 +158,7 @@ fn a_browser_changes_something_only_from_pages_of_this_server_with_their_mark() 
     let unpin = |headers: &[(&str, &str)]| ask(&server, "DELETE", &path, headers).status;
     let (origin, site) = (("origin", own.as_str()), ("sec-fetch-site", "same-origin"));
     let mark = ("tidings-request", "ui");
-    // 404: it was let through to the pins, where there is none.
+    // Status 404 shows that the request reached the pins, where this one does not exist.
     for taken in [
         &[][..],
         &[mark],
@@ -180,7 +183,7 @@ fn a_browser_changes_something_only_from_pages_of_this_server_with_their_mark() 
     }
 }
 
-/// Begins a session of a key in a browser, and returns its cookie.
+/// Begins a browser session of a key and returns its cookie.
 fn session(server: &Server, key: &str) -> String {
     let body = json!({ "key": key }).to_string();
     let headers = [("content-type", "application/json")];
@@ -189,7 +192,7 @@ fn session(server: &Server, key: &str) -> String {
     begun.headers["set-cookie"].to_str().unwrap().split(';').next().unwrap().to_owned()
 }
 
-/// A body with which a route of the native API would change something.
+/// Returns a body with which a route of the native API would change something.
 fn changing_body(path: &str, key: &str) -> String {
     let body = match path {
         "/api/v1/keys" => json!({"name": "back-door", "role": "admin"}),
@@ -218,7 +221,7 @@ fn no_route_changes_anything_for_a_browser_without_the_mark() {
         let texts = paths.map(|path| by_key("GET", path)).map(|answer| answer.body);
         (names.collect::<Vec<_>>(), texts.map(|text| String::from_utf8(text.to_vec()).unwrap()))
     };
-    // The parts of paths that name something name what is there.
+    // Path parameters get the ids of existing resources.
     let id = other.split('_').nth(1).unwrap();
     let real = |path: &str| match path.strip_prefix("/api/v1/traces/0123abcd") {
         Some(rest) => format!("{trace}{rest}"),
@@ -246,7 +249,7 @@ fn no_route_changes_anything_for_a_browser_without_the_mark() {
     let after = state();
     assert_eq!((after.0, after.1.to_vec()), before);
     assert_eq!(ask(&server, "GET", "/api/v1/keys", &[("cookie", &cookie)]).status, 200);
-    // It is the mark that they lack.
+    // The same requests are allowed with the mark, so its absence caused the refusal.
     for (method, path) in &changes {
         let cookie = session(&server, &admin);
         let status = asked(method, path, &cookie, &[("tidings-request", "ui")]);
@@ -265,7 +268,8 @@ fn receivers_take_nothing_from_pages_of_other_sites() {
         let question = send("GET", &server.zipkin, "/api/v2/services", &headers[1..], "");
         assert_eq!([traces, spans, question].map(|answer| answer.status), [403; 3], "{site}");
     }
-    // Zipkin reads any content type as JSON, but not from a browser: a form needs no leave.
+    // Zipkin reads any content type as JSON, but not from a browser, because a form needs no
+    // preflight request.
     let form = [("content-type", "text/plain"), ("sec-fetch-site", "same-origin")];
     assert_eq!(send("POST", &server.zipkin, "/api/v2/spans", &form, "[]").status, 415);
     assert_eq!(send("POST", &server.zipkin, "/api/v2/spans", &form[..1], "[]").status, 202);

@@ -1,4 +1,4 @@
-//! Metrics of the process, sent to a collector over OTLP.
+//! Metrics of the process that are sent to a collector over OTLP.
 
 use std::{
     collections::BTreeMap,
@@ -19,7 +19,7 @@ use prost::Message;
 
 const EVERY_SECOND: [&str; 2] = ["--metrics-interval-seconds", "1"];
 
-/// Waits until the collector has a request that is as wanted.
+/// Waits until the collector has received a request that is as wanted, and returns it.
 fn wait_for(
     collector: &MetricsReceiver,
     wanted: impl Fn(&ExportMetricsServiceRequest) -> bool,
@@ -46,7 +46,7 @@ fn text(attribute: &KeyValue) -> String {
     }
 }
 
-/// The name of a sample, as Prometheus's text has it.
+/// Returns the name of a sample as in Prometheus's text format.
 fn sample(name: &str, labels: &[KeyValue], more: Option<String>) -> String {
     let labels = labels.iter().map(|label| format!("{}={:?}", label.key, text(label)));
     let labels: Vec<String> = more.into_iter().chain(labels).collect();
@@ -60,7 +60,7 @@ fn number(value: Option<NumberValue>) -> f64 {
     }
 }
 
-/// Every number of a request, by its name in Prometheus's text.
+/// Returns every number of a request by its name in Prometheus's text format.
 fn samples(request: &ExportMetricsServiceRequest) -> BTreeMap<String, f64> {
     let mut samples = BTreeMap::new();
     for metric in metrics(request) {
@@ -132,7 +132,7 @@ fn a_collector_gets_what_prometheus_reads() {
     let pushed = samples(&request);
     let names = |samples: &BTreeMap<String, f64>| samples.keys().cloned().collect::<Vec<_>>();
     assert_eq!(names(&pushed), names(&prometheus));
-    // The rest moves between the two looks.
+    // Other metrics change between the two readings.
     for name in pushed.keys().filter(|name| {
         let still = ["tidings_start_time", "tidings_receive", "tidings_log_records"];
         still.iter().any(|prefix| name.starts_with(prefix))
@@ -168,7 +168,7 @@ fn a_collector_that_refuses_is_counted_and_asked_again() {
     collector.answer(200);
     let request = wait_for(&collector, |request| count(request, "sent") >= 1.);
     assert!(count(&request, "failed") >= 1.);
-    // No request came at once after one that failed.
+    // No request followed a failed one immediately.
     let requests = collector.requests();
     let time = |request: &ExportMetricsServiceRequest| {
         let MetricPoints::Gauge(gauge) = metrics(request)[0].data.as_ref().unwrap() else {

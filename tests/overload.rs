@@ -1,7 +1,7 @@
-//! More load than the server can take: its memory stays bounded, every refusal is a documented one
-//! that says when to come back, and whoever comes back gets everything in.
+//! More load than the server can take. Its memory stays bounded, every refusal is a documented one
+//! with a retry delay, and every client that retries gets its data stored.
 //!
-//! `OVERLOAD_SECONDS` of the environment says for how long.
+//! The environment variable `OVERLOAD_SECONDS` is the duration.
 
 use std::{
     collections::BTreeMap,
@@ -25,29 +25,29 @@ use crate::{
 const SECONDS: u64 = 15;
 /// The memory budget of the server.
 const BUDGET: u64 = 512 << 20;
-/// How long the load that it can take is measured.
+/// Duration of the measurement without overload.
 const MEASURED: Duration = Duration::from_secs(5);
-/// Connections of the load that it can take.
+/// Number of connections of the load without overload.
 const CONNECTIONS: usize = 4;
-/// Senders that send again at once, whatever the answer is, half of them over gRPC, each on a
-/// connection of its own.
+/// Number of senders that send again at once regardless of the answer. Half of them use gRPC. Each
+/// has a connection of its own.
 const HAMMERS: usize = 480;
-/// Connections that come back when they are told to.
+/// Number of connections that wait for the retry delay.
 const PATIENT: usize = 4;
-/// Requests offered for one that the server takes when it is not overloaded.
+/// Minimum number of requests offered for each request that the server accepts without overload.
 const OVERLOAD_MIN: u64 = 10;
 const SPANS: u64 = 20_000;
 const PATIENT_SPANS: u64 = 20;
-/// The part of what it takes otherwise that the server takes when it is overloaded. Whoever refuses
-/// and sends so much shares the processors with it.
+/// Minimum share of its normal throughput that the server keeps under overload. It refuses many
+/// requests meanwhile and shares the processors with the senders.
 const GOODPUT_MIN: f64 = 0.2;
-/// gRPC's code for what is to be tried again.
+/// The gRPC code of a retryable error.
 const UNAVAILABLE: i32 = 14;
-/// No sender is told to wait longer.
+/// Maximum retry delay that the server may ask for.
 const RETRY_SECONDS_MAX: u64 = 60;
-/// How long a request of a patient sender may be refused.
+/// Time limit for a request of a patient sender to be accepted.
 const PATIENCE: Duration = Duration::from_secs(120);
-/// The traces of patient senders are numbered from here.
+/// First number of the traces of patient senders.
 const PATIENT_TRACES: u128 = 1 << 64;
 
 const HEADERS: [(&str, &str); 2] =
@@ -62,22 +62,22 @@ fn send(server: &Server, body: &[u8]) -> Result<Answer, String> {
     try_send("POST", &server.otlp_http, "/v1/traces", &HEADERS, body.to_vec())
 }
 
-/// The seconds after which a refused sender is to come back.
+/// Returns the retry delay of a refused request in seconds.
 fn retry_seconds(answer: &Answer) -> Option<u64> {
     answer.headers.get("retry-after")?.to_str().ok()?.parse().ok()
 }
 
-/// What the server answered.
+/// Counts of the server's answers.
 #[derive(Debug, Default)]
 struct Answers {
     statuses: BTreeMap<u16, u64>,
-    /// Connections that ended without an answer, which is no load that the server has met.
+    /// Connections that ended without an answer. The server did not handle their load.
     broken: u64,
     wrong: Vec<String>,
 }
 
 impl Answers {
-    /// Notes an answer, and returns true when the request was taken.
+    /// Counts an answer and returns true when the request was accepted.
     fn add(&mut self, answer: Result<&Answer, &String>) -> bool {
         let Ok(answer) = answer else {
             self.broken += 1;
@@ -93,7 +93,7 @@ impl Answers {
         answer.status == 200
     }
 
-    /// As [`Self::add`] of an answer over gRPC, counted as the HTTP status that says the same.
+    /// Counts an answer over gRPC like [`Self::add`], as the equivalent HTTP status.
     fn add_grpc(&mut self, answer: Result<&GrpcAnswer, &String>) {
         let Ok(answer) = answer else {
             self.broken += 1;
@@ -125,7 +125,7 @@ impl Answers {
     }
 }
 
-/// Sends the large request again and again until `done`, over gRPC or HTTP.
+/// Sends the large request repeatedly until `done`, over gRPC or HTTP.
 fn hammer(server: &Server, body: &[u8], is_grpc: bool, done: &AtomicBool) -> Answers {
     let mut answers = Answers::default();
     let (message, client) = (frame(true, body), GrpcClient::new());
@@ -141,8 +141,8 @@ fn hammer(server: &Server, body: &[u8], is_grpc: bool, done: &AtomicBool) -> Ans
     answers
 }
 
-/// Sends one trace after the other until `done`, each until it is taken. Returns the answers and the
-/// number of traces.
+/// Sends one trace after the other until `done`, and retries each until it is accepted. Returns the
+/// answers and the numbers of the traces.
 fn send_patiently(server: &Server, sender: u128, done: &AtomicBool) -> (Answers, Vec<u128>) {
     let (mut answers, mut taken) = (Answers::default(), Vec::new());
     while !done.load(Relaxed) {
@@ -231,8 +231,8 @@ fn what_is_refused_under_overload_gets_in_when_it_comes_back() {
     check_load(&server, patient_spans);
 }
 
-/// Checks that what hammers sent is there. They all send the same spans, of which an answer has each
-/// once.
+/// Checks that the spans of the hammering senders are stored. They all send the same spans, and an
+/// answer has each span once.
 fn check_load(server: &Server, patient_spans: u64) {
     let stored = server.get("/api/v1/status").1["spans"]["stored"].as_u64();
     let sent = SPANS + patient_spans;

@@ -1,4 +1,4 @@
-//! The server's own traces and log lines, in its own store.
+//! The server's own traces and log lines in its own store.
 
 use std::time::{Duration, Instant};
 
@@ -13,12 +13,12 @@ use crate::{
     keys::{REQUIRED, key},
 };
 
-/// Longer than two batches are apart, and so long enough for the next one.
+/// Longer than the interval between two batches, so that the next batch arrives meanwhile.
 const QUIET: Duration = Duration::from_secs(6);
 const ALL: [&str; 4] = ["--own-telemetry", "all", "--log", "error"];
 const OWN_TRACES: &str = "/api/v1/traces?service=tidings";
 
-/// A metric's value.
+/// Returns the value of a metric.
 fn metric(server: &Server, name: &str) -> u64 {
     let answer = http::get(&server.http, "/metrics");
     let text = String::from_utf8(answer.body.to_vec()).unwrap();
@@ -30,7 +30,7 @@ fn stored(server: &Server) -> u64 {
     metric(server, r#"tidings_own_records_total{outcome="stored"}"#)
 }
 
-/// Waits until a metric is as wanted. `/metrics` has no span.
+/// Waits until the value of a metric is as wanted. Requests for `/metrics` create no span.
 fn wait_for(server: &Server, name: &str, wanted: impl Fn(u64) -> bool) -> u64 {
     let deadline = Instant::now() + PATIENCE;
     loop {
@@ -43,7 +43,7 @@ fn wait_for(server: &Server, name: &str, wanted: impl Fn(u64) -> bool) -> u64 {
     }
 }
 
-/// Lets time pass, in which nothing is asked.
+/// Waits this long without sending a request.
 fn rest(time: Duration) {
     let end = Instant::now() + time;
     while Instant::now() < end {
@@ -51,7 +51,7 @@ fn rest(time: Duration) {
     }
 }
 
-/// The trace whose root has this name, when it is stored.
+/// Returns the trace whose root has this name, once it is stored.
 fn own_trace(server: &Server, name: &str) -> Json {
     let path = format!("{OWN_TRACES}&operation={}", name.replace(' ', "%20"));
     let deadline = Instant::now() + PATIENCE;
@@ -63,7 +63,7 @@ fn own_trace(server: &Server, name: &str) -> Json {
             return trace.clone();
         }
         assert!(Instant::now() < deadline, "no trace of {name}");
-        // Every look is stored as well.
+        // Every request of this loop is stored as well.
         rest(Duration::from_millis(300));
     }
 }
@@ -72,7 +72,7 @@ fn own_trace(server: &Server, name: &str) -> Json {
 fn a_slow_question_and_a_failed_one_are_found_with_their_logs() {
     let flags = ["--own-telemetry", "errors", "--own-telemetry-slow-millis", "1"];
     let server = Server::start_with(&flags);
-    // A worker takes longer than a millisecond.
+    // A query that runs in a worker takes longer than a millisecond.
     let slow = server.get("/api/v1/sql?query=SELECT%20count(*)%20FROM%20spans");
     assert_eq!(slow.0, 200, "{}", slow.1);
     let refused = http::post(&server.otlp_http, "/v1/traces", "application/json", "{");
@@ -88,7 +88,7 @@ fn a_slow_question_and_a_failed_one_are_found_with_their_logs() {
         assert!(text.contains(part), "{part} is not in {text}");
     }
     assert!(!text.contains("SELECT"), "the text of the query is in {text}");
-    // The refused request has a line of the log.
+    // The refused request has a log line.
     let (_, id) = trace("otlp/http");
     let logs = server.wait_for(&format!("/api/v1/logs?traceId={id}"), |answer| {
         answer["logs"].as_array().is_some_and(|logs| !logs.is_empty())
@@ -103,14 +103,14 @@ fn an_idle_server_stores_nothing() {
     let flags = [&ALL[..], &["--memory-flush-seconds", "1", "--own-telemetry-slow-millis", "1"]];
     let server = Server::start_with(&flags.concat());
     assert_eq!(server.get("/api/v1/traces").0, 200);
-    // The question is stored, and flushed, which is slow here.
+    // The span of the request is stored and flushed. A flush counts as slow with these flags.
     wait_for(&server, r#"tidings_own_records_total{outcome="stored"}"#, |count| count > 0);
     wait_for(&server, "tidings_flush_seconds_count", |count| count > 0);
     rest(QUIET);
     let before = (stored(&server), metric(&server, "tidings_log_records_total"));
     rest(QUIET);
     assert_eq!((stored(&server), metric(&server, "tidings_log_records_total")), before);
-    // When somebody sends something, the flushes go along.
+    // Spans of flushes are stored once a client sends something.
     let body = traces("shop", vec![span(7, 1, 0, "GET /")]).encode_to_vec();
     let sent = http::post(&server.otlp_http, "/v1/traces", "application/x-protobuf", body);
     assert_eq!(sent.status, 200);
@@ -120,7 +120,7 @@ fn an_idle_server_stores_nothing() {
 
 #[test]
 fn a_store_that_refuses_drops_and_does_not_spin() {
-    // A disk is never as empty as that.
+    // No disk has this much free space.
     let full = "--disk-reserve-bytes";
     let server = Server::start_with(&[&ALL[..], &[full, "1000000000GiB"]].concat());
     for _ in 0..20 {
@@ -135,7 +135,7 @@ fn a_store_that_refuses_drops_and_does_not_spin() {
         (stored(&server), metric(&server, "tidings_stored_records{signal=\"spans\"}")),
         (0, 0)
     );
-    // The next try is half a minute later; what waits until then has a bound.
+    // The next attempt is half a minute later. The queue until then is bounded.
     assert!(metric(&server, dropped) >= 500, "more than may wait came");
 }
 
@@ -160,7 +160,7 @@ fn another_tenant_sees_nothing_of_it() {
         let json: Json = serde_json::from_slice(&answer.body).unwrap_or_default();
         (answer.status, json)
     };
-    // The questions of the other tenant are among the records, which `default` has.
+    // Requests of the other tenant are among the records of `default`.
     let deadline = Instant::now() + PATIENCE;
     loop {
         assert!(Instant::now() < deadline, "no question of the other tenant is stored");

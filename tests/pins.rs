@@ -1,4 +1,4 @@
-//! Pinned traces: kept through kills, whatever retention deletes, and not by pages of other sites.
+//! Pinned traces: they survive kills and retention, and pages of other sites cannot pin.
 
 use std::{path::Path, thread};
 
@@ -12,11 +12,11 @@ use crate::harness::{
     spans::{log, logs, span, traces},
 };
 
-/// The trace that `docs/api.md` is about.
+/// The trace in the examples of `docs/api.md`.
 const SHOWN: u128 = 0xaaaa_0000_0000_0000_0000_0000_0000_0001;
 const PAGE: &str = include_str!("../docs/api.md");
 
-/// Two spans and a log record.
+/// Sends two spans and a log record.
 fn fill(server: &Server, trace: u128) {
     let mut call = span(trace, 2, 1, "POST /pay");
     call.attributes.push(KeyValue::new("user.id", "ada"));
@@ -48,7 +48,7 @@ fn pinned(server: &Server) -> Vec<String> {
     pins.map(|pin| pin["traceId"].as_str().unwrap().to_owned()).collect()
 }
 
-/// How many spans and log records there are of a trace.
+/// Returns the numbers of spans and log records of a trace.
 fn counts(server: &Server, trace: u128) -> (u64, u64) {
     let (status, view) = server.get(&format!("/api/v1/traces/{trace:032x}"));
     let logs = server.get(&format!("/api/v1/logs?traceId={trace:032x}")).1;
@@ -70,7 +70,7 @@ fn pins_survive_kills_and_their_traces_retention_but_not_erasure() {
     for trace in 1..=4 {
         fill(&server, trace);
     }
-    // Killed at any moment, also while more are being pinned.
+    // The server is killed at any moment, also during changes of pins.
     for round in 0..4 {
         let (kept, moved) = (1 + round % 2, 3 + round % 2);
         assert!(matches!(put(&server, kept, r#"{"note":"kept"}"#).0, 200 | 201));
@@ -83,7 +83,7 @@ fn pins_survive_kills_and_their_traces_retention_but_not_erasure() {
             }
             done
         });
-        // Some changes are made, and one is probably under way.
+        // Some changes are done, and one is probably in progress.
         while !pinned(&server).contains(&format!("{moved:032x}")) {
             thread::yield_now();
         }
@@ -138,17 +138,17 @@ fn pages_of_other_origins_can_neither_pin_nor_unpin() {
             assert_eq!(json_of(&answer)["type"], "/problems/foreign-request");
         }
     }
-    // What a browser asks before it lets a page of another origin do so.
+    // A browser sends this preflight request before a page of another origin may pin.
     let asked = [("origin", "http://evil.example"), ("access-control-request-method", "PUT")];
     let answer = send("OPTIONS", &server.http, &path(2), &asked, "");
     assert_eq!(answer.status, 403);
     assert!(!answer.headers.contains_key("access-control-allow-origin"));
-    // What forms and pictures of other pages can send is not a way in either.
+    // Forms and images of other pages send these methods, which change nothing either.
     for method in ["GET", "POST"] {
         assert_eq!(send(method, &server.http, &path(2), &[], "").status, 405, "{method}");
     }
     assert_eq!(pinned(&server), [format!("{:032x}", 1)]);
-    // The own page marks what it sends: a form of any page cannot.
+    // The UI's own page adds a header to its requests. A form of any page cannot.
     let own = [("origin", own.as_str()), ("tidings-request", "1")];
     assert_eq!(send("PUT", &server.http, &path(2), &own[..1], "").status, 403);
     assert_eq!(send("PUT", &server.http, &path(2), &own, "").status, 201);
@@ -205,7 +205,8 @@ fn pins_and_the_status_are_named_and_compressed_as_the_rest_of_the_api() {
         let again = send("GET", &server.http, path, &[("if-none-match", tag)], "");
         (again.status, again.body.len())
     };
-    // Its tag leaves out memory, free disk and ages, which move while nothing comes.
+    // The tag of the status leaves out memory, free disk and ages, which change without new
+    // records.
     assert_eq!(check("/api/v1/status"), (304, 0));
     fill(&server, 1);
     assert_eq!(put(&server, 1, "{}").0, 201);
@@ -224,7 +225,7 @@ fn pins_and_the_status_are_named_and_compressed_as_the_rest_of_the_api() {
     assert_eq!(server.get("/api/v1/status").1["demoRunning"], json!(false));
 }
 
-/// A command of the page with its method, path and body, and what the page shows for it.
+/// A documented request with its method, path and body, and the documented answer.
 struct Example {
     method: String,
     path: String,
@@ -232,7 +233,7 @@ struct Example {
     shown: Option<Json>,
 }
 
-/// The examples of the section about pins.
+/// Returns the examples of the section about pins.
 fn examples() -> Vec<Example> {
     let section = PAGE.split("\n## ").find(|section| section.starts_with("Pinned traces")).unwrap();
     let mut examples: Vec<Example> = Vec::new();
@@ -253,7 +254,7 @@ fn examples() -> Vec<Example> {
     examples
 }
 
-/// The same, where times are of any value.
+/// Compares two answers. Times may have any value.
 fn is_like(shown: &Json, found: &Json) -> bool {
     match (shown, found) {
         (Json::Object(shown), Json::Object(found)) => {

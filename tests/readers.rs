@@ -1,4 +1,4 @@
-//! The same trace in through every protocol and out through every API: the same facts.
+//! The same trace, sent by every protocol and read by every API, has the same facts.
 
 use serde_json::{Value as Json, json};
 
@@ -9,8 +9,8 @@ use crate::harness::{
 
 const START: u64 = 1_700_000_000_000_000;
 
-/// A span as every protocol can say it: id, parent, service, name, kind, start and duration in µs,
-/// the tag `path`, whether it failed.
+/// A span in the terms that every protocol has: id, parent, service, name, kind, start and duration
+/// in µs, the tag `path`, and its failure.
 type Fact = (u64, u64, &'static str, &'static str, &'static str, u64, u64, &'static str, bool);
 
 const STORY: [Fact; 5] = [
@@ -29,7 +29,7 @@ fn line(trace: &str, fact: &Fact) -> String {
     )
 }
 
-/// The story with this trace id in lines, in order.
+/// Returns the expected lines of the story with this trace id, in order.
 fn expected(trace: &str) -> Vec<String> {
     let mut lines: Vec<String> = STORY.iter().map(|fact| line(trace, fact)).collect();
     lines.sort();
@@ -106,7 +106,7 @@ fn jaeger(trace: &str) -> Json {
     json!({"data": [{"traceID": trace, "spans": spans, "processes": {"front": process("front"), "cart": process("cart")}}]})
 }
 
-/// Sends the story in every way and gives the trace ids.
+/// Sends the story in every supported format and returns the trace ids.
 fn send(server: &Server) -> Vec<String> {
     let trace = |n: u64| format!("7180c278b62e8f6a216a2aea45d0800{n}");
     let body = otlp(&trace(1)).to_string();
@@ -119,7 +119,7 @@ fn send(server: &Server) -> Vec<String> {
     let (code, out, error) =
         Server::command(&["import", "--otlp-http", &server.otlp_http, path.to_str().unwrap()]);
     assert_eq!(code, Some(0), "{out} {error}");
-    // Senders of old have ids of 64 bits.
+    // Old Zipkin senders use trace ids of 64 bits.
     let short = "216a2aea45d08004".to_owned();
     let body = zipkin(&short).to_string();
     assert_eq!(post(&server.zipkin, "/api/v2/spans", "application/json", body).status, 202);
@@ -144,7 +144,7 @@ fn id(json: &Json) -> u64 {
     u64::from_str_radix(json.as_str().unwrap_or("0"), 16).unwrap()
 }
 
-/// What is read of a span, before it becomes a line.
+/// The values that are read of a span, before they become a line.
 struct Read<'a> {
     trace: &'a str,
     ids: (u64, u64),
@@ -180,7 +180,7 @@ fn attribute<'a>(attributes: &'a Json, key: &str) -> &'a str {
     attributes.find(|own| own["key"] == key).map_or("", |own| text(&own["value"]["stringValue"]))
 }
 
-/// Every span of OTLP/JSON.
+/// Returns a line for every span of OTLP/JSON.
 fn of_otlp<'a>(groups: &'a Json, trace: &'a str) -> Vec<String> {
     let groups = groups.as_array().unwrap().iter();
     sorted(groups.flat_map(|group| {
@@ -298,7 +298,8 @@ fn every_api_finds_what_every_protocol_brought() {
         let ids =
             answer["data"].as_array().unwrap().iter().map(|trace| &trace["traceID"]).collect();
         assert_eq!(found(ids), traces, "{path}");
-        // The text of an error is the sender's; that there is one is everybody's.
+        // The text of an error depends on the sender's protocol. The tag `error` exists with every
+        // sender.
         let term = if key == "error" { key.to_owned() } else { format!("{key}%3D{value}") };
         let path = format!(
             "/api/v2/traces?serviceName={service}&annotationQuery={term}&endTs={}",
@@ -333,7 +334,7 @@ fn what_was_asked_for_is_still_there_after_a_crash() {
     }
 }
 
-/// As Jaeger's clients and its own query service call: HTTP/2 without TLS, on the HTTP address.
+/// Calls as Jaeger's clients and its own query service do: HTTP/2 without TLS on the HTTP address.
 #[test]
 fn jaegers_grpc_services_are_on_the_http_address() {
     use prost::Message;

@@ -1,5 +1,5 @@
-//! A log that the disk cannot read, and commits that are damaged or gone: what the process says, how
-//! it ends, and the way out.
+//! A write-ahead log that the disk cannot read, and commits that are damaged or missing: the
+//! messages of the process, its exit, and the recovery.
 
 use std::{
     fs,
@@ -15,7 +15,7 @@ use crate::harness::{
     spans::{span, traces},
 };
 
-/// Runs a program that gets an error for whatever it reads of a file.
+/// Runs a program whose reads of a file fail with an error.
 fn unreadable(path: &Path) -> Command {
     let mut strace = Command::new("strace");
     strace.args(["-f", "-qq", "-o", "/dev/null", "-e", "trace=pread64"]);
@@ -40,7 +40,7 @@ fn segments(data: &Path) -> Vec<PathBuf> {
     segments
 }
 
-/// SIGTERM for the program that is run by the one that was started.
+/// Sends SIGTERM to the child of the started program.
 fn terminate(server: &mut Server) {
     let runner = server.pid();
     let children = fs::read_to_string(format!("/proc/{runner}/task/{runner}/children")).unwrap();
@@ -88,13 +88,13 @@ fn a_segment_that_cannot_be_read_ends_the_start_with_74_until_it_may_be_set_asid
     assert!(ready.contains(&*aside.to_string_lossy()), "{ready}");
     send(&server, 3);
     terminate(&mut server);
-    // The next start needs nobody to say anything.
+    // The next start needs no flag.
     let mut server = Server::start_in(&data, &[]);
     assert_eq!([1, 2, 3].map(|trace| status(&server, trace)), [404, 200, 200]);
     assert_eq!(server.terminate().code(), Some(0));
 }
 
-/// Runs a server that does not start; how it ended, and its last words.
+/// Runs a server that does not start. Returns its exit code and its last messages.
 fn refusal(data: &Path, flags: &[&str]) -> (Option<i32>, String) {
     let data = data.to_str().unwrap();
     let listeners = ["--http", "--otlp-grpc", "--otlp-http", "--zipkin"];
@@ -115,7 +115,7 @@ fn a_damaged_commit_keeps_no_server_shut_and_lost_commits_end_the_start_with_74(
         assert_eq!(server.terminate().code(), Some(0));
     }
     let log = data.join("tables/spans/_delta_log");
-    // The first one creates the table.
+    // The first commit creates the table, so the test damages a later one.
     let commit = log.join(format!("{:020}.json", 2));
     let sound = fs::read(&commit).unwrap();
     let mut damaged = sound.clone();
@@ -161,7 +161,7 @@ fn last_commits_that_are_gone_are_missed_by_the_check_and_the_server() {
         send(&server, trace);
         assert_eq!(server.terminate().code(), Some(0));
     }
-    // An erasure leaves nothing in the write-ahead log.
+    // An erasure removes the rows from the write-ahead log too.
     let id = format!("{:032x}", 9);
     let erased = Server::command(&["erase", "--data-dir", data.to_str().unwrap(), "--trace", &id]);
     assert_eq!(erased.0, Some(0), "{}", erased.2);
@@ -177,7 +177,7 @@ fn last_commits_that_are_gone_are_missed_by_the_check_and_the_server() {
     assert_eq!([1, 2].map(|trace| status(&server, trace)), [200, 404]);
     let ready = String::from_utf8(get(&server.http, "/ready").body.to_vec()).unwrap();
     assert!(ready.contains(&*commit.to_string_lossy()), "{ready}");
-    // A copy would be one without the rows, and say nothing of it.
+    // A backup would lack the rows without a warning, so it is refused.
     let to = folder.path().join("backup");
     let [from, to] = [&data, &to].map(|path| path.to_str().unwrap());
     let (code, _, said) = Server::command(&["backup", "--data-dir", from, "--to", to]);
@@ -191,7 +191,7 @@ fn last_commits_that_are_gone_are_missed_by_the_check_and_the_server() {
     assert_eq!(server.terminate().code(), Some(0));
     assert_eq!(check().0, Some(0));
 
-    // Without the table, a start goes on only where that is said.
+    // A missing table directory is replaced by a new table only with the flag `--recover`.
     fs::rename(data.join("tables/spans"), &aside).unwrap();
     let mut server = Server::start_in(&data, &["--log", "off"]);
     let ready = String::from_utf8(get(&server.http, "/ready").body.to_vec()).unwrap();

@@ -1,5 +1,5 @@
-//! Secrets that senders put into telemetry are in no file of the data directory, and in no line of the
-//! log.
+//! Secrets that senders put into telemetry appear in no file of the data directory and in no log
+//! line.
 
 use std::{fs, path::Path, process::Command};
 
@@ -16,14 +16,14 @@ use crate::harness::{
     spans::{LOGS_EXPORT, TRACE_EXPORT, log, logs, span, traces},
 };
 
-/// Part of every secret here.
+/// A part of every secret here.
 const SECRET: &str = "hunter2canary";
 const MARKER: &str = "[REDACTED]";
 const TRACES: [u128; 4] = [0xa1, 0xa2, 0xa3, 0xa4];
-/// The trace whose names and messages are texts with the secret.
+/// Id of the trace whose names and messages are texts with the secret.
 const TEXTS_TRACE: u128 = 0xa5;
 
-/// The attributes of a span, each with the secret.
+/// Returns the attributes of a span, each with the secret.
 fn attributes() -> Vec<KeyValue> {
     let bearer = format!("Bearer {SECRET}").as_str().into();
     let header = AnyValue::from(Value::Array(ArrayValue { values: vec![bearer] }));
@@ -39,7 +39,8 @@ fn attributes() -> Vec<KeyValue> {
     ]
 }
 
-/// Texts with the secret, as bodies, names and messages have them, and what is left of them.
+/// Returns texts with the secret, as bodies, names and messages have them, and each text after
+/// redaction.
 fn texts() -> [(String, String); 8] {
     [
         "Authorization: Bearer SECRET",
@@ -61,7 +62,7 @@ fn texts() -> [(String, String); 8] {
     })
 }
 
-/// A span with the secret in its attributes, its name and an event's.
+/// Returns a span with the secret in its attributes, its name and an event.
 fn secret_span(trace: u128) -> Span {
     let plain = span(trace, 1, 0, &secret_name());
     let event = Event {
@@ -77,7 +78,7 @@ fn secret_name() -> String {
     format!("GET https://u:{SECRET}@shop.example/cart")
 }
 
-/// A request with such a span, whose resource has the secret, too.
+/// Returns a request with such a span and a resource that has the secret, too.
 fn secret_request(trace: u128) -> ExportTraceServiceRequest {
     let mut request = traces("shop", vec![secret_span(trace)]);
     let resource = request.resource_spans[0].resource.as_mut().unwrap();
@@ -85,7 +86,7 @@ fn secret_request(trace: u128) -> ExportTraceServiceRequest {
     request
 }
 
-/// Sends each text as a body, as a name of a span and as a message, by each protocol.
+/// Sends each text by each protocol as a body, as a span name and as a message.
 fn send_texts(server: &Server) {
     let named = |name: &str, number: u64| {
         let plain = span(TEXTS_TRACE, number, 0, name);
@@ -120,7 +121,7 @@ fn send_texts(server: &Server) {
     assert_eq!(post(&server.zipkin, "/api/v2/spans", "application/json", body).status, 202);
 }
 
-/// Sends the secrets by each protocol, a trace each, and log records.
+/// Sends the secrets by each protocol, in one trace each, and in log records.
 fn send(server: &Server) {
     let spans = secret_request(TRACES[0]).encode_to_vec();
     let answer = call(&server.otlp_grpc, TRACE_EXPORT, &[], frame(false, &spans));
@@ -162,7 +163,7 @@ fn send(server: &Server) {
     assert_eq!(answer.status, 202);
 }
 
-/// The files under a folder in which the secret is written.
+/// Returns the files under a folder that contain the secret.
 fn files_with_secret(folder: &Path) -> Vec<String> {
     let (mut open, mut found) = (vec![folder.to_owned()], Vec::new());
     while let Some(folder) = open.pop() {
@@ -181,7 +182,7 @@ fn files_with_secret(folder: &Path) -> Vec<String> {
     found
 }
 
-/// Everything that the API says of what was sent.
+/// Returns every answer of the API about the sent telemetry.
 fn answers(server: &Server) -> String {
     let mut texts = String::new();
     for trace in TRACES.into_iter().chain([TEXTS_TRACE]) {
@@ -204,12 +205,12 @@ fn secrets_are_in_no_file_and_no_answer() {
     let mut server = Server::start_in(folder.path(), &flags);
     send(&server);
     assert_eq!(files_with_secret(folder.path()), Vec::<String>::new(), "before the flush");
-    // Eight attributes of each span and record over OTLP; of each span the name and one attribute of
-    // the event and of the resource; the record's body; and over Zipkin seven tags of texts and the
-    // name.
+    // The first terms count the attributes. OTLP: eight attributes of each span and record; for
+    // each span also its name and one attribute of the event and of the resource; for the record
+    // also its body. Zipkin: seven tags of texts, and the name.
     let (_, status) = server.get("/api/v1/status");
-    // Eight texts: of the spans over OTLP, twice, the name and the message; of the records the body;
-    // of the spans over Zipkin the name and the annotation's.
+    // The last term counts the eight texts. OTLP: name and message of the spans, sent twice, and
+    // the body of the records. Zipkin: name and annotation of the spans.
     let redacted = 3 * (8 + 3) + (8 + 1) + (7 + 1) + 8 * (2 * 2 + 1 + 2);
     assert_eq!(status["redactedValues"], redacted);
     let metrics = get(&server.http, "/metrics");
@@ -248,7 +249,7 @@ fn secrets_are_in_no_line_of_the_servers_own_log() {
     let flags = ["--redact-keys", "x-internal-pin", "--log", "debug"];
     let mut server = Server::start_under(shell, &data, &flags);
     send(&server);
-    // Bodies that break off, and texts where none may be: their refusals are lines of the log.
+    // Truncated bodies, and texts in the wrong position, are refused. The refusals are log lines.
     for (address, path) in [(&server.otlp_http, "/v1/traces"), (&server.zipkin, "/api/v2/spans")] {
         for wrong in [
             format!(r#"{{"db.password": "{SECRET}"#),

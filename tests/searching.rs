@@ -1,5 +1,5 @@
-//! Searches that take a while, in a real Chromium: what is known is drawn before the answer is
-//! there, and the reader may stop them.
+//! Slow searches in a real Chromium. Known rows are drawn before the answer is complete, and the
+//! reader may stop the search.
 
 use prost::Message;
 use tidings_proto::otlp::{KeyValue, Span};
@@ -11,18 +11,18 @@ use crate::harness::{
     spans::{now, span, traces},
 };
 
-/// Requests, each of so many spans.
+/// Number of requests, each with this many spans.
 const REQUESTS: u64 = 200;
 const SPANS: u64 = 1_000;
-/// The spans are this far apart: all of them began in the last 50 minutes.
+/// Time between two spans. All of them began in the last 50 minutes.
 const APART_NANOS: u64 = 15_000_000;
-/// Attributes of a span, which a search has to go through.
+/// Attributes of a span that a search has to read.
 const ATTRIBUTES: u64 = 40;
-/// The newest requests have one span each that is looked for.
+/// Number of requests, the newest ones, with one matching span each.
 const WANTED: u64 = 3;
 
-/// Spans that are `a=1` or `b=1`, and a few that are both. Every stretch of rows has both, so that
-/// no index tells where the few are: a search for them goes through everything.
+/// Sends spans with `a=1` or `b=1`, and a few with both. Every range of rows has both values, so
+/// that no index can find the few. A search for them reads all rows.
 fn send_haystack(server: &Server) {
     let newest = now();
     for request in 0..REQUESTS {
@@ -67,7 +67,7 @@ fn a_slow_search_draws_what_it_has_found_and_can_be_stopped() {
     let needles = format!("http://{}/explore?attr=a%3D1&attr=b%3D1&live=off", server.http);
     browser.prefer("dark");
     browser.open(&needles);
-    // Rows come, newest first, while the search goes on.
+    // Rows arrive newest first while the search goes on.
     browser.wait_for(&format!("{ROWS} > 0 && document.querySelector('.search-stop')"));
     browser.wait_for(&format!("{FACTS}.includes('back to') || {FACTS}.includes('rows read')"));
     let facts = browser.evaluate(FACTS);
@@ -79,13 +79,13 @@ fn a_slow_search_draws_what_it_has_found_and_can_be_stopped() {
     assert!((1..=WANTED).contains(&stopped), "{stopped} rows stay");
     browser.screenshot("explore-stopped-dark");
 
-    // Asked again, the rows that were there come again in their places, and all the others.
+    // A repeated search returns the earlier rows at the same positions, and all the others.
     click(&mut browser, "Search again");
     browser.wait_for(&format!("{FACTS}.startsWith('{WANTED} traces')"));
     assert_eq!(browser.evaluate(ROWS), WANTED);
     assert_eq!(browser.evaluate("document.querySelectorAll('.search-stop').length"), 0);
 
-    // Another question takes the place of one that is under way.
+    // A new search replaces the running one.
     browser.open(&needles);
     browser.wait_for("document.querySelector('.search-stop')");
     browser.screenshot("explore-searching-dark");
@@ -95,7 +95,7 @@ fn a_slow_search_draws_what_it_has_found_and_can_be_stopped() {
     browser.press("Escape");
     assert_eq!(browser.evaluate(ROWS), 50);
 
-    // A server that dies is said, and what was found stays.
+    // The page reports that the server died, and keeps the found rows.
     browser.prefer("light");
     browser.open(&needles);
     browser.wait_for(&format!("{ROWS} > 0 && document.querySelector('.search-stop')"));
@@ -115,7 +115,7 @@ fn a_fast_answer_draws_nothing_before_it_is_there() {
     post(&server.otlp_http, "/v1/traces", "application/x-protobuf", body);
     browser.open(&format!("http://{}/explore?operation=GET%20%2Fb&live=off", server.http));
     browser.wait_for(&format!("{ROWS} === 1"));
-    // From one answer to the next: every state that is drawn in between.
+    // The observer records every state that is drawn between two answers.
     browser.evaluate(
         "window.drawn = new Set(); \
          const look = () => { for (const s of ['.search-stop', '.loading', '.state']) \

@@ -1,4 +1,4 @@
-//! People who sign in by an issuer: the flow with a jar of cookies, and whatever can go wrong in it.
+//! Sign-in of people by an issuer: the flow with a cookie jar, and everything that can go wrong.
 
 use std::collections::BTreeMap;
 
@@ -18,7 +18,7 @@ use crate::{
 
 const ROLES: &str = "ops=admin,dev=read,send=ingest";
 
-/// A server whose people an issuer knows, when it has read the issuer's keys.
+/// Starts a server with an issuer and returns once the server has read the issuer's keys.
 fn start(issuer: &Issuer, more: &[&str]) -> (Server, TempDir) {
     let folder = tempfile::tempdir().unwrap();
     let secret = folder.path().join("secret");
@@ -40,11 +40,11 @@ fn start(issuer: &Issuer, more: &[&str]) -> (Server, TempDir) {
     (server, folder)
 }
 
-/// A browser as far as cookies and redirects go.
+/// A browser, as far as cookies and redirects are concerned.
 struct Jar<'a> {
     server: &'a Server,
     cookies: BTreeMap<String, String>,
-    /// The cookies as the server wrote them last.
+    /// The cookies as the server last wrote them.
     written: Vec<String>,
 }
 
@@ -76,7 +76,7 @@ impl<'a> Jar<'a> {
         self.ask("GET", path).status
     }
 
-    /// Goes to the issuer, where the person agrees; the path to which the issuer sends back.
+    /// Goes to the issuer, where the person agrees. Returns the path to which the issuer redirects.
     fn agree(&mut self, issuer: &Issuer, begin: &str) -> String {
         let begun = self.ask("GET", begin);
         assert_eq!(begun.status, 303, "{:?}", begun.body);
@@ -87,7 +87,7 @@ impl<'a> Jar<'a> {
         back.strip_prefix(&format!("http://{}", self.server.http)).unwrap().to_owned()
     }
 
-    /// Signs in; the answer to the issuer's link back.
+    /// Signs in and returns the answer to the issuer's redirect.
     fn sign_in(&mut self, issuer: &Issuer) -> Answer {
         let back = self.agree(issuer, "/sign-in");
         self.ask("GET", &back)
@@ -134,7 +134,7 @@ fn a_person_signs_in_by_an_issuer_and_out() {
     assert_eq!(jar.status("/api/v1/keys"), 403, "a reader");
     assert_eq!(jar.ask("POST", "/api/v1/demo").status, 403);
 
-    // The next sign-in has another cookie, and ends the session before it.
+    // The next sign-in sets another cookie and ends the session before it.
     let first = jar.cookies["tidings-session"].clone();
     issuer.set_claims(json!({"groups": ["x", "ops"], "email": null}));
     assert_eq!(jar.sign_in(&issuer).status, 303);
@@ -216,7 +216,7 @@ fn a_sign_in_that_this_browser_did_not_begin_is_refused() {
     }
     assert_eq!(issuer.asked("/token"), tokens, "the issuer was not asked");
 
-    // The issuer's words, and those of others in its name.
+    // The callback carries errors of the issuer, and forged answers in its name.
     let state = &back[state_at..];
     for (link, status, words) in [
         (
@@ -241,7 +241,7 @@ fn a_sign_in_that_this_browser_did_not_begin_is_refused() {
     assert_eq!(refused.status, 403, "{}", text(&refused));
     assert!(text(&refused).contains("invalid_grant &lt;b&gt;no"), "{}", text(&refused));
 
-    // A code is good once, with the ticket kept.
+    // A code is valid once, even with the same ticket.
     jar.cookies = ticket.clone();
     assert_eq!(jar.ask("GET", &back).status, 303);
     jar.cookies = ticket;
@@ -291,7 +291,7 @@ fn a_token_that_is_not_good_signs_nobody_in() {
     issuer.forge(None);
     issuer.set_claims(json!({}));
     assert_eq!(Jar::new(&server).sign_in(&issuer).status, 303);
-    // A key that is new is read when its first token comes.
+    // The server reads a new key when the first token with it arrives.
     issuer.rotate("second");
     assert_eq!(Jar::new(&server).sign_in(&issuer).status, 303);
 }
@@ -316,10 +316,10 @@ fn nobody_is_sent_to_another_site() {
         let back = jar.agree(&issuer, &format!("/sign-in?return={path}"));
         assert_eq!(location(&jar.ask("GET", &back)), "/", "{path}");
     }
-    // The host by which the browser asks is one of this server's.
+    // The host of the browser's request must be one of this server's.
     let begun = send("GET", &server.http, "/sign-in", &[("host", "evil.example")], Bytes::new());
     assert_eq!(begun.status, 421);
-    // A link of another site may lead here, a picture or a frame may not.
+    // A link on another site may lead here. An image or a frame may not.
     let site = |mode, kind| {
         let headers =
             [("sec-fetch-site", "cross-site"), ("sec-fetch-mode", mode), ("sec-fetch-dest", kind)];
@@ -356,7 +356,8 @@ fn behind_a_proxy_with_tls_the_cookies_are_of_its_host() {
         session.starts_with("__Host-tidings-session=") && session.ends_with("; Secure"),
         "{session}"
     );
-    // Another host of the domain can plant its own session, under the name without the prefix only.
+    // Another host of the domain can set its own session cookie, but only under the name without
+    // the prefix.
     let session = session.split(';').next().unwrap();
     let planted = session.strip_prefix("__Host-").unwrap();
     for (cookie, status) in [(session, 200), (planted, 401)] {
@@ -370,7 +371,7 @@ fn behind_a_proxy_with_tls_the_cookies_are_of_its_host() {
 fn a_session_goes_on_while_the_issuer_gives_new_tokens() {
     let issuer = Issuer::start();
     let (server, _folder) = start(&issuer, &[]);
-    // Within the leeway, so that each request finds a token that is about to end.
+    // The expiry is within the leeway, so that each request finds a token that is about to end.
     let short = |groups: &str| json!({"exp": now() - 5, "groups": groups});
     issuer.set_claims(short("dev"));
     let mut jar = Jar::new(&server);
@@ -464,7 +465,7 @@ fn settings_that_do_not_go_together_end_the_start() {
         assert_eq!(code, Some(78), "{flags:?}: {error}");
         assert!(error.contains(words), "{flags:?}: {error}");
     }
-    // A secret is no flag, and is not shown.
+    // A secret cannot be given as a flag, and the refusal does not print it.
     let (code, ..) = Server::command(&["config", "--oidc-client-secret", "a"]);
     assert_eq!(code, Some(2));
 }

@@ -1,4 +1,4 @@
-//! SQL on the real server: hostile queries from many clients while data comes in.
+//! SQL on the real server: hostile queries from many clients while telemetry arrives.
 
 use std::{
     fs,
@@ -20,21 +20,21 @@ use crate::{
 };
 
 const SECONDS_MAX: &str = "2";
-/// The memory budget of a server that hostile queries are asked.
+/// The memory budget of a server that gets hostile queries.
 const BUDGET: u64 = 1 << 30;
-/// Traces of the requests before hostile queries and meanwhile.
+/// Traces of the requests before and during the hostile queries.
 const QUIET_TRACE: u128 = 1 << 64;
 const BUSY_TRACE: u128 = 2 << 64;
-/// Requests of each kind before the queries.
+/// Number of requests of each kind before the queries.
 const QUIET_REQUESTS: usize = 100;
-/// How many times as long a request may take meanwhile, at the 99th percentile,
+/// Maximum factor by which the 99th percentile of request times may grow meanwhile.
 const SLOWER_MAX: u32 = 5;
-/// unless it takes no longer than this: queries and tests share two processors.
+/// Time below which the growth is ignored, because queries and tests share two processors.
 const NOISE: Duration = Duration::from_millis(250);
-/// Paths that are asked for besides what is sent: the UI's, a probe's and the API's.
+/// Paths that are requested besides the ingested spans: of the UI, of a probe and of the API.
 const PATHS: [&str; 3] = ["/", "/ready", "/api/v1/services"];
 
-/// Queries that never end by themselves, or would take all memory.
+/// Queries that never end by themselves or would take all memory.
 const HOSTILE: &[&str] = &[
     "SELECT count(*) FROM spans a, spans b, spans c, spans d, spans e",
     "SELECT count(*) FROM spans a JOIN spans b ON a.duration_nanos + b.duration_nanos < 0, spans c",
@@ -67,14 +67,15 @@ pub(crate) fn fill(server: &Server) {
     assert_eq!(answer.status, 200);
 }
 
-/// The numbers of a process in `/proc`, from its parent's id on; `None` when it has ended.
+/// Returns the numbers of a process in `/proc`, starting with its parent's id. Returns `None` when
+/// it has ended.
 fn stat(pid: u32) -> Option<Vec<u64>> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     let fields = stat.rsplit_once(')')?.1.split_whitespace().skip(1);
     Some(fields.map(|field| field.parse().unwrap_or_default()).collect())
 }
 
-/// The processes in which the server's queries run, those that wait for one too.
+/// Returns the processes that run the server's queries, including those that wait for one.
 pub(crate) fn workers(server: &Server) -> Vec<u32> {
     let all = fs::read_dir("/proc")
         .unwrap()
@@ -82,15 +83,15 @@ pub(crate) fn workers(server: &Server) -> Vec<u32> {
     all.filter(|pid| stat(*pid).is_some_and(|stat| stat[0] == u64::from(server.pid()))).collect()
 }
 
-/// Processor time of the server and of its queries so far, in ticks of a hundredth of a second.
+/// Returns the processor time of the server and of its queries so far, in hundredths of a second.
 pub(crate) fn ticks(server: &Server) -> u64 {
-    // Processes that have ended count as long as the server does.
+    // The server's numbers include the time of processes that have ended.
     let own: u64 = stat(server.pid()).unwrap()[10..14].iter().sum();
     let of = |pid| stat(pid).map_or(0, |stat| stat[10..12].iter().sum());
     own + workers(server).into_iter().map(of).sum::<u64>()
 }
 
-/// A thread of the server or of one of its queries runs now.
+/// Tells whether a thread of the server or of one of its queries runs now.
 fn is_running(server: &Server) -> bool {
     let threads = |pid: u32| fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten();
     let runs = |thread: io::Result<fs::DirEntry>| {
@@ -101,8 +102,8 @@ fn is_running(server: &Server) -> bool {
     pids.flat_map(threads).any(runs)
 }
 
-/// Waits until the server and its queries rest: no query runs, and in so many looks one after the
-/// other no thread does.
+/// Waits until the server and its queries are idle: no query runs, and several consecutive checks
+/// find no running thread.
 pub(crate) fn rests(server: &Server) -> bool {
     rests_within(server, Duration::from_secs(4))
 }
@@ -119,8 +120,8 @@ fn rests_within(server: &Server, length: Duration) -> bool {
     looks == LOOKS && metrics.lines().any(|line| line == "tidings_sql_running 0")
 }
 
-/// Sends spans of the service `meanwhile` until `done`, with this pause after each request; counts
-/// the acknowledged requests, and measures the slowest.
+/// Sends spans of the service `meanwhile` until `done`, with this pause after each request. Returns
+/// the number of acknowledged requests and the time of the slowest.
 pub(crate) fn send_until(server: &Server, done: &AtomicBool, pause: Duration) -> (u64, Duration) {
     let (mut sent, mut slowest) = (0, Duration::ZERO);
     while !done.load(Ordering::Relaxed) {
@@ -135,8 +136,8 @@ pub(crate) fn send_until(server: &Server, done: &AtomicBool, pause: Duration) ->
     (sent, slowest)
 }
 
-/// The times of requests that send spans, and of those for each of the paths, in order of time: so
-/// many of each, or until `done`.
+/// Returns the times of requests that send spans, and of requests for each of the paths, in order
+/// of time. There are `count` of each, or fewer when `done`.
 fn times(server: &Server, trace: u128, count: usize, done: &AtomicBool) -> [Vec<Duration>; 4] {
     let read = |path: &str| {
         timed(count, done, |_| {
@@ -152,7 +153,7 @@ fn times(server: &Server, trace: u128, count: usize, done: &AtomicBool) -> [Vec<
     })
 }
 
-/// Asks each hostile query, this one first.
+/// Sends each hostile query, beginning with this one.
 fn ask_hostile(server: &Server, first: usize) {
     for round in 0..HOSTILE.len() {
         let query = HOSTILE[(first + round) % HOSTILE.len()];
@@ -192,7 +193,7 @@ fn hostile_queries_end_and_data_comes_in_meanwhile() {
     }
     println!("at most {} MiB", peak >> 20);
     assert!(peak < BUDGET, "{peak} bytes");
-    // Each of them would take minutes; what was sent meanwhile is to be written, too.
+    // Each query would take minutes. The spans that were sent meanwhile must be flushed, too.
     assert!(rests_within(&server, PATIENCE), "a query goes on");
     let counted = json(&sql(&server, "SELECT count(*) FROM spans WHERE service = 'meanwhile'"));
     assert_eq!(counted["rows"][0][0], quiet[0].len() + busy[0].len());
@@ -259,8 +260,8 @@ fn the_command_prints_a_table() {
     assert!(error.contains("DROP TABLE is not allowed"), "{error}");
 }
 
-/// Columns that the page names for each view come in the order of the view; words behind them in
-/// brackets are values.
+/// The page names the columns of each view in the order of the view. Words in brackets after a
+/// column are its values.
 #[test]
 fn the_page_lists_the_columns_of_every_view() {
     let page = include_str!("../docs/sql.md");
@@ -278,7 +279,7 @@ fn the_page_lists_the_columns_of_every_view() {
             let found = page.lines().find(|line| line.starts_with(&start));
             found.unwrap_or_else(|| panic!("{view} has no paragraph"))
         };
-        // The columns of `tree` are those of `spans` and more, of `edges` the numbers of `red` too.
+        // `tree` has the columns of `spans` and more. `edges` has the numbers of `red`, too.
         let others = match view {
             "tree" => paragraph("spans"),
             "edges" => paragraph("red"),

@@ -1,8 +1,8 @@
-//! Queries in SQL that a grammar makes: each has an answer that is documented, and the server does
-//! not notice.
+//! SQL queries that a grammar generates. Each has a documented answer, and the server is
+//! unaffected.
 //!
-//! `FUZZ_SECONDS` and `FUZZ_SEED` of the environment say for how long and from which seed, which the
-//! clock gives otherwise; `cargo xtask fuzz` sets them.
+//! The environment variables `FUZZ_SECONDS` and `FUZZ_SEED` are the duration and the seed. The
+//! clock gives the default seed. `cargo xtask fuzz` sets both.
 
 pub(crate) mod grammar;
 
@@ -26,20 +26,20 @@ use crate::{
 use grammar::Grammar;
 
 const SECONDS: u64 = 120;
-/// Between two requests that are sent meanwhile: this is no test of load.
+/// Pause between two requests that are sent meanwhile. This is not a load test.
 const PAUSE: Duration = Duration::from_millis(50);
-/// Queries that are asked at once: as many as run.
+/// Number of concurrent queries, which is the number that can run at once.
 const ASKERS: usize = 4;
 /// The memory budget of the server.
 const BUDGET: u64 = 512 << 20;
-/// A server that ran for so long has read its files again.
+/// Time after which a server has begun to read its files again.
 const SCRUBBED_AFTER: Duration = Duration::from_secs(90);
 const VERIFIED: &str = "tidings_verified_files_total";
-/// Wrong answers after which an asker asks no more.
+/// Number of wrong answers after which a client stops.
 const WRONG_MAX: usize = 20;
 const STATUSES: [u16; 6] = [200, 400, 408, 413, 429, 503];
-/// The words of `/problems/query-ended` for ends that are no fault of the engine: a worker had no
-/// memory or time left, was ended from outside, or could not be started.
+/// Texts of `/problems/query-ended` for ends that are not a fault of the engine. A worker ran out
+/// of memory or time, was ended from outside, or could not be started.
 const ENDS: [&str; 4] = [
     "more memory than it may have",
     "more processor time than it may have",
@@ -52,14 +52,14 @@ pub(crate) fn number(name: &str, usual: u64) -> u64 {
     given.map_or(usual, |given| given.parse().unwrap_or_else(|_| panic!("{name} is a number")))
 }
 
-/// Returns whether a worker ended by a fault of the engine: a panic, a stack that overflowed, or an
-/// end without a known reason.
+/// Tells whether a worker ended by a fault of the engine: a panic, a stack overflow, or an end
+/// without a known reason.
 pub(crate) fn is_engine_fault(status: u16, body: &str) -> bool {
     let has_ended = status == 503 && body.contains("/problems/query-ended");
     has_ended && !ENDS.iter().any(|end| body.contains(end))
 }
 
-/// Spans of several services with parents, errors and attributes, and some log records.
+/// Sends spans of several services with parents, errors and attributes, and some log records.
 pub(crate) fn fill(server: &Server) {
     for (number, service) in ["shop", "payment", "stock", "queue"].into_iter().enumerate() {
         let of = |id: u64| {
@@ -94,7 +94,7 @@ struct Answers {
 }
 
 impl Answers {
-    /// Asks the statement of this place.
+    /// Sends the statement with this number.
     fn ask(&mut self, server: &Server, seed: u64, place: usize) {
         let query = Grammar::new(seed, place).statement();
         let kind = [("content-type", "application/sql")];
@@ -157,10 +157,11 @@ fn generated_queries_have_documented_answers_and_the_server_does_not_notice() {
     assert!(wrong.is_empty(), "seed {seed}:\n{}", wrong.join("\n"));
     assert!(server.is_alive() && server.pid() == pid);
     assert!(peak < BUDGET, "{peak} bytes");
-    // Most of what is made has an answer: refusals alone would test the fence only.
+    // More than a quarter of the queries succeeds. Refusals alone would test only the checks before
+    // execution.
     let (answered, all): (usize, usize) = (statuses[&200], statuses.values().sum());
     assert!(answered * 4 > all, "only {answered} of {all} are answered");
-    // Every function, cast and clause had its turn, unless the machine is too slow for that.
+    // The run used every function, cast and clause, unless the machine is too slow.
     assert!(all >= Grammar::round() || lasted >= length, "{all} statements in {lasted:?}");
     assert!(sent > seconds && slowest < Duration::from_secs(10), "{sent} in {slowest:?}");
     // A round of scrubbing begins a minute after the start.
@@ -169,12 +170,13 @@ fn generated_queries_have_documented_answers_and_the_server_does_not_notice() {
         let verified = metrics.lines().find_map(|line| line.strip_prefix(VERIFIED)).unwrap();
         assert!(verified.trim().parse::<u64>().unwrap() > 0, "no file is verified");
     }
-    // As many processes as run and wait, and no more.
+    // There are no more processes than those that run and wait.
     assert!(workers(&server).len() <= ASKERS + 2, "{}", workers(&server).len());
 }
 
-/// Each function, cast and clause is made soon, whatever the seed: the lists are those that queries
-/// are checked against, and so is what a statement uses.
+/// Checks that every function, cast and clause is generated soon, with any seed. The lists are
+/// those that queries are checked against, and the parts of a statement are found with the same
+/// code.
 #[test]
 fn the_grammar_uses_every_name_cast_and_clause_that_a_query_may_use() {
     let all: Vec<String> =
@@ -199,7 +201,7 @@ fn the_grammar_uses_every_name_cast_and_clause_that_a_query_may_use() {
             Err(error) => refused.push(format!("{statement}\n  {error}")),
         }
     }
-    // What the fence refuses tests the fence only.
+    // Refused statements test only the checks before execution, so few may be refused.
     assert!(refused.len() * 20 < all.len(), "{}", refused.join("\n"));
     let clauses: BTreeSet<&str> = vocabulary.clauses.iter().copied().collect();
     assert_eq!(clauses.difference(&used.clauses).collect::<Vec<_>>(), Vec::<&&str>::new());

@@ -1,5 +1,5 @@
-//! The processes of queries in SQL: what they may, what their end does, and what cannot end the
-//! server.
+//! The processes of SQL queries: their permissions, the effect of their end, and that they cannot
+//! end the server.
 
 use std::{
     fs,
@@ -20,21 +20,23 @@ use crate::{
     sql::{fill, rests, workers},
 };
 
-/// Goes on until it is ended.
+/// A query that runs until it is ended.
 const ENDLESS: &str = "SELECT count(*) FROM spans a, spans b, spans c, spans d";
-/// The memory budget of a server that is asked the worst queries.
+/// The memory budget of a server that gets the worst queries.
 const BUDGET: u64 = 256 << 20;
-/// The time of a query that may take five seconds, with the start and the end of its process.
+/// Time limit for the answer to a query of at most five seconds, including the start and the end of
+/// its process.
 const ANSWER_MAX: Duration = Duration::from_secs(20);
-/// The command's words for queries that have no answer: their time, their memory, the end of their
-/// process, and the bounds of a text.
+/// Messages of the command for queries without an answer. The reasons are their time, their memory,
+/// the end of their process, and the limits of their text.
 const REFUSALS: [&str; 4] = [
     "the query took longer than",
     "the query needs more memory than it may",
     "the query was ended: it needed",
     "the query has ",
 ];
-/// Address space of a worker besides that of the program: the engine's, and its query's 64 MiB.
+/// Address space of a worker besides the program's own: that of the engine, and the 64 MiB of its
+/// query.
 const WORKER_ADDRESS_BYTES: u64 = (64 << 30) + (64 << 20);
 
 fn sql(server: &Server, query: &str) -> Answer {
@@ -56,14 +58,14 @@ fn until<T>(what: &str, mut found: impl FnMut() -> Option<T>) -> T {
     }
 }
 
-/// The lines of a file of a process, by their first word.
+/// Returns the rest of the first line with this prefix in a file of `/proc`, with single spaces.
 fn said(pid: u32, file: &str, name: &str) -> Option<String> {
     let text = fs::read_to_string(format!("/proc/{pid}/{file}")).ok()?;
     let line = text.lines().find_map(|line| line.strip_prefix(name))?;
     Some(line.split_whitespace().collect::<Vec<_>>().join(" "))
 }
 
-/// A worker that has limited itself.
+/// Waits for a worker that has confined itself and returns its process id.
 fn confined(server: &Server) -> u32 {
     until("no process confines itself", || {
         workers(server).into_iter().find(|pid| said(*pid, "status", "Seccomp:") == Some("2".into()))
@@ -77,7 +79,7 @@ fn a_query_whose_process_is_killed_is_answered_and_the_next_one_too() {
     let (pid, idle) = (server.pid(), confined(&server));
     let answer = std::thread::scope(|scope| {
         let asked = scope.spawn(|| sql(&server, ENDLESS));
-        // The oldest process has the query when it works.
+        // The oldest process is known to run the query once it uses processor time.
         until("the query does not run", || {
             let stat = fs::read_to_string(format!("/proc/{idle}/stat")).unwrap();
             let fields: Vec<&str> = stat.rsplit_once(')').unwrap().1.split_whitespace().collect();
@@ -99,7 +101,7 @@ fn a_query_whose_process_is_killed_is_answered_and_the_next_one_too() {
 fn an_idle_process_that_is_killed_is_not_missed() {
     let server = Server::start();
     for _ in 0..3 {
-        // The process of the query before may end by itself between the look and the kill.
+        // The process of the previous query may end by itself between the check and the kill.
         let killed = until("no process can be killed", || {
             let idle = confined(&server);
             let kill = std::process::Command::new("kill").args(["-9", &idle.to_string()]).status();
@@ -111,7 +113,7 @@ fn an_idle_process_that_is_killed_is_not_missed() {
     }
 }
 
-/// Whether the process runs: one that has ended and is not waited for has no limits any more.
+/// Tells whether the process runs. An ended process that nobody has waited for is a zombie.
 fn confined_now(pid: u32) -> bool {
     said(pid, "status", "State:").is_some_and(|state| !state.starts_with('Z'))
 }
@@ -136,17 +138,17 @@ fn a_process_has_nothing_but_its_connection_and_may_nothing() {
     let mut numbers = address_space.split(' ').map(|number| number.parse::<u64>());
     let (soft, hard) = (numbers.next().unwrap().unwrap(), numbers.next().unwrap().unwrap());
     let program = status("VmSize:").trim_end_matches(" kB").parse::<u64>().unwrap() * 1024;
-    // The program has more by now than when it limited itself, or a little less.
+    // The program may use more memory now than when it limited itself, or a little less.
     let may = WORKER_ADDRESS_BYTES..WORKER_ADDRESS_BYTES + 2 * program;
     assert!(soft == hard && may.contains(&soft), "{address_space}, of which {program} are in use");
-    // Its connection, twice, and the pipe that its complaints go into.
+    // The worker has its connection, under two descriptors, and the pipe for its error output.
     let files = fs::read_dir(format!("/proc/{pid}/fd")).unwrap();
     let mut files: Vec<String> = files
         .map(|file| fs::read_link(file.unwrap().path()).unwrap().to_str().unwrap().to_owned())
         .collect();
     files.sort();
     files.dedup();
-    // Whoever started the server may have left it files of its own: they cannot be read either.
+    // The parent of the server may have left it open files. Workers cannot read them either.
     let left = fs::read_dir("/proc/self/fd").unwrap();
     let left: Vec<_> = left.filter_map(|file| fs::read_link(file.unwrap().path()).ok()).collect();
     files.retain(|file| !left.iter().any(|left| left.to_str() == Some(file)));
@@ -178,7 +180,7 @@ fn processes_end_with_the_server() {
         let all = workers(&server);
         (all.len() > 1).then_some(all)
     });
-    // One that is stopped does not notice that its connection has ended.
+    // A stopped process does not notice that its connection has ended.
     let stopped = all[0].to_string();
     let stop = std::process::Command::new("kill").args(["-STOP", &stopped]).status();
     assert!(stop.unwrap().success());
@@ -192,7 +194,7 @@ fn processes_end_with_the_server() {
 /// A call for which the engine asks for 16 PB at once.
 const PERCENTILE: &str =
     "approx_percentile_cont(0.5, 1000000000000000) WITHIN GROUP (ORDER BY duration_nanos)";
-/// A query that lacks its limit.
+/// A query without the number after LIMIT.
 const NEWEST: &str = "SELECT service, max(duration_nanos) AS m FROM spans GROUP BY service \
                       ORDER BY m DESC NULLS LAST LIMIT";
 
@@ -213,8 +215,8 @@ fn between_numbers(depth: usize) -> String {
     format!("SELECT {value} FROM spans LIMIT 1")
 }
 
-/// Queries that ended the server, or took memory without bound, when they ran in it: one of each
-/// kind.
+/// Returns one query of each kind that ended the server, or took unbounded memory, when queries ran
+/// within the server process.
 fn dangerous() -> [String; 5] {
     [
         format!("SELECT {PERCENTILE} FROM spans"),
@@ -225,7 +227,7 @@ fn dangerous() -> [String; 5] {
     ]
 }
 
-/// As [`dangerous`], in all forms that were found.
+/// Returns the queries of [`dangerous`] and all other forms that were found.
 fn found() -> Vec<String> {
     let mut all = Vec::from(dangerous());
     all.extend([
@@ -236,14 +238,14 @@ fn found() -> Vec<String> {
         "SELECT * FROM spans ORDER BY operation LIMIT 1000000000000".to_owned(),
         nested(29),
         between(14, "false AND true"),
-        // A truth is no number.
+        // The query compares a boolean with numbers.
         between(14, "1 AND 2"),
         between_numbers(14),
     ]);
     all
 }
 
-/// Flags of a server with little memory, whose queries may have some of their own.
+/// Returns flags of a server with a small memory budget, whose queries have memory of their own.
 fn flags(budget: &str) -> [&str; 8] {
     [
         "--memory",
@@ -257,7 +259,7 @@ fn flags(budget: &str) -> [&str; 8] {
     ]
 }
 
-/// Asks all of them, and sends a span after each.
+/// Sends all of these queries, and a span after each.
 fn ask_found(server: &Server) {
     for (number, query) in found().into_iter().enumerate() {
         let begin = Instant::now();
@@ -307,7 +309,7 @@ fn no_query_of_the_command_ends_the_server() {
         println!("{code:?} in {:?}: {query}\n  {error}", begin.elapsed());
         assert!(begin.elapsed() < ANSWER_MAX, "{query}: {:?}", begin.elapsed());
         match code {
-            // A line of names and one of values.
+            // The output has a line of names and at least one of values.
             Some(0) => assert!(out.lines().count() > 1, "{query}: {out}"),
             code => {
                 assert_eq!((code, out.as_str()), (Some(1), ""), "{query}: {error}");
@@ -321,7 +323,7 @@ fn no_query_of_the_command_ends_the_server() {
     assert_eq!((next.status, &json(&next)["rows"][0][0]), (200, &20_000.into()));
 }
 
-/// A query that is planned and not run cannot be interrupted by the engine: its process is ended.
+/// The engine cannot interrupt the planning of a query, so the server ends the process.
 #[test]
 fn planning_alone_is_ended_at_the_deadline() {
     const SECONDS: u64 = 2;
@@ -333,7 +335,7 @@ fn planning_alone_is_ended_at_the_deadline() {
     let (begin, asked) = (Instant::now(), format!("EXPLAIN {}", nested(30)));
     let answer = std::thread::scope(|scope| {
         let answer = scope.spawn(|| sql(&server, &asked));
-        // Nobody waits for the planner.
+        // Other requests do not wait for the planner.
         let mut sent = 0;
         while !answer.is_finished() {
             sent += 1;
@@ -357,7 +359,8 @@ fn planning_alone_is_ended_at_the_deadline() {
 
 #[test]
 fn no_query_over_flight_ends_or_swells_the_server() {
-    // OK, INVALID_ARGUMENT, DEADLINE_EXCEEDED, RESOURCE_EXHAUSTED, UNAVAILABLE.
+    // The documented gRPC codes are OK, `INVALID_ARGUMENT`, `DEADLINE_EXCEEDED`,
+    // `RESOURCE_EXHAUSTED` and UNAVAILABLE.
     const DOCUMENTED: [i32; 5] = [0, 3, 4, 8, 14];
     let budget = BUDGET.to_string();
     let mut server = Server::start_with(&flags(&budget));

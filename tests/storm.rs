@@ -1,11 +1,11 @@
-//! A storm of hostile statements, queries and bodies: each gets a documented answer, the process is
-//! the same one afterwards, its memory stays within its budget, and whoever sends sound telemetry
-//! meanwhile waits little longer.
+//! A storm of hostile statements, queries and bodies. Each gets a documented answer. The server
+//! process survives, its memory stays within its budget, and the acknowledgements of valid
+//! telemetry are little slower meanwhile.
 //!
-//! The kept inputs of the fuzz targets are what is mutated; every second query is a sound one that a
-//! small grammar makes, so that some of each language are computed. `STORM_PERCENT` of the environment says
-//! how much of the whole storm is sent: 5,000 statements in SQL, 5,000 queries of each other
-//! language, 50,000 bodies. `STORM_SEED` makes the same storm again.
+//! The storm mutates the saved inputs of the fuzz targets. Every second query is a valid one from a
+//! small grammar, so that some queries of each language are executed. The environment variable
+//! `STORM_PERCENT` is the percentage of the whole storm to send: 5,000 SQL statements, 5,000
+//! queries of each other language, 50,000 bodies. `STORM_SEED` repeats a storm.
 
 mod queries;
 
@@ -30,35 +30,34 @@ use crate::{
     sql_generated::{fill, grammar::Grammar, is_engine_fault, number},
 };
 
-/// The whole storm.
+/// Sizes of the whole storm.
 const STATEMENTS: u64 = 5_000;
 const QUERIES: u64 = 5_000;
 const BODIES: u64 = 50_000;
-/// How much of it the tests send.
+/// Default percentage of the storm.
 const PERCENT: u64 = 3;
 /// The memory budget of the server.
 const BUDGET: u64 = 256 << 20;
-/// Traces of the sound requests. No change of a kept input makes their ids.
+/// Traces of the valid requests. Mutated inputs do not produce these ids.
 const QUIET_TRACE: u128 = 0x5eed_9b1c_47aa_e203_8d16_f0c5_72be_9a41;
 const BUSY_TRACE: u128 = 0xc0de_61f7_0b95_d84e_2fa3_5c18_e97d_4b60;
-/// Requests that are sent, one after the other, before the storm.
+/// Number of requests sent one after the other before the storm.
 const QUIET_REQUESTS: usize = 200;
 const PAUSE: Duration = Duration::from_millis(20);
-/// How many times as long an acknowledgement may take, at the 99th percentile.
+/// Maximum factor by which the 99th percentile of acknowledgement times may grow.
 const SLOWER_MAX: u32 = 5;
-/// Acknowledgements that are as fast as this are not compared: the noise of a machine with other
-/// work is larger.
+/// Time below which the growth is ignored, because the noise of a busy machine is larger.
 const NOISE: Duration = Duration::from_millis(20);
-/// The same in a part of the storm, which the tests send beside other tests.
+/// The same time for a partial storm, which runs beside other tests.
 const PARTIAL_NOISE: Duration = Duration::from_millis(100);
-/// Sound requests meanwhile that a percentile is taken of.
+/// Minimum number of valid requests during the storm for a percentile.
 const SOUND_REQUESTS_MIN: usize = 50;
-/// The parts of the storm; at least one request in so many is accepted.
+/// The parts of the storm. At least one request in this many is accepted.
 const PARTS: [(&str, u64); 5] =
     [("statements", 10), ("traceql", 5), ("promql", 5), ("log_query", 5), ("bodies", 50)];
 
-/// A language, what makes sound queries of it, the paths that take it, and the statuses that `docs/`
-/// name for it.
+/// A query language: its generator of valid queries, the paths that accept it, and its documented
+/// statuses.
 struct Language {
     corpus: &'static str,
     make: fn(&mut Rng) -> String,
@@ -90,7 +89,7 @@ const LANGUAGES: [Language; 3] = [
     },
 ];
 
-/// A way in, with the folder of the inputs that are mutated for it.
+/// A receiver, with the folder of the inputs that are mutated for it.
 struct Receiver {
     corpus: &'static str,
     is_zipkin: bool,
@@ -139,10 +138,10 @@ const RECEIVERS: [Receiver; 6] = [
 const BODY_STATUSES: [u16; 6] = [200, 202, 400, 413, 429, 503];
 const SQL_STATUSES: [u16; 6] = [200, 400, 408, 413, 429, 503];
 
-/// So many of the last inputs of each target were written by hand (`seed-…`).
+/// Number of last inputs of each target that were written by hand (`seed-…`).
 const SOUND: usize = 3;
 
-/// The kept inputs of a fuzz target, by name.
+/// Returns the saved inputs of a fuzz target, sorted by file name.
 fn inputs(target: &str) -> Vec<Vec<u8>> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus").join(target);
     let mut paths: Vec<_> =
@@ -151,8 +150,8 @@ fn inputs(target: &str) -> Vec<Vec<u8>> {
     paths.into_iter().map(|path| std::fs::read(path).unwrap()).collect()
 }
 
-/// An input with a few changes: bytes that are other ones, parts that are missing, doubled or of
-/// another input, numbers that are extreme.
+/// Returns an input with a few changes: replaced bytes, parts that are missing, doubled or from
+/// another input, and extreme numbers.
 fn mutated(inputs: &[Vec<u8>], rng: &mut Rng) -> Vec<u8> {
     const EXTREMES: [&[u8]; 10] = [
         b"\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01",
@@ -166,7 +165,7 @@ fn mutated(inputs: &[Vec<u8>], rng: &mut Rng) -> Vec<u8> {
         "\u{202e}\u{1f4a9}".as_bytes(),
         b"[[[[[[[[[[[[[[[[",
     ];
-    // Sound inputs come last; others were kept because something is wrong with them.
+    // Valid inputs come last. The others were saved because they are invalid in some way.
     let begin = if rng.bool() { inputs.len().saturating_sub(SOUND) } else { 0 };
     let mut bytes = inputs[rng.usize(begin..inputs.len())].clone();
     for _ in 0..rng.usize(1..5) {
@@ -201,7 +200,7 @@ fn percent_encoded(bytes: &[u8]) -> String {
     })
 }
 
-/// The answers that a part of the storm got.
+/// The answers to one part of the storm.
 #[derive(Debug, Default)]
 struct Answers {
     statuses: BTreeMap<u16, u64>,
@@ -213,7 +212,7 @@ impl Answers {
         match answer {
             Ok((status, body)) => {
                 *self.statuses.entry(status).or_default() += 1;
-                // A refusal says what was wrong.
+                // An error answer has a message.
                 let says_why = status < 400 || !body.trim().is_empty();
                 let is_sound = documented.contains(&status) && says_why;
                 if !is_sound || is_engine_fault(status, &body) {
@@ -232,8 +231,8 @@ impl Answers {
         self.count(&[200, 202]) * 100 / self.statuses.values().sum::<u64>().max(1)
     }
 
-    /// Checks that the part was no storm of refusals alone: one request in so many is accepted, and
-    /// load is the reason of less than half of the answers.
+    /// Checks that the part was not only refused: one request in this many is accepted, and less
+    /// than half of the answers are refusals because of load.
     fn check_shares(&self, part: &str, one_in: u64) {
         let all: u64 = self.statuses.values().sum();
         let (accepted, load) = (self.count(&[200, 202]), self.count(&[429, 503]));
@@ -264,7 +263,7 @@ fn statements(server: &Server, seed: u64, count: u64) -> Answers {
     answers
 }
 
-/// The answers in each language.
+/// Sends queries in each language and returns the answers.
 fn queries(server: &Server, seed: u64, count: u64) -> [Answers; 3] {
     let mut rng = Rng::with_seed(seed);
     LANGUAGES.map(|language| {
@@ -297,8 +296,8 @@ fn bodies(server: &Server, seed: u64, count: u64) -> Answers {
     answers
 }
 
-/// Asks, with the number of the request, until there are so many or `done`, and returns how long each
-/// took, in order of time.
+/// Sends numbered requests until there are `count` of them or `done`. Returns the duration of each,
+/// in order of time.
 pub(crate) fn timed(count: usize, done: &AtomicBool, ask: impl Fn(u64)) -> Vec<Duration> {
     let mut times = Vec::new();
     while times.len() < count && !done.load(Relaxed) {
@@ -311,7 +310,8 @@ pub(crate) fn timed(count: usize, done: &AtomicBool, ask: impl Fn(u64)) -> Vec<D
     times
 }
 
-/// The times of sound requests, each with a span of the service `meanwhile`.
+/// Sends valid requests, each with a span of the service `meanwhile`, and returns the duration of
+/// each.
 pub(crate) fn acknowledgements(
     server: &Server,
     trace: u128,
@@ -325,7 +325,7 @@ pub(crate) fn acknowledgements(
     })
 }
 
-/// The 99th percentile of sorted times.
+/// Returns the 99th percentile of sorted times.
 pub(crate) fn p99(times: &[Duration]) -> Duration {
     times[(times.len() * 99 / 100).min(times.len() - 1)]
 }
@@ -373,12 +373,13 @@ fn a_storm_gets_documented_answers_and_others_hardly_notice() {
     }
     assert!(server.is_alive() && server.pid() == pid);
     assert!(peak < BUDGET, "{peak} bytes");
-    // One worker runs beside one that waits, both outside of the budget. It is looked at every 20 ms.
+    // One worker runs beside a waiting one, both outside the budget. Their memory is measured every
+    // 20 ms.
     assert!((1..2 * BUDGET).contains(&workers), "{workers} bytes of workers");
     assert!(busy.len() >= SOUND_REQUESTS_MIN, "only {} sound requests meanwhile", busy.len());
     let noise = if percent < 100 { PARTIAL_NOISE } else { NOISE };
     assert!(meanwhile < (before * SLOWER_MAX).max(noise), "{before:?} became {meanwhile:?}");
-    // Sound requests before and meanwhile are all there, once.
+    // The spans of the valid requests before and during the storm are stored once each.
     for (trace, sent) in [(QUIET_TRACE, quiet.len()), (BUSY_TRACE, busy.len())] {
         let (status, found) = server.get(&format!("/api/v1/traces/{trace:032x}"));
         assert_eq!((status, found["spanCount"].as_u64()), (200, Some(sent as u64)));

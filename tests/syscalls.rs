@@ -1,8 +1,9 @@
-//! The order of system calls: what was said to be durable was synced before.
+//! The order of system calls: everything acknowledged as durable was synced before.
 //!
-//! `strace` writes down what the server does; a model of a disk says at every moment what a power
-//! cut could still take. A test with simulated disks shows that the store syncs what it knows of;
-//! this one shows that libraries between it and the kernel do not write past it.
+//! `strace` records the system calls of the server. A model of a disk tells at every moment what a
+//! power cut could still lose. A test with simulated disks shows that the store syncs the files it
+//! knows. This test shows that libraries between the store and the kernel write nothing that the
+//! store does not know.
 
 mod events;
 mod model;
@@ -30,7 +31,7 @@ use crate::harness::{
 const CALLS: &str = "trace=openat,write,writev,pwrite64,pwritev,ftruncate,fallocate,sendto,sendmsg,\
                      fsync,fdatasync,link,linkat,rename,renameat,renameat2,unlink,unlinkat,mkdir,mkdirat";
 
-/// What a trace is looked at for.
+/// Counts of the checked events of a trace.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Seen {
     acknowledged: usize,
@@ -52,7 +53,7 @@ fn what_is_said_to_be_durable_was_synced_before() {
     for round in 1..=2 {
         let before = commits(&data);
         sent += send(&server, begin, round);
-        // A segment of the log is cut by the second flush after it.
+        // The second flush after a segment of the write-ahead log removes the segment.
         let deadline = Instant::now() + PATIENCE;
         while commits(&data) <= before {
             assert!(Instant::now() < deadline, "nothing is flushed");
@@ -71,7 +72,7 @@ fn what_is_said_to_be_durable_was_synced_before() {
     assert_eq!(seen.commits, 2, "{seen:?}");
 }
 
-/// Commits of the table that is written last.
+/// Counts the commits of the table that is flushed last.
 fn commits(data: &Path) -> usize {
     fs::read_dir(data.join("tables/logs/_delta_log")).unwrap().count()
 }
@@ -83,7 +84,7 @@ fn strace(out: &Path) -> Command {
     strace
 }
 
-/// Sends requests, one after the other, over every protocol; how many.
+/// Sends requests over every protocol, one after the other, and returns their number.
 fn send(server: &Server, begin: u64, round: u64) -> usize {
     let mut sent = 0;
     for number in 1..=5 {
@@ -114,7 +115,7 @@ fn send(server: &Server, begin: u64, round: u64) -> usize {
     sent
 }
 
-/// SIGTERM for the program that is traced.
+/// Sends SIGTERM to the traced program.
 fn terminate(server: &mut Server) {
     let tracer = server.pid();
     let children = fs::read_to_string(format!("/proc/{tracer}/task/{tracer}/children")).unwrap();
@@ -123,7 +124,7 @@ fn terminate(server: &mut Server) {
     assert_eq!(server.ended().code(), Some(0));
 }
 
-/// Fails where something was relied upon that a power cut could have taken.
+/// Fails when the server relied on something that a power cut could have lost.
 fn check(trace: &str, data: &Path) -> Seen {
     let within = |parts: &[&str]| {
         let path: PathBuf = parts.iter().fold(data.to_owned(), |path, part| path.join(part));
@@ -159,19 +160,19 @@ fn check(trace: &str, data: &Path) -> Seen {
     seen
 }
 
-/// What is being written counts for nothing, but for the bytes of the commit, which must be durable
-/// before it gets its name.
+/// Tells whether the file is still being written and therefore need not be durable. The bytes of a
+/// commit are the exception: they must be durable before the commit gets its name.
 fn is_unnamed(path: &str, commit: &str) -> bool {
     path.contains('#') && !path.starts_with(commit)
 }
 
-/// Whether it sends an answer that says "stored".
+/// Tells whether the call sends an acknowledgement.
 fn is_acknowledgement(event: &Event<'_>) -> bool {
     let Some(bytes) = event.sent() else { return false };
     bytes.starts_with(b"HTTP/1.1 200") || bytes.starts_with(b"HTTP/1.1 202") || has_headers(&bytes)
 }
 
-/// Whether there are response headers among HTTP/2 frames.
+/// Tells whether HTTP/2 frames contain response headers.
 fn has_headers(bytes: &[u8]) -> bool {
     const HEADERS: u8 = 1;
     let mut rest = bytes;

@@ -1,4 +1,4 @@
-//! `tidings tail`: records as they come, over connections that break.
+//! `tidings tail`: prints records as they arrive, over connections that break.
 
 use std::{
     io::{BufRead, BufReader, Read, Write},
@@ -17,7 +17,7 @@ use crate::harness::{
     spans::{log, logs},
 };
 
-/// A running `tidings tail`.
+/// A running process of `tidings tail`.
 struct TailProcess {
     child: Child,
     lines: Receiver<String>,
@@ -38,7 +38,7 @@ impl TailProcess {
         self.lines.recv_timeout(PATIENCE).expect("a line is printed in time")
     }
 
-    /// The exit code after Ctrl-C.
+    /// Sends Ctrl-C and returns the exit code.
     fn interrupted(mut self) -> Option<i32> {
         let pid = self.child.id().to_string();
         assert!(Command::new("kill").args(["-INT", &pid]).status().unwrap().success());
@@ -53,7 +53,7 @@ impl Drop for TailProcess {
     }
 }
 
-/// The next request, and where its answer goes.
+/// Accepts the next request. Returns the stream for its answer, and the request.
 fn accepted(listener: &TcpListener) -> (TcpStream, String) {
     listener.set_nonblocking(true).unwrap();
     let deadline = Instant::now() + PATIENCE;
@@ -84,7 +84,8 @@ fn records_that_match_are_printed_as_they_come() {
     let server = Server::start();
     let tail = TailProcess::start(&["paid", "--http", &server.http]);
     let mut number = 0;
-    // What is stored before the tail begins is not news.
+    // Records that are stored before the tail begins are not printed, so the test sends until a
+    // line appears.
     let line = loop {
         number += 1;
         assert!(number < 150, "nothing is printed");

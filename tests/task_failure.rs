@@ -1,8 +1,8 @@
-//! The end of a real process whose flush dies for good: what probes are told meanwhile, how it exits,
-//! and what the next process has.
+//! The end of a real process whose flush task fails for good: the answers to probes meanwhile, the
+//! exit, and the data of the next process.
 //!
-//! Nothing in the program is made to fail. `strace` refuses every new thread from outside, as a system
-//! at its limit of threads does; under load a flush soon finds no thread to work on, and panics.
+//! The program has no fault injection. `strace` refuses every new thread from outside, as a system
+//! at its limit of threads does. Under load a flush soon gets no thread and panics.
 
 use std::{
     collections::BTreeSet,
@@ -33,27 +33,27 @@ use crate::{
 
 const TRACE: u128 = 0x7a5c;
 const HEALTH: &str = "/grpc.health.v1.Health/Check";
-/// What `grpc.health.v1` says of a service that can be used.
+/// Answer of `grpc.health.v1` about a service that can be used.
 const SERVING: &[u8] = &[8, 1];
-/// Its answer about one that cannot.
+/// Answer of `grpc.health.v1` about a service that cannot be used.
 const NOT_SERVING: &[u8] = &[8, 2];
 const PROBES: [&str; 5] =
     ["/ready", "/live", "/metrics", "gRPC health, queries", "gRPC health, receiver"];
-/// How long a probe may go on to say that all is well.
+/// Time after the failure in which a probe may still report success.
 const TRUTH: Duration = Duration::from_secs(1);
 
-/// What the threads of the test have in common.
+/// The state that the threads of the test share.
 #[derive(Default)]
 struct Story {
     is_over: AtomicBool,
     next_span: AtomicU64,
-    /// Spans whose sender was told that they are stored.
+    /// Spans whose storage was acknowledged.
     acknowledged: Mutex<BTreeSet<u64>>,
-    /// By probe, the beginnings of requests that were answered well.
+    /// Start times of successful requests, with the name of the probe.
     well: Mutex<Vec<(&'static str, Instant)>>,
     /// Reasons that `/ready` gave.
     reasons: Mutex<BTreeSet<String>>,
-    /// Probes that told of the failure.
+    /// Probes that reported the failure.
     told: Mutex<BTreeSet<&'static str>>,
 }
 
@@ -111,7 +111,7 @@ impl Story {
         answer.code == Some(0) && answer.body == SERVING
     }
 
-    /// Notes a probe that tells of the failure.
+    /// Notes a probe that reports the failure.
     fn note(&self, probe: &'static str, tells: bool) {
         if tells {
             self.told.lock().unwrap().insert(probe);
@@ -119,13 +119,14 @@ impl Story {
     }
 }
 
-/// Returns true when nothing is left of a process but its exit code.
+/// Returns true when only the exit code of a process is left.
 fn has_ended(pid: u32) -> bool {
     let Ok(stat) = fs::read_to_string(format!("/proc/{pid}/stat")) else { return true };
     stat.rsplit(')').next().is_some_and(|of| of.trim_start().starts_with(['Z', 'X']))
 }
 
-/// Refuses the process every new thread from now on; `None` where it may not be traced.
+/// Refuses every new thread of the process from now on. Returns `None` where tracing is not
+/// permitted.
 fn refuse_threads(server: &Server, folder: &Path) -> Option<Child> {
     let said = folder.join("strace.said");
     let mut strace = Command::new("strace");
@@ -143,7 +144,8 @@ fn refuse_threads(server: &Server, folder: &Path) -> Option<Child> {
     leave_out("a task that fails: strace may not look at another process")
 }
 
-/// Waits until the log says that an essential task has failed; `None` when it does not come to that.
+/// Waits until the log reports the failure of an essential task. Returns `None` when it does not
+/// happen in time.
 fn failure(log: &Path) -> Option<Instant> {
     let begin = Instant::now();
     while begin.elapsed() < PATIENCE {
@@ -188,7 +190,7 @@ fn a_task_that_dies_for_good_is_told_within_a_second_and_loses_nothing() {
         }
         let failed = failure(&log);
         let mut ended = None;
-        // Probes go on until the second is over, though there may be no process to ask.
+        // Probes continue until the time is over, even if the process has ended.
         while let Some(time) = failed.map(|at| at.elapsed())
             && time < TRUTH + Duration::from_millis(500)
         {
@@ -210,7 +212,7 @@ fn a_task_that_dies_for_good_is_told_within_a_second_and_loses_nothing() {
         let late = last.saturating_duration_since(failed);
         assert!(late < TRUTH, "{name} says that all is well {late:?} after the failure");
     }
-    // A probe said so, or there was soon no process to ask.
+    // Either a probe reported the failure, or the process ended soon.
     let said = story.told.into_inner().unwrap();
     println!("told by {said:?}; the process ended {ended:?} after the failure");
     let has_soon_ended = ended.is_some_and(|time| time < TRUTH);
@@ -223,7 +225,7 @@ fn a_task_that_dies_for_good_is_told_within_a_second_and_loses_nothing() {
     check_all_is_there(&data, &story.acknowledged.into_inner().unwrap());
 }
 
-/// Asks a new process for every span that was acknowledged.
+/// Asks a new process for every acknowledged span.
 fn check_all_is_there(data: &Path, acknowledged: &BTreeSet<u64>) {
     assert!(!acknowledged.is_empty());
     let server = Server::start_in(data, &[]);

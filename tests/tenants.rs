@@ -1,4 +1,4 @@
-//! Tenants: two of them, three roles, every route and protocol. Whoever has a key of one neither
+//! Two tenants with three roles, on every route and by every protocol. A key of one tenant neither
 //! sees nor changes anything of the other.
 
 mod commands;
@@ -45,10 +45,10 @@ const PROTOBUF: &str = "application/x-protobuf";
 const JSON: &str = "application/json";
 const ROLES: [&str; 3] = ["ingest", "read", "admin"];
 
-/// A tenant with a key of each role, and what it has sent.
+/// A tenant with a key of each role and the story that it has sent.
 struct Tenant {
     story: Story,
-    /// In the order of [`ROLES`].
+    /// Keys in the order of [`ROLES`].
     keys: [String; 3],
 }
 
@@ -66,7 +66,7 @@ impl Tenant {
     }
 }
 
-/// Two tenants that have sent by every protocol, and a key that administers all of them.
+/// Two tenants that have sent by every protocol, and a key that administers all tenants.
 struct TwoTenants {
     server: Server,
     alfa: Tenant,
@@ -78,7 +78,7 @@ fn bearer(key: &str) -> String {
     format!("Bearer {key}")
 }
 
-/// Asks with a key, maybe for a tenant.
+/// Sends a request with a key, optionally for another tenant.
 fn ask_as(
     method: &str,
     address: &str,
@@ -103,7 +103,7 @@ fn text(answer: &Answer) -> String {
     format!("{} {:?} {}", answer.status, answer.headers, String::from_utf8_lossy(&answer.body))
 }
 
-/// Makes a key of a tenant, named like its role.
+/// Makes a key of a tenant. The name of the key is its role.
 fn made_key(server: &Server, operator: &str, role: &str, tenant: &str) -> String {
     let body = json!({"name": role, "role": role, "tenant": tenant});
     let made = ask_as("POST", &server.http, "/api/v1/keys", operator, None, Some(&body));
@@ -132,8 +132,8 @@ impl TwoTenants {
         if of_alfa { &self.alfa } else { &self.beta }
     }
 
-    /// Sends the same trace, in words of its own, by each protocol, log records, and a later trace of
-    /// one span.
+    /// Sends the story by each protocol: the same trace with the tenant's own words, log records,
+    /// and a later trace of one span.
     fn send_story(&self, of_alfa: bool) {
         let Tenant { story, keys: [sender, ..] } = self.tenant(of_alfa);
         let (word, bearer) = (story.word, bearer(sender));
@@ -172,7 +172,7 @@ impl TwoTenants {
         assert_eq!(sent.status, 202);
     }
 
-    /// Learns the ids and cursors that the server gave.
+    /// Reads the ids and cursors that the server assigned.
     fn learn_story(&mut self, of_alfa: bool) {
         let reader = self.tenant(of_alfa).reader().to_owned();
         let ask = |path: &str| json(&ask_as("GET", &self.server.http, path, &reader, None, None));
@@ -199,7 +199,7 @@ impl TwoTenants {
         call(&self.server.http, method, &headers, frame(false, &message))
     }
 
-    /// The part of the table that gRPC has: what keys of a tenant may call.
+    /// Checks the gRPC part of the table: the calls that keys of a tenant may make.
     fn check_calls(&self, own: &Tenant, other: &Tenant) {
         for (method, fields) in RPC {
             let message = frame(false, &own.story.message(fields));
@@ -226,13 +226,13 @@ impl TwoTenants {
     }
 }
 
-/// Nothing of this tenant is in an answer.
+/// Checks that an answer contains nothing of this tenant.
 fn assert_nothing_of(tenant: &Tenant, answer: &Answer, request: &str) {
     let said = text(answer).to_lowercase();
     assert!(!said.contains(tenant.story.word), "{request}: {said}");
 }
 
-/// The table: what a key of each role of each tenant may do, on every route and by every protocol.
+/// The table of permissions: every role of each tenant, on every route and by every protocol.
 #[test]
 fn every_route_and_protocol_allows_what_the_role_says_and_only_in_its_tenant() {
     let both = TwoTenants::start(&["--sql", "on"]);
@@ -250,7 +250,7 @@ fn every_route_and_protocol_allows_what_the_role_says_and_only_in_its_tenant() {
                 let answer = ask_as(&method, &server.http, &path, key, None, None);
                 assert_eq!(answer.status != 403, allowed, "{request}: {}", text(&answer));
                 assert_nothing_of(other, &answer, &request);
-                // Whatever it may do in its own tenant.
+                // A key may not name another tenant, even for requests that it may send in its own.
                 let named = |name| ask_as(&method, &server.http, &path, key, Some(name), None);
                 let refused = named(other.story.word);
                 assert_eq!(refused.status, 403, "{request}: {}", text(&refused));
@@ -276,7 +276,8 @@ fn every_route_and_protocol_allows_what_the_role_says_and_only_in_its_tenant() {
     }
 }
 
-/// Sends by every protocol with a key, maybe for a tenant; whether that is taken.
+/// Sends by every protocol with a key, optionally for another tenant, and checks that this is
+/// accepted or refused.
 fn check_receivers(server: &Server, key: &str, word: &str, taken: bool, tenant: Option<&str>) {
     let bearer = bearer(key);
     let mut headers = vec![("authorization", bearer.as_str())];
@@ -306,13 +307,13 @@ fn check_receivers(server: &Server, key: &str, word: &str, taken: bool, tenant: 
         let request = format!("{path} as {kind} of {word} for {tenant:?}");
         assert_eq!(sent.status, if taken { status } else { 403 }, "{request}: {}", text(&sent));
     }
-    // Metrics are not stored, which is told to those alone who may send.
+    // Metrics are not stored. Only keys that may send get the answer that says so.
     let of_protobuf = [&headers[..], &[("content-type", PROTOBUF)]].concat();
     let sent = send("POST", otlp, "/v1/metrics", &of_protobuf, "");
     assert_eq!(sent.status == 403, !taken, "{word} for {tenant:?}: {}", text(&sent));
 }
 
-/// `zipkin.proto3.ListOfSpans` of one span.
+/// Returns a `zipkin.proto3.ListOfSpans` of one span.
 fn zipkin_list(word: &str) -> Vec<u8> {
     let span = zipkin::Span {
         trace_id: 9_u128.to_be_bytes().to_vec(),
@@ -325,7 +326,7 @@ fn zipkin_list(word: &str) -> Vec<u8> {
     list
 }
 
-/// A route that is in no table here fails this.
+/// Fails for a route that is in no table here.
 #[test]
 fn the_table_has_every_route_that_reads() {
     let server = Server::start();
@@ -339,12 +340,12 @@ fn the_table_has_every_route_that_reads() {
         assert!(is_there || !reads, "{path} is in no table of tests/tenants/requests.rs");
     }
     let of_zipkin: Vec<String> = ZIPKIN.iter().map(|path| nothing.tell(path)).collect();
-    // The same routes, nested.
+    // The routes of Zipkin's API also exist under `/zipkin`. The comparison removes this prefix.
     let nested = |path: &str| path.strip_prefix("/zipkin").unwrap_or(path).to_owned();
     let calls: Vec<&str> = RPC.iter().map(|(method, _)| *method).collect();
     for route in source_routes() {
         let route = SourceRoute { path: nested(&route.path), ..route };
-        // The description has the others of the native API.
+        // The API description lists the other routes of the native API.
         let is_named =
             route.path.starts_with("/api/v1") || WITHOUT_TELEMETRY.contains(&&*route.path);
         let is_there = match (route.is_zipkins, route.is_rpc()) {
@@ -357,7 +358,7 @@ fn the_table_has_every_route_that_reads() {
     }
 }
 
-/// A method of gRPC that is in no row fails this.
+/// Fails for a gRPC method that is in no row.
 #[test]
 fn the_table_has_every_method_that_the_source_chooses_between() {
     for (file, begin, services) in RPC_SOURCES {
@@ -388,7 +389,8 @@ fn the_table_has_every_method_that_the_source_chooses_between() {
 #[test]
 fn another_tenants_ids_are_answered_as_ids_of_nothing() {
     let both = TwoTenants::start(&["--sql", "on"]);
-    // As long as the other's, and of nothing: a cursor is a place in an order and always good.
+    // The ids are as long as the other tenant's and belong to nothing. A cursor is a position and
+    // always valid, so both requests use the same ones.
     let mut nothing = Story::new("nada", 'c');
     for tenant in [&both.alfa, &both.beta] {
         nothing.cursors.clone_from(&tenant.story.cursors);
@@ -415,7 +417,7 @@ fn another_tenants_ids_are_answered_as_ids_of_nothing() {
                 );
                 let kind = |answer: &Answer| answer.headers.get("content-type").cloned();
                 assert_eq!(kind(&found), kind(&none), "{path}");
-                // An error text repeats what was asked for, and so does an answer by a filter.
+                // Error texts repeat the request's words, and so do answers by a filter.
                 if !path.contains("WORD") {
                     assert_nothing_of(other, &found, path);
                 }
@@ -443,15 +445,15 @@ fn another_tenants_ids_are_answered_as_ids_of_nothing() {
     }
 }
 
-/// Rows of Flight without what follows the last: the time that the query took.
+/// Returns rows of Flight without the query time that follows the last row.
 fn untimed(rows: &[u8]) -> &[u8] {
     const TIME: &[u8] = b"{\"elapsedNano\"";
     let time = rows.windows(TIME.len()).position(|part| part == TIME);
-    // The field's number and length are before it.
+    // The number and the length of the field are before it.
     time.map_or(rows, |time| &rows[..time.saturating_sub(2)])
 }
 
-/// An answer without what differs from one moment to the next.
+/// Returns an answer without the parts that change with time.
 fn steady(body: &str) -> String {
     let Ok(mut value) = serde_json::from_str::<Json>(body) else { return body.to_owned() };
     forget_times(&mut value);
@@ -531,7 +533,8 @@ fn a_reader_neither_writes_nor_changes_anything_anywhere() {
     let none = Story::new("nada", 'c');
     for (method, status) in [("PUT", 404), ("DELETE", 404)] {
         assert_eq!(ask(method, &pin(&both.alfa.story), both.alfa.reader(), None).status, 403);
-        // Nor does who administers another tenant, and nobody learns whether it is there.
+        // An admin of another tenant may not pin either. The answer does not reveal that the trace
+        // exists.
         let found = ask(method, &pin(&both.alfa.story), both.beta.admin(), None);
         let nothing = ask(method, &pin(&none), both.beta.admin(), None);
         assert_eq!((found.status, nothing.status), (status, status), "{}", text(&found));
@@ -565,7 +568,8 @@ fn a_tail_hears_its_own_tenant() {
     };
     let mut part = [0; 4096];
     let mut round = 0;
-    // The tail begins some time after its head: said until it is heard.
+    // The tail begins some time after the head of its answer, so the test sends until a record
+    // arrives.
     stream.set_read_timeout(Some(Duration::from_millis(300))).unwrap();
     while !String::from_utf8_lossy(&heard).contains("for beta") {
         assert!(round < 100, "{}", String::from_utf8_lossy(&heard));
@@ -616,7 +620,7 @@ fn slow_queries_are_listed_for_their_tenant_alone() {
     assert_eq!((&counted["kind"], &counted["rows"]), (&json!("sql"), &json!(5)));
     assert!(of("SELECT 'https://me:[REDACTED]@host/'").is_some(), "{own}");
     assert!(!own.to_string().contains("hunter2"), "{own}");
-    // Who asked is for those who administer, and the rest for the tenant.
+    // Only admins see who sent a query. Readers of the tenant see the rest.
     let seen = list(both.alfa.reader());
     assert!(seen.as_array().unwrap().iter().all(|query| query["askedBy"].is_null()), "{seen}");
     assert!(seen.to_string().contains("sesame"), "{seen}");
@@ -624,12 +628,12 @@ fn slow_queries_are_listed_for_their_tenant_alone() {
         let other = list(key).to_string();
         assert!(!other.contains("sesame") && !other.contains("count(*)"), "{other}");
     }
-    // Times of answers are of the whole process, and no other tenant's business.
+    // Query times concern the whole process, and other tenants do not see them.
     let kinds = |key: &str| json(&both.ask("/api/v1/queries", key))["kinds"].clone();
     assert!(kinds(both.beta.admin()).is_null() && kinds(both.alfa.admin()).is_null());
     let counts = kinds(&both.operator);
     assert!(counts[0]["count"].as_u64() > Some(0), "{counts}");
-    // Limits are everybody's; memory and disk are the process's.
+    // Every tenant sees the limits. Memory and disk belong to the process.
     let limits = json(&both.ask("/api/v1/limits", both.beta.reader()));
     let limits = limits["limits"].as_array().unwrap();
     let seconds = limits.iter().find(|limit| limit["name"] == "sql-seconds-max").unwrap();
@@ -643,7 +647,8 @@ fn slow_queries_are_listed_for_their_tenant_alone() {
     assert!(operators["storage"]["diskFreeBytes"].is_u64(), "{operators}");
 }
 
-/// Expects that nobody but the owner reads or enters anything below a folder; how many files it has.
+/// Checks that only the owner can read or enter anything below a folder. Returns the number of
+/// files.
 fn check_closed_to_others(folder: &Path) -> usize {
     let (mut folders, mut files) = (vec![folder.to_owned()], 0);
     while let Some(folder) = folders.pop() {
@@ -779,8 +784,7 @@ fn receivers_and_metrics_tell_a_tenant_of_itself() {
         of_all.contains("tidings_received_records_total{signal=\"spans\",outcome=\"accepted\"} 10")
     );
     assert!(!of_all.contains("alfa") && !of_all.contains("beta"));
-    // A reader of `default` reads what others do no more than what they have, unless it may choose
-    // every one of them.
+    // A reader of `default` sees the metrics of other tenants only if it may choose every tenant.
     let reader = key(&both.server, "reader", "read", &[]);
     let one = key(&both.server, "one", "read", &["--tenant", "default", "--tenants", "alfa"]);
     let may_choose = ["--tenant", "default", "--tenants", "alfa,beta"];

@@ -1,6 +1,6 @@
-//! End-to-end specifications: the real binary, real clients, a real browser.
+//! End-to-end specifications with the real binary, real clients and a real browser.
 //!
-//! One program, so that it links once; this file is its table of contents.
+//! All tests form one program, so that it links once. This file is its table of contents.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
@@ -9,7 +9,8 @@
     reason = "a test fails by panicking, prints what it measured, and lives in real time"
 )]
 
-/// What thousands of rounds free, the system's allocator keeps: 1,000 rounds of `kill` took 21 GiB.
+/// The system's allocator keeps memory that thousands of rounds free: 1,000 rounds of `kill` took
+/// 21 GiB.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 

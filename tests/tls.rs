@@ -1,4 +1,4 @@
-//! TLS on every listener: who is believed, who gets in, and certificates that change.
+//! TLS on every listener: trusted servers, accepted clients, and certificates that change.
 
 use std::{
     io::{Read, Write},
@@ -32,11 +32,12 @@ const JSON: &str = "application/json";
 const PROTOBUF: &str = "application/x-protobuf";
 const NEEDED: &str = "this port speaks TLS: use https://";
 
-/// A folder with the files of a server, and one of authorities.
+/// A folder with the certificate files of a server and of certificate authorities.
 pub(crate) struct Files(TempDir);
 
 impl Files {
-    /// Of a server whose certificate is signed by the authority that the harness trusts.
+    /// Creates the files of a server whose certificate is signed by the authority that the harness
+    /// trusts.
     pub(crate) fn new() -> Self {
         let files = Self(tempfile::tempdir().unwrap());
         AUTHORITY.identity().write(files.0.path(), "server");
@@ -53,7 +54,7 @@ impl Files {
         self.path(name)
     }
 
-    /// The server's flags.
+    /// Returns the server's flags for these files.
     fn flags(&self) -> Vec<String> {
         let (certificate, key) = (self.path("server.pem"), self.path("server.key"));
         ["--tls-certificate", &certificate, "--tls-key", &key].map(str::to_owned).to_vec()
@@ -68,12 +69,12 @@ impl Files {
 
 type TlsStream = StreamOwned<ClientConnection, TcpStream>;
 
-/// The host and port of an address.
+/// Returns the host and port of an address.
 fn port(address: &str) -> &str {
     address.trim_start_matches("https://")
 }
 
-/// Connects and makes the handshake, with these protocols to choose from.
+/// Connects and completes the handshake, offering these protocols.
 fn connect(
     address: &str,
     authority: &Authority,
@@ -92,7 +93,7 @@ fn connect(
     Ok(StreamOwned::new(session, socket))
 }
 
-/// The status of an answer about the server's life, or the error that came instead.
+/// Requests `/live` and returns its status, or the error.
 fn ask(stream: &mut TlsStream) -> Result<u16, String> {
     let request = b"GET /live HTTP/1.1\r\nhost: localhost\r\n\r\n";
     stream.write_all(request).map_err(|error| error.to_string())?;
@@ -111,7 +112,7 @@ fn ask(stream: &mut TlsStream) -> Result<u16, String> {
     }
 }
 
-/// Waits until something is so.
+/// Waits until a condition holds.
 fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
     let deadline = Instant::now() + PATIENCE;
     while !is_so() {
@@ -171,7 +172,7 @@ fn a_server_of_another_authority_is_not_believed() {
         let refused = connect(address, &other, None, &[]).unwrap_err();
         assert!(refused.contains("UnknownIssuer"), "{refused}");
     }
-    // The server knows why, and says so where every refusal is said.
+    // The server counts failed handshakes among the refusals of each receiver, with the reason.
     let status = server.wait_for("/api/v1/status", |status| {
         let receivers = status["receivers"].as_array().unwrap();
         receivers.iter().all(|receiver| receiver["refusedRequests"] == 1)
@@ -195,7 +196,7 @@ fn where_clients_need_a_certificate_only_those_with_the_right_one_get_in() {
     let server = files.start(&["--tls-client-ca", &roots]);
     let (right, wrong) = (clients.identity(), other.identity());
     let answer = |address: &str, identity: Option<&Identity>| {
-        // Over TLS 1.3 a client learns of its refusal when it reads.
+        // With TLS 1.3 a client learns of its refusal only when it reads.
         connect(address, &AUTHORITY, identity, &[]).and_then(|mut stream| ask(&mut stream))
     };
     for (address, status) in [
@@ -210,7 +211,7 @@ fn where_clients_need_a_certificate_only_those_with_the_right_one_get_in() {
         let refused = answer(address, Some(&wrong)).unwrap_err();
         assert!(refused.contains("fatal alert"), "{refused}");
     }
-    // The server would need a certificate of its own to send to itself.
+    // The server would need a client certificate of its own to send the demo to itself.
     let mut stream = connect(&server.http, &AUTHORITY, Some(&right), &[]).unwrap();
     let demo = "POST /api/v1/demo HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n";
     stream.write_all(demo.as_bytes()).unwrap();
@@ -239,7 +240,7 @@ fn a_renewed_certificate_is_used_and_old_connections_live_on() {
     assert!(!is_used(&AUTHORITY));
     assert_eq!(ask(&mut old), Ok(404), "the old connection");
 
-    // A renewal that went wrong: the certificate before it stays, and the log says so.
+    // A failed renewal keeps the previous certificate and is logged.
     let other_key = AUTHORITY.identity().key;
     for (name, text, reason) in [
         ("server.pem", "", "has no certificate in it"),
@@ -260,7 +261,7 @@ fn a_renewed_certificate_is_used_and_old_connections_live_on() {
     assert_eq!(ask(&mut old), Ok(404), "the old connection, still");
 }
 
-/// The text of `/ready`.
+/// Returns the text of `/ready`.
 fn ready(address: &str, authority: &Authority) -> String {
     let mut stream = connect(address, authority, None, &[]).unwrap();
     let request = "GET /ready HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n";
@@ -270,7 +271,7 @@ fn ready(address: &str, authority: &Authority) -> String {
     answer
 }
 
-/// What comes back for these bytes, until the server ends the connection.
+/// Sends bytes without TLS and returns the answer until the server closes the connection.
 fn plain_answer(address: &str, sent: &[u8]) -> Vec<u8> {
     let mut stream = TcpStream::connect(port(address)).unwrap();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
@@ -291,7 +292,7 @@ fn whoever_speaks_http_without_tls_is_told_to_use_it() {
     for address in [&server.http, &server.otlp_grpc, &server.otlp_http, &server.zipkin] {
         let answer = String::from_utf8(plain_answer(address, &posted)).unwrap();
         assert!(answer.starts_with("HTTP/1.1 400 ") && answer.contains(NEEDED), "{answer}");
-        // As an exporter over gRPC that was told `insecure`.
+        // A gRPC exporter with the option `insecure` sends this preface.
         let mut preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
         preface.extend([0, 0, 0, 4, 0, 0, 0, 0, 0]);
         let frames = plain_answer(address, &preface);
@@ -325,7 +326,8 @@ fn tls_does_not_confuse_a_port_without_it() {
 fn silent_and_slow_handshakes_keep_nobody_out_and_end() {
     let files = Files::new();
     let server = files.start(&["--connections-max", "50"]);
-    // Nothing, a handshake that promises 512 bytes, and a head without TLS.
+    // The connections send nothing, a handshake that announces 512 bytes, or a request head without
+    // TLS.
     let beginnings = [&b""[..], &[22, 3, 1, 2, 0, 1], b"P"];
     let mut silent = Vec::new();
     for address in [&server.otlp_http, &server.http] {
@@ -337,12 +339,12 @@ fn silent_and_slow_handshakes_keep_nobody_out_and_end() {
         let begin = Instant::now();
         let mut stream = connect(address, &AUTHORITY, None, &[]).unwrap();
         assert!(ask(&mut stream).is_ok());
-        // Waiting for the others to end would take the time of a handshake.
+        // Waiting for the end of the others would take as long as the time limit of a handshake.
         assert!(begin.elapsed() < Duration::from_secs(8), "{:?}", begin.elapsed());
     }
     for mut stream in silent {
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        // An end, or a reset where it made room.
+        // The server closes the connection, or resets it to make room.
         if let Err(error) = stream.read(&mut [0]) {
             assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset);
         }
@@ -412,7 +414,7 @@ fn commands_that_are_clients_speak_tls() {
     let (ca, other) = (files.path("ca.pem"), files.write("other.pem", Authority::new("x").pem()));
     let id = format!("{:032x}", 7);
     let export = files.write("export.pb", request(7));
-    // With a scheme and without: `--ca` says that it is TLS.
+    // The address may lack the scheme, because `--ca` implies TLS.
     for otlp_http in [&*server.otlp_http, port(&server.otlp_http)] {
         let import = ["import", &export, "--otlp-http", otlp_http, "--ca", &ca];
         let (code, out, error) = Server::command(&import);
@@ -494,10 +496,10 @@ fn what_keeps_other_pages_out_holds_over_tls() {
     assert_eq!(status("GET", &[("sec-fetch-site", "cross-site")]), 403);
     assert_eq!(status("GET", &[("origin", &own)]), 200);
     let marked = ("tidings-request", "1");
-    // Whoever is between a browser and the server can make pages of its name without TLS.
+    // An attacker between a browser and the server can make pages of its name without TLS.
     assert_eq!(status("POST", &[("origin", &plain), marked]), 403);
     assert_eq!(status("POST", &[("origin", &own)]), 403, "not marked");
-    // The server sends its demo to its own receivers over TLS.
+    // The server sends the demo to its own receivers over TLS.
     assert_eq!(status("POST", &[("origin", &own), marked]), 202);
     server.wait_for("/api/v1/traces?limit=1", |json| {
         json["traces"].as_array().is_some_and(|traces| !traces.is_empty())
@@ -525,7 +527,7 @@ fn the_sdk_for_python_sends_over_tls() {
     for (server, identity) in [(&server, &[][..]), (&checking, &identity)] {
         let sent = run(Command::new(&otlp)
             .arg(source("python/client.py"))
-            // Of these the library would take the authorities instead.
+            // The Python library would prefer the authorities of these variables.
             .env_remove("REQUESTS_CA_BUNDLE")
             .env_remove("CURL_CA_BUNDLE")
             .args([port(&server.otlp_grpc), port(&server.otlp_http), &ca])

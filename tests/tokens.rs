@@ -1,4 +1,4 @@
-//! Machines that bring tokens of an issuer, at every listener and in every protocol.
+//! Machines with tokens of an issuer, at every listener and in every protocol.
 
 use std::{
     io::{Read, Write},
@@ -24,7 +24,8 @@ const UNAUTHENTICATED: i32 = 16;
 const PERMISSION_DENIED: i32 = 7;
 const UNAVAILABLE: i32 = 14;
 
-/// A server that takes tokens of an issuer, when it has read the issuer's keys.
+/// Starts a server that accepts tokens of an issuer, and returns once it has read the issuer's
+/// keys.
 fn start(issuer: &Issuer) -> Server {
     let server = Server::start_with(&flags(&issuer.url));
     until(|| issuer.asked("/keys") > 0 && api(&server, &issuer.token(json!({}))).status == 200);
@@ -103,13 +104,14 @@ fn a_token_counts_at_every_listener_by_its_role() {
         let listed = send("GET", &server.http, "/api/v1/keys", &headers, Bytes::new());
         assert_eq!(listed.status, if changes { 200 } else { 403 }, "{group}");
     }
-    // A person's name is in the refusal, and the claim that gave no role.
+    // The refusal names the subject of the token and the claim that gave no role.
     let none = issuer.token(json!({"groups": ["x"]}));
     let refused = api(&server, &none);
     assert_eq!(refused.status, 403);
     assert!(problem(&refused).contains("\"machine\" has no role"), "{}", problem(&refused));
     assert_eq!(over_grpc(&server, &none).code, Some(PERMISSION_DENIED));
-    // As Basic's password, which Grafana and Zipkin's senders have.
+    // The token may be the password of Basic authentication, which Grafana and Zipkin's senders
+    // offer.
     let basic = base64::Engine::encode(
         &base64::engine::general_purpose::STANDARD,
         format!("any:{}", of("dev")),
@@ -118,7 +120,7 @@ fn a_token_counts_at_every_listener_by_its_role() {
     let headers = headers.each_ref().map(|(name, value)| (*name, value.as_str()));
     let answer = send("GET", &server.http, "/api/v1/services", &headers, Bytes::new());
     assert_eq!(answer.status, 200);
-    // And whoever brings nothing is asked for something.
+    // A request without credentials is asked for them.
     assert_eq!(get(&server.http, "/api/v1/services").status, 401);
     assert_eq!(get(&server.http, "/sign-in").status, 200, "there is no client: the UI's page");
     assert_eq!(server.get("/api/v1/sign-in"), (200, json!({"keys": true})));
@@ -138,7 +140,7 @@ fn an_admin_ends_the_tokens_of_a_subject() {
     };
     let json_of = |answer: Answer| -> Json { serde_json::from_slice(&answer.body).unwrap() };
     assert_eq!((api(&server, &stolen).status, api(&server, &other).status), (200, 200));
-    // The id is in the audit log with what was denied.
+    // The audit log has the id of a denied request's sender.
     assert_eq!(ask("GET", "/api/v1/keys", &stolen).status, 403);
     let denied = || {
         let events = json_of(ask("GET", "/api/v1/audit?action=access&actor=stolen", &admin));
@@ -191,7 +193,7 @@ fn a_token_that_is_not_good_is_refused_everywhere() {
         assert!(problem(&refused).contains(words), "{words}: {}", problem(&refused));
         assert!(refused.headers.contains_key("www-authenticate"), "{words}");
         let status = over_http(&server, &token).status;
-        // The receivers' heads are smaller.
+        // The receivers allow smaller request heads.
         assert!(status == 401 || (words == "16 KiB" && status == 431), "{words}: {status}");
         assert_eq!(over_zipkin(&server, &token).status, status, "{words}");
         if words != "16 KiB" {
@@ -215,8 +217,8 @@ fn keys_that_are_new_are_read_once_and_those_that_are_gone_count_no_more() {
     assert_eq!(over_grpc(&server, &after).code, Some(0), "read at the first token");
     assert_eq!(api(&server, &after).status, 200);
     assert_eq!(issuer.asked("/keys"), 2);
-    // Within the time in which the keys are not read again, nobody can say that a key is none: what
-    // was sent is to be sent again, and not thrown away.
+    // The keys are not read again for a while, so an unknown key may be a new one meanwhile.
+    // Senders must retry instead of dropping their data.
     assert_eq!(over_grpc(&server, &before).code, Some(UNAVAILABLE));
     let unknown = SigningKey::new("third").sign(&issuer.machine(json!({})));
     for _ in 0..30 {
@@ -287,7 +289,7 @@ fn while_the_issuer_is_down_senders_are_told_to_come_again() {
     assert!(refused.headers.contains_key("retry-after"));
     drop(server);
 
-    // Nothing listens there at all.
+    // Nothing listens at this address.
     let server = Server::start_with(&flags("http://127.0.0.1:1"));
     let token = SigningKey::new("first").sign(&json!({
         "iss": "http://127.0.0.1:1", "sub": "machine", "aud": AUDIENCE, "exp": now() + 300,
@@ -300,7 +302,7 @@ fn while_the_issuer_is_down_senders_are_told_to_come_again() {
 fn a_live_tail_ends_with_its_token() {
     let issuer = Issuer::start();
     let server = start(&issuer);
-    // Two seconds within the leeway.
+    // The token ends two seconds before the end of the leeway.
     let token = issuer.token(json!({"exp": now() - 28}));
     let mut stream = TcpStream::connect(&server.http).unwrap();
     let request = format!(
@@ -331,8 +333,9 @@ fn tokens_are_taken_only_where_an_audience_is_set() {
     assert!(problem(&refused).contains("oidc-audience"), "{}", problem(&refused));
 }
 
-/// A server whose issuer names tenants in the claim `org`, and on which `alfa` and `beta` have sent a
-/// trace each with tokens: of the service and with the id of [`TenantTokens::trace`].
+/// A server whose issuer names tenants in the claim `org`. `alfa` and `beta` have sent one trace
+/// each with tokens. The service of the trace is `shop-of-` with the tenant's name, and its id is
+/// [`TenantTokens::trace`].
 struct TenantTokens {
     issuer: Issuer,
     server: Server,
@@ -344,7 +347,7 @@ impl TenantTokens {
         let flags = [&flags(&issuer.url)[..], &["--oidc-tenant-claim", "org"]].concat();
         let tokens = Self { server: Server::start_with(&flags), issuer };
         for org in ["alfa", "beta"] {
-            // The first key of a tenant makes it.
+            // The first key of a tenant creates it.
             keys::key(&tokens.server, &format!("{org}-key"), "admin", &["--tenant", org]);
             let (reader, sender) = (tokens.of("dev", json!(org)), tokens.of("send", json!(org)));
             until(|| tokens.ask(&reader, "/api/v1/services", None).status == 200);
@@ -353,7 +356,7 @@ impl TenantTokens {
         tokens
     }
 
-    /// A token of a group and of an organisation.
+    /// Returns a token of a group and an organisation.
     fn of(&self, group: &str, org: Json) -> String {
         self.issuer.token(json!({"groups": [group], "org": org}))
     }
@@ -379,7 +382,7 @@ impl TenantTokens {
         send("POST", &self.server.otlp_http, "/v1/traces", &headers, body)
     }
 
-    /// The services of a tenant, in an answer that has to be good.
+    /// Returns the services of a tenant. The request must succeed.
     fn services(&self, token: &str, tenant: Option<&str>) -> String {
         let answer = self.ask(token, "/api/v1/services", tenant);
         let text = String::from_utf8(answer.body.to_vec()).unwrap();
@@ -387,7 +390,7 @@ impl TenantTokens {
         text
     }
 
-    /// Nothing has come to `default`.
+    /// Checks that `default` has received nothing.
     fn assert_default_is_empty(&self) {
         let operator = self.of("ops", json!("default"));
         let status = self.ask(&operator, "/api/v1/status", None);
@@ -426,7 +429,7 @@ fn a_token_reads_and_sends_in_the_tenant_of_its_claim_and_in_no_other() {
         assert_eq!(tokens.export(&sender, own, Some("default")).status, 403, "{own}");
         assert_eq!(tokens.export(&sender, own, Some(own)).status, 200, "{own}");
     }
-    // The first name of a list is the own tenant, and the header chooses the others.
+    // The first name of a list is the token's own tenant. The header chooses the others.
     let of_both = tokens.of("dev", json!(["beta", "alfa"]));
     assert!(!tokens.services(&of_both, None).contains("alfa"));
     let chosen = tokens.services(&of_both, Some("alfa"));
@@ -438,7 +441,7 @@ fn a_token_reads_and_sends_in_the_tenant_of_its_claim_and_in_no_other() {
 fn a_token_of_no_tenant_is_refused_everywhere_and_sends_nothing_to_default() {
     let tokens = TenantTokens::start();
     let server = &tokens.server;
-    // Names that are no tenant's, and one that no key has made.
+    // Most claims name no valid tenant. The last one names a tenant that no key has created.
     for (org, words) in [
         (Json::Null, "belongs to no tenant"),
         (json!(""), "belongs to no tenant"),
@@ -494,7 +497,7 @@ fn an_admin_by_a_token_governs_the_own_tenant_alone() {
         let body = json!({"name": "made", "role": "read", "tenant": tenant}).to_string();
         ask("POST", "/api/v1/keys", token, body).status
     };
-    // A list with `default` in it makes nobody an admin of all tenants.
+    // A list with `default` in it does not make a token an admin of all tenants.
     for org in [json!("alfa"), json!(["alfa", "default", "beta"])] {
         let admin = tokens.of("ops", org);
         let names: Vec<String> = keys(&admin).into_iter().map(|(name, _)| name).collect();

@@ -1,4 +1,4 @@
-//! The way in does not change the answer.
+//! The answers are the same for every transport and protocol of the sender.
 
 use std::io::Write;
 
@@ -22,10 +22,10 @@ use crate::harness::{
 };
 
 const TRACE: u128 = 0x5b8e_fff7_9803_8103_d269_b633_813f_c60c;
-/// Some time ago, so that the trace is not running any more.
+/// A time long enough ago that the trace is no longer running.
 const START: u64 = 1_760_000_000_000_000_000;
 
-/// A value of lists, maps and bytes.
+/// Returns a value of lists, maps and bytes.
 fn nested() -> AnyValue {
     let list = vec![1_i64.into(), "two".into(), true.into(), AnyValue { value: None }];
     AnyValue::from(Value::Kvlist(KeyValueList {
@@ -36,7 +36,7 @@ fn nested() -> AnyValue {
     }))
 }
 
-/// A span of the trace, at nanoseconds after its start.
+/// Returns a span of the trace. Its times are nanoseconds after the trace's start.
 fn at(id: u64, parent: u64, from: u64, to: u64, name: &str) -> Span {
     Span {
         start_time_unix_nano: START + from,
@@ -79,7 +79,7 @@ fn root() -> Span {
     }
 }
 
-/// A trace of two services with everything OTLP can say.
+/// Returns a trace of two services that uses every feature of OTLP.
 fn rich() -> ExportTraceServiceRequest {
     let scope = |name: &str| {
         Some(InstrumentationScope {
@@ -114,7 +114,7 @@ fn log_lines() -> ExportLogsServiceRequest {
     logs("gateway", vec![record])
 }
 
-/// The answers to everything that is asked about the trace.
+/// Returns the answers to all requests about the trace.
 fn answers(server: &Server) -> Vec<(String, String)> {
     let trace = format!("{TRACE:032x}");
     ["", "/otlp", "/skeleton", "/spans/0000000000000001"]
@@ -158,7 +158,7 @@ fn grpc_protobuf_and_json_give_byte_equal_answers() {
     assert_eq!(sorted(exported), sorted(spans), "what was sent is not what is exported");
 }
 
-/// Resources and spans in an order of their own: the export groups, it does not keep the order.
+/// Sorts resources and spans, because the export groups them and does not keep their order.
 fn sorted(mut request: ExportTraceServiceRequest) -> ExportTraceServiceRequest {
     for resource in &mut request.resource_spans {
         for scope in &mut resource.scope_spans {
@@ -182,7 +182,7 @@ fn the_answers_are_the_same_from_memory_and_from_files() {
     assert_eq!(from_memory, answers(&server));
 }
 
-/// Kind in both protocols, start and duration in microseconds, and name of the spans in order.
+/// Kind in both protocols, start and duration in microseconds, and name of the spans, in order.
 const CALLS: [(&str, i32, u64, u64, &str); 4] = [
     ("SERVER", 2, 0, 900, "get /cart"),
     ("CLIENT", 3, 10, 400, "select"),
@@ -190,7 +190,7 @@ const CALLS: [(&str, i32, u64, u64, &str); 4] = [
     ("SERVER", 2, 420, 280, "cart.get"),
 ];
 
-/// The calls as Zipkin tells them.
+/// Returns the calls in Zipkin's format.
 fn zipkin_calls() -> Json {
     let places = [("gateway", 1, 0), ("gateway", 2, 1), ("gateway", 3, 1), ("cart", 4, 3)];
     let spans = places.into_iter().zip(CALLS).map(|((service, id, parent), call)| {
@@ -208,7 +208,7 @@ fn zipkin_calls() -> Json {
     spans.collect()
 }
 
-/// The calls as OTLP tells them.
+/// Returns the calls in OTLP.
 fn otlp_calls() -> ExportTraceServiceRequest {
     let mut request = rich();
     let scopes =
@@ -224,7 +224,7 @@ fn otlp_calls() -> ExportTraceServiceRequest {
     request
 }
 
-/// What the API says of the tree: facts of each span, and of the whole.
+/// Returns the tree of the API: facts of each span, and of the whole trace.
 fn tree(server: &Server) -> (Vec<Vec<Json>>, [Json; 3]) {
     let facts = [
         "spanId",
@@ -302,7 +302,7 @@ fn joined_zipkin_halves_both_survive() {
     assert_eq!(view["problems"], json!([]));
 }
 
-/// A message in a frame, compressed.
+/// Returns a compressed message in a frame.
 fn gzip_frame(message: &[u8]) -> Bytes {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
     encoder.write_all(message).unwrap();
@@ -322,7 +322,8 @@ fn calls_that_read_take_compressed_messages_as_receivers_do() {
     assert_eq!(answer.code, Some(0), "{}", answer.message);
     let found = ExportTraceServiceRequest::decode(answer.body).unwrap();
     assert_eq!(found.resource_spans[0].scope_spans[0].spans[0].name, "work");
-    // Compressed to some KiB, it is more than a request may have.
+    // The message is compressed to a few KiB and exceeds the maximum size of a request when
+    // decompressed.
     let bomb = call(&server.http, method, &gzip, gzip_frame(&vec![0; 4 << 20]));
     assert_eq!(bomb.code, Some(8), "{}", bomb.message);
     let unknown = call(&server.http, method, &[("grpc-encoding", "br")], gzip_frame(b""));

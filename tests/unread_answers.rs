@@ -1,5 +1,5 @@
-//! Clients that read their answers slowly or not at all: what they hold is their share, and other
-//! keys, of the same tenant or of another, are answered.
+//! Clients that read their answers slowly or not at all. They occupy only their share, and other
+//! keys of the same tenant or of another one get answers.
 
 use std::{
     io::{Read, Write},
@@ -19,28 +19,28 @@ use crate::{
     keys::{REQUIRED, key, until},
 };
 
-/// Room for 64 MiB of answers that are not read, of two tenants for less.
+/// Flags that leave room for 64 MiB of unread answers, and less for each of two tenants.
 const ANSWER_FLAGS: [&str; 4] = ["--memory", "512MiB", "--http-body-bytes-max", "4MiB"];
-/// Room for four queries in SQL.
+/// Flags that leave room for four SQL queries.
 const SQL_FLAGS: [&str; 4] = ["--memory", "1GiB", "--sql", "on"];
-/// Large answers of which one client has its share at the latest.
+/// Maximum number of large answers after which one client has used up its share.
 const ANSWERS_MAX: usize = 10;
-/// The large trace, of 7 MiB: sockets hold less of it.
+/// The large trace of 7 MiB, which exceeds the buffers of sockets.
 const TRACE: &str = "/api/v1/traces/00000000000000000000000000000007";
 const SPANS: u64 = 140;
 const VALUE_BYTES: usize = 50 << 10;
 const TRACE_BYTES_MIN: usize = 6 << 20;
 const RECORDS: u64 = 200;
 const TEXT_BYTES: usize = 8 << 10;
-/// Goes on until it is cut off, at 16 MiB.
+/// A query whose answer is cut off at 16 MiB.
 const LARGE_SQL: &str = "/api/v1/sql?query=SELECT+a.text+FROM+logs+a,+logs+b";
 const SMALL_SQL: &str = "/api/v1/sql?query=SELECT+count(*)+FROM+logs";
 
-/// An answer of which only the status has been read.
+/// An answer whose body has not been read yet, with its status.
 struct SlowAnswer(TcpStream, u16);
 
 impl SlowAnswer {
-    /// Asks on a connection of its own, and waits for the answer's first bytes.
+    /// Sends a request on a connection of its own and waits for the first bytes of the answer.
     fn begin(server: &Server, path: &str, key: &str) -> Self {
         let mut connection = TcpStream::connect(&server.http).unwrap();
         connection.set_read_timeout(Some(PATIENCE)).unwrap();
@@ -55,7 +55,7 @@ impl SlowAnswer {
         Self(connection, status.unwrap())
     }
 
-    /// Reads the rest.
+    /// Reads the rest of the answer.
     fn read(mut self) -> Vec<u8> {
         let mut rest = Vec::new();
         self.0.read_to_end(&mut rest).unwrap();
@@ -68,7 +68,7 @@ fn status(server: &Server, path: &str, key: &str) -> u16 {
     send("GET", &server.http, path, &[("authorization", bearer.as_str())], "").status
 }
 
-/// Keys of two readers, of these tenants, each of which has the trace and log records.
+/// Returns the keys of readers of these two tenants. Each tenant has the trace and log records.
 fn readers(server: &Server, [slow, quick]: [&str; 2]) -> [String; 2] {
     send_telemetry(server, slow);
     if slow != quick {
@@ -117,11 +117,11 @@ fn answers_that_one_key_does_not_read_leave_room_for_another() {
         };
         assert_eq!(refused.1, 503, "{tenants:?}");
         assert!(unread.len() > 1, "{tenants:?}: {} answers", unread.len());
-        // The same answer is refused to who has his share, and given to another.
+        // The client that used up its share is refused, and another one gets the same answer.
         assert_eq!(status(&server, TRACE, &quick), 200, "{tenants:?}");
         assert_eq!(status(&server, TRACE, &slow), 503, "{tenants:?}");
         assert_eq!(status(&server, TRACE, &quick), 200, "{tenants:?}");
-        // What was begun is whole, and gives its room back.
+        // The started answers are complete, and then free their room.
         for answer in unread {
             let rest = answer.read();
             let is_whole = rest.len() > TRACE_BYTES_MIN && rest.ends_with(b"}");
@@ -133,7 +133,8 @@ fn answers_that_one_key_does_not_read_leave_room_for_another() {
 
 #[test]
 fn places_of_sql_that_one_key_has_leave_one_for_another() {
-    // One client has three quarters of four places, and one tenant of several a half.
+    // One client may use three of four places. Where there are several tenants, one tenant may use
+    // half.
     for (tenants, places) in TENANTS.into_iter().zip([3, 2]) {
         let server = Server::start_with(&[&REQUIRED[..], &SQL_FLAGS].concat());
         let [slow, quick] = readers(&server, tenants);

@@ -63,7 +63,7 @@ impl CallSteps {
         self.0.entry(step).or_default().add(call);
     }
 
-    /// No call is in this step yet.
+    /// Reports whether the step has no calls yet.
     pub(crate) fn is_new(&self, step: UnixNanos) -> bool {
         !self.0.contains_key(&step)
     }
@@ -94,11 +94,11 @@ pub(crate) fn in_step(start: UnixNanos, calls: &Calls, factor: u64) -> CallsInSt
     }
 }
 
-/// Traces read at once, at most.
+/// Maximum number of traces that are read at once.
 const TREES_PORTION: usize = 100;
 
-/// Gives `visit` each of these traces, assembled, in their order; those without spans are left out.
-/// Returns how many are too large to be read.
+/// Assembles each of these traces and passes it to `visit`, in the given order. Traces without
+/// spans are left out. Returns the number of traces that are too large to be read.
 pub(crate) fn each_tree(
     reader: &Reader,
     ids: &[TraceId],

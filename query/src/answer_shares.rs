@@ -1,9 +1,9 @@
-//! The bytes of answers that clients have not read yet, and who has how much of them.
+//! Accounting of the answer bytes that clients have not read yet.
 //!
-//! A client has at most [`SHARE`] times the bytes that stay free, and so has a tenant where there are
-//! several: alone three quarters, two of them three sevenths each. So some bytes are free for the next
-//! client, however slowly others read. Owns the counts. Does not own the time that an answer may take:
-//! its connection does.
+//! A client may hold at most [`SHARE`] times the bytes that stay free, and so may a tenant when
+//! there are several: one client three quarters, each of two clients three sevenths. So some bytes
+//! are free for the next client, however slowly others read. Owns the counts. Does not own the time
+//! that an answer may take, which its connection owns.
 
 use std::{
     collections::HashMap,
@@ -15,24 +15,24 @@ use std::{
     },
 };
 
-/// A client, or a tenant, has so many times of what is left free at most.
+/// Maximum ratio of the bytes of a client, or of a tenant, to the bytes that stay free.
 const SHARE: u64 = 3;
-/// Counted in pieces of so many bytes, so that many small answers count too.
+/// Granularity of the accounting, so that many small answers count too.
 const PIECE_BYTES: u64 = 1 << 10;
 
-/// The client of a request: its key, or its address when no key is asked for. A request extension;
-/// requests without it have one client.
+/// The client of a request: its key, or its address when no key is required. A request extension;
+/// requests without it share one client.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 pub struct ClientId(Arc<str>);
 
 impl ClientId {
-    /// The client of this name.
+    /// Creates the client of this name.
     pub fn new(name: impl Into<Arc<str>>) -> Self {
         Self(name.into())
     }
 }
 
-/// Reports whether so much in all is no more than the share of one client when this stays free.
+/// Reports whether this amount is within the share of one client when this much stays free.
 pub(crate) fn is_within_share(amount: u64, free: u64) -> bool {
     amount <= free.saturating_mul(SHARE)
 }
@@ -62,22 +62,23 @@ struct ShareCounts {
 }
 
 impl AnswerShares {
-    /// A budget of so many bytes, of one tenant.
+    /// Creates a budget of this many bytes for one tenant.
     pub(crate) fn new(bytes_max: u64) -> Arc<Self> {
         Arc::new(Self { bytes_max, tenants: AtomicU32::new(1), counts: Mutex::default() })
     }
 
-    /// The number of one more tenant.
+    /// Adds a tenant and returns its number.
     pub(crate) fn add_tenant(&self) -> TenantNumber {
         TenantNumber(self.tenants.fetch_add(1, Relaxed))
     }
 
-    /// The bytes that one client may have when there is no other: the longest answer.
+    /// The maximum bytes of a single client without others, which is the longest answer.
     pub(crate) fn share_max(bytes_max: u64) -> u64 {
         bytes_max / (SHARE + 1) * SHARE
     }
 
-    /// Returns a share of so many bytes; `None` when the client, or its tenant, would have too much.
+    /// Reserves this many bytes; returns `None` when the client, or its tenant, would exceed its
+    /// share.
     pub(crate) fn take(
         self: &Arc<Self>,
         tenant: TenantNumber,
@@ -106,7 +107,7 @@ impl AnswerShares {
     }
 }
 
-/// The bytes of one answer; given back when dropped.
+/// The bytes of one answer, released on drop.
 pub(crate) struct AnswerShare {
     shares: Arc<AnswerShares>,
     tenant: TenantNumber,
@@ -144,7 +145,7 @@ mod tests {
 
     const KIB: u64 = 1 << 10;
 
-    /// Takes one KiB after the other as long as it may.
+    /// Takes one KiB at a time until the budget refuses.
     fn take_all(
         shares: &std::sync::Arc<AnswerShares>,
         tenant: TenantNumber,

@@ -1,9 +1,9 @@
-//! Where a page ended: the key of its last entry and how many entries came before.
+//! Cursors: the key of a page's last entry, and the number of entries so far.
 //!
-//! Owns the text form: base64 (URL alphabet, no padding) of a version and kind byte, the time or
-//! what else the order is by, the rest of the key and the count where there is one, all big endian.
-//! A cursor names a place in the order, not a place in a result, so it stays good while data comes
-//! in and across restarts.
+//! Owns the text form, which is base64 (URL alphabet, no padding). It encodes a version and kind
+//! byte, the sort key (mostly the time), the rest of the key and, where there is one, the count,
+//! all big endian. A cursor names a position in the order and not in a result, so it stays valid
+//! while data arrives and across restarts.
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use tidings_proto::{TraceId, UnixNanos};
@@ -17,7 +17,7 @@ const LONGEST_SPAN: u8 = b'l';
 const LOGS_NEWEST: u8 = b'n';
 const LOGS_OLDEST: u8 = b'o';
 
-/// The end of a page of traces.
+/// Cursor of a list of traces: the end of a page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TraceCursor {
     /// The earliest matching start of the last trace.
@@ -31,22 +31,22 @@ pub struct TraceCursor {
 /// Sort keys of trace lists; the highest value comes first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TraceRank {
-    /// Time from the first start to the last end.
+    /// Duration of the trace, from the first start to the last end.
     Duration,
-    /// Failed spans.
+    /// Number of failed spans.
     Errors,
-    /// Spans.
+    /// Number of spans.
     Spans,
     /// The duration of the longest span that matches.
     SpanDuration,
 }
 
 impl TraceRank {
-    /// All of them.
+    /// All sort keys.
     pub const ALL: [Self; 4] = [Self::Duration, Self::Errors, Self::Spans, Self::SpanDuration];
 }
 
-/// The end of a page of traces in the order of a [`TraceRank`].
+/// Cursor of a list of traces ordered by a [`TraceRank`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RankCursor {
     /// Sort key of the list.
@@ -67,7 +67,7 @@ pub enum LogOrder {
     Oldest,
 }
 
-/// The end of a page of log records.
+/// Cursor of a list of log records: the end of a page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LogCursor {
     /// Order of the pages.
@@ -81,7 +81,7 @@ pub struct LogCursor {
 }
 
 impl TraceCursor {
-    /// The text a client sends back.
+    /// Returns the text that a client sends back.
     #[must_use]
     pub fn encode(&self) -> String {
         let mut bytes = of_trace(TRACES, self.start.0, self.trace_id);
@@ -89,7 +89,7 @@ impl TraceCursor {
         URL_SAFE_NO_PAD.encode(bytes)
     }
 
-    /// The cursor in a text that [`Self::encode`] made; `None` for any other text.
+    /// Returns the cursor in a text from [`Self::encode`]; `None` for any other text.
     #[must_use]
     pub fn decode(text: &str) -> Option<Self> {
         let bytes: [u8; 34] = URL_SAFE_NO_PAD.decode(text).ok()?.try_into().ok()?;
@@ -100,13 +100,14 @@ impl TraceCursor {
 }
 
 impl RankCursor {
-    /// The text a client sends back.
+    /// Returns the text that a client sends back.
     #[must_use]
     pub fn encode(&self) -> String {
         URL_SAFE_NO_PAD.encode(of_trace(self.rank.kind(), self.value, self.trace_id))
     }
 
-    /// The cursor in a text that [`Self::encode`] made for this order; `None` for any other text.
+    /// Returns the cursor in a text from [`Self::encode`] for this order; `None` for any other
+    /// text.
     #[must_use]
     pub fn decode(rank: TraceRank, text: &str) -> Option<Self> {
         let bytes = URL_SAFE_NO_PAD.decode(text).ok()?;
@@ -133,7 +134,7 @@ fn of_trace(kind: u8, key: u64, trace_id: TraceId) -> Vec<u8> {
     bytes
 }
 
-/// The key, the trace, and what follows them.
+/// Returns the key, the trace, and the remaining bytes.
 fn trace_of(kind: u8, bytes: &[u8]) -> Option<(u64, TraceId, &[u8])> {
     let rest = bytes.strip_prefix(&[VERSION, kind])?;
     let (key, rest) = rest.split_first_chunk()?;
@@ -142,7 +143,7 @@ fn trace_of(kind: u8, bytes: &[u8]) -> Option<(u64, TraceId, &[u8])> {
 }
 
 impl LogCursor {
-    /// The text a client sends back.
+    /// Returns the text that a client sends back.
     #[must_use]
     pub fn encode(&self) -> String {
         let kind = match self.order {
@@ -156,7 +157,7 @@ impl LogCursor {
         URL_SAFE_NO_PAD.encode(bytes)
     }
 
-    /// The cursor in a text that [`Self::encode`] made; `None` for any other text.
+    /// Returns the cursor in a text from [`Self::encode`]; `None` for any other text.
     #[must_use]
     pub fn decode(text: &str) -> Option<Self> {
         let bytes: [u8; 26] = URL_SAFE_NO_PAD.decode(text).ok()?.try_into().ok()?;

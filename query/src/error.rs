@@ -8,18 +8,18 @@ use tidings_grpc::GrpcStatus;
 use tidings_proto::otlp::Code;
 use tidings_storage::StorageError;
 
-/// Reaction that a [`QueryError`] asks of the caller.
+/// Required reaction of the caller to a [`QueryError`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ErrorKind {
-    /// The query is wrong and will stay wrong.
+    /// The query is wrong, and a retry does not help.
     Invalid,
-    /// Nothing of that name is stored, or not yet.
+    /// Nothing of that name is stored, at least not yet.
     NotFound,
-    /// The answer would be larger than the bounds allow: ask for less.
+    /// The answer would exceed the bounds. The client should ask for less.
     TooLarge,
     /// The service is overloaded; a retry may succeed.
     Overloaded,
-    /// The answer took too long: ask for less.
+    /// The query took too long. The client should ask for less.
     TimedOut,
     /// Storage cannot be read at the moment.
     Unavailable,
@@ -28,7 +28,7 @@ pub enum ErrorKind {
 }
 
 impl ErrorKind {
-    /// Returns whether the service failed, and not what was asked.
+    /// Reports whether the fault is the service's and not the request's.
     pub(crate) fn is_failure(self) -> bool {
         matches!(self, Self::Overloaded | Self::TimedOut | Self::Unavailable | Self::Failed)
     }
@@ -55,7 +55,7 @@ pub enum QueryError {
     Parameter {
         /// Its name, as the sender wrote it.
         name: String,
-        /// Fault of the value, and a right form.
+        /// Fault of the value, and a valid form.
         reason: String,
     },
     /// Nothing of that name is stored.
@@ -127,7 +127,7 @@ pub enum QueryError {
         /// Maximum duration of a query.
         limit: Duration,
     },
-    /// Nobody waits for the answer any more.
+    /// The client no longer waits for the answer.
     #[error("the question was withdrawn")]
     Withdrawn,
     /// Storage could not be read.

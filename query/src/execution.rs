@@ -50,18 +50,18 @@ const STOP: ControlFlow<()> = ControlFlow::Break(());
 pub struct Bounded {
     /// The snapshot.
     pub snapshot: Snapshot,
-    /// The question ends soon after this becomes true.
+    /// Flag that stops the query soon after it becomes true.
     pub stop: Arc<AtomicBool>,
-    /// Clock that the deadline is checked with.
+    /// Clock for the deadline.
     pub clock: Arc<dyn Clock>,
-    /// Time at which it ends in any case.
+    /// Deadline of the query.
     pub deadline: Instant,
 }
 
 /// Queue of queries.
 #[derive(Debug)]
 pub(crate) struct Execution {
-    /// Places of the running queries of this queue, and the queries that wait for one.
+    /// Places of the running queries of this queue, and the queries that wait for a place.
     places: Arc<ClientPlaces>,
     /// Semaphore with a permit for each running query of all queues that share the processors.
     running: Arc<Semaphore>,
@@ -69,7 +69,7 @@ pub(crate) struct Execution {
     recent: RecentQueries,
     /// Bytes of answers that clients have not read yet, of all tenants.
     answer_shares: Arc<AnswerShares>,
-    /// The tenant of this queue among those that have them.
+    /// Number of the tenant whose queue this is.
     tenant: TenantNumber,
     clock: Arc<dyn Clock>,
     limits: QueryLimits,
@@ -91,7 +91,7 @@ pub(crate) struct Reader {
     pub limits: QueryLimits,
 }
 
-/// Tells the computation, when dropped, that nobody waits for it.
+/// Signals the computation on drop that the client no longer waits.
 struct Withdraw(Arc<AtomicBool>);
 
 impl Execution {
@@ -108,7 +108,8 @@ impl Execution {
         }
     }
 
-    /// A queue of its own, whose queries run on what this one's run on and take at most half of it.
+    /// Creates a separate queue on the same processors, whose queries take at most half of the
+    /// permits.
     pub(crate) fn beside(&self) -> Self {
         let (clock, limits) = (Arc::clone(&self.clock), self.limits);
         Self {
@@ -121,23 +122,22 @@ impl Execution {
         }
     }
 
-    /// Lets the queries of this queue take at most half of what they run on, from now on.
+    /// Limits the queries of this queue to half of the permits from now on.
     pub(crate) fn leave_room(&self) {
         self.places.reduce_to(self.limits.running_max.div_ceil(2));
     }
 
-    /// Bytes of answers that clients have not read yet, and the tenant of this queue among those that
-    /// have them.
+    /// Bytes of answers that clients have not read yet, and the number of this queue's tenant.
     pub(crate) fn answer_shares(&self) -> (&Arc<AnswerShares>, TenantNumber) {
         (&self.answer_shares, self.tenant)
     }
 
-    /// The slowest queries of late.
+    /// The slowest recent queries.
     pub(crate) fn recent(&self) -> &RecentQueries {
         &self.recent
     }
 
-    /// The time.
+    /// The current time.
     pub(crate) fn now(&self) -> UnixNanos {
         self.clock.now()
     }
@@ -167,7 +167,7 @@ impl Execution {
         work: impl FnOnce(&Reader) -> Result<T, QueryError> + Send + 'static,
     ) -> Result<T, QueryError> {
         if let Some(kept) = &kept {
-            // It would wait for itself otherwise.
+            // A client that holds the permits of its last query would wait for itself.
             kept.end();
         }
         let place = self.admit(client)?;
@@ -193,7 +193,7 @@ impl Execution {
             within.record("tidings.waited_seconds", waited.as_secs_f64());
             let task = tokio::task::spawn_blocking(move || {
                 let _within = within.entered();
-                // The permits live as long as the computation does, not as long as its asker.
+                // The permits live as long as the computation, even when the client leaves.
                 let permits = (place, turn);
                 let reader = Reader {
                     snapshot: store
@@ -242,11 +242,11 @@ impl Execution {
     }
 }
 
-/// A query that is listed with the slowest of late when it ends. One that is dropped was abandoned.
+/// A query that is added to the slowest recent queries when it ends. A dropped one was abandoned.
 struct ListedQuery<'a> {
     execution: &'a Execution,
     progress: Arc<Progress>,
-    /// Rows that others of the same handle had read.
+    /// Rows that earlier queries of the same handle have read.
     rows_before: u64,
     started: Instant,
     start: UnixNanos,
@@ -285,7 +285,7 @@ impl Drop for ListedQuery<'_> {
     }
 }
 
-/// An error that is ours.
+/// An internal error.
 pub(crate) fn defect(reason: &dyn fmt::Display) -> QueryError {
     QueryError::Defect { reason: reason.to_string() }
 }
@@ -320,7 +320,7 @@ impl Reader {
         }
     }
 
-    /// Gives `visit` the matching spans until it breaks or fails, or time is up.
+    /// Passes the matching spans to `visit` until it breaks or fails, or the deadline passes.
     pub(crate) fn spans(
         &self,
         filter: &SpanFilter,
@@ -335,7 +335,8 @@ impl Reader {
         self.ended(stats, failure)
     }
 
-    /// As [`Self::spans`], for the newest: older ones than `visit` says it needs may be left out.
+    /// Reads the newest matching spans as [`Self::spans`] does. Spans older than `visit` reports to
+    /// need may be left out.
     pub(crate) fn newest_spans(
         &self,
         filter: &SpanFilter,
@@ -345,8 +346,8 @@ impl Reader {
         self.newest_spans_reached(filter, scan, |rows, _| visit(rows))
     }
 
-    /// As [`Self::newest_spans`]: `visit` is also told the time after which all spans were looked
-    /// at, and is called without spans whenever that is another.
+    /// Reads as [`Self::newest_spans`] does. `visit` also gets the time after which all spans were
+    /// read. It is called without spans when that time changes.
     pub(crate) fn newest_spans_reached(
         &self,
         filter: &SpanFilter,
@@ -356,7 +357,7 @@ impl Reader {
         self.newest_spans_past(self.limits.counted_rows_min, filter, scan, visit)
     }
 
-    /// As [`Self::newest_spans`], after this many rows were read for counting.
+    /// Reads as [`Self::newest_spans`] does, with this minimum number of rows for counting.
     fn newest_spans_past(
         &self,
         counted_rows: u64,
@@ -373,8 +374,8 @@ impl Reader {
         self.ended(stats, failure)
     }
 
-    /// As [`Self::newest_spans`], for nothing but the latest: `visit` says the latest time so far,
-    /// and nothing is read to be counted.
+    /// Finds the latest matching span. `visit` returns the latest time so far; no rows are read for
+    /// counting.
     pub(crate) fn latest_spans(
         &self,
         filter: &SpanFilter,
@@ -385,7 +386,7 @@ impl Reader {
             .map(drop)
     }
 
-    /// As [`Self::latest_spans`], for log records.
+    /// Finds the latest matching log record, as [`Self::latest_spans`] does for spans.
     pub(crate) fn latest_logs(
         &self,
         filter: &LogFilter,
@@ -396,7 +397,7 @@ impl Reader {
             .map(drop)
     }
 
-    /// As [`Self::spans`], for log records.
+    /// Reads log records as [`Self::spans`] reads spans.
     pub(crate) fn logs(
         &self,
         filter: &LogFilter,
@@ -411,8 +412,7 @@ impl Reader {
         self.ended(stats, failure)
     }
 
-    /// Counts log records from what data files have counted of theirs. What they cannot answer is
-    /// left to [`Self::logs_within`].
+    /// Counts log records from the counts in data files. The rest is left to [`Self::logs_within`].
     pub(crate) fn count_logs(
         &self,
         filter: &LogFilter,
@@ -424,7 +424,7 @@ impl Reader {
         Ok(counted)
     }
 
-    /// As [`Self::count_logs`], by service and form of the message.
+    /// Counts as [`Self::count_logs`] does, by service and form of the message.
     pub(crate) fn count_log_forms(
         &self,
         filter: &LogFilter,
@@ -436,8 +436,8 @@ impl Reader {
         Ok(counted)
     }
 
-    /// As [`Self::logs`], of these times in place of the filter's; they are apart. The last is read
-    /// first.
+    /// Reads as [`Self::logs`] does, with these disjoint time ranges in place of the filter's. The
+    /// last range is read first.
     pub(crate) fn logs_within(
         &self,
         filter: &LogFilter,
@@ -454,7 +454,7 @@ impl Reader {
         Ok(stats)
     }
 
-    /// Aggregates every call that matches, one per span: from rollups where possible, from rows
+    /// Aggregates every matching call, one for each span: from rollups where possible, from rows
     /// elsewhere. Idle threads help.
     pub(crate) fn aggregate_calls<T: CallAccumulatorFactory>(
         &self,
@@ -466,7 +466,7 @@ impl Reader {
         self.aggregate_calls_with_threads(1 + spare.count(), filter, step, accumulators)
     }
 
-    /// As [`Self::aggregate_calls`], with this number of threads.
+    /// Aggregates as [`Self::aggregate_calls`] does, with this number of threads.
     pub(crate) fn aggregate_calls_with_threads<T: CallAccumulatorFactory>(
         &self,
         threads_max: usize,
@@ -484,7 +484,7 @@ impl Reader {
         let watch = || match self.check() {
             Ok(()) => ControlFlow::Continue(()),
             Err(error) => {
-                // The first thread to see it says it.
+                // The first thread that fails sets the error.
                 let _ = failure.set(error);
                 STOP
             }
@@ -494,7 +494,7 @@ impl Reader {
         self.ended(aggregate, failure.into_inner())
     }
 
-    /// As [`Self::newest_spans`], for log records.
+    /// Reads log records as [`Self::newest_spans`] reads spans.
     pub(crate) fn newest_logs(
         &self,
         filter: &LogFilter,
@@ -504,7 +504,7 @@ impl Reader {
         self.newest_logs_counting(self.limits.counted_logs_min, filter, scan, visit)
     }
 
-    /// As [`Self::newest_logs`], with this many rows read at least, for counting.
+    /// Reads as [`Self::newest_logs`] does, with this minimum number of rows for counting.
     pub(crate) fn newest_logs_counting(
         &self,
         counted_rows: u64,
@@ -518,8 +518,8 @@ impl Reader {
         })
     }
 
-    /// As [`Self::newest_logs_counting`], for the oldest: later ones than `visit` says it needs may
-    /// be left out.
+    /// Reads the oldest matching records, as [`Self::newest_logs_counting`] reads the newest.
+    /// Records later than `visit` reports to need may be left out.
     pub(crate) fn oldest_logs_counting(
         &self,
         counted_rows: u64,
@@ -535,7 +535,7 @@ impl Reader {
         self.ended(stats, failure)
     }
 
-    /// As [`Self::newest_logs`], after this many rows were read for counting.
+    /// Reads as [`Self::newest_logs`] does, with this minimum number of rows for counting.
     fn newest_logs_past(
         &self,
         counted_rows: u64,
@@ -552,12 +552,12 @@ impl Reader {
         self.ended(stats, failure)
     }
 
-    /// Says how many matches there are so far.
+    /// Reports the number of matches so far.
     pub(crate) fn found(&self, matches: usize) {
         self.progress.set_found(matches);
     }
 
-    /// Says that everything after this time was looked at.
+    /// Reports that everything after this time was read.
     pub(crate) fn reached(&self, time: UnixNanos) {
         self.progress.set_reached(time);
     }
@@ -567,7 +567,7 @@ impl Reader {
         self.progress.is_heard
     }
 
-    /// Tells the next traces of the answer.
+    /// Reports further traces of the answer to the client.
     pub(crate) fn tell(&self, traces: Vec<TraceSummary>) {
         self.progress.add_traces(traces);
     }
@@ -579,12 +579,12 @@ impl Reader {
     }
 
     /// Reports whether this many tenths of the deadline have passed. A query then stops collecting
-    /// and finishes with the rows it has.
+    /// and finishes with the rows that it has.
     pub(crate) fn is_late(&self, tenths: u32) -> bool {
         self.elapsed() > self.limits.deadline / 10 * tenths
     }
 
-    /// Turns the end of a scan into a result; checks the deadline even when nothing was visited.
+    /// Converts the end of a scan to a result. Checks the deadline even when nothing was visited.
     fn ended<T>(&self, found: T, failure: Option<QueryError>) -> Result<T, QueryError> {
         match failure {
             Some(failure) => Err(failure),
@@ -612,8 +612,9 @@ impl Reader {
         self.snapshot.lacks_spans()
     }
 
-    /// Fails when nobody waits for the answer any more, also because the deadline has passed. It costs
-    /// no look at the clock: loops ask before each row, whose texts may take a pattern seconds.
+    /// Fails when the client no longer waits for the answer, or the deadline has passed. The check
+    /// reads a flag and not the clock. Loops make it before each row, whose texts may take a
+    /// pattern seconds.
     pub(crate) fn check_cancelled(&self) -> Result<(), QueryError> {
         match self.withdrawn.load(Ordering::Relaxed) {
             true => Err(QueryError::Withdrawn),
@@ -642,7 +643,7 @@ pub(crate) fn searched(reader: &Reader, stats: ScanStats) -> Searched {
     }
 }
 
-/// A number that is exact when everything was looked at.
+/// A total that is exact when everything was read.
 pub(crate) fn total(value: u64, complete: bool) -> Total {
     let relation = if complete { TotalRelation::Exact } else { TotalRelation::AtLeast };
     Total { value, relation }

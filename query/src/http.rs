@@ -1,11 +1,11 @@
-//! The native API over HTTP: routes, headers, the OpenAPI document; beside it the APIs of other
-//! systems, each in a module of its own.
+//! The native API over HTTP: routes, headers, the OpenAPI document. The APIs of other systems are
+//! in modules of their own.
 //!
-//! Owns the list of endpoints: a module of them is a line of it. A route's path and parameters are
-//! said once, in the `#[utoipa::path]` of its handler. Handlers parse, call [`QueryService`] and
-//! write the answer; they know no rule about traces.
+//! Owns the list of endpoints, in which each module is one line. A route's path and parameters are
+//! declared once, in the `#[utoipa::path]` of its handler. Handlers parse, call [`QueryService`]
+//! and write the answer; they know no rule about traces.
 
-/// Makes the endpoints of a module from its handlers, which answer to GET.
+/// Defines the endpoints of a module from its handlers for GET.
 macro_rules! endpoints {
     ($($handler:ident),+ $(,)?) => {
         /// Returns the endpoints of this module.
@@ -66,14 +66,13 @@ pub use zipkin_api::zipkin_router;
 
 use crate::QueryService;
 
-/// The routes under `/api/v1`, its OpenAPI document included, under `/jaeger`, `/prometheus` and
-/// `/tempo`, and gRPC's health check, complete with an answer for every other path there.
+/// The routes under `/api/v1` with its OpenAPI document, under `/jaeger`, `/prometheus` and
+/// `/tempo`, and gRPC's health check. Every other path there has an answer, too.
 pub fn router(service: QueryService) -> Router {
     router_described_by(document(), service)
 }
 
-/// As [`router`], with a document that describes other endpoints too: those that the process adds
-/// beside the returned routes.
+/// Builds the routes of [`router`] with a document that also describes endpoints of the process.
 pub fn router_described_by(
     mut document: utoipa::openapi::OpenApi,
     service: QueryService,
@@ -103,13 +102,13 @@ pub fn router_described_by(
     compressed(routes)
 }
 
-/// These routes with what all answers of the API have, for those that the process adds: a tag, of
-/// those that are not streamed, compression, and that nobody on the way keeps them.
+/// Adds the common properties of the API's answers to routes of the process. These are compression,
+/// an entity tag for answers that are not streamed, and headers that forbid caching on the way.
 pub fn with_api_headers<S: Clone + Send + Sync + 'static>(routes: Router<S>) -> Router<S> {
     compressed(routes.layer(middleware::from_fn(etag::tag)))
 }
 
-/// These routes with what the answers of every API here have.
+/// Adds the common properties of the answers of all APIs here to these routes.
 fn compressed<S: Clone + Send + Sync + 'static>(routes: Router<S>) -> Router<S> {
     routes
         .layer(CompressionLayer::new().gzip(true))
@@ -117,7 +116,8 @@ fn compressed<S: Clone + Send + Sync + 'static>(routes: Router<S>) -> Router<S> 
         .layer(always(header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
 }
 
-/// Responses have to have a description: that of what is answered is the operation's own.
+/// Adds the required descriptions of responses. The description of a success is the operation's
+/// own.
 fn describe_responses(document: &mut utoipa::openapi::OpenApi) {
     for item in document.paths.paths.values_mut() {
         let operations = [&mut item.get, &mut item.post, &mut item.put, &mut item.delete];
@@ -134,8 +134,8 @@ fn describe_responses(document: &mut utoipa::openapi::OpenApi) {
     }
 }
 
-/// Takes the defaults of reading out of the schemas of what is only written: they are those of the
-/// fields in memory, where a 64-bit number is no text.
+/// Removes default values from the schemas of types that are only written. They are the defaults of
+/// the fields in memory, where a 64-bit number is not a text.
 fn drop_defaults(document: &mut utoipa::openapi::OpenApi) {
     let Some(components) = &mut document.components else { return };
     for schema in components.schemas.values_mut() {

@@ -1,5 +1,5 @@
-//! Jaeger's queries, answered as Jaeger answers them on the same data, whatever protocol it came
-//! by.
+//! Jaeger's queries. They have the results of Jaeger over the same data, whatever protocol the data
+//! arrived by.
 //!
 //! ```text
 //! search (which traces) ─► trace::complete ─► adjust (as Jaeger's query service) ─► proto::jaeger
@@ -7,8 +7,8 @@
 //! metrics ──► crate::prometheus
 //! ```
 //!
-//! Owns Jaeger's rules of what matches and what is adjusted. Not here: parameters and JSON
-//! (`http/jaeger`), the translation of spans (`proto::jaeger`).
+//! Owns Jaeger's rules for matches and adjustments. Does not own parameters and JSON
+//! (`http/jaeger`) or the translation of spans (`proto::jaeger`).
 
 pub(crate) mod adjust;
 pub(crate) mod dependencies;
@@ -28,7 +28,7 @@ pub(crate) fn services(reader: &Reader) -> Result<Vec<String>, QueryError> {
     known_services(reader).map(|(services, _)| services)
 }
 
-/// Every service, in order, and whether everything was looked at.
+/// Every service, in order, and whether everything was read.
 pub(crate) fn known_services(reader: &Reader) -> Result<(Vec<String>, bool), QueryError> {
     let mut services: BTreeSet<String> = BTreeSet::new();
     let stats = reader.call_keys(|key| {
@@ -40,10 +40,10 @@ pub(crate) fn known_services(reader: &Reader) -> Result<(Vec<String>, bool), Que
     Ok((services.into_iter().collect(), stats.complete))
 }
 
-/// An operation as Jaeger tells them apart: by name and kind.
+/// An operation as Jaeger distinguishes them: by name and kind.
 pub(crate) type OperationKey = (String, SpanKind);
 
-/// The operations of a service, in order; of one kind, when one is asked for.
+/// The operations of a service, in order; those of one kind on request.
 pub(crate) fn operations(
     reader: &Reader,
     service: &str,
@@ -61,7 +61,7 @@ pub(crate) fn operations(
     Ok(operations.into_iter().map(|(name, number)| (name, kind(number))).collect())
 }
 
-/// A service's name as it is stored.
+/// The name of a service in its stored form.
 pub(crate) fn stored(service: &str) -> String {
     if service == NO_SERVICE { String::new() } else { service.to_owned() }
 }

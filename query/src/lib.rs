@@ -6,7 +6,8 @@
 //!                                                         transactions · resolve ─► proto::api
 //! ```
 //!
-//! Reads snapshots of `storage` and calls `assembly`; writes nothing and knows no Arrow.
+//! Reads snapshots of `storage` and calls `assembly`; writes nothing and does not use Arrow
+//! directly.
 
 mod analysis;
 mod answer_shares;
@@ -61,24 +62,25 @@ pub use search::TraceSearch;
 pub use span_search::SpanSearch;
 pub use trace::{ClockView, TraceName, TraceQuestion};
 
-/// Doors for fuzz targets: the texts of the query languages. Nothing that ships calls them.
+/// Entry points for fuzz targets: the texts of the query languages. They are not called in
+/// production.
 #[doc(hidden)]
 pub mod fuzzed_texts {
     use crate::{log_query, prometheus, traceql};
 
-    /// Reads a query in TraceQL. Returns true when it is one.
+    /// Parses a TraceQL query. Returns true when the text is one.
     #[must_use]
     pub fn read_traceql(text: &str) -> bool {
         traceql::parse(text).is_ok()
     }
 
-    /// Reads a query in PromQL. Returns true when it is one.
+    /// Parses a PromQL query. Returns true when the text is one.
     #[must_use]
     pub fn read_promql(text: &str) -> bool {
         prometheus::parse(text).is_ok()
     }
 
-    /// Reads a query of log records. Returns true when it is one.
+    /// Parses a query of log records. Returns true when the text is one.
     #[must_use]
     pub fn read_log_query(text: &str) -> bool {
         log_query::parse(text).is_ok()

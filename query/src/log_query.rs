@@ -1,4 +1,4 @@
-//! The query language of log records: the text of a query to a condition of a scan.
+//! The query language of log records: translates the text of a query to a condition of a scan.
 //!
 //! ```text
 //! text ─► parser (and, or, not, parentheses) ─► term_syntax (words, phrases, patterns, ranges)
@@ -22,20 +22,20 @@ use crate::QueryError;
 pub(crate) use fields::LogField;
 pub(crate) use parser::parse;
 
-/// The longest query, in bytes.
+/// Maximum length of a query, in bytes.
 const TEXT_BYTES_MAX: usize = 16 << 10;
-/// How deep parentheses nest. Each is at most three levels of the tree: or, and, not.
+/// Maximum depth of parentheses. Each is at most three levels of the tree: or, and, not.
 const DEPTH_MAX: usize = tidings_storage::LogExpression::DEPTH_MAX / 3 - 1;
 /// Maximum number of terms.
 const TERMS_MAX: usize = 200;
-/// Memory of all regular expressions of a query.
+/// Maximum memory of all regular expressions of a query, in bytes.
 const PATTERNS_BYTES_MAX: usize = 16 << 20;
 
-/// Returns the condition that a query of log records states. Making its patterns takes time: for a
-/// blocking thread.
+/// Parses a query of log records. Compiling its patterns takes time, so this runs on a blocking
+/// thread.
 ///
 /// # Errors
-/// `Parameter` names the character where the text is not a query, and what was expected.
+/// `Parameter` names the character at which the text is not a query, and the expected syntax.
 pub fn log_condition(text: &str) -> Result<LogCondition, QueryError> {
     Ok(LogCondition::new(parse(text)?))
 }
@@ -43,14 +43,14 @@ pub fn log_condition(text: &str) -> Result<LogCondition, QueryError> {
 /// Error in a query.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct LogQueryError {
-    /// Fault, and a right form.
+    /// Fault, and a valid form.
     pub(crate) message: String,
     /// Position in characters, counted from 1.
     pub(crate) character: usize,
 }
 
 impl LogQueryError {
-    /// An error at this byte of the text.
+    /// Creates an error at this byte of the text.
     fn at(text: &str, byte: usize, message: impl Into<String>) -> Self {
         let before = text.get(..byte).unwrap_or(text);
         Self { message: message.into(), character: before.chars().count() + 1 }

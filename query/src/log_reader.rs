@@ -1,9 +1,9 @@
 //! Finds log records.
 //!
-//! The order is time, then content hash, newest first unless asked otherwise; records that are
-//! equal in both are one record that came twice. Two scans: the first finds the keys of the page
-//! and counts, the second reads the records of these keys. Where data files have counted what is
-//! asked for, the first ends with the page, and a third counts the rows of what they leave out.
+//! The order is time, then content hash, newest first unless requested otherwise. Records that are
+//! equal in both are one record that arrived twice. There are two scans: the first finds the keys
+//! of the page and counts, the second reads the records of these keys. When data files have the
+//! counts for the query, the first scan ends with the page, and a third counts the remaining rows.
 
 pub(crate) mod context;
 pub(crate) mod correlated;
@@ -31,26 +31,26 @@ use crate::{
     execution::{Reader, searched, total},
 };
 
-/// Steps in which records are counted for the number of all.
+/// Step of the counts that are added up to the total.
 const COUNT_STEP: DurationNanos = DurationNanos(24 * 3_600 * 1_000_000_000);
 
 /// Selection of log records, and of a page of them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LogSearch {
-    /// A record matches when one of these does.
+    /// Filters, of which a record must match at least one.
     pub filters: Vec<LogFilter>,
     /// Order of the records.
     pub order: LogOrder,
     /// Maximum number of records on a page; 0 only counts.
     pub limit: usize,
-    /// Position at which the page before ended; its order is [`Self::order`].
+    /// Position at which the previous page ended; its order is [`Self::order`].
     pub cursor: Option<LogCursor>,
-    /// Stop after looking at this many rows.
+    /// Maximum number of rows that are read.
     pub rows_max: u64,
 }
 
 impl LogSearch {
-    /// The newest records that match, looking at everything.
+    /// Creates a search for the newest records that match, without a limit of rows.
     #[must_use]
     pub fn newest(filter: LogFilter, limit: usize) -> Self {
         Self {
@@ -63,7 +63,7 @@ impl LogSearch {
     }
 }
 
-/// Time and content hash: what names a record.
+/// Time and content hash, which identify a record.
 pub(crate) type RecordKey = (UnixNanos, u64);
 
 /// A page of the records that match.
@@ -113,23 +113,23 @@ pub(crate) fn search(reader: &Reader, search: &LogSearch) -> Result<LogSearchRes
     })
 }
 
-/// The records after the cursor, counted.
+/// The counted records after the cursor.
 struct CountedRecords {
     records: u64,
-    /// True if there are no more.
+    /// True if no further records exist.
     is_exact: bool,
-    /// Rows looked at.
+    /// Number of rows read.
     rows: u64,
 }
 
-/// Counts the records after the cursor from counts of data files, and from rows where they leave
-/// something out. `None` when they have none of them.
+/// Counts the records after the cursor from counts of data files, and from rows where these are
+/// incomplete. `None` when data files have no counts for the search.
 fn count(reader: &Reader, search: &LogSearch) -> Result<Option<CountedRecords>, QueryError> {
     let [filter] = search.filters.as_slice() else { return Ok(None) };
     let mut filter = filter.clone();
     let mut of_cursor = None;
     if let Some(cursor) = search.cursor {
-        // Some of the records at the cursor's time are before it.
+        // Some records with the cursor's time come before the cursor.
         let (time, next) = (cursor.time, UnixNanos(cursor.time.0.saturating_add(1)));
         let at_cursor = TimeRange { start: Some(time), end: Some(next) };
         of_cursor = filter.time.contains(time).then_some(at_cursor);
@@ -169,7 +169,7 @@ fn count(reader: &Reader, search: &LogSearch) -> Result<Option<CountedRecords>, 
     }))
 }
 
-/// The keys of the page and of everything counted so far.
+/// The keys of the page and of all records counted so far.
 #[derive(Debug, Default)]
 struct Page {
     keys: BTreeSet<RecordKey>,
@@ -217,7 +217,7 @@ impl Page {
     }
 }
 
-/// Scans records in this order, with this many rows read at least, for counting.
+/// Scans records in this order, with this minimum number of rows for counting.
 fn scan_in_order(
     reader: &Reader,
     (order, counted_rows): (LogOrder, u64),
@@ -231,7 +231,7 @@ fn scan_in_order(
     }
 }
 
-/// The key that comes last in this order.
+/// Returns the last key in this order.
 fn last_key(keys: &BTreeSet<RecordKey>, order: LogOrder) -> Option<RecordKey> {
     match order {
         LogOrder::Newest => keys.first().copied(),
@@ -246,7 +246,8 @@ fn pop_last_key(keys: &mut BTreeSet<RecordKey>, order: LogOrder) {
     };
 }
 
-/// The rows that a search for the first `count` keys in this order needs when it has these.
+/// Returns the rows that a search for the first `count` keys in this order still needs when it has
+/// these keys.
 fn rows_needed(keys: &BTreeSet<RecordKey>, order: LogOrder, count: usize) -> RowsNeeded {
     match (last_key(keys, order).filter(|_| keys.len() >= count), order) {
         (None, _) => RowsNeeded::All,
@@ -255,7 +256,7 @@ fn rows_needed(keys: &BTreeSet<RecordKey>, order: LogOrder, count: usize) -> Row
     }
 }
 
-/// The filter without the times that lie before the cursor.
+/// Returns the filter without the times before the cursor.
 fn narrowed(filter: &LogFilter, search: &LogSearch) -> LogFilter {
     let mut filter = filter.clone();
     let Some(cursor) = search.cursor else { return filter };
@@ -288,11 +289,11 @@ fn is_before(order: LogOrder, key: RecordKey, other: RecordKey) -> bool {
 #[derive(Debug, Default)]
 pub(crate) struct RecordPage {
     pub(crate) logs: Vec<LogView>,
-    /// The first that there was no room for.
+    /// The first record that did not fit.
     cut: Option<RecordKey>,
 }
 
-/// The records with these keys, in this order: as many of the first as there is room for.
+/// Reads the records with these keys, in this order, until the bound of memory is reached.
 pub(crate) fn read(
     reader: &Reader,
     filters: &[LogFilter],
@@ -311,7 +312,7 @@ pub(crate) fn read(
         let mut filter = filter.clone();
         filter.time.start = Some(first.0);
         filter.time.end = Some(UnixNanos(last.0.0.saturating_add(1)));
-        // The first scan evaluated the filter: its texts are not read again.
+        // The first scan evaluated the filter, so its texts are not read again.
         filter.keys = Some(keys.iter().copied().collect());
         reader.logs(&filter, Scan { detail: Detail::Full, rows_max: u64::MAX }, |rows| {
             for row in 0..rows.len() {
@@ -345,7 +346,7 @@ pub(crate) fn read(
     Ok(RecordPage { logs, cut })
 }
 
-/// About how much memory what a sender said takes.
+/// Estimates the memory of a record's content.
 fn size(log: &LogView) -> u64 {
     let attributes = log.attributes.iter().map(Message::encoded_len).sum::<usize>();
     let body = log.body.as_ref().map_or(0, Message::encoded_len);
@@ -354,7 +355,7 @@ fn size(log: &LogView) -> u64 {
     (log.text.len() + body + attributes + sender + schemas) as u64
 }
 
-/// One record as people and programs are shown it.
+/// Builds the API view of a record.
 fn log_view(rows: &LogRows, row: usize) -> LogView {
     let record = rows.log_record(row);
     LogView {
@@ -385,7 +386,7 @@ fn is_text(body: &AnyValue) -> bool {
     matches!(body.value, None | Some(Value::String(_)))
 }
 
-/// The name of a severity's number, as `/api/v1/logs` says it; empty for none.
+/// Returns the name of a severity number as in `/api/v1/logs`; empty when it has none.
 #[must_use]
 pub fn severity_name(number: i32) -> &'static str {
     Severity::from_number(number).map_or("", Severity::word)

@@ -1,9 +1,9 @@
 //! The names that filters are completed from: services, operations, attribute keys and values.
 //!
 //! Without a time range they come from the last 24 hours that have data, so that a collector that
-//! was quiet over the weekend still completes on Monday. Services and operations come from what
-//! files have added up, and from rows elsewhere. Attributes come from rows: from all of them when
-//! they are few, and else from samples spread over the time range.
+//! was quiet over the weekend still completes on Monday. Services and operations come from the
+//! aggregates of files, and from rows elsewhere. Attributes come from rows: from all rows when
+//! these are few, otherwise from samples spread over the time range.
 
 use std::{collections::HashMap, ops::ControlFlow, time::Duration};
 
@@ -21,9 +21,9 @@ use crate::{QueryError, execution::Reader};
 /// Selection of names, and their maximum number.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct NameSearch {
-    /// The names start with this, letter case ignored.
+    /// Prefix of the names, ignoring letter case.
     pub prefix: String,
-    /// Range in which the spans start that have the names; the last 24 hours of data when it is
+    /// Range in which the spans with the names start; the last 24 hours of data when it is
     /// unbounded.
     pub start: TimeRange,
     /// Service whose spans have the names.
@@ -33,15 +33,16 @@ pub struct NameSearch {
 }
 
 const DEFAULT_RANGE: Duration = Duration::from_secs(24 * 60 * 60);
-/// A span that starts later than this from now has a wrong clock: it does not move the range.
+/// Maximum time by which the start of a span may be ahead of now. Later starts come from a wrong
+/// clock and do not move the range.
 const CLOCK_TOLERANCE: Duration = Duration::from_secs(60 * 60);
-/// All attributes of so many spans are looked at;
+/// Maximum number of spans whose attributes are all read. Above it, samples are read.
 const WHOLE_ROWS_MAX: u64 = 65_536;
-/// of more, those in so many parts of their time range,
+/// Number of parts of the time range that samples are taken from.
 const SAMPLES: u64 = 16;
-/// of the newest rows of each so many.
+/// Maximum number of rows in a sample, which are the newest of their part.
 const SAMPLE_ROWS: u64 = 2_048;
-/// Values longer than this are not offered: nobody picks them from a list.
+/// Maximum length of a value that is offered, in bytes; nobody picks longer ones from a list.
 const VALUE_BYTES_MAX: usize = 256;
 
 /// Services by number of spans.
@@ -90,7 +91,7 @@ pub(crate) fn attribute_values(
     Ok(counter.names(complete))
 }
 
-/// A value as the text that an attribute filter matches it by.
+/// Formats a value as the text by which an attribute filter matches it.
 pub(crate) fn value_text(value: &Value) -> Option<String> {
     Some(value.scalar_text()?.into_owned())
 }
@@ -111,7 +112,7 @@ impl AttributeOwner {
     }
 }
 
-/// A name, where it was found, and how many rows have it.
+/// A name, its owner, and the number of rows that have it.
 type CountedName = ((AttributeOwner, String), u64);
 
 /// Counts names within bounds.
@@ -136,7 +137,7 @@ impl<'a> NameCounter<'a> {
         if let Some(count) = counts.get_mut(name) {
             *count += rows;
         } else if name.is_empty() || !name.to_lowercase().starts_with(&self.prefix) {
-            // The search does not ask for it.
+            // A name without the prefix does not count.
         } else if self.names < self.names_max {
             self.names += 1;
             counts.insert(name.to_owned(), rows);
@@ -145,7 +146,7 @@ impl<'a> NameCounter<'a> {
         }
     }
 
-    /// The names, most frequent first, and whether there may be more.
+    /// Returns the names, the most frequent first, and true when there may be more.
     fn finish(self, complete: bool) -> (Vec<CountedName>, bool) {
         let by_place = self.counts.into_iter();
         let mut names: Vec<CountedName> = by_place
@@ -182,8 +183,8 @@ fn called(
     Ok(counter.names(stats.complete))
 }
 
-/// Gives `visit` every attribute of spans and resources with the number of spans that have it; of
-/// samples when there are many spans. Whether that is all there is.
+/// Passes every attribute of spans and resources to `visit` with the number of spans that have it.
+/// When there are many spans, it reads samples. Returns true when everything was read.
 fn each_attribute(
     reader: &Reader,
     search: &NameSearch,
@@ -211,7 +212,7 @@ fn each_attribute(
 }
 
 fn attributes_of(rows: &SpanRows, visit: &mut impl FnMut(AttributeOwner, &KeyValue, u64)) {
-    // Spans share few resources: each is decoded once a portion, however many spans it has.
+    // Many spans share a resource, so each resource is decoded once a portion.
     let mut resources: HashMap<&str, (usize, u64)> = HashMap::new();
     for row in 0..rows.len() {
         for attribute in rows.attributes(row) {
@@ -226,7 +227,7 @@ fn attributes_of(rows: &SpanRows, visit: &mut impl FnMut(AttributeOwner, &KeyVal
     }
 }
 
-/// The parts of a range whose newest spans stand for all of it; a range without a beginning begins
+/// Returns the parts of a range whose newest spans are its samples. A range without a start begins
 /// a day before its end.
 fn samples(reader: &Reader, range: TimeRange) -> Result<Vec<TimeRange>, QueryError> {
     let end = match range.end {
@@ -260,7 +261,7 @@ fn range(reader: &Reader, search: &NameSearch) -> Result<TimeRange, QueryError> 
     if search.start == TimeRange::default() { newest_range(reader) } else { Ok(search.start) }
 }
 
-/// The last 24 hours that have data.
+/// Returns the last 24 hours that have data.
 fn newest_range(reader: &Reader) -> Result<TimeRange, QueryError> {
     let newest = newest(reader)?;
     let range = u64::try_from(DEFAULT_RANGE.as_nanos()).unwrap_or(u64::MAX);
@@ -268,13 +269,13 @@ fn newest_range(reader: &Reader) -> Result<TimeRange, QueryError> {
     Ok(TimeRange { start: (start.0 > 0).then_some(start), end: None })
 }
 
-/// The start of the newest span whose clock can be right; 0 without any.
+/// Returns the start of the newest span with a plausible clock; 0 without any.
 pub(crate) fn newest(reader: &Reader) -> Result<UnixNanos, QueryError> {
     let filter = SpanFilter { start: plausible(reader), ..SpanFilter::default() };
     Ok(latest_span(reader, filter)?.unwrap_or_default())
 }
 
-/// The latest start of a span like this.
+/// Returns the latest start of a matching span.
 pub(crate) fn latest_span(
     reader: &Reader,
     filter: SpanFilter,
@@ -287,13 +288,13 @@ pub(crate) fn latest_span(
     Ok(latest)
 }
 
-/// The time of the newest log record whose clock can be right; 0 without any.
+/// Returns the time of the newest log record with a plausible clock; 0 without any.
 pub(crate) fn newest_log(reader: &Reader) -> Result<UnixNanos, QueryError> {
     let filter = LogFilter { time: plausible(reader), ..LogFilter::default() };
     Ok(latest_log(reader, filter)?.unwrap_or_default())
 }
 
-/// The latest time of a log record like this.
+/// Returns the latest time of a matching log record.
 pub(crate) fn latest_log(
     reader: &Reader,
     filter: LogFilter,

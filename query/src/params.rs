@@ -1,9 +1,9 @@
-//! Strict reading of query parameters: every one must be known, given as often as allowed and
-//! well formed, or the answer names it.
+//! Strict parsing of query parameters. An unknown, repeated or malformed parameter is refused by
+//! name.
 //!
-//! Which parameters an operation has, and their forms, is declared once ([`declared`]): what is
-//! described is what is accepted, apart from what a description cannot say (an end before its start,
-//! a cursor of another search, a 30th of February).
+//! The parameters of an operation, and their forms, are declared once ([`declared`]), so the
+//! description and the parser agree. A description cannot express some errors (an end before its
+//! start, a cursor of another search, a 30th of February).
 
 pub(crate) mod declared;
 pub(crate) mod form;
@@ -33,14 +33,14 @@ use crate::{
     },
 };
 
-/// The longest wait for a version: less than what proxies give a request.
+/// Maximum wait for a version. It is shorter than the usual timeouts of proxies.
 const WAIT_MAX: Duration = Duration::from_secs(60);
-/// The shortest step.
+/// Minimum length of a step.
 const STEP_MIN: DurationNanos = DurationNanos(1_000_000);
-/// The one value of `adjust`.
+/// The only value of `adjust`.
 pub(crate) const CLOCK: &str = "clock";
 
-/// The query parameters of one request, each of its form.
+/// The query parameters of one request, each in its declared form.
 #[derive(Debug)]
 pub(crate) struct Params {
     given: Vec<(String, String)>,
@@ -48,10 +48,11 @@ pub(crate) struct Params {
 }
 
 impl Params {
-    /// The parameters of a request to this operation.
+    /// Parses the parameters of a request to this operation.
     ///
     /// # Errors
-    /// When one is not among the operation's, is too long or too frequent, empty or not of its form.
+    /// When a parameter is unknown to the operation, too long, repeated too often, empty or
+    /// malformed.
     pub(crate) fn read<T: Takes>(uri: &Uri) -> Result<Self, QueryError> {
         let Query(given) = Query::<Vec<(String, String)>>::try_from_uri(uri)
             .map_err(|broken| QueryError::parameter("", broken.body_text()))?;
@@ -70,8 +71,8 @@ impl Params {
         Ok(Self { given, lists: T::LISTS })
     }
 
-    /// Parameters whose names have this prefix, renamed to the rest (`selectKind` becomes `kind`).
-    /// Errors then name the rest of the name.
+    /// Returns the parameters with this prefix, without the prefix (`selectKind` becomes `kind`).
+    /// Errors then name the shortened name.
     pub(crate) fn named(&self, prefix: &str) -> Self {
         let given = self.given.iter().filter_map(|(name, value)| {
             let rest = name.strip_prefix(prefix)?;
@@ -92,7 +93,7 @@ impl Params {
         values.map(|(_, value)| value.as_str()).collect()
     }
 
-    /// The value of a parameter as its own text.
+    /// The value of a parameter as an owned text.
     pub(crate) fn owned(&self, name: &str) -> Option<String> {
         self.text(name).map(str::to_owned)
     }
@@ -103,13 +104,13 @@ impl Params {
         self.text(name).ok_or_else(reason)
     }
 
-    /// The values of `service`, if there are any.
+    /// The values of `service`, if it is given.
     pub(crate) fn services(&self) -> Option<Vec<String>> {
         let services = self.texts("service").into_iter().map(str::to_owned).collect::<Vec<_>>();
         (!services.is_empty()).then_some(services)
     }
 
-    /// The value of this form as `parse` reads it.
+    /// Parses a value of this form with `parse`.
     fn parsed<T>(
         &self,
         name: &str,
@@ -120,7 +121,7 @@ impl Params {
         parse(value).map(Some).ok_or_else(|| malformed(name, value, form))
     }
 
-    /// An integer, or its default.
+    /// Parses an integer, or returns its default.
     pub(crate) fn integer(&self, name: &str) -> Option<u32> {
         match (self.text(name), known(self.lists, name)?.form) {
             (Some(value), _) => value_forms::integer(value),
@@ -134,12 +135,12 @@ impl Params {
         self.text(name) == Some("true")
     }
 
-    /// A moment of this name.
+    /// Parses a time parameter.
     pub(crate) fn moment(&self, name: &str) -> Result<Option<UnixNanos>, QueryError> {
         self.parsed(name, ParameterForm::Time, value_forms::time)
     }
 
-    /// `start` and `end`.
+    /// Parses `start` and `end`.
     pub(crate) fn time_range(&self) -> Result<TimeRange, QueryError> {
         let range = TimeRange { start: self.moment("start")?, end: self.moment("end")? };
         match (range.start, range.end) {
@@ -150,12 +151,12 @@ impl Params {
         }
     }
 
-    /// A duration of this name.
+    /// Parses a duration parameter.
     pub(crate) fn duration(&self, name: &str) -> Result<Option<DurationNanos>, QueryError> {
         self.parsed(name, ParameterForm::Duration, value_forms::duration)
     }
 
-    /// `minDuration` and `maxDuration`.
+    /// Parses `minDuration` and `maxDuration`.
     pub(crate) fn durations(
         &self,
     ) -> Result<(Option<DurationNanos>, Option<DurationNanos>), QueryError> {
@@ -168,7 +169,7 @@ impl Params {
         }
     }
 
-    /// `after` and `wait`.
+    /// Parses `after` and `wait`.
     pub(crate) fn wanted(&self) -> Result<VersionWait, QueryError> {
         let wait = self
             .parsed("wait", ParameterForm::Duration, value_forms::duration)?
@@ -181,7 +182,7 @@ impl Params {
         Ok(VersionWait { after: self.owned("after"), wait })
     }
 
-    /// `step`.
+    /// Parses `step`.
     pub(crate) fn step(&self) -> Result<Option<DurationNanos>, QueryError> {
         let step = self.parsed("step", ParameterForm::Duration, value_forms::duration)?;
         if step.is_some_and(|step| step < STEP_MIN) {
@@ -190,57 +191,57 @@ impl Params {
         Ok(step)
     }
 
-    /// `above`: a percentile or a duration.
+    /// Parses `above`: a percentile or a duration.
     pub(crate) fn above(&self) -> Result<Above, QueryError> {
         Ok(self.parsed("above", ParameterForm::Above, value_forms::above)?.unwrap_or_default())
     }
 
-    /// `adjust`.
+    /// Parses `adjust`.
     pub(crate) fn clocks(&self) -> ClockView {
         if self.text("adjust") == Some(CLOCK) { ClockView::Adjusted } else { ClockView::default() }
     }
 
-    /// `kind`.
+    /// Parses `kind`.
     pub(crate) fn kind(&self) -> Result<Option<SpanKind>, QueryError> {
         self.parsed("kind", ParameterForm::Kind, SpanKind::from_word)
     }
 
-    /// `status`.
+    /// Parses `status`.
     pub(crate) fn status(&self) -> Result<Option<StatusCode>, QueryError> {
         self.parsed("status", ParameterForm::Status, StatusCode::from_word)
     }
 
-    /// `severity`.
+    /// Parses `severity`.
     pub(crate) fn severity(&self) -> Result<Option<SeverityNumber>, QueryError> {
         self.parsed("severity", ParameterForm::Severity, value_forms::severity)
     }
 
-    /// `by`: what is counted by.
+    /// Parses `by`: the keys to group by.
     pub(crate) fn keys(&self) -> Result<Option<RedKeys>, QueryError> {
         self.parsed("by", ParameterForm::Keys, value_forms::keys)
     }
 
-    /// `traceId` of a filter.
+    /// Parses `traceId` of a filter.
     pub(crate) fn trace_name(&self) -> Result<Option<TraceName>, QueryError> {
         self.parsed("traceId", ParameterForm::TraceName, value_forms::trace_name)
     }
 
-    /// `traceId`, whole.
+    /// Parses `traceId` as a whole id.
     pub(crate) fn trace_id(&self) -> Result<Option<TraceId>, QueryError> {
         self.trace("traceId")
     }
 
-    /// A trace's id, whole.
+    /// Parses the whole id of a trace.
     pub(crate) fn trace(&self, name: &'static str) -> Result<Option<TraceId>, QueryError> {
         self.parsed(name, ParameterForm::TraceId, |value| value.parse().ok())
     }
 
-    /// `spanId` of a filter.
+    /// Parses `spanId` of a filter.
     pub(crate) fn span_id(&self) -> Result<Option<SpanId>, QueryError> {
         self.parsed("spanId", ParameterForm::SpanId, |value| value.parse().ok())
     }
 
-    /// Trace ids, with commas between or repeated, in order and each once.
+    /// Parses trace ids, separated by commas or repeated. They keep their order, each once.
     pub(crate) fn trace_ids(&self, name: &str) -> Result<Vec<TraceId>, QueryError> {
         let mut ids: Vec<TraceId> = Vec::new();
         for list in self.texts(name) {
@@ -252,7 +253,7 @@ impl Params {
         Ok(ids)
     }
 
-    /// `attribute`, repeated: each `key=value` or a bare `key`.
+    /// Parses `attribute`, which may be repeated: each is `key=value` or a bare `key`.
     pub(crate) fn attributes(&self) -> Result<Vec<AttributeFilter>, QueryError> {
         let read = |value| {
             value_forms::attribute(value)
@@ -262,23 +263,23 @@ impl Params {
     }
 }
 
-/// The time of a text as `2026-11-20T08:00:00Z`.
+/// Parses a time such as `2026-11-20T08:00:00Z`.
 pub(crate) fn rfc_3339(text: &str) -> Option<UnixNanos> {
     (!text.bytes().all(|byte| byte.is_ascii_digit())).then(|| value_forms::time(text)).flatten()
 }
 
-/// The trace named in a path.
+/// Parses the trace id in a path.
 pub(crate) fn trace_in_path(value: &str) -> Result<TraceName, QueryError> {
     value_forms::trace_name(value)
         .ok_or_else(|| malformed("traceId", value, ParameterForm::TraceName))
 }
 
-/// The span named in a path.
+/// Parses the span id in a path.
 pub(crate) fn span_in_path(value: &str) -> Result<SpanId, QueryError> {
     value.parse().map_err(|_| malformed("spanId", value, ParameterForm::SpanId))
 }
 
-/// A part of the path of this form.
+/// Checks a part of the path against its form.
 pub(crate) fn in_path(
     name: &str,
     value: String,
@@ -287,12 +288,12 @@ pub(crate) fn in_path(
     well_formed(name, &value, form).map(|()| value)
 }
 
-/// The log record named in a path.
+/// Parses the log record id in a path.
 pub(crate) fn record_in_path(value: &str) -> Result<u64, QueryError> {
     value_forms::record_id(value).ok_or_else(|| malformed("logId", value, ParameterForm::RecordId))
 }
 
-/// A parameter whose text has not the form it should have.
+/// Error for a parameter whose text does not have its form.
 pub(crate) fn malformed(name: &str, value: &str, form: ParameterForm) -> QueryError {
     const SHOWN_CHARS: usize = 80;
     let mut shown: String = value.chars().take(SHOWN_CHARS).collect();
@@ -302,7 +303,7 @@ pub(crate) fn malformed(name: &str, value: &str, form: ParameterForm) -> QueryEr
     QueryError::parameter(name, format!("`{name}` must be {}; got `{shown}`", form.words()))
 }
 
-/// The parameter of the query with this name.
+/// Returns the declared query parameter with this name.
 fn known(lists: Lists, name: &str) -> Option<&'static Declared> {
     lists.iter().copied().flatten().find(|declared| declared.is(name))
 }
@@ -331,8 +332,8 @@ fn well_formed(name: &str, value: &str, form: ParameterForm) -> Result<(), Query
     if form.accepts(value) { Ok(()) } else { Err(malformed(name, value, form)) }
 }
 
-/// Refuses what would otherwise be replaced and searched for: a `%` without two hex digits after
-/// it, and bytes that are no UTF-8.
+/// Refuses texts whose decoding would replace characters: a `%` without two hex digits after it,
+/// and bytes that are not UTF-8.
 ///
 /// # Errors
 /// Names the parameter.
@@ -353,8 +354,8 @@ pub fn well_encoded(query: &str) -> Result<(), QueryError> {
 
 /// The parameters in which the pages of one search differ.
 ///
-/// A cursor counts the entries before it, and that count belongs to one search. The text of a cursor
-/// has a hash of its search, so that the cursor of another one is refused.
+/// A cursor counts the entries before it, and that count belongs to one search. The text of a
+/// cursor contains a hash of its search, so that a cursor of another search is refused.
 const OF_THE_PAGE: [&str; 2] = ["limit", "cursor"];
 
 impl Params {
@@ -364,7 +365,7 @@ impl Params {
         limit.expect("invariant: an operation that asks for `limit` declares it with a default")
     }
 
-    /// `cursor`, as [`Self::next_cursor`] wrote it for the same search.
+    /// Parses `cursor`, which [`Self::next_cursor`] wrote for the same search.
     pub(crate) fn cursor<T>(
         &self,
         decode: impl FnOnce(&str) -> Option<T>,
@@ -381,7 +382,7 @@ impl Params {
         Ok(Some(cursor))
     }
 
-    /// The text of a cursor for the next page of this search.
+    /// Returns the text of a cursor for the next page of this search.
     pub(crate) fn next_cursor(&self, mut cursor: String) -> String {
         cursor.push('.');
         cursor.push_str(&self.search());

@@ -6,9 +6,9 @@
 //!                                                                     └─► evaluate, time by time
 //! ```
 //!
-//! Nothing is kept for it: counters are counted from the stored spans when they are asked for, so
-//! `increase` and `rate` are exact where Prometheus extrapolates between what it scraped. Owns the
-//! language and the metrics; what a call is, is [`crate::analysis`]'s, and HTTP is not here.
+//! No series are stored: counters are computed from the stored spans at query time. So `increase`
+//! and `rate` are exact, while Prometheus extrapolates between scrapes. Owns the language and the
+//! metrics. Does not own the definition of a call, which is in [`crate::analysis`], or HTTP.
 
 mod evaluate;
 mod labels;
@@ -35,23 +35,23 @@ pub(crate) use syntax::{Expression, ValueType};
 /// Errors of a PromQL query.
 #[derive(Debug)]
 pub(crate) enum PromqlError {
-    /// The text is no query.
+    /// The text is not a valid query.
     Syntax {
-        /// Fault, and a right form.
+        /// Fault, and a valid form.
         message: String,
-        /// Counted from 1.
+        /// Line, counted from 1.
         line: usize,
         /// Position in characters, counted from 1.
         column: usize,
     },
-    /// It cannot be evaluated over what is stored.
+    /// The query cannot be evaluated over the stored data.
     Execution(String),
     /// Errors that any query can return.
     Query(QueryError),
 }
 
 impl PromqlError {
-    /// An error at this byte of the text.
+    /// Creates an error at this byte of the text.
     fn at(text: &str, byte: usize, message: impl Into<String>) -> Self {
         let before = text.get(..byte).unwrap_or(text);
         let line_start = before.rfind('\n').map_or(0, |at| at + 1);

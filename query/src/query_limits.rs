@@ -4,15 +4,18 @@ use std::time::Duration;
 
 use crate::{QueryError, answer_shares::AnswerShares};
 
-/// A budget of memory from which on all bounds are their defaults.
+/// Memory budget at and above which all bounds have their defaults.
 const BUDGET_MAX: u64 = 4 << 30;
-/// A budget below which bounds are no smaller: traces and graphs of some size still have to fit.
+/// Minimum budget that bounds are computed from, because traces and graphs of some size still have
+/// to fit.
 const BUDGET_MIN: u64 = 256 << 20;
 
-/// Longer names and values are not offered for completion: nobody picks them from a list.
+/// Maximum length of names and values that are offered for completion, in bytes; nobody picks
+/// longer ones from a list.
 pub(crate) const OFFERED_BYTES_MAX: usize = 1_024;
 
-/// Tags of a search by Jaeger's or Tempo's API: the answers for each are kept for every sender.
+/// Maximum number of tags in a search by Jaeger's or Tempo's API. The results for each tag are
+/// cached for every sender.
 const TAGS_MAX: usize = 32;
 
 /// Checks the number of tags of a search.
@@ -41,18 +44,18 @@ pub struct QueryLimits {
     pub told_every: Duration,
     /// Maximum bytes of all answers that clients have not read yet.
     pub unread_bytes_max: u64,
-    /// A trace with more distinct spans than this is not given with all attributes (about 1 KiB
-    /// each).
+    /// Maximum number of distinct spans of a trace that is returned with all attributes (about 1
+    /// KiB each).
     pub view_spans_max: u64,
-    /// Nor is one that takes more bytes of memory than this: no question holds more of spans and of
-    /// their names at once.
+    /// Maximum bytes of memory of such a trace. No query holds more of spans and of their names at
+    /// once.
     pub view_bytes_max: u64,
-    /// A page of log records, or what is shown around one or as they come, ends before they take
-    /// more bytes than this, unless the first does.
+    /// Maximum bytes of memory of the log records on a page, around a record or in a poll of a
+    /// tail. A first record that is larger is still returned.
     pub logs_bytes_max: u64,
-    /// A trace with more distinct spans than this is not assembled (about 200 bytes each).
+    /// Maximum number of distinct spans of a trace that is assembled (about 200 bytes each).
     pub skeleton_spans_max: u64,
-    /// A trace with more distinct spans than this is not exported (24 bytes each).
+    /// Maximum number of distinct spans of a trace that is exported (24 bytes each).
     pub export_spans_max: u64,
     /// Maximum number of spans in a part of an export.
     pub export_part_spans: usize,
@@ -61,29 +64,30 @@ pub struct QueryLimits {
     /// Maximum number of distinct spans held for the traces of one page or of a transaction (about
     /// 200 bytes each); a trace that does not fit is cut.
     pub page_spans_max: u64,
-    /// Maximum number of rows read for them at once, repeated spans included.
+    /// Maximum number of rows that are read at once for these traces, repeated spans included.
     pub page_rows_max: u64,
     /// Minimum number of rows that a search for the newest reads, so that rare or recent matches
     /// are counted exactly.
     pub counted_rows_min: u64,
-    /// As [`Self::counted_rows_min`], of log records for which data files have no counts: their
-    /// texts are dear to read.
+    /// Minimum number of log records that a search for the newest reads when data files have no
+    /// counts for it. Their texts are expensive to read.
     pub counted_logs_min: u64,
     /// Maximum number of distinct matches held while counting; beyond it the count is a lower
     /// bound.
     pub counted_max: usize,
-    /// Number of traces remembered to determine their types; beyond it every second one is dropped.
+    /// Maximum number of traces that are remembered to determine their types; beyond it every
+    /// second one is dropped.
     pub sampled_traces_max: usize,
     /// Maximum bytes of the aggregates by transaction type; beyond it only the most frequent types
-    /// are kept.
+    /// are held.
     pub kinds_bytes_max: usize,
     /// Maximum number of spans without rollup that the service graph reads; beyond it only the
     /// newest part of the window is covered.
     pub graph_spans_max: u64,
-    /// Maximum bytes of the service graph's rollups; beyond it the same applies.
+    /// Maximum bytes of the service graph's rollups; beyond it only the newest part of the window
+    /// is covered.
     pub graph_bytes_max: usize,
-    /// Maximum number of spans whose traces are assembled to find calls of steps that are not in
-    /// rollups.
+    /// Maximum number of spans whose traces are assembled to find calls in steps without rollups.
     pub assembled_spans_max: u64,
     /// Maximum number of points of all lines of a metrics query, those of its terms included (8
     /// bytes each, and about 50 in the answer).
@@ -92,19 +96,19 @@ pub struct QueryLimits {
     pub metrics_bytes_max: usize,
     /// Maximum number of distinct names counted for completion.
     pub names_counted_max: usize,
-    /// A trace shows at most this many of its newest log records.
+    /// Maximum number of log records that a trace shows, the newest ones.
     pub logs_shown_max: usize,
-    /// A trace shows at most this many of its problems; all are counted.
+    /// Maximum number of problems that a trace shows; all are counted.
     pub problems_shown_max: usize,
-    /// A skeleton has at most this many events of its spans; all are counted.
+    /// Maximum number of span events in a skeleton; all are counted.
     pub events_shown_max: usize,
-    /// A transaction is computed over at most this many of its newest traces.
+    /// Maximum number of traces that a transaction is computed over, the newest ones.
     pub transaction_traces_max: usize,
-    /// A transaction shows at most this many of its failed spans, earliest first.
+    /// Maximum number of failed spans that a transaction shows, the earliest first.
     pub errors_shown_max: usize,
-    /// A trace whose last span ended less than this long ago may still get spans.
+    /// Time after the end of a trace's last span in which further spans are expected.
     pub settled_after: Duration,
-    /// A trace of which nothing was received for this long gets no more ends of its spans.
+    /// Time without received spans of a trace after which its open spans are not expected to end.
     pub silent_after: Duration,
 }
 
@@ -150,22 +154,23 @@ impl Default for QueryLimits {
 }
 
 impl QueryLimits {
-    /// Maximum bytes of an answer that is written at once: those that one client may have.
+    /// Maximum bytes of an answer that is written at once, which is the share of one client.
     #[must_use]
     pub fn answer_bytes_max(&self) -> u64 {
         AnswerShares::share_max(self.unread_bytes_max)
     }
 
-    /// Bounds for a process with this budget of memory: an eighth of it for answers that are not read
-    /// yet, a 32nd for what one query gathers. Bounds of what an answer holds follow that of answers,
-    /// and so do numbers of spans, traces and matches that a query holds at once.
+    /// Returns the bounds for a process with this memory budget. An eighth of it is for answers
+    /// that are not read yet, and a 32nd for what one query gathers. Bounds on the content of an
+    /// answer follow the bound of answers. So do the numbers of spans, traces and matches that a
+    /// query holds at once.
     #[must_use]
     pub fn within(memory_bytes: u64) -> Self {
         let limits = Self::default();
         let memory = memory_bytes.clamp(BUDGET_MIN, BUDGET_MAX);
         let part = |most: u64| most * (memory >> 20) / (BUDGET_MAX >> 20);
         let part_of = |most: usize| usize::try_from(part(most as u64)).unwrap_or(most);
-        // A budget with room for several times the default part has all.
+        // A budget that is several times the default part gets the whole default.
         let within = |most: usize, times: usize| most.min(part_of(times * most));
         Self {
             unread_bytes_max: part(limits.unread_bytes_max),
@@ -192,7 +197,7 @@ impl QueryLimits {
 pub struct QuerySettings {
     /// Attributes whose values are transaction ids.
     pub transaction_keys: Vec<String>,
-    /// A search stops after looking at this many rows.
+    /// Maximum number of rows that a search reads.
     pub search_rows_max: u64,
 }
 
@@ -230,14 +235,14 @@ mod tests {
             assert_eq!(limits.unread_bytes_max, unread * MIB, "{budget}");
             assert_eq!(limits.view_bytes_max, unread / 4 * MIB, "{budget}");
             assert_eq!(limits.graph_bytes_max as u64, unread / 4 * MIB, "{budget}");
-            // About 200 bytes for a span: a tenth of the budget for a large trace or page.
+            // A span takes about 200 bytes. A tenth of the budget is for a large trace or page.
             for spans in [limits.skeleton_spans_max, limits.page_spans_max, limits.graph_spans_max]
             {
                 assert!((60_000..).contains(&spans), "{budget}: {spans}");
                 let bytes_max = budget.max(256) * MIB / 10;
                 assert!(spans * 200 <= bytes_max, "{budget}: {spans}");
             }
-            // Exports and tails leave room for other answers.
+            // Exports and tails leave part of the budget for other answers.
             let export = limits.export_spans_max * 24 + limits.export_part_bytes as u64 * 8;
             assert!(export <= limits.unread_bytes_max / 2, "{budget}: {export}");
             let tails = limits.tails_max as u64 * MIB;

@@ -1,8 +1,8 @@
 //! Query service: runs queries, independent of HTTP.
 //!
-//! Owns only the handles. `ask` runs the function of a query's module on a blocking
-//! thread over one snapshot, within the bounds of [`crate::QueryLimits`]. A query that needs more
-//! than that, or that other crates ask, has a method.
+//! Owns only the handles. `ask` runs the function of a query's module on a blocking thread over one
+//! snapshot, within the bounds of [`crate::QueryLimits`]. A query has a method of its own when it
+//! needs more than that, or when other crates call it.
 
 mod export;
 pub(crate) mod tailing;
@@ -41,24 +41,26 @@ use crate::{
 pub use export::TraceExport;
 
 /// Answers queries over the stored data. Clones share the queue. Every method fails with
-/// `Overloaded` when too many queries wait, of all or of its [client](QueryOrigin::client), and
-/// with `Deadline` when it takes too long. A query stops reading soon after its future is dropped.
+/// `Overloaded` when too many queries wait, in all or of its [client](QueryOrigin::client). It
+/// fails with `Deadline` when it takes too long. A query stops reading soon after its future is
+/// dropped.
 #[derive(Debug, Clone)]
 pub struct QueryService {
     store: Store,
     settings: Arc<QuerySettings>,
     execution: Arc<Execution>,
-    /// Places of waits for a version.
+    /// Places of clients that wait for a version.
     awaiting: Arc<ClientPlaces>,
-    /// Places of tails.
+    /// Places of log tails.
     tails: Arc<ClientPlaces>,
     /// Becomes true when tails and long polls must end.
     ended: Arc<watch::Sender<bool>>,
     /// Progress of the queries of this handle.
     progress: Arc<Progress>,
-    /// Slot for their permits, when these outlive the query.
+    /// Slot for the queries' permits, when these outlive the query.
     kept: Option<AdmissionSlot>,
-    /// Client of the queries of a handle that outlives its request; otherwise that of the request.
+    /// Client of the queries of a handle that outlives its request. Without it, the client is that
+    /// of the request.
     client: Option<ClientId>,
     /// States of the receivers that fill the store.
     receivers: ReceiverStates,
@@ -69,13 +71,13 @@ pub struct QueryService {
 }
 
 impl QueryService {
-    /// A service over this store.
+    /// Creates a service over this store.
     #[must_use]
     pub fn new(store: Store, settings: QuerySettings, clock: Arc<dyn Clock>) -> Self {
         Self::with_limits(store, settings, QueryLimits::default(), clock)
     }
 
-    /// A service over this store, with other bounds than the default ones.
+    /// Creates a service over this store with these bounds.
     #[must_use]
     pub fn with_limits(
         store: Store,
@@ -105,8 +107,8 @@ impl QueryService {
         }
     }
 
-    /// A service over another store, with a queue, tails and waits of its own. Its queries run on
-    /// what this one's run on, and take at most half of it.
+    /// Creates a service over another store, with a queue, tails and waits of its own. Its queries
+    /// use the permits and threads of this service, and take at most half of the permits.
     #[must_use]
     pub fn beside(&self, store: Store) -> Self {
         let limits = self.limits();
@@ -126,47 +128,47 @@ impl QueryService {
         }
     }
 
-    /// Lets its queries take at most half of what they run on, from now on: there is a service
+    /// Limits its queries to half of the permits from now on, because there is a service
     /// [beside](Self::beside) it.
     pub fn leave_room(&self) {
         self.execution.leave_room();
     }
 
-    /// The slowest queries of late. Queries beside this service's, as those in SQL, may be added.
+    /// The slowest recent queries. Callers may add queries that did not run here, such as SQL.
     #[must_use]
     pub fn recent_queries(&self) -> &RecentQueries {
         self.execution.recent()
     }
 
-    /// Bytes of answers that clients have not read yet, and this tenant among those that have them.
+    /// Bytes of answers that clients have not read yet, and the number of this tenant.
     pub(crate) fn answer_shares(&self) -> (&Arc<AnswerShares>, TenantNumber) {
         self.execution.answer_shares()
     }
 
-    /// A handle whose answers name what these receivers refuse.
+    /// Returns a handle whose answers name the refusals of these receivers.
     #[must_use]
     pub fn with_receivers(&self, receivers: ReceiverStates) -> Self {
         Self { receivers, ..self.clone() }
     }
 
-    /// A handle whose answers have these times of answers.
+    /// Returns a handle whose answers include these answer times.
     #[must_use]
     pub fn with_answer_times(&self, answer_times: AnswerTimesSource) -> Self {
         Self { answer_times, ..self.clone() }
     }
 
-    /// Times of the process's answers; none where the process gives none.
+    /// Times of the process's answers; empty unless the process provides them.
     pub(crate) fn answer_times(&self) -> Vec<AnswerTimes> {
         self.answer_times.0.as_ref().map(|times| times()).unwrap_or_default()
     }
 
-    /// A handle that searches this audit log: the events of one tenant, or all of them.
+    /// Returns a handle that searches this audit log: the events of one tenant, or of all tenants.
     #[must_use]
     pub fn with_audit(&self, audit: Arc<AuditLog>, tenant: Option<String>) -> Self {
         Self { audit: Some((audit, tenant)), ..self.clone() }
     }
 
-    /// Events of the audit log; none where the process gave no log.
+    /// Events of the audit log; none without a log.
     ///
     /// # Errors
     /// `Storage` when a file cannot be read.
@@ -176,24 +178,25 @@ impl QueryService {
         self.ask(move |_| Ok(audit.search(&search)?)).await
     }
 
-    /// Handle whose queries report their progress here.
+    /// Returns a handle whose queries report their progress here.
     pub(crate) fn watched_by(&self, progress: Arc<Progress>) -> Self {
         Self { progress, ..self.clone() }
     }
 
-    /// Handle whose queries keep their permits until the next of them, or until the admission is
-    /// dropped.
+    /// Returns a handle whose queries keep their permits until its next query, or until the
+    /// admission is dropped.
     pub(crate) fn keeping_turn(&self) -> (Self, Admission) {
         let turn = Admission::new(self.limits());
         (Self { kept: Some(turn.kept()), ..self.clone() }, turn)
     }
 
-    /// Client whose queries those of this handle are.
+    /// Returns the client of this handle's queries.
     fn client(&self) -> ClientId {
         self.client.clone().unwrap_or_else(QueryOrigin::current_client)
     }
 
-    /// Handle whose queries stay those of the present request's client when the request has ended.
+    /// Returns a handle whose queries keep the client of the current request after the request has
+    /// ended.
     fn keeping_client(&self) -> Self {
         Self { client: Some(self.client()), ..self.clone() }
     }
@@ -203,17 +206,17 @@ impl QueryService {
         self.execution.limits()
     }
 
-    /// The trace, assembled, with everything its spans said.
+    /// Returns the assembled trace with all fields of its spans.
     ///
     /// # Errors
     /// `NotFound`; `TooManySpans` when it has more than [`QueryLimits::view_spans_max`];
-    /// `TooManyBytes` when they take more than [`QueryLimits::view_bytes_max`].
+    /// `TooManyBytes` when the spans take more memory than [`QueryLimits::view_bytes_max`].
     pub async fn trace(&self, question: impl Into<TraceQuestion>) -> Result<TraceView, QueryError> {
         let question = question.into();
         self.ask(move |reader| trace::view(reader, question)).await
     }
 
-    /// The trace as columns.
+    /// Returns the trace as columns.
     ///
     /// # Errors
     /// `NotFound`; `TooManySpans` when it has more than [`QueryLimits::skeleton_spans_max`].
@@ -225,7 +228,7 @@ impl QueryService {
         self.ask(move |reader| trace::skeleton(reader, question)).await
     }
 
-    /// One span of a trace: the one in row `index`, or the first one with the id.
+    /// Returns one span of a trace: the one in row `index`, or the first one with the id.
     ///
     /// # Errors
     /// `NotFound`; `Parameter` when row `index` is another span.
@@ -239,11 +242,12 @@ impl QueryService {
         self.ask(move |reader| trace::span(reader, question, span_id, index)).await
     }
 
-    /// The rows of the spans of a trace that say a text, or that a TraceQL query selects.
+    /// Returns the rows of the spans of a trace that contain a text, or that a TraceQL query
+    /// selects.
     ///
     /// # Errors
-    /// `NotFound`; `Parameter` when the text has no word or the query cannot be parsed; for a query, as
-    /// [`Self::trace`].
+    /// `NotFound`; `Parameter` when the text has no word or the query cannot be parsed; for a
+    /// query, also the errors of [`Self::trace`].
     pub async fn find_spans(
         &self,
         question: impl Into<TraceQuestion>,
@@ -253,16 +257,16 @@ impl QueryService {
         self.ask(move |reader| span_search::find(reader, question, &search)).await
     }
 
-    /// The trace as it was sent, in one piece: exact duplicates once, in an order that depends on
-    /// nothing but its content.
+    /// Returns the trace as it was sent, in one piece. Exact duplicates occur once, and the order
+    /// depends only on the content.
     ///
     /// # Errors
-    /// As [`Self::trace`].
+    /// The errors of [`Self::trace`].
     pub async fn otlp(&self, name: TraceName) -> Result<ExportTraceServiceRequest, QueryError> {
         self.ask(move |reader| trace::otlp(reader, name)).await
     }
 
-    /// The trace as it was sent, part by part, whatever its size.
+    /// Returns the trace as it was sent, part by part, whatever its size.
     ///
     /// # Errors
     /// `NotFound`; `TooManySpans` when it has more than [`QueryLimits::export_spans_max`].
@@ -271,18 +275,18 @@ impl QueryService {
         Ok(TraceExport::new(self.keeping_client(), trace_id, keys))
     }
 
-    /// A page of the traces of which one span matches every filter, newest first.
+    /// Returns a page of the traces with one span that matches every filter, newest first.
     ///
     /// # Errors
-    /// None of its own: a trace that is too large for a list has a summary that says so.
+    /// None of its own. A trace that is too large for a list has a summary with a note.
     pub async fn traces(&self, search: TraceSearch) -> Result<TraceSearchResult, QueryError> {
         self.ask(move |reader| search::search(reader, &search)).await
     }
 
-    /// Everything that belongs to a transaction id.
+    /// Returns everything that belongs to a transaction id.
     ///
     /// # Errors
-    /// `NotFound` says what the id was tried as.
+    /// `NotFound` names the interpretations of the id that were tried.
     pub async fn transaction(&self, tid: String) -> Result<TransactionView, QueryError> {
         self.ask(move |reader| transactions::transaction(reader, &tid)).await
     }
@@ -295,11 +299,11 @@ impl QueryService {
         self.ask(move |reader| log_reader::search(reader, &search)).await
     }
 
-    /// The condition that a query of log records states. Making patterns takes time: it takes its
-    /// turn as every query does.
+    /// Parses the query of log records. Compiling patterns takes time, so it runs as a query in the
+    /// queue.
     ///
     /// # Errors
-    /// `Parameter` names the character where the text is not a query, and what was expected.
+    /// `Parameter` names the character at which the text is not a query, and the expected syntax.
     pub(crate) async fn log_condition(&self, query: String) -> Result<LogCondition, QueryError> {
         self.ask(move |_| log_query::log_condition(&query)).await
     }
@@ -312,8 +316,8 @@ impl QueryService {
         self.ask(move |reader| log_reader::context::context(reader, &search)).await
     }
 
-    /// Changes of transactions and services against an earlier time, and their culprits, with what
-    /// receivers refused since the end of traffic.
+    /// Returns changes of transactions and services against an earlier time, and their culprits.
+    /// The report includes the refusals of receivers since the end of traffic.
     ///
     /// # Errors
     /// `Parameter` when a window has too many steps, or nothing lies before it.
@@ -361,7 +365,7 @@ impl QueryService {
         self.ask(move |reader| name_search::attribute_values(reader, &key, &search)).await
     }
 
-    /// Stored traces that a pasted text can stand for; possibly empty.
+    /// Returns the stored traces that a pasted text may mean, possibly none.
     ///
     /// # Errors
     /// None of its own.
@@ -369,12 +373,12 @@ impl QueryService {
         self.ask(move |reader| resolve::resolve(reader, &text)).await
     }
 
-    /// The time, as the service sees it.
+    /// The current time of the service's clock.
     pub(crate) fn now(&self) -> UnixNanos {
         self.execution.now()
     }
 
-    /// A moment to measure from.
+    /// The current instant, for measuring durations.
     pub(crate) fn instant(&self) -> std::time::Instant {
         self.execution.clock().instant()
     }
@@ -389,7 +393,7 @@ impl QueryService {
         self.execution.clock().sleep(duration).await;
     }
 
-    /// As [`Self::ask`], given up after this long when it is said.
+    /// Runs a query as [`Self::ask`] does; abandons it after `limit`, if that is set.
     pub(crate) async fn ask_within<T: Send + 'static>(
         &self,
         limit: Option<std::time::Duration>,
@@ -402,13 +406,14 @@ impl QueryService {
         }
     }
 
-    /// Runs a query: a function that reads one snapshot. Analyses are asked so, the queries of other
-    /// systems' APIs, and parts of an answer.
+    /// Runs a query, which is a function that reads one snapshot. Used for analyses, for queries of
+    /// other systems' APIs, and for parts of an answer.
     pub(crate) async fn ask<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Reader) -> Result<T, QueryError> + Send + 'static,
     ) -> Result<T, QueryError> {
-        // One that nobody hears is of this query alone, so that its rows are counted apart.
+        // Without a listener, each query has a progress of its own, so that its rows are counted
+        // separately.
         let heard = self.progress.is_heard.then(|| Arc::clone(&self.progress));
         let progress = heard.unwrap_or_default();
         let asker = QueryClient { client: self.client(), kept: self.kept.clone() };
@@ -421,12 +426,12 @@ impl QueryService {
 pub struct ReceiverStates(Option<Arc<dyn Fn() -> Vec<ReceiverStatus> + Send + Sync>>);
 
 impl ReceiverStates {
-    /// States that this function returns. It must not block.
+    /// Creates a source of these states. The function must not block.
     pub fn new(states: impl Fn() -> Vec<ReceiverStatus> + Send + Sync + 'static) -> Self {
         Self(Some(Arc::new(states)))
     }
 
-    /// The refusals with one at this time or later, the latest first.
+    /// The refusals with an occurrence at this time or later, the latest first.
     pub(crate) fn refusals_since(&self, time: UnixNanos) -> Vec<ReceiverRefusal> {
         let states = self.0.as_ref().map(|states| states()).unwrap_or_default();
         let of = |state: ReceiverStatus| {
@@ -448,7 +453,7 @@ impl ReceiverStates {
 pub struct AnswerTimesSource(Option<Arc<dyn Fn() -> Vec<AnswerTimes> + Send + Sync>>);
 
 impl AnswerTimesSource {
-    /// Times that this function returns. It must not block.
+    /// Creates a source of these times. The function must not block.
     pub fn new(times: impl Fn() -> Vec<AnswerTimes> + Send + Sync + 'static) -> Self {
         Self(Some(Arc::new(times)))
     }

@@ -1,6 +1,6 @@
-//! Turns a pasted text into the traces it means.
+//! Resolves a pasted text to the traces that it may mean.
 //!
-//! `proto::tid` lists the ids that a text can stand for; this module looks them up in the store.
+//! `proto::tid` lists the ids that a text can stand for. This module looks them up in the store.
 
 use std::collections::BTreeSet;
 
@@ -21,12 +21,13 @@ use crate::{
     transactions,
 };
 
-/// Reason of a match by a log record's message.
+/// Reason of a match through a log record's message.
 const MESSAGE: &str = "text of a log record";
-/// Shorter texts are in too many messages, longer ones are not looked for.
+/// Minimum length of a searched message, in bytes. Shorter texts are in too many messages. Texts
+/// above the maximum are not searched.
 const MESSAGE_BYTES_MIN: usize = 6;
 const MESSAGE_BYTES_MAX: usize = 1_024;
-/// Words that may stand before a message.
+/// Maximum number of words that may stand before a message.
 const PREFIX_WORDS_MAX: usize = 5;
 /// The stored traces that the text may mean, best first.
 pub(crate) fn resolve(reader: &Reader, text: &str) -> Result<ResolveResult, QueryError> {
@@ -62,7 +63,7 @@ fn resolved(trace_id: TraceId, span_id: Option<SpanId>, reason: &str) -> Resolve
     Resolved { trace_id, span_id, reason: reason.to_owned(), summary: None }
 }
 
-/// Says of several matches what there is to choose by.
+/// Adds summaries when there are several matches to choose from.
 fn add_summaries(reader: &Reader, result: &mut ResolveResult) -> Result<(), QueryError> {
     let ids = result.matches.iter().take(MATCHES_MAX).map(|one| one.trace_id);
     let ids: BTreeSet<TraceId> = ids.collect();
@@ -75,7 +76,7 @@ fn add_summaries(reader: &Reader, result: &mut ResolveResult) -> Result<(), Quer
     Ok(())
 }
 
-/// The newest traces of which a log record says the text.
+/// The newest traces with a log record that contains the text.
 fn resolve_messages(
     reader: &Reader,
     text: &str,
@@ -111,8 +112,9 @@ fn resolve_messages(
     Ok(())
 }
 
-/// The messages that a pasted line of a log may have, the likeliest first: its longest line, and
-/// that line without the time, the severity and the service that often stand before a message.
+/// The messages that a pasted line of a log may have, the likeliest first. They are its longest
+/// line, and that line without the time, the severity and the service that often stand before a
+/// message.
 fn messages(text: &str) -> Vec<&str> {
     let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
     let Some(line) = lines.max_by_key(|line| line.len()) else { return Vec::new() };
@@ -127,7 +129,7 @@ fn messages(text: &str) -> Vec<&str> {
         words += 1;
     }
     if words > 0 {
-        // A service has no form of its own: the next word may be one.
+        // A service has no fixed form, so the next word may be one.
         messages
             .extend([Some(rest), rest.split_once(' ').map(|(_, rest)| rest)].into_iter().flatten());
     }
@@ -135,7 +137,7 @@ fn messages(text: &str) -> Vec<&str> {
     messages
 }
 
-/// Tells whether a word looks like a time, a date or a severity.
+/// Reports whether a word looks like a time, a date or a severity.
 fn is_prefix(word: &str) -> bool {
     let word = word.trim_matches(['[', ']', '(', ')', ':', '|', '-']);
     let is_time = word.starts_with(|sign: char| sign.is_ascii_digit())
@@ -197,7 +199,7 @@ mod tests {
                 "2026-11-20 14:03:59,100 [ERROR] no connection",
                 &["2026-11-20 14:03:59,100 [ERROR] no connection", "no connection", "connection"],
             ),
-            // As the lines of a page are copied.
+            // The lines have the form in which a page's text is copied.
             ("14:03:59.100\nINFO\ncheckout\nconfirmation sent\ntrace", &["confirmation sent"]),
             ("ok", &[]),
             ("", &[]),

@@ -38,11 +38,11 @@ use crate::{
 /// Selection of traces, and of a page of them.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct TraceSearch {
-    /// Condition that one span of the trace must fulfil.
+    /// Condition that one span of the trace must match.
     pub filter: SpanFilter,
     /// Maximum number of traces on a page.
     pub limit: usize,
-    /// Position at which the page before ended.
+    /// Position at which the previous page ended.
     pub cursor: Option<TraceCursor>,
 }
 
@@ -74,7 +74,7 @@ pub(crate) fn search(
     })
 }
 
-/// The summaries of these traces, in this order. Ids without spans are left out.
+/// Returns the summaries of these traces, in this order. Ids without spans are left out.
 pub(crate) fn summaries(reader: &Reader, ids: &[TraceId]) -> Result<Vec<TraceSummary>, QueryError> {
     let moment = moment(reader);
     let mut summaries = Vec::with_capacity(ids.len());
@@ -107,9 +107,9 @@ fn each_tree(
     Ok(gathered)
 }
 
-/// Matching traces after the cursor with their earliest matching starts. The ones of the page are
-/// among them; of those further down there may be fewer, and later starts, when the scan was not
-/// complete.
+/// Returns matching traces after the cursor with their earliest matching starts. They include the
+/// traces of the page. When the scan was incomplete, later traces may be missing or have too late a
+/// start.
 fn find(
     reader: &Reader,
     search: &TraceSearch,

@@ -1,8 +1,8 @@
-//! Finds the spans of one trace that say a text, or that a query selects.
+//! Finds the spans of one trace that contain a text, or that a query selects.
 //!
-//! A text is looked for in everything a span says: service, operation, id, attributes, resource,
-//! events with their exceptions, status. Rows are those of the skeleton. Nothing is kept of a span
-//! that is looked at but its key, so a trace of any size can be searched.
+//! A text is searched in all fields of a span: service, operation, id, attributes, resource, events
+//! with their exceptions, status. Rows are those of the skeleton. Only the key of a span is kept,
+//! so a trace of any size can be searched.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -26,26 +26,26 @@ use crate::{
 #[cfg(test)]
 mod tests;
 
-/// Words of a text; a text with more is refused.
+/// Maximum number of words of a text; a text with more is refused.
 const WORDS_MAX: usize = 32;
-/// Rows that are listed.
+/// Maximum number of rows that are listed.
 const ROWS_MAX: usize = 100_000;
-/// Digits of a span's id from which on its beginning is a match.
+/// Minimum number of digits with which the beginning of a span's id matches.
 const ID_DIGITS_MIN: usize = 4;
 
 /// A search within one trace.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SpanSearch {
-    /// Words that a span has to say, each of them anywhere.
+    /// Words that a span must contain, each in any field.
     Text(String),
     /// A TraceQL query.
     Query(String),
 }
 
-/// Tells the distinct spans of a trace apart.
+/// Identity of a span within a trace: id and content hash.
 type SpanIdentity = (SpanId, u64);
 
-/// The rows of the spans that are found.
+/// Returns the rows of the matching spans.
 pub(crate) fn find(
     reader: &Reader,
     question: TraceQuestion,
@@ -78,7 +78,7 @@ pub(crate) fn find(
     Ok(SpanMatches { rows, match_count, span_count: tree.assembled.nodes.len() as u64 })
 }
 
-/// The words of a text, in small letters.
+/// The words of a text, in lower case.
 fn words(text: &str) -> Result<Vec<String>, QueryError> {
     let words: Vec<String> = text.split_whitespace().map(str::to_lowercase).collect();
     match words.len() {
@@ -125,7 +125,7 @@ fn add_matches(rows: &SpanRows, words: &[String], found: &mut HashSet<SpanIdenti
     }
 }
 
-/// The words of a text that a span has said so far.
+/// The words of a text that a span has contained so far.
 struct WordMatch<'w> {
     words: &'w [String],
     met: u64,
@@ -152,8 +152,8 @@ impl WordMatch<'_> {
         }
     }
 
-    /// Meets keys and values, and `key=value` as one word, without recursion: a client may have
-    /// nested them deeply.
+    /// Matches keys and values, and `key=value` as one word. It is not recursive, because a client
+    /// may have nested them deeply.
     fn meet_all(&mut self, attributes: &[KeyValue]) {
         let mut ahead: Vec<&AnyValue> = Vec::new();
         for attribute in attributes {

@@ -1,9 +1,9 @@
-//! The word that a misspelt one was probably meant to be.
+//! Suggestions for misspelt words.
 
-/// The closest of the known words, when one is close enough to be meant; the first of several.
+/// Returns the closest of the known words, if one is close enough; the first of several.
 #[must_use]
 pub fn closest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    // Hostile words are long; the ones we know are not.
+    // Hostile words may be long; the known words are short.
     const WORD_BYTES_MAX: usize = 64;
     if word.len() > WORD_BYTES_MAX {
         return None;
@@ -15,7 +15,7 @@ pub fn closest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Opti
     (best.0 <= near).then_some(best.1)
 }
 
-/// `: did you mean …?`, or nothing.
+/// Returns `: did you mean …?`, or an empty text.
 #[must_use]
 pub fn did_you_mean<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> String {
     closest(word, known).map_or_else(String::new, |known| format!(": did you mean `{known}`?"))

@@ -5,8 +5,8 @@
 //! keys ─► export (OTLP, not assembled)
 //! ```
 //!
-//! Owns what is read for each answer and its bounds. Every answer is the same whatever order and
-//! protocol the spans came by.
+//! Owns the choice of what is read for each answer, and its bounds. Every answer is the same
+//! whatever order and protocol the spans arrived in.
 
 pub(crate) mod complete;
 pub(crate) mod descriptions;
@@ -51,11 +51,11 @@ use tree::Tree;
 pub enum TraceName {
     /// The whole id.
     Id(TraceId),
-    /// The last 8 bytes of the id, as systems with 64-bit ids know it.
+    /// The last 8 bytes of the id, for systems with 64-bit ids.
     Low64(u64),
 }
 
-/// Choice of the times that an answer has.
+/// Choice of the times in an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum ClockView {
     /// Times as sent.
@@ -65,12 +65,12 @@ pub enum ClockView {
     Adjusted,
 }
 
-/// A trace, and how it is to be shown.
+/// A request for a trace, with options of its presentation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TraceQuestion {
     /// Name of the trace.
     pub name: TraceName,
-    /// Times of the answer.
+    /// Choice of the times in the answer.
     pub clocks: ClockView,
 }
 
@@ -84,7 +84,7 @@ pub(crate) const USE_SKELETON: &str = "read the trace as columns at its /skeleto
                                        by one under its /spans/, or all that was sent at its /otlp";
 const NO_OTHER_WAY: &str = "a trace of this size can only be read in parts, by searching its spans";
 
-/// The trace with everything its spans said.
+/// Returns the trace with all fields of its spans.
 pub(crate) fn view(reader: &Reader, question: TraceQuestion) -> Result<TraceView, QueryError> {
     let trace_id = locate(reader, question.name)?;
     let spans_max = reader.limits.view_spans_max;
@@ -101,7 +101,7 @@ pub(crate) fn view(reader: &Reader, question: TraceQuestion) -> Result<TraceView
     Ok(TraceView { assembly, ..view })
 }
 
-/// The trace in columns.
+/// Returns the trace in columns.
 pub(crate) fn skeleton(
     reader: &Reader,
     question: TraceQuestion,
@@ -125,7 +125,7 @@ pub(crate) fn skeleton(
     })
 }
 
-/// The links of the trace, both ways.
+/// Returns the links of the trace, in both directions.
 pub(crate) fn links(reader: &Reader, name: TraceName) -> Result<TraceLinks, QueryError> {
     let trace_id = locate(reader, name)?;
     let mut is_stored = false;
@@ -140,18 +140,18 @@ pub(crate) fn links(reader: &Reader, name: TraceName) -> Result<TraceLinks, Quer
     if is_stored { span_links::links(reader, trace_id) } else { Err(not_found(trace_id, 0)) }
 }
 
-/// The log records of the trace.
+/// Returns the log records of the trace.
 pub(crate) fn log_records(reader: &Reader, name: TraceName) -> Result<LogSearchResult, QueryError> {
     log_records::log_records(reader, locate(reader, name)?)
 }
 
-/// The calls that the trace makes again and again.
+/// Returns the repeated calls of the trace.
 pub(crate) fn repeats(reader: &Reader, name: TraceName) -> Result<RepeatList, QueryError> {
     let (tree, gathered) = facts_tree(reader, locate(reader, name)?, 0)?;
     Ok(repeated_calls::repeats(&tree, &gathered.names))
 }
 
-/// One span of the trace: the one in row `index`, or the first with this id.
+/// Returns one span of the trace: the one in row `index`, or the first with this id.
 pub(crate) fn span(
     reader: &Reader,
     question: TraceQuestion,
@@ -190,7 +190,7 @@ pub(crate) fn span(
     found.ok_or_else(|| not_found(trace_id, 0))
 }
 
-/// The trace as it was sent, in one piece.
+/// Returns the trace as it was sent, in one piece.
 pub(crate) fn otlp(
     reader: &Reader,
     name: TraceName,
@@ -202,7 +202,7 @@ pub(crate) fn otlp(
     Ok(export::export(&facts, &gathered))
 }
 
-/// The trace, assembled, with all that its spans said.
+/// Returns the assembled trace with all fields of its spans.
 pub(crate) fn whole_tree(
     reader: &Reader,
     trace_id: TraceId,
@@ -213,7 +213,7 @@ pub(crate) fn whole_tree(
     Ok((Tree::new(trace_id, facts), gathered))
 }
 
-/// List for an export of the trace: its id and its spans in order.
+/// Returns the list for an export of the trace: its id and its spans in order.
 pub(crate) fn export_list(
     reader: &Reader,
     name: TraceName,
@@ -232,13 +232,13 @@ pub(crate) fn moment(reader: &Reader) -> Moment {
     Moment { now: reader.now, settled_after, silent_after }
 }
 
-/// The spans of one trace.
+/// Filter for the spans of one trace.
 pub(crate) fn of_trace(trace_id: TraceId) -> SpanFilter {
     SpanFilter { trace_ids: Some(vec![trace_id]), ..SpanFilter::default() }
 }
 
-/// Returns the id of the named trace. When several traces end alike, it is the smallest id, which
-/// is the one that has only 8 bytes.
+/// Returns the id of the named trace. When several traces have the same last 8 bytes, it is the
+/// smallest id, which is the one with only 8 bytes.
 pub(crate) fn locate(reader: &Reader, name: TraceName) -> Result<TraceId, QueryError> {
     let low64 = match name {
         TraceName::Id(trace_id) => return Ok(trace_id),
@@ -298,7 +298,7 @@ pub(crate) fn facts_tree(
     let gather = Gather { detail, hosts_max, spans_max, instead: NO_OTHER_WAY };
     let (mut facts, mut gathered) = read(reader, trace_id, gather)?;
     if facts.hosts.iter().any(Option::is_none) {
-        // A resource that names no host: the spans themselves may.
+        // When no resource names a host, the spans themselves may.
         let gather = Gather { detail: Detail::Attributes, ..gather };
         match read(reader, trace_id, gather) {
             Ok(read) => (facts, gathered) = read,
@@ -339,7 +339,8 @@ fn logs_of(trace_id: TraceId, limit: usize) -> LogSearch {
     LogSearch { rows_max: u64::MAX, ..LogSearch::newest(filter, limit) }
 }
 
-/// The error that says so, and where the trace's log records are when there are some.
+/// Returns the error for a trace without spans. It mentions the trace's log records when there are
+/// any.
 fn nothing_stored(reader: &Reader, trace_id: TraceId) -> Result<QueryError, QueryError> {
     let logs = log_reader::search(reader, &logs_of(trace_id, 0))?;
     Ok(not_found(trace_id, logs.total.value))

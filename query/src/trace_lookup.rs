@@ -10,13 +10,13 @@ use tidings_storage::{Detail, LogFilter, Scan, SpanFilter};
 
 use crate::{QueryError, execution::Reader, trace::TraceName};
 
-/// Traces given for one value of a transaction key.
+/// Maximum number of traces for one value of a transaction key.
 pub(crate) const MATCHES_MAX: usize = 20;
-/// Spans that are looked at for the id of a span, which no index has: the newest.
+/// Maximum number of the newest rows that are scanned for a span id, because no index has span ids.
 pub(crate) const SPAN_ROWS_MAX: u64 = 2_000_000;
 
-/// The stored trace ids of the first thing the text may mean that is stored, the values of
-/// transaction keys left aside.
+/// Returns the trace ids of the first interpretation of the text that is stored. Values of
+/// transaction keys are not tried.
 pub(crate) fn trace_ids_in(reader: &Reader, text: &str) -> Result<Vec<TraceId>, QueryError> {
     for candidate in recognise(text) {
         let found = match candidate.id {
@@ -47,7 +47,7 @@ pub(crate) fn traces_of_span(reader: &Reader, span_id: SpanId) -> Result<Vec<Tra
     Ok(found)
 }
 
-/// The stored trace ids that this names, spans or log records of them being stored.
+/// Returns the stored trace ids with this name, for which spans or log records are stored.
 pub(crate) fn stored(reader: &Reader, name: TraceName) -> Result<Vec<TraceId>, QueryError> {
     let mut found: Vec<TraceId> = Vec::new();
     let scan = Scan { detail: Detail::Facts, rows_max: u64::MAX };

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! text ─► lexer ─► parser (types checked on the way) ─► syntax ─► compiled
-//!     log records ─► records (whose spans say what the query asks of logs)
+//!     log records ─► records (logs of spans, for conditions on logs)
 //!     rows ─► candidates ─► traces, assembled ─► evaluate ─► search   (Tempo's and the native API)
 //!                        └► matched_spans ─► observe ──────► metrics
 //!                                         └────────────────► heatmaps, explanations
@@ -43,9 +43,9 @@ use crate::QueryError;
 
 pub(crate) use parser::{parse, parse_with};
 
-/// The longest query, in bytes.
+/// Maximum length of a query, in bytes.
 const TEXT_BYTES_MAX: usize = 16 << 10;
-/// How deep brackets may nest and how deep the tree of a query may be.
+/// Maximum depth of nested brackets, and of a query's tree.
 const DEPTH_MAX: u32 = 100;
 /// Maximum length of a chain of numbers, spansets or metrics with operators between them.
 const TERMS_MAX: usize = 1_000;
@@ -53,16 +53,16 @@ const TERMS_MAX: usize = 1_000;
 /// Error in a query.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct TraceqlError {
-    /// Fault, and a right form.
+    /// Fault, and a valid form.
     pub(crate) message: String,
-    /// Counted from 1.
+    /// Line, counted from 1.
     pub(crate) line: usize,
     /// Position in characters, counted from 1.
     pub(crate) column: usize,
 }
 
 impl TraceqlError {
-    /// An error at this byte of the text.
+    /// Creates an error at this byte of the text.
     pub(crate) fn at(text: &str, byte: usize, message: impl Into<String>) -> Self {
         let before = text.get(..byte).unwrap_or(text);
         let line_start = before.rfind('\n').map_or(0, |at| at + 1);

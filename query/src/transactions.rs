@@ -1,8 +1,9 @@
 //! Everything that belongs to one transaction id, hop by hop.
 //!
 //! An id is a trace id in any encoding, or the value of a transaction key on a span or a log
-//! record. The transaction is then every trace it names, whole, and the log records of these
-//! traces and of the key. Owns the rule for the state of several traces: the worst of them.
+//! record. The transaction then consists of every trace with that id or value, whole, and the log
+//! records of these traces and of the key. Owns the rule for the state of several traces: the worst
+//! of them.
 
 mod hops;
 
@@ -32,9 +33,9 @@ use crate::{
     version::Version,
 };
 
-/// Lines of what is missing, for each trace.
+/// Maximum number of lines about missing parts, for each trace.
 const MISSING_LINES_MAX: usize = 10;
-/// Trace ids remembered while looking for the values of a key.
+/// Maximum number of trace ids that are remembered during a search for the values of a key.
 const TRACE_IDS_MAX: usize = 100_000;
 
 /// Match of an id.
@@ -42,11 +43,11 @@ struct IdMatch {
     matched: MatchedBy,
     /// Traces with their latest matching start.
     traces: BTreeMap<TraceId, UnixNanos>,
-    /// The key and value that log records may have without a trace.
+    /// The key and value of log records without a trace.
     attribute: Option<AttributeFilter>,
 }
 
-/// The transaction with this id.
+/// Returns the transaction with this id.
 pub(crate) fn transaction(reader: &Reader, tid: &str) -> Result<TransactionView, QueryError> {
     let found = find(reader, tid)?;
     let trace_count = found.traces.len() as u64;
@@ -138,7 +139,7 @@ fn find(reader: &Reader, tid: &str) -> Result<IdMatch, QueryError> {
     Err(QueryError::NotFound { what })
 }
 
-/// The attributes that the text may mean, the likeliest first.
+/// Returns the attributes that the text may mean, the likeliest first.
 pub(crate) fn readings(text: &str, keys: &[String]) -> Vec<AttributeFilter> {
     let readings = tid::values(text, keys);
     let of_keys = readings.into_iter().flat_map(|KeyedValue { keys, value }| {
@@ -147,7 +148,8 @@ pub(crate) fn readings(text: &str, keys: &[String]) -> Vec<AttributeFilter> {
     of_keys.collect()
 }
 
-/// Filters of these attributes that occur in the store, in their order; each is looked up lazily.
+/// Returns filters of those attributes that occur in the store, in their order; each is looked up
+/// lazily.
 pub(crate) fn stored<'a>(
     reader: &Reader,
     attributes: &'a [AttributeFilter],
@@ -163,10 +165,11 @@ pub(crate) fn stored<'a>(
     })
 }
 
-/// The place of the first of these attributes that may be stored, and those before are not.
+/// Returns the index of the first of these attributes that may be stored. Those before it are
+/// certainly not stored.
 ///
-/// Halves the list: what is not stored at all costs one look at the index for all of them, and not
-/// one for each.
+/// Uses binary search: when none is stored, one lookup in the index covers all attributes, instead
+/// of one for each.
 fn first_stored(
     reader: &Reader,
     attributes: &[AttributeFilter],
@@ -196,7 +199,7 @@ fn any_stored(reader: &Reader, attributes: &[AttributeFilter]) -> Result<bool, Q
     };
     let filter = SpanFilter { any_attribute: any_attribute.clone(), ..SpanFilter::default() };
     let spans = reader.spans(&filter, scan, |rows| Ok(meet(rows.len(), &mut is_stored)))?;
-    // What was not looked at for all of them may be for one of them.
+    // An incomplete search may have missed an attribute that a separate search finds.
     if is_stored || !spans.complete {
         return Ok(true);
     }
@@ -234,7 +237,7 @@ pub(crate) fn traces_with(
     Ok((traces, is_stored))
 }
 
-/// The ids of the newest traces.
+/// Returns the ids of the newest traces.
 pub(crate) fn newest(traces: &BTreeMap<TraceId, UnixNanos>, traces_max: usize) -> Vec<TraceId> {
     let mut newest: Vec<(UnixNanos, TraceId)> =
         traces.iter().map(|(trace_id, time)| (*time, *trace_id)).collect();
@@ -253,7 +256,8 @@ fn logs_of(reader: &Reader, ids: &[TraceId], attribute: Option<AttributeFilter>)
     search
 }
 
-/// Ranks the states, of which the worst stands for several traces: failed, with gaps, running.
+/// Ranks the states. The worst state of several traces is that of the transaction: failed, with
+/// gaps, running.
 fn badness(state: TransactionState) -> u8 {
     match state {
         TransactionState::Completed => 0,
@@ -263,7 +267,8 @@ fn badness(state: TransactionState) -> u8 {
     }
 }
 
-/// Returns the earliest start and the latest end; those of log records where there are no spans.
+/// Returns the earliest start and the latest end of the spans, or of the log records when there are
+/// no spans.
 fn bounds(trees: &[Tree], logs: &[LogView]) -> (UnixNanos, UnixNanos) {
     if trees.is_empty() {
         let times = || logs.iter().map(|log| log.time_unix_nano);
@@ -302,7 +307,7 @@ fn missing_of(tree: &Tree, names: &Names) -> Vec<String> {
     descriptions::missing(tree, names, MISSING_LINES_MAX)
 }
 
-/// The failed spans of these traces, earliest first, and whether all were looked at.
+/// Returns the failed spans of these traces, earliest first, and true when all were read.
 fn errors(reader: &Reader, ids: &[TraceId]) -> Result<(Vec<ErrorView>, bool), QueryError> {
     let shown_max = reader.limits.errors_shown_max;
     let status = Some(StatusCode::Error);

@@ -1,22 +1,22 @@
-//! The version of an answer: equal when the same spans, as many log records and the same state
-//! stand behind it, whatever order they came in and whichever process is asked.
+//! The version of an answer. It is equal for the same spans, the same number of log records and the
+//! same state, whatever their order of arrival and the process that answers.
 
-/// A sum of hashes, which has no order.
+/// A sum of hashes, which does not depend on order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Version(u64);
 
 impl Version {
-    /// Makes the version depend on this.
+    /// Adds a part to the version.
     pub(crate) fn add(&mut self, part: u64) {
         self.0 = self.0.wrapping_add(mixed(part));
     }
 
-    /// Makes the version depend on all that this one does.
+    /// Adds all parts of another version.
     pub(crate) fn join(&mut self, other: Self) {
         self.0 = self.0.wrapping_add(other.0);
     }
 
-    /// As clients are told it.
+    /// Returns the text for clients.
     pub(crate) fn text(self) -> String {
         format!("{:016x}", self.0)
     }
@@ -31,7 +31,7 @@ pub(crate) fn mixed(number: u64) -> u64 {
     number ^ (number >> 31)
 }
 
-/// A hash of some texts in their order, the same in every process.
+/// Hashes some texts in their order; the hash is the same in every process.
 pub(crate) fn of_texts<'a>(texts: impl IntoIterator<Item = &'a str>) -> u64 {
     texts.into_iter().fold(0, |hash, text| {
         let hash = mixed(hash ^ text.len() as u64);

@@ -1,5 +1,5 @@
-//! Zipkin's queries, answered as Zipkin answers them on the same data, whatever protocol it came
-//! by.
+//! Zipkin's queries. They have the results of Zipkin over the same data, whatever protocol the data
+//! arrived by.
 //!
 //! ```text
 //! search ─► trace::complete ─► proto::zipkin ─► request (does it match?) ─► raw parts
@@ -7,8 +7,8 @@
 //! links  ─► rows ─────────► proto::zipkin ─► merge ─► tree ─► link
 //! ```
 //!
-//! Owns Zipkin's rules of what matches, what is merged and what is a call. Not here: parameters and
-//! JSON (`http/zipkin`), the translation of spans (`proto::zipkin`).
+//! Owns Zipkin's rules for matches, merging and calls. Does not own parameters and JSON
+//! (`http/zipkin`) or the translation of spans (`proto::zipkin`).
 
 pub(crate) mod dependency_links;
 mod merge;
@@ -29,7 +29,7 @@ pub(crate) use merge::merge;
 const ROWS_MAX: u64 = 100_000;
 /// Maximum number of the newest rows read for tag keys, because searches mostly use recent keys.
 const KEY_ROWS_MAX: u64 = 10_000;
-/// The most keys, and the most values of one.
+/// Maximum number of keys, and of values of one key.
 const KEYS_MAX: usize = 1_000;
 
 /// Every service.
@@ -40,7 +40,8 @@ pub(crate) fn services(reader: &Reader) -> Result<Vec<String>, QueryError> {
     Ok(lower.into_iter().collect())
 }
 
-/// Every spelling of a service that is one in lower case, and whether everything was looked at.
+/// Returns every spelling of a service with this lower-case name, and true when everything was
+/// read.
 pub(crate) fn spellings(reader: &Reader, service: &str) -> Result<(Vec<String>, bool), QueryError> {
     let (mut services, complete) = crate::jaeger::known_services(reader)?;
     services.retain(|spelling| spelling.to_lowercase() == service);
@@ -58,7 +59,7 @@ pub(crate) fn span_names(reader: &Reader, service: &str) -> Result<Vec<String>, 
     Ok(names.into_iter().collect())
 }
 
-/// The services on the other side of a service's spans.
+/// The remote services of a service's spans.
 pub(crate) fn remote_services(reader: &Reader, service: &str) -> Result<Vec<String>, QueryError> {
     let (services, _) = spellings(reader, &service.to_lowercase())?;
     let mut names = BTreeSet::new();
@@ -108,7 +109,7 @@ pub(crate) fn tag_values(reader: &Reader, key: &str) -> Result<Vec<String>, Quer
     Ok(values.into_iter().collect())
 }
 
-/// Gives `visit` matching spans among the newest rows.
+/// Passes matching spans among the newest rows to `visit`.
 fn newest(
     reader: &Reader,
     filter: &SpanFilter,

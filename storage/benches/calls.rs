@@ -1,9 +1,9 @@
-//! What calls, those between services, and the kinds of transactions cost: to be added up at a
-//! flush, and to be asked for.
+//! Measures rollups of calls, of the service graph and of transaction types: the time to compute
+//! them at a flush, and the time to query them.
 //!
-//! Traces of ten spans cross four services, a queue and a database. Flushes are measured in
-//! processor time of the whole process, which the system counts in hundredths of a second, and
-//! questions in that of the thread that asks.
+//! Traces of ten spans cross four services, a queue and a database. A flush is measured in
+//! processor time of the whole process, which the system counts in hundredths of a second. A query
+//! is measured in processor time of the thread that asks.
 
 #![allow(
     clippy::unwrap_used,
@@ -41,14 +41,15 @@ const MINUTE: u64 = 60_000_000_000;
 const HOUR: u64 = 60 * MINUTE;
 const TRACES_PER_FLUSH: u64 = 5_000;
 const FLUSHES: u64 = 20;
-/// A flush holds so much time.
+/// Time span of the rows of one flush.
 const FLUSH_NANOS: u64 = 30_000_000_000;
-/// The hour of many operations has so many flushes,
+/// Number of flushes in the hour with many operations.
 const OPERATION_FLUSHES: u64 = 12;
-/// each of so many spans.
+/// Number of spans in each of these flushes.
 const OPERATION_SPANS: u64 = 50_000;
 
-/// Service, kind, parent, start after the trace's in microseconds, length in microseconds.
+/// Each span: service, kind, parent, start after the trace's start in microseconds, duration in
+/// microseconds.
 const SHAPE: [(usize, SpanKind, u64, u64, u64); 10] = [
     (0, SpanKind::Server, 0, 0, 90_000),
     (0, SpanKind::Client, 1, 1_000, 50_000),
@@ -159,7 +160,7 @@ fn kinds(snapshot: &Snapshot, counted: Range<u64>, traces_max: usize) -> u64 {
     answer.scan.rows
 }
 
-/// Calls by group and step of this length.
+/// Counts calls by group and by time step of this length.
 #[derive(Debug)]
 struct Steps {
     step: u64,
@@ -167,7 +168,7 @@ struct Steps {
     calls: HashMap<(u32, u64), Calls>,
 }
 
-/// Makes those with steps of this length.
+/// Creates accumulators with time steps of this length.
 struct AllSteps(u64);
 
 impl CallAccumulatorFactory for AllSteps {
@@ -214,12 +215,12 @@ fn opened(runtime: &Runtime, folder: &TempDir) -> Store {
     runtime.block_on(Store::open(settings, Arc::new(SystemClock))).unwrap().0
 }
 
-/// A server span of one of many operations, of which some are rare.
+/// Makes a server span of one of many operations, some of which are rare.
 fn span_of_many(number: u64) -> Span {
     let random = mixed(number + 1);
     let operation = random % 1_000 * (random >> 20) % 1_000;
     let start = BEGIN + number * (HOUR / (OPERATION_FLUSHES * OPERATION_SPANS));
-    // Most are short, some take a thousand times as long.
+    // Most spans are short. Some take a thousand times as long.
     let length = ((random >> 10) % 1_000_000) << ((random >> 32) % 8 * (random >> 40) % 8);
     Span {
         trace_id: (u128::from(random) | 1 << 64).to_be_bytes().to_vec(),

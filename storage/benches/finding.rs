@@ -1,7 +1,8 @@
-//! What finding takes among many spans in files: one trace, one attribute value, the newest.
+//! Measures searches among many spans in files: for one trace, for one attribute value, for the
+//! newest.
 //!
-//! Measured in processor time, so that figures of a busy machine mean something. There are
-//! 500,000 spans in files of 50,000. The same questions are asked again without indexes.
+//! Times are processor times, so that they are valid on a busy machine. There are 500,000 spans in
+//! files of 50,000. Each query is repeated without indexes.
 
 #![allow(
     clippy::unwrap_used,
@@ -76,7 +77,7 @@ impl Measurement for ThreadTime {
     }
 }
 
-/// Nanoseconds, shown as microseconds.
+/// Displays nanoseconds as microseconds.
 struct Micros;
 
 impl ValueFormatter for Micros {
@@ -94,7 +95,7 @@ impl ValueFormatter for Micros {
     }
 }
 
-/// A number that looks random.
+/// Returns a pseudorandom number derived from this one.
 fn mixed(number: u64) -> u64 {
     let number = (number ^ number >> 31).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     (number ^ number >> 29).wrapping_mul(0xbf58_476d_1ce4_e5b9)
@@ -105,7 +106,8 @@ fn trace_id(trace: u64) -> TraceId {
     TraceId::from_bytes(id.to_be_bytes()).unwrap()
 }
 
-/// Span `n`: fifty a millisecond, with twelve attributes from constant to unique.
+/// Returns span `n`: fifty spans a millisecond, each with twelve attributes from constant to
+/// unique.
 fn span(n: u64) -> Span {
     let trace = n / SPANS_PER_TRACE;
     let random = mixed(n);
@@ -191,7 +193,7 @@ fn all(snapshot: &Snapshot, filter: &SpanFilter, detail: Detail) -> u64 {
     found
 }
 
-/// The starts of the newest 20.
+/// Returns the number of the newest spans found, at most 20.
 fn newest(snapshot: &Snapshot, filter: &SpanFilter) -> usize {
     let mut starts: Vec<UnixNanos> = Vec::new();
     let scan = Scan { detail: Detail::Ids, rows_max: u64::MAX };
@@ -288,7 +290,7 @@ fn finding(criterion: &mut Criterion<ThreadTime>) {
     lookups(criterion, "", &store.snapshot(), SPANS);
     searches(criterion, "", &store.snapshot());
     runtime.block_on(store.close()).unwrap();
-    // A file in the folder's place: indexes can neither be read nor made again.
+    // A file takes the folder's place, so that indexes can neither be read nor rebuilt.
     let indexes = folder.path().join("tables/spans/_index");
     fs::remove_dir_all(&indexes).unwrap();
     fs::write(&indexes, b"").unwrap();

@@ -1,6 +1,6 @@
-//! Columns of data files for single attributes: one for a key and a type of value.
+//! Columns of data files for single attributes: one column per key and value type.
 //!
-//! Owns the names of these columns and the list of those that tables declare when they are created.
+//! Owns the names of these columns and the list of the columns that tables declare at creation.
 //! `data_file` chooses which columns a file has, `tables` declares them.
 
 use std::{collections::HashSet, fmt::Write};
@@ -9,14 +9,14 @@ use arrow_schema::{DataType, Field};
 
 use crate::packed::ValueKind;
 
-/// A key of attributes and a type of their values.
+/// The key of an attribute and the type of its values.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct AttributeColumn {
     pub(crate) kind: ValueKind,
     pub(crate) key: String,
 }
 
-/// Types of values that have columns, each with the field of the map that its name begins with.
+/// Value types that have columns, each with the map field that its column name begins with.
 const KINDS: [(ValueKind, &str); 5] = [
     (ValueKind::Text, "string"),
     (ValueKind::Int, "int"),
@@ -24,11 +24,11 @@ const KINDS: [(ValueKind, &str); 5] = [
     (ValueKind::Bool, "bool"),
     (ValueKind::Nested, "bytes"),
 ];
-/// Keys whose names are longer have no column: they would be in every footer, and in the schema of
-/// the table for good.
+/// Maximum length of a key with a column. The column name is in every footer, and stays in the
+/// schema of the table for good.
 const NAME_BYTES_MAX: usize = 128;
 
-/// Bytes of a name for a byte of the key that is not plain.
+/// Bytes in a name for each byte of the key that is escaped.
 const ESCAPED_BYTES: usize = 3;
 
 impl AttributeColumn {
@@ -43,9 +43,9 @@ impl AttributeColumn {
 
     /// Returns the name of the column: the type, a dot and the key.
     ///
-    /// Some engines compare names without letter case, and Delta allows few characters. All
-    /// characters but lower-case letters, digits and `._-/` are `%` and the two hex digits of each
-    /// byte.
+    /// Some engines compare names without letter case, and Delta allows few characters. Every
+    /// character other than lower-case letters, digits and `._-/` is escaped: `%` and two hex
+    /// digits for each byte.
     pub(crate) fn name(&self) -> String {
         let field = KINDS.iter().find(|(kind, _)| *kind == self.kind).map_or("", |(_, name)| name);
         let mut name = String::with_capacity(field.len() + 1 + self.key.len());
@@ -62,7 +62,7 @@ impl AttributeColumn {
         name
     }
 
-    /// Returns the column of this name, if it is one of attributes.
+    /// Returns the column with this name, if it is a column of an attribute.
     pub(crate) fn parse(name: &str) -> Option<Self> {
         let (field, escaped) = name.split_once('.')?;
         let (kind, _) = KINDS.iter().find(|(_, name)| *name == field)?;
@@ -82,7 +82,7 @@ impl AttributeColumn {
         (column.name() == name).then_some(column)
     }
 
-    /// Returns the column as files and tables have it.
+    /// Returns the column's field, as files and tables declare it.
     pub(crate) fn field(&self) -> Field {
         let data_type = match self.kind {
             ValueKind::Int => DataType::Int64,
@@ -95,17 +95,18 @@ impl AttributeColumn {
     }
 }
 
-/// Columns of attributes that a table declares, or will with the next commit.
+/// Attribute columns that a table declares, or that its next commit will declare.
 #[derive(Debug, Clone)]
 pub(crate) struct DeclaredColumns {
     names: HashSet<String>,
-    /// Number of columns that the commit may add.
+    /// Number of columns that the next commit may still add.
     room: usize,
 }
 
-/// A table declares at most about so many: they stay when no file has them any more.
+/// Approximate maximum of declared columns. A declared column stays even when no file has it any
+/// more.
 const DECLARED_MAX: usize = 1_000;
-/// A commit adds at most so many, of all of its files.
+/// Maximum number of columns that a commit adds, over all of its files.
 const ADDED_MAX: usize = 94;
 
 impl Default for DeclaredColumns {
@@ -115,7 +116,7 @@ impl Default for DeclaredColumns {
 }
 
 impl DeclaredColumns {
-    /// Returns the columns of attributes among the names of columns that a table declares.
+    /// Selects the attribute columns among the column names that a table declares.
     pub(crate) fn new<'a>(names: impl Iterator<Item = &'a str>) -> Self {
         let names = names.filter(|name| AttributeColumn::parse(name).is_some());
         let names: HashSet<String> = names.map(str::to_owned).collect();
@@ -129,8 +130,8 @@ impl DeclaredColumns {
         self.names.contains(&column.name())
     }
 
-    /// Returns true if a file may have the column. One that the table does not declare is added if it
-    /// may be and there is room.
+    /// Returns true if a file may have the column. An undeclared column is added if `may_add` is
+    /// set and there is room.
     pub(crate) fn admit(&mut self, column: &AttributeColumn, may_add: bool) -> bool {
         let name = column.name();
         if self.names.contains(&name) {

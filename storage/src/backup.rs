@@ -1,14 +1,14 @@
-//! Backups: consistent copies of a data directory in a folder or a bucket, and the way back.
+//! Backups: consistent copies of a data directory in a folder or a bucket, and their restoration.
 //!
-//! A backup is taken beside a running server or without one. It has every record that was
-//! acknowledged before it began, once, and files that an earlier backup in the same place has are
-//! not copied again. Owns the layout of a place of backups (`repository`), the manifest
-//! (`manifest`), the choice of a moment (`pinned_source`), copying (`create`) and restoring (`restore`).
-//! Does not own the formats of what is copied.
+//! A backup is taken with or without a running server. It contains each record that was
+//! acknowledged before it began exactly once. Files that an earlier backup at the same location has
+//! are not copied again. Owns the layout of a backup location (`repository`), the manifest
+//! (`manifest`), the choice of a moment (`pinned_source`), copying (`create`) and restoring
+//! (`restore`). Does not own the formats of the copied files.
 //!
 //! ```text
-//! back up: pin tables ─► pin log ─► copy what is new ─► manifest ─► delete what no backup has
-//! restore: manifest ─► mark the directory ─► copy and compare ─► unmark it
+//! back up: pin tables ─► pin log ─► copy new files ─► manifest ─► delete files that no backup has
+//! restore: manifest ─► mark directory incomplete ─► copy and compare ─► mark directory complete
 //! ```
 
 mod create;
@@ -46,7 +46,7 @@ use crate::{
     table_store,
 };
 
-/// Where backups are kept.
+/// Location where backups are kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum BackupPlace {
     /// In a folder of this machine.
@@ -55,7 +55,8 @@ pub enum BackupPlace {
     ObjectStore(ObjectStoreSettings),
 }
 
-/// The id of a backup: the second in which it began, and nanoseconds. Later ones are greater.
+/// The id of a backup: the second in which it began, and nanoseconds. A later backup has a greater
+/// id.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct BackupId(String);
@@ -65,7 +66,8 @@ impl BackupId {
         Self(format!("{}-{:08x}", second_text(began), began.0 % 1_000_000_000))
     }
 
-    /// The id of a backup that begins now, after this one, even if the clock was set back since.
+    /// Returns the id of a backup that begins now. It is greater than `newest`, even if the clock
+    /// was set back since.
     fn after(newest: Option<&Self>, now: UnixNanos) -> Self {
         let (id, Some(newest)) = (Self::new(now), newest) else { return Self::new(now) };
         let parts = newest.0.split_once('-');
@@ -78,11 +80,11 @@ impl BackupId {
     }
 }
 
-/// Writes the second of a time in UTC, as `20260131T235959Z`.
+/// Formats the second of a time in UTC, as `20260131T235959Z`.
 fn second_text(time: UnixNanos) -> String {
     let mut text = rfc_3339(i64::try_from(time.0 / 1_000_000).unwrap_or(i64::MAX));
     text.retain(|sign| !['-', ':'].contains(&sign));
-    // Without the fraction.
+    // Removes the fraction of the second.
     text.replace_range("20260131T235959".len().., "Z");
     text
 }
@@ -142,25 +144,25 @@ impl fmt::Display for BackupId {
     }
 }
 
-/// The data directory to back up, and how many older backups stay.
+/// The data directory to back up, and the number of older backups to keep.
 #[derive(Debug, Clone)]
 pub struct BackupSource {
     /// The data directory.
     pub data_dir: PathBuf,
-    /// Where its tables are.
+    /// Location of its tables.
     pub tables: TablesAt,
-    /// Name and version of the program, for the manifest.
+    /// Name and version of the program, recorded in the manifest.
     pub program: String,
-    /// So many of the newest backups stay, this one included; all of them when it is `None`.
+    /// Number of newest backups to keep, this one included. `None` keeps all.
     pub keep: Option<usize>,
 }
 
-/// The observer of a backup or a restore, and its clock.
+/// Observer of a backup or a restore, and its clock.
 #[derive(Clone)]
 pub struct BackupMonitor {
-    /// The time.
+    /// Source of the time.
     pub clock: Arc<dyn Clock>,
-    /// Takes a line about the progress every few seconds.
+    /// Receives a line about the progress every few seconds.
     pub report: Arc<dyn Fn(&str) + Send + Sync>,
 }
 
@@ -177,17 +179,17 @@ pub struct BackupReport {
     pub id: BackupId,
     /// Files in it.
     pub files: u64,
-    /// Bytes of them.
+    /// Bytes of these files.
     pub bytes: u64,
     /// Files that no earlier backup had.
     pub new_files: u64,
-    /// Bytes of those.
+    /// Bytes of the new files.
     pub new_bytes: u64,
     /// Older backups that were deleted.
     pub deleted_backups: u64,
-    /// Bytes of files that no backup had any more.
+    /// Bytes of deleted files that no backup contains any more.
     pub deleted_bytes: u64,
-    /// Sentences about what is not as it should be. The backup is whole.
+    /// Sentences for conditions that need attention. The backup is complete nevertheless.
     pub warnings: Vec<String>,
 }
 
@@ -198,7 +200,7 @@ pub struct RestoreReport {
     pub id: BackupId,
     /// Files in it.
     pub files: u64,
-    /// Bytes of them.
+    /// Bytes of these files.
     pub bytes: u64,
 }
 
@@ -209,9 +211,9 @@ pub struct VerifyReport {
     pub id: BackupId,
     /// Files in it.
     pub files: u64,
-    /// Bytes of them.
+    /// Bytes of these files.
     pub bytes: u64,
-    /// Files that are not what was backed up.
+    /// Files that differ from what was backed up.
     pub findings: u64,
 }
 
@@ -220,32 +222,33 @@ pub struct VerifyReport {
 pub struct ListedBackup {
     /// Its id.
     pub id: BackupId,
-    /// Its content, or why that is not known: the manifest is damaged, or of a newer program.
+    /// Its content, or the reason why it is unknown: the manifest is damaged or was written by a
+    /// newer program.
     pub content: Result<BackupContent, String>,
 }
 
-/// The content of a backup, in short.
+/// Summary of a backup's content.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BackupContent {
-    /// When it began.
+    /// Time at which it began.
     pub began: UnixNanos,
     /// Files in it.
     pub files: u64,
-    /// Bytes of them.
+    /// Bytes of these files.
     pub bytes: u64,
-    /// Bytes that it was the first to have.
+    /// Bytes that no earlier backup had.
     pub new_bytes: u64,
     /// The program that made it.
     pub program: String,
 }
 
-/// Copies a data directory, which a server may be working on. The backup is durable when it
-/// returns, and has every record that was acknowledged before the call.
+/// Copies a data directory, which a server may be using. When this returns, the backup is durable
+/// and has every record that was acknowledged before the call.
 ///
 /// # Errors
-/// `RefusedBackup` when the place has something else than backups of this directory, `Locked` while
-/// another backup into it is made, `Corrupt` when the directory's tables are damaged. A backup that
-/// was not made to its end is not listed and takes room until the next one.
+/// `RefusedBackup` when the location contains anything other than backups of this directory,
+/// `Locked` while another backup into it is made, `Corrupt` when the directory's tables are
+/// damaged. An incomplete backup is not listed, and takes space until the next backup.
 pub async fn back_up(
     source: BackupSource,
     place: BackupPlace,
@@ -255,7 +258,8 @@ pub async fn back_up(
     back_up_with(disk, [None, None], source, place, monitor).await
 }
 
-/// As [`back_up`], where requests for the tables' and the place's buckets go to these stores.
+/// Like [`back_up`], but requests for the buckets of the tables and of the backups go to these
+/// stores.
 pub(crate) async fn back_up_with(
     disk: SharedDisk,
     [tables_store, place_store]: [Option<Arc<dyn ObjectStore>>; 2],
@@ -286,7 +290,7 @@ pub(crate) async fn back_up_with(
     .await
 }
 
-/// Lists the backups in a place, oldest first.
+/// Lists the backups at a location, oldest first.
 ///
 /// # Errors
 /// `RefusedBackup` when there are none.
@@ -316,8 +320,8 @@ pub async fn list_backups(place: BackupPlace) -> Result<Vec<ListedBackup>, Stora
     .await
 }
 
-/// Reads every file of a backup, the newest unless an id is given, and reports those that are not
-/// what was backed up.
+/// Reads every file of a backup and reports files that differ from what was backed up. Chooses the
+/// newest backup unless an id is given.
 ///
 /// # Errors
 /// `RefusedBackup` when there is no such backup, `Corrupt` when its manifest is damaged.
@@ -337,12 +341,12 @@ pub async fn verify_backup(
     .await
 }
 
-/// Restores a backup, the newest unless an id is given, into a data directory that is empty or not
-/// there yet. Its tables go to where `tables` says, which must be empty too.
+/// Restores a backup into a data directory that is empty or does not exist yet. Chooses the newest
+/// backup unless an id is given. The tables are restored to `tables`, which must be empty too.
 ///
 /// # Errors
 /// `RefusedBackup` when there is no such backup or the target is not empty, `Corrupt` with the file
-/// that is not what was backed up. A directory that is not whole is refused by every program.
+/// that differs from what was backed up. Every program refuses an incomplete directory.
 pub async fn restore_backup(
     place: BackupPlace,
     id: Option<BackupId>,
@@ -354,7 +358,8 @@ pub async fn restore_backup(
     restore_with(disk, [None, None], (place, id), (data_dir, tables), monitor).await
 }
 
-/// As [`restore_backup`], where requests for the tables' and the place's buckets go to these stores.
+/// Like [`restore_backup`], but requests for the buckets of the tables and of the backups go to
+/// these stores.
 pub(crate) async fn restore_with(
     disk: SharedDisk,
     [tables_store, place_store]: [Option<Arc<dyn ObjectStore>>; 2],
@@ -401,7 +406,7 @@ fn absolute(path: &Path) -> Result<PathBuf, StorageError> {
     std::path::absolute(path).map_err(failed("resolve", path))
 }
 
-/// Resolves links in the part of a path that exists.
+/// Resolves symbolic links in the part of a path that exists.
 fn resolved(path: &Path) -> PathBuf {
     let whole = |folder: &Path| {
         let rest = path.strip_prefix(folder).ok()?;

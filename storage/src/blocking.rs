@@ -1,10 +1,10 @@
-//! Blocking work away from the async threads, and random numbers for names of files.
+//! Runs blocking work outside the async threads, and provides random numbers for file names.
 
 use std::hash::{BuildHasher, Hasher, RandomState};
 
 use crate::StorageError;
 
-/// Runs work that blocks away from the async threads.
+/// Runs blocking work outside the async threads.
 pub(crate) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, StorageError> + Send + 'static,
 ) -> Result<T, StorageError> {
@@ -15,7 +15,7 @@ pub(crate) async fn blocking<T: Send + 'static>(
     }
 }
 
-/// A number nobody can predict; nothing that is stored depends on it.
+/// Returns an unpredictable number. Stored content never depends on it.
 pub(crate) fn random() -> u64 {
     RandomState::new().build_hasher().finish()
 }

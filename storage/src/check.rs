@@ -1,6 +1,6 @@
-//! Verifies a data directory: the log's records, the tables' commits, every byte and every page of
-//! every data file, the indexes beside them, and the pins. Repairs nothing and writes nothing. The
-//! store verifies its own files in the background with parts of it (`store::scrub`).
+//! Verifies a data directory: the log's records, the tables' commits, every byte and page of every
+//! data file, the indexes, and the pins. Repairs and writes nothing. `store::scrub` uses parts of
+//! it to verify the store's files in the background.
 
 use std::{path::Path, sync::Arc};
 
@@ -18,13 +18,11 @@ use crate::{
     wal::{self, LogExtent},
 };
 
-/// Reads everything in a data directory that no process works on, and reports what is wrong as it
-/// finds it.
+/// Verifies a data directory that no process uses. Passes each finding on when it is found.
 ///
 /// # Errors
-/// `Locked` when a process works on the directory, `Refused` when its tables are elsewhere,
-/// `Format` when it is newer than this program, `Io` when there is no such directory or it cannot
-/// be read.
+/// `Locked` when a process uses the directory, `Refused` when its tables are elsewhere, `Format`
+/// when it is newer than this program, `Io` when there is no such directory or it cannot be read.
 pub async fn check(
     data_dir: &Path,
     report: &mut (dyn FnMut(&Finding) + Send),
@@ -33,7 +31,7 @@ pub async fn check(
     let (disk, paths): (SharedDisk, _) = (Arc::new(RealDisk), Paths::new(root));
     disk.list(paths.root()).map_err(failed("list", paths.root()))?;
     let _lock = store::lock_existing(disk.as_ref(), &paths)?;
-    // Only what is in the directory can be looked at.
+    // Only tables inside the directory can be verified.
     table_store::check_local(disk.as_ref(), &paths)?;
     let mut findings = Findings { summary: CheckSummary::default(), report };
     let tables_of_it: SharedTables = Arc::new(LocalTables::new(Arc::clone(&disk), paths.tables()));
@@ -44,7 +42,7 @@ pub async fn check(
             .push((signal, tables::check(&tables_of_it, signal, &extent, &mut findings).await?));
     }
     let covered = positions.iter().filter_map(|(_, position)| *position).max().unwrap_or(0);
-    // Records that a table's position may cover are not missed.
+    // Records up to a table's position may be missing from the log without loss.
     if positions.iter().all(|(_, position)| position.is_some())
         && let Some(dropped) = extent.dropped_behind(covered)
     {

@@ -1,4 +1,4 @@
-//! Time as a parameter, so that tests own it.
+//! Time as a parameter, so that tests control it.
 
 use std::{
     fmt,
@@ -9,21 +9,21 @@ use std::{
 
 use tidings_proto::UnixNanos;
 
-/// Where every crate takes the time from.
+/// The source of time for every crate.
 pub trait Clock: fmt::Debug + Send + Sync {
-    /// The time of day.
+    /// Returns the time of day.
     fn now(&self) -> UnixNanos;
 
-    /// A clock that only goes forward, for measuring.
+    /// Returns the reading of a monotonic clock, for measuring.
     fn instant(&self) -> Instant;
 
-    /// Time the machine has been suspended since an arbitrary moment; [`Self::instant`] excludes
-    /// it. Zero where the platform does not report it.
+    /// Returns how long the machine has been suspended since an arbitrary moment. [`Self::instant`]
+    /// excludes that time. Zero where the platform does not report it.
     fn slept(&self) -> Duration {
         Duration::ZERO
     }
 
-    /// Resolves after this long.
+    /// Resolves after this duration.
     fn sleep(&self, duration: Duration) -> Pin<Box<dyn Future<Output = ()> + Send>>;
 }
 
@@ -58,13 +58,14 @@ impl Clock for SystemClock {
     }
 }
 
-/// Returns the time so long after 1970, the last that columns and commits can have from then on,
-/// which is in the year 2262.
+/// Returns the time this long after 1970. The result saturates at the last time that columns and
+/// commits can hold, which is in the year 2262.
 fn unix_nanos(since_1970: Duration) -> UnixNanos {
     UnixNanos(i64::try_from(since_1970.as_nanos()).unwrap_or(i64::MAX).unsigned_abs())
 }
 
-/// Returns the uptime by Linux's boot-time clock, suspension included, to a hundredth of a second.
+/// Returns the uptime by Linux's boot-time clock, which includes suspension, to a hundredth of a
+/// second.
 #[cfg(target_os = "linux")]
 fn uptime() -> Option<Duration> {
     let said = std::fs::read_to_string("/proc/uptime").ok()?;

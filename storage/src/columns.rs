@@ -1,11 +1,11 @@
-//! The door from wire to rows: an OTLP request's bytes to Arrow columns, nothing lost.
+//! Converts the bytes of an OTLP request to Arrow columns, without loss.
 //!
-//! [`rows`] makes one batch of an encoded request, in memory's form of the schema, without
-//! decoding it into structs first: the request is read in place ([`tidings_proto::otlp::view`]).
-//! [`crate::SpanRows::span`] and [`crate::LogRows::log_record`] are the way back. Resource and
-//! scope become one text per distinct value (`sender`), attributes keep their types and order
-//! (`attribute_builder`), `hash` tells records that came twice. Checks nothing but ids and what
-//! makes a request unreadable: what a request may contain is the collector's business.
+//! [`rows`] makes one batch of an encoded request, in the schema of the memtable. It reads the
+//! request in place ([`tidings_proto::otlp::view`]) instead of decoding it into structs first.
+//! [`crate::SpanRows::span`] and [`crate::LogRows::log_record`] are the way back. A resource or
+//! scope is stored as one text per distinct value (`sender`). Attributes keep their types and order
+//! (`attribute_builder`). `hash` identifies records that were sent twice. Checks only ids and
+//! encodings: the collector checks what a request may contain.
 
 mod attribute_builder;
 mod buffers;
@@ -27,11 +27,11 @@ pub use text::json_text;
 
 use crate::{StorageError, schema::Signal};
 
-/// One row per record of an encoded request, in its order.
+/// Makes one row per record of an encoded request, in its order.
 ///
 /// # Errors
-/// `Invalid` when a span has no valid trace or span id, `Unstorable` when the bytes are none of
-/// OTLP's.
+/// `Invalid` when a span has no valid trace or span id, `Unstorable` when the bytes are not valid
+/// OTLP.
 pub(crate) fn rows(
     signal: Signal,
     request: &[u8],
@@ -49,7 +49,7 @@ pub(crate) fn rows(
     }
 }
 
-/// The one encoding of a request that is written in an odd way.
+/// Re-encodes a request that is not in canonical form.
 fn canonical(signal: Signal, request: &[u8]) -> Result<Vec<u8>, StorageError> {
     let encoded = match signal {
         Signal::Spans => {
@@ -68,7 +68,7 @@ impl From<NonCanonical> for StorageError {
     }
 }
 
-/// The rows of a request that is not encoded yet.
+/// Converts a request that is not encoded yet.
 #[cfg(test)]
 pub(crate) fn span_rows(
     request: &ExportTraceServiceRequest,
@@ -77,7 +77,7 @@ pub(crate) fn span_rows(
     rows(Signal::Spans, &request.encode_to_vec(), received)
 }
 
-/// The rows of a request that is not encoded yet.
+/// Converts a request that is not encoded yet.
 #[cfg(test)]
 pub(crate) fn log_rows(
     request: &ExportLogsServiceRequest,
@@ -86,14 +86,14 @@ pub(crate) fn log_rows(
     rows(Signal::Logs, &request.encode_to_vec(), received)
 }
 
-/// The offsets of a list column before its first row.
+/// Starts the offsets of a list column.
 fn first_offset(rows: usize) -> Vec<i32> {
     let mut offsets = Vec::with_capacity(rows + 1);
     offsets.push(0);
     offsets
 }
 
-/// A count of elements as Arrow's offset.
+/// Converts a count of elements to an Arrow offset.
 fn offset(count: usize) -> i32 {
     i32::try_from(count).expect("invariant: a request has fewer than 2^31 elements")
 }

@@ -1,4 +1,4 @@
-//! Damage of files: a finding, and the files of a store that were found damaged since it was opened.
+//! Damage of files: a finding, and the list of damaged files of an open store.
 
 use std::{
     collections::BTreeMap,
@@ -7,15 +7,15 @@ use std::{
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
-/// Fault of a file that is not there.
+/// Fault of a missing file.
 pub(crate) const MISSING: &str = "it is missing";
 
-/// Something that is wrong.
+/// A finding about a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finding {
-    /// With which file.
+    /// The file.
     pub path: PathBuf,
-    /// Where in it, in bytes, when that is known.
+    /// Offset in the file in bytes, when known.
     pub offset: Option<u64>,
     /// Description of the fault.
     pub what: String,
@@ -41,7 +41,7 @@ impl fmt::Display for Finding {
     }
 }
 
-/// Files of a store that were found damaged since it was opened, by a scrub or by whoever read them.
+/// Files that were found damaged since the store was opened, by a scrub or by a reader.
 #[derive(Debug, Default)]
 pub(crate) struct DamagedFiles(Mutex<BTreeMap<PathBuf, String>>);
 
@@ -58,14 +58,14 @@ impl DamagedFiles {
         }
     }
 
-    /// Forgets a file that was read from end to end and is sound.
+    /// Removes a file that was read from end to end without a fault.
     pub(crate) fn note_repair(&self, path: &Path) {
         if self.lock().remove(path).is_some() {
             tracing::info!(path = %path.display(), "a file is no longer damaged");
         }
     }
 
-    /// Forgets files that are no longer used.
+    /// Removes files that are no longer used.
     pub(crate) fn invalidate(&self, is_gone: impl Fn(&Path) -> bool) {
         self.lock().retain(|path, _| !is_gone(path));
     }
@@ -75,7 +75,7 @@ impl DamagedFiles {
         self.lock().len()
     }
 
-    /// One sentence for each file.
+    /// Returns one sentence for each damaged file.
     pub(crate) fn alarms(&self) -> Vec<String> {
         self.lock().values().cloned().collect()
     }

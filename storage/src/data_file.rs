@@ -2,17 +2,16 @@
 //!
 //! [`encode_spans`] and [`encode_logs`] build the bytes of new files from chunks. `order` sorts and
 //! partitions the rows. `write` defines the layout of a file, and `row_groups` encodes it with the
-//! encoders of `encode`. `shred` puts frequent attributes into columns of their own when a file is
-//! written, and `attributes` puts them together again when it is read. [`Merge`]
-//! returns the rows of several files in order, and a [`FileWriter`] writes them to one. Both use
-//! `gatherer` for rows of several batches, `sizes` for their memory, and `sections` for the number of
-//! rows to decode at once.
+//! encoders of `encode`. `shred` moves frequent attributes to columns of their own when a file is
+//! written. `attributes` merges them again when it is read. [`Merge`] returns the rows of several
+//! files in order, and a [`FileWriter`] writes them to one. Both use `gatherer` for rows of several
+//! batches, `sizes` for their memory, and `sections` for the number of rows to decode at once.
 //!
 //! [`CandidateGroups`] reads a file, row group by row group. `prune` excludes pages by their
 //! statistics. `read` decodes the filter's columns for the remaining pages, and other columns for
 //! matching rows only (late materialisation). `column_reader` reads a few columns outside of scans
-//! and prefetches pages, and `footer` caches decoded metadata. `docs/formats/tables.md` describes the
-//! format. Writes and deletes no file itself.
+//! and prefetches pages, and `footer` caches decoded metadata. `docs/formats/tables.md` describes
+//! the format. This module itself writes and deletes no files.
 
 mod attributes;
 mod column_reader;
@@ -64,20 +63,20 @@ pub(crate) use write::{FileWriter, WrittenFile};
 /// A data file that a snapshot reads.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct DataFile {
-    /// Its name; absolute. Where it is, or where a copy of it may be: see [`DataFileStore`].
+    /// Absolute path, which is also the file's name. [`DataFileStore`] says where the bytes are.
     pub(crate) path: PathBuf,
-    /// Its partition: hours since the epoch. That of its rows' times, or for a spanning file the
-    /// last one in which some of its rows were received.
+    /// Partition in hours since the epoch. This is the hour of the rows' times. For a spanning
+    /// file, it is the last hour in which some of its rows were received.
     pub(crate) hour: i64,
     /// Number of rows.
     pub(crate) rows: u64,
     /// Size in bytes.
     pub(crate) bytes: u64,
-    /// The earliest time of its rows.
+    /// Earliest time of the rows.
     pub(crate) start_min: UnixNanos,
-    /// The latest time of its rows.
+    /// Latest time of the rows.
     pub(crate) start_max: UnixNanos,
-    /// When the last of its rows came in, or later.
+    /// Time at which the last row was received, or a later time.
     pub(crate) received_max: UnixNanos,
     /// Store that the file is read from.
     pub(crate) home: DataFileStore,
@@ -97,33 +96,33 @@ impl DataFile {
         Self { path, hour, rows, bytes, start_min, start_max, received_max, home }
     }
 
-    /// Tells a spanning file by its statistics: some of its rows are not of its partition's hour,
-    /// because there were too few of their hours for a file, or because clocks of senders are
-    /// wrong.
+    /// Returns true if the statistics show a spanning file, which has rows outside of its
+    /// partition's hour. Such rows belong to hours with too few rows for a file, or the sender's
+    /// clock was wrong.
     pub(crate) fn is_spanning(&self) -> bool {
         let hour = |time: UnixNanos| (time.0 / HOUR_NANOS).cast_signed();
         hour(self.start_min) != self.hour || hour(self.start_max) != self.hour
     }
 
-    /// Opens it to read a part of it.
+    /// Opens the file to read parts of it.
     pub(crate) fn open_parts(&self) -> io::Result<Readable> {
         self.home.open_parts(&self.path, self.bytes)
     }
 
-    /// Opens it to read all of it.
+    /// Opens the file to read all of it.
     pub(crate) fn open(&self) -> io::Result<File> {
         self.home.open(&self.path)
     }
 
-    /// Records damage that a read of the file met.
+    /// Records damage that a read of the file found.
     pub(crate) fn note_damage(&self, error: &StorageError) {
         if let StorageError::Corrupt { reason, .. } = error {
             self.home.note_damage(&Finding::new(&self.path, reason));
         }
     }
 
-    /// The error of a file that could not be opened. One that is missing stays so: a snapshot's
-    /// files are deleted by nobody.
+    /// Returns the error of a file that could not be opened. A missing file counts as corruption,
+    /// because files of a snapshot are never deleted.
     fn open_error(&self, source: io::Error) -> StorageError {
         let error = match source.kind() {
             io::ErrorKind::NotFound => {
@@ -135,28 +134,28 @@ impl DataFile {
         error
     }
 
-    /// Opens its index for reading.
+    /// Opens the index of the file for reading.
     pub(crate) fn open_index(&self) -> io::Result<File> {
         self.home.open(&index_path(&self.path))
     }
 
-    /// The earliest and the latest time its rows can have: statistics end at `i64::MAX`, clocks
-    /// of senders need not.
+    /// Returns the earliest and the latest time that the rows can have. Statistics end at
+    /// `i64::MAX`, and sender clocks can exceed it.
     pub(crate) fn times(&self) -> (UnixNanos, UnixNanos) {
         let max = if self.start_max < STATS_MAX { self.start_max } else { UnixNanos(u64::MAX) };
         (self.start_min, max)
     }
 }
 
-/// Nanoseconds of a partition.
+/// Length of a partition in nanoseconds.
 pub(crate) const HOUR_NANOS: u64 = 3600 * 1_000_000_000;
 /// The largest time that statistics can hold.
 pub(crate) const STATS_MAX: UnixNanos = UnixNanos(i64::MAX.unsigned_abs());
 
-/// A data file that is still to be written.
+/// Data file in memory that is not written yet.
 #[derive(Debug, Clone)]
 pub(crate) struct EncodedFile {
-    /// Its partition: hours since the epoch.
+    /// Partition in hours since the epoch.
     pub(crate) hour: i64,
     /// Bytes of the data file.
     pub(crate) bytes: Bytes,
@@ -166,23 +165,23 @@ pub(crate) struct EncodedFile {
     pub(crate) rows: u64,
     /// Statistics for pruning the file.
     pub(crate) stats: FileStats,
-    /// Its columns of attributes.
+    /// Attribute columns of the file.
     pub(crate) columns: Vec<AttributeColumn>,
 }
 
-/// Statistics that prune a file.
+/// Statistics for pruning a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct FileStats {
-    /// The earliest time of its rows, at most `i64::MAX`.
+    /// Earliest time of the rows, at most `i64::MAX`.
     pub(crate) start_min: UnixNanos,
-    /// The latest time of its rows, at most `i64::MAX`, which then means that or later.
+    /// Latest time of the rows. The maximum, `i64::MAX`, stands for that time or any later one.
     pub(crate) start_max: UnixNanos,
-    /// When the last of its rows came in.
+    /// Time at which the last row was received.
     pub(crate) received_max: UnixNanos,
 }
 
-/// The rows of these chunks as files of a table that declares these columns: one per hour of their
-/// times, and one for hours that have no file of their own.
+/// Encodes the rows of these chunks as files of a table that declares these columns. Each hour has
+/// a file, except that the hours with few rows share one.
 ///
 /// # Errors
 /// When Arrow or Parquet refuse the rows.
@@ -195,7 +194,7 @@ pub(crate) fn encode_flush(
     encode(signal, chunks, now, Layout::FLUSHED, declared)
 }
 
-/// As [`encode_flush`], of spans of a new table.
+/// Like [`encode_flush`], for spans of a new table.
 ///
 /// # Errors
 /// When Arrow or Parquet refuse the rows.
@@ -206,7 +205,7 @@ pub(crate) fn encode_spans(
     encode_flush(Signal::Spans, chunks, now, &DeclaredColumns::default())
 }
 
-/// As [`encode_flush`], of log records of a new table.
+/// Like [`encode_flush`], for log records of a new table.
 ///
 /// # Errors
 /// When Arrow or Parquet refuse the rows.
@@ -226,7 +225,8 @@ fn encode(
 ) -> Result<Vec<EncodedFile>, StorageError> {
     let batches: Vec<RecordBatch> = chunks.iter().map(|chunk| chunk.batch().clone()).collect();
     let Some(first) = batches.first() else { return Ok(Vec::new()) };
-    // Of all rows together only what says where they go: the rest is copied once, to its place.
+    // Only the columns that determine the order are joined for all rows. The other columns are
+    // copied once, to their final position.
     let looked_at = |batch| project(batch, order::COLUMNS.into_iter());
     let schema = looked_at(first)?.schema();
     let facts = batches.iter().map(looked_at).collect::<Result<Vec<_>, _>>()?;
@@ -238,7 +238,7 @@ fn encode(
     write::files(signal, &batches, &placed, layout, declared)
 }
 
-/// Files of many small row groups and pages, so that little data has much to prune.
+/// Encodes files with many small row groups and pages, so that pruning has an effect on few rows.
 ///
 /// # Errors
 /// When Arrow or Parquet refuse the rows.

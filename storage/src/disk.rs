@@ -1,8 +1,8 @@
-//! The disk: the only place that writes with `std::fs`.
+//! The disk. Only this module writes with `std::fs`.
 //!
-//! Owns what "on the disk" means: a file's bytes are durable after [`AppendFile::sync`], its name
-//! after [`Disk::sync_folder`]. Everything above takes a [`Disk`], so that tests can cut the power
-//! and fail any operation. Does not own which files exist: see `paths`.
+//! Owns the meaning of "on the disk": a file's bytes are durable after [`AppendFile::sync`], its
+//! name after [`Disk::sync_folder`]. All other code takes a [`Disk`], so that tests can cut the
+//! power and fail any operation. Does not own which files exist: see `paths`.
 
 mod block_file;
 #[cfg(test)]
@@ -25,7 +25,7 @@ use tidings_proto::UnixNanos;
 
 use crate::StorageError;
 
-/// A disk shared by everything that writes.
+/// A disk shared by all code that writes.
 pub(crate) type SharedDisk = Arc<dyn Disk>;
 
 /// Operations that the store needs from a disk.
@@ -45,13 +45,14 @@ pub(crate) trait Disk: Mistakes + fmt::Debug + Send + Sync + 'static {
     /// Returns true if there is a folder of this name.
     fn is_folder(&self, path: &Path) -> bool;
 
-    /// Which folders are known to survive a power cut.
+    /// Returns the list of folders that are known to survive a power cut.
     fn durable_folders(&self) -> &DurableFolders;
 
     /// Creates a folder and its parents where missing, durably.
     ///
-    /// That a folder is there does not mean that it stays: whoever made it may have died before
-    /// its name was synced. So the name of the first folder that is found is synced too, once.
+    /// An existing folder may still be lost, because its creator may have died before it synced the
+    /// name. The name of the first existing folder on the path is therefore synced too, once per
+    /// process.
     fn create_folders(&self, path: &Path) -> io::Result<()> {
         let durable = self.durable_folders();
         let mut unsure = Vec::new();
@@ -80,7 +81,7 @@ pub(crate) trait Disk: Mistakes + fmt::Debug + Send + Sync + 'static {
                 None => continue,
             };
             match self.sync_folder(holder) {
-                // Somebody else's folder, which was there before us.
+                // The folder belongs to another user and existed before.
                 Err(error) if exists && error.kind() == io::ErrorKind::PermissionDenied => {}
                 other => other?,
             }
@@ -89,31 +90,31 @@ pub(crate) trait Disk: Mistakes + fmt::Debug + Send + Sync + 'static {
         Ok(())
     }
 
-    /// Entries of a folder, sorted by name.
+    /// Lists the entries of a folder, sorted by name.
     fn list(&self, folder: &Path) -> io::Result<Vec<DiskEntry>>;
 
-    /// Gives a file a new name, replacing what had it.
+    /// Renames a file, and replaces the file at the new name.
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
 
-    /// Gives a file a second name, which must be free.
+    /// Gives a file a second name, which must not exist yet.
     fn link(&self, from: &Path, to: &Path) -> io::Result<()>;
 
     /// Removes a file's name.
     fn remove(&self, path: &Path) -> io::Result<()>;
 
-    /// Removes a folder that is empty.
+    /// Removes an empty folder.
     fn remove_folder(&self, path: &Path) -> io::Result<()> {
         std::fs::remove_dir(path)
     }
 
-    /// Makes the bytes of a file durable that another process may have written, and drops cached
+    /// Makes the bytes of a file durable, even if another process wrote them, and drops its cached
     /// pages. After a failed sync, the page cache may still show bytes that are lost.
     fn sync_file(&self, path: &Path) -> io::Result<()>;
 
     /// Makes the names in a folder durable.
     fn sync_folder(&self, folder: &Path) -> io::Result<()>;
 
-    /// When a file was last written, named or moved, by the machine's clock.
+    /// Returns when a file was last written, renamed or moved, by the machine's clock.
     fn changed(&self, path: &Path) -> io::Result<UnixNanos> {
         let metadata = std::fs::symlink_metadata(path)?;
         let part = |number: i64| u64::try_from(number).unwrap_or(0);
@@ -121,10 +122,11 @@ pub(crate) trait Disk: Mistakes + fmt::Debug + Send + Sync + 'static {
         Ok(UnixNanos(seconds.saturating_add(part(metadata.ctime_nsec()))))
     }
 
-    /// Bytes free for this process on the disk that holds a folder.
+    /// Returns the bytes that this process can use on the disk that holds a folder.
     fn free_bytes(&self, folder: &Path) -> io::Result<u64>;
 
-    /// Takes the lock of a file, created where missing; `None` when another process has it.
+    /// Takes the lock of a file, which is created if missing. Returns `None` when another process
+    /// holds it.
     fn lock(&self, path: &Path) -> io::Result<Option<DiskLock>>;
 }
 
@@ -133,7 +135,7 @@ pub(crate) trait Disk: Mistakes + fmt::Debug + Send + Sync + 'static {
 pub(crate) struct DurableFolders(Mutex<HashSet<PathBuf>>);
 
 impl DurableFolders {
-    /// So many are remembered; forgetting costs a sync.
+    /// Maximum number of remembered folders. Forgetting one costs a sync.
     const MAX: usize = 4096;
 
     fn contains(&self, folder: &Path) -> bool {
@@ -148,7 +150,7 @@ impl DurableFolders {
         folders.insert(folder.to_path_buf());
     }
 
-    /// As after a restart.
+    /// Forgets all folders, as a restart does.
     #[cfg(test)]
     pub(crate) fn invalidate(&self) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clear();
@@ -160,21 +162,22 @@ pub(crate) trait AppendFile: Send {
     /// Writes all the bytes at the end.
     fn append(&mut self, bytes: &[u8]) -> io::Result<()>;
 
-    /// Makes the bytes durable. After an error nothing is known about them, ever.
+    /// Makes the bytes durable. After an error their state stays unknown for good.
     fn sync(&mut self) -> io::Result<()>;
 }
 
 /// Alignment and unit of writes in a [`BlockFile`], in bytes.
 pub(crate) const BLOCK: usize = 4096;
 
-/// A file being written in whole blocks, past the system's cache where that can be: from memory
-/// that begins at a multiple of [`BLOCK`].
+/// A file being written in whole blocks. Writes bypass the system's cache where that is possible,
+/// which requires memory that begins at a multiple of [`BLOCK`].
 pub(crate) trait BlockFile: Send {
-    /// Writes blocks at the offset of one, over what is there. Bytes that are the same as before
-    /// stay durable, whatever happens meanwhile.
+    /// Overwrites blocks, beginning at the offset of a block. Bytes that do not change stay
+    /// durable, even if the write is interrupted.
     fn write_at(&mut self, offset: u64, blocks: &[u8]) -> io::Result<()>;
 
-    /// Makes the bytes durable. After an error nothing is known about those that were not, ever.
+    /// Makes the bytes durable. After an error the state of bytes that were not durable stays
+    /// unknown for good.
     fn sync(&mut self) -> io::Result<()>;
 }
 
@@ -183,7 +186,7 @@ pub(crate) trait ReadFile: Send {
     /// Size of the file in bytes.
     fn size(&self) -> io::Result<u64>;
 
-    /// Reads at an offset; fewer bytes than asked for only at the end of the file.
+    /// Reads at an offset. Returns fewer bytes than requested only at the end of the file.
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<usize>;
 }
 
@@ -196,14 +199,14 @@ pub(crate) struct DiskEntry {
     pub(crate) is_file: bool,
 }
 
-/// A lock on the data directory, free again when dropped.
+/// A lock on a file, released when dropped.
 #[derive(Debug)]
 pub(crate) struct DiskLock {
     #[expect(dead_code, reason = "the open file is the lock")]
     file: std::fs::File,
 }
 
-/// Turns an error of the system into one of the store.
+/// Returns a function that converts an error of the system to one of the store.
 pub(crate) fn failed(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> StorageError {
     let path = path.to_path_buf();
     move |source| StorageError::Io { action, path, source }
@@ -238,8 +241,8 @@ pub(crate) fn write_durably(disk: &dyn Disk, path: &Path, parts: &[&[u8]]) -> io
     }
 }
 
-/// Gives a file this content, whole and durably, or leaves it as it was. It is written beside it,
-/// under its name with `.new`.
+/// Replaces the content of a file durably and completely, or leaves the file as it was. Writes the
+/// new content beside it first, under its name with `.new` appended.
 pub(crate) fn replace_durably(disk: &dyn Disk, path: &Path, content: &[u8]) -> io::Result<()> {
     let mut unfinished = path.as_os_str().to_owned();
     unfinished.push(".new");
@@ -253,8 +256,8 @@ pub(crate) fn replace_durably(disk: &dyn Disk, path: &Path, content: &[u8]) -> i
     disk.sync_folder(parent(path)?)
 }
 
-/// Copies a file to a name that is free, durably, in pieces. On an error no file is left, unless
-/// removing it fails.
+/// Copies a file durably, in pieces, to a name that must not exist yet. On an error no file is
+/// left, unless removing it fails.
 pub(crate) fn copy_durably(disk: &dyn Disk, from: &Path, to: &Path) -> io::Result<()> {
     const PIECE: usize = 1 << 20;
     let source = disk.open(from)?;
@@ -278,8 +281,8 @@ pub(crate) fn copy_durably(disk: &dyn Disk, from: &Path, to: &Path) -> io::Resul
     })
 }
 
-/// Gives a file a second, durable name in a folder, so that removing the first keeps it. A name
-/// that is taken already is left as it is.
+/// Gives a file a second, durable name in a folder, so that it survives the removal of the first.
+/// An existing file of that name is left unchanged.
 pub(crate) fn keep_durably(disk: &dyn Disk, from: &Path, folder: &Path) -> io::Result<PathBuf> {
     disk.create_folders(folder)?;
     let name = from.file_name().ok_or_else(|| io::Error::other("a file without a name"))?;
@@ -292,12 +295,12 @@ pub(crate) fn keep_durably(disk: &dyn Disk, from: &Path, folder: &Path) -> io::R
     Ok(to)
 }
 
-/// The folder of a file.
+/// Returns the folder of a file.
 pub(crate) fn parent(path: &Path) -> io::Result<&Path> {
     path.parent().ok_or_else(|| io::Error::other("a file without a folder"))
 }
 
-/// Moves a file into another folder, durably, under a name that is free there.
+/// Moves a file into another folder, durably, under an unused name.
 pub(crate) fn move_durably(disk: &dyn Disk, from: &Path, folder: &Path) -> io::Result<PathBuf> {
     disk.create_folders(folder)?;
     let name = from.file_name().map(|name| name.to_string_lossy().into_owned());
@@ -309,7 +312,7 @@ pub(crate) fn move_durably(disk: &dyn Disk, from: &Path, folder: &Path) -> io::R
     Ok(to)
 }
 
-/// A path in a folder that is free: of this name, or with a number behind it.
+/// Returns an unused path in a folder: this name, or this name with a number appended.
 pub(crate) fn free_name(disk: &dyn Disk, folder: &Path, name: &str) -> io::Result<PathBuf> {
     let taken = disk.list(folder)?;
     let free = (0u32..)
@@ -319,49 +322,49 @@ pub(crate) fn free_name(disk: &dyn Disk, folder: &Path, name: &str) -> io::Resul
     Ok(folder.join(free))
 }
 
-/// A mistake at one place of the store's logic, which a simulation has to notice: one that does not
-/// would not notice a mistake of ours either.
+/// A deliberate mistake in the store's logic. A simulation must detect it, because otherwise it
+/// would not detect an accidental one either.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Mistake {
-    /// The tables' positions are not looked at when the log is replayed.
+    /// Replay ignores the tables' flushed positions.
     IgnorePosition,
-    /// A flush says to cover more of the log than it does.
+    /// A flush claims to cover more of the log than it does.
     CoverTooMuch,
-    /// The log is cut before the tables have what is in it.
+    /// The log is cut before the tables have its records.
     CutLogBeforeCommit,
-    /// A commit that was in doubt and has landed is not made visible.
+    /// An in-doubt commit that has landed is not made visible.
     ForgetLandedCommit,
-    /// A merge leaves out one of the files that it replaces.
+    /// A merge omits one of the files that it replaces.
     MergeWithoutFirst,
-    /// A merge replaces all of its files but one.
+    /// A merge keeps one of the files that it should replace.
     KeepOneMerged,
-    /// The files of a merge are deleted before its commit.
+    /// The inputs of a merge are deleted before its commit.
     DeleteBeforeCommit,
-    /// Retention does not look at pins.
+    /// Retention ignores pins.
     IgnorePins,
-    /// Retention believes every clock.
+    /// Retention trusts a clock that is in doubt.
     BelieveClock,
-    /// Retention counts age from the time of the rows alone.
+    /// Retention computes age from the time of the rows alone.
     AgeByTime,
-    /// Erasure looks at one file of each table.
+    /// Erasure processes only one file of each table.
     EraseOneFile,
-    /// Erasure does not look at memory.
+    /// Erasure ignores the memtable.
     EraseWithoutMemory,
-    /// A commit whose version is taken is believed to be there.
+    /// A commit whose version is taken is assumed to be in the log.
     BelieveConflict,
-    /// A file that a bucket did not confirm is believed to be there.
+    /// A file whose upload the bucket did not confirm is assumed to exist.
     BelieveUpload,
-    /// A batch that the log could not write becomes visible.
+    /// A batch that the log failed to write becomes visible.
     PublishRefused,
-    /// A batch that the log could not write is acknowledged.
+    /// A batch that the log failed to write is acknowledged.
     AcknowledgeRefused,
 }
 
-/// The mistakes that the store makes. Where the order of two steps matters it asks its disk,
-/// because it has that everywhere. The machine's disk makes none, a simulated one makes one when it
-/// is told.
+/// The deliberate mistakes of the store. Code whose order of steps matters asks its disk, because a
+/// disk is available everywhere. The machine's disk makes no mistake. A simulated disk makes the
+/// one that a test selects.
 pub(crate) trait Mistakes {
-    /// Tells if the store is to make this one.
+    /// Returns true if the store must make this mistake.
     fn makes(&self, _: Mistake) -> bool {
         false
     }

@@ -8,21 +8,21 @@ use tidings_proto::TraceId;
 /// Reaction that a [`StorageError`] calls for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ErrorKind {
-    /// The input is wrong and will be wrong again: answer 400 / `INVALID_ARGUMENT`.
+    /// The input is wrong, and a retry would fail again: answer 400 / `INVALID_ARGUMENT`.
     Invalid,
-    /// The disk or the log is full: answer 503 / `UNAVAILABLE` and let the sender try again.
+    /// The disk or the log is full: answer 503 / `UNAVAILABLE`, so that the sender retries.
     Full,
     /// A transient failure of the disk: answer 503 / `UNAVAILABLE`.
     Unavailable,
-    /// Stored data is damaged: answer 500 and say what.
+    /// Stored data is damaged: answer 500 and name the damage.
     Corrupt,
     /// The store is shutting down: answer 503 / `UNAVAILABLE`.
     Closed,
-    /// Another process has the data directory, or the tables cannot be used: refuse to start.
+    /// Another process holds the data directory, or the tables cannot be used: refuse to start.
     Locked,
 }
 
-/// Why the store could not do something.
+/// Reason why an operation of the store failed.
 #[derive(Debug, Error)]
 pub enum StorageError {
     /// Reading or writing a file failed.
@@ -30,7 +30,7 @@ pub enum StorageError {
     Io {
         /// Operation that failed, such as `sync`.
         action: &'static str,
-        /// To which file.
+        /// The file.
         path: PathBuf,
         /// Error of the operating system.
         source: std::io::Error,
@@ -48,10 +48,10 @@ pub enum StorageError {
     DiskFull {
         /// Bytes free.
         free: u64,
-        /// Bytes kept.
+        /// Bytes held in reserve.
         reserve: u64,
     },
-    /// The memory table has no room until a flush frees some.
+    /// The memtable has no room until a flush frees some.
     #[error("the memory table is full: {bytes} of {limit} bytes")]
     MemoryFull {
         /// Bytes in use.
@@ -59,123 +59,123 @@ pub enum StorageError {
         /// Bytes allowed.
         limit: u64,
     },
-    /// A request that could not be read back from the log.
+    /// The request could not be read back from the log.
     #[error("the request cannot be stored: {reason}")]
     Unstorable {
-        /// Why not.
+        /// Reason why it cannot be stored.
         reason: String,
     },
     /// The store is shutting down.
     #[error("the store is shutting down")]
     Closed,
-    /// The thread that writes the log has died: nothing can be stored until a restart.
+    /// The thread that writes the log has stopped. Nothing can be stored until a restart.
     #[error("the writer of the write-ahead log has stopped")]
     WriterStopped,
-    /// Another process works on the data directory.
+    /// Another process uses the data directory.
     #[error("{path} is in use by another process", path = path.display())]
     Locked {
         /// The lock file.
         path: PathBuf,
     },
-    /// A stored file is not what was written.
+    /// A stored file differs from what was written.
     #[error("{path} is damaged: {reason}", path = path.display())]
     Corrupt {
-        /// Which file.
+        /// The file.
         path: PathBuf,
         /// Description of the damage.
         reason: String,
     },
-    /// Something that acknowledged records depend on cannot be read: only a person can say to go on
-    /// without it.
+    /// Something that acknowledged records depend on cannot be read. Only an operator can decide to
+    /// continue without it.
     #[error(
         "{path}: {reason}; nothing was changed, and `tidings serve --recover` sets aside in \
          quarantine/ what cannot be read and starts with all the rest",
         path = path.display()
     )]
     NeedsRecovery {
-        /// Which file.
+        /// The file.
         path: PathBuf,
-        /// The damage, and where in the file it is.
+        /// The damage, and its offset in the file.
         reason: String,
     },
     /// The stored format is newer than this program.
     #[error("{path} has format {found}, this program reads up to {supported}", path = path.display())]
     Format {
-        /// Which file.
+        /// The file.
         path: PathBuf,
         /// Its format.
         found: u32,
-        /// The newest one known here.
+        /// The newest format that this program supports.
         supported: u32,
     },
-    /// It is not known which format the data directory has: the file that says it is damaged, or a
-    /// restore did not end.
+    /// The format of the data directory is unknown: its format file is damaged, or a restore is
+    /// incomplete.
     #[error("{path}: {reason}", path = path.display())]
     UnknownFormat {
         /// The file.
         path: PathBuf,
-        /// The fault, and what to do.
+        /// The fault and the remedy.
         reason: String,
     },
-    /// The tables cannot be where they are said to be.
+    /// The tables cannot be at the configured location.
     #[error("tables at {at}: {reason}")]
     Refused {
-        /// Where.
+        /// The configured location.
         at: String,
-        /// Why not, and what to do.
+        /// The reason and the remedy.
         reason: String,
     },
-    /// A backup cannot be written to, or restored from, where it is said to be.
+    /// The configured location cannot be used for a backup or a restore.
     #[error("{at}: {reason}")]
     RefusedBackup {
-        /// Where.
+        /// The configured location.
         at: String,
-        /// Why not, and what to do.
+        /// The reason and the remedy.
         reason: String,
     },
-    /// Another program changed a table in a way that ours cannot follow.
+    /// Another program changed a table in a way that this program cannot follow.
     #[error("{path}: another program's commit is in the way: {reason}", path = path.display())]
     Conflict {
-        /// That commit.
+        /// The file of that commit.
         path: PathBuf,
-        /// Why it cannot be followed.
+        /// Reason why it cannot be followed.
         reason: String,
     },
-    /// Nothing is stored of a trace that is to be pinned.
+    /// No rows are stored of a trace that is to be pinned.
     #[error("nothing is stored of the trace {trace}")]
     UnknownTrace {
-        /// Which.
+        /// The trace.
         trace: TraceId,
     },
-    /// No more traces can be pinned.
+    /// The maximum number of traces is pinned.
     #[error("{limit} traces are pinned, which is as many as can be: unpin another one first")]
     TooManyPins {
-        /// The largest number that can be.
+        /// Maximum number of pinned traces.
         limit: usize,
     },
     /// The note of a pin is too long.
     #[error("a note has at most {limit} characters, and this one has {chars}")]
     LongNote {
-        /// Its length.
+        /// Length of the note, in characters.
         chars: usize,
-        /// The largest length.
+        /// Maximum length, in characters.
         limit: usize,
     },
-    /// Only one erasure at a time.
+    /// Another erasure is already under way.
     #[error("the erasure {begun} is under way: wait until it has ended")]
     ErasureRunning {
-        /// When that began, in nanoseconds since 1970: its id.
+        /// When that erasure began, in nanoseconds since 1970. This is its id.
         begun: u64,
     },
-    /// A record cannot be stored: the request should have been refused earlier.
+    /// A record cannot be stored. The request should have been refused earlier.
     #[error("{record} has no valid {field}")]
     Invalid {
         /// Kind of the record.
         record: &'static str,
-        /// Which of its fields.
+        /// Name of the invalid field.
         field: &'static str,
     },
-    /// Arrow could not do something with columns.
+    /// An Arrow operation on columns failed.
     #[error("columns: {0}")]
     Arrow(#[from] arrow_schema::ArrowError),
     /// A Parquet file could not be read or written.
@@ -187,8 +187,8 @@ pub enum StorageError {
 }
 
 impl StorageError {
-    /// Returns the text for a client: it names no file and no address of the server, which the log
-    /// does.
+    /// Returns the text for a client. It names no file and no address of the server. The log has
+    /// those.
     #[must_use]
     pub fn public_message(&self) -> String {
         match self {

@@ -1,9 +1,9 @@
-//! Filters of scans: conjunctions of typed predicates, without any wire or HTTP form.
+//! Filters of scans: conjunctions of typed predicates, independent of wire and HTTP formats.
 //!
 //! `matcher` prepares a filter and prunes. `bound` evaluates it over the columns of a batch.
 //! `attribute_matcher` and `text` hold the two predicates that are more than a comparison.
-//! `log_condition` has conditions of any shape over log records, and `text_predicate` what they ask
-//! of a text.
+//! `log_condition` has nested conditions over log records, and `text_predicate` the conditions on
+//! one text.
 
 mod attribute_matcher;
 mod bound;
@@ -28,12 +28,12 @@ use tidings_proto::{
     otlp::{SeverityNumber, SpanKind, StatusCode},
 };
 
-/// From `start` (inclusive) to `end` (exclusive); `None` is unbounded.
+/// A range from `start` (inclusive) to `end` (exclusive). `None` is unbounded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct TimeRange {
     /// The earliest time that matches.
     pub start: Option<UnixNanos>,
-    /// The first time that no longer matches.
+    /// The earliest time after the range.
     pub end: Option<UnixNanos>,
 }
 
@@ -44,14 +44,14 @@ impl TimeRange {
         self.start.is_none_or(|start| start <= time) && self.end.is_none_or(|end| time < end)
     }
 
-    /// Returns true if the interval between these two times, both included, overlaps the range.
+    /// Returns true if the interval from `min` to `max`, both inclusive, overlaps the range.
     #[must_use]
     pub fn overlaps(self, min: UnixNanos, max: UnixNanos) -> bool {
         self.start.is_none_or(|start| start <= max) && self.end.is_none_or(|end| min < end)
     }
 }
 
-/// Order in which a scan looks at rows.
+/// Order in which a scan reads rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum TimeOrder {
     NewestFirst,
@@ -59,7 +59,8 @@ pub(crate) enum TimeOrder {
 }
 
 impl TimeOrder {
-    /// Place of a time in the order: the greatest is looked at first. It is its own inverse.
+    /// Maps a time to its place in the order, where the greatest place is read first. The function
+    /// is its own inverse.
     pub(crate) fn place(self, time: u64) -> u64 {
         match self {
             Self::NewestFirst => time,
@@ -67,8 +68,9 @@ impl TimeOrder {
         }
     }
 
-    /// Rank of rows between two times of which those in a range are asked for. The greatest is
-    /// looked at first: by the place of the first row that may match, then by that of the last row.
+    /// Returns the rank of rows between two times, for a scan of the range `asked`. The greatest
+    /// rank is read first. It compares the place of the first row that may match, then that of the
+    /// last row.
     pub(crate) fn rank(self, asked: TimeRange, (min, max): (UnixNanos, UnixNanos)) -> (u64, u64) {
         let (first, last) = match self {
             Self::NewestFirst => (asked.end.map_or(max, |end| max.min(end)), min),
@@ -78,47 +80,47 @@ impl TimeOrder {
     }
 }
 
-/// An attribute with a value. It matches on the span or record itself, on its resource, on its
-/// scope and on a span's events and links. `value` matches a string attribute that equals it and a
-/// number or truth value that it is a spelling of (`200` matches the integer 200 and the text
-/// `200`); without `elements` also an array, a map or bytes that are shown so
-/// ([`tidings_proto::otlp::Value::to_text`]).
+/// Condition on an attribute and its value. It matches an attribute of the span or record itself,
+/// of its resource, of its scope, or of a span's events and links. `value` matches a string
+/// attribute that equals it, and a number or boolean whose text it is: `200` matches the integer
+/// 200 and the text `200`. Unless `nesting` is [`Nesting::Elements`], it also matches an array, a
+/// map or bytes whose text equals it ([`tidings_proto::otlp::Value::to_text`]).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AttributeFilter {
     /// The key.
     pub key: String,
-    /// The value as text; `None`: the key exists with any value.
+    /// The value as text. `None` matches any value of the key.
     pub value: Option<String>,
-    /// Where in the value of an attribute the text is looked for.
+    /// Depth at which the text is compared.
     pub nesting: Nesting,
 }
 
-/// How deep in a value a filter looks.
+/// Depth in a value that a filter compares.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Nesting {
-    /// The whole value: of an array or a map the JSON, of bytes the base64.
+    /// The whole value. The text of an array or a map is JSON, that of bytes is base64.
     Whole,
-    /// A single value, or an element of an array. Nested arrays are no elements.
+    /// A single value, or an element of an array. A nested array is not an element.
     Elements,
-    /// The whole value, or one at any depth of arrays and maps.
+    /// The whole value, or a value at any depth of arrays and maps.
     Everywhere,
 }
 
 impl AttributeFilter {
     /// Matches an attribute with this value, or an array that contains it. Without a value, matches
-    /// any.
+    /// any attribute of the key.
     #[must_use]
     pub fn new(key: impl Into<String>, value: Option<String>) -> Self {
         Self { key: key.into(), value, nesting: Nesting::Elements }
     }
 
-    /// An attribute with this very value.
+    /// Matches an attribute with exactly this value.
     #[must_use]
     pub fn single(key: impl Into<String>, value: impl Into<String>) -> Self {
         Self { key: key.into(), value: Some(value.into()), nesting: Nesting::Whole }
     }
 
-    /// An attribute that has this value at any depth.
+    /// Matches an attribute that has this value at any depth.
     #[must_use]
     pub fn everywhere(key: impl Into<String>, value: impl Into<String>) -> Self {
         Self { key: key.into(), value: Some(value.into()), nesting: Nesting::Everywhere }
@@ -148,11 +150,11 @@ pub struct SpanFilter {
     pub duration_min: Option<DurationNanos>,
     /// The span took at most this long.
     pub duration_max: Option<DurationNanos>,
-    /// One of the span's events is an exception.
+    /// True to require that one of the span's events is an exception.
     pub has_exception: bool,
     /// The span has all of these attributes.
     pub attributes: Vec<AttributeFilter>,
-    /// The span has one of these attributes, where there are some here.
+    /// The span has at least one of these attributes, unless the list is empty.
     pub any_attribute: Vec<AttributeFilter>,
     /// The span has a link to this trace.
     pub links_to: Option<TraceId>,
@@ -167,19 +169,19 @@ pub struct LogFilter {
     pub span_id: Option<SpanId>,
     /// The record's time (or observed time, when it has none) is in this range.
     pub time: TimeRange,
-    /// The record's time and content hash are one of these keys, which are ascending. The caller
-    /// found them with the other fields: those then only exclude files, row groups and pages, and
-    /// are not evaluated again.
+    /// The record's time and content hash are one of these ascending keys. The caller found the
+    /// keys with the other fields of this filter. Those fields then only exclude files, row groups
+    /// and pages, and are not evaluated again.
     pub keys: Option<Vec<(UnixNanos, u64)>>,
     /// `service.name` is one of these.
     pub services: Option<Vec<String>>,
     /// The severity is at least this.
     pub severity_min: Option<SeverityNumber>,
-    /// The message contains this, letter case ignored for ASCII.
+    /// The message contains this text. ASCII letter case is ignored.
     pub text: Option<String>,
     /// The record has all of these attributes.
     pub attributes: Vec<AttributeFilter>,
-    /// The record has one of these attributes, where there are some here.
+    /// The record has at least one of these attributes, unless the list is empty.
     pub any_attribute: Vec<AttributeFilter>,
     /// This condition holds.
     pub condition: Option<LogCondition>,

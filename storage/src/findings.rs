@@ -1,6 +1,6 @@
-//! The counts of a verification, and the comparison of a data file with the checksums in its index.
+//! Counts of a verification, and the comparison of a data file with the checksums in its index.
 //!
-//! A comparison goes a piece at a time, so that whoever drives it can let other work go first.
+//! A comparison goes piece by piece, so that its caller can yield to other work.
 
 use std::{
     fs::File,
@@ -30,7 +30,7 @@ pub struct CheckSummary {
     pub findings: u64,
 }
 
-/// Counts, and hands on what is found.
+/// Counts findings, and passes them to a callback.
 pub(crate) struct Findings<'a> {
     pub(crate) summary: CheckSummary,
     pub(crate) report: &'a mut (dyn FnMut(&Finding) + Send),
@@ -43,7 +43,7 @@ impl Findings<'_> {
     }
 }
 
-/// A data file that is being compared.
+/// A data file under comparison.
 #[derive(Debug)]
 pub(crate) struct Pieces {
     file: File,
@@ -57,20 +57,20 @@ pub(crate) struct Pieces {
 pub(crate) enum Start {
     /// The file can be compared.
     Pieces(Pieces),
-    /// The index has no checksums, or none that can be relied on: the file has to be decoded.
+    /// The index has no checksums, or none that are reliable. The file must be decoded instead.
     NoSums(Verified),
-    /// The file is not as long as it was, or not there.
+    /// The file has another length than before, or is missing.
     Wrong(Finding),
 }
 
 /// Result of comparing one piece with its checksum.
 #[derive(Debug)]
 pub(crate) enum VerifyStep {
-    /// So many bytes are what was written.
+    /// This many bytes match.
     Sound(u64),
-    /// Everything was compared.
+    /// All pieces were compared.
     End,
-    /// Something is wrong.
+    /// The file is damaged.
     Wrong(Finding),
 }
 
@@ -120,7 +120,7 @@ impl Pieces {
         VerifyStep::Sound(self.buffer.len() as u64)
     }
 
-    /// Compares all the rest.
+    /// Compares all remaining pieces.
     pub(crate) fn finish(mut self, data: &DataFile) -> Result<(), Finding> {
         loop {
             match self.step(data) {

@@ -1,7 +1,8 @@
-//! Doors for fuzz targets: bytes to the decoders of the store's own files.
+//! Entry points for fuzz targets: pass bytes to the decoders of the store's own files.
 //!
-//! Checksums guard these files, so that random bytes would end at the first one. Each door seals what
-//! it is given, and the decoder behind the checksum sees it. Nothing that ships calls them.
+//! Checksums protect these files, so that random bytes would fail at the first one. Each entry
+//! point therefore adds the checksums, and the decoder behind them sees the input. No shipped code
+//! calls these functions.
 
 use std::io;
 
@@ -29,10 +30,10 @@ use crate::{
 /// Header of the segments that [`read_log_segment`] makes.
 const SEGMENT: SegmentHeader =
     SegmentHeader { first: 0, prior_end: 0, salt: 0x5eed, covered: [0; 2] };
-/// The longest run of bytes that one control byte takes.
+/// Maximum length of the run of bytes after one control byte.
 const RUN_BYTES_MAX: usize = 64;
 
-/// A file in memory.
+/// A file held in memory.
 struct FileBytes(Vec<u8>);
 
 impl ReadFile for FileBytes {
@@ -47,13 +48,14 @@ impl ReadFile for FileBytes {
     }
 }
 
-/// Reads a segment of the log to its end. Returns its sound records and the bytes that are none.
+/// Reads a segment of the log to its end. Returns the number of sound records and of the bytes that
+/// are not records.
 ///
-/// Every run of the input begins with a control byte: below 128 so many bytes follow that are no
-/// record, from 128 on the payload of a sound record follows.
+/// Each run of the input begins with a control byte. A value below 128 is the number of bytes that
+/// follow and are not a record. From 128 on, the payload of a sound record follows.
 ///
 /// # Errors
-/// When the reader asks for what is not in the file.
+/// When the reader asks for bytes outside of the file.
 pub fn read_log_segment(input: &[u8]) -> io::Result<(u64, u64)> {
     let mut segment = SEGMENT.encode();
     segment.resize(usize::try_from(RECORDS_START).unwrap_or_default(), 0);
@@ -88,20 +90,21 @@ pub fn read_log_segment(input: &[u8]) -> io::Result<(u64, u64)> {
     Ok((records, lost))
 }
 
-/// Reads the head of an index from its sections, and looks into the pages behind it. Returns false
-/// when the sections are none.
+/// Reads the head of an index from its sections, and reads the pages behind it. Returns false when
+/// the sections are invalid.
 #[must_use]
 pub fn read_index(sections: &[u8], pages: &[u8]) -> bool {
     read_sealed(sections, pages).is_some()
 }
 
-/// Reads the file of pins from its JSON. Returns the number of pins; `None` when it is another file.
+/// Reads the pins file from its JSON. Returns the number of pins, or `None` when it is another
+/// file.
 #[must_use]
 pub fn read_pins(json: &[u8]) -> Option<usize> {
     Pins::from_json(json).map(|pins| pins.len())
 }
 
-/// Reads the record of the erasure that began then; `None` when it is another file.
+/// Reads the record of the erasure that began at this time. Returns `None` when it is another file.
 #[must_use]
 pub fn read_erasure_record(json: &[u8], begun: u64) -> Option<ErasureRecord> {
     ErasureRecord::from_json(json, begun).ok()

@@ -1,4 +1,4 @@
-//! Index of a data file: one small file beside each, which locates traces and terms in it.
+//! Index of a data file: a small file beside it that locates traces and terms in it.
 //!
 //! An index lists the rows of its data file that can hold a trace, an attribute, a service or a
 //! name. The cost of finding one is therefore independent of the number of rows. It only excludes
@@ -8,9 +8,9 @@
 //! [`IndexBuilder`] builds the bytes while a data file is written. `terms` defines the index terms,
 //! `postings` collects their positions, and `find` looks them up. `file` is the format, and `runs`
 //! (packed by `bits`), `fuse` and `grams` are its structures. `sums` has the checksums of the data
-//! file, which the index stores as well. [`Indexes`] caches the heads of the files within a memory budget. Does not
-//! write files: the writer or remover of a data file does so with its index (see
-//! [`crate::paths::index_path`]).
+//! file, which the index stores as well. [`Indexes`] caches the heads of the files within a memory
+//! budget. This module does not write files: the writer or remover of a data file does so with its
+//! index (see [`crate::paths::index_path`]).
 
 mod bits;
 mod build;
@@ -71,7 +71,7 @@ use crate::{
 /// Maximum number of indexes that wait to be rebuilt. Indexes beyond it are requested again later.
 const MISSING_MAX: usize = 10_000;
 
-/// Hash of a trace id's last 8 bytes. It finds 64-bit and 128-bit ids alike.
+/// Hash of the last 8 bytes of a trace id. One hash therefore finds 64-bit and 128-bit ids alike.
 pub(crate) fn trace_hash(low64: u64) -> u64 {
     xxh3_64(&low64.to_le_bytes())
 }
@@ -82,63 +82,64 @@ pub(crate) struct IndexLookup {
     signal: Signal,
     /// The row belongs to one of these traces.
     traces: Option<Vec<u64>>,
-    /// The row has one term of each of these.
+    /// The row has at least one term of each of these sets.
     terms: Vec<AnyOf>,
     /// The row's text has all of these bits.
     text: Vec<u32>,
-    /// The row fits one lookup of each of these lists.
+    /// The row matches at least one lookup of each of these lists.
     one_of: Vec<Vec<Self>>,
 }
 
-/// Terms of which a row has one.
+/// Terms of which a row must have at least one.
 #[derive(Debug, Clone)]
 struct AnyOf {
     terms: Vec<u64>,
     earlier: LegacyTerms,
 }
 
-/// Fallback for terms in an index of an earlier program, which has neither array elements nor link
+/// Fallback for terms in an index of an older release, which has neither array elements nor link
 /// targets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum LegacyTerms {
-    /// The same.
+    /// The lookup uses the same terms.
     Same,
-    /// This one.
+    /// The lookup uses this term instead.
     Instead(u64),
-    /// Nothing: every row can have them.
+    /// The lookup skips the condition: every row can have the terms.
     Nothing,
 }
 
 impl IndexLookup {
-    /// Rows of the traces whose ids end with one of these; any when there is no list.
+    /// Returns a lookup of rows of the traces whose ids end with one of these numbers. Without a
+    /// list, every row matches.
     pub(crate) fn new(signal: Signal, trace_low64s: Option<&[u64]>) -> Self {
         let traces = trace_low64s.map(|low64s| low64s.iter().copied().map(trace_hash).collect());
         Self { signal, traces, terms: Vec::new(), text: Vec::new(), one_of: Vec::new() }
     }
 
-    /// Demands one of these terms as well.
+    /// Adds the condition that a row has one of these terms.
     pub(crate) fn and_any(&mut self, terms: Vec<u64>) {
         self.and_any_since(terms, LegacyTerms::Same);
     }
 
-    /// And the row has one of these terms, which earlier programs did not write.
+    /// Adds the condition that a row has one of these terms, which older releases did not write.
     pub(crate) fn and_any_since(&mut self, terms: Vec<u64>, earlier: LegacyTerms) {
         self.terms.push(AnyOf { terms, earlier });
     }
 
-    /// Returns true if an index of an earlier program is less selective than a current one would
-    /// be.
+    /// Returns true if an index of an older release excludes fewer rows than a current index would.
     fn outgrows(&self, head: &Head) -> bool {
         let is_earlier = head.terms.is_some() && !head.has_elements;
         is_earlier && self.terms.iter().any(|any| any.earlier != LegacyTerms::Same)
     }
 
-    /// Demands these of [`text_bits`] of the row's text as well.
+    /// Adds the condition that the row's text has these bits of [`text_bits`].
     pub(crate) fn and_text(&mut self, bits: Vec<u32>) {
         self.text.extend(bits);
     }
 
-    /// Demands one of these lookups as well. Adds nothing when one of them fits every row.
+    /// Adds the condition that a row matches one of these lookups. Adds nothing when one of them
+    /// matches every row.
     pub(crate) fn and_one_of(&mut self, lookups: Vec<Self>) {
         if !lookups.iter().any(Self::is_nothing) {
             self.one_of.push(lookups);
@@ -153,7 +154,7 @@ impl IndexLookup {
     }
 }
 
-/// The rows of a data file that can match: ascending, apart. `None`: all of them can.
+/// Rows of a data file that can match, as ascending and disjoint ranges. `None` means all rows.
 pub(crate) type CandidateRows = Option<Vec<Range<u64>>>;
 
 /// The indexes of a store's data files.
@@ -161,7 +162,7 @@ pub(crate) type CandidateRows = Option<Vec<Range<u64>>>;
 pub(crate) struct Indexes {
     bytes_max: AtomicUsize,
     heads: Mutex<Heads>,
-    /// The data files whose indexes are to be made again, by the index's path.
+    /// Data files whose indexes wait to be rebuilt, by the path of the index.
     missing: Mutex<BTreeMap<PathBuf, (Signal, Arc<DataFile>)>>,
     missed: Notify,
     /// Cached results for spans that are in two files.
@@ -170,7 +171,7 @@ pub(crate) struct Indexes {
     pub(crate) splits: SplitTraces,
     /// Cached attribute keys that name the peers of calls.
     pub(crate) peer_keys: PeerKeys,
-    /// Cached rollups of an hour's files together.
+    /// Cached rollups of all files of an hour.
     pub(crate) hours: Hours,
 }
 
@@ -182,22 +183,22 @@ pub(crate) struct RolledUp {
 }
 
 impl RolledUp {
-    /// Where they are.
+    /// Returns the directory of the rollup pages.
     pub(crate) fn directory(&self) -> &Directory {
         self.head.rollup.as_ref().expect("invariant: it was there when this was made")
     }
 
-    /// Where the calls between services are.
+    /// Returns the section of the service graph.
     pub(crate) fn graph(&self) -> &GraphSection {
         self.head.graph.as_ref().expect("invariant: it was there when this was made")
     }
 
-    /// Where the kinds of transactions are.
+    /// Returns the section of the root operations.
     pub(crate) fn kinds(&self) -> &KindSection {
         self.head.kinds.as_ref().expect("invariant: it was there when this was made")
     }
 
-    /// Where the exceptions are listed.
+    /// Returns the section that lists the exceptions.
     pub(crate) fn exceptions(&self) -> Option<&ExceptionListing> {
         match &self.head.exceptions {
             Some(ExceptionSection::Listed(listing)) => Some(listing),
@@ -205,7 +206,7 @@ impl RolledUp {
         }
     }
 
-    /// Where log records are counted.
+    /// Returns the section that counts log records.
     pub(crate) fn log_counts(&self) -> Option<&CountPages> {
         match &self.head.log_counts {
             Some(LogCountSection::Counted(pages)) => Some(pages),
@@ -213,7 +214,7 @@ impl RolledUp {
         }
     }
 
-    /// Where the forms of messages are counted.
+    /// Returns the section that counts log records by the form of the message.
     pub(crate) fn log_forms(&self) -> Option<&FormPage> {
         match &self.head.log_forms {
             Some(LogFormSection::Counted(page)) => Some(page),
@@ -221,24 +222,25 @@ impl RolledUp {
         }
     }
 
-    /// Precomputed corrections for the traces split across files of its hour.
+    /// Returns the section of precomputed corrections for the traces split across files of its
+    /// hour.
     pub(crate) fn corrections(&self) -> Option<&CorrectionSection> {
         self.head.corrections.as_ref()
     }
 
-    /// The traces on this page of their runs, which have the numbers from `page` times
-    /// [`RUNS_PAGE`] on. `None` when it is not there or damaged.
+    /// Returns the trace runs of this page. Their numbers start at `page` times [`RUNS_PAGE`].
+    /// `None` when the page is missing or damaged.
     pub(crate) fn trace_runs(&self, page: u64) -> Option<Vec<HashedRun>> {
         let traces = self.head.traces.as_ref()?;
         traces.runs(usize::try_from(page).ok()?, &mut |range| self.page(range))
     }
 
-    /// Returns the range of the hashes of the traces on this page.
+    /// Returns the range of the trace hashes of this page.
     pub(crate) fn trace_places(&self, page: u64) -> Option<RangeInclusive<u64>> {
         self.head.traces.as_ref()?.hashes(usize::try_from(page).ok()?)
     }
 
-    /// A page of them.
+    /// Reads a byte range of the pages.
     pub(crate) fn page(&self, range: Range<u64>) -> Option<Vec<u8>> {
         self.head.page(&self.index, range)
     }
@@ -246,26 +248,27 @@ impl RolledUp {
 
 #[derive(Debug, Default)]
 struct Heads {
-    /// By the data file's path, as it is written: comparing paths takes them apart.
+    /// Keyed by the text of the data file's path. A `Path` as the key would be split into
+    /// components at each comparison.
     by_path: HashMap<OsString, CachedHead>,
     bytes: usize,
     /// Number of scans so far.
     scans: u64,
-    /// The scan that made room last.
+    /// Number of the scan that last evicted heads.
     swept: u64,
     reads: CacheReads,
 }
 
 #[derive(Debug)]
 struct CachedHead {
-    /// `None`: the file has no index that can be read.
+    /// `None` means that the file has no readable index.
     head: Option<Arc<Head>>,
     bytes: usize,
     last_use: u64,
 }
 
 impl Indexes {
-    /// Keeps heads in memory up to so many bytes.
+    /// Returns a cache that keeps heads of at most this many bytes in memory.
     pub(crate) fn new(bytes_max: usize) -> Self {
         Self {
             bytes_max: AtomicUsize::new(bytes_max),
@@ -279,8 +282,8 @@ impl Indexes {
         }
     }
 
-    /// Keeps heads in memory up to so many bytes from now on. When those that there are take more,
-    /// scans read theirs again.
+    /// Changes the memory budget of the cached heads, in bytes. Heads beyond a smaller budget are
+    /// evicted by the next scans.
     pub(crate) fn set_bytes_max(&self, bytes_max: usize) {
         self.bytes_max.store(bytes_max, Relaxed);
         let mut heads = self.heads.lock().unwrap_or_else(PoisonError::into_inner);
@@ -290,24 +293,24 @@ impl Indexes {
         }
     }
 
-    /// Returns how often a head was wanted that was in memory, and that was not.
+    /// Returns the number of lookups of a cached head that hit and that missed.
     pub(crate) fn reads(&self) -> CacheReads {
         self.heads.lock().unwrap_or_else(PoisonError::into_inner).reads
     }
 
-    /// Bytes of the heads in memory.
+    /// Returns the bytes of the heads in memory.
     pub(crate) fn bytes(&self) -> usize {
         self.heads.lock().unwrap_or_else(PoisonError::into_inner).bytes
     }
 
-    /// Begins a scan; its number is for [`Self::candidates`].
+    /// Begins a scan and returns its number, which [`Self::candidates`] takes.
     pub(crate) fn begin_scan(&self) -> u64 {
         let mut heads = self.heads.lock().unwrap_or_else(PoisonError::into_inner);
         heads.scans += 1;
         heads.scans
     }
 
-    /// Which rows of a file a scan has to look at.
+    /// Returns the rows of a file that a scan must read.
     pub(crate) fn candidates(
         &self,
         scan: u64,
@@ -343,36 +346,36 @@ impl Indexes {
         self.candidates(scan, file, &wanted).is_some_and(|rows| rows.is_empty())
     }
 
-    /// The rollups of a data file of spans. An index of a program that made none is made again.
+    /// Opens the rollups of a data file of spans. An index without rollups is queued for a rebuild.
     pub(crate) fn rollup(&self, scan: u64, file: &Arc<DataFile>) -> Option<RolledUp> {
         self.rolled_up(Signal::Spans, scan, file, |head| head.rollup.is_some())
     }
 
-    /// As [`Self::rollup`], of the calls between services.
+    /// Like [`Self::rollup`], for the service graph.
     pub(crate) fn graph(&self, scan: u64, file: &Arc<DataFile>) -> Option<RolledUp> {
         self.rolled_up(Signal::Spans, scan, file, |head| head.graph.is_some())
     }
 
-    /// As [`Self::rollup`], of the kinds of transactions.
+    /// Like [`Self::rollup`], for the root operations.
     pub(crate) fn kinds(&self, scan: u64, file: &Arc<DataFile>) -> Option<RolledUp> {
         let has = |head: &Head| head.kinds.is_some() && head.traces.is_some();
         self.rolled_up(Signal::Spans, scan, file, has)
     }
 
-    /// As [`Self::rollup`], of the exceptions, of which there may be no list all the same.
+    /// Like [`Self::rollup`], for the exceptions. The index may still have no exception list.
     pub(crate) fn exceptions(&self, scan: u64, file: &Arc<DataFile>) -> Option<RolledUp> {
         let is_made =
             |head: &Head| !matches!(head.exceptions, None | Some(ExceptionSection::Outdated));
         self.rolled_up(Signal::Spans, scan, file, is_made)
     }
 
-    /// The counts in the index of a data file of log records, of which there may be none all the
-    /// same. An index of a program that made none is made again.
+    /// Opens the counts in the index of a data file of log records. The index may still have no
+    /// counts in it. An index without the section is queued for a rebuild.
     pub(crate) fn log_counts(&self, scan: u64, file: &Arc<DataFile>) -> Option<RolledUp> {
         self.rolled_up(Signal::Logs, scan, file, |head| head.log_counts.is_some())
     }
 
-    /// As [`Self::log_counts`], by the form of the message.
+    /// Like [`Self::log_counts`], for the counts by the form of the message.
     pub(crate) fn log_forms(&self, scan: u64, file: &Arc<DataFile>) -> Option<RolledUp> {
         let has = |head: &Head| head.log_counts.is_some() && head.log_forms.is_some();
         self.rolled_up(Signal::Logs, scan, file, has)
@@ -394,7 +397,8 @@ impl Indexes {
         let mut head = self.head(scan, file, signal)?;
         let index = file.open_index().ok()?;
         if !head.belongs_to(&index) {
-            // Another has taken its place, maybe between opening it and this.
+            // The index was replaced, possibly between the lookup of the head and the opening of
+            // the file.
             head = self.load(scan, file, signal)?;
             if !head.belongs_to(&index) {
                 return None;
@@ -407,7 +411,8 @@ impl Indexes {
         Some(RolledUp { head, index })
     }
 
-    /// Drops the cached head of a file whose rollups or counts cannot be read, and renews its index.
+    /// Drops the cached head of a file whose rollups or counts cannot be read. Queues its index for
+    /// a rebuild.
     pub(crate) fn damaged(&self, signal: Signal, scan: u64, file: &Arc<DataFile>) {
         self.renew(signal, file);
         self.keep(file, scan, None);
@@ -420,18 +425,18 @@ impl Indexes {
         }
     }
 
-    /// A data file whose index was missing or damaged when a scan asked for it.
+    /// Takes a data file from the queue of those whose index was missing or damaged during a scan.
     pub(crate) fn next_missing(&self) -> Option<(Signal, Arc<DataFile>)> {
         let mut missing = self.missing.lock().unwrap_or_else(PoisonError::into_inner);
         missing.pop_first().map(|(_, missing)| missing)
     }
 
-    /// Resolves when there may be a missing index.
+    /// Waits until a missing index may have been queued.
     pub(crate) async fn missed(&self) {
         self.missed.notified().await;
     }
 
-    /// Drops all cached results for a data file and its index, which were removed or replaced.
+    /// Drops all cached results for a data file and its index after they were removed or replaced.
     pub(crate) fn invalidate(&self, data_file: &Path) {
         self.repeats.invalidate(data_file);
         self.splits.invalidate(data_file);
@@ -448,7 +453,8 @@ impl Indexes {
         }
     }
 
-    /// Has a data file's index made again, which is missing, damaged or of an earlier program.
+    /// Queues a data file's index for a rebuild. The index is missing, damaged or of an older
+    /// release.
     pub(crate) fn renew(&self, signal: Signal, file: &Arc<DataFile>) {
         let path = index_path(&file.path);
         let mut missing = self.missing.lock().unwrap_or_else(PoisonError::into_inner);
@@ -459,8 +465,8 @@ impl Indexes {
         }
     }
 
-    /// Has these indexes not made again: their data files are removed, and can be deleted when
-    /// nobody holds them.
+    /// Removes these indexes from the rebuild queue. Their data files are removed, and the queue
+    /// must not keep them open.
     pub(crate) fn drop_missing(&self, indexes: &[PathBuf]) {
         let mut missing = self.missing.lock().unwrap_or_else(PoisonError::into_inner);
         for path in indexes {
@@ -483,7 +489,7 @@ impl Indexes {
         let opened = match file.open_index() {
             Ok(opened) => Some(opened),
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-            // It is there and will do another time.
+            // The index exists but could not be opened now. A later scan tries again.
             Err(_) => return None,
         };
         let head = opened.and_then(|index| Head::read(&index, file)).map(Arc::new);
@@ -494,8 +500,8 @@ impl Indexes {
         head
     }
 
-    /// Keeps a head if there is room. What the scan before this one has used stays: when all of
-    /// them do not fit, pushing out what the next scan needs first would help none.
+    /// Caches a head if there is room. Heads that the previous scan used are not evicted. When the
+    /// heads exceed the budget, evicting those that the next scan needs first would help no scan.
     fn keep(&self, file: &DataFile, scan: u64, head: Option<Arc<Head>>) {
         let path = file.path.as_os_str();
         let own = size_of::<CachedHead>() + 2 * path.len();

@@ -1,11 +1,11 @@
-//! Keeps spans and logs: durable when acknowledged, queryable at once, columnar at rest.
+//! Stores spans and logs: durable when acknowledged, queryable at once, columnar at rest.
 //!
-//! Owns the write-ahead log, the memory table, the Arrow schema, the Parquet data files and the
-//! Delta tables. Speaks no HTTP and knows no wire format other than OTLP's bytes.
+//! Owns the write-ahead log, the memtable, the Arrow schema, the Parquet data files and the Delta
+//! tables. Contains no HTTP, and no wire format other than OTLP's bytes.
 //!
 //! ```text
-//! append: OTLP request ─► wal (fsync) ─► columns ─► memory table ─► flush ─► data files + Delta commit
-//! read:   Snapshot = memory table ∪ data files, consistent ─► scan ─► SpanRows / LogRows
+//! append: OTLP request ─► wal (fsync) ─► columns ─► memtable ─► flush ─► data files + Delta commit
+//! read:   Snapshot = memtable ∪ data files, consistent ─► scan ─► SpanRows / LogRows
 //! ```
 
 mod attribute_column;

@@ -1,7 +1,7 @@
 //! A private file to which more than one process appends lines, such as a server and a command.
 //!
 //! A line is one write at the end of the file, so lines of two processes never mix. A line that a
-//! crash cut is ended before the next one. Does not own what a line says.
+//! crash cut short is terminated before the next one. Does not own the content of lines.
 
 use std::{
     fs::File,
@@ -22,8 +22,8 @@ pub struct LineFile {
 }
 
 impl LineFile {
-    /// Opens a file, made where missing; only its owner can read it. Its name is durable when this
-    /// returns.
+    /// Opens a file for appending, created if missing. Only its owner can read it. Its name is
+    /// durable when this returns.
     ///
     /// # Errors
     /// `Unavailable` when the disk fails.
@@ -40,11 +40,12 @@ impl LineFile {
     /// Appends a line, which must not contain a line break, and returns the bytes written.
     ///
     /// # Errors
-    /// `Unavailable` when the disk fails or is full. A part of the line may be there then.
+    /// `Unavailable` when the disk fails or is full. A part of the line may be in the file then.
     pub fn append(&mut self, line: &str) -> Result<u64, StorageError> {
         let bytes = format!("{line}\n").into_bytes();
         if let Err(error) = self.file.write_all(&bytes) {
-            // The line after it must not continue it. When this fails too, the next open does it.
+            // The next line must not continue this one. If this fails too, the next open terminates
+            // it.
             let _ = self.end_cut_line();
             return Err(failed("write", &self.path)(error));
         }
@@ -59,7 +60,7 @@ impl LineFile {
         self.file.sync_data().map_err(failed("sync", &self.path))
     }
 
-    /// Removes a file of lines; one that is not there is no error.
+    /// Removes a file of lines. Succeeds if the file does not exist.
     ///
     /// # Errors
     /// `Unavailable` when the disk fails.

@@ -1,8 +1,8 @@
 //! A small private file that more than one process changes, such as a server and a command.
 //!
-//! Each change reads the whole file and replaces it under a lock, so that none is lost and readers,
-//! who need no lock, never see half of one. Owns the lock file beside it (`<name>.lock`). Does not
-//! own what the file says.
+//! Each change reads the whole file and replaces it under a lock, so that no change is lost.
+//! Readers need no lock and never see a partial file. Owns the lock file beside it (`<name>.lock`).
+//! Does not own the content of the file.
 
 use std::{
     fs::{self, File},
@@ -17,11 +17,11 @@ use crate::{
     disk::{Disk, DiskLock, RealDisk, failed, parent, read_all, replace_durably},
 };
 
-/// A change by another process takes milliseconds: its lock is tried so often.
+/// Maximum attempts to take the lock. A change by another process takes milliseconds.
 const TRIES: u32 = 50;
 const RETRY_INTERVAL: Duration = Duration::from_millis(20);
 
-/// A file that this process alone may change, until this is dropped.
+/// A file that only this process may change until this value is dropped.
 #[derive(Debug)]
 pub struct LockedFile {
     path: PathBuf,
@@ -29,12 +29,12 @@ pub struct LockedFile {
 }
 
 impl LockedFile {
-    /// Takes the lock of a file, which need not exist yet. Its folder is made where missing. Waits up
-    /// to a second for another process that changes the file; blocks for that long.
+    /// Takes the lock of a file, which need not exist yet. Creates its folder if missing. Blocks
+    /// for up to a second while another process changes the file.
     ///
     /// # Errors
-    /// `Locked` when another process has not finished by then: try again. `Unavailable` when the
-    /// disk fails.
+    /// `Locked` when another process has not finished by then and a retry may succeed.
+    /// `Unavailable` when the disk fails.
     #[expect(
         clippy::disallowed_methods,
         reason = "another process's change has no condition to wait on"
@@ -54,7 +54,7 @@ impl LockedFile {
         Err(StorageError::Locked { path: lock_path })
     }
 
-    /// Returns the content; `None` where there is no file.
+    /// Returns the content, or `None` if the file does not exist.
     ///
     /// # Errors
     /// `Unavailable` when the disk fails.
@@ -65,7 +65,7 @@ impl LockedFile {
         }
     }
 
-    /// Gives the file this content, durable when it returns; only its owner can read it.
+    /// Replaces the content, durably. Only the owner can read the file.
     ///
     /// # Errors
     /// `Unavailable` when the disk fails; the file is then as it was.
@@ -74,11 +74,11 @@ impl LockedFile {
     }
 }
 
-/// Reads a file to its end, or one byte more than these. A pipe in its place is an error: whoever
-/// reads it would wait for ever.
+/// Reads a file to its end, or one byte more than the maximum. A pipe in its place is an error,
+/// because reading it could block for ever.
 ///
 /// # Errors
-/// Errors of the system; `InvalidInput` for anything else than a regular file.
+/// Errors of the system. `InvalidInput` for anything other than a regular file.
 pub fn read_regular(path: &Path, bytes_max: u64) -> io::Result<Vec<u8>> {
     if !fs::metadata(path)?.is_file() {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no regular file"));

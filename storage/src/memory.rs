@@ -1,7 +1,7 @@
-//! Immutable pieces of the memory table.
+//! Immutable chunks of the memtable.
 //!
-//! A [`Chunk`] is a batch of rows in memory's schema with what finds rows in it: an index of trace
-//! ids and the range of its times. Owns no list of chunks: that is the store's.
+//! A [`Chunk`] is a batch of rows in the memtable's schema, with an index of trace ids and the
+//! range of its times. Does not own the list of chunks, which belongs to the store.
 
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ use crate::{
     schema::Signal,
 };
 
-/// A piece of the memory table.
+/// A chunk of the memtable.
 #[derive(Debug)]
 pub(crate) struct Chunk {
     batch: RecordBatch,
@@ -29,7 +29,7 @@ pub(crate) struct Chunk {
 }
 
 impl Chunk {
-    /// A chunk of these rows of memory's schema, of either table.
+    /// Creates a chunk from rows in the memtable's schema, of either table.
     ///
     /// # Errors
     /// When the batch does not have the columns.
@@ -68,27 +68,27 @@ impl Chunk {
         self.bytes
     }
 
-    /// The rows.
+    /// Returns the rows.
     pub(crate) fn batch(&self) -> &RecordBatch {
         &self.batch
     }
 
-    /// Which table the rows belong to.
+    /// Returns the table that the rows belong to.
     pub(crate) fn signal(&self) -> Signal {
         self.signal
     }
 
-    /// The earliest and the latest time of its rows.
+    /// Returns the earliest and the latest time of its rows.
     pub(crate) fn times(&self) -> (UnixNanos, UnixNanos) {
         (self.time_min, self.time_max)
     }
 
-    /// The low halves of its rows' trace ids, ascending.
+    /// Returns the low halves of its rows' trace ids, ascending.
     pub(crate) fn trace_low64s(&self) -> &[u64] {
         &self.trace_low64s
     }
 
-    /// The rows of traces whose ids end with one of these, ascending.
+    /// Returns the rows whose trace ids end with one of these, ascending.
     pub(crate) fn rows_of(&self, low64s: &[u64]) -> Vec<usize> {
         let mut rows = Vec::new();
         for low64 in low64s {
@@ -101,7 +101,7 @@ impl Chunk {
     }
 }
 
-/// Merges chunks of one table into one, in their order.
+/// Concatenates chunks of one table, in their order.
 ///
 /// # Errors
 /// When Arrow cannot join the columns.

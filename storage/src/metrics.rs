@@ -1,14 +1,15 @@
-//! Counts and times of what the store did since it was opened, for whoever watches the process.
+//! Counts and durations of the store's work since it was opened, for monitoring.
 //!
-//! Owns the numbers that nothing else keeps. How much is stored is said by
-//! [`Store::counts`](crate::Store::counts), and by each part itself.
+//! Owns the numbers that no other part keeps. [`Store::counts`](crate::Store::counts) and the parts
+//! themselves report the amount of stored data.
 
 use std::{
     sync::atomic::{AtomicU64, Ordering::Relaxed},
     time::Duration,
 };
 
-/// The upper bounds of a histogram's buckets, in seconds. What is above the last counts, too.
+/// Upper bounds of a histogram's buckets, in seconds. One more bucket counts times above the last
+/// bound.
 pub const TIME_BOUNDS: [f64; 15] =
     [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
 
@@ -23,23 +24,24 @@ pub struct TimeHistogram {
 /// A histogram's numbers at one moment.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct TimeCounts {
-    /// By bucket, in the order of [`TIME_BOUNDS`]; the last is of what is above all of them.
+    /// Counts by bucket, in the order of [`TIME_BOUNDS`]. The last is of times above all bounds.
     pub buckets: [u64; TIME_BOUNDS.len() + 1],
-    /// All times together.
+    /// Sum of all times.
     pub sum_seconds: f64,
     /// The longest time.
     pub max_seconds: f64,
 }
 
 impl TimeCounts {
-    /// Returns how many times there were.
+    /// Returns the number of times.
     #[must_use]
     pub fn count(&self) -> u64 {
         self.buckets.iter().sum()
     }
 
-    /// Estimates the time that this share of all times does not exceed; `None` without a time. Times
-    /// of a bucket count as spread evenly between its bounds, and none as longer than the longest.
+    /// Estimates the quantile for this share of all times. Returns `None` without a time. Assumes
+    /// that the times of a bucket are spread evenly between its bounds, and that none exceeds the
+    /// longest.
     #[must_use]
     pub fn quantile(&self, share: f64) -> Option<Duration> {
         let rank = (share.clamp(0.0, 1.0) * self.count() as f64).max(1.0);
@@ -71,7 +73,7 @@ impl TimeHistogram {
         self.sum_nanos.fetch_add(nanos, Relaxed);
     }
 
-    /// Returns the numbers.
+    /// Returns the current numbers.
     #[must_use]
     pub fn counts(&self) -> TimeCounts {
         let mut counts = TimeCounts {
@@ -110,33 +112,33 @@ pub struct StoreMeasurements {
     pub log_records: u64,
     /// Bytes of these records.
     pub log_bytes: u64,
-    /// Flushes that went well.
+    /// Flushes that succeeded.
     pub flushes: TimeCounts,
-    /// Flushes that failed and are tried again.
+    /// Flushes that failed and are retried.
     pub flush_failures: u64,
-    /// Commits to the tables: of flushes and of upkeep.
+    /// Commits to the tables, by flushes and by maintenance.
     pub commits: u64,
     /// Files whose rows were merged into others.
     pub merged_files: u64,
     /// Files with rows that retention removed.
     pub retired_files: u64,
-    /// Files that upkeep wrote.
+    /// Files that maintenance wrote.
     pub written_files: u64,
-    /// Files in the quarantine, when upkeep looked last.
+    /// Files in the quarantine at the last maintenance.
     pub quarantined_files: u64,
-    /// Files of the quarantine that were deleted at their age.
+    /// Files that were deleted from the quarantine because of their age.
     pub discarded_files: u64,
-    /// Files that wait to be merged, when upkeep looked last.
+    /// Files that waited to be merged at the last maintenance.
     pub backlog_files: u64,
     /// Removed files that are still on the disk.
     pub removed_files: u64,
-    /// Age of the oldest row that is in memory and in the log only.
+    /// Age of the oldest row that is only in memory and in the log.
     pub unflushed_age: Duration,
     /// Bytes of a torn tail that opening cut off the log.
     pub torn_bytes: u64,
-    /// Files that are damaged: set aside while opening, or found since and still there.
+    /// Damaged files: set aside while opening, or found later and still present.
     pub damaged_files: u64,
-    /// Files that scrubbing read to their end.
+    /// Files that scrubbing read completely.
     pub verified_files: u64,
     /// Bytes of the indexes of data files that are in memory.
     pub index_bytes: u64,
@@ -144,7 +146,7 @@ pub struct StoreMeasurements {
     pub index_reads: CacheReads,
 }
 
-/// The numbers as they are counted.
+/// The counters.
 #[derive(Debug, Default)]
 pub(crate) struct StoreMetrics {
     pub(crate) log_syncs: TimeHistogram,
@@ -218,7 +220,7 @@ mod tests {
         assert_eq!((at(0.0), at(0.5), at(1.0)), (51, 75, 40_000));
         assert!(at(0.95) <= 100, "{}", at(0.95));
 
-        // One time is all there is to say.
+        // With a single time, every quantile is that time.
         let single = TimeHistogram::default();
         single.observe(Duration::from_millis(3));
         assert_eq!(single.counts().quantile(0.99), Some(Duration::from_millis(3)));

@@ -1,8 +1,8 @@
-//! Values of attributes of rows as memory has them: what each is, and a text. (Those of events and
-//! links are in memory as they are in files.)
+//! Packed attribute values of rows in the memtable: a kind and a text for each value. (Attributes
+//! of events and links have the same form in the memtable as in files.)
 //!
-//! A text is itself. Everything else is written in characters of seven bits, so that all values of
-//! a column are one text that is checked to be UTF-8 at once, and take no more than they say.
+//! A string is stored unchanged. Every other value is encoded in seven-bit characters. All values
+//! of a column are therefore one text whose UTF-8 is validated at once, without wasted space.
 
 use std::borrow::Cow;
 
@@ -36,17 +36,17 @@ pub(crate) enum EntryValue<'a> {
     Nested(Nested<'a>),
 }
 
-/// An array, a map or bytes. Most who meet one do not look into it.
+/// An array, a map or bytes, still encoded because most readers do not need the content.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Nested<'a> {
-    /// A file's.
+    /// The encoding in files.
     Plain(&'a [u8]),
-    /// Memory's.
+    /// The packed encoding of the memtable.
     Packed(&'a str),
 }
 
 impl<'a> Nested<'a> {
-    /// As `AnyValue` in protobuf.
+    /// Returns the value as `AnyValue` in protobuf.
     pub(crate) fn encoded(self) -> Cow<'a, [u8]> {
         match self {
             Self::Plain(encoded) => Cow::Borrowed(encoded),
@@ -55,21 +55,21 @@ impl<'a> Nested<'a> {
     }
 }
 
-/// The values of a column of attributes, if they are packed.
+/// Returns kinds and texts of an attribute column, if its values are packed.
 pub(crate) fn parts(values: &StructArray) -> Option<(&UInt8Array, &StringArray)> {
     let [kinds, texts] = values.columns() else { return None };
     Some((kinds.as_primitive_opt()?, texts.as_string_opt()?))
 }
 
-/// Bits of a character.
+/// Bits per character.
 const BITS: u32 = 7;
 
 impl ValueKind {
-    /// All kinds, in the order of their codes.
+    /// All kinds, ordered by their codes.
     pub(crate) const ALL: [Self; 7] =
         [Self::None, Self::Empty, Self::Text, Self::Int, Self::Double, Self::Bool, Self::Nested];
 
-    /// As a column has it.
+    /// Returns the code that a column stores.
     #[inline]
     pub(crate) fn code(self) -> u8 {
         self as u8
@@ -107,7 +107,7 @@ impl EntryValue<'_> {
     }
 }
 
-/// Reads a value of this kind and text.
+/// Decodes a value from its kind and text.
 #[inline]
 pub(crate) fn value(kind: u8, text: &str) -> EntryValue<'_> {
     match ValueKind::ALL.get(usize::from(kind)).copied().unwrap_or(ValueKind::None) {
@@ -121,7 +121,7 @@ pub(crate) fn value(kind: u8, text: &str) -> EntryValue<'_> {
     }
 }
 
-/// Small numbers are short, whatever their sign.
+/// Encodes an integer so that small numbers of either sign are short.
 pub(crate) fn push_int(number: i64, out: &mut Vec<u8>) {
     push(number.cast_unsigned() << 1 ^ (number >> 63).cast_unsigned(), out);
 }
@@ -131,7 +131,7 @@ pub(crate) fn int(text: &[u8]) -> i64 {
     (folded >> 1).cast_signed() ^ -(folded & 1).cast_signed()
 }
 
-/// Most numbers have few digits, so that the last bits are zero.
+/// Encodes a double. Most numbers have few digits, so their last bits are zero and are omitted.
 pub(crate) fn push_double(number: f64, out: &mut Vec<u8>) {
     push(number.to_bits().reverse_bits(), out);
 }

@@ -1,25 +1,25 @@
-//! Where every file of the data directory is.
+//! Layout of the data directory.
 //!
 //! ```text
-//! <data-dir>/lock                            held while a process works on the directory
-//! <data-dir>/format                          which format the directory has
-//! <data-dir>/wal/<first sequence>.wal        the write-ahead log, see docs/formats/wal.md
+//! <data-dir>/lock                            lock file, locked while a process uses the directory
+//! <data-dir>/format                          format of the directory
+//! <data-dir>/wal/<first sequence>.wal        segments of the log, see docs/formats/wal.md
 //! <data-dir>/tables/{spans,logs}/            Delta tables, hour=<hour>/<name>.parquet in each
 //! <data-dir>/tables/<table>/_index/          an index beside every data file, see docs/formats/index.md
-//! <data-dir>/tables.json                     where the tables are when they are not in here
-//! <data-dir>/cache/{spans,logs}/             copies of files of tables that are not in here
-//! <data-dir>/pins                            which traces are pinned
+//! <data-dir>/tables.json                     location of the tables if it is elsewhere
+//! <data-dir>/cache/{spans,logs}/             cached copies of the files of tables elsewhere
+//! <data-dir>/pins                            pinned traces
 //! <data-dir>/keys.json                       keys of senders and readers, see tidings-access
 //! <data-dir>/audit/                          changes, denied requests and reads, see tidings-audit
 //! <data-dir>/tenants/<name>/                 a data directory of each tenant but the default one
-//! <data-dir>/scrub                           up to where files were verified
-//! <data-dir>/erasures/                       what was erased when, one JSON file each
-//! <data-dir>/quarantine/                     damaged files, kept for a person to look at
+//! <data-dir>/scrub                           position of the scrub
+//! <data-dir>/erasures/                       records of erasures, one JSON file each
+//! <data-dir>/quarantine/                     damaged files, kept for inspection
 //! ```
 
 use std::path::{Path, PathBuf};
 
-/// Names in the data directory of what is the store's own.
+/// Names in the data directory that belong to the store.
 pub(crate) const OWN_NAMES: [&str; 19] = [
     "lock",
     "format",
@@ -42,10 +42,10 @@ pub(crate) const OWN_NAMES: [&str; 19] = [
     "quarantine",
 ];
 
-/// The digits of a sequence or a version in a file name.
+/// Number of digits of a sequence or a version in a file name.
 const NUMBER_DIGITS: usize = 20;
 
-/// The layout of a data directory.
+/// Paths in a data directory.
 #[derive(Debug, Clone)]
 pub(crate) struct Paths {
     root: PathBuf,
@@ -101,8 +101,9 @@ impl Paths {
     }
 }
 
-/// The index of a data file: `_index/hour=1/x.index` beside `hour=1/x.parquet`, whether the path
-/// is absolute or begins in the table's folder. The two are written and removed together.
+/// Returns the path of a data file's index: `_index/hour=1/x.index` beside `hour=1/x.parquet`. The
+/// path may be absolute or relative to the table's folder. The two files are written and removed
+/// together.
 pub(crate) fn index_path(data_file: &Path) -> PathBuf {
     let folder = data_file.parent().unwrap_or(Path::new(""));
     let table = folder.parent().unwrap_or(Path::new(""));
@@ -113,40 +114,40 @@ pub(crate) fn index_path(data_file: &Path) -> PathBuf {
     path
 }
 
-/// The file of the log segment that begins with a sequence.
+/// Returns the file name of the log segment that begins with a sequence.
 pub(crate) fn segment_name(first: u64) -> String {
     format!("{first:0NUMBER_DIGITS$}.wal")
 }
 
-/// Returns the first sequence of a log segment from its file name. Tables keep sequences as signed
-/// integers with room for later ones. A name with a sequence beyond 2^62 is not a segment's: no log
-/// gets there.
+/// Parses the first sequence of a log segment from its file name. Rejects a sequence beyond 2^62,
+/// which no log reaches, because tables store sequences as signed integers with room for later
+/// ones.
 pub(crate) fn segment_first(name: &str) -> Option<u64> {
     numbered(name, ".wal").filter(|first| *first <= 1 << 62)
 }
 
-/// The file of a Delta commit.
+/// Returns the file name of a Delta commit.
 pub(crate) fn commit_name(version: u64) -> String {
     format!("{version:0NUMBER_DIGITS$}.json")
 }
 
-/// Returns the version of a Delta commit from its file name. Delta counts versions as signed
-/// integers: a name with a greater number is not a commit's.
+/// Parses the version of a Delta commit from its file name. Rejects a number beyond the signed
+/// integers that Delta uses.
 pub(crate) fn commit_version(name: &str) -> Option<u64> {
     numbered(name, ".json").filter(|version| i64::try_from(*version).is_ok())
 }
 
-/// The file of the record of an erasure, by when that began.
+/// Returns the file name of an erasure's record, given when the erasure began.
 pub(crate) fn erasure_name(begun: u64) -> String {
     format!("{begun:0NUMBER_DIGITS$}.json")
 }
 
-/// When an erasure began, from the name of its record.
+/// Parses the time at which an erasure began from its record's file name.
 pub(crate) fn erasure_begun(name: &str) -> Option<u64> {
     numbered(name, ".json")
 }
 
-/// The position in the write-ahead log that is in the name of a data file that a flush wrote.
+/// Parses the flushed position from the name of a data file that a flush wrote.
 pub(crate) fn flushed_position(data_file: &Path) -> Option<u64> {
     let name = data_file.file_name()?.to_str()?;
     let digits = name.get(..NUMBER_DIGITS)?;

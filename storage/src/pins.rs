@@ -1,7 +1,8 @@
-//! Pinned traces: retention keeps them, whatever their age and the size of the tables.
+//! Pinned traces: retention keeps them regardless of their age and the size of the tables.
 //!
-//! Owns the file `<data-dir>/pins` and its content; `store::pin` changes it and `upkeep::retention`
-//! obeys it. The file is written whole under another name, synced, and renamed:
+//! Owns the file `<data-dir>/pins` and its content. `store::pin` changes it, and
+//! `upkeep::retention` applies it. The file is written whole under another name, synced, and
+//! renamed:
 //!
 //! ```text
 //! <CRC-32C of everything behind this line, 8 hex digits>
@@ -20,21 +21,21 @@ use crate::{
     disk::{Disk, failed, read_all, replace_durably},
 };
 
-/// So many traces can be pinned: retention looks for each of them in every file that is due.
+/// Maximum number of pinned traces. Retention searches every due file for each of them.
 pub const PINS_MAX: usize = 1_000;
-/// A note has so many characters at most.
+/// Maximum length of a note in characters.
 pub const PIN_NOTE_CHARS_MAX: usize = 500;
-/// A file of the largest pins is smaller.
+/// Maximum size of the file. A file with the largest pins is smaller.
 const BYTES_MAX: u64 = 16 << 20;
 
 /// A pinned trace.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pin {
-    /// Which.
+    /// The trace.
     pub trace_id: TraceId,
-    /// Since when.
+    /// Time at which it was pinned.
     pub pinned: UnixNanos,
-    /// Why, in somebody's words; may be empty.
+    /// Note of the user, possibly empty.
     pub note: String,
 }
 
@@ -43,7 +44,7 @@ pub struct Pin {
 pub(crate) struct Pins(BTreeMap<TraceId, Pin>);
 
 impl Pins {
-    /// Reads the pins from the file; there are none without the file.
+    /// Reads the pins from the file. A missing file contains none.
     ///
     /// # Errors
     /// `Corrupt` when the file is damaged.
@@ -63,7 +64,7 @@ impl Pins {
         Self::decode(&bytes).ok_or_else(corrupt)
     }
 
-    /// Makes the file say this; durable when it returns.
+    /// Writes the file, durably.
     pub(crate) fn write(&self, disk: &dyn Disk, path: &Path) -> Result<(), StorageError> {
         replace_durably(disk, path, self.encode().as_bytes()).map_err(failed("write", path))
     }
@@ -76,19 +77,19 @@ impl Pins {
         self.0.len()
     }
 
-    /// The traces, ascending.
+    /// Returns the pinned traces, ascending.
     pub(crate) fn traces(&self) -> impl Iterator<Item = TraceId> {
         self.0.keys().copied()
     }
 
-    /// The pins, newest first.
+    /// Returns the pins, newest first.
     pub(crate) fn newest_first(&self) -> Vec<Pin> {
         let mut pins: Vec<Pin> = self.0.values().cloned().collect();
         pins.sort_by_key(|pin| (std::cmp::Reverse(pin.pinned), pin.trace_id));
         pins
     }
 
-    /// Returns the pins with another one, which replaces that of the same trace.
+    /// Returns the pins with another one added, which replaces that of the same trace.
     pub(crate) fn with(&self, pin: Pin) -> Self {
         let mut pins = self.0.clone();
         pins.insert(pin.trace_id, pin);
@@ -174,7 +175,7 @@ mod tests {
             for bit in 0..8 {
                 let mut bytes = bytes.clone();
                 bytes[at] ^= 1 << bit;
-                // Upper-case digits of a checksum are the same checksum.
+                // A checksum with upper-case digits is the same checksum.
                 let same = Pins::decode(&bytes)
                     .is_none_or(|pins| pins.get(pin(7, 0, "").trace_id) == Some(&pin(7, 1, "why")));
                 assert!(same, "bit {bit} of byte {at}");

@@ -17,7 +17,7 @@ pub(crate) fn intersection<T: Copy + Ord>(left: &[Range<T>], right: &[Range<T>])
     both
 }
 
-/// The same numbers, ascending and apart.
+/// Merges ranges that overlap or touch. The result is ascending.
 pub(crate) fn merged(mut ranges: Vec<Range<u64>>) -> Vec<Range<u64>> {
     ranges.sort_unstable_by_key(|range| range.start);
     let mut merged: Vec<Range<u64>> = Vec::with_capacity(ranges.len());
@@ -54,9 +54,9 @@ pub(crate) fn without(ranges: &[Range<u64>], others: &[Range<u64>]) -> Vec<Range
     left
 }
 
-/// Cuts items of these sizes, in their order, into ranges of at most this many items whose sizes
-/// add up to at most this many bytes. An item that is larger has a range of its own; no items are
-/// one empty range.
+/// Cuts items of these sizes, in order, into ranges. Each range has at most this many items, and
+/// their sizes add up to at most this many bytes. An item that is larger gets its own range. No
+/// items give one empty range.
 pub(crate) fn portions(
     sizes: impl IntoIterator<Item = usize>,
     items_max: usize,
@@ -103,7 +103,7 @@ mod tests {
             for (at, range) in portions.iter().enumerate() {
                 prop_assert!(range.len() <= items_max);
                 prop_assert!(range.len() <= 1 || bytes(range.clone()) <= bytes_max);
-                // The first item of the next one had no room.
+                // The next portion's first item did not fit into this one.
                 let full = at + 1 == portions.len()
                     || range.len() == items_max
                     || bytes(range.start..range.end + 1) > bytes_max;

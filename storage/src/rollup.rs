@@ -1,19 +1,20 @@
-//! Calls and log records added up by minute, beside every data file.
+//! Rollups: calls and log records aggregated by time bucket, stored in the index of each data file.
 //!
 //! A rollup counts a file's spans by service, operation, kind and status, in buckets of one, five
 //! and thirty minutes. Each bucket has counts, errors, a latency histogram and exemplars. `build`
 //! aggregates them while the file is written, with `adder`; `number_cache` caches the latest group
-//! numbers. `cells` encodes the section and `cell` one bucket. `call_query` answers queries.
-//! `repeats` finds spans that are in two files, so that each counts once. `hours` caches the
-//! rollups of an hour's files together. `latency` owns the histogram's buckets, and `calls` the
-//! state of a group.
+//! numbers. `cells` encodes the section and `cell` one group of a bucket. `call_query` answers
+//! queries. `repeats` finds spans that are in two files, so that each counts once. `hours` caches
+//! the rollups of all files of an hour as one aggregate. `latency` owns the histogram's buckets,
+//! and `calls` the state of a group.
 //!
 //! `graph` does the same for calls between services, and `kinds` for root operations. Both need
 //! whole traces. `splits` finds the traces that are in two files. `retraction` retracts calls, and
-//! `counted_calls` selects them. `file_buckets` adds up the remaining buckets of a file over the
-//! time ranges of `query_totals`. `builders` makes all rollups in one pass, together with the exceptions of `exceptions`. `split_corrections`
-//! precomputes corrections for split traces in files that are not merged any more. `names` lists
-//! the names of calls and counts them. `log_counts` counts log records.
+//! `counted_calls` selects them. `file_buckets` adds the remaining buckets of a file to the time
+//! ranges of `query_totals`. `builders` makes all rollups in one pass, including those of
+//! `exceptions`. `split_corrections` precomputes corrections for split traces in files that are not
+//! merged any more. `names` lists the names of calls and counts them. `log_counts` counts log
+//! records.
 //!
 //! An answer from rollups equals the answer from rows. Rows are read where rollups have no data:
 //! parts of a minute, memory, and files without valid rollups. A span in two places is retracted in
@@ -84,8 +85,8 @@ const SECOND: u64 = 1_000_000_000;
 /// Bucket lengths of each level, shortest first. Each divides the next, and the last divides an
 /// hour.
 const LEVELS: [u64; 3] = [60 * SECOND, 300 * SECOND, 1_800 * SECOND];
-/// Spans of a trace that began after so long a silence are taken for a trace of their own: else
-/// every minute of a question would have to be looked through for each trace.
+/// Spans of a trace that begin after this long a silence count as another trace. Without this rule,
+/// a query would have to search its whole time range for the parts of each trace.
 const SILENCE: u64 = 3_600 * SECOND;
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
-//! Rows of the tables with typed access: the `columns` door back to OTLP's model.
+//! Rows of the tables with typed access. This is the inverse of `columns`: it returns OTLP's model.
 //!
-//! [`SpanRows`] and [`LogRows`] look at a batch of columns, from memory or from a file alike. A
-//! column that the scan's [`crate::Detail`] left out reads as empty values.
+//! [`SpanRows`] and [`LogRows`] read a batch of columns from the memtable or from a file. A column
+//! that the scan's [`crate::Detail`] omits reads as empty values.
 
 pub(crate) mod attribute_values;
 pub(crate) mod attributes;

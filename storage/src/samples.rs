@@ -1,4 +1,4 @@
-//! Random telemetry and filters for tests, and the slow, obvious way to evaluate a filter.
+//! Random telemetry and filters for tests, and a reference implementation of filters.
 
 use std::sync::Arc;
 
@@ -349,7 +349,7 @@ fn spells(text: &str, value: Option<&Value>) -> bool {
     }
 }
 
-/// Reports whether a value, or one within it, is spelled so.
+/// Returns true if a value, or a nested one, has this text.
 fn is_within(text: &str, value: &Value) -> bool {
     let inner: Vec<&Value> = match value {
         Value::Array(array) => array.values.iter().filter_map(|of| of.value.as_ref()).collect(),
@@ -390,7 +390,7 @@ fn service(resource: Option<&Resource>) -> String {
     }
 }
 
-/// Returns true if a span matches. Implements the filter's documentation directly.
+/// Returns true if a span matches. Follows the filter's documentation directly.
 pub(crate) fn span_matches(
     filter: &SpanFilter,
     resource: Option<&Resource>,
@@ -428,7 +428,7 @@ pub(crate) fn span_matches(
         && (filter.any_attribute.is_empty() || filter.any_attribute.iter().any(is_had))
 }
 
-/// Returns true if a log record matches; `text` is its message as text.
+/// Returns true if a log record matches. `text` is its message as text.
 pub(crate) fn log_matches(
     filter: &LogFilter,
     resource: Option<&Resource>,
@@ -459,7 +459,7 @@ pub(crate) fn log_matches(
         && (filter.any_attribute.is_empty() || filter.any_attribute.iter().any(is_had))
 }
 
-/// Attributes of memory as they are when they are read of a file.
+/// Converts attributes of the memtable to the form that is read from a file.
 pub(crate) fn typed(packed: &ArrayRef) -> MapArray {
     let (map, column) = (packed.as_map(), AttributeEntries::new(packed, "attributes").unwrap());
     let mut values = TypedValues::default();

@@ -1,4 +1,4 @@
-//! Scans: how to scan, the rows that a visitor needs, the progress, and portions of rows.
+//! Scans: their settings, the feedback of visitors, their progress, and portions of rows.
 
 mod progress;
 
@@ -14,79 +14,81 @@ use tidings_proto::UnixNanos;
 
 pub(crate) use progress::{DynamicFilter, Progress};
 
-/// The most rows that are looked at or given at once.
+/// Maximum number of rows that are evaluated or passed on at once.
 pub(crate) const PORTION_ROWS: usize = 8192;
 
-/// Takes a portion of matching rows.
+/// Callback that receives a portion of matching rows.
 pub(crate) type Visit<'a> = dyn FnMut(&RecordBatch) -> Result<ControlFlow<()>, ArrowError> + 'a;
 
-/// Columns of a row that a scan reads.
+/// Columns that a scan reads for each row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Detail {
-    /// Times and content hashes of log records, which identify them. Ids must not be asked for.
+    /// Times and content hashes of log records, which identify them. Other ids must not be read
+    /// from these rows.
     Keys,
-    /// Ids and starts: what finding needs.
+    /// Ids and starts, for searching.
     Ids,
-    /// The trace's id, start and end: how long traces are. Other ids must not be asked for.
+    /// The trace's id, start and end, for durations of traces. Other ids must not be read from
+    /// these rows.
     Times,
-    /// Time, duration, service, name, kind, status and content hash, and no ids: what counting
-    /// calls needs. The ids of such rows must not be asked for.
+    /// Time, duration, service, name, kind, status and content hash, for counting calls. Ids must
+    /// not be read from these rows.
     Calls,
-    /// Ids, times, kind, status, service and name: what assembly and lists need. The other
-    /// accessors of the rows then return empty values.
+    /// Ids, times, kind, status, service and name, for assembly and lists. The other accessors of
+    /// the rows then return empty values.
     Facts,
-    /// Facts, and the events of a span.
+    /// Facts and the events of a span.
     Events,
     /// Facts and the resource.
     Resources,
-    /// Facts and attributes of the row and its resource.
+    /// Facts and the attributes of the row and its resource.
     Attributes,
-    /// Everything.
+    /// All columns.
     Full,
 }
 
-/// How to scan.
+/// Settings of a scan.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Scan {
     /// Columns to read.
     pub detail: Detail,
-    /// Stop after looking at this many rows.
+    /// Maximum number of rows to evaluate.
     pub rows_max: u64,
 }
 
 /// Rows that a scan's visitor still needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RowsNeeded {
-    /// Everything that matches.
+    /// All matching rows.
     All,
-    /// Matches from this time on. The scan may skip older rows, and is not complete then; some may
-    /// still come.
+    /// Matching rows from this time on. The scan may skip older rows and is then incomplete. Some
+    /// older rows may still be passed.
     Since(UnixNanos),
-    /// Matches up to this time, of a scan for the oldest. The scan may skip later rows, and is not
-    /// complete then; some may still come.
+    /// Matching rows up to this time, for a scan from the oldest row. The scan may skip later rows
+    /// and is then incomplete. Some later rows may still be passed.
     Until(UnixNanos),
-    /// Nothing more.
+    /// No more rows.
     Nothing,
 }
 
 /// Work done by a scan.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct ScanStats {
-    /// Rows looked at.
+    /// Rows evaluated.
     pub rows: u64,
     /// Data files opened.
     pub files: u64,
-    /// True if everything that can match was read.
+    /// True if every row that can match was read.
     pub complete: bool,
 }
 
 impl ScanStats {
-    /// Nothing yet, and nothing left out.
+    /// Statistics before any work: nothing was read, and nothing was skipped.
     pub const NOTHING: Self = Self { rows: 0, files: 0, complete: true };
 }
 
 impl AddAssign for ScanStats {
-    /// Of two scans that both belong to an answer.
+    /// Adds the statistics of another scan of the same query.
     fn add_assign(&mut self, other: Self) {
         self.rows += other.rows;
         self.files += other.files;
@@ -95,7 +97,7 @@ impl AddAssign for ScanStats {
 }
 
 /// Progress of a snapshot's scans, readable by another thread. The counts cover all scans and lag
-/// behind by a portion at most.
+/// behind by at most one portion.
 #[derive(Debug, Default)]
 pub struct ScanWatch {
     rows: AtomicU64,
@@ -104,19 +106,20 @@ pub struct ScanWatch {
 }
 
 impl ScanWatch {
-    /// Rows looked at.
+    /// Returns the number of rows evaluated.
     #[must_use]
     pub fn rows(&self) -> u64 {
         self.rows.load(Ordering::Relaxed)
     }
 
-    /// Data files that were read or turned out not to be needed.
+    /// Returns the number of data files that were read or turned out to be unnecessary.
     #[must_use]
     pub fn files(&self) -> u64 {
         self.files.load(Ordering::Relaxed)
     }
 
-    /// Data files that have rows of the time asked for: there may be more when another scan begins.
+    /// Returns the number of data files with rows in the queried time range. It may grow when
+    /// another scan begins.
     #[must_use]
     pub fn files_found(&self) -> u64 {
         self.files_found.load(Ordering::Relaxed)
@@ -135,7 +138,7 @@ impl ScanWatch {
     }
 }
 
-/// The columns of these names.
+/// Selects the columns with these names.
 pub(crate) fn project(
     batch: &RecordBatch,
     names: impl Iterator<Item = &'static str>,
@@ -145,7 +148,7 @@ pub(crate) fn project(
     batch.project(&indices)
 }
 
-/// These rows, which are ascending.
+/// Selects these rows, which are ascending.
 pub(crate) fn select(batch: &RecordBatch, rows: &[usize]) -> Result<RecordBatch, ArrowError> {
     match rows {
         [] => Ok(batch.slice(0, 0)),

@@ -1,11 +1,11 @@
-//! The columns of the two tables: the one definition that writer, reader and Delta share.
+//! Columns of the two tables. Writer, reader and Delta share this one definition.
 //!
 //! Every column is listed once, in [`SPAN_COLUMNS`] or [`LOG_COLUMNS`]. Three Arrow schemas follow
-//! from the lists: the table's (what Delta declares: all columns), memory's (repetitive texts and
-//! the keys of attributes are dictionaries, values of attributes are packed), and the data files'
-//! (without the partition column) as they are read, with a column for each type of value. Files have
-//! more columns, of single attributes: see `attribute_column`. `docs/formats/tables.md` says what
-//! each column means.
+//! from the lists. The table's schema, which Delta declares, has all columns. In the memtable's
+//! schema, repetitive texts and attribute keys are dictionaries, and attribute values are packed.
+//! The schema of data files lacks the partition column, and has a column for each type of value
+//! when it is read. Files also have columns of single attributes: see `attribute_column`.
+//! `docs/formats/tables.md` describes the meaning of each column.
 
 use std::sync::{Arc, LazyLock};
 
@@ -22,7 +22,7 @@ pub(crate) struct ColumnSpec {
     kind: ColumnKind,
     nullable: bool,
     stage: ColumnStage,
-    /// From which detail on rows carry it; `None`: only filters and SQL read it.
+    /// Lowest detail of which rows carry the column. With `None`, only filters and SQL read it.
     pub(crate) detail: Option<Detail>,
 }
 
@@ -33,7 +33,7 @@ enum ColumnKind {
     Bool,
     /// Text that differs from row to row.
     Text,
-    /// Text that repeats: a dictionary once it is not in a file.
+    /// Repetitive text, which is a dictionary outside of files.
     Word,
     Binary,
     Attributes,
@@ -41,16 +41,16 @@ enum ColumnKind {
     Links,
 }
 
-/// When a column comes into being.
+/// Origin of a column's values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum ColumnStage {
-    /// With the row.
+    /// Created with the row.
     Row,
-    /// When the file is written.
+    /// Created when the file is written.
     File,
-    /// When the file is written, if its rows have the attribute often enough.
+    /// Created when the file is written, if enough of its rows have the attribute.
     Attribute,
-    /// By the folder the file is in.
+    /// Given by the folder of the file.
     Partition,
 }
 
@@ -58,7 +58,7 @@ const fn column(name: &'static str, kind: ColumnKind, detail: Option<Detail>) ->
     ColumnSpec { name, kind, nullable: false, stage: ColumnStage::Row, detail }
 }
 
-/// A column of an attribute that tables declare when they are created: what people group by.
+/// An attribute column that tables declare when they are created, because users often group by it.
 const fn declared(name: &'static str, kind: ColumnKind) -> ColumnSpec {
     column(name, kind, None).nullable().at(ColumnStage::Attribute)
 }
@@ -68,8 +68,8 @@ impl ColumnSpec {
         self.detail.is_some_and(|at| at <= detail)
     }
 
-    /// The column may be null, and a data file may lack it: a column that files of an earlier
-    /// version do not have must be so.
+    /// Allows nulls in the column, and data files without it. A column that files of an earlier
+    /// version lack must be nullable.
     const fn nullable(self) -> Self {
         Self { nullable: true, ..self }
     }
@@ -102,14 +102,14 @@ const CALLS: [&str; 7] = [
     "content_hash",
 ];
 
-/// The column that has the order of a row's attributes.
+/// Column with the order of a row's attributes.
 pub(crate) const ATTRIBUTE_ORDER: &str = "attribute_order";
 
-/// The partition column of both tables.
+/// Partition column of both tables.
 pub(crate) const HOUR: &str = "hour";
 
-/// The resource attributes that have a column of their own, with the column's name. The first key
-/// that has a value fills it.
+/// Resource attributes that have a column of their own, with the column's name. The first key with
+/// a value fills the column.
 pub(crate) const PROMOTED: [(&str, &[&str]); 6] = [
     ("service_namespace", &["service.namespace"]),
     ("service_version", &["service.version"]),
@@ -119,13 +119,13 @@ pub(crate) const PROMOTED: [(&str, &[&str]); 6] = [
     ("deployment_environment", &["deployment.environment.name", "deployment.environment"]),
 ];
 
-/// Returns true if this attribute of a resource has a column of its own.
+/// Returns true if this resource attribute has a column of its own.
 #[must_use]
 pub fn is_sender_key(key: &str) -> bool {
     key == SERVICE_NAME || PROMOTED.iter().any(|(_, keys)| keys.contains(&key))
 }
 
-/// The resource attribute that names the service.
+/// Resource attribute that names the service.
 pub(crate) const SERVICE_NAME: &str = "service.name";
 
 /// The spans table.
@@ -219,7 +219,7 @@ pub(crate) const LOG_COLUMNS: &[ColumnSpec] = &[
     declared("string.exception.type", ColumnKind::Text),
 ];
 
-/// Which of the two tables.
+/// One of the two tables.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Signal {
     Spans,
@@ -227,7 +227,7 @@ pub(crate) enum Signal {
 }
 
 impl Signal {
-    /// The name of the table.
+    /// Returns the name of the table.
     pub(crate) fn table(self) -> &'static str {
         match self {
             Self::Spans => "spans",
@@ -247,14 +247,15 @@ impl Signal {
         }
     }
 
-    /// The columns of words that rows come with: memory has each word of a request once.
+    /// Returns the columns of repetitive text in new rows. The memtable holds each text of a
+    /// request once.
     pub(crate) fn words(self) -> impl Iterator<Item = &'static str> {
         let is_word =
             |of: &&ColumnSpec| of.kind == ColumnKind::Word && of.stage == ColumnStage::Row;
         self.columns().iter().filter(is_word).map(|column| column.name)
     }
 
-    /// The column that orders rows and prunes files.
+    /// Returns the column that orders rows and prunes files.
     pub(crate) fn time_column(self) -> &'static str {
         match self {
             Self::Spans => "start_unix_nanos",
@@ -262,7 +263,7 @@ impl Signal {
         }
     }
 
-    /// The columns that rows of this detail carry.
+    /// Returns the columns that rows of this detail carry.
     pub(crate) fn detail_columns(self, detail: Detail) -> impl Iterator<Item = &'static str> {
         self.columns()
             .iter()
@@ -276,8 +277,8 @@ impl Signal {
             .map(|column| column.name)
     }
 
-    /// The columns of every data file that is written, as they are read. The columns of single
-    /// attributes come after them.
+    /// Schema of every data file that is written, as it is read. Columns of single attributes
+    /// follow these columns.
     pub(crate) fn written_schema(self) -> SchemaRef {
         let columns = self
             .columns()
@@ -286,24 +287,24 @@ impl Signal {
         Arc::new(Schema::new(columns.map(ColumnSpec::read_field).collect::<Fields>()))
     }
 
-    /// The columns of single attributes that tables declare when they are created.
+    /// Returns the attribute columns that tables declare when they are created.
     pub(crate) fn declared_attributes(self) -> impl Iterator<Item = &'static str> {
         let of_attributes = |column: &&ColumnSpec| column.stage == ColumnStage::Attribute;
         self.columns().iter().filter(of_attributes).map(|column| column.name)
     }
 
-    /// The columns that every data file has.
+    /// Returns the columns that every data file has.
     pub(crate) fn required_columns(self) -> impl Iterator<Item = &'static str> {
         self.row_columns().filter(|column| !column.nullable).map(|column| column.name)
     }
 
-    /// The columns of rows that a data file may lack, as they are read: all that may be null. They
-    /// are null in a file of a version that did not have them.
+    /// Returns the row columns that a data file may lack, in the form in which they are read. These
+    /// are all nullable ones. In a file of a version without the column, they read as null.
     pub(crate) fn optional_fields(self) -> impl Iterator<Item = Field> {
         self.row_columns().filter(|column| column.nullable).map(ColumnSpec::read_field)
     }
 
-    /// The columns that come into being with a row.
+    /// Returns the columns that are created with a row.
     fn row_columns(self) -> impl Iterator<Item = &'static ColumnSpec> {
         self.columns().iter().filter(|column| column.stage == ColumnStage::Row)
     }
@@ -319,14 +320,14 @@ impl Signal {
         })
     }
 
-    /// The column as it is read, where that is not as the file has it.
+    /// Returns the field of a column as it is read, where that differs from the file.
     pub(crate) fn read_field(self, name: &str) -> Option<Field> {
         let column = self.columns().iter().find(|column| column.name == name)?;
         matches!(column.kind, ColumnKind::Word | ColumnKind::Attributes)
             .then(|| column.read_field())
     }
 
-    /// The batch of these columns, which must be memory's, in order.
+    /// Creates a batch from the memtable's columns, in order.
     pub(crate) fn batch(self, columns: Vec<(&str, ArrayRef)>) -> Result<RecordBatch, ArrowError> {
         let schema = self.memory_schema();
         let in_order = columns.len() == schema.fields().len()
@@ -342,7 +343,7 @@ fn table(columns: &[ColumnSpec]) -> SchemaRef {
     ))
 }
 
-/// The columns that come into being with a row.
+/// Returns the schema of the columns that are created with a row.
 fn rows(signal: Signal, place: SchemaUse) -> SchemaRef {
     let columns = signal.row_columns();
     Arc::new(Schema::new(columns.map(|column| column.field(place)).collect::<Fields>()))
@@ -357,7 +358,7 @@ enum SchemaUse {
 }
 
 impl ColumnSpec {
-    /// As it is when it was read.
+    /// Returns the column's field in the form in which it is read.
     pub(crate) fn read_field(&self) -> Field {
         self.field(SchemaUse::Read)
     }
@@ -383,26 +384,26 @@ impl ColumnSpec {
     }
 }
 
-/// Repetitive text.
+/// Type of repetitive text.
 pub(crate) fn word() -> DataType {
     DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Utf8))
 }
 
-/// Name of the map's entries, between the column and `key` or `value`.
+/// Name of the map's entries, which occurs in a path between the column and `key` or `value`.
 pub(crate) const ENTRIES: &str = "key_value";
 
-// One of each for the process: comparing two types is then comparing two addresses, where it would
-// be going through forty fields, for every chunk and column that is put together.
+// The process has one instance of each type. Comparing types is then a pointer comparison instead
+// of a walk through forty fields, for every chunk and column that is assembled.
 
-/// Attributes in the sender's order. An entry whose value is null has no value at all; one whose
-/// fields are all null has OTLP's empty value.
+/// Type of attributes, in the sender's order. An entry with a null value has no value. An entry
+/// whose value has only null fields has OTLP's empty value.
 pub(crate) fn attributes() -> DataType {
     static ENTRY: LazyLock<FieldRef> =
         LazyLock::new(|| Arc::new(Field::new(ENTRIES, DataType::Struct(entry_fields()), false)));
     DataType::Map(Arc::clone(&ENTRY), false)
 }
 
-/// The same as they are read: the keys are a dictionary.
+/// Type of attributes as they are read, where the keys are a dictionary.
 pub(crate) fn coded_attributes() -> DataType {
     static ENTRY: LazyLock<FieldRef> = LazyLock::new(|| {
         Arc::new(Field::new(ENTRIES, DataType::Struct(coded_entry_fields()), false))
@@ -410,9 +411,9 @@ pub(crate) fn coded_attributes() -> DataType {
     DataType::Map(Arc::clone(&ENTRY), false)
 }
 
-/// The same in memory: of a value what it is and how it is written, as `crate::packed` says. It is
-/// there for a minute or so, in all of its columns, and most are texts: a column for each type
-/// would take more than the values.
+/// Type of attributes in the memtable: the kind and the encoded text of each value, see
+/// `crate::packed`. Rows stay in memory for about a minute, in all of their columns, and most
+/// values are texts. A column per type would take more memory than the values.
 pub(crate) fn packed_attributes() -> DataType {
     static ENTRY: LazyLock<FieldRef> = LazyLock::new(|| {
         let fields = Fields::from(vec![
@@ -424,7 +425,7 @@ pub(crate) fn packed_attributes() -> DataType {
     DataType::Map(Arc::clone(&ENTRY), false)
 }
 
-/// A column of attributes of this type.
+/// Assembles a column of attributes of this type.
 pub(crate) fn map(
     data_type: DataType,
     offsets: OffsetBuffer<i32>,
@@ -468,7 +469,8 @@ fn entry(key: DataType) -> Fields {
     ])
 }
 
-/// At most one is not null. `bytes` is OTLP's `AnyValue` in protobuf, for arrays, maps and bytes.
+/// Fields of a value, of which at most one is not null. `bytes` is OTLP's `AnyValue` in protobuf,
+/// for arrays, maps and bytes.
 pub(crate) fn value_fields() -> Fields {
     static FIELDS: LazyLock<Fields> = LazyLock::new(|| {
         Fields::from(vec![
@@ -482,7 +484,7 @@ pub(crate) fn value_fields() -> Fields {
     FIELDS.clone()
 }
 
-/// An event: the element of a list of structs.
+/// Type of an event, the element of a list of structs.
 pub(crate) fn event() -> FieldRef {
     static ELEMENT: LazyLock<FieldRef> = LazyLock::new(|| {
         element(vec![
@@ -495,7 +497,7 @@ pub(crate) fn event() -> FieldRef {
     Arc::clone(&ELEMENT)
 }
 
-/// A link.
+/// Type of a link.
 pub(crate) fn link() -> FieldRef {
     static ELEMENT: LazyLock<FieldRef> = LazyLock::new(|| {
         element(vec![
@@ -520,10 +522,10 @@ mod tests {
 
     use super::{ColumnKind, ColumnSpec, LOG_COLUMNS, SPAN_COLUMNS};
 
-    /// Type and whether it may be null.
+    /// Name of the type, and true if the column may be null.
     type ColumnType = (String, bool);
 
-    /// Columns that the tables below these headings of `docs/formats/tables.md` list.
+    /// Returns the columns that `docs/formats/tables.md` lists below these headings.
     fn described(headings: &[&str], table: &str) -> BTreeMap<String, ColumnType> {
         const TYPES: [&str; 8] =
             ["long", "int", "bool", "string", "word", "binary", "map", "list of struct"];
@@ -541,7 +543,7 @@ mod tests {
             let names: Vec<&str> = cells[0].split('`').skip(1).step_by(2).collect();
             let types: Vec<&str> =
                 cells[1].split(',').map(str::trim).filter(|part| TYPES.contains(part)).collect();
-            // Of attributes in columns only a number has a type of its own.
+            // Of the attribute columns, only those of numbers are marked with a type.
             let in_columns = if cells[0].contains("(long)") { "long" } else { "word" };
             let elsewhere = ["spans", "logs"].into_iter().find(|other| *other != table).unwrap();
             let is_null =

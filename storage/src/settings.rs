@@ -1,4 +1,4 @@
-//! Where the store keeps what, and its bounds.
+//! Settings of the store: locations and bounds.
 
 use std::{fmt, path::PathBuf, str::FromStr, time::Duration};
 
@@ -7,48 +7,48 @@ use url::Url;
 
 use crate::{Retention, StorageError};
 
-/// Where the store keeps its files and how large it lets things grow.
+/// Locations of the store's files, and limits of their sizes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoreSettings {
-    /// Holds `wal/` and, unless they are elsewhere, `tables/`.
+    /// Folder of `wal/` and, unless they are elsewhere, of `tables/`.
     pub data_dir: PathBuf,
-    /// Where the tables are.
+    /// Location of the tables.
     pub tables: TablesAt,
-    /// The memory table is flushed when it has this many bytes.
+    /// Size of the memtable in bytes at which it is flushed.
     pub memory_flush_bytes: u64,
-    /// The memory table is flushed when its oldest record is this old.
+    /// Age of the memtable's oldest record at which it is flushed.
     pub memory_flush_age: Duration,
-    /// Appends are refused when the memory table has this many bytes: flushing does not keep up.
+    /// Size of the memtable in bytes at which appends are refused, because flushing does not keep
+    /// up.
     pub memory_bytes_max: u64,
-    /// A log segment is closed at this size.
+    /// Size of a log segment in bytes at which it is closed.
     pub wal_segment_bytes: u64,
-    /// Appends are refused when the log has this many bytes.
+    /// Size of the log in bytes at which appends are refused.
     pub wal_bytes_max: u64,
-    /// The data files' indexes take at most this much memory; beyond it they are read from the
-    /// disk each time.
+    /// Maximum memory for indexes of data files. Beyond it they are read from the disk each time.
     pub index_memory_bytes_max: u64,
-    /// Decoded metadata of data files takes at most this much memory, of all stores of the process
-    /// together: the one that was opened last says how much. A file of 420,000 spans has 800 KB of
-    /// it, most of it where its 16,000 pages are; reading that again takes as long as finding a
-    /// trace in it.
+    /// Maximum memory for decoded metadata of data files, for all stores of the process together.
+    /// The store that was opened last sets it. A file of 420,000 spans has 800 KB of metadata,
+    /// mostly the offsets of its 16,000 pages. Reading that again takes as long as finding a trace
+    /// in it.
     pub metadata_memory_bytes_max: u64,
-    /// Appends are refused when the disk has less than this free, so that flushing still can.
+    /// Free disk space in bytes below which appends are refused, so that flushing can continue.
     pub disk_reserve_bytes: u64,
-    /// Files at rest are verified in the background at this rate; never when it is 0.
+    /// Rate at which files at rest are verified in the background. 0 disables it.
     pub scrub_bytes_per_second: u64,
-    /// Data files that upkeep replaced stay for so long, for other programs that read them.
+    /// Age at which replaced data files are deleted. Other programs may read them until then.
     pub removed_file_age: Duration,
     /// Age and size limits, and the rules that keep traces longer.
     pub retention: Retention,
-    /// Damaged files that were set aside are deleted at this age; never when it is `None`.
+    /// Age at which quarantined files are deleted. `None` keeps them for good.
     pub quarantine_age: Option<Duration>,
-    /// Goes on without what cannot be read of the log, and with a position in it that is damaged,
-    /// instead of refusing to open. What is damaged is set aside.
+    /// Opens the store without the unreadable parts of the log, and with a damaged position in it,
+    /// instead of refusing. Damaged files are quarantined.
     pub recover: bool,
 }
 
 impl StoreSettings {
-    /// The defaults, in this folder.
+    /// Returns the defaults with this data directory.
     #[must_use]
     pub fn new(data_dir: impl Into<PathBuf>) -> Self {
         Self {
@@ -84,25 +84,25 @@ impl StoreSettings {
 }
 
 impl Default for StoreSettings {
-    /// The defaults, in `./data`.
+    /// Returns the defaults with the data directory `./data`.
     fn default() -> Self {
         Self::new("./data")
     }
 }
 
-/// Memory that a store may hold. It can change while the store is open, because several stores of
-/// a process divide what there is.
+/// Memory that a store may hold. It can change while the store is open, because several stores of a
+/// process share the available memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct StoreMemory {
-    /// The memory table is flushed when it has this many bytes.
+    /// Size of the memtable in bytes at which it is flushed.
     pub flush_bytes: u64,
-    /// Appends are refused when the memory table has this many bytes.
+    /// Size of the memtable in bytes at which appends are refused.
     pub bytes_max: u64,
-    /// The data files' indexes take at most this much memory.
+    /// Maximum memory for indexes of data files.
     pub index_bytes_max: u64,
 }
 
-/// Where the tables are.
+/// Location of the tables.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum TablesAt {
     /// In `<data-dir>/tables`.
@@ -115,14 +115,15 @@ pub enum TablesAt {
 /// Tables in an S3-compatible store.
 #[derive(Clone, PartialEq, Eq)]
 pub struct ObjectStoreSettings {
-    /// Where in the store.
+    /// Address of the tables in the store.
     pub address: ObjectAddress,
-    /// How to reach it, in the names of AWS's environment variables, as `AWS_ACCESS_KEY_ID`. A
-    /// later one wins. They may be secret, and are never shown.
+    /// Connection options, with the names of AWS's environment variables, such as
+    /// `AWS_ACCESS_KEY_ID`. A later entry overrides an earlier one. The values may be secret, and
+    /// are never shown.
     pub options: Vec<(String, String)>,
     /// True to allow unencrypted requests to another machine.
     pub allow_http: bool,
-    /// Copies of the tables' files on the local disk take at most so many bytes.
+    /// Maximum bytes of local copies of the tables' files.
     pub cache_bytes_max: u64,
 }
 
@@ -143,7 +144,7 @@ impl fmt::Debug for ObjectStoreSettings {
     }
 }
 
-/// A bucket and what the names of all objects in it begin with: `s3://bucket/prefix`.
+/// A bucket and the common prefix of its objects' names: `s3://bucket/prefix`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ObjectAddress {
     pub(crate) bucket: String,
@@ -183,21 +184,21 @@ impl fmt::Display for ObjectAddress {
 }
 
 impl ObjectAddress {
-    /// Returns the place below this one whose objects have this at the beginning of their names,
-    /// which has the characters of an address.
+    /// Returns the address below this one with `inside` appended to the prefix. `inside` must
+    /// consist of characters that an address may have.
     ///
     /// # Errors
-    /// When it has others.
+    /// When it has other characters.
     pub fn below(&self, inside: &str) -> Result<Self, String> {
         format!("{self}/{inside}").parse()
     }
 
-    /// Returns the bucket's name for an object.
+    /// Returns the name of an object in the bucket.
     pub(crate) fn location(&self, inside: &str) -> ObjectPath {
         ObjectPath::from(format!("{}/{inside}", self.prefix))
     }
 
-    /// The address of a table.
+    /// Returns the URL of a table.
     pub(crate) fn url_of(&self, table: &str) -> Result<Url, StorageError> {
         let at = format!("{self}/{table}/");
         Url::parse(&at).map_err(|error| StorageError::Refused { at, reason: error.to_string() })

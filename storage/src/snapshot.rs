@@ -1,4 +1,4 @@
-//! A consistent view of the memory table and the data files.
+//! A consistent view of the memtable and the data files.
 
 mod sources;
 
@@ -23,19 +23,19 @@ use crate::{
 
 use sources::{DueSource, ScanSource, Sources};
 
-/// The tables' places in [`Snapshot::lacking`].
+/// Index of the spans table in [`Snapshot::lacking`].
 pub(crate) const SPANS: usize = 0;
 const LOGS: usize = 1;
 
-/// So many portions wait to be looked at.
+/// Maximum number of portions that wait for the visitor.
 const PORTIONS_MAX: usize = 4;
 
 /// A snapshot's view of one table.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct TableView {
-    /// The rows in memory.
+    /// Rows in the memtable.
     pub(crate) chunks: Vec<Arc<Chunk>>,
-    /// The rows in files.
+    /// Rows in data files.
     pub(crate) files: Vec<Arc<DataFile>>,
 }
 
@@ -62,38 +62,39 @@ impl Snapshot {
         Self { lacking, ..self }
     }
 
-    /// The same view, which finds its files' indexes here.
+    /// Returns the same view with this cache of indexes.
     pub(crate) fn indexed_by(self, indexes: Arc<Indexes>) -> Self {
         Self { indexes, ..self }
     }
 
-    /// The same view, whose scans end soon after `stop` becomes true, as if their row budget were
-    /// spent: a visitor that is not called, because nothing matches, cannot break.
+    /// Returns the same view, but its scans end soon after `stop` becomes true, as if their row
+    /// budget were spent. A visitor cannot end a scan without matching rows, because it is not
+    /// called.
     #[must_use]
     pub fn stopped_by(self, stop: Arc<AtomicBool>) -> Self {
         Self { stop, ..self }
     }
 
-    /// The same view, whose scans can be watched.
+    /// Returns the same view with scans that report progress.
     #[must_use]
     pub fn watched_by(self, watch: Arc<ScanWatch>) -> Self {
         Self { watch, ..self }
     }
 
-    /// Returns true if spans may be missing from this view. No scan of them is complete then.
+    /// Returns true if spans may be missing from this view. A scan of spans is then never complete.
     #[must_use]
     pub fn lacks_spans(&self) -> bool {
         self.lacking[SPANS]
     }
 
-    /// As [`Self::lacks_spans`], for log records.
+    /// Returns the same for log records as [`Self::lacks_spans`] for spans.
     #[must_use]
     pub fn lacks_logs(&self) -> bool {
         self.lacking[LOGS]
     }
 
-    /// The earliest and the latest start of a span, as the sources of rows say of themselves;
-    /// `None` when there are none.
+    /// Returns the earliest and the latest start of a span, according to the metadata of chunks and
+    /// files. Returns `None` without spans.
     #[must_use]
     pub fn span_times(&self) -> Option<(UnixNanos, UnixNanos)> {
         let chunks = self.spans.chunks.iter().map(|chunk| chunk.times());
@@ -102,7 +103,7 @@ impl Snapshot {
         chunks.chain(files).reduce(join)
     }
 
-    /// The beginning of a scan of one of the tables (spans, logs).
+    /// Begins a scan of one of the tables (spans, logs).
     pub(crate) fn progress<'a>(&self, rows_max: u64, table: usize) -> Progress<'a> {
         let progress =
             Progress::new(rows_max, Arc::clone(&self.stop)).with_lacking(self.lacking[table]);
@@ -128,8 +129,8 @@ impl Snapshot {
         })
     }
 
-    /// As [`Self::scan_spans`], but the next portions are read by another thread while `visit`
-    /// looks at one. More may have been read than was given.
+    /// Like [`Self::scan_spans`], but another thread reads the next portions while `visit`
+    /// processes one. The scan may read more portions than it passes to `visit`.
     ///
     /// # Errors
     /// When a data file is missing or damaged.
@@ -168,7 +169,7 @@ impl Snapshot {
         })
     }
 
-    /// Gives `visit` the log records that match, as [`Self::scan_spans`] does.
+    /// Passes matching log records to `visit`, like [`Self::scan_spans`].
     ///
     /// # Errors
     /// When a data file is missing or damaged.
@@ -184,7 +185,7 @@ impl Snapshot {
         })
     }
 
-    /// As [`Self::scan_newest_spans`], for log records.
+    /// Like [`Self::scan_newest_spans`], for log records.
     ///
     /// # Errors
     /// When a data file is missing or damaged.
@@ -199,8 +200,8 @@ impl Snapshot {
         self.scan_needed_logs(filter, scan, &needed, visit)
     }
 
-    /// As [`Self::scan_newest_logs`], the other way around: `visit` returns the time up to which it
-    /// still needs records, and no record is earlier than the time passed to it.
+    /// Like [`Self::scan_newest_logs`], from the oldest record. `visit` returns the time up to
+    /// which it still needs records, and no record is earlier than the time passed to it.
     ///
     /// # Errors
     /// When a data file is missing or damaged.
@@ -230,7 +231,7 @@ impl Snapshot {
 }
 
 impl TableView {
-    /// Gives `visit` the rows that match.
+    /// Passes matching rows to `visit`.
     pub(crate) fn scan(
         &self,
         indexes: &Indexes,
@@ -289,7 +290,7 @@ impl TableView {
     }
 }
 
-/// Breaks when `visit` did or the budget ended before the rows.
+/// Breaks when `visit` breaks, or when the row budget ends before the rows.
 fn scan_chunk(
     chunk: &Chunk,
     matcher: &mut Matcher,
@@ -322,7 +323,7 @@ fn scan_chunk(
     }
 }
 
-/// Gives `visit` on this thread, in their order, the portions that `read` gives on another one.
+/// Passes the portions of `read`, which runs on another thread, to `visit` on this one, in order.
 fn read_ahead<P: Send>(
     read: impl FnOnce(&mut dyn FnMut(P) -> ControlFlow<()>) -> Result<ScanStats, StorageError> + Send,
     mut visit: impl FnMut(P) -> ControlFlow<()>,
@@ -336,7 +337,7 @@ fn read_ahead<P: Send>(
             })
         });
         let stopped = take.iter().any(|portion| visit(portion).is_break());
-        // The other thread may wait for room.
+        // Dropping the receiver unblocks the other thread, which may wait for a free slot.
         drop(take);
         let mut stats = reading.join().unwrap_or_else(|panic| resume_unwind(panic))?;
         stats.complete &= !stopped;

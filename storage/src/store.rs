@@ -1,12 +1,12 @@
 //! The store: appends, snapshots, flushes, recovery.
 //!
-//! Ties the write-ahead log, the memory table and the Delta tables together and owns the order
-//! between them. A batch becomes columns (`convert`), is written and synced by the log's thread,
-//! which publishes it (`state`) before the append returns. A flush (`flush`, driven by
-//! `background`) moves rows from memory to the tables. `open` restores all of it. `erase` takes rows
-//! out for good.
+//! Connects the write-ahead log, the memtable and the Delta tables, and owns the order between
+//! them. A batch is converted to columns (`convert`). The log's thread writes and syncs it, and
+//! makes its rows visible (`state`) before the append returns. A flush (`flush`, driven by
+//! `background`) moves rows from the memtable to the tables. `open` restores this state, and
+//! `erase` removes rows permanently.
 //!
-//! Does not own how any of the three works: see `wal`, `memory`, `tables`.
+//! Does not own the implementation of the three parts: see `wal`, `memory`, `tables`.
 
 mod background;
 mod convert;
@@ -73,10 +73,11 @@ use crate::{
 
 pub(crate) use self::open::lock_existing;
 
-/// One export request, checked and normalised: what the log keeps and the rows are made from.
+/// A checked and normalised export request, which the log stores and the rows are made from.
 #[derive(Debug, Clone, PartialEq)]
 pub enum TelemetryBatch {
-    /// Spans, as the protobuf encoding of an `ExportTraceServiceRequest`: the cheapest to store.
+    /// Spans, as the protobuf encoding of an `ExportTraceServiceRequest`. This form is the cheapest
+    /// to store.
     EncodedTraces(Bytes),
     /// Log records, as the protobuf encoding of an `ExportLogsServiceRequest`.
     EncodedLogs(Bytes),
@@ -94,44 +95,44 @@ pub enum TelemetryBatch {
         /// The request's protobuf encoding, when the sender's bytes were accepted unchanged.
         bytes: Option<Bytes>,
     },
-    /// Either, with its rows: what [`Store::convert`] made of one of the others.
+    /// Either signal with its rows: the result of [`Store::convert`].
     Converted(ConvertedBatch),
 }
 
 /// Findings of opening a data directory.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Recovery {
-    /// Log records replayed into the memory table.
+    /// Number of log records replayed into the memtable.
     pub replayed_records: u64,
-    /// Bytes of a torn tail that were cut off.
+    /// Bytes of a torn tail that were cut off the log.
     pub torn_bytes: u64,
-    /// Damaged files that were set aside.
+    /// Damaged files that were quarantined.
     pub quarantined: Vec<PathBuf>,
 }
 
 /// Size of the store's contents.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct StoreCounts {
-    /// Spans, in memory and in files.
+    /// Number of spans, in memory and in files.
     pub spans: u64,
-    /// Log records, in memory and in files.
+    /// Number of log records, in memory and in files.
     pub log_records: u64,
-    /// Bytes of the memory table.
+    /// Bytes of the memtable.
     pub memory_bytes: u64,
     /// Bytes of the write-ahead log.
     pub wal_bytes: u64,
-    /// Data files of both tables.
+    /// Number of data files of both tables.
     pub data_files: u64,
 }
 
-/// The store. Clones share it; when the last one goes without [`Store::close`], nothing is
-/// flushed and the log keeps what the tables do not have.
+/// A handle to the store, shared by its clones. If the last one is dropped without
+/// [`Store::close`], nothing is flushed, and the log keeps the records that the tables lack.
 #[derive(Debug, Clone)]
 pub struct Store {
     owner: Arc<Owner>,
 }
 
-/// Stops the background when the last clone of the store is gone.
+/// Stops the background tasks when the last clone of the store is dropped.
 struct Owner(Arc<StoreInner>);
 
 impl fmt::Debug for Owner {
@@ -151,7 +152,7 @@ struct StoreInner {
     shared: Arc<StoreShared>,
     wal: Arc<Wal<Arc<Chunk>>>,
     tables: tokio::sync::Mutex<Tables>,
-    /// Held by the one piece of upkeep that is under way.
+    /// Held by the running maintenance step.
     upkeep: tokio::sync::Mutex<MaintenanceState>,
     pins: PinBoard,
     erasures: ErasureBoard,
@@ -159,16 +160,16 @@ struct StoreInner {
     disk: SharedDisk,
     paths: Paths,
     alarms: Vec<String>,
-    /// Damaged files that opening set aside.
+    /// Number of damaged files that were quarantined when the store opened.
     quarantined_files: u64,
-    /// Bytes on their way into the log and memory.
+    /// Bytes of batches that are being appended to the log and the memtable.
     pending_bytes: AtomicU64,
     closed: AtomicBool,
-    /// Upkeep that the disk had no room for when all of it was looked at last.
+    /// Maintenance work for which the last run found no disk space.
     waiting: Mutex<Option<WaitingForRoom>>,
-    /// Why the last flush failed, unless one has gone well since.
+    /// Error of the last flush, unless it succeeded.
     trouble: Mutex<Option<String>>,
-    /// A flush panicked: what it left behind is not to be built upon.
+    /// True after a flush panicked. The state that it left is not used any more.
     broken: AtomicBool,
     supervision: Supervision,
     metrics: Arc<StoreMetrics>,
@@ -177,7 +178,7 @@ struct StoreInner {
     lock: Mutex<Option<DiskLock>>,
 }
 
-/// Which tables have a damaged commit: they are read and not written.
+/// The tables with a damaged commit. They are read and not written.
 #[derive(Debug, Clone, Copy, Default)]
 struct Damaged {
     spans: bool,
@@ -204,8 +205,8 @@ struct StoreShared {
     indexes: Arc<Indexes>,
     disk: SharedDisk,
     flush_wanted: Notify,
-    /// True when a request has been refused since the last flush because memory is full: it may be
-    /// larger than what is left.
+    /// True if a request was refused since the last flush because memory is full. The request may
+    /// be larger than the remaining memory.
     memory_refused: AtomicBool,
     merge_wanted: Notify,
     clock: Arc<dyn Clock>,
@@ -213,7 +214,7 @@ struct StoreShared {
     memory: MemoryBounds,
 }
 
-/// Bounds of the memory table, which can change.
+/// Bounds of the memtable, which can change.
 struct MemoryBounds {
     flush_bytes: AtomicU64,
     bytes_max: AtomicU64,
@@ -225,22 +226,23 @@ impl MemoryBounds {
         Self { flush_bytes, bytes_max }
     }
 
-    /// Bytes of the memory table at which it is flushed.
+    /// Returns the size of the memtable in bytes at which it is flushed.
     fn flush_bytes(&self) -> u64 {
         self.flush_bytes.load(Ordering::Relaxed)
     }
 
-    /// Bytes of the memory table at which appends are refused.
+    /// Returns the size of the memtable in bytes at which appends are refused.
     fn bytes_max(&self) -> u64 {
         self.bytes_max.load(Ordering::Relaxed)
     }
 }
 
 impl Store {
-    /// Opens or creates the data directory, takes its lock, repairs a torn tail, replays the log.
+    /// Opens or creates the data directory: takes its lock, repairs a torn tail, and replays the
+    /// log.
     ///
     /// # Errors
-    /// `Locked` when another process has it, `Corrupt` or `Format` when it cannot be read safely.
+    /// `Locked` when another process holds it, `Corrupt` or `Format` when it cannot be read safely.
     pub async fn open(
         settings: StoreSettings,
         clock: Arc<dyn Clock>,
@@ -256,7 +258,7 @@ impl Store {
         Self::open_at(disk, None, settings, clock).await
     }
 
-    /// As [`Self::open`], where requests for tables in an object store go to this one.
+    /// Like [`Self::open`], but requests for tables in an object store go to this one.
     pub(crate) async fn open_at(
         disk: SharedDisk,
         objects: Option<Arc<dyn ObjectStore>>,
@@ -267,12 +269,12 @@ impl Store {
         Ok((Self { owner: Arc::new(Owner(inner)) }, recovery))
     }
 
-    /// Stores a batch: on the disk and visible to new snapshots when it returns. Concurrent
-    /// appends share one fsync. A batch without rows costs nothing. When the returned future is
-    /// dropped early, the batch is stored or not, whole.
+    /// Stores a batch. It is durable, and visible to new snapshots, when this returns. Concurrent
+    /// appends share one fsync. A batch without rows costs nothing. If the returned future is
+    /// dropped early, the batch is stored completely or not at all.
     ///
     /// # Errors
-    /// Nothing of the batch is stored then; all kinds but `Invalid` are worth another try.
+    /// Nothing of the batch is stored then. All kinds but `Invalid` may succeed on a retry.
     pub async fn append(&self, batch: TelemetryBatch) -> Result<(), StorageError> {
         self.has_room()?;
         let inner = &self.owner.0;
@@ -290,7 +292,8 @@ impl Store {
         answer.await.map_err(|_| StorageError::WriterStopped)?
     }
 
-    /// Checks that memory has room for another append, as [`Self::append`] does first. Cheap.
+    /// Checks that memory has room for another append, which [`Self::append`] also does first.
+    /// Cheap.
     ///
     /// # Errors
     /// The error an append would get.
@@ -300,7 +303,7 @@ impl Store {
         inner.check_memory(0)
     }
 
-    /// Gives the store this much memory from now on. A memory table that is larger is flushed, and
+    /// Sets the memory that the store may hold. If the memtable is larger, it is flushed, and
     /// appends are refused meanwhile.
     pub fn set_memory(&self, memory: StoreMemory) {
         let shared = &self.owner.0.shared;
@@ -312,7 +315,7 @@ impl Store {
         }
     }
 
-    /// A consistent view of memory and files. Cheap.
+    /// Returns a consistent view of memory and files. Cheap.
     #[must_use]
     pub fn snapshot(&self) -> Snapshot {
         let shared = &self.owner.0.shared;
@@ -321,21 +324,21 @@ impl Store {
         snapshot.lacking([spans, logs])
     }
 
-    /// Writes the memory table to the tables and drops the log behind it. Goes on when the
-    /// returned future is dropped.
+    /// Writes the memtable to the tables and drops the log segments that are no longer needed.
+    /// Continues when the returned future is dropped.
     ///
     /// # Errors
-    /// Nothing is lost; the next flush tries again.
+    /// Nothing is lost, and the next flush tries again.
     pub async fn flush(&self) -> Result<(), StorageError> {
         self.owner.0.check_open()?;
         self.owner.0.flush_to_end().await
     }
 
-    /// Refuses new appends, finishes those under way, flushes, gives the directory free. A second
+    /// Refuses new appends, finishes pending ones, flushes, and releases the directory. A second
     /// call does nothing.
     ///
     /// # Errors
-    /// When the last flush failed; the log still has everything.
+    /// When the last flush failed. The log still has every record.
     pub async fn close(&self) -> Result<(), StorageError> {
         let inner = &self.owner.0;
         if inner.closed.swap(true, Ordering::AcqRel) {
@@ -343,7 +346,7 @@ impl Store {
         }
         let stopped = inner.stop_work().await;
         inner.end_erasures().await;
-        // A change of the pins ends first, and no other one begins.
+        // Waits for a change of the pins to end. No other one begins, because the store is closed.
         drop(inner.pins.turn.lock().await);
         let flushed = match inner.broken.load(Ordering::Acquire) {
             true => Err(StorageError::WriterStopped),
@@ -433,7 +436,7 @@ impl Store {
     }
 
     /// Returns the reason why rows in memory and in the log cannot be flushed to the tables. The
-    /// flush is retried and nothing is lost. Appends are refused when there is no more room.
+    /// flush is retried and nothing is lost. Appends are refused when memory or the log is full.
     #[must_use]
     pub fn trouble(&self) -> Option<String> {
         let trouble = self.owner.0.trouble.lock().unwrap_or_else(PoisonError::into_inner);
@@ -461,21 +464,21 @@ impl Store {
         if free < reserve { Err(StorageError::DiskFull { free, reserve }) } else { Ok(()) }
     }
 
-    /// The store's tasks and threads, and how they are. When one has failed the process has to end:
-    /// everything acknowledged is in the log, and nothing more is taken.
+    /// Returns the state of the store's tasks and threads. When an essential one has failed, the
+    /// process must end. All acknowledged records are in the log, and appends are refused.
     #[must_use]
     pub fn supervision(&self) -> &Supervision {
         &self.owner.0.supervision
     }
 
-    /// Stops like a killed process, but orderly enough to open the directory again at once.
+    /// Stops like a killed process, but cleanly enough to open the directory again at once.
     #[cfg(test)]
     pub(crate) async fn abandon(self) {
         let inner = &self.owner.0;
         inner.closed.store(true, Ordering::Release);
         let _ = inner.stop_work().await;
         inner.end_erasures().await;
-        // A flush that somebody else asked for ends first.
+        // Waits for a flush that another caller started.
         drop(inner.tables.lock().await);
         drop(inner.pins.turn.lock().await);
         inner.lock.lock().unwrap_or_else(PoisonError::into_inner).take();
@@ -504,7 +507,7 @@ impl StoreInner {
         Err(StorageError::MemoryFull { bytes, limit })
     }
 
-    /// Flushes in a task of its own, because half a flush is no state to stop in.
+    /// Flushes in a separate task, so that cancelling the caller cannot interrupt a flush.
     async fn flush_to_end(self: &Arc<Self>) -> Result<(), StorageError> {
         let inner = Arc::clone(self);
         let begun = self.shared.clock.instant();
@@ -539,7 +542,7 @@ impl StoreInner {
         }
     }
 
-    /// Takes no more appends: what a task left behind is not to be built upon.
+    /// Refuses further appends, because a task failed and left an inconsistent state.
     fn give_up(&self, task: &'static str, panic: &str) {
         self.broken.store(true, Ordering::Release);
         self.supervision.fail(task, panic);
@@ -549,12 +552,12 @@ impl StoreInner {
         *self.tasks.lock().unwrap_or_else(PoisonError::into_inner) = tasks;
     }
 
-    /// Ends the background tasks and the log's thread, after what was accepted is written.
+    /// Writes the accepted records, and ends the background tasks and the log's thread.
     async fn stop_work(&self) -> Result<(), StorageError> {
         self.stop.send_replace(true);
         let tasks = std::mem::take(&mut *self.tasks.lock().unwrap_or_else(PoisonError::into_inner));
         for task in tasks {
-            // A task that panicked has nothing left to stop.
+            // A task that panicked has already stopped.
             let _ = task.await;
         }
         let wal = Arc::clone(&self.wal);
@@ -574,7 +577,7 @@ impl StoreShared {
     }
 }
 
-/// Counts bytes that are on their way, as long as it lives.
+/// Counts bytes of an append in progress until it is dropped.
 struct Pending<'a>(&'a AtomicU64, u64);
 
 impl<'a> Pending<'a> {

@@ -1,10 +1,10 @@
 //! Long-lived tasks and threads of the process: their list, their state, and the reaction to a
 //! panic.
 //!
-//! Maintenance is restarted, because it finds unfinished work again. Essential work is not
-//! restarted: a partial state of the log's writer or of a flush cannot be continued. Its panic is a
-//! failure of the process, reported by [`Supervision::failed`], and the process ends with an exit
-//! code of its own. Acknowledged data is in the log, and a restart replays it.
+//! Maintenance tasks are restarted, because they find unfinished work again. Essential tasks are
+//! not restarted, because a partial state of the log's writer or of a flush cannot be continued.
+//! Such a panic is a failure of the process: [`Supervision::failed`] reports it, and the process
+//! ends with an exit code of its own. Acknowledged data is in the log, and a restart replays it.
 //!
 //! Owns the list and the restarts. Does not own the work of a task, nor the exit of the process.
 
@@ -21,12 +21,12 @@ use tokio::{select, sync::watch, task::JoinHandle};
 
 use crate::Clock;
 
-/// The pause before the first restart, which doubles with each.
+/// Pause before the first restart. It doubles with each restart.
 const PAUSE: Duration = Duration::from_secs(1);
 const PAUSE_MAX: Duration = Duration::from_secs(60);
-/// A task that has worked for so long is restarted after the first pause again.
+/// Running time after which the pause before a restart is reset.
 const SETTLED: Duration = Duration::from_secs(600);
-/// So much is kept of what a panic said.
+/// Maximum characters kept of a panic message.
 const PANIC_CHARS_MAX: usize = 300;
 
 /// The state of a task.
@@ -36,20 +36,20 @@ pub enum TaskState {
     Running,
     /// It panicked and is about to run again.
     Restarting,
-    /// It panicked and is not restarted: the process has to end.
+    /// It panicked and is not restarted. The process must end.
     Failed,
 }
 
 /// One task or thread.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TaskHealth {
-    /// Its name, as `flush`.
+    /// Its name, such as `flush`.
     pub name: &'static str,
     /// Its state.
     pub state: TaskState,
-    /// Restarts since the start.
+    /// Number of restarts since the process started.
     pub restarts: u64,
-    /// The words of its last panic.
+    /// Message of its last panic.
     pub last_panic: Option<String>,
 }
 
@@ -66,21 +66,21 @@ impl Supervision {
         self.tasks.borrow().clone()
     }
 
-    /// Returns why the process has to end, when it has to.
+    /// Returns the reason why the process must end, if there is one.
     #[must_use]
     pub fn failure(&self) -> Option<String> {
         failure(&self.tasks.borrow())
     }
 
-    /// Resolves when the process has to end, with the reason.
+    /// Resolves with the reason when the process must end.
     pub async fn failed(&self) -> String {
         let mut tasks = self.tasks.subscribe();
-        // An error would say that this is gone.
+        // An error would mean that this list was dropped.
         let failed = tasks.wait_for(|tasks| failure(tasks).is_some()).await;
         failed.ok().and_then(|tasks| failure(&tasks)).unwrap_or_default()
     }
 
-    /// Notes a task that the caller runs.
+    /// Registers a task that the caller runs.
     pub fn register(&self, name: &'static str) {
         let task = TaskHealth { name, state: TaskState::Running, restarts: 0, last_panic: None };
         self.tasks.send_modify(|tasks| {
@@ -90,7 +90,7 @@ impl Supervision {
         });
     }
 
-    /// Notes that a task is not to be gone on with: the process has to end.
+    /// Marks a task as failed, so that the process must end.
     pub fn fail(&self, name: &'static str, panic: &str) {
         self.register(name);
         tracing::error!(task = name, panic, "an essential task failed: the process has to end");
@@ -100,11 +100,11 @@ impl Supervision {
         });
     }
 
-    /// Runs what a thread does; returns whether it came to its end. When it panics the process has
-    /// to end.
+    /// Runs the work of a thread. Returns true if it ended without a panic. A panic means that the
+    /// process must end.
     pub fn essential_thread(&self, name: &'static str, work: impl FnOnce()) -> bool {
         self.register(name);
-        // Nothing that it has in hand is used again.
+        // State that the work shares is not used after a panic.
         let ended = catch_unwind(AssertUnwindSafe(work));
         if let Err(panic) = &ended {
             self.fail(name, &panic_text(panic.as_ref()));
@@ -112,7 +112,7 @@ impl Supervision {
         ended.is_ok()
     }
 
-    /// Runs what a thread does until it comes to its end, and again after a pause when it panics.
+    /// Runs the work of a thread until it ends. After a panic it runs again, after a pause.
     pub fn restarting_thread(&self, name: &'static str, mut work: impl FnMut()) {
         self.register(name);
         while let Err(panic) = catch_unwind(AssertUnwindSafe(&mut work)) {
@@ -127,7 +127,7 @@ impl Supervision {
         }
     }
 
-    /// Runs a task until it ends. When it panics the process has to end.
+    /// Runs a task until it ends. A panic means that the process must end.
     pub fn spawn_essential(
         &self,
         name: &'static str,
@@ -142,7 +142,7 @@ impl Supervision {
         })
     }
 
-    /// Runs a task until it ends or `stop` says so, and again after a pause when it panics.
+    /// Runs a task until it ends or `stop` is set. After a panic it runs again, after a pause.
     pub fn spawn_restarting<W: Future<Output = ()> + Send>(
         &self,
         name: &'static str,
@@ -204,7 +204,7 @@ fn failure(tasks: &[TaskHealth]) -> Option<String> {
     Some(format!("{} failed: {panic}", failed.name))
 }
 
-/// Returns the words of a panic, without control characters and cut.
+/// Returns the message of a panic, truncated and without control characters.
 pub(crate) fn panic_text(panic: &(dyn Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().copied();
     let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
@@ -233,7 +233,7 @@ mod tests {
     use super::{Supervision, TaskState};
     use crate::{Clock, SystemClock};
 
-    /// A clock by which every pause is over at once.
+    /// A clock whose sleeps end at once.
     #[derive(Debug)]
     struct Hasty;
 

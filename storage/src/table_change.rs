@@ -7,13 +7,13 @@ use crate::{data_file::DataFile, metrics::StoreMetrics};
 /// Reason of a commit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum CommitReason {
-    /// Rows from memory.
+    /// Rows move from memory to files.
     Flush,
-    /// The same rows in other files.
+    /// The same rows move to other files.
     Compaction,
-    /// Rows that are no longer kept go.
+    /// Retention removes rows.
     Retention,
-    /// Rows that somebody wants gone go.
+    /// An erasure removes rows.
     Erasure,
 }
 
@@ -44,7 +44,7 @@ pub(crate) struct TableChange {
 }
 
 impl TableChange {
-    /// Counts the files of a commit of maintenance.
+    /// Counts the files of a maintenance commit.
     pub(crate) fn count_files(&self, metrics: &StoreMetrics) {
         let removed = match self.why {
             CommitReason::Compaction => &metrics.merged_files,

@@ -1,14 +1,14 @@
-//! Where the tables are: in a local folder or in an S3-compatible store.
+//! Location of the tables: a local folder or an S3-compatible store.
 //!
-//! Owns reaching their files: data files, indexes, commits and checkpoints. Both kinds of places
-//! name files by paths below a folder of the data directory, `<folder>/<table>/…`: that of `local`
-//! holds the tables themselves, that of `object` copies of files that were read lately
-//! (`cache`). Delta reads and commits through [`TableStore::log_store`]; everything else in here
-//! blocks and is called where blocking is allowed. Does not own what the files say (`data_file`,
-//! `index`, `tables`), nor the write-ahead log, which is always on the local disk.
+//! Owns access to their files: data files, indexes, commits and checkpoints. Both kinds of stores
+//! name files by paths below a folder of the data directory, `<folder>/<table>/…`. The folder of
+//! `local` contains the tables themselves, that of `object` contains copies of files that were read
+//! recently (`cache`). Delta reads and commits through [`TableStore::log_store`]. All other methods
+//! block and are called where blocking is allowed. Does not own the content of the files
+//! (`data_file`, `index`, `tables`), nor the write-ahead log, which is always on the local disk.
 //!
-//! `connect` reaches an S3-compatible store, `claim` makes sure that it can keep tables and that
-//! they are this data directory's.
+//! `connect` connects to an S3-compatible store. `claim` verifies that the store can hold tables,
+//! and that the tables belong to this data directory.
 
 mod cache;
 mod claim;
@@ -53,62 +53,63 @@ use crate::{
     settings::{ObjectAddress, ObjectStoreSettings, TablesAt},
 };
 
-/// Where the tables are, shared by everything that reads and writes them.
+/// The table store shared by all code that reads and writes tables.
 pub(crate) type SharedTables = Arc<dyn TableStore>;
 
-/// A place for tables.
+/// Access to the files of the tables.
 pub(crate) trait TableStore: Mistakes + fmt::Debug + Send + Sync + 'static {
-    /// The folder below which a table's files are named.
+    /// Returns the folder below which a table's files are named.
     fn folder(&self, table: &str) -> PathBuf;
 
-    /// A table's log, for Delta. What it writes is durable when it says so, and a commit never
-    /// takes another's place.
+    /// Returns a table's log, for Delta. A write is durable when it returns, and a commit never
+    /// replaces another one.
     fn log_store(&self, table: &str) -> Result<LogStoreRef, StorageError>;
 
-    /// Makes sure that a folder is there, and that what a process which died wrote there stays.
+    /// Makes sure that a folder exists, and that files of a process that died there stay.
     fn prepare(&self, folder: &Path) -> io::Result<()>;
 
-    /// Entries of a folder, sorted by name. A missing folder is empty or `NotFound`.
+    /// Lists the entries of a folder, sorted by name. A missing folder is empty or `NotFound`.
     fn list(&self, folder: &Path) -> io::Result<Vec<DiskEntry>>;
 
-    /// Reads a small file whole, as it is now.
+    /// Reads the current content of a small file.
     fn read(&self, path: &Path) -> io::Result<Vec<u8>>;
 
-    /// Opens a data file or an index, which do not change as long as they have their names.
+    /// Opens a data file or an index. Such a file never changes under its name.
     fn open(&self, path: &Path) -> io::Result<File>;
 
-    /// Opens a data file of so many bytes, of which maybe a few will be read.
+    /// Opens a data file of this size for reading some of its parts.
     fn open_parts(&self, path: &Path, bytes: u64) -> io::Result<Readable>;
 
-    /// When a file was written; `NotFound` when it is not there.
+    /// Returns when a file was written, or `NotFound` when it does not exist.
     fn written(&self, path: &Path) -> io::Result<UnixNanos>;
 
-    /// Begins a new file. After [`AppendFile::sync`] it is there durably, with its name.
+    /// Begins a new file. After [`AppendFile::sync`] the file is durable and has its name.
     fn create(&self, path: &Path) -> io::Result<Box<dyn AppendFile>>;
 
-    /// Writes a file durably in the place of what may be there.
+    /// Writes a file durably, and replaces an existing one.
     fn replace(&self, path: &Path, bytes: &[u8]) -> io::Result<()>;
 
-    /// Removes a file. `NotFound` where that can be told.
+    /// Removes a file. Returns `NotFound` if the store can tell that it does not exist.
     fn remove(&self, path: &Path) -> io::Result<()>;
 
-    /// Returns true if new files stay on the local disk; false if only until they are uploaded.
+    /// Returns true if new files stay on the local disk, and false if they stay only until they are
+    /// uploaded.
     fn is_local(&self) -> bool;
 
-    /// Bytes free on the disk that new files are written to first, plus the cache that can be
-    /// evicted for them.
+    /// Returns the free bytes on the disk that new files are written to first, plus the cached
+    /// bytes that can be evicted for them.
     fn room(&self) -> io::Result<u64>;
 
-    /// Gives up what can be done without until so many bytes are free on that disk; how many are.
+    /// Evicts cached copies until this many bytes are free on that disk. Returns the free bytes.
     fn make_room(&self, bytes: u64) -> io::Result<u64>;
 
-    /// Moves a damaged file into a local folder; where to.
+    /// Moves a damaged file into a local folder. Returns its new path.
     fn set_aside(&self, path: &Path, folder: &Path) -> io::Result<PathBuf>;
 
-    /// A file that was opened cannot be decoded: should that have been a copy, it goes.
+    /// Invalidates the cached copy of a file that was opened and cannot be decoded.
     fn invalidate(&self, path: &Path);
 
-    /// Files that were found damaged.
+    /// Returns the files that were found damaged.
     fn damaged_files(&self) -> &DamagedFiles;
 }
 
@@ -119,7 +120,7 @@ pub(crate) fn write(tables: &dyn TableStore, path: &Path, bytes: &[u8]) -> io::R
     file.sync()
 }
 
-/// Entries of a folder; none where it is missing.
+/// Lists the entries of a folder. A missing folder has none.
 pub(crate) fn list_existing(
     tables: &dyn TableStore,
     folder: &Path,
@@ -130,7 +131,7 @@ pub(crate) fn list_existing(
     }
 }
 
-/// The partitions in a folder of a table.
+/// Lists the partitions in a folder of a table.
 pub(crate) fn partitions(
     tables: &dyn TableStore,
     folder: &Path,
@@ -146,7 +147,7 @@ pub(crate) fn partitions(
 pub(crate) struct DataFileStore(Option<SharedTables>);
 
 impl DataFileStore {
-    /// Files of these tables.
+    /// Creates a store that reads the files of these tables.
     pub(crate) fn new(tables: &SharedTables) -> Self {
         Self(Some(Arc::clone(tables)))
     }
@@ -165,7 +166,8 @@ impl DataFileStore {
         }
     }
 
-    /// Records that a file is damaged. If that was a copy, the next one to ask gets a new one.
+    /// Records that a file is damaged. If the file was a cached copy, the next reader gets a new
+    /// one.
     pub(crate) fn note_damage(&self, finding: &Finding) {
         if let Some(tables) = &self.0 {
             tables.invalidate(&finding.path);
@@ -174,7 +176,7 @@ impl DataFileStore {
     }
 }
 
-/// Files are equal when their names are: there is one place for the tables of a store.
+/// Files are equal if their names are, because a store has one location for its tables.
 impl PartialEq for DataFileStore {
     fn eq(&self, _: &Self) -> bool {
         true
@@ -189,11 +191,12 @@ impl fmt::Debug for DataFileStore {
     }
 }
 
-/// Reaches the place that the settings name, for the process that has the data directory's lock.
-/// While it does not answer this waits; `given` is taken for it in tests.
+/// Opens the configured location of the tables, for the process that holds the data directory's
+/// lock. Waits while the location does not answer. Tests pass `given` instead.
 ///
 /// # Errors
-/// `Refused` when it cannot keep tables, or when the directory's tables are somewhere else.
+/// `Refused` when the location cannot hold tables, or when the directory's tables are somewhere
+/// else.
 pub(crate) async fn open(
     disk: &SharedDisk,
     paths: &Paths,
@@ -221,21 +224,21 @@ pub(crate) async fn open(
     .await
 }
 
-/// Connects to an S3-compatible store; nothing is asked of it yet.
+/// Connects to an S3-compatible store, without a request yet.
 ///
 /// # Errors
-/// `Refused` when the settings do not fit together.
+/// `Refused` when the settings are inconsistent.
 pub(crate) fn connect_whole(
     settings: &ObjectStoreSettings,
 ) -> Result<Arc<dyn ObjectStore>, StorageError> {
     Ok(Arc::new(WholeLists(connect(settings)?)))
 }
 
-/// Tables in an object store that another process may be working on: their logs can be read and
-/// their folders listed. Nothing is claimed, and no copy of a file is kept.
+/// Opens tables in an object store that another process may be using, to read their logs and list
+/// their folders. Claims nothing, and caches no file.
 ///
 /// # Errors
-/// `Io` when no thread for the requests can be started.
+/// `Io` when the thread for requests cannot be started.
 pub(crate) fn remote_logs(
     disk: &SharedDisk,
     paths: &Paths,

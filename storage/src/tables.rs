@@ -5,11 +5,11 @@
 //! Does not own rows (`data_file` encodes them) or the log. The caller of [`TelemetryTable::write`]
 //! may drop log segments only after it returned `Ok`.
 //!
-//! `opening` reads the log of a table, damaged ones too (`history`). `commit` encodes commits
-//! instead of delta-rs, whose snapshots grow with every commit and are read again for each. With a
-//! single writer, only the version and the position have to be remembered, and every commit costs
-//! the same. Opening, resolving and checkpoints (`checkpoint`) read the table through delta-rs.
-//! `delta_columns` declares new columns.
+//! `opening` reads the log of a table, even a damaged one (`history`). `commit` encodes commits
+//! instead of delta-rs, whose snapshots grow with every commit and are read again for each. There
+//! is a single writer, so only the version and the position have to be remembered, and every commit
+//! costs the same. Opening, resolving and checkpoints (`checkpoint`) read the table through
+//! delta-rs. `delta_columns` declares new columns.
 //!
 //! A commit that failed, or could not be read back, is in doubt.
 //! [`TelemetryTable::resolve_in_doubt`] resolves it before the next write, so that no row is
@@ -78,7 +78,7 @@ const PROPERTIES: [(&str, &str); 5] = [
     ("delta.deletedFileRetentionDuration", "interval 1 hours"),
     ("delta.appendOnly", "false"),
 ];
-/// How often a commit gives way to another program's.
+/// Maximum attempts of a commit when other programs take its version.
 const TRIES: usize = 16;
 
 /// One of the two tables.
@@ -88,16 +88,16 @@ pub(crate) struct TelemetryTable {
     folder: PathBuf,
     log_store: LogStoreRef,
     encoder: CommitEncoder,
-    /// The last commit.
+    /// Version of the last commit.
     version: u64,
-    /// The log is in the table up to this sequence.
+    /// Flushed position: the table holds the log's records up to this sequence.
     covered: u64,
-    /// The last version that has a checkpoint.
+    /// Last version with a checkpoint.
     checkpointed: u64,
-    /// The action that declares the table; none while it is damaged.
+    /// Action that declares the table, or `None` while the table is damaged.
     declaration: Option<Value>,
     unsettled: Option<InDoubtCommit>,
-    /// Files of ours that other programs' commits removed since the table was opened.
+    /// This store's files that other programs' commits removed since the table was opened.
     removed_elsewhere: HashSet<PathBuf>,
     damage: Option<Damage>,
 }
@@ -114,16 +114,17 @@ impl fmt::Debug for TelemetryTable {
 pub(crate) struct OpenedTable {
     pub(crate) table: TelemetryTable,
     pub(crate) files: Vec<Arc<DataFile>>,
-    /// The log is in the table up to this sequence.
+    /// Flushed position: the table holds the log's records up to this sequence.
     pub(crate) covered: u64,
-    /// Damage of the position that the table says: `covered` is not that one.
+    /// Damage of the table's recorded position, if any. `covered` is then the proven position
+    /// instead.
     pub(crate) position_damage: Option<PositionDamage>,
-    /// When the newest of the files was committed.
+    /// Time at which the newest of the files was committed.
     pub(crate) newest: Option<UnixNanos>,
     pub(crate) quarantined: Vec<PathBuf>,
-    /// Number of commits left in the table's log.
+    /// Number of commits in the table's log.
     pub(crate) commits: u64,
-    /// The id that the table was created with; `None` when it is damaged.
+    /// Id that the table was created with, or `None` when it is damaged.
     pub(crate) id: Option<String>,
 }
 
@@ -131,11 +132,11 @@ pub(crate) struct OpenedTable {
 #[derive(Debug)]
 enum CommitOutcome {
     Landed,
-    /// Another one has its version.
+    /// Another commit has its version, with this content.
     Taken(Bytes),
 }
 
-/// A commit that may be there or not.
+/// A commit that may or may not be in the log.
 #[derive(Debug, Clone)]
 struct InDoubtCommit {
     version: u64,
@@ -144,8 +145,8 @@ struct InDoubtCommit {
 }
 
 impl TelemetryTable {
-    /// Opens or creates a table, moving aside what is damaged and can be done without. `recover` says
-    /// that last commits that are gone or damaged are given up.
+    /// Opens or creates a table, and quarantines damaged files that it does not need. `recover`
+    /// allows giving up last commits that are missing or damaged.
     pub(crate) async fn open(
         tables: &SharedTables,
         quarantine: &Path,
@@ -157,8 +158,8 @@ impl TelemetryTable {
         Self::opened(log, read).await
     }
 
-    /// Opens a table without changing it; `None` if it does not exist. The extent was read before: a
-    /// server may commit meanwhile, and loses no commit.
+    /// Opens a table without changing it. Returns `None` if it does not exist. The extent was read
+    /// before, because a server may commit meanwhile. Such commits are not taken for lost ones.
     pub(crate) async fn peek(
         tables: &SharedTables,
         signal: Signal,
@@ -171,7 +172,7 @@ impl TelemetryTable {
         }
     }
 
-    /// A table with this log; if that is damaged, what can be saved of it.
+    /// Opens a table from its log, or the salvaged part of a damaged one.
     async fn opened(log: TableLog, read: ReadLog) -> Result<OpenedTable, StorageError> {
         let ReadLog { history, state, quarantined } = read;
         let (signal, encoder) = (log.signal, CommitEncoder::new(log.signal, &log.folder));
@@ -226,7 +227,7 @@ impl TelemetryTable {
         Ok(OpenedTable { table, files, covered, position_damage, newest, quarantined, commits, id })
     }
 
-    /// Which commit is damaged, when one is: nothing is to be written then.
+    /// Returns the damaged commit, if there is one. The table must not be written to then.
     pub(crate) fn damage(&self) -> Option<&Damage> {
         self.damage.as_ref()
     }
@@ -235,12 +236,12 @@ impl TelemetryTable {
         self.signal
     }
 
-    /// The columns of attributes that the table declares.
+    /// Returns the attribute columns that the table declares.
     pub(crate) fn declared_columns(&self) -> DeclaredColumns {
         self.declaration.as_ref().map(delta_columns::declared).unwrap_or_default()
     }
 
-    /// The committed position in the write-ahead log.
+    /// Returns the committed position in the write-ahead log.
     pub(crate) fn covered(&self) -> u64 {
         self.covered
     }
@@ -250,11 +251,11 @@ impl TelemetryTable {
         self.version
     }
 
-    /// Writes files and commits them, with the sequence up to which they cover the log. When it
+    /// Writes files and commits them, with the sequence up to which they cover the log. When this
     /// returns, the files and the commit are durable and have been read back.
     ///
     /// # Errors
-    /// The rows are in the table or not: [`Self::resolve_in_doubt`] tells.
+    /// The rows may or may not be in the table: [`Self::resolve_in_doubt`] finds out.
     pub(crate) async fn write(
         &mut self,
         encoded: Vec<EncodedFile>,
@@ -282,17 +283,16 @@ impl TelemetryTable {
         self.commit(change, &columns, covered, now).await
     }
 
-    /// Commits that these durable files take the place of those, and nothing else of the table
-    /// changes.
+    /// Commits the replacement of files by other durable files. Nothing else in the table changes.
     ///
     /// # Errors
-    /// The files are replaced or not: [`Self::resolve_in_doubt`] tells.
+    /// The files may or may not be replaced: [`Self::resolve_in_doubt`] finds out.
     pub(crate) async fn replace(
         &mut self,
         change: TableChange,
         now: UnixNanos,
     ) -> Result<TableChange, StorageError> {
-        // Files of rows of the table have columns that it declares.
+        // Rows that were already in the table need no new columns.
         self.commit(change, &[], self.covered, now).await
     }
 
@@ -317,13 +317,13 @@ impl TelemetryTable {
         Tombstones { log_store: Arc::clone(&self.log_store), folder: self.folder.clone() }
     }
 
-    /// A checkpoint to write, when there are enough commits since the last one.
+    /// Returns a checkpoint to write, if there were enough commits since the last one.
     pub(crate) fn checkpoint(&self) -> Option<Checkpoint> {
         let due = self.version >= self.checkpointed + checkpoint::INTERVAL;
         due.then(|| Checkpoint::new(Arc::clone(&self.log_store), self.version))
     }
 
-    /// This version has a checkpoint now.
+    /// Records that this version has a checkpoint.
     pub(crate) fn checkpointed(&mut self, version: u64) {
         self.checkpointed = self.checkpointed.max(version);
     }
@@ -384,8 +384,8 @@ impl TelemetryTable {
     /// Checks that a version has a commit or a checkpoint.
     ///
     /// # Errors
-    /// `Corrupt` if it has none: somebody removed the log, and a commit behind the hole would be one
-    /// of a table that no reader takes.
+    /// `Corrupt` if it has neither. The log was deleted then, and a commit after the gap would
+    /// belong to a table that no reader accepts.
     async fn expect_commit(&self, version: u64) -> Result<(), StorageError> {
         let (tables, path) = (Arc::clone(&self.tables), self.commit_path(version));
         let checkpoint = path.with_extension("checkpoint.parquet");
@@ -403,8 +403,8 @@ impl TelemetryTable {
         .await
     }
 
-    /// Makes a commit unless its version has one, and reads back which that is. No two commits
-    /// are equal, so an equal one is this one: an earlier request for it has landed.
+    /// Writes a commit unless its version is taken, and reads back the commit with that version. No
+    /// two commits are equal, so an equal one is this one: an earlier request for it has landed.
     async fn attempt(&self, version: u64, bytes: &Bytes) -> Result<CommitOutcome, StorageError> {
         self.expect_commit(version - 1).await?;
         let create = PutOptions { mode: PutMode::Create, ..PutOptions::default() };
@@ -435,7 +435,7 @@ impl TelemetryTable {
     }
 }
 
-/// Writes new files. On an error none is left; what cannot be removed is waste and nothing worse.
+/// Writes new files. After an error none is left. A file that cannot be deleted is only waste.
 fn write_all(tables: &dyn TableStore, files: &[(PathBuf, Bytes)]) -> Result<(), StorageError> {
     for (number, (path, bytes)) in files.iter().enumerate() {
         if let Err(error) = table_store::write(tables, path, bytes) {
@@ -448,7 +448,7 @@ fn write_all(tables: &dyn TableStore, files: &[(PathBuf, Bytes)]) -> Result<(), 
     Ok(())
 }
 
-/// The first commit of a table that is not what it was.
+/// Returns the first damaged or missing commit of a table.
 ///
 /// # Errors
 /// When the commits cannot be listed or read.
@@ -460,7 +460,7 @@ pub(crate) fn damage(
     Ok(history::examine(tables, &log_folder)?.damage)
 }
 
-/// The removals that a table remembers. Needs no lock on the table.
+/// Removals that a table's log still records. Reading them needs no lock on the table.
 #[derive(Debug)]
 pub(crate) struct Tombstones {
     log_store: LogStoreRef,
@@ -468,7 +468,7 @@ pub(crate) struct Tombstones {
 }
 
 impl Tombstones {
-    /// When each file was removed. Reads the table's log.
+    /// Returns when each file was removed, according to the table's log.
     ///
     /// # Errors
     /// When the log cannot be read.
@@ -489,8 +489,8 @@ fn from_millis(millis: i64) -> UnixNanos {
     UnixNanos(u64::try_from(millis).unwrap_or(0).saturating_mul(1_000_000))
 }
 
-/// Where a data file goes, in its table's folder. Unique: a file of a failed attempt may still be
-/// there.
+/// Returns the path of a new data file in its table's folder. It is unique, because a file of a
+/// failed attempt may still exist.
 pub(crate) fn file_path(hour: i64, prefix: &str, number: usize) -> String {
     let nonce = RandomState::new().build_hasher().finish();
     format!("{HOUR}={hour}/{prefix}-{number:04}-{nonce:016x}.parquet")
@@ -506,7 +506,7 @@ async fn create(log_store: &LogStoreRef, signal: Signal) -> Result<(), StorageEr
         .with_configuration(PROPERTIES.map(|(key, value)| (key, Some(value))))
         .await;
     match created {
-        // The answer to the first request was lost and the second one came too late.
+        // The answer to the first request was lost, and its retry found the version taken.
         Err(DeltaTableError::VersionAlreadyExists(_)) => Ok(()),
         done => Ok(done.map(|_| ())?),
     }

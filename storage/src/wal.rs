@@ -43,7 +43,7 @@ use crate::{
     supervision::Supervision,
 };
 
-/// The name of the writing thread among the store's tasks.
+/// Name of the writing thread among the store's tasks.
 const THREAD: &str = "log writer";
 
 /// The bounds of the log.
@@ -51,11 +51,11 @@ const THREAD: &str = "log writer";
 pub(crate) struct WalSettings {
     /// A segment is closed at this size.
     pub(crate) segment_bytes: u64,
-    /// The log never grows beyond this.
+    /// Maximum bytes of the log.
     pub(crate) bytes_max: u64,
-    /// So much of the disk stays free.
+    /// Bytes of the disk that stay free.
     pub(crate) disk_reserve: u64,
-    /// An unpredictable number for a new segment.
+    /// Returns an unpredictable number for a new segment.
     pub(crate) salt: fn() -> u64,
 }
 
@@ -67,13 +67,13 @@ pub(crate) struct WalMonitor {
     pub(crate) clock: Arc<dyn Clock>,
 }
 
-/// A record on its way into the log, with what becomes visible once it is durable.
+/// A record to write, with the value that becomes visible once it is durable.
 pub(crate) struct WalEntry<T> {
     pub(crate) signal: Signal,
     pub(crate) received: UnixNanos,
     pub(crate) payload: Bytes,
     pub(crate) cargo: T,
-    /// Answered when the record is durable and visible, or refused.
+    /// Receives the result when the record is durable and visible, or refused.
     pub(crate) reply: oneshot::Sender<Result<(), StorageError>>,
 }
 
@@ -96,11 +96,11 @@ impl WalHealth {
     }
 }
 
-/// The writing end of the log.
+/// The writing side of the log.
 pub(crate) struct Wal<T> {
-    /// Taken when the log closes.
+    /// Queue to the writer. Taken when the log closes.
     commands: Mutex<Option<mpsc::Sender<Command<T>>>>,
-    /// Returns whether the thread came to its end.
+    /// The writing thread, which returns true if it ended without a panic.
     thread: Mutex<Option<JoinHandle<bool>>>,
     segments: Arc<Segments>,
     health: Arc<WalHealth>,
@@ -148,16 +148,16 @@ impl<T: Send + 'static> Wal<T> {
         })
     }
 
-    /// Hands a record to the writer; its reply comes through the entry. Waits when the queue is
+    /// Passes a record to the writer, whose reply comes through the entry. Waits when the queue is
     /// full.
     ///
     /// # Errors
-    /// `Closed` after [`Self::close`], `WriterStopped` when the thread is gone.
+    /// `Closed` after [`Self::close`], `WriterStopped` when the thread has ended.
     pub(crate) async fn append(&self, entry: WalEntry<T>) -> Result<(), StorageError> {
         self.send(Command::Append(entry)).await
     }
 
-    /// Closes the open segment, so that it can be dropped once it is flushed.
+    /// Closes the open segment, so that it can be dropped after a flush.
     pub(crate) async fn rotate(&self) -> Result<(), StorageError> {
         let (reply, answer) = oneshot::channel();
         self.send(Command::Rotate(reply)).await?;
@@ -177,18 +177,18 @@ impl<T: Send + 'static> Wal<T> {
         &self.segments
     }
 
-    /// Commands that the writer has not taken yet.
+    /// Returns the number of commands that the writer has not taken yet.
     #[cfg(test)]
     pub(crate) fn queued(&self) -> usize {
         self.sender().map_or(0, |sender| sender.max_capacity() - sender.capacity())
     }
 
-    /// Takes no more records.
+    /// Refuses further records.
     pub(crate) fn refuse(&self) {
         self.commands.lock().unwrap_or_else(PoisonError::into_inner).take();
     }
 
-    /// Takes no more records, writes what was accepted, ends the thread. Blocks.
+    /// Refuses further records, writes the accepted ones, and ends the thread. Blocks.
     pub(crate) fn close(&self) -> Result<(), StorageError> {
         self.refuse();
         let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();

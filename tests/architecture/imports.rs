@@ -1,8 +1,8 @@
-//! Imports between the files of a crate, and the circles among them.
+//! Checks imports between the files of a crate, and the cycles among them.
 //!
 //! A file imports another one when it names a path into it: in a `use` of `crate`, `super` or
-//! `self`, or in its code. Names that `lib.rs` re-exports count for the file they come from. Test
-//! modules and comments are left out.
+//! `self`, or in its code. A name that `lib.rs` re-exports counts for the file that defines it.
+//! Test modules and comments are left out.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -10,15 +10,15 @@ use std::{
     path::Path,
 };
 
-/// Circles that are left in a crate, and why.
+/// Import cycles that remain in a crate, and the reason.
 struct LeftCircles {
     folder: &'static str,
-    /// Number of files in circles that cross top-level modules.
+    /// Number of files in cycles that cross top-level modules.
     files: usize,
     why: &'static str,
 }
 
-/// Every crate with such circles; others have none.
+/// Every crate with such cycles. The other crates must have none.
 const LEFT: &[LeftCircles] = &[
     LeftCircles {
         folder: ".",
@@ -43,7 +43,7 @@ const LEFT: &[LeftCircles] = &[
     },
 ];
 
-/// Crates of ours, by their folders.
+/// The crates of the workspace, by their folders.
 const CRATES: &str =
     ". proto assembly storage access audit collector grpc query sql ui xtask bench fuzz";
 
@@ -72,7 +72,7 @@ fn a_circle_is_found() {
     assert_eq!(crossing(&graph), [circle]);
 }
 
-/// No file imports, over other files, itself across the modules at the top of its crate.
+/// Checks that no cycle of imports crosses the top-level modules of a crate.
 #[test]
 fn files_import_one_way() {
     let mut wrong = Vec::new();
@@ -89,7 +89,7 @@ fn files_import_one_way() {
     assert!(wrong.is_empty(), "move what both sides need below them: {}", wrong.join("\n"));
 }
 
-/// Imported files by file. Names are paths below `src` without the extension.
+/// The files that each file imports. Names are paths below `src` without the extension.
 type ImportGraph = BTreeMap<String, BTreeSet<String>>;
 
 fn path(text: &str) -> Vec<String> {
@@ -127,7 +127,7 @@ fn graph(src: &Path) -> ImportGraph {
         .collect()
 }
 
-/// Names of the files below a folder.
+/// Returns the names of the files below a folder.
 fn names(src: &Path) -> Vec<String> {
     let mut folders = vec![src.to_owned()];
     let mut found = Vec::new();
@@ -145,7 +145,7 @@ fn names(src: &Path) -> Vec<String> {
     found
 }
 
-/// Splits code into words, `::` and other signs, without comments, texts and lifetimes.
+/// Splits code into words, `::` and other characters, without comments, strings and lifetimes.
 fn tokens(text: &str) -> Vec<String> {
     let signs: Vec<char> = text.chars().collect();
     let at = |place: usize| signs.get(place).copied().unwrap_or('\0');
@@ -168,7 +168,7 @@ fn tokens(text: &str) -> Vec<String> {
             }
             place += 1;
         } else if sign == '\'' {
-            // A character ends with a quote; a lifetime has none.
+            // A character literal ends with a quote, a lifetime does not.
             let escaped = at(place + 1) == '\\';
             place += if escaped { 3 } else { 1 };
             while escaped && place < signs.len() && at(place) != '\'' {
@@ -213,7 +213,7 @@ fn tokens(text: &str) -> Vec<String> {
     tokens
 }
 
-/// Leaves out items that only tests have, and names the modules among them.
+/// Removes items that only tests have, and returns the names of the modules among them.
 fn without_tests(tokens: Vec<String>) -> (Vec<String>, Vec<String>) {
     let (mut code, mut modules, mut place) = (Vec::new(), Vec::new(), 0);
     let end_of = |from: usize, open: &str, close: &str| {
@@ -256,7 +256,7 @@ fn without_tests(tokens: Vec<String>) -> (Vec<String>, Vec<String>) {
     (code, modules)
 }
 
-/// The paths of all `use` items, groups expanded.
+/// Returns the paths of all `use` items, with groups expanded.
 fn uses(code: &[String]) -> Vec<Vec<String>> {
     let mut found = Vec::new();
     let mut rest = code;
@@ -349,7 +349,7 @@ fn imports(
     found.into_iter().filter(|file| file != name).collect()
 }
 
-/// The circles whose files are in several modules at the top of the crate.
+/// Returns the cycles whose files are in several top-level modules of the crate.
 fn crossing(graph: &ImportGraph) -> Vec<BTreeSet<String>> {
     let reached: BTreeMap<&str, BTreeSet<&str>> = graph
         .keys()

@@ -1,12 +1,13 @@
-//! Words of types, functions, files and comments: an engineer who knows databases and OpenTelemetry
-//! guesses from a name alone what it is of. `docs/glossary.md` has the words to use.
+//! Checks the words of types, functions, files and comments. An engineer who knows databases and
+//! OpenTelemetry must guess from a name alone what it means. `docs/glossary.md` has the words to
+//! use.
 //!
-//! Names that several types share are listed here, and the list only gets shorter. Tests are not
-//! looked at, nor associated types, whose names are those of a trait.
+//! Names that several types share are listed here, and the list may only get shorter. Tests are not
+//! checked, nor are associated types, whose names come from their trait.
 
 use std::{collections::BTreeMap, fs};
 
-/// Names of types that do not say what they are of.
+/// Vague names of types, which do not say what the type holds.
 const VAGUE_TYPES: &str = "Again Apart Both Came Counted Cut Divided Doubt Due Earlier Entering \
     Fate Filling Form Found From Full Given Giving Gone Home Input Job Joining Keep Keeper Keeping \
     Kept Known Left Less Look Looking Made Medium Moved Named Need News Noteworthy Numbered Numbers \
@@ -15,16 +16,16 @@ const VAGUE_TYPES: &str = "Again Apart Both Came Counted Cut Divided Doubt Due E
     Telling Thing To Told Trouble Turn Unanswered Unasked Unsettled Unusable Used Visible Walk \
     Wanted What Which Whole Why Words Writing Written";
 
-/// Names of functions that do not say what they do.
+/// Vague names of functions, which do not say what the function does.
 const VAGUE_FUNCTIONS: &str = "begin has is_of keep_up of said settle shown told";
 
-/// Names of files that do not say what is in them.
+/// Vague names of files, which do not say what the file contains.
 const VAGUE_FILES: &str = "again apart ask came chosen counted covered divided explained gather \
     given held joint kept known left_out less look made moved news noteworthy odd once open_files \
     own_calls part parts patient place places question recent said seen settle shown spread stretch \
     taken tally telling together told totals unanswered unread wanted weigh whole words";
 
-/// Openings of comments without a subject: they begin with a noun or a verb.
+/// Banned openings of comments: a comment begins with a noun or a verb.
 const OPENINGS: [&str; 11] = [
     "What",
     "Whether",
@@ -39,13 +40,13 @@ const OPENINGS: [&str; 11] = [
     "How long",
 ];
 
-/// Names that three types or more have, with their number and the reason.
+/// Names that three or more types have, with their number and the reason.
 const SHARED_NAMES: &[(&str, usize, &str)] = &[
     ("Held", 3, "guards of what their module counts"),
     ("Span", 3, "the messages of OTLP, Jaeger and Zipkin"),
 ];
 
-/// The sources of programs and libraries: their paths, and their code before their tests.
+/// Returns the paths of the sources of programs and libraries, with their code before their tests.
 fn codes() -> Vec<(String, String)> {
     let mut codes = Vec::new();
     for path in super::sources() {
@@ -76,14 +77,13 @@ fn declared<'a>(line: &'a str, keywords: &[&str]) -> Option<&'a str> {
     rest.split(|sign: char| !sign.is_alphanumeric() && sign != '_').next()
 }
 
-/// Returns the name of the type that a line declares, if that is not an associated one.
+/// Returns the name of the type that a line declares, except for an associated type.
 fn type_name(line: &str) -> Option<&str> {
     let alias = || if line.starts_with(' ') { None } else { declared(line, &["type"]) };
     declared(line, &["struct", "enum", "trait"]).or_else(alias)
 }
 
-/// Returns true if the line begins a comment for readers of the documentation with one of
-/// [`OPENINGS`].
+/// Returns true if the line begins a doc comment with one of [`OPENINGS`].
 fn opens_vaguely(before: &str, line: &str) -> bool {
     ["///", "//!"].iter().any(|marker| {
         let text = line.trim_start().strip_prefix(*marker).map(str::trim_start);

@@ -1,7 +1,7 @@
-//! axe-core over every page in both themes: no serious and no critical fault.
+//! Runs axe-core on every page in both themes and expects no serious and no critical fault.
 //!
-//! The library comes from npm, as those of the clients do; it is run through the browser's
-//! debugging protocol, so that the page's content security policy stays as it is.
+//! The library comes from npm, as the client libraries do. It runs through the browser's debugging
+//! protocol, so that the page's content security policy stays unchanged.
 
 use serde_json::{Value as Json, json};
 
@@ -19,7 +19,7 @@ use crate::{
 
 const PACKAGE: &str = r#"{ "private": true, "dependencies": { "axe-core": "4.10.3" } }"#;
 
-/// The text of the library; `None` where npm is not installed.
+/// Returns the text of the library, or `None` where npm is not installed.
 fn axe() -> Option<String> {
     if !NPM.is_installed("axe-core") {
         return None;
@@ -41,14 +41,14 @@ fn axe() -> Option<String> {
     Some(std::fs::read_to_string(folder.join("node_modules/axe-core/axe.min.js")).unwrap())
 }
 
-/// The faults that are serious or critical: rule, impact and the first elements.
+/// Expression that returns the serious and critical faults: rule, impact and the first elements.
 const FAULTS: &str =
     "axe.run(document, { resultTypes: ['violations'] }).then(found => found.violations
     .filter(one => one.impact === 'serious' || one.impact === 'critical')
     .map(one => [one.id, one.impact, one.nodes.length, one.nodes.slice(0, 4)
         .map(node => node.html.slice(0, 200) + ' | ' + node.failureSummary)]))";
 
-/// States of pages that have links within text.
+/// Returns states of pages that have links within text.
 fn states() -> [Case; 2] {
     [
         Case {
@@ -71,7 +71,7 @@ fn axe_finds_no_serious_fault_on_any_page_in_either_theme() {
     let Some(axe) = axe() else { return };
     server.send_incident("slow-dependency");
     browser.command("Page.addScriptToEvaluateOnNewDocument", json!({ "source": axe }));
-    // Colours that are on their way to others are no colours of the page.
+    // Colours in the middle of a transition would give wrong contrasts.
     browser.still();
     let mut faults = Vec::new();
     for case in cases(&server).into_iter().chain(states()) {
@@ -85,7 +85,7 @@ fn axe_finds_no_serious_fault_on_any_page_in_either_theme() {
                 faults.push(format!("{} {theme}: {found:#}", case.name));
             }
         }
-        // The sheets stand beside every page; one page is enough to look at them.
+        // The sheets can be opened on every page. One page is enough to check them.
         if case.name == "home" {
             for (key, name) in [("?", "Keys"), (",", "Settings")] {
                 browser.press(key);

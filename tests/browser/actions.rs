@@ -1,7 +1,7 @@
-//! What a person does on the pages, one action a test, through page objects.
+//! Actions of a user on the pages, one action a test, through page objects.
 //!
-//! Tests that only read share a server with the incident `slow-dependency`: the first of them starts
-//! it, and the last that runs ends it.
+//! Tests that only read share a server with the incident `slow-dependency`. The first of these
+//! tests starts the server, and the last running one ends it.
 
 use std::sync::{Arc, Mutex, Weak};
 
@@ -19,7 +19,7 @@ mod trace;
 mod trace_tools;
 mod transaction_type;
 
-/// The server that tests which only read share.
+/// Returns the server that the read-only tests share.
 fn incident() -> Arc<Server> {
     static SHARED: Mutex<Weak<Server>> = Mutex::new(Weak::new());
     let mut shared = SHARED.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
@@ -31,7 +31,7 @@ fn incident() -> Arc<Server> {
     })
 }
 
-/// The ids of two slow transactions.
+/// Returns the ids of two slow transactions.
 fn traces(server: &Server) -> [String; 2] {
     let slow = "/api/v1/traces?service=payment&operation=Payment.Authorize&minDuration=1s&limit=2";
     let found =

@@ -1,11 +1,12 @@
-//! One culprit on all pages: Home, the transaction type, the service and the Map say the same.
+//! Consistency of the culprit: Home, the transaction type, the service and the Map name the same
+//! one.
 
 use serde_json::json;
 
 use super::{SETTLED, page_objects::Page};
 use crate::harness::{Server, browser::Browser};
 
-/// The first sentence of a page.
+/// First sentence of a page.
 const SENTENCE: &str = "(document.querySelector('.page-head .say')?.innerText ?? '')";
 
 #[test]
@@ -26,7 +27,7 @@ fn home_type_service_and_map_name_one_culprit() {
         ("map", "/map"),
     ] {
         browser.open(&format!("http://{}{path}", server.http));
-        // Until the report is there, the type's page says what its comparison found.
+        // The page of the type shows the result of its own comparison until the report arrives.
         browser.wait_for(&format!("{SENTENCE}.includes('since')"));
         let sentence = browser.evaluate(SENTENCE);
         let sentence = sentence.as_str().unwrap();
@@ -38,7 +39,7 @@ fn home_type_service_and_map_name_one_culprit() {
     browser.assert_no_errors();
 }
 
-/// Words of a service's row about its change.
+/// Returns the words about the change in the row of a service.
 fn change_of(page: &mut Page<'_>, service: &str) -> String {
     let cell = format!(
         "[...document.querySelectorAll('table[aria-label=Services] tbody tr[id]')] \
@@ -58,7 +59,7 @@ fn the_caller_that_the_sentence_names_does_not_only_feel_it() {
     let change = change_of(&mut page, "payment");
     assert!(change.contains("northpay") && change.contains("× slower since"), "{change}");
     assert!(!change.starts_with("feels"), "{change}");
-    // The numbers of the culprit name their quantile and stand in order of time.
+    // The numbers of the culprit name their quantile and are in order of time.
     let change = change_of(&mut page, "northpay");
     let is_named = ["p50 ", "p95 ", "mean "].iter().any(|quantile| change.contains(quantile));
     assert!(is_named && change.contains(" → "), "{change}");
@@ -71,7 +72,7 @@ fn the_caller_that_the_sentence_names_does_not_only_feel_it() {
     page.browser.assert_no_errors();
 }
 
-/// Checks that words have a factor and, in order of time, the numbers that it is of.
+/// Checks that the words have a factor, and in order of time the two numbers whose ratio it is.
 fn assert_factor_is_of_its_numbers(said: &str) {
     let millis = |words: &str| {
         let (number, unit) = words.trim().split_once(' ').unwrap();
@@ -101,13 +102,13 @@ fn a_badge_of_a_callee_stands_beside_the_numbers_of_its_change() {
         let mut page = Page::open(&mut browser, &server, path);
         page.wait_for(found);
         page.wait_until_settled();
-        // Words of a card are texts of a drawing, one below the other.
+        // The words of a card are texts of a drawing, one below the other.
         let said = page.browser.evaluate(&format!(
             "(e => [...e.querySelectorAll('span, .network-alarm, .network-number')] \
              .map(part => part.textContent).join('\\n'))({found})"
         ));
         assert_factor_is_of_its_numbers(said.as_str().unwrap());
-        // None of it is cut off.
+        // No text is cut off.
         let cut = page.browser.evaluate(&format!(
             "(e => e instanceof HTMLElement && e.scrollHeight > e.clientHeight)({found})"
         ));
@@ -129,7 +130,7 @@ fn nothing_is_as_usual_or_new_without_data_of_the_time_before() {
         page.wait_until_settled();
         let said = page.browser.evaluate("document.querySelector('main').innerText");
         let said = said.as_str().unwrap();
-        // The state of log patterns is the server's to say.
+        // The server determines the state of log patterns, so the check leaves it out.
         let said = said.split("Log patterns").next().unwrap();
         let said = said.split("New log patterns").next().unwrap();
         for wrong in ["as usual", "answers as before", "NEW"] {
@@ -159,7 +160,7 @@ fn a_types_charts_mark_the_version_that_its_sentence_names() {
     page.browser.assert_no_errors();
 }
 
-/// Pages say what they do not know about changes, and nothing in its place.
+/// Pages report that the comparison of changes failed, and show no other result in its place.
 #[test]
 fn a_comparison_that_fails_is_said_where_it_is_missing() {
     let server = Server::start();
@@ -178,7 +179,7 @@ fn a_comparison_that_fails_is_said_where_it_is_missing() {
     page.wait_for_text("What changed is not known");
     let said = page.browser.evaluate("document.querySelector('main').innerText");
     assert!(!said.as_str().unwrap().contains("as usual"), "{said}");
-    // The server answers again.
+    // The server answers again from here.
     block(&mut page, json!([]));
     let mut page = Page::open(&mut browser, &server, "/");
     page.wait_for(&format!("{fresh}?.querySelector('ul, p') && !{fresh}.querySelector('.note')"));

@@ -1,4 +1,4 @@
-//! Explore: filters, the query in TraceQL, the heatmap with a box, order and columns.
+//! Explore: filters, the TraceQL query, the heatmap with a box, order and columns.
 
 use prost::Message;
 use serde_json::json;
@@ -12,7 +12,7 @@ use crate::harness::{
     spans::{now, span, traces},
 };
 
-/// So many fast calls, and slow ones through one acquirer, over the last minutes.
+/// Sends this many fast calls, and slow ones through one acquirer, over the last minutes.
 fn send_calls(server: &Server) {
     let begin = now() - 600_000_000_000;
     let call = |number: u64| {
@@ -45,11 +45,11 @@ fn a_box_in_the_heatmap_is_explained_and_narrows_the_list() {
     browser.open(&format!("http://{}/explore?live=off&range=15m", server.http));
     browser.wait_for("document.querySelectorAll('.traces-row').length === 50");
     browser.wait_for("document.querySelector('.heat-plot svg path')");
-    // A full page with a next one misses nothing.
+    // A full page that has a next page shows no warning about missing rows.
     assert_eq!(count(&mut browser, ".note-warning"), 0);
     browser.screenshot("explore-heatmap-dark");
 
-    // The box over the slow half, drawn as with a mouse.
+    // The test draws the box over the slow half, as with a mouse.
     let place = browser.evaluate(
         "(() => { const r = document.querySelector('.heat-plot').getBoundingClientRect(); \
          return [r.left + 2, r.top + 2, r.right - 2, r.top + r.height * 0.4]; })()",
@@ -63,12 +63,13 @@ fn a_box_in_the_heatmap_is_explained_and_narrows_the_list() {
         let mouse = json!({ "type": kind, "x": x, "y": y, "button": "left", "buttons": 1, "clickCount": 1 });
         browser.command("Input.dispatchMouseEvent", mouse);
     }
-    // The range is fixed with the box, so that the link shows the same later.
+    // The box also fixes the time range, so that the link shows the same later.
     browser.wait_for(
         "['box', 'from', 'to'].every(key => new URLSearchParams(location.search).has(key))",
     );
     browser.wait_for("new URLSearchParams(location.search).get('range-before') === '15m'");
-    // The failures and the acquirer are of the same spans: one is ranked, the other named with it.
+    // The failures and the acquirer match the same spans: one is ranked, and the other is named
+    // with it.
     browser.wait_for("document.querySelector('.explain-row')?.innerText.includes('northpay')");
     browser.wait_for("document.querySelector('.list-tools h2').innerText === '80 traces'");
     browser.screenshot("explore-box-dark");
@@ -82,7 +83,7 @@ fn a_box_in_the_heatmap_is_explained_and_narrows_the_list() {
     browser.wait_for("!/from=|to=|range-before=/.test(location.search)");
     browser.wait_for("!document.querySelector('.explain-value')");
 
-    // Headings order all that match, and the crumb of a trace leads back to the list as it was.
+    // Headings sort all matching traces. The breadcrumb of a trace leads back to the same list.
     browser.open(&format!("http://{}/explore?live=off&range=15m&service=payment", server.http));
     click_text(&mut browser, "Duration");
     browser.wait_for("location.search.includes('sort=duration')");
@@ -97,14 +98,14 @@ fn a_box_in_the_heatmap_is_explained_and_narrows_the_list() {
         "location.search.includes('service=payment') && location.search.includes('sort=duration')",
     );
 
-    // The columns are the reader's.
+    // The reader chooses the columns.
     browser.evaluate("document.querySelector('.columns-menu').open = true");
     browser.evaluate("[...document.querySelectorAll('.column-choice input')][3].click()");
     browser.wait_for("location.search.includes('hide=spans')");
     browser
         .wait_for("getComputedStyle(document.querySelector('td.traces-spans')).display === 'none'");
 
-    // Groups instead of traces.
+    // The list shows groups instead of traces.
     browser.open(&format!("http://{}/explore?live=off&range=15m&group=status", server.http));
     browser.wait_for("document.querySelectorAll('.groups tbody tr').length === 2");
     click_text(&mut browser, "error");
@@ -150,7 +151,7 @@ fn spans_are_listed_with_attributes_as_columns_and_values_that_filter() {
         explore.page.browser.screenshot(&format!("explore-spans-{theme}-{width}"));
     }
 
-    // By duration, the longest first.
+    // The list is sorted by duration, longest first.
     explore.page.press_button("Duration");
     explore.page.wait_for_address("sort=span-duration");
     explore.page.wait_until_settled();
@@ -162,7 +163,7 @@ fn spans_are_listed_with_attributes_as_columns_and_values_that_filter() {
     explore.page.press_button("Started");
     explore.page.wait_for_text("Spans of 400 traces, newest first");
 
-    // A value leads to the spans that have it, and a span to its place in the trace.
+    // A value leads to the spans that have it, and a span leads to its position in the trace.
     explore.page.press_button("Only spans with payment.acquirer = northpay");
     explore.page.wait_for_address("attr=payment.acquirer=northpay");
     explore.page.wait_until_settled();
@@ -189,7 +190,8 @@ fn spans_of_a_query_are_listed_and_those_left_out_are_found_in_their_trace() {
     };
     let body = traces("importer", (1..=41).map(call).collect()).encode_to_vec();
     assert_eq!(post(&server.otlp_http, "/v1/traces", "application/x-protobuf", body).status, 200);
-    // A number that was sent as a text is found in either list, and is another than one left out.
+    // A number that was sent as text is found in either list. Excluding another number does not
+    // exclude it.
     for query in ["attr=batch=42", "attr=batch=42&view=spans", "not=batch=41"] {
         browser.open(&format!("http://{}/explore?live=off&range=all&{query}", server.http));
         browser.wait_for("document.querySelectorAll('.traces-row').length > 0");
@@ -225,7 +227,7 @@ fn filters_and_traceql_say_the_same_and_errors_have_a_place() {
         "{field}?.value === '{{ resource.service.name = \"payment\" && status = error }}'"
     ));
     let write = |browser: &mut Browser, text: &str| {
-        // A query that filters can say becomes filters again.
+        // The page turns a query back into filters when filters can express it.
         if count(browser, "#traceql") == 0 {
             browser.press("q");
             browser.wait_for(field);
@@ -248,7 +250,7 @@ fn filters_and_traceql_say_the_same_and_errors_have_a_place() {
     browser.wait_for("document.querySelector('.heat-plot svg path')");
     browser.wait_for_text("80 spans; drag a box to explain it");
 
-    // Enter takes the option that is marked.
+    // Enter accepts the marked option.
     browser.open(&format!("http://{}/explore?live=off&range=15m", server.http));
     browser.wait_for("document.querySelectorAll('.traces-row').length > 10");
     browser.press("f");
@@ -273,7 +275,7 @@ fn a_query_that_filters_cannot_say_has_its_heatmap_and_a_box_in_it_is_explained(
     browser.open(&format!("http://{}/explore?live=off&range=15m&q={query}", server.http));
     browser.wait_for("document.querySelectorAll('.traces-row').length === 50");
     browser.wait_for_text("400 spans; drag a box to explain it");
-    // Each fifth span failed.
+    // Each fifth span has failed, so failed spans have a lane of their own.
     browser.wait_for("document.querySelectorAll('.count-lane').length === 2");
     browser.screenshot("explore-query-heatmap-dark");
 
@@ -287,7 +289,7 @@ fn a_query_that_filters_cannot_say_has_its_heatmap_and_a_box_in_it_is_explained(
     browser.wait_for_text("80 spans against 320 others");
     browser.wait_for("document.querySelector('.explain-row')?.innerText.includes('northpay')");
     browser.screenshot("explore-query-box-dark");
-    // Those that are left took 900 ms to 906 ms.
+    // The remaining traces took 900 ms to 906 ms.
     browser.wait_for(
         "(all => all.length === 50 && all.every(e => e.innerText.startsWith('90'))) \
          ([...document.querySelectorAll('.traces-row .traces-duration')])",
@@ -295,7 +297,7 @@ fn a_query_that_filters_cannot_say_has_its_heatmap_and_a_box_in_it_is_explained(
     click_text(&mut browser, "Compare with all");
     browser.wait_for("location.search.includes('trees=on')");
     browser.wait_for_text("Where the time goes");
-    // A value narrows the query, and the box stays.
+    // A click on a value narrows the query and keeps the box.
     browser.evaluate("document.querySelector('.explain-value').click()");
     browser.wait_for(
         "new URLSearchParams(location.search).get('q').endsWith(' > 0 | { status = error }')",

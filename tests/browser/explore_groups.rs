@@ -1,5 +1,5 @@
-//! Groups by any attribute, completion of queries in TraceQL, differences of log patterns, and what
-//! the System page tells an operator.
+//! Groups by any attribute, completion of TraceQL queries, differences of log patterns, and the
+//! report of the System page to an operator.
 
 use prost::Message;
 use tidings_proto::otlp::{KeyValue, LogRecord, Span};
@@ -14,7 +14,8 @@ use crate::harness::{
 
 const MINUTE: u64 = 60_000_000_000;
 
-/// Calls of the last minutes: two of three have a tier, and of these half each.
+/// Sends calls of the last minutes. Two of three calls have a tier, and these are split evenly
+/// between two tiers.
 fn send_calls(server: &Server) {
     let call = |number: u64| {
         let start = now() - 5 * MINUTE + number * 1_000_000;
@@ -114,7 +115,7 @@ fn log_patterns_are_told_from_those_of_the_time_before() {
         "[...document.querySelectorAll('.log-patterns tbody tr')].map(e => e.innerText).join()";
     browser.wait_for(&format!("/timed out[^]*NEW[^]*ended[^]*GONE/.test({rows})"));
     browser.screenshot("logs-differences-dark");
-    // This time is kept as the one that others are compared with.
+    // The address keeps this time range as the one to compare others with.
     click_text(&mut browser, "Compare others with this time");
     browser.wait_for("/base=[0-9]+-[0-9]+/.test(location.search)");
 }

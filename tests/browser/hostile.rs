@@ -1,5 +1,5 @@
-//! Hostile strings in every field of spans, by OTLP and by Zipkin, and of log records: each page shows them as text, runs
-//! nothing, and stays as wide as the window.
+//! Hostile strings in every field of spans, by OTLP and by Zipkin, and of log records. Each page
+//! shows them as text, runs nothing, and stays as wide as the window.
 
 use prost::Message;
 use serde_json::{Value as Json, json};
@@ -22,10 +22,10 @@ use crate::{
     },
 };
 
-/// The trace that holds every string.
+/// Id of the trace that holds every string.
 const SHARED: u128 = 0x0bad;
 
-/// The attributes that pages look for, and one that they do not, all of this text.
+/// Returns the attributes that pages look for and one that they ignore, all with this text.
 fn attributes(text: &str) -> Vec<KeyValue> {
     let known = [
         "url.full",
@@ -58,7 +58,7 @@ fn scope(text: &str) -> Option<InstrumentationScope> {
     })
 }
 
-/// A failed span whose every field is this text.
+/// Returns a failed span with this text in every field.
 fn hostile_span(text: &str, trace: u128, id: u64, parent: u64, kind: i32) -> Span {
     let event = Event {
         name: "exception".to_owned(),
@@ -90,9 +90,10 @@ fn send(server: &Server, path: &str, body: Vec<u8>) {
     assert_eq!(answer.status, 200, "{:?}", answer.body);
 }
 
-/// Sends every string in every field: in a trace of its own, in the shared one, and in records.
+/// Sends every string in every field: in a trace of its own, in the shared trace, and in log
+/// records.
 fn send_strings(server: &Server, all: &[String]) {
-    // A request has room for some of them.
+    // One request has room for only some of the strings.
     for (number, part) in (0..).zip(all.chunks(25)) {
         let numbered = || (number * 25 + 1..).zip(part);
         let resource_spans = numbered().map(|(number, text)| spans_of(number, text)).collect();
@@ -104,7 +105,7 @@ fn send_strings(server: &Server, all: &[String]) {
     }
     let zipkin = (2_001..).zip(all).map(|(id, text)| zipkin_span(text, SHARED, id, 999));
     send_zipkin(server, &zipkin.collect::<Vec<_>>());
-    // One span and one record have all of them as attributes.
+    // One span and one record have all strings as attributes.
     let every: Vec<KeyValue> = all.iter().map(|text| KeyValue::new(text, text.as_str())).collect();
     let root = Span { attributes: every.clone(), ..span(SHARED, 999, 0, "every string") };
     send(server, "/v1/traces", traces("all", vec![root]).encode_to_vec());
@@ -112,7 +113,7 @@ fn send_strings(server: &Server, all: &[String]) {
     send(server, "/v1/logs", logs("all", vec![record]).encode_to_vec());
 }
 
-/// A root of a trace of its own, and a call in the shared trace.
+/// Returns the root of a trace of its own, and a call in the shared trace.
 fn spans_of(number: u64, text: &str) -> ResourceSpans {
     let own = hostile_span(text, u128::from(number), number, 0, 2);
     let shared = hostile_span(text, SHARED, number + 1_000, 999, 3);
@@ -151,7 +152,7 @@ fn encoded(text: &str) -> String {
     text.bytes().map(|byte| format!("%{byte:02X}")).collect()
 }
 
-/// Every page, and those of single strings for some of them.
+/// Returns the paths of every page, and of pages about some single strings.
 fn pages(all: &[String]) -> Vec<String> {
     let shared = format!("/trace/{SHARED:032x}");
     let mut pages: Vec<String> = [
@@ -179,7 +180,7 @@ fn pages(all: &[String]) -> Vec<String> {
     pages.push(format!("/compare?left={:032x}&right={SHARED:032x}", 1));
     pages.push(format!("/tx/{:032x}", 1));
     let chosen = [0, 3, 41, 61, 100, 105, 120, 135, 190].map(|index| encoded(&all[index]));
-    // The very long ones are no addresses.
+    // The very long strings do not fit into an address.
     for text in chosen.iter().filter(|text| text.len() < 2_000) {
         pages.push(format!("/services/{text}"));
         pages.push(format!("/transactions/{text}/{text}"));
@@ -193,7 +194,7 @@ fn pages(all: &[String]) -> Vec<String> {
     pages
 }
 
-/// What telemetry made of the page beside text: nothing.
+/// Expression that returns signs of telemetry being treated as markup or script. It must find none.
 const RAN: &str = "(() => {
     const made = [...document.querySelectorAll('*')].filter(e =>
         /^(img|iframe|object|embed|base|video|audio|math|form|marquee|template|foreignobject)$/i.test(e.tagName)
@@ -205,7 +206,7 @@ const RAN: &str = "(() => {
     return [window.ran ?? null, document.title === 'ran', ...made.concat(links).map(e => e.outerHTML.slice(0, 300))];
 })()";
 
-/// Pages that are not drawn after so long are stuck.
+/// Expression that is true when the page has drawn some text.
 const DRAWN: &str = "document.querySelector('main')?.innerText.trim().length > 0";
 
 #[test]
@@ -232,7 +233,7 @@ fn two_hundred_hostile_strings_stay_text_on_every_page() {
             }
         };
         look(&mut browser, "1280");
-        // A record or a row opens by key.
+        // The key opens a record or a row.
         if page.starts_with("/logs") || page.starts_with("/errors") {
             browser.press("j");
             look(&mut browser, "opened");
@@ -242,7 +243,8 @@ fn two_hundred_hostile_strings_stay_text_on_every_page() {
         browser.wait_for(SETTLED);
         look(&mut browser, "390");
         let errors = browser.take_errors();
-        // A query that is none, and an id of nothing, are refused: the browser notes the status.
+        // The server refuses an invalid query and an unknown id, and the browser logs the status as
+        // an error.
         let is_refusal = |error: &String| {
             ["status of 400", "status of 404"].iter().any(|status| error.contains(status))
         };

@@ -1,7 +1,7 @@
-//! Ten incidents of the demo, each solved by a scripted person.
+//! Ten incidents of the demo, each solved by a scripted user.
 //!
-//! The person begins at Home, reads what stands on the page and clicks what is in sight, with the
-//! mouse. Clicks and seconds are counted until the answer is read; `docs/ui.md` has the table.
+//! The user begins at Home, reads the text of the page, and clicks visible elements with the mouse.
+//! Clicks and seconds are counted until the answer is read; `docs/ui.md` has the table.
 
 use std::time::{Duration, Instant};
 
@@ -9,17 +9,17 @@ use serde_json::json;
 
 use crate::harness::{Server, browser::Browser};
 
-/// The most clicks and seconds that an incident may take.
+/// Maximum numbers of clicks and seconds for an incident.
 const CLICKS_MAX: usize = 8;
 const TIME_MAX: Duration = Duration::from_secs(60);
 
-/// A step of the person.
+/// One step of the user.
 enum Step {
-    /// Clicks what says these words, or has them as its title.
+    /// Clicks the element that has these words as its text or its title.
     Click(&'static str),
-    /// Reads these words: without them there is no way on.
+    /// Reads these words. The incident fails without them.
     Read(&'static str),
-    /// Reads a cell of the table with this label: a regular expression.
+    /// Reads a cell of the table with this label. The second text is a regular expression.
     ReadCell(&'static str, &'static str),
 }
 
@@ -27,7 +27,7 @@ use Step::{Click, Read, ReadCell};
 
 struct Incident {
     name: &'static str,
-    /// Those whose name in Home's first sentence is right.
+    /// Names of which one must be in the first sentence of Home.
     culprits: &'static [&'static str],
     steps: &'static [Step],
 }
@@ -71,7 +71,7 @@ const INCIDENTS: [Incident; 10] = [
     Incident {
         name: "lost-spans",
         culprits: &["cart"],
-        // The instances that fell silent when it began.
+        // The table shows the instances that fell silent when the incident began.
         steps: &[Click("cart"), ReadCell("Instances", "^([5-9]|[1-9]\\d+) min ago$")],
     },
     Incident {
@@ -87,13 +87,14 @@ const INCIDENTS: [Incident; 10] = [
     Incident {
         name: "one-customers-order",
         culprits: &["orders"],
-        // The slowest of the calls that checkout makes is of the order.
+        // The slowest of the calls that checkout makes belongs to the order.
         steps: &[Click("orders"), Click("the slowest call, checkout"), Read("A-20931")],
     },
 ];
 
-/// Finds what says the words, brings it into sight and returns the point to click; null while it
-/// is not there or something lies over it. Of several the one that says the least else is meant.
+/// Finds the element with the words, scrolls it into view and returns the point to click. Returns
+/// null while the element is missing or covered. Of several elements, the one with the shortest
+/// text is chosen.
 const POINT: &str = "(words => {
     const kinds = 'a, button, summary, [role=tab], [role=option], [role=treeitem], [role=button], tr.row-link, .wf-line, .network-node, .frame';
     const text = e => (e.innerText ?? e.textContent).replace(/\\s+/g, ' ').trim();
@@ -110,7 +111,8 @@ const POINT: &str = "(words => {
 
 fn click(browser: &mut Browser, words: &str) {
     let point = format!("{POINT}({})", json!(words));
-    // It must stay where it is from one look to the next: panels above it may still be drawn.
+    // The element must keep its position between two checks, because panels above it may still be
+    // drawn.
     browser.wait_for(&format!(
         "(() => {{ const point = JSON.stringify({point}); const rests = window.lastPoint === point; \
          window.lastPoint = point; return rests && point !== 'null'; }})()"
@@ -119,7 +121,7 @@ fn click(browser: &mut Browser, words: &str) {
     browser.click_at(point[0].as_f64().unwrap(), point[1].as_f64().unwrap());
 }
 
-/// The first sentence of Home.
+/// Returns the first sentence of Home.
 fn first_sentence(browser: &mut Browser) -> String {
     browser.wait_for("document.querySelector('.page-head .say')");
     let sentence = browser.evaluate("document.querySelector('.page-head .say').innerText");
@@ -142,8 +144,8 @@ fn ten_incidents_are_solved_from_home_within_eight_clicks_and_a_minute() {
         if let (false, Some(Click(first))) = (is_named, steps.first())
             && !first.contains(' ')
         {
-            // The demo is dated by the time of the run, and what is sampled of it differs: who is
-            // misled about the service looks at all of them.
+            // The times of the demo depend on the run, and so do the sampled traces. When Home
+            // names the wrong service, the user looks at all services.
             click(&mut browser, "Services");
             path.push("Services");
         }

@@ -1,4 +1,4 @@
-//! A server that requires keys: signing in, the keys of the System page, signing out.
+//! A server that requires keys: sign-in, the keys of the System page, and sign-out.
 
 use crate::harness::{
     Server,
@@ -6,7 +6,7 @@ use crate::harness::{
     issuer::{CLIENT, Issuer, SECRET},
 };
 
-/// Makes a key by the command.
+/// Makes a key with the command line.
 fn key(server: &Server, name: &str, role: &str) -> String {
     let folder = server.data_dir().to_str().unwrap();
     let args = ["keys", "create", "--data-dir", folder, "--name", name, "--role", role];
@@ -15,7 +15,7 @@ fn key(server: &Server, name: &str, role: &str) -> String {
     out.trim().to_owned()
 }
 
-/// Types into the field of this id and sends its form.
+/// Types into the field with this id and submits its form.
 fn submit(browser: &mut Browser, id: &str, text: &str) {
     browser.wait_for(&format!("document.getElementById('{id}')"));
     browser.evaluate(&format!(
@@ -25,7 +25,7 @@ fn submit(browser: &mut Browser, id: &str, text: &str) {
     browser.press("Enter");
 }
 
-/// The rows of the table of keys.
+/// Rows of the table of keys.
 const ROWS: &str = "[...document.querySelectorAll('table[aria-label=Keys] tbody tr')]";
 
 fn rows(name: &str) -> String {
@@ -45,7 +45,7 @@ fn a_person_signs_in_makes_a_key_revokes_it_and_signs_out() {
     submit(&mut browser, "sign-in-key", &admin);
     browser
         .wait_for("!document.getElementById('sign-in-key') && document.querySelector('main h1')");
-    // What was refused before is an error of the console by the browser's own rule.
+    // The browser logs the earlier refusals as console errors.
     let errors = browser.take_errors();
     assert!(errors.iter().all(|error| error.contains("401")), "{errors:?}");
     browser.open(&format!("http://{}/system", server.http));

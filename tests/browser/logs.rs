@@ -1,4 +1,4 @@
-//! Logs: links to a record, patterns, fields at the side, JSON, text that is selected.
+//! Logs: links to a record, patterns, the list of fields, JSON, and selected text.
 
 use prost::Message;
 use serde_json::json;
@@ -37,12 +37,12 @@ fn logs_are_counted_grouped_and_linked() {
     let (id, at) = (first["id"].as_str().unwrap(), first["timeUnixNano"].as_str().unwrap());
     browser.prefer("dark");
 
-    // A link to a record that is far below the first page.
+    // The link leads to a record far below the first page.
     browser.open(&format!("http://{}/logs?live=off&open={id}&at={at}", server.http));
     browser
         .wait_for("document.querySelector('.logs-linked .log-details')?.innerText.includes('A-0')");
 
-    // Errors have their own scale, and fields have counts of records.
+    // Errors have a scale of their own. Fields show counts of records.
     browser.open(&format!("http://{}/logs?live=off", server.http));
     browser.wait_for("document.querySelector('.log-bar-error')?.getAttribute('d').length > 5");
     browser.wait_for(
@@ -53,7 +53,7 @@ fn logs_are_counted_grouped_and_linked() {
     browser.wait_for("new URLSearchParams(location.search).get('q') === 'severity:error'");
     browser.wait_for("document.querySelectorAll('.log').length === 10");
 
-    // The box takes queries; one that is wrong is told of where it is wrong.
+    // The box accepts queries. It shows the position of the error in an invalid one.
     browser.open(&format!("http://{}/logs?live=off", server.http));
     browser.wait_for("document.querySelectorAll('.log').length === 200");
     browser.press("f");
@@ -66,12 +66,12 @@ fn logs_are_counted_grouped_and_linked() {
     );
     browser.type_text(" AND");
     browser.wait_for_text("at character 49: a term was expected");
-    // The counts at the side ask the same, and are told so later.
+    // The field counts send the same query, and their error arrives later.
     browser.wait_for(SETTLED);
     let errors = browser.take_errors();
     assert!(errors.iter().all(|error| error.contains("400")), "{errors:#?}");
 
-    // Patterns in the address, new ones said.
+    // The address keeps the view of patterns. New patterns are marked.
     browser.open(&format!("http://{}/logs?live=off", server.http));
     browser.wait_for("document.querySelectorAll('.log').length === 200");
     browser.press("p");
@@ -88,7 +88,7 @@ fn logs_are_counted_grouped_and_linked() {
         "document.querySelectorAll('.log').length > 0 && !location.search.includes('view=')",
     );
 
-    // JSON and columns.
+    // The record is shown as JSON, and attributes become columns.
     browser.press("j");
     browser.wait_for("document.querySelector('.log-details')");
     click_text(&mut browser, "JSON");
@@ -115,7 +115,7 @@ fn a_pattern_leads_to_its_first_record() {
     browser.assert_no_errors();
 }
 
-/// Presses a tool of an attribute of the record that is open.
+/// Presses a tool of an attribute of the opened record.
 fn press_tool(browser: &mut Browser, attribute: &str, tool: &str) {
     let found = format!(
         "[...([...document.querySelectorAll('.log-attribute-tools li')].find(e => \
@@ -150,7 +150,7 @@ fn a_record_is_filtered_by_its_sender_and_without_a_value() {
     browser.open(&format!("http://{}/logs?live=off", server.http));
     opened(&mut browser, 10);
 
-    // Keys stand whole.
+    // Keys are shown in full.
     browser.evaluate("document.querySelector('.log-attribute-tools').open = true");
     let cut = browser.evaluate(
         "[...document.querySelectorAll('.log-details .kv-key, .log-tool-name')] \
@@ -159,7 +159,7 @@ fn a_record_is_filtered_by_its_sender_and_without_a_value() {
     assert_eq!(cut, json!([]));
     browser.screenshot("logs-record-tools");
 
-    // A column, values at the side, and the filter, all of an attribute of the resource.
+    // The column, the values of the field list and the filter all use an attribute of the resource.
     press_tool(&mut browser, "resource.host.name", "Column");
     browser.wait_for("document.querySelector('.log-cell')?.innerText === 'node-2'");
     press_tool(&mut browser, "resource.host.name", "+ its values");
@@ -170,7 +170,7 @@ fn a_record_is_filtered_by_its_sender_and_without_a_value() {
     browser.wait_for("new URLSearchParams(location.search).get('attr') === 'host.name=node-2'");
     opened(&mut browser, 6);
 
-    // Without a value: the query says it.
+    // The query excludes the records that have the value.
     press_tool(&mut browser, "tier", "Without it");
     browser.wait_for(
         "new URLSearchParams(location.search).get('q') === 'NOT attribute.tier:=\"basic\"'",
@@ -222,7 +222,7 @@ fn a_stretch_of_the_histogram_is_chosen_by_keys() {
     );
     page.browser.press("Escape");
     page.wait_for("!document.querySelector('.log-plot .brush-chosen')");
-    // To the step that has records, from the end.
+    // The arrow key moves from the last step of the chart back to the one that has records.
     for _ in 0..60 {
         page.browser.press("ArrowLeft");
         let read = page.browser.evaluate("document.querySelector('.log-read').innerText");
@@ -247,7 +247,8 @@ fn paste(browser: &mut Browser, text: &str) {
          return document.querySelector('#omni').dispatchEvent(paste); }})()",
         json!(text)
     ));
-    // A page's own event does not type; the browser would, where the page leaves it alone.
+    // A synthetic paste event inserts no text. The test types the text where the browser would
+    // insert it.
     if not_taken == true {
         browser.type_text(text);
         browser.press("Enter");
@@ -286,7 +287,7 @@ fn text_that_is_selected_opens_nothing_and_a_copied_line_is_found() {
     let width = browser.evaluate("document.querySelector('.kv-wide .kv-value').clientWidth");
     assert!(width.as_u64().unwrap() > 300, "{width}");
 
-    // The line as it is copied, whole, and its message alone.
+    // The whole copied line finds its trace, and so does its message alone.
     for text in [line.as_str().unwrap(), "confirmation sent order=A-34838"] {
         browser.open(&format!("http://{}/explore?live=off", server.http));
         browser.wait_for("document.querySelectorAll('.traces-row').length === 2");
@@ -296,7 +297,7 @@ fn text_that_is_selected_opens_nothing_and_a_copied_line_is_found() {
         browser.wait_for(&format!("location.pathname === '/trace/{:032x}'", 7));
     }
 
-    // Two traces of one id are told apart by facts.
+    // The box shows facts that distinguish two traces with one order id.
     browser.open(&format!("http://{}/explore?live=off", server.http));
     browser.wait_for("document.querySelectorAll('.traces-row').length === 2");
     browser.press("/");

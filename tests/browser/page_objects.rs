@@ -1,8 +1,8 @@
-//! Pages as a reader uses them: by roles, labels and words of what is in sight.
+//! Page objects: they find visible elements by role, label and words, as a user does.
 //!
-//! Owns how a part of a page is found. Each struct opens its page and does what a person does there;
-//! what must come of it is the test's. Clicks are those of the mouse at the point where the thing is
-//! drawn, so that what lies over a button fails the test.
+//! Owns the search for elements of a page. Each struct opens its page and performs the actions of a
+//! user there. Owns no expectations: tests check the results. Clicks are mouse clicks at the point
+//! where the element is drawn, so that an element that covers a button fails the test.
 
 use std::time::Instant;
 
@@ -24,12 +24,13 @@ pub(super) use map::MapPage;
 pub(super) use sql::SqlPage;
 pub(super) use trace::TracePage;
 
-/// Finds what is to be clicked and returns the point for the mouse; null while it is not there, or
-/// something lies over it.
+/// Finds the element to click and returns the point for the mouse. Returns null while the element
+/// is missing or covered.
 ///
-/// A page that gets an answer between this and the click may have drawn something else at the point.
-/// The click is then kept from the page, and `window.clickArrived` stays false. So it does when what
-/// was pressed is replaced before the button is let go: such a click is one of what both stand in.
+/// A page that receives an answer between this and the click may have drawn another element at the
+/// point. The click is then kept from the page, and `window.clickArrived` stays false. The same
+/// happens when the pressed element is replaced before the button is released, because the browser
+/// then sends the click to an element that contains both.
 const POINT: &str = "(find => {
     const found = find();
     if (!found) return null;
@@ -52,7 +53,7 @@ const POINT: &str = "(find => {
     return point;
 })";
 
-/// What every page has: the browser, buttons, tables, the address.
+/// The parts that every page has: the browser, buttons, tables and the address.
 pub(super) struct Page<'a> {
     pub(super) browser: &'a mut Browser,
 }
@@ -66,8 +67,8 @@ impl<'a> Page<'a> {
         Self { browser }
     }
 
-    /// Clicks what an expression finds, as soon as it rests where it is; again when the page drew
-    /// something else in its place meanwhile.
+    /// Clicks the element that an expression finds, as soon as its position is stable. Clicks again
+    /// when the page has drawn another element in its place meanwhile.
     pub(super) fn click(&mut self, found: &str) {
         let point = format!("{POINT}(() => {found})");
         let deadline = Instant::now() + PATIENCE;
@@ -79,7 +80,7 @@ impl<'a> Page<'a> {
             let at = self.browser.evaluate(&point);
             let [Some(x), Some(y)] = [at[0].as_f64(), at[1].as_f64()] else { continue };
             self.browser.click_at(x, y);
-            // A document that came in place of this one knows nothing of the click that led to it.
+            // A new document that replaced this one does not have the variable.
             if self.browser.evaluate("window.clickArrived !== false") == true {
                 return;
             }
@@ -87,7 +88,7 @@ impl<'a> Page<'a> {
         }
     }
 
-    /// Moves the mouse to the middle of what an expression finds.
+    /// Moves the mouse to the middle of the element that an expression finds.
     pub(super) fn point_at(&mut self, found: &str) {
         self.browser.wait_for(found);
         let point = self.browser.evaluate(&format!(
@@ -98,7 +99,7 @@ impl<'a> Page<'a> {
         self.browser.command("Input.dispatchMouseEvent", mouse);
     }
 
-    /// Clicks the first button, link or tab whose words begin so.
+    /// Clicks the first button, link or tab whose text begins with these words.
     pub(super) fn press_button(&mut self, words: &str) {
         let words = json!(words);
         self.click(&format!(
@@ -108,7 +109,8 @@ impl<'a> Page<'a> {
         ));
     }
 
-    /// Clicks a choice of a group of buttons: the one with these words, else the first that begins so.
+    /// Clicks a choice of a group of buttons: the one with these words, or else the first one that
+    /// begins with them.
     pub(super) fn choose(&mut self, group: &str, words: &str) {
         let (group, words) = (json!(group), json!(words));
         self.click(&format!(
@@ -118,7 +120,7 @@ impl<'a> Page<'a> {
         ));
     }
 
-    /// Writes into the field with this label, in place of what it holds.
+    /// Replaces the text of the field with this label.
     pub(super) fn fill(&mut self, label: &str, text: &str) {
         let field = format!("document.querySelector('[aria-label={}]')", json!(label));
         self.browser.wait_for(&field);
@@ -126,7 +128,7 @@ impl<'a> Page<'a> {
         self.browser.type_text(text);
     }
 
-    /// Waits until the address holds these words, decoded.
+    /// Waits until the decoded address contains these words.
     pub(super) fn wait_for_address(&mut self, words: &str) {
         let words = json!(words);
         self.browser.wait_for(&format!(
@@ -134,7 +136,7 @@ impl<'a> Page<'a> {
         ));
     }
 
-    /// Waits until the address holds these words no more.
+    /// Waits until the decoded address no longer contains these words.
     pub(super) fn wait_for_address_without(&mut self, words: &str) {
         let words = json!(words);
         self.browser.wait_for(&format!(
@@ -142,7 +144,7 @@ impl<'a> Page<'a> {
         ));
     }
 
-    /// Returns the texts of a column of the table with this label, from 0.
+    /// Returns the texts of a column of the table with this label. Columns are numbered from 0.
     pub(super) fn column(&mut self, table: &str, column: usize) -> Vec<String> {
         let cells = self.browser.evaluate(&format!(
             "[...document.querySelectorAll('table[aria-label={}] tbody tr')] \
@@ -160,7 +162,7 @@ impl<'a> Page<'a> {
         ));
     }
 
-    /// Waits until the page has asked the server for this path so many times more.
+    /// Waits until the page has sent this many more requests for this path.
     pub(super) fn wait_for_requests(&mut self, path: &str, more: u64) {
         let asked = format!(
             "performance.getEntriesByType('resource').filter(e => e.name.includes({})).length",
@@ -170,7 +172,7 @@ impl<'a> Page<'a> {
         self.browser.wait_for(&format!("{asked} >= {}", before + more));
     }
 
-    /// Waits until no part of the page waits for its first answer or shows an old one.
+    /// Waits until no part of the page waits for its first answer or shows an outdated one.
     pub(super) fn wait_until_settled(&mut self) {
         self.browser.wait_for(SETTLED);
     }
@@ -180,13 +182,13 @@ impl<'a> Page<'a> {
         self.browser.wait_for(expression);
     }
 
-    /// Waits until words stand on the page.
+    /// Waits until the page shows the words.
     pub(super) fn wait_for_text(&mut self, words: &str) {
         self.browser.wait_for_text(words);
     }
 }
 
-/// The strings of an array.
+/// Returns the strings of an array.
 fn strings(json: &Json) -> Vec<String> {
     json.as_array().unwrap().iter().map(|text| text.as_str().unwrap().to_owned()).collect()
 }

@@ -1,5 +1,5 @@
-//! Every page over the same incident: in both themes and at several widths, without an error, a
-//! violation of the content security policy, or something that is wider than the window.
+//! Every page over the same incident, in both themes and at several widths. No page may have an
+//! error, a violation of the content security policy, or an element wider than the window.
 
 use prost::Message;
 use serde_json::{Value as Json, json};
@@ -13,20 +13,20 @@ use crate::harness::{
     spans::{span, traces},
 };
 
-/// A page, its name among the screenshots and an expression that is true once it is drawn.
+/// A page, its name among the screenshots, and an expression that is true once the page is drawn.
 pub(super) struct Case {
     pub(super) name: &'static str,
     pub(super) path: String,
     pub(super) is_drawn: &'static str,
 }
 
-/// The page of SQL with rates of services, by minute.
+/// Path of the SQL page with a query for rates of services by minute.
 const RATES_IN_SQL: &str = "/sql?q=\
     SELECT%20minute%2C%20service%2C%20sum%28calls%29%20AS%20calls%2C%20sum%28errors%29%20AS%20failed\
     %20FROM%20red%20WHERE%20kind%20%3D%20%27server%27\
     %20GROUP%20BY%20minute%2C%20service%20ORDER%20BY%20minute%2C%20service";
 
-/// Every page and every tab of a trace; the server holds the incident `slow-dependency`.
+/// Returns every page and every tab of a trace. The server holds the incident `slow-dependency`.
 pub(super) fn cases(server: &Server) -> Vec<Case> {
     let slow = "/api/v1/traces?service=payment&operation=Payment.Authorize&minDuration=1s&limit=2";
     let found = |json: &Json| json["traces"].as_array().is_some_and(|traces| traces.len() == 2);
@@ -72,7 +72,8 @@ pub(super) fn cases(server: &Server) -> Vec<Case> {
     ]
 }
 
-/// Elements that reach beyond the window, of what is not meant to be scrolled sideways.
+/// Expression that returns elements beyond the right edge of the window, when the page itself
+/// scrolls sideways.
 pub(super) const BEYOND: &str = "(() => {
     const parts = [document.scrollingElement, document.querySelector('.content')];
     const wide = parts.map(e => e.scrollWidth - e.clientWidth);
@@ -140,7 +141,7 @@ fn everything_with_an_attribute_is_erased_from_the_system_page() {
     browser.evaluate("document.getElementById('erasure-what').focus()");
     browser.type_text("user.email=jane@example.org");
     browser.press("Enter");
-    // The second time is meant.
+    // The second click confirms the erasure.
     click_text(&mut browser, "Erase for good");
     let row = "document.querySelector('table[aria-label=Erasures] tbody tr')?.innerText ?? ''";
     browser.wait_for(&format!("({row}).includes('done')"));

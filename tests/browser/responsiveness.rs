@@ -1,8 +1,9 @@
-//! How the page answers with much in it: a trace of 100,000 spans, and a tail of many records.
+//! Responsiveness of the page with a trace of 100,000 spans, and with a tail of many records.
 //!
-//! Frames are counted by the page, and times are taken in it. `TRACE_SPANS` of the environment says
-//! how many spans the trace has, `TAIL_RATE` how many log records come in a second: the documented
-//! figures are of a release build, the tests only want what a debug build on a busy machine has.
+//! The page counts the frames and measures the times. The environment variable `TRACE_SPANS` is the
+//! number of spans of the trace. `TAIL_RATE` is the number of log records a second. The documented
+//! figures come from a release build. The tests require only the speed of a debug build on a busy
+//! machine.
 
 use std::{
     sync::mpsc::{self, RecvTimeoutError},
@@ -26,15 +27,16 @@ use crate::{
 };
 
 const TRACE: u128 = 0xb16;
-/// Spans of one request.
+/// Number of spans of one request.
 const PORTION: u64 = 10_000;
-/// How many operations the spans have.
+/// Number of operations that the spans have.
 const OPERATIONS: u64 = 50;
-/// Frames in which the page scrolls.
+/// Number of frames in which the page scrolls.
 const FRAMES: usize = 300;
-/// Pixels that a hand on a wheel scrolls in a frame: some five rows.
+/// Pixels that a mouse wheel scrolls in a frame: about five rows.
 const WHEEL_PIXELS: u32 = 120;
-/// A frame that took longer was not drawn in time: one of 60 in a second was left out.
+/// Duration of a frame, in milliseconds, above which at least one of 60 frames a second was
+/// dropped.
 const DROPPED_MILLIS: f64 = 25.0;
 
 fn spans_of_trace() -> u64 {
@@ -61,7 +63,8 @@ fn send_large_trace(server: &Server, spans: u64) {
     }
 }
 
-/// Milliseconds between frames while the page does `each` for `frames` frames, ascending.
+/// Returns the milliseconds between frames, ascending, while the page does `each` for `frames`
+/// frames.
 fn frames(browser: &mut Browser, frames: usize, each: &str) -> Vec<f64> {
     let script = format!(
         "new Promise(done => {{
@@ -113,7 +116,7 @@ fn a_trace_of_100000_spans_is_drawn_scrolled_and_searched() {
         "(() => { const e = performance.getEntriesByType('resource').find(e => e.name.includes('skeleton')); \
          return [e.duration, e.encodedBodySize, e.decodedBodySize]; })()",
     );
-    // It opens folded but for the way to its selected row.
+    // The trace opens folded except for the path to its selected row.
     browser.press("]");
     browser.wait_for(
         "Number(document.querySelector('.wf-scroll').getAttribute('aria-rowcount')) > 1000",
@@ -150,7 +153,8 @@ fn a_trace_of_100000_spans_is_drawn_scrolled_and_searched() {
     browser.assert_no_errors();
 }
 
-/// Milliseconds from typing a text into the field that has the focus until so many are found.
+/// Returns an expression for the milliseconds from typing a text into the focused field until this
+/// many matches are found.
 fn find(text: &str, found: u64) -> String {
     format!(
         "new Promise(done => {{
@@ -224,7 +228,7 @@ fn a_tail_of_many_records_leaves_the_page_responsive() {
                 took = frames(&mut browser, FRAMES, "0");
             }
         }
-        // A key works while records come.
+        // A key works while records arrive.
         browser.press("j");
         browser.wait_for("document.querySelector('.log.is-open')");
         drop(done);

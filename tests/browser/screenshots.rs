@@ -1,8 +1,8 @@
-//! Pictures of every page over an incident, for people to look at: `cargo xtask screenshots`.
+//! Screenshots of every page over an incident, for people to look at: `cargo xtask screenshots`.
 //!
-//! `SCREENSHOTS` of the environment names the folder that they are written into, as
-//! `NAME-THEME-WIDTH.png`; without it there is nothing to do. `SCREENSHOTS_DOCS` names a folder for
-//! the pictures of the documentation.
+//! The environment variable `SCREENSHOTS` names the output folder; the files are
+//! `NAME-THEME-WIDTH.png`. Without it the test does nothing. `SCREENSHOTS_DOCS` names the folder
+//! for the screenshots of the documentation.
 
 use std::path::PathBuf;
 
@@ -12,15 +12,15 @@ use super::{
 };
 use crate::harness::{Server, browser::Browser};
 
-/// Pages of the documentation's pictures.
+/// Pages whose screenshots the documentation shows.
 const OF_DOCS: [&str; 4] = ["home", "trace", "transaction-type", "map"];
-/// Pages that are looked at on a telephone.
+/// Pages that are also drawn at the width of a telephone.
 const NARROW: [&str; 3] = ["trace", "home", "logs"];
 const SIZES: [(u32, u32); 3] = [(1_280, 800), (1_440, 900), (1_920, 1_080)];
 const NARROW_SIZE: (u32, u32) = (390, 844);
 
-/// True when a page has asked for all that it shows and nothing on it moves: twenty frames in a row
-/// without a request, a part that loads or an image that is not there.
+/// Expression that is true when a page has requested everything and nothing on it moves. It needs
+/// twenty frames in a row without a request, a loading part or a missing image.
 const HAS_RESTED: &str = "new Promise(done => {
     let frames = 0, last = -1, looks = 0;
     const look = () => {

@@ -1,4 +1,4 @@
-//! The sheet of settings: theme, density, time zone and saved views, kept by this browser.
+//! The sheet of settings: theme, density, time zone and saved views, which the browser keeps.
 
 use prost::Message;
 use serde_json::json;
@@ -44,7 +44,7 @@ fn settings_are_kept_by_the_browser() {
     browser.wait_for("document.documentElement.dataset.theme === 'light'");
     browser.screenshot("settings-light");
 
-    // A view is kept by its name, with its whole address.
+    // A view is saved under its name with its whole address.
     browser.evaluate("document.querySelector('.saved-form input').focus()");
     browser.type_text("Shop <b>now</b>");
     browser.press("Enter");
@@ -76,7 +76,7 @@ fn settings_are_kept_by_the_browser() {
     browser.evaluate("document.querySelector('.saved-view button').click()");
     browser.wait_for("!document.querySelector('.saved-view')");
 
-    // The sheet of keys takes its place, and Escape closes it.
+    // The sheet of keys replaces it, and Escape closes that sheet.
     browser.evaluate("document.activeElement.blur()");
     browser.press("?");
     browser.wait_for("document.querySelector('.sheet[aria-label=Keys]')");

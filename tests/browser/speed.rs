@@ -1,10 +1,9 @@
-//! When each page is there: its first paint, the first rows or drawing of what it is about, and the
-//! time until everything on it is drawn, measured by the page itself from the start of its
-//! navigation.
+//! Load times of each page: its first paint, its first rows or its main drawing, and the time until
+//! everything is drawn. The page measures them from the start of its navigation.
 //!
-//! `PAGES_DATA_DIR` of the environment names a data directory whose pages are measured (as
-//! `cargo xtask bench query -- --keep yes` leaves one) instead of those of a small incident, and
-//! `PAGES_MILLIS` the time that a page may take.
+//! The environment variable `PAGES_DATA_DIR` names a data directory whose pages are measured, such
+//! as one that `cargo xtask bench query -- --keep yes` leaves. Without it the pages of a small
+//! incident are measured. `PAGES_MILLIS` is the time limit of a page.
 
 use std::{path::PathBuf, time::Duration};
 
@@ -17,9 +16,9 @@ use crate::{
     sql_generated::number,
 };
 
-/// A page of a debug build on a machine with other work is there within this.
+/// Time limit of a page, in milliseconds, for a debug build on a busy machine.
 const MILLIS_MAX: u64 = 20_000;
-/// Home is painted within this part of the time of a page.
+/// Part of the time limit of a page within which Home has its first paint.
 const PAINT_PART: f64 = 0.5;
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -60,7 +59,8 @@ fn every_page_is_there_soon() {
         "/system".to_owned(),
         "/connect".to_owned(),
     ] {
-        // Once more where it is measured: the first time warms the server and the browser's cache.
+        // A measured data directory is loaded twice: the first time warms the caches of the server
+        // and of the browser.
         let [mut paint, mut rows, mut there] = [0.0; 3];
         for _ in 0..if given.is_some() { 2 } else { 1 } {
             browser.open("about:blank");
@@ -84,14 +84,14 @@ fn every_page_is_there_soon() {
     browser.assert_no_errors();
 }
 
-/// Counts the requests of a page that are not answered.
+/// Counts the requests of a page that have no answer yet.
 const COUNT_REQUESTS: &str = "window.unanswered = 0; const send = window.fetch; \
     window.fetch = async (...request) => { unanswered++; \
         try { return await send(...request); } finally { unanswered--; } };";
 
-/// Milliseconds from the start of the navigation until the first paint, until the first rows or the
-/// drawing of what the page is about (or what stands in their place where there are none), and until
-/// the page has been there for ten frames without anything that it waits for.
+/// Returns three times in milliseconds from the start of the navigation. The first is the first
+/// paint. The second is that of the first rows, of the main drawing, or of the message in their
+/// place. The third is the time after which the page waited for nothing during ten frames.
 fn times(browser: &mut Browser) -> [f64; 3] {
     let script = "new Promise(done => {
             const is_there = () => unanswered === 0 && document.querySelector('main h1, main h2, \

@@ -1,4 +1,5 @@
-//! One trace: finding in it, labels that stay with their bars, the path above, what the DOM says.
+//! The page of a trace: search within it, labels that stay with their bars, the path above, and the
+//! semantics of the DOM.
 
 use prost::Message;
 use tidings_proto::otlp::{Event, KeyValue, Span, Status};
@@ -11,7 +12,8 @@ use crate::harness::{
     spans::{log, now, span, traces},
 };
 
-/// A root whose 40 calls fill it, one of which fails with an exception, and one that outlives it.
+/// Sends a root whose 40 calls fill it. One call fails with an exception, and one outlives the
+/// root.
 fn send_trace(server: &Server) {
     let begin = now() - 60_000_000_000;
     let timed = |id: u64, parent: u64, from: u64, millis: u64, name: &str| Span {
@@ -41,7 +43,8 @@ fn send_trace(server: &Server) {
     assert_eq!(post(&server.otlp_http, "/v1/traces", "application/x-protobuf", body).status, 200);
 }
 
-/// The greatest distance of a label from its bar, in pixels; of a message, from the wait before it.
+/// Expression for the greatest distance in pixels of a label from its bar, or of a message from the
+/// wait before it.
 pub(super) const DRIFT: &str = "Math.max(...[...document.querySelectorAll('.wf-line')].map(line => { \
     const bar = line.querySelector('.wf-gap, .wf-bar')?.getBoundingClientRect(); \
     const label = line.querySelector('.wf-label')?.getBoundingClientRect(); \
@@ -58,7 +61,7 @@ fn a_trace_is_searched_zoomed_and_read() {
     browser.open(&format!("http://{}/trace/{:032x}", server.http, 0x7ace));
     browser.wait_for("document.querySelectorAll('.wf-line').length > 20");
 
-    // The whole and its answer are told apart.
+    // The facts distinguish the time to the answer from the time of the whole trace.
     let facts = browser.evaluate("document.querySelector('.trace-facts').innerText");
     let facts = facts.as_str().unwrap();
     for wanted in ["1.51 s", "to the answer", "1.63 s", "with what ran after"] {
@@ -69,7 +72,7 @@ fn a_trace_is_searched_zoomed_and_read() {
     browser.wait_for(&format!("{DRIFT} < 30"));
     browser.press("+");
     browser.wait_for("location.search.includes('zoom=')");
-    // Keys move what is zoomed, later and back.
+    // Keys move the zoomed range later and back.
     let zoom = "new URLSearchParams(location.search).get('zoom')";
     browser.evaluate(&format!("window.zoomed = {zoom}"));
     browser.press(">");
@@ -82,7 +85,7 @@ fn a_trace_is_searched_zoomed_and_read() {
     browser.wait_for("!location.search.includes('zoom=')");
     browser.wait_for(&format!("{DRIFT} < 30"));
 
-    // What a span says is found wherever it says it, and shown.
+    // The search finds text in every field of a span and shows the span.
     for (text, found) in [
         ("acquirertimeout", "charge"),
         ("deadline", "charge"),
@@ -100,7 +103,7 @@ fn a_trace_is_searched_zoomed_and_read() {
         browser.press("Escape");
     }
 
-    // The DOM says what it means, and nothing dangles.
+    // The DOM has the right roles and levels, and no `aria-controls` names a missing element.
     assert_eq!(count(&mut browser, "[attr\\:aria-level]"), 0);
     assert!(count(&mut browser, ".wf-line[aria-level='2']") > 5);
     let dangling = browser.evaluate(
@@ -108,7 +111,7 @@ fn a_trace_is_searched_zoomed_and_read() {
     );
     assert_eq!(dangling, 0);
 
-    // Keys of attributes are whole.
+    // Keys of attributes are shown in full.
     browser.wait_for_text("messaging.system.of.the.very.long.key.name");
     let cut = browser.evaluate(
         "[...document.querySelectorAll('.attributes dt')].filter(e => e.scrollWidth > e.clientWidth).length",
@@ -116,12 +119,12 @@ fn a_trace_is_searched_zoomed_and_read() {
     assert_eq!(cut, 0);
     browser.screenshot("trace-find-dark");
 
-    // As far as the root is scrolled away, the path says where one is.
+    // The path above names the root while the root is scrolled out of view.
     browser.evaluate("document.querySelector('.wf-scroll').scrollTop = 600");
     browser
         .wait_for("document.querySelector('.wf-path-step')?.innerText.includes('POST /checkout')");
 
-    // Services sort by their headings; the trace is there as text.
+    // Headings sort the services. The trace can be copied as text.
     let tab = "[...document.querySelectorAll('[role=tab]')].find(e => e.innerText.startsWith('Services'))";
     browser.evaluate(&format!("{tab}.click()"));
     click_text(&mut browser, "Spans");
@@ -133,7 +136,7 @@ fn a_trace_is_searched_zoomed_and_read() {
     browser.assert_no_errors();
 }
 
-/// The file that a download left in this folder.
+/// Returns the path of the file that a download left in this folder.
 fn saved_file(browser: &mut Browser, folder: &std::path::Path) -> std::path::PathBuf {
     let deadline = std::time::Instant::now() + PATIENCE;
     loop {
@@ -174,7 +177,8 @@ fn a_trace_is_one_file_that_opens_without_a_server() {
         assert!(facts.as_str().unwrap().contains(wanted), "{wanted} in {facts}");
     }
     assert!(count(&mut browser, ".critical") > 3, "the critical path is not drawn");
-    // A search reaches attributes of events and records, and shows the span that says it.
+    // The search covers attributes of events and of log records, and shows the span that has the
+    // text.
     for text in ["acquirertimeout", "onerror"] {
         browser.evaluate(
             "document.querySelector('#find').focus(), document.querySelector('#find').select()",
@@ -201,7 +205,7 @@ fn a_trace_is_one_file_that_opens_without_a_server() {
     assert!(wide.as_i64().unwrap() <= 0, "{wide}");
     assert_ne!(browser.evaluate("document.title"), "ran");
     assert_eq!(count(&mut browser, "img"), 0);
-    // What is not its own may not run: the file says so itself.
+    // The policy within the file forbids scripts that are not its own.
     browser.evaluate("(() => { const s = document.createElement('script'); s.textContent = \"document.title='ran'\"; document.body.append(s); })()");
     assert_ne!(browser.evaluate("document.title"), "ran");
     let errors = browser.take_errors();

@@ -1,4 +1,5 @@
-//! The page of a trace: its place among its type, its repeated calls; and ways to pages from the box.
+//! The page of a trace: its rank within its type, its repeated calls, and navigation to pages from
+//! the search box.
 
 use prost::Message;
 use tidings_proto::otlp::{KeyValue, Span};
@@ -11,7 +12,7 @@ use crate::harness::{
     spans::{log, now, span, traces},
 };
 
-/// Checkouts that take 10 ms, 20 ms and so on; each queries twice as often as five times.
+/// Number of checkouts. The first takes 210 ms, and each next one takes 10 ms more.
 const CHECKOUTS: u64 = 25;
 
 fn send_checkouts(server: &Server) {
@@ -54,7 +55,7 @@ fn a_trace_says_how_unusual_it_is_and_what_a_run_of_calls_took() {
     browser.assert_no_errors();
 }
 
-/// Types into the box until what is offered includes the words, and marks nothing.
+/// Types into the search box until the suggestions include one of this kind. Marks none of them.
 fn offered(browser: &mut Browser, text: &str, kind: &str) {
     browser.press("/");
     browser.wait_for("document.activeElement?.id === 'omni'");
@@ -80,7 +81,7 @@ fn the_box_leads_to_types_values_patterns_and_queries() {
     browser.press("Enter");
     browser.wait_for("location.pathname === '/logs' && location.search.includes('warehouse')");
     offered(&mut browser, "SELECT", "operation");
-    // An operation that a trace begins with is a transaction type.
+    // An operation that begins a trace is a transaction type.
     offered(&mut browser, "POST", "transaction of shop");
     browser.screenshot("omni-names");
     browser.press("Enter");

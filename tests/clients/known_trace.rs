@@ -1,4 +1,4 @@
-//! The trace that every client makes, as the API must answer it.
+//! The trace that every client sends, and the answers that the API must give about it.
 //!
 //! `POST /checkout` (server: an attribute of each type, an event, a link to an earlier trace) calls
 //! `charge card` (client: an exception, status *error*), within which a log record is written.
@@ -9,17 +9,17 @@ use serde_json::{Value as Json, json};
 
 use crate::harness::Server;
 
-/// How clients differ.
+/// Properties of the trace in which the clients differ.
 pub(crate) struct Sender {
-    /// Its service is `client-` and this.
+    /// Its service is `client-` followed by this.
     pub(crate) language: &'static str,
     /// `telemetry.sdk.language`.
     pub(crate) sdk_language: &'static str,
-    /// What the SDK says of the exception's type, where it says it.
+    /// The exception's type, for an SDK that records it.
     pub(crate) exception_type: Option<&'static str>,
 }
 
-/// Asserts that the trace came in each of these ways, whole and once.
+/// Asserts that the trace arrived in each of these ways, complete and once.
 pub(crate) fn check_otlp(server: &Server, sent: &str, ways: &[&str], sender: &Sender) {
     let sent: Vec<_> = lines(sent).filter(|(way, _)| !way.starts_with("zipkin")).collect();
     let mut found: Vec<_> = sent.iter().map(|(way, _)| *way).collect();
@@ -39,8 +39,8 @@ pub(crate) fn check_otlp(server: &Server, sent: &str, ways: &[&str], sender: &Se
     }
 }
 
-/// Asserts that what Zipkin can say of the trace came from the Zipkin exporter of this name, in
-/// each of these ways.
+/// Asserts that the trace arrived from the Zipkin exporter of this name in each of these ways. Only
+/// the parts that Zipkin's format can carry are compared.
 pub(crate) fn check_zipkin(server: &Server, sent: &str, ways: &[&str], name: &str) {
     let sent: Vec<_> = lines(sent).filter(|(way, _)| way.starts_with("zipkin")).collect();
     assert_eq!(sent.iter().map(|(way, _)| *way).collect::<Vec<_>>(), ways);
@@ -56,7 +56,7 @@ pub(crate) fn check_zipkin(server: &Server, sent: &str, ways: &[&str], name: &st
     }
 }
 
-/// Each line's way and trace id.
+/// Splits each line into the way of export and the trace id.
 fn lines(sent: &str) -> impl Iterator<Item = (&str, &str)> {
     sent.lines().map(|line| line.rsplit_once(' ').unwrap_or_else(|| panic!("not a trace: {line}")))
 }
@@ -67,7 +67,7 @@ fn trace(server: &Server, trace_id: &str) -> Json {
     view
 }
 
-/// What lists and the waterfall show of it.
+/// Checks the fields that lists and the waterfall show.
 fn check_summary(server: &Server, view: &Json, service: &str) {
     assert_eq!(view["rootService"], service);
     assert_eq!(view["rootOperation"], "POST /checkout");
@@ -144,7 +144,7 @@ fn resource(sender: &Sender) -> Json {
     })
 }
 
-/// All that the client said, without the ids, times and stack traces that differ at every run.
+/// Returns the client's telemetry without the ids, times and stack traces that differ in every run.
 fn otlp_facts(view: &Json) -> Json {
     let scope = |scope: &Json| json!([scope["name"], scope["version"]]);
     let resource = |resource: &Json| {
@@ -184,7 +184,7 @@ fn otlp_facts(view: &Json) -> Json {
     json!({ "spans": spans, "logs": logs, "logCount": view["logCount"], "problems": view["problems"] })
 }
 
-/// What Zipkin knows of a span too.
+/// Returns the fields of a span that Zipkin's format carries, too.
 fn span_facts(view: &Json, span: &Json) -> Json {
     let volatile = ["exception.stacktrace", "exception.escaped"];
     let events: Vec<Json> = rows(&span["events"])
@@ -204,7 +204,8 @@ fn span_facts(view: &Json, span: &Json) -> Json {
     })
 }
 
-/// The trace as OpenTelemetry's Zipkin exporter for Node tells it: tags are text, links are lost.
+/// Returns the trace as OpenTelemetry's Zipkin exporter for Node sends it: tags are text, links are
+/// lost.
 fn zipkin_from_node() -> Json {
     json!({
         "spans": [
@@ -229,8 +230,8 @@ fn zipkin_from_node() -> Json {
     })
 }
 
-/// The trace as OpenTelemetry's Zipkin exporters for Python tell it: an event's annotation is JSON,
-/// and every span is marked for debugging.
+/// Returns the trace as OpenTelemetry's Zipkin exporters for Python send it. An event's annotation
+/// is JSON, and every span has the debug flag.
 fn zipkin_from_python() -> Json {
     let debug = json!({ "boolValue": true });
     json!({
@@ -256,7 +257,7 @@ fn zipkin_from_python() -> Json {
     })
 }
 
-/// The trace as Brave tells it: the server that is called has the client's id too.
+/// Returns the trace as Brave sends it. The server's span shares the id of the client's span.
 fn brave() -> Json {
     json!({
         "spans": [
@@ -299,7 +300,7 @@ fn zipkin_facts(view: &Json) -> Json {
     json!({ "spans": spans, "problems": view["problems"] })
 }
 
-/// The name of the span with this id.
+/// Returns the name of the span with this id.
 fn name_of(view: &Json, span_id: &Json) -> Json {
     if span_id.is_null() {
         return Json::Null;
@@ -308,7 +309,7 @@ fn name_of(view: &Json, span_id: &Json) -> Json {
     span.unwrap_or_else(|| panic!("no span {span_id} in {view:#}"))["name"].clone()
 }
 
-/// Attributes by key; each key is there once.
+/// Returns attributes by key. Asserts that no key is repeated.
 fn all(attributes: &Json) -> Json {
     only(attributes, |_| true)
 }

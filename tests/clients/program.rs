@@ -1,7 +1,7 @@
 //! Prepares and runs other programs, bounded in time.
 //!
-//! Owns the folder `clients` under cargo's target directory. Does not own the package managers'
-//! caches, which the preparations fill.
+//! It owns the folder `clients` under cargo's target directory. It does not own the package
+//! managers' caches, which the preparations fill.
 
 use std::{
     fs::File,
@@ -16,11 +16,11 @@ use std::{
 use crate::harness::{PATIENCE, has, leave_out};
 
 const PROGRAM_PATIENCE: Duration = Duration::from_secs(120);
-/// The first time, hundreds of libraries are fetched and compiled, beside other tests.
+/// The first preparation downloads and compiles hundreds of libraries while other tests run.
 const PREPARATION_PATIENCE: Duration = Duration::from_secs(1_800);
 
-/// A program that must be installed, the argument that makes it say its version, and the oldest
-/// version that can run the client.
+/// A program that must be installed, the argument that prints its version, and the oldest version
+/// that can run the client.
 pub(crate) struct Tool {
     pub(crate) program: &'static str,
     pub(crate) version: &'static str,
@@ -28,7 +28,8 @@ pub(crate) struct Tool {
 }
 
 impl Tool {
-    /// Whether it is there and new enough; says so in one line when this part is left out without it.
+    /// Returns true if it is installed and new enough; otherwise it prints that this part is left
+    /// out.
     pub(crate) fn is_installed(&self, part: &str) -> bool {
         if !has(self.program, part) {
             return false;
@@ -42,7 +43,7 @@ impl Tool {
     }
 }
 
-/// The first `major.minor` in a text.
+/// Returns the first `major.minor` in a text.
 fn version_in(text: &str) -> Option<(u32, u32)> {
     text.split(|letter: char| !(letter.is_ascii_digit() || letter == '.')).find_map(|numbers| {
         let mut numbers = numbers.split('.');
@@ -50,13 +51,13 @@ fn version_in(text: &str) -> Option<(u32, u32)> {
     })
 }
 
-/// A file of this folder's programs.
+/// Returns the path of a file in `tests/clients`.
 pub(crate) fn source(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients").join(path)
 }
 
-/// The folder in which `prepare` left what it makes: once for each version of `recipe`, or every
-/// time when there is none. One preparation runs at a time, in this process and in others.
+/// Returns the folder that `prepare` has filled. It runs once for each version of `recipe`, or each
+/// time if the recipe is empty. Only one preparation runs at a time, across all processes.
 pub(crate) fn prepared(name: &str, recipe: &str, prepare: impl FnOnce(&Path)) -> PathBuf {
     let all = Path::new(env!("CARGO_TARGET_TMPDIR")).join("clients");
     let folder = all.join(name);
@@ -75,25 +76,25 @@ pub(crate) fn prepared(name: &str, recipe: &str, prepare: impl FnOnce(&Path)) ->
     folder
 }
 
-/// Runs a client to its end and gives what it printed; fails when it fails or takes too long.
+/// Runs a client until it ends and returns its output. Panics if it fails or takes too long.
 pub(crate) fn run(command: &mut Command) -> String {
     run_within(PROGRAM_PATIENCE, command)
 }
 
-/// As [`run`], with this patience: for clients that ask thousands of things.
+/// Runs a client as [`run`] does, with this time limit, for clients that send thousands of queries.
 pub(crate) fn run_within(patience: Duration, command: &mut Command) -> String {
     Running::start(command).end(patience)
 }
 
-/// As [`run`], with the patience that fetching and compiling needs.
+/// Runs a command as [`run`] does, with a time limit for downloading and compiling.
 pub(crate) fn make(command: &mut Command) {
     Running::start(command).end(PREPARATION_PATIENCE);
 }
 
-/// A program that runs. Dropping it kills it, and all that it started.
+/// A running program. Dropping it kills the program and its child processes.
 pub(crate) struct Running {
     name: String,
-    /// Its process group, until it has ended.
+    /// Its process group; `None` after the program has ended.
     group: Option<u32>,
     ended: Receiver<ExitStatus>,
     printed: File,
@@ -101,7 +102,7 @@ pub(crate) struct Running {
 }
 
 impl Running {
-    /// Starts it; what it writes is kept for the report of a failure.
+    /// Starts the program and records its output for the report of a failure.
     pub(crate) fn start(command: &mut Command) -> Self {
         let name = format!("{command:?}");
         let (printed, complained) = (tempfile::tempfile().unwrap(), tempfile::tempfile().unwrap());
@@ -120,7 +121,7 @@ impl Running {
         Self { name, group, ended, printed, complained }
     }
 
-    /// Waits until something is so while it runs.
+    /// Waits until a condition holds while the program runs.
     pub(crate) fn wait_until(&self, what: &str, is_so: impl Fn() -> bool) {
         let deadline = Instant::now() + PATIENCE;
         while !is_so() {

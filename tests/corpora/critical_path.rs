@@ -1,4 +1,4 @@
-//! The critical path: Jaeger's rule, section by section; CRISP's, in sums.
+//! Tests the critical path against Jaeger's sections and CRISP's sums.
 
 use std::collections::BTreeMap;
 
@@ -22,7 +22,7 @@ fn the_path_is_the_one_that_jaegers_ui_draws() {
     import_traces(&server, &traces);
     for ((name, case), trace) in cases.iter().zip(&traces) {
         let base = base_micros(&case["trace"]);
-        // From the document's ids to the stored ones: the spans kept their places.
+        // Maps the stored ids to the document's ids. The spans keep their order.
         let originals = list(&case["trace"]["spans"]).iter().map(|span| text(&span["spanID"]));
         let stored = list(&trace["spans"]).iter().map(|span| text(&span["spanID"]));
         let names: BTreeMap<String, String> = stored.zip(originals).collect();
@@ -43,8 +43,9 @@ fn the_path_is_the_one_that_jaegers_ui_draws() {
     }
 }
 
-/// CRISP takes a sibling that overlaps the next one a little for finished before it; here, as in
-/// Jaeger, the two ran at once and the time before the later one is the parent's.
+/// Cases where Tidings follows Jaeger and not CRISP. If a sibling slightly overlaps the next one,
+/// CRISP treats it as finished before. Jaeger treats the two as concurrent and attributes the time
+/// before the later one to the parent.
 const CRISP_DIFFERS: [&str; 2] = ["19.json", "21.json"];
 
 #[test]

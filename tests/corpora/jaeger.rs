@@ -1,4 +1,4 @@
-//! Jaeger's JSON and Jaeger's fixtures in OTLP, imported with the command that users have.
+//! Imports Jaeger's JSON and Jaeger's OTLP fixtures with the command `tidings import`.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,7 +16,7 @@ use super::{
 };
 use crate::harness::{Server, http::post};
 
-/// A parent is the first `CHILD_OF` within the trace.
+/// Returns the parent of a span: its first `CHILD_OF` reference within the trace.
 fn parent(span: &Json) -> Option<String> {
     let within = |reference: &&Json| {
         reference["refType"] == "CHILD_OF" && reference["traceID"] == span["traceID"]
@@ -24,7 +24,7 @@ fn parent(span: &Json) -> Option<String> {
     list(&span["references"]).iter().find(within).map(|reference| text(&reference["spanID"]))
 }
 
-/// Whether the assembled trace is the one of the document: spans, parents, times, processes.
+/// Asserts that the assembled trace has the document's spans, parents, times and processes.
 fn is_rebuilt(name: &str, trace: &Json, view: &TraceView) {
     let processes = &trace["processes"];
     let said: BTreeSet<String> = list(&trace["spans"])
@@ -81,7 +81,7 @@ fn traces_of_jaegers_ui_are_rebuilt() {
             if document.get("resourceSpans").is_some() {
                 is_taken(&server, &file.name, &document);
             } else {
-                // A list of dependencies has no spans: it is for the map of services.
+                // A list of dependencies has no spans and adds no traces.
                 traces.extend(jaeger_traces(&file.name, &document));
             }
         }
@@ -93,7 +93,7 @@ fn traces_of_jaegers_ui_are_rebuilt() {
     }
 }
 
-/// A request in OTLP/JSON is taken and reads back.
+/// Sends a request in OTLP/JSON and checks that its spans read back.
 fn is_taken(server: &Server, name: &str, body: &Json) -> ExportTraceServiceRequest {
     let bytes = body.to_string().into_bytes();
     let answer = post(&server.otlp_http, "/v1/traces", "application/json", bytes.clone());
@@ -104,7 +104,7 @@ fn is_taken(server: &Server, name: &str, body: &Json) -> ExportTraceServiceReque
     sent
 }
 
-/// Ids that some senders print without their leading zeros.
+/// Pads an id, because some senders print ids without leading zeros.
 fn padded(id: &str) -> String {
     format!("{id:0>16}")
 }
@@ -151,8 +151,8 @@ fn the_edges_of_deathstarbench_are_the_rebuilt_ones() {
     assert_eq!(found, expected);
 }
 
-/// Kiali's folder also has answers of Tempo's API (`batches`, `traces`): no file that a tracing
-/// system writes, so they are refused with what is known instead.
+/// Kiali's folder also has answers of Tempo's API (`batches`, `traces`). The import command does
+/// not support them, so it refuses them with the formats that it knows.
 #[test]
 fn answers_of_jaegers_api_are_rebuilt_and_those_of_tempo_are_refused() {
     let server = Server::start();
@@ -201,7 +201,7 @@ fn traces_of_jaegers_storage_tests_read_back_whole() {
     }
 }
 
-/// Clocks are not corrected yet: only that nothing is lost is claimed.
+/// Clock skew is not corrected yet, so the test checks only that no span is lost.
 #[test]
 fn spans_of_hosts_whose_clocks_disagree_are_all_there() {
     let server = Server::start();

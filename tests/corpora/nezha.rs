@@ -1,4 +1,4 @@
-//! Real traces of two shops with their containers' logs, from tables of text.
+//! Tests real traces of two shops, with the logs of their containers, from CSV tables.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -17,10 +17,11 @@ use super::{
 };
 use crate::harness::{Server, spans::resource};
 
-/// Rows in one request.
+/// Maximum rows in one request.
 const ROWS_AT_ONCE: usize = 3_000;
 
-/// The fields of the rows by column; quoted ones may hold commas, lines and doubled quotes.
+/// Parses CSV into rows by column. Quoted fields may contain commas, line breaks and doubled
+/// quotes.
 fn table(csv: &str) -> Vec<HashMap<String, String>> {
     let (mut rows, mut row, mut field, mut quoted) = (Vec::new(), Vec::new(), String::new(), false);
     let mut characters = csv.chars().peekable();
@@ -54,7 +55,7 @@ fn bytes(hex: &str) -> Vec<u8> {
     (0..hex.len()).step_by(2).map(digit).collect()
 }
 
-/// The pod's name without its replica set and its own suffix.
+/// Returns the pod's name without the suffixes of its replica set and of itself.
 fn service(pod: &str) -> &str {
     pod.rsplitn(3, '-').last().unwrap()
 }
@@ -89,7 +90,7 @@ fn logs(rows: &[HashMap<String, String>]) -> ExportLogsServiceRequest {
         of_service.entry(service(&row["PodName"])).or_default().push(LogRecord {
             trace_id: bytes(&row["TraceID"]),
             span_id: bytes(&row["SpanID"]),
-            // Some rows have a negative number: their time is not known.
+            // Some rows have a negative number, which means that their time is unknown.
             time_unix_nano: row["TimeUnixNano"].parse().unwrap_or(0),
             body: Some(row["Log"].as_str().into()),
             ..LogRecord::default()
@@ -103,7 +104,7 @@ fn logs(rows: &[HashMap<String, String>]) -> ExportLogsServiceRequest {
     ExportLogsServiceRequest { resource_logs: resource_logs.collect() }
 }
 
-/// Whether the trace is what the summary says.
+/// Asserts that the trace matches the summary.
 fn holds(server: &Server, window: &str, expected: &Json) {
     let id = text(&expected["traceId"]);
     let (status, json) = server.get(&format!("/api/v1/traces/{id}/skeleton"));
@@ -158,8 +159,8 @@ fn every_trace_of_the_shops_is_whole_with_its_logs() {
     }
 }
 
-/// A window of the corpus in which a fault was injected, and another one of the same shop to
-/// compare it with: the corpus has no window without a fault. `rank_max` is what is reached.
+/// A window of the corpus with an injected fault, and another window of the same shop as baseline.
+/// The corpus has no window without a fault. `rank_max` is the rank that is reached today.
 struct Fault {
     window: &'static str,
     baseline: &'static str,
@@ -167,7 +168,8 @@ struct Fault {
     rank_max: usize,
 }
 
-/// The list of faults gives the service; each baseline has another fault, which ends in the window.
+/// The corpus' list of faults names the services. Each baseline has another fault, which is over in
+/// the window.
 const FAULTS: [Fault; 4] = [
     Fault {
         window: "2022-08-22_05_20",
@@ -195,7 +197,7 @@ const FAULTS: [Fault; 4] = [
     },
 ];
 
-/// The first start and a moment after the last of these spans.
+/// Returns the first start of these spans and the nanosecond after the last start.
 fn bounds(rows: &[HashMap<String, String>]) -> (u64, u64) {
     let starts = rows.iter().map(|row| row["StartTimeUnixNano"].parse::<u64>().unwrap());
     (starts.clone().min().unwrap(), starts.max().unwrap() + 1)

@@ -1,4 +1,4 @@
-//! OTLP/JSON: the official examples, the forms that exporters write, the mistakes that are made.
+//! Tests OTLP/JSON: the official examples, the forms that exporters write, and common mistakes.
 
 use std::collections::BTreeSet;
 
@@ -14,7 +14,7 @@ use crate::harness::{
     http::{Answer, post},
 };
 
-/// Sends a request in JSON to where its first key says; `None` when it is none.
+/// Sends a JSON request to the path of its kind; `None` when it is no OTLP request.
 fn send(server: &Server, body: &Json) -> Option<(&'static str, Answer)> {
     let paths = [
         ("resourceSpans", "/v1/traces"),
@@ -25,7 +25,7 @@ fn send(server: &Server, body: &Json) -> Option<(&'static str, Answer)> {
     Some((path, post(&server.otlp_http, path, "application/json", body.to_string())))
 }
 
-/// How many records a success says were not taken.
+/// Returns the number of records that a partial success reports as rejected.
 fn rejected(answer: &Answer) -> usize {
     let json: Json = serde_json::from_slice(&answer.body).unwrap();
     let partial = &json["partialSuccess"];
@@ -36,12 +36,13 @@ fn rejected(answer: &Answer) -> usize {
     usize::try_from(count.unwrap_or(0)).unwrap()
 }
 
-/// Sends a request that is right: it is taken whole and reads back as sent; metrics are refused.
+/// Sends a valid request and checks that it is accepted and reads back unchanged. Metrics are
+/// refused.
 fn holds(server: &Server, name: &str, body: &Json) {
     let Some((path, answer)) = send(server, body) else { return };
     let text = String::from_utf8_lossy(&answer.body).into_owned();
     if path == "/v1/metrics" {
-        // Not stored yet: refused so that an exporter does not try again.
+        // Metrics are not stored yet. Status 404 tells an exporter not to retry.
         assert_eq!(answer.status, 404, "{name}: {text}");
         return;
     }
@@ -76,7 +77,7 @@ fn exports_of_rusts_sdk_are_taken_in_every_form() {
         }
     }
     for (name, case) in listed("otlp-json-otelrust") {
-        // Another form of the same value stores nothing new.
+        // Another form of the same value must not store a second span.
         holds(&server, &name, &case["canonical"]);
         if case.get("alternative").is_some() {
             holds(&server, &name, &case["alternative"]);
@@ -92,8 +93,8 @@ fn exports_of_rusts_sdk_are_taken_in_every_form() {
     }
 }
 
-/// What Fluent Bit calls an error and OTLP does not: proto3 has no required field but the ids, and
-/// a list that is not there is empty. A link that leads nowhere does not spoil its span.
+/// Mistakes for Fluent Bit that OTLP permits. In proto3 only the ids are required, and a missing
+/// list is empty. An invalid link does not invalidate its span.
 const STRICTER_THAN_OTLP: [&str; 4] = ["_MISSING", "EVENT_ENTRY", "LINK_SPAN_ID", "LINK_TRACE_ID"];
 
 fn fluent_bit(file: &str, check: impl Fn(&Server, &str, &Json)) {
@@ -107,7 +108,7 @@ fn fluent_bit(file: &str, check: impl Fn(&Server, &str, &Json)) {
     }
 }
 
-/// Whether what came of a case of Fluent Bit's is what it must be.
+/// Asserts that the answer to a case of Fluent Bit is the expected one.
 fn judge(name: &str, case: &Json, answer: &Answer, sent: usize) {
     let text = String::from_utf8_lossy(&answer.body);
     match case["expected_error"]["code"].as_str() {
@@ -149,7 +150,8 @@ fn mistakes_in_log_records_are_refused_and_no_garbage_is_stored() {
     });
 }
 
-/// A refusal stores nothing, a success all but what it says, and nothing that was not sent.
+/// Checks that a refusal stores nothing. A success must store all records except those that it
+/// reports as rejected, and no other records.
 fn stored_is_what_was_taken(
     name: &str,
     answer: &Answer,
@@ -178,8 +180,8 @@ fn whole_requests_of_fluent_bits_tests_are_no_servers_error() {
             let answer = post(&server.otlp_http, path, "application/json", file.bytes.clone());
             assert!(matches!(answer.status, 200 | 400), "{}: {}", file.name, answer.status);
         }
-        // Fluent Bit reads `snake_case`, which OTLP/JSON's specification rules out: unknown keys
-        // are passed over, as it asks, and nothing comes of them.
+        // Fluent Bit reads `snake_case`, which the OTLP/JSON specification forbids. The
+        // specification requires receivers to ignore unknown keys, so these keys have no effect.
         let json = file.json();
         if json.get("resourceSpans").or(json.get("resourceLogs")).is_some() {
             holds(&server, &file.name, &json);

@@ -1,4 +1,4 @@
-//! OTLP/HTTP's rules: methods, media types, encodings, the bodies of errors.
+//! Tests the rules of OTLP/HTTP: methods, media types, encodings, and the bodies of errors.
 
 use std::io::Write;
 
@@ -13,7 +13,7 @@ use crate::harness::{
     spans::{log, logs, span, traces},
 };
 
-/// The body that a case asks for: its own, or a right one, compressed as it says.
+/// Returns the body of a case: its own, or a valid one that is compressed as the case says.
 fn body(request: &Json) -> Vec<u8> {
     let asked = text(&request["body"]);
     if !asked.starts_with("a valid export request") {
@@ -50,7 +50,7 @@ fn ask(server: &Server, request: &Json) -> Answer {
     send(&method, &server.otlp_http, &path, &headers, body(request))
 }
 
-/// `google.rpc.Status.code` of an error's body.
+/// Returns `google.rpc.Status.code` from an error's body.
 fn code(answer: &Answer) -> Option<i64> {
     if answer.headers["content-type"].to_str().unwrap().starts_with("application/json") {
         serde_json::from_slice::<Json>(&answer.body).ok()?["code"].as_i64()
@@ -64,7 +64,7 @@ fn the_collectors_cases_are_answered_as_it_answers() {
     let server = Server::start();
     for (name, case) in listed("otlp-http-protocol") {
         let (request, expected) = (&case["request"], &case["expect"]);
-        // A store that fails for a while is the collector's and the kill test's matter.
+        // The collector's tests and the kill test cover a store that fails temporarily.
         if !request.is_object() {
             continue;
         }

@@ -1,21 +1,22 @@
-//! Tags, types and repetition of our messages, compared with the schemas that define them.
+//! Compares tags, types and repetition of our messages with the schemas that define them.
 //!
-//! Both are read as text: the `.proto` files among the corpora, and the `#[prost(…)]` attributes in
-//! our sources. A message of ours may leave fields out, except where it must lose nothing. Schemas
-//! that the corpora lack stand here by the numbers and types of their fields.
+//! Both are parsed from text: the `.proto` files among the corpora, and the `#[prost(…)]`
+//! attributes in our sources. Our messages may leave fields out, except where no field may be lost.
+//! Schemas that the corpora lack are listed here with the numbers and types of their fields.
 
 use std::{collections::BTreeMap, fs, path::Path};
 
 use crate::harness::corpora;
 
-/// A source file of ours, and where its messages are defined.
+/// One of our source files, and the schemas that define its messages.
 struct SchemaSource {
     file: &'static str,
     /// Files among the corpora.
     schemas: &'static [&'static str],
-    /// Messages that those files lack.
+    /// Definitions of messages that those files lack.
     written: &'static str,
-    /// Messages whose names differ: ours, theirs. One of ours can stand for several.
+    /// Pairs of our name and the schema's name, where they differ. One message of ours can stand
+    /// for several.
     renamed: &'static [(&'static str, &'static str)],
     /// Messages that other schemas define.
     others: &'static [&'static str],
@@ -23,8 +24,8 @@ struct SchemaSource {
     is_whole: bool,
 }
 
-/// SchemaFields that are left out where nothing may be lost. The dictionary that they index is in profiles
-/// only.
+/// Fields that are left out even where no field may be lost. The dictionary that they index exists
+/// only in profiles.
 const LEFT_OUT: &[(&str, u32)] = &[("AnyValue", 8), ("KeyValue", 3)];
 
 const SOURCES: &[SchemaSource] = &[
@@ -180,7 +181,7 @@ const SOURCES: &[SchemaSource] = &[
     },
 ];
 
-/// Fields of `jaeger.storage.v2`, as `proto/storage/v2` of jaegertracing/jaeger-idl has them at
+/// Fields of `jaeger.storage.v2`, copied from `proto/storage/v2` of jaegertracing/jaeger-idl at
 /// 74be5630. Other packages have messages of the same names.
 const JAEGER_STORAGE: &str = "
     message storage.GetTracesRequest { repeated GetTraceParams = 1; }
@@ -199,8 +200,8 @@ const JAEGER_STORAGE: &str = "
     message storage.GetDependenciesResponse { repeated Dependency = 1; }
 ";
 
-/// Fields of Flight and Flight SQL, as `format/Flight.proto` and `format/FlightSql.proto` of
-/// apache/arrow have them at 515410b2, and of the message that wraps those of Flight SQL.
+/// Fields of Flight and Flight SQL, copied from `format/Flight.proto` and `format/FlightSql.proto`
+/// of apache/arrow at 515410b2. They include the message that wraps those of Flight SQL.
 const FLIGHT: &str = "
     enum DescriptorType {}
     message Any { string = 1; bytes = 2; }
@@ -299,8 +300,8 @@ fn messages_have_the_fields_of_their_schemas() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
-/// Compares fields of ours with theirs, of which so many are left out; `None` where any may be.
-/// Numbers stand for enumerations.
+/// Returns true if our fields agree with the schema's. `left_out` is the number of missing fields,
+/// or `None` where any may be missing. An `int32` agrees with an enumeration.
 fn holds(ours: &SchemaFields, theirs: &SchemaFields, left_out: Option<usize>) -> bool {
     let is_same = |(tag, field): (&u32, &SchemaField)| {
         theirs.get(tag).is_some_and(|other| {
@@ -312,7 +313,7 @@ fn holds(ours: &SchemaFields, theirs: &SchemaFields, left_out: Option<usize>) ->
         && left_out.is_none_or(|left_out| ours.len() + left_out == theirs.len())
 }
 
-/// SchemaFields of the messages of a schema, by the path of the message.
+/// Returns the fields of the messages in a schema, by the path of the message.
 fn schema(text: &str) -> BTreeMap<String, SchemaFields> {
     let lines = text.lines().map(|line| line.split("//").next().unwrap_or_default());
     let mut text: String = lines.collect::<Vec<_>>().join(" ");
@@ -334,7 +335,7 @@ fn schema(text: &str) -> BTreeMap<String, SchemaFields> {
                 let (first, name) = (words.next().unwrap_or_default(), words.next());
                 let is_message = first == "message";
                 path.push(is_message.then(|| name.unwrap_or_default().to_owned()));
-                // SchemaFields of a `oneof` are the message's.
+                // The fields of a `oneof` belong to the message.
                 if first == "oneof" {
                     *path.last_mut().unwrap() = Some(String::new());
                 } else if is_message {
@@ -365,7 +366,7 @@ fn schema(text: &str) -> BTreeMap<String, SchemaFields> {
                     } else {
                         "message"
                     };
-                    // On the wire a map is a list of messages.
+                    // On the wire, a map is a list of messages.
                     let field =
                         SchemaField { kind: kind.to_owned(), is_repeated: is_list || is_map };
                     found.entry(message(&path)).or_default().insert(tag, field);
@@ -383,7 +384,8 @@ fn message(path: &[Option<String>]) -> String {
     names.collect::<Vec<_>>().join(".")
 }
 
-/// SchemaFields of the messages in a source of ours, those of a `oneof` with its message.
+/// Returns the fields of the messages in one of our sources. The fields of a `oneof` belong to its
+/// message.
 fn messages(text: &str) -> BTreeMap<String, SchemaFields> {
     let (mut found, mut choices) = (BTreeMap::<String, SchemaFields>::new(), Vec::new());
     let mut at = String::new();

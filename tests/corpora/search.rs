@@ -1,4 +1,4 @@
-//! Jaeger's conformance suite of searches, asked of the native search.
+//! Runs the queries of Jaeger's conformance suite with the native search.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,7 +15,7 @@ fn encoded(text: &str) -> String {
     text.bytes().map(|byte| format!("%{byte:02X}")).collect()
 }
 
-/// The query's words in those of `/api/v1/traces`.
+/// Translates a query into parameters of `/api/v1/traces`.
 fn path(query: &Json) -> String {
     let mut parts = vec!["limit=1000".to_owned()];
     let mut add = |name: &str, value: String| {

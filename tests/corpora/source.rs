@@ -1,4 +1,4 @@
-//! Reads the corpora and makes of them what can be sent.
+//! Reads the corpora and converts them to requests.
 
 use std::path::{Path, PathBuf};
 
@@ -6,7 +6,7 @@ use serde_json::{Value as Json, json};
 
 use crate::harness::{Server, corpora};
 
-/// A file of a family.
+/// One file of a family.
 pub(super) struct Case {
     /// Its path within the family.
     pub(super) name: String,
@@ -19,19 +19,19 @@ impl Case {
         serde_json::from_slice(&self.bytes).unwrap_or_else(|error| panic!("{}: {error}", self.name))
     }
 
-    /// The JSON values of the file, one after another.
+    /// Parses the JSON values of the file, which follow one another.
     pub(super) fn documents(&self) -> Vec<Json> {
         let values = serde_json::Deserializer::from_slice(&self.bytes).into_iter();
         values.collect::<Result<_, _>>().unwrap_or_else(|error| panic!("{}: {error}", self.name))
     }
 }
 
-/// The JSON files of a family by name; none where the corpora are not.
+/// Returns the JSON files of a family by name; an empty list where the corpora are missing.
 pub(super) fn files(family: &str) -> Vec<Case> {
     files_ending(family, ".json")
 }
 
-/// The files of a family whose names end so.
+/// Returns the files of a family whose names have this ending.
 pub(super) fn files_ending(family: &str, ending: &str) -> Vec<Case> {
     let Some(root) = corpora().map(|corpora| corpora.join(family)) else { return Vec::new() };
     let (mut folders, mut found) = (vec![root.clone()], Vec::new());
@@ -51,7 +51,7 @@ pub(super) fn files_ending(family: &str, ending: &str) -> Vec<Case> {
     found
 }
 
-/// The cases in the lists that a family's JSON files are.
+/// Returns the cases of a family whose JSON files are lists of cases.
 pub(super) fn listed(family: &str) -> Vec<(String, Json)> {
     let lists = files(family).into_iter().map(|file| file.json());
     let cases = lists.flat_map(|list| match list {
@@ -61,17 +61,17 @@ pub(super) fn listed(family: &str) -> Vec<(String, Json)> {
     cases.map(|case| (text(&case["case"]), case)).collect()
 }
 
-/// The text, empty for anything else.
+/// Returns the text of a value, or an empty text for any other type.
 pub(super) fn text(value: &Json) -> String {
     value.as_str().unwrap_or_default().to_owned()
 }
 
-/// The list, empty for anything else.
+/// Returns the list of a value, or an empty list for any other type.
 pub(super) fn list(value: &Json) -> &[Json] {
     value.as_array().map(Vec::as_slice).unwrap_or_default()
 }
 
-/// A number for any text, the same every time and never 0.
+/// Hashes a text to a number, which is never 0.
 pub(super) fn number(text: &str) -> u64 {
     let fnv = text.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
@@ -79,12 +79,12 @@ pub(super) fn number(text: &str) -> u64 {
     fnv.max(1)
 }
 
-/// A trace id for any text.
+/// Derives a trace id from a text.
 pub(super) fn trace_id(text: &str) -> String {
     format!("{:016x}{:016x}", number(&format!("high {text}")), number(text))
 }
 
-/// Real ids stay; a made-up one, in a case of this name, becomes hex.
+/// Keeps a valid id, and derives one from an invalid id and the name of its case.
 fn jaeger_id(case: &str, id: &str, digits_max: usize) -> String {
     let hex = !id.is_empty() && id.len() <= digits_max && id.chars().all(|c| c.is_ascii_hexdigit());
     match (digits_max, hex) {
@@ -95,7 +95,7 @@ fn jaeger_id(case: &str, id: &str, digits_max: usize) -> String {
     }
 }
 
-/// A trace in Jaeger's JSON with ids in hex and times since a day in 2023 where they are since 0.
+/// Makes a trace importable: ids become hex, and times that begin at 0 move to a day in 2023.
 pub(super) fn jaeger_trace(case: &str, mut trace: Json) -> Json {
     let own = text(&trace["traceID"]);
     trace["traceID"] = jaeger_id(case, &own, 32).into();
@@ -106,7 +106,7 @@ pub(super) fn jaeger_trace(case: &str, mut trace: Json) -> Json {
         span["spanID"] = jaeger_id(case, &text(&span["spanID"]), 16).into();
         span["startTime"] = (span["startTime"].as_u64().unwrap() + base).into();
         for reference in span["references"].as_array_mut().into_iter().flatten() {
-            // The UI's own copy of the parent.
+            // Jaeger's UI adds a copy of the parent.
             reference.as_object_mut().unwrap().remove("span");
             reference["traceID"] = jaeger_id(case, &trace_of(&reference["traceID"]), 32).into();
             reference["spanID"] = jaeger_id(case, &text(&reference["spanID"]), 16).into();
@@ -115,13 +115,13 @@ pub(super) fn jaeger_trace(case: &str, mut trace: Json) -> Json {
     trace
 }
 
-/// What [`jaeger_trace`] adds to the trace's times.
+/// Returns the microseconds that [`jaeger_trace`] adds to the trace's times.
 pub(super) fn base_micros(trace: &Json) -> u64 {
     let real = |span: &Json| span["startTime"].as_u64().is_some_and(|start| start > 1 << 40);
     if list(&trace["spans"]).iter().all(real) { 0 } else { 1_700_000_000_000_000 }
 }
 
-/// The traces in a Jaeger document: an answer of its API, what its UI keeps, or one trace.
+/// Returns the traces in a Jaeger document: an answer of its API, state of its UI, or one trace.
 pub(super) fn jaeger_traces(name: &str, document: &Json) -> Vec<Json> {
     let traces = match &document["data"] {
         Json::Array(traces) => traces.clone(),
@@ -132,7 +132,7 @@ pub(super) fn jaeger_traces(name: &str, document: &Json) -> Vec<Json> {
     traces.map(|trace| jaeger_trace(name, trace)).collect()
 }
 
-/// Imports traces in Jaeger's JSON with the command that users have.
+/// Imports traces in Jaeger's JSON with the command `tidings import`.
 pub(super) fn import_traces(server: &Server, traces: &[Json]) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("traces.json");
@@ -145,7 +145,7 @@ pub(super) fn import_traces(server: &Server, traces: &[Json]) {
     assert!(!out.contains("refused"), "{out}");
 }
 
-/// `tidings import`, and how it ended.
+/// Runs `tidings import` and returns its exit code, standard output and standard error.
 pub(super) fn import(server: &Server, path: &Path) -> (Option<i32>, String, String) {
     Server::command(&["import", "--otlp-http", &server.otlp_http, path.to_str().unwrap()])
 }

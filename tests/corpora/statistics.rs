@@ -1,4 +1,4 @@
-//! Durations and self times, grouped as Jaeger's UI groups them.
+//! Tests durations and self times, grouped as in Jaeger's UI.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +11,7 @@ use super::{
 };
 use crate::harness::Server;
 
-/// What a span is grouped by; those without the tag are a group too.
+/// Returns the value by which a span is grouped. Spans without the tag form a group, too.
 fn group(span: &SpanView, by: &str) -> String {
     match by {
         "Service Name" => span.service.clone(),
@@ -23,7 +23,7 @@ fn group(span: &SpanView, by: &str) -> String {
     }
 }
 
-/// One row: nanoseconds of each span, whole and self.
+/// One row: for each span its duration and its self time, in nanoseconds.
 #[derive(Default)]
 struct Row {
     total: Vec<u64>,
@@ -31,7 +31,7 @@ struct Row {
 }
 
 impl Row {
-    /// A column of the row, in Jaeger's units.
+    /// Returns a column of the row, in Jaeger's units.
     fn column(&self, name: &str, trace_nanos: u64) -> f64 {
         let sum = |list: &[u64]| list.iter().sum::<u64>();
         let count = self.total.len() as f64;
@@ -56,7 +56,7 @@ impl Row {
     fn is(&self, expected: &Json, trace_nanos: u64) -> bool {
         expected.as_object().unwrap().iter().all(|(name, value)| {
             let found = self.column(name, trace_nanos);
-            // Rounded to two places, by way of rounded parts.
+            // The expected value is rounded to two places, and computed from rounded parts.
             (found - value.as_f64().unwrap()).abs() <= 0.011
         })
     }
@@ -76,11 +76,11 @@ fn rows(view: &TraceView, by: &str, then: Option<&str>) -> Vec<Row> {
     rows.into_values().collect()
 }
 
-/// The trace with an id of the case's own: several cases have one.
+/// Gives the trace an id of its own, because several cases have the same.
 fn in_own_trace(case: &str, trace: &Json) -> Json {
     let id = &trace["traceID"];
     let own = trace.to_string().replace(&id.to_string(), &Json::from(trace_id(case)).to_string());
-    // The root has the trace's id: it stays what its children call it.
+    // The root's span id equals the trace's id. It must not change, since its children refer to it.
     let mut own: Json = serde_json::from_str(&own).unwrap();
     let before = list(&trace["spans"]);
     for (span, before) in own["spans"].as_array_mut().unwrap().iter_mut().zip(before) {
@@ -113,7 +113,7 @@ fn self_times_are_those_of_jaegers_statistics() {
         if let Some(count) = case["expect_row_count"].as_u64() {
             assert_eq!(rows.len() as u64, count, "{name}");
         }
-        // The order of rows is the UI's.
+        // The order of the rows is up to the UI, so it is not checked.
         for expected in case["expect_rows_by_index"].as_object().unwrap().values() {
             let found = rows.iter().any(|row| row.is(expected, nanos));
             let columns = |row: &Row| {

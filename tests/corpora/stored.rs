@@ -1,4 +1,5 @@
-//! What is stored, in a form that compares: sets, since a record that came twice is one.
+//! Converts sent and stored records to sets for comparison. A record that was sent twice is stored
+//! once.
 
 use std::collections::BTreeSet;
 
@@ -18,7 +19,7 @@ use crate::harness::{
     http::{self, post},
 };
 
-/// Each span with its resource and scope.
+/// Returns each span with its resource and scope.
 pub(super) fn spans(
     request: &ExportTraceServiceRequest,
 ) -> Vec<(&ResourceSpans, &ScopeSpans, &Span)> {
@@ -29,12 +30,12 @@ pub(super) fn spans(
         .collect()
 }
 
-/// Each span as a request of its own, in JSON.
+/// Returns each span as a request of its own, in JSON.
 pub(super) fn span_set(request: &ExportTraceServiceRequest) -> BTreeSet<String> {
     spans(request)
         .into_iter()
         .map(|(resource, scope, span)| {
-            // No resource or scope and an empty one say the same.
+            // A missing resource or scope equals an empty one.
             let alone = ResourceSpans {
                 resource: Some(resource.resource.clone().unwrap_or_default()),
                 scope_spans: vec![ScopeSpans {
@@ -53,13 +54,13 @@ pub(super) fn span_set(request: &ExportTraceServiceRequest) -> BTreeSet<String> 
         .collect()
 }
 
-/// The valid trace ids of a request.
+/// Returns the valid trace ids of a request.
 pub(super) fn trace_ids(request: &ExportTraceServiceRequest) -> BTreeSet<TraceId> {
     let spans = spans(request).into_iter();
     spans.filter_map(|(_, _, span)| TraceId::from_wire(&span.trace_id)).collect()
 }
 
-/// The stored spans of these traces.
+/// Returns the stored spans of these traces.
 pub(super) fn export(server: &Server, traces: &BTreeSet<TraceId>) -> ExportTraceServiceRequest {
     let mut all = ExportTraceServiceRequest::default();
     for trace in traces {
@@ -73,28 +74,28 @@ pub(super) fn export(server: &Server, traces: &BTreeSet<TraceId>) -> ExportTrace
     all
 }
 
-/// Sends spans as protobuf; every one is taken.
+/// Sends spans as protobuf and checks that all are accepted.
 pub(super) fn send_spans(server: &Server, request: &ExportTraceServiceRequest) {
     let body = request.encode_to_vec();
     let answer = post(&server.otlp_http, "/v1/traces", "application/x-protobuf", body);
     assert_eq!((answer.status, answer.body.len()), (200, 0));
 }
 
-/// Sends log records as protobuf; every one is taken.
+/// Sends log records as protobuf and checks that all are accepted.
 pub(super) fn send_logs(server: &Server, request: &ExportLogsServiceRequest) {
     let body = request.encode_to_vec();
     let answer = post(&server.otlp_http, "/v1/logs", "application/x-protobuf", body);
     assert_eq!((answer.status, answer.body.len()), (200, 0));
 }
 
-/// The assembled trace.
+/// Returns the assembled trace.
 pub(super) fn view(server: &Server, trace: &str) -> TraceView {
     let (status, json) = server.get(&format!("/api/v1/traces/{trace}"));
     assert_eq!(status, 200, "{trace}: {json}");
     serde_json::from_value(json).unwrap()
 }
 
-/// Each log record sent, as the API shows it.
+/// Returns each sent log record in the form that the API returns.
 pub(super) fn log_set(request: &ExportLogsServiceRequest) -> BTreeSet<String> {
     let mut set = BTreeSet::new();
     for resource in &request.resource_logs {
@@ -147,7 +148,7 @@ fn log_line(line: &LogLine) -> String {
     format!("{line:?}")
 }
 
-/// Each stored log record, in the same form.
+/// Returns each stored log record in the form of [`log_set`].
 pub(super) fn stored_logs(server: &Server) -> BTreeSet<String> {
     let (status, json) = server.get("/api/v1/logs?limit=1000");
     assert_eq!(status, 200, "{json}");

@@ -1,4 +1,4 @@
-//! Zipkin's v2 JSON: no span is lost, and what it says is what OTLP says of it.
+//! Tests Zipkin's v2 JSON: no span is lost, and its fields are translated to OTLP's.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -18,14 +18,14 @@ pub(super) fn send(server: &Server, body: impl Into<bytes::Bytes>) -> Answer {
     post(&server.zipkin, "/api/v2/spans", "application/json", body)
 }
 
-/// The tags that become fields of OTLP, and the attributes that endpoints become.
+/// Returns false for tags that become fields of OTLP and for attributes made from endpoints.
 fn is_own(key: &str) -> bool {
     !["network.", "zipkin.", "otel.", "w3c.", "peer.service", "span.kind"]
         .iter()
         .any(|translated| key.starts_with(translated))
 }
 
-/// What a Zipkin span says, in OTLP's words.
+/// Describes a Zipkin span with the names of OTLP's fields.
 fn said(span: &Json) -> String {
     let tags: BTreeMap<&String, &Json> =
         span["tags"].as_object().into_iter().flatten().filter(|(key, _)| is_own(key)).collect();
@@ -64,7 +64,7 @@ fn said(span: &Json) -> String {
     .to_string()
 }
 
-/// The same of the spans that are stored.
+/// Describes the stored spans in the form of [`said`].
 fn stored(request: &ExportTraceServiceRequest) -> BTreeSet<String> {
     let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
     let all = spans(request).into_iter().map(|(resource, _, span)| {
@@ -108,7 +108,7 @@ fn stored(request: &ExportTraceServiceRequest) -> BTreeSet<String> {
     all.collect()
 }
 
-/// Whether everything that a list of spans says can be read back, and no more.
+/// Asserts that the fields of all sent spans can be read back, and no others.
 pub(super) fn nothing_is_lost(server: &Server, name: &str, sent: &[Json]) {
     let said: BTreeSet<String> = sent.iter().map(said).collect();
     let ids: BTreeSet<String> = sent.iter().map(|span| text(&span["traceId"])).collect();
@@ -119,7 +119,8 @@ pub(super) fn nothing_is_lost(server: &Server, name: &str, sent: &[Json]) {
     assert_eq!(rows, spans(&request).len(), "{name}: the tree has not every span");
 }
 
-/// A list of v2 spans is taken whole; anything else is refused and says why.
+/// Checks that a list of v2 spans is accepted as a whole, and that anything else is refused with a
+/// reason.
 fn holds(server: &Server, file: &Case) {
     let answer = send(server, file.bytes.clone());
     let body = String::from_utf8_lossy(&answer.body);
@@ -132,7 +133,7 @@ fn holds(server: &Server, file: &Case) {
     nothing_is_lost(server, &file.name, &spans);
 }
 
-/// The spans, unless the file is broken or of another version.
+/// Returns the spans; `None` when the file is invalid or of another version.
 fn v2(file: &Case) -> Option<Vec<Json>> {
     let spans: Vec<Json> = serde_json::from_slice(&file.bytes).ok()?;
     let hex = |id: &Json| {
@@ -156,7 +157,8 @@ fn real_traces_of_zipkins_users_lose_no_span() {
     }
 }
 
-/// Zipkin v1 is not claimed: its lists are refused as a whole. The files share ids.
+/// Zipkin v1 is not supported, so its lists are refused as a whole. The files share ids, so each
+/// has its own server.
 #[test]
 fn the_collectors_translator_cases_keep_what_they_say() {
     for file in files("zipkin-translator") {
@@ -164,7 +166,8 @@ fn the_collectors_translator_cases_keep_what_they_say() {
     }
 }
 
-/// The Thrift, v1 and protobuf-as-JSON twins are other formats; the v2 ones are ours.
+/// Tests only the v2 files. The same cases in Thrift, in v1 and in protobuf's JSON are other
+/// formats.
 #[test]
 fn jaegers_converter_cases_keep_what_they_say() {
     for file in files("zipkin-jaeger-converter") {
@@ -177,7 +180,7 @@ fn jaegers_converter_cases_keep_what_they_say() {
     }
 }
 
-/// Clocks are not corrected yet: only that nothing is lost is claimed.
+/// Clock skew is not corrected yet, so the test checks only that no span is lost.
 #[test]
 fn spans_of_clocks_that_disagree_are_all_there() {
     for (name, case) in listed("clock-skew") {

@@ -1,4 +1,5 @@
-//! The trees of Zipkin's own tests: out of order, shared ids, roots missing or too many.
+//! Tests the trees of Zipkin's own tests: spans out of order, shared ids, and missing or several
+//! roots.
 
 use serde_json::{Value as Json, json};
 use tidings_proto::api::{ProblemKind, SpanView, TraceView};
@@ -10,7 +11,8 @@ use super::{
 };
 use crate::harness::Server;
 
-/// The spans with a trace id of the case's own; the high and the low half stay apart.
+/// Gives the spans a trace id of the case's own. The high and the low half of an id are replaced
+/// separately.
 fn in_own_trace(name: &str, spans: &[Json]) -> Vec<Json> {
     let half = |id: &str| format!("{:016x}", number(&format!("{name} {id}")));
     let own = |span: &Json| {
@@ -26,7 +28,7 @@ fn in_own_trace(name: &str, spans: &[Json]) -> Vec<Json> {
     spans.iter().map(own).collect()
 }
 
-/// Sends each span alone, and gives the trace.
+/// Sends each span in its own request and returns the trace.
 fn sent_one_by_one(server: &Server, name: &str, spans: &[Json]) -> TraceView {
     for span in spans {
         assert_eq!(send(server, json!([span]).to_string()).status, 202, "{name}");
@@ -35,7 +37,7 @@ fn sent_one_by_one(server: &Server, name: &str, spans: &[Json]) -> TraceView {
     view(server, &format!("{:0>32}", text(&spans[0]["traceId"])))
 }
 
-/// The id as Zipkin writes it.
+/// Returns the id as Zipkin writes it.
 fn id(span: &SpanView) -> String {
     span.span_id.to_string().trim_start_matches('0').to_owned()
 }
@@ -70,9 +72,9 @@ fn zipkins_trees_are_rebuilt() {
     }
 }
 
-/// `expect_root` and `expect_children_of_root`. Zipkin puts a second root under the first; here
-/// both are roots, and it is said. It stands a dummy in for a root that is not there; here the
-/// spans are roots, and it is said.
+/// Checks `expect_root` and `expect_children_of_root`. Zipkin puts a second root under the first,
+/// and creates a dummy for a missing root. Tidings shows these spans as roots and reports a
+/// problem.
 fn children(name: &str, case: &Json, sent: &[Json], view: &TraceView) {
     let Some(expected) = case["expect_children_of_root"].as_array() else { return };
     let root = case["expect_root"].as_str();
@@ -92,7 +94,7 @@ fn children(name: &str, case: &Json, sent: &[Json], view: &TraceView) {
     assert_eq!(view.spans.len(), expected.len() + roots, "{name}");
 }
 
-/// `expect_chain`: each row hangs under the one before.
+/// Checks `expect_chain`: each row is the child of the row before.
 fn chain(name: &str, case: &Json, view: &TraceView) {
     let Some(expected) = case["expect_chain"].as_array() else { return };
     let shown = |span: &SpanView| {
@@ -104,8 +106,8 @@ fn chain(name: &str, case: &Json, view: &TraceView) {
     assert_eq!(depths, (0..).take(expected.len()).collect::<Vec<u32>>(), "{name}");
 }
 
-/// `expect_traversal`: Zipkin goes level by level, rows are depth first; in each, siblings are in
-/// the order of their starts.
+/// Checks `expect_traversal`. Zipkin traverses breadth first, and the rows are depth first. In
+/// both, siblings are ordered by their start.
 fn traversal(name: &str, case: &Json, view: &TraceView) {
     let Some(expected) = case["expect_traversal"].as_array() else { return };
     let mut rows: Vec<&SpanView> = view.spans.iter().collect();
@@ -114,7 +116,7 @@ fn traversal(name: &str, case: &Json, view: &TraceView) {
     assert_eq!(json!(found), json!(expected), "{name}");
 }
 
-/// The branches as `parent/child`, sorted; called halves with their service.
+/// Returns the edges as `parent/child`, sorted. Spans with a service have it in their name.
 fn tree(view: &TraceView) -> Vec<String> {
     let shown = |span: &SpanView| {
         if span.service.is_empty() { id(span) } else { format!("{}@{}", id(span), span.service) }
@@ -126,7 +128,7 @@ fn tree(view: &TraceView) -> Vec<String> {
     found
 }
 
-/// The branches of `expect_tree` in the same form: what is in brackets is a remark.
+/// Returns the edges of `expect_tree` in the same form, without the remarks in brackets.
 fn paths(expected: &Json) -> Vec<String> {
     let bare = |name: &str| name.split('(').next().unwrap_or_default().to_owned();
     let (mut found, mut waiting) = (Vec::new(), vec![(String::new(), expected)]);
@@ -140,10 +142,10 @@ fn paths(expected: &Json) -> Vec<String> {
     found
 }
 
-/// What Zipkin merges when it is asked, Tidings keeps as it was sent: OTLP has no partial span, and
-/// `/otlp` gives back what came. Of these cases then: every span sent is there, whatever the order
-/// of arrival, and a called half hangs under the half that called it. The merged form is a matter
-/// of Zipkin's read API.
+/// Zipkin's API merges partial spans. Tidings stores them as they were sent, because OTLP has no
+/// partial spans and `/otlp` must return the sent spans. The test checks that every sent span is
+/// stored in any order of arrival, and that the server half of a shared span is the child of its
+/// client half. The merged form belongs to Zipkin's read API.
 #[test]
 fn the_parts_that_zipkin_merges_are_all_kept_and_joined_in_the_tree() {
     let server = Server::start();
@@ -153,7 +155,7 @@ fn the_parts_that_zipkin_merges_are_all_kept_and_joined_in_the_tree() {
             continue;
         }
         let view = sent_one_by_one(&server, &name, &spans);
-        // An id cut to 64 bits is a trace of its own: the halves are not joined across the two yet.
+        // An id cut to 64 bits is a separate trace, so spans are not joined across the two yet.
         let cut = spans.iter().any(|span| span["traceId"] != spans[0]["traceId"]);
         for span in view.spans.iter().filter(|span| is_shared(span) && !cut) {
             let caller = |other: &&SpanView| other.span_id == span.span_id && !is_shared(other);

@@ -1,4 +1,4 @@
-//! Chromium over its debugging protocol: just the commands the tests need.
+//! Controls Chromium by its debugging protocol, with only the commands that the tests need.
 //! <https://chromedevtools.github.io/devtools-protocol/>
 
 use std::{
@@ -30,10 +30,10 @@ const FLAGS: [&str; 10] = [
     "about:blank",
 ];
 
-/// A script that takes longer has no end, or its page has crashed.
+/// Longest time that a script may take: one that takes longer never ends, or its page has crashed.
 const ANSWER_PATIENCE: Duration = Duration::from_secs(120);
 
-/// A browser with one page. Dropping it ends it.
+/// A browser with one page. Dropping it ends the process.
 pub(crate) struct Browser {
     process: Child,
     socket: WebSocket<MaybeTlsStream<TcpStream>>,
@@ -45,7 +45,7 @@ pub(crate) struct Browser {
 }
 
 impl Browser {
-    /// Starts Chromium to look at this server; `None` where it is not installed or the server has
+    /// Starts Chromium for this server's pages; `None` where it is not installed or the server has
     /// no UI.
     pub(crate) fn start(server: &Server, width: u32, height: u32) -> Option<Self> {
         let page = super::http::get(&server.http, "/assets/boot.js");
@@ -55,7 +55,7 @@ impl Browser {
         Self::alone("browser tests", width, height)
     }
 
-    /// Starts Chromium for pages of others; `None` where it is not installed.
+    /// Starts Chromium for pages of other servers; `None` where it is not installed.
     pub(crate) fn alone(part: &str, width: u32, height: u32) -> Option<Self> {
         if !has("chromium", part) {
             return None;
@@ -75,7 +75,8 @@ impl Browser {
             .map_while(Result::ok)
             .find_map(|line| line.strip_prefix("DevTools listening on ws://").map(str::to_owned))
             .expect("Chromium says where it listens");
-        // What it says later is not of interest, but it must be able to say it.
+        // Later output is not used, but it must be read so that the process does not block on a
+        // full pipe.
         std::thread::spawn(move || lines.for_each(drop));
         let host = address.split('/').next().unwrap();
         let socket = page_socket(host);
@@ -94,7 +95,7 @@ impl Browser {
         Some(browser)
     }
 
-    /// Gives the window of the page another size.
+    /// Resizes the page's window.
     pub(crate) fn resize(&mut self, width: u32, height: u32) {
         let size =
             json!({ "width": width, "height": height, "deviceScaleFactor": 1, "mobile": false });
@@ -102,7 +103,8 @@ impl Browser {
         self.evaluate("new Promise(done => requestAnimationFrame(() => done(0)))");
     }
 
-    /// Sends a command and waits for its answer; events on the way are looked through for errors.
+    /// Sends a command and waits for its answer. Events that arrive meanwhile are checked for
+    /// errors.
     pub(crate) fn command(&mut self, method: &str, params: Json) -> Json {
         self.try_command(method, params).unwrap_or_else(|error| panic!("{method}: {error}"))
     }
@@ -152,7 +154,7 @@ impl Browser {
         self.command("Page.navigate", json!({ "url": url }));
     }
 
-    /// What a JavaScript expression comes to, promises awaited.
+    /// Evaluates a JavaScript expression, awaits promises, and returns the value.
     pub(crate) fn evaluate(&mut self, expression: &str) -> Json {
         let params =
             json!({ "expression": expression, "returnByValue": true, "awaitPromise": true });
@@ -165,7 +167,7 @@ impl Browser {
         result["result"]["value"].clone()
     }
 
-    /// Memory of the process that draws the page, in bytes, without pages of files.
+    /// Returns the memory of the process that draws the page, in bytes, without file-backed pages.
     pub(crate) fn renderer_bytes(&self) -> u64 {
         let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
         let pids = processes.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
@@ -176,7 +178,7 @@ impl Browser {
             .expect("a process that draws")
     }
 
-    /// Whether a process draws pages for this browser: it descends from it.
+    /// Returns true if a process is a descendant of this browser that draws pages.
     fn is_renderer(&self, pid: u32) -> bool {
         let read = |pid: u32, file: &str| {
             let content = fs::read(format!("/proc/{pid}/{file}")).unwrap_or_default();
@@ -188,7 +190,7 @@ impl Browser {
         let mut parent = pid;
         while parent > 1 && parent != self.process.id() {
             let stat = read(parent, "stat");
-            // The name in parentheses may have spaces.
+            // The name in parentheses may contain spaces.
             let after = stat.rsplit(')').next().unwrap_or_default();
             parent = after.split_whitespace().nth(1).and_then(|of| of.parse().ok()).unwrap_or(0);
         }
@@ -200,7 +202,7 @@ impl Browser {
         self.wait_at_most(PATIENCE, expression);
     }
 
-    /// Waits until an expression is true, and gives how long that took.
+    /// Waits until an expression is true and returns how long that took.
     pub(crate) fn wait_at_most(&mut self, patience: Duration, expression: &str) -> Duration {
         let begin = Instant::now();
         while !self.is_true(expression) {
@@ -219,7 +221,7 @@ impl Browser {
         begin.elapsed()
     }
 
-    /// Evaluates an expression once; one that a navigation ends is not true yet.
+    /// Evaluates an expression once. An evaluation that a navigation interrupts counts as false.
     fn is_true(&mut self, expression: &str) -> bool {
         let params = json!({
             "expression": format!("(async () => !!(await ({expression})))()"),
@@ -240,18 +242,18 @@ impl Browser {
         }
     }
 
-    /// Whether a text stands on the page.
+    /// Waits until the page shows a text.
     pub(crate) fn wait_for_text(&mut self, text: &str) {
         let text = json!(text);
         self.wait_for(&format!("(document.body?.innerText ?? '').includes({text})"));
     }
 
-    /// Types into what has the focus.
+    /// Types into the element that has the focus.
     pub(crate) fn type_text(&mut self, text: &str) {
         self.command("Input.insertText", json!({ "text": text }));
     }
 
-    /// Presses a key, named as in JavaScript's `KeyboardEvent.key`.
+    /// Presses a key, which has its name of JavaScript's `KeyboardEvent.key`.
     pub(crate) fn press(&mut self, key: &str) {
         let code = match key {
             "Enter" => 13,
@@ -280,12 +282,12 @@ impl Browser {
         }
     }
 
-    /// Makes pages move nothing from now on.
+    /// Makes the later calls of [`Self::prefer`] ask for reduced motion, too.
     pub(crate) fn still(&mut self) {
         self.is_still = true;
     }
 
-    /// Makes the page prefer `dark` or `light`.
+    /// Makes the page prefer the `dark` or the `light` colour scheme.
     pub(crate) fn prefer(&mut self, scheme: &str) {
         let mut features = vec![json!({ "name": "prefers-color-scheme", "value": scheme })];
         if self.is_still {
@@ -294,19 +296,19 @@ impl Browser {
         self.command("Emulation.setEmulatedMedia", json!({ "features": features }));
     }
 
-    /// Presses the left button of the mouse at a point of the window and lets it go.
+    /// Presses and releases the left mouse button at a point of the window.
     pub(crate) fn click_at(&mut self, x: f64, y: f64) {
         self.press_at(x, y);
         self.mouse("mouseReleased", x, y);
     }
 
-    /// Presses the left button of the mouse at a point of the window.
+    /// Presses the left mouse button at a point of the window.
     pub(crate) fn press_at(&mut self, x: f64, y: f64) {
         self.mouse("mouseMoved", x, y);
         self.mouse("mousePressed", x, y);
     }
 
-    /// Sends an event of the mouse with its left button.
+    /// Sends an event of the left mouse button.
     pub(crate) fn mouse(&mut self, kind: &str, x: f64, y: f64) {
         let is_press = kind == "mousePressed";
         let mouse = json!({
@@ -316,7 +318,7 @@ impl Browser {
         self.command("Input.dispatchMouseEvent", mouse);
     }
 
-    /// Drags from one point of the window to another.
+    /// Drags with the mouse from one point of the window to another.
     pub(crate) fn drag(&mut self, from: [f64; 2], to: [f64; 2]) {
         for (kind, [x, y], buttons) in [
             ("mouseMoved", from, 0),
@@ -332,13 +334,13 @@ impl Browser {
         }
     }
 
-    /// Lets pages save files into this folder.
+    /// Lets pages save downloads into this folder.
     pub(crate) fn save_into(&mut self, folder: &Path) {
         let params = json!({ "behavior": "allow", "downloadPath": folder });
         self.command("Browser.setDownloadBehavior", params);
     }
 
-    /// How many colours a part of the page has, as it is drawn.
+    /// Returns the number of different colours in a drawn part of the page.
     pub(crate) fn colours(&mut self, [x, y, width, height]: [u32; 4]) -> u64 {
         let clip = json!({ "x": x, "y": y, "width": width, "height": height, "scale": 1 });
         let params = json!({ "format": "png", "clip": clip });
@@ -359,13 +361,13 @@ impl Browser {
         self.evaluate(&count).as_u64().unwrap()
     }
 
-    /// Saves what is drawn as a PNG in the folder of the tests' output.
+    /// Saves a screenshot as a PNG in the folder of the tests' output.
     pub(crate) fn screenshot(&mut self, name: &str) {
         let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("screenshots");
         self.screenshot_into(&folder.join(format!("{name}.png")));
     }
 
-    /// Saves what is drawn as this PNG.
+    /// Saves a screenshot as a PNG at this path.
     pub(crate) fn screenshot_into(&mut self, path: &Path) {
         let shot = self.command("Page.captureScreenshot", json!({ "format": "png" }));
         let png = base64::engine::general_purpose::STANDARD
@@ -388,7 +390,7 @@ impl Browser {
     }
 }
 
-/// The socket of the first page.
+/// Connects to the socket of the first page.
 fn page_socket(host: &str) -> WebSocket<MaybeTlsStream<TcpStream>> {
     let deadline = Instant::now() + PATIENCE;
     loop {

@@ -1,4 +1,4 @@
-//! Authorities and certificates of the tests' own.
+//! Creates certificate authorities and certificates for tests.
 
 use std::{
     path::{Path, PathBuf},
@@ -14,10 +14,10 @@ use rustls::{
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
 };
 
-/// The authority that the harness's clients trust.
+/// The authority that the clients of the tests trust.
 pub(crate) static AUTHORITY: LazyLock<Authority> = LazyLock::new(|| Authority::new("harness"));
 
-/// Signs certificates.
+/// A certificate authority, which signs certificates.
 pub(crate) struct Authority(CertifiedIssuer<'static, KeyPair>);
 
 /// A certificate and its key, in PEM.
@@ -35,12 +35,12 @@ impl Authority {
         Self(CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap())
     }
 
-    /// The root.
+    /// Returns the root certificate in PEM.
     pub(crate) fn pem(&self) -> String {
         self.0.pem()
     }
 
-    /// A new certificate for this machine, or for a client on it.
+    /// Issues a new certificate for this machine as a server or as a client.
     pub(crate) fn identity(&self) -> Identity {
         let key = KeyPair::generate().unwrap();
         let names = ["localhost", "127.0.0.1"].map(str::to_owned).to_vec();
@@ -51,7 +51,7 @@ impl Authority {
     }
 }
 
-/// A certificate that is its own authority, as `openssl req -x509` makes them.
+/// Makes a self-signed certificate, as `openssl req -x509` does.
 pub(crate) fn self_signed() -> Identity {
     let key = KeyPair::generate().unwrap();
     let mut params = CertificateParams::new(vec!["tidings.example".to_owned()]).unwrap();
@@ -61,7 +61,7 @@ pub(crate) fn self_signed() -> Identity {
 }
 
 impl Identity {
-    /// Writes `NAME.pem` and `NAME.key`, one after the other.
+    /// Writes `NAME.pem` and `NAME.key` and returns their paths.
     pub(crate) fn write(&self, folder: &Path, name: &str) -> [PathBuf; 2] {
         [(&self.certificate, "pem"), (&self.key, "key")].map(|(text, extension)| {
             let path = folder.join(format!("{name}.{extension}"));
@@ -71,7 +71,7 @@ impl Identity {
     }
 }
 
-/// A client that trusts this authority alone, and has a certificate or none.
+/// Configures a client that trusts only this authority and may have a certificate.
 pub(crate) fn client_config(authority: &Authority, identity: Option<&Identity>) -> ClientConfig {
     let mut roots = RootCertStore::empty();
     roots.add(authority.0.der().clone()).unwrap();

@@ -1,4 +1,4 @@
-//! Messages of Flight SQL, as far as a query needs them.
+//! Messages of Flight SQL, with only the fields that a query needs.
 
 use bytes::Bytes;
 use prost::Message;
@@ -6,14 +6,14 @@ use tidings_proto::otlp::Any;
 
 use super::http::{GrpcAnswer, call, frame};
 
-/// `CommandStatementQuery`.
+/// The message `CommandStatementQuery`.
 #[derive(Clone, PartialEq, Message)]
 struct Statement {
     #[prost(string, tag = "1")]
     query: String,
 }
 
-/// `FlightDescriptor`.
+/// The message `FlightDescriptor`.
 #[derive(Clone, PartialEq, Message)]
 struct Descriptor {
     #[prost(int32, tag = "1")]
@@ -22,7 +22,7 @@ struct Descriptor {
     command: Bytes,
 }
 
-/// `FlightInfo`, `FlightEndpoint` and `Ticket`, as far as they lead to rows.
+/// The messages `FlightInfo` and `FlightEndpoint`, with only the fields that lead to a ticket.
 #[derive(Clone, PartialEq, Message)]
 struct Info {
     #[prost(message, repeated, tag = "3")]
@@ -35,7 +35,7 @@ struct Endpoint {
     ticket: Option<Ticket>,
 }
 
-/// `Ticket`.
+/// The message `Ticket`.
 #[derive(Clone, PartialEq, Message)]
 pub(crate) struct Ticket {
     #[prost(bytes = "bytes", tag = "1")]
@@ -45,7 +45,7 @@ pub(crate) struct Ticket {
 /// The type of a descriptor that is a command.
 const COMMAND: i32 = 2;
 
-/// A query in its wrapping.
+/// Wraps a query in the message that Flight SQL expects.
 fn statement(query: &str) -> Bytes {
     let command = Any {
         type_url: "type.googleapis.com/arrow.flight.protocol.sql.CommandStatementQuery".to_owned(),
@@ -64,23 +64,23 @@ fn ask(
     call(address, &method, headers, frame(false, &message.encode_to_vec()))
 }
 
-/// Asks for the columns of a query and its ticket.
+/// Requests the columns and the ticket of a query.
 pub(crate) fn flight_info(address: &str, headers: &[(&str, &str)], query: &str) -> GrpcAnswer {
     let descriptor = Descriptor { kind: COMMAND, command: statement(query) };
     ask(address, headers, "GetFlightInfo", &descriptor)
 }
 
-/// The ticket in the answer to [`flight_info`].
+/// Returns the ticket from the answer to [`flight_info`].
 pub(crate) fn ticket_of(info: &GrpcAnswer) -> Ticket {
     Info::decode(info.body.clone()).unwrap().endpoints.remove(0).ticket.unwrap()
 }
 
-/// A ticket of a query that was never asked about.
+/// Makes a ticket for a query without a call of [`flight_info`].
 pub(crate) fn ticket(query: &str) -> Ticket {
     Ticket { ticket: statement(query) }
 }
 
-/// Asks for the rows of a ticket.
+/// Requests the rows of a ticket.
 pub(crate) fn flight_rows(address: &str, headers: &[(&str, &str)], ticket: &Ticket) -> GrpcAnswer {
     ask(address, headers, "DoGet", ticket)
 }

@@ -1,4 +1,4 @@
-//! HTTP and gRPC requests, exactly as asked for.
+//! Sends HTTP and gRPC requests without changing them.
 
 use std::{sync::LazyLock, time::Duration};
 
@@ -17,7 +17,7 @@ use tokio::runtime::Runtime;
 
 use super::certificates::{AUTHORITY, client_config};
 
-/// What came back.
+/// An HTTP response.
 #[derive(Debug, Clone)]
 pub(crate) struct Answer {
     pub(crate) status: u16,
@@ -25,29 +25,29 @@ pub(crate) struct Answer {
     pub(crate) body: Bytes,
 }
 
-/// What a gRPC call came to.
+/// The result of a gRPC call.
 #[derive(Debug, Clone)]
 pub(crate) struct GrpcAnswer {
     /// The HTTP status.
     pub(crate) http: u16,
-    /// `grpc-status`, when there was one.
+    /// The header `grpc-status`, if there is one.
     pub(crate) code: Option<i32>,
-    /// `grpc-message`, still percent-encoded.
+    /// The header `grpc-message`, still percent-encoded.
     pub(crate) message: String,
-    /// `grpc-status-details-bin`, still base64.
+    /// The header `grpc-status-details-bin`, still in base64.
     pub(crate) details: Option<String>,
     /// The message in the body.
     pub(crate) body: Bytes,
 }
 
 impl GrpcAnswer {
-    /// The status in the details of a refusal.
+    /// Decodes the status in the details of a refusal.
     pub(crate) fn status(&self) -> Option<RpcStatus> {
         let details = STANDARD_NO_PAD.decode(self.details.as_deref()?).ok()?;
         RpcStatus::decode(details.as_slice()).ok()
     }
 
-    /// The time that a refusal says to wait, by the `RetryInfo` that its details begin with.
+    /// Returns the delay in the `RetryInfo` that comes first in the details of a refusal.
     pub(crate) fn retry_delay(&self) -> Option<Duration> {
         let retry = RetryInfo::decode(self.status()?.details.first()?.value.as_slice()).ok()?;
         let delay = retry.retry_delay?;
@@ -68,14 +68,14 @@ static HTTP1: LazyLock<Pool> = LazyLock::new(|| {
 });
 static HTTP2: LazyLock<GrpcClient> = LazyLock::new(GrpcClient::new);
 
-/// A client of gRPC, which has one connection to a server.
+/// A gRPC client, which has one connection to a server.
 #[derive(Debug)]
 pub(crate) struct GrpcClient(Pool);
 
 impl GrpcClient {
     pub(crate) fn new() -> Self {
         let tls = HttpsConnectorBuilder::new().with_tls_config(client_config(&AUTHORITY, None));
-        // A request is several writes, which would wait for each other.
+        // A request is several writes. Without `TCP_NODELAY` each would wait for the one before.
         let mut plain = HttpConnector::new();
         plain.set_nodelay(true);
         plain.enforce_http(false);
@@ -84,13 +84,13 @@ impl GrpcClient {
     }
 }
 
-/// The address of a path: an address that begins with `https://` is asked over TLS.
+/// Returns the URL of a path. The scheme is `http://` unless the address has one.
 fn url(address: &str, path: &str) -> String {
     let scheme = if address.contains("://") { "" } else { "http://" };
     format!("{scheme}{address}{path}")
 }
 
-/// Sends a request with these headers; an error is a connection that broke.
+/// Sends a request with these headers. An error means that the connection broke.
 pub(crate) fn try_send(
     method: &str,
     address: &str,
@@ -106,7 +106,7 @@ pub(crate) fn try_send(
     RUNTIME.block_on(async {
         let asked = HTTP1.request(request.clone()).await;
         let response = match asked {
-            // A kept connection may lead to a server that had this port before.
+            // A pooled connection may lead to an earlier server on this port.
             Err(_) if method == "GET" => HTTP1.request(request).await,
             asked => asked,
         };
@@ -117,7 +117,7 @@ pub(crate) fn try_send(
     })
 }
 
-/// As [`try_send`], with a connection that must hold.
+/// Sends a request as [`try_send`] does and panics if the connection breaks.
 pub(crate) fn send(
     method: &str,
     address: &str,
@@ -129,17 +129,17 @@ pub(crate) fn send(
         .unwrap_or_else(|error| panic!("{method} {path}: {error}"))
 }
 
-/// GET.
+/// Sends a GET request.
 pub(crate) fn get(address: &str, path: &str) -> Answer {
     send("GET", address, path, &[], Bytes::new())
 }
 
-/// POST of a body of this type.
+/// Sends a POST request with a body of this media type.
 pub(crate) fn post(address: &str, path: &str, kind: &str, body: impl Into<Bytes>) -> Answer {
     send("POST", address, path, &[("content-type", kind)], body)
 }
 
-/// A frame of gRPC around a message.
+/// Wraps a message in a gRPC frame.
 pub(crate) fn frame(compressed: bool, message: &[u8]) -> Bytes {
     let mut frame = BytesMut::new();
     frame.put_u8(u8::from(compressed));
@@ -148,7 +148,7 @@ pub(crate) fn frame(compressed: bool, message: &[u8]) -> Bytes {
     frame.freeze()
 }
 
-/// A unary call whose body is sent as it is; an error is a connection that broke.
+/// Makes a unary call with this body unchanged. An error means that the connection broke.
 pub(crate) fn try_call(
     address: &str,
     method: &str,
@@ -158,7 +158,7 @@ pub(crate) fn try_call(
     try_call_by(&HTTP2, address, method, headers, body)
 }
 
-/// As [`try_call`], by a client of its own.
+/// Makes a call as [`try_call`] does, by this client.
 pub(crate) fn try_call_by(
     client: &GrpcClient,
     address: &str,
@@ -197,7 +197,7 @@ pub(crate) fn try_call_by(
     })
 }
 
-/// As [`try_call`], with a connection that must hold.
+/// Makes a call as [`try_call`] does and panics if the connection breaks.
 pub(crate) fn call(
     address: &str,
     method: &str,

@@ -1,7 +1,7 @@
-//! An issuer of OpenID Connect for tests: it knows one person, who always agrees.
+//! An OpenID Connect issuer for tests, with one person, who always agrees.
 //!
-//! Its keys are made when it starts. It checks what a real one checks: the client's secret, PKCE,
-//! the redirect address, and that a code is used once.
+//! It makes its keys at start. It checks the same as a production issuer: the client's secret,
+//! PKCE, the redirect address, and that a code is used once.
 
 use std::{
     collections::BTreeMap,
@@ -29,10 +29,10 @@ use ring::{
 use serde_json::{Value as Json, json};
 use tokio::{net::TcpListener, runtime::Runtime};
 
-/// The client that it knows, and its secret, with signs that have to be encoded.
+/// The client that it knows, and the client's secret, which has characters that must be encoded.
 pub(crate) const CLIENT: &str = "tidings";
 pub(crate) const SECRET: &str = "a secret: +%&";
-/// The audience of tokens for machines.
+/// The audience of machines' tokens.
 pub(crate) const AUDIENCE: &str = "tidings-api";
 
 static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| {
@@ -41,12 +41,12 @@ static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| {
 
 type Parameters = BTreeMap<String, String>;
 
-/// Makes a token of claims, as an issuer should or not.
+/// Makes a token, valid or forged, from claims.
 pub(crate) type TokenMaker = fn(&SigningKey, &Json) -> String;
 
 /// A running issuer.
 pub(crate) struct Issuer {
-    /// As `http://localhost:5556`.
+    /// Its URL, such as `http://localhost:5556`.
     pub(crate) url: String,
     state: Arc<Mutex<IssuerState>>,
 }
@@ -54,11 +54,11 @@ pub(crate) struct Issuer {
 struct IssuerState {
     url: String,
     key: SigningKey,
-    /// Claims of the person that replace the usual ones; `null` leaves one out.
+    /// Claims of the person that replace the usual ones. A `null` removes a claim.
     claims: Json,
-    /// Replaces the set of keys.
+    /// Replaces the published set of keys.
     published: Option<String>,
-    /// Makes an ID token in the place of the usual one.
+    /// Makes ID tokens in place of the usual function.
     forge: Option<TokenMaker>,
     is_down: bool,
     codes: BTreeMap<String, Parameters>,
@@ -66,7 +66,7 @@ struct IssuerState {
     asked: BTreeMap<String, u32>,
 }
 
-/// A key with which it signs.
+/// A key that signs tokens.
 pub(crate) struct SigningKey {
     pub(crate) name: String,
     pair: EcdsaKeyPair,
@@ -90,19 +90,19 @@ impl SigningKey {
         self.pair.public_key().as_ref()
     }
 
-    /// Signs as it should.
+    /// Makes a correctly signed token.
     pub(crate) fn sign(&self, claims: &Json) -> String {
         let message = message(&json!({"alg": "ES256", "kid": self.name, "typ": "JWT"}), claims);
         let signature = self.pair.sign(&SystemRandom::new(), message.as_bytes()).unwrap();
         format!("{message}.{}", URL_SAFE_NO_PAD.encode(signature))
     }
 
-    /// Does not sign at all.
+    /// Makes a token without a signature.
     pub(crate) fn unsigned(&self, claims: &Json) -> String {
         format!("{}.", message(&json!({"alg": "none", "kid": self.name}), claims))
     }
 
-    /// Signs with the public key, as if it were a shared secret.
+    /// Makes a token signed with the public key, as if that were a shared secret.
     pub(crate) fn sign_with_public(&self, claims: &Json) -> String {
         let message = message(&json!({"alg": "HS256", "kid": self.name}), claims);
         let secret = hmac::Key::new(hmac::HMAC_SHA256, self.public());
@@ -116,17 +116,17 @@ fn message(header: &Json, claims: &Json) -> String {
     format!("{}.{}", encode(header), encode(claims))
 }
 
-/// Seconds of the Unix epoch.
+/// Returns the seconds since 1970.
 pub(crate) fn now() -> i64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
     i64::try_from(since.as_secs()).unwrap()
 }
 
 impl Issuer {
-    /// An issuer whose person is in the group `dev`.
+    /// Starts an issuer whose person is in the group `dev`.
     pub(crate) fn start() -> Self {
         let listener = RUNTIME.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
-        // Another site than 127.0.0.1, to a browser.
+        // A browser treats `localhost` as another site than 127.0.0.1.
         let url = format!("http://localhost:{}", listener.local_addr().unwrap().port());
         let state = Arc::new(Mutex::new(IssuerState {
             url: url.clone(),
@@ -151,7 +151,7 @@ impl Issuer {
         Self { url, state }
     }
 
-    /// The host and port.
+    /// Returns the host and port.
     pub(crate) fn address(&self) -> &str {
         self.url.trim_start_matches("http://")
     }
@@ -160,42 +160,42 @@ impl Issuer {
         self.state.lock().unwrap()
     }
 
-    /// Gives the person these claims from now on, besides the usual ones.
+    /// Adds these claims to the person's usual ones from now on.
     pub(crate) fn set_claims(&self, claims: Json) {
         self.state().claims = claims;
     }
 
-    /// Answers nothing from now on, or again.
+    /// Makes the issuer unavailable, or available again.
     pub(crate) fn set_down(&self, is_down: bool) {
         self.state().is_down = is_down;
     }
 
-    /// Publishes this in the place of its keys.
+    /// Publishes this text in place of its keys.
     pub(crate) fn publish(&self, keys: Option<String>) {
         self.state().published = keys;
     }
 
-    /// Makes ID tokens so from now on.
+    /// Makes ID tokens with this function from now on.
     pub(crate) fn forge(&self, forge: Option<TokenMaker>) {
         self.state().forge = forge;
     }
 
-    /// Signs with a new key, and publishes no other.
+    /// Replaces the signing key by a new one, and publishes only that.
     pub(crate) fn rotate(&self, name: &str) {
         self.state().key = SigningKey::new(name);
     }
 
-    /// Takes no refresh token that it gave.
+    /// Rejects the refresh tokens that it issued.
     pub(crate) fn forget_refresh_token(&self) {
         self.state().refresh_token = None;
     }
 
-    /// How often a path was asked.
+    /// Returns the number of requests of a path.
     pub(crate) fn asked(&self, path: &str) -> u32 {
         self.state().asked.get(path).copied().unwrap_or_default()
     }
 
-    /// The claims of a machine's token, some replaced.
+    /// Returns the claims of a machine's token, with some of them replaced.
     pub(crate) fn machine(&self, changed: Json) -> Json {
         let usual = json!({
             "iss": self.url, "sub": "machine", "aud": AUDIENCE, "iat": now(), "exp": now() + 300,
@@ -204,20 +204,20 @@ impl Issuer {
         merged(usual, &changed)
     }
 
-    /// A machine's token, with some claims replaced.
+    /// Makes a machine's token, with some claims replaced.
     pub(crate) fn token(&self, changed: Json) -> String {
         let claims = self.machine(changed);
         self.state().key.sign(&claims)
     }
 
-    /// A machine's token that is made by this.
+    /// Makes a machine's token with this function.
     pub(crate) fn token_by(&self, make: TokenMaker) -> String {
         let claims = self.machine(json!({}));
         make(&self.state().key, &claims)
     }
 }
 
-/// Replaces fields; `null` leaves one out.
+/// Replaces fields. A `null` removes a field.
 fn merged(mut usual: Json, changed: &Json) -> Json {
     let fields = usual.as_object_mut().unwrap();
     for (name, value) in changed.as_object().unwrap() {
@@ -258,7 +258,7 @@ async fn keys(State(state): Shared) -> String {
     state.published.clone().unwrap_or_else(usual)
 }
 
-/// The person agrees.
+/// Answers a request for authorisation: the person always agrees.
 async fn authorize(State(state): Shared, Query(asked): Query<Parameters>) -> Response {
     let mut state = state.lock().unwrap();
     let is_asked = |name: &str, value: &str| asked.get(name).is_some_and(|given| given == value);
@@ -279,7 +279,7 @@ async fn authorize(State(state): Shared, Query(asked): Query<Parameters>) -> Res
     (StatusCode::FOUND, [(header::LOCATION, back)]).into_response()
 }
 
-/// Sends the person back.
+/// Redirects the person to the client after the sign-out.
 async fn end(Query(asked): Query<Parameters>) -> Response {
     let back = asked["post_logout_redirect_uri"].clone();
     (StatusCode::FOUND, [(header::LOCATION, back)]).into_response()
@@ -293,7 +293,7 @@ async fn token(State(state): Shared, headers: HeaderMap, form: String) -> Respon
         let body = json!({"error": error, "error_description": "<b>no</b>"});
         (StatusCode::BAD_REQUEST, JsonBody(body)).into_response()
     };
-    // The secret in the form of a form.
+    // The secret is encoded as in a form before it is encoded in base64.
     let expected = STANDARD.encode(format!("{CLIENT}:a+secret%3A+%2B%25%26"));
     let given = headers.get(header::AUTHORIZATION).and_then(|given| given.to_str().ok());
     if given != Some(&format!("Basic {expected}")) {
@@ -305,7 +305,7 @@ async fn token(State(state): Shared, headers: HeaderMap, form: String) -> Respon
             let Some(asked) = state.codes.remove(&field("code")) else {
                 return refuse("invalid_grant");
             };
-            // A code that was used stays used.
+            // A used code is recorded, so that a second use is detected.
             state.codes.insert(format!("used {}", field("code")), BTreeMap::new());
             let digest = digest::digest(&digest::SHA256, field("code_verifier").as_bytes());
             let challenge = URL_SAFE_NO_PAD.encode(digest);

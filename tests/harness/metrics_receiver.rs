@@ -1,4 +1,4 @@
-//! A collector that takes metrics over OTLP/HTTP.
+//! A collector that receives metrics over OTLP/HTTP.
 
 use std::sync::{
     Arc, LazyLock, Mutex,
@@ -22,7 +22,7 @@ static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| {
 
 /// A running collector.
 pub(crate) struct MetricsReceiver {
-    /// As `http://127.0.0.1:4318`.
+    /// Its URL, such as `http://127.0.0.1:4318`.
     pub(crate) url: String,
     state: Arc<ReceivedMetrics>,
 }
@@ -43,12 +43,12 @@ impl MetricsReceiver {
         Self { url, state }
     }
 
-    /// Answers with this status from now on.
+    /// Answers requests with this status from now on.
     pub(crate) fn answer(&self, status: u16) {
         self.state.status.store(status, Ordering::Relaxed);
     }
 
-    /// The requests so far, whatever their answer was.
+    /// Returns all requests so far, whatever status they were answered with.
     pub(crate) fn requests(&self) -> Vec<ExportMetricsServiceRequest> {
         self.state.requests.lock().unwrap().clone()
     }

@@ -1,9 +1,10 @@
-//! The routes of the HTTP address and of Zipkin's, read from the source that builds the routers.
+//! The routes of the HTTP address and of Zipkin's address, read from the source that builds the
+//! routers.
 //!
-//! A router cannot be asked for its routes, and a list beside it forgets one. So every call of
-//! `.route(…)` in code that ships is read: a path is a literal, a constant, or a part behind a prefix
-//! (`format!("/prefix{path}")` over a table of literals). A call that has another form panics here:
-//! whoever writes it teaches this module to read it.
+//! A router does not list its routes, and a separate list can miss one. This module reads each call
+//! of `.route(…)` in code that ships. A path there is a literal, a constant, or a part behind a
+//! prefix (`format!("/prefix{path}")` over a table of literals). A call in any other form panics
+//! here, and its author must teach this module to read it.
 
 use std::{
     collections::BTreeSet,
@@ -11,11 +12,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// Folders with routers.
+/// Folders with code that builds routers.
 const FOLDERS: [&str; 3] = ["src", "query/src", "sql/src"];
-/// Paths that the description of the API has, which a client can ask for.
+/// The route for the paths in the API's description, which a client can request.
 const DESCRIBED: (&str, &str) = ("query/src/http.rs", "&path");
-/// Routers that others nest, with the prefixes where their routes are.
+/// Routers that other routers nest, with the prefixes of their routes.
 const NESTED: [(&str, &[&str]); 2] =
     [("query/src/http/tempo.rs", &["/tempo"]), ("query/src/http/zipkin_api.rs", &["", "/zipkin"])];
 const ZIPKIN: &str = "query/src/http/zipkin_api.rs";
@@ -23,25 +24,25 @@ const ZIPKIN: &str = "query/src/http/zipkin_api.rs";
 /// A route that the source builds.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct SourceRoute {
-    /// Its path, with names of parameters in braces.
+    /// Its path, with the parameters' names in braces.
     pub(crate) path: String,
-    /// Set for a route of Zipkin's address; others are of the HTTP address.
+    /// True for a route of Zipkin's address, false for one of the HTTP address.
     pub(crate) is_zipkins: bool,
 }
 
 impl SourceRoute {
-    /// Reports whether it is of a service of gRPC, whose methods are its parameter.
+    /// Returns true for a route of a gRPC service, whose parameter is the method.
     pub(crate) fn is_rpc(&self) -> bool {
         self.path.ends_with("/{method}")
     }
 
-    /// Returns a path of this route, with something in place of each parameter.
+    /// Returns a path that matches this route, with a value for each parameter.
     pub(crate) fn filled(&self) -> String {
         let fill = |part: &str| if part.starts_with('{') { "0123abcd" } else { part }.to_owned();
         self.path.split('/').map(fill).collect::<Vec<_>>().join("/")
     }
 
-    /// Reports whether a request's path is of this route.
+    /// Returns true if a request's path matches this route.
     pub(crate) fn takes(&self, path: &str) -> bool {
         let mut given = path.split(['?', '#']).next().unwrap_or_default().split('/');
         for part in self.path.split('/') {
@@ -57,7 +58,7 @@ impl SourceRoute {
     }
 }
 
-/// Returns every route that the source builds, but those of the API's description.
+/// Returns all routes that the source builds, except those in the API's description.
 pub(crate) fn source_routes() -> BTreeSet<SourceRoute> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut routes = BTreeSet::new();
@@ -74,7 +75,7 @@ pub(crate) fn source_routes() -> BTreeSet<SourceRoute> {
             let prefixes = nested.map_or(&[""][..], |(_, prefixes)| prefixes);
             for path in paths(&name, shipped) {
                 for prefix in prefixes {
-                    // gRPC knows no prefix.
+                    // A gRPC service is not nested, so it has no prefix.
                     let path = format!("{prefix}{path}");
                     routes.insert(SourceRoute { path, is_zipkins: name == ZIPKIN });
                 }
@@ -103,12 +104,12 @@ fn files(folder: &Path) -> Vec<PathBuf> {
     found
 }
 
-/// Leaves out a file's tests, which stand at its end.
+/// Returns a file's code without its tests, which come last.
 fn shipped(text: &str) -> &str {
     text.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default()
 }
 
-/// Reads the paths that a file's calls of `.route` name.
+/// Returns the paths in a file's calls of `.route`.
 fn paths(file: &str, text: &str) -> Vec<String> {
     let mut paths = Vec::new();
     for (at, call) in text.match_indices(".route(") {
@@ -140,7 +141,7 @@ fn paths(file: &str, text: &str) -> Vec<String> {
     paths
 }
 
-/// Splits what follows an opening bracket at the commas of its own depth.
+/// Splits the text after an opening bracket at the commas of the same depth.
 fn arguments(text: &str) -> Vec<String> {
     let (mut depth, mut quoted) = (0, false);
     let mut arguments = vec![String::new()];
@@ -166,7 +167,7 @@ fn literal(text: &str) -> Option<&str> {
     text.strip_prefix('"')?.strip_suffix('"').filter(|path| path.starts_with('/'))
 }
 
-/// Returns the paths that stand first in tuples of a file's tables.
+/// Returns the paths that come first in the tuples of a file's tables.
 fn table(text: &str) -> Vec<String> {
     let entries = text.match_indices("(\"/");
     let entries = entries.filter(|(at, _)| text[..*at].ends_with(['[', ' ', '\n']));

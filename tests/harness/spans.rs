@@ -1,22 +1,22 @@
-//! Small requests to send.
+//! Builds small export requests.
 
 use tidings_proto::otlp::{
     ExportLogsServiceRequest, ExportTraceServiceRequest, KeyValue, LogRecord, Resource,
     ResourceLogs, ResourceSpans, ScopeLogs, ScopeSpans, Span,
 };
 
-/// gRPC's path for spans.
+/// Path of the gRPC method that takes spans.
 pub(crate) const TRACE_EXPORT: &str = "/opentelemetry.proto.collector.trace.v1.TraceService/Export";
-/// gRPC's path for log records.
+/// Path of the gRPC method that takes log records.
 pub(crate) const LOGS_EXPORT: &str = "/opentelemetry.proto.collector.logs.v1.LogsService/Export";
 
-/// Nanoseconds since 1970.
+/// Returns the nanoseconds since 1970.
 pub(crate) fn now() -> u64 {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
     u64::try_from(since.as_nanos()).unwrap()
 }
 
-/// A span of 1 ms that began just now.
+/// Makes a span of 1 ms that begins now.
 pub(crate) fn span(trace: u128, id: u64, parent: u64, name: &str) -> Span {
     let start = now();
     Span {
@@ -31,12 +31,12 @@ pub(crate) fn span(trace: u128, id: u64, parent: u64, name: &str) -> Span {
     }
 }
 
-/// A resource with this `service.name`.
+/// Makes a resource with this `service.name`.
 pub(crate) fn resource(service: &str) -> Resource {
     Resource { attributes: vec![KeyValue::new("service.name", service)], ..Resource::default() }
 }
 
-/// The spans as one service's request.
+/// Makes a request of one service with these spans.
 pub(crate) fn traces(service: &str, spans: Vec<Span>) -> ExportTraceServiceRequest {
     let scope_spans = vec![ScopeSpans { spans, ..ScopeSpans::default() }];
     let resource = Some(resource(service));
@@ -44,7 +44,7 @@ pub(crate) fn traces(service: &str, spans: Vec<Span>) -> ExportTraceServiceReque
     ExportTraceServiceRequest { resource_spans }
 }
 
-/// A log record of a trace.
+/// Makes a log record of a trace.
 pub(crate) fn log(trace: u128, span: u64, text: &str) -> LogRecord {
     LogRecord {
         time_unix_nano: now(),
@@ -57,7 +57,7 @@ pub(crate) fn log(trace: u128, span: u64, text: &str) -> LogRecord {
     }
 }
 
-/// The records as one service's request.
+/// Makes a request of one service with these records.
 pub(crate) fn logs(service: &str, log_records: Vec<LogRecord>) -> ExportLogsServiceRequest {
     let scope_logs = vec![ScopeLogs { log_records, ..ScopeLogs::default() }];
     let resource = Some(resource(service));

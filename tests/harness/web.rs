@@ -1,5 +1,5 @@
-//! A web server of files, as people put in front of other systems' UIs: some paths are asked of
-//! another server, and whatever is no file is the UI's first page.
+//! A web server for static files, as operators put it in front of other systems' UIs. It forwards
+//! some paths to another server. It answers a path without a file with the UI's first page.
 
 use std::{
     io::{BufRead, BufReader, Read, Write},
@@ -10,12 +10,12 @@ use std::{
 
 use super::http;
 
-/// Bytes of a request's head, and of its body.
+/// Maximum bytes of a request's head and body together.
 const REQUEST_BYTES_MAX: u64 = 1 << 20;
 
-/// The server. It ends with the process.
+/// The server. Its threads end with the process.
 pub(crate) struct Web {
-    /// As `127.0.0.1:8434`.
+    /// Its address, such as `127.0.0.1:8434`.
     pub(crate) address: String,
 }
 
@@ -27,7 +27,8 @@ struct Site {
 }
 
 impl Web {
-    /// Serves the folder's files below `base`; asks `to` for what is below the forwarded paths.
+    /// Serves the folder's files below `base` and forwards requests below the forwarded paths to
+    /// `to`.
     pub(crate) fn start(base: &str, folder: &Path, forwarded: &[&str], to: &str) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap().to_string();
@@ -48,7 +49,7 @@ impl Web {
 }
 
 impl Site {
-    /// Answers one request and closes. A browser that has gone is no matter.
+    /// Answers one request and closes the connection. Errors of a closed connection are ignored.
     fn answer(&self, mut stream: TcpStream) -> Option<()> {
         let mut reader = BufReader::new(stream.try_clone().ok()?).take(REQUEST_BYTES_MAX);
         let mut line = String::new();

@@ -1,8 +1,8 @@
-//! Questions to the API that are wrong: each is a problem that names the parameter.
+//! Invalid API requests. Each must get a problem document that names the parameter.
 
 use crate::harness::{Server, http};
 
-/// A path with its parameters, the status, and the parameter that must be named.
+/// A path with its parameters, the expected status, and the parameter that the problem must name.
 type Case = (&'static str, u16, Option<&'static str>);
 
 const ID: &str = "5b8efff798038103d269b633813fc60c";
@@ -66,7 +66,7 @@ const CASES: &[Case] = &[
     ("/api/v2/traces", 404, None),
 ];
 
-/// Asks everything and gives the number of questions.
+/// Sends all requests and returns their number.
 pub(super) fn check(server: &Server) -> usize {
     let wrong: Vec<_> = CASES.iter().filter_map(|case| told_otherwise(server, case)).collect();
     assert!(wrong.is_empty(), "{wrong:#?}");
@@ -84,7 +84,7 @@ pub(super) fn check(server: &Server) -> usize {
             count += 1;
         }
     }
-    // A name as long as a request head allows, and one that is longer.
+    // One name is as long as a request head allows, and the other one is longer.
     let long = "x".repeat(8 << 10);
     let answer = http::get(&server.http, &format!("/api/v1/traces/{ID}?{long}=1"));
     assert_eq!(answer.status, 400);
@@ -95,7 +95,7 @@ pub(super) fn check(server: &Server) -> usize {
     count + 2
 }
 
-/// What the API said instead, when it did not say what the case wants.
+/// Returns the API's answer if it differs from what the case expects.
 fn told_otherwise(server: &Server, (path, wanted, parameter): &Case) -> Option<String> {
     let (status, problem) = server.get(path);
     let explained = !path.starts_with("/api/v1")

@@ -1,10 +1,10 @@
-//! Bodies that are small to send and large to read.
+//! Bodies that are small to send and expensive to read.
 
 use std::io::Write;
 
 use flate2::{Compression, write::GzEncoder};
 
-/// How much a bomb is when it is let out.
+/// Size of a decompressed bomb.
 const BOMB_BYTES: usize = 300 << 20;
 
 pub(crate) fn gzip(content: &[u8]) -> Vec<u8> {
@@ -35,14 +35,14 @@ pub(super) fn zstd_bomb() -> Vec<u8> {
     encoder.finish().unwrap()
 }
 
-/// A frame whose header asks for a window of 2 GiB, with one raw block.
+/// Returns a frame with one raw block, whose header requires a window of 2 GiB.
 pub(super) fn zstd_huge_window() -> Vec<u8> {
     let mut frame = vec![0x28, 0xb5, 0x2f, 0xfd, 0x00, 0xa8];
     frame.extend([0x09, 0x00, 0x00, b'x']);
     frame
 }
 
-/// A document whose first attribute has lists in lists.
+/// Returns a document whose first attribute has nested lists of this depth.
 pub(super) fn deep_json(path: &str, depth: usize) -> Vec<u8> {
     let (resources, scopes, records) = names(path);
     let head = format!(
@@ -62,11 +62,11 @@ fn names(path: &str) -> (&'static str, &'static str, &'static str) {
     }
 }
 
-/// A message whose first attribute has lists in lists.
+/// Returns a message whose first attribute has nested lists of this depth.
 pub(super) fn deep_protobuf(path: &str, depth: usize) -> Vec<u8> {
     let mut value: Vec<u8> = Vec::new();
     for _ in 0..depth {
-        // AnyValue { array_value: ArrayValue { values: [value] } }
+        // Encodes `AnyValue { array_value: ArrayValue { values: [value] } }`.
         value = field(5, field(1, value));
     }
     let attribute = field(2, value);
@@ -77,7 +77,7 @@ pub(super) fn deep_protobuf(path: &str, depth: usize) -> Vec<u8> {
     field(1, field(2, field(2, record)))
 }
 
-/// A length-delimited field.
+/// Encodes a length-delimited field.
 fn field(number: u8, content: Vec<u8>) -> Vec<u8> {
     let mut out = vec![number << 3 | 2];
     prost::encoding::encode_varint(content.len() as u64, &mut out);

@@ -1,5 +1,5 @@
-//! Hostile strings as names, services, keys, values and events, by OTLP and by Zipkin: every API that
-//! reads gives them back as they were sent.
+//! Sends hostile strings as names, services, keys, values and events, by OTLP and by Zipkin. Every
+//! API that reads traces must return them unchanged.
 
 use prost::Message;
 use serde_json::{Value as Json, json};
@@ -12,14 +12,14 @@ use crate::harness::{
     spans::{now, span, traces},
 };
 
-/// Traces of the strings that are sent by OTLP and by Zipkin: these and the place of the string.
+/// Base ids of the traces that are sent by OTLP and by Zipkin. The index of the string is added.
 const OTLP_TRACES: u128 = 0x07a0_0000;
 const ZIPKIN_TRACES: u128 = 0x21b0_0000;
-/// Spans of a request.
+/// Maximum spans in a request.
 const PART: usize = 25;
 
-/// A failed span whose name, services, tags and annotation are this text, as Zipkin's reporters send
-/// it; a parent of 0 is none.
+/// Makes a failed span whose name, services, tags and annotation are this text, in the form of
+/// Zipkin's reporters. A parent of 0 means none.
 pub(crate) fn zipkin_span(text: &str, trace: u128, id: u64, parent: u64) -> Json {
     let micros = now() / 1_000;
     let mut made = json!({
@@ -40,7 +40,7 @@ pub(crate) fn zipkin_span(text: &str, trace: u128, id: u64, parent: u64) -> Json
     made
 }
 
-/// Sends spans as Zipkin's reporters do.
+/// Sends spans in the form of Zipkin's reporters.
 pub(crate) fn send_zipkin(server: &Server, spans: &[Json]) {
     for part in spans.chunks(PART) {
         let body = Json::from(part).to_string();
@@ -49,7 +49,7 @@ pub(crate) fn send_zipkin(server: &Server, spans: &[Json]) {
     }
 }
 
-/// The same span by OTLP.
+/// Makes the same span for OTLP.
 fn otlp_span(text: &str, trace: u128, id: u64) -> Span {
     let keys = ["error", "order.id", text];
     let attributes = keys.map(|key| KeyValue::new(key, text)).to_vec();
@@ -65,7 +65,7 @@ fn send_otlp(server: &Server, text: &str, spans: Vec<Span>) {
     assert_eq!(answer.status, 200, "{:?}", answer.body);
 }
 
-/// The value of a key in a list of attributes of OTLP or of Jaeger.
+/// Returns the value of a key in a list of attributes of OTLP or of Jaeger.
 fn value<'a>(list: &'a Json, key: &str) -> &'a Json {
     let mut list = list.as_array().into_iter().flatten();
     let found = list.find(|attribute| attribute["key"] == key);
@@ -73,8 +73,8 @@ fn value<'a>(list: &'a Json, key: &str) -> &'a Json {
     value.get("stringValue").unwrap_or(value)
 }
 
-/// What an API shows of a span: service, name, event, message of the status, and two attributes, one
-/// of which has the text for a key.
+/// The fields of a span that an API shows: service, name, event, message of the status, and two
+/// attributes. The text is the key of one of the attributes.
 type Shown<'a> = [&'a Json; 6];
 
 fn of_otlp<'a>(resource_spans: &'a Json, text: &str) -> Shown<'a> {
@@ -111,7 +111,8 @@ fn of_zipkin<'a>(answer: &'a Json, text: &str) -> Shown<'a> {
     [service, &span["name"], event, tag("error"), tag("order.id"), tag(text)]
 }
 
-/// An API that gives a trace: its path, its part of the answer, and how it is shown there.
+/// An API that returns a trace: its path, the relevant part of the answer, and its function that
+/// reads the fields.
 struct Reader {
     path: &'static str,
     part: &'static str,
@@ -124,11 +125,11 @@ const READERS: [Reader; 6] = [
     Reader { path: "/jaeger/api/v3/traces/", part: "/result/resourceSpans/0", shown: of_otlp },
     Reader { path: "/tempo/api/traces/", part: "/batches/0", shown: of_otlp },
     Reader { path: "/tempo/api/v2/traces/", part: "/trace/resourceSpans/0", shown: of_otlp },
-    // Zipkin's own address.
+    // This path is on Zipkin's own address.
     Reader { path: "/api/v2/trace/", part: "", shown: of_zipkin },
 ];
 
-/// What an API shows otherwise than it was sent.
+/// Returns a description if an API shows a string differently from how it was sent.
 fn otherwise(server: &Server, reader: &Reader, trace: u128, text: &str) -> Option<String> {
     let is_zipkins = reader.path.starts_with("/api/v2/");
     let address = if is_zipkins { &server.zipkin } else { &server.http };
@@ -136,7 +137,7 @@ fn otherwise(server: &Server, reader: &Reader, trace: u128, text: &str) -> Optio
     let answer: Json = serde_json::from_slice(&body).unwrap_or(Json::Null);
     let mut expected = [text; 6].map(str::to_owned);
     if is_zipkins {
-        // Services and names are shown in lower case, as Zipkin keeps them.
+        // Zipkin stores services and names in lower case.
         expected[..2].fill(text.to_lowercase());
     }
     let shown = (reader.shown)(answer.pointer(reader.part).unwrap_or(&Json::Null), text);
@@ -148,7 +149,7 @@ fn otherwise(server: &Server, reader: &Reader, trace: u128, text: &str) -> Optio
 
 #[test]
 fn every_api_gives_two_hundred_hostile_strings_back_as_they_were_sent() {
-    // Some of them have what would be redacted.
+    // Some of the strings contain text that redaction would remove.
     let server = Server::start_with(&["--redact", "false"]);
     let all = strings();
     let numbered = || (1_u64..).zip(&all);

@@ -1,5 +1,5 @@
-//! Large bodies of which nothing more comes: small requests are answered meanwhile, and their memory
-//! goes to a body that does come as soon as they count as stalled.
+//! Tests large bodies that stall. The server answers small requests meanwhile. It gives the memory
+//! of a stalled body to a body that does arrive.
 
 use std::{
     io::Write,
@@ -17,12 +17,13 @@ use crate::harness::{
 const TRANSFORM: &str = "/jaeger/api/transform";
 const BYTES: usize = 15 << 20;
 const STALLED: usize = 5;
-/// A body counts as stalled after a second without a byte; the rest is for a slow machine.
+/// Maximum time until a large body is admitted, and until a small request is answered. A body
+/// counts as stalled after a second without a byte, and the rest is a margin for slow machines.
 const SOON: Duration = Duration::from_secs(5);
-/// A budget with room for four of the bodies.
+/// A memory budget with room for four of the bodies.
 const MEMORY: [&str; 2] = ["--memory", "2GiB"];
 
-/// Bodies that lack their last bytes, on connections that stay open.
+/// Opens connections whose bodies lack their last bytes.
 fn stall(server: &Server) -> Vec<TcpStream> {
     let head =
         format!("POST {TRANSFORM} HTTP/1.1\r\nhost: localhost\r\ncontent-length: {BYTES}\r\n\r\n");
@@ -30,14 +31,14 @@ fn stall(server: &Server) -> Vec<TcpStream> {
     let begin = || {
         let mut connection = TcpStream::connect(&server.http).unwrap();
         connection.set_write_timeout(Some(PATIENCE)).unwrap();
-        // Of one that is refused the rest is not taken.
+        // The write may fail, because the server does not read the rest of a refused body.
         let _ = connection.write_all(&unfinished);
         connection
     };
     (0..STALLED).map(|_| begin()).collect()
 }
 
-/// Asks and sends small things until `done`; the number of rounds, and the slowest answer.
+/// Sends small requests until `done` is set. Returns the number of rounds and the slowest answer.
 fn small_requests(server: &Server, done: &AtomicBool) -> (usize, Duration) {
     let (mut rounds, mut slowest) = (0, Duration::ZERO);
     while !done.load(Relaxed) {
@@ -61,7 +62,7 @@ fn small_requests(server: &Server, done: &AtomicBool) -> (usize, Duration) {
 fn large_bodies_that_stall_are_passed_within_seconds() {
     let server = Server::start_with(&MEMORY);
     let begin = Instant::now();
-    // As large as those, so that it needs what they have.
+    // The body is as large as the stalled ones, so it needs their memory.
     let mut whole = br#"{"resourceSpans": []}"#.to_vec();
     whole.resize(BYTES, b' ');
     let (stalled, done) = (stall(&server), AtomicBool::new(false));
@@ -71,7 +72,7 @@ fn large_bodies_that_stall_are_passed_within_seconds() {
         let headers = [("content-type", "text/plain")];
         let passed = loop {
             let answer = try_send("POST", &server.http, TRANSFORM, &headers, whole.clone());
-            // A refusal may come while the body is still sent, and then the connection ends.
+            // A refusal may arrive while the body is being sent, and then the connection ends.
             if answer.is_ok_and(|answer| answer.status == 200) || stalled_at.elapsed() > PATIENCE {
                 break stalled_at.elapsed();
             }

@@ -1,11 +1,11 @@
-//! Texts that a page, a log, a query or a terminal could take for more than a text.
+//! Hostile texts, which a page, a log, a query or a terminal could interpret.
 
-/// So many of them.
+/// Number of the texts.
 pub(crate) const STRINGS: usize = 200;
-/// Sets what tests of pages look for.
+/// A script with a visible effect, which tests of pages look for.
 const SCRIPT: &str = "window.ran=document.title='ran'";
 
-/// Markup; `@` stands for the script.
+/// Markup. `@` stands for the script.
 const MARKUP: [&str; 40] = [
     "<script>@</script>",
     "<img src=x onerror=@>",
@@ -49,7 +49,7 @@ const MARKUP: [&str; 40] = [
     "\\u003cscript\\u003e@\\u003c/script\\u003e",
 ];
 
-/// Addresses that run, or lead away.
+/// Addresses that run a script or lead to another site.
 const ADDRESSES: [&str; 20] = [
     "javascript:@",
     "JaVaScRiPt:@",
@@ -73,7 +73,7 @@ const ADDRESSES: [&str; 20] = [
     "/api/v1/traces/../../x?y=1&z=2#w",
 ];
 
-/// What template engines, style sheets, queries and log formats would take for theirs.
+/// Text that template engines, style sheets, queries and log formats would interpret.
 const SYNTAX: [&str; 40] = [
     "{{7*7}}",
     "{{constructor.constructor('@')()}}",
@@ -117,7 +117,7 @@ const SYNTAX: [&str; 40] = [
     "null",
 ];
 
-/// Letters that turn, vanish, pile up or are none.
+/// Characters that reverse the direction, are invisible, combine, or are not characters.
 const LETTERS: [&str; 30] = [
     "\u{202e}txt.exe\u{202c}",
     "\u{202e}never closed",
@@ -151,8 +151,8 @@ const LETTERS: [&str; 30] = [
     " ",
 ];
 
-/// The 200 strings: the lists, each control character, long ones, and markup behind letters that
-/// turn.
+/// Returns the 200 strings: the lists, each control character, long strings, and markup after
+/// characters that reverse the direction.
 pub(crate) fn strings() -> Vec<String> {
     let written = |text: &&str| text.replace('@', SCRIPT);
     let listed = MARKUP.iter().chain(&ADDRESSES).chain(&SYNTAX).chain(&LETTERS);

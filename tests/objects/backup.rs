@@ -1,4 +1,4 @@
-//! Backups of tables in a bucket into a bucket, and a restore into a folder.
+//! Backups of tables from one bucket to another, and a restore into a folder.
 
 use std::process::Command;
 

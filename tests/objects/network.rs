@@ -1,8 +1,8 @@
-//! A network between the server and the object store that can be made bad.
+//! A network between the server and the object store that tests can make unreliable.
 //!
-//! Passes HTTP/1.1 requests on, one to a connection. While it is bad, requests are treated by turns:
-//! most go through, some are told to slow down, and of some the answer is late, lost or cut off.
-//! While it is down, none comes through.
+//! Passes HTTP/1.1 requests on, one to a connection. While the network is bad, each request gets
+//! the next fate of a fixed sequence: most go through, some are told to slow down, and for some the
+//! answer is late, lost or cut off. While the network is down, no request comes through.
 
 use std::{
     io::{self, Read, Write},
@@ -15,21 +15,22 @@ use std::{
     time::Duration,
 };
 
-/// What happens to a request.
+/// The fate of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Fate {
     Passed,
-    /// The store is too busy, and has done nothing.
+    /// The store is too busy and has done nothing.
     Refused,
-    /// It is done, and the answer waits until other requests have overtaken it.
+    /// The store executes the request. The answer waits until other requests have overtaken it.
     Late,
-    /// It is done, and the connection ends before the answer.
+    /// The store executes the request. The connection ends before the answer.
     Lost,
-    /// Half of the answer arrives.
+    /// The client receives half of the answer.
     CutOff,
 }
 
-/// By turns, when the network is bad: one in five is refused, and as many have bad answers.
+/// Sequence of fates while the network is bad. Two in ten requests are refused, and three in ten
+/// have a bad answer.
 const TURNS: [Fate; 10] = [
     Fate::Passed,
     Fate::Refused,
@@ -42,13 +43,13 @@ const TURNS: [Fate; 10] = [
     Fate::Passed,
     Fate::CutOff,
 ];
-/// A late answer is overtaken by so many requests,
+/// Number of requests that overtake a late answer.
 const OVERTAKEN_BY: usize = 3;
-/// or comes after this time, when nobody asks anything else.
+/// Longest delay of a late answer when fewer requests follow.
 const LATE_MAX: Duration = Duration::from_millis(1500);
 const SLOW_DOWN: &str = "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n\
      <Error><Code>SlowDown</Code><Message>Please reduce your request rate.</Message></Error>";
-/// Nobody sends more: the largest part of an upload is smaller.
+/// Maximum size of a request. The largest part of an upload is smaller.
 const REQUEST_BYTES_MAX: usize = 64 << 20;
 const SILENCE: Duration = Duration::from_secs(30);
 
@@ -56,19 +57,19 @@ const SILENCE: Duration = Duration::from_secs(30);
 struct Shared {
     store: String,
     down: AtomicBool,
-    /// Connections that were refused while it was down.
+    /// Connections that were refused while the network was down.
     refused: AtomicUsize,
     bad: Mutex<BadTime>,
-    /// Told when `bad` changes.
+    /// Notified when `bad` changes.
     changed: Condvar,
     over: AtomicBool,
 }
 
-/// The time in which the network is bad.
+/// The period in which the network is bad.
 #[derive(Debug, Default)]
 struct BadTime {
     is_now: bool,
-    /// Requests in it.
+    /// Requests in this period.
     requests: usize,
 }
 
@@ -81,7 +82,7 @@ pub(super) struct Network {
 }
 
 impl Network {
-    /// A good network to the store at this address.
+    /// Starts a good network to the store at this address.
     pub(super) fn to(store: &str) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap().to_string();
@@ -100,7 +101,7 @@ impl Network {
                     break;
                 }
                 let shared = Arc::clone(&of_all);
-                // A connection that breaks is part of the game.
+                // Broken connections are part of the test.
                 thread::spawn(move || drop(shared.serve(client)));
             }
         });
@@ -116,12 +117,12 @@ impl Network {
         self.shared.down.store(down, SeqCst);
     }
 
-    /// How many requests came while it was bad. All that can happen happens within ten.
+    /// Returns the number of requests during the bad period. Ten requests include every fate.
     pub(super) fn bad_requests(&self) -> usize {
         self.shared.bad.lock().unwrap().requests
     }
 
-    /// How many connections were refused while it was down.
+    /// Returns the number of connections that were refused while the network was down.
     pub(super) fn refused(&self) -> usize {
         self.shared.refused.load(SeqCst)
     }
@@ -130,7 +131,7 @@ impl Network {
 impl Drop for Network {
     fn drop(&mut self) {
         self.shared.over.store(true, SeqCst);
-        // Wakes the thread that accepts.
+        // A connection wakes the accepting thread.
         drop(TcpStream::connect(&self.address));
         if let Some(accepting) = self.accepting.take() {
             let _ = accepting.join();
@@ -180,7 +181,7 @@ impl Shared {
         TURNS[turn]
     }
 
-    /// Waits until other requests came, or the network is good again.
+    /// Waits until enough other requests came, the network is good again, or the delay is over.
     fn wait_to_be_overtaken(&self) {
         let bad = self.bad.lock().unwrap();
         let enough = bad.requests + OVERTAKEN_BY;
@@ -189,7 +190,8 @@ impl Shared {
     }
 }
 
-/// A whole request that asks for the connection to end with the answer; `None`: nobody asked.
+/// Reads a whole request and asks for the connection to end with the answer. Returns `None` when
+/// the client closed the connection before the end of the request.
 fn request(client: &mut TcpStream) -> io::Result<Option<Vec<u8>>> {
     let mut bytes = Vec::new();
     let mut piece = [0; 16 << 10];

@@ -1,8 +1,8 @@
-//! A store that is away for long and then badly reached, while data comes in: everything that was
-//! acknowledged is there exactly once, and the backlog goes faster than it came.
+//! An object store that is unreachable for long and then badly reachable while data arrives.
+//! Everything acknowledged is stored exactly once, and the backlog drains faster than it grew.
 //!
-//! Takes seconds. With the variable `TEST_OUTAGE_REQUESTS` the store is away while so many traces
-//! are sent, and the network bad for a third of that.
+//! The default run takes seconds. The environment variable `TEST_OUTAGE_REQUESTS` is the number of
+//! traces sent while the store is unreachable. A third as many are sent while the network is bad.
 
 use std::{
     cell::RefCell,
@@ -22,29 +22,31 @@ use crate::harness::{
     spans::{log, logs, span, traces},
 };
 
-/// Traces that are sent while the store is away, and while the network is bad, where nothing is said.
+/// Default numbers of traces sent while the store is unreachable, and while the network is bad.
 const SHORT: [u128; 2] = [150, 150];
-/// Attempts of the server that the bad times last for at least: all that can happen happens in them.
+/// Minimum number of attempts of the server in each bad period. Every fate of a request occurs
+/// within them.
 const ATTEMPTS: usize = 10;
-/// Fills up within some minutes of an outage.
+/// Memory limits that fill up within some minutes of an outage.
 const MEMORY: [&str; 4] = ["--memory-bytes-max", "48MiB", "--memory-flush-bytes", "16MiB"];
 const SPANS: u64 = 3;
-/// A flush that failed is tried again within half a minute, and takes its time.
+/// Time limit of the recovery. A failed flush is retried within half a minute and takes some time
+/// itself.
 const HEALED_WITHIN: Duration = Duration::from_secs(120);
 
-/// What was sent, and what became of it.
+/// Counts of sent, acknowledged and refused records.
 #[derive(Debug, Default)]
 struct Ledger {
     traces: u128,
     spans: u64,
     records: u64,
     refused: u64,
-    /// Requests that were acknowledged: so many records has the log seen.
+    /// Requests that were acknowledged. The write-ahead log has as many records.
     requests: u64,
 }
 
 impl Ledger {
-    /// Sends a trace with a log record; each is acknowledged or refused for the time being.
+    /// Sends a trace and a log record. Each is either acknowledged or refused temporarily.
     fn send(&mut self, server: &Server) {
         self.traces += 1;
         let spans = (1..=SPANS).map(|id| span(self.traces, id, id - 1, "work")).collect();
@@ -69,7 +71,7 @@ impl Ledger {
         }
     }
 
-    /// Sends so many traces, and more until enough is so.
+    /// Sends this many traces, and then more until `is_enough` returns true.
     fn send_until(&mut self, server: &Server, traces: u128, is_enough: impl Fn() -> bool) {
         let (last, deadline) = (self.traces + traces, Instant::now() + HEALED_WITHIN);
         while self.traces < last || !is_enough() {
@@ -82,7 +84,7 @@ impl Ledger {
         let status = server.get("/api/v1/status").1;
         let stored = [&status["spans"]["stored"], &status["logs"]["stored"]].map(|it| it.as_u64());
         assert_eq!(stored, [Some(self.spans), Some(self.records)]);
-        // Each once: no trace has more or fewer spans than were sent.
+        // Each record is stored once: no trace has more or fewer spans than were sent.
         for (view, count) in [("spans", SPANS), ("logs", 1)] {
             let query = format!(
                 "SELECT count(*), sum(n) FROM (SELECT trace_id, count(*) AS n FROM {view} \
@@ -103,16 +105,16 @@ fn lengths() -> [u128; 2] {
     requests.map_or(SHORT, |requests: u128| [requests, requests / 3])
 }
 
-/// The commits of a table in the store, each read once.
+/// The commits of a table in the store. Each commit is read once.
 #[derive(Debug, Default)]
 struct Commits {
     read: HashSet<PathBuf>,
-    /// The request up to which they have everything.
+    /// Sequence number of the last request that the commits contain with all before it.
     position: u64,
 }
 
 impl Commits {
-    /// Reads the commits that are new, and gives the request up to which the table has everything.
+    /// Reads the new commits and returns the flushed position of the table.
     fn position(&mut self, gateway: &Gateway, table: &str) -> u64 {
         let folder = gateway.object(table).join("_delta_log");
         let entries = fs::read_dir(folder).into_iter().flatten();
@@ -129,7 +131,7 @@ impl Commits {
             let positions = actions.iter().filter(is_position);
             let last = positions.filter_map(|action| action["txn"]["version"].as_u64()).max();
             self.position = self.position.max(last.unwrap_or(0));
-            // One that is being written is read again.
+            // A commit that is still being written is empty and will be read again.
             if !text.is_empty() {
                 self.read.insert(path);
             }
@@ -138,7 +140,7 @@ impl Commits {
     }
 }
 
-/// How long it takes until nothing that was taken waits for the store any more.
+/// Returns how long the server takes until nothing acknowledged waits for the store.
 fn drained(gateway: &Gateway, ledger: &Ledger) -> Duration {
     let begin = Instant::now();
     let commits = RefCell::new([Commits::default(), Commits::default()]);

@@ -1,8 +1,9 @@
-//! Queries at random, out of everything that a query may use.
+//! Random queries from everything that a query may use.
 //!
-//! Each statement has a subject: a function, a cast of one type to another, or a clause. They take
-//! turns, so that a round of statements has all of them; the rest of a statement is at random. Types
-//! fit more often than not. What there is comes from the lists that queries are checked against.
+//! Each statement has a subject: a function, a cast of one type to another, or a clause. The
+//! subjects take turns, so that a round of statements has all of them. The rest of a statement is
+//! random. Types match more often than not. The vocabulary comes from the lists that queries are
+//! checked against.
 
 mod forms;
 
@@ -69,7 +70,7 @@ const TIMES: [&str; 10] = [
 const PARTS: [&str; 10] =
     ["year", "month", "day", "hour", "minute", "second", "epoch", "dow", "week", "millisecond"];
 
-/// What a value is, as far as functions tell.
+/// The kind of a value, as far as functions distinguish it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Text,
@@ -93,7 +94,7 @@ impl Kind {
     }
 }
 
-/// What a statement is about.
+/// The subject of a statement.
 #[derive(Debug, Clone, Copy)]
 enum Subject {
     Scalar(&'static str),
@@ -103,7 +104,7 @@ enum Subject {
     Clause(&'static str),
 }
 
-/// Functions and clauses.
+/// Subjects that are functions or clauses.
 static NAMES: LazyLock<Vec<Subject>> = LazyLock::new(|| {
     let names = |names: &'static [String]| names.iter().map(String::as_str);
     let Vocabulary { scalars, aggregates, windows, clauses, .. } = &*VOCABULARY;
@@ -113,7 +114,7 @@ static NAMES: LazyLock<Vec<Subject>> = LazyLock::new(|| {
     all.chain(clauses.iter().map(|clause| Subject::Clause(clause))).collect()
 });
 
-/// Each form of a cast between any two types.
+/// Subjects that are casts: each form between any two types.
 static CASTS: LazyLock<Vec<Subject>> = LazyLock::new(|| {
     let Vocabulary { casts, types, .. } = &*VOCABULARY;
     let pairs = types.iter().flat_map(|from| types.iter().map(move |to| (*from, *to)));
@@ -122,24 +123,24 @@ static CASTS: LazyLock<Vec<Subject>> = LazyLock::new(|| {
     all.collect()
 });
 
-/// Makes one statement.
+/// Generates one statement.
 pub(crate) struct Grammar {
     rng: Rng,
     subject: Subject,
-    /// The view that is read as `a`.
+    /// The view with the alias `a`.
     view: usize,
     depth: usize,
 }
 
 impl Grammar {
-    /// So many statements have every subject.
+    /// Returns the number of statements after which every subject was used.
     pub(crate) fn round() -> usize {
         2 * NAMES.len().max(CASTS.len())
     }
 
-    /// The statement of this place.
+    /// Returns a generator of the statement with this number.
     pub(crate) fn new(seed: u64, place: usize) -> Self {
-        // Casts are many: every other statement is about one.
+        // The many casts are the subject of every other statement.
         let subjects = if place.is_multiple_of(2) { &NAMES } else { &CASTS };
         let subject = subjects[place / 2 % subjects.len()];
         let rng = Rng::with_seed(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ place as u64);
@@ -169,7 +170,7 @@ impl Grammar {
         }
     }
 
-    /// A statement with the form in it.
+    /// Returns a statement that contains the form.
     fn about(&mut self, form: Form) -> String {
         let view = VOCABULARY.views[self.view].0;
         match form {
@@ -189,7 +190,7 @@ impl Grammar {
         }
     }
 
-    /// A query with whatever comes after its body.
+    /// Returns a query with optional clauses after its body.
     fn query(&mut self) -> String {
         let mut text = self.select();
         if self.chance(25) {
@@ -249,7 +250,7 @@ impl Grammar {
         }
     }
 
-    /// A value that has the statement's subject in it.
+    /// Returns a value that contains the statement's subject.
     fn subject_value(&mut self) -> String {
         match self.subject {
             Subject::Scalar(name) => self.call(name),
@@ -314,7 +315,7 @@ impl Grammar {
         format!("{name}({values}) OVER (PARTITION BY {part} ORDER BY {by}{frame})")
     }
 
-    /// A call of a function of a row.
+    /// Returns a call of a scalar function.
     fn call(&mut self, name: &str) -> String {
         let kind = match name {
             "date_bin" | "date_part" | "date_trunc" | "to_unixtime" => Kind::Time,
@@ -389,7 +390,7 @@ impl Grammar {
         }
     }
 
-    /// A value, of this kind as a rule.
+    /// Returns a value, usually of this kind.
     fn value(&mut self, kind: Kind) -> String {
         let kind = if self.chance(4) { self.one(&KINDS) } else { kind };
         if self.depth >= 3 || self.chance(60) {

@@ -1,16 +1,16 @@
-//! Sound queries at random, in TraceQL, PromQL and the language of log queries. Mutated inputs mostly
-//! end in a parser; what these ask for is read and computed.
+//! Random valid queries in TraceQL, PromQL and the log query language. Most mutated inputs end in a
+//! parser. These queries read data and compute results.
 
 use fastrand::Rng;
 
-/// Parts within parts.
+/// Maximum nesting depth.
 const DEPTH: usize = 3;
 
 fn one<'a>(rng: &mut Rng, of: &[&'a str]) -> &'a str {
     of[rng.usize(..of.len())]
 }
 
-/// A query of TraceQL that finds traces.
+/// Returns a TraceQL query that finds traces.
 pub(super) fn traceql(rng: &mut Rng) -> String {
     const STAGES: [&str; 7] = [
         " | count() > 1",
@@ -77,7 +77,7 @@ fn span_condition(rng: &mut Rng, depth: usize) -> String {
     }
 }
 
-/// A query of PromQL.
+/// Returns a PromQL query.
 pub(super) fn promql(rng: &mut Rng) -> String {
     vector(rng, DEPTH)
 }
@@ -132,7 +132,7 @@ fn vector(rng: &mut Rng, depth: usize) -> String {
     }
 }
 
-/// A query for log records.
+/// Returns a query for log records.
 pub(super) fn log_query(rng: &mut Rng) -> String {
     log_terms(rng, DEPTH)
 }

@@ -1,14 +1,14 @@
-//! What `strace -f -y -x` writes, as the beginnings and ends of system calls.
+//! Parses the output of `strace -f -y -x` into beginnings and ends of system calls.
 
 use std::collections::HashMap;
 
-/// A system call that begins or ends.
+/// The beginning or the end of a system call.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Event<'a> {
-    /// Its number among all calls.
+    /// Number of the call among all calls.
     pub(super) call: usize,
     pub(super) name: &'a str,
-    /// Everything between the brackets, as far as it was known when the call began.
+    /// The text between the brackets, as far as it was known when the call began.
     pub(super) args: &'a str,
     pub(super) phase: Phase,
 }
@@ -16,14 +16,14 @@ pub(super) struct Event<'a> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Phase {
     Begins,
-    /// Whether it succeeded.
+    /// True when the call succeeded.
     Ends(bool),
 }
 
-/// The calls in the order in which they began and ended.
+/// Returns the events in the order in which the calls began and ended.
 pub(super) fn events(trace: &str) -> Vec<Event<'_>> {
     let mut events = Vec::new();
-    // By thread: the call that has not ended.
+    // The unfinished call of each thread.
     let mut open: HashMap<&str, (usize, &str, &str)> = HashMap::new();
     let mut calls = 0;
     for line in trace.lines() {
@@ -57,7 +57,7 @@ fn succeeded(resumed: &str) -> bool {
 }
 
 impl<'a> Event<'a> {
-    /// The file of the descriptor that is the first argument.
+    /// Returns the path of the file descriptor in the first argument.
     pub(super) fn file(&self) -> Option<&'a str> {
         let (descriptor, rest) = self.args.split_once('<')?;
         let is_number = descriptor.bytes().all(|byte| byte.is_ascii_digit());
@@ -65,12 +65,12 @@ impl<'a> Event<'a> {
         (is_number && path.starts_with('/')).then_some(path)
     }
 
-    /// The paths among the arguments.
+    /// Returns the paths among the arguments.
     pub(super) fn paths(&self) -> Vec<&'a str> {
         self.args.split('"').skip(1).step_by(2).collect()
     }
 
-    /// The bytes that are sent to a socket, as far as they were written down.
+    /// Returns the bytes sent to a socket, as far as the trace has them.
     pub(super) fn sent(&self) -> Option<Vec<u8>> {
         let (descriptor, _) = self.args.split_once(',')?;
         if !descriptor.contains("<socket:") {
@@ -80,7 +80,7 @@ impl<'a> Event<'a> {
     }
 }
 
-/// The bytes that a text in the trace stands for.
+/// Decodes the bytes of an escaped text of the trace.
 fn unescaped(text: &str) -> Vec<u8> {
     let mut bytes = Vec::new();
     let mut rest = text;

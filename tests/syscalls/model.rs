@@ -1,13 +1,14 @@
-//! What a power cut could still take, as far as the system calls tell.
+//! A model of what a power cut could still lose, based on the system calls.
 //!
-//! Bytes of a file are durable when a sync of it that began after they were written has succeeded,
-//! a name when a sync of its folder that began after it was given has.
+//! Bytes of a file are durable when a sync of the file has succeeded that began after they were
+//! written. A name is durable when a sync of its folder has succeeded that began after the name was
+//! made.
 
 use std::collections::{BTreeMap, HashMap};
 
 use super::events::{Event, Phase};
 
-/// A file's bytes: how often it was written to, and up to which of these writes it was synced.
+/// The writes of a file: their number, and the number that a sync has covered.
 #[derive(Debug, Clone, Copy, Default)]
 struct Content {
     writes: usize,
@@ -16,18 +17,18 @@ struct Content {
 
 #[derive(Debug, Default)]
 pub(super) struct Model {
-    /// Which file has a name.
+    /// Index into `contents` by name.
     files: HashMap<String, usize>,
     contents: Vec<Content>,
-    /// Names that were given, and by how many calls before.
+    /// Names that are not durable yet, with the number of calls begun when each was made.
     names: BTreeMap<String, usize>,
-    /// Syncs under way: what they cover.
+    /// Number of writes or calls that each running sync covers.
     syncs: HashMap<usize, usize>,
     begun: usize,
 }
 
 impl Model {
-    /// Takes a call into account.
+    /// Applies a call to the model.
     pub(super) fn take(&mut self, event: &Event<'_>) {
         self.begun += 1;
         let ended = event.phase == Phase::Ends(true);
@@ -95,7 +96,8 @@ impl Model {
         }
     }
 
-    /// What a power cut could take of files and names that this is so for.
+    /// Returns the files and names that a power cut could lose, limited to those that `concerns`
+    /// accepts.
     pub(super) fn at_risk(&self, concerns: impl Fn(&str) -> bool) -> Vec<String> {
         let names = self.names.keys().filter(|name| concerns(name));
         let mut risks: Vec<String> = names.map(|name| format!("the name {name}")).collect();
@@ -122,7 +124,7 @@ impl Model {
         self.contents.len() - 1
     }
 
-    /// The name of a file that is being written (it has a `#`) counts for nothing.
+    /// Names with a `#` belong to files that are still being written and are ignored.
     fn give(&mut self, path: &str) {
         if path.contains('#') {
             return;

@@ -1,8 +1,8 @@
-//! What a query may touch: nothing but the data directory.
+//! A query may access only the data directory.
 //!
-//! Every system call that names a file, makes a socket or starts a program is written down while
-//! queries of all kinds are asked, over HTTP and over Flight. Between the first and the last of
-//! them the server opens no file of others, connects to nothing and starts nothing.
+//! The test records every system call that names a file, makes a socket or starts a program while
+//! queries of all kinds run over HTTP and Flight. Between the first and the last query the server
+//! opens no file outside, connects to nothing and starts no program.
 
 use std::{fs, path::Path, process::Command, time::Instant};
 
@@ -23,7 +23,7 @@ use crate::{
 
 const CALLS: &str = "trace=%file,%network,%process,io_uring_setup";
 
-/// Texts that would reach something else if anything let them.
+/// Queries that try to reach something outside.
 const HOSTILE: &[&str] = &[
     "CREATE EXTERNAL TABLE t STORED AS CSV LOCATION '/etc/passwd'",
     "CREATE EXTERNAL TABLE t STORED AS PARQUET LOCATION 's3://bucket/x.parquet'",
@@ -70,7 +70,7 @@ const HOSTILE: &[&str] = &[
     "SELECT * FROM tree('file:///etc/passwd')",
 ];
 
-/// Texts that are answered and do much: read files, sort, join, know times and zones.
+/// Valid queries that do much: read files, sort, join, and use times and time zones.
 const ANSWERED: &[&str] = &[
     "SELECT count(*) FROM spans",
     "SELECT * FROM spans ORDER BY operation, span_id LIMIT 10",
@@ -95,14 +95,14 @@ struct Wrapped {
     second: Vec<u8>,
 }
 
-/// A command of Flight SQL with this text.
+/// Returns a Flight SQL command with this text.
 fn command(name: &str, text: &str) -> Vec<u8> {
     let statement = Wrapped { first: text.to_owned(), second: Vec::new() };
     let first = format!("type.googleapis.com/arrow.flight.protocol.sql.{name}");
     Wrapped { first, second: statement.encode_to_vec() }.encode_to_vec()
 }
 
-/// A descriptor with this command.
+/// Returns a descriptor with this command.
 fn descriptor(command: Vec<u8>) -> Vec<u8> {
     let mut descriptor = vec![8, 2];
     descriptor.extend(Wrapped { first: String::new(), second: command }.encode_to_vec());
@@ -139,7 +139,8 @@ fn no_query_reaches_anything_but_the_data_directory() {
             assert_eq!(answer.status, 200, "{text}: {:?}", answer.body);
         }
     };
-    // Parts of the engine ask the system once how many processors there are.
+    // Parts of the engine ask the system once for the number of processors, so the test runs all
+    // queries before the checked part.
     ask_all();
     assert_eq!(sql("SELECT 'the first of the queries'").status, 200);
     for text in HOSTILE {
@@ -178,8 +179,8 @@ fn no_query_reaches_anything_but_the_data_directory() {
     assert!(files > 0, "queries read no file: nothing is shown");
 }
 
-/// Tells calls that start a process for a query or watch its memory. Each is known by its whole
-/// path or its form, so that a file a query names is not taken for one of them.
+/// Tells whether a call starts a query's process or watches its memory. Each such call is
+/// recognised by its whole path or its form, so that a file named in a query does not match.
 fn starts_worker(event: &Event<'_>) -> bool {
     const PATHS: [&str; 8] = [
         "/etc/ld.so.preload",
@@ -221,7 +222,7 @@ fn starts_worker(event: &Event<'_>) -> bool {
     }
 }
 
-/// What a system call reaches.
+/// The reach of a system call.
 #[derive(Debug, PartialEq, Eq)]
 enum Reach {
     Nothing,
@@ -231,10 +232,10 @@ enum Reach {
 
 fn reach(event: &Event<'_>, data: &Path) -> Reach {
     match event.name {
-        // On connections that clients opened.
+        // These calls use connections that clients opened.
         "accept4" | "sendto" | "sendmsg" | "recvfrom" | "recvmsg" | "setsockopt" | "getsockopt"
         | "shutdown" | "getsockname" | "getpeername" => Reach::Nothing,
-        // Threads and their ends.
+        // These calls start and end threads.
         "exit" | "exit_group" | "wait4" => Reach::Nothing,
         "clone" | "clone3" if event.args.contains("CLONE_THREAD") => Reach::Nothing,
         "clone" | "clone3" | "fork" | "vfork" | "execve" | "execveat" | "socket" | "connect"
@@ -243,8 +244,8 @@ fn reach(event: &Event<'_>, data: &Path) -> Reach {
             let from = event.args.split_once('<').and_then(|(_, rest)| rest.split_once('>'));
             let from = from.map_or("", |(from, _)| from);
             let paths = event.paths();
-            // Of a worker that is ended as it begins, no path can be read any more. It looked at its
-            // own connection.
+            // The path is missing when a worker is ended while it starts. The worker then looked at
+            // its own connection.
             let is_connection = from.starts_with("socket:") || from.starts_with("pipe:");
             if event.name == "newfstatat" && is_connection && paths.is_empty() {
                 return Reach::Nothing;

@@ -1,4 +1,4 @@
-//! Tenants at the start, in their folders and by commands.
+//! Tenants at the start of the server, in their folders and with commands.
 
 use std::{path::Path, time::Instant};
 
@@ -86,7 +86,8 @@ fn a_server_with_more_tenants_than_it_has_room_for_serves_those_with_records_and
         let (status, text) = ready(&server);
         assert_eq!(status, 200);
         assert!(text.contains("tenants-max") && text.contains("(tenants: "), "{text}");
-        // Made by a command that knows another limit, beside the server.
+        // A command that does not know the server's limits makes a third tenant while the server
+        // runs.
         let (code, gamma) = create(folder.path(), flags[1], "gamma", &[]);
         assert_eq!(code, Some(0), "{gamma}");
         let patience = Instant::now();

@@ -1,5 +1,5 @@
-//! Erasing on a running server: what is left of it for any API and on the disk, and what is not
-//! touched.
+//! Erasure on a running server: erased data is gone from every API and from the disk, and other
+//! data is untouched.
 
 use std::{
     fs,
@@ -25,7 +25,7 @@ fn json_of(answer: &Answer) -> Json {
     serde_json::from_slice(&answer.body).unwrap_or(Json::Null)
 }
 
-/// Erases, and waits for the end.
+/// Erases and waits until the erasure is done.
 fn erased(both: &TwoTenants, key: &str, body: &Json) -> Json {
     let address = &both.server.http;
     let begun = ask_as("POST", address, ERASURES, key, None, Some(body));
@@ -43,12 +43,12 @@ fn erased(both: &TwoTenants, key: &str, body: &Json) -> Json {
     }
 }
 
-/// What only telemetry of a tenant has, and no request names.
+/// Returns phrases that occur only in a tenant's telemetry and in no request.
 fn phrases(word: &str) -> [String; 4] {
     [format!("call {word}"), format!("said {word}"), format!("GET /{word}"), format!("{word}-zip")]
 }
 
-/// The requests of every API that a tenant's telemetry is in the answers to.
+/// Returns the requests of every API whose answers contain a tenant's telemetry.
 fn telling(both: &TwoTenants, of_alfa: bool) -> Vec<String> {
     let tenant = both.tenant(of_alfa);
     let (story, key) = (&tenant.story, tenant.reader());
@@ -76,8 +76,8 @@ fn telling(both: &TwoTenants, of_alfa: bool) -> Vec<String> {
     found
 }
 
-/// The files below the data directory that have one of these, but for the records that say what was
-/// erased.
+/// Returns the files below the data directory that contain one of these byte strings, except the
+/// records of erasures.
 fn files_with(root: &Path, needles: &[Vec<u8>]) -> Vec<PathBuf> {
     let (mut folders, mut found) = (vec![root.to_owned()], Vec::new());
     while let Some(folder) = folders.pop() {
@@ -88,7 +88,7 @@ fn files_with(root: &Path, needles: &[Vec<u8>]) -> Vec<PathBuf> {
                 folders.extend((!is_record).then_some(path));
                 continue;
             }
-            // Files come and go.
+            // Files may disappear meanwhile.
             let bytes = fs::read(&path).unwrap_or_default();
             let has = |needle: &Vec<u8>| bytes.windows(needle.len()).any(|part| part == needle);
             found.extend(needles.iter().any(has).then_some(path));
@@ -120,7 +120,7 @@ fn what_is_erased_is_in_no_api_and_no_file_and_the_other_tenant_keeps_its_own() 
     assert_eq!(files_with(&folder, &needles), Vec::<PathBuf>::new());
     assert_eq!(telling(&both, false), of_beta);
 
-    // A value is in no record of what was done.
+    // The records of an erasure do not contain the erased value.
     let value = "order-beta";
     let attribute = json!({"attribute": {"key": "order.id", "value": value}});
     let done = erased(&both, both.beta.admin(), &attribute);
@@ -137,7 +137,7 @@ fn what_is_erased_is_in_no_api_and_no_file_and_the_other_tenant_keeps_its_own() 
     let event = &events["events"][0];
     assert_eq!((&event["status"], &event["outcome"]), (&json!(202), &json!("success")), "{events}");
     assert!(event["detail"].as_str().unwrap().contains(&alfa.trace), "{events}");
-    // Another tenant's erasure is the erasure of nobody.
+    // A tenant's erasure does not exist for other tenants.
     let other = format!("{ERASURES}/{}", done["id"].as_str().unwrap());
     assert_eq!(both.ask(&other, admin).status, 404);
 }

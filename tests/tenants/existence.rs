@@ -1,8 +1,8 @@
-//! Ids of another tenant: an answer to one is that to an id which nobody has, and takes as long.
+//! An id of another tenant gets the same answer as an id that does not exist, in the same time.
 //!
-//! Both answers are asked for in turns. Where they take as long, each is the slower one in about half
-//! of the rounds, whatever else the machine does; a steady difference of a few microseconds makes one
-//! of them the slower in nearly all.
+//! The test alternates between both requests. When both take equally long, each is slower in about
+//! half of the rounds, regardless of other load on the machine. A steady difference of a few
+//! microseconds makes one slower in nearly all rounds.
 
 use std::{
     ops::RangeInclusive,
@@ -17,30 +17,30 @@ use super::{
     steady, text,
 };
 
-/// Even, for the order changes from one round to the next.
+/// Number of rounds. It is even, because the order alternates.
 const ROUNDS: usize = 120;
-/// Rounds in which either of two equal answers may be the slower: 60, and more than five standard
+/// Rounds in which one of two equally slow answers may be slower: 60, and more than five standard
 /// deviations on both sides.
 const EVEN: RangeInclusive<usize> = 30..=90;
 
-/// Names in a request that stand for an id.
+/// Placeholders for ids in a request.
 const IDS: [&str; 3] = ["TRACE", "LOG", "order-WORD"];
 
 /// A request with an id in it.
 #[derive(Debug, Clone, Copy)]
 enum IdRequest {
-    /// A method, a path of the HTTP address, and the role that may send it.
+    /// A method, a path on the HTTP address, and the index of the role that may send it.
     Http(&'static str, &'static str, usize),
-    /// A path of Zipkin's address.
+    /// A path on Zipkin's address.
     Zipkin(&'static str),
     Rpc(&'static str, &'static [Field]),
 }
 
 impl IdRequest {
-    /// The answer to the id of a story, which is taken out of it.
+    /// Returns the answer for the ids of a story, with these ids removed from it.
     fn answer(self, both: &TwoTenants, story: &Story, asker: &Tenant) -> String {
         let http = |method, address: &str, path: &'static str, role: usize| {
-            // What has no id in it names a tenant.
+            // A path without an id names the tenant in a header instead.
             let named = (!path.bytes().any(|byte| byte.is_ascii_uppercase())).then_some(story.word);
             let key = &asker.keys[role];
             let answer = ask_as(method, address, &story.tell(path), key, named, None);
@@ -60,21 +60,21 @@ impl IdRequest {
     }
 }
 
-/// Every request that reads by an id.
+/// Returns every request that reads by an id.
 fn reads() -> impl Iterator<Item = IdRequest> {
     let has_id =
         |path: &&&str| !path.contains("PAGE-OF-") && IDS.iter().any(|id| path.contains(id));
     let http = HTTP.iter().filter(has_id).map(|path| IdRequest::Http("GET", path, 1));
     let zipkin = ZIPKIN.iter().filter(has_id).map(|path| IdRequest::Zipkin(path));
     let (one, other) = (Story::new("alfa", 'a'), Story::new("alfa", 'b'));
-    // There is no archive for any id.
+    // No trace can be archived, so `ArchiveTrace` answers every id alike.
     let calls = RPC.iter().filter(move |(method, fields)| {
         !method.ends_with("/ArchiveTrace") && one.message(fields) != other.message(fields)
     });
     http.chain(zipkin).chain(calls.map(|(method, fields)| IdRequest::Rpc(method, fields)))
 }
 
-/// The number of rounds in which the first story's answer took longer, and the middle times.
+/// Returns the number of rounds in which the first story's answer was slower, and the median times.
 fn compare(ask: impl Fn(&Story) -> String, stories: [&Story; 2]) -> (usize, [Duration; 2]) {
     let (mut slower, mut times) = (0, [Vec::new(), Vec::new()]);
     for round in 0..ROUNDS {
@@ -112,7 +112,7 @@ fn existence_in_another_tenant_is_told_by_no_answer_and_takes_no_time() {
     };
     let mut requests: Vec<_> = reads().map(|request| (request, stories())).collect();
     assert!(requests.len() > 25, "{requests:?}");
-    // The key is revoked at last, by its own tenant.
+    // The revocation of the key is last, since the key's own tenant revokes it in the end.
     requests.extend([
         (IdRequest::Http("GET", "/api/v1/erasures/LOG", 2), of_id(&erasure, "1234567890123456789")),
         (IdRequest::Http("GET", "/api/v1/services", 1), stories()),
@@ -126,7 +126,7 @@ fn existence_in_another_tenant_is_told_by_no_answer_and_takes_no_time() {
         println!("{request:?}: {found_time:?}, none {none_time:?}, slower in {slower} of {ROUNDS}");
         assert!(EVEN.contains(&slower), "{request:?}: slower in {slower} of {ROUNDS} rounds");
     }
-    // What these rounds tell where there is a difference.
+    // A control measurement shows that the rounds detect a real difference.
     let own = |story: &Story| {
         IdRequest::Http("GET", "/api/v1/traces/TRACE", 1).answer(&both, story, alfa)
     };

@@ -1,5 +1,5 @@
-//! A tenant whose memory or log is full, because it cannot be flushed, leaves the others alone. A disk
-//! is one for all, and when it is full nothing that was acknowledged is lost.
+//! A tenant whose memtables or log are full, because they cannot be flushed, does not affect the
+//! others. All tenants share the disk, and a full disk loses nothing that was acknowledged.
 
 use std::{
     fs,
@@ -19,16 +19,16 @@ use crate::{
 };
 
 const BYTES: usize = 200 << 10;
-/// Requests of so many bytes are more than a tenant has room for here.
+/// Number of requests of `BYTES` bytes that exceeds the room of a tenant here.
 const REQUESTS_MAX: u128 = 400;
-/// Traces before and after what fills a tenant.
+/// Traces that are sent before and after those that fill a tenant.
 const FIRST: u128 = 1 << 40;
 const LAST: u128 = 1 << 41;
-/// The largest request, so that the memory is enough for some tenants.
+/// Flags with a small maximum size of requests, so that the memory suffices for several tenants.
 const REQUEST: [&str; 4] =
     ["--http-body-bytes-max", "1MiB", "--otlp-grpc-message-bytes-max", "1MiB"];
 
-/// A tenant's sender and reader, with the traces that were acknowledged.
+/// The keys of a tenant's sender and reader, and the acknowledged traces.
 struct Tenant {
     sender: String,
     reader: String,
@@ -51,7 +51,7 @@ impl Tenant {
         sent
     }
 
-    /// Sends until it is refused for this reason.
+    /// Sends until a request is refused for this reason.
     fn fill(&mut self, server: &Server, reason: &str) {
         let is_reason = |sent: &Answer| text(sent).contains(reason);
         let refusals = (1..REQUESTS_MAX).map(|trace| self.send(server, trace));
@@ -62,7 +62,7 @@ impl Tenant {
         assert!(!self.acknowledged.is_empty());
     }
 
-    /// Sends until it is taken.
+    /// Sends a trace until it is accepted.
     fn insist(&mut self, server: &Server, trace: u128) {
         let begin = Instant::now();
         while self.send(server, trace).status != 200 {
@@ -70,7 +70,7 @@ impl Tenant {
         }
     }
 
-    /// Checks that it is refused by gRPC as well, with the time to come back.
+    /// Checks that gRPC refuses a request as well, with a retry delay.
     fn check_refused(&self, server: &Server) {
         let headers = [("authorization", self.sender.as_str())];
         let body = frame(false, &large(REQUESTS_MAX, BYTES));
@@ -79,7 +79,7 @@ impl Tenant {
         assert!(called.retry_delay().is_some(), "{called:?}");
     }
 
-    /// Checks that what was acknowledged is there, and nothing else.
+    /// Checks that exactly the acknowledged traces are stored.
     fn check(&self, server: &Server) {
         let headers = [("authorization", self.reader.as_str())];
         let ask = |path: &str| send("GET", &server.http, path, &headers, "");
@@ -92,7 +92,7 @@ impl Tenant {
     }
 }
 
-/// The files of a tenant's spans, away from their place: no flush succeeds.
+/// The directory of a tenant's spans, moved aside so that no flush succeeds.
 struct Misplaced {
     place: PathBuf,
     aside: PathBuf,
@@ -113,7 +113,8 @@ impl Misplaced {
     }
 }
 
-/// A tenant that cannot be flushed gets full by these bounds, and another one goes on.
+/// Checks that a tenant that cannot be flushed becomes full with these limits, and that another one
+/// continues.
 fn check_that_others_go_on(bounds: &[&str], reason: &str) {
     let server = Server::start_with(&[&REQUIRED[..], &REQUEST, bounds, &["--log", "off"]].concat());
     let [mut alfa, mut bravo] = ["alfa", "bravo"].map(|name| Tenant::new(&server, name));
@@ -121,7 +122,7 @@ fn check_that_others_go_on(bounds: &[&str], reason: &str) {
     let misplaced = Misplaced::of_spans(server.data_dir(), "alfa");
     alfa.fill(&server, reason);
     alfa.check_refused(&server);
-    // Half of what it has room for, so that no flush of its own has to be waited for.
+    // The other tenant sends half of what fits, so that it needs no flush.
     for trace in 1..=alfa.acknowledged.len() as u128 / 2 {
         let sent = bravo.send(&server, trace);
         assert_eq!(sent.status, 200, "{}", text(&sent));
@@ -159,7 +160,7 @@ fn a_disk_that_one_tenant_fills_loses_nothing_of_another() {
     let [mut alfa, mut bravo] = ["alfa", "bravo"].map(|name| Tenant::new(&server, name));
     assert_eq!(bravo.send(&server, FIRST).status, 200);
     alfa.fill(&server, "bytes free on disk");
-    // A flush may have given room back meanwhile.
+    // A flush may have freed memory meanwhile, so both answers are possible.
     let sent = bravo.send(&server, 1);
     let is_refused = sent.status == 503 && sent.headers.contains_key("retry-after");
     assert!(sent.status == 200 || is_refused, "{}", text(&sent));

@@ -1,5 +1,5 @@
-//! A tenant whose clients ask far more than their limits: they are told to come back, and those of
-//! another tenant get all they ask for, as fast as before.
+//! A tenant whose clients send far more requests than their limits allow. They are told when to
+//! retry. The clients of another tenant get every answer as fast as before.
 
 use std::{
     collections::BTreeMap,
@@ -20,21 +20,21 @@ use crate::{
     keys::{REQUIRED, key},
 };
 
-/// The limit of each key of the noisy tenant.
+/// Rate limit of each key of the noisy tenant, in requests a second.
 const RATE: u64 = 5;
-/// Requests that a limit lets in at once.
+/// Number of requests that a limit admits at once.
 const BURST: u64 = 10 * RATE;
-/// Refused requests of a key at least, for each that its limit lets through in a second.
+/// Minimum number of refused requests of a key for each one that its limit admits in a second.
 const EXCESS: u64 = 20;
 const LENGTH: Duration = Duration::from_secs(4);
-/// The time between two requests of the quiet tenant.
+/// Pause between two requests of the quiet tenant.
 const PAUSE: Duration = Duration::from_millis(40);
-/// How many times as long an answer may take, at the 95th percentile.
+/// Maximum factor by which the 95th percentile of answer times may grow.
 const SLOWER_MAX: u32 = 2;
-/// Answers that are as fast as this are not compared: the clients share the processors.
+/// Time below which the growth is ignored, because the clients share the processors.
 const NOISE: Duration = Duration::from_millis(500);
 
-/// A key, and what its client asks.
+/// A client with its key and the kind of its requests.
 struct Client {
     bearer: String,
     sends: bool,
@@ -58,7 +58,8 @@ impl Client {
         send("POST", &server.otlp_http, "/v1/traces", &headers, body)
     }
 
-    /// Asks again at once, whatever the answer is; counts the answers by status.
+    /// Sends the next request at once, regardless of the answer. Returns the counts of answers by
+    /// status.
     fn hammer(&self, server: &Server, done: &AtomicBool) -> BTreeMap<u16, u64> {
         let mut statuses = BTreeMap::new();
         for number in 0.. {
@@ -75,7 +76,8 @@ impl Client {
         statuses
     }
 
-    /// Asks now and then; each request is answered well. The time that 95 of 100 take at most.
+    /// Sends requests at intervals and checks that each succeeds. Returns the 95th percentile of
+    /// the times.
     fn ask_steadily(&self, server: &Server, from: u64) -> Duration {
         let (begin, mut times) = (Instant::now(), Vec::new());
         while begin.elapsed() < LENGTH {
@@ -90,7 +92,7 @@ impl Client {
     }
 }
 
-/// Ends the hammers when it is dropped, also by a panic.
+/// Ends the hammering clients when it is dropped, also by a panic.
 struct AtEnd<'a>(&'a AtomicBool);
 
 impl Drop for AtEnd<'_> {
@@ -105,7 +107,7 @@ fn a_tenant_far_above_its_limits_is_told_to_wait_and_another_does_not_notice() {
     let rate = RATE.to_string();
     let limit = ["--requests-per-second", rate.as_str()];
     let noisy = [true, false].map(|sends| Client::new(&server, "alfa", sends, &limit));
-    // Each asks for a tenth of its limit or so.
+    // Each quiet client uses about a tenth of its limit.
     let limit = ["--requests-per-second", "250"];
     let quiet = [true, false].map(|sends| Client::new(&server, "beta", sends, &limit));
     let ask_steadily = |from| {

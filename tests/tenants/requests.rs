@@ -1,4 +1,5 @@
-//! Requests that read, for every route of every API, with the ids and words of a story in them.
+//! Reading requests for every route of every API, with placeholders for the ids and words of a
+//! story.
 
 use std::sync::LazyLock;
 
@@ -8,13 +9,13 @@ use serde_json::Value as Json;
 use self::Field::{Id, Inner, Number, Text};
 use crate::harness::spans::now;
 
-/// One time for all requests that have one, in seconds since 1970.
+/// The time of all requests that have one, in seconds since 1970.
 static MOMENT: LazyLock<String> = LazyLock::new(|| (now() / 1_000_000_000 + 60).to_string());
 
-/// The ids and words that a tenant's telemetry is made of. Another tenant's are as long.
+/// The ids and words of a tenant's telemetry. Those of another tenant have the same lengths.
 #[derive(Debug, Clone)]
 pub(super) struct Story {
-    /// Four letters, in every name and text.
+    /// Word of four letters in every name and text.
     pub(super) word: &'static str,
     /// 32 hex digits.
     pub(super) trace: String,
@@ -22,19 +23,20 @@ pub(super) struct Story {
     pub(super) span: String,
     /// The id of a log record, 16 hex digits.
     pub(super) log: String,
-    /// The end of a page of traces and of a page of log records.
+    /// Cursors for the next page of traces and of log records.
     pub(super) cursors: [String; 2],
 }
 
 impl Story {
-    /// The story of this word and digit, whose log record and pages are not known yet.
+    /// Returns the story of this word and digit. The ids of its log record and its cursors are not
+    /// known yet.
     pub(super) fn new(word: &'static str, digit: char) -> Self {
         let digits = |count: usize| digit.to_string().repeat(count);
         let (trace, span, log) = (digits(32), digits(16), digits(16));
         Self { word, trace, span, log, cursors: Default::default() }
     }
 
-    /// Puts the story's ids and words into a request.
+    /// Replaces the placeholders of a request with the story's ids and words.
     pub(super) fn tell(&self, request: &str) -> String {
         let [traces, logs] = &self.cursors;
         let parts = [
@@ -46,7 +48,7 @@ impl Story {
             ("PAGE-OF-LOGS", logs),
             ("MOMENT", &MOMENT),
         ];
-        // The longer name first: one begins like the other.
+        // The order puts longer placeholders before those that are their beginnings.
         let parts = parts.into_iter().rev();
         parts.fold(request.to_owned(), |text, (name, value)| text.replace(name, value))
     }
@@ -70,7 +72,8 @@ impl Story {
         message
     }
 
-    /// Takes the story's ids and words out of an answer, so that two stories' can be compared.
+    /// Replaces the story's ids and words in an answer with placeholders, so that answers of two
+    /// stories can be compared.
     pub(super) fn forget(&self, answer: &[u8]) -> String {
         let text = String::from_utf8_lossy(answer).into_owned();
         let ids = [&self.trace, &self.span, &self.log, &self.cursors[0], &self.cursors[1]];
@@ -84,28 +87,28 @@ fn capital(word: &str) -> String {
     word[..1].to_uppercase() + &word[1..]
 }
 
-/// A field of a message, behind its number.
+/// A field of a message, each with its field number first.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Field {
-    /// A text, in which names stand for ids and words of the story.
+    /// A text with placeholders for ids and words of the story.
     Text(u32, &'static str),
-    /// The 16 bytes of a trace id, which a name stands for.
+    /// The 16 bytes of a trace id, given by its placeholder.
     Id(u32, &'static str),
-    /// A number of any type of integer.
+    /// A number of any integer type.
     Number(u32, u64),
-    /// A message.
+    /// A nested message.
     Inner(u32, &'static [Field]),
 }
 
-/// Paths of the HTTP address: every resource of the native API that reads, by its description, and
-/// those that are listed.
+/// Paths on the HTTP address: every reading resource of the native API according to its
+/// description, and the listed paths.
 pub(super) static HTTP: LazyLock<Vec<&'static str>> = LazyLock::new(|| {
     let described = described().into_iter().map(|path| &*path.leak());
     described.chain(LISTED.iter().copied()).collect()
 });
 
-/// Routes of the native API that read and have tests of their own: they have no end, or are for keys
-/// that administer.
+/// Reading routes of the native API that have tests of their own, because their answers have no end
+/// or need an admin key.
 pub(super) const ELSEWHERE: [&str; 7] = [
     "/api/v1/logs/tail",
     "/api/v1/queries",
@@ -116,8 +119,8 @@ pub(super) const ELSEWHERE: [&str; 7] = [
     "/api/v1/erasures/{id}",
 ];
 
-/// Parameters of the native API, by name, that a story has a value for: words for any, ids for those
-/// that a request must have.
+/// Values for parameters of the native API, by name. Required parameters may need an id; others get
+/// a word.
 const VALUES: [(&str, &str); 12] = [
     ("around", "WORD"),
     ("key", "key-WORD"),
@@ -133,8 +136,8 @@ const VALUES: [(&str, &str); 12] = [
     ("traceId", "TRACE"),
 ];
 
-/// Returns requests of the native API: for each resource that reads one with what it must have, and
-/// one more for each other parameter that a story has a word for.
+/// Returns requests of the native API. Each reading resource gets one request with its required
+/// parameters, and one for each other parameter that has a word as its value.
 fn described() -> Vec<String> {
     let document = tidings_query::document().to_json().unwrap();
     let document: Json = serde_json::from_str(&document).unwrap();
@@ -162,7 +165,7 @@ fn described() -> Vec<String> {
             }
         }
         requests.extend(others.iter().map(|(name, value)| with_parameter(&request, name, value)));
-        // A search in one trace is refused without a word.
+        // A search within one trace requires a word.
         if others.is_empty() || !path.contains('{') {
             requests.push(request);
         }
@@ -175,8 +178,8 @@ fn with_parameter(request: &str, name: &str, value: &str) -> String {
     format!("{request}{sign}{name}={value}")
 }
 
-/// Requests that the description alone does not make: of several parameters and of queries, pages,
-/// and other APIs.
+/// Requests that the description alone does not give: with several parameters, queries, pages, and
+/// other APIs.
 const LISTED: &[&str] = &[
     "/api/v1/traces?limit=5",
     "/api/v1/traces?service=WORD&limit=5",
@@ -242,11 +245,11 @@ const LISTED: &[&str] = &[
     "/prometheus/api/v1/query?time=MOMENT&query=traces_spanmetrics_calls_total%7Bservice%3D%22WORD%22%7D",
 ];
 
-/// Paths of the HTTP address that tell of the process and of a tenant's part of it.
+/// Paths on the HTTP address about the process and a tenant's part of it.
 pub(super) const PROCESS: &[&str] =
     &["/metrics", "/api/v1/status", "/api/v1/limits", "/api/v1/openapi.json", "/api/v1/session"];
 
-/// Paths of Zipkin's address.
+/// Paths on Zipkin's address.
 pub(super) const ZIPKIN: &[&str] = &[
     "/api/v2/services",
     "/api/v2/spans?serviceName=WORD",
@@ -263,11 +266,11 @@ pub(super) const ZIPKIN: &[&str] = &[
 
 /// A time before the story's first spans, in seconds since 1970.
 const FROM: &[Field] = &[Number(1, 1_699_920_000)];
-/// A time long after its last.
+/// A time long after the story's last spans.
 const TO: &[Field] = &[Number(1, 4_000_000_000)];
 const FIND_TRACES: &[Field] = &[Inner(1, &[Text(1, "WORD"), Inner(4, FROM), Inner(5, TO)])];
 const DEPENDENCIES: &[Field] = &[Inner(1, FROM), Inner(2, TO)];
-/// A rate by service, in the ten minutes of the story's first spans.
+/// A query for a rate by service over the ten minutes of the story's first spans.
 const METRICS: &[Field] = &[
     Text(1, "{} | rate() by (resource.service.name)"),
     Number(2, 1_699_999_980_000_000_000),
@@ -275,7 +278,7 @@ const METRICS: &[Field] = &[
     Number(4, 60_000_000_000),
 ];
 
-/// A command of Flight SQL in its wrapping, at a field.
+/// A Flight SQL command in its wrapper message, at a field.
 macro_rules! command {
     ($tag:literal, $name:literal $(, $field:expr)*) => {
         Inner(
@@ -288,7 +291,7 @@ macro_rules! command {
     };
 }
 
-/// The path of a method of Flight.
+/// Returns the path of a Flight method.
 macro_rules! flight {
     ($method:literal) => {
         concat!("/arrow.flight.protocol.FlightService/", $method)
@@ -297,9 +300,9 @@ macro_rules! flight {
 
 const QUERY: Field = Text(1, "SELECT service, operation FROM spans");
 const OWN_QUERY: Field = Text(1, "SELECT operation FROM spans WHERE service = 'WORD'");
-/// A handle is the query itself.
+/// A prepared statement whose handle is the query itself.
 const HANDLE: Field = Inner(1, &[QUERY]);
-/// A descriptor of values for it.
+/// A descriptor of parameter values for the prepared statement.
 const PREPARED: &[Field] = &[Number(1, 2), command!(2, "CommandPreparedStatementQuery", HANDLE)];
 const CREATE: &[Field] = &[
     Text(1, "CreatePreparedStatement"),
@@ -310,7 +313,7 @@ const CLOSE: &[Field] = &[
     command!(2, "ActionClosePreparedStatementRequest", HANDLE),
 ];
 
-/// Methods of gRPC services on the HTTP address, and the fields of a message.
+/// Methods of gRPC services on the HTTP address, with the fields of a message for each.
 pub(super) const RPC: &[(&str, &[Field])] = &[
     ("/jaeger.api_v2.QueryService/GetServices", &[]),
     ("/jaeger.api_v2.QueryService/GetOperations", &[Text(1, "WORD")]),
@@ -369,8 +372,9 @@ pub(super) const RPC: &[(&str, &[Field])] = &[
     (flight!("DoAction"), &[Text(1, "BeginTransaction")]),
 ];
 
-/// A source that chooses by the method of a call, the text that begins the choice, and the services
-/// there: the part of a pattern that stands for a service, and how the service begins.
+/// A source file that matches on gRPC methods, the text at which the match begins, and its
+/// services. A service is given by the part of a pattern that stands for it and by the beginning of
+/// its path.
 pub(super) type RpcSource = (&'static str, &'static str, &'static [(&'static str, &'static str)]);
 
 pub(super) const RPC_SOURCES: &[RpcSource] = &[
@@ -387,8 +391,8 @@ pub(super) const RPC_SOURCES: &[RpcSource] = &[
     ("sql/src/flight.rs", "match method {", &[("", "/arrow.flight.protocol.FlightService/")]),
 ];
 
-/// Routes of the source that no table here has, because nothing in an answer is of a tenant: probes,
-/// pages, versions and empty lists. Paths that lead nowhere are among them.
+/// Routes of the source that no table here has, because their answers contain nothing of a tenant:
+/// probes, pages, versions and empty lists. Paths without a resource are among them.
 pub(super) const WITHOUT_TELEMETRY: &[&str] = &[
     "/live",
     "/ready",

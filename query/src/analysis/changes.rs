@@ -1,11 +1,12 @@
 //! Changes of transactions and services against an earlier time, and the culprits behind them.
 //!
-//! Counts, failures and durations come from rollups (`groups`, `services`), so that they are of
-//! every call. Self times do not: a sample of traces of both times is assembled (`reading`), each
-//! unit (an operation, a call to a service, an endpoint without spans) is compared with its own past
-//! (`effects`, `shapes`), and weighed by the part of the transactions' change that it explains
-//! (`attribution`). Attributes of the changed calls are compared last (`reasons`). Everything but
-//! reading is pure. Owns the order of these steps and what is left out when time is short.
+//! Counts, failures and durations come from rollups (`groups`, `services`), so they cover every
+//! call. Self times come from a sample of traces of both times, which is assembled (`reading`).
+//! Each unit (an operation, a call to a service, an endpoint without spans) is compared with its
+//! own past (`effects`, `shapes`). Its weight is the part of the transactions' change that it
+//! explains (`attribution`). Attributes of the changed calls are compared last (`reasons`). All of
+//! it except the reading is pure. This module owns the order of these steps and the choice of what
+//! is left out when time is short.
 
 mod attribution;
 mod changed_groups;
@@ -59,28 +60,32 @@ const MINUTE: u64 = 60_000_000_000;
 const DAY: u64 = 24 * 60 * MINUTE;
 /// Length of the window when neither its start nor its end is given.
 const WINDOW_DEFAULT: u64 = 30 * MINUTE;
-/// Transaction types that are compared.
+/// Maximum number of transaction types that are compared.
 const TRANSACTIONS_MAX: usize = 200;
-/// Types of one side that are read: one that is frequent on one side only is counted on both.
+/// Maximum number of types that are read of one side. A type that is frequent on one side only is
+/// counted on both.
 const TRANSACTIONS_READ_MAX: usize = 1_000;
-/// Traces of each side that self times are taken from, those of the most changed types first.
+/// Maximum number of traces of each side that self times are computed from. Traces of the most
+/// changed types come first.
 const TRACES_MAX: usize = 600;
-/// The same when the explanation may take longer.
+/// Maximum number of traces of each side when the explanation may take longer.
 const TRACES_EXPLAINED_MAX: usize = 2_000;
-/// Parties and operations that are listed.
+/// Maximum number of parties and operations that are listed.
 const CULPRITS_MAX: usize = 10;
-/// Beyond so many of them, those of less than this part of the best one's score are left out.
+/// Minimum number of culprits that are listed. Further ones are left out when their score is below
+/// [`SCORE_SHARE_MIN`] times the best one.
 const CULPRITS_MIN: usize = 5;
 const SCORE_SHARE_MIN: f64 = 0.02;
-/// Parties whose attributes are compared.
+/// Maximum number of parties whose attributes are compared.
 const REASONED_MAX: usize = 1;
-/// The same when the explanation may take longer.
+/// Maximum number of parties whose attributes are compared when the explanation may take longer.
 const REASONED_EXPLAINED_MAX: usize = 4;
-/// Reasons that are listed of a party.
+/// Maximum number of reasons that are listed of a party.
 const REASONS_MAX: usize = 8;
-/// Traces whose versions are looked at.
+/// Maximum number of traces whose versions are examined.
 const VERSIONED_MAX: usize = 120;
-/// A changed part of less than one in so many of the window is too short to look at by itself.
+/// Divisor of the window's length. A changed part that is shorter than the result is not examined
+/// by itself.
 const CHANGED_PART_MIN: u64 = 12;
 /// A baseline with fewer transactions than this is short.
 const BASELINE_CALLS_MIN: u64 = 20;
@@ -88,7 +93,7 @@ const BASELINE_CALLS_MIN: u64 = 20;
 /// The time that a window is compared with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum BaselineChoice {
-    /// The stretch of the same length before it.
+    /// The time range of the same length before the window.
     #[default]
     Previous,
     /// The same time one day before.
@@ -99,7 +104,7 @@ pub enum BaselineChoice {
     Between(UnixNanos, UnixNanos),
 }
 
-/// A question for changes.
+/// A query for changes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct ChangeSearch {
     /// The window.
@@ -108,7 +113,7 @@ pub struct ChangeSearch {
     pub baseline: BaselineChoice,
     /// The length of a step.
     pub step: Option<DurationNanos>,
-    /// Looks longer: more traces, reasons of more culprits, patterns of log records.
+    /// True for a longer search: more traces, reasons of more culprits, patterns of log records.
     pub explain: bool,
     /// Maximum number of transaction types, and of services.
     pub limit: usize,
@@ -129,7 +134,7 @@ pub(crate) fn changes(reader: &Reader, search: &ChangeSearch) -> Result<ChangeRe
     asked.report()
 }
 
-/// A question while it is answered.
+/// State of a query for changes.
 struct ChangeQuery<'a> {
     reader: &'a Reader,
     search: &'a ChangeSearch,
@@ -139,7 +144,7 @@ struct ChangeQuery<'a> {
     stats: ScanStats,
 }
 
-/// The moment after the newest span; now, where nothing is stored.
+/// The moment after the newest span; the present when nothing is stored.
 fn end_of_data(reader: &Reader) -> Result<UnixNanos, QueryError> {
     let last = newest(reader)?;
     Ok(if last.0 == 0 { reader.now } else { UnixNanos(last.0.saturating_add(1)) })
@@ -297,7 +302,7 @@ impl ChangeQuery<'_> {
         self.partial.push(PartialReason { part, reason, shorter_range_helps: true });
     }
 
-    /// The end of the window; where the last span is long before it, that span.
+    /// The end of the window, or the last span when it is long before that end.
     fn end_of_spans(&self) -> UnixNanos {
         let window = self.windows.now;
         let [start, end] = window.times();
@@ -305,7 +310,7 @@ impl ChangeQuery<'_> {
         last.filter(|last| *last > start).unwrap_or(end)
     }
 
-    /// The begins of the last parts of the window with spans, each that of a step.
+    /// Start times of the last parts of the window that have spans. Each is the start of a step.
     fn recent(&self) -> Vec<UnixNanos> {
         let window = self.windows.now;
         let ([start, _], end) = (window.times(), self.end_of_spans());
@@ -314,8 +319,8 @@ impl ChangeQuery<'_> {
         RECENT.iter().map(|part| window.step_of(begin(part)).max(start)).collect()
     }
 
-    /// The moment in the window from which on the most changed group is worse; `None` where that is
-    /// not known, or too late for much to be found after it.
+    /// The moment in the window at which the most changed group became worse. `None` when it is
+    /// unknown, or too late for enough traces to follow.
     fn changed_from(
         &self,
         transactions: &[ChangedGroup],
@@ -328,7 +333,7 @@ impl ChangeQuery<'_> {
         change.since_unix_nano.filter(|since| *since > start && *since <= latest)
     }
 
-    /// Traces from this moment on: culprits are found in what came after the change.
+    /// Traces from this moment on. Culprits are searched in traces after the change.
     fn changed_part(
         &self,
         begin: UnixNanos,
@@ -411,7 +416,7 @@ impl ChangeQuery<'_> {
         Ok(services::of_endpoints(Sides { now, before }))
     }
 
-    /// The times in which there was traffic.
+    /// The time ranges with traffic.
     fn stretches(
         &self,
         roots: &Sides<RootOperations>,
@@ -477,7 +482,7 @@ impl ChangeQuery<'_> {
         Ok(sample)
     }
 
-    /// The reasons of the first parties; names the endpoints that they call on the way.
+    /// The reasons of the first parties. Sets the names of the endpoints that they call.
     fn reasons(&mut self, findings: &mut Findings<'_>) -> Result<Vec<Reason>, QueryError> {
         let reasoned = if self.search.explain { REASONED_EXPLAINED_MAX } else { REASONED_MAX };
         if self.reader.is_late(6) {
@@ -514,8 +519,8 @@ impl ChangeQuery<'_> {
     }
 }
 
-/// Keeps the types that are most frequent on both sides together. One that is missing on a side
-/// whose rarer types are not known is in neither.
+/// Keeps the types that are most frequent on both sides together. A type is dropped from both sides
+/// when it is missing on a side whose rarer types are not known.
 fn retain_comparable(roots: &mut Sides<RootOperations>) {
     let name = |root: &RootOperation| (root.service.clone(), root.operation.clone());
     let mut counts: HashMap<(String, String), [u64; 2]> = HashMap::new();
@@ -546,8 +551,8 @@ fn retain_comparable(roots: &mut Sides<RootOperations>) {
 /// The traces of transaction types, each with its number.
 type TracesByType = Sides<Vec<(u32, Vec<TraceId>)>>;
 
-/// Transaction types by service and operation, numbered in the order of the window, then in that of
-/// the baseline.
+/// Transaction types by service and operation. Types of the window are numbered first, then those
+/// of the baseline.
 #[derive(Debug, Default)]
 struct TransactionNumbers<'a> {
     names: Vec<(&'a str, &'a str)>,
@@ -601,7 +606,7 @@ fn transaction_groups(
     groups
 }
 
-/// Traces of all types in turns.
+/// Traces of all types, taken from each type in turn.
 fn some_traces(wanted: &[(u32, Vec<TraceId>)]) -> Vec<TraceId> {
     let longest = wanted.iter().map(|(_, ids)| ids.len()).max().unwrap_or(0);
     let turns =
@@ -609,7 +614,7 @@ fn some_traces(wanted: &[(u32, Vec<TraceId>)]) -> Vec<TraceId> {
     turns.take(VERSIONED_MAX).copied().collect()
 }
 
-/// The culprits as the API lists them. Endpoints of the same name are one.
+/// The culprits as the API lists them. Endpoints of the same name are merged.
 fn ranking(findings: &Findings<'_>, reasons: Vec<Reason>) -> CulpritRanking {
     let attribution: &Attribution = findings.attribution;
     let mut services = Vec::new();
@@ -654,7 +659,7 @@ fn ranking(findings: &Findings<'_>, reasons: Vec<Reason>) -> CulpritRanking {
     CulpritRanking { services, operations, reasons, traces_now: now, traces_before: before }
 }
 
-/// The group of a service or transaction type that changed at all.
+/// Reports whether any group of the service or transaction type changed.
 fn is_changed(group: &ChangedGroup) -> bool {
     !group.changes.is_empty()
 }

@@ -1,9 +1,9 @@
 //! Version changes of a service: versions that were first seen in a window, after another one.
 //!
-//! Which versions there are comes from all spans of the service when these are few, and else from
-//! samples spread over the window. Each version is then looked up by its value: it is new when no
-//! span of the day before the window has it, and its first span is read up to the sample that
-//! showed it. Owns the choice of samples; what a deployment changed is for `changes`.
+//! The versions come from all spans of the service when these are few, and otherwise from samples
+//! spread over the window. Each version is then looked up by its value. It is new when no span of
+//! the day before the window has it. Its first span is searched up to the sample that showed it.
+//! Owns the choice of samples. The effects of a deployment belong to `changes`.
 
 use std::{collections::BTreeMap, ops::ControlFlow};
 
@@ -23,20 +23,20 @@ use crate::{
 };
 
 const VERSION: &str = "service.version";
-/// A version is known when a span up to so long before the window has it.
+/// Length of the time before the window in which a span makes its version known.
 const LOOKBACK: DurationNanos = DurationNanos(24 * 3_600 * 1_000_000_000);
-/// All spans of a service are looked at when they are at most so many;
+/// Maximum number of spans of a service that are all read. Above it, samples are read.
 const WHOLE_ROWS_MAX: u64 = 65_536;
-/// of more, those in so many parts of the window,
+/// Number of parts of the window that samples are taken from.
 const SAMPLES: u64 = 16;
-/// of the newest rows of each so many.
+/// Maximum number of rows in a sample, which are the newest of their part.
 const SAMPLE_ROWS: u64 = 2_048;
-/// Versions that are looked up, the latest.
+/// Maximum number of versions that are looked up, the latest first.
 const VERSIONS_MAX: usize = 100;
-/// Spans of a version that are looked at for the first of them.
+/// Maximum number of rows that are scanned for the first span of a version.
 const ROWS_MAX: u64 = 300_000;
 
-/// A question for version changes.
+/// A query for version changes.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct DeploymentSearch {
     /// The service.
@@ -45,17 +45,17 @@ pub struct DeploymentSearch {
     pub start: TimeRange,
 }
 
-/// The earliest and the latest start of the spans that were looked at, by version.
+/// The earliest and the latest start of the spans that were read, by version.
 type SeenVersions = BTreeMap<String, (UnixNanos, UnixNanos)>;
 
-/// A question while it is answered.
+/// State of a query for version changes.
 struct DeploymentQuery<'a> {
     reader: &'a Reader,
     service: &'a str,
     stats: ScanStats,
 }
 
-/// The version changes in the window, the earliest first.
+/// The version changes in the window, in order of time.
 pub(crate) fn deployments(
     reader: &Reader,
     search: &DeploymentSearch,
@@ -74,7 +74,7 @@ pub(crate) fn deployments(
     query.stats.complete &= latest.len() <= VERSIONS_MAX;
     for (version, (first, _)) in latest.into_iter().take(VERSIONS_MAX) {
         if known.contains_key(&version) || query.is_seen(&version, lookback)? {
-            // What was seen most lately before the window is what the first change is from.
+            // The version seen last before the window is the predecessor of the first change.
             known.entry(version).or_insert((UnixNanos(0), UnixNanos(0)));
             continue;
         }
@@ -113,7 +113,7 @@ impl DeploymentQuery<'_> {
         }
     }
 
-    /// The versions of the window, and whether every span was looked at.
+    /// The versions of the window, and whether every span was read.
     fn versions(&mut self, window: Window) -> Result<(SeenVersions, bool), QueryError> {
         let mut spans = 0;
         self.reader.count_calls(window.range(), |key, count| {
@@ -155,12 +155,12 @@ impl DeploymentQuery<'_> {
             add_versions(rows, &mut seen);
             Ok(RowsNeeded::All)
         })?;
-        // A sample is not to be complete.
+        // A sample is never complete, so it does not make the answer incomplete.
         self.stats += ScanStats { complete: true, ..stats };
         Ok(seen)
     }
 
-    /// A span of the range has the version.
+    /// Reports whether a span of the range has the version.
     fn is_seen(&mut self, version: &str, range: TimeRange) -> Result<bool, QueryError> {
         let scan = Scan { detail: Detail::Ids, rows_max: ROWS_MAX };
         let mut is_seen = false;
@@ -172,7 +172,7 @@ impl DeploymentQuery<'_> {
         Ok(is_seen)
     }
 
-    /// The first span with the version, of which one at `known` is the first that is known.
+    /// The start of the first span with the version. `known` is the earliest start found so far.
     fn first(
         &mut self,
         version: &str,

@@ -12,10 +12,10 @@ use crate::{
     execution::{Bounded, Reader},
 };
 
-/// The calls of one node by another that began in one stretch of time.
+/// The calls of one node by another that began in one time range.
 #[derive(Debug)]
 pub struct StretchEdge {
-    /// Number of the stretch, counted from 0.
+    /// Number of the time range, counted from 0.
     pub stretch: u32,
     /// Calling node.
     pub from: (NodeKind, String),
@@ -23,9 +23,9 @@ pub struct StretchEdge {
     pub to: (NodeKind, String),
     /// Kind of the calls.
     pub kind: EdgeKind,
-    /// The calls as the called saw them.
+    /// Calls from the point of view of the callee.
     pub calls: Calls,
-    /// Latency as the callers saw it; covers only calls whose caller span is known.
+    /// Latency from the point of view of the callers; covers only calls whose caller span is known.
     pub caller: Latency,
 }
 
@@ -38,8 +38,8 @@ pub struct StretchEdges {
     pub complete: bool,
 }
 
-/// The calls that began between each of these times, which are ascending, and the next, as
-/// `/api/v1/graph` counts them. Blocks.
+/// The calls that began between each of these times and the next, as `/api/v1/graph` counts them.
+/// The times are ascending. Blocks the thread.
 ///
 /// # Errors
 /// `Deadline` and `Withdrawn`; when a data file is missing or damaged.

@@ -1,8 +1,8 @@
 //! Transactions that an exception affects, by type.
 //!
-//! Spans with exceptions are read, since lists of exceptions name no traces. The type of a
-//! transaction is that of its whole trace, which is assembled: of many traces a stable sample.
-//! Exceptions of log records are left out.
+//! Spans with exceptions are read, because lists of exceptions name no traces. The type of a
+//! transaction is that of its whole trace, which is assembled. When there are many traces, a stable
+//! sample is assembled. Exceptions of log records are left out.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -23,7 +23,7 @@ use crate::{
     execution::{Reader, searched},
 };
 
-/// Traces that are assembled to know their types.
+/// Maximum number of traces that are assembled to determine their types.
 const ANALYSED_MAX: usize = 1_000;
 
 /// Selection of exceptions.
@@ -44,7 +44,7 @@ pub struct ExceptionTransactionSearch {
 }
 
 impl ExceptionTransactionSearch {
-    /// Reports whether one of the row's exceptions is wanted.
+    /// Reports whether one of the row's exceptions matches the search.
     fn matches(&self, rows: &SpanRows, row: usize) -> bool {
         let is_wanted = |said: ExceptionSaid| {
             let has_type =
@@ -108,9 +108,8 @@ pub(crate) fn exception_transactions(
     })
 }
 
-/// Traces with a span that recorded a wanted exception. Beyond
-/// [`QueryLimits::counted_max`](crate::QueryLimits::counted_max) of them the search ends and is not
-/// complete.
+/// Traces with a span that recorded a matching exception. The search stops at
+/// [`QueryLimits::counted_max`](crate::QueryLimits::counted_max) traces and is then incomplete.
 fn traces(
     reader: &Reader,
     window: Window,

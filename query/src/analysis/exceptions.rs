@@ -1,8 +1,8 @@
-//! Exceptions of spans and log records, the same ones together.
+//! Exceptions of spans and log records, grouped.
 //!
-//! Data files list the exceptions of their spans, and storage adds them up. Two scans find log
+//! Data files list the exceptions of their spans, and storage aggregates them. Two scans find log
 //! records by their attributes (`exception.type`, else `exception.message`), which the table can
-//! look up. A group is a service, an operation, a type and what stays the same of the stack.
+//! look up. A group is a service, an operation, a type and the normalised stack.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -29,9 +29,9 @@ use crate::{
 const SPANS_MAX: u64 = 100_000;
 /// Maximum number of groups; exceptions of further groups are only counted.
 const GROUPS_MAX: usize = 100_000;
-/// Maximum number of groups with log records, because the texts of these are held in memory.
+/// Maximum number of groups with log records, because their texts are held in memory.
 const LOG_GROUPS_MAX: usize = 2_000;
-/// Spans with exceptions that are remembered at a time, about 16 bytes each: each counts once.
+/// Maximum size of the deduplication set of spans with exceptions, at about 16 bytes a span.
 const REMEMBERED_MAX: u64 = 3 << 20;
 const TYPE: &str = "exception.type";
 const MESSAGE: &str = "exception.message";
@@ -39,13 +39,13 @@ const MESSAGE: &str = "exception.message";
 /// Selection of exceptions.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ExceptionSearch {
-    /// Range in which spans begin, and of the times of log records.
+    /// Range in which spans start, and in which log records have their time.
     pub start: TimeRange,
     /// The length of a step.
     pub step: Option<DurationNanos>,
     /// Services of the exceptions; `None`: all.
     pub services: Option<Vec<String>>,
-    /// Operation of the spans; with one, no log records are read. `None`: all.
+    /// Operation of the spans; `None`: all. With an operation, no log records are read.
     pub operation: Option<String>,
     /// Type of the exceptions; `None`: all.
     pub exception_type: Option<String>,
@@ -53,7 +53,8 @@ pub struct ExceptionSearch {
     pub limit: usize,
 }
 
-/// Ids, type and message of one exception. Among exceptions of equal time the greatest is the last.
+/// Ids, type and message of one exception. Among exceptions of equal time the greatest one counts
+/// as the last.
 type LoggedException = (Option<SpanId>, Option<TraceId>, String, String);
 
 #[derive(Debug, Default)]
@@ -193,7 +194,7 @@ impl ExceptionAggregate {
         self.spans.as_ref().map_or(0, |spans| spans.count) + self.logs.count
     }
 
-    /// The exceptions of spans, if the last of all may be one of them.
+    /// The exceptions of spans, when the last exception of all may be among them.
     fn last_of_spans(&self) -> Option<&ExceptionSums> {
         let logged = self.logs.last.as_ref().map(|(time, _)| *time);
         self.spans.as_ref().filter(|spans| logged.is_none_or(|logged| logged <= spans.last))

@@ -3,7 +3,7 @@
 //! The spans are those of a filter or those that a query finds. One scan counts both sides and
 //! samples each by the hash of the spans' content (`sample`), so that equal queries give equal
 //! answers. Every value of every attribute is a test of two proportions (`statistics`). Differences
-//! that chance explains are left out, as are ids, where nearly every span has its own value. Of
+//! that chance explains are left out. So are ids, where nearly every span has its own value. Of
 //! attributes whose values select the same spans, one is shown and names the others.
 
 mod sample;
@@ -30,48 +30,48 @@ use crate::{
 pub(super) use sample::range_of;
 use sample::{ComparedSpans, Counts};
 
-/// The scope of what every span has: service, operation, kind and status.
+/// The scope of the fields that every span has: service, operation, kind and status.
 const INTRINSIC: &str = "intrinsic";
-/// Chance must be less likely than this, after correction.
+/// Maximum p-value after correction for the number of tests.
 const P_VALUE_MAX: f64 = 0.01;
-/// Values shown of an attribute.
+/// Maximum number of values shown of an attribute.
 const VALUES_MAX: usize = 10;
-/// Attributes left out that are named.
+/// Maximum number of omitted attributes that are named.
 const LEFT_OUT_MAX: usize = 100;
-/// Differences that are looked at for standing on the same spans.
+/// Maximum number of differences that are compared for being on the same spans.
 const TOGETHER_AMONG: usize = 50;
-/// Two values stand on the same spans when this part of the spans that have one has both.
+/// Minimum overlap of the spans of two values, by which both count as one difference.
 const TOGETHER_MIN: f64 = 0.95;
 
 /// Condition of the selected spans: every set field holds.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Selection {
-    /// The span starts in this range.
+    /// Range in which the span starts.
     pub start: TimeRange,
-    /// It took at least so long.
+    /// Minimum duration of the span.
     pub duration_min: Option<DurationNanos>,
-    /// It took at most so long.
+    /// Maximum duration of the span.
     pub duration_max: Option<DurationNanos>,
-    /// It is of one of these services.
+    /// Services of the span; one of them matches.
     pub services: Option<Vec<String>>,
-    /// It is of this operation.
+    /// Operation of the span.
     pub operation: Option<String>,
-    /// It is of this kind.
+    /// Kind of the span.
     pub kind: Option<SpanKind>,
-    /// It ended so.
+    /// Status of the span.
     pub status: Option<StatusCode>,
-    /// It, or its resource, has all of these.
+    /// Attributes that the span or its resource has, all of them.
     pub attributes: Vec<AttributeFilter>,
 }
 
 /// All spans that are compared, and the selection among them.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ExplainSearch {
-    /// All of them; their start is in the window.
+    /// Filter of all compared spans; their start is in the window.
     pub filter: SpanFilter,
-    /// A query in TraceQL that finds them, in place of all filters but the start.
+    /// A TraceQL query that finds the spans. It replaces all filters except the start.
     pub query: Option<String>,
-    /// The selected.
+    /// Condition of the selected spans.
     pub selected: Selection,
     /// Maximum number of differences returned.
     pub limit: usize,
@@ -184,14 +184,14 @@ fn is_or_has(value: Option<&Value>, text: &str) -> bool {
     }
 }
 
-/// A difference and the value it is greatest in.
+/// A difference with the value in which it is greatest.
 struct RankedDifference {
     difference: Difference,
     /// The sample's number of that value.
     value: Option<u32>,
 }
 
-/// The attributes in which chance does not explain the difference, the greatest first.
+/// The attributes whose difference chance does not explain, the greatest difference first.
 fn differences(
     sample: &ComparedSpans,
     counts: &Counts,
@@ -205,7 +205,7 @@ fn differences(
         }
         let mut best: Option<((f64, bool), f64, Option<u32>)> = None;
         let mut values = Vec::with_capacity(attribute.values.len());
-        // That no span is without the attribute is no value of it.
+        // The absence of an attribute is a value only when some span lacks the attribute.
         for value in attribute.values.iter().filter(|value| value.selected + value.rest > 0) {
             let share = ValueShare {
                 value: value.number.map(|number| sample.text(number)),
@@ -220,7 +220,8 @@ fn differences(
                 (value.rest, counts.rest),
                 tests,
             );
-            // When two values differ alike, the one that the selected have more often is preferred.
+            // When two values differ equally, the one that is more frequent among the selected
+            // spans is preferred.
             let preference = (score, share.selected_share > share.rest_share);
             let known = best.map_or((0.0, false), |(known, _, _)| known);
             if chance < P_VALUE_MAX && preference > known {
@@ -244,7 +245,7 @@ fn differences(
     found
 }
 
-/// The differences, of those whose values stand on the same spans only the first.
+/// The differences, with only the first of those whose values are on the same spans.
 fn merged(
     sample: &ComparedSpans,
     mut found: Vec<RankedDifference>,

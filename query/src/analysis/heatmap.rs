@@ -1,7 +1,7 @@
-//! Spans by when they began and how long they took.
+//! Spans by start time and duration.
 //!
-//! Spans that filters find are counted from rollups where these know them; those that a query finds
-//! are read one by one.
+//! Spans of a filter are counted from rollups where these have them. Spans of a query are read one
+//! by one.
 
 use std::{collections::BTreeMap, ops::Range, sync::Arc};
 
@@ -25,9 +25,9 @@ use crate::{
 /// Selection of spans.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct HeatmapSearch {
-    /// The spans; their start is in the window.
+    /// Filter of the spans; their start is in the window.
     pub filter: SpanFilter,
-    /// A query in TraceQL that finds them, in place of all filters but the start.
+    /// A TraceQL query that finds the spans. It replaces all filters except the start.
     pub query: Option<String>,
     /// The length of a step.
     pub step: Option<DurationNanos>,
@@ -38,7 +38,7 @@ const PART_BITS: u32 = 2;
 
 /// Number of duration rows.
 const ROWS: usize = 252;
-/// Index behind the rows, of spans without an end.
+/// Index after the rows, for spans without an end.
 const UNFINISHED: usize = ROWS;
 
 /// Counts the spans of a window.
@@ -55,7 +55,7 @@ struct HeatmapCounts {
 /// Number of spans and of failed spans of a step, by duration row.
 type StepCounts = [(u64, u64); ROWS + 1];
 
-/// The groups of calls: those that failed, and the others.
+/// The groups of calls: failed calls, and the others.
 const FAILED: u32 = 1;
 
 impl CallAccumulatorFactory for Counting {
@@ -111,7 +111,7 @@ impl HeatmapCounts {
         }
     }
 
-    /// The counts of steps and rows that have any.
+    /// The non-empty counts of steps and rows.
     fn cells(&self) -> impl Iterator<Item = (UnixNanos, u32, (u64, u64))> {
         self.steps.iter().flat_map(|(start, counts)| {
             let there = (0..).zip(&counts[..ROWS]).filter(|(_, counts)| counts.0 > 0);
@@ -155,7 +155,7 @@ pub(crate) fn heatmap(reader: &Reader, search: &HeatmapSearch) -> Result<Heatmap
     })
 }
 
-/// Counts the spans that a query finds, and says that none is counted twice.
+/// Counts the spans that a query finds. Returns that no span is counted twice.
 fn of_query(
     reader: &Reader,
     query: &str,
@@ -168,7 +168,7 @@ fn of_query(
     Ok((all, false, stats))
 }
 
-/// Counts the spans that a filter finds, and says whether some may be counted twice.
+/// Counts the spans that a filter finds. Returns whether some may be counted twice.
 fn of_filter(
     reader: &Reader,
     filter: &SpanFilter,
@@ -183,7 +183,8 @@ fn of_filter(
     Ok((all, repeats_counted, scan))
 }
 
-/// The row of a duration: below four nanoseconds each is one, then four for each power of two.
+/// The row of a duration. Each nanosecond below four has its own row, then each power of two has
+/// four.
 fn place(duration: u64) -> u32 {
     let octave = (u64::BITS - 1).saturating_sub(duration.leading_zeros());
     let (shift, part) = match octave.checked_sub(PART_BITS) {

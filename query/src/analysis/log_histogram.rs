@@ -1,6 +1,6 @@
 //! Log records by step and severity.
 //!
-//! Counts of data files answer where they can, and rows elsewhere.
+//! The counts in data files answer where they can. Elsewhere rows are read.
 
 use std::{collections::BTreeMap, ops::ControlFlow};
 
@@ -21,7 +21,7 @@ use crate::{
 /// Selection of log records.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct LogHistogramSearch {
-    /// The records; their time is in the window.
+    /// Filter of the records; their time is in the window.
     pub filter: LogFilter,
     /// The length of a step.
     pub step: Option<DurationNanos>,

@@ -1,7 +1,7 @@
 //! Log records by the values of fields: counts, counts by step, and percentiles of a number.
 //!
-//! Counts of data files answer where they can, and one scan elsewhere. Groups are bounded in number
-//! and values in length; what does not fit is counted.
+//! The counts in data files answer where they can. Elsewhere one scan reads the rows. Groups are
+//! bounded in number and values in length; records beyond the bounds are only counted.
 
 mod field_reader;
 mod number_reader;
@@ -31,22 +31,22 @@ use quantiles::NumberSketch;
 
 /// Maximum number of values of all groups that are counted.
 const VALUES_MAX: usize = 10_000;
-/// The same where groups have percentiles.
+/// Maximum number of values when groups have percentiles.
 const SKETCHES_MAX: usize = 1_000;
-/// Maximum number of steps of all groups that have records. Records beyond count as others.
+/// Maximum number of steps with records, over all groups. Further records count as others.
 const STEPS_MAX: usize = 500_000;
 
 /// Selection of log records, and the fields that group them.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct LogStatsSearch {
-    /// The records; their time is in the window.
+    /// Filter of the records; their time is in the window.
     pub filter: LogFilter,
     /// The names of the fields to group by, as queries name them.
     pub by: Vec<String>,
-    /// The name of the field whose numbers are summed up, or a field and a pattern that captures
+    /// The name of the field whose numbers are summarised, or a field and a pattern that captures
     /// them: `body:/took (\d+) ms/`.
     pub number: Option<String>,
-    /// The length of a step; none to leave steps out.
+    /// The length of a step; `None` leaves steps out.
     pub step: Option<DurationNanos>,
     /// Maximum number of groups returned.
     pub limit: usize,
@@ -63,7 +63,7 @@ struct GroupRecords {
     numbers: NumberSketch,
 }
 
-/// Groups while records are added.
+/// Accumulator of groups.
 #[derive(Debug)]
 struct GroupTable {
     groups: HashMap<GroupKey, GroupRecords>,
@@ -73,8 +73,8 @@ struct GroupTable {
 }
 
 impl GroupTable {
-    /// Adds records of a group, and of a step where steps are counted. `None` when there are too
-    /// many groups or steps: the records count as others.
+    /// Adds records of a group, and of a step where steps are counted. Returns `None` when there
+    /// are too many groups or steps; the records then count as others.
     fn add(
         &mut self,
         key: &GroupKey,

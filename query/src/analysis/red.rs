@@ -1,6 +1,6 @@
 //! Rate, errors and duration of spans by service, operation, kind, status and an attribute.
 //!
-//! Rollups have all but attributes; by an attribute, spans are read.
+//! Rollups answer for all keys except attributes. Grouping by an attribute reads spans.
 
 mod by_attribute;
 mod red_groups;
@@ -23,29 +23,29 @@ pub enum RedKey {
     Service,
     /// The span's name.
     Operation,
-    /// The part it plays.
+    /// Kind of the span.
     Kind,
     /// Status of the span.
     Status,
 }
 
-/// All that spans are grouped by.
+/// Keys that spans are grouped by.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct RedKeys {
     /// Service, operation, kind and status.
     pub keys: Vec<RedKey>,
-    /// The key of an attribute of the span, else of its resource.
+    /// The key of an attribute of the span or, without it, of its resource.
     pub attribute: Option<String>,
 }
 
 /// Selection of spans, and the keys that group them.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct RedSearch {
-    /// The spans; their start is in the window.
+    /// Filter of the spans; their start is in the window.
     pub filter: SpanFilter,
     /// The length of a step.
     pub step: Option<DurationNanos>,
-    /// Keys that they are grouped by.
+    /// Keys to group the spans by.
     pub by: RedKeys,
     /// True when each group's latency histogram is requested.
     pub histogram: bool,

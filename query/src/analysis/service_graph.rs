@@ -32,15 +32,16 @@ pub(crate) use graph_reader::graph_spans;
 use graph_reader::{gather, selection};
 use graph_rows::{EdgeRow, GraphRowKey};
 
-/// Minimum length of the newest part of a window that is looked at when the window is too much.
+/// Minimum length of the newest part of a window that is answered when the whole window is too
+/// large.
 const PART_MIN: DurationNanos = DurationNanos(10 * 60 * 1_000_000_000);
-/// Maximum number of traces that a filter chooses: the newest.
+/// Maximum number of traces that a filter chooses, the newest first.
 const CHOSEN_MAX: usize = 20_000;
-/// Maximum number of spans of these traces, where the graph may not read fewer.
+/// Maximum number of spans of these traces, unless the graph may read fewer.
 const CHOSEN_SPANS_MAX: u64 = 200_000;
 /// Maximum number of edges of an answer.
 const EDGES_MAX: usize = 10_000;
-/// Number of stretches from which on the next part of a question is as long as the one before.
+/// Number of time ranges from which on parts no longer double in length.
 const FEW_STRETCHES: usize = 16;
 /// Maximum time by which the parents of the window's first spans began before it.
 const LEAD: DurationNanos = DurationNanos(60_000_000_000);
@@ -52,26 +53,27 @@ pub struct GraphSearch {
     pub filter: SpanFilter,
     /// The only trace of the graph; the filter then does not count.
     pub trace_id: Option<TraceId>,
-    /// Only nodes at most `depth` calls above or below this one: its kind, if given, and its name.
+    /// Only nodes at most `depth` calls above or below this node. The node has a name and,
+    /// optionally, a kind.
     pub around: Option<(Option<NodeKind>, String)>,
-    /// Maximum number of calls between a node and that one.
+    /// Maximum number of calls between a node and that node.
     pub depth: u32,
-    /// Maximum number of single destinations of a system; more become one node. Other peers of one
-    /// kind and system become one node when they are more than four times as many.
+    /// Maximum number of single destinations of a system; more are folded into one node. Other
+    /// peers of one kind and system are folded when they are more than four times as many.
     pub fold: Option<u32>,
     /// Names of peers that are not folded.
     pub single: Vec<String>,
-    /// Number of peers of a group that stay single: those with most failed calls.
+    /// Number of peers of a group that stay single. They are the peers with the most failed calls.
     pub failing: u32,
 }
 
-/// A node: what it is and its name.
+/// A node: its kind and its name.
 pub(crate) type NodeKey = (NodeKind, String);
 
-/// An edge: the caller, the called, and how.
+/// An edge: caller, callee and kind.
 type EdgeKey = (NodeKey, NodeKey, EdgeKind);
 
-/// The nodes and edges as they grow.
+/// The nodes and edges while they are collected.
 #[derive(Debug)]
 struct Graph<K> {
     nodes: BTreeMap<NodeKey, NodeTotals>,
@@ -103,16 +105,16 @@ struct NodeTotals {
     spans: u64,
 }
 
-/// The calls of an edge, added up.
+/// The aggregated calls of an edge.
 #[derive(Debug, Default)]
 pub(crate) struct Edge {
-    /// As the called saw them.
+    /// Calls from the point of view of the callee.
     pub calls: Calls,
-    /// Latency as the callers saw it; covers only calls whose caller span is known.
+    /// Latency from the point of view of the callers; covers only calls whose caller span is known.
     pub caller: Latency,
 }
 
-/// The calls of an edge by stretch of time.
+/// The calls of an edge by time range.
 pub(crate) type ByStretch = BTreeMap<u32, Edge>;
 
 impl SingleCallAccumulator for Edge {
@@ -147,7 +149,7 @@ impl RollupAccumulator for ByStretch {
 /// A call of one node by another.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct EdgeCall {
-    /// Time at which the called began.
+    /// Start of the called span.
     pub start: UnixNanos,
     /// True when the call failed.
     pub failed: bool,
@@ -178,12 +180,12 @@ pub(crate) struct EdgeCalls<K> {
     pub calls: K,
 }
 
-/// The calls one by one.
+/// Individual calls of an edge.
 pub(crate) type SingleCalls = EdgeCalls<Vec<EdgeCall>>;
-/// The calls added up.
+/// Aggregated calls of an edge.
 pub(crate) type EdgeSums = EdgeCalls<ByStretch>;
 
-/// A span that called something that has no span, or took a message that nobody here sent.
+/// A span that called a peer without spans, or that took a message whose sender is not known.
 #[derive(Debug)]
 struct OpenSpan {
     service: String,
@@ -251,9 +253,9 @@ fn bounds(reader: &Reader, between: &[UnixNanos]) -> GraphBounds {
     }
 }
 
-/// Returns the rollup of the window and the part of the window that it covers. When too much of a
-/// part lacks rollups, its newest quarter is tried. Returns `None` when that holds for the shortest
-/// part too.
+/// Returns the rollup of the window, and the part of the window that it covers. When too much of a
+/// part lacks rollups, its newest quarter is tried. Returns `None` when even the shortest part
+/// lacks too many.
 fn added_up(
     reader: &Reader,
     window: Window,
@@ -273,8 +275,8 @@ fn added_up(
     }
 }
 
-/// The calls of which the called began between each of these times and the next, added up, by the
-/// number of the first; `None` when that is not known without reading spans.
+/// Aggregated calls by the number of their time range: the called span began between one of these
+/// times and the next. `None` when the calls are not known without reading spans.
 pub(crate) fn sums(
     reader: &Reader,
     between: &[UnixNanos],
@@ -287,9 +289,10 @@ fn sums_of(reader: &Reader, bounds: GraphBounds) -> Result<Option<Vec<EdgeSums>>
     Ok(aggregate.map(|aggregate| Graph::from_aggregate(&aggregate).into_calls()))
 }
 
-/// As [`sums`], given to `visit` in parts when all of them cannot be held at a time: the number of
-/// the part's first time, and its calls. The number of the time from which on they are not known.
-/// A call over the border of two parts is seen whole when the called began within [`LEAD`].
+/// Passes [`sums`] to `visit` in parts, for ranges whose calls cannot all be held at once. `visit`
+/// gets the index of the part's first time, and its calls. Returns the index of the time from which
+/// on the calls are not known. A call across the border of two parts is seen whole when the called
+/// span began within [`LEAD`].
 pub(crate) fn sums_in_parts(
     reader: &Reader,
     between: &[UnixNanos],
@@ -304,7 +307,7 @@ pub(crate) fn sums_in_parts(
             Some(sums) => {
                 visit(first, sums);
                 first = end;
-                // Where there was too much for many, there may be less now.
+                // The later part may need less memory, so a longer part is tried.
                 length = if length < FEW_STRETCHES { 2 * length } else { length };
             }
             None => length = (end - first) / 2,
@@ -313,7 +316,7 @@ pub(crate) fn sums_in_parts(
     Ok(first)
 }
 
-/// Every call of which the called began in this range, and whether all of it was looked at.
+/// Every call whose called span began in this range, and whether the whole range was read.
 pub(crate) fn calls(
     reader: &Reader,
     range: TimeRange,
@@ -329,13 +332,14 @@ fn service(name: &str) -> NodeKey {
     (NodeKind::Service, name.to_owned())
 }
 
-/// The users, named as Tempo and the Collector name them.
+/// The node of the users, under the name that Tempo and the Collector use.
 fn user() -> NodeKey {
     (NodeKind::User, "user".to_owned())
 }
 
 impl<K: SingleCallAccumulator> Graph<K> {
-    /// Adds what these spans, which belong together, are to the graph; how many there are.
+    /// Adds the nodes and edges of these spans, which are of one trace, to the graph. Returns the
+    /// number of spans.
     fn add<'n>(
         &mut self,
         trace_id: TraceId,
@@ -374,7 +378,7 @@ impl<K: SingleCallAccumulator> Graph<K> {
     fn add_open(&mut self, open: &OpenSpan, peer: Option<&Peer>) {
         let (kind, name) = match peer {
             Some(peer) => (peer.kind, peer.name.as_str()),
-            // A consumer whose queue nobody names is an entry like any other.
+            // A consumer whose queue has no name is an ordinary entry.
             None if open.kind == SpanKind::Consumer => {
                 if !open.has_parent {
                     let edge = self.edge(user(), service(&open.service), EdgeKind::Message);
@@ -404,14 +408,14 @@ impl<K: Default> Graph<K> {
         self.nodes.entry(key).or_default()
     }
 
-    /// The calls of one by the other, which both are nodes then.
+    /// The calls of an edge. Adds both nodes.
     fn edge(&mut self, from: NodeKey, to: NodeKey, kind: EdgeKind) -> &mut K {
         self.node(from.clone());
         self.node(to.clone());
         self.edges.entry((from, to, kind)).or_default()
     }
 
-    /// The node that is meant by a name at the other end. All services have to be known.
+    /// The node of a peer's name. All services have to be known before.
     fn peer(&self, kind: NodeKind, name: &str) -> NodeKey {
         let instrumented = service(name);
         let is_known = kind == NodeKind::External && self.nodes.contains_key(&instrumented);
@@ -423,8 +427,8 @@ impl<K: Default> Graph<K> {
         node.system = node.system.take().max(Some(system.to_owned()));
     }
 
-    /// Returns the edge that counts so many calls of the node by spans of this kind, or messages
-    /// from there.
+    /// Returns the edge of an open span: its calls of the peer or, for a consumer, its messages
+    /// from there. Corrects the node's entries by this number of calls.
     fn open_edge(&mut self, of: &str, kind: SpanKind, there: NodeKey, calls: u64) -> &mut K {
         let here = service(of);
         if kind == SpanKind::Consumer {
@@ -448,7 +452,7 @@ impl<K: Default> Graph<K> {
 }
 
 impl<K: RollupAccumulator> Graph<K> {
-    /// The graph of calls that are added up.
+    /// The graph of aggregated calls.
     fn from_aggregate(aggregate: &GraphAggregate) -> Self {
         let mut graph = Self::new();
         for (stretch, key, calls) in aggregate.calls() {
@@ -490,8 +494,8 @@ impl<K: RollupAccumulator> Graph<K> {
 }
 
 impl Graph<Edge> {
-    /// Counts calls at nodes that send no spans: those that others make to them. Queues without a
-    /// known sender have the messages that are taken from them.
+    /// Counts the calls of nodes that send no spans by the calls that others make to them. Queues
+    /// without a known sender count the messages that are taken from them.
     fn count_uninstrumented(&mut self) {
         for ((_, to, _), edge) in &self.edges {
             if to.0 != NodeKind::Service

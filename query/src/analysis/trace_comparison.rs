@@ -1,9 +1,9 @@
-//! Two sets of traces laid over each other on the shape of their trees.
+//! Two sets of traces, compared by the shape of their trees.
 //!
-//! A place in a tree is the services, operations and kinds from the root down, so calls that repeat
-//! are one place. Owns which traces are compared and how their trees are laid over each other. The
-//! typical trace of a kind is a set too: a sample of the transactions that enter at the same
-//! operation. Statistics of a place and the deviations there are those of `place_calls`.
+//! A position in the tree is the path of services, operations and kinds from the root down, so
+//! repeated calls share one position. Owns the choice of the traces and the alignment of their
+//! trees. The typical trace of a transaction type is a set, too: a sample of the transactions that
+//! enter at the same operation. `place_calls` owns the statistics of a position and its deviations.
 
 mod place_calls;
 
@@ -30,13 +30,13 @@ use crate::{
     trace::{trace_rows::Names, tree::Tree},
 };
 
-/// Traces that make up the typical one.
+/// Number of traces that the typical trace is computed from.
 const TYPICAL_MAX: usize = 200;
 /// Maximum number of call tree positions compared; calls at further positions are left out.
 const NODES_MAX: usize = 20_000;
-/// Maximum number of places of all traces of a side, 56 MB; further traces are left out.
+/// Maximum number of positions of all traces of a side, 56 MB; further traces are left out.
 const TRACE_PLACES_MAX: usize = 500_000;
-/// Trace ids that are given of a side.
+/// Maximum number of trace ids of a side that the answer names.
 const IDS_SHOWN_MAX: usize = 10;
 
 /// Baseline of a comparison.
@@ -44,21 +44,21 @@ const IDS_SHOWN_MAX: usize = 10;
 pub enum ComparedWith {
     /// These traces.
     Traces(Vec<TraceId>),
-    /// The transactions of the same kind that begin in this range; without one, in the 24 hours
-    /// before the end of the left.
+    /// The transactions of the same type that begin in this range. Without a range, they begin in
+    /// the 24 hours before the end of the left.
     Typical(TimeRange),
 }
 
-/// Which traces.
+/// Selection of two sets of traces.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CompareSearch {
-    /// The ones that may deviate.
+    /// The traces that may deviate.
     pub left: Vec<TraceId>,
-    /// The ones they are measured by.
+    /// The traces that they are compared with.
     pub right: ComparedWith,
 }
 
-/// A place in the tree: the place above, service, operation, kind.
+/// A position in the tree: the position above, service, operation, kind.
 type CallTreeNodeKey = (Option<u32>, u32, u32, i32);
 
 #[derive(Debug)]
@@ -76,7 +76,7 @@ struct Overlay {
     by_key: HashMap<CallTreeNodeKey, u32>,
     truncated: bool,
     sides: [(Vec<TraceId>, Latency); 2],
-    /// Places of traces that each side has room for.
+    /// Number of further positions that each side may hold.
     room: [usize; 2],
     /// True if the right is a sample of the left's transaction type.
     is_typical: bool,
@@ -126,7 +126,7 @@ pub(crate) fn compare(reader: &Reader, search: &CompareSearch) -> Result<Compari
     Ok(overlay.view([&search.left, &right]))
 }
 
-/// None of the traces on this side can be compared.
+/// Error for a side of which no trace can be compared.
 fn nothing_of(name: &'static str, ids: &[TraceId]) -> QueryError {
     let shown: Vec<String> = ids.iter().take(IDS_SHOWN_MAX).map(TraceId::to_string).collect();
     let more = ids.len() - shown.len();
@@ -178,7 +178,7 @@ impl Overlay {
         }
     }
 
-    /// The place of a node under `above`; `None` when there are too many.
+    /// Returns the position of a node under `above`; `None` when there are too many positions.
     fn place(&mut self, above: Option<u32>, tree: &Tree, at: usize, names: &Names) -> Option<u32> {
         let fact = tree.fact(at);
         let service = self.names.number(names.text(fact.service));
@@ -199,7 +199,7 @@ impl Overlay {
         Some(place)
     }
 
-    /// Builds the answer from both sides; `asked` has the trace ids requested for each side.
+    /// Builds the answer from both sides; `asked` holds the requested trace ids of each side.
     fn view(self, asked: [&[TraceId]; 2]) -> Comparison {
         let traces = [0, 1].map(|side: usize| self.sides[side].0.len() as u64);
         let duration_nanos = [0, 1].map(|side: usize| self.sides[side].1.quantile(50).0);
@@ -240,7 +240,7 @@ impl Overlay {
         Comparison { left, right, calls, unattributed_nano, truncated: self.truncated }
     }
 
-    /// The places, parents first, siblings by the median of their starts, then by name.
+    /// The positions, parents first, siblings by the median of their starts, then by name.
     fn depth_first(&self) -> Vec<u32> {
         let mut below: BTreeMap<Option<u32>, Vec<u32>> = BTreeMap::new();
         for (at, place) in (0_u32..).zip(&self.places) {

@@ -1,8 +1,8 @@
 //! Transaction types: throughput, latency and the breakdown of their time.
 //!
 //! Storage defines transactions and their types ([`Transactions`]) and has rollups of most of them.
-//! Where too many rows lack rollups, the spans around the window are read here. With too many
-//! traces to remember, every second one by a hash of its id is dropped and counts are doubled. The
+//! When too many rows lack rollups, the spans around the window are read here. With too many traces
+//! to remember, every second one by a hash of its id is dropped and counts are doubled. The
 //! breakdown of time is computed from whole traces, in the order of the same hash. Types that are
 //! not listed take no more memory than storage's top-k.
 
@@ -30,14 +30,14 @@ use crate::{
     trace::summary::plus,
 };
 
-/// Traces that are added up for where the time goes, over all kinds of an answer.
+/// Maximum number of traces that breakdowns of time are computed from, over all types of an answer.
 const ANALYSED_MAX: usize = 1_000;
-/// Minimum number for each type.
+/// Minimum number of such traces for each type.
 const ANALYSED_MIN: usize = 10;
-/// Operations shown of where the time goes.
+/// Maximum number of operations shown in a breakdown of time.
 const SHARES_MAX: usize = 100;
 
-/// Transactions of a kind in which it is looked where the time goes.
+/// Selection of the transactions of a type whose time is broken down.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Above {
     /// All transactions.
@@ -62,22 +62,22 @@ pub struct KindSearch {
     pub operation: Option<String>,
     /// Traces whose time is broken down.
     pub above: Above,
-    /// The duration that the transactions are compared with; their time is not broken down then.
+    /// The duration that the transactions are compared with. With it, no time is broken down.
     pub than: Option<DurationNanos>,
-    /// True when the time is not broken down.
+    /// True to leave out the breakdown of time.
     pub without_breakdown: bool,
     /// Maximum number of types.
     pub limit: usize,
 }
 
-/// The transactions of a kind.
+/// The transactions of a type.
 #[derive(Debug, Clone, Default)]
 struct TypeCalls {
     calls: Calls,
     steps: CallSteps,
 }
 
-/// The kinds that are listed, the most frequent first, each with its service and operation.
+/// The listed types, the most frequent first, each with its service and operation.
 type Kinds = Vec<((String, String), TypeCalls)>;
 
 /// The transactions of a window.
@@ -87,9 +87,9 @@ struct CountedTypes {
     /// Number of distinct types that were counted.
     kind_count: u64,
     others: OtherKinds,
-    /// The traces that were wanted, in the order of what was wanted.
+    /// The traces that were requested, in the order of the requests.
     samples: Vec<Vec<TraceId>>,
-    /// One trace in `1 << level` was counted.
+    /// Sampling level: one trace in `1 << level` was counted.
     level: u32,
     scan: ScanStats,
 }
@@ -136,13 +136,13 @@ pub(crate) fn kinds(
     })
 }
 
-/// The share of those that have ended which certainly took less than this.
+/// The share of finished transactions that certainly took less than this.
 fn shorter_share(calls: &Calls, than: DurationNanos) -> f64 {
     let shorter = calls.latency.spread().filter(|(duration, _)| *duration < than);
     ratio(shorter.map(|(_, count)| count).sum(), calls.latency.count())
 }
 
-/// Traces to sample for the breakdown of time.
+/// The traces to sample for the breakdown of time.
 fn wanted(kinds: &Kinds, search: &KindSearch) -> Vec<WantedTraces> {
     let traces_max = (ANALYSED_MAX / kinds.len().max(1)).max(ANALYSED_MIN);
     let wanted = kinds.iter().map(|((service, operation), kind)| WantedTraces {
@@ -178,22 +178,22 @@ pub(crate) fn of_kind(
 pub(crate) struct RootOperation {
     /// The service that it enters.
     pub service: String,
-    /// The operation at which it does.
+    /// The operation at which it enters.
     pub operation: String,
     /// Its transactions.
     pub calls: Calls,
     /// Its transactions by step.
     pub steps: CallSteps,
-    /// Some of its traces, arbitrary but the same every time.
+    /// Some of its traces; the choice is arbitrary but deterministic.
     pub traces: Vec<TraceId>,
 }
 
 /// The transaction types of a window.
 #[derive(Debug)]
 pub(crate) struct RootOperations {
-    /// The most frequent.
+    /// The most frequent types.
     pub listed: Vec<RootOperation>,
-    /// Transactions of others.
+    /// Number of transactions of other types.
     pub other_count: u64,
     /// Sampling factor: one trace in this many was counted; counts are not multiplied by it.
     pub sampled_one_in: u64,
@@ -201,7 +201,7 @@ pub(crate) struct RootOperations {
     pub scan: ScanStats,
 }
 
-/// Most frequent transaction types of a window, at most `limit`, each with its share of
+/// The most frequent transaction types of a window, at most `limit`, each with its share of
 /// `traces_max` traces.
 pub(crate) fn root_operations(
     reader: &Reader,
@@ -237,8 +237,8 @@ pub(crate) fn root_operations(
     })
 }
 
-/// The most that each may have so that all together have no more than `whole`: those that have less
-/// leave the rest to the others.
+/// The maximum for each count at which the capped counts add up to at most `whole` (max-min
+/// fairness).
 fn fair_share(counts: &[u64], whole: usize) -> usize {
     let mut counts = counts.to_vec();
     counts.sort_unstable();
@@ -253,8 +253,8 @@ fn fair_share(counts: &[u64], whole: usize) -> usize {
     whole
 }
 
-/// Most frequent types of this service and operation, at most `limit`, and those of their traces
-/// that `choose` selects.
+/// The most frequent types of this service and operation, at most `limit`, with those of their
+/// traces that `choose` selects.
 fn found(
     reader: &Reader,
     window: Window,
@@ -282,7 +282,7 @@ fn found(
     Ok(CountedTypes { kinds, kind_count, others, samples, level: 0, scan })
 }
 
-/// Most frequent types of these transactions, at most `limit`.
+/// The most frequent types of these transactions, at most `limit`.
 fn listed(calls: &KindCalls, window: Window, bounds: &KindBounds, limit: usize) -> Kinds {
     let listed = calls.listed(limit);
     let places: HashMap<KindKey<'_>, usize> =
@@ -302,7 +302,7 @@ fn listed(calls: &KindCalls, window: Window, bounds: &KindBounds, limit: usize) 
     names.zip(kinds).collect()
 }
 
-/// As [`found`], from all spans around the window.
+/// Computes the result of [`found`] from all spans around the window.
 fn read(
     reader: &Reader,
     window: Window,
@@ -325,7 +325,7 @@ fn read(
             transactions.add(rows, row);
             let mut is_too_much = transactions.trace_count() > traces_max;
             if transactions.name_bytes() > bytes_max {
-                // Less than all room must be left: else this would be next of every row.
+                // Part of the capacity must be free: otherwise every row would come here again.
                 transactions.forget_names();
                 is_too_much |= transactions.name_bytes() > bytes_max / 2;
             }
@@ -361,7 +361,8 @@ struct OperationTime {
     spans: u64,
 }
 
-/// Returns where the time of these traces goes, and how many of them were looked at.
+/// Returns the breakdown of these traces' time by operation, and the number of traces that were
+/// read.
 fn shares(reader: &Reader, ids: &[TraceId]) -> Result<(Vec<TimeShare>, u64), QueryError> {
     let mut shares: BTreeMap<(String, String), OperationTime> = BTreeMap::new();
     let mut analysed = 0;
@@ -397,7 +398,7 @@ fn shares(reader: &Reader, ids: &[TraceId]) -> Result<(Vec<TimeShare>, u64), Que
             span_count: share.spans,
         })
         .collect();
-    // The order of names is that of the map, and this one keeps it.
+    // The map orders the names, and the stable sort keeps that order.
     views.sort_by_key(|share| std::cmp::Reverse((share.critical_nano, share.self_nano)));
     views.truncate(SHARES_MAX);
     Ok((views, analysed))

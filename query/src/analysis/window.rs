@@ -1,7 +1,7 @@
-//! The time an answer is about, cut into steps.
+//! The time window of an answer, cut into steps.
 //!
-//! Owns the default window (the last 24 hours that have data), the choice of a step, and the most
-//! steps an answer may have.
+//! Owns the default window (the last 24 hours that have data), the choice of a step, and the
+//! maximum number of steps.
 
 use std::ops::Range;
 
@@ -16,11 +16,11 @@ use crate::{
 
 const SECOND: u64 = 1_000_000_000;
 const DAY: u64 = 24 * 3_600 * SECOND;
-/// Maximum number of steps; more than a screen has columns help nobody.
+/// Maximum number of steps; a screen has no more columns.
 const STEPS_MAX: u64 = 1_000;
 /// Maximum number of steps when the client does not set a step.
 const STEPS_DEFAULT: u64 = 60;
-/// The steps that are chosen from, in nanoseconds.
+/// The possible automatic steps, in nanoseconds.
 const STEPS: [u64; 19] = [
     1_000_000,
     10_000_000,
@@ -43,7 +43,7 @@ const STEPS: [u64; 19] = [
     DAY,
 ];
 
-/// A stretch of time in steps.
+/// A time range in steps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Window {
     start: u64,
@@ -66,7 +66,7 @@ impl Window {
         Self::until(reader, range, step, || newest(reader))
     }
 
-    /// As [`Self::new`], by the data of the logs.
+    /// Window of a query for logs, with the rules of [`Self::new`].
     pub(crate) fn of_logs(
         reader: &Reader,
         range: TimeRange,
@@ -100,12 +100,12 @@ impl Window {
         Ok(Self { start, end, step })
     }
 
-    /// The window as a filter of times.
+    /// The window as a filter by time.
     pub(crate) fn range(self) -> TimeRange {
         TimeRange { start: Some(UnixNanos(self.start)), end: Some(UnixNanos(self.end)) }
     }
 
-    /// Returns its begin and its end.
+    /// Returns its start and its end.
     pub(crate) fn times(self) -> [UnixNanos; 2] {
         [UnixNanos(self.start), UnixNanos(self.end)]
     }
@@ -115,7 +115,7 @@ impl Window {
         Self { start: self.start.max(self.end.saturating_sub(length.0)), ..self }
     }
 
-    /// Returns its begin, the begin of every step in it, and its end.
+    /// Returns its start, the start of every step in it, and its end.
     pub(crate) fn bounds(self) -> Vec<UnixNanos> {
         let first = (self.start / self.step).saturating_add(1).saturating_mul(self.step);
         let steps = (0..STEPS_MAX).map(|step| first.saturating_add(self.step.saturating_mul(step)));
@@ -124,7 +124,7 @@ impl Window {
         all.map(UnixNanos).collect()
     }
 
-    /// The begin of as long a time before it.
+    /// The start of the range of the same length before the window.
     pub(crate) fn before(self) -> UnixNanos {
         UnixNanos(self.start.saturating_sub(self.end - self.start))
     }
@@ -139,7 +139,7 @@ impl Window {
         DurationNanos(self.step)
     }
 
-    /// The step a time is in.
+    /// Start of the step that contains a time.
     pub(crate) fn step_of(self, time: UnixNanos) -> UnixNanos {
         UnixNanos(time.0 - time.0 % self.step)
     }
@@ -165,7 +165,7 @@ impl Window {
     }
 }
 
-/// A part of a whole; 0 of nothing.
+/// The ratio of a part to a whole; 0 when the whole is 0.
 #[expect(clippy::cast_precision_loss, reason = "a share or a rate is read by people")]
 pub(crate) fn ratio(part: u64, whole: u64) -> f64 {
     if whole == 0 { 0.0 } else { part as f64 / whole as f64 }

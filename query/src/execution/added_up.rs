@@ -1,5 +1,5 @@
-//! Questions that storage answers as a whole, of what indexes list and of rows that these choose,
-//! and scans of everything that matches, which two threads share.
+//! Queries that storage answers as a whole, from indexes and from the rows that these choose. Also
+//! scans of everything that matches, shared by two threads.
 
 use std::ops::ControlFlow;
 
@@ -13,7 +13,8 @@ use super::{Reader, STOP};
 use crate::QueryError;
 
 impl Reader {
-    /// As [`Reader::spans`], with read-ahead while `visit` processes a portion, for full scans.
+    /// Reads as [`Reader::spans`] does, and reads ahead while `visit` processes a portion. Used for
+    /// full scans.
     pub(crate) fn spans_ahead(
         &self,
         filter: &SpanFilter,
@@ -28,7 +29,8 @@ impl Reader {
         self.ended(stats, failure)
     }
 
-    /// Calls between services in the newest traces that have a span like this, from rows.
+    /// Aggregates the calls between services in the newest traces that have a matching span, from
+    /// rows.
     pub(crate) fn aggregate_graph_of(
         &self,
         bounds: &GraphBounds,
@@ -37,7 +39,7 @@ impl Reader {
         self.watched(|snapshot, go_on| snapshot.aggregate_graph_of(bounds, choice, go_on))
     }
 
-    /// Exceptions of spans, from the lists of files and from rows.
+    /// Aggregates the exceptions of spans, from the lists of data files and from rows.
     pub(crate) fn aggregate_exceptions(
         &self,
         bounds: &ExceptionBounds,
@@ -45,8 +47,8 @@ impl Reader {
         self.watched(|snapshot, go_on| snapshot.aggregate_exceptions(bounds, go_on))
     }
 
-    /// Calls between services from rollups, as if all spans had been read; `None` when these are
-    /// to be read.
+    /// Aggregates calls between services from rollups, with the result of reading all spans. `None`
+    /// when the spans must be read.
     pub(crate) fn aggregate_graph(
         &self,
         bounds: &GraphBounds,
@@ -54,8 +56,8 @@ impl Reader {
         self.watched(|snapshot, go_on| snapshot.aggregate_graph(bounds, go_on))
     }
 
-    /// Kinds of transactions from rollups, as if all spans had been read, and the traces that
-    /// `choose` wants of them; `None` when these are to be read.
+    /// Aggregates transaction types from rollups, with the result of reading all spans, and the
+    /// traces of them that `choose` selects. `None` when the spans must be read.
     pub(crate) fn aggregate_kinds(
         &self,
         bounds: &KindBounds,
@@ -64,8 +66,8 @@ impl Reader {
         self.watched(|snapshot, go_on| snapshot.aggregate_kinds(bounds, choose, go_on))
     }
 
-    /// Gives `visit` the number of spans by service, operation, kind and status that begin in this
-    /// range. Counts come in parts and are exact enough to list names: see
+    /// Passes the number of spans by service, operation, kind and status to `visit`, for spans that
+    /// begin in this range. Counts come in parts and are exact enough to list names: see
     /// [`Snapshot::count_calls`].
     pub(crate) fn count_calls(
         &self,
@@ -81,7 +83,7 @@ impl Reader {
         })
     }
 
-    /// Gives `visit` every service, operation, kind and status there is, as often as it is met.
+    /// Passes every service, operation, kind and status to `visit`, with repetitions.
     pub(crate) fn call_keys(
         &self,
         mut visit: impl FnMut(CallKey<'_>),

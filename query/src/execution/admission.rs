@@ -2,7 +2,7 @@
 //!
 //! An answer takes as much memory as the rows read for it, and writing it takes as long as a small
 //! query. Both count as part of the query, so the writer of the answer holds the [`Admission`].
-//! Does not own the places: [`ClientPlaces`](super::ClientPlaces) does.
+//! Does not own the places, which [`ClientPlaces`](super::ClientPlaces) owns.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -11,10 +11,10 @@ use tokio::sync::OwnedSemaphorePermit;
 use super::client_places::ClientPlace;
 use crate::{QueryLimits, answer_shares::ClientId};
 
-/// Permits of a query: one of the running queries of its service, one of those of all services.
+/// Permits of a query: one place in its service, one permit of the semaphore of all services.
 pub(super) type AdmissionPermits = (ClientPlace, OwnedSemaphorePermit);
 
-/// The client that asks, and the slot for the permits of its query when these outlive it.
+/// The client of a query, and the slot for the query's permits when these outlive it.
 #[derive(Debug, Default)]
 pub(crate) struct QueryClient {
     pub(crate) client: ClientId,
@@ -25,7 +25,7 @@ pub(crate) struct QueryClient {
 #[derive(Debug)]
 pub(crate) struct Admission {
     slot: AdmissionSlot,
-    /// Maximum bytes of the answer that is written under it.
+    /// Maximum bytes of the answer that is written under these permits.
     pub(crate) answer_bytes_max: u64,
 }
 
@@ -65,7 +65,7 @@ impl AdmissionSlot {
         self.set(None);
     }
 
-    /// Keeps these places.
+    /// Keeps these permits.
     pub(super) fn keep(&self, places: AdmissionPermits) {
         self.set(Some(places));
     }

@@ -1,9 +1,10 @@
-//! Places that clients share, and the clients that wait for one.
+//! Places that clients share, and the clients that wait for a place.
 //!
-//! A client has one place, or as many as [`is_within_share`] allows of what stays free: alone
-//! three of four. So a later client finds one. The same holds for waiting. Clients that wait take
-//! turns, and within a client the oldest is first. Owns the counts and the order. Does not own the
-//! purpose of a place, which is a running query, a tail or a wait for a version.
+//! A client may take one place. It may take more as long as [`is_within_share`] allows, which
+//! depends on what stays free: a single client gets three of four places. So a later client finds a
+//! free one. The same holds for waiting. Clients that wait take turns, and within a client the
+//! oldest claim is first. Owns the counts and the order. Does not own the purpose of a place, which
+//! is a running query, a tail or a wait for a version.
 
 use std::{
     collections::VecDeque,
@@ -14,7 +15,7 @@ use tokio::sync::Notify;
 
 use crate::answer_shares::{ClientId, is_within_share};
 
-/// A number of places.
+/// A fixed number of places.
 #[derive(Debug)]
 pub(crate) struct ClientPlaces(Mutex<PlacesState>);
 
@@ -22,40 +23,40 @@ pub(crate) struct ClientPlaces(Mutex<PlacesState>);
 struct PlacesState {
     places_max: usize,
     taken: Vec<PlaceClaim>,
-    /// The oldest first.
+    /// Waiting claims, the oldest first.
     waiting: Vec<PlaceClaim>,
-    /// Clients that wait, the next one first.
+    /// Clients that wait, in the order of their turns.
     turns: VecDeque<ClientId>,
 }
 
-/// A place, or the wish for one.
+/// A claim to a place, granted or waiting.
 #[derive(Debug)]
 struct PlaceClaim {
     client: ClientId,
-    /// Notified once, and the identity of the claim.
+    /// Signal of the grant, sent once. It also identifies the claim.
     granted: Arc<Notify>,
 }
 
 impl ClientPlaces {
-    /// Makes this number of places.
+    /// Creates this number of places.
     pub(crate) fn new(places_max: usize) -> Arc<Self> {
         let (taken, waiting, turns) = (Vec::new(), Vec::new(), VecDeque::new());
         Arc::new(Self(Mutex::new(PlacesState { places_max, taken, waiting, turns })))
     }
 
-    /// Lets no more than this number be taken from now on. Places that are taken stay taken.
+    /// Reduces the number of places from now on. Taken places stay taken.
     pub(crate) fn reduce_to(&self, places_max: usize) {
         let mut state = self.state();
         state.places_max = state.places_max.min(places_max);
     }
 
-    /// Returns a place; `None` when none is free or the client has its share.
+    /// Takes a place; returns `None` when no place is free or the client has its share.
     pub(crate) fn take(self: &Arc<Self>, client: ClientId) -> Option<ClientPlace> {
         self.enter(client, 0).map(|granted| granted.0)
     }
 
-    /// Returns a place to wait for, which may be free already; `None` when it is not and
-    /// `waiting_max` wait, or the client has its share of them.
+    /// Claims a place, which may be granted at once. Returns `None` when no place is free and
+    /// either `waiting_max` claims wait or the client has its share of them.
     pub(crate) fn enter(
         self: &Arc<Self>,
         client: ClientId,
@@ -72,7 +73,8 @@ impl ClientPlaces {
         }
         let granted = Arc::new(Notify::new());
         state.waiting.push(PlaceClaim { client, granted: Arc::clone(&granted) });
-        // A client that may take a place has none waiting before, so this one gets it.
+        // A client that may take a place has no claims waiting before this one, so this one gets
+        // it.
         state.grant();
         drop(state);
         Some(WaitingPlace(ClientPlace { places: Arc::clone(self), granted }))
@@ -89,7 +91,7 @@ impl ClientPlaces {
 }
 
 impl PlacesState {
-    /// Gives free places to clients that wait, one after the other.
+    /// Grants free places to waiting clients in turn.
     fn grant(&mut self) {
         while let Some(client) = self.next_client() {
             let oldest = self.waiting.iter().position(|claim| claim.client == client);
@@ -103,7 +105,7 @@ impl PlacesState {
         }
     }
 
-    /// Takes the next client that may have a place out of the turns.
+    /// Removes the next client that may have a place from the turns, and returns it.
     fn next_client(&mut self) -> Option<ClientId> {
         let mut turns = self.turns.iter();
         let next = turns.position(|client| leaves_room(&self.taken, self.places_max, client))?;
@@ -120,7 +122,7 @@ impl PlacesState {
     }
 }
 
-/// Reports whether a client may add one to these claims, of which there are at most `max`.
+/// Reports whether a client may add a claim to these claims, of which there are at most `max`.
 fn leaves_room(claims: &[PlaceClaim], max: usize, client: &ClientId) -> bool {
     let Some(free) = max.checked_sub(claims.len() + 1) else { return false };
     let of_client = count_of(claims, client);
@@ -131,19 +133,19 @@ fn count_of(claims: &[PlaceClaim], client: &ClientId) -> usize {
     claims.iter().filter(|claim| claim.client == *client).count()
 }
 
-/// A place; given back when dropped.
+/// A taken place, released on drop.
 #[derive(Debug)]
 pub(crate) struct ClientPlace {
     places: Arc<ClientPlaces>,
     granted: Arc<Notify>,
 }
 
-/// A place that may be another's still; given up when dropped.
+/// A claim that may still wait, given up on drop.
 #[derive(Debug)]
 pub(crate) struct WaitingPlace(ClientPlace);
 
 impl WaitingPlace {
-    /// Resolves when it is the client's turn.
+    /// Resolves when the place is granted.
     pub(crate) async fn granted(self) -> ClientPlace {
         self.0.granted.notified().await;
         self.0

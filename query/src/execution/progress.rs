@@ -1,7 +1,7 @@
 //! Progress of a query, shown to the client while it waits.
 //!
-//! Written by the thread that answers, read by the task that streams to the client. Does not decide
-//! when an event is sent.
+//! The thread of the query writes it, and the task that streams to the client reads it. Does not
+//! decide when an event is sent.
 
 use std::sync::{
     Arc, Mutex, PoisonError,
@@ -19,7 +19,7 @@ pub(crate) struct Progress {
     /// True when a client listens for progress.
     pub(crate) is_heard: bool,
     found: AtomicU64,
-    /// Everything after this time was looked at.
+    /// Time after which everything was read.
     reached: AtomicU64,
     /// Next traces of the page that have not been sent yet.
     traces: Mutex<Vec<TraceSummary>>,
@@ -48,13 +48,13 @@ impl Progress {
         self.found.load(Ordering::Relaxed)
     }
 
-    /// Returns the time from which on everything was looked at; `None` before anything was.
+    /// Returns the time from which on everything was read; `None` before anything was read.
     pub(crate) fn since(&self) -> Option<UnixNanos> {
         let reached = self.reached.load(Ordering::Relaxed);
         (reached < u64::MAX).then_some(UnixNanos(reached))
     }
 
-    /// The traces that were told and not taken yet.
+    /// Takes the traces that were reported and not yet sent.
     pub(crate) fn take_traces(&self) -> Vec<TraceSummary> {
         std::mem::take(&mut *self.traces.lock().unwrap_or_else(PoisonError::into_inner))
     }

@@ -1,7 +1,7 @@
-//! The slowest queries of late, for whoever looks after the server.
+//! The slowest recent queries, for the administrator of the server.
 //!
-//! Owns a bounded list in memory for each tenant, and who asks what ([`QueryOrigin`]), which goes along
-//! with the task of a request. Holds no values that the audit log would not.
+//! Owns a bounded list in memory for each tenant. Owns the origin of a query ([`QueryOrigin`]),
+//! which accompanies the task of a request. Holds no values that the audit log would not hold.
 
 use std::{
     collections::VecDeque,
@@ -17,13 +17,13 @@ use tidings_proto::{
 
 use crate::answer_shares::ClientId;
 
-/// Queries that are kept.
+/// Maximum number of queries that are kept.
 const QUERIES_MAX: usize = 50;
-/// Queries that ended longer ago are dropped.
+/// Maximum time since the end of a query that is kept.
 const AGE_MAX: Duration = Duration::from_secs(3_600);
-/// Ends of queries that are counted: beyond them the oldest minute goes.
+/// Maximum number of minutes with counts of ended queries; the oldest minute is dropped.
 const MINUTES_MAX: usize = 60;
-/// Characters of a query's words.
+/// Maximum number of characters of a query's text.
 const WORDS_CHARS_MAX: usize = 2_000;
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -32,36 +32,36 @@ tokio::task_local! {
     static QUESTION: Arc<QueryOrigin>;
 }
 
-/// Keeps secrets and keys out of statements.
+/// Removes secrets and keys from statements.
 pub trait StatementRedaction: fmt::Debug + Send + Sync {
-    /// Returns a statement without them.
+    /// Returns the statement without secrets and keys.
     fn redacted(&self, statement: &str) -> String;
 }
 
-/// The words of a request, and its asker.
+/// The text of a request, and the client that sent it.
 #[derive(Debug, Clone)]
 pub struct QueryOrigin {
-    /// The API that was asked, as `traces`.
+    /// The API of the request, such as `traces`.
     pub kind: &'static str,
     /// Method, path and parameters, without keys and secrets.
     pub words: String,
     /// Redaction of a statement in the body of the request.
     pub redaction: Arc<dyn StatementRedaction>,
-    /// Name of the key or person.
+    /// Name of the key or of the user.
     pub asked_by: Option<String>,
-    /// The client that has shares of what is bounded for all.
+    /// The client for the shares of bounded resources.
     pub client: ClientId,
-    /// The asker may read who asked other questions.
+    /// True when the client may see who sent the queries of others.
     pub may_administer: bool,
 }
 
 impl QueryOrigin {
-    /// Runs `work`, whose queries are listed as this question's.
+    /// Runs `work`; its queries are listed under this origin.
     pub async fn scope<T>(self, work: impl Future<Output = T>) -> T {
         QUESTION.scope(Arc::new(self), work).await
     }
 
-    /// The question of the request that this task belongs to.
+    /// The origin of the request that this task belongs to.
     #[must_use]
     pub fn current() -> Option<Arc<Self>> {
         QUESTION.try_with(Arc::clone).ok()
@@ -72,7 +72,7 @@ impl QueryOrigin {
         QUESTION.try_with(|question| question.client.clone()).unwrap_or_default()
     }
 
-    /// Runs `work` in another task as a part of the same question.
+    /// Runs `work` in another task as a part of the same request.
     pub async fn carry<T>(question: Option<Arc<Self>>, work: impl Future<Output = T>) -> T {
         match question {
             Some(question) => QUESTION.scope(question, work).await,
@@ -86,34 +86,34 @@ impl QueryOrigin {
 pub struct EndedQuery {
     /// Time at which it was asked.
     pub start: UnixNanos,
-    /// The time that it took.
+    /// Duration of the query.
     pub duration: Duration,
     /// Rows that were read.
     pub rows: u64,
-    /// Its outcome.
+    /// Outcome of the query.
     pub outcome: QueryOutcome,
 }
 
-/// The slowest queries of late. Clones share them.
+/// The slowest recent queries. Clones share them.
 #[derive(Debug, Clone, Default)]
 pub struct RecentQueries(Arc<Mutex<QueryRing>>);
 
 #[derive(Debug, Default)]
 struct QueryRing {
     slowest: Vec<SlowQuery>,
-    /// Numbers of queries by the minute of their ends.
+    /// Numbers of queries by the minute in which they ended.
     minutes: VecDeque<(u64, u64)>,
 }
 
 impl RecentQueries {
-    /// Records a query of the present question. One that no request asked is left out.
+    /// Records a query of the current request. A query without a request is left out.
     pub fn record(&self, ended: EndedQuery) {
         if let Some(question) = QueryOrigin::current() {
             self.record_of(&question, ended);
         }
     }
 
-    /// Records a query of a question.
+    /// Records a query of a request.
     pub fn record_of(&self, question: &QueryOrigin, ended: EndedQuery) {
         let duration_nano = nanos(ended.duration);
         let query = SlowQuery {

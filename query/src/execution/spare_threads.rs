@@ -1,7 +1,8 @@
 //! Helper threads for expensive queries.
 //!
-//! Owns their number for all queries together: one less than the machine's processors, so that
-//! ingest keeps one. A query takes the free threads when it begins and never waits for one.
+//! Owns the number of helper threads for all queries together: one less than the machine's
+//! processors, so that ingest keeps one. A query takes the free threads when it begins and never
+//! waits for one.
 
 use std::{
     sync::atomic::{AtomicUsize, Ordering},
@@ -17,7 +18,7 @@ pub(super) struct SpareThreads {
     free: AtomicUsize,
 }
 
-/// Threads that are taken as long as this lives.
+/// Helper threads that are taken until this is dropped.
 #[derive(Debug)]
 pub(super) struct ThreadLease<'a> {
     of: &'a SpareThreads,

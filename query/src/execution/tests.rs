@@ -12,7 +12,7 @@ use tidings_storage::{Clock, Store, StoreSettings, SystemClock};
 use super::{Admission, AdmissionSlot, Execution, QueryClient, Reader};
 use crate::{ClientId, QueryError, QueryLimits, QuerySettings};
 
-/// Sleeps for ever, so that only the computation decides.
+/// Clock whose waits never end, so that only the computation decides.
 #[derive(Debug)]
 struct StillClock;
 
@@ -125,7 +125,7 @@ async fn a_client_that_asks_as_much_as_it_may_keeps_no_other_from_its_answer() {
     let (release, asked) = ask("b");
     release.send(()).unwrap();
     assert!(asked.await.unwrap());
-    // One that is no longer asked for leaves its place in the queue.
+    // A cancelled query leaves its place in the queue.
     held.pop();
     let (_release, mut asked) = ask("a");
     assert!(asked.as_mut().now_or_never().is_none());
@@ -159,7 +159,7 @@ async fn queues_beside_each_other_leave_room_for_one_another() {
     while first.places.waiting() == 0 {
         tokio::task::yield_now().await;
     }
-    // Whoever waits in the first queue is not before the second one's.
+    // A query that waits in the first queue does not delay those of the second queue.
     let answer = second.run(&store, &settings, Arc::default(), asker("a"), |_| Ok(3)).await;
     assert_eq!((answer.unwrap(), waiting.is_finished()), (3, false));
     release.send(()).unwrap();

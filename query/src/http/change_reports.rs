@@ -21,7 +21,7 @@ use crate::{
 
 endpoints![changes, deployments];
 
-/// The parameters of a question for changes.
+/// The parameters of a query for changes.
 pub(super) struct Changes;
 
 /// The values of `baseline`.
@@ -116,7 +116,7 @@ fn baseline(params: &Params) -> Result<BaselineChoice, QueryError> {
     }
 }
 
-/// The parameters of a question for version changes.
+/// The parameters of a query for version changes.
 pub(super) struct Deployments;
 
 impl Takes for Deployments {

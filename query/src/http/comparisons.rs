@@ -30,7 +30,7 @@ use crate::{
 
 endpoints![compare, repeats, explain];
 
-/// Traces on one side.
+/// Maximum number of traces on one side.
 const TRACES_MAX: usize = 500;
 
 /// Parameters of a comparison.

@@ -28,17 +28,17 @@ pub(super) async fn json<T: Serialize + Send + 'static>(
     Ok(written_json(encoded(turn, value).await?))
 }
 
-/// JSON that is written already.
+/// Response with a body that is already JSON.
 pub(super) fn written_json(bytes: Vec<u8>) -> Response {
     ([(header::CONTENT_TYPE, JSON)], Bytes::from(bytes)).into_response()
 }
 
-/// Encodes the value as JSON of so many bytes at most; for callers on a blocking thread.
+/// Encodes the value as JSON of at most this many bytes. For callers on a blocking thread.
 pub(super) fn written<T: Serialize>(value: &T, bytes_max: u64) -> Result<Vec<u8>, QueryError> {
     text(bytes_max, |text| serde_json::to_writer(text, value))
 }
 
-/// The bytes that `write` gives, if they are no more than these.
+/// Returns the bytes that `write` produces; fails when there are more than these.
 pub(super) fn text(
     bytes_max: u64,
     write: impl FnOnce(&mut Text) -> serde_json::Result<()>,
@@ -52,12 +52,12 @@ pub(super) fn text(
     }
 }
 
-/// A text with a bound: what is short in memory can be long when it is written, as names that many
-/// lines share.
+/// A text with a maximum length. A value that is short in memory can be long as text, such as a
+/// name that many lines share.
 #[derive(Debug)]
 pub(super) struct Text {
     bytes: Vec<u8>,
-    /// Bytes that may still be written.
+    /// Number of bytes that may still be written.
     room: usize,
     is_full: bool,
 }
@@ -82,7 +82,7 @@ impl io::Write for Text {
     }
 }
 
-/// The bytes of the value's JSON.
+/// Encodes the value as JSON.
 pub(super) async fn encoded<T: Serialize + Send + 'static>(
     turn: Admission,
     value: T,
@@ -105,7 +105,7 @@ pub(super) async fn blocking<T: Send + 'static>(
     ended.map_err(|lost| QueryError::Defect { reason: lost.to_string() })?
 }
 
-/// A list that is made while it is written.
+/// A list whose elements are created while it is written.
 pub(super) struct Each<F>(pub(super) F);
 
 impl<F: Fn() -> I, I: Iterator<Item: Serialize>> Serialize for Each<F> {
@@ -114,8 +114,8 @@ impl<F: Fn() -> I, I: Iterator<Item: Serialize>> Serialize for Each<F> {
     }
 }
 
-/// The trace in the encoding that the client prefers: JSON, or protobuf when it says so. The first
-/// part is read before the answer begins, so that most errors have a status.
+/// The trace in the encoding that the client prefers: JSON, or protobuf on request. The first part
+/// is read before the answer begins, so that most errors have a status.
 pub(super) async fn otlp(
     mut export: TraceExport,
     headers: &HeaderMap,
@@ -135,7 +135,8 @@ fn prefers_protobuf(headers: &HeaderMap) -> bool {
     matches!(preferred(headers, &known), Some(PROTOBUF | OTHER_NAME))
 }
 
-/// The first type that a client accepts among these, in its order.
+/// Returns the first of these types that the client accepts, in the order of their listing by the
+/// client.
 pub(super) fn preferred<'a>(headers: &HeaderMap, known: &[&'a str]) -> Option<&'a str> {
     let accepted = headers.get_all(header::ACCEPT).into_iter();
     let ranges = accepted.filter_map(|value| value.to_str().ok()).flat_map(|list| list.split(','));

@@ -1,8 +1,8 @@
-//! Names what was answered, so that who has it already is told so instead of getting it again.
+//! Entity tags, by which a client that has an answer already gets a short response.
 //!
-//! A tag is of the content before it is compressed, so it is a weak one. Answers that are made while
-//! they are read have none. It is for clients that keep what they got: browsers are told not to,
-//! because telemetry tells secrets.
+//! A tag is of the content before compression, so it is a weak one. Answers that are produced while
+//! they are read have no tag. Tags are for clients that keep answers. Browsers are told not to keep
+//! any, because telemetry can contain secrets.
 
 use ::http::{HeaderValue, Method, StatusCode, header};
 use axum::{
@@ -15,12 +15,12 @@ use xxhash_rust::xxh3::xxh3_128;
 
 use crate::QueryError;
 
-/// The name of a content, in whatever encoding it is sent: a weak entity tag.
+/// A weak entity tag: the identity of a content in any encoding.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ETag(String);
 
 impl ETag {
-    /// The name of this content; another content has another one.
+    /// Computes the tag of this content; different contents have different tags.
     #[must_use]
     pub fn from_content(content: &[u8]) -> Self {
         Self(format!("W/\"{:032x}\"", xxh3_128(content)))
@@ -43,10 +43,10 @@ impl ETag {
     }
 }
 
-/// Gives what is read a tag, and answers 304 to who has it. The tag is of the content, or the one among
-/// the extensions of the answer.
+/// Adds a tag to answers, and answers 304 to a client that has the content. The tag is computed
+/// from the content, or taken from the extensions of the answer.
 pub(super) async fn tag(request: Request, next: Next) -> Response {
-    // An answer to HEAD has lost its content here.
+    // An answer to HEAD no longer has its content here.
     if request.method() != Method::GET {
         return next.run(request).await;
     }

@@ -1,8 +1,8 @@
 //! [Server-sent events](https://html.spec.whatwg.org/multipage/server-sent-events.html): an answer
-//! that goes on, event by event.
+//! that continues event by event.
 //!
-//! The next event is made when the connection has taken the last, so nothing is buffered here; the
-//! source is dropped when the client goes.
+//! The next event is produced when the connection has taken the last one, so nothing is buffered
+//! here. The source is dropped when the client disconnects.
 
 use std::convert::Infallible;
 
@@ -16,14 +16,14 @@ use futures::{future::BoxFuture, stream};
 
 use super::unread_budget::Holds;
 
-/// Media type of events. The description of the API has any value for it: OpenAPI 3.1 means the whole
-/// text, tools that follow the description look at each event.
+/// Media type of events. The description of the API allows any value for it: OpenAPI 3.1 means the
+/// whole text, while tools that follow the description look at each event.
 pub const EVENT_STREAM: &str = "text/event-stream";
 
 /// Future of the next bytes of a stream and its next state; `None` ends the stream.
 pub(super) type StreamStep<S> = BoxFuture<'static, (Option<S>, Bytes)>;
 
-/// Response with the events that `next` makes of a source; reserves `holds` bytes of memory.
+/// Response with the events that `next` produces from a source; reserves `holds` bytes of memory.
 pub(super) fn events<S: Send + 'static>(
     source: S,
     next: fn(S) -> StreamStep<S>,
@@ -37,7 +37,7 @@ pub(super) fn events<S: Send + 'static>(
     (content_type, Extension(Holds(holds)), Body::from_stream(events)).into_response()
 }
 
-/// An event of this name, with a line of data and, if it has one, its place in the stream.
+/// Formats an event with this name, a line of data and, optionally, its position in the stream.
 #[must_use]
 pub fn event(name: &str, id: Option<&str>, data: &str) -> String {
     let id = id.map_or_else(String::new, |id| format!("id: {id}\n"));

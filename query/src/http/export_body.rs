@@ -1,6 +1,6 @@
-//! A trace written while it is read: the body of `/traces/{traceId}/otlp`.
+//! A trace that is written while it is read: the body of `/traces/{traceId}/otlp`.
 //!
-//! Holds one part at a time; the next one is asked for when the connection has taken the last. A
+//! Holds one part at a time. The next part is read when the connection has taken the last one. A
 //! part that fails ends the connection before the body's end, which clients notice.
 
 use axum::body::{Body, Bytes};
@@ -26,8 +26,8 @@ impl ExportFormat {
         }
     }
 
-    /// The part's bytes: those of all parts, one after the other, with [`Self::end`] after them,
-    /// are one request with the spans of all.
+    /// Encodes a part. The concatenated bytes of all parts, followed by [`Self::end`], are one
+    /// request with all spans.
     fn encode(self, part: &ExportTraceServiceRequest, first: bool) -> Result<Bytes, QueryError> {
         match self {
             Self::Protobuf => Ok(part.encode_to_vec().into()),
@@ -57,7 +57,7 @@ impl ExportFormat {
 const JSON_BEGIN: &[u8] = br#"{"resourceSpans":["#;
 const JSON_END: &[u8] = b"]}";
 
-/// An export with its first part until that is written; `None` after the end.
+/// An export, with its first part until that is written; `None` after the end.
 type ExportState = Option<(TraceExport, Option<ExportTraceServiceRequest>)>;
 
 /// The body of an export whose first part was read already.

@@ -1,6 +1,6 @@
-//! The parameters that several operations have in common.
+//! The parameters that several operations share.
 //!
-//! Owns their declarations and how they make a filter, so that every such resource filters alike.
+//! Owns their declarations and their conversion to a filter, so that every resource filters alike.
 
 use tidings_storage::SpanFilter;
 
@@ -36,7 +36,7 @@ pub(super) const SPAN_FILTERS: &[Declared] = &[
     query("maxDuration", Duration, "The span took at most this long"),
 ];
 
-/// A query in place of [`SPAN_FILTERS`].
+/// A query, used in place of [`SPAN_FILTERS`].
 pub(super) const SPAN_QUERY: Declared = query(
     "q",
     Text,
@@ -100,7 +100,7 @@ pub(super) const LOG_FILTERS: &[Declared] = &[
     .repeated(),
 ];
 
-/// Parameters that select some of the spans.
+/// Parameters that select a part of the spans.
 pub(super) const SELECTED: &[Declared] = &[
     query(
         "selectService",
@@ -123,7 +123,7 @@ pub(super) const SELECTED: &[Declared] = &[
     query("selectEnd", Time, "Selected are spans that start before this time"),
 ];
 
-/// The trace in a path.
+/// The trace id in a path.
 pub(super) const IN_PATH: Declared =
     path("traceId", TraceName, "32 hex digits in either case, or the last 16 of them");
 
@@ -134,7 +134,7 @@ pub(super) const ADJUST: Declared = query(
     "`clock`: with times brought together by the calls between hosts; as sent when not given",
 );
 
-/// Parameters of the version of an answer that is waited for.
+/// Parameters for waiting for a version of an answer.
 pub(super) const AWAITED: &[Declared] = &[
     query(
         "after",
@@ -148,11 +148,11 @@ pub(super) const AWAITED: &[Declared] = &[
     ),
 ];
 
-/// The next page.
+/// Cursor of the next page.
 pub(super) const CURSOR: Declared =
     query("cursor", ParameterForm::Cursor, "`nextCursor` of the page before");
 
-/// The spans that the parameters select.
+/// Returns the filter of spans in the parameters.
 pub(super) fn span_filter(params: &Params) -> Result<SpanFilter, QueryError> {
     let (duration_min, duration_max) = params.durations()?;
     Ok(SpanFilter {
@@ -168,7 +168,7 @@ pub(super) fn span_filter(params: &Params) -> Result<SpanFilter, QueryError> {
     })
 }
 
-/// The query that finds the spans; it stands without [`SPAN_FILTERS`].
+/// Returns the query for spans, which excludes [`SPAN_FILTERS`].
 pub(super) fn span_query(params: &Params) -> Result<Option<String>, QueryError> {
     let query = params.owned(SPAN_QUERY.name);
     let mut filters = SPAN_FILTERS.iter().map(|filter| filter.name);
@@ -181,7 +181,7 @@ pub(super) fn span_query(params: &Params) -> Result<Option<String>, QueryError> 
     }
 }
 
-/// The spans that the `select…` parameters select of the others.
+/// Returns the selection in the `select…` parameters.
 pub(super) fn selection(params: &Params) -> Result<Selection, QueryError> {
     let params = params.named("select");
     let filter = span_filter(&params).map_err(of_selection)?;
@@ -197,7 +197,7 @@ pub(super) fn selection(params: &Params) -> Result<Selection, QueryError> {
     })
 }
 
-/// The error about `kind` as one about `selectKind`.
+/// Renames the parameter of an error, such as `kind` to `selectKind`.
 fn of_selection(error: QueryError) -> QueryError {
     match error {
         QueryError::Parameter { name, reason } if !name.is_empty() => {

@@ -98,7 +98,7 @@ async fn graph(State(service): State<QueryService>, uri: Uri) -> Result<Response
     encoding::json(turn, found).await
 }
 
-/// A node as `database:accounts`; a text that begins with no kind is a name.
+/// Parses a node such as `database:accounts`. A text without a kind in front is a name.
 fn node(text: &str) -> (Option<NodeKind>, String) {
     let named =
         text.split_once(':').and_then(|(kind, name)| Some((NodeKind::from_word(kind)?, name)));

@@ -1,8 +1,8 @@
-//! gRPC's health check on the HTTP address: [the protocol](https://github.com/grpc/grpc/blob/master/doc/health-checking.md).
+//! gRPC's health check on the HTTP address: [the
+//! protocol](https://github.com/grpc/grpc/blob/master/doc/health-checking.md).
 //!
-//! Owns the list of services that are known by name. A running process serves; single queries
-//! report their own failures. A watcher is notified when that changes, and costs a permit and
-//! memory but no work.
+//! Owns the list of service names. A running process serves, and single queries report their own
+//! failures. A watcher is notified when that changes, and costs a permit and memory but no work.
 
 use ::http::{HeaderMap, StatusCode};
 use axum::{
@@ -20,14 +20,14 @@ use tidings_proto::otlp::Code;
 use super::unread_budget::Holds;
 use crate::QueryService;
 
-/// A request has a service's name and nothing else.
+/// Maximum size of a request, which has only a service's name.
 const REQUEST_BYTES_MAX: usize = 4 << 10;
 
 /// Bytes reserved for one `Watch` stream, counted with the unread answers: its stream, head and task
 /// took 8.5 KiB when 48,000 were open.
 const WATCH_BYTES: u64 = 9 << 10;
 
-/// The services of the address, and "" for all of them. Flight SQL's is added by the process.
+/// The gRPC services of the address, and "" for all of them. The process adds Flight SQL's.
 const SERVICES: [&str; 8] = [
     "",
     "arrow.flight.protocol.FlightService",
@@ -58,7 +58,7 @@ struct HealthCheckResponse {
 enum ServingStatus {
     Serving = 1,
     NotServing = 2,
-    /// Answered by `Watch` only.
+    /// Used only by `Watch`.
     ServiceUnknown = 3,
 }
 
@@ -68,7 +68,7 @@ impl ServingStatus {
     }
 }
 
-/// The call, at the root: gRPC knows no prefix.
+/// The routes of the health check, at the root: gRPC has no path prefix.
 pub(super) fn routes() -> Router<QueryService> {
     let call = post(call).layer(DefaultBodyLimit::max(REQUEST_BYTES_MAX));
     Router::new().route("/grpc.health.v1.Health/{method}", call)
@@ -117,11 +117,11 @@ fn watch(service: &QueryService, is_known: bool) -> Response {
     let first = match (is_known, *ended.borrow()) {
         (false, _) => Some(ServingStatus::ServiceUnknown),
         (true, false) => Some(ServingStatus::Serving),
-        // Said below, at once.
+        // The end is reported below, at once.
         (true, true) => None,
     };
     let last = async move {
-        // An error says that the service is gone altogether.
+        // An error means that the service has been dropped.
         let _ = ended.wait_for(|ended| *ended).await;
         is_known.then(|| Ok(grpc::framed(&[ServingStatus::NotServing.message()])))
     };

@@ -1,8 +1,8 @@
-//! Jaeger's query APIs: v1, the JSON of its UI and of Grafana, and v3, OTLP, under `/jaeger`; its
-//! gRPC services where gRPC's clients look for them.
+//! Jaeger's query APIs under `/jaeger`: v1, the JSON of its UI and of Grafana, and v3, which is
+//! OTLP. Its gRPC services are at the paths that gRPC clients use.
 //!
 //! Answers have Jaeger's shapes, statuses and error texts. Parameters that Jaeger does not know are
-//! ignored, as it does.
+//! ignored, as Jaeger does.
 
 mod envelope;
 mod monitor;
@@ -21,14 +21,14 @@ use axum::{
 
 use crate::QueryService;
 
-/// Reason why a search in the words of another system may lack traces.
+/// Reason why a search by the API of another system may lack traces.
 pub(super) const BUDGET_SPENT: &str =
     "the search ended at its row budget: other traces may match; narrow the range or the filters";
 
-/// The largest file that `transform` takes, in bytes.
+/// Maximum size of a file for `transform`, in bytes.
 const TRANSFORM_BYTES_MAX: usize = 16 << 20;
 
-/// The routes, complete with an answer for every other path under `/jaeger`.
+/// The routes. Every other path under `/jaeger` has an answer, too.
 pub(super) fn routes() -> Router<QueryService> {
     let transform = post(v1::transform).layer(DefaultBodyLimit::max(TRANSFORM_BYTES_MAX));
     Router::new()
@@ -63,7 +63,7 @@ async fn method_not_allowed(method: Method, uri: Uri) -> Response {
     envelope::text(StatusCode::METHOD_NOT_ALLOWED, text)
 }
 
-/// As Jaeger answers to paths of its API that it does not have.
+/// Response for an unknown path of Jaeger's API.
 async fn no_such_page() -> Response {
     envelope::text(StatusCode::NOT_FOUND, "404 page not found\n")
 }

@@ -38,7 +38,7 @@ endpoints![tail, context];
 const TAIL_BYTES: u64 = 1 << 20;
 const AROUND: ParameterForm = ParameterForm::Integer { min: 0, max: 200, default: Some(10) };
 
-/// Response extension: log records as they come, an answer without an end.
+/// Response extension of an endless answer: log records as they arrive.
 #[derive(Debug, Clone, Copy)]
 pub struct EndlessLogs;
 
@@ -120,7 +120,7 @@ fn next(mut tail: LogTail) -> StreamStep<LogTail> {
     })
 }
 
-/// The news, oldest first, after how many are missing before them.
+/// Encodes new records, oldest first, after the number of records that were dropped before them.
 fn encode_records(news: &NewRecords) -> Bytes {
     let mut told = String::new();
     if news.dropped > 0 {

@@ -147,7 +147,7 @@ fn trace_ids(params: &Params) -> Result<Option<Vec<tidings_proto::TraceId>>, Que
     })
 }
 
-/// The order and where the page before ended, which must agree.
+/// The order, and the end of the previous page, which must agree.
 fn place(params: &Params) -> Result<(LogOrder, Option<LogCursor>), QueryError> {
     let order = match params.text("order") {
         Some(ASCENDING) => LogOrder::Oldest,

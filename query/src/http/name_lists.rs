@@ -1,5 +1,5 @@
-//! `/api/v1/services`, `/api/v1/operations` and `/api/v1/attributes`: what filters are completed
-//! from.
+//! `/api/v1/services`, `/api/v1/operations` and `/api/v1/attributes`: names for the completion of
+//! filters.
 
 use ::http::Uri;
 use axum::{extract::State, response::Response};

@@ -1,5 +1,5 @@
-//! Errors over HTTP: the one writer of problem+json ([`ProblemResponse`],
-//! [RFC 9457](https://www.rfc-editor.org/rfc/rfc9457)), and the problem of each [`ErrorKind`].
+//! Errors over HTTP. Owns the one writer of problem+json ([`ProblemResponse`], [RFC
+//! 9457](https://www.rfc-editor.org/rfc/rfc9457)), and the problem of each [`ErrorKind`].
 
 use std::collections::BTreeMap;
 
@@ -32,8 +32,8 @@ impl ProblemResponse {
     /// Content type of the response.
     pub const MEDIA_TYPE: &'static str = PROBLEM_JSON;
 
-    /// A problem with this status. `slug` ends its type, `title` names the type in a few words, and
-    /// `detail` has the cause of this one and the remedy.
+    /// Creates a problem with this status. `slug` ends its type, `title` names the type in a few
+    /// words, and `detail` has the cause and the remedy.
     pub fn new(status: StatusCode, slug: &str, title: &str, detail: impl Into<String>) -> Self {
         let details = ProblemDetails {
             r#type: format!("/problems/{slug}"),
@@ -45,21 +45,21 @@ impl ProblemResponse {
         Self { status, retry_after: None, details }
     }
 
-    /// The same problem, of this parameter if there is one.
+    /// Sets the parameter of the problem, if there is one.
     #[must_use]
     pub fn with_parameter(mut self, name: Option<String>) -> Self {
         self.details.parameter = name;
         self
     }
 
-    /// The same problem, which may be gone in so many seconds if there are any.
+    /// Sets the seconds after which a retry may succeed, if there are any.
     #[must_use]
     pub fn with_retry_after(mut self, seconds: Option<&'static str>) -> Self {
         self.retry_after = seconds;
         self
     }
 
-    /// The body.
+    /// Encodes the body.
     #[must_use]
     pub fn to_bytes(&self) -> Vec<u8> {
         serde_json::to_vec(&self.details).expect("invariant: a problem has only string keys")
@@ -73,7 +73,7 @@ impl ProblemResponse {
         ResponseBuilder::new().description(titles).content(PROBLEM_JSON, content).build()
     }
 
-    /// Descriptions by status, of problems with these statuses and titles.
+    /// Descriptions of problems by status, from these statuses and titles.
     #[must_use]
     pub fn described_by_status(
         problems: impl IntoIterator<Item = (StatusCode, &'static str)>,
@@ -99,7 +99,7 @@ impl IntoResponse for ProblemResponse {
     }
 }
 
-/// A kind of problem as HTTP knows it.
+/// A problem type with its HTTP status.
 struct ProblemType {
     status: StatusCode,
     slug: &'static str,
@@ -111,7 +111,7 @@ struct ProblemType {
 /// Status and title of the answer to a method that a path does not have.
 const NO_SUCH_METHOD: (StatusCode, &str) = (StatusCode::METHOD_NOT_ALLOWED, "method not allowed");
 
-/// The table of slugs and titles; statuses are beside the kinds.
+/// Slugs and titles by kind of error; statuses are beside the kinds.
 const fn form_of(kind: ErrorKind) -> ProblemType {
     let (slug, title) = match kind {
         ErrorKind::Invalid => ("invalid-parameter", "invalid parameter"),

@@ -1,8 +1,8 @@
 //! Prometheus's HTTP API under `/prometheus`, for dashboards over the metrics of traces.
 //!
 //! Owns the routes, the parameters and the shapes of the answers, which are Prometheus's, errors
-//! included. What a query means is [`crate::prometheus`]'s. Parameters can come as a form in the
-//! body, as Grafana sends them; unknown ones are ignored.
+//! included. Does not own the meaning of a query, which is in [`crate::prometheus`]. Parameters can
+//! come as a form in the body, as Grafana sends them. Unknown ones are ignored.
 
 mod api_response;
 mod nothing;
@@ -30,10 +30,10 @@ use crate::{
 use api_response::{PrometheusError, known, list, list_labels, success_of};
 use request_parameters::{PrometheusParams, WantedSeries, bad, expression_of};
 
-/// The release of Prometheus whose API this is: Grafana switches features by it.
+/// The version of Prometheus whose API is provided. Grafana switches features by it.
 const PROMETHEUS_VERSION: &str = "2.55.0";
 
-/// The routes, complete with an answer for every other path under `/prometheus`.
+/// The routes. Every other path under `/prometheus` has an answer, too.
 pub(super) fn routes() -> Router<QueryService> {
     let paths = [
         ("/query", get(query_at).post(query_at)),
@@ -105,7 +105,8 @@ async fn query_range(
     Ok(written_json(written.await??))
 }
 
-/// Reads the query where it is answered: making its patterns takes time.
+/// Evaluates a query at one time. Parses it on the thread that answers, because compiling its
+/// patterns takes time.
 fn at_once(
     reader: &Reader,
     query: &str,
@@ -114,7 +115,7 @@ fn at_once(
     Ok(query::at_once(reader, &expression_of(query)?, asked)?)
 }
 
-/// As [`at_once`].
+/// Evaluates a query over a range, in the same way as [`at_once`].
 fn over_range(
     reader: &Reader,
     query: &str,
@@ -169,7 +170,7 @@ async fn series_list(
     .await
 }
 
-/// The answer whose bytes are given for the series that are wanted.
+/// Answers with the bytes that `write` produces for the selected series.
 async fn ask(
     service: &QueryService,
     wanted: WantedSeries,

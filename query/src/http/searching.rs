@@ -2,7 +2,7 @@
 //! events](super::event_stream) with progress and then the same answer.
 //!
 //! The search runs in a task that the response body owns. It is cancelled when the client
-//! disconnects, and runs to its end when the client only pauses.
+//! disconnects. It runs to its end when the client only pauses.
 
 use std::{
     sync::Arc,
@@ -30,14 +30,15 @@ use crate::{
     execution::{Admission, Progress, defect},
 };
 
-/// Interval between two news. An error that is known before the first has a status of its own.
+/// Interval between two progress events. An error that is known before the first event has a status
+/// of its own.
 const NEWS_EVERY: Duration = Duration::from_millis(100);
 
-/// An event, and the room that it takes until it has gone to the connection.
+/// An event, and the bytes reserved for it until the connection has taken it.
 type EncodedEvent = (String, AnswerShare);
 
-/// Task that runs a search by itself. A body is not polled while its client does not read, and the
-/// permits must not wait for that.
+/// Task that runs a search independently of the body. A body is not polled while its client does
+/// not read, and the permits must not wait for that.
 struct SearchTask(JoinSet<Result<EncodedEvent, QueryError>>);
 
 impl SearchTask {
@@ -88,14 +89,14 @@ where
     Ok(events(SearchStream { service, room, progress, begun, state, place: None }, next, 0))
 }
 
-/// A search and what was told of it.
+/// A search and its progress.
 struct SearchStream {
     service: QueryService,
     room: UnreadBudget,
     progress: Arc<Progress>,
     begun: Instant,
     state: State,
-    /// The room that what was told last takes until it has gone to the connection.
+    /// The bytes reserved for the last event until the connection has taken it.
     place: Option<AnswerShare>,
 }
 
@@ -137,7 +138,7 @@ fn next(mut search: SearchStream) -> StreamStep<SearchStream> {
     })
 }
 
-/// The traces that were found since the last news, and how far the search is.
+/// Encodes the traces found since the last event, and the progress of the search.
 async fn news(
     turn: Admission,
     progress: &Progress,

@@ -1,8 +1,9 @@
-//! Tempo's HTTP API under `/tempo`, as Grafana's Tempo data source and other clients know it.
+//! Tempo's HTTP API under `/tempo`, for Grafana's Tempo data source and other clients.
 //!
-//! Owns the routes, the parameters and the shapes of the answers. What a query finds is
-//! [`crate::traceql`]'s. Errors are plain text, as Tempo's are; unknown parameters are ignored, as
-//! Tempo does; parameters can also come as a form in the body, as some clients send them.
+//! Owns the routes, the parameters and the shapes of the answers. Does not own the result of a
+//! query, which is in [`crate::traceql`]. Errors are plain text, as Tempo's are. Unknown parameters
+//! are ignored, as Tempo does. Parameters can also come as a form in the body, as some clients send
+//! them.
 
 mod messages;
 mod query_range;
@@ -31,8 +32,8 @@ use crate::{
 const TEXT: &str = "text/plain; charset=utf-8";
 const PROTOBUF: &str = "application/protobuf";
 
-/// The routes, complete with an answer for every other path under `/tempo`; those of Tempo's
-/// streaming API are where gRPC has them.
+/// The routes. Every other path under `/tempo` has an answer, too. Tempo's streaming API is at the
+/// paths of gRPC.
 pub(super) fn routes() -> Router<QueryService> {
     let paths = Router::new()
         .route("/api/traces/{traceId}", get(trace_by_id::trace))
@@ -54,11 +55,11 @@ pub(super) fn routes() -> Router<QueryService> {
     Router::new().nest("/tempo", paths).merge(streaming_querier::routes())
 }
 
-/// An object with nothing in it.
+/// An empty object.
 #[derive(Serialize)]
 struct Nothing {}
 
-/// A problem, told in plain text with the status that every API of ours gives it.
+/// A problem as plain text, with the status that every API here gives it.
 #[derive(Debug)]
 struct TempoError(QueryError);
 
@@ -92,7 +93,7 @@ impl IntoResponse for TempoError {
     }
 }
 
-/// Plain text.
+/// Response with plain text.
 fn plain(status: StatusCode, text: impl Into<String>) -> Response {
     (status, [(header::CONTENT_TYPE, TEXT)], text.into()).into_response()
 }

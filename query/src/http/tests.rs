@@ -57,7 +57,7 @@ fn every_schema_that_is_referred_to_is_in_the_document() {
     assert!(met > 40, "only {met} references");
 }
 
-/// Is written as whether another question can run meanwhile.
+/// Value that is serialised as true when another query can run meanwhile.
 struct Meanwhile(QueryService);
 
 impl Serialize for Meanwhile {
@@ -68,7 +68,7 @@ impl Serialize for Meanwhile {
     }
 }
 
-/// A service that answers one question at a time.
+/// A service that runs one query at a time.
 async fn of_one_turn(folder: &Path) -> QueryService {
     let settings = StoreSettings { disk_reserve_bytes: 0, ..StoreSettings::new(folder) };
     let (store, _) = Store::open(settings, Arc::new(SystemClock)).await.unwrap();

@@ -41,7 +41,7 @@ use crate::{
 
 endpoints![search, trace, skeleton, find, span, otlp, links];
 
-/// Traces that link to one.
+/// The trace to which the listed traces link.
 const LINKS_TO: Declared = query(
     "linksTo",
     ParameterForm::TraceId,
@@ -62,7 +62,7 @@ const ERRORS: &str = "errors";
 const SPANS: &str = "spans";
 const SPAN_DURATION: &str = "span-duration";
 
-/// Traces about which the logs say this.
+/// Text that the logs of the traces contain.
 const LOG_TEXT: Declared = query(
     "logText",
     Text,
@@ -195,7 +195,7 @@ enum TraceCondition {
     Query(TraceQuery),
 }
 
-/// The order of the list, and where the page before ended.
+/// The order of the list, and the end of the previous page.
 #[derive(Clone, Copy)]
 enum PageStart {
     Newest(Option<TraceCursor>),

@@ -1,5 +1,6 @@
-//! Bounds the answers that clients have not read yet: an answer counts until its last byte has gone
-//! to the connection or the client has left. One that is made while it is read says what it takes.
+//! Bounds the answers that clients have not read yet. An answer counts until its last byte has gone
+//! to the connection or the client has left. An answer that is produced while it is read declares
+//! its memory.
 
 use std::{
     pin::Pin,
@@ -24,7 +25,7 @@ use crate::{
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Holds(pub(super) u64);
 
-/// The room for unread answers, as one client has it.
+/// The budget of unread answers from the point of view of one client.
 #[derive(Debug, Clone)]
 pub(super) struct UnreadBudget {
     shares: Arc<AnswerShares>,
@@ -54,15 +55,16 @@ impl UnreadBudget {
         Self { client, ..self.clone() }
     }
 
-    /// Reserves the bytes of an answer; fails when the client would have too many of all.
+    /// Reserves the bytes of an answer; fails when the client would exceed its share.
     pub(super) fn take(&self, bytes: u64) -> Result<AnswerShare, QueryError> {
         let share = self.shares.take(self.tenant, &self.client, bytes);
         share.ok_or(QueryError::Unread { bytes_max: self.bytes_max })
     }
 }
 
-/// Lets an answer through when there is room for it, and keeps the room until it has been read.
-/// Handlers that learn the size of what they answer later find the room in the request.
+/// Lets an answer through when the budget has room for it, and reserves its bytes until it has been
+/// read. Handlers that learn the size of an answer later find the budget in the request's
+/// extensions.
 pub(super) async fn hold(
     State(room): State<UnreadBudget>,
     mut request: Request,
@@ -75,7 +77,7 @@ pub(super) async fn hold(
     let said = response.extensions().get::<Holds>().map_or(0, |Holds(bytes)| *bytes);
     let bytes = response.body().size_hint().lower().max(said);
     let bytes_max = room.bytes_max;
-    // Another try does not help an answer that alone is too large.
+    // A retry does not help an answer that alone is too large.
     let taken = match bytes > bytes_max {
         true => Err(QueryError::LongAnswer { bytes_max }),
         false => room.take(bytes),
@@ -94,13 +96,13 @@ fn refusal_response(error: QueryError, is_grpc: bool) -> Response {
     }
 }
 
-/// An answer's body with the room it takes.
+/// An answer's body with its reservation.
 struct Held {
     body: Body,
     place: Arc<AnswerShare>,
 }
 
-/// Bytes of the body, which the connection may have long after the body's end.
+/// Bytes of the body, which the connection may hold long after the body's end.
 struct HeldBytes {
     bytes: Bytes,
     _place: Arc<AnswerShare>,

@@ -1,7 +1,7 @@
-//! Zipkin's v2 API for reading, for the address that its reporters send to.
+//! Zipkin's v2 API for reading, on the address that its reporters send to.
 //!
-//! Answers have Zipkin's shapes, statuses and error texts. The same paths are answered under
-//! `/zipkin`, where Zipkin's own UI asks; that UI is not part of this.
+//! Answers have Zipkin's shapes, statuses and error texts. The same paths are available under
+//! `/zipkin`, where Zipkin's own UI expects them. That UI is not included.
 
 mod responses;
 mod search_parameters;
@@ -25,7 +25,7 @@ use self::responses::{ZipkinError, ZipkinResult};
 use super::{compressed, unread_budget};
 use crate::{QueryError, QueryService, execution::Admission, params::raw::RawParameters, zipkin};
 
-/// The routes, complete with an answer for every other path.
+/// The routes. Every other path has an answer, too.
 pub fn zipkin_router(service: QueryService) -> Router {
     let room = unread_budget::UnreadBudget::shared(&service);
     let api = || {
@@ -68,7 +68,7 @@ impl FromRef<Zipkin> for QueryService {
     }
 }
 
-/// Number of names from which on a client may cache a list.
+/// Minimum number of names with which a client may cache a list.
 const CACHED_FROM: usize = 4;
 
 async fn services(State(zipkin): State<Zipkin>) -> ZipkinResult {
@@ -112,13 +112,15 @@ async fn values(State(service): State<QueryService>, uri: Uri) -> ZipkinResult {
     responses::names(turn, values, cached).await
 }
 
-/// Traces as the parts that were sent: joining them is the client's.
+/// Returns traces with the parts of each span as they were sent. Merging them is left to the
+/// client.
 async fn traces(State(service): State<QueryService>, uri: Uri) -> ZipkinResult {
     let given = RawParameters::read(&uri)?;
     let (service, turn) = service.keeping_turn();
     let found = service
         .ask(move |reader| {
-            // Parsed inside, because the default end is the arrival of the query.
+            // The parameters are parsed inside, because the default end is the arrival of the
+            // query.
             let request = search_parameters::request(&given, reader.now);
             let request = request.map_err(|wrong| QueryError::parameter("", wrong))?;
             zipkin::trace_search::find(reader, &request)
@@ -127,7 +129,7 @@ async fn traces(State(service): State<QueryService>, uri: Uri) -> ZipkinResult {
     responses::traces(turn, found).await
 }
 
-/// One trace, with the parts of each span joined; `?raw` gives them as they were sent.
+/// Returns one trace with the parts of each span merged; `?raw` returns them as they were sent.
 async fn trace(State(service): State<QueryService>, path: RawPathParams, uri: Uri) -> ZipkinResult {
     let raw = RawParameters::read(&uri)?.texts("raw").next().is_some_and(|raw| raw != "false");
     let id = path.iter().find(|(name, _)| *name == "id").map_or("", |(_, id)| id);

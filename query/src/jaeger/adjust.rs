@@ -29,7 +29,7 @@ use tidings_proto::{
 
 use super::skew;
 
-/// Adjusts the spans of one trace.
+/// Adjusts the spans of one trace as Jaeger does.
 pub(crate) fn adjust(trace: &mut ExportTraceServiceRequest) {
     split_shared_ids(trace);
     sort(trace);
@@ -67,7 +67,7 @@ fn id(bytes: &[u8]) -> Option<SpanId> {
     SpanId::from_wire(bytes)
 }
 
-/// A server that shares its id: the resource it is of, and its new id.
+/// A server that shares its id with its client: the index of its resource, and its new id.
 type Split = (usize, Vec<u8>);
 
 fn split_shared_ids(trace: &mut ExportTraceServiceRequest) {
@@ -147,12 +147,12 @@ fn write_address(attribute: &mut KeyValue) {
         Some(Value::Double(number)) => whole(*number),
         _ => return,
     };
-    // Some clients say it as a signed integer.
+    // Some clients send the address as a signed integer.
     let number = u32::try_from(number & i64::from(u32::MAX)).unwrap_or_default();
     attribute.value = Some(Ipv4Addr::from(number).to_string().into());
 }
 
-/// The whole part of a number; 0 where it has none.
+/// Returns the whole part of a number; 0 when it has none.
 #[expect(clippy::cast_possible_truncation, reason = "the cast saturates, and NaN is 0")]
 fn whole(number: f64) -> i64 {
     number as i64

@@ -1,7 +1,7 @@
-//! Which service calls which, from the stored spans.
+//! Calls between services, from the stored spans.
 //!
-//! A call is a span under a span of another service; where a span hangs is assembly's to say, so
-//! both halves of a shared id count right.
+//! A call is a span under a span of another service. Assembly places the spans, so both halves of a
+//! shared id count right.
 
 use std::collections::BTreeMap;
 
@@ -20,11 +20,11 @@ use crate::{
     trace::trace_rows::{Gather, Gathered},
 };
 
-/// Maximum number of the newest spans read where no rollup exists, where the service graph may not
-/// read fewer.
+/// Maximum number of the newest spans that are read without rollups, when the service graph's
+/// maximum is not smaller.
 const SPANS_MAX: u64 = 500_000;
 
-/// Calls by caller and called.
+/// Calls by caller and callee.
 type CallCounts = BTreeMap<(String, String), u64>;
 
 /// The links, in order, and whether every span of the range was counted.

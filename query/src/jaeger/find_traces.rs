@@ -1,9 +1,10 @@
-//! Which traces Jaeger would find: those of which one span matches everything.
+//! Finds the traces that Jaeger would find: those with one span that matches every condition.
 //!
-//! A tag matches an attribute of the span, its events, its links, its scope or its resource, each
-//! tag wherever it likes. Some names are not attributes here, but were tags in Jaeger: `error`,
-//! `span.kind`, `span.status`, `otel.status_code`, `otel.status_description`, `otel.scope.*`,
-//! `otel.library.*`, `scope.*`, `w3c.tracestate`. `resource.k` is `k` of the resource.
+//! A tag matches an attribute of the span, its events, its links, its scope or its resource;
+//! different tags may match in different owners. Some names are not attributes here, but were tags
+//! in Jaeger: `error`, `span.kind`, `span.status`, `otel.status_code`, `otel.status_description`,
+//! `otel.scope.*`, `otel.library.*`, `scope.*`, `w3c.tracestate`. `resource.k` is `k` of the
+//! resource.
 
 use std::collections::BTreeMap;
 
@@ -46,7 +47,7 @@ pub(crate) struct FoundIds {
     pub budget_spent: bool,
 }
 
-/// Condition that a span filter cannot express; checked on each row.
+/// A condition that a span filter cannot express. It is checked on each row.
 #[derive(Debug, PartialEq, Eq)]
 enum Check {
     /// An attribute `error` that is false, or the status *ok*.
@@ -55,7 +56,7 @@ enum Check {
     ScopeVersion(String),
     StatusMessage(String),
     TraceState(String),
-    /// The attribute of the resource, or one of the whole name anywhere.
+    /// The attribute of the resource, or an attribute with the whole name anywhere.
     Resource {
         key: String,
         value: String,
@@ -84,7 +85,7 @@ pub(crate) fn search(reader: &Reader, search: &JaegerSearch) -> Result<FoundIds,
     Ok(FoundIds { ids, budget_spent })
 }
 
-/// The filter and what else must hold; `None` when nothing can match.
+/// Returns the filter and the conditions to check; `None` when nothing can match.
 fn plan(search: &JaegerSearch) -> Option<(SpanFilter, Vec<Check>)> {
     let mut filter = SpanFilter {
         start: search.start,
@@ -127,7 +128,7 @@ fn attribute(key: &str, value: &str) -> AttributeFilter {
     AttributeFilter::single(key, value)
 }
 
-/// Sets it, unless it is something else already.
+/// Sets the field; returns `None` when it has another value already.
 fn narrow<T: PartialEq>(field: &mut Option<T>, value: T) -> Option<()> {
     match field {
         Some(other) if *other != value => None,

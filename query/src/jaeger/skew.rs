@@ -1,8 +1,8 @@
 //! Jaeger's warnings about ids, parents and clocks.
 //!
 //! Jaeger compares the times of a span with its parent's when they are from different hosts. It
-//! changes no time unless it is told to; the difference it would have removed is in a warning, for
-//! the span and for those below it on the same host.
+//! changes times only when it is configured to. Otherwise a warning has the difference that it
+//! would have removed, for the span and for those below it on the same host.
 
 use std::collections::{HashMap, hash_map::Entry};
 
@@ -60,7 +60,7 @@ pub(super) fn warn(trace: &mut ExportTraceServiceRequest) {
     write(trace, nodes);
 }
 
-/// Goes down from the roots. A span that is its own ancestor is never reached.
+/// Compares spans from the roots down. A span that is its own ancestor is never reached.
 fn compare(nodes: &mut [SkewNode], children: &[Vec<usize>], roots: Vec<usize>) {
     let mut left: Vec<(usize, i64, usize)> =
         roots.into_iter().map(|root| (root, 0, nodes[root].host)).collect();
@@ -113,7 +113,7 @@ fn nodes(trace: &ExportTraceServiceRequest) -> Vec<SkewNode> {
 }
 
 fn node(span: &Span, host: usize) -> SkewNode {
-    // Half of the range, so that no difference of two overflows.
+    // Half of the range is the maximum, so that no difference of two times overflows.
     let time = |nanos: u64| i64::try_from(nanos).unwrap_or(i64::MAX).min(i64::MAX / 4);
     SkewNode {
         id: SpanId::from_wire(&span.span_id),

@@ -1,7 +1,7 @@
 //! The numbers of Jaeger's Monitor tab: latencies, call rates and error rates of services.
 //!
-//! They are what Jaeger's own reader asks of a Prometheus, asked here of the stored spans. Points
-//! at which nothing was called are left out.
+//! Jaeger's own reader asks a Prometheus for these numbers. Here they are computed from the stored
+//! spans. Points without calls are left out.
 
 use tidings_proto::otlp::StatusCode;
 
@@ -23,7 +23,7 @@ pub(crate) struct MetricsSearch {
     pub(crate) services: Vec<String>,
     /// Kinds of spans that are counted, in OTLP's names.
     pub(crate) kinds: Vec<String>,
-    /// Set when each operation has numbers of its own.
+    /// True when each operation has numbers of its own.
     pub(crate) by_operation: bool,
     /// Times at which the numbers are evaluated.
     pub(crate) asked: EvaluationTimes,
@@ -36,9 +36,9 @@ pub(crate) struct MetricsSearch {
 pub(crate) enum MetricKind {
     /// A quantile of the latencies, in milliseconds.
     Latencies(f64),
-    /// Calls by second.
+    /// Calls per second.
     Calls,
-    /// The part of calls that failed.
+    /// The share of failed calls.
     Errors,
 }
 
@@ -47,7 +47,7 @@ pub(crate) enum MetricKind {
 pub(crate) struct ServiceSeries {
     /// The service.
     pub(crate) service: String,
-    /// The operation, when it was asked for.
+    /// The operation, when it was requested.
     pub(crate) operation: Option<String>,
     /// Numbers with their times in milliseconds.
     pub(crate) points: Vec<(i64, f64)>,
@@ -99,7 +99,7 @@ fn query_of(search: &MetricsSearch) -> String {
     }
 }
 
-/// The text as PromQL writes it.
+/// Quotes the text as PromQL does.
 fn quoted(text: &str) -> String {
     let escaped = text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
     format!("\"{escaped}\"")

@@ -9,7 +9,7 @@ use tidings_proto::{
 
 use super::adjust::adjust;
 
-/// Each span with a resource of its own.
+/// A trace in which each span has a resource of its own.
 fn trace(spans: Vec<(Vec<KeyValue>, Span)>) -> ExportTraceServiceRequest {
     let group = |(attributes, span)| ResourceSpans {
         resource: Some(Resource { attributes, ..Resource::default() }),
@@ -42,7 +42,7 @@ fn at(span: Span, start_ms: u64, duration_ms: u64) -> Span {
     }
 }
 
-/// `id<parent` of each span.
+/// Formats each span as `id<parent`.
 fn ids(trace: &ExportTraceServiceRequest) -> Vec<String> {
     let number = |bytes: &[u8]| bytes.iter().fold(0_u64, |sum, byte| sum << 8 | u64::from(*byte));
     let groups = trace.resource_spans.iter();
@@ -105,7 +105,7 @@ fn a_server_that_shares_its_clients_id_gets_its_own() {
     ] {
         let given = given.into_iter().map(|(name, span)| (service(name), span)).collect();
         let mut trace = trace(given);
-        // One resource is one group, as exported.
+        // Spans of one resource are one group, as in an export.
         trace.resource_spans.sort_by_key(|group| {
             group.resource.clone().unwrap_or_default().attributes[0].value().map(Value::to_text)
         });
@@ -264,8 +264,8 @@ fn odd_trees_are_survived() {
     adjust(&mut nothing);
 }
 
-/// Jaeger's cases of clocks, as it is when it changes no time: the same warnings where there is a
-/// difference, and none where there is not.
+/// Jaeger's test cases for clocks, without changed times: a warning for each difference, and no
+/// others.
 #[test]
 fn jaegers_cases_of_clocks_hold() {
     let path =

@@ -1,4 +1,4 @@
-//! Whole traces, adjusted as Jaeger's query service does unless they are wanted raw.
+//! Whole traces, adjusted as Jaeger's query service does unless raw ones are requested.
 
 use std::collections::HashSet;
 
@@ -18,18 +18,18 @@ use crate::{
 /// The parts of a trace that an answer repeats.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum RepeatedFields {
-    /// No field: OTLP as a whole.
+    /// No field: one OTLP request.
     Nothing,
-    /// The name and version of its scope for each span: Jaeger's JSON.
+    /// The name and version of the scope for each span: Jaeger's JSON.
     Scopes,
-    /// These, and the process for each span: `jaeger.api_v2`.
+    /// The scope and the process for each span: `jaeger.api_v2`.
     ScopesAndProcesses,
-    /// Resource and scope in each message of at most so many spans: OTLP in messages.
+    /// Resource and scope in each message of at most this many spans: OTLP in messages.
     Messages(usize),
 }
 
 impl RepeatedFields {
-    /// Bytes that the answer repeats of a trace.
+    /// Number of bytes of a trace that the answer repeats.
     pub(crate) fn bytes(self, trace: &ExportTraceServiceRequest) -> usize {
         let mut bytes = 0_usize;
         for group in &trace.resource_spans {
@@ -63,7 +63,7 @@ impl RepeatedFields {
 pub(crate) struct JaegerTraces {
     /// Each trace as OTLP.
     pub traces: Vec<ExportTraceServiceRequest>,
-    /// The ids that were asked for and of which nothing is stored.
+    /// Requested ids of which nothing is stored.
     pub missing: Vec<TraceId>,
     /// Number of traces left out because the answer was full.
     pub left_out: usize,
@@ -99,7 +99,7 @@ pub(crate) fn get(
     let found: HashSet<TraceId> = traces.iter().map(|(id, _)| *id).collect();
     let mut missing: Vec<TraceId> = ids.into_iter().filter(|id| !found.contains(id)).collect();
     if left_out > 0 {
-        // Which of them are stored and which are not is not known any more.
+        // The traces that were not read may be stored or missing.
         missing.clear();
     }
     adjusted(reader, JaegerTraces { missing, left_out, ..JaegerTraces::default() }, traces, raw)

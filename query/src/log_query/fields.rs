@@ -23,7 +23,7 @@ pub(crate) enum LogField {
     Attribute(AttributeOwner, String),
 }
 
-/// Names of the fields that are no attributes; the first of each is ours.
+/// Names of the fields that are not attributes. The first name of each is the native one.
 const NAMES: [(&[&str], LogField); 8] = [
     (&["body", "message", "_msg"], LogField::Body),
     (&["severity", "level", "log.level", "detected_level"], LogField::Severity),
@@ -44,20 +44,20 @@ pub(super) enum TermValue {
     Prefix(String),
     /// A word with `*` elsewhere.
     Wildcard(Vec<Glyph>),
-    /// A word and the number of edits.
+    /// A word and the maximum number of edits.
     Fuzzy(String, usize),
     Pattern(TextPattern),
     /// `*`.
     Anything,
-    /// The text and nothing else.
+    /// An exact text.
     Whole(String),
-    /// The text, letter case ignored for ASCII, wherever it stands.
+    /// A text that occurs anywhere; letter case is ignored for ASCII.
     Contains(String),
     Range(Bound<String>, Bound<String>),
 }
 
 impl LogField {
-    /// The field of a name: one of the table, an attribute of an owner that is named, or any
+    /// Returns the field of a name: one in the table, an attribute of a named owner, or any
     /// attribute.
     pub(crate) fn of_name(name: &str) -> Self {
         let known = NAMES.iter().find(|(names, _)| names.contains(&name));
@@ -77,10 +77,10 @@ impl LogField {
         owned.unwrap_or_else(|| Self::Attribute(AttributeOwner::Any, name.to_owned()))
     }
 
-    /// The condition of a term about this field.
+    /// Returns the condition of a term about this field.
     ///
     /// # Errors
-    /// Says what the field takes instead.
+    /// Describes the values that the field takes.
     pub(super) fn condition(&self, value: TermValue) -> Result<LogExpression, String> {
         match self {
             Self::Body => body(value).map(LogExpression::Body),
@@ -107,13 +107,13 @@ fn body(value: TermValue) -> Result<TextPredicate, String> {
     Ok(match value {
         TermValue::Range(..) => return Err("the body has no order: name a field".to_owned()),
         TermValue::Whole(text) => TextPredicate::Equals(text),
-        // Every text but the empty one.
+        // The condition holds for every text except the empty one.
         TermValue::Anything => wildcard(&[Glyph::Many], WildcardScope::Words)?,
         other => words(other)?,
     })
 }
 
-/// A condition on the words of a text.
+/// Returns a condition on the words of a text.
 fn words(value: TermValue) -> Result<TextPredicate, String> {
     Ok(match value {
         TermValue::Text(text) => match Phrase::new(&text, false) {
@@ -152,7 +152,7 @@ fn fuzzy(text: &str, edits: usize) -> Result<TextPredicate, String> {
     })
 }
 
-/// A column of text is compared whole.
+/// Returns a condition on the whole text of a column.
 fn column_condition(column: LogColumn, value: TermValue) -> Result<LogExpression, String> {
     let predicate = match value {
         TermValue::Text(text) | TermValue::Whole(text) => TextPredicate::Equals(text),
@@ -174,7 +174,7 @@ fn column_condition(column: LogColumn, value: TermValue) -> Result<LogExpression
     Ok(LogExpression::Column(column, predicate))
 }
 
-/// The text of an id; `None` for any.
+/// Returns the text of an id; `None` for any id.
 fn id(value: TermValue, of: &str) -> Result<Option<String>, String> {
     match value {
         TermValue::Text(text) | TermValue::Whole(text) => Ok(Some(text)),
@@ -250,7 +250,7 @@ fn attribute(value: TermValue) -> Result<ValuePredicate, String> {
     })
 }
 
-/// A range of numbers where both ends are such, else of texts.
+/// Returns a range of numbers when both ends are numbers, otherwise a range of texts.
 fn range(low: Bound<String>, high: Bound<String>) -> Result<ValuePredicate, String> {
     let number = |text: &String| ConditionNumber::new(text);
     let numbers = |bound: &Bound<String>| match bound {

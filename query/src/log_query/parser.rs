@@ -1,7 +1,8 @@
 //! Terms with and, or, not and parentheses between them.
 //!
-//! Reads the text from left to right without a list of tokens: a colon, a bracket or a slash means
-//! one thing in a value and another in a word. `term_syntax` reads the terms between the operators.
+//! Reads the text from left to right without a list of tokens, because a colon, a bracket or a
+//! slash has different meanings in a value and in a word. `term_syntax` reads the terms between the
+//! operators.
 
 use tidings_storage::LogExpression;
 
@@ -11,10 +12,10 @@ use super::{
 };
 use crate::traceql::pattern::Patterns;
 
-/// The condition that a query states. Making its patterns takes time: for a blocking thread.
+/// Parses a query. Compiling its patterns takes time, so this runs on a blocking thread.
 ///
 /// # Errors
-/// Names the character where the text is not a query, and what was expected there.
+/// Names the character at which the text is not a query, and the expected syntax.
 pub(crate) fn parse(text: &str) -> Result<LogExpression, LogQueryError> {
     if text.len() > TEXT_BYTES_MAX {
         let message =
@@ -46,10 +47,10 @@ impl BooleanOperator {
     }
 }
 
-/// The text and how much of it was read.
+/// The text, and the position of the parser.
 pub(super) struct LogQueryParser<'a> {
     pub(super) text: &'a str,
-    /// The byte that is read next.
+    /// Index of the byte that is read next.
     pub(super) at: usize,
     depth: usize,
     terms: usize,
@@ -70,7 +71,7 @@ impl<'a> LogQueryParser<'a> {
         self.at += rest.len() - rest.trim_start().len();
     }
 
-    /// Takes this sign if it is next.
+    /// Consumes this sign if it is next.
     pub(super) fn eat(&mut self, sign: &str) -> bool {
         let is_next = self.rest().starts_with(sign);
         if is_next {
@@ -91,7 +92,7 @@ impl<'a> LogQueryParser<'a> {
         Err(LogQueryError::at(self.text, byte, message))
     }
 
-    /// The next characters in words.
+    /// Describes the next characters for error messages.
     pub(super) fn describe_next(&self) -> String {
         const SHOWN_CHARS: usize = 40;
         let Some(next) = self.rest().split_whitespace().next() else {
@@ -101,7 +102,7 @@ impl<'a> LogQueryParser<'a> {
         format!("`{}{cut}`", next.chars().take(SHOWN_CHARS).collect::<String>())
     }
 
-    /// The operator that is next, and its length in bytes.
+    /// Returns the next operator, and its length in bytes.
     fn operator(&self) -> Option<(BooleanOperator, usize)> {
         let rest = self.rest();
         if rest.starts_with("&&") {
@@ -116,8 +117,8 @@ impl<'a> LogQueryParser<'a> {
         BooleanOperator::named(&rest[..end]).filter(|_| is_word).map(|operator| (operator, end))
     }
 
-    /// Terms with `or` between them, about `field` where one is given. Calls itself for
-    /// parentheses, no deeper than [`DEPTH_MAX`].
+    /// Parses terms with `or` between them, about `field` when it is given. Recursive for
+    /// parentheses, up to [`DEPTH_MAX`].
     pub(super) fn alternatives(
         &mut self,
         field: Option<&LogField>,
@@ -136,7 +137,7 @@ impl<'a> LogQueryParser<'a> {
         Ok(one_or(parts, LogExpression::Any))
     }
 
-    /// Terms with `and` or nothing between them.
+    /// Parses terms with `and` or nothing between them.
     fn conjunction(&mut self, field: Option<&LogField>) -> Result<LogExpression, LogQueryError> {
         let mut parts = vec![self.negation(field)?];
         loop {
@@ -152,7 +153,7 @@ impl<'a> LogQueryParser<'a> {
             }
             parts.push(self.negation(field)?);
         }
-        // Nothing is all records, and joins what stands beside it.
+        // A conjunction without parts matches all records, so it disappears among other parts.
         let all = parts.into_iter().flat_map(|part| match part {
             LogExpression::All(parts) => parts,
             one => vec![one],
@@ -160,7 +161,7 @@ impl<'a> LogQueryParser<'a> {
         Ok(one_or(all.collect(), LogExpression::All))
     }
 
-    /// A term, or the opposite of one.
+    /// Parses a term or a negated term.
     fn negation(&mut self, field: Option<&LogField>) -> Result<LogExpression, LogQueryError> {
         let mut is_negated = false;
         loop {
@@ -178,7 +179,7 @@ impl<'a> LogQueryParser<'a> {
         Ok(if is_negated { LogExpression::Not(Box::new(term)) } else { term })
     }
 
-    /// `-` or `!` directly before a term. In a value `-5` is a number.
+    /// Reports whether `-` or `!` directly before a term negates it. In a value `-5` is a number.
     fn is_sign_of_negation(&self, field: Option<&LogField>) -> bool {
         let mut chars = self.rest().chars();
         let is_sign = match chars.next() {
@@ -208,7 +209,7 @@ impl<'a> LogQueryParser<'a> {
         }
     }
 
-    /// Terms in parentheses.
+    /// Parses terms in parentheses.
     pub(super) fn parenthesised(
         &mut self,
         field: Option<&LogField>,
@@ -228,7 +229,7 @@ impl<'a> LogQueryParser<'a> {
         self.fail_at(start, "this `(` is not closed; put it in double quotes to look for it")
     }
 
-    /// Skips the sign before a filter of Loki's: `{app="shop"} | level="error"`.
+    /// Skips the sign before a Loki filter: `{app="shop"} | level="error"`.
     fn skip_pipe(&mut self) -> Result<(), LogQueryError> {
         let start = self.at;
         if self.rest().starts_with("|=") || self.rest().starts_with("|~") || !self.eat("|") {
@@ -245,7 +246,7 @@ impl<'a> LogQueryParser<'a> {
         )
     }
 
-    /// The condition of a term that begins at `start`.
+    /// Returns the condition of a term that begins at `start`.
     pub(super) fn condition(
         &mut self,
         start: usize,

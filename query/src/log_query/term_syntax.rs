@@ -1,4 +1,4 @@
-//! Terms between the operators: words, quoted texts, regular expressions and fields.
+//! The terms between the operators: words, quoted texts, regular expressions and fields.
 
 use std::ops::Bound;
 
@@ -11,7 +11,7 @@ use super::{
 };
 use crate::traceql::pattern::texts_within;
 
-/// Comparisons, the longest first.
+/// Signs of comparisons, the longest first.
 const COMPARISONS: [(&str, ComparisonSign); 8] = [
     (">=", ComparisonSign::AtLeast),
     ("<=", ComparisonSign::AtMost),
@@ -33,7 +33,7 @@ enum ComparisonSign {
     Below,
 }
 
-/// The characters of a word; true where one was written after a backslash.
+/// The characters of a word, each with true when it was escaped by a backslash.
 #[derive(Debug, Default)]
 struct Word(Vec<(char, bool)>);
 
@@ -42,7 +42,7 @@ impl Word {
         self.0.iter().map(|(c, _)| *c).collect()
     }
 
-    /// Returns true if the name of a field may be written so, without quotes.
+    /// Returns true if the word is valid as an unquoted field name.
     fn is_name(&self) -> bool {
         let begins = self.0.first().is_some_and(|(c, _)| c.is_alphabetic() || "_@".contains(*c));
         begins && self.0.iter().all(|(c, is_escaped)| *c != '*' || *is_escaped)
@@ -52,7 +52,7 @@ impl Word {
         *glyph == ('*', false)
     }
 
-    /// The condition that the word states.
+    /// Converts the word to the value of a term.
     fn value(self) -> TermValue {
         let glyphs = &self.0;
         let wildcards = glyphs.iter().filter(|glyph| Self::is_wildcard(glyph)).count();
@@ -75,7 +75,7 @@ impl Word {
         }
         let (edits, length) = match glyphs.as_slice() {
             [.., ('~', false), (digit @ '0'..='9', false)] => (digit.to_digit(10), 2),
-            // As in Lucene.
+            // The default number of edits is Lucene's.
             [.., ('~', false)] => (Some(2), 1),
             _ => (None, 0),
         };
@@ -89,7 +89,7 @@ impl Word {
 }
 
 impl LogQueryParser<'_> {
-    /// A term outside of a field's value.
+    /// Parses a term outside of a field's value.
     pub(super) fn term(&mut self) -> Result<LogExpression, LogQueryError> {
         let start = self.at;
         if let Some(selector) = self.selector()? {
@@ -125,13 +125,13 @@ impl LogQueryParser<'_> {
             return self.fail(format!("a term was expected, not {}", self.describe_next()));
         }
         match word.value() {
-            // Every record, whatever its body.
+            // A single `*` matches every record, whatever its body.
             TermValue::Anything => Ok(LogExpression::All(Vec::new())),
             value => self.condition(start, &LogField::Body, value),
         }
     }
 
-    /// A term inside the value of a field.
+    /// Parses a term inside the value of a field.
     pub(super) fn value(&mut self, field: &LogField) -> Result<LogExpression, LogQueryError> {
         let start = self.at;
         match self.peek() {
@@ -163,7 +163,7 @@ impl LogQueryParser<'_> {
         self.condition(start, field, word.value())
     }
 
-    /// The value after the colon of a field.
+    /// Parses the value after the colon of a field.
     fn value_of(&mut self, start: usize, field: &LogField) -> Result<LogExpression, LogQueryError> {
         self.skip_blanks();
         match self.peek() {
@@ -184,7 +184,7 @@ impl LogQueryParser<'_> {
         }
     }
 
-    /// Takes the colon after the name of a field. `http://` is no field.
+    /// Consumes the colon after the name of a field. The colon of `http://` does not end a name.
     fn field_follows(&mut self) -> bool {
         let before = self.at;
         self.skip_blanks();
@@ -193,8 +193,8 @@ impl LogQueryParser<'_> {
         is_field
     }
 
-    /// Characters up to white space, a parenthesis or a quote. In front of a value it ends at a
-    /// colon or a comparison, too.
+    /// Parses characters up to white space, a parenthesis or a quote. A field name also ends at a
+    /// colon or a comparison.
     fn word(&mut self, may_be_name: bool) -> Result<Word, LogQueryError> {
         let mut word = Word::default();
         while let Some(next) = self.peek() {
@@ -218,7 +218,7 @@ impl LogQueryParser<'_> {
         Ok(word)
     }
 
-    /// Returns true if the word is a name and what follows belongs to a field.
+    /// Returns true if the word is a name and a field's syntax follows.
     fn ends_name(&self, word: &Word) -> bool {
         let rest = self.rest();
         if rest.starts_with(':') {
@@ -228,15 +228,15 @@ impl LogQueryParser<'_> {
             && self.comparison_at(self.at, &LogField::of_name(&word.text())).is_some()
     }
 
-    /// Takes a comparison if one follows.
+    /// Consumes a comparison if one follows.
     fn comparison(&mut self, field: &LogField) -> Option<ComparisonSign> {
         let (comparison, end) = self.comparison_at(self.at, field)?;
         self.at = end;
         Some(comparison)
     }
 
-    /// A comparison after `at` and where it ends. `a=b` and `a > b` are texts: a comparison is with
-    /// a quoted text, a number where there is an order, or a severity.
+    /// Returns the comparison after `at` and its end. `a=b` and `a > b` are texts. A comparison has
+    /// a quoted text, a severity or, with an order, a number.
     fn comparison_at(&self, at: usize, field: &LogField) -> Option<(ComparisonSign, usize)> {
         let blanks = |text: &str| text.len() - text.trim_start().len();
         let start = at + blanks(&self.text[at..]);
@@ -263,7 +263,7 @@ impl LogQueryParser<'_> {
         is_name && self.comparison_at(self.at + end, &LogField::of_name(&rest[..end])).is_some()
     }
 
-    /// The value after a comparison.
+    /// Parses the value after a comparison.
     fn compared(
         &mut self,
         start: usize,
@@ -302,7 +302,7 @@ impl LogQueryParser<'_> {
         Ok(if negated { LogExpression::Not(Box::new(condition)) } else { condition })
     }
 
-    /// `[a TO b]`, `{a TO b}`; `*` is open, a brace leaves its end out.
+    /// Parses a range: `[a TO b]`, `{a TO b}`. `*` is an open end, and a brace excludes its end.
     fn range(&mut self, field: &LogField) -> Result<LogExpression, LogQueryError> {
         let start = self.at;
         let bound = |text: Option<String>, is_included| match text {
@@ -333,7 +333,7 @@ impl LogQueryParser<'_> {
         self.condition(start, field, TermValue::Range(low, high))
     }
 
-    /// `None` for `*`.
+    /// Parses an end of a range; `None` for `*`.
     fn end_of_range(&mut self) -> Result<Option<String>, LogQueryError> {
         self.skip_blanks();
         if matches!(self.peek(), Some('"' | '`')) {
@@ -350,7 +350,8 @@ impl LogQueryParser<'_> {
         Ok((text != "*").then(|| text.to_owned()))
     }
 
-    /// A text in double quotes, where `\"` and `\\` are escapes, or in backticks, where nothing is.
+    /// Parses a text in double quotes, where `\"` and `\\` are escapes, or in backticks, which have
+    /// no escapes.
     fn quoted(&mut self) -> Result<String, LogQueryError> {
         let start = self.at;
         let raw = self.peek() == Some('`');
@@ -371,7 +372,7 @@ impl LogQueryParser<'_> {
         self.fail_at(start, "this text does not end: the closing quote is missing")
     }
 
-    /// A quoted text with what follows it directly.
+    /// Parses the suffix directly after a quoted text.
     fn after_quoted(&mut self, text: String) -> Result<TermValue, LogQueryError> {
         if text.is_empty() {
             return self.fail("there is nothing between the quotes");
@@ -385,7 +386,7 @@ impl LogQueryParser<'_> {
         Ok(TermValue::Text(text))
     }
 
-    /// `/…/`, followed by nothing, white space or a parenthesis: `/api/cart` is a text.
+    /// Parses `/…/` when nothing, white space or a parenthesis follows. `/api/cart` is a text.
     fn slashed(&mut self) -> Result<Option<TextPattern>, LogQueryError> {
         let Some(body) = self.rest().strip_prefix('/') else { return Ok(None) };
         let mut is_escaped = false;
@@ -404,7 +405,7 @@ impl LogQueryParser<'_> {
         Ok(Some(pattern))
     }
 
-    /// The pattern of a text that begins at `at`.
+    /// Compiles the pattern of a text that begins at `at`.
     fn pattern(&mut self, at: usize, text: &str) -> Result<TextPattern, LogQueryError> {
         match self.patterns.made_anywhere(text) {
             Ok(pattern) => {
@@ -415,7 +416,7 @@ impl LogQueryParser<'_> {
         }
     }
 
-    /// Loki's filters of lines: `|= "text"`, `!= "text"`, `|~ "pattern"`, `!~ "pattern"`.
+    /// Parses Loki's line filters: `|= "text"`, `!= "text"`, `|~ "pattern"`, `!~ "pattern"`.
     fn line_filter(&mut self) -> Result<Option<LogExpression>, LogQueryError> {
         const SIGNS: [(&str, bool, bool); 4] =
             [("|=", false, false), ("!=", false, true), ("|~", true, false), ("!~", true, true)];
@@ -437,7 +438,7 @@ impl LogQueryParser<'_> {
         Ok(Some(if *negated { LogExpression::Not(Box::new(filter)) } else { filter }))
     }
 
-    /// Loki's selector of streams: `{service_name="shop", env=~"prod|test"}`.
+    /// Parses Loki's stream selector: `{service_name="shop", env=~"prod|test"}`.
     fn selector(&mut self) -> Result<Option<LogExpression>, LogQueryError> {
         let start = self.at;
         if !self.eat("{") {

@@ -1,7 +1,7 @@
-//! The records around one: what the same sender said just before and after.
+//! The records around one record: those of the same sender just before and after.
 //!
-//! The same sender is the same resource: one instance of one service. Each side is a scan that stops
-//! when it has the nearest records.
+//! The same sender means the same resource: one instance of one service. Each side is a scan that
+//! stops when it has the nearest records.
 
 use std::{collections::BTreeSet, ops::ControlFlow};
 
@@ -18,12 +18,12 @@ use crate::{
     execution::{Reader, searched},
 };
 
-/// Around which record, and how many.
+/// Selection of a record, and the number of records around it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LogContextSearch {
     /// The record's content hash, which is its id.
     pub id: u64,
-    /// Its time; every record is looked at when it is not known.
+    /// The record's time. Without it, every record is read.
     pub time: Option<UnixNanos>,
     /// Maximum number of records before it.
     pub before: usize,
@@ -39,7 +39,7 @@ struct ContextRecord {
     resource: String,
 }
 
-/// The record with those around it.
+/// Returns the record with those around it.
 pub(crate) fn context(
     reader: &Reader,
     search: &LogContextSearch,
@@ -65,7 +65,7 @@ pub(crate) fn context(
     let after = (LogOrder::Oldest, search.after);
     let after = nearest(reader, &filter, &found, after, &mut stats)?;
     let filters = [filter];
-    // The nearest first: those are shown if there is no room for all.
+    // The nearest records come first: they are shown when not all fit.
     let mut before = read(reader, &filters, LogOrder::Newest, before)?;
     let after = read(reader, &filters, LogOrder::Oldest, after)?;
     stats.complete &= before.cut.is_none() && after.cut.is_none();
@@ -100,7 +100,7 @@ fn find(
         Ok(ControlFlow::Break(()))
     })?;
     let is_found = found.is_some();
-    // A record that was found ended the scan.
+    // The scan ended because it found the record.
     Ok((found, ScanStats { complete: stats.complete || is_found, ..stats }))
 }
 
@@ -109,13 +109,13 @@ fn add(stats: &mut ScanStats, more: ScanStats) {
     stats.files = stats.files.saturating_add(more.files);
 }
 
-/// The keys of what the record's sender said.
+/// Returns the keys of records from the record's sender.
 fn of_sender(rows: &LogRows, found: &ContextRecord) -> impl Iterator<Item = RecordKey> {
     let same = |row: &usize| rows.resource_key(*row) == found.resource;
     (0..rows.len()).filter(same).map(|row| (rows.time(row), rows.content_hash(row)))
 }
 
-/// The keys of the records of its sender that are nearest to it in this order, `count` at most.
+/// Returns at most `count` keys of records of its sender that are nearest to it in this order.
 fn nearest(
     reader: &Reader,
     filter: &LogFilter,
@@ -148,7 +148,7 @@ fn nearest(
     };
     let read = scan_in_order(reader, (order, 0), &filter, scan, visit)?;
     add(stats, read);
-    // A scan that had enough left rows out; one that did not may have missed some.
+    // A scan with enough records left rows out on purpose; one without may have missed records.
     stats.complete &= read.complete || (keys.len() >= count && read.rows < rows_max);
     Ok(keys)
 }

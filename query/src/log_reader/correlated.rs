@@ -1,10 +1,10 @@
-//! Finds the log records of traces that do not say so in OTLP: the id stands in a field or in the
-//! message, in whatever notation its shipper writes.
+//! Finds the log records of traces whose OTLP fields do not name the trace: the id is in an
+//! attribute or in the message, in the notation of the shipper.
 //!
-//! A record that names a trace in OTLP belongs to that trace and to no other. Of the rest, those
-//! from a minute before to a minute after the traces are read, of their last hour at most; a field or
-//! the message counts when `proto::tid` recognises one of the trace ids in it, whole or by its last
-//! 64 bits. The answer says for each such record how it was found.
+//! A record that names a trace in OTLP belongs to that trace and to no other. Other records are
+//! read from a minute before to a minute after the traces, for at most their last hour. An
+//! attribute or the message counts when `proto::tid` recognises one of the trace ids in it, whole
+//! or by its last 64 bits. The answer has the reason for each such record.
 
 use std::{
     collections::{BTreeMap, HashSet},
@@ -22,33 +22,34 @@ use tidings_storage::{Detail, LogFilter, LogRows, Scan, ScanStats, TimeRange};
 use super::RecordKey;
 use crate::{QueryError, cursor::LogOrder, execution::Reader};
 
-/// Logs are looked for so long before and after the spans.
+/// Time before and after the spans in which logs are searched.
 const MARGIN_NANOS: u64 = 60_000_000_000;
-/// Longest time that is searched for logs; of a longer one the last hour is: a span may say that it
-/// took centuries.
+/// Maximum length of the time in which logs are searched. Of a longer time, the last hour is: the
+/// times of a span may claim centuries.
 const WINDOW_NANOS: u64 = 3_600_000_000_000;
-/// No notation of an id is shorter.
+/// Minimum length of an id in any notation, in bytes.
 const ID_BYTES_MIN: usize = 15;
 
-/// The trace ids that are looked for.
+/// The trace ids that are searched.
 struct Ids {
     whole: HashSet<TraceId>,
     low64s: HashSet<u64>,
 }
 
-/// Records that belong to traces by an id in them.
+/// Records that belong to traces by an id in their attributes or message.
 #[derive(Debug)]
 pub(crate) struct CorrelatedLogs {
-    /// The newest, oldest first.
+    /// The newest of these records, oldest first.
     pub(crate) logs: Vec<LogView>,
-    /// Their number.
+    /// Number of all these records.
     pub(crate) count: u64,
-    /// Rows looked at. The scan is not complete when it left out records from the first start to
-    /// the last end.
+    /// Statistics of the scan. It is incomplete when it left out records between the first start
+    /// and the last end.
     pub(crate) stats: ScanStats,
 }
 
-/// Records that belong to these traces by an id in them; of the newest, at most `shown_max`.
+/// Finds the records that belong to these traces by an id in them. At most `shown_max` of the
+/// newest are returned.
 pub(crate) fn correlated(
     reader: &Reader,
     ids: &[TraceId],
@@ -110,7 +111,7 @@ impl Ids {
     fn bits_of_field(&self, attribute: &KeyValue) -> Option<u32> {
         match attribute.value()? {
             Value::String(text) => self.bits_of_text(text),
-            // Datadog's ids are numbers; any other number may be equal by chance.
+            // Datadog's ids are numbers. Any other number may be equal by chance.
             Value::Int(number) if attribute.key.to_ascii_lowercase().contains("trace") => {
                 self.low64s.contains(&number.cast_unsigned()).then_some(64)
             }
@@ -118,13 +119,13 @@ impl Ids {
         }
     }
 
-    /// Number of bits of a searched id that the text contains; `None` when it contains none.
+    /// Returns the number of bits of a searched id in the text; `None` without an id.
     fn bits_of_text(&self, text: &str) -> Option<u32> {
         if !may_hold_id(text) {
             return None;
         }
         let likely = recognise(text).into_iter().find_map(|found| self.bits(found.id));
-        // Behind the bounds of what is recognised, ids have their usual form.
+        // Beyond the bounds of the recogniser, ids are expected in their usual form.
         likely.or_else(|| hex_ids(text).find_map(|id| self.bits(id)))
     }
 
@@ -140,7 +141,7 @@ impl Ids {
     }
 }
 
-/// Cheap precheck: reports whether the text has a word as long as an id, which few messages have.
+/// Cheap precheck: reports whether the text has a word as long as an id. Few messages have one.
 fn may_hold_id(text: &str) -> bool {
     let is_part = |byte: &u8| byte.is_ascii_alphanumeric() || *byte == b'-';
     text.as_bytes().split(|byte| !is_part(byte)).any(|word| word.len() >= ID_BYTES_MIN)

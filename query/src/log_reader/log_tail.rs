@@ -1,8 +1,9 @@
 //! Log tail: records that are new since the previous poll.
 //!
 //! A record is new when it was not shown before and its own time is at most [`LATE_NANOS`] ago.
-//! Later ones are found by searching. Owns the deduplication set of shown records, within bounds. A
-//! poll gives what is to be added to the set, so a poll that fails or is given up loses no record.
+//! Older ones are found by a search only. Owns the deduplication set of shown records, within
+//! bounds. A poll returns the keys to add to the set, so a poll that fails or is abandoned loses no
+//! record.
 
 use std::{collections::BTreeSet, ops::ControlFlow, slice};
 
@@ -12,7 +13,7 @@ use tidings_storage::{Detail, LogFilter, Scan, TimeRange};
 use super::{RecordKey, read};
 use crate::{QueryError, cursor::LogOrder, execution::Reader};
 
-/// A record may come so long after its own time.
+/// Maximum delay of a record after its own time.
 const LATE_NANOS: u64 = 60_000_000_000;
 /// Maximum number of shown records remembered.
 const SHOWN_MAX: usize = 100_000;
@@ -22,7 +23,7 @@ const GIVEN_MAX: usize = 500;
 /// Deduplication set of shown records.
 #[derive(Debug, Clone)]
 pub(crate) struct ShownRecords {
-    /// Time before which no record is looked at.
+    /// Time before which no record is read.
     from: UnixNanos,
     /// Key up to which no record is new.
     after: Option<RecordKey>,
@@ -33,14 +34,14 @@ pub(crate) struct ShownRecords {
 #[derive(Debug)]
 pub(crate) struct AddedKeys {
     keys: BTreeSet<RecordKey>,
-    /// Time before which no record is looked at from now on.
+    /// Time before which no record is read from now on.
     from: UnixNanos,
 }
 
 /// New records of one poll.
 #[derive(Debug, Default)]
 pub(crate) struct NewRecords {
-    /// The newest of it, oldest first.
+    /// The newest of these records, oldest first.
     pub(crate) logs: Vec<LogView>,
     /// Number of further new records that were left out.
     pub(crate) dropped: u64,
@@ -53,12 +54,12 @@ impl ShownRecords {
         Self { from, after: None, keys: BTreeSet::new() }
     }
 
-    /// Everything up to this.
+    /// Starts a tail after this key.
     pub(crate) fn until(key: RecordKey) -> Self {
         Self { from: key.0, after: Some(key), keys: BTreeSet::new() }
     }
 
-    /// Takes what there is as shown.
+    /// Marks the existing records as shown.
     pub(crate) fn skip(
         &self,
         reader: &Reader,
@@ -68,7 +69,7 @@ impl ShownRecords {
         Ok(added)
     }
 
-    /// Polls for records that are not in the set. Returns them, and what is to be added.
+    /// Polls for records that are not in the set. Returns them, and the keys to add.
     pub(crate) fn news(
         &self,
         reader: &Reader,
@@ -82,7 +83,7 @@ impl ShownRecords {
         Ok((NewRecords { dropped: dropped + (new - logs.len()) as u64, logs }, added))
     }
 
-    /// Adds what a poll found, and forgets what is too old to come again.
+    /// Adds the keys of a poll, and removes those that are too old to arrive again.
     pub(crate) fn add(&mut self, added: AddedKeys) {
         self.from = added.from;
         self.keys.extend(added.keys);
@@ -94,7 +95,7 @@ impl ShownRecords {
         self.keys = self.keys.split_off(&(self.from, 0));
     }
 
-    /// The newest new keys, how many more there are, and all of them.
+    /// Returns the newest new keys, the number of further ones, and all added keys.
     fn look(
         &self,
         reader: &Reader,
@@ -109,7 +110,7 @@ impl ShownRecords {
         reader.logs(&filter, Scan { detail: Detail::Keys, rows_max }, |rows| {
             for row in 0..rows.len() {
                 let key = (rows.time(row), rows.content_hash(row));
-                // What was forgotten lies before `from`, which moves while rows come.
+                // Removed keys lie before `from`, which moves while rows are read.
                 let is_old = key.0 < added.from || self.after.is_some_and(|after| key <= after);
                 if is_old || self.keys.contains(&key) || !added.keys.insert(key) {
                     continue;
@@ -133,7 +134,7 @@ impl ShownRecords {
     }
 }
 
-/// The time after that of a record.
+/// Returns the time directly after that of a record.
 fn after(record: RecordKey) -> UnixNanos {
     UnixNanos(record.0.0.saturating_add(1))
 }
@@ -164,7 +165,7 @@ mod tests {
 
     const NOW: UnixNanos = UnixNanos(1_795_161_600_000_000_000);
 
-    /// Lets the deadline pass after it was looked at so many times.
+    /// Clock whose deadline passes after this number of checks.
     #[derive(Debug)]
     struct LapsingClock {
         start: Instant,
@@ -216,7 +217,7 @@ mod tests {
         let filter = LogFilter::default();
         let mut shown = ShownRecords::nothing(NOW);
         let mut failed = 0;
-        // The deadline passes at each of the places where a poll looks at it.
+        // The deadline passes at each of the positions where a poll checks it.
         let (news, added) = loop {
             match shown.news(&reader(&store, failed), &filter) {
                 Ok(polled) => break polled,

@@ -14,7 +14,7 @@ use super::form::ParameterForm;
 /// Maximum number of times that a repeatable parameter is given.
 pub(crate) const REPEATS_MAX: usize = 32;
 
-/// Part of a request in which a parameter stands.
+/// Part of a request that has a parameter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum ParameterLocation {
     Query,
@@ -49,7 +49,7 @@ pub(crate) trait Takes {
     const LISTS: Lists;
 }
 
-/// The description of what an operation takes.
+/// The API description of an operation's parameters.
 pub(crate) struct Of<T>(std::marker::PhantomData<T>);
 
 impl<T: Takes> IntoParams for Of<T> {
@@ -58,7 +58,7 @@ impl<T: Takes> IntoParams for Of<T> {
     }
 }
 
-/// A parameter of the query, which may be left out.
+/// Declares an optional parameter of the query.
 pub(crate) const fn query(
     name: &'static str,
     form: ParameterForm,
@@ -67,7 +67,7 @@ pub(crate) const fn query(
     Declared { name, form, place: ParameterLocation::Query, times: Times::OnceOrNot, description }
 }
 
-/// A part of the path.
+/// Declares a part of the path.
 pub(crate) const fn path(
     name: &'static str,
     form: ParameterForm,
@@ -76,7 +76,7 @@ pub(crate) const fn path(
     Declared { name, form, place: ParameterLocation::Path, times: Times::Once, description }
 }
 
-/// A header, which may be left out.
+/// Declares an optional header.
 pub(crate) const fn header(
     name: &'static str,
     form: ParameterForm,
@@ -85,13 +85,13 @@ pub(crate) const fn header(
     Declared { name, form, place: ParameterLocation::Header, times: Times::OnceOrNot, description }
 }
 
-/// Parameter `limit` of a list, with its default and its maximum.
+/// Declares the parameter `limit` of a list, with its default and its maximum.
 pub(crate) const fn limit(default: u32, max: u32, description: &'static str) -> Declared {
     query("limit", ParameterForm::Integer { min: 1, max, default: Some(default) }, description)
 }
 
 impl Declared {
-    /// It may be repeated.
+    /// Makes the parameter repeatable.
     pub(crate) const fn repeated(self) -> Self {
         let times = match self.times {
             Times::Once | Times::OnceOrMore => Times::OnceOrMore,
@@ -100,7 +100,7 @@ impl Declared {
         Self { times, ..self }
     }
 
-    /// It must be given.
+    /// Makes the parameter required.
     pub(crate) const fn required(self) -> Self {
         let times = match self.times {
             Times::Once | Times::OnceOrNot => Times::Once,
@@ -114,12 +114,12 @@ impl Declared {
         self.place == ParameterLocation::Query && self.name == name
     }
 
-    /// Maximum number of times that it is given.
+    /// Maximum number of times that the parameter may be given.
     pub(crate) fn times_max(&self) -> usize {
         if self.may_repeat() { REPEATS_MAX } else { 1 }
     }
 
-    /// Reports whether a request without it is refused.
+    /// Reports whether a request without the parameter is refused.
     pub(crate) fn must_be(&self) -> bool {
         matches!(self.times, Times::Once | Times::OnceOrMore)
     }

@@ -11,17 +11,17 @@ use utoipa::openapi::schema::{ObjectBuilder, Type};
 use super::value_forms;
 use crate::LogCursor;
 
-/// The longest value of any parameter, in characters.
+/// Maximum length of a parameter value, in characters.
 const VALUE_CHARS_MAX: usize = 4_096;
-/// The longest value of those that are written in a known number of characters, or nearly so.
+/// Maximum length of values with a nearly fixed number of characters.
 const SHORT_CHARS_MAX: usize = 64;
 
-/// The form of one value. No form is empty.
+/// The form of one value. Values are never empty.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ParameterForm {
     /// Any text.
     Text,
-    /// An integer of this range, and what stands for it when it is not given.
+    /// An integer in this range, with an optional default.
     Integer {
         min: u32,
         max: u32,
@@ -37,7 +37,7 @@ pub(crate) enum ParameterForm {
     Above,
     Kind,
     Status,
-    /// A name or a number.
+    /// The name or the number of a severity.
     Severity,
     /// `key=value` or `key`.
     Attribute,
@@ -46,7 +46,7 @@ pub(crate) enum ParameterForm {
     TraceId,
     /// A trace id or its last half.
     TraceName,
-    /// Trace ids with commas between.
+    /// Comma-separated trace ids.
     TraceIds,
     /// Trace ids, or `typical`.
     TraceIdsOrTypical,
@@ -54,7 +54,7 @@ pub(crate) enum ParameterForm {
     /// The id of a log record.
     RecordId,
     Cursor,
-    /// A place in a stream of log records.
+    /// A position in a stream of log records.
     EventId,
 }
 
@@ -137,7 +137,7 @@ impl ParameterForm {
         said.to_owned()
     }
 
-    /// The schema of one value.
+    /// Returns the schema of one value.
     pub(crate) fn schema(self) -> ObjectBuilder {
         let schema = ObjectBuilder::new();
         match self {
@@ -159,7 +159,7 @@ impl ParameterForm {
         }
     }
 
-    /// The words to choose from.
+    /// Returns the words to choose from.
     fn choices(self) -> Vec<&'static str> {
         match self {
             Self::Kind => SpanKind::ALL.map(SpanKind::word).to_vec(),

@@ -1,7 +1,7 @@
-//! The text forms that Go's standard library reads, with its errors: what Jaeger's clients send and
-//! what they are told.
+//! The text forms that Go's standard library parses, with its errors: what Jaeger's clients send
+//! and receive.
 
-/// `strconv.ParseInt`.
+/// Parses as `strconv.ParseInt` does.
 pub(crate) fn integer(text: &str) -> Result<i64, String> {
     let digits = text.strip_prefix(['+', '-']).unwrap_or(text);
     if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
@@ -10,12 +10,12 @@ pub(crate) fn integer(text: &str) -> Result<i64, String> {
     text.parse().map_err(|_| format!("strconv.ParseInt: parsing {text:?}: value out of range"))
 }
 
-/// `strconv.ParseFloat`.
+/// Parses as `strconv.ParseFloat` does.
 pub(crate) fn float(text: &str) -> Result<f64, String> {
     text.parse().map_err(|_| format!("strconv.ParseFloat: parsing {text:?}: invalid syntax"))
 }
 
-/// `strconv.ParseBool`.
+/// Parses as `strconv.ParseBool` does.
 pub(crate) fn boolean(text: &str) -> Result<bool, String> {
     match text {
         "1" | "t" | "T" | "TRUE" | "true" | "True" => Ok(true),
@@ -35,7 +35,7 @@ const UNITS: [(&str, i128); 8] = [
     ("h", 3_600_000_000_000),
 ];
 
-/// `time.ParseDuration`, in nanoseconds: `1h15m30.5s`, `-100us`.
+/// Parses as `time.ParseDuration` does, in nanoseconds: `1h15m30.5s`, `-100us`.
 pub(crate) fn duration(text: &str) -> Result<i64, String> {
     let invalid = || format!("time: invalid duration {text:?}");
     let unsigned = text.strip_prefix(['+', '-']).unwrap_or(text);
@@ -84,7 +84,7 @@ fn scaled(number: &str, unit: i128) -> Option<i128> {
     whole.checked_mul(unit)?.checked_add(part)
 }
 
-/// `time.Duration.String`, of nanoseconds.
+/// Formats nanoseconds as `time.Duration.String` does.
 pub(crate) fn format_duration(nanos: i64) -> String {
     let sign = if nanos < 0 { "-" } else { "" };
     let size = nanos.unsigned_abs();

@@ -1,14 +1,15 @@
-//! Query parameters as the clients of other systems send them: unknown ones are ignored, and of one
-//! given twice the first counts unless all do. Percent-encoding: the bytes behind `%41`.
+//! Query parameters as the clients of other systems send them. Unknown parameters are ignored. Of a
+//! repeated parameter the first value counts, unless all do. Percent-encoding stands for single
+//! bytes, such as `%41`.
 
 use ::http::{HeaderMap, Uri, header};
 use axum::extract::Query;
 
 use crate::QueryError;
 
-/// The longest query, in bytes.
+/// Maximum length of a query, in bytes.
 const QUERY_BYTES_MAX: usize = 32 << 10;
-/// The most parameters of one request.
+/// Maximum number of parameters in a request.
 const PARAMETERS_MAX: usize = 1_024;
 
 /// Reports whether the body is a form with further parameters.
@@ -22,10 +23,10 @@ pub(crate) fn is_form(headers: &HeaderMap) -> bool {
 pub(crate) struct RawParameters(Vec<(String, String)>);
 
 impl RawParameters {
-    /// The parameters of a request.
+    /// Parses the parameters of a request.
     ///
     /// # Errors
-    /// When there are too many.
+    /// When there are too many parameters.
     pub(crate) fn read(uri: &Uri) -> Result<Self, QueryError> {
         if uri.query().is_some_and(|query| query.len() > QUERY_BYTES_MAX) {
             let reason = format!("the query is longer than {QUERY_BYTES_MAX} bytes");
@@ -40,26 +41,26 @@ impl RawParameters {
         Ok(Self(given))
     }
 
-    /// The first value of this name; an empty one is as good as none.
+    /// Returns the first value of this name; an empty value counts as missing.
     pub(crate) fn text(&self, name: &str) -> Option<&str> {
         let first = self.0.iter().find(|(given, _)| given == name);
         first.map(|(_, value)| value.as_str()).filter(|value| !value.is_empty())
     }
 
-    /// The first of these names that has a value, and the value.
+    /// Returns the first of these names that has a value, and the value.
     pub(crate) fn either<'a>(&self, names: &[&'a str]) -> Option<(&'a str, &str)> {
         names.iter().find_map(|name| Some((*name, self.text(name)?)))
     }
 
-    /// Every value of this name.
+    /// Returns every value of this name.
     pub(crate) fn texts<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
         let values = self.0.iter().filter(move |(given, _)| given == name);
         values.map(|(_, value)| value.as_str())
     }
 }
 
-/// The bytes of the text with its escapes decoded, and whether every `%` began one: one that does
-/// not stands for itself.
+/// Decodes the escapes of the text to bytes. The flag is true when every `%` began an escape;
+/// otherwise a `%` stands for itself.
 pub(crate) fn unescaped(text: &str) -> (Vec<u8>, bool) {
     let mut parts = text.split('%');
     let mut bytes = parts.next().unwrap_or_default().as_bytes().to_vec();

@@ -1,8 +1,8 @@
-//! The text forms of single values. Each function gives `None` for any text that is not one.
+//! The text forms of single values. Each function returns `None` for any other text.
 //!
-//! Beside a function is the regular expression of its texts, in what JSON Schema and Rust have in
-//! common: every text that is read matches it. What matches and is not read is out of range: a day
-//! that its month does not have, say.
+//! Beside each function is the regular expression of its texts, in the common syntax of JSON Schema
+//! and Rust. Every accepted text matches it. A text that matches and is refused is out of range,
+//! such as a day that its month does not have.
 
 use tidings_proto::{
     CivilDate, DurationNanos, SpanId, TraceId, UnixNanos,
@@ -12,12 +12,12 @@ use tidings_storage::AttributeFilter;
 
 use crate::{Above, RedKey, RedKeys, TraceName};
 
-/// The last nanosecond that fits the tables: in the year 2262.
+/// The last nanosecond that the tables can store, in the year 2262.
 const LAST_NANO: u64 = i64::MAX.unsigned_abs();
 
 pub(super) const TIME: &str = "^([0-9]{1,19}|[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9]{2}:[0-9]{2}:[0-9]{2}([.][0-9]{1,18})?([Zz]|[+-][0-9]{2}:[0-9]{2}))$";
 
-/// Nanoseconds since 1970, or RFC 3339.
+/// Parses nanoseconds since 1970, or RFC 3339.
 pub(super) fn time(text: &str) -> Option<UnixNanos> {
     let nanos = if is_digits(text) { nanos(text)? } else { rfc_3339(text)? };
     (nanos <= LAST_NANO).then_some(UnixNanos(nanos))
@@ -26,10 +26,10 @@ pub(super) fn time(text: &str) -> Option<UnixNanos> {
 pub(super) const DURATION: &str =
     "^([0-9]{1,19}|[0-9]{1,9}([.][0-9]{1,9})?(ns|us|µs|ms|s)|[0-9]{1,6}([.][0-9]{1,9})?(m|h))$";
 
-/// `250ms`, `1.5s`, `10us`, `2m`, `1h`, or an integer of nanoseconds.
+/// Parses `250ms`, `1.5s`, `10us`, `2m`, `1h`, or an integer of nanoseconds.
 pub(super) fn duration(text: &str) -> Option<DurationNanos> {
     const FRACTION_DIGITS: usize = 9;
-    // Name, digits, nanoseconds: as many digits as 64 bits have room for.
+    // Name, maximum of digits that fit into 64 bits, nanoseconds.
     const UNITS: [(&str, usize, u64); 7] = [
         ("ns", 9, 1),
         ("us", 9, 1_000),
@@ -57,7 +57,7 @@ pub(super) fn duration(text: &str) -> Option<DurationNanos> {
 
 pub(super) const TRACE_NAME: &str = "^(?!0+$)([0-9a-fA-F]{32}|[0-9a-fA-F]{16})$";
 
-/// A trace id of 32 hex digits, or its last 16.
+/// Parses a trace id of 32 hex digits, or its last 16.
 pub(super) fn trace_name(text: &str) -> Option<TraceName> {
     if let Ok(trace_id) = text.parse::<TraceId>() {
         return Some(TraceName::Id(trace_id));
@@ -75,7 +75,7 @@ pub(crate) const TYPICAL: &str = "typical";
 pub(super) const TRACE_IDS_OR_TYPICAL: &str =
     "^(typical|(?!0{32})[0-9a-fA-F]{32}(,(?!0{32})[0-9a-fA-F]{32})*)$";
 
-/// Trace ids with commas between.
+/// Parses comma-separated trace ids.
 pub(super) fn trace_ids(text: &str) -> Option<Vec<TraceId>> {
     text.split(',').map(|id| id.parse().ok()).collect()
 }
@@ -83,7 +83,7 @@ pub(super) fn trace_ids(text: &str) -> Option<Vec<TraceId>> {
 pub(super) const SPAN_ID: &str = "^(?!0+$)[0-9a-fA-F]{16}$";
 pub(super) const RECORD_ID: &str = "^[0-9a-fA-F]{16}$";
 
-/// The id of a log record.
+/// Parses the id of a log record.
 pub(super) fn record_id(text: &str) -> Option<u64> {
     let is_id = text.len() == 16 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
     is_id.then(|| u64::from_str_radix(text, 16).ok()).flatten()
@@ -97,7 +97,7 @@ pub(super) fn word<T: Copy>(words: &[(&str, T)], text: &str) -> Option<T> {
 pub(super) const SEVERITY: &str =
     "^(trace|debug|info|warn|warning|error|fatal|[1-9]|1[0-9]|2[0-4])$";
 
-/// A severity by name or number.
+/// Parses a severity by name or number.
 pub(super) fn severity(text: &str) -> Option<SeverityNumber> {
     let number = || SeverityNumber::new(i32::try_from(integer(text)?).ok()?);
     let named = match text {
@@ -107,7 +107,7 @@ pub(super) fn severity(text: &str) -> Option<SeverityNumber> {
     named.map(SeverityNumber::from).or_else(number)
 }
 
-/// An integer as JSON writes it.
+/// Parses an integer as JSON writes it.
 pub(super) fn integer(text: &str) -> Option<u32> {
     let plain = is_digits(text) && (text == "0" || !text.starts_with('0'));
     plain.then(|| text.parse().ok()).flatten()
@@ -115,7 +115,7 @@ pub(super) fn integer(text: &str) -> Option<u32> {
 
 pub(super) const ABOVE: &str = "^(p(100|[1-9][0-9]?)|[0-9]{1,19}|[0-9]{1,9}([.][0-9]{1,9})?(ns|us|µs|ms|s)|[0-9]{1,6}([.][0-9]{1,9})?(m|h))$";
 
-/// A percentile or a duration.
+/// Parses a percentile or a duration.
 pub(super) fn above(text: &str) -> Option<Above> {
     match text.strip_prefix('p') {
         Some(percent) => {
@@ -128,8 +128,8 @@ pub(super) fn above(text: &str) -> Option<Above> {
 
 pub(super) const ATTRIBUTE: &str = "^[^=]";
 
-/// `key=value` or `key`. The first equals sign divides; a value may be empty. Blanks around the key
-/// do not count.
+/// Parses `key=value` or `key`. The first equals sign separates them, and a value may be empty.
+/// Blanks around the key are ignored.
 pub(super) fn attribute(text: &str) -> Option<AttributeFilter> {
     let (key, value) = match text.split_once('=') {
         Some((key, value)) => (key, Some(value.to_owned())),
@@ -141,7 +141,7 @@ pub(super) fn attribute(text: &str) -> Option<AttributeFilter> {
 pub(super) const KEYS: &str = "^((service|operation|kind|status),)*\
     (service|operation|kind|status|attribute:[^,]+)(,(service|operation|kind|status))*$";
 
-/// Keys of groups with commas between, at most one of them an attribute's.
+/// Parses comma-separated keys to group by, at most one of them an attribute's.
 pub(super) fn keys(text: &str) -> Option<RedKeys> {
     const WORDS: [(&str, RedKey); 4] = [
         ("service", RedKey::Service),
@@ -163,10 +163,10 @@ pub(super) fn keys(text: &str) -> Option<RedKeys> {
 
 pub(super) const CURSOR: &str = "^[A-Za-z0-9_-]+[.][0-9a-f]{16}$";
 
-/// As [`crate::LogCursor`] writes it: 26 bytes.
+/// Pattern of an event id, which is a [`crate::LogCursor`] of 26 bytes.
 pub(super) const EVENT_ID: &str = "^[A-Za-z0-9_-]{35}$";
 
-/// The place and the search of a cursor, as [`super::page`] writes them.
+/// Splits a cursor into its position and its search, as [`super::page`] writes them.
 pub(super) fn cursor(text: &str) -> Option<(&str, &str)> {
     let (place, search) = text.split_once('.')?;
     let is_place = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
@@ -175,7 +175,7 @@ pub(super) fn cursor(text: &str) -> Option<(&str, &str)> {
     (both && search.bytes().all(is_search)).then_some((place, search))
 }
 
-/// Digits of nanoseconds.
+/// Parses digits of nanoseconds.
 fn nanos(digits: &str) -> Option<u64> {
     const DIGITS: usize = 19;
     (digits.len() <= DIGITS).then(|| digits.parse().ok()).flatten()
@@ -185,7 +185,7 @@ fn is_digits(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
-/// `0.<digits>` of the unit, in nanoseconds, rounded down.
+/// Parses `0.<digits>` of the unit to nanoseconds, rounded down.
 fn fraction_of(digits: &str, unit: u64) -> Option<u64> {
     // 18 digits are finer than a nanosecond of an hour.
     let digits = digits.get(..digits.len().min(18))?;
@@ -194,7 +194,8 @@ fn fraction_of(digits: &str, unit: u64) -> Option<u64> {
     u64::try_from(part / scale).ok()
 }
 
-/// Nanoseconds since 1970 of `2026-11-20T08:00:00.5+01:00`. A leap second is the next second.
+/// Parses `2026-11-20T08:00:00.5+01:00` to nanoseconds since 1970. A leap second is the next
+/// second.
 fn rfc_3339(text: &str) -> Option<u64> {
     let number = |from: usize, to: usize| {
         let digits = text.get(from..to).filter(|digits| is_digits(digits))?;
@@ -225,7 +226,7 @@ fn rfc_3339(text: &str) -> Option<u64> {
     seconds.checked_mul(1_000_000_000)?.checked_add(fraction)
 }
 
-/// `Z` or `+01:00`.
+/// Parses `Z` or `+01:00`.
 fn offset_seconds(text: &str) -> Option<i64> {
     if matches!(text, "Z" | "z") {
         return Some(0);

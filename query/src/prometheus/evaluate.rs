@@ -2,8 +2,8 @@
 //!
 //! Counters begin at the start of the planned time. Calls between two times are counted exactly,
 //! the first included and the second not, as everywhere in the API. `increase` is their number and
-//! `rate` their number by second, without the extrapolation that scraping needs. For the other
-//! functions over ranges a counter has a value every 15 s.
+//! `rate` their number per second, without the extrapolation that scraping needs. For the other
+//! functions over ranges, a counter has a value every 15 s.
 
 mod aggregate;
 mod binary;
@@ -26,14 +26,14 @@ use super::{
 };
 use crate::{execution::Reader, traceql::pattern::Patterns};
 
-/// Maximum number of samples read for one query, as in Prometheus.
+/// Maximum number of samples that one query reads, as in Prometheus.
 const SAMPLES_MAX: usize = 50_000_000;
 
-/// Bytes of a number with its time.
+/// Bytes of a point: a number with its time.
 const POINT_BYTES: usize = 16;
 
-/// Maximum number of points that a query holds at a time, those of its answer or those of the
-/// ranges that a function gets.
+/// Maximum number of points that a query holds at a time, in its answer or in the ranges of a
+/// function.
 pub(super) fn points_max(reader: &Reader) -> usize {
     reader.limits.metrics_bytes_max / POINT_BYTES
 }
@@ -64,23 +64,24 @@ pub(super) struct SeriesSamples {
     pub(super) points: Vec<(i64, f64)>,
 }
 
-/// Evaluates over what was read.
+/// Evaluator of expressions over the data that was read.
 #[derive(Debug)]
 pub(super) struct Evaluator<'d> {
     pub(super) reader: &'d Reader,
     pub(super) counted: &'d SeriesData,
     pub(super) asked: EvaluationTimes,
     samples: Cell<usize>,
-    /// Bytes of labels that were made and are held.
+    /// Bytes of computed labels that are held.
     label_bytes: Cell<usize>,
-    /// Labels of the query's values so far, from the first time on at which it made labels.
+    /// Labels of the query's values so far. They are collected from the first time on at which the
+    /// query computed labels.
     answered: RefCell<HashSet<Labels>>,
     /// Compiled patterns of functions, which are evaluated at every time.
     patterns: RefCell<Patterns>,
 }
 
 impl<'d> Evaluator<'d> {
-    /// An evaluator that has looked at nothing yet.
+    /// Creates an evaluator that has read no samples yet.
     pub(super) fn new(reader: &'d Reader, counted: &'d SeriesData, asked: EvaluationTimes) -> Self {
         Self {
             reader,
@@ -93,7 +94,7 @@ impl<'d> Evaluator<'d> {
         }
     }
 
-    /// The pattern of a text, if it is one and there is room for it.
+    /// Returns the compiled pattern of a text. `None` when it is not a pattern or memory is full.
     pub(super) fn pattern(&self, text: &str) -> Option<regex::Regex> {
         self.patterns.borrow_mut().made(text).ok().map(|pattern| pattern.regex)
     }
@@ -180,7 +181,7 @@ impl<'d> Evaluator<'d> {
         }
     }
 
-    /// Counts values looked at that are held at a time.
+    /// Counts samples that are held at a time, and checks both bounds.
     fn hold(&self, points: usize) -> Result<(), PromqlError> {
         self.check_points(points)?;
         self.look(points)
@@ -193,7 +194,7 @@ impl<'d> Evaluator<'d> {
         Ok(())
     }
 
-    /// Counts values looked at.
+    /// Counts samples that are read, and checks their bound.
     fn look(&self, samples: usize) -> Result<(), PromqlError> {
         let looked = self.samples.get().saturating_add(samples);
         self.samples.set(looked);
@@ -203,12 +204,12 @@ impl<'d> Evaluator<'d> {
         self.check()
     }
 
-    /// Fails when the deadline has passed or nobody waits for the answer.
+    /// Fails when the deadline has passed or the client no longer waits for the answer.
     fn check(&self) -> Result<(), PromqlError> {
         Ok(self.reader.check()?)
     }
 
-    /// The counters as they stand.
+    /// Evaluates a selector to the current values of its counters.
     fn select(&self, selector: &Selector, time: i64) -> Result<Vec<SeriesSample>, PromqlError> {
         let at = self.asked.moment(selector.moment, time);
         let selected = self.counted.selected(selector.id);
@@ -221,7 +222,7 @@ impl<'d> Evaluator<'d> {
         Ok(selected.series.iter().filter(there).map(sample).collect())
     }
 
-    /// The calls in a range: how many, or how many by second.
+    /// The number of calls in a range, or their rate per second.
     fn counted(
         &self,
         name: &str,
@@ -242,7 +243,7 @@ impl<'d> Evaluator<'d> {
         distinct(selected.series.iter().filter(there).map(sample).collect())
     }
 
-    /// The numbers over time that a range or a subquery gives.
+    /// Evaluates a range or a subquery to samples over time.
     pub(super) fn stretches(
         &self,
         of: &Expression,
@@ -291,7 +292,7 @@ fn is_range(of: &Expression) -> bool {
 }
 
 impl EvaluatedValue {
-    /// As a vector: a number is a series without labels.
+    /// Converts the value to a vector. A number becomes a series without labels.
     pub(super) fn vector(self) -> Vec<SeriesSample> {
         match self {
             Self::Vector(samples) => samples,
@@ -301,12 +302,12 @@ impl EvaluatedValue {
     }
 }
 
-/// The numbers of series over time as they come, time by time.
+/// Builder of series over time from samples in order of time.
 #[derive(Debug, Default)]
 pub(super) struct MatrixBuilder(std::collections::HashMap<Labels, Vec<(i64, f64)>>);
 
 impl MatrixBuilder {
-    /// Appends the samples of a time later than all before.
+    /// Appends the samples of a time, which is later than all before.
     pub(super) fn add(&mut self, time: i64, samples: Vec<SeriesSample>) -> Result<(), PromqlError> {
         for sample in samples {
             let points = self.0.entry(sample.labels).or_default();
@@ -323,7 +324,7 @@ impl MatrixBuilder {
         self.0.contains_key(labels)
     }
 
-    /// The series in the order of their labels.
+    /// Returns the series in the order of their labels.
     pub(super) fn finish(self) -> Vec<SeriesSamples> {
         let stretches = self.0.into_iter().map(|(labels, points)| SeriesSamples { labels, points });
         let mut stretches: Vec<SeriesSamples> = stretches.collect();
@@ -332,7 +333,7 @@ impl MatrixBuilder {
     }
 }
 
-/// The samples with other values, which are no longer the metric's.
+/// Returns the samples with computed values, without the metric's name.
 pub(super) fn mapped(
     samples: Vec<SeriesSample>,
     change: impl Fn(f64) -> f64,
@@ -344,7 +345,7 @@ pub(super) fn mapped(
     distinct(samples.collect())
 }
 
-/// The samples, of which no two may have the same labels.
+/// Returns the samples; fails when two of them have the same labels.
 pub(super) fn distinct(samples: Vec<SeriesSample>) -> Result<Vec<SeriesSample>, PromqlError> {
     let mut seen = HashSet::with_capacity(samples.len());
     if samples.iter().all(|sample| seen.insert(&sample.labels)) {

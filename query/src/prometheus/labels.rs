@@ -1,4 +1,4 @@
-//! The labels of a series, and what a selector asks of them.
+//! The labels of a series, and the matchers of a selector.
 
 use std::{collections::BTreeMap, fmt, sync::Arc};
 
@@ -12,7 +12,8 @@ pub(crate) const NAME: &str = "__name__";
 pub(crate) struct Labels(Arc<[(Arc<str>, Arc<str>)]>);
 
 impl Labels {
-    /// These labels: of one named twice the last one, an empty one is as good as none.
+    /// Creates labels from pairs. The last value of a repeated name counts, and an empty value
+    /// counts as missing.
     pub(crate) fn new(pairs: impl IntoIterator<Item = (Arc<str>, Arc<str>)>) -> Self {
         let mut pairs: BTreeMap<Arc<str>, Arc<str>> = pairs.into_iter().collect();
         pairs.retain(|_, value| !value.is_empty());
@@ -30,7 +31,7 @@ impl Labels {
         self.0.iter().map(|(name, value)| (&**name, &**value))
     }
 
-    /// Labels whose names fulfil `keep`.
+    /// Returns the labels for whose names `keep` is true.
     pub(super) fn only(&self, keep: impl Fn(&str) -> bool) -> Self {
         if self.0.iter().all(|(name, _)| keep(name)) {
             return self.clone();
@@ -38,12 +39,12 @@ impl Labels {
         Self(self.0.iter().filter(|(name, _)| keep(name)).cloned().collect())
     }
 
-    /// Labels without the metric's name, as for every computed series.
+    /// Returns the labels without the metric's name, as every computed series has them.
     pub(super) fn unnamed(&self) -> Self {
         self.only(|name| name != NAME)
     }
 
-    /// Returns the labels with this one in place of the one of its name.
+    /// Returns the labels with this value of the named label.
     pub(super) fn with(&self, name: &str, value: &str) -> Self {
         Self::new(self.0.iter().cloned().chain([(name.into(), value.into())]))
     }
@@ -78,13 +79,13 @@ pub(crate) struct Matcher {
 /// Condition on a text.
 #[derive(Debug, Clone)]
 pub(crate) enum Test {
-    /// This text.
+    /// Exactly this text.
     Equal(String),
-    /// Any but this text.
+    /// Any other text.
     NotEqual(String),
-    /// Any text that matches this pattern from begin to end.
+    /// Any text that the whole pattern matches.
     Like(Regex),
-    /// Any text that does not match this pattern.
+    /// Any text that the whole pattern does not match.
     NotLike(Regex),
 }
 
@@ -102,7 +103,7 @@ impl Matcher {
         self.name == other.name && same
     }
 
-    /// Tests a value.
+    /// Reports whether the value passes the test.
     pub(crate) fn matches(&self, value: &str) -> bool {
         match &self.test {
             Test::Equal(text) => text == value,

@@ -1,18 +1,18 @@
-//! Cuts a query into words.
+//! Splits a query into tokens.
 
 use super::{
     PromqlError,
     number::{duration_of, number_of},
 };
 
-/// A word with the byte it begins at.
+/// A token with the byte at which it begins.
 #[derive(Debug, Clone)]
 pub(super) struct Token {
     pub(super) what: TokenKind,
     pub(super) at: usize,
 }
 
-/// A word.
+/// Kinds of tokens.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum TokenKind {
     /// A name or a keyword.
@@ -29,17 +29,17 @@ pub(super) enum TokenKind {
     End,
 }
 
-/// Longer ones first.
+/// Signs, longer ones first.
 const SIGNS: [&str; 24] = [
     "==", "!=", "=~", "!~", "<=", ">=", "(", ")", "{", "}", "[", "]", ",", ":", "=", "<", ">", "+",
     "-", "*", "/", "%", "^", "@",
 ];
 
-/// The words of a query, the end among them.
+/// Returns the tokens of a query, including the end.
 pub(super) fn tokens(text: &str) -> Result<Vec<Token>, PromqlError> {
     let mut tokens = Vec::new();
     let mut at = 0;
-    // Between brackets a colon is a sign, elsewhere it is part of names.
+    // Inside brackets a colon is a sign; elsewhere it is part of a name.
     let mut brackets = 0_usize;
     while let Some(first) = text[at..].chars().next() {
         let rest = &text[at..];
@@ -112,7 +112,7 @@ fn number(text: &str, at: usize) -> Result<(TokenKind, usize), PromqlError> {
     Ok((what, length))
 }
 
-/// Quoted string with Go's escapes; a string in backticks has no escapes.
+/// Parses a quoted string with Go's escapes; a string in backticks has no escapes.
 fn quoted(text: &str, at: usize, quote: char) -> Result<(TokenKind, usize), PromqlError> {
     let unfinished = || PromqlError::at(text, at, "unterminated quoted string");
     let inner = &text[at + 1..];
@@ -141,7 +141,7 @@ fn quoted(text: &str, at: usize, quote: char) -> Result<(TokenKind, usize), Prom
     Ok((TokenKind::Text(said), length))
 }
 
-/// The character that the rest of an escape says.
+/// Decodes the rest of an escape.
 fn escaped(rest: &mut std::str::Chars<'_>) -> Option<char> {
     let digits = match rest.next()? {
         'a' => return Some('\u{7}'),

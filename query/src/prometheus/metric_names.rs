@@ -1,8 +1,9 @@
-//! The metrics there are: their names, their labels, what they are called in Tempo's metrics
-//! generator and in the dashboards made for it.
+//! The available metrics: their names and labels, and their names in Tempo's metrics generator and
+//! its dashboards.
 //!
-//! The bounds of the histograms' buckets are storage's, which counts by them: those of Tempo's span
-//! metrics, because its service graphs' are eight from 100 ms on, too coarse for most calls.
+//! The bounds of the histograms' buckets are those of storage, which counts by them. They are the
+//! bounds of Tempo's span metrics. The eight bounds of its service graphs begin at 100 ms, which is
+//! too coarse for most calls.
 
 use std::sync::Arc;
 
@@ -10,7 +11,7 @@ use tidings_storage::{Durations, LATENCY_BOUNDS};
 
 use super::labels::Labels;
 
-/// Columns for durations: count, sum, and one cumulative count for each bound.
+/// Number of columns for durations: count, sum, and one cumulative count for each bound.
 const DURATION_WIDTH: usize = 2 + LATENCY_BOUNDS.len();
 
 /// Families of metrics: counts of spans, and of calls between services.
@@ -18,32 +19,32 @@ const DURATION_WIDTH: usize = 2 + LATENCY_BOUNDS.len();
 pub(super) enum Family {
     /// Spans by service, name, kind and status.
     Spans,
-    /// Calls between services by caller and called.
+    /// Calls between services by caller and callee.
     Calls,
 }
 
-/// The number of calls, among a group's numbers.
+/// Index of the number of calls, among a group's numbers.
 pub(super) const COUNT: usize = 0;
-/// The number of failed ones.
+/// Index of the number of failed calls.
 pub(super) const FAILED: usize = 1;
-/// First column of the durations of the called.
+/// First column of the callee's durations.
 pub(super) const CALLED: usize = 2;
-/// First column of the durations of the callers.
+/// First column of the caller's durations.
 pub(super) const CALLING: usize = 2 + DURATION_WIDTH;
 
-/// Choice of the numbers that are kept of the groups of a family.
+/// Set of the numbers that are stored for each group of a family.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Columns(u64);
 
 impl Default for Columns {
-    /// Has only the count of calls, which decides if a series exists.
+    /// Stores only the count of calls, which decides whether a series exists.
     fn default() -> Self {
         Self(1 << COUNT)
     }
 }
 
 impl Columns {
-    /// Adds the columns that a metric is made of.
+    /// Adds the columns that a metric needs.
     pub(super) fn add(&mut self, metric: &Metric) {
         match metric.shape {
             MetricColumns::Counter(place) | MetricColumns::Count(place) => self.0 |= 1 << place,
@@ -60,25 +61,25 @@ impl Columns {
         self.0.count_ones() as usize
     }
 
-    /// Returns the column of the number with this place in its family.
+    /// Returns the column of a number by its index in the family; `None` when it is not stored.
     pub(super) fn column(self, place: usize) -> Option<usize> {
         let before = self.0 & ((1 << place) - 1);
         (self.0 >> place & 1 > 0).then_some(before.count_ones() as usize)
     }
 
-    /// Reports whether any duration column is kept, where the duration columns begin at `from`.
+    /// Reports whether any duration column is stored. `from` is the first duration column.
     pub(super) fn has_durations(self, from: usize) -> bool {
         self.0 >> from & ((1 << DURATION_WIDTH) - 1) > 0
     }
 
-    /// Adds to one of the numbers, if it is kept.
+    /// Adds to one of the numbers, if it is stored.
     pub(super) fn count(self, numbers: &mut [u64], place: usize, more: u64) {
         if let Some(number) = self.column(place).and_then(|column| numbers.get_mut(column)) {
             *number = number.saturating_add(more);
         }
     }
 
-    /// Adds durations to what is kept of those that begin here.
+    /// Adds durations to the stored columns of durations that begin at `from`.
     pub(super) fn add_durations(self, numbers: &mut [u64], from: usize, durations: &Durations) {
         self.count(numbers, from, durations.count);
         self.count(numbers, from + 1, u64::try_from(durations.sum).unwrap_or(u64::MAX));
@@ -102,7 +103,7 @@ enum MetricColumns {
 /// A metric.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Metric {
-    /// Its name.
+    /// Name of the metric.
     pub(crate) name: &'static str,
     /// Prometheus' type of the metric.
     pub(crate) kind: &'static str,
@@ -183,16 +184,17 @@ const fn histogram(
     Metric { name, kind: "histogram", help, family, shape }
 }
 
-/// A number of a group: where it is, and by what it is divided.
+/// The number of a group that a series shows, and its unit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct MetricField {
     pub(super) place: usize,
-    /// Nanoseconds are told in seconds.
+    /// True when the number is in nanoseconds, which are shown in seconds.
     pub(super) is_nanos: bool,
 }
 
 impl Metric {
-    /// The name that the type and the help belong to: that of the histogram, not of its parts.
+    /// Returns the name that the type and the help belong to: that of the histogram and not of its
+    /// parts.
     pub(crate) fn described(&self) -> &'static str {
         match self.shape {
             MetricColumns::Counter(_) => self.name,
@@ -202,7 +204,8 @@ impl Metric {
         }
     }
 
-    /// The labels its series have, its name and the bounds of buckets among them.
+    /// Returns the names of the labels of its series, including the metric's name and the bounds of
+    /// buckets.
     pub(super) fn label_names(&self) -> Vec<&'static str> {
         let mut names: Vec<&str> = match self.family {
             Family::Spans => vec!["service", "span_kind", "span_name", "status_code"],
@@ -215,7 +218,7 @@ impl Metric {
         names
     }
 
-    /// The series of a group with these labels, and the number that each is.
+    /// Returns the series of a group with these labels, each with its number.
     pub(super) fn series(&self, group: &Labels) -> Vec<(Labels, MetricField)> {
         let named = group.with(super::labels::NAME, self.name);
         let plain = |place| MetricField { place, is_nanos: false };
@@ -239,7 +242,7 @@ impl Metric {
 /// The label that holds a bucket's bound.
 pub(super) const LE: &str = "le";
 
-/// The bounds of the buckets in seconds, as the label `le` has them.
+/// Returns the bounds of the buckets in seconds, in the form of the label `le`.
 pub(super) fn bound_texts() -> Vec<Arc<str>> {
     #[expect(clippy::cast_precision_loss, reason = "bounds are whole milliseconds")]
     let bounds =

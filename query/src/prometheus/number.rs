@@ -1,6 +1,6 @@
-//! Numbers and durations as Prometheus reads and writes them.
+//! Numbers and durations in Prometheus's text forms.
 
-/// Prometheus's units in milliseconds, those first that others begin with.
+/// Prometheus's units in milliseconds. A unit comes before those that are its prefixes.
 const UNITS: [(&str, i64); 7] = [
     ("ms", 1),
     ("s", 1_000),
@@ -10,10 +10,10 @@ const UNITS: [(&str, i64); 7] = [
     ("w", 7 * 86_400_000),
     ("y", 365 * 86_400_000),
 ];
-/// Longer durations than this are mistakes (300 years).
+/// Maximum duration (300 years); longer ones are mistakes.
 const DURATION_MS_MAX: i64 = 300 * 365 * 86_400_000;
 
-/// The milliseconds that `1h30m` says.
+/// Parses a duration such as `1h30m` to milliseconds.
 pub(crate) fn duration_of(text: &str) -> Option<i64> {
     let mut rest = text;
     let mut total: i64 = 0;
@@ -23,7 +23,7 @@ pub(crate) fn duration_of(text: &str) -> Option<i64> {
         let count: i64 = rest[..digits].parse().ok()?;
         rest = &rest[digits..];
         let (unit, millis) = UNITS.iter().find(|(unit, _)| rest.starts_with(unit))?;
-        // Largest first and each once, as Prometheus wants them.
+        // Prometheus requires the largest unit first and each unit once.
         if *millis >= last {
             return None;
         }
@@ -48,7 +48,7 @@ pub(super) fn number_of(text: &str) -> Option<f64> {
     }
 }
 
-/// The number as Prometheus writes it.
+/// Formats the number as Prometheus does.
 pub(crate) fn number_text(value: f64) -> String {
     if value.is_nan() {
         "NaN".to_owned()
@@ -59,21 +59,21 @@ pub(crate) fn number_text(value: f64) -> String {
     }
 }
 
-/// A count as a number.
+/// Converts a count to a floating-point number.
 #[expect(clippy::cast_precision_loss, reason = "PromQL has no other numbers than these")]
 pub(super) fn float(count: u64) -> f64 {
     count as f64
 }
 
-/// Milliseconds as seconds.
+/// Converts milliseconds to seconds.
 #[expect(clippy::cast_precision_loss, reason = "times are exact to the millisecond for ages")]
 pub(crate) fn seconds(millis: i64) -> f64 {
     millis as f64 / 1e3
 }
 
-/// Seconds as milliseconds; nothing for what is no time.
+/// Converts seconds to milliseconds; `None` when they are not a valid time.
 pub(crate) fn millis(seconds: f64) -> Option<i64> {
-    /// The year 2262, where nanoseconds end.
+    /// The last second whose nanoseconds fit into 64 bits, in the year 2262.
     const SECONDS_MAX: f64 = 9_223_372_036.0;
     if !(-SECONDS_MAX..=SECONDS_MAX).contains(&seconds) {
         return None;

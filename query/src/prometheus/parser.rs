@@ -1,6 +1,6 @@
-//! Words to a tree, its types checked on the way.
+//! Parser of tokens to a tree, with type checks.
 //!
-//! Owns precedence, what may stand where, and the depth of trees.
+//! Owns precedence, the grammar, and the depth of trees.
 
 mod selectors;
 
@@ -14,18 +14,18 @@ use super::{
 };
 use crate::traceql::pattern::Patterns;
 
-/// The longest query, in bytes.
+/// Maximum length of a query, in bytes.
 const TEXT_BYTES_MAX: usize = 16 << 10;
 
-/// The query that a text is. Making its patterns takes time: for a blocking thread.
+/// Parses a query. Compiling its patterns takes time, so this runs on a blocking thread.
 ///
 /// # Errors
-/// Where the text stops being one.
+/// Names the position at which the text is not a query.
 pub(crate) fn parse(text: &str) -> Result<Expression, PromqlError> {
     parse_with(text, &mut Patterns::default())
 }
 
-/// As [`parse`], with patterns that were made before, and what room there is for others.
+/// Parses as [`parse`] does, with compiled patterns and the remaining memory for further ones.
 pub(crate) fn parse_with(text: &str, patterns: &mut Patterns) -> Result<Expression, PromqlError> {
     if text.len() > TEXT_BYTES_MAX {
         let message = format!("the query is longer than {TEXT_BYTES_MAX} bytes");
@@ -43,7 +43,7 @@ pub(crate) fn parse_with(text: &str, patterns: &mut Patterns) -> Result<Expressi
     }
 }
 
-/// An expression and how deep it is.
+/// An expression with its depth.
 type Deep = (Expression, usize);
 
 struct Parser<'t> {
@@ -119,7 +119,7 @@ impl Parser<'_> {
         Err(self.fail(format!("expressions nest at most {DEPTH_MAX} deep")))
     }
 
-    /// Operands and the operators between them that bind at least so tightly.
+    /// Parses operands and the operators between them that bind at least this tightly.
     fn expression(&mut self, least: u8) -> Result<Deep, PromqlError> {
         self.depth += 1;
         self.check_depth(self.depth)?;
@@ -129,7 +129,7 @@ impl Parser<'_> {
             self.at += 1;
             let as_bool = self.take_word("bool");
             let matching = self.matching()?;
-            // Powers group to the right, everything else to the left.
+            // Powers group to the right, all other operators to the left.
             let next = operator.precedence() + u8::from(operator != Operator::Power);
             let (right, right_depth) = self.expression(next)?;
             let link = ChainLink { operator, right, as_bool, matching };
@@ -137,7 +137,7 @@ impl Parser<'_> {
                 let at = self.tokens[at].at;
                 return Err(PromqlError::at(self.text, at, reason));
             }
-            // What stands in a row is longer, not deeper.
+            // A chain of operators adds to the length and not to the depth.
             let (first, mut links) = match left {
                 Expression::Chain(first, links) => (first, links),
                 first => {
@@ -183,7 +183,7 @@ impl Parser<'_> {
         })
     }
 
-    /// `on (…)` or `ignoring (…)`, and `group_left (…)` or `group_right (…)` after it.
+    /// Parses `on (…)` or `ignoring (…)`, and `group_left (…)` or `group_right (…)` after it.
     fn matching(&mut self) -> Result<Matching, PromqlError> {
         let labels = if self.take_word("on") {
             Grouping::By(self.label_list()?)
@@ -224,7 +224,7 @@ impl Parser<'_> {
         Ok(labels)
     }
 
-    /// Something that operators stand between, with its sign before and its range behind.
+    /// Parses an operand with its sign before it and its range after it.
     fn operand(&mut self) -> Result<Deep, PromqlError> {
         if self.take_sign("+") {
             return self.signed();
@@ -293,7 +293,7 @@ impl Parser<'_> {
         }
     }
 
-    /// `sum by (…) (…)` or `sum (…) by (…)`.
+    /// Parses `sum by (…) (…)` or `sum (…) by (…)`.
     fn aggregate(&mut self, how: Aggregation) -> Result<Deep, PromqlError> {
         let at = self.tokens[self.at].at;
         self.at += 1;
@@ -351,7 +351,7 @@ impl Parser<'_> {
         }
     }
 
-    /// `(…, …)`, and the depth of the deepest.
+    /// Parses `(…, …)`, and returns the depth of the deepest argument.
     fn arguments(&mut self, context: &str) -> Result<(Vec<Expression>, usize), PromqlError> {
         self.want_sign("(", context)?;
         let (mut arguments, mut deepest) = (Vec::new(), 0);
@@ -368,7 +368,7 @@ impl Parser<'_> {
     }
 }
 
-/// Type error of a binary operator, if there is one.
+/// Returns the type error of a binary operator, if there is one.
 fn refused(left: &Expression, link: &ChainLink) -> Option<String> {
     let ChainLink { operator, right, as_bool, matching } = link;
     let kinds = [left.kind(), right.kind()];

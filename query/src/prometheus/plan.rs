@@ -1,4 +1,5 @@
-//! Which selector is looked at when: found before anything is read, so that one scan is enough.
+//! The times at which each selector is read. They are planned before anything is read, so that one
+//! scan is enough.
 
 use std::collections::BTreeSet;
 
@@ -10,36 +11,36 @@ use super::{
     },
 };
 
-/// Series that are not counted between two times exactly have a value so often.
+/// Interval of the samples of series that are not counted exactly between two times.
 pub(super) const SAMPLED_EVERY_MS: i64 = 15_000;
-/// The step of a subquery that does not say one.
+/// Step of a subquery without a step.
 const SUBQUERY_STEP_MS: i64 = 60_000;
-/// Maximum number of times that are looked at for one selector.
+/// Maximum number of times for one selector.
 const TIMES_MAX: usize = 100_000;
-/// Maximum number of times that are looked at for all selectors of a query.
+/// Maximum number of times for all selectors of a query.
 const TIMES_OF_ALL_MAX: usize = 2_000_000;
 
-/// The times a query is evaluated at.
+/// The times at which a query is evaluated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct EvaluationTimes {
-    /// The first.
+    /// The first time.
     pub(crate) start_ms: i64,
-    /// The bound that no time exceeds.
+    /// The upper bound of the times.
     pub(crate) end_ms: i64,
-    /// The distance between two.
+    /// The distance between two times.
     pub(crate) step_ms: i64,
-    /// Time after its last call in which a series is still there.
+    /// Time for which a series continues after its last call.
     pub(crate) lookback_ms: i64,
 }
 
 impl EvaluationTimes {
-    /// The times, in order.
+    /// Returns the times, in order.
     pub(super) fn times(&self) -> impl Iterator<Item = i64> + use<> {
         let step = usize::try_from(self.step_ms.max(1)).unwrap_or(usize::MAX);
         (self.start_ms..=self.end_ms).step_by(step)
     }
 
-    /// The time that is looked at when this one is evaluated.
+    /// Returns the time that an expression reads when it is evaluated at this time.
     pub(super) fn moment(&self, moment: Moment, time: i64) -> i64 {
         let base = match moment.at {
             None => time,
@@ -50,7 +51,7 @@ impl EvaluationTimes {
         base.saturating_sub(moment.offset_ms)
     }
 
-    /// The times at which a subquery is evaluated for one evaluation of what it stands in.
+    /// Returns the times at which a subquery is evaluated for one evaluation of its parent.
     pub(super) fn inner_times(&self, subquery: &Subquery, time: i64) -> Vec<i64> {
         let end = self.moment(subquery.moment, time);
         multiples(end.saturating_sub(subquery.range_ms), end, step_of(subquery)).collect()
@@ -61,7 +62,7 @@ fn step_of(subquery: &Subquery) -> i64 {
     subquery.step_ms.unwrap_or(SUBQUERY_STEP_MS).max(1)
 }
 
-/// The multiples of the step after the one time and up to the other.
+/// Returns the multiples of the step after the first time and up to the second.
 pub(super) fn multiples(after: i64, until: i64, step: i64) -> impl Iterator<Item = i64> {
     let first = (after.div_euclid(step) + 1).saturating_mul(step);
     let every = usize::try_from(step).unwrap_or(usize::MAX);
@@ -71,28 +72,28 @@ pub(super) fn multiples(after: i64, until: i64, step: i64) -> impl Iterator<Item
 /// Data to read for one selector.
 #[derive(Debug)]
 pub(super) struct Planned {
-    /// Label matchers.
+    /// The matchers of its labels.
     pub(super) matchers: Vec<Matcher>,
-    /// Time from which on its counters count.
+    /// Start time of its counters.
     pub(super) origin_ms: i64,
     /// Times between which calls are counted.
     pub(super) bounds_ms: BTreeSet<i64>,
-    /// Labels that its series are aggregated by, when nothing else is done with them.
+    /// Labels that its series are aggregated by, when they have no other use.
     pub(super) added_up: Option<Grouping>,
 }
 
-/// The functions for which the calls in a range are counted as they are.
+/// Reports whether the function counts the calls in a range exactly.
 pub(super) fn is_exact(name: &str) -> bool {
     matches!(name, "rate" | "increase" | "delta")
 }
 
-/// The query's selectors, by their ids.
+/// Returns the plans of the query's selectors, by their ids.
 pub(super) fn plan(
     root: &Expression,
     asked: &EvaluationTimes,
 ) -> Result<Vec<Planned>, PromqlError> {
-    // Counters as they stand count from before the longest range of the query on: what has calls in
-    // a range is there beside it.
+    // Counters that are read as they are count from before the longest range of the query. So a
+    // series with calls in a range also exists outside of it.
     let before_ms = asked.lookback_ms.saturating_add(longest_range(root));
     let mut walk =
         SelectorPlanner { asked: *asked, before_ms, added_up: None, times: 0, planned: Vec::new() };
@@ -129,7 +130,7 @@ fn longest_range(of: &Expression) -> i64 {
 }
 
 impl SelectorPlanner {
-    /// Plans what is evaluated at these times, which are in order.
+    /// Plans an expression that is evaluated at these ascending times.
     fn visit(&mut self, of: &Expression, times: &[i64]) -> Result<(), PromqlError> {
         match of {
             Expression::Number(_) | Expression::Text(_) => Ok(()),
@@ -219,7 +220,7 @@ fn is_added_up(aggregate: &Aggregate) -> bool {
         }
 }
 
-/// The multiples of the step in the ranges that end at these times, which are in order.
+/// Returns the multiples of the step in the ranges that end at these ascending times.
 fn in_ranges(ends: &[i64], range_ms: i64, step: i64) -> Result<Vec<i64>, PromqlError> {
     let mut found: Vec<i64> = Vec::new();
     for end in ends {
@@ -247,7 +248,7 @@ mod tests {
     use super::{EvaluationTimes, Grouping, plan};
     use crate::prometheus::parse;
 
-    /// By which labels the series of each of the query's selectors are added up.
+    /// Returns the grouping by which each selector's series are aggregated.
     fn added_up(query: &str) -> Vec<Option<Grouping>> {
         let asked =
             EvaluationTimes { start_ms: 0, end_ms: 60_000, step_ms: 10_000, lookback_ms: 1_000 };
@@ -257,7 +258,7 @@ mod tests {
 
     #[test]
     fn the_times_of_all_selectors_are_bounded() {
-        // 20,000 times each at least.
+        // Each selector has at least 20,000 times.
         let asked = EvaluationTimes {
             start_ms: 0,
             end_ms: 109_990_000,

@@ -11,7 +11,7 @@ use crate::execution::Reader;
 
 pub(crate) use super::plan::EvaluationTimes;
 
-/// The most points of a series, as with Prometheus.
+/// Maximum number of points of a series, as in Prometheus.
 pub(crate) const POINTS_MAX: i64 = 11_000;
 /// Maximum number of values in an answer.
 const NUMBERS_MAX: usize = 5_000_000;
@@ -19,7 +19,7 @@ const NUMBERS_MAX: usize = 5_000_000;
 /// Answer of a query.
 #[derive(Debug)]
 pub(crate) struct QueryAnswer {
-    /// The result.
+    /// Value of the query.
     pub(crate) given: QueryValue,
     /// Warnings for the user.
     pub(crate) warnings: Vec<&'static str>,

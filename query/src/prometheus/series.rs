@@ -1,4 +1,4 @@
-//! Which series there are, and the names and values of their labels.
+//! The existing series, and the names and values of their labels.
 
 use std::collections::BTreeSet;
 
@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{analysis::window::Window, execution::Reader};
 
-/// The series that are asked for.
+/// Selection of series.
 #[derive(Debug)]
 pub(crate) struct SeriesSearch {
     /// Selectors, of which a series must match one; an empty list selects every series.
@@ -22,10 +22,10 @@ pub(crate) struct SeriesSearch {
     pub(crate) range: TimeRange,
 }
 
-/// Labels or names, and what people should know of them.
+/// Labels or names, and warnings for the user.
 pub(crate) type Listed<T> = (Vec<T>, Vec<&'static str>);
 
-/// The series.
+/// Returns the selected series.
 pub(crate) fn series(
     reader: &Reader,
     search: &SeriesSearch,
@@ -34,7 +34,7 @@ pub(crate) fn series(
     read(reader, search.range, selected.collect())
 }
 
-/// The series that one of these lists of matchers selects.
+/// Reads the series that one of these lists of matchers selects.
 fn read(
     reader: &Reader,
     range: TimeRange,
@@ -61,7 +61,8 @@ fn read(
     Ok((found.into_iter().collect(), counted.warnings))
 }
 
-/// The names of their labels. What every series of a metric has is known without looking.
+/// Returns the names of the labels. The labels that every series of a metric has are known without
+/// a scan.
 pub(crate) fn label_names(
     reader: &Reader,
     search: &SeriesSearch,
@@ -77,7 +78,7 @@ pub(crate) fn label_names(
     Ok((names.into_iter().collect(), warnings))
 }
 
-/// The values of one of their labels.
+/// Returns the values of one label.
 pub(crate) fn label_values(
     reader: &Reader,
     label: &str,
@@ -107,7 +108,8 @@ pub(crate) fn label_values(
     Ok((values.into_iter().map(str::to_owned).collect(), warnings))
 }
 
-/// A counter of each kind of calls that has this label: their groups have all of its values.
+/// Returns matchers for one counter of each metric with this label; the groups of these counters
+/// have all of its values.
 fn counters_with(label: &str) -> Vec<Vec<Matcher>> {
     let with = METRICS.iter().filter(|metric| metric.label_names().contains(&label));
     let counters = with.filter(|metric| metric.kind == "counter");

@@ -1,13 +1,12 @@
-//! Calls counted between the times that a query looks at, for its selectors in one scan for each
-//! kind of calls.
+//! Calls counted between the times that a query reads, with one scan for each family of calls.
 //!
-//! Owns how numbers are kept: for each group of calls (each combination of labels) and each stretch
-//! of time between two bounds that has calls, running sums. So what lies between any two bounds is
-//! one subtraction. Of a selector whose series are only ever added up, the groups are what they are
-//! added up to: of a day of all operations by service, one for each service. Memory is bounded by
-//! `metrics_bytes_max` of the limits and [`GROUPS_MAX`].
+//! Owns the storage of numbers. A group is a combination of labels. Each group has cumulative sums
+//! for each time range between two bounds that has calls, so the number between any two bounds is
+//! one subtraction. When the series of a selector are only aggregated, its groups are the
+//! aggregated ones: one for each service, for example, and not one for each operation. Memory is
+//! bounded by `metrics_bytes_max` of the limits and [`GROUPS_MAX`].
 //!
-//! `load` puts numbers together, `spans` and `calls` read what they are of.
+//! `load` aggregates the numbers; `spans` and `calls` read their rows.
 
 mod call_series;
 mod load;
@@ -29,9 +28,9 @@ use load::Warnings;
 
 /// Maximum number of groups.
 const GROUPS_MAX: usize = 10_000;
-/// Bytes of a value; half of what a metrics query may hold is for values.
+/// Bytes of a value. Half of the memory of a metrics query is for values.
 const NUMBER_BYTES: usize = 8;
-/// Bytes of a series with its labels; the other half is for series.
+/// Bytes of a series with its labels. The other half of the memory is for series.
 const SERIES_BYTES: usize = 640;
 
 /// Maximum number of values held for one query.
@@ -39,7 +38,7 @@ fn numbers_max(reader: &Reader) -> usize {
     reader.limits.metrics_bytes_max / 2 / NUMBER_BYTES
 }
 
-/// Maximum number of series that the selectors of one query look at.
+/// Maximum number of series that the selectors of one query read.
 fn series_max(reader: &Reader) -> usize {
     reader.limits.metrics_bytes_max / 2 / SERIES_BYTES
 }
@@ -57,37 +56,37 @@ pub(super) struct SeriesData {
 /// Data of one selector.
 #[derive(Debug)]
 pub(super) struct Selected {
-    /// Time from which on its counters count.
+    /// Start time of its counters.
     pub(super) origin_ms: i64,
     /// Series in the order of their labels.
     pub(super) series: Vec<Series>,
 }
 
-/// A series: a number of a group.
+/// A series: one number of a group.
 #[derive(Debug)]
 pub(super) struct Series {
-    /// Its labels.
+    /// The labels of the series.
     pub(super) labels: Labels,
-    /// Its labels without the metric's name.
+    /// The labels without the metric's name.
     pub(super) unnamed: Labels,
     set: usize,
     group: usize,
     field: MetricField,
 }
 
-/// The calls of one kind, of those that a filter lets through.
+/// The groups of one family of calls that pass a filter.
 #[derive(Debug)]
 struct Set {
     family: Family,
     filter: SpanFilter,
     added_up: Option<AddedUp>,
     bounds_ms: Vec<i64>,
-    /// Columns that are kept of each group.
+    /// Columns that are stored for each group.
     columns: Columns,
     groups: Vec<CallGroup>,
 }
 
-/// Labels that groups are aggregated by. The groups that count have to be known before.
+/// Labels that groups are aggregated by. The matchers are applied before the aggregation.
 #[derive(Debug, Clone)]
 struct AddedUp {
     by: Grouping,
@@ -127,21 +126,21 @@ fn label_bytes(groups: &[CallGroup]) -> usize {
     labels.map(|(name, value)| name.len() + value.len()).sum()
 }
 
-/// The calls that have the same labels.
+/// The calls with the same labels.
 #[derive(Debug)]
 struct CallGroup {
     labels: Labels,
-    /// The stretches that have calls: each ends at the bound with its number.
+    /// The time ranges with calls, each by the index of the bound at which it ends.
     stretches: Vec<u32>,
-    /// Running sums, as many as there are columns for each stretch.
+    /// Cumulative sums: one value for each column and each time range.
     sums: Vec<u64>,
 }
 
 impl SeriesData {
-    /// Reads what these selectors select.
+    /// Reads the data of these selectors.
     pub(super) fn read(reader: &Reader, planned: &[Planned]) -> Result<Self, PromqlError> {
         let mut counted = Self { sets: Vec::new(), selected: Vec::new(), warnings: Vec::new() };
-        // First which calls are needed and between which times, then each kind is read once.
+        // The needed calls and times are determined first; then each family is read once.
         for selector in planned {
             for metric in metrics(&selector.matchers) {
                 let set = counted.set(metric.family, selector);
@@ -167,7 +166,7 @@ impl SeriesData {
         Ok(counted)
     }
 
-    /// The calls of this kind that a selector needs.
+    /// Returns the set of calls of this family that a selector needs.
     fn set(&mut self, family: Family, selector: &Planned) -> &mut Set {
         let (filter, added_up) = (filter_of(family, &selector.matchers), added_up(selector));
         let is_it = |set: &Set| set.matches(family, &filter, added_up.as_ref());
@@ -186,8 +185,8 @@ impl SeriesData {
             let is_it = |set: &Set| set.matches(metric.family, &filter, added_up.as_ref());
             let Some(set) = self.sets.iter().position(is_it) else { continue };
             for (group, of) in self.sets[set].groups.iter().enumerate() {
-                // Bounds apart, which the group has not, what a selector asks can be asked of it.
-                // Of groups that are added up, it was asked before.
+                // Except for bucket bounds, which groups lack, matchers are tested on the labels of
+                // a group. The matchers of aggregated groups were tested while they were read.
                 let asked = |m: &&Matcher| added_up.is_none() || is_bound(m);
                 let matchers = selector.matchers.iter().filter(asked);
                 if !matchers.clone().all(|m| is_bound(m) || fits(m, &of.labels)) {
@@ -214,7 +213,7 @@ impl SeriesData {
         &self.selected[id]
     }
 
-    /// The series' number between two times that were planned.
+    /// Returns the series' number between two planned times.
     pub(super) fn between(&self, series: &Series, from_ms: i64, to_ms: i64) -> f64 {
         let number = self.number(series, series.field.place, from_ms, to_ms);
         if series.field.is_nanos { float(number) / 1e9 } else { float(number) }
@@ -247,7 +246,7 @@ fn fits(matcher: &Matcher, group: &Labels) -> bool {
     matcher.matches(group.get(&matcher.name))
 }
 
-/// The metrics that a selector can mean.
+/// Returns the metrics that a selector can match.
 fn metrics(matchers: &[Matcher]) -> impl Iterator<Item = &'static Metric> {
     let is_named = |name: &str| {
         let mut names = matchers.iter().filter(|matcher| matcher.name == NAME);
@@ -264,7 +263,7 @@ fn added_up(selector: &Planned) -> Option<AddedUp> {
     is_single.then(|| AddedUp { by, matchers: selector.matchers.clone() })
 }
 
-/// The part of what a selector asks that can be asked of storage.
+/// Returns the part of a selector's conditions that storage can filter by.
 fn filter_of(family: Family, matchers: &[Matcher]) -> SpanFilter {
     let mut filter = SpanFilter::default();
     if family != Family::Spans {

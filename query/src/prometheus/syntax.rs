@@ -1,11 +1,11 @@
-//! A query as a tree. It is at most [`DEPTH_MAX`] deep, so walks over it may recurse: a chain of
-//! operators is a list.
+//! A query as a tree. The tree is at most [`DEPTH_MAX`] deep, so walks over it may recurse. A chain
+//! of operators is a list.
 
 use super::labels::Matcher;
 
-/// The deepest a query nests.
+/// Maximum depth of a query.
 pub(super) const DEPTH_MAX: usize = 64;
-/// The most expressions that stand in a row, with operators between them.
+/// Maximum number of expressions in a chain of operators.
 pub(super) const TERMS_MAX: usize = 1_000;
 
 /// An expression.
@@ -17,22 +17,22 @@ pub(crate) enum Expression {
     Text(String),
     /// A metric.
     Select(Selector),
-    /// A stretch of a metric.
+    /// A range of a metric.
     Range {
         /// The metric.
         selector: Selector,
         /// Length of the range in milliseconds.
         range_ms: i64,
     },
-    /// A stretch of what an expression gives.
+    /// A subquery: a range of an expression's values.
     Subquery(Box<Subquery>),
-    /// The expression with the other sign.
+    /// The negated expression.
     Negated(Box<Expression>),
-    /// Expressions and what is done with them, from the left to the right.
+    /// Expressions with operators between them, applied from left to right.
     Chain(Box<Expression>, Vec<ChainLink>),
-    /// Aggregate that makes one series of several.
+    /// Aggregation of several series to one.
     Aggregate(Box<Aggregate>),
-    /// A function.
+    /// A function call.
     Call(FunctionCall),
 }
 
@@ -50,7 +50,7 @@ pub(crate) enum ValueType {
 }
 
 impl ValueType {
-    /// As Prometheus calls it in its errors.
+    /// Returns the name of the type in Prometheus's errors.
     pub(crate) fn words(self) -> &'static str {
         match self {
             Self::Scalar => "scalar",
@@ -83,35 +83,35 @@ impl Expression {
 /// Selection of series of a metric.
 #[derive(Debug, Clone)]
 pub(crate) struct Selector {
-    /// Its place among the query's selectors.
+    /// Index among the query's selectors.
     pub(crate) id: usize,
     /// Label matchers, including the one of the metric's name.
     pub(crate) matchers: Vec<Matcher>,
-    /// Time that is looked at.
+    /// Time that is read.
     pub(crate) moment: Moment,
 }
 
-/// At which time something is looked at, from the time that is evaluated.
+/// Time that an expression reads, relative to the evaluated time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Moment {
-    /// Time by which the selector looks back from it.
+    /// Milliseconds by which the time is moved back.
     pub(crate) offset_ms: i64,
-    /// Instead of it.
+    /// Time that replaces the evaluated one.
     pub(crate) at: Option<At>,
 }
 
-/// A time that does not move with the evaluation.
+/// A time that does not depend on the evaluation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum At {
-    /// This one.
+    /// A fixed time.
     Time(i64),
-    /// The begin of the query's range.
+    /// The start of the query's range.
     Start,
-    /// Its end.
+    /// The end of the query's range.
     End,
 }
 
-/// A stretch of what an expression gives.
+/// A subquery: a range of an expression's values.
 #[derive(Debug, Clone)]
 pub(crate) struct Subquery {
     /// The expression.
@@ -120,7 +120,7 @@ pub(crate) struct Subquery {
     pub(crate) range_ms: i64,
     /// Length of a step; a minute when not given.
     pub(crate) step_ms: Option<i64>,
-    /// Time that is looked at.
+    /// Time that is read.
     pub(crate) moment: Moment,
 }
 
@@ -129,11 +129,11 @@ pub(crate) struct Subquery {
 pub(crate) struct ChainLink {
     /// Operator.
     pub(crate) operator: Operator,
-    /// The expression.
+    /// The right operand.
     pub(crate) right: Expression,
     /// True when a comparison returns 0 or 1 (`bool`) and does not filter.
     pub(crate) as_bool: bool,
-    /// Labels by which series go together.
+    /// Labels by which series match.
     pub(crate) matching: Matching,
 }
 
@@ -170,7 +170,7 @@ impl Operator {
         matches!(self, Self::And | Self::Or | Self::Unless)
     }
 
-    /// Returns how tightly it binds.
+    /// Returns how tightly the operator binds.
     pub(super) fn precedence(self) -> u8 {
         match self {
             Self::Or => 1,
@@ -183,16 +183,16 @@ impl Operator {
     }
 }
 
-/// Labels by which series of two sides go together.
+/// Labels by which series of two sides match.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Matching {
     /// Labels on which both sides must agree: `on` these labels, or `ignoring` them.
     pub(crate) labels: Grouping,
-    /// Side that may have several series for one of the other.
+    /// Side that may have several series for one series of the other side.
     pub(crate) many: Option<Many>,
 }
 
-/// The side that may have several, and the labels it gets from the other one.
+/// The side that may have several series, and the labels that it gets from the other side.
 #[derive(Debug, Clone)]
 pub(crate) struct Many {
     /// True for the left side.
@@ -228,20 +228,20 @@ impl Grouping {
     }
 }
 
-/// Aggregate that makes one series of several.
+/// An aggregation and its operands.
 #[derive(Debug, Clone)]
 pub(crate) struct Aggregate {
-    /// Aggregation that makes one series of several.
+    /// The aggregation function.
     pub(crate) how: Aggregation,
     /// Parameter: the number of series, the quantile, or the label.
     pub(crate) parameter: Option<Expression>,
-    /// The series.
+    /// The aggregated series.
     pub(crate) of: Expression,
     /// Grouping labels.
     pub(crate) grouping: Grouping,
 }
 
-/// Function that makes one series of several.
+/// Function that aggregates several series to one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Aggregation {
     Sum,
@@ -259,7 +259,7 @@ pub(crate) enum Aggregation {
 }
 
 impl Aggregation {
-    /// Returns the function with this name, which is in lower case.
+    /// Returns the function with this lower-case name.
     pub(super) fn named(name: &str) -> Option<Self> {
         Some(match name {
             "sum" => Self::Sum,
@@ -278,7 +278,7 @@ impl Aggregation {
         })
     }
 
-    /// Type of its parameter; `None` when it has none.
+    /// Type of the parameter; `None` without one.
     pub(super) fn parameter(self) -> Option<ValueType> {
         match self {
             Self::Top | Self::Bottom | Self::Quantile => Some(ValueType::Scalar),
@@ -288,7 +288,7 @@ impl Aggregation {
     }
 }
 
-/// A function and what it is given.
+/// A function and its arguments.
 #[derive(Debug, Clone)]
 pub(crate) struct FunctionCall {
     /// The function.
@@ -388,12 +388,12 @@ pub(super) const FUNCTIONS: &[Function] = &[
 ];
 
 impl Function {
-    /// Type of the result.
+    /// Returns the type of the result.
     pub(super) fn gives(&self) -> ValueType {
         self.gives
     }
 
-    /// Error text for a wrong number or type of arguments; `None` when they fit.
+    /// Returns the error for a wrong number or type of arguments; `None` when they fit.
     pub(super) fn refuses(&self, arguments: &[Expression]) -> Option<String> {
         let (name, most, given) = (self.name, self.takes.len(), arguments.len());
         let least = most - self.optional;

@@ -1,4 +1,4 @@
-//! What is a query, and what is said about a text that is none.
+//! Valid queries, and the errors of invalid ones.
 
 use super::{PromqlError, number::duration_of, number_text, parse, syntax::TERMS_MAX};
 
@@ -40,7 +40,7 @@ fn texts_that_are_queries_are_read() {
     }
 }
 
-/// Texts that are no queries, and what is said about them.
+/// Invalid queries with their errors.
 const REFUSED: [(&str, &str); 32] = [
     ("", "1:1: parse error: no expression found in input"),
     ("# only this", "1:12: parse error: no expression found in input"),

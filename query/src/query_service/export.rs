@@ -13,8 +13,8 @@ use crate::{
 /// Delay before a part is retried when the query service is overloaded.
 const RETRY: Duration = Duration::from_millis(250);
 
-/// A trace as it was sent, part by part. Each part is a request that could have brought some of
-/// its spans; parts are in order, and so are the spans in them, by start, id and content.
+/// A trace as it was sent, part by part. Each part is a valid request with some of its spans. The
+/// spans are ordered by start, id and content, within parts and across them.
 #[derive(Debug)]
 pub struct TraceExport {
     service: QueryService,
@@ -28,18 +28,18 @@ impl TraceExport {
         Self { service, trace_id, keys: keys.into(), given: 0 }
     }
 
-    /// The most memory it takes while it is read, in bytes.
+    /// Maximum memory of the export while it is read, in bytes.
     pub(crate) fn bytes_held(&self) -> u64 {
         let keys = size_of_val(self.keys.as_ref()) as u64;
-        // One part is being written while the next one is read, each decoded and encoded.
+        // One part is written while the next one is read; both exist decoded and encoded.
         keys.saturating_add(self.service.limits().export_part_bytes as u64 * 8)
     }
 
-    /// The next part; none after the last.
+    /// Returns the next part; `None` after the last.
     ///
     /// # Errors
-    /// `NotFound` when retention removed spans since the export began. The answer is then not
-    /// whole, and no later part will be.
+    /// `NotFound` when retention removed spans since the export began. The answer is then
+    /// incomplete, and later calls fail too.
     pub async fn next(&mut self) -> Result<Option<ExportTraceServiceRequest>, QueryError> {
         if self.given >= self.keys.len() {
             return Ok(None);

@@ -1,4 +1,4 @@
-//! Log records as they come.
+//! Live tails of log records.
 //!
 //! Between polls a tail holds no permit of the queue. It polls when the store has grown and the
 //! previous records were read. A slow client is told how many records it missed. Owns the number of
@@ -19,17 +19,17 @@ use crate::{
     log_reader::log_tail::{NewRecords, ShownRecords},
 };
 
-/// Interval at which the size of the store is looked at.
+/// Interval at which the size of the store is checked.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
-/// Time without news after which a tail says that it is still there.
+/// Time without new records after which a tail sends a sign of life.
 const QUIET: Duration = Duration::from_secs(15);
 
-/// Log records as they come.
+/// A live tail of log records.
 #[derive(Debug)]
 pub(crate) struct LogTail {
     service: QueryService,
     filter: LogFilter,
-    /// Changes only when the answer of a poll is here.
+    /// Shown records; replaced only when a poll has succeeded.
     shown: Arc<ShownRecords>,
     /// Number of stored records at the last poll.
     stored: u64,
@@ -42,14 +42,15 @@ pub(crate) struct LogTail {
 pub(crate) enum TailEvent {
     /// New records.
     NewRecords(NewRecords),
-    /// Nothing for a while.
+    /// Sign of life after a time without new records.
     Quiet,
     /// The process stops.
     Ended,
 }
 
 impl QueryService {
-    /// Ends every tail and every wait for a version, now and from now on: for a process that stops.
+    /// Ends every tail and every wait for a version, now and in the future. Called when the process
+    /// stops.
     pub fn end_waits(&self) {
         self.ended.send_replace(true);
     }
@@ -59,10 +60,10 @@ impl QueryService {
         self.ended.subscribe()
     }
 
-    /// The records that match and come from now on, or after a place.
+    /// Starts a tail of matching records that arrive from now on, or after a position.
     ///
     /// # Errors
-    /// `Overloaded` when there are too many tails, of all or of the client.
+    /// `Overloaded` when there are too many tails, in all or of the client.
     pub(crate) async fn tail(
         &self,
         filter: LogFilter,
@@ -116,7 +117,7 @@ impl LogTail {
                             return Ok(TailEvent::NewRecords(news));
                         }
                     }
-                    // Retried later, when other queries have run.
+                    // The poll is retried later, when other queries have run.
                     Err(error) if passes(&error) => tracing::debug!(%error, "a tail waits"),
                     Err(error) => return Err(error),
                 }

@@ -1,7 +1,7 @@
 //! Waits for the next version of an answer.
 //!
-//! A wait holds no permit of the queue. The query runs again when the store has grown, and now and
-//! then because states change with time alone. Owns the number of waits.
+//! A wait holds no permit of the queue. The query runs again when the store has grown. It also runs
+//! at intervals, because states can change with time alone. Owns the number of waits.
 
 use std::time::{Duration, Instant};
 
@@ -10,17 +10,17 @@ use tidings_proto::api::{TraceSkeleton, TraceView, TransactionView};
 use super::QueryService;
 use crate::{QueryError, TraceQuestion};
 
-/// Interval at which the size of the store is looked at.
+/// Interval at which the size of the store is checked.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 /// Number of polls after which the query runs again even without new data.
 const LOOKS_MAX: u32 = 10;
 
-/// Version of an answer that is wanted.
+/// Request for a version of an answer.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct VersionWait {
-    /// Version that is not wanted again.
+    /// Version that the client has already.
     pub after: Option<String>,
-    /// Wait for so long before giving the one that is there.
+    /// Maximum wait; after it the current version is returned.
     pub wait: Duration,
 }
 
@@ -48,11 +48,12 @@ impl Versioned for TransactionView {
 }
 
 impl QueryService {
-    /// As [`Self::trace`], in another version than the one that is known; waits for it, and for a
-    /// trace that is not there yet.
+    /// Returns the result of [`Self::trace`] in another version than the known one. Waits for that
+    /// version, and for a trace that is not stored yet.
     ///
     /// # Errors
-    /// As [`Self::trace`]; `Overloaded` when too many wait already, of all or of the client.
+    /// The errors of [`Self::trace`]; `Overloaded` when too many clients wait already, or this
+    /// client waits too often.
     pub async fn next_trace(
         &self,
         question: TraceQuestion,
@@ -62,10 +63,10 @@ impl QueryService {
         self.next(wanted, ask).await
     }
 
-    /// As [`Self::skeleton`], in another version than the one that is known.
+    /// Returns the result of [`Self::skeleton`] in another version than the known one.
     ///
     /// # Errors
-    /// As [`Self::next_trace`].
+    /// The errors of [`Self::next_trace`].
     pub async fn next_skeleton(
         &self,
         question: TraceQuestion,
@@ -75,10 +76,10 @@ impl QueryService {
         self.next(wanted, ask).await
     }
 
-    /// As [`Self::transaction`], in another version than the one that is known.
+    /// Returns the result of [`Self::transaction`] in another version than the known one.
     ///
     /// # Errors
-    /// As [`Self::next_trace`].
+    /// The errors of [`Self::next_trace`].
     pub async fn next_transaction(
         &self,
         tid: String,
@@ -124,7 +125,7 @@ impl QueryService {
         }
     }
 
-    /// Returns when there is reason to ask again; whether it is the last time.
+    /// Waits until the query should run again. Returns true when it is the last time.
     async fn grown(&self, seen: &mut (u64, u64), until: Instant) -> bool {
         let clock = self.execution.clock();
         let mut looks = 0;
@@ -141,7 +142,8 @@ impl QueryService {
         }
     }
 
-    /// Numbers of stored spans and log records. Different numbers mean different data.
+    /// Returns the numbers of stored spans and log records. Different numbers mean different stored
+    /// content.
     fn stored(&self) -> (u64, u64) {
         let counts = self.store.counts();
         (counts.spans, counts.log_records)

@@ -1,4 +1,4 @@
-//! Which traces the logs say something about.
+//! Traces whose log records match a filter.
 
 use std::collections::HashSet;
 
@@ -12,16 +12,16 @@ use crate::{QueryError, execution::Reader};
 
 /// Maximum number of traces; those with the newest records are kept.
 const TRACES_MAX: usize = 100_000;
-/// Tenths of the deadline after which no more records are read, so that the traces get the rest.
+/// Maximum number of traces, those with the newest records.
 const LATE_TENTHS: u32 = 3;
 
-/// The traces that log records belong to.
+/// The traces of the matching log records.
 #[derive(Debug, Default)]
 pub(crate) struct Mentioned {
     pub(crate) traces: HashSet<TraceId>,
-    /// True when there are more traces than are held.
+    /// True when some traces were dropped because of the maximum.
     pub(crate) overflowed: bool,
-    /// Statistics of the scan; not complete when records were left out, the oldest first.
+    /// Statistics of the scan; incomplete when records were left out, the oldest first.
     pub(crate) stats: ScanStats,
 }
 
@@ -69,7 +69,7 @@ pub(crate) fn with_logs(
     Ok(found)
 }
 
-/// An hour more on both sides, where the range ends.
+/// Extends the range by an hour on each bounded side.
 pub(crate) fn around(range: TimeRange) -> TimeRange {
     let ends = range.start.unwrap_or_default()..range.end.unwrap_or(UnixNanos(u64::MAX));
     let ends = KindBounds::visible(ends);

@@ -18,7 +18,7 @@ const PART: u32 = 5;
 pub(crate) struct EarlyResults<'a> {
     reader: &'a Reader,
     told: Vec<TraceSummary>,
-    /// Time before which no more traces are sent.
+    /// Time before which no further traces are sent.
     due: Duration,
 }
 
@@ -56,7 +56,7 @@ impl<'a> EarlyResults<'a> {
         Ok(())
     }
 
-    /// The summaries of the page, in this order.
+    /// Returns the summaries of the page, in this order.
     pub(crate) fn page(self, ids: &[TraceId]) -> Result<Vec<TraceSummary>, QueryError> {
         if self.told.is_empty() {
             return summaries(self.reader, ids);

@@ -25,17 +25,17 @@ const LOOKUP_TRACES_MAX: usize = 4096;
 pub(super) struct TracePositions<'a> {
     reader: &'a Reader,
     search: &'a TraceSearch,
-    /// The search's filter without what lies before the cursor.
+    /// The search's filter, restricted to times after the cursor.
     filter: &'a SpanFilter,
     met: HashMap<TraceId, TracePosition>,
     /// True when a trace was left out because the maximum of traces was reached.
     pub(super) overflowed: bool,
-    /// Spans added since positions were looked up.
+    /// Number of spans added since the last lookup of positions.
     unsettled: usize,
-    /// Traces added since then that are newer than the last of the page; all of them before there
-    /// is a page.
+    /// Number of traces added since the last lookup that are newer than the last of the page.
+    /// Before there is a page, all added traces count.
     newer: usize,
-    /// Number of traces that the page lacked then.
+    /// Number of traces that the page lacked at the last lookup.
     lacking: usize,
     /// Start of the last trace of the page, or a later time, once there is a page.
     since: Option<UnixNanos>,
@@ -65,7 +65,7 @@ impl<'a> TracePositions<'a> {
         }
     }
 
-    /// Takes spans that match.
+    /// Adds matching spans.
     pub(super) fn add(&mut self, rows: &SpanRows) {
         self.unsettled = self.unsettled.saturating_add(rows.len());
         for row in 0..rows.len() {
@@ -90,8 +90,8 @@ impl<'a> TracePositions<'a> {
         self.met.len()
     }
 
-    /// Tells the scan how far back it must go. `between` is true when the scan moves from one
-    /// source of spans to the next; the next source can then be skipped.
+    /// Returns how far back the scan must go. `between` is true when the scan moves from one source
+    /// of spans to the next; the next source can then be skipped.
     pub(super) fn need(&mut self, between: bool) -> Result<RowsNeeded, QueryError> {
         let is_due = match self.since {
             None => self.newer >= self.lacking,
@@ -104,7 +104,7 @@ impl<'a> TracePositions<'a> {
         Ok(self.since.map_or(RowsNeeded::All, RowsNeeded::Since))
     }
 
-    /// Looks places up until those of a page are known.
+    /// Looks positions up until those of a full page are known.
     pub(super) fn resolve_positions(&mut self) -> Result<(), QueryError> {
         (self.unsettled, self.newer) = (0, 0);
         let mut lookup = self.search.limit.clamp(1, LOOKUP_TRACES_MAX);
@@ -131,8 +131,9 @@ impl<'a> TracePositions<'a> {
         }
     }
 
-    /// Tells the traces of the page that are certain now that everything after this time was looked
-    /// at, in order: those met since then whose places are known, up to the first that is not.
+    /// Sends the traces of the page that are certain once everything after this time was read, in
+    /// order. They are the traces found since the last call, up to the first whose position is not
+    /// known.
     pub(super) fn tell(
         &mut self,
         reached: UnixNanos,
@@ -162,21 +163,21 @@ impl<'a> TracePositions<'a> {
         }
     }
 
-    /// The traces that were met and are after the cursor.
+    /// Returns the traces found after the cursor.
     pub(super) fn after_cursor(self) -> Vec<(TraceId, UnixNanos)> {
         let search = self.search;
         let met = self.met.into_iter().map(|(id, place)| (id, place.start));
         met.filter(|entry| is_after(search, entry)).collect()
     }
 
-    /// The last known place of the page, if that is full.
+    /// Returns the last known position of the page, if the page is full.
     fn last_of_page(&self) -> Option<(TraceId, UnixNanos)> {
         let last = self.search.limit.checked_sub(1)?;
         let mut known = self.known();
         (last < known.len()).then(|| *known.select_nth_unstable_by(last, newest_first).1)
     }
 
-    /// The known places after the cursor.
+    /// Returns the known positions after the cursor.
     fn known(&self) -> Vec<(TraceId, UnixNanos)> {
         let known = self.met.iter().filter(|(_, place)| place.known);
         let places = known.map(|(id, place)| (*id, place.start));

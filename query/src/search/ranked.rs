@@ -1,5 +1,5 @@
-//! Finds matching traces ordered by a value of the whole trace (duration, failed spans, or spans) or
-//! by the duration of the longest span that matches.
+//! Finds matching traces ordered by a value: duration, failed spans or spans of the whole trace, or
+//! the duration of the longest matching span.
 //!
 //! Rows give an upper bound of a trace's value, because repeated spans and rules of assembly only
 //! lower it. Traces are assembled from the highest bound down. The search ends when no remaining
@@ -29,27 +29,27 @@ use crate::{
 
 /// Maximum number of matching traces that are looked up by id; beyond it all rows are read.
 const LOOKUP_TRACES_MAX: usize = 4096;
-/// Traces assembled at once,
+/// Maximum number of traces that are assembled at once.
 const BATCH_TRACES_MAX: usize = 256;
-/// which have so many rows together, when they are several.
+/// Maximum number of rows of these traces, unless it is a single trace.
 const BATCH_ROWS_MAX: u64 = 500_000;
 
-/// Another order than by time, and which page.
+/// An order other than by time, and a page in it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Ranking {
     /// Sort key of the list.
     pub(crate) rank: TraceRank,
     /// Maximum number of traces on a page.
     pub(crate) limit: usize,
-    /// Position at which the page before ended.
+    /// Position at which the previous page ended.
     pub(crate) cursor: Option<RankCursor>,
 }
 
-/// The place of a trace in the list: the highest value first, then by id.
+/// The position of a trace in the list: the highest value first, then by id.
 pub(crate) type RankPlace = (Reverse<u64>, TraceId);
 
 impl RankCursor {
-    /// The cursor behind the last trace of a page.
+    /// Returns the cursor after the last trace of a page.
     pub(crate) fn behind(rank: TraceRank, page: &[RankPlace]) -> Option<Self> {
         let (Reverse(value), trace_id) = *page.last()?;
         Some(Self { rank, value, trace_id })
@@ -61,7 +61,7 @@ impl RankCursor {
     }
 }
 
-/// A page of the traces of which a span matches, those with the highest values first.
+/// Returns a page of the matching traces with the highest values.
 pub(crate) fn ranked(
     reader: &Reader,
     filter: &SpanFilter,
@@ -81,15 +81,15 @@ pub(crate) fn ranked(
     })
 }
 
-/// The first traces after the cursor, and whether there are more.
+/// Returns the first traces after the cursor, and true when there are more.
 fn best(
     reader: &Reader,
     met: &Met,
     Ranking { rank, limit, cursor }: Ranking,
 ) -> Result<(Vec<(RankPlace, TraceSummary)>, bool), QueryError> {
-    // Traces that the budget did not suffice for have no key to be ordered by.
+    // Traces whose rows the budget did not cover have no sort key.
     let known = met.matching().filter(|(_, trace)| trace.rows > 0);
-    // The best place that each can have, first of all the first.
+    // The best position that each trace can have, in a heap with the best on top.
     let mut bounds: BinaryHeap<Reverse<(RankPlace, u64)>> =
         known.map(|(id, trace)| Reverse(((Reverse(trace.bound(rank)), *id), trace.rows))).collect();
     let mut page: Vec<(RankPlace, TraceSummary)> = Vec::new();
@@ -119,7 +119,7 @@ fn best(
     Ok((page, more))
 }
 
-/// The traces that were met.
+/// The traces found so far.
 struct Met {
     traces: HashMap<TraceId, TraceAggregate, RandomState>,
     traces_max: usize,
@@ -133,11 +133,11 @@ struct TraceAggregate {
     matches: bool,
     rows: u64,
     errors: u64,
-    /// Nanoseconds of the longest span that matches.
+    /// Duration of the longest matching span, in nanoseconds.
     longest: u64,
-    /// The earliest start that is known.
+    /// The earliest known start.
     start: Option<UnixNanos>,
-    /// The earliest end that is known.
+    /// The earliest known end.
     first_end: Option<UnixNanos>,
     end: UnixNanos,
 }
@@ -155,7 +155,7 @@ impl TraceAggregate {
         self.end = self.end.max(start).max(end);
     }
 
-    /// The value is no more than this.
+    /// Returns the upper bound of the value.
     fn bound(&self, rank: TraceRank) -> u64 {
         match rank {
             TraceRank::Duration => {
@@ -167,7 +167,7 @@ impl TraceAggregate {
         }
     }
 
-    /// Takes a span that matches.
+    /// Adds a matching span.
     fn add_match(&mut self, start: UnixNanos, end: UnixNanos) {
         self.matches = true;
         self.longest = self.longest.max(end.since(start).0);
@@ -175,7 +175,7 @@ impl TraceAggregate {
 }
 
 impl Met {
-    /// Reads which traces match, and what their rows say.
+    /// Reads the matching traces, and aggregates their rows.
     fn read(
         reader: &Reader,
         filter: &SpanFilter,
@@ -228,27 +228,27 @@ impl Met {
         Ok((met, stats))
     }
 
-    /// The traces of which a span matches.
+    /// Returns the traces with a matching span.
     fn matching(&self) -> impl Iterator<Item = (&TraceId, &TraceAggregate)> {
         self.traces.iter().filter(|(_, trace)| trace.matches)
     }
 
-    /// The place of a trace, which is never before its bound: its value may be of more spans than
-    /// were looked at, and by these the trace would be on no page, or on two.
+    /// Returns the position of a trace, which is never before its bound. Its value may cover spans
+    /// that the scan did not read. With that value the trace could be on no page, or on two.
     fn place(&self, rank: TraceRank, trace: &TraceSummary) -> RankPlace {
         let bound = self.traces.get(&trace.trace_id).map_or(0, |met| met.bound(rank));
         let value = match rank {
             TraceRank::Duration => trace.duration_nano.0,
             TraceRank::Errors => trace.error_count,
             TraceRank::Spans => trace.span_count,
-            // Rows say it all.
+            // The rows have the exact value.
             TraceRank::SpanDuration => bound,
         };
         (Reverse(value.min(bound)), trace.trace_id)
     }
 
-    /// Gives `visit` the matching rows, row groups with the newest first. Adjacent rows of the same
-    /// trace come together.
+    /// Passes the matching rows to `visit`; row groups with the newest rows come first. Adjacent
+    /// rows of the same trace come together.
     fn scan(
         &mut self,
         reader: &Reader,
@@ -256,8 +256,8 @@ impl Met {
         stats: &mut ScanStats,
         mut visit: impl FnMut(&mut Self, TraceId, &SpanRows, Range<usize>),
     ) -> Result<(), QueryError> {
-        // A scan after the first has half the budget even when nothing is left: what was found is
-        // worth nothing as long as its rows are unknown.
+        // A second scan has half of the budget even when nothing is left: without their rows, the
+        // traces found have no value.
         let budget = reader.settings.search_rows_max;
         let rows_max = budget.saturating_sub(stats.rows).max(budget.div_ceil(2));
         let scan = Scan { detail: Detail::Times, rows_max };
@@ -279,7 +279,7 @@ impl Met {
         Ok(())
     }
 
-    /// A trace, unless there are too many.
+    /// Returns the aggregate of a trace; `None` when there are too many traces.
     fn trace(&mut self, id: TraceId) -> Option<&mut TraceAggregate> {
         let is_full = self.traces.len() >= self.traces_max;
         match self.traces.entry(id) {

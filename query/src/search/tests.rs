@@ -16,12 +16,12 @@ use crate::{
 };
 
 const HOUR: u64 = 3_600_000_000_000;
-/// So many hours have spans.
+/// Number of hours with spans.
 const HOURS: u64 = 8;
 const BEGIN: u64 = 1_795_161_600_000_000_000;
 
-/// Two traces of an hour: one that is looked for, of which a span began two hours earlier, and one
-/// that is not.
+/// Two traces of an hour. One matches and has a span that began two hours earlier; the other does
+/// not match.
 fn of_hour(hour: u64) -> ExportTraceServiceRequest {
     let span = |trace: u128, id: u64, start: u64, wanted: bool| Span {
         trace_id: trace.to_be_bytes().to_vec(),
@@ -44,18 +44,19 @@ fn of_hour(hour: u64) -> ExportTraceServiceRequest {
     }
 }
 
-/// What is told while a question is answered whose listener is told at every opportunity, and the
-/// answer.
+/// Returns the early results of a query, sent at every opportunity, and its answer.
 async fn told(
     ask: impl FnOnce(&Reader) -> Result<TraceSearchResult, QueryError> + Send + 'static,
     progress: Arc<Progress>,
 ) -> (Vec<TraceSummary>, TraceSearchResult) {
     let limits = QueryLimits { told_every: Duration::ZERO, ..QueryLimits::default() };
-    // In files: parts in memory become one in the background, and then there is nothing between.
+    // The spans are in files: parts in memory are merged in the background, which removes the
+    // boundaries between them.
     told_of((0..HOURS).map(of_hour), true, limits, ask, progress).await
 }
 
-/// The same of these requests, each in a file of its own or in memory.
+/// Stores these requests, each in a file of its own or in memory, and returns the early results and
+/// the answer.
 async fn told_of(
     requests: impl Iterator<Item = ExportTraceServiceRequest>,
     in_files: bool,
@@ -129,7 +130,7 @@ async fn nothing_is_told_where_nobody_listens_and_the_answer_is_the_same() {
     assert_eq!((answer.total, heard.is_empty()), (told_answer.total, false));
 }
 
-/// A trace of one span that begins so many milliseconds after [`BEGIN`].
+/// A trace of one span that begins this number of milliseconds after [`BEGIN`].
 fn trace_at(millis: u64) -> Span {
     Span {
         trace_id: u128::from(millis + 1).to_be_bytes().to_vec(),

@@ -1,5 +1,5 @@
-//! Whole traces as they were sent, as many as fit into memory: what the APIs of other systems are
-//! answered from.
+//! Whole traces as they were sent, as many as fit into memory. The APIs of other systems answer
+//! from them.
 
 use std::{collections::HashMap, ops::ControlFlow};
 
@@ -17,28 +17,28 @@ use crate::{QueryError, execution::Reader};
 /// Traces that were read.
 #[derive(Debug, Default)]
 pub(crate) struct CompleteTraces {
-    /// Traces in the order in which they were asked for; those without spans are left out.
+    /// Traces in the requested order; those without spans are left out.
     pub traces: Vec<(TraceId, ExportTraceServiceRequest)>,
     /// Stored traces that were not visited.
     pub unvisited: Unvisited,
 }
 
-/// Stored traces that a visit did not get.
+/// Stored traces that were not passed to a visitor.
 #[derive(Debug, Default)]
 pub(crate) struct Unvisited {
-    /// Errors of the traces that are too large by themselves.
+    /// Errors of the traces that alone are too large.
     pub too_large: Vec<QueryError>,
-    /// Number of last traces that had no room beside those before.
+    /// Number of trailing traces that did not fit beside those before them.
     pub last: usize,
 }
 
 impl Unvisited {
-    /// The number of traces.
+    /// Returns the number of these traces.
     pub(crate) fn count(&self) -> usize {
         self.too_large.len() + self.last
     }
 
-    /// The number of traces, of those with these ids.
+    /// Returns the number of these traces, for a request of these ids.
     ///
     /// # Errors
     /// When there is one id, and its trace is too large.
@@ -50,10 +50,11 @@ impl Unvisited {
     }
 }
 
-/// Reads everything that was sent of these traces.
+/// Reads these traces completely.
 ///
-/// A resource that many traces share is stored once and copied for each of them, so what is copied is
-/// bounded as well, and so is what the answer repeats: `repeated` gives those bytes of a trace.
+/// A resource that many traces share is stored once and copied for each of them, so the copies are
+/// bounded as well. So are the repetitions in the answer: `repeated` returns their bytes for a
+/// trace.
 pub(crate) fn whole(
     reader: &Reader,
     ids: &[TraceId],
@@ -76,8 +77,8 @@ pub(crate) fn whole(
     Ok(CompleteTraces { traces, unvisited })
 }
 
-/// Gives `visit` these traces, one after the other, until it does not take one. One that is too large,
-/// or that `visit` says is, keeps no other out.
+/// Passes these traces to `visit`, one after the other, until it breaks. A trace that is too large,
+/// or for which `visit` reports that, does not keep others out.
 pub(crate) fn visit_whole(
     reader: &Reader,
     ids: &[TraceId],
@@ -87,7 +88,7 @@ pub(crate) fn visit_whole(
         return Ok(Unvisited::default());
     }
     let (fitting, mut unvisited) = fitting(reader, ids)?;
-    // Their sizes in bytes are known when they are read.
+    // Their sizes in bytes are known only after they are read.
     let (mut left, mut count) = (fitting.as_slice(), fitting.len());
     let gathered = loop {
         match gather(reader, &left[..count]) {
@@ -118,7 +119,7 @@ pub(crate) fn visit_whole(
     Ok(unvisited)
 }
 
-/// Returns those of these traces that fit by the number of their spans; the others are unvisited.
+/// Returns the traces that fit by the number of their spans; the others are unvisited.
 fn fitting(reader: &Reader, ids: &[TraceId]) -> Result<(Vec<TraceId>, Unvisited), QueryError> {
     let limit = reader.limits.view_spans_max;
     let counts = counts(reader, ids)?;

@@ -1,6 +1,6 @@
-//! Problems in words: what was odd about a span and what was done about it.
+//! Descriptions of problems: what was unusual about a span, and how assembly handled it.
 //!
-//! Owns the wording only. Which problems there are is assembly's.
+//! Owns the wording only. Assembly owns the problems.
 
 use std::collections::BTreeMap;
 
@@ -35,7 +35,7 @@ fn parentless(tree: &Tree) -> u64 {
     tree.indexes().filter(|node| tree.fact(*node).parent_span_id.is_none()).count() as u64
 }
 
-/// Reason why the node stands where it stands.
+/// Reason for the position of the node in the tree.
 pub(crate) fn placement(tree: &Tree, names: &Names, node: u32) -> Placement {
     let at = node as usize;
     let rule = tree.assembled.nodes[at].rule;
@@ -80,14 +80,14 @@ fn reason(tree: &Tree, names: &Names, node: usize) -> String {
     }
 }
 
-/// The problems that name this node.
+/// The problems of this node.
 pub(crate) fn problems_of(tree: &Tree, names: &Names, node: u32) -> Vec<ProblemView> {
     let problems = tree.assembled.problems.iter().filter(|problem| problem.node == Some(node));
     problems.map(|problem| problem_view(tree, names, problem)).collect()
 }
 
-/// Describes the missing parts of the trace in at most `lines_max` lines and one that counts the
-/// rest.
+/// Describes the missing parts of the trace in at most `lines_max` lines, and one more line that
+/// counts the rest.
 pub(crate) fn missing(tree: &Tree, names: &Names, lines_max: usize) -> Vec<String> {
     let unfinished = tree.indexes().filter(|node| tree.flags(*node) & SpanFlags::UNFINISHED != 0);
     let unfinished = unfinished.map(|node| format!("{} has not ended", label(tree, names, node)));
@@ -170,7 +170,7 @@ fn message(tree: &Tree, names: &Names, problem: &Problem) -> String {
     }
 }
 
-/// A span as people know it: `GET /cart of shop`.
+/// Label of a span for people: `GET /cart of shop`.
 fn label(tree: &Tree, names: &Names, node: usize) -> String {
     let fact = tree.fact(node);
     let named =

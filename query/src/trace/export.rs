@@ -1,8 +1,8 @@
-//! A stored trace as the OTLP requests it could have come in.
+//! A stored trace as OTLP requests.
 //!
-//! Owns the order and the grouping, which depend only on the content: spans by start, id and
-//! content, each content once, grouped by resource and scope in the order of their first span. A
-//! trace of any size is exported in parts (`chunked`).
+//! Owns the order and the grouping, which depend only on the content. Spans are ordered by start,
+//! id and content, each content once. They are grouped by resource and scope in the order of their
+//! first span. A trace of any size is exported in parts (`chunked`).
 
 mod chunked;
 
@@ -20,10 +20,10 @@ use super::{
     tree::Tree,
 };
 
-/// Bytes of resources and scopes that are remembered while rows are read.
+/// Maximum bytes of resources and scopes that are cached while rows are read.
 const SENDERS_BYTES_MAX: usize = 4 << 20;
 
-/// Everything that was sent of the trace.
+/// Returns the trace as it was sent.
 pub(crate) fn export(trace: &TraceFacts, gathered: &Gathered) -> ExportTraceServiceRequest {
     let mut groups = SenderGroups::default();
     let mut senders = Senders::default();
@@ -34,7 +34,7 @@ pub(crate) fn export(trace: &TraceFacts, gathered: &Gathered) -> ExportTraceServ
     groups.request
 }
 
-/// OTLP request with the spans of these nodes, in the order of [`export`].
+/// Returns an OTLP request with the spans of these nodes, in the order of [`export`].
 pub(crate) fn of_nodes(
     tree: &Tree,
     gathered: &Gathered,
@@ -53,7 +53,7 @@ pub(crate) fn of_nodes(
     groups.request
 }
 
-/// The rows by start, id and content.
+/// Returns the rows ordered by start, id and content.
 fn ordered(trace: &TraceFacts) -> Vec<RowLocation> {
     let mut order: Vec<usize> = (0..trace.facts.len()).collect();
     order.sort_by_key(|index| {
@@ -83,7 +83,7 @@ impl SenderKey {
     }
 }
 
-/// Resource and scope that a span came with.
+/// Resource and scope of a span.
 #[derive(Debug)]
 struct Sender {
     key: SenderKey,
@@ -91,12 +91,12 @@ struct Sender {
     scope: Option<InstrumentationScope>,
 }
 
-/// The senders of the rows so far, those of the last ones at least.
+/// Cache of senders, which always includes those of the last rows.
 #[derive(Debug, Default)]
 struct Senders {
     known: HashMap<SenderKey, Arc<Sender>>,
     bytes: usize,
-    /// Sender of the row before, which is most often that of the next one.
+    /// Sender of the previous row, which is often that of the next one.
     last: Option<Arc<Sender>>,
 }
 
@@ -130,15 +130,15 @@ impl Senders {
     }
 }
 
-/// Spans by resource and scope, in the order they are added in.
+/// Spans grouped by resource and scope, in insertion order.
 #[derive(Debug, Default)]
 struct SenderGroups {
     request: ExportTraceServiceRequest,
     resources: HashMap<(String, String), usize>,
-    /// Places of scopes, by the place of their resource and their texts. The resource's text is held
-    /// once, however many scopes it has.
+    /// Indexes of scopes, by the index of their resource and their texts. The resource's text is
+    /// held once, however many scopes it has.
     scopes: HashMap<(usize, (String, String)), usize>,
-    /// The sender of the span before, and the places of its resource and scope.
+    /// The sender of the previous span, and the indexes of its resource and scope.
     last: Option<(Arc<Sender>, (usize, usize))>,
 }
 
@@ -156,7 +156,7 @@ impl SenderGroups {
         self.request.resource_spans[resource].scope_spans[scope].spans.push(span);
     }
 
-    /// The places of a resource and of its scope, which are made when they are new.
+    /// Returns the indexes of a resource and of its scope, and adds them when they are new.
     fn places(&mut self, sender: &Sender) -> (usize, usize) {
         let groups = &mut self.request.resource_spans;
         let (key, schema_url) = (&sender.key, |(_, url): &(String, String)| url.clone());

@@ -1,8 +1,8 @@
 //! The hosts that the spans of a trace ran on.
 //!
-//! Owns what names a host: `host.id`, else the first of `host.ip`, else `host.name` of the
-//! resource, else `network.local.address` of the span, which is where Zipkin's have it. Spans that
-//! say none of these have no host, so their clocks are not compared.
+//! Owns the attributes that name a host, in this order: `host.id`, the first of `host.ip`, and
+//! `host.name` of the resource, then `network.local.address` of the span, which Zipkin's spans
+//! have. Spans without any of these have no host, so their clocks are not compared.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -19,9 +19,10 @@ pub(crate) struct Hosts {
 }
 
 impl Hosts {
-    /// The hosts of these rows, which have their resources.
+    /// Returns the host numbers of these rows, whose resource columns were read.
     pub(super) fn host_numbers(&mut self, rows: &SpanRows) -> Vec<Option<u32>> {
-        // The map is not kept from portion to portion: the length of resources has no bound here.
+        // The map is not kept between portions, because the length of resources is not bounded
+        // here.
         let mut of_resources = HashMap::new();
         let host = |row| {
             let resource = rows.resource_number(row)?;
@@ -46,8 +47,8 @@ impl Hosts {
         })
     }
 
-    /// No more are met: numbers them in the order of their names, whichever way rows came, and
-    /// gives the new numbers by those before.
+    /// Ends the collection. Renumbers hosts in the order of their names, which does not depend on
+    /// the order of rows, and returns the new numbers by the old ones.
     pub(super) fn finish(&mut self) -> Vec<u32> {
         let mut numbers = vec![0; self.numbers.len()];
         for (new, (name, old)) in (0_u32..).zip(std::mem::take(&mut self.numbers)) {
@@ -63,7 +64,7 @@ impl Hosts {
     }
 }
 
-/// The address that the span itself says it was at, where its attributes were read.
+/// The address in the span's own attributes, when these were read.
 fn own_address(rows: &SpanRows, row: usize) -> Option<String> {
     let mut address = None;
     rows.each_scalar(row, |key, value| {

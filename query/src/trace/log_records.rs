@@ -1,5 +1,5 @@
-//! Log records of a trace: those that name it in OTLP, and those around it that have its id in a
-//! field or in their text.
+//! Log records of a trace: those that name it in OTLP, and those around it with its id in an
+//! attribute or in their text.
 
 use std::ops::ControlFlow;
 

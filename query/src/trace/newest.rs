@@ -1,4 +1,4 @@
-//! Finds the traces that have the newest of the spans that a scan gives.
+//! Finds the traces with the newest spans of a scan.
 
 use std::collections::HashMap;
 
@@ -10,27 +10,27 @@ use tidings_storage::{RowsNeeded, Scan, ScanStats};
 pub(crate) struct Newest {
     count: usize,
     starts: HashMap<TraceId, UnixNanos>,
-    /// All spans after this time were looked at.
+    /// Time after which all spans were read.
     reached: UnixNanos,
 }
 
 impl Newest {
-    /// Keeps this number of traces.
+    /// Creates a list of at most this number of traces.
     pub(crate) fn new(count: usize) -> Self {
         Self { count, starts: HashMap::new(), reached: UnixNanos(u64::MAX) }
     }
 
-    /// Takes a span.
+    /// Adds a span.
     pub(crate) fn add(&mut self, trace_id: TraceId, start: UnixNanos) {
         let known = self.starts.entry(trace_id).or_insert(start);
         *known = start.max(*known);
     }
 
-    /// Tells the scan how far back it must go, after it has read all spans that start after
+    /// Returns how far back the scan must go after it has read all spans that start after
     /// `reached`.
     pub(crate) fn need(&mut self, reached: UnixNanos) -> RowsNeeded {
         self.reached = reached;
-        // Between two portions there are never more than these.
+        // Between two portions there are never more than this number.
         if self.starts.len() > self.count {
             let mut starts: Vec<UnixNanos> = self.starts.values().copied().collect();
             let place = starts.len() - self.count;
@@ -52,7 +52,7 @@ impl Newest {
         stats.complete || (is_full && (stats.rows < scan.rows_max || has_newest()))
     }
 
-    /// The list, newest first, then by id.
+    /// Returns the list, newest first, then by id.
     pub(crate) fn into_list(self) -> Vec<(TraceId, UnixNanos)> {
         let mut list: Vec<(TraceId, UnixNanos)> = self.starts.into_iter().collect();
         list.sort_unstable_by(|one, other| other.1.cmp(&one.1).then(one.0.cmp(&other.0)));

@@ -1,4 +1,4 @@
-//! Notes of the API on how a trace was put together.
+//! Notes of the API on the assembly of a trace.
 
 use tidings_assembly::Clocks;
 use tidings_proto::api::{

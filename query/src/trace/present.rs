@@ -1,6 +1,7 @@
-//! Tree to view: the one door from assembled rows to what people and programs are shown.
+//! Tree to view: the only conversion of assembled rows to API types.
 //!
-//! Owns the field list of [`SpanView`]. Does not place spans or compute times.
+//! Owns the field list of [`SpanView`]. Does not own the positions of spans or the computation of
+//! times.
 
 use std::collections::HashMap;
 
@@ -22,7 +23,7 @@ use super::{
     tree::{Tree, moved},
 };
 
-/// The whole trace. `logs` are its newest, newest first.
+/// Builds the view of the whole trace. `logs` are its newest records, the newest first.
 pub(crate) fn trace_view(
     tree: &Tree,
     gathered: &Gathered,
@@ -72,7 +73,7 @@ pub(crate) fn trace_view(
     }
 }
 
-/// Adds this to the times that the span says.
+/// Adds the offset to all times of the span.
 pub(crate) fn move_span(span: &mut SpanView, offset: OffsetNanos) {
     span.start_unix_nano = moved(span.start_unix_nano, offset);
     span.end_unix_nano = moved(span.end_unix_nano, offset);
@@ -81,7 +82,8 @@ pub(crate) fn move_span(span: &mut SpanView, offset: OffsetNanos) {
     }
 }
 
-/// One span in its place; `shared` are its rows among the resources and scopes.
+/// Builds the view of one span in the tree. `shared` are its indexes among the resources and
+/// scopes.
 pub(crate) fn span_view(
     rows: &SpanRows,
     row: usize,

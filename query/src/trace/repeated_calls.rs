@@ -1,8 +1,8 @@
-//! Calls that one span makes again and again.
+//! Repeated calls of a span.
 //!
-//! Calls are the same when the span above, service, operation and kind are. Whether that is a
-//! defect only a person can tell; calls out of the process that wait for each other nearly always
-//! are, because they could have been one.
+//! Calls are repeated when the span above, service, operation and kind are the same. Only a person
+//! can decide whether that is a defect. Sequential calls out of the process nearly always are,
+//! because they could have been one call.
 
 use std::collections::BTreeMap;
 
@@ -16,16 +16,16 @@ use tidings_storage::Latency;
 
 use super::{trace_rows::Names, tree::Tree};
 
-/// Fewer calls are not a repetition.
+/// Minimum number of calls that count as a repetition.
 pub(crate) const COUNT_MIN: usize = 3;
-/// Fewer sequential calls are not one query for each row of another.
+/// Minimum number of sequential calls that count as one query for each row of another.
 const N_PLUS_ONE_MIN: u64 = 5;
 const GROUPS_MAX: usize = 1_000;
 const ROWS_MAX: usize = 100;
 
 /// The repeated calls of a trace.
 pub(crate) fn repeats(tree: &Tree, names: &Names) -> RepeatList {
-    // Rows are depth first with siblings by start: the rows of a group are in order of time.
+    // Rows are depth first with siblings by start, so the rows of a group are in order of time.
     let mut calls: BTreeMap<(u32, u32, u32, i32), Vec<usize>> = BTreeMap::new();
     for at in tree.indexes() {
         let Some(parent) = tree.assembled.nodes[at].parent else { continue };

@@ -1,7 +1,7 @@
-//! Tree to columns: what a waterfall of any size is drawn from.
+//! Tree to columns, from which a waterfall of any size is drawn.
 //!
 //! Owns the order of the name tables (first row first, so that the answer does not depend on the
-//! order of arrival). Reads nothing but facts.
+//! order of arrival). Reads only facts.
 
 use tidings_proto::{
     UnixNanos,
@@ -102,22 +102,22 @@ fn columns(
     columns
 }
 
-/// The time at which the node's bar begins: its start, or the trace's where that is implausible.
+/// The start of the node's bar: the node's start, or the trace's when that is implausible.
 pub(super) fn drawn_start(tree: &Tree, index: usize) -> UnixNanos {
     let start = tree.fact(index).start;
     if start > tree.end { tree.start } else { start.max(tree.start) }
 }
 
-/// Nanoseconds after the trace's start. A span without a start time that can be stands at 0: it has a problem
-/// that says so, and 56 years before its trace it would make the drawing useless.
+/// Nanoseconds after the trace's start. A span without a plausible start time has 0. Its problem
+/// says so, and a bar 56 years before the trace would make the drawing useless.
 fn offset(time: UnixNanos, start: UnixNanos) -> i64 {
     i64::try_from(time.since(start).0).unwrap_or(i64::MAX)
 }
 
-/// Numbers names anew, in the order they are met.
+/// Renumbers names in the order in which they first occur.
 #[derive(Debug, Default)]
 struct Numbering {
-    /// The new number by the old one, plus one; 0 when it was not met yet.
+    /// The new number plus one by the old number; 0 when the name has not occurred yet.
     numbers: Vec<u32>,
     names: Vec<String>,
 }

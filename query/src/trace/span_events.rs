@@ -1,7 +1,8 @@
-//! Events of a trace's spans as columns: what a waterfall draws on its bars and beneath them.
+//! Events of a trace's spans as columns, which a waterfall draws on its bars and beneath them.
 //!
-//! Owns which events are kept of too many, and the order of the names. Kept events do not depend on
-//! the order in which rows are read. Attributes of events are left to the answer for one span.
+//! Owns the choice of events when there are too many, and the order of the names. Kept events do
+//! not depend on the order in which rows are read. Attributes of events are left to the answer for
+//! one span.
 
 use std::{
     collections::{HashMap, hash_map::Entry},
@@ -22,9 +23,9 @@ use super::{
 };
 use crate::{QueryError, execution::Reader};
 
-/// The name of an event that is an exception.
+/// The name of exception events.
 const EXCEPTION: &str = "exception";
-/// Characters of a name; longer ones are cut.
+/// Maximum number of characters of a name; longer names are cut.
 const NAME_CHARS_MAX: usize = 200;
 
 /// Events of a trace's spans.
@@ -38,7 +39,7 @@ pub(super) struct SpanEvents {
     pub count: u64,
 }
 
-/// One event in its place.
+/// An event with its position.
 #[derive(Debug)]
 struct PlacedEvent {
     span: u32,
@@ -46,7 +47,7 @@ struct PlacedEvent {
     /// Position among the events of its span.
     position: u32,
     name: String,
-    /// Type of an exception; the event's name when it says no type.
+    /// Type of an exception; the event's name when it has no type.
     exception_type: Option<String>,
 }
 
@@ -67,7 +68,7 @@ pub(super) fn span_events(reader: &Reader, tree: &Tree) -> Result<SpanEvents, Qu
     let scan = Scan { detail: Detail::Events, rows_max: u64::MAX };
     reader.spans(&of_trace(tree.trace_id), scan, |rows| {
         for row in 0..rows.len() {
-            // A span that came again counts once.
+            // A repeated span counts once.
             let Some(index) = nodes.remove(&(rows.span_id(row), rows.content_hash(row))) else {
                 continue;
             };
@@ -86,7 +87,7 @@ pub(super) fn span_events(reader: &Reader, tree: &Tree) -> Result<SpanEvents, Qu
     Ok(SpanEvents { names, columns, count })
 }
 
-/// The events of a node's span in their places.
+/// Returns the events of a node's span with their positions.
 fn placed(tree: &Tree, index: usize, events: Vec<Event>) -> impl Iterator<Item = PlacedEvent> + '_ {
     let span = u32::try_from(index).expect("invariant: spans are bounded");
     let clock = OffsetNanos(tree.offsets().get(index).copied().unwrap_or_default());

@@ -1,7 +1,7 @@
-//! Links of a trace, both ways.
+//! Links of a trace, in both directions.
 //!
-//! A link stands at the span that has it; from the other end it is found by the index, whenever
-//! that span was.
+//! An outgoing link is part of its span. An incoming link is found by the index, whatever the time
+//! of its span.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -20,7 +20,7 @@ use crate::{
     execution::{Reader, searched},
 };
 
-/// Links shown either way.
+/// Maximum number of links shown in each direction.
 const LINKS_MAX: usize = 1_000;
 
 /// Sort key and identity of a link: start, linking span, content hash, position among its links.
@@ -43,7 +43,7 @@ pub(crate) fn links(reader: &Reader, trace_id: TraceId) -> Result<TraceLinks, Qu
     Ok(TraceLinks { outgoing, incoming: incoming.collect(), searched: searched(reader, stats) })
 }
 
-/// The links of other traces' spans to the trace.
+/// Returns the links from spans of other traces to the trace.
 fn incoming(
     reader: &Reader,
     trace_id: TraceId,
@@ -61,7 +61,7 @@ fn incoming(
     Ok((found, stats))
 }
 
-/// Adds the links of a row to traces that are wanted, keeping the earliest.
+/// Adds the links of a row to the requested traces, and keeps the earliest.
 fn add(
     found: &mut BTreeMap<LinkKey, LinkView>,
     rows: &SpanRows,

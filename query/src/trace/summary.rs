@@ -18,9 +18,9 @@ use super::{trace_rows::Names, tree::Tree};
 pub(crate) struct Moment {
     /// Time of the query.
     pub now: UnixNanos,
-    /// Spans may be this late.
+    /// Time after the end of a trace during which further spans are expected.
     pub settled_after: Duration,
-    /// A span that has not ended after so long without a word of its trace never will.
+    /// Time without received spans of a trace after which its open spans are not expected to end.
     pub silent_after: Duration,
 }
 
@@ -32,7 +32,7 @@ impl Moment {
     }
 }
 
-/// The trace in one row.
+/// Returns the summary of the trace.
 pub(crate) fn summary(tree: &Tree, names: &Names, moment: Moment) -> TraceSummary {
     let mut clock = ServiceClock::default();
     clock.add(tree);
@@ -56,9 +56,9 @@ pub(crate) fn summary(tree: &Tree, names: &Names, moment: Moment) -> TraceSummar
 }
 
 /// Returns the state of a trace. A failed entry settles it, whatever else is still missing. A span
-/// that has not ended counts as running while something of the trace was received lately, by our
-/// own clock: its sender may have died. A trace with gaps counts as running while its last span is
-/// so recent that the rest may be on its way.
+/// without an end counts as running while the trace received spans recently, by the server's clock,
+/// because its sender may have died. A trace with gaps counts as running while its last span is so
+/// recent that the rest may be on its way.
 pub(crate) fn state(tree: &Tree, moment: Moment) -> TransactionState {
     let entry_failed = tree.has_root() && tree.entry.is_some_and(|node| tree.failed(node));
     let unfinished = |node| tree.flags(node) & SpanFlags::UNFINISHED != 0;
@@ -74,7 +74,7 @@ pub(crate) fn state(tree: &Tree, moment: Moment) -> TransactionState {
     if may_go_on { TransactionState::Running } else { TransactionState::Incomplete }
 }
 
-/// Adds up the time of services over any number of traces.
+/// Aggregates the time of services over any number of traces.
 #[derive(Debug, Default)]
 pub(crate) struct ServiceClock {
     sums: BTreeMap<u32, ServiceTotals>,
@@ -107,7 +107,8 @@ impl ServiceClock {
         }
     }
 
-    /// The times, most time on the critical path first, then most self time, then by name.
+    /// Returns the times, ordered by time on the critical path, then by self time, both descending,
+    /// then by name.
     pub(crate) fn times(mut self, names: &Names) -> Vec<ServiceTime> {
         self.measure_busy();
         let mut times: Vec<ServiceTime> = self
@@ -129,7 +130,7 @@ impl ServiceClock {
         times
     }
 
-    /// The length of the union of each service's open times.
+    /// Measures the length of the union of each service's open times.
     fn measure_busy(&mut self) {
         self.open.sort_unstable();
         let mut covered: Option<(u32, UnixNanos)> = None;
@@ -146,7 +147,7 @@ impl ServiceClock {
     }
 }
 
-/// The sum of two lengths of time.
+/// The sum of two durations.
 pub(crate) fn plus(a: DurationNanos, b: DurationNanos) -> DurationNanos {
     DurationNanos(a.0.saturating_add(b.0))
 }

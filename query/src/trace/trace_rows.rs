@@ -1,8 +1,8 @@
 //! Collects the facts of spans from a scan, trace by trace, each distinct span once.
 //!
 //! Owns the numbers of names during one query and the deduplication of repeated spans, so that a
-//! sender's retries cost no memory. Spans come in the order of the scan, which carries no meaning;
-//! assembly sorts them.
+//! sender's retries cost no memory. Spans arrive in the order of the scan, which has no meaning.
+//! Assembly sorts them.
 
 mod page;
 
@@ -28,11 +28,11 @@ pub(crate) struct Names {
     bytes: u64,
 }
 
-/// The number of a name that is not held.
+/// The number of a name that is not stored.
 const UNHELD: u32 = u32::MAX;
 
 impl Names {
-    /// The number of this name.
+    /// Returns the number of this name.
     pub(crate) fn number(&mut self, text: &str) -> u32 {
         if let Some(number) = self.numbers.get(text) {
             return *number;
@@ -45,8 +45,9 @@ impl Names {
         number
     }
 
-    /// As [`Self::number`] while there is room for names; beyond it, of a new name, a number that no
-    /// other has. Whoever groups by names and has all its groups holds no more of them.
+    /// Returns the number of a name as [`Self::number`] does, while there is room for names.
+    /// Without room, each new name gets a number of its own that is not stored. A caller whose
+    /// groups are complete stores no further names.
     pub(crate) fn number_within(&mut self, has_room: bool, text: &str) -> u32 {
         match has_room {
             true => self.number(text),
@@ -54,18 +55,18 @@ impl Names {
         }
     }
 
-    /// As [`Self::text`], sharing its memory.
+    /// Returns the text as [`Self::text`] does, sharing its memory.
     pub(crate) fn shared(&self, number: u32) -> Arc<str> {
         self.texts.get(number as usize).map_or_else(|| "".into(), Arc::clone)
     }
 
-    /// Number of names that are held.
+    /// Number of stored names.
     #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
         self.texts.len()
     }
 
-    /// The name with this number.
+    /// Returns the name with this number.
     pub(crate) fn text(&self, number: u32) -> &str {
         self.texts.get(number as usize).map_or("", |text| text)
     }
@@ -85,21 +86,21 @@ pub(crate) struct RowLocation {
 pub(crate) struct TraceFacts {
     /// Input of assembly.
     pub facts: Vec<SpanFacts>,
-    /// Number of repetitions of a span, by its place in `facts`.
+    /// Number of repetitions of a span, by its index in `facts`.
     pub repeats: BTreeMap<u32, u64>,
-    /// The [`SpanFlags`] a span has by itself.
+    /// The [`SpanFlags`] that each span has by itself.
     pub marks: Vec<u32>,
     /// Rows of the spans in [`Gathered::portions()`], when rows are kept.
     pub places: Vec<RowLocation>,
     /// Host number of each span; empty when hosts are not determined.
     pub hosts: Vec<Option<u32>>,
-    /// Time at which the last of them was received, or came again.
+    /// Time at which the last span, or repetition of a span, was received.
     pub received: UnixNanos,
     /// True when the trace has further spans.
     pub is_cut: bool,
     /// Number of rows, repeated spans included.
     rows: u64,
-    /// The places in `facts` by id and content, while spans are gathered.
+    /// Indexes in `facts` by id and content, while spans are gathered.
     known: HashMap<(SpanId, u64), u32>,
 }
 
@@ -114,7 +115,7 @@ pub(crate) struct Gathered {
     pub traces: HashMap<TraceId, TraceFacts>,
     /// Number of distinct spans.
     spans: u64,
-    /// The rows, when they are kept.
+    /// The rows, when rows are kept.
     portions: Vec<SpanRows>,
     /// Memory of the rows in bytes, and the addresses of the buffers that were counted.
     bytes: u64,
@@ -136,7 +137,7 @@ pub(crate) struct Gather {
 }
 
 impl Gathered {
-    /// Everything that matches, unless its rows and names take more than
+    /// Gathers everything that matches; fails when its rows and names take more than
     /// [`QueryLimits::view_bytes_max`](crate::QueryLimits::view_bytes_max).
     pub(crate) fn read(
         reader: &Reader,
@@ -161,8 +162,8 @@ impl Gathered {
         Ok(gathered)
     }
 
-    /// Gathers the newest matching spans up to the memory bound. The flag is true when that is all
-    /// of them. Row groups are read with the newest first.
+    /// Gathers the newest matching spans up to the memory bound. The flag is true when these are
+    /// all. Row groups are read with the newest first.
     pub(crate) fn read_newest(
         reader: &Reader,
         filter: &SpanFilter,
@@ -186,12 +187,12 @@ impl Gathered {
         self.bytes.saturating_add(self.names.bytes).saturating_add(self.hosts.bytes)
     }
 
-    /// The rows, when they are kept.
+    /// The rows, when rows are kept.
     pub(crate) fn portions(&self) -> &[SpanRows] {
         &self.portions
     }
 
-    /// The row a gathered span came from.
+    /// Returns the row of a gathered span.
     pub(crate) fn row(&self, place: RowLocation) -> (&SpanRows, usize) {
         (&self.portions[place.portion as usize], place.row as usize)
     }
@@ -235,7 +236,7 @@ impl Gathered {
             trace.marks.push(marks(rows, row));
             trace.hosts.extend(hosts.get(row));
             if keep {
-                // Answers have them for each span.
+                // Answers contain these texts for each span.
                 let texts = [rows.service(row), rows.name(row), rows.status_message(row)];
                 self.bytes += texts.map(str::len).iter().sum::<usize>() as u64;
                 let place = u32::try_from(kept.len()).expect("invariant: spans are bounded");
@@ -267,7 +268,7 @@ impl TraceFacts {
         }
     }
 
-    /// Ends gathering: frees what only that needs.
+    /// Ends gathering, and frees the memory that only gathering needs.
     fn finish(&mut self) {
         self.known = HashMap::new();
     }

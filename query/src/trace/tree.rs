@@ -1,7 +1,7 @@
-//! An assembled trace with what every answer about it starts from: bounds, entry, flags.
+//! An assembled trace with the values that every answer needs: bounds, entry, flags.
 //!
-//! Owns the join of assembly's nodes with the facts they were made from. Computes no times of its
-//! own beyond the trace's bounds.
+//! Owns the join of assembly's nodes with their facts. Computes no times of its own beyond the
+//! trace's bounds.
 
 use tidings_assembly::{
     Assembled, Clocks, Completion, Problem, SpanFacts, assemble, clocks, completion,
@@ -32,7 +32,7 @@ pub(crate) struct Tree {
     offsets: Vec<i64>,
 }
 
-/// A known time, moved; never to before 1970.
+/// Moves a known time by the offset, but never to before 1970.
 pub(crate) fn moved(time: UnixNanos, offset: OffsetNanos) -> UnixNanos {
     if time.0 == 0 { time } else { UnixNanos(time.0.saturating_add_signed(offset.0).max(1)) }
 }
@@ -62,7 +62,7 @@ impl Tree {
         tree
     }
 
-    /// The nodes' indexes, depth first.
+    /// The indexes of the nodes, depth first.
     pub(crate) fn indexes(&self) -> std::ops::Range<usize> {
         0..self.assembled.nodes.len()
     }
@@ -77,7 +77,7 @@ impl Tree {
         self.facts.places[self.assembled.nodes[node].fact as usize]
     }
 
-    /// Returns the number of times that the node's span came.
+    /// Returns the number of times that the node's span was received.
     pub(crate) fn times_received(&self, node: usize) -> u64 {
         let fact = self.assembled.nodes[node].fact;
         self.facts.repeats.get(&fact).map_or(1, |more| more.saturating_add(1))
@@ -108,14 +108,13 @@ impl Tree {
         completion(&self.assembled, &self.facts.facts)
     }
 
-    /// The offset of its host's clock for each node; `None` unless the hosts of all spans were told
-    /// apart.
+    /// The clock offset of each node's host; `None` unless the hosts of all spans are known.
     pub(crate) fn clocks(&self) -> Option<Clocks> {
         let TraceFacts { facts, hosts, .. } = &self.facts;
         (hosts.len() == facts.len()).then(|| clocks(&self.assembled, facts, hosts))
     }
 
-    /// The trace as it would be if these offsets were added to its nodes' times.
+    /// Returns the trace with these offsets added to its nodes' times.
     pub(crate) fn moved(mut self, offsets: &[OffsetNanos]) -> Self {
         let mut of_facts = vec![0; self.facts.facts.len()];
         for (node, offset) in self.assembled.nodes.iter().zip(offsets) {
@@ -124,7 +123,7 @@ impl Tree {
             fact.end = moved(fact.end, *offset);
             of_facts[node.fact as usize] = offset.0;
         }
-        // A report of a span that goes on must still be recognised by its start.
+        // A partial report of a running span must still be recognised by its start.
         for problem in &self.assembled.problems {
             if let (ProblemKind::SupersededSpan, Some(fact), Some(node)) =
                 (problem.kind, problem.fact, problem.node)
@@ -195,8 +194,8 @@ impl Tree {
     }
 }
 
-/// A problem for each span that came more than once, in its place in the list: what repeats was
-/// dropped before assembly could see it.
+/// Adds a problem for each span that was received more than once, at its position in the list.
+/// Repetitions are dropped before assembly.
 fn add_repeats(assembled: &mut Assembled, facts: &TraceFacts) {
     if facts.repeats.is_empty() {
         return;

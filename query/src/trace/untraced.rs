@@ -1,19 +1,18 @@
-//! Time in which a span's callees were silent: it calls others, and none of its calls was open.
+//! Gaps in a span that calls others: times in which none of its calls was open.
 //!
-//! Only stretches that matter are named: of a share of both the span and the trace. Work of the span
-//! itself looks the same as work that nobody instrumented; the page says no more than that no span
-//! covers it.
+//! Only gaps with a minimum share of both the span and the trace are listed. Work of the span
+//! itself looks the same as uninstrumented work, so the page only says that no span covers the gap.
 
 use tidings_proto::api::UntracedStretch;
 
 use super::tree::Tree;
 
-/// A stretch is at least this part of its span.
+/// Divisor of the span's duration: the minimum length of a gap.
 const SPAN_PARTS: u64 = 5;
-/// A stretch is at least this part of the trace.
+/// Divisor of the trace's duration: the minimum length of a gap.
 const TRACE_PARTS: u64 = 20;
 
-/// The stretches, by row and time; of more than `shown_max` the longest.
+/// Returns the gaps, by row and time. When there are more than `shown_max`, it returns the longest.
 pub(super) fn untraced(tree: &Tree, shown_max: usize) -> Vec<UntracedStretch> {
     let nodes = &tree.assembled.nodes;
     let least_of_trace = (tree.end.since(tree.start).0 / TRACE_PARTS).max(1);
@@ -37,7 +36,7 @@ pub(super) fn untraced(tree: &Tree, shown_max: usize) -> Vec<UntracedStretch> {
         };
         let after = at + 1 + node.descendants as usize;
         let (mut open_from, mut child) = (start.0, at + 1);
-        // Siblings are in order of their starts; those without a start come last.
+        // Siblings are in order of their starts. Those without a start come last.
         while child < after {
             let begin = tree.fact(child).start.0;
             if begin != 0 {

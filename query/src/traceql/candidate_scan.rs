@@ -1,9 +1,9 @@
-//! The places of traces that can match in the list, newest first, as far back as is needed.
+//! Positions of candidate traces in the list, newest first, as far back as necessary.
 //!
-//! Owns the walk back in time. Each step scans until it has met enough traces, and is complete
-//! from a moment on: a trace that also has a span before that moment that can be in a result
-//! stands further down, and is met again by a later step. So no step gives a place that a later
-//! one would change, and a page costs what its own time holds.
+//! Owns the walk back in time. Each step scans until it has found enough traces, and is complete
+//! from a certain time on. A trace may also have a candidate span before that time. Its position is
+//! then further down, and a later step finds it again. So no step returns a position that a later
+//! step would change, and the cost of a page depends only on its own time range.
 
 use std::{
     collections::{HashMap, HashSet, hash_map::Entry},
@@ -25,10 +25,10 @@ use crate::{QueryError, execution::Reader};
 const STEP_GROWTH: usize = 4;
 /// Number of further spans before the lower bound of time is moved.
 const SETTLE_SPANS: usize = 1 << 16;
-/// Traces looked up at once.
+/// Number of traces that are looked up at once.
 const LOOKUP_TRACES_MAX: usize = 4096;
 
-/// A trace's place in the list: the earliest start among its spans that can be in a result.
+/// A trace's position in the list: the earliest start among its candidate spans.
 pub(crate) type ResultPosition = (UnixNanos, TraceId);
 
 /// The order of the list.
@@ -52,7 +52,7 @@ pub(crate) struct CandidateScan<'a> {
 }
 
 impl<'a> CandidateScan<'a> {
-    /// Scan through this range; its first step finds about `wanted` traces.
+    /// Creates a scan through this range, whose first step finds about `wanted` traces.
     pub(crate) fn new(
         reader: &'a Reader,
         candidates: &'a Candidates,
@@ -65,7 +65,7 @@ impl<'a> CandidateScan<'a> {
         Self { reader, candidates, fields, rows, start, wanted, stats, is_over: false }
     }
 
-    /// The places of the next step, in order; `None` when there are no more.
+    /// Returns the positions of the next step, in order; `None` when there are no more.
     pub(crate) fn step(&mut self) -> Result<Option<Vec<ResultPosition>>, QueryError> {
         if self.is_over {
             return Ok(None);
@@ -127,14 +127,14 @@ impl<'a> CandidateScan<'a> {
                 return Ok(RowsNeeded::Nothing);
             }
             if since.is_none() && reader.is_heard() && reader.elapsed() >= news_due {
-                // The step ends here, so that what it has met can be evaluated and told.
+                // The step ends here, so that its traces can be evaluated and sent.
                 news_due = reader.elapsed().saturating_add(reader.limits.told_every);
                 if met.values().any(|start| *start > reached) {
                     since = Some(UnixNanos(reached.0.saturating_add(1)));
                     return Ok(RowsNeeded::Nothing);
                 }
             }
-            // Between two sources, too: the next one may be left out.
+            // The same applies between two sources: the next one may then be skipped.
             let is_between = rows.is_empty() && unsettled >= wanted;
             let due = since.is_none() || is_between || unsettled >= SETTLE_SPANS;
             if due && met.len() >= wanted {
@@ -145,13 +145,13 @@ impl<'a> CandidateScan<'a> {
         })?;
         self.stats.rows += stats.rows;
         self.stats.files += stats.files;
-        // A budget that ended leaves out what nobody knows: then the walk is over, and says so.
+        // When the budget ends, unknown traces are left out; the walk then stops and is incomplete.
         stopped |= !stats.complete && (since.is_none() || stats.rows >= rows_max);
         Ok(Scanned { since: since.filter(|_| !stats.complete), stopped })
     }
 
-    /// Drops the traces that are too short for a result, unless it gets late: all of them are
-    /// looked at anyway, which takes longer.
+    /// Drops the traces that are too short for a result. It gives up when time is short: the traces
+    /// are then evaluated anyway, which takes longer.
     fn drop_short(&self, met: &mut HashMap<TraceId, UnixNanos>) -> Result<(), QueryError> {
         let min = self.candidates.trace_duration_min;
         if min.0 == 0 {
@@ -164,8 +164,8 @@ impl<'a> CandidateScan<'a> {
             }
             let filter = SpanFilter { trace_ids: Some(ids.to_vec()), ..SpanFilter::default() };
             let scan = Scan { detail: Detail::Times, rows_max: u64::MAX };
-            // The first and the last of all times of a trace. They are no less apart than its start
-            // and its end, whichever of them are plausible.
+            // The earliest and the latest of all times of a trace. Their distance is at least that
+            // of the trace's start and end, whichever of them are plausible.
             let mut times: HashMap<TraceId, (UnixNanos, UnixNanos)> = HashMap::new();
             self.reader.spans(&filter, scan, |rows| {
                 for row in 0..rows.len() {
@@ -188,7 +188,7 @@ impl<'a> CandidateScan<'a> {
         Ok(())
     }
 
-    /// Drops the traces that have a span before the moment that can be in a result.
+    /// Drops the traces that have a candidate span before this time.
     fn drop_older(
         &mut self,
         met: &mut HashMap<TraceId, UnixNanos>,
@@ -220,13 +220,13 @@ impl<'a> CandidateScan<'a> {
 
 /// Result of scanning one step.
 struct Scanned {
-    /// Time from which on everything was looked at; `None` from the beginning.
+    /// Time from which on everything was read; `None` when that is the whole range.
     since: Option<UnixNanos>,
-    /// True when the scan ended before that.
+    /// True when the scan ended before that time.
     stopped: bool,
 }
 
-/// Notes a span that can be in a result; false when there are too many traces to note another.
+/// Adds a candidate span. Returns false when the span's trace is new and there are too many traces.
 fn meet(
     met: &mut HashMap<TraceId, UnixNanos>,
     (start, id): ResultPosition,
@@ -252,7 +252,7 @@ fn nth_newest(met: &HashMap<TraceId, UnixNanos>, number: usize) -> UnixNanos {
     *starts.select_nth_unstable_by(number - 1, |a, b| b.cmp(a)).1
 }
 
-/// Gives `visit` each row that can be of a span of a result, with its values.
+/// Passes each candidate row with its values to `visit`.
 pub(super) fn each_row(
     (reader, rows_of): (&Reader, &mut RowReader<'_>),
     candidates: &Candidates,

@@ -1,8 +1,8 @@
 //! Candidate spans of a pipeline, decided by single rows.
 //!
-//! Owns the sound over-approximation. Every span of a result fulfils one of the conditions, and
-//! every span that fulfils a condition passes one of the filters. A scan for the filters that
-//! checks the conditions on each row misses no trace.
+//! Owns the sound over-approximation. Every span of a result meets one of the conditions, and every
+//! span that meets a condition passes one of the filters. A scan for the filters that checks the
+//! conditions on each row misses no trace.
 
 use tidings_proto::{
     DurationNanos,
@@ -18,21 +18,22 @@ use super::{
     syntax::{Field, Intrinsic, Join, Name, Operator, Scope, Side},
 };
 
-/// Below this every whole number is a float of its own.
+/// Bound below which every whole number has a float of its own.
 const WHOLE_FLOATS: f64 = 9_007_199_254_740_992.0;
-/// Maximum number of scans; more are not better than one over everything.
+/// Maximum number of scans; with more, one scan over everything is as good.
 const FILTERS_MAX: usize = 3;
 
 /// Filters and conditions of the scan.
 #[derive(Debug)]
 pub(crate) struct Candidates {
-    /// Any of these holds for every span of a result.
+    /// Conditions, of which every span of a result meets at least one.
     pub(crate) conditions: Vec<Node>,
-    /// Any of these lets every such span pass.
+    /// Filters, of which every such span passes at least one.
     pub(crate) filters: Vec<SpanFilter>,
-    /// The conditions are the whole query: what fulfils one is a result.
+    /// True when the conditions are the whole query, so that every span that meets one is in a
+    /// result.
     pub(crate) exact: bool,
-    /// No trace with a span of a result is shorter.
+    /// Minimum duration of a trace with a span of a result.
     pub(crate) trace_duration_min: DurationNanos,
 }
 
@@ -59,7 +60,7 @@ impl Candidates {
     }
 }
 
-/// Any of these holds for every span that the stages find.
+/// Returns conditions of which every span that the stages find meets at least one.
 fn conditions(stages: &[CompiledStage]) -> Vec<Node> {
     let mut found = vec![Node::TRUE];
     for stage in stages {
@@ -69,7 +70,7 @@ fn conditions(stages: &[CompiledStage]) -> Vec<Node> {
                 let (mut of, mut whole) = (Vec::new(), true);
                 of_scalar(left, &mut of, &mut whole);
                 of_scalar(right, &mut of, &mut whole);
-                // A comparison of pipelines finds their spans.
+                // A comparison of pipelines finds the spans of both.
                 if !whole {
                     found = both(found, of);
                 }
@@ -86,7 +87,7 @@ fn both(one: Vec<Node>, other: Vec<Node>) -> Vec<Node> {
         ([Node::Value(Value::Bool(true))], _) => other,
         (_, [Node::Value(Value::Bool(true))]) => one,
         ([_], [_]) => vec![Node::All(one.into_iter().chain(other).collect())],
-        // Either is sound; the shorter is cheaper to check.
+        // Either list is sound; the shorter one is cheaper to check.
         _ if one.len() <= other.len() => one,
         _ => other,
     }
@@ -96,8 +97,7 @@ fn of_spansets(of: &CompiledSpansets) -> Vec<Node> {
     match of {
         CompiledSpansets::Filter(node) => vec![node.clone()],
         CompiledSpansets::Joined(first, rest) => {
-            // No span to the left of the last relation that gives those on its right is in the
-            // result.
+            // The last relation that returns its right side excludes all spans to the left of it.
             let is_given = |(join, _): &(Join, CompiledSpansets)| {
                 matches!(join, Join::Related(_, Side::Right | Side::NotRight))
             };
@@ -144,7 +144,7 @@ fn filters(conditions: &[Node], fields: &Fields, start: TimeRange) -> Vec<SpanFi
     if filters.len() <= 1 {
         return filters;
     }
-    // Several services are one scan, whatever else was asked of them.
+    // Several services share one scan, whatever their other conditions are.
     let services: Option<Vec<String>> = filters
         .iter()
         .map(|filter| filter.services.clone())
@@ -157,7 +157,7 @@ fn filters(conditions: &[Node], fields: &Fields, start: TimeRange) -> Vec<SpanFi
     }
 }
 
-/// Minimum duration of a trace that has a span fulfilling the condition.
+/// Returns the minimum duration of a trace with a span that meets the condition.
 fn trace_duration_min(condition: &Node, fields: &Fields) -> DurationNanos {
     let of = |each: &Node| trace_duration_min(each, fields);
     match condition {
@@ -184,7 +184,7 @@ fn trace_duration_min(condition: &Node, fields: &Fields) -> DurationNanos {
     }
 }
 
-/// Narrows the filter to what the condition needs.
+/// Narrows the filter by the necessary parts of the condition.
 fn restrict(condition: &Node, fields: &Fields, filter: &mut SpanFilter) {
     match condition {
         Node::All(all) => all.iter().for_each(|each| restrict(each, fields, filter)),
@@ -221,7 +221,7 @@ fn is_service(node: &Node, fields: &Fields) -> bool {
     key == "service.name"
 }
 
-/// An attribute whose absence leaves the condition unfulfilled.
+/// Adds an attribute without which the condition is not met.
 fn needed(node: &Node, fields: &Fields, filter: &mut SpanFilter) {
     let Node::Column(column) = node else { return };
     let field = fields.get(*column);
@@ -245,15 +245,15 @@ fn equals(key: &str, value: &Value, filter: &mut SpanFilter) {
     }
 }
 
-/// The text by which the store finds every attribute that equals the value, and every array with
-/// an element that does. It may find more: `200` is the text and the number.
+/// Returns the text by which the store finds every attribute that equals the value, and every array
+/// with such an element. It may find more: `200` matches the text and the number.
 fn spelling(value: &Value) -> Option<String> {
     match value {
-        // Maps and bytes equal the text of their JSON, by which nothing finds them.
+        // Maps and bytes equal the text of their JSON, by which the store does not find them.
         Value::Text(text) => (!text.starts_with('{')).then(|| text.to_string()),
         Value::Bool(truth) => Some(truth.to_string()),
         Value::Int(number) | Value::Duration(number) => Some(number.to_string()),
-        // Beyond this several whole numbers equal one float.
+        // From this bound on, several whole numbers equal one float.
         Value::Float(number) => (number.abs() < WHOLE_FLOATS).then(|| number.to_string()),
         _ => None,
     }
@@ -279,7 +279,7 @@ fn compared(field: &Field, operator: Operator, value: &Value, filter: &mut SpanF
             if equal && key == "service.name" && !service.is_empty() =>
         {
             let wanted = vec![service.to_string()];
-            // Two different ones at once: none fits, and neither filter is wrong.
+            // With two different conditions nothing matches, so either filter is correct.
             filter.services.get_or_insert(wanted);
         }
         (Name::Attribute(_, key), value) if equal => equals(key, value, filter),

@@ -1,7 +1,7 @@
-//! A query made ready: fields are columns of a row of values.
+//! A compiled query, in which fields are columns of a row of values.
 //!
 //! Owns the numbering of fields. An expression is evaluated over one row, in which a value may
-//! still be unknown; what is unknown stays so unless the rest decides without it.
+//! still be unknown. The result is then unknown, unless the rest decides it.
 
 use std::borrow::Cow;
 
@@ -19,7 +19,8 @@ pub(crate) struct Fields {
 }
 
 impl Fields {
-    /// The number of this field. A field of the parent needs its own twin to be copied from.
+    /// Returns the number of this field. A field of the parent also numbers the same field of the
+    /// span, from which it is copied.
     pub(crate) fn number(&mut self, field: &Field) -> usize {
         if field.parent {
             self.number(&Field { parent: false, ..field.clone() });
@@ -45,7 +46,7 @@ impl Fields {
         self.fields.len()
     }
 
-    /// The number of a field that was numbered before.
+    /// Returns the number of a field that was numbered before.
     pub(crate) fn find(&self, field: &Field) -> Option<usize> {
         self.fields.iter().position(|known| known == field)
     }
@@ -105,7 +106,7 @@ impl Node {
         }
     }
 
-    /// The columns that it reads.
+    /// Visits the columns that the expression reads.
     pub(crate) fn columns(&self, visit: &mut impl FnMut(usize)) {
         match self {
             Self::Value(_) => {}
@@ -126,14 +127,14 @@ impl Node {
         }
     }
 
-    /// Its value, when that is the same for every row.
+    /// Returns the expression's value, when it is the same for every row.
     pub(crate) fn constant(&self) -> Option<Cow<'_, Value>> {
         let mut reads = false;
         self.columns(&mut |_| reads = true);
         (!reads).then(|| self.value(&[]))
     }
 
-    /// Its value for this row.
+    /// Returns the expression's value for this row.
     pub(crate) fn value<'a>(&'a self, row: &'a [Value]) -> Cow<'a, Value> {
         match self {
             Self::Value(value) => Cow::Borrowed(value),
@@ -175,13 +176,13 @@ impl Node {
     }
 }
 
-/// `&&` (decided by a false) or `||` (decided by a true) of the list.
+/// Evaluates the `&&` (decided by a false) or the `||` (decided by a true) of a list.
 fn decided(list: &[Node], row: &[Value], by: bool) -> Value {
     let mut unknown = false;
     for each in list {
         match each.value(row).as_ref() {
             Value::Unknown => unknown = true,
-            // Anything that is not true is false here.
+            // Any value other than true counts as false here.
             value if (*value == Value::Bool(true)) == by => return Value::Bool(by),
             _ => {}
         }
@@ -202,8 +203,8 @@ fn match_value(value: &Value, pattern: &regex::Regex, matches: bool) -> Value {
     }
 }
 
-/// The constant, made a whole id in lower case when it is compared with one: people leave out
-/// leading zeros.
+/// Completes a constant to a whole lower-case id when it is compared with an id, because people
+/// omit leading zeros.
 fn with_whole_id<'a>(constant: &'a Expression, other: &Expression) -> Cow<'a, Expression> {
     let (Expression::Static(Static::Text(text)), Expression::Field(field)) = (constant, other)
     else {
@@ -221,7 +222,7 @@ fn with_whole_id<'a>(constant: &'a Expression, other: &Expression) -> Cow<'a, Ex
     whole.map_or(Cow::Borrowed(constant), |id| Cow::Owned(Expression::Static(Static::Text(id))))
 }
 
-/// As [`Spansets`].
+/// Compiled form of [`Spansets`].
 #[derive(Debug, Clone)]
 pub(crate) enum CompiledSpansets {
     Filter(Node),
@@ -229,7 +230,7 @@ pub(crate) enum CompiledSpansets {
     Pipeline(Vec<CompiledStage>),
 }
 
-/// As [`Scalar`].
+/// Compiled form of [`Scalar`].
 #[derive(Debug, Clone)]
 pub(crate) enum CompiledScalar {
     Value(Value),
@@ -247,7 +248,7 @@ pub(crate) enum CompiledStage {
     Coalesce,
 }
 
-/// The stages of a pipeline; what they select is among the fields then.
+/// Compiles the stages of a pipeline. The fields that it selects are added to `fields`.
 pub(crate) fn compile(stages: &[Stage], fields: &mut Fields) -> Vec<CompiledStage> {
     let mut compiled = Vec::with_capacity(stages.len());
     for stage in stages {

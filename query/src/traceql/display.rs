@@ -9,9 +9,9 @@ use super::{
     syntax::{Field, Intrinsic, Name},
 };
 
-/// Maximum number of texts or severities shown of a span's log records.
+/// Maximum number of texts or severities that are shown of a span's log records.
 const RECORDS_SHOWN_MAX: usize = 100;
-/// Maximum bytes of their texts together.
+/// Maximum bytes of these texts together.
 const RECORD_BYTES_SHOWN_MAX: usize = 4096;
 /// Maximum bytes of values shown on a page; further spans are shown without values.
 const SHOWN_BYTES_MAX: usize = 16 << 20;
@@ -19,13 +19,13 @@ const SHOWN_BYTES_MAX: usize = 16 << 20;
 /// Bounds on the spans shown.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct DisplayLimits {
-    /// Spansets shown of each trace.
+    /// Maximum number of spansets shown of each trace.
     pub(crate) spansets: usize,
-    /// Spans shown of each spanset.
+    /// Maximum number of spans shown of each spanset.
     pub(crate) spans: usize,
-    /// Spans shown of all traces together.
+    /// Maximum number of spans shown of all traces together.
     pub(crate) spans_together: usize,
-    /// The longest spans of a spanset, instead of those that stand first in it.
+    /// True to show the longest spans of a spanset, instead of the first ones.
     pub(crate) longest_first: bool,
 }
 
@@ -37,14 +37,14 @@ pub(super) struct DisplayBudget {
 }
 
 impl DisplayBudget {
-    /// For a page of which nothing is shown yet, of a query that gathers at most so many bytes: a
-    /// quarter of them is for values.
+    /// Creates the budget of an empty page. A query gathers at most this many bytes, and a quarter
+    /// of them is for values.
     pub(super) fn new(shown: DisplayLimits, gathered_bytes_max: u64) -> Self {
         let quarter = usize::try_from(gathered_bytes_max / 4).unwrap_or(usize::MAX);
         Self { spans: shown.spans_together, bytes: SHOWN_BYTES_MAX.min(quarter) }
     }
 
-    /// Takes these values, if there is room for them.
+    /// Returns these values if they fit into the budget, and charges them.
     pub(super) fn take<N>(&mut self, values: Vec<(N, Value)>) -> Vec<(N, Value)> {
         let bytes: usize = values.iter().map(|(_, value)| value.bytes()).sum();
         if bytes > self.bytes {
@@ -60,13 +60,13 @@ impl DisplayLimits {
     pub(crate) const NOTHING: Self =
         Self { spansets: 0, spans: 0, spans_together: 0, longest_first: false };
 
-    /// Shows this number of spans of every spanset.
+    /// Limits that show this number of spans of every spanset.
     pub(crate) fn spans(spans: usize) -> Self {
         Self { spansets: usize::MAX, spans, spans_together: usize::MAX, longest_first: false }
     }
 }
 
-/// The values of a span that its list entry does not show anyway.
+/// Returns the values of a span that its list entry does not already show.
 pub(super) fn read_values(fields: &Fields, row: &[Value]) -> Vec<(Field, Value)> {
     let there = fields.iter().zip(row).filter(|(_, value)| !value.is_nil());
     let read = there.filter_map(|(field, value)| match field.name {
@@ -77,7 +77,8 @@ pub(super) fn read_values(fields: &Fields, row: &[Value]) -> Vec<(Field, Value)>
     read.collect()
 }
 
-/// Value as shown: the first texts of log records, cut to a maximum of bytes, and others whole.
+/// Bounds a shown value. Of log records, the first texts are shown, up to a maximum of bytes. Other
+/// values are shown whole.
 pub(super) fn bounded(value: &Value, is_of_logs: bool) -> Value {
     if !is_of_logs {
         return value.clone();

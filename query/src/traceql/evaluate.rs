@@ -1,8 +1,8 @@
-//! A pipeline over the spans of one trace.
+//! Evaluation of a pipeline over the spans of one trace.
 //!
 //! Owns the meaning of stages. A pipeline begins with one spanset that holds every span of the
-//! trace; each stage makes spansets of spansets. Spans are numbers of rows in the order of the
-//! call tree, and a spanset has each once, in that order.
+//! trace; each stage transforms spansets to spansets. Spans are numbers of rows in the order of the
+//! call tree. A spanset has each span once, in that order.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -14,13 +14,13 @@ use super::{
 };
 use crate::QueryError;
 
-/// The spans of a trace as a query sees them.
+/// The spans of a trace as rows of values.
 #[derive(Debug, Default)]
 pub(crate) struct Table {
     pub(crate) shape: TreeShape,
     /// Number of values in a row.
     pub(crate) width: usize,
-    /// Row by row.
+    /// The values, row by row.
     pub(crate) values: Vec<Value>,
 }
 
@@ -35,11 +35,11 @@ impl Table {
     }
 }
 
-/// Some spans of a trace, and what is known of them together.
+/// Some spans of a trace, and their common values.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub(crate) struct Spanset {
     pub(crate) spans: Vec<u32>,
-    /// The values it was grouped by and the aggregates it was compared by.
+    /// The values that it was grouped by, and the aggregates that it was compared by.
     pub(crate) attributes: Vec<(String, Value)>,
 }
 
@@ -52,8 +52,8 @@ impl Spanset {
     }
 }
 
-/// The spansets that the pipeline makes of the trace; none of them is empty. Asks `check` every now
-/// and then whether to go on.
+/// Returns the spansets of the pipeline's result for the trace; none of them is empty. Calls
+/// `check` at intervals, which may end the evaluation.
 ///
 /// The error that `check` returns.
 pub(crate) fn evaluate(
@@ -69,7 +69,7 @@ pub(crate) fn evaluate(
     Ok(spansets)
 }
 
-/// The spans of all, each once, in order.
+/// Returns the spans of all spansets, each once, in order.
 pub(crate) fn merged(spansets: &[Spanset]) -> Vec<u32> {
     match spansets {
         [] => Vec::new(),
@@ -83,10 +83,10 @@ pub(crate) fn merged(spansets: &[Spanset]) -> Vec<u32> {
     }
 }
 
-/// The work on one trace.
+/// State of the evaluation of one trace.
 struct Evaluation<'a> {
     table: &'a Table,
-    /// Asked before each span and spanset: a pattern may take seconds in a long text.
+    /// Called before each span and spanset, because a pattern may take seconds in a long text.
     check: Check<'a>,
     pace: Pace<'a>,
 }
@@ -151,7 +151,7 @@ impl Evaluation<'_> {
         })
     }
 
-    /// The spans that the join makes of these on its left and these on its right.
+    /// Returns the spans of a join of these left and right operands.
     fn joined(&self, join: Join, left: &[u32], right: &[u32]) -> Result<Vec<u32>, QueryError> {
         match join {
             Join::And if left.is_empty() || right.is_empty() => Ok(Vec::new()),
@@ -162,7 +162,8 @@ impl Evaluation<'_> {
         }
     }
 
-    /// The spanset, when the comparison holds. One of pipelines becomes their spans.
+    /// Returns the spanset when the comparison holds. A comparison of pipelines returns the spans
+    /// of both.
     fn compare(
         &self,
         operator: Operator,
@@ -202,7 +203,7 @@ impl Evaluation<'_> {
                 let spans = merged(&self.run(stages, vec![input.clone()])?);
                 counted.of_pipelines = true;
                 counted.spans.extend(&spans);
-                // Their aggregates are about different spans; a label would not say about which.
+                // The aggregates are about different spans, which a label could not express.
                 let spanset = Spanset { spans, attributes: Vec::new() };
                 self.scalar(inner, &spanset, &mut ComparedValues::default())?
             }
@@ -216,7 +217,7 @@ impl Evaluation<'_> {
         })
     }
 
-    /// One number of many; values that are no numbers do not count.
+    /// Aggregates the numbers of these spans; values that are not numbers do not count.
     fn aggregate(&self, fold: Fold, of: Option<&Node>, spans: &[u32]) -> Result<Value, QueryError> {
         let Some(of) = of else {
             return Ok(Value::Int(i64::try_from(spans.len()).unwrap_or(i64::MAX)));
@@ -253,7 +254,7 @@ impl Evaluation<'_> {
         })
     }
 
-    /// One spanset for each value, in the order of their first spans.
+    /// Returns one spanset for each value, in the order of their first spans.
     fn group(&self, of: &Node, label: &str, spanset: Spanset) -> Result<Vec<Spanset>, QueryError> {
         let mut groups: Vec<Spanset> = Vec::new();
         let mut known: HashMap<String, usize> = HashMap::new();

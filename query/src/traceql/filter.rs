@@ -1,4 +1,4 @@
-//! The spans of one trace that a query selects, as they were sent.
+//! Filters the spans of one trace by a query, as they were sent.
 //!
 //! The query is evaluated on the whole trace, so structural operators and aggregates work here, as
 //! do intrinsics of the trace.
@@ -62,13 +62,13 @@ impl Levels {
     }
 }
 
-/// The spans of the trace in any spanset that the query makes of it, and those around them.
+/// Returns the spans of the trace in any spanset of the query's result, and those around them.
 ///
 /// # Errors
-/// `Parameter` when it is no query that finds traces; `NotFound`; `TooManySpans` and
-/// `TooManyBytes` when the trace has more than [`crate::QueryLimits::view_spans_max`] and
-/// [`crate::QueryLimits::view_bytes_max`];
-/// `TooManyRecords` when the query asks for its log records, and they do not fit.
+/// `Parameter` when the query does not find traces; `NotFound`; `TooManySpans` and `TooManyBytes`
+/// when the trace has more than [`crate::QueryLimits::view_spans_max`] and
+/// [`crate::QueryLimits::view_bytes_max`]; `TooManyRecords` when the query reads its log records,
+/// and they do not fit.
 pub(crate) fn filtered(
     reader: &Reader,
     trace_id: TraceId,
@@ -96,7 +96,7 @@ pub(crate) fn filtered(
     Ok(Filtered { request: trace::export::of_nodes(&tree, &gathered, nodes), is_part })
 }
 
-/// The trace, and the nodes of its spans in any spanset that the query makes of it.
+/// Returns the trace, and the nodes of its spans in any spanset of the query's result.
 fn selected(
     reader: &Reader,
     trace_id: TraceId,
@@ -125,10 +125,10 @@ fn selected(
     Ok((tree, gathered, selected))
 }
 
-/// The spans of the trace in any spanset that the query makes of it, by id and content.
+/// Returns the spans of the trace in any spanset of the query's result, by id and content.
 ///
 /// # Errors
-/// As [`filtered`].
+/// The errors of [`filtered`].
 pub(crate) fn selected_keys(
     reader: &Reader,
     trace_id: TraceId,
@@ -151,7 +151,7 @@ fn walked(from: &BTreeSet<u32>, levels: Levels, next: impl Fn(u32) -> Vec<u32>) 
     while let Some((node, level)) = ahead.pop_front() {
         let level = level.saturating_add(1);
         for node in next(node) {
-            // What is nearer came before, and cannot be met at a lower level later.
+            // Nearer nodes come first, so no node is reached again at a lower level.
             if levels.includes(level) && met.insert(node) {
                 ahead.push_back((node, level));
             }

@@ -1,7 +1,7 @@
 //! Lenient parsing of queries that are still being typed.
 //!
 //! An unfinished condition counts as true, so that its neighbours keep their meaning. Only the
-//! first selector is read: names and values are completed inside of one.
+//! first selector is read, because names and values are completed inside it.
 
 use super::{
     lexer::{Token, TokenKind, readable_tokens},
@@ -10,11 +10,12 @@ use super::{
     syntax::{Operator, Query, Root, Spansets, Stage},
 };
 
-/// Parentheses that are looked into; deeper ones are read whole or not at all.
+/// Maximum depth of parentheses that are parsed leniently. The content of deeper ones must be
+/// complete.
 const LEVELS_MAX: u32 = 16;
 const TRUE: &str = "true";
 
-/// The stages of a query that is one selector; of any other text, those of its first selector.
+/// Returns the stages of a query that is one selector, or of the first selector of any other text.
 pub(super) fn lenient(query: &str) -> Vec<Stage> {
     let patterns = &mut Patterns::default();
     if let Some(stages) = search(query, patterns)
@@ -39,7 +40,7 @@ fn search(query: &str, patterns: &mut Patterns) -> Option<Vec<Stage>> {
     }
 }
 
-/// The conditions of these tokens of the text, with `true` for those that are not finished.
+/// Returns the conditions of these tokens of the text, with `true` in place of unfinished ones.
 fn mended(text: &str, tokens: &[Token], level: u32, patterns: &mut Patterns) -> String {
     let (mut mended, mut depth, mut from) = (String::new(), 0_u32, 0);
     for (at, token) in tokens.iter().enumerate() {
@@ -72,7 +73,7 @@ fn condition(text: &str, tokens: &[Token], level: u32, patterns: &mut Patterns) 
     }
 }
 
-/// Tokens inside the outermost parentheses; the closing one may be missing.
+/// Returns the tokens inside the outermost parentheses; the closing one may be missing.
 fn inside(tokens: &[Token]) -> Option<&[Token]> {
     let (first, rest) = tokens.split_first()?;
     if first.kind != TokenKind::OpenParenthesis {
@@ -130,7 +131,7 @@ mod tests {
             ),
             ("{ name = \"a && b\" && .shop = }", "{ name = \"a && b\" && true }"),
             ("{ span.\"on floor\" = 3 && .shop = }", "{ span.\"on floor\" = 3 && true }"),
-            // What follows the first selector is not about the span that is completed.
+            // The text after the first selector is not about the completed span.
             ("{ .shop = 7 && .floor = } >> { .desk = 1 }", "{ .shop = 7 && true }"),
             ("{ .shop = 7 } | rate() by (.floor", "{ .shop = 7 }"),
             ("", ""),

@@ -1,4 +1,4 @@
-//! Text to tokens, as Tempo's lexer divides it.
+//! Splits a text into tokens, as Tempo's lexer does.
 //!
 //! Owns the rules of names: after a scope and a dot, everything up to a space, a bracket, a comma
 //! or an operator other than `+ - * / %` belongs to the attribute's name; parts in double quotes
@@ -21,7 +21,7 @@ pub(super) enum TokenKind {
     Comma,
     Pipe,
     Operator(Operator),
-    /// A word by itself.
+    /// A word without a scope.
     Word(String),
     /// `span:name`: the scope before the colon, the word after it.
     ScopedWord(String, String),
@@ -40,17 +40,17 @@ pub(super) enum TokenKind {
     End,
 }
 
-/// A token and where it is in the text.
+/// A token and its position in the text.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Token {
     pub(super) kind: TokenKind,
-    /// Its first byte.
+    /// Index of its first byte.
     pub(super) start: usize,
-    /// The byte after its last.
+    /// Index of the byte after its last.
     pub(super) end: usize,
 }
 
-/// The longest first, so that the first that fits is right.
+/// Operators, the longest first, so that the first match is right.
 const OPERATORS: [(&str, Operator); 34] = [
     ("!>>", Operator::NotDescendant),
     ("!<<", Operator::NotAncestor),
@@ -81,7 +81,7 @@ const OPERATORS: [(&str, Operator); 34] = [
     ("/", Operator::Div),
     ("%", Operator::Mod),
     ("^", Operator::Pow),
-    // What other languages call some of these, for the error.
+    // Spellings of other languages, for a better error.
     ("&", Operator::And),
     ("≠", Operator::NotEqual),
     ("≥", Operator::GreaterEqual),
@@ -89,20 +89,20 @@ const OPERATORS: [(&str, Operator); 34] = [
     ("¬", Operator::Not),
 ];
 
-/// Number of [`OPERATORS`] that are TraceQL's.
+/// Number of [`OPERATORS`] that are valid in TraceQL.
 const OPERATORS_VALID: usize = 29;
 
-/// The tokens of a text, the last of them [`TokenKind::End`].
+/// Returns the tokens of a text; the last one is [`TokenKind::End`].
 pub(super) fn tokens(text: &str) -> Result<Vec<Token>, TraceqlError> {
     let mut tokens = Vec::new();
     each_token(text, |token| tokens.push(token))?;
     Ok(tokens)
 }
 
-/// The tokens of a text up to the first that cannot be read.
+/// Returns the tokens of a text up to the first invalid one.
 pub(super) fn readable_tokens(text: &str) -> Vec<Token> {
     let mut tokens = Vec::new();
-    // What is wrong with the rest is not of interest.
+    // The error of the rest is ignored.
     let _ = each_token(text, |token| tokens.push(token));
     tokens.retain(|token| token.kind != TokenKind::End);
     tokens
@@ -155,7 +155,7 @@ impl<'a> Lexer<'a> {
         Err(TraceqlError::at(self.text, self.at, message))
     }
 
-    /// Blanks and comments.
+    /// Skips blanks and comments.
     fn skip_blanks(&mut self) -> Result<(), TraceqlError> {
         loop {
             let rest = self.rest();
@@ -226,7 +226,7 @@ impl<'a> Lexer<'a> {
         TokenKind::Word(rest[..end].to_owned())
     }
 
-    /// A word, or the attribute or intrinsic it is the scope of.
+    /// Reads a word, or the attribute or intrinsic whose scope the word is.
     fn name(&mut self) -> Result<TokenKind, TraceqlError> {
         let TokenKind::Word(word) = self.word() else { return self.error("a word was expected") };
         match self.peek() {
@@ -259,7 +259,7 @@ impl<'a> Lexer<'a> {
         }
     }
 
-    /// The name of an attribute, `skip` bytes from here.
+    /// Reads the name of an attribute, `skip` bytes from here.
     fn attribute(
         &mut self,
         scope: Scope,
@@ -282,7 +282,7 @@ impl<'a> Lexer<'a> {
         Ok(TokenKind::Attribute { scope, parent, name })
     }
 
-    /// The rest of a quoted part of a name; only `\"` and `\\` are escapes.
+    /// Reads the rest of a quoted part of a name; only `\"` and `\\` are escapes.
     fn quoted_name(&mut self, name: &mut String) -> Result<(), TraceqlError> {
         let start = self.at;
         let rest = self.rest();

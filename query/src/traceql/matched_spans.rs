@@ -1,9 +1,10 @@
-//! Every span that a pipeline finds in a time, each once: for metrics, heatmaps and explanations.
+//! The distinct spans that a pipeline finds in a time range, for metrics, heatmaps and
+//! explanations.
 //!
-//! Owns how the spans are found: by a scan when single rows tell which they are, else trace by
-//! trace. A span that came twice is given once either way. Owns which of them lie in the same rows,
-//! too. Does not own what is computed of them. The newest are read first, so that a bound leaves
-//! out the oldest.
+//! Owns the way in which the spans are found: by a scan when single rows decide, otherwise trace by
+//! trace. A repeated span is visited once either way. Also groups the spans that lie in the same
+//! rows. Does not own the computation over them. The newest spans are read first, so that a bound
+//! leaves out the oldest.
 
 use std::{collections::HashSet, ops::ControlFlow};
 
@@ -23,20 +24,20 @@ use super::{
 };
 use crate::{QueryError, execution::Reader, search::by_log::around};
 
-/// Maximum bytes of memory for a deduplicated span. Spans beyond the room for them are left out:
+/// Maximum bytes of memory for a deduplicated span. Spans beyond the memory bound are left out:
 /// repeated ones would count again.
 const DISTINCT_SPAN_BYTES: usize = 18;
-/// Traces that are fetched at first.
+/// Number of traces that are fetched first.
 const FIRST_TRACES: usize = 64;
 
 /// A span that a pipeline finds.
 pub(super) struct MatchedSpan<'a> {
-    /// Values of the fields.
+    /// Values of the query's fields.
     pub(super) row: &'a [Value],
     pub(super) start: UnixNanos,
     pub(super) trace_id: TraceId,
     pub(super) span_id: SpanId,
-    /// Rows with its other columns, and its row.
+    /// The rows with the span's other columns, and its index there.
     pub(super) rows: (&'a SpanRows, usize),
     /// Index of these rows among the portions that end next.
     portion: usize,
@@ -47,14 +48,14 @@ pub(super) trait MatchVisitor {
     /// Visits a span.
     fn span(&mut self, span: &MatchedSpan<'_>);
 
-    /// Ends portions of rows: the spans that were visited since the last end lie in them, and no
-    /// later span does.
+    /// Ends portions of rows. They contain the spans that were visited since the last end, and no
+    /// later ones.
     fn end(&mut self, _portions: &[SpanRows]) {}
 }
 
-/// Visitor that passes the spans on, portion by portion.
+/// Visitor that passes on the spans, portion by portion.
 struct PortionVisitor<F> {
-    /// The portions and the rows of the spans that were visited since the last end.
+    /// Indexes of portion and row of the spans that were visited since the last end.
     spans: Vec<(usize, usize)>,
     visit: F,
 }
@@ -74,19 +75,19 @@ impl<F: FnMut(&SpanRows, &[usize])> MatchVisitor for PortionVisitor<F> {
     }
 }
 
-/// Scans of spans, and of the log records that the pipeline asks for. Each is complete when no
-/// bound left anything out.
+/// Statistics of the scans of spans and of log records. Each scan is complete when no bound left
+/// anything out.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct MatchStats {
     pub(super) spans: ScanStats,
     pub(super) records: ScanStats,
 }
 
-/// Passes `visit` the rows of the spans that the query finds and that start in this time, portion
-/// by portion and ascending. Rows have at least this detail.
+/// Passes the rows of the query's spans that start in this time to `visit`, portion by portion and
+/// ascending. Rows have at least this detail.
 ///
 /// # Errors
-/// `Parameter` when it is no query that finds traces.
+/// `Parameter` when the query does not find traces.
 pub(crate) fn spans_by_portion(
     reader: &Reader,
     query: &str,
@@ -152,7 +153,7 @@ pub(super) fn each_match(
     Ok(MatchStats { spans, records })
 }
 
-/// As [`each_match`], where each candidate is a match.
+/// Visits the matches as [`each_match`] does, when each candidate is a match.
 fn of_scan(
     reader: &Reader,
     (candidates, fields): (&Candidates, &Fields),
@@ -165,7 +166,7 @@ fn of_scan(
     let mut stats = each_portion(reader, candidates, fields, at_least, |rows, row_reader| {
         each_row((reader, row_reader), candidates, rows, |row, values| {
             all &= known.len() < known_max;
-            // The hash is of the whole span, its ids included.
+            // The hash covers the whole span, including its ids.
             if all && known.insert(rows.content_hash(row)) {
                 visitor.span(&MatchedSpan {
                     row: values,

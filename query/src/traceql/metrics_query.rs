@@ -4,8 +4,8 @@
 //! spans of a pipeline ─► observe (cells by series and interval) ─► series ─► math
 //! ```
 //!
-//! Owns what is computed of the spans that `matched_spans` finds. A metric that hits a bound is
-//! partial and says why.
+//! Owns the computation over the spans that `matched_spans` finds. A metric that reaches a bound is
+//! partial and has a reason.
 
 mod budget;
 mod compare;
@@ -28,7 +28,7 @@ use crate::{QueryError, execution::Reader};
 use budget::MetricsBudget;
 use observe::Observer;
 
-/// Reasons why a metric is partial: for all its terms together.
+/// Reasons why a metric is partial, for all its terms together.
 const TOO_MANY_SPANS: &str = "there are more spans than one query may look at; narrow it";
 const TOO_MANY_RECORDS: &str = "there are more log records than one query may look at; narrow it";
 const TOO_MANY_LINES: &str = "there are more series, or points of them, than one answer may have; group by less, or use a larger step";
@@ -53,7 +53,7 @@ pub(crate) struct Series {
     pub(crate) exemplars: Vec<Exemplar>,
 }
 
-/// A span that a value was made of.
+/// A span that contributed to a value.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Exemplar {
     pub(crate) labels: Vec<(String, Value)>,
@@ -67,7 +67,7 @@ pub(crate) struct MetricsFound {
     /// Series in the order of their labels.
     pub(crate) series: Vec<Series>,
     pub(crate) stats: ScanStats,
-    /// Reason why it is not everything.
+    /// Reason why the result is partial.
     pub(crate) partial: Option<&'static str>,
 }
 
@@ -82,7 +82,7 @@ pub(crate) fn metrics(reader: &Reader, search: &MetricsSearch) -> Result<Metrics
     Ok(found)
 }
 
-/// No deeper than the query, whose depth is bounded.
+/// Recursive. The recursion is no deeper than the query, whose depth is bounded.
 fn series(
     reader: &Reader,
     (search, room): (&MetricsSearch, MetricsBudget),

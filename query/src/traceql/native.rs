@@ -1,4 +1,4 @@
-//! TraceQL in the native search: the same pages of summaries that its filters give.
+//! TraceQL in the native search: pages of summaries, as for its filters.
 
 use std::{cmp::Reverse, collections::HashMap};
 
@@ -28,25 +28,25 @@ use crate::{
     },
 };
 
-/// Selection of traces, and of what is shown of them.
+/// Selection of traces, and of the spans shown of them.
 #[derive(Debug, Clone)]
 pub(crate) struct TraceQuery {
     pub(crate) query: String,
     pub(crate) start: TimeRange,
     /// Maximum number of spans shown for each spanset.
     pub(crate) spans_shown: usize,
-    /// The only traces that are looked at, when there are some.
+    /// Ids to which the search is restricted, if given.
     pub(crate) among: Option<Vec<TraceId>>,
 }
 
-/// Spansets of a trace that are shown, and spans of a page.
+/// Maximum number of spansets shown of a trace, and of spans shown on a page.
 const SPANSETS_SHOWN_MAX: usize = 100;
 const SPANS_SHOWN_MAX: usize = 100_000;
 
-/// Traces of a query that are put in order; the newest, when there are more.
+/// Maximum number of traces of a query that are sorted, the newest ones.
 const RANKED_MAX: usize = 20_000;
 
-/// The stages of a query that finds traces.
+/// Parses the stages of a query that finds traces.
 pub(crate) fn stages_of(query: &str) -> Result<Vec<Stage>, QueryError> {
     match parse(query)?.root {
         Root::Search(stages) => Ok(stages),
@@ -57,8 +57,8 @@ pub(crate) fn stages_of(query: &str) -> Result<Vec<Stage>, QueryError> {
     }
 }
 
-/// A page of the traces that the query finds, the newest first. The total is exact when it is known
-/// without evaluating what is further down the list.
+/// Returns a page of the traces that the query finds, the newest first. The total is exact when it
+/// is known without evaluating traces further down the list.
 pub(crate) fn page(
     reader: &Reader,
     query: TraceQuery,
@@ -77,7 +77,7 @@ pub(crate) fn page(
     let found = search(reader, &wanted, &mut news)?;
     let seen = cursor.map_or(0, |cursor| cursor.seen);
     let upto = seen.saturating_add(found.traces.len() as u64);
-    // A search that stops with a full page has not looked at all that is further down.
+    // A search that stops with a full page has not evaluated all traces further down.
     let more = found.left > 0 || !found.stats.complete;
     let last = found.traces.last().filter(|_| more);
     let cursor =
@@ -94,7 +94,7 @@ pub(crate) fn page(
     })
 }
 
-/// As [`page`], those with the highest values first.
+/// Returns a page as [`page`] does, ordered by value, the highest first.
 pub(crate) fn ranked_page(
     reader: &Reader,
     query: TraceQuery,
@@ -108,7 +108,7 @@ pub(crate) fn ranked_page(
         after: None,
         among: query.among,
     };
-    // What is found first is not what stands first.
+    // The order of finding is not the order of the list, so nothing is sent early.
     let mut found = search(reader, &wanted, &mut EarlyResults::none(reader))?;
     let matched = found.traces.len() as u64;
     found.stats.complete &= found.left == 0 && found.traces.len() < RANKED_MAX;

@@ -1,7 +1,7 @@
-//! An expression as Tempo writes it: what a value that it has is shown under.
+//! Expressions in Tempo's normal form, under which their values are shown.
 //!
-//! Operands that are neither a value nor a field are in parentheses, texts in backticks, and what
-//! reads nothing of a span is computed. Clients of Tempo look for these names.
+//! Operands that are neither a value nor a field are in parentheses, and texts are in backticks. A
+//! part that reads no field of a span is computed. Clients of Tempo look for these names.
 
 use super::{
     compiled::{Fields, Node},
@@ -9,7 +9,7 @@ use super::{
     syntax::{Expression, Operator},
 };
 
-/// The expression in Tempo's normal form.
+/// Returns the expression in Tempo's normal form.
 pub(super) fn normal(of: &Expression) -> String {
     match computed(of) {
         Some(value) => value_text(&value),
@@ -17,7 +17,7 @@ pub(super) fn normal(of: &Expression) -> String {
     }
 }
 
-/// No deeper than the query, whose depth is bounded.
+/// Recursive. The recursion is no deeper than the query, whose depth is bounded.
 fn written(of: &Expression) -> String {
     match of {
         Expression::Static(value) => value_text(&value.into()),
@@ -59,7 +59,7 @@ fn arithmetic(first: &Expression, rest: &[(Operator, Expression)]) -> String {
     chain(head, rest.map(|(operator, next)| (*operator, next)))
 }
 
-/// Every two of a chain are an operand of the next.
+/// Writes a chain with parentheses: the first two are an operand of the next.
 fn chain<'e>(
     first: String,
     rest: impl ExactSizeIterator<Item = (Operator, &'e Expression)>,
@@ -81,7 +81,7 @@ fn operand(of: &Expression) -> String {
     }
 }
 
-/// Its value, when that takes no span.
+/// Returns the value of an expression that reads no span.
 fn computed(of: &Expression) -> Option<Value> {
     let mut fields = Fields::default();
     let node = Node::compile(of, &mut fields);
@@ -96,7 +96,7 @@ fn value_text(value: &Value) -> String {
     }
 }
 
-/// The shortest that is the number, and no whole number to look at.
+/// Returns the shortest text that parses to the number and does not look like an integer.
 fn float_text(number: f64) -> String {
     if number.is_infinite() {
         return if number > 0.0 { "+Inf.0" } else { "-Inf.0" }.to_owned();
@@ -104,7 +104,7 @@ fn float_text(number: f64) -> String {
     let scientific = format!("{number:e}");
     let (digits, exponent) = scientific.split_once('e').unwrap_or((&scientific, "0"));
     let exponent: i32 = exponent.parse().unwrap_or_default();
-    // Beyond these, Go's shortest form has an exponent, of two digits at least.
+    // Beyond these exponents, Go's shortest form has an exponent of at least two digits.
     if !(-4..6).contains(&exponent) {
         let sign = if exponent < 0 { '-' } else { '+' };
         return format!("{digits}e{sign}{:02}", exponent.abs());

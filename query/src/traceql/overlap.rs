@@ -1,8 +1,8 @@
-//! The traces that run in a time, whenever the spans of their result start: Tempo's rule.
+//! The traces that run in a time range, whatever the start of their result's spans: Tempo's rule.
 //!
-//! Owns where else than in the time itself spans of results are looked for, and which of their
-//! traces come into question. Bounded: up to [`REACH`] before and after. What is found in the time
-//! itself comes first, so that a full answer never looks further.
+//! Owns the additional ranges in which spans of results are searched, and the choice of their
+//! traces. The search is bounded: it covers up to [`REACH`] before and after. The range itself is
+//! searched first, so a full answer needs no further search.
 
 use std::{collections::HashSet, ops::ControlFlow};
 
@@ -12,40 +12,40 @@ use tidings_storage::{Detail, Scan, SpanFilter, TimeRange};
 use super::candidate_scan::ResultPosition;
 use crate::{QueryError, execution::Reader, search::by_log::around};
 
-/// Spans of results are looked for so long before and after a time, in nanoseconds: longer traces
-/// are rare, and Tempo itself sees no further than the blocks that overlap it.
+/// Time before and after a range in which spans of results are searched, in nanoseconds. Longer
+/// traces are rare, and Tempo itself sees only the blocks that overlap the range.
 const REACH: u64 = 3_600 * 1_000_000_000;
-/// Traces looked up at once.
+/// Number of traces that are looked up at once.
 const LOOKUP_TRACES_MAX: usize = 4096;
 
-/// Traces that a search may find, by time.
+/// Selection of traces by time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Times {
     /// A span of the result starts in this range.
     OfResult(TimeRange),
-    /// Some of the trace is in this range.
+    /// Some part of the trace is in this range.
     OfTrace(TimeRange),
 }
 
-/// Part of the time in which spans of results are looked for.
+/// Part of the time in which spans of results are searched.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Leg {
-    /// Range in which they start.
+    /// Range in which the spans start.
     pub(super) start: TimeRange,
     edge: Option<Edge>,
 }
 
-/// A trace met outside the time crosses into it.
+/// Condition by which a trace found outside the range crosses into it.
 #[derive(Debug, Clone, Copy)]
 enum Edge {
-    /// One of its spans starts before this.
+    /// One of its spans starts before this time.
     StartsBefore(UnixNanos),
-    /// One of its spans ends then or later.
+    /// One of its spans ends at this time or later.
     EndsFrom(UnixNanos),
 }
 
 impl Times {
-    /// The time itself.
+    /// Returns the range itself.
     pub(super) fn range(self) -> TimeRange {
         match self {
             Self::OfResult(range) | Self::OfTrace(range) => range,
@@ -57,8 +57,8 @@ impl Times {
         matches!(self, Self::OfTrace(_))
     }
 
-    /// Tests a trace. `bounds` are those of the whole trace; `has_start` is true when a span of its
-    /// result starts in the range.
+    /// Tests a trace. `bounds` are the times of the whole trace; `has_start` is true when a span of
+    /// its result starts in the range.
     pub(super) fn hold(self, bounds: (UnixNanos, UnixNanos), has_start: bool) -> bool {
         match self {
             Self::OfResult(_) => has_start,
@@ -66,7 +66,7 @@ impl Times {
         }
     }
 
-    /// Returns the time in which log records count: up to an hour around that of the spans.
+    /// Returns the time range in which log records count: up to an hour around that of the spans.
     pub(super) fn of_records(self) -> TimeRange {
         match self {
             Self::OfResult(range) => around(range),
@@ -76,7 +76,7 @@ impl Times {
         }
     }
 
-    /// Returns where to look, the most promising first.
+    /// Returns the parts to search, the most promising first.
     pub(super) fn legs(self) -> Vec<Leg> {
         let within = Leg { start: self.range(), edge: None };
         let (Self::OfTrace(range), true) = (self, self.range() != TimeRange::default()) else {
@@ -105,11 +105,11 @@ fn later(time: UnixNanos) -> UnixNanos {
 impl Leg {
     /// Number of traces that the first step should find; `usual` inside the range itself.
     pub(super) fn first_step(&self, usual: usize) -> usize {
-        // Most traces outside the time are not wanted, and looking them up is cheap.
+        // Most traces outside the range do not match, and looking them up is cheap.
         if self.edge.is_some() { LOOKUP_TRACES_MAX } else { usual }
     }
 
-    /// Leaves the places of the traces that can be in the time.
+    /// Keeps the positions of the traces that can be in the range.
     pub(super) fn retain(
         &self,
         reader: &Reader,

@@ -1,8 +1,8 @@
-//! Tokens to the tree, with types checked on the way.
+//! Parser of tokens to a tree, with type checks.
 //!
-//! `terms` combines what stands in the root of a query (spansets, scalars, metrics), `fields`
-//! what stands in braces, `metrics` the functions over time. One grammar reads them all: a term
-//! says what it is, and combining terms that do not go together is the error.
+//! `terms` parses the root of a query (spansets, scalars, metrics), `fields` the content of braces,
+//! `metrics` the functions over time. One grammar covers them all. Each term has a type, and
+//! combining terms of incompatible types is an error.
 
 mod fields;
 mod metrics_stage;
@@ -18,12 +18,12 @@ use super::{
 use crate::suggest::did_you_mean;
 use terms::{Term, TermKind};
 
-/// The query that the text says. Making its patterns takes time: for a blocking thread.
+/// Parses a query. Compiling its patterns takes time, so this runs on a blocking thread.
 pub(crate) fn parse(text: &str) -> Result<Query, TraceqlError> {
     parse_with(text, &mut Patterns::default())
 }
 
-/// As [`parse`], with patterns that were made before, and what room there is for others.
+/// Parses as [`parse`] does, with compiled patterns and the remaining memory for further ones.
 pub(crate) fn parse_with(text: &str, patterns: &mut Patterns) -> Result<Query, TraceqlError> {
     let mut parser = Parser { text, tokens: tokens(text)?, at: 0, depth: 0, patterns };
     if parser.peek() == &TokenKind::End {
@@ -76,7 +76,7 @@ impl Parser<'_> {
 
     fn advance(&mut self) -> TokenKind {
         let kind = self.tokens[self.at].kind.clone();
-        // The end of the text stays the last token.
+        // The position never moves past the end token.
         self.at = (self.at + 1).min(self.tokens.len() - 1);
         kind
     }
@@ -104,7 +104,7 @@ impl Parser<'_> {
         Err(TraceqlError::at(self.text, byte, message))
     }
 
-    /// The next token in words.
+    /// Describes the next token for error messages.
     fn describe_next(&self) -> String {
         const SHOWN_CHARS: usize = 40;
         let token = &self.tokens[self.at];
@@ -116,7 +116,7 @@ impl Parser<'_> {
         format!("`{}{cut}`", text.chars().take(SHOWN_CHARS).collect::<String>())
     }
 
-    /// Reads something that may hold more of its kind.
+    /// Parses a nested element and counts its depth.
     fn nested<T>(
         &mut self,
         read: impl FnOnce(&mut Self) -> Result<T, TraceqlError>,
@@ -143,8 +143,8 @@ impl Parser<'_> {
         self.fail_at(at, format!("more than {TERMS_MAX} terms in a row"))
     }
 
-    /// A whole pipeline, up to the end, a closing parenthesis or hints. What it is, is for the
-    /// caller to judge: in parentheses a scalar may stand alone.
+    /// Parses a whole pipeline, up to the end, a closing parenthesis or hints. The caller checks
+    /// its type, because a scalar may stand alone in parentheses.
     fn pipeline(&mut self, wrapped: bool) -> Result<Term, TraceqlError> {
         let start = self.start();
         let first = self.first_stage()?;
@@ -208,7 +208,7 @@ impl Parser<'_> {
         }
     }
 
-    /// One stage that is not a metrics function.
+    /// Parses one stage that is not a metrics function.
     fn stage(&mut self) -> Result<Term, TraceqlError> {
         let start = self.start();
         let stage = match self.peek_word() {
@@ -261,7 +261,7 @@ impl Parser<'_> {
         }
     }
 
-    /// `with(name=value, …)`.
+    /// Parses `with(name=value, …)`.
     fn hints(&mut self, hints: &mut Vec<(String, Static)>) -> Result<(), TraceqlError> {
         self.advance();
         self.expect(&TokenKind::OpenParenthesis, "(")?;

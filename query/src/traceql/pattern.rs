@@ -1,10 +1,10 @@
-//! Patterns: matched in linear time, within bounds.
+//! Patterns: regular expressions in linear time, within bounds.
 //!
 //! Compiling a pattern takes milliseconds, so a query is parsed on the blocking thread that runs
 //! it. Each pattern is compiled once, and the patterns of a query share a bound.
 //!
-//! Owns what of a pattern is read as Go reads it, whose expressions TraceQL and PromQL have, and
-//! which the engine here reads otherwise ([`translate`]).
+//! Owns the differences between Go's expressions, which TraceQL and PromQL have, and those of the
+//! engine here ([`translate`]).
 
 mod texts;
 mod translate;
@@ -18,10 +18,10 @@ pub(crate) use texts::{TEXT_CHARS_MIN, texts_within};
 /// Error in a pattern.
 #[derive(Debug, Error)]
 pub(crate) enum PatternError {
-    /// The engine does not take it.
+    /// The engine refuses the pattern.
     #[error("{}", .0.to_string().lines().last().unwrap_or_default().trim())]
     Engine(#[from] regex::Error),
-    /// It is no pattern.
+    /// The text is not a pattern.
     #[error("{}", .0.to_string().lines().last().unwrap_or_default().trim())]
     Syntax(#[from] Box<regex_syntax::Error>),
     /// The patterns of one query exceed their common bound.
@@ -30,21 +30,21 @@ pub(crate) enum PatternError {
         /// Maximum number of bytes.
         bytes_max: usize,
     },
-    /// One sign of repetition follows another.
+    /// A repetition directly follows another repetition.
     #[error("`{0}` repeats a repetition")]
     Nested(String),
-    /// Something is repeated more often than [`translate::REPEATS_MAX`].
+    /// A part is repeated more often than [`translate::REPEATS_MAX`].
     #[error("`{0}` repeats more than {max} times", max = translate::REPEATS_MAX)]
     Repeats(String),
 }
 
-/// A pattern that needs more than this much memory is refused.
+/// Maximum memory of a pattern, in bytes; a larger one is refused.
 const PATTERN_BYTES_MAX: usize = 1 << 20;
 /// First size limit tried when a pattern is compiled, in bytes; each retry has four times as much.
 const PATTERN_BYTES_MIN: usize = 16 << 10;
 /// Size of the cache of the lazy automaton for each direction, in bytes.
 const MATCHING_BYTES: usize = 512 << 10;
-/// The patterns of one query may need so much together.
+/// Maximum memory of the patterns of one query together, in bytes.
 const PATTERNS_BYTES_MAX: usize = 64 << 20;
 /// Maximum depth to which the groups of a pattern nest.
 const PATTERN_DEPTH_MAX: u32 = 50;
@@ -53,12 +53,12 @@ const PATTERN_DEPTH_MAX: u32 = 50;
 const BEFORE: &str = "^(?s:";
 const AFTER: &str = ")$";
 
-/// A pattern, which has to match from beginning to end; `.` matches line breaks too.
+/// A pattern that must match the whole text. `.` matches line breaks too.
 #[derive(Debug, Clone)]
 pub(crate) struct Pattern {
-    /// As it was written.
+    /// Source text of the pattern.
     text: String,
-    /// As it is matched.
+    /// Compiled form of the pattern.
     pub(crate) regex: regex::Regex,
 }
 
@@ -74,13 +74,13 @@ impl fmt::Display for Pattern {
     }
 }
 
-/// Makes the patterns of one query.
+/// Compiler of the patterns of one query.
 #[derive(Debug)]
 pub(crate) struct Patterns {
     known: HashMap<String, Pattern>,
     bytes_max: usize,
     left: usize,
-    /// Set when the groups of a match are read. Those of other patterns have no places for texts.
+    /// True when the groups of a match are read. Other patterns have no capture groups.
     keeps_groups: bool,
 }
 
@@ -91,22 +91,22 @@ impl Default for Patterns {
 }
 
 impl Patterns {
-    /// Makes patterns that need at most so much memory together.
+    /// Creates a compiler whose patterns together need at most this much memory.
     pub(crate) fn within(bytes_max: usize) -> Self {
         Self { known: HashMap::new(), bytes_max, left: bytes_max, keeps_groups: false }
     }
 
-    /// Makes patterns whose groups are read.
+    /// Creates a compiler of patterns whose groups are read.
     pub(crate) fn with_groups() -> Self {
         Self { keeps_groups: true, ..Self::default() }
     }
 
-    /// Makes no patterns: the text has none.
+    /// Creates a compiler for texts without patterns.
     pub(crate) fn none() -> Self {
         Self::within(0)
     }
 
-    /// The pattern of a text.
+    /// Returns the compiled pattern of a text.
     pub(crate) fn made(&mut self, text: &str) -> Result<Pattern, PatternError> {
         if let Some(known) = self.known.get(text) {
             return Ok(known.clone());
@@ -116,7 +116,8 @@ impl Patterns {
         Ok(pattern)
     }
 
-    /// As [`Self::made`], for a pattern that may match anywhere and is not made before.
+    /// Compiles a pattern that may match anywhere. It is not cached, unlike those of
+    /// [`Self::made`].
     pub(crate) fn made_anywhere(&mut self, text: &str) -> Result<Pattern, PatternError> {
         self.made_between("(?s:", text, ")")
     }
@@ -131,7 +132,8 @@ impl Patterns {
         if self.left == 0 {
             return Err(self.too_much());
         }
-        // Checked alone first: the parentheses around it could complete a half one.
+        // The pattern is checked alone first: the parentheses around it could complete an invalid
+        // one.
         let mut alone = regex_syntax::ParserBuilder::new();
         alone.nest_limit(PATTERN_DEPTH_MAX).build().parse(&translated).map_err(Box::new)?;
         let whole = match self.keeps_groups {
@@ -142,11 +144,12 @@ impl Patterns {
         Ok(Pattern { text: text.to_owned(), regex })
     }
 
-    /// One that is larger than a pattern may be takes room, too: trying it took as long.
+    /// Compiles the anchored pattern. A pattern that is too large is charged to the bound, too,
+    /// because the attempt took as long.
     fn built(&mut self, whole: &str) -> Result<regex::Regex, PatternError> {
         let mut bytes = PATTERN_BYTES_MIN;
         loop {
-            // One for each direction.
+            // Each direction has its own cache.
             let needed = 2 * (bytes + MATCHING_BYTES);
             self.left = self.left.checked_sub(needed).ok_or_else(|| self.too_much())?;
             let built = regex::RegexBuilder::new(whole)
@@ -169,7 +172,8 @@ impl Patterns {
     }
 }
 
-/// The only texts that match a pattern made here, if it is nothing but texts: `a|b`.
+/// Returns the only texts that match a compiled pattern, if it is an alternation of plain texts:
+/// `a|b`.
 pub(crate) fn literals(pattern: &str) -> Option<Vec<String>> {
     let pattern = pattern.strip_prefix(BEFORE)?.strip_suffix(AFTER)?;
     let is_plain =
@@ -205,7 +209,8 @@ mod tests {
 
     #[test]
     fn patterns_are_read_as_go_reads_them() {
-        // What Go's regexp takes, with a text that matches whole and one that does not.
+        // Patterns that Go's regexp accepts, each with a text that matches whole and one that does
+        // not.
         let taken = [
             (r"\Qa.b*\E", "a.b*", "axb"),
             (r"\Qa.b", "a.b", "axb"),

@@ -1,7 +1,7 @@
-//! Stored rows to rows of values, and assembled traces to tables.
+//! Conversion of stored rows to rows of values, and of assembled traces to tables.
 //!
-//! Owns where each field is read from and how much of a row that takes. Fields that depend on the
-//! rest of the trace, or on its log records, are unknown until it is assembled.
+//! Owns the source of each field and the columns that it needs. Fields that depend on the rest of
+//! the trace, or on its log records, are unknown until it is assembled.
 
 use std::{
     collections::{BTreeSet, HashMap, HashSet},
@@ -30,7 +30,7 @@ use crate::{
     },
 };
 
-/// Texts and senders that are kept; there are few, hostile ones excepted.
+/// Maximum number of cached texts and of cached senders. There are few, unless a client is hostile.
 const KEPT_MAX: usize = 4096;
 
 /// Columns that the fields of a query need.
@@ -136,7 +136,7 @@ impl<'a> RowReader<'a> {
         reader
     }
 
-    /// The values of a row, appended.
+    /// Appends the values of a row.
     pub(crate) fn read(&mut self, rows: &SpanRows, row: usize, values: &mut Vec<Value>) {
         let from = values.len();
         let events = if self.events { rows.events(row) } else { Vec::new() };
@@ -184,7 +184,7 @@ impl<'a> RowReader<'a> {
         Value::Text(shared)
     }
 
-    /// A value that needs no list of attributes searched.
+    /// Returns a value that needs no search in a list of attributes.
     fn single(
         &mut self,
         field: &Field,
@@ -247,7 +247,7 @@ impl<'a> RowReader<'a> {
     }
 }
 
-/// The wanted attributes of a resource or scope, read once for each stored text.
+/// Returns the needed attributes of a resource or scope, decoded once for each stored text.
 fn columns_of(
     known: &mut HashMap<String, Columns>,
     wanted: &[(&str, usize)],
@@ -275,7 +275,7 @@ fn of_key<'a>(attributes: &'a [KeyValue], key: &'a str) -> impl Iterator<Item = 
     found.map(|attribute| Value::from_otlp(attribute.value()))
 }
 
-/// Nothing, the one value, or the list.
+/// Combines values to nil, the single value, or a list.
 pub(super) fn many(values: impl Iterator<Item = Value>) -> Value {
     let flat = values.flat_map(|value| match value {
         Value::Many(values) => values.to_vec(),
@@ -298,13 +298,13 @@ fn hex(bytes: &[u8]) -> String {
     })
 }
 
-/// Returns true if the table of a trace takes no more memory than a query may gather.
+/// Returns true if the table of a trace takes no more memory than a query may hold.
 pub(crate) fn has_room(tree: &Tree, fields: &Fields, limits: &QueryLimits) -> bool {
     let values = fields.len().saturating_mul(tree.assembled.nodes.len());
     values.saturating_mul(size_of::<Value>()) as u64 <= limits.view_bytes_max
 }
 
-/// The table of an assembled trace whose rows were kept, and of its log records.
+/// Builds the table of an assembled trace whose rows were kept, and of its log records.
 pub(crate) fn table(
     tree: &Tree,
     gathered: &Gathered,
@@ -362,7 +362,7 @@ impl TraceValues {
     }
 }
 
-/// Returns where the spans of an assembled trace hang.
+/// Returns the tree shape of an assembled trace.
 pub(crate) fn shape(tree: &Tree) -> TreeShape {
     let missing = missing_parents(tree);
     let nodes = &tree.assembled.nodes;
@@ -381,7 +381,7 @@ fn child_counts(tree: &Tree) -> Vec<i64> {
     counts
 }
 
-/// Marks the nodes that hang nowhere because no span has the id of the parent that they name.
+/// Marks the nodes without a parent because no span has the parent id that they name.
 fn missing_parents(tree: &Tree) -> Vec<bool> {
     let ids: HashSet<SpanId> = tree.indexes().map(|node| tree.fact(node).span_id).collect();
     let is_missing = |node: usize| {
@@ -408,8 +408,8 @@ fn of_tree(
 ) -> Value {
     let nodes = &tree.assembled.nodes;
     let entry = tree.entry.filter(|_| tree.has_root()).map(|node| tree.fact(node));
-    // In the order of the tree a span is preceded by all that were opened, of which those that
-    // are not above it were closed.
+    // In a nested-set numbering, all earlier spans were opened before this one, and those that are
+    // not its ancestors were closed.
     let left = |node: usize| {
         let (opened, depth) = (node as u64, u64::from(nodes[node].depth));
         i64::try_from(2 * opened - depth + 1).unwrap_or(i64::MAX)

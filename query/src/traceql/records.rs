@@ -1,8 +1,9 @@
-//! The log records of spans, for queries that ask about them.
+//! The log records of spans, for queries with conditions on them.
 //!
-//! Owns which records are a span's: those with its trace's id and its own; one that names no span
-//! is no span's. They are read for the traces that are evaluated, trace by trace, within bounds; a
-//! query that asks nothing of logs reads none. `needs` says which traces need not be evaluated.
+//! Owns the assignment of records to spans: a record belongs to the span whose trace id and span id
+//! it has. A record without a span id belongs to no span. Records are read for the evaluated
+//! traces, trace by trace, within bounds. A query without conditions on logs reads none. `needs`
+//! determines the traces that need not be evaluated.
 
 pub(super) mod needs;
 
@@ -28,7 +29,7 @@ pub(super) const RECORDS_MAX: usize = 200_000;
 /// Bytes of memory of a record without its text.
 const RECORD_BYTES: usize = 100;
 
-/// Number of traces that are evaluated without a look at the logs first.
+/// Maximum number of traces that are evaluated without a previous scan of the logs.
 const TRACES_FEW: usize = 1_000;
 
 /// Fields of a log record that the query reads.
@@ -58,7 +59,7 @@ impl Records {
         }))
     }
 
-    /// Puts the records of each span in order, each once.
+    /// Sorts the records of each span and removes duplicates.
     fn sort_and_dedup(&mut self) {
         for records in self.of_spans.values_mut() {
             records.sort_unstable_by_key(|record| record.key);
@@ -76,7 +77,7 @@ pub(super) enum Read {
     Exhausted,
 }
 
-/// Fields that a query reads of log records.
+/// Fields of log records that a query reads.
 #[derive(Debug, Clone, Copy)]
 struct Asks {
     body: bool,
@@ -108,7 +109,7 @@ impl<'a> RecordReader<'a> {
         self.reader.limits.view_bytes_max / 2
     }
 
-    /// The records of these traces.
+    /// Reads the records of these traces.
     pub(super) fn read(&mut self, ids: &[TraceId]) -> Result<Read, QueryError> {
         let mut records = Records::default();
         if !self.asks.body && !self.asks.severity {
@@ -145,7 +146,7 @@ impl<'a> RecordReader<'a> {
     }
 }
 
-/// The record of this row, with its span, if it has one.
+/// Returns the record of this row with its span, if it has one.
 fn record(rows: &LogRows, row: usize, asks: Asks) -> Option<((TraceId, SpanId), Record)> {
     let span = (rows.trace_id(row)?, rows.span_id(row)?);
     let number = rows.severity_number(row);
@@ -157,8 +158,9 @@ fn record(rows: &LogRows, row: usize, asks: Asks) -> Option<((TraceId, SpanId), 
     Some((span, record))
 }
 
-/// Leaves, of what the filters find, the traces whose log records can say what the stages ask of
-/// them. Gives what was read for that; complete, when no trace was left out that can match.
+/// Restricts the filters to traces whose log records can meet the conditions of the stages. Returns
+/// the statistics of the scans for that, which are complete when no trace was left out that can
+/// match.
 pub(super) fn narrow(
     reader: &Reader,
     (stages, fields): (&[CompiledStage], &Fields),
@@ -175,7 +177,7 @@ pub(super) fn narrow(
         needed.into_iter().map(|filter| LogFilter { time, ..filter }).collect();
     let Mentioned { traces, overflowed, stats } = mentioned(reader, &needed)?;
     if overflowed {
-        // With this many candidates, matches come soon without an index.
+        // With this many candidates, matches are found soon without an index.
         return Ok(ScanStats { complete: true, ..stats });
     }
     for filter in filters {

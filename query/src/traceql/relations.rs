@@ -1,8 +1,9 @@
-//! Which spans of a trace are children, ancestors or siblings of which others, for all at once.
+//! Relations between the spans of a trace (children, ancestors, siblings), computed for whole sets.
 //!
-//! Owns the structural operators over sets of spans; each takes time in proportion to the size of
-//! the sets (and a logarithm), whatever the trace's shape, and asks every few thousand spans whether
-//! to go on. Spans are numbered depth first, so those below one have the numbers that follow its own.
+//! Owns the structural operators over sets of spans. Each takes time in proportion to the size of
+//! the sets (and a logarithm), whatever the trace's shape. Each checks for cancellation every few
+//! thousand spans. Spans are numbered depth first, so the descendants of a span have the numbers
+//! that follow its own.
 
 use std::{cell::Cell, collections::HashMap};
 
@@ -14,7 +15,7 @@ use crate::QueryError;
 /// Shape of the tree of a trace's spans.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct TreeShape {
-    /// The parent of each span; a smaller number.
+    /// The parent of each span, which has a smaller number.
     pub(crate) parents: Vec<Option<u32>>,
     /// End of each span's subtree, exclusive; its own index plus one for a leaf.
     pub(crate) ends: Vec<u32>,
@@ -25,9 +26,9 @@ pub(crate) struct TreeShape {
 /// Key that siblings share.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum ParentKey {
-    /// Their parent.
+    /// The number of their parent.
     Of(u32),
-    /// The id of their parent, which is not here.
+    /// The id of their parent, which is not in the trace.
     Missing(SpanId),
 }
 
@@ -40,7 +41,7 @@ impl TreeShape {
         self.families[span as usize]
     }
 
-    /// The spans of the relation's result, given both operands in order: in order.
+    /// Returns the spans of the relation's result, in order. Both operands must be in order.
     ///
     /// The error that the pace check returns.
     pub(crate) fn related(
@@ -62,7 +63,8 @@ impl TreeShape {
         }
     }
 
-    /// Returns these spans that are a child (parent, …) of a marked one. Both are in order.
+    /// Reports for each of these spans whether it has a marked span as its parent (ancestor, …).
+    /// Both lists are in order.
     fn having(
         &self,
         relation: Relation,
@@ -81,7 +83,7 @@ impl TreeShape {
                 pace.each(of, |span| marks.have(span))
             }
             Relation::Descendant => {
-                // End of the last span that is below one of the marked before.
+                // The end of the subtrees of the marked spans so far.
                 let mut end = 0;
                 let is_below = |span| {
                     while let Some(marked) = ahead.next_if(|marked| *marked < span) {
@@ -120,7 +122,7 @@ impl TreeShape {
         }
     }
 
-    /// Marks what `mark` gives for each of these spans.
+    /// Marks the spans that `mark` returns for these spans.
     fn marks(
         &self,
         spans: &[u32],
@@ -147,14 +149,13 @@ impl TreeShape {
     }
 }
 
-/// Fails when an evaluation has to end.
+/// Check that fails when an evaluation must end.
 pub(crate) type Check<'a> = &'a dyn Fn() -> Result<(), QueryError>;
 
-/// Steps of a join before whether to go on is asked again: each takes some nanoseconds, or a look
-/// into a table.
+/// Number of steps of a join between two checks. A step takes some nanoseconds, or a table lookup.
 const STEPS_MAX: u32 = 4_096;
 
-/// The pace of joins, which asks every now and then whether to go on.
+/// Pacer of joins, which calls the check at intervals.
 pub(crate) struct Pace<'a> {
     check: Check<'a>,
     steps: Cell<u32>,
@@ -165,19 +166,19 @@ impl<'a> Pace<'a> {
         Self { check, steps: Cell::new(0) }
     }
 
-    /// Counts one step more.
+    /// Counts one step, and calls the check when it is due.
     fn step(&self) -> Result<(), QueryError> {
         let steps = self.steps.get() + 1;
         self.steps.set(steps % STEPS_MAX);
         if steps < STEPS_MAX { Ok(()) } else { (self.check)() }
     }
 
-    /// Tells of each span if it is one.
+    /// Computes `is_one` for each span.
     fn each(&self, of: &[u32], is_one: impl Fn(u32) -> bool) -> Result<Vec<bool>, QueryError> {
         of.iter().map(|span| self.step().map(|()| is_one(*span))).collect()
     }
 
-    /// The spans at the places that are picked.
+    /// Returns the spans at the indexes for which `is_picked` is true.
     fn picked(
         &self,
         spans: &[u32],
@@ -193,7 +194,7 @@ impl<'a> Pace<'a> {
         Ok(picked)
     }
 
-    /// The spans of both, which are in order and have each once: so, too.
+    /// Returns the union of both lists. They and the result are in order, without duplicates.
     ///
     /// The error that the check returns.
     pub(crate) fn united(&self, left: &[u32], right: &[u32]) -> Result<Vec<u32>, QueryError> {
@@ -214,13 +215,13 @@ impl<'a> Pace<'a> {
     }
 }
 
-/// Spans are looked for among others, not marked in the whole trace, when they are fewer than one
-/// of so many.
+/// Divisor of the trace's number of spans. A smaller set is searched as a list, and not marked in
+/// the whole trace.
 const SPARSE: usize = 32;
 
 /// Marked spans of a trace.
 enum Marks {
-    /// A few spans in order; some may be there more than once.
+    /// A few spans in order, possibly with duplicates.
     Few(Vec<u32>),
     /// Membership flag of each span of the trace.
     Many(Vec<bool>),

@@ -1,8 +1,9 @@
-//! Values while a query runs, and what operators make of them.
+//! Runtime values of a query, and the operators on them.
 //!
 //! Owns the rules for values that are missing or of another type than the operator takes: no
-//! comparison with them holds, and arithmetic with them has no value. A list (an array, or what
-//! the events of a span say) is compared by its elements: one has to fit, or for `!=` and `!~` all.
+//! comparison with them holds, and arithmetic with them has no value. A list (an array, or values
+//! of a span's events) is compared by its elements. One of them must match, or all of them for `!=`
+//! and `!~`.
 
 use std::{cmp::Ordering, fmt::Write, sync::Arc};
 
@@ -13,7 +14,7 @@ use super::syntax::{Operator, Static};
 /// A value of a span.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Value {
-    /// It takes the rest of the trace to tell.
+    /// The value depends on the rest of the trace.
     Unknown,
     Nil,
     Int(i64),
@@ -42,12 +43,12 @@ impl Value {
         }
     }
 
-    /// A length of time, which may not fit.
+    /// Creates a duration, or nil when it does not fit.
     pub(crate) fn nanos(nanos: u64) -> Self {
         Self::Duration(i64::try_from(nanos).unwrap_or(i64::MAX))
     }
 
-    /// The value of an attribute. Maps and bytes are shown as JSON.
+    /// Converts the value of an attribute. Maps and bytes are shown as JSON.
     pub(crate) fn from_otlp(value: Option<&otlp::Value>) -> Self {
         match value {
             None => Self::Nil,
@@ -56,7 +57,7 @@ impl Value {
             Some(otlp::Value::Int(number)) => Self::Int(*number),
             Some(otlp::Value::Double(number)) => Self::Float(*number),
             Some(otlp::Value::Array(array)) => {
-                // Arrays in arrays are compared with nothing.
+                // Nested arrays cannot be compared.
                 let single = |value: &AnyValue| match value.value.as_ref() {
                     Some(otlp::Value::Array(_)) => Self::Nil,
                     other => Self::from_otlp(other),
@@ -73,7 +74,7 @@ impl Value {
         matches!(self, Self::Nil | Self::Unknown)
     }
 
-    /// As a number: durations in nanoseconds.
+    /// Returns the value as a number; a duration as nanoseconds.
     #[expect(clippy::cast_precision_loss, reason = "a float is what was asked for")]
     pub(crate) fn number(&self) -> Option<f64> {
         match self {
@@ -83,7 +84,7 @@ impl Value {
         }
     }
 
-    /// As OTLP has it; durations, statuses, kinds and severities are text.
+    /// Returns the value in OTLP's form; durations, statuses, kinds and severities are text.
     pub(crate) fn to_otlp(&self) -> AnyValue {
         let value = match self {
             Self::Int(number) => otlp::Value::Int(*number),
@@ -98,7 +99,7 @@ impl Value {
         AnyValue { value: Some(value) }
     }
 
-    /// As text, without quotes.
+    /// Returns the value as text, without quotes.
     pub(crate) fn display_text(&self) -> String {
         match self {
             Self::Unknown | Self::Nil => "nil".to_owned(),
@@ -117,7 +118,7 @@ impl Value {
         }
     }
 
-    /// Appends a text that no other value has.
+    /// Appends a text that is unique to the value.
     pub(crate) fn key(&self, key: &mut String) {
         let kind = match self {
             Self::Unknown | Self::Nil => 'n',
@@ -153,7 +154,7 @@ impl From<&Static> for Value {
     }
 }
 
-/// As Go shows durations: `1h2m3.5s`, `1.5ms`.
+/// Formats a duration as Go does: `1h2m3.5s`, `1.5ms`.
 pub(crate) fn duration_text(nanos: i64) -> String {
     let sign = if nanos < 0 { "-" } else { "" };
     let nanos = nanos.unsigned_abs();
@@ -210,7 +211,7 @@ pub(crate) fn apply(operator: Operator, left: &Value, right: &Value) -> Value {
     })
 }
 
-/// Reports whether all elements fit, or at least one.
+/// Reports whether all elements match (`all`), or at least one.
 pub(crate) fn fits(all: bool, many: &[Value], fit: impl Fn(&Value) -> bool) -> bool {
     if all { many.iter().all(fit) } else { many.iter().any(fit) }
 }
@@ -258,7 +259,7 @@ fn arithmetic(operator: Operator, left: &Value, right: &Value) -> Value {
             Add => left.checked_add(*right),
             Sub => left.checked_sub(*right),
             Mul => left.checked_mul(*right),
-            // Nothing divided by zero has a value.
+            // A division by zero has no value.
             Div | Mod if *right == 0 => return Value::Nil,
             Div => left.checked_div(*right),
             Mod => left.checked_rem(*right),
@@ -289,7 +290,7 @@ fn arithmetic(operator: Operator, left: &Value, right: &Value) -> Value {
     if number.is_nan() { Value::Nil } else { Value::Float(number) }
 }
 
-/// The value with the other sign.
+/// Negates a value.
 pub(crate) fn negative(value: &Value) -> Value {
     match value {
         Value::Unknown => Value::Unknown,

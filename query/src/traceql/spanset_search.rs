@@ -1,10 +1,10 @@
 //! Finds the traces of a query, newest first.
 //!
-//! A trace is found when a span of its result starts in the time asked for, or, as Tempo has it,
-//! when the trace itself runs in that time ([`Times`]). Its place in the list is the earliest start
-//! among its spans that can be in a result; times choose traces, they do not cut them. Traces are
-//! fetched and evaluated in batches until enough are found. What does not fit the bounds is left
-//! out and said so.
+//! A trace is found when a span of its result starts in the requested range or, by Tempo's rule,
+//! when the trace itself runs in that range ([`Times`]). Its position in the list is the earliest
+//! start among its candidate spans. The range selects traces and does not cut them. Traces are
+//! fetched and evaluated in batches until enough are found. Traces beyond the bounds are left out,
+//! and the result is then marked incomplete.
 
 use std::{
     cmp::Reverse,
@@ -37,9 +37,9 @@ use crate::{
     },
 };
 
-/// Spans that are held in memory at once, with their attributes.
+/// Maximum number of spans that are held in memory at once, with their attributes.
 const BATCH_SPANS_MAX: u64 = 200_000;
-/// Traces fetched at once.
+/// Maximum number of traces that are fetched at once.
 const BATCH_TRACES_MAX: usize = 256;
 
 /// Request of a search.
@@ -52,9 +52,9 @@ pub(crate) struct TraceqlSearch {
     pub(crate) limit: usize,
     /// Bounds on the spans shown.
     pub(crate) shown: DisplayLimits,
-    /// Position after which the traces stand in the list.
+    /// Position in the list after which the traces are.
     pub(crate) after: Option<ResultPosition>,
-    /// The only traces that are looked at, when there are some.
+    /// Ids to which the search is restricted, if given.
     pub(crate) among: Option<Vec<TraceId>>,
 }
 
@@ -62,13 +62,13 @@ pub(crate) struct TraceqlSearch {
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct FoundTrace {
     pub(crate) trace_id: TraceId,
-    /// `None` when the root is not here.
+    /// Service and name of the root; `None` when the root is missing.
     pub(crate) root: Option<(String, String)>,
     pub(crate) start: UnixNanos,
     pub(crate) duration: DurationNanos,
     /// Duration of the longest span in its spansets.
     pub(crate) longest_match: DurationNanos,
-    /// The first of its spansets, and how many there are.
+    /// The first of its spansets, and the number of all.
     pub(crate) spansets: Vec<FoundSpanset>,
     pub(crate) spanset_count: usize,
     pub(crate) place: ResultPosition,
@@ -82,7 +82,7 @@ pub(crate) struct FoundSpanset {
     /// Number of all its spans.
     pub(crate) matched: usize,
     pub(crate) attributes: Vec<(String, Value)>,
-    /// The first of them.
+    /// The first of its spans.
     pub(crate) spans: Vec<FoundSpan>,
 }
 
@@ -101,18 +101,18 @@ pub(crate) struct FoundSpan {
 /// Result of a search.
 #[derive(Debug, Default)]
 pub(crate) struct TraceqlResult {
-    /// Newest first.
+    /// Traces, the newest first.
     pub(crate) traces: Vec<FoundTrace>,
     pub(crate) stats: ScanStats,
-    /// Traces that were evaluated.
+    /// Number of traces that were evaluated.
     pub(crate) inspected: u64,
-    /// Traces further down the list that can match and were not evaluated.
+    /// Number of traces further down the list that can match and were not evaluated.
     pub(crate) left: u64,
     /// True when every remaining trace matches.
     pub(crate) exact: bool,
 }
 
-/// A trace with everything that a query reads of it.
+/// A trace with all values that a query reads.
 #[derive(Debug)]
 pub(crate) struct Fetched<'a> {
     pub(crate) tree: Tree,
@@ -125,7 +125,7 @@ pub(crate) fn found(reader: &Reader, wanted: &TraceqlSearch) -> Result<TraceqlRe
     search(reader, wanted, &mut EarlyResults::new(reader))
 }
 
-/// Finds traces, and tells of them meanwhile.
+/// Finds traces, and sends early results meanwhile.
 pub(crate) fn search(
     reader: &Reader,
     search: &TraceqlSearch,
@@ -161,7 +161,7 @@ pub(crate) fn search(
     Ok(run.found)
 }
 
-/// A search under way.
+/// State of a search.
 struct Run<'a> {
     reader: &'a Reader,
     search: &'a TraceqlSearch,
@@ -171,18 +171,18 @@ struct Run<'a> {
     records: RecordReader<'a>,
     /// Remaining spans and bytes to show.
     left: DisplayBudget,
-    /// Traces evaluated already, when a trace can be found again.
+    /// Traces that were evaluated, in case a trace can be found again.
     known: HashSet<TraceId>,
     found: TraceqlResult,
 }
 
 impl Run<'_> {
-    /// Adds the traces of which a span starts there that can be in a result.
+    /// Adds the traces with a candidate span that starts in this part of the range.
     fn leg(&mut self, leg: Leg, news: &mut EarlyResults<'_>) -> Result<(), QueryError> {
         let (reader, search, candidates) = (self.reader, self.search, &self.candidates);
         let mut start = leg.start;
         if let Some((after, _)) = search.after {
-            // A trace further down has its place no later than the cursor.
+            // The position of a trace further down is no later than the cursor.
             let end = UnixNanos(after.0.saturating_add(1));
             start.end = Some(start.end.map_or(end, |given| given.min(end)));
         }
@@ -245,7 +245,7 @@ fn is_in_time(times: Times, tree: &Tree, spansets: &[Spanset]) -> bool {
     has_result && times.hold((tree.start, tree.end), has_start)
 }
 
-/// The traces with a span that can be in a result, newest first.
+/// Returns the traces with a candidate span, newest first.
 pub(crate) fn candidate_traces(
     reader: &Reader,
     candidates: &Candidates,
@@ -257,8 +257,7 @@ pub(crate) fn candidate_traces(
     Ok((places, walk.stats))
 }
 
-/// Gives `visit` each row that can be of a span of a result, with its values, until half the time
-/// is over.
+/// Passes each candidate row with its values to `visit`, until half of the deadline has passed.
 pub(crate) fn each_candidate(
     reader: &Reader,
     candidates: &Candidates,
@@ -271,8 +270,8 @@ pub(crate) fn each_candidate(
     })
 }
 
-/// Gives `visit` the rows among which are those of spans that can be in a result, until it breaks
-/// or half the time is over. The rows have at least this detail.
+/// Passes portions of rows that include all candidate rows to `visit`, until it breaks or half of
+/// the deadline has passed. The rows have at least this detail.
 pub(super) fn each_portion(
     reader: &Reader,
     candidates: &Candidates,
@@ -302,8 +301,8 @@ pub(super) enum TraceStep<'a> {
     BatchEnd(&'a Gathered),
 }
 
-/// Fetches and assembles the traces in order and gives `visit` each step, until it breaks or time
-/// is nearly up. Returns true when no trace was left out.
+/// Fetches and assembles the traces in order and passes each step to `visit`, until it breaks or
+/// the deadline is near. Returns true when no trace was left out.
 pub(super) fn each_trace(
     (reader, fields, records): (&Reader, &Fields, &mut RecordReader<'_>),
     places: &[ResultPosition],
@@ -325,7 +324,7 @@ pub(super) fn each_trace(
                 size = batch.len() / 2;
                 continue;
             }
-            // As with spans below.
+            // A trace whose records do not fit is left out, like one whose spans do not fit.
             Read::TooMany => {
                 complete = false;
                 at += 1;
@@ -346,7 +345,7 @@ pub(super) fn each_trace(
                 size = batch.len() / 2;
                 continue;
             }
-            // One trace by itself is too large to be evaluated with everything in memory.
+            // A trace that alone is too large cannot be evaluated with everything in memory.
             Err(error) if error.is_too_large() => {
                 complete = false;
                 at += 1;

@@ -1,7 +1,7 @@
 //! The tree of a query.
 //!
 //! Owns the names of operators, scopes, intrinsics and functions. A tree is at most
-//! [`super::DEPTH_MAX`] deep: what stands in a row is a list, and the parser counts the rest.
+//! [`super::DEPTH_MAX`] deep: a chain is a list, and the parser counts the other levels.
 
 use std::fmt;
 
@@ -9,7 +9,7 @@ use tidings_proto::otlp::{Severity, SpanKind, StatusCode};
 
 use super::{lexer::is_of_a_name, pattern::Pattern, types::Type};
 
-/// Every sign that stands between or before operands.
+/// Operators between or before operands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Operator {
     Add,
@@ -100,7 +100,7 @@ impl fmt::Display for Operator {
 /// Part of a span that an attribute belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Scope {
-    /// The span, or else its resource.
+    /// The span or, without the attribute there, its resource.
     Any,
     Resource,
     Span,
@@ -160,11 +160,11 @@ pub(crate) enum Intrinsic {
     /// Bodies of the span's log records.
     LogBody,
     LogSeverity,
-    /// `parent`, which only `= nil` and `!= nil` can be asked of.
+    /// `parent`, which allows only `= nil` and `!= nil`.
     Parent,
 }
 
-/// An intrinsic with its names: the one it is shown by, and the other spelling.
+/// Intrinsics, each with the name under which it is shown, and its other spelling.
 pub(crate) const INTRINSICS: [(Intrinsic, &str, &str); 27] = [
     (Intrinsic::Duration, "duration", "span:duration"),
     (Intrinsic::Name, "name", "span:name"),
@@ -196,7 +196,7 @@ pub(crate) const INTRINSICS: [(Intrinsic, &str, &str); 27] = [
 ];
 
 impl Intrinsic {
-    /// The intrinsic of this name, as it stands in a query.
+    /// Returns the intrinsic of this name in a query.
     pub(crate) fn parse(name: &str) -> Option<Self> {
         let mut all = INTRINSICS.iter();
         all.find(|(_, shown, other)| *shown == name || *other == name).map(|found| found.0)
@@ -239,7 +239,7 @@ pub(crate) enum Name {
 /// A value that a query reads from a span.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Field {
-    /// It is read from the span's parent.
+    /// True when the value is read from the span's parent.
     pub(crate) parent: bool,
     pub(crate) name: Name,
 }
@@ -302,18 +302,18 @@ pub(crate) enum Static {
 pub(crate) enum Expression {
     Static(Static),
     Field(Field),
-    /// Minus.
+    /// Negation of a number.
     Negative(Box<Self>),
     Not(Box<Self>),
-    /// Test for a value (`!= nil`), or for none (`= nil`).
+    /// Test for the presence of a value (`!= nil`), or for its absence (`= nil`).
     Exists(Box<Self>, bool),
-    /// `&&` of all.
+    /// Conjunction (`&&`).
     All(Vec<Self>),
-    /// `||` of all.
+    /// Disjunction (`||`).
     Any(Vec<Self>),
     /// Match of the whole value against a pattern; `false` negates it.
     Matches(Box<Self>, Pattern, bool),
-    /// Computed from the left to the right.
+    /// Arithmetic from left to right.
     Arithmetic(Box<Self>, Vec<(Operator, Self)>),
     /// A comparison.
     Binary(Operator, Box<Self>, Box<Self>),
@@ -332,15 +332,15 @@ pub(crate) enum Relation {
 /// Side of a relation whose spans are the result.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Side {
-    /// Spans on the right that have the relation.
+    /// Spans on the right for which the relation holds.
     Right,
-    /// Spans on the right that do not have it.
+    /// Spans on the right for which it does not hold.
     NotRight,
-    /// Spans on both sides that have it.
+    /// Spans on both sides for which it holds.
     Both,
 }
 
-/// Operator that joins a spanset to what stands to the left of it.
+/// Operator that joins a spanset to the one on the left.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Join {
     /// The spans of both sides, when neither is empty.
@@ -354,12 +354,12 @@ pub(crate) enum Join {
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Spansets {
     Filter(Expression),
-    /// Joined from the left to the right.
+    /// Spansets joined from left to right.
     Joined(Box<Self>, Vec<(Join, Self)>),
     Pipeline(Vec<Stage>),
 }
 
-/// Function by which an aggregate makes one number of many.
+/// Function that aggregates numbers to one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Fold {
     Count,
@@ -393,9 +393,9 @@ pub(crate) enum Scalar {
         of: Option<Expression>,
         label: String,
     },
-    /// The number about what a pipeline makes of the spanset.
+    /// A number about the result of a pipeline over the spanset.
     Pipeline(Vec<Stage>, Box<Self>),
-    /// Computed from the left to the right.
+    /// Arithmetic from left to right.
     Arithmetic(Box<Self>, Vec<(Operator, Self)>),
 }
 
@@ -403,9 +403,9 @@ pub(crate) enum Scalar {
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Stage {
     Spansets(Spansets),
-    /// Keeps the spansets for which this holds.
+    /// Keeps the spansets for which the comparison holds.
     Compare(Operator, Scalar, Scalar),
-    /// Divides spansets; the label is what the value is shown by.
+    /// Groups spansets by a value, which is shown under the label.
     By {
         of: Expression,
         label: String,
@@ -415,7 +415,7 @@ pub(crate) enum Stage {
 }
 
 impl Stage {
-    /// Words that begin a stage of their own.
+    /// Words that begin a separate stage.
     const WORDS: [&'static str; 3] = ["by", "select", "coalesce"];
 }
 
@@ -430,8 +430,8 @@ pub(crate) enum Measure {
     SumOverTime(Field),
     QuantileOverTime(Field, Vec<f64>),
     HistogramOverTime(Field),
-    /// Condition of selected spans, number of values shown of each attribute, and time in which a
-    /// span can be selected (nanoseconds; 0 and 0 for any time).
+    /// Condition of selected spans, number of values shown of each attribute, and time range of
+    /// selected spans (nanoseconds; 0 and 0 for any time).
     Compare {
         selection: Expression,
         top: usize,
@@ -440,7 +440,7 @@ pub(crate) enum Measure {
     },
 }
 
-/// Arguments of a measure, and the measure that they make.
+/// Form of a measure's arguments, with the measure's constructor.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum MeasureForm {
     Bare(fn() -> Measure),
@@ -465,7 +465,7 @@ impl Measure {
         ("compare", MeasureForm::Compare),
     ];
 
-    /// Finds the arguments of the measure of this name.
+    /// Returns the form of the arguments of a measure.
     pub(crate) fn form(name: &str) -> Option<MeasureForm> {
         Self::WORDS.into_iter().find(|(known, _)| *known == name).map(|(_, form)| form)
     }
@@ -500,13 +500,13 @@ pub(crate) enum Metrics {
 /// Steps that transform series.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Step {
-    /// Computes with others on the right.
+    /// Combines with other series on the right.
     Joined(Operator, Metrics),
-    /// Computes with a number on the right, or on the left when `left`.
+    /// Combines with a number on the right, or on the left when `left` is true.
     Number { operator: Operator, number: f64, left: bool },
-    /// Leaves the `limit` largest (or smallest) values at each time.
+    /// Keeps the `limit` largest (or smallest) values at each time.
     Top { limit: usize, largest: bool },
-    /// Leaves the values for which this holds.
+    /// Keeps the values for which the comparison holds.
     Compare(Operator, f64),
 }
 
@@ -515,7 +515,7 @@ impl Step {
     const WORDS: [&'static str; 2] = ["topk", "bottomk"];
 }
 
-/// Lists the words of functions: of each that a parenthesis follows.
+/// Lists the names of functions, which a parenthesis follows.
 pub(crate) fn function_words() -> impl Iterator<Item = &'static str> {
     let folds = Fold::WORDS.into_iter().map(|(word, _)| word);
     let measures = Measure::WORDS.into_iter().map(|(word, _)| word);
@@ -532,8 +532,8 @@ pub(crate) struct Query {
 /// Kinds of queries.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Root {
-    /// Traces.
+    /// A query for traces.
     Search(Vec<Stage>),
-    /// Series.
+    /// A query for series.
     Metrics(Metrics),
 }

@@ -1,6 +1,6 @@
 //! Completion of queries: attribute names and values.
 //!
-//! Owns the choice of spans they are taken from: those that match a query's conditions, newest
+//! Owns the choice of the spans that supply them: those that match a query's conditions, newest
 //! first within the row budget. An unfinished query is read leniently.
 
 use std::{
@@ -46,7 +46,7 @@ pub(crate) struct TagSearch {
     pub(crate) limit: usize,
 }
 
-/// The names of attributes by where they are. Names of intrinsics are not among them.
+/// Returns the names of attributes by scope, without the names of intrinsics.
 pub(crate) fn names(
     reader: &Reader,
     search: &TagSearch,
@@ -56,7 +56,7 @@ pub(crate) fn names(
     let stages = compile(&lenient(&search.query), &mut fields);
     let candidates = Candidates::from_stages(&stages, &fields, search.start);
     let mut names: BTreeMap<Scope, BTreeSet<String>> = BTreeMap::new();
-    // By hash: a resource is up to 64 KiB.
+    // Senders are identified by hash, because a resource has up to 64 KiB.
     let (hasher, mut senders) = (RandomState::new(), HashSet::new());
     let narrow = [Scope::Span, Scope::Resource];
     let all_narrow = scopes.iter().all(|scope| narrow.contains(scope));
@@ -88,7 +88,7 @@ pub(crate) fn names(
                     (Scope::Resource, rows.resource_key(row)),
                     (Scope::Instrumentation, rows.scope_key(row)),
                 ] {
-                    // Spans share few senders: each is read once.
+                    // Many spans share a sender, so each is read once.
                     let sender = hasher.hash_one((scope.word(), key));
                     if senders.len() < KEPT_MAX && senders.insert(sender) {
                         let attributes = match scope {
@@ -116,7 +116,7 @@ pub(crate) fn names(
     Ok(names)
 }
 
-/// The names of intrinsics, as queries spell them.
+/// Returns the names of intrinsics in the spelling of queries.
 pub(crate) fn intrinsics() -> Vec<&'static str> {
     let all = INTRINSICS.iter().filter(|(intrinsic, ..)| {
         !matches!(
@@ -131,7 +131,7 @@ pub(crate) fn intrinsics() -> Vec<&'static str> {
     names.filter(|name| !name.is_empty() && *name != "childCount").collect()
 }
 
-/// The field of this name as a query spells it: `.a`, `span.a`, `name`.
+/// Parses the name of a field in the spelling of queries: `.a`, `span.a`, `name`.
 pub(crate) fn field_named(name: &str) -> Option<Field> {
     let parsed = parse_with(&format!("{{}} | select({name})"), &mut Patterns::none());
     if let Ok(Query { root: Root::Search(stages), hints }) = parsed
@@ -143,7 +143,7 @@ pub(crate) fn field_named(name: &str) -> Option<Field> {
     None
 }
 
-/// The values of a field, most frequent first, and whether that is all of them.
+/// Returns the values of a field, the most frequent first, and true when these are all.
 pub(crate) fn values(
     reader: &Reader,
     search: &TagSearch,
@@ -193,8 +193,9 @@ pub(crate) fn values(
     Ok(values.into_iter().take(search.limit).map(|(_, value)| value).collect())
 }
 
-/// The condition of Tempo's older search: each tag is on some span of the trace, letter case and
-/// the rest of the value ignored, and the whole trace took between these two.
+/// Returns the stages of Tempo's older search. Some span of the trace has each tag: its value
+/// contains the text, ignoring letter case. The duration of the whole trace is between these
+/// bounds.
 pub(crate) fn of_tags(
     tags: &[(String, String)],
     min_nanos: Option<i64>,

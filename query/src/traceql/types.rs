@@ -1,4 +1,4 @@
-//! The types of values and what operators take.
+//! The static types of values, and the operators that accept them.
 
 use std::fmt;
 
@@ -18,7 +18,7 @@ pub(crate) enum Type {
     Status,
     Kind,
     Severity,
-    /// Another span.
+    /// A reference to another span.
     Reference,
 }
 

@@ -13,7 +13,7 @@ use crate::trace::{summary::plus, trace_rows::Names, tree::Tree};
 /// Key of a call: calling service, called service, operation and span kind, as numbers of names.
 type HopKey = (Option<u32>, u32, u32, i32);
 
-/// Every kind of call, in order of its first call.
+/// Returns every call type, in order of its first call.
 pub(crate) fn hops(trees: &[Tree], names: &Names) -> Vec<Hop> {
     let mut hops: BTreeMap<HopKey, Hop> = BTreeMap::new();
     for tree in trees {
@@ -65,7 +65,7 @@ pub(crate) fn hops(trees: &[Tree], names: &Names) -> Vec<Hop> {
     hops
 }
 
-/// A node's time on the path to completion.
+/// Time of a node on the path to completion.
 #[derive(Debug, Clone, Copy, Default)]
 struct OnWay {
     working: DurationNanos,

@@ -21,7 +21,7 @@ fn keys() -> Vec<String> {
     (0..9).map(|key| format!("key.{key}")).collect()
 }
 
-/// Spans and records, of which the first have these attributes.
+/// Spans and records, the first of which have these attributes.
 fn stored(on_spans: &[&str], on_records: &[&str]) -> [TelemetryBatch; 2] {
     let attributes = |keys: &[&str], at: u64| match usize::try_from(at).unwrap() {
         at if at < keys.len() => vec![KeyValue::new(keys[at], UUID)],
@@ -55,7 +55,7 @@ fn stored(on_spans: &[&str], on_records: &[&str]) -> [TelemetryBatch; 2] {
     ]
 }
 
-/// What is found when so many rows may be looked at, and how many were.
+/// Returns the result of a query with this row budget, and the number of rows that it read.
 async fn ask<T: Send + 'static>(
     stored: [TelemetryBatch; 2],
     search_rows_max: u64,
@@ -77,7 +77,7 @@ async fn ask<T: Send + 'static>(
     (answer.unwrap(), progress.scan.rows())
 }
 
-/// The places of the attributes that are stored, looked for one by one.
+/// Returns the indexes of the stored attributes, looked up one by one.
 fn one_by_one(reader: &Reader, among: &[AttributeFilter]) -> Result<Vec<usize>, QueryError> {
     let mut found = Vec::new();
     for (at, attribute) in among.iter().enumerate() {
@@ -111,7 +111,7 @@ async fn keys_are_found_together_as_they_are_one_by_one() {
         (&["key.0", "key.1", "key.2", "key.3", "key.4"], &["key.8"]),
     ];
     for (on_spans, on_records) in cases {
-        // Few rows: what is not looked at for all may be found for one.
+        // With few rows, a separate lookup may find more than a common one.
         for search_rows_max in [1_000_000, SPANS, 7, 3, 1, 0] {
             let ((alone, together), _) =
                 ask(stored(on_spans, on_records), search_rows_max, |reader| {

@@ -1,9 +1,9 @@
 //! Zipkin's dependency links: `DependencyLinker`.
 //!
-//! Breadth first through the tree. A call is counted where it is served; at a client only when
-//! nothing hangs under it; at a producer or consumer when it names its broker. Local spans between
-//! a span and its remote ancestor are skipped. A span of no kind that knows both sides counts as a
-//! client.
+//! The tree is traversed breadth first. A call is counted at its server, at a client only when the
+//! client has no children, and at a producer or consumer when it names its broker. Local spans
+//! between a span and its remote ancestor are skipped. A span without a kind that names both sides
+//! counts as a client.
 
 use std::{
     collections::{BTreeMap, HashMap, VecDeque},
@@ -26,7 +26,7 @@ use crate::{QueryError, execution::Reader};
 pub(crate) struct Link {
     /// The caller.
     pub parent: String,
-    /// The called.
+    /// The callee.
     pub child: String,
     /// Number of calls.
     pub call_count: u64,
@@ -39,11 +39,11 @@ fn is_zero(count: &u64) -> bool {
     *count == 0
 }
 
-/// Links being counted over traces.
+/// Counts of links over traces.
 #[derive(Debug, Default)]
 pub(crate) struct Links(BTreeMap<(String, String), (u64, u64)>);
 
-/// A span on its way through the tree, with the nearest span above it that has a kind.
+/// A span in the traversal of the tree, with its nearest ancestor that has a kind.
 struct TreeStep {
     span: usize,
     remote: Option<usize>,
@@ -72,7 +72,7 @@ impl Links {
     fn put_span(&mut self, span: &Span, ancestor: Option<&Span>, is_root: bool, is_leaf: bool) {
         let (local, remote) = (local_name(span), remote_name(span));
         let kind = match span.kind() {
-            // The server's word is better than the client's.
+            // The server's span has priority over the client's.
             Kind::Client if !is_leaf => return,
             Kind::Unspecified if local.is_some() && remote.is_some() => Kind::Client,
             Kind::Unspecified => return,
@@ -93,14 +93,15 @@ impl Links {
             return;
         }
         if let Some((ancestor, name)) = ancestor.and_then(|span| Some((span, local_name(span)?))) {
-            // Some name the other side as themselves; then the call to here is missing.
+            // Some clients name the other service as their own; the call to this service is then
+            // missing.
             if let Some(local) = local.filter(|local| kind == Kind::Client && *local != name) {
                 self.add(name, local, false);
             }
             if kind == Kind::Server || parent.is_none() {
                 parent = Some(name);
             }
-            // The client of the call may be the one who knows that it failed.
+            // The client of the call may be the only side that knows of its failure.
             failed |= ancestor.kind() == Kind::Client
                 && span.parent_id == ancestor.id
                 && has_error(ancestor);
@@ -116,7 +117,7 @@ impl Links {
         counts.1 += u64::from(failed);
     }
 
-    /// The links, by caller and called.
+    /// Returns the links, by caller and callee.
     pub(crate) fn into_list(self) -> Vec<Link> {
         let links = self.0.into_iter();
         links
@@ -146,10 +147,11 @@ fn has_error(span: &Span) -> bool {
 
 /// Maximum number of the newest spans read for links.
 const SPANS_MAX: usize = 200_000;
-/// Memory of one of them without its texts: the span, its ids and addresses, and its node in a tree.
+/// Memory of one such span without its texts: the span, its ids and addresses, and its node in a
+/// tree.
 const SPAN_BYTES: usize = 1024;
 
-/// The links, in order, and whether every span of the range was counted.
+/// Returns the links, in order, and true when every span of the range was counted.
 ///
 /// Traces are identified by the last 8 bytes of their ids, as in Zipkin, because some services cut
 /// the id.
@@ -194,7 +196,7 @@ pub(crate) fn links(reader: &Reader, start: TimeRange) -> Result<(Vec<Link>, boo
     Ok((links.into_list(), stats.complete && !full))
 }
 
-/// The memory of the spans that were read.
+/// Accounting of the memory of the spans that were read.
 struct Held {
     spans: usize,
     bytes: usize,
@@ -206,10 +208,10 @@ impl Held {
         self.spans >= SPANS_MAX || self.bytes >= self.bytes_max
     }
 
-    /// The part of a span from which links are computed.
+    /// Reduces a span to the part from which links are computed.
     fn part(&mut self, rows: &SpanRows, row: usize) -> Span {
         let mut span = span_from_otlp(&rows.span(row), rows.resource(row).as_ref(), None);
-        // A list that only shrinks keeps its memory: 48 KiB of a span with 1,000 attributes.
+        // A shortened list keeps its capacity: 48 KiB for a span with 1,000 attributes.
         let error = span.tags.into_iter().find(|tag| tag.key == "error");
         span.tags = error.into_iter().collect();
         span.name = String::new();

@@ -1,15 +1,15 @@
-//! Joins the parts of a span that were sent one after another, as Zipkin's `Trace.merge` does.
+//! Merges the parts of a span that were sent separately, as Zipkin's `Trace.merge` does.
 //!
-//! Parts have the same id, are both shared or both not, and are not of different endpoints: what
-//! one says of its endpoint the other says too or leaves open. The first part's word counts, tags
-//! excepted; annotations add up. The longest trace id of all is every span's. A server that has its
-//! client's id is shared even if it does not say so, and has its client's parent when it names none.
+//! Parts have the same id and the same shared flag, and their endpoints do not contradict each
+//! other: a field that both have is equal. The first part's values have priority, except for tags;
+//! annotations are combined. All spans get the longest trace id. A server with its client's id is
+//! shared even without the flag, and has its client's parent when it names none.
 
 use std::cmp::Ordering;
 
 use tidings_proto::zipkin::{Endpoint, Kind, Span};
 
-/// The spans of one trace without duplicates, clients first, by id.
+/// Returns the merged spans of one trace, by id, clients first.
 pub(crate) fn merge(mut spans: Vec<Span>) -> Vec<Span> {
     if spans.len() <= 1 {
         return spans;
@@ -43,8 +43,8 @@ pub(crate) fn merge(mut spans: Vec<Span>) -> Vec<Span> {
     merged
 }
 
-/// Orders spans by id: clients first, shared ones last; then by endpoint: those without one first, so
-/// that they join the next.
+/// Orders spans by id; clients first, shared ones last; then by endpoint. Spans without an endpoint
+/// come first, so that they are merged with the next.
 fn order(one: &Span, other: &Span) -> Ordering {
     let rank = |span: &Span| match (span.shared, span.kind()) {
         (true, _) => 2,
@@ -57,7 +57,7 @@ fn order(one: &Span, other: &Span) -> Ordering {
         .then_with(|| place(one.local_endpoint.as_ref()).cmp(&place(other.local_endpoint.as_ref())))
 }
 
-/// An absent endpoint first, an absent field last.
+/// Sort key of an endpoint: an absent endpoint first, an absent field last.
 fn place(endpoint: Option<&Endpoint>) -> Option<[(bool, &[u8]); 3]> {
     endpoint.map(|endpoint| {
         let service = endpoint.service_name.as_bytes();
@@ -66,7 +66,7 @@ fn place(endpoint: Option<&Endpoint>) -> Option<[(bool, &[u8]); 3]> {
     })
 }
 
-/// Adds what the endpoint says to what is known, unless they contradict each other.
+/// Adds the endpoint's fields to the known ones, unless they contradict each other.
 fn join_if_same(known: &mut Endpoint, endpoint: Option<&Endpoint>) -> bool {
     let Some(endpoint) = endpoint else { return true };
     let differs = |one: &[u8], other: &[u8]| !one.is_empty() && !other.is_empty() && one != other;
@@ -80,7 +80,7 @@ fn join_if_same(known: &mut Endpoint, endpoint: Option<&Endpoint>) -> bool {
     !contradicts
 }
 
-/// Fills in what is not known.
+/// Fills in unknown fields.
 fn complete(known: &mut Endpoint, more: &Endpoint) {
     if known.service_name.is_empty() {
         known.service_name.clone_from(&more.service_name);

@@ -9,13 +9,13 @@ use tidings_proto::zipkin::Span;
 /// microseconds.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Request {
-    /// The spans that the other conditions are about are of this service.
+    /// Service of the spans that the other conditions apply to.
     pub service: Option<String>,
-    /// A span's other side.
+    /// Remote service of a span.
     pub remote_service: Option<String>,
-    /// A span's name.
+    /// Name of a span.
     pub span_name: Option<String>,
-    /// Tags; where the text is empty, tags or annotations.
+    /// Tags; with an empty text, tags or annotations.
     pub terms: Vec<(String, String)>,
     /// Minimum duration of a span in microseconds.
     pub duration_min: Option<u64>,
@@ -29,11 +29,11 @@ pub(crate) struct Request {
     pub limit: usize,
 }
 
-/// The most terms of an annotation query; the last takes the rest.
+/// Maximum number of terms of an annotation query; the last one takes the rest.
 const TERMS_MAX: usize = 100;
 
-/// The terms of `http.method=GET and error`. A key alone does not replace one with a value; of two
-/// with values the last counts.
+/// Parses the terms of `http.method=GET and error`. A key alone does not replace a key with a
+/// value; of two values the last counts.
 pub(crate) fn terms(query: &str) -> Vec<(String, String)> {
     let mut terms: Vec<(String, String)> = Vec::new();
     if query.is_empty() {
@@ -53,7 +53,8 @@ pub(crate) fn terms(query: &str) -> Vec<(String, String)> {
     terms
 }
 
-/// Returns when a trace began: its root's time, or else its earliest; 0 when no span has one.
+/// Returns the start of a trace: its root's time, otherwise its earliest; 0 when no span has a
+/// time.
 pub(crate) fn began(spans: &[Span]) -> u64 {
     let timed = || spans.iter().filter(|span| span.timestamp > 0);
     let root = timed().find(|span| span.parent_id.is_empty());

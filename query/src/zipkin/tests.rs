@@ -18,7 +18,7 @@ fn corpus(path: &str) -> Option<Json> {
     Some(serde_json::from_slice(&bytes).unwrap())
 }
 
-/// The spans as Zipkin keeps what it is sent.
+/// Converts spans to the form in which Zipkin stores them.
 fn spans(json: &Json) -> Vec<Span> {
     let spans = decode_json(json.to_string().as_bytes()).unwrap();
     let padded = |id: Vec<u8>| [vec![0; 16 - id.len()], id].concat();
@@ -138,7 +138,7 @@ fn zipkins_cases_of_merging_hold() {
     }
 }
 
-/// Calls and errors by `caller>called`.
+/// Counts calls and errors by `caller>called`.
 fn linked(traces: &[Json]) -> BTreeMap<String, (u64, u64)> {
     let mut links = Links::default();
     for trace in traces {
@@ -274,7 +274,7 @@ fn zipkins_cases_of_linking_hold() {
             })
             .collect();
         let Some(spans) = case["spans"].as_array().cloned() else {
-            // Lists of links to add up: what the map of links does.
+            // These cases merge lists of links, which the map of links does.
             assert_eq!(case["kind"], "merge", "{case}");
             continue;
         };

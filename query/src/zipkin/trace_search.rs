@@ -1,11 +1,11 @@
-//! Which traces Zipkin would find, and traces by id.
+//! Finds the traces that Zipkin would find, and reads traces by id.
 //!
-//! Zipkin's conditions hold of whole traces, so candidates are read whole and looked at: the newest
-//! first, in growing numbers, until enough match and no older one can come before them. One
-//! condition that a single span must meet (a tag, a duration, the service) chooses the candidates.
+//! Zipkin's conditions apply to whole traces, so candidates are read whole and tested: the newest
+//! first, in growing batches, until enough match and no older one can come before them. One
+//! condition on a single span (a tag, a duration, the service) selects the candidates.
 //!
-//! A span of Zipkin has the attributes of its resource as tags of its own. What many spans share in
-//! the store is copied for each of them, so what is held of an answer is bounded by the bytes of the
+//! A span of Zipkin has the attributes of its resource as tags of its own. Texts that many spans
+//! share in the store are copied for each of them, so an answer is bounded by the bytes of the
 //! copies ([`QueryLimits::view_bytes_max`](crate::QueryLimits::view_bytes_max)).
 
 use std::{collections::HashSet, ops::ControlFlow};
@@ -27,13 +27,14 @@ use crate::{
     trace::{USE_SKELETON, complete::visit_whole, newest::Newest},
 };
 
-/// A span that meets a condition may be so much later or earlier than its trace began.
+/// Maximum time between the start of a trace and that of a span that meets a condition, before or
+/// after.
 const MARGIN_NANOS: u64 = 3_600 * 1_000_000_000;
-/// Candidates of the first round at least; each round has four times as many.
+/// Minimum number of candidates in the first round; each round has four times as many.
 const FIRST_ROUND: usize = 50;
-/// Candidates of one round at most.
+/// Maximum number of candidates in one round.
 const LARGEST_ROUND: usize = 5_000;
-/// Traces whose matching span has no time of its own.
+/// Maximum number of traces whose matching span has no time.
 const UNTIMED_MAX: usize = 1_000;
 
 /// Traces, each as the parts that were sent.
@@ -41,13 +42,13 @@ const UNTIMED_MAX: usize = 1_000;
 pub(crate) struct ZipkinTraces {
     /// The traces.
     pub traces: Vec<Vec<Span>>,
-    /// True when nothing was left out for its size or number.
+    /// True when no trace was left out for its size or number.
     pub complete: bool,
     /// True when the row budget ran out before all candidates were read.
     pub budget_spent: bool,
 }
 
-/// The spans of one trace, as they were sent; none when nothing is stored.
+/// Returns the spans of one trace, as they were sent; empty when nothing is stored.
 pub(crate) fn get(reader: &Reader, id: TraceId) -> Result<Vec<Span>, QueryError> {
     let mut spans = Vec::new();
     let unvisited = visit_whole(reader, &[id], |_, trace| {
@@ -84,7 +85,7 @@ struct HeldSpans {
 }
 
 impl HeldSpans {
-    /// The spans of a trace in its order, unless they take more bytes than this.
+    /// Converts the spans of a trace in its order; `None` when they take more bytes than this.
     fn from_trace(trace: &ExportTraceServiceRequest, bytes_max: u64) -> Result<Self, QueryError> {
         let (mut spans, mut bytes) = (Vec::new(), 0);
         for span in from_otlp(trace) {
@@ -111,7 +112,7 @@ fn memory_of(span: &Span) -> u64 {
     (size_of::<Span>() + ids + span.name.len() + parts) as u64
 }
 
-/// The newest matching traces, newest first.
+/// Returns the newest matching traces, newest first.
 pub(crate) fn find(reader: &Reader, request: &Request) -> Result<ZipkinTraces, QueryError> {
     let (filter, all_known) = candidates(reader, request)?;
     let mut search = SearchState {
@@ -126,7 +127,7 @@ pub(crate) fn find(reader: &Reader, request: &Request) -> Result<ZipkinTraces, Q
         budget_spent: !all_known,
     };
     let Some(mut filter) = filter else { return Ok(search.into_found()) };
-    // The duration of a span without a time is an attribute: it does not choose candidates.
+    // The duration of a span without a time is an attribute, so it does not select candidates.
     let untimed = SpanFilter {
         start: TimeRange { start: None, end: Some(UnixNanos(1)) },
         duration_min: None,
@@ -144,15 +145,15 @@ pub(crate) fn find(reader: &Reader, request: &Request) -> Result<ZipkinTraces, Q
         if last || search.is_settled(oldest) || !search.has_room() {
             break;
         }
-        // Traces that start alike at the end of a round come again: they are looked at once.
+        // Traces with the same start at the end of a round are found again, but tested only once.
         filter.start.end = Some(UnixNanos(oldest.0.saturating_add(1)));
         size = size.saturating_mul(4).min(LARGEST_ROUND);
     }
     Ok(search.into_found())
 }
 
-/// Filter that one span of every matching trace passes; `None` when no trace can match. The flag is
-/// true when all services are known.
+/// Returns a filter that one span of every matching trace passes; `None` when no trace can match.
+/// The flag is true when all services are known.
 fn candidates(
     reader: &Reader,
     request: &Request,
@@ -180,7 +181,7 @@ fn candidates(
     if let Some((key, value)) = tag {
         filter.attributes = vec![AttributeFilter::single(key, value)];
     } else if let Some(min) = request.duration_min {
-        // Zipkin's shortest duration is 1 µs, whatever was measured.
+        // Zipkin's shortest duration is 1 µs, whatever the measured one.
         filter.duration_min = (min > 1).then(|| DurationNanos(nanos(min)));
         let above = request.duration_max.map(|max| nanos(max.saturating_add(1)));
         filter.duration_max = above.map(|above| DurationNanos(above.saturating_sub(1)));
@@ -203,9 +204,9 @@ struct SearchState<'a> {
     met: HashSet<TraceId>,
     /// Matching traces by the time at which each began.
     matching: Vec<(u64, HeldSpans)>,
-    /// Memory of those.
+    /// Memory of the matching traces.
     held_bytes: u64,
-    /// Set when newest ones were all that fit.
+    /// True when only the newest of them fit.
     is_cut: bool,
     /// Number of spans read with all columns.
     spans: u64,
@@ -233,7 +234,7 @@ impl SearchState<'_> {
         Ok(newest.into_list())
     }
 
-    /// Reads the candidates and keeps what matches.
+    /// Reads the candidates and keeps the matching ones.
     fn look_at(&mut self, candidates: Vec<(TraceId, UnixNanos)>) -> Result<(), QueryError> {
         let ids = candidates.into_iter().map(|(id, _)| id);
         let mut left: Vec<TraceId> = ids.filter(|id| self.met.insert(*id)).collect();
@@ -261,13 +262,13 @@ impl SearchState<'_> {
             self.held_bytes += held.bytes;
             self.matching.push((began(&held.spans), held));
         }
-        // Evicting goes through all held traces, so it waits for a quarter more than the maximum.
+        // Eviction visits all held traces, so it waits for a quarter more than the maximum.
         if self.held_bytes > bytes_max + bytes_max / 4 {
             self.keep_the_newest();
         }
     }
 
-    /// Drops what is beyond the limit, in number and in size.
+    /// Drops the traces beyond the limit, in number and in size.
     fn keep_the_newest(&mut self) {
         self.matching.sort_by_key(|(began, _)| std::cmp::Reverse(*began));
         self.matching.truncate(self.request.limit);

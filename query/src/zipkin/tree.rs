@@ -1,16 +1,16 @@
 //! Zipkin's own tree of a trace, from which its dependency links are computed: `SpanNode.Builder`.
 //!
-//! This is not assembly's tree, which the rest of the product shows: links must be those that
+//! This is not assembly's tree, which the rest of the product shows: links must equal those that
 //! Zipkin counts. A shared span is identified by id and endpoint; its parent is the span with its
-//! id. The parent of any other span is the shared span of its parent id on its own endpoint, or
-//! else the span with that id. The first span without a parent is the root. Spans without a place
-//! become its children, or have no parent when there is no root.
+//! id. The parent of any other span is the shared span of its parent id on its own endpoint,
+//! otherwise the span with that id. The first span without a parent is the root. Spans without a
+//! position become its children, or have no parent when there is no root.
 
 use std::collections::HashMap;
 
 use tidings_proto::zipkin::{Endpoint, Span};
 
-/// Key by which spans find each other.
+/// Key by which spans are matched.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 enum NodeKey {
     Id(Vec<u8>),
@@ -23,7 +23,7 @@ impl NodeKey {
     }
 }
 
-/// A map that remembers in which order its keys came.
+/// A map that preserves the order of insertion.
 #[derive(Debug, Default)]
 struct Parents {
     places: HashMap<NodeKey, usize>,
@@ -41,7 +41,7 @@ impl Parents {
     }
 }
 
-/// The tree: children of each span by number, and where it begins.
+/// The tree: children of each span by number, and its roots.
 #[derive(Debug, Default)]
 pub(super) struct LinkTree {
     /// The root's number.
@@ -53,7 +53,7 @@ pub(super) struct LinkTree {
 }
 
 impl LinkTree {
-    /// The tree of merged spans.
+    /// Builds the tree of merged spans.
     pub(super) fn new(spans: &[Span]) -> Self {
         let mut parents = Parents::default();
         for span in spans {
@@ -72,7 +72,7 @@ impl LinkTree {
             let anywhere = NodeKey::new(&span.id, span.shared, None);
             let is_child = span.shared || !span.parent_id.is_empty();
             if !span.shared && is_child {
-                // Most specific first: a local child of a shared span.
+                // The most specific key comes first: a local child of a shared span.
                 let shared = NodeKey::new(&span.parent_id, true, endpoint);
                 if parents.places.contains_key(&shared) {
                     parents.put(anywhere.clone(), Some(shared));

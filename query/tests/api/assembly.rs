@@ -1,4 +1,4 @@
-//! How a trace was put together: rules, gaps, queues, clocks, versions.
+//! Assembly of traces through the API: rules, gaps, queues, clocks, versions.
 
 use axum::body::Body;
 use futures::future;
@@ -55,10 +55,11 @@ async fn time_in_which_no_call_was_open_is_named_where_it_matters() {
     harness
         .send([
             span(1, 1, "shop", "checkout").at(0, 1_000),
-            // 300 ms before it, 20 ms after it, 200 ms after the last: one is too short.
+            // Gaps: 300 ms before the first call, 20 ms between, 200 ms after the last; one is too
+            // short.
             span(1, 2, "cart", "read").parent(1).at(300, 500),
             span(1, 3, "payment", "charge").parent(1).at(520, 800),
-            // It calls nobody: its time is its own.
+            // A span without calls has no gap.
             span(1, 4, "cart", "sum").parent(2).at(300, 490),
         ])
         .await;
@@ -66,7 +67,7 @@ async fn time_in_which_no_call_was_open_is_named_where_it_matters() {
     let stretch = |from: u64, to: u64| json!({ "span": 0, "startOffsetNano": from * MILLI, "endOffsetNano": to * MILLI });
     assert_eq!(skeleton["untraced"], json!([stretch(0, 300), stretch(800, 1_000)]));
 
-    // A child that overlaps or outlives the others leaves nothing open.
+    // A child that overlaps or outlives the others leaves no gap.
     harness
         .send([
             span(2, 1, "shop", "checkout").at(0, 100),
@@ -118,7 +119,7 @@ async fn what_outlives_the_answer_has_a_path_to_completion() {
             "hops": transaction["hops"],
         })
     );
-    // Nothing outlives the answer, so there is one path and it is told once.
+    // No span outlives the answer, so there is one path, which is shown once.
     harness.send(checkout(2)).await;
     let path = format!("/traces/{}", trace_id(2));
     for path in [path.clone(), format!("{path}/skeleton")] {
@@ -246,13 +247,13 @@ async fn a_client_can_wait_for_the_next_version() {
         tokio::task::yield_now().await;
         harness.send(checkout(1)).await;
     };
-    // A transaction that is not there yet.
+    // A transaction that is not stored yet.
     let (answer, ()) = tokio::join!(harness.get(&first), send());
     let version = text(&answer["version"]);
-    // The same version comes back when nothing happens.
+    // Without changes, the same version is returned.
     let path = |wait: &str| format!("/transactions/{}?after={version}&wait={wait}", trace_id(1));
     assert_eq!(harness.get(&path("1ms")).await["version"], version);
-    // The next one comes when a span does.
+    // The next version comes when a span arrives.
     let send = async || {
         tokio::task::yield_now().await;
         harness.send([span(1, 9, "shop", "late").parent(1).at(20, 30)]).await;
@@ -261,13 +262,13 @@ async fn a_client_can_wait_for_the_next_version() {
     let (answer, ()) = tokio::join!(harness.get(&next), send());
     assert_ne!(answer["version"], version);
     assert_eq!(answer["traces"][0]["spanCount"], 6);
-    // An older version is answered at once.
+    // A request with an older version is answered at once.
     assert_eq!(harness.get(&path("30s")).await["version"], answer["version"]);
     for wait in ["61s", "-1s", "soon"] {
         let (status, problem) = harness.problem(&path(wait)).await;
         assert_eq!((status, &problem["parameter"]), (400, &json!("wait")));
     }
-    // A process that stops waits for nothing.
+    // A process that stops waits for no version.
     let version = answer["version"].clone();
     let last = format!("/transactions/{}?after={}&wait=30s", trace_id(1), text(&version));
     let stop = async {
@@ -293,7 +294,7 @@ async fn who_waits_for_a_version_keeps_nobody_from_asking() {
     let others = async {
         for _ in 0..3 {
             while ask("/api/v1/services".to_owned()).await != 200 {
-                // A refusal waits for nothing, and who waits has to be asked meanwhile.
+                // A refusal is immediate; the waiting requests must be polled meanwhile.
                 tokio::task::yield_now().await;
             }
         }
@@ -316,7 +317,7 @@ async fn no_client_keeps_others_from_waiting_for_a_version() {
         let answer = harness.ask(request.body(Body::empty()).unwrap());
         Box::pin(as_client(client, async move { answer.await.0.as_u16() }))
     };
-    // One of them is refused, and the other one waits on.
+    // One of them is refused, and the other one continues to wait.
     let both = future::select(wait("a", "30s"), wait("a", "30s")).await;
     let (refused, _waiting) = both.factor_first();
     assert_eq!(refused, 503);
@@ -371,7 +372,7 @@ async fn links_are_followed_both_ways() {
     assert_eq!(order["incoming"][0]["attributes"][0]["key"], "first");
     assert_eq!(harness.problem(&format!("/traces/{}/links", trace_id(9))).await.0, 404);
 
-    // Whatever they link to is found from there, stored or not, in memory and in files.
+    // The links are found from the linked trace, stored or not, in memory and in files.
     for is_flushed in [false, true] {
         for (linked, linking) in [(2, vec![3, 1]), (1, vec![3]), (9, vec![1]), (3, vec![])] {
             let linking: Vec<String> = linking.into_iter().map(trace_id).collect();

@@ -1,4 +1,4 @@
-//! What is refused, and whether the answer says why.
+//! Refused requests, and the reasons in their answers.
 
 use axum::body::Body;
 use http::Request;

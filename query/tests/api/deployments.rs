@@ -7,7 +7,7 @@ use crate::harness::{BEGIN, Harness, MILLI, SpanBuilder, request, span};
 
 const MINUTE: u64 = 60_000;
 
-/// Spans whose resource says a version.
+/// Spans whose resource has this version.
 fn versioned(version: &str, spans: Vec<SpanBuilder>) -> ExportTraceServiceRequest {
     let mut request = request(spans);
     for of in &mut request.resource_spans {
@@ -17,7 +17,7 @@ fn versioned(version: &str, spans: Vec<SpanBuilder>) -> ExportTraceServiceReques
     request
 }
 
-/// A span of the shop for every second of some minutes.
+/// A span of the service for every second of these minutes.
 fn spans(service: &str, minutes: std::ops::Range<u64>, salt: u64) -> Vec<SpanBuilder> {
     let seconds = (minutes.start * MINUTE..minutes.end * MINUTE).step_by(1_000);
     seconds.map(|at| span(salt + at, 1, service, "GET /").at(at, at + 9)).collect()
@@ -49,10 +49,10 @@ async fn a_version_that_comes_after_another_is_a_change_at_its_first_span() {
         let second = change("1.2", "1.1", 25 * MINUTE);
         assert_eq!(changes(&found), json!([change("1.1", "1.0", 12 * MINUTE), second]));
         assert_eq!(found["searched"]["complete"], true);
-        // The one version of a service, and what was there before the window, are no changes.
+        // The only version of a service, and versions from before the window, are not changes.
         assert_eq!(changes(&harness.get(&path("bank", 5, 30)).await), json!([]));
         assert_eq!(changes(&harness.get(&path("shop", 26, 30)).await), json!([]));
-        // The window begins with the data, and with the version.
+        // The window begins with the stored spans, and with the version.
         assert_eq!(changes(&harness.get(&path("shop", 0, 13)).await)[0]["version"], "1.1");
         assert_eq!(changes(&harness.get(&path("shop", 25, 30)).await), json!([second]));
     }
@@ -64,7 +64,7 @@ async fn a_version_that_comes_after_another_is_a_change_at_its_first_span() {
 #[tokio::test]
 async fn of_many_spans_a_sampled_version_still_has_its_first_span() {
     let harness = Harness::new().await;
-    // More than are looked at one by one: 70 spans a second for 20 minutes.
+    // More spans than are read one by one: 70 spans a second for 20 minutes.
     for part in 0..70 {
         let old = spans("shop", 0..20, part * 100_000_000);
         harness.send_request(versioned("1.0", old)).await;

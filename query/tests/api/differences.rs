@@ -1,4 +1,4 @@
-//! What sets of spans and traces differ in: explain, compare, repeated calls.
+//! Differences between sets of spans and traces: explain, compare, repeated calls.
 
 use serde_json::{Value as Json, json};
 use tidings_proto::otlp::{SpanKind, StatusCode};
@@ -6,8 +6,8 @@ use tidings_query::QueryLimits;
 
 use crate::harness::{BEGIN, Harness, MILLI, SpanBuilder, checkout, span, text, trace_id};
 
-/// 1,000 requests, every tenth slow. The slow ones come from `eu`, whose version and zone go with
-/// it, and half of the time from a browser that others have less often.
+/// 1,000 requests, every tenth slow. The slow ones come from `eu`, which determines version and
+/// zone. Half of the slow ones come from a browser that the others use less often.
 fn requests() -> Vec<SpanBuilder> {
     (0..1_000_u64)
         .map(|n| {
@@ -32,7 +32,7 @@ fn requests() -> Vec<SpanBuilder> {
         .collect()
 }
 
-/// A server with the requests: half of them in files, half in memory, and some of both.
+/// A server with the requests: half of them in files, half in memory, and some in both.
 async fn with_requests() -> Harness {
     let harness = Harness::new().await;
     let (first, second): (Vec<_>, Vec<_>) =
@@ -63,7 +63,7 @@ async fn what_explains_the_selected_spans_comes_first_and_chance_does_not_come_a
         let differences = answer["differences"].as_array().unwrap();
         differences.iter().find(|one| one["key"] == key).cloned()
     };
-    // Failing and large answers go with the slow ones exactly: they are one finding.
+    // Failures and large answers occur on exactly the slow requests, so they are one finding.
     let first = &answer["differences"][0];
     assert_eq!(first["score"], 1.0);
     let together: Vec<String> =
@@ -122,7 +122,7 @@ async fn a_selection_can_be_a_box_in_time_and_must_be_given() {
     assert!(text(&problem["detail"]).contains("`selectKind`"));
 }
 
-/// An explanation of the spans that a query finds.
+/// Path of an explanation of the spans that a query finds.
 fn explained(query: &str, parameters: &str) -> String {
     let query: String = query.bytes().map(|byte| format!("%{byte:02X}")).collect();
     format!("/explain?{parameters}&q={query}")
@@ -159,7 +159,7 @@ async fn an_explanation_of_a_query_that_filters_can_say_is_theirs() {
 #[tokio::test]
 async fn spans_of_a_query_are_compared_with_others_that_it_finds() {
     let harness = Harness::new().await;
-    // Payment is slow in one region when shop calls it, and in another when nobody does.
+    // Payment is slow in one region when shop calls it, and in another without a caller.
     let mut spans = Vec::new();
     for trace in 1..=300_u64 {
         let (is_called, is_slow) = (trace <= 200, trace > 200 || trace.is_multiple_of(4));
@@ -221,7 +221,7 @@ fn nanos(milliseconds: u64) -> String {
     (milliseconds * MILLI).to_string()
 }
 
-/// The deviations of each place, by operation.
+/// The deviations at each position of the tree, by operation.
 fn deviations(answer: &Json) -> Vec<String> {
     let calls = answer["calls"].as_array().unwrap().iter();
     calls
@@ -371,7 +371,7 @@ async fn a_trace_is_compared_with_the_typical_one_of_its_kind() {
     assert_eq!((alone.0, &alone.1["parameter"]), (404, &json!("right")));
 }
 
-/// A request that reads for so long and makes these calls besides.
+/// A request with a read of this duration and these further calls.
 fn reading(trace: u64, start: u64, read: u64, others: &[&str]) -> Vec<SpanBuilder> {
     let after = start + 5 + read;
     let mut spans = vec![
@@ -391,7 +391,7 @@ fn reading(trace: u64, start: u64, read: u64, others: &[&str]) -> Vec<SpanBuilde
 #[tokio::test]
 async fn what_is_typical_is_the_median_and_ordinary_traces_do_not_deviate() {
     let harness = Harness::new().await;
-    // One in five reads four times as long as most: 24 ms in the median, 98 ms at 95 %.
+    // One in five reads takes four times as long as most: 24 ms in the median, 98 ms at 95 %.
     for n in 0..60 {
         let read = if n % 20 < 16 { 15 + n % 20 } else { 80 + n % 20 };
         let others: &[&str] = if n % 3 == 0 { &["audit", "refresh"] } else { &["audit"] };

@@ -1,5 +1,5 @@
-//! The examples of the documentation, as they stand there: each is asked, and answered in the shape
-//! that the page shows.
+//! The examples of the documentation. Each is requested, and the answer must have the shape that
+//! the page shows.
 
 use axum::body::Body;
 use http::{Request, header};
@@ -15,7 +15,7 @@ const PAGES: [(&str, &str); 3] = [
     ("prometheus.md", include_str!("../../../docs/prometheus.md")),
     ("jaeger-and-zipkin.md", include_str!("../../../docs/jaeger-and-zipkin.md")),
 ];
-/// How the paths end that the process around the query service answers.
+/// Suffixes of the paths that the process around the query service answers.
 const ELSEWHERE: [&str; 6] =
     ["/api/v1/audit", "/api/v1/erasures", "/api/v1/keys", "/api/v1/status", "/api/v1/pins", "/pin"];
 
@@ -27,11 +27,11 @@ struct Example {
     shown: Option<Json>,
 }
 
-/// The examples of a page. What is shown right below some lines is the answer to the first.
+/// Parses the examples of a page. An answer after several lines belongs to the first.
 fn examples(page: &'static str, text: &'static str) -> Vec<Example> {
     let mut examples: Vec<Example> = Vec::new();
     let (mut fenced, mut json): (bool, Option<String>) = (false, None);
-    // The example that what comes next is shown for.
+    // The example to which the next answer belongs.
     let mut first: Option<usize> = None;
     for line in text.lines() {
         if let Some(language) = line.strip_prefix("```") {
@@ -57,7 +57,7 @@ fn examples(page: &'static str, text: &'static str) -> Vec<Example> {
     examples
 }
 
-/// The words of a line of shell.
+/// Splits a line of shell into words.
 fn words(line: &str) -> Vec<String> {
     let (mut words, mut word, mut quote) = (Vec::new(), String::new(), None);
     for c in line.chars() {
@@ -81,7 +81,7 @@ fn encoded(text: &str) -> String {
     text.bytes().map(byte).collect()
 }
 
-/// The address of a line, without its host, and its `Accept`.
+/// Returns the path of a line without the host, and its `Accept`.
 fn asked(line: &str) -> (String, Option<String>) {
     let (mut address, mut accept, mut query) = (String::new(), None, Vec::new());
     let words = words(line);
@@ -104,7 +104,7 @@ fn asked(line: &str) -> (String, Option<String>) {
     (address, accept)
 }
 
-/// Where what was found has not the shape of what is shown.
+/// Collects the differences between the shape of the answer and the shape on the page.
 fn differences(place: &str, shown: &Json, found: &Json, wrong: &mut Vec<String>) {
     match (shown, found) {
         (Json::String(text), _) if text == "…" => {}
@@ -118,7 +118,7 @@ fn differences(place: &str, shown: &Json, found: &Json, wrong: &mut Vec<String>)
         }
         (Json::Array(shown), Json::Array(found)) => {
             let Some(shown) = shown.first() else { return };
-            // One of them is like the one that is shown.
+            // One element must have the shape that is shown.
             let place = format!("{place}[]");
             let differences = found.iter().map(|found| {
                 let mut wrong = Vec::new();
@@ -141,8 +141,8 @@ fn later(mut of: SpanBuilder, millis: u64) -> SpanBuilder {
     of
 }
 
-/// What the examples are about: the failed checkout of the first trace, others that did not fail,
-/// slow ones, one with a query in a loop, recent ones, and what payment said of it all.
+/// Stored traces for the examples: the failed checkout of the first trace, others that did not
+/// fail, slow ones, one with a query in a loop, recent ones, and payment's log records.
 async fn story() -> Harness {
     let harness = Harness::new().await;
     let mut first = checkout(1);
@@ -229,7 +229,7 @@ async fn every_example_is_answered_as_the_page_shows() {
             continue;
         }
         let content_type = parts.headers[header::CONTENT_TYPE].to_str().unwrap().to_owned();
-        // A tail has no end.
+        // A tail is an endless answer.
         if content_type == "text/event-stream" {
             continue;
         }

@@ -1,4 +1,4 @@
-//! Traces on their way out, in parts.
+//! Exports of traces, in parts.
 
 use prost::Message;
 use tidings_proto::otlp::{ExportTraceServiceRequest, Span};
@@ -6,7 +6,7 @@ use tidings_query::QueryLimits;
 
 use crate::harness::{Harness, SpanBuilder, span, trace_id};
 
-/// Spans of which several start at once, in turn of three services.
+/// Spans of three services in turn, several of which have the same start.
 fn spans(count: u64) -> Vec<SpanBuilder> {
     let service = |n: u64| ["shop", "payment", "stock"][usize::try_from(n % 3).unwrap()];
     let spans = (0..count).map(|n| {
@@ -44,7 +44,7 @@ async fn a_trace_of_any_size_is_exported_in_parts_with_every_span_once() {
         [(1_000, 4 << 20, 3), (50, 4 << 20, 20 * 3), (7, 1, 1_000)]
     {
         let harness = Harness::with_limits(in_parts(part_spans, part_bytes)).await;
-        // Twice, and half of it flushed, backwards.
+        // Sent twice, half of it flushed, in reverse order.
         let mut sent = spans(1_000);
         harness.send(sent.clone()).await;
         harness.store.flush().await.unwrap();

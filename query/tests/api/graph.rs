@@ -17,7 +17,7 @@ fn number(json: &Json) -> u64 {
     json.as_u64().unwrap()
 }
 
-/// `from>to kind calls/errors`, by name.
+/// Formats edges as `from>to kind calls/errors`, by name.
 fn edges(graph: &Json) -> Vec<String> {
     let name = |row: &Json| {
         let node = &graph["nodes"][usize::try_from(number(row)).unwrap()];
@@ -41,8 +41,8 @@ fn edges(graph: &Json) -> Vec<String> {
     edges
 }
 
-/// A shop that calls a bank, which has a database and a cache, posts orders that a store takes, and
-/// asks a weather service.
+/// A shop that calls a bank, which has a database and a cache. The shop sends orders to a queue,
+/// which a store reads, and calls a weather service.
 fn shopping(trace: u64) -> Vec<SpanBuilder> {
     use SpanKind::{Client, Consumer, Producer, Server};
     vec![
@@ -114,7 +114,7 @@ async fn the_graph_is_of_the_newest_part_when_too_much_is_not_added_up() {
     ] {
         let limits = QueryLimits { graph_spans_max, ..QueryLimits::default() };
         let harness = Harness::with_limits(limits).await;
-        // Traces of which each file has a half are put together from rows.
+        // Traces that are split between two files are assembled from rows.
         harness.send((1..=10).map(|n| span(n, 1, "shop", "buy").at(n, n + 9))).await;
         harness.store.flush().await.unwrap();
         let called =
@@ -222,8 +222,8 @@ async fn a_consumer_of_another_systems_message_hangs_on_its_queue() {
     assert_eq!(graph["nodes"][0]["entryCount"], 1);
 }
 
-/// The Collector's test data of virtual nodes: a root SERVER is called by `user`, one whose parent
-/// is missing by nobody who is known.
+/// The Collector's test data of virtual nodes. `user` calls a root SERVER; a SERVER whose parent is
+/// missing has no known caller.
 #[tokio::test]
 async fn a_user_calls_what_has_no_parent() {
     let harness = Harness::new().await;
@@ -288,7 +288,7 @@ fn numbers() -> impl Strategy<Value = Numbers> {
     )
 }
 
-/// What is said of calls, without what it took to find out.
+/// Returns the service graph and the Jaeger links, without the statistics of the scan.
 async fn said_of_calls(harness: &Harness, start: u64, end: u64) -> (Json, Json) {
     let mut graph = harness.get(&format!("/graph?start={start}&end={end}")).await;
     let searched = graph.as_object_mut().unwrap().remove("searched").unwrap();
@@ -403,8 +403,7 @@ proptest! {
     }
 }
 
-/// The second of each step of a heatmap, with the spans that began in it and those of them that
-/// failed.
+/// Returns the second of each step of a heatmap, with its numbers of spans and of failed spans.
 fn steps(answer: &Json) -> Vec<(u64, (u64, u64))> {
     let of = answer["steps"].as_array().unwrap().iter().map(|step| {
         let start: u64 = text(&step["startUnixNano"]).parse().unwrap();
@@ -414,7 +413,7 @@ fn steps(answer: &Json) -> Vec<(u64, (u64, u64))> {
     of.collect()
 }
 
-/// A heatmap of the spans that a query finds, second by second.
+/// Path of a heatmap of the spans that a query finds, second by second.
 fn heatmap_of(query: &str) -> String {
     let byte = |byte: u8| match byte {
         b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' => char::from(byte).to_string(),
@@ -424,8 +423,8 @@ fn heatmap_of(query: &str) -> String {
     format!("/heatmap?step=1s&start={BEGIN}&end={}&q={query}", BEGIN + 60_000 * MILLI)
 }
 
-/// A call of payment by shop in each of seven seconds, of which the third and the sixth failed and
-/// the seventh has no end, and one by nobody. The first is sent twice.
+/// Calls of payment by shop in each of seven seconds, and one without a caller. The third and the
+/// sixth failed, and the seventh has no end. The first is sent twice.
 async fn calls_of_payment() -> Harness {
     let harness = Harness::new().await;
     for second in 1..=7_u64 {
@@ -460,7 +459,7 @@ async fn a_heatmap_of_a_query_counts_the_spans_that_it_finds() {
         assert_eq!(steps(&answer), expected);
         assert_eq!((&answer["count"], &answer["unfinishedCount"]), (&json!(6), &json!(1)));
         assert_eq!(answer["searched"]["complete"], true);
-        // From 1 ms to 6 ms, each in its second.
+        // Durations from 1 ms to 6 ms, one in each second.
         let cells = answer["cells"].as_array().unwrap();
         assert_eq!(cells.len(), 6, "{answer}");
         for (cell, second) in cells.iter().zip(1_u64..) {
@@ -594,7 +593,7 @@ async fn transactions_with_an_exception_are_counted_by_type() {
         [root, thrown(trace, 5, operation, 10, &format!("card {trace}")).parent(2)]
     };
     harness.send(within(1, "POST /checkout", "pay")).await;
-    // Two of one transaction, of other lines and messages, count once.
+    // Two exceptions of one transaction, with other lines and messages, count once.
     let mut again = thrown(1, 9, "pay", 12, "card 9").parent(2);
     again.span.span_id = 3_u64.to_be_bytes().to_vec();
     harness.send([again]).await;
@@ -673,7 +672,7 @@ async fn endpoints_are_compared_by_sums_of_longer_periods_than_steps() {
 async fn what_a_report_of_changes_lacks_says_whether_a_shorter_range_helps() {
     let limits = QueryLimits { assembled_spans_max: 0, ..QueryLimits::default() };
     let harness = Harness::with_limits(limits).await;
-    // One type more than are compared, and nothing of them is in rollups.
+    // There is one type more than the maximum, and rollups have none of them.
     let request = |number: u64| {
         let name = format!("GET /{number}");
         span(number, 1, "shop", &name).at(number, number + 5).kind(SpanKind::Server)

@@ -1,11 +1,12 @@
-//! The rows of a service graph's answer: peers folded into one node, and what is around a node.
+//! The rows of a service graph's answer: peers folded into one node, and the surroundings of a
+//! node.
 
 use serde_json::{Value as Json, json};
 use tidings_proto::otlp::{SpanKind, StatusCode};
 
 use crate::harness::{Harness, SpanBuilder, span, text, trace_id};
 
-/// A message to a topic of kafka, or from it, that took as many milliseconds as its trace's number.
+/// A message to or from a topic of kafka. Its duration in milliseconds is the number of its trace.
 fn message(trace: u64, service: &str, kind: SpanKind, topic: &str) -> SpanBuilder {
     span(trace, 1, service, "message")
         .kind(kind)
@@ -14,8 +15,8 @@ fn message(trace: u64, service: &str, kind: SpanKind, topic: &str) -> SpanBuilde
         .attribute("messaging.destination.name", topic)
 }
 
-/// Messages of shop to twelve topics, of which those to the eighth fail, and of store to ten; mailer
-/// takes one from the sixth. `name` names the topics.
+/// Messages of shop to twelve topics, those to the eighth failed, and of store to ten. Mailer takes
+/// one from the sixth. `name` names the topics.
 fn messages(name: impl Fn(u64) -> String) -> Vec<SpanBuilder> {
     let mut spans = vec![message(500, "mailer", SpanKind::Consumer, &name(5))];
     for topic in 0..12 {
@@ -35,7 +36,7 @@ fn topic(number: u64) -> String {
     format!("topic-{number:02}")
 }
 
-/// The names of the nodes in order; of folded ones with their numbers.
+/// The names of the nodes in order; folded nodes with their number of peers.
 fn names(graph: &Json) -> Vec<String> {
     let nodes = graph["nodes"].as_array().unwrap().iter();
     let name = |node: &Json| match &node["foldedCount"] {
@@ -45,7 +46,7 @@ fn names(graph: &Json) -> Vec<String> {
     nodes.map(name).collect()
 }
 
-/// Nodes and edges by name, without what says that a node is folded.
+/// Returns nodes and edges by name, without the fields of folded nodes.
 fn numbers(graph: &Json) -> [Vec<Json>; 2] {
     let mut nodes = graph["nodes"].as_array().unwrap().clone();
     let names: Vec<Json> = nodes.iter().map(|node| node["name"].clone()).collect();
@@ -156,7 +157,7 @@ async fn folded_are_the_peers_around_a_node_and_never_that_node() {
 #[tokio::test]
 async fn around_a_node_are_callers_of_callers_and_callees_of_callees() {
     let harness = Harness::new().await;
-    // 0 → 1 → 2 → 3, and 4 → 2, 1 → 5
+    // The chain 0 → 1 → 2 → 3, and the calls 4 → 2 and 1 → 5.
     let service = |trace: u64, id: u64, name: &str| span(trace, id, name, "work");
     harness
         .send([

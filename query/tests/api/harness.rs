@@ -1,4 +1,4 @@
-//! A store in a temporary folder with a router over it, and builders for what is sent.
+//! A store in a temporary folder with a router over it, and builders of test telemetry.
 
 use std::{
     future::Future,
@@ -30,11 +30,12 @@ use tidings_query::{
 use tidings_storage::{Clock, Store, StoreSettings, SystemClock, TelemetryBatch};
 use tower::ServiceExt;
 
-/// 2026-11-20T08:00:00Z: when the stories of the tests begin.
+/// 2026-11-20T08:00:00Z: the start of the test data.
 pub const BEGIN: u64 = 1_795_161_600_000_000_000;
 pub const MILLI: u64 = 1_000_000;
 
-/// Stands still, an hour after the stories begin, until it is moved: everything has settled.
+/// Clock that stands still an hour after the start of the test data, when everything has settled,
+/// until a test moves it.
 #[derive(Debug)]
 pub struct TestClock(AtomicU64);
 
@@ -68,7 +69,7 @@ impl StatementRedaction for NoRedaction {
     }
 }
 
-/// The result of requests that a client sends.
+/// Runs requests as a client of this name.
 pub async fn as_client<T>(name: &str, requests: impl Future<Output = T>) -> T {
     let origin = QueryOrigin {
         kind: "test",
@@ -81,7 +82,8 @@ pub async fn as_client<T>(name: &str, requests: impl Future<Output = T>) -> T {
     origin.scope(requests).await
 }
 
-/// An answer whose keys stand in their order: Tempo's and Prometheus's APIs have no other here.
+/// Parses an answer whose keys must be in order, as those of Tempo's and Prometheus's APIs are
+/// here.
 pub fn in_order(body: &[u8]) -> Json {
     let answer: Json = serde_json::from_slice(body).unwrap();
     assert_eq!(answer.to_string(), String::from_utf8_lossy(body));
@@ -120,8 +122,8 @@ impl Harness {
         Self { store, router: router(service.clone()), service, zipkin, clock, _folder: folder }
     }
 
-    /// A trace of ten seconds, the first, before eight of 10 ms, which alone a search of five rows
-    /// does not get past.
+    /// A harness with a first trace of ten seconds before eight of 10 ms. A search of five rows
+    /// reads only some of the latter.
     pub async fn slow_before_quick(search_rows_max: u64) -> Self {
         let harness = Self::with(QueryLimits::default(), search_rows_max).await;
         harness.send([span(1, 1, "shop", "slow").at(0, 10_000)]).await;
@@ -173,7 +175,7 @@ impl Harness {
         (status, json.unwrap_or_else(|error| panic!("{path}: {error}: {body:?}")))
     }
 
-    /// The answer to a question that has one, without the time it took.
+    /// Returns the answer of a successful request, without the time that it took.
     pub async fn get(&self, path: &str) -> Json {
         let (status, mut json) = self.json(path).await;
         assert_eq!(status, StatusCode::OK, "{path}: {json}");
@@ -183,7 +185,7 @@ impl Harness {
         json
     }
 
-    /// The problem that a question has.
+    /// Returns the problem of a refused request.
     pub async fn problem(&self, path: &str) -> (u16, Json) {
         let (status, headers, body) = self.bytes(path).await;
         assert_eq!(headers["content-type"], "application/problem+json", "{path}");
@@ -192,7 +194,7 @@ impl Harness {
         (status.as_u16(), json)
     }
 
-    /// The trace ids on a page.
+    /// Returns the trace ids on a page.
     pub async fn found(&self, query: &str) -> Vec<String> {
         let page = self.get(&format!("/traces{query}")).await;
         page["traces"].as_array().unwrap().iter().map(|trace| text(&trace["traceId"])).collect()
@@ -218,7 +220,7 @@ pub struct SpanBuilder {
     pub span: Span,
 }
 
-/// A span of 10 ms that is a root, from the begin of the story.
+/// A root span of 10 ms, at the start of the test data.
 pub fn span(trace: u64, id: u64, service: &str, name: &str) -> SpanBuilder {
     let span = Span {
         trace_id: trace_number(trace).to_be_bytes().to_vec(),
@@ -236,7 +238,7 @@ impl SpanBuilder {
         self
     }
 
-    /// From and to, in milliseconds after the begin.
+    /// Sets start and end, in milliseconds after [`BEGIN`].
     pub fn at(mut self, start: u64, end: u64) -> Self {
         self.span.start_time_unix_nano = BEGIN + start * MILLI;
         self.span.end_time_unix_nano = BEGIN + end * MILLI;
@@ -272,7 +274,7 @@ impl SpanBuilder {
         self.event("exception", time, attributes)
     }
 
-    /// An event at a Unix time in nanoseconds.
+    /// Adds an event at a Unix time in nanoseconds.
     pub fn event(mut self, name: &str, time: u64, attributes: Vec<KeyValue>) -> Self {
         self.span.events.push(Event {
             time_unix_nano: time,
@@ -292,7 +294,7 @@ pub fn resource(service: &str) -> Resource {
     Resource { attributes, ..Resource::default() }
 }
 
-/// One resource for each span: as bad as it gets for grouping.
+/// A request with one resource for each span, which is the worst case for grouping.
 pub fn request(spans: impl IntoIterator<Item = SpanBuilder>) -> ExportTraceServiceRequest {
     let resource_spans = spans.into_iter().map(|SpanBuilder { service, span }| ResourceSpans {
         resource: Some(resource(&service)),
@@ -310,7 +312,7 @@ pub fn request(spans: impl IntoIterator<Item = SpanBuilder>) -> ExportTraceServi
     ExportTraceServiceRequest { resource_spans: resource_spans.collect() }
 }
 
-/// A record of a trace, in milliseconds after the begin.
+/// A log record of a trace, in milliseconds after [`BEGIN`].
 pub fn record(trace: Option<u64>, at: u64, severity: i32, message: &str) -> LogRecord {
     LogRecord {
         time_unix_nano: BEGIN + at * MILLI,
@@ -322,7 +324,7 @@ pub fn record(trace: Option<u64>, at: u64, severity: i32, message: &str) -> LogR
     }
 }
 
-/// A checkout that fails: shop calls payment, which calls its database twice and fails.
+/// A failed checkout: shop calls payment, which calls its database twice and fails.
 pub fn checkout(trace: u64) -> Vec<SpanBuilder> {
     use SpanKind::{Client, Server};
     vec![

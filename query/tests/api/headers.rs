@@ -1,4 +1,4 @@
-//! What every answer has in its header, and its compression.
+//! Headers of all answers, and compression.
 
 use std::io::Read;
 

@@ -1,4 +1,4 @@
-//! Jaeger's APIs: shapes, units, errors and the cases that Jaeger's own suites have.
+//! Jaeger's APIs: shapes, units, errors and the cases of Jaeger's own suites.
 
 use axum::body::Body;
 use base64::{Engine, engine::general_purpose::STANDARD};
@@ -28,7 +28,7 @@ impl Harness {
         serde_json::from_str(&body).unwrap()
     }
 
-    /// The error of v1, which is JSON that calls itself text.
+    /// Returns an error of v1, which is JSON with the media type of text.
     async fn v1_error(&self, path: &str) -> (u16, String) {
         let (status, kind, body) = self.raw(path).await;
         assert_eq!(kind, "text/plain; charset=utf-8", "{path}: {body}");
@@ -40,7 +40,7 @@ impl Harness {
         (status, text(&error["errors"][0]["msg"]))
     }
 
-    /// The error of v3.
+    /// Returns an error of v3.
     async fn v3_error(&self, path: &str) -> (u16, String) {
         let (status, kind, body) = self.raw(path).await;
         assert_eq!(kind, "text/plain; charset=utf-8", "{path}: {body}");
@@ -49,7 +49,7 @@ impl Harness {
         (status, text(&error["error"]["message"]))
     }
 
-    /// The trace ids that v1 finds within the story.
+    /// Returns the trace ids that v1 finds in the test data.
     async fn searched(&self, query: &str) -> Vec<String> {
         let (start, end) = (BEGIN / MICRO, BEGIN / MICRO + 1_000_000);
         let answer = self.jaeger(&format!("/api/traces?start={start}&end={end}&{query}")).await;
@@ -211,7 +211,7 @@ async fn wrong_parameters_are_refused_in_jaegers_words() {
         ),
     ] {
         let (status, found) = harness.v1_error(&format!("/api/traces?{query}")).await;
-        // Both are wrong in the nested one: which is told first does not matter.
+        // Both tags are wrong in the nested one, and either may be reported first.
         let either = query.starts_with("tags=") && found.starts_with("malformed 'tags'");
         assert_eq!(status, 400, "{query}");
         assert!(found.contains(message) || either, "{query}: {found}");
@@ -310,8 +310,8 @@ async fn wrong_parameters_are_refused_in_jaegers_words() {
 #[tokio::test]
 async fn the_monitor_tab_gets_its_numbers() {
     let harness = Harness::new().await;
-    // Ten calls of "get", one every 6 s, of 10 ms to 100 ms, the second and the third failing; and
-    // one of "put" that is none of a server's.
+    // Ten calls of "get", one every 6 s, of 10 ms to 100 ms, the second and the third failing. One
+    // call of "put" is not a server's.
     for n in 0..10 {
         let (id, at) = (n + 1, n * 6_000);
         let failed = n == 1 || n == 2;
@@ -349,7 +349,8 @@ async fn the_monitor_tab_gets_its_numbers() {
         format!("/api/metrics/latencies?{times}&quantile=0.5&spanKind=server&spanKind=client");
     let latencies = harness.jaeger(&path).await;
     assert_eq!(latencies["help"], "0.5th quantile latency, grouped by service");
-    // Of ten and one the middle is between 32 and 64 ms: four are shorter, three are in it.
+    // The median of eleven calls is between 32 and 64 ms: four are shorter, three are in that
+    // bucket.
     let expected = 32.0 + 32.0 * (5.5 - 4.0) / 3.0;
     assert!((points(&latencies)[1].1 - expected).abs() < 1e-6, "{latencies}");
     let nothing = harness.jaeger(&format!("/api/metrics/calls?{times}&spanKind=consumer")).await;
@@ -394,7 +395,7 @@ fn list(values: &[&str]) -> Value {
     Value::Array(ArrayValue { values: values.iter().map(|value| (*value).into()).collect() })
 }
 
-/// One span a trace, each with something of its own to be found by.
+/// One span a trace, each with a distinct searchable value.
 fn findable() -> Vec<SpanBuilder> {
     let plain = |trace: u64| span(trace, 1, "Shop", "GET /Cart").at(trace, trace + 10);
     let mut traces = vec![
@@ -454,7 +455,7 @@ async fn finds_what_one_span_matches(harness: &Harness) {
         ("service=Shop&tag=cached:false&tags=%7B%22cached%22:%22true%22%7D", vec![5]),
         ("service=Shop&tag=exception.type:Timeout", vec![6]),
         ("service=Shop&tag=why:batch", vec![7]),
-        // As Jaeger shows them.
+        // The value is in the form that Jaeger shows.
         ("service=Shop&tag=lines:%5B%22tea%22,%22milk%22%5D", vec![7]),
         ("service=Shop&tag=lines:tea", vec![]),
         ("service=Shop&tag=shelves:%5B7%5D", vec![7]),
@@ -707,7 +708,7 @@ async fn answers_are_bounded_and_say_so() {
     for trace in 1..=4 {
         harness.send(checkout(trace)).await;
     }
-    // It is found first, and keeps no other out.
+    // It is found first, and does not exclude others.
     harness.send((1..=13).map(|id| span(9, id, "shop", "o").at(500, 510))).await;
     let answer = harness.jaeger("/api/traces?service=shop").await;
     assert_eq!(ids(&answer).len(), 2);
@@ -728,7 +729,7 @@ async fn answers_are_bounded_and_say_so() {
     assert_eq!(harness.v1_error(&long).await.0, 400);
 }
 
-/// A file of the corpora.
+/// Reads a file of the corpora.
 fn corpus(path: &str) -> Option<Vec<u8>> {
     let root = concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared/corpora");
     let read = std::fs::read(format!("{root}/{path}")).ok();
@@ -738,7 +739,7 @@ fn corpus(path: &str) -> Option<Vec<u8>> {
     read
 }
 
-/// Jaeger's storage suite: every fixture in, every query asked of v1 and of v3.
+/// Jaeger's storage suite: every fixture is stored, and every query is sent to v1 and to v3.
 #[tokio::test]
 #[expect(clippy::too_many_lines, reason = "one table of cases")]
 async fn jaegers_storage_suite_holds() {
@@ -827,7 +828,7 @@ async fn jaegers_storage_suite_holds() {
     assert_eq!(operations["data"], expected["operations_of_example-service-1"]);
 }
 
-/// `2017-01-26T15:46:31.639875Z` of the fixtures' days, in µs.
+/// Parses a time of the fixtures, such as `2017-01-26T15:46:31.639875Z`, in µs.
 fn micros(time: &str) -> u64 {
     let part = |from: usize, to: usize| time[from..to].parse::<u64>().unwrap();
     assert!(time.starts_with("2017-01-"));
@@ -836,7 +837,7 @@ fn micros(time: &str) -> u64 {
     seconds * 1_000_000 + part(20, 26)
 }
 
-/// Jaeger's own lists of what is refused, and of what is not.
+/// Jaeger's own lists of refused and accepted parameters.
 #[tokio::test]
 async fn jaegers_lists_of_parameters_hold() {
     let harness = Harness::new().await;
@@ -859,7 +860,7 @@ async fn jaegers_lists_of_parameters_hold() {
     }
 }
 
-/// The calls of Grafana's Jaeger data source, as its source writes them.
+/// The calls of Grafana's Jaeger data source, as its source code writes them.
 #[tokio::test]
 async fn grafanas_calls_are_answered() {
     let harness = Harness::new().await;
@@ -906,7 +907,8 @@ async fn grafanas_calls_are_answered() {
     assert_eq!(trace["result"]["resourceSpans"].as_array().unwrap().len(), 2);
 }
 
-/// What Jaeger's UI draws of a span, in a form that compares; ids of up to 16 digits are padded.
+/// Formats the parts of a span that Jaeger's UI draws, for comparison; ids of up to 16 digits are
+/// padded.
 fn drawn(trace: &Json, span: &Json) -> String {
     let padded = |id: &Json| {
         let id = id.as_str().unwrap_or_default();
@@ -923,7 +925,7 @@ fn drawn(trace: &Json, span: &Json) -> String {
         .collect();
     references.sort();
     let tags = |tags: &Json| {
-        // What is the status' or the scope's word is said by tags of their own.
+        // The status and the scope have tags of their own.
         let told =
             |key: &str| key.starts_with("otel.") || key == "error" || key == "w3c.tracestate";
         let mut tags: Vec<String> = tags
@@ -956,7 +958,8 @@ fn drawn(trace: &Json, span: &Json) -> String {
     )
 }
 
-/// Real traces of Jaeger's, in by `tidings import`'s reader and out by the API: drawn alike.
+/// Real traces of Jaeger, read by `tidings import`'s reader and returned by the API, are drawn
+/// alike.
 #[tokio::test]
 async fn real_traces_of_jaeger_come_back() {
     let name = "jaeger-traces-deathstarbench/social-network-traces.json";
@@ -977,7 +980,7 @@ async fn real_traces_of_jaeger_come_back() {
     }
 }
 
-/// The bodies that Jaeger's own tests expect of v3.
+/// The bodies of v3 that Jaeger's own tests expect.
 #[tokio::test]
 async fn jaegers_snapshots_of_v3_hold() {
     let Some(expected) = corpus("jaeger-api-and-converters/apiv3-FindTraces.json") else { return };
@@ -1019,7 +1022,7 @@ async fn a_search_that_ended_at_its_row_budget_says_so() {
         let (answered, mark) = marks(&short, &format!("/api/v3/{path}{v3}")).await;
         assert_eq!((answered, mark.starts_with(why)), (status, true), "{path}: {mark}");
     }
-    // What is enough is not incomplete, and neither is a search that found its newest.
+    // A search with enough rows is not incomplete, and neither is one that found its newest traces.
     let newest = short.jaeger("/api/traces?service=shop&limit=2").await;
     assert_eq!((ids(&newest), &newest["errors"]), (found(&[9, 8]), &Json::Null));
     let enough = Harness::slow_before_quick(1_000).await;

@@ -26,7 +26,7 @@ fn framed(message: &[u8]) -> Vec<u8> {
     [&[0], &length[..], message].concat()
 }
 
-/// The messages, the status and its text.
+/// The messages, the status code and the status message.
 type Reply = (Vec<Bytes>, i32, String);
 
 impl Harness {
@@ -81,7 +81,7 @@ fn id(trace: u64) -> Vec<u8> {
     ((0xaaaa_u128 << 112) | u128::from(trace)).to_be_bytes().to_vec()
 }
 
-/// Trace ids and numbers of spans, message by message.
+/// Returns trace ids and numbers of spans, message by message.
 fn otlp(messages: &[Bytes]) -> Vec<(Vec<u8>, usize)> {
     let of = |message: &Bytes| {
         let request = ExportTraceServiceRequest::decode(message.clone()).unwrap();
@@ -280,7 +280,7 @@ async fn large_traces_come_in_parts() {
 #[tokio::test]
 async fn health_is_told_of_the_services_of_the_address() {
     let harness = Harness::new().await;
-    // A request is its service's name as field 1, an answer the status 1, SERVING, as field 1.
+    // A request has the service's name as field 1; an answer has the status 1, SERVING, as field 1.
     let asked = |service: &str| {
         let length = u8::try_from(service.len()).unwrap();
         framed(&[&[0x0a, length], service.as_bytes()].concat())
@@ -301,7 +301,8 @@ async fn health_is_told_of_the_services_of_the_address() {
     assert_eq!((messages[0].as_ref(), code), (&[0x08, 2][..], 0));
 }
 
-/// The next message of an answer that goes on, or what its trailers say; `None`: nothing comes.
+/// Reads the next message of an open stream, or the status in its trailers; `None` when neither has
+/// arrived.
 async fn watched(body: &mut Body) -> Option<Result<Vec<u8>, i32>> {
     let next = poll_fn(|context| match pin!(body.frame()).poll(context) {
         Poll::Ready(frame) => Poll::Ready(Some(frame)),
@@ -334,14 +335,14 @@ async fn who_watches_the_health_is_told_when_it_ends() {
     let mut other = watch("no.Service").await;
     assert_eq!(watched(&mut known).await, Some(Ok(serving)));
     assert_eq!(watched(&mut other).await, Some(Ok(unknown.clone())));
-    // Both stay open.
+    // Both streams stay open.
     assert_eq!((watched(&mut known).await, watched(&mut other).await), (None, None));
     harness.service.end_waits();
     assert_eq!(watched(&mut known).await, Some(Ok(not_serving.clone())));
     assert_eq!(watched(&mut known).await, Some(Err(0)));
     assert_eq!(watched(&mut other).await, Some(Err(0)));
     assert!(known.is_end_stream() && known.frame().await.is_none());
-    // Whoever comes now is told at once.
+    // A client that connects now gets the status at once.
     let mut late = watch("").await;
     assert_eq!(watched(&mut late).await, Some(Ok(not_serving)));
     assert_eq!(watched(&mut late).await, Some(Err(0)));

@@ -1,4 +1,4 @@
-//! The kinds of transactions.
+//! Transaction types.
 
 use proptest::prelude::*;
 use serde_json::{Value as Json, json};
@@ -161,7 +161,7 @@ async fn of_more_kinds_than_there_is_room_for_the_most_frequent_are_told_apart()
     assert_eq!(number("otherCount") + told - 2, 600);
     assert!((1..10).contains(&number("otherKindCountMax")));
     assert_eq!(number("sampledOneIn"), 1);
-    // What is counted of a sample is bounded, too.
+    // The memory of the counted sample is bounded, too.
     let limits = QueryLimits { sampled_traces_max: 900, kinds_bytes_max: 64 << 10, ..limits };
     let harness = Harness::with_limits(limits).await;
     harness.send(spans()).await;
@@ -238,7 +238,7 @@ proptest! {
     }
 }
 
-/// What is said of kinds, without what it took to find out.
+/// Returns the transaction types, without the statistics of the scan.
 async fn said(harness: &Harness, path: &str) -> Json {
     let mut answer = harness.get(path).await;
     let searched = answer.as_object_mut().unwrap().remove("searched").unwrap();
@@ -257,7 +257,7 @@ async fn whole_minutes_of_files_are_counted_without_reading_spans() {
     let window = |end: u64| format!("/transactions?start={BEGIN}&end={end}&step=60s");
     let whole = harness.get(&window(BEGIN + minute)).await;
     let part = harness.get(&window(BEGIN + minute / 2)).await;
-    // One row for each trace that is looked at closely.
+    // One row is read for each trace that is assembled.
     assert_eq!(
         (&whole["kinds"][0]["count"], &whole["searched"]["rows"]),
         (&json!(300), &json!(300))

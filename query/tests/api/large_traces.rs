@@ -1,4 +1,4 @@
-//! Traces that are large, or look large because their spans came again and again.
+//! Traces that are large, or seem large because their spans were sent repeatedly.
 
 use axum::body::Body;
 use http::Request;
@@ -10,7 +10,7 @@ use crate::harness::{Harness, SpanBuilder, request, span, text, trace_id};
 
 const SPANS: u64 = 100_000;
 
-/// Ten children each, so five levels deep, of twenty services.
+/// A tree with ten children for each span, so five levels deep, of twenty services.
 fn large(ids: std::ops::Range<u64>) -> ExportTraceServiceRequest {
     let spans = ids.map(|n| {
         let (service, name) = (format!("service-{}", n % 20), format!("operation {}", n % 200));
@@ -37,7 +37,8 @@ async fn a_hundred_thousand_spans_are_given_in_seconds() {
         let took = begin.elapsed();
         assert_eq!(status, 200);
         eprintln!("{path}: {took:?}, {} bytes", body.len());
-        // An unoptimised build on a busy machine; the benchmark has the real figure.
+        // The bound allows for an unoptimised build on a busy machine; the benchmark measures the
+        // real time.
         assert!(took.as_secs() < 20, "{path} took {took:?}");
     }
     let skeleton = harness.get(&format!("/traces/{id}/skeleton")).await;
@@ -51,7 +52,7 @@ async fn spans_that_came_again_do_not_count_against_the_limits() {
     let limits =
         QueryLimits { view_spans_max: 300, skeleton_spans_max: 300, ..QueryLimits::default() };
     let harness = Harness::with_limits(limits).await;
-    // A sender that tries again with more each time, flushed in between.
+    // A sender that retries with more spans each time, flushed in between.
     for sent in [50, 200, 300, 300] {
         harness.send_request(large(0..sent)).await;
         harness.store.flush().await.unwrap();
@@ -103,7 +104,7 @@ async fn a_trace_whose_spans_say_too_much_is_refused_or_left_out_and_that_is_sai
     }
 }
 
-/// A page of three traces of which one is enormous.
+/// A page of three traces, one of which is enormous.
 async fn crowded(limits: QueryLimits) -> Harness {
     let harness = Harness::with_limits(limits).await;
     harness
@@ -151,7 +152,7 @@ async fn a_search_counts_spans_that_came_again_and_again_once() {
     let page = harness.get("/traces?limit=1").await;
     assert_eq!(page["traces"][0]["spanCount"], 1_000);
     assert_eq!(page["traces"][0]["complete"], true);
-    // Too many rows to read: still an answer.
+    // Too many rows to read: the page is still answered.
     for _ in 0..6 {
         harness.send_request(large(0..1_000)).await;
     }

@@ -1,4 +1,4 @@
-//! Log records as they come, and the records around one.
+//! Live tails of log records, and the records around one record.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use tidings_query::QueryLimits;
 
 use crate::harness::{BEGIN, Harness, MILLI, as_client, record, text};
 
-/// When the tests' clock stands still, in milliseconds after the begin.
+/// Time of the tests' clock, in milliseconds after the start of the test data.
 const NOW: u64 = 3_600_000;
 
 /// An open tail.
@@ -36,7 +36,7 @@ impl Tail {
         Self { body: response.into_body(), read: String::new() }
     }
 
-    /// The next event; `None` at the end.
+    /// Returns the next event; `None` at the end.
     async fn next(&mut self) -> Option<Event> {
         loop {
             if let Some((event, rest)) = self.read.split_once("\n\n") {
@@ -59,7 +59,7 @@ impl Tail {
         }
     }
 
-    /// The texts of the next records.
+    /// Returns the texts of the next records.
     async fn texts(&mut self, count: usize) -> Vec<String> {
         let mut texts = Vec::new();
         for _ in 0..count {
@@ -89,7 +89,7 @@ async fn new_records_come_as_they_are_stored_and_none_twice() {
         ])
         .await;
     assert_eq!(tail.texts(2).await, ["first", "second"]);
-    // Sent again, flushed, and one that is late by its own time.
+    // Sent again, flushed, and one whose own time is late.
     harness.log([("shop", said(NOW + 2, 9, "second")), ("shop", said(NOW - 5, 17, "late"))]).await;
     harness.store.flush().await.unwrap();
     harness.log([("shop", said(NOW + 5, 9, "third"))]).await;
@@ -98,7 +98,7 @@ async fn new_records_come_as_they_are_stored_and_none_twice() {
     let (name, ..) = tail.next().await.unwrap();
     assert_eq!(name, "end");
     assert!(tail.next().await.is_none());
-    // And whoever comes while the process stops is told so at once.
+    // A tail that opens while the process stops ends at once.
     let mut late = Tail::open(&harness, "", None).await;
     assert_eq!(late.next().await.unwrap().0, "end");
 }

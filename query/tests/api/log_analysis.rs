@@ -1,4 +1,4 @@
-//! Log records by step and severity, and messages that are alike.
+//! Log records by step and severity, and groups of similar messages.
 
 use std::collections::BTreeMap;
 
@@ -190,7 +190,7 @@ async fn patterns_are_paired_with_those_of_the_time_before() {
     assert_eq!((&changed["count"], &changed["patternCount"]), (&json!(227), &json!(4)));
     let first = &changed["patterns"][0];
     assert_eq!((&first["perSecond"], &first["basePerSecond"]), (&json!(90.0), &json!(2.0)));
-    // Twice as long a time, of which the second half is empty: the same counts, half the rate.
+    // A range of twice the length, whose second half is empty: the same counts, half the rate.
     let base = format!("&baselineStart={}&baselineEnd={}", BEGIN, BEGIN + 500 * MILLI);
     let other = harness.get(&format!("{window}{base}")).await;
     assert_eq!(told(&other)[0], "cart was restored: fewer 110 100");

@@ -1,4 +1,4 @@
-//! TraceQL about what the log records of spans say, through every API that takes it.
+//! TraceQL conditions on the log records of spans, through every API that takes them.
 
 use axum::body::Body;
 use http::{Request, StatusCode};
@@ -18,8 +18,8 @@ fn of_span(record: LogRecord, span: u64) -> LogRecord {
     LogRecord { span_id: span.to_be_bytes().to_vec(), ..record }
 }
 
-/// The checkout, whose payment says why it fails; a login that says that it worked; a trace that
-/// only a record without a span speaks of; one that says nothing.
+/// Sends a checkout with a log of its failed payment, a login with a log of its success, a trace
+/// with a record that names no span, and a trace without logs.
 async fn tell(harness: &Harness) {
     harness.send(checkout(1)).await;
     let login = span(2, 1, "shop", "POST /login").at(500, 510).kind(SpanKind::Server);
@@ -36,7 +36,7 @@ async fn tell(harness: &Harness) {
         .await;
 }
 
-/// The traces that a query finds, by their numbers, newest first.
+/// Returns the numbers of the traces that a query finds, newest first.
 async fn found(harness: &Harness, query: &str) -> Vec<u64> {
     let ids = harness.found(&format!("?q={}", encoded(query))).await;
     let number = |id: &String| (1..5).find(|number| trace_id(*number) == *id).unwrap();
@@ -64,7 +64,7 @@ async fn spans_are_found_by_what_their_log_records_say() {
             ("{ log:body =~ \"(?i).*TIMEOUT.*\" && resource.service.name = \"shop\" }", vec![]),
             ("{ log:body != nil }", vec![2, 1]),
             ("{ log:body = nil }", vec![4, 3, 1]),
-            // Several records: one fits, or, for what is denied, all.
+            // With several records, one must match, or all for a negated condition.
             ("{ log:body = \"bank is slow\" && log:severity = error }", vec![1]),
             ("{ log:body !~ \".*bank.*\" }", vec![2, 1]),
             ("{ log:body !~ \".*bank.*\" && name = \"POST /pay\" }", vec![]),
@@ -80,7 +80,7 @@ async fn spans_are_found_by_what_their_log_records_say() {
             assert_eq!(found(&harness, query).await, expected, "{query} {is_flushed}");
         }
     }
-    // A record that names no span is found by the text of the trace's logs.
+    // A record without a span is found by the text of the trace's logs.
     assert_eq!(harness.found("?logText=of+nobody").await, [trace_id(3)]);
     let (status, problem) = harness.problem(&format!("/traces?q={}", encoded("{ log:bdy }"))).await;
     assert_eq!(status, 400);

@@ -1,5 +1,5 @@
-//! The query language of log records: generated queries over generated records, against a search
-//! that looks at every record.
+//! The query language of log records: generated queries over generated records, compared with a
+//! search that reads every record.
 
 mod oracle;
 
@@ -16,7 +16,7 @@ use crate::harness::{BEGIN, Harness, record, text, trace_id};
 
 use oracle::{Question, StoredRecord};
 
-/// Records: more than a block of a file's index has rows.
+/// Number of records, which is more than a block of a file's index has.
 const RECORDS: u64 = 1_300;
 const QUERIES: usize = 90;
 
@@ -27,7 +27,7 @@ fn encoded(text: &str) -> String {
     })
 }
 
-/// The texts of the newest records, and how many there are.
+/// Returns the texts of the newest records, and the number of matches.
 async fn found(harness: &Harness, query: &str) -> (Vec<String>, Json) {
     let page = harness.get(&format!("/logs?limit=1000&q={}", encoded(query))).await;
     let logs = page["logs"].as_array().unwrap();
@@ -80,7 +80,7 @@ async fn queries_find_what_a_look_at_every_record_finds() {
     }
     let all = QUERIES * 3 * records.len();
     assert!(matched > all / 20 && matched < all * 19 / 20, "{matched} of {all}");
-    // The index rules out a block for these: no other has the record.
+    // The index skips a block for these: no other block has the record.
     let needle = oracle::needle(700);
     for query in [
         needle.clone(),
@@ -186,7 +186,7 @@ async fn each_construct_finds_its_records() {
             assert_eq!(times, *expected, "{query} {is_flushed}");
         }
     }
-    // The other filters narrow it.
+    // The other filters narrow the result.
     assert_eq!(harness.get("/logs?q=payment&severity=error").await["total"]["value"], 1);
     assert_eq!(harness.get("/logs?q=payment&text=accepted").await["total"]["value"], 1);
     let window = format!("start={BEGIN}&end={}", BEGIN + 1_000_000_000);

@@ -131,7 +131,7 @@ async fn pages_in_both_orders_end_their_scan_with_the_page() {
     let harness = Harness::with_limits(limits).await;
     let message = |n: u64| format!("record {n}");
     for file in 0..5_u64 {
-        // Of one millisecond there are ten.
+        // Ten records share each millisecond.
         let number = |n: u64| (file * 600_000 + n / 10, message(file * 100 + n));
         let records = (0..100).map(number);
         harness.log(records.map(|(at, text)| ("shop", record(None, at, 9, &text)))).await;
@@ -174,7 +174,7 @@ async fn a_page_of_long_records_ends_early_and_the_next_goes_on() {
         let text = format!("{number}{}", "x".repeat(if number == 7 { 9000 } else { 1000 }));
         ("shop", record(Some(1), 10 + u64::from(number), 9, &text))
     };
-    // In two places, so that they are not met in order.
+    // The records are in two files, so that they are not read in order.
     harness.log([1, 4, 7, 8].map(long)).await;
     harness.log([2, 3, 5, 6].map(long)).await;
     for (order, expected) in [("asc", "12345678"), ("desc", "87654321")] {
@@ -191,7 +191,7 @@ async fn a_page_of_long_records_ends_early_and_the_next_goes_on() {
         assert_eq!(shown, expected);
         assert!(pages.iter().all(|logs| (1..=3).contains(logs)), "{pages:?}");
     }
-    // Around one, the nearest.
+    // The nearest records around one.
     let page = harness.get("/logs?order=asc&limit=3").await;
     let log = &page["logs"][2];
     let (id, time) = (text(&log["id"]), text(&log["timeUnixNano"]));

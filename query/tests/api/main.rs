@@ -1,4 +1,4 @@
-//! The query service as its users see it: requests to the router over a real store.
+//! The query service through its API: requests to the router over a real store.
 
 #![allow(
     clippy::unwrap_used,

@@ -1,4 +1,4 @@
-//! Search against the obvious way to do it, over random spans and random questions.
+//! Search, compared with a simple evaluation over random spans and random queries.
 
 use std::collections::BTreeMap;
 
@@ -120,7 +120,7 @@ fn expected(spans: &[Numbers], question: &Question) -> Vec<String> {
     order.into_iter().map(|(trace, _)| trace_id(trace)).collect()
 }
 
-/// What a list is sorted by, of the spans of a trace and of those that match.
+/// Sort key of a list, from the spans of a trace and its matching spans.
 type Measure = fn(&[&Numbers], &[&Numbers]) -> u64;
 
 const SORTS: [(&str, Measure); 4] = [
@@ -150,7 +150,7 @@ fn sorted(spans: &[Numbers], question: &Question, measure: Measure) -> Vec<Strin
     order.into_iter().map(|(_, trace)| trace_id(trace)).collect()
 }
 
-/// The traces of all pages of a search.
+/// Returns the traces of all pages of a search.
 async fn pages(harness: &Harness, query: &str, count: usize) -> Result<Vec<String>, TestCaseError> {
     let (mut found, mut cursor) = (Vec::new(), String::new());
     loop {
@@ -169,7 +169,7 @@ async fn check(spans: Vec<Numbers>, questions: Vec<Question>) -> Result<(), Test
     let offset = first.len();
     harness.send(first.iter().enumerate().map(|(index, span)| built(index, span))).await;
     harness.send(second.iter().enumerate().map(|(index, span)| built(offset + index, span))).await;
-    // What comes again counts once.
+    // Repeated spans count once.
     harness.send(first.iter().enumerate().map(|(index, span)| built(index, span))).await;
     for question in questions {
         let (expected, query) = (expected(&spans, &question), question.query());

@@ -1,4 +1,4 @@
-//! What filters are completed from.
+//! Names for the completion of filters.
 
 use insta::assert_json_snapshot;
 use serde_json::json;
@@ -51,7 +51,7 @@ async fn names_come_from_the_last_day_that_has_data() {
         names.iter().map(|name| name["name"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
     };
     assert_eq!(harness_services().await, ["old"]);
-    // A clock that runs a year ahead does not hide the rest.
+    // A clock that is a year ahead does not hide the other spans.
     harness.send([span(2, 1, "ahead", "work").at(365 * DAY, 365 * DAY + 1)]).await;
     assert_eq!(harness_services().await, ["ahead", "old"]);
 }

@@ -51,7 +51,8 @@ async fn what_a_query_found_in_a_trace_stands_beside_its_summary() {
     let harness = Harness::new().await;
     harness.send(checkout(1)).await;
     harness.send(checkout(2)).await;
-    // { kind != internal } | by(resource.service.name) | avg(duration) > 20ms | select(…)
+    // The query is { kind != internal } | by(resource.service.name) | avg(duration) > 20ms |
+    // select(…).
     let query = "q=%7B%20kind%20!=%20internal%20%7D%20%7C%20by(resource.service.name)%20%7C%20avg(duration)%20%3E%2020ms%20%7C%20select(status,span.order.id,statusMessage)";
     let page = harness.get(&format!("/traces?{query}&spansPerSpanset=2&limit=1")).await;
     assert_json_snapshot!("matches", page["matches"]);
@@ -67,7 +68,7 @@ async fn what_a_query_found_in_a_trace_stands_beside_its_summary() {
             assert_eq!(counts, [(2, 2), (3, 3)], "{order}");
         }
     }
-    // By the longest span that matches, and then its spanset begins with that.
+    // The order is by the longest matching span, with which the spanset then begins.
     let longest = harness
         .get("/traces?q=%7B%20kind%20!=%20internal%20%7D&sort=span-duration&spansPerSpanset=2")
         .await;
@@ -90,7 +91,7 @@ async fn a_trace_of_many_groups_shows_the_first_and_says_how_many() {
     let spans =
         (0..150).map(|n| span(1, n + 1, "shop", "row").attribute("n", i64::try_from(n).unwrap()));
     harness.send(spans).await;
-    // {} | by(span.n)
+    // The query is {} | by(span.n).
     let page = harness.get("/traces?q=%7B%7D%20%7C%20by(span.n)").await;
     let found = &page["matches"][0];
     assert_eq!(found["spansetCount"], 150);
@@ -165,7 +166,7 @@ async fn a_time_range_chooses_traces_and_does_not_cut_them() {
 #[tokio::test]
 async fn pages_visit_every_trace_once_while_traces_come_in() {
     let harness = Harness::new().await;
-    // Several traces start at the same time: their ids decide.
+    // Several traces have the same start, so their ids decide.
     for trace in 1..=40 {
         harness.send([span(trace, 1, "shop", "old").at(trace / 4, trace / 4 + 10)]).await;
     }
@@ -179,7 +180,7 @@ async fn pages_visit_every_trace_once_while_traces_come_in() {
         visited.extend(traces.iter().map(|trace| text(&trace["traceId"])));
         let Some(next) = page.get("nextCursor") else { break };
         cursor = format!("&cursor={}", text(next));
-        // Newer and older ones, and more spans of those that were there.
+        // Newer and older traces arrive, and further spans of stored ones.
         let newer = span(1_000 + page_number, 1, "shop", "new").at(900, 910);
         let later = span(1 + page_number, 2, "shop", "late").parent(1).at(950, 951);
         harness.send([newer, later]).await;
@@ -219,7 +220,8 @@ async fn counting_more_traces_than_allowed_gives_a_lower_bound() {
 async fn pages_of_a_search_that_stops_early_are_those_of_one_that_does_not() {
     let harness =
         Harness::with_limits(QueryLimits { counted_rows_min: 0, ..QueryLimits::default() }).await;
-    // Traces with spans far apart: the newest span says little about a trace's place.
+    // The spans of a trace are far apart, so the newest span says little about the trace's
+    // position.
     let mut expected = Vec::new();
     for trace in 1..=60 {
         let starts = [trace * 7 % 60, 500 - trace * 13 % 90, 300 + trace % 5];
@@ -254,7 +256,7 @@ async fn pages_of_a_search_that_stops_early_are_those_of_one_that_does_not() {
     assert_eq!(visited, expected);
 }
 
-/// Every trace of all pages, in order, and the last answer.
+/// Returns every trace of all pages, in order, and the last answer.
 async fn all_pages(harness: &Harness, query: &str) -> (Vec<String>, serde_json::Value) {
     let (mut visited, mut cursor) = (Vec::new(), String::new());
     loop {
@@ -298,7 +300,8 @@ async fn a_trace_begun_long_before_the_window_has_one_place_whatever_the_pages()
 #[tokio::test]
 async fn what_the_row_budget_leaves_out_of_an_order_are_the_oldest() {
     let harness = Harness::with(QueryLimits::default(), 14).await;
-    // The older, the shorter; each stored apart. All matches fit, their rows for the order do not.
+    // The older traces are the shorter ones; each is stored separately. All matches fit, but their
+    // rows for the order do not.
     for trace in 1..=12_u64 {
         let start = trace * 1_000;
         harness.send([span(trace, 1, "shop", "work").at(start, start + trace)]).await;

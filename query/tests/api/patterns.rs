@@ -1,4 +1,4 @@
-//! Regular expressions in queries: made where the question is answered, once, and within a bound.
+//! Regular expressions in queries: compiled on the thread of the query, once, and within a bound.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use tidings_query::QueryLimits;
 
 use crate::harness::{Harness, span};
 
-/// The status and the text of an answer.
+/// Returns the status and the text of an answer.
 async fn ask(harness: &Harness, path: &str, query: &str) -> (u16, String) {
     let query: String = query.bytes().map(|byte| format!("%{byte:02X}")).collect();
     let asked = Request::get(format!("{path}{query}")).body(Body::empty()).unwrap();
@@ -57,9 +57,9 @@ async fn patterns_that_need_too_much_together_are_refused() {
         ("/tempo/api/search?q=", format!("{{{different}}}"), 400),
         ("/tempo/api/metrics/query?q=", format!("{{{different}}}|rate()"), 400),
         ("/prometheus/api/v1/query?query=", format!("{{{labels}}}"), 400),
-        // What is completed counts as far as it can be read.
+        // The valid beginning of an unfinished query counts.
         ("/tempo/api/search/tags?q=", format!("{{{different}"), 200),
-        // A tag is looked for by a pattern, too.
+        // A tag is searched by a pattern, too.
         ("/tempo/api/search?tags=", format!("a={}", "k".repeat(20_000)), 400),
     ] {
         let (found, text) = ask(&harness, path, &query).await;

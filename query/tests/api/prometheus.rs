@@ -1,4 +1,4 @@
-//! Prometheus's API over the metrics of traces, against numbers that are counted here.
+//! Prometheus's API over the metrics of traces, compared with numbers that the tests count.
 
 use axum::body::Body;
 use http::{Method, Request, StatusCode, header};
@@ -10,7 +10,7 @@ use tidings_storage::{Clock, SystemClock};
 
 use crate::harness::{BEGIN, Harness, SpanBuilder, in_order, span, text};
 
-/// The begin of the stories in seconds.
+/// Start of the test data in seconds.
 const BEGIN_S: u64 = BEGIN / 1_000_000_000;
 
 fn encoded(text: &str) -> String {
@@ -36,7 +36,8 @@ async fn data(harness: &Harness, path: &str) -> Json {
     answer["data"].clone()
 }
 
-/// What a query gives so many seconds after the begin: labels and value, in order.
+/// Returns the result of a query at this number of seconds after the start: labels and value, in
+/// order.
 async fn at(harness: &Harness, query: &str, seconds: u64) -> Vec<(Json, f64)> {
     let path = format!("/query?query={}&time={}", encoded(query), BEGIN_S + seconds);
     let data = data(harness, &path).await;
@@ -69,7 +70,8 @@ fn close(found: f64, expected: f64) -> bool {
     (found - expected).abs() <= 1e-9 * expected.abs().max(1.0)
 }
 
-/// A call of payment by shop that begins at this millisecond, and one of its database by payment.
+/// A call of payment by shop that begins at this millisecond, and a call of its database by
+/// payment.
 fn call(trace: u64, at: u64, took: u64, failed: bool) -> Vec<SpanBuilder> {
     use SpanKind::{Client, Server};
     let status = if failed { SpanStatus::Error } else { SpanStatus::Unset };
@@ -89,7 +91,8 @@ fn call(trace: u64, at: u64, took: u64, failed: bool) -> Vec<SpanBuilder> {
     ]
 }
 
-/// Ten calls, one every 10 s from 5 s on; the third and the seventh fail; each takes 100 ms more.
+/// Ten calls, one every 10 s from 5 s on. The third and the seventh fail. Each takes 100 ms more
+/// than the one before.
 async fn story() -> Harness {
     let harness = Harness::new().await;
     for n in 0..10 {
@@ -105,7 +108,7 @@ async fn story() -> Harness {
 #[tokio::test]
 async fn the_service_graph_view_gets_what_it_asks_for() {
     let harness = story().await;
-    // As Grafana's Tempo data source asks with a range of 100 s.
+    // The queries of Grafana's Tempo data source for a range of 100 s.
     let sums = |metric: &str| format!("sum by (client, server) (rate({metric}{{}}[100s]))");
     let edge = json!({ "client": "shop", "server": "payment" });
     let database = json!({ "client": "payment", "server": "postgresql" });
@@ -147,7 +150,7 @@ async fn the_service_graph_view_gets_what_it_asks_for() {
     assert_eq!(found, [(json!({ "span_name": "POST /pay" }), 0.02)]);
     let duration = "histogram_quantile(.9, sum(rate(traces_spanmetrics_latency_bucket{span_name=~\
                     \"POST /checkout\"}[100s])) by (le))";
-    // They take 120 ms to 1,020 ms: the ninth of ten lies in the bucket from 512 ms (four are
+    // The calls take 120 ms to 1,020 ms. The ninth of ten lies in the bucket from 512 ms (four are
     // shorter) to 1.024 s (six are in it), at five sixths.
     let found = number_at(&harness, duration, 100).await;
     assert!(close(found, 0.512 + 0.512 * 5.0 / 6.0), "{found}");
@@ -158,7 +161,7 @@ async fn counters_count_what_began_and_ranges_are_exact() {
     let harness = story().await;
     let calls = "traces_spanmetrics_calls_total{service=\"payment\", span_name=\"POST /pay\"}";
     for (query, seconds, expected) in [
-        // From the begin (included) to the end (not included).
+        // The range includes its start and excludes its end.
         (format!("sum(increase({calls}[10s]))"), 15, 1.0),
         (format!("sum(increase({calls}[10s]))"), 14, 1.0),
         (format!("sum(increase({calls}[60s]))"), 65, 6.0),
@@ -186,7 +189,8 @@ async fn counters_count_what_began_and_ranges_are_exact() {
         assert!(close(found, expected), "{query} at {seconds}: {found}");
     }
     for (query, seconds) in [
-        // Nothing began yet, and 15 minutes after the last call of a range its series are gone.
+        // Before the first call there are no series, and 15 minutes after the last call of a range
+        // they end.
         (format!("sum({calls})"), 5),
         (format!("sum(increase({calls}[10s]))"), 1_100),
         ("traces_spanmetrics_calls_total{service=\"nobody\"}".to_owned(), 100),
@@ -227,7 +231,7 @@ async fn series_over_a_range_of_times_are_drawn_point_by_point() {
 #[tokio::test]
 async fn calls_between_services_over_very_many_stretches_are_those_of_each() {
     const MINUTES: u64 = 300;
-    // Nobody calls for an hour and more.
+    // There are no calls for more than an hour.
     let calls = |minute: u64| if (100..180).contains(&minute) { 0 } else { 1 + minute % 7 };
     for graph_bytes_max in [QueryLimits::default().graph_bytes_max, 256 << 10] {
         let limits = QueryLimits { graph_bytes_max, ..QueryLimits::default() };
@@ -238,7 +242,7 @@ async fn calls_between_services_over_very_many_stretches_are_those_of_each() {
                 let fails = minute % 3 == 0;
                 harness.send(call(minute * 8 + n + 1, at + 5_000 + n * 1_000, 100, fails)).await;
             }
-            // It is asked for in one minute and answers in the next.
+            // The call begins in one minute and ends in the next.
             let client = span(minute * 8 + 8, 1, "cart", "GET /price").kind(SpanKind::Client);
             let client = client.at(at + 59_990, at + 60_030);
             let server = span(minute * 8 + 8, 2, "price", "GET /price").kind(SpanKind::Server);
@@ -259,12 +263,12 @@ async fn calls_between_services_over_very_many_stretches_are_those_of_each() {
                 "sum(increase(traces_service_graph_request_{metric}{{client=\"shop\"}}[1m]))"
             );
             let expected = |minute| if minute % every == 0 { calls(minute) as f64 } else { 0.0 };
-            // What was not called for 15 minutes has no points.
+            // A series has no points 15 minutes after its last call.
             let expected = (0..MINUTES).filter(|minute| !(115..180).contains(minute)).map(expected);
             assert_eq!(asked(&shop).await, expected.collect::<Vec<_>>(), "{graph_bytes_max}");
         }
         let price = "sum(increase(traces_service_graph_request_total{client=\"cart\"}[1m]))";
-        // The last one's answer is behind the end of the question.
+        // The last call ends after the range of the query.
         let expected = [vec![1.0; 298], vec![2.0]].concat();
         assert_eq!(asked(price).await, expected, "{graph_bytes_max}");
     }
@@ -376,7 +380,7 @@ async fn aggregations_and_functions_are_those_of_promql() {
     .await;
 }
 
-/// A path, and the status, kind and words of its refusal.
+/// A path with the status, kind and text of its refusal.
 type Refusal<'w> = (String, u16, &'w str, &'w str);
 
 async fn refused<'w>(harness: &Harness, cases: impl IntoIterator<Item = Refusal<'w>>) {
@@ -537,7 +541,7 @@ async fn labels_series_and_metadata_are_listed() {
         let (status, answer) = ask(&harness, &wrong).await;
         assert_eq!((status.as_u16(), &answer["errorType"]), (400, &json!("bad_data")), "{wrong}");
     }
-    // Nothing stored: everything is empty, nothing fails.
+    // Without stored spans, everything is empty and nothing fails.
     let empty = Harness::new().await;
     assert_eq!(data(&empty, "/label/service/values").await, json!([]));
     assert_eq!(at(&empty, "sum(rate(traces_spanmetrics_calls_total[5m]))", 60).await, []);
@@ -565,7 +569,7 @@ async fn a_query_can_come_as_a_form() {
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(16) })]
 
-    /// Whatever the steps and ranges: each point is the number of spans in its range, counted here.
+    /// Each point is the number of spans in its range, as counted here, for all steps and ranges.
     #[test]
     fn every_point_is_what_counting_gives(
         spans in prop::collection::vec((0..3_usize, any::<bool>(), 0..120_000_u64, 0..3_000_u64), 1..50),
@@ -622,7 +626,7 @@ proptest! {
 #[tokio::test]
 async fn whole_minutes_of_files_come_from_their_sums_and_say_the_same() {
     let (files, memory) = (Harness::new().await, Harness::new().await);
-    // More in the second minute than are kept one by one.
+    // The second minute has more calls than are kept one by one.
     let at = |n: u64| if n < 300 { n * 100 } else { 60_000 + n };
     let all = (0..1_000).map(|n| {
         span(n, 1, if n % 3 == 0 { "shop" } else { "bank" }, "work").at(at(n), at(n) + 1 + n * 7)
@@ -650,7 +654,7 @@ async fn whole_minutes_of_files_come_from_their_sums_and_say_the_same() {
     }
 }
 
-/// Queries whose series are added up while they are read, and those that are added up after it.
+/// Compares sums that are aggregated while rows are read with sums that are aggregated afterwards.
 async fn sums_are_those_of_their_series(harness: &Harness) {
     let spans = "traces_spanmetrics";
     let calls = "traces_service_graph_request";
@@ -668,8 +672,8 @@ async fn sums_are_those_of_their_series(harness: &Harness) {
         ("sum by (client)", format!("increase({calls}_client_seconds_sum{{server=\"bank\"}}[9m])")),
         ("sum", format!("{calls}_failed_total{{connection_type=\"\"}}")),
     ] {
-        // Of what is computed from it nothing is added up before: the names of metrics aside,
-        // which a query keeps that does not compute, that changes nothing.
+        // A computation prevents the early aggregation. Metric names stay only without a
+        // computation, so their queries use an operator that changes nothing.
         let is_named = sum.contains("__name__");
         let later = if is_named { format!("({of} and {of})") } else { format!("({of} * 1)") };
         for (how, one, other) in [
@@ -722,7 +726,7 @@ async fn what_is_added_up_while_it_is_read_is_the_sum_of_its_series() {
             ]
         })
     };
-    // More in one minute than are known one by one, too.
+    // One minute has more calls than are kept one by one, too.
     let many =
         (0..1_500).map(|n| span(10_000 + n, 1, "shop", "get").at(60_000 + n, 62_000 + n * 3));
     harness.send(story(0..700)).await;
@@ -788,7 +792,7 @@ async fn a_long_row_of_terms_is_computed_and_a_longer_one_refused() {
 
 #[tokio::test]
 async fn what_a_query_holds_is_bounded_by_memory() {
-    // For 51 series, 4,096 counts of them and as many points.
+    // The bound allows 51 series, with 4,096 counts of them and as many points.
     let limits = QueryLimits { metrics_bytes_max: 64 << 10, ..QueryLimits::default() };
     let harness = Harness::with_limits(limits).await;
     harness
@@ -809,9 +813,9 @@ async fn what_a_query_holds_is_bounded_by_memory() {
             ),
             200,
         ),
-        // A hundred series.
+        // A hundred series are too many.
         (format!("/query_range?query={}&{window}", encoded(&format!("rate({calls}[5m])"))), 422),
-        // Ten of a thousand points each, for every time.
+        // Ten series of a thousand points each, for every time.
         (
             format!(
                 "/query_range?query={}&{window}",
@@ -832,7 +836,7 @@ async fn what_a_query_holds_is_bounded_by_memory() {
     }
 }
 
-/// `label_join` of so many times the label `a`, nested so deep.
+/// A query of nested calls of `label_join`, each with this number of labels `a`.
 fn nested_joins(series: &str, times: usize, depth: usize) -> String {
     let labels = ", \"a\"".repeat(times);
     (0..depth)
@@ -896,7 +900,7 @@ async fn labels_that_a_query_makes_are_bounded_by_memory() {
     let calls = "traces_spanmetrics_calls_total";
     let replaced = |with: &str| format!("label_replace({calls}, \"b\", \"{with}\", \"\", \"\")");
     let long = "x".repeat(4_000);
-    // A value of 4,000 bytes that is the same at all times, and one that is another at each.
+    // One value of 4,000 bytes is the same at all times, and one differs at each time.
     let same = format!("label_replace(vector(1), \"b\", \"{long}\", \"\", \"\")");
     let other = format!(
         "label_join(label_replace(count_values(\"v\", vector(time())), \"b\", \"{long}\", \"\", \

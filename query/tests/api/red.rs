@@ -1,4 +1,4 @@
-//! Rate, errors and duration, against the obvious way to count.
+//! Rate, errors and duration, compared with simple counting.
 
 use std::collections::BTreeMap;
 
@@ -12,7 +12,7 @@ const SERVICES: [&str; 3] = ["shop", "payment", "stock"];
 const OPERATIONS: [&str; 2] = ["get", "put"];
 const KINDS: [(&str, SpanKind); 2] = [("server", SpanKind::Server), ("client", SpanKind::Client)];
 
-/// Service, operation, kind, failed, start, duration; sent twice.
+/// Service, operation, kind, failed, start, duration, sent twice.
 type Numbers = (usize, usize, usize, bool, u64, u64, bool);
 
 fn numbers() -> impl Strategy<Value = Numbers> {
@@ -40,7 +40,7 @@ fn nearest_rank(sorted: &[u64], percent: usize) -> String {
     (sorted[(sorted.len() * percent).div_ceil(100) - 1] * MILLI).to_string()
 }
 
-/// Count, errors and durations of some spans, as the API tells them.
+/// Count, errors and durations of some spans, in the form of the API.
 fn told(of: &[Numbers]) -> Json {
     let mut durations: Vec<u64> = of.iter().map(|numbers| numbers.5).collect();
     durations.sort_unstable();
@@ -72,7 +72,7 @@ fn said(calls: &Json) -> Json {
     })
 }
 
-/// By group and by group and step.
+/// Results by group, and by group and step.
 type Groups = BTreeMap<(String, String, String, String), (Json, BTreeMap<u64, Json>)>;
 
 fn expected(spans: &[Numbers], window: (u64, u64)) -> Groups {
@@ -199,15 +199,15 @@ async fn a_group_has_examples_and_a_histogram() {
 async fn the_default_window_ends_with_the_newest_span_of_a_large_file() {
     let harness = Harness::new().await;
     let count = 30_000;
-    // The spans of a file are by trace within a stretch of time: the newest is anywhere.
+    // The spans of a file are sorted by trace within a time range, so the newest can be anywhere.
     let spans = (1..=count).map(|n| span(n, n, "shop", "get").at((count - n) % 7_919, 8_000));
     harness.send(spans).await;
     harness.store.flush().await.unwrap();
     assert_eq!(harness.get("/red").await["groups"][0]["count"], count);
 }
 
-/// Rates and heatmaps over these spans, asked in a way that rollups can answer and in one that
-/// they cannot.
+/// Compares rates and heatmaps over these spans from queries that rollups can answer with those
+/// that they cannot.
 async fn same_either_way(harness: &Harness) {
     for (start, end, step) in [
         (BEGIN, BEGIN + 3_600_000 * MILLI, "1m"),
@@ -215,7 +215,7 @@ async fn same_either_way(harness: &Harness) {
         (BEGIN + 12_345 * MILLI, BEGIN + 1_834_567 * MILLI, "5m"),
         (BEGIN + 59_999 * MILLI, BEGIN + 130_001 * MILLI, "1m"),
         (BEGIN, BEGIN + 600_000 * MILLI, "10s"),
-        // Hours that threads share, cut by steps and not.
+        // Hours that threads share, with and without a cut by steps.
         (BEGIN, BEGIN + 4 * 3_600_000 * MILLI, "30m"),
         (BEGIN + 7_777, BEGIN + 4 * 3_600_000 * MILLI - 1, "90m"),
         (BEGIN - 3_600_000 * MILLI, BEGIN + 5 * 3_600_000 * MILLI, "24h"),
@@ -242,7 +242,7 @@ async fn what_was_added_up_is_what_the_spans_say() {
     let harness = Harness::new().await;
     let traces = |numbers: std::ops::Range<u64>| {
         numbers.flat_map(|n| {
-            // Most in one hour, and some in three others.
+            // Most calls are in one hour, and some in three others.
             let hour = [0, 0, 0, 1, 0, 3, 2][usize::try_from(n % 7).unwrap()];
             let start = n * 2_345 % 3_600_000 + 3_600_000 * hour;
             let kind = if n % 3 == 0 { SpanKind::Server } else { SpanKind::Internal };
@@ -255,7 +255,7 @@ async fn what_was_added_up_is_what_the_spans_say() {
             ]
         })
     };
-    // Late spans of the same traces, and some that come again, over several files and memory.
+    // Late spans of the same traces, and some repeated ones, over several files and memory.
     for (numbers, again) in [(0..900, 0..0), (900..1_500, 100..200), (1_500..1_800, 150..950)] {
         harness.send(traces(numbers)).await;
         harness.send(traces(again)).await;
@@ -281,7 +281,7 @@ async fn what_was_added_up_is_what_the_spans_say() {
 async fn groups_without_a_call_in_the_window_are_not_listed() {
     for flushed in [false, true] {
         let harness = Harness::new().await;
-        // One minute of one file; the window begins in the middle of it.
+        // The file has one minute, and the window begins in the middle of it.
         harness.send([span(1, 1, "early", "get").at(1_000, 1_010)]).await;
         harness.send([span(2, 2, "late", "get").at(31_000, 31_010)]).await;
         if flushed {
@@ -329,7 +329,7 @@ async fn calls_are_grouped_by_an_attribute_of_the_span_or_its_resource() {
     assert_eq!(groups, expected);
     assert_eq!(red["groups"][0]["steps"][0]["count"], 3);
     assert_eq!(red["groups"][0]["duration"]["maxNano"], (50 * MILLI).to_string());
-    // Of the resource, where spans do not say it.
+    // The attribute of the resource counts when spans lack it.
     let red = harness.get(&format!("/red?{window}&by=attribute:service.name")).await;
     assert_eq!(red["groups"][0]["attribute"], "shop");
     for by in ["attribute:", "attribute:a,attribute:b", "attribute", "service,attribute:"] {

@@ -1,4 +1,4 @@
-//! Pasted texts.
+//! Resolution of pasted texts.
 
 use insta::assert_json_snapshot;
 

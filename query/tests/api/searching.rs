@@ -1,4 +1,4 @@
-//! Searches that tell how far they are.
+//! Searches that report their progress.
 
 use std::time::Duration;
 
@@ -26,7 +26,7 @@ impl Events {
         Self { body: response.into_body(), read: String::new() }
     }
 
-    /// The next event's name and data; `None` at the end.
+    /// Returns the next event's name and data; `None` at the end.
     async fn next(&mut self) -> Option<(String, Json)> {
         loop {
             if let Some((event, rest)) = self.read.split_once("\n\n") {
@@ -42,7 +42,7 @@ impl Events {
     }
 }
 
-/// Bounds under which a question waits for its turn until its time is up.
+/// Limits under which a query waits in the queue until its deadline.
 fn never_their_turn(deadline: Duration) -> QueryLimits {
     QueryLimits { running_max: 0, waiting_max: 1, deadline, ..QueryLimits::default() }
 }
@@ -114,7 +114,7 @@ async fn what_is_wrong_from_the_start_has_a_status() {
     assert_eq!(wrong.headers()[header::CONTENT_TYPE], "application/problem+json");
     let waiting = ask("/traces").await;
     assert_eq!(waiting.status(), StatusCode::OK);
-    // The one place in the queue is taken, until the client goes.
+    // The one place in the queue is taken, until the client leaves.
     let refused = ask("/logs").await;
     assert_eq!(refused.status(), StatusCode::SERVICE_UNAVAILABLE);
     assert!(refused.headers().contains_key(header::RETRY_AFTER));

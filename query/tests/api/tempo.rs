@@ -19,7 +19,7 @@ use crate::harness::{
 
 const SECOND: u64 = 1_000 * MILLI;
 
-/// What `tempopb.TraceByIDResponse` has of a trace.
+/// The fields of `tempopb.TraceByIDResponse` about a trace.
 #[derive(Clone, PartialEq, Message)]
 struct ByIdResponse {
     #[prost(message, optional, tag = "1")]
@@ -41,7 +41,7 @@ fn encoded(text: &str) -> String {
         .collect()
 }
 
-/// The hour of the stories, in seconds, as Grafana sends it.
+/// The hour of the test data, in seconds, as Grafana sends it.
 fn hour() -> String {
     format!("start={}&end={}", BEGIN / SECOND - 60, BEGIN / SECOND + 3_600)
 }
@@ -57,7 +57,7 @@ async fn get(harness: &Harness, path: &str) -> Json {
     let (status, kind, body) = ask(harness, path, "application/json").await;
     let text = String::from_utf8_lossy(&body);
     assert_eq!((status, kind.as_str()), (StatusCode::OK, "application/json"), "{path}: {text}");
-    // Those of metrics begin with the series.
+    // Answers of metrics begin with the series.
     if path.starts_with("/api/metrics") {
         return serde_json::from_slice(&body).unwrap();
     }
@@ -74,7 +74,7 @@ async fn search(harness: &Harness, query: &str) -> Json {
     get(harness, &format!("/api/search?q={}&{}", encoded(query), hour())).await
 }
 
-/// The found traces by their last digit, and the names of the spans of each spanset.
+/// Returns the found traces by their last digit, and the names of the spans of each spanset.
 async fn found(harness: &Harness, query: &str) -> Vec<String> {
     let answer = search(harness, &format!("{query} with(most_recent=true)")).await;
     let traces = answer["traces"].as_array().unwrap().iter();
@@ -91,7 +91,7 @@ async fn found(harness: &Harness, query: &str) -> Vec<String> {
     shown.collect()
 }
 
-/// The checkout; a login 10 s later; a part of a trace whose root is not here 20 s later.
+/// The checkout; a login 10 s later; a part of a trace without its root 20 s later.
 async fn stories() -> Harness {
     let harness = Harness::new().await;
     harness.send(checkout(1)).await;
@@ -141,7 +141,7 @@ async fn a_trace_is_given_in_every_form() {
     }
 }
 
-/// The names of the spans of a trace.
+/// Returns the names of the spans of a trace.
 fn names_of(answer: &Json) -> Vec<String> {
     let groups = answer["trace"]["resourceSpans"].as_array().unwrap().iter();
     let scopes = groups.flat_map(|group| group["scopeSpans"].as_array().unwrap());
@@ -161,7 +161,7 @@ async fn a_filter_leaves_the_spans_that_it_selects() {
             &["POST /checkout", "POST /pay", "POST /pay", "SELECT account"],
         ),
         ("{ status = error }", "&keep_hierarchy=0", &["POST /checkout", "POST /pay"]),
-        // What Tempo refuses here.
+        // Tempo refuses these queries; here they are answered.
         ("{ resource.service.name = \"shop\" } > { kind = server }", "", &["POST /pay"]),
         ("{ rootName = \"POST /checkout\" && kind = client } | count() > 9", "", &[]),
         ("{ span.nothing = 1 }", "&keep_hierarchy=true", &[]),
@@ -488,7 +488,7 @@ async fn parameters_can_come_as_a_form() {
     assert_eq!(answer["traces"].as_array().unwrap().len(), 1);
 }
 
-/// The series of a metrics query over the first 30 s in steps of 10 s: labels and values.
+/// Returns the series of a metrics query over the first 30 s in steps of 10 s: labels and values.
 async fn series(harness: &Harness, query: &str) -> Vec<String> {
     let (start, end) = (BEGIN / SECOND, BEGIN / SECOND + 30);
     let query = encoded(query);
@@ -517,7 +517,8 @@ async fn metrics_count_and_measure_spans() {
     let harness = stories().await;
     // A span that is sent again is the same span.
     harness.send(checkout(1)).await;
-    // The stories begin a moment after an interval does; what begins with it belongs to the one before.
+    // The test data begin a moment after the start of an interval. A span at the start of an
+    // interval belongs to the one before.
     let cases: [(&str, &[&str]); 17] = [
         ("{} | count_over_time()", &["__name__=count_over_time 0:1 10:5 20:2 30:0"]),
         ("{} | rate()", &["__name__=rate 0:0.1 10:0.5 20:0.2 30:0"]),
@@ -573,7 +574,7 @@ async fn metrics_count_and_measure_spans() {
     for (query, expected) in cases {
         assert_eq!(series(&harness, query).await, expected, "{query}");
     }
-    // Chains are computed from the left, however long they are.
+    // Chains are computed from the left, whatever their length.
     let hash = "({ name = \"hash\" } | count_over_time() by (name))";
     let rest = format!("10 - {hash} - {hash} * 2");
     assert_eq!(series(&harness, &rest).await, ["name=hash 0:10 10:10 20:7 30:10"]);
@@ -616,7 +617,7 @@ async fn compare_counts_the_values_of_selected_spans_and_of_the_rest() {
     let top = series(&harness, "{} | compare({ status = error }, 1)").await;
     let too_many = "__meta_error=__too_many_values__,name=nil 0:0 10:0 20:0 30:0".to_owned();
     assert!(top.contains(&too_many), "{top:#?}");
-    // Nothing of a time window without errors is selected.
+    // A time window without errors selects nothing.
     let window = format!("{}, {}", BEGIN + 9 * SECOND, BEGIN + 30 * SECOND);
     let none =
         series(&harness, &format!("{{}} | compare({{ status = error }}, 5, {window})")).await;
@@ -643,7 +644,7 @@ async fn bounds_make_an_answer_partial_and_not_wrong() {
     assert_eq!(answer["status"], "PARTIAL");
 }
 
-/// The lines of an answer and their points, and whether it says that it is a part.
+/// Returns the number of lines of an answer and of their points, and true when it is partial.
 fn size(answer: &Json) -> (usize, usize, bool) {
     let series = answer["series"].as_array().unwrap();
     let points = series.iter().map(|line| line["samples"].as_array().unwrap().len()).sum();
@@ -684,7 +685,7 @@ async fn every_metric_keeps_to_the_same_points_and_bytes_whatever_makes_its_line
         let (lines, _, is_part) = size(&get(&bytes, &asked(query)).await);
         assert!(lines < 15 && is_part, "{query}: {lines} lines");
     }
-    // The most frequent values stay.
+    // The most frequent values are kept.
     let few = get(&points, &asked("{} | compare({ name = \"call\" }, 1000)")).await;
     assert!(few["series"].as_array().unwrap().iter().any(|line| {
         line["labels"][0]["value"]["stringValue"] == "selection"
@@ -776,14 +777,14 @@ async fn a_trace_too_large_to_evaluate_does_not_hide_the_others() {
     assert_eq!(answer["traces"][0]["spanSets"][0]["matched"], 30_000);
 }
 
-/// A number that looks random.
+/// Returns a pseudorandom number.
 fn mixed(n: u64) -> u64 {
     let n = (n ^ (n >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     let n = (n ^ (n >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     n ^ (n >> 31)
 }
 
-/// A trace of up to four spans, scattered over 20 s, with what they say.
+/// A trace of up to four spans, scattered over 20 s, with varied fields.
 fn scattered(trace: u64) -> Vec<SpanBuilder> {
     let spans = 1 + mixed(trace) % 4;
     let each = (1..=spans).map(|id| {
@@ -837,7 +838,8 @@ async fn pages_that_go_back_in_steps_have_every_trace_once_in_order() {
             starts(&|span, _| failed(span) || span.service == "stock"),
         ),
         (
-            // Its place is that of its earliest failed span, whether that one is a child or not.
+            // The position is that of the earliest failed span, whether that span is a child or
+            // not.
             "{} > { status = error }",
             {
                 let children = |spans: &[SpanBuilder]| {
@@ -908,7 +910,7 @@ async fn what_storage_leaves_out_is_nothing_that_matches() {
             traces
         };
         let found = ask(format!("{{ {condition} }}")).await;
-        // Nothing can be left out for this one: it takes the whole trace to tell.
+        // No candidate can be excluded for this query, because it needs the whole trace.
         let all = ask(format!("{{ !(traceDuration < 0s || !({condition})) }}")).await;
         assert_eq!(found, all, "{condition}");
         let of_nothing = condition.starts_with("event:name");
@@ -916,7 +918,7 @@ async fn what_storage_leaves_out_is_nothing_that_matches() {
     }
 }
 
-/// The calls of another project's Tempo API test, as it sends them: parameters in the body.
+/// The calls of another project's Tempo API test, in their original form: parameters in the body.
 #[tokio::test]
 async fn the_calls_of_other_projects_are_answered() {
     let root = concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared/corpora");
@@ -949,7 +951,7 @@ async fn the_calls_of_other_projects_are_answered() {
     assert!(asked >= 10, "{asked}");
 }
 
-/// What `tempopb.SearchResponse` has of a trace.
+/// The fields of `tempopb.SearchResponse` about a trace.
 #[derive(Clone, PartialEq, Message)]
 struct Searched {
     #[prost(message, repeated, tag = "1")]
@@ -1006,7 +1008,7 @@ struct ValueOfSeries {
     value: f64,
 }
 
-/// A gRPC call: its message, and its status with the words that go with it.
+/// A gRPC call: returns its message, its status and the status message.
 async fn grpc(harness: &Harness, method: &str, body: Vec<u8>) -> (Vec<u8>, String) {
     use http_body_util::BodyExt;
     use tower::ServiceExt;
@@ -1138,7 +1140,7 @@ async fn a_value_is_found_among_many_files_by_reading_the_rows_that_can_have_it(
     ] {
         let (ids, rows, files) = found(format!("{{ {condition} }}")).await;
         assert_eq!(ids, [trace_id(wanted)], "{condition}");
-        // A block of 1,024 rows, and the trace once more when it is evaluated.
+        // A block of 1,024 rows is read, and the trace again for its evaluation.
         assert!(rows <= 1_100 && files <= 2, "{condition}: {rows} rows of {files} files");
     }
     let (ids, rows, _) = found("{ .order.id = \"nobody's\" }".to_owned()).await;

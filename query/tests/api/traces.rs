@@ -1,4 +1,4 @@
-//! One trace: view, skeleton, span, OTLP.
+//! One trace through the API: view, skeleton, span, OTLP.
 
 use std::time::Duration;
 
@@ -70,7 +70,7 @@ async fn events_of_spans_are_columns_of_the_skeleton() {
         .event("exception", at(30), Vec::new())
         .exception("CardDeclined", "no")
         .event(&"n".repeat(300), at(80), Vec::new());
-    // A span that comes again, from files and from memory, has its events once.
+    // A repeated span, from files and from memory, has its events once.
     harness.send([second.clone(), first.clone()]).await;
     harness.store.flush().await.unwrap();
     harness.send([first, second]).await;
@@ -206,7 +206,7 @@ async fn every_answer_is_the_same_whatever_order_the_spans_came_in() {
     }
 }
 
-/// The second harness got two spans twice, which is a problem that the first has not.
+/// Drops the problem of two repeated spans, which only the second harness has.
 fn drop_duplicate_problems(json: &mut Json) {
     let is_duplicate = |problem: &Json| problem["kind"] == "duplicateSpan";
     if let Some(problems) = json.get_mut("problems").and_then(Json::as_array_mut) {
@@ -277,7 +277,7 @@ async fn a_stored_trace_is_exported_as_it_was_sent() {
     assert_ne!(answer, sent);
 }
 
-/// Every field of OTLP's spans, with values of every type.
+/// A request with every field of OTLP's spans, and values of every type.
 fn rich_request() -> ExportTraceServiceRequest {
     let list = |values| AnyValue::from(Value::Array(ArrayValue { values }));
     let map = Value::Kvlist(KeyValueList { values: vec![KeyValue::new("inner", 1_i64)] });
@@ -337,7 +337,7 @@ async fn the_state_of_a_trace_is_told() {
 #[tokio::test]
 async fn a_span_without_end_runs_only_while_its_trace_is_heard_of() {
     let harness = Harness::new().await;
-    // A trace of long ago, sent now.
+    // A trace with old times, received now.
     let mut old = span(1, 1, "a", "never ends").unfinished();
     old.span.start_time_unix_nano -= 3 * 366 * 86_400_000 * MILLI;
     harness.send([old]).await;

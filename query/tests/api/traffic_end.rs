@@ -1,4 +1,4 @@
-//! The end of all traffic, as `/changes` says it.
+//! The end of all traffic in `/changes`.
 
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ use crate::harness::{BEGIN, Harness, MILLI, SpanBuilder, record, span, text};
 const SECOND: u64 = 1_000;
 const MINUTE: u64 = 60 * SECOND;
 
-/// A request every five seconds: the gateway asks orders, which asks stock.
+/// A request every five seconds: the gateway calls orders, which calls stock.
 fn request(at: u64, stock_millis: u64) -> [SpanBuilder; 5] {
     use SpanKind::{Client, Server};
     let number = at / SECOND + 1;
@@ -31,7 +31,7 @@ fn request(at: u64, stock_millis: u64) -> [SpanBuilder; 5] {
     ]
 }
 
-/// Requests up to a minute; stock is slow from another one on.
+/// A harness with requests up to a minute; stock is slow from another minute on.
 async fn traffic_until(minute: u64, slow_from: u64) -> Harness {
     let harness = Harness::new().await;
     let requests = (0..minute * MINUTE).step_by(5_000).flat_map(|at| {
@@ -101,7 +101,7 @@ async fn a_window_after_the_end_has_services_without_calls_and_no_culprit() {
 async fn traffic_that_goes_on_and_rare_traffic_have_no_end() {
     let harness = traffic_until(60, 99).await;
     assert_eq!(harness.get(&path(30, 60)).await["trafficEnd"], Json::Null);
-    // A service that stops alone is missing, and the others go on.
+    // A service that stops alone is missing, and the others continue.
     let audit = (0..45 * MINUTE).step_by(10_000);
     let audit = audit.map(|at| span(90_000 + at, 1, "audit", "write").at(at, at + 9));
     harness.send(audit).await;

@@ -1,4 +1,4 @@
-//! Zipkin's v2 API: shapes, units, errors and the cases that Zipkin's own suites have.
+//! Zipkin's v2 API: shapes, units, errors and the cases of Zipkin's own suites.
 
 use axum::body::Body;
 use http::{HeaderMap, Request};
@@ -13,7 +13,7 @@ use tower::ServiceExt;
 
 use crate::harness::{BEGIN, Harness, checkout, span, text, trace_id};
 
-/// The begin of the story in milliseconds.
+/// Start of the test data in milliseconds.
 const BEGIN_MILLIS: u64 = BEGIN / 1_000_000;
 
 impl Harness {
@@ -51,7 +51,7 @@ impl Harness {
         }
     }
 
-    /// The trace ids found within the story.
+    /// Returns the trace ids found in the test data.
     async fn zipkin_found(&self, query: &str) -> Vec<String> {
         let path = format!("/api/v2/traces?endTs={}&lookback=60000&{query}", BEGIN_MILLIS + 30_000);
         let found = self.zipkin(&path).await;
@@ -324,7 +324,7 @@ async fn the_newest_traces_are_found_however_many_match() {
     let found = harness.zipkin_found("limit=1&minDuration=5000&maxDuration=5000").await;
     assert_eq!(found, [trace_id(600)]);
     assert_eq!(harness.zipkin_found("minDuration=5001").await, Vec::<String>::new());
-    // A condition that only the oldest meets, and that no index knows of.
+    // Only the oldest trace meets the condition, and no index covers it.
     harness.send([span(1_000, 1, "shop", "o").at(0, 5).exception("E", "m")]).await;
     let path = format!(
         "/api/v2/traces?endTs={}&lookback=60000&annotationQuery=nobody+has+this",
@@ -522,7 +522,7 @@ async fn real_traces_come_back_whole() {
     }
 }
 
-/// The calls of Grafana's Zipkin data source, as its source writes them.
+/// The calls of Grafana's Zipkin data source, as its source code writes them.
 #[tokio::test]
 async fn grafanas_calls_are_answered() {
     let harness = Harness::new().await;

@@ -1,8 +1,8 @@
-//! Makes a backup: copies what the place does not have, writes the manifest, deletes waste.
+//! Makes a backup: copies the files that the location lacks, writes the manifest, deletes waste.
 //!
-//! Files of the tables are removed while they are copied, when compaction or retention replaced
-//! them long enough ago. Then a new moment is chosen, and only what it adds is copied: each round
-//! has less to do. What the rounds before copied in vain is waste.
+//! A file of the tables may be removed while it is copied, when compaction or retention replaced it
+//! long enough ago. The backup then chooses a new moment and copies only the files that this adds,
+//! so that each round has less to do. Files that only an earlier round needed are waste.
 
 use std::{
     collections::HashMap,
@@ -23,15 +23,15 @@ use super::{
 };
 use crate::StorageError;
 
-/// So many moments are tried.
+/// Maximum number of moments that are tried.
 const ROUNDS: u32 = 20;
 /// Maximum attempts to pin one moment, with pauses in between.
 const PINS: u32 = 20;
 const PAUSE: Duration = Duration::from_millis(200);
-/// How often progress is reported.
+/// Interval between progress reports.
 const REPORT: Duration = Duration::from_secs(5);
 
-/// Facts of the source for the manifest, and how many backups stay.
+/// Facts of the source for the manifest, and the number of backups to keep.
 #[derive(Debug, Clone)]
 pub(super) struct BackupOrigin {
     pub(super) program: String,
@@ -76,7 +76,7 @@ pub(super) fn create(
         ..BackupReport::default()
     };
     let Copier { mut lock, .. } = copier;
-    // The backup is whole, whatever happens to the waste.
+    // The backup is complete, even if deleting waste fails.
     match repository.prune(origin.keep, &mut || lock.keep(clock)) {
         Ok(pruned) => {
             report.deleted_backups = pruned.backups;
@@ -93,7 +93,7 @@ pub(super) fn create(
     Ok(report)
 }
 
-/// Copies files of a moment.
+/// Copies the files of a pinned moment.
 struct Copier<'a> {
     source: &'a Source,
     repository: &'a Repository,
@@ -102,9 +102,9 @@ struct Copier<'a> {
     id: BackupId,
     /// The ids of the tables in the newest backup.
     known_tables: Option<[String; 2]>,
-    /// Files of the newest backup, and of the rounds of this one.
+    /// Files of the newest backup, and of earlier rounds of this one.
     known: HashMap<String, FileEntry>,
-    /// Files that a backup left that did not end: who wrote them, and their lengths.
+    /// Files left by incomplete backups: the backup that wrote each, and its length.
     left: HashMap<String, (BackupId, u64)>,
     progress: CopyProgress,
 }
@@ -146,7 +146,7 @@ impl<'a> Copier<'a> {
         let sizes: HashMap<&str, u64> =
             stored.iter().map(|file| (file.name.as_str(), file.bytes)).collect();
         let files = newest.into_iter().flat_map(|manifest| manifest.files);
-        // Somebody may have deleted one.
+        // A stored file may have been deleted by another process.
         let known = files
             .filter(|file| sizes.get(file.stored_name().as_str()) == Some(&file.bytes))
             .map(|file| (file.path.as_str().to_owned(), file))
@@ -157,7 +157,7 @@ impl<'a> Copier<'a> {
         Ok(Self { source, repository, lock, monitor, id, known_tables, known, left, progress })
     }
 
-    /// Pins moments until all files of one are in the place.
+    /// Pins moments until all files of one of them are stored.
     fn copy_until_whole(
         &mut self,
         runtime: &Handle,
@@ -180,8 +180,8 @@ impl<'a> Copier<'a> {
         }
     }
 
-    /// Pins a moment. Commits that are listed while others are cleaned up look damaged: that is
-    /// believed when it stays so.
+    /// Pins a moment. Commits that are listed while others are being deleted look damaged, so
+    /// damage is reported only when it persists.
     fn pin(&self, runtime: &Handle) -> Result<PinnedSource, StorageError> {
         let mut tries = 1;
         loop {
@@ -202,7 +202,7 @@ impl<'a> Copier<'a> {
         }
     }
 
-    /// Refuses a place with backups of other tables: they would be deleted as old ones.
+    /// Refuses a location with backups of other tables: retention would delete them as old ones.
     fn check_tables(&self, pinned: &PinnedSource) -> Result<(), StorageError> {
         let ids = [&pinned.tables.spans.id, &pinned.tables.logs.id];
         match &self.known_tables {
@@ -227,7 +227,8 @@ impl<'a> Copier<'a> {
         Ok(entries)
     }
 
-    /// Has a file in the place. Returns `None` for one that is gone and can be done without.
+    /// Makes sure that a file is stored, and returns its entry. Returns `None` if the file is gone
+    /// and is dispensable.
     fn entry(&self, file: &mut SourceFile) -> Result<Option<FileEntry>, StorageError> {
         let path: InnerPath = file.path.clone().try_into().map_err(|reason| {
             StorageError::Corrupt { path: self.source.paths().root().join(&file.path), reason }
@@ -245,7 +246,8 @@ impl<'a> Copier<'a> {
             return Ok(Some(known.clone()));
         }
         let (address, opened) = match self.source.open_file(file) {
-            // What needs one makes it again; the others are no part of the tables and were deleted.
+            // An index is rebuilt by its reader. The other files are not part of the tables and
+            // were deleted.
             Err(error) if has_vanished(&error) && is_dispensable(file) => return Ok(None),
             opened => opened?,
         };
@@ -281,24 +283,24 @@ impl<'a> Copier<'a> {
     }
 }
 
-/// Returns true for files without which the tables and the log are whole.
+/// Returns true if the tables and the log are complete without this file.
 fn is_dispensable(file: &SourceFile) -> bool {
     let is_index = matches!(file.sameness, Sameness::Modified(_));
     is_index || !(file.path.starts_with("tables/") || file.path.starts_with("wal/"))
 }
 
-/// Returns true if a file that was there when the moment was chosen is there no more.
+/// Returns true if a file of the chosen moment no longer exists.
 fn has_vanished(error: &StorageError) -> bool {
     matches!(error, StorageError::Io { action: "open" | "read", source, .. }
         if source.kind() == io::ErrorKind::NotFound)
 }
 
-/// Returns true for errors that reading a table's log beside its owner has for a moment.
+/// Returns true for errors that may be transient when another process changes the table's log.
 fn may_pass(error: &StorageError) -> bool {
     has_vanished(error) || matches!(error, StorageError::Corrupt { .. } | StorageError::Delta(_))
 }
 
-/// Reports how far it is.
+/// Reports the progress of copying.
 struct CopyProgress {
     files: u64,
     bytes: u64,

@@ -1,7 +1,7 @@
-//! Files by name, in a folder or in an object store: a place for backups, or tables.
+//! Files by name, in a folder or in an object store. They are the files of backups or of tables.
 //!
-//! A file is there whole and durable or not at all. Files are read and written in pieces of
-//! [`PIECE`], so that memory does not depend on their sizes. Does not own what the files say.
+//! A file either exists whole and durable, or not at all. Files are read and written in pieces of
+//! [`PIECE`], so that memory use does not depend on their sizes. Does not own the content of files.
 
 mod bucket;
 mod folder;
@@ -25,60 +25,60 @@ use crate::{
     disk::{ReadFile, failed},
 };
 
-/// So much of a file is in memory at once.
+/// Maximum bytes of a file in memory at once.
 pub(super) const PIECE: usize = 8 << 20;
 
-/// See the module's description. Names have `/` between their parts.
+/// Files by name: see the module's description. Names have `/` between their parts.
 pub(super) trait FileStore: fmt::Debug + Send + Sync {
-    /// A file's name as a person would look for it.
+    /// Returns the address of a file for messages to people.
     fn address(&self, name: &str) -> PathBuf;
 
-    /// Returns true if there is nothing that a backup did not put there.
+    /// Returns true if nothing exists that a backup did not write.
     fn is_unused(&self) -> io::Result<bool>;
 
-    /// Files in a folder and in the folders of it; none if there is no such folder.
+    /// Lists the files in a folder and its subfolders. A missing folder has none.
     fn list(&self, folder: &str) -> io::Result<Vec<StoredFile>>;
 
     /// Reads a small file.
     fn read(&self, name: &str) -> io::Result<Vec<u8>>;
 
-    /// Opens a file of so many bytes.
+    /// Opens a file of this many bytes.
     fn open(&self, name: &str, bytes: u64) -> io::Result<Box<dyn ReadFile>>;
 
-    /// Writes a file of so many bytes, durably. `source` is read to its end before the file has its
-    /// name, so that an error of it leaves nothing.
+    /// Writes a file of this many bytes, durably. `source` is read to its end before the file gets
+    /// its name, so that an error of `source` leaves no file.
     fn write(&self, name: &str, bytes: u64, source: &mut dyn Read) -> io::Result<()>;
 
-    /// Removes a file. One that is not there is no error.
+    /// Removes a file. Succeeds if the file does not exist.
     fn remove(&self, name: &str) -> io::Result<()>;
 
-    /// Keeps other processes from changing what is there.
+    /// Takes the lock that keeps other processes from changing these files.
     ///
     /// # Errors
-    /// `Locked` while another process does.
+    /// `Locked` while another process holds it.
     fn lock(&self, clock: &dyn Clock) -> Result<Box<dyn PlaceLock>, StorageError>;
 }
 
-/// The right to change what is in a place; given back when it is dropped.
+/// Exclusive right to change the files of a location. Dropping it releases the lock.
 pub(super) trait PlaceLock: Send {
-    /// Renews the lock. To be called often, and before every step that must not be taken without.
+    /// Renews the lock. Call it often, and before every step that requires the lock.
     ///
     /// # Errors
     /// `Locked` when another process has taken it over.
     fn keep(&mut self, clock: &dyn Clock) -> Result<(), StorageError>;
 }
 
-/// A file that is there.
+/// A stored file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct StoredFile {
-    /// With the names of its folders.
+    /// Name, including the names of its folders.
     pub(super) name: String,
     pub(super) bytes: u64,
     pub(super) modified: UnixNanos,
 }
 
-/// Reads the first bytes of a file and digests them. With an expected digest, the end of a file
-/// that has another one is an error.
+/// Reads the first bytes of a file and computes their digest. If another digest is expected,
+/// reaching the end is an error.
 pub(super) struct DigestReader<'a> {
     file: &'a dyn ReadFile,
     bytes: u64,
@@ -88,7 +88,7 @@ pub(super) struct DigestReader<'a> {
     failure: Option<ReadFailure>,
 }
 
-/// How reading failed.
+/// The way in which reading failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum ReadFailure {
     Disk,
@@ -100,7 +100,7 @@ impl<'a> DigestReader<'a> {
         Self { file, bytes, at: 0, context: Context::new(&SHA256), expected, failure: None }
     }
 
-    /// The digest of what was read.
+    /// Returns the digest of the bytes that were read.
     pub(super) fn digest(self) -> Sha256 {
         Sha256::from_digest(&self.context.finish())
     }
@@ -138,11 +138,11 @@ impl Read for DigestReader<'_> {
     }
 }
 
-/// Copies the first bytes of a file into a store; their digest.
+/// Copies the first bytes of a file into a store. Returns their digest.
 ///
 /// # Errors
-/// `Corrupt` with the file that is read when it is shorter, or has another digest than expected.
-/// `Io` with the action `read` or `write` and the file that failed.
+/// `Corrupt` with the source file when it is too short or does not have the expected digest. `Io`
+/// with the action `read` or `write` and the file that failed.
 pub(super) fn copy(
     (from, file): (&Path, &dyn ReadFile),
     bytes: u64,
@@ -159,7 +159,7 @@ pub(super) fn copy(
     }
 }
 
-/// Reads the first bytes of a file; their digest.
+/// Reads the first bytes of a file. Returns their digest.
 ///
 /// # Errors
 /// As [`copy`].
@@ -191,7 +191,7 @@ fn unreadable(path: &Path, failure: ReadFailure, error: io::Error) -> StorageErr
     }
 }
 
-/// The size of the buffer for a file.
+/// Returns the buffer size for a file.
 fn piece_of(bytes: u64) -> usize {
     usize::try_from(bytes).unwrap_or(usize::MAX).clamp(1, PIECE)
 }

@@ -1,8 +1,8 @@
-//! The list of a backup's files: JSON, written when all of them are there.
+//! The list of a backup's files, in JSON, written after all of them are stored.
 //!
-//! A manifest's own name has its SHA-256, so that a damaged one is noticed. The bytes of a file are
+//! The name of a manifest contains its SHA-256, so that damage is detected. The bytes of a file are
 //! in the folder of the backup that copied them, which may be an earlier one. `docs/backup.md` has
-//! the format. Does not own where manifests are kept (`repository`).
+//! the format. Does not own the location of manifests (`repository`).
 
 use std::{fmt, path::PathBuf, str::FromStr};
 
@@ -79,7 +79,7 @@ impl InnerPath {
         &self.0
     }
 
-    /// The path in the tables' folder, when it is in there.
+    /// Returns the path relative to the tables' folder, if it is inside.
     pub(super) fn in_tables(&self) -> Option<&str> {
         self.0.strip_prefix("tables/")
     }
@@ -110,41 +110,42 @@ pub(super) struct FileEntry {
     pub(super) path: InnerPath,
     pub(super) bytes: u64,
     pub(super) sha256: Sha256,
-    /// The backup whose folder has the bytes.
+    /// The backup whose folder contains the bytes.
     pub(super) stored_by: BackupId,
-    /// Of an index, when it was written where it was copied from.
+    /// Modification time of an index at its source.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) modified_unix_nanos: Option<u64>,
 }
 
 impl FileEntry {
-    /// The name of the file in the place.
+    /// Returns the name of the stored file.
     pub(super) fn stored_name(&self) -> String {
         stored_name(&self.stored_by, self.path.as_str())
     }
 }
 
-/// Bytes of files. A manifest that others wrote can have any sizes: the sum ends at the greatest.
+/// Sums the bytes of files. Saturates, because a manifest from elsewhere can have any sizes.
 pub(super) fn bytes_of<'a>(files: impl Iterator<Item = &'a FileEntry>) -> u64 {
     files.fold(0, |sum, file| sum.saturating_add(file.bytes))
 }
 
-/// The folder of a place with the files of all backups.
+/// Folder with the files of all backups.
 pub(super) const FILES: &str = "files";
 
-/// The name of a file that a backup copied.
+/// Returns the name of a file that a backup copied.
 pub(super) fn stored_name(backup: &BackupId, path: &str) -> String {
     format!("{FILES}/{backup}/{path}")
 }
 
-/// The state of a table that a backup has.
+/// State of a table in a backup.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct TableState {
-    /// Given when the table was created: tells the tables of one data directory from another's.
+    /// Id assigned when the table was created. It distinguishes the tables of different data
+    /// directories.
     pub(super) id: String,
-    /// The last commit.
+    /// Version of the last commit.
     pub(super) version: u64,
-    /// The table has the log's records of its signal up to here.
+    /// Flushed position: the table holds the log's records of its signal up to here.
     pub(super) position: u64,
 }
 
@@ -169,17 +170,17 @@ impl TableStates {
 pub(super) struct Manifest {
     pub(super) format: u32,
     pub(super) id: BackupId,
-    /// The program that wrote it.
+    /// Name and version of the program that wrote it.
     pub(super) program: String,
     pub(super) began_unix_nanos: u64,
     pub(super) ended_unix_nanos: u64,
-    /// The data directory that was copied, on its machine.
+    /// Path of the data directory on its machine.
     pub(super) data_directory: String,
     pub(super) directory_format: u32,
-    /// The place of its tables: `local`, or as `s3://bucket/prefix`.
+    /// Location of its tables: `local`, or an address such as `s3://bucket/prefix`.
     pub(super) tables_at: String,
     pub(super) tables: TableStates,
-    /// The last record of the log.
+    /// Sequence of the last record in the log.
     pub(super) log_end: u64,
     pub(super) files: Vec<FileEntry>,
 }
@@ -189,17 +190,17 @@ impl Manifest {
         UnixNanos(self.began_unix_nanos)
     }
 
-    /// Bytes of all files.
+    /// Returns the bytes of all files.
     pub(super) fn bytes(&self) -> u64 {
         bytes_of(self.files.iter())
     }
 
-    /// The number of files that no earlier backup had.
+    /// Returns the number of files that no earlier backup had.
     pub(super) fn new_files(&self) -> u64 {
         self.first_stored().count() as u64
     }
 
-    /// Bytes of those files.
+    /// Returns the bytes of those files.
     pub(super) fn new_bytes(&self) -> u64 {
         bytes_of(self.first_stored())
     }
@@ -212,7 +213,7 @@ impl Manifest {
         serde_json::to_vec_pretty(self)
     }
 
-    /// Reads a manifest of this digest.
+    /// Reads a manifest with this digest.
     ///
     /// # Errors
     /// `Corrupt` when it is damaged, `Format` when it is newer than this program.
@@ -221,7 +222,7 @@ impl Manifest {
         digest: &Sha256,
         path: PathBuf,
     ) -> Result<Self, StorageError> {
-        /// The part that every format has.
+        /// Part that every format has.
         #[derive(Deserialize)]
         struct Header {
             format: u32,
@@ -244,12 +245,12 @@ impl Manifest {
     }
 }
 
-/// Content of a manifest, for a fuzz target: nothing that ships makes one.
+/// Content of a manifest, for a fuzz target. No shipped code creates one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ManifestContent {
-    /// The manifest, written again.
+    /// The manifest, encoded again.
     pub encoded: Vec<u8>,
-    /// Names of its files: those in a data directory, and those in the place of backups.
+    /// Names of its files: their paths in a data directory, and their stored names.
     pub paths: Vec<PathBuf>,
     /// Bytes of all files.
     pub bytes: u64,
@@ -258,7 +259,7 @@ pub struct ManifestContent {
 }
 
 impl ManifestContent {
-    /// Reads a manifest; `None` when it is another file.
+    /// Reads a manifest. Returns `None` if the file is not a manifest.
     #[must_use]
     pub fn read(json: &[u8]) -> Option<Self> {
         let manifest = Manifest::decode(json, &Sha256::from_bytes(json), PathBuf::new()).ok()?;

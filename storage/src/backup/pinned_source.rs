@@ -1,10 +1,11 @@
-//! The data directory that is backed up, of which a server may be changing every part.
+//! The data directory that is backed up. A server may change every part of it meanwhile.
 //!
-//! [`Source::pin`] chooses one moment: first the tables' last commits, then the log, by opening all
-//! of its segments. Records that a table's commit does not have are in the log then, and the log
-//! reaches every position. In the other order a flush in between would leave a position beyond the
-//! end of the copied log. A flush between the two steps is harmless unless it cut the log: that is
-//! noticed, and both steps are taken again. Does not own copying (`create`).
+//! [`Source::pin`] chooses one moment. It reads the tables' last commits first, and then opens all
+//! segments of the log. Records that a table's commit lacks are therefore in the log, and the log
+//! reaches every flushed position. In the opposite order, a flush between the two steps would leave
+//! a position beyond the end of the copied log. A flush between the two steps is harmless unless it
+//! dropped log segments. That is detected, and both steps are repeated. Does not own copying
+//! (`create`).
 
 use std::{collections::HashMap, io, path::PathBuf, sync::Arc};
 
@@ -26,11 +27,11 @@ use crate::{
     wal::{self, LogExtent, PinnedLog},
 };
 
-/// Files and folders of a data directory that are copied as they are. `docs/backup.md` says of each
-/// name why it is copied or not.
+/// Files and folders of a data directory that are copied unchanged. `docs/backup.md` explains for
+/// each name why it is copied or not.
 const COPIED: [&str; 4] = ["pins", "keys.json", "erasures", "quarantine"];
 
-/// See the module's description.
+/// The data directory to copy: see the module's description.
 pub(super) struct Source {
     disk: SharedDisk,
     paths: Paths,
@@ -41,24 +42,24 @@ pub(super) struct Source {
     runtime: Handle,
 }
 
-/// How a file is known to be the one that an earlier backup has.
+/// Criterion by which a file equals the one in an earlier backup.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Sameness {
-    /// No two files have its name: by that and its length.
+    /// Name and length. No two files have its name.
     Unique,
-    /// It is replaced at times: by its length and when it was written, or its bytes.
+    /// Length and modification time, or else its bytes. The file is replaced at times.
     Modified(u64),
-    /// By its bytes.
+    /// Its bytes.
     Bytes,
 }
 
 /// A file to copy.
 pub(super) struct SourceFile {
-    /// In the data directory.
+    /// Path in the data directory.
     pub(super) path: String,
     pub(super) bytes: u64,
     pub(super) sameness: Sameness,
-    /// Kept open since the moment was chosen.
+    /// File handle, kept open since the moment was chosen.
     opened: Option<Box<dyn ReadFile>>,
 }
 
@@ -68,7 +69,7 @@ impl SourceFile {
     }
 }
 
-/// A moment of the data directory: the files in which all of it is.
+/// The files that hold the data directory's state at one moment.
 pub(super) struct PinnedSource {
     pub(super) tables: TableStates,
     pub(super) log_end: u64,
@@ -77,10 +78,11 @@ pub(super) struct PinnedSource {
 }
 
 impl Source {
-    /// Finds a data directory. Takes no lock, because a server may have it, and writes nothing.
+    /// Opens a data directory for reading. Takes no lock, because a server may hold it, and writes
+    /// nothing.
     ///
     /// # Errors
-    /// `Refused` when its tables are elsewhere, `RefusedBackup` when it is no data directory.
+    /// `Refused` when its tables are elsewhere, `RefusedBackup` when this is not a data directory.
     pub(super) fn open(
         disk: SharedDisk,
         data_dir: PathBuf,
@@ -123,11 +125,11 @@ impl Source {
         &self.paths
     }
 
-    /// Chooses a moment. Returns `None` when the log was cut or a commit log cleaned meanwhile: try
-    /// again.
+    /// Chooses a moment. Returns `None` when segments of the log were dropped or commits were
+    /// deleted meanwhile. The caller then tries again.
     ///
     /// # Errors
-    /// `Corrupt` when a commit or a position is damaged: that is to be mended first.
+    /// `Corrupt` when a commit or a position is damaged. It must be repaired before a backup.
     pub(super) fn pin(&self) -> Result<Option<PinnedSource>, StorageError> {
         let extent = LogExtent::read(&self.disk, self.paths.wal());
         let mut files = Vec::new();
@@ -152,7 +154,7 @@ impl Source {
             );
             return Err(StorageError::Corrupt { path: self.paths.wal(), reason });
         }
-        // Before all others: they are kept open until they are copied.
+        // Segments come before all other files, because they are kept open until they are copied.
         let segments = log.segments.into_iter().map(|segment| SourceFile {
             opened: Some(segment.file),
             ..SourceFile::new(format!("wal/{}", segment.name), segment.bytes, Sameness::Bytes)
@@ -166,8 +168,8 @@ impl Source {
     }
 
     /// Returns true if each record of the log is in its table or in the pinned segments. A table
-    /// without a commit since it was pinned has let nothing more out of the log, whatever its
-    /// position is: a flush without rows for it does not move that.
+    /// without a commit since it was pinned has dropped nothing more from the log, whatever its
+    /// position is. A flush without rows for the table does not move that position.
     fn is_covered(&self, tables: &TableStates, log: &PinnedLog) -> Result<bool, StorageError> {
         let missing = log.missing_through();
         for signal in [Signal::Spans, Signal::Logs] {
@@ -190,7 +192,8 @@ impl Source {
         Ok(files.iter().filter_map(|file| commit_version(last_part(&file.name))).max())
     }
 
-    /// The files of a table's last version; `None` when its commits were cleaned meanwhile.
+    /// Returns the files of a table's last version. Returns `None` when its commits were deleted
+    /// meanwhile.
     fn pin_table(
         &self,
         signal: Signal,
@@ -240,7 +243,7 @@ impl Source {
             let Some(data) = data else {
                 return corrupt(&file.path, "it is not in its table's folder".to_owned());
             };
-            // One that is missing is made again by whoever needs it.
+            // A missing index is rebuilt by its reader.
             if let Some(index) = index.and_then(|index| indexes.get(&index)) {
                 let sameness = Sameness::Modified(index.modified.0);
                 let path = format!("tables/{}", index.name);
@@ -252,7 +255,7 @@ impl Source {
         Ok(Some(TableState { id, version, position: opened.covered }))
     }
 
-    /// The indexes of a table by their names.
+    /// Returns the indexes of a table by name.
     fn indexes(&self, signal: Signal) -> Result<HashMap<String, StoredFile>, StorageError> {
         let folder = format!("{}/_index", signal.table());
         let listed = self.table_files.list(&folder);
@@ -260,7 +263,7 @@ impl Source {
         Ok(listed.into_iter().map(|file| (file.name.clone(), file)).collect())
     }
 
-    /// Pins, keys and whatever else is neither of the log nor of the tables.
+    /// Returns the pins, keys and other files that belong to neither the log nor the tables.
     fn small_files(&self) -> Result<Vec<SourceFile>, StorageError> {
         let root = self.paths.root();
         let entries = self.disk.list(root).map_err(failed("list", root))?;
@@ -283,7 +286,7 @@ impl Source {
         Ok(files)
     }
 
-    /// Opens a file; its address, for errors.
+    /// Opens a file. Returns its address too, for errors.
     ///
     /// # Errors
     /// `Io` with `NotFound` when it was removed.

@@ -1,14 +1,14 @@
-//! A place with backups: its marker, its manifests, and the files that they name.
+//! A backup location: its marker, its manifests, and the files that they name.
 //!
 //! ```text
-//! <place>/tidings-backups                        says that this is one, and its format
-//! <place>/lock, <place>/lock.json                while a process changes it: in a folder, a bucket
-//! <place>/manifests/<backup>.<SHA-256>.json      one for each backup, written last
-//! <place>/files/<backup>/<path>                  files that this backup was the first to have
+//! <place>/tidings-backups                        marker of a backup location, with its format
+//! <place>/lock, <place>/lock.json                lock while a process changes it (folder, bucket)
+//! <place>/manifests/<backup>.<SHA-256>.json      manifest of each backup, written last
+//! <place>/files/<backup>/<path>                  files that no earlier backup had
 //! ```
 //!
-//! A file that no manifest names is waste: a backup that did not end left it, or one that was
-//! deleted. Does not own which files a backup has (`create`).
+//! A file that no manifest names is waste from an incomplete or a deleted backup. Does not own
+//! which files a backup has (`create`).
 
 use std::{collections::HashSet, io, path::PathBuf, sync::Arc};
 
@@ -25,16 +25,16 @@ use crate::{
 const MARKER: &str = "tidings-backups";
 const MARKER_TEXT: &[u8] = b"tidings backups, format 1\n";
 const MANIFESTS: &str = "manifests";
-/// A manifest of a million files is smaller.
+/// Maximum size of a manifest. A manifest of a million files is smaller.
 const MANIFEST_BYTES_MAX: u64 = 1 << 30;
 
-/// See the module's description.
+/// A backup location: see the module's description.
 #[derive(Debug, Clone)]
 pub(super) struct Repository {
     pub(super) files: Arc<dyn FileStore>,
 }
 
-/// A manifest that is there.
+/// Name of an existing manifest.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct ManifestName {
     pub(super) id: BackupId,
@@ -44,11 +44,10 @@ pub(super) struct ManifestName {
 }
 
 impl Repository {
-    /// Opens a place for a backup and keeps others from changing it. An empty one becomes a place
-    /// of backups.
+    /// Opens a location for a backup and locks it. An empty location becomes a backup location.
     ///
     /// # Errors
-    /// `RefusedBackup` when something else is there, `Locked` while another process changes it.
+    /// `RefusedBackup` when it contains anything else, `Locked` while another process changes it.
     pub(super) fn open_to_write(
         files: Arc<dyn FileStore>,
         clock: &dyn Clock,
@@ -69,10 +68,10 @@ impl Repository {
         Ok((repository.clone(), lock))
     }
 
-    /// Opens a place that has backups.
+    /// Opens an existing backup location.
     ///
     /// # Errors
-    /// `RefusedBackup` when it has none.
+    /// `RefusedBackup` when it contains no backups.
     pub(super) fn open(files: Arc<dyn FileStore>) -> Result<Self, StorageError> {
         let repository = Self { files };
         match repository.is_marked()? {
@@ -105,7 +104,7 @@ impl Repository {
         StorageError::RefusedBackup { at, reason: reason.to_owned() }
     }
 
-    /// The manifests, oldest first.
+    /// Lists the manifests, oldest first.
     pub(super) fn manifests(&self) -> Result<Vec<ManifestName>, StorageError> {
         let listed = self.files.list(MANIFESTS);
         let listed = listed.map_err(failed("list", &self.files.address(MANIFESTS)))?;
@@ -142,7 +141,7 @@ impl Repository {
         }
     }
 
-    /// Makes a backup of files that are all there.
+    /// Completes a backup by writing its manifest. All of its files are stored already.
     pub(super) fn publish(&self, manifest: &Manifest) -> Result<(), StorageError> {
         let encoded = manifest.encode().map_err(io::Error::from);
         let bytes = encoded.map_err(failed("encode", &self.files.address(MANIFESTS)))?;
@@ -151,7 +150,7 @@ impl Repository {
         written.map_err(failed("write", &self.files.address(&name)))
     }
 
-    /// Opens a file of a backup; its address, for errors.
+    /// Opens a file of a backup. Returns its address too, for errors.
     pub(super) fn open_file(
         &self,
         file: &FileEntry,
@@ -162,16 +161,16 @@ impl Repository {
         Ok((address, opened))
     }
 
-    /// Every file of every backup, and of those that did not end.
+    /// Lists all stored files, including those of incomplete backups.
     pub(super) fn stored(&self) -> Result<Vec<StoredFile>, StorageError> {
         self.files.list(FILES).map_err(failed("list", &self.files.address(FILES)))
     }
 
-    /// Deletes all but the newest backups, and then every file that none of the others has. Files
-    /// of a manifest that cannot be read are not known: nothing but backups is deleted then.
+    /// Deletes all but the newest backups, and then every file that no remaining backup has. If a
+    /// remaining manifest cannot be read, its files are unknown and only backups are deleted.
     ///
     /// # Errors
-    /// Files that are left are waste, and the next call deletes them.
+    /// Files that could not be deleted are waste, and the next call deletes them.
     pub(super) fn prune(
         &self,
         keep: Option<usize>,
@@ -179,7 +178,7 @@ impl Repository {
     ) -> Result<Pruned, StorageError> {
         let mut pruned = Pruned::default();
         let (mut named, mut kept) = (HashSet::new(), 0);
-        // Newest first.
+        // The newest backups come first.
         for of in self.manifests()?.into_iter().rev() {
             let is_kept = keep.is_none_or(|keep| kept < keep);
             match self.manifest(&of) {
@@ -218,23 +217,23 @@ impl Repository {
     }
 }
 
-/// The deletions of old backups.
+/// Result of deleting old backups.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(super) struct Pruned {
     pub(super) backups: u64,
-    /// Files that no backup has any more.
+    /// Number of deleted files that no backup has any more.
     pub(super) files: u64,
     pub(super) bytes: u64,
-    /// A sentence for each manifest that cannot be read.
+    /// One sentence for each unreadable manifest.
     pub(super) unreadable: Vec<String>,
 }
 
-/// Returns true if a backup wrote a file of this name.
+/// Returns true if a backup wrote the file with this name.
 fn is_ours(name: &str) -> bool {
     stored_by(name).is_some()
 }
 
-/// The backup that wrote a file, and the file's path in the data directory.
+/// Returns the backup that wrote a file, and the file's path in the data directory.
 pub(super) fn stored_by(name: &str) -> Option<(BackupId, &str)> {
     let inside = name.strip_prefix(FILES)?.strip_prefix('/')?;
     let (id, path) = inside.split_once('/')?;

@@ -1,7 +1,7 @@
 //! Restores a backup into an empty data directory, or only verifies it.
 //!
-//! Until everything is there the directory's file `format` keeps every program from using it, so
-//! that a restore which did not end is not taken for one that did.
+//! Until the restore is complete, the directory's file `format` makes every program refuse it. An
+//! interrupted restore is therefore never taken for a complete one.
 
 use std::{collections::HashMap, path::PathBuf, sync::Arc};
 
@@ -19,18 +19,18 @@ use crate::{
     store::format,
 };
 
-/// The name that an empty folder may have: file systems create it.
+/// Name that an empty folder may contain, because file systems create it.
 const IGNORED: &str = "lost+found";
 
-/// Where a backup is restored to.
+/// Target of a restore.
 pub(super) struct RestoreTarget {
     pub(super) disk: SharedDisk,
     pub(super) data_dir: PathBuf,
-    /// Where the tables go when they do not go into the data directory.
+    /// Location of the tables, if it is outside the data directory.
     pub(super) tables: Option<Arc<dyn FileStore>>,
 }
 
-/// Chooses a backup: that of this id, or the newest.
+/// Chooses the backup with this id, or the newest.
 ///
 /// # Errors
 /// `RefusedBackup` when it does not exist, `Corrupt` when its manifest is damaged.
@@ -49,7 +49,7 @@ pub(super) fn choose(
     }
 }
 
-/// Reads every file of a backup, and reports those that are not what was backed up.
+/// Reads every file of a backup, and reports files that differ from what was backed up.
 pub(super) fn verify(
     repository: &Repository,
     manifest: &Manifest,
@@ -111,11 +111,11 @@ fn check_size(
     Err(StorageError::Corrupt { path: repository.files.address(&name), reason })
 }
 
-/// Restores a backup. Everything is durable when it returns.
+/// Restores a backup. The result is durable when this returns.
 ///
 /// # Errors
-/// `RefusedBackup` when the target is not empty, `Corrupt` with the file of the backup that is not
-/// what was backed up. No program uses a directory that is not whole.
+/// `RefusedBackup` when the target is not empty, `Corrupt` with the backup's file that differs from
+/// what was backed up. No program uses an incomplete directory.
 pub(super) fn restore(
     repository: &Repository,
     manifest: &Manifest,

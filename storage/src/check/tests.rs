@@ -87,7 +87,7 @@ async fn records_that_neither_the_log_nor_a_table_has_are_told() {
     assert_eq!(finding.path, root.path().join("wal"));
     assert!(finding.to_string().contains("records 3 to 5 are neither"), "{finding}");
 
-    // Nor does another finding hide them.
+    // Another finding does not hide them.
     let index = files(root.path()).into_keys();
     let mut index = index.filter(|path| path.extension().is_some_and(|end| end == "index"));
     fs::remove_file(index.next_back().unwrap()).unwrap();

@@ -1,4 +1,4 @@
-//! Builds columns of attributes, which keep types, order, duplicates and missing values.
+//! Builds columns of attributes. They keep types, order, duplicates and missing values.
 
 use std::sync::Arc;
 
@@ -20,7 +20,7 @@ use crate::{
     schema,
 };
 
-/// Builds the attributes of rows, packed as memory has them.
+/// Builds the attributes of rows in the packed form of the memtable.
 #[derive(Debug)]
 pub(super) struct AttributesBuilder<'a> {
     offsets: Vec<i32>,
@@ -30,7 +30,7 @@ pub(super) struct AttributesBuilder<'a> {
 }
 
 impl<'a> AttributesBuilder<'a> {
-    /// For this many rows, which take about so many bytes on the wire.
+    /// Allocates for this many rows, which take about this many bytes on the wire.
     pub(super) fn new(rows: usize, bytes: usize) -> Self {
         // On the wire an attribute takes some 40 bytes, half of them its key.
         let entries = bytes / 40;
@@ -42,7 +42,7 @@ impl<'a> AttributesBuilder<'a> {
         }
     }
 
-    /// Appends one row, and its contents to the hash.
+    /// Appends the attributes of one row, and adds them to the hash.
     pub(super) fn append(
         &mut self,
         attributes: Repeated<'a, KeyValueView<'a>>,
@@ -110,7 +110,7 @@ impl ElementAttributesBuilder {
         Self { offsets, keys: TextsBuilder::new(0, 0), values: AttributeValuesBuilder::default() }
     }
 
-    /// Appends those of one element, and them to the hash.
+    /// Appends the attributes of one element, and adds them to the hash.
     pub(super) fn append(
         &mut self,
         attributes: Repeated<'_, KeyValueView<'_>>,
@@ -134,9 +134,10 @@ impl ElementAttributesBuilder {
     }
 }
 
-/// The values of entries.
+/// Builds the values of entries.
 ///
-/// Most are texts. The other types are kept aside, few as they are, and spread out at the end.
+/// Most values are texts. The few values of other types are kept aside, and expanded into columns
+/// at the end.
 #[derive(Debug)]
 struct AttributeValuesBuilder {
     kinds: Vec<ValueKind>,
@@ -161,7 +162,7 @@ impl Default for AttributeValuesBuilder {
 }
 
 impl AttributeValuesBuilder {
-    /// Adds the value of an entry, and it to the hash.
+    /// Appends the value of an entry, and adds it to the hash.
     fn push(
         &mut self,
         value: Option<AnyView<'_>>,
@@ -234,7 +235,7 @@ fn kind(value: Option<AnyView<'_>>) -> ValueKind {
     }
 }
 
-/// The one encoding of a value that is nested.
+/// Returns the canonical encoding of a nested value.
 fn nested(value: Option<AnyView<'_>>) -> Result<Option<Vec<u8>>, NonCanonical> {
     match value {
         Some(AnyView::Nested(encoded)) => canonical(encoded).map(Some),
@@ -242,7 +243,7 @@ fn nested(value: Option<AnyView<'_>>) -> Result<Option<Vec<u8>>, NonCanonical> {
     }
 }
 
-/// The one encoding of this value: senders may write its fields in another order.
+/// Returns the canonical encoding of this value. Senders may write its fields in another order.
 pub(super) fn canonical(encoded: &[u8]) -> Result<Vec<u8>, NonCanonical> {
     Ok(AnyValue::decode(encoded).map_err(|_| NonCanonical)?.encode_to_vec())
 }

@@ -1,7 +1,6 @@
-//! Columns of text under construction, from slices of a request that nobody has checked yet.
+//! Builds text columns from slices of a request that are not validated yet.
 //!
-//! Texts are checked to be UTF-8 when a column is finished, all at once: that is much cheaper than
-//! one by one.
+//! UTF-8 is validated once when a column is finished, which is much cheaper than for each text.
 
 use std::sync::Arc;
 
@@ -14,7 +13,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use super::{first_offset, offset};
 
-/// A column of texts or bytes that differ from row to row.
+/// Builds a column of texts or bytes that differ from row to row.
 #[derive(Debug)]
 pub(super) struct TextsBuilder {
     offsets: Vec<i32>,
@@ -22,7 +21,7 @@ pub(super) struct TextsBuilder {
 }
 
 impl TextsBuilder {
-    /// With room for so many texts of so many bytes.
+    /// Allocates for this many texts of this many bytes.
     pub(super) fn new(texts: usize, bytes: usize) -> Self {
         Self { offsets: first_offset(texts), bytes: Vec::with_capacity(bytes) }
     }
@@ -31,22 +30,22 @@ impl TextsBuilder {
         self.write(|bytes| bytes.extend_from_slice(text));
     }
 
-    /// Adds the text that this appends.
+    /// Adds the text that `append` writes.
     pub(super) fn write(&mut self, append: impl FnOnce(&mut Vec<u8>)) {
         append(&mut self.bytes);
         self.offsets.push(offset(self.bytes.len()));
     }
 
-    /// The texts.
+    /// Returns the texts.
     ///
     /// # Errors
-    /// When they are not UTF-8.
+    /// When the texts are not UTF-8.
     pub(super) fn finish(self, nulls: Option<NullBuffer>) -> Result<StringArray, ArrowError> {
         let (offsets, bytes) = self.buffers();
         StringArray::try_new(offsets, bytes, nulls)
     }
 
-    /// The bytes.
+    /// Returns the texts as bytes.
     pub(super) fn finish_binary(
         self,
         nulls: Option<NullBuffer>,
@@ -56,28 +55,28 @@ impl TextsBuilder {
     }
 
     fn buffers(mut self) -> (OffsetBuffer<i32>, Buffer) {
-        // How much room they got was a guess, and they stay for a while.
+        // Capacities were estimates, and the buffers live for a while.
         self.offsets.shrink_to_fit();
         self.bytes.shrink_to_fit();
         (OffsetBuffer::new(ScalarBuffer::from(self.offsets)), Buffer::from_vec(self.bytes))
     }
 }
 
-/// Which of so many values are there; `None` when all are.
+/// Returns the validity of this many values. `None` when all are valid.
 pub(super) fn nulls(count: usize, is_there: impl FnMut(usize) -> bool) -> Option<NullBuffer> {
     let nulls = NullBuffer::new(BooleanBuffer::collect_bool(count, is_there));
     (nulls.null_count() > 0).then_some(nulls)
 }
 
-/// A column of texts that repeat: each is kept once.
+/// Builds a column of repetitive texts. Each distinct text is stored once.
 #[derive(Debug)]
 pub(crate) struct WordsBuilder<'a> {
     keys: Vec<i32>,
     values: Vec<&'a [u8]>,
-    /// Places of values by hash: 0 is free, others are one more than the place.
+    /// Hash table of values: 0 is a free slot, other numbers are the value's index plus one.
     table: Vec<u32>,
     has_nulls: bool,
-    /// For each value, the value that followed its last occurrence. Predicts texts that come in
+    /// For each value, the value that followed its last occurrence. It predicts texts that come in
     /// sequences.
     next: Vec<i32>,
 }
@@ -103,7 +102,7 @@ impl<'a> WordsBuilder<'a> {
         }
     }
 
-    /// Appends as many rows of a text, or of none.
+    /// Appends this many rows of one text, or of null.
     pub(crate) fn push(&mut self, text: Option<&'a [u8]>, rows: usize) {
         if rows == 0 {
             return;
@@ -118,8 +117,8 @@ impl<'a> WordsBuilder<'a> {
         self.keys.resize(self.keys.len() + rows, key);
     }
 
-    /// Appends a row of a text that comes after the same text as before more often than not, as
-    /// keys do: their sequences repeat. All rows of a column are appended so, or none.
+    /// Appends a row whose text usually follows the same text as before, as attribute keys do.
+    /// Either all rows of a column are appended by this method, or none.
     pub(crate) fn follow(&mut self, text: &'a [u8]) {
         let before = self.keys.last().and_then(|key| usize::try_from(*key).ok());
         let expected = before.and_then(|before| usize::try_from(*self.next.get(before)?).ok());
@@ -138,7 +137,7 @@ impl<'a> WordsBuilder<'a> {
     }
 
     fn key(&mut self, text: &'a [u8]) -> i32 {
-        // Neighbours are often alike, and in some columns all are.
+        // Adjacent rows often have equal texts.
         if let Some(last) = self.keys.last()
             && let Ok(at) = usize::try_from(*last)
             && same(self.values[at], text)
@@ -156,7 +155,7 @@ impl<'a> WordsBuilder<'a> {
         offset(self.table[slot] as usize - 1)
     }
 
-    /// Where the text is, or would be.
+    /// Returns the slot of the text, or the free slot for it.
     fn slot(&self, text: &[u8]) -> usize {
         let mask = self.table.len() - 1;
         let mut slot = usize::try_from(xxh3_64(text) & mask as u64).unwrap_or(0);
@@ -176,7 +175,7 @@ impl<'a> WordsBuilder<'a> {
         }
     }
 
-    /// The column.
+    /// Returns the column.
     ///
     /// # Errors
     /// When a text is not UTF-8.

@@ -1,12 +1,12 @@
-//! The hash of a record's contents: equal for a record that came twice, however it was shipped.
+//! Content hash of a record. It is equal for a record that was sent twice, however it was encoded.
 //!
-//! Every field goes in, in the order of the schema, each list with its length: the bytes on the
-//! wire may be in another order. `docs/formats/tables.md` defines it.
+//! Covers every field in the order of the schema, and each list with its length, because the order
+//! on the wire may differ. `docs/formats/tables.md` defines it.
 
 use tidings_proto::otlp::view::AnyView;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
-/// XXH3 (64 bits) of each part, seeded with the hash of what came before it plus the number of the
+/// XXH3 (64 bits) of each part, seeded with the hash of the parts before it plus the number of the
 /// part's type.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct ContentHash(u64);
@@ -16,17 +16,17 @@ impl ContentHash {
         Self(seed)
     }
 
-    /// A text or bytes that are always there; empty when not.
+    /// Adds a text or bytes. A missing field counts as empty.
     pub(super) fn bytes(&mut self, bytes: &[u8]) {
         self.part(0, bytes);
     }
 
-    /// A number, or the length of a list.
+    /// Adds a number, or the length of a list.
     pub(super) fn number(&mut self, number: u64) {
         self.part(0, &number.to_le_bytes());
     }
 
-    /// A value, when there is one; what is nested in its one encoding.
+    /// Adds an optional value. A nested value must be in its canonical encoding.
     pub(super) fn value(&mut self, value: Option<AnyView<'_>>) {
         match value {
             Some(AnyView::String(text)) => self.part(1, text),

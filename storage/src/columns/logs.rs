@@ -1,4 +1,4 @@
-//! Log records to rows.
+//! Converts log records to rows.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -29,7 +29,7 @@ use crate::{
     schema::{self, Signal},
 };
 
-/// One row per log record, in the request's order.
+/// Makes one row per log record, in the request's order.
 pub(super) fn rows(request: &[u8], received: UnixNanos) -> Result<RecordBatch, StorageError> {
     let groups = sender::groups(RequestView::<LogRecordView<'_>>::read(request)?.resources)?;
     let rows = groups.iter().map(|group| group.records.len()).sum();
@@ -49,7 +49,7 @@ struct LogBuilder<'a> {
     severity_number: Int32Builder,
     severity_text: WordsBuilder<'a>,
     text: TextsBuilder,
-    /// Rows that have text.
+    /// True for each row with text.
     has_text: Vec<bool>,
     body: BinaryBuilder,
     event_name: WordsBuilder<'a>,
@@ -60,7 +60,7 @@ struct LogBuilder<'a> {
     dropped_attributes_count: Int64Builder,
     received: Int64Builder,
     content_hash: Int64Builder,
-    /// How often each hash was met in this request.
+    /// Number of occurrences of each hash in this request.
     met: HashMap<i64, u64>,
 }
 
@@ -114,9 +114,9 @@ impl<'a> LogBuilder<'a> {
         Ok(())
     }
 
-    /// The hash, made another one when the request has had it: log records have no id, and equal
-    /// ones in one request are as many events, while a request sent again has the same ones in the
-    /// same order.
+    /// Returns a hash that is unique in the request. Log records have no id, and equal records in
+    /// one request are separate events. A request sent again has the same records in the same
+    /// order, and so gets the same hashes.
     fn distinct(&mut self, mut hash: ContentHash) -> i64 {
         let met = self.met.entry(hash.finish()).or_default();
         if *met > 0 {
@@ -126,7 +126,8 @@ impl<'a> LogBuilder<'a> {
         hash.finish()
     }
 
-    /// No body: neither text nor body. A plain text: no body. Anything else: both.
+    /// Appends a body. A missing body has neither text nor body value. A plain text has text only.
+    /// Any other body has both.
     fn append_body(
         &mut self,
         body: Option<AnyView<'_>>,
@@ -183,7 +184,7 @@ impl<'a> LogBuilder<'a> {
     }
 }
 
-/// The hash of what a record has once; body and attributes go in when they are appended.
+/// Hashes the fields that occur once. Body and attributes are added when they are appended.
 fn hash(record: &LogRecordView<'_>, seed: u64) -> ContentHash {
     let mut hash = ContentHash::new(seed);
     for bytes in [record.trace_id, record.span_id, record.severity_text, record.event_name] {

@@ -1,7 +1,7 @@
-//! Columns that say who sent a row: resource, scope and what is promoted from them.
+//! Columns about the sender of a row: resource, scope and the attributes promoted from them.
 //!
-//! The same few resources and scopes come with every request, so what their columns hold is worked
-//! out once and remembered by their bytes.
+//! The same few resources and scopes come with every request. Their column values are therefore
+//! computed once and cached by their bytes.
 
 use std::{
     collections::HashMap,
@@ -22,10 +22,10 @@ use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 use super::buffers::WordsBuilder;
 use crate::schema::{PROMOTED, SERVICE_NAME};
 
-/// Marks stored text that is protobuf in base64 and not JSON, which begins with a brace.
+/// Prefix of a stored text that is protobuf in base64. JSON begins with a brace.
 const PROTOBUF: &str = "protobuf:";
 
-/// A message as text: OTLP/JSON, or protobuf in base64 when JSON would not bring it back exactly.
+/// Encodes a message as text: OTLP/JSON, or protobuf in base64 when JSON would lose something.
 fn store<M: Message + Serialize + DeserializeOwned + Default>(message: &M, bytes: &[u8]) -> String {
     if let Ok(text) = serde_json::to_string(message)
         && serde_json::from_str::<M>(&text).is_ok_and(|read| read.encode_to_vec() == bytes)
@@ -49,10 +49,10 @@ pub(crate) fn load<M: Message + DeserializeOwned + Default>(text: &str) -> M {
 /// Column values of a resource or a scope.
 #[derive(Debug, Default)]
 struct SenderValues {
-    /// Its encoding as it was sent.
+    /// Encoding as it was sent.
     sent: Vec<u8>,
     text: Option<String>,
-    /// Its one encoding.
+    /// Canonical encoding.
     bytes: Option<Vec<u8>>,
     service: String,
     promoted: [Option<String>; PROMOTED.len()],
@@ -60,11 +60,11 @@ struct SenderValues {
 
 /// Maximum number of resources, and of scopes, in the cache.
 const REMEMBERED_MAX: usize = 4096;
-/// Larger ones are worked out each time.
+/// Maximum size of a cached resource or scope. Larger ones are computed each time.
 const REMEMBERED_BYTES_MAX: usize = 16 << 10;
 
-/// Remembers what was worked out, by the bytes that were sent, which are found by their hash. Of
-/// two with one hash the later is remembered.
+/// Cache of column values, by the hash of the bytes that were sent. Of two with one hash, the later
+/// one is cached.
 #[derive(Debug, Default)]
 struct Memo(Mutex<HashMap<u64, Arc<SenderValues>>>);
 
@@ -89,7 +89,7 @@ impl Memo {
         if encoded.len() <= REMEMBERED_BYTES_MAX {
             let mut memo = lock();
             if memo.len() >= REMEMBERED_MAX {
-                // Senders that come still are soon known again.
+                // Active senders are soon cached again.
                 memo.clear();
             }
             memo.insert(key, Arc::clone(&known));
@@ -121,19 +121,19 @@ fn scope(encoded: &[u8]) -> Result<SenderValues, NonCanonical> {
     })
 }
 
-/// The records of one resource and scope, and what they share.
+/// The records of one resource and scope, with the values that they share.
 #[derive(Debug)]
 pub(super) struct ScopeRecords<'a, R> {
     resource: Arc<SenderValues>,
     resource_schema_url: &'a [u8],
     scope: Arc<SenderValues>,
     scope_schema_url: &'a [u8],
-    /// A hash of sender and scope: the seed of the records' hashes.
+    /// Hash of resource and scope, which seeds the hashes of the records.
     pub(super) hash: u64,
     pub(super) records: Repeated<'a, R>,
 }
 
-/// The groups of a request that have records, in order.
+/// Returns the groups of a request that have records, in order.
 pub(super) fn groups<'a, R>(
     resources: Repeated<'a, ResourceView<'a, R>>,
 ) -> Result<Vec<ScopeRecords<'a, R>>, NonCanonical> {
@@ -169,7 +169,7 @@ fn hash(seed: u64, bytes: Option<&[u8]>, schema_url: &[u8]) -> u64 {
     xxh3_64_with_seed(schema_url, seed)
 }
 
-/// The first of these attributes that has a plain value, as text.
+/// Returns the first of these attributes that has a scalar value, as text.
 fn promote(attributes: &[KeyValue], keys: &[&str]) -> Option<String> {
     keys.iter().find_map(|key| {
         let attribute = attributes.iter().find(|attribute| attribute.key == *key)?;
@@ -177,7 +177,7 @@ fn promote(attributes: &[KeyValue], keys: &[&str]) -> Option<String> {
     })
 }
 
-/// The columns.
+/// Columns about resource and scope.
 #[derive(Debug)]
 pub(super) struct SenderColumns {
     pub(super) service: ArrayRef,
@@ -188,7 +188,7 @@ pub(super) struct SenderColumns {
     pub(super) promoted: [ArrayRef; PROMOTED.len()],
 }
 
-/// The columns of these groups' rows.
+/// Builds the columns for the rows of these groups.
 pub(super) fn columns<'a, R>(
     groups: &'a [ScopeRecords<'a, R>],
     rows: usize,

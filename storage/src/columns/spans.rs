@@ -1,4 +1,4 @@
-//! Spans to rows.
+//! Converts spans to rows.
 
 use std::sync::Arc;
 
@@ -25,7 +25,7 @@ use crate::{
     schema::{self, Signal},
 };
 
-/// One row per span, in the request's order.
+/// Makes one row per span, in the request's order.
 pub(super) fn rows(request: &[u8], received: UnixNanos) -> Result<RecordBatch, StorageError> {
     let groups = sender::groups(RequestView::<SpanView<'_>>::read(request)?.resources)?;
     let rows = groups.iter().map(|group| group.records.len()).sum();
@@ -171,12 +171,12 @@ impl<'a> SpanBuilder<'a> {
     }
 }
 
-/// Appends an id of the wire, where empty means none.
+/// Appends an id from the wire, where empty means null.
 pub(super) fn append_bytes(column: &mut BinaryBuilder, bytes: &[u8]) {
     column.append_option((!bytes.is_empty()).then_some(bytes));
 }
 
-/// The hash of what a span has once; its lists go in when they are appended.
+/// Hashes the fields that occur once. Lists are added when they are appended.
 fn hash(span: &SpanView<'_>, seed: u64) -> ContentHash {
     let mut hash = ContentHash::new(seed);
     for bytes in [span.trace_id, span.span_id, span.parent_span_id, span.name, span.trace_state] {

@@ -1,19 +1,19 @@
-//! A structured log body as text that people and text search can read: plain JSON.
+//! Formats a structured log body as plain JSON, for people and text search.
 
 use std::fmt::Write;
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use tidings_proto::otlp::{AnyValue, Value};
 
-/// The value as JSON: maps as objects in the sender's order, bytes in base64, numbers that JSON
-/// does not have as strings. A value of no type is empty text.
+/// Returns the value as JSON. Maps are objects in the sender's order, bytes are base64, and numbers
+/// that JSON lacks are strings. A value without a type is empty text.
 #[must_use]
 pub fn json_text(any: &AnyValue) -> String {
     let mut text = String::new();
     if any.value.is_none() {
         return text;
     }
-    // A stack of what is still to be written instead of recursion: senders choose the depth.
+    // An explicit stack replaces recursion, because senders choose the depth.
     let mut rest = vec![JsonToken::Value(Some(any))];
     while let Some(part) = rest.pop() {
         match part {

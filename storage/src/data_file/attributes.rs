@@ -1,12 +1,11 @@
-//! Attributes in columns of their own: the side that reads.
+//! Attribute columns: the reading side.
 //!
-//! A reader of `attributes` gets all of them, as memory has them: `FileAttributes` adds the
-//! columns of single attributes to what is read, and `RowAttributes` puts them and the map
-//! together row by row, in the order in which they were sent. A filter gets no more than the keys it
-//! looks for and the map, in any order.
+//! A reader of `attributes` gets all attributes in the memory format. `FileAttributes` adds the
+//! attribute columns to the read, and `RowAttributes` merges them with the map row by row, in the
+//! order of the sender. A filter gets only the keys that it looks for and the map, in any order.
 //!
-//! A file that another program wrote, or an earlier version of this one, may have no list of its
-//! columns. Then a row's entries are those of its columns and after them those of the map.
+//! A file of another program or of an older release may have no list of its attribute columns. The
+//! entries of its rows are then those of the columns, followed by those of the map.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -33,10 +32,10 @@ use crate::{
     schema::{self, ATTRIBUTE_ORDER, ENTRIES},
 };
 
-/// The column that has all attributes of a row.
+/// Column with all attributes of a row.
 pub(super) const ATTRIBUTES: &str = "attributes";
 
-/// The columns of attributes that a file has.
+/// Attribute columns of a file.
 #[derive(Debug, Clone, Default)]
 pub(super) struct FileAttributes {
     columns: Vec<FileColumn>,
@@ -48,11 +47,11 @@ pub(super) struct FileAttributes {
 struct FileColumn {
     column: AttributeColumn,
     name: String,
-    /// Its place among the file's columns.
+    /// Index of the column among the file's leaf columns.
     leaf: usize,
     /// Number of rows with a value, if the file lists it.
     rows: u64,
-    /// True if nothing else in the file has the key.
+    /// True if the key occurs in attribute columns only.
     is_whole: bool,
 }
 
@@ -63,7 +62,7 @@ impl FileAttributes {
             .filter_map(|(leaf, described)| {
                 let [name] = described.path().parts() else { return None };
                 let column = AttributeColumn::parse(name)?;
-                // Another program may have given the name to another type.
+                // Another program may have used the name for a column of another type.
                 let found = footer.schema().field_with_name(name).ok()?.data_type();
                 let is_text = column.kind == ValueKind::Text && *found == schema::word();
                 if !is_text && *found != *column.field().data_type() {
@@ -88,13 +87,13 @@ impl FileAttributes {
         Self { columns: found, is_ordered }
     }
 
-    /// About how many bytes these take in memory.
+    /// Returns the approximate memory in bytes.
     pub(super) fn memory_size(&self) -> usize {
         let texts = |of: &FileColumn| of.name.len() + of.column.key.len();
         self.columns.iter().map(|of| size_of::<FileColumn>() + texts(of)).sum()
     }
 
-    /// Returns the columns of each of these keys for which they have everything.
+    /// Returns the columns of each wanted key that occurs in attribute columns only.
     pub(super) fn whole(&self, is_wanted: impl Fn(&str) -> bool) -> CompleteKeys {
         let mut keys: CompleteKeys = Vec::new();
         for of in self.columns.iter().filter(|of| of.is_whole && is_wanted(&of.column.key)) {
@@ -107,7 +106,7 @@ impl FileAttributes {
         keys
     }
 
-    /// Returns the columns that have texts and whose row groups all have codes of them.
+    /// Returns the text columns that are dictionary-encoded in all row groups.
     pub(super) fn coded_texts(&self, footer: &ArrowReaderMetadata) -> HashSet<&str> {
         let groups = footer.metadata().row_groups();
         let is_coded = |leaf: usize| groups.iter().all(|group| is_coded(group.column(leaf)));
@@ -115,13 +114,13 @@ impl FileAttributes {
         texts.filter(|of| is_coded(of.leaf)).map(|of| of.name.as_str()).collect()
     }
 
-    /// Adds to the counts what the file lists.
+    /// Adds the numbers of values that the file lists to the counts.
     pub(super) fn count(&self, counts: &mut AttributeCounts) {
         self.columns.iter().for_each(|of| counts.add(&of.column, of.rows));
     }
 
-    /// Returns the columns of these names, with all that belongs to them. `attributes` are read as
-    /// `wanted` says.
+    /// Returns the projection of the columns with these names and all of their leaves. `wanted`
+    /// selects the parts of `attributes`.
     pub(super) fn mask(
         &self,
         footer: &ArrowReaderMetadata,
@@ -150,7 +149,7 @@ impl FileAttributes {
         ProjectionMask::leaves(schema, leaves)
     }
 
-    /// Returns the column that has the order of entries, if rows need it.
+    /// Returns the projection of the column with the order of entries, if rows need it.
     pub(super) fn order_mask(&self, footer: &ArrowReaderMetadata) -> Option<ProjectionMask> {
         let leaves = footer.parquet_schema().columns().iter();
         let leaf = leaves.enumerate().find(|(_, leaf)| leaf.path().parts() == [ATTRIBUTE_ORDER])?.0;
@@ -158,7 +157,7 @@ impl FileAttributes {
             .then(|| ProjectionMask::leaves(footer.parquet_schema(), [leaf]))
     }
 
-    /// Puts the attributes of rows together.
+    /// Merges the attributes of each row from the map and the attribute columns.
     pub(super) fn assemble(
         &self,
         batch: RecordBatch,
@@ -188,14 +187,15 @@ impl FileAttributes {
     }
 }
 
-/// Keys for which a file's columns tell everything, each with its columns.
+/// Keys that occur only in a file's attribute columns, with the names of these columns.
 pub(crate) type CompleteKeys = Vec<(String, Vec<String>)>;
 
-/// Prefix of `created_by` in the metadata of files that this program writes.
+/// Prefix of `created_by` in the metadata of files that Tidings writes.
 pub(super) const WRITER: &str = "tidings ";
 
-/// Reads the list of columns: name, rows with a value, and whether nothing else has the key. Others
-/// who rewrite files, or make one of several, may keep a list that does not fit the rows.
+/// Reads the list of attribute columns: the name, the rows with a value, and whether the key occurs
+/// in attribute columns only. The list is ignored in files of other programs: after a rewrite or a
+/// merge, such a program may keep a list that does not match the rows.
 fn listed(footer: &ArrowReaderMetadata) -> Option<Vec<(String, u64, bool)>> {
     let metadata = footer.metadata().file_metadata();
     metadata.created_by().filter(|writer| writer.starts_with(WRITER))?;
@@ -218,8 +218,8 @@ pub(super) enum WantedAttributes {
     Columns(HashSet<usize>),
     /// At least the attributes with these keys, in order.
     Keys(HashSet<String>),
-    /// At least the attributes with these keys, in any order. Maps give values of these types only,
-    /// and links give their traces if they are wanted.
+    /// At least the attributes with these keys, in any order. Only these value types of maps are
+    /// read. The trace ids of links are read if they are wanted.
     Filtered { keys: HashSet<String>, fields: HashSet<&'static str>, linked_traces: bool },
 }
 
@@ -236,7 +236,7 @@ impl WantedAttributes {
         }
     }
 
-    /// The keys of the entries that are given; all if there are none.
+    /// Returns the keys of the entries to return. `None` means all keys.
     fn keys(&self) -> Option<&HashSet<String>> {
         match self {
             Self::All | Self::Columns(_) => None,
@@ -244,7 +244,7 @@ impl WantedAttributes {
         }
     }
 
-    /// Returns true if this part of a column is read; no part is the whole column.
+    /// Returns true if this part of a column is read. An empty path is the whole column.
     fn has_field(&self, parts: &[String]) -> bool {
         let Self::Filtered { fields, linked_traces, .. } = self else { return true };
         match parts.iter().position(|part| part == ENTRIES).map(|at| &parts[at + 1..]) {
@@ -257,7 +257,7 @@ impl WantedAttributes {
     }
 }
 
-/// Returns the columns that the orders of rows name.
+/// Collects the columns that the orders of rows name.
 pub(super) fn columns_of_orders(batch: &RecordBatch, columns: &mut HashSet<usize>) {
     let order = batch.column_by_name(ATTRIBUTE_ORDER);
     let Some(orders) = order.and_then(|order| order.as_dictionary_opt::<Int32Type>()) else {
@@ -271,26 +271,26 @@ pub(super) fn columns_of_orders(batch: &RecordBatch, columns: &mut HashSet<usize
     }
 }
 
-/// The attributes of some rows in the columns of a file.
+/// Attributes of rows, read from the columns of a file.
 struct RowAttributes<'a> {
-    /// Values of each column of the file, if they were read.
+    /// Values of each attribute column of the file, if it was read.
     columns: Vec<Option<AttributeValues>>,
     keys: Vec<&'a str>,
     map: AttributeEntries,
     map_keys: &'a StringArray,
     orders: Option<(&'a Int32Array, &'a StringArray)>,
-    /// Keys of the entries that are given; all if there are none.
+    /// Keys of the entries to return. `None` means all keys.
     wanted: Option<&'a HashSet<String>>,
     rows: usize,
 }
 
-/// Entries under construction, as memory has them. The dictionary of keys has those of the columns
-/// and of the map those that rows have: a row group may have any number of them.
+/// Entries under construction, in the memory format. The dictionary of keys has only keys that
+/// occur in rows, because a row group may have any number of keys.
 struct PackedEntries<'a> {
     keys: Vec<&'a str>,
-    /// For each key of the map, `UNKNOWN`, `UNWANTED` or its code plus `KNOWN`.
+    /// State of each key of the map: `UNKNOWN`, `UNWANTED`, or its code plus `KNOWN`.
     map_codes: Vec<u32>,
-    /// Number of entries that came of columns.
+    /// Number of entries that came from attribute columns.
     of_columns: usize,
     offsets: Vec<i32>,
     codes: Vec<i32>,
@@ -299,11 +299,11 @@ struct PackedEntries<'a> {
     texts: Vec<u8>,
 }
 
-/// A key that was not looked at yet.
+/// State of a key that was not compared with the wanted keys yet.
 const UNKNOWN: u32 = 0;
-/// A key whose entries are left out.
+/// State of a key whose entries are omitted.
 const UNWANTED: u32 = 1;
-/// The first code is this.
+/// State of the key with the first code.
 const KNOWN: u32 = 2;
 
 impl<'a> RowAttributes<'a> {
@@ -395,7 +395,7 @@ impl<'a> RowAttributes<'a> {
         out.push_entry(key, self.map.value(entry))
     }
 
-    /// Returns the code of a key of the map, if its entries are given.
+    /// Returns the code of a key of the map, if its entries are wanted.
     fn code(
         &self,
         of_map: usize,
@@ -416,13 +416,13 @@ impl<'a> RowAttributes<'a> {
     }
 }
 
-/// The error of a row whose order names entries that it does not have.
+/// Returns the error of a row whose order names entries that the row does not have.
 fn misfit() -> ArrowError {
     ArrowError::SchemaError("the order of a row's attributes does not fit them".to_owned())
 }
 
 impl<'a> PackedEntries<'a> {
-    /// Creates room for `rows` rows, with these keys of columns and `of_map` keys of the map.
+    /// Allocates room for `rows` rows, with these keys of columns and `of_map` keys of the map.
     fn new(keys: Vec<&'a str>, of_map: usize, rows: usize) -> Self {
         let mut offsets = Vec::with_capacity(rows + 1);
         offsets.push(0);

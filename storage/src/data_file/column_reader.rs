@@ -1,4 +1,4 @@
-//! Reads some columns of a data file, of all rows or of a few.
+//! Reader of some columns of a data file, for all rows or for a few.
 
 use std::{
     ops::{ControlFlow, Range},
@@ -24,8 +24,8 @@ use crate::{
     table_store::Readable,
 };
 
-/// Gives `visit` these columns of these rows, which are ascending and apart, or of all rows, in
-/// the order of the file, until it breaks.
+/// Passes these columns of the rows to `visit`, in the order of the file, until it breaks. The
+/// ranges of rows are ascending and disjoint. Without ranges, all rows are read.
 ///
 /// # Errors
 /// When the file is missing or damaged.
@@ -39,7 +39,7 @@ pub(crate) fn columns(
     read_columns(signal, file, names, &WantedAttributes::All, rows, visit)
 }
 
-/// As [`columns`], of the column of attributes, where those of other keys may be missing.
+/// Like [`columns`], for the attributes with these keys. Attributes with other keys may be missing.
 ///
 /// # Errors
 /// As [`columns`].
@@ -54,7 +54,7 @@ pub(crate) fn attributes_of(
     read_columns(signal, file, &[ATTRIBUTES], &WantedAttributes::Keys(keys), rows, visit)
 }
 
-/// Takes some columns of rows.
+/// Callback that takes columns of rows.
 type VisitColumns<'a> = dyn FnMut(&RecordBatch) -> Result<ControlFlow<()>, StorageError> + 'a;
 
 fn read_columns(
@@ -91,8 +91,8 @@ fn read_columns(
     read.inspect_err(|error| file.note_damage(error))
 }
 
-/// Brings here what will be read of these rows, or of all, row group by row group; how many of them
-/// are decoded at once.
+/// Prefetches the pages of these rows, or of all rows, row group by row group. Returns the number
+/// of rows to decode at once.
 fn fetch(
     file: &Readable,
     footer: &ArrowReaderMetadata,
@@ -112,8 +112,8 @@ fn fetch(
     Ok(portion)
 }
 
-/// The keys of attributes of which one column of words has everything in the file, each with its
-/// column.
+/// Returns the attribute keys whose values are all in one dictionary-encoded column, with the name
+/// of that column.
 ///
 /// # Errors
 /// As [`columns`].
@@ -137,7 +137,7 @@ pub(crate) fn whole_columns(
     Ok(words.collect())
 }
 
-/// Prefetches the pages that these leaves have of these rows of a row group, which are ascending.
+/// Prefetches the pages that these leaves have for rows of a row group. The rows are ascending.
 pub(super) fn prefetch(
     file: &Readable,
     footer: &ArrowReaderMetadata,
@@ -159,7 +159,7 @@ pub(super) fn prefetch(
             wanted.push(start..start.saturating_add(length));
             continue;
         };
-        // The dictionary, which all pages need, is before the first of them.
+        // The dictionary is stored before the first page, and each page needs it.
         wanted.push(start..unsigned(pages[0].offset));
         for (number, page) in pages.iter().enumerate() {
             let first = unsigned(page.first_row_index);

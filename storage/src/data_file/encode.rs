@@ -1,14 +1,14 @@
 //! Encoders for some columns of data files (decision 0034): attributes in the map and in columns of
-//! their own, dictionary-encoded words, and numbers that have a dictionary.
+//! their own, dictionary-encoded texts ("words"), and numbers that have a dictionary.
 //!
 //! Arrow's writer looks up every value in the dictionary and computes the levels of every column.
 //! Memory already holds words and attribute keys as dictionaries. The levels of attributes follow
-//! from offsets and the packed kinds of values. `levels` computes and packs levels. `values` gathers
-//! values, plain or as codes of a `dictionary`. `chunk` puts pages together, and `pages` does all of
-//! that for one column.
+//! from offsets and the packed kinds of values. `levels` computes and packs levels. `values`
+//! gathers values, plain or as codes of a `dictionary`. `chunk` joins pages, and `pages` combines
+//! these steps for one column.
 //!
 //! The output is standard Parquet: data pages of version 1. Sizes of pages and dictionaries and the
-//! compression follow the file's properties. `row_groups` puts the chunks into row groups.
+//! compression follow the file's properties. `row_groups` joins the chunks to row groups.
 
 mod attribute_encoder;
 mod chunk;

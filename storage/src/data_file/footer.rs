@@ -1,4 +1,4 @@
-//! Decoded metadata of data files, cached within a bound of bytes, and the columns that files lack.
+//! Cache of decoded metadata of data files within a memory budget, and columns that files lack.
 
 use std::{
     io,
@@ -25,18 +25,18 @@ use crate::{
     table_store::FetchFailure,
 };
 
-/// One for the process: files never change once they have their name, so whoever reads one may
-/// use what another has decoded. It keeps nothing before a store says how much.
+/// Cache of the process. Files never change once they have their name, so all readers can share
+/// decoded metadata. The cache is empty until a store sets its size.
 static FOOTERS: LazyLock<Mutex<Footers>> = LazyLock::new(|| Mutex::new(Footers::new(0)));
 
-/// About what a column takes in Arrow's schema and in what readers derive from it.
+/// Approximate memory of a column in Arrow's schema and in structures that readers derive from it.
 const FIELD_BYTES: usize = 400;
 
-/// Files whose metadata is about as much as the bound. Half as many paths of evicted files are
-/// remembered: the metadata of one that is read again stays longer.
+/// Number of files whose metadata is expected to fill the budget. The cache remembers the paths of
+/// half as many evicted files, and metadata that is read again stays longer.
 const FILES_EXPECTED: usize = 4096;
 
-/// The metadata of a file, and the columns of attributes that it has.
+/// Metadata of a file and its attribute columns.
 pub(super) type FileFooter = (ArrowReaderMetadata, Arc<FileAttributes>);
 
 #[derive(Debug)]
@@ -54,8 +54,8 @@ impl Weighter<PathBuf, CachedFooter> for FooterBytes {
     }
 }
 
-/// Evicts what is read once before what is read again. What takes nearly the whole bound is not
-/// kept, and evicts nothing.
+/// Cache that evicts entries read once before entries read repeatedly. An entry that takes nearly
+/// the whole budget is not cached and evicts nothing.
 #[derive(Debug)]
 struct Footers {
     by_path: Cache<PathBuf, CachedFooter, FooterBytes>,
@@ -81,24 +81,24 @@ impl Footers {
     }
 }
 
-/// From now on the metadata of all files together takes at most so many bytes.
+/// Sets the memory budget of the metadata of all files, in bytes.
 pub(crate) fn set_metadata_bytes_max(bytes_max: u64) {
     FOOTERS.lock().unwrap_or_else(PoisonError::into_inner).by_path.set_capacity(bytes_max);
 }
 
-/// Returns the bytes of the metadata of files, of every store of the process, that is in memory.
+/// Returns the bytes of cached file metadata, of all stores of the process.
 #[must_use]
 pub fn metadata_bytes() -> u64 {
     FOOTERS.lock().unwrap_or_else(PoisonError::into_inner).by_path.weight()
 }
 
-/// Returns how often metadata was wanted that was in memory, and that was not.
+/// Returns the number of metadata lookups that hit and that missed the cache.
 #[must_use]
 pub fn metadata_reads() -> CacheReads {
     FOOTERS.lock().unwrap_or_else(PoisonError::into_inner).reads
 }
 
-/// The metadata of an open file.
+/// Returns the metadata of an open file.
 pub(super) fn footer<T: ChunkReader>(
     signal: Signal,
     path: &Path,
@@ -107,7 +107,7 @@ pub(super) fn footer<T: ChunkReader>(
     file_footer(signal, path, file).map(|(footer, _)| footer)
 }
 
-/// The metadata of an open file and its columns of attributes.
+/// Returns the metadata of an open file and its attribute columns.
 pub(super) fn file_footer<T: ChunkReader>(
     signal: Signal,
     path: &Path,
@@ -147,14 +147,14 @@ fn load<T: ChunkReader>(signal: Signal, path: &Path, file: &T) -> Result<FileFoo
     Ok((footer, Arc::new(attributes)))
 }
 
-/// The columns of rows that a file lacks, because a version wrote it that did not have them.
+/// Returns the row columns that a file lacks because it was written by an older release.
 pub(super) fn absent_fields(signal: Signal, footer: &ArrowReaderMetadata) -> Vec<FieldRef> {
     let found = footer.schema();
     let absent = signal.optional_fields().filter(|field| found.index_of(field.name()).is_err());
     absent.map(Arc::new).collect()
 }
 
-/// The rows with these columns, too, which are null.
+/// Adds these columns to the rows, with nulls.
 pub(super) fn with_nulls(
     batch: RecordBatch,
     absent: &[FieldRef],
@@ -168,8 +168,8 @@ pub(super) fn with_nulls(
     RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)
 }
 
-/// Runs a step of decoding. Any fault of the file, a panic of the decoder included, becomes an
-/// error that names the file. A read error is not reported as damage.
+/// Runs a step of decoding. Any fault of the file, even a panic of the decoder, becomes an error
+/// that names the file. A read error is not reported as damage.
 pub(super) fn guarded<T>(
     path: &Path,
     step: impl FnOnce() -> Result<T, StorageError>,
@@ -181,7 +181,7 @@ pub(super) fn guarded<T>(
             let source = error.downcast::<io::Error>().map(|error| FetchFailure::source_of(*error));
             match source {
                 Ok(Ok(source)) => Err(failed("read", path)(source)),
-                // What cannot be decompressed, as zstd says it.
+                // zstd reports bytes that it cannot decompress as an I/O error.
                 Ok(Err(error)) => Err(damaged(error.to_string())),
                 Err(error) => Err(damaged(error.to_string())),
             }

@@ -1,5 +1,5 @@
-//! Door for a fuzz target: data files, as scans, builders of indexes and merges read them. Nothing
-//! that ships calls it.
+//! Entry point for a fuzz target: it reads data files as scans, index builders and merges do. No
+//! product code calls it.
 
 use std::{ops::ControlFlow, path::Path, sync::Arc};
 
@@ -15,23 +15,23 @@ use crate::{
     columns::rows, memory::Chunk, schema::Signal, snapshot::TableView,
 };
 
-/// When the rows of files came in.
+/// Time at which the rows of the files were received.
 const RECEIVED: UnixNanos = UnixNanos(1_790_000_000_000_000_000);
 
-/// A table whose data files are read.
+/// Table whose data files are read.
 #[derive(Debug, Clone, Copy)]
 pub struct FileTable(Signal);
 
 impl FileTable {
-    /// The table of spans.
+    /// Table of spans.
     pub const SPANS: Self = Self(Signal::Spans);
-    /// The table of log records.
+    /// Table of log records.
     pub const LOGS: Self = Self(Signal::Logs);
 
-    /// Returns the bytes of a data file that has the first hour's rows of an encoded request.
+    /// Encodes the first hour's rows of an encoded request as a data file, and returns its bytes.
     ///
     /// # Errors
-    /// When the bytes are no request, or Parquet refuses the rows.
+    /// When the bytes are not a valid request, or when Parquet rejects the rows.
     pub fn encode(self, request: &[u8]) -> Result<Bytes, StorageError> {
         let chunk = Arc::new(Chunk::new(rows(self.0, request, RECEIVED)?)?);
         let files = match self.0 {
@@ -41,9 +41,9 @@ impl FileTable {
         Ok(files.into_iter().next().map(|file| file.bytes).unwrap_or_default())
     }
 
-    /// Reads a file in every way in which files are read, and returns what each way answered.
+    /// Reads a file in each way in which files are read, and returns the answer of each.
     ///
-    /// Metadata of files is not kept, so that the next file may have the same name.
+    /// The metadata of the file is not cached, so that the next file may have the same name.
     #[must_use]
     pub fn read(self, path: &Path, bytes: u64, rows: u64) -> FileAnswers {
         set_metadata_bytes_max(0);
@@ -58,7 +58,7 @@ impl FileTable {
         }
     }
 
-    /// Returns the number of rows that a scan finds; each row is put together again.
+    /// Returns the number of rows that a scan finds. Each row is decoded.
     fn scan(self, file: &Arc<DataFile>, has_filter: bool) -> Result<usize, StorageError> {
         let view = TableView { chunks: vec![], files: vec![Arc::clone(file)] };
         let scan = Scan { detail: Detail::Full, rows_max: u64::MAX };
@@ -106,14 +106,14 @@ impl FileTable {
 /// Answers of each way to read a file.
 #[derive(Debug)]
 pub struct FileAnswers {
-    /// Bytes of an index that was built from it.
+    /// Bytes of an index that was built from the file.
     pub index: Result<usize, StorageError>,
-    /// Attribute columns that have everything of their keys.
+    /// Number of attribute columns that are complete for their keys.
     pub columns: Result<usize, StorageError>,
-    /// Rows of a scan without a filter.
+    /// Number of rows of a scan without a filter.
     pub all: Result<usize, StorageError>,
-    /// Rows of a scan with a filter on several columns.
+    /// Number of rows of a scan with a filter on several columns.
     pub filtered: Result<usize, StorageError>,
-    /// Rows of a merge of the file with itself.
+    /// Number of rows of a merge of the file with itself.
     pub merged: Result<usize, StorageError>,
 }

@@ -1,9 +1,9 @@
-//! Rows of several batches as one batch.
+//! Gathers rows of several batches into one batch.
 //!
-//! A flush gathers portion after portion of the same batches: what has to be found out of a batch
-//! is found out once, not once per portion. `word_columns` puts dictionaries together by the
-//! numbers that `codes` gives their texts, and so does `packed_columns` with attributes; `id_columns`
-//! copies short bytes, `constant_column` has what is the same everywhere, and Arrow copies the rest.
+//! A flush gathers portion after portion from the same batches. Properties of a batch are therefore
+//! computed once, and not for each portion. `word_columns` merges dictionaries with `codes`, and
+//! `packed_columns` does so for attributes. `id_columns` copies short byte strings,
+//! `constant_column` handles columns with one value, and Arrow copies the rest.
 
 mod codes;
 mod constant_column;
@@ -22,7 +22,7 @@ use self::{
     word_columns::WordGatherer,
 };
 
-/// These rows, each named by its batch and its place there.
+/// Returns these rows. Each is named by its batch and its index in the batch.
 pub(super) fn rows(
     schema: &SchemaRef,
     batches: &[RecordBatch],
@@ -34,14 +34,14 @@ pub(super) fn rows(
     }
 }
 
-/// Some batches of which rows are put together.
+/// Gatherer of rows from batches.
 pub(super) struct Gather<'a> {
     schema: SchemaRef,
     batches: &'a [RecordBatch],
     columns: Vec<GatheredColumn<'a>>,
 }
 
-/// A column of all of them.
+/// Column of all batches, by the way in which it is copied.
 enum GatheredColumn<'a> {
     Packed(PackedGatherer<'a>),
     Words(WordGatherer<'a>),
@@ -77,7 +77,7 @@ impl<'a> Gather<'a> {
         Ok(Self { schema: Arc::clone(schema), batches, columns })
     }
 
-    /// These rows, each named by its batch and its place there.
+    /// Returns these rows. Each is named by its batch and its index in the batch.
     pub(super) fn rows(&mut self, rows: &[(usize, usize)]) -> Result<RecordBatch, ArrowError> {
         if let Some(slice) = slice(self.batches, rows) {
             return Ok(slice);
@@ -98,11 +98,11 @@ impl<'a> Gather<'a> {
     }
 }
 
-/// The batches of which there are rows: Arrow looks at all that it gets, for each column that a
-/// column consists of.
+/// Batches that occur among the rows. Other batches are omitted, because Arrow inspects each batch
+/// that it gets, for each part of a nested column.
 struct Near {
     batches: Vec<usize>,
-    /// For each row, the place of its batch among these, and its place there.
+    /// Position in `batches` and index in the batch, for each row.
     rows: Vec<(usize, usize)>,
 }
 
@@ -127,14 +127,14 @@ impl Near {
     }
 }
 
-/// Returns the rows without copying, when all are neighbours in one batch.
+/// Returns the rows without copying, if all are consecutive rows of one batch.
 fn slice(batches: &[RecordBatch], rows: &[(usize, usize)]) -> Option<RecordBatch> {
     let (batch, first) = *rows.first()?;
     let together = rows.iter().zip(first..).all(|(row, place)| *row == (batch, place));
     together.then(|| batches[batch].slice(first, rows.len()))
 }
 
-/// Rows that are neighbours in one batch.
+/// Consecutive rows of one batch.
 type BatchRows = (usize, Range<usize>);
 
 fn stretches(rows: &[(usize, usize)]) -> Vec<BatchRows> {

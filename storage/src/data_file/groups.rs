@@ -1,5 +1,4 @@
-//! The row groups of a file, one after the other, for a scan that looks at those of several files
-//! in turn.
+//! Row groups of a file, in sequence. A scan alternates between the row groups of several files.
 
 use std::{iter::Peekable, ops::ControlFlow, sync::Arc, vec::IntoIter};
 
@@ -26,16 +25,16 @@ pub(crate) struct CandidateGroups<'a> {
     candidates: Arc<CandidateRows>,
     signal: Signal,
     detail: Detail,
-    /// `None` while it rests.
+    /// `None` while the file is closed.
     source: Option<FileReader<'a>>,
-    /// The keys for which its columns tell everything.
+    /// Keys for which the file's attribute columns are complete.
     whole: CompleteKeys,
-    /// Row groups still to be read.
+    /// Row groups that are not read yet.
     left: Peekable<IntoIter<GroupTimes>>,
 }
 
 impl<'a> CandidateGroups<'a> {
-    /// Opens a file to look at the candidates among its rows.
+    /// Opens a file to read the candidates among its rows.
     ///
     /// # Errors
     /// When the file is missing or damaged.
@@ -57,13 +56,13 @@ impl<'a> CandidateGroups<'a> {
         Ok(Self { file, candidates, signal, detail, source: Some(source), whole, left })
     }
 
-    /// Between which times the rows of the next one are; `None` when there are no more.
+    /// Returns the time range of the rows of the next row group. `None` when no row group is left.
     pub(crate) fn next_times(&mut self) -> Option<(UnixNanos, UnixNanos)> {
         self.left.peek().map(|(_, times)| *times)
     }
 
-    /// Lets go of the open file and of its metadata until the next one is looked at: a scan has
-    /// any number of files that wait for their turn.
+    /// Closes the file and drops its metadata until the next row group is read. A scan can have any
+    /// number of waiting files.
     pub(crate) fn rest(&mut self) {
         self.source = None;
     }
@@ -74,7 +73,7 @@ impl<'a> CandidateGroups<'a> {
         self.source.is_none()
     }
 
-    /// Looks at the next one. Breaks when `visit` did or the budget ended before the rows.
+    /// Reads the next row group. Breaks when `visit` breaks or when the row budget is exhausted.
     ///
     /// # Errors
     /// When the file is missing or damaged.

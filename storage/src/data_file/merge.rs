@@ -1,9 +1,9 @@
-//! Several files of one hour as one stream of rows in the order of files.
+//! K-way merge of several files of one hour into one stream of rows in the order of files.
 //!
-//! A sorted merge in bounded memory: a portion of rows is decoded of each file at a time. A trace
-//! whose spans are in several files becomes one run. `trace_runs` finds out beforehand where the runs
-//! of a trace are, reading nothing but ids and starts; `source` decodes, and `read_ahead` what is
-//! read ahead.
+//! The merge works in bounded memory: it decodes one portion of rows of each file at a time. A
+//! trace whose spans are in several files becomes one run. `trace_runs` first finds the runs of
+//! each trace, reading only ids and start times. `source` decodes the inputs, and `read_ahead`
+//! decodes runs before their turn.
 
 mod choose;
 mod read_ahead;
@@ -31,31 +31,31 @@ use crate::{
     schema::Signal,
 };
 
-/// Traces of up to so many rows are given in one batch.
+/// Maximum rows of a trace that is returned in one batch.
 const TRACE_ROWS_MAX: usize = 65_536;
 /// Rows that are decoded at once, of all files together.
 const DECODED_ROWS: usize = 32_768;
 
-/// Memory bounds of a merge, apart from one portion of every input file.
+/// Memory limits of a merge. One portion of each input file is not included.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct MergeLimits {
-    /// Decoded bytes at once, of all files together.
+    /// Decoded bytes of all files at once.
     decoded_bytes: usize,
-    /// Decoded bytes kept for pending rows after their sources have passed them. Output copies
-    /// these rows.
+    /// Decoded bytes of batches that the sources have passed but whose rows are still pending. The
+    /// output copies these rows.
     pending_bytes: usize,
     /// Bytes of runs that are read ahead at once.
     moved_bytes: usize,
 }
 
-/// Below so many bytes a merge does not go: its portions would become single rows.
+/// Minimum memory of a merge. With less, its portions would become single rows.
 const BYTES_MIN: usize = 16 << 20;
 
 impl MergeLimits {
-    /// The limits beyond which more memory does not help: 512 MiB.
+    /// Limits beyond which more memory does not help: 512 MiB.
     pub(crate) const LARGEST: Self = Self::divide(512 << 20);
 
-    /// Returns the limits of a merge that may hold so many bytes.
+    /// Returns the limits of a merge within this number of bytes.
     pub(crate) fn within(bytes: u64) -> Self {
         let most = Self::LARGEST.bytes();
         Self::divide(usize::try_from(bytes).unwrap_or(most).clamp(BYTES_MIN, most))
@@ -65,7 +65,7 @@ impl MergeLimits {
         Self { decoded_bytes: bytes / 4, pending_bytes: bytes / 4, moved_bytes: bytes / 2 }
     }
 
-    /// All of it.
+    /// Returns the sum of the limits in bytes.
     pub(crate) const fn bytes(self) -> usize {
         self.decoded_bytes + self.pending_bytes + self.moved_bytes
     }
@@ -78,7 +78,7 @@ impl MergeLimits {
     }
 }
 
-/// The rows of some files, in order.
+/// Rows of several files, in order.
 pub(crate) struct Merge {
     signal: Signal,
     schema: SchemaRef,
@@ -88,9 +88,9 @@ pub(crate) struct Merge {
     batches: Vec<RecordBatch>,
     /// Memory of each batch in bytes.
     sizes: Vec<usize>,
-    /// And those together of which no source has more rows.
+    /// Bytes of the batches that all sources have passed.
     passed_bytes: usize,
-    /// Rows that come next: batch and row in it.
+    /// Next rows of the output: batch and row in it.
     pending: Vec<(usize, usize)>,
     group: MergeGroup,
     traces: u64,
@@ -98,12 +98,12 @@ pub(crate) struct Merge {
     choice: Option<Choice>,
 }
 
-/// The trace, or the service in a time slot, that the last pending row belongs to.
+/// Group of the last pending row: the trace, or the service in a time slot.
 #[derive(Debug, Default)]
 struct MergeGroup {
     begin: i64,
     name: Vec<u8>,
-    /// Where it begins in `pending`.
+    /// Start of the group in `pending`.
     first: usize,
 }
 
@@ -115,8 +115,8 @@ struct MergeRun {
 }
 
 impl Merge {
-    /// Reads ids and starts of the files, which are all of one hour, and begins. Without a choice
-    /// all rows are kept.
+    /// Begins a merge: reads the ids and start times of the files, which are all of one hour.
+    /// Without a choice, all rows are kept.
     ///
     /// # Errors
     /// When a file is missing or damaged.
@@ -130,10 +130,10 @@ impl Merge {
         let opened = source::open(signal, files)?;
         let mut counts = AttributeCounts::default();
         opened.iter().for_each(|file| file.count_attributes(&mut counts));
-        // The table declares the columns of its files.
+        // The table declares the columns of its files already.
         let minimum = ColumnMinimum { values: Layout::MERGED.column_values_min, values_new: 0 };
         let mut columns = counts.columns(signal, minimum, &mut DeclaredColumns::default());
-        // The name of a column would stay in the new file when all of its values are erased.
+        // The name of the column is part of the new file, so a column of an erased key is removed.
         let erased = choice.as_ref().map(Choice::erased_keys).unwrap_or_default();
         columns.retain(|column| !erased.contains(&column.key));
         let (sources, traces) = match signal {
@@ -168,13 +168,13 @@ impl Merge {
         self.traces
     }
 
-    /// Returns the columns of attributes for files of these rows.
+    /// Returns the attribute columns of files with these rows.
     pub(crate) fn columns(&self) -> Vec<AttributeColumn> {
         self.columns.clone()
     }
 
-    /// The next rows; a trace ends where its batch ends, unless it is very long. `None` after the
-    /// last.
+    /// Returns the next rows, or `None` after the last. A trace ends with its batch unless the
+    /// trace is very long.
     ///
     /// # Errors
     /// When a file is damaged.
@@ -195,7 +195,7 @@ impl Merge {
             } else if is_full || self.pending.len() >= longest {
                 let first = self.group.first;
                 let whole = first > 0 && self.signal == Signal::Spans;
-                // What came before the long group can be given whole.
+                // Rows before the long group are returned first, as complete groups.
                 let rest = if whole { self.pending.split_off(first) } else { Vec::new() };
                 let given = self.give_before(rest)?;
                 self.group.first = 0;
@@ -205,7 +205,7 @@ impl Merge {
         }
     }
 
-    /// Makes every source that is not at its end have a row.
+    /// Reads portions until every source that has not ended has a row.
     fn fill(&mut self) -> Result<(), StorageError> {
         for source in &mut self.sources {
             if source.needs_portion()
@@ -257,7 +257,7 @@ impl Merge {
         (group.begin, group.first) = (key.begin, self.pending.len());
     }
 
-    /// Gives what is pending but for these rows, which stay.
+    /// Returns the pending rows except `rest`, which stay pending.
     fn give_before(
         &mut self,
         rest: Vec<(usize, usize)>,
@@ -279,7 +279,7 @@ impl Merge {
         Ok(Some(gatherer::rows(&self.schema, &self.batches, &self.pending)?))
     }
 
-    /// Forgets decoded rows that nobody needs any more.
+    /// Drops decoded batches that neither a source nor a pending row uses.
     fn drop_batches(&mut self) {
         let mut places = vec![None; self.batches.len()];
         let of_sources = self.sources.iter().filter_map(MergeSource::batch);

@@ -1,10 +1,11 @@
-//! Where rows go: into which file and in which order.
+//! Order of rows: the file of each row, and its position in the file.
 //!
-//! A file holds one hour, but for the spanning file of a flush: rows of hours that are too far
-//! away, or have too few rows, for a file of their own. In a file, spans are ordered by their
-//! trace's earliest start, then trace, then start: a trace is one run of rows, and rows follow
-//! time. They come in about that order too, so what a flush copies side by side lies side by side
-//! in memory. Log records are ordered by time slot, service and time. `merge` keeps both orders.
+//! A file holds one hour. The exception is the spanning file of a flush. It holds rows of hours
+//! that are too far away, or that have too few rows, for a file of their own. Within a file, spans
+//! are ordered by the earliest start of their trace, then by trace, then by start. A trace is
+//! therefore one run of rows, and rows follow time. Spans are received in about that order too.
+//! Rows that a flush copies side by side are therefore side by side in memory. Log records are
+//! ordered by time slot, service and time. `merge` keeps both orders.
 
 use std::{cmp::Reverse, collections::HashMap, ops::Range};
 
@@ -19,46 +20,47 @@ use crate::{
     schema::Signal,
 };
 
-/// Log records of so much time are ordered by service.
+/// Length of a time slot. Within a slot, log records are ordered by service.
 pub(super) const SLOT_NANOS: u64 = 5 * 60 * 1_000_000_000;
-/// Rows older than this, or newer, never have a file of their hour: senders with wrong clocks must
-/// not be able to make a partition per hour since 1970.
+/// Maximum age and maximum future time of rows in a file of their own hour. The limits keep senders
+/// with wrong clocks from creating a partition for each hour since 1970.
 const PAST_NANOS: u64 = 30 * 24 * HOUR_NANOS;
 const FUTURE_NANOS: u64 = 24 * HOUR_NANOS;
-/// Hours up to this many from the flush's have a file however few their rows: live traffic keeps
-/// its files whatever else comes.
+/// Hours within this distance of the flush's hour have a file, however few their rows are. Live
+/// traffic therefore keeps its files, whatever else is received.
 const NEAR_HOURS: u64 = 1;
-/// So many hours have a file of their own, those with the most rows; with the spanning file that
-/// is 6 data files and as many indexes.
+/// Number of hours with a file of their own: those with the most rows. With the spanning file, a
+/// flush then writes 6 data files and as many indexes.
 const HOURS_FEW: usize = 5;
-/// And so many when each of the others has [`HOUR_ROWS`], as in an import: 12 data files.
+/// Number of such hours if the additional ones have [`HOUR_ROWS`] rows each, as in an import: 12
+/// data files.
 const HOURS_MAX: usize = 11;
-/// Rows that are worth a file, however many files there are.
+/// Number of rows that justify another file.
 const HOUR_ROWS: usize = 32 << 10;
 
-/// Columns that it reads.
+/// Columns that determine the order.
 pub(super) const COLUMNS: [&str; 5] =
     ["trace_id", "start_unix_nanos", "time_unix_nanos", "received_unix_nanos", "service"];
 
-/// The rows by trace.
+/// Rows grouped by trace.
 #[derive(Debug)]
 pub(super) struct TraceOrder {
-    /// Every row once; a trace's rows are neighbours, by start.
+    /// Each row once. The rows of a trace are consecutive and ordered by start.
     pub(super) rows: Vec<usize>,
-    /// The stretches of `rows` that are one trace.
+    /// Ranges of `rows` that are one trace each.
     pub(super) runs: Vec<Range<usize>>,
 }
 
-/// The file of a flush that a row goes to.
+/// File of a flush for a row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct FlushTarget {
-    /// The file's partition.
+    /// Partition of the file.
     pub(super) hour: i64,
-    /// True of the file for rows of many hours.
+    /// True for the file with rows of many hours.
     pub(super) is_spanning: bool,
 }
 
-/// A row in its place.
+/// Row in the order of its file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct OrderedRow {
     pub(super) target: FlushTarget,
@@ -70,7 +72,7 @@ pub(super) struct OrderedRow {
 pub(super) fn traces(batch: &RecordBatch) -> Result<TraceOrder, ArrowError> {
     let ids = OptionalColumn::<BinaryArray>::from_batch(batch, "trace_id")?;
     let starts = OptionalColumn::<Int64Array>::from_batch(batch, Signal::Spans.time_column())?;
-    // Rows are dealt out to their traces: to compare all of them takes several times as long.
+    // A counting sort by trace is several times as fast as a comparison sort.
     let mut numbers: HashMap<u128, usize, RandomState> = HashMap::default();
     let mut found: Vec<(u128, usize)> = Vec::new();
     let mut counts: Vec<usize> = Vec::new();
@@ -106,12 +108,12 @@ pub(super) fn traces(batch: &RecordBatch) -> Result<TraceOrder, ArrowError> {
     Ok(TraceOrder { rows: rows.into_iter().map(|(_, row)| row).collect(), runs })
 }
 
-/// The trace id as a number of the same order.
+/// Returns the trace id as a number with the same order.
 fn trace_key(id: &[u8]) -> u128 {
     u128::from_be_bytes(whole_id(id))
 }
 
-/// The trace id of a row in its full length, which ours have.
+/// Returns the trace id of a row, padded to the full length.
 pub(super) fn whole_id(id: &[u8]) -> [u8; TraceId::LEN] {
     let mut bytes = [0; TraceId::LEN];
     for (place, byte) in bytes.iter_mut().zip(id) {
@@ -127,7 +129,7 @@ pub(super) fn place_spans(
     now: UnixNanos,
 ) -> Result<Vec<OrderedRow>, ArrowError> {
     let targets = Targets::new(batch, Signal::Spans, now)?;
-    // What of a trace goes to one file stays together: there are fewer traces than spans to sort.
+    // Rows of a trace in the same file are sorted as a unit, because traces are fewer than spans.
     let mut stretches: Vec<(FlushTarget, u64, Range<usize>)> =
         Vec::with_capacity(traces.runs.len());
     for run in &traces.runs {
@@ -169,7 +171,7 @@ pub(super) fn place_logs(
 /// Chooses the file of each row of a flush.
 struct Targets {
     times: OptionalColumn<Int64Array>,
-    /// The hours with a file of their own; ascending.
+    /// Hours with a file of their own, ascending.
     own: Vec<i64>,
     spanning: FlushTarget,
 }
@@ -188,7 +190,7 @@ impl Targets {
             }
         }
         let own = own_hours(counts, hour_of(now.0));
-        // Retention counts their age from when they came: the partition says when that was.
+        // Retention counts the age of these rows from their receipt, so the partition is that time.
         let rows = 0..batch.num_rows();
         let of_others =
             rows.filter(|row| own.binary_search(&hour_of(times.unsigned(*row))).is_err());
@@ -210,8 +212,8 @@ fn hour_of(time: u64) -> i64 {
     (time / HOUR_NANOS).cast_signed()
 }
 
-/// The hours that have a file of their own in a flush of this hour, of what has so many rows in
-/// each; ascending.
+/// Returns the hours that have a file of their own, ascending. `counts` has the rows of each hour,
+/// and `now` is the hour of the flush.
 fn own_hours(counts: HashMap<i64, usize, RandomState>, now: i64) -> Vec<i64> {
     let mut hours: Vec<(i64, usize)> = counts.into_iter().collect();
     hours.sort_unstable_by_key(|(hour, rows)| {
@@ -233,7 +235,8 @@ mod tests {
     use super::*;
     use crate::{columns::span_rows, samples};
 
-    /// Which of so many rows by hour, of a flush at hour 1000, have files of their own.
+    /// Returns the hours with files of their own in a flush at hour 1000, given the rows of each
+    /// hour.
     fn own(rows: &[(i64, usize)]) -> Vec<i64> {
         own_hours(rows.iter().copied().collect(), 1000)
     }
@@ -250,7 +253,7 @@ mod tests {
         assert_eq!(own(&spread(744, HOUR_ROWS)).len(), HOURS_MAX);
         let mixed = [spread(3, HOUR_ROWS), spread(9, 1)].concat();
         assert_eq!(own(&mixed).len(), HOURS_FEW);
-        // Live traffic comes first, however little.
+        // Live traffic comes first, however few its rows are.
         let live = [spread(744, 9), vec![(999, 1), (1000, 1), (1001, 1)]].concat();
         assert_eq!(own(&live), [989, 990, 999, 1000, 1001]);
     }

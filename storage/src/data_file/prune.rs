@@ -1,7 +1,7 @@
-//! Which rows of a file cannot match and need not be read.
+//! Pruning: excludes rows of a file that cannot match.
 //!
-//! Everything here errs on the side of reading: missing statistics, and times that do not fit
-//! them, exclude nothing.
+//! Pruning is conservative: missing statistics, and times that do not fit into them, exclude
+//! nothing.
 
 use std::{collections::HashSet, ops::Range};
 
@@ -17,14 +17,15 @@ use tidings_proto::{TraceId, UnixNanos};
 
 use crate::{filter::Matcher, ranges::intersection};
 
-/// The smallest and largest value of a stretch of rows.
+/// Smallest and largest value of a range of rows.
 #[derive(Debug, Clone)]
 enum Bounds<'a> {
     Numbers(u64, u64),
     Bytes(&'a [u8], &'a [u8]),
 }
 
-/// Numbers are kept as `i64`; those beyond its range are negative there, and then nothing is known.
+/// Converts bounds that are stored as `i64`. Numbers beyond its range are negative there, and then
+/// the bounds are unknown.
 fn numbers(min: i64, max: i64) -> Bounds<'static> {
     if min < 0 {
         Bounds::Numbers(0, u64::MAX)
@@ -84,7 +85,7 @@ impl PrunePredicate<'_> {
     }
 }
 
-/// The columns of a file that a filter asks about, with the questions.
+/// Predicates of a filter on the statistics of a file's columns.
 pub(super) struct Pruner<'a> {
     footer: &'a ArrowReaderMetadata,
     questions: Vec<(usize, PrunePredicate<'a>)>,
@@ -112,7 +113,7 @@ impl<'a> Pruner<'a> {
         Self { footer, questions, time_column }
     }
 
-    /// The earliest and latest time that rows of the group can have.
+    /// Returns the earliest and the latest time that rows of the group can have.
     pub(super) fn times(&self, group: usize) -> (UnixNanos, UnixNanos) {
         let group = self.footer.metadata().row_group(group);
         match self.time_column.and_then(|column| of_row_group(group, column)) {
@@ -121,7 +122,7 @@ impl<'a> Pruner<'a> {
         }
     }
 
-    /// Where the group's rows are in the file.
+    /// Returns the range of the group's rows in the file.
     pub(super) fn rows(&self, group: usize) -> Range<u64> {
         let groups = self.footer.metadata().row_groups();
         let count = |group: &RowGroupMetaData| u64::try_from(group.num_rows()).unwrap_or_default();
@@ -137,7 +138,7 @@ impl<'a> Pruner<'a> {
         })
     }
 
-    /// The rows of the group whose pages leave room for a match.
+    /// Returns the ranges of the group's rows whose page statistics allow a match.
     pub(super) fn pages(&self, group: usize) -> Vec<Range<usize>> {
         let metadata = self.footer.metadata();
         let rows = usize::try_from(metadata.row_group(group).num_rows()).unwrap_or_default();
@@ -169,7 +170,7 @@ impl<'a> Pruner<'a> {
     }
 }
 
-/// The Parquet column of a column that is not nested.
+/// Returns the Parquet leaf of a column that is not nested.
 fn leaf(footer: &ArrowReaderMetadata, name: &str) -> Option<usize> {
     footer.parquet_schema().columns().iter().position(|column| column.path().string() == name)
 }

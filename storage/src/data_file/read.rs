@@ -1,9 +1,9 @@
-//! Reads the rows of a data file that match a filter.
+//! Reader of the rows of a data file that match a filter.
 //!
-//! Row groups in the scan's order. The filter's columns are decoded in stages, the cheap ones first, each
-//! only for the rows that the stage before left; then the columns that rows carry, for the rows
-//! that match. A few rows that an index names are read in one go: there the setting up costs more
-//! than the decoding.
+//! It reads row groups in the scan's order. The filter's columns are decoded in stages, the cheap
+//! ones first, and each stage decodes only the rows that the previous one kept. The other columns
+//! are decoded for the matching rows. A few rows that an index names are read at once, because the
+//! setup of the stages would cost more than the decoding.
 
 use std::{
     cmp::Reverse,
@@ -45,17 +45,17 @@ use crate::{
     table_store::Readable,
 };
 
-/// So few rows are read in one go.
+/// Maximum number of rows that are read at once, without stages.
 const FEW_ROWS: usize = 128;
-/// A gap of so few rows costs less to read than to skip.
+/// Maximum gap between rows that costs less to read than to skip.
 const GAP_ROWS: usize = 8;
-/// Maximum number of rows whose orders of attributes are read before their columns.
+/// Maximum number of rows whose attribute orders are read before their columns.
 const ORDERS_READ: usize = 2048;
-/// Rows of the first stretch of a row group in a scan with a dynamic filter. Each further stretch
-/// has four times as many, because each costs the decoding of dictionaries.
+/// Rows of the first range of a row group in a scan with a dynamic filter. Each further range has
+/// four times as many, because each range decodes the dictionaries again.
 const STRETCH_ROWS: usize = 2048;
 
-/// The index of a file, made from its rows.
+/// Builds the index of a file from its rows.
 ///
 /// # Errors
 /// When the file is missing or damaged.
@@ -98,13 +98,13 @@ pub(super) fn in_group(rows: &[Range<u64>], group: &Range<u64>) -> Vec<Range<usi
         .collect()
 }
 
-/// Ranges that hold these rows, which are ascending, and the small gaps between them.
+/// Returns ranges that cover these rows and the small gaps between them. The rows are ascending.
 fn around(rows: &[usize]) -> Vec<Range<usize>> {
     let near = rows.chunk_by(|left, right| right - left <= GAP_ROWS);
     near.filter_map(|run| Some(*run.first()?..*run.last()? + 1)).collect()
 }
 
-/// Where in `places` these rows are; both are ascending.
+/// Returns the positions of these rows in `places`. Both are ascending.
 fn positions(places: &[usize], rows: &[usize]) -> Vec<usize> {
     let (Some(first), Some(last)) = (places.first(), places.last()) else { return Vec::new() };
     let rows = &rows[rows.partition_point(|row| row < first)..];
@@ -112,13 +112,13 @@ fn positions(places: &[usize], rows: &[usize]) -> Vec<usize> {
     rows.iter().filter_map(|row| places.binary_search(row).ok()).collect()
 }
 
-/// A file that is open, and what is asked of it.
+/// Open file with the parameters of a scan.
 pub(super) struct FileReader<'a> {
     path: &'a Path,
     file: Readable,
     pub(super) footer: ArrowReaderMetadata,
     pub(super) attributes: Arc<FileAttributes>,
-    /// Columns that the file lacks and that are null.
+    /// Columns that the file lacks. They are null.
     absent: Vec<FieldRef>,
     detail: Detail,
     candidates: Arc<CandidateRows>,
@@ -128,25 +128,25 @@ pub(super) struct FileReader<'a> {
 struct ColumnBatches {
     batches: ParquetRecordBatchReader,
     wanted: WantedAttributes,
-    /// Columns among them that the file lacks.
+    /// Columns that the file lacks.
     absent: Vec<FieldRef>,
 }
 
-/// The number of a row group, and between which times its rows are.
+/// Number of a row group and the time range of its rows.
 pub(super) type GroupTimes = (usize, (UnixNanos, UnixNanos));
 
-/// Rows to read of a row group.
+/// Rows of a row group that a scan must read.
 pub(super) struct RowGroupPlan {
     group: usize,
     rows: usize,
-    /// The rows that can match; ascending.
+    /// Ranges of rows that can match, ascending.
     ranges: Vec<Range<usize>>,
     times: (UnixNanos, UnixNanos),
 }
 
 impl RowGroupPlan {
-    /// The ranges, cut into pieces to be read one after the other: for the newest the last rows
-    /// first, which are the newest for the most part.
+    /// Divides the ranges into parts that are read in sequence. A scan for the newest rows begins
+    /// with the last rows, which are mostly the newest.
     pub(super) fn stretches(&self, growing: bool, order: TimeOrder) -> Vec<Vec<Range<usize>>> {
         let mut ranges = self.ranges.clone();
         if !growing {
@@ -184,10 +184,10 @@ impl RowGroupPlan {
     }
 }
 
-/// The rows that match.
+/// Rows that match.
 struct Matching {
     rows: Vec<usize>,
-    /// The budget ended before the rows, or the scan is to stop.
+    /// True if the row budget is exhausted, or if the scan must stop.
     spent: bool,
 }
 
@@ -205,8 +205,8 @@ impl<'a> FileReader<'a> {
         Ok(Self { path, file: opened, footer, attributes, absent, detail, candidates })
     }
 
-    /// Returns the row groups that may match, with the times of their rows. The order is that of
-    /// the sources of a scan.
+    /// Returns the row groups that may match, with the time range of their rows. The order is that
+    /// of the sources of a scan.
     pub(super) fn in_order(&self, matcher: &Matcher) -> Result<Vec<GroupTimes>, StorageError> {
         guarded(self.path, || {
             let pruner = Pruner::new(&self.footer, matcher);
@@ -225,7 +225,7 @@ impl<'a> FileReader<'a> {
         })
     }
 
-    /// `None` when nothing of the row group can match.
+    /// Plans the read of a row group. `None` when no row of it can match.
     pub(super) fn plan(
         &self,
         matcher: &Matcher,
@@ -242,7 +242,7 @@ impl<'a> FileReader<'a> {
                 Some(candidates) => {
                     intersection(&in_group(candidates, &rows), &pruner.pages(group))
                 }
-                // The index has no part in this: the file's own filters have to do.
+                // Without candidates from an index, the file's bloom filters are checked.
                 None if !blooms_may_hold(&self.builder(), &self.footer, matcher, group)? => {
                     return Ok(None);
                 }
@@ -256,7 +256,7 @@ impl<'a> FileReader<'a> {
         })
     }
 
-    /// Gives the rows of these ranges of the plan that match.
+    /// Passes the matching rows in these ranges of the plan to `visit`.
     pub(super) fn read(
         &self,
         matcher: &mut Matcher,
@@ -278,7 +278,7 @@ impl<'a> FileReader<'a> {
         Ok(if matching.spent { ControlFlow::Break(()) } else { flow })
     }
 
-    /// Gives all rows of the ranges.
+    /// Passes all rows of the ranges to `visit`.
     fn read_all(
         &self,
         matcher: &Matcher,
@@ -300,8 +300,8 @@ impl<'a> FileReader<'a> {
         Ok(ControlFlow::Continue(()))
     }
 
-    /// Gives the matching ones of a few rows: what the filter looks at and what rows carry is read
-    /// together.
+    /// Passes the matching ones of a few rows to `visit`. The columns of the filter and those of
+    /// the result are read together.
     fn read_few(
         &self,
         matcher: &mut Matcher,
@@ -331,7 +331,7 @@ impl<'a> FileReader<'a> {
         Ok(ControlFlow::Continue(()))
     }
 
-    /// The rows of the ranges that match.
+    /// Returns the rows of the ranges that match.
     fn matching(
         &self,
         matcher: &mut Matcher,
@@ -373,7 +373,7 @@ impl<'a> FileReader<'a> {
         Ok(Matching { rows: left, spent })
     }
 
-    /// Gives these rows of the row group, which are ascending.
+    /// Passes these rows of the row group to `visit`. The rows are ascending.
     fn read_rows(
         &self,
         matcher: &Matcher,
@@ -403,7 +403,7 @@ impl<'a> FileReader<'a> {
         visit: &mut Visit<'_>,
         batch: &RecordBatch,
     ) -> Result<ControlFlow<()>, StorageError> {
-        // Not guarded: a panic in there is the visitor's.
+        // The call is not guarded, because a panic in it is a fault of the visitor.
         visit(batch).map_err(|error| self.corrupt(&error))
     }
 
@@ -416,7 +416,7 @@ impl<'a> FileReader<'a> {
         ParquetRecordBatchReaderBuilder::new_with_metadata(file, self.footer.clone())
     }
 
-    /// Reads columns whole.
+    /// Returns a reader of whole columns.
     fn reader(
         &self,
         plan: &RowGroupPlan,
@@ -429,8 +429,8 @@ impl<'a> FileReader<'a> {
         self.masked(plan, columns, mask, wanted, ranges)
     }
 
-    /// Returns the columns of attributes that rows of these ranges have. They are found by the
-    /// orders of a few rows, because each column costs more to open than to decode.
+    /// Returns the attribute columns that rows of these ranges have. The orders of a few rows
+    /// determine them, because each column costs more to open than to decode.
     fn wanted(
         &self,
         plan: &RowGroupPlan,
@@ -438,7 +438,7 @@ impl<'a> FileReader<'a> {
         ranges: &[Range<usize>],
     ) -> Result<WantedAttributes, StorageError> {
         let rows: usize = ranges.iter().map(Range::len).sum();
-        // A remote file answers one request for all columns sooner than two.
+        // A remote file answers one request for all columns faster than two requests.
         if rows > ORDERS_READ || self.file.is_remote() || !columns.contains(&ATTRIBUTES) {
             return Ok(WantedAttributes::All);
         }
@@ -453,8 +453,8 @@ impl<'a> FileReader<'a> {
         Ok(WantedAttributes::Columns(numbers))
     }
 
-    /// Reads of columns what a filter looks at: of attributes, its keys and the types of values
-    /// that it compares.
+    /// Returns a reader of the parts of columns that a filter compares. For attributes, these are
+    /// its keys and the types of its values.
     fn filter_reader(
         &self,
         matcher: &Matcher,
@@ -464,7 +464,7 @@ impl<'a> FileReader<'a> {
     ) -> Result<ColumnBatches, StorageError> {
         let mut fields = matcher.value_fields();
         if fields.is_empty() {
-            // A map cannot be read without values; these take the least room.
+            // A map cannot be read without any value column. Booleans take the least space.
             fields.insert("bool");
         }
         let keys = matcher.attribute_keys();

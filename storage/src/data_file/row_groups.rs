@@ -1,9 +1,8 @@
-//! Row groups of a file: the columns of rows, attributes and what has a dictionary and no
-//! statistics by encoders of ours, all others by Arrow's. Attributes are dealt out to the map and the
-//! columns that `shred` has for them.
+//! Writer of the row groups of a file. Our own encoders write attributes, and columns that have a
+//! dictionary and no statistics. Arrow's writer writes the other columns. `shred` distributes
+//! attributes to the map and the attribute columns.
 //!
-//! `write` says when a row group ends, besides at its most rows, and what the properties of the
-//! file are.
+//! `write` ends row groups before their maximum of rows, and defines the properties of the file.
 
 use std::{io::Write, sync::Arc};
 
@@ -42,23 +41,23 @@ pub(super) struct RowGroups<W: Write + Send> {
     schema: SchemaRef,
     attributes: AttributesEncoder,
     shredder: Shredder,
-    /// Encoders of the columns of single attributes, which come after all others.
+    /// Encoders of the attribute columns, which follow all other columns.
     sparse: Vec<SparseEncoder>,
     /// Codec of flat columns.
     codec: Codec,
-    /// Codec of the columns of single attributes.
+    /// Codec of the attribute columns.
     sparse_codec: Codec,
-    /// Encoder of each column, and the number of its columns in Parquet.
+    /// Encoder of each column, and the number of its leaves in Parquet.
     encoders: Vec<(ColumnEncoder, usize)>,
     rows_max: usize,
-    /// Arrow's, of the row group; none when it has no rows.
+    /// Arrow's writers for the row group. Empty when the row group has no rows.
     columns: Vec<Vec<ArrowColumnWriter>>,
     rows: usize,
 }
 
 impl<W: Write + Send> RowGroups<W> {
-    /// Creates a writer of these columns and of columns of single attributes, in row groups of at
-    /// most `rows_max` rows.
+    /// Creates a writer of these columns and of attribute columns, in row groups of at most
+    /// `rows_max` rows.
     pub(super) fn new(
         sink: W,
         schema: SchemaRef,
@@ -115,7 +114,7 @@ impl<W: Write + Send> RowGroups<W> {
     /// Adds rows.
     ///
     /// # Errors
-    /// When they are not those of the schema, or the sink cannot take a row group.
+    /// When the rows do not have the schema, or when the sink cannot write a row group.
     pub(super) fn push(&mut self, rows: &RecordBatch) -> Result<()> {
         let mut begin = 0;
         while begin < rows.num_rows() {
@@ -161,7 +160,7 @@ impl<W: Write + Send> RowGroups<W> {
         Ok(())
     }
 
-    /// Takes the attributes of rows, and returns their order.
+    /// Encodes the attributes of rows, and returns the order of each row.
     fn push_attributes(&mut self, rows: &RecordBatch) -> Result<ArrayRef> {
         let column = rows.column_by_name(ATTRIBUTES);
         let column = column.ok_or_else(|| ParquetError::General(NO_COLUMN.to_owned()))?;
@@ -183,7 +182,7 @@ impl<W: Write + Send> RowGroups<W> {
         Ok(orders.finish()?)
     }
 
-    /// Looks at rows for attributes that are not in the columns of single attributes.
+    /// Notes keys of attribute columns that occur outside of the attributes of these rows.
     pub(super) fn look_elsewhere(
         &mut self,
         rows: &RecordBatch,
@@ -191,7 +190,7 @@ impl<W: Write + Send> RowGroups<W> {
         self.shredder.look_elsewhere(rows)
     }
 
-    /// About how large the row group is that is not written yet.
+    /// Returns the approximate size of the open row group in bytes.
     pub(super) fn unfinished_bytes(&self) -> usize {
         let columns =
             self.columns.iter().flatten().map(ArrowColumnWriter::get_estimated_total_bytes);
@@ -208,10 +207,10 @@ impl<W: Write + Send> RowGroups<W> {
         self.writer.bytes_written()
     }
 
-    /// Writes the row group, if there are rows for it.
+    /// Writes the row group unless it is empty.
     ///
     /// # Errors
-    /// When the sink cannot take it.
+    /// When the sink cannot write it.
     pub(super) fn end_row_group(&mut self) -> Result<()> {
         if self.rows == 0 {
             return Ok(());
@@ -240,7 +239,7 @@ impl<W: Write + Send> RowGroups<W> {
     /// Ends the file.
     ///
     /// # Errors
-    /// When the sink cannot take the rest.
+    /// When the sink cannot write the rest.
     pub(super) fn finish(mut self) -> Result<W> {
         self.end_row_group()?;
         if let Some(list) = self.shredder.list() {

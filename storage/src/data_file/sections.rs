@@ -1,9 +1,9 @@
 //! Number of rows of a file to decode at once.
 //!
-//! Repetitive values take a hundred times as much memory as in the file. The offset index has the
-//! unencoded length of each page's values; where they are long, fewer rows are decoded at once. All
-//! estimates of a portion's memory are made here. Merges change their portion from section to
-//! section, scans from row group to row group.
+//! Repetitive values can take a hundred times as much memory as in the file. The offset index has
+//! the unencoded length of the values of each page. Where values are long, fewer rows are decoded
+//! at once. This module makes all estimates of a portion's memory. Merges change their portion from
+//! section to section, and scans from row group to row group.
 
 use std::ops::Range;
 
@@ -17,45 +17,46 @@ use parquet::{
 use super::{DataFile, footer::footer};
 use crate::{StorageError, scan::PORTION_ROWS, schema::Signal};
 
-/// At most so much of a file is decoded at once, but for a row that is larger.
+/// Maximum of a file to decode at once. A single larger row is allowed.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Portion {
     pub(super) rows: usize,
     pub(super) bytes: usize,
 }
 
-/// Portion of a scan, and of readers of some columns. Several copies of it are in memory where rows
-/// are sent on; 8,192 rows of 2 KiB fit.
+/// Portion of a scan and of column readers. Several copies of it are in memory when rows are sent
+/// on. 8,192 rows of 2 KiB fit.
 pub(super) const PORTION: Portion = Portion { rows: PORTION_ROWS, bytes: 16 << 20 };
 
-/// Rows that follow each other, and how many of them are decoded at once.
+/// Consecutive rows, and the number of them to decode at once.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Section {
     pub(super) rows: Range<usize>,
     pub(super) portion: usize,
 }
 
-/// Rows for which it is found out together how many are decoded at once, unless a row group has
-/// too many of them.
+/// Rows of a block, which share one estimate. Blocks are larger in a row group with more than
+/// `BLOCKS_MAX` of them.
 const BLOCK_ROWS: usize = 1024;
 const BLOCKS_MAX: usize = 4096;
-/// Rows of a page whose writer does not say how long its values are.
+/// Rows to decode of a page without a recorded length of its values.
 const UNKNOWN_ROWS: usize = 64;
-/// Portions get smaller by this: each section costs the opening of all columns.
+/// Factor by which portions shrink. Small steps would make many sections, and each reopens all
+/// columns.
 const STEP: usize = 4;
-/// The keys of attributes, which are codes as soon as they are read.
+/// Column of attribute keys, which are read as dictionary codes.
 pub(super) const KEYS: &str = "attributes.key_value.key";
 
-/// A page whose texts are longer than this counts for a merge: it is in memory as a whole.
+/// Text bytes above which a page counts for a merge, because a page is in memory as a whole.
 const PAGE_BYTES: u64 = 1 << 20;
-/// A decompressor takes so much, and one is open for each compressed column.
+/// Memory of a decompressor. Each open compressed column has one.
 const DECOMPRESSOR_BYTES: u64 = 128 << 10;
-/// A column of an attribute has a page and a dictionary of at most about so many bytes in memory.
+/// Approximate maximum memory of the page and the dictionary of an open attribute column.
 const ATTRIBUTE_BYTES: u64 = 256 << 10;
 
-/// Returns the bytes that a merge has in memory of a file, however small its portions are: the words
-/// of the largest row group, with their codes, the longest page of each column with its values, and
-/// for the columns of attributes what an open one takes. Other columns are few, and as many in every
+/// Returns the minimum bytes that a merge needs for a file, however small its portions are. They
+/// are the words of the largest row group with their codes, the longest text page of each column
+/// with its values, and the open attribute columns. Other columns are few, and as many in each
 /// file.
 ///
 /// # Errors
@@ -81,7 +82,7 @@ pub(crate) fn merge_bytes_min(signal: Signal, file: &DataFile) -> Result<u64, St
     Ok(pages.chain(open).fold(words, u64::saturating_add))
 }
 
-/// Returns what an open column of an attribute takes, and 0 for all other columns.
+/// Returns the memory of an open attribute column in bytes, and 0 for all other columns.
 fn attribute_bytes(metadata: &ParquetMetaData, leaf: usize) -> u64 {
     let of_group = |group: &RowGroupMetaData| {
         let chunk = group.column(leaf);
@@ -94,19 +95,19 @@ fn attribute_bytes(metadata: &ParquetMetaData, leaf: usize) -> u64 {
     groups.map(of_group).max().unwrap_or(0)
 }
 
-/// Returns true of the columns of single attributes: no others have a dot in their names.
+/// Returns true for attribute columns: only their names contain a dot.
 fn is_attribute(chunk: &ColumnChunkMetaData) -> bool {
     chunk.column_path().parts().first().is_some_and(|root| root.contains('.'))
 }
 
-/// The length of the longest page of a column of texts, with its values as texts.
+/// Returns the length of the longest page of a text column, with its decoded values.
 fn longest_page(metadata: &ParquetMetaData, schema: &Schema, leaf: usize) -> u64 {
     let of_group = |(group, row_group): (usize, &RowGroupMetaData)| {
         let chunk = row_group.column(leaf);
         if !has_texts(chunk, schema) {
             return 0;
         }
-        // Pages of codes are short. Their dictionary, which has each text once, is one page.
+        // Pages of codes are short. Their dictionary is one page and has each text once.
         if is_coded(chunk) {
             return u64::try_from(chunk.uncompressed_size()).unwrap_or(0);
         }
@@ -117,7 +118,7 @@ fn longest_page(metadata: &ParquetMetaData, schema: &Schema, leaf: usize) -> u64
     metadata.row_groups().iter().enumerate().map(of_group).max().unwrap_or(0)
 }
 
-/// All rows of a file, of which these columns are decoded.
+/// Returns all rows of a file as sections for the decoding of these columns.
 pub(super) fn sections(
     footer: &ArrowReaderMetadata,
     mask: &ProjectionMask,
@@ -160,7 +161,7 @@ pub(super) fn portion_of(
     ranges.iter().filter_map(of).min().unwrap_or(portion.rows)
 }
 
-/// As [`portion_of`], of all rows of a file.
+/// Like [`portion_of`], for all rows of a file.
 pub(super) fn whole_portion(
     footer: &ArrowReaderMetadata,
     mask: &ProjectionMask,
@@ -172,7 +173,7 @@ pub(super) fn whole_portion(
 
 /// Estimated memory of the rows in a row group.
 struct Density {
-    /// Blocks that follow each other.
+    /// Consecutive blocks.
     blocks: Vec<Block>,
     /// Number of blocks before the first one.
     before: usize,
@@ -183,10 +184,10 @@ struct Block {
     rows: Range<usize>,
     bytes: u64,
     rows_max: usize,
-    /// The longest page of the column that is looked at, and those of all columns before together.
+    /// Longest page of the current column. `pages_bytes` has the sum of the previous columns.
     page_bytes: u64,
     pages_bytes: u64,
-    /// Rows of the page with the most rows.
+    /// Largest number of rows of a page.
     page_rows: usize,
 }
 
@@ -247,7 +248,7 @@ impl Density {
         density
     }
 
-    /// The blocks that have some of these rows.
+    /// Returns the blocks that have some of these rows.
     fn among(&mut self, rows: &Range<usize>) -> &mut [Block] {
         let place = |block: usize| block.saturating_sub(self.before).min(self.blocks.len());
         let first = place(rows.start / self.block_rows);
@@ -255,7 +256,7 @@ impl Density {
         &mut self.blocks[first..end]
     }
 
-    /// Adds what these rows take together.
+    /// Adds the bytes that these rows take in total.
     fn add(&mut self, rows: &Range<usize>, bytes: u64) {
         let of_row = bytes.div_ceil(rows.len().max(1) as u64);
         for block in self.among(rows) {
@@ -278,8 +279,8 @@ impl Density {
         }
     }
 
-    /// Limits the rows of a portion by the pages of all columns so far together: the same few rows
-    /// may have what is in all of them.
+    /// Limits the rows of a portion by the pages of all columns so far in total, because the same
+    /// few rows may have all bytes of these pages.
     fn end_column(&mut self, portion: Portion) {
         for block in &mut self.blocks {
             let bytes = std::mem::take(&mut block.page_bytes);
@@ -290,8 +291,8 @@ impl Density {
     }
 }
 
-/// Returns the rows to decode of a page. A page that takes more than a portion may gives all the
-/// fewer rows, because its bytes need not be spread over them evenly.
+/// Returns the number of rows of a page to decode at once. A page larger than a portion allows
+/// fewer rows than its average row size suggests, because its bytes may be distributed unevenly.
 fn rows_of_page(rows: usize, bytes: u64, portion: Portion) -> usize {
     let limit = portion.bytes as u64;
     if bytes <= limit {
@@ -301,7 +302,7 @@ fn rows_of_page(rows: usize, bytes: u64, portion: Portion) -> usize {
     usize::try_from(evenly * u128::from(limit) / u128::from(bytes)).unwrap_or(usize::MAX)
 }
 
-/// Returns the rows of each page with wanted rows, and the length of its texts where the file has
+/// Returns the rows of each page with wanted rows, and the length of its texts if the file records
 /// it.
 fn pages(
     metadata: &ParquetMetaData,
@@ -333,7 +334,7 @@ fn pages(
 }
 
 /// Returns true if the column has texts that are copied for each row. Words are not copied while
-/// all of them are in the file's dictionary, but for those of attributes.
+/// all of them are in the file's dictionary, except for those of attribute columns.
 fn has_texts(chunk: &ColumnChunkMetaData, schema: &Schema) -> bool {
     if chunk.column_type() != Type::BYTE_ARRAY {
         return false;
@@ -344,12 +345,12 @@ fn has_texts(chunk: &ColumnChunkMetaData, schema: &Schema) -> bool {
         let field = schema.field_with_name(root);
         field.is_ok_and(|field| matches!(field.data_type(), DataType::Dictionary(..)))
     };
-    // Texts of attributes are copied when a row's attributes are put together.
+    // Texts of attribute columns are copied when the attributes of a row are merged.
     let is_shared = !is_attribute(chunk) && is_word();
     !((is_shared || path.string() == KEYS) && is_coded(chunk))
 }
 
-/// Returns true if all pages have codes of a dictionary.
+/// Returns true if all pages are dictionary-encoded.
 pub(super) fn is_coded(chunk: &ColumnChunkMetaData) -> bool {
     let is_only = |only: &EncodingMask| {
         only.is_only(Encoding::RLE_DICTIONARY) || only.is_only(Encoding::PLAIN_DICTIONARY)
@@ -357,7 +358,7 @@ pub(super) fn is_coded(chunk: &ColumnChunkMetaData) -> bool {
     chunk.page_encoding_stats_mask().is_some_and(is_only)
 }
 
-/// Bytes of a value besides its text, null or not.
+/// Returns the bytes of a value without its text. Nulls take as many.
 fn width(chunk: &ColumnChunkMetaData) -> u64 {
     match chunk.column_type() {
         Type::BOOLEAN => 1,

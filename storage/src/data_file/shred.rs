@@ -1,12 +1,12 @@
-//! Attributes in columns of their own: the side that writes.
+//! Attribute columns: the writing side.
 //!
-//! A file has a column for each key and type of value that many of its rows have (`counts`). All
-//! other entries stay in the map of attributes, and so do those of a key that a row has more than
-//! once, but for the first of each type. A row's order has a character for each entry: the column it
-//! is in, or the map. So a row that is read again has its entries as they were sent.
+//! A file has a column for each key and value type that many of its rows have (`counts`). All other
+//! entries stay in the map of attributes. If a row has a key more than once, only its first entry
+//! of each type is in a column. A row's order has one character for each entry: for its column or
+//! for the map. A reader can therefore restore the order of the sender.
 //!
-//! A file lists its columns, and for which of them nothing else in the file has their key. Filters
-//! read only the column then. `attributes` reads all of it.
+//! A file lists its attribute columns, and whether their keys occur in such columns only. A filter
+//! on such a key reads only the columns of the key. `attributes` reads all columns.
 
 mod counts;
 
@@ -33,21 +33,22 @@ use crate::{
     schema,
 };
 
-/// Under this name a file lists its columns of attributes.
+/// Metadata key of the list of attribute columns.
 pub(super) const LISTED: &str = "tidings.attributes";
-/// Character of an entry that is the map's next one.
+/// Character for the next entry of the map.
 pub(super) const IN_MAP: char = ' ';
-/// Character of an entry in the first column; the others follow.
+/// Character for the first column. Those of the other columns follow.
 const FIRST_COLUMN: u8 = b'!';
-/// Number of columns of a file at most: each has a character of ASCII that can be printed. Twice as
-/// many take one byte less of a realistic span (decision 0100).
+/// Maximum number of attribute columns of a file, one for each printable ASCII character. Twice as
+/// many would save one byte of a realistic span (decision 0100).
 pub(super) const COLUMNS_MAX: usize = 94;
-/// Resources and scopes that are remembered as looked at.
+/// Maximum number of resources and scopes to remember after a search for keys.
 const SENDERS_MAX: usize = 65_536;
-/// Rows that are dealt out at once, and about how many bytes of values.
+/// Maximum rows to distribute at once. `STEP_BYTES` is the approximate maximum bytes of their
+/// values.
 const STEP_ROWS: usize = 2048;
 const STEP_BYTES: usize = 1 << 20;
-/// No column.
+/// Number that stands for no column.
 const NONE: u8 = u8::MAX;
 
 type Map<K, V> = std::collections::HashMap<K, V, RandomState>;
@@ -63,13 +64,13 @@ pub(super) fn column_of(character: char) -> Option<usize> {
     usize::try_from(number).ok()
 }
 
-/// Deals entries out to the columns of a file.
+/// Distributes entries to the columns of a file.
 #[derive(Debug)]
 pub(super) struct Shredder {
     columns: Vec<ShreddedColumn>,
     /// Columns of each key, by kind of value.
     places: Map<String, [u8; ValueKind::ALL.len()]>,
-    /// The hashes of resources and scopes.
+    /// Hashes of the resources and scopes that were searched.
     senders: HashSet<u128>,
 }
 
@@ -85,11 +86,11 @@ struct ShreddedColumn {
 /// Columns of each key of a dictionary, by kind of value.
 pub(super) type KeyPlaces = Vec<[u8; ValueKind::ALL.len()]>;
 
-/// The attributes of some rows, dealt out.
+/// Attributes of rows, distributed to columns.
 pub(super) struct ShreddedRows {
     /// Entries of each column.
     pub(super) entries: Vec<Vec<RowEntry>>,
-    /// The map of all other entries.
+    /// Map of all other entries.
     pub(super) rest: MapArray,
 }
 
@@ -106,12 +107,12 @@ impl Shredder {
         Self { columns: columns.collect(), places, senders: HashSet::new() }
     }
 
-    /// The columns as files have them.
+    /// Returns the fields of the columns in files.
     pub(super) fn fields(&self) -> impl Iterator<Item = FieldRef> {
         self.columns.iter().map(|of| Arc::new(of.column.field()))
     }
 
-    /// Returns the columns of the keys of these attributes, whose slices `shred` deals out.
+    /// Returns the columns of the keys of these attributes. `shred` takes slices of the same map.
     pub(super) fn places(&self, map: &MapArray) -> Result<KeyPlaces, ArrowError> {
         if self.columns.is_empty() {
             return Ok(Vec::new());
@@ -121,7 +122,7 @@ impl Shredder {
         Ok(keys.iter().map(|key| self.place(key.unwrap_or_default())).collect())
     }
 
-    /// Deals out the attributes of rows. What stays in the map is copied.
+    /// Distributes the attributes of rows. Entries that stay in the map are copied.
     pub(super) fn shred(
         &mut self,
         map: &MapArray,
@@ -161,7 +162,7 @@ impl Shredder {
         self.places.get(key).copied().unwrap_or([NONE; ValueKind::ALL.len()])
     }
 
-    /// Notes that a key with these columns stands in another place, too; [`NONE`] is no column.
+    /// Marks the columns of a key that also occurs elsewhere. [`NONE`] is ignored.
     fn note_elsewhere(&mut self, places: [u8; ValueKind::ALL.len()]) {
         for place in places {
             if let Some(column) = self.columns.get_mut(usize::from(place)) {
@@ -191,7 +192,7 @@ impl Shredder {
         (!list.is_empty()).then(|| KeyValue::new(LISTED.to_owned(), json!(list).to_string()))
     }
 
-    /// Finds the columns' keys where filters look for attributes besides those of the row.
+    /// Searches the columns' keys wherever filters look for attributes besides those of the row.
     pub(super) fn look_elsewhere(&mut self, rows: &RecordBatch) -> Result<(), ArrowError> {
         if self.columns.is_empty() {
             return Ok(());
@@ -216,27 +217,27 @@ impl Shredder {
         if !self.senders.insert(xxh3_128(text.as_bytes())) {
             return;
         }
-        // What is not JSON is encoded, and may have any key.
+        // A text that is not JSON is binary, and may have any key.
         let is_json = text.starts_with('{');
         for of in &mut self.columns {
             of.elsewhere |= !is_json || !of.column.key.bytes().all(is_plain_in_json);
         }
-        // A key stands between two quotes, neither of which is part of it.
+        // A key in JSON is between two quotes and contains none.
         for quoted in text.split('"') {
             self.note_elsewhere(self.place(quoted));
         }
     }
 }
 
-/// Returns true if JSON has the byte as it is.
+/// Returns true if JSON does not escape the byte.
 fn is_plain_in_json(byte: u8) -> bool {
     (byte.is_ascii_graphic() || byte == b' ') && !b"\"\\".contains(&byte)
 }
 
-/// Entries of some rows.
+/// Entries of rows, by destination.
 struct DealtEntries {
     entries: Vec<Vec<RowEntry>>,
-    /// The last row of which the column has an entry, counted from 1.
+    /// Last row with an entry in the column, counted from 1. 0 without any.
     last_rows: Vec<usize>,
     rest: Vec<usize>,
     rest_lengths: Vec<usize>,
@@ -252,7 +253,8 @@ impl DealtEntries {
         }
     }
 
-    /// Gives an entry to the column of this number, or else to the map, and returns which has it.
+    /// Adds an entry to this column or else to the map. Returns the column, or [`NONE`] for the
+    /// map.
     fn push(&mut self, row: usize, entry: usize, column: u8) -> u8 {
         let place = usize::from(column);
         let is_first = self.last_rows.get(place).is_some_and(|last| *last <= row);
@@ -266,9 +268,9 @@ impl DealtEntries {
     }
 }
 
-/// Texts that say of each row in which columns its entries are.
+/// Orders of rows: a text for each row that names the column of each entry.
 pub(super) struct RowOrders {
-    /// The columns of the row that has not ended, entry by entry.
+    /// Columns of the entries of the current row.
     now: Vec<u8>,
     codes: Vec<Option<i32>>,
     texts: Vec<String>,
@@ -276,7 +278,7 @@ pub(super) struct RowOrders {
 }
 
 impl RowOrders {
-    /// Creates room for the orders of this many rows.
+    /// Allocates room for the orders of this many rows.
     pub(super) fn new(rows: usize) -> Self {
         Self {
             now: Vec::new(),
@@ -286,7 +288,7 @@ impl RowOrders {
         }
     }
 
-    /// Adds rows of which the map has everything.
+    /// Adds rows whose entries are all in the map.
     fn skip(&mut self, rows: usize) {
         self.codes.resize(self.codes.len() + rows, None);
     }
@@ -295,9 +297,9 @@ impl RowOrders {
         self.now.push(column);
     }
 
-    /// Ends the row: its order is that of the entries since the row before.
+    /// Ends the row. Its order has the entries that were added since the previous row.
     fn end_row(&mut self) {
-        // What is left of the map follows.
+        // Trailing map entries are omitted: the rest of the map always follows.
         let length = self.now.iter().rposition(|column| *column != NONE).map_or(0, |at| at + 1);
         self.now.truncate(length);
         let code = match self.known.get(&self.now) {
@@ -324,8 +326,8 @@ impl RowOrders {
     }
 }
 
-/// Cuts rows into steps that are dealt out one after the other: what stays in the map is copied.
-/// `None` when they are not packed.
+/// Divides rows into steps that are distributed in sequence, because entries that stay in the map
+/// are copied. `None` when the attributes are not packed.
 pub(super) fn steps(map: &MapArray) -> Option<Vec<Range<usize>>> {
     let (_, texts) = packed::parts(map.values().as_struct_opt()?)?;
     let bytes = |row: usize| {
@@ -336,7 +338,7 @@ pub(super) fn steps(map: &MapArray) -> Option<Vec<Range<usize>>> {
     Some(portions((0..map.len()).map(bytes), STEP_ROWS, STEP_BYTES))
 }
 
-/// The entries of a row.
+/// Returns the entries of a row.
 fn packed_range(map: &MapArray, row: usize) -> Range<usize> {
     let offset = |row: usize| usize::try_from(map.value_offsets()[row]).unwrap_or_default();
     offset(row)..offset(row + 1)
@@ -346,7 +348,7 @@ fn not_packed() -> ArrowError {
     ArrowError::SchemaError("attributes are not as memory has them".to_owned())
 }
 
-/// The map of these entries, so many of each row.
+/// Returns a map of these entries. `lengths` has the number of entries of each row.
 fn rest(map: &MapArray, entries: &[usize], lengths: Vec<usize>) -> Result<MapArray, ArrowError> {
     let codes = map.keys().as_dictionary_opt::<Int32Type>().ok_or_else(not_packed)?;
     let (kinds, texts) =

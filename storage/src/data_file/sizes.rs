@@ -1,7 +1,7 @@
 //! Memory of rows in bytes.
 //!
-//! Computed from offsets, without reading values. Facts of a column are computed once when many of
-//! its rows are measured.
+//! Sizes are computed from offsets, without reading values. Properties of a column are computed
+//! once for all of its rows that are measured.
 
 use std::ops::Range;
 
@@ -9,7 +9,7 @@ use arrow_array::{Array, RecordBatch, cast::AsArray, types::Int32Type};
 use arrow_buffer::{ArrowNativeType, OffsetBuffer};
 use arrow_schema::DataType;
 
-/// About how much these rows take when they are copied.
+/// Returns the approximate bytes of a copy of these rows.
 pub(super) fn bytes(batch: &RecordBatch, rows: &Range<usize>) -> usize {
     let mut size = [0];
     add_all(batch, std::slice::from_ref(rows), &mut size);
@@ -28,8 +28,8 @@ fn add_all(batch: &RecordBatch, rows: &[Range<usize>], sizes: &mut [usize]) {
     batch.columns().iter().for_each(|column| add(column, rows, sizes));
 }
 
-/// Adds what stretches of a column take to as many sizes. Its types are ours: no sender says how
-/// deep they are.
+/// Adds the bytes of row ranges of a column to their sizes. The recursion follows our own column
+/// types, so no sender controls its depth.
 fn add(column: &dyn Array, rows: &[Range<usize>], sizes: &mut [usize]) {
     let offsets_and = |within: usize, rows: &Range<usize>| within + rows.len() * size_of::<i32>();
     match column.data_type() {
@@ -63,8 +63,8 @@ fn add(column: &dyn Array, rows: &[Range<usize>], sizes: &mut [usize]) {
     }
 }
 
-/// Adds the bytes of these rows' words. The rest of the dictionary does not count: many portions
-/// share it.
+/// Adds the bytes of these rows' words. The rest of the dictionary does not count, because many
+/// portions share it.
 fn add_words(column: &dyn Array, rows: &[Range<usize>], sizes: &mut [usize]) {
     let Some(words) = column.as_dictionary_opt::<Int32Type>() else { return };
     let (Some(texts), codes) = (words.values().as_string_opt::<i32>(), words.keys()) else {
@@ -83,7 +83,7 @@ fn add_words(column: &dyn Array, rows: &[Range<usize>], sizes: &mut [usize]) {
     });
 }
 
-/// Adds the size of each stretch of rows.
+/// Adds the size of each range of rows.
 fn each(rows: &[Range<usize>], sizes: &mut [usize], size: impl Fn(&Range<usize>) -> usize) {
     sizes.iter_mut().zip(rows).for_each(|(sum, rows)| *sum += size(rows));
 }

@@ -64,7 +64,7 @@ fn kept(folder: &TempDir, bytes: &[u8]) -> DataFile {
 fn read(file: DataFile) -> Result<Vec<Span>, StorageError> {
     let mut found = Vec::new();
     let filter = SpanFilter {
-        // A filter that needs a look at every row, so that both passes of a scan are taken.
+        // The filter must compare every row, so that both passes of a scan run.
         start: TimeRange { start: Some(UnixNanos(1)), end: Some(UnixNanos(u64::MAX)) },
         ..SpanFilter::default()
     };
@@ -177,7 +177,7 @@ fn a_file_has_the_columns_of_the_table_without_the_partition() {
     assert!(schema.fields().iter().eq(table), "{schema:#?}");
 }
 
-/// The file without these columns.
+/// Returns the file without these columns.
 fn without(file: &EncodedFile, names: &[&str]) -> Bytes {
     let batches = batches(file);
     let fields = batches[0].schema();
@@ -269,7 +269,7 @@ fn a_damaged_file_is_an_error_that_names_it_and_never_a_panic() {
     assert!(errors > 150, "only {errors} noticed");
 }
 
-/// The decoder's error has the type of errors of reads, which are tried again.
+/// The decoder reports this fault as an I/O error, which callers would retry.
 #[test]
 fn what_cannot_be_decompressed_is_damage_and_no_failed_read() {
     const FRAME: [u8; 4] = 0xfd2f_b528_u32.to_le_bytes();

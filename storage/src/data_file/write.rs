@@ -1,4 +1,4 @@
-//! Rows to Parquet.
+//! Writer of data files: layout, properties and encoding in Parquet.
 
 use std::{fmt, io::Write};
 
@@ -32,53 +32,55 @@ use crate::{
     schema::{ATTRIBUTE_ORDER, Signal},
 };
 
-/// How rows are cut up and compressed.
+/// Limits of row groups and pages, and compression.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Layout {
-    /// Rows of a row group: what a scan skips or reads as one.
+    /// Rows of a row group, the unit that a scan skips or reads.
     pub(super) row_group_rows: usize,
-    /// Rows of a page: what finding one trace decodes.
+    /// Rows of a page, the unit that a lookup of one trace decodes.
     pub(super) page_rows: usize,
-    /// How hard zstd tries on what senders write: attributes and texts.
+    /// zstd level of the columns with the sender's texts: attributes and log texts.
     pub(super) zstd_level_sent: i32,
-    /// Values of an attribute for which it has a column of its own, in small files: columns cost some
-    /// hundred bytes each.
+    /// Minimum number of values for an attribute column. It matters in small files, because a
+    /// column costs some hundred bytes.
     pub(super) column_values_min: u64,
 }
 
 impl Layout {
-    /// Files that a flush writes; unless they are large, they are merged soon.
+    /// Layout of files that a flush writes. Unless they are large, they are merged soon.
     pub(super) const FLUSHED: Self = Self {
         row_group_rows: 131_072,
         page_rows: 2048,
         zstd_level_sent: ZSTD_LEVEL,
         column_values_min: 32,
     };
-    /// Files that a merge writes.
+    /// Layout of files that a merge writes.
     pub(super) const MERGED: Self = Self { zstd_level_sent: ZSTD_LEVEL_MERGED, ..Self::FLUSHED };
 }
 
-/// Rows that a flush puts in order at once. Each time, every chunk in memory is looked at for every
-/// column, whether it has one of them or not.
+/// Maximum rows that a flush gathers at once. Each such step inspects each column of each chunk in
+/// memory, even of chunks without any of the rows.
 const TAKEN_ROWS: usize = 32 << 10;
-/// Maximum bytes of these rows. Each row is measured only when all of memory has more.
+/// Maximum bytes of these rows. Rows are measured one by one only when all of memory has more.
 const TAKEN_BYTES: usize = 256 << 20;
-/// Rows take so many times less in a file than in memory, or less still. What of its room a file
-/// does not fill is never touched; one that outgrows it is copied.
+/// Minimum ratio of the memory of rows to their size in a file, for the file's buffer. The unused
+/// end of a buffer costs no memory because it is never touched, and a buffer that is too small is
+/// copied.
 const MEMORY_OF_FILE: usize = 5;
-/// Rows that the encoder takes at once; it looks at the limits of a page only in between.
+/// Rows that the encoder takes at once. It checks the limits of a page only between these steps.
 const WRITE_ROWS: usize = 1024;
-/// Rows may be large: a row group is closed at this size too, because it is in memory until then.
+/// Maximum bytes of a row group, which is in memory until it ends. Rows may be large.
 const ROW_GROUP_BYTES_MAX: usize = 64 << 20;
-/// A table declares a new column for an attribute that has so many values in a file, or as many as a
-/// hundredth of all rows of the flush: what is rare has used up its columns otherwise.
+/// Minimum number of values for which a table declares a new attribute column, or a hundredth of
+/// the rows of the flush if that is less. Without a minimum, rare attributes would use up the
+/// columns.
 const VALUES_NEW_MIN: usize = 4096;
 const ROWS_OF_NEW: usize = 100;
-/// How often a bloom filter is wrong.
+/// False-positive rate of a bloom filter.
 const BLOOM_FPP: f64 = 0.01;
 const ZSTD_LEVEL: i32 = 1;
-/// Takes hardly more processor time than 1. From 4 on merging takes a tenth more of it, for a file
-/// that is a fortieth smaller (decision 0029).
+/// Level 2 takes hardly more processor time than level 1. From level 4 on, a merge takes a tenth
+/// more time, for a file that is a fortieth smaller (decision 0029).
 const ZSTD_LEVEL_MERGED: i32 = 2;
 
 /// Columns with statistics for every page.
@@ -93,44 +95,45 @@ const PRUNED: [&str; 9] = [
     "status_code",
     "severity_number",
 ];
-/// Numbers that differ from row to row, near each other or small.
+/// Columns of numbers that differ from row to row and are near each other or small.
 const DELTAS: [&str; 3] = ["time_unix_nanos", "observed_unix_nanos", "duration_nanos"];
-/// Numbers whose leading bytes are those of the rows before: compression finds that, and
-/// differences are as large as the largest of them, at every border of two traces.
+/// Columns of numbers that share their leading bytes with the previous rows. Compression removes
+/// these bytes. Delta encoding would be larger: each trace boundary makes a large difference, which
+/// widens its block.
 const PLAIN: [&str; 2] = ["start_unix_nanos", "trace_id_low64"];
-/// Ids that differ from most of the rows before: one after the other, lengths apart.
+/// Columns of ids that mostly differ from the previous rows. Their encoding separates the lengths.
 const IDS: [&str; 2] = ["span_id", "parent_span_id"];
-/// The same for log records, which are not in the order of their traces. Spans of a trace are
-/// neighbours: a dictionary has their trace's id once.
+/// Such columns of log records, which are not in the order of their traces. Spans of a trace are
+/// consecutive, and a dictionary has the id of their trace once.
 const LOG_IDS: [&str; 1] = ["trace_id"];
-/// Texts of which few rows are read. Their pages and dictionaries have at most this many bytes,
-/// because reading one row decodes both.
+/// Text columns of which few rows are read. Their pages and dictionaries are limited to
+/// `TEXT_PAGE_BYTES`, because reading one row decodes both.
 const TEXTS: [&str; 4] = ["attributes.key_value.value.string", "text", "body", ATTRIBUTE_ORDER];
 const TEXT_PAGE_BYTES: usize = 128 << 10;
-/// Dictionaries of words are kept up to a size that no row group reaches: they have each word once,
-/// as memory does, and beyond it every row would have a copy.
+/// Maximum size of a dictionary of words. No row group reaches it. A dictionary has each word once,
+/// as memory does, and without it each row would have a copy.
 const WORD_DICTIONARY_BYTES: usize = 1 << 30;
 /// Columns with the sender's texts, which justify a higher compression level.
 const SENT: [&str; 4] = ["attributes", "events", "text", "body"];
-/// Values that do not repeat at all.
+/// Columns whose values do not repeat.
 const UNIQUE: [&str; 2] = ["content_hash", "body"];
-/// Numbers without any pattern, in which compression finds nothing.
+/// Columns of random numbers, which do not compress.
 const RANDOM: [&str; 2] = ["span_id", "content_hash"];
 
-/// Rows that wait for their places.
+/// Rows that are not in the order of a file yet.
 struct Unsorted {
     signal: Signal,
-    /// Batch of every row, and its place there.
+    /// Batch of each row, and its index in the batch.
     places: Vec<(usize, usize)>,
-    /// Trace ids of every batch.
+    /// Trace ids of each batch.
     ids: Vec<OptionalColumn<BinaryArray>>,
     /// Bytes of all rows.
     bytes: usize,
-    /// Bytes of each row of every batch, when all rows take more than may be taken at once.
+    /// Bytes of each row of each batch, if all rows together exceed the bytes of a portion.
     sizes: Option<Vec<Vec<usize>>>,
 }
 
-/// The files of the rows of these batches, which `placed` counts through.
+/// Encodes the rows of these batches as files. Row numbers in `placed` count through all batches.
 pub(super) fn files(
     signal: Signal,
     batches: &[RecordBatch],
@@ -140,7 +143,7 @@ pub(super) fn files(
 ) -> Result<Vec<EncodedFile>, StorageError> {
     let rows = Unsorted::new(signal, batches, TAKEN_BYTES)?;
     let mut gather = Gather::new(&signal.memory_schema(), batches)?;
-    // All files share the list: one commit adds them.
+    // All files share the list, because one commit adds them.
     let mut declared = declared.clone();
     let new_min = (placed.len() / ROWS_OF_NEW).min(VALUES_NEW_MIN) as u64;
     placed
@@ -148,7 +151,7 @@ pub(super) fn files(
         .map(|placed| {
             let of_file = placed.iter().map(|placed| rows.places[placed.row]);
             let counts = AttributeCounts::from_rows(batches, of_file)?;
-            // The minimum is in proportion to the rows that were counted.
+            // The minimum is in proportion to the sampled rows.
             let values_new = new_min * counts.rows() / placed.len().max(1) as u64;
             let minimum = ColumnMinimum { values: layout.column_values_min, values_new };
             let columns = counts.columns(signal, minimum, &mut declared);
@@ -158,8 +161,8 @@ pub(super) fn files(
 }
 
 impl Unsorted {
-    /// Prepares the rows of these batches; a portion takes at most this many bytes. Facts of a
-    /// batch are computed here once, because a flush may write a dozen files.
+    /// Prepares the rows of these batches. A portion takes at most `bytes_max` bytes. Properties of
+    /// a batch are computed once here, because a flush may write a dozen files.
     fn new(signal: Signal, batches: &[RecordBatch], bytes_max: usize) -> Result<Self, ArrowError> {
         let of_batch = |(number, batch): (usize, &RecordBatch)| {
             (0..batch.num_rows()).map(move |row| (number, row))
@@ -176,7 +179,7 @@ impl Unsorted {
         })
     }
 
-    /// These rows, in this order.
+    /// Gathers these rows in this order.
     fn take(
         &self,
         gather: &mut Gather<'_>,
@@ -186,7 +189,8 @@ impl Unsorted {
         gather.rows(&named)
     }
 
-    /// Cuts the rows into portions of at most this many rows and bytes, or one row.
+    /// Divides the rows into portions of at most `rows_max` rows and `bytes_max` bytes. A portion
+    /// has at least one row.
     fn portions<'p>(
         &self,
         placed: &'p [OrderedRow],
@@ -206,8 +210,8 @@ impl Unsorted {
         self.bytes / self.places.len().max(1) * rows / MEMORY_OF_FILE
     }
 
-    /// Upper bound of the number of traces in these rows. Exact for spans, which are ordered by
-    /// trace.
+    /// Returns an upper bound of the number of traces in these rows. It is exact for spans, which
+    /// are ordered by trace.
     fn traces(&self, placed: &[OrderedRow]) -> u64 {
         let of = |placed: &OrderedRow| {
             let (batch, row) = self.places[placed.row];
@@ -241,7 +245,7 @@ fn file(
     })
 }
 
-/// A file being written, rows in the order they come.
+/// File being written. Rows are written in the order in which they are added.
 pub(crate) struct FileWriter<W: Write + Send> {
     writer: RowGroups<W>,
     time_column: &'static str,
@@ -260,11 +264,11 @@ pub(crate) struct WrittenFile {
 }
 
 impl<W: Write + Send> FileWriter<W> {
-    /// Writes to `sink` a file that stays, with rows of up to so many traces and with these columns of
-    /// attributes.
+    /// Creates a writer of a merged file to `sink`, with at most this many traces and with these
+    /// attribute columns.
     ///
     /// # Errors
-    /// When Parquet refuses the schema.
+    /// When Parquet rejects the schema.
     pub(crate) fn new(
         signal: Signal,
         sink: W,
@@ -300,7 +304,7 @@ impl<W: Write + Send> FileWriter<W> {
     /// Adds rows.
     ///
     /// # Errors
-    /// When they cannot be encoded, or the sink cannot take them.
+    /// When the rows cannot be encoded, or when the sink cannot write them.
     pub(crate) fn push(&mut self, rows: &RecordBatch) -> Result<(), StorageError> {
         let times = OptionalColumn::<Int64Array>::from_batch(rows, self.time_column)?;
         let received = OptionalColumn::<Int64Array>::from_batch(rows, "received_unix_nanos")?;
@@ -320,7 +324,7 @@ impl<W: Write + Send> FileWriter<W> {
         Ok(())
     }
 
-    /// About how large the file is by now.
+    /// Returns the approximate size of the file so far, in bytes.
     pub(crate) fn bytes(&self) -> u64 {
         (self.writer.written_bytes() + self.writer.unfinished_bytes()) as u64
     }
@@ -328,7 +332,7 @@ impl<W: Write + Send> FileWriter<W> {
     /// Ends the file.
     ///
     /// # Errors
-    /// When the sink cannot take the rest.
+    /// When the sink cannot write the rest.
     pub(crate) fn finish(self) -> Result<(W, WrittenFile), StorageError> {
         let written = WrittenFile { rows: self.rows, stats: self.stats, index: self.index };
         Ok((self.writer.finish()?, written))
@@ -395,7 +399,7 @@ fn properties(
             Type::BYTE_ARRAY => continue,
             _ if root == "attributes" => zstd(layout.zstd_level_sent),
             _ if PLAIN.contains(&root) => continue,
-            // Numbers are packed already, and setting a decoder up costs more than it decodes.
+            // Numbers are packed already, and a decompressor's setup costs more than decoding.
             _ => Compression::UNCOMPRESSED,
         };
         properties = properties.set_column_compression(leaf.path().clone(), compression);
@@ -412,7 +416,7 @@ fn properties(
     Ok(bloom(properties, "trace_id_low64", in_row_group).build())
 }
 
-/// The path of a column whose parts have dots between them.
+/// Returns the path of a column whose parts are separated by dots.
 fn path(name: &str) -> ColumnPath {
     ColumnPath::new(name.split('.').map(str::to_owned).collect())
 }

@@ -1,15 +1,16 @@
-//! A file of the machine's disk that is written in blocks, past the page cache.
+//! A file of the machine's disk that is written in blocks and bypasses the page cache.
 //!
-//! These files are written once and hardly ever read. Copying them into the page cache costs more
-//! processor time than all other work of writing (`docs/decisions/0029-copy-encode-and-compress-a-span-once.md`). A file
-//! system without direct writes in these blocks gets buffered writes, with the same bytes at the
-//! same offsets. Owns neither the memory that is written from nor the content of the blocks.
+//! These files are written once and rarely read. Copying them into the page cache costs more
+//! processor time than all other work of writing
+//! (`docs/decisions/0029-copy-encode-and-compress-a-span-once.md`). A file system without direct
+//! writes of such blocks gets buffered writes, with the same bytes at the same offsets. Owns
+//! neither the source memory nor the content of the blocks.
 
 use std::{fs::File, io, os::unix::fs::FileExt};
 
 use super::BlockFile;
 
-/// A file and how it is written.
+/// A file and its mode of writing.
 pub(super) struct RealBlocks {
     file: File,
     direct: bool,
@@ -30,7 +31,8 @@ impl BlockFile for RealBlocks {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
                 Ok(more) => written += more,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                // It wants larger blocks, or none. Nothing of this was written.
+                // The device needs larger blocks, or has no direct writes. Nothing of this call was
+                // written.
                 Err(error) if error.kind() == io::ErrorKind::InvalidInput && self.direct => {
                     set_direct(&self.file, false)?;
                     self.direct = false;
@@ -42,14 +44,14 @@ impl BlockFile for RealBlocks {
     }
 
     fn sync(&mut self) -> io::Result<()> {
-        // Where blocks lie, how long the file is and what the device has in its own cache are not
-        // durable before this, directly written or not.
+        // Even after direct writes, the blocks' locations, the file's length and the device's own
+        // cache are not durable before this.
         self.file.sync_data()
     }
 }
 
-/// Asks the system to write a file past its cache, or through it. Not when it is opened: some file
-/// systems create the file then and refuse to open it.
+/// Switches direct writes on or off. The mode is not set on opening, because some file systems
+/// create the file then and refuse to open it.
 #[cfg(target_os = "linux")]
 fn set_direct(file: &File, direct: bool) -> io::Result<()> {
     use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
@@ -82,7 +84,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let mut file = file(&folder);
         let bytes: Vec<u8> = (0..=250).cycle().take(3 * BLOCK).collect();
-        // An odd address, then an odd length and an odd offset: no device takes all of them.
+        // Combines an odd address with an odd length and an odd offset. No device accepts all of
+        // them.
         let odd = usize::from(bytes.as_ptr().align_offset(2) == 0);
         file.write_at(0, &bytes[odd..odd + BLOCK]).unwrap();
         file.write_at(77, &bytes[..1001]).unwrap();

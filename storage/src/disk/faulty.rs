@@ -1,9 +1,9 @@
 //! A disk for tests that loses power and fails operations.
 //!
-//! The files are real ones in a temporary folder, so that readers that know nothing of [`Disk`]
-//! (Parquet, Delta) see them. Beside them it keeps what is durable: bytes up to the last sync of a
-//! file, names of files and folders up to the last sync of the folder they are in.
-//! [`FaultyDisk::lose_power`] puts the folder into a state that a real disk could be in afterwards.
+//! The files are real ones in a temporary folder, so that readers that do not use [`Disk`]
+//! (Parquet, Delta) see them. The disk also records what is durable: bytes up to the last sync of a
+//! file, and names up to the last sync of their folder. [`FaultyDisk::lose_power`] changes the
+//! folder to a state that a real disk could have after a power cut.
 
 #![expect(clippy::disallowed_methods, reason = "this is a disk")]
 
@@ -29,7 +29,7 @@ use super::{
     ReadFile, real::RealDisk,
 };
 
-/// Small, seeded, good enough to choose faults with.
+/// A small seeded random number generator, good enough to choose faults.
 #[derive(Debug, Clone)]
 pub(crate) struct Dice(pub(crate) u64);
 
@@ -41,7 +41,7 @@ impl Dice {
     }
 }
 
-/// See the module's description.
+/// A disk that fails: see the module's description.
 #[derive(Debug, Clone)]
 pub(crate) struct FaultyDisk {
     root: PathBuf,
@@ -55,7 +55,7 @@ impl FaultyDisk {
         Self { root: root.into(), medium: Arc::default(), folders: Arc::default(), gate: None }
     }
 
-    /// A disk whose every operation waits at the gate.
+    /// Creates a disk whose every operation waits at the gate.
     pub(crate) fn behind(root: impl Into<PathBuf>, gate: Arc<Gate>) -> Self {
         Self { gate: Some(gate), ..Self::new(root) }
     }
@@ -65,20 +65,20 @@ impl FaultyDisk {
         self.fail_with(nth, fault, DiskFault::Io);
     }
 
-    /// Makes the n-th operation from now on fail in this way.
+    /// Makes the n-th operation from now on fail with this fault.
     pub(crate) fn fail_with(&self, nth: u64, fault: FaultRepeat, trouble: DiskFault) {
         let mut medium = self.lock();
         medium.fail_at = Some((medium.operations + nth, fault, trouble));
     }
 
-    /// No more faults; how many there were since the last call.
+    /// Cancels planned faults. Returns the number of faults since the last call.
     pub(crate) fn heal(&self) -> u64 {
         let mut medium = self.lock();
         medium.fail_at = None;
         std::mem::take(&mut medium.faults)
     }
 
-    /// Does something while nothing fails; what is to fail afterwards fails then.
+    /// Runs `work` with the planned faults suspended.
     pub(crate) fn without_faults<T>(&self, work: impl FnOnce() -> T) -> T {
         let planned = self.lock().fail_at.take();
         let done = work();
@@ -86,47 +86,48 @@ impl FaultyDisk {
         done
     }
 
-    /// From now on the store has this bug.
+    /// Plants a bug, effective from now on.
     pub(crate) fn plant(&self, bug: PlantedBug) {
         self.lock().bug = Some(bug);
     }
 
-    /// From now on the store makes this mistake.
+    /// Selects a mistake that the store makes from now on.
     pub(crate) fn make(&self, mistake: Mistake) {
         self.lock().mistake = Some(mistake);
     }
 
-    /// Pretends that so much is free.
+    /// Sets the free space to report.
     pub(crate) fn set_free(&self, bytes: Option<u64>) {
         self.lock().free = bytes;
     }
 
-    /// Gives the disk a size.
+    /// Sets the capacity of the disk.
     pub(crate) fn set_capacity(&self, bytes: Option<u64>) {
         self.lock().capacity = bytes;
     }
 
-    /// Asking for the free space fails from now on.
+    /// Makes queries of the free space fail from now on.
     pub(crate) fn refuse_measuring(&self) {
         self.lock().is_unmeasured = true;
     }
 
-    /// These bytes of a file cannot be read from now on, by no process.
+    /// Makes these bytes of a file unreadable from now on, for every process.
     pub(crate) fn spoil(&self, path: &Path, bytes: Range<u64>) {
         self.lock().spoilt.push((path.to_path_buf(), bytes));
     }
 
-    /// Syncs of files and folders so far.
+    /// Returns the number of syncs of files and folders.
     pub(crate) fn syncs(&self) -> u64 {
         self.lock().syncs
     }
 
-    /// Syncs of files one of whose syncs had failed before: they can only lie.
+    /// Returns the number of syncs of files after a failed sync of the same file. Such a sync
+    /// reports false success.
     pub(crate) fn syncs_after_failure(&self) -> u64 {
         self.lock().inodes.values().map(|content| content.syncs_after_failure).sum()
     }
 
-    /// Adds to what was done.
+    /// Appends an entry to the trace.
     pub(crate) fn note(&self, words: String) {
         self.lock().trace.push(words);
     }
@@ -136,22 +137,22 @@ impl FaultyDisk {
         std::mem::take(&mut self.lock().trace)
     }
 
-    /// The files that were written through this disk and are still there.
+    /// Returns the files that were written through this disk and still exist.
     pub(crate) fn files(&self) -> Vec<PathBuf> {
         self.lock().names.keys().cloned().collect()
     }
 
-    /// Files that have bytes or a name that a power cut could lose.
+    /// Returns the files with bytes or a name that a power cut could lose.
     pub(crate) fn unsynced(&self) -> Vec<PathBuf> {
         self.lock().unsynced()
     }
 
-    /// The process dies here: nothing that it still does has an effect.
+    /// Simulates the death of the process: its further operations have no effect.
     pub(crate) fn stop(&self) {
         self.lock().dead = true;
     }
 
-    /// A new process starts: what was written is there, durable or not.
+    /// Simulates the start of a new process, which sees everything written, durable or not.
     pub(crate) fn restart(&self) {
         let mut medium = self.lock();
         medium.dead = false;
@@ -160,18 +161,19 @@ impl FaultyDisk {
         self.folders.invalidate();
     }
 
-    /// Un-synced names are there or not, un-synced bytes are there, cut or zeroed.
+    /// Simulates a power cut. An un-synced name may be lost, and un-synced bytes may be lost, cut
+    /// or zeroed.
     pub(crate) fn lose_power(&self, dice: &mut Dice) {
         self.lock().lose_power(dice);
         self.restart();
     }
 
     fn lock(&self) -> MutexGuard<'_, DiskState> {
-        // A planted panic is no reason for others.
+        // A planted panic poisons the lock, which must not cause further panics.
         self.medium.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits for its turn and counts; the trouble it is in.
+    /// Waits for a turn at the gate and counts the operation. Returns the fault that it must have.
     fn enter(&self, what: &str, path: &Path) -> (MutexGuard<'_, DiskState>, Option<DiskFault>) {
         if let Some(gate) = &self.gate {
             gate.enter();
@@ -299,8 +301,8 @@ impl Disk for FaultyDisk {
         Ok(())
     }
 
-    /// Answers without waiting at the gate: a question has no effect, and is asked where nothing may
-    /// wait.
+    /// Does not wait at the gate: this query has no effect, and is made where waiting is not
+    /// possible.
     fn free_bytes(&self, folder: &Path) -> io::Result<u64> {
         if self.gate.is_some() {
             return Ok(self.lock().free());
@@ -323,7 +325,7 @@ struct FaultyFile {
 }
 
 impl FaultyFile {
-    /// Writes at an offset, or at the end.
+    /// Writes at an offset, or at the end without one.
     fn write(&self, offset: Option<u64>, bytes: &[u8]) -> io::Result<()> {
         let (mut medium, trouble) = self.disk.enter("append", &self.path);
         if medium.dead {
@@ -357,7 +359,8 @@ impl FaultyFile {
         content.syncs_after_failure += u64::from(content.syncs_failed > 0);
         match (trouble, content.lost_from) {
             (None, None) => content.durable = content.written.len(),
-            // As Linux does: the pages of a failed sync are clean, the next sync is a lie.
+            // Linux behaves like this: the pages of a failed sync are marked clean, so the next
+            // sync reports false success.
             (None, Some(from)) => content.durable = from,
             (Some(_), None) => content.lost_from = Some(content.durable),
             (Some(_), Some(_)) => {}

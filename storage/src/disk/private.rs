@@ -1,8 +1,8 @@
-//! Access to files by other users of the machine: they have none.
+//! Denies other users of the machine access to the store's files.
 //!
-//! Telemetry holds secrets. New files and folders are made so (`real`); what an earlier program or
-//! a copy left open to others is closed when the store opens, and said. Does not own access over
-//! the network, nor tables in an object store.
+//! Telemetry holds secrets. New files and folders are created without access for others (`real`).
+//! Access that an earlier program or a copy left open is removed when the store opens, and
+//! reported. Does not own access over the network, nor tables in an object store.
 
 use std::{
     fs, io,
@@ -10,22 +10,22 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// How files are made.
+/// Mode of new files.
 pub(super) const FILE_MODE: u32 = 0o600;
-/// How folders are made.
+/// Mode of new folders.
 pub(super) const FOLDER_MODE: u32 = 0o700;
-/// The permissions of the group and of others.
+/// Permission bits of the group and of others.
 const OTHERS: u32 = 0o077;
 
 /// Files and folders that others could read or change.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct OpenToOthers {
-    /// Number of those that others no longer can.
+    /// Number of these that were closed to others.
     pub(crate) closed: u64,
-    /// Number of those that others still can: files that belong to somebody else, a folder that has
-    /// other things too.
+    /// Number of these that are still open to others: files of another owner, or a folder that also
+    /// contains other things.
     pub(crate) left: u64,
-    /// One of the latter.
+    /// An example of those still open.
     pub(crate) example: Option<PathBuf>,
 }
 
@@ -36,7 +36,7 @@ pub(crate) struct OpenToOthers {
 /// When a folder cannot be listed.
 pub(crate) fn make_private(root: &Path, ours: &[&str]) -> io::Result<OpenToOthers> {
     let mut found = OpenToOthers::default();
-    // A link to the folder has a mode and a device of its own.
+    // A link to the folder has its own mode and device.
     let root = &fs::canonicalize(root)?;
     let whole = fs::symlink_metadata(root)?;
     let (device, mut folders, mut is_shared) = (whole.dev(), Vec::new(), false);
@@ -65,7 +65,7 @@ pub(crate) fn make_private(root: &Path, ours: &[&str]) -> io::Result<OpenToOther
             let entry = entry?;
             let kind = entry.file_type()?;
             if kind.is_dir() {
-                // Another disk is not ours.
+                // A folder on another device is a mount point, and is left unchanged.
                 if entry.metadata()?.dev() == device {
                     folders.push(entry.path());
                 }
@@ -77,10 +77,10 @@ pub(crate) fn make_private(root: &Path, ours: &[&str]) -> io::Result<OpenToOther
     Ok(found)
 }
 
-/// Closes one file or folder to others, if it is open.
+/// Removes others' access to one file or folder, if there is any.
 fn close(path: &Path, mode: u32, found: &mut OpenToOthers) -> io::Result<()> {
     let metadata = match fs::symlink_metadata(path) {
-        // It was removed meanwhile.
+        // The file was removed meanwhile.
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         read => read?,
     };

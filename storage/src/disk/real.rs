@@ -16,17 +16,18 @@ use super::{
     private::{FILE_MODE, FOLDER_MODE},
 };
 
-/// Folders of the machine's disk that are durable. The process has one list, as it has one disk.
+/// Durable folders of the machine's disk. The process has one list, because it has one disk.
 static DURABLE: LazyLock<DurableFolders> = LazyLock::new(DurableFolders::default);
 
-/// Opens files for writing that nobody but their owner can read, whatever the process's umask is.
+/// Returns options that open a file for writing which only its owner can read, whatever the
+/// process's umask is.
 fn private() -> OpenOptions {
     let mut options = OpenOptions::new();
     options.write(true).mode(FILE_MODE);
     options
 }
 
-/// Opens a private file, made where missing, whose writes all go to its end.
+/// Opens a private file that is created if missing. All writes go to its end.
 pub(crate) fn open_to_append(path: &Path) -> io::Result<File> {
     OpenOptions::new().append(true).create(true).mode(FILE_MODE).open(path)
 }
@@ -108,7 +109,7 @@ impl Disk for RealDisk {
 
     fn lock(&self, path: &Path) -> io::Result<Option<DiskLock>> {
         let file = match private().create(true).truncate(false).open(path) {
-            // A lock needs no writing.
+            // A lock does not require write access.
             Err(error) if error.kind() == io::ErrorKind::ReadOnlyFilesystem => File::open(path)?,
             opened => opened?,
         };
@@ -128,8 +129,8 @@ impl AppendFile for RealAppend {
     }
 
     fn sync(&mut self) -> io::Result<()> {
-        // Unlike `sync_all` this leaves out times; the size is metadata needed to read the bytes
-        // and is written by fdatasync too.
+        // Unlike `sync_all`, this omits timestamps. The size is metadata that reading the bytes
+        // needs, so `fdatasync` writes it too.
         self.0.sync_data()
     }
 }

@@ -13,10 +13,10 @@ use crate::{
     rows::entries::AttributeEntries,
 };
 
-/// Texts whose answer is kept; senders are few, hostile ones are not.
+/// Maximum number of cached results by text. Senders are few, unless they are hostile.
 const ANSWERS_MAX: usize = 4096;
 
-/// An attribute to look for.
+/// A prepared condition on an attribute.
 #[derive(Debug)]
 pub(super) struct AttributeMatcher {
     key: String,
@@ -25,7 +25,7 @@ pub(super) struct AttributeMatcher {
     scopes: HashMap<String, bool>,
 }
 
-/// Values that a text can represent.
+/// The values that a text can represent.
 #[derive(Debug)]
 struct Spellings {
     text: String,
@@ -35,7 +35,7 @@ struct Spellings {
     nesting: Nesting,
     /// True if arrays, maps or bytes can match.
     nested: bool,
-    /// True if the text can be that of an array, a map or bytes as a whole, and counts as such.
+    /// True if the text can represent a whole array, map or bytes, and such values can match.
     is_nested: bool,
 }
 
@@ -101,12 +101,12 @@ impl AttributeMatcher {
         &self.key
     }
 
-    /// Returns true if an attribute of its key with this value matches.
+    /// Returns true if an attribute with the key and this value matches.
     pub(super) fn is_value(&self, value: EntryValue<'_>) -> bool {
         self.value.as_ref().is_none_or(|wanted| is_value(wanted, value))
     }
 
-    /// The types of value it has to be compared with, as the fields that hold them.
+    /// Returns the value types to compare, as the names of their fields.
     pub(super) fn fields(&self) -> impl Iterator<Item = &'static str> {
         let value = self.value.as_ref();
         [
@@ -120,8 +120,9 @@ impl AttributeMatcher {
         .filter_map(|(field, needed)| needed.then_some(field))
     }
 
-    /// Returns the index terms to look up; a row needs one of them. Earlier indexes know single
-    /// values only and need the key's term when arrays or nested values count.
+    /// Returns the index terms to look up. A matching row has at least one of them. Earlier indexes
+    /// have only terms of single values, and need the key's term when arrays or nested values
+    /// count.
     pub(super) fn terms(&self) -> (Vec<u64>, LegacyTerms) {
         let key = index::key_term(&self.key);
         let Some(value) = &self.value else { return (vec![key], LegacyTerms::Same) };
@@ -169,7 +170,7 @@ impl AttributeMatcher {
     }
 }
 
-/// Returns true if an array or a map (both as JSON) or bytes (in base64) can have this text.
+/// Returns true if this can be the text of an array or a map (as JSON) or of bytes (as base64).
 fn may_be_nested(text: &str) -> bool {
     let of_base64 = |byte: u8| byte.is_ascii_alphanumeric() || b"+/=".contains(&byte);
     let is_within = |first, last| text.starts_with(first) && text.ends_with(last);
@@ -178,7 +179,7 @@ fn may_be_nested(text: &str) -> bool {
         || text.len().is_multiple_of(4) && text.bytes().all(of_base64)
 }
 
-/// Keeps an answer for a text.
+/// Caches the result for a text.
 pub(super) fn remember(answers: &mut HashMap<String, bool>, text: &str, answer: bool) -> bool {
     if answers.len() >= ANSWERS_MAX {
         answers.clear();

@@ -1,7 +1,7 @@
-//! A filter over the columns of one batch.
+//! Evaluates a filter over the columns of one batch.
 //!
-//! Works on a list of candidate rows that every predicate shortens, the cheap ones first; texts
-//! that repeat are looked at once per distinct value.
+//! Keeps a list of candidate rows that every predicate shortens, the cheap predicates first. A text
+//! that repeats is evaluated once per distinct value.
 
 use std::sync::Arc;
 
@@ -27,8 +27,8 @@ use crate::{
     },
 };
 
-/// A filter and the columns it looks at. Columns that the filter does not need may be missing:
-/// predicates over missing columns hold (the caller knows that they do).
+/// A filter with the columns that it evaluates. Columns that the filter does not need may be
+/// missing. A predicate over a missing column holds, because the caller knows that it does.
 #[derive(Debug)]
 pub(crate) struct Bound<'a> {
     matcher: &'a mut Matcher,
@@ -50,14 +50,15 @@ pub(crate) struct Bound<'a> {
     linked: Option<Linked>,
     resource: Option<WordColumn>,
     scope: Option<WordColumn>,
-    /// One per attribute condition: first those that must all match, then those of which one must.
+    /// Cached results for resource and scope, one entry per attribute condition. The conditions
+    /// that must all hold come first, then the alternatives.
     sender_answers: Vec<(Answers, Answers)>,
-    /// As many: the columns that tell everything of it, when they were read.
+    /// Complete columns of the attribute, one entry per attribute condition, if they were read.
     columns: Vec<Option<Vec<AnsweredValues>>>,
     condition: Option<BoundCondition>,
 }
 
-/// A column of an attribute, with answers for the values that repeat.
+/// A column of one attribute, with cached results for repeated values.
 #[derive(Debug)]
 struct AnsweredValues {
     values: AttributeValues,
@@ -65,7 +66,7 @@ struct AnsweredValues {
 }
 
 impl AnsweredValues {
-    /// The columns that tell everything of an attribute, if they are in the batch.
+    /// Returns the complete columns of an attribute, if they are all in the batch.
     fn of_key(
         batch: &RecordBatch,
         names: Option<&[String]>,
@@ -79,7 +80,7 @@ impl AnsweredValues {
         columns.into_iter().map(column).collect::<Result<_, _>>().map(Some)
     }
 
-    /// Returns true if the row matches. The column must be one of the attribute's key.
+    /// Returns true if the row matches. The column must be of the attribute's key.
     fn matches(&mut self, wanted: &AttributeMatcher, row: usize) -> bool {
         if let AttributeValues::Words(words) = &self.values {
             let is_text = |text: &str| wanted.is_value(EntryValue::Text(text));
@@ -147,7 +148,7 @@ impl<'a> Bound<'a> {
         }
     }
 
-    /// Keeps the rows of these keys, or of their times where hashes were not read.
+    /// Keeps the rows with these keys, or with their times if hashes were not read.
     fn retain_keys(&self, keys: &[(UnixNanos, u64)], rows: &mut Vec<usize>) {
         rows.retain(|row| {
             let time = self.time.time(*row);
@@ -242,7 +243,7 @@ impl<'a> Bound<'a> {
         }
     }
 
-    /// Keeps the rows that have one of several attributes.
+    /// Keeps the rows that have at least one of the alternative attributes.
     fn retain_any(&mut self, rows: &mut Vec<usize>) {
         let Matcher { attributes, any_attribute, .. } = &mut *self.matcher;
         let Some(places) = AttributeSources::new(
@@ -264,7 +265,7 @@ impl<'a> Bound<'a> {
     }
 }
 
-/// Where a row can have attributes.
+/// The columns in which a row can have attributes.
 struct AttributeSources<'a> {
     attributes: &'a AttributeEntries,
     elements: [&'a Option<ElementEntries>; 2],
@@ -273,7 +274,7 @@ struct AttributeSources<'a> {
 }
 
 impl<'a> AttributeSources<'a> {
-    /// `None`: attributes are not among what was read.
+    /// Returns `None` if attributes were not read.
     fn new(
         attributes: &'a Option<AttributeEntries>,
         elements: [&'a Option<ElementEntries>; 2],
@@ -283,7 +284,7 @@ impl<'a> AttributeSources<'a> {
         Some(Self { attributes, elements, resource: resource.as_ref(), scope: scope.as_ref() })
     }
 
-    /// Returns true if the row has the attribute in any place.
+    /// Returns true if the row has the attribute in any of these columns.
     fn have(
         &self,
         wanted: &mut AttributeMatcher,
@@ -299,12 +300,12 @@ impl<'a> AttributeSources<'a> {
     }
 }
 
-/// Memoised answers for each distinct value of a column, with room from the first question on.
+/// Cached results for each distinct value of a column, allocated at the first lookup.
 #[derive(Debug, Default)]
 struct Answers(Vec<Option<bool>>);
 
 impl Answers {
-    /// The answer for the row's value; no for a row without one.
+    /// Returns the result for the row's value. A row without a value gives false.
     fn answer(
         &mut self,
         words: Option<&WordColumn>,
@@ -319,7 +320,7 @@ impl Answers {
     }
 }
 
-/// A column with the answers for its values.
+/// A column with cached results for its values.
 #[derive(Debug)]
 struct Memo {
     words: WordColumn,

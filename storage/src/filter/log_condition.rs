@@ -1,8 +1,8 @@
-//! Conditions of any shape over log records: predicates with and, or and not between them.
+//! Nested conditions over log records: predicates joined by and, or and not.
 //!
-//! Owns the tree, the conditions that the indexes can check of it, and the columns it looks at.
-//! `bound` evaluates it over the columns of a batch, `value` compares attributes. The depth of the
-//! tree is bounded by who makes it: see [`LogExpression::DEPTH_MAX`].
+//! Owns the tree, its part that indexes can check, and the list of columns that it needs. `bound`
+//! evaluates it over the columns of a batch, `value_predicate` compares attributes. The creator of
+//! a tree bounds its depth: see [`LogExpression::DEPTH_MAX`].
 
 mod bound;
 mod value_predicate;
@@ -28,34 +28,35 @@ pub use value_predicate::{ConditionNumber, NumberBound, TextBound, ValuePredicat
 /// A condition over a log record.
 #[derive(Debug, Clone, PartialEq)]
 pub enum LogExpression {
-    /// All of these; every record when there are none.
+    /// All parts hold. An empty list matches every record.
     All(Vec<Self>),
-    /// One of these; no record when there are none.
+    /// At least one part holds. An empty list matches no record.
     Any(Vec<Self>),
-    /// Not this.
+    /// The part does not hold.
     Not(Box<Self>),
-    /// The body as text (a structured one as JSON) fits. A record without a body has an empty one.
+    /// The body's text matches. A structured body is compared as JSON. A missing body has empty
+    /// text.
     Body(TextPredicate),
-    /// A column of text, which is empty when the sender gave none.
+    /// The text of a column matches. It is empty when the sender gave none.
     Column(LogColumn, TextPredicate),
-    /// OTLP's number of the severity is in this range. It is 0 where the sender gave no severity.
+    /// OTLP's severity number is in this range. It is 0 when the sender gave no severity.
     Severity(RangeInclusive<i32>),
-    /// The record belongs to one of these traces. `None`: to any trace.
+    /// The record belongs to one of these traces, or with `None` to any trace.
     Trace(Option<Vec<TraceId>>),
-    /// The record belongs to this span. `None`: to any span.
+    /// The record belongs to this span, or with `None` to any span.
     Span(Option<SpanId>),
-    /// An attribute of this key is like this.
+    /// An attribute of this key matches.
     Attribute(AttributeOwner, String, ValuePredicate),
 }
 
-/// A column of text of a log record.
+/// A text column of log records.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LogColumn {
     /// `service.name`.
     Service,
     /// The name of the event.
     EventName,
-    /// The sender's word for the severity.
+    /// The severity text that the sender gave.
     SeverityText,
     /// The name of the scope.
     ScopeName,
@@ -97,10 +98,10 @@ impl AttributeOwner {
 }
 
 impl LogExpression {
-    /// Maximum depth of a tree: its maker sees to it.
+    /// Maximum depth of a tree. The creator of the tree enforces it.
     pub const DEPTH_MAX: usize = 128;
 
-    /// The columns it looks at.
+    /// Adds the columns that the expression needs.
     fn add_columns(&self, columns: &mut Vec<&'static str>) {
         match self {
             Self::All(parts) | Self::Any(parts) => {
@@ -116,7 +117,7 @@ impl LogExpression {
         }
     }
 
-    /// Returns true if it compares values of attributes.
+    /// Returns true if the expression compares values of attributes.
     fn compares_values(&self) -> bool {
         match self {
             Self::All(parts) | Self::Any(parts) => parts.iter().any(Self::compares_values),
@@ -129,7 +130,8 @@ impl LogExpression {
         }
     }
 
-    /// Adds to a lookup what a record needs for this to hold, or, `negated`, not to hold.
+    /// Adds to a lookup the terms that a matching record must have. `negated` asks for records that
+    /// do not match.
     fn narrow(&self, negated: bool, wanted: &mut IndexLookup) {
         match (self, negated) {
             (Self::Not(part), _) => part.narrow(!negated, wanted),
@@ -144,7 +146,7 @@ impl LogExpression {
                 };
                 wanted.and_one_of(parts.iter().map(lookup).collect());
             }
-            // An index tells where something is, and not where it is missing.
+            // An index can prove where a term occurs, but not where it is missing.
             (_, true) => {}
             (Self::Body(predicate), false) => narrow_text(predicate, wanted),
             (Self::Column(LogColumn::Service, TextPredicate::Equals(service)), false)
@@ -194,7 +196,8 @@ fn narrow_text(predicate: &TextPredicate, wanted: &mut IndexLookup) {
     }
 }
 
-/// The severities that have numbers among these; `None` when records without one fit, too.
+/// Returns the severities with numbers in this range. `None` when records without a severity match,
+/// too.
 fn severities_in(numbers: &RangeInclusive<i32>) -> Option<impl Iterator<Item = Severity>> {
     let is_known = |number: i32| SeverityNumber::new(number).is_some();
     if !is_known(*numbers.start()) || !is_known(*numbers.end()) {
@@ -210,17 +213,17 @@ fn severities_in(numbers: &RangeInclusive<i32>) -> Option<impl Iterator<Item = S
 #[derive(Debug, Clone, PartialEq)]
 pub struct LogCondition(Arc<LogExpression>);
 
-/// Numbers of a condition are never NaN: [`ConditionNumber::new`] makes none.
+/// `Eq` holds because numbers of a condition are never NaN: [`ConditionNumber::new`] rejects it.
 impl Eq for LogCondition {}
 
 impl LogCondition {
-    /// The condition that this holds.
+    /// Creates a condition from an expression.
     #[must_use]
     pub fn new(expression: LogExpression) -> Self {
         Self(Arc::new(expression))
     }
 
-    /// Parts that must all hold.
+    /// Returns the parts that must all hold.
     fn conjuncts(&self) -> &[LogExpression] {
         match &*self.0 {
             LogExpression::All(parts) => parts,
@@ -228,7 +231,7 @@ impl LogCondition {
         }
     }
 
-    /// The traces that can match, when a part names them.
+    /// Returns the traces that can match, if a part names them.
     pub(super) fn trace_ids(&self) -> Option<&[TraceId]> {
         self.conjuncts().iter().find_map(|part| match part {
             LogExpression::Trace(ids) => ids.as_deref(),
@@ -236,7 +239,7 @@ impl LogCondition {
         })
     }
 
-    /// The services that can match, when a part names one.
+    /// Returns the services that can match, if a part names one.
     pub(super) fn services(&self) -> Option<Vec<String>> {
         self.conjuncts().iter().find_map(|part| match part {
             LogExpression::Column(LogColumn::Service, TextPredicate::Equals(service)) => {
@@ -247,22 +250,22 @@ impl LogCondition {
     }
 }
 
-/// A condition made ready to be evaluated many times.
+/// A condition prepared for repeated evaluation.
 #[derive(Debug)]
 pub(super) struct ConditionMatcher {
     condition: LogCondition,
-    /// Each with the columns it looks at.
+    /// The conjuncts, each with the columns that it needs.
     conjuncts: Vec<(ConditionNode, Vec<&'static str>)>,
     tests: Vec<Test>,
 }
 
-/// A part of the tree.
+/// A node of the tree.
 #[derive(Debug)]
 enum ConditionNode {
     All(Vec<Self>),
     Any(Vec<Self>),
     Not(Box<Self>),
-    /// The test of this number.
+    /// The test with this index.
     Test(usize),
 }
 
@@ -290,17 +293,17 @@ impl ConditionMatcher {
         Self { conjuncts: conjuncts.collect(), tests, condition: condition.clone() }
     }
 
-    /// Adds what rows that match need to a lookup.
+    /// Adds the terms that matching rows need to a lookup.
     pub(super) fn narrow(&self, wanted: &mut IndexLookup) {
         self.condition.0.narrow(false, wanted);
     }
 
-    /// Returns true if values of attributes are compared.
+    /// Returns true if the condition compares values of attributes.
     pub(super) fn compares_values(&self) -> bool {
         self.condition.0.compares_values()
     }
 
-    /// The keys of attributes that are looked at.
+    /// Returns the keys of attributes that the condition reads.
     pub(super) fn attribute_keys(&self) -> impl Iterator<Item = &str> {
         self.tests.iter().filter_map(|test| match test {
             Test::Attribute(_, test) => Some(test.key()),
@@ -308,13 +311,15 @@ impl ConditionMatcher {
         })
     }
 
-    /// The columns of each part; a part is evaluated where all of its columns are there.
+    /// Returns the columns of each conjunct. A conjunct is evaluated when all of its columns are
+    /// present.
     pub(super) fn columns(&self) -> impl Iterator<Item = &[&'static str]> {
         self.conjuncts.iter().map(|(_, columns)| columns.as_slice())
     }
 }
 
-/// No deeper than the expression, whose depth is bounded.
+/// Converts an expression to nodes. The recursion is as deep as the expression, whose depth is
+/// bounded.
 fn node(expression: &LogExpression, tests: &mut Vec<Test>) -> ConditionNode {
     let test = match expression {
         LogExpression::All(parts) => {

@@ -1,4 +1,4 @@
-//! A filter of either table, made ready to be evaluated many times.
+//! A filter of either table, prepared for repeated evaluation.
 
 use std::{
     collections::HashSet,
@@ -21,13 +21,13 @@ use crate::{
     schema::Signal,
 };
 
-/// The column that, with the time, names a row.
+/// The column that, together with the time, identifies a row.
 pub(super) const CONTENT_HASH: &str = "content_hash";
 
-/// The fields that hold values of attributes, by type.
+/// The fields that hold attribute values, one per type.
 const VALUE_FIELDS: [&str; 5] = ["string", "int", "double", "bool", "bytes"];
 
-/// A filter made ready.
+/// A prepared filter.
 #[derive(Debug)]
 pub(crate) struct Matcher {
     pub(crate) signal: Signal,
@@ -47,15 +47,15 @@ pub(crate) struct Matcher {
     pub(super) severity_min: Option<SeverityNumber>,
     pub(super) text: Option<Needle>,
     pub(super) attributes: Vec<AttributeMatcher>,
-    /// One of these, where there are some.
+    /// Alternatives of which a row needs one, unless there are none.
     pub(super) any_attribute: Vec<AttributeMatcher>,
     pub(crate) links_to: Option<TraceId>,
     pub(super) condition: Option<ConditionMatcher>,
-    /// Order in which rows are looked at.
+    /// Order in which rows are read.
     pub(crate) order: TimeOrder,
-    /// Set when nobody waits for the rows: which of them match has no meaning from then on.
+    /// Set when the scan is cancelled. The matching rows have no meaning from then on.
     pub(crate) stop: Arc<AtomicBool>,
-    /// Keys for which columns of the file that is being read tell everything, with the columns.
+    /// Keys whose columns in the current file are complete, with those columns.
     columns: CompleteKeys,
 }
 
@@ -88,7 +88,8 @@ impl Matcher {
     }
 
     pub(crate) fn logs(filter: &LogFilter) -> Self {
-        // What statistics of files tell of: the filter's own, or else the condition's.
+        // File statistics are pruned with the filter's own fields, or else with those of the
+        // condition.
         let of_condition = filter.condition.as_ref().and_then(LogCondition::trace_ids);
         let trace_ids = filter.trace_ids.as_deref().or(of_condition);
         let of_condition = filter.condition.as_ref().and_then(LogCondition::services);
@@ -118,7 +119,7 @@ impl Matcher {
         }
     }
 
-    /// The low halves of the traces that can match, when the filter names traces.
+    /// Returns the low halves of the trace ids that can match, if the filter names traces.
     pub(crate) fn trace_low64s(&self) -> Option<Vec<u64>> {
         let low64s = match (&self.trace_ids, self.trace_id_low64) {
             (None, None) => return None,
@@ -134,7 +135,7 @@ impl Matcher {
         Some(low64s)
     }
 
-    /// The types of attributes' values that the filter compares, as the fields that hold them.
+    /// Returns the value types that the filter compares, as the names of their fields.
     pub(crate) fn value_fields(&self) -> HashSet<&'static str> {
         if self.condition.as_ref().is_some_and(ConditionMatcher::compares_values) {
             return VALUE_FIELDS.into_iter().collect();
@@ -151,19 +152,18 @@ impl Matcher {
         self.keys.is_none() && !(self.attributes.is_empty() && self.any_attribute.is_empty())
     }
 
-    /// Takes what the file that is read next says of its columns: keys for which they tell
-    /// everything, each with its columns.
+    /// Sets the complete keys of the file that is read next, each with its columns.
     pub(crate) fn set_columns(&mut self, whole: &CompleteKeys) {
         self.columns.clone_from(whole);
     }
 
-    /// The columns that tell everything of a key, when there are some.
+    /// Returns the complete columns of a key, if the file has them.
     pub(super) fn columns_of(&self, key: &str) -> Option<&[String]> {
         let of_key = self.columns.iter().find(|(of_columns, _)| *of_columns == key);
         of_key.map(|(_, columns)| columns.as_slice())
     }
 
-    /// The keys of the attributes that the filter looks for.
+    /// Returns the keys of the attributes in the filter.
     pub(crate) fn attribute_keys(&self) -> HashSet<String> {
         let own = self.attributes.iter().chain(&self.any_attribute);
         let of_condition = self.condition.iter().flat_map(ConditionMatcher::attribute_keys);
@@ -214,17 +214,17 @@ impl Matcher {
         wanted
     }
 
-    /// The traces that can match, when the filter names whole ids.
+    /// Returns the traces that can match, if the filter names whole ids.
     pub(crate) fn trace_ids(&self) -> Option<&HashSet<TraceId>> {
         self.trace_ids.as_ref()
     }
 
-    /// The services that can match.
+    /// Returns the services that can match.
     pub(crate) fn services(&self) -> Option<&HashSet<String>> {
         self.services.as_ref()
     }
 
-    /// The shortest and longest duration that match.
+    /// Returns the shortest and the longest duration that match.
     pub(crate) fn durations(&self) -> (Option<u64>, Option<u64>) {
         (self.duration_min, self.duration_max)
     }
@@ -238,8 +238,9 @@ impl Matcher {
             })
     }
 
-    /// The columns the filter looks at, of rows with times between these two, in the order in
-    /// which looking is cheap. No stages at all: every row matches. Keys need no other columns.
+    /// Returns the columns to evaluate for rows between these times, in stages from cheap to
+    /// expensive. Without any stage, every row matches. A filter by keys needs only the time and
+    /// the content hash.
     pub(crate) fn stages(&self, time_min: UnixNanos, time_max: UnixNanos) -> Vec<Vec<String>> {
         let time = self.signal.time_column();
         if self.keys.is_some() {
@@ -274,7 +275,7 @@ impl Matcher {
             ("events", attributes && self.signal == Signal::Spans),
             ("links", attributes && self.signal == Signal::Spans || self.links_to.is_some()),
         ];
-        // One of several can only be told of when everything is there.
+        // Alternatives can only be decided when all of their columns are read.
         let any = self.any_attribute.iter().filter_map(columns_of).flatten();
         texts.extend(any.map(|column| (column.as_str(), true)));
         let needed = |stage: Vec<(&str, bool)>| {
@@ -286,7 +287,7 @@ impl Matcher {
         stages.into_iter().filter(|stage| !stage.is_empty()).collect()
     }
 
-    /// Adds the columns of each part of the condition to the stage of the dearest of them.
+    /// Adds the columns of each conjunct to the most expensive stage that it needs.
     fn add_condition(&self, stages: &mut [Vec<String>; 3]) {
         for columns in self.condition.iter().flat_map(ConditionMatcher::columns) {
             let stage_of = |column: &&str| match *column {
@@ -294,7 +295,8 @@ impl Matcher {
                 "trace_id" | "span_id" | "service" | "event_name" | "severity_text" => 1,
                 _ => 2,
             };
-            // A part without columns is about no row, and checked with the first stage there is.
+            // A conjunct without columns does not depend on the row, and is checked in the first
+            // stage.
             let stage = &mut stages[columns.iter().map(stage_of).max().unwrap_or_default()];
             stage.extend(columns.iter().map(|column| (*column).to_owned()));
             if columns.is_empty() {

@@ -1,11 +1,11 @@
-//! Finds text in text, letter case ignored for ASCII.
+//! Searches a text for another one. ASCII letter case is ignored.
 
 use crate::index;
 
-/// The needle is compared with as many places as take so many times the time to read the text.
+/// Maximum work of comparing the needle at candidate positions, as a multiple of the text's length.
 const PASSES: usize = 4;
 
-/// Text to find.
+/// A text to search for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Needle {
     bytes: Vec<u8>,
@@ -21,13 +21,13 @@ impl Needle {
         index::text_bits(&self.bytes)
     }
 
-    /// The text, ASCII letters in lower case.
+    /// Returns the text with ASCII letters in lower case.
     pub(super) fn text(&self) -> String {
         String::from_utf8_lossy(&self.bytes).into_owned()
     }
 
-    /// Takes time in proportion to the text, whatever both are: where many places begin like the
-    /// needle, it is looked for in a copy in lower case.
+    /// Returns true if the text contains the needle. Takes linear time: when many positions begin
+    /// like the needle, a lower-case copy of the text is searched instead.
     pub(super) fn is_in(&self, text: &str) -> bool {
         let Some((&first, _)) = self.bytes.split_first() else { return true };
         let hay = text.as_bytes();
@@ -81,7 +81,7 @@ mod tests {
         assert!(!Needle::new(&format!("{half}b")).is_in(&text));
         assert!(Needle::new(&format!("{half}b")).is_in(&format!("{text}B")));
         assert!(Needle::new(&half).is_in(&text));
-        // Each place compared with all of the needle takes minutes.
+        // Comparing the whole needle at each position would take minutes.
         let took = crate::Clock::instant(&crate::SystemClock).duration_since(begun);
         assert!(took < std::time::Duration::from_secs(10), "{took:?}");
     }

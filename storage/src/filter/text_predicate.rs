@@ -1,8 +1,8 @@
 //! Predicates over one text: the body of a log record, or a text in an attribute.
 //!
-//! A token is a run of letters, digits and underscores. Words and phrases compare tokens, letter
-//! case ignored. A predicate names the literals that a matching text must contain, so that the
-//! n-gram signatures of a file can rule out its blocks.
+//! A token is a run of letters, digits and underscores. Words and phrases compare tokens without
+//! letter case. A predicate returns the literals that a matching text must contain, so that the
+//! n-gram signatures of a file can prune blocks.
 
 mod tokens;
 mod wildcard;
@@ -16,28 +16,28 @@ pub use wildcard::{Glyph, Wildcard, WildcardScope};
 /// A condition on one text.
 #[derive(Debug, Clone, PartialEq)]
 pub enum TextPredicate {
-    /// Contains these tokens, one after the other.
+    /// The text contains these tokens in sequence.
     Phrase(Phrase),
-    /// Contains a token that is nearly this one.
+    /// The text contains a token that nearly equals this word.
     Fuzzy(FuzzyWord),
-    /// Fits a word with `*` in it.
+    /// The text matches a word with `*` in it.
     Wildcard(Wildcard),
-    /// Contains a match of a regular expression.
+    /// The text contains a match of a regular expression.
     Pattern(TextPattern),
-    /// Contains this text, letter case ignored for ASCII.
+    /// The text contains this one. ASCII letter case is ignored.
     Contains(Needle),
-    /// Is this text.
+    /// The text equals this one.
     Equals(String),
 }
 
 impl TextPredicate {
-    /// The text contains `part`, letter case ignored for ASCII.
+    /// Matches a text that contains `part`. ASCII letter case is ignored.
     #[must_use]
     pub fn contains(part: &str) -> Self {
         Self::Contains(Needle::new(part))
     }
 
-    /// Returns true if the text fits.
+    /// Returns true if the text matches.
     pub(crate) fn matches(&self, text: &str) -> bool {
         match self {
             Self::Phrase(phrase) => phrase.is_in(text),
@@ -49,8 +49,8 @@ impl TextPredicate {
         }
     }
 
-    /// Literals of which every text that fits contains one list whole, the case of ASCII letters
-    /// aside. No lists: nothing is known.
+    /// Returns lists of literals. Every matching text contains all literals of at least one list,
+    /// up to ASCII letter case. No lists mean that nothing is known.
     pub(crate) fn literals(&self) -> Vec<Vec<String>> {
         match self {
             Self::Phrase(phrase) => vec![phrase.literals()],
@@ -65,22 +65,22 @@ impl TextPredicate {
     }
 }
 
-/// Tokens that follow each other, whatever stands between them.
+/// A sequence of adjacent tokens, with any separators between them.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Phrase {
-    /// Folded.
+    /// The tokens in lower case.
     tokens: Vec<String>,
-    /// True if the last token is the beginning of one.
+    /// True if the last token is only a prefix.
     is_prefix: bool,
-    /// For each token: how many tokens before it are also the first ones.
+    /// Failure function: for each token, how many tokens before it are also the first ones.
     borders: Vec<usize>,
-    /// A part of one of the tokens, which is quicker to look for.
+    /// A part of one of the tokens, which is faster to search for.
     needle: Option<Needle>,
 }
 
 impl Phrase {
-    /// The tokens of a text, the last of them possibly only the beginning of one. `None`: it has no
-    /// token.
+    /// Splits a text into tokens. With `is_prefix`, the last one is a prefix. Returns `None` if it
+    /// has no token.
     #[must_use]
     pub fn new(text: &str, is_prefix: bool) -> Option<Self> {
         let tokens: Vec<String> = tokens(text).map(tokens::folded).collect();
@@ -96,7 +96,8 @@ impl Phrase {
         self.tokens.iter().flat_map(|token| literal_runs(token)).map(str::to_owned).collect()
     }
 
-    /// As Knuth, Morris and Pratt: no token of the text is compared again and again.
+    /// Uses the algorithm of Knuth, Morris and Pratt, so that the time is linear in the number of
+    /// tokens.
     fn is_in(&self, text: &str) -> bool {
         if self.needle.as_ref().is_some_and(|needle| !needle.is_in(text)) {
             return false;
@@ -140,11 +141,11 @@ fn borders(tokens: &[String]) -> Vec<usize> {
     borders
 }
 
-/// A token and how many edits another may be away from it. An edit inserts, removes or replaces a
-/// character, or exchanges two neighbours.
+/// A token and the maximum number of edits to a matching token. An edit inserts, removes or
+/// replaces a character, or exchanges two adjacent ones.
 #[derive(Debug, Clone, PartialEq)]
 pub struct FuzzyWord {
-    /// Folded.
+    /// The token in lower case.
     token: String,
     chars: usize,
     edits_max: usize,
@@ -156,8 +157,8 @@ impl FuzzyWord {
     /// Maximum number of characters of the word.
     pub const CHARS_MAX: usize = 100;
 
-    /// `None`: the text is not one token of at most [`Self::CHARS_MAX`] characters, or there are
-    /// more than [`Self::EDITS_MAX`] edits.
+    /// Returns `None` if the text is not one token of at most [`Self::CHARS_MAX`] characters, or
+    /// there are more than [`Self::EDITS_MAX`] edits.
     #[must_use]
     pub fn new(text: &str, edits_max: usize) -> Option<Self> {
         let chars = text.chars().count();
@@ -171,7 +172,7 @@ impl FuzzyWord {
     }
 
     fn is_near(&self, token: &str) -> bool {
-        // No character takes more than four bytes: long tokens are not counted.
+        // A character has at most four bytes, so longer tokens need no counting.
         if token.len() > (self.chars + self.edits_max) * 4 {
             return false;
         }
@@ -180,7 +181,7 @@ impl FuzzyWord {
     }
 }
 
-/// A regular expression, which may match anywhere in a text.
+/// A regular expression, which may match at any position of a text.
 #[derive(Debug, Clone)]
 pub struct TextPattern {
     regex: Regex,
@@ -188,8 +189,8 @@ pub struct TextPattern {
 }
 
 impl TextPattern {
-    /// A pattern, and literals of which every match contains one, the case of ASCII letters aside;
-    /// none when there are no such literals.
+    /// Creates a pattern with the literals of which every match contains one, up to ASCII letter
+    /// case. The list is empty if there are no such literals.
     #[must_use]
     pub fn new(regex: Regex, literals: Vec<String>) -> Self {
         Self { regex, literals }

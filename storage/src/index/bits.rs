@@ -1,24 +1,25 @@
-//! Numbers packed bit by bit, the lowest bit first: of a fixed width, or short where they are small.
+//! Bit packing of numbers, lowest bit first, with a fixed width or a variable length.
 //!
-//! A *gamma* number, which is not 0, is as many zeros as it has bits below its highest one, that
-//! one, and those bits. A *Rice* number has its low bits of a fixed width after as many ones as the
-//! rest of it says, and a zero; where the rest is too much for that, 24 ones and 64 bits.
-//! `docs/formats/index.md` says what is packed.
+//! A *gamma* number is at least 1. It starts with as many zeros as it has bits below its highest
+//! bit. The highest bit follows, and then the bits below it. A *Rice* number is divided into low
+//! bits of a fixed width and a quotient. The quotient is written first, as that many ones and a
+//! zero, and then the low bits. A quotient of 24 or more is written as 24 ones, followed by all 64
+//! bits of the number. `docs/formats/index.md` lists the packed fields.
 
-/// More ones than this say that the whole number follows.
+/// Number of ones that marks a Rice number whose 64 bits follow.
 const ONES_MAX: u32 = 24;
 
 /// Packs numbers.
 #[derive(Debug, Default)]
 pub(super) struct BitWriter {
     bytes: Vec<u8>,
-    /// Bits that are no whole byte yet.
+    /// Bits that do not fill a byte yet.
     rest: u128,
     rest_bits: u32,
 }
 
 impl BitWriter {
-    /// Adds a number of so many bits, 64 at most.
+    /// Adds the lowest `bits` bits of a number, at most 64.
     pub(super) fn push(&mut self, number: u64, bits: u32) {
         self.rest |= u128::from(number) << self.rest_bits;
         self.rest_bits += bits;
@@ -33,7 +34,7 @@ impl BitWriter {
         self.rest_bits = self.rest_bits.saturating_sub(u8::BITS);
     }
 
-    /// Adds a gamma number; 0 counts as 1.
+    /// Adds a gamma number. 0 is written as 1.
     pub(super) fn push_gamma(&mut self, number: u64) {
         let below = number.checked_ilog2().unwrap_or(0);
         self.push(0, below);
@@ -41,7 +42,7 @@ impl BitWriter {
         self.push(number & !(1 << below), below);
     }
 
-    /// Adds a Rice number with so many low bits, fewer than 64.
+    /// Adds a Rice number with `low_bits` low bits, fewer than 64.
     pub(super) fn push_rice(&mut self, number: u64, low_bits: u32) {
         match u32::try_from(number >> low_bits) {
             Ok(ones) if ones < ONES_MAX => {
@@ -55,7 +56,7 @@ impl BitWriter {
         }
     }
 
-    /// The bytes, the last one filled up with zeros.
+    /// Returns the bytes. Zeros fill the rest of the last byte.
     pub(super) fn finish(mut self) -> Vec<u8> {
         if self.rest_bits > 0 {
             self.push_byte();
@@ -64,7 +65,7 @@ impl BitWriter {
     }
 }
 
-/// Unpacks numbers; `None` where the bytes end.
+/// Unpacks numbers. Its methods return `None` at the end of the bytes.
 #[derive(Debug)]
 pub(super) struct BitReader<'a> {
     bytes: &'a [u8],
@@ -77,7 +78,7 @@ impl<'a> BitReader<'a> {
         Self { bytes, rest: 0, rest_bits: 0 }
     }
 
-    /// A number of so many bits, 64 at most.
+    /// Reads a number of `bits` bits, at most 64.
     pub(super) fn take(&mut self, bits: u32) -> Option<u64> {
         while self.rest_bits < bits {
             let (byte, bytes) = self.bytes.split_first()?;
@@ -91,7 +92,7 @@ impl<'a> BitReader<'a> {
         Some(number)
     }
 
-    /// A gamma number, which is not 0.
+    /// Reads a gamma number, which is at least 1.
     pub(super) fn take_gamma(&mut self) -> Option<u64> {
         let mut below = 0;
         while self.take(1)? == 0 {
@@ -101,7 +102,7 @@ impl<'a> BitReader<'a> {
         Some(highest | self.take(below)?)
     }
 
-    /// A Rice number with so many low bits, fewer than 64.
+    /// Reads a Rice number with `low_bits` low bits, fewer than 64.
     pub(super) fn take_rice(&mut self, low_bits: u32) -> Option<u64> {
         let mut ones = 0;
         while self.take(1)? == 1 {

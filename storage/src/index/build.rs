@@ -1,4 +1,4 @@
-//! Makes the index of a data file from its rows, in the order they have there.
+//! Builds the index of a data file from its rows, in the order of the file.
 
 use arrow_array::{RecordBatch, StringArray};
 use arrow_schema::ArrowError;
@@ -18,7 +18,7 @@ use crate::{
     schema::Signal,
 };
 
-/// Rows beyond this number have no index: it counts them in 32 bits.
+/// Maximum number of rows of an indexed file, because an index counts rows in 32 bits.
 const ROWS_MAX: u64 = u32::MAX as u64;
 
 const INDEXED: [&str; 10] = [
@@ -34,8 +34,8 @@ const INDEXED: [&str; 10] = [
     "text",
 ];
 
-/// Takes the rows of one data file and gives its index. Needs about 40 bytes a trace, and 8 for
-/// every distinct term of every block, and 8 KiB for every block of texts.
+/// Takes the rows of one data file and returns its index. Memory: about 40 bytes for each trace, 8
+/// bytes for each distinct term of each block, and 8 KiB for each block of texts.
 #[derive(Debug)]
 pub(crate) struct IndexBuilder {
     signal: Signal,
@@ -44,7 +44,7 @@ pub(crate) struct IndexBuilder {
     terms: TermCollector,
     grams: GramCollector,
     rollups: RollupBuilders,
-    /// Boxed, because the futures of flushes and merges hold it.
+    /// Boxed, because the futures of flushes and merges contain this builder.
     log_counts: Box<LogCountBuilder>,
 }
 
@@ -55,7 +55,7 @@ impl IndexBuilder {
         Self { signal, rows: 0, traces: Vec::new(), terms, grams, rollups, log_counts }
     }
 
-    /// The columns it looks at.
+    /// Returns the columns that the builder reads.
     pub(crate) fn columns(signal: Signal) -> impl Iterator<Item = &'static str> {
         let names = signal.columns().iter().map(|column| column.name);
         let is_added_up = move |name| match signal {
@@ -68,7 +68,7 @@ impl IndexBuilder {
         })
     }
 
-    /// Adds the next rows of the file, with dictionaries for repetitive texts as in memory.
+    /// Adds the next rows of the file. Repetitive texts have dictionaries, as in memory.
     ///
     /// # Errors
     /// When the batch does not have all of [`Self::columns`].
@@ -116,7 +116,7 @@ impl IndexBuilder {
         Ok(())
     }
 
-    /// The bytes of the index of a data file with these checksums.
+    /// Returns the bytes of the index. `data` has the checksums of the data file.
     pub(crate) fn finish(self, data: &Sums) -> Bytes {
         let is_counted = self.rows <= ROWS_MAX;
         let rollups = match is_counted {

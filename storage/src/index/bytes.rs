@@ -1,12 +1,12 @@
-//! Numbers in bytes: little endian, or in seven-bit groups, the lowest first.
+//! Encoding of numbers: little endian, or varints in seven-bit groups with the lowest group first.
 
-/// No number takes more.
+/// Maximum length of a varint.
 const VARINT_BYTES_MAX: usize = 10;
 
-/// The bit of each of eight bytes that is unset in the last byte of a number.
+/// The highest bit of each of eight bytes. It is unset in the last byte of a varint.
 const LAST_BITS: u64 = 0x8080_8080_8080_8080;
 
-/// Takes numbers off the front of bytes; `None` when they end too early.
+/// Reads numbers from the front of bytes. Its methods return `None` when the bytes end too early.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Reader<'a> {
     left: &'a [u8],
@@ -43,7 +43,7 @@ impl<'a> Reader<'a> {
         self.array().map(u64::from_le_bytes)
     }
 
-    /// A number that [`push_varint`] wrote.
+    /// Reads a number that [`push_varint`] wrote.
     #[inline]
     pub(crate) fn varint(&mut self) -> Option<u64> {
         if let [byte, left @ ..] = self.left
@@ -55,8 +55,8 @@ impl<'a> Reader<'a> {
         self.long_varint()
     }
 
-    /// As [`Self::varint`], of numbers of which most have several bytes. How many is not foreseen,
-    /// and so looking at one byte after the other costs more than taking eight at once.
+    /// Like [`Self::varint`], for numbers that mostly have several bytes. Their length is hard to
+    /// predict. Reading eight bytes at once therefore costs less than a branch for each byte.
     #[inline]
     pub(crate) fn long_varint(&mut self) -> Option<u64> {
         let Some(eight) = self.left.first_chunk() else { return self.varint_by_bytes() };
@@ -76,7 +76,7 @@ impl<'a> Reader<'a> {
             let (group, shift) = (u64::from(byte & 0x7f), 7 * place);
             value |= group << shift;
             if *byte < 0x80 {
-                // The last group has room for one bit only.
+                // A tenth byte may hold one bit only.
                 if group << shift >> shift != group {
                     return None;
                 }
@@ -88,7 +88,8 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// Eight groups of seven bits without the bits between them: pairs first, then pairs of those.
+/// Joins eight groups of seven bits: first into pairs, then into groups of four, then into one
+/// number.
 fn joined_groups(groups: u64) -> u64 {
     let pairs = groups & 0x007f_007f_007f_007f | (groups & 0x7f00_7f00_7f00_7f00) >> 1;
     let fours = pairs & 0x0000_3fff_0000_3fff | (pairs & 0x3fff_0000_3fff_0000) >> 2;

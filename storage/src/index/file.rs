@@ -1,4 +1,4 @@
-//! The bytes of an index file: a head that stays in memory, and pages that are read when needed.
+//! Format of an index file: a head that stays in memory, and pages that are read on demand.
 //!
 //! ```text
 //! head   "tidindex" · version u32 · head length u32 · data file length u64 · data file rows u64 ·
@@ -30,10 +30,10 @@ use crate::{
 
 const MAGIC: &[u8; 8] = b"tidindex";
 const VERSION: u32 = 3;
-/// Magic, version, length of the head, and of the data file its length and rows.
+/// Bytes of the magic, the version, the head's length, and the data file's length and rows.
 const FIXED_BYTES: usize = 32;
 const CRC_BYTES: usize = 4;
-/// A head that claims to be longer is damaged.
+/// Maximum length of a head. A head that claims to be longer is damaged.
 const HEAD_BYTES_MAX: u32 = 1 << 30;
 
 const TRACE_FILTER_BEFORE: u32 = 1;
@@ -49,35 +49,35 @@ const JOINT: u32 = 16;
 const TRACE_FILTER: u32 = 17;
 const LOG_COUNTS: u32 = 18;
 const LOG_FORMS: u32 = 19;
-/// Sections of earlier programs: trace filters with a higher error rate, which are still read,
-/// buckets without duration bounds, element terms without texts. A check of such an index verifies
-/// its checksums only, and does not rebuild it from the data file.
+/// Section kinds of older releases: trace filters with a higher error rate, which are still read;
+/// buckets without duration bounds; element terms without texts. Verification of such an index
+/// compares its checksums only. It does not rebuild the index from the data file.
 const RETIRED: [u32; 5] = [TRACE_FILTER_BEFORE, 5, 8, 9, 10];
 
-/// Wrong rows for one trace id in 250,000: each costs the reading of a data file.
+/// False-positive rate of one in 250,000 for a trace id. Each false positive reads a data file.
 const TRACE_SPARE_BITS: u32 = 18;
-/// A wrong block for one term in 2,000.
+/// False-positive rate of one block in 2,000 for a term.
 const TERM_SPARE_BITS: u32 = 11;
 
 /// Sections of an index file.
 #[derive(Debug, Default)]
 pub(super) struct IndexSections {
-    /// The rows of every trace; `None` when they are not known.
+    /// Row runs of each trace. `None` when they are not indexed.
     pub(super) traces: Option<Vec<PostingRun>>,
-    /// The blocks of every term; `None` when they are not known.
+    /// Blocks of each term. `None` when they are not indexed.
     pub(super) terms: Option<Terms>,
-    /// The signatures of the blocks' texts; `None` when there are no texts.
+    /// N-gram signatures of the blocks' texts. `None` when the rows have no texts.
     pub(super) grams: Option<GramCollector>,
-    /// Rollups of the rows; `None` when the rows are not spans.
+    /// Rollups of the rows. `None` when the rows are not spans.
     pub(super) rollups: Option<RollupBuilders>,
-    /// Counts of the rows; `None` when the rows are not log records.
+    /// Counts of the rows. `None` when the rows are not log records.
     pub(super) log_counts: Option<Box<LogCountBuilder>>,
 }
 
-/// The bytes of the index of a data file with these checksums and so many rows.
+/// Returns the bytes of the index of a data file with these checksums and `data_rows` rows.
 pub(super) fn encode(parts: IndexSections, data: &Sums, data_rows: u64) -> Bytes {
     let mut sections = Vec::new();
-    // Offsets count from the end of the head: how long that is depends on the directories.
+    // Offsets count from the end of the head, because the head's length depends on the directories.
     let mut pages = Vec::new();
     let runs: Vec<_> = parts.traces.iter().flatten().map(PostingRun::hash_and_rows).collect();
     if let Some(mut traces) = parts.traces {
@@ -134,7 +134,7 @@ pub(super) fn encode(parts: IndexSections, data: &Sums, data_rows: u64) -> Bytes
     assembled(fixed, sections, &[&pages])
 }
 
-/// An index of what comes before its sections, of these and of its pages.
+/// Joins the fixed part of a head, the sections and the pages into an index.
 fn assembled<'a>(
     mut head: Vec<u8>,
     sections: impl Iterator<Item = (u32, &'a [u8])>,
@@ -143,7 +143,8 @@ fn assembled<'a>(
     let sum = |sum, pages: &&[u8]| crc32c::crc32c_append(sum, pages);
     let sum = pages.iter().fold(0, sum).to_le_bytes();
     let mut push = |kind: u32, bytes: &[u8]| {
-        // A section that is too long for the format is left out: the index then knows less.
+        // The index omits a section that is too long for the format. Lookups then exclude fewer
+        // rows.
         let Ok(length) = u32::try_from(bytes.len()) else { return };
         head.extend(kind.to_le_bytes());
         head.extend(length.to_le_bytes());
@@ -162,8 +163,8 @@ fn assembled<'a>(
 /// Adds a section of split-trace corrections to the index of a data file. `make` returns the
 /// section and its pages. It is called with the offset at which the pages start.
 ///
-/// Returns `None` when `make` does, and when these bytes are no complete index or already have such
-/// a section.
+/// Returns `None` when `make` does. Also returns `None` when the bytes are not a complete index, or
+/// when they already have such a section.
 ///
 /// # Errors
 /// The errors of `make`.
@@ -196,11 +197,11 @@ pub(crate) fn without_corrections(index: Bytes) -> Bytes {
     assembled(index[..FIXED_BYTES].to_vec(), sections.into_iter(), &[pages])
 }
 
-/// The kinds of sections and their bytes.
+/// Kind and bytes of each section.
 type Sections<'a> = Vec<(u32, &'a [u8])>;
 
-/// The sections of an index, and its pages; `None` when these bytes are none, or the head is
-/// damaged.
+/// Returns the sections of an index and its pages. `None` when the bytes are not an index or when
+/// the head is damaged.
 fn parts(index: &[u8]) -> Option<(Sections<'_>, &[u8])> {
     let length = usize::try_from(Reader::new(index.get(12..16)?).u32()?).ok()?;
     let (head, pages) = index.split_at_checked(length)?;
@@ -221,7 +222,7 @@ fn parts(index: &[u8]) -> Option<(Sections<'_>, &[u8])> {
 #[derive(Debug)]
 pub(super) struct Head {
     length: u64,
-    /// Its checksum, the last of its bytes.
+    /// Checksum of the head, which is stored in its last bytes.
     crc: u32,
     pub(super) trace_filter: Option<Fuse>,
     pub(super) traces: Option<Directory>,
@@ -239,7 +240,8 @@ pub(super) struct Head {
 }
 
 impl Head {
-    /// The head of a data file's index; `None` when it is missing, damaged or another file's.
+    /// Reads the head of a data file's index. `None` when it is missing, damaged or of another
+    /// file.
     pub(super) fn read(index: &File, data: &DataFile) -> Option<Self> {
         Self::decode(&read_head(index, data)?)
     }
@@ -293,7 +295,8 @@ impl Head {
         Some(decoded)
     }
 
-    /// Returns true if the head belongs to this file, and not to a replaced one.
+    /// Returns true if the head was read from this file and not from a file that was replaced
+    /// since.
     pub(super) fn belongs_to(&self, index: &File) -> bool {
         let mut crc = [0; CRC_BYTES];
         let offset = self.length - CRC_BYTES as u64;
@@ -319,9 +322,9 @@ impl Head {
             + directories.map(Directory::bytes).sum::<usize>()
     }
 
-    /// A stretch of the pages.
+    /// Reads a byte range of the pages.
     pub(super) fn page(&self, index: &File, range: Range<u64>) -> Option<Vec<u8>> {
-        // No page is as long: a damaged length must not make us reserve memory.
+        // Pages are shorter than this. The check keeps a damaged length from allocating memory.
         const PAGE_BYTES_MAX: u64 = 1 << 24;
         let length = range.end.checked_sub(range.start).filter(|len| *len <= PAGE_BYTES_MAX)?;
         let mut page = vec![0; usize::try_from(length).ok()?];
@@ -330,7 +333,7 @@ impl Head {
     }
 }
 
-/// The bytes of the head of a data file's index, its checksum not yet looked at.
+/// Reads the bytes of the head of a data file's index. The checksum is not verified here.
 fn read_head(index: &File, data: &DataFile) -> Option<Vec<u8>> {
     let mut fixed = [0; FIXED_BYTES];
     index.read_exact_at(&mut fixed, 0).ok()?;
@@ -340,7 +343,7 @@ fn read_head(index: &File, data: &DataFile) -> Option<Vec<u8>> {
     if !is_index || start.u64()? != data.bytes || start.u64()? != data.rows {
         return None;
     }
-    // Checked before so much memory is taken.
+    // The length is checked before that much memory is allocated.
     if index.metadata().ok()?.len() < u64::from(length) {
         return None;
     }
@@ -349,8 +352,9 @@ fn read_head(index: &File, data: &DataFile) -> Option<Vec<u8>> {
     Some(head)
 }
 
-/// Decodes the head of these sections, and looks up each text of `pages` in them: a door for fuzz
-/// targets, which seals the head and every page. `None` when the sections are none.
+/// Decodes a head with these sections and looks up each text of `pages`: an entry point for fuzz
+/// targets. It adds valid checksums to the head and to each page. `None` when the sections are
+/// invalid.
 pub(crate) fn read_sealed(sections: &[u8], pages: &[u8]) -> Option<()> {
     let mut bytes = vec![0; FIXED_BYTES];
     bytes.extend(sections);
@@ -389,22 +393,22 @@ pub(crate) fn read_sealed(sections: &[u8], pages: &[u8]) -> Option<()> {
 
 const DATA_SUMS: u32 = 6;
 const PAGES_SUM: u32 = 7;
-/// So much of the pages is read at once to sum them.
+/// Number of bytes of the pages that the checksum reads at once.
 const READ_BYTES: usize = 256 << 10;
 
 /// Result of verifying a data file's index.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Verified {
-    /// It is what was written, with the checksums of the data file; those of earlier programs
-    /// have none.
+    /// The index is intact. Contains the checksums of the data file, which older releases did not
+    /// store.
     Sound(Option<Sums>),
-    /// It is not what was written.
+    /// The bytes differ from those written.
     Damaged,
     /// There is no index.
     Missing,
 }
 
-/// Reads a data file's index and compares it with its own checksums.
+/// Reads a data file's index and verifies its checksums.
 pub(crate) fn verify(data: &DataFile) -> Verified {
     match data.open_index() {
         Ok(index) => verified(&index, data).map_or(Verified::Damaged, Verified::Sound),
@@ -413,14 +417,14 @@ pub(crate) fn verify(data: &DataFile) -> Verified {
     }
 }
 
-/// Returns true if an index lacks some of the current sections because an earlier program wrote it.
+/// Returns true if an index of an older release lacks sections of the rebuilt index `made`.
 pub(crate) fn is_of_earlier(index: &[u8], made: &[u8]) -> bool {
     let (Some(mut has), Some(all)) = (kinds(index), kinds(made)) else { return false };
     has.retain(|kind| !RETIRED.contains(kind));
     has.len() < all.len() && has.is_subset(&all)
 }
 
-/// The kinds of its sections.
+/// Returns the section kinds of an index.
 fn kinds(index: &[u8]) -> Option<BTreeSet<u32>> {
     let (sections, _) = parts(index)?;
     Some(sections.into_iter().map(|(kind, _)| kind).collect())

@@ -1,4 +1,4 @@
-//! Which rows of a data file an index says can match.
+//! Lookup in an index: the rows of a data file that can match a filter.
 
 use std::{io, ops::Range};
 
@@ -8,13 +8,13 @@ use crate::{
     ranges::{intersection, merged},
 };
 
-/// Why an index says nothing.
+/// Reason why a lookup failed.
 pub(super) enum LookupError {
-    /// It is not what was written.
+    /// The bytes differ from those written.
     Damaged,
-    /// It cannot be read just now.
+    /// The file could not be opened or read now.
     OutOfReach,
-    /// Another has taken its place.
+    /// Another file has replaced the index.
     Replaced,
 }
 

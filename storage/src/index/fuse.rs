@@ -1,19 +1,22 @@
-//! A set of 64-bit hashes in 18 bits each: says of a hash that it is not in the set, or that it
-//! may be (wrongly once in 65,536).
+//! Approximate set of 64-bit hashes that takes 18 bits for each. A lookup has no false negatives,
+//! and one false positive in 65,536.
 //!
-//! A 3-wise binary fuse filter (Graf and Lemire, 2022). Owns its bytes, see
-//! `docs/formats/index.md`: `seed u64 · segment length u32 · segments u32 · fingerprints`. Those of
-//! earlier programs have fingerprints of 8 bits and are wrong once in 256.
+//! This is a 3-wise binary fuse filter (Graf and Lemire, 2022). The module owns the bytes, see
+//! `docs/formats/index.md`:
+//!
+//! `seed u64 · segment length u32 · segments u32 · fingerprints`.
+//!
+//! Filters of older releases have fingerprints of 8 bits and one false positive in 256.
 
 use std::ops::BitXor;
 
 use super::bytes::Reader;
 
-/// Seeds that are tried; each works nearly always.
+/// Maximum number of seeds to try. Each seed succeeds almost always.
 const SEEDS_MAX: u64 = 64;
 const SEGMENT_MAX_LOG2: u32 = 18;
 
-/// Which of three neighbouring segments' cells a hash uses.
+/// Maps a hash to one cell in each of three neighbouring segments.
 #[derive(Debug, Clone, Copy)]
 struct FuseLayout {
     seed: u64,
@@ -24,7 +27,8 @@ struct FuseLayout {
 impl FuseLayout {
     fn new(keys: usize) -> Option<Self> {
         let keys = u64::try_from(keys).ok().filter(|keys| *keys < 1 << 30)?.max(2);
-        // Four times the binary logarithm: precise enough for the paper's two formulas.
+        // Four times the binary logarithm. This precision suffices for the two formulas of the
+        // paper.
         let log = u64::from(u128::from(keys).pow(4).ilog2());
         let length_log2 = u32::try_from((log * 1000 + 15_615) / 6942).ok()?;
         let segment_length = 1_u32 << length_log2.min(SEGMENT_MAX_LOG2);
@@ -37,7 +41,7 @@ impl FuseLayout {
         (self.segments as usize + 2) * self.segment_length as usize
     }
 
-    /// The key, spread evenly, for this seed.
+    /// Mixes the key with the seed into an evenly spread hash.
     fn mix(self, key: u64) -> u64 {
         let mut hash = key.wrapping_add(self.seed);
         hash ^= hash >> 33;
@@ -64,8 +68,8 @@ fn fingerprint(mixed: u64) -> u16 {
     u16::from_le_bytes([low, high])
 }
 
-/// The bytes of a filter over these keys, which are distinct; `None` when there is no seed for
-/// them, or there are too many.
+/// Returns the bytes of a filter of these distinct keys. `None` when no seed works or when there
+/// are too many keys.
 pub(super) fn encode(keys: &[u64]) -> Option<Vec<u8>> {
     let shape = FuseLayout::new(keys.len())?;
     let (shape, order) = (0..SEEDS_MAX).find_map(|seed| {
@@ -87,9 +91,10 @@ pub(super) fn encode(keys: &[u64]) -> Option<Vec<u8>> {
     Some(bytes)
 }
 
-/// An order in which every key has a cell of its own, with which of its three that is.
+/// Returns an order of the keys in which each key owns one of its three cells, and the number of
+/// that cell. `None` when the seed allows no such order.
 fn peel(shape: FuseLayout, keys: &[u64]) -> Option<Vec<(u64, u8)>> {
-    /// Keys that map to a cell: their number, and the exclusive or of all.
+    /// Keys that map to a cell: their number and the exclusive or of their hashes.
     #[derive(Clone, Default)]
     struct PeelCell {
         keys: u32,
@@ -124,7 +129,7 @@ fn peel(shape: FuseLayout, keys: &[u64]) -> Option<Vec<(u64, u8)>> {
     (order.len() == keys.len()).then_some(order)
 }
 
-/// A filter made of its bytes.
+/// A decoded filter.
 #[derive(Debug)]
 pub(super) struct Fuse {
     shape: FuseLayout,
@@ -138,7 +143,7 @@ enum Fingerprints {
 }
 
 impl Fuse {
-    /// `None` when the bytes are not a filter's.
+    /// Decodes a filter. `None` when the bytes are not a filter.
     pub(super) fn decode(bytes: &[u8]) -> Option<Self> {
         Self::with(bytes, |cells| {
             let (pairs, rest) = cells.as_chunks();
@@ -147,12 +152,12 @@ impl Fuse {
         })
     }
 
-    /// The same of one that an earlier program made.
+    /// Decodes a filter of an older release. `None` when the bytes are not such a filter.
     pub(super) fn decode_earlier(bytes: &[u8]) -> Option<Self> {
         Self::with(bytes, |cells| Some((Fingerprints::Bytes(cells.into()), cells.len())))
     }
 
-    /// `cells` gives them and how many they are.
+    /// Decodes a filter. `cells` decodes the fingerprints and returns them with their number.
     fn with(bytes: &[u8], cells: impl Fn(&[u8]) -> Option<(Fingerprints, usize)>) -> Option<Self> {
         let mut bytes = Reader::new(bytes);
         let (seed, segment_length, segments) = (bytes.u64()?, bytes.u32()?, bytes.u32()?);
@@ -185,7 +190,7 @@ impl Fuse {
     }
 }
 
-/// The exclusive or of the cells at these places.
+/// Returns the exclusive or of the cells at these positions.
 fn together<T: Copy + Default + BitXor<Output = T>>(cells: &[T], places: [usize; 3]) -> T {
     let cell = |place: usize| cells.get(place).copied().unwrap_or_default();
     places.into_iter().fold(T::default(), |value, place| value ^ cell(place))
@@ -218,7 +223,7 @@ mod tests {
         }
     }
 
-    /// Returns the bytes an earlier program wrote for the same keys: the low byte of each cell.
+    /// Returns the bytes that an older release wrote for the same keys: the low byte of each cell.
     fn of_earlier(bytes: &[u8]) -> Vec<u8> {
         let (fixed, cells) = bytes.split_at(16);
         fixed.iter().chain(cells.iter().step_by(2)).copied().collect()

@@ -1,9 +1,9 @@
-//! N-gram signatures: the blocks of rows that can contain a text, whatever part of a word it is.
+//! N-gram signatures: they locate the blocks of rows that can contain a text, even inside a word.
 //!
-//! A block's signature is a set of bits: one for every four bytes in a row of its texts, ASCII
-//! letters in lower case. A block can contain a text only if it has the bits of all of that. The
-//! signatures are stored by bit and not by block, so that a search reads the few bits it asks for,
-//! of all blocks at once. `docs/formats/index.md` has the bytes.
+//! A block's signature is a set of bits: one for each four consecutive bytes of its texts, with
+//! ASCII letters in lower case. A block can contain a text only if it has all bits of that text.
+//! The signatures are stored by bit and not by block. A search therefore reads its few bits for all
+//! blocks at once. `docs/formats/index.md` has the bytes.
 
 use std::ops::Range;
 
@@ -12,20 +12,20 @@ use arrow_array::StringArray;
 use super::{bytes::Reader, runs::Fetch};
 use crate::rows::column::OptionalColumn;
 
-/// So many bytes in a row are one bit.
+/// Number of consecutive bytes that set one bit.
 const GRAM_BYTES: usize = 4;
-/// The most bits of a signature: 8 KiB for 1,024 rows.
+/// Binary logarithm of the maximum bits of a signature: 8 KiB for 1,024 rows.
 const LOG2_MAX: u32 = 16;
 const LOG2_MIN: u32 = 8;
 /// Number of bits whose blocks are in one page.
 const PAGE_BITS: usize = 8;
 const CRC_BYTES: usize = 4;
-/// More of a long text are not asked for: what is left then is hardly ever wrong.
+/// Maximum number of bits to search for. With this many, a longer list hardly excludes more blocks.
 const ASKED_MAX: usize = 16;
-/// More blocks than this have no signatures: they take 8 KiB each while a file is written.
+/// Maximum number of blocks with signatures. Each takes 8 KiB while a file is written.
 const BLOCKS_MAX: usize = 1 << 14;
 
-/// The bits of a text, in a signature of the largest size.
+/// Returns the bits of a text in a signature of the largest size.
 fn bits(text: &[u8]) -> impl Iterator<Item = u32> {
     let mut gram = 0_u32;
     text.iter().zip(1..).filter_map(move |(byte, length)| {
@@ -34,7 +34,8 @@ fn bits(text: &[u8]) -> impl Iterator<Item = u32> {
     })
 }
 
-/// Returns the signature bits of texts that contain this one; none when it is too short.
+/// Returns the signature bits of texts that contain this one. The list is empty for a text that is
+/// too short.
 pub(crate) fn text_bits(text: &[u8]) -> Vec<u32> {
     let mut all: Vec<u32> = bits(text).collect();
     all.sort_unstable();
@@ -46,7 +47,7 @@ pub(crate) fn text_bits(text: &[u8]) -> Vec<u32> {
 /// Collects the signatures of a file's blocks.
 #[derive(Debug, Default)]
 pub(super) struct GramCollector {
-    /// The signatures of the blocks, at the largest size.
+    /// Signatures of the blocks, at the largest size.
     blocks: Vec<Box<[u64]>>,
     overflowed: bool,
 }
@@ -74,8 +75,8 @@ impl GramCollector {
         }
     }
 
-    /// The bytes of the section and of its pages, which will start at this offset; `None` when
-    /// there was too much.
+    /// Returns the bytes of the section and of its pages, which start at this offset. `None` when
+    /// the file has too many blocks.
     pub(super) fn finish(self, offset: u64) -> Option<(Vec<u8>, Vec<u8>)> {
         if self.overflowed {
             return None;
@@ -104,7 +105,8 @@ impl GramCollector {
         Some((section, pages))
     }
 
-    /// The size of signatures: about twice as many bits as an average block has.
+    /// Returns the binary logarithm of the signature size: at least twice the bits that an average
+    /// block sets, within bounds.
     fn log2(&self) -> u32 {
         let ones =
             |block: &[u64]| block.iter().map(|word| u64::from(word.count_ones())).sum::<u64>();
@@ -114,7 +116,7 @@ impl GramCollector {
     }
 }
 
-/// The signatures of a file's blocks, of which only the place is known.
+/// Location of the signatures of a file's blocks.
 #[derive(Debug)]
 pub(super) struct Grams {
     log2: u32,
@@ -123,7 +125,7 @@ pub(super) struct Grams {
 }
 
 impl Grams {
-    /// `None` when the bytes are not such a section.
+    /// Decodes the section. `None` when the bytes are not such a section.
     pub(super) fn decode(bytes: &[u8]) -> Option<Self> {
         let mut bytes = Reader::new(bytes);
         let decoded = Self { log2: bytes.u32()?, blocks: bytes.u32()?, offset: bytes.u64()? };
@@ -133,8 +135,8 @@ impl Grams {
         is_whole.then_some(decoded)
     }
 
-    /// The blocks that have all of these bits, each as a range. `None` when a page is not there
-    /// or damaged.
+    /// Returns the blocks that have all of these bits, each as a range. `None` when a page is
+    /// missing or damaged.
     pub(super) fn find(&self, bits: &[u32], fetch: &mut Fetch<'_>) -> Option<Vec<Range<u64>>> {
         let stride = (self.blocks as usize).div_ceil(8);
         let mut left = vec![0xff_u8; stride];

@@ -1,39 +1,40 @@
-//! The places of terms: collected block after block, and sorted in the end.
+//! Postings of terms, collected block after block and sorted at the end.
 //!
-//! A place is a number: the leading bits of a term's hash, and the block. Hashes are spread evenly
-//! and blocks come in order, so places are dealt out by their digits, which keeps those that are
-//! equal so far in the order they came: several times as fast as comparing them. Memory is what the
-//! places take, and little more: they are kept in pieces, and each goes once it is dealt out.
+//! A posting is one number: the leading bits of a term's hash, and the block. The code calls it a
+//! place. Postings arrive in the order of their blocks and their hashes are spread evenly. A stable
+//! radix sort of the hash digits therefore orders them, several times as fast as a comparison sort.
+//! Postings are kept in pieces, and each piece is freed once it is distributed. Memory is therefore
+//! little more than the postings themselves.
 
-/// The lowest bits of a place are its block.
+/// Number of the lowest bits of a posting, which hold its block.
 pub(super) const BLOCK_BITS: u32 = 24;
-/// Places are sorted by digits of so many bits: the first cuts them into parts, which fit caches.
+/// Bits of a radix digit. The first digit divides the postings into parts that fit into CPU caches.
 const DIGIT_BITS: u32 = 8;
 const DIGITS: usize = 1 << DIGIT_BITS;
-/// The digits after the first, last ones first; below them is the block.
+/// Shifts of the later digits, lowest digit first. The block is below them.
 const LATER: [u32; 4] =
     [BLOCK_BITS, BLOCK_BITS + DIGIT_BITS, BLOCK_BITS + 2 * DIGIT_BITS, BLOCK_BITS + 3 * DIGIT_BITS];
 const FIRST: u32 = BLOCK_BITS + 4 * DIGIT_BITS;
-/// Places of a piece.
+/// Postings in a piece.
 const PIECE: usize = 1 << 16;
-/// So few are sorted by comparing them.
+/// Maximum length of a part that a comparison sort handles.
 const FEW: usize = 64;
 
-/// Places in the order of their blocks.
+/// Postings in the order of their blocks.
 #[derive(Debug, Default)]
 pub(super) struct PostingCollector {
     pieces: Vec<Vec<u64>>,
-    /// Places that are not dealt out to pieces yet.
+    /// Postings of the last, incomplete piece.
     piece: Vec<u64>,
 }
 
 impl PostingCollector {
-    /// Returns the number of places.
+    /// Returns the number of postings.
     pub(super) fn len(&self) -> usize {
         self.pieces.len() * PIECE + self.piece.len()
     }
 
-    /// One more, of a block that is not before that of the last one.
+    /// Adds a posting. Its block must not precede the block of the last posting.
     pub(super) fn push(&mut self, place: u64) {
         if self.piece.len() == PIECE {
             let next = Vec::with_capacity(PIECE);
@@ -42,7 +43,7 @@ impl PostingCollector {
         self.piece.push(place);
     }
 
-    /// All of them in order, each once, in parts: a term's are in one part.
+    /// Returns the distinct postings in order, in parts. All postings of a term are in one part.
     pub(super) fn sorted(mut self) -> Vec<Vec<u64>> {
         self.pieces.push(self.piece);
         let mut counts = [0; DIGITS];
@@ -68,8 +69,7 @@ fn digit(place: u64, shift: u32) -> usize {
     usize::try_from(place >> shift).unwrap_or_default() % DIGITS
 }
 
-/// Sorts places that have their first digit in common. `dealt` is memory that may have anything in
-/// it.
+/// Sorts postings that have the same first digit. `dealt` is a reusable buffer with any content.
 fn sort(part: &mut Vec<u64>, dealt: &mut Vec<u64>) {
     if part.len() <= FEW {
         part.sort_unstable();
@@ -111,7 +111,7 @@ mod tests {
             hashes in vec(any::<u64>(), 1..500), masks in vec(any::<u64>(), 1..4),
             blocks in 1..200_u64, count in 0..80_000_u64,
         ) {
-            // Hashes that differ in all digits, or in some; each comes often.
+            // The masks make hashes that differ in all digits or in some. Each hash occurs often.
             let hash = |number: u64| {
                 let at = |len: usize| usize::try_from(number % len as u64).unwrap();
                 hashes[at(hashes.len())] & masks[at(masks.len())]

@@ -1,10 +1,9 @@
-//! Where in a file each of many hashes occurs: runs of rows, or of blocks of rows.
+//! Locations of many hashes in a file, as runs of rows or of blocks of rows.
 //!
-//! Entries are sorted by hash, packed bit by bit and cut into small pages with a checksum each. The
-//! directory says with which hash every page begins and stays in memory; looking up a hash reads one
-//! page.
-//! Different values can have one hash: what is found may be too much, never too little.
-//! `docs/formats/index.md` has the bytes.
+//! Entries are sorted by hash, packed bit by bit and divided into small pages with a checksum each.
+//! The directory has the first hash of each page and stays in memory. The lookup of a hash reads
+//! one page. Different values can have the same hash. A lookup can therefore return too many rows,
+//! but never too few. `docs/formats/index.md` has the bytes.
 
 use std::ops::{Range, RangeInclusive};
 
@@ -13,17 +12,17 @@ use super::{
     bytes::Reader,
 };
 
-/// Entries of a page: what one lookup reads and decodes.
+/// Maximum number of entries of a page. One lookup reads and decodes a whole page.
 const PAGE_ENTRIES: usize = 256;
-/// The same, for those who count entries: all pages but the last are full.
+/// Number of entries of each page except the last.
 pub(crate) const RUNS_PAGE: u64 = PAGE_ENTRIES as u64;
-/// Bits of the number of a page's entries, of the low bits of its differences, and of its places.
+/// Widths of the fields of a page header: the number of entries, and the bits of their fields.
 const ENTRIES_BITS: u32 = 16;
 const WIDTH_BITS: u32 = 8;
-/// The pages' checksum.
+/// Bytes of a page's checksum.
 const CRC_BYTES: usize = 4;
 
-/// A hash and where its value is.
+/// Hash of a value and one run of its rows or blocks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct PostingRun {
     pub(super) hash: u64,
@@ -31,25 +30,27 @@ pub(super) struct PostingRun {
     pub(super) count: u32,
 }
 
-/// Range of the hashes of a value, and range of its places.
+/// Range of the hashes that an entry stands for, and range of its rows or blocks.
 pub(crate) type HashedRun = (RangeInclusive<u64>, Range<u64>);
 
 impl PostingRun {
-    /// Its hash and the rows it is about.
+    /// Returns the hash and the range of rows.
     pub(super) fn hash_and_rows(&self) -> (u64, Range<u64>) {
         let first = u64::from(self.first);
         (self.hash, first..first + u64::from(self.count))
     }
 }
 
-/// The leading bits of a hash that are kept: enough to tell so many apart, and so many more.
+/// Returns the number of leading hash bits to store: enough to distinguish the entries, plus
+/// `spare`.
 fn hash_bits(entries: usize, spare: u32) -> u32 {
     (usize::BITS - entries.leading_zeros() + spare).min(64)
 }
 
-/// The bytes of a directory and of its pages, which will start at this offset of the file. `each`
-/// gives every run, in order; there are too many to be kept for it, so many. Of the hashes, `spare`
-/// bits more are kept than telling the runs apart needs.
+/// Returns the bytes of a directory and of its pages, which start at this offset of the file.
+/// `each` passes on `count` runs in the order of their hashes. It streams them, because there can
+/// be too many for a list. The pages store `spare` more hash bits than are needed to distinguish
+/// the runs.
 pub(super) fn encode(
     count: usize,
     each: impl FnOnce(&mut dyn FnMut(PostingRun)),
@@ -62,12 +63,12 @@ pub(super) fn encode(
     (encoder.directory, encoder.pages)
 }
 
-/// Writes runs, which come in order.
+/// Writes runs that arrive in order.
 struct RunEncoder {
     bits: u32,
     directory: Vec<u8>,
     pages: Vec<u8>,
-    /// The page's runs, with the bits that are kept of their hashes.
+    /// Runs of the open page. Their hashes are cut to the stored bits.
     page: Vec<PostingRun>,
 }
 
@@ -100,7 +101,7 @@ impl RunEncoder {
     }
 }
 
-/// The bits of a page of these runs.
+/// Encodes a page of these runs.
 fn encode_page(runs: &[PostingRun]) -> Vec<u8> {
     let (first, last) = (runs.first().map_or(0, |run| run.hash), runs.last());
     let spread = last.map_or(0, |run| run.hash) - first;
@@ -114,7 +115,7 @@ fn encode_page(runs: &[PostingRun]) -> Vec<u8> {
     let (mut hash, mut end) = (first, 0);
     for run in runs {
         let place = u64::from(run.first);
-        // Two values of one hash need not follow each other.
+        // Runs of different values with the same hash can be in any order.
         match place.checked_sub(end).filter(|_| run.hash == hash && end > 0) {
             Some(gap) => {
                 page.push(1, 1);
@@ -132,21 +133,21 @@ fn encode_page(runs: &[PostingRun]) -> Vec<u8> {
     page.finish()
 }
 
-/// The directory of some pages.
+/// Directory of the pages.
 #[derive(Debug)]
 pub(super) struct Directory {
     bits: u32,
-    /// The first hash of every page.
+    /// First hash of each page, cut to the stored bits.
     begins: Box<[u64]>,
-    /// Where every page starts in the file, and where the last one ends.
+    /// Start of each page in the file, and the end of the last one.
     offsets: Box<[u64]>,
 }
 
-/// Reads this byte range of the file; `None` when that fails.
+/// Reads this byte range of the file. Returns `None` when that fails.
 pub(crate) type Fetch<'a> = dyn FnMut(Range<u64>) -> Option<Vec<u8>> + 'a;
 
 impl Directory {
-    /// `None` when the bytes are not a directory's.
+    /// Decodes a directory. `None` when the bytes are not a directory.
     pub(super) fn decode(bytes: &[u8]) -> Option<Self> {
         let mut bytes = Reader::new(bytes);
         let bits = bytes.u32().filter(|bits| (1..=64).contains(bits))?;
@@ -170,15 +171,15 @@ impl Directory {
         Some(*self.whole(*self.begins.get(page)?).start()..=last)
     }
 
-    /// The hashes that have these kept bits.
+    /// Returns the range of hashes that begin with these stored bits.
     fn whole(&self, kept: u64) -> RangeInclusive<u64> {
         let shift = u64::BITS - self.bits;
         let first = kept << shift;
         first..=first | ((1 << shift) - 1)
     }
 
-    /// Where the values of a page are, in the order of their hashes, and between which of them.
-    /// `None` when the page is not there or damaged.
+    /// Returns the entries of a page in the order of their hashes. `None` when the page is missing
+    /// or damaged.
     pub(super) fn runs(&self, page: usize, fetch: &mut Fetch<'_>) -> Option<Vec<HashedRun>> {
         let bytes = fetch(*self.offsets.get(page)?..*self.offsets.get(page + 1)?)?;
         let mut found = Vec::with_capacity(PAGE_ENTRIES);
@@ -189,13 +190,15 @@ impl Directory {
         Some(found)
     }
 
-    /// Where values of these hashes can be. `None` when a page is not there or damaged.
+    /// Returns the ranges that can have values of these hashes. `None` when a page is missing or
+    /// damaged.
     pub(super) fn find_any(
         &self,
         hashes: impl IntoIterator<Item = u64>,
         fetch: &mut Fetch<'_>,
     ) -> Option<Vec<Range<u64>>> {
-        // An entry is of all hashes that begin like it: ids can be made so that very many do.
+        // One entry stands for all hashes with the same leading bits. A client can choose ids so
+        // that very many hashes share one entry, so equal leading bits are looked up once.
         let kept = hashes.into_iter().map(|hash| hash >> (u64::BITS - self.bits));
         let mut kept: Vec<u64> = kept.collect();
         kept.sort_unstable();
@@ -229,7 +232,7 @@ fn find_in(page: &[u8], begin: u64, wanted: u64, found: &mut Vec<Range<u64>>) ->
     })
 }
 
-/// Gives `visit` the entries of a page, until it has seen enough. `None` when the page is damaged.
+/// Passes the entries of a page to `visit` until it returns false. `None` when the page is damaged.
 fn each_in(page: &[u8], begin: u64, mut visit: impl FnMut(u64, Range<u64>) -> bool) -> Option<()> {
     let (entries, crc) = page.split_at_checked(page.len().checked_sub(CRC_BYTES)?)?;
     if u32::from_le_bytes(*crc.first_chunk()?) != crc32c::crc32c(entries) {

@@ -1,11 +1,11 @@
-//! Checksums of a data file, kept in its index: Parquet's pages have none, nor have the metadata
-//! behind them.
+//! Checksums of a data file, stored in its index. Parquet files have no checksums of pages or
+//! metadata.
 
 use std::io::{self, Read};
 
 use super::bytes::Reader;
 
-/// A data file is summed in pieces of this length, so that damage has a place.
+/// Length of the pieces that have a checksum each. A mismatch therefore locates the damage.
 pub(crate) const PIECE_BYTES: usize = 1 << 20;
 
 /// CRC-32C of every piece of a data file.
@@ -15,7 +15,7 @@ pub(crate) struct Sums {
     pieces: Vec<u32>,
 }
 
-/// Sums bytes in the order they are written.
+/// Computes checksums of bytes in the order of writing.
 #[derive(Debug, Default)]
 pub(crate) struct Summer {
     sums: Sums,
@@ -51,14 +51,14 @@ impl Summer {
 }
 
 impl Sums {
-    /// The sums of these bytes.
+    /// Returns the checksums of these bytes.
     pub(crate) fn from_bytes(bytes: &[u8]) -> Self {
         let mut summer = Summer::default();
         summer.push(bytes);
         summer.finish()
     }
 
-    /// The sums of a file that is read from its start to its end.
+    /// Returns the checksums of a file that is read from start to end.
     ///
     /// # Errors
     /// When it cannot be read.
@@ -91,7 +91,7 @@ impl Sums {
         self.pieces.iter().flat_map(|sum| sum.to_le_bytes()).collect()
     }
 
-    /// The sums of a file that is so long.
+    /// Decodes the checksums of a file with this length.
     pub(super) fn decode(bytes: u64, section: &[u8]) -> Option<Self> {
         let mut reader = Reader::new(section);
         let mut pieces = Vec::with_capacity(section.len() / 4);

@@ -1,7 +1,7 @@
 //! Index terms of rows, as hashes: attributes, service, name, status, severity and link targets.
 //!
 //! Owns the hashes and collects them block by block. A term that is scattered over many blocks is
-//! stored as a few longer stretches. Exact positions are not needed, because a search for a
+//! stored as a few longer runs of blocks. Exact positions are not needed, because a search for a
 //! frequent term ends early anyway.
 
 use std::{collections::HashMap, ops::Range, sync::Arc};
@@ -29,18 +29,18 @@ use crate::{
     },
 };
 
-/// Rows are found by blocks of so many.
+/// Rows of a block, the unit of term postings.
 pub(super) const BLOCK_ROWS: u32 = 1024;
-/// A term is remembered in at most so many stretches of blocks.
+/// Maximum number of runs of blocks for a term.
 const STRETCHES_MAX: usize = 16;
-/// So many places of terms at most are remembered, at 8 bytes each, or the file's terms are not
-/// indexed at all.
+/// Maximum number of postings of a file, at 8 bytes each. The terms of a file with more are not
+/// indexed.
 const PLACES_MAX: usize = 1 << 25;
-/// Terms of a block that are recognised as seen before; a power of two.
+/// Size of the cache that recognises repeated terms of a block; a power of two.
 const SEEN: usize = 4096;
-/// Texts of a block that are recognised as seen before.
+/// Size of the cache that recognises repeated texts of a block.
 const DISTINCT: usize = 256;
-/// Senders whose terms are remembered.
+/// Maximum number of resources or scopes whose terms are cached.
 const SENDERS_MAX: usize = 4096;
 
 const KEY: u64 = 1;
@@ -50,33 +50,35 @@ const STATUS: u64 = 4;
 const SEVERITY: u64 = 5;
 const LINK: u64 = 6;
 
-/// An attribute with this key and any value or none.
+/// Term of an attribute with this key and any value or none.
 pub(crate) fn key_term(key: &str) -> u64 {
     xxh3_64_with_seed(key.as_bytes(), KEY)
 }
 
-/// A text, of the key with this term.
+/// Term of a text. `key` is the term of the attribute's key, here and below.
 pub(crate) fn text_term(key: u64, text: &str) -> u64 {
     xxh3_64_with_seed(text.as_bytes(), key.wrapping_add(1))
 }
 
-/// A whole number.
+/// Term of an integer.
 pub(crate) fn int_term(key: u64, number: i64) -> u64 {
     xxh3_64_with_seed(&number.to_le_bytes(), key.wrapping_add(2))
 }
 
-/// A number. All that compare equal are one, and so are all that are none.
+/// Term of a floating-point number. Numbers that compare equal have the same term, and so have all
+/// NaN values.
 pub(crate) fn double_term(key: u64, number: f64) -> u64 {
     let number = if number.is_nan() { f64::NAN.abs() } else { number + 0.0 };
     xxh3_64_with_seed(&number.to_bits().to_le_bytes(), key.wrapping_add(3))
 }
 
-/// A truth value.
+/// Term of a boolean.
 pub(crate) fn truth_term(key: u64, truth: bool) -> u64 {
     xxh3_64_with_seed(&[u8::from(truth)], key.wrapping_add(4))
 }
 
-/// The terms of a value, of the key with this term: its own, and those of an array's elements.
+/// Returns the terms of a value: its own, and those of an array's elements. `key` is the key's
+/// term.
 fn value_terms(key: u64, value: &Value) -> impl Iterator<Item = u64> {
     let elements = match value {
         Value::Array(array) => array.values.as_slice(),
@@ -98,27 +100,27 @@ fn scalar_term(key: u64, value: &Value) -> Option<u64> {
     })
 }
 
-/// A row of this service.
+/// Term of the rows of this service.
 pub(crate) fn service_term(service: &str) -> u64 {
     xxh3_64_with_seed(service.as_bytes(), SERVICE)
 }
 
-/// A span of this name.
+/// Term of the spans with this name.
 pub(crate) fn name_term(name: &str) -> u64 {
     xxh3_64_with_seed(name.as_bytes(), NAME)
 }
 
-/// A span that failed.
+/// Term of the spans with an error status.
 pub(crate) fn error_term() -> u64 {
     xxh3_64_with_seed(&[], STATUS)
 }
 
-/// A record of this severity.
+/// Term of the log records of this severity.
 pub(crate) fn severity_term(severity: Severity) -> u64 {
     xxh3_64_with_seed(&severity.first_number().to_le_bytes(), SEVERITY)
 }
 
-/// A span with a link to this trace.
+/// Term of the spans with a link to this trace.
 pub(crate) fn link_term(trace: TraceId) -> u64 {
     xxh3_64_with_seed(trace.as_bytes(), LINK)
 }
@@ -126,7 +128,7 @@ pub(crate) fn link_term(trace: TraceId) -> u64 {
 /// Collects the terms of a file's rows.
 #[derive(Debug)]
 pub(super) struct TermCollector {
-    /// The terms met last in this block, each in the cell its hash says.
+    /// Cache of the last terms of this block. A term's hash selects its cell.
     seen: Box<[u64]>,
     block: u32,
     places: PostingCollector,
@@ -148,7 +150,7 @@ impl Default for TermCollector {
     }
 }
 
-/// The terms of resources or scopes by a hash of their stored text.
+/// Terms of resources or scopes, cached by a hash of their stored text.
 #[derive(Debug)]
 struct Senders {
     terms: HashMap<u128, Arc<[u64]>, RandomState>,
@@ -180,10 +182,10 @@ impl Senders {
     }
 }
 
-/// The columns that have terms.
+/// Columns that have terms.
 pub(super) struct TermColumns {
     attributes: Option<AttributeEntries>,
-    /// The terms of the keys of attributes, in the order of the dictionary.
+    /// Terms of the attribute keys, in the order of the dictionary.
     keys: Vec<u64>,
     events: Option<ElementEntries>,
     links: Option<ElementEntries>,
@@ -258,7 +260,7 @@ impl TermCollector {
         self.overflowed |= self.places.len() > PLACES_MAX;
     }
 
-    /// Adds values of entries, of whose keys `key` gives the terms.
+    /// Adds the values of entries. `key` returns the term of an entry's key.
     fn push_values(
         &mut self,
         column: &AttributeEntries,
@@ -267,7 +269,7 @@ impl TermCollector {
     ) {
         for entry in entries {
             let key = key(entry);
-            // Most are texts, which are read without looking at what else they could be.
+            // Most values are texts. This path reads them without decoding the type of the value.
             if let Some(text) = column.text(entry) {
                 self.add(text_term(key, text));
                 continue;
@@ -278,7 +280,7 @@ impl TermCollector {
                 EntryValue::Double(number) => self.add(double_term(key, number)),
                 EntryValue::Bool(truth) => self.add(truth_term(key, truth)),
                 EntryValue::Nested(nested) => {
-                    // What cannot be read matches nothing.
+                    // A value that cannot be decoded matches no filter.
                     let value =
                         AnyValue::decode(&*nested.encoded()).ok().and_then(|value| value.value);
                     let terms = value.iter().flat_map(|value| value_terms(key, value));
@@ -316,13 +318,13 @@ impl TermCollector {
         }
     }
 
-    /// Where each term is, in blocks; `None` when that was too much to remember.
+    /// Returns the postings of all terms. `None` when there were too many.
     pub(super) fn finish(self) -> Option<Terms> {
         (!self.overflowed).then(|| Terms(self.places.sorted()))
     }
 }
 
-/// The terms of a file: every place, sorted, in parts.
+/// Postings of all terms of a file, sorted, in parts.
 #[derive(Debug)]
 pub(super) struct Terms(Vec<Vec<u64>>);
 
@@ -333,7 +335,7 @@ impl Terms {
         self.each().map(|places| (gaps(places) + 1).min(STRETCHES_MAX)).sum()
     }
 
-    /// Gives the blocks of every term, in order of hash and place.
+    /// Passes the runs of all terms to `give`, in order of hash and block.
     pub(super) fn each_run(&self, give: &mut dyn FnMut(PostingRun)) {
         let mut gaps = Vec::new();
         for places in self.each() {
@@ -341,19 +343,19 @@ impl Terms {
         }
     }
 
-    /// The places of each term.
+    /// Returns the postings of each term.
     fn each(&self) -> impl Iterator<Item = &[u64]> {
         let is_same = |left: &u64, right: &u64| left >> BLOCK_BITS == right >> BLOCK_BITS;
         self.0.iter().flat_map(move |part| part.chunk_by(is_same))
     }
 }
 
-/// Returns true if there are other blocks between two of a term.
+/// Returns true if there are other blocks between two postings of a term.
 fn is_gap(pair: &[u64]) -> bool {
     matches!(pair, [left, right] if right - left > 1)
 }
 
-/// The texts of these rows; one that comes again soon comes once.
+/// Returns the texts of these rows. A text that repeats soon is returned once.
 fn distinct<'a>(
     words: Option<&'a WordColumn>,
     rows: &Range<usize>,
@@ -364,8 +366,8 @@ fn distinct<'a>(
     new.filter_map(move |key| Some(words?.values.value(key)))
 }
 
-/// One term's places as stretches: where there are too many, the smallest gaps are closed.
-/// `gaps` is memory that may have anything in it.
+/// Joins the postings of one term into runs of blocks. When there are too many runs, the smallest
+/// gaps are closed. `gaps` is a reusable buffer with any content.
 fn each_stretch(places: &[u64], gaps: &mut Vec<(u64, usize)>, give: &mut dyn FnMut(PostingRun)) {
     let block = |place: u64| {
         u32::try_from(place & ((1 << BLOCK_BITS) - 1)).expect("invariant: the mask is narrower")

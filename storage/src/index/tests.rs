@@ -22,7 +22,7 @@ use crate::{
     snapshot::TableView,
 };
 
-/// Writes data files with their indexes, as a table has them.
+/// Writes data files with their indexes, as a table stores them.
 pub(crate) fn stored(table: &Path, encoded: Vec<EncodedFile>) -> Vec<Arc<DataFile>> {
     encoded
         .into_iter()
@@ -42,8 +42,8 @@ pub(crate) fn stored(table: &Path, encoded: Vec<EncodedFile>) -> Vec<Arc<DataFil
         .collect()
 }
 
-/// The index of a program that knew no terms of the texts of arrays and whose filters had 8 bits a
-/// trace, as far as a reader can tell.
+/// Returns the index as an older release wrote it: without terms of the texts of arrays, and with
+/// filters of 8 bits for each trace. Only the parts that a reader looks at are changed.
 pub(crate) fn of_earlier(index: &[u8]) -> bytes::Bytes {
     const ELEMENTS_BEFORE: u32 = 10;
     const ELEMENTS: u32 = 11;
@@ -133,7 +133,7 @@ fn an_index_of_an_earlier_program_is_told_from_a_damaged_one() {
 #[test]
 fn one_trace_among_thousands_of_files_opens_few_of_them() {
     let folder = TempDir::new().unwrap();
-    // The same few files over and over: making thousands of different ones would take long.
+    // The test reuses the same few files, because writing thousands of files would take long.
     let mut files = stored(folder.path(), encoded(0..300));
     for copy in 1..40_u64 {
         files.extend(stored(folder.path(), encoded(1000 * copy..1000 * copy + 30)));
@@ -203,7 +203,7 @@ fn missing_damaged_and_foreign_indexes_change_no_answer() {
     }
 }
 
-/// An array of a text and a number, both of which no other trace has.
+/// An array of a text and a number. No other trace has either of them.
 fn list(trace: u64) -> Value {
     let number = i64::try_from(trace).unwrap() + 1;
     Value::Array(ArrayValue { values: vec![format!("of-{trace}").as_str().into(), number.into()] })

@@ -1,7 +1,7 @@
-//! Adds up calls by period and group while a data file is written.
+//! Aggregates calls by time bucket and group while a data file is written.
 //!
-//! Owns how much of them is held: where there is too much, calls are added up over longer periods,
-//! and in the end not at all.
+//! Owns the memory limit: when there are too many cells, calls are aggregated in longer buckets,
+//! and finally not at all.
 
 use std::collections::HashMap;
 
@@ -14,24 +14,24 @@ use super::{
     number_cache::{Recent, SlotHash, joined},
 };
 
-/// Cells that are held while a file is written: so many, and one more for every eight rows, but no
-/// more than the last. When there are more, they are added up over longer periods.
+/// Minimum limit of the cells in memory while a file is written. The limit is one more for every
+/// eight rows, up to `CELLS_MAX`. Beyond the limit, calls are aggregated in longer buckets.
 const CELLS_MIN: usize = 16_384;
 const ROWS_OF_CELL: usize = 8;
 const CELLS_MAX: usize = 262_144;
-/// A file with more groups has no rollups.
+/// Maximum number of groups. A file with more has no rollups.
 const GROUPS_MAX: usize = 65_536;
 
-/// The number of a group in its file.
+/// Number of a group in its file.
 pub(super) type GroupNumber = u32;
 
-/// A period and a group.
+/// Number of a time bucket, and group.
 pub(super) type CellKey = (u64, GroupNumber);
 
-/// The calls by period and group.
+/// Calls by time bucket and group.
 #[derive(Debug, Default)]
 struct CellAccumulator {
-    /// Where each cell is in `calls`.
+    /// Position of each cell in `calls`.
     places: HashMap<CellKey, u32, RandomState>,
     calls: Vec<Calls>,
     recent: Recent<CellKey>,
@@ -60,7 +60,7 @@ impl CellAccumulator {
         &mut calls[place as usize]
     }
 
-    /// They in order.
+    /// Returns the cells in order.
     fn sorted(mut self) -> Vec<(CellKey, Calls)> {
         let mut places: Vec<(CellKey, u32)> = self.places.into_iter().collect();
         places.sort_unstable();
@@ -69,10 +69,10 @@ impl CellAccumulator {
     }
 }
 
-/// The calls of a file as they are added up.
+/// Aggregate of the calls of a file.
 #[derive(Debug, Default)]
 pub(super) struct Adder {
-    /// The level whose periods are counted; beyond the last one nothing is.
+    /// Level whose buckets are aggregated. Beyond the last level, nothing is aggregated.
     level: usize,
     pub(super) groups: GroupTable,
     cells: CellAccumulator,
@@ -84,19 +84,19 @@ impl Adder {
         Self { level: LEVELS.len(), ..Self::default() }
     }
 
-    /// Returns true when the adder has given up.
+    /// Returns true if the adder exceeded its limits and dropped the aggregate.
     pub(super) fn is_full(&self) -> bool {
         self.level >= LEVELS.len()
     }
 
-    /// One call more.
+    /// Adds a call.
     pub(super) fn add(&mut self, group: GroupNumber, call: &Call) {
         let Some(length) = LEVELS.get(self.level) else { return };
         let period = call.exemplar.start_unix_nano.0 / length;
         self.cells.at((period, group)).add(call);
     }
 
-    /// Forgets the calls that did not begin in this hour, counted from 1970.
+    /// Drops the calls that did not begin in this hour. Hours are counted from 1970.
     pub(super) fn retain_hour(&mut self, hour: u64) {
         let Some(length) = LEVELS.get(self.level) else { return };
         let is_in = |period: u64| period.saturating_mul(*length) / HOUR == hour;
@@ -104,7 +104,7 @@ impl Adder {
         self.cells.recent.clear();
     }
 
-    /// Keeps to what may be held for a file that has so many rows so far.
+    /// Enforces the memory limit of a file with this many rows so far.
     pub(super) fn shrink(&mut self, rows: usize) {
         let cells_max = (CELLS_MIN + rows / ROWS_OF_CELL).min(CELLS_MAX);
         while self.cells.len() > cells_max && !self.is_full() {
@@ -126,8 +126,8 @@ impl Adder {
         }
     }
 
-    /// The bytes of the section and of its pages, which will start at this offset of the file,
-    /// which has so many rows.
+    /// Returns the bytes of the section and of its pages. The pages start at `offset`, and the file
+    /// has `rows` rows.
     pub(super) fn finish(self, rows: usize, keep: LevelLimits, offset: u64) -> (Vec<u8>, Vec<u8>) {
         let mut encoded = Encoded::new(&self.groups, rows, keep, offset);
         let mut cells = self.cells.sorted();
@@ -143,7 +143,7 @@ impl Adder {
     }
 }
 
-/// The same calls over periods that are so many times as long; both in order.
+/// Merges cells into time buckets that are `factor` times as long. Both lists are in order.
 fn longer(mut cells: Vec<(CellKey, Calls)>, factor: u64) -> Vec<(CellKey, Calls)> {
     let of = |((period, group), _): &(CellKey, Calls)| (period / factor, *group);
     let mut order: Vec<(CellKey, usize)> = cells.iter().map(of).zip(0..).collect();

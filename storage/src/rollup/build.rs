@@ -1,4 +1,4 @@
-//! Adds up the calls of a data file while it is written.
+//! Aggregates the calls of a data file while it is written.
 
 use std::collections::{HashMap, HashSet};
 
@@ -17,12 +17,12 @@ use super::{
 };
 use crate::{SpanRows, rows::column::OfWords};
 
-/// So many spans of a trace are looked through one by one.
+/// Maximum number of spans of a trace that are searched one by one.
 const FEW: usize = 24;
-/// A set that has become larger is not worth clearing for every trace.
+/// Capacity above which the set is replaced and not cleared for the next trace.
 const SEEN_KEPT: usize = 4096;
 
-/// Columns that it reads.
+/// Columns that the builder reads.
 pub(super) const COLUMNS: [&str; 10] = [
     "start_unix_nanos",
     "end_unix_nanos",
@@ -36,7 +36,7 @@ pub(super) const COLUMNS: [&str; 10] = [
     "content_hash",
 ];
 
-/// A group: the numbers of its texts, and its other parts.
+/// Group key with numbers for its texts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 struct NumberedGroup {
     words: u64,
@@ -57,7 +57,8 @@ impl SlotHash for NumberedGroup {
     }
 }
 
-/// Takes the rows of one data file, a trace's rows in one run, and gives their calls.
+/// Takes the rows of one data file and returns the rollup of their calls. A trace must be one run
+/// of rows.
 #[derive(Debug, Default)]
 pub(crate) struct RollupBuilder {
     rows: usize,
@@ -66,7 +67,7 @@ pub(crate) struct RollupBuilder {
     known: HashMap<NumberedGroup, GroupNumber, RandomState>,
     recent: Recent<NumberedGroup>,
     trace: Option<TraceId>,
-    /// The spans of the trace that came.
+    /// Distinct spans of the current trace.
     came: TraceSpanSet,
 }
 
@@ -74,7 +75,7 @@ pub(crate) struct RollupBuilder {
 #[derive(Debug, Default)]
 struct TraceSpanSet {
     few: Vec<u64>,
-    /// All of them, once they are more.
+    /// All hashes, once there are more than `FEW`.
     many: HashSet<u64, RandomState>,
 }
 
@@ -87,7 +88,7 @@ impl TraceSpanSet {
         self.few.clear();
     }
 
-    /// Adds a span; whether it is new.
+    /// Adds a span. Returns true if it is new.
     fn insert(&mut self, content_hash: u64) -> bool {
         if self.many.is_empty() {
             if self.few.contains(&content_hash) {
@@ -130,7 +131,8 @@ impl RollupBuilder {
             let mut number = || adder.groups.number(CallKey::from_row(rows, row).raw());
             let group = recent.number(key, || *known.entry(key).or_insert_with(&mut number));
             self.adder.add(group, &Call::from_row(rows, row));
-            // Not once per batch: how rows are cut up must not show.
+            // The limit is enforced at each span and not at each batch, so that the result does not
+            // depend on the batches.
             self.adder.shrink(self.rows);
             if self.adder.is_full() {
                 *self = Self::nothing();
@@ -139,7 +141,7 @@ impl RollupBuilder {
         }
     }
 
-    /// Returns true if the span is not in the file already.
+    /// Returns true if the file has no equal span yet.
     fn is_new(&mut self, rows: &SpanRows, row: usize) -> bool {
         let trace = Some(rows.trace_id(row));
         if self.trace != trace {
@@ -149,7 +151,7 @@ impl RollupBuilder {
         self.came.insert(rows.content_hash(row))
     }
 
-    /// The bytes of the section and of its pages, which will start at this offset of the file.
+    /// Returns the bytes of the section and of its pages, which start at this offset of the file.
     pub(crate) fn finish(self, offset: u64) -> (Vec<u8>, Vec<u8>) {
         self.adder.finish(self.rows, LevelLimits::ALL, offset)
     }

@@ -9,21 +9,21 @@ use super::{
 };
 use crate::{SpanRows, scan::project};
 
-/// Takes the rows of one data file, a trace's rows in one run, and gives what they add up to.
+/// Takes the rows of one data file and returns all of its rollups. A trace must be one run of rows.
 #[derive(Debug, Default)]
 pub(crate) struct RollupBuilders {
-    /// The calls.
+    /// Builder of the rollup of calls.
     pub(crate) calls: RollupBuilder,
-    /// The calls between services.
+    /// Builder of the rollup of calls between services.
     pub(crate) graph: GraphBuilder,
-    /// The kinds of transactions.
+    /// Builder of the rollup of root operations.
     pub(crate) kinds: KindBuilder,
-    /// The exceptions.
+    /// Builder of the list of exceptions.
     pub(crate) exceptions: ExceptionBuilder,
 }
 
 impl RollupBuilders {
-    /// Returns true if they read the column.
+    /// Returns true if a builder reads the column.
     pub(crate) fn needs(column: &str) -> bool {
         build::COLUMNS.contains(&column)
             || graph::COLUMNS.contains(&column)
@@ -31,12 +31,12 @@ impl RollupBuilders {
             || exceptions::COLUMNS.contains(&column)
     }
 
-    /// Some that have no rollups to give.
+    /// Returns builders that make no rollups.
     pub(crate) fn nothing() -> Self {
         Self { exceptions: ExceptionBuilder::nothing(), ..Self::default().without_sums() }
     }
 
-    /// They, but for what is added up of whole traces.
+    /// Replaces the builders that need whole traces by builders that make no rollups.
     pub(crate) fn without_sums(self) -> Self {
         Self {
             calls: RollupBuilder::nothing(),
@@ -51,7 +51,7 @@ impl RollupBuilders {
     /// # Errors
     /// When a column has another type than the table's.
     pub(crate) fn push(&mut self, batch: &RecordBatch) -> Result<(), ArrowError> {
-        // The attributes of rows are taken apart only where they are looked at.
+        // Attributes are decoded only for the builders that read them.
         let names = build::COLUMNS.into_iter().chain(["parent_span_id"]);
         let rows = SpanRows::from_batch(&project(batch, names)?)?;
         self.calls.push(&rows);

@@ -41,27 +41,27 @@ pub(super) const HOUR: u64 = HOUR_NANOS;
 
 /// Aggregates calls, one per span.
 pub trait CallAccumulator: Send + Sync {
-    /// Returns the group number for calls with this key. Equal numbers are one group of the
-    /// aggregate. No number from before [`Self::finish_from`] is used after it.
+    /// Returns the group number for calls with this key. Calls with equal numbers are aggregated in
+    /// one group. Numbers from before a call of [`Self::finish_from`] are not used after it.
     fn group(&mut self, key: CallKey<'_>) -> u32;
 
     /// Adds a call of a group.
     fn call(&mut self, group: u32, call: &Call);
 
-    /// Calls of a group that began in one step. Returns `None` if they are damaged; the query then
-    /// starts again with other accumulators.
+    /// Adds calls of a group that began in one step. Returns `None` if they are damaged; the query
+    /// then starts again with other accumulators.
     fn cell(&mut self, group: u32, cell: &Cell<'_>) -> Option<()>;
 
     /// Completes the buckets from this time on: every call that began then or later was added.
     fn finish_from(&mut self, _from: UnixNanos) {}
 
-    /// Returns true to continue. Called every few thousand calls.
+    /// Returns true to continue. The aggregation asks every few thousand calls.
     fn wants_more(&self) -> bool {
         true
     }
 }
 
-/// Returns `Break` to stop an aggregation. Any thread calls it every few thousand calls.
+/// Returns `Break` to stop an aggregation. Each thread calls it every few thousand calls.
 pub type AggregationWatch<'a> = dyn Fn() -> ControlFlow<()> + Sync + 'a;
 
 /// Creates the accumulators of an aggregation. A second attempt creates all of them anew.
@@ -69,8 +69,8 @@ pub trait CallAccumulatorFactory: Sync {
     /// Type of the aggregates.
     type Accumulator: CallAccumulator;
 
-    /// Creates the accumulator of calls that come in no order of time. Their hours may also be
-    /// passed to the others.
+    /// Creates the accumulator of calls that arrive in no order of time. Calls of the same hours
+    /// may also be passed to the other accumulators.
     fn unordered(&self) -> Self::Accumulator;
 
     /// Creates the accumulator of the calls that began in this range and are not in `unordered`.
@@ -84,7 +84,7 @@ pub trait CallAccumulatorFactory: Sync {
 /// Limits of an aggregation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CallBounds {
-    /// Stop after looking at this many rows; those that rollups know are not looked at.
+    /// Maximum number of rows to read. Rows that rollups have counted are not read.
     pub rows_max: u64,
     /// Maximum number of spans in the deduplication set.
     pub remembered_max: usize,
@@ -99,13 +99,13 @@ pub struct CallAggregate<T> {
     pub scan: ScanStats,
     /// True if a repeated span may be counted twice.
     pub repeats_counted: bool,
-    /// Aggregate of the calls that came in no order of time,
+    /// Aggregate of the calls that arrived in no order of time.
     pub unordered: Arc<T>,
-    /// and all other calls, the latest first.
+    /// Aggregates of all other calls, by time range, the latest first.
     pub shares: Vec<T>,
 }
 
-/// An aggregation as it runs.
+/// State of an aggregation.
 struct CallQuery<'a, T> {
     snapshot: &'a Snapshot,
     filter: &'a SpanFilter,
@@ -114,17 +114,17 @@ struct CallQuery<'a, T> {
     bounds: CallBounds,
     accumulators: &'a T,
     watch: &'a AggregationWatch<'a>,
-    /// Its number among those that sums of whole hours can be of use to.
+    /// Number of the query in the cache of whole hours, if it can use the cache.
     number: Option<u64>,
 }
 
-/// Rollups that cannot be read.
+/// File with unreadable rollups.
 struct Damaged(Arc<DataFile>);
 
 impl Snapshot {
-    /// Aggregates every call that matches; repeated spans count once. `step` is the resolution of
-    /// time that the accumulators need: calls that began in one step, counted from 1970, may come
-    /// aggregated.
+    /// Aggregates every call that matches; repeated spans count once. `step` is the time resolution
+    /// that the accumulators need. Calls that began in one step may arrive as one aggregate. Steps
+    /// are counted from 1970.
     ///
     /// # Errors
     /// When a data file is missing or damaged.
@@ -233,12 +233,12 @@ pub(super) fn common(left: &Range<u64>, right: &Range<u64>) -> Range<u64> {
     left.start.max(right.start)..left.end.min(right.end)
 }
 
-/// The whole periods in a range.
+/// Returns the whole buckets in a range.
 pub(super) fn aligned(range: Range<u64>, period: u64) -> Range<u64> {
     range.start.div_ceil(period).saturating_mul(period)..range.end - range.end % period
 }
 
-/// The periods that make up a range, each as long as possible: level and start.
+/// Returns the level and the start of the buckets that make up a range, each as long as possible.
 pub(super) fn tiles(
     covered: &Range<u64>,
     step: u64,

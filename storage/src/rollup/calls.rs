@@ -1,4 +1,4 @@
-//! The calls of one group: how many, how many failed, how long they took, which stand for them.
+//! Calls of one group: count, errors, latency and exemplars.
 
 use tidings_proto::{
     DurationNanos, UnixNanos,
@@ -12,28 +12,28 @@ use crate::SpanRows;
 /// Group key of calls.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct CallKey<'a> {
-    /// The service that was called.
+    /// Service that was called.
     pub service: &'a str,
-    /// The span's name.
+    /// Name of the span.
     pub operation: &'a str,
-    /// The part it plays.
+    /// Kind of the span.
     pub kind: SpanKind,
-    /// How it ended.
+    /// Status of the span.
     pub status: StatusCode,
 }
 
 /// One call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Call {
-    /// It, as it would stand for others.
+    /// Identity, start and duration of the call, in the form of an exemplar.
     pub exemplar: Exemplar,
     /// True if the call failed.
     pub failed: bool,
-    /// True if its duration is known: it has started and ended.
+    /// True if the duration is known: the span has started and ended.
     pub timed: bool,
 }
 
-/// Some calls. Adding them in another order, or in parts, changes nothing.
+/// Aggregate of calls. The order and the grouping of additions do not change the result.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Calls {
     /// Number of calls.
@@ -58,14 +58,14 @@ impl<'a> CallKey<'a> {
         }
     }
 
-    /// It as a group of a file.
+    /// Returns the key as a group key of a file.
     pub(super) fn raw(&self) -> RawKey<'a> {
         ([self.service, self.operation], [i32::from(self.kind), i32::from(self.status)])
     }
 }
 
 impl Call {
-    /// The call that a row with facts is.
+    /// Returns the call of a row with the columns of `Detail::Facts`.
     #[must_use]
     pub fn from_row(rows: &SpanRows, row: usize) -> Self {
         let start = rows.start(row);
@@ -82,12 +82,12 @@ impl Call {
         }
     }
 
-    /// The same call, of which no more than that it was there counts.
+    /// Returns the call for a group that only counts calls: without failure and duration.
     pub(super) fn counted(self) -> Self {
         Self { failed: false, timed: false, ..self }
     }
 
-    /// The same call as its caller saw it, who waited so long for it.
+    /// Returns the call with the duration that its caller waited.
     pub(super) fn waited(self, duration_nano: DurationNanos) -> Self {
         let exemplar = Exemplar { duration_nano, ..self.exemplar };
         Self { exemplar, failed: false, timed: true }
@@ -102,7 +102,7 @@ impl Call {
 }
 
 impl Calls {
-    /// One more.
+    /// Adds a call.
     pub fn add(&mut self, call: &Call) {
         self.count += 1;
         if call.timed {
@@ -115,7 +115,7 @@ impl Calls {
         }
     }
 
-    /// All of these too.
+    /// Adds all calls of another aggregate.
     pub fn merge(&mut self, other: &Self) {
         self.count += other.count;
         self.errors += other.errors;
@@ -124,18 +124,18 @@ impl Calls {
         other.failed.into_iter().for_each(|failed| self.keep_failed(failed));
     }
 
-    /// It may be the slowest.
+    /// Replaces the slowest call if this one is slower.
     pub(super) fn keep_slowest(&mut self, slowest: Exemplar) {
         keep(&mut self.slowest, slowest, slowness);
     }
 
-    /// It may be the last that failed.
+    /// Replaces the last failed call if this one began later.
     pub(super) fn keep_failed(&mut self, failed: Exemplar) {
         keep(&mut self.failed, failed, lateness);
     }
 
-    /// Retracts a call that counts in another file too. It may stay an exemplar here, because the
-    /// sum of both files has it anyway.
+    /// Retracts a call that another file counts too. It may stay an exemplar here, because the
+    /// other file has it anyway.
     pub(super) fn remove(&mut self, call: &Call) {
         self.count = self.count.saturating_sub(1);
         self.errors = self.errors.saturating_sub(u64::from(call.failed));
@@ -144,13 +144,13 @@ impl Calls {
         }
     }
 
-    /// The slowest of those that have ended.
+    /// Returns the slowest of the calls that have ended.
     #[must_use]
     pub fn slowest(&self) -> Option<Exemplar> {
         self.slowest
     }
 
-    /// The last that failed.
+    /// Returns the last failed call.
     #[must_use]
     pub fn failed(&self) -> Option<Exemplar> {
         self.failed
@@ -165,7 +165,7 @@ fn lateness(call: &Exemplar) -> impl Ord + use<> {
     (call.start_unix_nano, call.trace_id, call.span_id, call.duration_nano)
 }
 
-/// Keeps the one with the greatest key, whatever order they come in.
+/// Keeps the exemplar with the greatest key, independent of the order.
 fn keep<K: Ord>(kept: &mut Option<Exemplar>, other: Exemplar, key: impl Fn(&Exemplar) -> K) {
     if kept.is_none_or(|kept| key(&kept) < key(&other)) {
         *kept = Some(other);

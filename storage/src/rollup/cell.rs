@@ -1,7 +1,7 @@
-//! The bytes of a cell: the calls of a group in one time bucket, as described in
+//! Encoding of a cell: the calls of a group in one time bucket, as described in
 //! `docs/formats/index.md`.
 //!
-//! A [`Cell`] decodes only the fields a query reads, because most queries need few of them.
+//! A [`Cell`] decodes only the fields that a query reads, because most queries need few of them.
 
 use tidings_proto::{DurationNanos, SpanId, TraceId, UnixNanos, api::Exemplar};
 
@@ -11,16 +11,16 @@ use super::{
 };
 use crate::index::{Bytes, push_varint};
 
-/// Flag: durations are in buckets.
+/// Flag: durations are in histogram buckets.
 const BUCKETS: u8 = 1;
-/// Flag: one of the calls has ended, and the slowest follows.
+/// Flag: at least one call has ended, and the slowest call follows.
 const SLOWEST: u8 = 2;
-/// Flag: one of the calls has failed, and the last of them follows, unless the next flag is set.
+/// Flag: at least one call has failed. The last failed call follows unless the next flag is set.
 const FAILED: u8 = 4;
 /// Flag: the last failed call is the slowest one.
 const FAILED_IS_SLOWEST: u8 = 8;
 
-/// The calls of a group that began in one period.
+/// Calls of a group that began in one time bucket.
 #[derive(Debug, Clone, Copy)]
 pub struct Cell<'a> {
     start: UnixNanos,
@@ -31,7 +31,7 @@ pub struct Cell<'a> {
 
 #[derive(Debug, Clone, Copy)]
 enum CellContent<'a> {
-    /// Undecoded bytes behind the counts.
+    /// Flags, and the undecoded bytes after the counts.
     Encoded {
         flags: u8,
         rest: Bytes<'a>,
@@ -58,7 +58,7 @@ impl Durations {
         Self { count: latency.count(), sum: latency.sum(), up_to_bounds }
     }
 
-    /// A single one.
+    /// Returns the summary of a single duration.
     #[must_use]
     pub fn single(duration: DurationNanos) -> Self {
         let up_to_bounds = LATENCY_BOUNDS.map(|bound| u64::from(duration <= bound));
@@ -67,8 +67,7 @@ impl Durations {
 }
 
 impl<'a> Cell<'a> {
-    /// The cell with these bytes, of the period that begins at this time; `None` when it is
-    /// damaged.
+    /// Decodes a cell of the time bucket that begins at `start`. `None` when the bytes are damaged.
     pub(super) fn decode(bytes: &'a [u8], start: UnixNanos) -> Option<Self> {
         let mut rest = Bytes::new(bytes);
         let [flags] = *rest.take(1)? else { return None };
@@ -76,12 +75,12 @@ impl<'a> Cell<'a> {
         Some(Self { start, count, errors, calls: CellContent::Encoded { flags, rest } })
     }
 
-    /// These calls, of the period that begins at this time.
+    /// Returns a cell of these calls, in the time bucket that begins at `start`.
     pub(super) fn of_calls(calls: &'a Calls, start: UnixNanos) -> Self {
         Self { start, count: calls.count, errors: calls.errors, calls: CellContent::Decoded(calls) }
     }
 
-    /// When its period begins.
+    /// Returns the start of the time bucket.
     #[must_use]
     pub fn start(&self) -> UnixNanos {
         self.start
@@ -99,7 +98,8 @@ impl<'a> Cell<'a> {
         self.errors
     }
 
-    /// Adds its calls to these. `None` when it is damaged: some of them may have been added then.
+    /// Adds the calls to an aggregate. `None` when the cell is damaged; some may have been added
+    /// then.
     #[must_use]
     pub fn add_to(&self, calls: &mut Calls) -> Option<()> {
         let (flags, mut rest) = match self.calls {
@@ -132,7 +132,7 @@ impl<'a> Cell<'a> {
         Some(())
     }
 
-    /// Adds its bytes to these.
+    /// Appends the encoded cell.
     pub(super) fn push_to(&self, bytes: &mut Vec<u8>) {
         match self.calls {
             CellContent::Encoded { flags, rest } => {
@@ -145,15 +145,16 @@ impl<'a> Cell<'a> {
         }
     }
 
-    /// Its calls; `None` when it is damaged.
+    /// Returns the calls. `None` when the cell is damaged.
     pub(super) fn decoded(&self) -> Option<Calls> {
         let mut calls = Calls::default();
         self.add_to(&mut calls)?;
         Some(calls)
     }
 
-    /// Gives `visit` how long its calls took and how many took so long: those in a bucket as the
-    /// longest of it. `None` when it is damaged: some may have been given then.
+    /// Passes each duration and its number of calls to `visit`. All durations of a histogram bucket
+    /// are passed as its upper bound. `None` when the cell is damaged; some may have been passed
+    /// then.
     #[must_use]
     pub fn spread(&self, mut visit: impl FnMut(DurationNanos, u64)) -> Option<()> {
         match self.calls {
@@ -195,7 +196,7 @@ impl<'a> Cell<'a> {
         for before in 0..of.count {
             duration = duration.checked_add(rest.long_varint()?)?;
             of.sum += u128::from(duration);
-            // They ascend, and so do the bounds.
+            // Durations and bounds are both ascending.
             while LATENCY_BOUNDS.get(bound).is_some_and(|bound| duration > bound.0) {
                 of.up_to_bounds[bound] = before;
                 bound += 1;
@@ -226,7 +227,8 @@ fn merge_buckets(latency: &mut Latency, rest: &mut Bytes<'_>) -> Option<()> {
     latency.merge_numbers((of_all, sum), bounds)
 }
 
-/// Gives `visit` each bucket, its count, and how many of these are up to the bound that it holds.
+/// Passes each histogram bucket to `visit`, with its count and with the number of its durations up
+/// to the latency bound inside it.
 fn each_bucket(
     rest: &mut Bytes<'_>,
     mut visit: impl FnMut(u16, u64, u64) -> Option<()>,
@@ -244,7 +246,7 @@ fn each_bucket(
     Some(())
 }
 
-/// The bytes of the cell of these calls, which began in the period that begins at this time.
+/// Encodes the cell of these calls in the time bucket that begins at `start`.
 pub(super) fn encoded(calls: &Calls, start: UnixNanos) -> Vec<u8> {
     let latency = &calls.latency;
     let failed_is_slowest = calls.failed.is_some() && calls.failed == calls.slowest;
@@ -300,8 +302,8 @@ fn push_buckets(cell: &mut Vec<u8>, latency: &Latency, divided: &BucketCounts) {
     push_varint(cell, latency.max);
 }
 
-/// Time that starts of exemplars count from: when the longest period with this period began. Cells
-/// of the same calls have the same bytes at every level.
+/// Returns the time from which the starts of exemplars count: the start of the longest bucket
+/// around this one. Cells of the same calls therefore have the same bytes at every level.
 fn exemplar_base(start: UnixNanos) -> u64 {
     let longest = LEVELS[LEVELS.len() - 1];
     start.0 / longest * longest

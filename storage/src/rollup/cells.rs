@@ -1,8 +1,9 @@
-//! The bytes of a file's rollups, described in `docs/formats/index.md`.
+//! Encoding of a file's rollups, described in `docs/formats/index.md`.
 //!
-//! The section in the index's head says where the pages are: one with the groups, and for every
-//! level one per period that has calls. A page has a checksum of its own. A period with the same
-//! cells as the only shorter period in it has that one's page.
+//! The section in the index's head locates the pages: one with the groups, and for each level one
+//! for each time bucket with calls. Each page has its own checksum. Buckets of two levels share a
+//! page when the longer one contains only one shorter bucket with calls and both have the same
+//! cells.
 
 use std::{collections::HashMap, ops::Range};
 
@@ -20,33 +21,32 @@ use super::{
 use crate::index::{Bytes, Fetch, push_varint};
 
 const CRC_BYTES: usize = 4;
-/// A level is left out when it takes more than its part of the file's rows allows
-/// ([`LevelLimits`]), and more than so many bytes in all,
+/// Size up to which each level is kept. A level above it is kept within [`LevelLimits`], in
+/// proportion to the rows of the file.
 const BYTES_MIN: usize = 64 << 10;
-/// Bytes a row that cells of the longest periods may take: more than any cell of one call. So a file
-/// always has these periods; without them every question reads its rows.
+/// Bytes for each row that the level with the longest buckets may take. No cell of one call exceeds
+/// it, so a file always has this level. Without it, each query would read the file's rows.
 const COARSEST_BYTES_OF_ROW: usize = 96;
-/// or when one of its pages is larger.
+/// Maximum size of a page. A level with a larger page is omitted.
 const PAGE_BYTES_MAX: usize = 8 << 20;
-/// Length of a page that is not there again, because the only shorter period has the same. No page
-/// is as short.
+/// Length that stands for the page of the only shorter bucket. No page is as short.
 const SAME_PAGE: usize = 0;
-/// Memory of a group in the tables that hold its number, without its texts,
+/// Memory of a group in the tables that hold its number, without its texts.
 const GROUP_BYTES: usize = 320;
-/// which are held so often: to be found, encoded, and listed.
+/// Number of copies of a group's texts in memory: for the lookup, the encoding and the list.
 const TEXT_COPIES: usize = 3;
 
 /// Key of a group: two texts and two numbers. For [`CallKey`]: service and operation, kind and
 /// status.
 pub(super) type RawKey<'a> = ([&'a str; 2], [i32; 2]);
 
-/// The groups of two texts, by their numbers.
+/// Numbers of the groups with the same two texts, by their two numbers.
 type OfTexts = HashMap<[i32; 2], GroupNumber, RandomState>;
 
-/// The groups of a file, numbered as they came.
+/// Groups of a file, numbered in the order of their first use.
 #[derive(Debug, Default)]
 pub(super) struct GroupTable {
-    /// Numbers of the groups by their texts.
+    /// Numbers of the groups, by their two texts and two numbers.
     numbers: HashMap<String, HashMap<String, OfTexts, RandomState>, RandomState>,
     bytes: Vec<u8>,
     len: GroupNumber,
@@ -57,17 +57,17 @@ impl GroupTable {
         self.len as usize
     }
 
-    /// Returns their memory in bytes, names included.
+    /// Returns the memory in bytes, names included.
     pub(super) fn bytes(&self) -> usize {
         self.len() * GROUP_BYTES + self.bytes.len() * TEXT_COPIES
     }
 
-    /// Returns true if they exceed the size limit of a file's list.
+    /// Returns true if the groups exceed the size limit of a file's list.
     pub(super) fn are_too_large(&self) -> bool {
         self.bytes.len() > PAGE_BYTES_MAX
     }
 
-    /// The number of this one.
+    /// Returns the number of this group, which is added if it is new.
     pub(super) fn number(&mut self, (texts, parts): RawKey<'_>) -> GroupNumber {
         let [first, second] = texts;
         let known = self.numbers.get(first).and_then(|others| others.get(second));
@@ -88,23 +88,22 @@ impl GroupTable {
         number
     }
 
-    /// Their keys, by number.
+    /// Returns the group keys by number.
     pub(super) fn names(&self) -> GroupNames {
         GroupNames::decode(&self.bytes).expect("invariant: they were just encoded")
     }
 }
 
-/// Which levels are kept: those that take at most so many bytes for each of the file's rows, by the
-/// level's number; none for 0.
+/// Maximum bytes of each level for each row of the file. 0 omits the level.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct LevelLimits {
     bytes_of_row: [usize; LEVELS.len()],
 }
 
 impl LevelLimits {
-    /// All, where they are of use.
+    /// All levels.
     pub(super) const ALL: Self = Self { bytes_of_row: [4, 8, COARSEST_BYTES_OF_ROW] };
-    /// Minutes and half hours: what lies between would double what there is to store.
+    /// Levels of one minute and of half an hour. The level between them would double the size.
     pub(super) const ENDS: Self = Self { bytes_of_row: [2, 0, COARSEST_BYTES_OF_ROW] };
 
     /// Returns true if the level is kept, unless it is too large.
@@ -117,14 +116,14 @@ impl LevelLimits {
     }
 }
 
-/// A section as it grows.
+/// Section under construction.
 #[derive(Debug)]
 pub(super) struct Encoded {
     section: Vec<u8>,
     pages: Vec<u8>,
-    /// Periods of the last level that was kept: when each began, and where its page is in `pages`.
+    /// Start of each bucket of the last level that was kept, and the range of its page in `pages`.
     shorter: Vec<(u64, Range<usize>)>,
-    /// `None`: nothing fits.
+    /// Maximum bytes of each level. `None` when the groups are too large for any rollup.
     level_bytes_max: Option<[usize; LEVELS.len()]>,
 }
 
@@ -143,7 +142,7 @@ impl Encoded {
         Self { section, pages, shorter: Vec::new(), level_bytes_max }
     }
 
-    /// Adds a level, unless it is too large to be of use.
+    /// Adds a level unless it is too large.
     pub(super) fn push_level(&mut self, level: usize, cells: &[(CellKey, Calls)]) {
         let Some(bytes_max) = self.level_bytes_max.map(|bytes_max| bytes_max[level]) else {
             return;
@@ -182,7 +181,7 @@ impl Encoded {
         self.shorter = periods;
     }
 
-    /// The page of the only shorter period in this one, if it has these bytes.
+    /// Returns the page of the only shorter bucket inside this one, if it has the same bytes.
     fn same_page(&self, begin: u64, length: u64, page: &[u8]) -> Option<Range<usize>> {
         let starts = |(start, _): &(u64, Range<usize>)| *start;
         let (_, place) = only_within(&self.shorter, begin, length, starts)?;
@@ -194,7 +193,8 @@ impl Encoded {
     }
 }
 
-/// The only one of these, which are by start, that starts in this period.
+/// Returns the item that starts in this time bucket, if it is the only one. Items are sorted by
+/// start.
 fn only_within<T>(shorter: &[T], begin: u64, length: u64, start: impl Fn(&T) -> u64) -> Option<&T> {
     let first = shorter.partition_point(|of| start(of) < begin);
     let within = shorter.get(first..)?.iter();
@@ -206,15 +206,15 @@ fn length(length: usize) -> [u8; 4] {
     u32::try_from(length).expect("invariant: pages are small").to_le_bytes()
 }
 
-/// Adds a cell to those of a page.
+/// Appends a cell to a page.
 pub(super) fn push_cell(page: &mut Vec<u8>, group: GroupNumber, cell: &[u8]) {
     push_varint(page, u64::from(group));
     push_varint(page, cell.len() as u64);
     page.extend(cell);
 }
 
-/// Gives `visit` the cells of a page, which [`push_cell`] put there, of the period that begins at
-/// this time. `None` when they are damaged.
+/// Passes the cells of a page to `visit`. [`push_cell`] wrote them, and `start` is the start of the
+/// time bucket. `None` when they are damaged.
 pub(super) fn each_cell(
     page: &[u8],
     start: UnixNanos,
@@ -229,29 +229,29 @@ pub(super) fn each_cell(
     Some(())
 }
 
-/// Ends the page that began here.
+/// Ends the page that began at `start` with its checksum.
 pub(super) fn seal(pages: &mut Vec<u8>, start: usize) {
     let crc = crc32c::crc32c(&pages[start..]);
     pages.extend(crc.to_le_bytes());
 }
 
-/// Where a file's rollups are.
+/// Locations of a file's rollups.
 #[derive(Debug)]
 pub(crate) struct Directory {
     groups: Range<u64>,
     levels: [Option<Level>; LEVELS.len()],
 }
 
-/// The periods of a level that have calls, ascending, and where their pages are.
+/// Time buckets of a level that have calls, ascending, with their pages.
 #[derive(Debug)]
 struct Level {
     periods: Box<[u64]>,
-    /// Where the page of each is.
+    /// Location of the page of each bucket.
     pages: Box<[Range<u64>]>,
 }
 
 impl Directory {
-    /// `None` when the bytes are not a directory's.
+    /// Decodes a directory. `None` when the bytes are not a directory.
     pub(crate) fn decode(section: &[u8]) -> Option<Self> {
         let mut section = Bytes::new(section);
         let mut offset = section.u64()?;
@@ -289,18 +289,18 @@ impl Directory {
         Some(Self { groups, levels })
     }
 
-    /// Returns its memory in bytes.
+    /// Returns the memory in bytes.
     pub(crate) fn bytes(&self) -> usize {
         let levels = self.levels.iter().flatten();
         size_of::<Self>() + levels.map(|level| 24 * level.periods.len()).sum::<usize>()
     }
 
-    /// The level with the shortest periods.
+    /// Returns the level with the shortest buckets.
     pub(super) fn finest(&self) -> Option<usize> {
         self.levels.iter().position(Option::is_some)
     }
 
-    /// The level with the longest periods.
+    /// Returns the level with the longest buckets.
     pub(super) fn coarsest(&self) -> Option<usize> {
         self.levels.iter().rposition(Option::is_some)
     }
@@ -315,7 +315,7 @@ impl Directory {
         self.levels.get(level).is_some_and(Option::is_some)
     }
 
-    /// When the calls of a level began, at the earliest and before when at the latest, by period.
+    /// Returns the time range of each bucket of a level that has calls.
     pub(super) fn periods(&self, level: usize) -> impl Iterator<Item = Range<u64>> {
         let length = LEVELS[level];
         let periods = self.levels[level].iter().flat_map(|level| &level.periods);
@@ -332,8 +332,8 @@ impl Directory {
         GroupNames::decode(&page)
     }
 
-    /// The cells of the level's period that begins at this time, by group; none when it has no
-    /// calls. `None` when they are not there or damaged.
+    /// Passes the cells of a time bucket to `visit`, by group. A bucket without calls has none.
+    /// `None` when the page is missing or damaged.
     pub(super) fn cells(
         &self,
         level: usize,
@@ -349,7 +349,7 @@ impl Directory {
         each_cell(unsealed(&page)?, UnixNanos(start), visit)
     }
 
-    /// As [`Self::cells`], only how many calls there are in each.
+    /// Like [`Self::cells`], with the number of calls of each cell only.
     pub(super) fn counts(
         &self,
         level: usize,
@@ -373,12 +373,12 @@ pub(super) fn unsealed(page: &[u8]) -> Option<&[u8]> {
 /// Keys of a file's groups, by number.
 #[derive(Debug, Default)]
 pub(super) struct GroupNames {
-    /// The texts of all groups, one after the other.
+    /// Concatenated texts of all groups.
     texts: String,
     groups: Vec<GroupName>,
 }
 
-/// Where the texts of a group end: they begin where those of the one before do.
+/// Ends of a group's texts. They begin where those of the previous group end.
 #[derive(Debug)]
 struct GroupName {
     ends: [usize; 2],
@@ -398,7 +398,7 @@ impl GroupNames {
         Some(names)
     }
 
-    /// Where the text ends that was at the front of the page.
+    /// Moves the text at the front of the page to `texts` and returns its end there.
     fn take_text(&mut self, page: &mut Bytes<'_>) -> Option<usize> {
         let length = usize::try_from(page.varint()?).ok()?;
         self.texts.push_str(std::str::from_utf8(page.take(length)?).ok()?);
@@ -410,12 +410,12 @@ impl GroupNames {
         self.groups.len()
     }
 
-    /// Returns their memory in bytes.
+    /// Returns the memory in bytes.
     pub(super) fn bytes(&self) -> usize {
         self.texts.capacity() + self.groups.capacity() * size_of::<GroupName>()
     }
 
-    /// The group with this number.
+    /// Returns the key of the group with this number.
     pub(super) fn raw(&self, group: GroupNumber) -> Option<RawKey<'_>> {
         let place = group as usize;
         let GroupName { ends: [middle, end], parts } = self.groups.get(place)?;
@@ -424,12 +424,12 @@ impl GroupNames {
         Some(([self.texts.get(start..*middle)?, self.texts.get(*middle..*end)?], *parts))
     }
 
-    /// Returns true if all of them are groups of calls.
+    /// Returns true if all groups have a [`CallKey`].
     pub(super) fn are_calls(&self) -> bool {
         self.numbers().len() == self.groups.len()
     }
 
-    /// The number of each.
+    /// Returns the number of each group.
     pub(super) fn numbers(&self) -> HashMap<CallKey<'_>, GroupNumber> {
         (0..).map_while(|group| Some((self.key(group)?, group))).collect()
     }
@@ -445,7 +445,7 @@ fn number(page: &mut Bytes<'_>) -> Option<i32> {
     Some(u32::try_from(page.varint()?).ok()?.cast_signed())
 }
 
-/// Adds the rows that rollups leave out, which are ascending and apart, to a section.
+/// Appends the rows that rollups omit to a section. The ranges are ascending and disjoint.
 pub(super) fn push_uncounted_rows(section: &mut Vec<u8>, rows: &[Range<u64>]) {
     push_varint(section, rows.len() as u64);
     let mut end = 0;
@@ -456,7 +456,7 @@ pub(super) fn push_uncounted_rows(section: &mut Vec<u8>, rows: &[Range<u64>]) {
     }
 }
 
-/// Takes the rows that rollups leave out off the front of a section; `None` when they are not there.
+/// Reads the rows that rollups omit from the front of a section. `None` when the bytes are damaged.
 pub(super) fn take_uncounted_rows(section: &mut Bytes<'_>) -> Option<Vec<Range<u64>>> {
     let (mut rows, mut end) = (Vec::new(), 0_u64);
     for _ in 0..section.varint()? {
@@ -467,7 +467,7 @@ pub(super) fn take_uncounted_rows(section: &mut Bytes<'_>) -> Option<Vec<Range<u
     Some(rows)
 }
 
-/// Adds rows to those that rollups leave out, which they follow.
+/// Adds later rows to those that rollups omit.
 pub(super) fn extend_uncounted_rows(rows: &mut Vec<Range<u64>>, more: Range<u64>) {
     match rows.last_mut().filter(|last| last.end == more.start) {
         Some(last) => last.end = more.end,
@@ -482,7 +482,7 @@ mod tests {
     use super::{Calls, Directory, LEVELS};
     use crate::rollup::{Call, adder::Adder, cells::LevelLimits};
 
-    /// The section of calls at these times, and the bytes of its pages.
+    /// Returns the section of calls at these times, and the bytes of its pages.
     fn section(starts: &[u64]) -> (Directory, Vec<u8>) {
         let mut adder = Adder::default();
         let group = adder.groups.number((["shop", "pay"], [2, 0]));

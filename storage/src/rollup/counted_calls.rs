@@ -1,8 +1,8 @@
-//! Selects which of the calls in files' rollups still count after traces are assembled.
+//! Selects the calls in files' rollups that still count after split traces are assembled.
 //!
-//! A file has counted its part of a trace as a whole trace. For split traces, the calls of the
-//! whole trace count. Those among them that a file has counted stay in its cells, once each. The
-//! others are retracted there. Calls are grouped by trace, so that each search is short.
+//! A file has counted its part of a split trace as a whole trace, but the calls of the assembled
+//! trace are the right ones. A right call that a file has counted stays in that file's cells, once.
+//! All other counted calls are retracted. Calls are grouped by trace, so that each search is short.
 
 use std::collections::HashMap;
 
@@ -14,7 +14,7 @@ use super::{Call, adder::GroupNumber, file_buckets::RetractedCalls, retraction::
 /// A call and its group in the answer.
 pub(super) type GroupCall = (GroupNumber, Call);
 
-/// The calls that files have counted for themselves, of traces that are in several places.
+/// Calls that files have counted, of traces that are in several places.
 #[derive(Debug)]
 pub(super) struct CountedCalls {
     files: usize,
@@ -28,14 +28,14 @@ struct TraceCalls {
     is_sorted: bool,
 }
 
-/// A call in the cells of a file.
+/// Call in the cells of a file.
 #[derive(Debug)]
 struct CountedCall {
     call: GroupCall,
     file: usize,
-    /// It was found to count.
+    /// True if the call counts and stays in these cells.
     stays: bool,
-    /// A pair has taken it away: it counted elsewhere.
+    /// True if a pair retracted the call because it counted elsewhere.
     is_away: bool,
 }
 
@@ -45,29 +45,29 @@ impl CountedCalls {
         Self { files, traces: HashMap::default() }
     }
 
-    /// A file has counted this call.
+    /// Adds a call that a file has counted.
     pub(super) fn push(&mut self, file: usize, call: GroupCall) {
         let of = self.traces.entry(call.1.exemplar.trace_id).or_default();
         of.calls.push(CountedCall { call, file, stays: false, is_away: false });
         of.is_sorted = false;
     }
 
-    /// A file has counted this call, and a pair has taken it away since: it stands there for others
-    /// only if it counts elsewhere.
+    /// Adds a call that a file has counted and that a pair retracted. It may stay an exemplar of
+    /// the file only if it counts elsewhere.
     pub(super) fn push_away(&mut self, file: usize, call: GroupCall) {
         let of = self.traces.entry(call.1.exemplar.trace_id).or_default();
         of.calls.push(CountedCall { call, file, stays: false, is_away: true });
         of.is_sorted = false;
     }
 
-    /// This call counts; whether it is in a cell and stays there.
+    /// Marks a call that counts. Returns true if it is in a cell and stays there.
     pub(super) fn stays(&mut self, call: GroupCall) -> bool {
         let Some(of) = self.traces.get_mut(&call.1.exemplar.trace_id) else { return false };
         of.sort();
         let first = of.calls.partition_point(|own| place(&own.call) < place(&call));
         let same = &mut of.calls[first..];
         let count = same.partition_point(|own| place(&own.call) == place(&call));
-        // Calls that stay come first, so that a search finds the first other one among many equal ones.
+        // Calls that stay are sorted first. A binary search therefore finds the first other one.
         let next = same[..count].partition_point(|own| own.stays);
         let next = same[..count].get_mut(next).filter(|own| !own.is_away);
         next.map(|own| own.stays = true).is_some()
@@ -99,10 +99,10 @@ impl CountedCalls {
 }
 
 impl TraceCalls {
-    /// Puts equal calls next to each other.
+    /// Sorts the calls so that equal ones are consecutive.
     fn sort(&mut self) {
         if !self.is_sorted {
-            // Which file's call stays must not depend on chance: pairs are settled beforehand.
+            // The order makes the choice of the file deterministic. Retractions of pairs come last.
             self.calls
                 .sort_unstable_by_key(|own| (place(&own.call), !own.stays, own.is_away, own.file));
             self.is_sorted = true;
@@ -110,7 +110,7 @@ impl TraceCalls {
     }
 }
 
-/// The place of a call among those of its trace.
+/// Returns the sort key of a call among those of its trace.
 fn place((group, call): &GroupCall) -> impl Ord + use<> {
     let Call { exemplar, failed, timed } = call;
     let times = (exemplar.start_unix_nano, exemplar.duration_nano);

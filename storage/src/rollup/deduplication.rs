@@ -1,20 +1,20 @@
-//! Tells spans that came before from new ones.
+//! Detection of repeated spans.
 
 use std::collections::HashSet;
 
 use ahash::RandomState;
 
-/// Deduplication set of spans, bounded in size.
+/// Deduplication set of spans, with a maximum size.
 #[derive(Debug)]
 pub struct DeduplicationSet {
     hashes: HashSet<u64, RandomState>,
     hashes_max: usize,
-    /// True if the set was full and a repeated span may have passed as new.
+    /// True if the set was full, so that a repeated span may have been treated as new.
     pub forgot: bool,
 }
 
 impl DeduplicationSet {
-    /// Remembers so many.
+    /// Creates a set of at most `hashes_max` content hashes.
     #[must_use]
     pub fn new(hashes_max: usize) -> Self {
         Self { hashes: HashSet::default(), hashes_max, forgot: false }
@@ -30,7 +30,7 @@ impl DeduplicationSet {
         self.hashes.contains(&content_hash)
     }
 
-    /// Returns true if no span with this content came before.
+    /// Returns true if no span with this content was added before. Adds the span.
     pub fn is_new(&mut self, content_hash: u64) -> bool {
         if self.hashes.len() < self.hashes_max {
             return self.hashes.insert(content_hash);

@@ -1,8 +1,9 @@
 //! Exceptions of spans, listed beside every data file.
 //!
-//! Stack traces are most of the bytes of a span with an exception, and grouping needs them. So the
-//! index of a file lists its exceptions: group, start of the span, and content hash. Queries
-//! aggregate the lists. Only the last exception of each group that is shown is read from its row.
+//! Stack traces are most of the bytes of a span with an exception, and grouping needs them. The
+//! index of a file therefore lists its exceptions: group, start of the span, and content hash.
+//! Queries aggregate the lists. Only the last exception of each displayed group is read from its
+//! row.
 //!
 //! `thrown` has the attributes of one exception, and `stack` normalises stack traces. `build` lists
 //! the exceptions of some rows, and `exception_section` encodes the list. `exception_query` answers
@@ -29,29 +30,29 @@ pub(crate) use exception_section::{ExceptionSection, Listing as ExceptionListing
 pub struct ExceptionKey {
     /// `service.name`.
     pub service: String,
-    /// The span's name; empty for log records.
+    /// Name of the span. Empty for log records.
     pub operation: String,
     /// `exception.type`.
     pub exception_type: String,
-    /// The hash of [`ExceptionSaid::normalised_stack`].
+    /// Hash of [`ExceptionSaid::normalised_stack`].
     pub stack: u128,
 }
 
 impl ExceptionKey {
-    /// Returns the length of its names in bytes.
+    /// Returns the length of the names in bytes.
     fn bytes(&self) -> usize {
         self.service.len() + self.operation.len() + self.exception_type.len()
     }
 }
 
-/// An exception of a list.
+/// Exception in a list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct ListedException {
-    /// The row of its span.
+    /// Row of the span.
     row: u64,
-    /// The number of its group in the list.
+    /// Number of the group in the list.
     group: u32,
-    /// When its span began.
+    /// Start of the span.
     start: UnixNanos,
     /// Hash of the span's content, for deduplication.
     content_hash: u64,

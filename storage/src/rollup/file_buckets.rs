@@ -1,8 +1,8 @@
-//! Adds up the cells of a file that a query covers.
+//! Adds the cells of a file that a query covers.
 //!
 //! In each time range of the query, these are the whole buckets in the file's hour. Calls that do
-//! not count there are retracted. Where the remainder is unknown, shorter buckets are read. Where
-//! that fails too, the caller has to aggregate the bucket from rows.
+//! not count there are retracted. When the result of a retraction is unknown, shorter buckets are
+//! read. When that fails too, the caller must aggregate the bucket from rows.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -21,46 +21,46 @@ use super::{
 };
 use crate::index::RolledUp;
 
-/// Calls to retract from a file, by group of the answer; in each group by start.
+/// Calls to retract from a file, by group of the answer. The calls of a group are sorted by start.
 pub(super) type RetractedCalls = HashMap<GroupNumber, Vec<RetractedCall>>;
 
-/// Retractions that a pair of files has for the cells of one of them.
+/// Retractions that a pair of files has for the cells of one of its files.
 pub(super) struct PairRetractions<'a> {
     pub(super) cells: &'a Directory,
     pub(super) rollup: &'a RolledUp,
     pub(super) groups: &'a PairGroups,
-    /// The file's place in the pair.
+    /// Number of the file in the pair, 0 or 1.
     pub(super) place: usize,
 }
 
 impl PairRetractions<'_> {
-    /// Returns true if the retractions of this level are known; a pair without groups has none.
+    /// Returns true if the retractions of this level are known. A pair without groups has none.
     fn has_level(&self, level: usize) -> bool {
         self.cells.has_level(level) || !self.cells.has_groups()
     }
 }
 
-/// A period whose cells are not added yet.
+/// Time bucket whose cells are not added yet.
 #[derive(Debug, Clone)]
 pub(super) struct PendingBucket {
     level: usize,
     start: u64,
-    /// Only those of these groups of the answer; `None`: of all.
+    /// Groups of the answer to add. `None` means all groups.
     groups: Option<Rc<HashSet<GroupNumber>>>,
 }
 
 impl PendingBucket {
-    /// When its calls began.
+    /// Returns the time range of the bucket.
     pub(super) fn range(&self) -> Range<u64> {
         self.start..self.start.saturating_add(LEVELS[self.level])
     }
 
-    /// Returns true if the calls of a group are still to be added.
+    /// Returns true if the calls of the group are not added yet.
     pub(super) fn includes(&self, group: GroupNumber) -> bool {
         self.groups.as_ref().is_none_or(|groups| groups.contains(&group))
     }
 
-    /// Returns true if a call of this group with this start is still to be added.
+    /// Returns true if the call of this group with this start is not added yet.
     pub(super) fn contains(&self, group: GroupNumber, start: u64) -> bool {
         self.range().contains(&start) && self.includes(group)
     }
@@ -68,17 +68,17 @@ impl PendingBucket {
 
 /// Result of adding a file's cells.
 pub(super) enum Added {
-    /// They are added, apart from what has to be added up again from rows.
+    /// The cells are added, except these buckets, which must be aggregated from rows.
     But(Vec<PendingBucket>),
-    /// They cannot be read.
+    /// The cells cannot be read.
     Damaged,
-    /// Nobody waits for them any more, or they take too much memory.
+    /// The query was cancelled, or the aggregate exceeds its memory.
     Stopped,
 }
 
 /// Returns the time ranges between these bounds that the cells of a file of this hour cover. The
-/// file's shortest buckets are of level `finest`. There is at most one range between two bounds;
-/// ascending.
+/// file's shortest buckets are of level `finest`. There is at most one range between two bounds.
+/// The ranges are ascending.
 pub(super) fn covered(hour: i64, finest: usize, bounds: &[u64]) -> Vec<Range<u64>> {
     let stretches = bounds.windows(2).map(|stretch| stretch[0]..stretch[1]);
     let parts = stretches.map(|stretch| common(&stretch, &of_hour(hour)));
@@ -106,7 +106,7 @@ pub(super) fn add(
             return Added::Stopped;
         }
         let (level, start, period) = (of.level, of.start, of.range());
-        // Where a pair has no shorter periods nothing more is known in them.
+        // A level that a pair lacks cannot refine the result.
         let has = |level| cells.has_level(level) && pairs.iter().all(|of| of.has_level(level));
         let finer = (0..level).rev().find(|finer| has(*finer));
         let (mut unsettled, mut others) = (HashSet::new(), 0_u64);
@@ -131,7 +131,7 @@ pub(super) fn add(
             }
             let mut calls = cell.decoded()?;
             let left = calls.retract(&of_pairs.unwrap_or_default(), taken);
-            // Shorter periods may know an exemplar that this one lost.
+            // A shorter bucket may still have an exemplar that this one lost.
             match left == Remainder::Exact || left <= wanted && finer.is_none() {
                 true => of_period.push((group, calls)),
                 false => _ = unsettled.insert(group),
@@ -141,7 +141,7 @@ pub(super) fn add(
         if whole.is_none() {
             return Added::Damaged;
         }
-        // A retraction of a group without a cell is left over.
+        // Retractions remain for groups without a cell.
         unsettled.extend(less.calls.into_keys());
         let rest = if less.is_unknown {
             Some(of.groups)
@@ -178,10 +178,11 @@ fn began_in<'a>(taken: &'a [RetractedCall], period: &Range<u64>) -> &'a [Retract
     &taken[first..][..count]
 }
 
-/// Retractions that pairs have for a period.
+/// Retractions that pairs have for a time bucket.
 #[derive(Default)]
 struct PeriodRetractions {
-    /// Calls to retract by group: those that are none, and those that another file counts as well.
+    /// Calls to retract by group: first calls that do not exist, then calls that the other file
+    /// counts.
     calls: HashMap<GroupNumber, [Calls; 2]>,
     /// Number of calls of groups that are only counted.
     others: u64,
@@ -190,7 +191,7 @@ struct PeriodRetractions {
 }
 
 impl PeriodRetractions {
-    /// `None` when a pair's cells are damaged.
+    /// Reads the retractions. `None` when a pair's cells are damaged.
     fn read(pairs: &[PairRetractions<'_>], level: usize, start: u64) -> Option<Self> {
         let mut less = Self::default();
         for PairRetractions { cells, rollup, groups, place } in pairs {
@@ -216,8 +217,8 @@ impl PeriodRetractions {
     }
 }
 
-/// Gives `visit` how many calls of the groups with these numbers in the file there are in the
-/// covered periods, as it has counted them.
+/// Passes the number of calls of each group in the covered buckets to `visit`, as the file counts
+/// them. Groups have the numbers of the file.
 pub(super) fn count(
     (cells, rollup): (&Directory, &RolledUp),
     covered: &[Range<u64>],
@@ -235,7 +236,7 @@ pub(super) fn count(
     Added::But(Vec::new())
 }
 
-/// The periods that the covered ones consist of, each as long as possible.
+/// Returns the buckets that make up the covered ranges, each as long as possible.
 pub(super) fn all(cells: &Directory, covered: &[Range<u64>]) -> Vec<PendingBucket> {
     let longest = LEVELS[LEVELS.len() - 1];
     let tiles = |part| tiles(part, longest, |level| cells.has_level(level)).collect::<Vec<_>>();

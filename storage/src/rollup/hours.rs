@@ -1,7 +1,7 @@
 //! Cache of rollups aggregated over the files of an hour, or of a few hours.
 //!
 //! Files never change, and neither do their aggregates. Without the cache, each query over whole
-//! hours would add up the same cells again. Owns the eviction and the memory bound. Does not own
+//! hours would aggregate the same cells again. Owns the eviction and the memory limit. Does not own
 //! the aggregation: `call_query/hour_aggregate` does that, and `call_query/share` reads the results
 //! like the pages of a file.
 
@@ -15,34 +15,34 @@ use std::{
 use super::cells::GroupNames;
 use crate::data_file::DataFile;
 
-/// So much memory they may take, of all hours: a day or more of a few thousand groups.
+/// Maximum memory of all cached aggregates: a day or more of a few thousand groups.
 const BYTES_MAX: usize = 96 << 20;
 /// Entries unused for this many queries may be evicted. A page of the UI sends a handful of queries
 /// over the same hours. When these hours exceed the cache, this keeps some entries instead of
 /// evicting each before its next use.
 const QUESTIONS_RECENT: u64 = 8;
 
-/// The sums of files, without what is counted twice.
+/// Aggregate of the rollups of files, without repeated calls.
 #[derive(Debug, Default)]
 pub(super) struct Sums {
     pub(super) names: GroupNames,
-    /// When the periods begin, and their cells, laid out as in a file's page: the longest that
-    /// files have of one hour, and one of several hours.
+    /// Start and cells of each time bucket, encoded like a page of a file. One hour has the longest
+    /// buckets of its files, and several hours have a single bucket.
     pub(super) pages: Vec<(u64, Box<[u8]>)>,
 }
 
 impl Sums {
-    /// Returns their memory in bytes.
+    /// Returns the memory in bytes.
     fn bytes(&self) -> usize {
         let pages = self.pages.iter().map(|(_, page)| page.len()).sum::<usize>();
         size_of::<Self>() + size_of_val(self.pages.as_slice()) + pages + self.names.bytes()
     }
 }
 
-/// The first and the last of some hours.
+/// First and last hour of a range.
 type HourRange = (i64, i64);
 
-/// The hours of these files.
+/// Returns the range of the hours of these files.
 fn stretch(files: &[&Arc<DataFile>]) -> Option<HourRange> {
     let hours = || files.iter().map(|file| file.hour);
     Some((hours().min()?, hours().max()?))
@@ -53,13 +53,14 @@ fn stretch(files: &[&Arc<DataFile>]) -> Option<HourRange> {
 pub(super) enum HourLookup {
     /// The aggregates of the hours.
     Sums(Arc<Sums>),
-    /// No aggregates yet: the hours were asked for before, and theirs would be kept.
+    /// No aggregate yet. The hours were queried before, and their aggregate would fit into the
+    /// cache.
     Wanted,
-    /// No aggregates, and none are kept.
+    /// No aggregate, and the caller should not make one for the cache.
     Nothing,
 }
 
-/// The hours of which something is known.
+/// Cache of hours.
 #[derive(Debug)]
 pub(crate) struct Hours {
     bytes_max: usize,
@@ -68,7 +69,7 @@ pub(crate) struct Hours {
 
 #[derive(Debug, Default)]
 struct HourCache {
-    /// Cached hours by the first and the last of them, counted from 1970.
+    /// Entries by their first and last hour. Hours are counted from 1970.
     of: HashMap<HourRange, CachedHours>,
     bytes: usize,
     /// Number of queries so far.
@@ -77,7 +78,7 @@ struct HourCache {
 
 #[derive(Debug)]
 struct CachedHours {
-    /// Exactly whose sums they are, in the order that the groups came from.
+    /// Files of the aggregate, in the order of their groups.
     files: Box<[PathBuf]>,
     what: HourEntry,
     bytes: usize,
@@ -86,8 +87,8 @@ struct CachedHours {
 
 #[derive(Debug)]
 enum HourEntry {
-    /// The hours were asked for once. `bytes` is the size of the aggregates, when they were made and
-    /// had no room.
+    /// The hours were queried once. `bytes` is the size of their aggregate if one was made and did
+    /// not fit.
     Asked {
         bytes: usize,
     },
@@ -101,12 +102,12 @@ impl Default for Hours {
 }
 
 impl Hours {
-    /// Keeps sums up to so many bytes.
+    /// Creates a cache of at most this many bytes.
     pub(super) fn new(bytes_max: usize) -> Self {
         Self { bytes_max, kept: Mutex::default() }
     }
 
-    /// Begins a question over whole hours; its number is for the other methods.
+    /// Begins a query over whole hours and returns its number, which the other methods take.
     pub(super) fn begin_query(&self) -> u64 {
         let mut kept = self.lock();
         kept.questions += 1;
@@ -151,7 +152,7 @@ impl Hours {
         }
     }
 
-    /// Forgets what is known of a file.
+    /// Drops the entries that depend on a file.
     pub(crate) fn invalidate(&self, file: &Path) {
         let mut kept = self.lock();
         kept.of.retain(|_, known| known.files.iter().all(|of| of != file));
@@ -164,7 +165,7 @@ impl Hours {
 }
 
 impl HourCache {
-    /// Puts it in the place of what was known of the hours, if there is room; whether there is.
+    /// Replaces the entry of these hours, if the new one fits. Returns true if it does.
     fn put(&mut self, bytes_max: usize, hours: HourRange, new: CachedHours) -> bool {
         if !self.room(bytes_max, hours, new.bytes, new.last_use) {
             return false;

@@ -1,13 +1,13 @@
-//! Kinds of transactions, added up by minute beside every data file of spans, and a summary of each
-//! of its traces.
+//! Rollups of root operations (*transaction types*), and a summary of each trace, in the index of
+//! each data file of spans.
 //!
-//! A transaction is a trace; its kind is its root operation: the service and operation of its
-//! entry. A file's rollups count the entries of its traces as if the file had all of them, as for
-//! calls between services ([`super::graph`]). Split traces are assembled from their rows. A query
-//! retracts the file's counts for them and adds the whole trace. A summary has a trace's kind, the
-//! minute of its start and its duration bucket. Summaries are ordered like the index's runs of
-//! traces, by a hash of the trace id. This finds a sample by that hash, and the traces of some
-//! minutes, without reading rows.
+//! A transaction is a trace. Its kind is its root operation: the service and operation of its entry
+//! span. A file's rollups count the entry spans of its traces as if the file had the whole traces,
+//! as for calls between services ([`super::graph`]). Split traces are assembled from their rows. A
+//! query retracts the file's counts for them and adds the whole trace. A summary has a trace's
+//! kind, the minute of its start and its histogram bucket. Summaries are ordered like the index's
+//! runs of traces, by a hash of the trace id. A sample by that hash, and the traces of some
+//! minutes, are therefore found without reading rows.
 //!
 //! `entry_spans` extracts the transactions of a trace, for rollups and for rows. `build` aggregates
 //! them while a file is written, and `kind_section` is the index section. `rolled` is a file that

@@ -1,9 +1,9 @@
-//! Distributions of durations: exact while they are small, then counted in buckets.
+//! Distributions of durations: exact while they are small, otherwise counted in buckets.
 //!
-//! Owns the bucket rule, which is part of the API: below 64 ns each nanosecond is a bucket, from
-//! there on every power of two is divided into 64 equal parts, so that the upper bound of a bucket
-//! is at most 1/64 above any duration in it. Buckets are the same everywhere, so distributions add
-//! up exactly. `bucket_counts` holds them.
+//! Owns the bucket rule, which is part of the API. Below 64 ns, each nanosecond is a bucket. Above
+//! it, each power of two is divided into 64 equal parts. The upper bound of a bucket is therefore
+//! at most 1/64 above any duration in it. Buckets are the same everywhere, so the sum of
+//! distributions is exact. `bucket_counts` stores them.
 
 mod bucket_counts;
 
@@ -14,15 +14,15 @@ use tidings_proto::{
 
 pub(super) use bucket_counts::BucketCounts;
 
-/// So many durations are kept as they are.
+/// Maximum number of durations that are stored exactly.
 pub(super) const EXACT_MAX: usize = 512;
 /// Each power of two is divided into `1 << PART_BITS` buckets.
 const PART_BITS: u32 = 6;
-/// The bucket of the longest durations.
+/// Bucket of the longest durations.
 pub(super) const BUCKET_MAX: u16 = (59 << PART_BITS) - 1;
 
-/// Bounds of the fixed histograms that dashboards expect. Every distribution has an exact count up
-/// to each of them, although none of them ends a bucket.
+/// Bounds of the fixed histograms that dashboards expect. Each distribution has an exact count up
+/// to each bound, although no bucket ends at a bound.
 pub const LATENCY_BOUNDS: [DurationNanos; BOUNDS] = {
     let mut bounds = [DurationNanos(FIRST_BOUND); BOUNDS];
     let mut place = 1;
@@ -35,12 +35,13 @@ pub const LATENCY_BOUNDS: [DurationNanos; BOUNDS] = {
 const BOUNDS: usize = 14;
 const FIRST_BOUND: u64 = 2_000_000;
 
-/// The durations of some calls. Adding them in another order, or in parts, changes nothing.
+/// Distribution of the durations of calls. The order and the grouping of additions do not change
+/// it.
 #[derive(Debug, Clone, Default)]
 pub struct Latency {
     /// Single durations, in no order.
     exact: Vec<u64>,
-    /// Buckets, once there are too many durations to keep.
+    /// Bucket counts, once there are too many durations to store exactly.
     divided: Option<Box<BucketCounts>>,
     pub(super) count: u64,
     sum: u128,
@@ -48,7 +49,7 @@ pub struct Latency {
     pub(super) max: u64,
 }
 
-/// Distributions are equal when they say the same.
+/// Distributions are equal when all of their statistics are.
 impl PartialEq for Latency {
     fn eq(&self, other: &Self) -> bool {
         let kept = |latency: &Self| {
@@ -66,7 +67,7 @@ impl PartialEq for Latency {
 impl Eq for Latency {}
 
 impl Latency {
-    /// One more.
+    /// Adds a duration.
     pub fn add(&mut self, duration: DurationNanos) {
         let DurationNanos(duration) = duration;
         self.min = if self.count == 0 { duration } else { self.min.min(duration) };
@@ -82,7 +83,7 @@ impl Latency {
         }
     }
 
-    /// All of these too.
+    /// Adds all durations of another distribution.
     pub fn merge(&mut self, other: &Self) {
         if other.count == 0 {
             return;
@@ -104,8 +105,8 @@ impl Latency {
         }
     }
 
-    /// So many more, ascending, each as the difference from the one before. `None` when there are
-    /// fewer, or more than are kept as they are.
+    /// Adds `count` ascending durations. `next` returns the first and then the differences. `None`
+    /// when there are fewer, or more than can be stored exactly.
     pub(super) fn merge_ascending(
         &mut self,
         count: u64,
@@ -138,8 +139,8 @@ impl Latency {
         self.merge_numbers((count, sum), (first, last))
     }
 
-    /// Counts so many more that were put into buckets already, which have this sum and these
-    /// bounds.
+    /// Adds the count, sum, minimum and maximum of durations that were added to the buckets
+    /// already. `None` on overflow.
     pub(super) fn merge_numbers(
         &mut self,
         (count, sum): (u64, u128),
@@ -152,8 +153,7 @@ impl Latency {
         Some(())
     }
 
-    /// Takes away one that was added more often than it should have been: the least and the
-    /// longest stay what they are.
+    /// Removes a duration that was counted too often. The minimum and the maximum stay.
     pub(super) fn remove(&mut self, duration: DurationNanos) {
         let DurationNanos(duration) = duration;
         let was_there = match &mut self.divided {
@@ -173,7 +173,8 @@ impl Latency {
         }
     }
 
-    /// Takes away all of these, as [`Self::remove`] does; whether all were there.
+    /// Removes all durations of another distribution, like [`Self::remove`]. Returns true if all
+    /// existed.
     pub(super) fn remove_all(&mut self, other: &Self) -> bool {
         let Some(more) = &other.divided else {
             let left = self.count.checked_sub(other.count);
@@ -200,8 +201,7 @@ impl Latency {
         }
     }
 
-    /// Says which is the least and which the longest, where they are in buckets, as exactly as
-    /// these do.
+    /// Narrows the minimum and the maximum to the bounds of the first and the last bucket in use.
     pub(super) fn narrow_bounds(&mut self) {
         let Some(divided) = &self.divided else { return };
         let (first, last) = (divided.buckets().next(), divided.buckets().last());
@@ -211,14 +211,14 @@ impl Latency {
         }
     }
 
-    /// Divides into buckets when there are too many.
+    /// Divides the durations into buckets when there are too many.
     fn divide_if_many(&mut self) {
         if self.exact.len() > EXACT_MAX {
             self.divide();
         }
     }
 
-    /// They in buckets, from now on.
+    /// Converts the distribution to buckets.
     pub(super) fn divide(&mut self) -> &mut BucketCounts {
         let exact = std::mem::take(&mut self.exact);
         let divided = self.divided.get_or_insert_default();
@@ -233,7 +233,7 @@ impl Latency {
         self.count
     }
 
-    /// The sum of them, in nanoseconds.
+    /// Returns the sum of the durations in nanoseconds.
     #[must_use]
     pub fn sum(&self) -> u128 {
         self.sum
@@ -250,7 +250,7 @@ impl Latency {
         &self.exact
     }
 
-    /// They in buckets, when they are.
+    /// Returns the bucket counts, if the durations are in buckets.
     pub(super) fn divided(&self) -> Option<&BucketCounts> {
         self.divided.as_deref()
     }
@@ -274,14 +274,15 @@ impl Latency {
         counts
     }
 
-    /// The nearest-rank quantile: the smallest duration that `percent` of all are no longer than.
+    /// Returns the nearest-rank quantile: the smallest duration that at least `percent` % of all
+    /// durations do not exceed.
     #[must_use]
     pub fn quantile(&self, percent: u64) -> DurationNanos {
         self.quantiles([percent])[0]
     }
 
-    /// The least duration that cannot be told from this quantile: it itself, or where durations are
-    /// in buckets, the shortest of its bucket.
+    /// Returns the shortest duration that the quantile may stand for. This is the quantile itself,
+    /// or the lower bound of its bucket if durations are in buckets.
     #[must_use]
     pub fn quantile_begin(&self, percent: u64) -> DurationNanos {
         let quantile = self.quantile(percent);
@@ -300,7 +301,7 @@ impl Latency {
                 .map(|bucket| DurationNanos(bucket.map_or(self.max, upper_bound).min(self.max)));
         }
         let mut sorted = self.exact.clone();
-        // They come in ascending runs, which this order makes use of.
+        // The durations are ascending runs, which a stable sort merges efficiently.
         sorted.sort();
         percents.map(|percent| {
             let place = usize::try_from(rank(percent) - 1).unwrap_or(usize::MAX);
@@ -323,15 +324,15 @@ impl Latency {
         }
     }
 
-    /// Durations and how many there are of each: the longest of its bucket for all that are in
-    /// one. In no order.
+    /// Returns durations with their counts. All durations of a bucket are returned as its upper
+    /// bound. They have no order.
     pub fn spread(&self) -> impl Iterator<Item = (DurationNanos, u64)> {
         let exact = self.exact.iter().map(|duration| (DurationNanos(*duration), 1));
         let buckets = self.divided.iter().flat_map(|divided| divided.buckets());
         exact.chain(buckets.map(|(bucket, count)| (DurationNanos(upper_bound(bucket)), count)))
     }
 
-    /// The buckets that are not empty, shortest first.
+    /// Returns the buckets that are not empty, shortest first.
     #[must_use]
     pub fn histogram(&self) -> Vec<HistogramBucket> {
         let mut all = self.clone();
@@ -343,7 +344,7 @@ impl Latency {
     }
 }
 
-/// The bucket of a duration.
+/// Returns the bucket of a duration.
 pub(super) fn bucket(duration: u64) -> u16 {
     let octave = (u64::BITS - 1).saturating_sub(duration.leading_zeros());
     let bucket = match octave.checked_sub(PART_BITS) {
@@ -353,7 +354,7 @@ pub(super) fn bucket(duration: u64) -> u16 {
     u16::try_from(bucket).expect("invariant: 59 octaves of 64 buckets fit 16 bits")
 }
 
-/// The longest duration in a bucket.
+/// Returns the longest duration in a bucket.
 pub(super) fn upper_bound(bucket: u16) -> u64 {
     let bucket = u64::from(bucket);
     let shift = (bucket >> PART_BITS).saturating_sub(1);
@@ -454,7 +455,7 @@ mod tests {
             durations.iter().for_each(|duration| once.add(DurationNanos(*duration)));
             let mut twice = once.clone();
             let repeated = DurationNanos(durations[again % durations.len()]);
-            // A file's own part has not grown too large to be kept.
+            // The durations of the first part must still be exact.
             prop_assume!(durations.len() != EXACT_MAX);
             twice.add(repeated);
             twice.remove(repeated);

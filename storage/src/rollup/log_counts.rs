@@ -1,15 +1,16 @@
-//! Log records counted by minute, beside every data file of log records: by service and severity, and
-//! by the form of the message.
+//! Log records counted by minute, in the index of each data file of log records: by service and
+//! severity, and by the form of the message.
 //!
 //! `log_count_builder` counts the records of a file while its index is made, each once.
-//! `log_count_section` encodes the counts by severity, `log_count_query` adds those of a snapshot up.
-//! `log_form_builder`, `log_form_section` and `log_form_query` do the same by form, and
-//! `message_form` has the form of a message. `count_plan` finds the minutes whose counts hold.
+//! `log_count_section` encodes the counts by severity, and `log_count_query` aggregates those of a
+//! snapshot. `log_form_builder`, `log_form_section` and `log_form_query` do the same by form, and
+//! `message_form` computes the form of a message. `count_plan` finds the minutes whose counts are
+//! valid.
 //!
-//! A record is in two sources when it was sent again, and both times it has the same time. So the
-//! counts of a minute hold where no two sources have records of one time in it, which the first and
-//! the last time of each source in the minute show. Of all other times, and of memory, rows are
-//! counted. An answer from counts equals the answer from rows.
+//! A record that was sent again is in two sources, with the same time in both. The counts of a
+//! minute are therefore valid if the times of its sources do not overlap. The first and the last
+//! time of each source in the minute show this. Rows are counted for all other minutes, and for
+//! memory. An answer from counts equals the answer from rows.
 
 mod count_plan;
 mod log_count_builder;
@@ -34,37 +35,37 @@ use tidings_proto::UnixNanos;
 
 use super::SECOND;
 
-/// Records are counted by periods of this length, counted from 1970.
+/// Length of the counted periods. They are counted from 1970.
 const MINUTE: u64 = 60 * SECOND;
 
-/// The records of a step, a service and a severity.
+/// Number of records of a step, a service and a severity.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct LogCountCell {
     /// Start of the step.
     pub step: UnixNanos,
-    /// `service.name`; empty when not known.
+    /// `service.name`. Empty when it is unknown.
     pub service: Arc<str>,
-    /// OTLP's severity number, or what was sent as one.
+    /// Severity number of OTLP, or any number that was sent in its place.
     pub severity_number: i32,
     /// Number of records.
     pub count: u64,
 }
 
-/// The group that a record is counted in.
+/// Group key of the counts: service and severity.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct SeverityGroup {
     service: String,
     severity_number: i32,
 }
 
-/// The records of a minute in one source.
+/// Times of the records of a minute in one source.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct MinuteTimes {
     /// Number of the minute, counted from 1970.
     minute: u64,
-    /// The earliest time of its records, in nanoseconds.
+    /// Earliest time of the records, in nanoseconds.
     first: u64,
-    /// The latest.
+    /// Latest time of the records, in nanoseconds.
     last: u64,
 }
 
@@ -78,24 +79,24 @@ impl MinuteTimes {
     }
 }
 
-/// The number of records of a minute in a group, by the group's number.
+/// Number of a group and its number of records in a minute.
 pub(crate) type GroupCount = (u32, u64);
 
-/// The records of a minute that have one form.
+/// Records of a minute with one form.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct FormCell {
     /// Number of records.
     count: u64,
-    /// The earliest time, in nanoseconds.
+    /// Earliest time, in nanoseconds.
     first: u64,
-    /// The latest.
+    /// Latest time, in nanoseconds.
     last: u64,
-    /// The greatest content hash of the records of the latest time.
+    /// Greatest content hash of the records with the latest time.
     last_hash: u64,
 }
 
 impl FormCell {
-    /// No records yet, of which this will be the first.
+    /// Returns an empty cell whose first record will have this time.
     fn at(time: u64) -> Self {
         Self { count: 0, first: time, last: time, last_hash: 0 }
     }

@@ -1,8 +1,7 @@
-//! Which calls there are and how many, without what they took: names to choose from.
+//! Names and counts of calls, without their latency. They are the choices for a filter.
 //!
-//! Rollups know the calls of a file without reading one of its rows. What they count is what the
-//! file has: a span that two files have is two, and a range is widened to their periods at its
-//! ends.
+//! Rollups list the calls of a file without reading its rows. The counts are those of the files: a
+//! span in two files counts twice, and the range is widened to whole time buckets.
 
 use std::{
     ops::{ControlFlow, Range},
@@ -33,9 +32,9 @@ enum NameQuery {
 
 impl Snapshot {
     /// Calls `visit` with the number of spans of every service, operation, kind and status that
-    /// begin in this range, in any order and in parts. Where rollups answer, the range is widened
-    /// to whole buckets, half an hour at most, and repeated spans count each time. At most
-    /// `rows_max` other rows are read.
+    /// begin in this range. Counts arrive in any order and in parts. Where rollups answer, the
+    /// range is widened to whole buckets, half an hour at most, and repeated spans count each time.
+    /// At most `rows_max` other rows are read.
     ///
     /// # Errors
     /// When a data file is missing or damaged.
@@ -48,9 +47,8 @@ impl Snapshot {
         self.each_call(NameQuery::Counts(start), rows_max, visit)
     }
 
-    /// Gives `visit` every service, operation, kind and status there is, as often as it is met and
-    /// with no count that means anything. Rows are read, so many at most, where files do not have
-    /// them listed.
+    /// Calls `visit` with every service, operation, kind and status, possibly repeatedly. The
+    /// counts have no meaning. At most `rows_max` rows are read, of files that do not list them.
     ///
     /// # Errors
     /// When a data file is missing or damaged.
@@ -130,15 +128,15 @@ impl Snapshot {
     }
 }
 
-/// Returns true if a file's rollups have the content. Rare names are listed without counts, and too
-/// many names are not listed.
+/// Returns true if a file's rollups have the content. A file may list names without counts if they
+/// are rare, and it lists no names if there are too many.
 fn tells(rollup: &RolledUp, wanted: NameQuery) -> bool {
     let directory = rollup.directory();
     let adds_up = matches!(wanted, NameQuery::Keys) || directory.finest().is_some();
     directory.has_groups() && adds_up
 }
 
-/// The groups of a file, and how many calls each has; `None` when they cannot be read.
+/// Reads the groups of a file and the number of calls of each. `None` when they cannot be read.
 fn counted(
     file: &DataFile,
     rollup: &RolledUp,

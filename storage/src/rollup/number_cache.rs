@@ -1,26 +1,27 @@
-//! Numbers that were looked up last, in front of a larger map.
+//! Cache of the numbers that were looked up last, in front of a larger map.
 //!
-//! Calls that come one after the other are of few groups and few periods. A key has one place that
-//! it can be in: what a sender makes collide there is looked up as if this were not there.
+//! Consecutive calls belong to few groups and few time buckets. The cache is direct-mapped: each
+//! key has one slot. Keys that collide there, even by a sender's intent, only cost the lookup in
+//! the map.
 
-/// A power of two.
+/// Number of slots, a power of two.
 const PLACES: usize = 1 << PLACE_BITS;
 const PLACE_BITS: u32 = 12;
 
-/// A key that is spread over places.
+/// Key with a hash that selects its slot.
 pub(super) trait SlotHash: Copy + Eq {
-    /// A number that is another one for most other keys.
+    /// Returns a number that differs for most other keys.
     fn spread(&self) -> u64;
 }
 
-/// One number for several, small ones first.
+/// Combines several numbers into one.
 pub(super) fn joined(numbers: impl IntoIterator<Item = u64>) -> u64 {
     numbers
         .into_iter()
         .fold(0, |sum: u64, number| sum.wrapping_mul(0xd1b5_4a32_d192_ed03).wrapping_add(number))
 }
 
-/// The numbers of some keys.
+/// Direct-mapped cache of the numbers of keys.
 #[derive(Debug)]
 pub(super) struct Recent<K>(Vec<Option<(K, u32)>>);
 
@@ -31,7 +32,7 @@ impl<K> Default for Recent<K> {
 }
 
 impl<K: SlotHash> Recent<K> {
-    /// The key's number, which `find` knows.
+    /// Returns the key's number from the cache, or else from `find`.
     pub(super) fn number(&mut self, key: K, find: impl FnOnce() -> u32) -> u32 {
         if self.0.is_empty() {
             self.0.resize(PLACES, None);
@@ -44,7 +45,7 @@ impl<K: SlotHash> Recent<K> {
         }
     }
 
-    /// Forgets all of them.
+    /// Removes all entries.
     pub(super) fn clear(&mut self) {
         self.0.clear();
     }
@@ -58,7 +59,7 @@ mod tests {
 
     use super::{Recent, SlotHash};
 
-    /// Keys that differ in the second number alone share their place.
+    /// Keys that share a slot if only their second number differs.
     impl SlotHash for (u64, u8) {
         fn spread(&self) -> u64 {
             self.0

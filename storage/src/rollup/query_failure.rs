@@ -1,4 +1,4 @@
-//! Why a question has no answer from rollups.
+//! Reasons why a query has no answer from rollups.
 
 use std::{collections::HashSet, ops::ControlFlow, path::PathBuf};
 
@@ -6,11 +6,11 @@ use arrow_schema::ArrowError;
 
 use crate::StorageError;
 
-/// Why there is no answer.
+/// Reason why there is no answer.
 pub(super) enum QueryFailure {
     /// Rollups have no answer, or the query was cancelled.
     Never,
-    /// Too much would have to be read as rows.
+    /// Too many rows would have to be read.
     TooMuch,
     /// The aggregate of this many groups exceeds the memory bound.
     TooManyGroups(usize),
@@ -21,12 +21,12 @@ pub(super) enum QueryFailure {
     Failed(StorageError),
 }
 
-/// Files whose indexes a query cannot use completely.
+/// Files whose indexes a query cannot use, or cannot use completely.
 #[derive(Debug, Default)]
 pub(super) struct UnusableFiles {
-    /// Their rollups cannot be read.
+    /// Files with unreadable rollups.
     pub(super) damaged: HashSet<PathBuf>,
-    /// Their pairs are not used.
+    /// Files whose pair corrections are not used.
     pub(super) alone: HashSet<PathBuf>,
 }
 
@@ -42,5 +42,5 @@ impl From<ArrowError> for QueryFailure {
     }
 }
 
-/// Asked every now and then whether to go on.
+/// Callback that is called regularly. It breaks to cancel the query.
 pub(super) type GoOn<'a> = dyn FnMut() -> ControlFlow<()> + 'a;

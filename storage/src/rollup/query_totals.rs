@@ -12,15 +12,15 @@ use super::{
 
 /// Number of all groups that are only counted.
 pub(super) const OTHERS: GroupNumber = GroupNumber::MAX;
-/// The number of all groups that are not asked for.
+/// Number of all groups outside of the query.
 pub(super) const UNASKED: GroupNumber = GroupNumber::MAX - 1;
 /// Memory of a hash table slot for a group's calls, in bytes. Tables are at least half full.
 const CELL_BYTES: usize = 2 * size_of::<((u32, GroupNumber), Calls)>();
 
-/// Calls by group, over each stretch of a question.
+/// Calls by group, for each time range of a query.
 #[derive(Debug)]
 pub(super) struct QueryTotals {
-    /// Where stretches begin, and where the last one ends; ascending.
+    /// Starts of the time ranges and the end of the last one, ascending.
     bounds: Vec<u64>,
     groups: GroupTable,
     calls: HashMap<(u32, GroupNumber), Calls>,
@@ -30,17 +30,17 @@ pub(super) struct QueryTotals {
 }
 
 impl QueryTotals {
-    /// Over the stretches between these times.
+    /// Creates totals for the time ranges between these bounds.
     pub(super) fn between(bounds: Vec<u64>) -> Self {
         Self { bounds, groups: GroupTable::default(), calls: HashMap::new(), bytes: 0, others: 0 }
     }
 
-    /// The number of a group.
+    /// Returns the number of a group, which is added if it is new.
     pub(super) fn number(&mut self, key: RawKey<'_>) -> GroupNumber {
         self.groups.number(key)
     }
 
-    /// One call more of the group with this number.
+    /// Adds a call of the group with this number.
     pub(super) fn add(&mut self, group: GroupNumber, call: &Call) {
         match group {
             OTHERS => self.others += 1,
@@ -49,7 +49,8 @@ impl QueryTotals {
         }
     }
 
-    /// More calls of the group with this number, all of the stretch that this time is in.
+    /// Adds calls of the group with this number. All of them belong to the time range that contains
+    /// `time`.
     pub(super) fn merge(&mut self, group: GroupNumber, time: u64, more: &Calls) {
         match group {
             OTHERS => self.add_others(more.count),
@@ -58,7 +59,8 @@ impl QueryTotals {
         }
     }
 
-    /// As [`Self::merge`], of what a cell has. `None` when it is damaged: some may be there then.
+    /// Like [`Self::merge`], for a cell. `None` when it is damaged; some calls may have been added
+    /// then.
     pub(super) fn merge_cell(&mut self, group: GroupNumber, cell: &Cell<'_>) -> Option<()> {
         let mut added = Some(());
         self.at(group, cell.start().0, |calls| added = cell.add_to(calls));
@@ -98,7 +100,7 @@ impl QueryTotals {
         self.others
     }
 
-    /// The groups and their calls by stretch.
+    /// Returns the groups, and their calls by number of the time range.
     pub(super) fn finish(self) -> (GroupNames, HashMap<(u32, GroupNumber), Calls>) {
         (self.groups.names(), self.calls)
     }

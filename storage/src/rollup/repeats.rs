@@ -1,9 +1,8 @@
-//! Spans that two data files have: rollups of both count them, so one has to take them away.
+//! Spans that two data files have. The rollups of both count them, so one file must retract them.
 //!
-//! A span that came twice has the same time and trace in both places, and so both are in files of
-//! the same hour. The index of one file says which of its rows can belong to traces of the other;
-//! those rows are compared. Files never change, so what was found is remembered until one of them
-//! goes.
+//! A repeated span has the same time and trace in both places, so both files are of the same hour.
+//! The index of one file locates the rows that can belong to traces of the other, and those rows
+//! are compared. Files never change, so results are cached until one of the files is removed.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -23,10 +22,10 @@ use crate::{
     schema::Signal,
 };
 
-/// So many are remembered (64 bytes each), or those of one pair.
+/// Maximum number of cached repeats (64 bytes each). A single pair may exceed it.
 const REMEMBERED_MAX: usize = 1 << 20;
 
-/// A span of a file that another file has too.
+/// Span of a file that another file has too.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Repeat {
     pub(super) content_hash: u64,
@@ -34,19 +33,19 @@ pub(super) struct Repeat {
     pub(super) call: Call,
 }
 
-/// The repeats that are known.
+/// Cache of repeats.
 #[derive(Debug, Default)]
 pub(crate) struct SharedRepeats(Mutex<RepeatCache>);
 
 #[derive(Debug, Default)]
 struct RepeatCache {
-    /// The spans of the first file that the second has too.
+    /// Spans of the first file that the second file has too.
     of: HashMap<(PathBuf, PathBuf), Arc<[Repeat]>>,
     count: usize,
 }
 
 impl SharedRepeats {
-    /// Forgets what is known of a file.
+    /// Drops the entries that depend on a file.
     pub(crate) fn invalidate(&self, file: &Path) {
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         known.of.retain(|(one, other), _| one != file && other != file);
@@ -67,8 +66,8 @@ impl SharedRepeats {
         known.of.insert((file.path.clone(), other.path.clone()), repeats);
     }
 
-    /// The spans of a file, whose groups have these names, that one of the others has too; each
-    /// once.
+    /// Returns the spans of a file that at least one of the others has too, each once. `names` are
+    /// the names of the file's groups.
     ///
     /// # Errors
     /// When a file is missing or damaged.
@@ -96,7 +95,7 @@ impl SharedRepeats {
     }
 }
 
-/// The spans of a file that each of the others has too.
+/// Returns, for each of the other files, the spans of the file that it has too.
 fn compared(
     indexes: &Indexes,
     file: &Arc<DataFile>,
@@ -107,7 +106,7 @@ fn compared(
         return Ok(Vec::new());
     }
     let low64s = low64s(file, None)?;
-    // By content, which of the others have it.
+    // Numbers of the other files that have a span, by content hash.
     let mut shared: HashMap<u64, Vec<usize>> = HashMap::new();
     for (number, other) in others.iter().enumerate() {
         each_of(indexes, other, &low64s, |hash, _| {
@@ -138,7 +137,8 @@ fn compared(
     Ok(repeats.into_iter().map(Arc::from).collect())
 }
 
-/// The last halves of the trace ids of a file's rows, of all or of these, ascending, each once.
+/// Returns the last halves of the trace ids of these rows of a file, or of all. They are ascending
+/// and distinct.
 pub(super) fn low64s(
     file: &DataFile,
     rows: Option<&[Range<u64>]>,
@@ -155,8 +155,8 @@ pub(super) fn low64s(
     Ok(low64s)
 }
 
-/// Gives `visit` the content hash and the start of the rows of a file that belong to one of these
-/// traces, and perhaps of some that do not.
+/// Passes the content hash and the start of rows of a file to `visit`. They include all rows of
+/// these traces, and possibly some of other traces.
 pub(super) fn each_of(
     indexes: &Indexes,
     file: &Arc<DataFile>,
@@ -177,7 +177,7 @@ pub(super) fn each_of(
     })
 }
 
-/// The first row of a file with each of these contents.
+/// Returns the first row of a file with each of these content hashes.
 fn rows_with(
     file: &DataFile,
     contents: &mut HashSet<u64>,

@@ -1,19 +1,20 @@
-//! Takes calls away from those of a cell.
+//! Retraction of calls from a cell.
 //!
-//! Owns when what is left is known: of the slowest call, the last that failed and the bounds of a
-//! distribution only one is kept.
+//! Owns the exactness of the remainder. A cell keeps only one exemplar of the slowest and of the
+//! last failed call, and one minimum and maximum. A retraction can lose them.
 
 use tidings_proto::api::Exemplar;
 
 use super::{Call, Calls, Latency, latency::EXACT_MAX};
 
-/// A call that a cell has counted and that does not count there.
+/// Call that a cell has counted and that must not count there.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct RetractedCall {
     pub(super) call: Call,
-    /// True if the same call counts in another file: it may stay an exemplar.
+    /// True if the same call counts in another file. It may then stay an exemplar.
     pub(super) counts: bool,
-    /// True if a pair retracted it already, because it counted elsewhere, where it no longer does.
+    /// True if a pair retracted the call already because it counted in another file. It does not
+    /// count there any more.
     pub(super) is_away: bool,
 }
 
@@ -30,8 +31,9 @@ pub(super) enum Remainder {
 }
 
 impl Calls {
-    /// Retracts these calls, and those that pairs retract: calls that do not count, and calls that
-    /// count in the other file. Retracted calls are no exemplars any more.
+    /// Retracts these calls and those of pairs. The first calls of pairs do not exist, and the
+    /// second count in the other file. Retracted calls that do not count anywhere are removed as
+    /// exemplars.
     pub(super) fn retract(
         &mut self,
         [gone, doubled]: &[Self; 2],

@@ -21,17 +21,17 @@ pub(super) use pairs::{PairGroups, Pairs, RollupFile, UsedPair};
 
 use super::cells::RawKey;
 
-/// The role is above the bits that groups need of their last number.
+/// Bits of a group's last number below the role.
 const SHIFT: u32 = 16;
 
-/// Effect of the calls in a cell of a pair.
+/// Effect of the calls in a correction cell of a pair.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum CorrectionRole {
-    /// The file with this place in the pair has counted them; they are none.
+    /// This file of the pair, 0 or 1, has counted the calls, but they do not exist.
     Gone(usize),
-    /// It has counted them, and so has the other, where they stay.
+    /// This file has counted the calls. The other file has counted them too and keeps them.
     Doubled(usize),
-    /// Neither has counted them.
+    /// Neither file has counted the calls, but they exist.
     Added,
 }
 
@@ -39,14 +39,14 @@ impl CorrectionRole {
     const ALL: [Self; 5] =
         [Self::Gone(0), Self::Doubled(0), Self::Gone(1), Self::Doubled(1), Self::Added];
 
-    /// The key of the group, for calls with this role.
+    /// Returns the key of the group for calls with this role.
     pub(super) fn key(self, (texts, [part, detail]): RawKey<'_>) -> RawKey<'_> {
         let role = Self::ALL.iter().position(|role| *role == self).unwrap_or_default();
         let role = i32::try_from(role).unwrap_or_default();
         (texts, [part, detail | role << SHIFT])
     }
 
-    /// The role, and the key of the group; `None` when it is not known.
+    /// Returns the role and the key of the group. `None` when the role is unknown.
     pub(super) fn decode((texts, [part, detail]): RawKey<'_>) -> Option<(Self, RawKey<'_>)> {
         let role = *Self::ALL.get(usize::try_from(detail >> SHIFT).ok()?)?;
         Some((role, (texts, [part, detail & ((1 << SHIFT) - 1)])))

@@ -1,8 +1,9 @@
-//! The traces that two data files have.
+//! Traces that are split across two data files.
 //!
-//! Only files of the same hour and of hours next to each other are compared: a trace that is in
-//! hours further apart is in those between as well, or is several ([`super::SILENCE`]).
-//! Files never change, so what was found is remembered until one of them goes.
+//! Only files of the same hour and of adjacent hours are compared. A trace in hours that are
+//! further apart is also in the hours between them, or counts as several traces
+//! ([`super::SILENCE`]). Files never change, so results are cached until one of the files is
+//! removed.
 
 use std::{
     collections::HashMap,
@@ -20,25 +21,25 @@ use crate::{
     schema::Signal,
 };
 
-/// So many stretches of rows are remembered (16 bytes each), or those of one pair.
+/// Maximum number of cached row ranges (16 bytes each). A single pair may exceed it.
 const REMEMBERED_MAX: usize = 1 << 20;
 
-/// Some rows of a file; ascending, apart.
+/// Rows of a file, as ascending and disjoint ranges.
 pub(super) type RowRanges = Vec<Range<u64>>;
 
-/// The traces that are known to be in two files.
+/// Cache of the traces that are in two files.
 #[derive(Debug, Default)]
 pub(crate) struct SplitTraces(Mutex<SplitCache>);
 
 #[derive(Debug, Default)]
 struct SplitCache {
-    /// Their rows in the one file and in the other.
+    /// Rows of the shared traces in the first file and in the second.
     of: HashMap<(PathBuf, PathBuf), Arc<[RowRanges; 2]>>,
     count: usize,
 }
 
 impl SplitTraces {
-    /// Forgets what is known of a file.
+    /// Drops the entries that depend on a file.
     pub(crate) fn invalidate(&self, file: &Path) {
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         known.of.retain(|(one, other), _| one != file && other != file);
@@ -110,7 +111,8 @@ fn stretches(rows: &[RowRanges; 2]) -> usize {
     rows.iter().map(Vec::len).sum::<usize>() + 1
 }
 
-/// The rows of traces that both have: in the one, which has these traces, and in the other.
+/// Returns the rows of the traces that both files have, for each file. `traces` are those of the
+/// first.
 fn compared(
     indexes: &Indexes,
     one: &Arc<DataFile>,
@@ -125,7 +127,7 @@ fn compared(
     Ok([rows_of(indexes, one, &both), there])
 }
 
-/// The rows of a file that belong to these traces, and perhaps some of others: of each trace all.
+/// Returns all rows of these traces in a file, and possibly some rows of other traces.
 pub(super) fn rows_of(indexes: &Indexes, file: &Arc<DataFile>, low64s: &[u64]) -> RowRanges {
     if low64s.is_empty() {
         return RowRanges::new();

@@ -41,15 +41,15 @@ use crate::{
 pub(super) const SECOND: u64 = 1_000_000_000;
 pub(super) const MINUTE: u64 = 60 * SECOND;
 pub(super) const HOUR: u64 = 60 * MINUTE;
-/// The files' hours are this one and the one before.
+/// Files are of this hour and of the one before.
 pub(super) const BEGIN: u64 = 500_000 * HOUR;
 pub(super) const NOW: UnixNanos = UnixNanos(BEGIN + HOUR / 2);
-/// What is sent comes in so many parts, of which the last stays in memory.
+/// Number of parts of the sent spans. The last part stays in memory.
 const PARTS: usize = 5;
 pub(super) const NO_BOUNDS: CallBounds =
     CallBounds { rows_max: u64::MAX, remembered_max: usize::MAX, threads_max: 1 };
 
-/// A span that can be sent any number of times.
+/// Span that can be sent any number of times.
 #[derive(Debug, Clone)]
 pub(super) struct Sent {
     pub(super) service: &'static str,
@@ -105,10 +105,10 @@ pub(super) fn chunk(sent: &[&Sent]) -> Arc<Chunk> {
     Arc::new(Chunk::new(span_rows(&request, NOW).unwrap()).unwrap())
 }
 
-/// What tells calls apart in these tests: service, operation, kind, status and step.
+/// Group key of calls in these tests: service, operation, kind, status and step.
 pub(super) type Place = (String, String, i32, i32, u64);
 
-/// What an answer can say of calls.
+/// Facts of calls that an answer has.
 #[derive(Debug, PartialEq)]
 pub(super) struct Said {
     pub(super) counts: (u64, u64),
@@ -129,7 +129,7 @@ impl Said {
 }
 
 impl Said {
-    /// But for which calls stand for the others. A slowest one must not be slower than all.
+    /// Returns the facts without exemplars. A slowest exemplar must not be slower than all calls.
     pub(super) fn without_exemplars(&self) -> impl PartialEq + Debug + use<> {
         let (slowest, _) = &self.exemplars;
         assert!(slowest.is_none_or(|of| of.duration_nano <= self.stats.max_nano));
@@ -143,7 +143,7 @@ pub(super) struct Added {
     groups: Vec<(String, String, i32, i32)>,
     calls: BTreeMap<Place, Calls>,
     pub(super) from_rollups: u64,
-    /// What may still come, and the steps that are settled.
+    /// Range of the calls that may still arrive. Steps outside of it are complete.
     range: Option<Range<u64>>,
 }
 
@@ -172,7 +172,7 @@ impl Added {
     }
 }
 
-/// Makes those with steps of this length.
+/// Creates accumulators with steps of this length.
 pub(super) struct Adding(pub(super) u64);
 
 impl CallAccumulatorFactory for Adding {
@@ -219,7 +219,7 @@ impl CallAccumulator for Added {
     }
 }
 
-/// The obvious way: every span that was sent, once.
+/// Reference implementation: every distinct span that was sent counts.
 pub(super) fn obvious(all: &[&Sent], filter: &SpanFilter, step: u64) -> Added {
     let mut added = Adding(step).unordered();
     let mut seen = HashSet::new();
@@ -278,12 +278,12 @@ pub(super) fn filter() -> impl Strategy<Value = SpanFilter> {
     )
 }
 
-/// Something that is sent once more, and in which part.
+/// Returns a span that is sent again, and the part that receives it.
 pub(super) fn sending() -> impl Strategy<Value = (Index, usize)> {
     (any::<Index>(), 0..PARTS)
 }
 
-/// Everything in one of the parts but the last, and these once more.
+/// Distributes all spans to the parts except the last, and then the repeated spans.
 pub(super) fn dealt<'a>(pool: &'a [Sent], sendings: &[(Index, usize)]) -> Vec<Vec<&'a Sent>> {
     let mut parts = vec![Vec::new(); PARTS];
     for (number, sent) in pool.iter().enumerate() {
@@ -295,7 +295,7 @@ pub(super) fn dealt<'a>(pool: &'a [Sent], sendings: &[(Index, usize)]) -> Vec<Ve
     parts
 }
 
-/// Breaks the pages of a file's index.
+/// Damages the pages of a file's index.
 pub(super) fn damage_index(snapshot: &Snapshot, which: &Index) {
     let index = index_path(&which.get(&snapshot.spans.files).path);
     let mut bytes = fs::read(&index).unwrap();
@@ -304,7 +304,8 @@ pub(super) fn damage_index(snapshot: &Snapshot, which: &Index) {
     fs::write(&index, bytes).unwrap();
 }
 
-/// A snapshot of what was sent: the last part in memory, the others in files, one flush each.
+/// Returns a snapshot of the sent spans: the last part in memory, the others in files of one flush
+/// each.
 pub(super) fn snapshot(folder: &TempDir, parts: &[Vec<&Sent>]) -> Snapshot {
     let (memory, flushes) = parts.split_last().unwrap();
     let chunks = memory.chunks(5).map(chunk).collect();
@@ -316,8 +317,8 @@ pub(super) fn snapshot(folder: &TempDir, parts: &[Vec<&Sent>]) -> Snapshot {
         .indexed_by(Arc::new(Indexes::new(1 << 20)))
 }
 
-/// As [`snapshot`], with files of which some know what they and those before say together. The
-/// bits of `joined` say which.
+/// Like [`snapshot`], with corrections in some files against the files before them. The bits of
+/// `joined` select the files.
 pub(super) fn snapshot_joined(folder: &TempDir, parts: &[Vec<&Sent>], joined: u32) -> Snapshot {
     let snapshot = snapshot(folder, parts);
     let mut before: Vec<Arc<DataFile>> = Vec::new();
@@ -330,7 +331,7 @@ pub(super) fn snapshot_joined(folder: &TempDir, parts: &[Vec<&Sent>], joined: u3
     snapshot
 }
 
-/// Has a file say what it and others say together; whether it does.
+/// Adds corrections against the other files to a file's index. Returns true if it was possible.
 pub(super) fn join(snapshot: &Snapshot, file: &Arc<DataFile>, others: &[Arc<DataFile>]) -> bool {
     let path = index_path(&file.path);
     let index = fs::read(&path).unwrap();
@@ -365,7 +366,8 @@ proptest! {
             let expected = obvious.said();
             let added = aggregate(&snapshot, filter, step);
             prop_assert_eq!(added.said(), expected);
-            // What it remembers of the first time is right too, and so are several threads.
+            // Each query runs several times, so that later runs use the caches, and with several
+            // threads.
             for threads in [1, 2, 5] {
                 let (again, aggregate) = aggregate_by(threads, &snapshot, filter, step);
                 prop_assert_eq!(again.said(), obvious.said());
@@ -410,7 +412,8 @@ fn quantiles_are_exact_or_not_as_if_every_span_had_been_read() {
         let folder = TempDir::new().unwrap();
         let snapshot = snapshot(&folder, &parts);
         for step in [MINUTE, 60 * MINUTE] {
-            // From files, from what they come to together as it is made, and from memory.
+            // The three queries read the files, make the aggregate of the hour, and use the cached
+            // aggregate.
             for _ in 0..3 {
                 let added = aggregate(&snapshot, &everything, step);
                 assert_eq!(added.said(), obvious(&all, &everything, step).said());
@@ -441,7 +444,7 @@ fn whole_periods_are_not_read_as_rows() {
             .iter()
             .filter(|sent| filter.start.contains(UnixNanos(sent.span.start_time_unix_nano)));
         assert_eq!(added.from_rollups + rows, matching.count() as u64, "{start} {end} {step}");
-        // Pages are read whole.
+        // Pages are read as a whole.
         assert_eq!(aggregate.scan.rows > 0, rows > 0);
     }
 }

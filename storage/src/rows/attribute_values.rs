@@ -1,4 +1,4 @@
-//! The values of one attribute, of one type, in a column of its own.
+//! Values of one attribute and one type, in a column of their own.
 
 use arrow_array::{
     Array, ArrayRef, BinaryArray, BooleanArray, Float64Array, Int64Array, StringArray,
@@ -8,7 +8,7 @@ use arrow_schema::{ArrowError, DataType};
 use super::column::{WordColumn, downcast};
 use crate::packed::{EntryValue, Nested};
 
-/// A column by the type of its values. A text may be in a dictionary or not.
+/// A column, by the type of its values. A text column may be a dictionary or not.
 #[derive(Debug)]
 pub(crate) enum AttributeValues {
     Words(WordColumn),
@@ -34,7 +34,7 @@ impl AttributeValues {
         })
     }
 
-    /// The value of a row, if it has one.
+    /// Returns the value of a row, if it has one.
     #[inline]
     pub(crate) fn value(&self, row: usize) -> Option<EntryValue<'_>> {
         match self {
@@ -52,7 +52,7 @@ impl AttributeValues {
         }
     }
 
-    /// Number of rows with a value.
+    /// Returns the number of rows with a value.
     pub(crate) fn count(&self) -> usize {
         let array: &dyn Array = match self {
             Self::Words(words) => &words.keys,

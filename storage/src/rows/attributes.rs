@@ -1,4 +1,4 @@
-//! Attributes of rows, back as they were sent.
+//! Reads attributes of rows as the sender encoded them.
 
 use std::{borrow::Cow, ops::Range};
 
@@ -15,21 +15,21 @@ use super::{
 };
 use crate::packed::EntryValue;
 
-/// A value that has no parts.
+/// A scalar value.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Scalar<'a> {
-    /// A text.
+    /// A string.
     Text(&'a str),
-    /// A whole number.
+    /// An integer.
     Int(i64),
-    /// A number.
+    /// A floating-point number.
     Double(f64),
     /// A boolean.
     Bool(bool),
 }
 
 impl<'a> Scalar<'a> {
-    /// Returns an entry's value, if it has no parts.
+    /// Returns an entry's value, if it is a scalar.
     pub(crate) fn from_entry(value: EntryValue<'a>) -> Option<Self> {
         Some(match value {
             EntryValue::Text(text) => Self::Text(text),
@@ -40,7 +40,7 @@ impl<'a> Scalar<'a> {
         })
     }
 
-    /// The value as the text that [`crate::AttributeFilter`] matches it by.
+    /// Returns the value as the text that [`crate::AttributeFilter`] compares.
     #[must_use]
     pub fn to_text(self) -> Cow<'a, str> {
         match self {
@@ -61,7 +61,7 @@ impl AttributesColumn {
         Ok(AttributeEntries::from_batch(batch, name)?.map(Self))
     }
 
-    /// Gives `visit` the attributes of a row whose values are a text, a number or a truth value.
+    /// Calls `visit` for each attribute of a row whose value is a scalar.
     pub(crate) fn each_scalar<'a>(
         &'a self,
         row: usize,
@@ -74,7 +74,7 @@ impl AttributesColumn {
         }
     }
 
-    /// The attributes of a row.
+    /// Returns the attributes of a row.
     pub(crate) fn get(&self, row: usize) -> Vec<KeyValue> {
         let of_entry = |entry| KeyValue {
             key: self.0.keys.value(entry).to_owned(),
@@ -96,7 +96,7 @@ fn any_value(value: EntryValue<'_>) -> Option<AnyValue> {
     })
 }
 
-/// The field of a struct.
+/// Returns a field of a struct.
 fn field<A: Array + Clone + 'static>(array: &StructArray, name: &str) -> Result<A, ArrowError> {
     downcast(column(array, name)?, name)
 }
@@ -138,7 +138,7 @@ impl EventsColumn {
         }))
     }
 
-    /// The elements of a row.
+    /// Returns the range of a row's elements.
     fn elements(&self, row: usize) -> Range<usize> {
         range(self.list.value_offsets(), row)
     }
@@ -186,7 +186,7 @@ impl LinksColumn {
         }))
     }
 
-    /// The elements of a row.
+    /// Returns the range of a row's elements.
     fn elements(&self, row: usize) -> Range<usize> {
         range(self.list.value_offsets(), row)
     }

@@ -1,4 +1,4 @@
-//! One column of some rows, or nothing where the scan's detail left it out.
+//! One column of some rows, which the scan's detail may omit.
 
 use std::any::type_name;
 
@@ -11,12 +11,12 @@ use tidings_proto::{TraceId, UnixNanos};
 
 use crate::schema::Signal;
 
-/// A column that may be left out; its values are then the type's empty ones.
+/// A column that may be missing. Its values are then the empty ones of the type.
 #[derive(Debug, Clone)]
 pub(crate) struct OptionalColumn<A>(pub(crate) Option<A>);
 
 impl<A: Array + Clone + 'static> OptionalColumn<A> {
-    /// The column of this name.
+    /// Reads the column with this name.
     pub(crate) fn from_batch(batch: &RecordBatch, name: &str) -> Result<Self, ArrowError> {
         batch.column_by_name(name).map(|array| downcast(array, name)).transpose().map(Self)
     }
@@ -25,13 +25,13 @@ impl<A: Array + Clone + 'static> OptionalColumn<A> {
         self.0.is_some()
     }
 
-    /// The column, if the row has a value in it.
+    /// Returns the column, if it has a value in this row.
     pub(crate) fn valid(&self, row: usize) -> Option<&A> {
         self.0.as_ref().filter(|array| array.is_valid(row))
     }
 }
 
-/// The array as its type.
+/// Downcasts the array to its type.
 pub(crate) fn downcast<A: Array + Clone + 'static>(
     array: &ArrayRef,
     name: &str,
@@ -58,7 +58,7 @@ impl OptionalColumn<Int64Array> {
         UnixNanos(self.unsigned(row))
     }
 
-    /// A counter that was 32 bits wide on the wire.
+    /// Returns a counter that was 32 bits wide on the wire.
     pub(crate) fn count(&self, row: usize) -> u32 {
         u32::try_from(self.long(row)).unwrap_or(u32::MAX)
     }
@@ -82,7 +82,7 @@ impl OptionalColumn<BinaryArray> {
     }
 }
 
-/// The trace ids of rows. Spans have the low half of each in a column of its own.
+/// Trace ids of rows. The spans table has the low half of each in a separate column.
 #[derive(Debug)]
 pub(crate) enum TraceColumn {
     LowHalves(OptionalColumn<Int64Array>),
@@ -98,7 +98,7 @@ impl TraceColumn {
         }
     }
 
-    /// The column of a batch; without the column, no row has a trace.
+    /// Reads the trace ids of a batch. If the column is missing, no row has a trace.
     pub(crate) fn from_batch(signal: Signal, batch: &RecordBatch) -> Result<Self, ArrowError> {
         let name = Self::name(signal);
         Ok(match signal {
@@ -107,7 +107,7 @@ impl TraceColumn {
         })
     }
 
-    /// The low half of the row's trace id; `None` for a row without a valid one.
+    /// Returns the low half of the row's trace id, or `None` for a row without a valid one.
     pub(crate) fn low64(&self, row: usize) -> Option<u64> {
         match self {
             Self::LowHalves(column) => {
@@ -124,29 +124,29 @@ impl OptionalColumn<StringArray> {
     }
 }
 
-/// A column of repetitive text.
+/// A column of repetitive text, encoded as a dictionary.
 #[derive(Debug, Clone)]
 pub(crate) struct WordColumn {
-    /// Which value each row has.
+    /// Dictionary code of each row.
     pub(crate) keys: Int32Array,
-    /// The values.
+    /// Values of the dictionary.
     pub(crate) values: StringArray,
 }
 
 impl WordColumn {
-    /// The column of this name, when it is there.
+    /// Reads the column with this name, if it exists.
     pub(crate) fn from_batch(batch: &RecordBatch, name: &str) -> Result<Option<Self>, ArrowError> {
         batch.column_by_name(name).map(|array| Self::new(array, name)).transpose()
     }
 
-    /// The array as such a column. The name is for the error.
+    /// Downcasts the array to such a column. The name is for the error.
     pub(crate) fn new(array: &ArrayRef, name: &str) -> Result<Self, ArrowError> {
         let dictionary: DictionaryArray<Int32Type> = downcast(array, name)?;
         let values = downcast(dictionary.values(), name)?;
         Ok(Self { keys: dictionary.keys().clone(), values })
     }
 
-    /// The number of the row's value.
+    /// Returns the dictionary code of the row's value.
     pub(crate) fn key(&self, row: usize) -> Option<usize> {
         self.keys.is_valid(row).then(|| usize::try_from(self.keys.value(row)).ok()).flatten()
     }
@@ -161,7 +161,7 @@ pub(crate) fn word(words: Option<&WordColumn>, row: usize) -> &str {
     words.and_then(|words| words.text(row)).unwrap_or_default()
 }
 
-/// Memoised results for the words of a batch, by dictionary code: computed once for each.
+/// Cached results for the dictionary values of a batch, by code. Each is computed once.
 #[derive(Debug)]
 pub(crate) struct OfWords<T> {
     of_none: Option<T>,
@@ -175,7 +175,7 @@ impl<T> Default for OfWords<T> {
 }
 
 impl<T: Copy> OfWords<T> {
-    /// Returns the result for the word with this code, or for null. `find` computes it once.
+    /// Returns the result for the value with this code, or for null. Calls `find` the first time.
     pub(crate) fn get_or_compute(&mut self, number: Option<usize>, find: impl FnOnce() -> T) -> T {
         let known = match number {
             None => &mut self.of_none,

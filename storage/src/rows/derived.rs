@@ -1,5 +1,5 @@
-//! Columns that follow from others. Data files have null where a value is the derived one; rows that
-//! are read have all values again.
+//! Columns that can be derived from others. A data file has null where a value equals the derived
+//! one. Reading restores all values.
 
 use std::sync::Arc;
 
@@ -11,19 +11,19 @@ use super::column::OptionalColumn;
 const END: &str = "end_unix_nanos";
 const OBSERVED: &str = "observed_unix_nanos";
 
-/// The rows as data files have them: without ends that follow from starts and durations, and
-/// without observed times that are the record's time.
+/// Converts rows to the form of data files: an end that follows from start and duration is null,
+/// and so is an observed time that equals the record's time.
 pub(crate) fn without_derived(batch: &RecordBatch) -> Result<RecordBatch, ArrowError> {
     let remove = |value: Option<i64>, derived| value.filter(|value| *value != derived);
     replace_observed(&replace_ends(batch, remove)?, remove)
 }
 
-/// The rows with all ends.
+/// Restores missing ends.
 pub(super) fn with_ends(batch: &RecordBatch) -> Result<RecordBatch, ArrowError> {
     if has_nulls(batch, END) { replace_ends(batch, restore) } else { Ok(batch.clone()) }
 }
 
-/// The rows with all observed times.
+/// Restores missing observed times.
 pub(super) fn with_observed(batch: &RecordBatch) -> Result<RecordBatch, ArrowError> {
     if has_nulls(batch, OBSERVED) { replace_observed(batch, restore) } else { Ok(batch.clone()) }
 }
@@ -36,7 +36,8 @@ fn has_nulls(batch: &RecordBatch, column: &str) -> bool {
     batch.column_by_name(column).is_some_and(|values| values.null_count() > 0)
 }
 
-/// The rows with other ends: what `replace` makes of each and of its start and duration together.
+/// Replaces each end by the result of `replace`, which gets the end and the sum of start and
+/// duration.
 fn replace_ends(
     batch: &RecordBatch,
     replace: impl Fn(Option<i64>, i64) -> Option<i64>,
@@ -49,7 +50,7 @@ fn replace_ends(
     replace_column(batch, at, derived, replace)
 }
 
-/// The rows with other observed times: what `replace` makes of each and of the record's time.
+/// Replaces each observed time by the result of `replace`, which gets it and the record's time.
 fn replace_observed(
     batch: &RecordBatch,
     replace: impl Fn(Option<i64>, i64) -> Option<i64>,

@@ -1,4 +1,5 @@
-//! Attributes of rows, to be compared and not to be given back: only the parts that are there.
+//! Reads attributes of rows for comparison, without decoding them. Only the fields that were read
+//! are present.
 
 use std::ops::Range;
 
@@ -13,10 +14,10 @@ use tidings_proto::TraceId;
 use super::column::{OptionalColumn, downcast};
 use crate::packed::{self, EntryValue, Nested, ValueKind};
 
-/// The field of a link that says to which trace it leads.
+/// Field of a link with the id of the linked trace.
 pub(crate) const LINKED_TRACE: &str = "trace_id";
 
-/// The keys of entries: a dictionary, or each for itself where they are those of events or links.
+/// Keys of entries: a dictionary, or plain texts for entries of events and links.
 #[derive(Debug, Clone)]
 pub(crate) struct EntryKeys {
     codes: Option<Int32Array>,
@@ -31,12 +32,12 @@ impl EntryKeys {
         Ok(Self { codes: Some(coded.keys().clone()), values: downcast(coded.values(), name)? })
     }
 
-    /// The distinct keys of a dictionary, or all there are.
+    /// Returns the distinct keys of a dictionary, or the keys of all entries.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &str> {
         self.values.iter().map(Option::unwrap_or_default)
     }
 
-    /// The place of the entry's key among those.
+    /// Returns the index of the entry's key in [`Self::iter`].
     #[inline]
     pub(crate) fn code(&self, entry: usize) -> usize {
         let coded = self.codes.as_ref();
@@ -48,8 +49,8 @@ impl EntryKeys {
     }
 }
 
-/// The entries of a column of attributes, from memory or from a file. Values of a type that was not
-/// read are not there.
+/// Entries of an attribute column, from the memtable or from a file. A value is missing if its type
+/// was not read.
 #[derive(Debug, Clone)]
 pub(crate) struct AttributeEntries {
     map: MapArray,
@@ -59,13 +60,13 @@ pub(crate) struct AttributeEntries {
 
 #[derive(Debug, Clone)]
 enum EntryValues {
-    /// Values of rows in memory.
+    /// Values of rows in the memtable.
     Packed(Box<PackedValues>),
-    /// Values in files, and those of events and links everywhere.
+    /// Values of rows in files, and of events and links anywhere.
     Typed(Box<Typed>),
 }
 
-/// Types and texts of packed values: see [`packed`].
+/// Kinds and texts of packed values: see [`packed`].
 #[derive(Debug, Clone)]
 struct PackedValues {
     kinds: UInt8Array,
@@ -79,7 +80,7 @@ impl PackedValues {
     }
 }
 
-/// Values with a column for each type.
+/// Values with one column per type.
 #[derive(Debug, Clone)]
 struct Typed {
     all: StructArray,
@@ -136,7 +137,7 @@ impl AttributeEntries {
         Ok(Self { keys: EntryKeys::from_array(map.keys(), name)?, values, map })
     }
 
-    /// The value of an entry.
+    /// Returns the value of an entry.
     #[inline]
     pub(crate) fn value(&self, entry: usize) -> EntryValue<'_> {
         match &self.values {
@@ -145,7 +146,7 @@ impl AttributeEntries {
         }
     }
 
-    /// The text of an entry that is one.
+    /// Returns the text of an entry, if its value is a string.
     #[inline]
     pub(crate) fn text(&self, entry: usize) -> Option<&str> {
         match &self.values {
@@ -154,12 +155,12 @@ impl AttributeEntries {
         }
     }
 
-    /// The entries of a row.
+    /// Returns the range of a row's entries.
     pub(crate) fn of_row(&self, row: usize) -> Range<usize> {
         super::attributes::range(self.map.value_offsets(), row)
     }
 
-    /// The entries of some rows after each other.
+    /// Returns the range of the entries of adjacent rows.
     pub(crate) fn of_rows(&self, rows: &Range<usize>) -> Range<usize> {
         if rows.is_empty() {
             return 0..0;
@@ -168,7 +169,7 @@ impl AttributeEntries {
     }
 }
 
-/// The traces that the links of rows lead to.
+/// Ids of the traces that rows link to.
 #[derive(Debug, Clone)]
 pub(crate) struct Linked {
     list: ListArray,
@@ -197,7 +198,7 @@ impl Linked {
     }
 }
 
-/// The attributes of the elements of a column of events or links, if they were read.
+/// Attributes of the elements in a column of events or links, if they were read.
 #[derive(Debug, Clone)]
 pub(crate) struct ElementEntries {
     list: ListArray,
@@ -213,7 +214,7 @@ impl ElementEntries {
         Ok(Some(Self { entries: AttributeEntries::new(attributes, name)?, list }))
     }
 
-    /// The entries of all elements of some rows after each other.
+    /// Returns the range of the entries of all elements of adjacent rows.
     pub(crate) fn of_rows(&self, rows: &Range<usize>) -> Range<usize> {
         if rows.is_empty() {
             return 0..0;
@@ -223,7 +224,7 @@ impl ElementEntries {
     }
 }
 
-/// The field of a struct, if it was read.
+/// Returns a field of a struct, if it was read.
 fn field<A: Array + Clone + 'static>(
     array: &StructArray,
     name: &str,

@@ -39,7 +39,7 @@ pub struct LogRows {
 }
 
 impl LogRows {
-    /// The rows of a batch, which may lack columns that its reader does not need.
+    /// Reads the rows of a batch. Columns that the reader does not need may be missing.
     pub(crate) fn from_batch(batch: &RecordBatch) -> Result<Self, ArrowError> {
         let batch = &with_observed(batch)?;
         Ok(Self {
@@ -78,13 +78,13 @@ impl LogRows {
         self.batch.num_rows()
     }
 
-    /// The columns that the scan's detail has, as [`super::SpanRows::columns`].
+    /// Returns the columns of the scan's detail, like [`super::SpanRows::columns`].
     #[must_use]
     pub fn columns(&self) -> &RecordBatch {
         &self.batch
     }
 
-    /// Returns a range of the rows, which shares their memory.
+    /// Returns a range of the rows, which shares their buffers.
     #[must_use]
     pub fn slice(&self, rows: Range<usize>) -> Self {
         Self::from_batch(&self.batch.slice(rows.start, rows.len()))
@@ -97,74 +97,74 @@ impl LogRows {
         self.len() == 0
     }
 
-    /// When it happened; the observed time when it does not say.
+    /// Returns the time of the event, or the observed time when the record has none.
     #[must_use]
     pub fn time(&self, row: usize) -> UnixNanos {
         self.time.time(row)
     }
 
-    /// When a collector first saw it.
+    /// Returns the time at which a collector first saw it.
     #[must_use]
     pub fn observed(&self, row: usize) -> UnixNanos {
         self.observed.time(row)
     }
 
-    /// OTLP's severity number.
+    /// Returns OTLP's severity number.
     #[must_use]
     pub fn severity_number(&self, row: usize) -> i32 {
         self.severity_number.int(row).unwrap_or_default()
     }
 
-    /// The sender's word for it.
+    /// Returns the severity text of the sender.
     #[must_use]
     pub fn severity_text(&self, row: usize) -> &str {
         word(self.severity_text.as_ref(), row)
     }
 
-    /// `service.name`; empty when not said.
+    /// Returns `service.name`, or an empty text when the sender gave none.
     #[must_use]
     pub fn service(&self, row: usize) -> &str {
         self.sender.service(row)
     }
 
-    /// The message as text; a structured body as JSON.
+    /// Returns the message as text. A structured body is JSON.
     #[must_use]
     pub fn text(&self, row: usize) -> &str {
         self.text.text(row).unwrap_or_default()
     }
 
-    /// The trace it belongs to.
+    /// Returns the trace that it belongs to.
     #[must_use]
     pub fn trace_id(&self, row: usize) -> Option<TraceId> {
         TraceId::from_wire(self.trace_id.bytes(row)?)
     }
 
-    /// The span it belongs to.
+    /// Returns the span that it belongs to.
     #[must_use]
     pub fn span_id(&self, row: usize) -> Option<SpanId> {
         SpanId::from_wire(self.span_id.bytes(row)?)
     }
 
-    /// A hash of all it says, its resource and scope included.
+    /// Returns its content hash, which includes resource and scope.
     #[must_use]
     pub fn content_hash(&self, row: usize) -> u64 {
         self.content_hash.unsigned(row)
     }
 
-    /// Its attributes. Needs `Detail::Attributes`.
+    /// Returns its attributes. Needs `Detail::Attributes`.
     #[must_use]
     pub fn attributes(&self, row: usize) -> Vec<KeyValue> {
         self.attributes.as_ref().map_or_else(Vec::new, |attributes| attributes.get(row))
     }
 
-    /// As [`super::SpanRows::each_scalar`]. Needs `Detail::Attributes`.
+    /// Works like [`super::SpanRows::each_scalar`]. Needs `Detail::Attributes`.
     pub fn each_scalar<'a>(&'a self, row: usize, visit: impl FnMut(&'a str, Scalar<'a>)) {
         if let Some(attributes) = &self.attributes {
             attributes.each_scalar(row, visit);
         }
     }
 
-    /// The record as it was sent. Needs `Detail::Full`.
+    /// Returns the record as it was sent. Needs `Detail::Full`.
     #[must_use]
     pub fn log_record(&self, row: usize) -> LogRecord {
         LogRecord {
@@ -182,7 +182,8 @@ impl LogRows {
         }
     }
 
-    /// The resource as stored text: equal texts, equal resources. Needs `Detail::Resources`.
+    /// Returns the stored text of the resource. Equal resources have equal texts. Needs
+    /// `Detail::Resources`.
     #[must_use]
     pub fn resource_key(&self, row: usize) -> &str {
         self.sender.resource_key(row)
@@ -194,25 +195,25 @@ impl LogRows {
         self.sender.resource(row)
     }
 
-    /// The schema of the resource's attributes. Needs `Detail::Full`.
+    /// Returns the schema URL of the resource. Needs `Detail::Full`.
     #[must_use]
     pub fn resource_schema_url(&self, row: usize) -> &str {
         self.sender.resource_schema_url(row)
     }
 
-    /// The scope as stored text: equal texts, equal scopes. Needs `Detail::Full`.
+    /// Returns the stored text of the scope. Equal scopes have equal texts. Needs `Detail::Full`.
     #[must_use]
     pub fn scope_key(&self, row: usize) -> &str {
         self.sender.scope_key(row)
     }
 
-    /// The library that made it. Needs `Detail::Full`.
+    /// Returns the instrumentation scope. Needs `Detail::Full`.
     #[must_use]
     pub fn scope(&self, row: usize) -> Option<InstrumentationScope> {
         self.sender.scope(row)
     }
 
-    /// The schema of the scope's records. Needs `Detail::Full`.
+    /// Returns the schema URL of the scope's records. Needs `Detail::Full`.
     #[must_use]
     pub fn scope_schema_url(&self, row: usize) -> &str {
         self.sender.scope_schema_url(row)

@@ -1,7 +1,7 @@
-//! Rows in portions that stay small when their words are written out.
+//! Cuts rows into portions that stay small when dictionaries are expanded.
 //!
-//! Rows have a word once, however many of them share it. Whoever needs a text for each row takes them
-//! in portions.
+//! A dictionary holds each text once, however many rows share it. A reader that needs a text for
+//! each row therefore reads the rows in portions.
 
 use std::ops::Range;
 
@@ -10,8 +10,8 @@ use arrow_buffer::ArrowNativeType as _;
 
 use crate::ranges::portions;
 
-/// Returns the rows in portions whose words and keys of attributes, as a text for each row, take at
-/// most this many bytes, or single rows.
+/// Returns the rows in portions. In each portion, dictionary texts and attribute keys take at most
+/// this many bytes when expanded to one text per row. A single row may exceed the limit.
 #[must_use]
 pub fn text_portions(rows: &RecordBatch, bytes_max: usize) -> Vec<Range<usize>> {
     let mut sizes = vec![0; rows.num_rows()];
@@ -37,7 +37,7 @@ fn add_words(column: &ArrayRef, sizes: &mut [usize]) {
     }
 }
 
-/// The length of each row's text of a dictionary.
+/// Returns the length of each row's text, if the column is a dictionary.
 fn word_lengths(column: &ArrayRef) -> Option<Vec<usize>> {
     let words = column.as_any_dictionary_opt()?;
     let texts = words.values().as_string_opt::<i32>()?;

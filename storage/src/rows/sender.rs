@@ -7,7 +7,7 @@ use tidings_proto::otlp::{InstrumentationScope, Resource};
 use super::column::{WordColumn, word};
 use crate::columns::load;
 
-/// The columns about resource and scope, which both tables have.
+/// The columns of resource and scope, which both tables have.
 #[derive(Debug, Clone)]
 pub(super) struct SenderRows {
     pub(super) service: Option<WordColumn>,

@@ -53,8 +53,8 @@ pub struct SpanRows {
 }
 
 impl SpanRows {
-    /// The rows of a batch, which may lack columns that its reader does not need. Ends that files
-    /// leave out are there.
+    /// Reads the rows of a batch. Columns that the reader does not need may be missing. Restores
+    /// the ends that files omit.
     pub(crate) fn from_batch(batch: &RecordBatch) -> Result<Self, ArrowError> {
         let batch = &with_ends(batch)?;
         let rows = Self {
@@ -98,16 +98,16 @@ impl SpanRows {
         self.batch.num_rows()
     }
 
-    /// The columns that the scan's detail has, as `docs/formats/tables.md` describes them;
-    /// repetitive texts are dictionaries, and attributes of rows in memory have a form of their
-    /// own: [`crate::AttributeTexts`] reads both.
+    /// Returns the columns of the scan's detail, as `docs/formats/tables.md` describes them.
+    /// Repetitive texts are dictionaries. Attributes of rows in the memtable are packed, and
+    /// [`crate::AttributeTexts`] reads both forms.
     #[must_use]
     pub fn columns(&self) -> &RecordBatch {
         &self.batch
     }
 
-    /// Returns these rows, which are ascending, in that order. Shares no memory with the others,
-    /// unless all rows are selected.
+    /// Returns these rows, which are ascending, in that order. Shares no buffers with the other
+    /// rows, unless all rows are selected.
     #[must_use]
     pub fn select(&self, rows: &[usize]) -> Self {
         if rows.len() == self.len() {
@@ -120,9 +120,9 @@ impl SpanRows {
             .expect("invariant: the columns were checked when the rows were made")
     }
 
-    /// Returns the memory in bytes that these rows hold, without buffers shared with rows measured
-    /// before. `known` has the addresses of those buffers. The sum is right while all measured rows
-    /// are held.
+    /// Returns the memory in bytes that these rows hold. Buffers that are shared with rows measured
+    /// before do not count. `known` has the addresses of those buffers. The sum is correct while
+    /// all measured rows are held.
     pub fn bytes_held(&self, known: &mut HashSet<usize>) -> u64 {
         let mut bytes = 0;
         let mut open: Vec<ArrayData> = self.batch.columns().iter().map(|of| of.to_data()).collect();
@@ -138,7 +138,7 @@ impl SpanRows {
         bytes
     }
 
-    /// Returns a range of the rows, which shares their memory.
+    /// Returns a range of the rows, which shares their buffers.
     #[must_use]
     pub fn slice(&self, rows: Range<usize>) -> Self {
         Self::from_batch(&self.batch.slice(rows.start, rows.len()))
@@ -151,57 +151,57 @@ impl SpanRows {
         self.len() == 0
     }
 
-    /// The trace it belongs to.
+    /// Returns the trace that it belongs to.
     #[must_use]
     pub fn trace_id(&self, row: usize) -> TraceId {
         TraceId::from_wire(self.trace_id.bytes(row).unwrap_or_default())
             .expect("invariant: ids are checked when rows are made")
     }
 
-    /// Its id.
+    /// Returns its id.
     #[must_use]
     pub fn span_id(&self, row: usize) -> SpanId {
         SpanId::from_wire(self.span_id.bytes(row).unwrap_or_default())
             .expect("invariant: ids are checked when rows are made")
     }
 
-    /// The parent it names.
+    /// Returns its parent's id.
     #[must_use]
     pub fn parent_span_id(&self, row: usize) -> Option<SpanId> {
         SpanId::from_wire(self.parent_span_id.bytes(row)?)
     }
 
-    /// When it began; 0 when not known.
+    /// Returns its start, or 0 when unknown.
     #[must_use]
     pub fn start(&self, row: usize) -> UnixNanos {
         self.start.time(row)
     }
 
-    /// When it ended; 0 when it has not.
+    /// Returns its end, or 0 when it has not ended.
     #[must_use]
     pub fn end(&self, row: usize) -> UnixNanos {
         self.end.time(row)
     }
 
-    /// From start to end, never negative.
+    /// Returns the time from start to end, which is never negative.
     #[must_use]
     pub fn duration(&self, row: usize) -> DurationNanos {
         DurationNanos(self.duration.unsigned(row))
     }
 
-    /// `service.name`; empty when not said.
+    /// Returns `service.name`, or an empty text when the sender gave none.
     #[must_use]
     pub fn service(&self, row: usize) -> &str {
         self.sender.service(row)
     }
 
-    /// The operation.
+    /// Returns the operation name.
     #[must_use]
     pub fn name(&self, row: usize) -> &str {
         word(self.name.as_ref(), row)
     }
 
-    /// The part it plays.
+    /// Returns its kind.
     #[must_use]
     pub fn kind(&self, row: usize) -> SpanKind {
         self.kind
@@ -210,7 +210,7 @@ impl SpanRows {
             .unwrap_or(SpanKind::Unspecified)
     }
 
-    /// How it ended.
+    /// Returns its status code.
     #[must_use]
     pub fn status(&self, row: usize) -> StatusCode {
         self.status_code
@@ -219,7 +219,7 @@ impl SpanRows {
             .unwrap_or(StatusCode::Unset)
     }
 
-    /// The description of its error.
+    /// Returns its status message.
     #[must_use]
     pub fn status_message(&self, row: usize) -> &str {
         word(self.status_message.as_ref(), row)
@@ -243,45 +243,45 @@ impl SpanRows {
         self.has_exception.truth(row)
     }
 
-    /// When it was received.
+    /// Returns the time at which it was received.
     #[must_use]
     pub fn received(&self, row: usize) -> UnixNanos {
         self.received.time(row)
     }
 
-    /// A hash of all it says, its resource and scope included.
+    /// Returns its content hash, which includes resource and scope.
     #[must_use]
     pub fn content_hash(&self, row: usize) -> u64 {
         self.content_hash.unsigned(row)
     }
 
-    /// Its attributes. Needs `Detail::Attributes`.
+    /// Returns its attributes. Needs `Detail::Attributes`.
     #[must_use]
     pub fn attributes(&self, row: usize) -> Vec<KeyValue> {
         self.attributes.as_ref().map_or_else(Vec::new, |attributes| attributes.get(row))
     }
 
-    /// Gives `visit` those of its attributes whose values are a text, a number or a truth value, in
-    /// the order they were sent, without copying them. Needs `Detail::Attributes`.
+    /// Calls `visit` for each of its attributes whose value is a scalar, in the order they were
+    /// sent, without copying them. Needs `Detail::Attributes`.
     pub fn each_scalar<'a>(&'a self, row: usize, visit: impl FnMut(&'a str, Scalar<'a>)) {
         if let Some(attributes) = &self.attributes {
             attributes.each_scalar(row, visit);
         }
     }
 
-    /// Its events. Needs `Detail::Events` or `Detail::Full`.
+    /// Returns its events. Needs `Detail::Events` or `Detail::Full`.
     #[must_use]
     pub fn events(&self, row: usize) -> Vec<Event> {
         self.events.as_ref().map_or_else(Vec::new, |events| events.get(row))
     }
 
-    /// Its links. Needs `Detail::Full`.
+    /// Returns its links. Needs `Detail::Full`.
     #[must_use]
     pub fn links(&self, row: usize) -> Vec<Link> {
         self.links.as_ref().map_or_else(Vec::new, |links| links.get(row))
     }
 
-    /// The span as it was sent. Needs `Detail::Full`.
+    /// Returns the span as it was sent. Needs `Detail::Full`.
     #[must_use]
     pub fn span(&self, row: usize) -> Span {
         Span {
@@ -307,26 +307,27 @@ impl SpanRows {
         }
     }
 
-    /// The number of its service among these rows: equal numbers, equal services.
+    /// Returns the dictionary code of its service. Rows with equal codes have equal services.
     #[must_use]
     pub fn service_number(&self, row: usize) -> Option<usize> {
         self.sender.service.as_ref()?.key(row)
     }
 
-    /// The number of its operation among these rows: equal numbers, equal operations.
+    /// Returns the dictionary code of its operation. Rows with equal codes have equal operations.
     #[must_use]
     pub fn name_number(&self, row: usize) -> Option<usize> {
         self.name.as_ref()?.key(row)
     }
 
-    /// The number of its resource among these rows: equal numbers, equal resources. Needs
-    /// `Detail::Resources`.
+    /// Returns the dictionary code of its resource. Rows with equal codes have equal resources.
+    /// Needs `Detail::Resources`.
     #[must_use]
     pub fn resource_number(&self, row: usize) -> Option<usize> {
         self.sender.resource_number(row)
     }
 
-    /// The resource as stored text: equal texts, equal resources. Needs `Detail::Resources`.
+    /// Returns the stored text of the resource. Equal resources have equal texts. Needs
+    /// `Detail::Resources`.
     #[must_use]
     pub fn resource_key(&self, row: usize) -> &str {
         self.sender.resource_key(row)
@@ -338,25 +339,25 @@ impl SpanRows {
         self.sender.resource(row)
     }
 
-    /// The schema of the resource's attributes. Needs `Detail::Full`.
+    /// Returns the schema URL of the resource. Needs `Detail::Full`.
     #[must_use]
     pub fn resource_schema_url(&self, row: usize) -> &str {
         self.sender.resource_schema_url(row)
     }
 
-    /// The scope as stored text: equal texts, equal scopes. Needs `Detail::Full`.
+    /// Returns the stored text of the scope. Equal scopes have equal texts. Needs `Detail::Full`.
     #[must_use]
     pub fn scope_key(&self, row: usize) -> &str {
         self.sender.scope_key(row)
     }
 
-    /// The library that made it. Needs `Detail::Full`.
+    /// Returns the instrumentation scope. Needs `Detail::Full`.
     #[must_use]
     pub fn scope(&self, row: usize) -> Option<InstrumentationScope> {
         self.sender.scope(row)
     }
 
-    /// The schema of the scope's records. Needs `Detail::Full`.
+    /// Returns the schema URL of the scope's records. Needs `Detail::Full`.
     #[must_use]
     pub fn scope_schema_url(&self, row: usize) -> &str {
         self.sender.scope_schema_url(row)

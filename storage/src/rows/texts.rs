@@ -1,4 +1,4 @@
-//! Stored attributes as texts, for whoever takes them all and not row by row.
+//! Reads stored attributes as columns of text, for readers that do not go row by row.
 
 use std::{fmt, fmt::Write};
 
@@ -11,15 +11,16 @@ use tidings_proto::otlp::AnyValue;
 use super::entries::AttributeEntries;
 use crate::{columns::json_text, packed::EntryValue};
 
-/// The attributes of rows, one after the other.
+/// Attributes of rows, one row after the other.
 #[derive(Debug, Clone)]
 pub struct AttributeTexts {
-    /// Where those of each row end.
+    /// End offset of each row's entries.
     pub ends: OffsetBuffer<i32>,
-    /// Texts, or a dictionary of them.
+    /// Keys, as texts or as a dictionary of texts.
     pub keys: ArrayRef,
-    /// Numbers and truth values as filters match them ([`crate::AttributeFilter`]); lists, maps and
-    /// bytes as JSON; null for no value and for one of no type.
+    /// Values. Numbers and booleans have the text that filters compare
+    /// ([`crate::AttributeFilter`]). Lists, maps and bytes are JSON. A missing value, and one
+    /// without a type, is null.
     pub values: StringArray,
 }
 
@@ -32,7 +33,7 @@ impl AttributeTexts {
         let wrong = || ArrowError::SchemaError("stored attributes are no map".to_owned());
         let map = stored.as_map_opt().ok_or_else(wrong)?;
         let column = AttributeEntries::new(stored, "attributes")?;
-        // Only the entries of these rows: the others may be many more.
+        // Decodes only the entries of these rows, because the column may have many more.
         let entries = column.of_rows(&(0..map.len()));
         let mut values = StringBuilder::with_capacity(entries.len(), entries.len() * 16);
         for entry in entries.clone() {
@@ -58,7 +59,7 @@ impl AttributeTexts {
 }
 
 fn append(texts: &mut StringBuilder, value: impl fmt::Display) {
-    // Writing into the builder cannot fail; the empty value ends what was written.
+    // Writing to the builder cannot fail. The empty value ends the text that was written.
     let _ = write!(texts, "{value}");
     texts.append_value("");
 }
@@ -76,7 +77,7 @@ mod tests {
     use super::AttributeTexts;
     use crate::{columns::span_rows, samples};
 
-    /// Keys and values of each row.
+    /// Returns keys and values of each row.
     fn rows_of(column: &ArrayRef) -> Vec<Vec<(String, Option<String>)>> {
         let AttributeTexts { ends, keys, values } = AttributeTexts::decode(column).unwrap();
         let keys = cast(&keys, &DataType::Utf8).unwrap();

@@ -1,4 +1,4 @@
-//! Progress of a scan, and pruning of the sources that are left.
+//! Progress of a scan, and pruning of the remaining sources.
 
 use std::{
     cell::Cell,
@@ -17,16 +17,16 @@ use super::{RowsNeeded, ScanStats, ScanWatch, Visit};
 use crate::filter::{Matcher, TimeOrder, TimeRange};
 
 /// Dynamic filter that a scan shares with its visitor. Its numbers are places of times in the
-/// scan's order, the greatest of which comes first. Rows below `floor`, which only rises, are no
+/// scan's order, where the greatest comes first. Rows below `floor`, which only rises, are no
 /// longer needed. All rows above `reached`, which only falls, were read.
 #[derive(Debug)]
 pub(crate) struct DynamicFilter {
     order: TimeOrder,
     floor: Cell<u64>,
     reached: Cell<u64>,
-    /// Place of the last time that the filter asks for.
+    /// Place of the last time in the queried range.
     asked: u64,
-    /// The floor does not count before so many rows were looked at.
+    /// The floor takes effect only after this many rows were read.
     counted_rows: u64,
 }
 
@@ -42,12 +42,13 @@ impl DynamicFilter {
         Self { order, floor, reached, asked, counted_rows }
     }
 
-    /// All rows after this time, or before it when the oldest come first, were looked at.
+    /// Returns the time that the scan has reached. All rows after it were read, or all rows before
+    /// it when the oldest come first.
     pub(crate) fn reached(&self) -> UnixNanos {
         UnixNanos(self.order.place(self.reached.get()))
     }
 
-    /// Takes what the visitor says.
+    /// Applies the visitor's answer.
     pub(crate) fn take(&self, need: RowsNeeded) -> ControlFlow<()> {
         match (need, self.order) {
             (RowsNeeded::Since(time), TimeOrder::NewestFirst)
@@ -56,12 +57,12 @@ impl DynamicFilter {
                 ControlFlow::Continue(())
             }
             (RowsNeeded::Nothing, _) => ControlFlow::Break(()),
-            // A bound at the begin of the order leaves nothing out.
+            // A bound at the beginning of the order excludes nothing.
             _ => ControlFlow::Continue(()),
         }
     }
 
-    /// Narrows a range of times to what is needed.
+    /// Narrows a time range to the rows that are still needed.
     fn narrow(&self, range: &mut TimeRange) {
         let last = self.order.place(self.floor.get());
         match self.order {
@@ -87,12 +88,12 @@ impl<'a> Progress<'a> {
         Self { stats, rows_max, stop, watch: Arc::default(), dynamic: None }
     }
 
-    /// Seen by this watch.
+    /// Reports progress to this watch.
     pub(crate) fn watched_by(self, watch: Arc<ScanWatch>) -> Self {
         Self { watch, ..self }
     }
 
-    /// Marks the table as one that may lack rows: then the scan is never complete.
+    /// Marks the table as one that may lack rows. The scan is then never complete.
     pub(crate) fn with_lacking(mut self, lacking: bool) -> Self {
         self.stats.complete &= !lacking;
         self
@@ -108,13 +109,13 @@ impl<'a> Progress<'a> {
         self.dynamic.is_some()
     }
 
-    /// Order in which rows are looked at.
+    /// Returns the order in which rows are read.
     pub(crate) fn order(&self) -> TimeOrder {
         self.dynamic.map_or(TimeOrder::NewestFirst, |dynamic| dynamic.order)
     }
 
-    /// Tells a visitor that may need less how far the scan has come, with a portion of no rows: all
-    /// rows that match and come before this place in the order were looked at.
+    /// Reports progress to a visitor that may narrow the filter, by a portion without rows. All
+    /// matching rows that come before this place in the order were read.
     pub(crate) fn tell(
         &self,
         place: u64,
@@ -143,13 +144,13 @@ impl<'a> Progress<'a> {
         self.stop.load(Ordering::Relaxed)
     }
 
-    /// The flag that stops the scan.
+    /// Returns the flag that cancels the scan.
     pub(crate) fn stop(&self) -> Arc<AtomicBool> {
         Arc::clone(&self.stop)
     }
 
-    /// Narrows the filter to what the visitor still needs, before rows of these times are looked
-    /// at; whether it can need any of them.
+    /// Narrows the filter to the rows that the visitor still needs, before rows of these times are
+    /// read. Returns false if it needs none of them.
     pub(crate) fn narrow(
         &mut self,
         matcher: &mut Matcher,

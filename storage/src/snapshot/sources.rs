@@ -1,9 +1,8 @@
 //! Sources that a scan has yet to read, the newest first or the oldest first.
 //!
-//! Owns the order: by the latest (or the earliest) row within the filter's time, file by file, and
-//! row group by row group of open files. Without the order by row group, a file with old and new
-//! rows would be read whole. A search for the newest rows would then read its old rows before newer
-//! files.
+//! Owns their order: by the latest (or earliest) row in the filter's time range. Files that are not
+//! open are ordered as a whole, and open files by row group. Without the order by row group, a
+//! search for the newest rows would read a file with old and new rows whole, before newer files.
 
 use std::{
     cmp::{Ordering, Reverse},
@@ -21,22 +20,22 @@ use crate::{
 
 pub(super) enum ScanSource<'a> {
     Chunk(&'a Chunk),
-    /// A file that was not opened yet.
+    /// A file that is not open yet.
     File(&'a Arc<DataFile>),
     /// Remaining row groups of an open file.
     Groups(&'a Arc<DataFile>, Box<CandidateGroups<'a>>),
 }
 
-/// A source that is to be looked at.
+/// A source that is still to be read.
 pub(super) struct DueSource<'a> {
-    /// Order of sources: the greatest is next. No row that may match has a greater place than the
-    /// first part. Among sources whose first possible match is of one time, the one that ends the
-    /// soonest in the scan's order is next. Its begin is a weak hint, because clocks of senders may
-    /// be wrong.
+    /// Order of sources, where the greatest is next. No row that may match has a greater place than
+    /// the first part. If two sources begin at the same place, the one that ends first in the
+    /// scan's order is next. The beginning alone is a weak hint, because senders' clocks may be
+    /// wrong.
     pub(super) rank: (u64, u64),
-    /// Between which times its rows are.
+    /// Earliest and latest time of its rows.
     pub(super) times: (UnixNanos, UnixNanos),
-    /// Position in the input; the first wins among sources of equal rank.
+    /// Index in the input. The first one wins among sources of equal rank.
     pub(super) number: usize,
     pub(super) source: ScanSource<'a>,
 }
@@ -61,7 +60,7 @@ impl PartialEq for DueSource<'_> {
 
 impl Eq for DueSource<'_> {}
 
-/// See the module's description.
+/// Remaining sources of a scan: see the module's description.
 pub(super) struct Sources<'a> {
     due: BinaryHeap<DueSource<'a>>,
     asked: TimeRange,
@@ -80,7 +79,7 @@ impl<'a> Sources<'a> {
         let files = files.iter().map(|file| (file.times(), ScanSource::File(file)));
         let mut sources = Self { due: BinaryHeap::new(), asked, order };
         for (number, (times, source)) in chunks.chain(files).enumerate() {
-            // The times of a source without rows begin after their end.
+            // The times of a source without rows have their minimum after their maximum.
             if times.0 <= times.1 && asked.overlaps(times.0, times.1) {
                 let rank = order.rank(asked, times);
                 sources.due.push(DueSource { rank, times, number, source });
@@ -89,7 +88,7 @@ impl<'a> Sources<'a> {
         sources
     }
 
-    /// Returns the number of files that were not opened yet.
+    /// Returns the number of files that are not open yet.
     pub(super) fn files(&self) -> u64 {
         self.due.iter().filter(|due| matches!(due.source, ScanSource::File(_))).count() as u64
     }
@@ -99,7 +98,7 @@ impl<'a> Sources<'a> {
         self.due.pop()
     }
 
-    /// Puts back what is left of a file; whether there is something.
+    /// Puts back the remaining row groups of a file. Returns true if there are any.
     pub(super) fn put_back(
         &mut self,
         file: &'a Arc<DataFile>,
@@ -107,7 +106,7 @@ impl<'a> Sources<'a> {
         before: (u64, usize),
     ) -> bool {
         let Some(times) = groups.next_times() else { return false };
-        // Statistics that say nothing must not put it before what was looked at.
+        // Inaccurate statistics must not rank the rest before the part that was already read.
         let (place, end) = self.order.rank(self.asked, times);
         let rank = (place.min(before.0), end);
         let source = ScanSource::Groups(file, groups);
@@ -145,7 +144,7 @@ mod tests {
         schema::Signal,
     };
 
-    /// Files of one time and of several row groups each.
+    /// Returns overlapping files with several row groups each.
     fn overlapping(count: u64) -> Vec<data_file::EncodedFile> {
         let file = |number: u64| {
             let span = |place: u64| Span {

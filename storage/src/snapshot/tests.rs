@@ -26,8 +26,8 @@ fn indexes() -> Arc<Indexes> {
     Arc::new(Indexes::new(1 << 20))
 }
 
-/// The same rows as chunks, as one merged chunk and as files cut into small pieces, with damaged
-/// indexes, with those of an earlier program and with whole ones.
+/// Returns views of the same rows: as chunks, as one merged chunk, and as files cut into small
+/// pieces with damaged indexes, with indexes of an earlier program, and with valid indexes.
 fn views(signal: Signal, folder: &Path, chunks: Vec<Arc<Chunk>>) -> [TableView; 5] {
     let merged = Arc::new(memory::merge(&chunks).unwrap());
     let encoded = data_file::encode_small(signal, &chunks, samples::NOW).unwrap();
@@ -80,7 +80,7 @@ fn found_logs(view: &TableView, filter: &LogFilter, scan: Scan) -> (Vec<Vec<u8>>
     (found, stats)
 }
 
-/// The records that match, each with its key.
+/// Returns the matching records, each with its key.
 fn keyed_logs(view: &TableView, filter: &LogFilter) -> Vec<((UnixNanos, u64), Vec<u8>)> {
     use prost::Message;
     let mut found = Vec::new();
@@ -99,7 +99,7 @@ fn span_chunk(request: &ExportTraceServiceRequest) -> Arc<Chunk> {
     Arc::new(Chunk::new(span_rows(request, samples::NOW).unwrap()).unwrap())
 }
 
-/// The times of the records that match, the oldest first, of which so many are needed.
+/// Returns the times of matching records, oldest first, of which this many are needed.
 fn oldest_logs(
     view: &TableView,
     filter: &LogFilter,
@@ -204,7 +204,7 @@ proptest! {
                 let (found, stats) = found_logs(&view, filter, ALL);
                 prop_assert!(stats.complete);
                 prop_assert_eq!(found, expected, "{:?}", filter);
-                // A second scan reads some of them by key.
+                // A second scan reads some of the records by key.
                 let mut keyed = keyed_logs(&view, filter);
                 let keys: BTreeSet<_> = keyed.iter().map(|(key, _)| *key).step_by(2).collect();
                 let by_key = LogFilter {
@@ -361,7 +361,7 @@ fn reads_of_indexes_are_counted_by_where_they_are_found() {
 fn rows_of_one_time_are_told_apart_by_their_hashes() {
     let folder = TempDir::new().unwrap();
     let chunk = log_chunk((0..1_000).map(|number| (samples::NOW, format!("line {number}"))));
-    // The first row came twice.
+    // The first row was sent twice.
     let again = log_chunk([(samples::NOW, "line 0".to_owned())].into_iter());
     for view in views(Signal::Logs, folder.path(), vec![chunk, again]) {
         let filter = LogFilter { text: Some("line".to_owned()), ..LogFilter::default() };
@@ -489,7 +489,7 @@ const FORTY_DAYS: u64 = 40 * 24 * 3_600_000_000_000;
 #[test]
 fn files_that_each_have_a_row_far_ahead_are_looked_at_newest_first_all_the_same() {
     const YEAR: u64 = 31_536_000_000_000_000;
-    // Too long ago for files of their hours.
+    // The time is too long ago for a file per hour.
     let begin = samples::NOW.0 / 3_600_000_000_000 * 3_600_000_000_000 - FORTY_DAYS;
     let start = |second: u64| UnixNanos(begin + second * 1_000_000_000);
     let folder = TempDir::new().unwrap();
@@ -525,7 +525,7 @@ fn an_old_trace_with_a_row_far_ahead_does_not_have_its_row_group_looked_at_first
     let folder = TempDir::new().unwrap();
     let mut request = traces_of(200, 1);
     let spans = &mut request.resource_spans[0].scope_spans[0].spans;
-    // Too long ago for files of their hours.
+    // The time is too long ago for a file per hour.
     for span in spans.iter_mut() {
         span.start_time_unix_nano -= FORTY_DAYS;
     }

@@ -1,6 +1,6 @@
-//! The store's tasks: one flushes, one merges small chunks, one makes indexes again, one does
-//! upkeep, one verifies files. All end when the store stops. The one that flushes is essential, the
-//! others are restarted when they panic.
+//! Background tasks of the store: flushing, merging small chunks, rebuilding indexes, maintenance
+//! and scrubbing. All end when the store stops. Flushing is essential, and the other tasks are
+//! restarted when they panic.
 
 use std::{
     future::Future,
@@ -23,16 +23,16 @@ use crate::{
     upkeep::MergePace,
 };
 
-/// How often age and health are looked at.
+/// Interval between checks of the memtable's age and the log's health.
 const LOOK: Duration = Duration::from_secs(1);
-/// The longest wait after failed flushes.
+/// Maximum wait after failed flushes.
 const WAIT_MAX: Duration = Duration::from_secs(30);
-/// How often is looked for upkeep to do.
+/// Interval between checks for due maintenance.
 pub(super) const UPKEEP: Duration = Duration::from_secs(10);
-/// The longest wait after upkeep failed.
+/// Maximum wait after failed maintenance.
 const UPKEEP_MAX: Duration = Duration::from_secs(15 * 60);
 
-/// The name of flushes among the store's tasks.
+/// Name of the flushing task.
 pub(super) const FLUSH: &str = "flush";
 
 type BackgroundTask = fn(Arc<StoreInner>, watch::Receiver<bool>) -> BoxFuture<'static, ()>;
@@ -45,7 +45,7 @@ const MAINTENANCE: [(&str, BackgroundTask); 4] = [
     ("scrubbing", |inner, stop| Box::pin(scrubber(inner, stop))),
 ];
 
-/// Does a piece of work as a span, which has failed when the work has.
+/// Runs work in a tracing span, and records its error in the span.
 pub(super) async fn as_span<T>(
     span: Span,
     work: impl Future<Output = Result<T, StorageError>>,
@@ -81,7 +81,8 @@ async fn flusher(inner: Arc<StoreInner>, mut stop: watch::Receiver<bool>) {
             () = inner.shared.flush_wanted.notified(), if wait == LOOK => {}
         }
         if inner.wal.check().is_err() {
-            // Nobody may be sending any more, because we said that we are not ready.
+            // Appends cannot trigger this, because clients stop sending while the store is not
+            // ready.
             let _ = inner.wal.rotate().await;
         }
         if !inner.flush_is_due() {
@@ -91,7 +92,8 @@ async fn flusher(inner: Arc<StoreInner>, mut stop: watch::Receiver<bool>) {
             Ok(()) => wait = LOOK,
             Err(error) => {
                 wait = (wait * 2).min(WAIT_MAX);
-                // Not all processes at once, when a store that all of them use is back.
+                // The wait is random, so that processes do not all retry at once when a shared
+                // store is back.
                 let sooner = wait.mul_f64(f64::from(random_byte()) / 1024.);
                 wait = wait.saturating_sub(sooner).max(LOOK);
                 tracing::error!(%error, next_try_in = ?wait, "a flush failed, nothing is lost");

@@ -1,4 +1,4 @@
-//! A batch becomes what the log keeps and what memory shows; a log record becomes the latter again.
+//! Converts a batch to the form that the log stores and to rows, and a log record back to rows.
 
 use std::sync::Arc;
 
@@ -16,24 +16,25 @@ use crate::{
     wal::{PAYLOAD_MAX, WalRecord},
 };
 
-/// Larger requests are converted on a blocking thread.
+/// Maximum size of a request that is converted on the async thread. Larger ones are converted on a
+/// blocking thread.
 const INLINE_BYTES: usize = 16 << 10;
 
-/// A batch, ready for the log.
+/// A batch that is ready for the log.
 ///
-/// Rows come before the log and not beside it: a batch that has no rows to show must not be in the
-/// log, where it could not be replayed either.
+/// Rows are made before the batch is logged. A batch that cannot be converted to rows must not be
+/// in the log, because replay could not convert it either.
 #[derive(Debug, Clone)]
 pub struct ConvertedBatch {
     pub(super) signal: Signal,
     pub(super) received: UnixNanos,
     pub(super) payload: Bytes,
-    /// `None` when it has no rows.
+    /// Rows of the batch, or `None` when it has none.
     pub(super) chunk: Option<Arc<Chunk>>,
 }
 
 impl PartialEq for ConvertedBatch {
-    /// The rows are made of the rest.
+    /// Ignores the rows, because they follow from the other fields.
     fn eq(&self, other: &Self) -> bool {
         let Self { signal, received, payload, chunk: _ } = self;
         (signal, received, payload) == (&other.signal, &other.received, &other.payload)
@@ -41,8 +42,8 @@ impl PartialEq for ConvertedBatch {
 }
 
 impl Store {
-    /// Converts a batch to rows on this thread, which is most of the processor time of
-    /// [`Self::append`]. For callers that have just read the batch on a blocking thread.
+    /// Converts a batch to rows on this thread. This is most of the processor time of
+    /// [`Self::append`]. Intended for callers that have just read the batch on a blocking thread.
     ///
     /// # Errors
     /// The errors of [`Self::append`] that the batch causes.
@@ -52,7 +53,7 @@ impl Store {
     }
 }
 
-/// Converts a batch, unless it is.
+/// Converts a batch, unless it is converted already.
 pub(super) async fn convert(
     batch: TelemetryBatch,
     received: UnixNanos,
@@ -98,7 +99,7 @@ fn convert_now(batch: TelemetryBatch, received: UnixNanos) -> Result<ConvertedBa
     Ok(ConvertedBatch { signal, received, payload, chunk })
 }
 
-/// The rows of a log record; `None` when it has none.
+/// Converts a log record to rows. Returns `None` when it has none.
 pub(super) fn replay(record: &WalRecord) -> Result<Option<Chunk>, StorageError> {
     let rows = columns::rows(record.signal, &record.payload, record.received)?;
     if rows.num_rows() == 0 { Ok(None) } else { Chunk::new(rows).map(Some) }

@@ -1,26 +1,27 @@
 //! Erases a trace, or all rows with an attribute, permanently.
 //!
-//! Memory is flushed, so that files have every row acknowledged before. Every file with matching
-//! rows is rewritten without them. The old file is deleted at once, together with removed files of
-//! earlier maintenance; a file that a snapshot reads, when that ends. Corrections for split traces
-//! in the indexes of its hour are dropped first and computed again later. Memory is flushed once
-//! more and the write-ahead log up to then is dropped, so that the log keeps no rows that came
-//! meanwhile and were erased. `erasure_record` keeps a record without the attribute's value. Rows
-//! that arrive after the beginning are erased or not.
+//! The memtable is flushed first, so that files have every row acknowledged before. Every file with
+//! matching rows is rewritten without them. The old file is deleted at once, together with files
+//! that earlier maintenance removed. A file that a snapshot reads is deleted when the snapshot
+//! ends. Corrections for split traces in the indexes of its hour are dropped first and computed
+//! again later. In the end the memtable is flushed once more, and the write-ahead log up to then is
+//! dropped. The log then has no rows that arrived meanwhile and were erased. `erasure_record` keeps
+//! a record without the attribute's value. Rows that arrive after the beginning may or may not be
+//! erased.
 //!
-//! An erasure runs in a task of its own and holds the turn of maintenance, one at a time. Appends
-//! and snapshots go on, flushes go first, and a store that closes ends it between two files. What
-//! was erased stays erased, and a second call continues.
+//! An erasure runs in a task of its own and holds the lock of maintenance, so erasures run one at a
+//! time. Appends and snapshots continue, and flushes have priority. A store that closes ends the
+//! erasure between two files. Erased rows stay erased, and a second call continues.
 //!
 //! Rewriting may use the disk's reserve, one file at a time. If that may not suffice, unneeded
-//! files are deleted first. When the disk is full nevertheless, the call fails and a second call
+//! files are deleted first. If the disk becomes full nevertheless, the call fails and a second call
 //! continues.
 //!
-//! A pin protects nothing from being erased: the report names the pinned traces that lost rows. A
-//! pin without rows left is removed with its note.
+//! A pin does not protect rows from being erased. The report names the pinned traces that lost
+//! rows. A pin without rows left is removed with its note.
 //!
 //! Unreadable files may contain matching rows too. The files of a table with a damaged commit are
-//! unknown, so nothing is erased then. A damaged data file, and everything in `quarantine/`, is
+//! unknown, so nothing is erased then. A damaged data file and everything in `quarantine/` are
 //! named in the report, and the rest is erased.
 
 mod erasure_record;
@@ -67,26 +68,25 @@ pub enum Erasure {
 /// Result of an erasure.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ErasureReport {
-    /// Spans that are gone.
+    /// Number of erased spans.
     pub spans: u64,
-    /// Log records that are gone.
+    /// Number of erased log records.
     pub log_records: u64,
-    /// Files that had some of them.
+    /// Number of rewritten files.
     pub files: u64,
-    /// Files with some of them that are still there, because a snapshot reads them.
+    /// Number of removed files that are still on the disk because a snapshot reads them.
     pub left_files: u64,
-    /// Pinned traces that lost something.
+    /// Pinned traces that lost rows.
     pub pinned: Vec<TraceId>,
-    /// Pinned traces without any rows left: they are no longer pinned.
+    /// Pinned traces without any rows left, which are no longer pinned.
     pub unpinned: Vec<TraceId>,
-    /// Files that cannot be read, or were set aside because they could not: they may still have
-    /// some of it.
+    /// Files that are unreadable or quarantined. They may still contain matching rows.
     pub unread_files: Vec<PathBuf>,
-    /// Where that is written down.
+    /// Path of the erasure's record.
     pub record: PathBuf,
 }
 
-/// How an erasure ended.
+/// Receives the result of an erasure.
 pub(super) type ErasureResult = oneshot::Receiver<Result<ErasureReport, StorageError>>;
 
 impl Erasure {
@@ -120,7 +120,7 @@ impl Erasure {
 }
 
 impl StoreInner {
-    /// Begins an erasure in a task of its own. Returns its record, and its result when there is one.
+    /// Begins an erasure in a task of its own. Returns its record, and a receiver of its result.
     pub(super) async fn begin_erasure(
         self: &Arc<Self>,
         what: Erasure,
@@ -143,7 +143,7 @@ impl StoreInner {
         Ok((record, answer))
     }
 
-    /// Erases, and writes down how that ended.
+    /// Erases, and records the outcome.
     async fn run_erasure(
         self: &Arc<Self>,
         what: &Erasure,
@@ -155,7 +155,7 @@ impl StoreInner {
         if let Err(error) = &done {
             tracing::error!(%error, "an erasure ended early: run it again");
         }
-        // What snapshots still read goes with the last of them.
+        // A file that snapshots still read is deleted when the last of them ends.
         self.shared.state.hasten_gone();
         let left = self.shared.state.gone_paths();
         report.left_files = left.len() as u64;
@@ -170,7 +170,7 @@ impl StoreInner {
         report: &mut ErasureReport,
     ) -> Result<(), StorageError> {
         if !self.disk.makes(Mistake::EraseWithoutMemory) {
-            // A segment that is still written to would keep what it has.
+            // The open segment would keep its records, so it is closed.
             self.wal.rotate().await?;
             self.flush_to_end().await?;
         }
@@ -192,7 +192,7 @@ impl StoreInner {
         self.drop_log(covered).await?;
         let (disk, quarantine) = (Arc::clone(&self.disk), self.paths.quarantine());
         report.unread_files.extend(blocking(move || set_aside(disk.as_ref(), quarantine)).await?);
-        // Notes may say what is to be erased.
+        // Notes of unreadable pins may contain the text that is erased.
         report.unread_files.extend(self.pinned().is_err().then(|| self.paths.pins()));
         Ok(())
     }
@@ -209,7 +209,8 @@ impl StoreInner {
         for signal in [Signal::Spans, Signal::Logs] {
             self.resolve_in_doubt(signal).await?;
             let mut files = self.shared.state.files(signal);
-            // What a small one gives back helps with a large one.
+            // The smallest files come first, because the space that they free helps to rewrite a
+            // larger one.
             files.sort_by_key(|file| (file.bytes, file.path.clone()));
             if self.disk.makes(Mistake::EraseOneFile) {
                 files.truncate(1);
@@ -238,14 +239,14 @@ impl StoreInner {
                 Signal::Spans => report.spans += rows,
                 Signal::Logs => report.log_records += rows,
             }
-            // At once: all of them together may need more room than there is.
+            // The old file is deleted at once, because keeping all of them may need too much space.
             self.delete_gone_by(keeper, UnixNanos(u64::MAX)).await?;
         }
         self.show_progress(report, count, count);
         Ok(pinned)
     }
 
-    /// Refuses when a table does not say which files it has.
+    /// Fails when a table's list of files is unknown.
     async fn check_whole(&self) -> Result<(), StorageError> {
         let tables = self.tables.lock().await;
         match tables.spans.damage().or(tables.logs.damage()) {
@@ -260,8 +261,7 @@ impl StoreInner {
         }
     }
 
-    /// Deletes first what nobody needs, when there might be no room to write the largest file
-    /// again.
+    /// Deletes unneeded files first, when there may be no space to rewrite the largest file.
     async fn make_room(&self, keeper: &mut MaintenanceState) -> Result<(), StorageError> {
         let files = [Signal::Spans, Signal::Logs].map(|signal| self.shared.state.files(signal));
         let largest = files.iter().flatten().map(|file| file.bytes).max();
@@ -317,8 +317,8 @@ impl StoreInner {
         .await
     }
 
-    /// Takes what matches out of a file; how many rows that were. Adds the pinned traces that they
-    /// were of, and the hour when it was the first of its hour.
+    /// Removes matching rows from a file, and returns their number. Adds their pinned traces to
+    /// `pinned`, and the hour to `hours` when this is its first file.
     async fn erase_from(
         &self,
         keeper: &mut MaintenanceState,
@@ -342,9 +342,9 @@ impl StoreInner {
         Ok(rows)
     }
 
-    /// Drops the corrections for split traces from the indexes of an hour: they have names, trace
-    /// ids and exemplars of rows in other files. Before these change, so that a second call after
-    /// a failure has nothing to catch up on.
+    /// Drops the corrections for split traces from the indexes of an hour, because they contain
+    /// names, trace ids and exemplars of rows in other files. This happens before the files change,
+    /// so that a second call after a failure need not repeat it.
     async fn drop_corrections(&self, hour: i64) -> Result<(), StorageError> {
         let mut files = self.shared.state.files(Signal::Spans);
         files.retain(|file| file.hour == hour);
@@ -358,7 +358,7 @@ impl StoreInner {
                         let rest = without_corrections(index.into());
                         tables.replace(&path, &rest).map_err(failed("write", &path))?;
                     }
-                    // It is made again from the data file.
+                    // The index is rebuilt from the data file.
                     Err(error) => {
                         tracing::warn!(path = %path.display(), %error, "an index cannot be read");
                         tables.remove(&path).map_err(failed("delete", &path))?;
@@ -372,7 +372,7 @@ impl StoreInner {
     }
 }
 
-/// Returns true if the error is damage of this file.
+/// Returns true if the error means that this file is damaged.
 fn is_about(error: &StorageError, file: &Path) -> bool {
     match error {
         StorageError::Corrupt { path, .. } | StorageError::Io { path, .. } => path == file,

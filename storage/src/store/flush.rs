@@ -1,13 +1,14 @@
-//! Writes the memory table to the tables and drops the log behind it.
+//! Writes the memtable to the tables and drops log segments that are no longer needed.
 //!
-//! Order: cut the memory table at a sequence; per table encode, write files, commit with that
-//! sequence, read the commit back, swap chunks for files; then drop log segments. A crash between
-//! any two steps loses nothing and doubles nothing: what is committed is skipped at replay, what
-//! is not is replayed.
+//! A flush cuts the memtable at a sequence. For each table, it encodes rows, writes files, commits
+//! them with that sequence, reads the commit back, and swaps chunks for files. Then it drops log
+//! segments. A crash between any two steps neither loses nor duplicates rows: replay skips
+//! committed records and replays the others.
 //!
-//! Log segments stay for one flush more than needed, unless the log is half full or the disk is:
-//! a last commit that the disk lost after all can then still be written again. On a full disk what
-//! is not needed goes before the flush too, because a flush needs room itself.
+//! Log segments stay for one more flush than needed, unless the log is half full or the disk is
+//! nearly full. If the disk loses the last commit after all, its rows can then still be written
+//! again. On a nearly full disk, unneeded segments are dropped before the flush too, because a
+//! flush needs space itself.
 
 use std::sync::Arc;
 
@@ -38,12 +39,12 @@ impl Tables {
 }
 
 impl StoreInner {
-    /// One flush. Not to be cancelled: run it in a task of its own.
+    /// Performs one flush. Must not be cancelled: run it in a task of its own.
     pub(super) async fn flush(&self) -> Result<(), StorageError> {
         let mut tables = self.tables.lock().await;
         match self.wal.rotate().await {
             Ok(()) | Err(StorageError::Closed) => {}
-            // A log that cannot be written is no reason not to save what is in memory.
+            // Even if the log cannot be written, the memtable can be saved.
             Err(error) => tracing::warn!(%error, "the log's segment was not closed"),
         }
         if self.disk_is_short() {
@@ -63,7 +64,7 @@ impl StoreInner {
     /// Returns true if the log's disk has less than twice the reserve free.
     fn disk_is_short(&self) -> bool {
         let reserve = self.shared.settings.disk_reserve_bytes;
-        // A disk that cannot be measured is no reason to give up anything.
+        // An unknown amount of free space counts as enough.
         self.disk.free_bytes(&self.paths.wal()).is_ok_and(|free| free < reserve.saturating_mul(2))
     }
 
@@ -74,7 +75,7 @@ impl StoreInner {
 }
 
 impl StoreShared {
-    /// Everything in memory goes to the tables.
+    /// Writes all rows in memory to the tables.
     pub(super) async fn flush_tables(&self, tables: &mut Tables) -> Result<(), StorageError> {
         for table in [&mut tables.spans, &mut tables.logs] {
             if let Some(change) = table.resolve_in_doubt().await?
@@ -87,7 +88,7 @@ impl StoreShared {
         for table in [&mut tables.spans, &mut tables.logs] {
             self.flush_table(table, cut).await?;
         }
-        // What a damaged table does not have stays in the log.
+        // Records that a damaged table lacks stay in the log.
         if cut > tables.covered && !self.damaged.any() {
             tables.covered_before = tables.covered;
             tables.covered = cut;

@@ -1,8 +1,9 @@
-//! Which format a data directory has, so that an older program leaves a newer one's alone.
+//! Format of a data directory, so that an older program refuses a newer one's directory.
 //!
-//! `<data-dir>/format` says it. Format 2 is the log of `docs/formats/wal.md` and the tables of
-//! `docs/formats/tables.md`. Format 1, which a directory without the file has too, has no columns
-//! of attributes: a program of format 1 would read rows without those values.
+//! The file `<data-dir>/format` contains it. Format 2 is the log of `docs/formats/wal.md` and the
+//! tables of `docs/formats/tables.md`. Format 1 has no columns of attributes, so a program of
+//! format 1 would read rows of format 2 without those values. A directory without the file has
+//! format 1.
 
 use std::{io, path::Path};
 
@@ -16,7 +17,7 @@ use crate::{
 /// The newest format this program reads, and the one it writes.
 pub(crate) const FORMAT: u32 = 2;
 const WORDS: &str = "tidings data directory, format ";
-/// Stands in the place of the format until a restore has ended: every program refuses the directory.
+/// Content of the format file until a restore has ended. Every program refuses the directory.
 const RESTORING: &str = "tidings data directory, being restored from a backup\n";
 
 /// Refuses a directory of a newer format. Writes nothing.
@@ -33,8 +34,8 @@ pub(crate) fn check(disk: &dyn Disk, paths: &Paths) -> Result<(), StorageError> 
     Ok(())
 }
 
-/// Says in the directory which format it has: in a new one, and in one of an older format before
-/// anything of this one is written. Where nothing can be written, an older one stays what it is.
+/// Records the current format in a new directory, and in one of an older format before anything of
+/// this format is written. An older format stays where nothing can be written.
 pub(super) fn record(disk: &dyn Disk, paths: &Paths) -> Result<(), StorageError> {
     let found = recorded(disk, &paths.format())?;
     if found.is_some_and(|found| found >= FORMAT) {
@@ -56,14 +57,14 @@ pub(crate) fn begin_restore(disk: &dyn Disk, paths: &Paths) -> Result<(), Storag
     replace_durably(disk, &path, RESTORING.as_bytes()).map_err(failed("write", &path))
 }
 
-/// Says that everything of this format is there.
+/// Records that the directory is complete and has this format.
 pub(crate) fn write(disk: &dyn Disk, paths: &Paths, format: u32) -> Result<(), StorageError> {
     let path = paths.format();
     let text = format!("{WORDS}{format}\n");
     replace_durably(disk, &path, text.as_bytes()).map_err(failed("write", &path))
 }
 
-/// Returns the recorded format; `None` without the file.
+/// Returns the recorded format, or `None` without the file.
 pub(crate) fn recorded(disk: &dyn Disk, path: &Path) -> Result<Option<u32>, StorageError> {
     let bytes = match read_all(disk, path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),

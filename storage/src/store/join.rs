@@ -1,8 +1,8 @@
 //! Precomputes corrections for split traces in files that are not merged any more.
 //!
-//! Works on one file at a time. Each file gets corrections against the files of its hour that have
-//! them already. Hours without changes since the store was opened are checked only when all other
-//! maintenance is done, because that reads their indexes.
+//! Processes one file at a time. Each file gets corrections against the files of its hour that
+//! already have corrections. Hours that did not change since the store was opened are checked only
+//! after all other maintenance, because that reads their indexes.
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
@@ -29,11 +29,11 @@ use crate::{
     upkeep::{DiskSpace, MergePace, is_sealed},
 };
 
-/// Hours that are looked at when the store has been opened: the last ones.
+/// Number of hours, the last ones, that are checked after the store was opened.
 const HOURS_AT_FIRST: usize = 2;
 
-/// A file that is not sealed is taken to stay as it is so long after the last of it came: merges
-/// that are worth it have been done an hour before.
+/// Time after the last row of an unsealed file from which no merge is expected to replace it.
+/// Worthwhile merges have been done an hour before.
 const SETTLED: u64 = 7 * 3600 * 1_000_000_000;
 
 /// Returns true if no merge is expected to replace the file. When maintenance runs offline, that
@@ -46,9 +46,9 @@ pub(super) fn stays(file: &DataFile, pace: MergePace, now: UnixNanos) -> bool {
 /// State of the precomputation, by file.
 #[derive(Debug, Default)]
 pub(super) struct CorrectionState {
-    /// By hour, a hash of the names of its files when all of them had.
+    /// For each finished hour, a hash of the names of its files.
     done: Option<HashMap<i64, u64>>,
-    /// Files that have nothing to say, or could not be read.
+    /// Files without corrections to write, or that could not be read.
     silent: HashSet<PathBuf>,
 }
 
@@ -106,7 +106,7 @@ impl StoreInner {
             });
             match said.await {
                 Ok((true, _)) => {}
-                // Another time.
+                // The work was interrupted and is repeated later.
                 Ok((false, true)) => return Ok(false),
                 Ok((false, false)) => _ = joins.silent.insert(file.path.clone()),
                 Err(error) => {
@@ -128,7 +128,8 @@ impl StoreShared {
     }
 }
 
-/// Writes corrections of a file against these others into its index. Returns true if it wrote them.
+/// Writes the corrections of a file against these others into its index. Returns true if it wrote
+/// any.
 fn say(
     tables: &dyn TableStore,
     indexes: &Indexes,

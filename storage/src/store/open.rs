@@ -1,7 +1,7 @@
-//! Opens a data directory: lock, tables, replay, writer.
+//! Opens a data directory: takes the lock, opens the tables, replays the log, starts the writer.
 //!
-//! Replay reads the log once, one record at a time, and skips per table what its last commit
-//! covers. What it has read is flushed on the way, so a log larger than memory is no obstacle.
+//! Replay reads the log once, one record at a time. For each table, it skips the records that the
+//! last commit covers. It flushes rows on the way, so a log larger than memory can be replayed.
 
 use std::{
     io,
@@ -44,12 +44,12 @@ use crate::{
     },
 };
 
-/// So many small chunks become one while replaying.
+/// Number of small chunks that are concatenated while replaying.
 const REPLAY_RUN: usize = 64;
-/// Replay writes files whenever it has read so much: a flush takes several times the memory of the
-/// rows, and the next stretch is read beside it.
+/// Bytes of log that replay reads between two flushes. A flush takes several times the memory of
+/// its rows, and the next portion is read during it.
 const STRETCH_BYTES: u64 = 16 << 20;
-/// How often, and at what interval, a taken lock is tried.
+/// Maximum attempts to take the lock, with pauses in between.
 const LOCK_TRIES: u32 = 20;
 const LOCK_PAUSE: Duration = Duration::from_millis(100);
 
@@ -129,7 +129,7 @@ pub(super) async fn open(
     Ok((inner, recovery))
 }
 
-/// Opens both tables beside the log.
+/// Opens both tables with the extent of the log.
 async fn open_tables(
     disk: &SharedDisk,
     paths: &Paths,
@@ -143,8 +143,8 @@ async fn open_tables(
     Ok((extent, tables))
 }
 
-/// The positions that both tables had when they were last whole: the lost rows of a damaged one stay
-/// lost until its commits are back.
+/// Returns the highest known flushed position of each table. A damaged table's lost rows stay lost
+/// until its commits are restored.
 fn committed(tables: &Tables, extent: &LogExtent) -> [u64; 2] {
     [&tables.spans, &tables.logs].map(|table| match table.damage() {
         Some(_) => table.covered().max(extent.covered(table.signal())),
@@ -152,7 +152,7 @@ fn committed(tables: &Tables, extent: &LogExtent) -> [u64; 2] {
     })
 }
 
-/// The metrics of a store that was opened like this.
+/// Creates the metrics of a store with the results of its recovery.
 fn measured(recovery: &Recovery) -> Arc<StoreMetrics> {
     let metrics = Arc::<StoreMetrics>::default();
     metrics.torn_bytes.store(recovery.torn_bytes, Ordering::Relaxed);
@@ -187,8 +187,8 @@ fn shared(
     })
 }
 
-/// Commits the position that is proven in the place of one that is damaged, where the store is to
-/// recover; what has to be said of that.
+/// During recovery, commits the proven position in place of a damaged one. Returns the warning
+/// about it.
 async fn mend_position(
     opened: &mut OpenedTable,
     recover: bool,
@@ -213,8 +213,8 @@ async fn mend_position(
     Ok(Some(format!("{}: {reason}", path.display())))
 }
 
-/// Begins to read the log. A table that says to have more of it than there is may be the table of
-/// another log: then its position would skip acknowledged records of this one.
+/// Begins to read the log. A table with a position beyond the end of the log may belong to another
+/// log. Its position would then skip acknowledged records of this one.
 async fn start_replay(
     disk: &SharedDisk,
     paths: &Paths,
@@ -251,7 +251,7 @@ async fn start_replay(
 }
 
 /// Flushes the readable part of the log to the tables, and moves segments with unreadable blocks
-/// out of the log. The next start needs no `recover`. Returns the new paths.
+/// out of the log. The next start then needs no `recover`. Returns the new paths.
 async fn leave_unreadable(
     disk: &SharedDisk,
     paths: &Paths,
@@ -294,8 +294,8 @@ fn alarms_of(spans: &TelemetryTable, logs: &TelemetryTable, pins: &PinBoard) -> 
     alarms.chain(pins.damage.clone()).collect()
 }
 
-/// Takes the directory. A process that was killed holds its lock until the system has taken its
-/// memory back, so one that is taken is waited for a moment: its supervisor starts us at once.
+/// Takes the directory's lock, with retries. A killed process holds its lock until the system has
+/// reclaimed its memory, and its supervisor may start a new process at once.
 async fn lock(
     disk: &SharedDisk,
     paths: &Paths,
@@ -329,7 +329,7 @@ async fn try_lock(disk: &SharedDisk, paths: &Paths) -> Result<DiskLock, StorageE
     .await
 }
 
-/// Closes the directory to other users, and says what was open to them.
+/// Removes other users' access to the directory, and logs what was accessible.
 fn close_to_others(root: &Path) {
     match make_private(root, &OWN_NAMES) {
         Ok(OpenToOthers { closed: 0, left: 0, .. }) => {}
@@ -343,7 +343,7 @@ fn close_to_others(root: &Path) {
     }
 }
 
-/// The lock of a directory that is only read: one that was never used has none.
+/// Takes the lock of a directory that is only read. A directory that was never used has no lock.
 pub(crate) fn lock_existing(
     disk: &dyn Disk,
     paths: &Paths,
@@ -358,7 +358,7 @@ pub(crate) fn lock_existing(
     lock.map(Some).ok_or(StorageError::Locked { path })
 }
 
-/// A stretch of the log, as chunks.
+/// Chunks from a portion of the log.
 struct ReplayPortion {
     replay: Replay,
     chunks: Vec<Arc<Chunk>>,
@@ -387,13 +387,14 @@ async fn replay_all(
         recovery.replayed_records += stretch.records;
         recovery.quarantined.extend(stretch.unreadable);
         let through = stretch.through;
-        // Rows of a damaged table cannot be flushed: those that memory has no room for stay in the
-        // log, and its answers say already that they are not whole.
+        // Rows of a damaged table cannot be flushed. Those that do not fit in memory stay in the
+        // log, and queries already report a partial result.
         let is_full = shared.state.memory_bytes() >= shared.memory.bytes_max();
         let has_room = |chunk: &Arc<Chunk>| !(is_full && shared.damaged.contains(chunk.signal()));
         let chunks = stretch.chunks.into_iter().filter(has_room).map(|chunk| (through, chunk));
         shared.state.publish(chunks, shared.clock.instant());
-        // Not further than it was read: the next flush claims to cover the log up to here.
+        // The visible position must not be higher, because the next flush claims to cover the log
+        // up to it.
         shared.state.advance(through);
         if stretch.ended {
             let mut end = stretch.replay.finish();
@@ -406,7 +407,7 @@ async fn replay_all(
             }
             return Ok(end);
         }
-        // The next stretch is read beside the flush, and is published after it.
+        // The next portion is read during the flush, and published after it.
         let (next, flushed) = tokio::join!(read(stretch.replay), shared.flush_tables(tables));
         flushed?;
         stretch = next?;
@@ -457,7 +458,7 @@ fn read_stretch(
     Ok(ReplayPortion { replay, chunks, through, records, unreadable, ended })
 }
 
-/// Keeps the bytes of a record that this program cannot make rows of, and goes on.
+/// Saves the bytes of a record that this program cannot convert to rows.
 fn set_aside(
     disk: &SharedDisk,
     paths: &Paths,
@@ -470,8 +471,8 @@ fn set_aside(
     keep(disk.as_ref(), path, &record.payload)
 }
 
-/// Has these bytes in this file, durably. A process that died while it wrote them may have left any
-/// part of them: a file with other bytes gets another name.
+/// Makes sure that this file has these bytes, durably. A process that died while writing may have
+/// left part of them. A file with other bytes is renamed.
 fn keep(disk: &dyn Disk, path: PathBuf, bytes: &[u8]) -> Result<PathBuf, StorageError> {
     let is_kept = || {
         let found = read_all(disk, &path)?;

@@ -1,9 +1,9 @@
 //! Pins traces, so that retention keeps them, and unpins them.
 //!
-//! A pin is on the disk when the call returns. From then on no commit of retention takes rows of
-//! the trace: such a commit and a change of the pins wait for each other ([`PinLock`]), and what
-//! retention had prepared before the pin is thrown away when it is about the trace. Which files
-//! have which pinned traces is looked up when a file is due, and remembered.
+//! A pin is durable when the call returns. From then on no commit of retention removes rows of the
+//! trace. Such a commit and a change of the pins exclude each other ([`PinLock`]). If retention
+//! prepared a commit before the pin and it affects the trace, the commit is discarded. The pinned
+//! traces in a file are looked up when the file is due, and cached.
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -31,17 +31,18 @@ const ALL: Scan = Scan { detail: Detail::Facts, rows_max: u64::MAX };
 /// The pins of a store.
 #[derive(Debug)]
 pub(super) struct PinBoard {
-    /// `None`: what is pinned is not known, because the file is damaged.
+    /// The pins, or `None` when they are unknown because the file is damaged.
     pins: Mutex<Option<Arc<Pins>>>,
     pub(super) turn: tokio::sync::Mutex<PinLock>,
     /// Damage of the pins file.
     pub(super) damage: Option<String>,
 }
 
-/// Held by whoever changes the pins, and by retention while it commits.
+/// State of the lock that is held while pins change, and while retention commits.
 #[derive(Debug, Default)]
 pub(super) struct PinLock {
-    /// A commit of retention may be there or not: what it removes must not be taken for kept.
+    /// True if a retention commit is in doubt. The rows that it removes must then not be taken for
+    /// stored ones.
     pub(super) in_doubt: bool,
 }
 
@@ -59,7 +60,7 @@ impl PinBoard {
         Ok(Self { pins: Mutex::new(pins), turn: tokio::sync::Mutex::default(), damage })
     }
 
-    /// Returns the pins; `None` when they are unknown.
+    /// Returns the pins, or `None` when they are unknown.
     pub(super) fn pins(&self) -> Option<Arc<Pins>> {
         self.pins.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -77,10 +78,10 @@ pub(super) struct PinnedFiles {
 }
 
 impl PinnedFiles {
-    /// Forgets files that are gone, and all of them when the pinned traces are others.
+    /// Drops entries of removed files, or all entries when the pins have changed.
     pub(super) fn renew(&mut self, pins: &Arc<Pins>, files: &[(Signal, Vec<Arc<DataFile>>)]) {
         if *self.pins != **pins {
-            // A note that changed costs a look, which is little.
+            // A changed note causes an unnecessary search, which is cheap.
             *self = Self { pins: Arc::clone(pins), by_file: HashMap::new() };
         }
         let count: usize = files.iter().map(|(_, files)| files.len()).sum();
@@ -91,7 +92,7 @@ impl PinnedFiles {
         }
     }
 
-    /// Returns the pinned traces that a file has; `None` when it was not searched yet.
+    /// Returns the pinned traces in a file, or `None` when it was not searched yet.
     pub(super) fn pins_of(&self, file: &DataFile) -> Option<&[TraceId]> {
         if self.pins.len() == 0 {
             return Some(&[]);
@@ -109,27 +110,26 @@ impl super::Store {
     /// [`Self::unpin`]. Returns the pin, and true if it is new; pinning again changes the note.
     /// Durable when it returns.
     ///
-    /// # Errors
-    /// `UnknownTrace` when nothing of it is stored, `TooManyPins` and `LongNote` beyond the bounds,
-    /// `Corrupt` while the pins are unknown.
+    /// The errors are `UnknownTrace` when no rows of the trace are stored, `TooManyPins` and
+    /// `LongNote` beyond the bounds, and `Corrupt` while the pins are unknown.
     pub async fn pin(&self, trace: TraceId, note: String) -> Result<(Pin, bool), StorageError> {
         let inner = Arc::clone(&self.owner.0);
         to_end(async move { inner.pin(trace, note).await }).await
     }
 
-    /// Unpins a trace, durably; whether it was pinned. From now on its age counts again.
+    /// Unpins a trace, durably. Returns true if it was pinned. Its age counts again from now on.
     ///
     /// # Errors
-    /// `Corrupt` while it is not known what is pinned.
+    /// `Corrupt` while the pins are unknown.
     pub async fn unpin(&self, trace: TraceId) -> Result<bool, StorageError> {
         let inner = Arc::clone(&self.owner.0);
         to_end(async move { inner.unpin(trace).await }).await
     }
 
-    /// The pinned traces, the last one that was pinned first; [`PINS_MAX`] at most.
+    /// Returns the pinned traces, latest pin first, at most [`PINS_MAX`].
     ///
     /// # Errors
-    /// `Corrupt` while it is not known what is pinned.
+    /// `Corrupt` while the pins are unknown.
     pub fn pins(&self) -> Result<Vec<Pin>, StorageError> {
         Ok(self.owner.0.pinned()?.newest_first())
     }
@@ -144,7 +144,7 @@ impl StoreInner {
         })
     }
 
-    /// The pin, and whether it is a new one.
+    /// Pins a trace. Returns the pin, and true if it is new.
     pub(super) async fn pin(
         &self,
         trace: TraceId,
@@ -199,7 +199,7 @@ impl StoreInner {
         let Some(mut pins) = self.pins.pins() else { return Ok(Vec::new()) };
         let mut gone = Vec::new();
         for trace in traces {
-            // Where that cannot be told, it may be there.
+            // If the trace cannot be looked up, it may have rows.
             if pins.get(trace).is_some() && matches!(self.has_trace(trace).await, Ok(false)) {
                 pins = Arc::new(pins.without(trace));
                 gone.push(trace);
@@ -211,7 +211,7 @@ impl StoreInner {
         Ok(gone)
     }
 
-    /// Only for who has the turn.
+    /// Changes the pins. The caller must hold the lock.
     async fn change_pins(&self, pins: Pins) -> Result<(), StorageError> {
         let (disk, path): (SharedDisk, _) = (Arc::clone(&self.disk), self.paths.pins());
         let writing = pins.clone();
@@ -230,7 +230,7 @@ impl StoreInner {
         .await
     }
 
-    /// Which of these traces a file has rows of.
+    /// Returns which of these traces have rows in a file.
     pub(super) async fn traces_of(
         &self,
         signal: Signal,
@@ -247,7 +247,7 @@ impl StoreInner {
     }
 }
 
-/// Runs a change in a task of its own: half of one is no state to stop in.
+/// Runs a change in a separate task, so that cancelling the caller cannot interrupt it.
 async fn to_end<T: Send + 'static>(
     change: impl Future<Output = Result<T, StorageError>> + Send + 'static,
 ) -> Result<T, StorageError> {
@@ -258,7 +258,7 @@ async fn to_end<T: Send + 'static>(
     }
 }
 
-/// Which of these traces have rows in there, or one that has.
+/// Returns which of these traces have rows in a snapshot. With `one`, stops at the first.
 fn traces_in(
     snapshot: &Snapshot,
     traces: &[TraceId],

@@ -1,7 +1,7 @@
-//! Counts what was set aside, and deletes it when a person has had time to look at it.
+//! Counts quarantined files, and deletes them when an operator has had time to inspect them.
 //!
-//! The age of a file counts from when it came to the quarantine: moving or linking it changed its
-//! inode, whatever the time of its last write. Each removal is said in the log.
+//! The age of a file counts from its arrival in the quarantine. Moving or linking the file changed
+//! its inode, whatever the time of its last write. Each removal is logged.
 
 use std::{
     io,
@@ -20,8 +20,8 @@ use crate::{
 };
 
 impl StoreInner {
-    /// Deletes the files of the quarantine that are older than the settings say, and counts them and
-    /// those that stay. A file that cannot be deleted is tried again the next time.
+    /// Deletes the files in the quarantine that are older than the configured age. Counts them and
+    /// the remaining ones. A file that cannot be deleted is tried again the next time.
     ///
     /// # Errors
     /// When the quarantine cannot be listed.
@@ -69,7 +69,7 @@ fn remove_if_old(disk: &dyn Disk, path: &Path, now: UnixNanos, age: Duration) ->
     Ok(true)
 }
 
-/// Every file in the quarantine.
+/// Lists every file in the quarantine.
 pub(super) fn set_aside(
     disk: &dyn Disk,
     quarantine: PathBuf,
@@ -111,7 +111,7 @@ mod tests {
             store.append(traces(1, 2)).await.unwrap();
             let folder = root.path().join("quarantine");
             fs::create_dir(folder.join("spans")).unwrap();
-            // Written long ago, set aside now.
+            // The file was written long ago and quarantined now.
             let old = root.path().join("old");
             fs::write(&old, "x").unwrap();
             let long_ago = std::time::SystemTime::UNIX_EPOCH + Duration::from_secs(1);

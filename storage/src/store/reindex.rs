@@ -1,6 +1,6 @@
-//! Makes indexes again that a scan found missing or damaged.
+//! Rebuilds indexes that a scan found missing or damaged.
 //!
-//! One at a time, in the background. The data file may be removed meanwhile: its index is then
+//! Runs in the background, one index at a time. If the data file is removed meanwhile, its index is
 //! removed too.
 
 use std::{io, sync::Arc};
@@ -32,8 +32,8 @@ pub(super) async fn reindexer(inner: Arc<StoreInner>, mut stop: watch::Receiver<
             let (tables, path) = (Arc::clone(&inner.tables_at), file.path.clone());
             match blocking(move || reindex(tables.as_ref(), signal, &file)).await {
                 Ok(()) => indexes.invalidate(&path),
-                // Until the store is opened again, or the file is asked for when what is known
-                // of it is forgotten.
+                // It stays so until the store is opened again, or until the cached state of the
+                // file is evicted and the file is read again.
                 Err(error) => tracing::error!(%error, "an index cannot be made again"),
             }
         }

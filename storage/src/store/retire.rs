@@ -1,4 +1,4 @@
-//! Writes files again without what is no longer kept.
+//! Rewrites files without the rows that retention no longer keeps.
 
 use std::{
     collections::HashSet,
@@ -20,10 +20,10 @@ use crate::{
     upkeep::{RetentionCondition, Retired, mark},
 };
 
-/// More traces than this are not picked out of an hour: it is kept whole.
+/// Maximum number of traces that are selected in an hour. With more, the whole hour is kept.
 const TRACES_MAX: usize = 4_000_000;
 
-/// The change that takes from files what is no longer kept. It is not committed yet.
+/// Returns the change that removes rows which are no longer kept. It is not committed yet.
 pub(super) async fn retire(
     inner: &StoreInner,
     retired: Retired,
@@ -35,7 +35,7 @@ pub(super) async fn retire(
         return Ok(TableChange { why, added: Vec::new(), removed: files });
     };
     let mark = mark(&kept);
-    // A trace that is named need not be looked for.
+    // A trace that is named need not be searched for.
     let name = |condition: &RetentionCondition| match condition {
         RetentionCondition::Trace(id) => Some(*id),
         _ => None,
@@ -51,7 +51,7 @@ pub(super) async fn retire(
         let matchers = of_logs.map(|condition| Matcher::logs(&condition.logs())).collect();
         Choice::keep(Arc::clone(traces), matchers)
     };
-    // The others are still due, and are next.
+    // The other files are still due, and follow in the next step.
     files.truncate(inner.memory_portions(signal, &files).await?.first().map_or(0, Range::len));
     let choice = traces.as_ref().map(choice);
     let added = inner.rewritten((why, signal), &files, choice, Some(mark)).await?;
@@ -59,8 +59,8 @@ pub(super) async fn retire(
     Ok(TableChange { why, added, removed: files })
 }
 
-/// Where the traces of some files may have more spans: in their hours and those beside them, and
-/// wherever there are spans of about their times.
+/// Range in which the traces of some files may have more spans: their hours and the adjacent ones,
+/// and any file with spans of about their times.
 #[derive(Debug)]
 struct SearchRange {
     hours: RangeInclusive<i64>,
@@ -86,8 +86,8 @@ impl SearchRange {
     }
 }
 
-/// These traces and those nearby that meet a condition; `None`: too many, or a file cannot be
-/// read.
+/// Returns these traces and the nearby ones that meet a condition. Returns `None` when there are
+/// too many, or when a file cannot be read.
 async fn kept_traces(
     inner: &StoreInner,
     around: SearchRange,
@@ -125,7 +125,7 @@ async fn kept_traces(
 }
 
 impl super::VisibleState {
-    /// The spans of these hours and times, in files and in memory.
+    /// Returns a snapshot of the spans in these hours and times, in files and in memory.
     fn around(&self, around: &SearchRange) -> Snapshot {
         let (chunks, mut files) = self.spans();
         files.retain(|file| around.covers(file));

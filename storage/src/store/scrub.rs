@@ -1,12 +1,12 @@
 //! Scrubbing: verifies all files on the disk periodically and slowly, to report damage while
 //! another copy may exist.
 //!
-//! Verifies one file at a time, in the order of their paths: closed segments of the log, data files
-//! and their indexes, and at the end of a round the tables' commits. Waits after every piece, so
-//! that it reads at most `scrub_bytes_per_second`, and while a flush is due. The file `scrub` holds
-//! the position, so that a restart continues the round. A damaged index is rebuilt; nothing else is
-//! repaired. A finding, or what a question met, is an alarm until a later round finds the file
-//! repaired, or until the file is removed.
+//! Verifies one file at a time, in the order of paths: closed segments of the log, data files and
+//! their indexes, and at the end of a round the tables' commits. Pauses after every piece, so that
+//! it reads at most `scrub_bytes_per_second`. Waits while a flush is due. The file `scrub` holds
+//! the position, so that a restart continues the round. A damaged index is rebuilt, and nothing
+//! else is repaired. Damage that a scrub or a query finds is an alarm until a later round finds the
+//! file repaired, or until the file is removed.
 
 use std::{
     collections::BTreeSet,
@@ -35,29 +35,29 @@ use crate::{
     wal::{Sealed, SegmentCheck},
 };
 
-/// After the store was opened, there is more urgent work.
+/// Delay after the store was opened, when other work is more urgent.
 const FIRST: Duration = Duration::from_secs(60);
-/// A round begins so long after the one before it ended.
+/// Pause between the end of a round and the next one.
 const REST: Duration = Duration::from_secs(24 * 3600);
-/// How often is looked whether a round is due.
+/// Interval between checks for a due round.
 const LOOK: Duration = Duration::from_secs(600);
-/// How often the place is written down.
+/// Interval between writes of the position.
 const NOTE: Duration = Duration::from_secs(60);
 /// Delay before checking again whether a flush has finished.
 const YIELD: Duration = Duration::from_millis(200);
-/// So much of a segment is read at once.
+/// Bytes of a segment that are read at once.
 const SEGMENT_STEP: u64 = 1 << 20;
 
-/// Where scrubbing is.
+/// Position of scrubbing.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 struct ScrubPosition {
-    /// The file that was read last, in the data directory; empty at the start of a round.
+    /// The file that was read last, relative to the data directory. Empty at the start of a round.
     after: String,
     /// When the last round ended.
     ended: UnixNanos,
 }
 
-/// Something to read.
+/// A file to verify.
 #[derive(Debug, Clone)]
 enum ScrubItem {
     Segment(Sealed),
@@ -73,7 +73,7 @@ impl ScrubItem {
     }
 }
 
-/// An item that is being read.
+/// A file that is being verified.
 enum Reading {
     Segment(SegmentCheck),
     Data(Pieces, Arc<DataFile>),
@@ -112,7 +112,7 @@ impl StoreInner {
         Ok(())
     }
 
-    /// Goes on from a place to the end of the round.
+    /// Continues from a position to the end of the round.
     async fn scrub(&self, mut place: ScrubPosition) -> Result<(), StorageError> {
         let mut noted = self.shared.clock.instant();
         for name in self.names_behind(&place.after) {
@@ -120,7 +120,7 @@ impl StoreInner {
                 let found = self.read_item(&item).await?;
                 self.metrics.verified_files.fetch_add(1, Ordering::Relaxed);
                 match found {
-                    // Upkeep may have removed it meanwhile.
+                    // Maintenance may have removed the file meanwhile.
                     Some(finding) if self.item(&name).is_some() => {
                         self.tables_at.damaged_files().note(&finding);
                     }
@@ -143,7 +143,7 @@ impl StoreInner {
         self.write_place(&ScrubPosition { after: String::new(), ended }).await
     }
 
-    /// The names in the data directory of everything there is to read behind a place.
+    /// Returns the names, relative to the data directory, of all files to verify after a position.
     fn names_behind(&self, after: &str) -> BTreeSet<String> {
         let segments = self.wal.segments().sealed().into_iter().map(|segment| segment.path);
         let data = self.signals_here().flat_map(|signal| self.shared.state.files(signal));
@@ -152,8 +152,8 @@ impl StoreInner {
         names.filter(|name| name.as_str() > after).collect()
     }
 
-    /// The tables in the data directory. Those that are elsewhere would have to be fetched, and
-    /// their store verifies them.
+    /// Returns the tables in the data directory. Tables elsewhere would have to be downloaded, and
+    /// their object store verifies them.
     fn signals_here(&self) -> impl Iterator<Item = Signal> {
         let are_here = self.shared.settings.tables == TablesAt::DataDirectory;
         [Signal::Spans, Signal::Logs].into_iter().filter(move |_| are_here)
@@ -167,7 +167,8 @@ impl StoreInner {
             [Signal::Spans, Signal::Logs].into_iter().find_map(|signal| {
                 let files = self.shared.state.files(signal);
                 let file = files.iter().find(|file| is_it(&file.path))?;
-                // A copy: the file must not seem to be read by a snapshot for so long.
+                // A copy is used, because a reference would delay the deletion of the file for as
+                // long as scrubbing takes.
                 Some(ScrubItem::Data(signal, Arc::new(DataFile::clone(file))))
             })
         })
@@ -178,7 +179,7 @@ impl StoreInner {
         Some(name.to_string_lossy().into_owned())
     }
 
-    /// Reads an item from end to end; what is wrong with it.
+    /// Verifies a file from end to end. Returns the damage, if any.
     async fn read_item(&self, item: &ScrubItem) -> Result<Option<Finding>, StorageError> {
         let (disk, starting) = (Arc::clone(&self.disk), item.clone());
         let indexes = Arc::clone(&self.shared.indexes);
@@ -225,7 +226,7 @@ impl StoreInner {
         Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
     }
 
-    /// Reads the tables' commits.
+    /// Verifies the tables' commits.
     async fn scrub_commits(&self) -> Result<(), StorageError> {
         for signal in self.signals_here() {
             if self.shared.damaged.contains(signal) {
@@ -233,7 +234,7 @@ impl StoreInner {
             }
             let (of_it, folder) =
                 (Arc::clone(&self.tables_at), self.tables_at.folder(signal.table()));
-            // While this is held, no commit is being written.
+            // While this lock is held, no commit is being written.
             let tables = self.tables.lock().await;
             let damage = blocking(move || tables::damage(of_it.as_ref(), signal)).await?;
             drop(tables);
@@ -251,7 +252,7 @@ impl StoreInner {
     async fn read_place(&self) -> Result<ScrubPosition, StorageError> {
         let (disk, path) = (Arc::clone(&self.disk), self.paths.scrub());
         blocking(move || match read_all(disk.as_ref(), &path) {
-            // A damaged position is harmless: a new round begins.
+            // A damaged position is harmless, because a new round begins then.
             Ok(bytes) => Ok(ScrubPosition::decode(&bytes).unwrap_or_default()),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(ScrubPosition::default()),
             Err(error) => Err(failed("read", &path)(error)),
@@ -281,7 +282,7 @@ fn is_commit(path: &Path) -> bool {
     path.parent().is_some_and(|folder| folder.ends_with("_delta_log"))
 }
 
-/// Reads a little.
+/// Verifies the next piece.
 fn step(reading: Reading) -> (Reading, VerifyStep) {
     match reading {
         Reading::Segment(mut segment) => match segment.step(SEGMENT_STEP) {

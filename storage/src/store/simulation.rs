@@ -1,16 +1,15 @@
-//! The store under a seeded storm: writers, flushes, merges of files, queries, faults, kills and
-//! power cuts in an order that the seed decides, down to the single operation on the disk.
+//! Simulates the store under random load and faults: writers, flushes, merges, queries, faults,
+//! kills and power cuts. The seed decides their order, down to the single operation on the disk.
 //!
-//! Every operation waits at a [`Gate`]. Whenever everybody waits there or has nothing to do, the
-//! dice say what comes next: let one operation happen, send a batch, start a flush, look at
-//! everything, or end the process. Tasks run on one thread, and only while the test looks on. So a
-//! seed is a history, and a seed that fails does it again.
+//! Every operation waits at a [`Gate`]. Whenever every thread waits there or is idle, the random
+//! generator chooses the next step: release an operation, send a batch, start a flush, verify the
+//! contents, or end the process. Tasks run on one thread, and only while the test runs them. A seed
+//! therefore determines a history, and a failing seed fails again.
 //!
-//! A part of the seeds are histories like that. The others are stories (`stories`), which decide
-//! about whole steps, with the tables on the disk or in a bucket.
+//! Some of the seeds are such histories. The others are stories (`stories`), which choose whole
+//! steps, with the tables on the disk or in a bucket.
 //!
-//! `cargo xtask simulate` goes over more seeds than the tests, or over one and shows all that was
-//! done.
+//! `cargo xtask simulate` runs more seeds than the tests. For a single seed it prints every step.
 
 mod ledger;
 mod planted;
@@ -30,12 +29,12 @@ pub(super) use self::ledger::{Contents, Ledger, read};
 use self::world::World;
 use crate::{Clock, SystemClock, disk::faulty::PlantedBug};
 
-/// So many seeds are tried in the tests.
+/// Number of seeds that the tests run.
 const SEEDS: u64 = 500;
-/// Threads that try seeds.
+/// Number of threads that run seeds.
 const THREADS: u64 = 2;
 
-/// A clock that stands at this time, so that nothing happens by itself.
+/// A clock that stands still, so that no timer fires by itself.
 #[derive(Debug)]
 pub(in crate::store) struct StillClock(pub(in crate::store) UnixNanos);
 
@@ -59,12 +58,12 @@ impl Clock for StillClock {
     }
 }
 
-/// One history; what was done in it, or what was wrong in the end.
+/// Runs one history. Returns its steps, or the fault at its end.
 fn simulate(seed: u64, bug: Option<PlantedBug>) -> Result<Vec<String>, String> {
     history(World::new(seed, bug))
 }
 
-/// The history of this world.
+/// Runs the history of this world.
 fn history(mut world: World) -> Result<Vec<String>, String> {
     let ran = world.run();
     let trace = world.into_trace();

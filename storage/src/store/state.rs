@@ -23,13 +23,13 @@ use crate::{
     table_change::{CommitReason, TableChange},
 };
 
-/// So many neighbours become one chunk, so that few are left to scan.
+/// Number of adjacent chunks that are concatenated into one, so that scans read few chunks.
 const RUN: usize = 16;
 /// Maximum rows of a concatenated chunk. Larger chunks gain nothing: the cost per chunk is small
 /// beside the cost of some hundred rows.
 const ROWS_ENOUGH: u64 = 4 << 10;
-/// Together they have at least so many times as many rows as the largest of them: a row is copied
-/// once for each time that its chunk grows by this factor, six times at most.
+/// Minimum ratio of all rows of a run to the rows of its largest chunk. A row is copied once for
+/// each time that its chunk grows by this factor, which is at most six times.
 const GROWTH: u64 = 4;
 
 /// The visible rows.
@@ -42,15 +42,15 @@ struct VisibleTables {
     logs: TableRows,
     through: u64,
     oldest: Option<Instant>,
-    /// The same of the oldest row that a flush has taken and no file has yet.
+    /// Arrival time of the oldest row that a flush has taken and no file has yet.
     oldest_flushing: Option<Instant>,
     /// Files that a commit removed and that are still on the disk.
     gone: Vec<RemovedFile>,
-    /// Commits whose change is visible.
+    /// Number of commits whose change is visible.
     commits: u64,
 }
 
-/// A file that new snapshots do not see.
+/// A file that new snapshots do not include.
 #[derive(Debug)]
 struct RemovedFile {
     file: Arc<DataFile>,
@@ -62,9 +62,9 @@ struct TableRows {
     active: Vec<Arc<Chunk>>,
     flushing: Vec<Arc<Chunk>>,
     files: Vec<Arc<DataFile>>,
-    /// Memory of all chunks in bytes.
+    /// Memory of all chunks, in bytes.
     bytes: u64,
-    /// No run begins with one of so many chunks of `active`.
+    /// Number of leading chunks in `active` at which no run begins.
     passed: usize,
 }
 
@@ -101,8 +101,8 @@ impl TableRows {
         self.active.len() >= self.passed + RUN
     }
 
-    /// The first neighbours that should become one chunk. Each is looked at once, however often
-    /// this is asked.
+    /// Returns the first adjacent chunks that should be concatenated. Each chunk is checked once as
+    /// the beginning of a run, however often this is called.
     fn run(&mut self) -> Option<Vec<Arc<Chunk>>> {
         while let Some(run) = self.active.get(self.passed..self.passed + RUN) {
             let rows: u64 = run.iter().map(|chunk| chunk.rows()).sum();
@@ -115,24 +115,24 @@ impl TableRows {
         None
     }
 
-    /// Puts a chunk in the place of these, unless a flush took them meanwhile.
+    /// Replaces these chunks by one, unless a flush took them meanwhile.
     fn replace(&mut self, run: &[Arc<Chunk>], merged: Arc<Chunk>) {
         let same = |window: &[Arc<Chunk>]| window.iter().zip(run).all(|(a, b)| Arc::ptr_eq(a, b));
         let Some(at) = self.active.windows(run.len().max(1)).position(same) else { return };
         let before: u64 = run.iter().map(|chunk| chunk.bytes()).sum();
         self.bytes = (self.bytes + merged.bytes()).saturating_sub(before);
         self.active.splice(at..at + run.len(), [merged]);
-        // Its neighbours before it may make a run with it.
+        // The preceding chunks may form a run with the new one.
         self.passed = self.passed.min((at + 1).saturating_sub(RUN));
     }
 
-    /// Gives everything that is active to the flush.
+    /// Moves all active chunks to the flush.
     fn cut(&mut self) {
         self.flushing.append(&mut self.active);
         self.passed = 0;
     }
 
-    /// The chunks that files have the rows of now.
+    /// Returns the chunks whose rows are now in files.
     fn take_flushed(&mut self) -> Vec<Arc<Chunk>> {
         let flushed = std::mem::take(&mut self.flushing);
         let bytes: u64 = flushed.iter().map(|chunk| chunk.bytes()).sum();
@@ -160,7 +160,7 @@ impl VisibleState {
         }))
     }
 
-    /// Everything of the log up to this sequence is visible now.
+    /// Marks everything in the log up to this sequence as visible.
     pub(crate) fn advance(&self, through: u64) {
         let mut visible = self.lock();
         visible.through = visible.through.max(through);
@@ -170,7 +170,8 @@ impl VisibleState {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Adds chunks in the order of their sequences; whether some should be merged.
+    /// Adds chunks in the order of their sequences. Returns true if some may be ready to be
+    /// concatenated.
     pub(crate) fn publish(
         &self,
         chunks: impl IntoIterator<Item = (u64, Arc<Chunk>)>,
@@ -190,7 +191,7 @@ impl VisibleState {
         Snapshot::new(visible.spans.view(), visible.logs.view())
     }
 
-    /// Gives everything in memory to the flush; the sequence up to which that covers the log.
+    /// Moves all rows in memory to the flush. Returns the sequence up to which they cover the log.
     pub(crate) fn cut(&self) -> u64 {
         let mut visible = self.lock();
         for signal in [Signal::Spans, Signal::Logs] {
@@ -231,28 +232,29 @@ impl VisibleState {
             visible.oldest_flushing = None;
         }
         drop(visible);
-        // So much memory takes its time: nobody waits for that.
+        // Freeing this much memory takes long, so the lock is released first.
         drop(flushed);
     }
 
-    /// Files that were removed by then and that no snapshot reads any more, nor ever will.
+    /// Returns the files that were removed by this time and that no snapshot reads, now or later.
     pub(crate) fn gone(&self, by: UnixNanos) -> HashSet<PathBuf> {
         let is_waste = |gone: &&RemovedFile| gone.since <= by && Arc::strong_count(&gone.file) == 1;
         let visible = self.lock();
         visible.gone.iter().filter(is_waste).map(|gone| gone.file.path.clone()).collect()
     }
 
-    /// These are no longer on the disk.
+    /// Drops removed files that were deleted from the disk.
     pub(crate) fn forget_gone(&self, deleted: &HashSet<PathBuf>) {
         self.lock().gone.retain(|gone| !deleted.contains(&gone.file.path));
     }
 
-    /// The removed files that are still on the disk.
+    /// Returns the removed files that are still on the disk.
     pub(crate) fn gone_paths(&self) -> HashSet<PathBuf> {
         self.lock().gone.iter().map(|gone| gone.file.path.clone()).collect()
     }
 
-    /// Makes all removed files due, whatever their age: they go when no snapshot reads them.
+    /// Makes all removed files due, whatever their age. They are deleted when no snapshot reads
+    /// them.
     pub(crate) fn hasten_gone(&self) {
         self.lock().gone.iter_mut().for_each(|gone| gone.since = UnixNanos(0));
     }
@@ -267,13 +269,13 @@ impl VisibleState {
         self.lock().gone.len() as u64
     }
 
-    /// The spans, in memory and in files.
+    /// Returns the chunks and files of spans.
     pub(crate) fn spans(&self) -> (Vec<Arc<Chunk>>, Vec<Arc<DataFile>>) {
         let visible = self.lock();
         (visible.spans.chunks().cloned().collect(), visible.spans.files.clone())
     }
 
-    /// The data files that are in use: visible, or removed and not deleted.
+    /// Returns the data files that are in use: visible, or removed and not yet deleted.
     pub(crate) fn known_files(&self) -> HashSet<PathBuf> {
         let visible = self.lock();
         let files = visible.spans.files.iter().chain(&visible.logs.files);
@@ -281,12 +283,12 @@ impl VisibleState {
         files.chain(gone).map(|file| file.path.clone()).collect()
     }
 
-    /// The files of a table.
+    /// Returns the files of a table.
     pub(crate) fn files(&self, signal: Signal) -> Vec<Arc<DataFile>> {
         self.lock().table_mut(signal).files.clone()
     }
 
-    /// Chunks that should become one.
+    /// Returns chunks that should be concatenated.
     pub(crate) fn run(&self) -> Option<(Signal, Vec<Arc<Chunk>>)> {
         let mut visible = self.lock();
         [Signal::Spans, Signal::Logs]
@@ -294,7 +296,7 @@ impl VisibleState {
             .find_map(|signal| visible.table_mut(signal).run().map(|run| (signal, run)))
     }
 
-    /// Puts a merged chunk in the place of its run; not when a flush took the run meanwhile.
+    /// Replaces a run by its merged chunk, unless a flush took the run meanwhile.
     pub(crate) fn replace(&self, signal: Signal, run: &[Arc<Chunk>], merged: Arc<Chunk>) {
         self.lock().table_mut(signal).replace(run, merged);
     }
@@ -304,12 +306,13 @@ impl VisibleState {
         visible.spans.bytes + visible.logs.bytes
     }
 
-    /// When the oldest row came that no flush has taken.
+    /// Returns when the oldest row arrived that no flush has taken.
     pub(crate) fn oldest(&self) -> Option<Instant> {
         self.lock().oldest
     }
 
-    /// When the oldest row came that is in no file, taken by a flush or not.
+    /// Returns when the oldest row arrived that is not in a file, whether a flush has taken it or
+    /// not.
     pub(crate) fn oldest_unflushed(&self) -> Option<Instant> {
         let visible = self.lock();
         visible.oldest_flushing.or(visible.oldest)

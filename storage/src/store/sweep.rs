@@ -1,4 +1,5 @@
-//! Deletes files that no table has: what commits removed, and what nobody ever committed.
+//! Deletes files that no table references: files that commits removed, and files that were never
+//! committed.
 
 use std::{collections::HashMap, io, path::PathBuf, sync::Arc, time::Duration};
 
@@ -14,11 +15,11 @@ use crate::{
     upkeep::{MergePace, Stray, strays},
 };
 
-/// How often the tables' folders are searched for files that no table has.
+/// Interval between searches of the tables' folders for unreferenced files.
 const SWEEP: Duration = Duration::from_secs(6 * 3600);
 
 impl StoreInner {
-    /// Deletes files that were removed long enough ago, if nobody reads them.
+    /// Deletes files that were removed long enough ago and that no snapshot reads.
     pub(super) async fn delete_gone(
         &self,
         keeper: &mut MaintenanceState,
@@ -29,7 +30,7 @@ impl StoreInner {
         self.delete_gone_by(keeper, UnixNanos(by)).await
     }
 
-    /// Deletes the files that erasures left to snapshots, when those have ended.
+    /// Deletes files that erasures left to snapshots, if those have ended.
     pub(super) async fn delete_erased(
         &self,
         keeper: &mut MaintenanceState,
@@ -37,13 +38,13 @@ impl StoreInner {
         if !self.erasures.has_left() {
             return Ok(());
         }
-        // Due whatever the clock says.
+        // Erased files are due, whatever the clock says.
         self.delete_gone_by(keeper, UnixNanos(0)).await?;
         self.settle_erasures().await
     }
 
-    /// Deletes files that were removed by then, if nobody reads them. Those that cannot be deleted
-    /// are tried again the next time.
+    /// Deletes files that were removed by this time and that no snapshot reads. A file that cannot
+    /// be deleted is tried again the next time.
     pub(super) async fn delete_gone_by(
         &self,
         keeper: &mut MaintenanceState,
@@ -56,9 +57,9 @@ impl StoreInner {
         Ok(())
     }
 
-    /// Deletes what is old enough of the files that no table has, and of those in the quarantine,
-    /// every now and then. The first time, all that no table has when an erasure of an earlier
-    /// process left files to its snapshots.
+    /// Periodically deletes unreferenced files and quarantined files that are old enough. The first
+    /// call deletes all unreferenced files, if an erasure of an earlier process left files to
+    /// snapshots.
     pub(super) async fn sweep_all(
         &self,
         keeper: &mut MaintenanceState,
@@ -67,7 +68,7 @@ impl StoreInner {
         let instant = self.shared.clock.instant();
         let rested = |swept| instant.saturating_duration_since(swept) >= SWEEP;
         if pace == MergePace::Offline || keeper.swept.is_none_or(rested) {
-            // What cannot be read or written keeps nothing else from being deleted.
+            // Records that cannot be read or written do not prevent other deletions.
             let unsettled = match keeper.swept {
                 None => self.unsettled_erasures().await,
                 Some(_) => Ok(Vec::new()),
@@ -88,8 +89,8 @@ impl StoreInner {
         Ok(())
     }
 
-    /// Deletes files in a table's folder that the table does not have: those that are old enough,
-    /// or all.
+    /// Deletes files in a table's folder that the table does not reference: all of them, or those
+    /// that are old enough.
     pub(super) async fn sweep(
         &self,
         keeper: &mut MaintenanceState,
@@ -98,14 +99,14 @@ impl StoreInner {
     ) -> Result<(), StorageError> {
         let (at, known) = (Arc::clone(&self.tables_at), self.shared.state.known_files());
         let folder = at.folder(signal.table());
-        // Nobody but upkeep takes files out of the tables: those that are known now stay so.
+        // Only maintenance removes files from the tables, so a file that is known now stays known.
         let mut strays = blocking(move || strays(at.as_ref(), &folder, &known)).await?;
         if strays.is_empty() {
             return Ok(());
         }
         let (tombstones, known) = {
-            // While this is held, no flush is writing files: what one had written by the time that
-            // its folder was listed is known now, or no commit will ever name it.
+            // While this lock is held, no flush is writing files. Every file that a flush had
+            // written when its folder was listed is either known now, or will never be committed.
             let mut tables = self.tables.lock().await;
             if let Some(settled) = tables.table_mut(signal).resolve_in_doubt().await? {
                 self.shared.state.apply(signal, &settled, self.shared.clock.now());
@@ -121,15 +122,15 @@ impl StoreInner {
         let now = self.shared.clock.now();
         let is_waste = |stray: &Stray| match removed_file_age {
             Some(age) => stray.is_waste(&removed, age, now),
-            // An index that is being made again is nobody's rest.
+            // An index that is being rebuilt belongs to a known file.
             None => !known.contains(&stray.data_file),
         };
         let waste = strays.into_iter().filter(is_waste).map(|stray| stray.path).collect();
         self.remove(keeper, waste).await
     }
 
-    /// Deletes files, if they are there. One that this machine's disk does not let go keeps no
-    /// others; an object store that fails is not asked about each.
+    /// Deletes files, if they exist. A file that the local disk fails to delete does not stop the
+    /// others. After an error of an object store the remaining files are not tried.
     pub(super) async fn remove(
         &self,
         keeper: &mut MaintenanceState,

@@ -53,8 +53,8 @@ pub(crate) async fn open_with(
     Store::open_on(disk, settings, Arc::new(SystemClock)).await
 }
 
-/// Puts a segment without records behind such a record in the place of the log; it knows a committed
-/// position of both tables.
+/// Replaces the log by a segment without records. It begins after the given record, and its header
+/// has a committed position of both tables.
 pub(crate) fn replace_log(root: &Path, prior_end: u64, covered: u64) {
     let folder = root.join("wal");
     std::fs::remove_dir_all(&folder).unwrap();
@@ -71,7 +71,7 @@ fn resource() -> Option<Resource> {
     Some(Resource { attributes: vec![attribute], ..Resource::default() })
 }
 
-/// A batch of spans named by the number.
+/// Makes a batch of spans that are named after the number.
 pub(crate) fn traces(number: u64, spans: u64) -> TelemetryBatch {
     let span = |n: u64| Span {
         trace_id: u128::from(number + 1).to_be_bytes().to_vec(),
@@ -91,7 +91,7 @@ pub(crate) fn traces(number: u64, spans: u64) -> TelemetryBatch {
     TelemetryBatch::Traces { request, bytes: None }
 }
 
-/// A batch of one log record that says the number.
+/// Makes a batch of one log record whose body is the number.
 pub(crate) fn logs(number: u64) -> TelemetryBatch {
     let record = LogRecord {
         time_unix_nano: 1_700_000_000_000_000_000 + number * 1_000_000_000,
@@ -105,7 +105,8 @@ pub(crate) fn logs(number: u64) -> TelemetryBatch {
     TelemetryBatch::Logs { request, bytes: None }
 }
 
-/// How often each name is in the store: spans' names and log records' bodies.
+/// Returns the number of occurrences of each name in the store: spans' names and log records'
+/// bodies.
 pub(crate) fn contents(store: &Store) -> BTreeMap<String, u64> {
     let snapshot = store.snapshot();
     let mut found = BTreeMap::new();
@@ -295,7 +296,7 @@ async fn the_log_shrinks_behind_the_second_flush() {
         store.append(traces(number, 200)).await.unwrap();
         store.flush().await.unwrap();
     }
-    // Two flushes' worth, whatever came before; the larger numbers take a few bytes more.
+    // The log holds two flushes, whatever came before. Larger numbers take a few bytes more.
     let later = store.counts().wal_bytes;
     assert!(later <= one + one / 10, "{later} after {one}");
     assert_eq!(contents(&store).len(), 12);
@@ -311,7 +312,8 @@ async fn a_short_disk_gets_all_of_the_log_back_that_is_not_needed() {
     store.append(traces(0, 2000)).await.unwrap();
     store.flush().await.unwrap();
     let kept = store.counts().wal_bytes;
-    // Too little for appends, and nothing new to flush: the log goes all the same.
+    // The free space is too small for appends, and there are no rows to flush. The log is dropped
+    // nevertheless.
     disk.set_free(Some(999));
     store.flush().await.unwrap();
     assert!(store.counts().wal_bytes < kept / 10, "{kept}");
@@ -324,7 +326,7 @@ async fn a_short_disk_gets_all_of_the_log_back_that_is_not_needed() {
     store.close().await.unwrap();
 }
 
-/// The newest commit of a table.
+/// Returns the path of a table's newest commit.
 fn last_commit(root: &Path, table: &str) -> std::path::PathBuf {
     let folder = root.join("tables").join(table).join("_delta_log");
     let names = std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path());
@@ -382,7 +384,8 @@ async fn everything_a_flush_wrote_is_synced() {
     store.close().await.unwrap();
 }
 
-/// Random work with faults and power cuts, against what was acknowledged.
+/// Runs random operations with faults and power cuts, and compares the store with the acknowledged
+/// batches.
 async fn storm(seed: u64) {
     let root = tempfile::tempdir().unwrap();
     let faulty = FaultyDisk::new(root.path());
@@ -434,7 +437,7 @@ async fn storm(seed: u64) {
     }
 }
 
-/// Without what was refused, which may be there or not.
+/// Removes refused batches, which may be stored or not.
 fn counted(
     found: &BTreeMap<String, u64>,
     unknown: &BTreeMap<String, u64>,

@@ -1,10 +1,10 @@
-//! Drives upkeep beside appends and flushes.
+//! Drives maintenance beside appends and flushes.
 //!
-//! One piece of work at a time, in steps: between two steps it waits while memory is about to be
-//! flushed, and gives up when the store stops. A rewrite holds no lock; its commit takes the
-//! tables' lock as a flush does. Old and new files change places in one moment, so that a snapshot
-//! sees all rows once: those taken before go on with the old files, which are deleted when some
-//! time has passed and no snapshot reads them any more.
+//! Work runs in steps, one piece at a time. Between two steps it waits while a flush is due, and
+//! stops when the store stops. A rewrite holds no lock, and its commit takes the tables' lock as a
+//! flush does. Old and new files are swapped at one moment, so that every snapshot sees each row
+//! once. Earlier snapshots continue with the old files, which are deleted after a while, when no
+//! snapshot reads them any more.
 
 use std::{
     collections::HashSet,
@@ -45,29 +45,29 @@ use crate::{
 
 /// Delay before checking again whether a flush has finished.
 const YIELD: Duration = Duration::from_millis(50);
-/// After ten seconds maintenance goes on all the same: a flush that fails for ever must not keep it
-/// from making room.
+/// Maximum number of these delays, ten seconds in total. Maintenance then continues, because a
+/// flush that always fails must not keep it from freeing space.
 const YIELDS_MAX: u32 = 200;
 
 /// Result of maintenance.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct UpkeepReport {
-    /// Files whose rows are in others now.
+    /// Number of files whose rows were merged into other files.
     pub merged_files: u64,
     /// Bytes of these files.
     pub merged_bytes: u64,
-    /// Files that took their place.
+    /// Number of files that replaced others.
     pub written_files: u64,
-    /// Bytes of those.
+    /// Bytes of these files.
     pub written_bytes: u64,
-    /// Files with rows that are no longer kept; what is kept of them is in other files.
+    /// Number of files with rows that are no longer kept. Their remaining rows are in other files.
     pub retired_files: u64,
-    /// Files that were removed from the disk.
+    /// Number of files deleted from the disk.
     pub deleted_files: u64,
-    /// Files that could not be read. They stay as they are, and the others are kept up.
+    /// Unreadable files. They stay as they are, and maintenance of other files continues.
     pub damaged_files: Vec<PathBuf>,
-    /// Files that could not be rewritten though each could be read. They stay, and maintenance of
-    /// other files continues.
+    /// Readable files that could not be rewritten. They stay, and maintenance of other files
+    /// continues.
     pub stuck_files: Vec<PathBuf>,
     /// Work that waits for disk space.
     pub waiting: Option<WaitingForRoom>,
@@ -87,12 +87,12 @@ impl fmt::Display for UpkeepReport {
 pub(super) struct MaintenanceState {
     clock: ClockGuard,
     pub(super) swept: Option<Instant>,
-    /// Files that could not be read: they are left alone until the store is opened again.
+    /// Unreadable files, excluded from maintenance until the store is opened again.
     damaged: HashSet<PathBuf>,
-    /// Files that could not become others: they are not written again until then, but go when they
-    /// are old.
+    /// Files that could not be rewritten. They are not rewritten until the store is opened again,
+    /// but are deleted when they are old.
     stuck: HashSet<PathBuf>,
-    /// Which files have which pinned traces.
+    /// Pinned traces in each file.
     places: PinnedFiles,
     /// Files with precomputed corrections for split traces.
     joins: CorrectionState,
@@ -136,7 +136,7 @@ impl MaintenanceState {
 }
 
 impl StoreInner {
-    /// Does one thing that is due; whether there was one.
+    /// Performs one maintenance step that is due. Returns true if there was one.
     pub(super) async fn run_maintenance_step(&self, pace: MergePace) -> Result<bool, StorageError> {
         let mut keeper = self.upkeep.lock().await;
         let clock = &self.shared.clock;
@@ -164,10 +164,10 @@ impl StoreInner {
             }
             tables.push((signal, files));
         }
-        // What a damaged table does not name may be its all the same.
+        // A file that a damaged table does not name may still belong to it.
         let deletes = believed && !self.shared.damaged.any();
-        // First: other things may be due for hours, and would fill the disk meanwhile. What cannot
-        // be deleted keeps nothing else from being done.
+        // Deletion comes first, because other work may be due for hours and would fill the disk
+        // meanwhile. A failed deletion does not prevent other work.
         let deleted = match deletes {
             true => self.delete_gone(&mut keeper).await,
             false => Ok(()),
@@ -193,8 +193,8 @@ impl StoreInner {
         deleted.map(|()| room.waiting().is_some() && has_made_room)
     }
 
-    /// The room on the disk for new files. A disk that cannot be measured is no reason to give up
-    /// anything: writing says it when it is full.
+    /// Returns the disk space for new files. Unmeasurable space counts as enough, because writing
+    /// fails when the disk is full.
     pub(super) async fn room(&self) -> Result<DiskSpace, StorageError> {
         let tables = Arc::clone(&self.tables_at);
         let reserve = self.shared.settings.disk_reserve_bytes;
@@ -205,7 +205,7 @@ impl StoreInner {
         .await
     }
 
-    /// Says once that something waits for room, and once that it does no more.
+    /// Logs once when work begins to wait for disk space, and once when none waits any more.
     fn wait_for_room(&self, waiting: Option<WaitingForRoom>) {
         let mut known = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         match (&waiting, &*known) {
@@ -216,7 +216,7 @@ impl StoreInner {
         *known = waiting;
     }
 
-    /// Does the merge that helps most of those that there is room for; whether there was one.
+    /// Performs the most useful merge for which there is disk space. Returns true if there was one.
     async fn merge(
         &self,
         keeper: &mut MaintenanceState,
@@ -300,7 +300,7 @@ impl StoreInner {
             );
             match as_span(span, retire::retire(self, retired)).await {
                 Ok(change) => self.commit_retention(keeper, signal, change, &pins).await?,
-                // What is smaller may fit, and what goes whole needs nothing.
+                // A smaller rewrite may fit, and deleting whole files needs no space.
                 Err(error) if is_full(&error) => {
                     room.run_out(&files);
                     continue;
@@ -311,7 +311,8 @@ impl StoreInner {
         }
     }
 
-    /// Commits a change of retention, unless something was pinned meanwhile that it would remove.
+    /// Commits a change of retention, unless it would remove rows of a trace that was pinned
+    /// meanwhile.
     pub(super) async fn commit_retention(
         &self,
         keeper: &mut MaintenanceState,
@@ -334,7 +335,8 @@ impl StoreInner {
         done
     }
 
-    /// All upkeep that is due when nothing more comes, and what was done since the last call.
+    /// Performs all maintenance that is due if no more data arrives. Returns a report of the work
+    /// since the last call.
     pub(super) async fn run_maintenance(
         &self,
         clock_is_right: bool,
@@ -383,8 +385,8 @@ impl StoreInner {
         Ok(TableChange { why, added, removed })
     }
 
-    /// Cuts files, in their order, into portions that fit in memory together: of every file a
-    /// rewrite holds its words and its longest pages.
+    /// Cuts files, in order, into portions that fit in memory together. A rewrite holds the
+    /// dictionaries and the longest pages of every input.
     pub(super) async fn memory_portions(
         &self,
         signal: Signal,
@@ -403,7 +405,8 @@ impl StoreInner {
         .await
     }
 
-    /// New files with the chosen rows of these, which are of one hour and fit in memory together.
+    /// Returns new files with the chosen rows of these files, which are of one hour and fit in
+    /// memory together.
     pub(super) async fn rewritten(
         &self,
         (why, signal): (CommitReason, Signal),
@@ -419,8 +422,8 @@ impl StoreInner {
         Ok(self.run(rewrite).await?.files().to_vec())
     }
 
-    /// Runs a rewrite to its end, when nothing more urgent is to be done. One thread does all of
-    /// it: an allocator keeps for every thread what that gave back, and several in turn would have
+    /// Runs a rewrite to its end, and pauses for more urgent work. One thread does all of it,
+    /// because the allocator keeps freed memory per thread. Several threads in turn would hold
     /// three times the memory of one.
     async fn run(&self, mut rewrite: Rewrite) -> Result<Rewrite, StorageError> {
         let (give_turn, turns) = std::sync::mpsc::sync_channel(1);
@@ -445,7 +448,7 @@ impl StoreInner {
                 self.shared.clock.sleep(YIELD).await;
                 yields += 1;
             }
-            // Work that has ended says below how.
+            // A rewrite that has ended reports its result below.
             let _ = give_turn.send(self.is_stopping());
             tokio::select! {
                 biased;
@@ -464,7 +467,7 @@ impl StoreInner {
         *self.stop.borrow()
     }
 
-    /// Finds out about a commit of unknown fate: it may have changed the files already.
+    /// Resolves an in-doubt commit, which may have changed the files already.
     pub(super) async fn resolve_in_doubt(&self, signal: Signal) -> Result<(), StorageError> {
         let mut tables = self.tables.lock().await;
         let _whole = WholeCommit(self);
@@ -511,8 +514,8 @@ impl Drop for WholeCommit<'_> {
     }
 }
 
-/// Excludes a damaged file from maintenance; all files of the job, if the damaged one is not known,
-/// which are then in `others`. Only transient errors, such as a full disk, leave the files in
+/// Excludes a damaged file from maintenance. If the damaged file is unknown, all files of the job
+/// are added to `others`. Only transient errors, such as a full disk, leave the files in
 /// maintenance.
 fn leave(
     keeper: &mut MaintenanceState,
@@ -539,7 +542,7 @@ fn leave(
     }
 }
 
-/// The one of these files that this machine's disk does not give.
+/// Returns the file that the local disk refuses to read, if it is one of these.
 fn refused<'a>(error: &'a StorageError, files: &[Arc<DataFile>]) -> Option<&'a PathBuf> {
     let StorageError::Io { path, source, .. } = error else { return None };
     let errno = source.raw_os_error().map(Errno::from_raw_os_error);
@@ -550,14 +553,14 @@ fn refused<'a>(error: &'a StorageError, files: &[Arc<DataFile>]) -> Option<&'a P
 /// Returns true if a retry may succeed.
 fn passes(error: &StorageError) -> bool {
     match error {
-        // What a new file is written to fails inside of what encodes it.
+        // An error of writing a new file is wrapped in an error of its encoder.
         StorageError::Parquet(ParquetError::External(source)) => source.is::<io::Error>(),
         error => error.kind() != ErrorKind::Corrupt && unreadable(error).is_none(),
     }
 }
 
-/// Returns true if the disk was full, by the reserve or by the system's error, or a file as large as
-/// the process may make one.
+/// Returns true if the disk was full, according to the reserve or to the system, or if a file
+/// reached the maximum size of the process.
 fn is_full(error: &StorageError) -> bool {
     let source = match error {
         StorageError::DiskFull { .. } => return true,
@@ -569,7 +572,7 @@ fn is_full(error: &StorageError) -> bool {
     source.is_some_and(|source: &io::Error| is_full(source.kind()))
 }
 
-/// The file that is damaged or gone, when that is what is wrong.
+/// Returns the damaged or missing file, if that is the error.
 pub(super) fn unreadable(error: &StorageError) -> Option<&PathBuf> {
     match error {
         StorageError::Corrupt { path, .. } => Some(path),

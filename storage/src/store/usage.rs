@@ -1,4 +1,4 @@
-//! Sizes of what the store keeps: tables, memory, log, and what upkeep has before it.
+//! Sizes of the stored data: tables, memory, log, and the backlog of maintenance.
 
 use std::time::Duration;
 
@@ -11,26 +11,26 @@ use crate::{
     upkeep::{MergeJob, MergePace, plan},
 };
 
-/// Sizes of what the store keeps.
+/// Sizes of the stored data.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoreUsage {
-    /// The time of these figures.
+    /// The time at which these figures hold.
     pub now: UnixNanos,
     /// The tables: spans, then logs.
     pub tables: [TableUsage; 2],
     /// Bytes of rows in memory.
     pub memory_bytes: u64,
-    /// Bytes that rows in memory may take.
+    /// Maximum bytes of rows in memory.
     pub memory_bytes_max: u64,
     /// Bytes of the log.
     pub wal_bytes: u64,
-    /// Bytes that the log may take.
+    /// Maximum bytes of the log.
     pub wal_bytes_max: u64,
-    /// Age of the oldest row in memory; absent when memory is empty.
+    /// Age of the oldest row in memory, or `None` when memory is empty.
     pub unflushed_age: Option<Duration>,
-    /// Files that no table has any more and that are still on the disk.
+    /// Number of unreferenced files that are still on the disk.
     pub removed_files: u64,
-    /// Age and size up to which rows are kept.
+    /// Configured age and size limits.
     pub retention: Retention,
 }
 
@@ -39,9 +39,9 @@ pub struct StoreUsage {
 pub struct TableUsage {
     /// `spans` or `logs`.
     pub name: &'static str,
-    /// Rows in files.
+    /// Number of rows in files.
     pub rows: u64,
-    /// Data files.
+    /// Number of data files.
     pub files: u64,
     /// Bytes of data files.
     pub bytes: u64,
@@ -49,16 +49,16 @@ pub struct TableUsage {
     pub oldest: Option<UnixNanos>,
     /// The latest time of a row in files.
     pub newest: Option<UnixNanos>,
-    /// Bytes of rows of the last day before the latest one, estimated by the times of files.
+    /// Bytes of rows in the day before the latest row, estimated from the times of files.
     pub day_bytes: u64,
-    /// Data files that should be merged now.
+    /// Number of data files that should be merged now.
     pub backlog_files: u64,
-    /// Bytes of these.
+    /// Bytes of these files.
     pub backlog_bytes: u64,
 }
 
 impl Store {
-    /// Sizes of what the store keeps. Cheap: nothing is read.
+    /// Returns the sizes of the stored data. Cheap, because no file is read.
     #[must_use]
     pub fn usage(&self) -> StoreUsage {
         let inner = &self.owner.0;
@@ -109,7 +109,8 @@ struct StoredStretch {
     bytes: u64,
 }
 
-/// Bytes of rows of the last day before the latest one: a file that begins before has its part.
+/// Estimates the bytes of rows in the day before the latest row. A file that begins earlier counts
+/// in proportion.
 fn bytes_of_last_day(files: impl Iterator<Item = StoredStretch> + Clone) -> u64 {
     const DAY: Duration = Duration::from_secs(24 * 60 * 60);
     let Some(latest) = files.clone().map(|file| file.end).max() else { return 0 };

@@ -1,10 +1,11 @@
 //! Copies on the local disk of files that are in an object store.
 //!
-//! A copy is whole and durable before it has its name, and its original never changes, so whatever
-//! is found under a name after a crash is right. Blocks of a file are copies, too, each under a
-//! name of its own; nothing makes them durable, and a new process starts without them. All copies
-//! together take at most so many bytes, and they go, those used longest ago first, before the disk
-//! gets as full as the write-ahead log minds. Who has a copy open goes on reading it when it goes.
+//! A copy is complete and durable before it gets its name, and its original never changes. A file
+//! found under a name after a crash is therefore correct. Blocks of a file are copies too, each
+//! under a name of its own. They are not made durable, and a new process deletes them. All copies
+//! together have a maximum size. The least recently used ones are evicted, before the disk becomes
+//! as full as the write-ahead log allows. A reader that has a copy open continues to read it after
+//! eviction.
 
 use std::{
     collections::BTreeMap,
@@ -23,14 +24,14 @@ use crate::{
     disk::{AppendFile, SharedDisk, failed, parent},
 };
 
-/// So many files can be fetched at once; of one file only one copy is.
+/// Maximum number of files that are fetched at once. A file is fetched by one thread at a time.
 const TURNS: usize = 64;
-/// In names, what is not a copy yet.
+/// Marks the name of an unfinished copy.
 const UNFINISHED: char = '#';
-/// In names, the number of a block follows.
+/// Precedes the number of a block in a name.
 const BLOCK: char = '@';
 
-/// See the module's description.
+/// Cache of file copies: see the module's description.
 #[derive(Debug)]
 pub(super) struct Cache {
     disk: SharedDisk,
@@ -63,7 +64,7 @@ impl Copies {
         self.used(path);
     }
 
-    /// Records a use of the cached copy; false when the file is not cached.
+    /// Records a use of a cached copy. Returns false when the file is not cached.
     fn used(&mut self, path: &Path) -> bool {
         let Some(copy) = self.by_path.get_mut(path) else { return false };
         self.by_use.remove(&copy.last_use);
@@ -80,7 +81,7 @@ impl Copies {
         }
     }
 
-    /// The blocks of a file.
+    /// Returns the cached blocks of a file.
     fn blocks(&self, path: &Path) -> impl Iterator<Item = &PathBuf> {
         self.by_path.range(all_blocks(path)).map(|(path, _)| path)
     }
@@ -102,7 +103,7 @@ fn all_blocks(path: &Path) -> RangeInclusive<PathBuf> {
 }
 
 impl Cache {
-    /// Takes over the copies that are in a folder.
+    /// Opens a cache with the copies in a folder.
     pub(super) fn take_over(
         disk: SharedDisk,
         folder: PathBuf,
@@ -132,7 +133,8 @@ impl Cache {
         Ok(cache)
     }
 
-    /// A cache that has no copies and leaves those in the folder to the process whose they are.
+    /// Creates a cache that has no copies. It leaves those in the folder to the process that owns
+    /// them.
     pub(super) fn unused(disk: SharedDisk, folder: PathBuf) -> Self {
         Self {
             disk,
@@ -168,7 +170,7 @@ impl Cache {
         let (file, unfinished) = self.create(path)?;
         let mut entering = CacheWriter { cache: self, file, bytes: 0 };
         let fetched = fetch(&mut entering).and_then(|()| entering.file.sync());
-        // While it has another name nobody takes it away.
+        // Under its other name nobody evicts the file.
         match fetched.and_then(|()| File::open(&unfinished)) {
             Ok(copy) => {
                 self.adopt(&unfinished, path, entering.bytes);
@@ -181,7 +183,7 @@ impl Cache {
         }
     }
 
-    /// Keeps a block of a file and opens it, for the one whose turn it is.
+    /// Stores a block of a file and opens it. The caller must hold the file's lock.
     pub(super) fn keep(&self, block: &Path, bytes: &[u8]) -> io::Result<File> {
         let size = bytes.len() as u64;
         if !self.trim(size) {
@@ -200,7 +202,7 @@ impl Cache {
         }
     }
 
-    /// Waits until nobody else fetches this file, or parts of it.
+    /// Waits until no other thread fetches this file, or parts of it.
     pub(super) fn turn(&self, path: &Path) -> Option<MutexGuard<'_, ()>> {
         let number = xxh3_64(path.as_os_str().as_encoded_bytes()) % TURNS as u64;
         let turn = usize::try_from(number).ok().and_then(|number| self.turns.get(number));
@@ -212,7 +214,7 @@ impl Cache {
         self.lock().blocks(path).count() as u64
     }
 
-    /// A file that may become the copy of this one, and its name.
+    /// Begins a file that may become the copy of this one. Returns its path too.
     pub(super) fn create(&self, path: &Path) -> io::Result<(Box<dyn AppendFile>, PathBuf)> {
         self.trim(0);
         self.disk.create_folders(parent(path)?)?;
@@ -241,11 +243,11 @@ impl Cache {
         self.forget_blocks(path);
         let mut copies = self.lock();
         copies.remove(path);
-        // Not later: a new copy may get this name.
+        // The file is removed before the lock is released, because a new copy may get this name.
         let _ = self.disk.remove(path);
     }
 
-    /// Removes the copies of a file's blocks.
+    /// Removes the cached blocks of a file.
     pub(super) fn forget_blocks(&self, path: &Path) {
         let mut copies = self.lock();
         let blocks: Vec<PathBuf> = copies.blocks(path).cloned().collect();
@@ -255,7 +257,7 @@ impl Cache {
         }
     }
 
-    /// Opens the copy of a file, or of a block, when there is one.
+    /// Opens the cached copy of a file or block, if there is one.
     pub(super) fn opened(&self, path: &Path) -> io::Result<Option<File>> {
         let mut copies = self.lock();
         if !copies.used(path) {
@@ -270,13 +272,14 @@ impl Cache {
         }
     }
 
-    /// Bytes that are free on the disk, and those that would be without copies.
+    /// Returns the bytes that would be free on the disk without copies.
     pub(super) fn room(&self) -> io::Result<u64> {
         let copies = self.lock().bytes;
         Ok(self.disk.free_bytes(&self.folder)?.saturating_add(copies))
     }
 
-    /// Removes copies until so many bytes are free on the disk, or none is left; how many are.
+    /// Evicts copies until this many bytes are free on the disk, or none is left. Returns the free
+    /// bytes.
     pub(super) fn make_room(&self, bytes: u64) -> io::Result<u64> {
         let mut copies = self.lock();
         loop {
@@ -288,7 +291,7 @@ impl Cache {
         }
     }
 
-    /// Removes copies until so much more fits in. Whether the disk has room for it then.
+    /// Evicts copies until this many more bytes fit. Returns true if the disk has room for them.
     fn trim(&self, more: u64) -> bool {
         let mut copies = self.lock();
         loop {
@@ -309,7 +312,7 @@ impl Cache {
     }
 }
 
-/// A copy that is being made.
+/// An unfinished copy.
 pub(super) struct CacheWriter<'a> {
     cache: &'a Cache,
     file: Box<dyn AppendFile>,
@@ -317,8 +320,8 @@ pub(super) struct CacheWriter<'a> {
 }
 
 impl CacheWriter<'_> {
-    /// Makes room for a copy of this size. One that is larger than all copies may be is made all
-    /// the same, and goes next.
+    /// Makes room for a copy of this size. A copy that is larger than the whole cache is made
+    /// nevertheless, and is evicted next.
     pub(super) fn make_room(&self, size: u64) -> io::Result<()> {
         match self.cache.trim(size) {
             true => Ok(()),

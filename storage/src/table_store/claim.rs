@@ -1,15 +1,16 @@
-//! Makes sure that an object store can keep tables, and that they are this data directory's.
+//! Verifies that an object store can hold tables, and that the tables belong to this data
+//! directory.
 //!
-//! Whoever commits relies on a put that creates an object and never replaces one: some stores
-//! ignore the condition. And the position in the log that commits say means one log: a second data
-//! directory on the same tables would take records of the first for its own. So each directory has
-//! an id, and the tables have the id of theirs:
+//! Committing relies on a conditional put that creates an object and never replaces one. Some
+//! stores ignore the condition. The position in each commit refers to one log. A second data
+//! directory on the same tables would apply the first one's position to its own log. Each directory
+//! therefore has an id, and the tables store the id of their directory:
 //!
 //! ```text
 //! <data-dir>/tables.json       {"tables":"s3://bucket/prefix","id":"…"}, written first
 //! s3://bucket/prefix/owner.json                             {"id":"…"}, created and never changed
 //! s3://bucket/prefix/probe/<number>                         only while a process starts
-//! ```
+//! s3://bucket/prefix/probe/<number>                         exists only while a process starts
 
 use std::{io, path::Path, sync::Arc, time::Duration};
 
@@ -31,13 +32,13 @@ use crate::{
 const WAIT: Duration = Duration::from_secs(1);
 const WAIT_MAX: Duration = Duration::from_secs(30);
 
-/// Identity that a data directory claims its tables with.
+/// Id with which a data directory claims its tables.
 struct ClaimRecord {
     tables: String,
     id: String,
 }
 
-/// Refuses the local tables of a directory whose tables are somewhere else.
+/// Fails if the tables of a directory are not in the directory itself.
 pub(crate) fn check_local(disk: &dyn Disk, paths: &Paths) -> std::result::Result<(), StorageError> {
     match recorded(disk, &paths.tables_record())? {
         None => Ok(()),
@@ -45,7 +46,7 @@ pub(crate) fn check_local(disk: &dyn Disk, paths: &Paths) -> std::result::Result
     }
 }
 
-/// Refuses tables that are not those of a data directory. Claims nothing.
+/// Fails if the tables do not belong to a data directory. Claims nothing.
 pub(crate) fn check_recorded(
     disk: &dyn Disk,
     paths: &Paths,
@@ -66,7 +67,7 @@ fn elsewhere(at: &Path, tables: &str) -> StorageError {
     StorageError::Refused { at: at.display().to_string(), reason }
 }
 
-/// Makes sure of both, waiting while the store does not answer.
+/// Verifies the store and claims the tables. Waits while the store does not answer.
 pub(super) async fn claim(
     disk: &SharedDisk,
     paths: &Paths,
@@ -105,7 +106,8 @@ pub(crate) fn is_lasting(error: &Error) -> bool {
     }
 }
 
-/// The id of a data directory whose tables are there; it has one from now on.
+/// Returns the id of a data directory with its tables at this address. Creates and records a
+/// missing id.
 fn id(disk: &dyn Disk, paths: &Paths, tables: &str) -> std::result::Result<String, StorageError> {
     let path = paths.tables_record();
     if let Some(record) = recorded(disk, &path)? {
@@ -158,7 +160,7 @@ fn recorded(
     })
 }
 
-/// Tries the store and takes the tables; why they cannot be used, if so.
+/// Tests the store and claims the tables once. Returns the reason if they cannot be used.
 async fn attempt(
     store: &dyn ObjectStore,
     address: &ObjectAddress,
@@ -174,7 +176,7 @@ async fn attempt(
     let text = json!({ "id": id }).to_string();
     match create(store, &owner, text.into()).await {
         Ok(_) => Ok(None),
-        // Another process was first: the file says whose the tables are.
+        // Another process was first, so the object shows the owner of the tables.
         Err(Error::AlreadyExists { .. }) => Ok(owned(store, &owner, id).await?.flatten()),
         Err(error) => Err(error),
     }
@@ -203,7 +205,7 @@ async fn probe(store: &dyn ObjectStore, address: &ObjectAddress) -> Result<Optio
     let name = format!("probe/{:016x}", random());
     let location = address.location(&name);
     let found = try_out(store, &location).await;
-    // What stays is a few bytes of waste.
+    // A remaining probe is a few bytes of waste.
     let _ = store.delete(&location).await;
     found
 }
@@ -211,7 +213,7 @@ async fn probe(store: &dyn ObjectStore, address: &ObjectAddress) -> Result<Optio
 async fn try_out(store: &dyn ObjectStore, location: &ObjectPath) -> Result<Option<String>> {
     const FIRST: Bytes = Bytes::from_static(b"first");
     match create(store, location, FIRST).await {
-        // When an answer was lost the put was tried again.
+        // The store may have retried a put whose answer was lost.
         Ok(_) | Err(Error::AlreadyExists { .. }) => {}
         Err(error) => return Err(error),
     }

@@ -1,4 +1,4 @@
-//! Reaches an S3-compatible store.
+//! Connects to an S3-compatible store.
 
 use std::{fmt::Display, net::IpAddr, sync::Arc, time::Duration};
 
@@ -25,10 +25,10 @@ const BACKOFF: BackoffConfig = BackoffConfig {
     base: 2.,
 };
 
-/// The store of these settings; nothing is asked of it yet.
+/// Creates the client of the configured store, without a request yet.
 ///
 /// # Errors
-/// `Refused` when the settings do not fit together.
+/// `Refused` when the settings are inconsistent.
 pub(super) fn connect(
     settings: &ObjectStoreSettings,
 ) -> Result<Arc<dyn ObjectStore>, StorageError> {
@@ -42,7 +42,7 @@ pub(super) fn connect(
         .with_retry(retry)
         .with_conditional_put(S3ConditionalPut::ETagMatch);
     for (name, value) in &settings.options {
-        // As the environment has them; those that say nothing here are of no interest.
+        // Names are those of environment variables. Unknown ones are ignored.
         if let Ok(key) = name.to_ascii_lowercase().parse::<AmazonS3ConfigKey>() {
             builder = builder.with_config(key, value);
         }

@@ -1,4 +1,4 @@
-//! Credentials in a file, as Amazon's tools keep them.
+//! Credentials from a file in the format of Amazon's tools.
 //!
 //! ```text
 //! [default]
@@ -7,8 +7,8 @@
 //! aws_session_token = …          may be left out
 //! ```
 //!
-//! Whoever renews them writes the file again: it is read anew when it has changed, so that nothing
-//! has to be started again.
+//! An external program renews them by writing the file again. The file is read again after a
+//! change, so that no restart is needed.
 
 use std::{
     fmt,
@@ -20,7 +20,7 @@ use std::{
 use async_trait::async_trait;
 use object_store::{CredentialProvider, Error, Result, aws::AwsCredential};
 
-/// See the module's description.
+/// Credentials in a file: see the module's description.
 pub(super) struct FileCredentials {
     path: PathBuf,
     profile: String,
@@ -35,7 +35,7 @@ impl fmt::Debug for FileCredentials {
 }
 
 impl FileCredentials {
-    /// The credentials of a profile in a file, which is not read yet.
+    /// Creates credentials from a profile in a file, which is read later.
     pub(super) fn new(path: impl Into<PathBuf>, profile: &str) -> Self {
         Self { path: path.into(), profile: profile.to_owned(), read: Mutex::default() }
     }
@@ -59,7 +59,7 @@ impl FileCredentials {
         Ok(credential)
     }
 
-    /// A file that is wrong or missing is one that is being mended.
+    /// Returns a retryable error, because a wrong or missing file may be repaired soon.
     fn unusable(&self, why: String) -> Error {
         let source = format!("credentials in {}: {why}", self.path.display());
         Error::Generic { store: "S3", source: source.into() }

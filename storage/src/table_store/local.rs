@@ -25,7 +25,7 @@ use crate::{
     },
 };
 
-/// See the module's description.
+/// Tables in a local folder: see the module's description.
 #[derive(Debug)]
 pub(crate) struct LocalTables {
     disk: SharedDisk,
@@ -34,7 +34,7 @@ pub(crate) struct LocalTables {
 }
 
 impl LocalTables {
-    /// Tables in this folder, which must be absolute.
+    /// Opens the tables in this folder, whose path must be absolute.
     pub(crate) fn new(disk: SharedDisk, root: PathBuf) -> Self {
         Self { disk, root, damaged_files: DamagedFiles::default() }
     }
@@ -64,8 +64,8 @@ impl TableStore for LocalTables {
 
     fn prepare(&self, folder: &Path) -> io::Result<()> {
         self.disk.create_folders(folder)?;
-        // A process that was killed may not have synced the name of its last commit, which is
-        // relied upon from here on.
+        // A killed process may not have synced the name of its last commit. The name must be
+        // durable from here on.
         self.disk.sync_folder(folder)
     }
 
@@ -140,7 +140,7 @@ impl TableStore for LocalTables {
     }
 }
 
-/// A file whose name is made durable with it.
+/// A new file whose name becomes durable with its content.
 struct NewFile {
     disk: SharedDisk,
     folder: PathBuf,

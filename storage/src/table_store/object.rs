@@ -1,10 +1,9 @@
 //! Tables in an object store.
 //!
-//! An object is there whole or not at all, and a put that was answered is durable, so nothing is
-//! left to sync or to repair. Data files and indexes never change: they are read through copies in
-//! the local cache, fetched whole when they are not there, or in the blocks that are asked for
-//! (`block_fetch`). Requests run on a thread of their own, so that whoever waits for one may be on
-//! any thread.
+//! An object exists completely or not at all, and an answered put is durable, so nothing needs a
+//! sync or a repair. Data files and indexes never change. They are read through copies in the local
+//! cache: whole files, or only the blocks that are needed (`block_fetch`). Requests run on a
+//! separate thread, so that any thread can wait for them.
 
 mod block_fetch;
 
@@ -40,11 +39,11 @@ use crate::{
     settings::ObjectAddress,
 };
 
-/// A large object is fetched and sent in pieces of this size, of which some are under way at once.
+/// Size of the pieces in which a large object is fetched and sent, several at a time.
 const PIECE: u64 = 8 << 20;
 const PIECES: u64 = 4;
 
-/// See the module's description.
+/// Tables in an object store: see the module's description.
 #[derive(Debug)]
 pub(crate) struct ObjectTables(Arc<Objects>);
 
@@ -57,7 +56,7 @@ struct Objects {
     damaged_files: DamagedFiles,
 }
 
-/// Runtime of the requests. Dropping it cancels those under way.
+/// Runtime of the requests. Dropping it cancels pending ones.
 #[derive(Debug)]
 struct Requests(Option<Runtime>);
 
@@ -72,7 +71,7 @@ impl Requests {
             .map(|it| Self(Some(it)))
     }
 
-    /// Runs a request to its end.
+    /// Runs a request and waits for its result.
     fn run<T: Send + 'static>(
         &self,
         request: impl Future<Output = T> + Send + 'static,
@@ -81,7 +80,7 @@ impl Requests {
         let (tell, told) = sync_channel(1);
         let runtime = self.0.as_ref().ok_or_else(stopped)?;
         runtime.spawn(async move {
-            // Nobody waits for it any more only when the thread that did is gone.
+            // The receiver is gone only if the waiting thread is.
             let _ = tell.send(request.await);
         });
         told.recv().map_err(|_| stopped())
@@ -137,7 +136,7 @@ impl Objects {
         self.requests.run(request(Arc::clone(&self.store)))?.map_err(as_io)
     }
 
-    /// Brings a copy of an object into the cache.
+    /// Downloads an object into the cache.
     fn fetch(&self, path: &Path, entering: &mut CacheWriter<'_>) -> io::Result<()> {
         let location = self.location(path)?;
         let of_it = location.clone();
@@ -171,7 +170,7 @@ impl Objects {
         self.request(async move |store| store.put(&location, payload).await).map(|_| ())
     }
 
-    /// Sends a file of the cache's folder.
+    /// Uploads a file from the cache's folder.
     fn send(&self, path: &Path, unfinished: &Path, size: u64) -> io::Result<()> {
         let file = self.cache.disk().open(unfinished)?;
         let piece = |offset: u64| {
@@ -193,7 +192,7 @@ impl Objects {
                 self.requests.run(part)?.map_err(as_io)
             });
             if let Err(error) = sent {
-                // Its parts cost money until the store's owner has them swept.
+                // Parts that stay cost money until the store's owner has them deleted.
                 let _ = self.requests.run(async move { upload.abort().await });
                 return Err(error);
             }
@@ -202,7 +201,7 @@ impl Objects {
     }
 }
 
-/// Takes over a piece, which must have come whole.
+/// Appends a piece, which must be complete.
 fn append_all(entering: &mut CacheWriter<'_>, piece: &Bytes, length: u64) -> io::Result<()> {
     if piece.len() as u64 != length {
         return Err(io::ErrorKind::UnexpectedEof.into());
@@ -275,8 +274,9 @@ impl TableStore for ObjectTables {
     }
 
     fn replace(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
-        // Before, so that it is not taken for the new one, and after, because somebody may have
-        // fetched the old one meanwhile.
+        // The copy is invalidated before the put, so that it is not taken for the new object. It is
+        // invalidated after the put too, because another thread may have fetched the old object
+        // meanwhile.
         self.0.cache.invalidate(path);
         let put = self.0.put(path, Bytes::copy_from_slice(bytes));
         self.0.cache.invalidate(path);
@@ -322,7 +322,7 @@ impl TableStore for ObjectTables {
     }
 }
 
-/// A file that is sent when it is complete.
+/// A file that is uploaded when it is complete.
 struct NewObject {
     objects: Arc<Objects>,
     path: PathBuf,
@@ -339,7 +339,7 @@ impl AppendFile for NewObject {
     }
 
     fn sync(&mut self) -> io::Result<()> {
-        // For the copy: nothing else relies on it.
+        // The sync is for the cached copy. Nothing else depends on it.
         self.file.sync()?;
         let sent = self.objects.send(&self.path, &self.unfinished, self.bytes);
         if sent.is_err() && !self.objects.cache.disk().makes(Mistake::BelieveUpload) {

@@ -1,5 +1,4 @@
-//! A file of a table that is open for reading: whole on the local disk, or in blocks that are
-//! fetched when they are asked for.
+//! An open file of a table: whole on the local disk, or in blocks that are fetched on demand.
 
 use std::{
     fs::File,
@@ -17,16 +16,16 @@ use parquet::{
 
 use super::object::Blocks;
 
-/// See the module's description. Clones are one open file.
+/// An open file: see the module's description. Clones share it.
 #[derive(Debug, Clone)]
 pub(crate) enum Readable {
-    /// With how long it was when it was opened.
+    /// A local file, with its length when it was opened.
     Whole(Arc<File>, u64),
     Blocks(Arc<Blocks>),
 }
 
-/// A part of a file that could not be fetched. Decoders have errors of [`io::Error`], too: this tells
-/// a bucket that does not answer from bytes that are damaged.
+/// An error of fetching a part of a file. Decoders also return [`io::Error`], so this type
+/// distinguishes an unreachable bucket from damaged bytes.
 #[derive(Debug, thiserror::Error)]
 #[error(transparent)]
 pub(crate) struct FetchFailure(io::Error);
@@ -39,7 +38,7 @@ impl FetchFailure {
     /// Returns the error of the system or of the bucket.
     ///
     /// # Errors
-    /// The same error, when it is a decoder's.
+    /// Returns the error itself if a decoder caused it.
     pub(crate) fn source_of(error: io::Error) -> Result<io::Error, io::Error> {
         if error.raw_os_error().is_some() {
             return Ok(error);
@@ -50,12 +49,12 @@ impl FetchFailure {
 
 impl Readable {
     pub(crate) fn whole(file: File) -> io::Result<Self> {
-        // Asked once: a reader of columns asks for each of them.
+        // The length is read once, because a column reader asks for it for each column.
         let bytes = file.metadata()?.len();
         Ok(Self::Whole(Arc::new(file), bytes))
     }
 
-    /// Brings here at once what will be read of these bytes.
+    /// Fetches the parts that a reader will need, in few requests.
     pub(crate) fn fetch(&self, wanted: &[Range<u64>]) -> io::Result<()> {
         match self {
             Self::Whole(..) => Ok(()),
@@ -110,7 +109,8 @@ impl ChunkReader for Readable {
     fn get_bytes(&self, start: u64, length: usize) -> Result<Bytes, ParquetError> {
         let ends =
             || ParquetError::EOF(format!("it ends before {length} bytes from byte {start} on"));
-        // Before there is a buffer: a damaged file says any length.
+        // The length is checked before a buffer is allocated, because a damaged file can contain
+        // any length.
         if start.checked_add(length as u64).is_none_or(|end| end > self.len()) {
             return Err(ends());
         }
@@ -122,7 +122,7 @@ impl ChunkReader for Readable {
     }
 }
 
-/// Reads on from a place of a file.
+/// Reads sequentially from an offset of a file.
 #[derive(Debug)]
 pub(crate) struct SequentialReader {
     file: Readable,

@@ -1,9 +1,9 @@
-//! The object store that Delta works on: a local folder whose every write is durable.
+//! The object store that Delta uses: a local folder in which every write is durable.
 //!
-//! `object_store`'s own `LocalFileSystem` never syncs, so that after a power cut a commit it
-//! confirmed may be empty or gone. Here all writing goes through the [`Disk`](crate::disk::Disk):
-//! a new object is written beside its place, synced, given its name, and the folder is synced
-//! before the call returns. Reading and listing stay with `LocalFileSystem`.
+//! `object_store`'s own `LocalFileSystem` never syncs, so a commit that it confirmed may be empty
+//! or gone after a power cut. Here all writes go through the [`Disk`](crate::disk::Disk). A new
+//! object is written beside its final path, synced and renamed, and its folder is synced before the
+//! call returns. `LocalFileSystem` still reads and lists.
 
 use std::{
     fmt,
@@ -26,7 +26,7 @@ use crate::disk::{SharedDisk, copy_durably, parent};
 
 const NAME: &str = "synced local folder";
 
-/// Local files with "/" as the root of the file system.
+/// Local files, with `/` as the root of the file system.
 #[derive(Debug, Clone)]
 pub(crate) struct SyncedStore {
     files: Arc<LocalFileSystem>,
@@ -62,7 +62,7 @@ fn exists(location: &Path, source: io::Error) -> Error {
     Error::AlreadyExists { path: location.to_string(), source: Box::new(source) }
 }
 
-/// Writes an object: complete and durable under its name, or not there.
+/// Writes an object. It is complete and durable under its name, or does not exist.
 fn put(disk: &SharedDisk, path: &FilePath, parts: &[Bytes], create: bool) -> io::Result<()> {
     let folder = parent(path)?;
     disk.create_folders(folder)?;
@@ -78,13 +78,13 @@ fn put(disk: &SharedDisk, path: &FilePath, parts: &[Bytes], create: bool) -> io:
         if create { disk.link(&unfinished, path) } else { disk.rename(&unfinished, path) }
     });
     if create || named.is_err() {
-        // Without a name that anybody reads it is only a few bytes of waste.
+        // No reader knows this name, so a remaining file is only a few bytes of waste.
         let _ = disk.remove(&unfinished);
     }
     named?;
     if let Err(error) = disk.sync_folder(folder) {
-        // The object may or may not survive a power cut. For this process it must not exist, or
-        // the next try would take it for another writer's.
+        // The object may or may not survive a power cut. It must not exist for this process,
+        // because the next attempt would take it for another writer's object.
         if create {
             let _ = disk.remove(path);
         }
@@ -93,8 +93,9 @@ fn put(disk: &SharedDisk, path: &FilePath, parts: &[Bytes], create: bool) -> io:
     Ok(())
 }
 
-/// A file that is being written ends so; `LocalFileSystem` neither lists nor opens such names. Not
-/// counted: what a killed process left behind has names too.
+/// Returns a unique name for an unfinished file. `LocalFileSystem` neither lists nor opens such
+/// names. The name has no counter, because a killed process may have left files with the same
+/// numbers.
 fn unfinished(path: &FilePath) -> PathBuf {
     let number = RandomState::new().build_hasher().finish();
     let mut name = path.as_os_str().to_owned();
@@ -215,7 +216,8 @@ impl ObjectStore for SyncedStore {
     }
 }
 
-/// An object that arrives in parts. They are kept until it is complete: only checkpoints come so.
+/// An object that is written in parts. The parts stay in memory until it is complete. Only
+/// checkpoints are written like this.
 #[derive(Debug)]
 struct Upload {
     store: SyncedStore,

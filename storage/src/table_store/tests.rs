@@ -19,7 +19,7 @@ use crate::{ObjectAddress, ObjectStoreSettings, disk::RealDisk};
 
 const AT: &str = "s3://bucket/some/where";
 
-/// Settings of a store that is reached with these options.
+/// Returns settings of an object store with these options.
 pub(crate) fn remote(options: &[(&str, &str)]) -> ObjectStoreSettings {
     let options = options.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
     ObjectStoreSettings {
@@ -140,12 +140,12 @@ fn copies_stay_within_their_budget_and_an_open_one_is_read_to_its_end() {
     place.open(&path(2)).unwrap();
     assert!(!path(0).exists() && path(1).exists() && path(2).exists());
     assert_eq!(contents(held), [0; 1000]);
-    // One that is larger than all may be.
+    // A copy may be larger than the cache.
     super::write(&place, &path(9), &[9; 5000]).unwrap();
     assert_eq!(contents(place.open(&path(9)).unwrap()), [9; 5000]);
     drop(place.open(&path(1)).unwrap());
     assert_eq!(copies(root.path()), [path(1)]);
-    // What another process left half done is no copy.
+    // An unfinished copy of another process is not used.
     drop(place);
     let unfinished = root.path().join("cache/spans/hour=1/3.parquet#1");
     fs::write(&unfinished, "half").unwrap();
@@ -156,12 +156,12 @@ fn copies_stay_within_their_budget_and_an_open_one_is_read_to_its_end() {
     assert!(!unfinished.exists());
 }
 
-/// The bytes of a file of so many blocks; the last has one byte.
+/// Returns the bytes of a file with this many blocks. The last block has one byte.
 fn of_blocks(blocks: u64) -> Vec<u8> {
     (0..=(blocks - 1) * BLOCK).map(|at| u8::try_from(at % 251).unwrap()).collect()
 }
 
-/// A file that is in the store and nowhere else, open in parts.
+/// Returns a file that is only in the object store, opened for reading in parts.
 fn in_parts(place: &ObjectTables, path: &Path, bytes: &[u8]) -> Readable {
     super::write(place, path, bytes).unwrap();
     place.invalidate(path);
@@ -188,7 +188,7 @@ fn only_the_blocks_that_are_read_are_fetched_and_those_named_ahead_at_once() {
     is(10..20, &file);
     is(BLOCK - 5..BLOCK, &file);
     assert_eq!((objects.requests() - requests, objects.bytes_read() - read), (1, BLOCK));
-    // Over a border, and to the last byte.
+    // Reads cross a block boundary and reach the last byte.
     is(BLOCK - 5..BLOCK + 5, &file);
     is(39 * BLOCK - 1..39 * BLOCK + 1, &file);
     assert_eq!(objects.bytes_read() - read, 3 * BLOCK + 1);
@@ -196,14 +196,14 @@ fn only_the_blocks_that_are_read_are_fetched_and_those_named_ahead_at_once() {
     let (requests, read) = (objects.requests(), objects.bytes_read());
     let far = [3 * BLOCK + 1..3 * BLOCK + 2, 8 * BLOCK - 1..8 * BLOCK + 1, 30..30];
     file.fetch(&far).unwrap();
-    // Neighbours in one request, nothing between.
+    // Adjacent blocks take one request, and gaps are not read.
     assert_eq!((objects.requests() - requests, objects.bytes_read() - read), (2, 3 * BLOCK));
     let requests = objects.requests();
     is(3 * BLOCK..4 * BLOCK, &file);
     is(7 * BLOCK..9 * BLOCK, &file);
     assert_eq!(objects.requests(), requests);
 
-    // Others find the copies, also when they go while a file is open.
+    // Other readers find the copies. A file stays readable if they are evicted meanwhile.
     let other = place.open_parts(&path, bytes.len() as u64).unwrap();
     is(7 * BLOCK..9 * BLOCK, &other);
     assert_eq!(objects.requests(), requests);
@@ -241,7 +241,7 @@ fn a_file_of_which_most_is_read_and_a_small_one_come_whole() {
     assert!(part(&file, all.clone()) == bytes);
     assert!(part(&place.open_parts(&path, all.end).unwrap(), all) == bytes);
     assert!(contents(place.open(&path).unwrap()) == bytes);
-    // Who read a few blocks before goes on with it.
+    // A reader with a few open blocks continues.
     assert!(part(&early, 0..BLOCK) == bytes[..usize::try_from(BLOCK).unwrap()]);
     assert_eq!(objects.requests(), requests);
 
@@ -283,7 +283,7 @@ fn a_request_for_blocks_that_failed_is_made_again() {
     assert!(failed.contains("SlowDown"), "{failed}");
     objects.heal();
     assert!(part(&file, 0..10) == bytes[..10]);
-    // One that is shorter than its commit says.
+    // The object is shorter than its commit claims.
     let longer = place.open_parts(&path, 60 * BLOCK).unwrap();
     assert!(longer.get_bytes(50 * BLOCK, 10).is_err());
 }

@@ -17,38 +17,38 @@ use object_store::{
 };
 use tokio::sync::Notify;
 
-/// How a request fails.
+/// Kind of failure of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum RequestFault {
-    /// It has no effect.
+    /// The request has no effect.
     Refused,
-    /// It has its effect, and its answer is lost.
+    /// The request has its effect, and its answer is lost.
     Lost,
-    /// It seems to fail, and has its effect just before the next put.
+    /// The request seems to fail, and has its effect just before the next put.
     Late,
-    /// This and all that follow have no effect.
+    /// This request and all later ones have no effect.
     Down,
-    /// This and so many that follow have no effect.
+    /// This request and the given number of later ones have no effect.
     Outage(u64),
-    /// This lets other work go first.
+    /// The request lets other work run first.
     Slow,
 }
 
 impl RequestFault {
-    /// The faults of one request, and the outage that does not end by itself.
+    /// The faults of one request, and the permanent outage.
     pub(crate) const ALL: [Self; 4] = [Self::Refused, Self::Lost, Self::Late, Self::Down];
 }
 
 /// Permanent defect of a store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Flaw {
-    /// A put with a condition is a put.
+    /// The condition of a put is ignored.
     IgnoresConditions,
     /// Objects are missing from listings.
     ListsNothing,
 }
 
-/// See the module's description. Clones are one store.
+/// An unreliable object store: see the module's description. Clones share it.
 #[derive(Debug, Clone)]
 pub(crate) struct UnreliableStore {
     objects: Arc<InMemory>,
@@ -64,7 +64,7 @@ struct FaultPlan {
     troubles: u64,
     flaw: Option<Flaw>,
     late: Vec<(Path, PutPayload, PutOptions)>,
-    /// Requests with this in their words wait.
+    /// Text that a request's description must contain to be held.
     hold: Option<&'static str>,
     /// Number of requests held.
     held: u64,
@@ -88,14 +88,14 @@ impl UnreliableStore {
         plan.fail_at = Some((plan.requests + nth, trouble));
     }
 
-    /// No more failures; how many there were since the last call.
+    /// Cancels planned faults. Returns the number of faults since the last call.
     pub(crate) fn heal(&self) -> u64 {
         let mut plan = self.plan();
         plan.fail_at = None;
         std::mem::take(&mut plan.troubles)
     }
 
-    /// Does something while nothing fails; what is to fail afterwards fails then.
+    /// Runs `work` with the planned faults suspended.
     pub(crate) fn without_faults<T>(&self, work: impl FnOnce() -> T) -> T {
         let planned = self.plan().fail_at.take();
         let done = work();
@@ -103,8 +103,8 @@ impl UnreliableStore {
         done
     }
 
-    /// From now on lists and puts wait whose words (`list` or `put`, and the path) have this in
-    /// them; none do any more when it is `None`.
+    /// Holds lists and puts whose description (`list` or `put`, and the path) contains this text,
+    /// from now on. `None` releases them.
     pub(crate) fn hold(&self, words: Option<&'static str>) {
         self.plan().hold = words;
         self.let_go.notify_waiters();
@@ -127,12 +127,12 @@ impl UnreliableStore {
         }
     }
 
-    /// Requests so far.
+    /// Returns the number of requests so far.
     pub(crate) fn requests(&self) -> u64 {
         self.plan().requests
     }
 
-    /// Bytes of objects that were asked for so far.
+    /// Returns the bytes of objects that were requested so far.
     pub(crate) fn bytes_read(&self) -> u64 {
         self.plan().bytes_read
     }
@@ -160,7 +160,7 @@ impl UnreliableStore {
         hit.then_some(trouble)
     }
 
-    /// Reads have no effect to be lost or late.
+    /// Counts a read. A read has no effect that could be lost or late.
     async fn read(&self) -> Result<()> {
         match self.trouble() {
             None => Ok(()),

@@ -1,8 +1,8 @@
-//! Lists that break off are asked for again.
+//! Retries lists whose answer breaks off.
 //!
-//! `object_store` tries a request again until its answer begins, and goes on reading an object
-//! where a connection broke; a list whose answer breaks off is an error. At a start that would end
-//! the process, and nothing is wrong with the store.
+//! `object_store` retries a request until its answer begins, and resumes reading an object after a
+//! broken connection. However, a list whose answer breaks off is an error. At startup it would end
+//! the process, although the store works.
 
 use std::{fmt, sync::Arc};
 
@@ -19,7 +19,7 @@ use object_store::{
 /// Maximum attempts to get a list, without pauses: the requests themselves have backoff.
 const TRIES: u32 = 5;
 
-/// A store whose lists come whole.
+/// A store that retries incomplete lists.
 #[derive(Debug, Clone)]
 pub(super) struct WholeLists(pub(super) Arc<dyn ObjectStore>);
 
@@ -29,7 +29,7 @@ impl fmt::Display for WholeLists {
     }
 }
 
-/// Asks until there is an answer, or an error that is one.
+/// Retries until there is a complete answer or a permanent error.
 async fn whole<T, F: Future<Output = Result<T>>>(ask: impl Fn() -> F) -> Result<T> {
     for _ in 1..TRIES {
         match ask().await {
@@ -97,7 +97,7 @@ impl ObjectStore for WholeLists {
     }
 }
 
-/// The elements of a list that comes later.
+/// Converts a future list to a stream of its elements.
 fn flat(
     list: impl Future<Output = Result<Vec<ObjectMeta>>> + Send + 'static,
 ) -> BoxStream<'static, Result<ObjectMeta>> {

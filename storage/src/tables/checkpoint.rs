@@ -1,5 +1,5 @@
-//! Checkpoints: the whole state of a table in one file, so that opening does not read every commit
-//! since the first, and the commits that nobody needs any more.
+//! Checkpoints: the whole state of a table in one file, so that opening need not read every commit.
+//! Writing one removes commits that are no longer needed.
 
 use deltalake_core::{
     DeltaTable,
@@ -11,13 +11,13 @@ use tokio::runtime::Handle;
 
 use crate::{StorageError, blocking::blocking};
 
-/// Commits between two checkpoints: opening reads as many, one after the other. Few in tests, so
-/// that all that go on for long have some.
+/// Number of commits between two checkpoints. Opening reads at most as many, one after the other.
+/// The number is small in tests, so that all longer ones write checkpoints.
 pub(super) const INTERVAL: u64 = if cfg!(test) { 4 } else { 50 };
-/// Commits older than this and than a checkpoint are removed.
+/// Age from which a commit before a checkpoint is removed.
 const KEPT_MILLIS: i64 = 24 * 3600 * 1000;
 
-/// A checkpoint that is still to be written. Needs no lock on the table: a version never changes.
+/// A checkpoint to write. It needs no lock on the table, because a version never changes.
 #[derive(Debug)]
 pub(crate) struct Checkpoint {
     log_store: LogStoreRef,
@@ -29,14 +29,15 @@ impl Checkpoint {
         Self { log_store, version }
     }
 
-    /// Writes it and removes what it makes superfluous; the version that has a checkpoint now.
+    /// Writes the checkpoint and removes the commits that it makes superfluous. Returns its
+    /// version.
     ///
     /// # Errors
     /// Nothing is lost: the table can be read without it.
     pub(crate) async fn write(self, now: UnixNanos) -> Result<u64, StorageError> {
         let mut table = DeltaTable::new(LogStoreRef::clone(&self.log_store));
         table.load_version(self.version).await?;
-        // Delta waits for the file with the thread that asks for it.
+        // Delta blocks the calling thread while it waits for the file.
         let runtime = Handle::current();
         blocking(move || Ok(runtime.block_on(create_checkpoint(&table, None))?)).await?;
         let before = (now.0 / 1_000_000).cast_signed() - KEPT_MILLIS;

@@ -1,8 +1,8 @@
-//! Commits: what changed, as Delta writes it down.
+//! Commits: encodes changes of a table in Delta's format.
 //!
-//! Every commit of ours has a checksum in its commit info and ends with the position in the
-//! write-ahead log. Commits of earlier versions of this program say how many files they add instead:
-//! that shows a cut, and not a change.
+//! Every commit of this program has a checksum in its commit info and ends with the position in the
+//! write-ahead log. Commits of earlier versions instead record the number of files that they add.
+//! That detects a truncated commit, but not a changed one.
 
 use std::{
     collections::HashMap,
@@ -28,17 +28,17 @@ use crate::{
     table_change::TableChange,
 };
 
-/// The column that says when a row came in.
+/// The column with the time at which a row was received.
 pub(super) const RECEIVED: &str = "received_unix_nanos";
 
 /// Key in the commit info: the number of files that the commit adds.
 const FILES: &str = "tidingsFiles";
 /// Key in the commit info: CRC-32C of the names of the table and the commit, and of the commit with
-/// [`NO_CHECKSUM`] in the place of the digits.
+/// [`NO_CHECKSUM`] in place of the digits.
 const CHECKSUM: &str = "tidingsChecksum";
 const NO_CHECKSUM: &str = "00000000";
 
-/// Writes commits of one table.
+/// Encodes commits of one table.
 #[derive(Debug)]
 pub(super) struct CommitEncoder {
     signal: Signal,
@@ -50,12 +50,12 @@ impl CommitEncoder {
         Self { signal, folder: folder.to_owned() }
     }
 
-    /// The name under which the table keeps its position in the log.
+    /// Returns the name under which the table keeps its position in the log.
     pub(super) fn transaction_id(&self) -> String {
         format!("tidings/{}", self.signal.table())
     }
 
-    /// A version's commit, one action per line, in which the table may be declared anew.
+    /// Encodes the commit of a version, one action per line. `table` declares the table anew.
     pub(super) fn encode(
         &self,
         version: u64,
@@ -73,7 +73,7 @@ impl CommitEncoder {
             info: HashMap::from([
                 (FILES.to_owned(), json!(change.added.len())),
                 (CHECKSUM.to_owned(), json!(NO_CHECKSUM)),
-                // Makes it unlike every other, so that it is known again.
+                // A random value makes the commit unique, so that it can be recognised later.
                 ("tidingsCommit".to_owned(), json!(format!("{:016x}", random()))),
             ]),
             ..CommitInfo::default()
@@ -97,13 +97,13 @@ impl CommitEncoder {
         Ok(with_checksum(&path, lines.join("\n").into_bytes()))
     }
 
-    /// The action of a commit that declares the table anew.
+    /// Returns the action of a commit that declares the table anew.
     pub(super) fn declaration(&self, commit: &[u8]) -> Option<Value> {
         actions(commit).flatten().find(|action| action.get("metaData").is_some())
     }
 
-    /// The position in the log that a commit of ours says; `None` when it does not fit its
-    /// checksum.
+    /// Returns the log position in a commit of this program. Returns `None` when it does not match
+    /// its checksum.
     pub(super) fn position(&self, commit: &[u8]) -> Option<u64> {
         let (id, mut position, mut check) = (self.transaction_id(), None, None);
         let check_id = position::check_id(&id);
@@ -122,7 +122,7 @@ impl CommitEncoder {
         }
     }
 
-    /// Tells a commit of a process of this program.
+    /// Returns true if this program made the commit.
     fn is_ours(&self, commit: &[u8]) -> bool {
         let id = self.transaction_id();
         let app = |action: Value| Some(action.pointer("/txn/appId")?.as_str()? == id);
@@ -161,7 +161,7 @@ impl CommitEncoder {
         }
     }
 
-    /// The files that a commit removes from the table.
+    /// Returns the files that a commit removes from the table.
     pub(super) fn removed_by(&self, commit: &[u8]) -> Vec<PathBuf> {
         let path = |action: Option<Value>| {
             Some(self.folder.join(decoded_path(action?.pointer("/remove/path")?.as_str()?)))
@@ -213,8 +213,8 @@ impl CommitEncoder {
     }
 }
 
-/// Returns true if a commit is what was written. One without a checksum is a JSON object per line, so
-/// a cut between two lines shows in their content only. The first commit creates the table.
+/// Returns true if a commit is undamaged. A commit without a checksum has one JSON object per line.
+/// A cut between two lines is then visible only in the content. The first commit creates the table.
 pub(super) fn is_whole(path: &Path, commit: &[u8]) -> bool {
     if let Some(digits) = checksum_digits(commit) {
         return commit.get(digits.clone()) == Some(checksum(path, commit, digits).as_bytes());
@@ -246,7 +246,7 @@ fn with_checksum(path: &Path, mut commit: Vec<u8>) -> Bytes {
     Bytes::from(commit)
 }
 
-/// Where a commit has the digits of its checksum: in its first line.
+/// Returns the range of a commit's checksum digits, which are in its first line.
 fn checksum_digits(commit: &[u8]) -> Option<Range<usize>> {
     let key = format!("\"{CHECKSUM}\":\"");
     let line = commit.split(|byte| *byte == b'\n').next()?;
@@ -255,7 +255,7 @@ fn checksum_digits(commit: &[u8]) -> Option<Range<usize>> {
 }
 
 /// Returns the checksum of a commit. It covers the names of table and version, so that a copy of
-/// another commit does not fit.
+/// another commit does not match.
 fn checksum(path: &Path, commit: &[u8], digits: Range<usize>) -> String {
     let table = path.parent().and_then(Path::parent).and_then(Path::file_name);
     let names = [table, path.file_name()].map(|name| name.unwrap_or_default().as_encoded_bytes());
@@ -319,7 +319,8 @@ mod tests {
         for other in [self::path("spans", 2), self::path("logs", 1)] {
             assert!(!is_whole(&other, &commit), "a copy at {}", other.display());
         }
-        // Without its key a checksum cannot be told from none: then the rest has to be readable.
+        // A commit with a damaged checksum key looks like one without a checksum, and must then be
+        // readable.
         let key = commit.windows(15).position(|part| part == b"tidingsChecksum").unwrap();
         let quoted = key.saturating_sub(1)..key + 18;
         for (at, bit) in (0..commit.len()).flat_map(|at| (0..8).map(move |bit| (at, bit))) {

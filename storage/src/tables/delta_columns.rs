@@ -1,9 +1,9 @@
-//! Columns that this program's files have and a table lacks, because an older one created it, or
-//! because no file had these attributes often before.
+//! Columns that new data files have and a table lacks. An older program created the table, or no
+//! file had enough of these attributes before.
 //!
-//! The next commit declares them, in front of the files that have them: a table that is only read
-//! stays as it is, and files without the columns read as nulls everywhere. Columns that may be null
-//! now and could not be before are declared in the same way.
+//! The next commit declares them before it adds the files. A table that is only read stays
+//! unchanged, and files without the columns read as nulls. Columns that have become nullable are
+//! declared in the same way.
 
 use arrow_schema::Schema;
 use deltalake_core::{
@@ -18,7 +18,7 @@ use crate::{
     schema::Signal,
 };
 
-/// All columns, as Delta has them.
+/// Returns all columns in Delta's form.
 pub(super) fn all(signal: Signal) -> Result<StructType, StorageError> {
     let schema: &Schema = &signal.table_schema();
     Ok(schema.try_into_kernel().map_err(DeltaTableError::from)?)
@@ -29,12 +29,12 @@ pub(super) fn table_id(metadata: &Metadata) -> Option<String> {
     serde_json::to_value(metadata).ok()?.get("id")?.as_str().map(str::to_owned)
 }
 
-/// The action that declares a table.
+/// Returns the action that declares a table.
 pub(super) fn declaration(metadata: &Metadata) -> Result<Value, StorageError> {
     serde_json::to_value(Action::Metadata(metadata.clone())).map_err(json)
 }
 
-/// The columns of attributes that a table declares.
+/// Returns the attribute columns that a table declares.
 pub(super) fn declared(declaration: &Value) -> DeclaredColumns {
     let schema = declaration.pointer("/metaData/schemaString").and_then(Value::as_str);
     let schema: Value = schema.and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
@@ -42,9 +42,9 @@ pub(super) fn declared(declaration: &Value) -> DeclaredColumns {
     DeclaredColumns::new(fields.filter_map(|field| field.get("name")?.as_str()))
 }
 
-/// The action that declares what a table lacks that is declared so: columns of every table and
-/// these ones of attributes. `None` when it lacks nothing. Whatever else it has, columns of other
-/// programs too, stays.
+/// Returns the action that adds missing columns to a table's declaration: those of every table and
+/// these attribute columns. Returns `None` when none is missing. All other columns stay, including
+/// those of other programs.
 pub(super) fn lacking(
     signal: Signal,
     declaration: &Value,

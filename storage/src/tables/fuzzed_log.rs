@@ -1,5 +1,5 @@
-//! Door for a fuzz target: the log of a table, as this program reads it beside Delta's reader.
-//! Nothing that ships calls it.
+//! Entry point for a fuzz target: reads the log of a table as this program does in addition to
+//! Delta's reader. No shipped code calls it.
 
 use std::{
     collections::BTreeMap,
@@ -32,17 +32,17 @@ const FOLDER: &str = "/tables/spans";
 pub struct TableLog {
     /// True if a commit is torn or missing.
     pub is_damaged: bool,
-    /// True if the checkpoint and all commits behind it are there.
+    /// True if the checkpoint and all commits after it exist.
     pub is_complete: bool,
     files: Vec<Arc<DataFile>>,
     position: u64,
 }
 
 impl TableLog {
-    /// Reads the files of a table's log, by their names.
+    /// Reads the files of a table's log, given by name.
     ///
     /// # Errors
-    /// None: the files are in memory.
+    /// Never fails, because the files are in memory.
     pub fn read(log: &BTreeMap<&str, &[u8]>) -> Result<Self, StorageError> {
         let (signal, folder) = (Signal::Spans, Path::new(FOLDER));
         let content = |path: &Path| {
@@ -70,7 +70,7 @@ impl TableLog {
         })
     }
 
-    /// Returns a first commit, which adds the files of this log and has its position.
+    /// Encodes a first commit that adds the files of this log and has its position.
     ///
     /// # Errors
     /// `Corrupt` when a file is not in the table's folder.

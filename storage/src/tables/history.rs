@@ -1,10 +1,10 @@
 //! Validates a table's commits before opening it, and salvages a damaged table.
 //!
-//! An unusable checkpoint is moved aside: the commits hold the same state. A commit that is missing,
-//! torn or changed is a loss, unless it is the last one and can be made again (`opening`). Delta
-//! would refuse the table, or accept a commit cut between two lines as a smaller one and silently
-//! show fewer rows. Such a table is read from its other commits, and every answer from it is a
-//! partial result. Nothing is written to it, so that an operator can put the commit back.
+//! An unusable checkpoint is quarantined, because the commits hold the same state. A commit that is
+//! missing, torn or changed is a loss, unless it is the last one and can be repeated (`opening`).
+//! Delta would refuse the table. Or it would accept a commit cut between two lines as a smaller one
+//! and silently show fewer rows. Such a table is read from its other commits, and every answer from
+//! it is a partial result. Nothing is written to it, so that an operator can restore the commit.
 
 use std::{
     collections::BTreeMap,
@@ -33,11 +33,11 @@ use crate::{
 
 const POINTER: &str = "_last_checkpoint";
 
-/// A commit, or the newest checkpoint, that is not what it was.
+/// A damaged or missing commit, or a damaged newest checkpoint.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Damage {
     pub(super) version: u64,
-    /// Its file.
+    /// Path of the file.
     pub(crate) path: PathBuf,
     pub(crate) reason: &'static str,
 }
@@ -45,16 +45,16 @@ pub(crate) struct Damage {
 /// The files of a table's log.
 #[derive(Debug, Default)]
 pub(super) struct History {
-    /// The newest checkpoint.
+    /// Version of the newest checkpoint.
     pub(super) checkpoint: Option<u64>,
-    /// All commits, ascending.
+    /// Versions of all commits, ascending.
     pub(super) commits: Vec<u64>,
     /// The first commit since the checkpoint that is damaged or missing.
     pub(super) damage: Option<Damage>,
 }
 
 impl History {
-    /// Returns true if the damage is that of the last commit.
+    /// Returns true if the last commit is the damaged one.
     pub(super) fn ends_damaged(&self) -> bool {
         self.damage.as_ref().is_some_and(|damage| {
             self.commits.last() == Some(&damage.version)
@@ -62,7 +62,8 @@ impl History {
         })
     }
 
-    /// Says of a damaged last commit that the table opens without it, and loses rows.
+    /// Adds to the damage of a last commit that recovery can open the table without it, and loses
+    /// rows.
     pub(super) fn offer_recovery(&mut self) {
         if let Some(damage) = &mut self.damage {
             damage.reason = "it is not what was written, and the write-ahead log no longer has its \
@@ -87,7 +88,7 @@ pub(super) fn examine(tables: &dyn TableStore, log_folder: &Path) -> Result<Hist
     examine_files(names, log_folder, read)
 }
 
-/// As [`examine`], of files with these names.
+/// Like [`examine`], for files with these names.
 pub(super) fn examine_files<'a>(
     names: impl Iterator<Item = &'a str>,
     log_folder: &Path,
@@ -117,7 +118,7 @@ pub(super) fn examine_files<'a>(
     Ok(history)
 }
 
-/// Moves aside what points to a checkpoint that is not there: Delta takes that for an error.
+/// Quarantines a pointer to a checkpoint that does not exist, because Delta fails on it.
 pub(super) fn check_pointer(
     tables: &dyn TableStore,
     log_folder: &Path,
@@ -140,8 +141,8 @@ pub(super) fn check_pointer(
     move_aside(tables, &path, quarantine).map(Some)
 }
 
-/// Returns the damage of the newest checkpoint, which could not be used, when the commits before it
-/// are gone. Nothing else has their content, so the checkpoint is left where it is.
+/// Returns the damage of the newest checkpoint, which could not be used, if the commits before it
+/// are gone. No other file has their content, so the checkpoint stays in place.
 pub(super) fn needed_checkpoint(
     tables: &dyn TableStore,
     log_folder: &Path,
@@ -159,8 +160,8 @@ pub(super) fn needed_checkpoint(
     Ok(Some(Damage { version, path, reason }))
 }
 
-/// Moves the newest checkpoint aside, which could not be used; where to, when there is one and it
-/// is the checkpoint that is wrong and not the disk.
+/// Quarantines the newest checkpoint, which could not be used, if it is readable on the disk.
+/// Returns the new paths of the files that were moved.
 pub(super) fn set_checkpoint_aside(
     tables: &dyn TableStore,
     log_folder: &Path,
@@ -190,8 +191,8 @@ pub(super) fn move_aside(
     tables.set_aside(path, &folder).map_err(failed("move aside", path))
 }
 
-/// Returns the files of a table's log, of those with these names, that a version of it is read from:
-/// its newest checkpoint and the commits behind that; `None` when one of them is not there.
+/// Selects from these names the files of a table's log that a version is read from: its newest
+/// checkpoint and the commits after that. Returns `None` when one of them is missing.
 pub(crate) fn files_of_version<'a>(
     names: impl Iterator<Item = &'a str> + Clone,
     version: u64,
@@ -209,7 +210,8 @@ pub(crate) fn files_of_version<'a>(
     (commits as u64 == version + 1 - first).then(|| names.filter(is_needed).collect())
 }
 
-/// The version of a checkpoint, from its file name; as that of a commit it fits a signed integer.
+/// Parses the version of a checkpoint from its file name. Like that of a commit, it fits a signed
+/// integer.
 fn checkpoint_version(name: &str) -> Option<u64> {
     let (version, rest) = name.split_once('.')?;
     let version = rest.starts_with("checkpoint").then(|| version.parse().ok()).flatten();
@@ -223,7 +225,7 @@ pub(super) struct Salvage {
     pub(super) covered: u64,
 }
 
-/// Everything up to the damage, and what the commits from there on still say of files that are there.
+/// Reads everything up to the damage, and then the files named by later commits that still exist.
 pub(super) async fn salvage(
     log: &TableLog,
     history: &History,
@@ -266,7 +268,7 @@ pub(super) async fn salvage(
 const NO_FILE: &str =
     "an entry of a damaged log describes no file that can be one, and is left out";
 
-/// Adds and removes the files that a commit names. Lines that cannot be read are skipped.
+/// Applies the additions and removals in a commit. Unreadable lines are skipped.
 pub(super) fn apply(
     files: &mut BTreeMap<PathBuf, Arc<DataFile>>,
     commit: &[u8],
@@ -305,7 +307,8 @@ mod tests {
     use super::{apply, examine_files, files_of_version};
     use crate::{schema::Signal, table_store::DataFileStore};
 
-    /// Returns how many files a commit adds with this path, partition and these statistics.
+    /// Returns the number of files that a commit adds with this path, partition and these
+    /// statistics.
     fn added(path: &str, hour: &str, stats: &str) -> usize {
         let add = serde_json::json!({"add": {
             "path": path, "partitionValues": {"hour": hour}, "size": 100,
@@ -317,7 +320,7 @@ mod tests {
         files.len()
     }
 
-    /// Statistics of a file with this many rows of these times.
+    /// Makes the statistics of a file with this many rows of these times.
     fn stats(rows: u64, min: u64, max: u64) -> String {
         let column = Signal::Spans.time_column();
         serde_json::json!({

@@ -1,4 +1,4 @@
-//! Reads through delta-rs which files a table has.
+//! Lists the files of a table through delta-rs.
 
 use std::{
     path::{Component, Path, PathBuf},
@@ -17,11 +17,11 @@ use crate::{
     table_store::DataFileStore,
 };
 
-/// A file has fewer rows and bytes, so that sums over files do not overflow.
+/// Exclusive maximum of a file's rows and bytes, so that sums over files do not overflow.
 const COUNT_MAX: u64 = 1 << 48;
 
-/// Reads a table's log, up to this version where one is given. In a task of its own: some damage
-/// makes the reader panic.
+/// Reads a table's log, up to a version if one is given. Runs in a separate task, because some
+/// damage makes the reader panic.
 pub(super) async fn load(
     log_store: &LogStoreRef,
     version: Option<u64>,
@@ -38,7 +38,7 @@ pub(super) async fn load(
     }
 }
 
-/// The files of a table; `Corrupt` for each entry that no data file can have.
+/// Returns the files of a table, and `Corrupt` for each entry that cannot be a data file.
 pub(super) fn listed_files(
     (signal, folder): (Signal, &Path),
     state: &DeltaTableState,
@@ -63,7 +63,7 @@ pub(super) fn listed_files(
     files.collect()
 }
 
-/// A data file as the table's log describes it; `None` when no file can be that one.
+/// Converts an entry of the table's log to a data file. Returns `None` when it cannot be one.
 pub(super) fn listed_file(
     (signal, folder): (Signal, &Path),
     name: &str,
@@ -86,12 +86,13 @@ pub(super) fn listed_file(
         return None;
     }
     let file = DataFile::new(inner_path(folder, name)?, hour, rows, size, min, max);
-    // Files of earlier versions do not say; their rows came in before they were committed.
+    // Files of earlier versions lack this value. Their rows were received before they were
+    // committed.
     let received_max = nanos("maxValues", RECEIVED).unwrap_or(committed.min(STATS_MAX));
     Some(DataFile { received_max, ..file })
 }
 
-/// A path in a table's folder; `None` for one that leads out of it, as URIs do.
+/// Returns a path in a table's folder, or `None` for a path outside of it or a URI.
 fn inner_path(folder: &Path, name: &str) -> Option<PathBuf> {
     let is_uri = name.split('/').next().is_some_and(|first| first.contains(':'));
     if is_uri || name.contains('\0') {
@@ -103,7 +104,7 @@ fn inner_path(folder: &Path, name: &str) -> Option<PathBuf> {
     is_inside.then(|| folder.join(name))
 }
 
-/// Decodes a path as commits have it, as Delta does: bytes that are no UTF-8 are replaced.
+/// Decodes a path in a commit as Delta does: invalid UTF-8 is replaced.
 pub(super) fn decoded_path(path: &str) -> String {
     let (mut bytes, mut rest) = (Vec::with_capacity(path.len()), path.as_bytes());
     while let Some((first, behind)) = rest.split_first() {

@@ -1,15 +1,15 @@
-//! Reads a table's log when the table opens, and decides what a damaged log still says.
+//! Reads a table's log when the table opens, and decides how much of a damaged log can be used.
 //!
-//! Delta refuses a table for one entry that it cannot read, and does not say which commit has it.
-//! So the state is read at single versions until the first one that is refused is known: that
-//! commit is damaged, as one whose checksum does not fit. When the opening program may change the
-//! table, it moves aside what can be done without. That is a checkpoint that cannot be used, as long
-//! as the commits are there; and a damaged last commit, as long as the files before it are there and
-//! the write-ahead log has every record behind their position. A recovery does without those records
-//! as well. All other damage leaves the table as it is: see `history`.
+//! Delta refuses a table for one entry that it cannot read, and does not report the commit. A
+//! binary search over single versions therefore finds the first one that is refused. That commit
+//! counts as damaged, like one with a wrong checksum. A program that may change the table
+//! quarantines files that it does not need. One is an unusable checkpoint whose commits exist.
+//! Another is a damaged last commit, if the files before it exist and the write-ahead log has every
+//! record after their position. A recovery also gives up those records. All other damage leaves the
+//! table unchanged: see `history`.
 //!
-//! Last commits that are gone leave no hole. What tells of them is the write-ahead log, whose newest
-//! segment says which positions were committed before it began.
+//! Missing last commits leave no gap in the table's log. The newest segment of the write-ahead log
+//! reveals them, because its header has the positions that were committed before it began.
 
 use std::{
     collections::BTreeSet,
@@ -37,7 +37,7 @@ use crate::{
     wal::LogExtent,
 };
 
-/// A table whose log is read.
+/// A table whose log is being read.
 #[derive(Debug)]
 pub(super) struct TableLog {
     pub(super) tables: SharedTables,
@@ -46,14 +46,14 @@ pub(super) struct TableLog {
     pub(super) folder: PathBuf,
 }
 
-/// How a table with a damage opens.
+/// The way in which a damaged table opens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Remedy {
-    /// It does not.
+    /// The table needs a restored commit, and is only read until then.
     Backup,
-    /// Without its last commit, whose rows the write-ahead log no longer has.
+    /// The table opens without its last commit, whose rows the write-ahead log no longer has.
     GiveUp,
-    /// Without its last commit, whose rows are read from the write-ahead log.
+    /// The table opens without its last commit, whose rows are replayed from the write-ahead log.
     Replay,
 }
 
@@ -64,18 +64,18 @@ pub(super) struct TableState {
     pub(super) files: Vec<Arc<DataFile>>,
 }
 
-/// A log that was read.
+/// A table's log after reading.
 #[derive(Debug)]
 pub(super) struct ReadLog {
     pub(super) history: History,
-    /// `None` when the history has a damage.
+    /// The state, or `None` when the history is damaged.
     pub(super) state: Option<TableState>,
-    /// Files that were moved aside.
+    /// Quarantined files.
     pub(super) quarantined: Vec<PathBuf>,
 }
 
 impl ReadLog {
-    /// The log with this damage instead of a state, if there is one.
+    /// Returns the log with this damage instead of a state, if there is one.
     fn without(mut self, lost: Option<Damage>) -> Self {
         if lost.is_some() {
             (self.state, self.history.damage) = (None, lost);
@@ -94,8 +94,8 @@ impl TableLog {
         self.folder.join("_delta_log")
     }
 
-    /// Reads the log of a table that this process may change, and creates one that is not there.
-    /// `recover` says that last commits that are gone or damaged are given up.
+    /// Reads the log of a table that this process may change, and creates a missing one. `recover`
+    /// allows giving up last commits that are missing or damaged.
     pub(super) async fn open(
         &self,
         quarantine: &Path,
@@ -147,7 +147,7 @@ impl TableLog {
         }
     }
 
-    /// Reads the log and changes nothing; `None` when there is no table.
+    /// Reads the log without changing anything. Returns `None` when the table does not exist.
     pub(super) async fn peek(&self, extent: &LogExtent) -> Result<Option<ReadLog>, StorageError> {
         let folder = self.folder.clone();
         let examined = self.blocking(move |tables, log_folder| {
@@ -163,7 +163,7 @@ impl TableLog {
         Ok(Some(read.without(lost)))
     }
 
-    /// Returns the damage when commits behind a state are gone.
+    /// Returns the damage if later commits than this state are missing.
     async fn lost_commit(
         &self,
         state: Option<&TableState>,
@@ -189,8 +189,9 @@ impl TableLog {
         Ok(is_lost.then_some(Damage { version, path, reason }))
     }
 
-    /// Goes on without last commits. Files that a flush wrote behind the table's position are moved
-    /// aside: they may be of the commits that are gone, and have rows that nothing else has.
+    /// Opens the table without last commits. Quarantines files that a flush wrote after the table's
+    /// position, because they may belong to the missing commits and have rows that no other file
+    /// has.
     async fn give_up(
         &self,
         lost: Option<Damage>,
@@ -231,8 +232,8 @@ impl TableLog {
         }
     }
 
-    /// Reads the newest version. `None` when the history has a damage, or has one now, because
-    /// nothing can be read from a commit on.
+    /// Reads the newest version. Returns `None` when the history is damaged, or when a commit turns
+    /// out to be unreadable, which is then recorded as damage.
     ///
     /// # Errors
     /// When the checkpoint cannot be used, or the store cannot be reached.
@@ -250,7 +251,7 @@ impl TableLog {
             let Some(needed) = self.blocking(history::needed_checkpoint).await? else {
                 return Err(error);
             };
-            // A store that could not be reached for a moment has damaged nothing.
+            // The second read excludes a store that was unreachable only for a moment.
             if self.state(Some(checkpoint)).await.is_ok() {
                 return Err(error);
             }
@@ -260,7 +261,7 @@ impl TableLog {
         }
         let first = history.checkpoint.map_or(0, |version| version + 1);
         let Some(refused) = self.first_refused(first, history).await else { return Err(error) };
-        // A store that could not be reached for a moment has damaged nothing.
+        // The further reads exclude a store that was unreachable only for a moment.
         let path = self.log_folder().join(commit_name(refused));
         let damage =
             Damage { version: refused, path, reason: "it has an entry that no reader takes" };
@@ -274,7 +275,8 @@ impl TableLog {
         Ok(None)
     }
 
-    /// The first version that cannot be read; all behind it cannot either.
+    /// Returns the first version that cannot be read, by binary search. No later version can be
+    /// read either.
     async fn first_refused(&self, first: u64, history: &History) -> Option<u64> {
         let last = history.commits.last().copied().filter(|last| *last >= first)?;
         let (mut sound_below, mut refused) = (first, last + 1);
@@ -288,7 +290,7 @@ impl TableLog {
         (refused <= last).then_some(refused)
     }
 
-    /// Reads a version: the newest one, if none is given.
+    /// Reads a version, or the newest one if none is given.
     async fn state(&self, version: Option<u64>) -> Result<TableState, StorageError> {
         let delta = load(&self.store, version).await?;
         let home = DataFileStore::new(&self.tables);
@@ -297,8 +299,8 @@ impl TableLog {
         Ok(TableState { delta, files })
     }
 
-    /// Returns how the table opens in spite of its damage. The files of the version before must be
-    /// there: those that a damaged merge replaced are deleted after it.
+    /// Returns the way in which a damaged table opens. The files of the previous version must
+    /// exist, because the inputs of a damaged merge are deleted after it.
     async fn remedy(&self, history: &History, extent: &LogExtent) -> Result<Remedy, StorageError> {
         let Some(damage) = history.damage.as_ref().filter(|_| history.ends_damaged()) else {
             return Ok(Remedy::Backup);
@@ -316,7 +318,7 @@ impl TableLog {
         if self.existing(state.files).await?.len() < files {
             return Ok(Remedy::Backup);
         }
-        // The name of a file that the commit added says up to where it had the log.
+        // The name of a file that the commit added contains its position in the log.
         let (folder, extent) = (self.folder.clone(), extent.clone());
         let has_rows = self.blocking(move |tables, _| {
             let flushed = flushed_files(tables, &folder)?.into_iter();
@@ -325,7 +327,7 @@ impl TableLog {
         Ok(if has_rows.await? { Remedy::Replay } else { Remedy::GiveUp })
     }
 
-    /// Moves a damaged last commit aside; where to.
+    /// Quarantines a damaged last commit. Returns its new path.
     async fn discard(
         &self,
         damage: &Damage,
@@ -347,7 +349,7 @@ impl TableLog {
         Ok(moved)
     }
 
-    /// The position in the write-ahead log that a state says.
+    /// Returns the log position that a state records.
     pub(super) async fn position(
         &self,
         state: &DeltaTableState,
@@ -373,7 +375,7 @@ impl TableLog {
         .await
     }
 
-    /// Does something that blocks with the tables and the folder of the log.
+    /// Runs blocking work with the tables and the log's folder.
     async fn blocking<T: Send + 'static>(
         &self,
         work: impl FnOnce(&dyn TableStore, &Path) -> Result<T, StorageError> + Send + 'static,
@@ -383,7 +385,7 @@ impl TableLog {
     }
 }
 
-/// The data files in a table's folder that a flush wrote, with the position up to which it had the log.
+/// Lists the data files in a table's folder that a flush wrote, with their positions in the log.
 fn flushed_files(
     tables: &dyn TableStore,
     folder: &Path,

@@ -1,9 +1,9 @@
 //! The position in the write-ahead log up to which a table holds everything.
 //!
-//! It decides which records are read again when the store opens: a position that is too high would
-//! skip acknowledged ones. So it is written twice, as two application transactions of one commit,
-//! the second of which is a checksum; both come back from commits and from checkpoints. Does not
-//! own the other bound, which is where the log ends: see `store::open`.
+//! The position decides which records are replayed when the store opens. A position that is too
+//! high would skip acknowledged records. It is therefore written twice, as two application
+//! transactions of one commit, the second of which is a checksum. Both are kept in commits and
+//! checkpoints. Does not own the other bound, the end of the log: see `store::open`.
 
 use std::{
     fmt,
@@ -28,23 +28,23 @@ use crate::{
     table_store::SharedTables,
 };
 
-/// A table's position, as it was found.
+/// A table's recorded position.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum FoundPosition {
-    /// It fits its checksum, or is of a program that wrote none.
+    /// The position matches its checksum, or was written by a program without checksums.
     Sound(u64),
-    /// It does not fit.
+    /// The position does not match.
     Damaged(u64),
 }
 
-/// A position that does not fit its checksum.
+/// A position that does not match its checksum.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct PositionDamage {
     /// The folder of the table's commits.
     pub(crate) path: PathBuf,
-    /// The position that is wrong.
+    /// The damaged position.
     pub(crate) found: u64,
-    /// The highest one that other commits and the names of data files prove.
+    /// The highest position that other commits and the names of data files prove.
     pub(crate) proven: u64,
 }
 
@@ -59,32 +59,34 @@ impl fmt::Display for PositionDamage {
     }
 }
 
-/// The transactions that say a position; it comes last, so that a commit that was cut has none.
+/// Returns the transactions that record a position. It comes last, so that a truncated commit lacks
+/// it.
 pub(super) fn actions(id: &str, position: u64) -> [Action; 2] {
     let of = |id: String, version| Action::Txn(Transaction::new(id, version));
     [of(check_id(id), checksum(id, position)), of(id.to_owned(), as_version(position))]
 }
 
-/// How the transaction's name ends that has the checksum of another's position.
+/// Suffix of the name of the transaction with a position's checksum.
 pub(super) const CHECK: &str = "/check";
 
-/// The transaction that has the checksum of this one's position.
+/// Returns the name of the transaction with the checksum of this one's position.
 pub(super) fn check_id(id: &str) -> String {
     format!("{id}{CHECK}")
 }
 
-/// CRC-32C of the table's name and the position.
+/// Returns the CRC-32C of the table's name and the position.
 fn checksum(id: &str, position: u64) -> i64 {
     let of_id = crc32c::crc32c(id.as_bytes());
     i64::from(crc32c::crc32c_append(of_id, &as_version(position).to_le_bytes()))
 }
 
-/// Delta counts transactions in `i64`; a sequence gets there after 292 years of a record per ns.
+/// Converts a position to Delta's `i64`. At one record per nanosecond, it overflows after 292
+/// years.
 fn as_version(position: u64) -> i64 {
     i64::try_from(position).unwrap_or(i64::MAX)
 }
 
-/// A position of these two transactions.
+/// Returns the position recorded by these two transactions.
 pub(super) fn found(id: &str, position: Option<i64>, check: Option<i64>) -> FoundPosition {
     let sequence = position.and_then(|position| u64::try_from(position).ok());
     match (sequence, check) {
@@ -97,7 +99,7 @@ pub(super) fn found(id: &str, position: Option<i64>, check: Option<i64>) -> Foun
     }
 }
 
-/// The position that a table's state says.
+/// Returns the position that a table's state records.
 pub(super) async fn read(
     id: &str,
     state: &DeltaTableState,
@@ -108,7 +110,7 @@ pub(super) async fn read(
     Ok(found(id, position, check))
 }
 
-/// The highest position that something else proves: a commit that is there, with its checksum, or
+/// Returns the highest proven position: that of an existing commit with a matching checksum, or of
 /// the name of a data file that a flush wrote.
 pub(super) async fn proven(
     tables: &SharedTables,
@@ -124,7 +126,7 @@ pub(super) async fn proven(
         let read = move || of_it.read(&path).map_err(failed("read", &path));
         let bytes = blocking(read).await?;
         proven = proven.max(encoder.position(&bytes).unwrap_or(0));
-        // Files that were merged since have other names.
+        // The commit's entries are read too, because files that were merged since have other names.
         for line in bytes.split(|byte| *byte == b'\n') {
             let Ok(action) = serde_json::from_slice::<Value>(line) else { continue };
             let added = action.pointer("/add/path").and_then(Value::as_str).map(decoded_path);

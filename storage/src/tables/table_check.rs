@@ -1,5 +1,4 @@
-//! Reads a table and says what is wrong with it: its commits, its data files page by page, and the
-//! indexes beside them.
+//! Verifies a table: its commits, its data files page by page, and their indexes.
 
 use std::{
     io,
@@ -23,7 +22,7 @@ use crate::{
     wal::LogExtent,
 };
 
-/// Reads everything; the sequence up to which the table has the log, unless a damage hides it.
+/// Verifies a table. Returns its flushed position, unless damage hides it.
 pub(crate) async fn check(
     tables: &SharedTables,
     signal: Signal,
@@ -42,7 +41,7 @@ pub(crate) async fn check(
             return Ok(None);
         }
         Err(error) => {
-            // Delta's errors may end with a backtrace.
+            // An error of Delta may end with a backtrace.
             let error = error.to_string();
             let error = error.lines().next().unwrap_or_default();
             let what = format!("the table's log cannot be read: {error}");
@@ -89,7 +88,7 @@ fn data_file(tables: &SharedTables, signal: Signal, file: &DataFile) -> Vec<Find
     let path = index_path(&file.path);
     let found = tables.read(&path).map(|found| index::without_corrections(found.into()));
     match (found, data_file::index_of(signal, file)) {
-        // Those of earlier programs say less.
+        // Indexes of earlier programs have fewer sections.
         (Ok(found), Ok(made))
             if found == made && is_whole || !is_current || index::is_of_earlier(&found, &made) =>
         {
@@ -104,9 +103,9 @@ fn data_file(tables: &SharedTables, signal: Signal, file: &DataFile) -> Vec<Find
     }
 }
 
-/// Decodes a data file from end to end; what is wrong with it.
+/// Decodes a data file from end to end. Returns the damage, if any.
 pub(crate) fn decoded(file: &DataFile) -> Option<String> {
-    // Damaged files make decoders panic.
+    // Damaged files can make decoders panic.
     match catch_unwind(AssertUnwindSafe(|| decode(file))) {
         Ok(Ok(rows)) if rows == file.rows => None,
         Ok(Ok(rows)) => Some(format!("it has {rows} rows and not {}", file.rows)),
@@ -115,7 +114,7 @@ pub(crate) fn decoded(file: &DataFile) -> Option<String> {
     }
 }
 
-/// Reads every page of every column; how many rows there are.
+/// Reads every page of every column. Returns the number of rows.
 fn decode(file: &DataFile) -> Result<u64, StorageError> {
     let opened = file.open().map_err(crate::disk::failed("open", &file.path))?;
     let mut rows = 0;

@@ -27,7 +27,7 @@ async fn open(root: &Path) -> super::OpenedTable {
     open_behind(root, 0).await.unwrap()
 }
 
-/// Opens a table whose write-ahead log begins behind a record.
+/// Opens a table with a write-ahead log that begins after the given record.
 async fn open_behind(root: &Path, dropped: u64) -> Result<super::OpenedTable, StorageError> {
     open_beside(root, &log_of(root, &[dropped], 0)).await
 }
@@ -37,8 +37,8 @@ async fn open_beside(root: &Path, log: &LogExtent) -> Result<super::OpenedTable,
     TelemetryTable::open(&tables(root), &quarantine, Signal::Spans, (log, false)).await
 }
 
-/// A write-ahead log of segments without records, each behind such a record, that knows a committed
-/// position of spans.
+/// Creates a write-ahead log of segments without records. Each begins after one of these records.
+/// The headers have a committed position of spans.
 fn log_of(root: &Path, dropped: &[u64], covered: u64) -> LogExtent {
     let folder = root.join("wal");
     let _ = std::fs::remove_dir_all(&folder);
@@ -56,7 +56,7 @@ async fn peek(root: &Path, log: &LogExtent) -> Result<Option<super::OpenedTable>
     TelemetryTable::peek(&tables(root), Signal::Spans, log).await
 }
 
-/// Writes something under the name of a data file.
+/// Creates a file with the name of a data file.
 fn make(root: &Path, name: &str) {
     let path = root.join("tables/spans").join(name);
     std::fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -68,7 +68,7 @@ fn file(table: &TelemetryTable, number: usize) -> Arc<DataFile> {
     Arc::new(DataFile::new(path, 7, 3, 100, UnixNanos(1), UnixNanos(2)))
 }
 
-/// Each commit replaces the file of the one before.
+/// Makes commits that each replace the file of the one before.
 async fn commits(root: &Path, count: usize) -> TelemetryTable {
     let mut table = open(root).await.table;
     let mut last: Vec<Arc<DataFile>> = Vec::new();
@@ -94,7 +94,7 @@ async fn a_table_opens_from_its_checkpoint_after_many_commits() {
     let log = root.path().join("tables/spans/_delta_log");
     let last = version / checkpoint::INTERVAL * checkpoint::INTERVAL;
     assert!(last > 0 && log.join(format!("{last:020}.checkpoint.parquet")).exists());
-    // The checkpoint says it all.
+    // The checkpoint has the content of these commits.
     for version in 0..last {
         std::fs::remove_file(log.join(super::commit_name(version))).unwrap();
     }
@@ -104,7 +104,7 @@ async fn a_table_opens_from_its_checkpoint_after_many_commits() {
     let removed = opened.table.tombstones().read().await.unwrap();
     assert!(removed.len() >= 4, "{}", removed.len());
 
-    // Nothing else says what the commits said.
+    // No other file has the content of the commits.
     let checkpoint = log.join(format!("{last:020}.checkpoint.parquet"));
     std::fs::write(&checkpoint, b"no checkpoint").unwrap();
     for opened in [
@@ -116,14 +116,14 @@ async fn a_table_opens_from_its_checkpoint_after_many_commits() {
     }
 }
 
-/// Opens a table and gives up what is gone.
+/// Opens a table with recovery, which gives up missing commits.
 async fn recover(root: &Path, log: &LogExtent) -> super::OpenedTable {
     let (tables, quarantine) = (tables(root), root.join("quarantine"));
     let opened = TelemetryTable::open(&tables, &quarantine, Signal::Spans, (log, true));
     opened.await.unwrap()
 }
 
-/// Commits a file at position 10 and one at 90: the last commit, and the file that it added.
+/// Commits a file at position 10 and one at 90. Returns the last commit and its file.
 async fn two_flushes(root: &Path) -> (PathBuf, PathBuf) {
     let mut table = open(root).await.table;
     let mut last = PathBuf::new();
@@ -188,13 +188,14 @@ async fn a_damaged_merge_is_not_given_up_when_what_it_merged_is_gone() {
 async fn last_commits_that_are_gone_are_missed_where_the_log_has_dropped_their_records() {
     let root = tempfile::tempdir().unwrap();
     let (last, file) = two_flushes(root.path()).await;
-    // The records behind the position had no rows for this table.
+    // The records after the position had no rows for this table.
     let idle = open_behind(root.path(), 500).await.unwrap();
     assert_eq!((idle.table.damage(), idle.files.len()), (None, 2));
 
     let commit = std::fs::read(&last).unwrap();
     std::fs::remove_file(&last).unwrap();
-    // The log has the records, or the process ended between the files and the commit.
+    // Either the log has the records, or the process ended between writing the files and the
+    // commit.
     for (dropped, covered) in [(0, 90), (10, 90), (11, 10), (90, 10), (500, 0)] {
         let log = log_of(root.path(), &[dropped], covered);
         let opened = open_beside(root.path(), &log).await.unwrap();
@@ -224,7 +225,7 @@ async fn last_commits_that_are_gone_are_missed_where_the_log_has_dropped_their_r
     std::fs::remove_file(&last).unwrap();
     let opened = recover(root.path(), &log).await;
     assert_eq!((opened.table.damage(), opened.files.len()), (None, 1));
-    // Nothing deletes the rows that are still there before the quarantine ages out.
+    // The rows of the missing commit stay in the quarantine until they reach its age.
     let [kept] = opened.quarantined.as_slice() else { panic!("{:?}", opened.quarantined) };
     assert_eq!((std::fs::read(kept).unwrap(), file.exists()), (b"rows".to_vec(), false));
 }
@@ -271,7 +272,7 @@ async fn another_programs_commit_is_given_way_to_unless_it_is_in_the_way() {
     }
 }
 
-/// A commit of another program that adds a file with this path.
+/// Makes a commit of another program that adds a file with this path.
 fn addition(path: &str) -> String {
     let stats =
         r#"{"numRecords":1,"minValues":{"start_unix_nanos":1},"maxValues":{"start_unix_nanos":1}}"#;
@@ -282,7 +283,7 @@ fn addition(path: &str) -> String {
     format!("{{\"commitInfo\":{{}}}}\n{add}")
 }
 
-/// Entries that Delta or this program refuses.
+/// Returns entries that Delta or this program refuses.
 fn refused_entries() -> [String; 4] {
     let sound = addition("hour=0/b.parquet");
     [
@@ -326,11 +327,12 @@ async fn a_refused_last_commit_is_set_aside_when_all_before_it_is_there() {
         let log = root.path().join("tables/spans/_delta_log");
         let commit = log.join(super::commit_name(table.version + 1));
         std::fs::write(&commit, &entry).unwrap();
-        // The log has dropped the rows that it may have added.
+        // The log has dropped the rows that the commit may have added.
         let opened = open_behind(root.path(), 1).await.unwrap();
         assert_eq!(opened.table.damage().map(|damage| &damage.path), Some(&commit), "{entry}");
         assert!(commit.exists(), "{entry}");
-        // Records in the middle of the log are missing, or at its end: the commit had record 5.
+        // Records are missing in the middle of the log, or at its end, because the commit had
+        // record 5.
         let flushed = file_path(7, &format!("{:020}", 5), 0);
         for (dropped, flushed) in [(&[0, 9][..], None), (&[0], Some(&flushed))] {
             if let Some(name) = flushed {
@@ -428,7 +430,7 @@ async fn what_another_program_removed_is_never_removed_again() {
     let log = root.path().join("tables/spans/_delta_log");
     std::fs::write(log.join(super::commit_name(table.version + 1)), text).unwrap();
     assert!(!table.is_removed_elsewhere(&first));
-    // This is not in its way, and the table goes on behind it.
+    // This change does not conflict, and the table continues after that commit.
     table.replace(change(vec![Arc::clone(&second)], vec![]), SystemClock.now()).await.unwrap();
     assert!(table.is_removed_elsewhere(&first) && !table.is_removed_elsewhere(&second));
     let third = file(&table, 3);
@@ -438,7 +440,7 @@ async fn what_another_program_removed_is_never_removed_again() {
     table.replace(change(vec![third], vec![second]), SystemClock.now()).await.unwrap();
 }
 
-/// The columns a table declares, with its identity and how often it was declared.
+/// Returns the columns that a table declares, its id, and the number of its declarations.
 async fn declared(root: &Path) -> (Vec<String>, String, usize) {
     let log = root.join("tables/spans/_delta_log");
     let mut times = 0;
@@ -461,7 +463,8 @@ async fn a_table_of_an_older_program_gets_the_new_columns_with_its_next_commit()
     let first = root.path().join("tables/spans/_delta_log").join(super::commit_name(0));
     let commit = std::fs::read_to_string(&first).unwrap();
     let (new, id, _) = declared(root.path()).await;
-    // As an older program would have created it, and with a column that somebody has added.
+    // The table is as an older program would have created it, with a column that another program
+    // added.
     let lines = commit.lines().map(|line| {
         let mut action: serde_json::Value = serde_json::from_str(line).unwrap();
         if let Some(text) = action.pointer_mut("/metaData/schemaString") {

@@ -1,9 +1,10 @@
 //! Guard against deleting data because of a wrong clock.
 //!
-//! A clock that jumps makes everything look old. Nothing is deleted by age while the clock is in
-//! doubt. That is after a jump of over an hour against the monotonic clock. It is also after a
-//! start earlier than the newest commit, or more than [`DOWNTIME_MAX`] after it. The doubt ends
-//! when the clock comes back, when it has run evenly for a day, or when an operator confirms it.
+//! A clock that jumps ahead makes all rows look old. Nothing is deleted by age while the clock is
+//! in doubt. That is the case after a jump of over an hour against the monotonic clock. It is also
+//! the case after a start earlier than the newest commit, or more than [`DOWNTIME_MAX`] after it.
+//! The doubt ends when the clock returns, when it has run evenly for a day, or when an operator
+//! confirms it.
 //!
 //! Time passes while a machine is suspended, so a nightly suspend is not a jump.
 
@@ -13,14 +14,14 @@ use tidings_proto::UnixNanos;
 
 use crate::Clock;
 
-/// A clock may differ from the time that passed by so much.
+/// Maximum difference between the clock and the time that passed.
 const TOLERANCE: Duration = Duration::from_secs(3600);
-/// A store may have been closed for so long.
+/// Maximum time for which a store is assumed to have been closed.
 const DOWNTIME_MAX: Duration = Duration::from_secs(30 * 24 * 3600);
-/// So long a clock has to run evenly to be believed again.
+/// Time for which a clock must run evenly to be trusted again.
 const STEADY: Duration = Duration::from_secs(24 * 3600);
 
-/// Watches the clock.
+/// Guard that detects jumps of the clock.
 #[derive(Debug)]
 pub struct ClockGuard {
     /// Last reading of the wall clock and of the monotonic clock.
@@ -30,14 +31,14 @@ pub struct ClockGuard {
 
 #[derive(Debug)]
 struct ClockDoubt {
-    /// The last reading that was believed.
+    /// The last trusted reading.
     believed: (UnixNanos, Instant),
-    /// Since when the clock has run evenly.
+    /// Time since which the clock has run evenly.
     steady_since: Instant,
 }
 
 impl ClockGuard {
-    /// Begins to watch; `newest` is the latest time the tables have seen.
+    /// Creates a guard. `newest` is the latest time in the tables.
     #[must_use]
     pub fn new(newest: Option<UnixNanos>, now: UnixNanos, instant: Instant) -> Self {
         let plausible = newest.is_none_or(|newest| {
@@ -49,8 +50,7 @@ impl ClockGuard {
         Self { last: (now, instant), doubt: (!plausible).then_some(doubt) }
     }
 
-    /// How time passes, by a clock that only goes forward and does not stop while the machine
-    /// sleeps.
+    /// Returns the reading of a monotonic clock that continues while the machine is suspended.
     #[must_use]
     pub fn passing(clock: &dyn Clock) -> Instant {
         let instant = clock.instant();
@@ -79,7 +79,7 @@ impl ClockGuard {
         self.doubt.is_none()
     }
 
-    /// Somebody knows that the clock is right.
+    /// Ends the doubt, because an operator confirmed the clock.
     pub(crate) fn confirm(&mut self) {
         self.doubt = None;
     }
@@ -106,7 +106,7 @@ mod tests {
     const HOUR: u64 = 3600;
     const NOW: u64 = 500_000 * HOUR;
 
-    /// Checks belief at each look: seconds passed, reading of the clock, and expected result.
+    /// Checks each reading of the clock: seconds passed, reading, and expected result.
     fn check(newest: Option<u64>, start: u64, looks: &[(u64, u64, bool)]) {
         let time = |seconds: u64| UnixNanos(seconds * 1_000_000_000);
         let begin = SystemClock.instant();

@@ -1,17 +1,18 @@
-//! Which files to merge.
+//! Selects the files to merge.
 //!
-//! A file of at least [`SEALED_BYTES`] is never merged again, nor is one of [`FLUSHED_BYTES`] that
-//! a flush wrote: that is where so much comes that processor time counts. The others of an hour are
-//! merged when together they make a sealed file, or when there are [`FILES_ENOUGH`] of about one
-//! size; each row is then written about twice: by the flush and into a sealed file, or into one
-//! that waits for the end of its hour. When an hour is over and nothing comes any more, what is
-//! left becomes one file, unless most of the work would be to copy a large file for the sake of
-//! small ones; once nothing came for hours, more of that work is worth it. While an old hour still
-//! gets rows, as in an import, it is merged no more eagerly than the current one.
+//! A file of at least [`SEALED_BYTES`] is never merged again. Nor is a file of [`FLUSHED_BYTES`]
+//! that a flush wrote, because such a high rate makes processor time scarce. The other files of an
+//! hour are merged when they make a sealed file together, or when there are [`FILES_ENOUGH`] of
+//! similar size. Each row is then written about twice: by the flush, and into a sealed file or one
+//! that waits for the end of its hour. When an hour is over and no more rows arrive, the remaining
+//! files become one. An exception is a merge that would mostly copy a large file because of small
+//! ones. After some hours without new rows, a larger share of such copying is accepted. While an
+//! old hour still gets rows, as in an import, it is merged no more eagerly than the current one.
 //!
-//! Spanning files, which have rows of other hours than their partition's, are merged among
-//! themselves: the others keep what only files of one hour can have, such as rollups of use. They
-//! are never split into hours: whoever chooses times chooses how many hours those are.
+//! Spanning files have rows of other hours than their partition's. They are merged only with each
+//! other, because files of a single hour keep data that spanning files cannot have, such as
+//! rollups. They are never split into hours, because a sender of arbitrary times could create any
+//! number of hours.
 
 use std::{cmp::Reverse, collections::BTreeMap, ops::Range, sync::Arc, time::Duration};
 
@@ -20,26 +21,27 @@ use tidings_proto::UnixNanos;
 use super::rewrite::is_rewritten;
 use crate::data_file::{DataFile, HOUR_NANOS};
 
-/// How large the files are that a merge makes; those of half that are left alone.
+/// Target size of merged files. A file of half that size is left alone.
 pub(crate) const FILE_BYTES: u64 = 256 << 20;
 const SEALED_BYTES: u64 = FILE_BYTES / 2;
-/// So are those that a flush wrote from here on: hardly less than a full memory of realistic spans.
+/// Size from which a flushed file is left alone too. A full memtable of realistic spans gives
+/// little more.
 const FLUSHED_BYTES: u64 = 32 << 20;
-/// The most that is merged at a time: it is done again when the process ends before.
+/// Maximum bytes per merge, because a merge is repeated if the process ends during it.
 const JOB_BYTES: u64 = 4 * FILE_BYTES;
-/// So many files of about one size become one.
+/// Number of files of similar size that are merged.
 const FILES_ENOUGH: usize = 32;
-/// The most files that are read at once.
+/// Maximum number of files that are read at once.
 pub(super) const FILES_MAX: usize = 64;
-/// A file is about as large as smaller ones together when it is not more than so many times that.
+/// Maximum size of a file relative to all smaller ones together, for both to count as similar.
 const RATIO: u64 = 4;
 /// Ratio for settled hours. Late rows belong to traces in the larger files, and queries of calls
 /// have to assemble every split trace.
 const SETTLED_RATIO: u64 = 16;
-/// An hour is taken for over so long after its end, when as long nothing has come for it.
+/// Time after the end of an hour, and without new rows, after which the hour counts as over.
 const LATENESS: Duration = Duration::from_secs(10 * 60);
-/// An hour that is over is settled when nothing has come for it for so long: a large file is then
-/// written again at most a few times a day for the sake of what comes late.
+/// Time without new rows after which an hour that is over is settled. A large file is then
+/// rewritten for late rows at most a few times a day.
 const SETTLING: Duration = Duration::from_secs(6 * 3600);
 
 /// Returns true if a file is never merged again.
@@ -48,7 +50,7 @@ pub(crate) fn is_sealed(file: &DataFile) -> bool {
     file.bytes >= bytes
 }
 
-/// Files that should be one.
+/// Files to merge into one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct MergeJob {
     pub(crate) hour: i64,
@@ -56,14 +58,14 @@ pub(crate) struct MergeJob {
 }
 
 impl MergeJob {
-    /// How large the files are together.
+    /// Returns the bytes of all files together.
     pub(crate) fn bytes(&self) -> u64 {
         self.files.iter().map(|file| file.bytes).sum()
     }
 
-    /// Narrowed to one of these portions of it: to one of the most files, and of these to the
-    /// smallest. The first file is what was merged last. Taken each time, it would be written again
-    /// for each few new ones.
+    /// Narrows the job to one of these portions: one with the most files, and among these the
+    /// smallest. The first file was merged last. Always taking it would rewrite it for each few new
+    /// ones.
     pub(crate) fn narrowed(mut self, portions: Vec<Range<usize>>) -> Self {
         let bytes = |portion: &Range<usize>| {
             self.files[portion.clone()].iter().map(|file| file.bytes).sum::<u64>()
@@ -81,14 +83,13 @@ impl MergeJob {
 /// Expectation of further rows in the current hours.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum MergePace {
-    /// More comes: small merges would be done again.
+    /// More rows arrive, so small merges would soon be repeated.
     Running,
-    /// Nothing comes: everything that helps is done.
+    /// No more rows arrive, so every useful merge is done.
     Offline,
 }
 
-/// The merges that are worth doing, at most two of an hour, the one that helps most first. Looks at
-/// no file.
+/// Returns the worthwhile merges, at most two per hour, the most useful first. Reads no file.
 pub(crate) fn plan(files: &[Arc<DataFile>], now: UnixNanos, pace: MergePace) -> Vec<MergeJob> {
     let mut hours: BTreeMap<(i64, bool), Vec<&Arc<DataFile>>> = BTreeMap::new();
     for file in files.iter().filter(|file| !is_sealed(file)) {
@@ -106,11 +107,11 @@ pub(crate) fn plan(files: &[Arc<DataFile>], now: UnixNanos, pace: MergePace) -> 
 /// State of an hour, by the rows that may still arrive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum HourState {
-    /// More.
+    /// More rows are expected.
     Running,
-    /// Late rows only.
+    /// Only late rows are expected.
     Over,
-    /// Nothing.
+    /// No more rows are expected.
     Settled,
 }
 
@@ -135,7 +136,8 @@ impl HourState {
 /// Chooses the files of a merge, smallest first.
 fn choose(files: &[&Arc<DataFile>], state: HourState) -> Option<Vec<Arc<DataFile>>> {
     let ratio = if state == HourState::Settled { SETTLED_RATIO } else { RATIO };
-    // Files that are too small for the one after them must not keep that from being merged.
+    // Files that are too small for the next larger one must not prevent the merge of the larger
+    // ones.
     let mut jobs = (0..files.len()).map(|start| together(alike(&files[start..], ratio)));
     let is_worth_it = |job: &Vec<Arc<DataFile>>| {
         let bytes: u64 = job.iter().map(|file| file.bytes).sum();
@@ -145,10 +147,11 @@ fn choose(files: &[&Arc<DataFile>], state: HourState) -> Option<Vec<Arc<DataFile
     jobs.find(is_worth_it)
 }
 
-/// As many of these files, smallest first, as one merge takes: the oldest, for what came one after
-/// the other has traces in common.
+/// Returns the files for one merge, given files with the smallest first. Prefers the oldest,
+/// because rows that arrived together share traces.
 fn together(files: &[&Arc<DataFile>]) -> Vec<Arc<DataFile>> {
-    // Of many, no merged one again and again for the sake of the next few.
+    // Among many files, a large merged one is excluded, so that it is not rewritten for each few
+    // new ones.
     let large = files.get(FILES_MAX - 1).map_or(u64::MAX, |file| file.bytes.saturating_mul(RATIO));
     let mut files: Vec<Arc<DataFile>> =
         files.iter().take_while(|file| file.bytes <= large).map(|file| Arc::clone(file)).collect();
@@ -163,7 +166,7 @@ fn together(files: &[&Arc<DataFile>]) -> Vec<Arc<DataFile>> {
     files
 }
 
-/// As many of these files, from the first on, as are of about one size.
+/// Returns the leading files that are of similar size.
 fn alike<'a>(files: &'a [&Arc<DataFile>], ratio: u64) -> &'a [&'a Arc<DataFile>] {
     let mut bytes: u64 = 0;
     let is_alike = |file: &&&Arc<DataFile>| {

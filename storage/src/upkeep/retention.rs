@@ -40,31 +40,32 @@ use crate::{
 /// Age and size limits of telemetry.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Retention {
-    /// The age at which goes what no rule keeps; `None`: never.
+    /// Age at which rows are removed unless a rule keeps them. `None` disables this.
     pub age: Option<Duration>,
     /// Rules that keep some traces longer.
     pub rules: Vec<RetentionRule>,
-    /// The oldest hours go when the data files of both tables have more bytes; `None`: never.
+    /// Maximum bytes of the data files of both tables, beyond which the oldest hours are removed.
+    /// `None` disables this.
     pub bytes_max: Option<u64>,
 }
 
-/// Keeps traces with something in them, and such log records, for longer.
+/// Rule that keeps traces with a matching span or record, and matching log records, for longer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RetentionRule {
     /// Condition that a span or record of the trace must meet.
     pub condition: RetentionCondition,
-    /// The age at which the trace goes; `None`: never.
+    /// Age at which the trace is removed, or `None` to keep it for good.
     pub age: Option<Duration>,
 }
 
 /// Condition that makes retention keep a trace or a log record.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RetentionCondition {
-    /// A span with an error status; a record of severity `ERROR` or above.
+    /// A span with an error status, or a record of severity `ERROR` or above.
     Errors,
     /// A span or record of this service.
     Service(String),
-    /// It is this trace.
+    /// Every span or record of this trace.
     Trace(TraceId),
     /// A span or record with this attribute.
     Attribute(AttributeFilter),
@@ -92,13 +93,13 @@ impl RetentionCondition {
     }
 }
 
-/// Files of which some or all rows are no longer kept.
+/// Files with rows that are no longer kept.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Retired {
     pub(crate) signal: Signal,
     pub(crate) files: Vec<Arc<DataFile>>,
-    /// The traces that are still kept of them, which are then of one hour, and all spanning or
-    /// none.
+    /// Conditions of the rows that are still kept. With any, the files are of one hour, and either
+    /// all or none of them are spanning.
     pub(crate) kept: Vec<RetentionCondition>,
 }
 
@@ -106,12 +107,12 @@ pub(crate) struct Retired {
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum RetentionStep {
     Nothing,
-    /// It depends on which pinned traces these files have.
+    /// These files must be searched for pinned traces first.
     Look(Vec<(Signal, Arc<DataFile>)>),
     Retire(Retired),
 }
 
-/// Which pinned traces a file has; `None`: nobody has looked.
+/// Returns the pinned traces in a file, or `None` if it was not searched yet.
 pub(crate) type PinnedIn<'a> = dyn Fn(&DataFile) -> Option<Vec<TraceId>> + 'a;
 
 /// Returns the first step that is due and has disk space. Reads no file.
@@ -176,7 +177,7 @@ fn old(
     fitting.unwrap_or(RetentionStep::Nothing)
 }
 
-/// The oldest hour that has something to give, and there is room to take it.
+/// Returns a step that removes rows of the oldest possible hour, if there is disk space for it.
 fn too_large(
     retention: &Retention,
     tables: &[(Signal, Vec<Arc<DataFile>>)],
@@ -225,7 +226,7 @@ fn of_hour(
         return RetentionStep::Look(unknown);
     }
     loop {
-        // What can go whole goes first.
+        // Files that are removed whole come first.
         let whole = open.iter().find(|(_, kept, _)| kept.is_empty());
         let Some((signal, kept, first)) = whole.or(open.first()).cloned() else {
             return RetentionStep::Nothing;
@@ -243,7 +244,7 @@ fn of_hour(
     }
 }
 
-/// Not more than necessary, and the oldest.
+/// Returns the oldest files that together free the excess bytes.
 fn needed(mut files: Vec<Arc<DataFile>>, excess: u64) -> Vec<Arc<DataFile>> {
     files.sort_by_key(|file| (file.start_max, file.path.clone()));
     let mut freed = 0;
@@ -255,8 +256,8 @@ fn needed(mut files: Vec<Arc<DataFile>>, excess: u64) -> Vec<Arc<DataFile>> {
     files
 }
 
-/// As many as one rewrite takes and there is room for, the smallest; `None`: there is room for
-/// none.
+/// Returns the smallest files, as many as one rewrite takes and there is space for. Returns `None`
+/// when there is space for none.
 fn some(mut files: Vec<Arc<DataFile>>, room: &mut DiskSpace) -> Option<Vec<Arc<DataFile>>> {
     files.sort_by_key(|file| (file.bytes, file.path.clone()));
     let (mut bytes, mut count) = (0, 0);
@@ -276,7 +277,7 @@ fn some(mut files: Vec<Arc<DataFile>>, room: &mut DiskSpace) -> Option<Vec<Arc<D
     Some(files)
 }
 
-/// From when on the age of a file counts.
+/// Returns the time from which the age of a file counts.
 fn kept_from(file: &DataFile) -> u64 {
     let end = u64::try_from(file.hour + 1).unwrap_or(0).saturating_mul(HOUR_NANOS);
     end.max(file.received_max.0)
@@ -296,26 +297,26 @@ impl Retention {
     }
 }
 
-/// A number for what is kept: the same for the same list.
+/// Returns a hash of the kept conditions, independent of their order.
 pub(crate) fn mark(kept: &[RetentionCondition]) -> u64 {
     let mut names: Vec<String> = kept.iter().map(|what| format!("{what:?}")).collect();
     names.sort_unstable();
     xxh3_64(names.join("\n").as_bytes())
 }
 
-/// The beginning of the name of a file that was thinned.
+/// Returns the name prefix of a file that a thinning rewrite wrote.
 pub(crate) fn thinned_prefix(mark: u64) -> String {
     format!("kept-{mark:016x}")
 }
 
-/// For which rules a file was thinned, from its name.
+/// Parses the mark of the rules for which a file was thinned from its name.
 pub(crate) fn thinned_for(path: &Path) -> Option<u64> {
     let name = path.file_name()?.to_str()?;
     let digits = name.strip_prefix("kept-")?.get(..16)?;
     u64::from_str_radix(digits, 16).ok()
 }
 
-/// The mark that a file made of these may have.
+/// Returns the mark for a file that is merged from these, if they all have the same.
 pub(crate) fn common_mark(files: &[Arc<DataFile>]) -> Option<u64> {
     let marks: HashSet<Option<u64>> = files.iter().map(|file| thinned_for(&file.path)).collect();
     let mut marks = marks.into_iter();

@@ -1,7 +1,7 @@
-//! Makes new files of old ones.
+//! Writes new files from old ones.
 //!
-//! The outputs are written under the names they will have. Nobody reads them before a commit names
-//! them, and when that never happens they are orphans.
+//! The outputs are written under their final names. They are not read before a commit names them.
+//! Without a commit they are orphans.
 
 use std::{
     fmt, io,
@@ -24,7 +24,7 @@ use crate::{
     tables::file_path,
 };
 
-/// The beginning of the name of a file of which nothing was left out.
+/// Name prefix of a file from which no rows were removed.
 const MERGED: &str = "merged";
 
 /// Returns true if the file was written by a merge or a rewrite, judging by its name.
@@ -33,17 +33,17 @@ pub(super) fn is_rewritten(path: &Path) -> bool {
     name.is_some_and(|name| name.starts_with(MERGED)) || thinned_for(path).is_some()
 }
 
-/// Portions that are copied before somebody else may go first: some tens of milliseconds.
+/// Number of portions that are copied between two pauses, which takes some tens of milliseconds.
 const PORTIONS: usize = 4;
 
-/// A rewrite under way.
+/// A running rewrite.
 pub(crate) struct Rewrite {
     tables: SharedTables,
     signal: Signal,
     folder: PathBuf,
     hour: i64,
     prefix: String,
-    /// So many bytes stay free on the disk.
+    /// Bytes that must stay free on the disk.
     leave: u64,
     merge: Merge,
     output: Option<RewriteOutput>,
@@ -83,10 +83,11 @@ impl Rewrite {
         })
     }
 
-    /// Does some of the work; whether all is done, and durable.
+    /// Performs a part of the work. Returns true if all is done and durable.
     ///
     /// # Errors
-    /// When an input is damaged or the disk has no room for more; what was written is removed.
+    /// When an input is damaged or the disk has no room for more. The written files are deleted
+    /// then.
     pub(crate) fn advance(&mut self) -> Result<bool, StorageError> {
         let done = self.check_room().and_then(|()| self.copy());
         if done.is_err() {
@@ -95,9 +96,10 @@ impl Rewrite {
         done
     }
 
-    /// Others write meanwhile, and how large indexes become is only a guess.
+    /// Checks the free space again, because other tasks write meanwhile and the size of indexes was
+    /// estimated.
     fn check_room(&self) -> Result<(), StorageError> {
-        // Writing says it, too, when the disk cannot be asked.
+        // If free space cannot be measured, a write fails on a full disk.
         match self.tables.make_room(self.leave) {
             Ok(free) if free < self.leave => {
                 Err(StorageError::DiskFull { free, reserve: self.leave })
@@ -126,12 +128,12 @@ impl Rewrite {
         Ok(false)
     }
 
-    /// The new files, when all is done.
+    /// Returns the new files, when all is done.
     pub(crate) fn files(&self) -> &[Arc<DataFile>] {
         &self.written
     }
 
-    /// Removes what was written. What cannot be removed is waste and nothing worse.
+    /// Deletes the written files. A file that cannot be deleted is only waste.
     pub(crate) fn discard(&mut self) {
         let open = self.output.take().map(|output| output.path);
         let written = std::mem::take(&mut self.written);
@@ -186,7 +188,7 @@ impl fmt::Debug for Rewrite {
     }
 }
 
-/// A file that sums what is written to it.
+/// A file that computes checksums of the bytes written to it.
 struct Sink {
     file: Box<dyn AppendFile>,
     summer: Summer,
@@ -194,8 +196,8 @@ struct Sink {
 
 impl io::Write for Sink {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        // Whoever writes tries again for ever what was interrupted, and an append is not to be
-        // tried again: some of it may be in the file.
+        // The caller retries an interrupted write for ever. An append must not be retried, because
+        // a part of it may be in the file.
         self.file.append(bytes).map_err(|error| match error.kind() {
             io::ErrorKind::Interrupted => io::Error::other(error),
             _ => error,

@@ -1,9 +1,9 @@
 //! Disk space for maintenance.
 //!
 //! A rewrite writes about as much as it reads, and the replaced files stay for a while. It begins
-//! only if the disk stays below its limit afterwards, and aborts when the disk reaches the limit
-//! during it ([`keeps_free`]). Work that does not fit waits, and smaller work continues meanwhile.
-//! Steps that only remove files need no space. Does not own measuring the disk: see `table_store`.
+//! only if enough space stays free afterwards, and aborts when free space falls to its limit
+//! ([`keeps_free`]). Work that does not fit waits, and smaller work continues meanwhile. Steps that
+//! only remove files need no space. Does not own measuring the disk: see `table_store`.
 
 use std::{collections::HashMap, fmt, path::PathBuf, sync::Arc};
 
@@ -27,7 +27,7 @@ pub(crate) fn keeps_free(why: CommitReason, reserve: u64) -> u64 {
 /// Rewrites that wait until the disk has more room.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct WaitingForRoom {
-    /// Data files that are to be merged, or written again without what is no longer kept.
+    /// Number of data files that are to be merged, or rewritten by retention.
     pub files: u64,
     /// Their bytes.
     pub bytes: u64,
@@ -45,21 +45,23 @@ impl fmt::Display for WaitingForRoom {
     }
 }
 
-/// The room there is, and what waits for more.
+/// Available disk space, and the work that waits for more.
 #[derive(Debug)]
 pub(crate) struct DiskSpace {
     free: u64,
     reserve: u64,
-    /// The most that a rewrite has on the local disk at once.
+    /// Maximum bytes of a rewrite on the local disk at once.
     bytes_max: u64,
-    /// Files with more bytes are not written again now: the disk was full before as many were.
+    /// Maximum bytes of files that are rewritten now. The disk was full before larger ones were
+    /// written.
     begun_max: u64,
-    /// Files that wait, with their bytes: each once, whatever it waits for.
+    /// Waiting files, with their bytes. Each counts once, even if it waits for several reasons.
     waiting: HashMap<PathBuf, u64>,
 }
 
 impl DiskSpace {
-    /// `are_sent` says that new files are on the local disk only until they are somewhere else.
+    /// Creates the available space. `are_sent` means that new files are on the local disk only
+    /// until they are uploaded.
     pub(crate) fn new(free: u64, reserve: u64, are_sent: bool) -> Self {
         let bytes_max = if are_sent { FILE_BYTES } else { u64::MAX };
         Self { free, reserve, bytes_max, begun_max: u64::MAX, waiting: HashMap::new() }
@@ -71,18 +73,19 @@ impl DiskSpace {
             return false;
         }
         let bytes = bytes.min(self.bytes_max);
-        // Half as much for indexes: those of ten million realistic spans are a quarter.
+        // Indexes need up to half as much again. Those of ten million realistic spans take a
+        // quarter.
         let needed = bytes.saturating_add(bytes / 2);
         needed.saturating_add(keeps_free(why, self.reserve)) <= self.free
     }
 
-    /// Notes that these files are not written again for now.
+    /// Records that these files wait for space.
     pub(crate) fn wait(&mut self, files: &[Arc<DataFile>]) {
         self.waiting.extend(files.iter().map(|file| (file.path.clone(), file.bytes)));
     }
 
-    /// Notes that the disk was full before these files were written again: they wait, and what is
-    /// begun from now on has half of their bytes at most, so that there is an end of trying.
+    /// Records that the disk was full before these files were rewritten. They wait, and later
+    /// rewrites may have at most half of their bytes, so that the attempts end.
     pub(crate) fn run_out(&mut self, files: &[Arc<DataFile>]) {
         self.begun_max = files.iter().map(|file| file.bytes).sum::<u64>() / 2;
         self.wait(files);

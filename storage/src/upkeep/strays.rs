@@ -1,11 +1,11 @@
 //! Strays: files in a table's folder that the table does not reference.
 //!
 //! A stray was removed by a commit, or written for a commit that was never made, or is being
-//! written by another program. Only files of the first kind can be deleted soon, and only this
-//! store's.
+//! written by another program. Only strays of the first kind can be deleted soon, and only if this
+//! store wrote them.
 //!
-//! Listing folders in an object store takes time, and flushes continue meanwhile. A stray may be a
-//! file that a commit has just added. The caller therefore checks again while no flush is running
+//! Listing folders in an object store takes time, and flushes continue meanwhile, so a stray may be
+//! a file that a commit has just added. The caller therefore checks again while no flush is running
 //! ([`Stray::belongs_to_any`]). Other strays can never be added later, because file names are
 //! unique.
 
@@ -27,16 +27,17 @@ use crate::{
 /// Age at which files without a commit are deleted. No writer takes longer from upload to commit.
 const ORPHAN_AGE: Duration = Duration::from_secs(24 * 3600);
 
-/// A file that is not in the table.
+/// A file that the table does not reference.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Stray {
     pub(crate) path: PathBuf,
-    /// The data file it is, or belongs to.
+    /// The data file itself, or the one that this file is the index of.
     pub(crate) data_file: PathBuf,
     written: UnixNanos,
 }
 
-/// The files in a table's folder, and their indexes, that are not of these data files.
+/// Lists the files in a table's folder that are neither one of these data files nor an index of
+/// one.
 ///
 /// # Errors
 /// When a folder cannot be listed.

@@ -1,16 +1,15 @@
-//! A segment's file: bytes in, whole blocks out.
+//! A segment's file: receives bytes and writes whole blocks.
 //!
-//! Owns the last block that is not full yet, and the memory that blocks are written from, which
-//! lies where the system can hand it to the device without a copy. An unfinished block is written
-//! with zeros behind its bytes and written again with what follows: what was durable in it has the
-//! same bytes each time. Does not own what the bytes mean, nor when they are durable enough to be
-//! relied upon: the writer syncs.
+//! Owns the last partial block, and the memory that blocks are written from. That memory is
+//! aligned, so that the system can pass it to the device without a copy. A partial block is padded
+//! with zeros, and written again with the bytes that follow. Its durable bytes are the same each
+//! time. Does not own the meaning of the bytes, nor their durability, because the writer syncs.
 
 use std::io;
 
 use crate::disk::{BLOCK, BlockFile};
 
-/// So much goes to the disk at once, however long a record is.
+/// Maximum bytes of a write, however long a record is.
 const PIECE: usize = 1 << 20;
 
 /// Memory of [`PIECE`] bytes that begins at a multiple of [`BLOCK`].
@@ -22,8 +21,8 @@ struct Aligned {
 impl Aligned {
     fn new() -> Self {
         let memory = vec![0; PIECE + BLOCK];
-        // The memory is never grown, so it stays where it is. `align_offset` may say that it
-        // cannot tell: then the system refuses to write directly and the disk writes otherwise.
+        // The memory never grows, so its address stays the same. If `align_offset` cannot compute
+        // the offset, the system refuses direct writes and the disk uses buffered ones.
         let start = memory.as_ptr().align_offset(BLOCK).min(BLOCK);
         Self { memory, start }
     }
@@ -38,9 +37,9 @@ impl Aligned {
 pub(super) struct Blocks {
     file: Box<dyn BlockFile>,
     buffer: Aligned,
-    /// Where in the file the buffer's first byte goes: a multiple of [`BLOCK`].
+    /// Offset in the file of the buffer's first byte, a multiple of [`BLOCK`].
     offset: u64,
-    /// Bytes in the buffer.
+    /// Number of bytes in the buffer.
     filled: usize,
 }
 
@@ -49,8 +48,7 @@ impl Blocks {
         Self { file, buffer: Aligned::new(), offset: 0, filled: 0 }
     }
 
-    /// Puts bytes behind those that are there. They may be nowhere but here before
-    /// [`Self::flush`].
+    /// Appends bytes. They may be only in the buffer until [`Self::flush`].
     pub(super) fn append(&mut self, mut bytes: &[u8]) -> io::Result<()> {
         while !bytes.is_empty() {
             if self.filled == PIECE {
@@ -64,7 +62,7 @@ impl Blocks {
         Ok(())
     }
 
-    /// Writes what is not written yet.
+    /// Writes the buffered bytes.
     pub(super) fn flush(&mut self) -> io::Result<()> {
         let whole = self.filled.next_multiple_of(BLOCK);
         self.buffer.part(self.filled, whole - self.filled).fill(0);
@@ -76,7 +74,7 @@ impl Blocks {
         Ok(())
     }
 
-    /// Makes durable what was flushed. After an error nothing is known about it, ever.
+    /// Makes the flushed bytes durable. After an error their state stays unknown for good.
     pub(super) fn sync(&mut self) -> io::Result<()> {
         self.file.sync()
     }

@@ -1,9 +1,9 @@
-//! Opens a log that another process may be writing, for a backup of what it has now.
+//! Opens a log that another process may be writing, to back up its current records.
 //!
 //! An open file stays readable when a flush drops its segment, so all segments are opened before
-//! any of them is read. The newest one may still grow: it counts up to the end of its last complete
-//! record. Does not own what is missing before the oldest segment: the caller knows the tables'
-//! positions.
+//! any of them is read. The newest segment may still grow, and counts up to the end of its last
+//! complete record. Does not own the records before the oldest segment: the caller knows the
+//! tables' positions.
 
 use std::{fmt, io, path::Path};
 
@@ -19,10 +19,10 @@ use crate::{
 
 /// A segment that stays readable.
 pub(crate) struct PinnedSegment {
-    /// Its name in the log's folder.
+    /// File name in the log's folder.
     pub(crate) name: String,
     pub(crate) file: Box<dyn ReadFile>,
-    /// The first bytes of the file, which are the segment.
+    /// Length of the segment, which is a prefix of the file.
     pub(crate) bytes: u64,
     first: u64,
     header: Option<SegmentHeader>,
@@ -35,24 +35,25 @@ impl fmt::Debug for PinnedSegment {
     }
 }
 
-/// The log as it was at one moment: a prefix of what was ever appended, without its oldest part.
+/// The log at one moment: a prefix of all records ever appended, without its oldest part.
 #[derive(Debug, Default)]
 pub(crate) struct PinnedLog {
     /// The segments, oldest first.
     pub(crate) segments: Vec<PinnedSegment>,
-    /// The last record.
+    /// Sequence of the last record.
     pub(crate) end: u64,
 }
 
 impl PinnedLog {
-    /// The last record that may be missing because its segment was dropped.
+    /// Returns the sequence of the last record that may be missing because its segment was dropped.
     pub(crate) fn missing_through(&self) -> u64 {
         let Some(oldest) = self.segments.first() else { return u64::MAX };
         oldest.header.map_or(oldest.first.saturating_sub(1), |header| header.prior_end)
     }
 }
 
-/// Opens every segment in a folder. Returns `None` when one was dropped meanwhile: try again.
+/// Opens every segment in a folder. Returns `None` when one was dropped meanwhile. The caller then
+/// tries again.
 ///
 /// # Errors
 /// `Format` when a segment is newer than this program, `Io` when one cannot be read.
@@ -73,9 +74,9 @@ pub(crate) fn pin(disk: &dyn Disk, folder: &Path) -> Result<Option<PinnedLog>, S
             HeaderPage::Newer(found) => {
                 return Err(StorageError::Format { path, found, supported: FORMAT });
             }
-            // A copy of another segment, which no start reads either.
+            // The file is a copy of another segment, which no start reads either.
             HeaderPage::Valid(header) if header.first != first => continue,
-            // Its creation has not ended, so nothing in it was acknowledged.
+            // The creation of the segment was interrupted, so nothing in it was acknowledged.
             HeaderPage::Unfinished => continue,
             HeaderPage::Valid(_) if bytes < RECORDS_START => continue,
             HeaderPage::Valid(header) => Some(header),
@@ -97,7 +98,7 @@ pub(crate) fn pin(disk: &dyn Disk, folder: &Path) -> Result<Option<PinnedLog>, S
     Ok(Some(PinnedLog { segments, end }))
 }
 
-/// Opens a segment; `None` when it was dropped.
+/// Opens a segment. Returns `None` when it was dropped.
 fn open(disk: &dyn Disk, path: &Path) -> Result<Option<Box<dyn ReadFile>>, StorageError> {
     match disk.open(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
@@ -106,9 +107,10 @@ fn open(disk: &dyn Disk, path: &Path) -> Result<Option<Box<dyn ReadFile>>, Stora
 }
 
 struct SegmentEnd {
-    /// The last record.
+    /// Sequence of the last record.
     last: u64,
-    /// Where it ends; `None` when something before it is damaged, which a copy has to keep.
+    /// End of that record, or `None` when an earlier part is damaged. A copy must then keep all
+    /// bytes.
     bytes: Option<u64>,
 }
 

@@ -1,7 +1,7 @@
-//! Reads one segment, record by record, past damage.
+//! Reads one segment record by record, and continues after damage.
 //!
-//! Holds one record and a read-ahead buffer in memory, whatever the segment's size. Says what it
-//! found; what that means for the log (torn, lost, superseded) is `replay`'s business.
+//! Holds one record and a read-ahead buffer in memory, whatever the segment's size. Reports its
+//! findings. `replay` decides whether they mean a torn tail, a loss or superseded records.
 
 use std::io;
 
@@ -12,14 +12,14 @@ use crate::disk::{BLOCK, ReadFile};
 
 const READ_AHEAD: usize = 256 << 10;
 
-/// A piece of a segment, as the reader meets it.
+/// A part of a segment, in reading order.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum SegmentPiece {
     /// A sound record.
     Record(WalRecord),
-    /// Bytes that are no record, with a sound record behind them.
+    /// Bytes that are not a record, followed by a sound record.
     Damaged { offset: u64, bytes: u64 },
-    /// Bytes that are no record, up to the end of the file.
+    /// Bytes that are not a record, up to the end of the file.
     Tail { offset: u64, bytes: u64 },
 }
 
@@ -63,7 +63,7 @@ impl SegmentReader {
         })
     }
 
-    /// The next piece; `None` at the end, or where nothing but zeros fills the last block.
+    /// Returns the next part. Returns `None` at the end, or when only zeros fill the last block.
     pub(crate) fn next(&mut self) -> io::Result<Option<SegmentPiece>> {
         let start = self.offset;
         if start >= self.size {
@@ -90,8 +90,8 @@ impl SegmentReader {
         Ok(Some(SegmentPiece::Tail { offset: start, bytes: self.size - start }))
     }
 
-    /// The record at an offset. The salted header is checked first: a payload full of imitated
-    /// records costs one small checksum each.
+    /// Returns the record at an offset. The salted header is checked first, so that a payload full
+    /// of imitated records costs one small checksum each.
     fn record_at(&mut self, offset: u64) -> io::Result<Option<WalRecord>> {
         let salt = self.salt;
         let Some(header) =
@@ -104,12 +104,12 @@ impl SegmentReader {
         Ok(payload.and_then(|payload| header.with_payload(payload)))
     }
 
-    /// The file, and how far it was read.
+    /// Returns the file, and the offset up to which it was read.
     pub(crate) fn position(&self) -> (&dyn ReadFile, u64) {
         (self.file.as_ref(), self.offset)
     }
 
-    /// Tells if it ended with zeros.
+    /// Returns true if the segment ended with zero padding.
     pub(crate) fn is_padded(&self) -> bool {
         self.padded
     }
@@ -126,8 +126,8 @@ impl SegmentReader {
     fn find_marker(&mut self, mut from: u64) -> io::Result<Option<u64>> {
         while from + MARKER.len() as u64 <= self.size {
             let rest = usize::try_from(self.size - from).unwrap_or(usize::MAX);
-            // What is buffered comes first: a payload may be imitations of markers and nothing
-            // else, and each would cost a read ahead.
+            // Buffered bytes are searched first. A payload may consist of imitated markers, and
+            // each would cost a read-ahead.
             let length = self.buffered(from).max(MARKER.len()).min(rest.min(READ_AHEAD));
             let Some(bytes) = self.window(from, length)? else { break };
             if let Some(at) = bytes.windows(MARKER.len()).position(|four| four == MARKER) {
@@ -145,7 +145,7 @@ impl SegmentReader {
         behind.map_or(0, |behind| self.buffer.len().saturating_sub(behind))
     }
 
-    /// These bytes of the file; `None` when it ends before.
+    /// Returns these bytes of the file, or `None` when it ends before them.
     fn window(&mut self, offset: u64, length: usize) -> io::Result<Option<&[u8]>> {
         if offset.checked_add(length as u64).is_none_or(|end| end > self.size) {
             return Ok(None);

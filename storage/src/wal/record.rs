@@ -1,4 +1,4 @@
-//! The bytes of a log segment: `docs/formats/wal.md` as code.
+//! Encoding of a log segment, as `docs/formats/wal.md` defines it.
 
 use bytes::Bytes;
 use tidings_proto::UnixNanos;
@@ -7,22 +7,22 @@ use crate::schema::Signal;
 
 /// The newest format this program reads, and the one it writes.
 pub(crate) const FORMAT: u32 = 1;
-/// Where records begin: behind two copies of the segment's header, a page each.
+/// Offset of the first record, after two copies of the segment's header, one page each.
 pub(crate) const RECORDS_START: u64 = 2 * HEADER_PAGE as u64;
 /// Bytes before a record's payload.
 pub(crate) const RECORD_HEADER: usize = 36;
-/// No record has a longer payload. Far above any accepted request; a longer length is damage.
+/// Maximum length of a payload, far above any accepted request. A longer length is damage.
 pub(crate) const PAYLOAD_MAX: u32 = 256 << 20;
-/// How every record begins, so that a reader can find the next one behind damage.
+/// First bytes of every record, by which a reader finds the next one after damage.
 pub(crate) const MARKER: [u8; 4] = *b"\xf5TR\x01";
 
 const HEADER_PAGE: usize = 4096;
 const HEADER: usize = 44;
-/// Bytes of the header with the positions behind it.
+/// Bytes of the header, including the committed positions at its end.
 const HEADER_WITH_POSITIONS: usize = HEADER + 20;
 const MAGIC: [u8; 8] = *b"TIDINGSW";
 
-/// How a record says which request it carries.
+/// Returns the code of a record's signal.
 fn code(signal: Signal) -> u8 {
     match signal {
         Signal::Spans => 1,
@@ -41,34 +41,34 @@ fn signal_of(code: u8) -> Option<Signal> {
 /// The header of a segment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct SegmentHeader {
-    /// The sequence of the first record, also the file's name.
+    /// Sequence of the first record, which is also in the file's name.
     pub(crate) first: u64,
-    /// The last valid sequence of the log before this segment: records of earlier segments above
-    /// it were never acknowledged and do not count.
+    /// Last valid sequence of the log before this segment. Records of earlier segments above it
+    /// were never acknowledged and are ignored.
     pub(crate) prior_end: u64,
-    /// Mixed into the records' checksums, so that nothing but this segment's records can pass as
-    /// one of them: not an old file's bytes, not a payload that imitates a record.
+    /// Random number that seeds the records' checksums. Old bytes of a file, or a payload that
+    /// imitates a record, therefore cannot pass as a record of this segment.
     pub(crate) salt: u64,
-    /// The positions of the tables of spans and of logs that were committed before. Zero where the
-    /// header does not say.
+    /// Committed positions of the tables of spans and of logs when the segment was created. Zero if
+    /// the header does not have them.
     pub(crate) covered: [u64; 2],
 }
 
 /// Interpretation of a header page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum HeaderPage {
-    /// A header this program understands.
+    /// A header that this program understands.
     Valid(SegmentHeader),
     /// A sound header of a newer format.
     Newer(u32),
-    /// The leftover of a creation that did not end: no record can be behind it.
+    /// Remains of an interrupted creation. No record can follow it.
     Unfinished,
     /// Not a header.
     Damaged,
 }
 
 impl SegmentHeader {
-    /// Both copies, ready to be written.
+    /// Encodes both copies of the header.
     pub(crate) fn encode(&self) -> Vec<u8> {
         let mut page = Vec::with_capacity(HEADER_PAGE);
         page.extend_from_slice(&MAGIC);
@@ -85,7 +85,7 @@ impl SegmentHeader {
         page
     }
 
-    /// The header in the first bytes of a segment: of the first copy that is sound, with the
+    /// Decodes the header from the first bytes of a segment. Takes the first sound copy, with the
     /// positions of the first copy whose positions are sound.
     pub(crate) fn decode(start: &[u8]) -> HeaderPage {
         let pages = [start, start.get(HEADER_PAGE..).unwrap_or_default()];
@@ -98,8 +98,8 @@ impl SegmentHeader {
         }
     }
 
-    /// Returns true if these bytes of a segment can be all that its creation wrote: where a header
-    /// has bytes there may be zeros or anything, and elsewhere there are zeros.
+    /// Returns true if these bytes of a segment may come from an interrupted creation. The header's
+    /// bytes may then be anything, and all others must be zero.
     pub(crate) fn is_unfinished(segment: &[u8]) -> bool {
         let is_of_magic = |(byte, expected): (&u8, u8)| *byte == 0 || *byte == expected;
         let is_of_page = |page: &[u8]| {
@@ -132,7 +132,7 @@ impl SegmentHeader {
     }
 }
 
-/// The positions in a header page that is sound so far. Earlier programs wrote none.
+/// Decodes the positions in a sound header page. Earlier programs wrote none.
 fn positions(page: &[u8]) -> [u64; 2] {
     let checked = page.get(..HEADER_WITH_POSITIONS - 4).unwrap_or_default();
     let mut fields = RecordFields(page.get(HEADER..).unwrap_or_default());
@@ -145,9 +145,9 @@ fn positions(page: &[u8]) -> [u64; 2] {
 /// One record of the log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct WalRecord {
-    /// Its place in the log.
+    /// Sequence of the record.
     pub(crate) sequence: u64,
-    /// When it was received.
+    /// Time at which it was received.
     pub(crate) received: UnixNanos,
     /// Signal of the payload.
     pub(crate) signal: Signal,
@@ -156,7 +156,7 @@ pub(crate) struct WalRecord {
 }
 
 impl WalRecord {
-    /// The bytes before the payload; `None` when the payload is too long.
+    /// Encodes the bytes before the payload. Returns `None` when the payload is too long.
     pub(crate) fn header(&self, salt: u64) -> Option<[u8; RECORD_HEADER]> {
         let length = payload_length(&self.payload)?;
         let mut header = Vec::with_capacity(RECORD_HEADER);
@@ -171,7 +171,7 @@ impl WalRecord {
     }
 }
 
-/// How a record says how long its payload is; `None` when that is too long.
+/// Returns the length of a payload, or `None` when it is too long.
 pub(crate) fn payload_length(payload: &Bytes) -> Option<u32> {
     u32::try_from(payload.len()).ok().filter(|length| *length <= PAYLOAD_MAX)
 }
@@ -188,7 +188,7 @@ pub(crate) struct RecordHeader {
 }
 
 impl RecordHeader {
-    /// The header in these bytes, when there is one.
+    /// Decodes a header from these bytes, if they are one.
     pub(crate) fn decode(salt: u64, bytes: &[u8]) -> Option<Self> {
         let bytes = bytes.get(..RECORD_HEADER)?;
         let mut fields = RecordFields(bytes);
@@ -206,7 +206,7 @@ impl RecordHeader {
         sound.then_some(Self { length, sequence, received, signal, payload_check })
     }
 
-    /// The record with this payload, when it is the payload.
+    /// Returns the record with this payload, if it matches the checksum.
     pub(crate) fn with_payload(self, payload: &[u8]) -> Option<WalRecord> {
         (crc32c::crc32c(payload) == self.payload_check).then(|| WalRecord {
             sequence: self.sequence,

@@ -1,11 +1,12 @@
 //! Replays the log when the store opens, and classifies its parts: valid, torn or damaged.
 //!
 //! Never writes to a segment and never deletes one. The log ends where the next segment's header
-//! records its end (`prior_end`). So a torn tail and the remains of a failed write are cut off by
-//! opening a successor, without truncating. Damage before that end is a loss of acknowledged
-//! records. The segment gets a second name in `quarantine/`, which costs no space, and all readable
-//! records behind the damage are replayed. A segment that the disk cannot read is no damage: replay
-//! ends with [`StorageError::NeedsRecovery`], unless `recover` allows skipping unreadable blocks.
+//! records its end (`prior_end`). Opening a successor therefore cuts off a torn tail and the
+//! remains of a failed write, without truncation. Damage before that end is a loss of acknowledged
+//! records. The segment then gets a second name in `quarantine/`, which costs no space, and all
+//! readable records after the damage are replayed. An unreadable segment does not count as damaged:
+//! replay ends with [`StorageError::NeedsRecovery`], unless `recover` allows skipping unreadable
+//! blocks.
 
 use std::{
     io,
@@ -35,16 +36,16 @@ pub(crate) struct Replay {
     reader: Option<SegmentReader>,
     tail: Option<(u64, u64)>,
     damaged: bool,
-    /// Bytes that are no record, behind the record with this sequence, until the next one tells
-    /// which are missing.
+    /// Sequence of the record before damaged bytes, and their range. The next record determines the
+    /// missing sequences.
     gap: Option<(u64, Range<u64>)>,
-    /// Goes on without what cannot be read.
+    /// Continues without unreadable parts.
     recover: bool,
-    /// Keeps every segment in the quarantine, as if it were damaged.
+    /// Quarantines every segment, as if it were damaged.
     keeps_all: bool,
-    /// Nothing up to here is needed any more.
+    /// Sequence up to which no record is needed any more.
     settled: u64,
-    /// Missing records up to here are no loss.
+    /// Sequence up to which missing records are not a loss.
     covered: u64,
     end: ReplayEnd,
 }
@@ -54,16 +55,16 @@ pub(crate) struct Replay {
 pub(crate) struct ReplayEnd {
     /// The segments, oldest first.
     pub(crate) sealed: Vec<Sealed>,
-    /// The last valid sequence.
+    /// Last valid sequence.
     pub(crate) last: u64,
-    /// No sequence up to this one may be given out again.
+    /// Sequence up to which none may be assigned again.
     pub(crate) used: u64,
-    /// Bytes behind the last valid record.
+    /// Number of bytes after the last valid record.
     pub(crate) torn_bytes: u64,
-    /// Damaged segments, under the names that keep them.
+    /// Damaged segments, by their paths in the quarantine.
     pub(crate) quarantined: Vec<PathBuf>,
-    /// Segments that the disk cannot read to their ends. They are still in the log, which can only
-    /// be opened without them once the tables have the rest of them.
+    /// Segments with unreadable parts. They are still in the log. The log can be opened without
+    /// them only after the tables have all of their readable records.
     pub(crate) unreadable: Vec<PathBuf>,
 }
 
@@ -71,19 +72,19 @@ struct ReplaySegment {
     path: PathBuf,
     size: u64,
     first: u64,
-    /// `None` when both copies of the header are damaged.
+    /// The header, or `None` when both copies are damaged.
     header: Option<SegmentHeader>,
-    /// Records above it do not count.
+    /// Sequence above which records are ignored.
     limit: u64,
     unreadable: Arc<UnreadableParts>,
 }
 
 impl Replay {
-    /// Finds the segments. `covered` says up to where each of the tables has the log, `recover`
-    /// that what cannot be read is to be done without.
+    /// Finds the segments. `covered` has the flushed position of each table, and `recover` allows
+    /// skipping unreadable parts.
     ///
     /// # Errors
-    /// `NeedsRecovery` when the disk cannot read something of them.
+    /// `NeedsRecovery` when a part of them is unreadable.
     pub(crate) fn start(
         disk: SharedDisk,
         paths: Paths,
@@ -101,7 +102,7 @@ impl Replay {
             };
             let unreadable = Arc::new(UnreadableParts::default());
             let Some(file) = open(disk.as_ref(), &path, recover, &unreadable)? else {
-                // Not even its length is known.
+                // Not even the file's length is known.
                 end.used = end.used.max(first);
                 let (header, limit) = (None, u64::MAX);
                 segments.push(ReplaySegment { path, size: 0, first, header, limit, unreadable });
@@ -119,7 +120,7 @@ impl Replay {
                     continue;
                 }
                 HeaderPage::Valid(header) if size >= RECORDS_START => Some(header),
-                // Its creation never ended, so nothing in it was acknowledged.
+                // The creation of the segment was interrupted, so nothing in it was acknowledged.
                 HeaderPage::Valid(_) | HeaderPage::Unfinished if unreadable.summary().is_none() => {
                     end.used = end.used.max(first);
                     end.torn_bytes += size;
@@ -127,7 +128,8 @@ impl Replay {
                 }
                 _ => None,
             };
-            // A process that was killed may not have synced what is read now and relied upon.
+            // A killed process may not have synced the records that are read now. They must be
+            // durable.
             match disk.sync_file(&path) {
                 Err(error) if recover && is_unreadable(&error) => {
                     tracing::error!(path = %path.display(), %error,
@@ -163,11 +165,12 @@ impl Replay {
         })
     }
 
-    /// Tells if the log can have given out this sequence: it, or a later one, is in it, or a header
-    /// says that it was. A log without segments says nothing: it was cut, or is new.
+    /// Returns true if the log may have assigned this sequence: the log contains it or a later one,
+    /// or a header records that it did. Also returns true for a log without segments, which was cut
+    /// or is new.
     ///
     /// # Errors
-    /// As [`Self::next`].
+    /// The errors of [`Self::next`].
     pub(crate) fn reaches(&self, sequence: u64) -> Result<bool, StorageError> {
         let ends = self.segments.iter().filter_map(|segment| Some(segment.header?.prior_end));
         if self.segments.is_empty() || ends.chain([self.end.used]).any(|end| sequence <= end) {
@@ -186,7 +189,7 @@ impl Replay {
         Ok(false)
     }
 
-    /// A reader of a segment's records; `None` when its header is damaged.
+    /// Returns a reader of a segment's records, or `None` when its header is damaged.
     fn reader_of(&self, segment: &ReplaySegment) -> Result<Option<SegmentReader>, StorageError> {
         let Some(header) = &segment.header else { return Ok(None) };
         let file = open(self.disk.as_ref(), &segment.path, self.recover, &segment.unreadable)?;
@@ -194,12 +197,12 @@ impl Replay {
         SegmentReader::new(file, header).map(Some).map_err(failed("read", &segment.path))
     }
 
-    /// The next valid record, in the order of sequences; `None` at the end. Segments of which the
-    /// tables have everything are not read: they may give none of their records.
+    /// Returns the next valid record in the order of sequences, or `None` at the end. Segments that
+    /// the tables hold completely may be skipped.
     ///
     /// # Errors
-    /// `NeedsRecovery` when the disk could not be read: what was acknowledged is not given up for
-    /// an error that may pass. Damage is not an error.
+    /// `NeedsRecovery` when the disk could not be read, because acknowledged records are not given
+    /// up for an error that may be transient. Damage is not an error.
     pub(crate) fn next(&mut self) -> Result<Option<WalRecord>, StorageError> {
         while let Some(segment) = self.segments.get(self.at) {
             if segment.limit <= self.settled {
@@ -229,7 +232,7 @@ impl Replay {
                         return Ok(Some(record));
                     }
                 }
-                // What a write that failed left behind, with a part of it sound.
+                // The bytes are the remains of a failed write, parts of which may be sound.
                 Some(SegmentPiece::Damaged { .. }) if self.end.last >= segment.limit => {}
                 Some(SegmentPiece::Damaged { offset, bytes }) => {
                     self.gap = Some((self.end.last, offset..offset + bytes));
@@ -242,17 +245,17 @@ impl Replay {
         Ok(None)
     }
 
-    /// Every segment gets a second name in the quarantine: its records may be of another log.
+    /// Quarantines every segment, because its records may belong to another log.
     pub(crate) fn keep_all(&mut self) {
         self.keeps_all = true;
     }
 
-    /// The log's folder.
+    /// Returns the log's folder.
     pub(crate) fn folder(&self) -> PathBuf {
         self.paths.wal()
     }
 
-    /// Returns the findings of the pass. Call it after [`Self::next`] gave `None`.
+    /// Returns the findings of the pass. Call it after [`Self::next`] returned `None`.
     pub(crate) fn finish(self) -> ReplayEnd {
         self.end
     }
@@ -281,7 +284,7 @@ impl Replay {
             if self.covered < segment.limit {
                 tracing::error!(path = %segment.path.display(), after = self.end.last,
                     through = segment.limit, "acknowledged records are missing from the log");
-                // What was a record may be the zeros that the last block ends with.
+                // A lost record may look like the zero padding of the last block.
                 let is_padded = self.reader.as_ref().is_some_and(SegmentReader::is_padded);
                 self.damaged |= self.tail.is_some() || is_padded;
             }
@@ -290,7 +293,7 @@ impl Replay {
         if (self.damaged || self.keeps_all) && cannot_be_read.is_none() {
             match keep_durably(self.disk.as_ref(), &segment.path, &self.paths.quarantine()) {
                 Ok(kept) => self.end.quarantined.push(kept),
-                // A disk that is too full or too broken for that must not keep the log shut.
+                // A full or failing disk must not keep the log closed.
                 Err(error) => tracing::error!(path = %segment.path.display(), %error,
                     "the damaged segment could not be set aside"),
             }
@@ -306,7 +309,7 @@ impl Replay {
     }
 }
 
-/// Opens a segment; `None` when it cannot be opened and is to be done without.
+/// Opens a segment. Returns `None` when it cannot be opened and `recover` allows skipping it.
 fn open(
     disk: &dyn Disk,
     path: &Path,
@@ -328,7 +331,7 @@ fn open(
     }
 }
 
-/// Returns the error of a segment that could not be read from an offset on.
+/// Returns the error for a segment that is unreadable from an offset on.
 fn unread(path: &Path, file: &dyn ReadFile, from: u64, error: io::Error) -> StorageError {
     if !is_unreadable(&error) {
         return failed("read", path)(error);
@@ -345,7 +348,7 @@ impl SegmentReader {
     }
 }
 
-/// Logs the sequences of lost records: all between the two that were read around the damage.
+/// Logs the sequences of lost records, which are those between the two records around the damage.
 fn tell_of_gap(path: &Path, gap: Option<(u64, Range<u64>)>, last: Option<u64>) {
     if let Some((before, bytes)) = gap {
         let (offset, length) = (bytes.start, bytes.end - bytes.start);

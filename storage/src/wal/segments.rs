@@ -1,4 +1,5 @@
-//! The closed segments of the log, shared by the writer that closes and the flush that drops them.
+//! The closed segments of the log, shared by the writer, which closes them, and the flush, which
+//! drops them.
 
 use std::{
     collections::VecDeque,
@@ -14,17 +15,18 @@ use crate::{
     disk::{SharedDisk, failed},
 };
 
-/// A segment that gets no more records.
+/// A closed segment, which gets no more records.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Sealed {
     pub(crate) path: PathBuf,
-    /// The last sequence it can hold.
+    /// Last sequence that it can contain.
     pub(crate) last: u64,
     pub(crate) bytes: u64,
 }
 
-/// Returns the sequence up to which the records of each segment count, from the ends that the headers
-/// of later segments give, oldest first; nothing when a header cannot be read.
+/// Returns the sequence up to which each segment's records count, oldest first. It follows from the
+/// ends in the headers of later segments. `None` stands for an unreadable header, which gives no
+/// end.
 pub(super) fn limits(prior_ends: impl DoubleEndedIterator<Item = Option<u64>>) -> Vec<u64> {
     let mut limits: Vec<u64> = prior_ends
         .rev()
@@ -50,7 +52,7 @@ pub(crate) struct Segments {
 }
 
 impl Segments {
-    /// `covered` says the committed positions of the tables of spans and of logs.
+    /// Creates the list. `covered` has the committed positions of the tables of spans and of logs.
     pub(crate) fn new(
         folder: PathBuf,
         disk: SharedDisk,
@@ -63,19 +65,19 @@ impl Segments {
         Self { folder, disk, sealed, dropping, bytes, covered }
     }
 
-    /// The committed positions, which the next segment's header has.
+    /// Returns the committed positions for the header of the next segment.
     pub(crate) fn covered(&self) -> [u64; 2] {
         self.covered.each_ref().map(|position| position.load(Ordering::Relaxed))
     }
 
-    /// Notes committed positions.
+    /// Updates the committed positions.
     pub(crate) fn note_covered(&self, covered: [u64; 2]) {
         for (known, new) in self.covered.iter().zip(covered) {
             known.fetch_max(new, Ordering::Relaxed);
         }
     }
 
-    /// Bytes of the log, the open segment included.
+    /// Returns the bytes of the log, including the open segment.
     pub(crate) fn bytes(&self) -> u64 {
         self.bytes.load(Ordering::Relaxed)
     }
@@ -88,21 +90,22 @@ impl Segments {
         self.sealed.lock().unwrap_or_else(PoisonError::into_inner).push_back(segment);
     }
 
-    /// The segments that get no more records.
+    /// Returns the closed segments.
     pub(crate) fn sealed(&self) -> Vec<Sealed> {
         let sealed = self.sealed.lock().unwrap_or_else(PoisonError::into_inner);
         sealed.iter().cloned().collect()
     }
 
-    /// Removes the segments that hold nothing above a sequence. Blocks.
+    /// Removes the segments that contain no sequence above this one. Blocks.
     ///
     /// # Errors
-    /// A segment could not be removed: it and those after it stay and are tried again next time.
+    /// When a segment could not be removed. It and later ones stay, and the next call tries again.
     pub(crate) fn drop_through(&self, sequence: u64) -> Result<(), StorageError> {
         let _one_at_a_time = self.dropping.lock().unwrap_or_else(PoisonError::into_inner);
         let mut removed = false;
         while let Some(oldest) = self.oldest().filter(|segment| segment.last <= sequence) {
-            // Not under the lock of the list: the writer closes segments and must not wait.
+            // The list is not locked here, because the writer must not wait when it closes a
+            // segment.
             match self.disk.remove(&oldest.path) {
                 Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
                     return Err(failed("remove", &oldest.path)(error));

@@ -50,7 +50,7 @@ struct Log {
     records: Vec<WalRecord>,
 }
 
-/// Reads what is there and opens the log behind it.
+/// Replays the existing segments and opens the log after them.
 fn open(disk: &SharedDisk, root: &Path, settings: WalSettings) -> Result<Log, StorageError> {
     let paths = Paths::new(root);
     disk.create_folders(&paths.wal()).map_err(crate::disk::failed("create", root))?;
@@ -150,7 +150,7 @@ async fn concurrent_appends_share_syncs_and_are_published_in_order() {
 fn a_newest_segment_of_garbage_is_damage_and_one_that_was_being_created_is_not() {
     let header = SegmentHeader { first: 1, prior_end: 0, salt: 1, covered: [0; 2] }.encode();
     let spoilt = |byte: usize, value: u8| {
-        // In both pages, so that no copy of the header is left.
+        // Both pages are damaged, so that no copy of the header is left.
         let mut bytes = header.clone();
         bytes[20] ^= 1;
         bytes[4096 + 20] ^= 1;
@@ -233,7 +233,7 @@ async fn a_log_cut_at_any_byte_keeps_exactly_the_complete_records() {
     }
 }
 
-/// Sound records of a segment with another salt.
+/// Returns sound records of a segment with another salt.
 fn other_segment_bytes() -> Vec<u8> {
     let mut bytes = Vec::new();
     for sequence in 13..16 {

@@ -13,17 +13,17 @@ use std::{
 
 use crate::disk::{BLOCK, ReadFile};
 
-/// The system's codes for a place that cannot be read: an I/O error (`EIO`), a damaged file system
-/// (`EUCLEAN`), a checksum that does not fit (`EBADMSG`).
+/// Error codes of the system for an unreadable place: an I/O error (`EIO`), a damaged file system
+/// (`EUCLEAN`), a wrong checksum (`EBADMSG`).
 const UNREADABLE: [i32; 3] = [5, 117, 74];
 
-/// Tells an error of the disk at one place from an error of the process.
+/// Returns true if the error concerns a place on the disk, and not the process.
 pub(super) fn is_unreadable(error: &io::Error) -> bool {
     error.raw_os_error().is_some_and(|code| UNREADABLE.contains(&code))
 }
 
-/// The first byte from an offset on, at the start of a block, that cannot be read; the offset when
-/// every block can.
+/// Returns the first unreadable byte from an offset on, which is the start of a block. Returns the
+/// offset if every block is readable.
 pub(super) fn first_unreadable(file: &dyn ReadFile, from: u64) -> u64 {
     let size = file.size().unwrap_or(from);
     let block = BLOCK as u64;
@@ -38,19 +38,19 @@ pub(super) fn first_unreadable(file: &dyn ReadFile, from: u64) -> u64 {
     from
 }
 
-/// The parts of a file that could not be read; ascending, apart.
+/// The unreadable parts of a file, ascending and not adjacent.
 #[derive(Debug, Default)]
 pub(super) struct UnreadableParts(Mutex<Vec<Range<u64>>>);
 
 impl UnreadableParts {
-    /// The first byte of them, and the bytes of all together; `None` when there are none.
+    /// Returns the first unreadable byte and the total number, or `None` when there are none.
     pub(super) fn summary(&self) -> Option<(u64, u64)> {
         let parts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let bytes = parts.iter().map(|part| part.end - part.start).sum();
         parts.first().map(|part| (part.start, bytes))
     }
 
-    /// Notes a part, also of a file of which nothing is known but its size.
+    /// Adds a part. An empty one marks a file of which at most the size is known.
     pub(super) fn add(&self, part: Range<u64>) {
         let mut parts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         parts.push(part);

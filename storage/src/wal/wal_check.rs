@@ -1,5 +1,5 @@
-//! Reads the log and says what is wrong with it: all of it, or one segment that rests, some records
-//! at a time. Says also how far it reaches ([`LogExtent`]). Writes nothing, unlike `replay`.
+//! Verifies the log: all of it, or one closed segment, some records at a time. Also determines the
+//! extent of the log ([`LogExtent`]). Writes nothing, unlike `replay`.
 
 use std::{
     ffi::OsStr,
@@ -26,7 +26,7 @@ use crate::{
     schema::Signal,
 };
 
-/// Refuses a log that has a segment of a newer format.
+/// Fails if the log has a segment of a newer format.
 pub(crate) fn check_formats(disk: &dyn Disk, folder: &Path) -> Result<(), StorageError> {
     for entry in disk.list(folder).map_err(failed("list", folder))? {
         if segment_first(&entry.name).is_none() || !entry.is_file {
@@ -34,9 +34,9 @@ pub(crate) fn check_formats(disk: &dyn Disk, folder: &Path) -> Result<(), Storag
         }
         let path = folder.join(&entry.name);
         let file = match disk.open(&path) {
-            // Replaying says what is to be done.
+            // Replay reports this error with the remedy.
             Err(error) if is_unreadable(&error) => continue,
-            // A backup looks at the log of a server, which drops segments.
+            // A backup reads the log of a running server, which drops segments.
             Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
             opened => opened.map_err(failed("open", &path))?,
         };
@@ -76,7 +76,7 @@ pub(crate) fn check(
     Ok(end)
 }
 
-/// The segments whose header can be read, oldest first.
+/// Returns the segments with a readable header, oldest first.
 fn segments(
     disk: &dyn Disk,
     folder: &Path,
@@ -106,7 +106,7 @@ fn segments(
             HeaderPage::Newer(found) => {
                 return Err(StorageError::Format { path, found, supported: FORMAT });
             }
-            // Its creation never ended.
+            // The creation of the segment was interrupted.
             HeaderPage::Unfinished => continue,
             HeaderPage::Damaged => {
                 findings.add(Finding::at(&path, 0, "both copies of the header are damaged"));
@@ -118,7 +118,7 @@ fn segments(
     Ok(segments)
 }
 
-/// The last sequence up to a segment's end.
+/// Verifies a segment. Returns the last sequence up to its end.
 fn segment(
     disk: &dyn Disk,
     path: &Path,
@@ -145,11 +145,11 @@ fn segment(
             SegmentPiece::Damaged { offset, bytes } if last < limit => {
                 findings.add(Finding::at(path, offset, format!("{bytes} bytes are damaged")));
             }
-            // What a write that failed left behind.
+            // The bytes are the remains of a failed write.
             SegmentPiece::Damaged { .. } | SegmentPiece::Tail { .. } => {}
         }
     }
-    // Of the header too: the other copy of it can be read.
+    // The header is read too, because a readable copy hides an unreadable one.
     let file = disk.open(path).map_err(failed("open", path))?;
     read_header(&PatchedFile::new(file, Arc::clone(&parts))).map_err(failed("read", path))?;
     if let Some((offset, bytes)) = parts.summary() {
@@ -160,15 +160,15 @@ fn segment(
     Ok(last)
 }
 
-/// The extent of a log, as the headers of its segments say it.
+/// The extent of a log, according to the headers of its segments.
 #[derive(Clone)]
 pub(crate) struct LogExtent {
     disk: SharedDisk,
     folder: PathBuf,
-    /// The last record that is not in the log because its segment was dropped. `None` when there is
-    /// no segment, or the oldest one does not say.
+    /// Last record that is not in the log because its segment was dropped. `None` when there is no
+    /// segment, or the oldest one does not record it.
     dropped_through: Option<u64>,
-    /// The committed positions of the tables of spans and of logs, in the newest header.
+    /// Committed positions of the tables of spans and of logs, from the newest header.
     covered: [u64; 2],
 }
 
@@ -192,7 +192,7 @@ impl LogExtent {
             let file = disk.open(path).ok()?;
             match read_header(file.as_ref()).ok()? {
                 HeaderPage::Valid(header) if header.first == *first => Some(Ok(header)),
-                // Those are no segments of the log.
+                // These files are not segments of the log.
                 HeaderPage::Valid(_) | HeaderPage::Unfinished => None,
                 HeaderPage::Newer(_) | HeaderPage::Damaged => Some(Err(())),
             }
@@ -207,7 +207,7 @@ impl LogExtent {
         }
     }
 
-    /// The committed position of a table, in the newest header.
+    /// Returns the committed position of a table, from the newest header.
     pub(crate) fn covered(&self, signal: Signal) -> u64 {
         let [spans, logs] = self.covered;
         match signal {
@@ -216,19 +216,19 @@ impl LogExtent {
         }
     }
 
-    /// The last record that the log has dropped, when it is behind this position.
+    /// Returns the last record that the log has dropped, if it is after this position.
     pub(crate) fn dropped_behind(&self, position: u64) -> Option<u64> {
         self.dropped_through.filter(|dropped| *dropped > position)
     }
 
-    /// Returns true if commits behind a table's position are gone: there was a higher one, and the
-    /// log has dropped records behind this one.
+    /// Returns true if commits after a table's position are missing: a header has a higher
+    /// position, and the log has dropped records after this one.
     pub(crate) fn has_lost_commits(&self, signal: Signal, position: u64) -> bool {
         self.dropped_behind(position).is_some() && self.covered(signal) > position
     }
 
-    /// Returns true if every record behind a position and up to another one is there. Reads the whole
-    /// log.
+    /// Returns true if every record after `position` and up to `through` is in the log. Reads the
+    /// whole log.
     pub(crate) fn is_whole(&self, position: u64, through: u64) -> Result<bool, StorageError> {
         if self.dropped_through.is_none_or(|dropped| dropped > position) {
             return Ok(false);
@@ -244,12 +244,12 @@ impl LogExtent {
     }
 }
 
-/// A segment that gets no more records and is being read.
+/// A closed segment that is being verified.
 pub(crate) struct SegmentCheck {
     path: PathBuf,
     reader: SegmentReader,
     last: u64,
-    /// The last sequence it was closed with.
+    /// Last sequence of the segment when it was closed.
     expected: u64,
 }
 
@@ -260,7 +260,7 @@ impl fmt::Debug for SegmentCheck {
 }
 
 impl SegmentCheck {
-    /// Opens a segment; `None` when it has been dropped.
+    /// Opens a segment. Returns `None` when it has been dropped.
     pub(crate) fn open(disk: &dyn Disk, segment: &Sealed) -> Result<Option<Self>, Finding> {
         let path = segment.path.clone();
         let unreadable = |error: io::Error| Finding::new(&segment.path, error.to_string());
@@ -275,7 +275,7 @@ impl SegmentCheck {
         Ok(Some(Self { path, reader, last: header.prior_end, expected: segment.last }))
     }
 
-    /// Reads records until they have so many bytes; how many those were, 0 at the end.
+    /// Reads records up to this many bytes. Returns the number of bytes read, 0 at the end.
     pub(crate) fn step(&mut self, bytes: u64) -> Result<u64, Finding> {
         let mut read = 0;
         while read < bytes {
@@ -290,7 +290,7 @@ impl SegmentCheck {
                     let what = format!("{bytes} bytes are damaged");
                     return Err(Finding::at(&self.path, offset, what));
                 }
-                // What a write that failed left behind, unless records are missing.
+                // The bytes are the remains of a failed write, unless records are missing.
                 Some(SegmentPiece::Damaged { .. } | SegmentPiece::Tail { .. }) => {}
                 None if self.last < self.expected => {
                     let (from, to) = (self.last + 1, self.expected);

@@ -1,18 +1,19 @@
-//! The one thread that writes the log.
+//! The single thread that writes the log.
 //!
-//! Takes everything that waits, writes it, syncs once, makes it visible, answers all: concurrent
-//! requests share an fsync and nobody waits for a timer. Order, per batch:
+//! The thread takes all waiting requests, writes them, syncs once, makes them visible, and answers
+//! them. Concurrent requests thus share an fsync and wait for no timer. The order for each batch
+//! is:
 //!
-//! 1. an open segment exists, its file and its name are durable,
+//! 1. an open segment exists, and its file and its name are durable,
 //! 2. the records are written and synced,
-//! 3. they are published to the memory table, in the order of sequences,
+//! 3. they are published to the memtable, in the order of sequences,
 //! 4. the waiting requests are answered.
 //!
-//! Publishing happens here and not where the request waits, because a request may be cancelled
-//! between 2 and 4: what is durable is visible, always.
+//! Publishing happens here and not in the task of the request, because a request may be cancelled
+//! between 2 and 4. Durable records are therefore always visible.
 //!
-//! After a failed write or sync the segment is never touched again. Its successor's header tells
-//! where the log really ended, so the failed bytes can not come back as records.
+//! After a failed write or sync the segment is never written to again. Its successor's header
+//! records where the log really ended, so the failed bytes cannot be read as records.
 
 use std::{
     io,
@@ -34,11 +35,11 @@ use crate::{
     paths::segment_name,
 };
 
-/// One sync covers at most about this many bytes, so that a burst cannot make everybody wait.
+/// Maximum bytes per sync, approximately, so that a burst of requests does not delay all of them.
 const BATCH_BYTES: usize = 8 << 20;
-/// One sync covers at most this many requests.
+/// Maximum number of requests per sync.
 pub(super) const BATCH_ENTRIES: usize = 1024;
-/// So many names of segments may be taken by files that are none of ours.
+/// Maximum number of segment names that are skipped because other files have them.
 const NAMES_TAKEN_MAX: u32 = 1000;
 
 /// Request to the writer.
@@ -48,7 +49,7 @@ pub(super) enum Command<T> {
     Rotate(oneshot::Sender<Result<(), StorageError>>),
 }
 
-/// Why a batch was refused; made into one [`StorageError`] for each that waits.
+/// Reason why a batch was refused. It is converted to a [`StorageError`] for each waiting request.
 #[derive(Debug, Clone)]
 pub(super) enum WriteRefusal {
     WalFull { bytes: u64, limit: u64 },
@@ -96,7 +97,7 @@ struct Active {
 }
 
 impl Active {
-    /// Writes and syncs.
+    /// Writes records and syncs them.
     fn write<T>(
         &mut self,
         first: u64,
@@ -126,7 +127,7 @@ impl Active {
     }
 }
 
-/// Bytes of the records.
+/// Returns the bytes of the records.
 fn size_of_entries<T>(entries: &[WalEntry<T>]) -> u64 {
     entries.iter().map(|entry| (entry.payload.len() + RECORD_HEADER) as u64).sum()
 }
@@ -145,12 +146,12 @@ pub(super) struct Writer<T, P> {
     marker: std::marker::PhantomData<fn(T)>,
 }
 
-/// Where the log stands.
+/// End of the log.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Position {
-    /// The last durable sequence.
+    /// Last durable sequence.
     pub(crate) durable: u64,
-    /// The next sequence to give out.
+    /// Next sequence to assign.
     pub(crate) next: u64,
 }
 
@@ -178,7 +179,7 @@ impl<T, P: FnMut(Vec<(u64, T)>)> Writer<T, P> {
         }
     }
 
-    /// Opens the first segment: what was torn before it is cut off from here on.
+    /// Opens the first segment, which cuts off a torn tail before it.
     pub(super) fn start(&mut self) {
         if let Err(refusal) = self.open_segment() {
             tracing::error!(error = %refusal.to_error(),
@@ -187,7 +188,7 @@ impl<T, P: FnMut(Vec<(u64, T)>)> Writer<T, P> {
         }
     }
 
-    /// Works until all senders are gone.
+    /// Processes commands until all senders are dropped.
     pub(super) fn run(mut self, mut commands: mpsc::Receiver<Command<T>>) {
         let mut received = Vec::new();
         while commands.blocking_recv_many(&mut received, BATCH_ENTRIES) > 0 {
@@ -207,7 +208,7 @@ impl<T, P: FnMut(Vec<(u64, T)>)> Writer<T, P> {
                         self.append(std::mem::take(&mut entries));
                         bytes = 0;
                         let rotated = self.rotate().map_err(|refusal| refusal.to_error());
-                        // The asker may have gone.
+                        // The caller may no longer wait.
                         let _ = reply.send(rotated);
                     }
                 }
@@ -230,7 +231,7 @@ impl<T, P: FnMut(Vec<(u64, T)>)> Writer<T, P> {
                     entries.into_iter().map(|entry| (entry.cargo, entry.reply)).unzip();
                 (self.publish)((first..).zip(cargo).collect());
                 for reply in replies {
-                    // A request that was cancelled is stored all the same.
+                    // A cancelled request is stored nevertheless.
                     let _ = reply.send(Ok(()));
                 }
             }
@@ -251,7 +252,7 @@ impl<T, P: FnMut(Vec<(u64, T)>)> Writer<T, P> {
         }
     }
 
-    /// Writes and syncs; the last sequence given out.
+    /// Writes and syncs. Returns the last assigned sequence.
     fn write(&mut self, entries: &[WalEntry<T>]) -> Result<u64, WriteRefusal> {
         if entries.iter().any(|entry| payload_length(&entry.payload).is_none()) {
             let error = io::ErrorKind::FileTooLarge.into();
@@ -284,9 +285,9 @@ impl<T, P: FnMut(Vec<(u64, T)>)> Writer<T, P> {
                 Ok(last)
             }
             Err(refusal) => {
-                // Whether these bytes are on the disk is unknown for ever. They are counted as if
-                // they were, their sequences are not given out again, and the next segment's header
-                // says that they are no records.
+                // The state of these bytes on the disk stays unknown. They count as written, their
+                // sequences are not assigned again, and the next segment's header excludes them
+                // from the log.
                 self.position.next = last + 1;
                 self.seal();
                 Err(refusal)
@@ -310,7 +311,7 @@ impl<T, P: FnMut(Vec<(u64, T)>)> Writer<T, P> {
         Ok(())
     }
 
-    /// Closes the open segment when it has records, and has a new one ready.
+    /// Closes the open segment if it has records, and opens a new one.
     fn rotate(&mut self) -> Result<(), WriteRefusal> {
         if self.active.as_ref().is_some_and(|active| active.has_records) {
             self.seal();
@@ -354,7 +355,7 @@ impl<T, P: FnMut(Vec<(u64, T)>)> Writer<T, P> {
             .and_then(|()| file.sync())
             .and_then(|()| self.disk.sync_folder(&self.folder));
         if let Err(error) = ready {
-            // Without records it means nothing, so whether this succeeds does not matter.
+            // The result is ignored, because a segment without records has no effect.
             let _ = self.disk.remove(&path);
             return Err(WriteRefusal::io("create", &path, &error));
         }

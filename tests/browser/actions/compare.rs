@@ -1,4 +1,5 @@
-//! Compare: ghost bars, what costs most, another side.
+//! Actions on the page that compares traces: ghost bars, the call with the most impact, another
+//! trace to compare with.
 
 use prost::Message;
 use tidings_proto::otlp::Span;
@@ -14,7 +15,7 @@ use crate::{
     },
 };
 
-/// Sends a trace whose one call takes so long.
+/// Sends a trace whose only call takes this long.
 fn send_read(server: &Server, trace: u128, milliseconds: u64) {
     let start = now() - 60_000_000_000;
     let call = |id: u64, parent: u64, name: &str, from: u64, until: u64| Span {
@@ -45,7 +46,7 @@ fn where_no_call_deviates_those_with_the_time_are_named_and_listed() {
     compare.page.press_button("Swap");
     compare.page.wait_for_text("each 1.3× shorter, 600 ms, in the other 800 ms");
     compare.page.wait_for_text("the time is in read (−200 ms).");
-    // A number below zero has the sign for minus, not a hyphen.
+    // A negative number is written with the minus sign, not with a hyphen.
     let hyphen = "/(^|[\\s(])-[0-9]/.test(document.querySelector('main').innerText)";
     assert_eq!(compare.page.browser.evaluate(hyphen), false);
     compare.page.browser.assert_no_errors();
@@ -59,7 +60,7 @@ fn the_other_trace_stands_behind_this_one_as_ghost_bars() {
     let mut compare = ComparePage::open(&mut browser, &server, &left, &right);
     compare.page.wait_for("document.querySelectorAll('.lane-ghost').length > 5");
     compare.page.wait_for("document.querySelectorAll('.lane .lane-bar').length > 5");
-    // Lined up, every bar begins at the left.
+    // Every bar begins at the left when the starts are lined up.
     compare.page.choose("Where bars begin", "Starts lined up");
     compare.page.wait_for(
         "[...document.querySelectorAll('.lane .lane-bar')].every(e => parseFloat(e.style.left) === 0)",

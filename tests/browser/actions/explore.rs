@@ -1,4 +1,4 @@
-//! Explore: the box of the heatmap, bars of traces, older pages.
+//! Actions on Explore: the box of the heatmap, the bars of traces, and older pages.
 
 use std::collections::HashMap;
 
@@ -15,7 +15,8 @@ use crate::{
     },
 };
 
-/// Sends calls of the last minutes; each fifth is slow, through an acquirer of its own.
+/// Sends calls of the last minutes. Each fifth call is slow and goes through an acquirer of its
+/// own.
 fn send_calls(server: &Server) {
     let begin = spans::now() - 600_000_000_000;
     let call = |number: u64| {
@@ -111,7 +112,7 @@ fn the_bar_of_a_trace_is_as_long_as_its_share_of_the_longest() {
         .collect();
     let mut explore = ExplorePage::open(&mut browser, &server, "live=off&range=15m");
     explore.page.wait_until_settled();
-    // Of each row its id, the width of its bar and that of the column.
+    // Each row gives its id, the width of its bar and the width of the column.
     let rows = explore.page.browser.evaluate(
         "[...document.querySelectorAll('table[aria-label=Traces] tbody tr')].map(row => { \
          const bar = row.querySelector('.strip'), cell = getComputedStyle(bar.parentElement); \
@@ -134,7 +135,7 @@ fn the_heatmap_has_rows_that_are_told_apart() {
     let server = Server::start();
     let Some(mut browser) = Browser::start(&server, 1440, 900) else { return };
     let begin = spans::now() - 300_000_000_000;
-    // From a microsecond to two minutes.
+    // The durations range from a microsecond to two minutes.
     let call = |number: u64| Span {
         start_time_unix_nano: begin + number,
         end_time_unix_nano: begin + number + (1_000_u64 << number),

@@ -1,4 +1,5 @@
-//! What comes while one looks: it is shown, waits for whoever reads, and a search is given up.
+//! Actions while rows arrive: new rows are shown, new rows wait while the user reads, and a search
+//! is cancelled.
 
 use prost::Message;
 
@@ -33,7 +34,7 @@ fn transactions_that_come_are_listed_and_wait_while_one_points_at_the_rows() {
     explore.wait_for_transactions(&["GET /second", "GET /first"]);
     explore.point_at_rows();
     send_transaction(&server, 3, "GET /third");
-    // The shell asks for the state as often as a live list asks for rows.
+    // The shell asks for the status as often as a live list asks for rows.
     explore.page.wait_for_requests("/api/v1/status", 3);
     explore.wait_for_transactions(&["GET /second", "GET /first"]);
     explore.page.point_at("document.querySelector('.crumbs')");

@@ -1,4 +1,4 @@
-//! The map: the focus and its depth, edges, the time below.
+//! Actions on the map: the focus and its depth, edges, and the time range below.
 
 use prost::Message;
 use serde_json::json;
@@ -67,7 +67,8 @@ fn cards_are_readable_on_a_laptop_and_the_culprit_is_in_view_with_its_caller() {
     let (nodes, smallest) = (map.nodes().len(), map.smallest_letters());
     assert!(smallest >= 11.0, "letters of {smallest} px with {nodes} nodes");
     map.page.browser.screenshot("map-1280");
-    // All of it is seen on demand: names have their size, and numbers are left out.
+    // The whole map is shown when the user asks for it: names stay readable, and numbers are left
+    // out.
     map.page.press_button("Fit");
     for name in map.nodes() {
         map.wait_for_card(&name);
@@ -104,7 +105,7 @@ fn a_stretch_of_the_requests_below_the_map_becomes_its_time() {
     map.page.browser.assert_no_errors();
 }
 
-/// Sends calls between so many services, each of which calls three others.
+/// Sends calls between this many services, each of which calls up to three others.
 fn send_fleet(server: &Server, services: u64) {
     for at in 1..=services {
         let call = Span { kind: 2, ..span(0xf1ee7, at, at / 3, "GET /") };
@@ -114,7 +115,8 @@ fn send_fleet(server: &Server, services: u64) {
     }
 }
 
-/// Sends a message of each of three services to each of so many topics; those to the last one fail.
+/// Sends a message of each of three services to each of this many topics. Messages to the last
+/// topic fail.
 fn send_messages(server: &Server, topics: u64) {
     for service in 0..3 {
         let message = |topic: u64| {
@@ -143,7 +145,8 @@ fn many_destinations_are_one_node_until_each_is_asked_for() {
     send_messages(&server, 30);
     send_fleet(&server, 3);
     let mut map = MapPage::open(&mut browser, &server);
-    // Six services, the users, the topic that fails, and the others as one node.
+    // The map has the six services, the users, the failing topic, and one node for the other
+    // topics.
     map.page.wait_until_settled();
     let all = map.nodes();
     assert!(all.iter().any(|name| name == "topic-29"), "what fails stays single: {all:?}");
@@ -157,7 +160,8 @@ fn many_destinations_are_one_node_until_each_is_asked_for() {
     map.page.press_button("Each by itself");
     map.page.wait_for_address_without("each=");
     map.wait_for_nodes(&format!("=== {}", all.len()));
-    // A destination of the list becomes the middle, beside those that send to it.
+    // A destination that is chosen in the list becomes the focus, beside the services that send to
+    // it.
     map.pick_described("29 kafka destinations");
     map.pick_of_list("topic-03");
     map.page.wait_for_address("focus=messaging:topic-03");
@@ -166,7 +170,7 @@ fn many_destinations_are_one_node_until_each_is_asked_for() {
     map.page.browser.assert_no_errors();
 }
 
-/// Heights of the names that stand over a small map, in pixels of the screen.
+/// Heights of the names that are drawn over a small map, in screen pixels.
 const NAMES: &str = "[...document.querySelectorAll('.network-far-name')]";
 
 #[test]
@@ -187,7 +191,7 @@ fn names_on_a_map_of_very_many_services_are_readable_and_lie_over_no_other() {
     let drawn = map.page.browser.evaluate(&format!("{NAMES}.length")).as_u64().unwrap();
     assert!(drawn < all as u64, "{drawn} names of {all}");
     map.page.browser.screenshot("map-150");
-    // A node that is pointed at has its name, whatever else has.
+    // A node under the mouse shows its name, even where other names are hidden.
     let names = format!("{NAMES}.map(e => e.textContent)");
     let hidden = map.page.browser.evaluate(&format!(
         "(names => [...document.querySelectorAll('.network-node .network-name')] \
@@ -198,7 +202,7 @@ fn names_on_a_map_of_very_many_services_are_readable_and_lie_over_no_other() {
          .textContent === {hidden})?.querySelector('rect')"
     ));
     map.page.wait_for(&format!("{names}.includes({hidden})"));
-    // Large enough, the cards have all names themselves.
+    // Cards that are large enough show all names themselves.
     for _ in 0..12 {
         map.page.browser.evaluate("document.querySelector('[aria-label=Larger]').click()");
     }
@@ -211,7 +215,7 @@ fn keys_go_from_node_to_node_of_the_map() {
     let server = incident();
     let Some(mut browser) = Browser::start(&server, 1440, 900) else { return };
     let mut map = MapPage::open(&mut browser, &server);
-    // What is hidden takes no focus.
+    // Hidden elements take no focus, so the test waits until the drawing is ready.
     map.page.wait_for("document.querySelector('.network-drawing.is-ready')");
     let focused = "document.activeElement?.id ?? ''";
     let first = map.page.browser.evaluate(&format!(
@@ -220,7 +224,7 @@ fn keys_go_from_node_to_node_of_the_map() {
              {{ subtree: true, childList: true, characterData: true, attributes: true }}); \
          document.querySelector('.network-node[tabindex=\"0\"]').focus(); {focused}"
     ));
-    // The picture with what changed has the focus where the first one had it.
+    // A redrawn map gives the focus to the node that had it before.
     map.page.wait_for(&format!("drawings > 0 && ({focused}) === {first}"));
     map.page.browser.press("ArrowRight");
     map.page
@@ -242,7 +246,7 @@ fn the_services_of_a_trace_light_up_on_the_map() {
          .some(e => e.textContent === 'payment')",
     );
     page.wait_for("document.querySelectorAll('.network-edge.is-lit').length > 1");
-    // What the trace does not pass through stays pale.
+    // Nodes that the trace does not pass through stay pale.
     page.wait_for("document.querySelector('.network-node:not(.is-lit)')");
     page.browser.assert_no_errors();
 }

@@ -1,5 +1,5 @@
-//! Lists and what they lead to: Home, Services, a service, Errors, Transactions, a type, a
-//! transaction, System, Connect.
+//! Lists and the pages that they lead to: Home, Services, a service, Errors, Transactions, a
+//! transaction type, a transaction, System, Connect.
 
 use prost::Message;
 use serde_json::json;
@@ -94,8 +94,9 @@ fn a_service_of_very_many_instances_says_that_some_are_left_out() {
     page.browser.assert_no_errors();
 }
 
-/// Tops of the rows on their page, with the edges of all cells where these stand in columns. Where
-/// a row is a grid, only the right edge of a number does not hang on its digits.
+/// Positions of the rows on the page: the top of each row, and the left and right edges of its
+/// cells. Where a row is laid out as a grid, only the right edge of one number is compared, because
+/// the other edges depend on the digits.
 const PLACES: &str = "(page => [...document.querySelectorAll('.types tbody tr')].map(row => { \
      const cells = [...row.cells].map(cell => cell.getBoundingClientRect()); \
      const edges = getComputedStyle(row).display === 'table-row' \
@@ -103,11 +104,11 @@ const PLACES: &str = "(page => [...document.querySelectorAll('.types tbody tr')]
      return [row.getBoundingClientRect().top - page.top, ...edges]; \
      }))(document.querySelector('.page').getBoundingClientRect())";
 
-/// Distance from the top of a page's head to what is below it.
+/// Distance from the top of a page's head to the element below it, in pixels.
 const BELOW_HEAD: &str = "(head => head.nextElementSibling.getBoundingClientRect().top \
      - head.getBoundingClientRect().top)(document.querySelector('.page-head'))";
 
-/// Fails where a sentence leaves more than a line of its room free.
+/// Fails when the sentence leaves more than one line of its reserved space free.
 fn fills_its_room(page: &mut Page<'_>, width: u32) {
     let free = page.browser.evaluate(
         "(room => room.getBoundingClientRect().bottom \
@@ -116,7 +117,7 @@ fn fills_its_room(page: &mut Page<'_>, width: u32) {
     assert!(free.as_f64().unwrap() <= 21.0, "{free} px are free at {width}");
 }
 
-/// Keeps answers about changes back, as a slow server would, or lets them go.
+/// Holds answers about changes back, as a slow server would, or releases them.
 fn hold_changes(browser: &mut Browser, is_held: bool) {
     if is_held {
         let params = json!({ "patterns": [{ "urlPattern": "*/api/v1/changes?*" }] });
@@ -126,7 +127,7 @@ fn hold_changes(browser: &mut Browser, is_held: bool) {
     }
 }
 
-/// Opens the transaction types with all of their numbers but for what changed.
+/// Opens the list of transaction types and waits for all numbers except the changes.
 fn open_types<'a>(browser: &'a mut Browser, server: &Server) -> Page<'a> {
     hold_changes(browser, true);
     let mut page = Page::open(browser, server, "/transactions?live=off");
@@ -181,7 +182,7 @@ fn rows_of_services_come_where_they_are_waited_for() {
 fn transactions_are_not_ordered_anew_under_the_pointer_or_the_focus() {
     let server = Server::start();
     let Some(mut browser) = Browser::start(&server, 1440, 900) else { return };
-    // It changes a type that is not the most frequent one.
+    // The incident changes a type that is not the most frequent one.
     server.send_incident("cache-stampede");
     let names = "[...document.querySelectorAll('.types .type-name')].map(e => e.innerText).join()";
     let row = "document.querySelector('.types tbody tr')";
@@ -223,7 +224,7 @@ fn tables_of_errors_and_transactions_fit_into_their_panels() {
     page.browser.assert_no_errors();
 }
 
-/// Fails where a table is wider than its panel in windows of these widths.
+/// Fails when a table is wider than its panel at one of these window widths.
 fn fits(page: &mut Page<'_>, table: &str, widths: &[u32]) {
     page.wait_until_settled();
     for width in widths {
@@ -244,8 +245,8 @@ fn labels_of_axes_are_not_cut() {
     for path in ["/system", "/explore?live=off", "/logs?live=off"] {
         let mut page = Page::open(&mut browser, &server, path);
         page.wait_for("document.querySelectorAll('.heat-x').length > 1");
-        // The first one and the last one may stand at the very ends, which holds until they are
-        // drawn anew. Finds labels of which a box around them cuts a part away.
+        // The first and the last label may be at the very ends of the axis, so the test moves them
+        // there until they are drawn anew. It finds labels that an enclosing box cuts off.
         let cut = "(labels => { [[labels[0], '0%'], [labels.at(-1), '100%']].forEach(([label, at]) => \
                  label.style.left ? label.style.left = at : label.style.setProperty('--at', at)); \
              return labels; })([...document.querySelectorAll('.heat-x')]).filter(label => { \
@@ -361,11 +362,11 @@ fn a_type_is_compared_since_a_moment_with_the_time_until_then() {
     let mut page = Page::open(&mut browser, &server, path);
     page.choose("Which are compared", "Since a moment");
     page.wait_for_address("basis=since");
-    // The beginning of the type's change is offered first, and taken.
+    // The page offers the start of the type's change first. The test chooses it.
     let choice = "document.querySelector('[aria-label=\"Since when\"]')";
     page.wait_for(&format!("{choice}?.selectedOptions[0]?.innerText.includes('slower')"));
     let heads = "[...document.querySelectorAll('.pair-head b')].map(e => e.innerText).join()";
-    // With its date in front on another day.
+    // The time has its date in front when the day is another one.
     page.wait_for(&format!("/^Until then,Since ([-0-9]+ )?[0-9]{{2}}:[0-9]{{2}}$/.test({heads})"));
     page.wait_for_text("What is different since then");
     page.wait_until_settled();
@@ -376,7 +377,7 @@ fn a_type_is_compared_since_a_moment_with_the_time_until_then() {
         page.browser.screenshot(&format!("transaction-type-since-{theme}-{width}"));
     }
 
-    // A click into a chart takes another moment, and so does the key.
+    // A click into a chart chooses another moment. The key does the same.
     let moment = "new URLSearchParams(location.search).get('since')";
     page.click("document.querySelector('[aria-label=Calls] .chart-plot')");
     page.wait_for(&format!("Number({moment}) > 0"));
@@ -389,7 +390,7 @@ fn a_type_is_compared_since_a_moment_with_the_time_until_then() {
     page.wait_for(&format!("{moment} !== {clicked}"));
     page.wait_for(&format!("{choice}.value === {moment}"));
 
-    // All that is stored has no begin that could be compared with.
+    // The range of everything stored has no start, so no earlier period can be compared with it.
     page.browser.open(&format!(
         "http://{}{}",
         server.http,

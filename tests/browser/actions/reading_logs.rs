@@ -1,4 +1,4 @@
-//! An opened log record: the lines around it, and its moment in its trace.
+//! Actions on an opened log record: the lines around it, and its moment in its trace.
 
 use prost::Message;
 use tidings_proto::otlp::{LogRecord, Span};
@@ -13,7 +13,8 @@ use crate::{
     },
 };
 
-/// Sends records of one sender, one in each millisecond, all of one trace with two spans.
+/// Sends records of one sender, one in each millisecond. All of them belong to one trace with two
+/// spans.
 fn send_records(server: &Server) {
     let begin = spans::now() - 60_000_000_000;
     let record = |number: u64| LogRecord {
@@ -31,7 +32,7 @@ fn send_records(server: &Server) {
     assert_eq!(post(&server.otlp_http, "/v1/traces", "application/x-protobuf", body).status, 200);
 }
 
-/// Opens the page and its record with these words.
+/// Opens the page, and on it the record with these words.
 fn open<'a>(browser: &'a mut Browser, server: &Server, words: &str) -> Page<'a> {
     let mut page = Page::open(browser, server, "/logs?live=off");
     page.click(&format!(
@@ -54,7 +55,7 @@ fn lines_around_a_record_are_read() {
     page.wait_for(&format!("{lines}.some(text => text.includes('line 89 of'))"));
     page.wait_for(&format!("{lines}.some(text => text.includes('line 91 of'))"));
     page.wait_for("document.querySelector('.around-line.is-this')?.innerText.includes('line 90')");
-    // Another number of lines.
+    // The reader chooses another number of lines.
     let before = page.browser.evaluate(&format!("{lines}.length"));
     page.click("document.querySelector('.around-sizes button[aria-pressed=false]')");
     page.wait_for(&format!("{lines}.length !== {before}"));

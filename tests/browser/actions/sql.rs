@@ -1,4 +1,4 @@
-//! SQL: queries that run, fail, are given up, drawn, exported and kept.
+//! Actions on the page of SQL: queries that run, fail, are cancelled, drawn, exported and saved.
 
 use super::incident;
 use crate::{
@@ -6,7 +6,7 @@ use crate::{
     harness::{PATIENCE, browser::Browser},
 };
 
-/// A query that no server answers within the time of a test.
+/// A query that no server finishes within the time of a test.
 const ENDLESS: &str = "SELECT count(*) FROM spans a CROSS JOIN spans b CROSS JOIN spans c \
                        WHERE a.duration_nanos + b.duration_nanos = c.duration_nanos + 1";
 
@@ -134,7 +134,7 @@ fn a_column_is_completed_and_one_is_taken_from_the_schema() {
     let server = incident();
     let Some(mut browser) = Browser::start(&server, 1440, 900) else { return };
     let mut sql = SqlPage::open(&mut browser, &server);
-    // The schema comes view by view.
+    // The schema lists the columns view by view.
     let column = "document.querySelector('details.sql-view[open] ul .sql-column span')";
     sql.page.wait_for(column);
     sql.write("SELECT dur");

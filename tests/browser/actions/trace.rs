@@ -1,4 +1,4 @@
-//! A trace: while it runs, its tabs, its pin, its axis.
+//! Actions on a trace: its live state, its tabs, its pin and its axis.
 
 use prost::Message;
 use serde_json::json;
@@ -79,7 +79,7 @@ fn events_of_spans_are_marked_listed_and_lead_to_their_details() {
     trace.page.wait_for("document.querySelectorAll('.wf-event').length === 3");
     trace.page.wait_for("document.querySelectorAll('.wf-exception').length === 1");
 
-    // A mark on the bar leads to its event.
+    // A click on a mark of the bar opens the event of the mark.
     trace.page.click("document.querySelector('.wf-event[title^=\"cache.miss\"]')");
     trace.wait_for_span("charge");
     let is_at = |words: &str| {
@@ -89,7 +89,7 @@ fn events_of_spans_are_marked_listed_and_lead_to_their_details() {
     };
     trace.page.wait_for(&is_at("A-17"));
 
-    // In line they stand between their span and the next, in order of time.
+    // Inline events are listed between their span and the next one, in order of time.
     trace.page.browser.press("l");
     trace.wait_for_lines(5);
     let listed = trace.page.browser.evaluate(
@@ -103,13 +103,13 @@ fn events_of_spans_are_marked_listed_and_lead_to_their_details() {
     );
     trace.page.wait_for(&is_at("AcquirerTimeout"));
 
-    // The keyboard goes from one to the next, around the end.
+    // Keys move from one event to the next and wrap around at the end.
     for words in ["second", "A-17", "AcquirerTimeout"] {
         trace.page.browser.press("v");
         trace.page.wait_for(&is_at(words));
     }
 
-    // The address leads to the event that is chosen, until another span is.
+    // The address names the chosen event until another span is chosen.
     trace.page.wait_for_address("event=1");
     let address = trace.page.browser.evaluate("location.href");
     trace.page.browser.open("about:blank");
@@ -182,7 +182,7 @@ fn an_answer_that_comes_while_a_button_is_pressed_loses_no_click() {
     trace.page.browser.press_at(x, y);
     trace.page.browser.command("Fetch.disable", json!({}));
     trace.page.wait_for(&format!("{answers} > {before}"));
-    // Frames in which it could be drawn.
+    // Waits for some animation frames, in which the page could draw it.
     trace.page.wait_for(
         "new Promise(done => { let frames = 10; \
          const next = () => frames-- ? requestAnimationFrame(next) : done(true); next(); })",

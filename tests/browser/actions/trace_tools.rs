@@ -1,4 +1,4 @@
-//! A trace: its switches, its files, links to other traces.
+//! Actions on a trace: its switches, its downloads, and its links to other traces.
 
 use prost::Message;
 use tidings_proto::otlp::{KeyValue, Link, Span};
@@ -13,7 +13,7 @@ use crate::{
     },
 };
 
-/// The trace that has something for each switch.
+/// Id of a trace that has something to show for each switch.
 const FAULTY: u128 = 0xfa017;
 
 fn send(server: &Server, service: &str, host: &str, all: Vec<Span>) {
@@ -24,8 +24,8 @@ fn send(server: &Server, service: &str, host: &str, all: Vec<Span>) {
     assert_eq!(post(&server.otlp_http, "/v1/traces", "application/x-protobuf", body).status, 200);
 }
 
-/// Sends a trace with repeated calls, with calls of a host whose clock is two seconds ahead, and
-/// with a span whose parent is missing.
+/// Sends a trace for the switches. It has repeated calls, calls of a host whose clock is two
+/// seconds ahead, and a span whose parent is missing.
 fn send_faulty(server: &Server) {
     let begin = spans::now() - 60_000_000_000;
     let timed = |id: u64, parent: u64, (from, millis): (u64, u64), name: &str| Span {
@@ -103,7 +103,8 @@ fn a_trace_is_saved_as_otlp_and_copied_as_a_tree() {
     };
     assert_eq!(saved["resourceSpans"].as_array().map(Vec::len), Some(2), "{saved}");
 
-    // A clipboard of the test's own: the browser's may ask the reader first.
+    // The test replaces the clipboard, because the browser's own one may ask the user for
+    // permission.
     trace.page.browser.evaluate(
         "navigator.clipboard.writeText = text => { window.copied = text; return Promise.resolve(); }, 1",
     );
@@ -130,7 +131,7 @@ fn links_of_spans_lead_to_the_other_trace_and_back() {
     send(&server, "mailer", "post-1", vec![linked]);
     let mut trace =
         TracePage::open(&mut browser, &server, &format!("{batch:032x}?span={:016x}", 5));
-    // The words of the link go over two lines: its middle may lie between them.
+    // The text of the link wraps over two lines, so the middle of its box may lie outside the text.
     let link = "document.querySelector('.span-links a')";
     trace.page.wait_for(&format!("{link}?.innerText.startsWith('Trace {order:032x}')"));
     trace.page.browser.evaluate(&format!("{link}.click()"));

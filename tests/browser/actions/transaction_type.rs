@@ -1,11 +1,11 @@
-//! A transaction type: what is compared where the reader has chosen nothing, and the moments that
-//! charts and choices show.
+//! Actions on a transaction type: the default comparison, and the moments that charts and choices
+//! show.
 
 use super::incident;
 use crate::{browser::page_objects::Page, harness::browser::Browser};
 
 const CHECKOUT: &str = "/transactions/web-gateway/POST%20%2Fcheckout?range=1h";
-/// The names of both samples whose call trees are drawn.
+/// Names of both samples whose call trees are drawn.
 const SAMPLES: &str = "[...document.querySelectorAll('.pair-head b')].map(e => e.innerText).join()";
 
 #[test]
@@ -21,13 +21,13 @@ fn a_type_that_changed_is_compared_since_the_moment_that_its_sentence_names() {
     assert!(sentence.contains(&format!("{moment} (")), "{moment}: {sentence}");
     assert_eq!(page.browser.evaluate("location.search.includes('basis')"), false);
     page.wait_until_settled();
-    // Neither the trees nor the attributes were first asked for on another basis.
+    // The page requested neither the trees nor the attributes on another basis first.
     let asked = "performance.getEntriesByType('resource').map(e => e.name).filter(name => \
                  name.includes('selectMinDuration') \
                  || name.includes('limit=300') && name.includes('minDuration'))";
     assert_eq!(page.browser.evaluate(asked), serde_json::json!([]));
 
-    // The reader's choice wins, and is in the address.
+    // The reader's choice takes precedence and is part of the address.
     page.choose("Which are compared", "Slowest");
     page.wait_for_address("basis=slow");
     page.wait_for(&format!("{SAMPLES}.startsWith('All,Slowest')"));

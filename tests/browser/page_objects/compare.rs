@@ -1,4 +1,5 @@
-//! The page that compares two traces: its lanes, what costs most, the other side.
+//! Page object of the comparison of two traces: its lanes, the call with the most impact, the other
+//! trace.
 
 use super::Page;
 use crate::harness::{Server, browser::Browser};
@@ -20,7 +21,7 @@ impl<'a> ComparePage<'a> {
         Self { page }
     }
 
-    /// Clicks the call that costs most and returns its name.
+    /// Clicks the call with the most impact and returns its name.
     pub(in crate::browser) fn open_impact(&mut self) -> String {
         let first = "document.querySelector('[aria-label=\"Most impact first\"] li button')";
         self.page.wait_for(first);
@@ -29,7 +30,7 @@ impl<'a> ComparePage<'a> {
         name.as_str().unwrap().to_owned()
     }
 
-    /// Waits until the row of this call is the chosen one, and in sight.
+    /// Waits until the row of this call is selected and visible.
     pub(in crate::browser) fn wait_for_chosen(&mut self, name: &str) {
         self.page.wait_for(&format!(
             "(() => {{ const row = document.querySelector('table[aria-label=\"Calls of both\"] \

@@ -1,4 +1,4 @@
-//! The page of traces: its rows, the search, what waits while one reads.
+//! Page object of Explore: its rows, the search, and rows that wait while the user reads.
 
 use serde_json::json;
 
@@ -16,7 +16,7 @@ impl<'a> ExplorePage<'a> {
         Self { page }
     }
 
-    /// Waits until the transactions of the rows are these, the first one first.
+    /// Waits until the rows have these transactions in this order.
     pub(in crate::browser) fn wait_for_transactions(&mut self, names: &[&str]) {
         self.page.wait_for(&format!(
             "((rows, names) => rows.length === names.length \
@@ -26,7 +26,7 @@ impl<'a> ExplorePage<'a> {
         ));
     }
 
-    /// Makes an attribute a column: types a part of its name and takes it from the offered ones.
+    /// Makes an attribute a column: types a part of its name and chooses it from the suggestions.
     pub(in crate::browser) fn add_column(&mut self, typed: &str, key: &str) {
         self.page.click("document.querySelector('.columns-menu summary')");
         self.page.click("document.querySelector('.columns-menu .chip-add')");
@@ -42,7 +42,7 @@ impl<'a> ExplorePage<'a> {
         self.page.click("document.querySelector('.columns-menu summary')");
     }
 
-    /// Returns what the cells of the attributes that are columns say.
+    /// Returns the texts of the cells of attribute columns.
     pub(in crate::browser) fn attribute_values(&mut self, table: &str) -> Vec<String> {
         let values = self.page.browser.evaluate(&format!(
             "[...document.querySelectorAll('table[aria-label={table}] td.traces-attribute')].map(e => e.innerText)"
@@ -50,13 +50,13 @@ impl<'a> ExplorePage<'a> {
         super::strings(&values)
     }
 
-    /// Points at the rows, as somebody who reads them.
+    /// Points at the rows, as a reading user does.
     pub(in crate::browser) fn point_at_rows(&mut self) {
         self.page.point_at("document.querySelector('table[aria-label=Traces] tbody tr')");
         self.page.wait_for_text("live waits while you read");
     }
 
-    /// Keeps answers to searches back, as a slow server would, or lets them go.
+    /// Holds answers to searches back, as a slow server would, or releases them.
     pub(in crate::browser) fn hold_searches(&mut self, is_held: bool) {
         let params = json!({ "patterns": [{ "urlPattern": "*/api/v1/traces?*" }] });
         if is_held {

@@ -1,4 +1,4 @@
-//! Tables whose headings sort, and the order that their rows have.
+//! Tables whose headings sort, and the order of their rows.
 
 use std::time::Instant;
 
@@ -7,7 +7,7 @@ use serde_json::json;
 use super::{Page, strings};
 use crate::harness::PATIENCE;
 
-/// A heading that sorts, as it is after a click.
+/// The state of a sorting heading after a click.
 #[derive(Debug)]
 struct SortedHeading {
     name: String,
@@ -17,12 +17,13 @@ struct SortedHeading {
 }
 
 impl SortedHeading {
-    /// Tells whether cells of this column stand in its order. Equal ones and those without a number
-    /// may stand anywhere.
+    /// Tells whether cells of this column are in the order of the heading. Equal cells, and cells
+    /// without a number, may be anywhere.
     fn orders(&self, cells: &[String]) -> bool {
         if self.is_numeric {
             let numbers: Vec<f64> = cells.iter().filter_map(|cell| quantity(cell)).collect();
-            // Moments are written so that their texts have their order.
+            // Cells without numbers are compared as text. Timestamps are written so that their text
+            // order is their time order.
             if !numbers.is_empty() {
                 return numbers.is_sorted_by(|one, next| self.may_follow(one, next));
             }
@@ -38,8 +39,9 @@ impl SortedHeading {
 }
 
 impl Page<'_> {
-    /// Clicks every heading of the table that sorts, twice, and returns those after which the rows
-    /// are not in its order. Columns in `of_more` are sorted by more than their cells show.
+    /// Clicks every sorting heading of the table twice. Returns a description of each heading after
+    /// which the rows are not in order. Columns in `of_more` are sorted by more than the text of
+    /// their cells, so their order is not checked.
     pub(in crate::browser) fn headings_that_do_not_sort(
         &mut self,
         table: &str,
@@ -86,13 +88,15 @@ impl Page<'_> {
         }
     }
 
-    /// Waits until the rows are in the order of a heading; words for those that never are.
+    /// Waits until the rows are in the order of a heading. Returns a description when they never
+    /// are.
     fn fault_of_order(&mut self, table: &str, heading: &SortedHeading) -> Option<String> {
         let deadline = Instant::now() + PATIENCE;
         let column = heading.column;
         loop {
             self.wait_until_settled();
-            // A row that is a heading begins another list; one that is open below its own is none.
+            // A row that is a heading begins another group. A row with fewer cells holds the
+            // details of the opened row above it and is skipped.
             let groups = self.browser.evaluate(&format!(
                 "(table => [...table.querySelectorAll('tbody tr')].reduce((groups, row) => {{ \
                    if (row.querySelector('[scope=rowgroup]')) groups.push([]); \
@@ -113,8 +117,8 @@ impl Page<'_> {
     }
 }
 
-/// The number that a cell shows: of two with an arrow the newer, `3 min ago` as less than `1 s ago`.
-/// Parts of one number are added: `1 min 5 s`.
+/// Returns the number that a cell shows. Of two numbers with an arrow, the newer one counts. `3 min
+/// ago` is less than `1 s ago`. Parts of one number are added: `1 min 5 s`.
 fn quantity(cell: &str) -> Option<f64> {
     let shown = cell.rsplit('→').next()?;
     let mut parts = Vec::new();
@@ -133,7 +137,7 @@ fn quantity(cell: &str) -> Option<f64> {
     (!parts.is_empty()).then_some(sum * sign)
 }
 
-/// A unit in seconds, in calls a minute, or 1.
+/// Returns the factor of a unit: in seconds, in calls a minute, or 1.
 fn unit(word: &str) -> Option<f64> {
     Some(match word {
         "ns" => 1e-9,

@@ -1,4 +1,4 @@
-//! The map: nodes, edges, the focus with its depth, the chart of requests below.
+//! Page object of the map: nodes, edges, the focus with its depth, and the chart of requests below.
 
 use serde_json::json;
 
@@ -19,7 +19,7 @@ impl<'a> MapPage<'a> {
         Self { page }
     }
 
-    /// The names that nodes say first.
+    /// Returns the name of each node, which is its first text.
     pub(in crate::browser) fn nodes(&mut self) -> Vec<String> {
         let names = self
             .page
@@ -28,12 +28,12 @@ impl<'a> MapPage<'a> {
         strings(&names)
     }
 
-    /// Waits until a number of nodes is drawn, as `< 5`.
+    /// Waits until the number of drawn nodes meets a condition, such as `< 5`.
     pub(in crate::browser) fn wait_for_nodes(&mut self, number: &str) {
         self.page.wait_for(&format!("{NODES}.length {number}"));
     }
 
-    /// Clicks the node whose description begins so.
+    /// Clicks the node whose description begins with these words.
     pub(in crate::browser) fn pick_described(&mut self, words: &str) {
         self.page.click(&format!(
             "{NODES}.find(e => e.getAttribute('aria-label').startsWith({}))?.querySelector('rect')",
@@ -42,7 +42,7 @@ impl<'a> MapPage<'a> {
         self.wait_for_panel(words);
     }
 
-    /// Clicks the node of this name.
+    /// Clicks the node with this name.
     pub(in crate::browser) fn pick(&mut self, name: &str) {
         self.page.click(&format!(
             "{NODES}.find(e => e.querySelector('text').textContent.trim() === {})?.querySelector('rect')",
@@ -51,7 +51,8 @@ impl<'a> MapPage<'a> {
         self.wait_for_panel(name);
     }
 
-    /// Clicks a row of a list of the panel: an edge of the picked node, or a peer that it stands for.
+    /// Clicks a row of a list of the panel: an edge of the picked node, or a peer that the node
+    /// stands for.
     pub(in crate::browser) fn pick_of_list(&mut self, name: &str) {
         self.page.click(&format!(
             "[...document.querySelectorAll('[aria-label=\"What is picked\"] li button')] \
@@ -60,7 +61,7 @@ impl<'a> MapPage<'a> {
         ));
     }
 
-    /// Waits until the card of the node of this name is in view, all of it.
+    /// Waits until the whole card of the node with this name is in view.
     pub(in crate::browser) fn wait_for_card(&mut self, name: &str) {
         self.page.wait_for(&format!(
             "((card, frame) => card && card.left >= frame.left && card.right <= frame.right \
@@ -72,7 +73,7 @@ impl<'a> MapPage<'a> {
         ));
     }
 
-    /// Height of the smallest letters that are drawn, in pixels of the screen.
+    /// Returns the height of the smallest drawn letters, in screen pixels.
     pub(in crate::browser) fn smallest_letters(&mut self) -> f64 {
         let smallest = self.page.browser.evaluate(
             "Math.min(...[...document.querySelectorAll('.network-drawing text')] \
@@ -82,7 +83,7 @@ impl<'a> MapPage<'a> {
         smallest.as_f64().unwrap()
     }
 
-    /// Waits until the panel is of this.
+    /// Waits until the panel describes the node or edge of this name.
     pub(in crate::browser) fn wait_for_panel(&mut self, name: &str) {
         self.page.wait_for(&format!(
             "document.querySelector('[aria-label=\"What is picked\"] h2')?.innerText.includes({})",
@@ -104,7 +105,7 @@ impl<'a> MapPage<'a> {
 }
 
 impl MapPage<'_> {
-    /// Clicks the line of an edge, in the middle of its way.
+    /// Clicks the line of an edge at its middle.
     pub(in crate::browser) fn click_edge(&mut self, from: &str, to: &str) {
         let middle = format!(
             "(() => {{ const edge = [...document.querySelectorAll('.network-edge')].find(e => \

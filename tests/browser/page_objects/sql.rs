@@ -1,4 +1,4 @@
-//! The page of SQL: the editor, the running query, its rows.
+//! Page object of SQL: the editor, the running query, its rows.
 
 use super::Page;
 use crate::harness::{Server, browser::Browser};
@@ -16,7 +16,7 @@ impl<'a> SqlPage<'a> {
         Self { page }
     }
 
-    /// Writes a query in place of the one that stands there.
+    /// Replaces the text of the editor with a query.
     pub(in crate::browser) fn write(&mut self, text: &str) {
         self.page.browser.evaluate(&format!("{EDITOR}.focus(), {EDITOR}.select()"));
         self.page.browser.type_text(text);
@@ -37,14 +37,14 @@ impl<'a> SqlPage<'a> {
         );
     }
 
-    /// The first column of the result, as many rows as are drawn.
+    /// Returns the first column of the result, limited to the drawn rows.
     pub(in crate::browser) fn rows(&mut self) -> Vec<String> {
         let mut rows = self.page.column("Result", 0);
         rows.retain(|text| !text.is_empty());
         rows
     }
 
-    /// Waits until the first column of the result is this.
+    /// Waits until the first column of the result has these values.
     pub(in crate::browser) fn wait_for_rows(&mut self, rows: &[&str]) {
         self.page.wait_for(&format!(
             "JSON.stringify([...document.querySelectorAll('table[aria-label=Result] tbody tr:not([aria-hidden])')] \

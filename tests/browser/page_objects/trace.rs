@@ -1,4 +1,4 @@
-//! The page of a trace: its facts, its tabs, its pin.
+//! Page object of a trace: its facts, its tabs, its pin.
 
 use serde_json::json;
 
@@ -28,7 +28,7 @@ impl<'a> TracePage<'a> {
         ));
     }
 
-    /// Waits until the waterfall shows a chosen span that says this.
+    /// Waits until the selected span of the waterfall shows these words.
     pub(in crate::browser) fn wait_for_span(&mut self, words: &str) {
         self.page.wait_for(&format!(
             "document.querySelector('.wf-selected')?.innerText.includes({})",
@@ -36,12 +36,12 @@ impl<'a> TracePage<'a> {
         ));
     }
 
-    /// Waits until the waterfall has so many lines.
+    /// Waits until the waterfall has this many lines.
     pub(in crate::browser) fn wait_for_lines(&mut self, count: usize) {
         self.page.wait_for(&format!("document.querySelectorAll('.wf-line').length === {count}"));
     }
 
-    /// Waits until the facts above the waterfall say this.
+    /// Waits until the facts above the waterfall contain these words.
     pub(in crate::browser) fn wait_for_fact(&mut self, words: &str) {
         self.page.wait_for(&format!(
             "document.querySelector('.trace-head')?.innerText.includes({})",

@@ -1,6 +1,6 @@
-// Asks over Flight SQL with Arrow's driver for JDBC, as data tools do, and prints what came back.
+// Sends queries over Flight SQL with Arrow's JDBC driver, as data tools do, and prints the results.
 //
-// `java Client.java jdbc:arrow-flight-sql://127.0.0.1:8434?useEncryption=false`
+// Usage: `java Client.java jdbc:arrow-flight-sql://127.0.0.1:8434?useEncryption=false`
 
 import java.sql.*;
 import java.util.ArrayList;

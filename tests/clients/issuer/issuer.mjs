@@ -1,9 +1,9 @@
-// An issuer of OpenID Connect: oidc-provider, which the OpenID Foundation has certified.
+// An OpenID Connect issuer: oidc-provider, which the OpenID Foundation has certified.
 //
-// `issuer.mjs PORT RETURN_ADDRESS GRANTS`: it listens on 127.0.0.1, sends people back to this address
-// and signs in whoever gives a name. What is before the hyphen of a name is the person's group:
-// `dev-ada` is in `dev`. The client `machine` gets tokens in the form of JWT for the audience
-// `urn:tidings`. The type of each grant that was given is appended to the file GRANTS.
+// Usage: `issuer.mjs PORT RETURN_ADDRESS GRANTS`. It listens on 127.0.0.1, redirects people back to
+// this address and signs in anyone who enters a name. The part of the name before the hyphen is the
+// person's group: `dev-ada` is in `dev`. The client `machine` gets JWT access tokens for the
+// audience `urn:tidings`. It appends the type of each grant that it issues to the file GRANTS.
 
 import { appendFileSync } from "node:fs";
 import { createServer } from "node:http";
@@ -53,7 +53,7 @@ const provider = new Provider(`http://127.0.0.1:${port}`, {
     },
   },
   issueRefreshToken: (_, client) => client.grantTypeAllowed("refresh_token"),
-  // In seconds: the next request renews it.
+  // The lifetime in seconds. It is so short that the next request renews the token.
   ttl: { IdToken: 1 },
   extraTokenClaims: () => ({ groups: ["send"] }),
   findAccount: (_, id) => ({ accountId: id, claims: () => claimsOf(id) }),

@@ -1,7 +1,8 @@
 // Sends the known trace with OpenTelemetry's SDK for Java, and its spans with Zipkin's Brave.
 //
-// `java Client.java OTLP_GRPC OTLP_HTTP ZIPKIN`, each as `127.0.0.1:4317`, or `https://127.0.0.1:4317`
-// over TLS. Prints one line for each trace that was sent: how, and the trace's id.
+// Usage: `java Client.java OTLP_GRPC OTLP_HTTP ZIPKIN`, each in the form `127.0.0.1:4317`, or
+// `https://127.0.0.1:4317` over TLS. Prints one line for each trace that was sent: the way of
+// export and the trace's id.
 
 import static io.opentelemetry.api.common.AttributeKey.*;
 
@@ -33,7 +34,7 @@ class Client {
     }
   }
 
-  /** Makes the trace, exports it and gives its id. */
+  /** Makes the trace, exports it and returns its id. */
   static String send(SpanExporter spanExporter, LogRecordExporter logExporter) {
     var resource = Resource.getDefault().merge(Resource.create(Attributes.of(
         stringKey("service.name"), "client-java", stringKey("service.version"), "1.2.3")));
@@ -71,7 +72,7 @@ class Client {
     return root.getSpanContext().getTraceId();
   }
 
-  /** What Zipkin has of the trace: text tags, an annotation, an error, a span both sides share. */
+  /** Sends the trace in Zipkin's terms: text tags, an annotation, an error, and a shared span. */
   static String sendZipkin(String url) throws IOException {
     BytesMessageSender sender = URLConnectionSender.create(url);
     var handler = AsyncZipkinSpanHandler.create(sender);
@@ -111,7 +112,7 @@ class Client {
           OtlpHttpLogRecordExporter.builder().setEndpoint(http + "logs").setCompression(compression).build()));
     }
     System.out.println("zipkin " + sendZipkin(url(addresses[2]) + "/api/v2/spans"));
-    // OkHttp's idle threads would keep the program for a minute.
+    // OkHttp's idle threads would keep the program running for a minute.
     System.exit(0);
   }
 }

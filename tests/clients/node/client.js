@@ -1,7 +1,8 @@
 // Sends the known trace with OpenTelemetry's SDK for Node.
 //
-// `client.js OTLP_GRPC OTLP_HTTP ZIPKIN`, each as `127.0.0.1:4317`, or `https://127.0.0.1:4317` over
-// TLS. Prints one line for each trace that was sent: how, and the trace's id.
+// Usage: `client.js OTLP_GRPC OTLP_HTTP ZIPKIN`, each in the form `127.0.0.1:4317`, or
+// `https://127.0.0.1:4317` over TLS. Prints one line for each trace that was sent: the way of
+// export and the trace's id.
 
 const { ROOT_CONTEXT, SpanKind, SpanStatusCode, trace } = require("@opentelemetry/api");
 const { SeverityNumber } = require("@opentelemetry/api-logs");
@@ -30,7 +31,7 @@ class CardRefused extends Error {
   name = "CardRefused";
 }
 
-/** Makes the trace, exports it and gives its id. Zipkin has no log records. */
+/** Makes the trace, exports it and returns its id. Zipkin has no log records. */
 async function send(spanExporter, logExporter) {
   const about = { "service.name": "client-node", "service.version": "1.2.3" };
   const resource = defaultResource().merge(resourceFromAttributes(about));

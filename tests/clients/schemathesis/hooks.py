@@ -14,7 +14,7 @@ HEX = r"(?!0+$)([0-9a-fA-F]{32}|[0-9a-fA-F]{16})"
 DURATION = r"[0-9]{1,19}|[0-9]{1,9}([.][0-9]{1,9})?(ns|us|µs|ms|s)|[0-9]{1,6}([.][0-9]{1,9})?(m|h)"
 TIME = r"[0-9]{1,18}|20[0-9]{2}-(0[1-9]|1[0-2])-(0[1-9]|1[0-9]|2[0-8])T.*Z"
 
-# By parameter: what is well formed, and what is sent in its place.
+# By parameter, the pattern of a valid value, and the value that is sent in its place.
 REPLACED = {
     "traceId": (HEX, TRACE),
     "spanId": (r"(?!0+$)[0-9a-fA-F]{16}", f"{300:016x}"),
@@ -30,7 +30,7 @@ REPLACED = {
     "query": (r"(?s).{1,8192}", "SELECT * FROM spans ORDER BY span_id LIMIT 20"),
 }
 
-# By parameter, the reasons for which a request that the schema allows is refused.
+# By parameter, the reasons why the server may refuse a request that the schema allows.
 OUT_OF_RANGE = r"must be nanoseconds since 1970 or RFC 3339"  # 30 February, the year 2300
 REASONS = {
     "start": rf"nothing lies before|{OUT_OF_RANGE}",

@@ -1,8 +1,8 @@
-//! The clauses, operators and casts of a query, each by the name that it has in the vocabulary.
+//! The clauses, operators and casts of a query, by their names in the vocabulary.
 
 use super::{Grammar, Kind, NUMBERS, PARTS, TEXTS, TIMES, VOCABULARY};
 
-/// The part of a statement that has a clause in it.
+/// The part of a statement that contains a clause.
 pub(super) enum Form {
     /// A value of a row.
     Value(String),
@@ -10,14 +10,14 @@ pub(super) enum Form {
     Aggregate(String),
     /// A condition of WHERE.
     Condition(String),
-    /// All that comes after SELECT.
+    /// Everything after SELECT.
     Selection(String),
-    /// The whole.
+    /// A whole statement.
     Statement(String),
 }
 
 impl Grammar {
-    /// The part that has this clause; none when the grammar lacks it.
+    /// Returns the part with this clause, or `None` when the grammar lacks it.
     pub(super) fn form(&mut self, clause: &str) -> Option<Form> {
         if let Some(value) = self.operator(clause) {
             return Some(Form::Value(value));
@@ -48,7 +48,7 @@ impl Grammar {
         }
     }
 
-    /// An operator between two values, or before one.
+    /// Returns an operator between two values or before one.
     fn operator(&mut self, name: &str) -> Option<String> {
         let kind = match name {
             "AND" | "OR" | "NOT" => Kind::Truth,
@@ -72,7 +72,7 @@ impl Grammar {
         })
     }
 
-    /// A form that is true or false.
+    /// Returns an expression that is true or false.
     fn predicate(&mut self, clause: &str) -> Option<String> {
         let kind = self.one(&[Kind::Text, Kind::Number, Kind::Time]);
         let not = self.one(&["", "NOT "]);
@@ -107,14 +107,14 @@ impl Grammar {
         })
     }
 
-    /// A column that is a list, where the view has one.
+    /// Returns a list column where the view has one.
     fn lists(&mut self) -> String {
         let columns = &VOCABULARY.views[self.view].1;
         let list = columns.iter().find(|(_, kind)| *kind == "list");
         list.map_or_else(|| self.column(Kind::Any), |(name, _)| format!("a.{name}"))
     }
 
-    /// A form with words of its own.
+    /// Returns an expression with a syntax of its own.
     fn special(&mut self, clause: &str) -> Option<String> {
         Some(match clause {
             "CASE" => {
@@ -169,7 +169,7 @@ impl Grammar {
         })
     }
 
-    /// A call over a window that has the clause.
+    /// Returns a window function call with the clause.
     fn over(&mut self, clause: &str) -> Option<String> {
         let (part, by) = (self.column(Kind::Any), self.column(Kind::Any));
         let unit = self.one(&["ROWS", "RANGE", "GROUPS"]);
@@ -201,7 +201,7 @@ impl Grammar {
         Some(format!("{call} OVER ({window})"))
     }
 
-    /// An aggregate whose call has the clause.
+    /// Returns an aggregate call with the clause.
     fn call_clause(&mut self, clause: &str) -> Option<String> {
         let value = self.value(Kind::Number);
         Some(match clause {
@@ -222,7 +222,7 @@ impl Grammar {
         })
     }
 
-    /// What comes after SELECT, with the clause.
+    /// Returns the text after SELECT, with the clause.
     fn selection(&mut self, clause: &str) -> Option<String> {
         let view = VOCABULARY.views[self.view].0;
         if let Some(joined) = self.joined(clause) {
@@ -275,7 +275,7 @@ impl Grammar {
         })
     }
 
-    /// What a query reads from, with the clause.
+    /// Returns the text after FROM, with the clause.
     fn joined(&mut self, clause: &str) -> Option<String> {
         let view = VOCABULARY.views[self.view].0;
         let other = self.one(&["spans", "logs", "red"]);
@@ -306,7 +306,7 @@ impl Grammar {
         })
     }
 
-    /// A whole statement with the clause.
+    /// Returns a whole statement with the clause.
     fn whole(&mut self, clause: &str) -> Option<String> {
         Some(match clause {
             "EXPLAIN" => format!("EXPLAIN {}", self.query()),
@@ -327,7 +327,7 @@ impl Grammar {
         })
     }
 
-    /// A cast of a value of one type to another.
+    /// Returns a cast of a value of one type to another.
     pub(super) fn cast(&mut self, form: &str, from: &str, to: &str) -> String {
         let kind = match from {
             "BOOLEAN" => Kind::Truth,
@@ -336,7 +336,8 @@ impl Grammar {
             _ if from.starts_with("TIMESTAMP") => Kind::Time,
             _ => Kind::Number,
         };
-        // Shallow: a cast that is refused for what is in it is not tried.
+        // The operand is shallow, because a query that is refused for its operand does not test the
+        // cast.
         self.depth += 2;
         let value = self.value(kind);
         self.depth -= 2;
@@ -348,7 +349,7 @@ impl Grammar {
         }
     }
 
-    /// The type as it may be written.
+    /// Returns one of the spellings of the type.
     fn spelt(&mut self, name: &str) -> String {
         let forms: &[&str] = match name {
             "DECIMAL" => &["DECIMAL", "DECIMAL(10, 2)", "DECIMAL(38, 0)", "NUMERIC(76, 10)"],

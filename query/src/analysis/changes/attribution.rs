@@ -2,8 +2,8 @@
 //! they explain.
 //!
 //! Three changes are explained: longer durations, failures, and calls that are lost or repeated.
-//! Each is weighed by how bad it is for the transaction type, by the part of it that the unit
-//! makes, and by how sure it is that chance does not.
+//! The weight of a change has three factors: its severity for the transaction type, the part of it
+//! that the unit causes, and the confidence that it is not chance.
 
 use std::collections::BTreeMap;
 
@@ -16,13 +16,14 @@ use super::{
     statistics::{corrected, float, share_test},
 };
 
-/// Minimum confidence: a part that is not certain comes last, but is not left out.
+/// Minimum confidence. An uncertain contribution comes last but is not left out.
 const CONFIDENCE_MIN: f64 = 0.001;
-/// Negative power of ten of a chance that is so unlikely that more makes no difference.
+/// Exponent of the p-value at which confidence is complete: a p-value of 10 to the power of minus
+/// this number.
 const CERTAIN_POWER: f64 = 6.0;
-/// Weight of changed callees against failures.
+/// Weight of changed callees, compared with failures.
 const CALLEES_WEIGHT: f64 = 0.8;
-/// Weight of failures that the transactions survive.
+/// Weight of failures that do not fail the transaction.
 const SURVIVED_WEIGHT: f64 = 0.7;
 
 /// The aspect of a unit that explains most.
@@ -42,7 +43,7 @@ pub(super) struct Contribution {
     pub party: Party,
     /// Weight in this transaction type, 0 to 1.
     pub score: f64,
-    /// Contribution of the change in its aspect that it explains, 0 to 1.
+    /// Part of the change in its aspect that it explains, 0 to 1.
     pub explained: f64,
     pub aspect: Aspect,
     pub p_value: f64,
@@ -60,10 +61,10 @@ pub(super) struct Attribution {
 #[derive(Debug, Default, Clone, Copy)]
 struct Root {
     traces: Sides<u64>,
-    /// Mean duration before.
+    /// Mean duration in the baseline.
     duration: f64,
     failed: Sides<u64>,
-    /// Nanoseconds that all units together take longer, weighed by confidence.
+    /// Additional nanoseconds of all units together, weighted by confidence.
     slower: f64,
 }
 
@@ -120,8 +121,8 @@ pub(super) fn attribute(traces: Sides<&[SampledTrace]>) -> Attribution {
     Attribution { parts, calls, shapes }
 }
 
-/// The score of a unit in a transaction type, the part it explains, in which aspect, and how likely
-/// chance makes it.
+/// Returns the score of a unit in a transaction type, the part that it explains, the aspect, and
+/// the p-value.
 fn weigh(
     root: &Root,
     effect: &Effect,
@@ -156,13 +157,13 @@ fn weigh(
     (score > 0.0).then_some((score, if best.1.is_nan() { 0.0 } else { best.1 }, best.2, best.3))
 }
 
-/// Confidence in an effect that chance makes with this probability.
+/// Confidence in an effect with this p-value.
 fn confidence(p_value: f64) -> f64 {
     let power = -p_value.max(1e-300).log10();
     (power / CERTAIN_POWER).powi(2).clamp(CONFIDENCE_MIN, 1.0)
 }
 
-/// Number of traces among these places of traces and spans.
+/// Number of distinct traces in these pairs of trace index and span index.
 fn distinct(places: &[(u32, u32)]) -> u64 {
     places.chunk_by(|a, b| a.0 == b.0).fold(0, |count, _| count + 1)
 }
@@ -190,7 +191,7 @@ fn roots(traces: Sides<&[SampledTrace]>) -> BTreeMap<u32, Root> {
     roots
 }
 
-/// The parties of edges, of all transaction types together.
+/// The parties of edges, computed over all transaction types together.
 fn edge_owners(calls: &ByUnit, effects: &[Effect], slower_p: &[f64]) -> BTreeMap<Unit, Party> {
     #[derive(Default)]
     struct Sum {
@@ -231,7 +232,8 @@ fn edge_owners(calls: &ByUnit, effects: &[Effect], slower_p: &[f64]) -> BTreeMap
 }
 
 impl Attribution {
-    /// The parties with their score, the best first; of one transaction type, or the best of all.
+    /// The parties with their scores, the best first: those of one transaction type, or the best
+    /// score over all types.
     pub(super) fn parties(&self, root: Option<u32>) -> Vec<(Party, f64)> {
         let mut by_root: BTreeMap<(Party, u32), f64> = BTreeMap::new();
         for part in self.parts.iter().filter(|part| root.is_none_or(|root| part.root == root)) {

@@ -1,5 +1,5 @@
 //! Changes of transaction types and services: tests of their distributions, shares and rates, with
-//! a least effect, the moment they began at, and a weight to rank by.
+//! minimum effects, the start of each change, and a weight to rank by.
 
 use tidings_proto::{
     DurationNanos, UnixNanos,
@@ -16,22 +16,22 @@ use super::{
 };
 use crate::analysis::{CallSteps, window::Window};
 
-/// Chance must be less likely than this, after correction.
+/// Maximum p-value after correction for the number of tests.
 pub(super) const P_VALUE_MAX: f64 = 0.01;
-/// Least factor between two durations.
+/// Minimum factor between two durations.
 const LATENCY_FACTOR_MIN: f64 = 1.2;
-/// Least difference of two durations, in nanoseconds.
+/// Minimum difference of two durations, in nanoseconds.
 const LATENCY_DIFFERENCE_MIN: f64 = 100_000.0;
 /// Least difference of two shares of failures, and least factor.
 const ERRORS_DIFFERENCE_MIN: f64 = 0.005;
 const ERRORS_FACTOR_MIN: f64 = 1.5;
-/// Least factor between two rates of calls.
+/// Minimum factor between two rates of calls.
 const RATE_FACTOR_MIN: f64 = 1.5;
-/// Fewer calls of one side are not missed on the other.
+/// Minimum number of calls on one side for a group to count as missing on the other.
 const MISSED_MIN: u64 = 10;
-/// Weight of a change for the better.
+/// Weight of an improvement.
 const BETTER_WEIGHT: f64 = 0.1;
-/// The quantiles that are compared, in percent, with the weight of a change in each.
+/// The quantiles that are compared, in percent, each with the weight of a change in it.
 const QUANTILES: [(u64, f64); 3] = [(50, 1.0), (95, 0.7), (99, 0.5)];
 
 /// A group in both stretches of time.
@@ -47,7 +47,7 @@ pub(super) struct ComparedGroup {
 #[derive(Debug, Default)]
 pub(super) struct GroupCalls {
     pub all: PartCalls,
-    /// The calls of its [`RECENT`] last parts, the longest first; none of the baseline.
+    /// The calls of its [`RECENT`] last parts, the longest first; empty for the baseline.
     pub recent: Vec<PartCalls>,
     pub steps: Vec<CallsInStep>,
 }
@@ -57,21 +57,21 @@ pub(super) struct GroupCalls {
 pub(super) struct PartCalls {
     pub count: u64,
     pub errors: u64,
-    /// Durations in nanoseconds with their numbers, ascending.
+    /// Pairs of a duration in nanoseconds and its count, ascending.
     pub durations: Vec<(u64, u64)>,
 }
 
-/// The window's last parts that are compared by themselves, as divisors of its length: a change
-/// that began late is little of the whole window.
+/// Divisors of the window's length: the last parts of the window that are compared by themselves. A
+/// change that began late affects little of the whole window.
 pub(super) const RECENT: [u64; 3] = [2, 4, 8];
-/// A later part is preferred when its change weighs more by this factor.
+/// Factor by which the change of a later part must weigh more to be preferred.
 const RECENT_FACTOR: f64 = 1.1;
 
 /// The times that are compared.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Stretches {
     pub windows: Sides<Window>,
-    /// Seconds in which there was traffic at all.
+    /// Seconds with any traffic.
     pub seconds: Sides<f64>,
     /// The baseline ends where the window begins.
     pub contiguous: bool,
@@ -80,7 +80,7 @@ pub(super) struct Stretches {
 }
 
 impl GroupCalls {
-    /// Calls with their steps, and those from each of these moments on.
+    /// Aggregates the calls with their steps, and the calls from each of these moments on.
     pub(super) fn new(all: &Calls, steps: &CallSteps, recent: &[UnixNanos]) -> Self {
         Self {
             all: PartCalls::new(all),
@@ -182,7 +182,7 @@ fn step(step: &CallsInStep) -> ChangeStep {
     }
 }
 
-/// A change before it is known how likely chance makes it among all that are tested.
+/// A change before the correction for the number of tests.
 #[derive(Debug)]
 struct Candidate {
     change: Change,
@@ -196,8 +196,8 @@ impl ComparedGroup {
     }
 }
 
-/// The changes of a group that are tested: of each aspect that of the part of the window in which
-/// it weighs most, the whole window unless a later part shows clearly more.
+/// The changes of a group that are tested. Each aspect takes the part of the window in which it
+/// weighs most: the whole window unless a later part shows clearly more.
 fn candidates(group: &ComparedGroup, stretches: Stretches) -> Vec<Candidate> {
     let parts = || {
         let lengths = std::iter::once(1).chain(RECENT);
@@ -223,7 +223,7 @@ fn candidates(group: &ComparedGroup, stretches: Stretches) -> Vec<Candidate> {
 }
 
 impl Candidate {
-    /// The weight of what is large and hardly chance.
+    /// The weight of the change: large for a large effect that chance hardly explains.
     fn worth(&self) -> f64 {
         let counts = self.is_large && self.change.p_value < P_VALUE_MAX;
         if counts { self.weight } else { 0.0 }
@@ -316,7 +316,7 @@ fn rate(
     if !stretches.is_full || seconds.now <= 0.0 || seconds.before <= 0.0 {
         return None;
     }
-    // Without steps it is not known how much rates vary.
+    // Without steps the variance of rates is not known.
     let lacks_steps = |of: &GroupCalls| of.all.count > 0 && of.steps.is_empty();
     if lacks_steps(&group.sides.now) || lacks_steps(&group.sides.before) {
         return None;
@@ -352,8 +352,8 @@ fn better(change: &Change) -> f64 {
     if change.is_worse { 1.0 } else { BETTER_WEIGHT }
 }
 
-/// The begin of a change, of a value and a weight for each step. `None` where it lies before the
-/// window.
+/// Returns the start of a change in a series of steps, each with a value and a weight. `None` when
+/// the change began before the window.
 fn since(
     group: &ComparedGroup,
     stretches: Stretches,
@@ -370,7 +370,7 @@ fn since(
     match place.checked_sub(before.steps.len()) {
         Some(0) if !stretches.contiguous => None,
         Some(place) => now.steps.get(place).map(|step| step.start_unix_nano.max(start)),
-        // A step over the border belongs to both.
+        // A step that crosses the border belongs to both sides.
         None if stretches.contiguous && place + 1 == before.steps.len() => Some(start),
         None => None,
     }

@@ -1,5 +1,5 @@
-//! Services whose clock differs from that of their callers, by calls that end outside of the call
-//! that they answer.
+//! Services whose clock differs from that of their callers. Calls show it that end outside of the
+//! call that they answer.
 
 use std::collections::BTreeMap;
 
@@ -8,9 +8,9 @@ use tidings_proto::{OffsetNanos, api::ServiceClock, otlp::SpanKind};
 use super::sampled::{SampledTrace, Sides};
 use crate::trace::trace_rows::Names;
 
-/// Differences below this are no news; nanoseconds.
+/// Minimum difference of clocks that is reported, in nanoseconds.
 const OFFSET_MIN: i64 = 5_000_000;
-/// Fewer calls than this say nothing.
+/// Minimum number of calls that a clock offset is computed from.
 const CALLS_MIN: usize = 5;
 
 /// Offsets of the calls of one service by another.
@@ -23,7 +23,7 @@ struct Offsets {
 /// Clock offsets by service and its caller.
 type Edges = BTreeMap<(u32, u32), Offsets>;
 
-/// The clocks that differ in the window and did not in the baseline, the worst first.
+/// The clocks that differ in the window and did not differ in the baseline, the worst first.
 pub(super) fn clocks(traces: Sides<&[SampledTrace]>, names: &Names) -> Vec<ServiceClock> {
     let Sides { now, before } = traces.map(edges);
     let mut clocks: Vec<ServiceClock> = Vec::new();
@@ -47,7 +47,8 @@ pub(super) fn clocks(traces: Sides<&[SampledTrace]>, names: &Names) -> Vec<Servi
     clocks
 }
 
-/// The median offset, when a tenth of the calls do not lie within the call that they answer.
+/// The median offset, when at least a tenth of the calls do not lie within the call that they
+/// answer.
 fn usual(of: &Offsets) -> Option<i64> {
     let is_frequent = of.outside.len() >= CALLS_MIN && of.outside.len() * 10 >= of.calls;
     let mut outside = of.outside.clone();

@@ -1,7 +1,7 @@
 //! Versions of services that were first seen in the window.
 //!
-//! Versions are read from a sample of traces of both stretches; each that the baseline's traces do
-//! not have is then looked up: it is new when no span of the baseline has it.
+//! Versions are read from a sample of traces of both sides. A version that the baseline's traces
+//! lack is then looked up. It is new when no span of the baseline has it.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -19,17 +19,18 @@ use super::sampled::Sides;
 use crate::{QueryError, execution::Reader};
 
 const VERSION: &str = "service.version";
-/// Attributes that tell instances apart, the first that a resource has.
+/// Attributes that identify instances. The first that a resource has is used.
 const INSTANCES: [&str; 3] = ["service.instance.id", "k8s.pod.name", "host.name"];
-/// Versions that are looked up.
+/// Maximum number of versions that are looked up.
 const VERSIONS_MAX: usize = 20;
-/// Spans of a version that are looked at for the first of them.
+/// Maximum number of rows that are scanned for the first span of a version.
 const ROWS_MAX: u64 = 300_000;
 
 /// The versions of a service, and the instances of each.
 type Versions = BTreeMap<String, BTreeMap<String, (u64, BTreeSet<String>)>>;
 
-/// The new versions, newest first. `spans_of` gives the number of a service's spans in the window.
+/// The new versions, the newest first. `spans_of` returns the number of a service's spans in the
+/// window.
 pub(super) fn deployments(
     reader: &Reader,
     ranges: Sides<TimeRange>,
@@ -108,8 +109,8 @@ fn text(attributes: &[KeyValue], key: &str) -> Option<String> {
     }
 }
 
-/// The first span of a version in the window, and the number of them; `None` where the baseline has
-/// one too.
+/// The first span of a version in the window, and the number of its spans. `None` when the baseline
+/// also has one.
 fn first(
     reader: &Reader,
     ranges: Sides<TimeRange>,

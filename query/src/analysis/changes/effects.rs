@@ -1,5 +1,5 @@
-//! The effect of each unit on each transaction type: how much longer a trace takes, how many more
-//! traces fail, because of the unit itself.
+//! The effect of each unit on each transaction type: the additional time and the additional
+//! failures of a trace that the unit itself causes.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -12,21 +12,21 @@ use super::{
     statistics::{count_above, counted, float, quantile, rank_test, share_test},
 };
 
-/// Fewer calls than this on either side are compared with nothing.
+/// Minimum number of calls on each side that are compared.
 const CALLS_MIN: usize = 4;
 
-/// A call as a unit has it.
+/// A call of a unit.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Observation {
-    /// The place of the trace among those of its side, and of the span in it.
+    /// Index of the trace among those of its side.
     pub trace: u32,
     pub span: u32,
     pub start: u64,
-    /// Self time, and time in a queue.
+    /// Self time plus queue time.
     pub own: u64,
-    /// The part of it that the transaction waited for.
+    /// The part of that time that the transaction waited for.
     pub cost: u64,
-    /// Failed without a failed callee.
+    /// True when the call failed without a failed callee.
     pub failed: bool,
 }
 
@@ -42,13 +42,13 @@ pub(super) type ByUnit = BTreeMap<(u32, Unit), Sides<UnitCalls>>;
 /// The effect of a unit on a transaction type.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Effect {
-    /// Nanoseconds that a trace takes longer.
+    /// Additional nanoseconds of a trace.
     pub slower: f64,
-    /// Probability that chance makes its calls so much slower.
+    /// P-value of the slower calls.
     pub slower_p: f64,
-    /// Part of the traces that it fails in, more than before.
+    /// Increase of the share of traces in which the unit fails.
     pub failing: f64,
-    /// Probability that chance does.
+    /// P-value of the increase in failures.
     pub failing_p: f64,
 }
 
@@ -72,7 +72,7 @@ pub(super) fn observe(traces: Sides<&[SampledTrace]>, roles: &Roles) -> ByUnit {
 fn observation(trace: &SampledTrace, (number, place): (u32, u32), children: &[u32]) -> Observation {
     let span = trace.span(place);
     let own = waited(trace, place, children).unwrap_or(span.self_time);
-    // Nobody waits for what is asynchronous, but it is late for whoever takes its result.
+    // The transaction does not wait for an asynchronous span, but its result comes later.
     let late = if span.asynchronous { own / 2 } else { 0 };
     Observation {
         trace: number,
@@ -84,8 +84,8 @@ fn observation(trace: &SampledTrace, (number, place): (u32, u32), children: &[u3
     }
 }
 
-/// The time a call waits beyond the span that it enters, where the two clocks differ so much that
-/// the one span does not lie within the other: then only their lengths say it.
+/// The time that a call waits beyond the span that it enters. When their clocks differ so much that
+/// one span does not lie within the other, only the lengths of both count.
 fn waited(trace: &SampledTrace, place: u32, children: &[u32]) -> Option<u64> {
     let span = trace.span(place);
     let [child] = children else { return None };
@@ -96,7 +96,7 @@ fn waited(trace: &SampledTrace, place: u32, children: &[u32]) -> Option<u64> {
     (is_call && !is_within).then(|| span.duration.saturating_sub(entered.duration))
 }
 
-/// The effect of a unit, of so many traces on each side.
+/// The effect of a unit, given the number of traces on each side.
 pub(super) fn effect(calls: &Sides<UnitCalls>, traces: Sides<u64>) -> Effect {
     let failing = calls.as_ref().map(UnitCalls::failing_traces);
     let share = |failing: u64, of: u64| if of == 0 { 0.0 } else { float(failing) / float(of) };
@@ -119,7 +119,7 @@ impl UnitCalls {
     }
 }
 
-/// The mean of some calls, each no more than twice the 99th percentile.
+/// The mean over some calls; each value is capped at twice the 99th percentile.
 pub(super) fn mean(calls: &[Observation], of: impl Fn(&Observation) -> u64) -> f64 {
     if calls.is_empty() {
         return 0.0;
@@ -137,7 +137,7 @@ fn slower(calls: &Sides<UnitCalls>, traces: Sides<u64>) -> (f64, f64) {
     let calls_per_trace = float(now.all.len() as u64) / float(traces.now);
     let cost_now = mean(&now.all, |call| call.cost);
     if before.all.is_empty() && traces.before >= CALLS_MIN as u64 {
-        // A new call: all of it is more than before.
+        // All time of a new call is additional.
         let new = distinct_traces(&now.all);
         return (
             calls_per_trace * cost_now / 2.0,
@@ -149,7 +149,7 @@ fn slower(calls: &Sides<UnitCalls>, traces: Sides<u64>) -> (f64, f64) {
         return (0.0, 1.0);
     }
     let more = (cost_now - mean(&before.all, |call| call.cost)).max(0.0);
-    // The part of its own time that is new: what is a little slower explains little.
+    // The part of its own time that is new: a small slowdown explains little.
     let own = calls.as_ref().map(|calls| mean(&calls.all, |call| call.own));
     let new_part = (1.0 - own.before / own.now.max(1.0)).clamp(0.0, 1.0);
     let means = values.as_ref().map(|of| counted(of.iter().map(|(mean, _)| *mean).collect()));

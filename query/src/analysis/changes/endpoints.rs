@@ -1,31 +1,31 @@
-//! The side at fault of calls that take longer than the called service's spans say.
+//! The party at fault for calls that take longer than the called service's spans.
 //!
-//! Waiting counts for the called service, unless one service explains more: when nearly all that a
-//! service exchanges with others became slower alike, in and out, it is that service (its network,
-//! its processor). The smallest set of services that explains the waiting is chosen greedily.
+//! The called service is charged for the waiting, unless one service explains more. When nearly all
+//! edges of a service, in and out, became slower alike, the cause is that service (its network, its
+//! processor). The smallest set of services that explains the waiting is chosen greedily.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::roles::Unit;
 
-/// Edges of a service are alike when they differ from their median by at most this factor.
+/// Edges of a service count as alike when each differs from their median by at most this factor.
 const ALIKE_FACTOR: f64 = 3.0;
-/// Part of a service's calls that must be over edges that are alike.
+/// Minimum part of a service's calls that use edges that are alike.
 const SLOWER_MIN: f64 = 0.75;
 
-/// Waiting over an edge, more than before.
+/// Additional waiting over an edge.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Waiting {
     pub unit: Unit,
     /// Number of calls in the window.
     pub calls: f64,
-    /// Nanoseconds that a call waits longer, less than nothing included.
+    /// Additional nanoseconds that a call waits; negative when it waits less.
     pub more: f64,
-    /// The difference is hardly chance.
+    /// True when chance hardly explains the difference.
     pub is_certain: bool,
 }
 
-/// Something that can be at fault as a whole.
+/// A party that can be at fault as a whole.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) enum Party {
     Service(u32),
@@ -46,7 +46,7 @@ impl Party {
 }
 
 impl Unit {
-    /// The party that it counts for by itself.
+    /// The party that this unit alone is charged to.
     pub(super) fn party(self) -> Party {
         match self {
             Self::Own { service, .. } => Party::Service(service),
@@ -63,8 +63,8 @@ impl Unit {
     }
 }
 
-/// The party of each edge: its callee, or the service that explains it together with others. `own`
-/// is the time that services take longer by themselves.
+/// The party of each edge: its callee, or the service that explains this edge together with others.
+/// `own` is the additional time of each service itself.
 pub(super) fn owners(waiting: &[Waiting], own: &BTreeMap<u32, f64>) -> BTreeMap<Unit, Party> {
     let mut of_callees: BTreeMap<Party, Vec<usize>> = BTreeMap::new();
     let mut of_services: BTreeMap<u32, Vec<usize>> = BTreeMap::new();
@@ -102,7 +102,7 @@ pub(super) fn owners(waiting: &[Waiting], own: &BTreeMap<u32, f64>) -> BTreeMap<
     owners
 }
 
-/// Returns the edges of a service that it explains from both its sides.
+/// Returns the edges on both sides of a service that the service explains.
 fn around(service: u32, waiting: &[Waiting], all: &[usize]) -> Vec<usize> {
     let out: BTreeSet<Party> = all
         .iter()
@@ -122,7 +122,7 @@ fn around(service: u32, waiting: &[Waiting], all: &[usize]) -> Vec<usize> {
     if is_around && usual > 0.0 && is_certain && enough { alike } else { Vec::new() }
 }
 
-/// The value that half of the weight does not exceed.
+/// The weighted median: the value that half of the weight does not exceed.
 fn weighted_median(values: impl Iterator<Item = (f64, f64)>) -> f64 {
     let mut values: Vec<(f64, f64)> = values.collect();
     values.sort_by(|a, b| a.0.total_cmp(&b.0));

@@ -1,14 +1,14 @@
-//! The moment a series changed at.
+//! The moment at which a series changed.
 //!
-//! Two estimates: of single values in order of time by ranks (Pettitt), of steps by the split that
-//! leaves least variance.
+//! There are two estimates. Single values in order of time are split by ranks (Pettitt). Steps are
+//! split where the least variance remains.
 
-/// Least explained variance, over what is left for each degree of freedom: above what the best of
-/// many splits explains by chance.
+/// Minimum F statistic: explained variance over the remaining variance for each degree of freedom.
+/// It is above what the best of many splits explains by chance.
 const F_MIN: f64 = 12.0;
 
-/// The place of the first value after the change, of values in order of time: the split at which
-/// ranks on both sides differ most. `None` of fewer than four values.
+/// Index of the first value after the change, for values in order of time. The split is where ranks
+/// on both sides differ most. `None` for fewer than four values.
 pub(super) fn of_values(values: &[f64]) -> Option<usize> {
     if values.len() < 4 {
         return None;
@@ -36,8 +36,8 @@ pub(super) fn of_values(values: &[f64]) -> Option<usize> {
     at
 }
 
-/// The place of the first step after the change, of a value and a weight for each step: the split
-/// that leaves least variance. `None` where the split explains little of it (F-test).
+/// Index of the first step after the change, for steps of a value and a weight. The split leaves
+/// the least variance. `None` when the split explains little of it (F-test).
 pub(super) fn of_steps(steps: &[(f64, f64)]) -> Option<usize> {
     let sums = |steps: &[(f64, f64)]| {
         steps.iter().fold((0.0, 0.0), |(sum, weight), (value, of)| (sum + value * of, weight + of))

@@ -1,4 +1,4 @@
-//! Reads the sampled traces and makes them what culprits are found in.
+//! Reads the sampled traces into the compact form in which culprits are searched.
 
 use std::collections::{HashMap, HashSet};
 
@@ -12,23 +12,23 @@ use crate::{
     trace::{trace_rows::Names, tree::Tree},
 };
 
-/// Spans of one side that are held (about 100 bytes each).
+/// Maximum number of spans of one side that are held (about 100 bytes each).
 const SPANS_MAX: usize = 150_000;
-/// Spans of one trace; larger ones say nothing of the usual.
+/// Maximum number of spans of one trace. Larger traces are not typical.
 const TRACE_SPANS_MAX: usize = 20_000;
 
 /// The traces of one side.
 #[derive(Debug, Default)]
 pub(super) struct TraceSample {
     pub traces: Vec<SampledTrace>,
-    /// Traces were left out because there are too many spans.
+    /// True when traces were left out because there are too many spans.
     pub is_cut: bool,
     spans: usize,
 }
 
-/// Keeps the types that come first in `ranked`, while neither side has more traces than this: with
-/// very many types those of all of them take long to read. Types that have traces on one side only
-/// get what the others leave. Returns whether a type was left out.
+/// Keeps types in the order of `ranked`, as long as no side exceeds `traces_max`; a type that does
+/// not fit is skipped. Reading the traces of very many types takes long. Types with traces on one
+/// side only get what the others leave. Returns true when a type was left out.
 pub(super) fn retain_first(
     wanted: &mut Sides<Vec<(u32, Vec<TraceId>)>>,
     ranked: impl IntoIterator<Item = u32>,
@@ -57,13 +57,13 @@ pub(super) fn retain_first(
     wanted.now.len() + wanted.before.len() < all
 }
 
-/// The traces of each transaction type, in turns, until there are too many spans.
+/// The traces of each transaction type, taken in turns, up to the maximum number of spans.
 pub(super) fn read(
     reader: &Reader,
     wanted: &[(u32, Vec<TraceId>)],
     names: &mut Names,
 ) -> Result<TraceSample, QueryError> {
-    /// Traces of all types that are read at once.
+    /// Number of traces, over all types, that are read at once.
     const AT_ONCE: usize = 400;
     let longest = wanted.iter().map(|(_, ids)| ids.len()).max().unwrap_or(0);
     let turns = (0..longest).flat_map(|turn| {
@@ -91,7 +91,7 @@ pub(super) fn read(
 impl TraceSample {
     fn add(&mut self, reader: &Reader, root: u32, tree: &Tree, of_tree: &Names, names: &mut Names) {
         let nodes = &tree.assembled.nodes;
-        // Spans of a trace that is still arriving are not missing.
+        // Absent spans of a trace that is still arriving do not count as missing.
         let settled =
             DurationNanos(u64::try_from(reader.limits.settled_after.as_nanos()).unwrap_or(0));
         let is_open = reader.now.since(tree.end) < settled;

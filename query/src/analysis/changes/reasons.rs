@@ -1,9 +1,9 @@
-//! Attribute values that set the changed calls of a culprit apart: versions, hosts, and others, of
-//! the calls and of the spans above them.
+//! Attribute values that distinguish the changed calls of a culprit: versions, hosts, and others,
+//! of the calls and of the spans above them.
 //!
-//! A value is held against the other calls of the window and against those of the baseline, and
-//! counts for the lesser of both differences: what all calls have since noon explains nothing about
-//! those of them that are slow, and what slow calls always had explains nothing about today.
+//! A value is compared with the other calls of the window and with those of the baseline. The
+//! smaller of both differences counts. A value that all calls have since noon does not explain why
+//! some of them are slow. A value that slow calls always had does not explain a change of today.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -24,22 +24,23 @@ use crate::{
     trace::trace_rows::Names,
 };
 
-/// Chance must be less likely than this, times the number of values.
+/// Maximum p-value after correction for the number of values (Bonferroni).
 const P_VALUE_MAX: f64 = 0.01;
-/// Least difference of shares.
+/// Minimum difference of shares.
 const SCORE_MIN: f64 = 0.15;
-/// Fewer calls than this of a class are not compared with.
+/// Minimum number of calls of a class that are compared.
 const CASES_MIN: u64 = 5;
-/// Two values stand on the same calls when this part of the calls that have one has both.
+/// Minimum overlap of the calls of two values, by which both count as one finding.
 const TOGETHER_MIN: f64 = 0.95;
-/// A number with more values than this is put into ranges.
+/// Maximum number of values of a numeric attribute before its numbers are grouped into ranges.
 const NUMBERS_MAX: usize = 20;
 const ATTRIBUTES_MAX: usize = 2_000;
 const VALUES_MAX: usize = 50_000;
 const VALUE_BYTES_MAX: usize = 256;
 /// Weight of an attribute that describes a failure and does not cause it.
 const OUTCOME_WEIGHT: f64 = 0.3;
-/// Bonus of a version, and of an attribute of the call itself, over others that explain alike.
+/// Bonus of a version, and of an attribute of the call itself, over values that explain equally
+/// much.
 const VERSION_BONUS: f64 = 0.04;
 const OWN_BONUS: f64 = 0.02;
 
@@ -74,17 +75,17 @@ pub(super) struct Cases {
     attributes: Vec<ComparedAttribute>,
     places: HashMap<(u32, u8, u32), usize, RandomState>,
     values: usize,
-    /// The endpoints without spans that calls name.
+    /// The endpoints without spans that the calls name.
     peers: Vec<Option<Peer>>,
 }
 
-/// A call that a span's attributes are compared for.
+/// A call for which the attributes of a span are compared.
 #[derive(Debug, Clone, Copy)]
 struct WantedCase {
     set: usize,
-    /// Place of the call in the set.
+    /// Index of the call in the set.
     number: u32,
-    /// The span is the call itself, not one above it.
+    /// True when the span is the call itself and not one above it.
     is_own: bool,
 }
 
@@ -95,18 +96,18 @@ struct ComparedAttribute {
     numeric: bool,
     /// The calls that have it, by value, ascending.
     values: BTreeMap<String, Vec<u32>>,
-    /// It stands on the call itself for all of them.
+    /// True when the attribute is on the call itself in every case.
     own: bool,
 }
 
-/// A value that sets the changed calls apart.
+/// A value that distinguishes the changed calls.
 #[derive(Debug, Clone, Copy)]
 struct FoundValue<'a> {
     preference: f64,
     attribute: &'a ComparedAttribute,
     value: &'a str,
     cases: &'a [u32],
-    /// The score and the probability of chance.
+    /// The score and the p-value.
     tested: (f64, f64),
     shares: Shares,
 }
@@ -126,7 +127,8 @@ impl Cases {
         }
     }
 
-    /// Reads the attributes of several sets of calls at once: the traces of sets are mostly the same.
+    /// Reads the attributes of several sets of calls at once, because the sets mostly share their
+    /// traces.
     pub(super) fn read(
         reader: &Reader,
         sets: Vec<Vec<Case>>,
@@ -243,7 +245,8 @@ impl Cases {
         }
     }
 
-    /// The endpoint without spans that most changed calls name, else most calls.
+    /// The endpoint without spans that most changed calls name; without such a name, the one that
+    /// most calls name.
     pub(super) fn peer(&self) -> Option<String> {
         let most = |classes: &[Class]| {
             let mut named: BTreeMap<&str, u64> = BTreeMap::new();
@@ -258,7 +261,7 @@ impl Cases {
         most(&[Class::Changed]).or_else(|| most(&[Class::Changed, Class::Rest, Class::Before]))
     }
 
-    /// The values that set the changed calls apart, the best first.
+    /// The values that distinguish the changed calls, the best first.
     pub(super) fn reasons(mut self, subject: &Subject, limit: usize) -> Vec<Reason> {
         for attribute in &mut self.attributes {
             attribute.normalise();
@@ -400,7 +403,7 @@ impl Shares {
 }
 
 impl ComparedAttribute {
-    /// Puts many numbers into ranges, and calls in order.
+    /// Groups numbers into ranges where there are many, and sorts the calls.
     fn normalise(&mut self) {
         if self.numeric && self.values.len() > NUMBERS_MAX {
             let mut ranges: BTreeMap<String, Vec<u32>> = BTreeMap::new();
@@ -432,12 +435,13 @@ impl ComparedAttribute {
         }
     }
 
-    /// The outcome of a call above the changed one follows from the change.
+    /// Reports whether the value is the outcome of a call above the changed one, which follows from
+    /// the change.
     fn is_consequence(&self) -> bool {
         !self.own && is_outcome(&self.name.key)
     }
 
-    /// Returns the number that reasons are ordered by.
+    /// Returns the number by which reasons are ordered.
     fn preference(&self, score: f64, subject: &Subject) -> f64 {
         let version = if self.kind() == CauseKind::Version { VERSION_BONUS } else { 0.0 };
         let own = if self.own && self.service == subject.service { OWN_BONUS } else { 0.0 };
@@ -453,7 +457,7 @@ pub(super) fn is_outcome(key: &str) -> bool {
     parts.iter().any(|part| key.contains(part))
 }
 
-/// Two ascending lists have nearly all in common.
+/// Reports whether two ascending lists have nearly all elements in common.
 fn stand_together(one: &[u32], other: &[u32]) -> bool {
     let both = one.iter().filter(|case| other.binary_search(case).is_ok()).count();
     let either = one.len() + other.len() - both;

@@ -1,4 +1,4 @@
-//! Makes the parties that explain a change what the API says of them: subject, change, evidence.
+//! Converts the parties that explain a change to API views: subject, change, evidence.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -22,11 +22,11 @@ use super::{
 };
 use crate::trace::trace_rows::Names;
 
-/// Traces that are named as examples.
+/// Maximum number of traces that are named as examples.
 const EXAMPLES_MAX: usize = 5;
-/// Transaction types that are named with a culprit.
+/// Maximum number of transaction types that are named with a culprit.
 const TRANSACTIONS_MAX: usize = 10;
-/// Calls of each class whose attributes are compared.
+/// Maximum number of calls of each class whose attributes are compared.
 const CASES_MAX: usize = 250;
 
 /// An attribution with the names and traces that its numbers stand for.
@@ -36,7 +36,7 @@ pub(super) struct Findings<'a> {
     pub traces: Sides<&'a [SampledTrace]>,
     pub names: &'a Names,
     pub types: &'a TransactionNumbers<'a>,
-    /// The begin of what was sampled of the window, where the change is known to begin there.
+    /// Start of the sampled part of the window, when the change is known to begin there.
     pub begin: Option<UnixNanos>,
     /// Names of endpoints without spans, by the service and the operation that call them.
     pub peers: BTreeMap<(u32, u32), String>,
@@ -64,13 +64,14 @@ impl Findings<'_> {
         }
     }
 
-    /// The endpoint that an operation calls; its own name where spans do not say.
+    /// The endpoint that an operation calls; the operation's own name when spans do not name the
+    /// endpoint.
     fn peer(&self, from: u32, operation: u32) -> String {
         let known = self.peers.get(&(from, operation));
         known.cloned().unwrap_or_else(|| self.names.text(operation).to_owned())
     }
 
-    /// The operation that a unit is of, as its party has it.
+    /// The operation of a unit, as a subject of its party.
     pub(super) fn operation(&self, part: &Contribution) -> Subject {
         let operation = |service: u32, operation: u32| Subject {
             kind: SubjectKind::Operation,
@@ -125,7 +126,7 @@ impl Findings<'_> {
         pooled
     }
 
-    /// The part that explains most of a party, of one transaction type or of all.
+    /// The contribution that explains most of a party, in one transaction type or in all.
     pub(super) fn best_part(&self, party: Party, root: Option<u32>) -> Option<&Contribution> {
         let parts = self.attribution.parts.iter();
         parts
@@ -133,7 +134,7 @@ impl Findings<'_> {
             .find(|part| root.is_none_or(|root| part.root == root))
     }
 
-    /// The culprit that a part shows, named as `subject`.
+    /// The culprit of a contribution, named as `subject`.
     pub(super) fn culprit(&self, subject: Subject, part: &Contribution, score: f64) -> Culprit {
         let roots = self.roots_of(part);
         let pooled = self.pooled(part.unit, &roots);
@@ -155,14 +156,15 @@ impl Findings<'_> {
         }
     }
 
-    /// The change that a part shows in one transaction type.
+    /// The change that a contribution shows in one transaction type.
     pub(super) fn change_of(&self, part: &Contribution, root: u32) -> Change {
         let pooled = self.pooled(part.unit, &BTreeSet::from([root]));
         let bad = self.bad(part, &pooled);
         self.change(part, &pooled, &bad)
     }
 
-    /// The transaction types in which the party of a part explains about as much as in the part's.
+    /// The transaction types in which the contribution's party explains about as much as in the
+    /// contribution's own.
     fn roots_of(&self, part: &Contribution) -> BTreeSet<u32> {
         let parts = self.attribution.parts.iter();
         let alike = parts.filter(|of| of.party == part.party && of.score >= part.score / 4.0);
@@ -199,7 +201,7 @@ impl Findings<'_> {
         found
     }
 
-    /// The moment from which on the calls are bad; `None` before the window.
+    /// The moment from which on the calls are bad; `None` when it is before the window.
     fn since(&self, part: &Contribution, pooled: &Pooled<'_>, bad: &[bool]) -> Option<UnixNanos> {
         let truth = |is: bool| if is { 1.0 } else { 0.0 };
         let known = pooled.before.len();
@@ -215,7 +217,7 @@ impl Findings<'_> {
         });
         let values: Vec<f64> = before.chain(now).collect();
         let place = onset::of_values(&values)?;
-        // Within a hundredth of the border it is the border.
+        // A change within a hundredth of the border counts as at the border.
         let slack = values.len() / 100;
         match place.checked_sub(known) {
             Some(after) if after <= slack => self.begin,
@@ -265,7 +267,7 @@ impl Findings<'_> {
         ids
     }
 
-    /// The calls of a part whose attributes are compared, evenly chosen from each class.
+    /// The calls of a contribution whose attributes are compared, evenly sampled from each class.
     pub(super) fn cases(&self, part: &Contribution) -> Vec<Case> {
         let pooled = self.pooled(part.unit, &self.roots_of(part));
         let bad = self.bad(part, &pooled);
@@ -291,7 +293,7 @@ impl Findings<'_> {
 fn case(unit: Unit, class: Class, traces: &[SampledTrace], call: &Observation) -> Case {
     let trace = &traces[call.trace as usize];
     let mut chain: Vec<SpanId> = Vec::new();
-    // The span of the called service says on which version and host a call to it ran.
+    // The span of the called service has the version and host on which a call to it ran.
     if matches!(unit, Unit::Edge { .. }) {
         chain.extend(remote_child(trace, call.span).map(|child| trace.span(child).id));
     }
@@ -325,7 +327,7 @@ fn slower(pooled: &Pooled<'_>) -> Change {
     };
     let (half, most) = (of(50), of(95));
     let factor = |of: &Change| of.factor.unwrap_or(1.0);
-    // The usual call says it, unless it is the rare ones that changed.
+    // The median stands for the change, unless only the rare calls changed.
     if factor(&half).ln() * 2.0 >= factor(&most).ln() { half } else { most }
 }
 

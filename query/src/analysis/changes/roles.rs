@@ -1,9 +1,10 @@
-//! The unit that a span's own time counts for: its operation, the service it waits for, or an
+//! The unit that a span's own time is charged to: its operation, the service it waits for, or an
 //! endpoint that sends no spans.
 //!
-//! A span that calls is learnt from its kind, and where no kind says so from its place: it is never
-//! where its service is entered, and its only child is a span of another service. What such a span
-//! waits beyond that child counts for the service it calls, and where the child is missing too.
+//! The kind of a span shows that it is a call. Without a kind, its position in the tree shows it:
+//! such a span never enters its service, and its only child is a span of another service. The time
+//! that such a span waits beyond that child is charged to the called service, also when the child
+//! is missing.
 
 use std::collections::HashMap;
 
@@ -12,7 +13,7 @@ use tidings_proto::otlp::SpanKind;
 
 use super::sampled::{SampledSpan, SampledTrace};
 
-/// A thing that can be at fault, compared with its own past.
+/// A unit that can be at fault, compared with its own past.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) enum Unit {
     /// An operation of a service without its calls.
@@ -29,7 +30,7 @@ pub(super) struct Roles {
     calls: HashMap<SpanKey, Callee, RandomState>,
 }
 
-/// The service that an operation's spans call; `None` where it sends no spans.
+/// The service that an operation's spans call; `None` when it sends no spans.
 type Callee = Option<u32>;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -45,7 +46,7 @@ struct SpanCounts {
     entries: u64,
     /// Number of spans with a single child, of another service.
     single: u64,
-    /// Number of spans with other children than that.
+    /// Number of spans with other children.
     others: u64,
     /// Number of spans by the service of a remote child.
     callees: HashMap<u32, u64, RandomState>,
@@ -103,13 +104,13 @@ impl Roles {
         self.calls.get(&SpanKey::new(span)).copied().flatten()
     }
 
-    /// The span is a call of another service or endpoint.
+    /// Reports whether the span is a call of another service or endpoint.
     pub(super) fn is_call(&self, span: &SampledSpan) -> bool {
         self.calls.contains_key(&SpanKey::new(span))
     }
 }
 
-/// The child is where another service, or the same one anew, is entered.
+/// Reports whether the child enters another service, or enters the same service again.
 pub(super) fn is_remote(trace: &SampledTrace, span: &SampledSpan, child: u32) -> bool {
     let child = trace.span(child);
     child.service != span.service
@@ -130,7 +131,7 @@ impl SpanCounts {
         }
     }
 
-    /// The callee of nearly all calls that have one, where at least a tenth of them have.
+    /// The callee of nearly all calls that have one, when at least a tenth of the calls have one.
     fn callee(&self) -> Callee {
         let with: u64 = self.callees.values().sum();
         let (service, count) = self.callees.iter().max_by_key(|(name, of)| (**of, **name))?;

@@ -1,7 +1,7 @@
-//! Traces as culprits are found in them: numbers instead of names, the tree as indexes.
+//! Compact traces in which culprits are searched: numbers instead of names, the tree as indexes.
 //!
-//! Owns the shapes [`SampledTrace`] and [`SampledSpan`]; reading and assembling them is the
-//! caller's.
+//! Owns the shapes [`SampledTrace`] and [`SampledSpan`]. Does not own reading and assembling, which
+//! are the caller's.
 
 use tidings_proto::{SpanId, TraceId, otlp::SpanKind};
 
@@ -11,19 +11,19 @@ pub(super) struct SampledTrace {
     pub id: TraceId,
     /// The number of its transaction type.
     pub root: u32,
-    /// Length of its first span.
+    /// Duration of its first span.
     pub duration: u64,
-    /// The root's failure.
+    /// True when the root failed.
     pub failed: bool,
     /// Depth first: parents before their children.
     pub spans: Vec<SampledSpan>,
 }
 
-/// A span; times in nanoseconds.
+/// A span. Times are in nanoseconds.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct SampledSpan {
     pub id: SpanId,
-    /// Its parent's place in [`SampledTrace::spans`].
+    /// Index of its parent in [`SampledTrace::spans`].
     pub parent: Option<u32>,
     pub service: u32,
     pub operation: u32,
@@ -34,10 +34,10 @@ pub(super) struct SampledSpan {
     pub self_time: u64,
     /// Time on the critical path of its trace.
     pub critical_time: u64,
-    /// Time from the end of its producer to its own start; 0 of spans that take no message.
+    /// Time from the end of its producer to its own start; 0 for a span that takes no message.
     pub queue_time: u64,
     pub failed: bool,
-    /// The trace did not wait for it.
+    /// True when the trace did not wait for the span.
     pub asynchronous: bool,
 }
 
@@ -53,7 +53,7 @@ impl SampledTrace {
         children
     }
 
-    /// The span with this number.
+    /// The span at this index.
     pub(super) fn span(&self, place: u32) -> &SampledSpan {
         &self.spans[place as usize]
     }

@@ -1,4 +1,4 @@
-//! Sentences: the subject that changed by itself, its change, and what came with it.
+//! Sentences of a report: the subject that changed by itself, its change, and the causes.
 
 use tidings_proto::{
     OffsetNanos, UnixNanos,
@@ -13,19 +13,19 @@ use super::{
     statistics::float,
 };
 
-/// Causes in a sentence.
+/// Maximum number of causes in a sentence.
 const CAUSES_MAX: usize = 3;
-/// A culprit makes the headline although no group changed as a whole from this score on,
+/// Minimum score of a culprit in the headline when no group changed as a whole.
 const SURE_SCORE: f64 = 0.05;
-/// and when chance is less likely than this.
+/// Maximum p-value of such a culprit.
 const SURE_P_VALUE: f64 = 1e-4;
-/// No culprit is named whose change chance explains at least that well. A few calls of one order
-/// among hundreds of sampled traces are not significant, and still what others wait for.
+/// A culprit is not named when the p-value of its change is at least this. A few calls of one order
+/// among hundreds of sampled traces are not significant, and others may still wait for them.
 const LIKELY_P_VALUE: f64 = 0.5;
-/// A party of less than this part of the best one's score is not named as the cause.
+/// Minimum part of the best party's score with which a party is named as the cause.
 const SHARE_MIN: f64 = 0.25;
 
-/// Gives each changed group its sentence.
+/// Sets the sentence of each changed group.
 pub(super) fn give(
     findings: &Findings<'_>,
     culprits: &CulpritRanking,
@@ -64,7 +64,7 @@ pub(super) fn give(
     }
 }
 
-/// Gives each changed group the sentence of its own change: no culprit was looked for.
+/// Sets the sentence of each changed group to its own change. Used when no culprits were searched.
 pub(super) fn give_own(transactions: &mut [ChangedGroup], services: &mut [ChangedGroup]) {
     let groups = transactions.iter_mut().chain(services);
     for group in groups.filter(|group| is_changed(group)) {
@@ -72,7 +72,7 @@ pub(super) fn give_own(transactions: &mut [ChangedGroup], services: &mut [Change
     }
 }
 
-/// The sentence of the page.
+/// The headline of the page.
 pub(super) fn headline(
     culprits: &CulpritRanking,
     transactions: &[ChangedGroup],
@@ -89,7 +89,7 @@ pub(super) fn headline(
     }
 }
 
-/// Chance does not explain the change of a culprit.
+/// Reports whether chance is an unlikely explanation of a culprit's change.
 fn is_likely(culprit: &Culprit) -> bool {
     culprit.change.p_value < LIKELY_P_VALUE
 }
@@ -104,7 +104,7 @@ fn of_culprit(culprits: &CulpritRanking, culprit: &Culprit) -> ChangeSentence {
     }
 }
 
-/// The sentence of a clock, where nothing else changed.
+/// The sentence of a clock when nothing else changed.
 pub(super) fn of_clock(clock: &ServiceClock, since: Option<UnixNanos>) -> Option<ChangeSentence> {
     let nanos = |offset: OffsetNanos| -> f64 {
         let size = float(offset.0.unsigned_abs());
@@ -139,7 +139,7 @@ fn of_transaction(
     Some(ChangeSentence { subject, change, with, explained_share: Some(part.explained) })
 }
 
-/// The group is its own subject.
+/// The sentence of a group that is its own subject.
 fn own(group: &ChangedGroup) -> Option<ChangeSentence> {
     let change = group.changes.first()?.clone();
     let subject = if group.uninstrumented {
@@ -164,10 +164,10 @@ fn is_about(subject: &Subject, group: &ChangedGroup) -> bool {
     }
 }
 
-/// Causes that came with the change of a subject.
+/// Causes that appear together with the change of a subject.
 fn causes(culprits: &CulpritRanking, subject: &Subject) -> Vec<Cause> {
     let reasons = culprits.reasons.iter().filter(|reason| {
-        // The outcome of a call describes its change and came with nothing.
+        // The outcome of a call describes its change and is not a cause.
         let key = reason.cause.attribute.as_ref().map(|attribute| attribute.key.as_str());
         reason.subject.service == subject.service
             && reason.subject.peer == subject.peer

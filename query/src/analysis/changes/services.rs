@@ -1,8 +1,8 @@
-//! Services and endpoints without spans in both stretches of time.
+//! Services and endpoints without spans on both sides of the comparison.
 //!
-//! A service is counted by the spans of one kind: those in which it serves requests, else those in
-//! which it takes messages, else those of its most frequent kind. Endpoints are counted by the
-//! calls that storage added up for the graph.
+//! A service is counted by its spans of one kind: server spans, without them consumer spans,
+//! without both its most frequent kind. Endpoints are counted by the calls that storage aggregated
+//! for the graph.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -27,7 +27,7 @@ use crate::{
     execution::Reader,
 };
 
-/// Groups of service and kind that are read.
+/// Maximum number of groups of service and kind that are read.
 const GROUPS_MAX: usize = 10_000;
 
 /// Groups of one service by kind.
@@ -44,7 +44,7 @@ struct SpanKindCalls {
 #[derive(Debug, Default)]
 pub(super) struct ServiceCalls {
     groups: ByService,
-    /// The services of its last parts.
+    /// The services of the last parts of the time range.
     recent: Vec<ByService>,
     /// Number of spans of groups beyond [`GROUPS_MAX`].
     pub other_count: u64,
@@ -52,8 +52,8 @@ pub(super) struct ServiceCalls {
 }
 
 impl ServiceCalls {
-    /// The services of a window, and those of its parts from each of these moments on, which are
-    /// the begins of steps.
+    /// The services of a window, and those of its last parts. Each part begins at one of these
+    /// moments, which are starts of steps.
     pub(super) fn read(
         reader: &Reader,
         window: Window,
@@ -63,7 +63,7 @@ impl ServiceCalls {
         let [start, end] = window.times();
         let mut bounds = vec![start];
         bounds.extend_from_slice(recent);
-        // Each stretch is read once, the last first, and added to all parts that it belongs to.
+        // Each time range is read once, the last first, and added to all parts that include it.
         let mut end = end;
         for (place, start) in bounds.iter().enumerate().rev() {
             if *start < end {
@@ -125,19 +125,19 @@ impl ServiceCalls {
         calls.map(|calls| calls.all.count).sum()
     }
 
-    /// The begins of the first and the last step with a span.
+    /// The starts of the first and the last step with a span.
     pub(super) fn bounds(&self) -> Option<(UnixNanos, UnixNanos)> {
         let starts = self.step_starts();
         starts.first().copied().zip(starts.last().copied())
     }
 
-    /// The begins of the steps with a span.
+    /// The starts of the steps with a span.
     pub(super) fn step_starts(&self) -> BTreeSet<UnixNanos> {
         let calls = self.groups.values().flat_map(HashMap::values);
         calls.flat_map(|calls| &calls.steps).map(|step| step.start_unix_nano).collect()
     }
 
-    /// The begin of the last step with a span of each service.
+    /// The start of the last step with a span, by service.
     pub(super) fn last_steps(&self) -> BTreeMap<String, UnixNanos> {
         let last = |(service, of): (&String, &HashMap<Option<SpanKindName>, SpanKindCalls>)| {
             let steps = of.values().flat_map(|calls| &calls.steps);
@@ -148,7 +148,7 @@ impl ServiceCalls {
     }
 }
 
-/// The services of both stretches.
+/// The services of both sides.
 pub(super) fn services(calls: Sides<&ServiceCalls>) -> Vec<ComparedGroup> {
     let names = calls.now.groups.keys().chain(calls.before.groups.keys());
     let names: BTreeSet<&String> = names.collect();
@@ -175,7 +175,7 @@ pub(super) fn services(calls: Sides<&ServiceCalls>) -> Vec<ComparedGroup> {
     names.into_iter().map(group).collect()
 }
 
-/// The kind of span that a service is counted by.
+/// The span kind that a service is counted by.
 fn kind(calls: Sides<&ServiceCalls>, service: &str) -> Option<SpanKindName> {
     let sides = [calls.now, calls.before].into_iter();
     let all = sides.filter_map(|calls| calls.groups.get(service)).flatten();
@@ -215,7 +215,7 @@ struct EndpointCalls {
 }
 
 impl EndpointCalls {
-    /// Adds calls of a node from this time on, if it is an endpoint.
+    /// Adds the calls of a node from this time on, if the node is an endpoint.
     fn add(
         &mut self,
         (kind, name): &(NodeKind, String),
@@ -231,9 +231,9 @@ impl EndpointCalls {
     }
 }
 
-/// The endpoints without spans of one stretch of time, by name; `None` where there are too many
-/// calls that storage has not added up. Where it has those of the stretch and not those of its
-/// steps, they have no steps and no recent parts.
+/// The endpoints without spans of one time range, by name. `None` when storage has not aggregated
+/// too many of the calls. When storage has aggregates of the range but not of its steps, the
+/// endpoints have no steps and no recent parts.
 pub(super) fn endpoints(
     reader: &Reader,
     window: Window,
@@ -244,7 +244,7 @@ pub(super) fn endpoints(
     let mut calls = EndpointCalls { window, calls: BTreeMap::new() };
     let (mut sums, mut has_steps) = (service_graph::sums(reader, &bounds)?, true);
     if sums.is_none() && span_count > reader.limits.assembled_spans_max {
-        // With many edges storage has sums of longer periods than steps.
+        // With many edges storage has aggregates of longer periods than steps.
         (sums, has_steps) = (service_graph::sums(reader, &window.times())?, false);
         if sums.is_none() {
             return Ok(None);
@@ -274,7 +274,7 @@ pub(super) fn endpoints(
     Ok(Some(calls.calls.into_iter().map(|(name, calls)| (name, group(calls))).collect()))
 }
 
-/// The endpoints of both stretches.
+/// The endpoints of both sides.
 pub(super) fn of_endpoints(sides: Sides<BTreeMap<String, GroupCalls>>) -> Vec<ComparedGroup> {
     let Sides { mut now, mut before } = sides;
     let names: BTreeSet<String> = now.keys().chain(before.keys()).cloned().collect();

@@ -1,9 +1,9 @@
-//! Spans that call others than their operation used to: lost calls, new calls, many more calls.
+//! Spans whose set of callees changed: lost calls, new calls, many more calls.
 //!
-//! The shape of a span is the set of what it calls. A shape counts as changed when the window has
-//! it more often than the baseline and chance does not explain it; shapes that the baseline never
-//! had count together, against the rate at which the baseline itself shows new ones (Good-Turing).
-//! A changed span is charged only when nothing below it changed or failed.
+//! The shape of a span is the set of its callees. A shape counts as changed when it is more
+//! frequent in the window than in the baseline and chance does not explain it. Shapes that the
+//! baseline lacks count together, against the rate at which the baseline itself shows new shapes
+//! (Good-Turing). A changed span is charged only when no span below it changed or failed.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
@@ -15,40 +15,41 @@ use super::{
     statistics::{float, share_test},
 };
 
-/// Chance must be less likely than this, after division by the number of shapes.
+/// Maximum p-value after correction for the number of shapes (Bonferroni).
 const P_VALUE_MAX: f64 = 0.01;
 /// Operations with fewer spans than this in the baseline have no usual shape.
 const BASELINE_MIN: u64 = 5;
-/// Weight of a span that calls at least as many others as spans of the operation used to.
+/// Weight of a span that calls at least as many others as spans of the operation did in the
+/// baseline.
 const MORE_CALLS_WEIGHT: f64 = 0.4;
-/// A shape of at least one in so many spans of the baseline is usual: more of it may be another mix
-/// of requests, and counts less.
+/// A shape of at least one in this many spans of the baseline is usual. More of it may be another
+/// mix of requests, so it counts less.
 const FREQUENT: u64 = 10;
 const FREQUENT_WEIGHT: f64 = 0.5;
 
 /// Changed shape of a unit's calls in a transaction type.
 #[derive(Debug, Clone, Default)]
 pub(super) struct ShapeChange {
-    /// Part of the traces that changed because of it.
+    /// Part of the traces that changed because of the unit.
     pub share: f64,
-    /// Probability that chance does.
+    /// P-value of the change.
     pub p_value: f64,
     /// Part of the changed spans that lost calls.
     pub lost_share: f64,
-    /// Nanoseconds that a trace takes longer by calls beyond the number usual before.
+    /// Additional nanoseconds of a trace from calls beyond the usual number.
     pub repeated: f64,
-    /// The most calls of one child by one span, now and in the baseline.
+    /// The maximum number of calls of one child by one span, now and in the baseline.
     pub calls_max: (u64, u64),
-    /// The traces with charged spans, by their place, each with the charged span.
+    /// Index of each trace with charged spans, with the index of the charged span.
     pub charged: Vec<(u32, u32)>,
-    /// The spans with more calls than usual, by the places of trace and span.
+    /// The spans with more calls than usual, as indexes of trace and span.
     pub repeating: Vec<(u32, u32)>,
 }
 
 /// Changed shapes by transaction type and unit.
 pub(super) type ShapeChanges = HashMap<(u32, Unit), ShapeChange, RandomState>;
 
-/// A child, as shapes have it.
+/// A child in a shape.
 type Child = (u32, u32);
 
 #[derive(Debug, Default)]
@@ -63,11 +64,11 @@ struct Shapes {
     shapes: HashMap<u64, CalleeSet, RandomState>,
     now: u64,
     before: u64,
-    /// The most calls of a child by one span of the baseline.
+    /// The maximum number of calls of a child by one span of the baseline.
     calls_max: HashMap<Child, u64, RandomState>,
 }
 
-/// Weight and probability of a changed shape.
+/// Weight and p-value of a changed shape.
 #[derive(Debug, Clone, Copy)]
 struct Changed {
     weight: f64,
@@ -167,14 +168,14 @@ fn charge(
 }
 
 impl ShapeChange {
-    /// Makes a change in which nothing changed.
+    /// Returns a change that is zero.
     pub(super) fn none() -> Self {
         Self { p_value: 1.0, ..Self::default() }
     }
 }
 
-/// Time of the trace in calls beyond the most that a span of the operation made before, and the
-/// number of the most frequent such call, now and before.
+/// Returns the time of the trace in calls beyond the maximum that a span of the operation made in
+/// the baseline. Also returns the number of the most frequent such call, now and in the baseline.
 fn repeated(trace: &SampledTrace, shapes: &Shapes, children: &[u32]) -> (f64, (u64, u64)) {
     if shapes.before < BASELINE_MIN {
         return (0.0, (0, 0));
@@ -211,7 +212,7 @@ impl Table<'_> {
         self.hasher.hash_one(shape)
     }
 
-    /// Counts the shapes of a trace, each once: spans of one trace are not independent.
+    /// Counts each shape of a trace once, because spans of one trace are not independent.
     fn add(&mut self, trace: &SampledTrace, is_now: bool) {
         let children = trace.children();
         let mut operations: HashSet<OperationKey, RandomState> = HashSet::default();
@@ -279,7 +280,7 @@ impl Shapes {
         self.shapes.iter().filter(|(_, shape)| shape.before == 0)
     }
 
-    /// The part of such spans that is more than in the baseline.
+    /// The part of these spans that exceeds the baseline.
     fn excess(&self, now: u64, before: u64) -> f64 {
         if now == 0 {
             return 0.0;

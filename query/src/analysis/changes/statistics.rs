@@ -1,23 +1,23 @@
 //! Tests of significance: of two distributions, two shares, two rates; correction for many tests.
 //!
-//! All are two-sided and exact or asymptotic as their numbers allow. None of them says that a
-//! difference matters: the least effect is the caller's to ask for.
+//! All are two-sided, and exact or asymptotic as their numbers allow. A significant difference may
+//! still be too small to matter, so the caller sets the minimum effect.
 
 use crate::analysis::explain::statistics::tail;
 
-/// Tables of at most so many cases are tested exactly.
+/// Maximum number of cases of a table that is tested exactly.
 const EXACT_MAX: u64 = 4_000;
 
 /// The outcome of comparing two distributions.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct RankTest {
-    /// Probability that chance gives such a difference.
+    /// P-value of the difference.
     pub p_value: f64,
-    /// Probability that one of the first is above one of the second; ties count half.
+    /// Probability that a value of the first exceeds one of the second; ties count half.
     pub superiority: f64,
 }
 
-/// The Mann-Whitney test with correction for ties, over values with their numbers, ascending.
+/// The Mann-Whitney test with correction for ties, over pairs of a value and its count, ascending.
 pub(super) fn rank_test(now: &[(u64, u64)], before: &[(u64, u64)]) -> RankTest {
     let (n, m) = (total(now), total(before));
     if n == 0.0 || m == 0.0 {
@@ -47,14 +47,14 @@ pub(super) fn rank_test(now: &[(u64, u64)], before: &[(u64, u64)]) -> RankTest {
     RankTest { p_value, superiority: above / (n * m) }
 }
 
-/// Values with their numbers, ascending, of values in any order.
+/// Pairs of a value and its count, ascending, from values in any order.
 pub(super) fn counted(mut values: Vec<u64>) -> Vec<(u64, u64)> {
     values.sort_unstable();
     values.chunk_by(|a, b| a == b).map(|same| (same[0], same.len() as u64)).collect()
 }
 
-/// Probability that chance gives shares at least so different: `now.0` of `now.1` and `before.0` of
-/// `before.1`. Fisher's exact test of small tables, the G-test of large ones.
+/// P-value of two shares that differ: `now.0` of `now.1` and `before.0` of `before.1`. Small tables
+/// use Fisher's exact test, large ones the G-test.
 pub(super) fn share_test(now: (u64, u64), before: (u64, u64)) -> f64 {
     let (with, all) = (now.0 + before.0, now.1 + before.1);
     if now.1 == 0 || before.1 == 0 || with == 0 || with == all {
@@ -82,14 +82,14 @@ fn fisher(now: (u64, u64), before: (u64, u64)) -> f64 {
     let most = with.min(now.1);
     let whole = ln_choose(all, with);
     let observed = of_rest(now.0);
-    // A table counts as no more likely than the observed one in spite of rounding.
+    // A rounding error must not make an equally likely table count as more likely.
     let tolerance = 1e-7;
     let likely = (least..=most).map(of_rest).filter(|ln| *ln <= observed + tolerance);
     likely.map(|ln| (ln - whole).exp()).sum::<f64>().min(1.0)
 }
 
-/// Probability that chance gives rates at least so different: counts in lengths of time, the
-/// variance of counts being `dispersion` times their mean (1 for a Poisson process).
+/// P-value of two rates that differ, each a count in a length of time. The variance of counts is
+/// `dispersion` times their mean (1 for a Poisson process).
 pub(super) fn rate_test(now: (u64, f64), before: (u64, f64), dispersion: f64) -> f64 {
     let all = float(now.0 + before.0);
     let length = now.1 + before.1;
@@ -102,7 +102,7 @@ pub(super) fn rate_test(now: (u64, f64), before: (u64, f64), dispersion: f64) ->
     tail(distance / spread).min(1.0)
 }
 
-/// Variance of counts over their mean, at least 1.
+/// Index of dispersion: variance of counts over their mean, at least 1.
 pub(super) fn dispersion(counts: &[u64]) -> f64 {
     if counts.len() < 3 {
         return 1.0;
@@ -113,8 +113,8 @@ pub(super) fn dispersion(counts: &[u64]) -> f64 {
     if mean > 0.0 { (squares / (of - 1.0) / mean).max(1.0) } else { 1.0 }
 }
 
-/// The p-values corrected for their number (Benjamini-Hochberg): listing those up to `q` gives a
-/// share of at most `q` false ones.
+/// The p-values corrected for their number (Benjamini-Hochberg). Among those up to `q`, the
+/// expected share of false ones is at most `q`.
 pub(super) fn corrected(p_values: &[f64]) -> Vec<f64> {
     let mut order: Vec<usize> = (0..p_values.len()).collect();
     order.sort_by(|a, b| p_values[*a].total_cmp(&p_values[*b]));
@@ -128,7 +128,7 @@ pub(super) fn corrected(p_values: &[f64]) -> Vec<f64> {
     corrected
 }
 
-/// The value that this part of all, in percent, does not exceed, of values with their numbers.
+/// The quantile of pairs of a value and its count, in percent.
 pub(super) fn quantile(values: &[(u64, u64)], percent: u64) -> u64 {
     let all: u64 = values.iter().map(|(_, count)| count).sum();
     let wanted = (u128::from(all) * u128::from(percent)).div_ceil(100).max(1);
@@ -166,7 +166,7 @@ fn ln_factorial(number: u64) -> f64 {
     n * n.ln() - n + 0.5 * (std::f64::consts::TAU * n).ln() + series
 }
 
-/// A count as a number to calculate with.
+/// Converts a count to a floating-point number.
 #[expect(clippy::cast_precision_loss, reason = "statistics need no more than 52 bits")]
 pub(super) fn float(count: u64) -> f64 {
     count as f64

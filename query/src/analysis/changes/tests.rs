@@ -1,4 +1,5 @@
-//! Culprits among made-up traces: what waits is not at fault, what changed by itself is.
+//! Culprits among synthetic traces: a span that waits is not at fault, a span that changed by
+//! itself is.
 
 use tidings_proto::{SpanId, TraceId, otlp::SpanKind};
 use tidings_storage::{Calls, ScanStats};
@@ -26,7 +27,8 @@ const CALL_ORDERS: u32 = 11;
 const CALL_STOCK: u32 = 12;
 const QUERY: u32 = 13;
 
-/// A span to be: service, operation, kind, its own time in microseconds, its failure, children.
+/// Template of a span: service, operation, kind, its own time in microseconds, its failure,
+/// children.
 #[derive(Debug, Clone)]
 struct Node {
     service: u32,
@@ -41,7 +43,7 @@ fn node(service: u32, operation: u32, kind: SpanKind, own_us: u64, children: Vec
     Node { service, operation, kind, own_us, failed: false, children }
 }
 
-/// How a request goes; times in microseconds.
+/// Parameters of a request. Times are in microseconds.
 #[derive(Debug, Clone, Copy)]
 struct Request {
     orders_us: u64,
@@ -65,10 +67,10 @@ const USUAL: Request = Request {
     stock_sends: true,
 };
 
-/// The gateway asks orders, which asks stock and a database.
+/// The gateway calls orders, which calls stock and a database.
 fn request(of: Request, number: u64) -> Node {
     use SpanKind::{Client, Server};
-    // About so much, and not the same in any two requests.
+    // The time varies around this value and differs between requests.
     let about = |us: u64, salt: u64| us * (80 + (number * 37 + salt * 61) % 41) / 100;
     let mut children = Vec::new();
     if of.asks_stock {
@@ -135,7 +137,7 @@ fn traces(numbers: std::ops::Range<u64>, of: impl Fn(u64) -> Request) -> Vec<Sam
     numbers.map(|number| trace(&request(of(number), number), number)).collect()
 }
 
-/// The attribution of 100 requests against 120 usual ones.
+/// The attribution of 100 requests, compared with 120 usual ones.
 fn against_usual(of: impl Fn(u64) -> Request) -> Attribution {
     let before = traces(0..120, |_| USUAL);
     let now = traces(200..300, of);
@@ -244,7 +246,7 @@ fn a_type_that_may_be_among_the_rarer_ones_of_a_side_is_not_called_missing() {
     // All types of both sides are known: one is new, and one is missing.
     let Sides { now, before } = compared(0);
     assert_eq!((now, before), (("a b".to_owned(), 0), ("a c".to_owned(), 0)));
-    // What is now rare is not known to be missing.
+    // A type that may only be rare in the window does not count as missing.
     let Sides { now, before } = compared(5);
     assert_eq!((now, before), (("a b".to_owned(), 5), ("a".to_owned(), 60)));
 }

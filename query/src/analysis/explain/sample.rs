@@ -1,12 +1,13 @@
 //! The spans that are compared, as numbers for their attributes and values.
 //!
-//! Owns what an attribute of a sample is: the intrinsics, the attributes of the span and those of
-//! its resource, texts and truth values as they are, numbers as they are while they are few and by
-//! ranges of powers of two when they are many. Lists, maps and bytes are left aside.
+//! Owns the definition of an attribute: the intrinsics, the attributes of the span and those of its
+//! resource. Texts and truth values are compared as they are. Numbers are compared as they are
+//! while they are few, and by ranges of powers of two when they are many. Lists, maps and bytes are
+//! left out.
 //!
-//! Owns the sample, too: a side that has too many spans keeps those whose hash begins with a
-//! further zero bit, which are the same in every order of the spans. Only where all values together
-//! are too many does the order decide which side is halved.
+//! Owns the sample, too. A side with too many spans keeps those whose hash begins with one more
+//! zero bit, which are the same in every order of the spans. Only when all values together are too
+//! many does the order decide which side is halved.
 
 mod counts;
 
@@ -28,34 +29,34 @@ use crate::{name_search::value_text, version::mixed};
 const SAMPLED_MAX: u64 = 200_000;
 /// Maximum number of distinct values of one attribute; further values are counted as one.
 const VALUES_MAX: usize = 2_000;
-/// Attributes that are compared.
+/// Maximum number of attributes that are compared.
 const ATTRIBUTES_MAX: usize = 5_000;
 /// Values and attributes held for all spans together (four bytes each).
 const ENTRIES_MAX: usize = 30_000_000;
-/// Whole numbers of one attribute whose values are remembered.
+/// Maximum number of distinct whole numbers of one attribute that are cached.
 const INTS_MAX: usize = 4_096;
-/// Attributes of a span whose order is remembered.
+/// Number of attributes of a span whose order is cached.
 const ORDER_MAX: usize = 256;
-/// A longer value is an id of its own.
+/// Maximum length of a compared value in bytes; a longer value counts as an id of its own.
 const VALUE_BYTES_MAX: usize = 512;
 
 /// The spans that are compared.
 #[derive(Debug, Default)]
 pub(super) struct ComparedSpans {
     attributes: Vec<Attribute>,
-    /// Their places, by the key of intrinsics, of spans' and of resources' attributes.
+    /// Indexes of attributes by key, for intrinsics, span attributes and resource attributes.
     places: [HashMap<String, usize, RandomState>; SCOPES.len()],
-    /// The places of the attributes of the last span: the next one's are often the same.
+    /// Indexes of the attributes of the last span, because the next span often has the same.
     order: Vec<usize>,
     /// Values, each with its attribute's number and its text.
     values: Vec<(u32, String)>,
-    /// The values of all spans, span after span.
+    /// The values of all spans, concatenated.
     entries: Vec<u32>,
     /// The spans, in the order of their values.
     spans: Vec<SampledSpan>,
     /// Sides of the rest, and of the selected.
     sides: [SampleSide; 2],
-    /// The values of resources, which many spans share.
+    /// The values of resources, cached because many spans share a resource.
     resources: HashMap<String, Vec<u32>, RandomState>,
 }
 
@@ -65,7 +66,7 @@ struct SampledSpan {
     /// Index at which its values end.
     end: usize,
     is_selected: bool,
-    /// Zero bits that its hash begins with.
+    /// Number of leading zero bits of its hash.
     zeros: u32,
 }
 
@@ -76,7 +77,7 @@ struct SampleSide {
     sampled: u64,
     /// Number of the values of its compared spans.
     entries: usize,
-    /// Minimum number of zero bits that the hash of a compared span begins with.
+    /// Minimum number of leading zero bits in the hash of a compared span.
     zeros_min: u32,
 }
 
@@ -93,7 +94,7 @@ struct Attribute {
     values: HashMap<String, u32, RandomState>,
     /// Value numbers of whole numbers, which saves formatting them as text.
     ints: HashMap<i64, u32, RandomState>,
-    /// The value that came last.
+    /// The value that was added last.
     last: Option<u32>,
     /// True while every value so far is a number.
     numeric: bool,
@@ -101,7 +102,7 @@ struct Attribute {
     overflow: Option<u32>,
 }
 
-/// The values that portions of rows share, by their numbers there.
+/// Cache of the values that the rows of one portion share, by their numbers in the portion.
 #[derive(Debug, Default)]
 struct Shared {
     services: HashMap<Option<usize>, Option<u32>, RandomState>,
@@ -178,7 +179,7 @@ impl ComparedSpans {
         self.entries.truncate(end);
     }
 
-    /// The number of all spans of a side.
+    /// Returns the number of all spans of a side.
     pub(super) fn count(&self, is_selected: bool) -> u64 {
         self.sides[usize::from(is_selected)].count
     }
@@ -291,7 +292,7 @@ impl ComparedSpans {
         Some(value)
     }
 
-    /// A new attribute's place, unless there are too many.
+    /// Adds an attribute and returns its index; `None` when there are too many.
     fn new_place(&mut self, scope: usize, key: &str) -> Option<usize> {
         let place = self.attributes.len();
         if place >= ATTRIBUTES_MAX {
@@ -364,7 +365,7 @@ pub(in crate::analysis) fn range_of(text: &str) -> String {
 mod tests {
     use super::{ComparedSpans, OF_SPAN, SAMPLED_MAX, VALUES_MAX, mixed, range_of};
 
-    /// Spans of which each thousandth is selected, in this order.
+    /// Adds spans in this order, with each thousandth one selected.
     fn sampled(numbers: impl Iterator<Item = u64>) -> ComparedSpans {
         let mut sample = ComparedSpans::default();
         for number in numbers {
@@ -388,7 +389,7 @@ mod tests {
             assert_eq!((sample.count(true), sample.count(false)), (spans / 1_000, 999_000));
             let counts = sample.counts();
             assert_eq!(counts.selected, spans / 1_000);
-            // A quarter is too many, an eighth is not.
+            // At one quarter there are still too many spans, at one eighth there are not.
             assert!((120_000..130_000).contains(&counts.rest), "{}", counts.rest);
             assert_eq!(*known.get_or_insert(counts.rest), counts.rest, "in either order");
             let values = &counts.attributes[0].values;

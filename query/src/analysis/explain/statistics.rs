@@ -6,8 +6,8 @@
 //! correction). The test does not hold where fewer than five are expected on either side; such a
 //! difference counts as chance.
 
-/// Returns how likely chance alone gives shares at least so different, times the number of tests,
-/// at most 1. Each side is the number that has the value, and the number of all.
+/// Returns the p-value of two shares that differ, multiplied by the number of tests, at most 1.
+/// Each side is the number of spans with the value and the number of all spans.
 #[expect(clippy::cast_precision_loss, reason = "counts are far below 2^52")]
 pub(super) fn chance(selected: (u64, u64), rest: (u64, u64), tests: usize) -> f64 {
     const EXPECTED_MIN: f64 = 5.0;
@@ -18,7 +18,7 @@ pub(super) fn chance(selected: (u64, u64), rest: (u64, u64), tests: usize) -> f6
         let (has, of) = (number(has), number(of));
         for (observed, share) in [(has, with / all), (of - has, 1.0 - with / all)] {
             let expected = of * share;
-            // It is not a number where there is nothing at all, which is not enough either.
+            // The expectation is NaN when there are no spans at all; that is too few as well.
             if expected.is_nan() || expected < EXPECTED_MIN {
                 return 1.0;
             }

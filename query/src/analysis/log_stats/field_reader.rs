@@ -10,7 +10,7 @@ use crate::{log_query::LogField, log_reader::severity_name};
 
 /// Maximum number of characters of a value; a longer one is cut.
 const VALUE_CHARS_MAX: usize = 1_000;
-/// Resources and scopes whose values are kept.
+/// Maximum number of resources and scopes whose values are cached.
 const SENDERS_MAX: usize = 4_096;
 
 /// Reads a field.
@@ -26,7 +26,7 @@ impl FieldReader {
         Self { field, senders: HashMap::new() }
     }
 
-    /// The columns that the field needs.
+    /// The columns that reading the field needs.
     pub(super) fn detail(&self) -> Detail {
         match &self.field {
             LogField::Column(LogColumn::EventName | LogColumn::ScopeName)
@@ -41,7 +41,7 @@ impl FieldReader {
         matches!(self.field, LogField::Severity | LogField::Column(LogColumn::Service))
     }
 
-    /// The value that the records of a cell have, as [`Self::text`].
+    /// The value that the records of a cell have, in the form of [`Self::text`].
     pub(super) fn text_of_cell(&self, cell: &LogCountCell) -> Option<String> {
         match &self.field {
             LogField::Severity => present(severity_name(cell.severity_number)),
@@ -50,7 +50,7 @@ impl FieldReader {
         }
     }
 
-    /// The value as text; `None` when the record has none, or an array, a map or bytes.
+    /// Returns the value as text; `None` when the record has no value, an array, a map or bytes.
     pub(super) fn text(&mut self, rows: &LogRows, row: usize) -> Option<String> {
         match &self.field {
             LogField::Body => present(rows.text(row)),

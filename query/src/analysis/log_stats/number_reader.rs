@@ -1,4 +1,5 @@
-//! The number of a log record: that of a field, or one that a pattern captures in a field's text.
+//! The number of a log record: the value of a field, or a number that a pattern captures in a
+//! field's text.
 //!
 //! Owns the form of the parameter: `FIELD`, or `FIELD:/PATTERN/`, whose first group is the number.
 
@@ -12,8 +13,8 @@ use crate::{
     traceql::pattern::Patterns,
 };
 
-/// Bytes of a text that a pattern searches; it leaves out the rest. A match cannot be stopped: a
-/// query is cancelled between two records only.
+/// Maximum number of bytes of a text that a pattern searches. A match cannot be interrupted: a
+/// query is cancelled only between two records.
 const SEARCHED_BYTES_MAX: usize = 64 << 10;
 
 /// Reads numbers.
@@ -28,18 +29,18 @@ pub(super) struct NumberReader {
 struct NumberCapture {
     regex: Regex,
     groups: CaptureLocations,
-    /// True if the message is searched. It is read where it lies, and not cut to the length of a
-    /// value.
+    /// True when the pattern searches the message. The message is searched in place and not cut to
+    /// the length of a value.
     is_of_body: bool,
 }
 
 impl NumberReader {
-    /// The reader of a field's name, or of a field and a pattern.
+    /// Creates the reader of a field, or of a field and a pattern.
     ///
     /// # Errors
-    /// `Parameter` names the character at which the text has no pattern with a group.
+    /// `Parameter` names the position at which `text` should have a pattern with a group.
     pub(super) fn new(text: &str) -> Result<Self, QueryError> {
-        // `http://` begins no pattern.
+        // The slashes of `http://` do not begin a pattern.
         let parts = text.split_once(":/").filter(|(_, rest)| !rest.starts_with('/'));
         let (name, pattern) = parts.map_or((text, None), |(name, rest)| (name, Some(rest)));
         let field = LogField::of_name(name);
@@ -51,12 +52,12 @@ impl NumberReader {
         Ok(Self { field: FieldReader::new(field), capture })
     }
 
-    /// The columns that the number needs.
+    /// The columns that reading the number needs.
     pub(super) fn detail(&self) -> Detail {
         self.field.detail()
     }
 
-    /// The number of a record; `None` when it has none.
+    /// Returns the number of a record; `None` when it has none.
     pub(super) fn number(&mut self, rows: &LogRows, row: usize) -> Option<f64> {
         match &mut self.capture {
             None => number(&self.field.text(rows, row)?),
@@ -86,7 +87,7 @@ impl NumberCapture {
         Ok(Self { groups: regex.capture_locations(), regex, is_of_body })
     }
 
-    /// The number that the first match captures.
+    /// Returns the number that the first match captures.
     fn number(&mut self, text: &str) -> Option<f64> {
         let text = &text[..text.floor_char_boundary(SEARCHED_BYTES_MAX)];
         self.regex.captures_read(&mut self.groups, text)?;
@@ -103,7 +104,7 @@ fn number(text: &str) -> Option<f64> {
 mod tests {
     use super::{NumberReader, SEARCHED_BYTES_MAX};
 
-    /// The number that a text has, or the error.
+    /// Returns the number in a text, or the error.
     fn check(number: &str, text: &str) -> Result<Option<f64>, String> {
         let reader = NumberReader::new(number).map_err(|error| error.to_string())?;
         Ok(reader.capture.and_then(|mut capture| capture.number(text)))

@@ -10,15 +10,16 @@ use tidings_proto::api::NumberSummary;
 
 /// Factor from one bucket's bound to the next.
 const GROWTH: f64 = 1.02;
-/// Larger than the number of any bucket: numbers of 64 bits have exponents up to 1,074.
+/// A number larger than that of any bucket. The exponents of 64-bit numbers reach 1,074.
 const ZERO: i32 = 40_000;
-/// Maximum number of buckets; the lowest are joined.
+/// Maximum number of buckets. Beyond it, the lowest buckets are merged.
 const BUCKETS_MAX: usize = 2_048;
 
 /// Numbers by size.
 #[derive(Debug, Default)]
 pub(super) struct NumberSketch {
-    /// Counts by the number of the bucket, which has the sign of its values; 0 is zero.
+    /// Counts by the number of the bucket, which has the sign of its values. Bucket 0 is the number
+    /// zero.
     buckets: BTreeMap<i32, u64>,
     count: u64,
     sum: f64,
@@ -44,7 +45,7 @@ impl NumberSketch {
         }
     }
 
-    /// The number that this share of all is not above.
+    /// The number that this share of all numbers does not exceed.
     fn quantile(&self, permille: u64) -> f64 {
         let rank = (self.count * permille).div_ceil(1_000).max(1);
         let mut below = 0;
@@ -57,7 +58,7 @@ impl NumberSketch {
         self.max
     }
 
-    /// `None`: there were no numbers.
+    /// Returns the summary; `None` when there are no numbers.
     pub(super) fn summary(&self) -> Option<NumberSummary> {
         #[expect(clippy::cast_precision_loss, reason = "a mean is read by people")]
         let mean = self.sum / self.count as f64;
@@ -65,7 +66,7 @@ impl NumberSketch {
             count: self.count,
             min: self.min,
             max: self.max,
-            // The sum of numbers near the largest is infinite, which JSON has no word for.
+            // The sum of very large numbers may be infinite, which JSON cannot express.
             mean: mean.clamp(self.min, self.max),
             p50: self.quantile(500),
             p90: self.quantile(900),
@@ -89,7 +90,7 @@ fn value(bucket: i32) -> f64 {
     if bucket == 0 {
         return 0.0;
     }
-    // In two steps: the powers of the outermost buckets are not numbers.
+    // The power is computed in two steps, because that of the outermost buckets overflows.
     let place = f64::from(bucket.abs() - ZERO);
     let middle = 2.0 / (1.0 + 1.0 / GROWTH) * GROWTH.powf(place - 1.0);
     if bucket > 0 { middle } else { -middle }

@@ -1,39 +1,39 @@
 //! From the forms of messages to templates.
 //!
-//! Forms of equally many words that begin alike and share half of their words are one group, as
-//! in [Drain](https://doi.org/10.1109/ICWS.2017.13). All forms of a window are there at once, so
-//! the most frequent is taken first and the order of records does not matter. The whole group
-//! also tells a state from a value: at a position with few distinct words (`started`, `stopped`)
-//! each has a template of its own, and at one with many, or with words that look like parameters,
-//! all become `<*>`. How well the groups agree with those of people is measured on public logs
-//! (decision 0083).
+//! Forms of equally many words that begin alike and share half of their words are one group, as in
+//! [Drain](https://doi.org/10.1109/ICWS.2017.13). All forms of a window are known at once, so the
+//! most frequent is taken first and the order of records does not matter. The whole group also
+//! distinguishes a state from a value. At a position with few distinct words (`started`,
+//! `stopped`), each word has a template of its own. At a position with many words, or with words
+//! that look like parameters, all become `<*>`. Decision 0083 compares the groups with manual ones
+//! on public logs.
 
 use std::collections::{BTreeMap, HashMap};
 
 use tidings_storage::FORM_WILDCARD as WILDCARD;
 
-/// The number of [`WILDCARD`] as a word, which stands for a parameter, too.
+/// The number of [`WILDCARD`] as a word; it also stands for a parameter.
 const WILDCARD_NUMBER: usize = 0;
-/// Templates that begin alike and are compared with a form.
+/// Maximum number of templates with the same beginning that are compared with a form.
 const COMPARED_MAX: usize = 500;
-/// Distinct words at a position up to which they are states and no parameters.
+/// Maximum number of distinct words at a position that count as states and not as parameters.
 const STATES_MAX: usize = 4;
 
-/// Units after a number, of sizes and times.
+/// Units of sizes and times that follow a number.
 const UNITS: [&str; 23] = [
     "B", "KB", "MB", "GB", "TB", "KiB", "MiB", "GiB", "TiB", "bytes", "ns", "us", "µs", "ms", "s",
     "sec", "secs", "seconds", "min", "minutes", "h", "hours", "days",
 ];
-/// Days and months as timestamps have them.
+/// Days and months in the form of timestamps.
 const CALENDAR: [&str; 19] = [
     "Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun", "Jan", "Feb", "Mar", "Apr", "May", "Jun",
     "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
 ];
-/// Words that the name of somebody follows.
+/// Words that a user name follows.
 const BEFORE_NAMES: [&str; 3] = ["user", "User", "username"];
 
-/// Returns true if the word at this position looks like a parameter: a value and nothing else, a
-/// path, a dotted name, an address, the unit of a number, a part of a date, the name of a user.
+/// Returns true when the word at this position looks like a parameter: a bare value, a path, a
+/// dotted name, an address, the unit of a number, a part of a date, the name of a user.
 fn is_parameter(form: &[String], at: usize) -> bool {
     let bare = |word: &str| -> String {
         word.trim_matches(|outer: char| !outer.is_alphanumeric()).to_owned()
@@ -57,8 +57,8 @@ fn is_parameter(form: &[String], at: usize) -> bool {
         || before.is_some_and(|before| BEFORE_NAMES.contains(&bare(before).as_str()))
 }
 
-/// Puts forms together that are alike. Gives each template and the forms that it stands for, by
-/// their places in `forms`, which come the most frequent first.
+/// Merges similar forms into templates. Returns each template with the indexes of its forms in
+/// `forms`, which are ordered by frequency, the most frequent first.
 pub(super) fn templates(forms: &[Vec<String>]) -> Vec<(Vec<String>, Vec<usize>)> {
     let mut found = Vec::new();
     for group in groups(forms) {
@@ -67,9 +67,9 @@ pub(super) fn templates(forms: &[Vec<String>]) -> Vec<(Vec<String>, Vec<usize>)>
     found
 }
 
-/// The forms that begin alike, have equally many words and share half of them with the template
-/// that the group has so far. Words are compared by number: a hostile window has 20,000 forms of
-/// 60 words, each compared with 500 templates.
+/// Groups the forms that begin alike, have equally many words and share half of them with the
+/// group's current template. Words are compared by number for speed: a hostile window has 20,000
+/// forms of 60 words, each compared with 500 templates.
 fn groups(forms: &[Vec<String>]) -> Vec<Vec<usize>> {
     let mut numbers: HashMap<&str, usize> = HashMap::from([(WILDCARD, WILDCARD_NUMBER)]);
     let mut found: Vec<(Vec<usize>, Vec<usize>)> = Vec::new();
@@ -111,7 +111,7 @@ fn same_words(template: &[usize], form: &[usize]) -> usize {
     template.iter().zip(form).filter(|(one, other)| one == other).count()
 }
 
-/// Puts a wildcard where the form has another word than the template.
+/// Puts a wildcard at each position where the form's word differs from the template's.
 fn replace_differing<T: Clone + PartialEq>(template: &mut [T], form: &[T], wildcard: &T) {
     for (word, other) in template.iter_mut().zip(form) {
         if word != other {
@@ -120,8 +120,8 @@ fn replace_differing<T: Clone + PartialEq>(template: &mut [T], form: &[T], wildc
     }
 }
 
-/// Divides a group by the words of all positions that have few, none of which looks like a
-/// parameter, and adds the template of each part.
+/// Splits a group by the words at all positions that have few words, none of which looks like a
+/// parameter. Adds the template of each part.
 fn split_by_states(
     forms: &[Vec<String>],
     group: &[usize],
@@ -227,7 +227,7 @@ mod tests {
         }
     }
 
-    /// The case that Drain's own tests have of sshd: two patterns.
+    /// The sshd example from Drain's own tests: two patterns.
     #[test]
     fn messages_of_a_daemon_fall_into_the_groups_that_drain_finds() {
         let path = concat!(
@@ -247,7 +247,8 @@ mod tests {
         assert_eq!(groups.len() as u64, case["expect_clusters"].as_u64().unwrap());
     }
 
-    /// Logs of Kafka's brokers, whose records begin with time and level: the most patterns of each.
+    /// Logs of Kafka brokers, whose records begin with time and level. Each number is the maximum
+    /// of patterns.
     #[test]
     fn records_of_a_broker_fall_into_few_patterns() {
         let folder = concat!(
@@ -282,7 +283,8 @@ mod tests {
         }
     }
 
-    /// The groups of one file of Loghub: event ids by people, messages, and ours of the same lines.
+    /// Grouping accuracy on one file of Loghub, which has event ids assigned by people, and
+    /// messages.
     fn accuracy_of(csv: &Path) -> f64 {
         let mut reader = csv::Reader::from_path(csv).unwrap();
         let headers = reader.headers().unwrap().clone();
@@ -313,9 +315,9 @@ mod tests {
         right as f64 / lines.len() as f64
     }
 
-    /// Grouping accuracy on the sets of [Loghub](https://github.com/logpai/loghub), in a folder
-    /// that `LOGHUB` of the environment names: the share of records whose group has exactly the
-    /// records of their event. Drain's published figures average 0.866.
+    /// Grouping accuracy on the sets of [Loghub](https://github.com/logpai/loghub), in the folder
+    /// that the environment variable `LOGHUB` names. It is the share of records whose group has
+    /// exactly the records of their event. Drain's published figures average 0.866.
     #[test]
     fn groups_of_public_logs_are_those_of_people() {
         let Some(folder) = std::env::var_os("LOGHUB") else {

@@ -18,14 +18,14 @@ use crate::{
     trace::trace_rows::Names,
 };
 
-/// Groups beyond this number are counted as others,
+/// Maximum number of groups; calls of further groups count as others.
 const GROUPS_MAX: usize = 10_000;
-/// and steps beyond this number, of all groups together (about 4 KiB each), are left out.
+/// Maximum number of steps over all groups (about 4 KiB each); further steps are left out.
 const STEPS_MAX: usize = 20_000;
-/// A longer value is cut.
+/// Maximum number of characters of a value; longer values are cut.
 const VALUE_CHARS_MAX: usize = 512;
 
-/// Names by number; those that are not asked for are `None`.
+/// Names by number; `None` for keys that the query does not group by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 struct AttributeGroupKey {
     service: Option<u32>,

@@ -1,7 +1,7 @@
-//! Calls by group and step, as they are added up.
+//! Calls by group and step, as accumulators.
 //!
-//! A step of which all calls have come is made into what the answer says of it at once, so that
-//! durations are held of the groups and of the steps that are still open only.
+//! A step whose calls are all known is converted to its API view at once. Durations are then held
+//! only of the groups and of the steps that are still open.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -40,7 +40,7 @@ pub(super) struct RedGroups {
     by: Vec<RedKey>,
     window: Window,
     range: Range<UnixNanos>,
-    /// The calls that came in no order of time.
+    /// Accumulator of the calls that arrive in no order of time.
     unordered: Option<Arc<Self>>,
     names: Names,
     numbers: HashMap<RedGroupKey, u32>,
@@ -110,7 +110,7 @@ impl CallAccumulatorFactory for AllCalls<'_> {
     }
 
     fn for_range(&self, range: Range<UnixNanos>, unordered: &Arc<RedGroups>) -> RedGroups {
-        // A group has the same number as in `unordered`.
+        // A group has the same number in `unordered`.
         let of = unordered.of.iter().map(|group| RedAccumulator::new(group.key)).collect();
         RedGroups {
             range,
@@ -181,7 +181,7 @@ impl RedGroups {
         number
     }
 
-    /// The calls of a group in the step that a time is in.
+    /// Returns the calls of a group in the step of a time.
     fn calls(&mut self, group: u32, time: UnixNanos) -> Option<&mut Calls> {
         if group == OTHER {
             return None;
@@ -189,7 +189,7 @@ impl RedGroups {
         Some(self.open.entry(self.window.step_of(time)).or_default().calls_mut(group))
     }
 
-    /// Makes a step what the answer says of it.
+    /// Converts a step to its API view.
     fn close(&mut self, start: UnixNanos, mut step: OpenStep) {
         let unordered = self.unordered.as_ref().and_then(|all| all.open.get(&start));
         for (group, calls) in unordered.into_iter().flat_map(|more| &more.calls) {
@@ -205,7 +205,7 @@ impl RedGroups {
         }
     }
 
-    /// All that was given calls together.
+    /// Merges the partial aggregates of all threads.
     pub(super) fn joined(unordered: &Arc<Self>, shares: Vec<Self>) -> Self {
         let mut shares = shares.into_iter();
         let Some(mut all) = shares.next() else {
@@ -244,13 +244,13 @@ impl RedGroups {
             all.close(start, step);
         }
         all.other += unordered.other;
-        // A file's minutes may have groups of which no call is in the window.
+        // The minutes of a file may have groups without a call in the window.
         all.of.retain(|group| group.total.count > 0);
         all.numbers.clear();
         all
     }
 
-    /// The number of a group that has these names elsewhere.
+    /// Returns the number here of a group with these names in another accumulator.
     fn number_in_common(&mut self, key: &RedGroupKey, names: &Names) -> u32 {
         let has_room = self.of.len() < GROUPS_MAX;
         let mut number = |name: Option<u32>| {

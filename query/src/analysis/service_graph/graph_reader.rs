@@ -1,4 +1,4 @@
-//! The graph of spans that are read: of the newest of a window, or of one trace.
+//! The graph from rows: the newest spans of a window, or one trace.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -26,7 +26,8 @@ use crate::{
 /// The first and last moment of a trace.
 type Bounds = (UnixNanos, UnixNanos);
 
-/// Reads and assembles what is selected: the graph, the bounds of the last trace, what was read.
+/// Reads and assembles the selected spans. Returns the graph, the bounds of the last trace, and the
+/// scan statistics.
 pub(super) fn gather<K: SingleCallAccumulator>(
     reader: &Reader,
     filter: &SpanFilter,
@@ -59,7 +60,7 @@ pub(super) fn gather<K: SingleCallAccumulator>(
     Ok((graph, bounds, ScanStats { rows, complete, ..ScanStats::default() }))
 }
 
-/// The spans of a trace as what calls are found in.
+/// Converts the spans of a trace to the form in which calls are detected.
 pub(crate) fn graph_spans(trace: &TraceFacts) -> Vec<GraphSpan> {
     let spans = trace.facts.iter().zip(&trace.marks).map(|(facts, marks)| GraphSpan {
         facts: *facts,

@@ -1,7 +1,7 @@
 //! Rows of a graph's answer: the part of the graph around a node, and peers folded into one node.
 //!
 //! Runs on the whole graph, after its calls are counted and before edges are left out. Edges that
-//! become one are added up as any others: counts, exemplars and histograms. Owns the choice of the
+//! are folded are merged like any others: counts, exemplars and histograms. Owns the choice of the
 //! peers that stay single. Does not own the numbers of nodes and edges.
 
 use std::{
@@ -14,13 +14,13 @@ use tidings_proto::api::{EdgeKind, GraphNode, NodeKind};
 use super::{Edge, Graph, GraphSearch, NodeKey, NodeTotals};
 use crate::{QueryError, suggest::closest};
 
-/// Peers of a folded node that are listed.
+/// Maximum number of peers of a folded node that are listed.
 const LARGEST_MAX: usize = 20;
-/// Databases and hosts are folded at so many times the number of destinations: each is a part of
-/// the picture, and few systems have many.
+/// Factor by which databases and hosts must outnumber the destinations to be folded. Each of them
+/// is an important part of the graph, and few systems have many.
 const OTHERS_FACTOR: u64 = 4;
 
-/// Peers that are folded together: their kind, and the system that runs them.
+/// Peers that are folded together: their kind, and their system.
 type PeerGroup = (NodeKind, Option<String>);
 
 /// Key of a row of the answer: single nodes come first, by kind and name.
@@ -34,7 +34,7 @@ pub(super) enum GraphRowKey {
 #[derive(Debug, Default)]
 pub(super) struct NodeRow {
     totals: NodeTotals,
-    /// The peers that it stands for, by name.
+    /// The peers that are folded into it, by name.
     folded: Vec<(String, NodeTotals)>,
 }
 
@@ -54,8 +54,8 @@ pub(super) struct GraphRows {
 }
 
 impl Graph<Edge> {
-    /// Refuses a centre that begins with a misspelt kind: `servise:shop`, where no node has that
-    /// name. Other names with a colon are those of peers, which need not be in this graph.
+    /// Refuses a centre that begins with a misspelt kind, such as `servise:shop`, when no node has
+    /// that name. Other names with a colon are names of peers, which need not be in this graph.
     pub(super) fn check_kind(
         &self,
         (kind, name): &(Option<NodeKind>, String),
@@ -75,7 +75,7 @@ impl Graph<Edge> {
         Err(QueryError::parameter("around", reason))
     }
 
-    /// Leaves the nodes at most `depth` calls above or below a node, with the edges between them.
+    /// Keeps the nodes at most `depth` calls above or below a node, and the edges between them.
     /// Without a kind, a service comes before other nodes of its name.
     pub(super) fn keep_around(&mut self, (kind, name): &(Option<NodeKind>, String), depth: u32) {
         let is_centre =
@@ -157,7 +157,8 @@ impl Graph<Edge> {
             if peers.len() as u64 <= factor * u64::from(above) {
                 continue;
             }
-            // Stable: of peers with as many the first by name.
+            // The sort is stable: among peers with equally many failed calls, the first by name
+            // comes first.
             peers.sort_by_key(|key| Reverse(failed(key)));
             let failing = peers.iter().take_while(|key| failed(key) > 0).count();
             let single = failing.min(search.failing as usize);
@@ -185,7 +186,7 @@ impl NodeRow {
         self.folded.push((name, totals));
     }
 
-    /// The node of the API.
+    /// Builds the API view of the node.
     pub(super) fn view(mut self, key: GraphRowKey) -> GraphNode {
         match key {
             GraphRowKey::Single((kind, name)) => view(kind, name, self.totals),

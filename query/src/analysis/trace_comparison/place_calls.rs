@@ -1,8 +1,8 @@
-//! The calls at one place of the tree: statistics of a side, deviations, and what they cost.
+//! The calls at one position of the tree: statistics of a side, deviations, and their cost.
 //!
-//! Values are kept by trace, and medians over traces stand for a side: a few long traces do not
-//! move them. Owns the bounds from which the left deviates, which decision 0101 explains. Reads no
-//! trees; `trace_comparison` fills the sides in.
+//! Values are kept by trace, and medians over traces represent a side, so a few long traces have no
+//! effect on them. Owns the bounds from which the left deviates, which decision 0101 explains. Does
+//! not read trees: `trace_comparison` fills the sides in.
 
 use tidings_proto::{
     DurationNanos,
@@ -12,17 +12,17 @@ use tidings_storage::Latency;
 
 use crate::analysis::window::ratio;
 
-/// Shorter differences are noise.
+/// Minimum difference in nanoseconds; shorter ones are noise.
 const NOISE_NANOS: u64 = 100_000;
 /// Minimum number of calls for a meaningful 95th percentile.
 const CALLS_FOR_PERCENTILE: u64 = 10;
-/// Minimum number of traces whose 95th percentile is not the longest of them.
+/// Minimum number of traces for which the 95th percentile is not the longest trace.
 const PEERS_MIN: usize = 20;
 
-/// Both sides as wholes.
+/// Totals of both sides.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct ComparedSides {
-    /// Traces of the left and of the right.
+    /// Number of traces of the left and of the right.
     pub traces: [u64; 2],
     /// Medians of their durations in nanoseconds.
     pub duration_nanos: [u64; 2],
@@ -30,7 +30,7 @@ pub(super) struct ComparedSides {
     pub is_typical: bool,
 }
 
-/// The calls of one trace at a place.
+/// The calls of one trace at a position.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct TraceCalls {
     /// Number of calls.
@@ -41,14 +41,15 @@ pub(super) struct TraceCalls {
     pub self_nanos: u64,
     /// Sum of their times on the critical path.
     pub critical_nanos: u64,
-    /// Start of the first and end of the last after the start of the trace, where one is known.
+    /// Start of the first call and end of the last call, relative to the start of the trace, when a
+    /// start is known.
     pub extent_nanos: Option<(u64, u64)>,
 }
 
-/// The calls of one side at a place.
+/// The calls of one side at a position.
 #[derive(Debug, Default)]
 pub(super) struct SideCalls {
-    /// By trace; traces without such a call are left out.
+    /// Calls by trace; traces without such a call are left out.
     pub by_trace: Vec<TraceCalls>,
     /// Number of failed calls.
     pub errors: u64,
@@ -63,14 +64,14 @@ fn quantile(values: impl Iterator<Item = u64>, percent: usize) -> Option<u64> {
     (rank < values.len()).then(|| *values.select_nth_unstable(rank).1)
 }
 
-/// The difference of two lengths of time in nanoseconds.
+/// The difference of two durations in nanoseconds.
 pub(super) fn signed_difference(left: u64, right: u64) -> i64 {
     let size = i64::try_from(left.abs_diff(right)).unwrap_or(i64::MAX);
     if left < right { -size } else { size }
 }
 
-/// The median start of the first call of a trace, over the traces of both sides; the latest time
-/// where no start is known.
+/// The median start of the first call of a trace, over the traces of both sides. The greatest value
+/// when no start is known.
 pub(super) fn usual_begin(sides: &[SideCalls; 2]) -> u64 {
     let traces = sides.iter().flat_map(|side| &side.by_trace);
     let begins = traces.filter_map(|calls| calls.extent_nanos.map(|(begin, _)| begin));
@@ -108,7 +109,7 @@ impl SideCalls {
         making > 0 && making.saturating_mul(2) >= traces
     }
 
-    /// A quantile over the traces that make the call; 0 where none does.
+    /// A quantile over the traces that make the call; 0 when no trace does.
     fn quantile(&self, percent: usize, value: fn(&TraceCalls) -> u64) -> u64 {
         quantile(self.by_trace.iter().map(value), percent).unwrap_or(0)
     }
@@ -120,7 +121,7 @@ impl SideCalls {
     }
 }
 
-/// How the left deviates from the right, the most severe first.
+/// The deviations of the left from the right, the most severe first.
 pub(super) fn deviations(
     left: &SideCalls,
     right: &SideCalls,
@@ -159,8 +160,8 @@ pub(super) fn deviations(
     .collect()
 }
 
-/// Compares the left with the ordinary traces of the right that make the call: more calls, fewer
-/// calls, calls above their range, calls below it.
+/// Compares the left with the ordinary traces of the right that make the call. Returns four flags:
+/// more calls, fewer calls, calls above their range, calls below it.
 fn among_peers(left: &SideCalls, right: &SideCalls) -> [bool; 4] {
     let count: fn(&TraceCalls) -> u64 = |calls| calls.calls;
     let each: fn(&TraceCalls) -> u64 =
@@ -178,11 +179,11 @@ fn among_peers(left: &SideCalls, right: &SideCalls) -> [bool; 4] {
     ]
 }
 
-/// The least and the greatest value that an ordinary trace has.
+/// The minimum and the maximum value of an ordinary trace.
 ///
-/// The greatest exceeds the 95th percentile by as much as that exceeds the median. The least is
-/// below the 5th percentile by the factor by which that is below the median: no value is below
-/// zero.
+/// The maximum exceeds the 95th percentile by as much as that exceeds the median. The minimum is
+/// below the 5th percentile by the factor by which that is below the median, because no value is
+/// below zero.
 fn ordinary_bounds(peers: &SideCalls, value: fn(&TraceCalls) -> u64) -> [u64; 2] {
     let [low, median, high] = [5, 50, 95].map(|percent| peers.quantile(percent, value));
     if peers.by_trace.len() < PEERS_MIN {
@@ -192,14 +193,15 @@ fn ordinary_bounds(peers: &SideCalls, value: fn(&TraceCalls) -> u64) -> [u64; 2]
     [u64::try_from(least).unwrap_or(low), high.saturating_add(high - median)]
 }
 
-/// The least difference that matters: a tenth of the difference of the whole traces, a hundredth of
-/// the whole, and more than noise.
+/// The minimum difference that matters: a tenth of the difference of the whole traces, a hundredth
+/// of the whole, and more than noise.
 fn relevant_nanos(sides: &ComparedSides) -> u64 {
     let [left, right] = sides.duration_nanos;
     NOISE_NANOS.max(left.abs_diff(right) / 10).max(right / 100)
 }
 
-/// As [`among_peers`], for named traces: compares all calls of one side with those of the other.
+/// Compares all calls of one side with those of the other, for named traces. Returns the same flags
+/// as [`among_peers`].
 fn between_sets(left: &SideCalls, right: &SideCalls, traces: [u64; 2]) -> [bool; 4] {
     let by_trace = |side: &SideCalls, traces: u64| ratio(side.latency.count(), traces);
     let (ours, theirs) = (by_trace(left, traces[0]), by_trace(right, traces[1]));
@@ -211,9 +213,9 @@ fn between_sets(left: &SideCalls, right: &SideCalls, traces: [u64; 2]) -> [bool;
     ]
 }
 
-/// Compares medians. The slower one exceeds the usual range of the faster side, or many times its
-/// median where a part of that side is slow too. A few calls have no range: one and a half times
-/// their median stands for it.
+/// Compares medians. The slower one must exceed the usual range of the faster side. When a part of
+/// the faster side is slow too, many times its median suffices. A few calls have no range, so one
+/// and a half times their median replaces it.
 fn is_slower(slow: &Latency, fast: &Latency) -> bool {
     const TIMES_MIN: u64 = 4;
     let (median, usual) = (slow.quantile(50).0, fast.quantile(50).0);
@@ -224,13 +226,13 @@ fn is_slower(slow: &Latency, fast: &Latency) -> bool {
     median > bound.min(usual.saturating_mul(TIMES_MIN))
 }
 
-/// Additional own time that a trace of the left has at the place, in nanoseconds.
+/// Additional own time of a trace of the left at the position, in nanoseconds.
 ///
-/// The value against a typical trace is the difference of median self times. It is at most this
-/// trace's time on the critical path and at least minus the typical one's, because time beside that
-/// path costs nothing. Where one of two parallel calls is on the path in one trace and the other in
-/// the next, the path alone would show one as a cost. Traces that were named differ by their time on
-/// the path, which adds up to the whole.
+/// Compared with a typical trace, it is the difference of median self times. It is at most this
+/// trace's time on the critical path, and at least the negative of the typical trace's time there,
+/// because time beside that path has no cost. When one of two parallel calls is on the path in one
+/// trace and the other in the next, the path alone would show one as a cost. Named traces differ by
+/// their time on the path, which adds up to the whole.
 pub(super) fn impact(left: &SideCalls, right: &SideCalls, sides: &ComparedSides) -> i64 {
     let own: fn(&TraceCalls) -> u64 = |calls| calls.self_nanos;
     let waited: fn(&TraceCalls) -> u64 = |calls| calls.critical_nanos;
@@ -242,7 +244,7 @@ pub(super) fn impact(left: &SideCalls, right: &SideCalls, sides: &ComparedSides)
         };
         return signed_difference(mean(left, traces_left), mean(right, traces_right));
     }
-    // A call that fewer than half make takes no time in the typical trace.
+    // A call that fewer than half of the traces make has no time in the typical trace.
     let typical = |side: &SideCalls, traces: u64, value: fn(&TraceCalls) -> u64| {
         if side.is_usual(traces) { side.quantile(50, value) } else { 0 }
     };

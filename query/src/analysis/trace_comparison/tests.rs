@@ -1,4 +1,4 @@
-//! Traces with durations as services have them: a few take many times as long as most.
+//! Traces with the durations of real services: a few take many times as long as most.
 
 use std::time::Duration;
 
@@ -20,11 +20,11 @@ const MILLI: u64 = 1_000_000;
 const TYPICAL: usize = 200;
 const PLACES: usize = 10;
 
-/// Numbers that look random and are the same every time (`splitmix64`).
+/// Deterministic pseudorandom numbers (`splitmix64`).
 struct Numbers(u64);
 
 impl Numbers {
-    /// Above 0, at most 1.
+    /// Returns a number above 0 and at most 1.
     #[expect(clippy::cast_precision_loss, reason = "53 bits are exact")]
     fn share(&mut self) -> f64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
@@ -64,13 +64,13 @@ impl Spread {
         u64::try_from(Duration::from_secs_f64(0.02 * factor).as_nanos()).unwrap()
     }
 
-    /// The calls of a trace, one after the other.
+    /// The calls of a trace, which are sequential.
     fn trace(self, numbers: &mut Numbers) -> [u64; PLACES] {
         [(); PLACES].map(|()| self.draw(numbers))
     }
 }
 
-/// One call in each trace, which takes so long and calls nothing.
+/// A side with one call in each trace. The call has this duration and no callees.
 fn side(traces: impl IntoIterator<Item = u64>) -> SideCalls {
     let mut side = SideCalls::default();
     for nanos in traces {
@@ -96,7 +96,7 @@ fn typical(traces: u64, duration_nanos: [u64; 2]) -> ComparedSides {
     ComparedSides { traces: [1, traces], duration_nanos, is_typical: true }
 }
 
-/// The deviations of a trace from others, by place.
+/// The deviations of a trace from others, by position.
 fn judged(trace: &[u64; PLACES], peers: &[[u64; PLACES]]) -> Vec<Vec<Deviation>> {
     let whole = |trace: &[u64; PLACES]| trace.iter().sum::<u64>();
     let sides = typical(peers.len() as u64, [whole(trace), median(peers.iter().map(whole))]);
@@ -200,7 +200,7 @@ fn every_number_of_a_side_is_the_median_of_its_traces() {
     let left = side([34 * MILLI]);
     assert_eq!(impact(&left, &right, &sides), 5_000_000, "not 124 ms less");
     assert_eq!(deviations(&left, &right, &sides), []);
-    // Traces that were named differ by what adds up.
+    // The durations of named traces add up to their difference.
     let named = ComparedSides { is_typical: false, ..sides };
     assert_eq!(impact(&left, &right, &named), -124_000_000);
 }
@@ -229,7 +229,7 @@ fn time_that_the_trace_did_not_wait_for_costs_nothing() {
         side.by_trace[0].critical_nanos = critical_nanos;
         side
     };
-    // Of two parallel calls either is on the path in half of the traces.
+    // Each of two parallel calls is on the path in half of the traces.
     let mut right = side([50 * MILLI; 40]);
     right.by_trace.iter_mut().step_by(2).for_each(|calls| calls.critical_nanos = 0);
     let cost = |left: &SideCalls| impact(left, &right, &sides);

@@ -1,5 +1,5 @@
 //! Jaeger's answers: the envelope of v1, the wrapper of v3, and the errors of both, which are JSON
-//! that calls itself text.
+//! with the media type of text.
 
 use ::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -13,7 +13,7 @@ use crate::{
     jaeger::traces::JaegerTraces,
 };
 
-/// Says that an answer is not about everything that was asked for.
+/// Response header of a partial answer, with the reason.
 pub(super) const INCOMPLETE: HeaderName = HeaderName::from_static("tidings-incomplete");
 
 /// The envelope around every answer of v1.
@@ -56,7 +56,7 @@ impl Complaint {
         }
     }
 
-    /// Reports that there was no room for some traces.
+    /// Reports that some traces did not fit into the answer.
     pub(super) fn left_out(count: usize) -> Self {
         let msg = format!(
             "{count} more traces match than fit into one answer: lower the limit, or ask for each"
@@ -180,7 +180,7 @@ fn failed(
     response
 }
 
-/// Plain text.
+/// Response with plain text.
 pub(super) fn text(status: StatusCode, body: impl Into<String>) -> Response {
     const PLAIN: &str = "text/plain; charset=utf-8";
     (status, [(header::CONTENT_TYPE, PLAIN)], body.into()).into_response()
@@ -212,12 +212,12 @@ pub(super) fn incomplete(found: &JaegerTraces) -> Option<&'static str> {
     if found.budget_spent { Some(BUDGET_SPENT) } else { (found.left_out > 0).then_some(NO_ROOM) }
 }
 
-/// Returns the reason why a graph of calls is not of the whole range.
+/// Returns the reason why a service graph does not cover the whole range.
 pub(super) fn not_counted(complete: bool) -> Option<&'static str> {
     (!complete).then_some("only the newest spans of the range were counted")
 }
 
-/// Marks an answer that is not about everything.
+/// Marks a partial answer.
 pub(super) fn mark(mut response: Response, incomplete: Option<&'static str>) -> Response {
     if let Some(what) = incomplete {
         response.headers_mut().insert(INCOMPLETE, HeaderValue::from_static(what));

@@ -21,10 +21,10 @@ use crate::{
     params::raw::RawParameters,
 };
 
-/// The shortest step there is, in milliseconds.
+/// Minimum step in milliseconds.
 const STEP_MIN_MS: u64 = 1;
 
-/// One of the numbers, or the shortest step.
+/// Answers with one of the metrics, or with the minimum step.
 pub(super) async fn metrics(
     State(service): State<QueryService>,
     Path(which): Path<String>,
@@ -50,7 +50,7 @@ pub(super) async fn metrics(
     Ok(written(turn, MetricFamily::new(&search, numbers), pretty).await?)
 }
 
-/// The keys of objects are in their order, as everywhere in this answer.
+/// A family of metrics. Objects have their keys in order, as everywhere in this answer.
 #[derive(Serialize)]
 struct MetricFamily {
     help: String,
@@ -59,7 +59,7 @@ struct MetricFamily {
     r#type: &'static str,
 }
 
-/// A line of numbers, written from them.
+/// A series of numbers, serialised without a copy.
 struct Metric(ServiceSeries);
 
 #[derive(Serialize)]

@@ -22,7 +22,7 @@ use crate::{
     prometheus::query::EvaluationTimes as Times,
 };
 
-/// The most traces of one answer, whatever the client asks for.
+/// Maximum number of traces in an answer, whatever the client requests.
 pub(super) const LIMIT_MAX: usize = 10_000;
 const LIMIT_DEFAULT: usize = 100;
 const SEARCH_LOOKBACK: Duration = Duration::from_secs(2 * 24 * 3_600);
@@ -37,7 +37,7 @@ fn unreadable(name: &str, error: &str) -> Wrong {
     format!("unable to parse param '{name}': {error}")
 }
 
-/// A truth value; false when it is not given.
+/// Parses a flag; false when it is not given.
 pub(super) fn truth(given: &RawParameters, name: &str) -> Result<bool, Wrong> {
     let text = given.text(name).map(go::boolean).transpose();
     text.map(Option::unwrap_or_default).map_err(|error| unreadable(name, &error))
@@ -74,13 +74,13 @@ fn nanos_of(duration: Duration) -> i64 {
     i64::try_from(duration.as_nanos()).unwrap_or(i64::MAX)
 }
 
-/// `start` and `end` of one trace: hints, which only must be well formed.
+/// Checks `start` and `end` of one trace. They are hints that only must be well formed.
 pub(super) fn check_hints(given: &RawParameters) -> Result<(), Wrong> {
     units(given, "start", MICRO)?;
     units(given, "end", MICRO).map(|_| ())
 }
 
-/// A trace id of up to 32 hex digits or in base64; `None` is the id 0, which no trace has.
+/// Parses a trace id of up to 32 hex digits or in base64. `None` is the id 0, which no trace has.
 pub(super) fn trace_id(text: &str) -> Result<Option<TraceId>, Wrong> {
     let hex = |digits: &str| -> Result<u64, Wrong> {
         let parsed = match digits.bytes().all(|byte| byte.is_ascii_hexdigit()) {
@@ -175,7 +175,7 @@ fn limit_of(limit: Option<i64>) -> usize {
     limit.unwrap_or(LIMIT_DEFAULT).min(LIMIT_MAX)
 }
 
-/// 0 is no bound. No span is shorter than a negative one.
+/// Parses the bounds of durations. 0 is no bound. No span is shorter than a negative maximum.
 fn durations(min: i64, max: i64) -> (Option<DurationNanos>, Option<DurationNanos>) {
     let bound = |nanos: i64| DurationNanos(u64::try_from(nanos).unwrap_or_default());
     ((min > 0).then(|| bound(min)), (max != 0).then(|| bound(max)))
@@ -190,7 +190,7 @@ fn tags(given: &RawParameters) -> Result<BTreeMap<String, String>, Wrong> {
         };
         tags.insert(key.to_owned(), value.to_owned());
     }
-    // An empty one is not JSON; Jaeger refuses it too.
+    // An empty value is not JSON, and Jaeger refuses it too.
     for text in given.texts("tags") {
         let more = json_tags(text).map_err(|error| {
             format!("malformed 'tags' parameter, cannot unmarshal JSON: {error}")
@@ -215,7 +215,7 @@ pub(super) fn dependencies(given: &RawParameters, now: UnixNanos) -> Result<Time
     Ok(range(end.saturating_sub(lookback), end))
 }
 
-/// The most points of v1's metrics.
+/// Maximum number of points of v1's metrics.
 const POINTS_MAX: i64 = 11_000;
 
 /// The parameters of v1's metrics.
@@ -267,10 +267,10 @@ fn malformed(name: &str, error: &str) -> Wrong {
     format!("malformed parameter {name}: {error}")
 }
 
-/// A time of v3.
+/// Parses a time of v3.
 fn time(given: &RawParameters, names: &[&str]) -> Result<Option<UnixNanos>, Wrong> {
     let Some((name, text)) = given.either(names) else { return Ok(None) };
-    // A plus sign that was not encoded has become a blank.
+    // A plus sign that was not encoded arrives as a blank.
     let mended = text.replacen(' ', "+", 1);
     let time = crate::params::rfc_3339(&mended);
     time.map(Some).ok_or_else(|| malformed(name, &format!("{text:?} is no RFC 3339 time")))
@@ -300,7 +300,7 @@ fn required_range(given: &RawParameters, start: &[&str], end: &[&str]) -> Result
     Ok(TimeRange { start: Some(from), end: Some(to) })
 }
 
-/// The parameters of v3's search, and whether the traces are wanted as they are stored.
+/// The parameters of v3's search. The flag is true when traces are requested as stored.
 pub(super) fn v3_search(given: &RawParameters) -> Result<(JaegerSearch, bool), Wrong> {
     if given.text("query.filter").is_some() {
         let error = "structured filters are not enabled; use query.attributes";

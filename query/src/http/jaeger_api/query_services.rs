@@ -1,5 +1,5 @@
-//! Jaeger's gRPC services, on the HTTP address: `api_v2` and `api_v3`, which its clients call, and
-//! `storage.v2`, by which Jaeger's own query service and UI read from here.
+//! Jaeger's gRPC services on the HTTP address: `api_v2` and `api_v3`, which its clients call, and
+//! `storage.v2`, through which Jaeger's own query service and UI read.
 
 use std::collections::BTreeMap;
 
@@ -32,11 +32,12 @@ use crate::{
     },
 };
 
-/// Ids of traces are the most that a request has.
+/// Maximum size of a request; the largest ones are lists of trace ids.
 const REQUEST_BYTES_MAX: usize = 2 << 20;
-/// Spans of one message: below the 4 MiB that clients take, unless spans are enormous.
+/// Maximum number of spans in one message: below the 4 MiB that clients accept, unless spans are
+/// enormous.
 const CHUNK_SPANS: usize = 200;
-/// Traces of a search that does not say how many.
+/// Number of traces of a search without a limit.
 const DEPTH_DEFAULT: i32 = 100;
 
 type RpcResult = Result<Answered, GrpcStatus>;
@@ -44,11 +45,11 @@ type RpcResult = Result<Answered, GrpcStatus>;
 /// The messages of an answer.
 struct Answered {
     messages: Vec<Vec<u8>>,
-    /// Reason why they are not about everything: metadata of the answer.
+    /// Reason why the answer is partial, sent as its metadata.
     incomplete: Option<&'static str>,
 }
 
-/// API of Jaeger that is served.
+/// API of Jaeger that is called.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Api {
     V2,
@@ -169,7 +170,7 @@ fn one(message: &impl Message) -> RpcResult {
     Ok(Answered { messages: vec![message.encode_to_vec()], incomplete: None })
 }
 
-/// Traces that were asked for by id are all there or none.
+/// Fails when traces were left out: traces requested by id are returned completely or not at all.
 fn whole(left_out: usize) -> Result<(), GrpcStatus> {
     if left_out == 0 {
         return Ok(());
@@ -182,7 +183,7 @@ async fn operations(api: Api, service: &QueryService, asked: &rpc::GetOperations
     let name = asked.service.clone();
     let wanted = Some(asked.span_kind.as_str()).filter(|kind| !kind.is_empty()).map(kind);
     let found = match wanted {
-        // No span has a kind of that name.
+        // No span has a kind with an unknown name.
         Some(SpanKind::Unspecified) => Vec::new(),
         wanted => {
             service.ask(move |reader| crate::jaeger::operations(reader, &name, wanted)).await?
@@ -231,7 +232,7 @@ fn query(api: Api, message: &[u8]) -> Result<(JaegerSearch, bool), GrpcStatus> {
         Api::V2 | Api::V3 => decode::<rpc::FindTraces>(message)?.query,
     };
     let query = query.ok_or_else(|| GrpcStatus::invalid("missing query"))?;
-    // A zero time of Go's is in the year 1.
+    // The zero time of Go is in the year 1.
     let time = |time: Option<Seconds>| time.and_then(Seconds::to_nanos);
     let (from, to) = (time(query.start_time_min), time(query.start_time_max));
     if api == Api::V3 && (from.is_none() || to.is_none()) {
@@ -273,7 +274,7 @@ async fn links(service: &QueryService, asked: &rpc::GetDependencies) -> RpcResul
     one(&rpc::Dependencies { dependencies }).map(|links| Answered { incomplete, ..links })
 }
 
-/// The traces in messages of a bounded number of spans, each of one trace.
+/// Splits the traces into messages of a bounded number of spans, each of one trace.
 fn messages(api: Api, traces: Vec<ExportTraceServiceRequest>) -> Vec<Vec<u8>> {
     let mut messages = Vec::new();
     for trace in traces {
@@ -290,8 +291,8 @@ fn messages(api: Api, traces: Vec<ExportTraceServiceRequest>) -> Vec<Vec<u8>> {
     messages
 }
 
-/// The trace in parts. A resource is repeated in each part that has spans of it, and not for each of
-/// its scopes.
+/// Splits a trace into parts. A resource is repeated in each part that has spans of it, but not for
+/// each of its scopes.
 fn chunks(trace: ExportTraceServiceRequest) -> Vec<ExportTraceServiceRequest> {
     let mut chunks: Vec<ExportTraceServiceRequest> = Vec::new();
     let mut room = 0;

@@ -61,7 +61,7 @@ pub(super) async fn operations_of_service(
     Ok(json(turn, Envelope::new(names, total), query_parameters::pretty(&given)).await?)
 }
 
-/// A text of a path, where a plus sign is a blank, as in a query.
+/// Decodes a text of a path, where a plus sign is a blank, as in a query.
 fn decoded(text: &str) -> String {
     String::from_utf8_lossy(&unescaped(&text.replace('+', " ")).0).into_owned()
 }
@@ -82,7 +82,7 @@ pub(super) async fn operations(State(service): State<QueryService>, uri: Uri) ->
     let wanted = given.text("spanKind").map(str::to_owned);
     let of_kind = wanted.as_deref().map(kind);
     if wanted.is_some() && of_kind == Some(SpanKind::Unspecified) {
-        // No span has a kind of that name.
+        // No span has a kind with an unknown name.
         return Ok(json(
             Admission::default(),
             Envelope::new(Vec::<OperationJson>::new(), 0),
@@ -107,7 +107,8 @@ pub(super) async fn search(State(service): State<QueryService>, uri: Uri) -> V1R
     let (service, turn) = service.keeping_turn();
     let (envelope, pretty) = service
         .ask(move |reader| {
-            // Parsed inside, because default times count from the arrival of the query.
+            // The parameters are parsed inside, because default times count from the arrival of the
+            // query.
             let wrong = |wrong| QueryError::parameter("", wrong);
             let asked = query_parameters::search(&given, reader.now).map_err(wrong)?;
             let raw = query_parameters::truth(&given, "raw").map_err(wrong)?;
@@ -132,13 +133,13 @@ fn trace_envelope(found: JaegerTraces) -> Envelope<Vec<jaeger::Trace>> {
     Envelope { errors: (!errors.is_empty()).then_some(errors), ..Envelope::new(traces, 0) }
 }
 
-/// The trace named in a path; `None` is a well-formed id that no trace has.
+/// Parses the trace id in a path; `None` is a well-formed id that no trace has.
 fn named(path: &RawPathParams) -> Result<Option<TraceId>, V1Error> {
     let id = path.iter().find(|(name, _)| *name == "id").map_or("", |(_, id)| id);
     query_parameters::trace_id(id).map_err(V1Error::invalid)
 }
 
-/// Answers one trace.
+/// Returns one trace.
 pub(super) async fn trace(
     State(service): State<QueryService>,
     path: RawPathParams,
@@ -161,14 +162,15 @@ pub(super) async fn trace(
     Ok(json(turn, envelope, query_parameters::pretty(&given)).await?)
 }
 
-/// There is no archive: everything stays where it is until retention removes it.
+/// Refuses to archive: there is no archive, and traces stay until retention removes them.
 pub(super) async fn archive(path: RawPathParams) -> V1Result {
     named(&path)?;
     let message = "archive span storage was not configured";
     Err(V1Error::new(StatusCode::NOT_IMPLEMENTED, message))
 }
 
-/// OTLP/JSON as Jaeger's JSON: what the UI opens files with. One trace for each trace id.
+/// Converts OTLP/JSON to Jaeger's JSON, with which the UI opens files. Returns one trace for each
+/// trace id.
 pub(super) async fn transform(
     State(service): State<QueryService>,
     uri: Uri,
@@ -187,13 +189,13 @@ pub(super) async fn transform(
     Ok(json(turn, Envelope::new(traces, 0), query_parameters::pretty(&given)).await?)
 }
 
-/// Reason why a file is not translated.
+/// Reason why a file cannot be converted.
 enum Untranslatable {
     Malformed(String),
     TooLarge,
 }
 
-/// Objects take memory however short they are written.
+/// Maximum number of objects, which take memory however short they are written.
 const OBJECTS_MAX: usize = 600_000;
 /// Limit in bytes for fields that many traces share and that are copied for each trace, and for names
 /// and versions of scopes, which are copied for each span.
@@ -208,7 +210,7 @@ fn transformed(body: &[u8]) -> Result<Vec<jaeger::Trace>, Untranslatable> {
     Ok(by_trace(request)?.iter().map(jaeger::from_otlp).collect())
 }
 
-/// The request taken apart by trace id, in order of first mention.
+/// Splits the request by trace id, in order of first mention.
 fn by_trace(
     request: ExportTraceServiceRequest,
 ) -> Result<Vec<ExportTraceServiceRequest>, Untranslatable> {
@@ -218,7 +220,7 @@ fn by_trace(
     for mut group in request.resource_spans {
         let scopes = std::mem::take(&mut group.scope_spans);
         let size = group.encoded_len();
-        // Numbers of the traces that have this group, and of those that have this scope of it.
+        // Indexes of the traces that have this group, and of those that have this scope of it.
         let mut grouped: HashSet<usize> = HashSet::new();
         for mut scope in scopes {
             let spans = std::mem::take(&mut scope.spans);
@@ -260,7 +262,7 @@ struct LinkJson {
     call_count: u64,
 }
 
-/// Answers which service calls which.
+/// Returns the calls between services.
 pub(super) async fn dependencies(State(service): State<QueryService>, uri: Uri) -> V1Result {
     let given = RawParameters::read(&uri)?;
     let (service, turn) = service.keeping_turn();

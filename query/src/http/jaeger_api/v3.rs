@@ -66,7 +66,7 @@ pub(super) async fn operations(State(service): State<QueryService>, uri: Uri) ->
     };
     let (service, turn) = service.keeping_turn();
     let found = match wanted {
-        // No span has a kind of that name.
+        // No span has a kind with an unknown name.
         Some(SpanKind::Unspecified) => Vec::new(),
         wanted => {
             service.ask(move |reader| crate::jaeger::operations(reader, &name, wanted)).await?
@@ -85,7 +85,7 @@ struct Wrapper {
     result: ExportTraceServiceRequest,
 }
 
-/// Answers one trace.
+/// Returns one trace.
 pub(super) async fn trace(
     State(service): State<QueryService>,
     path: RawPathParams,
@@ -104,7 +104,7 @@ pub(super) async fn trace(
     answer(turn, found).await
 }
 
-/// Every span of the traces found, in one answer.
+/// Returns every span of the traces found, in one answer.
 pub(super) async fn search(State(service): State<QueryService>, uri: Uri) -> V3Result {
     let given = RawParameters::read(&uri)?;
     let (search, raw) = query_parameters::v3_search(&given).map_err(V3Error::invalid)?;
@@ -175,7 +175,7 @@ fn is_zero(count: &u64) -> bool {
     *count == 0
 }
 
-/// One row for each trace found.
+/// Returns one row for each trace found.
 pub(super) async fn summaries(State(service): State<QueryService>, uri: Uri) -> V3Result {
     let given = RawParameters::read(&uri)?;
     let (search, _) = query_parameters::v3_search(&given).map_err(V3Error::invalid)?;
@@ -185,7 +185,7 @@ pub(super) async fn summaries(State(service): State<QueryService>, uri: Uri) -> 
     Ok(mark(json(turn, Summaries { summaries }, false).await?, incomplete))
 }
 
-/// The summaries, and why they are not of all that matches.
+/// Builds the summaries, and the reason when they do not cover all matches.
 fn summarize(
     reader: &Reader,
     search: &JaegerSearch,
@@ -241,7 +241,7 @@ struct Dependency {
     call_count: String,
 }
 
-/// Answers which service calls which.
+/// Returns the calls between services.
 pub(super) async fn dependencies(State(service): State<QueryService>, uri: Uri) -> V3Result {
     let range =
         query_parameters::v3_dependencies(&RawParameters::read(&uri)?).map_err(V3Error::invalid)?;

@@ -17,7 +17,7 @@ use crate::{
     },
 };
 
-/// An error in Prometheus's words.
+/// An error in Prometheus's wording.
 #[derive(Debug)]
 pub(super) struct PrometheusError {
     status: StatusCode,
@@ -55,7 +55,7 @@ impl From<QueryError> for PrometheusError {
             ErrorKind::Invalid => (status, "bad_data"),
             ErrorKind::NotFound => (status, "not_found"),
             ErrorKind::TooLarge => (status, "execution"),
-            // Prometheus has no status of its own for it.
+            // Prometheus answers a timeout with 503 and has no status of its own for it.
             ErrorKind::TimedOut => (StatusCode::SERVICE_UNAVAILABLE, "timeout"),
             ErrorKind::Overloaded | ErrorKind::Unavailable => (status, "unavailable"),
             ErrorKind::Failed => {
@@ -94,7 +94,7 @@ pub(super) async fn method_not_allowed(method: Method, uri: Uri) -> Response {
     PrometheusError { status, kind, reason, retry_after: None }.into_response()
 }
 
-/// The keys of objects are in their order, as everywhere in this API.
+/// A successful answer. Objects have their keys in order, as everywhere in this API.
 #[derive(Serialize)]
 struct Success<'a, T> {
     data: T,
@@ -122,7 +122,7 @@ struct MatrixSeries<'a, V> {
     values: V,
 }
 
-/// Seconds and the number as a text.
+/// A time in seconds, and the number as text.
 type Point = (f64, String);
 
 struct LabelMap<'a>(&'a Labels);
@@ -137,12 +137,12 @@ fn point(time: i64, value: f64) -> Point {
     (seconds(time), number_text(value))
 }
 
-/// Response of some lines, whatever is stored.
+/// Response with constant lines.
 pub(super) fn known(data: &impl Serialize) -> Result<Response, PrometheusError> {
     Ok(encoding::written_json(success(data, &[], u64::MAX)?))
 }
 
-/// The bytes of the answer: the data, and what people should know of it.
+/// Encodes an answer: the data, and warnings for the user.
 fn success(
     data: &impl Serialize,
     warnings: &[&'static str],
@@ -151,7 +151,7 @@ fn success(
     encoding::written(&Success { data, status: "success", warnings }, bytes_max)
 }
 
-/// The bytes of what a query gives, at this time if it is one.
+/// Encodes the result of a query, at this time for an instant query.
 pub(super) fn success_of(
     answer: &QueryAnswer,
     time: Option<i64>,
@@ -191,7 +191,7 @@ fn line((labels, points): &(Labels, Vec<(i64, f64)>)) -> impl Serialize {
     MatrixSeries { metric: LabelMap(labels), values }
 }
 
-/// The bytes of names.
+/// Encodes a list of names.
 pub(super) fn list(
     (mut names, mut warnings): Listed<String>,
     limit: usize,
@@ -201,7 +201,7 @@ pub(super) fn list(
     success(&names, &warnings, bytes_max)
 }
 
-/// The bytes of series.
+/// Encodes the labels of series.
 pub(super) fn list_labels(
     (mut series, mut warnings): Listed<Labels>,
     limit: usize,

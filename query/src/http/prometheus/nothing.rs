@@ -10,10 +10,10 @@ use super::{
 };
 use crate::QueryService;
 
-/// The time of what never was, as Go writes it.
+/// The time of an event that never happened, as Go writes it.
 const NEVER: &str = "0001-01-01T00:00:00Z";
 
-/// Path at which nothing is found, and Prometheus's answer there.
+/// A path, and Prometheus's empty answer there.
 type Nothing = (&'static str, fn() -> Json);
 
 /// Routes with empty answers.

@@ -1,4 +1,4 @@
-//! The parameters of Prometheus's API, from the address and from a form in the body.
+//! The parameters of Prometheus's API, from the URL and from a form in the body.
 
 use ::http::Uri;
 use axum::{
@@ -21,12 +21,12 @@ use crate::{
     traceql::pattern::Patterns,
 };
 
-/// The largest form.
+/// Maximum size of a form, in bytes.
 pub(super) const FORM_BYTES_MAX: usize = 32 << 10;
-/// Time after its last call in which a series is still there, when nothing else is asked for: as
-/// long as Tempo goes on telling it.
+/// Default time for which a series continues after its last call. It is the time for which Tempo
+/// continues to report a series.
 const LOOKBACK_MS: i64 = 900_000;
-/// Names in a list, when nothing else is asked for and at most.
+/// Default and maximum number of names in a list.
 const LIMIT_MAX: usize = 100_000;
 
 /// The parameters of a request.
@@ -44,7 +44,8 @@ impl<S: Send + Sync> FromRequest<S> for PrometheusParams {
         }
         let body = Bytes::from_request(request, state).await;
         let body = body.map_err(|rejected| PrometheusError::bad_data(rejected.body_text()))?;
-        // A form is written as a query is; what comes first counts, so the body's comes first.
+        // A form is written like a query. The first value of a parameter counts, so the body comes
+        // first.
         let mut both = b"/?".to_vec();
         both.extend_from_slice(&body);
         both.push(b'&');
@@ -66,7 +67,7 @@ impl PrometheusParams {
         self.text("query").unwrap_or_default().to_owned()
     }
 
-    /// A time in milliseconds: seconds since 1970, with a fraction, or RFC 3339.
+    /// Parses a time in milliseconds: seconds since 1970, with a fraction, or RFC 3339.
     pub(super) fn time(&self, name: &str) -> Result<Option<i64>, PrometheusError> {
         let Some(text) = self.text(name) else { return Ok(None) };
         let number = text.parse().ok().filter(|seconds: &f64| seconds.is_finite());
@@ -78,7 +79,7 @@ impl PrometheusParams {
         time.map(Some).ok_or_else(|| bad(name, &reason()))
     }
 
-    /// A duration in milliseconds: seconds, with a fraction, or as `1h30m`.
+    /// Parses a duration in milliseconds: seconds, with a fraction, or a text such as `1h30m`.
     fn duration(&self, name: &str) -> Result<Option<i64>, PrometheusError> {
         let Some(text) = self.text(name) else { return Ok(None) };
         let seconds = text.parse().ok().and_then(millis);
@@ -116,7 +117,7 @@ impl PrometheusParams {
         Ok(if limit == 0 { LIMIT_MAX } else { limit.min(LIMIT_MAX) })
     }
 
-    /// The series that `match[]`, `start` and `end` ask for.
+    /// Returns the selection of series in `match[]`, `start` and `end`.
     pub(super) fn series(&self, required: bool) -> Result<WantedSeries, PrometheusError> {
         let selectors: Vec<String> = self.0.texts("match[]").map(str::to_owned).collect();
         if required && selectors.is_empty() {
@@ -129,13 +130,14 @@ impl PrometheusParams {
         if start.zip(end).is_some_and(|(start, end)| end < start) {
             return Err(bad("end", "end timestamp must not be before start timestamp"));
         }
-        // To the end of the last millisecond: one that ends where it begins is not empty.
+        // The range includes its last millisecond, so a range that ends where it begins is not
+        // empty.
         let end = end.map(|end| UnixNanos(end.0.saturating_add(1_000_000)));
         Ok(WantedSeries { selectors, range: TimeRange { start, end } })
     }
 }
 
-/// A search for series whose selectors are not read yet.
+/// A selection of series whose selectors are not parsed yet.
 #[derive(Debug)]
 pub(super) struct WantedSeries {
     selectors: Vec<String>,
@@ -143,7 +145,7 @@ pub(super) struct WantedSeries {
 }
 
 impl WantedSeries {
-    /// Making patterns takes time: for a blocking thread.
+    /// Parses the selectors on a blocking thread, because compiling patterns takes time.
     pub(super) fn search(&self) -> Result<SeriesSearch, PrometheusError> {
         let (mut selectors, mut patterns) = (Vec::new(), Patterns::default());
         for text in &self.selectors {
@@ -158,17 +160,17 @@ impl WantedSeries {
     }
 }
 
-/// The query that a text is. Making its patterns takes time: for a blocking thread.
+/// Parses a query. Compiling its patterns takes time, so this runs on a blocking thread.
 pub(super) fn expression_of(text: &str) -> Result<Expression, PrometheusError> {
     parse(text).map_err(|error| bad("query", &error.to_string()))
 }
 
-/// The millisecond that a time is in.
+/// The millisecond that contains a time.
 pub(super) fn millis_of(time: UnixNanos) -> i64 {
     i64::try_from(time.0 / 1_000_000).unwrap_or(i64::MAX)
 }
 
-/// A parameter that is wrong.
+/// Error for a wrong parameter.
 pub(super) fn bad(name: &str, reason: &str) -> PrometheusError {
     PrometheusError::bad_data(format!("invalid parameter {name:?}: {reason}"))
 }

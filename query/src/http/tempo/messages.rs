@@ -1,4 +1,4 @@
-//! The messages of Tempo's streaming API (`tempopb`), and how they are made of what was found.
+//! The messages of Tempo's streaming API (`tempopb`), and their construction from results.
 
 use std::collections::HashMap;
 
@@ -175,7 +175,7 @@ pub(super) struct TypedValue {
     pub(super) value: String,
 }
 
-/// `QueryRangeRequest`, of which `QueryInstantRequest` is a part.
+/// `QueryRangeRequest`, which includes the fields of `QueryInstantRequest`.
 #[derive(Clone, PartialEq, Message)]
 pub(super) struct MetricsRequest {
     #[prost(string, tag = "1")]

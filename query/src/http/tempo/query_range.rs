@@ -26,7 +26,7 @@ pub(super) const EXEMPLARS_MAX: usize = 1_000;
 pub(super) const SERIES_DEFAULT: usize = 1_000;
 pub(super) const SERIES_MAX: usize = 10_000;
 
-/// Series over time.
+/// Returns series over time.
 pub(super) async fn query_range(
     State(service): State<QueryService>,
     params: TempoParams,
@@ -35,7 +35,7 @@ pub(super) async fn query_range(
     let (start, end) = params.bounds(service.now())?;
     let range = Range::steps(start, end, params.step()?)?;
     let series_max = params.bound("maxSeries", SERIES_DEFAULT, SERIES_MAX)?;
-    // Answers are large: they are written where they are computed, and counted as that.
+    // Answers are large, so the thread of the query writes them and counts their bytes.
     let written = service.ask(move |reader| {
         let (metrics, exemplars) = metrics_of(&text, exemplars)?;
         let search = MetricsSearch { metrics, range, exemplars, series_max };
@@ -46,7 +46,7 @@ pub(super) async fn query_range(
     Ok(encoding::written_json(written.await?))
 }
 
-/// One value for each series.
+/// Returns one value for each series.
 pub(super) async fn query(
     State(service): State<QueryService>,
     params: TempoParams,
@@ -70,7 +70,7 @@ pub(super) async fn query(
     Ok(encoding::written_json(written.await?))
 }
 
-/// The query, which can also be named as Prometheus names it, and how many exemplars are wanted.
+/// The query, which can also have Prometheus's parameter name, and the number of exemplars.
 fn asked(params: &TempoParams) -> Result<(String, usize), TempoError> {
     let Some(text) = params.text("q").or_else(|| params.text("query")) else {
         return Err(invalid("q", "a TraceQL metrics query is missing"));
@@ -80,8 +80,8 @@ fn asked(params: &TempoParams) -> Result<(String, usize), TempoError> {
     Ok((text.to_owned(), exemplars))
 }
 
-/// Parses a metrics query and its number of exemplars, of which `exemplars` were requested.
-/// Compiling patterns takes time, so this runs on a blocking thread.
+/// Parses a metrics query with the requested number of exemplars. Compiling patterns takes time, so
+/// this runs on a blocking thread.
 pub(super) fn metrics_of(text: &str, exemplars: usize) -> Result<(Metrics, usize), QueryError> {
     let query = traceql::parse(text)?;
     let hint = query.hints.iter().find(|(name, _)| name == "exemplars").map(|(_, value)| value);
@@ -145,7 +145,7 @@ struct Label<'a> {
     value: AnyValue,
 }
 
-/// A number, or the text that protobuf's JSON has for one that JSON has not.
+/// A number, or the text of protobuf's JSON for a number that JSON lacks.
 #[derive(Serialize)]
 #[serde(untagged)]
 enum Number {
@@ -195,7 +195,7 @@ fn exemplar(exemplar: &Exemplar) -> impl Serialize {
     }
 }
 
-/// Names and values as OTLP has them.
+/// Names and values in OTLP's form.
 pub(super) fn labels(labels: &[(String, Value)]) -> impl Iterator<Item = impl Serialize> {
     labels.iter().map(|(key, value)| Label { key, value: value.to_otlp() })
 }

@@ -34,7 +34,7 @@ pub(super) const SPANS_SHOWN_DEFAULT: usize = 3;
 pub(super) const SPANS_SHOWN_MAX: usize = 1_000;
 /// Tempo's placeholder for an unknown root service.
 pub(super) const NO_ROOT: &str = "<root span not yet received>";
-/// The parameters that are no tags.
+/// The parameters that are not tags.
 const RESERVED: [&str; 8] =
     ["q", "tags", "minDuration", "maxDuration", "limit", "start", "end", "spss"];
 
@@ -104,7 +104,7 @@ pub(super) enum TempoCondition {
 }
 
 impl TempoCondition {
-    /// Making patterns takes time: for a blocking thread.
+    /// Parses the stages on a blocking thread, because compiling patterns takes time.
     pub(super) fn stages(&self) -> Result<Vec<Stage>, QueryError> {
         match self {
             Self::Query(query) => stages_of(query),
@@ -113,7 +113,7 @@ impl TempoCondition {
     }
 }
 
-/// `key=value key="quoted value" key`.
+/// Parses `key=value key="quoted value" key`.
 fn logfmt(text: &str) -> Result<Vec<(String, String)>, TempoError> {
     let mut tags: Vec<(String, String)> = Vec::new();
     let mut rest = text.trim_start();
@@ -153,7 +153,7 @@ fn logfmt(text: &str) -> Result<Vec<(String, String)>, TempoError> {
     Ok(tags)
 }
 
-/// An answer. The keys of objects are in their order, as everywhere in this API.
+/// An answer. Objects have their keys in order, as everywhere in this API.
 #[derive(Serialize)]
 struct SearchAnswer<T> {
     metrics: Json,
@@ -220,7 +220,7 @@ impl Serialize for Attributes {
     }
 }
 
-/// The bytes of the answer, made without a second form of what was found.
+/// Encodes the answer directly from the result.
 fn written(found: &TraceqlResult, bytes_max: u64) -> Result<Vec<u8>, QueryError> {
     let mut metrics = metrics_json(found.stats);
     metrics["inspectedTraces"] = found.inspected.into();
@@ -256,7 +256,7 @@ fn trace_entry(trace: &FoundTrace) -> impl Serialize {
     }
 }
 
-/// Tempo leaves out the zeros that an id begins with.
+/// Formats an id without its leading zeros, as Tempo does.
 pub(super) fn short_id(trace_id: TraceId) -> String {
     trace_id.to_string().trim_start_matches('0').to_owned()
 }
@@ -280,7 +280,7 @@ fn span_entry(span: &FoundSpan) -> SpanEntry<'_> {
     }
 }
 
-/// The values of a span under the names that Tempo gives them: attributes without their scope.
+/// The values of a span under Tempo's names, which are attributes without their scope.
 pub(super) fn named(values: &[(Field, Value)]) -> Vec<(String, Value)> {
     let name = |field: &Field| match &field.name {
         Name::Attribute(_, name) if !field.parent => name.clone(),

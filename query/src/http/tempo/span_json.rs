@@ -1,7 +1,7 @@
 //! A span in Tempo's JSON of OTLP, which differs from OTLP's own: ids are base64, enums are names.
 //!
-//! The keys of objects are in their order, as everywhere in this API. Attributes are written as they
-//! are held: a tree of their values takes a hundred times the memory.
+//! Objects have their keys in order, as everywhere in this API. Attributes are written directly,
+//! because a tree of their values takes a hundred times the memory.
 
 use base64::{display::Base64Display, engine::general_purpose::STANDARD};
 use serde::{Serialize, Serializer};
@@ -9,7 +9,7 @@ use tidings_proto::otlp::{Event, KeyValue, Link, Span, SpanKind, Status, StatusC
 
 use crate::http::encoding::Each;
 
-/// Returns a span as it is written.
+/// Returns a serialisable view of a span.
 pub(super) fn span(of: &Span) -> impl Serialize {
     SpanJson {
         attributes: &of.attributes,
@@ -146,7 +146,7 @@ impl Serialize for Base64<'_> {
     }
 }
 
-/// A value of an enum: its name, or the number of one that has none.
+/// A value of an enum: its name, or its number when it has no name.
 #[derive(Serialize)]
 #[serde(untagged)]
 enum EnumJson {
@@ -170,7 +170,7 @@ fn named(number: i32, names: &[&'static str]) -> EnumJson {
     }
 }
 
-/// A number of 64 bits is a text.
+/// Formats a 64-bit number as text; `None` for zero.
 fn time(nanos: u64) -> Option<String> {
     (nanos != 0).then(|| nanos.to_string())
 }
@@ -221,7 +221,7 @@ mod tests {
             dropped_links_count: 4,
             status: Some(Status { message: "late".to_owned(), code: 2 }),
         };
-        // The shape of OTLP's own JSON, where only these texts differ.
+        // The shape is that of OTLP's own JSON, where only these texts differ.
         let mut expected = serde_json::to_value(&whole).unwrap();
         let [trace, id, parent] = ["AQEBAQEBAQEBAQEBAQEBAQ==", "AgICAgICAgI=", "AwMDAwMDAwM="];
         expected["traceId"] = json!(trace);

@@ -10,7 +10,7 @@ use serde_json::json;
 use super::{TempoError, plain};
 use crate::{QueryError, http::encoding};
 
-/// The release of Tempo whose API this is: Grafana switches features by it.
+/// The version of Tempo whose API is provided. Grafana switches features by it.
 const TEMPO_VERSION: &str = "2.8.0";
 
 pub(super) async fn echo() -> Response {

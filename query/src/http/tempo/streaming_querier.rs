@@ -1,7 +1,7 @@
 //! `tempopb.StreamingQuerier` over gRPC: the same answers as over HTTP, each in one message of its
 //! stream.
 //!
-//! Grafana asks here when streaming is switched on for a data source.
+//! Grafana calls it when streaming is switched on for a data source.
 
 use axum::{
     Router,
@@ -38,11 +38,11 @@ use crate::{
     },
 };
 
-/// Queries are small.
+/// Maximum size of a request, in bytes.
 const REQUEST_BYTES_MAX: usize = 64 << 10;
 const SECOND: u64 = 1_000_000_000;
 
-/// The calls, at the root: gRPC knows no prefix.
+/// The routes of the calls, at the root: gRPC has no path prefix.
 pub(super) fn routes() -> Router<QueryService> {
     Router::new().route("/tempopb.StreamingQuerier/{method}", post(call))
 }
@@ -62,7 +62,7 @@ async fn call(
     grpc::reply(message.map(|message| vec![message])).into_response()
 }
 
-/// The one message of a request.
+/// Reads the one message of a request.
 async fn message<M: Message + Default>(request: Request) -> Result<M, GrpcStatus> {
     let (head, body) = request.into_parts();
     let body = Limited::new(body, REQUEST_BYTES_MAX).collect().await;
@@ -147,7 +147,7 @@ fn seconds(start: u32, end: u32) -> Result<TimeRange, GrpcStatus> {
     }
 }
 
-/// The bytes of the answer.
+/// Encodes the answer of a search.
 async fn search(service: &QueryService, asked: SearchRequest) -> Result<Vec<u8>, GrpcStatus> {
     let wanted = if asked.query.is_empty() {
         let tags: Vec<(String, String)> = asked.tags.into_iter().collect();
@@ -187,7 +187,7 @@ fn values_search(asked: &ValuesRequest) -> Result<TagSearch, GrpcStatus> {
     })
 }
 
-/// The times, and what gives the search where it is run.
+/// Returns the times, and a closure that parses the search on the thread that runs it.
 fn metrics_search(
     asked: MetricsRequest,
     instant: bool,

@@ -67,8 +67,7 @@ pub(super) async fn names(
     Ok(encoding::json(turn, TagNames { metrics: Nothing {}, tag_names }).await?)
 }
 
-/// The names of a scope, or of all, each once. Intrinsics are among them only when they are asked
-/// for.
+/// The names of a scope or of all scopes, each once. Intrinsics are included only on request.
 pub(super) async fn listed(
     service: &QueryService,
     search: TagSearch,
@@ -97,12 +96,12 @@ pub(super) async fn names_v2(
     Ok(encoding::json(turn, TagScopes { metrics: Nothing {}, scopes }).await?)
 }
 
-/// Returns the scopes that are asked for, and true if intrinsics are.
+/// Returns the requested scopes, and true when intrinsics are requested.
 fn scopes_of(params: &TempoParams) -> Result<(Vec<Scope>, bool), TempoError> {
     scopes_named(params.text("scope").unwrap_or_default())
 }
 
-/// The scopes of this name, and whether intrinsics are among them.
+/// Returns the scopes of this name, and true when it includes intrinsics.
 pub(super) fn scopes_named(name: &str) -> Result<(Vec<Scope>, bool), TempoError> {
     match name {
         "" | "none" | "all" => Ok((Scope::NAMED.to_vec(), true)),
@@ -153,8 +152,8 @@ pub(super) async fn values(
     Ok(encoding::json(turn, TagValues { metrics: Nothing {}, tag_values }).await?)
 }
 
-/// The values of a tag, which can be the bare name of an attribute, as text, each once. What
-/// searches by tags know beside attributes is among them.
+/// The values of a tag as text, each once. The tag can be the bare name of an attribute, or a name
+/// that only searches by tags know.
 pub(super) async fn plain_values(
     service: &QueryService,
     tag: &str,
@@ -203,7 +202,7 @@ pub(super) fn kind_of(value: &Value) -> &'static str {
     }
 }
 
-/// The values of a tag, which is named as in a query.
+/// The values of a tag, whose name is written as in a query.
 pub(super) async fn typed_values(
     service: &QueryService,
     tag: &str,
@@ -235,7 +234,7 @@ async fn values_of(
         Name::Intrinsic(Intrinsic::LogSeverity) => {
             return Ok(Severity::ALL.map(Value::Severity).to_vec());
         }
-        // Nobody picks one of these from a list.
+        // Values of these intrinsics are too many to be picked from a list.
         Name::Intrinsic(
             Intrinsic::Duration
             | Intrinsic::TraceDuration

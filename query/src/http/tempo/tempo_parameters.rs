@@ -1,4 +1,4 @@
-//! The parameters of Tempo's API: forgiving about what is unknown, strict about what is known.
+//! The parameters of Tempo's API. Unknown parameters are ignored, known ones are checked strictly.
 
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ use crate::{
 };
 
 const SECOND: u64 = 1_000_000_000;
-/// Go's and Prometheus's units in nanoseconds, those first that others begin with.
+/// Go's and Prometheus's units in nanoseconds. A unit comes before those that are its prefixes.
 const UNITS: [(&str, u64); 9] = [
     ("ns", 1),
     ("us", 1_000),
@@ -33,7 +33,7 @@ const UNITS: [(&str, u64); 9] = [
     ("w", 7 * 24 * 3_600 * SECOND),
 ];
 
-/// The parameters of a request, from its address and, when it is a form, its body.
+/// The parameters of a request, from its URL and, when it is a form, its body.
 #[derive(Debug, Default)]
 pub(super) struct TempoParams {
     given: Vec<(String, String)>,
@@ -55,7 +55,8 @@ impl<S: Send + Sync> FromRequest<S> for TempoParams {
     }
 }
 
-/// The pairs of a form. `&&` divides no pairs: people write queries into forms as they are.
+/// Parses the pairs of a form. `&&` does not separate pairs, because people write queries into
+/// forms unencoded.
 fn form_of(body: &[u8]) -> Result<Vec<(String, String)>, String> {
     let text = std::str::from_utf8(body).map_err(|_| "the form is not UTF-8".to_owned())?;
     let decoded = |text: &str| decode(&text.replace('+', " "));
@@ -66,7 +67,7 @@ fn form_of(body: &[u8]) -> Result<Vec<(String, String)>, String> {
     Ok(pairs.collect())
 }
 
-/// The parts between single ampersands.
+/// Splits a text at single ampersands.
 fn pairs_of(text: &str) -> Vec<&str> {
     let bytes = text.as_bytes();
     let is = |at: Option<usize>| at.and_then(|at| bytes.get(at)) == Some(&b'&');
@@ -82,13 +83,13 @@ fn pairs_of(text: &str) -> Vec<&str> {
     pairs
 }
 
-/// The text with `%41` and the like decoded, or as it is when that makes no text.
+/// Decodes escapes such as `%41`; returns the text unchanged when the result is not UTF-8.
 pub(super) fn decode(text: &str) -> String {
     String::from_utf8(unescaped(text).0).unwrap_or_else(|_| text.to_owned())
 }
 
 impl TempoParams {
-    /// The first value that is not empty.
+    /// Returns the first value that is not empty.
     pub(super) fn text(&self, name: &str) -> Option<&str> {
         let mut values = self.given.iter().filter(|(given, _)| given == name);
         values.find(|(_, value)| !value.is_empty()).map(|(_, value)| value.as_str())
@@ -117,17 +118,17 @@ impl TempoParams {
         Ok(self.parsed(name, "true or false", |text| boolean(text).ok())?.unwrap_or_default())
     }
 
-    /// A whole number.
+    /// Parses a whole number.
     pub(super) fn integer(&self, name: &str, form: &str) -> Result<Option<i64>, TempoError> {
         self.parsed(name, form, |text| text.parse().ok())
     }
 
-    /// Refuses what is no UUID.
+    /// Refuses a value that is not a UUID.
     pub(super) fn uuid(&self, name: &str) -> Result<(), TempoError> {
         self.parsed(name, "a UUID", |text| is_uuid(text).then_some(())).map(drop)
     }
 
-    /// A number of levels of a tree: -1 is all of them.
+    /// Parses a number of tree levels; -1 stands for all.
     pub(super) fn levels(&self, name: &str) -> Result<Option<Levels>, TempoError> {
         self.parsed(name, "a number from -1 on", |text| match text.parse::<i64>().ok()? {
             -1 => Some(Levels::All),
@@ -135,7 +136,7 @@ impl TempoParams {
         })
     }
 
-    /// A positive number, at most `max`.
+    /// Parses a positive number, at most `max`.
     pub(super) fn count(
         &self,
         name: &str,
@@ -148,7 +149,7 @@ impl TempoParams {
         Ok(given.unwrap_or(default).min(max))
     }
 
-    /// A number from 0, which stands for no bound.
+    /// Parses a number from 0, which stands for no bound.
     pub(super) fn bound(
         &self,
         name: &str,
@@ -161,12 +162,13 @@ impl TempoParams {
         Ok(if given == 0 { max } else { given.min(max) })
     }
 
-    /// A length of time in nanoseconds, as Go writes them.
+    /// Parses a duration in Go's form, in nanoseconds.
     pub(super) fn duration(&self, name: &str) -> Result<Option<u64>, TempoError> {
         self.parsed(name, "a duration, as 1.5s or 100ms", duration)
     }
 
-    /// `start` and `end` of a search, in seconds. Spans start from the first second to the last.
+    /// Parses `start` and `end` of a search, in seconds. Spans start in the range from the first
+    /// second to the last.
     pub(super) fn seconds(&self) -> Result<TimeRange, TempoError> {
         let form = "a time in seconds since 1970";
         let seconds = |name| {
@@ -183,8 +185,8 @@ impl TempoParams {
         Ok(TimeRange { start: Some(UnixNanos(start)), end: Some(UnixNanos(end)) })
     }
 
-    /// `start`, `end` and `since` of a metrics query, in nanoseconds: the last hour when nothing
-    /// is given.
+    /// Parses `start`, `end` and `since` of a metrics query, in nanoseconds. The default is the
+    /// last hour.
     pub(super) fn bounds(&self, now: UnixNanos) -> Result<(u64, u64), TempoError> {
         let form = "a time in seconds or nanoseconds since 1970, or RFC 3339";
         let since = self.duration("since")?.unwrap_or(3_600 * SECOND);
@@ -197,7 +199,7 @@ impl TempoParams {
         Ok((start, end))
     }
 
-    /// `step` in nanoseconds: seconds, or a duration.
+    /// Parses `step`, which is a number of seconds or a duration, in nanoseconds.
     pub(super) fn step(&self) -> Result<Option<u64>, TempoError> {
         let form = "a positive number of seconds or a duration";
         let step = |text: &str| seconds(text).or_else(|| duration(text)).filter(|step| *step > 0);
@@ -205,7 +207,7 @@ impl TempoParams {
     }
 }
 
-/// A problem with this parameter, in Tempo's words.
+/// Error for this parameter, in Tempo's wording.
 pub(super) fn invalid(name: &str, reason: &str) -> TempoError {
     TempoError(QueryError::parameter(name, format!("invalid {name}: {reason}")))
 }
@@ -221,14 +223,14 @@ fn is_uuid(text: &str) -> bool {
     is_divided || (text.len() == 32 && is_hex(text))
 }
 
-/// Seconds with a fraction, rounded to microseconds: a float has no more.
+/// Parses seconds with a fraction, rounded to microseconds, because a float is not more precise.
 fn seconds(text: &str) -> Option<u64> {
     let seconds: f64 = text.parse().ok()?;
     let duration = Duration::try_from_secs_f64(seconds).ok()?;
     u64::try_from((duration.as_nanos() + 500) / 1_000 * 1_000).ok()
 }
 
-/// Up to ten digits are seconds; more are nanoseconds.
+/// Parses a time. Up to ten digits are seconds; more are nanoseconds.
 fn time(text: &str) -> Option<u64> {
     const SECONDS_DIGITS: usize = 10;
     if text.bytes().all(|byte| byte.is_ascii_digit()) {

@@ -1,4 +1,4 @@
-//! One trace, in JSON or protobuf.
+//! Returns one trace, in JSON or protobuf.
 
 use ::http::HeaderMap;
 use axum::{
@@ -76,8 +76,8 @@ pub(super) async fn trace(
     .await
 }
 
-/// `GET /api/v2/traces/{traceId}`. `q` leaves only the spans that it selects, `keep_hierarchy` also
-/// those above them (`ancestor_depth` levels), and `match_depth` so many levels below them.
+/// `GET /api/v2/traces/{traceId}`. `q` keeps only the spans that it selects. `keep_hierarchy` also
+/// keeps `ancestor_depth` levels above them. `match_depth` is the number of levels below them.
 pub(super) async fn trace_v2(
     State(service): State<QueryService>,
     path: Result<Path<String>, PathRejection>,
@@ -128,11 +128,11 @@ fn around(params: &TempoParams) -> Result<Around, TempoError> {
     Ok(Around { ancestors, descendants })
 }
 
-/// Refuses what Tempo refuses of the parameters that say where to look for a trace. Here it is
-/// found without them.
+/// Checks the parameters that tell Tempo where to look for a trace, and refuses the values that
+/// Tempo refuses. The trace is found without them.
 fn check_hints(params: &TempoParams) -> Result<(), TempoError> {
     match params.text("mode") {
-        // Tempo reads nothing else then.
+        // Tempo reads no other parameter in this mode.
         Some("ingesters") => return Ok(()),
         None | Some("all" | "blocks" | "external") => {}
         Some(_) => {
@@ -149,7 +149,8 @@ fn check_hints(params: &TempoParams) -> Result<(), TempoError> {
     Ok(())
 }
 
-/// As [`check_hints`] of the parameters that fold spans which are alike, which is not done here.
+/// Checks the parameters that fold similar spans, in the same way as [`check_hints`]. Spans are not
+/// folded here.
 fn check_pruning(params: &TempoParams) -> Result<(), TempoError> {
     params.flag("span_pruning")?;
     params.integer("span_pruning_min_spans", "a number of spans")?;
@@ -175,8 +176,7 @@ async fn json_of(
     Ok(encoding::written_json(encoding::blocking(turn, write).await?))
 }
 
-/// The answer of the first version. The keys of objects are in their order, as everywhere in this
-/// API.
+/// The answer of the first version. Objects have their keys in order, as everywhere in this API.
 #[derive(Serialize)]
 struct Batches<G> {
     batches: G,
@@ -221,8 +221,8 @@ struct Scope<'a, S> {
     spans: Option<S>,
 }
 
-/// A message with its keys in their order. One tree at a time is made of it: the attributes of a sender
-/// are cut to 64 KiB when they arrive.
+/// A message whose keys are written in order. One tree at a time is built from it: the attributes
+/// of a sender are cut to 64 KiB when they arrive.
 struct Sorted<'a, T>(&'a T);
 
 impl<T: Serialize> Serialize for Sorted<'_, T> {

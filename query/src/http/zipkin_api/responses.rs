@@ -12,16 +12,16 @@ use crate::{
 /// Result of a handler.
 pub(super) type ZipkinResult = Result<Response, ZipkinError>;
 
-/// Age up to which a client may keep names, as Zipkin's own server says it. `private`: a cache that
-/// several clients share does not know whose tenant the names are of.
+/// Age up to which a client may keep names, as Zipkin's own server sets it. It is `private`,
+/// because a cache that several clients share does not know the tenant of the names.
 const KEPT_NAMES: HeaderValue = HeaderValue::from_static("private, max-age=300, must-revalidate");
 
-/// The headers that name a tenant or bring a key: names that were kept answer only requests that
-/// have the same ones.
+/// The headers that name a tenant or carry a key. Cached names answer only requests that have the
+/// same headers.
 const CREDENTIAL_HEADERS: HeaderValue =
     HeaderValue::from_static("authorization, x-api-key, x-scope-orgid, cookie");
 
-/// Says that an answer is not about everything that was asked for.
+/// Response header of a partial answer, with the reason.
 const INCOMPLETE: HeaderName = HeaderName::from_static("tidings-incomplete");
 
 /// An error.
@@ -73,7 +73,7 @@ pub(super) async fn json<T: Serialize + Send + 'static>(
     marked(turn, value, (!complete).then_some("there is more than fits into one answer")).await
 }
 
-/// The value as JSON, and why it is not about everything.
+/// Encodes the value as JSON, marked with the reason when it is partial.
 async fn marked<T: Serialize + Send + 'static>(
     turn: Admission,
     value: T,

@@ -15,25 +15,25 @@ use crate::{
 pub(super) const LIMIT_DEFAULT: u64 = 10;
 const LIMIT_MAX: u64 = 10_000;
 const LOOKBACK_MILLIS: u64 = 86_400_000;
-/// The most ids of one request.
+/// Maximum number of ids in one request.
 const IDS_MAX: usize = 1_000;
 
 /// Error message for a malformed request, in Zipkin's wording.
 pub(super) type Wrong = String;
 
-/// A parameter that must be given, though it may be empty.
+/// Returns a parameter that must be given, though it may be empty.
 pub(super) fn required(given: &RawParameters, name: &str) -> Result<String, ZipkinError> {
     let value = given.texts(name).next().map(str::to_owned);
     value.ok_or_else(|| ZipkinError::invalid(format!("Mandatory parameter {name} is missing")))
 }
 
-/// A whole number, which may be negative.
+/// Parses a whole number, which may be negative.
 fn number(given: &RawParameters, name: &str) -> Result<Option<i64>, Wrong> {
     let Some(text) = given.texts(name).next() else { return Ok(None) };
     text.parse().map(Some).map_err(|_| format!("Can't convert {text:?} of {name} to a number"))
 }
 
-/// A whole number above 0.
+/// Parses a whole number above 0.
 fn positive(given: &RawParameters, name: &str) -> Result<Option<u64>, Wrong> {
     let Some(number) = number(given, name)? else { return Ok(None) };
     let positive = u64::try_from(number).ok().filter(|number| *number > 0);
@@ -68,7 +68,7 @@ pub(super) fn request(given: &RawParameters, now: UnixNanos) -> Result<Request, 
     })
 }
 
-/// A trace id of up to 32 hex digits in lower case.
+/// Parses a trace id of up to 32 hex digits in lower case.
 pub(super) fn trace_id(text: &str) -> Result<TraceId, Wrong> {
     let is_hex = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
     if text.is_empty() {
@@ -83,7 +83,7 @@ pub(super) fn trace_id(text: &str) -> Result<TraceId, Wrong> {
     TraceId::from_short_hex(text).map_err(|_| "traceId is all zeros".to_owned())
 }
 
-/// Two or more different ids.
+/// Parses two or more different ids.
 pub(super) fn trace_ids(given: &RawParameters) -> Result<Vec<TraceId>, Wrong> {
     let Some(text) = given.text("traceIds") else {
         return Err("traceIds parameter is empty".to_owned());
@@ -104,7 +104,7 @@ pub(super) fn trace_ids(given: &RawParameters) -> Result<Vec<TraceId>, Wrong> {
     Ok(ids)
 }
 
-/// `endTs` and `lookback`.
+/// Parses `endTs` and `lookback`.
 pub(super) fn dependencies(given: &RawParameters) -> Result<TimeRange, Wrong> {
     let Some(end) = positive(given, "endTs")? else {
         return Err("Mandatory parameter endTs is missing".to_owned());
@@ -113,6 +113,6 @@ pub(super) fn dependencies(given: &RawParameters) -> Result<TimeRange, Wrong> {
     let nanos =
         |millis: u64| UnixNanos(millis.saturating_mul(1_000_000).min(i64::MAX.unsigned_abs()));
     let start = nanos(end.saturating_sub(lookback));
-    // A millisecond that is included is included to its end.
+    // The last millisecond is included to its end.
     Ok(TimeRange { start: Some(start), end: Some(nanos(end.saturating_add(1))) })
 }

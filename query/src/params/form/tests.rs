@@ -25,14 +25,14 @@ const FORMS: [ParameterForm; 14] = [
     ParameterForm::Text,
 ];
 
-/// What the tests' regular expressions lack: an id is not all zero.
+/// Look-aheads, which the tests' regular expressions lack: an id is not all zero.
 const NOT_ZERO: [&str; 2] = ["(?!0+$)", "(?!0{32})"];
 
 fn without_look_ahead(pattern: &str) -> String {
     NOT_ZERO.iter().fold(pattern.to_owned(), |pattern, ahead| pattern.replace(ahead, ""))
 }
 
-/// A form with a text of its pattern.
+/// Generates a form with a text that matches its pattern.
 fn said() -> impl Strategy<Value = (ParameterForm, String)> {
     let texts = FORMS.map(|form| {
         let pattern = form.pattern().unwrap_or("^.+$");
@@ -43,7 +43,7 @@ fn said() -> impl Strategy<Value = (ParameterForm, String)> {
     Union::new(texts)
 }
 
-/// Texts that are nearly of some form.
+/// Generates texts that are nearly of some form.
 fn changed() -> impl Strategy<Value = String> {
     const ODD: [&str; 14] = ["0", "p", " ", "=", ",", "T", "00", ".", "\n", "é", "-", "", "s", "f"];
     (said(), any::<proptest::sample::Index>(), select(&ODD[..])).prop_map(|((_, text), at, odd)| {
@@ -61,7 +61,8 @@ proptest! {
 
     #[test]
     fn what_is_described_is_read((form, text) in said()) {
-        // A description says neither how long months are nor where times end, nor that no id is zero.
+        // A description cannot express the length of months, the end of times, or that no id is
+        // zero.
         let beyond = form == ParameterForm::Time || text.split(',').any(|id| id.trim_matches('0').is_empty());
         prop_assert!(text.is_empty() || beyond || form.accepts(&text), "{:?} {}", form, text);
     }

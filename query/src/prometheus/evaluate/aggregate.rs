@@ -1,4 +1,4 @@
-//! Several series made one.
+//! Aggregations of several series to one.
 
 use std::{
     cmp::Ordering,
@@ -12,7 +12,7 @@ use crate::prometheus::{
     syntax::{Aggregate, Aggregation},
 };
 
-/// The series of the aggregation.
+/// Evaluates the aggregation.
 pub(super) fn aggregate(
     evaluator: &Evaluator<'_>,
     aggregate: &Aggregate,
@@ -75,7 +75,7 @@ fn made_one(how: Aggregation, values: Vec<f64>, parameter: f64) -> f64 {
     }
 }
 
-/// The sum, with what is lost on the way added at the end (Neumaier), as Prometheus has it.
+/// The sum with compensation of rounding errors (Neumaier), as in Prometheus.
 pub(super) fn sum(values: &[f64]) -> f64 {
     let (mut sum, mut lost) = (0.0_f64, 0.0_f64);
     for value in values {
@@ -92,7 +92,7 @@ pub(super) fn sum(values: &[f64]) -> f64 {
     sum + lost
 }
 
-/// The variance of all there is, not of a sample of it.
+/// The population variance of the values.
 pub(super) fn variance(values: &[f64]) -> f64 {
     let count = float(values.len() as u64);
     let mean = sum(values) / count;
@@ -100,7 +100,7 @@ pub(super) fn variance(values: &[f64]) -> f64 {
     sum(&squares) / count
 }
 
-/// The quantile, between two values in proportion.
+/// The quantile, interpolated linearly between two values.
 pub(super) fn quantile(mut values: Vec<f64>, part: f64) -> f64 {
     if values.is_empty() || part.is_nan() {
         return f64::NAN;
@@ -124,9 +124,9 @@ pub(super) fn quantile(mut values: Vec<f64>, part: f64) -> f64 {
     values[lower] * (1.0 - weight) + values[upper] * weight
 }
 
-/// The series with the largest values, or the smallest, best first.
+/// Returns the series with the largest values, or with the smallest, in that order.
 fn extreme(mut group: Vec<SeriesSample>, count: f64, top: bool) -> Vec<SeriesSample> {
-    // What is no number comes last, whichever way.
+    // NaN comes last in both orders.
     let order = |a: &SeriesSample, b: &SeriesSample| match (a.value.is_nan(), b.value.is_nan()) {
         (true, true) => Ordering::Equal,
         (true, false) => Ordering::Greater,
@@ -139,7 +139,7 @@ fn extreme(mut group: Vec<SeriesSample>, count: f64, top: bool) -> Vec<SeriesSam
     group
 }
 
-/// A count that a number says.
+/// Converts a number to a count.
 fn whole(count: f64) -> usize {
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped before")]
     let count = count.clamp(0.0, 1e9) as usize;

@@ -1,4 +1,4 @@
-//! Operators between two expressions, and which series of theirs go together.
+//! Binary operators, and the matching of series between their two sides.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -12,7 +12,7 @@ use crate::prometheus::{
     syntax::{ChainLink, Expression, Grouping, Operator},
 };
 
-/// Labels in a message are cut off after so many bytes.
+/// Maximum length of labels in an error message, in bytes.
 const SHOWN_BYTES_MAX: usize = 1 << 10;
 
 /// Evaluates a chain of operators from left to right.
@@ -86,7 +86,8 @@ fn applied(operator: Operator, left: f64, right: f64) -> (f64, bool) {
     (value, holds)
 }
 
-/// Each sample with the number: the two operands and what a comparison lets through.
+/// Applies the operator to each sample and a number. `operands` returns the left operand, the right
+/// one, and the value that a comparison keeps.
 fn with_scalar(
     link: &ChainLink,
     samples: Vec<SeriesSample>,
@@ -108,8 +109,8 @@ fn with_scalar(
     distinct(found)
 }
 
-/// The labels by which a series finds its match. Checks the deadline: the list of labels to match
-/// can be long.
+/// Returns the labels by which a series finds its match. Checks the deadline, because the list of
+/// labels to match can be long.
 fn key(
     evaluator: &Evaluator<'_>,
     link: &ChainLink,
@@ -128,7 +129,7 @@ fn sets(
     let keys = |side: &[SeriesSample]| -> Result<HashSet<Labels>, PromqlError> {
         side.iter().map(|sample| key(evaluator, link, sample)).collect()
     };
-    // The result has the samples of one side whose keys the other side has, or lacks.
+    // The result has the samples of one side whose keys the other side has, or does not have.
     let (mut found, side, known, wanted) = match link.operator {
         Operator::Or => {
             let known = keys(&left)?;
@@ -144,7 +145,7 @@ fn sets(
     Ok(found)
 }
 
-/// The samples that go together, each pair made one.
+/// Joins the matching samples of both sides.
 fn joined(
     evaluator: &Evaluator<'_>,
     link: &ChainLink,
@@ -201,8 +202,8 @@ fn distinct_labels(samples: &[SeriesSample]) -> bool {
     samples.iter().all(|sample| seen.insert(&sample.labels))
 }
 
-/// The labels of two samples that were made one. Those that come from the side with one sample are
-/// copied for each sample of the other.
+/// Returns the labels of a joined sample. Labels that come from the side with one sample are copied
+/// for each sample of the other side.
 fn labels_of(
     evaluator: &Evaluator<'_>,
     link: &ChainLink,
@@ -229,7 +230,7 @@ fn labels_of(
     Ok(labels)
 }
 
-/// The labels as a message shows them.
+/// Formats labels for an error message, cut to a maximum length.
 fn abbreviated(labels: &Labels) -> String {
     let mut begin = TextBegin(String::new());
     if write!(begin, "{labels}").is_err() {
@@ -238,7 +239,7 @@ fn abbreviated(labels: &Labels) -> String {
     begin.0
 }
 
-/// The begin of a text; the rest is refused, so that it is not formatted.
+/// Writer of the beginning of a text. It refuses the rest, so that it is not formatted.
 struct TextBegin(String);
 
 impl fmt::Write for TextBegin {

@@ -1,4 +1,4 @@
-//! Functions of what there is at one time.
+//! Functions of instant values.
 
 use super::{EvaluatedValue, Evaluator, SeriesSample, histogram, label_functions, mapped};
 use crate::prometheus::{
@@ -76,7 +76,7 @@ pub(super) fn call(
     }))
 }
 
-/// The greater of two numbers; NaN when either is NaN.
+/// Returns the greater of two numbers; NaN when either is NaN.
 fn at_least(value: f64, least: f64) -> f64 {
     if value.is_nan() || least.is_nan() { f64::NAN } else { value.max(least) }
 }
@@ -100,7 +100,7 @@ fn of_number(name: &str) -> Option<fn(f64) -> f64> {
     })
 }
 
-/// The labels that a selector asks for by their values: what is absent.
+/// Returns the labels that a selector requires by exact value. `absent` returns them.
 pub(super) fn labels_asked_for(of: &Expression) -> Labels {
     let (Expression::Select(selector) | Expression::Range { selector, .. }) = of else {
         return Labels::default();

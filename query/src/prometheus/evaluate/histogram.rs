@@ -1,11 +1,11 @@
-//! Quantiles of histograms in buckets, as Prometheus finds them.
+//! Quantiles of histograms with buckets, computed as Prometheus does.
 
 use std::collections::BTreeMap;
 
 use super::{Evaluator, SeriesSample, distinct};
 use crate::prometheus::{Labels, PromqlError, metric_names::LE, number::number_of};
 
-/// The quantile of each histogram among the samples.
+/// Returns the quantile of each histogram among the samples.
 pub(super) fn quantiles(
     evaluator: &Evaluator<'_>,
     part: f64,
@@ -31,7 +31,8 @@ fn bound_of(text: &str) -> Option<f64> {
     }
 }
 
-/// The quantile of running counts by upper bound: inside the bucket that has it, in proportion.
+/// Returns the quantile from cumulative counts by upper bound, interpolated linearly inside its
+/// bucket.
 fn quantile(part: f64, mut buckets: Vec<(f64, f64)>) -> f64 {
     if part.is_nan() {
         return f64::NAN;
@@ -52,7 +53,7 @@ fn quantile(part: f64, mut buckets: Vec<(f64, f64)>) -> f64 {
     if last < f64::INFINITY || buckets.len() < 2 || all.is_nan() || all == 0.0 {
         return f64::NAN;
     }
-    // Rates lose a little here and there; running counts never fall.
+    // Rounding makes rates inexact, but cumulative counts must never fall.
     let mut most = 0.0_f64;
     for (_, count) in &mut buckets {
         most = most.max(*count);

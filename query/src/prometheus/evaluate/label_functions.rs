@@ -1,7 +1,8 @@
 //! `label_replace` and `label_join`.
 //!
-//! A value is measured before it is made, so one that is too long takes no memory. Owns what a
-//! replacement refers to: `$1`, `${name}` and `$$`, as the `regex` crate expands them.
+//! The length of a value is checked before the value is built, so one that is too long takes no
+//! memory. Owns the references in a replacement: `$1`, `${name}` and `$$`, as the `regex` crate
+//! expands them.
 
 use regex::{Captures, Regex};
 
@@ -12,10 +13,11 @@ use crate::{
 };
 
 /// Maximum number of groups in a pattern of `label_replace`. To find groups in a long value, the
-/// engine holds the place of each group for each state of the pattern: with 5,000 groups, 1.5 GB.
+/// engine holds the position of each group for each state of the pattern: with 5,000 groups, 1.5
+/// GB.
 const GROUPS_MAX: usize = 16;
 
-/// `label_replace(vector, to, replacement, from, pattern)`.
+/// Evaluates `label_replace(vector, to, replacement, from, pattern)`.
 pub(super) fn replaced(
     evaluator: &Evaluator<'_>,
     given: &[Expression],
@@ -42,7 +44,7 @@ pub(super) fn replaced(
     distinct(samples)
 }
 
-/// `label_join(vector, to, separator, from, …)`.
+/// Evaluates `label_join(vector, to, separator, from, …)`.
 pub(super) fn joined(
     evaluator: &Evaluator<'_>,
     given: &[Expression],
@@ -87,7 +89,7 @@ impl<'e> TargetLabel<'e> {
         Err(PromqlError::Execution(format!("{message}: {name}")))
     }
 
-    /// The labels with this one, whose value is the texts in a row.
+    /// Returns the labels with this label set to the concatenated texts.
     fn set<'v>(
         &self,
         labels: &Labels,
@@ -118,7 +120,7 @@ impl<'r> ReplacementPart<'r> {
     }
 }
 
-/// The parts of a replacement. References to groups that the pattern has not are left out.
+/// Parses a replacement. References to groups that the pattern does not have are left out.
 fn parts<'r>(replacement: &'r str, pattern: &Regex) -> Vec<ReplacementPart<'r>> {
     let (mut parts, mut rest) = (Vec::new(), replacement);
     while let Some((text, after)) = rest.split_once('$') {
@@ -127,7 +129,7 @@ fn parts<'r>(replacement: &'r str, pattern: &Regex) -> Vec<ReplacementPart<'r>> 
             parts.extend(group_number(name, pattern).map(ReplacementPart::Group));
             rest = more;
         } else {
-            // `$$` says one, and so does one that refers to nothing.
+            // `$$` stands for one `$`, and so does a `$` without a reference.
             parts.push(ReplacementPart::Text("$"));
             rest = after.strip_prefix('$').unwrap_or(after);
         }
@@ -136,7 +138,7 @@ fn parts<'r>(replacement: &'r str, pattern: &Regex) -> Vec<ReplacementPart<'r>> 
     parts
 }
 
-/// The name or number that stands behind a `$`, and the text after it.
+/// Parses the name or number after a `$`. Returns it with the text after it.
 fn reference(after: &str) -> Option<(&str, &str)> {
     if let Some(braced) = after.strip_prefix('{') {
         return braced.split_once('}');

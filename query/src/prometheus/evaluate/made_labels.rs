@@ -1,10 +1,9 @@
-//! Labels that functions and operators make, and the memory that they take.
+//! Labels that functions and operators compute, and their memory.
 //!
 //! Owns the bounds: of one value ([`LABEL_VALUE_BYTES_MAX`]), and of all labels that a query holds
-//! at a time (`metrics_bytes_max` of the limits). A label counts before it is made. At the end of
-//! an evaluation the labels of its samples stay counted, and no others. Labels of stored series are
-//! bounded where they are read; labels with some left out share the texts of the others and do not
-//! count.
+//! at a time (`metrics_bytes_max` of the limits). A label is counted before it is built. After an
+//! evaluation only the labels of its samples stay counted. Labels of stored series are bounded
+//! where they are read. A subset of existing labels shares their texts and is not counted.
 
 use super::{Evaluator, SeriesSample};
 use crate::{
@@ -12,18 +11,18 @@ use crate::{
     prometheus::{Labels, PromqlError},
 };
 
-/// Maximum length of a label value that a function makes, in bytes: far longer than names of
-/// services and operations, and short enough to be copied for each series.
+/// Maximum length of a computed label value, in bytes. It is far longer than names of services and
+/// operations, and short enough to be copied for each series.
 pub(super) const LABEL_VALUE_BYTES_MAX: usize = 64 << 10;
 
-/// Bytes of a label's place among the labels of a series.
+/// Bytes of a label's entry among the labels of a series.
 const PLACE_BYTES: usize = 32;
-/// Bytes of a label beside its texts: its place, and what is before each text.
+/// Bytes of a label beside its texts: its entry, and the header of each text.
 const LABEL_BYTES: usize = PLACE_BYTES + 32;
-/// Bytes of a series over time beside its labels: its entry, and room for its first points.
+/// Bytes of a series over time beside its labels: its entry, and space for its first points.
 const SERIES_BYTES: usize = 128;
 
-/// Refuses a label value that is too long to be made.
+/// Refuses a computed label value that is too long.
 pub(super) fn check_value_length(function: &str, bytes: usize) -> Result<(), PromqlError> {
     if bytes <= LABEL_VALUE_BYTES_MAX {
         return Ok(());
@@ -36,7 +35,7 @@ pub(super) fn check_value_length(function: &str, bytes: usize) -> Result<(), Pro
 }
 
 impl Evaluator<'_> {
-    /// Counts a label, with a value of this length, that is about to be added to others.
+    /// Counts a label with a value of this length, before it is added to other labels.
     ///
     /// # Errors
     /// When the labels of the query take too much memory.
@@ -51,8 +50,8 @@ impl Evaluator<'_> {
         self.hold_label_bytes(places.saturating_add(LABEL_BYTES).saturating_add(texts))
     }
 
-    /// Ends an evaluation that began when `before` bytes were held. If it made labels, those of its
-    /// samples stay held where `is_new` finds that they were not held already.
+    /// Ends an evaluation that began when `before` bytes were held. If it computed labels, those of
+    /// its samples stay counted when `is_new` reports that they were not counted already.
     ///
     /// # Errors
     /// When the labels of the query take too much memory.
@@ -84,7 +83,7 @@ impl Evaluator<'_> {
     }
 }
 
-/// Bytes of a series over time, its points apart.
+/// Bytes of a series over time, without its points.
 fn bytes_of_series(labels: &Labels) -> usize {
     labels.iter().fold(SERIES_BYTES, |bytes, (name, value)| {
         bytes.saturating_add(LABEL_BYTES).saturating_add(name.len()).saturating_add(value.len())

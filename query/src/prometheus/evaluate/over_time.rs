@@ -1,4 +1,4 @@
-//! Functions of numbers over time.
+//! Functions of values over time.
 
 use super::{
     Evaluator, SeriesSample, SeriesSamples,
@@ -83,13 +83,13 @@ fn last_two(name: &str, points: &[(i64, f64)]) -> Option<f64> {
     if name == "idelta" {
         return Some(to - from);
     }
-    // A counter that is smaller than before has begun anew.
+    // A counter that is smaller than before has been reset.
     let grown = if to < from { *to } else { to - from };
     Some(grown / seconds(at - before))
 }
 
-/// As Prometheus does it with what it scraped: what was seen, stretched to the ends of the range
-/// unless the series seems to begin or end inside.
+/// Extrapolates as Prometheus does between scrapes. The observed increase is stretched to the ends
+/// of the range, unless the series seems to begin or end inside.
 fn extrapolated(name: &str, points: &[(i64, f64)], range: (i64, i64)) -> Option<f64> {
     let [(first_at, first), .., (last_at, last)] = points else { return None };
     let is_counter = name != "delta";
@@ -121,7 +121,7 @@ mod tests {
     #[test]
     fn growth_is_stretched_to_the_range_and_resets_are_seen() {
         let points = &[(15_000, 10.0), (30_000, 20.0), (45_000, 5.0), (60_000, 15.0)];
-        // 10, then 5 from a new begin, then 10; 45 s stretched to 60 s.
+        // The increase is 10, then 5 after a reset, then 10; 45 s are stretched to 60 s.
         let increase = extrapolated("increase", points, (0, 60_000)).unwrap();
         assert!((increase - 25.0 * 60.0 / 45.0).abs() < 1e-9, "{increase}");
         let rate = extrapolated("rate", points, (0, 60_000)).unwrap();

@@ -1,4 +1,4 @@
-//! Selectors and what may stand behind an expression: a range, an offset, a time.
+//! Selectors, and the suffixes of an expression: a range, an offset, a time.
 
 use super::{Deep, Parser};
 use crate::{
@@ -13,7 +13,7 @@ use crate::{
 };
 
 impl Parser<'_> {
-    /// A metric's labels, in braces if there are any, after its name if that stood before.
+    /// Parses a metric's labels in braces, after the name if there was one.
     pub(super) fn selector(&mut self, name: Option<String>) -> Result<Expression, PromqlError> {
         let named = |name: String| Matcher { name: NAME.to_owned(), test: Test::Equal(name) };
         let is_named = name.is_some();
@@ -48,7 +48,7 @@ impl Parser<'_> {
         self.at += 1;
         let sign = match self.peek() {
             TokenKind::Sign(sign @ ("=" | "!=" | "=~" | "!~")) => *sign,
-            // A text alone is the metric's name.
+            // A quoted text without an operator is the metric's name.
             _ if quoted && (self.is_sign(",") || self.is_sign("}")) => {
                 return Ok(Matcher { name: NAME.to_owned(), test: Test::Equal(name) });
             }
@@ -77,7 +77,7 @@ impl Parser<'_> {
         })
     }
 
-    /// The expression with what stands behind it.
+    /// Parses the suffixes of an expression.
     pub(super) fn suffixed(
         &mut self,
         mut inner: Expression,
@@ -143,7 +143,7 @@ impl Parser<'_> {
         Ok(at)
     }
 
-    /// The moment of what `offset` or `@` stands behind.
+    /// Returns the moment that `offset` or `@` modifies.
     fn moment<'e>(
         &self,
         inner: &'e mut Expression,

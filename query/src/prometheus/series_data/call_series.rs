@@ -1,4 +1,4 @@
-//! Calls between services by caller and called.
+//! Calls between services by caller and callee.
 
 use std::collections::BTreeMap;
 
@@ -18,14 +18,14 @@ use crate::{
     },
 };
 
-/// The groups of calls as they come: caller, called and how.
+/// The groups of calls while they are read: caller, callee and kind.
 struct EdgeGroups<'s> {
     set: &'s Set,
     numbers: BTreeMap<[String; 3], u32>,
     left_out: bool,
 }
 
-/// The groups of a set, and the room that is left.
+/// Reads the groups of a set. Returns them with the number of values that still fit.
 pub(super) fn read(
     reader: &Reader,
     set: &Set,
@@ -74,15 +74,15 @@ pub(super) fn read(
 }
 
 impl EdgeGroups<'_> {
-    /// Number of the group of an edge's calls; `None` beyond the maximum of groups or when the
-    /// matchers exclude it.
+    /// Returns the number of an edge's group; `None` beyond the maximum of groups or when the
+    /// matchers exclude the edge.
     fn number(
         &mut self,
         (from_kind, client): NodeKey,
         (to_kind, server): NodeKey,
         kind: EdgeKind,
     ) -> Option<u32> {
-        // An unknown peer may be several.
+        // An unknown peer may stand for several peers.
         if [from_kind, to_kind].contains(&NodeKind::Unknown) {
             return None;
         }
@@ -117,7 +117,7 @@ impl EdgeGroups<'_> {
         Some(number)
     }
 
-    /// Their labels, by number.
+    /// Returns the labels of the groups, by number.
     fn labels(self) -> Vec<Labels> {
         let mut labels = vec![Labels::default(); self.numbers.len()];
         for ([client, server, connection], number) in self.numbers {

@@ -1,4 +1,4 @@
-//! Reads calls into groups and stretches of time.
+//! Reads calls into groups and time ranges.
 
 use std::{
     collections::BTreeMap,
@@ -29,9 +29,9 @@ pub(super) const GROUPS_LEFT_OUT: &str =
 pub(super) const REPEATS: &str =
     "spans that were sent twice may be counted twice: ask for a shorter range";
 
-/// A span without a start time began before it, and so in no range.
+/// Minimum start of a counted span. A span without a start time is in no range.
 const FIRST: UnixNanos = UnixNanos(1);
-/// Cost of a time bucket's index entry, in values.
+/// Cost of the index entry of a time range, in values.
 const NUMBERS_TO_FIND: usize = 2;
 
 /// Warnings for the user.
@@ -46,7 +46,7 @@ impl Warnings {
     }
 }
 
-/// Reads the set's calls; keeps no more numbers than there is room for.
+/// Reads the set's calls, up to the number of values that still fit.
 pub(super) fn load(
     reader: &Reader,
     set: &mut Set,
@@ -64,7 +64,7 @@ pub(super) fn load(
     let (groups, left) = match set.family {
         Family::Spans => span_series::read(reader, set, (range, &bounds), *room, warnings)?,
         Family::Calls => {
-            // The sums of calls are asked for by bounds alone.
+            // Storage is asked for aggregates by these bounds alone.
             let bounds: Vec<UnixNanos> = bounds.iter().map(|bound| (*bound).max(FIRST)).collect();
             call_series::read(
                 reader,
@@ -79,19 +79,19 @@ pub(super) fn load(
     Ok(())
 }
 
-/// The numbers of groups by stretch of time.
+/// The numbers of groups by time range.
 #[derive(Debug)]
 pub(super) struct BucketColumns<'b> {
     bounds: &'b [UnixNanos],
     pub(super) columns: Columns,
-    /// Places of each group's numbers, by the bound at which their stretch ends.
+    /// Index of each group's numbers, by the bound at which their time range ends.
     places: Vec<BTreeMap<u32, u32>>,
     numbers: Vec<u64>,
-    /// Room for more numbers, shared with the counters beside it.
+    /// Number of values that still fit, shared with parallel accumulators.
     room: Arc<AtomicUsize>,
     /// True when memory ran out before all numbers were stored.
     pub(super) is_full: bool,
-    /// The stretch of the last time that was asked for, and the bound at which it ends.
+    /// The time range of the last lookup, and the index of the bound at which it ends.
     last: Option<(Range<UnixNanos>, u32)>,
 }
 
@@ -108,7 +108,7 @@ impl<'b> BucketColumns<'b> {
         }
     }
 
-    /// Creates counters that share the room of these.
+    /// Creates a parallel accumulator that shares the remaining memory.
     pub(super) fn beside(&self) -> Self {
         let room = Arc::clone(&self.room);
         Self { room, ..Self::new(self.bounds, self.columns, 0) }
@@ -119,8 +119,8 @@ impl<'b> BucketColumns<'b> {
         self.bounds
     }
 
-    /// The numbers of a group in the stretch that a time is in; none outside and when there is no
-    /// room.
+    /// Returns the numbers of a group in the time range of a time. `None` outside of all ranges and
+    /// when memory is full.
     pub(super) fn columns_at(&mut self, group: u32, time: UnixNanos) -> Option<&mut [u64]> {
         let end = match &self.last {
             Some((stretch, end)) if stretch.contains(&time) => *end,
@@ -159,7 +159,7 @@ impl<'b> BucketColumns<'b> {
         self.numbers.get_mut(place..place + width)
     }
 
-    /// Adds those of others beside these, whose groups have these numbers here.
+    /// Merges another accumulator. `groups` maps the numbers of its groups to those here.
     pub(super) fn join(&mut self, other: Self, groups: &[Option<u32>]) {
         self.is_full |= other.is_full;
         let width = self.columns.width();
@@ -177,7 +177,7 @@ impl<'b> BucketColumns<'b> {
         }
     }
 
-    /// The groups with their running sums, and the room that is left.
+    /// Returns the groups with cumulative sums, and the number of values that still fit.
     pub(super) fn finish(
         self,
         labels: Vec<Labels>,
@@ -224,7 +224,7 @@ mod tests {
         assert!(other.columns_at(1, UnixNanos(0)).is_none() && other.is_full);
         let other = BucketColumns { is_full: false, ..other };
         assert!(first.columns_at(1, UnixNanos(0)).is_some(), "it is there");
-        // Group 7 is there as 1, group 0 as itself.
+        // Group 7 becomes group 1, group 0 stays group 0.
         let groups = [Some(0), None, None, None, None, None, None, Some(1)];
         first.join(other, &groups);
         let labels = vec![crate::prometheus::Labels::default(); 3];

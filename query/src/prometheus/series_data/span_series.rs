@@ -28,7 +28,7 @@ use crate::{
     trace::trace_rows::Names,
 };
 
-/// Group number of spans beyond the maximum of groups, or that the matchers exclude.
+/// Group number of spans that are beyond the maximum of groups or excluded by the matchers.
 const NONE: u32 = u32::MAX;
 
 /// Key of a group; a field is `None` when the query does not need it.
@@ -40,7 +40,7 @@ struct SpanGroupKey {
     status: Option<StatusCode>,
 }
 
-/// Makes groups of the spans that a set is about.
+/// Factory of accumulators for the spans of a set.
 struct AllSpans<'s> {
     set: &'s Set,
     bounds: &'s [UnixNanos],
@@ -48,7 +48,7 @@ struct AllSpans<'s> {
     room: usize,
 }
 
-/// Puts spans where they belong.
+/// Accumulator that assigns spans to groups and time ranges.
 struct SpanAccumulator<'s> {
     set: &'s Set,
     numbers: BucketColumns<'s>,
@@ -158,7 +158,7 @@ impl<'s> SpanAccumulator<'s> {
         if group == NONE { None } else { self.numbers.columns_at(group, time) }
     }
 
-    /// Adds others beside these.
+    /// Merges another accumulator.
     fn joined(mut self, other: Self) -> Self {
         self.left_out |= other.left_out;
         let mut groups = Vec::with_capacity(other.keys.len());
@@ -190,7 +190,7 @@ impl<'s> SpanAccumulator<'s> {
     }
 }
 
-/// Returns how finely calls between these times are asked for.
+/// Returns the greatest time step that divides all these times.
 fn fineness(bounds: &[UnixNanos]) -> DurationNanos {
     DurationNanos(bounds.iter().fold(0, |common, bound| gcd(common, bound.0)).max(1))
 }
@@ -215,7 +215,7 @@ pub(super) fn read(
     let mut aggregate = reader.aggregate_calls(&filter, step, &all)?;
     let is_cut = |spans: &SpanAccumulator<'_>| spans.left_out || spans.numbers.is_full;
     if aggregate.shares.len() > 1 && aggregate.shares.iter().any(is_cut) {
-        // What there is room for must not depend on how many threads there were.
+        // The included groups must not depend on the number of threads.
         aggregate = reader.aggregate_calls_with_threads(1, &filter, step, &all)?;
     }
     let CallAggregate { scan, repeats_counted, unordered, shares } = aggregate;

@@ -1,6 +1,6 @@
 //! A trace of any size, part by part: a list of its spans first, then a scan for each part.
 //!
-//! Owns the end of a part: after a maximum of spans or bytes in the one order of the spans, so that
+//! Owns the end of a part: it comes after a maximum of spans or bytes in the order of the spans, so
 //! parts depend only on the content. Between parts only the list is held (24 bytes a span) and no
 //! snapshot, so a slow client costs little.
 
@@ -16,13 +16,13 @@ use tidings_storage::{Detail, Scan, SpanFilter, SpanRows, TimeRange};
 use super::{Sender, SenderGroups, SenderKey, Senders};
 use crate::{QueryError, execution::Reader, trace::of_trace};
 
-/// Minimum number of keys before repeated ones are dropped.
+/// Minimum number of keys before duplicates are dropped.
 const KEYS_MIN: usize = 1 << 16;
 
-/// Names a span of a trace and its place in the order: start, id, content.
+/// Identity of a span within a trace, and its sort key: start, id, content.
 pub(crate) type ExportKey = (UnixNanos, SpanId, u64);
 
-/// The keys of the trace's distinct spans, in order; none when the trace is not stored.
+/// Returns the keys of the trace's distinct spans, in order; empty when the trace is not stored.
 pub(crate) fn list(
     reader: &Reader,
     trace_id: TraceId,
@@ -60,7 +60,7 @@ fn drop_repeated(keys: &mut Vec<ExportKey>) {
     keys.dedup();
 }
 
-/// The first of these spans that make a part, and how many they are.
+/// Reads the first of these spans that make a part. Returns the part and the number of its spans.
 pub(crate) fn part(
     reader: &Reader,
     trace_id: TraceId,
@@ -88,10 +88,10 @@ pub(crate) fn part(
 
 type Slot = Option<(Span, Arc<Sender>)>;
 
-/// The spans of a part while they are read: as many of the first ones as have room.
+/// The spans of a part while they are read: as many of the first ones as fit.
 struct PartBuilder<'a> {
     keys: &'a [ExportKey],
-    /// One for each key that may still be in the part.
+    /// One slot for each key that may still be in the part.
     slots: Vec<Slot>,
     /// Number of the spans of each sender.
     senders: HashMap<SenderKey, usize>,
@@ -106,16 +106,17 @@ impl<'a> PartBuilder<'a> {
         Self { keys, slots, senders: HashMap::new(), held: 0, bytes: 0, bytes_max }
     }
 
-    /// Returns where the span belongs, unless it is here or does not belong here.
+    /// Returns the index of the span's slot. `None` when the slot is taken or the span is not in
+    /// the part.
     fn place(&self, key: &ExportKey) -> Option<usize> {
         let place = self.keys.binary_search(key).ok()?;
         self.slots.get(place).filter(|slot| slot.is_none()).map(|_| place)
     }
 
-    /// Takes the span, and gives up the last ones while that is too much; never the first.
+    /// Adds the span. Drops the last spans while the part is too large, but never the first one.
     fn put(&mut self, place: usize, span: Span, sender: Arc<Sender>) {
         self.bytes += span.encoded_len();
-        // A part has a sender once.
+        // A part contains each sender once.
         match self.senders.get_mut(&sender.key) {
             Some(spans) => *spans += 1,
             None => {
@@ -134,7 +135,7 @@ impl<'a> PartBuilder<'a> {
         }
     }
 
-    /// Takes a span of a sender away, and the sender with its last one.
+    /// Removes a span of a sender, and the sender with its last span.
     fn forget(&mut self, sender: &SenderKey) {
         let Some(spans) = self.senders.get_mut(sender) else { return };
         *spans -= 1;

@@ -1,9 +1,10 @@
-//! The spans of several traces within one budget, whatever the traces are like.
+//! The spans of several traces within one budget, whatever the size of the traces.
 //!
-//! Owns the rule by which a trace that does not fit is cut: a list must have a line for each of
-//! its traces, and one enormous trace must not keep anybody from the others. All are read in one
-//! scan. When that becomes too much, the traces that had most of it keep a share of what was read
-//! and the others are read again without them; what is too much even then is read trace by trace.
+//! Owns the rule by which a trace that does not fit is cut. A list must have a line for each of its
+//! traces, and one enormous trace must not exclude the others. All traces are read in one scan.
+//! When that exceeds the budget, the traces with the most spans keep a share of what was read, and
+//! the others are read again without them. If even that exceeds the budget, they are read trace by
+//! trace.
 
 use std::{collections::HashMap, mem, ops::ControlFlow};
 
@@ -16,18 +17,18 @@ use crate::{QueryError, QueryLimits, execution::Reader};
 /// Number of bytes of names that cost as much memory as a span.
 const NAME_BYTES_PER_SPAN: u64 = 128;
 
-/// Budget of one scan.
+/// Remaining budget of one scan.
 #[derive(Debug, Clone, Copy)]
 struct PageBudget {
-    /// Distinct spans.
+    /// Number of distinct spans.
     spans: u64,
-    /// Rows, those of spans that came before included.
+    /// Number of rows, repeated spans included.
     rows: u64,
 }
 
 impl Gathered {
-    /// The facts of each of these traces that is stored. A trace that is too large is cut, which
-    /// its facts say.
+    /// Returns the facts of those of these traces that are stored. A trace that is too large is
+    /// cut, and its facts are marked so.
     pub(crate) fn read_page(reader: &Reader, ids: &[TraceId]) -> Result<Self, QueryError> {
         let QueryLimits { page_spans_max, page_rows_max, .. } = reader.limits;
         let share = page_spans_max / 4 / (ids.len() as u64).max(1);
@@ -56,7 +57,7 @@ impl Gathered {
         Ok(gathered)
     }
 
-    /// The facts of these traces, in one scan; whether that was all of them.
+    /// Reads the facts of these traces in one scan. Returns true when everything was read.
     fn read_some(
         &mut self,
         reader: &Reader,
@@ -79,7 +80,7 @@ impl Gathered {
 }
 
 impl TraceFacts {
-    /// These facts, or a share of them when there are more than was read.
+    /// Returns these facts, or a share of them when not everything was read.
     fn kept(mut self, is_all: bool, share: u64) -> Self {
         self.finish();
         if !is_all {

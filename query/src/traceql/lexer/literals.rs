@@ -3,7 +3,7 @@
 use super::{Lexer, TokenKind};
 use crate::traceql::TraceqlError;
 
-/// The units of durations in nanoseconds, those first that others begin with.
+/// The units of durations in nanoseconds. A unit comes before those that are its prefixes.
 const UNITS: [(&str, i64); 11] = [
     ("ns", 1),
     ("us", 1_000),
@@ -19,7 +19,7 @@ const UNITS: [(&str, i64); 11] = [
 ];
 
 impl Lexer<'_> {
-    /// `12`, `1.5`, `2e3`, `1h30m`.
+    /// Reads a number or duration: `12`, `1.5`, `2e3`, `1h30m`.
     pub(super) fn number(&mut self) -> Result<TokenKind, TraceqlError> {
         let rest = self.rest();
         let run = rest.find(|c: char| !(c.is_alphanumeric() || matches!(c, '.' | '_')));
@@ -52,7 +52,7 @@ impl Lexer<'_> {
         }
     }
 
-    /// Text in back quotes: as it stands.
+    /// Reads a text in back quotes, which has no escapes.
     pub(super) fn raw(&mut self) -> Result<TokenKind, TraceqlError> {
         match self.rest()[1..].find('`') {
             Some(end) => {
@@ -64,7 +64,7 @@ impl Lexer<'_> {
         }
     }
 
-    /// Text in double quotes, with Go's escapes.
+    /// Reads a text in double quotes, with Go's escapes.
     pub(super) fn quoted(&mut self) -> Result<TokenKind, TraceqlError> {
         let start = self.at;
         let mut bytes = Vec::new();
@@ -159,8 +159,8 @@ fn number_len(text: &str) -> usize {
     length
 }
 
-/// The nanoseconds of `1h30m` or `1.5s`: `None` when it is no duration, `Some(None)` when it does
-/// not fit.
+/// Parses the nanoseconds of `1h30m` or `1.5s`. `None` when it is not a duration, `Some(None)` when
+/// it does not fit.
 fn duration(text: &str) -> Option<Option<i64>> {
     let (mut rest, mut sum) = (text, Some(0_i64));
     while !rest.is_empty() {
@@ -174,8 +174,8 @@ fn duration(text: &str) -> Option<Option<i64>> {
     Some(sum)
 }
 
-/// `number` times `unit`, rounded down to nanoseconds: `None` when it is no number, `Some(None)`
-/// when it does not fit.
+/// Returns `number` times `unit`, rounded down to nanoseconds. `None` when it is not a number,
+/// `Some(None)` when it does not fit.
 fn part(number: &str, unit: i64) -> Option<Option<i64>> {
     let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
     if whole.is_empty() && fraction.is_empty() || fraction.contains('.') {

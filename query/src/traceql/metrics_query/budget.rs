@@ -6,9 +6,10 @@
 use super::{MetricsSearch, Series};
 use crate::{QueryLimits, traceql::runtime_value::Value};
 
-/// A line and its place in the maps, beside its labels.
+/// Memory of a line and its entries in maps, without its labels.
 const LINE_BYTES: usize = 1_024;
-/// Labels are held, sorted by and written out, where a byte can take six.
+/// Number of copies of a label: it is stored, used as a sort key and written out, where a byte can
+/// take six.
 const LABEL_COPIES: usize = 8;
 
 /// Remaining budget.
@@ -25,7 +26,7 @@ impl MetricsBudget {
         Self { lines, bytes: limits.metrics_bytes_max }
     }
 
-    /// Returns the budget of a term, while these are held.
+    /// Returns the budget of a term while these series are held.
     pub(super) fn beside(mut self, held: &[Series]) -> Self {
         self.lines = self.lines.saturating_sub(held.len());
         let bytes = held.iter().map(|series| line_bytes(&series.labels)).sum();
@@ -33,7 +34,7 @@ impl MetricsBudget {
         self
     }
 
-    /// Lowers the number of lines.
+    /// Reduces the number of lines to this maximum.
     pub(super) fn upto(mut self, lines: usize) -> Self {
         self.lines = self.lines.min(lines);
         self

@@ -1,5 +1,4 @@
-//! `compare()`: how often each value of each attribute is among the selected spans and among the
-//! rest.
+//! Returns the memory of a line with these labels in bytes, without its points.
 
 use std::{
     cmp::Reverse,
@@ -23,9 +22,9 @@ use crate::traceql::{
 const ATTRIBUTES_MAX: usize = 1_000;
 const VALUES_MAX: usize = 1_000;
 const META: &str = "__meta_type";
-/// A value, or an attribute, and its place in the maps, beside its text.
+/// Memory of a value or an attribute with its entry in the maps, without its text.
 const VALUE_BYTES: usize = 512;
-/// A count and its place.
+/// Memory of a count with its entry.
 const COUNT_BYTES: usize = 24;
 
 /// Counts by interval.
@@ -38,7 +37,7 @@ pub(super) struct Comparison {
     top: usize,
     /// Time in which selected spans start, in nanoseconds; any time when both are 0.
     window: (i64, i64),
-    /// Attributes of the rest, and of the selected.
+    /// Attributes of the other spans, and of the selected spans.
     sides: [HashMap<String, Attribute>; 2],
     overflowed: bool,
 }
@@ -50,7 +49,7 @@ struct Attribute {
     too_many: bool,
 }
 
-/// A line that has no room yet.
+/// A line before it is charged to the budget.
 struct RankedLine {
     /// Number of spans in all intervals.
     count: u64,
@@ -104,12 +103,12 @@ impl Comparison {
         }
     }
 
-    /// The lines for which there is room, those that count most first, and whether those are all
-    /// and of all spans.
+    /// Returns the lines that fit into the budget, those with the highest counts first. The flag is
+    /// true when these are all lines and cover all spans.
     pub(super) fn series(self, room: &mut MetricsBudget) -> (Vec<Series>, bool) {
         let (range, mut overflowed) = (self.range, self.overflowed);
         let mut lines = self.lines();
-        // The total of an attribute counts no less than its values.
+        // The total of an attribute counts at least as much as each of its values.
         lines.sort_by_cached_key(|line| (Reverse(line.count), math::key(&line.labels)));
         let mut all = Vec::new();
         for line in lines {
@@ -161,7 +160,7 @@ impl Comparison {
     }
 }
 
-/// Counts one more, if there is room for it.
+/// Adds one to a count, if the budget allows the entry.
 fn add(counts: &mut IntervalCounts, interval: u32, room: &mut MetricsBudget) -> bool {
     let has_room = counts.contains_key(&interval) || room.take(COUNT_BYTES);
     if has_room {

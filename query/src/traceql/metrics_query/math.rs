@@ -8,10 +8,10 @@ use crate::{
     traceql::{relations::Check, runtime_value::Value, syntax::Operator},
 };
 
-/// The label that says what is counted when there is no other.
+/// Label for the name of the measure, when there is no other label.
 const NAME: &str = "__name__";
 
-/// A text that only equal labels have.
+/// Returns a text that is unique to these labels.
 pub(super) fn key(labels: &[(String, Value)]) -> String {
     let mut key = String::new();
     for (name, value) in labels.iter().filter(|(name, _)| name != NAME) {
@@ -22,7 +22,7 @@ pub(super) fn key(labels: &[(String, Value)]) -> String {
     key
 }
 
-/// The order of series: by their labels as they are shown.
+/// Returns the sort key of series, which is their labels as shown.
 pub(super) fn order(series: &Series) -> Vec<(String, String)> {
     series.labels.iter().map(|(name, value)| (name.clone(), value.display_text())).collect()
 }
@@ -37,8 +37,9 @@ fn applied(operator: Operator, left: f64, right: f64) -> f64 {
     }
 }
 
-/// Series of the same labels together. One without labels goes with all of the other side, but its
-/// exemplars do not: they would be on every line. No more exemplars are kept than so many.
+/// Joins series with the same labels. A series without labels is joined with all series of the
+/// other side, without its exemplars: they would be on every line. At most `exemplars_max`
+/// exemplars are kept.
 pub(super) fn joined(
     operator: Operator,
     left: Vec<Series>,
@@ -88,7 +89,7 @@ fn join(operator: Operator, left: Series, right: Series) -> Series {
     Series { labels, values, exemplars }
 }
 
-/// Each value with a number.
+/// Combines each value with a number.
 pub(super) fn with_number(
     operator: Operator,
     number: f64,
@@ -128,8 +129,8 @@ pub(super) fn compared(operator: Operator, number: f64, mut series: Vec<Series>)
     series
 }
 
-/// At each time, the largest or smallest values only; of equal ones those first by label. Asks
-/// `check` at each whether to go on.
+/// Keeps only the largest or smallest values at each time; of equal values, the first by label.
+/// Calls `check` at each time, which may end the evaluation.
 pub(super) fn top(
     limit: usize,
     largest: bool,

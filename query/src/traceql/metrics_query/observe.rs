@@ -1,6 +1,6 @@
-//! Spans to series: which series a span belongs to, and what it adds to which interval.
+//! Spans to series: assigns each span to a series and an interval, and aggregates it there.
 //!
-//! Owns the cells. Intervals without spans take no room until the series are made.
+//! Owns the cells. Intervals without spans take no memory until the series are built.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -20,18 +20,18 @@ use crate::traceql::{
 
 /// Memory of one interval of a line, in bytes, with its entry in the map.
 const CELL_BYTES: usize = 96;
-/// A bucket of it.
+/// Memory of one bucket of a cell, in bytes.
 const BUCKET_BYTES: usize = 48;
-/// Buckets of a quantile for each power of two: a value is known to about 2 %.
+/// Number of quantile buckets for each power of two, by which values are exact to about 2 %.
 const FINE: i32 = 16;
 /// Maximum number of exemplars in each part of the range, which spreads them.
 const EXEMPLARS_IN_PART: usize = 2;
 
-/// Sorts spans into series.
+/// Accumulator of spans into series.
 pub(super) struct Observer {
     range: Range,
     measure: Measure,
-    /// The column of what is measured, and how much of it is one of what is shown.
+    /// Column of the measured value, and the number of its units in one shown unit.
     measured: Option<(usize, f64)>,
     by: Vec<(usize, String)>,
     series: HashMap<String, Observations>,
@@ -47,7 +47,7 @@ struct Observations {
     /// Memory of one of its lines, in bytes.
     line_bytes: usize,
     cells: BTreeMap<u32, Cell>,
-    /// Buckets of all cells of a histogram: each makes a line.
+    /// Buckets of all cells of a histogram. Each bucket is a line.
     buckets: BTreeSet<i32>,
     exemplars: Vec<Exemplar>,
 }
@@ -60,7 +60,8 @@ struct Cell {
     sum: f64,
     /// Rounding error of the sum (compensated summation).
     lost: f64,
-    /// Values by bucket: the highest is two to the power of the number (in [`FINE`] parts).
+    /// Counts of values by bucket. The upper bound of a bucket is two to the power of its number
+    /// (in [`FINE`] parts).
     buckets: BTreeMap<i32, u64>,
 }
 
@@ -111,13 +112,13 @@ impl Observer {
         self.comparison.is_some()
     }
 
-    /// Makes the series that a span is the first of, if there is room for it.
+    /// Starts the series of a first span, if the budget allows it.
     fn start_series(&mut self, key: &str, span: &MatchedSpan<'_>) -> bool {
         let values = self.by.iter().map(|(column, _)| bounded(&span.row[*column], true));
         let values: Vec<Value> = values.collect();
         let lines = match &self.measure {
             Measure::QuantileOverTime(_, quantiles) => quantiles.len(),
-            // A line for each bucket, as they come.
+            // Each bucket takes its line when it first occurs.
             Measure::HistogramOverTime(_) => 0,
             _ => 1,
         };
@@ -130,7 +131,7 @@ impl Observer {
         true
     }
 
-    /// The series, and whether they are all that there are and of all spans.
+    /// Returns the series. The flag is true when these are all series and cover all spans.
     pub(super) fn series(mut self) -> (Vec<Series>, bool) {
         if let Some(comparison) = self.comparison {
             return comparison.series(&mut self.room);
@@ -200,7 +201,7 @@ impl MatchVisitor for Observer {
 }
 
 impl Observations {
-    /// Adds a span, if there is room for it.
+    /// Adds a span, if the budget allows it.
     fn add(
         &mut self,
         (interval, value): (u32, Option<f64>),
@@ -242,17 +243,18 @@ fn takes_exemplar(taken: &mut [usize], interval: u32, range: Range) -> bool {
     }
 }
 
-/// The lines that one set of observations makes.
+/// The lines of one set of observations.
 struct Lines {
     range: Range,
-    /// Division by it is right to the last digit, which a product with its inverse is not.
+    /// Divisor of the values. Division is exact to the last digit, unlike a product with the
+    /// inverse.
     unit: f64,
     labels: Vec<(String, Value)>,
     observations: Observations,
 }
 
 impl Lines {
-    /// One value for each interval; `default` for those without spans.
+    /// Returns one value for each interval; `default` for those without spans.
     fn values(&self, default: f64, of: impl Fn(&Cell) -> f64) -> Vec<f64> {
         let mut values = vec![default; self.range.count()];
         for (interval, cell) in &self.observations.cells {
@@ -287,7 +289,7 @@ impl Lines {
         let mut lines = Vec::with_capacity(quantiles.len());
         for (at, quantile) in quantiles.iter().enumerate() {
             let values = self.values(f64::NAN, |cell| cell.quantile(*quantile) / self.unit);
-            // An exemplar stands on the first line that it is not above.
+            // An exemplar is on the first line that it does not exceed.
             let last = at + 1 == quantiles.len();
             let (exemplars, later): (Vec<_>, Vec<_>) = left.into_iter().partition(|one| {
                 let at = self.range.interval(one.time).map_or(0, |at| at as usize);
@@ -320,7 +322,8 @@ fn count(count: u64) -> f64 {
     count as f64
 }
 
-/// The labels of a series: those without a value are left out, but for the first when none has.
+/// Returns the labels of a series. Labels without a value are left out, except the first when none
+/// has a value.
 fn labels(by: &[(usize, String)], values: &[Value], measure: &Measure) -> Vec<(String, Value)> {
     let named = by.iter().zip(values).map(|((_, name), value)| (name.clone(), value.clone()));
     let there: Vec<(String, Value)> = named.filter(|(_, value)| !value.is_nil()).collect();
@@ -334,7 +337,7 @@ fn labels(by: &[(usize, String)], values: &[Value], measure: &Measure) -> Vec<(S
     }
 }
 
-/// Exemplars of counts stand on the line; those where there is no line are left out.
+/// Moves exemplars of counts onto the line. Those in intervals without a value are left out.
 fn place_exemplars(series: &mut Series, range: Range) {
     let values = &series.values;
     series.exemplars.retain_mut(|exemplar| {
@@ -402,7 +405,7 @@ fn parts(measure: &Measure) -> Option<i32> {
     }
 }
 
-/// The bucket of a value: the lowest whose bound is not below it.
+/// Returns the bucket of a value: the lowest whose bound is not below it.
 fn bucket(value: f64, parts: i32) -> i32 {
     if value <= 0.0 {
         return i32::MIN;
@@ -413,7 +416,7 @@ fn bucket(value: f64, parts: i32) -> i32 {
     exponent
 }
 
-/// The highest value of a bucket.
+/// Returns the highest value of a bucket.
 fn bound(bucket: i32, parts: i32) -> f64 {
     if bucket == i32::MIN {
         return 0.0;

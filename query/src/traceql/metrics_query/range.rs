@@ -4,29 +4,29 @@ use tidings_proto::UnixNanos;
 
 use crate::QueryError;
 
-/// Maximum number of points; more are not drawn anyway.
+/// Maximum number of points; a chart does not draw more.
 const POINTS_MAX: u64 = 11_000;
 const SECOND: u64 = 1_000_000_000;
 
-/// A stretch of time in intervals of equal length. A range of several intervals is aligned to
-/// their length, so that the same question a moment later has the same intervals; an interval
-/// ends with its time and begins after the one before.
+/// A time range in intervals of equal length. A range of several intervals is aligned to their
+/// length, so that the same query a moment later has the same intervals. An interval includes its
+/// end and excludes its start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Range {
     start: u64,
     end: u64,
     step: u64,
-    /// One interval that is not aligned.
+    /// True for a single interval that is not aligned.
     instant: bool,
 }
 
 impl Range {
-    /// Intervals from `start` to `end`; without a step, of a length that makes about 240.
+    /// Creates intervals from `start` to `end`. The default step makes about 240.
     pub(crate) fn steps(start: u64, end: u64, step: Option<u64>) -> Result<Self, QueryError> {
         let step = step.unwrap_or_else(|| default_step(end.saturating_sub(start))).max(1);
         let start = start - start % step;
         let end = end.checked_next_multiple_of(step).unwrap_or(end);
-        // One more at the beginning: the first of a chart is then a whole one, as in Tempo.
+        // One more interval at the beginning makes the first one of a chart whole, as in Tempo.
         let start = start.checked_sub(step).unwrap_or(start);
         let range = Self { start, end, step, instant: false };
         if range.count() as u64 > POINTS_MAX {
@@ -36,7 +36,7 @@ impl Range {
         Ok(range)
     }
 
-    /// Makes one interval of the whole range.
+    /// Creates one interval of the whole range.
     pub(crate) fn instant(start: u64, end: u64) -> Self {
         Self { start, end, step: end.saturating_sub(start).max(1), instant: true }
     }
@@ -48,7 +48,7 @@ impl Range {
         usize::try_from((self.end - self.start) / self.step).unwrap_or(usize::MAX)
     }
 
-    /// The interval in which a span that starts at this time is counted.
+    /// Returns the interval in which a span with this start is counted.
     pub(super) fn interval(&self, time: UnixNanos) -> Option<u32> {
         let (first, last) = self.starts_between();
         if time < first || time > last {
@@ -60,7 +60,7 @@ impl Range {
         u32::try_from((time.0 - self.start - 1) / self.step).ok()
     }
 
-    /// The time that an interval is shown at: its end.
+    /// Returns the time at which an interval is shown, which is its end.
     pub(crate) fn time_of(&self, interval: usize) -> UnixNanos {
         if self.instant {
             return UnixNanos(self.end);
@@ -68,7 +68,7 @@ impl Range {
         UnixNanos(self.start + (interval as u64 + 1) * self.step)
     }
 
-    /// The first and the last time of a span in the range.
+    /// Returns the first and the last start of a span in the range.
     pub(super) fn starts_between(&self) -> (UnixNanos, UnixNanos) {
         let first = if self.instant { self.start } else { self.start + 1 };
         (UnixNanos(first), UnixNanos(self.end))
@@ -82,7 +82,7 @@ impl Range {
     }
 }
 
-/// The length of intervals that nobody chose: Tempo's.
+/// Default length of an interval, as in Tempo.
 fn default_step(length: u64) -> u64 {
     const FINEST: u64 = 50_000_000;
     const ROUND: [u64; 6] = [3_600, 300, 60, 15, 5, 1];

@@ -13,18 +13,18 @@ use crate::{
 };
 use tidings_proto::otlp::{Severity, SpanKind, StatusCode};
 
-/// An expression with what is known of it.
+/// An expression with its static properties.
 pub(super) struct Operand {
     pub(super) expression: Expression,
     pub(super) value_type: Type,
     /// True when the value can differ between spans.
     pub(super) reads_span: bool,
     pub(super) depth: u32,
-    /// Its first byte in the text.
+    /// Index of its first byte in the text.
     pub(super) start: usize,
 }
 
-/// Words of values that are neither statuses nor kinds.
+/// Constants with names that are neither statuses nor kinds.
 const CONSTANTS: [(&str, Static); 5] = [
     ("true", Static::Bool(true)),
     ("false", Static::Bool(false)),
@@ -60,7 +60,7 @@ fn strength(operator: Operator) -> Option<u8> {
 }
 
 impl Parser<'_> {
-    /// `{ … }`, and how deep it is.
+    /// Parses `{ … }`, and returns its depth.
     pub(super) fn filter(&mut self) -> Result<(Expression, u32), TraceqlError> {
         self.expect(&TokenKind::OpenBrace, "{")?;
         if self.eat(&TokenKind::CloseBrace) {
@@ -75,7 +75,7 @@ impl Parser<'_> {
         self.fail_at(condition.start, format!("a condition is true or false; this is {found}"))
     }
 
-    /// Values combined by operators that bind more strongly than `than`.
+    /// Parses values combined by operators that bind more strongly than `than`.
     pub(super) fn field_expression(&mut self, than: u8) -> Result<Operand, TraceqlError> {
         self.nested(|parser| {
             let mut left = parser.value()?;
@@ -155,8 +155,8 @@ impl Parser<'_> {
         Ok(Operand { expression, depth: inner.depth + 1, start, ..inner })
     }
 
-    /// The severity that comes next, behind another that it is compared with. Its names are no
-    /// words elsewhere, and `error` is a status.
+    /// Parses a severity name on the right of a comparison with a severity. Elsewhere these names
+    /// have no meaning, and `error` is a status.
     fn severity_beside(
         &mut self,
         left: &Operand,
@@ -178,7 +178,7 @@ impl Parser<'_> {
         Ok(Some(Operand { expression, value_type, reads_span: false, depth: 1, start }))
     }
 
-    /// The severity of this name, in either case.
+    /// Returns the severity of this name; letter case is ignored.
     fn severity_named(&self, name: &str) -> Result<Severity, TraceqlError> {
         let is_named = |severity: &Severity| severity.word().eq_ignore_ascii_case(name);
         match Severity::ALL.into_iter().find(is_named) {
@@ -191,7 +191,7 @@ impl Parser<'_> {
         }
     }
 
-    /// A constant.
+    /// Parses a constant.
     pub(super) fn literal(&mut self) -> Result<Static, TraceqlError> {
         let value = match self.peek().clone() {
             TokenKind::Text(text) => Static::Text(text),
@@ -211,18 +211,19 @@ impl Parser<'_> {
         Ok(value)
     }
 
-    /// An attribute or intrinsic.
+    /// Parses an attribute or intrinsic.
     pub(super) fn field(&mut self) -> Result<Field, TraceqlError> {
         let field = match self.peek() {
             TokenKind::Attribute { scope, parent, name } => match Intrinsic::parse(name) {
-                // `parent.duration` is the parent's duration: an attribute of that name has a scope.
+                // `parent.duration` is the parent's duration; an attribute of that name needs a
+                // scope.
                 Some(intrinsic) if *parent && *scope == Scope::Any => {
                     Field { parent: true, name: Name::Intrinsic(intrinsic) }
                 }
                 _ => Field { parent: *parent, name: Name::Attribute(*scope, name.clone()) },
             },
             TokenKind::ScopedWord(scope, word) => {
-                // `span:childCount` is the name it is shown by; `childCount` the other one.
+                // An intrinsic is shown as `span:childCount`; `childCount` is its other spelling.
                 match Intrinsic::parse(&format!("{scope}:{word}")) {
                     Some(intrinsic) => Field::intrinsic(intrinsic),
                     None => return self.unknown_intrinsic(&format!("{scope}:{word}")),
@@ -241,7 +242,7 @@ impl Parser<'_> {
         Ok(field)
     }
 
-    /// `(field, field, …)`.
+    /// Parses `(field, field, …)`.
     pub(super) fn field_list(&mut self) -> Result<Vec<Field>, TraceqlError> {
         self.expect(&TokenKind::OpenParenthesis, "(")?;
         let mut fields = vec![self.field()?];
@@ -271,7 +272,7 @@ impl Parser<'_> {
         right: Operand,
     ) -> Result<Operand, TraceqlError> {
         let reads_span = left.reads_span || right.reads_span;
-        // A chain is one list, however long it is.
+        // A chain is one list, whatever its length.
         let chained = match &left.expression {
             Expression::All(_) => operator == Operator::And,
             Expression::Any(_) => operator == Operator::Or,
@@ -284,7 +285,7 @@ impl Parser<'_> {
         let (expression, value_type) = if left_type == Type::Nil || right_type == Type::Nil {
             (self.existence(operator, at, left, right)?, Type::Bool)
         } else {
-            // A severity is matched by its name.
+            // A regular expression matches the name of a severity.
             let is_of_name = left_type == Type::Severity
                 && right_type == Type::Text
                 && matches!(operator, Operator::Regex | Operator::NotRegex);
@@ -357,7 +358,7 @@ impl Parser<'_> {
         })
     }
 
-    /// `= nil` and `!= nil`.
+    /// Builds the tests `= nil` and `!= nil`.
     fn existence(
         &self,
         operator: Operator,

@@ -1,4 +1,4 @@
-//! Functions over time, and what can be done with their series.
+//! Functions over time, and operations on their series.
 
 use super::{
     Parser,
@@ -14,12 +14,12 @@ use crate::traceql::{
 const BY_MAX: usize = 5;
 /// Maximum number of quantiles in a query.
 const QUANTILES_MAX: usize = 20;
-/// Number of values that `compare` shows for an attribute: the default and the maximum.
+/// Default and maximum number of values that `compare` shows of an attribute.
 const COMPARE_TOP: usize = 10;
 const COMPARE_TOP_MAX: usize = 1000;
 
 impl Parser<'_> {
-    /// The metrics function that comes next, if one does.
+    /// Parses the metrics function that comes next, if there is one.
     pub(super) fn metrics_function(
         &mut self,
         pipeline: &[Stage],
@@ -135,7 +135,7 @@ impl Parser<'_> {
             } else if self.eat(&TokenKind::Pipe) {
                 metrics = self.top(metrics)?;
             } else {
-                // However many there were: one step stands in a row with the others.
+                // A chain adds one level of depth, however many steps it has.
                 let depth = depth + u32::from(matches!(metrics, Metrics::Chain(..)));
                 self.check_depth(self.depth + depth)?;
                 return Ok(Term { form: TermKind::Metrics(metrics), start, depth });
@@ -179,7 +179,7 @@ impl Parser<'_> {
         self.fail_at(at, format!("`{operator}` cannot stand between metrics; + - * / can"))
     }
 
-    /// A metric with a constant.
+    /// Combines a metric with a constant.
     pub(super) fn with_number(
         &self,
         operator: Operator,
@@ -199,7 +199,7 @@ impl Parser<'_> {
                 self.fail_at(at, "a metric can be computed with numbers only, not with durations")
             }
             _ if operator.is_comparison() && !left => {
-                // Durations are measured in seconds.
+                // Metrics of durations are in seconds.
                 #[expect(clippy::cast_precision_loss, reason = "metrics are floats")]
                 let seconds = |nanos: i64| nanos as f64 / 1e9;
                 let number = match number {
@@ -217,7 +217,7 @@ impl Parser<'_> {
         }
     }
 
-    /// The metric with one more step: a chain is one list, however long it is.
+    /// Appends a step to the metric. A chain is one list, whatever its length.
     fn chained(&self, at: usize, of: Metrics, step: Step) -> Result<Metrics, TraceqlError> {
         let (first, mut steps) = match of {
             Metrics::Chain(first, steps) => (first, steps),

@@ -1,6 +1,6 @@
 //! Terms at the root of a query: spansets, numbers about them, and metrics.
 //!
-//! Owns which terms an operator can combine.
+//! Owns the combinations of terms that an operator allows.
 
 use super::Parser;
 use crate::traceql::{
@@ -11,10 +11,10 @@ use crate::traceql::{
     types::Type,
 };
 
-/// Something at the root of a query.
+/// A term at the root of a query.
 pub(super) struct Term {
     pub(super) form: TermKind,
-    /// Its first byte.
+    /// Index of its first byte.
     pub(super) start: usize,
     pub(super) depth: u32,
 }
@@ -51,7 +51,7 @@ impl TermKind {
         }
     }
 
-    /// Suggestion for the error message.
+    /// Returns a suggestion for the error message.
     pub(super) fn cure(&self) -> &'static str {
         match self {
             Self::Scalar(_) => ": compare it, as in `{} | count() > 1`",
@@ -76,7 +76,7 @@ fn strength(operator: Operator) -> Option<u8> {
 }
 
 impl Parser<'_> {
-    /// Terms combined by operators that bind more strongly than `than`.
+    /// Parses terms combined by operators that bind more strongly than `than`.
     pub(super) fn expression(&mut self, than: u8) -> Result<Term, TraceqlError> {
         self.nested(|parser| {
             let mut left = parser.term()?;
@@ -95,7 +95,7 @@ impl Parser<'_> {
                 let (start, depth) = (left.start, (left.depth + deeper).max(right.depth + 1));
                 parser.check_depth(parser.depth + depth)?;
                 let form = parser.combine(operator, at, left, right)?;
-                // Constants are computed at once.
+                // Constants are folded at once.
                 let depth = if matches!(form, TermKind::Static(_)) { 1 } else { depth };
                 left = Term { form, start, depth };
             }
@@ -273,7 +273,7 @@ impl Parser<'_> {
         Ok(Spansets::Joined(first, rest))
     }
 
-    /// Arithmetic of constants, done at once.
+    /// Folds arithmetic of constants.
     fn folded(
         &self,
         operator: Operator,
@@ -326,7 +326,7 @@ impl Parser<'_> {
     }
 }
 
-/// The number of a constant; not a number for anything else.
+/// Returns the number of a constant; NaN for anything else.
 pub(super) fn number_of(value: &Static) -> f64 {
     match value {
         #[expect(clippy::cast_precision_loss, reason = "a float is what was asked for")]

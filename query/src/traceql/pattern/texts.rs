@@ -1,20 +1,20 @@
-//! Texts that are in everything that a pattern matches.
+//! Texts that every match of a pattern contains.
 
 use regex_syntax::hir::{Class, Hir, HirKind};
 
-/// Shorter ones are in everything.
+/// Minimum length of such a text; shorter ones occur nearly everywhere.
 pub(crate) const TEXT_CHARS_MIN: usize = 3;
-/// Maximum number of alternatives that are looked for.
+/// Maximum number of alternative texts.
 const ALTERNATIVES_MAX: usize = 8;
 
-/// Texts of which one, the case of its ASCII letters aside, is in everything that a pattern made
-/// here matches; none when there are no such texts, or only short ones.
+/// Returns texts, of which every match of a compiled pattern contains at least one, ignoring ASCII
+/// letter case. `None` when there are no such texts, or only short ones.
 pub(crate) fn texts_within(pattern: &str) -> Option<Vec<String>> {
     let hir = regex_syntax::parse(pattern).ok()?;
     LiteralSearch::from_hir(&hir).best
 }
 
-/// Looks through what is in a row.
+/// Search for literal texts in the parts of a pattern.
 #[derive(Default)]
 struct LiteralSearch {
     /// Literal at the end of the part read so far.
@@ -30,7 +30,7 @@ impl LiteralSearch {
         search
     }
 
-    /// No deeper than the pattern, whose depth is bounded.
+    /// Recursive. The recursion is no deeper than the pattern, whose depth is bounded.
     fn read(&mut self, hir: &Hir) {
         match hir.kind() {
             HirKind::Empty | HirKind::Look(_) => {}
@@ -44,7 +44,7 @@ impl LiteralSearch {
             },
             HirKind::Repetition(repetition) if repetition.min > 0 => {
                 self.read(&repetition.sub);
-                // What follows may follow another time of it.
+                // The next part may follow a further repetition.
                 self.end_run();
             }
             HirKind::Repetition(_) => self.end_run(),
@@ -68,7 +68,7 @@ impl LiteralSearch {
         }
     }
 
-    /// Keeps the texts of which the shortest is the longest.
+    /// Keeps the set of texts whose shortest text is the longest.
     fn offer(&mut self, texts: Vec<String>) {
         let shortest = |texts: &[String]| texts.iter().map(|text| text.chars().count()).min();
         let length = shortest(&texts).unwrap_or(0);
@@ -79,7 +79,7 @@ impl LiteralSearch {
     }
 }
 
-/// The ASCII letter that the class is, in either case.
+/// Returns the ASCII letter of a class that has one letter in either case.
 fn letter(class: &Class) -> Option<char> {
     let mut letters = Vec::with_capacity(2);
     let is_one = |from: u32, to: u32| from == to;

@@ -1,19 +1,19 @@
-//! A pattern of Go's `regexp` (RE2) in the words of the engine here.
+//! Translation of a pattern of Go's `regexp` (RE2) to the syntax of the engine here.
 //!
-//! Owns the differences: `\Q…\E` is text, a `{` that begins no number of times is itself, and so are
-//! `[`, `&` and `~` in a class; a repetition of a repetition is an error, and so is more than
-//! [`REPEATS_MAX`] times, counted through groups. What is wrong otherwise is for the engine to say.
-//! Groups that nobody reads are written without a place for their text: the engine holds the places of
-//! all groups for each state of a pattern.
+//! Owns the differences. `\Q…\E` is text. A `{` that begins no repetition count stands for itself,
+//! and so do `[`, `&` and `~` in a class. A repetition of a repetition is an error, and so is a
+//! count above [`REPEATS_MAX`], multiplied through groups. Other errors are left to the engine.
+//! Groups that are not read become non-capturing, because the engine holds the positions of all
+//! captures for each state of a pattern.
 
 use std::iter::Peekable;
 
 use super::PatternError;
 
-/// The most times that Go lets something be repeated.
+/// Maximum repetition count in Go.
 pub(super) const REPEATS_MAX: u32 = 1_000;
 
-/// The pattern in the engine's words, with its groups or without places for their texts.
+/// Returns the pattern in the engine's syntax, with its groups or with non-capturing ones.
 pub(super) fn translated(pattern: &str, keeps_groups: bool) -> Result<String, PatternError> {
     let mut translator = Translator {
         pattern,
@@ -36,9 +36,9 @@ struct Translator<'a> {
     out: String,
     /// Position at which the repetition began that ended just before.
     repeat: Option<usize>,
-    /// Maximum number of times that the thing before repeats what is in it.
+    /// Maximum number of repetitions inside the previous element.
     times: u32,
-    /// The same of what came so far in each open group.
+    /// The maximum of these numbers so far in each open group.
     groups: Vec<u32>,
     keeps_groups: bool,
 }
@@ -75,7 +75,7 @@ impl Translator<'_> {
         Ok(())
     }
 
-    /// Begins a group after its parenthesis: a `?` there repeats nothing.
+    /// Begins a group after its parenthesis, where a `?` is not a repetition.
     fn begin_group(&mut self) {
         let has_mark = self.chars.next_if(|next| next.1 == '?').is_some();
         if !has_mark {
@@ -93,7 +93,7 @@ impl Translator<'_> {
         }
     }
 
-    /// Notes for the group what the thing before repeats.
+    /// Updates the open group with the repetitions of the previous element.
     fn note(&mut self) {
         if self.groups.is_empty() {
             self.groups.push(1);
@@ -103,7 +103,7 @@ impl Translator<'_> {
         }
     }
 
-    /// A repetition that began here and was just copied, but for a `?` that makes it lazy.
+    /// Ends a repetition that began here and was just copied, with the `?` that makes it lazy.
     fn repeated(&mut self, at: usize, times: u32) -> Result<(), PatternError> {
         self.out.extend(self.chars.next_if(|next| next.1 == '?').map(|next| next.1));
         let end = self.chars.peek().map_or(self.pattern.len(), |next| next.0);
@@ -119,7 +119,7 @@ impl Translator<'_> {
         Ok(())
     }
 
-    /// `{2}`, `{2,}` or `{2,3}`; any other brace is itself.
+    /// Reads `{2}`, `{2,}` or `{2,3}`; any other brace stands for itself.
     fn braces(&mut self, at: usize) -> Result<(), PatternError> {
         let rest = &self.pattern[at..];
         let Some((shown, least, most)) = times_of(rest) else {
@@ -143,7 +143,7 @@ impl Translator<'_> {
         };
         if next != 'Q' {
             self.out.extend(['\\', next]);
-            // `\x{41}` and `\p{Greek}` have braces of their own.
+            // The braces of `\x{41}` and `\p{Greek}` are not repetitions.
             if matches!(next, 'x' | 'p' | 'P')
                 && self.chars.peek().is_some_and(|next| next.1 == '{')
             {
@@ -163,7 +163,7 @@ impl Translator<'_> {
         while self.chars.next_if(|next| next.0 < end).is_some() {}
     }
 
-    /// A class, up to its end.
+    /// Copies a class up to its end.
     fn class(&mut self) {
         self.out.push('[');
         self.out.extend(self.chars.next_if(|next| next.1 == '^').map(|next| next.1));
@@ -195,14 +195,14 @@ impl Translator<'_> {
     }
 }
 
-/// The number of times with which the text begins: as it stands there, the least, and the most
-/// where it says one.
+/// Parses a repetition count at the start of the text. Returns its text, the minimum, and the
+/// maximum if it has one.
 fn times_of(text: &str) -> Option<(&str, u32, Option<u32>)> {
     let shown = &text[..=text.find('}')?];
     let inner = shown.strip_prefix('{')?.strip_suffix('}')?;
     let number = |digits: &str| {
         let is_number = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
-        // One that does not fit is too large in any case.
+        // A number that does not fit is too large in any case.
         is_number.then(|| digits.parse().unwrap_or(u32::MAX))
     };
     Some(match inner.split_once(',') {

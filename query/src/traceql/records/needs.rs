@@ -1,8 +1,8 @@
-//! Which log records a trace has to have for a query to find anything in it.
+//! Conditions on the log records of a trace that are necessary for a query to find anything in it.
 //!
-//! Owns the sound over-approximation: of every trace with a result, one record at least passes one
-//! of the filters. What is not worth a scan of the logs (records of any text, or as severe as most
-//! are) is not asked for.
+//! Owns the sound over-approximation: of every trace with a result, at least one record passes one
+//! of the filters. Conditions that are not worth a scan of the logs (any text, or a common
+//! severity) are left out.
 
 use tidings_proto::otlp::Severity;
 use tidings_storage::LogFilter;
@@ -14,12 +14,13 @@ use crate::traceql::{
     syntax::{Field, Intrinsic, Join, Name, Operator, Side},
 };
 
-/// Maximum number of scans; more are not better than reading spans.
+/// Maximum number of scans; with more, reading spans is as good.
 const FILTERS_MAX: usize = 3;
 /// Minimum severity that is worth a filter; nearly every trace has records below it.
 const SEVERITY_MIN: Severity = Severity::Warn;
 
-/// Filters of which a record has to pass one; none when nothing is known.
+/// Filters, of which at least one record must pass one; `None` when no necessary condition is
+/// known.
 type Needs = Option<Vec<LogFilter>>;
 
 /// Condition on the log records of a trace, derived from the stages.
@@ -40,7 +41,8 @@ fn of_spansets(of: &CompiledSpansets, fields: &Fields) -> Needs {
                 let right = of_spansets(next, fields);
                 match join {
                     Join::Or => either(left, right),
-                    // Spans that have the relation to none are there without the left side.
+                    // Spans for which the relation does not hold can be found without the left
+                    // side.
                     Join::Related(_, Side::NotRight) => right,
                     Join::And | Join::Related(_, Side::Right | Side::Both) => both(left, right),
                 }
@@ -61,7 +63,7 @@ fn of_node(node: &Node, fields: &Fields) -> Needs {
         }
         Node::Binary(operator, left, right) => match (asked(left, fields), asked(right, fields)) {
             (Some(intrinsic), None) => compared(intrinsic, *operator, right.constant().as_deref()?),
-            // What stands on the right of a constant is only known to be equal to it.
+            // For a constant on the left, only equality gives a condition on the right side.
             (None, Some(intrinsic)) if *operator == Operator::Equal => {
                 compared(intrinsic, *operator, left.constant().as_deref()?)
             }
@@ -71,8 +73,8 @@ fn of_node(node: &Node, fields: &Fields) -> Needs {
     }
 }
 
-/// Log intrinsic that the node reads directly, of the span or of its parent, which is in the same
-/// trace.
+/// Returns the log intrinsic that the node reads directly, of the span or of its parent, which is
+/// in the same trace.
 fn asked(node: &Node, fields: &Fields) -> Option<Intrinsic> {
     let Node::Column(column) = node else { return None };
     match fields.get(*column) {
@@ -104,7 +106,7 @@ fn of_text(text: String) -> LogFilter {
     LogFilter { text: Some(text), ..LogFilter::default() }
 }
 
-/// Both are needed: looking for the rarer of them is enough.
+/// Both conditions are necessary; the rarer one alone is enough for the search.
 fn both(one: Needs, other: Needs) -> Needs {
     // Texts are rarer than severities, and long ones rarer than short ones.
     let rarity = |needs: &[LogFilter]| {
@@ -117,7 +119,7 @@ fn both(one: Needs, other: Needs) -> Needs {
     }
 }
 
-/// One of the two is needed.
+/// At least one of the two conditions is necessary.
 fn either(one: Needs, other: Needs) -> Needs {
     let (mut all, more) = (one?, other?);
     all.extend(more);

@@ -1,4 +1,4 @@
-//! What the store is asked for is no less than what can match.
+//! Test of the over-approximation: the store's candidates include every match.
 
 use std::sync::Arc;
 
@@ -54,7 +54,7 @@ fn attributes() -> impl Strategy<Value = Vec<KeyValue>> {
     vec(one, 0..4)
 }
 
-/// Spans, each a trace of its own, with attributes everywhere.
+/// Generates spans, each a trace of its own, with attributes everywhere.
 fn request() -> impl Strategy<Value = ExportTraceServiceRequest> {
     vec((attributes(), attributes(), attributes()), 1..12).prop_map(|all| {
         let resource_spans = (1_u128..).zip(all).map(|(number, (own, of_event, of_resource))| {
@@ -78,7 +78,7 @@ fn request() -> impl Strategy<Value = ExportTraceServiceRequest> {
     })
 }
 
-/// A condition of an attribute.
+/// Generates a condition on an attribute.
 fn condition() -> impl Strategy<Value = String> {
     let scope = select(&[".", "span.", "resource.", "event."][..]);
     let operator = select(&["=", "=", "=", "=", "!=", "<", ">="][..]);
@@ -125,7 +125,7 @@ async fn store_of(
     (folder, store)
 }
 
-/// The traces that a query finds, and those that it finds when the store is asked for everything.
+/// Returns the traces that a query finds, and those that it finds among all spans of the store.
 async fn both(store: &Store, query: &str) -> [Vec<String>; 2] {
     let settings = QuerySettings { transaction_keys: Vec::new(), search_rows_max: u64::MAX };
     let execution = Execution::new(Arc::new(SystemClock), QueryLimits::default());
@@ -184,12 +184,12 @@ proptest! {
     }
 }
 
-/// When spans begin and end, from some second on; none at 0.
+/// Possible starts and ends of spans; 0 is a missing time.
 const MOMENTS: [u64; 7] = [0, 1, 2, 50, 100, 101, 60_000_000_000];
-/// In nanoseconds.
+/// Durations in queries.
 const LENGTHS: [&str; 8] = ["0ns", "1ns", "49ns", "50ns", "99ns", "100ns", "1s", "10d"];
 
-/// Spans of a few traces.
+/// Generates spans of a few traces.
 fn traces() -> impl Strategy<Value = ExportTraceServiceRequest> {
     let time = || {
         let known = select(&MOMENTS[1..]).prop_map(|moment| 1_795_161_600_000_000_000 + moment);
@@ -214,7 +214,7 @@ fn of_spans(spans: Vec<Span>) -> ExportTraceServiceRequest {
     ExportTraceServiceRequest { resource_spans }
 }
 
-/// The traces that a query finds when it is asked for so many at once, in their order.
+/// Returns the traces that a query finds in pages of this size, in order.
 async fn pages(store: &Store, query: &str, limit: usize) -> Vec<String> {
     let settings = QuerySettings { transaction_keys: Vec::new(), search_rows_max: u64::MAX };
     let execution = Execution::new(Arc::new(SystemClock), QueryLimits::default());
@@ -257,7 +257,7 @@ proptest! {
                 let (_folder, store) = store_of(&request, is_flushed).await;
                 for (length, operator, form, limit) in &asked {
                     let early = format!("trace:duration {operator} {length}");
-                    // Of a negation nothing follows before the trace is looked at.
+                    // A negation gives no condition before the trace is assembled.
                     let late = format!("!(!({early}))");
                     let query = |condition: &str| match form {
                         0 => format!("{{ {condition} }}"),
@@ -275,7 +275,7 @@ proptest! {
     }
 }
 
-/// The rows of the spans that a query finds, portion by portion.
+/// Returns the rows of the spans that a query finds, portion by portion.
 async fn portions(store: &Store, query: &'static str) -> Vec<Vec<usize>> {
     let settings = QuerySettings { transaction_keys: Vec::new(), search_rows_max: u64::MAX };
     let execution = Execution::new(Arc::new(SystemClock), QueryLimits::default());
@@ -305,7 +305,7 @@ async fn spans_that_lie_in_the_same_rows_are_given_together() {
     let request = of_spans(spans.collect());
     for is_flushed in [false, true] {
         let (_folder, store) = store_of(&request, is_flushed).await;
-        // Rows tell which spans the first finds; the second looks at whole traces.
+        // Single rows decide the first query; the second reads whole traces.
         for query in ["{ }", "{ trace:duration >= 0ns }"] {
             let found = portions(&store, query).await;
             assert_eq!(found.iter().map(Vec::len).sum::<usize>(), 300, "{query} {is_flushed}");

@@ -1,4 +1,4 @@
-//! What queries mean, over small tables of values.
+//! Semantics of queries, over small tables of values.
 
 use std::cell::Cell;
 
@@ -67,7 +67,7 @@ fn value(field: &Field, span: u32) -> Value {
     }
 }
 
-/// What a query makes of a trace of this shape, whose spans say what those of the trace above do.
+/// Evaluates a query over a trace of this shape, whose spans have the values of the trace above.
 fn evaluated(query: &str, shape: TreeShape, check: Check<'_>) -> Result<Vec<Spanset>, QueryError> {
     let Query { root: Root::Search(stages), .. } = parse(query).unwrap() else { panic!("{query}") };
     let mut fields = Fields::default();
@@ -78,7 +78,7 @@ fn evaluated(query: &str, shape: TreeShape, check: Check<'_>) -> Result<Vec<Span
     evaluate(&stages, &Table { values: values.collect(), width, shape }, check)
 }
 
-/// The spansets that a query finds: their spans, and what is known of them together.
+/// Returns the spansets that a query finds: their spans and their common values.
 fn found(query: &str) -> String {
     let shape = TreeShape {
         ends: vec![4, 2, 4, 4],
@@ -135,14 +135,14 @@ fn conditions_select_spans() {
         ("{ .ok }", "0"),
         ("{ !.ok }", "1"),
         ("{ .ok = false }", "1"),
-        // Lists: one fits, or none of them does.
+        // Lists: one element matches, or none does.
         ("{ .tags = \"b\" }", "1"),
         ("{ .tags != \"b\" }", ""),
         ("{ .tags != \"c\" }", "1"),
         ("{ .tags =~ \"[ax]\" }", "1"),
         ("{ .tags !~ \"[ax]\" }", ""),
         ("{ nil = nil || nil != nil }", ""),
-        // The parent.
+        // Fields of the parent.
         ("{ parent.kind = client }", "3"),
         ("{ parent.duration > duration * 2 }", "1"),
         ("{ parent.resource.service.name != resource.service.name }", "3"),
@@ -213,7 +213,7 @@ fn pipelines_group_count_and_compare() {
         ("{} | by(resource.service.name) | { .n = \"x\" }", "3 by(resource.service.name)=db"),
         ("{} | by(parent.name) | count() > 1", "1,2 by(parent.name)=GET / count()=2"),
         ("{} | select(name, .n)", "0,1,2,3"),
-        // Aggregates against aggregates.
+        // Comparisons of aggregates.
         (
             "{} | min(duration) * 4 < max(duration)",
             "0,1,2,3 min(duration)=20ms max(duration)=100ms",

@@ -1,4 +1,4 @@
-//! Queries about log records, against the obvious way to answer them.
+//! Queries about log records, compared with a simple evaluation.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -30,7 +30,7 @@ use crate::{
 const BEGIN: u64 = 1_795_161_600_000_000_000;
 const BODIES: [&str; 6] =
     ["card timeout", "Timeout after 3 s", "no route", "", "lost", "lost\nno route"];
-/// Whether a pattern matches a text, said without the pattern.
+/// Reference implementation of a pattern: reports whether a text matches.
 type Matches = fn(&str) -> bool;
 
 const PATTERNS: [(&str, Matches); 6] = [
@@ -42,10 +42,10 @@ const PATTERNS: [(&str, Matches); 6] = [
     ("(lost.)?no rou+te", |body| body.ends_with("no route")),
 ];
 
-/// What a span's log records say: texts and severities.
+/// Contents of a span's log records: texts and severities.
 type Said = Vec<(&'static str, Option<Severity>)>;
 
-/// A condition about them.
+/// A condition on log records.
 #[derive(Debug, Clone)]
 enum Condition {
     Body { equal: bool, text: &'static str },
@@ -133,11 +133,11 @@ fn condition() -> impl Strategy<Value = Condition> {
     })
 }
 
-/// Traces, each a chain of so many spans.
+/// Traces, each a chain of this number of spans.
 const TRACES: [(u8, u64); 4] = [(1, 1), (2, 3), (3, 2), (4, 1)];
 
-/// A record: its trace, its span (0: none, and some that are not there), what it says, how often
-/// it is sent.
+/// A record: its trace, its span (0 for none; some do not exist), its content, and the number of
+/// times that it is sent.
 type Sent = (u8, u64, (&'static str, Option<Severity>), usize);
 
 fn sent() -> impl Strategy<Value = Vec<Sent>> {
@@ -203,10 +203,11 @@ async fn answer(store: &Store, query: &str) -> TraceqlResult {
         .unwrap()
 }
 
-/// Whether a span of a chain is found, by what the two conditions say of each.
+/// Reference evaluation: reports whether a span of a chain is found, given the results of both
+/// conditions for each span.
 type Finds = fn(&[bool], &[bool], usize) -> bool;
 
-/// How two conditions are made a query.
+/// Query forms that combine two conditions.
 const FORMS: [(&str, Finds); 6] = [
     ("{ A }", |a, _, at| a[at]),
     ("{ A } || { B }", |a, b, at| a[at] || b[at]),

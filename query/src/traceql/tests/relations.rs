@@ -1,5 +1,5 @@
-//! Structural operators against the slow, obvious way to evaluate them, over assembled traces of
-//! random spans: orphans, several roots, cycles and shared ids included.
+//! Structural operators, compared with a slow and simple evaluation over assembled traces of random
+//! spans, including orphans, several roots, cycles and shared ids.
 
 use std::cell::Cell;
 
@@ -29,7 +29,7 @@ fn id(n: u8) -> SpanId {
     SpanId::from_bytes([0, 0, 0, 0, 0, 0, 1, n]).unwrap()
 }
 
-/// A trace of these spans: id, named parent, kind, start.
+/// Assembles a trace of these spans: id, named parent, kind, start.
 fn tree(spans: &[(u8, Option<u8>, u8, u64)]) -> Tree {
     let facts = (0..).zip(spans).map(|(n, (own, parent, kind, start))| SpanFacts {
         span_id: id(*own),
@@ -48,7 +48,7 @@ fn tree(spans: &[(u8, Option<u8>, u8, u64)]) -> Tree {
     Tree::new(TraceId::from_bytes([1; 16]).unwrap(), trace)
 }
 
-/// Whether `b` is a child (parent, …) of `a`, found by walking.
+/// Reports whether `b` is a child (parent, …) of `a`, by walking the tree.
 fn holds(tree: &Tree, relation: Relation, a: usize, b: usize) -> bool {
     let nodes = &tree.assembled.nodes;
     let parent = |node: usize| nodes[node].parent.map(|parent| parent as usize);
@@ -99,12 +99,12 @@ fn obvious(
         .collect()
 }
 
-/// The relation's result, however long it takes.
+/// Returns the relation's result, without a check of time.
 fn related(shape: &TreeShape, of: (Relation, Side), left: &[u32], right: &[u32]) -> Vec<u32> {
     shape.related(of, left, right, &Pace::new(&|| Ok(()))).unwrap()
 }
 
-/// The numbers of those that are marked.
+/// Returns the indexes of the marked elements.
 fn numbers(marks: &[bool]) -> Vec<u32> {
     (0..).zip(marks).filter_map(|(span, is)| is.then_some(span)).collect()
 }

@@ -1,4 +1,4 @@
-//! What is a query, what is none, and what is said about it.
+//! Valid and invalid queries, and the errors of invalid ones.
 
 use proptest::{collection::vec, prelude::*, sample::select};
 
@@ -7,7 +7,7 @@ use super::super::{
     syntax::{Fold, Measure, MeasureForm, Metrics, Root, Stage, function_words},
 };
 
-/// One query a line; lines that begin with `#` and empty ones are not queries.
+/// Returns the queries of a text, one a line; lines that begin with `#` and empty ones are skipped.
 fn queries(text: &str) -> Vec<&str> {
     text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#')).collect()
 }
@@ -238,7 +238,7 @@ fn the_queries_of_other_projects_parse() {
     }
 }
 
-/// Pieces of queries, and pieces of none.
+/// Fragments of valid and invalid queries.
 const PIECES: [&str; 60] = [
     "{",
     "}",

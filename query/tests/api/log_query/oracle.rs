@@ -1,5 +1,4 @@
-//! Records and questions, and whether a question holds for a record: written without a look at the
-//! program.
+//! Records and queries, with a reference evaluation that is independent of the program.
 
 use std::fmt;
 
@@ -84,12 +83,12 @@ impl StoredRecord {
     }
 }
 
-/// A word of one record's body.
+/// A word that only this record's body has.
 pub fn needle(at: u64) -> String {
     format!("n{:010x}", at.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 24)
 }
 
-/// The record of this number; its body ends with its needle.
+/// Generates the record of this number; its body ends with its needle.
 pub fn records(at: u64) -> impl Strategy<Value = StoredRecord> {
     let words = prop::collection::vec(
         (prop::sample::select(&WORDS[..]), prop::sample::select(&SEPARATORS[..])),
@@ -132,7 +131,7 @@ pub fn records(at: u64) -> impl Strategy<Value = StoredRecord> {
         })
 }
 
-/// A question, which is written as a query.
+/// A generated query.
 #[derive(Debug, Clone)]
 pub enum Question {
     Words(String),
@@ -314,7 +313,7 @@ fn has_phrase(text: &str, phrase: &str) -> bool {
     tokens(text).windows(phrase.len()).any(|window| window == phrase)
 }
 
-/// Edits from one to the other: exchanged neighbours are one.
+/// Edit distance, in which an exchange of neighbours is one edit.
 fn distance(one: &[char], other: &[char]) -> usize {
     let mut table = vec![vec![0; other.len() + 1]; one.len() + 1];
     for i in 0..=one.len() {
@@ -334,7 +333,7 @@ fn distance(one: &[char], other: &[char]) -> usize {
     table[one.len()][other.len()]
 }
 
-/// Tries every stretch of every part without white space.
+/// Tries every substring of every part without white space.
 fn has_wildcard(text: &str, pattern: &str) -> bool {
     let pattern: Vec<char> = pattern.to_lowercase().chars().collect();
     text.to_lowercase().split_whitespace().any(|part| {

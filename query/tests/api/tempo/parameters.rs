@@ -1,4 +1,4 @@
-//! What Tempo's API takes, refuses and lists, where clients rely on it.
+//! Parameters that Tempo's API accepts, refuses and lists, on which clients rely.
 
 use prost::Message;
 use serde_json::{Value as Json, json};
@@ -66,7 +66,7 @@ async fn the_first_list_of_values_knows_the_tags_that_are_no_attributes() {
     assert_eq!(values("error", "limit=1").await, ["true"]);
     let codes = ["unset", "ok", "error"];
     assert_eq!(texts(&harness, "SearchTagValues", "status.code").await[..3], codes);
-    // Only the first version knows them.
+    // Only the first version adds these fixed values.
     let typed = get(&harness, "/api/v2/search/tag/.error/values").await;
     let types = typed["tagValues"].as_array().unwrap().iter();
     let mut types: Vec<&str> = types.map(|value| value["type"].as_str().unwrap()).collect();

@@ -1,11 +1,12 @@
-//! Which traces a search of Tempo's API finds, by time.
+//! Selection of traces by time in a search of Tempo's API.
 
 use prost::Message;
 
 use super::{SECOND, SearchQuery, Searched, encoded, framed, get, grpc, stories};
 use crate::harness::{BEGIN, Harness, span, trace_id};
 
-/// A query, from and to in seconds after the begin, and the last digits of the traces.
+/// A query, its range in seconds after the start of the test data, and the last digits of the
+/// traces.
 const CASES: [(&str, (u64, u64), &str); 22] = [
     ("{}", (0, 1), "1"),
     ("{}", (9, 11), "2"),
@@ -31,21 +32,21 @@ const CASES: [(&str, (u64, u64), &str); 22] = [
     ("{ name = \"begin\" }", (999, 1_001), "6"),
 ];
 
-/// Three more traces, a thousand seconds after the others.
+/// Sends three more traces, a thousand seconds after the others.
 async fn long_stories() -> Harness {
     let harness = stories().await;
     let at = |seconds: u64, from: u64| ((from + seconds) * 1_000, (from + seconds) * 1_000 + 900);
     let (start, early, late) = (1_000, at(10, 1_000), at(500, 1_000));
     harness
         .send([
-            // One that runs for ten minutes, with a quick span near each end.
+            // A trace that runs for ten minutes, with a short span near each end.
             span(4, 1, "batch", "job").at(start * 1_000, (start + 600) * 1_000),
             span(4, 2, "batch", "early").parent(1).at(early.0, early.1),
             span(4, 3, "batch", "late").parent(1).at(late.0, late.1),
-            // One that does nothing for most of that time.
+            // A trace without a running span for most of that time.
             span(5, 1, "queue", "publish").at(start * 1_000, start * 1_000 + 1),
             span(5, 2, "queue", "receive").parent(1).at(late.0, late.1),
-            // One with a longer pause than is looked across.
+            // A trace with a pause that is longer than the search's reach.
             span(6, 1, "cron", "begin").at(start * 1_000, start * 1_000 + 1),
             span(6, 2, "cron", "end")
                 .parent(1)

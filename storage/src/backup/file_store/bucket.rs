@@ -1,4 +1,4 @@
-//! Files in an S3-compatible store. A file is read in ranges and written by one put, or in parts.
+//! Files in an S3-compatible store. A file is read in ranges, and written by one put or in parts.
 //!
 //! A bucket has no lock that ends with its process. The object [`LOCK`] stands for one: it is
 //! created if it is missing, renewed while work goes on, and taken over when its last renewal is
@@ -33,13 +33,14 @@ use crate::{
 };
 
 const LOCK: &str = "lock.json";
-/// Time for which a lock counts after its last renewal. No file takes longer to send.
+/// Time for which a lock stays valid after its last renewal. Sending one file takes less time.
 const LEASE: Duration = Duration::from_secs(30 * 60);
 const RENEWAL: Duration = Duration::from_secs(60);
-/// How often a lock that was given back meanwhile is tried.
+/// Maximum attempts to take a lock that was released during an attempt.
 const LOCK_TRIES: u32 = 3;
 
-/// See the module's description. Its methods block, and must not be called on an async thread.
+/// Files in a bucket: see the module's description. Its methods block, and must not be called on an
+/// async thread.
 #[derive(Clone)]
 pub(in crate::backup) struct Bucket {
     store: Arc<dyn ObjectStore>,
@@ -54,7 +55,7 @@ impl fmt::Debug for Bucket {
 }
 
 impl Bucket {
-    /// The objects below an address. Requests run on this runtime.
+    /// Creates a view of the objects below an address. Requests run on this runtime.
     pub(in crate::backup) fn new(
         store: Arc<dyn ObjectStore>,
         address: ObjectAddress,
@@ -71,7 +72,7 @@ impl Bucket {
         self.address.location(name.trim_end_matches('/'))
     }
 
-    /// The name of an object below the address.
+    /// Returns the name of an object relative to the address.
     fn name(&self, location: &ObjectPath) -> Option<String> {
         let inside: Vec<_> = location.prefix_match(&self.folder(""))?.collect();
         let parts: Vec<&str> = inside.iter().map(AsRef::as_ref).collect();
@@ -90,7 +91,7 @@ impl Bucket {
     }
 }
 
-/// The next bytes: [`PIECE`] of them, or fewer at the end.
+/// Reads the next piece: [`PIECE`] bytes, or fewer at the end.
 fn read_piece(source: &mut dyn Read) -> io::Result<Bytes> {
     let mut piece = Vec::new();
     Read::take(&mut *source, PIECE as u64).read_to_end(&mut piece)?;
@@ -144,7 +145,7 @@ impl FileStore for Bucket {
         }
         let mut upload = self.request(self.store.put_multipart(&location))?;
         self.put_parts(upload.as_mut(), source).inspect_err(|_| {
-            // Its parts cost money until the store's owner has them swept.
+            // Parts that stay cost money until the store's owner has them deleted.
             let _ = self.request(upload.abort());
         })
     }
@@ -177,7 +178,7 @@ impl FileStore for Bucket {
     }
 }
 
-/// The content of the lock.
+/// Content of the lock object.
 #[derive(Debug, Serialize, Deserialize)]
 struct Lease {
     id: String,
@@ -191,13 +192,13 @@ impl Lease {
 }
 
 impl Bucket {
-    /// Creates the lock; false when there is one of another process.
+    /// Creates the lock. Returns false when another process holds it.
     fn create_lock(&self, lease: &Lease) -> io::Result<bool> {
         let options = PutOptions { mode: PutMode::Create, ..PutOptions::default() };
         let (location, payload) = (self.address.location(LOCK), lease.payload()?);
         match self.request(self.store.put_opts(&location, payload, options)) {
             Ok(_) => Ok(true),
-            // An answer may have been lost, and the put made again.
+            // The store may have retried a put whose answer was lost.
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
                 Ok(self.lease()?.is_some_and(|other| other.id == lease.id))
             }
@@ -205,7 +206,7 @@ impl Bucket {
         }
     }
 
-    /// The lock that there is. One that says nothing was never renewed.
+    /// Reads the existing lock. A lock without content was never renewed.
     fn lease(&self) -> io::Result<Option<Lease>> {
         match self.read(LOCK) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
@@ -247,7 +248,7 @@ impl PlaceLock for BucketLock {
 
 impl Drop for BucketLock {
     fn drop(&mut self) {
-        // One that stays is taken over later.
+        // A lock that cannot be removed is taken over after its lease.
         if matches!(self.bucket.lease(), Ok(Some(lease)) if lease.id == self.id) {
             let _ = self.bucket.remove(LOCK);
         }
@@ -280,7 +281,7 @@ impl ReadFile for ObjectFile {
     }
 }
 
-/// The error of a store that cannot be used as it is set up, not of a request that failed.
+/// Returns true if the error means wrong configuration of the store, not a failed request.
 pub(in crate::backup) fn is_setup(error: &io::Error) -> bool {
     let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<Error>());
     inner.is_some_and(crate::table_store::is_lasting)

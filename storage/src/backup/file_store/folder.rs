@@ -15,14 +15,14 @@ use crate::{
     disk::{DiskLock, ReadFile, SharedDisk, failed, parent, read_all},
 };
 
-/// How names of files end that are being written.
+/// Suffix of the names of unfinished files.
 const UNFINISHED: &str = ".part";
-/// The file whose lock a process has that changes the folder.
+/// File whose lock is held by the process that changes the folder.
 const LOCK: &str = "lock";
-/// Names that an unused folder may have: the lock, and the one that file systems create.
+/// Names that an unused folder may have: the lock, and a folder that file systems create.
 const IGNORED: [&str; 2] = [LOCK, "lost+found"];
 
-/// See the module's description.
+/// Files in a folder: see the module's description.
 #[derive(Debug)]
 pub(in crate::backup) struct Folder {
     disk: SharedDisk,
@@ -30,7 +30,7 @@ pub(in crate::backup) struct Folder {
 }
 
 impl Folder {
-    /// The files below this folder, which need not exist.
+    /// Creates a view of the files below this folder, which need not exist.
     pub(in crate::backup) fn new(disk: SharedDisk, root: impl Into<PathBuf>) -> Self {
         Self { disk, root: root.into() }
     }
@@ -39,10 +39,10 @@ impl Folder {
         if name.is_empty() { self.root.clone() } else { self.root.join(name) }
     }
 
-    /// Removes the folders of a removed file that are empty now.
+    /// Removes the folders of a removed file that are now empty.
     fn remove_empty(&self, file: &Path) {
         for folder in file.ancestors().skip(1).take_while(|folder| *folder != self.root) {
-            // One that is not empty stays, with those that it is in.
+            // A folder that is not empty stays, and so do its parents.
             if self.disk.remove_folder(folder).is_err() {
                 break;
             }
@@ -80,7 +80,7 @@ impl FileStore for Folder {
         let (mut folders, mut files) = (vec![folder.to_owned()], Vec::new());
         while let Some(folder) = folders.pop() {
             let entries = match self.disk.list(&self.path(&folder)) {
-                // It was removed, or is a link to something else than a folder.
+                // The entry was removed, or is a link to something other than a folder.
                 Err(error)
                     if matches!(
                         error.kind(),
@@ -168,7 +168,7 @@ impl FileStore for Folder {
     }
 }
 
-/// The system gives the lock back when the process ends.
+/// A held lock. The system releases it when the process ends.
 struct FolderLock {
     _lock: DiskLock,
 }

@@ -15,7 +15,7 @@ use crate::{
     Clock, StorageError, SystemClock, disk::RealDisk, table_store::unreliable::UnreliableStore,
 };
 
-/// A clock that is moved.
+/// A clock that the test moves.
 #[derive(Debug, Default)]
 struct MovedClock(AtomicU64);
 
@@ -39,7 +39,7 @@ impl Clock for MovedClock {
     }
 }
 
-/// A folder and a bucket.
+/// Returns a store in a folder and one in a bucket.
 fn stores(root: PathBuf) -> [Box<dyn FileStore>; 2] {
     let objects = Arc::new(UnreliableStore::new());
     let address = "s3://bucket/some/where".parse().unwrap();
@@ -72,7 +72,7 @@ async fn files_of_any_length_come_and_go_whole() {
                 let from = (from.0.as_path(), from.1);
                 let sum = Sha256::from_bytes(&bytes);
                 assert_eq!(digest(from, file.bytes, Some(&sum)).unwrap(), sum);
-                // A copy of other bytes than expected never gets its name.
+                // A copy with unexpected bytes never gets its name.
                 let wrong = Sha256::from_bytes(b"wrong");
                 let copied = copy(from, file.bytes, Some(&wrong), (store.as_ref(), "c"));
                 assert!(matches!(copied, Err(StorageError::Corrupt { .. })), "{copied:?}");

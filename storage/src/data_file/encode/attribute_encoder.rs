@@ -23,35 +23,35 @@ use super::{
 };
 use crate::packed::{self, ValueKind};
 
-/// Rows whose levels are found out at once.
+/// Number of rows whose levels are computed at once.
 const STEP_ROWS: usize = 1024;
-/// Entries after which a page ends, whatever their values are: numbers take 1 MiB then.
+/// Maximum number of entries of a page, whatever the values are. Numbers take 1 MiB then.
 const PAGE_ENTRIES: usize = 128 << 10;
 /// Maximum bytes of a code in a page that must be small because its dictionary is small.
 const CODE_BYTES: usize = 2;
 
-/// Takes the attributes of rows, and has their columns of the row group.
+/// Encodes the attributes of rows into their columns of the row group.
 pub(in crate::data_file) struct AttributesEncoder {
     leaves: Vec<Leaf>,
-    /// The repetition levels of some rows.
+    /// Repetition levels of the rows of a step.
     repetitions: Vec<u8>,
     room: EncodeBuffers,
 }
 
-/// A portion's values of a leaf.
+/// Values of a leaf column in a portion of rows.
 struct LeafColumn<'a> {
     source: ValueSource<'a>,
-    /// Which entries have a value of this type.
+    /// Validity of the entries: set for those with a value of this type.
     valid: Option<NullBuffer>,
-    /// Validity bitmaps; an entry's definition level rises by one for each that is set.
+    /// Validity bitmaps. An entry's definition level rises by one for each bitmap that has it set.
     levels: Vec<Option<NullBuffer>>,
 }
 
 impl AttributesEncoder {
-    /// For these columns of a file.
+    /// Creates an encoder for these columns of a file.
     ///
     /// # Errors
-    /// When they are none of attributes, or are to be compressed in another way than with zstd.
+    /// When the columns are not an attributes map, or when their compression is not zstd.
     pub(in crate::data_file) fn new(
         columns: &[ColumnDescPtr],
         properties: &WriterProperties,
@@ -74,15 +74,15 @@ impl AttributesEncoder {
         })
     }
 
-    /// About how large what was taken is.
+    /// Returns the approximate encoded size of the rows so far, in bytes.
     pub(in crate::data_file) fn bytes(&self) -> usize {
         self.leaves.iter().map(|leaf| leaf.pages.bytes()).sum()
     }
 
-    /// Takes rows.
+    /// Encodes rows.
     ///
     /// # Errors
-    /// When they have no attributes, or pages cannot be written.
+    /// When the rows have no attributes, or when pages cannot be written.
     pub(in crate::data_file) fn push(&mut self, map: &MapArray) -> Result<()> {
         if map.null_count() > 0 {
             return Err(unexpected("rows without a map"));
@@ -107,7 +107,8 @@ impl AttributesEncoder {
         Ok(())
     }
 
-    /// Puts what was taken into the row group as its next columns, and begins another.
+    /// Appends the encoded columns to the row group. The encoder is then ready for the next row
+    /// group.
     ///
     /// # Errors
     /// When the pages cannot be written.
@@ -124,18 +125,18 @@ impl AttributesEncoder {
     }
 }
 
-/// Buffers that all columns share in turn.
+/// Buffers that all columns use in turn.
 struct EncodeBuffers {
     codec: Codec,
-    /// A page being put together.
+    /// Page under construction.
     page: Vec<u8>,
-    /// Rows of the row group whose repetition levels were packed last: pages of most columns end
-    /// with the same rows.
+    /// Rows of the row group whose repetition levels were packed last. Pages of most columns end
+    /// with the same rows, and then share these levels.
     packed_rows: Range<usize>,
     packed: Vec<u8>,
 }
 
-/// One of the columns.
+/// One leaf column of the map.
 struct Leaf {
     column: ColumnDescPtr,
     limits: Limits,
@@ -172,7 +173,7 @@ impl Leaf {
         }
     }
 
-    /// Takes rows with these repetition levels.
+    /// Encodes rows with these repetition levels.
     fn push(
         &mut self,
         column: &LeafColumn<'_>,
@@ -204,7 +205,7 @@ impl Leaf {
         Ok(())
     }
 
-    /// Returns the number of rows that the page has room for; 0 ends the page.
+    /// Returns the number of rows that fit into the page. At 0, the page must end first.
     fn fitting(&self, column: &LeafColumn<'_>, offsets: &[i32]) -> usize {
         let rows = (offsets.len() - 1).min(self.limits.page_rows - self.rows);
         let left = self.limits.page_entries.saturating_sub(self.repetitions.len());
@@ -221,7 +222,7 @@ impl Leaf {
         if fitting == 0 && self.rows == 0 { 1 } else { fitting }
     }
 
-    /// Ends the page, if there is one.
+    /// Ends the page unless it is empty.
     fn end_page(&mut self, room: &mut EncodeBuffers) -> Result<()> {
         if self.rows == 0 {
             return Ok(());
@@ -244,8 +245,8 @@ impl Leaf {
     }
 }
 
-/// The ends of rows and their entries, without those of other rows: many slices of a batch may be
-/// written, each to a file of its own.
+/// Returns the ends of the rows' entries, and the entries without those of other rows. A batch may
+/// be written in many slices, each to another file.
 fn own_entries(map: &MapArray) -> (Cow<'_, [i32]>, StructArray) {
     let ends: &[i32] = map.value_offsets();
     let own = span(ends);
@@ -256,7 +257,7 @@ fn own_entries(map: &MapArray) -> (Cow<'_, [i32]>, StructArray) {
     (Cow::Owned(moved.collect()), map.entries().slice(own.start, own.len()))
 }
 
-/// Returns the columns of packed values with these kinds, after the keys column.
+/// Returns the columns of packed values: the keys first, then one column for each kind.
 fn columns<'a>(
     keys: ValueSource<'a>,
     kinds: &'a [u8],
@@ -280,16 +281,16 @@ fn columns<'a>(
     ]
 }
 
-/// Which entries have this kind, eight at a time.
+/// Returns the bitmap of the entries of this kind. It compares eight entries at a time.
 fn which(kinds: &[u8], kind: ValueKind) -> BooleanBuffer {
     const LOW: u64 = 0x7f7f_7f7f_7f7f_7f7f;
     let wanted = u64::from_le_bytes([kind.code(); 8]);
     let are_it = |group: [u8; 8]| {
-        // Bytes that differ get their highest bit; nothing is carried from one to the next.
+        // Bytes that differ get their highest bit set. No carry crosses from one byte to the next.
         let others = u64::from_le_bytes(group) ^ wanted;
         let others = ((others & LOW) + LOW) | others;
         let same = !(others | LOW) >> 7;
-        // The product has the lowest bits of all bytes in its highest byte.
+        // The highest byte of the product has the lowest bits of all bytes.
         same.wrapping_mul(0x0102_0408_1020_4080).to_le_bytes()[7]
     };
     let (groups, rest) = kinds.as_chunks::<8>();

@@ -1,4 +1,4 @@
-//! The pages of a column in a row group, one after the other, and what the footer says of them.
+//! Pages of a column in a row group, and the metadata of the column for the footer.
 
 use std::{
     io::{Chain, Read},
@@ -48,24 +48,24 @@ impl Codec {
         Ok(Bytes::from(compressed))
     }
 
-    /// Takes the memory back.
+    /// Takes a buffer back for reuse.
     fn reuse(&mut self, compressed: Bytes) {
         self.compressed = compressed.into();
     }
 }
 
-/// A page that is ready but for compression.
+/// Encoded page that is not compressed yet.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct EncodedPage<'a> {
     pub(super) page: &'a [u8],
     pub(super) rows: usize,
     pub(super) levels: usize,
     pub(super) encoding: Encoding,
-    /// Bytes of texts, where the column has such.
+    /// Bytes of the texts, if the column has texts.
     pub(super) text_bytes: Option<i64>,
 }
 
-/// The pages of a column in a row group.
+/// Pages of a column in a row group.
 pub(super) struct Chunk {
     column: ColumnDescPtr,
     compression: Compression,
@@ -78,7 +78,7 @@ pub(super) struct Chunk {
     levels: usize,
 }
 
-/// A page that was written.
+/// Metadata of a page that was written.
 struct WrittenPage {
     offset: usize,
     bytes: usize,
@@ -87,7 +87,7 @@ struct WrittenPage {
 }
 
 impl Chunk {
-    /// Without pages, in this room.
+    /// Creates a chunk without pages that reuses these buffers.
     pub(super) fn new(
         column: ColumnDescPtr,
         compression: Compression,
@@ -108,12 +108,12 @@ impl Chunk {
         }
     }
 
-    /// The same column in the next row group.
+    /// Creates the chunk of the same column in the next row group.
     pub(super) fn another(&self, room: ChunkBytes) -> Self {
         Self::new(Arc::clone(&self.column), self.compression, room)
     }
 
-    /// Rows of its pages.
+    /// Returns the number of rows in the pages.
     pub(super) fn rows(&self) -> usize {
         self.rows
     }
@@ -122,7 +122,7 @@ impl Chunk {
         !self.found.is_empty()
     }
 
-    /// Bytes of pages.
+    /// Returns the bytes of the pages.
     pub(super) fn bytes(&self) -> usize {
         self.pages.bytes_written() + self.dictionary.bytes_written()
     }
@@ -161,7 +161,7 @@ impl Chunk {
         Ok(())
     }
 
-    /// Adds the dictionary, once.
+    /// Adds the dictionary page. Called at most once.
     pub(super) fn push_dictionary(
         &mut self,
         codec: &mut Codec,
@@ -179,7 +179,7 @@ impl Chunk {
             .write_page(CompressedPage::new(dictionary, page.len()))?;
         codec.reuse(buf);
         self.uncompressed_bytes += written.uncompressed_size;
-        // Some readers want it to be the first.
+        // Some readers require the dictionary to be the first page.
         let stats = PageEncodingStats {
             page_type: PageType::DICTIONARY_PAGE,
             encoding: Encoding::PLAIN,
@@ -189,7 +189,7 @@ impl Chunk {
         Ok(())
     }
 
-    /// Returns the pages and metadata to put into the row group.
+    /// Returns the pages and the metadata for the row group.
     pub(super) fn close(self) -> Result<(ChunkBytes, ColumnCloseResult)> {
         let dictionary_bytes = self.dictionary.bytes_written();
         let mut offsets = OffsetIndexBuilder::new();
@@ -226,7 +226,7 @@ impl Chunk {
     }
 }
 
-/// A chunk's bytes: of the dictionary, which comes first, and of the pages.
+/// Bytes of a chunk: the dictionary, which comes first, and the pages.
 #[derive(Debug, Default)]
 pub(super) struct ChunkBytes {
     dictionary: Vec<u8>,

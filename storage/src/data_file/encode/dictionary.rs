@@ -1,30 +1,30 @@
-//! Different values in the order in which they came, as a dictionary page has them.
+//! Dictionary of distinct values in the order of their first use, as a dictionary page stores them.
 
 use ahash::RandomState;
 
-/// Bytes of the length before a text.
+/// Bytes of the length that precedes a text.
 pub(super) const LENGTH_BYTES: usize = 4;
 const SLOTS_MIN: usize = 1024;
-/// By this the slots grow when half of them are taken.
+/// Factor by which the slots grow once half of them are used.
 const GROWTH: usize = 4;
 
-/// Gives values their codes.
+/// Assigns codes to values.
 #[derive(Debug)]
 pub(super) struct Dictionary {
     page: Vec<u8>,
     bytes_max: usize,
-    /// Where each text ends in the page; nothing of words, which are as long as each other: a
-    /// dictionary has texts, or words of one length.
+    /// End of each text in the page. Empty for words. A dictionary has either texts, or words of
+    /// one length.
     ends: Vec<u32>,
     words: usize,
-    /// The value's code plus one with the upper half of its hash above, or 0: as many as a power
-    /// of two. A value is in the first free slot from its own on.
+    /// Hash table with linear probing; its length is a power of two. A slot is 0 or has the value's
+    /// code plus one, with the upper half of the value's hash above it.
     slots: Vec<u64>,
     hasher: RandomState,
 }
 
 impl Dictionary {
-    /// Of at most so many bytes.
+    /// Creates a dictionary of at most `bytes_max` bytes.
     pub(super) fn new(bytes_max: usize) -> Self {
         Self {
             page: Vec::new(),
@@ -57,7 +57,7 @@ impl Dictionary {
         self.words == 0
     }
 
-    /// The value with this code.
+    /// Returns the value with this code.
     pub(super) fn value(&self, code: usize) -> &[u8] {
         if self.has_texts() {
             return self.text_of(code);
@@ -66,7 +66,7 @@ impl Dictionary {
         &self.page[code * length..(code + 1) * length]
     }
 
-    /// The code of a text, unless there is no room for it.
+    /// Returns the code of a text. `None` when the dictionary has no room for it.
     pub(super) fn text(&mut self, text: &[u8]) -> Option<u32> {
         let hash = self.hasher.hash_one(text);
         let slot = match self.find(hash, |code| self.text_of(code) == text) {
@@ -87,7 +87,7 @@ impl Dictionary {
         &self.page[begin + LENGTH_BYTES..self.ends[code] as usize]
     }
 
-    /// The code of a word, unless there is no room for it.
+    /// Returns the code of a word. `None` when the dictionary has no room for it.
     pub(super) fn word<const N: usize>(&mut self, word: [u8; N]) -> Option<u32> {
         let mut number = [0; 8];
         number[..N].copy_from_slice(&word);
@@ -105,7 +105,7 @@ impl Dictionary {
         self.fill(slot, hash)
     }
 
-    /// The code of the value with this hash, or the slot for it.
+    /// Returns the code of the value with this hash, or the free slot for it.
     #[inline]
     fn find(&self, hash: u64, is: impl Fn(usize) -> bool) -> Result<u32, usize> {
         let mut slot = self.slot(hash);
@@ -122,7 +122,7 @@ impl Dictionary {
         }
     }
 
-    /// Has the last value in this slot.
+    /// Stores the last value in this slot and returns its code.
     fn fill(&mut self, slot: usize, hash: u64) -> Option<u32> {
         let count = u32::try_from(self.len()).ok()?;
         self.slots[slot] = (u64::from(halves(hash).0) << 32) | u64::from(count);
@@ -150,7 +150,7 @@ impl Dictionary {
     }
 }
 
-/// The upper and the lower half.
+/// Returns the upper and the lower half.
 fn halves(number: u64) -> (u32, u32) {
     let [a, b, c, d, e, f, g, h] = number.to_le_bytes();
     (u32::from_le_bytes([e, f, g, h]), u32::from_le_bytes([a, b, c, d]))

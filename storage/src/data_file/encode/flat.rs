@@ -1,7 +1,7 @@
-//! Columns with one value a row that have a dictionary in files: words, and numbers that repeat.
+//! Encoder of columns with one value for each row and a dictionary: words and repetitive numbers.
 //!
-//! Words are a dictionary in memory. The codes of a portion's dictionary become those of the file's
-//! when they come for the first time; a row costs a look into an array then.
+//! Words are a dictionary in memory. Each code of a portion's dictionary is mapped to a code of the
+//! file's dictionary once, at its first use. A row then costs one array lookup.
 
 use std::io::Write;
 
@@ -29,23 +29,24 @@ use super::{
     values::{DictionaryFull, TextSlices, ValueSource},
 };
 
-/// Takes a column, and has its pages of the row group.
+/// Encodes a column into its pages of the row group.
 pub(in crate::data_file) struct FlatEncoder {
     is_nullable: bool,
     page_rows: usize,
     page_bytes: usize,
-    /// Levels of the page, where rows can lack a value.
+    /// Definition levels of the page, if rows can lack a value.
     definitions: Vec<u8>,
     rows: usize,
     pages: Pages,
-    /// A page being put together.
+    /// Page under construction.
     page: Vec<u8>,
-    /// Where the rows of a portion begin and end, each of which has one value.
+    /// Ends of the rows of a portion. Each row has one value.
     offsets: Vec<i32>,
 }
 
 impl FlatEncoder {
-    /// For this column of a file, unless Arrow's writer is to write it: statistics are its own.
+    /// Creates an encoder for this column. `None` when Arrow's writer must write the column,
+    /// because only that writer computes statistics.
     pub(in crate::data_file) fn new(
         column: &ColumnDescPtr,
         properties: &WriterProperties,
@@ -71,15 +72,15 @@ impl FlatEncoder {
         })
     }
 
-    /// About how large what was taken is.
+    /// Returns the approximate encoded size of the rows so far, in bytes.
     pub(in crate::data_file) fn bytes(&self) -> usize {
         self.pages.bytes()
     }
 
-    /// Takes rows.
+    /// Encodes rows.
     ///
     /// # Errors
-    /// When they are neither words nor whole numbers, or pages cannot be written.
+    /// When the rows are neither words nor integers, or when pages cannot be written.
     pub(in crate::data_file) fn push(&mut self, rows: &dyn Array, codec: &mut Codec) -> Result<()> {
         let (source, valid) = values(rows)?;
         let valid = valid.filter(|valid| valid.null_count() > 0);
@@ -119,7 +120,8 @@ impl FlatEncoder {
         Ok(())
     }
 
-    /// Puts what was taken into the row group as its next column, and begins another.
+    /// Appends the encoded column to the row group. The encoder is then ready for the next row
+    /// group.
     ///
     /// # Errors
     /// When the pages cannot be written.
@@ -132,7 +134,7 @@ impl FlatEncoder {
         self.pages.append_to(row_group, codec)
     }
 
-    /// Ends the page, if there is one.
+    /// Ends the page unless it is empty.
     fn end_page(&mut self, codec: &mut Codec) -> Result<()> {
         if self.rows == 0 {
             return Ok(());

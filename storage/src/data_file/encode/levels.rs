@@ -5,28 +5,28 @@ use std::ops::Range;
 
 use arrow_buffer::{BooleanBuffer, NullBuffer};
 
-/// Values of a group.
+/// Values of a bit-packed group.
 const GROUP: usize = 8;
-/// More would need a second byte before the groups.
+/// Maximum number of groups of a run: more would need a second byte in its header.
 const GROUPS_MAX: u8 = 63;
 
 /// Type that the hybrid encoding packs.
 pub(super) trait BitPacked: Copy + Eq + Into<u32> {
-    /// Appends these, each in so many bits.
+    /// Appends the group with `width` bits for each value.
     fn pack(group: &[Self; GROUP], width: u32, out: &mut Vec<u8>);
 }
 
-/// Levels, of which none needs more than two bits.
+/// Levels, which need at most two bits.
 impl BitPacked for u8 {
     #[inline]
     fn pack(group: &[Self; GROUP], width: u32, out: &mut Vec<u8>) {
         let bits = u64::from_le_bytes(*group);
         if width == 1 {
-            // The product has the lowest bits of all bytes in its highest byte.
+            // The highest byte of the product has the lowest bits of all bytes.
             out.push(bits.wrapping_mul(0x0102_0408_1020_4080).to_le_bytes()[7]);
             return;
         }
-        // Pairs move together, then pairs of pairs, then both halves.
+        // Pairs of bits are joined first, then pairs of pairs, then both halves.
         let bits = (bits | (bits >> 6)) & 0x000f_000f_000f_000f;
         let bits = (bits | (bits >> 12)) & 0x0000_00ff_0000_00ff;
         let [low, .., high, _, _, _] = bits.to_le_bytes();
@@ -52,10 +52,10 @@ impl BitPacked for u32 {
     }
 }
 
-/// Appends values, none of which needs more bits than these.
+/// Appends values, which need at most `width` bits each.
 pub(super) fn encode<T: BitPacked>(values: &[T], width: u32, out: &mut Vec<u8>) {
     let mut at = 0;
-    // Where the byte before the groups is, and how many there are.
+    // Position of the header byte of the open run of groups, and the number of its groups.
     let mut open: Option<(usize, u8)> = None;
     while let Some(first) = values.get(at).copied() {
         let rest = &values[at..];
@@ -82,7 +82,7 @@ pub(super) fn encode<T: BitPacked>(values: &[T], width: u32, out: &mut Vec<u8>) 
         match group {
             Some(group) => T::pack(group, width, out),
             None => {
-                // Who reads knows how many there are.
+                // A reader knows the number of values and ignores the padding.
                 let mut padded = [first; GROUP];
                 padded[..rest.len()].copy_from_slice(rest);
                 T::pack(&padded, width, out);
@@ -96,7 +96,7 @@ pub(super) fn encode<T: BitPacked>(values: &[T], width: u32, out: &mut Vec<u8>) 
     close(&mut open, out);
 }
 
-/// Appends the levels of a page with their length before them.
+/// Appends the levels of a page. Their length precedes them.
 pub(super) fn encode_page(levels: &[u8], width: u32, page: &mut Vec<u8>) {
     let begin = page.len();
     page.extend_from_slice(&[0; 4]);
@@ -105,7 +105,7 @@ pub(super) fn encode_page(levels: &[u8], width: u32, page: &mut Vec<u8>) {
     page[begin..begin + 4].copy_from_slice(&length.to_le_bytes());
 }
 
-/// Returns the number of bits of a level up to this highest one.
+/// Returns the number of bits of a level with this maximum.
 pub(super) fn width(level_max: i16) -> u32 {
     i16::BITS - level_max.leading_zeros()
 }
@@ -116,7 +116,7 @@ fn close(open: &mut Option<(usize, u8)>, out: &mut [u8]) {
     }
 }
 
-/// Returns the length of the run of this value at the start.
+/// Returns the length of the run of this value at the start of `values`.
 fn run<T: BitPacked>(values: &[T], value: T) -> usize {
     let groups = values.chunks_exact(GROUP).take_while(|group| **group == [value; GROUP]).count();
     let rest = &values[groups * GROUP..];
@@ -136,8 +136,8 @@ pub(super) fn code_width(values: usize) -> u32 {
     usize::BITS - values.saturating_sub(1).leading_zeros()
 }
 
-/// Repetition levels of rows, by the ends of their entries: a row begins with 0. A row without
-/// entries has one level too.
+/// Appends the repetition levels of rows, given the ends of their entries. The first level of a row
+/// is 0. A row without entries has one level too.
 pub(super) fn repetitions(offsets: &[i32], out: &mut Vec<u8>) {
     for ends in offsets.windows(2) {
         let entries = span(ends).len();
@@ -147,8 +147,8 @@ pub(super) fn repetitions(offsets: &[i32], out: &mut Vec<u8>) {
     }
 }
 
-/// Definition levels of the entries of rows: 0 for a row without entries, otherwise 1 and one more
-/// for each of these that has the entry.
+/// Appends the definition levels of the entries of rows. A row without entries has level 0. An
+/// entry has level 1, plus one for each bitmap that has it set.
 pub(super) fn definitions(offsets: &[i32], valid: &[Option<NullBuffer>], out: &mut Vec<u8>) {
     let mut begin = 0;
     while begin + 1 < offsets.len() {
@@ -175,18 +175,18 @@ pub(super) fn definitions(offsets: &[i32], valid: &[Option<NullBuffer>], out: &m
     }
 }
 
-/// From the first of these offsets to the last.
+/// Returns the range from the first of these offsets to the last.
 pub(super) fn span(offsets: &[i32]) -> Range<usize> {
     place(offsets.first().copied().unwrap_or_default())
         ..place(offsets.last().copied().unwrap_or_default())
 }
 
-/// Offsets and codes are never negative.
+/// Converts an offset or a code to an index. Neither is ever negative.
 pub(super) fn place(offset: i32) -> usize {
     usize::try_from(offset).unwrap_or_default()
 }
 
-/// Bytes of which each is a bit of the number.
+/// Table of the eight bits of each byte, one bit in each byte of an entry.
 const BITS: [[u8; GROUP]; 256] = {
     let mut bits = [[0; GROUP]; 256];
     let mut number = 0;
@@ -217,7 +217,7 @@ fn add(bits: &BooleanBuffer, start: usize, levels: &mut [u8]) {
     let count = groups.len();
     for (group, byte) in groups.by_ref().zip(bytes.get(aligned / GROUP..).unwrap_or_default()) {
         if let (Ok(group), true) = (<&mut [u8; GROUP]>::try_from(group), *byte != 0) {
-            // No level is more than 3: nothing is carried from one to the next.
+            // No level exceeds 3, so no carry crosses from one byte to the next.
             let sum = u64::from_le_bytes(*group) + u64::from_le_bytes(BITS[usize::from(*byte)]);
             *group = sum.to_le_bytes();
         }

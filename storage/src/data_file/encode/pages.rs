@@ -1,4 +1,4 @@
-//! A column of a row group page by page, with the dictionary of its values.
+//! Pages of a column in a row group, with the dictionary of its values.
 
 use std::{io::Write, sync::Arc};
 
@@ -15,20 +15,20 @@ use super::{
     values::PageValues,
 };
 
-/// The values of a page, and the pages before it.
+/// Values of the open page, and the finished pages.
 pub(super) struct Pages {
-    /// Of the page that has not ended.
+    /// Values of the open page.
     pub(super) values: PageValues,
     has_texts: bool,
-    /// One that is used again.
+    /// Dictionary of the previous chunk, for reuse.
     dictionary: Option<Dictionary>,
     chunk: Chunk,
-    /// Of the chunk before, to be used again.
+    /// Buffers of the previous chunk, for reuse.
     room: ChunkBytes,
 }
 
 impl Pages {
-    /// Of this column of a file.
+    /// Creates the pages of this column of a file.
     pub(super) fn new(column: &ColumnDescPtr, properties: &WriterProperties) -> Self {
         let path = column.path();
         let kind = column.physical_type();
@@ -47,17 +47,17 @@ impl Pages {
         }
     }
 
-    /// About how large what was taken is.
+    /// Returns the approximate encoded size of the values so far, in bytes.
     pub(super) fn bytes(&self) -> usize {
         self.chunk.bytes() + self.values.bytes()
     }
 
-    /// Rows of the pages that have ended.
+    /// Returns the number of rows in the finished pages.
     pub(super) fn rows(&self) -> usize {
         self.chunk.rows()
     }
 
-    /// Ends a page of this many rows, with these packed levels and this number of levels.
+    /// Ends a page of `rows` rows with these packed levels. `levels` is their number.
     pub(super) fn end_page(
         &mut self,
         codec: &mut Codec,
@@ -70,7 +70,7 @@ impl Pages {
         self.chunk.push(codec, EncodedPage { page, rows, levels, encoding, text_bytes })
     }
 
-    /// Has values plain from here on; between two pages.
+    /// Abandons the dictionary: later values are plain. Called between two pages only.
     pub(super) fn give_up_dictionary(&mut self, codec: &mut Codec) -> Result<()> {
         let Some(dictionary) = self.values.take_dictionary() else { return Ok(()) };
         if self.chunk.has_pages() {
@@ -80,7 +80,8 @@ impl Pages {
         Ok(())
     }
 
-    /// Puts the pages into the row group as its next column, and begins another; between two pages.
+    /// Appends the pages to the row group as its next column. Called between two pages only.
+    /// Afterwards the pages are empty, for the next row group.
     pub(super) fn append_to<W: Write + Send>(
         &mut self,
         row_group: &mut SerializedRowGroupWriter<'_, W>,

@@ -1,8 +1,9 @@
-//! Columns of single attributes: rows have one value or none.
+//! Encoder of attribute columns, whose rows have one value or none.
 //!
-//! A portion comes as the values of all of its attributes and the entries that are of this column,
-//! so that nothing is copied but to the page. Pages end by their values and not by their rows alone:
-//! rows without a value cost nothing to decode, and small pages do not compress.
+//! A portion arrives as the values of all of its attributes and the list of the entries of this
+//! column. Values are therefore copied only once, to the page. Pages are limited by their number of
+//! values and not by rows alone: rows without a value are cheap to decode, and small pages compress
+//! badly.
 
 use std::io::Write;
 
@@ -19,41 +20,41 @@ use super::{
     values::{DictionaryFull, ValueSource},
 };
 
-/// A page has at most so many times the rows of other columns' pages.
+/// Maximum rows of a page, as a multiple of the rows of other columns' pages.
 const PAGE_ROWS: usize = 16;
-/// Texts of a page take at most so many bytes decoded, but for a text that is longer. Few rows may
-/// have all of them: what a reader decodes at once is estimated by pages.
+/// Maximum decoded bytes of the texts of a page; a single longer text is allowed. The limit exists
+/// because a reader estimates its memory by pages, and a few rows may have all of the texts.
 const TEXTS_MAX: usize = 1 << 20;
-/// Number of values after which a dictionary is given up that has nearly each of them.
+/// Number of values after which a dictionary is abandoned if over 90 % of them are distinct.
 const VALUES_UNIQUE: usize = 256;
-/// Number of values after which a dictionary is given up that has more than half of them.
+/// Number of values after which a dictionary is abandoned if over 50 % of them are distinct.
 const VALUES_RARE: usize = 4096;
 
-/// An entry of a row.
+/// Entry of a row.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::data_file) struct RowEntry {
-    /// The row, counted from the first of the portion.
+    /// Row, counted from the first of the portion.
     pub(in crate::data_file) row: usize,
     pub(in crate::data_file) entry: usize,
 }
 
-/// Takes a column, and has its pages of the row group.
+/// Encodes a column into its pages of the row group.
 pub(in crate::data_file) struct SparseEncoder {
     rows_max: usize,
     values_max: usize,
     page_bytes: usize,
-    /// Levels of the page.
+    /// Definition levels of the page.
     definitions: Vec<u8>,
-    /// Number of values in the page, and in the row group.
+    /// Number of values in the page. `all_values` has the number in the row group.
     values: usize,
     all_values: usize,
     pages: Pages,
-    /// A page being put together.
+    /// Page under construction.
     page: Vec<u8>,
 }
 
 impl SparseEncoder {
-    /// For this column of a file.
+    /// Creates an encoder for this column of a file.
     pub(in crate::data_file) fn new(column: &ColumnDescPtr, properties: &WriterProperties) -> Self {
         let values_max = properties.data_page_row_count_limit();
         Self {
@@ -68,12 +69,12 @@ impl SparseEncoder {
         }
     }
 
-    /// About how large what was taken is.
+    /// Returns the approximate encoded size of the rows so far, in bytes.
     pub(in crate::data_file) fn bytes(&self) -> usize {
         self.pages.bytes()
     }
 
-    /// Takes so many rows, of which these entries are of the column.
+    /// Encodes `rows` rows. `entries` are those of this column.
     ///
     /// # Errors
     /// When pages cannot be written.
@@ -111,8 +112,8 @@ impl SparseEncoder {
         Ok(())
     }
 
-    /// Returns the end of the rows that the page has room for, and how many of these entries they
-    /// have. No rows end the page.
+    /// Returns the end of the rows that fit into the page, and the number of entries that these
+    /// rows have. When no rows fit, the page must end first.
     fn fitting(
         &self,
         source: &ValueSource<'_>,
@@ -131,7 +132,8 @@ impl SparseEncoder {
         if fitting == in_rows { (end, fitting) } else { (entries[fitting].row, fitting) }
     }
 
-    /// Puts what was taken into the row group as its next column, and begins another.
+    /// Appends the encoded column to the row group. The encoder is then ready for the next row
+    /// group.
     ///
     /// # Errors
     /// When the pages cannot be written.
@@ -145,14 +147,14 @@ impl SparseEncoder {
         self.pages.append_to(row_group, codec)
     }
 
-    /// Returns true if values repeat so rarely that they take more with the dictionary than without.
+    /// Returns true if values repeat so rarely that a dictionary takes more space than it saves.
     fn has_idle_dictionary(&self) -> bool {
         let (all, different) = (self.all_values, self.pages.values.dictionary_len());
         all >= VALUES_UNIQUE && different * 10 > all * 9
             || all >= VALUES_RARE && different * 2 > all
     }
 
-    /// Ends the page, if there is one.
+    /// Ends the page unless it is empty.
     fn end_page(&mut self, codec: &mut Codec) -> Result<()> {
         let rows = self.definitions.len();
         if rows == 0 {

@@ -1,4 +1,4 @@
-//! The values of a page, plain or as codes of the dictionary of its chunk.
+//! Values of a page, plain or as codes of the chunk's dictionary.
 
 use std::ops::Range;
 
@@ -17,14 +17,14 @@ pub(in crate::data_file) enum ValueSource<'a> {
     Texts(TextSlices<'a>),
     Longs(&'a [i64]),
     Ints(&'a [i32]),
-    /// As memory has them: see `crate::packed`.
+    /// Integers in the memory format; see `crate::packed`.
     PackedLongs(TextSlices<'a>),
     PackedDoubles(TextSlices<'a>),
     PackedBools(TextSlices<'a>),
     PackedBytes(TextSlices<'a>),
 }
 
-/// Texts one after the other, or codes of them.
+/// Concatenated texts, with optional codes that refer to them.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::data_file) struct TextSlices<'a> {
     pub(in crate::data_file) codes: Option<&'a [i32]>,
@@ -37,7 +37,7 @@ impl TextSlices<'_> {
         span(&self.offsets[text..=text + 1])
     }
 
-    /// The text of an entry without a code.
+    /// Returns the text of an entry. The texts must have no codes.
     fn get(&self, entry: usize) -> &[u8] {
         &self.bytes[self.range(entry)]
     }
@@ -46,8 +46,8 @@ impl TextSlices<'_> {
         self.codes.map_or(entry, |codes| place(codes[entry]))
     }
 
-    /// At most so many bytes are these entries, plain. The code of one without a text means
-    /// nothing.
+    /// Returns an upper bound of the plain bytes of these entries. The code of an entry without a
+    /// text is ignored.
     fn bytes_max(&self, valid: Option<&NullBuffer>, entries: Range<usize>) -> usize {
         let has_text = |entry: &usize| valid.is_none_or(|valid| valid.is_valid(*entry));
         let bytes = match self.codes {
@@ -61,21 +61,21 @@ impl TextSlices<'_> {
     }
 }
 
-/// Size of the blocks that texts are copied in. Most texts are shorter than one block.
+/// Size of the blocks in which texts are copied. Most texts are shorter than one block.
 const BLOCK: usize = 32;
 const UNKNOWN: u32 = u32::MAX;
 
 /// Values of a column gathered for its next page.
 #[derive(Debug)]
 pub(super) struct PageValues {
-    /// None once it was full, and where there never is one.
+    /// Dictionary of the chunk. `None` once it was full, and for columns without a dictionary.
     dictionary: Option<Dictionary>,
-    /// True if codes take whole bytes: a compressor then sees which follow which.
+    /// True if codes take whole bytes, so that a compressor can find repeated sequences of codes.
     has_whole_bytes: bool,
     codes: Vec<u32>,
-    /// The codes of a portion's texts, with their lengths.
+    /// Code and length in the file's dictionary of each text of the portion's dictionary.
     known: Vec<(u32, u32)>,
-    /// Bytes of texts, without their lengths.
+    /// Bytes of texts, without their length prefixes.
     text_bytes: usize,
     texts: PlainTexts,
     words: Vec<u8>,
@@ -84,12 +84,13 @@ pub(super) struct PageValues {
     last_bits: u32,
 }
 
-/// A value did not fit into the dictionary any more.
+/// Error of a value that did not fit into the dictionary.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct DictionaryFull;
 
 impl PageValues {
-    /// Values with this dictionary, of pages that are compressed or not.
+    /// Creates an empty page with this dictionary. `are_compressed` is true if pages are
+    /// compressed.
     pub(super) fn new(dictionary: Option<Dictionary>, are_compressed: bool) -> Self {
         Self {
             dictionary,
@@ -104,23 +105,23 @@ impl PageValues {
         }
     }
 
-    /// Another portion begins: its codes mean something else.
+    /// Begins a portion, whose codes refer to another dictionary.
     pub(super) fn begin_portion(&mut self) {
         self.known.clear();
     }
 
-    /// The dictionary of the chunk, which is not used any more.
+    /// Removes and returns the dictionary of the chunk.
     pub(super) fn take_dictionary(&mut self) -> Option<Dictionary> {
         self.known.clear();
         self.dictionary.take()
     }
 
-    /// Another chunk begins, with an empty dictionary.
+    /// Begins a chunk with an empty dictionary.
     pub(super) fn set_dictionary(&mut self, dictionary: Dictionary) {
         self.dictionary = Some(dictionary);
     }
 
-    /// About how large these are in a page.
+    /// Returns the approximate size of the values and the dictionary in the file, in bytes.
     pub(super) fn bytes(&self) -> usize {
         let coded = self.dictionary.as_ref().map_or(0, |dictionary| {
             let bits = self.codes.len() * self.width(dictionary) as usize;
@@ -129,14 +130,14 @@ impl PageValues {
         coded + self.texts.used + self.words.len() + self.bits.len()
     }
 
-    /// Bits of a code.
+    /// Returns the bits of a code.
     fn width(&self, dictionary: &Dictionary) -> u32 {
         let width = code_width(dictionary.len());
         if self.has_whole_bytes { width.next_multiple_of(u8::BITS) } else { width }
     }
 
-    /// Returns the number of these rows that fit into a page of at most this many bytes. Only texts
-    /// count; other pages end by their number of entries.
+    /// Returns the number of these rows that fit into a page of at most `bytes_max` bytes. Only
+    /// plain texts count; other pages end by their number of entries.
     pub(super) fn fitting(
         &self,
         source: &ValueSource<'_>,
@@ -145,7 +146,7 @@ impl PageValues {
         bytes_max: usize,
     ) -> usize {
         let rows = offsets.len() - 1;
-        // What is packed is a little larger than it becomes.
+        // Packed values are a little larger than their encoded form.
         let (ValueSource::Texts(texts) | ValueSource::PackedBytes(texts)) = source else {
             return rows;
         };
@@ -172,7 +173,8 @@ impl PageValues {
     /// Adds the values of these entries.
     ///
     /// # Errors
-    /// When one of them does not fit into the dictionary; then none is added.
+    /// When a value does not fit into the dictionary. No value of a dictionary column is added
+    /// then.
     pub(super) fn push(
         &mut self,
         source: &ValueSource<'_>,
@@ -191,7 +193,7 @@ impl PageValues {
         }
     }
 
-    /// As [`Self::push`], of entries that all have a value.
+    /// Like [`Self::push`], for entries that all have a value.
     pub(super) fn push_each(
         &mut self,
         source: &ValueSource<'_>,
@@ -221,8 +223,9 @@ impl PageValues {
         })
     }
 
-    /// Returns how many of these entries, which all have a value, fit into a page of at most this
-    /// many bytes, or of this many bytes of texts where they are codes. Only texts count.
+    /// Returns the number of these entries that fit into the page. All of them have a value. Plain
+    /// texts may take `bytes_max` bytes, and dictionary-encoded texts `coded_max` bytes when
+    /// decoded. Other values are not limited.
     pub(super) fn fitting_entries(
         &self,
         source: &ValueSource<'_>,
@@ -245,12 +248,12 @@ impl PageValues {
         entries.take_while(fits).count()
     }
 
-    /// Number of values in the dictionary, if there is one.
+    /// Returns the number of values in the dictionary. 0 without a dictionary.
     pub(super) fn dictionary_len(&self) -> usize {
         self.dictionary.as_ref().map_or(0, Dictionary::len)
     }
 
-    /// Has the values of the page plain. The dictionary stays.
+    /// Replaces the codes of the page by plain values. The dictionary is kept.
     pub(super) fn spell_out(&mut self) {
         let Some(dictionary) = &self.dictionary else { return };
         for code in self.codes.drain(..) {
@@ -318,7 +321,7 @@ impl PageValues {
     fn push_words<const N: usize>(&mut self, words: impl Iterator<Item = [u8; N]>) -> Option<()> {
         match &mut self.dictionary {
             Some(dictionary) => {
-                // Most columns have long stretches of one number.
+                // Most columns have long runs of one number.
                 let mut last: Option<([u8; N], u32)> = None;
                 for word in words {
                     let code = match last {
@@ -345,8 +348,8 @@ impl PageValues {
         self.last_bits += 1;
     }
 
-    /// Appends what was gathered, and has nothing then. How it is encoded, and how many bytes of
-    /// texts it has.
+    /// Appends the values to `page` and clears them. Returns their encoding and the bytes of their
+    /// texts.
     pub(super) fn end_page(&mut self, page: &mut Vec<u8>) -> (Encoding, usize) {
         let text_bytes = std::mem::take(&mut self.text_bytes);
         if let Some(dictionary) = &self.dictionary {
@@ -366,7 +369,7 @@ impl PageValues {
     }
 }
 
-/// Texts, each with its length before it.
+/// Texts, each after its length.
 #[derive(Debug, Default)]
 struct PlainTexts {
     /// Buffer with at least one block of free space behind the texts.
@@ -375,7 +378,8 @@ struct PlainTexts {
 }
 
 impl PlainTexts {
-    /// Copies a text, with what is behind it up to a whole block, which the next one is put over.
+    /// Copies a text. A short text is copied as a whole block, and the next text overwrites the
+    /// excess.
     #[inline]
     fn push(&mut self, bytes: &[u8], text: Range<usize>) {
         let length = text.len();

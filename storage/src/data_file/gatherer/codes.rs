@@ -1,29 +1,29 @@
-//! The codes that texts of several dictionaries have in one.
+//! Codes that the texts of several dictionaries have in a merged one.
 //!
-//! A text has a number for as long as the batches are gathered from; a portion gives the numbers
-//! that it meets its own codes, so that its dictionary has what it needs and no more.
+//! A text keeps one number while the same batches are gathered. Each portion assigns its own codes
+//! to the numbers that it uses, so its dictionary has exactly the texts that it needs.
 
 use std::collections::HashMap;
 
 use ahash::RandomState;
 use arrow_array::StringArray;
 
-/// The codes of the texts of some dictionaries.
+/// Codes of the texts of several dictionaries.
 #[derive(Debug)]
 pub(super) struct Codes<'a> {
-    /// The numbers of the texts of the dictionaries, one after the other: of those that were met.
+    /// Number of each text of the concatenated dictionaries, if it was used before.
     known: Vec<Option<u32>>,
     numbers: HashMap<&'a str, u32, RandomState>,
-    /// The texts, by number,
+    /// Texts by number.
     texts: Vec<&'a str>,
-    /// and their codes in the portion.
+    /// Codes in the portion by number.
     codes: Vec<Option<i32>>,
-    /// The numbers of the portion's texts, in the order of their codes.
+    /// Numbers of the portion's texts, in the order of their codes.
     met: Vec<u32>,
 }
 
 impl<'a> Codes<'a> {
-    /// For dictionaries with so many texts in all.
+    /// Creates codes for dictionaries with `texts` texts in total.
     pub(super) fn new(texts: usize) -> Self {
         Self {
             known: vec![None; texts],
@@ -34,7 +34,7 @@ impl<'a> Codes<'a> {
         }
     }
 
-    /// The code of the text at this place of all dictionaries, which is this one.
+    /// Returns the code of the text at this position of the concatenated dictionaries.
     #[inline]
     pub(super) fn code(&mut self, place: usize, text: impl FnOnce() -> &'a str) -> i32 {
         let number = match self.known[place] {
@@ -67,7 +67,7 @@ impl<'a> Codes<'a> {
         code
     }
 
-    /// The portion's texts by their codes. Another portion begins.
+    /// Returns the portion's texts by their codes, and begins another portion.
     pub(super) fn finish(&mut self) -> StringArray {
         let texts = self.met.iter().map(|number| self.texts[*number as usize]);
         let texts = StringArray::from_iter_values(texts);

@@ -1,5 +1,5 @@
-//! Columns that have the same in all rows of all batches: most counters and flags, and words that
-//! nobody sends. Nothing is read per row, and portions share what was made for the first.
+//! Columns with one value in all rows of all batches: most counters and flags, and words that no
+//! sender uses. No row is read, and portions share the array of the first one.
 
 use arrow_array::{
     Array, ArrayRef, ArrowPrimitiveType, UInt32Array,
@@ -9,14 +9,14 @@ use arrow_array::{
 use arrow_schema::{ArrowError, DataType};
 use arrow_select::take::take;
 
-/// Such a column.
+/// Column with one value.
 pub(super) struct ConstantColumn {
-    /// As many rows as were asked for, one at least.
+    /// Array with that value, as long as the largest request so far and at least one row.
     rows: ArrayRef,
 }
 
 impl ConstantColumn {
-    /// The column of these batches, if it is one.
+    /// Returns the column of these batches if all rows have the same value.
     pub(super) fn detect(arrays: &[&dyn Array]) -> Option<Self> {
         let first = arrays.iter().find(|array| !array.is_empty())?;
         let is_same = match first.data_type() {
@@ -28,12 +28,12 @@ impl ConstantColumn {
         is_same.then(|| Self::like(first.slice(0, 1)))
     }
 
-    /// Of rows that are like this one.
+    /// Creates a column whose rows are all like this one.
     pub(super) fn like(row: ArrayRef) -> Self {
         Self { rows: row }
     }
 
-    /// So many rows.
+    /// Returns `count` rows.
     pub(super) fn rows(&mut self, count: usize) -> Result<ArrayRef, ArrowError> {
         if self.rows.len() < count {
             self.rows = take(&self.rows, &UInt32Array::from(vec![0; count]), None)?;
@@ -52,7 +52,7 @@ fn are_same<T: ArrowPrimitiveType<Native: Eq>>(arrays: &[&dyn Array]) -> bool {
     })
 }
 
-/// Returns true if no list has an element.
+/// Returns true if all lists are empty.
 fn is_empty(array: &dyn Array) -> bool {
     let lists = array.as_list_opt::<i32>().filter(|lists| lists.null_count() == 0);
     lists.is_some_and(|lists| lists.offsets().first() == lists.offsets().last())

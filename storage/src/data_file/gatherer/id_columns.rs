@@ -1,4 +1,4 @@
-//! Ids of rows of several batches as one column, and whatever else is bytes.
+//! Gathers ids and other short byte strings of rows from several batches into one column.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use arrow_buffer::{
 use arrow_schema::ArrowError;
 use tidings_proto::{SpanId, TraceId};
 
-/// A column of bytes of some batches.
+/// Column of byte strings of several batches.
 pub(super) struct IdGatherer<'a> {
     parts: Vec<&'a BinaryArray>,
     /// True if each row has an id.
@@ -36,7 +36,7 @@ impl<'a> IdGatherer<'a> {
                 let (part, row) = (self.parts[at.0], at.1);
                 let ends = &part.value_offsets()[row..=row + 1];
                 let id = &part.value_data()[ends[0].as_usize()..ends[1].as_usize()];
-                // What has a length that is known here is copied without a call.
+                // A copy of constant length needs no call.
                 if let Ok(id) = <&[u8; TraceId::LEN]>::try_from(id) {
                     bytes.extend_from_slice(id);
                 } else if let Ok(id) = <&[u8; SpanId::LEN]>::try_from(id) {

@@ -1,6 +1,6 @@
-//! Attributes of rows of several batches as one column, packed as memory has them: all entries of
-//! neighbouring rows are copied at once, one field after the other. The rows are all over memory,
-//! and a processor waits for many of them at once where little is done between them.
+//! Gathers packed attributes of rows from several batches into one column. All entries of
+//! consecutive rows are copied at once, one field after the other. The rows are scattered over
+//! memory, and such tight loops let the processor overlap the cache misses.
 
 use std::{ops::Range, sync::Arc};
 
@@ -15,18 +15,18 @@ use arrow_schema::{ArrowError, DataType};
 use super::{BatchRows, codes::Codes};
 use crate::schema;
 
-/// A column of attributes of some batches.
+/// Attribute column of several batches.
 pub(super) struct PackedGatherer<'a> {
     parts: Vec<PackedBatch<'a>>,
     keys: Codes<'a>,
 }
 
-/// That of one batch.
+/// Attribute column of one batch.
 struct PackedBatch<'a> {
     offsets: &'a [i32],
     codes: &'a [i32],
     keys: &'a StringArray,
-    /// The place of the first of its keys among all batches'.
+    /// Position of its first key among the keys of all batches.
     first_key: usize,
     kinds: &'a [u8],
     ends: &'a [i32],
@@ -49,7 +49,7 @@ impl<'a> PackedGatherer<'a> {
         Ok(Self { parts, keys: Codes::new(first_key) })
     }
 
-    /// The attributes of these rows.
+    /// Returns the attributes of these rows.
     pub(super) fn rows(&mut self, stretches: &[BatchRows]) -> Result<ArrayRef, ArrowError> {
         let mut entries: Vec<(&PackedBatch<'a>, Range<usize>)> =
             Vec::with_capacity(stretches.len());
@@ -105,7 +105,7 @@ impl<'a> PackedGatherer<'a> {
     }
 }
 
-/// Appends the ends of what is between these.
+/// Appends the ends of the items between these offsets.
 fn extend(to: &mut Vec<i32>, ends: &[i32]) {
     let moved = to[to.len() - 1] - ends[0];
     to.extend(ends[1..].iter().map(|end| end + moved));

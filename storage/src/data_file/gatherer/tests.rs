@@ -10,7 +10,7 @@ use crate::{
     schema::Signal,
 };
 
-/// Rows of several batches in any order, some of them neighbours, some more than once.
+/// Rows of several batches in any order. Some are neighbours, and some occur more than once.
 fn picked(sizes: &[usize], picks: &[(prop::sample::Index, usize)]) -> Vec<(usize, usize)> {
     let all: Vec<(usize, usize)> = (0..)
         .zip(sizes)
@@ -46,7 +46,7 @@ proptest! {
         let sources: Vec<_> = batches.iter().map(|batch| SpanRows::from_batch(batch).unwrap()).collect();
         prop_assert_eq!(gathered.len(), picked.len());
         for (row, (batch, from)) in picked.iter().enumerate() {
-            // Encoded, because what is not a number equals nothing.
+            // Rows are compared in encoded form, because NaN equals no value.
             let said = |rows: &SpanRows, row| {
                 let resource = rows.resource(row).map(|resource| resource.encode_to_vec());
                 let scope = rows.scope(row).map(|scope| scope.encode_to_vec());
@@ -92,7 +92,7 @@ proptest! {
             let alone = rows(&schema, &batches, &picked).unwrap();
             let gathered = gather.rows(&picked).unwrap();
             prop_assert_eq!(&gathered, &alone);
-            // What a portion does not have is not in its dictionaries either.
+            // Texts that a portion does not use are not in its dictionaries either.
             for (column, alone) in gathered.columns().iter().zip(alone.columns()) {
                 let texts = |column: &ArrayRef| {
                     column.as_any_dictionary_opt().map(|words| words.values().len())

@@ -1,7 +1,7 @@
-//! Words of rows of several batches as one column.
+//! Gathers dictionary-encoded texts ("words") of rows from several batches into one column.
 //!
-//! Most columns have one word in a whole batch, or none at all: then nothing is read per row. One
-//! that has the same in all batches is for `constant_column`.
+//! Most columns have one word in a whole batch, or none at all. No row is read then. Columns with
+//! the same word in all batches are handled by `constant_column`.
 
 use std::sync::Arc;
 
@@ -16,29 +16,29 @@ use super::codes::Codes;
 /// The code of a row without a word.
 const NONE: i32 = -1;
 
-/// A column of words of some batches.
+/// Word column of several batches.
 pub(super) struct WordGatherer<'a> {
     parts: Vec<WordBatch<'a>>,
     codes: Codes<'a>,
 }
 
-/// That of one batch.
+/// Word column of one batch.
 struct WordBatch<'a> {
     words: PartWords<'a>,
     texts: &'a StringArray,
-    /// The place of the first of its texts among all batches'.
+    /// Position of its first text among the texts of all batches.
     first: usize,
 }
 
 enum PartWords<'a> {
-    /// No row has one.
+    /// No row has a word.
     None,
-    /// All have the same.
+    /// All rows have the same word.
     Same(usize),
     Each(&'a Int32Array),
 }
 
-/// The one value of all rows: a word or null.
+/// Single value of all rows: a word or null.
 type Only<'a> = Option<&'a str>;
 
 impl<'a> WordGatherer<'a> {
@@ -58,7 +58,7 @@ impl<'a> WordGatherer<'a> {
         Ok(Self { parts, codes: Codes::new(first) })
     }
 
-    /// A row with what all rows of all batches have, if that is the same.
+    /// Returns one row with the value of all rows of all batches, if that is the same.
     pub(super) fn same(&self) -> Option<ArrayRef> {
         let (codes, texts) = match only(&self.parts)? {
             Some(text) => (Int32Array::from(vec![0]), vec![text]),
@@ -67,7 +67,7 @@ impl<'a> WordGatherer<'a> {
         Some(Arc::new(DictionaryArray::new(codes, Arc::new(StringArray::from(texts)))))
     }
 
-    /// The words of these rows.
+    /// Returns the words of these rows.
     pub(super) fn rows(&mut self, rows: &[(usize, usize)]) -> Result<ArrayRef, ArrowError> {
         let Self { parts, codes } = self;
         let code = |(batch, row): &(usize, usize)| {

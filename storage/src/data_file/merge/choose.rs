@@ -1,4 +1,4 @@
-//! Which rows of a merge are kept.
+//! Selection of the rows that a merge keeps.
 
 use std::{collections::HashSet, sync::Arc};
 
@@ -11,7 +11,7 @@ use crate::{
     rows::column::OptionalColumn,
 };
 
-/// Decides which rows of a merge are kept.
+/// Selects the rows that a merge keeps.
 #[derive(Debug)]
 pub(crate) struct Choice {
     traces: Arc<HashSet<TraceId>>,
@@ -20,12 +20,12 @@ pub(crate) struct Choice {
 }
 
 impl Choice {
-    /// Keeps the rows of these traces and those that one of the matchers finds.
+    /// Keeps the rows of these traces and the rows that match one of the matchers.
     pub(crate) fn keep(traces: Arc<HashSet<TraceId>>, matchers: Vec<Matcher>) -> Self {
         Self { traces, matchers, keep: true }
     }
 
-    /// Keeps all rows but those that the matcher finds.
+    /// Keeps all rows except those that the matcher matches.
     pub(crate) fn drop(matcher: Matcher) -> Self {
         Self { traces: Arc::default(), matchers: vec![matcher], keep: false }
     }
@@ -36,7 +36,7 @@ impl Choice {
         matchers.flat_map(Matcher::attribute_keys).collect()
     }
 
-    /// The rows that are kept, ascending.
+    /// Returns the kept rows, ascending.
     pub(super) fn rows(&mut self, batch: &RecordBatch) -> Result<Vec<usize>, StorageError> {
         let mut found = vec![false; batch.num_rows()];
         if !self.traces.is_empty() {

@@ -1,12 +1,12 @@
-//! Runs that are read ahead of their turn.
+//! Runs that a merge reads ahead of their turn.
 //!
-//! A trace goes where the earliest of its runs is; its other runs are further behind in their
-//! files, as a rule not far. They are read in rounds, in the order in which they are due: each
-//! round takes about as much as may be in memory, and is read when the one before it has been
-//! given. How much a run takes is an estimate until it is read: a round that takes more than it may
-//! is read in halves, but for the runs of one trace. A run that fills the memory alone stays where
-//! it is, and so does what is beyond [`ROUNDS_MAX`] rounds; their traces are in the new file more
-//! than once.
+//! A trace is written at the position of its earliest run. Its other runs are further behind in
+//! their files, usually not far. They are read in rounds, in the order of the output. A round is
+//! planned to fill the memory limit, and is read once the previous one has been returned. The
+//! memory of a run is an estimate until it is read. A round that exceeds the limit is read in
+//! halves, but a trace is never divided. A run that alone exceeds the limit is not moved, and
+//! neither are runs beyond [`ROUNDS_MAX`] rounds. The traces of such runs have several runs in the
+//! new file.
 
 use std::{iter::Peekable, ops::Range, sync::Arc, vec};
 
@@ -26,14 +26,14 @@ use crate::{
     },
 };
 
-/// Maximum number of rounds. Each round reads the files with its runs again, and more than once
-/// when it is halved.
+/// Maximum number of rounds. Each round reads the files of its runs again, and a halved round does
+/// so more than once.
 const ROUNDS_MAX: usize = 32;
-/// Rows that are decoded at once: those that move may be the long ones among many that do not.
+/// Maximum rows to decode at once. Moved runs may be the long ones among many short rows.
 const DECODED_ROWS_MAX: usize = 1024;
-/// No more rows than this fill the memory, however short they are.
+/// Upper bound of the number of rows of a round, however short they are.
 const ROWS_MAX: usize = 1 << 20;
-/// All of the memory, of which each run takes a share.
+/// Share that stands for the whole memory. Each run takes a share of it.
 const WHOLE: u64 = 1 << 40;
 
 /// Runs of all files that are read ahead.
@@ -42,37 +42,37 @@ pub(super) struct ReadAheadRuns {
     schema: SchemaRef,
     portion: Portion,
     bytes_max: usize,
-    /// In the order in which they are due.
+    /// Runs in the order of the output.
     due: Vec<MovingRun>,
-    /// Which of them are read together, the next ones last.
+    /// Ranges of `due` that are read together, the next one last.
     rounds: Vec<Range<usize>>,
     now: Option<InOrder>,
 }
 
-/// A run, and when its trace began.
+/// A moved run, with the begin of its trace.
 struct MovingRun {
     begin: i64,
     file: u32,
     first: u32,
     rows: u32,
-    /// True if the entry before it belongs to another trace.
+    /// True if the previous entry belongs to another trace.
     opens_trace: bool,
 }
 
-/// The rows of a round, in the order of a file.
+/// Rows of a round in the order of a file.
 struct InOrder {
     batches: Vec<RecordBatch>,
     /// Begin of the trace of each row, by batch.
     begins: Vec<Vec<i64>>,
     /// Bytes of each row, by batch.
     sizes: Vec<Vec<usize>>,
-    /// Batch of each row, and its place there.
+    /// Batch of each row, and its index in the batch.
     places: Peekable<vec::IntoIter<(usize, usize)>>,
 }
 
 impl ReadAheadRuns {
-    /// Plans rounds for the moving runs of these files, with about this many bytes in memory at
-    /// once. Runs beyond the memory bound stop moving. `None` when no run moves.
+    /// Plans rounds for the moving runs of these files, with about `bytes_max` bytes in memory at
+    /// once. Runs beyond the memory limit stop moving. `None` when no run moves.
     pub(super) fn plan(
         files: &[Arc<MergeFile>],
         runs: &mut [Vec<TraceRun>],
@@ -127,7 +127,7 @@ impl ReadAheadRuns {
         Ok((!moved.due.is_empty()).then_some(moved))
     }
 
-    /// The next rows, and when their traces began.
+    /// Returns the next rows, and the begin of the trace of each.
     pub(super) fn next(&mut self) -> Result<Option<Decoded>, StorageError> {
         loop {
             if let Some(now) = &mut self.now
@@ -145,14 +145,15 @@ impl ReadAheadRuns {
         }
     }
 
-    /// About half of a round, between two traces: the rows of one are put in order together.
+    /// Returns a trace boundary near the middle of a round, because a trace must not be divided.
+    /// `None` for a single trace.
     fn middle(&self, round: &Range<usize>) -> Option<usize> {
         let middle = round.start + round.len() / 2;
         let opens_trace = |run: &usize| *run > round.start && self.due[*run].opens_trace;
         (middle..round.end).find(opens_trace).or((round.start..middle).rev().find(opens_trace))
     }
 
-    /// The rows of these runs; `None` when they take too much, unless they may.
+    /// Reads the rows of these runs. `None` when they exceed the memory limit and `whole` is false.
     fn read(&self, round: &Range<usize>, whole: bool) -> Result<Option<InOrder>, StorageError> {
         let mut runs: Vec<&MovingRun> = self.due[round.clone()].iter().collect();
         runs.sort_unstable_by_key(|run| (run.file, run.first));
@@ -220,12 +221,12 @@ impl InOrder {
     }
 }
 
-/// Estimated share of the memory that each run takes.
+/// Estimates the share of the memory that each run takes.
 struct MemoryShares<'a> {
     files: &'a [Arc<MergeFile>],
     columns: &'a [&'a str],
     memory: Portion,
-    /// Number of rows of each file that fill the memory, once it is known.
+    /// Number of rows of each file that fill the memory, once it is computed.
     fitting: Vec<Option<Vec<Section>>>,
 }
 
@@ -255,7 +256,7 @@ impl<'a> MemoryShares<'a> {
 
 #[cfg(test)]
 impl ReadAheadRuns {
-    /// Returns the number of rounds still to be read.
+    /// Returns the number of rounds that are not read yet.
     pub(super) fn rounds(&self) -> usize {
         self.rounds.len()
     }

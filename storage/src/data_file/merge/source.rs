@@ -1,4 +1,4 @@
-//! One input of a merge: a file, or runs that were read ahead of their turn.
+//! Input of a merge: a file, or the runs that are read ahead of their turn.
 
 use std::{fs::File, ops::Range, path::PathBuf, sync::Arc, vec};
 
@@ -34,31 +34,31 @@ use crate::{
     schema::Signal,
 };
 
-/// Where a row goes.
+/// Sort key of a row in a merge.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct MergeKey<'a> {
     /// Begin of a span's trace, or the number of a log record's time slot.
     pub(super) begin: i64,
-    /// The trace of a span, the service of a log record.
+    /// Trace of a span, or service of a log record.
     pub(super) group: &'a [u8],
     time: u64,
 }
 
-/// Some columns of some rows, a portion at a time.
+/// Reader of some columns of some rows, one portion at a time.
 pub(super) struct PortionReader {
     columns: ParquetRecordBatchReader,
     mask: ProjectionMask,
-    /// Following stretches, the next one last.
+    /// Remaining sections, the next one last.
     later: Vec<ReadSection>,
 }
 
-/// Rows that are read in portions of one size; none of them are named when they are all.
+/// Rows that are read in portions of one size. `None` ranges mean all rows.
 struct ReadSection {
     ranges: Option<Vec<Range<usize>>>,
     portion: usize,
 }
 
-/// An open file.
+/// Open input file.
 pub(super) struct MergeFile {
     path: PathBuf,
     file: File,
@@ -81,7 +81,7 @@ pub(super) fn open(
 }
 
 impl MergeFile {
-    /// Reads columns of these rows, or of all.
+    /// Returns a reader of columns, for these rows or for all.
     pub(super) fn reader(
         &self,
         columns: &[&str],
@@ -97,7 +97,7 @@ impl MergeFile {
         })
     }
 
-    /// Adds the attributes that the file has columns of to these counts.
+    /// Adds the values of the file's attribute columns to the counts.
     pub(super) fn count_attributes(&self, counts: &mut AttributeCounts) {
         let rows = self.footer.metadata().file_metadata().num_rows();
         counts.add_rows(u64::try_from(rows).unwrap_or_default());
@@ -153,7 +153,7 @@ impl MergeFile {
         })
     }
 
-    /// The next rows, as rows of this schema.
+    /// Returns the next rows, converted to this schema.
     pub(super) fn next_as(
         &self,
         schema: &SchemaRef,
@@ -164,7 +164,7 @@ impl MergeFile {
     }
 }
 
-/// The columns of the schema; what a file of an older format lacks is null.
+/// Returns the columns of the schema. A column that a file of an older release lacks is null.
 fn conformed(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch, StorageError> {
     let columns = schema.fields().iter().map(|field| {
         let found = batch.column_by_name(field.name()).cloned();
@@ -173,7 +173,7 @@ fn conformed(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch, Sto
     Ok(RecordBatch::try_new(Arc::clone(schema), columns.collect())?)
 }
 
-/// The sections of a file, or of these rows of it, the last one first.
+/// Returns the sections of a file, or those of these rows of it, the last one first.
 fn stretches(sections: Vec<Section>, ranges: Option<&[Range<usize>]>) -> Vec<ReadSection> {
     if let ([Section { portion, .. }], None) = (&sections[..], ranges) {
         return vec![ReadSection { ranges: None, portion: *portion }];
@@ -197,16 +197,16 @@ enum MergeInput {
     Ended,
 }
 
-/// Rows, and of spans when their traces began.
+/// Decoded rows, and for spans the begin of the trace of each row.
 pub(super) type Decoded = (RecordBatch, Option<Vec<i64>>);
 
-/// One input.
+/// One input of the merge.
 pub(super) struct MergeSource {
     signal: Signal,
     input: MergeInput,
-    /// The runs of a file of spans that are still to come.
+    /// Runs of a file of spans that are not read yet.
     runs: vec::IntoIter<TraceRun>,
-    /// Start and remaining rows of the run in which the last portion ended.
+    /// Begin and remaining rows of the run in which the last portion ended.
     rest: Option<(i64, usize)>,
     decoded: Option<RemainingRows>,
 }
@@ -266,7 +266,8 @@ impl MergeKeys {
     }
 }
 
-/// The files of a plan: each without the runs that move, and those together.
+/// Creates the sources of a plan: each file without its moved runs, and one source of all moved
+/// runs.
 pub(super) fn spans(
     files: Vec<MergeFile>,
     plan: MergePlan,
@@ -330,7 +331,7 @@ impl MergeSource {
         self.decoded.is_none() && !matches!(self.input, MergeInput::Ended)
     }
 
-    /// Reads the next rows that are kept, which become the batch of this number.
+    /// Reads the next rows that are kept. They become the batch with this number.
     pub(super) fn read(
         &mut self,
         schema: &SchemaRef,
@@ -357,7 +358,7 @@ impl MergeSource {
         }
     }
 
-    /// The next rows, and of spans when their traces began.
+    /// Decodes the next rows, with the begin of the trace of each span.
     fn decode(&mut self, schema: &SchemaRef) -> Result<Option<Decoded>, StorageError> {
         let batch = match &mut self.input {
             MergeInput::File(file, reader) => file.next_as(schema, reader)?,
@@ -369,7 +370,7 @@ impl MergeSource {
         Ok(Some((batch, begins)))
     }
 
-    /// When the traces of the next rows of a file began.
+    /// Returns the begin of the trace of each of the next rows of a file.
     fn begins(&mut self, rows: usize) -> Vec<i64> {
         let mut begins = Vec::with_capacity(rows);
         while begins.len() < rows {
@@ -386,13 +387,13 @@ impl MergeSource {
         begins
     }
 
-    /// Where its next row goes.
+    /// Returns the sort key of the next row.
     pub(super) fn key(&self) -> Option<MergeKey<'_>> {
         self.decoded.as_ref().map(|rest| rest.keys.at(rest.row))
     }
 
-    /// Returns the number of its next rows that are in the first one's group and sort before all
-    /// other sources.
+    /// Returns the number of next rows that are in the group of the first one and sort before the
+    /// rows of all other sources.
     pub(super) fn same_group(&self, first: &MergeKey<'_>, others: Option<MergeKey<'_>>) -> usize {
         let Some(rest) = &self.decoded else { return 0 };
         let next = (rest.row..rest.rows).map(|row| rest.keys.at(row));
@@ -404,7 +405,7 @@ impl MergeSource {
         .count()
     }
 
-    /// Takes its next rows: the batch and their places there.
+    /// Takes the next rows and returns their batch and their range in it.
     pub(super) fn take(&mut self, rows: usize) -> Option<(usize, Range<usize>)> {
         let rest = self.decoded.as_mut()?;
         let first = rest.row;
@@ -416,7 +417,7 @@ impl MergeSource {
         Some(taken)
     }
 
-    /// The batch its next row is in.
+    /// Returns the batch of the next row.
     pub(super) fn batch(&self) -> Option<usize> {
         self.decoded.as_ref().map(|rest| rest.batch)
     }

@@ -39,7 +39,7 @@ fn files(folder: &TempDir, signal: Signal, chunks: &[Arc<Chunk>]) -> Vec<Arc<Dat
     keep(folder, encode_small(signal, chunks, NOW).unwrap())
 }
 
-/// As earlier versions wrote them: traces of five minutes in the order of their ids.
+/// Writes files as older releases did: traces of five minutes in the order of their ids.
 fn slotted(folder: &TempDir, chunk: &Chunk) -> Vec<Arc<DataFile>> {
     let batches = [chunk.batch().clone()];
     let traces = order::traces(&batches[0]).unwrap();
@@ -52,7 +52,7 @@ fn slotted(folder: &TempDir, chunk: &Chunk) -> Vec<Arc<DataFile>> {
             places[traces.rows[at]] = (slot, trace);
         }
     }
-    // Rows of a trace are by start already.
+    // Rows of a trace are already ordered by start.
     placed.sort_by_key(|placed| (placed.target, places[placed.row]));
     let layout = Layout::FLUSHED;
     keep(
@@ -79,7 +79,7 @@ fn merged(signal: Signal, files: &[Arc<DataFile>]) -> Vec<RecordBatch> {
     std::iter::from_fn(|| merge.next().unwrap()).collect()
 }
 
-/// A span with what the file says of it: trace, start, id and hash.
+/// Fields of a span in the file: trace, start, id and hash.
 type Told = (Vec<u8>, u64, Vec<u8>, u64);
 
 fn told(batches: &[RecordBatch]) -> Vec<Told> {
@@ -95,7 +95,7 @@ fn told(batches: &[RecordBatch]) -> Vec<Told> {
     told
 }
 
-/// A span under one that was made before, if any; some are sent twice.
+/// Returns a span under one that was made before, if any. Some spans are sent twice.
 fn random_span(dice: &mut Dice, within: u64, made: &mut Vec<Span>) -> Span {
     if !made.is_empty() && dice.roll(20) == 0 {
         return made[usize::try_from(dice.roll(made.len() as u64)).unwrap()].clone();
@@ -122,7 +122,7 @@ fn merged_files_are_as_if_all_rows_had_been_flushed_together() {
     for seed in 0..60 {
         let mut dice = Dice(seed);
         let folder = tempfile::tempdir().unwrap();
-        // Many traces begin at one time, or hardly any two.
+        // Depending on the seed, many traces begin at the same time, or hardly any two do.
         let within = [20, HOUR / 2][usize::try_from(seed % 2).unwrap()];
         let mut chunks = Vec::new();
         let mut all: Vec<Span> = Vec::new();
@@ -130,12 +130,12 @@ fn merged_files_are_as_if_all_rows_had_been_flushed_together() {
         for _ in 0..1 + dice.roll(300) {
             all.push(random_span(&mut dice, within, &mut made));
         }
-        // Flushes get spans in any order, children before their parents too.
+        // Spans reach flushes in any order, also children before their parents.
         all.sort_by_cached_key(|_| dice.roll(u64::MAX));
         for flush in all.chunks(1 + usize::try_from(dice.roll(150)).unwrap()) {
             chunks.push(spans(flush.to_vec()));
         }
-        // Of most seeds some files are of an earlier version.
+        // With most seeds, some files are of an older release.
         let of = |chunk: &Arc<Chunk>| match dice.roll(2 + seed % 3) {
             1.. if seed % 3 > 0 => slotted(&folder, chunk),
             _ => files(&folder, Signal::Spans, std::slice::from_ref(chunk)),
@@ -147,7 +147,7 @@ fn merged_files_are_as_if_all_rows_had_been_flushed_together() {
         let mut found = told(&batches);
         let mut expected = told(&merged(Signal::Spans, &together));
         check_order(&found, seed, seed % 3 == 0);
-        // Rows of one trace and start are in any order.
+        // Rows with the same trace and start have no defined order.
         found.sort_unstable();
         expected.sort_unstable();
         assert_eq!(found.len(), expected.len(), "seed {seed}");
@@ -157,7 +157,8 @@ fn merged_files_are_as_if_all_rows_had_been_flushed_together() {
     }
 }
 
-/// Every trace is one run, by start; runs follow their earliest starts, where their files did.
+/// Checks that each trace is one run ordered by start. Runs must follow their earliest starts if
+/// the input files did.
 fn check_order(rows: &[Told], seed: u64, in_order: bool) {
     let mut seen = HashSet::new();
     let mut last = (0, Vec::new());

@@ -1,10 +1,10 @@
-//! Where the runs of each trace are, and which of them have to move.
+//! Finds the runs of each trace and marks those that must move.
 //!
-//! A file is a sequence of runs, one trace each, ordered by when the traces began and by trace id.
-//! When that was is not written down: the flush may have seen earlier spans that are in another
-//! hour's files, and in another file a trace can have begun earlier. So every run is taken to have
-//! begun at the latest time with which its file is still sorted; then a trace goes where the
-//! earliest of its runs is, and its other runs are read ahead of their turn (`read_ahead`).
+//! A file is a sequence of runs, one for each trace, ordered by the begin of the trace and the
+//! trace id. The file does not store the begin. A flush may have known earlier spans that are in a
+//! file of another hour, and in another file the trace may begin earlier. Each run is therefore
+//! assumed to begin at the latest time at which its file is still sorted. A trace is written at the
+//! position of its earliest run, and its other runs are read ahead of their turn (`read_ahead`).
 
 use std::ops::Range;
 
@@ -19,15 +19,15 @@ use crate::{
     schema::Signal,
 };
 
-/// One trace's rows in one place of a file.
+/// Consecutive rows of one trace in a file.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct TraceRun {
     pub(super) trace: [u8; TraceId::LEN],
-    /// When the trace began, by what its file says.
+    /// Begin of the trace according to its file.
     pub(super) begin: i64,
-    /// Begin of the trace by all files, which says where the run goes.
+    /// Begin of the trace according to all files. It determines the output position of the run.
     pub(super) goes_to: i64,
-    /// Its first row in the file.
+    /// First row of the run in the file.
     pub(super) first: u32,
     pub(super) rows: u32,
 }
@@ -42,7 +42,7 @@ impl TraceRun {
     }
 }
 
-/// The runs of every file, in the order of the files.
+/// Runs of each file, in the order of the file.
 #[derive(Debug)]
 pub(super) struct MergePlan {
     pub(super) files: Vec<Vec<TraceRun>>,
@@ -84,7 +84,7 @@ fn runs(file: &MergeFile, portion: Portion) -> Result<Vec<TraceRun>, StorageErro
     Ok(runs)
 }
 
-/// Nobody knows when the run began.
+/// Begin of a run without a known start.
 const UNKNOWN: i64 = i64::MAX;
 
 fn begin_or_unknown(start: UnixNanos) -> i64 {
@@ -94,7 +94,8 @@ fn begin_or_unknown(start: UnixNanos) -> i64 {
     }
 }
 
-/// Makes every run begin as late as the file is sorted with, and not later than it does.
+/// Sets the begin of each run to the latest time at which the file is sorted. The begin never
+/// exceeds the earliest start of the run.
 fn align_begins(runs: &mut [TraceRun]) {
     let known = runs.iter().map(|run| run.begin).filter(|begin| *begin != UNKNOWN);
     let latest = known.max().unwrap_or(0);
@@ -138,11 +139,11 @@ mod tests {
     fn every_run_begins_as_late_as_the_file_is_sorted_with() {
         for (given, expected) in [
             (vec![(1, 1), (1, 2), (2, 3)], vec![1, 1, 2]),
-            // The flush knew of an earlier span in another hour.
+            // The flush knew an earlier span of another hour.
             (vec![(5, 9), (5, 1), (5, 2)], vec![4, 5, 5]),
             (vec![(9, 1), (3, 2)], vec![3, 3]),
             (vec![(7, 3), (7, 2), (7, 1)], vec![5, 6, 7]),
-            // Starts that nobody knows.
+            // Runs without a known start.
             (vec![(UNKNOWN, 1), (4, 2), (UNKNOWN, 3)], vec![4, 4, 4]),
             (vec![(4, 2), (2, 1), (UNKNOWN, 3)], vec![1, 2, 4]),
             (vec![(UNKNOWN, 2), (UNKNOWN, 1)], vec![-1, 0]),

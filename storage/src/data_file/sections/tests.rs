@@ -18,7 +18,7 @@ use crate::{
 
 const ROWS: usize = 9 * BLOCK_ROWS + 100;
 
-/// Spans with these attributes.
+/// Returns spans with these attributes.
 fn spans(rows: usize, attributes: impl Fn(usize) -> Vec<KeyValue>) -> Vec<Span> {
     let span = |row: usize| Span {
         trace_id: (row as u128 + 1).to_be_bytes().to_vec(),
@@ -31,13 +31,13 @@ fn spans(rows: usize, attributes: impl Fn(usize) -> Vec<KeyValue>) -> Vec<Span> 
     (0..rows).map(span).collect()
 }
 
-/// A note that is long in some stretches.
+/// Returns a note that is long in some ranges of rows.
 fn note(row: usize) -> Vec<KeyValue> {
     let length = if (row / 1500).is_multiple_of(2) { 20 } else { 600 };
     vec![KeyValue::new("note", format!("{row:0length$}"))]
 }
 
-/// A file of these spans, as a flush writes it.
+/// Writes a file of these spans as a flush does.
 fn file(folder: &TempDir, spans: Vec<Span>) -> DataFile {
     let rows = spans.len() as u64;
     let scope_spans = vec![ScopeSpans { spans, ..ScopeSpans::default() }];
@@ -96,7 +96,7 @@ fn asking_of_a_few_rows_says_what_asking_of_all_says_of_them() {
 }
 
 const BUNCHED_ROWS: usize = 1000;
-/// Rows that follow each other, enough for a column of their own.
+/// Consecutive rows, enough for an attribute column.
 const BUNCH: Range<usize> = 400..528;
 
 #[test]

@@ -1,4 +1,4 @@
-//! Counts the attributes of rows, and chooses the columns of a file by them.
+//! Counts the attributes of rows, and chooses the attribute columns of a file by the counts.
 
 use std::cmp::Reverse;
 
@@ -13,15 +13,15 @@ use crate::{
     schema::Signal,
 };
 
-/// A column has values of one in so many rows at least. Which rows those are takes four bits for
-/// each value then, and eight where one in a hundred has one (decision 0100).
+/// A column has a value in at least one of this many rows. The definition levels then take about
+/// four bits for each value. At one in a hundred rows they would take eight (decision 0100).
 const ROWS_OF_COLUMN: u64 = 8;
-/// About so many rows of a file are looked at.
+/// Approximate number of rows of a file to sample.
 const ROWS_COUNTED: usize = 16_384;
-/// Maximum number of entries of these rows that are counted: each may have a key that no other has.
+/// Maximum number of entries of these rows to count, because each may have a key of its own.
 const ENTRIES_COUNTED: usize = 262_144;
 
-/// Number of rows with each key and type.
+/// Number of rows with each key and value type.
 #[derive(Debug, Default)]
 pub(in crate::data_file) struct AttributeCounts {
     values: Map<AttributeColumn, u64>,
@@ -29,11 +29,11 @@ pub(in crate::data_file) struct AttributeCounts {
     rows: u64,
 }
 
-/// Number of rows with a key, which a row may have several times.
+/// Number of rows with a key. A row that has the key several times counts once.
 #[derive(Debug, Clone, Copy, Default)]
 struct RowCount {
     rows: u64,
-    /// Number of the last row that was counted, from 1.
+    /// Number of the last counted row, from 1.
     last: u64,
 }
 
@@ -44,18 +44,18 @@ impl RowCount {
     }
 }
 
-/// Number of values from which an attribute has a column of its own.
+/// Minimum number of values for an attribute column.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::data_file) struct ColumnMinimum {
-    /// Values in the counted rows of a column that the table declares.
+    /// Values in the counted rows for a column that the table declares.
     pub(in crate::data_file) values: u64,
-    /// Values in the counted rows of a column that the table does not declare yet.
+    /// Values in the counted rows for a column that the table does not declare yet.
     pub(in crate::data_file) values_new: u64,
 }
 
 impl AttributeCounts {
-    /// Counts the attributes of rows of these batches, or of some of the rows if they are many or
-    /// large. A row is named by its batch and its place there.
+    /// Counts the attributes of these rows, or of a sample if the rows are many or large. A row is
+    /// named by its batch and its index in the batch.
     pub(in crate::data_file) fn from_rows(
         batches: &[RecordBatch],
         rows: impl ExactSizeIterator<Item = (usize, usize)> + Clone,
@@ -75,7 +75,7 @@ impl AttributeCounts {
         let mut step = (rows.len() / ROWS_COUNTED).max(1);
         let entries: usize = rows.clone().step_by(step).map(|row| of_row(row).len()).sum();
         step = step.saturating_mul(entries.div_ceil(ENTRIES_COUNTED).max(1));
-        // Sparse: the dictionary of a batch may have any number of keys.
+        // The map is sparse, because the dictionary of a batch may have any number of keys.
         let mut counts: Map<(usize, i32, u8), RowCount> = Map::default();
         let (mut of_all, mut left) = (Self::default(), ENTRIES_COUNTED);
         for (batch, row) in rows.step_by(step) {
@@ -105,19 +105,19 @@ impl AttributeCounts {
         self.rows
     }
 
-    /// Adds rows of a file without those of its columns.
+    /// Adds the rows of a file to the total. [`Self::add`] adds the values of its columns.
     pub(in crate::data_file) fn add_rows(&mut self, rows: u64) {
         self.rows = self.rows.saturating_add(rows);
     }
 
-    /// Adds values of a column of a file, as the file says.
+    /// Adds the number of values that a file lists for a column.
     pub(in crate::data_file) fn add(&mut self, column: &AttributeColumn, values: u64) {
         let known = self.values.entry(column.clone()).or_default();
         *known = known.saturating_add(values);
     }
 
-    /// The columns of a file of these rows: those that every table declares, and then the most
-    /// frequent ones that the table declares or has room for.
+    /// Returns the attribute columns for a file of these rows. Columns that every table declares
+    /// come first, then the most frequent ones that the table declares or has room for.
     pub(in crate::data_file) fn columns(
         self,
         signal: Signal,

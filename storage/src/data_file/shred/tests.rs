@@ -54,12 +54,12 @@ fn attributes(list: &List<'_>) -> Vec<KeyValue> {
     list.iter().map(entry).collect()
 }
 
-/// One span for each of these lists of attributes.
+/// Returns one span for each of these lists of attributes.
 fn chunk(lists: &[List<'_>]) -> Arc<Chunk> {
     chunk_with(lists, None, vec![])
 }
 
-/// The same, from this resource, with an event that has these attributes.
+/// Like `chunk`, with this resource and with an event that has these attributes.
 fn chunk_with(lists: &[List<'_>], resource: Option<Resource>, event: List<'_>) -> Arc<Chunk> {
     let event = Event { attributes: attributes(&event), ..Event::default() };
     let span = |(number, list): (usize, &List<'_>)| Span {
@@ -96,14 +96,14 @@ fn words(batch: &RecordBatch, name: &str) -> Vec<Option<String>> {
     column.iter().map(|text| text.map(str::to_owned)).collect()
 }
 
-/// The list of columns that a file has.
+/// Returns the list of attribute columns in a file.
 fn list(file: &EncodedFile) -> String {
     let footer = ArrowReaderMetadata::load(&file.bytes, ArrowReaderOptions::new()).unwrap();
     let entries = footer.metadata().file_metadata().key_value_metadata().unwrap();
     entries.iter().find(|entry| entry.key == LISTED).unwrap().value.clone().unwrap()
 }
 
-/// These rows as a program of this name writes them again, with this list of columns.
+/// Returns these rows as a program with this name rewrites them, with this list of columns.
 fn rewritten(rows: &RecordBatch, program: &str, list: Option<String>) -> bytes::Bytes {
     let list = list.map(|list| vec![MetadataEntry::new(LISTED.to_owned(), list)]);
     let properties = WriterProperties::builder()
@@ -123,13 +123,13 @@ fn kept(folder: &TempDir, file: &EncodedFile, bytes: &[u8]) -> Arc<DataFile> {
     Arc::new(DataFile::new(path, file.hour, file.rows, bytes.len() as u64, min, max))
 }
 
-/// The files of the rows of a chunk.
+/// Writes the rows of a chunk as files of a flush.
 fn flushed(folder: &TempDir, signal: Signal, chunk: &Arc<Chunk>) -> Vec<Arc<DataFile>> {
     let encoded = encode_small(signal, &[Arc::clone(chunk)], NOW).unwrap();
     encoded.iter().map(|file| kept(folder, file, &file.bytes)).collect()
 }
 
-/// The spans of files or of memory that match, encoded.
+/// Returns the matching spans of files or of memory, encoded.
 fn found(view: TableView, filter: &SpanFilter) -> Vec<Vec<u8>> {
     let mut found = Vec::new();
     let scan = Scan { detail: Detail::Full, rows_max: u64::MAX };
@@ -228,7 +228,7 @@ proptest! {
         let chunk = Arc::new(Chunk::new(span_rows(&request, NOW).unwrap()).unwrap());
         let files = flushed(&folder, Signal::Spans, &chunk);
         let all = SpanFilter::default();
-        // Without columns of its own, as earlier versions wrote it.
+        // Older releases wrote files without attribute columns.
         let columns = (!with_columns).then(Vec::new);
         for file in files {
             let inputs = [Arc::clone(&file), Arc::clone(&file)];
@@ -326,7 +326,7 @@ fn files_that_other_programs_wrote_again_have_all_attributes() {
     expected.iter_mut().for_each(|list| {
         list.sort_by_key(|attribute| (attribute.key.clone(), format!("{attribute:?}")));
     });
-    // A list may be that of another file, of which the columns are in another order.
+    // The list may be that of another file, with another order of columns.
     let mut of_other: Vec<serde_json::Value> = serde_json::from_str(&list(&file)).unwrap();
     assert_eq!(of_other.len(), 2);
     of_other.reverse();
@@ -442,7 +442,7 @@ fn the_files_of_a_flush_share_the_room_for_new_columns() {
     assert_eq!(columns, 94);
 }
 
-/// The attributes of spans, their resource, an event of each, and the keys the file lists.
+/// Attributes of spans, their resource, an event of each, and the keys that the file lists.
 type Case<'a> = (Vec<List<'a>>, Option<Resource>, List<'a>, &'a [&'a str]);
 
 #[test]

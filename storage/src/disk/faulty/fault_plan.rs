@@ -2,27 +2,27 @@
 
 use std::{io, path::Path};
 
-/// How often an operation fails.
+/// Number of operations that fail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum FaultRepeat {
-    /// Only that operation fails.
+    /// Only the chosen operation fails.
     Once,
-    /// That and every later one fails.
+    /// The chosen operation and every later one fails.
     Persistent,
 }
 
-/// How an operation fails.
+/// Kind of failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum DiskFault {
-    /// `EIO`; half of a write arrives.
+    /// `EIO`. Half of a write arrives.
     Io,
-    /// `ENOSPC`; most of a write arrives.
+    /// `ENOSPC`. Most of a write arrives.
     NoSpace,
-    /// `EINTR`; nothing of a write arrives.
+    /// `EINTR`. Nothing of a write arrives.
     Interrupted,
-    /// A write that returned early; half of it arrives.
+    /// A write that returns early. Half of it arrives.
     ShortWrite,
-    /// Whoever does it panics, as from a bug of ours.
+    /// A panic in the calling code, as a bug would cause.
     Panic,
 }
 
@@ -49,19 +49,18 @@ impl DiskFault {
     }
 }
 
-/// A mistake that a store could make, made by the disk in its place: a harness that does not
-/// notice it proves nothing.
+/// A bug of a store, imitated by the disk. A test harness must detect it to prove its worth.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum PlantedBug {
-    /// Files whose path has this in it are not synced.
+    /// Files whose path contains this are not synced.
     SkipFileSync(&'static str),
-    /// The names in folders whose path ends so are not synced.
+    /// Names in folders whose path ends with this are not synced.
     SkipFolderSync(&'static str),
-    /// A failed sync is tried again and its success believed.
+    /// A failed sync is retried and its success is trusted.
     BelieveSecondSync,
-    /// The log is cut when a segment is closed and not when the tables have its records.
+    /// The log is cut when a segment is closed, instead of when the tables have its records.
     CutLogEarly,
-    /// A failed write is taken for a good one.
+    /// A failed write is treated as successful.
     IgnoreFailedWrite,
 }
 

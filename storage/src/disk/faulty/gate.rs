@@ -7,12 +7,12 @@ use std::{
     time::Duration,
 };
 
-/// Whoever works on the disk.
+/// A participant that works on the disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Actor {
     /// The thread that writes the log.
     Log,
-    /// Everybody else: opening, flushing, upkeep.
+    /// All other code: opening, flushing, maintenance.
     Tables,
 }
 
@@ -27,14 +27,14 @@ impl Actor {
 
 #[derive(Debug, Default)]
 struct GateState {
-    /// Nobody waits any more.
+    /// True if operations pass without waiting.
     open: bool,
     log: bool,
     tables: usize,
     released: Option<Actor>,
 }
 
-/// Holds every operation until it is released.
+/// Holds every operation until the test releases it.
 #[derive(Debug, Default)]
 pub(crate) struct Gate {
     waiting: Mutex<GateState>,
@@ -42,7 +42,7 @@ pub(crate) struct Gate {
 }
 
 impl Gate {
-    /// Waits for its turn.
+    /// Waits until this operation is released.
     pub(super) fn enter(&self) {
         let actor = Actor::current();
         let mut waiting = self.lock();
@@ -77,7 +77,7 @@ impl Gate {
             }
     }
 
-    /// Lets one operation of this actor, which waits, go on; returns when it has left.
+    /// Releases one waiting operation of this actor. Returns when it has left the gate.
     pub(crate) fn release(&self, actor: Actor) {
         let mut waiting = self.lock();
         waiting.released = Some(actor);
@@ -85,13 +85,13 @@ impl Gate {
         drop(self.changed.wait_while(waiting, |waiting| waiting.released.is_some()).unwrap());
     }
 
-    /// Lets everybody through from now on, or nobody.
+    /// Opens the gate for all operations, or closes it.
     pub(crate) fn set_open(&self, open: bool) {
         self.lock().open = open;
         self.changed.notify_all();
     }
 
-    /// Looks again and again until it is so; `false` when it is not for so long.
+    /// Polls until the condition holds. Returns `false` if that takes longer than `patience`.
     pub(crate) fn wait_until(&self, patience: Duration, mut so: impl FnMut() -> bool) -> bool {
         const LOOK: Duration = Duration::from_micros(200);
         let begin = std::time::Instant::now();

@@ -22,13 +22,13 @@ const SECTOR: usize = 512;
 pub(super) struct Content {
     pub(super) written: Vec<u8>,
     pub(super) durable: usize,
-    /// From here on a sync failed: these bytes never become durable.
+    /// Offset from which a sync failed. Bytes from here on never become durable.
     pub(super) lost_from: Option<usize>,
     pub(super) syncs_failed: u64,
     pub(super) syncs_after_failure: u64,
 }
 
-/// Files and folders as they are and as they are for certain.
+/// Files and folders: their current state and their durable state.
 #[derive(Debug, Default)]
 pub(super) struct DiskState {
     pub(super) inodes: BTreeMap<Inode, Content>,
@@ -42,21 +42,21 @@ pub(super) struct DiskState {
     pub(super) faults: u64,
     /// Free space to report, independent of the actual capacity.
     pub(super) free: Option<u64>,
-    /// Nobody can say what is free.
+    /// True if queries of the free space fail.
     pub(super) is_unmeasured: bool,
     pub(super) capacity: Option<u64>,
     /// Bytes of files that cannot be read.
     pub(super) spoilt: Vec<(PathBuf, Range<u64>)>,
     pub(super) bug: Option<PlantedBug>,
     pub(super) mistake: Option<Mistake>,
-    /// The power is off: nothing has an effect any more.
+    /// True while the simulated process is dead: operations have no effect.
     pub(super) dead: bool,
     /// Operations so far, in text that is the same in every run.
     pub(super) trace: Vec<String>,
 }
 
 impl DiskState {
-    /// Counts an operation; the trouble it is in.
+    /// Counts an operation. Returns the fault that it must have.
     pub(super) fn count(&mut self, what: &str, path: &Path) -> Option<DiskFault> {
         self.operations += 1;
         if self.dead {
@@ -107,7 +107,7 @@ impl DiskState {
         self.durable_folders.extend(self.folders.iter().filter(|path| here(path)).cloned());
     }
 
-    /// Files that have bytes or a name that a power cut could lose.
+    /// Returns the files with bytes or a name that a power cut could lose.
     pub(super) fn unsynced(&self) -> Vec<PathBuf> {
         let volatile = |path: &PathBuf, inode: &Inode| {
             self.durable_names.get(path) != Some(inode)
@@ -118,7 +118,8 @@ impl DiskState {
         names.map(|(path, _)| path.clone()).chain(folders.cloned()).collect()
     }
 
-    /// Un-synced names are there or not, un-synced bytes are there, cut or zeroed.
+    /// Simulates a power cut. An un-synced name may be lost, and un-synced bytes may be lost, cut
+    /// or zeroed.
     pub(super) fn lose_power(&mut self, dice: &mut Dice) {
         let lost_folders = self.lose_folders(dice);
         let after = self.surviving_names(dice, &lost_folders);
@@ -153,7 +154,8 @@ impl DiskState {
         lost
     }
 
-    /// In the order of creation and not of names, which differ from run to run.
+    /// Chooses the names that survive, in the order of creation. The order of names differs from
+    /// run to run.
     fn surviving_names(
         &self,
         dice: &mut Dice,
@@ -184,8 +186,8 @@ impl DiskState {
         self.inodes.get(&inode).map_or(0, |content| content.written.len() as u64)
     }
 
-    /// Writes as much as there is room for; how many bytes that was. Of what is written over, the
-    /// bytes that stay the same from the beginning on are as durable as before.
+    /// Writes as many bytes as fit, and returns their number. When bytes are overwritten, the
+    /// unchanged ones before the first change stay durable.
     pub(super) fn write(&mut self, inode: Inode, offset: u64, bytes: &[u8]) -> usize {
         let room = usize::try_from(self.room()).unwrap_or(usize::MAX);
         let offset = usize::try_from(offset).unwrap();
@@ -201,7 +203,7 @@ impl DiskState {
     }
 }
 
-/// Cuts what was not synced and zeroes some of its sectors.
+/// Cuts the un-synced bytes at a random point and zeroes some of their sectors.
 fn tear(content: &mut Content, dice: &mut Dice) {
     let (durable, written) = (content.durable, content.written.len());
     let reachable = content.lost_from.unwrap_or(written);
@@ -220,14 +222,14 @@ fn tear(content: &mut Content, dice: &mut Dice) {
     };
 }
 
-/// The end of a path without the numbers that differ between runs.
+/// Returns the last part of a path without the numbers that differ between runs.
 fn plain_name(path: &Path) -> String {
     let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let kept = name.split('#').next().unwrap_or_default();
     match kept.rsplit_once('.') {
-        // A folder of `tempfile`.
+        // A temporary folder of the crate `tempfile`.
         Some(("", _)) => "root".to_owned(),
-        // A data file or its index: what it is of and its number, not the nonce.
+        // A data file or its index: its name without the nonce.
         Some((stem, end)) => match stem.rsplit_once('-') {
             Some((plain, nonce)) if nonce.len() == 16 => format!("{plain}.{end}"),
             _ => kept.to_owned(),

@@ -1,7 +1,7 @@
-//! A condition over the columns of one batch.
+//! Evaluates a condition over the columns of one batch.
 //!
-//! Every part of the tree shortens a list of candidate rows, as the rest of a filter does. Texts
-//! that repeat are looked at once for each distinct value.
+//! Every part of the tree shortens a list of candidate rows, as the rest of a filter does. A text
+//! that repeats is evaluated once for each distinct value.
 
 use std::sync::{
     Arc,
@@ -22,7 +22,7 @@ use crate::{
     },
 };
 
-/// The columns that conditions look at.
+/// A condition with the columns that it evaluates.
 #[derive(Debug)]
 pub(in crate::filter) struct BoundCondition {
     text: OptionalColumn<StringArray>,
@@ -35,11 +35,11 @@ pub(in crate::filter) struct BoundCondition {
     resource: Option<WordColumn>,
     scope: Option<WordColumn>,
     attributes: Option<AttributeEntries>,
-    /// Of each test, the answers for distinct values: of its column, or of resource and scope.
+    /// Cached results of each test by distinct value: of its column, or of resource and scope.
     answers: Vec<[OfWords<bool>; 2]>,
-    /// Of each part that must hold, true if its columns are all there.
+    /// For each conjunct, true if all of its columns are present.
     ready: Vec<bool>,
-    /// Set when nobody waits for the rows. A pattern takes long in a long text, so it is looked at
+    /// Set when the scan is cancelled. A pattern takes long in a long text, so the flag is read
     /// before each row.
     stop: Arc<AtomicBool>,
 }
@@ -69,7 +69,7 @@ impl BoundCondition {
         })
     }
 
-    /// Keeps the rows that match. A part of which columns are missing is left out.
+    /// Keeps the rows that match. A conjunct with missing columns is skipped.
     pub(in crate::filter) fn retain(
         &mut self,
         matcher: &mut ConditionMatcher,
@@ -83,8 +83,8 @@ impl BoundCondition {
         }
     }
 
-    /// Keeps the rows for which a part of the tree holds. Rows are ascending. No deeper than the
-    /// expression, whose depth is bounded.
+    /// Keeps the rows for which a part of the tree holds. Rows are ascending. The recursion is as
+    /// deep as the expression, whose depth is bounded.
     fn keep(&mut self, node: &ConditionNode, tests: &mut [Test], rows: &mut Vec<usize>) {
         if rows.is_empty() {
             return;
@@ -206,7 +206,7 @@ impl BoundCondition {
     }
 }
 
-/// Removes rows from a list. Both are ascending, and the others are among the rows.
+/// Removes rows from a list. Both lists are ascending, and all of `others` are among the rows.
 fn remove(rows: &mut Vec<usize>, others: &[usize]) {
     let mut others = others.iter().peekable();
     rows.retain(|row| others.next_if(|other| *other == row).is_none());

@@ -19,45 +19,45 @@ use crate::{
 /// A condition on the value of an attribute.
 #[derive(Debug, Clone, PartialEq)]
 pub enum ValuePredicate {
-    /// There is an attribute, with any value or none.
+    /// The attribute exists, with any value or none.
     Any,
-    /// The value is this text, or a number or truth value that it is a spelling of, or an array
-    /// with such an element: as [`AttributeFilter::new`].
+    /// The value equals this text, is a number or boolean with this text, or is an array with such
+    /// an element: see [`AttributeFilter::new`].
     Equals(String),
-    /// A text, an array, a map or bytes fit as text. A number is this number, when the text is one;
-    /// a truth value is this one.
+    /// A string, an array, a map or bytes match by their text. A number must equal `number`, and a
+    /// boolean must equal `truth`.
     Words {
-        /// The condition on texts.
+        /// The condition on the text.
         text: TextPredicate,
-        /// The number that the text spells.
+        /// The number that the searched text spells.
         number: Option<ConditionNumber>,
-        /// The truth value that the text spells.
+        /// The boolean that the searched text spells.
         truth: Option<bool>,
     },
-    /// The value as text fits, numbers and truth values too.
+    /// The value's text matches, also that of a number or boolean.
     Text(TextPredicate),
-    /// A number, or a text that is one, is between these.
+    /// The value is a number, or a text that spells one, within these bounds.
     Numbers(NumberBound, NumberBound),
-    /// A text is between these, by its bytes.
+    /// The value is a string within these bounds, compared by bytes.
     Texts(TextBound, TextBound),
 }
 
-/// An end of a range of numbers.
+/// A bound of a range of numbers.
 pub type NumberBound = Bound<ConditionNumber>;
-/// An end of a range of texts.
+/// A bound of a range of texts.
 pub type TextBound = Bound<String>;
 
-/// A number of a condition: never NaN.
+/// A number in a condition. It is never NaN.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct ConditionNumber {
     double: f64,
-    /// The number, if it is whole and was written so.
+    /// The integer, if the number was written as one.
     int: Option<i64>,
 }
 
 impl ConditionNumber {
-    /// The number that a text spells in decimal digits, with a sign, a fraction and an exponent if
-    /// there are some. `None`: it is no such text.
+    /// Parses a text of decimal digits with an optional sign, fraction and exponent. Returns `None`
+    /// for any other text.
     #[must_use]
     pub fn new(text: &str) -> Option<Self> {
         let is_number = text.starts_with(|c: char| c.is_ascii_digit() || "+-.".contains(c));
@@ -65,7 +65,7 @@ impl ConditionNumber {
         Some(Self { double, int: text.parse().ok() })
     }
 
-    /// The number as a double.
+    /// Returns the number as a double.
     #[must_use]
     pub fn double(self) -> f64 {
         self.double
@@ -81,7 +81,7 @@ impl ConditionNumber {
         (!double.is_nan()).then_some(Self { double, int: None })
     }
 
-    /// Whole numbers are compared as such, others as doubles.
+    /// Compares two integers as such, and other numbers as doubles.
     fn order(self, other: Self) -> std::cmp::Ordering {
         match (self.int, other.int) {
             (Some(one), Some(other)) => one.cmp(&other),
@@ -154,7 +154,7 @@ impl ValuePredicate {
         }
     }
 
-    /// As [`Self::is_text`], for an array, a map or bytes, which are no numbers.
+    /// Like [`Self::is_text`], for an array, a map or bytes, which are not numbers.
     fn is_nested(&self, value: &Value) -> bool {
         match self {
             Self::Any => true,
@@ -179,12 +179,12 @@ impl ValuePredicate {
     }
 }
 
-/// A predicate over attributes of a key, with answers about senders that are kept.
+/// A prepared predicate over attributes of a key, with cached results for resources and scopes.
 #[derive(Debug)]
 pub(super) struct ValueTest {
     key: String,
     predicate: ValuePredicate,
-    /// Compares whole values.
+    /// Matcher of whole values.
     equal: Option<AttributeMatcher>,
     resources: HashMap<String, bool>,
     scopes: HashMap<String, bool>,
@@ -235,7 +235,7 @@ impl ValueTest {
             EntryValue::Bool(truth) => predicate.is_truth(truth),
             EntryValue::Nested(_) if *predicate == ValuePredicate::Any => true,
             EntryValue::Nested(nested) => {
-                // What cannot be read matches nothing.
+                // An undecodable value matches nothing.
                 let value = AnyValue::decode(&*nested.encoded()).ok();
                 let value = value.and_then(|value| value.value);
                 value.is_some_and(|value| predicate.is_nested(&value))

@@ -1,17 +1,18 @@
-//! Tokens of a text and their letter case.
+//! Tokens of a text, and letter case.
 
 /// Returns true for a letter, a digit or an underscore.
 pub(super) fn is_token_char(c: char) -> bool {
     c.is_alphanumeric() || c == '_'
 }
 
-/// The tokens of a text, in order.
+/// Splits a text into tokens, in order.
 pub(super) fn tokens(text: &str) -> impl Iterator<Item = &str> {
     text.split(|c| !is_token_char(c)).filter(|token| !token.is_empty())
 }
 
-/// The character in lower case. One that has no single lower-case letter stays, and so does one
-/// whose lower-case letter is ASCII while it is not: signatures of texts know only ASCII's cases.
+/// Folds a character to lower case. A character without a single lower-case letter stays unchanged.
+/// So does a non-ASCII one with an ASCII lower-case letter, because n-gram signatures fold only
+/// ASCII.
 pub(super) fn fold(c: char) -> char {
     if c.is_ascii() {
         return c.to_ascii_lowercase();
@@ -23,12 +24,12 @@ pub(super) fn fold(c: char) -> char {
     }
 }
 
-/// The text in lower case.
+/// Folds a text to lower case.
 pub(super) fn folded(text: &str) -> String {
     text.chars().map(fold).collect()
 }
 
-/// Returns true if the token is this folded one.
+/// Returns true if the folded token equals `folded`.
 pub(super) fn same_token(folded: &str, token: &str) -> bool {
     if folded.is_ascii() {
         return token.eq_ignore_ascii_case(folded);
@@ -36,7 +37,7 @@ pub(super) fn same_token(folded: &str, token: &str) -> bool {
     token.chars().map(fold).eq(folded.chars())
 }
 
-/// Returns true if the token begins with this folded one.
+/// Returns true if the folded token begins with `folded`.
 pub(super) fn starts_token(folded: &str, token: &str) -> bool {
     if folded.is_ascii() {
         let start = token.as_bytes().get(..folded.len());
@@ -46,13 +47,13 @@ pub(super) fn starts_token(folded: &str, token: &str) -> bool {
     folded.chars().all(|c| chars.next() == Some(c))
 }
 
-/// Parts of a folded text that every text of the same letters contains, the case of ASCII letters
-/// aside.
+/// Returns the parts of a folded text that occur in every text with the same fold, up to ASCII
+/// letter case.
 pub(super) fn literal_runs(folded: &str) -> impl Iterator<Item = &str> {
     folded.split(|c: char| !c.is_ascii() && has_case(c)).filter(|run| !run.is_empty())
 }
 
-/// Returns true if another character may fold to this one.
+/// Returns true if another character may fold to this one, or this one to another.
 fn has_case(c: char) -> bool {
     !c.to_uppercase().eq([c]) || !c.to_lowercase().eq([c])
 }

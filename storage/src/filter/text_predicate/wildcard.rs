@@ -8,19 +8,19 @@ use super::{
 /// A part of a word with wildcards.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Glyph {
-    /// This character.
+    /// One character.
     Char(char),
     /// Any number of characters.
     Many,
 }
 
-/// The texts that a word with wildcards is compared with.
+/// The part of a text that a word with wildcards is compared with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum WildcardScope {
-    /// Any part of the text without white space, letter case ignored. Where the word begins or ends
-    /// with a letter, digit or underscore, so does a token.
+    /// Any part of the text without white space, letter case ignored. A match begins and ends at
+    /// the edge of a token where the word begins or ends with a letter, digit or underscore.
     Words,
-    /// The whole text, in the same letter case.
+    /// The whole text, with letter case.
     Whole,
 }
 
@@ -29,7 +29,7 @@ pub enum WildcardScope {
 pub struct Wildcard {
     steps: Vec<WildcardStep>,
     scope: WildcardScope,
-    /// The longest of its literals, which is quicker to look for.
+    /// The longest literal of the word, which is faster to search for.
     needle: Option<Needle>,
 }
 
@@ -37,7 +37,7 @@ pub struct Wildcard {
 enum WildcardStep {
     Char(char),
     Many,
-    /// Not inside a token.
+    /// A position that is not inside a token.
     Edge,
 }
 
@@ -45,7 +45,7 @@ impl Wildcard {
     /// Maximum number of characters and wildcards.
     pub const GLYPHS_MAX: usize = 256;
 
-    /// `None` when there are more than [`Self::GLYPHS_MAX`].
+    /// Returns `None` when there are more than [`Self::GLYPHS_MAX`].
     #[must_use]
     pub fn new(glyphs: &[Glyph], scope: WildcardScope) -> Option<Self> {
         if glyphs.len() > Self::GLYPHS_MAX {
@@ -113,7 +113,8 @@ impl Wildcard {
         }
     }
 
-    /// Goes back only to the last `*`: the parts before it are matched where they come first.
+    /// Matches with backtracking to the last `*` only. Each part before it is matched at its first
+    /// occurrence.
     fn fits(&self, chars: &[char]) -> bool {
         let is_token =
             |at: Option<usize>| at.and_then(|at| chars.get(at)).is_some_and(|c| is_token_char(*c));

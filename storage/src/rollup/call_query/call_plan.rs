@@ -1,4 +1,4 @@
-//! Plan of a query: the sources of each hour.
+//! Plan of a query over calls: the sources of each hour.
 
 use std::{
     collections::{BTreeMap, HashSet},
@@ -15,15 +15,15 @@ use crate::{
     snapshot::TableView,
 };
 
-/// A row takes as long as so many calls of rollups.
+/// Cost of a row, in calls of a rollup.
 const CALLS_OF_ROW: u64 = 8;
 
-/// A file of which a part comes from rollups.
+/// File whose rollups answer a part of the query.
 #[derive(Debug)]
 pub(super) struct CallRollupFile {
     pub(super) file: Arc<DataFile>,
     pub(super) rollup: RolledUp,
-    /// The finest level of them.
+    /// Level with the shortest buckets of the file.
     finest: usize,
 }
 
@@ -42,7 +42,7 @@ pub(super) struct Hour {
 /// Plan of a query.
 #[derive(Debug, Default)]
 pub(super) struct CallPlan {
-    /// The newest first.
+    /// Plans of the hours, the newest first.
     pub(super) hours: Vec<Hour>,
     /// Files and chunks with rows of more than one hour.
     pub(super) unordered: TableView,
@@ -84,13 +84,13 @@ impl CallPlan {
         Self { hours: hours.filter(|hour| !hour.range.is_empty()).collect(), unordered }
     }
 
-    /// The hours of each thread and the time that these threads divide among themselves, the
+    /// Divides the hours among threads. Returns the time range and the hours of each thread, the
     /// latest first.
     pub(super) fn shared_out<T>(&self, question: &CallQuery<'_, T>) -> Vec<(Range<u64>, &[Hour])> {
         let range = &question.range;
         let all: u64 = self.hours.iter().map(Hour::work).sum();
         let rows_most = self.hours.iter().fold(0_u64, |all, hour| all.saturating_add(hour.rows()));
-        // Which rows are left out must not depend on which thread was faster.
+        // With a row limit, the rows that are omitted must not depend on which thread is faster.
         let may_share = rows_most <= question.bounds.rows_max;
         let threads = if may_share { question.bounds.threads_max.max(1) } else { 1 };
         let (mut shares, mut first, mut done, mut end) = (Vec::new(), 0, 0, range.end);
@@ -137,14 +137,15 @@ impl Hour {
         std::iter::once(whole).chain(of_ends.filter(|_| !self.rolled.is_empty())).filter(is_there)
     }
 
-    /// Returns true if the whole hour is asked for, and all of its files have the longest buckets.
+    /// Returns true if the query covers the whole hour, and all of its files have the longest
+    /// buckets.
     pub(super) fn has_coarsest(&self) -> bool {
         let has = |rolled: &CallRollupFile| rolled.rollup.directory().has_level(COARSEST);
         let is_whole = self.covered.end - self.covered.start == HOUR;
         is_whole && !self.rolled.is_empty() && self.rolled.iter().all(has)
     }
 
-    /// So many rows are read at most.
+    /// Returns the maximum number of rows to read.
     fn rows(&self) -> u64 {
         let chunks = self.rows.chunks.iter().map(|chunk| chunk.rows());
         let is_cut = self.covered != self.range;
@@ -162,8 +163,9 @@ impl Hour {
 }
 
 impl<T> CallQuery<'_, T> {
-    /// The finest level of a file's rollups, when they can be of use: steps are made of its
-    /// periods, and all that the file has of the range began in the file's hour.
+    /// Returns the level with the shortest buckets of a file, if its rollups can be used. Steps
+    /// must consist of such buckets, and all calls of the file in the range must have begun in its
+    /// hour.
     fn level_of(&self, hour: &Range<u64>, rollup: &RolledUp) -> Option<usize> {
         let directory = rollup.directory();
         let finest = directory.finest()?;
@@ -182,7 +184,7 @@ fn rollups_can_answer(filter: &SpanFilter) -> bool {
     *filter == SpanFilter { start, services, operation, kind, status, ..SpanFilter::default() }
 }
 
-/// The hour in which all of it began.
+/// Returns the hour in which all rows of the chunk began, if it is one hour.
 fn hour_of(chunk: &Chunk) -> Option<u64> {
     let (min, max) = chunk.times();
     let hour = min.0 / HOUR;

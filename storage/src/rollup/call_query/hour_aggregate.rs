@@ -1,7 +1,7 @@
 //! Aggregates the rollups of the files of one or more hours, for [`crate::rollup::hours`] to cache.
 //!
 //! [`DistinctRollup`] reads the rollups of one file, here and where queries go file by file. Both
-//! leave out the same repeated calls.
+//! uses omit the same repeated calls.
 
 use std::{ops::Range, sync::Arc};
 
@@ -26,37 +26,38 @@ use crate::{
     },
 };
 
-/// The level with the longest periods.
+/// Level with the longest buckets.
 pub(super) const COARSEST: usize = LEVELS.len() - 1;
-/// So many hours are added up together, for steps of as many: one of these, the longest that fits.
+/// Lengths of time that are aggregated as a unit, longest first. A step uses the longest that
+/// divides it.
 const STRETCHES: [u64; 2] = [12 * HOUR, 4 * HOUR];
 
-/// Returns the length of time that is aggregated together for this step.
+/// Returns the length of time that is aggregated as a unit for this step.
 pub(super) fn stretch(step: u64) -> Option<u64> {
     STRETCHES.into_iter().find(|stretch| step.is_multiple_of(*stretch))
 }
 
-/// How adding up ended.
+/// Result of an aggregation.
 #[derive(Debug)]
 pub(super) enum AggregateResult {
     Sums(Sums),
-    /// Nobody waits for it any more.
+    /// No caller needs the result any more.
     Stopped,
     /// The rollups of this file cannot be read.
     Damaged(Arc<DataFile>),
 }
 
-/// Rollups of a file, without the calls that another file of its hour counts.
+/// Rollups of a file without the calls that another file of its hour counts.
 #[derive(Debug)]
 pub(super) struct DistinctRollup<'a> {
     rolled: &'a CallRollupFile,
     pub(super) names: GroupNames,
-    /// The calls to leave out, by group; no groups when there are none.
+    /// Calls to omit, by group. Empty when there are none.
     repeats: Vec<Vec<Call>>,
 }
 
 impl<'a> DistinctRollup<'a> {
-    /// Reads the rollups of a file. `None` when they are damaged.
+    /// Opens the rollups of a file. `None` when they are damaged.
     pub(super) fn open(
         indexes: &Indexes,
         rolled: &'a CallRollupFile,
@@ -69,8 +70,8 @@ impl<'a> DistinctRollup<'a> {
         Ok(Some(Self { rolled, names, repeats }))
     }
 
-    /// Gives `visit` the cells of the level's period that begins at this time, by group. `None`
-    /// when they are damaged.
+    /// Passes the cells of a time bucket to `visit`, by group. `start` is the start of the bucket.
+    /// `None` when the cells are damaged.
     pub(super) fn cells(
         &self,
         level: usize,
@@ -94,8 +95,8 @@ impl<'a> DistinctRollup<'a> {
     }
 }
 
-/// The calls of a file that others of its hour take part in counting, by group: of the files that
-/// have one, all but the greatest take it away.
+/// Returns the calls of a file that a larger file of its hour has too, by group. Of the files with
+/// such a call, the largest counts it and the others omit it.
 fn repeats(
     indexes: &Indexes,
     rolled: &CallRollupFile,
@@ -138,12 +139,13 @@ pub(super) fn joined(hours: &[Arc<Sums>]) -> Option<Sums> {
     Some(Sums { names: groups.names(), pages: vec![(start, page)] })
 }
 
-/// The numbers that groups have among all, by their own.
+/// Returns the numbers of groups in `groups`, by their numbers in `names`.
 fn numbers(names: &GroupNames, groups: &mut GroupTable) -> Vec<GroupNumber> {
     (0..).map_while(|group| names.raw(group)).map(|key| groups.number(key)).collect()
 }
 
-/// The sums of an hour whose files all have the longest periods, as long as they are wanted.
+/// Aggregates the files of an hour, all of which have the longest buckets. Stops when `is_wanted`
+/// returns false.
 pub(super) fn made(
     indexes: &Indexes,
     hour: &Hour,
@@ -184,27 +186,27 @@ pub(super) fn made(
     Ok(AggregateResult::Sums(Sums { names: groups.names(), pages }))
 }
 
-/// The cells of all files of a period, as they are read: only one group at a time is decoded,
-/// because that takes many times as much memory.
+/// Encoded cells of all files of a time bucket. Cells are decoded one group at a time, because
+/// decoded cells take many times as much memory.
 #[derive(Debug, Default)]
 struct Period {
     cells: Vec<OfFile>,
     bytes: Vec<u8>,
 }
 
-/// A cell of a file.
+/// Cell of one source.
 #[derive(Debug)]
 struct OfFile {
     group: GroupNumber,
-    /// The file's place in the hour, or the hour's among others.
+    /// Index of the file in the hour, or of the hour among several.
     place: usize,
-    /// When its period begins.
+    /// Start of the cell's time bucket.
     start: UnixNanos,
-    /// Where its bytes are.
+    /// Range of the cell's bytes.
     bytes: Range<usize>,
 }
 
-/// Where in the hour the file is of which a cell cannot be read.
+/// Index of the source with a damaged cell.
 struct DamagedPlace(usize);
 
 impl Period {
@@ -215,7 +217,8 @@ impl Period {
         self.cells.push(OfFile { group, place, start: cell.start(), bytes });
     }
 
-    /// The sums by group, as of a period that begins at this time, laid out as in a file's page.
+    /// Returns the aggregates by group, encoded like a page of a file. `start` is the start of the
+    /// time bucket.
     fn page(mut self, start: UnixNanos) -> Result<Box<[u8]>, DamagedPlace> {
         let mut page = Vec::new();
         self.cells.sort_unstable_by_key(|cell| (cell.group, cell.place));

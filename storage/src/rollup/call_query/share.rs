@@ -1,4 +1,4 @@
-//! Reads the hours of one thread.
+//! Reads the hours of one thread of a query over calls.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -33,7 +33,7 @@ use crate::{
     snapshot::{SPANS, TableView},
 };
 
-/// Number of rows that may still be read.
+/// Number of rows that may still be read, of all threads.
 #[derive(Debug)]
 pub(super) struct RowBudget(AtomicU64);
 
@@ -42,7 +42,7 @@ impl RowBudget {
         Self(AtomicU64::new(rows_max))
     }
 
-    /// So many were read; whether there is nothing left.
+    /// Spends the budget for rows that were read. Returns true if it is exhausted.
     fn spend(&self, rows: u64) -> bool {
         let less = |left: u64| Some(left.saturating_sub(rows));
         let before = self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less);
@@ -50,7 +50,8 @@ impl RowBudget {
     }
 }
 
-/// The traces of files, so that a file with rows of many hours is not read for each of them.
+/// Cache of the trace ids of files. A file with rows of many hours is read once and not for each of
+/// them.
 #[derive(Debug, Default)]
 struct FileTraces {
     of: HashMap<PathBuf, Vec<u64>>,
@@ -58,7 +59,7 @@ struct FileTraces {
 }
 
 impl FileTraces {
-    /// So many are remembered: others are read again.
+    /// Maximum number of ids in the cache. Ids of further files are read each time.
     const MAX: usize = 1 << 20;
 
     /// Adds the last halves of the ids of a file's traces.
@@ -77,11 +78,11 @@ impl FileTraces {
     }
 }
 
-/// How it ended.
+/// Reason why the share ended.
 #[derive(Debug)]
 pub(super) enum Ended {
     WithAll,
-    /// There was no more time, or no more budget.
+    /// The time or the row budget was exhausted, or the accumulator needs no more.
     Early,
     /// The rollups of this file cannot be read.
     Damaged(Arc<DataFile>),
@@ -91,7 +92,7 @@ pub(super) enum Ended {
 pub(super) struct ThreadShare<'a, T: CallAccumulatorFactory> {
     question: &'a CallQuery<'a, T>,
     budget: &'a RowBudget,
-    /// The rows that came in no order.
+    /// Spans that were read out of order, before the hours.
     before: Option<&'a DeduplicationSet>,
     pub(super) seen: DeduplicationSet,
     pub(super) accumulator: T::Accumulator,
@@ -112,7 +113,7 @@ impl<'a, T: CallAccumulatorFactory> ThreadShare<'a, T> {
         Self { question, budget, before, seen, accumulator, stats, ended: Ended::WithAll }
     }
 
-    /// Reads what has rows of more than one hour.
+    /// Reads the sources that have rows of more than one hour.
     pub(super) fn read_unordered(&mut self, plan: &CallPlan) -> Result<(), StorageError> {
         if plan.unordered.chunks.is_empty() && plan.unordered.files.is_empty() {
             return Ok(());
@@ -125,7 +126,7 @@ impl<'a, T: CallAccumulatorFactory> ThreadShare<'a, T> {
         self.read_rows(&range, &plan.unordered, &counted)
     }
 
-    /// Reads what began in these hours, as long as none of the other threads has stopped.
+    /// Reads the calls that began in these hours, until another thread stops.
     pub(super) fn read_hours(
         &mut self,
         hours: &[Hour],
@@ -134,7 +135,7 @@ impl<'a, T: CallAccumulatorFactory> ThreadShare<'a, T> {
         let question = self.question;
         for hours in hours.chunk_by(|one, next| question.are_joined(one, next)) {
             for hour in hours {
-                // A span came again only if it began in the same hour.
+                // A repeated span always began in the same hour.
                 self.seen.clear();
                 let (mut counted, mut traces) = (HashSet::new(), FileTraces::default());
                 self.add_counted(hour, &hour.rows, (&mut counted, &mut traces))?;
@@ -163,7 +164,8 @@ impl<'a, T: CallAccumulatorFactory> ThreadShare<'a, T> {
         }
         let question = self.question;
         let CallQuery { snapshot, filter, range: asked, bounds, .. } = question;
-        // An end that is not there stays so: a time may be the last there is.
+        // The end of the filter stays open if it is open, because a row may have the last possible
+        // time.
         let end = (range.end < asked.end).then_some(UnixNanos(range.end));
         let start = TimeRange {
             start: (range.start > 0).then_some(UnixNanos(range.start)),
@@ -207,8 +209,8 @@ impl<'a, T: CallAccumulatorFactory> ThreadShare<'a, T> {
         Ok(())
     }
 
-    /// Adds the contents of spans that the rollups of an hour have counted and that may be among
-    /// these rows.
+    /// Adds the content hashes of spans that the rollups of an hour have counted and that may also
+    /// be among these rows.
     fn add_counted(
         &self,
         hour: &Hour,
@@ -240,7 +242,7 @@ impl<'a, T: CallAccumulatorFactory> ThreadShare<'a, T> {
         Ok(())
     }
 
-    /// Adds the rollups of some hours' files, which are one hour or within one step. Uses the
+    /// Adds the rollups of the files of these hours: one hour, or several within one step. Uses the
     /// cached aggregate, or reads hour by hour and file by file.
     fn add_rolled(&mut self, hours: &[Hour], stop: &AtomicBool) -> Result<(), StorageError> {
         if !matches!(self.ended, Ended::WithAll) {
@@ -261,8 +263,8 @@ impl<'a, T: CallAccumulatorFactory> ThreadShare<'a, T> {
         Ok(())
     }
 
-    /// Returns the cached aggregate of these hours' files, or makes it if the cache wants it. Used
-    /// for whole hours in steps of the longest buckets. A single file needs no aggregate.
+    /// Returns the cached aggregate of these hours' files, or makes it if the cache requests it.
+    /// Used for whole hours in steps of the longest buckets. A single file needs no aggregate.
     fn sums(&mut self, of: &[Hour], stop: &AtomicBool) -> Result<Option<Arc<Sums>>, StorageError> {
         let Some(number) = self.question.number else { return Ok(None) };
         let files = files(of);
@@ -282,7 +284,7 @@ impl<'a, T: CallAccumulatorFactory> ThreadShare<'a, T> {
         Ok(sums)
     }
 
-    /// Aggregates the files of these hours; `None` when the work was cancelled.
+    /// Aggregates the files of these hours. `None` when the work was cancelled.
     fn made(
         &mut self,
         number: u64,
@@ -310,7 +312,7 @@ impl<'a, T: CallAccumulatorFactory> ThreadShare<'a, T> {
         Ok(None)
     }
 
-    /// Returns true if the aggregation is cancelled or needs no more.
+    /// Returns true if the aggregation is cancelled or needs no more calls.
     fn is_over(&self, stop: &AtomicBool) -> bool {
         let is_stopped = stop.load(Ordering::Relaxed) || self.question.is_stopped();
         is_stopped || !self.accumulator.wants_more()
@@ -367,8 +369,8 @@ impl<'a, T: CallAccumulatorFactory> ThreadShare<'a, T> {
         Ok(())
     }
 
-    /// The numbers of a file's groups in the answer; none of those that do not match. `None` when
-    /// they are damaged.
+    /// Returns the numbers of a file's groups in the answer, and `None` for groups that do not
+    /// match. Returns `None` when the names are damaged.
     fn numbers(&mut self, names: &GroupNames) -> Option<Vec<Option<u32>>> {
         let SpanFilter { services, operation, kind, status, .. } = self.question.filter;
         let matches = |key: CallKey<'_>| {
@@ -387,7 +389,7 @@ impl<'a, T: CallAccumulatorFactory> ThreadShare<'a, T> {
 }
 
 impl<T> CallQuery<'_, T> {
-    /// Returns true if the hours are aggregated together: they are in one step, and both are
+    /// Returns true if the hours are aggregated as a unit: they are in one step, and both are
     /// complete.
     fn are_joined(&self, one: &Hour, next: &Hour) -> bool {
         let Some(stretch) = stretch(self.step) else { return false };
@@ -402,7 +404,7 @@ impl<T> CallQuery<'_, T> {
     }
 }
 
-/// The files of some hours of which sums are known.
+/// Returns the files of these hours that have rollups.
 fn files(hours: &[Hour]) -> Vec<&Arc<DataFile>> {
     hours.iter().flat_map(|hour| &hour.rolled).map(|rolled| &rolled.file).collect()
 }

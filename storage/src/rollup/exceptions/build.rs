@@ -1,4 +1,4 @@
-//! Lists the exceptions of some rows.
+//! Lists the exceptions of rows.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -12,29 +12,30 @@ use arrow_schema::ArrowError;
 use super::{ExceptionKey, ExceptionSaid, List, ListedException, exception_section};
 use crate::{SpanRows, rows::column::OptionalColumn, scan::project};
 
-/// Columns that it reads.
+/// Columns that the builder reads.
 pub(in crate::rollup) const COLUMNS: [&str; 6] =
     ["start_unix_nanos", "service", "name", "content_hash", HAS_EXCEPTION, "events"];
 const HAS_EXCEPTION: &str = "has_exception";
-/// A file with more groups,
+/// Maximum number of groups. A file with more has no list.
 const GROUPS_MAX: usize = 65_536;
-/// or whose groups have longer names together,
+/// Maximum bytes of the names of all groups. A file with more has no list.
 const GROUP_BYTES_MAX: usize = 4 << 20;
-/// or with more exceptions has no list: a span may have half a million of a few bytes each.
+/// Maximum number of exceptions in a list. A single span may have half a million of a few bytes
+/// each.
 pub(super) const LISTED_MAX: usize = 1 << 20;
 
-/// Takes rows and lists their exceptions. A span that comes again is left out.
+/// Takes rows and lists their exceptions. Repeated spans are omitted.
 #[derive(Debug, Default)]
 pub(crate) struct ExceptionBuilder {
     rows: u64,
-    /// Numbers of groups by the number of service and operation, the type and the stack. The names
-    /// of a span are looked up once, however many exceptions it has.
+    /// Numbers of groups by the number of service and operation, the type and the stack. Service
+    /// and operation of a span are looked up once for all of its exceptions.
     numbers: HashMap<(u32, String, u128), u32, RandomState>,
     callers: HashMap<(String, String), u32, RandomState>,
     list: List,
     /// Bytes of the names in the list.
     group_bytes: usize,
-    /// The spans with exceptions that came.
+    /// Content hashes of the spans with exceptions so far.
     seen: HashSet<u64, RandomState>,
     is_full: bool,
 }
@@ -65,8 +66,8 @@ impl ExceptionBuilder {
         self.is_full
     }
 
-    /// Adds those of the batch's rows that are to be kept, until it is full; `places` are their
-    /// numbers in the list.
+    /// Adds the exceptions of the selected rows until the list is full. `places` has the row
+    /// numbers for the list.
     ///
     /// # Errors
     /// As [`Self::push`].
@@ -115,7 +116,7 @@ impl ExceptionBuilder {
         *self.callers.entry(caller).or_insert(next)
     }
 
-    /// The number of its group; `None` when there are too many.
+    /// Returns the number of the group. `None` when there are too many groups.
     fn group(
         &mut self,
         caller: u32,
@@ -141,12 +142,12 @@ impl ExceptionBuilder {
         Some(number)
     }
 
-    /// The list.
+    /// Returns the list.
     pub(super) fn into_list(self) -> List {
         self.list
     }
 
-    /// The bytes of the section and of its pages, which will start at this offset of the file.
+    /// Returns the bytes of the section and of its pages, which start at this offset of the file.
     pub(crate) fn finish(self, offset: u64) -> (Vec<u8>, Vec<u8>) {
         if self.is_full {
             exception_section::nothing()
@@ -156,13 +157,13 @@ impl ExceptionBuilder {
     }
 }
 
-/// Returns true if a row has an exception.
+/// Returns true if any row has an exception.
 fn has_any(batch: &RecordBatch) -> Result<bool, ArrowError> {
     let column = OptionalColumn::<BooleanArray>::from_batch(batch, HAS_EXCEPTION)?;
     Ok(column.0.is_some_and(|column| column.true_count() > 0))
 }
 
-/// The rows of a batch that have an exception, each by itself.
+/// Returns the rows of a batch that have an exception.
 pub(super) fn rows_with(batch: &RecordBatch) -> Result<Vec<usize>, ArrowError> {
     let column = OptionalColumn::<BooleanArray>::from_batch(batch, HAS_EXCEPTION)?;
     let all: Range<usize> = 0..batch.num_rows();

@@ -2,8 +2,9 @@
 //! for files without one.
 //!
 //! A span counts once. Only files of the same hour can have the same span, unless clocks were
-//! wrong. So spans are deduplicated within an hour, and those of its largest file are not
-//! remembered. Memory holds one list at a time, and a bounded number of spans of earlier lists.
+//! wrong. Spans are therefore deduplicated within an hour, and the set does not need those of the
+//! hour's largest list. Memory holds one list at a time, and a bounded number of spans of earlier
+//! lists.
 
 use std::{
     cmp::Reverse,
@@ -46,79 +47,79 @@ const GROUP_BYTES_MAX: usize = 64 << 20;
 /// Group number of all groups that are only counted.
 const OTHERS: usize = usize::MAX;
 
-/// A question for exceptions.
+/// Parameters of a query for exceptions.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ExceptionBounds {
     /// Range in which the spans of the exceptions began.
     pub start: TimeRange,
-    /// Services of these spans; `None`: all.
+    /// Services of these spans. `None` selects all.
     pub services: Option<Vec<String>>,
-    /// Operation of these spans; `None`: all.
+    /// Operation of these spans. `None` selects all.
     pub operation: Option<String>,
-    /// Type of the exceptions; `None`: all.
+    /// Type of the exceptions. `None` selects all.
     pub exception_type: Option<String>,
-    /// Length of the steps that exceptions are counted by, from 1970 on.
+    /// Length of the time steps of the counts. Steps are counted from 1970.
     pub step: DurationNanos,
-    /// Maximum number of spans with exceptions to read where there is no list.
+    /// Maximum number of spans with exceptions to read from files without a list.
     pub spans_max: u64,
     /// Maximum number of rows to read for these spans.
     pub rows_max: u64,
     /// Maximum number of groups. Further groups are only counted.
     pub groups_max: usize,
-    /// Maximum number of spans of lists that are remembered at a time, to recognise repeats in other
-    /// lists.
+    /// Maximum number of spans in the deduplication set of lists. With more spans, the lists are
+    /// read in several passes.
     pub remembered_max: u64,
 }
 
-/// The exceptions of a group.
+/// Exceptions of a group.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ExceptionSums {
     /// Number of exceptions.
     pub count: u64,
-    /// When the first of their spans began.
+    /// Start of the first span.
     pub first: UnixNanos,
-    /// When the last of their spans began.
+    /// Start of the last span.
     pub last: UnixNanos,
-    /// Counts by the start of their step.
+    /// Number of exceptions by the start of their step.
     pub steps: BTreeMap<UnixNanos, u64>,
-    /// Where the last are.
+    /// Rows with the last exceptions.
     places: Vec<SourceRow>,
 }
 
-/// A row of a source of the snapshot: of its chunks, or of its files after them.
+/// Row of a source of the snapshot. Sources are numbered: first the chunks, then the files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct SourceRow {
     source: usize,
     row: u64,
 }
 
-/// Exceptions, added up.
+/// Exceptions aggregated by group.
 #[derive(Debug)]
 pub struct ExceptionGroups {
     /// Rows and files read.
     pub scan: ScanStats,
-    /// Them by group.
+    /// Aggregates by group.
     pub groups: HashMap<ExceptionKey, ExceptionSums>,
     /// Number of exceptions in groups that are only counted.
     pub others: u64,
 }
 
-/// The list of one source.
+/// List of one source.
 struct ExceptionSource {
     number: usize,
     list: List,
-    /// The groups' numbers in the answer; `None`: not asked for.
+    /// Numbers of the groups in the answer. `None` for groups outside of the query.
     groups: Vec<Option<usize>>,
 }
 
-/// Files, with their numbers among the sources.
+/// Files with their source numbers.
 type Files<'a> = Vec<(usize, &'a Arc<DataFile>)>;
 
-/// Where there are lists.
+/// Files with lists by hour, and files without a list.
 #[derive(Default)]
 struct Lists<'a> {
     by_hour: BTreeMap<i64, Files<'a>>,
-    /// True if a span in them did not begin in its file's hour.
+    /// True if a span in the lists did not begin in its file's hour.
     strays: bool,
     unlisted: Files<'a>,
 }
@@ -130,17 +131,17 @@ struct ExceptionQuery<'a> {
     numbers: HashMap<ExceptionKey, usize, RandomState>,
     /// Bytes of the group names.
     group_bytes: usize,
-    /// Aggregates by the number of their group; [`OTHERS`] has none.
+    /// Aggregates by group number. [`OTHERS`] has none.
     sums: Vec<Option<ExceptionSums>>,
     others: u64,
-    /// Spans that others may have again, whatever their hour.
+    /// Spans that were read from rows. Sources of any hour may repeat them.
     seen: HashSet<u64, RandomState>,
     go_on: &'a mut GoOn<'a>,
 }
 
 impl Snapshot {
     /// Aggregates the exceptions of spans; each span counts once. The answer is partial if the rows
-    /// without lists exceed the limits, or if `go_on`, which is called regularly, breaks.
+    /// without lists exceed the limits, or if `go_on` breaks. `go_on` is called regularly.
     ///
     /// # Errors
     /// When a data file is missing or damaged.
@@ -196,7 +197,7 @@ impl<'a> ExceptionQuery<'a> {
         Ok(None)
     }
 
-    /// Which files of the time that is asked for have lists.
+    /// Finds the lists of the files in the query's time range.
     fn lists(&mut self, damaged: &HashSet<usize>) -> Lists<'a> {
         let (mut lists, scan) = (Lists::default(), self.snapshot.indexes.begin_scan());
         let first_file = self.snapshot.spans.chunks.len();
@@ -223,9 +224,9 @@ impl<'a> ExceptionQuery<'a> {
         lists
     }
 
-    /// Adds up the lists of these files, which may have the same spans; gives the number of one
-    /// that is damaged. One list is held at a time, and no more spans are remembered than may be:
-    /// when there are more, all is gone through again for another part of them, by their hashes.
+    /// Adds the lists of these files, which may have the same spans. Returns the number of a file
+    /// with a damaged list. One list is in memory at a time. If the spans exceed the limit of the
+    /// deduplication set, the lists are read in several passes, each for a part of the hashes.
     fn add_files(&mut self, files: Files<'_>) -> Option<usize> {
         let scan = self.snapshot.indexes.begin_scan();
         let sized = files.into_iter().map(|(number, file)| {
@@ -235,7 +236,7 @@ impl<'a> ExceptionQuery<'a> {
         });
         let mut sized: Vec<(u64, usize, &Arc<DataFile>)> = sized.collect();
         sized.sort_by_key(|(len_max, number, _)| (*len_max, *number));
-        // What the largest has need not be remembered: it comes last.
+        // The largest list comes last, so its spans need not be in the set.
         let ((_, largest, _), others) = sized.split_last()?;
         let remembered: u64 = others.iter().map(|(len_max, ..)| len_max).sum();
         let parts = remembered.div_ceil(self.bounds.remembered_max.max(1)).max(1);
@@ -254,8 +255,8 @@ impl<'a> ExceptionQuery<'a> {
         damaged
     }
 
-    /// Adds what is new of the lists of these files, one after the other; gives the number of one
-    /// that is damaged.
+    /// Adds the new spans of these files' lists, one list after the other. Returns the number of a
+    /// file with a damaged list.
     fn add_lists(
         &mut self,
         files: &[(u64, usize, &Arc<DataFile>)],
@@ -307,7 +308,7 @@ impl<'a> ExceptionQuery<'a> {
         Ok(())
     }
 
-    /// Adds the exceptions of rows of a source, which have these places in it.
+    /// Adds the exceptions of rows of a source. `places` has the numbers of the rows in the source.
     fn add_rows(
         &mut self,
         number: usize,
@@ -327,7 +328,7 @@ impl<'a> ExceptionQuery<'a> {
         Ok(())
     }
 
-    /// Adds the exceptions of these files' rows, of the newest file first.
+    /// Adds the exceptions of these files' rows, from the newest file to the oldest.
     fn add_unlisted(&mut self, mut files: Files<'_>) -> Result<(), StorageError> {
         files.sort_by_key(|(_, file)| Reverse(file.times().1));
         let mut left = self.bounds.spans_max;
@@ -353,7 +354,7 @@ impl<'a> ExceptionQuery<'a> {
         Ok(())
     }
 
-    /// The rows of a file with exceptions that began in the time that is asked for.
+    /// Returns the rows of a file with exceptions whose spans began in the query's time range.
     fn rows_with_exceptions(&mut self, file: &DataFile) -> Result<Vec<u64>, StorageError> {
         let names = ["start_unix_nanos", "has_exception"];
         let (mut found, mut first) = (Vec::new(), 0_u64);
@@ -370,7 +371,7 @@ impl<'a> ExceptionQuery<'a> {
         Ok(found)
     }
 
-    /// A list with the numbers of its groups.
+    /// Returns a list with the numbers of its groups in the answer.
     fn source(&mut self, number: usize, mut list: List) -> ExceptionSource {
         let groups = std::mem::take(&mut list.groups);
         let groups = groups.into_iter().map(|key| {
@@ -382,7 +383,7 @@ impl<'a> ExceptionQuery<'a> {
         ExceptionSource { number, list, groups }
     }
 
-    /// The group's number in the answer.
+    /// Returns the number of the group in the answer.
     fn number(&mut self, key: ExceptionKey) -> usize {
         if let Some(known) = self.numbers.get(&key) {
             return *known;
@@ -397,7 +398,7 @@ impl<'a> ExceptionQuery<'a> {
         number
     }
 
-    /// Adds the exceptions of those spans that are new.
+    /// Adds the exceptions of new spans.
     fn add(&mut self, source: &ExceptionSource, mut is_new: impl FnMut(u64) -> bool) {
         self.sums.resize(self.numbers.len(), None);
         let (mut span, mut counts) = (None, false);

@@ -1,4 +1,4 @@
-//! The bytes of a file's list of exceptions, described in `docs/formats/index.md`.
+//! Encoding of a file's list of exceptions, described in `docs/formats/index.md`.
 
 use tidings_proto::UnixNanos;
 
@@ -8,9 +8,9 @@ use crate::{
     rollup::cells::{seal, unsealed},
 };
 
-/// Exceptions of a page.
+/// Number of exceptions in a page.
 const PAGE_EXCEPTIONS: usize = 8_192;
-/// Stands in the place of the rule's number where there is no list.
+/// Value in place of the rule's number in a section without a list.
 const UNLISTED: u64 = 0;
 
 /// Part of the section that stays in memory.
@@ -18,32 +18,32 @@ const UNLISTED: u64 = 0;
 pub(crate) enum ExceptionSection {
     /// The file has too many groups for a list.
     Unlisted,
-    /// The list goes by another rule of which stacks are the same.
+    /// An older release made the list, with another rule for equal stacks.
     Outdated,
-    /// Where the list is.
+    /// Location of the list.
     Listed(Listing),
 }
 
-/// Where a list is.
+/// Location of a list.
 #[derive(Debug)]
 pub(crate) struct Listing {
-    /// When the first of their spans began.
+    /// Start of the first span.
     first: u64,
-    /// When the last of their spans began.
+    /// Start of the last span.
     last: u64,
     offset: u64,
-    /// Lengths of the pages: that of the groups, then those of the exceptions.
+    /// Lengths of the pages: the page of the groups, then those of the exceptions.
     pages: Vec<u64>,
 }
 
-/// The section of a file without a list.
+/// Returns the section of a file without a list.
 pub(super) fn nothing() -> (Vec<u8>, Vec<u8>) {
     let mut section = Vec::new();
     push_varint(&mut section, UNLISTED);
     (section, Vec::new())
 }
 
-/// The section and its pages, which begin at this offset.
+/// Returns the section and its pages, which start at this offset.
 pub(super) fn encode(list: &List, offset: u64) -> (Vec<u8>, Vec<u8>) {
     let starts = || list.exceptions.iter().map(|listed| listed.start.0);
     let (first, last) = (starts().min().unwrap_or(0), starts().max().unwrap_or(0));
@@ -81,7 +81,7 @@ fn push_exceptions(pages: &mut Vec<u8>, exceptions: &[ListedException], first: u
         let row = listed.row - before.unwrap_or(0);
         push_varint(pages, row);
         push_varint(pages, u64::from(listed.group));
-        // Several exceptions of one span share its start and its hash, which are written once.
+        // Exceptions of one span share its start and its hash, which are written once.
         if row > 0 || before.is_none() {
             push_varint(pages, listed.start.0 - first);
             pages.extend(listed.content_hash.to_le_bytes());
@@ -91,7 +91,7 @@ fn push_exceptions(pages: &mut Vec<u8>, exceptions: &[ListedException], first: u
 }
 
 impl ExceptionSection {
-    /// From the bytes of the section; `None` when they are damaged.
+    /// Decodes the section. `None` when the bytes are damaged.
     pub(crate) fn decode(section: &[u8]) -> Option<Self> {
         let mut bytes = Bytes::new(section);
         let rule = bytes.varint()?;
@@ -100,7 +100,8 @@ impl ExceptionSection {
         }
         let (first, last, offset) = (bytes.varint()?, bytes.varint()?, bytes.varint()?);
         let count = usize::try_from(bytes.varint()?).ok()?;
-        // Each takes a byte at least: a damaged number must not make us reserve memory.
+        // Each page takes at least one byte. The check keeps a damaged number from allocating
+        // memory.
         if count == 0 || count > bytes.rest().len() {
             return None;
         }
@@ -118,7 +119,7 @@ impl ExceptionSection {
 }
 
 impl Listing {
-    /// When the first and when the last of the spans began.
+    /// Returns the start of the first span and of the last one.
     pub(super) fn times(&self) -> (UnixNanos, UnixNanos) {
         (UnixNanos(self.first), UnixNanos(self.last))
     }
@@ -128,7 +129,7 @@ impl Listing {
         (self.pages.len() as u64).saturating_sub(1).saturating_mul(PAGE_EXCEPTIONS as u64)
     }
 
-    /// The list; `None` when it cannot be read.
+    /// Reads the list. `None` when it cannot be read.
     pub(super) fn list(&self, fetch: &mut Fetch<'_>) -> Option<List> {
         let mut list = List::default();
         let mut offset = self.offset;

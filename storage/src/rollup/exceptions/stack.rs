@@ -1,22 +1,23 @@
-//! Normalised stack traces: the part that is the same each time.
+//! Normalisation of stack traces, so that repeated exceptions have equal stacks.
 //!
-//! Frames are lines. Three things vary and are left out: numbers (line numbers, addresses, counters
+//! Frames are lines. Three variable parts are omitted: numbers (line numbers, addresses, counters
 //! in generated names), text in quotes or brackets of messages, and messages. The first line and
 //! the lines of causes are cut after the type. The rules are independent of the language. They hold
 //! for stacks of the JVM, .NET, Python, JavaScript, Go, Ruby, PHP and Rust.
 
 use xxhash_rust::xxh3::xxh3_128;
 
-/// Which rule this is: indexes keep hashes of what it gives, which those of another are not.
+/// Version of the rules. Indexes store hashes of normalised stacks, which differ between versions.
 pub(super) const RULE: u32 = 1;
-/// Frames looked at: the ones that are furthest out differ with the caller.
+/// Maximum number of frames to compare. The outermost frames differ with the caller.
 const FRAMES_MAX: usize = 40;
-/// Characters of a frame looked at.
+/// Maximum number of characters of a frame to compare.
 const FRAME_CHARS_MAX: usize = 300;
-/// How the line of a cause begins.
+/// Start of the line of a cause.
 const CAUSE: &str = "Caused by:";
 
-/// The stack without what differs; of a message alone, the message without its numbers and ids.
+/// Returns the stack without its variable parts. Without a stack, returns the message without its
+/// numbers and ids.
 pub(super) fn normalised(stack: &str, exception_type: &str, message: &str) -> String {
     let mut normalised = String::with_capacity(stack.len());
     let mut frames = stack
@@ -44,7 +45,7 @@ pub(super) fn normalised(stack: &str, exception_type: &str, message: &str) -> St
     normalised
 }
 
-/// The hash of [`normalised`].
+/// Returns the hash of [`normalised`].
 pub(super) fn hashed(stack: &str, exception_type: &str, message: &str) -> u128 {
     xxh3_128(normalised(stack, exception_type, message).as_bytes())
 }
@@ -68,7 +69,7 @@ fn is_frame(line: &str, exception_type: &str) -> bool {
     says_where && !says_what
 }
 
-/// Appends the text without hexadecimal addresses and decimal numbers.
+/// Appends the text, with a `#` for each decimal number and hexadecimal address.
 fn blur(text: &str, to: &mut String) {
     let text = match text.len() > FRAME_CHARS_MAX {
         true => text.char_indices().nth(FRAME_CHARS_MAX).map_or(text, |(end, _)| &text[..end]),
@@ -78,7 +79,8 @@ fn blur(text: &str, to: &mut String) {
     while let Some(next) = first_digit(&bytes[at..]) {
         let digit = at + next;
         let before = text[..digit].chars().next_back().unwrap_or(' ');
-        // A word that begins with a digit may be an address or an id: all of it differs.
+        // A word that begins with a digit may be an address or an id, so the whole word is
+        // replaced.
         let begins_word = !before.is_alphanumeric();
         let belongs =
             |byte: &&u8| byte.is_ascii_digit() || begins_word && byte.is_ascii_alphanumeric();
@@ -90,13 +92,13 @@ fn blur(text: &str, to: &mut String) {
     to.push_str(&text[given..]);
 }
 
-/// Where the first digit is, looked for in eight bytes at a time.
+/// Returns the position of the first digit. The search takes eight bytes at a time.
 fn first_digit(text: &[u8]) -> Option<usize> {
     const ONES: u64 = 0x0101_0101_0101_0101;
     let (groups, rest) = text.as_chunks::<8>();
     for (place, group) in groups.iter().enumerate() {
-        // Digits become less than ten, so that taking ten away borrows from their highest bit. A
-        // byte can only seem to be one behind one that is.
+        // Digits become less than ten, and the subtraction of ten then sets their highest bit. A
+        // borrow can produce a false match only after a true one.
         let numbers = u64::from_le_bytes(*group) ^ (ONES * u64::from(b'0'));
         let digits = numbers.wrapping_sub(ONES * 10) & !numbers & (ONES << 7);
         if digits != 0 {

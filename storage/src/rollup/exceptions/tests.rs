@@ -21,7 +21,7 @@ use crate::{
     },
 };
 
-/// Count, first, steps, and the last with its time.
+/// Count, start of the first span, steps, and the last exception with its time.
 #[derive(Debug, PartialEq)]
 struct Group {
     count: u64,
@@ -62,7 +62,7 @@ fn asked(snapshot: &Snapshot, bounds: &ExceptionBounds) -> (Groups, ExceptionGro
     (said.collect(), aggregate)
 }
 
-/// The obvious way: every span that was sent, once.
+/// Reference implementation: every distinct span that was sent counts.
 fn obvious(all: &[&Sent], bounds: &ExceptionBounds) -> Groups {
     let (mut groups, mut seen) = (Groups::new(), HashSet::new());
     let chunk = chunk(all);
@@ -157,7 +157,7 @@ fn question() -> impl Strategy<Value = ExceptionBounds> {
     let operation = option::weighted(0.2, Just("get".to_owned()));
     let exception_type = option::weighted(0.2, select(vec!["E".to_owned(), String::new()]));
     let step = select(&[1, 20, 1_000, 86_400][..]);
-    // Of several lists all spans are remembered, or those of one part after the other.
+    // The limits make the query keep all spans of the lists, or read the lists in several passes.
     let remembered_max = select(&[u64::MAX, 9_000, 3_000][..]);
     (end(), end(), services, operation, exception_type, (step, remembered_max)).prop_map(
         |(start, end, services, operation, exception_type, (seconds, remembered_max))| {

@@ -8,7 +8,7 @@ use super::stack;
 const TYPE: &str = "exception.type";
 const MESSAGE: &str = "exception.message";
 const STACK: &str = "exception.stacktrace";
-/// The name of an event that is one.
+/// Name of the events that record an exception.
 const EVENT: &str = "exception";
 
 /// Attributes of an exception; missing ones are empty.
@@ -23,8 +23,8 @@ pub struct ExceptionSaid {
 }
 
 impl ExceptionSaid {
-    /// Extracts the exception from these attributes. Of several with one key the first counts, and
-    /// a list or a map counts as missing.
+    /// Extracts the exception from these attributes. Of several attributes with one key, the first
+    /// counts. A list or a map counts as missing.
     #[must_use]
     pub fn from_attributes(attributes: &[KeyValue]) -> Self {
         let said = |key: &str| {
@@ -42,13 +42,13 @@ impl ExceptionSaid {
         is_thrown.then(|| Self::from_attributes(&event.attributes))
     }
 
-    /// Returns the part of the stack trace that is the same in the whole group.
+    /// Returns the part of the stack trace that is equal for all exceptions of a group.
     #[must_use]
     pub fn normalised_stack(&self) -> String {
         stack::normalised(&self.stack_trace, &self.exception_type, &self.message)
     }
 
-    /// The hash of [`Self::normalised_stack`].
+    /// Returns the hash of [`Self::normalised_stack`].
     #[must_use]
     pub fn stack_hash(&self) -> u128 {
         stack::hashed(&self.stack_trace, &self.exception_type, &self.message)

@@ -1,4 +1,4 @@
-//! Adds up the calls between services of a data file while it is written.
+//! Aggregates the calls between services of a data file while it is written.
 
 use std::{collections::HashMap, ops::Range, sync::Arc};
 
@@ -28,13 +28,14 @@ use crate::{
     rows::{column::OfWords, entries::AttributeEntries},
 };
 
-/// Traces with more spans in a file are read as rows: they have to be held to be put together.
+/// Maximum spans of a trace for the rollup, because a trace is held in memory until its end. Larger
+/// traces are read as rows.
 const TRACE_SPANS_MAX: usize = 65_536;
 /// Denominator of the limit for rows of traces that must be read as rows. A file with a larger
 /// share has no rollups.
 const LEFT_OUT_PART: u64 = 4;
 
-/// Columns that it reads.
+/// Columns that the builder reads.
 pub(in crate::rollup) const COLUMNS: [&str; 11] = [
     "start_unix_nanos",
     "end_unix_nanos",
@@ -49,15 +50,16 @@ pub(in crate::rollup) const COLUMNS: [&str; 11] = [
     "attributes",
 ];
 
-/// Rows of which the last ones belong to the trace that is being read.
+/// Batch whose last rows belong to the current trace.
 #[derive(Debug)]
 struct Portion {
-    /// The first row of the trace, and how many rows the trace had before it.
+    /// First row of the trace in the batch, and number of its rows in earlier batches.
     first: (usize, usize),
     attributes: Option<Arc<PeerEntries>>,
 }
 
-/// Takes the rows of one data file, a trace's rows in one run, and gives their calls.
+/// Takes the rows of one data file and returns the rollup of their calls. A trace must be one run
+/// of rows.
 #[derive(Debug, Default)]
 pub(crate) struct GraphBuilder {
     rows: u64,
@@ -66,7 +68,7 @@ pub(crate) struct GraphBuilder {
     known: HashMap<GraphKey<u32>, GroupNumber, RandomState>,
     recent: Recent<GraphKey<u32>>,
     trace: Option<TraceId>,
-    /// The trace's rows so far; of one that is too large none, but all of them count.
+    /// Spans of the current trace so far. They stop at the limit, while `rows` counts all.
     spans: Vec<GraphSpan>,
     first_row: u64,
     portions: Vec<Portion>,
@@ -79,7 +81,7 @@ impl GraphBuilder {
         Self { adder: Adder::nothing(), ..Self::default() }
     }
 
-    /// Adds the next rows of the file, which are the batch's.
+    /// Adds the next rows of the file. `rows` are those of the batch.
     ///
     /// # Errors
     /// When a column has another type than the table's.
@@ -113,7 +115,7 @@ impl GraphBuilder {
         Ok(())
     }
 
-    /// Counts what the trace has, which has come to its end.
+    /// Counts the calls of the trace, which is complete.
     fn finish_trace(&mut self) {
         let Some(trace) = self.trace.take() else { return };
         let run = self.first_row..self.rows;
@@ -126,7 +128,7 @@ impl GraphBuilder {
             each_graph_call(trace, &spans, |call| self.count(&call, &spans, &portions));
             self.adder.shrink(usize::try_from(self.rows).unwrap_or(usize::MAX));
         }
-        // What was allocated for them serves the next trace.
+        // The allocated buffers are reused for the next trace.
         portions.clear();
         self.portions = portions;
         self.spans = spans;
@@ -163,7 +165,7 @@ impl GraphBuilder {
         }
     }
 
-    /// The bytes of the section and of its pages, which will start at this offset of the file.
+    /// Returns the bytes of the section and of its pages, which start at this offset of the file.
     pub(crate) fn finish(mut self, offset: u64) -> (Vec<u8>, Vec<u8>) {
         self.finish_trace();
         let left_out: u64 = self.left_out.iter().map(|run| run.end - run.start).sum();
@@ -191,11 +193,11 @@ pub(super) fn span(rows: &SpanRows, row: usize, service: u32) -> GraphSpan {
     GraphSpan { facts, failed: rows.status(row) == StatusCode::Error, mark: 0 }
 }
 
-/// Attributes that may say what is at the other end of a span.
+/// Attributes that can name the peer of a span.
 #[derive(Debug)]
 pub(super) struct PeerEntries {
     entries: AttributeEntries,
-    /// Place of each distinct key among the keys that name a peer; `None` for other keys.
+    /// Index in [`KEYS`] of each distinct key of the batch. `None` for keys that name no peer.
     asked: Vec<Option<usize>>,
 }
 
@@ -212,7 +214,7 @@ impl PeerEntries {
     /// Returns the peer that the attributes of the row's span name. `kind` is the span's.
     pub(super) fn peer(&self, row: usize, kind: SpanKind) -> Option<BorrowedPeer<'_>> {
         let keys = &self.entries.keys;
-        // The first entry with each of the keys.
+        // First entry with each of the keys.
         let mut said = [None; KEYS.len()];
         let mut says_any = false;
         for entry in self.entries.of_row(row) {

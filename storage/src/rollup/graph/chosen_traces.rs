@@ -1,7 +1,7 @@
-//! The calls of the traces that have a span like this, all from rows.
+//! Calls of the traces with a matching span, all from rows.
 //!
-//! The newest such traces are found first, then where their rows are, as the indexes say, and no
-//! more of them are read than the question allows.
+//! The query first finds the newest such traces. The indexes then locate their rows, and only as
+//! many rows are read as the query allows.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -28,33 +28,33 @@ use crate::{
     snapshot::{SPANS, TableView},
 };
 
-/// So many traces are looked up at once, at first.
+/// Initial number of traces of a lookup.
 const PORTION: usize = 512;
 
-/// Which traces, and how much of them.
+/// Selection of traces, with its limits.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GraphChoice {
-    /// One span of the trace is like this.
+    /// Filter that at least one span of the trace matches.
     pub filter: SpanFilter,
-    /// After so many rows no more traces are looked for.
+    /// Maximum number of rows to search for traces.
     pub looked_at_max: u64,
-    /// The newest so many traces count, by the latest span that is like this.
+    /// Maximum number of traces. The newest are taken, by their latest matching span.
     pub traces_max: usize,
 }
 
-/// Where the rows of the traces are that count.
+/// Locations of the rows of the selected traces.
 struct ChosenRows<'a> {
     traces: HashSet<TraceId, RandomState>,
     files: Vec<(&'a Arc<DataFile>, RowRanges)>,
-    /// Files of which nobody knows where they have the traces.
+    /// Files whose index does not locate the traces.
     unknown: Vec<Arc<DataFile>>,
     rows: u64,
     all: bool,
 }
 
 impl ChosenRows<'_> {
-    /// The rows of these traces in each file. A file whose index does not say where they are is one
-    /// of the unknown from then on.
+    /// Returns the rows of these traces in each file. A file whose index does not locate them moves
+    /// to `unknown`.
     fn look_up(&mut self, indexes: &Indexes, low64s: &[u64]) -> Vec<RowRanges> {
         let wanted = IndexLookup::new(Signal::Spans, Some(low64s));
         let scan = indexes.begin_scan();
@@ -76,8 +76,8 @@ impl ChosenRows<'_> {
 
 impl Snapshot {
     /// Aggregates the calls in the newest traces that have a matching span, within `bounds`. The
-    /// result is partial if `scan.complete` is false. Calls `go_on` regularly; a break gives a
-    /// partial result.
+    /// result is partial if `scan.complete` is false. `go_on` is called regularly; if it breaks,
+    /// the result is partial.
     ///
     /// # Errors
     /// When a data file is missing or damaged.
@@ -137,7 +137,8 @@ impl Snapshot {
         Ok(GraphAggregate::new(stats, totals))
     }
 
-    /// The newest traces that have such a span, the newest first, and whether those are all.
+    /// Returns the traces with a matching span, the newest first, and whether these are all such
+    /// traces.
     fn newest_traces(
         &self,
         choice: &GraphChoice,
@@ -174,7 +175,7 @@ impl Snapshot {
         Ok((newest.into_iter().map(|(_, id)| id).collect(), stats))
     }
 
-    /// Where the rows of these traces are: of as many of the first of them as have so many rows.
+    /// Returns the rows of the first of these traces, up to `rows_max` rows.
     fn rows_of_traces<'a>(
         &'a self,
         newest: &[TraceId],
@@ -211,7 +212,7 @@ impl Snapshot {
             } else if ids.len() > 1 {
                 portion = ids.len() / 2;
             } else if count > rows_max {
-                // It can never be read; others can.
+                // This trace alone exceeds the limit. The next ones may still fit.
                 (rest, found.all) = (after, false);
             } else {
                 break;
@@ -229,8 +230,8 @@ impl Snapshot {
     }
 }
 
-/// Keeps this many traces, the latest ones. Returns the time that other traces must exceed to be
-/// among them.
+/// Keeps the latest `traces_max` traces. Returns the start that another trace must exceed to be one
+/// of them.
 fn keep_newest(
     latest: &mut HashMap<TraceId, UnixNanos, RandomState>,
     traces_max: usize,

@@ -1,10 +1,8 @@
-//! Answers from the calls between services that are added up beside data files, and from rows
-//! where these do not know.
+//! Query for the calls between services: from rollups, and from rows where rollups have no answer.
 //!
-//! Visible are the spans of a range and of some time before and after it; counted are those that
-//! began in the range itself. What is read as rows: memory, files without rollups, rows that they
-//! left out, and the traces that are in two places or that begin or end in another period than the
-//! covered ones.
+//! Visible spans began in the query's range or in a period before and after it. Only calls that
+//! began in the range itself count. These rows are read: memory, files without rollups, rows that
+//! rollups omit, traces in two places, and traces that extend beyond the covered buckets.
 
 use std::{
     collections::{BTreeSet, HashMap, HashSet},
@@ -43,22 +41,22 @@ use crate::{
     snapshot::TableView,
 };
 
-/// A question for the calls between services.
+/// Parameters of a query for the calls between services.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GraphBounds {
-    /// Calls are counted between each of these times and the next; ascending.
+    /// Bounds of time ranges, ascending. Calls are counted in each range between two bounds.
     pub between: Vec<UnixNanos>,
-    /// Their callers are looked for among the spans that began as long before the first,
+    /// Length of time before the first bound in which callers are searched.
     pub lead: DurationNanos,
-    /// and the called of calls that nobody served among those that began as long after the last.
+    /// Length of time after the last bound in which the called spans of open calls are searched.
     pub trail: DurationNanos,
-    /// No more rows are read.
+    /// Maximum number of rows to read.
     pub rows_max: u64,
     /// Maximum memory of the aggregate in bytes; ignored for chosen traces.
     pub bytes_max: usize,
 }
 
-/// Calls between services.
+/// Calls between services, aggregated by group and time range.
 #[derive(Debug)]
 pub struct GraphAggregate {
     /// Rows and files read.
@@ -73,7 +71,8 @@ impl GraphAggregate {
         Self { scan, groups, calls }
     }
 
-    /// The calls by stretch, counted from 0, and by what they have in common; in no order.
+    /// Returns the calls by the number of their time range, from 0, and by group key. They have no
+    /// order.
     pub fn calls(&self) -> impl Iterator<Item = (u32, GraphKey<&str>, &Calls)> {
         let named = |((stretch, group), calls): (&(u32, GroupNumber), _)| {
             let key = self.groups.raw(*group).and_then(GraphKey::decode);
@@ -122,9 +121,9 @@ struct GraphQuery<'a> {
 }
 
 impl Snapshot {
-    /// The calls between services, as all of the visible spans say; `None` when too much would
-    /// have to be read as rows or held in memory, or when no rollups are of use. Asks `go_on` every
-    /// now and then whether to go on, and gives `None` if not.
+    /// Aggregates the calls between services over all visible spans. Returns `None` when too much
+    /// must be read as rows or held in memory, or when no rollups can be used. `go_on` is called
+    /// regularly; if it breaks, returns `None`.
     ///
     /// # Errors
     /// When a data file is missing or damaged.
@@ -156,8 +155,8 @@ impl Snapshot {
             };
             match question.answer(&unusable) {
                 Ok(aggregate) => return Ok(Some(aggregate)),
-                // Sums of everything without what stands for some of them tell more than those of a
-                // part.
+                // Complete aggregates without some exemplars are more useful than aggregates of a
+                // part of the data.
                 Err(QueryFailure::TooMuch) if exact && !unusable.alone.is_empty() => {
                     exact = false;
                     unusable.alone.clear();
@@ -190,9 +189,10 @@ impl<'a> GraphQuery<'a> {
         let mut pool = self.rows(unrolled, &rolled)?;
         let mut pairs = Pairs::find(&rolled, &unusable.alone);
         self.join(&mut rolled, &pool, &mut pairs)?;
-        // Whoever asks for less then should not have waited for what is not wanted.
+        // The check comes first, so that a query that exceeds its row limit ends without reading.
         self.affords(rolled.iter().map(|rolled| count(&rolled.joined)).sum())?;
-        // What each file has counted of the traces that are joined; what counts after all.
+        // Calls of the joined traces that each file has counted. They are compared with the right
+        // ones.
         let mut own = CountedCalls::new(rolled.len() + pairs.used.len());
         let parts = rolled.iter().map(|rolled| self.read(rolled.file, &rolled.joined));
         let mut parts: Vec<TracePool> = parts.collect::<Result<_, _>>()?;
@@ -239,14 +239,15 @@ impl<'a> GraphQuery<'a> {
             }
         }
         self.resolve_inexact(&mut rolled, (&pairs, &groups), unsettled)?;
-        // A file asks before each of its periods, and so not after its last one.
+        // The memory is checked before each bucket of a file, and therefore once more after the
+        // last.
         if self.totals.bytes() > self.bytes_max {
             return Err(QueryFailure::Never);
         }
         Ok(GraphAggregate::new(self.stats, self.totals))
     }
 
-    /// Which files come from rollups, and which as rows.
+    /// Divides the files into those that are answered from rollups and those that are read as rows.
     fn plan(&self, damaged: &HashSet<PathBuf>) -> (Vec<GraphRollupFile<'a>>, Vec<Arc<DataFile>>) {
         let number = self.snapshot.indexes.begin_scan();
         let (mut rolled, mut unrolled) = (Vec::new(), Vec::new());
@@ -309,7 +310,7 @@ impl<'a> GraphQuery<'a> {
         Ok(pool)
     }
 
-    /// Finds which traces of each file have to be joined.
+    /// Determines the traces of each file that must be joined with their parts elsewhere.
     fn join(
         &mut self,
         rolled: &mut [GraphRollupFile<'_>],
@@ -327,9 +328,9 @@ impl<'a> GraphQuery<'a> {
         pairs.join(indexes, rolled, self.go_on)
     }
 
-    /// Adds the rollups of a file, without the retractions, in these buckets or in all that are
-    /// covered. For a number after the files', adds the calls of a pair. Returns the buckets whose
-    /// remainder is less exact than wanted.
+    /// Adds the rollups of a file, without the retractions, in these buckets or in all covered
+    /// ones. For a number after those of the files, adds the calls of a pair. Returns the buckets
+    /// whose remainder is less exact than wanted.
     fn add(
         &mut self,
         files: &[GraphRollupFile<'_>],
@@ -403,7 +404,7 @@ impl<'a> GraphQuery<'a> {
         again.into_iter().try_for_each(|again| self.add_again(again))
     }
 
-    /// Adds what is left of these periods, if that is known at all.
+    /// Adds the remainder of these buckets if it is known except for exemplars and extremes.
     fn add_inexact(
         &mut self,
         rolled: &[GraphRollupFile<'_>],
@@ -419,7 +420,7 @@ impl<'a> GraphQuery<'a> {
         Ok(())
     }
 
-    /// The rows of these periods of files.
+    /// Determines the rows for the aggregation of these buckets.
     fn again(
         &mut self,
         rolled: &mut [GraphRollupFile<'a>],
@@ -436,7 +437,7 @@ impl<'a> GraphQuery<'a> {
         again.collect()
     }
 
-    /// Adds up periods of a file again, from its rows.
+    /// Aggregates buckets of a file from its rows.
     fn add_again(&mut self, of: Reaggregation<'_>) -> Result<(), QueryFailure> {
         let part = self.read(of.file, &of.rows)?;
         let Self { words, totals, .. } = self;
@@ -455,7 +456,7 @@ impl<'a> GraphQuery<'a> {
         Ok(())
     }
 
-    /// These rows of a file.
+    /// Reads these rows of a file.
     fn read(&mut self, file: &Arc<DataFile>, rows: &RowRanges) -> Result<TracePool, QueryFailure> {
         self.spend(count(rows))?;
         let mut pool = TracePool::default();
@@ -470,7 +471,7 @@ impl<'a> GraphQuery<'a> {
         Ok(pool)
     }
 
-    /// Lets `read` read as many rows as are left. It must read all that it wants.
+    /// Calls `read` with the remaining row budget. An incomplete read is an error.
     fn scan(
         &mut self,
         read: impl FnOnce(&mut Self, Progress<'_>, Matcher) -> Result<(ScanStats, ()), StorageError>,

@@ -1,6 +1,6 @@
-//! The section of a file's index that says where its calls between services are.
+//! Index section that locates a file's calls between services.
 //!
-//! Owns the list of rows that are left out: their traces' calls are in no cell.
+//! Owns the list of omitted rows: no cell counts the calls of their traces.
 
 use std::ops::Range;
 
@@ -12,18 +12,18 @@ use crate::{
 /// Part of the section that stays in memory.
 #[derive(Debug)]
 pub(crate) struct GraphSection {
-    /// The rows that are left out; ascending, apart.
+    /// Rows that the cells omit, as ascending and disjoint ranges.
     pub(in crate::rollup) left_out: Vec<Range<u64>>,
-    /// Where the cells are.
+    /// Locations of the cells.
     pub(in crate::rollup) cells: Directory,
 }
 
-/// The section of a file without such rollups.
+/// Returns the section of a file without such rollups.
 pub(super) fn nothing(offset: u64) -> (Vec<u8>, Vec<u8>) {
     (encoded(&[], &offset.to_le_bytes()), Vec::new())
 }
 
-/// The section, before the directory of the cells.
+/// Returns the section. `cells` is the encoded directory of the cells.
 pub(super) fn encoded(rows: &[Range<u64>], cells: &[u8]) -> Vec<u8> {
     let mut section = Vec::new();
     push_uncounted_rows(&mut section, rows);
@@ -32,7 +32,7 @@ pub(super) fn encoded(rows: &[Range<u64>], cells: &[u8]) -> Vec<u8> {
 }
 
 impl GraphSection {
-    /// `None` when the bytes are not such a section.
+    /// Decodes the section. `None` when the bytes are not such a section.
     pub(crate) fn decode(section: &[u8]) -> Option<Self> {
         let mut section = Bytes::new(section);
         let left_out = take_uncounted_rows(&mut section)?;

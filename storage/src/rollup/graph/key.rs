@@ -1,4 +1,4 @@
-//! Keys by which calls of the graph are counted: names as texts, or as numbers for them.
+//! Group keys of calls in the service graph, with names as texts or as numbers.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -19,7 +19,7 @@ use crate::{
     },
 };
 
-/// Texts by number.
+/// Table of texts by number.
 #[derive(Debug, Default)]
 pub(in crate::rollup) struct NameTable {
     numbers: HashMap<Arc<str>, u32, RandomState>,
@@ -27,7 +27,7 @@ pub(in crate::rollup) struct NameTable {
 }
 
 impl NameTable {
-    /// The number of this text.
+    /// Returns the number of this text, which is added if it is new.
     pub(in crate::rollup) fn number(&mut self, text: &str) -> u32 {
         if let Some(number) = self.numbers.get(text) {
             return *number;
@@ -39,18 +39,18 @@ impl NameTable {
         number
     }
 
-    /// The text with this number.
+    /// Returns the text with this number.
     pub(in crate::rollup) fn text(&self, number: u32) -> &str {
         self.texts.get(number as usize).map_or("", |text| text)
     }
 }
 
-/// Group key of calls in the graph; names are texts, or numbers that stand for them.
+/// Group key of calls in the service graph. Names are texts or numbers that stand for them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum GraphKey<N> {
-    /// Spans of this service; only how many.
+    /// Spans of this service. Only their number counts.
     Spans(N),
-    /// Requests and messages that nobody who is known sent to this service; only how many.
+    /// Requests and messages to this service without a known caller. Only their number counts.
     Entries(N),
     /// Requests and messages that this service served.
     Served(N),
@@ -61,25 +61,25 @@ pub enum GraphKey<N> {
         /// Kind of the calls.
         kind: EdgeKind,
     },
-    /// Calls of one service by another, as the called saw them.
+    /// Calls of one service by another, measured by the called service.
     Called {
         /// Calling service.
         from: N,
         /// Called service.
         to: N,
-        /// How.
+        /// Kind of the calls.
         kind: EdgeKind,
     },
-    /// The same calls, measured by their callers.
+    /// Calls of one service by another, measured by the calling service.
     Waited {
         /// Calling service.
         from: N,
         /// Called service.
         to: N,
-        /// How.
+        /// Kind of the calls.
         kind: EdgeKind,
     },
-    /// Calls of what sends no spans, or messages from there.
+    /// Calls to an uninstrumented peer, or messages from it.
     Open {
         /// Service of the spans.
         service: N,
@@ -90,18 +90,18 @@ pub enum GraphKey<N> {
         /// Kind of the peer.
         peer_kind: NodeKind,
     },
-    /// Calls that say by which system something without spans is run; only how many.
+    /// Calls that name the system of an uninstrumented peer. Only their number counts.
     System {
-        /// Its name.
+        /// Name of the peer.
         peer: N,
         /// Kind of the peer.
         peer_kind: NodeKind,
-        /// The system.
+        /// System that runs the peer.
         system: N,
     },
 }
 
-/// Peer of an open span, its names as numbers.
+/// Peer of an open span, with numbers for its names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct NumberedPeer {
     name: u32,
@@ -110,7 +110,7 @@ pub(super) struct NumberedPeer {
 }
 
 impl NumberedPeer {
-    /// Something of which nothing is known.
+    /// Returns a peer of which nothing is known.
     pub(super) fn unknown(names: &mut NameTable) -> Self {
         Self { name: names.number(""), kind: NodeKind::Unknown, system: None }
     }
@@ -177,7 +177,7 @@ impl SlotHash for GraphKey<u32> {
 }
 
 impl GraphKey<u32> {
-    /// With the names that the numbers stand for.
+    /// Returns the key with the names in place of their numbers.
     pub(super) fn named(self, names: &NameTable) -> GraphKey<&str> {
         let text = |number| names.text(number);
         match self {
@@ -208,7 +208,7 @@ const CALLED: i32 = 3;
 const WAITED: i32 = 4;
 const SYSTEM: i32 = 5;
 const USER: i32 = 6;
-/// First number of open calls; the number of the kind of span is added.
+/// First number of the open calls. The kind of the span is added to it.
 const OPEN: i32 = 16;
 
 const EDGE_KINDS: [EdgeKind; 2] = [EdgeKind::Call, EdgeKind::Message];
@@ -221,7 +221,7 @@ const NODE_KINDS: [NodeKind; 5] = [
 ];
 
 impl<'a> GraphKey<&'a str> {
-    /// Returns the key as a group of a file has it.
+    /// Returns the key as a group key of a file.
     pub(super) fn raw(self) -> RawKey<'a> {
         match self {
             Self::Spans(service) => ([service, ""], [SPANS, 0]),

@@ -1,6 +1,6 @@
 //! Uninstrumented peers: targets of calls without spans of their own.
 //!
-//! Owns the attributes that name them, in present and past versions of OpenTelemetry's semantic
+//! Owns the attributes that name peers, in present and past versions of OpenTelemetry's semantic
 //! conventions: [databases](https://opentelemetry.io/docs/specs/semconv/database/),
 //! [messaging](https://opentelemetry.io/docs/specs/semconv/messaging/) and
 //! [servers](https://opentelemetry.io/docs/specs/semconv/general/attributes/).
@@ -9,18 +9,18 @@ use std::{borrow::Cow, ops::Range};
 
 use tidings_proto::{api::NodeKind, otlp::SpanKind};
 
-/// Something that was called and sends no spans.
+/// Called endpoint that sends no spans.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Peer {
-    /// Its name.
+    /// Name of the peer.
     pub name: String,
     /// Kind of the peer.
     pub kind: NodeKind,
-    /// The system that runs it, when the span says so.
+    /// System that runs the peer, if the span names it.
     pub system: Option<String>,
 }
 
-/// A peer, as attributes say it.
+/// Peer with borrowed names.
 #[derive(Debug)]
 pub(super) struct BorrowedPeer<'a> {
     pub(super) name: Cow<'a, str>,
@@ -28,7 +28,7 @@ pub(super) struct BorrowedPeer<'a> {
     pub(super) system: Option<Cow<'a, str>>,
 }
 
-/// The keys that are looked at.
+/// Keys of attributes that can name a peer.
 pub(super) const KEYS: [&str; 19] = [
     "db.namespace",
     "db.name",
@@ -60,14 +60,14 @@ const URLS: Range<usize> = 16..18;
 const SERVICE: Range<usize> = 18..19;
 
 impl Peer {
-    /// The peer of a span of this kind, of whose attributes `text` gives the first with a key as
-    /// text. `None` when they do not name it.
+    /// Returns the peer of a span of this kind. `text` returns the first attribute with a key as
+    /// text. `None` when the attributes name no peer.
     pub fn from_attributes(kind: SpanKind, text: impl Fn(&str) -> Option<String>) -> Option<Self> {
         BorrowedPeer::from_attributes(kind, |key| text(KEYS[key]).map(Cow::Owned))
             .map(BorrowedPeer::into_owned)
     }
 
-    /// As attributes say it.
+    /// Returns the peer with borrowed names.
     pub(super) fn borrowed(&self) -> BorrowedPeer<'_> {
         let system = self.system.as_deref().map(Cow::Borrowed);
         BorrowedPeer { name: Cow::Borrowed(&self.name), kind: self.kind, system }
@@ -75,7 +75,7 @@ impl Peer {
 }
 
 impl<'a> BorrowedPeer<'a> {
-    /// As [`Peer::from_attributes`], where keys are their places among [`KEYS`].
+    /// Like [`Peer::from_attributes`], with keys given by their index in [`KEYS`].
     pub(super) fn from_attributes(
         kind: SpanKind,
         text: impl Fn(usize) -> Option<Cow<'a, str>>,
@@ -86,7 +86,8 @@ impl<'a> BorrowedPeer<'a> {
         let database = said(DATABASE_SYSTEMS);
         let is_message = matches!(kind, SpanKind::Producer | SpanKind::Consumer);
         if database.is_some() || said(DATABASE_NAMES).is_some() {
-            // Where it runs comes first, as in Tempo: databases of one name are in many places.
+            // The server has precedence, as in Tempo, because databases of one name run on many
+            // servers.
             let name = service.or_else(|| said(SERVERS)).or_else(|| said(DATABASE_NAMES));
             let name = name.or_else(|| database.clone())?;
             return Some(Self { name, kind: NodeKind::Database, system: database });
@@ -110,7 +111,7 @@ impl<'a> BorrowedPeer<'a> {
     }
 }
 
-/// The host of an address, without user, port and path.
+/// Returns the host of an address, without user, port and path.
 fn host_of(url: &str) -> Option<&str> {
     let (_, rest) = url.split_once("://")?;
     let authority = rest.split(['/', '?', '#']).next()?;

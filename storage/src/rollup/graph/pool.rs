@@ -1,4 +1,4 @@
-//! Traces that are put together from their rows, wherever these are.
+//! Assembly of traces from their rows in several sources.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -24,12 +24,12 @@ use crate::{
     rows::column::OfWords,
 };
 
-/// Whenever something began.
+/// Range of all times.
 pub(super) const ALWAYS: Range<u64> = 0..u64::MAX;
-/// The mark of a span that names nothing at its other end.
+/// Mark of a span without a named peer.
 pub(super) const NOBODY: u32 = u32::MAX;
 
-/// Numbers of names, peers and groups during a query.
+/// Numbers of names, peers and groups in a query.
 #[derive(Debug, Default)]
 pub(super) struct Vocabulary {
     names: NameTable,
@@ -39,12 +39,12 @@ pub(super) struct Vocabulary {
 }
 
 impl Vocabulary {
-    /// The number of a name.
+    /// Returns the number of a name.
     pub(super) fn number(&mut self, name: &str) -> u32 {
         self.names.number(name)
     }
 
-    /// The number of a peer, which is the mark of spans that named it.
+    /// Returns the number of a peer, which marks the spans that named it.
     pub(super) fn peer(&mut self, peer: Peer) -> u32 {
         if let Some(number) = self.peer_numbers.get(&peer) {
             return *number;
@@ -55,7 +55,7 @@ impl Vocabulary {
         number
     }
 
-    /// The rows' spans.
+    /// Passes the spans of the rows to `visit`.
     fn spans(
         &mut self,
         batch: &RecordBatch,
@@ -76,8 +76,8 @@ impl Vocabulary {
         Ok(())
     }
 
-    /// Calls `count` with the group and the calls of these spans of one trace, for those that began
-    /// in one of these ranges.
+    /// Passes the calls of one trace to `count`, with their group. Only calls that began in one of
+    /// these ranges are passed.
     fn count(
         &mut self,
         trace: TraceId,
@@ -108,7 +108,7 @@ impl Vocabulary {
     }
 }
 
-/// Some traces.
+/// Spans grouped by trace.
 #[derive(Debug, Default)]
 pub(super) struct TracePool {
     traces: HashMap<TraceId, Vec<GraphSpan>, RandomState>,
@@ -137,7 +137,7 @@ impl TracePool {
         self.rows += 1;
     }
 
-    /// Adds all that another one has of what begins in this range.
+    /// Adds the spans of another pool that began in this range.
     pub(super) fn merge(&mut self, other: Self, range: &Range<u64>) {
         for (trace, spans) in other.traces {
             let spans = spans.into_iter().filter(|span| range.contains(&span.facts.start.0));
@@ -148,7 +148,8 @@ impl TracePool {
         }
     }
 
-    /// The last halves of the ids of the traces of which a part can be in a file of this hour.
+    /// Returns the last halves of the ids of the traces that can have a part in a file of this
+    /// hour.
     pub(super) fn near(&self, hour: i64) -> Vec<u64> {
         let hour = u64::try_from(hour).unwrap_or_default().saturating_mul(HOUR);
         let near = hour.saturating_sub(HOUR)..hour.saturating_add(2 * HOUR);
@@ -158,7 +159,8 @@ impl TracePool {
         low64s.into_iter().collect()
     }
 
-    /// Gives `count` the calls that began in one of these ranges, as if each trace were one.
+    /// Passes the calls that began in one of these ranges to `count`. Each trace counts as one
+    /// trace, even after a long silence.
     pub(super) fn count_as_one(
         &self,
         ranges: &[Range<u64>],
@@ -171,7 +173,7 @@ impl TracePool {
         }
     }
 
-    /// As [`Self::count_as_one`], of what all of these have of a trace.
+    /// Like [`Self::count_as_one`], for the traces that all of these pools have in total.
     pub(super) fn count_together(
         parts: &[Self],
         words: &mut Vocabulary,
@@ -190,7 +192,7 @@ impl TracePool {
         }
     }
 
-    /// Takes out the traces whose ids end with one of these, which are ascending.
+    /// Removes and returns the traces whose ids end with one of these numbers, which are ascending.
     pub(super) fn take(&mut self, low64s: &[u64]) -> Self {
         let is_one = |trace: &TraceId| low64s.binary_search(&trace.low64()).is_ok();
         let mut taken = Self::default();
@@ -203,7 +205,7 @@ impl TracePool {
         taken
     }
 
-    /// As [`Self::count_as_one`], but for traces that were silent for long.
+    /// Like [`Self::count_as_one`], but a trace is divided at each long silence.
     pub(super) fn count(
         self,
         range: &Range<u64>,

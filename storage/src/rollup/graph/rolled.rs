@@ -1,4 +1,4 @@
-//! A data file of which a part comes from rollups.
+//! Data file whose rollups answer a part of a query for the service graph.
 
 use std::{
     ops::{ControlFlow, Range},
@@ -28,14 +28,14 @@ use crate::{
     schema::Signal,
 };
 
-/// A file whose rollups answer a question about edges.
+/// File whose rollups answer a part of a query.
 #[derive(Debug)]
 pub(super) struct GraphRollupFile<'a> {
     pub(super) file: &'a Arc<DataFile>,
     rollup: RolledUp,
     /// Time ranges of the query that the rollups cover, at most one between two bounds; ascending.
     pub(super) covered: Vec<Range<u64>>,
-    /// Rows of traces that are put together with what is elsewhere.
+    /// Rows of traces that are joined with their parts elsewhere.
     pub(super) joined: RowRanges,
     traces: Option<Vec<TraceRows>>,
 }
@@ -49,7 +49,8 @@ impl RollupFile for GraphRollupFile<'_> {
         &self.rollup
     }
 
-    /// Returns true if the query covers all times of the file. It cuts traces of other files in two.
+    /// Returns true if the query covers all times of the file. Otherwise, it can cut traces of the
+    /// file.
     fn is_whole(&self) -> bool {
         let (min, max) = self.file.times();
         is_inside(&merged(self.covered.clone()), min.0, max.0)
@@ -65,7 +66,7 @@ impl RollupFile for GraphRollupFile<'_> {
     }
 }
 
-/// The rows of one trace.
+/// Rows and time range of one trace.
 #[derive(Debug, Clone)]
 struct TraceRows {
     rows: Range<u64>,
@@ -74,8 +75,8 @@ struct TraceRows {
 }
 
 impl<'a> GraphRollupFile<'a> {
-    /// The file, if of the stretches between these bounds some comes from its rollups, and if
-    /// what it has of `visible` began in its hour.
+    /// Returns the file if its rollups cover a part of the ranges between these bounds. `None` also
+    /// when the file has visible calls outside of its hour.
     pub(super) fn new(
         file: &'a Arc<DataFile>,
         rollup: RolledUp,
@@ -96,12 +97,13 @@ impl<'a> GraphRollupFile<'a> {
         &self.rollup.graph().cells
     }
 
-    /// The rows of which no cell knows.
+    /// Returns the rows that no cell counts.
     pub(super) fn left_out(&self) -> &RowRanges {
         &self.rollup.graph().left_out
     }
 
-    /// Joins the traces that the question cuts: some of it in a covered period, some not.
+    /// Joins the traces that the query cuts: they are partly inside and partly outside of the
+    /// covered buckets.
     ///
     /// # Errors
     /// When the file is missing or damaged.
@@ -119,8 +121,8 @@ impl<'a> GraphRollupFile<'a> {
         Ok(())
     }
 
-    /// The rows of the traces that have a span in one of these periods, without those that are
-    /// joined or left out.
+    /// Returns the rows of the traces that have a span in one of these buckets. Joined and omitted
+    /// rows are excluded.
     ///
     /// # Errors
     /// As [`Self::join_cut`].
@@ -136,7 +138,7 @@ impl<'a> GraphRollupFile<'a> {
         Ok(without(&without(&merged(rows), &self.joined), self.left_out()))
     }
 
-    /// The rows and times of each of its traces.
+    /// Returns the rows and times of each trace of the file.
     fn traces(&mut self) -> Result<&[TraceRows], StorageError> {
         if self.traces.is_none() {
             self.traces = Some(traces(self.file)?);
@@ -144,8 +146,8 @@ impl<'a> GraphRollupFile<'a> {
         Ok(self.traces.as_deref().unwrap_or_default())
     }
 
-    /// Adds the calls of these periods, or of all covered ones, to `totals`, without what is taken
-    /// away.
+    /// Adds the calls of these buckets, or of all covered ones, to `totals`, without the
+    /// retractions.
     pub(super) fn add(
         &self,
         periods: Option<Vec<PendingBucket>>,
@@ -168,7 +170,7 @@ fn is_inside(ranges: &[Range<u64>], first: u64, last: u64) -> bool {
     ranges.iter().any(|range| range.start <= first && last < range.end)
 }
 
-/// The groups' numbers in the answer, by their numbers in the file.
+/// Returns the numbers of the file's groups in the answer.
 fn numbers(names: &GroupNames, totals: &mut QueryTotals) -> Option<Vec<GroupNumber>> {
     let known = |group| {
         let key = names.raw(group)?;
@@ -178,7 +180,7 @@ fn numbers(names: &GroupNames, totals: &mut QueryTotals) -> Option<Vec<GroupNumb
     (0..groups).map(known).collect()
 }
 
-/// The rows and times of each trace of a file.
+/// Reads the rows and times of each trace of a file.
 fn traces(file: &DataFile) -> Result<Vec<TraceRows>, StorageError> {
     let mut traces: Vec<TraceRows> = Vec::new();
     let (mut before, mut row): (Option<TraceId>, u64) = (None, 0);

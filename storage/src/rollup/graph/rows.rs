@@ -1,8 +1,9 @@
-//! Reads the rows of a file for the graph.
+//! Reader of the rows of a file for the service graph.
 //!
-//! The peer of a call is among its span's attributes. Their map takes longer to decode than all
-//! other columns together. Most files have it elsewhere: complete columns for some keys, and an
-//! index that rules out the other keys. The map is read only for the remaining rows.
+//! The peer of a call is one of its span's attributes. The map of attributes takes longer to decode
+//! than all other columns together. Most files make it unnecessary: they have complete columns for
+//! some keys, and an index that rules out the other keys. The map is read only for the remaining
+//! rows.
 
 use std::{
     cell::Cell,
@@ -34,35 +35,35 @@ use crate::{
 };
 
 const ATTRIBUTES: &str = "attributes";
-/// Keys of so many columns at most are told by them.
+/// Maximum number of peer columns. The keys of further columns are read from the map.
 const TELLING_MAX: usize = 12;
-/// So many files are remembered.
+/// Maximum number of files in the cache.
 const REMEMBERED_MAX: usize = 65_536;
 
-/// Where a file says what a span has under a key.
+/// Location of a peer attribute in a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum KeySource {
-    /// Nothing in the file has the key.
+    /// No attribute of the file has the key.
     Nowhere,
-    /// The key is in this one of the columns that tell a peer.
+    /// The key is in the peer column with this index.
     Column(usize),
     /// The key is in the map of attributes.
     Map,
 }
 
-/// Where a file says what spans called.
+/// Locations of the peer attributes in a file.
 #[derive(Debug, Default)]
 struct PeerKeySources {
     told: HashMap<&'static str, KeySource>,
     telling: Vec<String>,
 }
 
-/// Where files say what spans called. Files never change, so it is found out once.
+/// Cache of the locations of peer attributes by file. Files never change, so entries stay valid.
 #[derive(Debug, Default)]
 pub(crate) struct PeerKeys(Mutex<HashMap<PathBuf, Arc<PeerKeySources>>>);
 
 impl PeerKeys {
-    /// Forgets what is known of a file.
+    /// Drops the entry of a file.
     pub(crate) fn invalidate(&self, file: &Path) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(file);
     }
@@ -103,7 +104,7 @@ impl PeerKeySources {
         Ok(keys)
     }
 
-    /// The place of a telling column, while there is one.
+    /// Adds a peer column and returns its index. `None` when there are too many.
     fn place(&mut self, column: &str) -> Option<usize> {
         let place = self.telling.len();
         (place < TELLING_MAX).then(|| self.telling.push(column.to_owned()))?;
@@ -111,11 +112,11 @@ impl PeerKeySources {
     }
 }
 
-/// The numbers of a row's values in the telling columns, and its kind.
+/// Kind of a row's span, and the numbers of the row's values in the peer columns.
 type PeerColumnValues = (SpanKind, [Option<usize>; TELLING_MAX]);
 
-/// A batch's telling columns, and what was found out from their values: the mark of a span, or
-/// `None` where the map has to tell.
+/// Peer columns of a batch, with a cache from their values to the mark of a span. `None` in the
+/// cache means that the map must be read.
 struct PeerColumns<'a> {
     keys: &'a PeerKeySources,
     columns: Vec<Option<WordColumn>>,
@@ -156,7 +157,7 @@ impl<'a> PeerColumns<'a> {
     }
 }
 
-/// Gives `visit` these rows of a file. Breaks when `go_on` does.
+/// Passes the spans of these rows of a file to `visit`. Breaks when `go_on` does.
 ///
 /// # Errors
 /// When the file is missing or damaged.
@@ -175,7 +176,7 @@ pub(super) fn read(
     let names: Vec<&str> = facts.chain(keys.telling.iter().map(String::as_str)).collect();
     let mut places = rows.iter().flat_map(|rows| rows.start..rows.end.min(file.rows));
     let mut spans: Vec<(TraceId, GraphSpan)> = Vec::new();
-    // Places in `spans`, and rows of the file.
+    // Indexes in `spans`, and rows of the file, of spans that need the map.
     let mut untold: Vec<(usize, u64)> = Vec::new();
     let mut flow = ControlFlow::Continue(());
     columns(Signal::Spans, file, &names, Some(rows), &mut |batch| {
@@ -206,7 +207,7 @@ pub(super) fn read(
     Ok(flow)
 }
 
-/// Reads of the map of attributes what these rows called.
+/// Reads the peers of these rows from the map of attributes.
 fn tell(
     file: &DataFile,
     untold: &[(usize, u64)],

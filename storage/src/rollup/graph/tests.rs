@@ -28,7 +28,7 @@ use crate::{
 
 const DAY: u64 = 24 * HOUR;
 
-/// What the calls of a key say, by key.
+/// Calls of each group, by the text of the group key.
 type Graph = BTreeMap<String, Said>;
 
 fn said(aggregate: &GraphAggregate) -> Graph {
@@ -61,7 +61,7 @@ fn asked_between(
     snapshot.aggregate_graph(&bounds, &mut || ControlFlow::Continue(())).unwrap()
 }
 
-/// The obvious way: every visible span, trace by trace.
+/// Reference implementation: it assembles every visible span, trace by trace.
 fn obvious(all: &[&Sent], counted: &Range<u64>, lead: u64) -> Graph {
     obvious_between(all, &[counted.start, counted.end], (lead, 0))
 }
@@ -123,7 +123,7 @@ fn sent() -> impl Strategy<Value = Sent> {
     )
 }
 
-/// How long before and after the counted time spans are visible.
+/// Lengths of time before and after the counted range in which spans are visible.
 fn around() -> impl Strategy<Value = (u64, u64)> {
     let long = || select(&[0, 60 * SECOND][..]);
     (long(), long())
@@ -153,7 +153,7 @@ proptest! {
         let folder = TempDir::new().unwrap();
         let snapshot = snapshot_joined(&folder, &parts, joined);
         let all: Vec<&Sent> = parts.iter().flatten().copied().collect();
-        // What it remembers of the first time is right too.
+        // Each query runs twice, so that the second run uses the caches of the first.
         for (bounds, around) in questions.iter().chain(&questions) {
             if let Some(aggregate) = asked_between(&snapshot, bounds, *around, u64::MAX) {
                 prop_assert_eq!(said(&aggregate), obvious_between(&all, bounds, *around));
@@ -178,7 +178,7 @@ proptest! {
     }
 }
 
-/// Asks for the traces that have a span of the service in the counted time.
+/// Aggregates the traces that have a span of the service in the counted range.
 fn asked_of(
     snapshot: &Snapshot,
     service: &str,
@@ -265,7 +265,7 @@ fn of_more_traces_than_are_allowed_the_newest_are_chosen() {
     assert_eq!((none.scan.complete, said(&none)), (false, Graph::new()));
 }
 
-/// The two sides of a call of the bank by the shop.
+/// Returns the two spans of a call of the bank by the shop.
 fn call(trace: u64, start: u64, length: u64) -> [Sent; 2] {
     let span = |id: u64, parent: Option<u64>, kind: SpanKind| Span {
         trace_id: u128::from(trace + 1).to_be_bytes().to_vec(),
@@ -314,7 +314,7 @@ fn whole_minutes_are_not_read_as_rows() {
 
 #[test]
 fn traces_that_two_files_have_settled_are_not_read_as_rows() {
-    // Enough for buckets, and for few durations in each cell.
+    // The counts reach histogram buckets, and also leave few durations in each cell.
     for (count, step) in [(1_500, 1_000), (1_500, SECOND)] {
         let spans: Vec<Sent> = (0..count)
             .flat_map(|number| call(number, BEGIN + number * step, 1_000 + 7 * number))
@@ -327,9 +327,10 @@ fn traces_that_two_files_have_settled_are_not_read_as_rows() {
             (vec![clients.clone(), servers.clone(), vec![]], 0b00, 2 * count),
             (vec![clients.clone(), servers.clone(), vec![]], 0b01, 2 * count),
             (vec![clients.clone(), servers.clone(), vec![]], 0b11, 0),
-            // Both have the call of the third trace; the others' are in one or the other.
+            // Both files have the call of the third trace. The calls of the others are in one or
+            // the other.
             (vec![all[..5].to_vec(), all[4..].to_vec(), vec![]], 0b11, 0),
-            // Two traces go on in memory, or in a third file, which may say so too.
+            // Two traces continue in memory, or in a third file, which may have corrections too.
             (vec![clients.clone(), servers.clone(), third.iter().collect()], 0b11, 7),
             (vec![clients.clone(), servers.clone(), third.iter().collect(), vec![]], 0b11, 7),
             (vec![clients.clone(), servers.clone(), third.iter().collect(), vec![]], 0b111, 7),
@@ -341,7 +342,7 @@ fn traces_that_two_files_have_settled_are_not_read_as_rows() {
                 assert_eq!(said(&aggregate), obvious(&all, &counted, MINUTE), "{count} {joined:b}");
                 assert_eq!(aggregate.scan.rows, rows, "{count} {joined:b}");
             }
-            // A part of the traces is not visible, or not counted.
+            // A part of the traces is outside of the visible range or of the counted one.
             for counted in [BEGIN..BEGIN + 5 * MINUTE, BEGIN + 7 * MINUTE..BEGIN + HOUR] {
                 let aggregate = asked(&snapshot, &counted, MINUTE, u64::MAX);
                 let Some(aggregate) = aggregate else { continue };
@@ -356,12 +357,13 @@ fn what_two_pairs_have_settled_is_read_as_rows() {
     let spans: Vec<Sent> = (0..60).flat_map(|number| call(number, BEGIN + number, 7)).collect();
     let (clients, servers): (Vec<&Sent>, Vec<&Sent>) =
         spans.iter().partition(|sent| sent.service == "shop");
-    // Of the last traces nobody has more than the call.
+    // The last traces have only the calling span.
     let parts = [clients.clone(), servers[..40].to_vec(), servers[5..15].to_vec(), vec![]];
     let folder = TempDir::new().unwrap();
     let snapshot = snapshot(&folder, &parts);
     let [first, second, third] = &snapshot.spans.files[..] else { panic!("there are three files") };
-    // As if the third had gone before the second was looked at, and somebody held a snapshot.
+    // The snapshot is from before the third file was replaced, and the second was compared
+    // afterwards.
     for (file, others) in [(first, &[][..]), (third, &[first]), (second, &[first])] {
         let others: Vec<_> = others.iter().map(|other| Arc::clone(other)).collect();
         assert!(join(&snapshot, file, &others));
@@ -380,7 +382,7 @@ fn of_a_time_without_spans_it_is_known_that_there_are_none() {
     let in_memory = snapshot(&folder, &[spans.iter().collect()]);
     for (counted, is_there) in [
         (BEGIN + HOUR..BEGIN + 2 * HOUR, false),
-        // What led up to it is none of it.
+        // Spans before the counted range do not count.
         (BEGIN + 30 * SECOND..BEGIN + HOUR, false),
         (BEGIN..BEGIN + HOUR, true),
     ] {
@@ -439,7 +441,7 @@ fn a_call_of_which_both_sides_are_in_different_places_counts_once() {
 
 #[test]
 fn what_stood_for_calls_that_are_taken_away_stands_no_longer() {
-    // Calls that nobody served, and one that somebody did in another file, who stood out.
+    // Open calls, and one call that is served in another file. That call is an extreme of its cell.
     for others in [1, 3, 512, 513] {
         for (length, at) in [(0, 1), (90_000, 2), (5, 100 * MINUTE / 2)] {
             let late = call(9_999, BEGIN + at, length);
@@ -463,7 +465,7 @@ fn what_stood_for_calls_that_are_taken_away_stands_no_longer() {
 
 #[test]
 fn what_stands_for_calls_is_not_looked_for_where_that_takes_too_much() {
-    // The longest of the calls that nobody served was served by somebody in another file.
+    // The longest open call of the file is served in another file.
     for others in [1, 3, 500] {
         let late = call(9_999, BEGIN + 1, 90_000);
         let spans: Vec<Sent> =

@@ -1,10 +1,11 @@
-//! The calls in one trace: what of its spans counts as a call, and of whom by whom.
+//! Calls in one trace: determines which spans count as calls, with their callers.
 //!
-//! A call is a span under a span of another service, or a SERVER or CONSUMER under a CLIENT or
-//! PRODUCER of its own. Where spans hang is assembly's to say. A CLIENT or PRODUCER that nothing
-//! hangs under called something that sends no spans; a CONSUMER that hangs under nothing took a
-//! message of somebody who sends none. A SERVER without a parent was called by a user, and so was
-//! a CONSUMER without a parent whose queue nobody names; one whose parent is missing was not.
+//! A call is a span below a span of another service. A SERVER below a CLIENT, or a CONSUMER below a
+//! PRODUCER, of the same service is a call too. Assembly determines the parents of spans. A CLIENT
+//! or PRODUCER without a called span below it called an uninstrumented peer. A CONSUMER without a
+//! calling parent took a message of an uninstrumented peer. A SERVER without a parent was called by
+//! a user, and so was a CONSUMER without a parent and without a named queue. A span whose parent is
+//! missing was not called by a user.
 
 use tidings_assembly::{SpanFacts, callers};
 use tidings_proto::{
@@ -15,14 +16,14 @@ use tidings_proto::{
 
 use crate::{Call, rollup::SILENCE};
 
-/// A span of which the calls are wanted.
+/// Span with the facts that calls are computed from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct GraphSpan {
     /// Facts for assembly.
     pub facts: SpanFacts,
     /// True if the span failed.
     pub failed: bool,
-    /// The caller's number for what else it knows of it.
+    /// Number by which the caller of this module refers to other facts of the span.
     pub mark: u32,
 }
 
@@ -31,33 +32,33 @@ pub struct GraphSpan {
 pub enum GraphPart {
     /// A span of its service.
     Span,
-    /// Its service serves with it.
+    /// The span serves a request or a message.
     Served,
-    /// It serves a request without a known caller.
+    /// The span serves a request without a known caller.
     Entry,
-    /// The span at this place called it, in this way.
+    /// The span was called by another one.
     Called {
-        /// The caller's place.
+        /// Index of the calling span.
         caller: usize,
-        /// How.
+        /// Kind of the call.
         kind: EdgeKind,
-        /// Time the caller waited for it, if known.
+        /// Time that the caller waited, if known.
         waited: Option<DurationNanos>,
     },
-    /// A request of a user: it has no parent, and its service serves with it.
+    /// The span serves a request of a user: it has no parent.
     UserRequest,
-    /// It called something that sends no spans, or took a message of it.
+    /// The span called an uninstrumented peer, or took a message of it.
     Open,
 }
 
-/// A span as a part of the graph.
+/// Call with its role in the graph.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct GraphCall {
-    /// The span's place.
+    /// Index of the span.
     pub span: usize,
     /// Role of the span.
     pub part: GraphPart,
-    /// The call that counts.
+    /// Call to count.
     pub call: Call,
 }
 
@@ -69,7 +70,7 @@ pub fn graph_calls(trace_id: TraceId, spans: &[GraphSpan]) -> Vec<GraphCall> {
     calls
 }
 
-/// As [`graph_calls`], one after the other.
+/// Like [`graph_calls`], but passes the calls to `visit` one by one.
 pub(super) fn each_graph_call(
     trace_id: TraceId,
     spans: &[GraphSpan],
@@ -131,8 +132,7 @@ pub(super) fn each_graph_call(
     }
 }
 
-/// The spans of a trace in parts that have an hour or more without the start of a span between
-/// them.
+/// Divides the spans of a trace at each silence of an hour or more, in which no span started.
 pub fn without_silence(spans: &mut [GraphSpan]) -> impl Iterator<Item = &[GraphSpan]> {
     let start = |span: &GraphSpan| span.facts.start.0;
     let hull = spans.iter().map(start).min().zip(spans.iter().map(start).max());

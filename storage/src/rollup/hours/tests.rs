@@ -23,7 +23,7 @@ const STEP: u64 = HOUR / 2;
 /// The hour that begins at [`BEGIN`].
 const FIRST: i64 = 500_000;
 
-/// The hours whose sums are kept, and where these are.
+/// Returns the cached hours, with the addresses of their aggregates.
 fn kept(snapshot: &Snapshot) -> Vec<(i64, *const Sums)> {
     let kept = snapshot.indexes.hours.lock();
     assert_eq!(kept.bytes, kept.of.values().map(|known| known.bytes).sum::<usize>());
@@ -37,7 +37,7 @@ fn kept(snapshot: &Snapshot) -> Vec<(i64, *const Sums)> {
     hours
 }
 
-/// The sums that are kept: while they are held others are elsewhere.
+/// Returns the cached aggregates. While they are held, new ones have other addresses.
 fn held(snapshot: &Snapshot) -> Vec<Arc<Sums>> {
     let kept = snapshot.indexes.hours.lock();
     let sums = kept.of.values().filter_map(|known| match &known.what {
@@ -52,10 +52,10 @@ fn of_hours(first: u64, end: u64) -> SpanFilter {
     SpanFilter { start: TimeRange { start: time(first), end: time(end) }, ..SpanFilter::default() }
 }
 
-/// A snapshot of spans in so many hours, of which each has three files, and which keeps sums of so
-/// many bytes.
+/// Returns a snapshot of spans in many hours with three files each. Its cache has at most
+/// `bytes_max` bytes.
 fn of_many_hours(folder: &TempDir, spans: &[Sent], bytes_max: usize) -> Snapshot {
-    // A flush has files of their own for five hours.
+    // A flush writes separate files for at most five hours.
     let mut parts: Vec<Vec<&Sent>> = Vec::new();
     for block in spans.chunks(5 * 60) {
         parts.extend((0..3).map(|third| block.iter().skip(third).step_by(3).collect()));
@@ -70,7 +70,7 @@ fn spans_in(hours: u64) -> Vec<Sent> {
     (0..hours * 60).map(|number| numbered(number, BEGIN + number * MINUTE)).collect()
 }
 
-/// Asks, and holds the answer against the obvious one.
+/// Compares the answer of a query with the reference implementation.
 fn check(snapshot: &Snapshot, spans: &[Sent], filter: &SpanFilter) {
     let all: Vec<&Sent> = spans.iter().collect();
     let (added, _) = aggregate_by(1, snapshot, filter, STEP);
@@ -95,7 +95,8 @@ proptest! {
         let all: Vec<&Sent> = parts.iter().flatten().copied().collect();
         let range = TimeRange { start: ends.0, end: ends.1 };
         let everything = SpanFilter { start: range, ..SpanFilter::default() };
-        // The first leaves a mark, the second makes sums, the others find them.
+        // The first query leaves a marker, the second makes the aggregates, and the others find
+        // them.
         for (time, threads) in [1, 1, 1, 2, 5].into_iter().enumerate() {
             if let Some((_, which)) = damage.as_ref().filter(|(when, _)| *when == time) {
                 damage_index(&snapshot, which);
@@ -132,7 +133,7 @@ fn sums_are_made_by_the_second_question_about_all_of_an_hour() {
     check(&snapshot, &spans, &of_hours(0, 2));
     let both = kept(&snapshot);
     assert_eq!(both.len(), 2);
-    // Whatever cannot be answered without the files is answered from them.
+    // A query that does not use the aggregates reads the files.
     for file in &snapshot.spans.files {
         std::fs::remove_file(crate::paths::index_path(&file.path)).unwrap();
     }
@@ -163,7 +164,8 @@ fn hours_of_one_step_are_kept_as_one() {
     assert_eq!(stretches(), [(FIRST + 4, FIRST + 7), (FIRST + 8, FIRST + 9)]);
     (0..3).for_each(|_| check(&of_hours(4, 10), 24 * HOUR));
     assert!(stretches().contains(&(FIRST + 4, FIRST + 9)), "twelve hours");
-    // An hour that is not asked for as a whole is for itself, and so are all in shorter steps.
+    // An hour that is not queried as a whole is not joined with others. Shorter steps join no
+    // hours.
     let cut = SpanFilter {
         start: TimeRange { start: Some(UnixNanos(BEGIN + 4 * HOUR + MINUTE)), end: None },
         ..SpanFilter::default()
@@ -230,8 +232,8 @@ fn hours_that_do_not_all_fit_stay_as_long_as_they_are_asked_for() {
         check(&some, &spans, &of_hours(0, 6));
         assert_eq!(kept(&some), before);
     }
-    // What has no room is not made again in vain. The first hours have none, because the last ones
-    // are read first.
+    // Aggregates that do not fit are not made again. The first hours have none, because the last
+    // ones are read first.
     assert!(before.iter().all(|(hour, _)| *hour != FIRST));
     let of_first: Vec<_> = some.spans.files.iter().filter(|file| file.hour == FIRST).collect();
     let next = some.indexes.hours.lock().questions + 1;

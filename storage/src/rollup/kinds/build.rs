@@ -1,4 +1,4 @@
-//! Adds up the transactions of a data file while it is written, and keeps what its traces are.
+//! Aggregates the transactions of a data file while it is written, and summarises its traces.
 
 use std::{collections::HashMap, ops::Range};
 
@@ -22,7 +22,7 @@ use crate::{
 /// Denominator of the limit for rows of traces that must be read as rows. A file with a larger
 /// share has no rollups.
 const LEFT_OUT_PART: u64 = 4;
-/// Columns that it reads.
+/// Columns that the builder reads.
 pub(in crate::rollup) const COLUMNS: [&str; 10] = [
     "start_unix_nanos",
     "end_unix_nanos",
@@ -36,26 +36,27 @@ pub(in crate::rollup) const COLUMNS: [&str; 10] = [
     "content_hash",
 ];
 
-/// A trace of the file.
+/// Summary of a trace of the file, with its hour.
 #[derive(Debug, Clone, Copy)]
 struct Traced {
     hour: u64,
     summary: Summary,
 }
 
-/// The trace whose rows come.
+/// Trace whose rows are being read.
 #[derive(Debug)]
 struct OpenTrace {
     id: TraceId,
     first: u64,
     last: u64,
-    /// Its entry among the rows of earlier batches,
+    /// Best entry span of earlier batches.
     entry: Option<EntrySpan>,
-    /// and a better one among those of this batch.
+    /// Better entry span in the current batch: rank and row.
     row: Option<(Rank, usize)>,
 }
 
-/// Takes the rows of one data file, a trace's rows in one run, and gives their transactions.
+/// Takes the rows of one data file and returns the rollup of their transactions. A trace must be
+/// one run of rows.
 #[derive(Debug, Default)]
 pub(crate) struct KindBuilder {
     rows: usize,
@@ -95,7 +96,7 @@ impl KindBuilder {
         self.carry(rows);
     }
 
-    /// Keeps what the trace's entry among these rows is: they go.
+    /// Copies the facts of the entry span among these rows, because the rows are dropped next.
     fn carry(&mut self, rows: &SpanRows) {
         let Self { adder, open: Some(open), .. } = self else { return };
         if let Some((_, row)) = open.row.take() {
@@ -103,7 +104,7 @@ impl KindBuilder {
         }
     }
 
-    /// Counts the trace, which has come to its end.
+    /// Counts the trace, which is complete.
     fn finish_trace(&mut self) {
         let Some(OpenTrace { first, last, entry: Some(EntrySpan { kind, call, .. }), .. }) =
             self.open.take()
@@ -126,14 +127,14 @@ impl KindBuilder {
         }
     }
 
-    /// The bytes of the section and of its pages, which will start at this offset of the file.
+    /// Returns the bytes of the section and of its pages, which start at this offset of the file.
     /// `runs` are the hashes and rows of the file's traces, in the order of their rows.
     pub(crate) fn finish(mut self, runs: &[(u64, Range<u64>)], offset: u64) -> (Vec<u8>, Vec<u8>) {
         self.finish_trace();
         if self.adder.is_full() || runs.len() != self.traces.len() {
             return kind_section::nothing(offset);
         }
-        // The hour of nearly all; what is of another one came with a wrong clock.
+        // The section covers the most frequent hour. Traces of other hours come from wrong clocks.
         let mut hours: HashMap<u64, u64> = HashMap::new();
         self.traces.iter().for_each(|of| *hours.entry(of.hour).or_default() += 1);
         let hour = hours.iter().max_by_key(|(hour, count)| (**count, **hour));

@@ -1,8 +1,8 @@
-//! Which transactions there are: the entry of each trace.
+//! Transactions: extracts the entry span of each trace.
 //!
-//! The entry is the earliest span that names no parent, or else the earliest of all. Spans of a
-//! trace that began an hour or more after all before them are a transaction of their own, as they
-//! are a trace of their own for the calls between services.
+//! The entry span is the earliest span that names no parent. Without such a span, it is the
+//! earliest of all. A trace is divided at each silence of an hour or more, and each part is a
+//! transaction, as for the calls between services.
 
 use std::{cmp::Ordering, collections::HashMap, ops::Range};
 
@@ -24,14 +24,14 @@ use crate::{
 /// Root operation of a transaction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct KindKey<'a> {
-    /// The service that they enter.
+    /// Service of the entry span.
     pub service: &'a str,
-    /// The operation there.
+    /// Operation of the entry span.
     pub operation: &'a str,
 }
 
 impl<'a> KindKey<'a> {
-    /// It as a group of a file.
+    /// Returns the key as a group key of a file.
     pub(super) fn raw(self) -> RawKey<'a> {
         ([self.service, self.operation], [0, 0])
     }
@@ -41,8 +41,8 @@ impl<'a> KindKey<'a> {
     }
 }
 
-/// The place of a trace in an order that has nothing to do with the order of its id. Traces whose
-/// ids end with the same 8 bytes share one.
+/// Returns the position of a trace in a pseudo-random order. Traces whose ids end with the same 8
+/// bytes share a position.
 #[must_use]
 pub fn transaction_place(trace_id: TraceId) -> u64 {
     trace_hash(trace_id.low64())
@@ -54,7 +54,7 @@ pub(super) struct Rank {
     names_parent: bool,
     has_no_start: bool,
     start: UnixNanos,
-    // The rest only decides.
+    // The remaining fields only break ties.
     span_id: SpanId,
     content_hash: u64,
 }
@@ -83,7 +83,7 @@ impl Rank {
     }
 }
 
-/// A span through which a trace may have been entered.
+/// Candidate for the entry span of a trace.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct EntrySpan {
     pub(super) rank: Rank,
@@ -91,7 +91,7 @@ pub(super) struct EntrySpan {
     pub(super) call: Call,
 }
 
-/// The spans of a trace that belong together.
+/// Spans of a trace without a long silence between them.
 #[derive(Debug)]
 struct TracePart {
     first: u64,
@@ -113,14 +113,14 @@ impl TracePart {
     }
 }
 
-/// Traces whose spans come one by one, in any order and any number of times.
+/// Traces whose spans arrive one by one, in any order and possibly repeated.
 #[derive(Debug, Default)]
 pub(super) struct EntryPool {
     traces: HashMap<TraceId, Vec<TracePart>, RandomState>,
 }
 
 impl EntryPool {
-    /// Adds a span; `number` says the number of its kind, if that is wanted.
+    /// Adds a span. `number` returns the number of its kind and is called only if it is needed.
     pub(super) fn add(
         &mut self,
         rows: &SpanRows,
@@ -155,7 +155,7 @@ impl EntryPool {
         self.traces.len()
     }
 
-    /// The transactions.
+    /// Returns the entry spans of all transactions.
     fn entries(&self) -> impl Iterator<Item = &EntrySpan> {
         self.traces.values().flatten().map(|part| &part.entry)
     }
@@ -165,7 +165,7 @@ impl EntryPool {
         self.entries().filter(|of| range.contains(&of.call.exemplar.start_unix_nano.0))
     }
 
-    /// The last halves of the ids of the traces of which a part began in this range.
+    /// Returns the last halves of the ids of the traces that have a part in this range.
     pub(super) fn low64s_in(&self, range: &Range<u64>) -> Vec<u64> {
         let is_in = |part: &TracePart| part.first < range.end && range.start <= part.last;
         let traces = self.traces.iter().filter(|(_, parts)| parts.iter().any(is_in));
@@ -176,7 +176,7 @@ impl EntryPool {
     }
 }
 
-/// The entry that the row's span would be.
+/// Returns the entry span that this row would be.
 pub(super) fn entry(
     rows: &SpanRows,
     row: usize,
@@ -190,7 +190,7 @@ pub(super) fn entry(
     }
 }
 
-/// The transactions of spans that were read.
+/// Transactions of spans that were read.
 #[derive(Debug, Default)]
 pub struct Transactions {
     pool: EntryPool,
@@ -198,7 +198,7 @@ pub struct Transactions {
 }
 
 impl Transactions {
-    /// Adds a span, which may have come before.
+    /// Adds a span, which may be a repeated one.
     pub fn add(&mut self, rows: &SpanRows, row: usize) {
         let Self { pool, groups } = self;
         pool.add(rows, row, |key| groups.number(key.raw()));
@@ -210,7 +210,7 @@ impl Transactions {
         self.groups.bytes()
     }
 
-    /// Forgets the names of kinds that no transaction is of any more.
+    /// Drops the names of kinds without transactions.
     pub fn forget_names(&mut self) {
         let (names, mut groups) = (self.groups.names(), GroupTable::default());
         for part in self.pool.traces.values_mut().flatten() {
@@ -250,12 +250,12 @@ impl Transactions {
         self.pool.len()
     }
 
-    /// Forgets the traces that are not wanted.
+    /// Drops the traces that are not wanted.
     pub fn retain(&mut self, is_wanted: impl Fn(TraceId) -> bool) {
         self.pool.traces.retain(|trace, _| is_wanted(*trace));
     }
 
-    /// Forgets the transactions that did not begin in a range.
+    /// Drops the transactions that did not begin in a wanted range.
     pub fn retain_begun(&mut self, is_in: impl Fn(UnixNanos) -> bool) {
         self.pool.traces.retain(|_, parts| {
             parts.retain(|part| is_in(part.entry.call.exemplar.start_unix_nano));
@@ -263,7 +263,8 @@ impl Transactions {
         });
     }
 
-    /// Gives `visit` each transaction, by its entry; in no order.
+    /// Passes each transaction to `visit`: its kind and the call of its entry span. There is no
+    /// order.
     pub fn each(&self, mut visit: impl FnMut(KindKey<'_>, &Call)) {
         let names = self.groups.names();
         for entry in self.pool.entries() {
@@ -273,7 +274,7 @@ impl Transactions {
         }
     }
 
-    /// The traces that are wanted of each kind, by their places.
+    /// Returns the sample of each wanted kind, ordered by [`transaction_place`].
     #[must_use]
     pub fn sample(&self, wanted: &[WantedTraces]) -> Vec<Vec<TraceId>> {
         let names = self.groups.names();
@@ -296,7 +297,7 @@ impl Samples {
         Self { of: vec![Vec::new(); wanted.len()], numbers: HashMap::new() }
     }
 
-    /// Adds a transaction, if it is wanted; `names` are those of the kinds.
+    /// Adds a transaction if a sample wants it. `names` has the names of the kinds.
     pub(super) fn add(&mut self, names: &GroupNames, wanted: &[WantedTraces], entry: &EntrySpan) {
         let numbers = self.numbers.entry(entry.kind).or_insert_with(|| {
             let key = names.raw(entry.kind).map(KindKey::decode);
@@ -310,12 +311,13 @@ impl Samples {
         }
     }
 
-    /// Returns the samples for the wanted traces with this number, with their places; in no order.
+    /// Returns the samples for the wanted traces with this number, with their positions. They have
+    /// no order.
     pub(super) fn get(&self, number: usize) -> &[(u64, TraceId)] {
         self.of.get(number).map_or(&[], Vec::as_slice)
     }
 
-    /// As many of each as are wanted.
+    /// Returns the requested number of traces of each sample.
     pub(super) fn finish(self, wanted: &[WantedTraces]) -> Vec<Vec<TraceId>> {
         let firsts = self.of.into_iter().zip(wanted).map(|(mut traces, wanted)| {
             traces.sort_unstable();

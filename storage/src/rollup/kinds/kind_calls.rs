@@ -1,4 +1,4 @@
-//! Transactions added up by kind, and which kinds are the most frequent.
+//! Transactions aggregated by kind, and the most frequent kinds.
 
 use std::{cmp::Reverse, collections::HashMap};
 
@@ -8,7 +8,7 @@ use crate::{
     rollup::{adder::GroupNumber, cells::GroupNames, query_totals::QueryTotals},
 };
 
-/// Transactions, added up.
+/// Transactions aggregated by kind and time range.
 #[derive(Debug)]
 pub struct KindCalls {
     pub(super) groups: GroupNames,
@@ -22,14 +22,14 @@ pub struct KindCalls {
 pub struct OtherKinds {
     /// Number of transactions.
     pub count: u64,
-    /// No kind has more of them.
+    /// Upper bound of the transactions of each such kind.
     pub count_max: u64,
 }
 
-/// A kind, and how many transactions are of it.
+/// Kind with its number of transactions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ListedKind<'a> {
-    /// The kind.
+    /// Kind of the transactions.
     pub key: KindKey<'a>,
     /// Number of transactions.
     pub count: u64,
@@ -46,12 +46,14 @@ impl KindCalls {
         of_kinds
     }
 
-    /// The same, of so many kinds of which these are the most frequent.
+    /// Adds the kinds that are not listed. `kind_count` is the number of all kinds, and those in
+    /// `self` are the most frequent.
     pub(super) fn among(self, kind_count: u64) -> Self {
         Self { kind_count, ..self }
     }
 
-    /// They by stretch, counted from 0, and by kind; in no order.
+    /// Returns the transactions by the number of their time range, from 0, and by kind. They have
+    /// no order.
     pub fn each(&self) -> impl Iterator<Item = (u32, KindKey<'_>, &Calls)> {
         let named = |((stretch, group), calls): (&(u32, GroupNumber), _)| {
             let key = self.groups.raw(*group).map(KindKey::decode);
@@ -72,7 +74,8 @@ impl KindCalls {
         self.others
     }
 
-    /// The most frequent kinds first, by name where they are as frequent; no more than so many.
+    /// Returns at most `limit` kinds, the most frequent first. Equally frequent kinds are ordered
+    /// by name.
     #[must_use]
     pub fn listed(&self, limit: usize) -> Vec<ListedKind<'_>> {
         let listed = most_frequent(self.counts(), &self.groups, limit).into_iter();
@@ -88,7 +91,7 @@ impl KindCalls {
     }
 }
 
-/// As [`KindCalls::listed`], with their numbers.
+/// Like [`KindCalls::listed`], with the numbers of the kinds.
 pub(super) fn most_frequent(
     counts: HashMap<GroupNumber, u64>,
     names: &GroupNames,

@@ -1,10 +1,8 @@
-//! Answers from the transactions that are added up beside data files, and from rows where these do
-//! not know.
+//! Query for root operations: from rollups, and from rows where rollups have no answer.
 //!
-//! Visible are the spans that began in the range that is asked for or up to an hour before or after
-//! it; counted are the transactions that began in the range itself. What is read as rows: memory,
-//! files without rollups, rows that these left out, and the traces that are in two places or began
-//! in a minute that is not covered.
+//! Visible spans began in the query's range or up to an hour before or after it. Only transactions
+//! that began in the range itself count. These rows are read: memory, files without rollups, rows
+//! that rollups omit, traces in two places, and traces that began in a minute without coverage.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -43,27 +41,27 @@ use crate::{
     snapshot::{SPANS, TableView},
 };
 
-/// A question for the kinds of transactions.
+/// Parameters of a query for root operations.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KindBounds {
-    /// Transactions are counted between each of these times and the next; ascending.
+    /// Bounds of time ranges, ascending. Transactions are counted in each range between two bounds.
     pub between: Vec<UnixNanos>,
-    /// Only those that enter this service,
+    /// Service of the entry spans. `None` selects all.
     pub service: Option<String>,
-    /// and at this operation.
+    /// Operation of the entry spans. `None` selects all.
     pub operation: Option<String>,
-    /// No more rows are read,
+    /// Maximum number of rows to read.
     pub rows_max: u64,
-    /// and no more traces are put together from rows.
+    /// Maximum number of traces to assemble from rows.
     pub traces_max: usize,
-    /// Maximum memory of the aggregate in bytes. Beyond it, the most frequent kinds are listed and
-    /// all others only counted.
+    /// Maximum memory of the aggregate in bytes. Beyond it, the most frequent kinds are listed, and
+    /// all others are only counted.
     pub bytes_max: usize,
 }
 
 impl KindBounds {
-    /// Which spans have to be seen to know the transactions that began in this range: a trace that
-    /// was silent for an hour is two.
+    /// Returns the range of the spans that determine the transactions of this range. A trace with a
+    /// silence of an hour is two transactions.
     #[must_use]
     pub fn visible(range: Range<UnixNanos>) -> Range<UnixNanos> {
         let (start, end) = (range.start.0.saturating_sub(HOUR), range.end.0.saturating_add(HOUR));
@@ -76,27 +74,27 @@ impl KindBounds {
         is_it(&self.service, key.service) && is_it(&self.operation, key.operation)
     }
 
-    /// The times in nanoseconds.
+    /// Returns the bounds in nanoseconds.
     pub(super) fn times(&self) -> Vec<u64> {
         self.between.iter().map(|bound| bound.0).collect()
     }
 }
 
-/// The kinds of transactions.
+/// Answer of a query for root operations.
 #[derive(Debug)]
 pub struct KindAnswer {
     /// Rows and files read.
     pub scan: ScanStats,
-    /// The transactions.
+    /// Transactions by kind.
     pub calls: KindCalls,
-    /// The traces that were wanted after these were known.
+    /// Sample traces that `choose` requested after the transactions were known.
     pub samples: Vec<Vec<TraceId>>,
 }
 
 /// Chooses the kinds for which sample traces are wanted, each kind once.
 type Choose<'a> = dyn FnMut(&KindCalls) -> Vec<WantedTraces> + 'a;
 
-/// A question as it is answered.
+/// State of a query.
 pub(super) struct KindQuery<'a> {
     snapshot: &'a Snapshot,
     visible: Range<u64>,
@@ -111,9 +109,9 @@ pub(super) struct KindQuery<'a> {
 }
 
 impl Snapshot {
-    /// The kinds of transactions, as all of the visible spans say, and the traces that `choose`
-    /// wants of them; `None` when too much would have to be read as rows. Asks `go_on` every now
-    /// and then whether to go on, and gives `None` if not.
+    /// Aggregates the transactions over all visible spans, and samples the traces that `choose`
+    /// wants. Returns `None` when too much must be read as rows. `go_on` is called regularly; if it
+    /// breaks, returns `None`.
     ///
     /// # Errors
     /// When a data file is missing or damaged.
@@ -189,7 +187,8 @@ impl<'a> KindQuery<'a> {
         choose: &mut Choose<'_>,
     ) -> Result<KindAnswer, QueryFailure> {
         let (rolled, pairs) = self.prepare(unusable)?;
-        // What each file has counted of the traces that are joined; what counts after all.
+        // Transactions of the joined traces that each file has counted. They are compared with the
+        // right ones.
         let mut own = CountedCalls::new(rolled.len());
         for (number, rolled) in rolled.iter().enumerate() {
             let count = |of: &EntrySpan| match rolled
@@ -220,7 +219,8 @@ impl<'a> KindQuery<'a> {
         for (number, (taken, stay)) in own.into_retractions().enumerate() {
             self.add(&rolled, number, (&pairs, &groups), &taken, &stay)?;
         }
-        // A file asks before each of its periods, and so not after its last one.
+        // The memory is checked before each bucket of a file, and therefore once more after the
+        // last.
         if let Some(count) = self.told.too_many() {
             return Err(QueryFailure::TooManyGroups(count));
         }
@@ -251,7 +251,8 @@ impl<'a> KindQuery<'a> {
         Ok(counts)
     }
 
-    /// Reads what no cell knows, and says of each file with cells which rows have to be joined.
+    /// Reads the rows that no cell counts, and determines the rows of each file that must be
+    /// joined.
     fn prepare(
         &mut self,
         unusable: &UnusableFiles,
@@ -267,7 +268,7 @@ impl<'a> KindQuery<'a> {
         Ok((rolled, pairs))
     }
 
-    /// Which files come from rollups, and which as rows.
+    /// Divides the files into those that are answered from rollups and those that are read as rows.
     fn plan(&self, damaged: &HashSet<PathBuf>) -> (Vec<KindRollupFile<'a>>, Vec<Arc<DataFile>>) {
         let number = self.snapshot.indexes.begin_scan();
         let (mut rolled, mut unrolled) = (Vec::new(), Vec::new());
@@ -287,7 +288,7 @@ impl<'a> KindQuery<'a> {
         (rolled, unrolled)
     }
 
-    /// Reads what is in no rollup.
+    /// Reads the rows without rollups.
     fn read_unrolled(&mut self, files: Vec<Arc<DataFile>>) -> Result<(), QueryFailure> {
         let start = TimeRange {
             start: Some(UnixNanos(self.visible.start)),
@@ -314,7 +315,7 @@ impl<'a> KindQuery<'a> {
         self.spend(stats.rows)
     }
 
-    /// Finds which traces of each file have to be joined.
+    /// Determines the traces of each file that must be joined with their parts elsewhere.
     fn join(
         &mut self,
         rolled: &mut [KindRollupFile<'_>],
@@ -340,8 +341,8 @@ impl<'a> KindQuery<'a> {
         pairs.join(indexes, rolled, self.go_on)
     }
 
-    /// Adds these rows of a file to the traces under assembly. Calls `count` with the file's own
-    /// counts for them in these periods.
+    /// Adds these rows of a file to the traces under assembly. Passes the file's own counts for
+    /// them in the covered buckets to `count`.
     fn read_joined(
         &mut self,
         file: &Arc<DataFile>,
@@ -410,7 +411,7 @@ impl<'a> KindQuery<'a> {
         Ok(())
     }
 
-    /// Gives `visit` these rows of a file.
+    /// Passes these rows of a file to `visit`.
     pub(super) fn read(
         &mut self,
         file: &DataFile,
@@ -448,7 +449,7 @@ impl<'a> KindQuery<'a> {
         if self.stats.rows > self.rows_max { Err(QueryFailure::TooMuch) } else { Ok(()) }
     }
 
-    /// Why nothing more was added up.
+    /// Returns the reason why the aggregation stopped.
     fn ended(&self) -> QueryFailure {
         self.told.too_many().map_or(QueryFailure::Never, QueryFailure::TooManyGroups)
     }
@@ -459,7 +460,7 @@ impl<'a> KindQuery<'a> {
         QueryFailure::Damaged(file.path.clone())
     }
 
-    /// The answer, once all is added up.
+    /// Returns the answer once all sources are added.
     fn finish(
         mut self,
         rolled: &[KindRollupFile<'_>],
@@ -482,7 +483,7 @@ impl<'a> KindQuery<'a> {
     }
 }
 
-/// Keeps the row's span if it is the entry of its trace among those that came.
+/// Keeps the row's span if it is the best entry span of its trace so far.
 fn keep_entry(
     own: &mut HashMap<TraceId, EntrySpan>,
     rows: &SpanRows,
@@ -495,7 +496,7 @@ fn keep_entry(
     }
 }
 
-/// The hour and the ones before and after it.
+/// Returns the time of this hour and of the ones before and after it.
 fn around(hour: i64) -> Range<u64> {
     let hour = u64::try_from(hour).unwrap_or_default().saturating_mul(HOUR);
     hour.saturating_sub(HOUR)..hour.saturating_add(2 * HOUR)

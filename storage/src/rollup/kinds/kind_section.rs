@@ -1,5 +1,5 @@
-//! The section of a file's index that says where its transactions and the summaries of its traces
-//! are, and the bytes of the summaries.
+//! Index section that locates a file's transactions and the summaries of its traces, and encoding
+//! of the summaries.
 
 use std::ops::Range;
 
@@ -13,29 +13,29 @@ use crate::{
 
 /// Minutes in an hour.
 pub(super) const HOUR_MINUTES: u64 = 60;
-/// Summaries of a page; a multiple of 8.
+/// Number of summaries in a page; a multiple of 8.
 const PAGE_SUMMARIES: u64 = 8_192;
 const CRC_BYTES: u64 = 4;
 const MINUTE_BITS: u32 = 6;
 const BUCKET_BITS: u32 = 12;
 const FAILED_BITS: u32 = 1;
-/// The kind of a trace of which no cell knows.
+/// Kind of a trace that no cell counts.
 const NO_KIND: u64 = 0;
 
 /// Summary of a trace.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Summary {
-    /// The number of its kind; `None`: it is left out.
+    /// Number of the trace's kind. `None` when the cells omit the trace.
     pub(super) kind: Option<GroupNumber>,
-    /// The minute of the hour in which its entry began.
+    /// Minute of the hour in which the entry span began.
     pub(super) minute: u8,
-    /// The bucket of how long that took.
+    /// Histogram bucket of the entry span's duration.
     pub(super) bucket: u16,
     /// True if the trace failed.
     pub(super) failed: bool,
 }
 
-/// Where the summaries are.
+/// Location of the summaries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct SummaryLocation {
     pub(super) offset: u64,
@@ -47,29 +47,29 @@ pub(super) struct SummaryLocation {
 /// Part of the section that stays in memory.
 #[derive(Debug)]
 pub(crate) struct KindSection {
-    /// The hour, counted from 1970, in which all began that is not left out.
+    /// Hour in which all counted traces began. Hours are counted from 1970.
     pub(in crate::rollup) hour: u64,
-    /// The rows that are left out; ascending, apart.
+    /// Rows that the cells omit, as ascending and disjoint ranges.
     pub(in crate::rollup) left_out: Vec<Range<u64>>,
     place: SummaryLocation,
-    /// Where the cells are.
+    /// Locations of the cells.
     pub(in crate::rollup) cells: Directory,
 }
 
-/// The pages of some summaries.
+/// Encoded pages of summaries.
 #[derive(Debug)]
 pub(super) struct Summaries {
     pub(super) pages: Vec<u8>,
     pub(super) bits: u32,
 }
 
-/// The section of a file without such rollups.
+/// Returns the section of a file without such rollups.
 pub(super) fn nothing(offset: u64) -> (Vec<u8>, Vec<u8>) {
     let place = SummaryLocation { offset, count: 0, bits: 0 };
     (encoded(0, &[], &place, &offset.to_le_bytes()), Vec::new())
 }
 
-/// The section, before the directory of the cells.
+/// Returns the section. `cells` is the encoded directory of the cells.
 pub(super) fn encoded(
     hour: u64,
     rows: &[Range<u64>],
@@ -86,7 +86,7 @@ pub(super) fn encoded(
     section
 }
 
-/// The pages of these, whose kinds are below `kinds`.
+/// Encodes these summaries, whose kinds are below `kinds`.
 pub(super) fn summaries(each: impl Iterator<Item = Summary>, kinds: usize) -> Summaries {
     let bits = usize::BITS - kinds.leading_zeros();
     let mut pages = Vec::new();
@@ -100,7 +100,7 @@ pub(super) fn summaries(each: impl Iterator<Item = Summary>, kinds: usize) -> Su
             pages.push(held.to_le_bytes()[0]);
             (held, held_bits) = (held >> u8::BITS, held_bits - u8::BITS);
         }
-        // Eight of them are whole bytes.
+        // Eight summaries take whole bytes.
         if count % PAGE_SUMMARIES == 0 {
             seal(&mut pages, start);
             start = pages.len();
@@ -121,7 +121,8 @@ fn width(kind_bits: u32) -> u32 {
 }
 
 impl Summary {
-    /// It as a number: from the lowest bit on kind, minute, bucket and whether it failed.
+    /// Returns the summary as a number. From the lowest bit on, it has kind, minute, bucket and
+    /// failure.
     fn packed(self, kind_bits: u32) -> u64 {
         let kind = self.kind.map_or(NO_KIND, |kind| u64::from(kind) + 1);
         let minute = u64::from(self.minute) << kind_bits;
@@ -142,7 +143,7 @@ impl Summary {
 }
 
 impl KindSection {
-    /// `None` when the bytes are not such a section.
+    /// Decodes the section. `None` when the bytes are not such a section.
     pub(crate) fn decode(section: &[u8]) -> Option<Self> {
         let mut section = Bytes::new(section);
         let hour = section.varint()?;
@@ -159,8 +160,8 @@ impl KindSection {
         self.left_out.len() * size_of::<Range<u64>>() + self.cells.bytes()
     }
 
-    /// Gives `visit` each trace by its number, in the order of the index's runs of traces. `None`
-    /// when a page is not there or damaged, or when `visit` says so.
+    /// Passes each trace to `visit` by its number, in the order of the index's runs of traces.
+    /// `None` when a page is missing or damaged, or when `visit` returns `None`.
     pub(super) fn each(
         &self,
         fetch: &mut Fetch<'_>,
@@ -174,7 +175,7 @@ impl KindSection {
             let of_page = (count - number).min(PAGE_SUMMARIES);
             let end = start.checked_add((of_page * width).div_ceil(8))?.checked_add(CRC_BYTES)?;
             let page = fetch(start..end)?;
-            // A summary is read as eight bytes.
+            // Each summary is read as eight bytes, so the last one needs padding.
             let mut packed = unsealed(&page)?.to_vec();
             packed.extend([0; 8]);
             for at in 0..of_page {

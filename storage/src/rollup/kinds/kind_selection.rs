@@ -1,9 +1,9 @@
 //! Selects the kinds that a query lists, within its memory bound.
 //!
 //! A sender can make every trace a kind of its own. When the full aggregate exceeds the bound, a
-//! first pass counts transactions by a hash of their kind. The next pass lists the kinds whose
-//! hashes are most frequent. Their counts are exact, and all others are only counted. The counter
-//! of its hash bounds the transactions of any kind that is not listed.
+//! first pass counts transactions by a hash of their kind. The next pass lists the kinds with the
+//! most frequent hashes. Their counts are exact, and all other kinds are only counted. The counter
+//! of a hash is an upper bound for the transactions of each kind with that hash.
 
 use std::cmp::Reverse;
 
@@ -18,11 +18,11 @@ use crate::{
     },
 };
 
-/// Kinds are counted by so many hashes, 8 bytes each. A million kinds of one transaction then come
-/// to a handful each.
+/// Number of hash counters, 8 bytes each. A million kinds of one transaction then share them with a
+/// handful each.
 const HASHES: usize = 1 << 20;
 /// Factor by which a retry lists fewer kinds. The most frequent kinds may need more memory than the
-/// first ones met.
+/// first ones.
 const FEWER: usize = 4;
 
 /// Kinds that a query lists separately.
@@ -30,9 +30,9 @@ const FEWER: usize = 4;
 pub(super) enum KindSelection {
     /// All kinds.
     All,
-    /// No kind yet: kinds are counted by their hashes first.
+    /// No kind. A pass counts kinds by their hashes.
     None,
-    /// Kinds with some of the hashes.
+    /// Kinds with the most frequent hashes.
     Some(Frequent),
 }
 
@@ -42,17 +42,17 @@ pub(super) enum KindSelection {
 pub(super) struct Frequent {
     counts: Vec<u64>,
     is_apart: Vec<bool>,
-    /// Number of hashes that are counted apart.
+    /// Number of hashes whose kinds are listed.
     apart: usize,
     /// Largest count of the other hashes.
     others_max: u64,
 }
 
-/// The transactions of a question by their kinds.
+/// Aggregate of the transactions of a query by kind.
 #[derive(Debug)]
 pub(super) struct KindTotals<'a> {
     pub(super) bounds: &'a KindBounds,
-    /// How kinds are hashed: in no way that a sender knows.
+    /// Seeded hash function of kinds. Senders cannot predict it.
     hashing: &'a RandomState,
     pub(super) apart: &'a KindSelection,
     pub(super) totals: QueryTotals,
@@ -68,7 +68,7 @@ impl<'a> KindTotals<'a> {
         Self { bounds, hashing, apart, totals: QueryTotals::between(bounds.times()) }
     }
 
-    /// The number of a kind; of kinds that are only counted their hash.
+    /// Returns the number of a kind. In a counting pass, this is its hash.
     pub(super) fn number(&mut self, key: KindKey<'_>) -> GroupNumber {
         if !self.bounds.asks(key) {
             return UNASKED;
@@ -88,7 +88,7 @@ impl<'a> KindTotals<'a> {
         GroupNumber::try_from(hash).expect("invariant: there are fewer hashes")
     }
 
-    /// One more of the kind with this number.
+    /// Adds a transaction of the kind with this number.
     pub(super) fn add(&mut self, kind: GroupNumber, call: &Call) {
         self.totals.add(kind, call);
     }
@@ -100,12 +100,12 @@ impl<'a> KindTotals<'a> {
 }
 
 impl Frequent {
-    /// The counts of no kinds yet.
+    /// Returns zero counters for all hashes.
     pub(super) fn counts() -> Vec<u64> {
         vec![0; HASHES]
     }
 
-    /// Tells those apart that have the most frequent hashes, so many at most.
+    /// Selects the kinds with the most frequent hashes, at most `apart` hashes.
     fn most_frequent(counts: Vec<u64>, apart: usize) -> Self {
         let mut order: Vec<usize> = (0..HASHES).filter(|hash| counts[*hash] > 0).collect();
         order.sort_unstable_by_key(|hash| (Reverse(counts[*hash]), *hash));
@@ -123,7 +123,7 @@ impl KindSelection {
     pub(super) fn fewer(self, too_many: usize) -> Option<Self> {
         match self {
             Self::All => Some(Self::None),
-            // A hash may be that of several kinds.
+            // Several kinds may share a hash.
             Self::Some(Frequent { counts, apart, .. }) if apart > 1 => {
                 Some(Self::Some(Frequent::most_frequent(counts, fewer(too_many.min(apart)))))
             }
@@ -160,7 +160,7 @@ mod tests {
         (0..HASHES).zip(1..=100).for_each(|(hash, count)| counts[hash] = count);
         let mut apart = KindSelection::frequent(counts, 40);
         let mut others = vec![apart.others_max()];
-        // However many come again: hashes may be shared.
+        // Hashes may be shared, so each retry must shrink whatever the number of kinds was.
         while let Some(fewer) = apart.fewer(1_000_000) {
             apart = fewer;
             others.push(apart.others_max());

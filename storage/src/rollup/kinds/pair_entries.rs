@@ -1,4 +1,4 @@
-//! Which entries count when the parts of traces in two files are put together.
+//! Entry spans of traces that are split across two files.
 
 use std::{collections::HashMap, ops::ControlFlow, sync::Arc};
 
@@ -22,19 +22,19 @@ use crate::{
     schema::Signal,
 };
 
-/// The entries of traces in two files.
+/// Entry spans of split traces in two files.
 #[derive(Debug)]
 pub(in crate::rollup) struct PairEntries {
-    /// Places of the files that have the entries, by the last halves of the trace ids.
+    /// File that has the entry span, 0 or 1, by the last half of the trace id.
     pub(in crate::rollup) places: HashMap<u64, u8>,
     /// Correction of the transactions of both files.
     pub(in crate::rollup) change: PairCorrection,
-    /// The names of their kinds.
+    /// Names of the kinds.
     pub(in crate::rollup) names: GroupNames,
 }
 
-/// Returns the entries of split traces in these rows of two files. `is_wanted` selects traces by
-/// the last half of their id. `None` when the work was cancelled.
+/// Returns the entry spans of split traces in these rows of two files. `is_wanted` selects traces
+/// by the last half of their id. `None` when the work was cancelled.
 ///
 /// # Errors
 /// When a file is missing or damaged.

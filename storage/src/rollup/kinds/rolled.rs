@@ -1,4 +1,4 @@
-//! A data file of which a part of the transactions comes from rollups.
+//! Data file whose rollups answer a part of a query for root operations.
 
 use std::{
     collections::HashSet,
@@ -28,7 +28,7 @@ use crate::{
     },
 };
 
-/// Some minutes of an hour, a bit each.
+/// Set of minutes of an hour, as one bit each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct MinuteSet(u64);
 
@@ -46,20 +46,20 @@ impl MinuteSet {
     }
 }
 
-/// A file whose rollups answer a question about transaction types.
+/// File whose rollups answer a part of a query.
 #[derive(Debug)]
 pub(super) struct KindRollupFile<'a> {
     pub(super) file: &'a Arc<DataFile>,
     rollup: RolledUp,
     /// Time ranges of the query that the rollups cover, at most one between two bounds; ascending.
     pub(super) covered: Vec<Range<u64>>,
-    /// The minutes that are covered,
+    /// Minutes that the rollups cover.
     pub(super) told: MinuteSet,
-    /// and those that are only partly inside the query's range.
+    /// Minutes that are only partly inside the query's range.
     cut: MinuteSet,
-    /// Rows of traces that are put together with what is elsewhere.
+    /// Rows of traces that are joined with their parts elsewhere.
     pub(super) joined: RowRanges,
-    /// The last halves of the ids of traces of which a pair says that their entry is elsewhere.
+    /// Last halves of the ids of traces whose entry span is in another file, according to a pair.
     pub(super) elsewhere: HashSet<u64>,
 }
 
@@ -87,7 +87,7 @@ impl RollupFile for KindRollupFile<'_> {
 }
 
 impl<'a> KindRollupFile<'a> {
-    /// The file, if its rollups can be of use for the stretches between these bounds.
+    /// Returns the file if its rollups can be used for the ranges between these bounds.
     pub(super) fn new(file: &'a Arc<DataFile>, rollup: RolledUp, bounds: &[u64]) -> Option<Self> {
         let section = rollup.kinds();
         let finest = section.cells.finest()?;
@@ -117,17 +117,17 @@ impl<'a> KindRollupFile<'a> {
         self.rollup.kinds()
     }
 
-    /// Returns true if its transactions can be in the answer.
+    /// Returns true if transactions of the file can be in the answer.
     pub(super) fn is_asked(&self) -> bool {
         !self.told.is_empty() || !self.cut.is_empty()
     }
 
-    /// The rows of which no cell knows.
+    /// Returns the rows that no cell counts.
     pub(super) fn left_out(&self) -> &RowRanges {
         &self.section().left_out
     }
 
-    /// Joins the traces that began in a minute of which only a part is asked for. `None` when the
+    /// Joins the traces that began in a minute that the query covers only in part. `None` when the
     /// file's index is damaged.
     pub(super) fn join_cut(&mut self) -> Option<()> {
         if !self.cut.is_empty() {
@@ -138,8 +138,8 @@ impl<'a> KindRollupFile<'a> {
         Some(())
     }
 
-    /// The rows of the traces that began in one of these periods, are of kinds of which these are
-    /// open, and are not joined; as [`Self::join_cut`].
+    /// Returns the rows of the traces that began in one of these buckets, if their kind is among
+    /// the bucket's groups. Joined rows are excluded. `None` when the file's index is damaged.
     pub(super) fn own_rows(
         &self,
         open: &[PendingBucket],
@@ -159,7 +159,7 @@ impl<'a> KindRollupFile<'a> {
         Some(without(&rows, &self.joined))
     }
 
-    /// The rows of the traces that are wanted.
+    /// Returns the rows of the wanted traces. `None` when the file's index is damaged.
     fn rows_of(&self, is_wanted: impl Fn(Summary) -> Option<bool>) -> Option<RowRanges> {
         let mut numbers = Vec::new();
         self.each(|number, summary| {
@@ -172,13 +172,13 @@ impl<'a> KindRollupFile<'a> {
         Some(merged(runs.into_iter().map(|(_, rows)| rows).collect()))
     }
 
-    /// Gives `visit` each trace by its number; as [`Self::join_cut`].
+    /// Passes each trace to `visit` by its number. `None` when the file's index is damaged.
     pub(super) fn each(&self, visit: impl FnMut(u64, Summary) -> Option<()>) -> Option<()> {
         self.section().each(&mut |range| self.rollup.page(range), visit)
     }
 
-    /// The traces with these numbers, which are ascending: where they are in the order of a sample,
-    /// and their rows; as [`Self::join_cut`].
+    /// Returns the hash ranges and the rows of the traces with these numbers, which are ascending.
+    /// The order of the hashes is the order of a sample. `None` when the file's index is damaged.
     pub(super) fn runs(&self, numbers: &[u64]) -> Option<Vec<HashedRun>> {
         let mut found = Vec::with_capacity(numbers.len());
         for of_page in numbers.chunk_by(|left, right| left / RUNS_PAGE == right / RUNS_PAGE) {
@@ -191,8 +191,8 @@ impl<'a> KindRollupFile<'a> {
         Some(found)
     }
 
-    /// Where the trace with this number is at the least and at the most in the order of a sample;
-    /// as [`Self::join_cut`].
+    /// Returns the range of positions that the trace with this number can have in the order of a
+    /// sample. `None` when the file's index is damaged.
     pub(super) fn places(&self, number: u64) -> Option<RangeInclusive<u64>> {
         self.rollup.trace_places(number / RUNS_PAGE)
     }
@@ -203,7 +203,7 @@ impl<'a> KindRollupFile<'a> {
         self.joined.get(after).is_some_and(|joined| joined.start < rows.end)
     }
 
-    /// Its kinds, by number; as [`Self::join_cut`].
+    /// Returns the names of the kinds, by number. `None` when the file's index is damaged.
     pub(super) fn kinds(&self) -> Option<GroupNames> {
         self.section().cells.groups(&mut |range| self.rollup.page(range))
     }
@@ -230,7 +230,7 @@ impl<'a> KindRollupFile<'a> {
         )
     }
 
-    /// Gives `visit` how many transactions the covered periods count of kinds with these numbers.
+    /// Passes the number of transactions of each kind in the covered buckets to `visit`.
     pub(super) fn count(
         &self,
         told: &mut KindTotals<'_>,
@@ -246,7 +246,8 @@ impl<'a> KindRollupFile<'a> {
         })
     }
 
-    /// The numbers of its kinds in the answer, by their numbers here; as [`Self::join_cut`].
+    /// Returns the numbers of the file's kinds in the answer. `None` when the file's index is
+    /// damaged.
     fn numbers(&self, told: &mut KindTotals<'_>) -> Option<Vec<GroupNumber>> {
         if self.covered.is_empty() {
             return Some(Vec::new());
@@ -258,7 +259,7 @@ impl<'a> KindRollupFile<'a> {
     }
 }
 
-/// Finds out of which traces of these files pairs say that their entry is elsewhere.
+/// Determines the traces of these files whose entry span is in another file, according to pairs.
 pub(super) fn find_elsewhere(
     indexes: &Indexes,
     files: &mut [KindRollupFile<'_>],

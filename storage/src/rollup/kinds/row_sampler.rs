@@ -1,4 +1,4 @@
-//! Reads the rows that a sample asks for, within the bounds of its question.
+//! Reads the rows that a sample needs, within the limits of its query.
 
 use arrow_array::BinaryArray;
 use tidings_proto::{DurationNanos, TraceId};
@@ -15,7 +15,7 @@ use crate::{
     schema::Signal,
 };
 
-/// Looks at rows for a sample.
+/// Reader of rows for a sample.
 pub(super) struct RowSampler<'q, 'a, 'r, 'f> {
     question: &'q mut KindQuery<'a>,
     rolled: &'r [KindRollupFile<'f>],

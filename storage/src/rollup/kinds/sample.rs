@@ -1,10 +1,10 @@
-//! Picks some traces of each kind: the first ones by a hash of their ids among those that took long
-//! enough.
+//! Samples the traces of each kind: the first ones in the order of a hash of their ids, among those
+//! of a minimum duration.
 //!
-//! Summaries are in the order of that hash, but say a duration only by its bucket, know of a hash
-//! only the leading bits, and nothing of an id. So of each file the first summaries that may do are
-//! looked up: the index says their rows, and a row its trace. When some of them will not do, more
-//! are looked up.
+//! Summaries are in the order of that hash. A summary has only the histogram bucket of the
+//! duration, the leading bits of the hash, and no id. The first matching summaries of each file are
+//! therefore looked up: the index locates their rows, and a row has the trace id. When some of
+//! these traces do not match, more summaries are looked up.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -19,16 +19,16 @@ use crate::{
     rollup::{adder::GroupNumber, latency::bucket, splits::RowRanges},
 };
 
-/// Which traces of a kind are wanted.
+/// Specification of the sample of a kind.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WantedTraces {
-    /// The service that they enter.
+    /// Service of the entry span.
     pub service: String,
-    /// The operation there.
+    /// Operation of the entry span.
     pub operation: String,
     /// Minimum duration.
     pub least: DurationNanos,
-    /// So many, the first by [`transaction_place`].
+    /// Maximum number of traces, the first by [`transaction_place`].
     pub traces_max: usize,
 }
 
@@ -41,7 +41,7 @@ impl WantedTraces {
         KindKey { service: &self.service, operation: &self.operation }
     }
 
-    /// Tells if all, some or no durations of a bucket reach the minimum.
+    /// Returns whether all, some or no durations of a histogram bucket reach the minimum.
     fn takes(&self, of: u16) -> Takes {
         let DurationNanos(least) = self.least;
         let own = bucket(least);
@@ -61,19 +61,19 @@ enum Takes {
     All,
 }
 
-/// A trace that may be wanted.
+/// Trace that may be in the sample.
 #[derive(Debug, Clone)]
 struct TraceCandidate {
     file: usize,
     number: u64,
     takes: Takes,
-    /// Where it is at the least and at the most.
+    /// Range of positions that the trace can have in the order of the sample.
     places: RangeInclusive<u64>,
-    /// Its rows, once they are known.
+    /// Rows of the trace. Empty until they are known.
     rows: Range<u64>,
 }
 
-/// Why there is no sample.
+/// Reason why there is no sample.
 pub(super) enum Failed<E> {
     /// The index of the file with this number is damaged.
     Damaged(usize),
@@ -81,15 +81,15 @@ pub(super) enum Failed<E> {
     Because(E),
 }
 
-/// Looks at rows of the file with a number.
+/// Reads rows of a file, which is given by its number.
 pub(super) trait SampleReader {
     /// Error of a read.
     type Error;
 
-    /// The ids of the traces whose first rows these are; ascending.
+    /// Returns the ids of the traces whose first rows are these. Rows are ascending.
     fn ids(&mut self, file: usize, rows: &RowRanges) -> Result<Vec<TraceId>, Self::Error>;
 
-    /// The traces of which these are all rows, and how long their transactions took.
+    /// Returns the ids and the durations of the transactions whose rows are exactly these.
     fn durations(
         &mut self,
         file: usize,
@@ -100,7 +100,7 @@ pub(super) trait SampleReader {
 /// Result of looking up a trace; `None` if it does not match.
 type TraceLookup = Option<TraceId>;
 
-/// Traces with their places, by the number of what wants them.
+/// Traces with their positions, by the number of the sample.
 type SampledTraces = BTreeMap<usize, Vec<(u64, TraceId)>>;
 
 struct Sampling<'a, 'f> {
@@ -111,11 +111,11 @@ struct Sampling<'a, 'f> {
     found: HashMap<(usize, u64), TraceLookup>,
 }
 
-/// The candidates of one thing that is wanted, and the place from which on there may be others.
+/// Candidates of one sample, and the position from which on there may be others.
 #[derive(Debug, Default)]
 struct KindCandidates {
     some: Vec<TraceCandidate>,
-    /// The first one of each file that is not among them.
+    /// First further candidate of each file.
     next: Vec<TraceCandidate>,
     others_from: Option<u64>,
 }
@@ -137,7 +137,7 @@ pub(super) fn sampled<L: SampleReader>(
     let mut factor = 1_usize;
     while !open.is_empty() {
         let limit = |number: usize| {
-            // Some of them will be in two places, or just not long enough.
+            // Some candidates may be in two files, or slightly too short.
             let some = wanted[number].traces_max;
             (some + some / 8 + 2).saturating_mul(factor)
         };
@@ -179,7 +179,7 @@ impl Sampling<'_, '_> {
         Some(keys.filter_map(|(kind, key)| Some((kind, *numbers.get(&key)?))).collect())
     }
 
-    /// The first traces of each file that may be wanted.
+    /// Returns the first candidates of each file.
     fn candidates<E>(
         &self,
         open: &[usize],
@@ -205,7 +205,8 @@ impl Sampling<'_, '_> {
         if by_kind.values().all(|number| !all.contains_key(number)) {
             return Some(());
         }
-        // How many more of each are looked at; `None`: there is nothing to look for.
+        // Number of further candidates to collect for each sample. `None` when the sample needs no
+        // more.
         let mut left: Vec<Option<usize>> = (0..self.wanted.len())
             .map(|number| all.contains_key(&number).then(|| limit(number)))
             .collect();
@@ -236,8 +237,8 @@ impl Sampling<'_, '_> {
         })
     }
 
-    /// Sets the rows and places of the candidates, as exactly as the index has them. Drops traces
-    /// that are assembled with parts elsewhere.
+    /// Sets the rows and positions of the candidates, as exactly as the index has them. Drops
+    /// traces that are joined with their parts elsewhere.
     fn find_rows<E>(&self, all: &mut BTreeMap<usize, KindCandidates>) -> Result<(), Failed<E>> {
         let mut numbers: BTreeMap<usize, BTreeSet<u64>> = BTreeMap::new();
         for of in all.values().flat_map(|of| of.some.iter().chain(&of.next)) {
@@ -262,7 +263,7 @@ impl Sampling<'_, '_> {
         Ok(())
     }
 
-    /// Looks up the candidates and returns the places and ids of matching traces, by sample.
+    /// Looks up the candidates and returns the positions and ids of matching traces, by sample.
     fn look_up<L: SampleReader>(
         &mut self,
         candidates: &BTreeMap<usize, KindCandidates>,
@@ -315,12 +316,12 @@ impl Sampling<'_, '_> {
 }
 
 impl KindCandidates {
-    /// There may be others from this place on.
+    /// Notes that there may be other traces from this position on.
     fn begin_others(&mut self, place: u64) {
         self.others_from = Some(self.others_from.map_or(place, |from| from.min(place)));
     }
 
-    /// Keeps those that can be among the first so many.
+    /// Keeps the candidates that can be among the first `limit` ones.
     fn cut(&mut self, limit: usize) {
         let mut ends: Vec<u64> = self.some.iter().map(|of| *of.places.end()).collect();
         if ends.len() <= limit {

@@ -24,10 +24,10 @@ use crate::{
 
 const DAY: u64 = 24 * HOUR;
 
-/// What the transactions of a kind say, by stretch, service and operation.
+/// Transactions of each kind, by number of the time range, service and operation.
 type Kinds = BTreeMap<(u32, String, String), Said>;
 
-/// All that an answer says.
+/// Full answer of a query: the transactions and the samples.
 type Answer = (Kinds, Vec<Vec<TraceId>>);
 
 fn said(answer: &KindAnswer) -> Answer {
@@ -39,7 +39,7 @@ fn said(answer: &KindAnswer) -> Answer {
     (kinds.collect(), answer.samples.clone())
 }
 
-/// So many of each of these kinds that took so long.
+/// Returns specifications of samples of these kinds, with a minimum duration.
 fn wanted(
     kinds: impl IntoIterator<Item = (String, String)>,
     least: u64,
@@ -55,8 +55,8 @@ fn wanted(
     wanted.collect()
 }
 
-/// A question: bounds of its stretches, and which traces are wanted: how long they took at least,
-/// and how many of each kind.
+/// Query: the bounds of its time ranges, the minimum duration of samples, and the number of traces
+/// of each kind.
 type Asked = (Vec<u64>, u64, usize);
 
 fn asked(snapshot: &Snapshot, asked: &Asked, rows_max: u64) -> Option<KindAnswer> {
@@ -84,7 +84,7 @@ fn asked_within(
     snapshot.aggregate_kinds(&bounds, &mut choose, &mut || ControlFlow::Continue(())).unwrap()
 }
 
-/// The obvious way: every visible span, trace by trace.
+/// Reference implementation: it assembles every visible span, trace by trace.
 fn obvious(all: &[&Sent], (bounds, least, count): &Asked) -> Answer {
     let counted = UnixNanos(bounds[0])..UnixNanos(bounds[bounds.len() - 1]);
     let visible = KindBounds::visible(counted.clone());
@@ -121,12 +121,12 @@ fn time() -> impl Strategy<Value = u64> {
 fn sent() -> impl Strategy<Value = Sent> {
     let ids = (1..40_u8, 0..2_u8, 1..9_u8, option::weighted(0.6, 1..9_u8));
     let what = (select(&["shop", "bank"][..]), select(&["get", "put", ""][..]), 0..4_i32);
-    // Durations that share a bucket, and others.
+    // Some durations share a histogram bucket.
     let duration = prop_oneof![0..9_u64, 1_000..1_040_u64, 0..10 * SECOND];
     (ids, what, time(), option::weighted(0.9, duration)).prop_map(
         |((trace, high, id, parent), (service, name, code), start, duration)| {
             let mut trace_id = vec![trace; 16];
-            // Different traces that are found by the same last half.
+            // Several traces have the same last half of their ids.
             trace_id[0] = high * u8::from(trace < 5) + 1;
             let span = Span {
                 trace_id,
@@ -168,7 +168,7 @@ proptest! {
         let folder = TempDir::new().unwrap();
         let snapshot = snapshot_joined(&folder, &parts, joined);
         let all: Vec<&Sent> = parts.iter().flatten().copied().collect();
-        // What it remembers of the first time is right too.
+        // Each query runs twice, so that the second run uses the caches of the first.
         for question in questions.iter().chain(&questions) {
             let answer = asked(&snapshot, question, u64::MAX).unwrap();
             prop_assert_eq!(said(&answer), obvious(&all, question));
@@ -182,8 +182,8 @@ proptest! {
     }
 }
 
-/// What is said of the kinds that are told apart is right, all others are counted, and none has
-/// more transactions than is said. Gives how many are told apart.
+/// Checks that listed kinds are exact, that all others are counted, and that none of the others
+/// exceeds its upper bound. Returns the number of listed kinds.
 fn assert_honest(answer: &KindAnswer, asked: &Asked, all: &[&Sent]) -> usize {
     let ((told, samples), (kinds, all_samples)) = (said(answer), obvious(all, asked));
     let count = |said: &Said| said.counts.0;
@@ -229,7 +229,7 @@ proptest! {
             damage_index(&snapshot, &which);
         }
         for (question, bytes_max) in &questions {
-            // None when not even one kind has room.
+            // There is no answer when not even one kind fits.
             if let Some(answer) = asked_within(&snapshot, question, u64::MAX, *bytes_max) {
                 assert_honest(&answer, question, &all);
             }
@@ -247,7 +247,7 @@ fn the_most_frequent_kinds_are_found_among_ever_new_ones_wherever_they_are() {
         (first.span.name, second.span.name) = (name, String::new());
         [first, second]
     };
-    // The frequent ones come last, and in every part a few.
+    // The frequent kinds come last, and each part has a few of them.
     let new = (0..NEW).map(|number| named(number, format!("/order/{number}")));
     let frequent = (0..FREQUENT * MORE)
         .map(|number| named(NEW + number, format!("frequent {}", number % FREQUENT)));
@@ -289,7 +289,7 @@ fn what_the_only_period_of_a_file_adds_takes_no_more_memory_either() {
     let snapshot = snapshot(&folder, &[all.clone(), vec![]]);
     let question = (whole(BEGIN..BEGIN + HOUR), 0, 1);
     let complete = asked(&snapshot, &question, u64::MAX).unwrap();
-    // There is room for the names of all, and not for what is counted of them.
+    // The limit fits the names of all kinds but not their counts.
     let mut names = QueryTotals::between(vec![]);
     complete.calls.each().for_each(|(_, key, _)| _ = names.number(key.raw()));
     let bytes_max = names.bytes() + 100;
@@ -331,7 +331,7 @@ fn kinds_that_are_not_asked_for_take_no_room() {
     }
 }
 
-/// A trace of a span of the shop and one of the bank below it.
+/// Returns a trace of a span of the shop and one of the bank below it.
 fn trace(number: u64, start: u64, length: u64) -> [Sent; 2] {
     let span = |id: u64, parent: Option<u64>| Span {
         trace_id: u128::from(number + 1).to_be_bytes().to_vec(),
@@ -397,7 +397,7 @@ fn samples_are_the_first_by_hash_over_all_files_and_cost_little_more_than_themse
 
 #[test]
 fn a_transaction_counts_where_its_entry_began_whatever_came_where() {
-    // The first span comes last, in an hour before that of the second.
+    // The first span arrives last. Its hour is the one before that of the second span.
     let [first, second] = trace(1, BEGIN - 20 * MINUTE, 7);
     let late = |minutes: u64| {
         let mut second = second.clone();
@@ -426,7 +426,7 @@ fn a_transaction_counts_where_its_entry_began_whatever_came_where() {
 
 #[test]
 fn what_stood_for_transactions_that_are_taken_away_stands_no_longer() {
-    // One trace that the second file has a beginning of, which stood out in the first.
+    // The second file has the entry span of one trace. In the first file, that trace is an extreme.
     for others in [1, 3, 512, 513] {
         for (length, joined) in [(0, 0), (90_000, 0), (5, 0), (0, 3), (90_000, 3), (5, 3)] {
             let [first, second] = trace(9_999, BEGIN, length);

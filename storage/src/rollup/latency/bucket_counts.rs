@@ -1,12 +1,12 @@
-//! Durations counted in buckets, with room for those octaves that have any.
+//! Counts of durations in buckets, allocated for octaves that are in use.
 //!
-//! Owns what is known beyond the buckets: how many of the one that holds a bound are up to it.
+//! Also owns the exact counts up to each latency bound inside a bucket.
 
 use std::iter;
 
 use super::{BOUNDS, BUCKET_MAX, FIRST_BOUND, LATENCY_BOUNDS, PART_BITS, bucket};
 
-/// Buckets of one power of two.
+/// Number of buckets of one power of two.
 const PARTS: usize = 1 << PART_BITS;
 /// Number of octaves. The durations below 64 ns are one octave too.
 const OCTAVES: usize = 59;
@@ -14,7 +14,7 @@ const OCTAVES: usize = 59;
 /// Number of durations in each bucket.
 #[derive(Debug, Clone)]
 pub(in crate::rollup) struct BucketCounts {
-    /// Run of counts of each octave: 1 for the first run of [`PARTS`]; 0 for none.
+    /// Run of counts of each octave, from 1. 0 means that the octave has none.
     runs: [u8; OCTAVES],
     counts: Vec<u64>,
     /// For each bound, the number of durations in its bucket that are no longer than the bound.
@@ -42,7 +42,7 @@ impl BucketCounts {
         BucketFiller { divided: self, octave: OCTAVES, run: 0 }
     }
 
-    /// One less; whether there was one.
+    /// Removes a duration. Returns true if its bucket had one.
     pub(super) fn remove(&mut self, duration: u64) -> bool {
         let of = bucket(duration);
         let count = self.count_mut(of);
@@ -54,7 +54,8 @@ impl BucketCounts {
         is_there
     }
 
-    /// All of these less; whether they were there. Some may be less if not.
+    /// Removes all durations of another distribution. Returns false if some did not exist; the
+    /// counts are invalid then.
     pub(super) fn remove_all(&mut self, other: &Self) -> bool {
         for (bucket, less) in other.buckets() {
             let count = self.count_mut(bucket);
@@ -68,7 +69,7 @@ impl BucketCounts {
         true
     }
 
-    /// All of these too.
+    /// Adds all durations of another distribution.
     pub(super) fn merge(&mut self, other: &Self) {
         for octave in 0..OCTAVES {
             let Some(more) = other.run(octave) else { continue };
@@ -80,7 +81,7 @@ impl BucketCounts {
         }
     }
 
-    /// The buckets that are not empty and how many they have; ascending.
+    /// Returns the buckets that are not empty with their counts, ascending.
     pub(in crate::rollup) fn buckets(&self) -> impl Iterator<Item = (u16, u64)> {
         let octaves = (0..OCTAVES).filter_map(|octave| Some((octave, self.run(octave)?)));
         octaves.flat_map(|(octave, counts)| {
@@ -101,7 +102,7 @@ impl BucketCounts {
         bound_in(bucket).map(|bound| self.within[bound])
     }
 
-    /// The buckets in which these ranks are, which ascend and count from 1.
+    /// Returns the buckets of these ranks, which are ascending and start at 1.
     pub(super) fn reached<const N: usize>(&self, ranks: [u64; N]) -> [Option<u16>; N] {
         let (mut reached, mut next, mut seen) = ([None; N], 0, 0);
         for octave in 0..OCTAVES {
@@ -143,7 +144,7 @@ impl BucketCounts {
         &mut self.counts[start..][..PARTS]
     }
 
-    /// Where the run of an octave begins, which is made if it is not there.
+    /// Returns the start of the run of an octave, which is allocated if it does not exist.
     fn run_start(&mut self, octave: usize) -> usize {
         if self.runs[octave] == 0 {
             self.counts.resize(self.counts.len() + PARTS, 0);
@@ -159,17 +160,17 @@ impl BucketCounts {
     }
 }
 
-/// Adds to a distribution. Durations come ascending most often: the next is in the same octave.
+/// Adds durations to a distribution. Durations are mostly ascending, so the last octave is cached.
 #[derive(Debug)]
 pub(in crate::rollup) struct BucketFiller<'a> {
     divided: &'a mut BucketCounts,
-    /// The octave of the last one, and where its run begins.
+    /// Octave of the last duration. `run` is the start of its counts.
     octave: usize,
     run: usize,
 }
 
 impl BucketFiller<'_> {
-    /// One more.
+    /// Adds a duration.
     pub(super) fn add(&mut self, duration: u64) {
         let of = bucket(duration);
         *self.count_mut(of) += 1;
@@ -206,8 +207,8 @@ impl BucketFiller<'_> {
     }
 }
 
-/// The number of the bound that a bucket holds. Each is twice the one before, so all of them are in
-/// the same part of their octave.
+/// Returns the number of the latency bound inside a bucket. Each bound is twice the previous one,
+/// so all bounds are in the same part of their octave.
 fn bound_in(of: u16) -> Option<usize> {
     const OCTAVE: u16 = 1 << PART_BITS;
     let first = bucket(FIRST_BOUND);

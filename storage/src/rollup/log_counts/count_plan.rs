@@ -1,5 +1,5 @@
-//! Divides the time that a query asks for: minutes whose counts hold, and times of which rows have
-//! to be counted.
+//! Divides the time range of a query into minutes with valid counts and ranges whose rows must be
+//! counted.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -22,49 +22,49 @@ use crate::{
     schema::Signal,
 };
 
-/// Rows are counted of at most so many ranges of time: each is a scan of its own.
+/// Maximum number of time ranges whose rows are counted. Each is a scan of its own.
 const RANGES_MAX: usize = 256;
 
-/// The index of a file, if it has counts.
+/// Function that opens the index of a file if it has counts.
 type OpenCounts = fn(&Indexes, u64, &Arc<DataFile>) -> Option<RolledUp>;
 
 /// A query over the counts of files.
 pub(super) struct CountQuery<'a> {
     snapshot: &'a Snapshot,
-    /// Start and end of the time that is asked for, in nanoseconds.
+    /// Time range of the query in nanoseconds.
     asked: Range<u64>,
     /// Length of a step in nanoseconds: a multiple of a minute.
     step: u64,
     open: OpenCounts,
 }
 
-/// The records of a minute in one source. Those of memory are not counted.
+/// Times of a minute in one source. Memory has no counts.
 struct SourceMinute {
     times: MinuteTimes,
     is_counted: bool,
 }
 
-/// A file whose minutes are known.
+/// File with counts, and its minutes.
 struct CountedFile<'a> {
     number: usize,
     file: &'a Arc<DataFile>,
     minutes: Vec<MinuteTimes>,
 }
 
-/// The minutes whose counts hold, and the files that have them.
+/// Minutes with valid counts, and the files that have them.
 struct CountPlan<'a> {
     files: Vec<CountedFile<'a>>,
-    /// The minutes whose counts hold, ascending.
+    /// Minutes with valid counts, ascending.
     counted: Vec<u64>,
-    /// The times of which rows have to be counted, ascending and apart.
+    /// Time ranges whose rows must be counted, ascending and disjoint.
     uncounted: Vec<TimeRange>,
 }
 
-/// The file of this number has counts that cannot be read.
+/// Error: the counts of the file with this number cannot be read.
 struct DamagedCounts(usize);
 
 impl LogFilter {
-    /// Returns true if the filter asks for nothing but time, service and severity.
+    /// Returns true if the filter compares only time, service and severity.
     fn is_of_counts(&self) -> bool {
         let Self {
             trace_ids,
@@ -95,8 +95,8 @@ impl LogFilter {
 }
 
 impl<'a> CountQuery<'a> {
-    /// A query over the counts that `open` finds. `None` when counts cannot answer: steps are not of
-    /// whole minutes, or the filter asks for more than time, service and severity.
+    /// Creates a query over the counts that `open` finds. `None` when counts cannot answer: the
+    /// steps are not whole minutes, or the filter compares more than time, service and severity.
     pub(super) fn new(
         snapshot: &'a Snapshot,
         filter: &LogFilter,
@@ -111,10 +111,11 @@ impl<'a> CountQuery<'a> {
         Some(Self { snapshot, asked: start..end.max(start), step: step.0, open })
     }
 
-    /// Adds up the cells of the minutes that hold, and returns the times of which rows have to be
-    /// counted. `read` reads the cells of a file with these minutes. `add` adds those of the minutes
-    /// that have the start of a step, and returns false when there are too many. `None` then, or
-    /// when a column of memory cannot be read, or the query is to end.
+    /// Aggregates the cells of the minutes with valid counts. Returns the aggregate and the time
+    /// ranges whose rows must be counted. `read` reads the cells of a file with these minutes.
+    /// `add` adds the cells of the minutes that have the start of a step, and returns false when
+    /// there are too many. Returns `None` then, when a column of memory cannot be read, or when the
+    /// query is cancelled.
     pub(super) fn answer<T: Default, C>(
         &self,
         read: impl Fn(&RolledUp, &[MinuteTimes]) -> Option<C>,
@@ -138,7 +139,7 @@ impl<'a> CountQuery<'a> {
     }
 
     fn plan(&self, damaged: &HashSet<usize>) -> Result<Option<CountPlan<'a>>, DamagedCounts> {
-        // Minutes of which every row has to be looked at, whatever counts there are.
+        // Ranges of minutes whose rows must be counted because a file has no counts.
         let mut blind: Vec<Range<u64>> = Vec::new();
         let mut minutes: Vec<SourceMinute> = Vec::new();
         for chunk in &self.snapshot.logs.chunks {
@@ -165,7 +166,8 @@ impl<'a> CountQuery<'a> {
             };
             let of_file = pages.minutes(&mut |range| index.page(range));
             let of_file = of_file.ok_or_else(|| self.damaged(number))?;
-            // All sources of a minute are compared, also those whose records are past the window.
+            // A minute needs all of its sources for the comparison, even records outside of the
+            // range.
             let asked = of_file.iter().filter(|times| {
                 let start = times.minute * MINUTE;
                 self.overlaps(start, start.saturating_add(MINUTE - 1))
@@ -198,7 +200,8 @@ impl<'a> CountQuery<'a> {
         Ok(minutes.into_values().map(|times| SourceMinute { times, is_counted: false }).collect())
     }
 
-    /// The minutes whose counts hold, ascending, and the times of which rows have to be counted.
+    /// Returns the minutes with valid counts, ascending, and the time ranges whose rows must be
+    /// counted.
     fn partition(
         &self,
         mut minutes: Vec<SourceMinute>,
@@ -208,7 +211,7 @@ impl<'a> CountQuery<'a> {
         let mut counted = Vec::new();
         for sources in minutes.chunk_by(|one, other| one.times.minute == other.times.minute) {
             let minute = sources[0].times.minute;
-            // A record that is in two sources has one time.
+            // A record that is in two sources has the same time in both.
             let are_apart = sources.windows(2).all(|pair| pair[0].times.last < pair[1].times.first);
             let holds = |of: &SourceMinute| {
                 of.is_counted
@@ -247,8 +250,8 @@ impl<'a> CountQuery<'a> {
         (counted, uncounted.collect())
     }
 
-    /// Adds up the cells of the plan's minutes. `None` when there are too many, or the query is to
-    /// end.
+    /// Aggregates the cells of the plan's minutes. `None` when there are too many, or when the
+    /// query is cancelled.
     fn add_up<T: Default, C>(
         &self,
         plan: &CountPlan<'_>,

@@ -1,4 +1,4 @@
-//! Counts the log records of a data file, in the order they have there, by severity and by form.
+//! Counts the log records of a data file by severity and by form, in the order of the file.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -15,17 +15,17 @@ use crate::{
     schema::Signal,
 };
 
-/// Columns that it reads.
+/// Columns that the builder reads.
 const COLUMNS: [&str; 5] =
     ["time_unix_nanos", "severity_number", "content_hash", "service", "text"];
-/// A file with more cells has no counts.
+/// Maximum number of cells. A file with more has no counts.
 const CELLS_MAX: usize = 1 << 17;
-/// A file whose groups have longer names together has no counts either.
+/// Maximum bytes of the names of all groups. A file with more has no counts.
 const GROUP_BYTES_MAX: usize = 1 << 20;
-/// A set for more records of one time is not used for the next.
+/// Capacity above which the set of hashes is replaced and not cleared for the next time.
 const SEEN_KEPT_MAX: usize = 64;
 
-/// Takes the rows of one data file, and counts each record once.
+/// Takes the rows of one data file and counts each record once.
 #[derive(Debug, Default)]
 pub(crate) struct LogCountBuilder {
     groups: Vec<SeverityGroup>,
@@ -34,8 +34,8 @@ pub(crate) struct LogCountBuilder {
     minutes: BTreeMap<u64, MinuteTimes>,
     cells: HashMap<(u64, u32), u64, RandomState>,
     forms: LogFormBuilder,
-    /// The time of the record before, and the content hashes of the records of that time. Records
-    /// that are equal have one time and one service, and are neighbours in a file.
+    /// Time of the previous record. `seen` has the content hashes of the records with that time.
+    /// Equal records have one time and one service, so a file has them side by side.
     seen_time: u64,
     seen: HashSet<u64, RandomState>,
     is_full: bool,
@@ -47,7 +47,7 @@ impl LogCountBuilder {
         Self { is_full: true, forms: LogFormBuilder::nothing(), ..Self::default() }
     }
 
-    /// Returns true if it reads this column.
+    /// Returns true if the builder reads this column.
     pub(crate) fn needs(column: &str) -> bool {
         COLUMNS.contains(&column)
     }
@@ -62,7 +62,7 @@ impl LogCountBuilder {
         let hashes = OptionalColumn::<Int64Array>::from_batch(batch, "content_hash")?;
         let services = WordColumn::from_batch(batch, "service")?;
         let texts = OptionalColumn::<StringArray>::from_batch(batch, "text")?;
-        // The numbers of groups by the words of this batch: a text is looked up once for each.
+        // Numbers of groups by the words of this batch. Each text is therefore looked up only once.
         let mut of_words: HashMap<(Option<usize>, i32), u32, RandomState> = HashMap::default();
         for row in 0..batch.num_rows() {
             if self.is_full {
@@ -103,7 +103,7 @@ impl LogCountBuilder {
         self.seen.insert(hash)
     }
 
-    /// The number of the group; `None` when there are too many.
+    /// Returns the number of the group. `None` when there are too many groups.
     fn group(&mut self, group: SeverityGroup) -> Option<u32> {
         if let Some(number) = self.numbers.get(&group) {
             return Some(*number);
@@ -131,8 +131,9 @@ impl LogCountBuilder {
         }
     }
 
-    /// The bytes of each section and of its pages: of the counts by severity, whose pages will start
-    /// at this offset of the file, and of those by form, whose pages follow.
+    /// Returns the bytes of each section and of its pages: first the counts by severity, then those
+    /// by form. The pages of the first start at this offset of the file, and those of the second
+    /// follow.
     pub(crate) fn finish(self, offset: u64) -> [(Vec<u8>, Vec<u8>); 2] {
         if self.is_full {
             return [log_count_section::nothing(), log_form_section::nothing()];

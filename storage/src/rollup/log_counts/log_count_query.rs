@@ -1,4 +1,4 @@
-//! Adds up the counts of a snapshot's log records by severity.
+//! Aggregates the counts of a snapshot's log records by severity.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -8,7 +8,7 @@ use tidings_proto::{DurationNanos, UnixNanos};
 use super::{LogCountCell, SeverityGroup, count_plan::CountQuery, log_count_section::CellPage};
 use crate::{LogFilter, Snapshot, TimeRange, index::Indexes};
 
-/// Maximum number of cells of an answer; when there are more, rows are counted.
+/// Maximum number of cells of an answer. With more, rows are counted.
 const CELLS_MAX: usize = 1 << 20;
 
 /// Log records by step, service and severity, each counted once.
@@ -16,11 +16,11 @@ const CELLS_MAX: usize = 1 << 20;
 pub struct CountedLogs {
     /// The counts, by step, service and severity, ascending.
     pub cells: Vec<LogCountCell>,
-    /// The times whose records are not in the counts: the caller counts their rows.
+    /// Time ranges whose records are not in the counts. The caller counts their rows.
     pub uncounted: Vec<TimeRange>,
 }
 
-/// The sums of the files so far.
+/// Aggregate of the files so far.
 #[derive(Default)]
 struct SeverityTotals {
     groups: Vec<SeverityGroup>,
@@ -29,10 +29,10 @@ struct SeverityTotals {
 }
 
 impl Snapshot {
-    /// Counts the log records that match, by steps of this length, counted from 1970. What counts
-    /// of files cannot answer is left to the caller, as [`CountedLogs::uncounted`]: everything when
-    /// steps are not of whole minutes, or when the filter asks for more than time, service and
-    /// severity.
+    /// Counts the matching log records by steps of this length. Steps are counted from 1970. Time
+    /// ranges that the counts of files cannot answer are left to the caller, as
+    /// [`CountedLogs::uncounted`]. This is the whole range when steps are not whole minutes, or
+    /// when the filter compares more than time, service and severity.
     #[must_use]
     pub fn count_logs(&self, filter: &LogFilter, step: DurationNanos) -> CountedLogs {
         let query = CountQuery::new(self, filter, step, Indexes::log_counts);

@@ -1,4 +1,4 @@
-//! The bytes of a file's counts of log records, described in `docs/formats/index.md`.
+//! Encoding of a file's counts of log records, described in `docs/formats/index.md`.
 
 use super::{GroupCount, MINUTE, MinuteTimes, SeverityGroup};
 use crate::{
@@ -11,11 +11,11 @@ use crate::{
 pub(crate) enum LogCountSection {
     /// The file has too many groups for counts.
     Uncounted,
-    /// Where the counts are.
+    /// Location of the counts.
     Counted(CountPages),
 }
 
-/// Where the counts are: the page of the minutes, and the page of their cells behind it.
+/// Location of the counts: the page of the minutes, followed by the page of their cells.
 #[derive(Debug)]
 pub(crate) struct CountPages {
     offset: u64,
@@ -23,19 +23,19 @@ pub(crate) struct CountPages {
     cells_bytes: u64,
 }
 
-/// The groups of a file, and each minute's cells in the order of the minutes.
+/// Groups of a file, and the cells of each minute in the order of the minutes.
 pub(crate) struct CellPage {
     pub(super) groups: Vec<SeverityGroup>,
     pub(super) minutes: Vec<Vec<GroupCount>>,
 }
 
-/// The section of a file without counts.
+/// Returns the section of a file without counts.
 pub(super) fn nothing() -> (Vec<u8>, Vec<u8>) {
     (Vec::new(), Vec::new())
 }
 
-/// The section and its pages, which begin at this offset. Minutes are ascending, and so are cells,
-/// by minute and group.
+/// Returns the section and its pages, which start at this offset. Minutes are ascending. Cells are
+/// ascending by minute and group.
 pub(super) fn encode(
     groups: &[SeverityGroup],
     minutes: &[MinuteTimes],
@@ -70,7 +70,7 @@ pub(super) fn encode(
     (section, pages)
 }
 
-/// Adds the groups in the order of their numbers.
+/// Appends the groups in the order of their numbers.
 pub(super) fn push_groups(page: &mut Vec<u8>, groups: &[SeverityGroup]) {
     push_varint(page, groups.len() as u64);
     for group in groups {
@@ -80,7 +80,7 @@ pub(super) fn push_groups(page: &mut Vec<u8>, groups: &[SeverityGroup]) {
     }
 }
 
-/// Takes the groups that [`push_groups`] wrote; `None` when they are damaged.
+/// Reads the groups that [`push_groups`] wrote. `None` when they are damaged.
 pub(super) fn read_groups(bytes: &mut Bytes<'_>) -> Option<Vec<SeverityGroup>> {
     let mut groups = Vec::new();
     for _ in 0..bytes.varint()? {
@@ -93,7 +93,7 @@ pub(super) fn read_groups(bytes: &mut Bytes<'_>) -> Option<Vec<SeverityGroup>> {
 }
 
 impl LogCountSection {
-    /// From the bytes of the section; `None` when they are damaged.
+    /// Decodes the section. `None` when the bytes are damaged.
     pub(crate) fn decode(section: &[u8]) -> Option<Self> {
         if section.is_empty() {
             return Some(Self::Uncounted);
@@ -108,7 +108,7 @@ impl LogCountSection {
 }
 
 impl CountPages {
-    /// The minutes with records, ascending; `None` when they cannot be read.
+    /// Reads the minutes with records, ascending. `None` when they cannot be read.
     pub(crate) fn minutes(&self, fetch: &mut Fetch<'_>) -> Option<Vec<MinuteTimes>> {
         let page = fetch(self.offset..self.offset.checked_add(self.minutes_bytes)?)?;
         let mut bytes = Bytes::new(unsealed(&page)?);
@@ -130,7 +130,7 @@ impl CountPages {
         Some(minutes)
     }
 
-    /// The cells of all minutes; `None` when they cannot be read.
+    /// Reads the cells of all minutes. `None` when they cannot be read.
     pub(crate) fn cells(&self, fetch: &mut Fetch<'_>) -> Option<CellPage> {
         let offset = self.offset.checked_add(self.minutes_bytes)?;
         let page = fetch(offset..offset.checked_add(self.cells_bytes)?)?;

@@ -10,18 +10,18 @@ use super::{
     message_form::FormWriter,
 };
 
-/// A file with more forms has no counts of them.
+/// Maximum number of forms. A file with more has no counts by form.
 const FORMS_MAX: usize = 4_096;
-/// Nor has one whose forms are longer together.
+/// Maximum bytes of all forms. A file with more has no counts by form.
 const FORM_BYTES_MAX: usize = 1 << 19;
-/// Nor one with more cells.
+/// Maximum number of cells. A file with more has no counts by form.
 const CELLS_MAX: usize = 1 << 16;
 
-/// Takes the records of one data file, each once.
+/// Takes the records of one data file, each once, and counts them by form.
 #[derive(Debug, Default)]
 pub(super) struct LogFormBuilder {
     groups: Vec<MessageGroup>,
-    /// The number of each group: by the number of the records' severity group, and by form.
+    /// Numbers of the groups by the number of their severity group and by form.
     numbers: Vec<HashMap<String, u32, RandomState>>,
     form_bytes: usize,
     cells: HashMap<(u64, u32), FormCell, RandomState>,
@@ -36,7 +36,7 @@ impl LogFormBuilder {
         Self { is_full: true, ..Self::default() }
     }
 
-    /// Counts a record of this time and content hash in the severity group of this number.
+    /// Counts a record of this time and content hash in the severity group with this number.
     pub(super) fn count(&mut self, (time, hash): (u64, u64), severity_group: u32, text: &str) {
         if self.is_full {
             return;
@@ -53,7 +53,7 @@ impl LogFormBuilder {
         }
     }
 
-    /// The number of the group; `None` when there are too many.
+    /// Returns the number of the group. `None` when there are too many groups.
     fn group(&mut self, severity_group: u32, text: &str) -> Option<u32> {
         let of_severity = severity_group as usize;
         if self.numbers.len() <= of_severity {
@@ -74,7 +74,7 @@ impl LogFormBuilder {
         Some(number)
     }
 
-    /// The bytes of the section and of its page, which will start at this offset of the file.
+    /// Returns the bytes of the section and of its page, which starts at this offset of the file.
     pub(super) fn finish(self, severities: &[SeverityGroup], offset: u64) -> (Vec<u8>, Vec<u8>) {
         if self.is_full {
             return log_form_section::nothing();

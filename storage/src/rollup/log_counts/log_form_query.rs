@@ -1,4 +1,4 @@
-//! Adds up the counts of a snapshot's log records by the forms of their messages.
+//! Aggregates the counts of a snapshot's log records by the forms of their messages.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -15,9 +15,9 @@ use crate::{
     index::{Indexes, RolledUp},
 };
 
-/// Maximum number of forms of an answer; when there are more, rows are counted.
+/// Maximum number of forms of an answer. With more, rows are counted.
 const FORMS_MAX: usize = 20_000;
-/// Maximum number of counts of an answer, of all steps.
+/// Maximum number of counts of an answer in all steps.
 const COUNTS_MAX: usize = 1 << 20;
 
 /// Log records by service and form, each counted once.
@@ -25,39 +25,39 @@ const COUNTS_MAX: usize = 1 << 20;
 pub struct CountedForms {
     /// The forms, in no order.
     pub forms: Vec<FormRecords>,
-    /// The times whose records are not in the counts: the caller counts their rows.
+    /// Time ranges whose records are not in the counts. The caller counts their rows.
     pub uncounted: Vec<TimeRange>,
 }
 
-/// The records of a service whose messages have one form.
+/// Records of a service whose messages have one form.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FormRecords {
-    /// `service.name`; empty when not known.
+    /// `service.name`. Empty when it is unknown.
     pub service: Arc<str>,
-    /// As [`crate::FormWriter`] writes it.
+    /// Form of the messages, as [`crate::FormWriter`] writes it.
     pub form: String,
-    /// The highest severity number among them.
+    /// Highest severity number of the records.
     pub severity_number: i32,
-    /// The earliest time.
+    /// Earliest time of the records.
     pub first: UnixNanos,
-    /// Time and content hash of the last one, among those of one time the one with the greatest
-    /// hash: see [`LogFilter::keys`].
+    /// Time and content hash of the last record. Of several records with one time, the last has the
+    /// greatest hash: see [`LogFilter::keys`].
     pub last: (UnixNanos, u64),
     /// Number of records, by start of the step.
     pub steps: BTreeMap<UnixNanos, u64>,
 }
 
-/// The sums of the files so far.
+/// Aggregate of the files so far.
 #[derive(Default)]
 struct FormTotals {
     forms: Vec<FormRecords>,
-    /// The place of each form, by service.
+    /// Index of each form, by service.
     places: HashMap<Arc<str>, HashMap<String, usize, RandomState>, RandomState>,
     counts: usize,
 }
 
 impl Snapshot {
-    /// As [`Snapshot::count_logs`], by service and form of the message.
+    /// Like [`Snapshot::count_logs`], by service and form of the message.
     #[must_use]
     pub fn count_log_forms(&self, filter: &LogFilter, step: DurationNanos) -> CountedForms {
         let query = CountQuery::new(self, filter, step, with_forms);
@@ -74,7 +74,7 @@ impl Snapshot {
     }
 }
 
-/// The index of a file whose forms are counted.
+/// Opens the index of a file if it has counts by form.
 fn with_forms(indexes: &Indexes, scan: u64, file: &Arc<DataFile>) -> Option<RolledUp> {
     indexes.log_forms(scan, file).filter(|index| index.log_forms().is_some())
 }
@@ -111,7 +111,7 @@ impl FormTotals {
         true
     }
 
-    /// The place of a form, of which this is a cell.
+    /// Returns the index of a form, which is added if it is new. `cell` is a cell of the form.
     fn place(&mut self, service: &str, form: &str, cell: &FormCell) -> usize {
         if let Some(place) = self.places.get(service).and_then(|forms| forms.get(form)) {
             return *place;

@@ -1,4 +1,4 @@
-//! The bytes of a file's counts of the forms of messages, described in `docs/formats/index.md`.
+//! Encoding of a file's counts by the form of messages, described in `docs/formats/index.md`.
 
 use super::{
     FormCell, MINUTE, MinuteTimes, SeverityGroup,
@@ -9,9 +9,9 @@ use crate::{
     rollup::cells::{seal, unsealed},
 };
 
-/// A page up to this length is kept of every file.
+/// Maximum length of a page for any file.
 const PAGE_BYTES_MIN: u64 = 64 << 10;
-/// And a longer one up to so many bytes for each record.
+/// Maximum length of a page in bytes for each record, if that is longer.
 const RECORD_BYTES: u64 = 4;
 
 /// Part of the section that stays in memory.
@@ -19,18 +19,18 @@ const RECORD_BYTES: u64 = 4;
 pub(crate) enum LogFormSection {
     /// The file has no counts of forms.
     Uncounted,
-    /// Where the counts are.
+    /// Location of the counts.
     Counted(FormPage),
 }
 
-/// Where the counts are. Their minutes are those of the counts by severity.
+/// Location of the counts. Their minutes are those of the counts by severity.
 #[derive(Debug)]
 pub(crate) struct FormPage {
     offset: u64,
     bytes: u64,
 }
 
-/// The records of one severity group that have one form.
+/// Group key: the severity group and the form.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct MessageGroup {
     /// Number of the severity group.
@@ -38,28 +38,28 @@ pub(super) struct MessageGroup {
     pub(super) form: String,
 }
 
-/// The counts of a file.
+/// Counts of a file.
 pub(super) struct FormSums<'a> {
     pub(super) severities: &'a [SeverityGroup],
     pub(super) groups: &'a [MessageGroup],
-    /// By minute and number of the group, ascending.
+    /// Cells by minute and number of the group, ascending.
     pub(super) cells: &'a [((u64, u32), FormCell)],
 }
 
-/// The groups of a file, and each minute's cells in the order of the minutes.
+/// Groups of a file, and the cells of each minute in the order of the minutes.
 pub(crate) struct FormCells {
     pub(super) severities: Vec<SeverityGroup>,
     pub(super) groups: Vec<MessageGroup>,
     pub(super) minutes: Vec<Vec<(usize, FormCell)>>,
 }
 
-/// The section of a file without counts.
+/// Returns the section of a file without counts.
 pub(super) fn nothing() -> (Vec<u8>, Vec<u8>) {
     (Vec::new(), Vec::new())
 }
 
-/// The section and its page, which begins at this offset; nothing when the page would be too long
-/// for so many records.
+/// Returns the section and its page, which starts at this offset. The section has no counts when
+/// the page would be too long for this number of records.
 pub(super) fn encode(sums: &FormSums<'_>, records: u64, offset: u64) -> (Vec<u8>, Vec<u8>) {
     let mut page = Vec::new();
     push_groups(&mut page, sums.severities);
@@ -93,7 +93,7 @@ pub(super) fn encode(sums: &FormSums<'_>, records: u64, offset: u64) -> (Vec<u8>
 }
 
 impl LogFormSection {
-    /// From the bytes of the section; `None` when they are damaged.
+    /// Decodes the section. `None` when the bytes are damaged.
     pub(crate) fn decode(section: &[u8]) -> Option<Self> {
         if section.is_empty() {
             return Some(Self::Uncounted);
@@ -104,7 +104,8 @@ impl LogFormSection {
 }
 
 impl FormPage {
-    /// The cells of these minutes, which are all of the file; `None` when they cannot be read.
+    /// Reads the cells of these minutes, which must be all minutes of the file. `None` when they
+    /// cannot be read.
     pub(crate) fn cells(&self, of: &[MinuteTimes], fetch: &mut Fetch<'_>) -> Option<FormCells> {
         let page = fetch(self.offset..self.offset.checked_add(self.bytes)?)?;
         let mut bytes = Bytes::new(unsealed(&page)?);

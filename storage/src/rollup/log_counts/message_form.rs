@@ -1,37 +1,37 @@
-//! The form of a message: its words, with wildcards for the parts that are values by their look.
+//! Form of a message: its words, with wildcards for the parts that look like values.
 //!
-//! Messages of one form differ only in numbers, times and the like. Flushes and merges count records
-//! by form, so the form of a message takes little more time than reading it: eight bytes are looked
-//! at together, and words without digits are copied together, too.
+//! Messages of one form differ only in numbers, times and the like. Flushes and merges count
+//! records by form, so computing the form takes little more time than reading the message: eight
+//! bytes are classified at once, and words without digits are copied in one piece.
 
-/// Stands for a value in a form.
+/// Text that stands for a value in a form.
 pub const FORM_WILDCARD: &str = "<*>";
-/// Words of a message that are looked at.
+/// Maximum number of words of a message in its form.
 const WORDS_MAX: usize = 60;
-/// Characters of a message that are looked at.
+/// Maximum number of characters of a message in its form.
 const CHARS_MAX: usize = 600;
-/// Wildcards in a row that are kept of a longer list.
+/// Maximum number of consecutive wildcards. Further ones are omitted.
 const LIST_WORDS_MAX: usize = 3;
-/// The last word of a message that has more words or characters.
+/// Last word of the form of a longer message.
 const CUT: &str = "…";
 
-/// One in each of eight bytes.
+/// Constant with 1 in each of eight bytes.
 const ONES: u64 = 0x0101_0101_0101_0101;
-/// The highest bit of each of eight bytes.
+/// Highest bit of each of eight bytes.
 const HIGHEST: u64 = 0x80 * ONES;
 
-/// A digit.
+/// Class of digits.
 const DIGIT: u8 = 1;
-/// A byte that is neither a digit nor a capital, and ends nothing.
+/// Class of bytes that are neither digits nor capitals nor delimiters nor spaces.
 const OTHER: u8 = 2;
-/// A byte that ends a part of a word.
+/// Class of bytes that end a part of a word.
 const DELIMITER: u8 = 4;
-/// A byte that ends a word.
+/// Class of bytes that end a word.
 const SPACE: u8 = 8;
-/// A byte of a character outside of ASCII, which may be a space.
+/// Class of bytes of a character outside of ASCII, which may be a space.
 const WIDE: u8 = 16;
 
-/// The class of every byte; 0 of a capital.
+/// Class of each byte. Capitals have 0.
 static CLASSES: [u8; 256] = classes();
 
 const fn classes() -> [u8; 256] {
@@ -54,7 +54,7 @@ const fn classes() -> [u8; 256] {
     }
 }
 
-/// Writes the forms of messages, each over the one before.
+/// Writes the forms of messages. Each form replaces the previous one in the buffer.
 #[derive(Debug, Default)]
 pub struct FormWriter {
     form: String,
@@ -62,11 +62,11 @@ pub struct FormWriter {
 
 impl FormWriter {
     /// Returns the form of a message: words with one space between them, and a wildcard for each
-    /// part of a word that is a value. Messages of equal forms are alike.
+    /// part of a word that is a value.
     pub fn write(&mut self, message: &str) -> &str {
         self.form.clear();
         let mut looked_at = message;
-        // As many bytes have no more characters.
+        // A message has at most as many characters as bytes.
         if message.len() > CHARS_MAX
             && let Some((end, _)) = message.char_indices().nth(CHARS_MAX)
         {
@@ -102,7 +102,7 @@ impl FormWriter {
         self.form.push_str(words);
     }
 
-    /// Begins a word, and returns where.
+    /// Begins a word and returns its start.
     fn begin_word(&mut self) -> usize {
         if !self.form.is_empty() {
             self.form.push(' ');
@@ -110,8 +110,8 @@ impl FormWriter {
         self.form.len()
     }
 
-    /// Adds the word that the text begins with, with a wildcard for each part that is a value:
-    /// `uid=17` becomes `uid=<*>`. Values with a colon or a comma between them are one, as those of a
+    /// Adds the first word of the text, with a wildcard for each part that is a value: `uid=17`
+    /// becomes `uid=<*>`. Values with a colon or a comma between them become one wildcard, as in a
     /// time. Returns the length of the word.
     fn push_without_values(&mut self, text: &str) -> usize {
         let (bytes, start) = (text.as_bytes(), self.form.len());
@@ -145,7 +145,8 @@ impl FormWriter {
         }
     }
 
-    /// Adds a wildcard to the word that begins there, unless the value belongs to the one before.
+    /// Adds a wildcard to the word that begins at `start`, unless the value continues the previous
+    /// one.
     fn push_value(&mut self, start: usize) {
         let written = &self.form[start..];
         if written.ends_with([':', ',']) {
@@ -159,7 +160,7 @@ impl FormWriter {
     }
 }
 
-/// A part of a word, between delimiters.
+/// Part of a word between delimiters.
 #[derive(Debug, Default)]
 struct WordPart {
     start: usize,
@@ -170,8 +171,8 @@ struct WordPart {
 }
 
 impl WordPart {
-    /// Returns true for a part with digits, unless it is a name in capitals with one digit at its
-    /// end, such as `SOCKS5` and `IPV6`.
+    /// Returns true for a part with digits. The exception is a name in capitals that ends with a
+    /// single digit, such as `SOCKS5` and `IPV6`.
     fn is_value(&self, part: &[u8]) -> bool {
         let is_name = || {
             let ends_with_digit = part.last().is_some_and(u8::is_ascii_digit);
@@ -181,16 +182,16 @@ impl WordPart {
     }
 }
 
-/// The words of a message that are not yet written.
+/// Rest of a message that is not written yet.
 struct MessageRest<'a> {
     text: &'a str,
     words_left: usize,
-    /// True if so many plain words follow that not all of them are looked at.
+    /// True if the plain words at the start exceed the word limit. Words are then taken one by one.
     is_long: bool,
 }
 
 impl<'a> MessageRest<'a> {
-    /// Goes past all spaces. Returns true if a word follows.
+    /// Skips all spaces. Returns true if a word follows.
     fn skip_spaces(&mut self) -> bool {
         while let Some(byte) = self.text.as_bytes().first() {
             let space = match byte {
@@ -204,8 +205,8 @@ impl<'a> MessageRest<'a> {
         false
     }
 
-    /// Takes words that are in the form as they are, with one space between them: as many as
-    /// follow before a word with a byte of [`unplain`]. There may be none.
+    /// Takes plain words, which the form has unchanged, with one space between them. They end
+    /// before the first word with a byte of [`unplain`]. The result may be empty.
     fn take_plain_words(&mut self) -> &'a str {
         if self.is_long {
             return "";
@@ -222,7 +223,7 @@ impl<'a> MessageRest<'a> {
                 at += 8;
                 continue;
             }
-            // The bits below the first that is set.
+            // Mask of the bits below the lowest set bit.
             let before = (other - 1) & !other;
             spaces += sum(of_spaces & before);
             at += other.trailing_zeros() as usize / 8;
@@ -248,7 +249,7 @@ impl<'a> MessageRest<'a> {
     }
 }
 
-/// The eight bytes there, the first lowest; zeros where the text ends before.
+/// Returns the eight bytes at this position, the first lowest. Zeros follow the end of the text.
 fn eight_bytes(bytes: &[u8], at: usize) -> u64 {
     let left = &bytes[at..];
     if let Some(eight) = left.first_chunk() {
@@ -259,19 +260,19 @@ fn eight_bytes(bytes: &[u8], at: usize) -> u64 {
     u64::from_le_bytes(eight)
 }
 
-/// The highest bit of each of eight bytes below 128 that is as great as this or greater.
+/// Sets the highest bit of each byte that is at least `byte`. All bytes of `low` are below 128.
 fn at_least(low: u64, byte: u8) -> u64 {
     low + (0x80 - u64::from(byte)) * ONES
 }
 
-/// The highest bit of each byte that is a space.
+/// Returns the highest bit of each byte that is a space.
 fn spaces(eight: u64) -> u64 {
     let low = eight & !HIGHEST;
     at_least(low, b' ') & !at_least(low, b' ' + 1) & !eight & HIGHEST
 }
 
-/// The highest bit of each byte that a plain word does not have: a digit, a control character, one
-/// outside of ASCII, and the star of a wildcard.
+/// Returns the highest bit of each byte that no plain word has: a digit, a control character, a
+/// byte outside of ASCII, or the star of a wildcard.
 fn unplain(eight: u64) -> u64 {
     let low = eight & !HIGHEST;
     let digits = at_least(low, b'0') & !at_least(low, b'9' + 1);
@@ -279,7 +280,7 @@ fn unplain(eight: u64) -> u64 {
     (eight | digits | stars | !at_least(low, b' ')) & HIGHEST
 }
 
-/// Counts the highest bits of eight bytes that are set.
+/// Counts the set highest bits of eight bytes.
 fn sum(highest: u64) -> usize {
     usize::from((highest >> 7).wrapping_mul(ONES).to_be_bytes()[0])
 }
@@ -303,7 +304,7 @@ mod tests {
         digits > 1 || digits == 1 && !is_name()
     }
 
-    /// The word, in steps that are each of the standard library.
+    /// Reference implementation for a word, with functions of the standard library.
     fn expected_word(word: &str) -> String {
         if !is_value(word) {
             return word.to_owned();
@@ -326,7 +327,7 @@ mod tests {
         result
     }
 
-    /// The words of the form.
+    /// Returns the words of the expected form.
     fn expected(message: &str) -> Vec<String> {
         let cut: String = message.chars().take(CHARS_MAX).collect();
         let words: Vec<String> = cut.split_whitespace().map(expected_word).collect();

@@ -31,7 +31,7 @@ use crate::{
     snapshot::TableView,
 };
 
-/// A record that can be sent any number of times.
+/// Record that can be sent any number of times.
 #[derive(Debug, Clone)]
 struct SentRecord {
     service: &'static str,
@@ -78,8 +78,9 @@ fn chunk(sent: &[SentRecord]) -> Arc<Chunk> {
     Arc::new(Chunk::new(log_rows(&request, NOW).unwrap()).unwrap())
 }
 
-/// A snapshot of the last part in memory, and of the others in files, one flush of two requests each.
-/// Records that are equal in one request are several: the second request can repeat the first.
+/// Returns a snapshot with the last part in memory and the others in files. Each file is one flush
+/// of two requests. Equal records of one request are distinct, but the second request can repeat
+/// the first.
 fn snapshot(folder: &TempDir, parts: &[Vec<SentRecord>]) -> Snapshot {
     let (memory, flushes) = parts.split_last().unwrap();
     let chunks = memory.chunks(5).map(chunk).collect();
@@ -96,7 +97,7 @@ fn step_of(time: UnixNanos, step: u64) -> UnixNanos {
     UnixNanos(time.0 - time.0 % step)
 }
 
-/// The rows that match, each once.
+/// Counts the matching rows, each once.
 fn of_rows(snapshot: &Snapshot, filter: &LogFilter, step: u64) -> Counts {
     let (mut counts, mut seen) = (Counts::new(), HashSet::new());
     let scan = Scan { detail: Detail::Facts, rows_max: u64::MAX };
@@ -115,7 +116,7 @@ fn of_rows(snapshot: &Snapshot, filter: &LogFilter, step: u64) -> Counts {
     counts
 }
 
-/// The counts, with the rows of what they leave out.
+/// Returns the counts, completed from the rows that they leave out.
 fn of_counts(snapshot: &Snapshot, filter: &LogFilter, step: u64) -> (Counts, CountedLogs) {
     let counted = snapshot.count_logs(filter, DurationNanos(step));
     let mut counts = Counts::new();
@@ -135,7 +136,7 @@ fn of_counts(snapshot: &Snapshot, filter: &LogFilter, step: u64) -> (Counts, Cou
     (counts, counted)
 }
 
-/// Records in four files and in memory, some of them in two of these.
+/// Records in four files and in memory. Some of them are in two of these.
 fn parts() -> impl Strategy<Value = Vec<Vec<SentRecord>>> {
     vec((sent(), 0..5_usize, option::weighted(0.3, 0..5_usize)), 0..80).prop_map(|all| {
         let mut parts = vec![Vec::new(); 5];
@@ -149,7 +150,7 @@ fn parts() -> impl Strategy<Value = Vec<Vec<SentRecord>>> {
     })
 }
 
-/// A filter that counts can answer.
+/// Filter that counts can answer.
 fn filter() -> impl Strategy<Value = LogFilter> {
     let window = option::of((0..20 * MINUTE, 0..20 * MINUTE));
     let services = option::weighted(0.3, select(&["shop", ""][..]));
@@ -182,7 +183,7 @@ proptest! {
     }
 }
 
-/// Two flushes of five minutes each, one after the other, with each record twice.
+/// Returns two consecutive flushes of five minutes each, with each record twice.
 fn flushes() -> Vec<Vec<SentRecord>> {
     let part = |part: u64| {
         let record = |number: u64| {
@@ -209,7 +210,7 @@ fn no_row_is_read_where_files_are_apart() {
 fn only_the_minute_that_two_files_share_is_read() {
     let folder = TempDir::new().unwrap();
     let mut flushes = flushes();
-    // Sent again: the record of the first minute, after a flush.
+    // The record of the first minute is sent again after a flush.
     let again = flushes[0][0].clone();
     flushes[1].push(again);
     let snapshot = snapshot(&folder, &flushes);
@@ -245,7 +246,7 @@ fn counts_that_are_damaged_are_left_to_rows() {
         fs::write(&index, bytes).unwrap();
         let (counts, counted) = of_counts(&snapshot, &LogFilter::default(), MINUTE);
         assert_eq!(counts, expected);
-        // Counts of forms are behind those by severity.
+        // The page of the counts by form follows those by severity.
         let forms = snapshot.count_log_forms(&LogFilter::default(), DurationNanos(MINUTE));
         assert_eq!(forms.uncounted.len(), 1, "{part}");
         assert!(part > 2 || counted.uncounted.len() == 1, "{part}");

@@ -47,7 +47,7 @@ fn listed(snapshot: &Snapshot) -> BTreeSet<Place> {
     places
 }
 
-/// The range, as far as periods of half an hour may widen it.
+/// Returns the range, widened to whole buckets of half an hour.
 fn widened(range: TimeRange) -> TimeRange {
     let half = HOUR / 2;
     TimeRange {

@@ -1,4 +1,4 @@
-//! Computes the corrections between a file and the others of its hour.
+//! Computes the corrections between a file and other files of its hour.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -34,21 +34,21 @@ use crate::{
     schema::Signal,
 };
 
-/// About so many rows of traces are held at a time.
+/// Approximate number of rows of traces in memory at once.
 const PORTION_ROWS: usize = 1 << 16;
 
 /// Correction of aggregates for the traces that are split across two files.
 #[derive(Debug, Default)]
 pub(in crate::rollup) struct PairCorrection {
-    /// Calls to retract from each file,
+    /// Calls to retract from each file.
     pub(in crate::rollup) taken: [RetractedCalls; 2],
-    /// what stays of what they have counted,
+    /// Calls that each file has counted and that stay.
     pub(in crate::rollup) stay: [Vec<GroupCall>; 2],
-    /// and what neither has counted.
+    /// Calls that neither file has counted.
     pub(in crate::rollup) added: Vec<GroupCall>,
 }
 
-/// Hash by which other files of the hour refer to a file.
+/// Returns the hash by which other files of the hour refer to a file.
 pub(super) fn name(path: &Path) -> u64 {
     xxh3_64(path.file_name().unwrap_or_default().as_encoded_bytes())
 }
@@ -96,7 +96,8 @@ pub(crate) fn joined(
     for (other, summed, both) in common {
         let pair = FilePair { indexes, files: [other, file], summed: [&summed, &own] };
         let Some(made) = pair.made(&both, &counts, go_on)? else { return Ok(None) };
-        // A pair that settles nothing is no better than comparing, which is remembered.
+        // A pair without resolved traces has no advantage over a comparison, whose result is
+        // cached.
         if !made.settled.low64s.is_empty() {
             compared.push(name(&other.path));
             pairs.push((name(&other.path), made));
@@ -106,7 +107,7 @@ pub(crate) fn joined(
     Ok(Some(pair_section::encoded(compared, pairs, offset)))
 }
 
-/// A file with all rollups. Some of its rows may be left out of them.
+/// File that has all rollups. They may omit some of its rows.
 struct PairableFile {
     graph: RolledUp,
     kinds: RolledUp,
@@ -136,7 +137,7 @@ impl PairableFile {
     }
 }
 
-/// Two files with some traces that both have.
+/// Two files that share some traces.
 struct FilePair<'a> {
     indexes: &'a Indexes,
     files: [&'a Arc<DataFile>; 2],
@@ -144,8 +145,8 @@ struct FilePair<'a> {
 }
 
 impl FilePair<'_> {
-    /// Computes the correction for these traces; `counts` is the number of other files that have
-    /// each.
+    /// Computes the correction for these traces. `counts` has the number of other files that have
+    /// each trace.
     fn made(
         &self,
         both: &[u64],
@@ -204,8 +205,8 @@ impl FilePair<'_> {
     }
 }
 
-/// The traces that are wanted of these rows of two files, in the order of the first one's, in
-/// portions of which the rows can be held.
+/// Returns the wanted traces of these rows of two files, in the order of the first file. They are
+/// divided into portions whose rows fit into memory.
 fn portions(
     files: [&Arc<DataFile>; 2],
     rows: &[RowRanges; 2],
@@ -238,7 +239,7 @@ fn portions(
     Ok(portions)
 }
 
-/// Adds a change to the cells of one.
+/// Adds the cells of a correction to an adder.
 fn add_up(adder: &mut Adder, change: &PairCorrection, names: &GroupNames, rows: usize) {
     let mut known: HashMap<(CorrectionRole, GroupNumber), GroupNumber> = HashMap::new();
     let mut add = |role: CorrectionRole, group: GroupNumber, call: &Call| {

@@ -10,31 +10,31 @@ use crate::{
     },
 };
 
-/// Maximum number of traces that two files share. When they share more, none is settled: a page of
-/// them would be too large.
+/// Maximum number of shared traces of two files. With more, the pair resolves none, because their
+/// page would be too large.
 pub(super) const TRACES_MAX: usize = 1 << 20;
 const LOW64_BYTES: usize = 8;
-/// Cells may take as much as those of a file with so many rows.
+/// The limit of the cells is that of a file with this many rows.
 const CELLS_OF_ROWS: usize = 1 << 17;
 
-/// A section and its pages.
+/// Section and its pages.
 pub(crate) type CorrectionBytes = (Vec<u8>, Vec<u8>);
 
 /// Part of the section that stays in memory.
 #[derive(Debug)]
 pub(crate) struct CorrectionSection {
-    /// Where its pages begin, the last of the index.
+    /// Start of its pages, which are the last of the index.
     offset: u64,
-    /// The names of the files that it was compared with; ascending.
+    /// Names of the files that it was compared with, ascending.
     pub(super) compared: Box<[u64]>,
-    /// Corrections with those of these files that have some of its traces; ascending.
+    /// Corrections with the compared files that share some traces, ascending.
     pub(super) pairs: Box<[Pair]>,
 }
 
-/// Another file that has some of the traces.
+/// Correction with another file that shares some traces.
 #[derive(Debug)]
 pub(in crate::rollup) struct Pair {
-    /// Its name.
+    /// Name of the other file.
     pub(super) other: u64,
     settled: Range<u64>,
     apart: Range<u64>,
@@ -44,28 +44,28 @@ pub(in crate::rollup) struct Pair {
     pub(in crate::rollup) kinds: Directory,
 }
 
-/// The traces that a pair has settled.
+/// Traces that a pair resolves.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub(in crate::rollup) struct ResolvedTraces {
-    /// The last halves of their ids, ascending.
+    /// Last halves of the trace ids, ascending.
     pub(in crate::rollup) low64s: Vec<u64>,
-    /// For each, the place in the pair of the file that has its entry: 0 for the other file.
+    /// File that has the entry span of each trace: 0 for the other file, 1 for this one.
     pub(in crate::rollup) entries: Vec<u8>,
 }
 
-/// A pair as it is made.
+/// Pair under construction.
 #[derive(Debug, Default)]
 pub(super) struct PairBuilder {
     pub(super) settled: ResolvedTraces,
-    /// The traces that are not settled; as these.
+    /// Last halves of the ids of shared traces that are not resolved, ascending.
     pub(super) apart: Vec<u64>,
     pub(super) graph: Adder,
     pub(super) kinds: Adder,
-    /// Number of rows they were made from.
+    /// Number of rows that the pair was made from.
     pub(super) rows: usize,
 }
 
-/// The section of a file, and its pages, which will start at this offset.
+/// Returns the section of a file and its pages, which start at this offset.
 pub(super) fn encoded(
     mut compared: Vec<u64>,
     pairs: Vec<(u64, PairBuilder)>,
@@ -102,7 +102,7 @@ pub(super) fn encoded(
 }
 
 impl CorrectionSection {
-    /// `None` when the bytes are not such a section.
+    /// Decodes the section. `None` when the bytes are not such a section.
     pub(crate) fn decode(section: &[u8]) -> Option<Self> {
         let mut section = Bytes::new(section);
         let offset = section.varint()?;
@@ -124,7 +124,7 @@ impl CorrectionSection {
         is_whole.then(|| Self { offset, compared: compared.into(), pairs: pairs.into() })
     }
 
-    /// Where its pages begin among those of an index.
+    /// Returns the start of its pages among those of an index.
     pub(crate) fn offset(&self) -> Option<usize> {
         usize::try_from(self.offset).ok()
     }
@@ -147,7 +147,7 @@ fn take_directory(section: &mut Bytes<'_>) -> Option<Directory> {
 }
 
 impl Pair {
-    /// Reads the traces that the pair resolves; `None` when the page is missing or damaged.
+    /// Reads the traces that the pair resolves. `None` when the page is missing or damaged.
     pub(super) fn resolved_traces(&self, fetch: &mut Fetch<'_>) -> Option<ResolvedTraces> {
         let page = fetch(self.settled.clone())?;
         let held = unsealed(&page)?;
@@ -155,7 +155,8 @@ impl Pair {
         Some(ResolvedTraces { low64s: numbers(low64s), entries: entries.to_vec() })
     }
 
-    /// The traces that both have and that are not settled; as [`Self::settled`].
+    /// Reads the shared traces that the pair does not resolve. `None` when the page is missing or
+    /// damaged.
     pub(super) fn apart(&self, fetch: &mut Fetch<'_>) -> Option<Vec<u64>> {
         let page = fetch(self.apart.clone())?;
         unsealed(&page).map(numbers)
@@ -168,7 +169,7 @@ fn numbers(bytes: &[u8]) -> Vec<u64> {
 }
 
 impl ResolvedTraces {
-    /// The traces of which the file with this place in the pair does not have the entry.
+    /// Returns the traces whose entry span is not in this file of the pair, 0 or 1.
     pub(in crate::rollup) fn without_entry(&self, place: usize) -> Vec<u64> {
         let of_all = self.low64s.iter().zip(&self.entries);
         of_all.filter(|(_, entry)| usize::from(**entry) != place).map(|(low64, _)| *low64).collect()

@@ -1,4 +1,4 @@
-//! Which pairs of files a question can use, and which of their traces it puts together itself.
+//! Selects the pairs of files that a query can use, and the traces that it must assemble anyway.
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet, hash_map::Entry},
@@ -24,42 +24,42 @@ use crate::{
     schema::Signal,
 };
 
-/// A file of a question, of which a part comes from rollups.
+/// File of a query whose rollups answer a part of it.
 pub(in crate::rollup) trait RollupFile {
-    /// The file.
+    /// Returns the data file.
     fn file(&self) -> &Arc<DataFile>;
-    /// Its rollups.
+    /// Returns its rollups.
     fn rollup(&self) -> &RolledUp;
     /// Returns true if the pair corrections of the whole file apply.
     fn is_whole(&self) -> bool;
-    /// The rows of traces that are put together with what is elsewhere.
+    /// Returns the rows of traces that are joined with their parts elsewhere.
     fn joined(&self) -> &RowRanges;
-    /// Joins these rows too.
+    /// Adds rows of traces that must be joined with their parts elsewhere.
     fn join(&mut self, rows: RowRanges);
 }
 
-/// The pairs of a question's files.
+/// Pairs of a query's files.
 #[derive(Debug, Default)]
 pub(in crate::rollup) struct Pairs {
     pub(in crate::rollup) used: Vec<UsedPair>,
-    /// Pairs that need not be compared, the lesser number first.
+    /// Pairs that need no comparison, the smaller number first.
     compared: HashSet<(usize, usize)>,
 }
 
-/// A pair that is used.
+/// Pair that the query uses.
 #[derive(Debug)]
 pub(in crate::rollup) struct UsedPair {
-    /// The numbers of its files; the second has the section.
+    /// Numbers of its files. The second has the section.
     pub(in crate::rollup) files: [usize; 2],
-    /// Which of the section's pairs it is.
+    /// Index of the pair in the section.
     at: usize,
-    /// Resolved traces that are assembled again, with parts elsewhere; by the last halves of their
-    /// ids, ascending.
+    /// Resolved traces that are assembled again, because they have parts elsewhere. They are the
+    /// last halves of the ids, ascending.
     pub(in crate::rollup) again: Vec<u64>,
 }
 
-/// The groups of a pair, by their numbers there: what becomes of their calls, and their numbers in
-/// the answer.
+/// Role of each group of a pair, and its number in the answer, by the number of the group in the
+/// pair.
 pub(in crate::rollup) type PairGroups = Vec<(CorrectionRole, GroupNumber)>;
 
 impl Pairs {
@@ -73,8 +73,9 @@ impl Pairs {
                 by_name.insert((file.hour, make::name(&file.path)), (number, section));
             }
         }
-        // Which has compared itself with which. Both with each other did so when the index of one
-        // had been lost: they may then have settled what others have settled, too.
+        // File of each pair that was compared with the other one. When the index of one was lost,
+        // both were compared with each other. They may then resolve traces that other pairs resolve
+        // too, so the value is `None`.
         let mut compared: BTreeMap<(usize, usize), Option<usize>> = BTreeMap::new();
         for ((hour, _), (number, section)) in &by_name {
             for name in &section.compared {
@@ -111,13 +112,13 @@ impl Pairs {
         number.checked_sub(files).map_or(number, |pair| self.used[pair].files[1])
     }
 
-    /// Returns true if this number is a pair's, or that of a file with one.
+    /// Returns true if this is the number of a pair, or of a file with a pair.
     pub(in crate::rollup) fn are_of(&self, number: usize, files: usize) -> bool {
         files <= number || self.used.iter().any(|used| used.files.contains(&number))
     }
 
-    /// Marks traces for assembly: unresolved ones, and resolved ones with parts in another file or
-    /// in memory, or cut by the query's range.
+    /// Marks traces for assembly: unresolved ones, and resolved ones that the query's range cuts or
+    /// that have parts in another file or in memory.
     pub(in crate::rollup) fn join<R: RollupFile>(
         &mut self,
         indexes: &Indexes,
@@ -134,7 +135,7 @@ impl Pairs {
                 used.join(indexes, files, &apart);
             }
         }
-        // For each file, the number of rows that were joined when it was looked at, and their traces.
+        // Number of joined rows of each file at its last check, and their traces.
         let mut known: HashMap<usize, (u64, HashSet<u64>)> = HashMap::new();
         let mut settled: HashMap<usize, ResolvedTraces> = HashMap::new();
         loop {
@@ -183,8 +184,8 @@ impl Pairs {
         }
     }
 
-    /// Fails when two pairs have settled a trace. It can be so in a snapshot from before one of
-    /// three files was replaced: the others have then settled what it had as well.
+    /// Fails when two pairs resolve a trace. This happens in a snapshot from before one of three
+    /// files was replaced. The others then resolved the traces of that file as well.
     fn each_once<R: RollupFile>(&self, files: &[R]) -> Result<(), QueryFailure> {
         let mut seen = HashSet::new();
         for used in &self.used {
@@ -246,12 +247,12 @@ impl UsedPair {
         &section.pairs[self.at]
     }
 
-    /// Where it says it.
+    /// Returns the rollups of the file that has the section.
     pub(in crate::rollup) fn rollup<'a, R: RollupFile>(&self, files: &'a [R]) -> &'a RolledUp {
         files[self.files[1]].rollup()
     }
 
-    /// The traces that it has settled; `None` when the section is damaged.
+    /// Reads the traces that the pair resolves. `None` when the section is damaged.
     pub(in crate::rollup) fn resolved_traces<R: RollupFile>(
         &self,
         files: &[R],
@@ -259,7 +260,7 @@ impl UsedPair {
         self.section(files).resolved_traces(&mut |range| self.rollup(files).page(range))
     }
 
-    /// Joins these traces of both files.
+    /// Marks these traces of both files for assembly.
     fn join<R: RollupFile>(&self, indexes: &Indexes, files: &mut [R], low64s: &[u64]) {
         for file in self.files {
             let rows = rows_of(indexes, files[file].file(), low64s);

@@ -1,9 +1,9 @@
 //! Records of erasures: one JSON file each in `erasures/`, named by when the erasure began.
 //!
-//! A record is written when an erasure begins and again when it ends, so that one that was cut off
-//! is known. It has the id of a trace or the key of an attribute, never the attribute's value. The
-//! beginning of an erasure deletes the oldest records above their maximum. Does not own erasing
-//! (`erase`).
+//! A record is written when an erasure begins and again when it ends, so that an interrupted one is
+//! recognised. It has the id of a trace or the key of an attribute, and never the attribute's
+//! value. Beginning an erasure deletes the oldest records beyond the maximum number. Does not own
+//! erasing (`erase`).
 
 use std::{
     collections::HashSet,
@@ -28,22 +28,22 @@ use crate::{
 const TRACE: &str = "trace ";
 const ATTRIBUTE: &str = "attribute ";
 
-/// Maximum number of records that are listed, and kept: records of files that are left to snapshots
-/// stay until those are gone.
+/// Maximum number of records that are listed and kept. Records of files that are left to snapshots
+/// stay until those files are deleted.
 pub const ERASURES_MAX: usize = 1_000;
 
 /// State of an erasure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ErasureState {
-    /// It is under way.
+    /// It is running.
     Running,
-    /// It has ended. Files may be left to snapshots, and unreadable ones.
+    /// It has ended. Files that snapshots read or that are unreadable may be left.
     #[default]
     Done,
     /// It ended early and may be partial.
     Failed,
-    /// The store was closed or killed meanwhile, so it may be partial.
+    /// The store was closed or killed meanwhile, so the erasure may be partial.
     Interrupted,
 }
 
@@ -51,47 +51,49 @@ pub enum ErasureState {
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct ErasureRecord {
-    /// When it began, in nanoseconds since 1970: rows acknowledged by then are erased. No two
-    /// erasures have the same.
+    /// When it began, in nanoseconds since 1970. Rows acknowledged before that are erased. The
+    /// value is unique.
     #[serde(rename = "time_unix_nanos")]
     pub begun_unix_nanos: u64,
-    /// When it ended.
+    /// When it ended, in nanoseconds since 1970.
     pub ended_unix_nanos: Option<u64>,
     /// Its state.
     pub state: ErasureState,
     erased: String,
-    /// Spans that are gone.
+    /// Number of erased spans.
     pub spans: u64,
-    /// Log records that are gone.
+    /// Number of erased log records.
     pub log_records: u64,
-    /// Files that were searched.
+    /// Number of files searched so far.
     #[serde(rename = "files_searched")]
     pub searched_files: u64,
-    /// Files to search.
+    /// Number of files to search.
     #[serde(rename = "files_to_search")]
     pub files: u64,
-    /// Files that were rewritten.
+    /// Number of rewritten files.
     #[serde(rename = "files_rewritten")]
     pub rewritten_files: u64,
-    /// Files that snapshots still read, deleted when those end. Some may have nothing of it.
+    /// Number of removed files that snapshots still read. They are deleted when those end. Some may
+    /// not contain matching rows.
     #[serde(rename = "files_left_to_readers")]
     pub left_files: u64,
-    /// Pinned traces that lost something.
+    /// Number of pinned traces that lost rows.
     pub pinned_traces: u64,
-    /// Of those, the ones without any rows left, which are no longer pinned.
+    /// Number of these without any rows left, which are no longer pinned.
     pub unpinned_traces: u64,
-    /// Files that cannot be read, below the data directory: they may still have some of it.
+    /// Number of unreadable files below the data directory. They may still contain matching rows.
     #[serde(rename = "files_not_read")]
     pub unread_files: Vec<String>,
-    /// Reason why it ended early.
+    /// Reason for an early end.
     pub reason: Option<String>,
 }
 
 impl ErasureRecord {
-    /// Reads the record of the erasure that began then. One that was under way was cut off.
+    /// Reads the record of the erasure that began at this time. One that was still running was
+    /// interrupted.
     ///
     /// # Errors
-    /// When the file is no record.
+    /// When the file is not a record.
     pub(crate) fn from_json(json: &[u8], begun: u64) -> Result<Self, serde_json::Error> {
         let record: Self = serde_json::from_slice(json)?;
         let state = match record.state {
@@ -101,13 +103,13 @@ impl ErasureRecord {
         Ok(Self { begun_unix_nanos: begun, state, ..record })
     }
 
-    /// The trace that was erased.
+    /// Returns the trace that was erased.
     #[must_use]
     pub fn trace(&self) -> Option<TraceId> {
         self.erased.strip_prefix(TRACE)?.parse().ok()
     }
 
-    /// The key of the attribute that was erased.
+    /// Returns the key of the attribute that was erased.
     #[must_use]
     pub fn attribute_key(&self) -> Option<&str> {
         self.erased.strip_prefix(ATTRIBUTE)
@@ -134,11 +136,11 @@ impl Erasure {
     }
 }
 
-/// Erasures of this process.
+/// State of this process's erasures.
 #[derive(Debug, Default)]
 pub(in crate::store) struct ErasureBoard {
     erasures: Mutex<Erasures>,
-    /// Held by whoever begins an erasure, and by the end of the store.
+    /// Held while an erasure begins, and while the store ends.
     pub(super) turn: tokio::sync::Mutex<()>,
 }
 
@@ -146,7 +148,7 @@ pub(in crate::store) struct ErasureBoard {
 struct Erasures {
     running: Option<ErasureRecord>,
     task: Option<JoinHandle<()>>,
-    /// By record, the removed files that snapshots read when the erasure ended.
+    /// For each erasure, the removed files that snapshots read when it ended.
     left: Vec<(u64, HashSet<PathBuf>)>,
 }
 
@@ -155,12 +157,12 @@ impl ErasureBoard {
         self.erasures.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The erasure under way.
+    /// Returns the record of the running erasure.
     pub(super) fn running(&self) -> Option<ErasureRecord> {
         self.lock().running.clone()
     }
 
-    /// Changes the record of the erasure under way.
+    /// Changes the record of the running erasure.
     pub(super) fn update(&self, change: impl FnOnce(&mut ErasureRecord)) {
         if let Some(running) = &mut self.lock().running {
             change(running);
@@ -171,20 +173,20 @@ impl ErasureBoard {
         self.lock().task = Some(task);
     }
 
-    /// Notes the files that an erasure has left to snapshots.
+    /// Records the files that an erasure has left to snapshots.
     pub(super) fn leave(&self, begun: u64, files: HashSet<PathBuf>) {
         if !files.is_empty() {
             self.lock().left.push((begun, files));
         }
     }
 
-    /// True while snapshots read files that an erasure removed.
+    /// Returns true while snapshots may read files that an erasure removed.
     pub(in crate::store) fn has_left(&self) -> bool {
         !self.lock().left.is_empty()
     }
 
-    /// Compares with the removed files that are still there. Returns the erasures of which some
-    /// went, with what they have left.
+    /// Compares the files left to snapshots with the removed files that still exist. Returns the
+    /// erasures with deleted files, each with its remaining files.
     fn changes(&self, gone: &HashSet<PathBuf>) -> Vec<(u64, HashSet<PathBuf>)> {
         let remaining = |files: &HashSet<PathBuf>| files.intersection(gone).cloned().collect();
         let erasures = self.lock();
@@ -195,7 +197,7 @@ impl ErasureBoard {
         changed.map(|(begun, _, rest)| (begun, rest)).collect()
     }
 
-    /// Notes what an erasure has left now.
+    /// Updates the files that an erasure has left to snapshots.
     fn note_left(&self, begun: u64, rest: HashSet<PathBuf>) {
         let mut erasures = self.lock();
         erasures.left.retain(|(other, _)| *other != begun);
@@ -205,7 +207,7 @@ impl ErasureBoard {
     }
 }
 
-/// The erasure under way, until it is dropped.
+/// Marks an erasure as running until it is dropped.
 pub(super) struct ErasureTurn {
     inner: Arc<StoreInner>,
     /// When it began.
@@ -219,7 +221,7 @@ impl Drop for ErasureTurn {
 }
 
 impl StoreInner {
-    /// Makes an erasure the one under way, and writes its record.
+    /// Makes an erasure the running one, and writes its record.
     pub(super) async fn note_erasure(
         self: &Arc<Self>,
         what: &Erasure,
@@ -263,7 +265,7 @@ impl StoreInner {
         self.write_record(record).await
     }
 
-    /// Where the record of an erasure is.
+    /// Returns the path of an erasure's record.
     pub(super) fn record_path(&self, begun: u64) -> PathBuf {
         self.paths.erasures().join(erasure_name(begun))
     }
@@ -279,7 +281,7 @@ impl StoreInner {
         .await
     }
 
-    /// Shows how far the erasure under way is.
+    /// Updates the progress of the running erasure.
     pub(super) fn show_progress(&self, report: &ErasureReport, searched: u64, files: u64) {
         self.erasures.update(|record| {
             record.count(report, self.paths.root());
@@ -287,14 +289,15 @@ impl StoreInner {
         });
     }
 
-    /// The records of erasures, the newest first; [`ERASURES_MAX`] at most.
+    /// Returns the records of erasures, newest first, at most [`ERASURES_MAX`].
     pub(super) async fn erasures(&self) -> Result<Vec<ErasureRecord>, StorageError> {
         self.newest_erasures(ERASURES_MAX).await
     }
 
     async fn newest_erasures(&self, limit: usize) -> Result<Vec<ErasureRecord>, StorageError> {
         let (disk, folder) = (Arc::clone(&self.disk), self.paths.erasures());
-        // Before the disk is read: what ends meanwhile is taken as it was.
+        // The running erasure is read before the disk, so that one that ends meanwhile is returned
+        // as it was.
         let running = self.erasures.running();
         blocking(move || {
             let begun = records_of(disk.as_ref(), &folder)?.into_iter().rev().take(limit);
@@ -307,31 +310,32 @@ impl StoreInner {
         .await
     }
 
-    /// One of them.
+    /// Returns the record of one erasure.
     pub(super) async fn erasure(&self, begun: u64) -> Result<Option<ErasureRecord>, StorageError> {
         let (disk, folder) = (Arc::clone(&self.disk), self.paths.erasures());
         let running = self.erasures.running();
         blocking(move || read_record(disk.as_ref(), &folder, begun, running.as_ref())).await
     }
 
-    /// Brings the records up to date about files that erasures left to snapshots.
+    /// Updates the records of erasures whose files were left to snapshots.
     pub(in crate::store) async fn settle_erasures(&self) -> Result<(), StorageError> {
         for (begun, rest) in self.erasures.changes(&self.shared.state.gone_paths()) {
             if let Some(record) = self.erasure(begun).await? {
                 let left_files = rest.len() as u64;
                 self.write_record(ErasureRecord { left_files, ..record }).await?;
             }
-            // After the record is written: what fails is tried again.
+            // The list is updated after the record is written, so that a failed write is retried.
             self.erasures.note_left(begun, rest);
         }
         Ok(())
     }
 
-    /// The erasures of earlier processes that left files to snapshots: no snapshot reads them now.
+    /// Returns the erasures of earlier processes that left files to snapshots. Those snapshots no
+    /// longer exist.
     pub(in crate::store) async fn unsettled_erasures(
         &self,
     ) -> Result<Vec<ErasureRecord>, StorageError> {
-        // Also above their maximum: records of files that are left are kept.
+        // Includes records beyond the maximum number, because records with files left are kept.
         let mut records = self.newest_erasures(usize::MAX).await?;
         let own = self.erasures.lock().left.iter().map(|(begun, _)| *begun).collect::<Vec<_>>();
         records.retain(|record| record.left_files > 0 && record.state != ErasureState::Running);
@@ -339,7 +343,7 @@ impl StoreInner {
         Ok(records)
     }
 
-    /// Writes that these have left no files.
+    /// Records that these erasures have no files left.
     pub(in crate::store) async fn settle_records(
         &self,
         records: Vec<ErasureRecord>,
@@ -350,19 +354,19 @@ impl StoreInner {
         Ok(())
     }
 
-    /// Waits for the erasure under way, which ends early because the store stops. None begins
-    /// afterwards.
+    /// Waits for the running erasure, which ends early because the store stops. No other erasure
+    /// begins afterwards.
     pub(in crate::store) async fn end_erasures(&self) {
         let _turn = self.erasures.turn.lock().await;
         let task = self.erasures.lock().task.take();
         if let Some(task) = task {
-            // One that panicked has nothing left to stop.
+            // A task that panicked has already stopped.
             let _ = task.await;
         }
     }
 }
 
-/// When the recorded erasures began, ascending.
+/// Returns when the recorded erasures began, ascending.
 fn records_of(disk: &dyn Disk, folder: &Path) -> Result<Vec<u64>, StorageError> {
     let entries = match disk.list(folder) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
@@ -374,9 +378,9 @@ fn records_of(disk: &dyn Disk, folder: &Path) -> Result<Vec<u64>, StorageError> 
     Ok(begun)
 }
 
-/// Deletes the oldest of these records, so that there is room for one more. None of them is of an
-/// erasure under way. One that cannot be deleted is tried again at the next erasure, and so is one
-/// that cannot be read: it may say that files are left.
+/// Deletes the oldest of these records, so that there is room for one more. None of them is of a
+/// running erasure. A record that cannot be deleted is tried again at the next erasure. A record
+/// that cannot be read stays too, because it may have files left.
 fn forget_oldest(disk: &dyn Disk, folder: &Path, begun: &[u64]) {
     let surplus = (begun.len() + 1).saturating_sub(ERASURES_MAX);
     for begun in begun.iter().take(surplus) {
@@ -391,7 +395,8 @@ fn forget_oldest(disk: &dyn Disk, folder: &Path, begun: &[u64]) {
     }
 }
 
-/// Reads a record. A record of an erasure under way that is not this one was cut off.
+/// Reads a record. If it says that the erasure runs and another one or none does, it was
+/// interrupted.
 fn read_record(
     disk: &dyn Disk,
     folder: &Path,
@@ -416,18 +421,18 @@ fn read_record(
 }
 
 impl super::super::Store {
-    /// Begins an erasure as of now, and returns its record. Once it is returned, the erasure goes on
-    /// beside appends and snapshots, and ends early when the store closes.
+    /// Begins an erasure and returns its record. The erasure then runs beside appends and
+    /// snapshots, and ends early when the store closes.
     ///
     /// # Errors
-    /// `ErasureRunning` while one is under way, `Corrupt` with the commit's file when a table has a
-    /// damaged one: nothing is erased then.
+    /// `ErasureRunning` while another one is running, `Corrupt` with the commit's file when a table
+    /// has a damaged commit. Nothing is erased then.
     pub async fn begin_erasure(&self, what: Erasure) -> Result<ErasureRecord, StorageError> {
         let inner = Arc::clone(&self.owner.0);
         inner.begin_erasure(what).await.map(|(record, _)| record)
     }
 
-    /// The records of erasures, the newest first; [`ERASURES_MAX`] at most.
+    /// Returns the records of erasures, newest first, at most [`ERASURES_MAX`].
     ///
     /// # Errors
     /// When the records cannot be read.
@@ -435,7 +440,7 @@ impl super::super::Store {
         self.owner.0.erasures().await
     }
 
-    /// The record of the erasure that began then; `None` when none did.
+    /// Returns the record of the erasure that began at this time, or `None`.
     ///
     /// # Errors
     /// When the record cannot be read.

@@ -16,12 +16,12 @@ use crate::{
 
 const HOUR: u64 = 3_600_000_000_000;
 
-/// When the hour before this one began: what is older may be in files of another hour.
+/// Returns the beginning of the last complete hour. Older rows may be in files of another hour.
 fn hour() -> u64 {
     (SystemClock.now().0 / HOUR - 1) * HOUR
 }
 
-/// So many spans of the trace with this number, which began in that hour.
+/// Returns this many spans of a trace. They began in the given hour.
 fn recent(hour: u64, number: u64, spans: u64) -> TelemetryBatch {
     let mut batch = traces(number, spans);
     let TelemetryBatch::Traces { request, .. } = &mut batch else { return batch };
@@ -33,7 +33,7 @@ fn recent(hour: u64, number: u64, spans: u64) -> TelemetryBatch {
     batch
 }
 
-/// Files of the same traces, of which each has a span more.
+/// Writes four files with spans of the same traces, one more span per trace in each file.
 async fn fill(store: &Store, hour: u64) {
     for spans in 1..=4 {
         for number in 0..20 {
@@ -43,7 +43,7 @@ async fn fill(store: &Store, hour: u64) {
     }
 }
 
-/// Has files say what is to be said; how many did.
+/// Computes all corrections that are due. Returns the number of files that got some.
 async fn join(store: &Store, joins: &mut CorrectionState, pace: MergePace) -> usize {
     let inner = &store.owner.0;
     let (files, mut room) =
@@ -55,7 +55,7 @@ async fn join(store: &Store, joins: &mut CorrectionState, pace: MergePace) -> us
     said
 }
 
-/// How many spans the graph counts, and how many rows were read for it.
+/// Returns the number of spans that the service graph counts, and the number of rows read for it.
 fn graph(store: &Store, hour: u64) -> (u64, u64) {
     let bounds = GraphBounds {
         between: vec![UnixNanos(hour), UnixNanos(hour + HOUR)],
@@ -82,7 +82,7 @@ async fn files_say_once_what_they_say_together() {
     let (root, hour) = (tempfile::tempdir().unwrap(), hour());
     let (store, _) = open(root.path()).await;
     fill(&store, hour).await;
-    // Every trace is in four files.
+    // Every trace is split across four files.
     assert_eq!(graph(&store, hour), (80, 200));
     assert_eq!(join(&store, &mut CorrectionState::default(), MergePace::Running).await, 4);
     assert_eq!(graph(&store, hour), (80, 200));
@@ -113,7 +113,7 @@ async fn what_fails_anywhere_leaves_an_index_that_is_right() {
             let faults = faulty.heal();
             let (spans, rows) = graph(&store, hour);
             assert!(spans == 90 && [0, 60].contains(&rows), "{fault:?} {nth}: {rows} rows");
-            // What could not be written is tried again when the store was opened again.
+            // A failed write is repeated after the store is opened again.
             store.abandon().await;
             faulty.lose_power(&mut Dice(nth));
             let (store, _) = open_with(disk, settings(root.path())).await.unwrap();

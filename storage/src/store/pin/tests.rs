@@ -22,18 +22,18 @@ use crate::{
 
 const ALL: Scan = Scan { detail: Detail::Facts, rows_max: u64::MAX };
 
-/// The trace of [`noted`] and [`said`] of this number.
+/// Returns the trace id of the rows that [`noted`] and [`said`] make for this number.
 fn id(number: u64) -> TraceId {
     TraceId::from_wire(&u128::from(number + 1).to_be_bytes()).unwrap()
 }
 
-/// Two spans and a log record of a trace.
+/// Sends two spans and a log record of a trace.
 async fn send(store: &Store, clock: &MovedClock, number: u64) {
     store.append(noted(number, clock, false, Some("ada"))).await.unwrap();
     store.append(said(number, clock)).await.unwrap();
 }
 
-/// A record of a trace.
+/// Makes a log record of a trace.
 fn said(number: u64, clock: &MovedClock) -> TelemetryBatch {
     let TelemetryBatch::Logs { mut request, .. } = logs(number) else { unreachable!() };
     let record = &mut request.resource_logs[0].scope_logs[0].log_records[0];
@@ -42,7 +42,7 @@ fn said(number: u64, clock: &MovedClock) -> TelemetryBatch {
     TelemetryBatch::Logs { request, bytes: None }
 }
 
-/// How many spans and log records there are of a trace.
+/// Counts the spans and log records of a trace.
 fn rows(snapshot: &Snapshot, number: u64) -> (u64, u64) {
     let (mut spans, mut logs) = (0, 0);
     let ids = Some(vec![id(number)]);
@@ -95,7 +95,7 @@ async fn a_pinned_trace_outlives_its_age_and_merges_until_it_is_unpinned() {
     clock.pass(2 * DAY);
     keep_up(&store).await;
     assert_eq!(all_rows(&store, 0..4), [(0, 0), (0, 0), (2, 1), (0, 0)]);
-    // What comes later is kept too, and a restart changes nothing.
+    // Later rows are kept too, and a restart changes nothing.
     send(&store, &clock, 2).await;
     send(&store, &clock, 3).await;
     store.flush().await.unwrap();
@@ -161,7 +161,7 @@ async fn a_pin_that_comes_while_its_trace_is_being_removed_wins() {
     let RetentionStep::Retire(retired) = due else { panic!() };
     let known = inner.pinned().unwrap();
     let change = retire::retire(inner, retired).await.unwrap();
-    // Prepared, and not committed.
+    // The pin comes after the commit was prepared and before it is made.
     pin(&store, 1).await.unwrap();
     let mut keeper = inner.upkeep.lock().await;
     inner.commit_retention(&mut keeper, Signal::Spans, change, &known).await.unwrap();
@@ -198,7 +198,7 @@ async fn what_is_acknowledged_about_pins_survives_faults_and_power_cuts() {
         let (store, _) = open_with(disk, settings(root.path())).await.unwrap();
         let said: Vec<TraceId> = store.pins().unwrap().iter().map(|pin| pin.trace_id).collect();
         assert!(said.contains(&id(1)), "{nth}: {said:?}");
-        // What failed may have been done or not.
+        // A failed change may have taken effect or not.
         assert!(unpinned.is_err() || !said.contains(&id(0)), "{nth}: {said:?}");
         assert!(pinned.is_err() || said.contains(&id(2)), "{nth}: {said:?}");
         assert!(pin(&store, 0).await.is_ok() && store.unpin(id(2)).await.is_ok());
@@ -218,7 +218,7 @@ async fn pins_have_bounds_and_are_of_traces_that_are_there() {
     store.append(said(1, &clock)).await.unwrap();
     let unknown = pin(&store, 9).await.unwrap_err();
     assert!(matches!(unknown, StorageError::UnknownTrace { .. }), "{unknown}");
-    // In memory, in files, and of log records alone.
+    // The traces have rows in memory, in files, and only of log records.
     pin(&store, 0).await.unwrap();
     pin(&store, 1).await.unwrap();
     let note = "é".repeat(PIN_NOTE_CHARS_MAX);
@@ -234,7 +234,7 @@ async fn pins_have_bounds_and_are_of_traces_that_are_there() {
     send(&store, &clock, 2).await;
     let full = pin(&store, 2).await.unwrap_err();
     assert!(matches!(full, StorageError::TooManyPins { .. }), "{full}");
-    // One that is pinned can have another note all the same.
+    // A pinned trace can still get another note.
     assert!(!pin(&store, 0).await.unwrap().1);
     store.close().await.unwrap();
     assert_eq!(pin(&store, 0).await.unwrap_err().kind(), ErrorKind::Closed);
@@ -264,7 +264,8 @@ async fn while_it_is_not_known_what_is_pinned_nothing_is_deleted_by_retention() 
     clock.pass(2 * DAY);
     keep_up(&store).await;
     assert_eq!(all_rows(&store, 0..2), [(2, 1), (2, 1)]);
-    // Privacy does not wait for it; the file may have notes about what is erased.
+    // Erasing does not wait for the pins to be repaired. Their file may have notes about the erased
+    // rows.
     let report = store.erase(&Erasure::Trace(id(1))).await.unwrap();
     assert_eq!(report.unread_files, std::slice::from_ref(&file));
     assert_eq!(std::fs::read(&file).unwrap(), bytes);
@@ -295,7 +296,7 @@ async fn erasing_reaches_pinned_traces_and_says_so() {
     let written = std::fs::read_to_string(&report.record).unwrap();
     assert!(written.contains("\"pinned_traces\":2"), "{written}");
     assert_eq!(store.pins().unwrap().len(), 2);
-    // A pin of which nothing has been left for long goes as well.
+    // A pin whose trace lost its last rows earlier is removed as well.
     let report = store.erase(&Erasure::Trace(id(1))).await.unwrap();
     assert_eq!(report.unpinned, [id(1)]);
     store.close().await.unwrap();
@@ -372,7 +373,7 @@ async fn a_commit_of_unknown_fate_is_settled_before_a_pin_is_promised() {
         doubts += u64::from(in_doubt);
         let gone = all_rows(&store, 0..1) == [(0, 0)];
         match pin(&store, 0).await {
-            // From now on it stays, however the commit ends.
+            // From now on the trace stays, whatever the outcome of the commit.
             Ok(_) => {
                 keep_up(&store).await;
                 let left = all_rows(&store, 0..1)[0];

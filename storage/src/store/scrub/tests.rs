@@ -20,7 +20,7 @@ use crate::{
     upkeep::MergePace,
 };
 
-/// A directory with files of both tables and a segment of the log that is closed.
+/// Creates a store with files of both tables and a closed segment of the log.
 async fn filled(root: &Path) -> Store {
     let (store, _) = crate::store::tests::open(root).await;
     for number in 1..=3 {
@@ -126,7 +126,7 @@ async fn damage_that_a_question_meets_is_an_alarm_at_once() {
         }
         assert_eq!(store.alarms(), Vec::<String>::new(), "{damage}");
         for _ in 0..2 {
-            // Not a failure that another try would mend.
+            // The failure is permanent, so that a retry does not repair it.
             let error = ask().unwrap_err();
             assert_eq!(error.kind(), ErrorKind::Corrupt, "{damage}: {error}");
         }
@@ -168,7 +168,7 @@ async fn an_index_that_is_damaged_or_gone_is_made_again() {
     assert_eq!(checked(root.path()).await.1, []);
 }
 
-/// Counts the time that is slept, without sleeping.
+/// A clock that counts the time slept, without sleeping.
 #[derive(Debug, Default)]
 struct Sleepless(AtomicU64);
 
@@ -210,7 +210,7 @@ async fn scrubbing_is_no_faster_than_it_may_be_and_goes_on_where_it_was() {
     let slept = clock.0.swap(0, Ordering::Relaxed);
     assert!(slept >= bytes * 100 && slept < bytes * 110 + 100_000_000, "{slept} for {bytes}");
 
-    // A round that was broken off goes on behind the file it had read last.
+    // An interrupted round continues after the file that it read last.
     let inner = &store.owner.0;
     let ended = inner.read_place().await.unwrap();
     assert!(ended.after.is_empty() && ended.ended.0 > 0);
@@ -220,7 +220,7 @@ async fn scrubbing_is_no_faster_than_it_may_be_and_goes_on_where_it_was() {
     inner.scrub_if_due().await.unwrap();
     let of_the_log = clock.0.swap(0, Ordering::Relaxed);
     assert!(of_the_log < slept / 2, "{of_the_log} {slept}");
-    // And none begins before it is due.
+    // No round begins before it is due.
     inner.scrub_if_due().await.unwrap();
     assert_eq!(clock.0.load(Ordering::Relaxed), 0);
     fs::write(root.path().join("scrub"), b"nonsense").unwrap();

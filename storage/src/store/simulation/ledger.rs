@@ -6,15 +6,15 @@ use tidings_proto::otlp::Value;
 
 use crate::{Detail, LogFilter, Scan, Snapshot, SpanFilter, Store};
 
-/// How often each name is in the store: spans' names and log records' bodies.
+/// Number of occurrences of each name in the store: spans' names and log records' bodies.
 pub(in crate::store) type Contents = BTreeMap<String, u64>;
 
-/// Everything that a store shows.
+/// Reads the contents of a store.
 pub(in crate::store) fn read(store: &Store) -> Result<Contents, String> {
     contents(&store.snapshot())
 }
 
-/// Everything that a snapshot shows.
+/// Reads the contents of a snapshot.
 pub(in crate::store) fn contents(snapshot: &Snapshot) -> Result<Contents, String> {
     let mut found = Contents::new();
     let scan = Scan { detail: Detail::Full, rows_max: u64::MAX };
@@ -41,14 +41,14 @@ pub(in crate::store) fn contents(snapshot: &Snapshot) -> Result<Contents, String
     if stats.complete { Ok(found) } else { Err("logs were not read to the end".to_owned()) }
 }
 
-/// The client's book: batches by name, with how many records each has.
+/// Ledger of the client: batches by name, with their numbers of records.
 #[derive(Debug, Default)]
 pub(in crate::store) struct Ledger {
-    /// Acknowledged, or seen after a restart.
+    /// Batches that were acknowledged, or seen after a restart.
     pub(in crate::store) stored: Contents,
-    /// Without an answer yet.
+    /// Batches without a reply yet.
     pub(in crate::store) pending: Contents,
-    /// Refused, or cut off: there after the next restart or not.
+    /// Batches that were refused or interrupted. They may be stored or not after the next restart.
     pub(in crate::store) unknown: Contents,
 }
 

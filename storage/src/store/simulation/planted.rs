@@ -1,9 +1,10 @@
-//! Bugs that the simulation must find, each within a few seeds: or it would not find ours.
+//! Deliberate bugs. The simulation must find each of them within a few seeds to prove that it can
+//! find real ones.
 
 use super::{World, history, simulate};
 use crate::disk::faulty::PlantedBug;
 
-/// A bug that no seed up to here shows is one that the simulation cannot see.
+/// Maximum number of seeds until a bug must be found.
 const SEEDS_MAX: u64 = 150;
 
 fn find(bug: PlantedBug) {

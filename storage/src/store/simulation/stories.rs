@@ -1,14 +1,14 @@
-//! Stories: appends, flushes beside merges, retention, pins, erasure, jumps of the clock, faults of
-//! the disk, kills and power cuts, step after step, compared with what must be there.
+//! Stories: sequences of appends, flushes during merges, retention, pins, erasure, clock jumps,
+//! disk faults, kills and power cuts. After each step the contents are compared with the expected
+//! ones.
 //!
-//! Tables are on the disk or in a bucket. That refuses requests, loses their answers, does them
-//! late, is slow or away for a while, and another program commits to the tables in it; kills and
-//! power cuts leave it as it is.
+//! Tables are on the disk or in a bucket. The bucket refuses requests, loses their answers,
+//! executes them late, is slow or is unreachable for a while. Another program commits to the tables
+//! in it. Kills and power cuts do not affect it.
 //!
-//! Unlike a history (`world`), which decides about each operation on the disk, a story decides
-//! about whole steps, and so gets to what takes many of them. Time is the story's own. Which step
-//! comes next and what fails depends on the seed alone; how a flush and a merge that run at the
-//! same time take turns does not.
+//! A history (`world`) chooses each operation on the disk. A story chooses whole steps, and so
+//! reaches states that take many of them. It controls the time. The seed alone determines the next
+//! step and its faults. It does not determine how a concurrent flush and merge interleave.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -46,14 +46,14 @@ use crate::{
     upkeep::{MergePace, strays},
 };
 
-/// A mistake that no seed up to here shows is one that the stories cannot see.
+/// Maximum number of seeds until a mistake must be found.
 const SEEDS_MAX: u64 = 150;
 const BEGIN: u64 = 1_700_000_000_000_000_000;
 const HOUR: u64 = 3600 * 1_000_000_000;
 const AGE: u64 = 72 * HOUR;
-/// Traces that are pinned and erased.
+/// Number of traces that are pinned and erased.
 const TRACES: u64 = 12;
-/// Copies of objects have so little room that most are fetched again.
+/// Maximum bytes of object copies. It is so small that most objects are fetched again.
 const COPIES_BYTES: u64 = 60_000;
 
 /// A clock that only the story moves.
@@ -74,7 +74,7 @@ impl StoryClock {
         self.passed.fetch_add(nanos, Ordering::Relaxed);
     }
 
-    /// The time of a clock that never jumped.
+    /// Returns the time of a clock that never jumped.
     fn truth(&self) -> u64 {
         BEGIN + self.passed.load(Ordering::Relaxed)
     }
@@ -97,13 +97,13 @@ impl Clock for StoryClock {
 /// The outcome of sending a batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum BatchOutcome {
-    /// All of it is there, once.
+    /// All rows are stored, once each.
     Stored,
-    /// Nothing of it is there; after the next start all of it or nothing.
+    /// No rows are visible. After the next start all rows are, or none.
     Refused,
-    /// Each row is there or not: somebody was erasing them.
+    /// Each row is stored or not, because an erasure was running.
     Erasing,
-    /// Nothing of it is there.
+    /// No rows are stored.
     Gone,
 }
 
@@ -113,7 +113,7 @@ struct Batch {
     records: u64,
     received: u64,
     fate: BatchOutcome,
-    /// It was older than its age when nobody had pinned it, and may have gone then.
+    /// True if it exceeded its age while it was not pinned. Its rows may have been removed then.
     lapsed: bool,
 }
 
@@ -121,18 +121,18 @@ struct Story {
     dice: Dice,
     clock: Arc<StoryClock>,
     disk: FaultyDisk,
-    /// The bucket, when the tables are in one.
+    /// The bucket, if the tables are in one.
     objects: Option<UnreliableStore>,
     settings: StoreSettings,
     batches: BTreeMap<String, Batch>,
     pinned: BTreeSet<u64>,
-    /// Pins whose fate is not known.
+    /// Traces whose pins are in an unknown state.
     unsure: BTreeSet<u64>,
     number: u64,
     jumps: u64,
-    /// The steps so far, for whoever asks about one seed.
+    /// The steps so far, printed for a single seed.
     steps: Vec<String>,
-    /// A snapshot that somebody reads, and what it showed first.
+    /// A snapshot in use, and its contents at the beginning.
     held: Option<(Snapshot, BTreeMap<String, u64>)>,
     _root: tempfile::TempDir,
 }
@@ -176,7 +176,7 @@ impl Story {
     async fn open(&mut self) -> Result<Store, String> {
         let disk: SharedDisk = Arc::new(self.disk.clone());
         let clock = Arc::clone(&self.clock) as Arc<dyn Clock>;
-        // Opening waits for a bucket that does not answer, with a clock that stands.
+        // Opening waits for an unreachable bucket, and the clock does not advance meanwhile.
         let given = self.objects.clone().map(|objects| {
             objects.heal();
             Arc::new(objects) as Arc<dyn ObjectStore>
@@ -215,8 +215,8 @@ impl Story {
         Ok(store)
     }
 
-    /// Returns the contents that a reader sees. They are read again without faults when the bucket
-    /// fails, or the disk that has the copies.
+    /// Returns the contents that a reader sees. Reads them again without faults if the bucket, or
+    /// the disk with the copies, fails.
     fn see(&self, look: impl Fn() -> Result<Contents, String>) -> Result<Contents, String> {
         match &self.objects {
             None => look(),
@@ -226,7 +226,7 @@ impl Story {
         }
     }
 
-    /// Compares what the store shows with what must be there.
+    /// Compares the visible contents with the expected ones.
     fn check(&mut self, store: &Store) -> Result<(), String> {
         let (mut found, truth) = (self.see(|| read(store))?, self.clock.truth());
         for (name, batch) in &mut self.batches {
@@ -255,7 +255,7 @@ impl Story {
         self.number += 1;
         let (number, trace, now) = (self.number, self.dice.roll(TRACES), self.clock.truth());
         let id = trace_id(trace).as_bytes().to_vec();
-        // Of this hour, or of any in the last forty days.
+        // The time is in this hour, or in any of the last forty days.
         let back = [0, 0, self.dice.roll(4) * HOUR, self.dice.roll(40 * 24) * HOUR];
         let start = now - back[usize::try_from(self.dice.roll(4)).unwrap()];
         let (batch, name, records) = match self.dice.roll(3) {
@@ -303,7 +303,7 @@ impl Story {
         if erased.as_ref().is_ok_and(|report| report.unread_files.is_empty()) {
             of_it.iter_mut().for_each(|batch| batch.fate = BatchOutcome::Gone);
         }
-        // Its pin goes with its last row.
+        // The pin of a trace is removed with its last row.
         self.settle_pins(store, trace, erased.is_ok());
     }
 
@@ -318,8 +318,8 @@ impl Story {
         }
     }
 
-    /// Troubles the bucket before a step, if there is one: with a fault, or a commit of another
-    /// program.
+    /// Disturbs the bucket, if there is one, before a step: with a fault, or with a commit of
+    /// another program.
     async fn trouble_objects(&mut self) {
         let Some(objects) = self.objects.clone() else { return };
         let outage = RequestFault::Outage(self.dice.roll(30));
@@ -332,7 +332,7 @@ impl Story {
                 objects.fail(1 + self.dice.roll(12), fault);
             }
             5 => {
-                // Another program commits, and takes the version that ours would have.
+                // Another program commits, and takes the next version.
                 let table = ["spans", "logs"][usize::try_from(self.dice.roll(2)).unwrap()];
                 let folder = ObjectPath::from(format!("some/where/{table}/_delta_log"));
                 let there = objects.objects().list(Some(&folder)).try_collect::<Vec<_>>().await;
@@ -351,7 +351,7 @@ impl Story {
         }
     }
 
-    /// Does one thing, which may fail when the disk does.
+    /// Performs one step, which may fail if the disk fails.
     async fn step(&mut self, store: &Store) -> Result<(), String> {
         let inner = Arc::clone(&store.owner.0);
         match self.dice.roll(16) {
@@ -369,8 +369,9 @@ impl Story {
             }
             10 => self.clock.pass(self.dice.roll(30) * HOUR),
             11 => {
-                // The clock is wrong for a while: nothing may go because of it. Each time by more:
-                // what a commit said before is believed when the clock says it again.
+                // The clock is wrong for a while, which must not delete anything. Each jump is
+                // larger than before, because a time that an earlier commit recorded is trusted
+                // when the clock shows it again.
                 self.jumps += 1;
                 let jump = i64::try_from((60 + 7 * self.jumps) * 24 * HOUR).unwrap();
                 let jump = if self.jumps.is_multiple_of(2) { -jump } else { jump };
@@ -409,13 +410,13 @@ impl Story {
         Ok(())
     }
 
-    /// Notes a step and what the disk was asked for meanwhile.
+    /// Records a step and the disk operations that it made.
     fn note(&mut self, step: impl Into<String>) {
         let operations = self.disk.take_trace().join("; ");
         self.steps.push(format!("{} [{operations}]", step.into()));
     }
 
-    /// A life of the process, and how it ends.
+    /// Simulates one life of the process, and its end.
     async fn live(&mut self, store: Store) -> Result<(), String> {
         let faulty = self.dice.roll(3) > 0;
         if faulty {
@@ -459,7 +460,7 @@ impl Story {
         self.clock.pass(HOUR);
         run_upkeep(&store.owner.0).await.map_err(|error| format!("a sound disk: {error}"))?;
         self.check(&store)?;
-        // What nobody keeps goes.
+        // Time passes until retention removes all rows that are not pinned.
         self.clock.pass(AGE + 3 * HOUR);
         store.compact(true).await.map_err(|error| format!("a sound disk: {error}"))?;
         let found = read(&store)?;
@@ -473,9 +474,9 @@ impl Story {
         store.close().await.map_err(|error| error.to_string())
     }
 
-    /// Expects that no file stays which no table has.
+    /// Deletes unreferenced files, and expects that none remain.
     async fn sweep(&mut self, store: &Store) -> Result<(), String> {
-        // Files have the machine's time: this is later than that.
+        // Files have the machine's time, and this is later.
         let now = SystemClock.now().0.saturating_sub(self.clock.truth());
         self.clock.pass(now + 72 * HOUR);
         store.compact(true).await.map_err(|error| format!("a sound disk: {error}"))?;
@@ -498,12 +499,12 @@ async fn run_upkeep(inner: &StoreInner) -> Result<(), crate::StorageError> {
     Ok(())
 }
 
-/// One story; what was done in it, or what was wrong in the end.
+/// Runs one story. Returns its steps, or the fault at its end.
 pub(super) fn tell(seed: u64, mistake: Option<Mistake>) -> Result<Vec<String>, String> {
     tell_of(Story::new(seed, mistake, None))
 }
 
-/// As `tell`, with the tables in a bucket.
+/// Runs one story with the tables in a bucket.
 pub(super) fn tell_remote(seed: u64, mistake: Option<Mistake>) -> Result<Vec<String>, String> {
     tell_of(Story::new(seed, mistake, Some(UnreliableStore::new())))
 }
@@ -524,7 +525,8 @@ macro_rules! mistakes {
             #[test]
             fn $name() {
                 let is_found = |seed| $tell(seed, Some(Mistake::$mistake)).is_err();
-                // It must be the mistake that is found.
+                // Without the mistake the seed must pass, so that the mistake is the cause of the
+                // failure.
                 let found = (0..SEEDS_MAX).any(|seed| is_found(seed) && $tell(seed, None).is_ok());
                 assert!(found, "it was not found in {SEEDS_MAX} seeds");
             }

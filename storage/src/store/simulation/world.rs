@@ -1,4 +1,5 @@
-//! One history: a disk, a store that is opened over and over, a client with a ledger, and dice.
+//! One history: a disk, a store that is opened repeatedly, a client with a ledger, and a random
+//! number generator.
 
 use std::{
     future::{Future, poll_fn},
@@ -23,24 +24,24 @@ use crate::{
     upkeep::MergePace,
 };
 
-/// Nothing takes so long unless it hangs.
+/// Timeout of any step. Only a hang takes longer.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// How often the store is opened in one history.
+/// Number of times that a history opens the store.
 const LIVES: u64 = 4;
-/// A disk that is too small for long.
+/// Capacity of a disk that becomes full soon.
 const SMALL_DISK: u64 = 120_000;
 
 type StoreTask<T> = JoinHandle<Result<T, StorageError>>;
 
-/// A flush or a merge of files under way.
+/// A running flush or merge.
 struct Flush {
     task: StoreTask<()>,
-    /// How often it was polled. Once: it waits for the log's thread to close the segment. More
-    /// often: it works on the disk itself.
+    /// Number of times that it was polled. After one poll it waits for the log's thread to close
+    /// the segment. After more it works on the disk itself.
     polls: Arc<AtomicU64>,
 }
 
-/// How a life ends.
+/// The way in which a life ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum LifeEnd {
     Close,
@@ -58,11 +59,11 @@ pub(super) struct World {
     number: u64,
     trace: Vec<String>,
     upkeep: bool,
-    /// Last, because the disk's files are in there.
+    /// Dropped last, because it contains the disk's files.
     _root: tempfile::TempDir,
 }
 
-/// A store that runs, and what is under way in it.
+/// A running store with its pending work.
 struct Life {
     store: Store,
     appends: Vec<(String, StoreTask<()>)>,
@@ -99,7 +100,7 @@ impl World {
         }
     }
 
-    /// The same world, in which files are never merged and no checkpoint is written.
+    /// Returns the same world without merges and checkpoints.
     pub(super) fn without_upkeep(mut self) -> Self {
         self.upkeep = false;
         self
@@ -116,7 +117,7 @@ impl World {
                 self.live(life)?;
             }
         }
-        // No more faults: everything must drain.
+        // Faults are off, so all pending work must complete.
         self.disk.heal();
         self.disk.set_capacity(None);
         let life = self.open(false)?.ok_or("a healthy disk could not be opened")?;
@@ -134,7 +135,7 @@ impl World {
         self.abandon(life)
     }
 
-    /// Opens the store; `None` when the process died over it.
+    /// Opens the store. Returns `None` when the process died during that.
     fn open(&mut self, may_die: bool) -> Result<Option<Life>, String> {
         let dies_after = (may_die && self.dice.roll(3) == 0).then(|| self.dice.roll(50));
         self.gate.set_open(dies_after.is_none());
@@ -210,7 +211,7 @@ impl World {
             }
             self.gate.set_open(true);
             let store = life.store.clone();
-            // May fail when the disk does; the log has everything.
+            // Closing may fail if the disk fails. The log then has every record.
             let _ = self.finish(self.runtime.spawn(async move { store.close().await }))?;
             self.check(&life.store)?;
             self.disk.stop();
@@ -244,7 +245,7 @@ impl World {
         }
     }
 
-    /// Lets one operation happen; `false` when none waits.
+    /// Releases one operation. Returns `false` when none waits.
     fn release_one(&self, preference: u64) -> bool {
         let (log, tables) = (self.gate.waits(Actor::Log), self.gate.waits(Actor::Tables));
         if log && (!tables || preference.is_multiple_of(2)) {
@@ -300,24 +301,25 @@ impl World {
         Ok(())
     }
 
-    /// Merges files, which takes the place of a flush here: both commit under one lock.
+    /// Starts a merge in place of a flush, because both commit under one lock.
     fn start_upkeep(&mut self, life: &mut Life) -> Result<(), String> {
         let inner = Arc::clone(&life.store.owner.0);
         let task = self
             .runtime
             .spawn(async move { inner.run_maintenance_step(MergePace::Offline).await.map(|_| ()) });
-        // It never waits for the log.
+        // A merge never waits for the log.
         let polls = Arc::new(AtomicU64::new(2));
         self.wait("upkeep", || self.gate.waits(Actor::Tables) || task.is_finished())?;
         life.flush = Some(Flush { task, polls });
         Ok(())
     }
 
-    /// Waits until everybody waits at the gate or has nothing to do, and takes the answers.
+    /// Waits until every thread waits at the gate or is idle, and collects the replies.
     fn settle_down(&mut self, life: &mut Life) -> Result<(), String> {
         let still = || {
             let (log, tables) = (self.gate.waits(Actor::Log), self.gate.waits(Actor::Tables));
-            // Whoever was answered before the next operation came to the gate notices it now.
+            // A task that got its reply before the next operation reached the gate processes it
+            // now.
             self.pump();
             life.is_still(log, tables)
         };
@@ -333,7 +335,7 @@ impl World {
         self.take_answers(life)
     }
 
-    /// Lets tasks run until none can.
+    /// Runs tasks until none can continue.
     fn pump(&self) {
         self.runtime.block_on(async {
             for _ in 0..20 {
@@ -360,14 +362,14 @@ impl World {
             self.disk.note(format!("{name} {}", if answer.is_ok() { "stored" } else { "refused" }));
         }
         if let Some(flush) = life.flush.take_if(|flush| flush.task.is_finished()) {
-            // A flush may fail when the disk does; nothing is lost by it.
+            // A flush may fail if the disk fails, and loses nothing.
             let done = self.finish(flush.task)?.is_ok();
             self.disk.note(format!("flush {}", if done { "done" } else { "failed" }));
         }
         Ok(())
     }
 
-    /// Lets everything that is under way come to its end.
+    /// Lets all pending work complete.
     fn end_work(&mut self, life: &mut Life) -> Result<(), String> {
         self.wait("the end", || {
             life.appends.iter().all(|(_, task)| task.is_finished())
@@ -394,7 +396,7 @@ impl World {
         self.trace.push(format!("{end:?}"));
         match end {
             LifeEnd::Kill => self.disk.restart(),
-            // What a closed store holds survives a power cut too.
+            // The contents of a closed store survive a power cut too.
             LifeEnd::Close | LifeEnd::PowerCut => self.disk.lose_power(&mut self.dice),
         }
     }
@@ -408,7 +410,7 @@ impl World {
 }
 
 impl Drop for World {
-    /// A history that went wrong leaves nobody waiting.
+    /// Opens the gate, so that no thread waits after a failed history.
     fn drop(&mut self) {
         self.disk.stop();
         self.gate.set_open(true);
@@ -420,11 +422,11 @@ impl Life {
         self.store.owner.0.wal.queued()
     }
 
-    /// Returns true if everything under way waits at the gate.
+    /// Returns true if all pending work waits at the gate.
     fn is_still(&self, log_waits: bool, tables_wait: bool) -> bool {
         let flush = self.flush.as_ref().filter(|flush| !flush.task.is_finished());
         if let Some(flush) = flush.filter(|_| tables_wait) {
-            // It did not have to wait for the log.
+            // The flush did not have to wait for the log.
             flush.polls.fetch_max(2, Ordering::Relaxed);
         }
         let rotating = flush.is_some_and(|flush| flush.polls.load(Ordering::Relaxed) <= 1);

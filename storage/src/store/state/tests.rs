@@ -20,8 +20,8 @@ fn chunk(rows: u8) -> Chunk {
     Chunk::new(span_rows(&request, NOW).unwrap()).unwrap()
 }
 
-/// Publishes chunks of so many rows, one after the other, and merges whenever something is to be
-/// merged; how many rows were copied.
+/// Publishes chunks with these numbers of rows, and merges chunks whenever some are due. Returns
+/// the number of rows copied.
 fn publish(state: &VisibleState, rows: impl Iterator<Item = u8>) -> u64 {
     let mut copied = 0;
     for (sequence, rows) in (1..).zip(rows) {
@@ -58,7 +58,7 @@ fn bytes_are_those_of_the_chunks_that_are_there() {
     assert_eq!(state.memory_bytes(), there());
     let (signal, run) = (Signal::Spans, state.spans().0[..2].to_vec());
     state.cut();
-    // A flush has them: what was merged meanwhile is not needed.
+    // A flush has taken the chunks, so the merged one is not needed.
     state.replace(signal, &run, Arc::new(memory::merge(&run).unwrap()));
     publish(&state, std::iter::repeat_n(3, 20));
     assert_eq!(state.memory_bytes(), there());

@@ -1,5 +1,5 @@
 #![expect(clippy::disallowed_methods, reason = "tests look at files behind the store's back")]
-//! Backups of a store that is at work, compared with what was acknowledged.
+//! Backups of a running store, compared with the acknowledged batches.
 
 use std::{
     collections::BTreeMap,
@@ -55,7 +55,7 @@ async fn restored(place: &Path, to: &Path) -> Store {
     open(to).await.0
 }
 
-/// Every file below a folder.
+/// Lists every file below a folder.
 fn files(folder: &Path) -> Vec<PathBuf> {
     let (mut folders, mut files) = (vec![folder.to_owned()], Vec::new());
     while let Some(folder) = folders.pop() {
@@ -74,7 +74,7 @@ fn named(place: &Path, part: &str) -> Vec<PathBuf> {
     found
 }
 
-/// A store that appends, flushes, merges and deletes by dice until it is told to stop.
+/// Appends, flushes, merges and deletes at random until it is told to stop.
 async fn work(
     store: Store,
     clock: Arc<MovedClock>,
@@ -98,14 +98,14 @@ async fn work(
             8 => {
                 store.compact(true).await.unwrap();
             }
-            // The oldest rows become old enough to go, and no others.
+            // Only the oldest rows reach the age of retention.
             _ => clock.pass(Duration::from_secs(60)),
         }
     }
 }
 
-/// Compares a restored store with what was acknowledged before the backup began, and with what was
-/// sent before it ended. Rows that retention deletes are there or not.
+/// Compares a restored store with the batches that were acknowledged before the backup began, and
+/// with those sent before it ended. Rows that retention deletes may be present or not.
 fn compare(found: &Contents, before: &Contents, after: &Contents, old: &[String]) {
     for (name, records) in before {
         let there = found.get(name).copied().unwrap_or_default();
@@ -121,7 +121,7 @@ async fn history(seed: u64) {
     let (root, place) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let (clock, mut dice) = (MovedClock::new(), Dice(seed));
     let settings = StoreSettings {
-        // Files go as soon as they are replaced, in the middle of a backup too.
+        // Files are deleted as soon as they are replaced, also during a backup.
         removed_file_age: Duration::ZERO,
         wal_segment_bytes: 2_000,
         retention: Retention { age: Some(10 * DAY), ..Retention::default() },
@@ -152,7 +152,7 @@ async fn history(seed: u64) {
         }
         let before = ledger.lock().unwrap().stored.clone();
         let made = back(root.path(), place.path()).await.unwrap();
-        // Also when several are made in one second.
+        // Ids are unique even when several backups are made in one second.
         let at = BackupPlace::Folder(place.path().to_owned());
         assert_eq!(list_backups(at).await.unwrap().last().unwrap().id, made.id);
         let after = {
@@ -169,7 +169,7 @@ async fn history(seed: u64) {
     working.await.unwrap();
     let all = contents(&store);
     store.abandon().await;
-    // Without a server, and with the records of a killed one in the log.
+    // No server runs, and the log has the records of a killed one.
     back(root.path(), place.path()).await.unwrap();
     let to = root.path().join("restored/last");
     let store = restored(place.path(), &to).await;
@@ -203,7 +203,7 @@ async fn a_second_backup_copies_what_is_new_and_old_ones_take_nothing_with_them(
     store.append(traces(3, 1)).await.unwrap();
     store.flush().await.unwrap();
     let second = back(root.path(), place.path()).await.unwrap();
-    // A data file, its index, its commit, segments of the log.
+    // The new files are a data file, its index, its commit, and segments of the log.
     assert!(second.new_files <= 6, "{second:?}");
     assert!(second.new_bytes < second.bytes / 2, "{second:?}");
     assert_eq!(named(place.path(), "/manifests/").len(), 2);
@@ -219,7 +219,8 @@ async fn a_second_backup_copies_what_is_new_and_old_ones_take_nothing_with_them(
     let store = restored(place.path(), &root.path().join("restored")).await;
     assert_eq!(contents(&store), all);
     store.close().await.unwrap();
-    // The marker, the lock, a manifest, and no file that it does not name.
+    // The location contains the marker, the lock, a manifest, and only files that the manifest
+    // names.
     assert_eq!(files(place.path()).len() as u64, 3 + third.files);
 }
 
@@ -380,7 +381,7 @@ async fn tables_in_a_bucket_are_backed_up_to_one_and_restored_to_another() {
     assert_eq!(contents(&store), all);
     store.close().await.unwrap();
     assert!(restore().await.unwrap_err().to_string().contains("not empty"));
-    // Tables of a bucket go into a data directory just as well.
+    // Tables of a bucket can also be restored into a data directory.
     let local = root.path().join("local");
     let target = (local.clone(), TablesAt::DataDirectory);
     let stores = [None, given(&backups)];
@@ -396,7 +397,7 @@ async fn what_would_not_start_again_is_not_backed_up() {
     let (root, place) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let (store, _) = open(root.path()).await;
     store.close().await.unwrap();
-    // As a first start leaves it that was ended between the two tables.
+    // The directory is as after a first start that was interrupted between the two tables.
     fs::rename(root.path().join("tables/logs"), root.path().join("aside")).unwrap();
     let error = back(root.path(), place.path()).await.unwrap_err();
     assert!(matches!(error, StorageError::RefusedBackup { .. }), "{error}");

@@ -1,4 +1,4 @@
-//! Files of the tables that are damaged, lost or not what they were.
+//! Files of the tables that are damaged, lost or changed.
 
 #![expect(clippy::disallowed_methods, reason = "tests damage files behind the store's back")]
 
@@ -25,7 +25,7 @@ fn log_files(root: &Path, part: &str) -> Vec<PathBuf> {
     files
 }
 
-/// The spans' data files in the order they were written.
+/// Lists the data files of spans in the order in which they were written.
 fn data_files(root: &Path) -> Vec<PathBuf> {
     let hours = fs::read_dir(root.join("tables/spans")).unwrap();
     let hour = hours
@@ -52,7 +52,7 @@ async fn found(root: &Path) -> Vec<Finding> {
     findings
 }
 
-/// A directory whose spans table has checkpoints and commits before and behind them.
+/// Creates a directory whose spans table has checkpoints, with commits before and after them.
 async fn checkpointed(root: &Path) -> usize {
     let (store, _) = open(root).await;
     for round in 0..3 {
@@ -87,7 +87,7 @@ async fn a_checkpoint_that_cannot_be_used_costs_nothing() {
         assert!(!recovery.quarantined.is_empty(), "{damage}");
         assert_eq!(store.alarms().len(), recovery.quarantined.len());
         assert_eq!(recovery.replayed_records, 0, "{damage}");
-        // And it goes on.
+        // The store continues to work.
         flushed(&store, 12..=16).await;
         store.owner.0.run_maintenance_step(MergePace::Offline).await.unwrap();
         store.close().await.unwrap();
@@ -120,7 +120,8 @@ async fn a_damaged_commit_in_the_middle_is_never_silently_fewer_rows() {
         assert!(store.alarms()[0].contains(&*commit.to_string_lossy()), "{:?}", store.alarms());
         let wrong = read(&store).unwrap_err();
         assert!(wrong.contains("spans were not read to the end"), "{damage}: {wrong}");
-        // What the other commits say is shown; the other table is whole; appends are stored.
+        // Rows of the other commits are visible, the other table is complete, and appends are
+        // stored.
         let shown = contents(&store);
         let rest = expected(&[(1, 2), (3, 2), (4, 2)], &[1, 2, 3, 4]);
         assert!(rest.iter().all(|(name, count)| shown.get(name) == Some(count)), "{damage}");
@@ -131,7 +132,7 @@ async fn a_damaged_commit_in_the_middle_is_never_silently_fewer_rows() {
         assert!((5..=8).all(|n| shown[&format!("s{n}")] == 2 && shown[&format!("l{n}")] == 1));
         store.close().await.unwrap();
 
-        // A person puts the commit back: nothing was lost.
+        // An operator restores the commit, and nothing was lost.
         fs::write(&commit, &bytes).unwrap();
         let (store, recovery) = open(root.path()).await;
         assert_eq!(recovery.replayed_records, 4, "{damage}");
@@ -157,7 +158,7 @@ async fn a_changed_bit_in_a_commit_is_never_silently_other_rows() {
         for at in (0..sound.len()).step_by(13) {
             let mut bytes = sound.clone();
             bytes[at] ^= 1 << (at % 7);
-            // Opening moves files and writes: each damage meets the directory as it was.
+            // Opening moves and writes files, so each case uses a fresh copy of the directory.
             let copy = tempfile::tempdir().unwrap();
             copy_folder(root.path(), copy.path());
             let damaged = copy.path().join(commit.strip_prefix(root.path()).unwrap());
@@ -165,7 +166,8 @@ async fn a_changed_bit_in_a_commit_is_never_silently_other_rows() {
             let context = format!("commit {version}, byte {at}");
             let (store, recovery) = open(copy.path()).await;
             if let Ok(found) = read(&store) {
-                // Read from the write-ahead log again, unless the key of the checksum is what changed.
+                // The rows were read from the write-ahead log again, unless the change hit the key
+                // of the checksum.
                 assert_eq!(found, all, "{context}");
                 set_aside += recovery.quarantined.len();
             } else {
@@ -221,7 +223,7 @@ async fn a_damaged_last_commit_is_not_set_aside_when_the_files_before_it_are_gon
         let (store, recovery) = open(root.path()).await;
         assert_eq!(recovery.quarantined, Vec::<PathBuf>::new());
         assert!(store.alarms()[0].contains(&*commit.to_string_lossy()), "{:?}", store.alarms());
-        // Its entries can be read, so nothing is missing; but nobody can be sure of that.
+        // All entries are readable, so no rows are missing. However, that cannot be proven.
         assert_eq!(contents(&store), all);
         assert!(read(&store).unwrap_err().contains("spans were not read to the end"));
         store.close().await.unwrap();
@@ -278,7 +280,8 @@ async fn a_damaged_data_file_is_found_and_named() {
             "cut" => fs::write(victim, &bytes[..bytes.len() - 100]).unwrap(),
             "gone" => fs::remove_file(victim).unwrap(),
             _ => {
-                // Among the first pages; what follows all pages has no checksum of its own.
+                // The damage is in the first pages, because the parts after all pages have no
+                // checksum of their own.
                 bytes[100..164].fill(0xff);
                 fs::write(victim, &bytes).unwrap();
             }
@@ -289,7 +292,7 @@ async fn a_damaged_data_file_is_found_and_named() {
         let (store, _) = open(root.path()).await;
         match read(&store) {
             Err(wrong) => assert!(wrong.contains(&*victim.to_string_lossy()), "{wrong}"),
-            // What is damaged was not asked for, or the footer was still in memory.
+            // The query did not need the damaged part, or the footer was still cached.
             Ok(found) => {
                 let spans = [(1, 2), (2, 2), (3, 2)];
                 assert_eq!(found, expected(&spans, &[1, 2, 3]));
@@ -302,7 +305,7 @@ async fn a_damaged_data_file_is_found_and_named() {
     }
 }
 
-/// Everything that these tests make.
+/// Returns an erasure that matches all rows of these tests.
 fn of_the_shop() -> Erasure {
     let (key, value) = ("service.name".to_owned(), Some("shop".to_owned()));
     Erasure::Attribute(AttributeFilter::new(key, value))
@@ -330,7 +333,7 @@ async fn an_erasure_names_what_it_could_not_read() {
     assert!(said.contains(&format!("\"{}\"", below.display())), "{said}");
     assert_eq!(data_files(root.path()), std::slice::from_ref(&victim));
 
-    // A person puts the file back: what it has is erased then.
+    // An operator restores the file, and the erasure then includes its rows.
     fs::write(&victim, &sound).unwrap();
     fs::remove_file(&aside).unwrap();
     let report = store.erase(&of_the_shop()).await.unwrap();
@@ -362,7 +365,7 @@ async fn nothing_is_erased_from_a_table_with_a_damaged_commit() {
     store.close().await.unwrap();
 }
 
-/// Another program puts a file's rows into one of its own.
+/// Simulates another program that moves a file's rows into its own file.
 fn rewritten_by_another(root: &Path, victim: &Path) {
     let name = victim.file_name().unwrap().to_str().unwrap();
     let copy = "part-00000-of-another.parquet";
@@ -387,7 +390,8 @@ async fn what_another_program_rewrote_meanwhile_is_not_merged_into_the_table_aga
     let (store, _) = open(root.path()).await;
     flushed(&store, 1..=3).await;
     rewritten_by_another(root.path(), &data_files(root.path())[0].clone());
-    // A flush gives way to it; the merge of what is left does not take its rows again.
+    // A flush gives way to that commit. A merge of the remaining files does not add those rows
+    // again.
     flushed(&store, 4..=4).await;
     for _ in 0..10 {
         store.owner.0.run_maintenance_step(MergePace::Offline).await.unwrap();

@@ -1,5 +1,5 @@
-//! Erasing while the store works: what is left of it on the disk, beside snapshots and appends, and
-//! after an end in the middle.
+//! Erasing during other work: what stays on the disk, concurrent snapshots and appends, and
+//! interruption.
 
 use std::{
     fs,
@@ -33,12 +33,12 @@ const HOUR: u64 = 3_600_000_000_000;
 const ERASED: u128 = 0x5e1f_ab0b_c0de_cafe_9e3d_71c4_2b68_f7a5;
 const SECRET: &str = "jane.roe@erased.example";
 
-/// When the hour before this one began.
+/// Returns the beginning of the last complete hour.
 fn hour() -> u64 {
     (SystemClock.now().0 / HOUR - 1) * HOUR
 }
 
-/// A call of a peer that is named by a secret attribute, and that failed.
+/// Makes a failed call to a peer that is named by a secret attribute.
 fn call(trace: u128, id: u64, peer: Option<&str>) -> Span {
     let said = KeyValue::new("exception.message", peer.unwrap_or("declined"));
     let exception = Event {
@@ -81,8 +81,8 @@ fn record(trace: u128, user: &str) -> TelemetryBatch {
     TelemetryBatch::Logs { request, bytes: None }
 }
 
-/// Traces of which each is split over two files of one hour, half of each with the secret, and one
-/// in memory.
+/// Appends traces that are each split over two files of one hour, half of them with the secret, and
+/// one trace in memory.
 async fn fill(store: &Store) {
     for part in 0..2_u64 {
         for trace in [ERASED, 2, 3] {
@@ -99,7 +99,7 @@ async fn fill(store: &Store) {
     }
 }
 
-/// Every file below a folder but the records of erasures, with what it has.
+/// Returns every file below a folder with its content, except the records of erasures.
 fn on_disk(root: &Path) -> Vec<(PathBuf, Vec<u8>)> {
     let (mut folders, mut found) = (vec![root.to_owned()], Vec::new());
     while let Some(folder) = folders.pop() {
@@ -114,7 +114,7 @@ fn on_disk(root: &Path) -> Vec<(PathBuf, Vec<u8>)> {
     found
 }
 
-/// The ways in which ids and texts can lie in a file.
+/// Returns the encodings in which an id or a text can occur in a file.
 fn spellings(what: &str) -> Vec<Vec<u8>> {
     if what == SECRET {
         return vec![SECRET.into()];
@@ -128,7 +128,7 @@ fn spellings(what: &str) -> Vec<Vec<u8>> {
     ]
 }
 
-/// The files with a trace or a value in them, without the records of erasures.
+/// Lists the files that contain a trace id or a value, except the records of erasures.
 fn with(root: &Path, what: &str) -> Vec<PathBuf> {
     let spellings = spellings(what);
     let mut found = on_disk(root);
@@ -139,7 +139,7 @@ fn with(root: &Path, what: &str) -> Vec<PathBuf> {
     found.into_iter().map(|(path, _)| path).collect()
 }
 
-/// How many of these have this ending.
+/// Counts the files with this suffix.
 fn count_of(files: &[PathBuf], ending: &str) -> usize {
     files.iter().filter(|path| path.extension().is_some_and(|own| own == ending)).count()
 }
@@ -180,7 +180,7 @@ fn of_trace() -> Erasure {
     Erasure::Trace(TraceId::from_bytes(ERASED.to_be_bytes()).unwrap())
 }
 
-/// Rows of the trace, and rows with the value.
+/// Counts the rows of the trace, and the rows with the value.
 fn rows(store: &Store) -> [u64; 2] {
     [of_trace(), of_secret()].map(|what| {
         let (mut spans, mut logs) = (SpanFilter::default(), LogFilter::default());
@@ -209,7 +209,7 @@ async fn nothing_of_what_was_erased_stays_on_the_disk() {
         let root = tempfile::tempdir().unwrap();
         let (store, _) = open(root.path()).await;
         fill(&store).await;
-        // What the files of an hour say together stands in the index of one of them.
+        // The corrections for split traces of an hour are in the index of one of its files.
         let hour_files = store.owner.0.shared.state.files(Signal::Spans);
         join(&store, &hour_files).await;
         store
@@ -218,7 +218,7 @@ async fn nothing_of_what_was_erased_stays_on_the_disk() {
             .unwrap();
         let before = with(root.path(), what);
         assert!(count_of(&before, "wal") > 0, "{what}: {before:?}");
-        // The value is in a message, too, whose form the index of its file has.
+        // The value also occurs in a log message, whose form is in the index of its file.
         let indexes_with = if what == SECRET { 3 } else { 2 };
         assert_eq!(count_of(&before, "index"), indexes_with, "{what}: {before:?}");
         let mut indexes = hour_files.iter().map(|file| crate::paths::index_path(&file.path));
@@ -231,12 +231,12 @@ async fn nothing_of_what_was_erased_stays_on_the_disk() {
         assert_eq!((report.spans, report.log_records), expected, "{what}");
         assert_eq!(with(root.path(), what), Vec::<PathBuf>::new(), "{what}");
         assert_eq!(rows(&store)[usize::from(what == SECRET)], 0);
-        // And nothing that can be unpacked is there but what the tables have.
+        // No compressed copy is left either: only the tables' files are on the disk.
         assert_eq!(files(root.path()).len() as u64, 2 * store.counts().data_files);
         let (spans, logs) = (store.counts().spans, store.counts().log_records);
         assert_eq!((spans, logs), (14 - expected.0, 6 - expected.1));
 
-        // What is said together is said again, of what there is.
+        // Maintenance computes the corrections again, from the remaining rows.
         keep_up(&store).await;
         assert_eq!(with(root.path(), what), Vec::<PathBuf>::new(), "{what}");
         let records = store.erasures().await.unwrap();
@@ -250,7 +250,7 @@ async fn nothing_of_what_was_erased_stays_on_the_disk() {
     }
 }
 
-/// Writes a bucket's objects as files; returns how many data files and indexes they are.
+/// Downloads a bucket's objects to files. Returns the number of data files and indexes.
 async fn download(bucket: &UnreliableStore, folder: &Path) -> usize {
     let objects: Vec<ObjectMeta> = bucket.objects().list(None).try_collect().await.unwrap();
     for location in objects.iter().map(|object| &object.location) {
@@ -289,14 +289,14 @@ async fn nothing_of_what_was_erased_stays_in_a_bucket_or_in_copies_of_its_object
         for folder in [root.path(), after.path()] {
             assert_eq!(with(folder, what), Vec::<PathBuf>::new(), "{what}");
         }
-        // What is packed in a data file is in no copy of one that has been removed.
+        // No copy of a removed data file is left, because a search cannot see compressed rows.
         let copied = copies.iter().filter(|path| path.exists());
         assert_eq!(copied.collect::<Vec<_>>(), Vec::<&PathBuf>::new(), "{what}");
         store.close().await.unwrap();
     }
 }
 
-/// Has all files of the hour say what they say together.
+/// Computes the corrections for split traces of all these files, which are of one hour.
 async fn join(store: &Store, files: &[Arc<DataFile>]) {
     use crate::upkeep::{DiskSpace, MergePace};
     let (mut joins, mut room) = (Default::default(), DiskSpace::new(u64::MAX, 0, false));
@@ -345,7 +345,7 @@ async fn a_file_that_a_snapshot_reads_goes_when_that_ends() {
     let left = async || store.erasures().await.unwrap()[0].left_files;
     keep_up(&store).await;
     assert_eq!((are_there(), left().await), (8, 4));
-    // It reads what it saw.
+    // The snapshot still reads all rows that it had.
     let mut seen = 0;
     let count = &mut |rows: &_| {
         seen += crate::SpanRows::len(rows);
@@ -354,7 +354,7 @@ async fn a_file_that_a_snapshot_reads_goes_when_that_ends() {
     snapshot.scan_spans(&SpanFilter::default(), SCAN, count).unwrap();
     assert_eq!(seen, 12);
     drop(snapshot);
-    // Whatever the age at which removed files go.
+    // The files are deleted, whatever the age at which removed files are deleted.
     keep_up(&store).await;
     assert_eq!((are_there(), left().await), (0, 0));
     store.close().await.unwrap();
@@ -383,7 +383,7 @@ async fn erasures_come_one_at_a_time_and_let_appends_and_snapshots_go_on() {
     let root = tempfile::tempdir().unwrap();
     let (store, _) = open(root.path()).await;
     fill(&store).await;
-    // Its turn comes when maintenance has ended.
+    // The erasure waits until maintenance has ended.
     let maintenance = store.owner.0.upkeep.lock().await;
     let begun = store.begin_erasure(of_trace()).await.unwrap();
     assert_eq!((begun.state, begun.trace().map(|id| id.to_string())), {
@@ -432,14 +432,14 @@ async fn an_erasure_that_a_stop_cuts_off_says_so_and_is_repeated() {
             let store = store.clone();
             async move { store.close().await }
         });
-        // The erasure ends only after that has begun.
+        // The erasure ends only after the closing of the store has begun.
         let mut stopped = inner.stop.subscribe();
         stopped.wait_for(|stopped| *stopped).await.unwrap();
         drop(maintenance);
         stopping.await.unwrap().unwrap();
         drop(inner);
         if !is_closed {
-            // A kill leaves what was written when it began.
+            // A kill would leave the record as it was written at the beginning.
             fs::write(&record, while_running).unwrap();
         }
         let (store, _) = open(root.path()).await;
@@ -455,7 +455,7 @@ async fn an_erasure_that_a_stop_cuts_off_says_so_and_is_repeated() {
     }
 }
 
-/// Number of spans.
+/// Returns the number of spans.
 fn contents_of(store: &Store) -> u64 {
     contents(store).iter().filter(|(name, _)| *name == "call").map(|(_, count)| count).sum()
 }

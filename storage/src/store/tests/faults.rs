@@ -1,4 +1,5 @@
-//! Every operation on the disk fails once, or from then on, in every way: from opening to closing.
+//! Faults of the disk: every operation from opening to closing fails, once or persistently, in
+//! every way.
 
 use std::{path::Path, sync::Arc, time::Duration};
 
@@ -13,11 +14,11 @@ use crate::{
     upkeep::MergePace,
 };
 
-/// Nothing takes so long unless it hangs.
+/// Timeout of a story. Only a hang takes longer.
 const PATIENCE: Duration = Duration::from_secs(20);
-/// Threads that try operations.
+/// Number of threads that run stories.
 const THREADS: u64 = 2;
-/// More operations than the whole story has.
+/// Upper bound of the number of operations in a story.
 const OPERATIONS_MAX: u64 = 2000;
 
 async fn open(disk: &FaultyDisk, root: &Path) -> Result<Store, StorageError> {
@@ -27,7 +28,7 @@ async fn open(disk: &FaultyDisk, root: &Path) -> Result<Store, StorageError> {
         .map(|(store, _)| store)
 }
 
-/// Whether the sender may try again: it must never be told that its data is wrong.
+/// Returns true if the sender may retry. The error must never claim that the data is invalid.
 fn is_transient(error: &StorageError) -> bool {
     matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::Full | ErrorKind::Closed)
 }
@@ -44,7 +45,7 @@ async fn send(store: &Store, ledger: &mut Ledger, number: u64) {
     }
 }
 
-/// Opens, writes, flushes, merges, checkpoints, dies, opens again, closes.
+/// Opens, writes, flushes, merges, writes a checkpoint, is killed, opens again, closes.
 async fn story(root: &Path, disk: &FaultyDisk, ledger: &mut Ledger) {
     let Ok(store) = open(disk, root).await else { return };
     ledger.resolve(read(&store).unwrap()).unwrap();
@@ -55,7 +56,7 @@ async fn story(root: &Path, disk: &FaultyDisk, ledger: &mut Ledger) {
         ledger.check(&read(&store).unwrap()).unwrap();
     }
     for _ in 0..2 {
-        // What upkeep cannot do it does later.
+        // Failed maintenance is repeated later.
         let _ = store.owner.0.run_maintenance_step(MergePace::Offline).await;
         ledger.check(&read(&store).unwrap()).unwrap();
     }
@@ -68,7 +69,7 @@ async fn story(root: &Path, disk: &FaultyDisk, ledger: &mut Ledger) {
     ledger.check(&read(&store).unwrap()).unwrap();
 }
 
-/// The story with the n-th operation failing; whether one did.
+/// Runs the story with the n-th operation failing. Returns true if a fault occurred.
 async fn fails(nth: u64, fault: FaultRepeat, trouble: DiskFault) -> bool {
     let root = tempfile::tempdir().unwrap();
     let disk = FaultyDisk::new(root.path());
@@ -119,7 +120,7 @@ async fn a_disk_that_fills_up_refuses_in_time_and_is_used_again_when_there_is_ro
     }
     assert!(refused > 50, "it never filled up");
     assert_eq!(store.ready().unwrap_err().kind(), ErrorKind::Full);
-    // The reserve is there for this.
+    // A flush may use the reserve.
     store.flush().await.unwrap();
     ledger.check(&read(&store).unwrap()).unwrap();
     disk.set_capacity(Some(RESERVE + 800_000));
@@ -135,8 +136,8 @@ async fn a_disk_that_fills_up_refuses_in_time_and_is_used_again_when_there_is_ro
 
 #[test]
 fn every_operation_may_fail_in_every_way() {
-    // Every third operation fails in one of the ways in turn; `TIDINGS_FAULTS=all` tries every way
-    // on every operation.
+    // Every third operation fails in one of the ways, which alternate. `TIDINGS_FAULTS=all` tests
+    // every way on every operation.
     let all = std::env::var_os("TIDINGS_FAULTS").is_some_and(|which| which == "all");
     let ways: Vec<(FaultRepeat, DiskFault)> = DiskFault::ALL
         .into_iter()

@@ -1,11 +1,10 @@
-//! Data directories of every format there was, as a program of that time left them, read by this
-//! one.
+//! Golden data directories: one of every format version, as a program of that version wrote it,
+//! read by the current program.
 //!
-//! `storage/tests/golden/v<format>/data` is a directory with both tables (a merged file and one
-//! that is not, indexes beside them) and a log that holds what no flush had taken;
-//! `expected.jsonl` beside it has every row as OTLP/JSON, a line each, sorted. Nothing in there is
-//! ever changed. With `TIDINGS_WRITE_GOLDEN=<folder>` the test writes such a folder: see
-//! CONTRIBUTING.
+//! `storage/tests/golden/v<format>/data` is a directory with both tables (a merged file and an
+//! unmerged one, with their indexes) and a log of records that were not flushed. `expected.jsonl`
+//! beside it has every row as OTLP/JSON, one per line, sorted. These files are never changed. With
+//! `TIDINGS_WRITE_GOLDEN=<folder>` the test writes such a folder: see CONTRIBUTING.
 
 use std::{
     collections::BTreeMap,
@@ -48,7 +47,7 @@ fn attribute(key: &str, value: impl Into<AnyValue>) -> KeyValue {
     KeyValue::new(key, value)
 }
 
-/// An attribute of every type.
+/// Returns attributes of every type.
 fn adornment() -> Vec<KeyValue> {
     let list = vec![AnyValue::from(1_i64), AnyValue::from("two")];
     let values = vec![attribute("inner", true)];
@@ -150,7 +149,7 @@ async fn send(store: &Store, traces: &[u64], numbers: &[u64]) {
     }
 }
 
-/// Every matching row as OTLP/JSON, sorted.
+/// Returns every matching row as OTLP/JSON, sorted.
 fn rows(store: &Store, spans: &SpanFilter, logs: &LogFilter) -> Vec<String> {
     let snapshot = store.snapshot();
     let text = |json: Vec<u8>| String::from_utf8(json).unwrap();
@@ -179,7 +178,7 @@ fn all(store: &Store) -> Vec<String> {
     rows(store, &SpanFilter::default(), &LogFilter::default())
 }
 
-/// Writes a folder for the tests of later programs.
+/// Writes a folder for tests of later programs.
 async fn write(folder: &Path) {
     let data = folder.join("data");
     fs::create_dir_all(&data).unwrap();
@@ -210,7 +209,7 @@ fn copy(from: &Path, to: &Path) {
     }
 }
 
-/// Fails unless every question is answered as it was.
+/// Fails unless every query has the same result as when the folder was written.
 fn ask(store: &Store, expected: &[String], format: &str) {
     assert_eq!(all(store), expected, "{format}");
     let with = |part: &str| -> Vec<&String> {

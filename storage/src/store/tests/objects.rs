@@ -34,10 +34,10 @@ use crate::{
 };
 
 const AT: &str = "s3://bucket/some/where";
-/// Nothing takes so long unless it hangs.
+/// Timeout of any step. Only a hang takes longer.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Does not wait as long as it should.
+/// A clock whose sleeps are shorter than requested.
 #[derive(Debug)]
 struct HurriedClock;
 
@@ -95,7 +95,7 @@ async fn what_is_in_an_object_store_is_there_after_a_kill_and_a_lost_disk() {
     store.close().await.unwrap();
     assert!(!root.path().join("tables").exists());
 
-    // The copies are only copies.
+    // The cache can be deleted, because its files are only copies.
     fs::remove_dir_all(root.path().join("cache")).unwrap();
     let store = open(root.path(), &objects).await.unwrap();
     ledger.check(&read(&store).unwrap()).unwrap();
@@ -120,7 +120,7 @@ async fn tables_belong_to_one_data_directory_until_it_is_given_up() {
     let store = open(root.path(), &objects).await.unwrap();
     let mut ledger = Ledger::default();
     send(&store, &mut ledger, 1).await;
-    // Whether the owner runs or not.
+    // The refusal does not depend on a running owner.
     assert!(refusal(open(other.path(), &objects).await).contains("another data directory"));
     store.close().await.unwrap();
     assert!(refusal(open(other.path(), &objects).await).contains("owner.json"));
@@ -168,9 +168,9 @@ async fn an_outage_costs_no_acknowledged_data_and_ends_by_itself() {
     send(&store, &mut ledger, 2).await;
     let failed = store.flush().await.unwrap_err();
     assert_eq!(failed.kind(), ErrorKind::Unavailable, "{failed}");
-    // What the flush could not write is behind.
+    // Rows are waiting that the flush could not write.
     assert!(store.usage().unflushed_age.is_some());
-    // Readiness goes on, with a warning, as long as there is room.
+    // The store stays ready, with a warning, as long as there is room.
     store.ready().unwrap();
     assert!(store.trouble().unwrap().contains("SlowDown"));
     let (mut number, mut refused) = (3, 0);
@@ -186,7 +186,7 @@ async fn an_outage_costs_no_acknowledged_data_and_ends_by_itself() {
         number += 1;
         assert!(number < 10_000, "it never filled up");
     }
-    // What is in memory, in the log or on the disk can still be read.
+    // Rows in memory, in the log or on the disk can still be read.
     ledger.check(&read(&store).unwrap()).unwrap();
 
     assert!(objects.heal() > 0);
@@ -195,7 +195,7 @@ async fn an_outage_costs_no_acknowledged_data_and_ends_by_itself() {
         assert!(SystemClock.instant() < deadline, "{trouble}");
         SystemClock.sleep(Duration::from_millis(5)).await;
     }
-    // That flush may have begun before all of it came.
+    // That flush may have begun before all rows arrived.
     store.flush().await.unwrap();
     assert_eq!(store.counts().memory_bytes, 0);
     send(&store, &mut ledger, 20_000).await;
@@ -214,11 +214,11 @@ async fn send(store: &Store, ledger: &mut Ledger, number: u64) {
     }
 }
 
-/// Opens, writes, flushes, merges, checkpoints, dies, opens again, closes. What is read while
-/// something fails is right or an error.
+/// Opens, writes, flushes, merges, writes a checkpoint, is killed, opens again, closes. A read
+/// during a fault must give a correct result or an error.
 async fn story(root: &Path, objects: &UnreliableStore, ledger: &mut Ledger) {
     let store = open(root, objects).await;
-    // It waits for a store that does not answer, but not while it reads the tables.
+    // Opening waits for a store that does not answer, but not while it reads the tables.
     let Ok(store) = store else { return };
     if let Ok(found) = read(&store) {
         ledger.resolve(found).unwrap();
@@ -243,14 +243,14 @@ async fn story(root: &Path, objects: &UnreliableStore, ledger: &mut Ledger) {
     let _ = store.close().await;
 }
 
-/// The story with the n-th request failing; whether one did.
+/// Runs the story with the n-th request failing. Returns true if a fault occurred.
 async fn fails(nth: u64, trouble: RequestFault) -> bool {
     let (root, objects) = (tempfile::tempdir().unwrap(), UnreliableStore::new());
     let mut ledger = Ledger::default();
     objects.fail(nth, trouble);
     let told = story(root.path(), &objects, &mut ledger);
     if trouble == RequestFault::Down {
-        // Opening waits for the store to be back; this is for how long.
+        // Opening waits for the store to return. The timeout ends that wait.
         let _ = tokio::time::timeout(Duration::from_millis(300), told).await;
     } else {
         told.await;
@@ -260,7 +260,7 @@ async fn fails(nth: u64, trouble: RequestFault) -> bool {
     let store = loop {
         match open(root.path(), &objects).await {
             Ok(store) => break store,
-            // The story was cut off, and what it started ends soon.
+            // The story was cut off, and its background work ends soon.
             Err(error) => assert!(SystemClock.instant() < deadline, "{error}"),
         }
         SystemClock.sleep(Duration::from_millis(5)).await;
@@ -274,7 +274,8 @@ async fn fails(nth: u64, trouble: RequestFault) -> bool {
 
 #[test]
 fn every_request_may_fail_in_every_way() {
-    // Every fourth request, in the ways in turn; with `TIDINGS_FAULTS=all` each in every way.
+    // Every fourth request fails, in ways that alternate. `TIDINGS_FAULTS=all` tests every way on
+    // every request.
     const THREADS: u64 = 2;
     let all = std::env::var_os("TIDINGS_FAULTS").is_some_and(|which| which == "all");
     std::thread::scope(|scope| {
@@ -368,7 +369,7 @@ async fn a_damaged_copy_is_fetched_again() {
         fs::write(&copy, vec![0; length]).unwrap();
     }
     let store = open(root.path(), &objects).await.unwrap();
-    // An answer is right, or says that it is not: the table whose copy was read says so once.
+    // A result is correct or an error. The table whose cached copy was read reports an error once.
     let mut found = read(&store);
     for _ in 0..2 {
         found = found.or_else(|_| read(&store));
@@ -377,7 +378,7 @@ async fn a_damaged_copy_is_fetched_again() {
     store.close().await.unwrap();
 }
 
-/// As `open`; nothing happens by itself.
+/// Opens a store like `open`, without background work.
 async fn open_still(root: &Path, objects: &UnreliableStore) -> Store {
     let given: Arc<dyn ObjectStore> = Arc::new(objects.clone());
     let clock = Arc::new(StillClock::default());
@@ -394,7 +395,7 @@ async fn held(objects: &UnreliableStore) {
     }
 }
 
-/// Deletes all files of spans that the table does not have.
+/// Deletes all unreferenced files of spans.
 fn sweep(store: &Store) -> JoinHandle<Result<(), StorageError>> {
     let store = store.clone();
     tokio::spawn(async move {
@@ -434,7 +435,7 @@ async fn what_a_commit_under_way_adds_is_not_swept() {
     let store = open_still(root.path(), &objects).await;
     let mut ledger = Ledger::default();
     send(&store, &mut ledger, 1).await;
-    // Its files are there, and no commit names them yet.
+    // The files are uploaded, and no commit names them yet.
     objects.hold(Some("put some/where/spans/_delta_log/"));
     let flushing = store.clone();
     let flushed = tokio::spawn(async move { flushing.flush().await });
@@ -442,7 +443,8 @@ async fn what_a_commit_under_way_adds_is_not_swept() {
     let before = objects.requests();
     let swept = sweep(&store);
     let deadline = SystemClock.instant() + PATIENCE;
-    // The table, its hour, its indexes, theirs of the hour; when the two files were written.
+    // The requests list the table, its hour, its indexes and theirs of the hour, and read the times
+    // of the two files.
     while objects.requests() < before + 6 {
         assert!(SystemClock.instant() < deadline && !swept.is_finished(), "it does not look");
         SystemClock.sleep(Duration::from_millis(5)).await;

@@ -1,6 +1,6 @@
-//! A bug of ours that panics in the middle of the log's writer or of a flush: nothing acknowledged
-//! is lost, nothing comes twice, and the process learns that it has to end. One that panics in the
-//! middle of upkeep: upkeep runs again and completes its work.
+//! A bug that panics in the log's writer or in a flush: no acknowledged record is lost or
+//! duplicated, and the process learns that it must end. After a panic in maintenance, the task runs
+//! again and completes its work.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -27,9 +27,9 @@ use crate::{
     },
 };
 
-/// Nothing takes so long unless it hangs.
+/// Timeout of any step. Only a hang takes longer.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// The age at which the files of an hour are merged although no more of them come.
+/// Age at which the files of an hour are merged although no more rows arrive.
 const SETTLED: Duration = Duration::from_secs(7 * 3600);
 
 async fn open(disk: &FaultyDisk, root: &Path) -> Store {
@@ -49,8 +49,8 @@ async fn send(store: &Store, ledger: &mut Ledger, number: u64) -> Result<(), Sto
     last
 }
 
-/// Appends and flushes with a panic at the n-th operation on the disk; the task that failed, if one
-/// did, and whether the operation was reached.
+/// Appends and flushes with a panic at the n-th operation on the disk. Returns the failed task, if
+/// any, and true if the operation was reached.
 async fn panics(nth: u64) -> (Option<String>, bool) {
     let root = tempfile::tempdir().unwrap();
     let disk = FaultyDisk::new(root.path());
@@ -96,7 +96,8 @@ async fn a_panic_in_the_log_writer_or_a_flush_loses_nothing_and_ends_the_process
     assert!(failures.contains("flush"), "{failures:?}");
 }
 
-/// A clock that holds upkeep back until it begins, hours later, and then lets it look often.
+/// A clock that delays maintenance until the test starts it, hours later, and then lets it run
+/// often.
 #[derive(Debug)]
 struct HeldUpkeep {
     has_begun: watch::Sender<bool>,
@@ -123,14 +124,14 @@ impl Clock for HeldUpkeep {
         }
         let mut has_begun = self.has_begun.subscribe();
         Box::pin(async move {
-            // An error says that the store is gone.
+            // An error means that the store no longer exists.
             let _ = has_begun.wait_for(|begun| *begun).await;
             SystemClock.sleep(Duration::from_millis(10)).await;
         })
     }
 }
 
-/// A running store with three files in each table, whose upkeep has not begun.
+/// A running store with three files in each table. Its maintenance has not begun.
 struct FlushedStore {
     store: Store,
     clock: Arc<HeldUpkeep>,
@@ -142,7 +143,7 @@ impl FlushedStore {
         let clock = Arc::new(HeldUpkeep { has_begun: watch::Sender::new(false) });
         let time = Arc::clone(&clock) as Arc<dyn Clock>;
         let disk: SharedDisk = Arc::new(disk.clone());
-        // Nothing but upkeep uses the disk by itself.
+        // Only maintenance uses the disk in the background.
         let settings = StoreSettings { scrub_bytes_per_second: 0, ..settings(root) };
         let (store, _) = Store::open_on(disk, settings, time).await.unwrap();
         for number in 1..=3 {
@@ -155,7 +156,7 @@ impl FlushedStore {
         Self { store, clock, contents }
     }
 
-    /// Begins upkeep and waits until each table has one file.
+    /// Starts maintenance and waits until each table has one file.
     async fn merged(&self) {
         self.clock.has_begun.send_replace(true);
         let begin = SystemClock.instant();
@@ -179,7 +180,7 @@ async fn upkeep_that_panics_at_its_work_runs_again_and_merges_the_files() {
     let work = disk.take_trace();
     undisturbed.store.close().await.unwrap();
 
-    // The look at the disk's room, and the file that a merge writes.
+    // The operations are the check of free space, and those that write the merged file.
     for what in ["measure", "create", "append", "sync"] {
         let first = work.iter().position(|words| words.starts_with(what));
         let first = first.unwrap_or_else(|| panic!("upkeep does not {what}: {work:?}"));

@@ -18,7 +18,7 @@ use crate::{
     upkeep::MergePace,
 };
 
-/// Every file and folder with what its owner, its group and others may do.
+/// Returns every file and folder with its permission bits.
 fn modes(root: &Path) -> Vec<(PathBuf, bool, u32)> {
     let (mut folders, mut found) = (vec![root.to_path_buf()], Vec::new());
     while let Some(folder) = folders.pop() {
@@ -42,7 +42,7 @@ fn assert_private(root: &Path) {
     }
 }
 
-/// Something of every kind of file.
+/// Creates files of every kind.
 async fn worked(store: &Store, root: &Path) {
     for number in 1..=6 {
         store.append(traces(number, 2)).await.unwrap();

@@ -1,4 +1,5 @@
-//! What keeps the store shut until a person says to go on without it, and what is there afterwards.
+//! Damage that keeps the store closed until an operator allows recovery, and the state after
+//! recovery.
 
 #![expect(clippy::disallowed_methods, reason = "tests damage files behind the store's back")]
 
@@ -49,7 +50,7 @@ async fn found(root: &Path) -> Vec<Finding> {
     findings
 }
 
-/// Two flushed batches, one that is only in the log, and the expected contents.
+/// Writes two flushed batches and one that is only in the log. Returns the expected contents.
 async fn written(root: &Path) -> std::collections::BTreeMap<String, u64> {
     let (store, _) = open(root).await;
     for number in 1..=2 {
@@ -63,7 +64,8 @@ async fn written(root: &Path) -> std::collections::BTreeMap<String, u64> {
     expected(&[(1, 2), (2, 2), (3, 2)], &[1, 2, 3])
 }
 
-/// Changes the position in a commit, of which no checksum says so, as in a checkpoint.
+/// Changes the position in a commit and removes the commit's checksum, because a checkpoint has
+/// none.
 fn set_position(commit: &Path, table: &str, position: u64) {
     let text = fs::read_to_string(commit).unwrap();
     let (before, after) = text.split_once(&format!("\"appId\":\"tidings/{table}\"")).unwrap();
@@ -94,7 +96,7 @@ async fn a_position_that_was_changed_never_skips_acknowledged_records() {
         assert_eq!(recovery.replayed_records, 2);
         assert_eq!(store.alarms().len(), 1);
         store.abandon().await;
-        // Mended: nobody has to say anything the next time.
+        // The position is repaired, so the next start needs no permission.
         let (store, _) = open(root.path()).await;
         assert_eq!(contents(&store), all, "{table} {position}");
         assert_eq!(store.alarms(), Vec::<String>::new());
@@ -114,7 +116,7 @@ async fn a_checkpoint_keeps_the_position_with_its_checksum() {
     }
     store.close().await.unwrap();
     let all = contents(&store);
-    // Only the checkpoint and the commits behind it are left.
+    // Only the checkpoint and the commits after it are left.
     let folder = root.path().join("tables/spans/_delta_log");
     let checkpoints = fs::read_dir(&folder).unwrap().filter_map(|entry| {
         let name = entry.unwrap().file_name().into_string().unwrap();
@@ -146,7 +148,7 @@ async fn tables_of_another_log_are_not_believed_without_being_told_to() {
     assert!(said.contains("up to record 4"), "{said}");
     let findings = found(root.path()).await;
     assert!(findings.iter().any(|of| of.what.contains("up to record 4")), "{findings:?}");
-    // The record is in a file that is kept, for a person to look at.
+    // The record is kept in a file for inspection.
     let (store, recovery) = open_with(real(), recovering(root.path())).await.unwrap();
     assert_eq!(contents(&store), expected(&[(1, 2), (2, 2)], &[1, 2]));
     assert_eq!(recovery.quarantined.len(), 1);
@@ -182,7 +184,7 @@ fn segments(root: &Path) -> Vec<PathBuf> {
     segments
 }
 
-/// A log of some segments with forty batches.
+/// Creates a log of some segments with forty batches.
 async fn logged(disk: &FaultyDisk, root: &Path) -> Vec<PathBuf> {
     let store = on(disk, settings(root)).await.unwrap();
     for number in 1..=40 {
@@ -193,7 +195,7 @@ async fn logged(disk: &FaultyDisk, root: &Path) -> Vec<PathBuf> {
     segments(root)
 }
 
-/// The batches of a segment, each with the bytes of the file that its record takes.
+/// Returns the batches of a segment, each with the byte range of its record.
 fn records(segment: &Path) -> Vec<(u64, Range<u64>)> {
     const RECORD_HEADER: usize = 36;
     let bytes = fs::read(segment).unwrap();
@@ -210,10 +212,10 @@ fn records(segment: &Path) -> Vec<(u64, Range<u64>)> {
     records
 }
 
-/// Names the segment that was open.
+/// Number that denotes the open segment.
 const LAST_SEGMENT: usize = usize::MAX;
 
-/// Spoils blocks of a segment and expects that this costs the batches in them and no other.
+/// Damages blocks of a segment, and expects that only the batches in them are lost.
 async fn check_spoilt_blocks(number: usize, first: u64, count: u64) {
     let context = format!("segment {number}, {count} blocks from {first}");
     let root = tempfile::tempdir().unwrap();
@@ -242,14 +244,14 @@ async fn check_spoilt_blocks(number: usize, first: u64, count: u64) {
         (1..=40).filter(|batch| !lost.contains(batch)).map(|batch| (batch, 40)).collect();
     let mut all = expected(&kept, &[]);
     assert_eq!(contents(&store), all, "{context}");
-    // Without a header nobody knows where the segment before ended.
+    // Without a header, the end of the previous segment is unknown.
     let set_aside = if is_header && number > 0 { 2 } else { 1 };
     assert_eq!(recovery.quarantined.len(), set_aside, "{context}: {:?}", recovery.quarantined);
     let aside = root.path().join("quarantine").join(spoilt.file_name().unwrap());
     assert!(aside.exists() && !spoilt.exists(), "{context}");
     store.append(traces(41, 1)).await.unwrap();
     store.abandon().await;
-    // The next start needs no permission, and the batches that were read are safe.
+    // The next start needs no permission, and all readable batches are durable.
     disk.restart();
     disk.lose_power(&mut Dice(first));
     let store = on(&disk, settings(root.path())).await.unwrap();
@@ -260,13 +262,14 @@ async fn check_spoilt_blocks(number: usize, first: u64, count: u64) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_unreadable_block_costs_what_is_in_it_and_keeps_the_log_shut_until_told() {
-    // In a header, its copy, both, the first records, the middle, two blocks, the end.
+    // The cases are a header, its copy, both, the first records, the middle, two blocks, and the
+    // end.
     for (first, count) in [(0, 1), (1, 1), (0, 2), (2, 1), (3, 1), (3, 2), (4, 1)] {
         for number in [0, 1] {
             check_spoilt_blocks(number, first, count).await;
         }
     }
-    // In the segment that was open.
+    // The damage is in the open segment.
     check_spoilt_blocks(LAST_SEGMENT, 2, 1).await;
 }
 

@@ -1,5 +1,5 @@
-//! Rows of many hours: how many files a flush makes of them, and whether every answer is that of
-//! the rows all the same.
+//! Rows of many hours: the number of files that a flush writes, and the correctness of every query
+//! result.
 
 use std::{
     collections::{BTreeMap, HashSet},
@@ -28,7 +28,7 @@ use crate::{
 const HOUR: u64 = 3600 * 1_000_000_000;
 const YEAR: u64 = 365 * 24 * HOUR;
 
-/// A span or a log record of the model.
+/// A span or a log record in the model.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct Sent {
     id: u64,
@@ -108,7 +108,7 @@ async fn a_request_over_a_month_makes_a_dozen_files_and_few_syncs() {
         assert_eq!(files(root.path()).len(), 12 * count, "an index beside each");
         assert!(syncs <= 48, "{syncs} syncs");
     }
-    // Merged, as many hours as before and one file for what is far away.
+    // After the merge there are files of as many hours as before, and one file for the other rows.
     keep_up(&store).await;
     assert_eq!(store.counts().data_files, 6);
     assert_eq!(store.counts().spans, 3 * 31 * 24);
@@ -138,7 +138,7 @@ async fn records_of_the_hour_keep_their_file_beside_larger_hours() {
     store.close().await.unwrap();
 }
 
-/// Counts calls by step.
+/// Counts calls by time step.
 #[derive(Debug, Default)]
 struct Counted {
     step: u64,
@@ -175,7 +175,7 @@ impl CallAccumulatorFactory for Counting {
     }
 }
 
-/// What was sent and is still there, each as often as it came.
+/// The rows that were sent and not removed, each with its number of copies.
 #[derive(Debug, Default, Clone)]
 struct Model {
     spans: Vec<Sent>,
@@ -246,7 +246,7 @@ impl Model {
     }
 }
 
-/// Random times over a year: some of this hour, some of few hours, the rest anywhere.
+/// Returns a random time in the last year: in this hour, in one of a few hours, or anywhere.
 fn time(dice: &mut Dice, now: u64) -> u64 {
     match dice.roll(6) {
         0 | 1 => now - dice.roll(HOUR),
@@ -257,7 +257,7 @@ fn time(dice: &mut Dice, now: u64) -> u64 {
     }
 }
 
-/// Some histories of batches, flushes and merges, and all that is asked in between.
+/// Runs random histories of batches, flushes and merges, with all queries in between.
 #[tokio::test(flavor = "multi_thread")]
 async fn answers_about_rows_over_a_year_are_those_of_the_rows() {
     for seed in 0..12 {
@@ -279,7 +279,7 @@ async fn answers_about_rows_over_a_year_are_those_of_the_rows() {
                             Sent { id, trace, start: time(&mut dice, now), failed }
                         })
                         .collect();
-                    // Spans that came before come again, with others than before.
+                    // Some spans are sent again, together with other spans than before.
                     for _ in 0..dice.roll(6).min(model.spans.len() as u64) {
                         let again = dice.roll(model.spans.len() as u64);
                         sent.push(model.spans[usize::try_from(again).unwrap()].clone());
@@ -304,7 +304,7 @@ async fn answers_about_rows_over_a_year_are_those_of_the_rows() {
             model.check(&snapshot, &(from..from + length));
             model.check(&snapshot, &(born - 3 * HOUR..now + HOUR));
         }
-        // A trace of which spans are in files of all kinds goes whole.
+        // A trace with spans in all kinds of files is removed completely.
         let trace = u128::from(dice.roll(50) + 1).to_be_bytes();
         store.erase(&Erasure::Trace(TraceId::from_bytes(trace).unwrap())).await.unwrap();
         let stays = |sent: &Sent| Sent::trace_id(sent.trace) != trace;
@@ -330,7 +330,7 @@ async fn rows_of_spanning_files_go_at_their_age_and_whole_traces_stay_by_rules()
     let mut sent = Vec::new();
     for day in 0..10 {
         let now = clock.now().0;
-        // Trace 7 began in an hour with a file of its own and failed in one without.
+        // Trace 7 began in an hour with a file of its own and failed in an hour without one.
         let of_day: Vec<Sent> = (0..200_u64)
             .map(|n| {
                 let id = day * 1000 + n;
@@ -342,7 +342,7 @@ async fn rows_of_spanning_files_go_at_their_age_and_whole_traces_stay_by_rules()
         store.flush().await.unwrap();
         sent.extend(of_day.into_iter().map(|sent| (now, sent)));
         keep_up(&store).await;
-        // A partition is as old as the end of its hour.
+        // The age of a partition counts from the end of its hour.
         clock.pass(DAY + Duration::from_secs(3600));
         keep_up(&store).await;
         let now = clock.now().0;

@@ -1,5 +1,5 @@
-//! Long words that thousands of rows share: they are stored once, by a flush and by a merge. And long
-//! texts of single rows: as many files are merged as have room for them.
+//! Long texts that thousands of rows share are stored once, by a flush and by a merge. Files with
+//! long texts in single rows are merged in portions that fit in memory.
 
 use std::{fs, path::Path};
 
@@ -12,11 +12,12 @@ use super::open;
 use crate::{StoreMemory, TelemetryBatch, check, schema::Signal, store::upkeep::tests::files};
 
 const ROWS: u64 = 1_500;
-/// Together longer than Parquet's usual dictionary, which is 1 MiB.
+/// Number of distinct long texts. Together they are longer than Parquet's usual dictionary of 1
+/// MiB.
 const WORDS: u64 = 60;
 const WORD_BYTES: u64 = 20_000;
 
-/// A word in which compression finds nothing but its alphabet.
+/// Returns a text that hardly compresses.
 fn word(number: u64) -> String {
     let mut state = number;
     let letter = |_| {
@@ -33,7 +34,7 @@ fn resource(number: u64) -> Option<Resource> {
     Some(Resource { attributes, ..Resource::default() })
 }
 
-/// The rows of a round that have a word.
+/// Returns the rows of a round that have this text.
 fn rows(round: u64, number: u64) -> impl Iterator<Item = u64> {
     (round * ROWS..(round + 1) * ROWS).filter(move |row| row % WORDS == number)
 }
@@ -76,7 +77,7 @@ fn logs(round: u64) -> TelemetryBatch {
     TelemetryBatch::Logs { request: ExportLogsServiceRequest { resource_logs }, bytes: None }
 }
 
-/// Bytes of all data files and indexes.
+/// Returns the bytes of all data files and indexes.
 fn stored_bytes(root: &Path) -> u64 {
     files(root).iter().map(|path| fs::metadata(path).unwrap().len()).sum()
 }
@@ -85,8 +86,8 @@ fn stored_bytes(root: &Path) -> u64 {
 async fn long_words_that_rows_share_are_stored_once_in_each_file() {
     let root = tempfile::tempdir().unwrap();
     let (store, _) = open(root.path()).await;
-    // A few copies in each file: columns of the words and of the resources, and terms of the index.
-    // One more for each row would be 25 of a word.
+    // Each file has a few copies: in the columns of the texts and resources, and in the index
+    // terms. One copy per row would be 25 copies of each text more.
     let copies = 24 * WORDS * WORD_BYTES;
     for round in 0..2 {
         store.append(spans(round)).await.unwrap();
@@ -100,7 +101,7 @@ async fn long_words_that_rows_share_are_stored_once_in_each_file() {
     let mut findings = Vec::new();
     let done = check(root.path(), &mut |finding| findings.push(finding.clone())).await.unwrap();
     assert_eq!((findings.as_slice(), done.rows), (&[][..], 4 * ROWS));
-    // Files that were merged away are still there for a while.
+    // Merged files are deleted later.
     let bytes = stored_bytes(root.path());
     assert!(bytes < 3 * copies, "{bytes} bytes after the merge");
 }
@@ -142,14 +143,15 @@ async fn files_with_long_rows_are_merged_a_few_at_a_time() {
             store.flush().await.unwrap();
         }
     }
-    // A merge may then hold 16 MiB, the least there is.
+    // The merge's memory limit is then its minimum, 16 MiB.
     store.set_memory(StoreMemory { flush_bytes: 1, bytes_max: 1 << 30, index_bytes_max: 1 << 20 });
     let inner = &store.owner.0;
     for (signal, expected) in [(Signal::Logs, vec![2, 2, 1]), (Signal::Spans, vec![5])] {
         let files = inner.shared.state.files(signal);
         let portions = inner.memory_portions(signal, &files).await.unwrap();
         let sizes: Vec<usize> = portions.iter().map(ExactSizeIterator::len).collect();
-        // A page of 4 MiB and its values are twice that, but for the mebibyte that pages have.
+        // A page of 4 MiB with its values takes twice that, less the mebibyte that every page may
+        // have.
         assert_eq!(sizes, expected, "{signal:?}");
     }
     let report = store.compact(true).await.unwrap();

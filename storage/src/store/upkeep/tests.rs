@@ -32,7 +32,7 @@ use crate::{
     table_change::CommitReason,
 };
 
-/// A clock that can be moved, evenly or by a jump.
+/// A clock that a test moves, evenly or by a jump.
 #[derive(Debug)]
 pub(crate) struct MovedClock {
     passed: AtomicU64,
@@ -50,7 +50,7 @@ impl MovedClock {
         self.passed.fetch_add(u64::try_from(time.as_nanos()).unwrap(), Ordering::Relaxed);
     }
 
-    /// The machine sleeps.
+    /// Simulates a suspended machine.
     fn lie_down(&self, time: Duration) {
         self.slept.fetch_add(u64::try_from(time.as_nanos()).unwrap(), Ordering::Relaxed);
     }
@@ -87,7 +87,7 @@ pub(crate) async fn open_at(clock: &Arc<MovedClock>, settings: StoreSettings) ->
     Store::open_on(Arc::new(RealDisk), settings, clock).await.unwrap().0
 }
 
-/// The data files and indexes of both tables.
+/// Lists the data files and indexes of both tables.
 pub(crate) fn files(root: &Path) -> Vec<PathBuf> {
     let mut folders = vec![root.join("tables")];
     let mut files = Vec::new();
@@ -105,7 +105,7 @@ pub(crate) fn files(root: &Path) -> Vec<PathBuf> {
     files
 }
 
-/// All upkeep that is due when nothing more comes.
+/// Performs all maintenance that is due if no more data arrives.
 pub(crate) async fn keep_up(store: &Store) {
     while store.owner.0.run_maintenance_step(MergePace::Offline).await.unwrap() {}
 }
@@ -143,7 +143,7 @@ async fn merging_files_changes_no_answer() {
     assert_eq!(contents(&store), before);
     assert_eq!(store.counts().data_files, 2);
     assert_eq!(store.counts().spans, counts.spans);
-    // Appends go on.
+    // Appends continue.
     flushed(&store, 12..14).await;
     let after = contents(&store);
     store.abandon().await;
@@ -171,8 +171,8 @@ async fn a_snapshot_held_over_a_merge_still_reads() {
 #[tokio::test(flavor = "multi_thread")]
 async fn upkeep_that_fails_anywhere_loses_and_doubles_nothing() {
     for fault in [FaultRepeat::Once, FaultRepeat::Persistent] {
-        // An operation that fails once is followed by the same steps as one that fails for good,
-        // but for those that clean up after it.
+        // After a single fault, the same steps follow as after a persistent one, except for those
+        // that clean up.
         let step = if fault == FaultRepeat::Once { 1 } else { 3 };
         for nth in (1..).step_by(step) {
             let root = tempfile::tempdir().unwrap();
@@ -231,7 +231,7 @@ async fn merged_files_go_when_they_are_old_and_nobody_reads_them() {
     keep_up(&store).await;
     assert_eq!(files(root.path()).len(), 4);
     assert_eq!(names(&store.snapshot()), before);
-    // So do those that an earlier process removed.
+    // Files that an earlier process removed are deleted too.
     flushed(&store, 4..6).await;
     keep_up(&store).await;
     assert_eq!(files(root.path()).len(), 16);
@@ -241,7 +241,7 @@ async fn merged_files_go_when_they_are_old_and_nobody_reads_them() {
     assert_eq!(files(root.path()).len(), 16);
     clock.pass(Duration::from_secs(3601));
     keep_up(&store).await;
-    // One in the hour they came in, and one in the next.
+    // Each table has one file for the hour in which the rows arrived, and one for the next.
     assert_eq!(files(root.path()).len(), 8);
     assert_eq!(names(&store.snapshot()).len(), 6);
     store.close().await.unwrap();
@@ -267,7 +267,7 @@ async fn upkeep_leaves_the_reserve_says_what_waits_and_does_it_when_there_is_roo
     let bytes = |signal| of(signal).iter().map(|file| file.bytes).sum::<u64>();
     let (spans, logs) = (bytes(Signal::Spans), bytes(Signal::Logs));
     assert!(logs < spans);
-    // Enough for the smaller merge only, which then leaves less than before.
+    // The space suffices for the smaller merge only, which leaves less free space than before.
     disk.set_free(Some(2 * RESERVE + logs + logs / 2));
     let report = store.compact(false).await.unwrap();
     assert_eq!((report.merged_files, of(Signal::Spans).len(), of(Signal::Logs).len()), (4, 4, 1));
@@ -275,7 +275,7 @@ async fn upkeep_leaves_the_reserve_says_what_waits_and_does_it_when_there_is_roo
     assert_eq!((waiting.files, waiting.bytes), (4, spans));
     assert_eq!(store.alarms(), [waiting.to_string()]);
     store.ready().unwrap();
-    // Nothing that was begun is left, and what gives room back goes on.
+    // No unfinished file is left, and maintenance that frees space continues.
     disk.set_free(Some(0));
     clock.pass(Duration::from_secs(3601));
     let report = store.compact(false).await.unwrap();
@@ -310,8 +310,7 @@ async fn a_merge_ends_without_a_result_when_others_take_its_room_meanwhile() {
         matches!(failed, Err(StorageError::DiskFull { reserve, .. }) if reserve == 2 * RESERVE)
     );
     assert_eq!(files(root.path()).len(), count);
-    // Retention may go further, also where the log refuses senders, and erasing as far as the disk
-    // does.
+    // Retention may use more space, even when the log refuses appends. Erasing may use all of it.
     disk.set_free(Some(RESERVE - 1));
     inner.rewritten((CommitReason::Retention, Signal::Spans), &merged, None, None).await.unwrap();
     disk.set_free(Some(0));
@@ -325,7 +324,7 @@ async fn a_merge_ends_without_a_result_when_others_take_its_room_meanwhile() {
     store.close().await.unwrap();
 }
 
-/// A batch of a trace with an error, of which a file takes more than a hundred kilobytes.
+/// Makes a batch of a trace with an error. Its data file has more than a hundred kilobytes.
 fn bulky(number: u64) -> TelemetryBatch {
     let TelemetryBatch::Traces { mut request, .. } = traces(number, 2000) else { unreachable!() };
     let spans: &mut Vec<Span> = &mut request.resource_spans[0].scope_spans[0].spans;
@@ -337,8 +336,8 @@ fn bulky(number: u64) -> TelemetryBatch {
     TelemetryBatch::Traces { request, bytes: None }
 }
 
-/// A store with four such files of spans and four small ones of logs, on a disk that is full before
-/// one of the former is written again, though it says that there is room.
+/// Creates a store with four such files of spans and four small ones of logs. The disk becomes full
+/// before a file of spans is rewritten, although it reports enough free space.
 async fn nearly_full(root: &Path, retention: Retention) -> (FaultyDisk, Arc<MovedClock>, Store) {
     let (disk, clock) = (FaultyDisk::new(root), MovedClock::new());
     let settings = StoreSettings { disk_reserve_bytes: 0, retention, ..settings(root) };
@@ -366,7 +365,7 @@ async fn a_merge_that_finds_the_disk_full_waits_and_keeps_nothing_else_from_bein
     assert_eq!(report.waiting.unwrap().files, 4);
     assert_eq!(store.alarms(), [report.waiting.unwrap().to_string()]);
     assert_eq!((report.damaged_files, report.stuck_files), (vec![], vec![]));
-    // What was begun is gone, and what was merged goes.
+    // The unfinished file was deleted, and so were the merged ones.
     assert_eq!(files(root.path()).len(), 2 * (4 + 4 + 1));
     clock.pass(Duration::from_secs(3601));
     let report = store.compact(false).await.unwrap();
@@ -387,7 +386,7 @@ async fn thinning_that_finds_the_disk_full_waits_and_keeps_nothing_else_from_bei
     let (disk, clock, store) = nearly_full(root.path(), retention).await;
     let all = names(&store.snapshot());
     clock.pass(4 * DAY);
-    // Of the logs nothing is kept.
+    // Retention keeps no log records.
     let report = store.compact(false).await.unwrap();
     assert_eq!((report.retired_files, report.waiting.unwrap().files), (4, 4));
     assert_eq!((report.damaged_files, report.stuck_files), (vec![], vec![]));
@@ -430,7 +429,7 @@ async fn erasing_on_a_full_disk_deletes_first_what_nobody_needs() {
     let settings = StoreSettings { disk_reserve_bytes: 0, ..settings(root.path()) };
     let (store, _) = open_with(Arc::clone(&shared), settings.clone()).await.unwrap();
     flushed(&store, 0..12).await;
-    // What was merged stays for an hour, and is unknown to the next process.
+    // Merged files stay for an hour. The next process does not know them.
     keep_up(&store).await;
     store.close().await.unwrap();
     let (store, _) = open_with(shared, settings).await.unwrap();
@@ -456,7 +455,8 @@ async fn merged_files_go_while_others_are_still_to_be_merged() {
         left.push(files(root.path()).len());
     }
     left.push(files(root.path()).len());
-    // A merge of spans adds a file and its index; one of logs, too, when what was merged is gone.
+    // A merge of spans adds a file and its index. So does one of logs, after the merged files of
+    // spans were deleted.
     assert_eq!(left, [16, 18, 12, 4]);
     store.close().await.unwrap();
 }
@@ -470,7 +470,7 @@ async fn a_file_that_cannot_be_deleted_is_tried_again_and_keeps_no_others() {
     let merged = of_spans(&store);
     keep_up(&store).await;
     clock.pass(Duration::from_secs(3601));
-    // A folder is not removed as a file is.
+    // A folder in the place of a file cannot be deleted as a file.
     let path = merged.iter().map(|file| file.path.clone()).min().unwrap();
     drop(merged);
     std::fs::remove_file(&path).unwrap();
@@ -481,7 +481,7 @@ async fn a_file_that_cannot_be_deleted_is_tried_again_and_keeps_no_others() {
         kept_up = store.owner.0.run_maintenance_step(MergePace::Offline).await;
     }
     assert!(kept_up.unwrap_err().to_string().contains("remove"));
-    // What was merged an hour ago is gone, and what came since is merged and stays for an hour.
+    // Files merged an hour ago are gone. Newer files were merged too, and stay for an hour.
     assert_eq!((store.counts().data_files, files(root.path()).len()), (4, 2 * 4 + 8));
     std::fs::remove_dir(&path).unwrap();
     std::fs::write(&path, "again").unwrap();
@@ -571,7 +571,7 @@ async fn orphans_go_after_a_day_and_files_of_others_never() {
     store.close().await.unwrap();
 }
 
-/// A batch of two spans of one trace; an error and an attribute on one of them.
+/// Makes a batch of two spans of one trace, with an error and an attribute on one of them.
 pub(crate) fn noted(
     number: u64,
     clock: &MovedClock,
@@ -632,7 +632,7 @@ async fn what_no_rule_keeps_goes_at_its_age() {
         kept.iter().map(|(name, count)| ((*name).to_owned(), *count)).collect::<BTreeMap<_, _>>()
     };
     assert_eq!(names(&store.snapshot()), expect(&kept));
-    // Once is enough, after a restart too.
+    // The files are not rewritten again, not even after a restart.
     let before = thinned(root.path());
     store.close().await.unwrap();
     let store = open_at(&clock, settings).await;
@@ -680,7 +680,7 @@ async fn a_file_that_cannot_be_read_keeps_its_neighbours_and_stops_nothing() {
     let retention = Retention { age: days(3), rules, bytes_max: None };
     let settings = StoreSettings { retention, ..settings(root.path()) };
     let store = open_at(&clock, settings.clone()).await;
-    // Two hours beside each other, and one apart.
+    // Two hours are adjacent, and one is apart.
     for (number, hours) in [(0, 1), (1, 5), (2, 0)] {
         store.append(noted(number, &clock, number == 0, None)).await.unwrap();
         store.flush().await.unwrap();
@@ -724,7 +724,7 @@ async fn a_clock_that_jumps_deletes_nothing() {
     let store = open_at(&clock, settings).await;
     keep_up(&store).await;
     assert_eq!(names(&store.snapshot()).len(), 1);
-    // Somebody says that it is right.
+    // An operator confirms the clock.
     store.compact(true).await.unwrap();
     assert_eq!(names(&store.snapshot()).len(), 0);
     store.close().await.unwrap();
@@ -794,7 +794,7 @@ async fn what_is_erased_is_on_the_disk_no_more() {
     let left = names(&store.snapshot());
     let counts: Vec<u64> = left.values().copied().collect();
     assert_eq!(counts, [1, 2, 2, 1, 2, 2]);
-    // Neither in the log nor in a file that is not read any more.
+    // The rows are neither in the log nor in a file that is no longer read.
     for file in std::fs::read_dir(root.path().join("wal")).unwrap() {
         let bytes = std::fs::read(file.unwrap().path()).unwrap();
         assert!(!bytes.windows(secret.len()).any(|part| part == secret.as_bytes()));
@@ -813,7 +813,7 @@ async fn what_is_erased_is_on_the_disk_no_more() {
     store.close().await.unwrap();
 }
 
-/// Reads all the time: every answer is one that the store had while it was being read.
+/// Reads continuously. Every answer must be a state that the store had during the read.
 async fn watch(store: Store, appended: Arc<AtomicU64>, stop: Arc<AtomicBool>) -> u64 {
     let mut reads = 0;
     while !stop.load(Ordering::Relaxed) {
@@ -828,7 +828,8 @@ async fn watch(store: Store, appended: Arc<AtomicU64>, stop: Arc<AtomicBool>) ->
     reads
 }
 
-/// Appends, flushes, merges, retention by size and restarts in any order, with readers.
+/// Runs appends, flushes, merges, retention by size and restarts in random order, with concurrent
+/// readers.
 async fn interleaved(seed: u64) {
     let root = tempfile::tempdir().unwrap();
     let clock = MovedClock::new();

@@ -1,8 +1,8 @@
 //! A data file in an object store that is read in blocks.
 //!
-//! Owns which blocks are fetched: those that a reader says it will need, in few requests, or else
-//! the one that is read. A block is a copy in the cache like any other. A file that would have
-//! most of its blocks here is fetched whole.
+//! Owns the choice of blocks to fetch: those that a reader announces, in few requests, or else the
+//! one that is read. A block is a copy in the cache like any other. If most blocks of a file would
+//! be cached, the whole file is fetched instead.
 
 use std::{
     collections::HashMap,
@@ -24,26 +24,26 @@ use crate::table_store::{
     readable::{Readable, fill},
 };
 
-/// Size of the blocks that are fetched. Small in tests, so that small files have many.
+/// Size of the blocks that are fetched. It is small in tests, so that small files have many.
 pub(crate) const BLOCK: u64 = if cfg!(test) { 1 << 10 } else { 1 << 20 };
-/// A file of at most so many blocks comes whole: asking twice takes longer.
+/// Maximum number of blocks in a file that is fetched whole, because two requests take longer.
 const WHOLE_BLOCKS: u64 = 8;
-/// So many requests for blocks of a file are under way at once.
+/// Maximum number of concurrent requests for blocks of a file.
 const REQUESTS: usize = 8;
 
-/// See the module's description.
+/// A file in blocks: see the module's description.
 #[derive(Debug)]
 pub(crate) struct Blocks {
     objects: Arc<Objects>,
     path: PathBuf,
     bytes: u64,
-    /// Blocks that are open. Their copies may go meanwhile.
+    /// Open blocks. Their copies may be evicted meanwhile.
     open: Mutex<HashMap<u64, Arc<File>>>,
     whole: OnceLock<File>,
 }
 
 impl Blocks {
-    /// Opens a file of so many bytes.
+    /// Opens a file of this size.
     pub(super) fn open(objects: &Arc<Objects>, path: &Path, bytes: u64) -> io::Result<Readable> {
         if let Some(whole) = objects.cache.opened(path)? {
             return Readable::whole(whole);
@@ -65,7 +65,7 @@ impl Blocks {
         self.bytes
     }
 
-    /// Makes all blocks open that have some of these bytes.
+    /// Opens all blocks that contain some of these bytes, and fetches missing ones.
     pub(crate) fn fetch(&self, wanted: &[Range<u64>]) -> io::Result<()> {
         if self.whole.get().is_some() {
             return Ok(());
@@ -123,7 +123,7 @@ impl Blocks {
         }
     }
 
-    /// Opens those that there are copies of; the others are left.
+    /// Opens the blocks that have cached copies. The others stay in the list.
     fn open_copies(&self, blocks: &mut Vec<u64>) -> io::Result<()> {
         let mut missing = Vec::new();
         for number in blocks.drain(..) {
@@ -148,7 +148,7 @@ impl Blocks {
                 runs.filter_map(|run| Some(*run.first()?..*run.last()? + 1)).collect();
             let ranges: Vec<Range<u64>> = runs.iter().cloned().map(|run| self.range(run)).collect();
             let of_it = location.clone();
-            // Not `get_ranges`, which reads gaps of a megabyte for the sake of a request less.
+            // `get_ranges` would also read gaps of up to a megabyte to save a request.
             let got: Vec<Bytes> = self.objects.request(async move |store| {
                 let get = |range| store.get_range(&of_it, range);
                 stream::iter(ranges.into_iter().map(get)).buffered(REQUESTS).try_collect().await
@@ -168,7 +168,7 @@ impl Blocks {
         Ok(())
     }
 
-    /// Where the bytes of blocks are.
+    /// Returns the byte range of these blocks.
     fn range(&self, blocks: Range<u64>) -> Range<u64> {
         blocks.start * BLOCK..self.bytes.min(blocks.end * BLOCK)
     }

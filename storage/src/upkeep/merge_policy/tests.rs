@@ -10,12 +10,12 @@ const SECOND: u64 = 1_000_000_000;
 const KIB: u64 = 1 << 10;
 const MIB: u64 = 1 << 20;
 
-/// The merge that helps most.
+/// Returns the most useful merge.
 fn first(files: &[Arc<DataFile>], now: UnixNanos, pace: MergePace) -> Option<MergeJob> {
     plan(files, now, pace).into_iter().next()
 }
 
-/// A table whose files are only numbers; merged files are as large as their inputs together.
+/// A simulated table whose files only have sizes. A merged file is as large as its inputs together.
 #[derive(Default)]
 struct Simulation {
     files: Vec<Arc<DataFile>>,
@@ -23,7 +23,7 @@ struct Simulation {
     flushed_bytes: u64,
     merged_bytes: u64,
     most_files: usize,
-    /// Number of files that fit in memory together; 0 is no limit.
+    /// Number of files that fit in memory together, or 0 without a limit.
     portion: usize,
 }
 
@@ -149,7 +149,8 @@ fn nothing_is_done_for_little() {
     {
         assert_eq!(first(&table.files, now(seconds), pace), None);
     }
-    // Two of about one size, when the hour is over and nothing has come for a while.
+    // Two files of similar size are merged when the hour is over and no rows have arrived for a
+    // while.
     table.flush(hour, 2 * MIB, now(4000));
     assert_eq!(first(&table.files, now(4300), MergePace::Running), None);
     assert_eq!(first(&table.files, now(4700), MergePace::Running).unwrap().files.len(), 2);
@@ -176,7 +177,8 @@ fn what_came_late_joins_the_file_of_its_hour_when_that_is_settled() {
     let settled = 3600 + 6 * 3600;
     assert_eq!(first(&table.files, now(settled - 1), MergePace::Running), None);
     assert_eq!(first(&table.files, now(settled), MergePace::Running).unwrap().files.len(), 2);
-    // A large file for a little every half an hour: at a few times its size.
+    // A large file gets small ones every half an hour. It is merged again when it has grown by a
+    // few times its size.
     let mut table = Simulation::default();
     table.file(500_000, "merged", 100 * MIB, now(0));
     table.flushed_bytes += 100 * MIB;
@@ -201,7 +203,7 @@ fn two_tiny_files_do_not_keep_those_that_are_enough_apart() {
 #[test]
 fn an_hour_with_much_is_merged_in_the_order_in_which_it_came() {
     let mut table = Simulation::default();
-    // The later, the smaller.
+    // Later flushes are smaller.
     for flush in 0..80 {
         table.flush(500_000, 31 * MIB - flush * 300 * KIB, now(flush));
     }

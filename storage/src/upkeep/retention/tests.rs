@@ -12,7 +12,7 @@ const DAY: Duration = Duration::from_secs(24 * 3600);
 const NOW_HOUR: u64 = 500_000;
 const NOW: UnixNanos = UnixNanos(NOW_HOUR * HOUR_NANOS);
 
-/// A file of an hour so many days ago, received so many days ago.
+/// Makes a file of an hour this many days ago, received this many days ago.
 fn file(name: &str, days: u64, received_days: u64, bytes: u64) -> Arc<DataFile> {
     let hour = NOW_HOUR - days * 24 - 1;
     let start = UnixNanos(hour * HOUR_NANOS);
@@ -37,7 +37,7 @@ fn none(_: &DataFile) -> Option<Vec<TraceId>> {
     Some(Vec::new())
 }
 
-/// What is due: the files that go, and how much of them is kept.
+/// Checks the files that are due and the number of conditions that keep rows of them.
 fn check(retention: &Retention, files: &[Arc<DataFile>], expected: Option<(&[&str], usize)>) {
     let due = check_pinned(retention, files, &none);
     let found = match &due {
@@ -87,7 +87,7 @@ fn rules_thin_an_hour_once_per_age() {
     check(&retention, &[file(&thinned, 15, 15, 1)], Some((&[&thinned], 1)));
     check(&retention, &[file(&thin(&both[..1]), 15, 15, 1)], None);
     check(&retention, &[file("a", 31, 31, 1)], Some((&["a"], 0)));
-    // Other rules, another look.
+    // Other rules make the files due again.
     let other = Retention { rules: rules[..1].to_vec(), ..retention };
     check(&other, &[file(&thinned, 4, 4, 1)], Some((&[&thinned], 1)));
 }
@@ -98,7 +98,7 @@ fn the_oldest_hours_go_when_there_is_too_much() {
     let files = [file("new", 0, 0, 60), file("old", 2, 0, 30), file("older", 3, 0, 30)];
     check(&retention, &files, Some((&["older"], 0)));
     check(&retention, &files[..2], None);
-    // What is kept for ever stays, but nothing else.
+    // Rows that are kept for good stay, and all others are removed.
     let trace = RetentionCondition::Errors;
     let pinned = vec![RetentionRule { condition: trace.clone(), age: None }];
     let retention = Retention { rules: pinned, ..retention };
@@ -130,7 +130,7 @@ fn only_files_with_pinned_traces_are_written_again() {
     let by_size = Retention { bytes_max: Some(10), ..Retention::default() };
     for retention in [&by_age, &by_size] {
         let files = [file("with", 5, 5, 30), file("other", 5, 5, 30)];
-        // What can go whole goes first.
+        // Files that are removed whole come first.
         let RetentionStep::Retire(retired) = check_pinned(retention, &files, &pinned) else {
             panic!()
         };
@@ -142,7 +142,7 @@ fn only_files_with_pinned_traces_are_written_again() {
             (sorted(&retired.files), &retired.kept[..]),
             (vec!["with".to_owned()], &kept[..])
         );
-        // Once is enough, until the trace is no longer pinned.
+        // A thinned file is not due again until the trace is unpinned.
         let files = [file(&thin, 5, 5, 77)];
         assert_eq!(check_pinned(retention, &files, &pinned), RetentionStep::Nothing);
         let RetentionStep::Retire(retired) = check_pinned(retention, &files, &none) else {
@@ -189,7 +189,7 @@ fn what_there_is_no_room_to_write_again_keeps_nothing_else_from_going() {
         };
         (sorted(&files), kept.len(), room)
     };
-    // The oldest hour first, then as much of another as there is room for.
+    // The oldest hour comes first, then as many files of another as there is space for.
     for (free, expected, waiting) in [
         (1355, vec!["large"], None),
         (1354, vec!["small", "smaller"], Some((1, 900))),
@@ -201,12 +201,12 @@ fn what_there_is_no_room_to_write_again_keeps_nothing_else_from_going() {
         let waits = room.waiting().map(|waiting| (waiting.files, waiting.bytes));
         assert_eq!(waits, waiting, "{free}");
     }
-    // What nothing is kept of needs none.
+    // Files that are removed whole need no space.
     let old = [files.clone(), vec![file("old", 20, 20, 1000)]].concat();
     let (found, kept, _) = due_with(0, old.clone());
     assert_eq!((found, kept), (vec!["old".to_owned()], 0));
 
-    // The same when the tables are too large.
+    // The same holds when the tables are too large.
     let small = Retention { age: None, bytes_max: Some(1000), ..retention };
     let pinned = |file: &DataFile| {
         let is_pinned = file.path.ends_with("old.parquet");

@@ -1,4 +1,4 @@
-//! What lies in the blocks of a segment, and how much of its end is read as nothing.
+//! Content of a segment's blocks, and recognition of the padding at its end.
 
 use std::{path::Path, sync::Arc};
 
@@ -24,7 +24,7 @@ fn bytes(length: usize, seed: usize) -> Vec<u8> {
     (0..length).map(|n| u8::try_from((n * 7 + seed) % 255 + 1).unwrap()).collect()
 }
 
-/// Writes pieces, a flush after each; the file has them all after every one.
+/// Writes and flushes pieces. After each, the file must have all bytes so far.
 fn check(disk: &dyn Disk, path: &Path, lengths: &[usize]) {
     let mut blocks = Blocks::new(disk.create_in_blocks(path).unwrap());
     let mut expected = Vec::new();
@@ -141,7 +141,8 @@ async fn a_record_as_long_as_many_pieces_is_stored_and_torn_as_one() {
     let long = Bytes::from(bytes((5 << 20) + 123, 1));
     log.append(1).await.unwrap();
     log.append_bytes(2, long.clone()).await.unwrap();
-    // What is free is asked for, then the third piece of the record is written.
+    // The first operations query the free space. The failing one writes the third piece of the
+    // record.
     faulty.fail(4, FaultRepeat::Once);
     assert!(log.append_bytes(3, long.clone()).await.is_err());
     log.append(4).await.unwrap();

@@ -1,4 +1,4 @@
-//! What a reader makes of segments that are not as they were written.
+//! Reading of segments that are damaged or changed.
 
 use std::{
     io,
@@ -67,7 +67,7 @@ fn segment(first: u64, prior_end: u64, records: &[Vec<u8>]) -> Vec<u8> {
     bytes
 }
 
-/// A log of these segments, by their first sequence.
+/// Creates a log of these segments, given by their first sequence.
 fn log(segments: &[(u64, Vec<u8>)]) -> tempfile::TempDir {
     let root = tempfile::tempdir().unwrap();
     std::fs::create_dir_all(root.path().join("wal")).unwrap();
@@ -77,7 +77,7 @@ fn log(segments: &[(u64, Vec<u8>)]) -> tempfile::TempDir {
     root
 }
 
-/// The sequences that are read, and the segments that were set aside.
+/// Returns the sequences that are replayed, and the number of quarantined segments.
 fn replayed(root: &Path, covered: [u64; 2]) -> (Vec<u64>, usize) {
     let mut replay = Replay::start(real(), Paths::new(root), covered, false).unwrap();
     let mut sequences = Vec::new();
@@ -87,7 +87,7 @@ fn replayed(root: &Path, covered: [u64; 2]) -> (Vec<u64>, usize) {
     (sequences, replay.finish().quarantined.len())
 }
 
-/// What `tidings check` finds wrong with the log.
+/// Returns the findings of `tidings check` for the log.
 fn found(root: &Path) -> Vec<String> {
     let mut found = Vec::new();
     let mut report = |finding: &crate::Finding| found.push(finding.what.clone());
@@ -96,7 +96,7 @@ fn found(root: &Path) -> Vec<String> {
     found
 }
 
-/// Whether the scrub finds something wrong with a segment that was closed with this sequence.
+/// Returns true if the scrub finds no damage in a segment that was closed with this sequence.
 fn is_scrubbed_clean(path: PathBuf, last: u64) -> bool {
     let mut check =
         SegmentCheck::open(&RealDisk, &Sealed { path, last, bytes: 0 }).unwrap().unwrap();
@@ -126,7 +126,7 @@ fn a_payload_of_imitated_markers_is_read_once() {
         } else {
             assert_eq!(piece, Some(SegmentPiece::Damaged { offset, bytes }));
         }
-        // 4 MiB, 256 KiB at a time.
+        // The segment has 4 MiB, and a read takes 256 KiB.
         assert!(reads.load(Ordering::Relaxed) < 20, "{} reads", reads.load(Ordering::Relaxed));
     }
 }
@@ -136,7 +136,7 @@ fn what_a_failed_batch_left_behind_is_no_damage_and_what_was_acknowledged_is() {
     let mut records: Vec<Vec<u8>> = (1..=7).map(record).collect();
     let at = records[5].len() - 1;
     records[5][at] ^= 1;
-    // The batch of 6 and 7 failed, or was acknowledged.
+    // The batch of 6 and 7 either failed or was acknowledged.
     for (prior_end, lost) in [(5, false), (7, true)] {
         let root = log(&[(1, segment(1, 0, &records)), (8, segment(8, prior_end, &[record(8)]))]);
         let (sequences, quarantined) = replayed(root.path(), [0; 2]);

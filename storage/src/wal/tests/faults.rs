@@ -1,4 +1,4 @@
-//! What the log does when the disk does not do what it should.
+//! Behaviour of the log when the disk fails.
 
 use super::{Log, open, payload, segment_files, settings};
 use crate::{
@@ -49,7 +49,7 @@ async fn a_file_whose_sync_failed_is_never_synced_again() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_record_that_met_a_full_disk_is_gone_and_those_after_it_stay() {
     let large = Bytes::from(vec![7; 6000]);
-    // Room for a few bytes of the record, for half of it, for all but one byte.
+    // The room suffices for a few bytes of the record, for half of it, or for all but one byte.
     for room in [1, 3000, 6000 + 35] {
         let root = tempfile::tempdir().unwrap();
         let faulty = FaultyDisk::new(root.path());
@@ -97,7 +97,7 @@ async fn what_a_killed_process_did_not_sync_is_synced_before_it_is_relied_upon()
     let faulty = FaultyDisk::new(root.path());
     let log = on(&faulty, root.path(), settings());
     log.append(1).await.unwrap();
-    // The bytes of the second arrive, their sync and everything after it fails.
+    // The bytes of the second record arrive. Its sync and all later operations fail.
     faulty.fail(3, FaultRepeat::Persistent);
     assert!(log.append(2).await.is_err());
     log.wal.close().unwrap();

@@ -1,6 +1,6 @@
 // The OpenTelemetry Collector with an OTLP receiver and the `otlp` and `otlphttp` exporters.
 //
-// `collector --config FILE`, as any distribution of it.
+// Usage: `collector --config FILE`, as in any distribution of the Collector.
 package main
 
 import (

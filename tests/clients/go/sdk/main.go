@@ -1,7 +1,7 @@
 // Sends the known trace with OpenTelemetry's SDK for Go.
 //
-// `sdk OTLP_GRPC OTLP_HTTP`, both as `127.0.0.1:4317`, or `https://127.0.0.1:4317` over TLS. Prints one
-// line for each trace that was sent: how, and the trace's id.
+// Usage: `sdk OTLP_GRPC OTLP_HTTP`, both in the form `127.0.0.1:4317`, or `https://127.0.0.1:4317`
+// over TLS. Prints one line for each trace that was sent: the way of export and the trace's id.
 package main
 
 import (
@@ -29,7 +29,7 @@ import (
 	"google.golang.org/grpc/credentials"
 )
 
-// send makes the trace, exports it and gives its id.
+// send makes the trace, exports it and returns its id.
 func send(ctx context.Context, spans sdktrace.SpanExporter, records sdklog.Exporter) trace.TraceID {
 	about, err := resource.Merge(resource.Default(), resource.NewSchemaless(
 		attribute.String("service.name", "client-go"), attribute.String("service.version", "1.2.3")))
@@ -83,7 +83,7 @@ func main() {
 		forSpans := []otlptracegrpc.Option{otlptracegrpc.WithEndpointURL(overGrpc)}
 		forLogs := []otlploggrpc.Option{otlploggrpc.WithEndpointURL(overGrpc)}
 		if strings.HasPrefix(overGrpc, "https://") {
-			// The exporter of spans reads the environment's certificates, this one does not.
+			// Unlike the span exporter, the log exporter does not read certificates from the environment.
 			forLogs = append(forLogs, otlploggrpc.WithTLSCredentials(credentials.NewTLS(tlsOfEnvironment())))
 		}
 		if compression != "none" {
@@ -107,7 +107,7 @@ func main() {
 	}
 }
 
-// url gives an address its scheme, where it has none.
+// url adds the scheme to an address that has none.
 func url(address string) string {
 	if strings.Contains(address, "://") {
 		return address
@@ -115,7 +115,7 @@ func url(address string) string {
 	return "http://" + address
 }
 
-// tlsOfEnvironment has the authority and the client's certificate that variables name.
+// tlsOfEnvironment loads the authority and the client's certificate that the environment names.
 func tlsOfEnvironment() *tls.Config {
 	authority, err := os.ReadFile(os.Getenv("OTEL_EXPORTER_OTLP_CERTIFICATE"))
 	must(err)

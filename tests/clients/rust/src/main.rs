@@ -1,7 +1,7 @@
 //! Sends the known trace with OpenTelemetry's SDK for Rust.
 //!
-//! `client OTLP_GRPC OTLP_HTTP`, both as `127.0.0.1:4317`. Prints one line for each trace that was
-//! sent: how, and the trace's id.
+//! Usage: `client OTLP_GRPC OTLP_HTTP`, both addresses in the form `127.0.0.1:4317`. Prints one
+//! line for each trace that was sent: the way of export and the trace's id.
 
 use std::error::Error;
 
@@ -21,7 +21,7 @@ use opentelemetry_sdk::{Resource, logs::SdkLoggerProvider, trace::SdkTracerProvi
 
 type Outcome<T> = Result<T, Box<dyn Error>>;
 
-/// Makes the trace, exports it and gives its id.
+/// Makes the trace, exports it and returns its id.
 fn send(spans: SpanExporter, records: LogExporter) -> Outcome<TraceId> {
     let resource = Resource::builder()
         .with_service_name("client-rust")
@@ -86,7 +86,7 @@ fn send(spans: SpanExporter, records: LogExporter) -> Outcome<TraceId> {
 fn main() -> Outcome<()> {
     let addresses: Vec<String> = std::env::args().skip(1).collect();
     let (grpc, http) = (format!("http://{}", addresses[0]), format!("http://{}/v1", addresses[1]));
-    // The gRPC exporters run on it.
+    // The gRPC exporters need this runtime.
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
     let compressions =

@@ -46,14 +46,14 @@ impl Counts {
 }
 
 impl ComparedSpans {
-    /// Counts everything. Numbers that are many are put into ranges, here and in the spans.
+    /// Counts all values. Groups numbers into ranges where there are many, here and in the spans.
     pub(in crate::analysis::explain) fn counts(&mut self) -> Counts {
         self.drop_unused();
         self.put_into_ranges();
         let mut by_value = vec![(0_u64, 0_u64); self.values.len()];
         let [rest, selected] = self.sides.each_ref().map(|side| side.sampled);
         let mut counts = Counts { selected, rest, ..Counts::default() };
-        // The span, counted from 1, that had the value last: a span has a value once.
+        // The number of the last span with the value, counted from 1. A span has a value once.
         let mut had_last = vec![0_u32; self.values.len()];
         for ((values, is_selected), span) in self.each().zip(1_u32..) {
             for value in values {
@@ -84,7 +84,7 @@ impl ComparedSpans {
             let (selected_more, rest_more) = of_overflow.unwrap_or_default();
             let overflowed = selected_more + rest_more;
             let spans = selected + rest + overflowed;
-            // Spans that had the attribute are not in the sample any more.
+            // The sample no longer has any span with the attribute.
             if spans == 0 {
                 continue;
             }

@@ -29,7 +29,7 @@ use crate::{
     schema,
 };
 
-/// A value of an attribute: `None` is one that the entry does not have at all.
+/// Value of an attribute. `None` is an entry without a value.
 #[derive(Debug, Clone)]
 enum Value {
     None,
@@ -43,7 +43,7 @@ enum Value {
 
 type Row = Vec<(String, Value)>;
 
-/// How a file is cut up.
+/// Page, dictionary and row group limits of a file.
 #[derive(Debug, Clone, Copy)]
 struct Cut {
     row_group_rows: usize,
@@ -86,8 +86,8 @@ fn file_schema() -> SchemaRef {
     ]))
 }
 
-/// The rows with a column for each type of value, and numbers around their attributes; keys as they
-/// are or as codes.
+/// Returns the rows with a column for each type of value, and with number columns around the
+/// attributes. Keys are plain texts or dictionary codes.
 fn batch(rows: &[Row], has_codes: bool) -> RecordBatch {
     let entries = || rows.iter().flatten();
     let values = || entries().map(|(_, value)| value);
@@ -139,7 +139,7 @@ fn batch(rows: &[Row], has_codes: bool) -> RecordBatch {
     RecordBatch::try_from_iter(columns).unwrap()
 }
 
-/// The same rows as memory has them.
+/// Returns the same rows in the memory format.
 fn packed(rows: &[Row]) -> RecordBatch {
     let coded = batch(rows, true);
     let (mut kinds, mut texts) = (Vec::new(), Vec::new());
@@ -186,7 +186,7 @@ fn packed(rows: &[Row]) -> RecordBatch {
     RecordBatch::try_from_iter(columns).unwrap()
 }
 
-/// These rows in a file, in portions of these sizes over and over again.
+/// Writes these rows to a file in portions of these sizes, which repeat.
 fn written(rows: &RecordBatch, portions: &[usize], cut: Cut) -> Bytes {
     let mut writer = row_groups(cut, cut.row_group_rows).unwrap();
     let mut begin = 0;
@@ -220,7 +220,7 @@ fn metadata(file: &Bytes) -> Arc<ParquetMetaData> {
     Arc::clone(builder(file).metadata())
 }
 
-/// These rows of the file, of these leaves.
+/// Reads these leaves of these rows of the file.
 fn read(file: &Bytes, ranges: &[Range<usize>], leaves: &[usize]) -> RecordBatch {
     let builder = builder(file);
     let rows = usize::try_from(builder.metadata().file_metadata().num_rows()).unwrap();
@@ -233,10 +233,11 @@ fn read(file: &Bytes, ranges: &[Range<usize>], leaves: &[usize]) -> RecordBatch 
 }
 
 const ALL: [usize; 8] = [0, 1, 2, 3, 4, 5, 6, 7];
-/// The columns of attributes.
+/// Leaf columns of the attributes.
 const LEAVES: Range<usize> = 1..7;
 
-/// Whoever reads the file finds the rows, whole or parts of them, as in the file that Arrow writes.
+/// Checks that a reader gets the same rows, all or some of them, as from the file that Arrow
+/// writes.
 fn check(rows: &[Row], portions: &[usize], cut: Cut, ranges: &[Range<usize>]) {
     let expected = written_by_arrow(&batch(rows, false), cut);
     let file = written(&packed(rows), portions, cut);
@@ -251,7 +252,8 @@ fn check(rows: &[Row], portions: &[usize], cut: Cut, ranges: &[Range<usize>]) {
     check_pages(&file, &expected, cut);
 }
 
-/// Pages end as they are to, and the footer says of the columns what Arrow's says.
+/// Checks that pages end at their limits, and that the footer describes the columns as Arrow's
+/// does.
 fn check_pages(file: &Bytes, expected: &Bytes, cut: Cut) {
     let (found, expected) = (metadata(file), metadata(expected));
     assert_eq!(found.num_row_groups(), expected.num_row_groups());
@@ -421,7 +423,7 @@ fn a_row_group_in_the_making_is_as_large_as_what_was_taken() {
         })
         .collect();
     let rows = packed(&rows);
-    // Numbers of a page are many bytes until it ends.
+    // The numbers of an open page take many bytes.
     let cut = Cut { dictionary_bytes: 100, page_bytes: 2000, page_rows: 500, ..AS_FILES };
     let mut writer = row_groups(cut, 5000).unwrap();
     let mut before = 0;

@@ -22,7 +22,8 @@ use crate::{
 
 type Words = Vec<Option<String>>;
 
-/// As memory has them: a row without a word has no code, and no words are no dictionary.
+/// Returns words in the memory format. A row without a word has no code. Without any word, the
+/// column has no dictionary.
 fn column(words: &[Option<String>]) -> ArrayRef {
     let mut texts: Vec<&str> = words.iter().flatten().map(String::as_str).collect();
     texts.sort_unstable();
@@ -44,7 +45,7 @@ fn no_attributes(rows: usize) -> ArrayRef {
     Arc::new(schema::map(packed_attributes(), offsets, keys, values).unwrap())
 }
 
-/// A file of these portions of rows, each of these columns besides attributes.
+/// Writes a file of these portions of rows. Each column is written beside attributes.
 fn file(
     columns: &[Field],
     portions: &[Vec<ArrayRef>],

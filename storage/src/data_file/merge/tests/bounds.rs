@@ -1,4 +1,4 @@
-//! What a merge has in memory.
+//! Memory of a merge.
 
 use tidings_proto::otlp::{AnyValue, Event, KeyValue, Value};
 
@@ -15,7 +15,7 @@ fn attribute(bytes: usize) -> Vec<KeyValue> {
     vec![KeyValue { key: "prompt".to_owned(), value: Some(value) }]
 }
 
-/// A span with a value of so many bytes, the same as others have.
+/// Returns a span with a value of this many bytes. All such spans have the same value.
 fn long(trace: u16, number: usize, start: u64, bytes: usize) -> Span {
     let mut trace_id = trace.to_be_bytes().to_vec();
     trace_id.resize(16, 1);
@@ -30,7 +30,7 @@ fn long(trace: u16, number: usize, start: u64, bytes: usize) -> Span {
     }
 }
 
-/// As a flush writes it.
+/// Writes spans as a flush does.
 fn flushed(folder: &TempDir, all: Vec<Span>) -> Arc<DataFile> {
     let mut files = keep(folder, encode_spans(&[spans(all)], NOW).unwrap());
     assert_eq!(files.len(), 1, "one hour is one file");
@@ -90,7 +90,7 @@ fn a_merge_holds_no_more_than_it_is_given_and_never_less_than_it_needs() {
 #[test]
 fn what_waits_is_bounded_and_short_traces_stay_whole() {
     let folder = tempfile::tempdir().unwrap();
-    // Every trace is in all of the files, and one is longer than what may wait.
+    // Each trace is in all files, and one is longer than the limit of pending rows.
     let of_file = |file: usize| {
         let rows = |trace: u16| if trace == 100 { 120 } else { 2 };
         let numbers = move |trace| (0..rows(trace)).map(move |n| (trace, n * 4 + file));
@@ -104,7 +104,7 @@ fn what_waits_is_bounded_and_short_traces_stay_whole() {
     let mut batches = Vec::new();
     while let Some(batch) = merge.next().unwrap() {
         let held: usize = merge.batches.iter().map(bytes).sum();
-        // A portion of each file is there besides, and the one that was passed last.
+        // The limit does not include a portion of each file and the portion that was passed last.
         assert!(held <= (3 << 20) + (1 << 19), "{held} bytes are held");
         assert!(bytes(&batch) <= 3 << 20, "{} bytes are given", bytes(&batch));
         batches.push(batch);
@@ -124,7 +124,7 @@ fn what_waits_is_bounded_and_short_traces_stay_whole() {
 #[test]
 fn runs_move_as_far_as_there_is_memory_for_what_they_take() {
     let folder = tempfile::tempdir().unwrap();
-    // One trace over the whole hour, and others after each part of it.
+    // One trace extends over the whole hour, and other traces follow each part of it.
     let of_file = |file: usize| {
         let start = file as u64 * HOUR / 6;
         let all = (0..200).map(|n| long(7, file * 1000 + n, start, 8 * KIB));
@@ -141,13 +141,13 @@ fn runs_move_as_far_as_there_is_memory_for_what_they_take() {
         runs.filter(|run| run[0].0[1] == 7).count()
     };
     assert_eq!(runs(MergeLimits::LARGEST.moved_bytes), 1);
-    // There is room for one of three, or for none.
+    // The memory fits one of three traces, or none.
     assert_eq!(runs(8 << 20), 3);
     assert_eq!(runs(2 << 20), 4);
     assert_eq!(runs(0), 4);
 }
 
-/// Each trace begins at a time of its own, or many at one, and goes on in other files.
+/// Writes files whose traces begin at `begins` distinct times and continue in other files.
 fn going_on(folder: &TempDir, traces: u16, begins: usize, bytes: usize) -> Vec<Arc<DataFile>> {
     let of_file = |file: usize| {
         let start =
@@ -158,7 +158,7 @@ fn going_on(folder: &TempDir, traces: u16, begins: usize, bytes: usize) -> Vec<A
     (0..3).map(of_file).collect()
 }
 
-/// What moves of these files, with how many rounds there are and the most bytes at once.
+/// Returns the moved rows of these files, the number of rounds, and the largest bytes at once.
 fn moved(inputs: &[Arc<DataFile>], bytes_max: usize) -> (Vec<RecordBatch>, usize, usize) {
     let schema = Signal::Spans.memory_schema();
     let portion = Portion { rows: 64, bytes: 128 * KIB };
@@ -187,7 +187,7 @@ fn as_many_runs_move_as_there_are_a_part_of_them_at_a_time() {
     for begins in [1, 20, 300] {
         let folder = tempfile::tempdir().unwrap();
         let inputs = going_on(&folder, 300, begins, 4 * KIB);
-        // What moves takes 2.4 MiB.
+        // The moved rows take 2.4 MiB.
         let (batches, rounds, most) = moved(&inputs, 600 * KIB);
         assert_eq!(batches.iter().map(RecordBatch::num_rows).sum::<usize>(), 600);
         assert!((4..=24).contains(&rounds), "{rounds} rounds");
@@ -206,7 +206,7 @@ fn as_many_runs_move_as_there_are_a_part_of_them_at_a_time() {
 fn long_rows_among_short_ones_do_not_fill_more_than_the_memory() {
     let folder = tempfile::tempdir().unwrap();
     let early = (0..40).map(|trace| long(trace, usize::from(trace), 0, 5)).collect();
-    // Only every hundredth row moves, and is long.
+    // Only every hundredth row is moved, and it is long.
     let late = (0..4000).map(|n: u16| {
         let (trace, bytes) = if n.is_multiple_of(100) { (n / 100, 64 * KIB) } else { (n + 100, 5) };
         long(trace, usize::from(n) + 1000, 0, bytes)

@@ -17,7 +17,7 @@ use crate::{
 
 const COLUMNS: [&str; 3] = ["trace_id", "span_id", "events"];
 
-/// The last exception of a group. Of several at the same time, it is the greatest.
+/// Last exception of a group. Of several at the same time, this is the greatest.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct LastException {
     /// Span that recorded it.
@@ -29,8 +29,8 @@ pub struct LastException {
 }
 
 impl Snapshot {
-    /// Reads the last exceptions of these groups, which this snapshot returned, in their order.
-    /// Also returns the rows and files read.
+    /// Reads the last exceptions of these groups, in their order. The groups must come from this
+    /// snapshot. Also returns the statistics of the rows and files read.
     ///
     /// # Errors
     /// When a data file is missing or damaged.
@@ -79,7 +79,7 @@ impl Snapshot {
     }
 }
 
-/// The greatest of the row's exceptions that are of the group.
+/// Returns the greatest exception of the row that belongs to the group.
 fn said_last(rows: &SpanRows, row: usize, group: &ExceptionKey) -> Option<LastException> {
     let events = rows.events(row);
     let said = events.iter().filter_map(ExceptionSaid::from_event).filter(|said| {

@@ -1,4 +1,4 @@
-//! Counts by the form of the message.
+//! Tests of the counts by the form of the message.
 
 use std::{
     collections::{BTreeMap, HashSet, btree_map::Entry},
@@ -20,7 +20,7 @@ use crate::{
     rollup::tests::{BEGIN, HOUR, MINUTE, SECOND},
 };
 
-/// The records of each form, by service and form.
+/// Records of each form, by service and form.
 type Forms = BTreeMap<(String, String), FormRecords>;
 
 fn add(forms: &mut Forms, more: FormRecords) {
@@ -40,7 +40,7 @@ fn add(forms: &mut Forms, more: FormRecords) {
     }
 }
 
-/// Adds the rows that match, each once.
+/// Adds the matching rows, each once.
 fn add_rows(forms: &mut Forms, snapshot: &Snapshot, filter: &LogFilter, step: u64) {
     let (mut seen, mut writer) = (HashSet::new(), FormWriter::default());
     let scan = Scan { detail: Detail::Facts, rows_max: u64::MAX };
@@ -70,7 +70,7 @@ fn forms_of_rows(snapshot: &Snapshot, filter: &LogFilter, step: u64) -> Forms {
     forms
 }
 
-/// The counts, with the rows of the times that they leave out, and these times.
+/// Returns the counts, completed from the rows of the ranges that they leave out, and these ranges.
 fn forms_of_counts(snapshot: &Snapshot, filter: &LogFilter, step: u64) -> (Forms, Vec<TimeRange>) {
     let counted = snapshot.count_log_forms(filter, DurationNanos(step));
     let mut forms = Forms::new();
@@ -99,12 +99,12 @@ proptest! {
     }
 }
 
-/// A snapshot of one file that has these records.
+/// Returns a snapshot of one file with these records.
 fn of_one_file(folder: &TempDir, records: Vec<SentRecord>) -> Snapshot {
     snapshot(folder, &[records, Vec::new()])
 }
 
-/// The index of a snapshot's first data file.
+/// Returns the path of the index of a snapshot's first data file.
 fn index_file(snapshot: &Snapshot) -> PathBuf {
     index_path(&snapshot.logs.files[0].path)
 }
@@ -165,7 +165,7 @@ fn an_index_without_forms_is_one_of_an_earlier_program_and_made_again() {
     assert!(snapshot.indexes.next_missing().is_some(), "it is made again");
 }
 
-/// The index of a program that did not count forms.
+/// Returns the index as an older release wrote it, without counts by form.
 fn without_forms(index: &[u8]) -> Vec<u8> {
     const FORMS: u32 = 19;
     let number = |at: usize| u32::from_le_bytes(index[at..at + 4].try_into().unwrap());
@@ -201,7 +201,7 @@ fn forms_of_a_file_that_are_too_many_for_its_records_are_not_counted() {
     for (records, is_counted) in [
         (file(4_096, 40_000, 1), true),
         (file(4_097, 40_000, 1), false),
-        // Pages of over 64 KiB: 40 bytes a record, 3 and 5.
+        // The pages exceed 64 KiB and take 40, 3 and 5 bytes for each record.
         (file(3_000, 8_000, 100), false),
         (file(300, 40_000, 400), true),
         (file(500, 40_000, 400), false),
