@@ -1,6 +1,9 @@
 //! Bounds of request bodies at the HTTP address: each must arrive within a time and at a pace, and
 //! all of them together must fit into a budget of memory, of which one address has a share at most.
 //!
+//! The first bytes of a body need none of that memory, so that large bodies of an address cannot
+//! exclude its small requests: the number of requests bounds them.
+//!
 //! Routes bound the length of a body and describe what is wrong with it; this module knows neither.
 //! A body breaks off when it arrives too slowly, when there is no memory for it, or when others
 //! need its memory while it stalls. The answer then gives that reason, whatever the route answers.
@@ -39,6 +42,9 @@ const BODY_BYTES_MAX: u64 = 16 << 20;
 const MEMORY_BYTES_MAX: u64 = 4 * BODY_BYTES_MAX;
 /// Memory of a chunk of a body besides its bytes, until the chunks are joined.
 const PIECE_BYTES: usize = 64;
+/// Bytes of each body, with their [`PIECE_BYTES`], that are not taken from the budget: 8 MiB of as
+/// many requests as there may be at a time.
+const EXEMPT_BYTES: usize = 2 << 10;
 /// Seconds after which to try again.
 const RETRY_SECONDS: u32 = 1;
 
@@ -130,6 +136,7 @@ pub(super) async fn bound(State(bodies): State<Bodies>, request: Request, next: 
         window: clock.sleep(PACE_WINDOW),
         pace: Pace::new(BYTES_PER_SECOND_MIN),
         arrived_bytes: 0,
+        exempt_bytes: EXEMPT_BYTES,
         evicted: {
             let holder = Arc::clone(&holder);
             Box::pin(async move { holder.evicted().await })
@@ -159,6 +166,8 @@ struct BoundedBody {
     window: Pending,
     pace: Pace,
     arrived_bytes: usize,
+    /// The rest of [`EXEMPT_BYTES`].
+    exempt_bytes: usize,
     evicted: Pending,
     waiting: Option<WaitingPiece>,
     holder: Arc<RequestHolder>,
@@ -177,6 +186,9 @@ impl BoundedBody {
         self.arrived_bytes = self.arrived_bytes.saturating_add(bytes);
         self.holder.progressed();
         let bytes = bytes.saturating_add(PIECE_BYTES);
+        let exempt = bytes.min(self.exempt_bytes);
+        self.exempt_bytes -= exempt;
+        let bytes = bytes - exempt;
         let memory = lock(&self.received).memory.clone();
         let grown = async move {
             match memory {
@@ -282,7 +294,7 @@ mod tests {
     use tokio::sync::Notify;
     use tower::ServiceExt;
 
-    use super::{BODY_BYTES_MAX, Bodies, PACE_WINDOW, PIECE_BYTES, TIMEOUT, bound};
+    use super::{BODY_BYTES_MAX, Bodies, EXEMPT_BYTES, PACE_WINDOW, PIECE_BYTES, TIMEOUT, bound};
 
     /// A clock for which this time is over at once, and any other never.
     #[derive(Debug)]
@@ -364,11 +376,11 @@ mod tests {
 
     #[tokio::test]
     async fn a_body_that_does_not_come_loses_its_memory_to_one_that_does() {
-        let bodies = Bodies::of_bytes(1000, Arc::new(SystemClock));
+        let bodies = Bodies::of_bytes(10_000, Arc::new(SystemClock));
         let memory = Arc::clone(&bodies.memory);
         let answer = Arc::new(Notify::new());
         let app = app(bodies, Arc::clone(&answer));
-        let stalled = Body::new(Begun(Some(Bytes::from(vec![0; 800]))));
+        let stalled = Body::new(Begun(Some(Bytes::from(vec![0; 10_000]))));
         let stalled = tokio::spawn(send(app.clone(), stalled));
         while memory.used() == 0 {
             tokio::task::yield_now().await;
@@ -377,33 +389,52 @@ mod tests {
         let begin = SystemClock.instant();
         // Until then the body may go on.
         let stored = loop {
-            let response = send(app.clone(), Body::from(vec![0; 600])).await;
+            let response = send(app.clone(), Body::from(vec![0; 8000])).await;
             if response.status() == StatusCode::OK {
                 break text(response).await;
             }
             assert!(begin.elapsed() < Duration::from_secs(20), "the stalled one stays");
         };
-        assert_eq!(stored, "600");
+        assert_eq!(stored, "8000");
         assert_eq!(stalled.await.unwrap().status(), StatusCode::SERVICE_UNAVAILABLE);
     }
 
     #[tokio::test]
     async fn bodies_share_a_budget_until_their_requests_are_answered() {
-        let bodies = Bodies::of_bytes(600 + PIECE_BYTES, Arc::new(Over(Duration::MAX)));
+        const LARGE: usize = 6000;
+        let bodies =
+            Bodies::of_bytes(LARGE + PIECE_BYTES - EXEMPT_BYTES, Arc::new(Over(Duration::MAX)));
         let memory = Arc::clone(&bodies.memory);
         let answer = Arc::new(Notify::new());
         let app = app(bodies, Arc::clone(&answer));
-        let first = tokio::spawn(send(app.clone(), Body::from(vec![0; 600])));
+        let first = tokio::spawn(send(app.clone(), Body::from(vec![0; LARGE])));
         while memory.used() == 0 {
             tokio::task::yield_now().await;
         }
-        let second = send(app.clone(), Body::from(vec![0; 600])).await;
+        let second = send(app.clone(), Body::from(vec![0; LARGE])).await;
         assert_eq!(second.status(), StatusCode::SERVICE_UNAVAILABLE);
         assert!(second.headers().contains_key(header::RETRY_AFTER));
         assert!(text(second).await.contains("/problems/overloaded"));
         answer.notify_one();
-        assert_eq!(text(first.await.unwrap()).await, "600");
+        assert_eq!(text(first.await.unwrap()).await, LARGE.to_string());
         answer.notify_one();
-        assert_eq!(text(send(app, Body::from(vec![0; 600])).await).await, "600");
+        assert_eq!(text(send(app, Body::from(vec![0; LARGE])).await).await, LARGE.to_string());
+    }
+    #[tokio::test]
+    async fn a_small_body_is_read_while_a_large_one_has_all_the_memory() {
+        const SMALL: usize = EXEMPT_BYTES - PIECE_BYTES;
+        let bodies = Bodies::of_bytes(1000, Arc::new(Over(Duration::MAX)));
+        let memory = Arc::clone(&bodies.memory);
+        let answer = Arc::new(Notify::new());
+        let app = app(bodies, Arc::clone(&answer));
+        let large = Body::new(Begun(Some(Bytes::from(vec![0; SMALL + 1000]))));
+        let large = tokio::spawn(send(app.clone(), large));
+        while memory.used() < memory.total_max() {
+            tokio::task::yield_now().await;
+        }
+        answer.notify_one();
+        let small = send(app, Body::from(vec![0; SMALL])).await;
+        assert_eq!(text(small).await, SMALL.to_string());
+        large.abort();
     }
 }

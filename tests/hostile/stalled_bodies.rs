@@ -11,7 +11,7 @@ use std::{
 
 use crate::harness::{
     PATIENCE, Server,
-    http::{get, post, try_send},
+    http::{Answer, get, post, try_send},
 };
 
 const TRANSFORM: &str = "/jaeger/api/transform";
@@ -43,14 +43,15 @@ fn small_requests(server: &Server, done: &AtomicBool) -> (usize, Duration) {
     let (mut rounds, mut slowest) = (0, Duration::ZERO);
     while !done.load(Relaxed) {
         let query = r#"{"query": "SELECT 1"}"#;
-        let answers: [&dyn Fn() -> u16; 3] = [
-            &|| post(&server.http, "/api/v1/sql", "application/json", query).status,
-            &|| post(&server.http, TRANSFORM, "text/plain", r#"{"resourceSpans": []}"#).status,
-            &|| get(&server.http, "/api/v1/services").status,
+        let answers: [&dyn Fn() -> Answer; 3] = [
+            &|| post(&server.http, "/api/v1/sql", "application/json", query),
+            &|| post(&server.http, TRANSFORM, "text/plain", r#"{"resourceSpans": []}"#),
+            &|| get(&server.http, "/api/v1/services"),
         ];
         for ask in answers {
             let begin = Instant::now();
-            assert_eq!(ask(), 200);
+            let answer = ask();
+            assert_eq!(answer.status, 200, "{:?}", answer.body);
             slowest = slowest.max(begin.elapsed());
         }
         rounds += 1;
