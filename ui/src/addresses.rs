@@ -1,8 +1,8 @@
-//! Addresses of pages that are about something: a transaction type, a service, some traces.
+//! Addresses of the pages of a transaction type, a service, a transaction and sets of traces.
 //!
-//! The range that the reader looks at goes along. Names are any text, so a path cannot hold all of
-//! them: those it cannot hold (empty, `.`, `..`, or with a percent sign, which routers decode
-//! twice) stand in the query instead.
+//! An address keeps the reader's time range. A name may be any text, and a path segment cannot hold
+//! every text. A name that is empty, `.` or `..`, or that has a percent sign (routers decode it
+//! twice), is put in the query instead.
 
 use tidings_proto::{DurationNanos, TraceId};
 
@@ -10,10 +10,10 @@ use crate::url::{
     AttributeFilter, ExploreState, ParsedParam, TimeRange, TraceFilters, UrlQuery, encode,
 };
 
-/// Stands in a path for a name that the query has.
+/// Path segment that stands for a name in the query.
 const IN_QUERY: &str = "-";
 
-/// Where a transaction type is shown.
+/// Returns the address of a transaction type's page.
 #[must_use]
 pub fn transaction_type(service: &str, operation: &str, range: TimeRange) -> String {
     let mut query = UrlQuery::default();
@@ -29,7 +29,7 @@ pub fn transaction_type(service: &str, operation: &str, range: TimeRange) -> Str
     query.on(&path)
 }
 
-/// The service and operation of the address of a transaction type.
+/// Reads the service and the operation from the address of a transaction type's page.
 #[must_use]
 pub fn read_transaction_type(
     service: String,
@@ -43,26 +43,27 @@ pub fn read_transaction_type(
     (service, operation)
 }
 
-/// Where a service is shown.
+/// Returns the address of a service's page.
 #[must_use]
 pub fn service(name: &str, range: TimeRange) -> String {
     ranged(&format!("/services/{}", encode(name)), range)
 }
 
-/// Where everything that belongs to an id is shown.
+/// Returns the address of the transaction page of an id.
 #[must_use]
 pub fn transaction(tid: &str) -> String {
     format!("/tx/{}", encode(tid.trim()))
 }
 
-/// Where two traces, or one and what is typical of its type, are compared.
+/// Returns the address of the comparison of two traces, or of one trace with the typical trace of
+/// its type.
 #[must_use]
 pub fn compare(left: TraceId, right: Option<TraceId>) -> String {
     let right = right.map_or_else(|| "typical".to_owned(), |right| right.to_string());
     format!("/compare?left={left}&right={right}")
 }
 
-/// A page with this range.
+/// Returns the address of a page with this range.
 #[must_use]
 pub fn ranged(path: &str, range: TimeRange) -> String {
     let mut query = UrlQuery::default();
@@ -70,50 +71,50 @@ pub fn ranged(path: &str, range: TimeRange) -> String {
     query.on(path)
 }
 
-/// Traces to be listed in Explore, as filters are added.
+/// Builder of an Explore address that lists traces, filter by filter.
 #[derive(Debug, Clone, Default)]
 pub struct TraceLink(ExploreState);
 
 impl TraceLink {
-    /// All traces of a range.
+    /// Selects all traces of a range.
     #[must_use]
     pub fn within(range: TimeRange) -> Self {
         Self(ExploreState { range, ..ExploreState::default() })
     }
 
-    /// Only those with a span of this service.
+    /// Keeps only traces with a span of this service.
     #[must_use]
     pub fn of_service(self, service: &str) -> Self {
         self.filtered(|filters| filters.service = named(service))
     }
 
-    /// Only those with a span of this operation.
+    /// Keeps only traces with a span of this operation.
     #[must_use]
     pub fn of_operation(self, operation: &str) -> Self {
         self.filtered(|filters| filters.operation = named(operation))
     }
 
-    /// Only those of which that span failed.
+    /// Keeps only traces in which that span failed.
     #[must_use]
     pub fn failed(self) -> Self {
         self.filtered(|filters| filters.status = Some("error".to_owned()))
     }
 
-    /// Only those of which that span took at least so long.
+    /// Keeps only traces in which that span took at least this long.
     #[must_use]
     pub fn lasting(self, nanos: DurationNanos) -> Self {
         self.filtered(|filters| filters.duration_min = Some(ParsedParam::Read(nanos)))
     }
 
-    /// Only those of which that span has this attribute.
+    /// Keeps only traces in which that span has this attribute.
     #[must_use]
     pub fn with_attribute(self, key: &str, value: Option<&str>) -> Self {
         let filter = AttributeFilter { key: key.to_owned(), value: value.map(str::to_owned) };
         self.filtered(|filters| filters.attributes.push(filter))
     }
 
-    /// Only those of which that span has this value of an attribute, as an explanation names it;
-    /// `None` where filters cannot say so.
+    /// Keeps only traces in which that span has this value of an attribute, as an explanation names
+    /// it. `None` when filters cannot express it.
     #[must_use]
     pub fn having(self, scope: &str, key: &str, value: Option<&str>) -> Option<Self> {
         let value = value?;
@@ -127,14 +128,14 @@ impl TraceLink {
                 Some(self.filtered(|filters| filters.kind = named(&value.to_lowercase())))
             }
             ("intrinsic", _) => None,
-            // A range of numbers is no value that an attribute has.
+            // A range of numbers is not a value of an attribute.
             _ if value.contains("..") => None,
             _ => Some(self.with_attribute(key, Some(value))),
         }
     }
 
-    /// The address of those of which that span has another value of an attribute, in TraceQL;
-    /// `None` where it cannot be said.
+    /// Returns the address, with a TraceQL query, of traces in which that span has another value of
+    /// an attribute. `None` when TraceQL cannot express it.
     #[must_use]
     pub fn lacking(&self, scope: &str, key: &str, value: Option<&str>) -> Option<String> {
         let field = match scope {
@@ -161,7 +162,7 @@ impl TraceLink {
         Some(query.on("/explore"))
     }
 
-    /// The address.
+    /// Returns the address.
     #[must_use]
     pub fn address(&self) -> String {
         self.0.write().on("/explore")
@@ -173,13 +174,14 @@ impl TraceLink {
     }
 }
 
-/// A text as TraceQL writes it.
+/// Quotes a text as TraceQL does.
 #[must_use]
 pub fn traceql_text(text: &str) -> String {
     format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))
 }
 
-/// An attribute's key as TraceQL writes it, quoted where it has other signs than words.
+/// Writes an attribute's key as TraceQL does. It is quoted when it has characters other than those
+/// of a word.
 fn traceql_key(key: &str) -> Option<String> {
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-' | '/');
     if key.is_empty() {

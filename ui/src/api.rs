@@ -1,8 +1,8 @@
-//! The native API as typed requests. The only place that fetches.
+//! The native API as typed requests. Only this module fetches.
 //!
-//! A [`Request`] says what to ask and what type the answer has; sending it is the page's business,
-//! through [`crate::remote::Remote`] when the answer is drawn. Owns the spelling of every path and
-//! parameter. Knows nothing of pages.
+//! A [`Request`] holds an address and the type of its answer. The page sends it, through
+//! [`crate::remote::Remote`] when the answer is drawn. This module owns the spelling of every path
+//! and parameter. It knows nothing of pages.
 
 pub mod access;
 pub mod analysis;
@@ -40,16 +40,16 @@ use crate::{
 
 /// Number of traces on a page.
 pub const TRACE_PAGE: u32 = 50;
-/// The most spans that are listed of a trace.
+/// Maximum number of spans that are listed per trace.
 pub const MATCHED_SPANS: u32 = 20;
 /// Number of log records on a page.
 pub const LOG_PAGE: u32 = 200;
 /// Maximum number of names that a completion offers.
 const NAME_LIMIT: u32 = 50;
-/// Keys of attributes that are asked for at once: the most that the server gives.
+/// Number of attribute keys per request: the maximum that the server returns.
 const KEYS_MAX: u32 = 1_000;
 
-/// A question to the API; its answer is a `T`.
+/// A request to the API. Its answer is a `T`.
 #[derive(PartialEq, Eq)]
 pub struct Request<T> {
     method: &'static str,
@@ -82,30 +82,30 @@ impl<T> Request<T> {
         Self { method: "POST", address: format!("/api/v1{path}"), body, answer: PhantomData }
     }
 
-    /// The path and query string that are asked.
+    /// Returns the path and query string of the request.
     #[must_use]
     pub fn address(&self) -> &str {
         &self.address
     }
 }
 
-/// Why there is no answer.
+/// The reason that a request has no answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ApiError {
-    /// The server said why.
+    /// The server answered with a problem.
     Problem(ProblemDetails),
-    /// The server said no without saying why.
+    /// The server answered with a status and no problem.
     Status(u16),
-    /// Nothing answered.
+    /// No server answered.
     Unreachable,
-    /// The answer is not of the type it should be.
+    /// The answer is not of the expected type.
     Unreadable(String),
-    /// The page gave the question up.
+    /// The page aborted the request.
     Aborted,
 }
 
 impl ApiError {
-    /// Title of the error in a few words.
+    /// Returns a short title of the error.
     #[must_use]
     pub fn title(&self) -> String {
         match self {
@@ -117,7 +117,7 @@ impl ApiError {
         }
     }
 
-    /// Details of the error and the remedy.
+    /// Returns the details of the error and a remedy.
     #[must_use]
     pub fn detail(&self) -> String {
         match self {
@@ -143,7 +143,7 @@ impl ApiError {
         }
     }
 
-    /// Returns whether the server asks for a key.
+    /// Reports whether the server requires a key.
     #[must_use]
     pub fn needs_key(&self) -> bool {
         matches!(self, Self::Problem(ProblemDetails { status: 401, .. }) | Self::Status(401))
@@ -157,15 +157,15 @@ impl ApiError {
 }
 
 impl<T: DeserializeOwned> Request<T> {
-    /// Asks and reads the answer; `signal` gives the question up. The answer comes when the reader
-    /// presses nothing, so that no click is lost to what it draws anew.
+    /// Sends the request and parses the answer. `signal` aborts it. The answer is returned when no
+    /// pointer button is pressed, because elements that are redrawn during a click lose it.
     pub async fn send(&self, signal: Option<&AbortSignal>) -> Result<T, ApiError> {
         let (status, text) = self.text("application/json", signal).await?;
         browser::pointer_released().await;
         read(status, &text)
     }
 
-    /// Asks and returns the answer as it was sent.
+    /// Sends the request and returns the text of the answer.
     pub(crate) async fn send_unread(&self) -> Result<String, ApiError> {
         let (status, text) = self.text("application/json, text/html", None).await?;
         if (200..300).contains(&status) {
@@ -176,7 +176,7 @@ impl<T: DeserializeOwned> Request<T> {
 }
 
 impl<T> Request<T> {
-    /// Asks for an answer of this media type.
+    /// Sends the request with this `Accept` header.
     async fn fetch(
         &self,
         accept: &str,
@@ -196,14 +196,14 @@ impl<T> Request<T> {
             let _fixed = headers.set("content-type", "application/json");
         }
         if self.method != "GET" {
-            // Without it the server takes the change for one of another site's form.
+            // Without this header the server refuses a change as a form of another site.
             let _fixed = headers.set("tidings-request", "ui");
         }
         let response = JsFuture::from(window().fetch_with_request(&request)).await;
         Ok(response.map_err(|error| failure(&error))?.unchecked_into())
     }
 
-    /// Asks for an answer of this media type; returns its status and its text.
+    /// Sends the request with this `Accept` header. Returns the status and the text of the answer.
     async fn text(
         &self,
         accept: &str,
@@ -229,7 +229,7 @@ fn read<T: DeserializeOwned>(status: u16, text: &str) -> Result<T, ApiError> {
         let problem = serde_json::from_str(text).map(ApiError::Problem);
         return Err(problem.unwrap_or(ApiError::Status(status)));
     }
-    // An answer without a body is what `()` is read from.
+    // `()` is parsed from an answer without a body.
     let text = if text.is_empty() { "null" } else { text };
     read_json(text)
 }
@@ -238,7 +238,7 @@ fn read_json<T: DeserializeOwned>(text: &str) -> Result<T, ApiError> {
     serde_json::from_str(text).map_err(|error| ApiError::Unreadable(error.to_string()))
 }
 
-/// A way to give questions up.
+/// Makes a controller that aborts requests.
 pub(crate) fn abort_controller() -> Option<AbortController> {
     AbortController::new().ok()
 }
@@ -261,7 +261,7 @@ pub fn limits() -> Request<LimitList> {
     Request::get("/limits", &UrlQuery::default())
 }
 
-/// Starts sending demo traffic. The answer's body is not looked at.
+/// Starts sending demo traffic. The answer's body is ignored.
 #[must_use]
 pub fn start_demo() -> Request<serde::de::IgnoredAny> {
     let address = "/api/v1/demo".to_owned();
@@ -291,7 +291,7 @@ fn pin_address(trace: TraceId) -> String {
     format!("/api/v1/traces/{trace}/pin")
 }
 
-/// The links of a trace, both ways.
+/// The links of a trace, in both directions.
 #[must_use]
 pub fn trace_links(trace: TraceId) -> Request<TraceLinks> {
     Request::get(&format!("/traces/{trace}/links"), &UrlQuery::default())
@@ -317,7 +317,7 @@ pub fn traces(
     Request::get("/traces", &trace_query(&question, now, cursor))
 }
 
-/// A page of the traces that are looked for, with the spans that match where they are needed.
+/// A page of the traces of a search, with the matching spans where the page needs them.
 #[must_use]
 pub fn explored_traces(
     question: &TraceQuestion,
@@ -327,8 +327,8 @@ pub fn explored_traces(
     Request::get("/traces", &trace_query(question, now, cursor))
 }
 
-/// The parameters of a search. Filters that exclude are sent as a query, and so are all where spans
-/// are needed.
+/// Returns the parameters of a search. Excluding filters are sent as a TraceQL query. All filters
+/// are sent that way where spans are needed.
 fn trace_query(question: &TraceQuestion, now: UnixNanos, cursor: Option<&str>) -> UrlQuery {
     let mut query = UrlQuery::default();
     let filters = question.narrowed();
@@ -359,7 +359,7 @@ fn trace_query(question: &TraceQuestion, now: UnixNanos, cursor: Option<&str>) -
     query
 }
 
-/// Filters of spans, but for those that exclude: the API has none.
+/// Adds filters of spans, except excluding ones, for which the API has no parameters.
 fn push_filters(query: &mut UrlQuery, filters: &TraceFilters) {
     query.push_some("service", filters.service.as_ref());
     query.push_some("operation", filters.operation.as_ref());
@@ -371,7 +371,7 @@ fn push_filters(query: &mut UrlQuery, filters: &TraceFilters) {
     filters.attributes.iter().for_each(|filter| query.push("attribute", filter));
 }
 
-/// One trace as columns, with the clocks of its hosts brought together or as they were.
+/// One trace as columns, with the clock offsets of its hosts corrected or as they were recorded.
 #[must_use]
 pub fn skeleton(id: TraceId, adjusted: bool) -> Request<TraceSkeleton> {
     let mut query = UrlQuery::default();
@@ -379,8 +379,8 @@ pub fn skeleton(id: TraceId, adjusted: bool) -> Request<TraceSkeleton> {
     Request::get(&format!("/traces/{id}/skeleton"), &query)
 }
 
-/// The rows of a trace's spans that say every word of `text`, or that it selects when it is a query
-/// in TraceQL, as `{ status = error }`.
+/// Rows of a trace's spans that contain every word of `text`, or that `text` selects when it is a
+/// TraceQL query such as `{ status = error }`.
 #[must_use]
 pub fn find_spans(trace: TraceId, text: &str, adjusted: bool) -> Request<SpanMatches> {
     let mut query = UrlQuery::default();
@@ -393,7 +393,7 @@ fn push_clocks(query: &mut UrlQuery, adjusted: bool) {
     query.push_some("adjust", adjusted.then_some("clock"));
 }
 
-/// One span in full; `row` tells spans that share an id apart.
+/// One span in full. `row` distinguishes spans with the same id.
 #[must_use]
 pub fn span(
     trace: TraceId,
@@ -417,7 +417,7 @@ pub fn logs(state: &LogState, now: UnixNanos, cursor: Option<&str>) -> Request<L
     Request::get("/logs", &query)
 }
 
-/// Where the records come from that match from now on, for a stream.
+/// Returns the address of the stream of log records that match from now on.
 #[must_use]
 pub fn log_tail_address(state: &LogState) -> String {
     log_filters(state).on("/api/v1/logs/tail")
@@ -438,7 +438,8 @@ fn push_log_filters(query: &mut UrlQuery, state: &LogState) {
     state.attributes.iter().for_each(|filter| query.push("attribute", filter));
 }
 
-/// A log record with so many on either side, of the same sender. With its time it is found at once.
+/// A log record with `around` records of the same sender before and after it. The server finds it
+/// faster with its time.
 #[must_use]
 pub fn log_context(id: &str, time: Option<UnixNanos>, around: u32) -> Request<LogContext> {
     let mut query = UrlQuery::default();
@@ -448,8 +449,8 @@ pub fn log_context(id: &str, time: Option<UnixNanos>, around: u32) -> Request<Lo
     Request::get(&format!("/logs/{}/context", encode(id)), &query)
 }
 
-/// The log records of one trace, the newest thousand, those included that have its id only in a field
-/// or in their text.
+/// The newest thousand log records of one trace. They include records that have its id only in a
+/// field or in their text.
 #[must_use]
 pub fn logs_of_trace(trace: TraceId) -> Request<LogSearchResult> {
     Request::get(&format!("/traces/{trace}/logs"), &UrlQuery::default())
@@ -475,7 +476,7 @@ pub fn attribute_keys(prefix: &str) -> Request<AttributeKeyList> {
     Request::get("/attributes/keys", &names(prefix))
 }
 
-/// Keys of attributes, as many as the server gives.
+/// Keys of attributes, up to the server's maximum.
 #[must_use]
 pub fn all_attribute_keys() -> Request<AttributeKeyList> {
     let mut query = UrlQuery::default();
@@ -504,7 +505,7 @@ fn push_range(query: &mut UrlQuery, range: TimeRange, now: UnixNanos) {
     query.push_some("end", end.map(|time| time.0));
 }
 
-/// Where a trace is shown, at a span when there is one.
+/// Returns the address of a trace, or of one of its spans.
 #[must_use]
 pub fn trace_address(trace: TraceId, span: Option<SpanId>) -> String {
     let mut query = UrlQuery::default();
@@ -512,14 +513,14 @@ pub fn trace_address(trace: TraceId, span: Option<SpanId>) -> String {
     query.on(&format!("/trace/{trace}"))
 }
 
-/// Where the trace of a log record is shown, when it has one.
+/// Returns the address of the trace of a log record, if it has one.
 #[must_use]
 pub fn log_trace_address(log: &LogView) -> Option<String> {
     log.trace_id.map(|trace| trace_address(trace, log.span_id))
 }
 
-/// One trace with everything its spans said, with the clocks of its hosts brought together or as
-/// they were.
+/// One trace with all attributes, events and links of its spans, with the clock offsets of its
+/// hosts corrected or as they were recorded.
 #[must_use]
 pub fn whole_trace(trace: TraceId, adjusted: bool) -> Request<serde::de::IgnoredAny> {
     let mut query = UrlQuery::default();
@@ -527,14 +528,14 @@ pub fn whole_trace(trace: TraceId, adjusted: bool) -> Request<serde::de::Ignored
     Request::get(&format!("/traces/{trace}"), &query)
 }
 
-/// The page that draws a trace without a server, yet without its trace.
+/// The page that draws a trace without a server, before a trace is written into it.
 #[must_use]
 pub fn trace_page() -> Request<serde::de::IgnoredAny> {
     let address = "/assets/trace-page.html".to_owned();
     Request { method: "GET", address, body: None, answer: PhantomData }
 }
 
-/// Where the native API answers a trace with everything its spans said, for a link.
+/// Returns the address at which the native API answers a trace in full, for a link.
 #[must_use]
 pub fn trace_json_address(trace: TraceId) -> String {
     format!("/api/v1/traces/{}", encode(&trace.to_string()))

@@ -1,7 +1,7 @@
-//! The stretch of time that the panels of a page ask about, and when they ask again.
+//! The time range that the panels of a page request, and the refresh of it.
 //!
-//! All panels of a page ask about one stretch that ends at one moment, so that their numbers agree.
-//! The moment moves on while the page is live, visible, and no question is under way.
+//! All panels of a page request one range that ends at one moment, so that their numbers agree. The
+//! moment advances while the page is live and visible and no request is in progress.
 
 use std::time::Duration;
 
@@ -19,17 +19,17 @@ use crate::{
     url::{TimeRange, use_query},
 };
 
-/// How often a page of numbers asks again.
+/// Interval at which a live page of numbers is refreshed.
 const AGAIN_EVERY: Duration = Duration::from_secs(10);
 
-/// A range and the moment it is taken at.
+/// A time range and the moment that it is relative to.
 #[derive(Debug, Clone, Copy)]
 pub struct AskedTime {
     asked: Memo<(TimeRange, UnixNanos)>,
     tick: RwSignal<u32>,
 }
 
-/// Returns the time of the page's address, taken anew whenever it changes.
+/// Returns the time range of the page's address. It is read again whenever the address changes.
 #[must_use]
 pub fn use_asked_time() -> AskedTime {
     let query = use_query();
@@ -43,26 +43,26 @@ pub fn use_asked_time() -> AskedTime {
 }
 
 impl AskedTime {
-    /// An analysis of the stretch.
+    /// An analysis of the time range.
     #[must_use]
     pub fn analysis(self) -> Analysis {
         let (range, now) = self.asked.get();
         Analysis::within(range, now)
     }
 
-    /// The moment.
+    /// The moment that the range is relative to.
     #[must_use]
     pub fn now(self) -> UnixNanos {
         self.asked.get().1
     }
 
-    /// Asks again now.
+    /// Refreshes the page now.
     pub fn refresh(self) {
         self.tick.update(|tick| *tick = tick.wrapping_add(1));
     }
 
-    /// Asks again every ten seconds while the page is live and nothing is `busy`: a question under
-    /// way would be given up for the next one.
+    /// Refreshes every ten seconds while the page is live and `busy` is false. A refresh would
+    /// abort a request in progress.
     pub fn refresh_while_live(self, busy: impl Fn() -> bool + 'static) {
         let live = use_live();
         let again = move || {
@@ -76,7 +76,7 @@ impl AskedTime {
     }
 }
 
-/// Returns the analysis of the stretch that ends where a window begins and is as long.
+/// Returns the analysis of the time range of the same length that ends where a window starts.
 #[must_use]
 pub fn before(window: TimeWindow) -> Analysis {
     let length = window.end_unix_nano.since(window.start_unix_nano).0;
@@ -84,17 +84,18 @@ pub fn before(window: TimeWindow) -> Analysis {
     Analysis::between(start, window.start_unix_nano)
 }
 
-/// Tells whether there is data of the time before to compare with; false while it is asked for.
+/// Reports whether there is data of the baseline to compare with. It is false while the report
+/// loads.
 #[must_use]
 pub fn has_baseline(report: Remote<ChangeReport>) -> bool {
     !report.loading()
         && report.value().is_none_or(|report| report.baseline.state != BaselineState::Empty)
 }
 
-/// End of the words about a part of a range: the way to read the rest is a shorter one.
+/// End of a note about a partial answer: a shorter range is read in full.
 pub const SHORTER: &str = "A shorter range is read whole.";
 
-/// Says that an answer is of a part of what was asked, when it is.
+/// Returns the words for a partial answer, or `None` when it is complete.
 #[must_use]
 pub fn incomplete(searched: &Searched) -> Option<String> {
     (!searched.complete).then(|| {

@@ -1,6 +1,6 @@
-//! The few things the browser is asked for: the time, its zone, storage, the clipboard, focus, sizes.
+//! Access to the browser: clock, time zone, storage, clipboard, focus, sizes.
 //!
-//! Owns no state. Everything here works only in a browser; what can be tested without one is
+//! Owns no state. Everything here works only in a browser. Code that can be tested without one is
 //! elsewhere.
 
 use leptos::{html, prelude::*};
@@ -11,22 +11,23 @@ use web_sys::{Element, HtmlElement, ResizeObserver, ResizeObserverEntry};
 
 use crate::preferences;
 
-/// The browser's clock.
+/// Returns the time of the browser's clock.
 pub(crate) fn now() -> UnixNanos {
     UnixNanos(whole(js_sys::Date::now()).saturating_mul(1_000_000))
 }
 
-/// Loads the page anew.
+/// Reloads the page.
 pub(crate) fn reload() {
     let _loading = window().location().reload();
 }
 
-/// Leaves for another page, of this server or of another.
+/// Navigates to another page, of this server or of another.
 pub(crate) fn leave_for(address: &str) {
     let _loading = window().location().set_href(address);
 }
 
-/// Offset of the reader's time zone from UTC at `time`, in minutes; positive to the east.
+/// Returns the offset of the reader's time zone from UTC at `time`, in minutes, positive to the
+/// east.
 pub(crate) fn zone_minutes(time: UnixNanos) -> i32 {
     if preferences::is_utc() {
         return 0;
@@ -37,8 +38,8 @@ pub(crate) fn zone_minutes(time: UnixNanos) -> i32 {
     if behind > 0.0 { -minutes } else { minutes }
 }
 
-/// Milliseconds since 1970 of a date and time in the reader's zone, as a `datetime-local` field
-/// writes it.
+/// Returns the milliseconds since 1970 of a date and time in the reader's zone, in the format of a
+/// `datetime-local` field.
 pub(crate) fn local_milliseconds(text: &str) -> Option<u64> {
     let zone = if preferences::is_utc() { "Z" } else { "" };
     let milliseconds = js_sys::Date::parse(&format!("{text}{zone}"));
@@ -54,12 +55,13 @@ pub(crate) fn whole(number: f64) -> u64 {
     number as u64
 }
 
-/// Value in local storage under `key`.
+/// Returns the value in local storage under `key`.
 pub(crate) fn stored(key: &str) -> Option<String> {
     window().local_storage().ok().flatten()?.get_item(key).ok().flatten()
 }
 
-/// Remembers `value`; `None` forgets. A browser that forbids storage forgets by itself.
+/// Stores `value` in local storage; `None` removes it. Has no effect in a browser that forbids
+/// storage.
 pub(crate) fn store(key: &str, value: Option<&str>) {
     if let Ok(Some(storage)) = window().local_storage() {
         let _refused = match value {
@@ -69,12 +71,12 @@ pub(crate) fn store(key: &str, value: Option<&str>) {
     }
 }
 
-/// Returns what this tab remembers under `key`, until it is closed.
+/// Returns the value in this tab's session storage under `key`.
 pub(crate) fn kept_in_tab(key: &str) -> Option<String> {
     window().session_storage().ok().flatten()?.get_item(key).ok().flatten()
 }
 
-/// Remembers `value` until this tab is closed.
+/// Stores `value` in this tab's session storage.
 pub(crate) fn keep_in_tab(key: &str, value: &str) {
     if let Ok(Some(storage)) = window().session_storage() {
         let _refused = storage.set_item(key, value);
@@ -84,7 +86,7 @@ pub(crate) fn keep_in_tab(key: &str, value: &str) {
 /// Resolves when a frame has been drawn.
 pub(crate) async fn next_frame() {
     let wait = |resolve: js_sys::Function, _| {
-        // The frame is drawn after its callbacks ran: a timer comes after it.
+        // The frame is drawn after its callbacks ran, and a timer fires after that.
         let drawn = move || {
             let _refused =
                 window().set_timeout_with_callback_and_timeout_and_arguments_0(&resolve, 0);
@@ -94,8 +96,8 @@ pub(crate) async fn next_frame() {
     let _never_fails = JsFuture::from(js_sys::Promise::new(&mut { wait })).await;
 }
 
-/// Resolves when nothing on the page is pressed. What is drawn anew between press and release gets no
-/// click, so answers wait for it; not for long, as a browser may not tell where a press ends.
+/// Resolves when no pointer button is pressed. An element that is redrawn between press and release
+/// gets no click, so answers wait. The wait is bounded, because a browser may not report a release.
 pub(crate) async fn pointer_released() {
     const FRAMES_MAX: u32 = 120;
     let is_pressed = || document().query_selector(":active").is_ok_and(|found| found.is_some());
@@ -107,18 +109,18 @@ pub(crate) async fn pointer_released() {
     }
 }
 
-/// The path of the page with its query.
+/// Returns the path of the page with its query.
 pub(crate) fn address() -> String {
     let search = window().location().search().unwrap_or_default();
     path() + &search
 }
 
-/// The path of the page, without its query.
+/// Returns the path of the page without its query.
 pub(crate) fn path() -> String {
     window().location().pathname().unwrap_or_default()
 }
 
-/// Puts `text` on the clipboard; false when the browser does not let it.
+/// Copies `text` to the clipboard. Returns false when the browser refuses it.
 pub(crate) async fn copy(text: &str) -> bool {
     let navigator = window().navigator();
     // The clipboard exists only in secure contexts: https and loopback.
@@ -127,12 +129,12 @@ pub(crate) async fn copy(text: &str) -> bool {
     exists && JsFuture::from(navigator.clipboard().write_text(text)).await.is_ok()
 }
 
-/// Reports whether the page is on screen; polling pauses while it is not.
+/// Reports whether the page is on screen. Polling pauses while it is not.
 pub(crate) fn visible() -> bool {
     !document().hidden()
 }
 
-/// Tells whether the reader is at the content: the pointer on a row or a drawing, or the focus in it.
+/// Reports whether the pointer is on a row or a drawing, or the focus in one.
 pub(crate) fn reading() -> bool {
     const READ: &str = "#content :is(tr, svg, .chart-plot):hover, #content :focus";
     document().query_selector(READ).is_ok_and(|element| element.is_some())
@@ -143,7 +145,7 @@ pub(crate) fn typing() -> bool {
     document().active_element().is_some_and(|element| takes_text(&element))
 }
 
-/// Reports whether the focused element, a link or a button, handles Enter itself.
+/// Reports whether the focused element is a link or a button, which handles Enter itself.
 pub(crate) fn on_control() -> bool {
     document()
         .active_element()
@@ -155,20 +157,21 @@ fn takes_text(element: &Element) -> bool {
         || element.dyn_ref::<HtmlElement>().is_some_and(HtmlElement::is_content_editable)
 }
 
-/// Tells whether any text of the page is selected.
+/// Reports whether any text of the page is selected.
 pub(crate) fn has_selected_text() -> bool {
     let selection = window().get_selection().ok().flatten();
     selection.is_some_and(|selection| !selection.is_collapsed())
 }
 
-/// Follows whether any text of the page is selected, while the calling component is there.
+/// Returns a signal of whether any text of the page is selected. It is updated while the calling
+/// component exists.
 pub(crate) fn use_text_selected() -> ReadSignal<bool> {
     const EVENT: &str = "selectionchange";
     let selected = RwSignal::new(false);
     let changed = Closure::<dyn FnMut()>::new(move || {
         selected.try_set(has_selected_text());
     });
-    // The event stays at the document: it does not come to listeners of the window.
+    // The event is dispatched at the document and does not reach listeners of the window.
     let listener = changed.as_ref().unchecked_ref();
     let _refused = document().add_event_listener_with_callback(EVENT, listener);
     let listening = StoredValue::new_local(Some(changed));
@@ -183,7 +186,7 @@ pub(crate) fn use_text_selected() -> ReadSignal<bool> {
     selected.read_only()
 }
 
-/// Scrolls the element with this id just into view.
+/// Scrolls the element with this id into view, by the shortest way.
 pub(crate) fn reveal(id: &str) {
     if let Some(element) = document().get_element_by_id(id) {
         let options = web_sys::ScrollIntoViewOptions::new();
@@ -192,7 +195,7 @@ pub(crate) fn reveal(id: &str) {
     }
 }
 
-/// Tells whether the element with this id has the focus.
+/// Reports whether the element with this id has the focus.
 pub(crate) fn has_focus(id: &str) -> bool {
     focused_id().is_some_and(|focused| focused == id)
 }
@@ -202,15 +205,15 @@ pub(crate) fn focused_id() -> Option<String> {
     document().active_element().map(|element| element.id())
 }
 
-/// Gives the element with this id the focus.
+/// Focuses the element with this id.
 pub(crate) fn focus(id: &str) {
     if let Some(element) = document().get_element_by_id(id) {
-        // Elements of drawings are no HTML elements, and take the focus in the same way.
+        // Elements of drawings are not HTML elements, but take the focus in the same way.
         let _refused = element.unchecked_ref::<HtmlElement>().focus();
     }
 }
 
-/// Saves a file under this name, as a click on a link to it would.
+/// Saves a file under this name, as a click on a download link does.
 pub(crate) fn save(file: &web_sys::Blob, name: &str) {
     let Ok(address) = web_sys::Url::create_object_url_with_blob(file) else { return };
     let link = document().create_element("a").ok();
@@ -222,7 +225,8 @@ pub(crate) fn save(file: &web_sys::Blob, name: &str) {
     let _refused = web_sys::Url::revoke_object_url(&address);
 }
 
-/// Width and height of the element's content in CSS pixels; zero until it is laid out.
+/// Returns width and height of the element's content in CSS pixels. Both are zero until it is laid
+/// out.
 pub(crate) fn size_of(node: NodeRef<html::Div>) -> Signal<(f64, f64)> {
     let size = RwSignal::new((0.0, 0.0));
     // The closure must live as long as the observer may call it.
@@ -255,13 +259,14 @@ pub(crate) fn size_of(node: NodeRef<html::Div>) -> Signal<(f64, f64)> {
 /// Width up to which a window is narrow, as in the style sheets.
 pub(crate) const NARROW_PX: f64 = 640.0;
 
-/// Tells whether the window is as narrow as a phone, where details cover what they are of.
+/// Reports whether the window is as narrow as a phone, where details cover the list that they
+/// belong to.
 pub(crate) fn is_narrow() -> bool {
     let width = window().inner_width().ok().and_then(|width| width.as_f64());
     width.is_some_and(|width| width <= NARROW_PX)
 }
 
-/// Sends the pointer's further events to the element it went down on.
+/// Captures the pointer: its further events go to the element that it was pressed on.
 pub(crate) fn capture(event: &web_sys::PointerEvent) {
     if let Some(element) =
         event.current_target().and_then(|target| target.dyn_into::<Element>().ok())
@@ -270,12 +275,13 @@ pub(crate) fn capture(event: &web_sys::PointerEvent) {
     }
 }
 
-/// Reports whether a key was pressed with Ctrl, Meta or Alt: such keys are the browser's.
+/// Reports whether a key was pressed with Ctrl, Meta or Alt. Such shortcuts belong to the browser.
 pub(crate) fn has_command_key(event: &web_sys::KeyboardEvent) -> bool {
     event.ctrl_key() || event.meta_key() || event.alt_key()
 }
 
-/// Relative position of a pointer across an element: 0 at its left edge, 1 at its right.
+/// Returns the relative position of a pointer across an element: 0 at its left edge, 1 at its right
+/// edge.
 pub(crate) fn fraction_across(element: &Element, client_x: i32) -> f64 {
     let area = element.get_bounding_client_rect();
     if area.width() <= 0.0 {

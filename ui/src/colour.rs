@@ -1,21 +1,21 @@
-//! One colour per service, the same on every page and after every reload, and another for each
-//! service of one picture.
+//! Colours of services. A service has the same colour on every page and after every reload, and a
+//! colour of its own within a picture.
 //!
-//! A service's name is hashed to its home: one of a few hues that are well apart from each other
-//! and from the red of errors. Where two services of one picture have the same home, the one that
-//! comes second moves to the next free shade by a fixed probe sequence. Answers come in any order,
-//! so this browser keeps the shade of each service: on the next page, and after a reload, the
-//! service has it again, unless another one of that picture took it first. While fewer services are
-//! known than there are shades, no other takes it. Pictures with more services than shades have
-//! some shades twice, and who shares one depends on the order of answers.
+//! A service's name is hashed to its home: one of a few hues that are far from each other and from
+//! the red of errors. Where two services of one picture have the same home, the second one moves to
+//! the next free shade by a fixed probe sequence. Answers arrive in any order, so the browser
+//! stores the shade of each service. On the next page, and after a reload, the service has that
+//! shade again, unless another service of that picture took it first. While fewer services are
+//! known than there are shades, no other service takes it. A picture with more services than shades
+//! uses some shades twice, and the order of answers decides which services share one.
 //!
-//! Shades are the hues in two tones. The theme has lightness and chroma of both tones
-//! (`--service-l`, `--service-l2` …), so that every service is equally loud and readable. Elements
-//! take a shade as the custom property `--hue`, set through the CSSOM: the content security policy
-//! forbids style attributes. 360 more is the same hue in the second tone.
+//! Shades are the hues in two tones. The theme sets lightness and chroma of both tones
+//! (`--service-l`, `--service-l2` …), so that every service is equally prominent and readable.
+//! Elements get a shade as the custom property `--hue`, set through the CSSOM, because the content
+//! security policy forbids style attributes. A hue plus 360 is the same hue in the second tone.
 //!
-//! Owns the picture of the present page: the services on it and the shades they have. What the
-//! browser keeps is read when a picture begins, and bounded by `saved`.
+//! Owns the picture of the present page: the services on it and their shades. The stored shades are
+//! read when a picture begins, and `saved` bounds their number.
 
 use std::{cell::RefCell, collections::HashMap};
 
@@ -26,20 +26,22 @@ use crate::saved::{self, SavedText};
 #[cfg(test)]
 mod tests;
 
-/// Number of hues: at these lightnesses, more are hard to distinguish.
+/// Number of hues. More would be hard to distinguish at these lightnesses.
 const HUES: u32 = 15;
 const FIRST_HUE: f64 = 45.0;
-/// From the first to the last hue, 52 degrees around the red of errors are left out.
+/// Degrees between two hues. The 52 degrees around the red of errors have none.
 const STEP: f64 = 22.0;
 /// Number of shades: every hue in two tones.
 const SHADES: usize = 2 * HUES as usize;
-/// From a taken hue to the next one that is tried: far away, and coprime to the number of hues.
+/// Step of the probe sequence over hues: large, and coprime to the number of hues.
 const PROBE: u32 = 7;
-/// Chosen so that the services of the demo have a hue each, those that call each other far apart.
+/// Salt of the hash. With it, the services of the demo have distinct hues, and services that call
+/// each other have distant ones.
 const SALT: u32 = 45_068;
-/// More services than this keep their home, taken or not.
+/// Maximum number of services whose collisions are resolved. Further ones have their home, even if
+/// it is taken.
 const SERVICES_MAX: usize = 10_000;
-/// Where shades are kept.
+/// Key of the shades in local storage.
 const KEPT: &str = "tidings.shades";
 
 /// The services of one picture with their shades.
@@ -48,9 +50,9 @@ struct ShadeMap {
     page: String,
     shades: HashMap<String, u32>,
     taken: [bool; SHADES],
-    /// Shades by service, as this picture has them and then as earlier ones had them.
+    /// Shades by service: first those of this picture, then stored ones of earlier pictures.
     kept: Vec<(String, u32)>,
-    /// Set when there are new ones to keep.
+    /// Set when there are new shades to store.
     is_changed: bool,
 }
 
@@ -59,8 +61,8 @@ thread_local! {
 }
 
 impl ShadeMap {
-    /// Gives every service that has no shade yet a free one; the same ones whatever their order.
-    /// Services whose shade is kept come first.
+    /// Gives every service without a shade a free one. The result does not depend on the order of
+    /// the services. Services with a stored shade come first.
     fn tell_apart<'a>(&mut self, services: impl IntoIterator<Item = &'a str>) {
         let is_new = |service: &&str| !self.shades.contains_key(*service);
         let mut new: Vec<&str> = services.into_iter().filter(is_new).collect();
@@ -73,7 +75,7 @@ impl ShadeMap {
         }
     }
 
-    /// The shade of a service, which it keeps as long as the picture is the same.
+    /// Returns the shade of a service. It does not change within one picture.
     fn shade(&mut self, service: &str) -> u32 {
         if let Some(shade) = self.shades.get(service) {
             return *shade;
@@ -99,7 +101,7 @@ impl ShadeMap {
         shade
     }
 
-    /// Keeps the shade of a service as the newest.
+    /// Records the shade of a service as the newest.
     fn keep(&mut self, service: &str, shade: u32) {
         self.kept.retain(|(name, _)| name != service);
         self.kept.insert(0, (service.to_owned(), shade));
@@ -111,7 +113,7 @@ impl ShadeMap {
     }
 }
 
-/// The service and the shade of an entry that the browser kept; `None` if it is no shade.
+/// Reads the service and the shade of a stored entry. `None` if it is not a shade.
 fn read_shade(entry: SavedText) -> Option<(String, u32)> {
     let shade = entry.text.parse::<u32>().ok().filter(|shade| (*shade as usize) < SHADES)?;
     Some((entry.name, shade))
@@ -121,7 +123,7 @@ fn saved_shade((service, shade): &(String, u32)) -> SavedText {
     SavedText { name: service.clone(), text: shade.to_string(), time: UnixNanos(0) }
 }
 
-/// Changes the picture of a page; the browser keeps its new shades.
+/// Changes the picture of the page and stores its new shades.
 fn paint<T>(change: impl FnOnce(&mut ShadeMap) -> T) -> T {
     PICTURE.with_borrow_mut(|picture| {
         let painted = change(picture);
@@ -132,7 +134,7 @@ fn paint<T>(change: impl FnOnce(&mut ShadeMap) -> T) -> T {
     })
 }
 
-/// Begins the picture of another page, with the shades that are kept.
+/// Begins the picture of another page, with the stored shades.
 pub(crate) fn begin_picture(page: &str) {
     PICTURE.with_borrow_mut(|picture| {
         if picture.page != page {
@@ -142,7 +144,7 @@ pub(crate) fn begin_picture(page: &str) {
     });
 }
 
-/// Gives the services of a picture shades that tell them apart. Those that have one keep it.
+/// Gives the services of a picture distinct shades. Services that have a shade keep it.
 pub(crate) fn tell_apart<'a>(services: impl IntoIterator<Item = &'a str>) {
     paint(|picture| picture.tell_apart(services));
 }
@@ -155,14 +157,14 @@ fn hue_of(shade: u32) -> f64 {
     FIRST_HUE + f64::from(shade % HUES) * STEP
 }
 
-/// The shade of a service as the value of `--hue`.
+/// Returns the shade of a service as the value of `--hue`.
 #[must_use]
 pub fn hue_value(service: &str) -> String {
     let shade = shade(service);
     format!("{:.1}", hue_of(shade) + if shade < HUES { 0.0 } else { 360.0 })
 }
 
-/// The colour of a service as CSS, for canvases.
+/// Returns the colour of a service as CSS, for canvases.
 #[must_use]
 pub fn css(service: &str, dark: bool) -> String {
     let shade = shade(service);
@@ -175,7 +177,7 @@ pub fn css(service: &str, dark: bool) -> String {
     format!("oklch({lightness} {chroma} {:.1})", hue_of(shade))
 }
 
-/// FNV-1a, mixed by Murmur3's finaliser so that names that differ only at the end come apart.
+/// FNV-1a with Murmur3's finaliser, so that names that differ only at the end get distant hashes.
 fn hash(text: &str) -> u32 {
     let mut hash = text.bytes().fold(0x811c_9dc5_u32 ^ SALT, |hash, byte| {
         (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193)

@@ -1,4 +1,4 @@
-//! Components that pages are made of. They take data and callbacks; none of them fetches.
+//! Components that pages consist of. They take data and callbacks, and none of them fetches.
 
 pub mod answer_states;
 pub mod attribute_table;

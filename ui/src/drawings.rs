@@ -1,9 +1,9 @@
-//! Drawings of numbers: charts over time, heatmaps, lines, trees as stacked frames, graphs.
+//! Drawings: charts over time, heatmaps, lines, trees as stacked frames, graphs.
 //!
-//! Each has its arithmetic in functions without views, so that it is tested on its own; the views
-//! only place what these give. Positions are set through the CSSOM or as SVG attributes: the
-//! content security policy forbids style attributes. Drawings take data and callbacks; none of
-//! them fetches.
+//! Each has its geometry in functions without views, which are tested alone. The views only place
+//! the results. Positions are set through the CSSOM or as SVG attributes, because the content
+//! security policy forbids style attributes. Drawings take data and callbacks, and none of them
+//! fetches.
 
 pub mod axis;
 pub mod brush;

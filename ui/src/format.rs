@@ -1,8 +1,7 @@
-//! Numbers, lengths of time and points in time as text for people.
+//! Formatting of numbers, lengths of time and moments for readers.
 //!
-//! Every number has three digits and its unit, the unit chosen per value; lengths of time are
-//! `proto`'s to write, as in the terminal. Owns no state and asks
-//! nobody for the time zone: callers say how far local time is ahead of UTC.
+//! Every number has three digits and a unit that is chosen per value. `proto` formats lengths of
+//! time, as in the terminal. Owns no state. Callers give the offset of the local time from UTC.
 
 use std::borrow::Cow;
 
@@ -12,13 +11,13 @@ use tidings_proto::{
     otlp::{AnyValue, Value},
 };
 
-/// An operation's name as it is drawn: never nothing.
+/// Returns the displayed name of an operation, which is never empty.
 #[must_use]
 pub fn operation(name: &str) -> &str {
     if name.is_empty() { "(no name)" } else { name }
 }
 
-/// A service's name as it is drawn: never nothing.
+/// Returns the displayed name of a service, which is never empty.
 #[must_use]
 pub fn service(name: &str) -> &str {
     if name.is_empty() { "(no service)" } else { name }
@@ -28,19 +27,19 @@ pub mod rates;
 #[cfg(test)]
 mod tests;
 
-/// A length of time in the product's one form: `812 ns`, `64.0 ms`, `2 min 5 s`.
+/// Formats a length of time in the product's form: `812 ns`, `64.0 ms`, `2 min 5 s`.
 #[must_use]
 pub fn duration(duration: DurationNanos) -> String {
     duration.to_string()
 }
 
-/// A length of time in a table, where none is a dash.
+/// Formats a length of time in a table. Zero is a dash.
 #[must_use]
 pub fn duration_or_none(length: DurationNanos) -> String {
     if length.0 == 0 { "–".to_owned() } else { duration(length) }
 }
 
-/// A length of time without parts that are nothing: `1 h`, `30 min`.
+/// Formats a length of time without zero parts: `1 h`, `30 min`.
 #[must_use]
 pub fn length(length: DurationNanos) -> String {
     if length.0 == 60_000_000_000 {
@@ -51,7 +50,8 @@ pub fn length(length: DurationNanos) -> String {
     short.map_or(text.clone(), str::to_owned)
 }
 
-/// The time of a length before another, in words: `the hour before`, `the 30 min before`.
+/// Returns words for the time range before another of this length: `the hour before`,
+/// `the 30 min before`.
 #[must_use]
 pub fn time_before(of: DurationNanos) -> String {
     match of.0 / 1_000_000_000 {
@@ -62,14 +62,14 @@ pub fn time_before(of: DurationNanos) -> String {
     }
 }
 
-/// An offset into a trace: a length of time with its sign, `+270 ms`.
+/// Formats an offset into a trace, a length of time with its sign: `+270 ms`.
 #[must_use]
 pub fn offset(nanos: i64) -> String {
     let sign = if nanos < 0 { '−' } else { '+' };
     format!("{sign}{}", duration(DurationNanos(nanos.unsigned_abs())))
 }
 
-/// A count with thousands set apart: `41,902`.
+/// Formats a count with thousands separators: `41,902`.
 #[must_use]
 pub fn count(number: u64) -> String {
     let digits = number.to_string();
@@ -83,19 +83,20 @@ pub fn count(number: u64) -> String {
     text
 }
 
-/// A count with its noun: `1 span`, `2 spans`.
+/// Formats a count with its noun: `1 span`, `2 spans`.
 #[must_use]
 pub fn counted(number: u64, noun: &str) -> String {
     format!("{} {}", count(number), noun_for(number, noun))
 }
 
-/// A noun as it stands behind a number that is drawn apart from it: `span`, `entries`.
+/// Returns a noun for a number that is drawn apart from it: `span`, `entries`.
 #[must_use]
 pub fn noun_for(number: u64, noun: &str) -> String {
     if number == 1 { noun.to_owned() } else { plural(noun) }
 }
 
-/// The plural of a noun, which may have words before it: `more lines`, `queries`, `matches`.
+/// Returns the plural of a noun, which may have words before it: `more lines`, `queries`,
+/// `matches`.
 #[must_use]
 pub fn plural(noun: &str) -> String {
     let hisses = ["s", "x", "z", "ch", "sh"].into_iter().any(|ending| noun.ends_with(ending));
@@ -116,7 +117,7 @@ pub fn total(total: Total, noun: &str) -> String {
     }
 }
 
-/// A share of a whole: `60 %`, `4.1 %`, `<0.1 %`. A share of nothing is `0 %`.
+/// Formats a share of a whole: `60 %`, `4.1 %`, `<0.1 %`. A share of zero is `0 %`.
 #[must_use]
 pub fn share(part: u64, whole: u64) -> String {
     if part == 0 || whole == 0 {
@@ -132,8 +133,8 @@ pub fn share(part: u64, whole: u64) -> String {
     }
 }
 
-/// Which part of what a search has to look at is done, from 0 to 1: of the time between these, or
-/// of the files where the time has no beginning.
+/// Returns the completed part of a search, from 0 to 1: of the time between `times`, or of the
+/// files where the time range has no start.
 #[must_use]
 pub fn looked_at(progress: &SearchProgress, times: Option<(UnixNanos, UnixNanos)>) -> f64 {
     let (part, whole) = match (times, progress.since_unix_nano) {
@@ -144,7 +145,7 @@ pub fn looked_at(progress: &SearchProgress, times: Option<(UnixNanos, UnixNanos)
     if whole == 0 { 0.0 } else { (part as f64 / whole as f64).min(1.0) }
 }
 
-/// The time of day: `14:03:58.408`, in a zone `zone_minutes` ahead of UTC.
+/// Formats the time of day in a zone `zone_minutes` ahead of UTC: `14:03:58.408`.
 #[must_use]
 pub fn time_of_day(time: UnixNanos, zone_minutes: i32) -> String {
     let local = local_milliseconds(time, zone_minutes);
@@ -153,7 +154,7 @@ pub fn time_of_day(time: UnixNanos, zone_minutes: i32) -> String {
     format!("{:02}:{:02}:{:02}.{milliseconds:03}", seconds / 3_600, seconds / 60 % 60, seconds % 60)
 }
 
-/// The date: `2026-11-20`, in a zone `zone_minutes` ahead of UTC.
+/// Formats the date in a zone `zone_minutes` ahead of UTC: `2026-11-20`.
 #[must_use]
 pub fn date(time: UnixNanos, zone_minutes: i32) -> String {
     let CivilDate { year, month, day } =
@@ -161,8 +162,8 @@ pub fn date(time: UnixNanos, zone_minutes: i32) -> String {
     format!("{year}-{month:02}-{day:02}")
 }
 
-/// When, as short as it stays clear on the day of `now`: the time of day, with the date in front
-/// on any other day. A time that is not known is a dash.
+/// Formats a moment as the time of day, with the date before it unless it is on the day of `now`.
+/// An unknown time is a dash.
 #[must_use]
 pub fn when(time: UnixNanos, now: UnixNanos, zone_minutes: i32) -> String {
     if time.0 == 0 {
@@ -185,7 +186,7 @@ pub fn ago(time: UnixNanos, now: UnixNanos) -> String {
     }
 }
 
-/// The value of a `datetime-local` field: `2026-11-20T14:03:58`.
+/// Formats the value of a `datetime-local` field: `2026-11-20T14:03:58`.
 #[must_use]
 pub fn field(time: UnixNanos, zone_minutes: i32) -> String {
     let clock = time_of_day(time, zone_minutes);
@@ -193,14 +194,14 @@ pub fn field(time: UnixNanos, zone_minutes: i32) -> String {
     format!("{}T{seconds}", date(time, zone_minutes))
 }
 
-/// An attribute's value as text: strings as they are, the rest as JSON.
+/// Formats an attribute's value: strings as they are, other values as JSON.
 #[must_use]
 pub fn value(value: &AnyValue) -> String {
     let Some(typed) = &value.value else { return String::new() };
     typed.scalar_text().map_or_else(|| nested(value), Cow::into_owned)
 }
 
-/// Containers, written without recursion: a client may have nested them deeply.
+/// Formats containers without recursion, because a client may have nested them deeply.
 fn nested(value: &AnyValue) -> String {
     enum FormatStep<'a> {
         Value(&'a AnyValue),

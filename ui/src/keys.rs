@@ -1,9 +1,9 @@
-//! Keys: pages register what a key does, the shell listens, `?` lists what is registered.
+//! Keyboard shortcuts: pages register actions, the shell listens, and `?` lists the shortcuts.
 //!
 //! A binding is one key (`j`, `Enter`, `?`) or two in a row (`g l`). While a text field has the
-//! focus only `Escape` is a shortcut, and `Enter` is left to a link or button that has it. Owns
-//! the one listener on the window; a binding goes away with the page that made it, and of two for
-//! one key the later one counts. Rows of tables are walked by [`use_row_keys`].
+//! focus, only `Escape` is a shortcut. `Enter` is left to a focused link or button. Owns the one
+//! listener on the window. A binding is removed with the page that made it. Of two bindings of a
+//! key the later one applies. [`use_row_keys`] moves through rows of tables.
 
 use std::rc::Rc;
 
@@ -29,18 +29,18 @@ struct Registry {
     before: Option<(String, f64)>,
 }
 
-/// Shortcut as the sheet shows it.
+/// A shortcut in the list of shortcuts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Shortcut {
     /// The keys, as `g l`.
     pub keys: &'static str,
     /// Description of the action.
     pub label: &'static str,
-    /// The page or part they belong to.
+    /// The page or part that it belongs to.
     pub group: &'static str,
 }
 
-/// The registry; provided by the shell.
+/// The registry of shortcuts; provided by the shell.
 #[derive(Debug, Clone, Copy)]
 pub struct Keys {
     registry: StoredValue<Registry, LocalStorage>,
@@ -56,7 +56,7 @@ impl Keys {
         keys
     }
 
-    /// Lets `keys` do `run` until the calling component goes away.
+    /// Binds `keys` to `run` until the calling component is removed.
     pub fn bind(
         self,
         keys: &'static str,
@@ -129,14 +129,14 @@ impl Registry {
     }
 }
 
-/// The registry of the page.
+/// Returns the registry of the page.
 #[must_use]
 pub fn use_keys() -> Keys {
     use_context().unwrap_or_else(|| Keys { registry: StoredValue::new_local(Registry::default()) })
 }
 
-/// Lets `j`, `k` and `Enter` walk and open the rows of a table and returns the marked row. Rows
-/// have the ids `{prefix}-{index}`, `open` gets the index.
+/// Binds `j`, `k` and `Enter` to move through the rows of a table and to open them. Returns the
+/// marked row. Rows have the ids `{prefix}-{index}`, and `open` gets the index.
 pub fn use_row_keys(
     group: &'static str,
     prefix: &'static str,

@@ -1,9 +1,9 @@
 //! The web interface: pages over the native HTTP API, drawn in the browser.
 //!
-//! Owns what is on screen: the shell ([`shell`]), the pages ([`pages`]), what they are made of
-//! ([`components`]) and the state of a page in its address ([`url`]). [`api`] is the only place
-//! that fetches. Computes nothing about traces: what it draws, the query service computed.
-//! Telemetry is hostile text, so it only ever becomes text nodes.
+//! Owns the screen: the shell ([`shell`]), the pages ([`pages`]), their components ([`components`])
+//! and the state of a page in its address ([`url`]). Only [`api`] fetches. The interface computes
+//! nothing about traces: it draws values that the query service computed. Telemetry is untrusted
+//! text and becomes text nodes only.
 
 pub mod addresses;
 pub mod api;

@@ -1,6 +1,6 @@
-//! Addresses of pages about one thing, with the time range of the page that links to them.
+//! Addresses of pages about one subject, with the time range of the page that links to them.
 //!
-//! The one place that knows how other pages spell their parameters.
+//! Only this module knows the parameters of other pages.
 
 use leptos::prelude::*;
 use tidings_proto::{DurationNanos, TraceId, UnixNanos};
@@ -19,13 +19,13 @@ pub struct Links {
 /// A rectangle of a heatmap: moments and durations, each with its ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct HeatmapBox {
-    /// The first moment.
+    /// Its first moment.
     pub from: UnixNanos,
-    /// The moment after the last.
+    /// The moment after its last.
     pub to: UnixNanos,
-    /// The shortest duration.
+    /// Its shortest duration.
     pub shortest: DurationNanos,
-    /// The longest duration.
+    /// Its longest duration.
     pub longest: DurationNanos,
 }
 
@@ -43,7 +43,7 @@ impl HeatmapBox {
         (from < to && shortest <= longest).then_some(read)
     }
 
-    /// Writes the box as [`Self::parse`] reads it.
+    /// Writes the box in the format of [`Self::parse`].
     #[must_use]
     pub fn write(&self) -> String {
         let (from, to) = (self.from.0 / 1_000_000, self.to.0.div_ceil(1_000_000));
@@ -63,13 +63,14 @@ impl Links {
         query.on(path)
     }
 
-    /// A page without further parameters.
+    /// Returns the address of a page without further parameters.
     #[must_use]
     pub fn page(self, path: &str) -> String {
         self.on(path, UrlQuery::default())
     }
 
-    /// One service; the list of them for a sender without a name, which has no page.
+    /// Returns the address of a service's page. A service without a name has no page and links to
+    /// the list of services.
     #[must_use]
     pub fn service(self, name: &str) -> String {
         if name.is_empty() {
@@ -78,7 +79,7 @@ impl Links {
         self.page(&format!("/services/{}", encode(name)))
     }
 
-    /// One operation of a service.
+    /// Returns the address of an operation of a service.
     #[must_use]
     pub fn operation(self, service: &str, operation: &str) -> String {
         let mut query = UrlQuery::default();
@@ -86,7 +87,7 @@ impl Links {
         self.on(&format!("/services/{}", encode(service)), query)
     }
 
-    /// A transaction type.
+    /// Returns the address of a transaction type.
     #[must_use]
     pub fn transaction_type(self, service: &str, operation: &str) -> String {
         if service.is_empty() || operation.is_empty() {
@@ -95,13 +96,14 @@ impl Links {
         self.page(&format!("/transactions/{}/{}", encode(service), encode(operation)))
     }
 
-    /// Explore with these filters; those without a value are left out.
+    /// Returns the address of Explore with these filters, except those without a value.
     #[must_use]
     pub fn explore(self, filters: &[(&str, &str)]) -> String {
         self.on("/explore", filtered(filters))
     }
 
-    /// Explore with these filters and a box of the heatmap in place of the range.
+    /// Returns the address of Explore with these filters and a box of the heatmap in place of the
+    /// range.
     #[must_use]
     pub fn explore_box(filters: &[(&str, &str)], chosen: HeatmapBox) -> String {
         let mut query = filtered(filters);
@@ -114,26 +116,26 @@ impl Links {
         Self::within(between).on("/explore", query)
     }
 
-    /// Logs with these filters.
+    /// Returns the address of Logs with these filters.
     #[must_use]
     pub fn logs(self, filters: &[(&str, &str)]) -> String {
         self.on("/logs", filtered(filters))
     }
 
-    /// Errors with these filters.
+    /// Returns the address of Errors with these filters.
     #[must_use]
     pub fn errors(self, filters: &[(&str, &str)]) -> String {
         self.on("/errors", filtered(filters))
     }
 
-    /// The map around a service or an endpoint, with its numbers beside.
+    /// Returns the address of the map around a service or an endpoint, with its numbers beside.
     #[must_use]
     pub fn map(self, focus: Option<&str>) -> String {
         let focus = focus.unwrap_or_default();
         self.on("/map", filtered(&[("focus", focus), ("node", focus)]))
     }
 
-    /// A trace, which has the time it has.
+    /// Returns the address of a trace, which needs no time range.
     #[must_use]
     pub fn trace(self, trace: TraceId) -> String {
         api::trace_address(trace, None)

@@ -1,9 +1,9 @@
-//! A list that is fetched page by page: the newest page, and older ones behind it.
+//! A list that is fetched page by page: the newest page, followed by older ones.
 //!
-//! Owns the pages, whether what is shown still answers the question, and when to ask again: every
-//! two seconds while live, but never under a reader (the page says when it is held). Draws what
-//! every such list has (`list_facts`): the total, how far a search is, trouble, and the way to older
-//! pages. The question and the rows are the page's.
+//! Owns the pages, their staleness and the refresh. A live list is refreshed every two seconds,
+//! except while the page reports that the reader holds it. `list_facts` draws the common parts of
+//! such lists: the total, the progress of a search, errors, and the button for older pages. The
+//! page owns the query and the rows.
 
 pub mod list_facts;
 mod search;
@@ -41,34 +41,34 @@ pub trait Page: DeserializeOwned + Send + Sync + 'static {
     /// Noun for a row.
     const NOUN: &'static str;
 
-    /// As many rows as are asked for.
+    /// Number of rows per request.
     const SIZE: u32;
 
     /// The rows.
     fn items(&self) -> &[Self::Item];
-    /// Where the next page starts.
+    /// Cursor of the next page.
     fn next_cursor(&self) -> Option<&String>;
     /// Total number of rows.
     fn total(&self) -> Total;
     /// Statistics of the scan.
     fn searched(&self) -> Searched;
-    /// The next rows of the page, if that is what is told under this name while it is made.
+    /// Parses the first rows of a page from an event, if `name` is the name of such events.
     fn rows(name: &str, data: &str) -> Option<Vec<Self::Item>>;
 }
 
-/// Query of a page.
+/// Query of a list.
 pub trait ListQuery: Clone + PartialEq + Send + Sync + 'static {
-    /// Of which time.
+    /// Its time range.
     fn range(&self) -> TimeRange;
 
-    /// Returns whether the list has another order than by time, which needs a scan of all matches.
+    /// Reports whether the list has another order than time, which needs a scan of all matches.
     fn is_ranked(&self) -> bool {
         false
     }
 }
 
-/// Decides whether something may be missing from a page. A list by time looks at no more than its
-/// page needs: a full one with a next page is whole, although its search did not go to the end.
+/// Reports whether a page may be incomplete. A list by time reads no more than its page needs. A
+/// full page with a next page is therefore complete, although its search did not reach the end.
 fn is_cut_short(page: &impl Page, is_ranked: bool) -> bool {
     let is_full = u32::try_from(page.items().len()).is_ok_and(|rows| rows >= page_size(page));
     !page.searched().complete && (is_ranked || !is_full || page.next_cursor().is_none())
@@ -118,11 +118,11 @@ page!(LogSearchResult, LogView, logs, "record", LOG_PAGE, |_, _| None);
 /// given time.
 pub type Ask<T, Q> = fn(&Q, UnixNanos, Option<&str>) -> Request<T>;
 
-/// Where the next page starts.
+/// Cursor of the next page.
 #[derive(Debug, Clone, PartialEq)]
 struct NextPage {
     cursor: String,
-    /// When the first page was asked for: later pages are of the same stretch of time.
+    /// The moment of the first page's request. Later pages cover the same time range.
     asked_at: UnixNanos,
 }
 
@@ -135,7 +135,7 @@ pub struct Paged<T: Page, Q: Send + Sync + 'static> {
     older: RwSignal<Vec<T::Item>>,
     cursor: RwSignal<Option<NextPage>>,
     fetching_older: RwSignal<bool>,
-    /// Tells whether something may be missing from the last page.
+    /// True when the last page may be incomplete.
     cut_short: RwSignal<bool>,
 }
 
@@ -148,7 +148,7 @@ impl<T: Page, Q: Send + Sync + 'static> Clone for Paged<T, Q> {
 impl<T: Page, Q: Send + Sync + 'static> Copy for Paged<T, Q> {}
 
 impl<T: Page, Q: ListQuery> Paged<T, Q> {
-    /// Asks `question` with `ask`, now and whenever it changes.
+    /// Sends the request that `ask` makes of `question`, now and whenever `question` changes.
     #[must_use]
     pub fn new(question: Memo<Q>, ask: Ask<T, Q>) -> Self {
         let search = Search::new(question, ask);
@@ -208,7 +208,7 @@ impl<T: Page, Q: ListQuery> Paged<T, Q> {
         none && self.search.error().is_none()
     }
 
-    /// Why the last question has no answer.
+    /// The error of the last request, if it failed.
     #[must_use]
     pub fn error(self) -> Option<ApiError> {
         self.search.error()
@@ -220,18 +220,18 @@ impl<T: Page, Q: ListQuery> Paged<T, Q> {
         self.search.value().map(|first| first.total())
     }
 
-    /// Returns the moment at which the newest page was asked for.
+    /// Returns the moment at which the newest page was requested.
     #[must_use]
     pub fn asked_at(self) -> UnixNanos {
         self.search.asked_at()
     }
 
-    /// Stops a search that takes a while; what was found so far stays.
+    /// Stops a slow search. Rows that were found so far stay.
     pub fn stop(self) {
         self.search.stop();
     }
 
-    /// Asks again every two seconds while the page is live and not `held`.
+    /// Refreshes every two seconds while the page is live and not `held`.
     pub fn refresh_while_live(self, held: Memo<bool>) {
         let live = use_live();
         let again = move || {
@@ -244,7 +244,7 @@ impl<T: Page, Q: ListQuery> Paged<T, Q> {
         }
     }
 
-    /// Asks again for the newest page.
+    /// Requests the newest page again.
     pub fn refresh(self) {
         self.search.refresh();
     }
@@ -258,7 +258,7 @@ impl<T: Page, Q: ListQuery> Paged<T, Q> {
             self.fetching_older.set(true);
             spawn_local(async move {
                 let answer = request.send(None).await;
-                // The page may be gone, or may ask something else by now.
+                // The page may have been removed, or may have another query by now.
                 if self.question.try_get_untracked().as_ref() != Some(&question) {
                     return;
                 }

@@ -1,7 +1,8 @@
-//! The application: the pages, their list, and the frame around them. Only pages fetch.
+//! The application: its pages, their list, and the frame around them. Only pages fetch.
 //!
-//! A page is a file, its `mod` here and a line of [`PAGES`]: address, component, place on the rail.
-//! The routes, the rail, the keys that lead to pages and the header's time range follow the list.
+//! A page is a file, its `mod` here and a line of [`PAGES`] with its address, component and
+//! position in the rail. The routes, the rail, the keys that open pages and the header's time range
+//! are derived from that list.
 
 use leptos::{mount::mount_to_body, prelude::*};
 use leptos_router::{
@@ -39,7 +40,7 @@ macro_rules! pages {
         /// Every page, in the order of the rail.
         pub const PAGES: &[PageEntry] = &[$(PageEntry { path: $path, ..$entry }),*];
 
-        /// Draws the page at the address.
+        /// The component of the page at the address.
         fn page_routes() -> impl IntoView {
             view! {
                 <Routes fallback=NotFound>
@@ -73,7 +74,7 @@ pub fn start() {
     mount_to_body(App);
 }
 
-/// Everything on screen.
+/// The root component.
 #[component]
 #[must_use]
 pub fn App() -> impl IntoView {
@@ -105,7 +106,7 @@ mod tests {
     use super::PAGES;
     use crate::shell::rail::{PagePlace, is_ranged, marked};
 
-    /// Addresses of a trace and so on with names in them.
+    /// Returns an address for a path, with names in place of its parameters.
     fn example(path: &str) -> String {
         path.replace(':', "a ")
     }

@@ -1,7 +1,7 @@
-//! The reader's preferences that this browser keeps: the time zone and the density of rows.
+//! The reader's preferences that this browser stores: the time zone and the density of rows.
 //!
-//! Both change every time and every row on the page, so a change loads the page again: its address
-//! holds its state. The theme changes at once and is [`crate::theme`]'s.
+//! Both change every time and every row on the page, so a change reloads the page, whose address
+//! holds its state. The theme changes at once and belongs to [`crate::theme`].
 
 use std::cell::Cell;
 
@@ -14,7 +14,7 @@ const ZONE_KEY: &str = "tidings.zone";
 const DENSITY_KEY: &str = "tidings.density";
 const UTC: &str = "utc";
 const COMPACT: &str = "compact";
-/// Height of a row of a waterfall; `--row` in `00-tokens.css` is the same.
+/// Height of a row of a waterfall. `--row` in `00-tokens.css` is the same.
 const ROW_PX: f64 = 24.0;
 const COMPACT_ROW_PX: f64 = 20.0;
 
@@ -33,28 +33,28 @@ pub(crate) fn load() {
     }
 }
 
-/// Tells whether times are written in UTC and not in the browser's zone.
+/// Reports whether times are written in UTC and not in the browser's zone.
 pub(crate) fn is_utc() -> bool {
     IS_UTC.get()
 }
 
-/// Tells whether rows are low.
+/// Reports whether rows are compact.
 pub(crate) fn is_compact() -> bool {
     IS_COMPACT.get()
 }
 
-/// Height of a row of a waterfall in pixels.
+/// Returns the height of a row of a waterfall in pixels.
 pub(crate) fn row_px() -> f64 {
     if is_compact() { COMPACT_ROW_PX } else { ROW_PX }
 }
 
-/// Keeps the time zone and loads the page again.
+/// Stores the time zone and reloads the page.
 pub(crate) fn choose_utc(is_utc: bool) {
     browser::store(ZONE_KEY, is_utc.then_some(UTC));
     reload();
 }
 
-/// Keeps the density and loads the page again.
+/// Stores the density and reloads the page.
 pub(crate) fn choose_compact(is_compact: bool) {
     browser::store(DENSITY_KEY, is_compact.then_some(COMPACT));
     reload();

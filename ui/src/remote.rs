@@ -1,4 +1,4 @@
-//! State of an answer on a page: unknown, known, or failed.
+//! State of an answer on a page: loading, loaded, or failed.
 //!
 //! A [`Remote`] sends a new request whenever its query changes, and cancels the previous one. It
 //! cancels everything when the page closes. The last answer stays visible until the next arrives.
@@ -11,14 +11,14 @@ use web_sys::AbortController;
 
 use crate::api::{ApiError, Request, abort_controller};
 
-/// The state of one question.
+/// The state of one request.
 #[derive(Debug)]
 pub struct Remote<T: Send + Sync + 'static> {
     value: RwSignal<Option<Arc<T>>>,
     error: RwSignal<Option<ApiError>>,
     pending: RwSignal<bool>,
     asked: RwSignal<u32>,
-    /// Bytes of a large answer that have come.
+    /// Received bytes of a large answer.
     received: RwSignal<usize>,
     reading: AnswerReading,
 }
@@ -27,9 +27,9 @@ pub struct Remote<T: Send + Sync + 'static> {
 #[derive(Debug, Clone, Copy)]
 enum AnswerReading {
     AtOnce,
-    /// Part by part, counted.
+    /// In chunks, with a count of bytes.
     Large,
-    /// After events, whose data this gets.
+    /// After events, whose data the callback gets.
     AfterProgress(Callback<String>),
 }
 
@@ -42,22 +42,21 @@ impl<T: Send + Sync + 'static> Clone for Remote<T> {
 impl<T: Send + Sync + 'static> Copy for Remote<T> {}
 
 impl<T: DeserializeOwned + Send + Sync + 'static> Remote<T> {
-    /// Asks what `request` says, now and whenever a signal it reads changes; asks nothing while
-    /// it says `None`.
+    /// Sends `request`, now and whenever a signal that it reads changes. It sends nothing while
+    /// `request` returns `None`.
     #[must_use]
     pub fn new(request: impl Fn() -> Option<Request<T>> + 'static) -> Self {
         Self::asking(request, AnswerReading::AtOnce)
     }
 
-    /// As [`Self::new`], for an answer that may be large: [`Self::received`] says how much of it has
-    /// come.
+    /// Same as [`Self::new`] for an answer that may be large. [`Self::received`] returns its
+    /// received bytes.
     #[must_use]
     pub fn large(request: impl Fn() -> Option<Request<T>> + 'static) -> Self {
         Self::asking(request, AnswerReading::Large)
     }
 
-    /// As [`Self::new`], for an answer that takes a while; `hear` gets what the server says of its
-    /// progress.
+    /// Same as [`Self::new`] for a slow answer. `hear` gets the server's progress events.
     #[must_use]
     pub fn followed(
         request: impl Fn() -> Option<Request<T>> + 'static,
@@ -118,7 +117,7 @@ impl<T: DeserializeOwned + Send + Sync + 'static> Remote<T> {
             if signal.is_some_and(|signal| signal.aborted()) {
                 return;
             }
-            // The page may be gone by now, and its signals with it.
+            // The page and its signals may have been removed by now.
             match answer {
                 Ok(value) => {
                     self.error.try_set(None);
@@ -135,19 +134,19 @@ impl<T: DeserializeOwned + Send + Sync + 'static> Remote<T> {
 }
 
 impl<T: Send + Sync + 'static> Remote<T> {
-    /// The last answer.
+    /// Returns the last answer.
     #[must_use]
     pub fn value(self) -> Option<Arc<T>> {
         self.value.get()
     }
 
-    /// The last answer as a signal, for effects.
+    /// Returns the last answer as a signal, for effects.
     #[must_use]
     pub fn signal(self) -> ReadSignal<Option<Arc<T>>> {
         self.value.read_only()
     }
 
-    /// Why the last question has no answer.
+    /// Returns the error of the last request, if it failed.
     #[must_use]
     pub fn error(self) -> Option<ApiError> {
         self.error.get()
@@ -159,35 +158,35 @@ impl<T: Send + Sync + 'static> Remote<T> {
         self.pending.get()
     }
 
-    /// Bytes of a large answer that have come; 0 before the first.
+    /// Returns the received bytes of a large answer; 0 before the first.
     #[must_use]
     pub fn received(self) -> usize {
         self.received.get()
     }
 
-    /// Reports whether nothing is known yet.
+    /// Reports whether there is neither an answer nor an error yet.
     #[must_use]
     pub fn loading(self) -> bool {
         self.value.with(Option::is_none) && self.error.with(Option::is_none)
     }
 
-    /// Forgets the last answer, so that a different question starts from nothing.
+    /// Drops the last answer and its error, so that a different query starts in the loading state.
     pub fn forget(self) {
         self.value.set(None);
         self.error.set(None);
     }
 
-    /// Forgets the last answer and keeps why there is no newer one.
+    /// Drops the last answer and keeps the error of a newer request.
     pub fn forget_value(self) {
         self.value.set(None);
     }
 
-    /// Asks again.
+    /// Sends the request again.
     pub fn refresh(self) {
         self.asked.update(|asked| *asked = asked.wrapping_add(1));
     }
 
-    /// Asks again unless a question is under way: for timers.
+    /// Sends the request again unless one is in progress, for timers.
     pub fn refresh_when_idle(self) {
         if !self.pending.get_untracked() {
             self.refresh();

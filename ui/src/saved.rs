@@ -1,18 +1,18 @@
-//! Named texts that this browser keeps, the newest first: queries in SQL, addresses of views, and
-//! shades of services.
+//! Named texts that this browser stores, newest first: SQL queries, addresses of views, and shades
+//! of services.
 
 use serde::{Deserialize, Serialize};
 use tidings_proto::UnixNanos;
 
 use crate::browser;
 
-/// Where queries in SQL are kept.
+/// Key of SQL queries in local storage.
 pub(crate) const QUERIES: &str = "tidings.sql.saved";
-/// Where addresses of views are kept.
+/// Key of addresses of views in local storage.
 pub(crate) const VIEWS: &str = "tidings.views";
-/// Entries that are kept; the oldest goes when there is one more.
+/// Maximum number of entries. The oldest is dropped for a further one.
 pub(crate) const KEPT_MAX: usize = 50;
-/// Characters of a name.
+/// Maximum number of characters of a name.
 const NAME_MAX: usize = 80;
 
 /// A named text.
@@ -24,12 +24,12 @@ pub(crate) struct SavedText {
     pub(crate) time: UnixNanos,
 }
 
-/// The entries under `key`; none when they cannot be read.
+/// Returns the entries under `key`, or none when they cannot be parsed.
 pub(crate) fn load(key: &str) -> Vec<SavedText> {
     browser::stored(key).map(|text| read(&text)).unwrap_or_default()
 }
 
-/// Keeps these entries under `key`.
+/// Stores these entries under `key`.
 pub(crate) fn store(key: &str, all: &[SavedText]) {
     let text = serde_json::to_string(all).unwrap_or_default();
     browser::store(key, Some(&text));
@@ -41,7 +41,7 @@ fn read(text: &str) -> Vec<SavedText> {
     all
 }
 
-/// Adds an entry in front; one of the same name is replaced.
+/// Adds an entry at the front. An entry of the same name is replaced.
 pub(crate) fn with(all: &[SavedText], name: &str, text: &str, time: UnixNanos) -> Vec<SavedText> {
     let name: String = name.trim().chars().take(NAME_MAX).collect();
     if name.is_empty() || text.trim().is_empty() {

@@ -1,7 +1,7 @@
-//! The frame around every page: navigation, header, notes, the sheet of keys.
+//! The frame around every page: navigation, header, notes, the list of shortcuts.
 //!
-//! Owns the contexts that pages use: theme, keys, notes, breadcrumb, and whether the page is
-//! live. Pages own their content and what they put into the breadcrumb.
+//! Owns the contexts that pages use: theme, keys, notes, breadcrumb, and the live state. Pages own
+//! their content and their breadcrumb.
 
 use leptos::prelude::*;
 use leptos_router::{components::A, hooks::use_location};
@@ -38,17 +38,17 @@ pub use server_watch::use_server;
 /// One step of the breadcrumb.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Crumb {
-    /// Its words.
+    /// Its text.
     pub text: String,
-    /// Where it leads; the last one leads nowhere.
+    /// The address that it links to. The last step has none.
     pub href: Option<String>,
 }
 
 #[derive(Debug, Clone, Copy)]
 struct Crumbs(RwSignal<Vec<Crumb>>);
 
-/// Says where the reader is; the last step is also the window's title. Every page does so first,
-/// so that the picture of its services begins here.
+/// Sets the breadcrumb, whose last step is also the window's title. Every page calls it first, so
+/// that the picture of its services begins here.
 pub fn set_crumbs(steps: Vec<Crumb>) {
     crate::colour::begin_picture(&crate::browser::path());
     let title =
@@ -59,28 +59,28 @@ pub fn set_crumbs(steps: Vec<Crumb>) {
     }
 }
 
-/// A breadcrumb of one step.
+/// Makes a breadcrumb of one step.
 pub(crate) fn crumb(text: &str) -> Vec<Crumb> {
     vec![Crumb { text: text.to_owned(), href: None }]
 }
 
-/// Where this tab keeps the address of the list that was looked at last.
+/// Key of the address of the last visited list in session storage.
 const LIST_KEY: &str = "tidings.list";
 
-/// Remembers a list with its filters as long as its page is open, so that the page of a trace leads
-/// back there.
+/// Stores the address of a list with its filters while its page is open, so that the page of a
+/// trace links back to it.
 pub(crate) fn remember_list(path: &'static str, query: Memo<UrlQuery>) {
     let location = use_location();
     Effect::new(move |_| {
         let address = query.with(|query| query.on(path));
-        // The address of the next page comes before this page goes.
+        // The address of the next page is set before this page is removed.
         if location.pathname.get_untracked() == path {
             crate::browser::keep_in_tab(LIST_KEY, &address);
         }
     });
 }
 
-/// Returns the step back to the list that was looked at last, else to Explore.
+/// Returns the step back to the last visited list, or else to Explore.
 pub(crate) fn crumb_to_list() -> Crumb {
     let address = crate::browser::kept_in_tab(LIST_KEY).filter(|address| address.starts_with('/'));
     let address = address.unwrap_or_else(|| "/explore".to_owned());

@@ -1,19 +1,19 @@
-//! Answers that go on: server-sent events.
+//! Server-sent events.
 //!
-//! A [`Stream`] is open until it is dropped. When its connection breaks, the browser opens it again
-//! and goes on after the last event. Knows nothing of what the events mean.
+//! A [`Stream`] is open until it is dropped. When its connection breaks, the browser reopens it and
+//! resumes after the last event. It knows nothing of the meaning of events.
 
 use wasm_bindgen::{JsCast, closure::Closure};
 use web_sys::{EventSource, MessageEvent};
 
-/// How the connection is.
+/// State of the connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Connection {
-    /// Events come.
+    /// Events arrive.
     Open,
-    /// It broke, and is being opened again.
+    /// It broke, and the browser reconnects.
     Broken,
-    /// The server answered with something else than events. Nothing is tried again.
+    /// The answer of the server was not a stream of events. There is no retry.
     Refused,
 }
 

@@ -1,7 +1,7 @@
-//! Dark or light: the system's choice until the reader makes one, which this browser remembers.
+//! The theme: the system's choice until the reader makes one, which this browser stores.
 //!
-//! The theme is `data-theme` on the root element; `boot.js` sets it before the first paint and
-//! this module from then on.
+//! The theme is `data-theme` on the root element. `boot.js` sets it before the first paint and this
+//! module from then on.
 
 use leptos::prelude::*;
 use wasm_bindgen::{JsCast, closure::Closure};
@@ -10,12 +10,12 @@ use crate::browser;
 
 const STORAGE_KEY: &str = "tidings.theme";
 
-/// Which of the two.
+/// The theme.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Theme {
-    /// Light on dark.
+    /// Light text on a dark ground.
     Dark,
-    /// Dark on light.
+    /// Dark text on a light ground.
     Light,
 }
 
@@ -39,14 +39,14 @@ impl Theme {
     }
 }
 
-/// The theme now, and the way to change it; provided by the shell.
+/// The present theme, with methods to change it; provided by the shell.
 #[derive(Debug, Clone, Copy)]
 pub struct ThemeChoice {
     theme: RwSignal<Theme>,
 }
 
 impl ThemeChoice {
-    /// Reads the choice; follows the system until there is one.
+    /// Reads the stored choice, and follows the system without one.
     pub(crate) fn provide() -> Self {
         let choice = Self { theme: RwSignal::new(stored().unwrap_or_else(system)) };
         follow_system(choice.theme);
@@ -59,7 +59,7 @@ impl ThemeChoice {
         choice
     }
 
-    /// The theme; canvases redraw when it changes.
+    /// Returns the theme. Canvases redraw when it changes.
     #[must_use]
     pub fn get(self) -> Theme {
         self.theme.get()
@@ -71,26 +71,26 @@ impl ThemeChoice {
         self.get() == Theme::Dark
     }
 
-    /// Changes to the other theme and remembers it; the system's own is remembered as no choice.
+    /// Changes to the other theme and stores it. The system's own theme is stored as no choice.
     pub(crate) fn toggle(self) {
         let theme = self.theme.get_untracked().other();
         self.choose((theme != system()).then_some(theme));
     }
 
-    /// The reader's choice; `None` while the system chooses.
+    /// Returns the reader's choice, or `None` while the system chooses.
     pub(crate) fn chosen(self) -> Option<Theme> {
         let _follow = self.theme.get();
         stored()
     }
 
-    /// Remembers a choice; `None` leaves it to the system.
+    /// Stores a choice. `None` leaves it to the system.
     pub(crate) fn choose(self, theme: Option<Theme>) {
         browser::store(STORAGE_KEY, theme.map(Theme::name));
         self.theme.set(theme.unwrap_or_else(system));
     }
 }
 
-/// The theme of the page; dark outside the shell.
+/// Returns the theme of the page, which is dark outside the shell.
 #[must_use]
 pub fn use_theme() -> ThemeChoice {
     use_context().unwrap_or_else(|| ThemeChoice { theme: RwSignal::new(Theme::Dark) })

@@ -1,10 +1,10 @@
 //! The state of a page in its address: typed on one side, a query string on the other.
 //!
-//! Everything a page shows follows from its address, so Back, reload and a copied link work.
-//! [`UrlQuery`] is the string as ordered pairs; [`ExploreState`] and [`LogState`] are what two pages
-//! make of it. Reading is total: a filter that is not understood is kept as it stands, for the API to
-//! say what is wrong with it; a place on the page that is not understood is left out. Owns no signals except
-//! those of [`use_query`]; pages do the navigating through [`use_go`].
+//! Everything that a page shows follows from its address, so that Back, reload and a copied link
+//! work. [`UrlQuery`] is the string as ordered pairs. [`ExploreState`] and [`LogState`] are the
+//! typed states of two pages. Parsing is total. A filter that cannot be parsed is kept unchanged,
+//! so that the API reports its error. Other values that cannot be parsed are left out. Owns no
+//! signals except those of [`use_query`]. Pages navigate through [`use_go`].
 
 use std::{borrow::Cow, fmt};
 
@@ -26,14 +26,14 @@ pub use list_state::{
 };
 pub use range::TimeRange;
 
-/// A query string as its pairs, in order; a key may come more than once.
+/// A query string as its pairs, in order. A key may occur more than once.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct UrlQuery {
     pairs: Vec<(String, String)>,
 }
 
 impl UrlQuery {
-    /// Reads a query string, with or without its question mark. A pair without a key is left out.
+    /// Parses a query string, with or without its question mark. A pair without a key is left out.
     #[must_use]
     pub fn parse(text: &str) -> Self {
         let text = text.strip_prefix('?').unwrap_or(text);
@@ -44,13 +44,13 @@ impl UrlQuery {
         Self { pairs: pairs.filter(|(key, _)| !key.is_empty()).collect() }
     }
 
-    /// The first value of `key`.
+    /// Returns the first value of `key`.
     #[must_use]
     pub fn get(&self, key: &str) -> Option<&str> {
         self.pairs.iter().find(|(name, _)| name == key).map(|(_, value)| value.as_str())
     }
 
-    /// Every value of `key`, in order.
+    /// Returns every value of `key`, in order.
     pub fn all<'a>(&'a self, key: &'a str) -> impl Iterator<Item = &'a str> {
         self.pairs.iter().filter(move |(name, _)| name == key).map(|(_, value)| value.as_str())
     }
@@ -67,19 +67,18 @@ impl UrlQuery {
         }
     }
 
-    /// Takes every pair of `key` away.
+    /// Removes every pair of `key`.
     pub fn remove(&mut self, key: &str) {
         self.pairs.retain(|(name, _)| name != key);
     }
 
-    /// Leaves one pair of `key`, or none.
+    /// Replaces the pairs of `key` by one pair, or none.
     pub fn set(&mut self, key: &str, value: Option<impl fmt::Display>) {
         self.remove(key);
         self.push_some(key, value);
     }
 
-    /// The same with the switches as they stand in `current`: whether a page takes what is new is
-    /// no part of what it asks for.
+    /// Copies the switches of `current`. A page's live state is not a part of its query.
     #[must_use]
     pub fn with_switches_of(mut self, current: &Self) -> Self {
         for switch in ["live", "tail"] {
@@ -88,7 +87,7 @@ impl UrlQuery {
         self
     }
 
-    /// `path` with this query string behind it.
+    /// Returns `path` followed by this query string.
     #[must_use]
     pub fn on(&self, path: &str) -> String {
         if self.pairs.is_empty() { path.to_owned() } else { format!("{path}?{self}") }
@@ -108,7 +107,7 @@ impl fmt::Display for UrlQuery {
     }
 }
 
-/// Text as one part of a path or query string.
+/// Encodes a text as one part of a path or query string.
 #[must_use]
 pub fn encode(text: &str) -> Cow<'_, str> {
     let plain =
@@ -127,7 +126,7 @@ pub fn encode(text: &str) -> Cow<'_, str> {
     Cow::Owned(encoded)
 }
 
-/// The text of one part of a query string. A broken escape is kept as it stands.
+/// Decodes one part of a query string. A broken escape is kept unchanged.
 fn decode(text: &str) -> String {
     let bytes = text.as_bytes();
     let mut decoded = Vec::with_capacity(bytes.len());
@@ -154,7 +153,7 @@ fn hex_byte(digits: &[u8]) -> Option<u8> {
     u8::from_str_radix(text, 16).ok()
 }
 
-/// The query string of the page, whenever it changes.
+/// Returns the query string of the page as a signal.
 #[must_use]
 pub fn use_query() -> Memo<UrlQuery> {
     let search = use_location().search;
@@ -166,11 +165,11 @@ pub fn use_query() -> Memo<UrlQuery> {
 pub enum Step {
     /// A new entry in the history.
     New,
-    /// The present entry is changed: for what moves with every key press.
+    /// The present entry is replaced, for changes with every key press.
     Replace,
 }
 
-/// The way to change the address from anywhere below the router.
+/// Returns a function that changes the address, for use anywhere below the router.
 pub fn use_go() -> impl Fn(&str, Step) + Clone + Send + Sync + 'static {
     let navigate = use_navigate();
     move |address: &str, step: Step| {
@@ -184,7 +183,8 @@ pub fn use_go() -> impl Fn(&str, Step) + Clone + Send + Sync + 'static {
     }
 }
 
-/// The way to change one thing in the query string and keep the rest, whatever the page.
+/// Returns a function that changes one parameter of the query string and keeps the others, on any
+/// page.
 pub fn use_edit_query() -> impl Fn(Step, &dyn Fn(&mut UrlQuery)) + Clone + Send + Sync + 'static {
     let (location, go) = (use_location(), use_go());
     move |step, edit| {

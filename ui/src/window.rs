@@ -1,9 +1,9 @@
-//! The window that a page of numbers looks at, as two moments, and the window before it.
+//! The window of a page of numbers, as two moments, and the window before it.
 //!
 //! A relative range is a pair of moments only at a certain time. [`LiveWindow`] fixes that time for
-//! all questions of a page, so that their answers are about the same stretch, and moves it on while
-//! the page is live. It holds still while the page is hidden, while an answer is on its way, and
-//! while the reader points at a row or has the focus in the content: rows then stay where they are.
+//! all requests of a page, so that their answers cover the same time range, and advances it while
+//! the page is live. It does not advance while the page is hidden, while an answer is loading, and
+//! while the reader points at a row or has the focus in the content, so that rows do not move.
 
 use std::{rc::Rc, time::Duration};
 
@@ -19,12 +19,12 @@ use crate::{
     url::{TimeRange, use_query},
 };
 
-/// Time between two questions of a live page.
+/// Interval between two refreshes of a live page.
 const REFRESH: Duration = Duration::from_secs(15);
-/// Questions that put many traces together are asked again only every so many times.
+/// Requests that assemble many traces are refreshed only at every such tick.
 const SLOW_TICKS: u32 = 8;
 
-/// A stretch of time, fixed at the moment it was looked at.
+/// A time range, fixed at a moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Window {
     range: TimeRange,
@@ -38,13 +38,13 @@ impl Window {
         Self { range, now }
     }
 
-    /// The range as the address has it.
+    /// Returns the range of the address.
     #[must_use]
     pub const fn range(self) -> TimeRange {
         self.range
     }
 
-    /// The moment at which the range is looked at.
+    /// Returns the moment at which the range was fixed.
     #[must_use]
     pub const fn now(self) -> UnixNanos {
         self.now
@@ -56,14 +56,14 @@ impl Window {
         Analysis::within(self.range, self.now)
     }
 
-    /// Begin and end; `None` when everything stored is looked at.
+    /// Returns start and end, or `None` for everything stored.
     #[must_use]
     pub fn bounds(self) -> Option<(UnixNanos, UnixNanos)> {
         let (start, end) = self.range.bounds(self.now);
         Some((start?, end.unwrap_or(self.now)))
     }
 
-    /// The window of the same length just before; `None` when everything stored is looked at.
+    /// Returns the window of the same length just before, or `None` for everything stored.
     #[must_use]
     pub fn before(self) -> Option<(UnixNanos, UnixNanos)> {
         let (start, end) = self.bounds()?;
@@ -78,7 +78,7 @@ impl Window {
         self.before().map(|(start, end)| Analysis::between(start, end))
     }
 
-    /// The length of the window before in words: `the hour before`.
+    /// Returns the length of the window before in words: `the hour before`.
     #[must_use]
     pub fn before_words(self) -> String {
         let Some((start, end)) = self.before() else { return "before".to_owned() };
@@ -86,10 +86,10 @@ impl Window {
     }
 }
 
-/// Tells whether an answer is on its way.
+/// Reports whether an answer is loading.
 type IsPending = Rc<dyn Fn() -> bool>;
 
-/// The window of the page's address, moving on while the page is live.
+/// The window of the page's address, which advances while the page is live.
 #[derive(Debug, Clone, Copy)]
 pub struct LiveWindow {
     window: Memo<Window>,
@@ -98,7 +98,7 @@ pub struct LiveWindow {
 }
 
 impl LiveWindow {
-    /// Follows the page's address and its live switch until the calling component goes away.
+    /// Follows the page's address and its live switch until the calling component is removed.
     #[must_use]
     pub fn follow() -> Self {
         let query = use_query();
@@ -127,32 +127,32 @@ impl LiveWindow {
         Self { window, slow, pending }
     }
 
-    /// The window as a signal.
+    /// Returns the window as a signal.
     #[must_use]
     pub const fn signal(self) -> Memo<Window> {
         self.window
     }
 
-    /// The window of questions that cost the server much, as a signal.
+    /// Returns the window of expensive requests, as a signal.
     #[must_use]
     pub const fn slow_signal(self) -> Memo<Window> {
         self.slow
     }
 
-    /// The window.
+    /// Returns the window.
     #[must_use]
     pub fn get(self) -> Window {
         self.window.get()
     }
 
-    /// The window, without following it.
+    /// Returns the window without tracking it.
     #[must_use]
     pub fn get_untracked(self) -> Window {
         self.window.get_untracked()
     }
 
-    /// Asks about the window, now, whenever it moves and whenever a signal that `request` reads
-    /// changes.
+    /// Sends the request of the window, now, whenever the window advances and whenever a signal
+    /// that `request` reads changes.
     #[must_use]
     pub fn ask<T: DeserializeOwned + Send + Sync + 'static>(
         self,
@@ -161,8 +161,7 @@ impl LiveWindow {
         self.watch(Remote::new(move || request(self.window.get())))
     }
 
-    /// Asks about the window as [`Self::ask`] does, less often while the page is live: for
-    /// questions that cost the server much.
+    /// Same as [`Self::ask`] but less often while the page is live, for expensive requests.
     #[must_use]
     pub fn ask_slowly<T: DeserializeOwned + Send + Sync + 'static>(
         self,
@@ -171,7 +170,7 @@ impl LiveWindow {
         self.watch(Remote::new(move || request(self.slow.get())))
     }
 
-    /// Lets the window wait for an answer that is on its way.
+    /// Keeps the window from advancing while this answer is loading.
     fn watch<T: DeserializeOwned + Send + Sync + 'static>(self, remote: Remote<T>) -> Remote<T> {
         let is_pending: IsPending = Rc::new(move || untrack(|| remote.pending()));
         self.pending.update_value(|pending| pending.push(is_pending));

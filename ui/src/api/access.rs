@@ -1,4 +1,4 @@
-//! Keys, this browser's session, and what only who administers may see and do.
+//! Keys, this browser's session, and the resources that need the role `admin`.
 
 use std::marker::PhantomData;
 
@@ -10,7 +10,7 @@ use tidings_proto::api::{
 use super::Request;
 use crate::url::UrlQuery;
 
-/// Returns the key in use; an error of status 401 where one is needed.
+/// Returns the request for the session's key. The answer is a 401 error when a key is required.
 #[must_use]
 pub fn session() -> Request<SessionView> {
     Request::get("/session", &UrlQuery::default())
@@ -28,7 +28,7 @@ pub fn sign_in_options() -> Request<SignInOptions> {
     Request::get("/sign-in", &UrlQuery::default())
 }
 
-/// Ends the session; an answer is the issuer's page at which it ends there.
+/// Ends the session. The answer may have the address at which the session ends at the issuer.
 #[must_use]
 pub fn sign_out() -> Request<Option<SignedOut>> {
     delete("/api/v1/session".to_owned())
@@ -48,13 +48,13 @@ pub fn audit() -> Request<AuditEventList> {
     Request::get("/audit", &query)
 }
 
-/// The erasures, the newest first.
+/// The erasures, newest first.
 #[must_use]
 pub fn erasures() -> Request<ErasureList> {
     Request::get("/erasures", &UrlQuery::default())
 }
 
-/// One of them.
+/// One erasure.
 #[must_use]
 pub fn erasure(id: &str) -> Request<ErasureView> {
     Request::get(&format!("/erasures/{id}"), &UrlQuery::default())

@@ -1,4 +1,5 @@
-//! Requests for numbers over many spans: rates, graphs, heatmaps, exceptions, differences, changes.
+//! Requests for analyses over many spans: rates, graphs, heatmaps, exceptions, differences,
+//! changes.
 
 use tidings_proto::{
     TraceId, UnixNanos,
@@ -22,7 +23,7 @@ pub struct Analysis {
 }
 
 impl Analysis {
-    /// An analysis of this range as it is at `now`.
+    /// An analysis of this range, relative to `now`.
     #[must_use]
     pub fn within(range: TimeRange, now: UnixNanos) -> Self {
         let mut query = UrlQuery::default();
@@ -39,7 +40,7 @@ impl Analysis {
         Self { query }
     }
 
-    /// Adds filters of spans, but for those that exclude.
+    /// Adds filters of spans, except excluding ones.
     #[must_use]
     pub fn with_filters(mut self, filters: &TraceFilters) -> Self {
         super::push_filters(&mut self.query, filters);
@@ -69,7 +70,7 @@ impl Analysis {
         self
     }
 
-    /// Asks for one step, where nothing is drawn over time.
+    /// Requests a single step, where the page draws nothing over time.
     #[must_use]
     pub fn in_one_step(self) -> Self {
         self.with("step", "87600h")
@@ -120,8 +121,8 @@ pub fn transaction_types(analysis: &Analysis) -> Request<TransactionKindList> {
     Request::get("/transactions", analysis.clone().with("withoutBreakdown", true).query())
 }
 
-/// Returns the request for transaction types with where their time goes, for which the server reads
-/// traces.
+/// Returns the request for transaction types with the parts of their time, for which the server
+/// reads traces.
 #[must_use]
 pub fn time_of_types(analysis: &Analysis) -> Request<TransactionKindList> {
     Request::get("/transactions", analysis.query())

@@ -1,26 +1,26 @@
-//! Takes server-sent events apart, however the network has cut them.
+//! Parser of server-sent events. The network may split the bytes anywhere.
 //!
-//! Owns the bytes of an event that has not come to its end. Knows nothing of what events mean.
+//! Owns the bytes of an incomplete event. It knows nothing of the meaning of events.
 
 /// An event.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Event {
     /// Type of the event.
     pub(super) name: String,
-    /// Its lines of data.
+    /// Its `data` lines.
     pub(super) data: String,
 }
 
-/// Makes events of bytes.
+/// Parser from bytes to events.
 #[derive(Debug, Default)]
 pub(super) struct EventReader {
     unread: Vec<u8>,
-    /// No event ends before this place in what is not read.
+    /// Offset in the unread bytes before which no event ends.
     looked_at: usize,
 }
 
 impl EventReader {
-    /// The events that are whole now that these bytes came.
+    /// Adds bytes and returns the events that they complete.
     pub(super) fn push(&mut self, bytes: &[u8]) -> Vec<Event> {
         self.unread.extend_from_slice(bytes);
         let mut events = Vec::new();
@@ -45,7 +45,7 @@ fn find_end(bytes: &[u8], from: usize) -> Option<usize> {
     Some(from + found)
 }
 
-/// `None` for one that says nothing, as a comment.
+/// Parses an event. `None` when it has no data, as a comment.
 fn event(text: &str) -> Option<Event> {
     let (mut name, mut data) = (String::new(), Vec::new());
     for line in text.lines() {

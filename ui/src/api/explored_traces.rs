@@ -1,6 +1,7 @@
-//! Traces of a search, each with its spans that matched.
+//! Traces of a search, each with its matching spans.
 //!
-//! Owns the pairing of the two lists of an answer, and the values of an attribute that columns show.
+//! Owns the pairing of the two lists of an answer, and the values of an attribute that columns
+//! show.
 
 use std::sync::Arc;
 
@@ -14,23 +15,23 @@ use crate::format;
 pub struct ExploredTrace {
     /// The trace.
     pub trace: TraceSummary,
-    /// The first of its spans that matched; none where the question was asked by filters alone.
+    /// The first of its matching spans. Empty when the search had filters only.
     pub spans: Arc<[MatchedSpan]>,
-    /// Number of its spans that matched, those that are not among `spans` included.
+    /// Number of its matching spans, including those that are not in `spans`.
     pub span_count: u64,
 }
 
-/// A page of them.
+/// A page of found traces.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(from = "TraceSearchResult")]
 pub struct ExploredTraces {
     /// The traces.
     pub traces: Vec<ExploredTrace>,
-    /// Where the next page starts.
+    /// Cursor of the next page.
     pub next_cursor: Option<String>,
     /// Number of traces that match.
     pub total: Total,
-    /// Rows and files read to find them.
+    /// Rows and files that were read to find them.
     pub searched: Searched,
 }
 
@@ -62,7 +63,7 @@ impl From<TraceSearchResult> for ExploredTraces {
     }
 }
 
-/// The value of an attribute that was selected; `None` where the span does not have it.
+/// Returns the value of a selected attribute, or `None` when the span does not have it.
 #[must_use]
 pub fn selected_value(span: &MatchedSpan, key: &str) -> Option<String> {
     if key == "service.name" {
@@ -75,20 +76,21 @@ pub fn selected_value(span: &MatchedSpan, key: &str) -> Option<String> {
     found.value.as_ref().map(format::value)
 }
 
-/// The status that was selected with a span.
+/// Reports whether the selected status of a span is an error.
 #[must_use]
 pub fn has_failed(span: &MatchedSpan) -> bool {
     let status = span.attributes.iter().find(|attribute| attribute.key == "status");
     status.and_then(|status| status.value.as_ref()).map(format::value).as_deref() == Some("error")
 }
 
-/// A key that queries write in quotes.
+/// Returns the text of a key that queries write in quotes.
 fn unquoted(name: &str) -> Option<String> {
     let inside = name.strip_prefix('"')?.strip_suffix('"')?;
     Some(inside.replace("\\\"", "\"").replace("\\\\", "\\"))
 }
 
-/// Different values of an attribute among the spans of a trace, in the order of the spans.
+/// Returns the distinct values of an attribute among the spans of a trace, in the order of the
+/// spans.
 #[must_use]
 pub fn values_of(trace: &ExploredTrace, key: &str) -> Vec<String> {
     let mut values = Vec::new();

@@ -1,4 +1,4 @@
-//! Questions whose answer takes a while: asked so that the server tells meanwhile how far it is.
+//! Requests with slow answers, whose progress the server or the download reports meanwhile.
 
 use js_sys::Uint8Array;
 use serde::de::DeserializeOwned;
@@ -14,12 +14,12 @@ use super::{
 use crate::browser;
 
 const EVENTS: &str = "text/event-stream";
-/// Reading more than this takes long enough to say so before.
+/// Size of an answer from which parsing is slow enough to be announced first.
 const LARGE_BYTES: usize = 4 << 20;
 
 impl<T: DeserializeOwned> Request<T> {
-    /// Asks and reads the answer; `hear` gets the name and the data of everything that is told
-    /// before. `signal` gives the question up. The answer comes when the reader presses nothing.
+    /// Sends the request and parses the answer. `hear` gets the name and the data of each earlier
+    /// event. `signal` aborts it. The answer is returned when no pointer button is pressed.
     pub async fn follow(
         &self,
         signal: Option<&AbortSignal>,
@@ -51,8 +51,9 @@ impl<T: DeserializeOwned> Request<T> {
         Err(ApiError::Unreachable)
     }
 
-    /// Asks for a large answer and reads it; `hear` gets how many bytes have come, and is called
-    /// once more, after a frame in which that can be drawn, before they are read.
+    /// Sends the request for a large answer and parses it. `hear` gets the number of bytes so far.
+    /// It is called once more before the bytes are parsed, after a frame in which that can be
+    /// drawn.
     pub async fn download(
         &self,
         signal: Option<&AbortSignal>,
@@ -79,7 +80,7 @@ impl<T: DeserializeOwned> Request<T> {
     }
 }
 
-/// The next bytes; `None` at the end.
+/// Returns the next bytes, or `None` at the end.
 async fn next(bytes: &ReadableStreamDefaultReader) -> Result<Option<Vec<u8>>, ApiError> {
     let part = JsFuture::from(bytes.read()).await.map_err(|error| failure(&error))?;
     let get = |name| js_sys::Reflect::get(&part, &JsValue::from_str(name));

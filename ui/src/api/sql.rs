@@ -1,4 +1,4 @@
-//! Requests in SQL, and their answers as files.
+//! SQL requests, and their answers as files.
 
 use serde::Serialize;
 use tidings_proto::api::SqlResult;
@@ -8,7 +8,7 @@ use web_sys::Blob;
 
 use super::{ApiError, Request, failure, read};
 
-/// Rows that the page asks for: the most that the server gives.
+/// Number of rows that the page requests: the maximum that the server returns.
 pub const ROW_LIMIT: u32 = 100_000;
 
 #[derive(Serialize)]
@@ -23,7 +23,7 @@ pub fn sql(query: &str, limit: u32) -> Request<SqlResult> {
     Request::post("/sql", &Body { query, limit })
 }
 
-/// Runs a query and gives its rows as a file of the format `accept` names.
+/// Runs a query and returns its rows as a file of the format that `accept` names.
 pub async fn download(query: &str, limit: u32, accept: &str) -> Result<Blob, ApiError> {
     let request: Request<SqlResult> = sql(query, limit);
     let response = request.fetch(accept, None).await?;

@@ -1,4 +1,4 @@
-//! Requests for samples of traces, for comparing them, and for what one trace repeats.
+//! Requests for samples of traces, for comparing them, and for the repeated calls of one trace.
 
 use tidings_proto::{
     TraceId,
@@ -8,11 +8,11 @@ use tidings_proto::{
 use super::{Request, analysis::Analysis};
 use crate::url::UrlQuery;
 
-/// Ids in one parameter of a comparison.
+/// Number of ids in one parameter of a comparison.
 const IDS_IN_LIST: usize = 100;
 
-/// Returns the request for traces that match an analysis's filters, newest first unless it says
-/// otherwise.
+/// Returns the request for traces that match an analysis's filters, newest first unless the
+/// analysis sets another order.
 #[must_use]
 pub fn trace_sample(analysis: &Analysis) -> Request<TraceSearchResult> {
     Request::get("/traces", analysis.query())
@@ -24,7 +24,7 @@ pub fn log_sample(analysis: &Analysis) -> Request<LogSearchResult> {
     Request::get("/logs", analysis.query())
 }
 
-/// Returns the request for the comparison of two sets of traces, at most 400 ids a side.
+/// Returns the request for the comparison of two sets of traces, at most 400 ids per side.
 #[must_use]
 pub fn compare_sets(left: &[TraceId], right: &[TraceId]) -> Request<Comparison> {
     const IDS_MAX: usize = 400;
@@ -39,7 +39,7 @@ pub fn compare_sets(left: &[TraceId], right: &[TraceId]) -> Request<Comparison> 
     Request::get("/compare", &query)
 }
 
-/// Returns the request for the calls that a trace makes again and again.
+/// Returns the request for the calls that a trace repeats.
 #[must_use]
 pub fn repeats(trace: TraceId) -> Request<RepeatList> {
     Request::get(&format!("/traces/{trace}/repeats"), &UrlQuery::default())

@@ -18,7 +18,7 @@ const SHOP: [&str; 12] = [
     "auth",
 ];
 
-/// The services of OpenTelemetry's demo, of which several have one home.
+/// Services of OpenTelemetry's demo, several of which have the same home.
 const ASTRONOMY_SHOP: [&str; 15] = [
     "accountingservice",
     "adservice",
@@ -75,7 +75,7 @@ fn services_of_one_picture_never_share_a_shade() {
         let different: BTreeSet<_> = shades.values().collect();
         assert_eq!(different.len(), services.len(), "{shades:?}");
     }
-    // As many as there are hues differ by more than their tone.
+    // If there are as many services as hues, they differ in hue and not only in tone.
     let hues: BTreeSet<_> =
         shades(&ASTRONOMY_SHOP).into_values().map(|shade| shade % HUES).collect();
     assert_eq!(hues.len(), ASTRONOMY_SHOP.len());
@@ -98,12 +98,12 @@ fn services_that_come_later_move_nobody() {
     assert_eq!(before, after);
 }
 
-/// The picture of a page after a reload, or of another page.
+/// Returns the picture of a page after a reload, or of another page.
 fn next(picture: &ShadeMap) -> ShadeMap {
     ShadeMap { kept: picture.kept.clone(), ..ShadeMap::default() }
 }
 
-/// The shades of services that arrive in this order, one or several at a time.
+/// Returns the shades of services that arrive in this order, one or several at a time.
 fn arrive(picture: &mut ShadeMap, services: &[&str], at_a_time: usize) -> BTreeMap<String, u32> {
     for part in services.chunks(at_a_time) {
         picture.tell_apart(part.iter().copied());
@@ -139,7 +139,7 @@ fn a_service_has_its_shade_on_every_page() {
     for (service, shade) in &shades {
         assert_eq!(next(&first).shade(service), *shade);
     }
-    // Others that come first on another page take none of these shades.
+    // Services that come first on another page take none of these shades.
     let others: Vec<String> = (0..10).map(|number| format!("service-{number}")).collect();
     let mut second = next(&first);
     let of_others: Vec<u32> = others.iter().map(|other| second.shade(other)).collect();
@@ -207,7 +207,7 @@ fn tokens(theme: &str) -> BTreeMap<&'static str, &'static str> {
     pairs.map(|(name, value)| (name.trim(), value.trim())).collect()
 }
 
-/// WCAG's relative luminance of `#rgb` or `#rrggbb`.
+/// Returns WCAG's relative luminance of `#rgb` or `#rrggbb`.
 fn luminance(colour: &str) -> f64 {
     let digits: Vec<u32> =
         colour.trim_start_matches('#').chars().map(|digit| digit.to_digit(16).unwrap()).collect();

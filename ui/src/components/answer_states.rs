@@ -1,4 +1,4 @@
-//! The drawn states of anything that is fetched: loading, empty, partial, error.
+//! The drawn states of a fetched answer: loading, empty, partial, error.
 
 use leptos::prelude::*;
 use leptos_router::hooks::use_location;
@@ -10,7 +10,7 @@ use crate::{
     url::{TimeRange, use_query},
 };
 
-/// Loading: grey rows where the rows will be.
+/// Loading: grey rows in place of the rows to come.
 #[component]
 pub fn LoadingRows(
     /// Number of rows.
@@ -25,7 +25,7 @@ pub fn LoadingRows(
     }
 }
 
-/// Empty: what was looked for, and what would find something.
+/// Empty: the missing item, and a way to find some.
 #[component]
 pub fn EmptyState(
     /// Title, as `No traces match`.
@@ -45,7 +45,7 @@ pub fn EmptyState(
     }
 }
 
-/// Partial: what is drawn is not everything, and why.
+/// Partial: a note that an answer is incomplete, with the reason.
 #[component]
 pub fn PartialNote(
     /// Missing part and remedy.
@@ -59,8 +59,7 @@ pub fn PartialNote(
     }
 }
 
-/// The way to read the rest of an answer that is of a part of its time: the same page with a shorter
-/// range.
+/// A link that reads a partial answer in full: the same page with a shorter range.
 #[component]
 pub fn ShorterRange() -> impl IntoView {
     let (query, location) = (use_query(), use_location());
@@ -78,12 +77,12 @@ pub fn ShorterRange() -> impl IntoView {
     view! { {link} }
 }
 
-/// Error: what went wrong, what to do, and the way to ask again.
+/// Error: the failure, its remedy and a button to retry.
 #[component]
 pub fn ErrorState(
     /// The error.
     error: ApiError,
-    /// Asks again.
+    /// Sends the request again.
     on_retry: Callback<()>,
 ) -> impl IntoView {
     let parameter = match &error {

@@ -1,4 +1,4 @@
-//! Attributes as a list of keys and values, each value to be copied.
+//! Attributes as a list of keys and values, each with a button that copies the value.
 
 use leptos::prelude::*;
 use tidings_proto::otlp::KeyValue;
@@ -6,7 +6,7 @@ use tidings_proto::otlp::KeyValue;
 use super::CopyButton;
 use crate::format;
 
-/// Attributes as text, in the sender's order.
+/// Returns attributes as texts, in the sender's order.
 #[must_use]
 pub fn attribute_rows(attributes: &[KeyValue]) -> Vec<(String, String)> {
     let text = |attribute: &KeyValue| {
@@ -15,13 +15,14 @@ pub fn attribute_rows(attributes: &[KeyValue]) -> Vec<(String, String)> {
     attributes.iter().map(text).collect()
 }
 
-/// Decides whether a value needs a line of its own: a stack trace is not read in a narrow column.
+/// Reports whether a value needs a line of its own. A stack trace cannot be read in a narrow
+/// column.
 #[must_use]
 pub fn is_wide(value: &str) -> bool {
     value.contains('\n') || value.chars().count() > WIDE_CHARS
 }
 
-/// Longer values have a line of their own.
+/// Values with more characters than this have a line of their own.
 const WIDE_CHARS: usize = 160;
 
 /// The list.

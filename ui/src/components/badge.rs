@@ -1,4 +1,4 @@
-//! Small labels: badges, filters that are set, services with their colour on every page.
+//! Small labels: badges, active filters, services with their colour.
 
 use leptos::prelude::*;
 use tidings_proto::{api::TransactionState, otlp::Severity};
@@ -9,11 +9,11 @@ use crate::{colour, format};
 /// Meaning of a badge, which sets its colour.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Tone {
-    /// Nothing special.
+    /// Neutral.
     Plain,
     /// Good or live.
     Good,
-    /// Look here when there is time.
+    /// Needs attention, not urgently.
     Warning,
     /// Something failed.
     Error,
@@ -56,7 +56,7 @@ pub fn StateBadge(
     view! { <Badge tone=tone>{words}</Badge> }
 }
 
-/// The colour of a log record's severity: of errors, of warnings, or of what is neither.
+/// Returns the tone of a log record's severity: error, warning, or plain.
 #[must_use]
 pub fn severity_tone(severity: &str) -> SparkTone {
     match Severity::from_word(severity) {
@@ -77,18 +77,18 @@ pub fn severity_class(severity: &str) -> &'static str {
     }
 }
 
-/// A filter that is set, and the way to take it off.
+/// An active filter with a button that removes it.
 #[component]
 pub fn Chip(
     /// Name of the filter, as `service`.
     name: String,
-    /// How, as `=`.
+    /// The relation, as `=`.
     relation: &'static str,
     /// The value.
     value: String,
-    /// Called when it is clicked to be changed.
+    /// Called when the filter is clicked, to edit it.
     on_edit: Callback<()>,
-    /// Called when it is taken off.
+    /// Called when the filter is removed.
     on_remove: Callback<()>,
 ) -> impl IntoView {
     let words = format!("{name} {relation} {value}");
@@ -112,7 +112,8 @@ pub fn Chip(
     }
 }
 
-/// The dot alone; says the service on hover and to screen readers.
+/// The coloured dot of a service without its name, which is its title and its text for screen
+/// readers.
 #[component]
 pub fn ServiceDot(
     /// `service.name`.
@@ -123,7 +124,7 @@ pub fn ServiceDot(
     view! { <span class="dot" style=("--hue", hue) title=service></span> }
 }
 
-/// The dot and the name.
+/// The coloured dot and the name of a service.
 #[component]
 pub fn ServiceName(
     /// `service.name`.

@@ -1,8 +1,8 @@
-//! A change in words: a badge of a few with its numbers, or a sentence that names the thing, the
-//! moment and what came with it.
+//! Words for a change: a badge with its numbers, or a sentence that names the subject, the moment
+//! and the cause.
 //!
-//! The API says what changed and what it came with; this chooses the words. Every text of a sender
-//! is cut to a length that a line has room for.
+//! The API gives the change and its cause; this module chooses the words. Every text of a sender is
+//! cut to the length of a line.
 
 use leptos::prelude::*;
 use leptos_router::components::A;
@@ -16,12 +16,12 @@ use tidings_proto::{
 use super::Tone;
 use crate::{browser, format, format::rates, links::Links};
 
-/// Characters of a name that a sentence shows.
+/// Maximum number of characters of a name in a sentence.
 const NAME_MAX: usize = 60;
-/// Below this factor a difference says more than a factor.
+/// Factor below which a difference is clearer than a factor.
 const FACTOR_MIN: f64 = 1.5;
 
-/// A name of a sender, cut to what a line has room for.
+/// Cuts a name of a sender to the length of a line.
 #[must_use]
 pub fn short(name: &str) -> String {
     if name.chars().nth(NAME_MAX).is_none() {
@@ -35,7 +35,7 @@ fn duration(nanos: f64) -> String {
     format::duration(DurationNanos(rates::whole(nanos.abs())))
 }
 
-/// The change without its subject: `3.9× slower`, `10.2 % fail`.
+/// Returns the change without its subject: `3.9× slower`, `10.2 % fail`.
 #[must_use]
 pub fn change_words(change: &Change) -> String {
     let is_more = change.now > change.before;
@@ -61,7 +61,7 @@ pub fn change_words(change: &Change) -> String {
         }
         ChangeKind::NewException => format!("new exception {text}"),
         ChangeKind::NewLogPattern => format!("new log pattern: {text}"),
-        // Of a culprit: the share of calls to it that it sends no span for.
+        // For a culprit, the share of calls to it for which it sends no span.
         ChangeKind::Missing if change.now > 0.0 => {
             format!("sends no span for {} of its calls", rates::percent(change.now))
         }
@@ -75,7 +75,8 @@ pub fn change_words(change: &Change) -> String {
     }
 }
 
-/// The quantile of a change with a space behind: `p50 `, `mean `; nothing where it has none.
+/// Returns the quantile of a change with a space after it: `p50 `, `mean `. Empty for a change
+/// without a quantile.
 fn quantile_words(change: &Change) -> String {
     match change.quantile {
         Some(0) => "mean ".to_owned(),
@@ -84,7 +85,7 @@ fn quantile_words(change: &Change) -> String {
     }
 }
 
-/// The value before, where the words of the change do not say how much it is: `it was 0.1 %`,
+/// Returns the value of the baseline when the words of the change do not imply it: `it was 0.1 %`,
 /// `p50 402 ms, it was 103 ms`.
 fn was_words(change: &Change) -> Option<String> {
     match change.kind {
@@ -103,7 +104,7 @@ fn was_words(change: &Change) -> Option<String> {
     }
 }
 
-/// The name of a subject: a peer's own, `operation of service`, or the service.
+/// Returns the name of a subject: the name of a peer, `operation of service`, or the service.
 #[must_use]
 pub fn subject_words(subject: &Subject) -> String {
     let service = short(format::service(&subject.service));
@@ -118,7 +119,7 @@ pub fn subject_words(subject: &Subject) -> String {
     }
 }
 
-/// A cause as words that stand behind *with*: `payment 2.14.0`, `host.name = node-4 of payment`.
+/// Returns a cause as words to follow *with*: `payment 2.14.0`, `host.name = node-4 of payment`.
 #[must_use]
 pub fn cause_words(cause: &Cause) -> String {
     let service = short(format::service(&cause.service));
@@ -138,8 +139,8 @@ pub fn cause_words(cause: &Cause) -> String {
     }
 }
 
-/// The value until a change and the one since, as they stand in a table: `p50 103 ms → 402 ms`,
-/// `0.1 % → 10.2 %`. `None` where the words of the change say all.
+/// Returns the values before and since a change for a table: `p50 103 ms → 402 ms`,
+/// `0.1 % → 10.2 %`. `None` when the words of the change are complete.
 #[must_use]
 pub fn number_words(change: &Change) -> Option<String> {
     let (write, unit): (fn(f64) -> String, _) = match change.kind {
@@ -152,15 +153,15 @@ pub fn number_words(change: &Change) -> Option<String> {
     Some(format!("{}{before} → {now}{unit}", quantile_words(change)))
 }
 
-/// The moment as words, with a space in front: ` since 14:01`.
+/// Returns the moment as words with a space before them: ` since 14:01`.
 fn since(change: &Change, now: UnixNanos) -> String {
     change.since_unix_nano.map_or_else(String::new, |time| {
         format!(" since {}", rates::minute(time, now, browser::zone_minutes(time)))
     })
 }
 
-/// The change with its moment and the value before: `3.9× slower since 14:01 (402 ms, it was 103
-/// ms)`.
+/// Returns the change with its moment and the value before:
+/// `3.9× slower since 14:01 (402 ms, it was 103 ms)`.
 #[must_use]
 pub fn full_words(change: &Change, now: UnixNanos) -> String {
     let mut words = format!("{}{}", change_words(change), since(change, now));
@@ -170,7 +171,7 @@ pub fn full_words(change: &Change, now: UnixNanos) -> String {
     words
 }
 
-/// The sentence without links, for badges and titles.
+/// Returns the sentence without links, for badges and titles.
 #[must_use]
 pub fn sentence_words(sentence: &ChangeSentence, now: UnixNanos) -> String {
     let subject = subject_words(&sentence.subject);
@@ -182,7 +183,8 @@ pub fn sentence_words(sentence: &ChangeSentence, now: UnixNanos) -> String {
     words
 }
 
-/// The tone of a change: an error for what hurts, a warning for what is worse, good for the rest.
+/// Returns the tone of a change: an error for a harmful one, a warning for another worsening, good
+/// for an improvement.
 #[must_use]
 pub fn change_tone(change: &Change) -> Tone {
     let hurts = match change.kind {
@@ -197,7 +199,7 @@ pub fn change_tone(change: &Change) -> Tone {
     }
 }
 
-/// Tells whether a subject is a group's own service, peer or operation.
+/// Reports whether a subject is a group's own service, peer or operation.
 fn is_own(subject: &Subject, service: &str, operation: Option<&str>) -> bool {
     match subject.kind {
         SubjectKind::Service => subject.service == service,
@@ -208,8 +210,8 @@ fn is_own(subject: &Subject, service: &str, operation: Option<&str>) -> bool {
     }
 }
 
-/// Tells whether a sentence names a group: as its subject, as the caller of an endpoint, or as the
-/// one that has a cause.
+/// Reports whether a sentence names a group: as its subject, as the caller of an endpoint, or as
+/// the owner of a cause.
 fn is_named(sentence: &ChangeSentence, group: &ChangedGroup) -> bool {
     let subject = &sentence.subject;
     if group.uninstrumented {
@@ -222,8 +224,8 @@ fn is_named(sentence: &ChangeSentence, group: &ChangedGroup) -> bool {
     }
 }
 
-/// The sentence of a group, with true if the group only feels the change of another. A group that
-/// the headline names has the headline as its sentence, unless it changed by itself.
+/// Returns the sentence of a group, with true if the group only feels the change of another. A
+/// group that the headline names gets the headline's sentence, unless it changed by itself.
 #[must_use]
 pub fn sentence_of<'a>(
     group: &'a ChangedGroup,
@@ -237,7 +239,7 @@ pub fn sentence_of<'a>(
 }
 
 /// The change of a group as a badge, under the headline of its report. A group without a change has
-/// words on its calls.
+/// words about its calls.
 pub fn change_badge(group: &ChangedGroup, headline: Option<&ChangeSentence>) -> AnyView {
     let ChangedGroup { service, operation, .. } = group;
     if let Some((sentence, only_feels)) = sentence_of(group, headline) {
@@ -268,15 +270,15 @@ pub fn change_cell(
     with_numbers(change_badge(group, headline), change)
 }
 
-/// A badge, and the numbers of its change until then and since. Columns beside it are of the whole
-/// window: a median since a change may exceed the p95 there.
+/// A badge with the values before and since its change. Other columns cover the whole window, so a
+/// median since a change may exceed their p95.
 pub fn with_numbers(badge: AnyView, change: Option<&Change>) -> impl IntoView + use<> {
     let numbers = change.and_then(number_words);
     let numbers = numbers.map(|numbers| view! { <span class="mono mute">{numbers}</span> });
     view! { <div class="change-cell">{badge} {numbers}</div> }
 }
 
-/// A change as a badge whose whole sentence is its title.
+/// A change as a badge whose title is the full sentence.
 #[component]
 pub fn ChangeBadge(
     /// The sentence of a group.
@@ -307,8 +309,8 @@ pub fn ChangeBadge(
     view! { <span class=class title=title>{feels}{text}</span> }
 }
 
-/// The words of a badge. They name the subject if it is not the group, and in front of it the cause
-/// that the group has.
+/// Returns the words of a badge. They name the subject if it is not the group, and before it the
+/// group's own cause.
 fn badge_words(
     ChangeSentence { subject, change, with, .. }: &ChangeSentence,
     (service, operation): (&str, Option<&str>),
@@ -320,7 +322,7 @@ fn badge_words(
         return format!("{}{at}", change_words(change));
     }
     let words = match change.kind {
-        // Each caller feels another factor: only the culprit's own is said, and this in the title.
+        // Each caller feels another factor. Only the culprit's own factor is shown, in the title.
         ChangeKind::Latency if only_feels && change.now > change.before => "slower".to_owned(),
         ChangeKind::Latency if only_feels => "faster".to_owned(),
         _ => change_words(change),
@@ -335,7 +337,7 @@ fn badge_words(
     format!("{cause}{}{colon} {words}{at}", subject_words(subject))
 }
 
-/// The first sentence of a page: the thing as a link, its change, and what came with it.
+/// The first sentence of a page: its subject as a link, the change and the cause.
 #[component]
 pub fn Headline(
     /// The sentence.
@@ -389,7 +391,7 @@ pub fn Headline(
     }
 }
 
-/// `a`, `a and b`, `a, b and c`.
+/// Joins words: `a`, `a and b`, `a, b and c`.
 #[must_use]
 pub fn listed(words: &[String]) -> String {
     match words {
@@ -479,7 +481,7 @@ mod tests {
         }
     }
 
-    /// A service, called as often now as before, that has not changed.
+    /// Returns a service without a change, with as many calls now as before.
     fn service(name: &str) -> ChangedGroup {
         let stats = serde_json::json!({
             "count": 9, "ratePerSecond": 1.0, "errorCount": 0, "errorShare": 0.0,
@@ -492,7 +494,8 @@ mod tests {
         .unwrap()
     }
 
-    /// `northpay`, called by `payment`, slower with a version of `mesh`.
+    /// Returns the headline that `northpay`, called by `payment`, is slower with a version of
+    /// `mesh`.
     fn headline() -> ChangeSentence {
         let subject = Subject {
             kind: SubjectKind::Peer,

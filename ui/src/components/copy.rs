@@ -1,4 +1,4 @@
-//! A button that puts a text on the clipboard.
+//! A button that copies a text to the clipboard.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use leptos::{prelude::*, task::spawn_local};
 use super::{Icon, IconName, use_toasts};
 use crate::browser;
 
-/// Copies `text` and says so.
+/// A button that copies `text` and shows a note.
 #[component]
 pub fn CopyButton(
     /// Text to copy.

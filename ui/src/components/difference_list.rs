@@ -1,17 +1,17 @@
-//! Attributes that set selected spans apart, each value with its share on both sides, and the links
-//! that look at only those or all but those.
+//! Attributes that set selected spans apart. Each value has its share on both sides, and links to
+//! traces with it and without it.
 
 use leptos::prelude::*;
 use tidings_proto::api::{AttributeName, Difference, Explanation, ValueShare};
 
 use crate::{addresses::TraceLink, asked::incomplete, figures, format};
 
-/// Values that are shown of an attribute.
+/// Number of values that are shown per attribute.
 const VALUES_SHOWN: usize = 2;
-/// Letters of a value.
+/// Maximum number of letters of a value.
 const LETTERS_MAX: usize = 60;
 
-/// The words of what is missing from an explanation.
+/// Returns the words for the missing parts of an explanation.
 #[must_use]
 pub fn explanation_missing(explanation: &Explanation) -> Option<String> {
     let mut words = Vec::new();
@@ -24,19 +24,19 @@ pub fn explanation_missing(explanation: &Explanation) -> Option<String> {
             format::count(explanation.rest_sampled)
         ));
     }
-    // Last: the link that reads the rest stands behind it.
+    // This comes last, because the link that reads the rest follows it.
     words.extend(incomplete(&explanation.searched));
     (!words.is_empty()).then(|| words.join(" "))
 }
 
-/// The differences, the greatest first.
+/// The differences, greatest first.
 #[component]
 pub fn DifferenceList(
     /// The answer.
     differences: Vec<Difference>,
-    /// The traces that a value is looked for in.
+    /// The traces to which a value's links add their filter.
     traces: TraceLink,
-    /// At most so many.
+    /// Maximum number of differences that are shown.
     #[prop(default = 6)]
     shown: usize,
 ) -> impl IntoView {
@@ -52,7 +52,7 @@ pub fn DifferenceList(
 
 fn one(difference: &Difference, traces: &TraceLink) -> impl IntoView + use<> {
     let Difference { attribute, values, together, .. } = difference;
-    // What is rarer among them says less than what is commoner.
+    // A value that is rarer in the selection says less than one that is more common.
     let is_commoner = |value: &&ValueShare| value.selected_share > value.rest_share;
     let has_commoner = values.iter().any(|value| is_commoner(&value));
     let values = values.iter().filter(|value| !has_commoner || is_commoner(value));

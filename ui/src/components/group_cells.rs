@@ -1,5 +1,5 @@
-//! A group of a report beside its own past: numbers of the window in cells, and sparklines of two
-//! series on one scale, the time before behind, pale.
+//! Cells that compare a group of a report with its baseline. They have the numbers of the window,
+//! and sparklines of both times on one scale with the baseline pale behind.
 
 use leptos::prelude::*;
 use tidings_proto::{
@@ -10,16 +10,17 @@ use tidings_proto::{
 use super::{NumberCell, SparkTone, Sparkline};
 use crate::{drawings::slots::Slots, figures, format, format::rates};
 
-/// A series of steps and the one before it; `None` is a step without a value.
+/// A series of steps and that of the baseline. `None` is a step without a value.
 struct ComparedSeries {
     now: Vec<Option<f64>>,
     before: Vec<Option<f64>>,
 }
 
-/// The window that groups are of, and the start of the time before it.
+/// The window of groups, and the start of the baseline.
 pub type ComparedTimes = (TimeWindow, UnixNanos);
 
-/// The steps of a group in the slots of its window, and of the time before where it was called.
+/// Returns the steps of a group in the slots of its window, and those of the baseline if the group
+/// was called then.
 fn series(
     group: &ChangedGroup,
     (window, before_start): ComparedTimes,
@@ -42,7 +43,7 @@ fn step_start(step: &ChangeStep) -> UnixNanos {
     step.start_unix_nano
 }
 
-/// A change of a group of this kind.
+/// Returns a group's change of this kind.
 fn change_of(group: &ChangedGroup, kind: ChangeKind) -> Option<&Change> {
     group.changes.iter().find(|change| change.kind == kind)
 }
@@ -55,7 +56,7 @@ fn label(what: &str, group: &ChangedGroup) -> String {
     format!("{what} of {name} over time")
 }
 
-/// Two cells: calls by the minute, and over time.
+/// Two cells: calls per minute, and their series.
 pub fn rate_cells(
     group: &ChangedGroup,
     times: ComparedTimes,
@@ -74,7 +75,7 @@ pub fn rate_cells(
     }
 }
 
-/// Two cells: the share of failures, and over time.
+/// Two cells: the share of failures, and its series.
 pub fn failure_cells(
     group: &ChangedGroup,
     times: ComparedTimes,
@@ -102,12 +103,12 @@ pub fn failure_cells(
     }
 }
 
-/// The share of failures; of no calls a dash.
+/// Returns the share of failures as words, or a dash when there are no calls.
 fn failed_words(stats: &GroupStats) -> String {
     if stats.count == 0 { "–".to_owned() } else { rates::percent(stats.error_share) }
 }
 
-/// The cell of a quantile, 50 or 95, of the durations.
+/// The cell of a quantile of the durations, 50 or 95.
 pub fn duration_cell(group: &ChangedGroup, quantile: u8) -> impl IntoView + use<> {
     let of = |stats: &GroupStats| {
         format::duration_or_none(if quantile == 50 { stats.p50_nano } else { stats.p95_nano })
@@ -115,7 +116,7 @@ pub fn duration_cell(group: &ChangedGroup, quantile: u8) -> impl IntoView + use<
     view! { <NumberCell now=of(&group.now) before=of(&group.before) /> }
 }
 
-/// Two cells: the p95 of the durations, and over time.
+/// Two cells: the p95 of the durations, and its series.
 pub fn p95_cells(
     group: &ChangedGroup,
     times: ComparedTimes,

@@ -2,7 +2,7 @@
 
 use leptos::prelude::*;
 
-/// Which icon.
+/// The name of an icon.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[expect(missing_docs, reason = "an icon's name says what it shows")]
 pub enum IconName {
@@ -74,10 +74,10 @@ impl IconName {
     }
 }
 
-/// An icon; the words beside it or its button's label say what it means.
+/// An icon. The words beside it or the label of its button give its meaning.
 #[component]
 pub fn Icon(
-    /// Which.
+    /// The name of the icon.
     name: IconName,
 ) -> impl IntoView {
     view! {

@@ -1,24 +1,25 @@
-//! The line that mends a refusal, to be put into a sender's setup or into the settings.
+//! Remedies of refusals: a line for the sender's configuration or for the settings.
 //!
-//! Refusals are known by their reason where the server names it, and by its own words elsewhere.
+//! Refusals are recognised by their reason where the server names it, and by their message
+//! elsewhere.
 
-/// A line to copy and the words for it.
+/// A line to copy, and the words for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Mend {
     /// The line.
     pub line: &'static str,
-    /// The place of the line and its effect.
+    /// Words about where the line belongs and what it does.
     pub words: &'static str,
 }
 
 struct Rule {
     reasons: &'static [&'static str],
-    /// Words of a message, in lower case.
+    /// Parts of messages, in lower case.
     messages: &'static [&'static str],
     mend: Mend,
 }
 
-/// The first rule that fits counts.
+/// The first matching rule applies.
 const RULES: [Rule; 11] = [
     Rule {
         reasons: &[],
@@ -112,7 +113,7 @@ const RULES: [Rule; 11] = [
     },
 ];
 
-/// The mend of a refusal; `None` where only the message helps.
+/// Returns the remedy of a refusal, or `None` when only the message helps.
 #[must_use]
 pub fn mend_of(reason: &str, message: &str) -> Option<Mend> {
     let message = message.to_lowercase();

@@ -1,8 +1,8 @@
 //! A panel: a card with a heading whose content is one answer of the API.
 //!
-//! Draws the four states of that answer, so that no page has to: grey rows while nothing is known,
-//! the page's words when there is nothing, a note when something is missing, and the error with a
-//! way to ask again. An older answer stays on screen, paler, while a newer one is on its way.
+//! Draws the four states of that answer: grey rows while it loads, the page's words when it is
+//! empty, a note when a part is missing, and the error with a button to retry. An older answer
+//! stays on screen, paler, while a newer one loads.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use serde::de::DeserializeOwned;
 use super::{ErrorState, LoadingRows, PartialNote, ShorterRange};
 use crate::{asked::SHORTER, remote::Remote};
 
-/// Words about missing parts, with a link to a shorter range where they offer it.
+/// Words about missing parts, with a link to a shorter range where they suggest one.
 pub(super) fn missing_note(words: String) -> impl IntoView {
     let shorter = words.contains(SHORTER).then(|| view! { <ShorterRange /> });
     view! { <PartialNote>{words} " " {shorter}</PartialNote> }
@@ -24,26 +24,26 @@ pub fn Panel<T, D, V>(
     /// The heading.
     #[prop(into)]
     title: Signal<String>,
-    /// Words beside the heading: a unit, a count.
+    /// Words beside the heading, as a unit or a count.
     #[prop(into, optional)]
     note: Signal<String>,
-    /// Links or buttons at the heading's end.
+    /// Links or buttons at the end of the heading.
     #[prop(optional)]
     tools: Option<ViewFn>,
     /// The answer.
     remote: Remote<T>,
-    /// Decides whether the answer has nothing to draw.
+    /// Reports whether the answer is empty.
     is_empty: fn(&T) -> bool,
-    /// Says what is missing from the answer, when something is.
+    /// Returns the words for the missing part of the answer, if any.
     #[prop(optional)]
     missing: Option<fn(&T) -> Option<String>>,
-    /// Text of an empty panel: the missing thing and a way to get some.
+    /// Text of an empty panel: the missing item and a way to get some.
     #[prop(into)]
     empty: Signal<String>,
     /// Number of grey rows shown while the answer loads.
     #[prop(default = 4)]
     rows: usize,
-    /// Draws an answer that has something to draw.
+    /// Draws an answer that is not empty.
     draw: D,
 ) -> impl IntoView
 where

@@ -1,4 +1,4 @@
-//! Refused senders: which receiver refused what, why, and the line that mends it.
+//! Refused requests by receiver and reason, with their number and a remedy.
 
 use leptos::prelude::*;
 use tidings_proto::api::{ReceiverStatus, RefusalStatus, ServerStatus};
@@ -6,16 +6,16 @@ use tidings_proto::api::{ReceiverStatus, RefusalStatus, ServerStatus};
 use super::{Badge, CopyButton, Tone, change::short, mend::mend_of};
 use crate::{browser, format};
 
-/// Refusals for one reason at one receiver.
+/// Refusals with one reason at one receiver.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refusals {
     /// The receiver's name.
     pub receiver: String,
-    /// Their number, and the last one.
+    /// Their number, and the latest one.
     pub status: RefusalStatus,
 }
 
-/// The name of a receiver in words.
+/// Returns the name of a receiver in words.
 #[must_use]
 pub fn receiver_words(name: &str) -> String {
     match name {
@@ -26,7 +26,7 @@ pub fn receiver_words(name: &str) -> String {
     }
 }
 
-/// The refusals of all receivers, most first.
+/// Returns the refusals of all receivers, most frequent first.
 #[must_use]
 pub fn refusals(status: &ServerStatus) -> Vec<Refusals> {
     let of = |receiver: &ReceiverStatus| {
@@ -39,7 +39,7 @@ pub fn refusals(status: &ServerStatus) -> Vec<Refusals> {
     all
 }
 
-/// One kind of refusals with its mend.
+/// One kind of refusals with its remedy.
 #[component]
 pub fn RefusalCard(
     /// The refusals.

@@ -1,5 +1,5 @@
-//! The first words of a report of changes: the end of all traffic, the culprit, or that nothing
-//! changed, against which time, and what is missing from it.
+//! The first words of a report of changes: the end of all traffic, the culprit, or no change; the
+//! baseline; and the missing parts.
 
 use std::sync::Arc;
 
@@ -17,10 +17,10 @@ use super::{
 };
 use crate::{asked::SHORTER, browser, format, format::rates, links::Links};
 
-/// Names that a sentence lists.
+/// Maximum number of names that a sentence lists.
 const NAMES_MAX: usize = 3;
 
-/// Grey ground in the place of a sentence about what changed, while it is asked for.
+/// Placeholder of the sentence while the report loads.
 #[component]
 #[must_use]
 pub fn SentenceGhost() -> impl IntoView {
@@ -31,7 +31,7 @@ pub fn SentenceGhost() -> impl IntoView {
     }
 }
 
-/// The first sentence of a report and what it lacks.
+/// The first sentence of a report and its missing parts.
 #[component]
 pub fn ReportSentence(
     /// The report.
@@ -70,8 +70,8 @@ pub fn ReportSentence(
     view! { {end} {first} {feels} {partial} }
 }
 
-/// Gaps of a report as sentences, each once even if several parts have it. A shorter range is
-/// offered where it helps.
+/// Returns the missing parts of a report as sentences. A sentence of several parts is given once. A
+/// shorter range is suggested where it helps.
 fn partial_words(partial: &[PartialReason]) -> Option<String> {
     let mut sentences: Vec<String> = Vec::new();
     for PartialReason { reason, .. } in partial {
@@ -113,7 +113,7 @@ fn refused_words(end: &TrafficEnd) -> Option<String> {
     Some(format!("{receiver} refused {sender}: {}.{others}", first.refusal.message))
 }
 
-/// Says that nothing changed, and how far a comparison with the time before can be trusted.
+/// Returns the words that nothing changed, and how reliable the baseline is.
 #[must_use]
 pub fn quiet_words(state: BaselineState) -> &'static str {
     match state {
@@ -127,7 +127,7 @@ pub fn quiet_words(state: BaselineState) -> &'static str {
     }
 }
 
-/// `checkout, web-gateway and 3 others feel it.`
+/// Returns the words for groups that feel a change: `checkout, web-gateway and 3 others feel it.`
 fn feeling_words(names: &[String]) -> Option<String> {
     let (shown, more) = names.split_at(names.len().min(NAMES_MAX));
     let mut shown = shown.to_vec();
@@ -139,7 +139,7 @@ fn feeling_words(names: &[String]) -> Option<String> {
     (!shown.is_empty()).then(|| format!("{} only {verb} it.", listed(&shown)))
 }
 
-/// The times that are compared, in words: `13:43 to 14:13, against 13:13 to 13:43`.
+/// Returns the compared times in words: `13:43 to 14:13, against 13:13 to 13:43`.
 #[must_use]
 pub fn compared_words(window: TimeWindow, baseline: (UnixNanos, UnixNanos)) -> String {
     let now = browser::now();

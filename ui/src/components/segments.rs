@@ -1,20 +1,20 @@
-//! A choice between a few things of which one is on: a row of small buttons.
+//! A row of small buttons, one of which is active.
 
 use leptos::prelude::*;
 
 use crate::url::{Step, use_edit_query, use_query};
 
-/// One thing to choose.
+/// One option of the row.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Segment {
     /// Its name in the address.
     pub name: &'static str,
-    /// Its words.
+    /// Text of its button.
     pub label: String,
 }
 
 impl Segment {
-    /// A thing with its words.
+    /// Makes an option.
     #[must_use]
     pub fn new(name: &'static str, label: impl Into<String>) -> Self {
         Self { name, label: label.into() }
@@ -26,13 +26,13 @@ impl Segment {
 pub fn Segments(
     /// Name of the choice for screen readers.
     label: &'static str,
-    /// The things.
+    /// The options.
     #[prop(into)]
     segments: Signal<Vec<Segment>>,
-    /// The one that is on.
+    /// The name of the active option.
     #[prop(into)]
     chosen: Signal<String>,
-    /// Called with the name of the one that was clicked.
+    /// Called with the name of the clicked option.
     on_choose: Callback<&'static str>,
 ) -> impl IntoView {
     let one = move |Segment { name, label }: Segment| {
@@ -54,7 +54,8 @@ pub fn Segments(
     }
 }
 
-/// Returns the choice in the page's address under `name`; one that is not offered is the first.
+/// Returns the option in the page's address under `name`. An unknown value selects the first
+/// option.
 #[must_use]
 pub fn use_choice(
     name: &'static str,
@@ -63,7 +64,7 @@ pub fn use_choice(
     use_choice_or(name, offered, move || offered.first().map_or("", |(value, _)| *value))
 }
 
-/// As [`use_choice`], where the page decides which choice is the usual one.
+/// Same as [`use_choice`] with a default that the page decides.
 #[must_use]
 pub fn use_choice_or(
     name: &'static str,
@@ -82,17 +83,17 @@ pub fn use_choice_or(
     })
 }
 
-/// The row of buttons for a choice in the address. The first one is the usual one and is not
-/// written into the address, unless the page decides which is the usual one.
+/// The row of buttons for an option in the address. The default is not written into the address. It
+/// is the first option unless the page decides another.
 #[component]
 pub fn AddressSegments(
     /// The parameter of the address.
     name: &'static str,
     /// The choices: the value in the address and the words of the button.
     offered: &'static [(&'static str, &'static str)],
-    /// The subject of the choice, for those who do not see it.
+    /// Subject of the options, for screen readers.
     label: &'static str,
-    /// The choice of [`use_choice_or`].
+    /// The active option, from [`use_choice_or`].
     #[prop(optional)]
     decided: Option<Memo<&'static str>>,
 ) -> impl IntoView {

@@ -1,4 +1,4 @@
-//! Sparklines: a series as a line or as bars in the height of a row.
+//! Sparklines: a series as a line or as bars, as high as a row.
 
 use std::fmt::Write as _;
 
@@ -10,7 +10,7 @@ const HEIGHT: f64 = 20.0;
 /// The colour of a series.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum SparkTone {
-    /// As usual.
+    /// Neutral.
     #[default]
     Plain,
     /// The accent: throughput, latency.
@@ -32,18 +32,18 @@ impl SparkTone {
     }
 }
 
-/// A series as a line over a pale area; `None` is a step without a value, which leaves a gap.
+/// A series as a line over a pale area. `None` is a step without a value, which leaves a gap.
 #[component]
 pub fn Sparkline(
     /// The values, oldest first, evenly spaced.
     values: Vec<Option<f64>>,
-    /// The values of the time before, drawn as a pale line behind, on the same scale.
+    /// The values of the baseline, drawn as a pale line behind, on the same scale.
     #[prop(optional)]
     before: Vec<Option<f64>>,
-    /// The value at the top; the greatest one unless given.
+    /// The value at the top. It is the greatest value unless given.
     #[prop(optional)]
     max: Option<f64>,
-    /// The least value at the top, so that noise near zero stays low.
+    /// The minimum value of the top, so that noise near zero stays low.
     #[prop(optional)]
     top_min: f64,
     /// The colour.
@@ -69,7 +69,7 @@ pub fn Sparkline(
 pub fn SparkBars(
     /// The values, oldest first, evenly spaced.
     values: Vec<f64>,
-    /// Set when the step of the last value has not ended: its bar is pale.
+    /// Set when the step of the last value is in progress. Its bar is pale.
     #[prop(optional)]
     ends_open: bool,
     /// The colour.
@@ -115,7 +115,7 @@ fn greatest(values: impl Iterator<Item = f64>) -> f64 {
     if top > 0.0 { top } else { 1.0 }
 }
 
-/// The line of values below `top`, and the area between it and the ground.
+/// Returns the line of values below `top`, and the area under it.
 fn paths(values: &[Option<f64>], top: f64) -> (String, String) {
     let (mut line, mut area) = (String::new(), String::new());
     let spacing = WIDTH / (values.len().max(2) - 1) as f64;
@@ -131,7 +131,7 @@ fn paths(values: &[Option<f64>], top: f64) -> (String, String) {
         begun_at.get_or_insert(x);
         let _ = write!(line, "{command}{x:.1} {y:.1}");
         let _ = write!(area, "{command}{x:.1} {y:.1}");
-        // A value between two gaps is a short line and not nothing.
+        // A value between two gaps is drawn as a short line, so that it is visible.
         if values.get(index + 1).is_none_or(Option::is_none) && begun_at == Some(x) {
             line.push_str("h1");
         }

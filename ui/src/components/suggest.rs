@@ -1,16 +1,16 @@
-//! A text field with suggestions: a combobox that the keyboard can do everything in.
+//! A text field with suggestions: a combobox with full keyboard support.
 //!
-//! Owns which suggestion is marked and whether the list is open. What is suggested is the page's
-//! business: it sees every change of the text.
+//! Owns the marked suggestion and the open state of the list. The page provides the suggestions and
+//! sees every change of the text.
 
 use leptos::{html, prelude::*};
 
 use crate::{browser, format};
 
-/// The option that is marked while the reader only types: `Enter` takes it.
+/// The option that is marked before the reader moves the mark. `Enter` chooses it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum FirstMark {
-    /// The first suggestion, else the text itself: for names from a list.
+    /// The first suggestion, or the text itself without one: for names from a list.
     #[default]
     Suggestion,
     /// The text itself: for values, which need not be among the suggestions.
@@ -20,36 +20,38 @@ pub enum FirstMark {
 /// One suggestion.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Suggestion {
-    /// Text that choosing it inserts.
+    /// Text that is inserted when it is chosen.
     pub value: String,
     /// Text shown beside it, as a count.
     pub hint: String,
 }
 
 impl Suggestion {
-    /// A suggestion with how often it occurs.
+    /// A suggestion with its number of occurrences.
     #[must_use]
     pub fn counted(value: String, count: u64) -> Self {
         Self { value, hint: format::count(count) }
     }
 
-    /// A suggestion with nothing beside it.
+    /// A suggestion without a text beside it.
     #[must_use]
     pub fn plain(value: &str) -> Self {
         Self { value: value.to_owned(), hint: String::new() }
     }
 }
 
-/// The options with the text itself among them: first or last, unless it is one of them.
+/// Returns the options. The text itself is the first or the last of them, unless a suggestion
+/// equals it.
 fn options(suggestions: Vec<Suggestion>, text: &str, first: FirstMark) -> Vec<Suggestion> {
     let text = text.trim();
-    // Those of an earlier text stay until there are others, and must not be taken for this one.
+    // Suggestions of an earlier text stay until newer ones arrive. They must not be chosen for this
+    // text.
     let lower = text.to_lowercase();
     let fits = |one: &Suggestion| one.value.to_lowercase().contains(&lower);
     let suggestions: Vec<_> = suggestions.into_iter().filter(fits).collect();
     let is_there = suggestions.iter().any(|one| one.value == text);
     if text.is_empty() || is_there {
-        // The one that is typed out comes first.
+        // A suggestion that equals the text comes first.
         let (same, other) = suggestions.into_iter().partition::<Vec<_>, _>(|one| one.value == text);
         return same.into_iter().chain(other).collect();
     }
@@ -60,13 +62,13 @@ fn options(suggestions: Vec<Suggestion>, text: &str, first: FirstMark) -> Vec<Su
     }
 }
 
-/// The option that `Enter` takes: the one the reader moved to, else the first as soon as anything
-/// is typed.
+/// Returns the option that `Enter` chooses: the one that the reader moved to, or the first when the
+/// text is not empty.
 fn marked(moved_to: Option<usize>, has_text: bool, count: usize) -> Option<usize> {
     moved_to.or(has_text.then_some(0)).filter(|index| *index < count)
 }
 
-/// The options, which of them is marked, and what comes of it.
+/// The options, the mark and the callbacks of a field.
 #[derive(Debug, Clone, Copy)]
 struct Choice {
     /// The option the reader moved to.
@@ -83,7 +85,7 @@ impl Choice {
         marked(self.moved_to.get(), has_text, self.options.with(Vec::len))
     }
 
-    /// Chooses the marked option, or the text itself without one.
+    /// Chooses the marked option, or the text itself when none is marked.
     fn choose(self) {
         let chosen = untrack(|| {
             let index = self.marked()?;
@@ -133,7 +135,7 @@ pub fn Suggest(
     /// Label of the field.
     #[prop(into)]
     label: Signal<String>,
-    /// Shown while it is empty.
+    /// Text that is shown while the field is empty.
     #[prop(into)]
     placeholder: Signal<String>,
     /// The text.
@@ -141,10 +143,10 @@ pub fn Suggest(
     /// Suggestions for the current text.
     #[prop(into)]
     suggestions: Signal<Vec<Suggestion>>,
-    /// The option that is marked before the reader moves to another.
+    /// The option that is marked before the reader moves the mark.
     #[prop(into, optional)]
     first: Signal<FirstMark>,
-    /// Called with what was chosen.
+    /// Called with the chosen value.
     on_choose: Callback<String>,
     /// Called when the reader leaves without choosing.
     on_leave: Callback<()>,
@@ -204,7 +206,8 @@ fn option_id(field: &str, index: usize) -> String {
     format!("{field}-option-{index}")
 }
 
-/// A suggestion's line. The mouse must not take the focus away before the click counts.
+/// The row of a suggestion. Pressing the mouse on it must not move the focus before the click
+/// counts.
 fn option(choice: Choice, id: String, index: usize, suggestion: Suggestion) -> impl IntoView {
     let Suggestion { value, hint } = suggestion;
     let chosen = value.clone();
@@ -227,7 +230,7 @@ fn option(choice: Choice, id: String, index: usize, suggestion: Suggestion) -> i
 mod tests {
     use super::{FirstMark, Suggestion, marked, options};
 
-    /// The option that Enter takes when only this was typed.
+    /// Returns the option that Enter chooses when only this text was typed.
     fn entered(suggestions: &[&str], text: &str, first: FirstMark) -> Option<String> {
         let suggestions = suggestions.iter().map(|value| Suggestion::plain(value)).collect();
         let all = options(suggestions, text, first);

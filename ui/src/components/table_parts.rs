@@ -1,5 +1,5 @@
-//! Parts of tables: headings of columns, plain ones and those that sort; cells of numbers. The order
-//! is in the page's address as `sort=column` or `sort=-column`, the minus for the greatest first.
+//! Parts of tables: headings of columns, with sorting or without, and cells of numbers. The page's
+//! address has the order as `sort=column` or `sort=-column`. The minus means descending.
 
 use leptos::prelude::*;
 
@@ -16,7 +16,7 @@ pub struct SortOrder {
 }
 
 impl SortOrder {
-    /// Reads an order as the address has it.
+    /// Parses an order from the address.
     #[must_use]
     pub fn parse(text: &str) -> Self {
         match text.strip_prefix('-') {
@@ -25,14 +25,14 @@ impl SortOrder {
         }
     }
 
-    /// Orders two values of this order's column.
+    /// Compares two values of this order's column.
     pub fn compare<K: PartialOrd>(&self, left: K, right: K) -> std::cmp::Ordering {
         let order = left.partial_cmp(&right).unwrap_or(std::cmp::Ordering::Equal);
         if self.descending { order.reverse() } else { order }
     }
 }
 
-/// Returns the order in the page's address, or the page's own one (as `-errors`).
+/// Returns the order in the page's address, or the page's default (as `-errors`).
 #[must_use]
 pub fn use_sort(default: &'static str) -> Memo<SortOrder> {
     let query = use_query();
@@ -48,7 +48,8 @@ pub fn SortHead(
     label: &'static str,
     /// The order of the table.
     order: Memo<SortOrder>,
-    /// True for a column of numbers: aligned to the right, and descending at the first click.
+    /// True for a column of numbers. It is aligned to the right, and the first click sorts it in
+    /// descending order.
     #[prop(optional)]
     numeric: bool,
     /// A class of the column.
@@ -151,13 +152,13 @@ pub fn facts_table<const N: usize>(
     }
 }
 
-/// A cell of a table: a number of the window; its title is that of the time before. A change of a
-/// part of the window is no property of the number: the badge beside it says that.
+/// A cell with a number of the window. Its title is the number of the baseline. The badge beside it
+/// shows a change within the window.
 #[component]
 pub fn NumberCell(
     /// The number as text.
     now: String,
-    /// The number of the time before.
+    /// The number of the baseline.
     before: String,
 ) -> impl IntoView {
     view! {

@@ -4,15 +4,15 @@ use leptos::prelude::*;
 
 use crate::{colour, figures, format};
 
-/// A part narrower than this is joined with the other narrow ones.
+/// Parts narrower than this are merged.
 const SHARE_MIN: f64 = 0.005;
-/// A letter of a part's name needs about this share of a strip across a page.
+/// Share of a page-wide strip that a letter of a part's name needs.
 pub const SHARE_PER_LETTER: f64 = 0.0085;
 
 /// A part of a strip.
 #[derive(Debug, Clone, PartialEq)]
 pub struct StripPart {
-    /// The service whose colour it has.
+    /// The service that gives its colour.
     pub service: String,
     /// Its words.
     pub words: String,
@@ -29,12 +29,13 @@ impl StripPart {
     }
 }
 
-/// The strip. What the parts leave of the whole is grey.
+/// The strip. The part of the whole that no part covers is grey.
 #[component]
 pub fn TimeStrip(
-    /// The parts, the greatest first.
+    /// The parts, greatest first.
     parts: Vec<StripPart>,
-    /// Words for the grey; parts of a strip that has them show their names, where there is room.
+    /// Words for the grey part. Parts of a strip with such words show their names where there is
+    /// room.
     #[prop(optional)]
     rest_words: Option<&'static str>,
 ) -> impl IntoView {

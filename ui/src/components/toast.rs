@@ -1,4 +1,4 @@
-//! Short notes at the edge of the screen that go away by themselves.
+//! Short notes at the edge of the screen that disappear after a while.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ pub struct Toasts {
 }
 
 impl Toasts {
-    /// Makes the place for notes.
+    /// Makes the list of notes and provides it to components.
     pub(crate) fn provide() -> Self {
         let toasts = Self { shown: RwSignal::new(Vec::new()), next: StoredValue::new(0) };
         provide_context(toasts);
@@ -51,7 +51,7 @@ pub fn use_toasts() -> Toasts {
         .unwrap_or_else(|| Toasts { shown: RwSignal::new(Vec::new()), next: StoredValue::new(0) })
 }
 
-/// Where the notes are drawn.
+/// The list of visible notes.
 #[component]
 pub(crate) fn ToastStack(toasts: Toasts) -> impl IntoView {
     view! {

@@ -5,16 +5,16 @@ use tidings_proto::{DurationNanos, UnixNanos};
 
 use crate::{format, format::rates};
 
-/// A labelled place on an axis.
+/// A labelled position on an axis.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Tick {
-    /// Its place: 0 at the axis's begin, 1 at its end.
+    /// Its position: 0 at the start of the axis, 1 at its end.
     pub at: f64,
     /// Its label.
     pub label: String,
 }
 
-/// Labels under a plot, each at its place.
+/// Labels under a plot, each at its position.
 pub fn labels_below(ticks: Vec<Tick>) -> impl IntoView {
     let labels = ticks.into_iter().map(|tick| {
         let at = format!("{:.2}%", tick.at * 100.0);
@@ -25,7 +25,7 @@ pub fn labels_below(ticks: Vec<Tick>) -> impl IntoView {
 
 const NANOS: u64 = 1_000_000_000;
 const DAY: u64 = 86_400;
-/// Lengths of time that people know, in seconds: distances of time ticks, widths of columns.
+/// Round lengths of time, in seconds: distances of time ticks, widths of columns.
 pub const ROUND_SECONDS: [u64; 24] = [
     1,
     2,
@@ -53,7 +53,8 @@ pub const ROUND_SECONDS: [u64; 24] = [
     365 * DAY,
 ];
 
-/// Round moments between two, at most `most` steps of them, in a zone so far ahead of UTC.
+/// Returns round moments between two times, with at most `most` steps. The zone is in minutes ahead
+/// of UTC.
 #[must_use]
 pub fn time_ticks(start: UnixNanos, end: UnixNanos, zone_minutes: i32, most: u64) -> Vec<Tick> {
     let length = end.since(start).0;
@@ -80,7 +81,8 @@ pub fn time_ticks(start: UnixNanos, end: UnixNanos, zone_minutes: i32, most: u64
     ticks
 }
 
-/// `14:03:20` where ticks are seconds apart, `14:03` for minutes, the date for days and midnight.
+/// Returns the label of a moment: `14:03:20` for ticks seconds apart, `14:03` for minutes, the date
+/// for days and midnight.
 fn time_label(time: UnixNanos, step: u64, zone_minutes: i32) -> String {
     let clock = format::time_of_day(time, zone_minutes);
     let of_day = |length: usize| clock.chars().take(length).collect::<String>();
@@ -91,8 +93,8 @@ fn time_label(time: UnixNanos, step: u64, zone_minutes: i32) -> String {
     if step < 60 { of_day(8) } else { of_day(5) }
 }
 
-/// Round durations between two, longest distance first that leaves at most `most`: decades, then
-/// 1, 2, 5 of each.
+/// Returns at most `most` round durations between two: decades, or 1, 2 and 5 of each decade when
+/// there is room.
 #[must_use]
 pub fn round_durations(
     shortest: DurationNanos,
@@ -115,12 +117,13 @@ pub fn round_durations(
         }
         last = ticks;
     }
-    // Even decades are too many: every n-th.
+    // Decades alone are too many, so only every n-th is used.
     let every = last.len().div_ceil(most.max(1));
     last.into_iter().step_by(every.max(1)).collect()
 }
 
-/// Round values from 0 to just above `greatest`, about `count` of them; the last is the axis's end.
+/// Returns about `count` round values from 0 to just above `greatest`. The last is the end of the
+/// axis.
 #[must_use]
 pub fn value_ticks(greatest: f64, count: u32) -> Vec<f64> {
     let greatest = if greatest.is_finite() && greatest > 0.0 { greatest } else { 1.0 };
@@ -135,7 +138,7 @@ pub fn value_ticks(greatest: f64, count: u32) -> Vec<f64> {
     ticks
 }
 
-/// The next of 1, 2, 2.5, 5 times a power of ten.
+/// Rounds up to the next of 1, 2, 2.5 and 5 times a power of ten.
 fn round_up(value: f64) -> f64 {
     let scale = 10_f64.powf(value.log10().floor());
     let digit = value / scale;

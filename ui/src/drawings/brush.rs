@@ -1,4 +1,4 @@
-//! A brush: a part of a drawing's width is chosen by dragging over it.
+//! A brush: a drag over a drawing selects a part of its width.
 
 use leptos::{html, prelude::*};
 
@@ -7,7 +7,7 @@ use crate::browser;
 /// A drag shorter than this is a click.
 const DRAG_FRACTION_MIN: f64 = 0.005;
 
-/// A part of a drawing's width: two fractions of it, in either order.
+/// A part of a drawing's width: two fractions of the width, in either order.
 pub type WidthPart = (f64, f64);
 
 /// The state of one brush.
@@ -15,7 +15,7 @@ pub type WidthPart = (f64, f64);
 pub struct Brush {
     /// The drawing.
     area: NodeRef<html::Div>,
-    /// From where to where the pointer drags.
+    /// The start and the end of the drag.
     dragged: RwSignal<Option<WidthPart>>,
 }
 
@@ -34,19 +34,19 @@ impl Brush {
         }
     }
 
-    /// Extends the drag, if there is one.
+    /// Extends the drag, if one is in progress.
     pub fn extend(self, event: &web_sys::PointerEvent) {
         if let (Some((from, _)), Some(to)) = (self.dragged.get_untracked(), self.at(event)) {
             self.dragged.set(Some((from, to)));
         }
     }
 
-    /// Ends the drag without a choice.
+    /// Ends the drag without a selection.
     pub fn cancel(self) {
         self.dragged.set(None);
     }
 
-    /// Ends the drag. Returns its part from left to right; nothing for a click.
+    /// Ends the drag. Returns its part from left to right, or `None` for a click.
     pub fn release(self) -> Option<WidthPart> {
         let part = self.dragged.get_untracked()?;
         self.dragged.set(None);
@@ -65,13 +65,13 @@ impl Brush {
     }
 }
 
-/// The part from left to right, if it is wider than a click.
+/// Returns the part from left to right, if it is wider than a click.
 fn chosen((from, to): WidthPart) -> Option<WidthPart> {
     let part = (from.min(to), from.max(to));
     (part.1 - part.0 >= DRAG_FRACTION_MIN).then_some(part)
 }
 
-/// A part of the width, drawn.
+/// The drawing of a part of the width.
 pub fn band((from, to): WidthPart) -> impl IntoView {
     let (left, width) = (from.min(to) * 100.0, (from - to).abs() * 100.0);
     view! {

@@ -1,9 +1,9 @@
-//! The latency heatmap: spans by when they began and how long they took.
+//! The latency heatmap: counts of spans by start time and duration.
 //!
-//! Shades are counts on a logarithmic scale; failures fill a cell from below in the colour of
-//! errors, so that they differ by shape, too. A box is chosen by dragging, or with the keyboard:
-//! arrows move, with shift they extend, Enter takes the box, Escape drops it. The box is the
-//! page's; this says which one was chosen.
+//! Shades are counts on a logarithmic scale. Failures fill a cell from below in the colour of
+//! errors, so that they differ by shape, too. A box is selected by dragging or with the keyboard:
+//! arrows move, Shift and arrows extend, Enter selects the box, Escape drops it. The page owns the
+//! box; this module calls back with the selected one.
 
 use std::sync::Arc;
 
@@ -20,22 +20,22 @@ use super::axis::labels_below;
 
 use crate::{browser, format, links::HeatmapBox};
 
-/// A moment that the drawing points out, as a deployment.
+/// A marked moment, as a deployment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Marker {
-    /// When.
+    /// The moment.
     pub time: UnixNanos,
     /// Its words.
     pub label: String,
-    /// Set for the one that matters.
+    /// Set for the marker to emphasise.
     pub is_strong: bool,
 }
 
-/// The state of the pointer and the keyboard over a heatmap. The page holds it, so that a newer
-/// answer does not take it away.
+/// State of the pointer and the keyboard over a heatmap. The page holds it, so that a newer answer
+/// does not reset it.
 #[derive(Debug, Clone, Copy)]
 pub struct HeatmapState {
-    /// From where to where the pointer drags, or the keyboard extends.
+    /// First and last cell of the drag, or of the selection by keyboard.
     span: RwSignal<Option<(CellPlace, CellPlace)>>,
     /// The cell that is described.
     cursor: RwSignal<Option<CellPlace>>,
@@ -53,7 +53,7 @@ impl Default for HeatmapState {
 }
 
 impl HeatmapState {
-    /// Returns true while a box is drawn: the page asks nothing new meanwhile.
+    /// Reports whether a box is being drawn. The page sends no new requests meanwhile.
     #[must_use]
     pub fn is_busy(self) -> bool {
         self.dragging.get() || self.span.with(Option::is_some)
@@ -65,17 +65,17 @@ impl HeatmapState {
 pub fn HeatmapDrawing(
     /// The counts.
     heatmap: Arc<Heatmap>,
-    /// Moments to point out.
+    /// Moments to mark.
     #[prop(optional)]
     markers: Vec<Marker>,
     /// Pointer and keyboard.
     state: HeatmapState,
-    /// The chosen box.
+    /// The selected box.
     #[prop(into)]
     chosen: Signal<Option<HeatmapBox>>,
-    /// Called with the box that was drawn, or with none to drop it.
+    /// Called with the selected box, or with `None` when it is dropped.
     on_choose: Callback<Option<HeatmapBox>>,
-    /// A description for those who do not see it.
+    /// A description for screen readers.
     #[prop(into)]
     label: String,
 ) -> impl IntoView {
@@ -145,7 +145,7 @@ pub fn HeatmapDrawing(
     .into_any()
 }
 
-/// Cells, the shades of counts and the failures in them.
+/// The cells with the shades of counts and the failures in them.
 fn cells_view(grid: &Grid<'_>) -> impl IntoView + use<> {
     let Paths { levels, errors } = grid.paths();
     let view_box = format!("0 0 {} {}", grid.columns, grid.rows());
@@ -165,7 +165,7 @@ fn cells_view(grid: &Grid<'_>) -> impl IntoView + use<> {
     }
 }
 
-/// The meaning of the colours.
+/// The legend of the colours.
 fn key_view() -> impl IntoView {
     let shade = |index: usize| {
         let path = format!("M{index} 0h1v1h-1z");
@@ -185,7 +185,7 @@ fn key_view() -> impl IntoView {
     }
 }
 
-/// Durations beside the plot.
+/// The axis of durations.
 fn durations_view(grid: &Grid<'_>) -> impl IntoView + use<> {
     let durations = grid.duration_ticks().into_iter().map(|tick| {
         view! { <span class="heat-y" style=("bottom", percent(tick.at))>{tick.label}</span> }
@@ -193,7 +193,7 @@ fn durations_view(grid: &Grid<'_>) -> impl IntoView + use<> {
     durations.collect_view()
 }
 
-/// A rectangle over the plot, as parts of its width and height.
+/// A rectangle over the plot, in fractions of its width and height.
 fn placed(class: &'static str, [left, bottom, width, height]: [f64; 4]) -> impl IntoView {
     view! {
         <span
@@ -210,7 +210,7 @@ fn percent(fraction: f64) -> String {
     format!("{:.3}%", fraction * 100.0)
 }
 
-/// The words for one cell, or for a box of several.
+/// Returns the words for one cell, or for a box of several.
 fn described_cells(grid: &Grid<'_>, (from, to): (CellPlace, CellPlace), now: UnixNanos) -> String {
     let Some(chosen) = grid.between(from, to) else { return String::new() };
     let words = box_words(chosen, now);
@@ -228,7 +228,7 @@ fn described_cells(grid: &Grid<'_>, (from, to): (CellPlace, CellPlace), now: Uni
     }
 }
 
-/// Moments and durations of a box: `14:01:00 to 14:13:00, 1.10 s to 2.70 s`.
+/// Returns the moments and durations of a box in words: `14:01:00 to 14:13:00, 1.10 s to 2.70 s`.
 #[must_use]
 pub fn box_words(chosen: HeatmapBox, now: UnixNanos) -> String {
     let moment = |time: UnixNanos| {
@@ -244,7 +244,7 @@ pub fn box_words(chosen: HeatmapBox, now: UnixNanos) -> String {
     )
 }
 
-/// Dashed lines with their words; of lines that stand close together only the first has words.
+/// Dashed lines with their words. Where lines are close together, only the first has words.
 fn markers_view(grid: &Grid<'_>, markers: &[Marker]) -> impl IntoView + use<> {
     /// Part of the plot's width that words take.
     const WORDS: f64 = 0.14;
@@ -326,7 +326,7 @@ impl Pointer {
     }
 }
 
-/// The keys of the plot.
+/// Handler of key presses in the plot.
 fn keys(
     heatmap: Arc<Heatmap>,
     state: HeatmapState,

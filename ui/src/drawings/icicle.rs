@@ -1,8 +1,8 @@
-//! A tree as frames that hang under each other: as wide as what is in them.
+//! A tree as stacked frames, as in a flame graph upside down. A frame is as wide as its value.
 //!
-//! [`place`] gives every frame its place, in fractions of the picture; [`Icicle`] draws those that
-//! are wide enough to be seen. The frame's own part is solid and stands at its right end, what it
-//! waits for is pale. Arrow keys go from frame to frame.
+//! [`place`] computes the position of every frame, in fractions of the picture. [`Icicle`] draws
+//! those that are wide enough to be visible. The frame's own part is solid and at its right end.
+//! The part of its children is pale. Arrow keys move from frame to frame.
 
 use std::sync::Arc;
 
@@ -13,11 +13,11 @@ use crate::{browser, colour};
 
 /// A frame narrower than this part of the picture is not drawn.
 const WIDTH_MIN: f64 = 0.002;
-/// At most so many frames are drawn, the widest.
+/// Maximum number of frames that are drawn: the widest.
 const DRAWN_MAX: usize = 1_200;
 /// Frames below this depth are not drawn.
 const DEPTH_MAX: u32 = 80;
-/// Shares that differ by less are drawn as equal.
+/// Difference of shares below which they are drawn as equal.
 const DIFFERENCE_MIN: f64 = 0.005;
 /// Height of a row in CSS pixels.
 const ROW_PX: u32 = 32;
@@ -25,20 +25,19 @@ const ROW_PX: u32 = 32;
 /// A frame.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Frame {
-    /// The frame it hangs under; always one before it.
+    /// Its parent, which precedes it in the list.
     pub parent: Option<u32>,
-    /// Its width: its own and all below it, in any unit.
+    /// Its width: its own value and that of all frames below it, in any unit.
     pub value: f64,
-    /// The service whose colour it has.
+    /// The service that gives its colour.
     pub service: String,
     /// Its name.
     pub name: String,
     /// Its number, as `402 ms`.
     pub number: String,
-    /// Its description for the pointer and for those who do not see it.
+    /// Its description for the pointer and for screen readers.
     pub title: String,
-    /// Difference from the other side, in shares; `None` draws it in its
-    /// service's colour.
+    /// Difference from the other side, in shares. `None` draws it in its service's colour.
     pub difference: Option<f64>,
     /// Set when something in it failed.
     pub has_failed: bool,
@@ -49,38 +48,38 @@ pub struct Frame {
 /// The order of siblings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SiblingOrder {
-    /// As the frames come.
+    /// The order of the list.
     Given,
-    /// The widest first.
+    /// Widest first.
     WidestFirst,
 }
 
-/// The place of a frame in the picture.
+/// The position of a frame in the picture.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct FramePlace {
     /// The frame.
     pub frame: u32,
-    /// From the picture's left edge, 0 to 1.
+    /// Its left edge, 0 to 1 of the picture's width.
     pub left: f64,
-    /// Of the picture's width, 0 to 1.
+    /// Its width, 0 to 1 of the picture's width.
     pub width: f64,
     /// Number of frames above it.
     pub depth: u32,
-    /// The part of the frame that nothing below it covers, 0 to 1.
+    /// The part of the frame that no frame below covers, 0 to 1.
     pub own: f64,
 }
 
-/// Places that are wide enough to be seen, and how many frames are not.
+/// Positions of the visible frames, and the number of the others.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct IcicleLayout {
-    /// The places, parents first.
+    /// The positions, parents first.
     pub placed: Vec<FramePlace>,
     /// Number of frames that are too narrow, or too deep.
     pub left_out: usize,
 }
 
-/// Places the frames under `focus`, which then is as wide as the picture, with those above it; or
-/// all of them.
+/// Computes the positions of the frames. `focus` and the frames above it are as wide as the
+/// picture. Without it, all frames are placed.
 #[must_use]
 pub fn place(frames: &[Frame], focus: Option<u32>, order: SiblingOrder) -> IcicleLayout {
     let children = children_of(frames, order);
@@ -120,7 +119,7 @@ pub fn place(frames: &[Frame], focus: Option<u32>, order: SiblingOrder) -> Icicl
         }
         let below = &children[frame as usize];
         let sum: f64 = below.iter().map(|child| value(*child)).sum();
-        // Calls side by side may take longer together than their caller: they share its width.
+        // Concurrent calls may take longer in sum than their caller. They share its width.
         let whole = value(frame).max(sum);
         let own = if whole > 0.0 { (whole - sum) / whole } else { 1.0 };
         placement.placed.push(FramePlace { frame, left, width, depth, own });
@@ -137,7 +136,7 @@ pub fn place(frames: &[Frame], focus: Option<u32>, order: SiblingOrder) -> Icicl
     placement
 }
 
-/// Keeps the widest places, in their order.
+/// Keeps the widest positions, in their order.
 fn widest(placement: &mut IcicleLayout) {
     let surplus = placement.placed.len().saturating_sub(DRAWN_MAX);
     if surplus == 0 {
@@ -152,7 +151,7 @@ fn widest(placement: &mut IcicleLayout) {
     placement.left_out += before - placement.placed.len();
 }
 
-/// The frames below each frame, and at the end those below none.
+/// Returns the children of each frame, and at the end the frames without a parent.
 fn children_of(frames: &[Frame], order: SiblingOrder) -> Vec<Vec<u32>> {
     let mut children = vec![Vec::new(); frames.len() + 1];
     for (at, frame) in (0_u32..).zip(frames) {
@@ -168,7 +167,7 @@ fn children_of(frames: &[Frame], order: SiblingOrder) -> Vec<Vec<u32>> {
     children
 }
 
-/// Returns the frame to which an arrow key leads from `at`.
+/// Returns the frame that an arrow key moves to from `at`.
 #[must_use]
 pub fn neighbour(placed: &[FramePlace], frames: &[Frame], at: u32, key: &str) -> Option<u32> {
     let here = placed.iter().find(|placed| placed.frame == at)?;
@@ -197,19 +196,19 @@ pub fn neighbour(placed: &[FramePlace], frames: &[Frame], at: u32, key: &str) ->
 /// The picture.
 #[component]
 pub fn Icicle(
-    /// Its id, by which its frames are found.
+    /// Its id, from which the ids of its frames are derived.
     id: &'static str,
-    /// The subject, for those who do not see it.
+    /// The subject, for screen readers.
     #[prop(into)]
     label: String,
     /// The frames.
     frames: Arc<Vec<Frame>>,
-    /// The places of those that are drawn.
+    /// The positions of the drawn frames.
     placement: IcicleLayout,
-    /// The frame that is selected.
+    /// The selected frame.
     #[prop(into)]
     selected: Signal<Option<u32>>,
-    /// Called with the frame that is clicked or entered.
+    /// Called with the frame that is clicked or chosen with Enter.
     on_select: Callback<u32>,
 ) -> impl IntoView {
     let rows = placement.placed.iter().map(|placed| placed.depth + 1).max().unwrap_or(1);
@@ -252,13 +251,14 @@ fn frame_id(picture: &str, frame: u32) -> String {
     format!("{picture}-{frame}")
 }
 
-/// The frame that has the focus.
+/// Returns the focused frame.
 fn focused(event: &web_sys::KeyboardEvent) -> Option<u32> {
     let element = event.target()?.dyn_into::<web_sys::Element>().ok()?;
     element.id().rsplit_once('-')?.1.parse().ok()
 }
 
-/// Part of the colour of more or of less in a frame: even the least difference is to be seen.
+/// Returns the percentage of the colour of more or of less in a frame. Even the least difference is
+/// visible.
 fn tint_percent(difference: f64) -> f64 {
     (16.0 + difference.abs() * 190.0).min(64.0)
 }
@@ -287,7 +287,7 @@ fn frame_view(
     let is_leaf = place.own > 0.998;
     let wide = place.width > 0.03;
     let dot = frame.difference.map(|_| view! { <span class="dot"></span> });
-    // Words stand on one ground: the wider of what is waited for and what is its own.
+    // Words are drawn on one ground: the wider of the own part and the part of the children.
     let mostly_own = is_leaf || own.is_some() && place.own > 0.5;
     let room = own.is_some().then(|| match mostly_own {
         true => format!("0 0 0 {}", percent(1.0 - place.own)),

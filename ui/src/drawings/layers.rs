@@ -1,29 +1,29 @@
-//! A layered layout for graphs of calls: callers on the left, what they call on the right.
+//! A layered layout for graphs of calls, with callers on the left and callees on the right.
 //!
-//! The steps are those of Sugiyama: cycles are broken by turning back edges around, nodes are put
-//! into layers by their longest way from an entry, edges over several layers get bends, bends and
-//! nodes of a layer are ordered so that few edges cross, and then moved towards their neighbours
-//! without changing the order. Every step is a pure function of its input: the same graph always
-//! has the same picture. No step recurses, and each is bounded.
+//! The steps are Sugiyama's. Back edges are reversed to break cycles. Nodes are assigned to layers
+//! by their longest path from an entry. Edges over several layers get bends. The bends and nodes of
+//! a layer are ordered so that few edges cross. They are then moved towards their neighbours in the
+//! same order. Every step is a pure function of its input, so the same graph always has the same
+//! picture. No step recurses, and each is bounded.
 
 use std::collections::{HashSet, VecDeque};
 
 mod crossings;
 mod heights;
 
-/// Edges over several layers have at most so many bends together; further edges go straight.
+/// Maximum number of bends of all edges together. Further edges are straight.
 const BENDS_MAX: usize = 20_000;
 
-/// Sizes of what is laid out.
+/// Sizes of the parts of a layout.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Spacing {
     /// Width of a node.
     pub node_width: f64,
     /// Height of a node.
     pub node_height: f64,
-    /// Room between two layers.
+    /// Distance between two layers.
     pub between_layers: f64,
-    /// Room between two nodes of a layer.
+    /// Distance between two nodes of a layer.
     pub between_nodes: f64,
 }
 
@@ -34,7 +34,7 @@ pub struct Layout {
     pub nodes: Vec<(f64, f64)>,
     /// The layer of each node, from the left.
     pub layers: Vec<u32>,
-    /// The way of each edge that was given, from its caller to the called.
+    /// The route of each given edge, from its caller to its callee.
     pub routes: Vec<Route>,
     /// Width of the picture.
     pub width: f64,
@@ -42,12 +42,12 @@ pub struct Layout {
     pub height: f64,
 }
 
-/// The way of an edge.
+/// The route of an edge.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Route {
-    /// Points from left to right: where it leaves a node, the begin and the end of each bend, where
-    /// it arrives. A bend is flat across its layer, and heights change between layers only, so that
-    /// the way passes behind no node. Empty for an edge that is not drawn.
+    /// Points from left to right: the exit from a node, the start and the end of each bend, the
+    /// arrival. A bend is flat across its layer, and heights change only between layers, so that no
+    /// route passes behind a node. Empty for an edge that is not drawn.
     pub points: Vec<(f64, f64)>,
     /// Set when the call goes from right to left, against the layers.
     pub is_reversed: bool,
@@ -55,11 +55,11 @@ pub struct Route {
     pub is_loop: bool,
 }
 
-/// A node of the layered graph: one that was given, or a bend.
+/// A node of the layered graph: a given one, or a bend.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Vertex {
     layer: u32,
-    /// The node; absent for a bend.
+    /// The node. `None` for a bend.
     node: Option<u32>,
 }
 
@@ -94,7 +94,7 @@ impl Layered {
     }
 }
 
-/// Lays a graph out. Nodes are `0..node_count`; an edge to a node that does not exist is not drawn.
+/// Lays out a graph. Nodes are `0..node_count`. An edge to a node that does not exist is not drawn.
 #[must_use]
 pub fn lay_out(node_count: usize, edges: &[(u32, u32)], spacing: Spacing) -> Layout {
     let exists = |node: u32| (node as usize) < node_count;
@@ -152,7 +152,7 @@ pub fn lay_out(node_count: usize, edges: &[(u32, u32)], spacing: Spacing) -> Lay
     }
 }
 
-/// The nodes that each node calls, in order.
+/// Returns the callees of each node, in order.
 fn callees(node_count: usize, edges: &[(u32, u32)]) -> Vec<Vec<u32>> {
     let mut below = vec![Vec::new(); node_count];
     for &(from, to) in edges {
@@ -165,7 +165,7 @@ fn callees(node_count: usize, edges: &[(u32, u32)]) -> Vec<Vec<u32>> {
     below
 }
 
-/// The edges that close a cycle on a walk from the entries: turned around, no cycle is left.
+/// Returns the edges that close a cycle on a walk from the entries. Reversing them leaves no cycle.
 fn back_edges(node_count: usize, edges: &[(u32, u32)]) -> HashSet<(u32, u32)> {
     #[derive(Clone, Copy, PartialEq)]
     enum WalkState {
@@ -210,8 +210,8 @@ fn back_edges(node_count: usize, edges: &[(u32, u32)]) -> HashSet<(u32, u32)> {
     back
 }
 
-/// The layer of every node: its longest way from an entry. Entries stand just before what they
-/// call.
+/// Returns the layer of every node: the length of its longest path from an entry. Entries are
+/// placed just before their callees.
 fn layers_of(node_count: usize, edges: &[(u32, u32)]) -> Vec<u32> {
     let below = callees(node_count, edges);
     let mut waits_for = vec![0_u32; node_count];
@@ -238,7 +238,7 @@ fn layers_of(node_count: usize, edges: &[(u32, u32)]) -> Vec<u32> {
     layers
 }
 
-/// The graph in layers, and the bends of every edge.
+/// Returns the graph in layers, and the bends of every edge.
 fn with_bends(layers: &[u32], edges: &[(u32, u32)]) -> (Layered, Vec<Vec<u32>>) {
     let mut layered = Layered::default();
     for (node, layer) in (0..).zip(layers) {
@@ -268,7 +268,7 @@ fn with_bends(layers: &[u32], edges: &[(u32, u32)]) -> (Layered, Vec<Vec<u32>>) 
     (layered, bends)
 }
 
-/// Returns the node to which an arrow key leads from `at`: a neighbour in the picture.
+/// Returns the node that an arrow key moves to from `at`: a neighbour in the picture.
 #[must_use]
 pub fn neighbour(layout: &Layout, edges: &[(u32, u32)], at: u32, key: &str) -> Option<u32> {
     let here = *layout.nodes.get(at as usize)?;

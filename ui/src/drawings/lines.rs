@@ -9,31 +9,31 @@ use leptos::prelude::*;
 use super::axis::{Tick, labels_below, number_label, value_ticks};
 use crate::colour;
 
-/// Most series of a chart.
+/// Maximum number of series of a chart.
 pub const SERIES_MAX: usize = 6;
 
-/// A series: points from left to right, the place across from 0 to 1 and the value.
+/// A series: points from left to right, each the position across from 0 to 1 and the value.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct LineSeries {
     /// Its name in the legend.
     pub name: String,
-    /// The points; a value that is not a number is a gap.
+    /// The points. A value that is not a number is a gap.
     pub points: Vec<(f64, f64)>,
-    /// The service that it is of, whose colour it has.
+    /// The service that gives its colour, if any.
     pub service: Option<String>,
 }
 
 /// Lines with their axes.
 #[component]
 pub fn LineChart(
-    /// The series; more than six are cut.
+    /// The series. At most six are drawn.
     series: Vec<LineSeries>,
-    /// Labels of the axis across.
+    /// Labels of the horizontal axis.
     ticks: Vec<Tick>,
-    /// A description for those who do not see it.
+    /// A description for screen readers.
     #[prop(into)]
     label: String,
-    /// Writes a value as a label of the axis.
+    /// Formats a value as a label of the axis.
     #[prop(optional)]
     write: Option<fn(f64) -> String>,
 ) -> impl IntoView {
@@ -41,7 +41,7 @@ pub fn LineChart(
     let values = series.iter().flat_map(|one| one.points.iter().map(|(_, value)| *value));
     let values: Vec<f64> = values.filter(|value| value.is_finite()).collect();
     let highest = values.iter().copied().fold(0.0, f64::max);
-    // Of zeros alone there is no scale.
+    // A scale needs a value other than zero.
     let ticks_up = if highest > 0.0 { value_ticks(highest, 2) } else { vec![0.0] };
     let lowest = values.iter().copied().fold(0.0, f64::min);
     let ticks_down = if lowest < 0.0 { value_ticks(-lowest, 2) } else { Vec::new() };
@@ -97,7 +97,8 @@ pub fn LineChart(
     }
 }
 
-/// The class of a series: dashes by its place, and the colour of its service where it has one.
+/// Returns the class of a series: its dashes by its index, and the colour of its service if it has
+/// one.
 fn class_of(series: &LineSeries, index: usize) -> String {
     let of_service = if series.service.is_some() { " line-service" } else { "" };
     format!("line line-{index}{of_service}")
@@ -107,7 +108,7 @@ fn hue_of(series: &LineSeries) -> Option<String> {
     series.service.as_deref().map(colour::hue_value)
 }
 
-/// The path of a series in a box of 1,000 by 100.
+/// Returns the path of a series in a box of 1,000 by 100.
 fn line(series: &LineSeries, bottom: f64, top: f64) -> String {
     let height = if top > bottom { top - bottom } else { 1.0 };
     let points = series.points.iter().map(|(across, value)| {
@@ -117,7 +118,7 @@ fn line(series: &LineSeries, bottom: f64, top: f64) -> String {
     line_path(&runs(points))
 }
 
-/// Divides points at their gaps.
+/// Splits points at their gaps.
 pub(super) fn runs(points: impl Iterator<Item = Option<(f64, f64)>>) -> Vec<Vec<(f64, f64)>> {
     let mut runs = Vec::new();
     let mut run = Vec::new();
@@ -134,7 +135,8 @@ pub(super) fn runs(points: impl Iterator<Item = Option<(f64, f64)>>) -> Vec<Vec<
     runs
 }
 
-/// The path through runs of points. A point between two gaps is a short line and not nothing.
+/// Returns the path through runs of points. A point between two gaps is drawn as a short line, so
+/// that it is visible.
 pub(super) fn line_path(runs: &[Vec<(f64, f64)>]) -> String {
     let mut path = String::new();
     for run in runs {

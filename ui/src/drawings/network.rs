@@ -1,7 +1,8 @@
-//! A graph of calls as cards and curves, to be panned, zoomed and walked through by keyboard.
+//! A graph of calls as cards and curves, with panning, zooming and keyboard navigation.
 //!
-//! Owns the curves and the choice of the part that is seen first; [`Viewport`] is that part.
-//! [`super::layers`] places the cards; the page fills them; `names` are those of a small picture.
+//! Owns the curves and the choice of the first view. [`Viewport`] is the visible part.
+//! [`super::layers`] places the cards, and the page fills them. `names` has the names of a picture
+//! at a small scale.
 
 use std::{fmt::Write as _, sync::Arc};
 
@@ -20,19 +21,20 @@ const WIDTH: f64 = 172.0;
 const HEIGHT: f64 = 58.0;
 const SPACING: Spacing =
     Spacing { node_width: WIDTH, node_height: HEIGHT, between_layers: 84.0, between_nodes: 26.0 };
-/// Room between the layers of a crowded picture: its labels are hidden.
+/// Distance between the layers of a crowded picture, whose labels are hidden.
 const CROWDED_GAP: f64 = 64.0;
-/// Below this size numbers are left out, and names stand over the cards at one size.
+/// Scale below which numbers are hidden and names are drawn over the cards at one size.
 const FAR_BELOW: f64 = 0.8;
-/// A picture of more cards is first seen as a whole, although its cards cannot be read.
+/// Number of cards above which a picture is first shown as a whole, although its cards cannot be
+/// read.
 const READABLE_CARDS_MAX: usize = 40;
-/// An alarm of more letters stands below the name, in place of the number on the left.
+/// Number of letters above which an alarm is below the name, in place of the number on the left.
 const ALARM_BESIDE_NAME_MAX: usize = 8;
-/// Letters of an alarm that have room there beside the number on the right, and without it.
+/// Number of letters of an alarm that fit there: beside a number on the right, and without one.
 const ALARM_ROOM: (usize, usize) = (13, 20);
 /// Width of a letter of a label.
 const LETTER: f64 = 6.7;
-/// More edges than this have their labels only when they are lit.
+/// Number of edges above which only lit edges have labels.
 const LABELLED_MAX: usize = 16;
 
 /// The sign of a node.
@@ -44,7 +46,7 @@ pub enum NodeSign {
     Database,
     /// A queue or topic.
     Queue,
-    /// Something outside, or of which nothing is known.
+    /// Something external or unknown.
     Outside,
     /// The users, who begin transactions.
     User,
@@ -67,7 +69,7 @@ impl NodeSign {
     }
 }
 
-/// A card.
+/// A card of the picture.
 #[derive(Debug, Clone, PartialEq)]
 pub struct NetworkNode {
     /// Its name.
@@ -76,43 +78,43 @@ pub struct NetworkNode {
     pub sign: NodeSign,
     /// Its number on the left: a rate, a count.
     pub left: String,
-    /// Its number on the right: a duration. Of the culprit the numbers of its change, which stand
-    /// below its alarm.
+    /// Its number on the right: a duration. For the culprit, the values before and since its
+    /// change, which are below its alarm.
     pub right: String,
-    /// Its trouble in a word or two, as `10.2 %` or `3.5× slower`; drawn red.
+    /// Its alarm in a word or two, as `10.2 %` or `3.5× slower`. It is drawn red.
     pub alarm: Option<String>,
-    /// Set when it is the culprit: of a large picture the part around it is seen first.
+    /// Set when it is the culprit. The first view of a large picture is the part around it.
     pub is_culprit: bool,
     /// Its bar, 0 to 1.
     pub bar: f64,
-    /// Set when the bar is of failures.
+    /// Set when the bar shows failures.
     pub bar_is_failures: bool,
-    /// Its description, for those who do not see it.
+    /// Its description, for screen readers.
     pub title: String,
-    /// Set when it belongs to what is looked for; without any such node none is pale.
+    /// Set when it matches the search. Without any match, no node is pale.
     pub is_lit: bool,
 }
 
-/// A curve.
+/// A curve of the picture.
 #[derive(Debug, Clone, PartialEq)]
 pub struct NetworkEdge {
     /// The caller.
     pub from: u32,
-    /// The called.
+    /// The callee.
     pub to: u32,
     /// Its words.
     pub label: String,
     /// Its description.
     pub title: String,
-    /// Set when something is wrong with it; drawn red.
+    /// Set when its calls fail. It is drawn red.
     pub has_failed: bool,
-    /// Set when messages go over it; drawn dashed.
+    /// Set when it carries messages. It is drawn dashed.
     pub is_message: bool,
     /// Set when it is on the critical path.
     pub is_critical: bool,
     /// Its thickness, 0 to 1.
     pub weight: f64,
-    /// Set when it belongs to what is looked for.
+    /// Set when it matches the search.
     pub is_lit: bool,
 }
 
@@ -140,15 +142,17 @@ impl NetworkGraph {
         Self { nodes, edges, layout, pairs }
     }
 
-    /// The place of the card that is seen first: the culprit's, or the first one of the first layer.
+    /// Returns the index of the card in the first view: the culprit's, or the first card of the
+    /// first layer.
     fn first_card(&self) -> usize {
         let culprit = self.nodes.iter().position(|node| node.is_culprit);
         let entry = || self.layout.layers.iter().position(|layer| *layer == 0);
         culprit.or_else(entry).unwrap_or_default()
     }
 
-    /// The first view: all of the picture where it fits at life size, else the part around the first
-    /// card at life size. Too many cards are seen as a whole, except on a narrow screen.
+    /// Returns the first view: the whole picture where it fits at full size, else the part around
+    /// the first card at full size. A picture with too many cards is shown as a whole, except on a
+    /// narrow screen.
     fn first_view(&self, screen: (f64, f64)) -> Viewport {
         let is_overview = self.nodes.len() > READABLE_CARDS_MAX && screen.0 >= browser::NARROW_PX;
         match self.layout.nodes.get(self.first_card()) {
@@ -165,13 +169,13 @@ impl NetworkGraph {
 /// A node or an edge of the picture.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Pick {
-    /// The node at this place of the list.
+    /// The node at this index.
     Node(u32),
-    /// The edge at this place of the list.
+    /// The edge at this index.
     Edge(u32),
 }
 
-/// The curve through the points of a route.
+/// Returns the curve through the points of a route.
 fn curve(route: &Route) -> String {
     let Some(&(x, y)) = route.points.first() else { return String::new() };
     if route.is_loop {
@@ -202,7 +206,8 @@ fn arrow(route: &Route) -> String {
     }
 }
 
-/// Where an edge's words stand: in the middle of its last bend, or of its way without one.
+/// Returns the position of an edge's label: the middle of its last bend, or of its route without
+/// bends.
 fn label_at(route: &Route) -> Option<(f64, f64)> {
     if route.is_loop {
         return route.points.first().map(|(x, y)| (*x, y - HEIGHT / 2.0 - 28.0));
@@ -225,14 +230,14 @@ struct Picture {
     picked: Signal<Option<Pick>>,
     on_pick: Callback<Option<Pick>>,
     drag: RwSignal<Option<(i32, i32, bool)>>,
-    /// The edge that the pointer is on.
+    /// The edge under the pointer.
     pointed: RwSignal<Option<u32>>,
-    /// The node that the pointer or the focus is on.
+    /// The node that has the pointer or the focus.
     pointed_node: RwSignal<Option<u32>>,
 }
 
 impl Picture {
-    /// Tells whether an edge is picked, or begins or ends at the picked node.
+    /// Reports whether an edge is picked, or starts or ends at the picked node.
     fn is_beside(self, at: u32, edge: &NetworkEdge) -> impl Fn() -> bool + use<> {
         let (from, to) = (edge.from, edge.to);
         move || match self.picked.get() {
@@ -248,7 +253,7 @@ impl Picture {
         self.view.set(Some(shown.zoomed(factor, (width / 2.0, height / 2.0))));
     }
 
-    /// Shows all of the picture.
+    /// Shows the whole picture.
     fn fit(self) {
         let size = self.size.get_untracked();
         let all = self.graph.with_value(|graph| Viewport::fitting(graph.size(), size));
@@ -288,7 +293,7 @@ impl Picture {
         self.view.set(Some(shown.panned(f64::from(across), f64::from(down))));
     }
 
-    /// Ends a drag; a press that did not move and met nothing takes the pick back.
+    /// Ends a drag. A click on the background clears the pick.
     fn released(self, event: &web_sys::PointerEvent) {
         let dragged = self.drag.get_untracked().is_some_and(|(_, _, has_moved)| has_moved);
         self.drag.set(None);
@@ -305,7 +310,7 @@ impl Picture {
         }
     }
 
-    /// Goes from node to node; the view follows.
+    /// Moves from node to node. The view follows.
     fn key(self, event: &web_sys::KeyboardEvent, node: u32) {
         if matches!(event.key().as_str(), "Enter" | " ") {
             event.prevent_default();
@@ -340,8 +345,8 @@ fn keep_focus() {
     }
 }
 
-/// Size of a picture. At first it is that of the replaced picture, so that the new one is seen at
-/// once and keeps the focus.
+/// Returns the size of a picture. At first it is that of the replaced picture, so that the new one
+/// is drawn at once and keeps the focus.
 fn size_of(field: NodeRef<html::Div>) -> Signal<(f64, f64)> {
     let replaced = document().query_selector(".network").ok().flatten();
     let first = replaced
@@ -350,8 +355,8 @@ fn size_of(field: NodeRef<html::Div>) -> Signal<(f64, f64)> {
     Memo::new(move |_| if seen.get().0 > 0.0 { seen.get() } else { first }).into()
 }
 
-/// The part that is seen while the reader has moved nothing: the first view, moved until the picked
-/// node is in it.
+/// Returns the visible part before the reader moves it: the first view, moved until the picked node
+/// is in it.
 fn initial_view(
     graph: StoredValue<Arc<NetworkGraph>>,
     size: Signal<(f64, f64)>,
@@ -368,7 +373,7 @@ fn initial_view(
     })
 }
 
-/// The picture. It fills its container, which gives it its height.
+/// The picture. It fills its container, which sets its height.
 #[component]
 pub fn Network(
     /// The graph.
@@ -376,12 +381,12 @@ pub fn Network(
     /// The picked node or edge.
     #[prop(into)]
     picked: Signal<Option<Pick>>,
-    /// Called with what is clicked or entered; with nothing for a click beside everything.
+    /// Called with the clicked or entered item, or with `None` for a click on the background.
     on_pick: Callback<Option<Pick>>,
-    /// The part that is seen; the first view while `None`. Kept by the page, so that a newer graph
-    /// is seen from the same place.
+    /// The visible part; the first view while `None`. The page keeps it, so that a newer graph is
+    /// shown at the same position.
     view: RwSignal<Option<Viewport>>,
-    /// The subject, for those who do not see it.
+    /// The subject, for screen readers.
     #[prop(into)]
     label: String,
 ) -> impl IntoView {
@@ -486,8 +491,8 @@ fn edge_view(
     }
 }
 
-/// The words of an edge, a line for each part. They are drawn after all curves, on a ground of
-/// their own, so that none goes through them; below the words of a failing edge they are pale.
+/// The label of an edge, one line per part. Labels are drawn after all curves, on a ground of their
+/// own, so that no curve crosses them. They are pale below the label of a failing edge.
 fn label_view(
     picture: Picture,
     at: u32,
@@ -553,7 +558,7 @@ fn node_view(
     });
     let name_at = left + if has_sign { 31.0 } else { 13.0 };
     let is_outside = !matches!(node.sign, NodeSign::Service | NodeSign::User);
-    // Only services have colours, of which there are few.
+    // The few colours are for services only.
     let hue = (node.sign == NodeSign::Service).then(|| colour::hue_value(&node.name));
     view! {
         <g
@@ -599,7 +604,8 @@ fn node_view(
     }
 }
 
-/// The alarm of a card: a short one for the line of the name, a longer one for the line below.
+/// Returns the alarm of a card: a short one for the line of the name, or a longer one for the line
+/// below.
 fn alarms(node: &NetworkNode) -> (Option<String>, Option<String>) {
     let Some(alarm) = &node.alarm else { return (None, None) };
     if alarm.chars().count() <= ALARM_BESIDE_NAME_MAX {
@@ -608,8 +614,8 @@ fn alarms(node: &NetworkNode) -> (Option<String>, Option<String>) {
     (None, Some(format!("● {}", figures::cut(alarm, ALARM_ROOM.1))))
 }
 
-/// The second line of a card: its numbers, of which a long alarm takes the place of those for
-/// which no room is left. Numbers of the culprit's change stand below, in place of the bar.
+/// The second line of a card, with its numbers. A long alarm replaces the numbers that do not fit
+/// beside it. Numbers of the culprit's change are below, in place of the bar.
 fn numbers_view(
     node: &NetworkNode,
     long_alarm: Option<String>,
@@ -641,7 +647,7 @@ mod tests {
         names::tests::{edge, node},
     };
 
-    /// A chain of calls between so many services.
+    /// A chain of calls between this number of services.
     fn chain(count: u32) -> NetworkGraph {
         let nodes = (0..count).map(|at| node(&format!("service-{at}"))).collect();
         NetworkGraph::new(nodes, (1..count).map(|to| edge(to - 1, to, 1.0)).collect())

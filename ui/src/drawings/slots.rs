@@ -1,24 +1,24 @@
-//! Steps of a window as slots of a picture.
+//! Steps of a window as slots of equal width in a picture.
 
 use tidings_proto::{
     UnixNanos,
     api::{CountInStep, TimeWindow},
 };
 
-/// A chart has at most so many steps; more are cut at its end.
+/// Maximum number of slots of a chart. Further ones are cut at its end.
 const SLOTS_MAX: u64 = 2_000;
 const SECOND: u64 = 1_000_000_000;
 
 /// The steps of a window as slots of equal width.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Slots {
-    /// Begin of the first slot.
+    /// Start of the first slot.
     pub first: UnixNanos,
     /// Length of a slot in nanoseconds, never 0.
     pub step_nanos: u64,
     /// Number of slots.
     pub count: usize,
-    /// The window that the slots hold.
+    /// The window that the slots cover.
     window: (UnixNanos, UnixNanos),
 }
 
@@ -35,22 +35,22 @@ impl Slots {
         Self { first: UnixNanos(first), step_nanos, count, window: (start, end) }
     }
 
-    /// The slot that a moment falls into.
+    /// Returns the slot of a moment.
     #[must_use]
     pub fn slot(&self, time: UnixNanos) -> Option<usize> {
         let slot = time.0.checked_sub(self.first.0)? / self.step_nanos;
         usize::try_from(slot).ok().filter(|slot| *slot < self.count)
     }
 
-    /// Start of a slot.
+    /// Returns the start of a slot.
     #[must_use]
     pub fn start_of(&self, slot: usize) -> UnixNanos {
         let offset = u64::try_from(slot).unwrap_or(u64::MAX).saturating_mul(self.step_nanos);
         UnixNanos(self.first.0.saturating_add(offset))
     }
 
-    /// The slot that a key goes to from one: the arrows, Home and End. From outside, an arrow comes
-    /// in at the edge.
+    /// Returns the slot that a key moves to from `at`: the arrows, Home and End. Without a slot, an
+    /// arrow starts at the edge.
     #[must_use]
     pub fn walk(&self, at: Option<usize>, key: &str) -> Option<usize> {
         let last = self.count - 1;
@@ -63,14 +63,14 @@ impl Slots {
         }
     }
 
-    /// Place of a moment between the picture's left edge (0) and its right edge (1).
+    /// Returns the position of a moment between the picture's left edge (0) and its right edge (1).
     #[must_use]
     pub fn fraction(&self, time: UnixNanos) -> f64 {
         let offset = time.0 as f64 - self.first.0 as f64;
         offset / (self.step_nanos as f64 * self.count as f64)
     }
 
-    /// One value for each slot: `fallback` where no step has any.
+    /// Returns one value for each slot: `fallback` where no step has a value.
     #[must_use]
     pub fn spread<S>(
         &self,
@@ -88,7 +88,7 @@ impl Slots {
         values
     }
 
-    /// Counts of the steps as heights of bars.
+    /// Returns the counts of the steps as heights of bars.
     #[must_use]
     pub fn counts(&self, steps: &[CountInStep]) -> Vec<f64> {
         let count = |step: &CountInStep| Some(step.count as f64);
@@ -96,14 +96,14 @@ impl Slots {
         counts.into_iter().flatten().collect()
     }
 
-    /// Returns true if the last slot ends after the window: its count is then that of a part.
+    /// Reports whether the last slot ends after the window. Its count is then partial.
     #[must_use]
     pub fn ends_open(&self) -> bool {
         self.start_of(self.count) > self.window.1
     }
 
-    /// Shares and quantiles of the steps. A slot has none where less than a quarter of it is in the
-    /// window: a share of so few calls says nothing.
+    /// Returns shares and quantiles of the steps. A slot has no value when less than a quarter of
+    /// it is in the window, because a share of so few calls is not meaningful.
     #[must_use]
     pub fn measures<S>(
         &self,
@@ -115,8 +115,8 @@ impl Slots {
         self.measured(self.spread(steps, begin, value, fallback), 4)
     }
 
-    /// Counts as rates by the second. A slot partly outside of the window has none: its last calls
-    /// are still on their way, which would draw as a drop.
+    /// Returns counts as rates per second. A slot partly outside of the window has none: its last
+    /// calls have not arrived yet, which would look like a drop.
     #[must_use]
     pub fn rates<S>(
         &self,
@@ -138,7 +138,7 @@ impl Slots {
         values
     }
 
-    /// Nanoseconds of a slot that lie in the window.
+    /// Returns the nanoseconds of a slot that lie in the window.
     fn inside(&self, slot: usize) -> u64 {
         let (begin, (start, end)) = (self.start_of(slot), self.window);
         let until = begin.0.saturating_add(self.step_nanos).min(end.0);

@@ -1,9 +1,9 @@
 //! A chart over time: lines or stacked bars, axes with units, a readout, a range to drag.
 //!
-//! The readout stands in the legend: the values of the step under the pointer, or of the step the
-//! arrow keys are at. Dragging, or the arrow keys with Shift and then Enter, makes a stretch the
-//! page's range; a click, or `m`, takes the moment where the page has a use for one. Charts that
-//! share a cursor show the same step.
+//! The readout is in the legend. It has the values of the step under the pointer, or of the step
+//! that the arrow keys moved to. Dragging, or the arrow keys with Shift and then Enter, sets the
+//! page's range. A click, or `m`, selects the moment on pages that support it. Charts that share a
+//! cursor show the same step.
 
 use std::fmt::Write as _;
 
@@ -21,7 +21,7 @@ use crate::{
     url::{Step, TimeRange, use_edit_query},
 };
 
-/// Height of the drawing's own coordinates; its width is 1,000.
+/// Height of the drawing's own coordinates. Its width is 1,000.
 const TALL: f64 = 100.0;
 const WIDE: f64 = 1_000.0;
 
@@ -30,7 +30,7 @@ const WIDE: f64 = 1_000.0;
 pub enum ValueUnit {
     /// Nanoseconds.
     Duration,
-    /// Calls in a second.
+    /// Calls per second.
     Rate,
     /// A share, 0 to 1.
     Share,
@@ -45,7 +45,7 @@ impl ValueUnit {
         }
     }
 
-    /// Values as the axis counts them: rates are read by the minute.
+    /// Returns the factor from values to the axis. Rates are shown per minute.
     fn scale(self) -> f64 {
         match self {
             Self::Duration => 1.0,
@@ -67,11 +67,11 @@ impl ValueUnit {
 /// How the series are drawn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ChartShape {
-    /// Each as a line.
+    /// Each series as a line.
     Lines,
-    /// Each as a line over a pale area.
+    /// Each series as a line over a pale area.
     Areas,
-    /// One on top of the other, a bar for each step.
+    /// Stacked bars, one for each step.
     StackedBars,
 }
 
@@ -82,18 +82,18 @@ pub struct ChartSeries {
     pub name: &'static str,
     /// Its colour: the class of `60-lines.css`, as `accent` or `error`.
     pub tone: &'static str,
-    /// A value for each slot; `None` leaves a gap.
+    /// A value for each slot. `None` leaves a gap.
     pub values: Vec<Option<f64>>,
 }
 
-/// A moment worth a line of its own: a deployment.
+/// A marked moment: a deployment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Marker {
     /// The moment.
     pub time: UnixNanos,
     /// Its words, as `payment 2.14.0`.
     pub label: String,
-    /// Set when something changed with it.
+    /// Set when a change began at this moment.
     pub is_suspect: bool,
 }
 
@@ -104,9 +104,9 @@ pub struct TimeChart {
     pub slots: Slots,
     /// The unit of all values.
     pub unit: ValueUnit,
-    /// How they are drawn.
+    /// The shape of the series.
     pub shape: ChartShape,
-    /// The series, of one value for each slot.
+    /// The series, with one value for each slot.
     pub series: Vec<ChartSeries>,
     /// Moments to mark.
     pub markers: Vec<Marker>,
@@ -132,7 +132,7 @@ impl TimeChart {
         self
     }
 
-    /// Adds the marks that fall into its time.
+    /// Adds the markers that are within its time.
     #[must_use]
     pub fn marked(mut self, markers: &[Marker]) -> Self {
         let inside = |marker: &&Marker| (0.0..=1.0).contains(&self.slots.fraction(marker.time));
@@ -140,7 +140,7 @@ impl TimeChart {
         self
     }
 
-    /// The greatest value that is drawn, in the axis's own count.
+    /// Returns the greatest drawn value, in the unit of the axis.
     fn greatest(&self) -> f64 {
         let values = |slot: usize| self.series.iter().filter_map(move |one| value_at(one, slot));
         let tops = (0..self.slots.count).map(|slot| match self.shape {
@@ -155,7 +155,7 @@ fn value_at(series: &ChartSeries, slot: usize) -> Option<f64> {
     series.values.get(slot).copied().flatten().filter(|value| value.is_finite())
 }
 
-/// The shapes of every series, as SVG paths: the line, and the area under it.
+/// Returns the SVG paths of every series: the line, and the area under it.
 fn shapes(chart: &TimeChart, top: f64) -> Vec<(String, String)> {
     let width = WIDE / chart.slots.count.max(1) as f64;
     let height = |value: f64| (value * chart.unit.scale() / top).clamp(0.0, 1.0) * TALL;
@@ -184,7 +184,7 @@ fn shapes(chart: &TimeChart, top: f64) -> Vec<(String, String)> {
     chart.series.iter().map(|series| line(series, width, height)).collect()
 }
 
-/// The line of a series, and the area under it.
+/// Returns the line of a series, and the area under it.
 fn line(series: &ChartSeries, width: f64, height: impl Fn(f64) -> f64) -> (String, String) {
     let points = (0..series.values.len()).map(|slot| {
         let x = (slot as f64 + 0.5) * width;
@@ -203,7 +203,7 @@ fn line(series: &ChartSeries, width: f64, height: impl Fn(f64) -> f64) -> (Strin
     (line_path(&runs), area)
 }
 
-/// The stretch that two slots choose, in either order, as a range in whole milliseconds.
+/// Returns the range between two slots, in either order, in whole milliseconds.
 pub(crate) fn chosen_range(slots: &Slots, one: usize, other: usize) -> TimeRange {
     let milliseconds = |slot: usize| slots.start_of(slot).0 / 1_000_000;
     TimeRange::Between {
@@ -212,10 +212,10 @@ pub(crate) fn chosen_range(slots: &Slots, one: usize, other: usize) -> TimeRange
     }
 }
 
-/// The step that charts side by side point at.
+/// The step that charts side by side highlight.
 pub type Cursor = RwSignal<Option<usize>>;
 
-/// The state of one chart: where the pointer is and from where it drags.
+/// The state of one chart: the pointer and the start of the drag.
 #[derive(Debug, Clone, Copy)]
 struct Plot {
     slots: Slots,
@@ -256,7 +256,7 @@ impl Plot {
         }
     }
 
-    /// Takes the begin of a step, where the page does something with a moment.
+    /// Selects the start of a step, where the page supports a moment.
     fn pick(self, slot: usize) {
         if let Some(pick) = self.on_pick {
             pick.run(self.slots.start_of(slot));
@@ -296,7 +296,7 @@ impl Plot {
     }
 }
 
-/// The chart. Sets the page's range when a stretch is chosen.
+/// The chart. It sets the page's range when a range is dragged.
 #[component]
 pub fn TimeChartView(
     /// Its heading.
@@ -307,9 +307,9 @@ pub fn TimeChartView(
     note: String,
     /// Its content.
     chart: TimeChart,
-    /// The step that is read; charts side by side share it.
+    /// The highlighted step, shared by charts side by side.
     cursor: Cursor,
-    /// Called with the begin of the step that is clicked.
+    /// Called with the start of the clicked step.
     #[prop(optional)]
     on_pick: Option<Callback<UnixNanos>>,
 ) -> impl IntoView {
@@ -390,7 +390,7 @@ fn series_shapes(chart: &TimeChart, top: f64) -> impl IntoView + use<> {
     drawn.collect_view()
 }
 
-/// Values at the axis, each with a line across the plot.
+/// Values of the axis, each with a line across the plot.
 fn value_scale(ticks: &[f64], top: f64, unit: ValueUnit) -> impl IntoView + use<> {
     let scale = ticks.iter().map(|tick| {
         let bottom = format!("{:.2}%", tick / top * 100.0);
@@ -402,7 +402,7 @@ fn value_scale(ticks: &[f64], top: f64, unit: ValueUnit) -> impl IntoView + use<
     scale.collect_view()
 }
 
-/// The names of the series; with a cursor its time and their values.
+/// The names of the series. With a cursor, its time and their values.
 #[component]
 fn Legend(chart: TimeChart, cursor: Cursor) -> impl IntoView {
     let slots = chart.slots;
@@ -436,7 +436,7 @@ fn Legend(chart: TimeChart, cursor: Cursor) -> impl IntoView {
     }
 }
 
-/// The moments that are marked. Labels that would lie on each other stand on lines of their own.
+/// The markers. Labels that would overlap are on separate lines.
 #[component]
 fn Marks(chart: TimeChart) -> impl IntoView {
     let mut ends = [f64::MIN; 3];
@@ -461,7 +461,7 @@ fn Marks(chart: TimeChart) -> impl IntoView {
     marks.collect_view()
 }
 
-/// The step under the cursor, or the stretch that is being chosen.
+/// The step under the cursor, or the range that is being dragged.
 #[component]
 fn Pointed(plot: Plot) -> impl IntoView {
     let shown = move || {

@@ -1,4 +1,4 @@
-//! What people read.
+//! Tests of the texts that readers see.
 
 use tidings_proto::{
     UnixNanos,
@@ -148,6 +148,6 @@ fn a_value_nested_ten_thousand_deep_is_written() {
         deep = Value::Array(ArrayValue { values: vec![deep] }).into();
     }
     assert_eq!(value(&deep).len(), 20_003);
-    // Dropping such a value recurses, which is the wire type's matter and not the formatter's.
+    // Dropping this value would recurse in the wire type, which is not under test here.
     std::mem::forget(deep);
 }

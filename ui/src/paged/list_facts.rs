@@ -158,7 +158,7 @@ pub fn ListTrouble<T: Page, Q: ListQuery>(
     }
 }
 
-/// The way to the next older page, while there is one.
+/// The button for the next older page, if there is one.
 #[component]
 #[must_use]
 pub fn OlderButton<T: Page, Q: ListQuery>(

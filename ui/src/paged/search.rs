@@ -1,9 +1,4 @@
-//! The newest page, asked for so that its first rows and how far the search is are known before it
-//! is there.
-//!
-//! Owns what is known of the answer and whether it answers the question of now: rows of another
-//! question stay until there are some of this one, so that a fast answer replaces them at once.
-//! When the question changes or the page goes away, the search is given up.
+//! The newest page. Its request reports the first rows and the progress before the answer.
 
 use std::sync::Arc;
 
@@ -21,7 +16,7 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct Search<T: Page> {
     value: RwSignal<Option<Arc<T>>>,
-    /// The first rows of an answer that is not there yet.
+    /// The first rows of an answer that is still in progress.
     first: RwSignal<Vec<T::Item>>,
     error: RwSignal<Option<ApiError>>,
     /// Progress of the search, also after it ended without an answer; `None` for a fast one.
@@ -32,7 +27,7 @@ pub(super) struct Search<T: Page> {
     /// True when the reader stopped the search.
     stopped: RwSignal<bool>,
     asked: RwSignal<u32>,
-    /// When it was asked for.
+    /// The moment of the request.
     asked_at: StoredValue<UnixNanos>,
     running: StoredValue<Option<AbortController>, LocalStorage>,
 }
@@ -46,7 +41,7 @@ impl<T: Page> Clone for Search<T> {
 impl<T: Page> Copy for Search<T> {}
 
 impl<T: Page> Search<T> {
-    /// Asks `question` with `ask`, now and whenever it changes.
+    /// Sends the request that `ask` makes of `question`, now and whenever `question` changes.
     pub(super) fn new<Q>(question: Memo<Q>, ask: Ask<T, Q>) -> Self
     where
         Q: Clone + PartialEq + Send + Sync + 'static,
@@ -100,9 +95,9 @@ impl<T: Page> Search<T> {
         });
     }
 
-    /// Takes what is told. The page may be gone by now, and its signals with it.
+    /// Processes an event. The page and its signals may have been removed by now.
     fn hear(self, name: &str, data: &str) {
-        // What is shown is this question's own answer: it stays until there is a newer one.
+        // The shown answer belongs to this query. It stays until there is a newer one.
         if self.is_answered() {
             return;
         }
@@ -134,7 +129,7 @@ impl<T: Page> Search<T> {
         self.pending.try_set(false);
     }
 
-    /// Rows of another question are no answer to this one.
+    /// Drops rows of another query.
     fn drop_stale(self) {
         if self.stale.try_get_untracked() == Some(true) {
             self.value.try_set(None);
@@ -163,7 +158,7 @@ impl<T: Page> Search<T> {
         is_there && self.stale.try_get_untracked() == Some(false)
     }
 
-    /// Stops: what was found so far stays.
+    /// Stops the search. Rows that were found so far stay.
     pub(super) fn stop(self) {
         if self.pending.get_untracked() && !self.is_answered() {
             self.give_up();
@@ -174,7 +169,7 @@ impl<T: Page> Search<T> {
         }
     }
 
-    /// Asks again.
+    /// Sends the request again.
     pub(super) fn refresh(self) {
         if !self.is_answered() {
             self.forget_first();
@@ -182,8 +177,8 @@ impl<T: Page> Search<T> {
         self.asked.update(|asked| *asked = asked.wrapping_add(1));
     }
 
-    /// Asks again for what may be newer: unless a search is under way, was stopped, or would end
-    /// as the last one did.
+    /// Sends the request again unless a search is in progress, was stopped, or would end as the
+    /// last one did.
     pub(super) fn refresh_when_idle(self) {
         let is_hopeless = self
             .error
@@ -198,13 +193,13 @@ impl<T: Page> Search<T> {
         self.value.get()
     }
 
-    /// The rows that are known: of the answer, or the first ones of what it will be.
+    /// The known rows: those of the answer, or the first ones of an answer in progress.
     pub(super) fn rows(self) -> Vec<T::Item> {
         let value = self.value.get().map(|value| value.items().to_vec());
         value.unwrap_or_else(|| self.first.get())
     }
 
-    /// Why the last question has no answer.
+    /// The error of the last request, if it failed.
     pub(super) fn error(self) -> Option<ApiError> {
         self.error.get()
     }
@@ -214,7 +209,7 @@ impl<T: Page> Search<T> {
         self.stale.get() && self.value.with(Option::is_some)
     }
 
-    /// Reports whether nothing is known yet.
+    /// Reports whether there is neither an answer nor an error yet.
     pub(super) fn loading(self) -> bool {
         self.pending.get()
             && self.value.with(Option::is_none)
@@ -232,7 +227,7 @@ impl<T: Page> Search<T> {
         self.stopped.get()
     }
 
-    /// When the newest page was asked for.
+    /// The moment at which the newest page was requested.
     pub(super) fn asked_at(self) -> UnixNanos {
         self.asked_at.get_value()
     }

@@ -1,7 +1,7 @@
-//! Compare: how one trace differs from another, or from what is typical of its type.
+//! Compare: the differences of one trace from another, or from the typical trace of its type.
 //!
-//! Owns the two sides, which are the address's. The overlay of the trees is the API's; how rows are
-//! ranked by what they cost is [`impact`]'s.
+//! Owns the two sides, which the address names. The API overlays the trees. [`impact`] ranks the
+//! rows by their cost.
 
 use std::sync::Arc;
 
@@ -28,11 +28,11 @@ mod side;
 
 use impact::Impact;
 
-/// The two sides as the address names them.
+/// The two sides in the address.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Sides {
     left: TraceId,
-    /// Absent for what is typical.
+    /// The right trace. `None` for the typical trace.
     right: Option<TraceId>,
 }
 
@@ -114,7 +114,7 @@ pub fn ComparePage() -> impl IntoView {
     }
 }
 
-/// No two traces are named: a form for them.
+/// A form to choose two traces, when the address names none.
 fn choose(query: Memo<UrlQuery>) -> impl IntoView {
     let text = |key| {
         RwSignal::new(query.with_untracked(|query| query.get(key).unwrap_or_default().to_owned()))

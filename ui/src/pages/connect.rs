@@ -1,7 +1,7 @@
-//! Welcome and Connect: where Tidings listens, how to point a sender here, demo traffic.
+//! Welcome and Connect: the addresses of this server, the setup of senders, demo traffic.
 //!
-//! With nothing received yet this is the home page, and moves on to Explore by itself when the
-//! first span arrives. Asks for the status every second while it is on screen.
+//! Before any data was received, this is the home page. It moves on to Explore by itself when the
+//! first span arrives. It requests the status every second while it is on screen.
 
 use std::time::Duration;
 
@@ -38,7 +38,7 @@ fn watch_status() -> Remote<ServerStatus> {
     status
 }
 
-/// Welcome until something was received, Explore from then on.
+/// Welcome until data was received, Explore from then on.
 #[component]
 #[must_use]
 pub fn WelcomeUntilData() -> impl IntoView {
@@ -63,7 +63,7 @@ pub fn WelcomeUntilData() -> impl IntoView {
     view! { <Welcome status waiting=true /> }
 }
 
-/// `/connect`: the same, for those who already have data.
+/// `/connect`: the same page for servers that already have data.
 #[component]
 #[must_use]
 pub fn ConnectPage() -> impl IntoView {
@@ -79,7 +79,7 @@ fn Welcome(status: Remote<ServerStatus>, waiting: bool) -> impl IntoView {
     } else {
         ("Connect a sender", "Addresses that receive data, and how to point a sender here.")
     };
-    // The cards stay when the status cannot be had any more; the error stands above them.
+    // The cards stay when the status request fails. The error is above them.
     let error = Memo::new(move |_| status.error());
     let failed = move || {
         let retry = Callback::new(move |()| status.refresh());

@@ -1,9 +1,10 @@
-//! Explore: traces by what one of their spans is like, and what sets some of them apart.
+//! Explore: traces selected by the properties of their spans, and the attributes that set some of
+//! them apart.
 //!
-//! Owns the question (filters or a query, range, box, order; all in the address) and the keys. The
-//! heatmap shows the spans that they find; a box in it narrows the list and is explained. New
-//! traces appear by themselves, but never under a reader who points at a row, has one selected or
-//! has asked for older pages.
+//! Owns the query (filters or TraceQL, range, box, order; all in the address) and the keys. The
+//! heatmap shows the matching spans. A box in it narrows the list and is explained. New traces
+//! appear by themselves, except while the reader points at a row, has one selected or has loaded
+//! older pages.
 
 use std::sync::Arc;
 
@@ -58,7 +59,7 @@ impl ListQuery for TraceQuestion {
     }
 }
 
-/// The state of the page, and the way to change it.
+/// The state of the page, with a callback to change it.
 #[derive(Debug, Clone, Copy)]
 pub struct Explored {
     state: Memo<ExploreState>,
@@ -66,14 +67,14 @@ pub struct Explored {
 }
 
 impl Explored {
-    /// Changes the state as `edit` says; the row that is selected is let go.
+    /// Changes the state with `edit` and clears the selected row.
     fn edit(self, edit: impl FnOnce(&mut ExploreState)) {
         let mut state = ExploreState { selected: None, ..self.state.get_untracked() };
         edit(&mut state);
         self.change.run((state, Step::New));
     }
 
-    /// Chooses a box of the picture that was drawn at `now`, or drops the one there is.
+    /// Selects a box of the heatmap that was drawn at `now`, or drops the selected one.
     fn choose(self, chosen: Option<HeatmapBox>, now: UnixNanos) {
         self.edit(|state| match chosen {
             Some(chosen) => state.choose_box(chosen, now),
@@ -101,7 +102,8 @@ pub fn ExplorePage() -> impl IntoView {
     let is_grouped = Memo::new(move |_| state.with(|state| state.group.is_some()));
     let paged: Paged<ExploredTraces, TraceQuestion> = Paged::new(question, api::explored_traces);
     let traces = paged.items();
-    // Before the rows are drawn, so that their colours do not depend on the order of rows.
+    // Colours are assigned before the rows are drawn, so that they do not depend on the order of
+    // rows.
     let traces = Memo::new(move |_| {
         let traces = traces.get();
         let services = traces.iter().flat_map(|found| &found.trace.services);
@@ -116,7 +118,7 @@ pub fn ExplorePage() -> impl IntoView {
     paged.refresh_while_live(held);
     let go = use_go();
     let open = Callback::new(move |trace: TraceId| {
-        // A trace of the list of spans opens at the first of them.
+        // A trace of a list of spans opens at its first matching span.
         let span = state.with_untracked(|state| state.lists_spans).then(|| {
             traces.with_untracked(|traces| {
                 let found = traces.iter().find(|found| found.trace.trace_id == trace)?;
@@ -144,7 +146,7 @@ pub fn ExplorePage() -> impl IntoView {
                 </div>
             </div>
             <QueryBox explored error=Signal::derive(move || paged.error()) />
-            // The box of a query says why it is refused.
+            // The query box shows why a query is refused.
             <Show when=move || !is_refused.get()>
                 <div class="explore-panels" class:is-split=move || is_explained.get()>
                     {latency_panel(explored, heatmap, held)} {explain_panel(explored)}
@@ -162,13 +164,13 @@ pub fn ExplorePage() -> impl IntoView {
     }
 }
 
-/// Makes the way to change the state: switches of the address stay as they are.
+/// Returns a callback that changes the state. Other parameters of the address stay as they are.
 fn use_change(query: Memo<UrlQuery>) -> Callback<(ExploreState, Step)> {
     let go = use_go();
     Callback::new(move |(state, step): (ExploreState, Step)| {
         let address = query.with_untracked(|query| {
             let mut next = state.write().with_switches_of(query);
-            // Opened panels stay open while there is something to show in them.
+            // Open panels stay open while they have content.
             next.set(compare_box::OPEN, query.get(compare_box::OPEN));
             next
         });
@@ -176,7 +178,7 @@ fn use_change(query: Memo<UrlQuery>) -> Callback<(ExploreState, Step)> {
     })
 }
 
-/// The box as a chip; editing and removing drop it.
+/// The box as a chip. Editing and removing drop it.
 fn box_chip(explored: Explored) -> Option<impl IntoView> {
     let chosen = explored.state.with(|state| state.chosen)?;
     let drop_box = Callback::new(move |()| explored.drop_box());
@@ -186,20 +188,21 @@ fn box_chip(explored: Explored) -> Option<impl IntoView> {
     })
 }
 
-/// The question of the list. A box narrows a query to its durations, as it narrows filters.
+/// Returns the query of the list. A box narrows a TraceQL query to its durations, as it narrows
+/// filters.
 fn question_of(state: &ExploreState) -> TraceQuestion {
     let question = state.question();
     let Some((query, chosen)) = question.query.as_ref().zip(question.chosen) else {
         return question;
     };
-    // A query takes no longer duration.
+    // A TraceQL query takes no longer duration.
     let longest = chosen.longest.0.min(i64::MAX.unsigned_abs());
     let shortest = chosen.shortest.0;
     let query = format!("{query} | {{ duration >= {shortest}ns && duration <= {longest}ns }}");
     TraceQuestion { query: Some(query), ..question }
 }
 
-/// Asks about the spans that a query finds, or that the filters find without those that exclude.
+/// Selects the spans that a query matches, or that the filters match except the excluding ones.
 fn asked_spans(asked: Analysis, filters: &TraceFilters, query: Option<&str>) -> Analysis {
     match query {
         Some(query) => asked.with("q", query),
@@ -207,7 +210,7 @@ fn asked_spans(asked: Analysis, filters: &TraceFilters, query: Option<&str>) -> 
     }
 }
 
-/// The rows and the way to older ones, when there are rows.
+/// The rows and the button for older ones, when there are rows.
 #[component]
 fn TraceList(
     traces: Memo<Arc<Vec<ExploredTrace>>>,
@@ -281,7 +284,8 @@ fn bind_keys(
     });
 }
 
-/// Nothing found: which of filters and time range could be the reason, each to be lifted.
+/// An empty result: the filters and the time range that may be the reason, each with a button that
+/// removes it.
 #[component]
 fn Nothing(
     paged: Paged<ExploredTraces, TraceQuestion>,

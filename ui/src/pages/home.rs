@@ -1,7 +1,7 @@
-//! Home: what changed, what arrives, who was refused. Until something was received it is Welcome.
+//! Home: changes, arrivals, refused senders. Before any data was received, it is Welcome.
 //!
-//! Owns the question for what changed and which of transactions or services are listed. What
-//! arrives is the shell's to ask.
+//! Owns the request for changes and the choice of transactions or services. The shell requests the
+//! arrivals.
 
 use std::sync::Arc;
 
@@ -37,7 +37,7 @@ use fresh::{fresh_exceptions, fresh_patterns};
 #[must_use]
 pub fn HomePage() -> impl IntoView {
     let server = use_server();
-    // Only the first answer counts: Welcome itself waits for the first span.
+    // Only the first answer counts, because Welcome itself waits for the first span.
     let has_data = Memo::new(move |known: Option<&Option<bool>>| {
         known.copied().flatten().or_else(|| server.status().map(|status| status.has_data))
     });
@@ -126,7 +126,7 @@ fn Changes() -> impl IntoView {
     }
 }
 
-/// The time of the report and the time it is compared with, in words.
+/// Returns the time of the report and its baseline, in words.
 fn times_of(report: &ChangeReport) -> String {
     let baseline = report.baseline;
     compared_words(report.window, (baseline.start_unix_nano, baseline.end_unix_nano))
@@ -152,7 +152,7 @@ fn choice(report: Remote<ChangeReport>, services: Memo<bool>) -> impl IntoView {
     view! { <Segments label="What is listed" segments chosen on_choose=choose /> }
 }
 
-/// Nothing was called in the window: the way to where something was.
+/// A window without calls: a link to a time with calls.
 fn quiet(report: &Arc<ChangeReport>) -> impl IntoView + use<> {
     let length = report.window.end_unix_nano.since(report.window.start_unix_nano);
     let edit = use_edit_query();

@@ -1,9 +1,9 @@
-//! Logs: records by their words, service, severity and trace, newest first, as patterns, or as what
-//! differs from the time before.
+//! Logs: records by query, service, severity and trace; newest first, as patterns, or as
+//! differences from the baseline.
 //!
-//! Owns the question (from the address) and the keys. New records appear by themselves, or the
-//! moment they arrive while the tail is on, but never under a reader who points at the list, has
-//! text of it selected, a record open or older pages asked for.
+//! Owns the query (from the address) and the keys. New records appear by themselves, and at once
+//! while the tail is on. They wait while the reader points at the list, has text of it selected,
+//! has a record open or has loaded older pages.
 
 use std::sync::Arc;
 
@@ -62,7 +62,7 @@ pub fn LogsPage() -> impl IntoView {
     let paged: Paged<LogSearchResult, LogState> = Paged::new(asked, api::logs);
     let time = use_asked_time();
     let pointed = RwSignal::new(false);
-    // What is being read or copied must not move.
+    // Rows must not move while they are read or copied.
     let selecting = browser::use_text_selected();
     let read = Memo::new(move |_| pointed.get() || selecting.get() || open.with(Option::is_some));
     let held = Memo::new(move |_| read.get() || paged.has_older());
@@ -122,7 +122,8 @@ pub fn LogsPage() -> impl IntoView {
     }
 }
 
-/// Makes the way to change the state: switches, facets and the like in the address stay.
+/// Returns a callback that changes the state. Other parameters of the address, as switches and
+/// facets, stay.
 fn use_change(query: Memo<UrlQuery>) -> Callback<(LogState, Step)> {
     let go = use_go();
     Callback::new(move |(state, step): (LogState, Step)| {
@@ -137,7 +138,7 @@ fn use_change(query: Memo<UrlQuery>) -> Callback<(LogState, Step)> {
     })
 }
 
-/// Lines, patterns or differences.
+/// The switch between lines, patterns and differences.
 #[component]
 fn ListingSwitch(state: Memo<LogState>, change: Callback<(LogState, Step)>) -> impl IntoView {
     const LISTINGS: [(LogListing, &str, &str); 3] = [
@@ -219,7 +220,8 @@ fn bind_keys(
     });
 }
 
-/// Nothing found: which of filters and time range could be the reason, each to be lifted.
+/// An empty result: the filters and the time range that may be the reason, each with a button that
+/// removes it.
 #[component]
 fn Nothing(paged: Paged<LogSearchResult, LogState>, asked: Memo<LogState>) -> impl IntoView {
     let empty = Memo::new(move |_| paged.is_empty());

@@ -1,6 +1,6 @@
-//! Service: one service's operations, latency, neighbours, versions, exceptions and log patterns.
+//! Service: operations, latency, neighbours, versions, exceptions and log patterns of one service.
 //!
-//! Owns the questions and the choices in the address: the operation, the box in the heatmap, the
+//! Owns the requests and the options in the address: the operation, the box in the heatmap, the
 //! attribute that calls are split by. The panels below draw one answer each.
 
 use leptos::prelude::*;
@@ -45,16 +45,16 @@ use operations::operations_panel;
 use split::split_panel;
 use trouble::{exception_panel, pattern_panel};
 
-/// Services that are asked for: the most that the API gives.
+/// Number of requested services: the maximum that the API returns.
 const CHANGES_MAX: u32 = 200;
-/// Operations that are listed.
+/// Maximum number of operations that are listed.
 const OPERATIONS_MAX: u32 = 200;
-/// A share of failures rose by as much: the number is red.
+/// Increase of the share of failures from which the number is red.
 const WORSE_SHARE: f64 = 0.01;
-/// A duration rose by as much: the number is red.
+/// Factor of a duration from which the number is red.
 const WORSE_FACTOR: f64 = 1.5;
 
-/// An operation, and the part it plays in calls.
+/// An operation, and its span kind.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct ChosenOperation {
     name: String,
@@ -108,14 +108,14 @@ impl ServiceView {
         self.name.get_value()
     }
 
-    /// The service among the changed ones.
+    /// Returns the service's group of the report of changes.
     fn group(self) -> Option<ChangedGroup> {
         let name = self.name();
         let report = self.report.value()?;
         report.services.iter().find(|group| group.service == name && !group.uninstrumented).cloned()
     }
 
-    /// Tells whether there is data of the time before to compare with.
+    /// Reports whether there is data of the baseline to compare with.
     fn has_baseline(self) -> bool {
         has_baseline(self.report)
     }
@@ -124,7 +124,7 @@ impl ServiceView {
         self.report.value().map(|report| report.deployments.clone()).unwrap_or_default()
     }
 
-    /// An analysis of the chosen operation; `None` while none is known.
+    /// Returns an analysis of the chosen operation, or `None` while none is known.
     fn of_chosen(self) -> Option<Analysis> {
         let ChosenOperation { name, kind } = self.chosen.get()?;
         let analysis = self.time.analysis().with("service", self.name());
@@ -133,19 +133,19 @@ impl ServiceView {
     }
 }
 
-/// Tells whether a duration is to be marked beside the one before.
+/// Reports whether a duration is marked as slower than the baseline's.
 fn is_slower(now: DurationNanos, before: DurationNanos) -> bool {
     before.0 > 0 && now.0 as f64 >= before.0 as f64 * WORSE_FACTOR
 }
 
-/// The operation in an address.
+/// Returns the operation in an address.
 fn chosen_in(query: &UrlQuery) -> Option<ChosenOperation> {
     let name = query.get("operation")?.to_owned();
     let kind = query.get("kind").and_then(SpanKind::from_word).map(SpanKindName::from);
     Some(ChosenOperation { name, kind })
 }
 
-/// The page of the service that the address names.
+/// The page of the service in the address.
 #[component]
 #[must_use]
 pub fn ServicePage() -> impl IntoView {
@@ -247,8 +247,8 @@ fn service_head(view: ServiceView) -> impl IntoView {
     }
 }
 
-/// `Its clock is 1.50 s ahead of the clock of payment: 412 of 430 calls do not lie within the call
-/// that they answer.`
+/// Returns the words for a clock offset: `Its clock is 1.50 s ahead of the clock of payment: 412 of
+/// 430 calls do not lie within the call that they answer.`
 fn clock_words(clock: &ServiceClock) -> String {
     let off = format::duration(DurationNanos(clock.offset_nano.0.unsigned_abs()));
     let side = if clock.offset_nano.0 < 0 { "behind" } else { "ahead of" };
@@ -260,7 +260,8 @@ fn clock_words(clock: &ServiceClock) -> String {
     )
 }
 
-/// `2.14.0 came at 14:01, on 2 of 4 instances; before it was 2.13.4.`
+/// Returns the words for a deployment: `2.14.0 came at 14:01, on 2 of 4 instances; before it was
+/// 2.13.4.`
 fn deployment_words(deployment: &Deployment) -> String {
     let at = deployment.first_seen_unix_nano;
     let at = rates::minute(at, browser::now(), browser::zone_minutes(at));
@@ -276,7 +277,7 @@ fn deployment_words(deployment: &Deployment) -> String {
     format!("Version {version} came at {at}{instances}{}.", previous.unwrap_or_default())
 }
 
-/// Nothing of the service in this time: the way to where there may be something.
+/// A window without calls of the service: a link to a time that may have some.
 fn silence(view: ServiceView) -> impl IntoView {
     let is_silent = Memo::new(move |_| {
         let operations = view.operations.value();

@@ -1,8 +1,8 @@
-//! Services: which one changed by itself, which ones only feel it, and their rates, failures and
-//! durations beside what they were.
+//! Services: the ones that changed by themselves, those that only feel a change, and their rates,
+//! failures and durations compared with the baseline.
 //!
-//! Owns the questions (what changed; plain rates where that has no answer), the filter by name and
-//! the choice of those that changed, both in the address.
+//! Owns the requests (changes, or plain rates when that request fails), the filter by name and the
+//! choice of changed ones. Both choices are in the address.
 
 use std::sync::Arc;
 
@@ -31,9 +31,9 @@ use crate::{
     url::{Step, TimeRange, use_edit_query, use_go, use_query},
 };
 
-/// Services that are listed: the most that the API gives.
+/// Number of requested services: the maximum that the API returns.
 const CHANGES_MAX: u32 = 200;
-/// Services that are listed where only plain rates are known.
+/// Number of requested services when only plain rates are available.
 const LIMIT: u32 = 1_000;
 
 /// Answers about the services.
@@ -67,7 +67,7 @@ impl Answers {
         Self { report, rates, rates_before }
     }
 
-    /// All rows, in the order of the answer; `None` while nothing is known.
+    /// Returns all rows, in the order of the answer. `None` before an answer.
     fn rows(self) -> Option<ServiceRows> {
         if let (Some(report), None) = (self.report.value(), self.report.error()) {
             return Some(ServiceRows {
@@ -240,7 +240,7 @@ fn ServicesHead(
     }
 }
 
-/// Loading, and what failed.
+/// The loading state and errors.
 #[component]
 fn Trouble(answers: Answers) -> impl IntoView {
     let body = move || {
@@ -268,7 +268,8 @@ fn Trouble(answers: Answers) -> impl IntoView {
     view! { {body} }
 }
 
-/// Nothing to list: which of filters and range could be the reason, each to be lifted.
+/// An empty list: the filters and the range that may be the reason, each with a button that removes
+/// it.
 #[component]
 fn Nothing(all: Memo<Option<Arc<ServiceRows>>>, count: Memo<usize>) -> impl IntoView {
     let edit = use_edit_query();

@@ -1,7 +1,7 @@
-//! SQL: ask anything about spans, logs, traces, rates and edges.
+//! SQL: queries over spans, logs, traces, rates and edges.
 //!
-//! Owns the text, the running query and the address: the query that was run, the sort order, what
-//! is shown and the chart's columns. The old result stays while a new one runs.
+//! Owns the text, the running query and the address: the query that was run, the sort order, the
+//! shown parts and the chart's columns. The old result stays while a new query runs.
 
 use std::{sync::Arc, time::Duration};
 
@@ -39,17 +39,17 @@ use results::result_table;
 use schema::{columns_for, schema_side, use_schema};
 use tokens::{Completion, CompletionContext, names, place_in};
 
-/// Completions that are offered.
+/// Maximum number of completions.
 const OFFERED_MAX: usize = 12;
-/// Rows that are asked for unless the reader wants more.
+/// Default row limit.
 const ROWS_USUAL: u32 = 10_000;
-/// How often the time of a running query is drawn.
+/// Interval at which the time of a running query is redrawn.
 const RUNNING_EVERY: Duration = Duration::from_millis(200);
 const EXAMPLE: &str = "SELECT minute, service, sum(calls) AS calls, sum(errors) AS failed\nFROM red\n\
                        WHERE minute >= now() - INTERVAL '1 hour' AND kind = 'server'\n\
                        GROUP BY minute, service\nORDER BY minute, service";
 
-/// A query that was run, and the most rows of it.
+/// A query that was run, and its row limit.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Asked {
     text: String,
@@ -64,7 +64,7 @@ struct Runner {
     limit: RwSignal<u32>,
     asked: RwSignal<Option<Asked>>,
     result: Remote<SqlResult>,
-    /// The query that the result on screen is of, and when it came.
+    /// The query of the shown result, and the moment of the result.
     answered: RwSignal<Option<(Asked, UnixNanos)>>,
     started: RwSignal<Option<UnixNanos>>,
     /// Progress of the running query.
@@ -112,7 +112,7 @@ impl Runner {
         self.asked.set(Some(Asked { text, limit, run: run.wrapping_add(1) }));
     }
 
-    /// Gives the running query up: the server ends it when its client goes away.
+    /// Cancels the running query. The server ends it when its client disconnects.
     fn cancel(self) {
         if self.result.pending() {
             self.asked.set(None);
@@ -132,7 +132,7 @@ pub fn SqlPage() -> impl IntoView {
     if given.is_some() {
         runner.run();
     }
-    // Back and forward bring the query of that entry back.
+    // Back and forward restore the query of that entry.
     Effect::new(move |_| {
         let given = query.with(|query| query.get("q").map(str::to_owned));
         let current =
@@ -180,7 +180,7 @@ pub fn SqlPage() -> impl IntoView {
     }
 }
 
-/// Completions for the word at the caret.
+/// Returns the completions for the word at the caret.
 fn completions(
     text: RwSignal<String>,
     asked: RwSignal<Option<CompletionContext>>,
@@ -205,7 +205,7 @@ fn completions(
     })
 }
 
-/// Run, cancel, how long it runs, how many rows.
+/// The bar with buttons to run and cancel, the elapsed time and the row limit.
 fn run_bar(runner: Runner, run: Callback<()>, cancel: Callback<()>) -> impl IntoView {
     let clock = RwSignal::new(browser::now());
     if let Ok(timer) = set_interval_with_handle(
@@ -275,7 +275,7 @@ fn run_bar(runner: Runner, run: Callback<()>, cancel: Callback<()>) -> impl Into
     }
 }
 
-/// Progress of a running query, to stand behind its time.
+/// Returns the progress of a running query, to follow its time.
 fn read_so_far(progress: &SqlProgress) -> String {
     let rows = format::counted(progress.read.rows, "row");
     match progress.file_count {
@@ -287,7 +287,7 @@ fn read_so_far(progress: &SqlProgress) -> String {
     }
 }
 
-/// Why there is no result. The words say where the mistake is, and the editor marks it.
+/// The error of a query. It names the position of the mistake, and the editor marks it.
 fn trouble(runner: Runner) -> impl IntoView {
     move || {
         let error = runner.result.error().filter(|_| !runner.result.pending())?;
@@ -312,7 +312,7 @@ fn trouble(runner: Runner) -> impl IntoView {
     }
 }
 
-/// The result: its facts, table and chart.
+/// The result: its summary, table and chart.
 fn result_view(runner: Runner) -> impl IntoView {
     let query = use_query();
     let edit = use_edit_query();
@@ -435,7 +435,7 @@ fn export(
     }
 }
 
-/// The chart and the choice of its columns, which stand in the address.
+/// The chart and the choice of its columns, which are in the address.
 fn chart_card(result: Arc<SqlResult>, usual: ChartColumns) -> impl IntoView {
     let query = use_query();
     let columns = Memo::new(move |_| {

@@ -1,5 +1,5 @@
-//! System: records that are received, refused and stored, and the state of the store and the
-//! tasks. Draws the state that the shell asks for.
+//! System: received, refused and stored records, and the state of the store and the tasks. Draws
+//! the status that the shell requests.
 
 use std::sync::Arc;
 
@@ -41,7 +41,7 @@ use limits_panel::limits_panel;
 use slow_queries::query_panels;
 use store::{horizon_facts, horizon_words, storage_facts, table_sizes, task_table};
 
-/// Licences of the crates that the program and this interface are built from.
+/// Licences of the crates in the program and this interface.
 const NOTICES: &str = "/assets/third-party-notices.txt";
 
 /// The page.
@@ -76,7 +76,7 @@ pub fn SystemPage() -> impl IntoView {
     }
 }
 
-/// Panels of what is stored, and of the means and tasks of that.
+/// Panels about stored data, storage and tasks.
 fn stored_panels(server: ServerWatch) -> impl IntoView {
     let stored = move |status: Arc<ServerStatus>| signal_table(status.spans, status.logs);
     let tables = move |status: Arc<ServerStatus>| table_sizes(&status.storage.tables);
@@ -203,7 +203,7 @@ fn head(server: ServerWatch) -> impl IntoView {
     }
 }
 
-/// The first sentence: whether everything that came is stored.
+/// Returns the first sentence: whether everything that was received is stored.
 fn sentence_words(status: &ServerStatus) -> String {
     let rejected = status.spans.rejected + status.logs.rejected;
     let refused: u64 = status.receivers.iter().map(|receiver| receiver.refused_requests).sum();
@@ -229,7 +229,7 @@ fn sentence_words(status: &ServerStatus) -> String {
     }
 }
 
-/// Spans and log records in a second, over the last minutes.
+/// Spans and log records per second, over the last minutes.
 fn taken_in(server: ServerWatch) -> impl IntoView {
     let figures = move || {
         let rates = server.rates();
@@ -356,7 +356,7 @@ fn receiver_table(receivers: &[ReceiverStatus]) -> impl IntoView + use<> {
 
 const SECONDS_PER_MINUTE: u64 = 60;
 
-/// Requests a second of a minute's count.
+/// Returns the requests per second from the count of a minute.
 fn rate(last_minute: u64) -> String {
     match last_minute {
         0 => "0".to_owned(),
@@ -386,7 +386,7 @@ fn signal_table(spans: SignalCounts, logs: SignalCounts) -> impl IntoView {
     }
 }
 
-/// Every kind of refusal with the line that mends it.
+/// Every kind of refusal with its remedy.
 fn mends(server: ServerWatch) -> impl IntoView {
     let all = Memo::new(move |_| server.status().map(|status| refusals(&status)));
     let body = move || {

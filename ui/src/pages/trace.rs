@@ -1,10 +1,11 @@
-//! One trace: what happened, hop by hop.
+//! One trace, hop by hop.
 //!
-//! Owns fetching (the skeleton, the log records; again every two seconds while spans still arrive)
-//! and the address: `trace_state::TraceState` is read from it once and whenever the reader goes back,
-//! and written to it shortly after a change. The parts draw what `page_signals::PageSignals` holds; pure
-//! arithmetic is in the modules without views (`model`, `rows`, `scale`, `bar`, `bins`,
-//! `find`, `logs_index`, `events_index`, `row_index`, `trace_state`).
+//! Owns the requests (the skeleton and the log records, repeated every two seconds while spans
+//! still arrive) and the address. `trace_state::TraceState` is read from the address once and
+//! whenever the reader goes back, and written to it shortly after a change. The parts draw the
+//! signals of `page_signals::PageSignals`. Pure functions are in the modules without views
+//! (`model`, `rows`, `scale`, `bar`, `bins`, `find`, `logs_index`, `events_index`, `row_index`,
+//! `trace_state`).
 
 use std::time::Duration;
 
@@ -62,12 +63,12 @@ use model::TraceModel;
 use page_signals::{IdentityArc, PageSignals};
 use trace_state::{Folds, SpanRef, Tab, TraceState};
 
-/// How often a running trace is asked for again.
+/// Interval at which a running trace is requested again.
 const POLL: Duration = Duration::from_secs(2);
-/// A change is in the address this long after the last one: browsers refuse hundreds of changes.
+/// Delay between the last change and its write to the address. Browsers refuse hundreds of changes.
 const ADDRESS_DELAY: Duration = Duration::from_millis(150);
 
-/// The page of the trace that the address names.
+/// The page of the trace in the address.
 #[component]
 #[must_use]
 pub fn TracePage() -> impl IntoView {
@@ -107,7 +108,7 @@ fn OneTrace(id: TraceId) -> impl IntoView {
     let owner = Owner::current();
     Effect::new(move |_| {
         let Some(answer) = skeleton.value() else { return };
-        // Asking again mostly gives the same answer.
+        // A repeated request mostly gives the same answer.
         if drawn.with_value(|drawn| drawn.as_ref().is_some_and(|drawn| **drawn == *answer)) {
             return;
         }
@@ -190,7 +191,7 @@ fn not_found(id: TraceId, retry: Callback<()>) -> impl IntoView {
     }
 }
 
-/// The page's shape, before anything is known; of a trace that takes longer, how far it is.
+/// The outline of the page before an answer, with the progress of a slow request.
 #[component]
 fn Loading(skeleton: Remote<TraceSkeleton>) -> impl IntoView {
     let seconds = RwSignal::new(0_u32);
@@ -232,8 +233,8 @@ fn Loading(skeleton: Remote<TraceSkeleton>) -> impl IntoView {
     }
 }
 
-/// Progress of loading: nothing in the first second, then the seconds of assembly, then the bytes
-/// that have come.
+/// Returns the progress of loading: empty in the first second, then the seconds of assembly, then
+/// the received bytes.
 fn loading_words(seconds: u32, received: usize) -> String {
     match (received, seconds) {
         (0, 0) => String::new(),
@@ -305,11 +306,11 @@ fn Loaded(id: TraceId, model: RwSignal<IdentityArc<TraceModel>>) -> impl IntoVie
     }
 }
 
-/// Traces of more rows are opened folded, but for the way to the row that is selected.
+/// Number of rows above which a trace opens folded, except for the path to the selected row.
 const OPEN_ROWS_MAX: usize = 1_000;
 
-/// Opens a trace where its trouble is, else at its root. In a large one the calls above it would be
-/// far away, so that only these are unfolded.
+/// Selects the span of the greatest trouble, or else the root. In a large trace the calls above it
+/// would be far away, so that only these are unfolded.
 fn select_suspect(model: &TraceModel, state: RwSignal<TraceState>) {
     let Some(row) = model.first_suspect().or_else(|| model.rows().next()) else { return };
     state.update(|state| {
@@ -321,16 +322,16 @@ fn select_suspect(model: &TraceModel, state: RwSignal<TraceState>) {
     });
 }
 
-/// The page's state, kept in the address.
+/// Returns the page's state, which is kept in the address.
 fn in_address() -> RwSignal<TraceState> {
     let (query, edit) = (use_query(), use_edit_query());
     let read = |query: &UrlQuery| TraceState::read(|name| query.get(name).map(str::to_owned));
     let mut first = query.with_untracked(read);
     let is_asked = query.with_untracked(|query| query.get("panel").or(query.get("span")).is_some());
-    // On a phone the waterfall comes first; a touch of a line opens its details.
+    // On a phone the waterfall comes first. A tap on a line opens its details.
     first.panel &= is_asked || !browser::is_narrow();
     let state = RwSignal::new(first);
-    // What the address says because this page wrote it is no news.
+    // A change of the address that this page wrote itself is ignored.
     let written = StoredValue::new(state.get_untracked());
     Effect::new(move |before: Option<()>| {
         let said = query.with(read);

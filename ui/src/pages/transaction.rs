@@ -1,7 +1,6 @@
-//! Everything that belongs to one id, hop by hop: where it stands, what took how long, what is
-//! missing.
+//! All data of one transaction id, hop by hop: its state, its durations, its missing parts.
 //!
-//! Owns the question, asked again while the transaction runs. The sums are the API's.
+//! Owns the request, which is repeated while the transaction is running. The sums are the API's.
 
 use std::{sync::Arc, time::Duration};
 
@@ -27,10 +26,10 @@ use crate::{
 
 mod sections;
 
-/// How often a running transaction is asked for again.
+/// Interval at which a running transaction is requested again.
 const POLL: Duration = Duration::from_secs(2);
 
-/// The page of the id that the address names.
+/// The page of the id in the address.
 #[component]
 #[must_use]
 pub fn TransactionPage() -> impl IntoView {
@@ -124,7 +123,7 @@ fn matched_words(matched: &MatchedBy) -> String {
     }
 }
 
-/// Where it stands, in a sentence.
+/// Returns the state of the transaction as a sentence.
 fn sentence(view: &TransactionView) -> String {
     let traces = format::counted(view.trace_count, "trace");
     let elapsed = view.elapsed_nano;

@@ -1,10 +1,10 @@
-//! One transaction type: how it does, how it did, and what the slow or failed ones have that the
-//! rest has not.
+//! One transaction type: its measures now and before, and the attributes of slow or failed
+//! transactions that the others lack.
 //!
-//! Owns the questions, which follow from the address: the type in the path, the range, and the
-//! basis of the comparison (`basis=`, and `since=` for that of a moment). Where the address names
-//! no basis, it is the moment at which the type changed, or the slowest where it did not. The parts
-//! draw one answer each.
+//! Owns the requests, which follow from the address: the type in the path, the range, and the basis
+//! of the comparison (`basis=`, and `since=` for that of a moment). The default basis is the moment
+//! at which the type changed, or the slowest transactions if it did not change. The parts draw one
+//! answer each.
 
 use std::sync::Arc;
 
@@ -42,12 +42,12 @@ mod examples;
 mod head;
 mod moment;
 
-/// Types that changes are asked for: the most that the API gives.
+/// Number of requested types: the maximum that the API returns.
 const CHANGES_MAX: u32 = 200;
-/// Traces of a sample.
+/// Number of traces of a sample.
 const SAMPLE: u32 = 300;
-/// From so many transactions on the slowest hundredth is a sample worth comparing; of fewer it is
-/// the slowest twentieth.
+/// Number of transactions from which the slowest hundredth is a useful sample. Below it, the
+/// slowest twentieth is used.
 const COUNT_FOR_PERCENTILE: u64 = 500;
 
 /// Pairs of samples that can be compared.
@@ -58,10 +58,10 @@ pub(crate) const BASES: &[(&str, &str)] = &[
     ("before", "Now with before"),
 ];
 
-/// Stands for the basis until it is known whether the type changed: nothing is compared.
+/// Stands for the basis until the change report has loaded. Nothing is compared.
 const UNDECIDED: &str = "";
 
-/// The type the page is about.
+/// The type of the page.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct TypeName {
     pub(crate) service: String,
@@ -73,36 +73,37 @@ impl TypeName {
         analysis.with("service", &self.service).with("operation", &self.operation)
     }
 
-    /// Tells whether a trace is of this type: it enters here.
+    /// Reports whether a trace is of this type, by its root operation.
     pub(crate) fn has_trace(&self, trace: &tidings_proto::api::TraceSummary) -> bool {
         trace.root_service == self.service && trace.root_operation == self.operation
     }
 }
 
-/// The page's questions and what they hang on.
+/// The page's requests and their inputs.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct TypePage {
     pub(crate) name: Memo<TypeName>,
     pub(crate) window: LiveWindow,
     pub(crate) basis: Memo<&'static str>,
-    /// Moments at which something changed, and the one that divides the window.
+    /// Moments of changes, and the one that divides the window.
     moments: Memo<Vec<Marker>>,
     moment: Memo<Option<UnixNanos>>,
     pub(crate) now: Remote<TransactionKindList>,
     /// The type since its change, if it changed.
     since: Remote<TransactionKindList>,
-    /// The type until its change, the window before included; without a change in that window.
+    /// The type until its change, with the window before included. Without a change, the type in
+    /// that window.
     pub(crate) before: Remote<TransactionKindList>,
     changed_since: Memo<Option<UnixNanos>>,
-    /// The type as the samples are chosen by.
+    /// The type's measures by which samples are chosen.
     measured: Remote<TransactionKindList>,
-    /// The traces that are measured, and those they are measured by.
+    /// The subject's traces, and the reference traces that they are compared with.
     pub(crate) subject: Remote<TraceSearchResult>,
     pub(crate) reference: Remote<TraceSearchResult>,
     pub(crate) compared: Remote<Comparison>,
     /// New versions of the type's service.
     pub(crate) versions: Remote<VersionChangeList>,
-    /// Changes of all types, and the culprits behind them: the same question that Home asks.
+    /// Changes of all types, and their culprits: the same request as Home's.
     pub(crate) report: Remote<ChangeReport>,
 }
 
@@ -135,7 +136,8 @@ impl TypePage {
         });
         let before = window.ask(move |window| kind(analysis_until(window, changed_since.get())?));
         let (moments, moment) = moments_of(name, window, versions, report, now);
-        // Percentiles of a moving window change with every look; samples by them are taken seldom.
+        // Percentiles of a moving window change with every refresh, so samples by them are
+        // refreshed rarely.
         let measured = window.ask_slowly(move |window| kind(window.analysis()));
         let slow_from =
             Memo::new(move |_| measured.value().and_then(|list| slow_from(list.kinds.first()?)));
@@ -145,7 +147,7 @@ impl TypePage {
             let (left, right) = name.with(|name| (ids(&subject, name), ids(&reference, name)));
             (!left.is_empty() && !right.is_empty()).then(|| trace_sets::compare_sets(&left, &right))
         });
-        // A sample of another basis is no sample of this one.
+        // A sample of another basis does not apply to this one.
         Effect::new(move |before: Option<(&'static str, TypeName, Option<UnixNanos>)>| {
             let since = moment.get().filter(|_| basis.get() == SINCE);
             let asked = (basis.get(), name.get(), since);
@@ -175,43 +177,43 @@ impl TypePage {
         }
     }
 
-    /// The type among the changed ones.
+    /// Returns the type's group of the report of changes.
     pub(crate) fn changed(self) -> Option<ChangedGroup> {
         let report = self.report.value()?;
         self.name.with(|name| changed(&report, name))
     }
 
-    /// The type in the window.
+    /// Returns the type in the window.
     pub(crate) fn kind(self) -> Option<TransactionKind> {
         self.now.value()?.kinds.first().cloned()
     }
 
-    /// The type since its change.
+    /// Returns the type since its change.
     pub(crate) fn kind_since(self) -> Option<TransactionKind> {
         self.since.value()?.kinds.first().cloned()
     }
 
-    /// The moment in the window at which the type became worse.
+    /// Returns the moment in the window at which the type became worse.
     pub(crate) fn changed_since(self) -> Option<UnixNanos> {
         self.changed_since.get()
     }
 
-    /// The type until it changed; without a change in the window before.
+    /// Returns the type until its change. Without a change, the type in the window before.
     pub(crate) fn kind_before(self) -> Option<TransactionKind> {
         self.before.value()?.kinds.first().cloned()
     }
 
-    /// The duration from which on a transaction is one of the slow ones.
+    /// Returns the duration from which a transaction is slow.
     pub(crate) fn slow_from(self) -> Option<DurationNanos> {
         slow_from(self.measured.value()?.kinds.first()?)
     }
 
-    /// The duration that half of the transactions do not exceed, as the samples are chosen by.
+    /// Returns the median duration by which samples are chosen.
     pub(crate) fn median(self) -> Option<DurationNanos> {
         Some(self.measured.value()?.kinds.first()?.duration.p50_nano)
     }
 
-    /// The measured ones in words: `Slowest 1 %`.
+    /// Returns the words for the subject: `Slowest 1 %`.
     pub(crate) fn subject_words(self) -> String {
         match self.basis.get() {
             "failed" => "Failed".to_owned(),
@@ -227,7 +229,7 @@ impl TypePage {
         }
     }
 
-    /// The ones they are measured by, in words.
+    /// Returns the words for the reference.
     pub(crate) fn reference_words(self) -> &'static str {
         match self.basis.get() {
             "before" => "Before",
@@ -237,18 +239,18 @@ impl TypePage {
     }
 }
 
-/// Tells whether the report of changes is asked for and not there yet; without a time before it is
-/// not asked for.
+/// Reports whether the report of changes is loading. It is not requested without a time before the
+/// window.
 fn is_report_awaited(window: LiveWindow, report: Remote<ChangeReport>) -> bool {
     window.get().before().is_some() && report.loading()
 }
 
-/// The step of the charts.
+/// Returns the step of the charts.
 fn step_of(now: Remote<TransactionKindList>) -> DurationNanos {
     now.value().map(|list| list.window.step_nano).unwrap_or_default()
 }
 
-/// The moment in the window at which the type became worse, as its sentence names it.
+/// Returns the moment in the window at which the type became worse, as its sentence names it.
 fn changed_since(
     name: Memo<TypeName>,
     window: LiveWindow,
@@ -261,7 +263,8 @@ fn changed_since(
     })
 }
 
-/// The time until the change, the window before included; without a change the window before.
+/// Returns the analysis of the time until the change, with the window before included. Without a
+/// change, of the window before.
 fn analysis_until(window: Window, changed: Option<UnixNanos>) -> Option<analysis::Analysis> {
     match moment::parts(window, changed) {
         Some((_, moment, _)) => Some(analysis::Analysis::between(window.before()?.0, moment)),
@@ -269,7 +272,7 @@ fn analysis_until(window: Window, changed: Option<UnixNanos>) -> Option<analysis
     }
 }
 
-/// Asks for the traces that are measured, and for those they are measured by.
+/// Requests the traces of the subject and of the reference.
 fn samples(
     name: Memo<TypeName>,
     window: LiveWindow,
@@ -308,7 +311,7 @@ fn samples(
     (subject, reference)
 }
 
-/// The type among the changed ones.
+/// Returns the type's group of a report of changes.
 fn changed(report: &ChangeReport, name: &TypeName) -> Option<ChangedGroup> {
     let is_it = |group: &&ChangedGroup| {
         group.service == name.service && group.operation.as_ref() == Some(&name.operation)
@@ -316,7 +319,7 @@ fn changed(report: &ChangeReport, name: &TypeName) -> Option<ChangedGroup> {
     report.transactions.iter().find(is_it).cloned()
 }
 
-/// Moments at which something changed, and the one that divides the window.
+/// Returns the moments of changes, and the one that divides the window.
 fn moments_of(
     name: Memo<TypeName>,
     window: LiveWindow,
@@ -333,7 +336,7 @@ fn moments_of(
     });
     let moment = Memo::new(move |_| {
         let bounds = window.slow_signal().get().bounds()?;
-        // Otherwise what began in the middle would be asked for first.
+        // Otherwise the traces since the middle of the window would be requested first.
         if asked.get().is_none() && (versions.loading() || is_report_awaited(window, report)) {
             return None;
         }
@@ -351,12 +354,12 @@ fn slow_from(kind: &TransactionKind) -> Option<DurationNanos> {
     (slow.0 > 0).then_some(slow)
 }
 
-/// The traces of a sample that enter at the type.
+/// Returns the traces of a sample whose root operation is the type.
 fn ids(sample: &TraceSearchResult, name: &TypeName) -> Vec<TraceId> {
     sample.traces.iter().filter(|trace| name.has_trace(trace)).map(|trace| trace.trace_id).collect()
 }
 
-/// The page of the type that the address names.
+/// The page of the type in the address.
 #[component]
 #[must_use]
 pub fn TransactionTypePage() -> impl IntoView {
@@ -406,7 +409,7 @@ pub fn TransactionTypePage() -> impl IntoView {
     }
 }
 
-/// No transaction of the type begins in the window.
+/// A window in which no transaction of the type starts.
 fn nothing(page: TypePage) -> impl IntoView {
     let explore = move || {
         let range = crate::url::TimeRange::All;

@@ -1,8 +1,8 @@
-//! Transactions: the transaction types, how they do and how they did in the window before.
+//! Transactions: the transaction types and their measures, compared with the window before.
 //!
-//! Owns the questions (the window, the one before, where the time goes, and what changed), the
-//! pairing of their rows by name, and the order of the table, which waits while the reader is at a
-//! row. All numbers are the API's, and so is which type changed most.
+//! Owns the requests (the window, the one before, the parts of the time, and the changes), the
+//! pairing of their rows by name, and the order of the table, which is kept while the reader is at
+//! a row. All numbers, and the order by change, are the API's.
 
 use std::{cmp::Ordering, collections::HashMap, sync::Arc, time::Duration};
 
@@ -32,11 +32,11 @@ use crate::{
     window::LiveWindow,
 };
 
-/// Types that are listed.
+/// Maximum number of types that are listed.
 const LISTED: u32 = 200;
-/// Finds the rows while the pointer or the focus is in one of them.
+/// Selector of the rows while the pointer or the focus is in one of them.
 const READ_ROWS: &str = ".types > tbody:is(:hover, :focus-within)";
-/// From one look for the reader to the next.
+/// Interval at which the reader's presence at a row is checked.
 const READ_AGAIN_EVERY: Duration = Duration::from_millis(500);
 
 /// The page.
@@ -99,7 +99,8 @@ pub fn TransactionsPage() -> impl IntoView {
     }
 }
 
-/// Changes, in room that is reserved before the answer: rows below do not move when it comes.
+/// The report's sentence, in space that is reserved before the answer, so that rows below do not
+/// move.
 fn report_sentence(window: LiveWindow, report: Remote<ChangeReport>) -> impl IntoView {
     let links = use_links();
     let is_asked = Memo::new(move |_| window.get().before().is_some());
@@ -119,8 +120,8 @@ fn report_sentence(window: LiveWindow, report: Remote<ChangeReport>) -> impl Int
     view! { <div class="say-room">{move || is_asked.get().then(words)}</div> }
 }
 
-/// The report by which rows are ordered. A newer one waits while the reader is at a row: nothing
-/// moves under what one is about to click.
+/// Returns the report by which rows are ordered. A newer one waits while the reader is at a row, so
+/// that rows do not move before a click.
 fn ranking(newest: Remote<ChangeReport>) -> Memo<Option<Arc<ChangeReport>>> {
     let due = RwSignal::new(());
     if let Ok(timer) = set_interval_with_handle(move || due.set(()), READ_AGAIN_EVERY) {
@@ -134,7 +135,7 @@ fn ranking(newest: Remote<ChangeReport>) -> Memo<Option<Arc<ChangeReport>>> {
     })
 }
 
-/// The words of an incomplete list.
+/// Returns the words for an incomplete list.
 fn missing(list: &TransactionKindList) -> Option<String> {
     let mut reasons = Vec::new();
     if list.sampled_one_in > 1 {
@@ -154,18 +155,18 @@ fn missing(list: &TransactionKindList) -> Option<String> {
         let count = format::count(listed);
         reasons.push(format!("Only the {count} most frequent types are listed."));
     }
-    // Last: the link that reads the rest stands behind it.
+    // This comes last, because the link that reads the rest follows it.
     reasons.extend(incomplete(&list.searched));
     (!reasons.is_empty()).then(|| reasons.join(" "))
 }
 
-/// A type now and before, and what the comparison of both says.
+/// A type now and in the window before, and the result of their comparison.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct TypeRow {
     pub(super) now: TransactionKind,
     pub(super) before: Option<TransactionKind>,
     pub(super) changed: Option<ChangedGroup>,
-    /// Where its time goes; `None` until that is known.
+    /// The parts of its time; `None` until they have loaded.
     pub(super) time: Option<Vec<TimeShare>>,
 }
 
@@ -174,19 +175,19 @@ impl TypeRow {
         figures::ratio(kind.error_count, kind.count)
     }
 
-    /// Tells whether an aspect changed for the worse.
+    /// Reports whether an aspect changed for the worse.
     fn is_worse(&self, kind: ChangeKind) -> bool {
         let mut changes = self.changed.iter().flat_map(|group| &group.changes);
         changes.any(|change| change.kind == kind && change.is_worse)
     }
 }
 
-/// The name that rows are paired by.
+/// Returns the name that rows are paired by.
 fn name(kind: &TransactionKind) -> (&str, &str) {
     (&kind.service, &kind.operation)
 }
 
-/// Groups of a report by the name of their type.
+/// Returns groups of a report by the name of their type.
 fn groups_by_name(groups: &[ChangedGroup]) -> HashMap<(&str, &str), &ChangedGroup> {
     groups
         .iter()
@@ -194,7 +195,8 @@ fn groups_by_name(groups: &[ChangedGroup]) -> HashMap<(&str, &str), &ChangedGrou
         .collect()
 }
 
-/// Rows of both windows, of their comparison and of where the time goes, paired by name.
+/// Returns the rows of both windows, of their comparison and of the parts of the time, paired by
+/// name.
 pub(super) fn paired(
     now: &[TransactionKind],
     before: &[TransactionKind],
@@ -215,8 +217,8 @@ pub(super) fn paired(
     now.iter().map(pair).collect()
 }
 
-/// Sorts rows by a column, the column of changes by these groups. Equal rows stay in order of
-/// frequency.
+/// Sorts rows by a column. The column of changes is sorted by these groups. Equal rows stay in
+/// order of frequency.
 fn sort(rows: &mut [TypeRow], order: &SortOrder, ranked: &[ChangedGroup]) {
     let groups = groups_by_name(ranked);
     let key = |row: &TypeRow| -> f64 {
@@ -296,7 +298,7 @@ fn TypeTable(
                     <th scope="col" class="types-strip">"Where the time goes"</th>
                 </tr>
             </thead>
-            // The order may hang on what changed: until it is known, rows can still move.
+            // The order may depend on the report of changes. Rows can move until it has loaded.
             <tbody class:is-stale=move || {
                 before.pending() || (report.pending() && report.loading())
             }>{rows}</tbody>
@@ -304,7 +306,7 @@ fn TypeTable(
     }
 }
 
-/// The name of a type, and what changed of it.
+/// The name of a type, and its change.
 fn name_cells(
     row: &TypeRow,
     report: Option<&ChangeReport>,
@@ -326,7 +328,7 @@ fn name_cells(
     }
 }
 
-/// Calls and failures, with what they were and over time. Rates have the unit of the greatest.
+/// Calls and failures, each with the baseline and over time. Rates have the unit of the greatest.
 fn call_cells(row: &TypeRow, slots: Slots, most: f64) -> impl IntoView + use<> {
     let (kind, before) = (&row.now, row.before.as_ref());
     let begin = |step: &CallsInStep| step.start_unix_nano;
@@ -393,7 +395,7 @@ fn TypeLine(
     }
 }
 
-/// Where the time goes: its parts, that they are still looked for, or why they are not known.
+/// The parts of the time, or that they are loading, or the reason why they are unknown.
 fn time_cell(shares: Option<Vec<TimeShare>>, time: Remote<TransactionKindList>) -> impl IntoView {
     let part =
         |one: &TimeShare| StripPart::of_operation(&one.service, &one.operation, one.critical_share);
@@ -410,7 +412,7 @@ fn time_cell(shares: Option<Vec<TimeShare>>, time: Remote<TransactionKindList>) 
     }
 }
 
-/// The field that leads to everything that belongs to an id.
+/// The field that opens the transaction of an id.
 #[component]
 fn FindTransaction() -> impl IntoView {
     let text = RwSignal::new(String::new());

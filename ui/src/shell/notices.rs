@@ -1,4 +1,4 @@
-//! Notes above every page: the server does not answer; anybody may use it.
+//! Notes above every page: the server does not answer, or it requires no keys.
 
 use leptos::prelude::*;
 use leptos_router::components::A;
@@ -10,7 +10,7 @@ use crate::{
     format,
 };
 
-/// The notes that hold now.
+/// The notes that apply now.
 pub(super) fn notices(server: ServerWatch) -> impl IntoView {
     let silent_since = Memo::new(move |_| server.silent_since());
     let silent = move || {

@@ -1,7 +1,7 @@
-//! The box that takes anything pasted and finds the transaction it belongs to.
+//! The search box that takes any pasted text and finds its transaction.
 //!
 //! The server recognises the text. This box sends it, opens a single match, lists several, and
-//! explains a miss. Text pasted anywhere outside a field lands here too.
+//! explains a miss. Text that is pasted outside a field is sent here, too.
 
 use std::sync::Arc;
 
@@ -24,9 +24,9 @@ use crate::{
 };
 
 pub(super) const FIELD_ID: &str = "omni";
-/// Characters of an offered name that are shown.
+/// Maximum number of characters of an offered name.
 const NAME_SHOWN: usize = 80;
-/// More text than this is cut: an id in a log line comes early.
+/// Text beyond this length is cut. An id in a log line is near its start.
 const TEXT_MAX: usize = 8_192;
 
 #[derive(Debug, Clone, PartialEq)]
@@ -100,8 +100,8 @@ pub fn Omni() -> impl IntoView {
     }
 }
 
-/// Asks for text that is pasted outside a field, and for lines that are pasted into the box, where
-/// they would lose their ends.
+/// Calls `ask` for text that is pasted outside a field, and for several lines that are pasted into
+/// the box, which would join them.
 fn listen_for_pastes(ask: impl Fn(String) + 'static) {
     let paste = window_event_listener(ev::paste, move |event| {
         let event: &web_sys::ClipboardEvent = event.unchecked_ref();
@@ -118,7 +118,7 @@ fn listen_for_pastes(ask: impl Fn(String) + 'static) {
     on_cleanup(move || paste.remove());
 }
 
-/// Marks the name below or above, as the arrow says; the ends meet.
+/// Marks the name below or above, as the arrow indicates, with wraparound.
 fn mark_next(event: &web_sys::KeyboardEvent, count: usize, marked: RwSignal<Option<usize>>) {
     let step = if event.key() == "ArrowDown" { 1 } else { count.saturating_sub(1) };
     if count > 0 {
@@ -127,7 +127,7 @@ fn mark_next(event: &web_sys::KeyboardEvent, count: usize, marked: RwSignal<Opti
     }
 }
 
-/// Takes the keyboard away from the field.
+/// Removes the focus from the field.
 fn leave_field(event: &web_sys::KeyboardEvent) {
     if let Some(field) = event.target().and_then(|t| t.dyn_into::<web_sys::HtmlElement>().ok()) {
         let _refused = field.blur();
@@ -160,7 +160,7 @@ fn asker(
                 None if is_unknown => copied_line(&asked).await,
                 _ => Vec::new(),
             };
-            // Something else may have been typed since.
+            // The text may have changed since.
             if text.try_get_untracked().as_deref() != Some(&asked) {
                 return;
             }
@@ -189,14 +189,14 @@ fn asker(
     }
 }
 
-/// Finds that are no transaction by themselves.
+/// Matches that are not transactions by themselves.
 enum Elsewhere {
     Page(String),
     Lines(Vec<LogView>),
     None,
 }
 
-/// A name's page, the one trace of the found lines, or the lines to choose from.
+/// Returns a name's page, the only trace of the found lines, or the lines to choose from.
 fn elsewhere(best: Option<NamedPage>, lines: Vec<LogView>) -> Elsewhere {
     if let Some(best) = best {
         return Elsewhere::Page(best.address);
@@ -212,7 +212,7 @@ fn elsewhere(best: Option<NamedPage>, lines: Vec<LogView>) -> Elsewhere {
     }
 }
 
-/// The pages that what was typed may mean; Enter takes the marked one, else the first.
+/// The pages that the typed text may mean. Enter opens the marked one, or else the first.
 fn offered(
     is_free: bool,
     names: &[NamedPage],
@@ -251,12 +251,12 @@ fn offered(
     )
 }
 
-/// Log lines that have the text, each with its time.
+/// Log lines that contain the text, each with its time.
 fn line_rows<F: Fn() + Copy + Send + Sync + 'static>(
     lines: &[LogView],
     done: F,
 ) -> impl IntoView + use<F> {
-    /// Lines that are listed.
+    /// Maximum number of lines that are listed.
     const SHOWN_MAX: usize = 12;
     let now = browser::now();
     let row = |line: &LogView| {
@@ -317,7 +317,7 @@ fn drawn(shown: Answer, text: RwSignal<String>, answer: RwSignal<Answer>) -> Opt
     Some(view! { <div class="omni-answer">{body}</div> }.into_any())
 }
 
-/// One of several traces: what there is to choose by, and why it is one of them.
+/// One of several traces: the facts to choose by, and the reason of the match.
 fn found_trace<F: Fn() + 'static>(found: &Resolved, chosen: F) -> impl IntoView + use<F> {
     let address = api::trace_address(found.trace_id, found.span_id);
     let (id, reason) = (found.trace_id.to_string(), found.reason.clone());

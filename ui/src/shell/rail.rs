@@ -1,7 +1,7 @@
-//! The rail: every page that has a place of its own, with its label, its icon and its keys.
+//! The rail: every page with an item of its own, with its label, its icon and its keys.
 //!
-//! Owns what the frame knows of a page ([`PageEntry`]); which pages there are is the list of
-//! [`crate::pages`]. The sheet of keys and the header's time range follow that list too.
+//! Owns the frame's description of a page ([`PageEntry`]). The list of pages is in
+//! [`crate::pages`]. The list of shortcuts and the header's time range follow that list, too.
 
 use leptos::prelude::*;
 use leptos_router::hooks::use_location;
@@ -11,50 +11,50 @@ use crate::{
     links::use_links,
 };
 
-/// A page as the frame knows it.
+/// Description of a page for the frame.
 #[derive(Debug, Clone, Copy)]
 pub struct PageEntry {
-    /// Its address; a part that begins with a colon stands for any text.
+    /// Its address. A segment that begins with a colon stands for any text.
     pub path: &'static str,
-    /// Its place on the rail.
+    /// Its position in the rail.
     pub place: PagePlace,
     /// True when its content depends on the header's time range.
     pub ranged: bool,
 }
 
-/// Place of a page on the rail.
+/// Position of a page in the rail.
 #[derive(Debug, Clone, Copy)]
 pub enum PagePlace {
     /// It has an item.
     Item(RailItem),
-    /// It is reached by links; the item of this address is marked meanwhile.
+    /// It is reached by links. The item of this address is marked while it is open.
     Below(&'static str),
 }
 
 /// An item of the rail.
 #[derive(Debug, Clone, Copy)]
 pub struct RailItem {
-    /// Its part of the rail.
+    /// Its section of the rail.
     pub part: RailPart,
     /// Its label.
     pub label: &'static str,
     /// Its icon.
     pub icon: IconName,
-    /// The keys that lead to it.
+    /// The keys that open it.
     pub keys: &'static str,
-    /// The line of the sheet of keys.
+    /// Its text in the list of shortcuts.
     pub key_label: &'static str,
 }
 
-/// Part of the rail.
+/// Section of the rail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RailPart {
-    /// The pages about traffic that a narrow screen shows at its lower edge; the rest stands behind
+    /// The pages about traffic that a narrow screen shows at its lower edge. The others are behind
     /// *More*.
     Edge,
     /// Other pages about traffic.
     Traffic,
-    /// The rail's end, apart from the pages about traffic.
+    /// The end of the rail, apart from the pages about traffic.
     End,
 }
 
@@ -128,7 +128,7 @@ pub(super) fn Rail(
     let item = move |(page, item): (&'static PageEntry, &'static RailItem)| {
         let here = move || path.with(|path| marked(pages, path)) == Some(page.path);
         let at_edge = item.part == RailPart::Edge;
-        // Pages about traffic keep the time that is looked at.
+        // Pages about traffic keep the time range.
         let href = move || {
             if page.ranged { links.get().page(page.path) } else { page.path.to_owned() }
         };

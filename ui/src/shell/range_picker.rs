@@ -10,7 +10,8 @@ use crate::{
     url::{Step, TimeRange, use_edit_query, use_query},
 };
 
-/// True when the page loads new data by itself: always, unless switched off or the range is fixed.
+/// Returns a signal that is true when the page loads new data by itself. It is false when the
+/// switch is off or the range is fixed.
 #[must_use]
 pub fn use_live() -> Memo<bool> {
     let query = use_query();
@@ -125,7 +126,7 @@ fn RangeMenu(
     }
 }
 
-/// The switch.
+/// The live switch.
 #[component]
 #[must_use]
 pub fn LiveToggle() -> impl IntoView {

@@ -1,7 +1,7 @@
-//! The state of the server, asked for every two seconds by the shell for all pages.
+//! The status of the server, which the shell requests every two seconds for all pages.
 //!
-//! Owns the last answer, when it came, and a short history of the counters, from which rates are
-//! read. Pages draw it; none of them asks by itself.
+//! Owns the last answer, its time, and a short history of the counters, from which rates are
+//! computed. Pages draw it, and none of them requests it.
 
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
@@ -15,36 +15,36 @@ use crate::{
 };
 
 const ASK_EVERY: Duration = Duration::from_secs(2);
-/// Samples that are kept: four minutes.
+/// Number of samples that are kept: four minutes.
 const SAMPLES_MAX: usize = 120;
-/// Samples that a rate is read over: about ten seconds.
+/// Number of samples of a rate: about ten seconds.
 const RATE_SAMPLES: usize = 5;
 
 /// The counters at one moment.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct CounterSample {
-    /// When they were read.
+    /// The time of the answer.
     pub time: UnixNanos,
     /// Spans received since the start.
     pub spans: u64,
     /// Log records received since the start.
     pub logs: u64,
-    /// Requests refused since the start, and records refused one by one.
+    /// Requests refused since the start, and records that were refused individually.
     pub refused: u64,
 }
 
-/// Spans and log records in a second.
+/// Spans and log records per second.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct ArrivalRates {
-    /// Spans in a second.
+    /// Spans per second.
     pub spans: f64,
-    /// Log records in a second.
+    /// Log records per second.
     pub logs: f64,
     /// Refusals within the history.
     pub refused: u64,
 }
 
-/// The state of the server; provided by the shell.
+/// The status of the server; provided by the shell.
 #[derive(Debug, Clone, Copy)]
 pub struct ServerWatch {
     answer: Remote<ServerStatus>,
@@ -53,7 +53,7 @@ pub struct ServerWatch {
 }
 
 impl ServerWatch {
-    /// Starts asking.
+    /// Starts the requests.
     pub(super) fn provide() -> Self {
         let watch = Self {
             answer: Remote::new(|| Some(api::status())),
@@ -80,50 +80,51 @@ impl ServerWatch {
         watch
     }
 
-    /// The last answer.
+    /// Returns the last answer.
     #[must_use]
     pub fn status(self) -> Option<Arc<ServerStatus>> {
         self.answer.value()
     }
 
-    /// The question, for panels that draw its states.
+    /// Returns the request, for panels that draw its states.
     #[must_use]
     pub fn remote(self) -> Remote<ServerStatus> {
         self.answer
     }
 
-    /// The moment of the last answer of a server that fell silent; `None` while it answers.
+    /// Returns the moment of the last answer of a server that does not answer, or `None` while it
+    /// answers.
     #[must_use]
     pub fn silent_since(self) -> Option<UnixNanos> {
         let is_silent = matches!(self.answer.error(), Some(ApiError::Unreachable));
         is_silent.then(|| self.answered.get().unwrap_or(UnixNanos(0)))
     }
 
-    /// Returns whether the server asks this browser for a key.
+    /// Reports whether the server requires a key from this browser.
     #[must_use]
     pub fn needs_key(self) -> bool {
         self.answer.error().is_some_and(|error| error.needs_key())
     }
 
-    /// Asks now.
+    /// Sends the request now.
     pub fn ask(self) {
         self.answer.refresh_when_idle();
     }
 
-    /// The history of the counters, oldest first.
+    /// Returns the history of the counters, oldest first.
     #[must_use]
     pub fn samples(self) -> Vec<CounterSample> {
         self.samples.with(|samples| samples.iter().copied().collect())
     }
 
-    /// The rates of the last ten seconds; `None` before the second answer.
+    /// Returns the rates of the last ten seconds, or `None` before the second answer.
     #[must_use]
     pub fn rates(self) -> Option<ArrivalRates> {
         self.samples.with(rates)
     }
 }
 
-/// The state of the server.
+/// Returns the status of the server.
 #[must_use]
 pub fn use_server() -> ServerWatch {
     use_context().unwrap_or_else(|| ServerWatch {
@@ -143,7 +144,7 @@ fn sample(status: &ServerStatus, time: UnixNanos) -> CounterSample {
     }
 }
 
-/// Adds a sample. Counters that went back are those of a server that was started again.
+/// Adds a sample. Counters that decrease are those of a restarted server.
 fn note(samples: &mut VecDeque<CounterSample>, next: CounterSample) {
     let restarted =
         samples.back().is_some_and(|last| last.spans > next.spans || last.logs > next.logs);
@@ -170,7 +171,7 @@ fn rates(samples: &VecDeque<CounterSample>) -> Option<ArrivalRates> {
     })
 }
 
-/// The rates between neighbouring samples, oldest first.
+/// Returns the rates between adjacent samples, oldest first.
 #[must_use]
 pub fn rate_series(samples: &[CounterSample], of: fn(&CounterSample) -> u64) -> Vec<Option<f64>> {
     let rate = |pair: &[CounterSample]| {

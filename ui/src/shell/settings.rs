@@ -1,6 +1,6 @@
-//! The sheet of settings: how this browser draws, the views it keeps, and what the server was told.
+//! The settings sheet: the browser's preferences, its saved views, and settings of the server.
 //!
-//! It stands beside the page, as the sheet of keys does, so that the view to save stays in sight.
+//! It is beside the page, as is the list of shortcuts, so that the view to save stays visible.
 
 use leptos::{html, prelude::*};
 use leptos_router::{components::A, hooks::use_location};
@@ -102,7 +102,7 @@ fn looks() -> impl IntoView {
     }
 }
 
-/// The addresses that this browser keeps under a name.
+/// The named addresses that this browser stores.
 #[component]
 fn SavedViews() -> impl IntoView {
     let views = RwSignal::new(saved::load(saved::VIEWS));
@@ -147,7 +147,7 @@ fn SavedViews() -> impl IntoView {
         }
     };
     let rows = move || {
-        // An address of another site would be no view of this one.
+        // An address of another site is not a view.
         let is_ours = |view: &SavedText| view.text.starts_with('/') && !view.text.starts_with("//");
         let all: Vec<_> = views.get().into_iter().filter(is_ours).collect();
         if all.is_empty() {
@@ -175,7 +175,7 @@ fn SavedViews() -> impl IntoView {
     }
 }
 
-/// Settings of the server that a reader needs to know of.
+/// Settings of the server that matter to a reader.
 fn server_settings() -> impl IntoView {
     let server = use_server();
     let keys = move || {
@@ -199,7 +199,7 @@ fn server_settings() -> impl IntoView {
     }
 }
 
-/// The state of redaction in words.
+/// Returns the state of redaction in words.
 fn redaction_words(status: &ServerStatus) -> String {
     if !status.redact {
         return "Off: secrets in attributes, URLs and statements are stored as they were sent."

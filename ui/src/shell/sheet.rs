@@ -1,4 +1,4 @@
-//! The sheet that lists what keys do: beside the page, never over what is being read.
+//! The list of shortcuts, beside the page and never over it.
 
 use leptos::{html, prelude::*};
 

@@ -1,8 +1,8 @@
-//! Asks for a key, in the place of every page, while the server asks for one; or leads to the issuer
-//! that knows people, where there is one.
+//! The sign-in form, which replaces every page while the server requires a key. It links to the
+//! issuer, if there is one.
 //!
-//! The key is sent once. From then on a cookie stands for it, which no script can read, so a reload
-//! begins everything anew.
+//! The key is sent once. Afterwards a cookie, which scripts cannot read, stands for it, so that a
+//! reload needs no key.
 
 use leptos::{prelude::*, task::spawn_local};
 

@@ -7,7 +7,7 @@ use tidings_proto::{DurationNanos, SpanId, TraceId, UnixNanos};
 use super::{TimeRange, UrlQuery};
 use crate::links::HeatmapBox;
 
-/// An attribute a span must have, with this value or with any.
+/// An attribute that a span must have, with this value or with any.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AttributeFilter {
     /// The attribute.
@@ -17,8 +17,8 @@ pub struct AttributeFilter {
 }
 
 impl AttributeFilter {
-    /// Reads `key=value` or a bare `key`; the key ends at the first equals sign. Only no text at
-    /// all says nothing.
+    /// Parses `key=value` or a bare `key`. The key ends at the first equals sign. Returns `None`
+    /// only for an empty text.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let (key, value) = match text.split_once('=') {
@@ -36,9 +36,9 @@ impl fmt::Display for AttributeFilter {
     }
 }
 
-/// A value in an address: understood, or the text that was not. A filter that cannot be read is not
-/// left out, which would give another answer; it is asked as it stands, and the API says what is
-/// wrong with it.
+/// A value in an address: parsed, or the text that could not be parsed. A filter that cannot be
+/// parsed is not left out, which would change the answer. It is sent unchanged, and the API reports
+/// its error.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ParsedParam<T> {
     /// Parsed value.
@@ -48,13 +48,13 @@ pub enum ParsedParam<T> {
 }
 
 impl<T> ParsedParam<T> {
-    /// The value of a parameter that is there and says something.
+    /// Returns the value of a parameter that is present and not empty.
     fn read(query: &UrlQuery, key: &str, read: impl Fn(&str) -> Option<T>) -> Option<Self> {
         let text = query.get(key).filter(|text| !text.trim().is_empty())?;
         Some(read(text).map_or_else(|| Self::Unread(text.to_owned()), Self::Read))
     }
 
-    /// As text, whose form for what was understood is the caller's.
+    /// Returns the value as text. The caller formats a parsed value.
     pub fn text(&self, write: impl Fn(&T) -> String) -> String {
         match self {
             Self::Read(value) => write(value),
@@ -72,7 +72,7 @@ impl<T: fmt::Display> fmt::Display for ParsedParam<T> {
     }
 }
 
-/// Conditions that one span of a trace must fulfil for the trace to be listed.
+/// Conditions that one span of a trace must meet for the trace to be listed.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct TraceFilters {
     /// `service.name`.
@@ -83,13 +83,13 @@ pub struct TraceFilters {
     pub status: Option<String>,
     /// `server`, `client` and so on.
     pub kind: Option<String>,
-    /// The shortest duration.
+    /// The minimum duration.
     pub duration_min: Option<ParsedParam<DurationNanos>>,
-    /// The longest duration.
+    /// The maximum duration.
     pub duration_max: Option<ParsedParam<DurationNanos>>,
-    /// Attributes.
+    /// Required attributes.
     pub attributes: Vec<AttributeFilter>,
-    /// Attributes that no span may have so.
+    /// Attributes that no span may have with this value.
     pub without: Vec<AttributeFilter>,
 }
 
@@ -101,23 +101,23 @@ impl TraceFilters {
     }
 }
 
-/// The order of a list of traces that is not the newest first.
+/// The order of a list of traces, other than newest first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TraceSort {
-    /// The longest first.
+    /// Longest first.
     Duration,
-    /// Traces with the most failed spans first.
+    /// Most failed spans first.
     Errors,
-    /// Traces with the most spans first.
+    /// Most spans first.
     Spans,
-    /// Traces with the longest span that matches first.
+    /// Longest matching span first.
     SpanDuration,
 }
 
 impl TraceSort {
     const ALL: [Self; 4] = [Self::Duration, Self::Errors, Self::Spans, Self::SpanDuration];
 
-    /// Its name, in addresses and in the API.
+    /// Returns its name, in addresses and in the API.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -136,30 +136,30 @@ impl TraceSort {
 /// A search for traces: range, filters or query, box and order.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct TraceQuestion {
-    /// When.
+    /// The time range.
     pub range: TimeRange,
     /// Conditions on one span.
     pub filters: TraceFilters,
-    /// A query in TraceQL in place of the filters.
+    /// A TraceQL query in place of the filters.
     pub query: Option<String>,
     /// A box of the heatmap that narrows both.
     pub chosen: Option<HeatmapBox>,
     /// The order.
     pub sort: Option<TraceSort>,
-    /// Attributes of the spans that match, whose values are asked for.
+    /// Attributes of the matching spans whose values are requested.
     pub columns: Vec<String>,
-    /// Set when the spans that match are asked for too.
+    /// Set when the matching spans are requested, too.
     pub lists_spans: bool,
 }
 
 impl TraceQuestion {
-    /// Returns whether the answer has to have spans, and not only their traces.
+    /// Reports whether the answer needs spans, and not only their traces.
     #[must_use]
     pub fn needs_spans(&self) -> bool {
         self.lists_spans || !self.columns.is_empty()
     }
 
-    /// The filters narrowed to the durations of the box.
+    /// Returns the filters narrowed to the durations of the box.
     #[must_use]
     pub fn narrowed(&self) -> TraceFilters {
         let mut filters = self.filters.clone();
@@ -182,33 +182,33 @@ impl TraceQuestion {
     }
 }
 
-/// The most attributes that a list shows as columns.
+/// Maximum number of attributes that a list shows as columns.
 pub const COLUMNS_MAX: usize = 8;
 
 /// The state of Explore.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ExploreState {
-    /// When.
+    /// The time range.
     pub range: TimeRange,
-    /// The moving range that was there before a box was chosen; the box is of a fixed one.
+    /// The moving range before a box was selected. A box needs a fixed range.
     pub range_before: Option<TimeRange>,
     /// Filters.
     pub filters: TraceFilters,
-    /// A query in TraceQL in place of the filters.
+    /// A TraceQL query in place of the filters.
     pub query: Option<String>,
     /// The box of the heatmap.
     pub chosen: Option<HeatmapBox>,
     /// The order of the list.
     pub sort: Option<TraceSort>,
-    /// By which groups are shown in place of traces, as `service,operation`.
+    /// The keys of groups that are shown in place of traces, as `service,operation`.
     pub group: Option<String>,
-    /// Set when the spans that match are listed in place of their traces.
+    /// Set when the matching spans are listed in place of their traces.
     pub lists_spans: bool,
     /// Attributes that are shown as columns.
     pub columns: Vec<String>,
-    /// Columns that are not shown.
+    /// Hidden columns.
     pub hidden: Vec<String>,
-    /// The row the keyboard is on.
+    /// The row that the keyboard selected.
     pub selected: Option<TraceId>,
 }
 
@@ -249,7 +249,7 @@ impl ExploreState {
         }
     }
 
-    /// The query string that says it.
+    /// Returns the query string of the state.
     #[must_use]
     pub fn write(&self) -> UrlQuery {
         let mut query = UrlQuery::default();
@@ -286,7 +286,7 @@ impl ExploreState {
         query
     }
 
-    /// Chooses a box. It is of certain moments, so a moving range is fixed at `now`.
+    /// Selects a box. It has absolute moments, so a moving range is fixed at `now`.
     pub fn choose_box(&mut self, chosen: HeatmapBox, now: UnixNanos) {
         self.chosen = Some(chosen);
         if self.range.moves() && self.range != TimeRange::All {
@@ -295,13 +295,13 @@ impl ExploreState {
         }
     }
 
-    /// Drops the box. A range that moved before it moves again.
+    /// Drops the box and restores a range that was moving before it.
     pub fn drop_box(&mut self) {
         self.chosen = None;
         self.range = self.range_before.take().unwrap_or(self.range);
     }
 
-    /// Says what is looked for.
+    /// Returns the query of the list.
     #[must_use]
     pub fn question(&self) -> TraceQuestion {
         TraceQuestion {
@@ -316,7 +316,7 @@ impl ExploreState {
     }
 }
 
-/// Two moments with a dash between them, the later one second.
+/// Parses two moments with a dash between them, the later one second.
 fn read_base(text: &str) -> Option<(u64, u64)> {
     let (from, to) = text.split_once('-')?;
     let base = (from.parse().ok()?, to.parse().ok()?);
@@ -326,17 +326,17 @@ fn read_base(text: &str) -> Option<(u64, u64)> {
 /// The listing of the Logs page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum LogListing {
-    /// Record by record.
+    /// Single records.
     #[default]
     Lines,
-    /// Messages that are alike, together.
+    /// Similar messages as patterns.
     Patterns,
-    /// Patterns that are new, gone or come at another rate.
+    /// Patterns that are new, gone or have another rate.
     Differences,
 }
 
 impl LogListing {
-    /// Name in the address; none for the listing that stands there without one.
+    /// Returns its name in the address, or `None` for the default listing.
     #[must_use]
     pub const fn name(self) -> Option<&'static str> {
         match self {
@@ -350,13 +350,13 @@ impl LogListing {
 /// The state of Logs.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct LogState {
-    /// When.
+    /// The time range.
     pub range: TimeRange,
     /// A query in the language of log records.
     pub query: Option<String>,
     /// `service.name`.
     pub service: Option<String>,
-    /// The least severity: `warn` is warnings and worse.
+    /// The minimum severity: `warn` is warnings and worse.
     pub severity: Option<String>,
     /// The trace.
     pub trace_id: Option<ParsedParam<TraceId>>,
@@ -364,18 +364,18 @@ pub struct LogState {
     pub span_id: Option<ParsedParam<SpanId>>,
     /// Attributes that records must have.
     pub attributes: Vec<AttributeFilter>,
-    /// Lines or patterns.
+    /// The listing.
     pub view: LogListing,
     /// Attributes that lines show as columns.
     pub columns: Vec<String>,
-    /// The record, or the pattern, that is open.
+    /// The open record or pattern.
     pub open: Option<String>,
-    /// When the open record was written, in nanoseconds since 1970: it is found at once by it.
+    /// Time of the open record, in nanoseconds since 1970. It makes the search for the record fast.
     pub at: Option<u64>,
-    /// Number of lines shown on either side of it.
+    /// Number of lines shown before and after the open record.
     pub around: Option<u32>,
-    /// Start and end of the base of differences, in milliseconds since 1970. Without it the base is
-    /// the time before, of equal length.
+    /// Start and end of the baseline of differences, in milliseconds since 1970. The default is the
+    /// time before, of equal length.
     pub base: Option<(u64, u64)>,
 }
 
@@ -405,7 +405,7 @@ impl LogState {
         }
     }
 
-    /// The query string that says it.
+    /// Returns the query string of the state.
     #[must_use]
     pub fn write(&self) -> UrlQuery {
         let mut query = UrlQuery::default();
@@ -425,13 +425,13 @@ impl LogState {
         query
     }
 
-    /// The same search without a record open and in one form, whatever is shown of it.
+    /// Returns the same search without an open record, in one form for all listings.
     #[must_use]
     pub fn closed(&self) -> Self {
         Self { view: LogListing::default(), columns: Vec::new(), base: None, ..self.opened(None) }
     }
 
-    /// The same search with a record open: its id, and when it was written.
+    /// Returns the same search with an open record: its id and its time.
     #[must_use]
     pub fn opened(&self, open: Option<(String, u64)>) -> Self {
         let (open, at) = open.unzip();
@@ -439,7 +439,7 @@ impl LogState {
     }
 }
 
-/// The query for log records with this text in the message.
+/// Returns the query for log records with this text in the message.
 #[must_use]
 pub fn phrase(text: &str) -> String {
     format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))
@@ -448,7 +448,7 @@ pub fn phrase(text: &str) -> String {
 const UNITS: [(u64, &str); 5] =
     [(60_000_000_000, "min"), (1_000_000_000, "s"), (1_000_000, "ms"), (1_000, "us"), (1, "ns")];
 
-/// A length of time as people type it: `200ms`, `1.5 s`, `800µs`, `2min`; a bare number is
+/// Parses a length of time as readers type it: `200ms`, `1.5 s`, `800µs`, `2min`. A bare number is
 /// milliseconds.
 #[must_use]
 pub fn parse_duration(text: &str) -> Option<DurationNanos> {
@@ -478,7 +478,7 @@ fn given_duration(given: &ParsedParam<DurationNanos>) -> String {
     given.text(|duration| write_duration(*duration))
 }
 
-/// The shortest exact way to write a length of time that [`parse_duration`] reads.
+/// Writes a length of time in the shortest exact form that [`parse_duration`] parses.
 fn write_duration(duration: DurationNanos) -> String {
     let nanos = duration.0;
     let unit = UNITS.into_iter().find(|(scale, _)| nanos.is_multiple_of(*scale) && nanos > 0);

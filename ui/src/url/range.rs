@@ -1,17 +1,17 @@
-//! The stretch of time a page looks at.
+//! The time range of a page.
 
 use tidings_proto::UnixNanos;
 
 use super::UrlQuery;
 use crate::format;
 
-/// The parameter of the moving range that a fixed one stands in for.
+/// The parameter of the moving range that a fixed one replaced.
 const RANGE_BEFORE: &str = "range-before";
 
-/// A stretch of time, relative to now or fixed.
+/// A time range, relative to now or fixed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TimeRange {
-    /// The last so many seconds, moving on with the clock.
+    /// The last seconds, which move with the clock.
     Last {
         /// Length in seconds.
         seconds: u64,
@@ -46,7 +46,7 @@ impl TimeRange {
         Self::All,
     ];
 
-    /// The range a query string names; the last hour when it names none.
+    /// Returns the range of a query string, or the last hour when it has none.
     #[must_use]
     pub fn read(query: &UrlQuery) -> Self {
         let number = |key| query.get(key).and_then(|text| text.parse().ok());
@@ -62,14 +62,14 @@ impl TimeRange {
         }
     }
 
-    /// The moving range in place of which the query string has a fixed one.
+    /// Returns the moving range that the fixed range of the query string replaced.
     #[must_use]
     pub fn read_before(query: &UrlQuery) -> Option<Self> {
         let fixed = Self::read(query);
         query.get(RANGE_BEFORE).and_then(Self::read_last).filter(|_| !fixed.moves())
     }
 
-    /// Writes the moving range in place of which the query string has a fixed one.
+    /// Writes the moving range that the fixed range of the query string replaced.
     pub fn write_before(self, query: &mut UrlQuery) {
         if let Self::Last { seconds } = self {
             query.set(RANGE_BEFORE, Some(write_seconds(seconds)));
@@ -80,7 +80,7 @@ impl TimeRange {
         parse_seconds(text).map(|seconds| Self::Last { seconds })
     }
 
-    /// The stretch that a range is at a moment, as a fixed one; everything stored stays that.
+    /// Fixes the range at a moment. Everything stored stays that.
     #[must_use]
     pub fn fixed_at(self, now: UnixNanos) -> Self {
         match self {
@@ -93,8 +93,7 @@ impl TimeRange {
         }
     }
 
-    /// Writes the range into a query string, in place of the one that is there and of the one
-    /// that was before it.
+    /// Writes the range into a query string. It replaces the present range and the one before it.
     pub fn write(self, query: &mut UrlQuery) {
         for key in ["range", "from", "to", RANGE_BEFORE] {
             query.remove(key);
@@ -110,8 +109,8 @@ impl TimeRange {
         }
     }
 
-    /// The two ends when it is `now`; an absent end is open. A moving range is open at the end,
-    /// so that a sender's clock that is ahead hides nothing.
+    /// Returns both ends at the time `now`. An absent end is open. A moving range has an open end,
+    /// so that records of a sender whose clock is ahead are included.
     #[must_use]
     pub fn bounds(self, now: UnixNanos) -> (Option<UnixNanos>, Option<UnixNanos>) {
         let nanos = |milliseconds: u64| UnixNanos(milliseconds.saturating_mul(1_000_000));
@@ -127,7 +126,8 @@ impl TimeRange {
         }
     }
 
-    /// A shorter range with the same end, of which an answer is whole more often. None below a minute.
+    /// Returns a shorter range with the same end, whose answer is more likely complete. `None`
+    /// below a minute.
     #[must_use]
     pub fn shorter(self) -> Option<Self> {
         const SHORTEST_SECONDS: u64 = 60;
@@ -156,7 +156,7 @@ impl TimeRange {
         !matches!(self, Self::Between { .. })
     }
 
-    /// The range in words: `Last 1 h`.
+    /// Returns the range in words: `Last 1 h`.
     #[must_use]
     pub fn label(self, now: UnixNanos, zone_minutes: i32) -> String {
         match self {

@@ -235,7 +235,7 @@ fn a_box_fixes_a_moving_range_until_it_is_dropped() {
     state.drop_box();
     assert_eq!(state, ExploreState::default());
 
-    // Another range that is chosen meanwhile stays.
+    // Another range that was chosen meanwhile stays.
     TimeRange::Between { from_unix_ms: 1, to_unix_ms: 2 }.write(&mut query);
     let mut chosen = ExploreState::read(&query);
     chosen.drop_box();

@@ -1,7 +1,7 @@
-//! Filters as a query in TraceQL, and back where a query says no more than filters can.
+//! Filters as a TraceQL query, and back where filters can express the query.
 //!
-//! Owns the subset of the language that filters have: one spanset of conditions joined by `&&`.
-//! Everything else is a query, which is sent as it stands.
+//! Owns the subset of the language that filters can express: one spanset of conditions joined by
+//! `&&`. Any other query is sent unchanged.
 
 use tidings_proto::{
     DurationNanos,
@@ -16,14 +16,14 @@ mod tests;
 
 const SERVICE: &str = "resource.service.name";
 
-/// The query that finds what these filters find.
+/// Returns the query that matches the same spans as these filters.
 #[must_use]
 pub fn write_traceql(filters: &TraceFilters) -> String {
     write_with(filters, attribute)
 }
 
-/// As [`write_traceql`], for the server alone: filters compare the text of a value, and a number may
-/// have been sent as a text.
+/// Same as [`write_traceql`] for the server alone. Filters compare the text of a value, and a
+/// number may have been sent as a text.
 #[must_use]
 pub fn search_traceql(filters: &TraceFilters) -> String {
     write_with(filters, |filter, relation| match &filter.value {
@@ -35,22 +35,22 @@ pub fn search_traceql(filters: &TraceFilters) -> String {
     })
 }
 
-/// The query narrowed to its spans that have this value of an attribute, or to the others.
+/// Narrows a query to its spans with this value of an attribute, or to the others.
 #[must_use]
 pub fn narrowed(query: &str, name: &AttributeName, value: &str, leave_out: bool) -> String {
     let condition = match (name.scope.as_str(), name.key.as_str()) {
         ("intrinsic", "service") => format!("{SERVICE} = {}", quoted(value)),
         ("intrinsic", "operation") => format!("name = {}", quoted(value)),
-        // The words of the status and the kind.
+        // Status and kind have bare words as values.
         ("intrinsic", key) => format!("{key} = {value}"),
         (scope, key) => spellings(&attribute_name(scope, key), "=", value).join(" || "),
     };
-    // With `!=` a span without the attribute would be left out, too.
+    // `!=` would also exclude a span without the attribute.
     let condition = if leave_out { format!("!({condition})") } else { condition };
     format!("{query} | {{ {condition} }}")
 }
 
-/// The query with values of these attributes, and of the status, for each span that it finds.
+/// Extends a query to select the values of these attributes and the status of each matching span.
 #[must_use]
 pub fn selecting(query: &str, columns: &[String]) -> String {
     let keys: String = columns.iter().map(|key| format!(", {}", attribute_name("", key))).collect();
@@ -99,21 +99,21 @@ fn attribute(filter: &AttributeFilter, relation: &'static str) -> String {
     let key = attribute_name("", &filter.key);
     match &filter.value {
         Some(value) => format!("{key} {relation} {}", value_text(value)),
-        // Any value, or none.
+        // Selects any value, or none.
         None if relation == "=" => format!("{key} != nil"),
         None => format!("{key} = nil"),
     }
 }
 
-/// An attribute of `span` or `resource`, or without a scope of either.
+/// Returns an attribute of `span` or `resource`, or one without a scope for either.
 fn attribute_name(scope: &str, key: &str) -> String {
     let is_plain = |sign: char| sign.is_alphanumeric() || matches!(sign, '.' | '_' | '-' | '/');
     let key = if key.chars().all(is_plain) { key.to_owned() } else { quoted(key) };
     format!("{scope}.{key}")
 }
 
-/// Conditions that compare an attribute with this value, sent as a text or as a number; one of them
-/// holds. A value of another type fulfils none.
+/// Returns conditions that compare an attribute with this value, sent as a text or as a number. One
+/// of them must hold. A value of another type meets none.
 fn spellings(key: &str, relation: &str, value: &str) -> Vec<String> {
     let is_digits = |text: &str| !text.is_empty() && text.bytes().all(|sign| sign.is_ascii_digit());
     let decimal = value.strip_prefix('-').unwrap_or(value).split_once('.');
@@ -123,7 +123,7 @@ fn spellings(key: &str, relation: &str, value: &str) -> Vec<String> {
     number.into_iter().chain([format!("{key} {relation} {}", quoted(value))]).collect()
 }
 
-/// Numbers and truth values are compared as such.
+/// Writes a value. Numbers and booleans are compared as such.
 fn value_text(value: &str) -> String {
     let is_number = value.parse::<i64>().is_ok_and(|number| number.to_string() == value)
         || matches!(value, "true" | "false");
@@ -145,7 +145,7 @@ fn quoted(text: &str) -> String {
     quoted
 }
 
-/// The shortest exact way to write a length of time in the language.
+/// Writes a length of time in the shortest exact form of the language.
 fn write_duration(duration: DurationNanos) -> String {
     let units = [(1_000_000_000, "s"), (1_000_000, "ms"), (1_000, "us"), (1, "ns")];
     let fits = |(scale, _): &(u64, &str)| duration.0.is_multiple_of(*scale);
@@ -153,7 +153,8 @@ fn write_duration(duration: DurationNanos) -> String {
     format!("{}{name}", duration.0 / scale)
 }
 
-/// The filters that find what this query finds; `None` when it says more than filters can.
+/// Returns the filters that match the same spans as this query, or `None` when filters cannot
+/// express it.
 #[must_use]
 pub fn read_traceql(query: &str) -> Option<TraceFilters> {
     let inside = query.trim().strip_prefix('{')?.strip_suffix('}')?;
@@ -172,7 +173,7 @@ enum TraceqlToken {
     Relation(&'static str),
 }
 
-/// The conditions between the braces; `None` where there is anything else.
+/// Parses the conditions between the braces. `None` for anything else.
 fn conditions(text: &str) -> Option<Vec<Vec<TraceqlToken>>> {
     let mut all = Vec::new();
     let mut tokens = Vec::new();
@@ -224,7 +225,7 @@ fn read_bare(text: &str) -> Option<(TraceqlToken, &str)> {
     let is_part = |sign: char| sign.is_alphanumeric() || matches!(sign, '.' | '_' | '-' | '/');
     let end = text.find(|sign: char| !is_part(sign)).unwrap_or(text.len());
     let (name, after) = text.split_at(end);
-    // A key in quotes behind its dot.
+    // This is a quoted key after its dot.
     if name == "." && after.starts_with('"') {
         let (token, after) = read_quoted(after)?;
         let TraceqlToken::Quoted(key) = token else { return None };
@@ -266,7 +267,7 @@ fn read_condition(tokens: &[TraceqlToken], filters: &mut TraceFilters) -> Option
     }
 }
 
-/// A condition on an attribute of the span or its resource, whichever has it.
+/// Parses a condition on an attribute of the span or its resource.
 fn read_attribute(
     name: &str,
     relation: &str,

@@ -1,7 +1,7 @@
-//! The geometry of a heatmap: cells as paths, and places to and from moments and durations.
+//! The geometry of a heatmap: cells as paths, and positions of moments and durations.
 //!
-//! Columns are steps, rows ranges of durations, the shortest at the bottom. A place is a pair of
-//! fractions of the plot, from its left and from its bottom.
+//! Columns are steps. Rows are ranges of durations, the shortest at the bottom. A position is a
+//! pair of fractions of the plot, from its left edge and from its bottom.
 
 use std::{collections::BTreeMap, fmt::Write as _, sync::Arc};
 
@@ -13,15 +13,16 @@ use tidings_proto::{
 use super::super::axis::{Tick, round_durations, time_ticks};
 use crate::links::HeatmapBox;
 
-/// Shades of the colour scale.
+/// Number of shades of the colour scale.
 pub(super) const LEVELS: usize = 7;
-/// Shades of failures.
+/// Number of shades of failures.
 pub(super) const ERROR_LEVELS: usize = 3;
-/// Steps that are drawn; the API gives no more.
+/// Maximum number of steps that are drawn. The API gives no more.
 const COLUMNS_MAX: u64 = 1_000;
-/// Rows that are drawn; thinner ones are lines. The API gives four for each power of two.
+/// Maximum number of rows that are drawn; more would be too thin. The API gives four for each power
+/// of two.
 const ROWS_MAX: usize = 24;
-/// Part of a cell that failures fill at least, so that they are seen.
+/// Minimum part of a cell that failures fill, so that they are visible.
 const ERROR_SHARE_MIN: f64 = 0.25;
 
 /// A cell by its column and its row.
@@ -49,7 +50,7 @@ pub(super) struct Paths {
 }
 
 impl<'a> Grid<'a> {
-    /// The grid, unless there is nothing to draw.
+    /// Makes the grid, unless there is nothing to draw.
     pub(super) fn new(heatmap: &'a Heatmap) -> Option<Self> {
         let step = heatmap.window.step_nano.0;
         if step == 0 || heatmap.rows.is_empty() {
@@ -78,12 +79,12 @@ impl<'a> Grid<'a> {
         (place.column < self.columns && place.row < self.rows()).then_some(place)
     }
 
-    /// The cell at a place, when it has spans.
+    /// Returns the cell of this column and row, if it has spans.
     pub(super) fn cell(&self, place: CellPlace) -> Option<&'a HeatmapCell> {
         self.heatmap.cells.iter().find(|cell| self.place_of(cell) == Some(place))
     }
 
-    /// The cells as paths, darker with the logarithm of their count.
+    /// Returns the cells as paths. Their darkness is the logarithm of their count.
     pub(super) fn paths(&self) -> Paths {
         let most = self.heatmap.cells.iter().map(|cell| cell.count).max().unwrap_or(1).max(1);
         let most_errors = self.heatmap.cells.iter().map(|cell| cell.error_count).max().unwrap_or(1);
@@ -105,12 +106,12 @@ impl<'a> Grid<'a> {
         paths
     }
 
-    /// The cell under a place of the plot: fractions from the left and from the bottom.
+    /// Returns the cell at a position of the plot: fractions from the left and from the bottom.
     pub(super) fn at(&self, left: f64, bottom: f64) -> CellPlace {
         CellPlace { column: slot(left, self.columns), row: slot(bottom, self.rows()) }
     }
 
-    /// Moments and durations between two cells, both included.
+    /// Returns the moments and durations between two cells, both included.
     pub(super) fn between(&self, one: CellPlace, other: CellPlace) -> Option<HeatmapBox> {
         let (first, last) = (one.column.min(other.column), one.column.max(other.column));
         let (low, high) = (one.row.min(other.row), one.row.max(other.row));
@@ -125,8 +126,8 @@ impl<'a> Grid<'a> {
         })
     }
 
-    /// Left, bottom, width and height of a box in fractions of the plot, cut to it; `None` when it
-    /// lies outside.
+    /// Returns left, bottom, width and height of a box in fractions of the plot, cut to it. `None`
+    /// when it lies outside.
     pub(super) fn rectangle(&self, chosen: HeatmapBox) -> Option<[f64; 4]> {
         let (left, right) = (self.across(chosen.from), self.across(chosen.to));
         let (low, high) =
@@ -137,13 +138,14 @@ impl<'a> Grid<'a> {
         visible.then_some([left, low, right - left, high - low])
     }
 
-    /// The place of a moment, from the left; below 0 and above 1 outside of the plot.
+    /// Returns the position of a moment, from the left. It is below 0 or above 1 outside of the
+    /// plot.
     pub(super) fn across(&self, time: UnixNanos) -> f64 {
         let length = self.end() - self.start;
         (time.0 as f64 - self.start as f64) / (length.max(1) as f64)
     }
 
-    /// The place of a duration, from the bottom.
+    /// Returns the position of a duration, from the bottom.
     pub(super) fn up(&self, duration: DurationNanos) -> f64 {
         let rows = &self.heatmap.rows;
         let above = rows.partition_point(|row| row.up_to_nano < duration);
@@ -175,7 +177,7 @@ impl<'a> Grid<'a> {
     }
 }
 
-/// The same counts with 2, 4 or more rows drawn as one, where cells would be too thin.
+/// Merges each 2, 4 or more rows into one, where cells would be too thin.
 pub(super) fn coarser(heatmap: Arc<Heatmap>) -> Arc<Heatmap> {
     let rows = &heatmap.rows;
     let Some(joined) =
@@ -215,7 +217,7 @@ pub(super) fn coarser(heatmap: Arc<Heatmap>) -> Arc<Heatmap> {
     })
 }
 
-/// The shade of a count on a logarithmic scale whose top is the greatest count.
+/// Returns the shade of a count on a logarithmic scale up to the greatest count.
 fn level(count: u64, most: u64, levels: usize) -> usize {
     if most <= 1 {
         return levels / 2;
@@ -281,7 +283,7 @@ mod tests {
         let paths = grid.paths();
         assert_eq!(paths.levels[0], "M0.04 3.06h.92v.88h-.92z");
         assert_eq!(paths.levels[LEVELS - 1], "M1.04 0.06h.92v.88h-.92z");
-        // All of one cell failed, a tenth of the other.
+        // All spans of one cell failed, and a tenth of the other.
         assert_eq!(paths.errors, ["M4.04 2.94h.92v-0.22h-.92z", "", "M1.04 0.94h.92v-0.88h-.92z"]);
     }
 

@@ -1,13 +1,13 @@
-//! The order of every layer: sweeps by the mean of the neighbours, then swaps of neighbours, as
-//! long as fewer edges cross.
+//! The order of every layer: sweeps by the mean of the neighbours, then swaps of adjacent vertices
+//! while fewer edges cross.
 
 use super::Layered;
 
-/// Sweeps over a graph of usual size.
+/// Number of sweeps over a graph of usual size.
 const SWEEPS: u32 = 12;
-/// Sweeps over a graph with more links than this are fewer.
+/// Number of links above which there are fewer sweeps.
 const LINKS_MANY: usize = 4_000;
-/// Neighbours of a layer with more vertices than this are not swapped one by one.
+/// Maximum number of vertices of a layer in which adjacent vertices are swapped.
 const SWAPPED_MAX: usize = 80;
 
 /// Orders the vertices of all layers.
@@ -36,7 +36,7 @@ pub(super) fn reduce_crossings(graph: &mut Layered) {
     graph.layers = best;
 }
 
-/// The place of every vertex in its layer.
+/// Returns the position of every vertex in its layer.
 fn places(graph: &Layered) -> Vec<u32> {
     let mut places = vec![0; graph.vertices.len()];
     for layer in &graph.layers {
@@ -47,8 +47,8 @@ fn places(graph: &Layered) -> Vec<u32> {
     places
 }
 
-/// Sorts a layer by the mean place of its neighbours on one side; vertices without any stay where
-/// they are.
+/// Sorts a layer by the mean position of its neighbours on one side. Vertices without neighbours
+/// keep their position.
 fn sort_by_neighbours(graph: &mut Layered, layer: usize, is_rightwards: bool) {
     let places = places(graph);
     let neighbours = if is_rightwards { &graph.left } else { &graph.right };
@@ -71,7 +71,7 @@ fn sort_by_neighbours(graph: &mut Layered, layer: usize, is_rightwards: bool) {
     }
 }
 
-/// Swaps vertices that stand beside each other where fewer edges cross then.
+/// Swaps adjacent vertices where that reduces crossings.
 fn swap_neighbours(graph: &mut Layered) {
     for layer in 0..graph.layers.len() {
         if graph.layers[layer].len() > SWAPPED_MAX {
@@ -101,12 +101,12 @@ fn swap_neighbours(graph: &mut Layered) {
     }
 }
 
-/// Crossings of the links of two vertices, the first above the second.
+/// Counts the crossings of the links of two vertices, the first above the second.
 fn between(upper: &[u32], lower: &[u32]) -> usize {
     upper.iter().map(|place| lower.partition_point(|other| other < place)).sum()
 }
 
-/// Number of links that cross.
+/// Returns the number of links that cross.
 pub(super) fn crossings(graph: &Layered) -> usize {
     let places = places(graph);
     graph.layers.iter().map(|layer| crossings_right_of(graph, layer, &places)).sum()

@@ -1,13 +1,14 @@
-//! Heights: every vertex as near to the mean of its neighbours as its order in the layer allows.
+//! Heights of vertices. Each is as near to the mean of its neighbours as the order of its layer
+//! allows.
 
 use super::{Layered, Spacing};
 
-/// Sweeps over all layers.
+/// Number of sweeps over all layers.
 const SWEEPS: u32 = 16;
-/// Room that a bend takes.
+/// Height of a bend.
 const BEND_HEIGHT: f64 = 14.0;
 
-/// The height of every vertex's centre; the topmost is half a node from the edge.
+/// Returns the height of every vertex's centre. The topmost is half a node from the edge.
 pub(super) fn coordinates(graph: &Layered, spacing: Spacing) -> Vec<f64> {
     let half = |vertex: u32| {
         let height = match graph.vertices[vertex as usize].node {
@@ -33,7 +34,7 @@ pub(super) fn coordinates(graph: &Layered, spacing: Spacing) -> Vec<f64> {
     for sweep in 0..SWEEPS {
         for step in 0..count {
             let layer = if sweep % 2 == 0 { step } else { count - 1 - step };
-            // The last sweeps look at both sides, the others at the side they come from.
+            // The last sweeps use both sides, the others the side that they come from.
             let sides = match (sweep + 4 >= SWEEPS, sweep % 2 == 0) {
                 (true, _) => (true, true),
                 (false, from_left) => (from_left, !from_left),
@@ -49,8 +50,8 @@ pub(super) fn coordinates(graph: &Layered, spacing: Spacing) -> Vec<f64> {
     heights
 }
 
-/// Moves the vertices of a layer to the places that are, squared and summed up, nearest to the
-/// wanted ones and keep the room between them (isotonic regression by pooling adjacent violators).
+/// Moves the vertices of a layer to the positions with the least squared distance to the desired
+/// ones that keep the distance between them (isotonic regression by pooling adjacent violators).
 fn move_layer(
     graph: &Layered,
     layer: &[u32],
@@ -58,7 +59,7 @@ fn move_layer(
     heights: &mut [f64],
     apart: impl Fn(u32, u32) -> f64,
 ) {
-    /// Vertices that touch: their wanted height, weight and number.
+    /// Vertices that touch: their desired height, weight and number.
     struct Block {
         wanted: f64,
         weight: f64,
@@ -91,8 +92,8 @@ fn move_layer(
     }
 }
 
-/// The height a vertex wants to have and how much: the mean of its neighbours. Links between bends
-/// pull most, so that long edges are straight.
+/// Returns the desired height of a vertex and its weight: the mean of its neighbours. Links between
+/// bends weigh most, so that long edges are straight.
 fn wish(
     graph: &Layered,
     vertex: u32,

@@ -18,7 +18,7 @@ fn laid_out(count: usize, edges: &[(u32, u32)]) -> Layout {
     layout
 }
 
-/// Pseudo-random numbers below `limit`, the same for the same seed.
+/// Returns a generator of pseudo-random numbers below `limit` from a seed.
 fn numbers(mut seed: u64) -> impl FnMut(u32) -> u32 {
     move |limit| {
         seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
@@ -40,7 +40,8 @@ fn callers_stand_on_the_left_of_what_they_call() {
     assert_eq!(layout.routes[4].points.len(), 4, "an edge over a layer has a bend there");
 }
 
-/// Points of the way of an edge as it is drawn: a curve between two points that is flat at both.
+/// Returns points of the route of an edge as it is drawn. The curve between two points is flat at
+/// both.
 fn drawn(route: &Route) -> Vec<(f64, f64)> {
     let curve = |pair: &[(f64, f64)]| {
         let ((x, y), (to_x, to_y)) = (pair[0], pair[1]);

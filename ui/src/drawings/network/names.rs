@@ -1,8 +1,8 @@
 //! Names of a picture that is too small for its cards: few, at one size on the screen.
 //!
-//! Owns the choice of the nodes that have a name. Those that the reader is at come first, then the
-//! culprit, their neighbours, those in trouble, and those with most calls; a name that would lie
-//! over an earlier one is left out until the picture is larger.
+//! Owns the choice of the nodes with a name. Pointed and picked nodes come first, then the culprit,
+//! their neighbours, nodes with alarms, and nodes with most calls. A name that would cover an
+//! earlier one is left out until the picture is larger.
 
 use std::{cmp::Reverse, sync::Arc};
 
@@ -11,15 +11,15 @@ use leptos::prelude::*;
 use super::{FAR_BELOW, NetworkGraph, Pick, Picture};
 use crate::figures;
 
-/// Size of the letters in pixels of the screen, and the width of one.
+/// Size of the letters in screen pixels, and the width of one.
 const LETTER: (f64, f64) = (12.0, 7.0);
-/// Height of a line in pixels of the screen.
+/// Height of a line in screen pixels.
 const LINE: f64 = 15.0;
-/// Length of a drawn name in letters.
+/// Maximum number of letters of a drawn name.
 const LETTERS_MAX: usize = 24;
 
 impl NetworkGraph {
-    /// Returns the nodes whose names have room at this scale, the most important first.
+    /// Returns the nodes whose names fit at this scale, the most important first.
     fn named(&self, scale: f64, pointed: Option<u32>, picked: Option<Pick>) -> Vec<u32> {
         let at: Vec<u32> = match (pointed, picked) {
             (Some(node), Some(Pick::Node(picked))) => vec![node, picked],
@@ -87,7 +87,7 @@ impl NetworkGraph {
     }
 }
 
-/// The names over the cards of a small picture; clicks go to the cards.
+/// The names over the cards of a small picture. Clicks pass through to the cards.
 pub(super) fn names_view(picture: Picture) -> impl IntoView {
     let scale = Memo::new(move |_| picture.shown.get().scale);
     let named = Memo::new(move |_| {

@@ -1,24 +1,24 @@
-//! The part of a picture that is seen, and the moves of it: to fit, to zoom, to pan, to show a card.
+//! The visible part of a picture, and its moves: fit, zoom, pan, show a card.
 
 use super::{HEIGHT, WIDTH};
 
-/// Empty room around the picture, in pixels of the screen.
+/// Empty margin around the picture, in screen pixels.
 const MARGIN: f64 = 28.0;
 const SCALES: (f64, f64) = (0.05, 3.0);
 
-/// The part of the picture that is seen.
+/// The visible part of the picture.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Viewport {
-    /// Where the picture's left edge stands on the screen.
+    /// Position of the picture's left edge on the screen.
     pub left: f64,
-    /// Where its upper edge stands.
+    /// Position of the picture's upper edge on the screen.
     pub top: f64,
-    /// Pixels of the screen for one of the picture.
+    /// Screen pixels per picture pixel.
     pub scale: f64,
 }
 
 impl Viewport {
-    /// All of the picture in the middle of the screen, no larger than life.
+    /// The whole picture in the middle of the screen, at most at full size.
     #[must_use]
     pub fn fitting(picture: (f64, f64), screen: (f64, f64)) -> Self {
         let room = |screen: f64| (screen - 2.0 * MARGIN).max(1.0);
@@ -29,7 +29,7 @@ impl Viewport {
         Self { left: middle(screen.0, picture.0), top: middle(screen.1, picture.1), scale }
     }
 
-    /// The part around a point at life size, without empty room beyond the picture's edges.
+    /// The part around a point at full size, without empty room beyond the picture's edges.
     #[must_use]
     pub fn around(at: (f64, f64), picture: (f64, f64), screen: (f64, f64)) -> Self {
         let edge = |picture: f64, screen: f64, at: f64| {
@@ -46,7 +46,7 @@ impl Viewport {
         }
     }
 
-    /// Larger or smaller by a factor, with the point of the screen kept in place.
+    /// Zooms by a factor. The point of the screen stays in place.
     #[must_use]
     pub fn zoomed(self, factor: f64, at: (f64, f64)) -> Self {
         let scale = (self.scale * factor).clamp(SCALES.0, SCALES.1);
@@ -55,13 +55,13 @@ impl Viewport {
         Self { left: moved(self.left, at.0), top: moved(self.top, at.1), scale }
     }
 
-    /// Moved by pixels of the screen.
+    /// Moves the view by screen pixels.
     #[must_use]
     pub fn panned(self, across: f64, down: f64) -> Self {
         Self { left: self.left + across, top: self.top + down, ..self }
     }
 
-    /// Moved until a card is in view.
+    /// Moves the view until a card is visible.
     #[must_use]
     pub fn showing(self, node: (f64, f64), screen: (f64, f64)) -> Self {
         let shift = |edge: f64, centre: f64, half: f64, screen: f64| {

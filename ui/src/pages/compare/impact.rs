@@ -1,4 +1,4 @@
-//! Costs of differences, in words and in order. The API computes each cost.
+//! The words and the order of differences by their cost. The API computes each cost.
 
 use tidings_proto::{
     DurationNanos,
@@ -11,28 +11,29 @@ use crate::{
     format::{self, rates},
 };
 
-/// A place with a smaller part of the whole difference is not named as its cause.
+/// Minimum part of the whole difference at which a call is named as its cause.
 const CAUSE_PART_MIN: f64 = 0.1;
-/// Places that are named where none deviates.
+/// Maximum number of calls that are named where none deviates.
 const CAUSES_MAX: usize = 3;
 
-/// A place whose difference is worth a word.
+/// A row with a relevant difference.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Impact {
     /// The row.
     pub row: u32,
-    /// Additional own time of a trace, in nanoseconds.
+    /// Difference in self time per trace, in nanoseconds.
     pub nanos: f64,
 }
 
-/// A place's time in the median trace of its side; `None` where fewer than half make the call.
+/// Returns the time of a call in the median trace of its side. `None` when fewer than half of the
+/// traces make the call.
 #[must_use]
 pub fn time_of(stats: &CallStats) -> Option<DurationNanos> {
     stats.is_usual.then_some(stats.median.duration_nano)
 }
 
-/// The rows that differ, the greatest difference first, longer or shorter; then those that cost no
-/// time.
+/// Returns the rows that differ, the greatest absolute difference first. Rows that cost no time
+/// come last.
 #[must_use]
 pub fn ranked(comparison: &Comparison) -> Vec<Impact> {
     let total = total(comparison);
@@ -47,25 +48,25 @@ pub fn ranked(comparison: &Comparison) -> Vec<Impact> {
     impacts
 }
 
-/// Tells whether a row has a part of the difference of the whole, `total`.
+/// Reports whether a row has at least one per cent of `total`, the whole difference.
 #[must_use]
 pub fn is_costly(call: &ComparedCall, total: f64) -> bool {
     (call.impact_nano.0 as f64).abs() >= total.abs().max(1.0) / 100.0
 }
 
-/// Tells whether a row's deviation is worth a word although it costs no time.
+/// Reports whether a row's deviation is listed although it costs no time.
 fn is_told(call: &ComparedCall) -> bool {
     let told = [Deviation::Missing, Deviation::Extra, Deviation::NewlyFailing];
     call.deviations.iter().any(|deviation| told.contains(deviation))
 }
 
-/// Additional duration of the left, in nanoseconds.
+/// Returns the additional duration of the left side, in nanoseconds.
 #[must_use]
 pub fn total(comparison: &Comparison) -> f64 {
     comparison.left.duration.p50_nano.0 as f64 - comparison.right.duration.p50_nano.0 as f64
 }
 
-/// A deviation as a word.
+/// Returns a deviation as a word.
 #[must_use]
 pub const fn deviation_words(deviation: Deviation) -> &'static str {
     match deviation {
@@ -80,7 +81,7 @@ pub const fn deviation_words(deviation: Deviation) -> &'static str {
     }
 }
 
-/// The tone of a deviation's badge.
+/// Returns the tone of a deviation's badge.
 #[must_use]
 pub const fn deviation_tone(deviation: Deviation) -> Tone {
     match deviation {
@@ -90,14 +91,15 @@ pub const fn deviation_tone(deviation: Deviation) -> Tone {
     }
 }
 
-/// Tells whether both sides take about as long.
+/// Reports whether both sides take about as long.
 fn is_equal(comparison: &Comparison) -> bool {
     let (left, right) = (comparison.left.duration.p50_nano.0, comparison.right.duration.p50_nano.0);
     left.abs_diff(right).saturating_mul(50) < right.max(1)
 }
 
-/// The calls that the difference of the whole is in, the greatest part first. They go its way, and
-/// are more than a small part of it: what is longer makes nothing shorter.
+/// Returns the calls that cause the whole difference, the greatest part first. They differ in the
+/// same direction and are more than a small part of it: a longer call does not make the whole
+/// shorter.
 fn causes(comparison: &Comparison) -> Vec<(Impact, &ComparedCall)> {
     if is_equal(comparison) {
         return Vec::new();
@@ -108,7 +110,7 @@ fn causes(comparison: &Comparison) -> Vec<(Impact, &ComparedCall)> {
     causes.filter_map(|impact| Some((impact, comparison.calls.get(impact.row as usize)?))).collect()
 }
 
-/// Says where the time is when no call deviates.
+/// Returns the words for the largest differences when no call deviates.
 #[must_use]
 pub fn undeviating(comparison: &Comparison, typical: bool) -> String {
     let none = if typical { "No call is out of the ordinary" } else { "No call differs much" };
@@ -123,7 +125,7 @@ pub fn undeviating(comparison: &Comparison, typical: bool) -> String {
     format!("{none}; the time is in {}.", causes.join(", "))
 }
 
-/// Says how much longer the left takes, and by which call.
+/// Returns the words for how much longer the left side takes, and the calls that cause it.
 #[must_use]
 pub fn sentence(comparison: &Comparison, typical: bool) -> String {
     let (left, right) = (&comparison.left.duration.p50_nano, &comparison.right.duration.p50_nano);
@@ -159,7 +161,8 @@ pub fn sentence(comparison: &Comparison, typical: bool) -> String {
     words
 }
 
-/// The greatest cause: its time, how often it is called, how long each call takes.
+/// Returns the words for the greatest cause: its time, its number of calls, and the duration of
+/// each.
 fn cause(call: &ComparedCall, impact: Impact, total: f64, typical: bool) -> String {
     let (usually, otherwise) =
         if typical { ("usually", "otherwise") } else { ("in the other", "in the other") };
@@ -169,7 +172,7 @@ fn cause(call: &ComparedCall, impact: Impact, total: f64, typical: bool) -> Stri
     let words = if impact.nanos.abs() <= total.abs() {
         format!("{nanos} of it is {name}")
     } else {
-        // Others make up for a part of it.
+        // Other calls compensate a part of it.
         format!("{name} alone takes {nanos} {}", if is_longer { "more" } else { "less" })
     };
     if call.right.call_count == 0 {
@@ -217,7 +220,8 @@ mod tests {
 
     use super::{is_costly, ranked, sentence, time_of, undeviating};
 
-    /// So many calls in each of these traces, of 200 or of one: 80 are fewer than half.
+    /// Returns stats with this number of calls in each of these traces, of 200 or of one. 80 are
+    /// fewer than half.
     fn stats(traces: u64, calls: u64, each_ms: u64) -> CallStats {
         let nanos = |ms: u64| DurationNanos(ms * 1_000_000);
         CallStats {

@@ -1,4 +1,4 @@
-//! The calls of both sides as lanes: a bar for the one, a ghost for the other.
+//! The calls of both sides as lanes: a bar for the left side and a pale bar for the right one.
 
 use std::sync::Arc;
 
@@ -16,20 +16,20 @@ use crate::{
     figures, format,
 };
 
-/// Lanes that are drawn.
+/// Maximum number of lanes that are drawn.
 const DRAWN_MAX: usize = 500;
 
 const ROWS: &[(&str, &str)] = &[("all", "All"), ("differ", "Differ")];
 const LINED: &[(&str, &str)] = &[("time", "As it happened"), ("start", "Starts lined up")];
 
-/// Begin and end of the calls in the median trace of a side, in nanoseconds; `None` where fewer
-/// than half of its traces make one.
+/// Returns start and end of the calls in the median trace of a side, in nanoseconds. `None` when
+/// fewer than half of its traces make one.
 fn stretch(stats: &CallStats, lined_up: bool) -> Option<(f64, f64)> {
     let begin = if lined_up { 0.0 } else { stats.median.start_offset_nano.0 as f64 };
     stats.is_usual.then_some((begin, begin + stats.median.extent_nano.0 as f64))
 }
 
-/// The last moment of any call.
+/// Returns the end of the last call.
 fn extent(comparison: &Comparison) -> f64 {
     let sides = comparison.calls.iter().flat_map(|call| [&call.left, &call.right]);
     sides.filter_map(|stats| stretch(stats, false)).map(|(_, end)| end).fold(1.0, f64::max)
@@ -54,7 +54,7 @@ pub(super) fn lanes(
     let rows = move || {
         let lined_up = lined.get() == "start";
         let only_differing = shown.get() == "differ";
-        // Where no call deviates, those that make the difference are the ones that differ.
+        // Where no call deviates, the calls that cause the difference are marked.
         let differs = |call: &ComparedCall| {
             !call.deviations.is_empty() || !deviates && impact::is_costly(call, total)
         };
@@ -152,7 +152,7 @@ fn lane(
         let all: Vec<&str> = call.deviations.iter().copied().map(deviation_words).collect();
         view! { <span title=all.join(", ")><Badge tone=tone>{deviation_words(deviation)}</Badge></span> }
     });
-    // In most of the others there is no such call.
+    // Most of the other traces have no such call.
     let is_in_some = call.right.call_count > 0 && !call.right.is_usual;
     let some = is_in_some.then(|| view! { <span class="mute">{format!(" in {share}")}</span> });
     let name = figures::cut(format::operation(&call.operation), 120);
@@ -192,7 +192,7 @@ fn lane(
     }
 }
 
-/// The id of a row's lane.
+/// Returns the id of a row's lane.
 pub(super) fn lane_id(row: u32) -> String {
     format!("lane-{row}")
 }

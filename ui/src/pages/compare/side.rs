@@ -1,4 +1,4 @@
-//! Beside the lanes: what costs most, and whether it is the only trace that takes so long.
+//! The column beside the lanes: the greatest costs, and other traces that take as long.
 
 use std::sync::Arc;
 
@@ -22,7 +22,7 @@ use crate::{
     url::TimeRange,
 };
 
-/// Rows that are listed.
+/// Maximum number of rows that are listed.
 const LISTED: usize = 14;
 
 /// The column.
@@ -74,7 +74,7 @@ fn row(
     let time = if costs { format::offset(call.impact_nano.0) } else { "no time".to_owned() };
     let width = format!("{:.1}%", impact.nanos.abs() / most * 100.0);
     let worse = impact.nanos > 0.0 && costs;
-    // A place that is slower as well says so in a second badge.
+    // A call that is also slower has a second badge for that.
     let is_told =
         |(at, deviation): &(usize, Deviation)| *at == 0 || *deviation == Deviation::Slower;
     let told = call.deviations.iter().copied().enumerate().filter(is_told);
@@ -105,7 +105,7 @@ fn row(
     }
 }
 
-/// A row's numbers on both sides, in words.
+/// Returns a row's numbers on both sides, in words.
 fn words(call: &ComparedCall) -> String {
     let (left, right) = (&call.left, &call.right);
     if left.call_count == 0 {
@@ -128,11 +128,11 @@ fn words(call: &ComparedCall) -> String {
     format!("{}, {took} on the other side", format::duration(now.duration_nano))
 }
 
-/// Other transactions of the type that take as long, and what they have in common.
+/// Other transactions of the type that take as long, and their common attributes.
 fn only_one(comparison: &Arc<Comparison>) -> Option<impl IntoView + use<>> {
     let root = comparison.calls.first()?.clone();
     let longest = comparison.left.duration.p50_nano;
-    // Nine tenths of it: what takes about as long counts as well.
+    // Nine tenths of it, so that transactions that take about as long are included.
     let from = DurationNanos(longest.0 / 10 * 9);
     if from.0 == 0 || root.service.is_empty() || root.operation.is_empty() {
         return None;

@@ -1,19 +1,19 @@
-//! How to point each kind of sender here, with the addresses the server really listens on.
+//! The setup of each kind of sender, with the actual addresses of this server's receivers.
 
 use tidings_proto::api::ReceiverStatus;
 
-/// Where senders send to.
+/// Addresses that senders send to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Addresses {
     grpc: String,
     http: String,
     zipkin: String,
-    /// They speak TLS.
+    /// True when they use TLS.
     tls: bool,
 }
 
 impl Addresses {
-    /// The addresses of these receivers; the standard ones for those that are not on.
+    /// Returns the addresses of these receivers, and the standard ones for those that are off.
     pub(super) fn from_receivers(receivers: &[ReceiverStatus]) -> Self {
         let address = |name: &str, standard: &str| {
             let found = receivers.iter().find(|receiver| receiver.name == name);
@@ -28,7 +28,8 @@ impl Addresses {
     }
 }
 
-/// An address a sender on this machine can use: "any address" is one to listen on, not to call.
+/// Returns an address that a sender on this machine can use. An unspecified address is one to
+/// listen on, not to connect to.
 fn reachable(address: &str) -> String {
     let any = ["0.0.0.0:", "[::]:"].iter().find_map(|any| address.strip_prefix(any));
     any.map_or_else(|| address.to_owned(), |port| format!("127.0.0.1:{port}"))
@@ -37,14 +38,14 @@ fn reachable(address: &str) -> String {
 /// The setup of one kind of sender.
 #[derive(Debug)]
 pub(super) struct Guide {
-    /// The kind.
+    /// The kind of sender.
     pub(super) name: &'static str,
-    /// Instruction for the text.
+    /// Instruction for the setup text.
     pub(super) words: &'static str,
     template: &'static str,
 }
 
-/// The setups without TLS, and over it, with the file of the certificate's root.
+/// Texts of the setups without TLS, and their replacements with TLS and a root certificate file.
 const OVER_TLS: [(&str, &str); 5] = [
     (
         "OTEL_EXPORTER_OTLP_ENDPOINT=http://{http}",
@@ -57,7 +58,7 @@ const OVER_TLS: [(&str, &str); 5] = [
 ];
 
 impl Guide {
-    /// The setup for these addresses.
+    /// Returns the setup text for these addresses.
     pub(super) fn text(&self, addresses: &Addresses) -> String {
         let over_tls = if addresses.tls { &OVER_TLS[..] } else { &[] };
         let template = self.template.to_owned();

@@ -1,5 +1,4 @@
-//! The call trees of the traces in the box beside those of all that are found, with where the time
-//! goes in each.
+//! The call trees of the traces in the box beside those of all found traces, with their times.
 
 use std::sync::Arc;
 
@@ -22,12 +21,12 @@ use crate::{
     url::{Step, use_edit_query, use_query},
 };
 
-/// Traces of each side.
+/// Number of traces per side.
 const SAMPLE: u32 = 200;
 /// The parameter that opens the panel.
 pub(super) const OPEN: &str = "trees";
 
-/// Tells whether the panel is open.
+/// Reports whether the panel is open.
 fn use_open() -> Memo<bool> {
     let query = use_query();
     Memo::new(move |_| query.with(|query| query.get(OPEN) == Some("on")))
@@ -54,7 +53,7 @@ pub(super) fn compare_switch() -> impl IntoView {
     }
 }
 
-/// The panel, while there is a box and it is open.
+/// The panel, while there is a box and the panel is open.
 pub(super) fn compare_panel(explored: Explored) -> impl IntoView {
     let open = use_open();
     let shown =

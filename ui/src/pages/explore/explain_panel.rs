@@ -1,5 +1,5 @@
-//! Attributes that the spans in the box have and the others have not, by the greatest difference
-//! of shares, each to be kept or left out.
+//! Attributes that are more frequent in the box than outside, by the greatest difference of shares.
+//! Each can be made a filter or excluded.
 
 use std::sync::Arc;
 
@@ -20,11 +20,11 @@ use crate::{
     url::{ExploreState, traceql::narrowed},
 };
 
-/// Differences that are drawn.
+/// Maximum number of differences that are drawn.
 const SHOWN_MAX: usize = 12;
-/// Values of one attribute that are drawn.
+/// Maximum number of values of one attribute that are drawn.
 const VALUES_MAX: usize = 2;
-/// Attributes that were left out and are named.
+/// Maximum number of omitted attributes that are named.
 const NAMED_MAX: usize = 3;
 
 /// The panel, while there is a box.
@@ -118,7 +118,7 @@ fn left_out(names: &[AttributeName]) -> Option<String> {
     Some(format!("Left out as ids: {named}"))
 }
 
-/// Lists the first names, and says how many more there are.
+/// Lists the first names and the number of the others.
 fn first_named(names: impl ExactSizeIterator<Item = String>) -> Option<String> {
     let more = names.len().saturating_sub(NAMED_MAX);
     let more = if more > 0 { format!(" and {more} more") } else { String::new() };
@@ -137,7 +137,7 @@ fn row(explored: Explored, difference: &Difference) -> impl IntoView + use<> {
     view! { <li class="explain-row">{values} {together}</li> }
 }
 
-/// Names attributes whose values stand on the same spans.
+/// Names attributes whose values occur on the same spans.
 fn together_words(together: &[AttributeValue]) -> Option<String> {
     let named = first_named(together.iter().map(|AttributeValue { attribute, value }| {
         value
@@ -192,7 +192,8 @@ struct KeptOrLeftOut {
 }
 
 impl KeptOrLeftOut {
-    /// `None` for values that no filter has: ranges of numbers, and the lack of an attribute.
+    /// Returns `None` for values that filters cannot express: ranges of numbers, and missing
+    /// attributes.
     fn from_share(name: &AttributeName, share: &ValueShare) -> Option<Self> {
         let value = share.value.clone()?;
         let is_range = value
@@ -208,7 +209,7 @@ impl KeptOrLeftOut {
             *query = narrowed(query, name, value, leave_out);
             return;
         }
-        // With its name where it is an attribute that can be excluded.
+        // An attribute that can be excluded has a key.
         let (field, key) = match (name.scope.as_str(), name.key.as_str()) {
             ("intrinsic", "service") => (Field::Service, Some("service.name")),
             ("intrinsic", "status") => (Field::Status, None),

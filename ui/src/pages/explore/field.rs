@@ -1,4 +1,4 @@
-//! The fields traces are filtered by, and how each is shown, set and taken off.
+//! The fields that traces are filtered by, with the words, the setting and the removal of each.
 
 use tidings_proto::otlp::{SpanKind, StatusCode};
 
@@ -44,7 +44,7 @@ const FIXED: [(Field, &str); 6] = [
     (Field::Kind, "kind"),
 ];
 
-/// A filter that is set, as its chip shows it.
+/// An active filter, as its chip shows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct SetFilter {
     pub(super) field: Field,
@@ -53,19 +53,19 @@ pub(super) struct SetFilter {
 }
 
 impl Field {
-    /// The names of the fixed fields that contain `text`.
+    /// Returns the names of the fixed fields that contain `text`.
     pub(super) fn offered(text: &str) -> impl Iterator<Item = &'static str> {
         let text = text.to_lowercase();
         FIXED.iter().map(|(_, name)| *name).filter(move |name| name.contains(&text))
     }
 
-    /// The field with this name: a fixed one, or the attribute.
+    /// Returns the field with this name: a fixed one, or the attribute.
     pub(super) fn named(name: &str) -> Self {
         let fixed = FIXED.iter().find(|(_, fixed)| *fixed == name);
         fixed.map_or_else(|| Self::Attribute(name.to_owned()), |(field, _)| field.clone())
     }
 
-    /// Name shown in front of the value.
+    /// Returns the name that is shown before the value.
     pub(super) fn name(&self) -> String {
         match self {
             Self::Service => "service".to_owned(),
@@ -77,7 +77,7 @@ impl Field {
         }
     }
 
-    /// Values that need no asking.
+    /// Returns the values that are known without a request.
     pub(super) fn values(&self) -> &'static [&'static str] {
         match self {
             Self::Status => &STATUSES,
@@ -90,7 +90,7 @@ impl Field {
     }
 }
 
-/// Filters that are set, in a fixed order.
+/// Returns the active filters, in a fixed order.
 pub(super) fn set_filters(filters: &TraceFilters) -> Vec<SetFilter> {
     let TraceFilters {
         service,
@@ -136,7 +136,7 @@ pub(super) fn set_filters(filters: &TraceFilters) -> Vec<SetFilter> {
     fixed.chain(attributes.iter().map(attribute)).chain(without.iter().map(excluded)).collect()
 }
 
-/// Sets `field`, or takes it off; says what is wrong with a value that cannot be.
+/// Sets or removes `field`. Returns an error text for an invalid value.
 pub(super) fn set(
     filters: &mut TraceFilters,
     field: &Field,
@@ -184,7 +184,7 @@ fn exclusion(key: &str, value: &str) -> AttributeFilter {
     AttributeFilter { key: key.to_owned(), value: Some(value.to_owned()) }
 }
 
-/// Excludes an attribute with this value, once.
+/// Excludes an attribute with this value. It is excluded at most once.
 pub(super) fn exclude(filters: &mut TraceFilters, key: &str, value: &str) {
     let filter = exclusion(key, value);
     if !filters.without.contains(&filter) {

@@ -1,4 +1,4 @@
-//! The filters as chips, and the field that adds one: first what, then which value.
+//! The filters as chips, and the field that adds one: first the field, then the value.
 
 use leptos::prelude::*;
 use tidings_proto::api::{AttributeKeyList, NameList};
@@ -12,7 +12,7 @@ use crate::{
     url::TraceFilters,
 };
 
-/// Where the reader is in adding a filter.
+/// The step of adding a filter.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Adding {
     No,
@@ -20,15 +20,15 @@ enum Adding {
     Value(Field),
 }
 
-/// The bar. `on_change` gets the filters as they should be.
+/// The bar. `on_change` gets the changed filters.
 #[component]
 #[must_use]
 pub fn FilterBar(
-    /// Filters that are set.
+    /// The active filters.
     filters: Memo<TraceFilters>,
-    /// Called with what should be set.
+    /// Called with the changed filters.
     on_change: Callback<TraceFilters>,
-    /// More chips behind those of the filters.
+    /// Further chips after those of the filters.
     children: Children,
 ) -> impl IntoView {
     let adding = RwSignal::new(Adding::No);
@@ -119,7 +119,7 @@ fn AddFilter(
     let keys = Remote::<AttributeKeyList>::new(move || {
         (adding.get() == Adding::Field).then(|| api::attribute_keys(&text.get()))
     });
-    // The names of another field are no suggestions for this one.
+    // Suggestions for another field are not valid for this one.
     Effect::new(move |_| {
         adding.track();
         names.forget();
@@ -147,7 +147,7 @@ fn AddFilter(
         Adding::No | Adding::Field => "Field or attribute".to_owned(),
         Adding::Value(field) => format!("Value of {}", field.name()),
     };
-    // A value need not be among those that are suggested; a name mostly is.
+    // A value is often not among the suggestions; a name usually is.
     let first = move || match adding.get() {
         Adding::Value(
             Field::Attribute(_) | Field::Without(..) | Field::DurationMin | Field::DurationMax,

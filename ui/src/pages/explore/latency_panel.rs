@@ -1,5 +1,5 @@
-//! Durations over time of the spans that the filters or the query find, with a box to be drawn;
-//! below it counts and failures, each on its own scale.
+//! Durations over time of the matching spans, with a box to select. Counts and failures are below
+//! it, each on its own scale.
 
 use std::sync::Arc;
 
@@ -27,10 +27,10 @@ use crate::{
     window::Window,
 };
 
-/// Columns of the heatmap.
+/// Maximum number of columns of the heatmap.
 const COLUMNS_MAX: u64 = 60;
-/// A heatmap that took longer is not asked for again while the page is live: a query may read for
-/// as long as a request may take.
+/// Duration of a heatmap request above which it is not repeated while the page is live. A query may
+/// read for as long as a request may take.
 const LIVE_MAX: DurationNanos = DurationNanos(3_000_000_000);
 
 /// The panel with the heatmap and the counts below it.
@@ -107,7 +107,7 @@ pub(super) fn latency_panel(
     }
 }
 
-/// Words on the use of a box, behind the number of spans.
+/// Returns a hint about the box, which follows the number of spans.
 fn hint(state: &ExploreState) -> &'static str {
     match state.chosen {
         _ if state.query.is_none() && !state.filters.without.is_empty() => {
@@ -118,13 +118,15 @@ fn hint(state: &ExploreState) -> &'static str {
     }
 }
 
-/// The question with the step that gives the heatmap its columns; without a begin the API's.
+/// Sets the step that gives the heatmap its columns. Without a start of the window, the API chooses
+/// it.
 fn with_columns(asked: Analysis, window: Window) -> Analysis {
     let length = window.bounds().map(|(start, end)| end.since(start).0);
     asked.with_some("step", length.map(step_nanos))
 }
 
-/// The shortest round step of which a length of time has no more than [`COLUMNS_MAX`].
+/// Returns the shortest round step that divides a length of time into at most [`COLUMNS_MAX`]
+/// columns.
 fn step_nanos(length: u64) -> u64 {
     let round = ROUND_SECONDS.into_iter().map(|seconds| seconds * 1_000_000_000);
     let least = length.div_ceil(COLUMNS_MAX).max(1);
@@ -135,7 +137,7 @@ fn missing(heatmap: &Heatmap) -> Option<String> {
     incomplete(&heatmap.searched)
 }
 
-/// Spans by step, those that failed above on a scale of their own.
+/// Spans per step, with failed ones above on a scale of their own.
 fn lanes(heatmap: &Heatmap) -> impl IntoView + use<> {
     let Heatmap { window, steps, .. } = heatmap;
     let length = format::length(window.step_nano);
@@ -159,14 +161,14 @@ fn lanes(heatmap: &Heatmap) -> impl IntoView + use<> {
     }
 }
 
-/// Bars of one lane.
+/// The bars of one lane.
 struct Lane {
     path: String,
     top: u64,
 }
 
 impl Lane {
-    /// Draws a bar for each step that has any; `None` when none has.
+    /// Draws a bar for each step with spans. Returns `None` when no step has any.
     fn new(
         steps: &[HeatmapStep],
         window: &TimeWindow,
@@ -175,7 +177,7 @@ impl Lane {
         use std::fmt::Write as _;
 
         let top = steps.iter().map(count).max().filter(|top| *top > 0)?;
-        // As wide as the columns of the heatmap above it, which are whole.
+        // The bars are as wide as the columns of the heatmap above, which are whole steps.
         let slots = Slots::of_window(window);
         let width = 860.0 / slots.count as f64;
         let mut path = String::new();

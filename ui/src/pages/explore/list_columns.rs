@@ -1,5 +1,5 @@
-//! The head of Explore's list: whether traces or their spans are listed, how they are grouped, and
-//! which columns there are. Attributes of the data can be columns; a value in one is a filter.
+//! The head of Explore's list: traces or spans, grouping, columns. Attributes of the data can be
+//! columns, and a value in one can be made a filter.
 
 use leptos::prelude::*;
 use tidings_proto::api::Total;
@@ -23,22 +23,22 @@ const COLUMNS: [(&str, &str); 6] = [
     ("errors", "Errors"),
     ("services", "Services"),
 ];
-/// Characters of a value in a cell.
+/// Maximum number of characters of a value in a cell.
 const VALUE_CHARS: usize = 120;
 
-/// The classes that hide columns.
+/// Returns the classes that hide columns.
 pub(super) fn hidden_class(state: &ExploreState) -> String {
     let names = COLUMNS.iter().map(|(name, _)| *name);
     let hidden = names.filter(|name| state.hidden.iter().any(|hidden| hidden == name));
     hidden.map(|name| format!("without-{name} ")).collect()
 }
 
-/// The attributes that are columns.
+/// Returns the attributes that are columns.
 pub(super) fn use_columns(explored: Explored) -> Memo<Vec<String>> {
     Memo::new(move |_| explored.state.with(|state| state.columns.clone()))
 }
 
-/// Headings of the attributes that are columns, each with a button that removes it.
+/// Headings of the attribute columns, each with a button that removes it.
 pub(super) fn attribute_heads(explored: Explored) -> impl IntoView {
     let columns = use_columns(explored);
     let head = move |key: String| {
@@ -61,7 +61,7 @@ pub(super) fn attribute_heads(explored: Explored) -> impl IntoView {
     move || columns.get().into_iter().map(head).collect_view()
 }
 
-/// The cell of an attribute: its first value, which can be made a filter, and how many others.
+/// The cell of an attribute: its first value, which can be made a filter, and the number of others.
 pub(super) fn value_cell(
     explored: Explored,
     key: &str,
@@ -75,7 +75,7 @@ pub(super) fn value_cell(
     let first = values.first().cloned().map(|value| {
         let words = figures::cut(&value, VALUE_CHARS);
         let filter = AttributeFilter { key: key.to_owned(), value: Some(value) };
-        // A query is the reader's own text, and not changed by a click.
+        // A TraceQL query is the reader's own text. A click does not change it.
         if explored.state.with_untracked(|state| state.query.is_some()) {
             return view! { <bdi>{words}</bdi> }.into_any();
         }
@@ -98,7 +98,7 @@ pub(super) fn value_cell(
     view! { <td class="traces-attribute mono" title=title>{first} {more}</td> }
 }
 
-/// The title of the list.
+/// Returns the title of the list.
 fn title(state: &ExploreState, total: Option<Total>) -> String {
     if state.group.is_some() && state.query.is_none() {
         return "Groups of spans".to_owned();
@@ -120,7 +120,7 @@ fn title(state: &ExploreState, total: Option<Total>) -> String {
     }
 }
 
-/// The line above the list: how many there are, what is listed, groups and columns.
+/// The line above the list: its total, its kind, groups and columns.
 #[component]
 pub(super) fn ListTools(
     explored: Explored,
@@ -158,7 +158,7 @@ pub(super) fn ListTools(
     }
 }
 
-/// The columns, each to be shown or not, and the way to add an attribute.
+/// The columns, each with a switch, and a field that adds an attribute.
 #[component]
 fn ColumnsMenu(explored: Explored) -> impl IntoView {
     let columns = use_columns(explored);

@@ -1,7 +1,7 @@
-//! The filters as a query in TraceQL, and any other query in their place.
+//! The filters as a TraceQL query, or any other query in their place.
 //!
-//! The text follows the filters until the reader edits it. A query that says no more than filters
-//! can becomes filters again; any other is sent as it stands, and the API says where it is wrong.
+//! The text follows the filters until the reader edits it. A query that filters can express becomes
+//! filters again. Any other query is sent unchanged, and the API reports its errors.
 
 use leptos::{html, prelude::*};
 use tidings_proto::api::{AttributeKeyList, NameList};
@@ -22,14 +22,14 @@ use crate::{
 };
 
 const FIELD_ID: &str = "traceql";
-/// The list of completions.
+/// Id of the list of completions.
 const LIST_ID: &str = "traceql-completions";
-/// The parameter that opens the text, whatever it says.
+/// The parameter that opens the text, even without a query.
 const OPEN: &str = "ql";
-/// The API's name for a query.
+/// The API's parameter for a query.
 const PARAMETER: &str = "q";
 
-/// Queries that filters cannot say, to begin with.
+/// Example queries that filters cannot express.
 const EXAMPLES: [(&str, &str); 4] = [
     ("{ resource.service.name = \"shop\" } >> { status = error }", "errors below a service"),
     ("{ parent.resource.service.name != resource.service.name }", "calls between services"),
@@ -37,7 +37,7 @@ const EXAMPLES: [(&str, &str); 4] = [
     ("{ log:body =~ \".*timeout.*\" }", "spans whose log says so"),
 ];
 
-/// Tells whether the text is open: a query always is.
+/// Reports whether the text is open. It always is when there is a query.
 fn use_open(explored: Explored) -> Memo<bool> {
     let query = use_query();
     Memo::new(move |_| {
@@ -54,7 +54,7 @@ pub(super) fn QuerySwitch(explored: Explored) -> impl IntoView {
     let toggle = move || {
         let is_open = open.get_untracked();
         if is_open && explored.state.with_untracked(|state| state.query.is_some()) {
-            // Without its text a query could not be seen: it goes, too.
+            // A query is invisible without its text, so it is removed, too.
             return explored.edit(|state| state.query = None);
         }
         edit(Step::Replace, &|query| query.set(OPEN, (!is_open).then_some("on")));
@@ -74,11 +74,11 @@ pub(super) fn QuerySwitch(explored: Explored) -> impl IntoView {
     }
 }
 
-/// The text with the error under it.
+/// The text, with the error below it.
 #[component]
 pub(super) fn QueryBox(
     explored: Explored,
-    /// Why the list has no answer.
+    /// The error of the list's request, if it failed.
     error: Signal<Option<ApiError>>,
 ) -> impl IntoView {
     let open = use_open(explored);
@@ -212,7 +212,7 @@ struct Completing {
     field: NodeRef<html::Input>,
     /// The text before the caret while the reader types.
     before: RwSignal<Option<String>>,
-    /// The completion that the reader moved to.
+    /// The completion that is marked.
     marked: RwSignal<Option<usize>>,
     offered: Memo<Vec<QueryCompletion>>,
 }
@@ -225,8 +225,8 @@ impl Completing {
                 before.as_deref().map_or(CompletionKind::Nothing, |text| wanted(text).0)
             })
         });
-        // A key is found by any part of it: all are asked for once. Where there are more than the
-        // server gives, those that begin with what is typed come beside.
+        // A key is found by any part of it, so all keys are requested once. If the server has more
+        // than it returns, keys that begin with the typed text are requested as well.
         let typed_key = Memo::new(move |_| match wants.get() {
             CompletionKind::Word(typed) if !typed.is_empty() => Some(typed),
             CompletionKind::Key { typed, .. } => Some(typed),
@@ -252,7 +252,7 @@ impl Completing {
             | CompletionKind::Service(typed)
             | CompletionKind::Operation(typed) => {
                 let names = names.value().map(|list| list.names.clone()).unwrap_or_default();
-                // Those of an earlier text stay until there are others.
+                // Suggestions of an earlier text stay until newer ones arrive.
                 let typed = typed.to_lowercase();
                 let fits = names.into_iter().filter(|one| one.name.to_lowercase().contains(&typed));
                 offered_values(fits.map(|one| (one.name, one.count)))
@@ -292,7 +292,7 @@ impl Completing {
         self.marked.set(None);
     }
 
-    /// Does what a key does to the list; reports whether it did anything.
+    /// Handles a key press in the list. Reports whether it had an effect.
     fn pressed(self, key: &str) -> bool {
         let count = self.offered.with_untracked(Vec::len);
         let at = self.marked.get_untracked();
@@ -324,7 +324,7 @@ impl Completing {
         let caret = completed.encode_utf16().count();
         self.text.update(|text| {
             let after = text.get(before.len()..).unwrap_or_default();
-            // The value brings its quote: one that stands there is its end.
+            // The completed value has its closing quote, so an existing one is skipped.
             let has_quote = completed.ends_with('"') && after.starts_with('"');
             *text = format!("{completed}{}", if has_quote { &after[1..] } else { after });
         });
@@ -360,7 +360,8 @@ fn completion_list(completing: Completing) -> impl IntoView {
     }
 }
 
-/// Counts how many signs stand before the column that an error names: `at line 1, column 3: …`.
+/// Returns the number of characters before the column that an error names:
+/// `at line 1, column 3: …`.
 fn caret(detail: &str) -> Option<usize> {
     let (_, rest) = detail.split_once("at line 1, column ")?;
     let digits = rest.split(|sign: char| !sign.is_ascii_digit()).next()?;

@@ -1,7 +1,7 @@
-//! Completion of a query in TraceQL: what the text before the caret asks for, and what is offered.
+//! Completion of a TraceQL query: the kind of completion that the text before the caret allows, and
+//! the candidates.
 //!
-//! Owns the words of the language that are offered. Keys and values are those of the data; the page
-//! asks for them.
+//! Owns the words of the language. Keys and values come from the data, and the page requests them.
 
 use std::collections::HashSet;
 
@@ -10,10 +10,10 @@ use tidings_proto::{
     otlp::{SpanKind, StatusCode},
 };
 
-/// Words that are offered at once.
+/// Maximum number of candidates.
 const OFFERED_MAX: usize = 12;
 
-/// Intrinsics, aggregates and values of the language, with what they are.
+/// Intrinsics, aggregates and values of the language, with descriptions.
 const WORDS: [(&str, &str); 29] = [
     ("resource.service.name", "service"),
     ("name", "operation"),
@@ -49,7 +49,7 @@ const WORDS: [(&str, &str); 29] = [
 /// The kind of completion that the end of a text allows.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum CompletionKind {
-    /// Nothing can follow that is known.
+    /// No completion.
     Nothing,
     /// A word of the language, or a key in one of the scopes.
     Word(String),
@@ -66,7 +66,7 @@ pub(super) enum CompletionKind {
 /// One completion.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct QueryCompletion {
-    /// The text that takes the place of what was typed.
+    /// The text that replaces the typed one.
     pub(super) text: String,
     /// Words beside it.
     pub(super) hint: String,
@@ -76,7 +76,7 @@ fn is_part_of_word(sign: char) -> bool {
     sign.is_alphanumeric() || matches!(sign, '.' | '_' | '-' | ':' | '/')
 }
 
-/// Returns what the text wants and the byte at which it begins.
+/// Returns the kind of completion of the text and the byte at which the typed part starts.
 pub(super) fn wanted(before: &str) -> (CompletionKind, usize) {
     if let Some(opened) = open_quote(before) {
         let typed = before[opened + 1..].to_owned();
@@ -98,7 +98,7 @@ pub(super) fn wanted(before: &str) -> (CompletionKind, usize) {
     let start = start.map_or(before.len(), |(at, _)| at);
     let word = &before[start..];
     if word.is_empty() {
-        // An empty place is offered words only where a condition begins.
+        // Without typed text, words are offered only at the start of a condition.
         let begins = before.trim_end().ends_with(['{', '&', '|', '(', '!']);
         let wanted =
             if begins { CompletionKind::Word(String::new()) } else { CompletionKind::Nothing };
@@ -114,7 +114,7 @@ pub(super) fn wanted(before: &str) -> (CompletionKind, usize) {
     (if is_number { CompletionKind::Nothing } else { CompletionKind::Word(word.to_owned()) }, start)
 }
 
-/// The place of the quote that is open at the end.
+/// Returns the position of the quote that is open at the end.
 fn open_quote(text: &str) -> Option<usize> {
     let (mut open, mut is_escaped) = (None, false);
     for (at, sign) in text.char_indices() {
@@ -128,7 +128,7 @@ fn open_quote(text: &str) -> Option<usize> {
     open
 }
 
-/// The key that a text compares at its end, as `span.http.route` of `{ span.http.route = `.
+/// Returns the key that a text compares at its end, as `span.http.route` of `{ span.http.route = `.
 fn compared_key(text: &str) -> Option<String> {
     let text = text.trim_end();
     let key = text.trim_end_matches(['=', '!', '~', '<', '>']);
@@ -140,7 +140,7 @@ fn compared_key(text: &str) -> Option<String> {
     Some(key[start..].to_owned())
 }
 
-/// The words of the language and the keys that fit.
+/// Returns the words of the language and the keys that match.
 pub(super) fn offered_words(
     wanted: &CompletionKind,
     keys: &[AttributeKey],
@@ -174,7 +174,7 @@ pub(super) fn offered_words(
     all
 }
 
-/// Filters by a part of the name, in either case; names that begin with it come first.
+/// Filters by a part of the name, ignoring case. Names that begin with it come first.
 fn fitting<'a, T>(
     all: &'a [T],
     typed: &str,
@@ -187,7 +187,7 @@ fn fitting<'a, T>(
     first.into_iter().chain(later).map(|(_, one)| one)
 }
 
-/// The values that fit, each closed by its quote.
+/// Returns the values that match, each with a closing quote.
 pub(super) fn offered_values(names: impl Iterator<Item = (String, u64)>) -> Vec<QueryCompletion> {
     let completion = |(name, count): (String, u64)| QueryCompletion {
         text: format!("{}\"", name.replace('\\', "\\\\").replace('"', "\\\"")),

@@ -1,5 +1,5 @@
-//! The spans that the filters find by what they have in common: rate, failures and duration of each
-//! group, with the way to its spans.
+//! The matching spans by group: rate, failures and duration of each group, with a link to its
+//! spans.
 
 use std::sync::Arc;
 
@@ -21,7 +21,7 @@ use crate::{
     url::{AttributeFilter, TraceFilters},
 };
 
-/// The keys spans are grouped by, with their words, as the API takes them.
+/// The keys that spans are grouped by, as the API names them, with their words.
 const KEYS: [(&str, &str); 5] = [
     ("service", "Service"),
     ("operation", "Operation"),
@@ -29,23 +29,24 @@ const KEYS: [(&str, &str); 5] = [
     ("kind", "Kind"),
     ("status", "Status"),
 ];
-/// The option that asks for an attribute.
+/// The option that opens a field for an attribute.
 const OTHER: &str = "+";
-/// Form of a key that is an attribute.
+/// Prefix of a key that is an attribute.
 const ATTRIBUTE: &str = "attribute:";
 
-/// The attribute that spans are grouped by, when it is one.
+/// Returns the attribute that spans are grouped by, if the key is one.
 pub(super) fn attribute_of(group: &str) -> Option<&str> {
     group.split(',').find_map(|key| key.strip_prefix(ATTRIBUTE))
 }
 
-/// The key of an attribute, as the API takes it; none for a key that it cannot take.
+/// Returns the key of an attribute, as the API names it. `None` for a key that the API does not
+/// accept.
 pub(super) fn attribute_key(key: &str) -> Option<String> {
     let key = key.trim();
     (!key.is_empty() && !key.contains(',')).then(|| format!("{ATTRIBUTE}{key}"))
 }
 
-/// Groups that are drawn.
+/// Maximum number of groups that are drawn.
 const SHOWN_MAX: usize = 200;
 
 /// The choice of a key: a fixed one, or any attribute of the data.
@@ -105,7 +106,7 @@ pub(super) fn GroupChoice(explored: Explored) -> impl IntoView {
     }
 }
 
-/// The field that an attribute is typed into, completed from the data.
+/// The field for an attribute, with completion from the data.
 #[component]
 pub(super) fn AttributeChoice(
     id: &'static str,
@@ -221,7 +222,7 @@ fn row(
         group.kind.map(|kind| kind.word().to_owned()),
         group.status.map(|status| status.word().to_owned()),
         group.attribute.clone(),
-        // A group of spans that lack the attribute.
+        // This is the group of spans that lack the attribute.
         attribute.filter(|_| group.attribute.is_none()).map(|_| NOT_SET.to_owned()),
     ];
     let rest = rest.into_iter().flatten().collect::<Vec<_>>().join(" · ");
@@ -254,8 +255,8 @@ fn row(
 /// Words for spans that do not have the attribute.
 const NOT_SET: &str = "not set";
 
-/// The filters that find the spans of a group. Those that lack an attribute are found by no filter
-/// but one that excludes it.
+/// Returns the filters that match the spans of a group. Spans that lack an attribute are matched
+/// only by a filter that excludes it.
 fn of_group(group: &RedGroup, attribute: Option<&str>) -> Vec<(Field, String)> {
     let kind = group.kind.map(|kind| kind.word().to_owned());
     let status = group.status.map(|status| status.word().to_owned());

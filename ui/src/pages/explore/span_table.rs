@@ -1,5 +1,5 @@
-//! Spans as rows: those that match, trace by trace in the order of the list, each with the way to
-//! its place in the trace.
+//! Matching spans as rows, trace by trace in the order of the list. Each links to its row in the
+//! trace.
 
 use std::sync::Arc;
 
@@ -23,9 +23,9 @@ use crate::{
     url::{Step, TraceSort, traceql::write_traceql, use_go},
 };
 
-/// A query that is longer is not handed to the trace's field for finding.
+/// Maximum length of a query that is passed to the search field of a trace.
 const FIND_CHARS_MAX: usize = 200;
-/// Columns beside those of attributes.
+/// Number of columns besides those of attributes.
 const PLAIN_COLUMNS: usize = 5;
 
 /// Key of the rows of a trace; they are redrawn when it changes.
@@ -39,7 +39,7 @@ fn trace_key(found: &ExploredTrace, columns: &[String]) -> TraceKey {
     (found.trace.trace_id, found.span_count, spans.collect())
 }
 
-/// The table: a body for each trace.
+/// The table, with a body for each trace.
 #[component]
 pub(super) fn SpanTable(
     /// The traces with their spans.
@@ -129,7 +129,7 @@ fn TraceBody(
     view! { <tbody id=row_id(id)>{rows} {more} {unread}</tbody> }
 }
 
-/// A trace with the query in its field for finding.
+/// Returns the address of a trace, with the query in its search field.
 fn find_address(explored: Explored, trace: TraceId) -> String {
     let query = explored.state.with_untracked(|state| {
         state.query.clone().unwrap_or_else(|| write_traceql(&state.question().narrowed()))

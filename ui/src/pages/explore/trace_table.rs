@@ -1,5 +1,5 @@
-//! Traces as rows: when, what, how it ended, how long, where the time went. Headings sort the whole
-//! list, not only what is on the page; columns are the reader's to choose, attributes among them.
+//! Traces as rows: time, name, state, duration, parts of the duration. Headings sort the whole
+//! list, not only the loaded pages. The reader chooses the columns, which include attributes.
 
 use std::sync::Arc;
 
@@ -25,10 +25,10 @@ use crate::{
     url::TraceSort,
 };
 
-/// More services than this are a number.
+/// Number of services above which their count is shown.
 const DOTS_MAX: usize = 5;
 
-/// The id of a trace's row.
+/// Returns the id of a trace's row.
 pub(super) fn row_id(trace: TraceId) -> String {
     format!("trace-{trace}")
 }
@@ -52,7 +52,7 @@ pub(super) fn TraceTable(
     traces: Signal<Arc<Vec<ExploredTrace>>>,
     /// The state of the page.
     explored: Explored,
-    /// Called with the trace of a row that is clicked.
+    /// Called with the trace of a clicked row.
     on_open: Callback<TraceId>,
 ) -> impl IntoView {
     let columns = use_columns(explored);
@@ -234,7 +234,7 @@ pub(super) fn time_cell(time: UnixNanos) -> impl IntoView + use<> {
 const TOO_LARGE: &str =
     "At least: this trace is too large to be counted in a list. Open it to see all of it.";
 
-/// A count, which is a lower bound where not all of the trace was looked at.
+/// Formats a count. It is a lower bound when the trace was read only in part.
 fn counted(number: u64, complete: bool) -> String {
     let count = format::count(number);
     if complete { count } else { format!("≥ {count}") }
@@ -249,17 +249,18 @@ fn full_time(time: UnixNanos, zone_minutes: i32) -> String {
     )
 }
 
-/// The longest of these durations: the one whose bar is as wide as its column.
+/// Returns the longest of these durations. Its bar fills the column.
 pub(super) fn longest(durations: impl Iterator<Item = DurationNanos>) -> DurationNanos {
     durations.max().unwrap_or(DurationNanos(0))
 }
 
-/// The width of a duration's bar in its column.
+/// Returns the width of a duration's bar in its column.
 pub(super) fn bar_width(duration: DurationNanos, longest: DurationNanos) -> String {
     format!("{:.2}%", figures::ratio(duration.0, longest.0) * 100.0)
 }
 
-/// A bar as long as the trace, parted by the services' shares of the critical path.
+/// A bar with the trace's duration as its length, divided by the services' shares of the critical
+/// path.
 fn time_bar(trace: &TraceSummary, longest: Memo<DurationNanos>) -> impl IntoView + use<> {
     let (services, duration) = (&trace.services, trace.duration_nano);
     let total: u64 = services.iter().fold(0, |sum, one| sum.saturating_add(one.critical_nano.0));

@@ -1,4 +1,4 @@
-//! Arrivals now: spans and log records in a second, what was refused, and the line that mends it.
+//! Current arrivals: spans and log records per second, refusals and their remedies.
 
 use leptos::prelude::*;
 use leptos_router::components::A;
@@ -10,10 +10,10 @@ use crate::{
     shell::{server_watch::rate_series, use_server},
 };
 
-/// Kinds of refusals that Home shows; System has all of them.
+/// Number of kinds of refusals on Home. System has all of them.
 const SHOWN_MAX: usize = 3;
 
-/// The card of what arrives.
+/// The card of arrivals.
 pub(super) fn arrivals_card() -> impl IntoView {
     let server = use_server();
     let figure = |number: String, words: &'static str, is_warning: bool| {
@@ -66,7 +66,7 @@ pub(super) fn arrivals_card() -> impl IntoView {
     }
 }
 
-/// The card of refused senders, with the reason and the line that mends it.
+/// The card of refused senders, with the reason and the remedy of each.
 pub(super) fn doctor_card() -> impl IntoView {
     let server = use_server();
     let all = Memo::new(move |_| server.status().map(|status| refusals(&status)));

@@ -1,4 +1,4 @@
-//! Changes as rows: a transaction type or a service, its change, and its numbers of the window.
+//! Changes as rows: a transaction type or a service, its change, and its numbers in the window.
 
 use leptos::prelude::*;
 use leptos_router::components::A;
@@ -14,10 +14,10 @@ use crate::{
     links::Links,
 };
 
-/// The id of a row is this and its index.
+/// Prefix of a row's id, followed by its index.
 pub(super) const ROW: &str = "change-row";
 
-/// The page of a row.
+/// Returns the address of a row's page.
 pub(super) fn address_of(group: &ChangedGroup, links: Links) -> String {
     match &group.operation {
         Some(operation) => links.transaction_type(&group.service, operation),
@@ -93,7 +93,7 @@ fn change_row(
     }
 }
 
-/// The name as a link, an operation's with its service.
+/// The name as a link. That of an operation has its service.
 fn name_cell(group: &ChangedGroup, links: Links) -> impl IntoView + use<> {
     let service = format::service(&group.service).to_owned();
     let operation = group.operation.as_deref().map(format::operation);

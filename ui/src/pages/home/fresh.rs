@@ -1,4 +1,4 @@
-//! Exceptions and log patterns that the time before does not have.
+//! Exceptions and log patterns that are absent from the baseline.
 
 use std::sync::Arc;
 
@@ -20,18 +20,18 @@ use crate::{
     remote::Remote,
 };
 
-/// Lines of each card.
+/// Maximum number of lines of each card.
 const SHOWN_MAX: usize = 5;
-/// Patterns that are looked at for new ones.
+/// Number of patterns that are searched for new ones.
 const PATTERNS_MAX: u32 = 200;
 
-/// Says that nothing is new since the begin of the window.
+/// Returns the words that nothing is new since the start of the window.
 fn none_words(start: UnixNanos) -> String {
     let moment = rates::minute(start, browser::now(), browser::zone_minutes(start));
     format!("No new ones since {moment}.")
 }
 
-/// The exceptions that are new, by service.
+/// The new exceptions, by service.
 pub(super) fn fresh_exceptions(report: Remote<ChangeReport>, links: Memo<Links>) -> impl IntoView {
     let lines = move || {
         let report = report.value()?;
@@ -39,7 +39,7 @@ pub(super) fn fresh_exceptions(report: Remote<ChangeReport>, links: Memo<Links>)
         let mut fresh: Vec<(&ChangedGroup, &Change)> = Vec::new();
         for group in &report.services {
             for change in group.changes.iter().filter(|one| one.kind == ChangeKind::NewException) {
-                // One exception of several operations is one line.
+                // The same exception in several operations is one line.
                 let is_same = |(other, listed): &(&ChangedGroup, &Change)| {
                     other.service == group.service && listed.text == change.text
                 };
@@ -104,7 +104,7 @@ pub(super) fn fresh_exceptions(report: Remote<ChangeReport>, links: Memo<Links>)
     }
 }
 
-/// The log patterns of warnings and worse that are new.
+/// The new log patterns of warnings and worse.
 pub(super) fn fresh_patterns(
     report: Remote<ChangeReport>,
     time: AskedTime,

@@ -1,5 +1,5 @@
-//! Messages that are new, gone or come at another rate than in the time before, or in another time
-//! that the address names. The API pairs them.
+//! Messages that are new, gone, or have another rate than in the baseline, or than in another time
+//! range that the address names. The API pairs them.
 
 use std::sync::Arc;
 
@@ -25,9 +25,9 @@ use crate::{
 pub(super) fn LogDifferences(
     question: Memo<LogState>,
     time: AskedTime,
-    /// The pattern that is open.
+    /// The open pattern.
     open: Memo<Option<String>>,
-    /// Called with the state as it should be.
+    /// Called with the changed state.
     change: Callback<(LogState, Step)>,
 ) -> impl IntoView {
     let answer = Remote::<LogPatternList>::new(move || {
@@ -64,7 +64,7 @@ pub(super) fn LogDifferences(
     }
 }
 
-/// The time that is compared with, in words.
+/// Returns the compared time range in words.
 fn compared_with(answer: &LogPatternList) -> String {
     let (from, to) = (answer.known_since_unix_nano, answer.known_until_unix_nano);
     if to == answer.window.start_unix_nano {
@@ -75,7 +75,8 @@ fn compared_with(answer: &LogPatternList) -> String {
     format!("against {} to {}", moment(from), moment(to))
 }
 
-/// The ways to choose what is compared: this time with a later one, or the time before again.
+/// The buttons that choose the baseline: this time for comparison with a later one, or the time
+/// before again.
 fn base_tools(
     answer: Remote<LogPatternList>,
     question: Memo<LogState>,
@@ -155,7 +156,7 @@ fn DifferenceRow(
 ) -> impl IntoView {
     let is_open = is_open_in(open, &pattern);
     let details = StoredValue::new(pattern.clone());
-    // Lines of a pattern that is gone are in the time that is compared.
+    // Lines of a pattern that is gone are in the baseline.
     let question_of_lines = Memo::new(move |_| {
         let state = question.get();
         let is_gone = details.with_value(|pattern| pattern.count == 0);

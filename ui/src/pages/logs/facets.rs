@@ -1,5 +1,5 @@
-//! The most frequent values of a few fields among the records that match, each to filter by. A
-//! field's own filter does not narrow its values.
+//! The most frequent values of a few fields among the matching records, as filters. A field's own
+//! filter does not narrow its values.
 
 use std::sync::Arc;
 
@@ -16,9 +16,9 @@ use crate::{
     url::{AttributeFilter, LogState, Step, use_edit_query, use_query},
 };
 
-/// Values of a field.
+/// Maximum number of values per field.
 const VALUES_MAX: usize = 8;
-/// Attributes beside severity and service.
+/// Maximum number of attributes besides severity and service.
 const ATTRIBUTES_MAX: usize = 4;
 
 /// A field of records.
@@ -38,7 +38,7 @@ impl Facet {
         }
     }
 
-    /// The field's name as queries have it.
+    /// Returns the field's name in queries.
     fn field(&self) -> String {
         match self {
             Self::Severity => "severity".to_owned(),
@@ -47,7 +47,7 @@ impl Facet {
         }
     }
 
-    /// Tells whether this value is filtered by.
+    /// Reports whether this value is an active filter.
     fn filters_by(&self, state: &LogState, value: &str) -> bool {
         match self {
             Self::Severity => exact_severity(state.query.as_deref()).1 == Some(value),
@@ -58,11 +58,12 @@ impl Facet {
         }
     }
 
-    /// Filters by the value, or no longer.
+    /// Adds or removes a filter of the value.
     fn toggled(&self, mut state: LogState, value: &str) -> LogState {
         let next = (!self.filters_by(&state, value)).then(|| value.to_owned());
         match self {
-            // The filter above is of a severity and all worse ones; a value here is that one only.
+            // The filter above selects a severity and all worse ones. A value here selects only its
+            // own severity.
             Self::Severity => {
                 state.severity = None;
                 state.query = with_severity(state.query.as_deref(), next.as_deref());
@@ -78,7 +79,7 @@ impl Facet {
         state
     }
 
-    /// Leaves the records with the value out.
+    /// Excludes records with the value.
     fn without(&self, state: LogState, value: &str) -> LogState {
         let mut state =
             if self.filters_by(&state, value) { self.toggled(state, value) } else { state };
@@ -87,7 +88,7 @@ impl Facet {
     }
 }
 
-/// Asks for a facet's values among the records that the other filters find.
+/// Requests a facet's values among the records that the other filters match.
 fn values_query(facet: &Facet, state: &LogState, now: UnixNanos) -> Analysis {
     let mut others = state.clone();
     match facet {
@@ -100,14 +101,14 @@ fn values_query(facet: &Facet, state: &LogState, now: UnixNanos) -> Analysis {
             others.attributes.retain(|filter| filter.key != attribute.key());
         }
     }
-    // One more: records without the field may be a group.
+    // One more, because records without the field may be a group.
     Analysis::within(state.range, now)
         .with_log_filters(&others)
         .with("by", facet.field())
         .with("limit", VALUES_MAX + 1)
 }
 
-/// The fields at the side.
+/// The facets in the side column.
 #[component]
 pub(super) fn Facets(
     state: Memo<LogState>,
@@ -145,7 +146,7 @@ fn FacetList(
 ) -> impl IntoView {
     let title = facet.title();
     let asked = facet.clone();
-    // Asked when filters or range change: counting records costs too much to be done every few
+    // Requested when filters or range change. Counting records is too expensive to repeat every few
     // seconds.
     let question =
         Memo::new(move |_| state.with(|state| values_query(&asked, state, browser::now())));
@@ -202,13 +203,13 @@ fn FacetList(
     }
 }
 
-/// A value: only the records with it, or all others.
+/// A value with two buttons: only its records, or all others.
 #[component]
 fn FacetRow(
     facet: Arc<Facet>,
     value: String,
     count: u64,
-    /// Its records beside those of the most frequent value.
+    /// Its number of records divided by that of the most frequent value.
     share: f64,
     state: Memo<LogState>,
     on_change: Callback<(LogState, Step)>,
@@ -253,7 +254,7 @@ fn FacetRow(
     }
 }
 
-/// Values and how many records have each.
+/// Returns the values with their numbers of records.
 fn values(answer: &LogStats) -> Vec<(String, u64)> {
     let groups = answer.groups.iter();
     let values = groups.filter_map(|group| Some((group.values.first()?.clone()?, group.count)));

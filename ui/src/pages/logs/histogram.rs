@@ -1,6 +1,5 @@
-//! Log records over time: errors and warnings on a scale of their own, the others below, so that a
-//! thousand lines of information drown no error. A drag, or the keys of a chart, chooses a stretch of
-//! time.
+//! Log records over time. Errors and warnings have a scale of their own above the others, so that
+//! many informational records do not hide them. A drag or the keys of a chart select a time range.
 
 use std::{fmt::Write as _, sync::Arc};
 
@@ -31,7 +30,7 @@ const KEYS: &str = "Records over time. Arrow keys read a step, Shift and arrow k
 const WIDTH: f64 = 1_000.0;
 const HEIGHT: f64 = 100.0;
 
-/// The picture of the records that match.
+/// The histogram of the matching records.
 #[component]
 pub(super) fn LogHistogramCard(question: Memo<LogState>, time: AskedTime) -> impl IntoView {
     let answer = Remote::<LogHistogram>::new(move || {
@@ -39,7 +38,7 @@ pub(super) fn LogHistogramCard(question: Memo<LogState>, time: AskedTime) -> imp
         Some(log_histogram(&question.with(|state| analysis.with_log_filters(state))))
     });
     let walked = RwSignal::new(None::<(usize, usize)>);
-    // What is read step by step must not move.
+    // The chart must not move while the reader steps through it.
     time.refresh_while_live(move || answer.pending() || walked.get().is_some());
     let retry = Callback::new(move |()| answer.refresh());
     let failed = move || answer.error().map(|error| view! { <ErrorState error on_retry=retry /> });
@@ -142,12 +141,12 @@ fn drawing(
     }
 }
 
-/// Moments under the bars.
+/// Labels of moments below the bars.
 fn time_axis(start: UnixNanos, end: UnixNanos) -> impl IntoView {
     labels_below(time_ticks(start, end, browser::zone_minutes(start), 9))
 }
 
-/// Colours of errors and warnings, when there are any, and the length of a step.
+/// The colours of errors and warnings, if there are any, and the length of a step.
 fn legend(has_loud: bool, step: &str) -> impl IntoView + use<> {
     let loud = has_loud.then(|| {
         view! {
@@ -164,7 +163,7 @@ fn legend(has_loud: bool, step: &str) -> impl IntoView + use<> {
     }
 }
 
-/// The steps that the keys are at: the one where Shift was pressed, and the last one.
+/// The steps of the keyboard cursor: the one where Shift was pressed, and the last one.
 #[derive(Debug, Clone, Copy)]
 struct StepWalk {
     slots: Slots,
@@ -203,7 +202,7 @@ impl StepWalk {
         Some((at(from.min(to)), at(from.max(to).saturating_add(1)).min(1.0)))
     }
 
-    /// The records of the step that the keys are at.
+    /// Returns the records of the step at the keyboard cursor, in words.
     fn words(self, histogram: &LogHistogram) -> Option<String> {
         let (_, at) = self.walked.get()?;
         let begin = self.slots.start_of(at);
@@ -219,19 +218,19 @@ impl StepWalk {
     }
 }
 
-/// The time that a part of the plot's width shows.
+/// Returns the time range of a part of the plot's width.
 fn range_of(start: UnixNanos, end: UnixNanos, (from, to): WidthPart) -> TimeRange {
     let (from_unix_ms, to_unix_ms) = (moment(start, end, from), moment(start, end, to));
     TimeRange::Between { from_unix_ms, to_unix_ms }
 }
 
-/// Milliseconds since 1970 at a fraction of a stretch.
+/// Returns the milliseconds since 1970 at a fraction of a time range.
 fn moment(start: UnixNanos, end: UnixNanos, fraction: f64) -> u64 {
     let length = end.since(start).0 as f64 / 1e6;
     (start.0 / 1_000_000).saturating_add(format::rates::whole((length * fraction).max(0.0)))
 }
 
-/// The bars as paths, and the greatest number on each scale.
+/// The bars as paths, and the maximum of each scale.
 #[derive(Debug, PartialEq)]
 struct Bars {
     start: UnixNanos,
@@ -278,7 +277,7 @@ impl Bars {
             };
             let warn = scaled(one.warn, loud_top);
             bar(&mut bars.warn, left, width, 0.0, warn);
-            // Errors stand on warnings, and are never hidden by them.
+            // Errors are stacked on warnings, so that warnings never hide them.
             let error = scaled(errors(one), loud_top).min(HEIGHT);
             bar(&mut bars.error, left, width, warn.min(HEIGHT - error), error);
             bar(&mut bars.quiet, left, width, 0.0, scaled(quiet(one), quiet_top));

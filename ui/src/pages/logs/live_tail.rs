@@ -1,8 +1,8 @@
-//! Records the moment they arrive, above those that were searched for.
+//! A live tail: log records as they arrive, above the found ones.
 //!
-//! Owns the stream, what came and how much of it is kept. While the reader points at the list or
-//! has a record open, what comes waits. A hidden tab takes nothing: when it is seen again the tail
-//! begins anew, and the search fills the gap.
+//! Owns the stream and its bounded buffer of records. Records wait while the reader points at the
+//! list or has a record open. A hidden tab receives nothing. When it is visible again the tail
+//! restarts, and the search fills the gap.
 
 use std::{collections::HashSet, sync::Arc};
 
@@ -17,11 +17,11 @@ use crate::{
     url::{LogState, Step, TimeRange, use_edit_query, use_query},
 };
 
-/// So many of the newest records are kept.
+/// Maximum number of records that are kept: the newest.
 const KEPT_MAX: usize = 1_000;
 const EVENTS: [&str; 4] = ["log", "dropped", "end", "problem"];
 
-/// How the tail is.
+/// State of the tail.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum State {
     Off,
@@ -29,15 +29,15 @@ enum State {
     Open,
     /// The tab is hidden.
     Paused,
-    /// The connection is gone; the browser tries again.
+    /// The connection is lost. The browser reconnects.
     Broken,
-    /// The server said no.
+    /// The server refused the request.
     Refused,
-    /// The server said why there is nothing more.
+    /// The stream ended with a reason from the server.
     Failed(String),
 }
 
-/// The data of `dropped`.
+/// The data of a `dropped` event.
 #[derive(Deserialize)]
 struct Dropped {
     count: u64,
@@ -49,7 +49,7 @@ pub struct Tail {
     on: Memo<bool>,
     held: Memo<bool>,
     state: RwSignal<State>,
-    /// Newest first.
+    /// The shown records, newest first.
     records: RwSignal<Vec<LogView>>,
     /// Received records that are not shown yet, oldest first.
     arrived: StoredValue<Vec<LogView>, LocalStorage>,
@@ -57,7 +57,7 @@ pub struct Tail {
     waiting: RwSignal<usize>,
     /// True while an animation frame is scheduled to show them.
     due: StoredValue<bool, LocalStorage>,
-    /// Records the server left out.
+    /// Number of records that the server dropped.
     skipped: RwSignal<u64>,
     /// True when older records were dropped.
     full: RwSignal<bool>,
@@ -73,8 +73,8 @@ pub(super) fn use_tailing() -> Memo<bool> {
 }
 
 impl Tail {
-    /// Follows what `question` asks for while `on`; what comes waits while `held`. Calls `begun`
-    /// whenever it begins anew.
+    /// Follows the records that match `question` while `on`. They wait while `held`. Calls `begun`
+    /// at every start.
     pub(super) fn new(
         on: Memo<bool>,
         question: Memo<LogState>,
@@ -127,8 +127,8 @@ impl Tail {
         tail
     }
 
-    /// Received records, followed by the records of `found` that were not received, while there is
-    /// no gap between the two.
+    /// Returns the received records, followed by records of `found` that were not received. The
+    /// latter are left out when older received records were dropped, because of the gap.
     pub(super) fn above(self, found: Memo<Arc<Vec<LogView>>>) -> Memo<Arc<Vec<LogView>>> {
         Memo::new(move |_| {
             let found = found.get();
@@ -187,7 +187,7 @@ impl Tail {
         }
     }
 
-    /// Keeps a record until the next frame, so that a burst is drawn once.
+    /// Buffers a record until the next frame, so that a burst is drawn once.
     fn take(self, log: LogView) {
         let more = self.arrived.try_update_value(|arrived| {
             arrived.push(log);
@@ -207,7 +207,7 @@ impl Tail {
         }
     }
 
-    /// Shows what came, unless the reader is not to be disturbed.
+    /// Shows the buffered records, unless the reader holds the list.
     fn show(self) {
         let Some(count) = self.arrived.try_update_value(|arrived| arrived.len()) else { return };
         if self.held.try_get_untracked() != Some(false) {
@@ -266,7 +266,7 @@ pub fn TailToggle() -> impl IntoView {
     }
 }
 
-/// How the tail is, and what is not shown of it.
+/// The state of the tail, and the number of records that are not shown.
 #[component]
 #[must_use]
 pub fn TailNote(

@@ -11,7 +11,7 @@ use crate::{
     remote::Remote,
 };
 
-/// Numbers of lines on either side to choose from.
+/// Options for the number of lines before and after the record.
 const SIZES: [u32; 3] = [10, 50, 200];
 /// Default number of lines.
 pub(super) const SIZE: u32 = SIZES[0];
@@ -24,7 +24,7 @@ pub fn LogAround(
     log: LogView,
     /// Number of lines shown on either side; `None` while closed.
     around: Signal<Option<u32>>,
-    /// Called with how many are to be shown.
+    /// Called with the requested number of lines.
     on_around: Callback<Option<u32>>,
 ) -> impl IntoView {
     let on = Memo::new(move |_| around.get().is_some());
@@ -76,7 +76,7 @@ fn Lines(context: Remote<LogContext>, around: Signal<Option<u32>>) -> impl IntoV
     let lines = move || {
         let found = context.value()?;
         let line = |log: &LogView| view! { <Line log=log.clone() is_this=false /> };
-        // While others are on their way, those that are there answer for another number.
+        // While another number is loading, the shown lines belong to the earlier number.
         let asked = around.get().filter(|_| !context.pending() && found.searched.complete);
         let asked = asked.and_then(|count| usize::try_from(count).ok()).unwrap_or(0);
         let end = |words: &'static str, lines: &[LogView]| {

@@ -1,5 +1,5 @@
-//! Everything an opened record said: its message, fields, attributes and sender, as JSON on demand,
-//! with the lines around it and its moment in its trace.
+//! An open log record: its message, fields, attributes and sender, as JSON on request, with the
+//! lines around it and its moment in its trace.
 
 use leptos::prelude::*;
 use tidings_proto::{
@@ -26,7 +26,7 @@ pub fn LogDetails(
     log: LogView,
     /// The state of the page.
     state: Memo<LogState>,
-    /// Called with the state as it should be.
+    /// Called with the changed state.
     change: Callback<(LogState, Step)>,
 ) -> impl IntoView {
     let query = use_query();
@@ -137,7 +137,7 @@ fn Fields(
     }
 }
 
-/// Tells whether a query can compare the value: lists, maps and bytes it cannot.
+/// Reports whether a query can compare the value. It cannot compare lists, maps and bytes.
 fn is_comparable(attribute: &KeyValue) -> bool {
     match attribute.value() {
         Some(Value::String(text)) => !text.is_empty(),
@@ -146,7 +146,7 @@ fn is_comparable(attribute: &KeyValue) -> bool {
     }
 }
 
-/// Buttons for one attribute: only its value, without it, column, values.
+/// Buttons of one attribute: only its value, without it, as a column, its values.
 #[component]
 fn AttributeTools(
     attribute: LogAttribute,
@@ -211,7 +211,7 @@ fn AttributeTools(
     }
 }
 
-/// Fields of the record itself.
+/// Returns the fields of the record itself.
 fn facts(log: &LogView) -> Vec<(String, String)> {
     let zone = browser::zone_minutes(log.time_unix_nano);
     let mut facts = vec![(

@@ -26,13 +26,13 @@ const SEVERITIES: [(&str, &str); 7] = [
     ("fatal", "fatal"),
 ];
 
-/// The filters. `on_change` gets the state as it should be.
+/// The filters. `on_change` gets the changed state.
 #[component]
 #[must_use]
 pub fn LogFilters(
-    /// Filters that are set.
+    /// The active filters.
     state: Memo<LogState>,
-    /// Called with what should be set.
+    /// Called with the changed state.
     on_change: Callback<(LogState, Step)>,
 ) -> impl IntoView {
     use_keys().bind("f", "Search the records", "Logs", || crate::browser::focus(QUERY_ID));

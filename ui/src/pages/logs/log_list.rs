@@ -1,7 +1,7 @@
-//! Log records as lines; a line opens in place and shows everything its record said.
+//! Log records as lines. A line opens in place and shows the full record.
 //!
-//! Text of a line is selected as any other: a click that ends a selection opens nothing. Lines
-//! outside the window are not laid out (`content-visibility`), so thousands cost little.
+//! Text of a line can be selected, and a click that ends a selection opens nothing. Lines outside
+//! the window are not laid out (`content-visibility`), so that thousands of them are cheap.
 
 use std::sync::Arc;
 
@@ -22,7 +22,7 @@ use crate::{
     url::{LogState, Step},
 };
 
-/// The id of a record's line.
+/// Returns the id of a record's line.
 pub(super) fn row_id(log: &str) -> String {
     format!("log-{log}")
 }
@@ -36,7 +36,7 @@ pub fn LogList(
     logs: Signal<Arc<Vec<LogView>>>,
     /// The state of the page.
     state: Memo<LogState>,
-    /// Called with the state as it should be.
+    /// Called with the changed state.
     change: Callback<(LogState, Step)>,
 ) -> impl IntoView {
     let rows = move || logs.with(|logs| logs.to_vec());
@@ -73,19 +73,19 @@ pub fn LogList(
     }
 }
 
-/// The words and the class of a severity: its own words when it has a known one.
+/// Returns the words and the class of a severity. The words are its own when its number is known.
 pub(super) fn severity(log: &LogView) -> (String, &'static str) {
     let words = if log.severity.is_empty() { &log.severity_text } else { &log.severity };
     (words.to_uppercase(), severity_class(&log.severity))
 }
 
-/// A record that an address names and the list does not have, above the list: links lead to it
-/// however many records came since.
+/// The record that an address names, above the list when the list does not have it. A link to it
+/// works regardless of the number of newer records.
 #[component]
 pub(super) fn LinkedRecord(
     state: Memo<LogState>,
     #[prop(into)] logs: Signal<Arc<Vec<LogView>>>,
-    /// The list, whose answer says whether the record is in it.
+    /// The list, whose answer decides whether it has the record.
     ready: Paged<LogSearchResult, LogState>,
     change: Callback<(LogState, Step)>,
 ) -> impl IntoView {
@@ -158,7 +158,7 @@ fn LogLine(
         toggle();
     };
     let service = log.service.clone();
-    // One line: a message's first; the rest is in the open record.
+    // A line shows the first line of a message. The open record has the rest.
     let text = log.text.lines().next().unwrap_or_default().to_owned();
     let text = if text.is_empty() { log.event_name.clone() } else { text };
     let log = StoredValue::new(log);

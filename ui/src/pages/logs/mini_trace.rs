@@ -1,4 +1,4 @@
-//! A record's trace in a few lines of bars, with the moment of the record in it.
+//! A record's trace as a few lines of bars, with the moment of the record.
 
 use std::sync::Arc;
 
@@ -13,10 +13,10 @@ use crate::{
     remote::Remote,
 };
 
-/// Bars that are drawn.
+/// Maximum number of bars that are drawn.
 const BARS_MAX: usize = 40;
 
-/// The button, and the picture once it is asked for.
+/// The button, and the picture once it is clicked.
 #[component]
 #[must_use]
 pub fn MiniTrace(
@@ -24,7 +24,7 @@ pub fn MiniTrace(
     trace: TraceId,
     /// The record's span.
     span: Option<SpanId>,
-    /// When the record was written.
+    /// The time of the record.
     at: UnixNanos,
 ) -> impl IntoView {
     let open = RwSignal::new(false);
@@ -54,7 +54,7 @@ pub fn MiniTrace(
     }
 }
 
-/// A bar: from and to in percent, and the service.
+/// A bar: its start and end in percent, and the service.
 #[derive(Debug, Clone, PartialEq)]
 struct Bar {
     left: f64,
@@ -62,7 +62,8 @@ struct Bar {
     service: String,
 }
 
-/// The bars of a trace, evenly chosen where there are too many, and where a moment stands.
+/// Returns the bars of a trace and the position of a moment. Where there are too many bars, they
+/// are chosen evenly.
 fn bars(skeleton: &TraceSkeleton, at: UnixNanos) -> (Vec<Bar>, f64) {
     let length = skeleton.summary.duration_nano.0.max(1) as f64;
     let columns = &skeleton.spans;

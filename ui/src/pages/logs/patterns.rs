@@ -1,4 +1,4 @@
-//! Messages that are alike, together: new ones and multiplied ones against the time before.
+//! Log patterns, with new ones and more frequent ones compared with the baseline.
 
 use std::sync::Arc;
 
@@ -20,16 +20,16 @@ use crate::{
     url::{LogListing, LogState, Step, TimeRange, phrase},
 };
 
-/// Patterns that are drawn.
+/// Maximum number of patterns that are drawn.
 const SHOWN_MAX: usize = 200;
 pub(super) const NANOS_PER_MILLI: u64 = 1_000_000;
 
-/// Distance of a pattern from usual, for sorting: new ones first, gone ones last.
+/// Returns the sort key of a pattern's change: new ones first, gone ones last.
 fn rank(pattern: &LogPattern) -> f64 {
     match pattern.change {
         PatternChange::New => f64::MAX,
         PatternChange::Gone => 0.0,
-        // Its factor is not written: it is one of chance.
+        // Its factor is not shown, because it is within chance.
         PatternChange::Same => 1.0,
         PatternChange::More | PatternChange::Fewer => pattern.factor.unwrap_or(1.0),
     }
@@ -40,9 +40,9 @@ fn rank(pattern: &LogPattern) -> f64 {
 pub(super) fn LogPatterns(
     question: Memo<LogState>,
     time: AskedTime,
-    /// The pattern that is open.
+    /// The open pattern.
     open: Memo<Option<String>>,
-    /// Called with the state as it should be.
+    /// Called with the changed state.
     change: Callback<(LogState, Step)>,
 ) -> impl IntoView {
     let answer = Remote::<LogPatternList>::new(move || {
@@ -153,20 +153,20 @@ fn Row(
     }
 }
 
-/// Tells whether a pattern is the one that is open.
+/// Reports whether a pattern is the open one.
 pub(super) fn is_open_in(open: Memo<Option<String>>, pattern: &LogPattern) -> Memo<bool> {
     let id = pattern.id.clone();
     Memo::new(move |_| open.with(|open| open.as_deref() == Some(id.as_str())))
 }
 
-/// The first cells of a pattern's row: severity, service, and the template, which opens the row and
-/// closes it.
+/// The first cells of a pattern's row: severity, service, and the template, which opens and closes
+/// the row.
 #[component]
 pub(super) fn PatternCells(
     details: StoredValue<LogPattern>,
     is_open: Memo<bool>,
     question: Memo<LogState>,
-    /// Called with the state as it should be.
+    /// Called with the changed state.
     change: Callback<(LogState, Step)>,
 ) -> impl IntoView {
     let toggle = move |_| {
@@ -199,7 +199,7 @@ pub(super) fn PatternCells(
     })
 }
 
-/// The template, the open places apart from the words.
+/// The template, with variable parts distinct from the words.
 fn template(template: &str) -> impl IntoView + use<> {
     let mut parts = Vec::new();
     for (index, part) in template.split("<*>").enumerate() {
@@ -211,7 +211,7 @@ fn template(template: &str) -> impl IntoView + use<> {
     parts
 }
 
-/// The change of a pattern in a word or a factor.
+/// The change of a pattern as a word or a factor.
 pub(super) fn change_view(pattern: &LogPattern) -> AnyView {
     let is_bad = severity_tone(&pattern.severity) != SparkTone::Plain;
     match (pattern.change, pattern.factor) {
@@ -226,7 +226,7 @@ pub(super) fn change_view(pattern: &LogPattern) -> AnyView {
     }
 }
 
-/// The last record of a pattern, and the ways on: to its lines, to the first of them, to a trace.
+/// The last record of a pattern, with links to its lines, to the first of them, and to a trace.
 pub(super) fn details_of(
     pattern: &LogPattern,
     question: Memo<LogState>,
@@ -278,7 +278,7 @@ pub(super) fn details_of(
     }
 }
 
-/// The longest part of a template that is the same in all its messages: what lines are found by.
+/// Returns the longest constant part of a template. A search for it finds the lines.
 fn longest_words(template: &str) -> String {
     let parts = template.split("<*>").map(str::trim);
     parts.max_by_key(|part| part.len()).unwrap_or_default().to_owned()

@@ -1,14 +1,14 @@
-//! Parts of a query for log records that the page itself writes: one severity, what is left out, and
-//! the attributes of records by name.
+//! Parts of log queries that the page itself writes: one severity, exclusions, and attributes by
+//! name.
 //!
-//! Owns how an attribute is named in addresses: a bare name is of the record, `resource.` stands
-//! before one of its resource, as in the query language. Asks for nothing.
+//! Owns the names of attributes in addresses. A bare name is an attribute of the record. The prefix
+//! `resource.` marks one of its resource, as in the query language. It sends no requests.
 
 use tidings_proto::api::LogView;
 
 use crate::{format, url::phrase};
 
-/// An attribute of records, or of what sent them.
+/// An attribute of records or of their resource.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum LogAttribute {
     Record(String),
@@ -16,7 +16,7 @@ pub(super) enum LogAttribute {
 }
 
 impl LogAttribute {
-    /// Reads the name of a column or a facet.
+    /// Parses the name of a column or a facet.
     pub(super) fn of_name(name: &str) -> Self {
         if let Some(key) = name.strip_prefix("resource.") {
             return Self::Resource(key.to_owned());
@@ -24,7 +24,7 @@ impl LogAttribute {
         Self::Record(name.strip_prefix("attribute.").unwrap_or(name).to_owned())
     }
 
-    /// The name that [`Self::of_name`] reads.
+    /// Returns the name that [`Self::of_name`] parses.
     pub(super) fn name(&self) -> String {
         match self {
             Self::Record(key) if Self::of_name(key) == *self => key.clone(),
@@ -32,7 +32,7 @@ impl LogAttribute {
         }
     }
 
-    /// The field's name in queries.
+    /// Returns the field's name in queries.
     pub(super) fn field(&self) -> String {
         match self {
             Self::Record(key) => format!("attribute.{key}"),
@@ -46,7 +46,7 @@ impl LogAttribute {
         }
     }
 
-    /// The value that a record has for it, as text.
+    /// Returns a record's value of the attribute, as text.
     pub(super) fn value_of(&self, log: &LogView) -> Option<String> {
         let (key, attributes) = match self {
             Self::Record(key) => (key, &log.attributes[..]),
@@ -56,13 +56,13 @@ impl LogAttribute {
         Some(found.value.as_ref().map(format::value).unwrap_or_default())
     }
 
-    /// The query narrowed to records that do not have this value.
+    /// Narrows the query to records that do not have this value.
     pub(super) fn without(&self, query: Option<&str>, value: &str) -> Option<String> {
         without(query, &self.field(), value)
     }
 }
 
-/// A query narrowed to records whose field does not have this value.
+/// Narrows a query to records whose field does not have this value.
 pub(super) fn without(query: Option<&str>, field: &str, value: &str) -> Option<String> {
     let is_plain = |letter: char| letter.is_ascii_alphanumeric() || "._-".contains(letter);
     let field = if field.chars().all(is_plain) { field.to_owned() } else { phrase(field) };
@@ -75,7 +75,7 @@ pub(super) fn without(query: Option<&str>, field: &str, value: &str) -> Option<S
     with_severity(Some(&with_term(rest, &term)), severity)
 }
 
-/// Divides a query from the severity that a facet put behind it.
+/// Splits a query from the severity that a facet appended to it.
 pub(super) fn exact_severity(query: Option<&str>) -> (&str, Option<&str>) {
     let query = query.unwrap_or_default().trim();
     let (rest, last) = match query.rsplit_once(' ') {
@@ -88,7 +88,7 @@ pub(super) fn exact_severity(query: Option<&str>) -> (&str, Option<&str>) {
     if value.is_some() { (rest, value) } else { (query, None) }
 }
 
-/// A query for one severity only, or for all of them.
+/// Returns a query for one severity only, or for all of them.
 pub(super) fn with_severity(query: Option<&str>, severity: Option<&str>) -> Option<String> {
     let (rest, _) = exact_severity(query);
     let text = match severity {
@@ -98,7 +98,7 @@ pub(super) fn with_severity(query: Option<&str>, severity: Option<&str>) -> Opti
     Some(text).filter(|text| !text.is_empty())
 }
 
-/// A query with one more term that must hold.
+/// Returns a query with one more required term.
 fn with_term(query: &str, term: &str) -> String {
     let is_either = query.to_ascii_lowercase().split_whitespace().any(|word| word == "or");
     if query.is_empty() {
@@ -110,7 +110,7 @@ fn with_term(query: &str, term: &str) -> String {
     }
 }
 
-/// Tells whether one pair of parentheses is around all of a query.
+/// Reports whether one pair of parentheses encloses the whole query.
 fn is_wrapped(query: &str) -> bool {
     let mut depth = 0_u32;
     for (at, letter) in query.char_indices() {

@@ -1,5 +1,5 @@
-//! The instances of the service, or its hosts or pods: how many of its calls each served, how many
-//! failed, how long they took.
+//! The instances of the service, or its hosts or pods: the number of calls that each served, their
+//! failures and their durations.
 
 use std::sync::Arc;
 
@@ -19,18 +19,18 @@ use crate::{
     url::{Step, use_edit_query, use_query},
 };
 
-/// The attributes that tell instances apart, with their name in the address.
+/// The attributes that identify instances, with their names in the address.
 const KEYS: [(&str, &str, &str); 3] = [
     ("instance", "Instance", "service.instance.id"),
     ("host", "Host", "host.name"),
     ("pod", "Pod", "k8s.pod.name"),
 ];
-/// Groups that are asked for, spans of every kind included.
+/// Number of requested groups, which include spans of every kind.
 const GROUPS_MAX: u32 = 500;
-/// Instances that are listed.
+/// Maximum number of instances that are listed.
 const SHOWN: usize = 30;
 
-/// The key of this name in the address, or the first one.
+/// Returns the key of this name in the address, or the first one.
 fn key_of(name: Option<&str>) -> (&'static str, &'static str) {
     let known = KEYS.iter().find(|(known, ..)| Some(*known) == name).unwrap_or(&KEYS[0]);
     (known.0, known.2)

@@ -1,4 +1,4 @@
-//! Callers and callees of a service, each edge beside what it was.
+//! Callers and callees of a service, each edge compared with the baseline.
 
 use std::sync::Arc;
 
@@ -25,9 +25,9 @@ use crate::{
     remote::Remote,
 };
 
-/// Edges that a panel lists.
+/// Maximum number of edges per panel.
 const EDGES_MAX: usize = 20;
-/// Meaning of the words in rows.
+/// Explanation of the words in rows.
 const CALLER_ONLY: &str =
     "Caller only: the called service has no span of these calls and does not count them.";
 
@@ -38,7 +38,7 @@ enum Side {
     Callees,
 }
 
-/// The node at the other end of each edge of a service, most calls first.
+/// Returns the node at the other end of each edge of a service, most calls first.
 fn edges_of<'a>(
     graph: &'a ServiceGraph,
     service: &'a str,
@@ -149,7 +149,7 @@ fn missing(graph: &ServiceGraph) -> Option<String> {
     incomplete(&graph.searched).or(cut)
 }
 
-/// Tells whether a sentence is about the calls of a service to an endpoint, which made it worse.
+/// Reports whether a sentence is about the calls of a service to an endpoint that made it worse.
 fn is_subject(headline: &ChangeSentence, node: &GraphNode, caller: &str) -> bool {
     let subject = &headline.subject;
     headline.change.is_worse
@@ -171,7 +171,7 @@ fn edge_row(
     let fails_more = was.is_some_and(|was| share(edge) - share(was) >= WORSE_SHARE);
     let is_slower = was.is_some_and(|was| is_slower(p95(edge), p95(was)));
     let trace = |trace: TraceId, span: SpanId| api::trace_address(trace, Some(span));
-    // Links are figures: their titles say which call they lead to.
+    // The texts of links are numbers, so their titles name the call.
     let titled = |words: &str| format!("{words}, {}", short(&node.name));
     let example =
         edge.failed.map(|of| (trace(of.trace_id, of.span_id), titled("the last call that failed")));
@@ -185,7 +185,7 @@ fn edge_row(
     let slow = linked(format::duration(p95(edge)), slowest);
     let was_p95 = was.map_or("–".to_owned(), |was| format::duration(p95(was)));
     let was_share = was.map(|was| format!("it was {}", rates::percent(share(was))));
-    // Both do not fit beside a name.
+    // There is no room for both beside a name.
     let words = match culprit {
         Some(change) => {
             let badge = change_words(change);
@@ -228,8 +228,8 @@ fn node_name(node: &GraphNode, links: Links) -> impl IntoView + use<> {
     .into_any()
 }
 
-/// Words behind a name: the system of a database, a note that calls are messages, and the share of
-/// calls for which the called side sent no span.
+/// Returns the words after a name: the system of a database, a note that calls are messages, and
+/// the share of calls for which the callee sent no span.
 fn edge_words(node: &GraphNode, edge: &GraphEdge) -> String {
     let kind = match node.kind {
         NodeKind::Service => None,
@@ -299,7 +299,7 @@ mod tests {
                 node("redis", NodeKind::Service),
                 node("redis", NodeKind::Database),
             ],
-            // An edge to a node that is not there is left out.
+            // An edge to a node that does not exist is left out.
             edges: vec![edge(0, 1), edge(0, 2), edge(1, 2), edge(9, 1), edge(0, 9)],
             edge_count: 5,
             searched: Searched::default(),

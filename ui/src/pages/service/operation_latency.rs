@@ -19,7 +19,7 @@ use crate::{
     url::{Step, use_edit_query, use_query},
 };
 
-/// Deployments of other services that are pointed out.
+/// Maximum number of deployments of other services that are marked.
 const OTHERS_MAX: usize = 6;
 
 /// The panel.
@@ -92,7 +92,7 @@ fn missing(heatmap: &Heatmap) -> Option<String> {
     incomplete(&heatmap.searched).or(unfinished)
 }
 
-/// The chosen box in words, with the ways on.
+/// The selected box in words, with links to its spans.
 fn box_bar(
     view: ServiceView,
     chosen: HeatmapBox,

@@ -1,4 +1,4 @@
-//! The operations of a service: calls, failures and durations, each beside what it was.
+//! The operations of a service: calls, failures and durations, each compared with the baseline.
 
 use std::sync::Arc;
 
@@ -18,7 +18,7 @@ use crate::{
 
 const ROW: &str = "operation-row";
 
-/// Operations that others call, or all of them where none is called.
+/// Returns the operations that others call, or all operations if others call none of them.
 pub(super) fn served(groups: &[RedGroup]) -> impl Iterator<Item = &RedGroup> {
     let is_served = |group: &&RedGroup| {
         matches!(group.kind, Some(SpanKindName::Server | SpanKindName::Consumer))
@@ -27,7 +27,7 @@ pub(super) fn served(groups: &[RedGroup]) -> impl Iterator<Item = &RedGroup> {
     groups.iter().filter(move |group| !any || is_served(group))
 }
 
-/// An operation beside its own past.
+/// An operation and its baseline.
 #[derive(Debug, Clone, PartialEq)]
 struct Row {
     now: RedGroup,
@@ -44,12 +44,12 @@ impl Row {
         chosen.with(|chosen| chosen.as_ref().is_some_and(|chosen| self.is(chosen)))
     }
 
-    /// The operation as it is chosen by: its name and kind.
+    /// Returns the name and the kind that select the operation.
     fn target(&self) -> (String, Option<SpanKindName>) {
         (self.now.operation.clone().unwrap_or_default(), self.now.kind)
     }
 
-    /// The name as it is drawn.
+    /// Returns the displayed name.
     fn words(&self) -> String {
         format::operation(self.now.operation.as_deref().unwrap_or_default()).to_owned()
     }
@@ -158,7 +158,7 @@ pub(super) fn operations_panel(view: ServiceView) -> impl IntoView {
     }
 }
 
-/// Makes the way to choose an operation; the box of another one is dropped.
+/// Returns a callback that chooses an operation and drops the box of the previous one.
 fn use_choose() -> Callback<(String, Option<SpanKindName>)> {
     let edit = use_edit_query();
     Callback::new(move |(name, kind): (String, Option<SpanKindName>)| {
@@ -170,7 +170,7 @@ fn use_choose() -> Callback<(String, Option<SpanKindName>)> {
     })
 }
 
-/// The choice of operations that others call, or of all.
+/// The switch between operations that others call and all operations.
 fn kinds_switch(all: Memo<bool>) -> ViewFn {
     let edit = use_edit_query();
     let segments = vec![Segment::new("served", "Served"), Segment::new("all", "All spans")];
@@ -255,7 +255,7 @@ fn operation_row(
     }
 }
 
-/// The name, as a button that chooses it, and the kind.
+/// The name, as a button that chooses the operation, and the kind.
 fn name_cell(
     row: &Row,
     chosen: Memo<Option<ChosenOperation>>,

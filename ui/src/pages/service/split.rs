@@ -1,5 +1,5 @@
 //! The calls of the chosen operation, split by an attribute: version, instance, host, region or any
-//! other key. Owns the table of calls by attribute, which `instances` draws too.
+//! other key. Owns the table of calls by attribute, which `instances` draws, too.
 
 use std::sync::Arc;
 
@@ -23,11 +23,11 @@ use crate::{
     url::{Step, use_edit_query, use_query},
 };
 
-/// Values that are listed.
+/// Maximum number of values that are listed.
 const VALUES_MAX: u32 = 20;
-/// Steps without a call, while others have some, after which a part has become silent.
+/// Number of steps without a call, while others have calls, after which a value is silent.
 const SILENT_STEPS: u64 = 3;
-/// The attributes that are offered, with their name in the address.
+/// The offered attributes, with their names in the address.
 const KEYS: [(&str, &str, &str); 5] = [
     ("version", "Version", "service.version"),
     ("instance", "Instance", "service.instance.id"),
@@ -40,14 +40,14 @@ const KEYS: [(&str, &str, &str); 5] = [
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct SplitPart {
     value: Option<String>,
-    /// The part that the spans play; only where parts differ in it.
+    /// The kind of the spans, only where values differ in it.
     kind: Option<SpanKindName>,
     calls: u64,
     failed: u64,
     per_second: f64,
     p50: DurationNanos,
     p95: DurationNanos,
-    /// Begin of the last step with a call.
+    /// Start of the last step with a call.
     last: Option<UnixNanos>,
 }
 
@@ -66,10 +66,10 @@ impl From<&RedGroup> for SplitPart {
     }
 }
 
-/// The calls that a table is about.
+/// The calls in a table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum SplitScope {
-    /// Calls of the chosen operation: rates, and the usual duration.
+    /// Calls of the chosen operation: rates, and the typical duration.
     Operation,
     /// All calls that the service serves: counts.
     Service,
@@ -81,7 +81,7 @@ pub(super) fn split_panel(view: ServiceView) -> impl IntoView {
     let edit = use_edit_query();
     let name =
         Memo::new(move |_| query.with(|query| query.get("split").unwrap_or(KEYS[0].0).to_owned()));
-    // A key that is not offered stands in the address as it is.
+    // A key that is not offered is in the address literally.
     let key = Memo::new(move |_| {
         let name = name.get();
         let known = KEYS.iter().find(|(known, ..)| *known == name);
@@ -131,7 +131,7 @@ pub(super) fn split_panel(view: ServiceView) -> impl IntoView {
     }
 }
 
-/// The part of the calls that was not counted or is not listed, in words.
+/// Returns the words for calls that were not counted or are not listed.
 pub(super) fn missing(result: &RedResult) -> Option<String> {
     let listed = result.groups.len() as u64;
     let cut = (result.group_count > listed).then(|| {
@@ -150,19 +150,19 @@ pub(super) fn missing(result: &RedResult) -> Option<String> {
     (!words.is_empty()).then(|| words.join(" "))
 }
 
-/// Quantities that the rows are measured against.
+/// Scales of the rows' bars and marks.
 #[derive(Debug, Clone, Copy, PartialEq)]
 struct Scale {
     /// The longest p95, at least 1, and the shortest.
     longest: u64,
     shortest: u64,
-    /// Failures and calls of the part with the least share of failures.
+    /// Failures and calls of the value with the lowest share of failures.
     least_failing: (u64, u64),
     /// Set when there is more than one row to compare.
     is_comparison: bool,
-    /// Set when rows differ in the part that spans play.
+    /// Set when rows differ in span kind.
     has_kinds: bool,
-    /// Begin of the last step with a call of any.
+    /// Start of the last step with a call of any row.
     last: Option<UnixNanos>,
     /// Length of a step.
     step: DurationNanos,
@@ -183,14 +183,14 @@ impl Scale {
         }
     }
 
-    /// Tells whether a part has no more calls while others have some.
+    /// Reports whether a value has no more calls while others have some.
     fn is_silent(&self, part: &SplitPart) -> bool {
         let silence = self.last.zip(part.last).map(|(all, own)| all.since(own).0);
         silence.is_some_and(|silence| silence > self.step.0.saturating_mul(SILENT_STEPS))
     }
 }
 
-/// Calls by the values of an attribute; words where no span has it.
+/// Calls by the values of an attribute, or words when no span has it.
 pub(super) fn part_table(
     view: ServiceView,
     parts: &[SplitPart],
@@ -296,8 +296,8 @@ fn part_row(
     }
 }
 
-/// Tells whether a part fails more than the one that fails least: by a point of a hundred, and by
-/// more than chance gives (two proportions, three standard errors apart).
+/// Reports whether a value fails more than the one that fails least: by at least one percentage
+/// point, and by more than chance (two-proportion test, three standard errors).
 fn fails_more((failed, calls): (u64, u64), (least_failed, least_calls): (u64, u64)) -> bool {
     if calls == 0 || least_calls == 0 {
         return false;
@@ -315,7 +315,7 @@ impl SplitPart {
     }
 }
 
-/// Explore with the spans of one value.
+/// Returns the address of Explore with the spans of one value.
 fn explore(view: ServiceView, key: &str, value: &str, scope: SplitScope) -> String {
     let chosen = view.chosen.get_untracked().filter(|_| scope == SplitScope::Operation);
     let operation = chosen.map(|chosen| chosen.name).unwrap_or_default();

@@ -21,9 +21,9 @@ use crate::{
     remote::Remote,
 };
 
-/// Rows that a panel lists.
+/// Maximum number of rows per panel.
 const ROWS_MAX: u32 = 8;
-/// Groups that are looked at to tell which are new.
+/// Number of baseline groups that are compared to find new ones.
 const KNOWN_MAX: u32 = 500;
 
 /// The exceptions, most frequent first.
@@ -93,7 +93,7 @@ pub(super) fn exception_panel(view: ServiceView) -> impl IntoView {
     }
 }
 
-/// A group is new when the list of the time before is whole and does not have it.
+/// Reports whether a group is new: the baseline's list is complete and does not have it.
 fn is_new(known: &ExceptionList, group: &ExceptionGroup) -> bool {
     let is_whole = known.searched.complete
         && known.other_count == 0
@@ -228,7 +228,7 @@ fn pattern_row(view: ServiceView, pattern: &LogPattern, slots: Slots) -> impl In
     }
 }
 
-/// The words of a template, those that differ set apart.
+/// The words of a template, with variable parts distinct.
 fn template(text: &str) -> impl IntoView + use<> {
     let text: String = text.chars().take(400).collect();
     let last = text.matches("<*>").count();
@@ -239,7 +239,7 @@ fn template(text: &str) -> impl IntoView + use<> {
     text.split("<*>").enumerate().map(part).collect_view()
 }
 
-/// The longest run of fixed words of a template: a search for it finds its lines.
+/// Returns the longest run of constant words of a template. A search for it finds its lines.
 fn longest_part(template: &str) -> String {
     let parts = template.split("<*>").map(str::trim);
     parts.max_by_key(|part| part.len()).unwrap_or_default().to_owned()

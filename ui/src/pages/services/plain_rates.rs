@@ -1,10 +1,10 @@
-//! Rows from plain rates, for when a server cannot say what changed.
+//! Rows from plain rates, for servers that cannot report changes.
 
 use tidings_proto::api::{CallsInStep, ChangeStep, ChangedGroup, GroupStats, RedGroup, RedResult};
 
 use crate::figures;
 
-/// The services of a window beside the same ones of the time before, most calls first.
+/// Returns the services of a window with their baseline, most calls first.
 pub(super) fn groups_of_rates(now: &RedResult, before: Option<&RedResult>) -> Vec<ChangedGroup> {
     let group = |group: &RedGroup| {
         let earlier = before

@@ -1,4 +1,4 @@
-//! The table of services: what changed, and rate, failures and durations of the window.
+//! The table of services: changes, and rate, failures and durations in the window.
 
 use std::sync::Arc;
 
@@ -16,29 +16,29 @@ use crate::{
     links::Links,
 };
 
-/// Rows and the times of their steps.
+/// Rows and the time ranges of their steps.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct ServiceRows {
     pub(super) groups: Vec<ChangedGroup>,
     pub(super) times: ComparedTimes,
-    /// The sentence of the page.
+    /// The headline of the page.
     pub(super) headline: Option<ChangeSentence>,
     pub(super) deployments: Vec<Deployment>,
-    /// Set when the server compared them with the time before: else nothing is said of changes.
+    /// Set when the server compared them with the baseline. Otherwise changes are not mentioned.
     pub(super) is_compared: bool,
 }
 
 impl ServiceRows {
-    /// Tells whether a group changed, or is one that the sentence of the page names.
+    /// Reports whether a group changed, or the headline names it.
     pub(super) fn is_changed(&self, group: &ChangedGroup) -> bool {
         sentence_of(group, self.headline.as_ref()).is_some()
     }
 }
 
-/// The id of a row is this and its index.
+/// Prefix of a row's id, followed by its index.
 pub(super) const ROW: &str = "service-row";
 
-/// Puts rows in the chosen order; endpoints without spans stay behind the services.
+/// Sorts rows. Endpoints without spans stay after the services.
 pub(super) fn sorted(mut groups: Vec<ChangedGroup>, order: &SortOrder) -> Vec<ChangedGroup> {
     groups.sort_by(|a, b| {
         let apart = a.uninstrumented.cmp(&b.uninstrumented);
@@ -48,7 +48,7 @@ pub(super) fn sorted(mut groups: Vec<ChangedGroup>, order: &SortOrder) -> Vec<Ch
             "failed" => order.compare(a.now.error_share, b.now.error_share),
             "p50" => order.compare(a.now.p50_nano, b.now.p50_nano),
             "p95" => order.compare(a.now.p95_nano, b.now.p95_nano),
-            // The API's order is by change; the sort is stable.
+            // The API's order is by change, and the sort is stable.
             _ if order.descending => std::cmp::Ordering::Equal,
             _ => a.score.total_cmp(&b.score),
         })
@@ -56,7 +56,7 @@ pub(super) fn sorted(mut groups: Vec<ChangedGroup>, order: &SortOrder) -> Vec<Ch
     groups
 }
 
-/// The table; rows are marked by the keyboard.
+/// The table. The keyboard marks rows.
 pub(super) fn service_table(
     rows: Memo<Arc<ServiceRows>>,
     order: Memo<SortOrder>,
@@ -147,7 +147,7 @@ fn service_row(
     }
 }
 
-/// The name with the service's colour; an endpoint has an open dot.
+/// The name with the service's colour. An endpoint has an open dot.
 fn name_mark(group: &ChangedGroup) -> AnyView {
     if group.uninstrumented {
         let name = format::service(&group.service).to_owned();
@@ -163,7 +163,7 @@ fn name_mark(group: &ChangedGroup) -> AnyView {
     }
 }
 
-/// The page of a row: a service has its own, an endpoint stands on the map.
+/// Returns the address of a row. A service has its own page, and an endpoint is on the map.
 pub(super) fn address_of(group: &ChangedGroup, links: Links) -> String {
     if group.uninstrumented {
         links.map(Some(&group.service))
@@ -172,13 +172,13 @@ pub(super) fn address_of(group: &ChangedGroup, links: Links) -> String {
     }
 }
 
-/// Tells whether any service of the table has a new version: else the column is not shown.
+/// Reports whether any service of the table has a new version. Without any, the column is hidden.
 fn has_versions(rows: &ServiceRows) -> bool {
     let services = || rows.groups.iter().map(|group| &group.service);
     rows.deployments.iter().any(|one| services().any(|service| *service == one.service))
 }
 
-/// `2.14.0 on 2 of 4`: the newest version that came in the window.
+/// Returns the newest version that was deployed in the window: `2.14.0 on 2 of 4`.
 fn version_words(deployments: &[Deployment], service: &str) -> Option<String> {
     let deployment = deployments.iter().find(|deployment| deployment.service == service)?;
     let version = crate::components::change::short(&deployment.version);

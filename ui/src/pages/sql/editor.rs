@@ -1,7 +1,7 @@
-//! The text of a query: numbered lines, coloured words, the place of a mistake, completion.
+//! The editor of a query: numbered lines, highlighted words, the marked mistake, completion.
 //!
-//! A text area without colours lies over the same text in colours. The page owns the text and what
-//! is offered for it.
+//! A text area without colours lies over the same text in colours. The page owns the text and the
+//! completions.
 
 use leptos::{html, prelude::*};
 use wasm_bindgen::JsCast;
@@ -10,11 +10,11 @@ use web_sys::HtmlTextAreaElement;
 use super::tokens::{Completion, CompletionContext, SqlTokenKind, tokens, wanted};
 use crate::browser;
 
-/// Lines that the editor is high, at least and at most.
+/// Minimum and maximum height of the editor, in lines.
 const LINES_MIN: usize = 5;
 const LINES_MAX: usize = 18;
 const FIELD: &str = "sql-text";
-/// The list of completions, which is there while there are any.
+/// Id of the list of completions, which exists while there are any.
 const OFFERED_ID: &str = "sql-offered";
 
 /// State of the editor.
@@ -22,7 +22,7 @@ const OFFERED_ID: &str = "sql-offered";
 pub(super) struct EditorState {
     /// The text.
     pub(super) text: RwSignal<String>,
-    /// Word at the caret; `None` when nothing is offered.
+    /// Completion context at the caret; `None` when nothing is offered.
     pub(super) asked: RwSignal<Option<CompletionContext>>,
     /// Completions on offer.
     pub(super) offered: Memo<Vec<Completion>>,
@@ -41,7 +41,7 @@ impl EditorState {
         Self { text, asked, offered, mistake, marked: RwSignal::new(0) }
     }
 
-    /// Puts `inserted` at the caret, in place of `replaced` characters before it.
+    /// Inserts a text at the caret, in place of `replaced` characters before it.
     pub(super) fn insert(self, inserted: &str, replaced: usize) {
         let Some(field) = field() else { return };
         let units: Vec<u16> = field.value().encode_utf16().collect();
@@ -70,7 +70,7 @@ impl EditorState {
         }
     }
 
-    /// Notes the text and what the caret stands behind.
+    /// Records the text and the completion context at the caret.
     fn typed(self) {
         let Some(field) = field() else { return };
         let text = field.value();
@@ -111,7 +111,7 @@ fn field() -> Option<HtmlTextAreaElement> {
     document().get_element_by_id(FIELD)?.dyn_into().ok()
 }
 
-/// Line and column of the end of a text, from 0, in characters.
+/// Returns line and column of the end of a text, from 0, in characters.
 fn end_of(text: &str) -> (usize, usize) {
     let line = text.matches('\n').count();
     let last = text.rsplit('\n').next().unwrap_or_default();
@@ -223,12 +223,12 @@ fn popup(
     }
 }
 
-/// The text in colours; the word at the place of a mistake is underlined.
+/// The text in colours. The word at a mistake is underlined.
 fn coloured(text: &str, mistake: Option<(usize, usize)>) -> impl IntoView + use<> {
     let mut parts = Vec::new();
     let (mut line, mut column) = (1, 1);
     for token in tokens(text) {
-        // A token may go over several lines.
+        // A token may span several lines.
         for (index, piece) in token.text.split_inclusive('\n').enumerate() {
             let length = piece.chars().count();
             let is_here = mistake.is_some_and(|(at_line, at)| {
@@ -252,7 +252,7 @@ fn coloured(text: &str, mistake: Option<(usize, usize)>) -> impl IntoView + use<
             }
         }
     }
-    // A last empty line has a height, too.
+    // A last empty line needs a height, too.
     view! { {parts} "\n" }
 }
 

@@ -1,5 +1,5 @@
-//! A chart of a result: a column of times or numbers across, columns of numbers up, one line for
-//! each value of a column of names.
+//! A chart of a result: a column of times or numbers horizontally, a column of numbers vertically,
+//! one line for each value of a column of names.
 
 use serde_json::Value;
 use tidings_proto::{CivilDate, UnixNanos, api::SqlResult};
@@ -10,51 +10,52 @@ use crate::drawings::{
     lines::{LineSeries, SERIES_MAX},
 };
 
-/// Points that are drawn: more than there are pixels says no more.
+/// Maximum number of points that are drawn. More points than pixels show nothing more.
 const POINTS_MAX: usize = 4_000;
 
-/// The columns that a chart is made of.
+/// The columns of a chart.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct ChartColumns {
-    /// Across.
+    /// The horizontal column.
     pub(super) x: String,
-    /// Up.
+    /// The vertical column.
     pub(super) y: String,
-    /// One line for each value.
+    /// The column with one line for each value.
     pub(super) by: Option<String>,
 }
 
-/// Lines and the labels of the axis across.
+/// Lines and the labels of the horizontal axis.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Chart {
     pub(super) series: Vec<LineSeries>,
     pub(super) ticks: Vec<Tick>,
-    /// Values of `by` that have no line.
+    /// Number of values of `by` without a line.
     pub(super) left_out: usize,
 }
 
-/// Columns that can stand across: times and numbers.
+/// Returns the columns for the horizontal axis: times and numbers.
 pub(super) fn across(result: &SqlResult) -> Vec<String> {
     let fits = |kind: &str| kind == "timestamp" || kind == "date" || is_numeric(kind);
     let columns = result.columns.iter().filter(|column| fits(&column.r#type));
     columns.map(|column| column.name.clone()).collect()
 }
 
-/// Columns that can stand up: numbers.
+/// Returns the columns for the vertical axis: numbers.
 pub(super) fn upward(result: &SqlResult) -> Vec<String> {
     let columns = result.columns.iter().filter(|column| is_numeric(&column.r#type));
     columns.map(|column| column.name.clone()).collect()
 }
 
-/// Columns that can tell lines apart: texts and truth values.
+/// Returns the columns that can separate lines: texts and booleans.
 pub(super) fn apart(result: &SqlResult) -> Vec<String> {
     let columns =
         result.columns.iter().filter(|column| matches!(column.r#type.as_str(), "text" | "boolean"));
     columns.map(|column| column.name.clone()).collect()
 }
 
-/// The chart that suits a result: the first time (else number) across, the first other number up,
-/// the first column of names apart. `None` where no line can be drawn.
+/// Returns the default chart of a result: the first time (else number) horizontally, the first
+/// other number vertically, the first column of names to separate lines. `None` when no line can be
+/// drawn.
 pub(super) fn suited(result: &SqlResult) -> Option<ChartColumns> {
     let is_time = |column: &&tidings_proto::api::SqlColumn| {
         matches!(column.r#type.as_str(), "timestamp" | "date")
@@ -65,7 +66,7 @@ pub(super) fn suited(result: &SqlResult) -> Option<ChartColumns> {
     (result.rows.len() > 1).then(|| ChartColumns { x, y, by: apart(result).into_iter().next() })
 }
 
-/// The chart of these columns; `None` where one of them is not there.
+/// Returns the chart of these columns, or `None` when one of them does not exist.
 pub(super) fn chart(
     result: &SqlResult,
     columns: &ChartColumns,
@@ -95,7 +96,7 @@ pub(super) fn chart(
         });
         lines[at].1.push((place, value));
     }
-    // Those with the greatest numbers are drawn, in their order in the result otherwise.
+    // The lines with the greatest numbers are drawn, otherwise in the order of the result.
     let size = |points: &[(f64, f64)]| {
         points.iter().map(|(_, value)| value.abs()).filter(|value| value.is_finite()).sum::<f64>()
     };
@@ -141,8 +142,8 @@ fn number_axis(first: f64, length: f64) -> Vec<Tick> {
     [0.0, 0.25, 0.5, 0.75, 1.0].map(tick).to_vec()
 }
 
-/// Milliseconds since 1970 of a time as the API writes it: `2026-03-14T15:09:26.535897932Z`, with
-/// an offset or without, or a date alone.
+/// Returns the milliseconds since 1970 of a time in the API's format:
+/// `2026-03-14T15:09:26.535897932Z`, with or without an offset, or a date alone.
 fn moment(value: &Value) -> Option<f64> {
     let text = value.as_str()?;
     let number = |range: std::ops::Range<usize>| text.get(range)?.parse::<i64>().ok();

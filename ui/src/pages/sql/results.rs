@@ -1,4 +1,4 @@
-//! The rows of a result: only those on screen are drawn, whatever their number.
+//! The rows of a result. Only visible rows are drawn, whatever their number.
 
 use std::{cmp::Ordering, sync::Arc};
 
@@ -14,19 +14,19 @@ use crate::{api, components::SortOrder, format};
 
 /// The height of a row in pixels.
 const ROW: usize = 26;
-/// Rows that are drawn above and below the visible ones.
+/// Number of rows that are drawn above and below the visible ones.
 const MARGIN: usize = 12;
-/// Characters of a value that a cell shows.
+/// Maximum number of characters of a value in a cell.
 const CELL_MAX: usize = 200;
-/// Columns that are drawn; the rest is in the exports.
+/// Maximum number of columns that are drawn. The exports have all.
 const COLUMNS_MAX: usize = 100;
 
-/// Decides whether values of this type are numbers.
+/// Reports whether values of this type are numbers.
 pub(super) fn is_numeric(kind: &str) -> bool {
     matches!(kind, "bigint" | "integer" | "double" | "decimal")
 }
 
-/// A value as text; null is nothing.
+/// Returns a value as text, or `None` for null.
 pub(super) fn text_of(value: &Value) -> Option<String> {
     match value {
         Value::Null => None,
@@ -35,7 +35,8 @@ pub(super) fn text_of(value: &Value) -> Option<String> {
     }
 }
 
-/// Numbers by size, also those that are texts (`"NaN"`), everything else by its text, null last.
+/// Compares numbers by size, also those that are texts (`"NaN"`), and everything else by its text.
+/// Null comes last.
 fn compare(left: &Value, right: &Value) -> Ordering {
     match (left.as_f64(), right.as_f64()) {
         (Some(left), Some(right)) => left.total_cmp(&right),
@@ -47,7 +48,7 @@ fn compare(left: &Value, right: &Value) -> Ordering {
     }
 }
 
-/// The rows' numbers in the order of a column; as they came without one.
+/// Returns the rows' numbers in the order of a column, or in the order of the result without one.
 pub(super) fn order_of(result: &SqlResult, order: Option<&SortOrder>) -> Vec<u32> {
     let count = u32::try_from(result.rows.len()).unwrap_or(u32::MAX);
     let mut rows: Vec<u32> = (0..count).collect();
@@ -68,7 +69,7 @@ pub(super) fn order_of(result: &SqlResult, order: Option<&SortOrder>) -> Vec<u32
     rows
 }
 
-/// The part of the rows to draw, for a window of this height scrolled so far.
+/// Returns the rows to draw in a window of this height that is scrolled to this position.
 fn drawn_part(count: usize, scrolled: usize, height: usize) -> std::ops::Range<usize> {
     let first = (scrolled / ROW).saturating_sub(MARGIN).min(count);
     let last = ((scrolled + height) / ROW + MARGIN).min(count);
@@ -101,8 +102,8 @@ pub(super) fn result_table(
     let columns = result.columns.len().min(COLUMNS_MAX);
     let heads = result.columns.iter().take(columns);
     let heads = heads.map(|column| column_head(column, order, on_sort)).collect_view();
-    // Of the count and not of `rows`: an effect that reads a memo after another one that hangs on it
-    // misses a change that leaves the other one as it was.
+    // The count is read from the result and not from `rows`. An effect that reads a memo after
+    // another memo that depends on it misses changes that leave the other one equal.
     let count = result.rows.len();
     let part = Memo::new(move |_| {
         let (scrolled, height) = place.get();
@@ -131,7 +132,7 @@ pub(super) fn result_table(
     }
 }
 
-/// The name of a column and its type; a click sorts by it.
+/// The name of a column and its type. A click sorts by it.
 fn column_head(
     column: &SqlColumn,
     order: Memo<Option<SortOrder>>,
@@ -157,7 +158,7 @@ fn column_head(
     }
 }
 
-/// The space of rows that are not drawn.
+/// Empty space in place of rows that are not drawn.
 fn spacer(count: usize, columns: usize) -> impl IntoView {
     view! {
         <tr class="sql-space" aria-hidden="true">
@@ -174,7 +175,7 @@ fn line(result: &SqlResult, row: &[Value], columns: usize) -> impl IntoView + us
     view! { <tr>{cells.collect_view()}</tr> }
 }
 
-/// A cell: ids of traces are links, null and the empty text say so.
+/// A cell. Trace ids are links. Null and the empty text are named.
 fn cell(name: &str, kind: &str, value: &Value) -> AnyView {
     let Some(text) = text_of(value) else {
         return view! { <td class="faint-cell">"null"</td> }.into_any();

@@ -1,6 +1,6 @@
-//! The views and their columns beside the editor, and the kept queries.
+//! The views and their columns beside the editor, and the saved queries.
 //!
-//! The server is asked for the columns, one view after the other, when the page opens.
+//! The columns are requested from the server, one view after the other, when the page opens.
 
 use leptos::{prelude::*, task::spawn_local};
 use tidings_proto::api::SqlColumn;
@@ -14,15 +14,15 @@ use crate::{
     saved::{self, SavedText},
 };
 
-/// The columns of the views that have answered, in the views' order.
+/// The columns of the views that were received, in the views' order.
 pub(super) type Schema = Vec<(&'static str, Vec<SqlColumn>)>;
 
-/// Asks for the columns of all views.
+/// Requests the columns of all views.
 pub(super) fn use_schema() -> RwSignal<Schema> {
     let schema = RwSignal::new(Schema::new());
     spawn_local(async move {
         for view in VIEWS {
-            // One at a time: queries that run at once are few.
+            // Requested one at a time, because the server runs few queries at once.
             let request = sql(&format!("SELECT * FROM {} LIMIT 0", view.source), 1);
             let Ok(result) = request.send(None).await else { continue };
             if schema.try_update(|schema| schema.push((view.name, result.columns))).is_none() {
@@ -33,7 +33,7 @@ pub(super) fn use_schema() -> RwSignal<Schema> {
     schema
 }
 
-/// The columns as completions; those of views that the text names come first.
+/// Returns the columns as completions. Columns of views in the text come first.
 pub(super) fn columns_for(schema: &Schema, text: &str) -> Vec<(String, String)> {
     let lower = text.to_lowercase();
     let is_named = |view: &str| {
@@ -50,7 +50,7 @@ pub(super) fn columns_for(schema: &Schema, text: &str) -> Vec<(String, String)> 
     of(true).chain(of(false)).collect()
 }
 
-/// The side of the page.
+/// The side column of the page.
 pub(super) fn schema_side(
     editor: EditorState,
     schema: RwSignal<Schema>,

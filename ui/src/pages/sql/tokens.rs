@@ -1,18 +1,18 @@
-//! The words of SQL: views, keywords and functions, what a text is made of, and what may stand at
+//! The words of SQL: views, keywords and functions, the tokens of a text, and the completions at
 //! the caret.
 
-/// A view and what a row of it is.
+/// A view and the meaning of its rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct ViewName {
-    /// As it stands behind FROM.
+    /// Its name after FROM.
     pub(super) name: &'static str,
     /// Meaning of a row.
     pub(super) row: &'static str,
-    /// As it is asked for its columns.
+    /// The relation that its columns are requested of.
     pub(super) source: &'static str,
 }
 
-/// The views. Their columns are the server's to say.
+/// The views. The server gives their columns.
 pub(super) const VIEWS: [ViewName; 7] = [
     ViewName { name: "spans", row: "a span", source: "spans" },
     ViewName { name: "logs", row: "a log record", source: "logs" },
@@ -99,10 +99,10 @@ pub(super) const FUNCTIONS: &str = "ascii btrim character_length chr concat conc
     stddev stddev_pop sum var var_pop cume_dist dense_rank lag lead nth_value ntile percent_rank \
     rank row_number";
 
-/// Kind of a part of a text.
+/// Kind of a token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum SqlTokenKind {
-    /// Blanks, signs, names that are not known.
+    /// Whitespace, symbols and unknown names.
     Plain,
     Keyword,
     Function,
@@ -112,7 +112,7 @@ pub(super) enum SqlTokenKind {
 }
 
 impl SqlTokenKind {
-    /// The class it is drawn in.
+    /// Returns the class that it is drawn in.
     pub(super) fn class(self) -> &'static str {
         match self {
             Self::Plain => "",
@@ -125,14 +125,14 @@ impl SqlTokenKind {
     }
 }
 
-/// A part of a text.
+/// A token of a text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct SqlToken<'a> {
     pub(super) kind: SqlTokenKind,
     pub(super) text: &'a str,
 }
 
-/// The parts of a text, in order and without a gap.
+/// Returns the tokens of a text, in order and without a gap.
 pub(super) fn tokens(text: &str) -> Vec<SqlToken<'_>> {
     let mut tokens = Vec::new();
     let mut rest = text;
@@ -186,14 +186,14 @@ fn is_word(c: char) -> bool {
 /// Text before the caret that asks for a completion.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum CompletionContext {
-    /// A name that begins so.
+    /// A name with this prefix.
     Name(String),
-    /// A key of an attribute that begins so, within `attributes['…`.
+    /// An attribute key with this prefix, within `attributes['…`.
     Attribute(String),
 }
 
 impl CompletionContext {
-    /// The characters before the caret that a completion replaces.
+    /// Returns the characters before the caret that a completion replaces.
     pub(super) fn typed(&self) -> &str {
         match self {
             Self::Name(begin) | Self::Attribute(begin) => begin,
@@ -201,7 +201,7 @@ impl CompletionContext {
     }
 }
 
-/// Returns the completion that the end of this text asks for; `None` within a literal or a comment.
+/// Returns the completion context at the end of this text, or `None` within a literal or a comment.
 pub(super) fn wanted(before: &str) -> Option<CompletionContext> {
     let tokens = tokens(before);
     let last = tokens.last()?;
@@ -226,7 +226,8 @@ pub(super) struct Completion {
     pub(super) hint: String,
 }
 
-/// Completions of a name: columns first, then views, functions and keywords, at most `most`.
+/// Returns completions of a name: columns first, then views, functions and keywords, at most
+/// `most`.
 pub(super) fn names(begin: &str, columns: &[(String, String)], most: usize) -> Vec<Completion> {
     let lower = begin.to_lowercase();
     let fits = |name: &str| name.to_lowercase().starts_with(&lower) && name != begin;
@@ -252,7 +253,7 @@ pub(super) fn names(begin: &str, columns: &[(String, String)], most: usize) -> V
     found
 }
 
-/// Line and column of a place in the words of a problem: `… (line 3, column 2)`, both from 1.
+/// Returns line and column in the words of a problem: `… (line 3, column 2)`, both from 1.
 pub(super) fn place_in(detail: &str) -> Option<(usize, usize)> {
     let (_, place) = detail.rsplit_once("(line ")?;
     let (line, column) = place.split_once(", column ")?;

@@ -1,6 +1,6 @@
-//! The newest events of the audit log: changes and denied requests, by whom and from where.
+//! The newest events of the audit log: changes and denied requests, with author and address.
 //!
-//! Drawn for whoever may administer.
+//! Drawn for keys with the role `admin`.
 
 use std::sync::Arc;
 

@@ -1,6 +1,7 @@
 //! Erasures: a list, and a form to erase a trace or everything with an attribute.
 //!
-//! Drawn for whoever may administer. The value of an attribute is sent and shown nowhere again.
+//! Drawn for keys with the role `admin`. The value of an attribute is sent, and shown nowhere
+//! again.
 
 use std::{sync::Arc, time::Duration};
 
@@ -21,7 +22,7 @@ use crate::{
     remote::Remote,
 };
 
-/// How often is asked how far an erasure is.
+/// Interval at which the progress of an erasure is requested.
 const POLL: Duration = Duration::from_secs(1);
 
 /// Draws the list and the form.
@@ -86,7 +87,7 @@ fn row(erasure: &ErasureView) -> impl IntoView + use<> {
     }
 }
 
-/// Words for what may still have something of it.
+/// Returns the words for files that still hold erased data.
 fn left(erasure: &ErasureView) -> String {
     let unread = erasure.unread_files.len() as u64;
     match (erasure.left_files, unread) {
@@ -101,17 +102,17 @@ fn left(erasure: &ErasureView) -> String {
     }
 }
 
-/// The fields of an erasure that is to begin.
+/// The fields of a new erasure.
 #[derive(Debug, Clone, Copy)]
 struct NewErasure {
     what: RwSignal<String>,
-    /// The second click begins: there is no way back.
+    /// The second click begins the erasure, because it cannot be undone.
     sure: RwSignal<bool>,
     begun: RwSignal<Option<ErasureView>>,
     refusal: RwSignal<Option<String>>,
 }
 
-/// Reads a trace id, or `key=value`.
+/// Parses a trace id, or `key=value`.
 fn request_of(text: &str) -> Option<ErasureRequest> {
     let text = text.trim();
     if let Ok(trace) = text.parse() {
@@ -122,7 +123,7 @@ fn request_of(text: &str) -> Option<ErasureRequest> {
     Some(ErasureRequest { trace_id: None, attribute: Some(attribute) })
 }
 
-/// Asks if one is sure, and then erases.
+/// Asks for confirmation, then erases.
 fn submit(form: NewErasure, list: Remote<ErasureList>) {
     let Some(request) = request_of(&form.what.get_untracked()) else {
         form.refusal.set(Some("A trace id of 32 hex digits, or key=value".to_owned()));

@@ -1,6 +1,6 @@
-//! Keys of senders and readers: who may do what, when each was used last, and a form for a new one.
+//! Keys of senders and readers: their roles, the last use of each, and a form for a new one.
 //!
-//! Drawn for keys that may administer, on a server that requires keys.
+//! Drawn for keys with the role `admin`, on a server that requires keys.
 
 use std::sync::Arc;
 
@@ -20,12 +20,11 @@ use crate::{
     remote::Remote,
 };
 
-/// A key that was used since so long is in use.
+/// Age of the last use below which it is shown as now.
 const NOW_NANOS: u64 = 60_000_000_000;
 const DAY_SECONDS: u64 = 24 * 60 * 60;
 
-/// The key in use and, where it may administer, the panels of keys, of erasures and of
-/// the audit log.
+/// The key in use and, with the role `admin`, the panels of keys, of erasures and of the audit log.
 pub(super) fn keys_section() -> impl IntoView {
     let session = Remote::new(|| Some(access::session()));
     let view_of = move || session.value().filter(|session| session.keys_required);
@@ -46,7 +45,7 @@ fn signed_in(session: &SessionView) -> impl IntoView + use<> {
         spawn_local(async move {
             match access::sign_out().send(None).await {
                 Ok(Some(ended)) => browser::leave_for(&ended.end_session_url),
-                // Without an answer the session may still be there: the reload shows it.
+                // After a failed request the session may still exist. The reload shows it.
                 _ => browser::reload(),
             }
         });
@@ -156,7 +155,7 @@ fn limits_of(key: &KeyView) -> Option<impl IntoView + use<>> {
     (!limits.is_empty()).then(|| view! { <small class="mute">{words}</small> })
 }
 
-/// Ends the sessions of browsers. The key stays good, so that they may sign in again.
+/// Ends the sessions of browsers. The key stays valid, so that they may sign in again.
 fn sign_out_button(id: String, name: String) -> impl IntoView {
     let toasts = use_toasts();
     let click = move |_| {
@@ -179,7 +178,7 @@ fn sessions(count: u64) -> String {
     format::counted(count, "session")
 }
 
-/// Revokes at the second click: there is no way back.
+/// Revokes the key at the second click, because it cannot be undone.
 fn revoke_button(id: String, name: String, remote: Remote<KeyList>) -> impl IntoView {
     let toasts = use_toasts();
     let sure = RwSignal::new(false);
@@ -205,7 +204,7 @@ fn revoke_button(id: String, name: String, remote: Remote<KeyList>) -> impl Into
     }
 }
 
-/// The fields of a key that is to be made.
+/// The fields of a new key.
 #[derive(Debug, Clone, Copy)]
 struct NewKey {
     name: RwSignal<String>,

@@ -1,4 +1,4 @@
-//! The limits in force, each with its unit and where it is from; those that somebody set come first.
+//! The limits in force, each with its unit and its source. Configured ones come first.
 
 use std::sync::Arc;
 
@@ -33,12 +33,12 @@ pub(super) fn limits_panel() -> impl IntoView {
     }
 }
 
-/// Reports whether somebody chose the value, or the machine did.
+/// Reports whether the value is not the default.
 fn is_set(limit: &LimitInForce) -> bool {
     limit.origin != "default"
 }
 
-/// Value and unit: a value that says its unit has none beside it.
+/// Returns value and unit. A value that includes its unit has no further one.
 fn value_words(limit: &LimitInForce) -> String {
     let is_number = limit.value.bytes().all(|digit| digit.is_ascii_digit());
     let number = limit.value.parse::<u64>();
@@ -54,7 +54,7 @@ fn value_words(limit: &LimitInForce) -> String {
     }
 }
 
-/// Bytes of a size as settings write it: `6026MiB`.
+/// Returns the bytes of a size in the format of settings: `6026MiB`.
 fn binary_size(text: &str) -> Option<u64> {
     let digits = text.find(|letter: char| !letter.is_ascii_digit())?;
     let (number, unit) = text.split_at(digits);
@@ -62,7 +62,7 @@ fn binary_size(text: &str) -> Option<u64> {
     number.parse::<u64>().ok()?.checked_mul(1_024_u64.checked_pow(u32::try_from(power).ok()?)?)
 }
 
-/// A number with its unit, set apart: `30d` as `30 d`.
+/// Separates a number from its unit: `30d` as `30 d`.
 fn apart(text: &str) -> Option<String> {
     let digits = text.find(|letter: char| !letter.is_ascii_digit())?;
     let (number, unit) = text.split_at(digits);

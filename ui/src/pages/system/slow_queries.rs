@@ -1,5 +1,5 @@
-//! Queries: how quickly each API answers, and the slowest of the last hour: what was asked, how long
-//! it took, what it read and by whom.
+//! Queries: the latency of each API, and the slowest queries of the last hour, with their text,
+//! duration, reads and key.
 
 use std::{sync::Arc, time::Duration};
 
@@ -17,13 +17,13 @@ use crate::{
     remote::Remote,
 };
 
-/// Interval at which the list is asked for.
+/// Interval at which the list is requested.
 const AGAIN_EVERY: Duration = Duration::from_secs(10);
-/// Queries that are drawn at first.
+/// Number of queries that are drawn at first.
 const SHOWN: usize = 8;
-/// Characters of a query that are drawn.
+/// Maximum number of characters of a query that are drawn.
 const WORDS_CHARS_MAX: usize = 160;
-/// A query that takes longer is marked.
+/// Duration above which a query is marked.
 const SLOW_NANOS: u64 = 1_000_000_000;
 
 /// Draws both panels.

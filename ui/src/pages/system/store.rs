@@ -19,7 +19,7 @@ use crate::{
     format,
 };
 
-/// Files of each table, and those that wait to be merged.
+/// Files of each table, and those that wait for compaction.
 pub(super) fn table_sizes(tables: &[TableStatus]) -> impl IntoView + use<> {
     let row = |table: &TableStatus| {
         let since = table.oldest_unix_nano.map_or("–".to_owned(), moment);
@@ -54,7 +54,7 @@ fn moment(time: UnixNanos) -> String {
     format::ago(time, browser::now())
 }
 
-/// Memory, disk and log against their bounds, and further facts.
+/// Memory, disk and log with their limits, and further facts.
 pub(super) fn storage_facts(status: &ServerStatus) -> impl IntoView + use<> {
     let storage = &status.storage;
     let unflushed = storage.unflushed_age_nano;
@@ -68,7 +68,7 @@ pub(super) fn storage_facts(status: &ServerStatus) -> impl IntoView + use<> {
     }
 }
 
-/// A quantity against its bound.
+/// A quantity and its limit.
 struct Gauge {
     name: &'static str,
     used: u64,
@@ -77,7 +77,7 @@ struct Gauge {
     is_bad: bool,
 }
 
-/// Share of a bound from which on a quantity is marked.
+/// Share of a limit from which a quantity is marked.
 const NEARLY_FULL: f64 = 0.9;
 
 impl Gauge {
@@ -100,7 +100,7 @@ fn gauges(status: &ServerStatus) -> impl IntoView + use<> {
     });
     let all = [
         memory.map(|(used, budget)| Gauge {
-            // The budget is of what takes much; the process has more besides.
+            // The budget covers the largest consumers. The process needs more memory than that.
             is_bad: used > budget.saturating_mul(2),
             ..Gauge::new("Memory", used, budget)
         }),
@@ -126,7 +126,7 @@ fn gauges(status: &ServerStatus) -> impl IntoView + use<> {
     view! { <dl class="gauges">{all.into_iter().flatten().map(row).collect_view()}</dl> }
 }
 
-/// Reach of telemetry into the past, now and at the present rate.
+/// Age of the oldest telemetry, now and at the present rate.
 pub(super) fn horizon_facts(storage: &StorageStatus) -> impl IntoView + use<> {
     let horizon = storage.horizon;
     let bytes = |bytes: Option<u64>| bytes.map_or("never".to_owned(), format::rates::bytes);
@@ -151,7 +151,7 @@ pub(super) fn horizon_facts(storage: &StorageStatus) -> impl IntoView + use<> {
     }
 }
 
-/// An age in whole days, from two days on.
+/// Formats an age, in whole days from two days on.
 fn age(age: DurationNanos) -> String {
     const DAY_NANOS: u64 = 24 * 60 * 60 * 1_000_000_000;
     match age.0 / DAY_NANOS {
@@ -160,7 +160,7 @@ fn age(age: DurationNanos) -> String {
     }
 }
 
-/// The end of telemetry in a sentence.
+/// Returns the sentence about the end of retention.
 pub(super) fn horizon_words(horizon: &RetentionHorizon) -> String {
     let reach = horizon.reachable_age_nano.map(age);
     match (horizon.bound, reach) {

@@ -1,9 +1,10 @@
-//! Picture of one line of the waterfall on the time axis, as numbers and CSS colours.
+//! The picture of one line of the waterfall on the time axis, as numbers and CSS colours.
 //!
-//! Owns the geometry of one bar: its place in the window, the parts of the span's self time, the
-//! critical path under it, and the part after its caller's end. Also places the ticks for the error
-//! and the log records, the marks for events, and the label. The parts follow from the API's starts
-//! and durations; the sums shown to a reader (self time, critical time) are the API's own.
+//! Owns the geometry of one bar: its position in the window, the parts of the span's self time, the
+//! critical path under it, and the part after its caller's end. It also places the ticks for the
+//! error and the log records, the marks for events, and the label. The parts are derived from the
+//! API's starts and durations. The sums that a reader sees (self time, critical time) are the API's
+//! own.
 
 use std::cmp::Reverse;
 
@@ -28,29 +29,29 @@ const WAITING: &str = "var(--waiting)";
 /// One line's picture. Boxes and positions are in percent of the width.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum LinePicture {
-    /// All of it lies before (or after) the window.
+    /// It lies entirely before or after the window.
     Outside { before: bool },
-    /// In view, at least in part.
+    /// It is visible, at least in part.
     Inside(Box<Bar>),
 }
 
-/// A bar in view.
+/// A visible bar.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Bar {
     pub(crate) place: BarBox,
     pub(crate) fill: String,
     pub(crate) critical: Option<(BarBox, String)>,
-    /// From the end of the caller to the start of a call that it did not wait for.
+    /// The gap from the end of the caller to the start of a call that it did not wait for.
     pub(crate) gap: Option<BarBox>,
-    /// Stretches in which no call of the span was open, each with its words.
+    /// Time ranges in which the span had no open call, each with its words.
     pub(crate) untraced: Vec<(BarBox, String)>,
     /// Part after the caller's end.
     pub(crate) overhang: Option<BarBox>,
-    /// Where a failed span failed: at its end.
+    /// Position of the error of a failed span: its end.
     pub(crate) error_at: Option<f64>,
-    /// Log records: where, and how severe.
+    /// Log records: position and severity of each.
     pub(crate) ticks: Vec<(f64, Severity)>,
-    /// Events: where, and which.
+    /// Events: position and mark of each.
     pub(crate) events: Vec<(f64, EventMark)>,
     pub(crate) label: BarLabel,
 }
@@ -60,11 +61,11 @@ pub(crate) struct Bar {
 pub(crate) struct BarLabel {
     pub(crate) text: String,
     pub(crate) side: LabelSide,
-    /// The edge it stands at, in percent from the side it grows away from.
+    /// The edge at which it begins, in percent from the side that it grows away from.
     pub(crate) at: f64,
 }
 
-/// How loud a log record is drawn.
+/// Severity classes in which log records are drawn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Severity {
     Quiet,
@@ -72,17 +73,17 @@ pub(crate) enum Severity {
     Error,
 }
 
-/// An event on a bar. Of two that fall on one pixel the greater is drawn: an exception, else the
+/// An event on a bar. Of two events on one pixel the greater is drawn: an exception, else the
 /// earlier.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct EventMark {
     pub(crate) is_exception: bool,
-    /// Its place in the model's events.
+    /// Its index in the model's events.
     pub(crate) event: Reverse<u32>,
 }
 
 impl Severity {
-    /// OTLP's numbers: 13 to 16 is a warning, 17 and more an error.
+    /// Returns the class of an OTLP severity number: 13 to 16 is a warning, 17 and more an error.
     pub(crate) fn from_number(number: i32) -> Self {
         match number {
             17.. => Self::Error,
@@ -92,7 +93,7 @@ impl Severity {
     }
 }
 
-/// The picture of a span.
+/// Returns the picture of a span.
 pub(crate) fn of_span(
     model: &TraceModel,
     logs: &LogIndex,
@@ -149,7 +150,8 @@ pub(crate) fn of_span(
     }))
 }
 
-/// Picture of a run of repeated calls; calls too close to distinguish are drawn as one.
+/// Returns the picture of a run of repeated calls. Calls that are too close to distinguish are
+/// drawn as one.
 pub(crate) fn of_run(
     model: &TraceModel,
     first: u32,
@@ -176,7 +178,7 @@ pub(crate) fn of_run(
     }))
 }
 
-/// Where a moment stands in the window, in percent, when it is in view.
+/// Returns the position of a moment in the window, in percent, if it is visible.
 pub(crate) fn moment(at: i64, window: OffsetRange) -> Option<f64> {
     let at = window.fraction(at) * 100.0;
     (0.0..=100.0).contains(&at).then_some(at)
@@ -195,8 +197,8 @@ fn event_marks(model: &TraceModel, row: u32, window: OffsetRange) -> Vec<(f64, E
     marks(events, window)
 }
 
-/// Places of moments in view, in percent. They come in order of time; of those that fall on one
-/// pixel the greatest is the one to see.
+/// Returns the positions of visible moments, in percent. Moments are in order of time. Of those on
+/// one pixel the greatest is kept.
 fn marks<T: Ord>(moments: impl Iterator<Item = (i64, T)>, window: OffsetRange) -> Vec<(f64, T)> {
     let mut marks: Vec<(f64, T)> = Vec::new();
     for (offset, mark) in moments {
@@ -229,12 +231,12 @@ fn label(place: BarBox, text: String, width_px: f64) -> BarLabel {
     BarLabel { text, side, at }
 }
 
-/// From the left edge of one box to the right edge of the next.
+/// Returns the box from the left edge of one box to the right edge of the next.
 fn joined(first: BarBox, next: BarBox) -> BarBox {
     BarBox { left: first.left, width: next.left + next.width - first.left }
 }
 
-/// The part of a stretch that [`OffsetRange::place`] keeps.
+/// Returns the part of a range that [`OffsetRange::place`] keeps.
 fn cut(whole: OffsetRange, window: OffsetRange) -> OffsetRange {
     OffsetRange::new(whole.from.max(window.at(-0.01)), whole.to.min(window.at(1.01)))
 }

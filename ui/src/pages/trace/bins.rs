@@ -1,9 +1,10 @@
 //! The minimap's picture: every span of a trace merged into a grid of cells.
 //!
-//! Owns: which service colours a cell, and where an error or the critical path shows. The lines of
-//! the grid follow the rows of the trace; where several rows share a line the later, deeper ones
-//! win, because what calls them covers their whole time anyway. Errors are never merged away. A
-//! cell is filled once, so a trace costs its rows plus the grid, however long its spans are.
+//! Owns the service that colours a cell, and the cells of errors and of the critical path. The
+//! lines of the grid follow the rows of the trace. Where several rows share a line, the later,
+//! deeper ones win, because their callers cover their whole time anyway. Errors are never merged
+//! away. A cell is filled once, so that a trace costs its rows plus the grid, however long its
+//! spans are.
 
 use std::ops::Range;
 
@@ -14,12 +15,12 @@ use super::{
     scale::{OffsetRange, pixel},
 };
 
-/// Cells of one line that look the same.
+/// Adjacent cells of one line with the same look.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Stroke {
     pub(crate) line: usize,
     pub(crate) columns: Range<usize>,
-    /// The row in the trace's services.
+    /// Index in the trace's services.
     pub(crate) service: u32,
 }
 
@@ -28,14 +29,14 @@ pub(crate) struct Stroke {
 pub(crate) struct Bins {
     pub(crate) lines: usize,
     pub(crate) strokes: Vec<Stroke>,
-    /// Cells where a span failed: line and columns.
+    /// Cells with a failed span: line and columns.
     pub(crate) errors: Vec<(usize, Range<usize>)>,
-    /// The columns where something is on the critical path.
+    /// Columns on the critical path.
     pub(crate) critical: Vec<Range<usize>>,
 }
 
 impl Bins {
-    /// The trace on a grid of `width` columns and at most `lines_max` lines.
+    /// Makes the picture of a trace on a grid of `width` columns and at most `lines_max` lines.
     pub(crate) fn from_model(model: &TraceModel, width: usize, lines_max: usize) -> Self {
         let rows = model.len();
         let lines = lines_max.min(rows);
@@ -75,10 +76,10 @@ fn columns(extent: OffsetRange, part: OffsetRange, width: usize) -> Range<usize>
     first..pixel(extent.fraction(part.to), width).max(first) + 1
 }
 
-/// A line of cells that each keep what first filled them.
+/// A line of cells. Each keeps its first content.
 struct Cells {
     value: Vec<Option<u32>>,
-    /// For each cell a cell at or before the next empty one, so that filled stretches are skipped.
+    /// For each cell, a cell at or before the next empty one, so that filled ranges are skipped.
     next_empty: Vec<usize>,
 }
 

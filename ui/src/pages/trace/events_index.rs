@@ -1,7 +1,7 @@
-//! A trace's span events by the row of their span, as the skeleton has them.
+//! A trace's span events by the row of their span, as in the skeleton.
 //!
-//! Owns the repair of the columns: a server of another version or a proxy may send short columns,
-//! or events of rows and names that are not there. Such events are left out.
+//! Owns the repair of the columns. A server of another version or a proxy may send short columns,
+//! or events of rows and names that do not exist. Such events are left out.
 
 use tidings_proto::api::EventColumns;
 
@@ -17,7 +17,7 @@ pub(crate) struct PlacedEvent {
     /// Nanoseconds after the trace's start.
     pub(crate) offset: i64,
     pub(crate) is_exception: bool,
-    /// Its name, of an exception the type.
+    /// Its name, or the type of an exception.
     title: u32,
 }
 
@@ -27,12 +27,12 @@ pub(crate) struct EventIndex {
     names: Vec<String>,
     events: Vec<PlacedEvent>,
     by_row: RowIndex,
-    /// Number of events that the trace has.
+    /// Number of events in the trace.
     count: u64,
 }
 
 impl EventIndex {
-    /// Indexes the events of a trace of `len` rows that has `count` events in all.
+    /// Indexes the events of a trace of `len` rows. `count` is the number of all its events.
     pub(crate) fn new(len: usize, names: Vec<String>, columns: &EventColumns, count: u64) -> Self {
         let EventColumns { span, position, offset_nano, name, exception_type } = columns;
         let numbers = span.iter().zip(position).zip(offset_nano).zip(name).zip(exception_type);
@@ -51,7 +51,7 @@ impl EventIndex {
         Self { names, by_row: RowIndex::new(len, &rows), events, count }
     }
 
-    /// The places of the row's events, in order of time.
+    /// Returns the indexes of the row's events, in order of time.
     pub(crate) fn of_row(&self, row: u32) -> &[u32] {
         self.by_row.of_row(row)
     }
@@ -60,18 +60,18 @@ impl EventIndex {
         self.events.get(event as usize).copied()
     }
 
-    /// Name of the event, of an exception its type.
+    /// Returns the name of the event, or the type of an exception.
     pub(crate) fn title(&self, event: PlacedEvent) -> &str {
         self.names.get(event.title as usize).map_or("", String::as_str)
     }
 
-    /// Number of events that can be drawn, and of all that the trace has.
+    /// Returns the number of events that can be drawn, and of all in the trace.
     pub(crate) fn counts(&self) -> (u64, u64) {
         let drawn = self.events.len() as u64;
         (drawn, self.count.max(drawn))
     }
 
-    /// The row's event after the one in this position among the span's, around the end.
+    /// Returns the row's event after the one at this position, with wraparound.
     pub(crate) fn next_of_row(&self, row: u32, shown: Option<u32>) -> Option<u32> {
         let own = self.of_row(row);
         let position = |event: u32| self.get(event).map(|event| event.position);

@@ -1,25 +1,25 @@
-//! Find in a trace.
+//! Search in a trace.
 //!
-//! Owns: which rows a text matches. What the skeleton and the log records say is found at once:
-//! every distinct service and operation is looked at once and the rows follow from their numbers,
-//! so that 100,000 rows take a few milliseconds; ids match from their beginning. The server finds
-//! what the skeleton does not have (attributes, events, status) and evaluates queries in TraceQL;
-//! its rows are joined to these.
+//! Owns the rows that match a text. Matches in the skeleton and the log records are found at once.
+//! Every distinct service and operation is compared once, and the rows follow from their numbers,
+//! so that 100,000 rows take a few milliseconds. Ids match by prefix. The server finds attributes,
+//! events and statuses, which the skeleton does not have, and evaluates TraceQL queries. Its rows
+//! are joined to these.
 
 use super::{logs_index::LogIndex, model::TraceModel};
 
-/// An id is looked for from so many digits on; fewer match too much.
+/// Minimum number of digits of an id prefix. Fewer match too much.
 const ID_DIGITS_MIN: usize = 4;
 
-/// The rows that match, in order.
+/// The matching rows, in order.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Matches {
     rows: Vec<u32>,
 }
 
 impl Matches {
-    /// The rows whose service, operation, span id or log records hold `text`, whatever its case.
-    /// Words are looked for apart: a row matches when each of them is somewhere in it.
+    /// Finds the rows whose service, operation, span id or log records contain `text`, ignoring
+    /// case. Words are searched separately: a row matches when it contains each of them.
     pub(crate) fn find(model: &TraceModel, logs: Option<&LogIndex>, text: &str) -> Self {
         let words: Vec<String> = text.split_whitespace().map(str::to_lowercase).collect();
         if words.is_empty() || is_query(text) {
@@ -54,7 +54,7 @@ impl Matches {
         Self { rows: model.rows().filter(|&row| hits[row as usize]).collect() }
     }
 
-    /// These and the rows that the server found, of a trace of `len` rows.
+    /// Returns these rows and those that the server found, of a trace of `len` rows.
     pub(crate) fn joined(&self, found: &[u32], len: u32) -> Self {
         let mut rows = self.rows.clone();
         rows.extend(found.iter().filter(|row| **row < len));
@@ -71,13 +71,13 @@ impl Matches {
         self.rows.binary_search(&row).is_ok()
     }
 
-    /// Number of matches up to and including `row`: "12" in "12 of 212"; `None` when `row` is no
-    /// match.
+    /// Returns the number of matches up to and including `row`: "12" in "12 of 212". `None` when
+    /// `row` is not a match.
     pub(crate) fn place(&self, row: u32) -> Option<usize> {
         self.rows.binary_search(&row).ok().map(|at| at + 1)
     }
 
-    /// The match after (or before) `row`, around the end.
+    /// Returns the match after (or before) `row`, with wraparound.
     pub(crate) fn next(&self, row: Option<u32>, forward: bool) -> Option<u32> {
         let (first, last) = (*self.rows.first()?, *self.rows.last()?);
         let Some(row) = row else { return Some(if forward { first } else { last }) };
@@ -91,7 +91,7 @@ impl Matches {
     }
 }
 
-/// Tells whether the text is a query in TraceQL.
+/// Reports whether the text is a TraceQL query.
 pub(crate) fn is_query(text: &str) -> bool {
     text.trim_start().starts_with('{')
 }

@@ -1,5 +1,5 @@
-//! The flame graph: the trace's calls as frames, same stacks together, own time solid and waiting
-//! pale; below it where the own time is.
+//! The flame graph: the trace's calls as frames, with equal stacks merged, self time solid and
+//! waiting pale. A list of operations by self time is below it.
 
 use std::sync::Arc;
 
@@ -25,12 +25,12 @@ use crate::{
 const WIDTHS: &[(&str, &str)] =
     &[("time", "Time"), ("critical", "Critical path"), ("own", "Own time")];
 const ORDERS: &[(&str, &str)] = &[("longest", "Longest first"), ("happened", "As it happened")];
-/// Operations of the list.
+/// Maximum number of listed operations.
 const LISTED: usize = 40;
-/// Calls of the side panel.
+/// Maximum number of calls in the side panel.
 const CALLS: usize = 8;
 
-/// The measure of a frame's width.
+/// Returns the width of a frame in the chosen measure.
 fn width_of(calls: &MergedCalls, by: &str) -> u64 {
     match by {
         "critical" => calls.critical_below_nano,
@@ -153,7 +153,7 @@ pub(crate) fn flame_tab(page: PageSignals) -> impl IntoView {
     }
 }
 
-/// Operations by their own time.
+/// Operations by self time.
 fn own_time(page: PageSignals, usual: Memo<IdentityArc<Usual>>) -> impl IntoView {
     let rows = move || {
         page.model.with(|model| {
@@ -237,7 +237,7 @@ fn own_row(
     }
 }
 
-/// The chosen frame in numbers, its calls, and the ways on.
+/// The chosen frame in numbers, with its calls and links.
 fn side(
     page: PageSignals,
     places: &[MergedCalls],
@@ -257,7 +257,7 @@ fn side(
         let many = (calls.count() > 1).then(|| {
             view! { {fact("p50", format::duration(p50))} {fact("p95", format::duration(p95))} {fact("longest", format::duration(longest))} }
         });
-        // Always a line: what is below it stays where it is when the answer comes.
+        // This is always a line, so that lines below it do not move when the answer arrives.
         let usually = usual.map_or_else(|| "–".to_owned(), |usual| {
             format!("p50 {}, p95 {}", format::duration(usual.p50_nano), format::duration(usual.p95_nano))
         });

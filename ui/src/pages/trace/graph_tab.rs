@@ -1,4 +1,4 @@
-//! The graph of this trace: its services, what they call, and which way the time went.
+//! The graph of this trace: its services, their calls, and the critical path.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -24,7 +24,7 @@ use crate::{
     url::UrlQuery,
 };
 
-/// Pairs of services of which the second is on the critical path when the first calls it.
+/// Returns the pairs of caller and callee in which a call is on the critical path.
 fn critical_pairs(model: &TraceModel) -> HashSet<(String, String)> {
     model
         .rows()
@@ -47,8 +47,8 @@ fn sign_of(kind: NodeKind) -> NodeSign {
     }
 }
 
-/// Tells whether the critical path goes along an edge. What sends no spans has none on the path:
-/// the span that calls it decides, of several the slowest.
+/// Reports whether the critical path goes along an edge. A node without spans is never on the path
+/// itself, so the calling span decides: of several, the slowest.
 fn is_critical(
     model: &TraceModel,
     pairs: &HashSet<(String, String)>,
@@ -65,7 +65,7 @@ fn is_critical(
         .is_some_and(|row| model.critical_reach(row).is_some())
 }
 
-/// A node on the graph. The user has no spans, and so no numbers.
+/// Makes the card of a node. The user has no spans and therefore no numbers.
 fn card(node: &GraphNode, times: &HashMap<&str, &ServiceTime>, most: u64) -> NetworkNode {
     let name = NodeName::from_node(node).words();
     if node.kind == NodeKind::User {

@@ -1,4 +1,4 @@
-//! Facts first: what the trace was, how it went, where its time went.
+//! The head of the page: the trace's name, its state and the parts of its time.
 
 use leptos::prelude::*;
 use tidings_proto::{
@@ -20,16 +20,16 @@ use crate::{
     format,
 };
 
-/// A share of the strip narrower than this is joined with others of its kind.
+/// Shares of the strip that are narrower than this are merged with others of their kind.
 const SHARE_MIN: f64 = 0.004;
 
-/// So many problems are listed.
+/// Maximum number of listed problems.
 const PROBLEMS_MAX: usize = 200;
 
 /// Name, badges, facts and the strip.
 pub(crate) fn header(page: PageSignals) -> impl IntoView {
     let summary = Memo::new(move |_| page.model.with(|model| model.summary.clone()));
-    // A phone has room for one button.
+    // There is room for one button on a phone.
     let has_actions = RwSignal::new(false);
     view! {
         <div class="trace-title">
@@ -77,7 +77,7 @@ fn name_of(summary: &TraceSummary) -> String {
     format::operation(&summary.root_operation).to_owned()
 }
 
-/// Badge with the number of problems; opens their list.
+/// Badge with the number of problems. A click opens their list.
 #[component]
 fn ProblemBadge(page: PageSignals) -> impl IntoView {
     let words = Memo::new(move |_| page.model.with(|model| badge_words(model)));
@@ -98,8 +98,8 @@ fn ProblemBadge(page: PageSignals) -> impl IntoView {
     }
 }
 
-/// The one kind of problem with its count, or the greatest with how many others there are. The
-/// counts are the API's: the list of problems may end before they do.
+/// Returns the only kind of problem with its count, or the most frequent kind with the number of
+/// others. The counts are the API's, because the list of problems may be cut.
 fn badge_words(model: &TraceModel) -> Option<String> {
     let greatest = model.problem_counts.iter().max_by_key(|counted| counted.count)?;
     let words = labels::problem_count(greatest.kind, greatest.span_count);
@@ -110,7 +110,7 @@ fn badge_words(model: &TraceModel) -> Option<String> {
     })
 }
 
-/// The number of errors; a click goes to the next one.
+/// The number of errors. A click goes to the next one.
 fn error_fact(page: PageSignals, summary: Memo<TraceSummary>) -> impl IntoView {
     let errors = summary.with(|summary| summary.error_count);
     let class = if errors > 0 { "trace-errors" } else { "" };
@@ -164,7 +164,7 @@ fn Facts(page: PageSignals, summary: Memo<TraceSummary>) -> impl IntoView {
         }
     };
     let logs = move || {
-        // Those that only mention the trace are known when its records are here.
+        // The number of records that only mention the trace is known when its records have loaded.
         let named = page.model.with(|model| model.log_count);
         let logs = page.records.value().map_or(named, |answer| answer.total.value.max(named));
         fact(format::count(logs), format::noun_for(logs, "log"))
@@ -189,7 +189,7 @@ fn Facts(page: PageSignals, summary: Memo<TraceSummary>) -> impl IntoView {
     }
 }
 
-/// The services' shares of the critical path: what a reader who wants the trace faster looks at.
+/// The services' shares of the critical path, where optimisation of the trace starts.
 fn strip(services: &[ServiceTime]) -> Option<impl IntoView + use<>> {
     let total: u64 = services.iter().map(|service| service.critical_nano.0).sum();
     if total == 0 {
@@ -251,7 +251,7 @@ fn spoken(services: &[ServiceTime], total: u64) -> String {
     services.iter().take(8).map(part).collect::<Vec<_>>().join(", ")
 }
 
-/// The trace as a file or as text.
+/// The menu that saves the trace as a file or copies it as text.
 #[component]
 fn ExportMenu(page: PageSignals) -> impl IntoView {
     let open = RwSignal::new(false);
@@ -331,7 +331,7 @@ fn ExportMenu(page: PageSignals) -> impl IntoView {
     }
 }
 
-/// Copies the address, which says everything the page shows.
+/// A button that copies the address, which holds the full state of the page.
 #[component]
 fn CopyLink() -> impl IntoView {
     let done = RwSignal::new("");
@@ -359,7 +359,7 @@ fn CopyLink() -> impl IntoView {
     }
 }
 
-/// Problems that assembly found in the trace, while their badge is open.
+/// Problems that assembly found in the trace, while their list is open.
 pub(crate) fn problems(page: PageSignals) -> impl IntoView {
     let list = move || {
         page.model.with(|model| {

@@ -1,13 +1,13 @@
-//! The page's words for what the API names by code.
+//! The page's words for the API's codes.
 //!
-//! Owns: short badges, counted sentences and explanations of assembly's problems, kinds and
-//! statuses. Plain words: a reader need not know how a trace is assembled.
+//! Owns short badges, counted sentences and explanations of assembly's problems, kinds and
+//! statuses. The words do not presume knowledge of how a trace is assembled.
 
 use tidings_proto::api::{ProblemKind, SpanKindName};
 
 use crate::format;
 
-/// The badge on a row that has this problem.
+/// Returns the badge of a row with this problem.
 pub(crate) fn problem_badge(kind: ProblemKind) -> &'static str {
     match kind {
         ProblemKind::DuplicateSpan => "came again",
@@ -25,7 +25,7 @@ pub(crate) fn problem_badge(kind: ProblemKind) -> &'static str {
     }
 }
 
-/// So many problems of one kind, in words.
+/// Returns the words for this number of problems of one kind.
 pub(crate) fn problem_count(kind: ProblemKind, count: u64) -> String {
     let calls = format::counted(count, "call");
     let (is, its, has) = if count == 1 { ("is", "its", "has") } else { ("are", "their", "have") };
@@ -46,7 +46,7 @@ pub(crate) fn problem_count(kind: ProblemKind, count: u64) -> String {
     }
 }
 
-/// Meaning of a problem and its repair.
+/// Returns the meaning of a problem and its repair.
 pub(crate) fn problem_explanation(kind: ProblemKind) -> &'static str {
     match kind {
         ProblemKind::DuplicateSpan => {
@@ -92,7 +92,7 @@ pub(crate) fn problem_explanation(kind: ProblemKind) -> &'static str {
     }
 }
 
-/// The part a span plays.
+/// Returns the words for a span kind.
 pub(crate) fn kind(kind: SpanKindName) -> &'static str {
     match kind {
         SpanKindName::Unspecified => "kind not given",

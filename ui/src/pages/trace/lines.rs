@@ -1,7 +1,7 @@
 //! One line of the waterfall: its name on the left, its picture on the right.
 //!
-//! Everything but the selection, the matches and the picture is fixed when a line is made; the
-//! list makes a line anew when its row, fold, trace or records change.
+//! A line is fixed except for the selection, the matches and the picture. The list makes a line
+//! anew when its row, fold, trace or records change.
 
 use std::cmp::Reverse;
 
@@ -21,21 +21,21 @@ use super::{
 };
 use crate::{colour, format};
 
-/// Rows up to this deep are indented by a step each, deeper ones ever less.
+/// Rows up to this depth are indented by a step each, deeper ones by less and less.
 const DEPTH_PLAIN_MAX: u32 = 12;
 const INDENT_PX: f64 = 16.0;
 const AUTO: &str = "auto";
-/// A stretch without a span is named where it takes so many percent of the width.
+/// A range without a span is labelled from this percentage of the width on.
 const UNTRACED_NAMED: f64 = 14.0;
 
-/// Where a line stands and what it may use.
+/// Position and dimensions of a line.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct LinePosition {
     pub(crate) line: usize,
     pub(crate) bars_px: Signal<f64>,
 }
 
-/// The id of a line's element.
+/// Returns the id of a line's element.
 pub(crate) fn line_id(line: usize) -> String {
     format!("trace-line-{line}")
 }
@@ -123,7 +123,7 @@ fn run_line(page: PageSignals, place: LinePosition, first: u32, open: bool) -> i
         event.stop_propagation();
         page.set_run_open(first, !open);
     };
-    // An open run's first call has a line of its own to be selected on.
+    // The first call of an open run has a line of its own for the selection.
     let selected = move || !open && is_in_run(page, first);
     let picture = {
         let model = model.clone();
@@ -200,7 +200,8 @@ fn event_line(page: PageSignals, place: LinePosition, event: u32) -> impl IntoVi
     entry_line(page, place, entry, move |_| page.show_event(event))
 }
 
-/// The diamond of an event: hollow, or filled at an exception.
+/// Returns the class of the diamond of an event, which is filled for an exception and otherwise
+/// hollow.
 fn event_class(is_exception: bool) -> &'static str {
     if is_exception { "wf-event wf-exception" } else { "wf-event" }
 }
@@ -259,7 +260,7 @@ fn entry_line(
     }
 }
 
-/// The depth of a line as `aria-level`, counted from 1. Leptos has no attribute of this name.
+/// The depth of a line as `aria-level`, from 1. Leptos has no attribute of this name.
 fn level(level: u32) -> impl Attribute {
     custom_attribute("aria-level", level.to_string())
 }
@@ -287,7 +288,8 @@ fn picture_view(page: PageSignals, picture: LinePicture) -> AnyView {
             }
         }
     };
-    // Both edges are always set: one that is left out keeps its last value when the side changes.
+    // Both edges are always set, because an omitted one would keep its last value when the side
+    // changes.
     let (label_class, label_left, label_right) = match bar.label.side {
         LabelSide::After => ("wf-label", percent(bar.label.at), AUTO.to_owned()),
         LabelSide::Before => ("wf-label wf-label-before", AUTO.to_owned(), percent(bar.label.at)),
@@ -330,7 +332,7 @@ fn picture_view(page: PageSignals, picture: LinePicture) -> AnyView {
     .into_any()
 }
 
-/// The mark of an event on its span's bar. The keyboard reaches events by their key.
+/// The mark of an event on its span's bar. The keyboard reaches events with a key of their own.
 fn event_view(page: PageSignals, at: f64, mark: EventMark) -> impl IntoView {
     let Reverse(event) = mark.event;
     let title = page.model.with_untracked(|model| {
@@ -351,7 +353,7 @@ fn event_view(page: PageSignals, at: f64, mark: EventMark) -> impl IntoView {
     }
 }
 
-/// A stretch of a bar in which no call was under way, named where there is room.
+/// A range of a bar in which no call was open, labelled where there is room.
 fn untraced_view((place, words): (super::scale::BarBox, String)) -> impl IntoView {
     let fits = place.width >= UNTRACED_NAMED;
     let named = fits.then(|| view! { <span class="wf-untraced-words">{words.clone()}</span> });
@@ -371,7 +373,7 @@ fn percent(number: f64) -> String {
     format!("{number:.3}%")
 }
 
-/// The room before a name. Its guides are painted: one element, however deep the row is.
+/// The indent of a name. Its guides are a background image, so that it is one element at any depth.
 fn indent(depth: u32) -> impl IntoView {
     let plain = f64::from(depth.min(DEPTH_PLAIN_MAX)) * INDENT_PX;
     let deeper = f64::from(depth.saturating_sub(DEPTH_PLAIN_MAX));
@@ -391,7 +393,7 @@ fn twisty(
     }
     let (class, label) =
         if folded { ("wf-twisty wf-twisty-folded", "Open") } else { ("wf-twisty", "Fold") };
-    // The keyboard opens and folds the selected line; a stop per line would be too many.
+    // The keyboard opens and folds the selected line. A tab stop per line would be too many.
     view! { <button class=class type="button" tabindex="-1" aria-label=label on:click=toggle></button> }
         .into_any()
 }
@@ -418,7 +420,7 @@ fn is_in_run(page: PageSignals, first: u32) -> bool {
     page.selected.get().is_some_and(|row| page.model.with(|model| run(model).contains(&row)))
 }
 
-/// Shows the row's stretch with a little room on both sides.
+/// Zooms to the row's time range with a small margin on both sides.
 fn zoom_to_row(page: PageSignals, row: u32) {
     let stretch = page.model.with_untracked(|model| model.stretch(row));
     let room = i64::try_from(stretch.nanos() / 20).unwrap_or(0).max(50);
@@ -435,7 +437,7 @@ pub(crate) fn severity_class(severity: Severity) -> &'static str {
     }
 }
 
-/// The severity as one of the usual words, else the sender's own.
+/// Returns the severity as one of the standard words, or as the sender's own.
 pub(crate) fn severity_word(name: &str, text: &str) -> String {
     let word = if name.is_empty() { text } else { name };
     word.chars().take(6).collect::<String>().to_uppercase()

@@ -1,13 +1,13 @@
 //! A trace's log records by the row of their span.
 //!
-//! Owns: the look-up from a row to its records. Records are put in order of time; a
-//! record without a span, or of a span that is not in the trace, belongs to no row.
+//! Owns the look-up from a row to its records. Records are sorted by time. A record without a span,
+//! or of a span that is not in the trace, belongs to no row.
 
 use tidings_proto::{UnixNanos, api::LogView};
 
 use super::{model::TraceModel, row_index::RowIndex};
 
-/// Log records, each with the row it belongs to.
+/// Log records, each with its row.
 #[derive(Debug, PartialEq, Default)]
 pub(crate) struct LogIndex {
     logs: Vec<LogView>,
@@ -31,12 +31,12 @@ impl LogIndex {
         &self.logs
     }
 
-    /// The places of the row's records, in order of time.
+    /// Returns the indexes of the row's records, in order of time.
     pub(crate) fn of_row(&self, row: u32) -> &[u32] {
         self.by_row.of_row(row)
     }
 
-    /// Number of records of the rows below `row`.
+    /// Returns the number of records of the rows below `row`.
     pub(crate) fn count_below(&self, model: &TraceModel, row: u32) -> u32 {
         self.by_row.count(row + 1..model.after(row))
     }
@@ -45,12 +45,12 @@ impl LogIndex {
         self.logs.get(log as usize)
     }
 
-    /// The row of the record's span.
+    /// Returns the row of the record's span.
     pub(crate) fn row(&self, log: u32) -> Option<u32> {
         self.rows.get(log as usize).copied().flatten()
     }
 
-    /// When the record was made, in nanoseconds after the trace's start.
+    /// Returns the time of the record, in nanoseconds after the trace's start.
     pub(crate) fn offset(&self, log: &LogView) -> i64 {
         let (at, start) = (log.time_unix_nano.0, self.trace_start.0);
         0_i64

@@ -1,5 +1,5 @@
-//! Every log record of the trace in order of time, each leading to its span. The height of a record
-//! depends on its text, so records are drawn from the first one down to the scroll position.
+//! Every log record of the trace in order of time, each with a link to its span. The height of a
+//! record depends on its text, so records are drawn from the first one down to the scroll position.
 
 use leptos::{html, prelude::*};
 use tidings_proto::api::{CorrelatedBy, LogCorrelation, LogView, TotalRelation};
@@ -16,12 +16,12 @@ use crate::{
     format,
 };
 
-/// So many records are drawn at first, and more each time their end comes near.
+/// Number of records that are drawn at first, and of those that are added near their end.
 const DRAWN_STEP: usize = 100;
-/// How near the end of what is drawn may come, in pixels.
+/// Distance to the end of the drawn records at which more are drawn, in pixels.
 const NEAR_PX: i32 = 1_500;
 
-/// The list with its other states.
+/// The list with its loading, empty and error states.
 pub(crate) fn logs_tab(page: PageSignals) -> impl IntoView {
     let retry = Callback::new(move |()| page.records.refresh());
     move || {
@@ -90,7 +90,7 @@ fn partial(page: PageSignals, drawn: usize) -> Option<impl IntoView> {
     })
 }
 
-/// How a record without a span belongs to the trace.
+/// Returns the words for how a record without a span belongs to the trace.
 fn without_span(record: &LogView) -> String {
     match &record.correlation {
         None => "of no span here".to_owned(),

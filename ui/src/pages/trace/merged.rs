@@ -1,7 +1,7 @@
-//! Calls of one operation at one place of the tree as one, and calls of one operation anywhere.
+//! Calls of one operation merged, either at one position of the tree or anywhere.
 //!
-//! Adds up the API's columns and decides nothing about the tree. Quantiles are nearest-rank, of the
-//! rows that are drawn, when they are drawn.
+//! Adds up the API's columns and makes no decisions about the tree. Quantiles are nearest-rank.
+//! They are computed of the drawn rows, when they are drawn.
 
 use std::collections::HashMap;
 
@@ -9,10 +9,10 @@ use tidings_proto::{DurationNanos, api::SpanFlags};
 
 use super::model::TraceModel;
 
-/// Calls that are one frame or one line.
+/// Calls that are merged to one frame or one line.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub(crate) struct MergedCalls {
-    /// The place above; always one before this. None for groups of a table.
+    /// Index of the parent, which is always smaller. `None` for groups of a table.
     pub(crate) parent: Option<u32>,
     pub(crate) depth: u32,
     pub(crate) service: u32,
@@ -20,11 +20,11 @@ pub(crate) struct MergedCalls {
     /// The rows, in the trace's order.
     pub(crate) rows: Vec<u32>,
     pub(crate) errors: u32,
-    /// The calls' durations, added up.
+    /// The sum of the calls' durations.
     pub(crate) duration_nano: u64,
     pub(crate) self_nano: u64,
     pub(crate) critical_nano: u64,
-    /// With all below, of the rows that are not below another row of the group.
+    /// Critical time including all rows below, of rows that are not below another row of the group.
     pub(crate) critical_below_nano: u64,
     pub(crate) self_below_nano: u64,
 }
@@ -42,12 +42,12 @@ impl MergedCalls {
         self.rows.len() as u64
     }
 
-    /// The call that took longest.
+    /// Returns the longest call.
     pub(crate) fn longest(&self, model: &TraceModel) -> Option<u32> {
         self.rows.iter().copied().max_by_key(|row| (model.duration(*row), std::cmp::Reverse(*row)))
     }
 
-    /// Half of the calls, and 95 % of them, are no longer; with the longest.
+    /// Returns the p50 and the p95 of the calls' durations, and the longest.
     pub(crate) fn quantiles(&self, model: &TraceModel) -> [DurationNanos; 3] {
         let mut durations: Vec<u64> = self.rows.iter().map(|row| model.duration(*row)).collect();
         durations.sort_unstable();
@@ -59,7 +59,8 @@ impl MergedCalls {
     }
 }
 
-/// The calls by place: parents before their rows, in order of the first call.
+/// Returns the calls merged by position. Parents come before their children, in order of the first
+/// call.
 pub(crate) fn by_place(model: &TraceModel) -> Vec<MergedCalls> {
     let mut places: Vec<MergedCalls> = Vec::new();
     let mut known: HashMap<(u32, u32, u32), u32> = HashMap::new();
@@ -97,7 +98,7 @@ pub(crate) fn by_place(model: &TraceModel) -> Vec<MergedCalls> {
     places
 }
 
-/// Places depth first: each before those below it.
+/// Returns the indexes of merged calls in depth-first order, parents first.
 pub(crate) fn depth_first(places: &[MergedCalls]) -> Vec<u32> {
     let mut below: Vec<Vec<u32>> = vec![Vec::new(); places.len()];
     let mut waiting = Vec::new();
@@ -116,14 +117,14 @@ pub(crate) fn depth_first(places: &[MergedCalls]) -> Vec<u32> {
     order
 }
 
-/// The property by which rows of a table are put together.
+/// The property by which rows of a table are grouped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum GroupBy {
     Operation,
     Service,
 }
 
-/// The calls by service and operation, or by service, in order of the first.
+/// Returns the calls by service and operation, or by service, in order of the first.
 pub(crate) fn by_name(
     model: &TraceModel,
     by: GroupBy,

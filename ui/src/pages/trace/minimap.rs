@@ -1,4 +1,4 @@
-//! The whole trace in a strip: where things are, and which part the waterfall shows.
+//! The minimap: the whole trace in a strip, with the window of the waterfall.
 
 use leptos::{html, prelude::*, wasm_bindgen::JsCast};
 use web_sys::CanvasRenderingContext2d;
@@ -7,7 +7,7 @@ use super::{bins::Bins, page_signals::PageSignals, time_axis::brush};
 use crate::{browser::size_of, colour, theme::use_theme};
 
 const HEIGHT_PX: f64 = 44.0;
-/// Room kept free below for the critical path.
+/// Height below that is reserved for the critical path.
 const PATH_PX: f64 = 5.0;
 const LINE_PX: f64 = 2.0;
 
@@ -120,7 +120,7 @@ fn draw(
     }
 }
 
-/// The value of a design token now.
+/// Returns the present value of a design token.
 fn token(name: &str) -> String {
     let root = document().document_element();
     let style = root.and_then(|root| window().get_computed_style(&root).ok().flatten());

@@ -1,10 +1,10 @@
-//! One trace's skeleton, checked once and indexed for drawing.
+//! The skeleton of one trace, validated once and indexed for drawing.
 //!
-//! Owns: the repaired columns (a server of another version or a proxy may send short columns or
-//! rows that point nowhere; nothing here may panic on them), and look-ups made in O(n) or
-//! O(n log n) when the trace arrives: span id to row, a row's stretches of the critical path,
-//! sums over what is below a row, runs of repeated calls. It adds up what the API computed and
-//! decides nothing about the tree. Rows are depth first: what is below a row follows it.
+//! Owns the repaired columns. A server of another version or a proxy may send short columns or rows
+//! that point nowhere, and nothing here may panic on them. Owns the look-ups that are built in O(n)
+//! or O(n log n) when the trace arrives: span id to row, a row's ranges of the critical path, sums
+//! over a subtree, runs of repeated calls. It adds up values of the API and makes no decisions
+//! about the tree. Rows are depth first: the subtree of a row follows it.
 
 use std::ops::Range;
 
@@ -36,28 +36,28 @@ pub(crate) struct TraceModel {
     services: Vec<String>,
     operations: Vec<String>,
     columns: SpanColumns,
-    /// From the earliest start to the latest end of everything drawn.
+    /// From the earliest start to the latest end of all drawn spans.
     extent: OffsetRange,
     by_id: Vec<u32>,
     critical_starts: Vec<u32>,
     critical: Vec<OffsetRange>,
-    /// From the first to the last moment of the critical path in a row and below it.
+    /// From the start to the end of the critical path in a row and below it.
     critical_reach: Vec<Option<OffsetRange>>,
     critical_sums: Vec<u64>,
     error_sums: Vec<u32>,
     repeats: Repeats,
-    /// Places in `problems` by row.
+    /// Indexes into `problems` by row.
     problem_rows: Vec<(u32, u32)>,
-    /// By row.
+    /// Sorted by row.
     untraced: Vec<UntracedStretch>,
     events: EventIndex,
 }
 
-/// A run of repeated calls, in figures.
+/// The statistics of a run of repeated calls.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct RepeatFacts {
     pub(crate) count: u32,
-    /// Half of the calls, and 99 % of them, are no longer.
+    /// The p50 and the p99 of the calls' durations.
     pub(crate) p50_nano: u64,
     pub(crate) p99_nano: u64,
     pub(crate) total_nano: u64,
@@ -119,8 +119,8 @@ impl TraceModel {
         model
     }
 
-    /// Sorts the critical path's stretches by row (they come in order of time), and widens each
-    /// row's reach by what is below it, children before parents.
+    /// Sorts the critical path's ranges by row (they arrive in order of time), and widens each
+    /// row's reach by that of its children, children before parents.
     fn index_critical(&mut self, parts: impl Iterator<Item = (u32, OffsetRange)> + Clone) {
         let len = self.len();
         let known = parts.filter(|(row, _)| (*row as usize) < len);
@@ -172,26 +172,26 @@ impl TraceModel {
         self.problem_rows.sort_unstable();
     }
 
-    /// The rows that problems name, in order.
+    /// Returns the rows with problems, in order.
     pub(crate) fn rows_with_problems(&self) -> Vec<u32> {
         let mut rows: Vec<u32> = self.problem_rows.iter().map(|&(row, _)| row).collect();
         rows.dedup();
         rows
     }
 
-    /// Stretches of the row in which none of its calls was open, as the API names them.
+    /// Returns the ranges of the row in which none of its calls was open, as the API gives them.
     pub(crate) fn untraced_of(&self, row: u32) -> impl Iterator<Item = OffsetRange> + '_ {
         let first = self.untraced.partition_point(|one| one.span < row);
         let own = self.untraced[first..].iter().take_while(move |one| one.span == row);
         own.map(|one| OffsetRange::new(one.start_offset_nano, one.end_offset_nano))
     }
 
-    /// Events of the spans.
+    /// Returns the events of the spans.
     pub(crate) fn events(&self) -> &EventIndex {
         &self.events
     }
 
-    /// The problems that name the row.
+    /// Returns the problems of the row.
     pub(crate) fn problems_of(&self, row: u32) -> impl Iterator<Item = &ProblemView> {
         let first = self.problem_rows.partition_point(|&(other, _)| other < row);
         self.problem_rows[first..]
@@ -253,7 +253,7 @@ impl TraceModel {
         self.columns.descendant_count[row as usize]
     }
 
-    /// The row after everything below `row`.
+    /// Returns the row after the subtree of `row`.
     pub(crate) fn after(&self, row: u32) -> u32 {
         row + 1 + self.descendants(row)
     }
@@ -266,7 +266,8 @@ impl TraceModel {
         self.columns.duration_nano[row as usize]
     }
 
-    /// Where the row's bar stands; a span that has not ended reaches to the end of the trace.
+    /// Returns the time range of the row's bar. A span that has not ended reaches to the end of the
+    /// trace.
     pub(crate) fn stretch(&self, row: u32) -> OffsetRange {
         let start = self.columns.start_offset_nano[row as usize];
         if self.has_flag(row, SpanFlags::UNFINISHED) {
@@ -275,53 +276,54 @@ impl TraceModel {
         OffsetRange::lasting(start, self.duration(row))
     }
 
-    /// The row's own stretches of the critical path, in order of time.
+    /// Returns the row's own ranges of the critical path, in order of time.
     pub(crate) fn critical(&self, row: u32) -> &[OffsetRange] {
         let row = row as usize;
         &self.critical[self.critical_starts[row] as usize..self.critical_starts[row + 1] as usize]
     }
 
-    /// Every stretch of the critical path, by row.
+    /// Returns every range of the critical path, by row.
     pub(crate) fn critical_all(&self) -> &[OffsetRange] {
         &self.critical
     }
 
-    /// From the first to the last moment of the critical path in the row and below it.
+    /// Returns the range from the start to the end of the critical path in the row and below it.
     pub(crate) fn critical_reach(&self, row: u32) -> Option<OffsetRange> {
         self.critical_reach[row as usize]
     }
 
-    /// The row's own time on the critical path.
+    /// Returns the row's own time on the critical path, in nanoseconds.
     pub(crate) fn critical_own(&self, row: u32) -> u64 {
         self.columns.critical_nano[row as usize]
     }
 
-    /// The time no child of the row was open.
+    /// Returns the time in which no child of the row was open, in nanoseconds.
     pub(crate) fn self_time(&self, row: u32) -> u64 {
         self.columns.self_nano[row as usize]
     }
 
-    /// Time on the critical path of the row and everything below it.
+    /// Returns the time on the critical path of the row and its subtree, in nanoseconds.
     pub(crate) fn critical_with_below(&self, row: u32) -> u64 {
         self.critical_sums[self.after(row) as usize] - self.critical_sums[row as usize]
     }
 
-    /// The whole critical path.
+    /// Returns the length of the whole critical path, in nanoseconds.
     pub(crate) fn critical_total(&self) -> u64 {
         self.critical_sums.last().copied().unwrap_or(0)
     }
 
-    /// The wait of the message that the row takes from a queue.
+    /// Returns the queue wait of the message that the row consumes.
     pub(crate) fn queue_of(&self, row: u32) -> Option<&QueueSegment> {
         self.assembly.queues.iter().find(|queue| queue.consumer == row)
     }
 
-    /// Duration of the root, where something went on after its end.
+    /// Returns the duration of the root, if spans of the trace outlast it.
     pub(crate) fn root_nano(&self) -> Option<u64> {
         self.answer_nano().filter(|nanos| *nanos < self.summary.duration_nano.0)
     }
 
-    /// The time until the root answered: the duration by which transactions of a type are compared.
+    /// Returns the time until the root answered: the duration by which transactions of a type are
+    /// compared.
     pub(crate) fn answer_nano(&self) -> Option<u64> {
         let is_whole = self.summary.has_root && !self.rows().is_empty();
         let root = self.rows().find(|row| is_whole && self.parent(*row).is_none())?;
@@ -331,12 +333,12 @@ impl TraceModel {
         is_named.then(|| self.duration(root))
     }
 
-    /// Number of failed spans below the row.
+    /// Returns the number of failed spans below the row.
     pub(crate) fn errors_below(&self, row: u32) -> u32 {
         self.error_sums[self.after(row) as usize] - self.error_sums[row as usize + 1]
     }
 
-    /// The rows directly below `row`, in order.
+    /// Returns the children of `row`, in order.
     pub(crate) fn children(&self, row: u32) -> impl Iterator<Item = u32> + '_ {
         let end = self.after(row);
         let mut next = row + 1;
@@ -347,25 +349,25 @@ impl TraceModel {
         })
     }
 
-    /// The rows with this span id: several when spans share it.
+    /// Returns the rows with this span id: several when spans share it.
     pub(crate) fn rows_with(&self, id: SpanId) -> &[u32] {
         let start = self.by_id.partition_point(|&row| self.span_id(row) < id);
         let end = self.by_id.partition_point(|&row| self.span_id(row) <= id);
         &self.by_id[start..end]
     }
 
-    /// Which of the rows that share its span id `row` is.
+    /// Returns the index of `row` among the rows that share its span id.
     pub(crate) fn occurrence(&self, row: u32) -> usize {
         let rows = self.rows_with(self.span_id(row));
         rows.iter().position(|&other| other == row).unwrap_or(0)
     }
 
-    /// The run of repeated calls that begins at `row`: the row after it.
+    /// Returns the row after the run of repeated calls that begins at `row`.
     pub(crate) fn repeats_from(&self, row: u32) -> Option<u32> {
         self.repeats.runs.get(&row).copied()
     }
 
-    /// The first row of the run of repeated calls that `row` is a member of.
+    /// Returns the first row of the run of repeated calls that has `row`.
     pub(crate) fn repeats_first(&self, row: u32) -> Option<u32> {
         let first = self.repeats.first[row as usize];
         (first != NO_ROW).then_some(first)
@@ -376,7 +378,7 @@ impl TraceModel {
         !self.repeats.runs.is_empty()
     }
 
-    /// The calls of the run that begins at `first`.
+    /// Returns the calls of the run that begins at `first`.
     pub(crate) fn repeated_calls(&self, first: u32) -> impl Iterator<Item = u32> + '_ {
         let end = self.repeats_from(first).unwrap_or(first);
         let mut next = first;
@@ -387,7 +389,7 @@ impl TraceModel {
         })
     }
 
-    /// The run that begins at `first`, in figures.
+    /// Returns the statistics of the run that begins at `first`.
     pub(crate) fn repeat_facts(&self, first: u32) -> RepeatFacts {
         let mut durations: Vec<u64> =
             self.repeated_calls(first).map(|call| self.duration(call)).collect();
@@ -413,13 +415,13 @@ impl TraceModel {
         }
     }
 
-    /// The nearest failed row after (or before) `row`, around the end.
+    /// Returns the nearest failed row after (or before) `row`, with wraparound.
     pub(crate) fn next_error(&self, row: Option<u32>, forward: bool) -> Option<u32> {
         nearest(rows_of(self.len()), row, forward, |row| self.has_flag(row, SpanFlags::ERROR))
     }
 
-    /// The failed span deepest on the critical path, else the first that failed: where a reader
-    /// who opens a failed trace wants to look first.
+    /// Returns the deepest failed span on the critical path, or else the first that failed. A
+    /// failed trace opens there.
     pub(crate) fn first_suspect(&self) -> Option<u32> {
         let failed = || self.rows().filter(|&row| self.has_flag(row, SpanFlags::ERROR));
         failed()
@@ -433,7 +435,7 @@ impl TraceModel {
     }
 }
 
-/// The nearest row that `wanted` holds for, after (or before) `from` and around the end.
+/// Returns the nearest row for which `wanted` holds, after (or before) `from`, with wraparound.
 pub(crate) fn nearest(
     len: u32,
     from: Option<u32>,
@@ -466,7 +468,7 @@ fn extent_of(columns: &SpanColumns, duration_nano: u64) -> OffsetRange {
         .zip(&columns.duration_nano)
         .map(|(start, duration)| OffsetRange::lasting(*start, *duration))
         .fold(whole, OffsetRange::joined);
-    // A trace without length still needs an axis.
+    // A trace without a duration still needs an axis.
     if drawn.to > drawn.from { drawn } else { OffsetRange::lasting(drawn.from, 1_000) }
 }
 

@@ -1,9 +1,9 @@
 //! State that the parts of the page share: the trace, its log records, the state in the address,
 //! and derived signals.
 //!
-//! Owns the derived signals (rows shown, window, matches, selection) and the actions that more
-//! than one part offers. Each signal changes only when its own part of the state does, so moving
-//! the selection does not list the rows anew.
+//! Owns the derived signals (shown rows, window, matches, selection) and the actions that more than
+//! one part offers. Each signal changes only with its own part of the state, so that a moved
+//! selection does not rebuild the list of rows.
 
 use std::{ops::Deref, sync::Arc, time::Duration};
 
@@ -23,10 +23,10 @@ use super::{
 };
 use crate::{api, browser, remote::Remote};
 
-/// A search of the server begins so long after the last key press.
+/// Delay between the last key press and a search of the server.
 const SETTLE: Duration = Duration::from_millis(150);
 
-/// A shared value that equals only itself, so that comparing it costs nothing.
+/// A shared value that equals only itself, so that comparison is cheap.
 #[derive(Debug)]
 pub(crate) struct IdentityArc<T>(Arc<T>);
 
@@ -35,7 +35,7 @@ impl<T> IdentityArc<T> {
         Self(Arc::new(value))
     }
 
-    /// Tells versions of the value apart while any of them is alive.
+    /// Returns a number that differs between versions of the value while any of them is alive.
     pub(crate) fn version(&self) -> usize {
         Arc::as_ptr(&self.0).addr()
     }
@@ -70,11 +70,11 @@ pub(crate) struct PageSignals {
     pub(crate) records: Remote<LogSearchResult>,
     pub(crate) logs: Memo<IdentityArc<LogIndex>>,
     pub(crate) selected: Memo<Option<u32>>,
-    /// The stretch of time the bars show.
+    /// The time range of the bars.
     pub(crate) window: Memo<OffsetRange>,
     pub(crate) lines: Memo<IdentityArc<Vec<Row>>>,
     pub(crate) matches: Memo<IdentityArc<Matches>>,
-    /// The matches that only the server knows.
+    /// The matches that the server found.
     pub(crate) found: Remote<SpanMatches>,
     pub(crate) critical_path: Memo<bool>,
     pub(crate) inline_logs: Memo<bool>,
@@ -82,13 +82,13 @@ pub(crate) struct PageSignals {
     pub(crate) panel: Memo<bool>,
     /// True while the list of problems is open.
     pub(crate) problems_open: RwSignal<bool>,
-    /// The event at which the details stand, until another span is selected.
+    /// The event that the details show, until another span is selected.
     pub(crate) shown_event: Memo<Option<ShownEvent>>,
-    /// The event that has had the focus since the reader went there.
+    /// The event that has the focus since the reader moved to it.
     pub(crate) reached_event: RwSignal<Option<ShownEvent>>,
 }
 
-/// An event that the reader went to.
+/// An event that the reader moved to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct ShownEvent {
     pub(crate) span: SpanRef,
@@ -102,8 +102,8 @@ impl ShownEvent {
     }
 }
 
-/// Asks the server for the matches of the text once the reader has stopped typing. Those of another
-/// text are forgotten at once.
+/// Requests the server's matches of the text once the reader has stopped typing. Matches of another
+/// text are dropped at once.
 fn found_by_server(
     id: TraceId,
     model: RwSignal<IdentityArc<TraceModel>>,
@@ -114,7 +114,7 @@ fn found_by_server(
     let is_adjusted = Memo::new(move |_| state.with(|state| state.adjust_clocks));
     let found = Remote::new(move || {
         let text = settled.get();
-        // Rows move while a trace runs.
+        // Rows move while a trace is running.
         model.track();
         (!text.trim().is_empty()).then(|| api::find_spans(id, &text, is_adjusted.get()))
     });
@@ -133,7 +133,7 @@ fn found_by_server(
             let settle = move || {
                 settled.try_set(asked);
             };
-            // A query is not asked while its braces are open.
+            // A query is not sent while its braces are open.
             let is_whole = !is_query(&text) || text.trim_end().ends_with(['}', ')']);
             if is_whole || text.contains('|') {
                 waiting.set_value(set_timeout_with_handle(settle, SETTLE).ok());
@@ -178,7 +178,7 @@ impl PageSignals {
         let shown = Memo::new(move |_| state.with(|state| state.shown));
         let lines = Memo::new(move |_| {
             let inline = inline_logs.get().then(|| logs.get());
-            // An empty choice shows all: the count beside it is "none".
+            // An empty selection shows all rows. The count beside it is "none".
             let wanted = match shown.get() {
                 SpanSelection::All => Vec::new(),
                 SpanSelection::Matches => matches.with(|matches| matches.rows().to_vec()),
@@ -222,7 +222,7 @@ impl PageSignals {
         page
     }
 
-    /// Goes to the first match as soon as one is known of a text that was typed.
+    /// Moves to the first match of a typed text as soon as one is known.
     fn jump_to_matches(self, find: Memo<String>) {
         let jumped = StoredValue::new(find.get_untracked());
         Effect::new(move |_| {
@@ -243,12 +243,12 @@ impl PageSignals {
         self.model.with(|model| model.summary.state == TransactionState::Running)
     }
 
-    /// Selects a row that is shown.
+    /// Selects a shown row.
     pub(crate) fn select(self, row: u32) {
         self.model.with_untracked(|model| self.state.update(|state| state.select(model, row)));
     }
 
-    /// Selects a span that was clicked. On a phone, which has no key for it, its details open.
+    /// Selects a clicked span. A phone has no key for the details, so they open.
     pub(crate) fn select_clicked(self, row: u32) {
         self.select(row);
         if browser::is_narrow() {
@@ -256,7 +256,7 @@ impl PageSignals {
         }
     }
 
-    /// Selects the span of an event, and opens its details there.
+    /// Selects the span of an event, and shows the event in its details.
     pub(crate) fn show_event(self, event: u32) {
         let found = self.model.with_untracked(|model| model.events().get(event));
         let Some(found) = found else { return };
@@ -270,7 +270,7 @@ impl PageSignals {
         self.reached_event.set(None);
     }
 
-    /// Goes to the first event of the selected span, or to the one after that which is shown.
+    /// Moves to the first event of the selected span, or to the one after the shown event.
     pub(crate) fn show_next_event(self) {
         let Some(row) = self.selected.get_untracked() else { return };
         let shown = self.shown_event.get_untracked().map(|shown| shown.position);
@@ -278,7 +278,7 @@ impl PageSignals {
         next.into_iter().for_each(|event| self.show_event(event));
     }
 
-    /// Selects a row, unfolds what hides it and shows it in the waterfall.
+    /// Selects a row, unfolds its ancestors and shows it in the waterfall.
     pub(crate) fn go_to(self, row: u32) {
         self.model.with_untracked(|model| {
             self.state.update(|state| {
@@ -327,7 +327,7 @@ impl PageSignals {
         self.state.update(|state| state.panel = !state.panel);
     }
 
-    /// Takes back one thing: the zoom, then the find text, then the open details.
+    /// Undoes one step: the zoom, then the search text, then the open details.
     pub(crate) fn step_back(self) {
         self.state.update(|state| {
             if state.zoom.is_some() {
@@ -360,14 +360,14 @@ impl PageSignals {
         })
     }
 
-    /// Shows `window`, or the whole trace.
+    /// Zooms to `window`, or to the whole trace.
     pub(crate) fn zoom_to(self, window: Option<OffsetRange>) {
         let extent = self.model.with_untracked(|model| model.extent());
         let zoom = window.filter(|window| *window != extent);
         self.state.update(|state| state.zoom = zoom);
     }
 
-    /// Makes the window `factor` times as long around a fraction of it.
+    /// Scales the window's length by `factor`, around a fraction of it.
     pub(crate) fn zoom_by(self, fraction: f64, factor: f64) {
         let extent = self.model.with_untracked(|model| model.extent());
         self.zoom_to(Some(self.window.get_untracked().zoomed(fraction, factor, extent)));
@@ -379,21 +379,21 @@ impl PageSignals {
         self.zoom_to(Some(self.window.get_untracked().panned(fraction, extent)));
     }
 
-    /// Goes to the match after (or before) the selected row.
+    /// Moves to the match after (or before) the selected row.
     pub(crate) fn go_to_match(self, forward: bool) {
         let from = self.selected.get_untracked();
         let next = self.matches.with_untracked(|matches| matches.next(from, forward));
         next.into_iter().for_each(|row| self.go_to(row));
     }
 
-    /// Goes to the failed span after (or before) the selected row.
+    /// Moves to the failed span after (or before) the selected row.
     pub(crate) fn go_to_error(self, forward: bool) {
         let from = self.selected.get_untracked();
         let next = self.model.with_untracked(|model| model.next_error(from, forward));
         next.into_iter().for_each(|row| self.go_to(row));
     }
 
-    /// Moves the selection by so many lines.
+    /// Moves the selection by this number of lines.
     pub(crate) fn move_by(self, lines: isize) {
         let selected = self.selected.get_untracked();
         let next = self.lines.with_untracked(|all| {
@@ -404,7 +404,7 @@ impl PageSignals {
                 }
                 None => 0,
             };
-            // Records, events and an opened run's head belong to a span that has its own line.
+            // Lines of records, events and an open run's head belong to a span with its own line.
             let step = |at: usize| at.checked_add_signed(lines.signum());
             while Some(all.get(at)?.span()) == selected && !matches!(all[at], Row::Span(_)) {
                 at = step(at)?;
@@ -414,7 +414,7 @@ impl PageSignals {
         next.into_iter().for_each(|row| self.select(row));
     }
 
-    /// Action of the right arrow: unfolds a folded row, else selects the first row below.
+    /// Action of the right arrow: unfolds a folded row, else selects its first child.
     pub(crate) fn open_selected(self) {
         let Some(row) = self.selected.get_untracked() else { return };
         if let Some(Row::Run { first, open: false }) = self.line_of(row) {
@@ -426,7 +426,7 @@ impl PageSignals {
         }
     }
 
-    /// Action of the left arrow: folds an open row, else selects the row above.
+    /// Action of the left arrow: folds an unfolded row, else selects its parent.
     pub(crate) fn close_selected(self) {
         let Some(row) = self.selected.get_untracked() else { return };
         let has_below = self.model.with_untracked(|model| model.descendants(row) > 0);

@@ -1,7 +1,7 @@
 //! The selected span in full, beside the waterfall.
 //!
 //! Fields of the skeleton appear at once. The rest is fetched for the span on which the selection
-//! rests: moving through rows with a key sends one request and not one per row.
+//! rests. Moving through rows with a key sends one request and not one per row.
 
 use std::{sync::Arc, time::Duration};
 
@@ -40,7 +40,7 @@ pub(crate) fn span_panel(page: PageSignals) -> impl IntoView {
         let is_adjusted = page.model.with_untracked(|model| model.assembly.clock_adjusted);
         Some(api::span(page.id, span.id, index, is_adjusted))
     });
-    // The answer to an earlier question is not drawn under the present span's name.
+    // The answer to an earlier request is not drawn under the present span's name.
     let current = move || {
         let row = page.selected.get()?;
         let (id, started) = page.model.with(|model| (model.span_id(row), model.stretch(row).from));
@@ -85,7 +85,7 @@ pub(crate) fn span_panel(page: PageSignals) -> impl IntoView {
     }
 }
 
-/// The selected span, once the selection has rested on it.
+/// Returns the selected span, once the selection has rested on it.
 fn rested(page: PageSignals) -> Memo<Option<(SpanRef, u32)>> {
     let span_of =
         move |row: u32| page.model.with_untracked(|model| (SpanRef::from_row(model, row), row));
@@ -97,7 +97,7 @@ fn rested(page: PageSignals) -> Memo<Option<(SpanRef, u32)>> {
         }
     };
     Effect::new(move |_| {
-        // A running trace moves rows and completes spans: its answers are asked for again.
+        // A running trace moves rows and completes spans, so its answers are requested again.
         page.model.track();
         let selected = page.selected.get().map(span_of);
         stop();
@@ -110,7 +110,7 @@ fn rested(page: PageSignals) -> Memo<Option<(SpanRef, u32)>> {
     Memo::new(move |_| asked.get())
 }
 
-/// Fields that the skeleton has of the row.
+/// Fields of the row in the skeleton.
 fn head(model: &TraceModel, row: u32) -> impl IntoView + use<> {
     let failed = model.has_flag(row, SpanFlags::ERROR);
     let unfinished = model.has_flag(row, SpanFlags::UNFINISHED);
@@ -211,7 +211,7 @@ fn Body(page: PageSignals, details: Arc<SpanDetails>) -> impl IntoView {
     }
 }
 
-/// How the span ended, when that says more than the head does.
+/// The status of the span, when it adds to the head.
 fn status(status: &SpanStatus) -> Option<impl IntoView + use<>> {
     let is_error = status.code == StatusName::Error;
     let words = match (status.code, status.message.as_str()) {

@@ -1,4 +1,4 @@
-//! Place of the trace's duration among those of its type.
+//! Percentile of the trace's duration among those of its type.
 
 use leptos::prelude::*;
 use tidings_proto::{
@@ -15,14 +15,14 @@ use crate::{
     url::TimeRange,
 };
 
-/// Time that the trace is compared with: the day up to its end.
+/// Length of the baseline: the day up to the trace's end.
 const BEFORE: u64 = 24 * 3_600 * 1_000_000_000;
-/// Among fewer transactions a place says nothing.
+/// Minimum number of transactions for a meaningful percentile.
 const COUNT_MIN: u64 = 20;
 
-/// Asks for the place of a duration among those of the trace's type, while it is `wanted`.
+/// Requests the durations of the trace's type, while `wanted`.
 pub(crate) fn ask(page: PageSignals, wanted: Signal<bool>) -> Remote<TransactionKindList> {
-    // A root that runs has no duration yet, and one that is missing no type.
+    // A running root has no duration yet. A missing root has no type.
     let asked = Memo::new(move |_| {
         page.model.with(|model| {
             let summary = &model.summary;
@@ -44,7 +44,7 @@ pub(crate) fn ask(page: PageSignals, wanted: Signal<bool>) -> Remote<Transaction
     })
 }
 
-/// The fact: `slower than 97 % of its type`.
+/// The fact `slower than 97 % of its type`.
 pub(crate) fn percentile(page: PageSignals) -> impl IntoView {
     let kinds = ask(page, Signal::from(true));
     move || {
@@ -66,12 +66,12 @@ pub(crate) fn percentile(page: PageSignals) -> impl IntoView {
     }
 }
 
-/// The place, as `slower than 97 %`, and whether so long a duration is rare.
+/// Returns the percentile in words, as `slower than 97 %`, and true for a rare duration.
 pub(crate) fn words(kind: &TransactionKind) -> Option<(String, bool)> {
     let share = kind.shorter_share.filter(|_| kind.count >= COUNT_MIN)?;
     let percent = share * 100.0;
     let words = if percent >= 50.0 {
-        // Rounded down: it is never slower than all.
+        // Rounded down, because it is never slower than all.
         let shown = (percent * 10.0).floor() / 10.0;
         if (99.0..100.0).contains(&shown) {
             format!("slower than {shown:.1} %")
@@ -79,7 +79,7 @@ pub(crate) fn words(kind: &TransactionKind) -> Option<(String, bool)> {
             format!("slower than {:.0} %", percent.floor())
         }
     } else {
-        // It is among those that took as long: never faster than all.
+        // It is among those that took as long, and is therefore never faster than all.
         format!("faster than {:.0} %", (100.0 - percent).floor().min(99.0))
     };
     Some((words, percent >= 95.0))

@@ -1,4 +1,4 @@
-//! Pin of the trace, which keeps it past retention: shows the pin with its note, and changes it.
+//! Pin of the trace, which keeps it past retention. Shows the pin with its note, and changes it.
 
 use leptos::{html, prelude::*, task::spawn_local};
 use tidings_proto::{TraceId, api::PinView};
@@ -11,7 +11,7 @@ use crate::{
     remote::Remote,
 };
 
-/// As many characters as the server takes.
+/// Maximum number of characters that the server accepts.
 const NOTE_CHARS_MAX: &str = "500";
 
 /// The button, and the field for a note while the trace is being pinned.
@@ -25,7 +25,7 @@ pub(crate) fn pin_button(id: TraceId) -> impl IntoView {
     let (asking, busy) = (RwSignal::new(false), RwSignal::new(false));
     let toasts = use_toasts();
     let ended = move |done: Result<(), ApiError>| {
-        // The page may be gone by now, and its signals with it.
+        // The page and its signals may have been removed by now.
         if busy.try_set(false).is_some() {
             return;
         }
@@ -74,14 +74,14 @@ pub(crate) fn pin_button(id: TraceId) -> impl IntoView {
     }
 }
 
-/// Since when a trace is pinned, and how that ends.
+/// Returns the words for the time of a pin and how to end it.
 fn pin_text(pin: &PinView) -> String {
     let since = pin.pinned_unix_nano;
     let when = format::when(since, browser::now(), browser::zone_minutes(since));
     format!("Kept whatever its age since {when}. Press to unpin it.")
 }
 
-/// Asks why; nothing is an answer.
+/// A field for the reason, which may be empty.
 #[component]
 fn NoteField(busy: Signal<bool>, pin: Callback<String>, cancel: Callback<()>) -> impl IntoView {
     let field = NodeRef::<html::Input>::new();

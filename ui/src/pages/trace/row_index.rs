@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-/// Places of entries by the row they belong to, those of one row in their own order.
+/// Indexes of entries by their row. Entries of one row are in their own order.
 #[derive(Debug, PartialEq, Eq, Default)]
 pub(crate) struct RowIndex {
     starts: Vec<u32>,
@@ -10,7 +10,7 @@ pub(crate) struct RowIndex {
 }
 
 impl RowIndex {
-    /// Indexes entries by their rows in a trace of `len` rows; an entry without a row is left out.
+    /// Indexes entries by their rows in a trace of `len` rows. An entry without a row is left out.
     pub(crate) fn new(len: usize, rows: &[Option<u32>]) -> Self {
         let row_of = |entry: u32| rows.get(entry as usize).copied().flatten();
         let mut order: Vec<u32> =
@@ -26,7 +26,7 @@ impl RowIndex {
         Self { starts, order }
     }
 
-    /// The places of the row's entries.
+    /// Returns the indexes of the row's entries.
     pub(crate) fn of_row(&self, row: u32) -> &[u32] {
         let row = row as usize;
         match (self.starts.get(row), self.starts.get(row + 1)) {
@@ -35,7 +35,7 @@ impl RowIndex {
         }
     }
 
-    /// Number of entries of these rows.
+    /// Returns the number of entries of these rows.
     pub(crate) fn count(&self, rows: Range<u32>) -> u32 {
         let at = |row: u32| self.starts.get(row as usize).copied().unwrap_or(0);
         at(rows.end).saturating_sub(at(rows.start))

@@ -12,18 +12,18 @@ use tidings_proto::{
 
 use super::model::TraceModel;
 
-/// A span to be: depth, service, operation, start and duration in microseconds.
+/// A span of a sample: depth, service, operation, start and duration in microseconds.
 pub(crate) type Call = (u32, u32, u32, i64, u64);
 
 pub(crate) const START: UnixNanos = UnixNanos(1_700_000_000_000_000_000);
 
-/// A span id that differs in its low bytes.
+/// Returns a span id with this number in its low bytes.
 pub(crate) fn id(number: u64) -> SpanId {
     SpanId::from_bytes((number + 1).to_be_bytes()).unwrap()
 }
 
-/// The skeleton of these calls, in depth-first order; services and operations are `service-N` and
-/// `operation-N`.
+/// Returns the skeleton of these calls, in depth-first order. Services and operations are
+/// `service-N` and `operation-N`.
 pub(crate) fn skeleton(calls: &[Call]) -> TraceSkeleton {
     let mut columns = SpanColumns::default();
     let mut above: Vec<usize> = Vec::new();
@@ -117,7 +117,7 @@ pub(crate) fn shop() -> TraceSkeleton {
     shop
 }
 
-/// Adds an event of this row, of an exception with its type.
+/// Adds an event of this row. An exception has its type.
 pub(crate) fn add_event(
     skeleton: &mut TraceSkeleton,
     row: u32,
@@ -140,9 +140,9 @@ pub(crate) fn add_event(
     skeleton.event_count += 1;
 }
 
-/// A chain of this many calls, each inside the one before.
+/// Returns a chain of this many calls, each inside the one before.
 pub(crate) fn chain(len: u32) -> TraceModel {
-    // Made by hand: `skeleton` counts descendants in O(depth).
+    // Built by hand, because `skeleton` counts descendants in O(depth).
     let mut chain = skeleton(&[(0, 0, 0, 0, 1_000)]);
     let columns = &mut chain.spans;
     columns.descendant_count[0] = len - 1;
@@ -188,12 +188,12 @@ pub(crate) fn log(span: Option<SpanId>, at_micros: u64, text: &str) -> LogView {
     }
 }
 
-/// Any small forest.
+/// A strategy for small forests.
 pub(crate) fn calls() -> impl Strategy<Value = Vec<Call>> {
     proptest::collection::vec((0_u32..6, 0_u32..3, 0_u32..2, 0_i64..1_000, 0_u64..1_000), 0..60)
 }
 
-/// Columns as no server would send them.
+/// A strategy for columns that no correct server would send.
 pub(crate) fn hostile() -> impl Strategy<Value = TraceSkeleton> {
     let numbers = || proptest::collection::vec(any::<u32>(), 0..20);
     let near = || proptest::collection::vec(0_u32..20, 0..20);

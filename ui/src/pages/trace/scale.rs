@@ -1,30 +1,30 @@
-//! Arithmetic of the time axis: from nanoseconds to fractions of the picture and back.
+//! Geometry of the time axis: from nanoseconds to fractions of the picture and back.
 //!
-//! Owns: [`OffsetRange`] (of time), zooming and panning it, the axis's ticks, where a bar
-//! stands and on which side its label fits, and the parts of a bar. Knows nothing of the page.
+//! Owns [`OffsetRange`] (of time), its zooming and panning, the axis's ticks, the position of a
+//! bar, the side of its label, and the parts of a bar. It knows nothing of the page.
 
 use std::fmt::Write as _;
 
-/// Minimum length of a window; a shorter one shows nothing more.
+/// Minimum length of a window. A shorter one shows nothing more.
 const WINDOW_NANOS_MIN: i64 = 100;
-/// A bar is cut into at most so many parts; what is finer merges.
+/// Maximum number of parts of a bar. Finer ones are merged.
 const PARTS_MAX: usize = 160;
 
-/// A stretch of time, in nanoseconds after the trace's start. `to` is never before `from`.
+/// A time range, in nanoseconds after the trace's start. `to` is never before `from`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct OffsetRange {
     pub(crate) from: i64,
     pub(crate) to: i64,
 }
 
-/// Where a bar stands in the picture, in percent of its width.
+/// Position of a bar in the picture, in percent of its width.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct BarBox {
     pub(crate) left: f64,
     pub(crate) width: f64,
 }
 
-/// Where a bar's label stands.
+/// Position of a bar's label.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum LabelSide {
     After,
@@ -33,7 +33,7 @@ pub(crate) enum LabelSide {
 }
 
 impl OffsetRange {
-    /// From `from` to `to`, or no time at `from` when `to` lies before it.
+    /// Makes the range from `from` to `to`, or an empty range at `from` when `to` lies before it.
     pub(crate) fn new(from: i64, to: i64) -> Self {
         Self { from, to: to.max(from) }
     }
@@ -46,24 +46,24 @@ impl OffsetRange {
         self.to.abs_diff(self.from)
     }
 
-    /// The least stretch that holds both.
+    /// Returns the shortest range that includes both.
     pub(crate) fn joined(self, other: Self) -> Self {
         Self { from: self.from.min(other.from), to: self.to.max(other.to) }
     }
 
-    /// Position of `at` relative to this window: 0 at its start, 1 at its end.
+    /// Returns the position of `at` relative to this window: 0 at its start, 1 at its end.
     pub(crate) fn fraction(self, at: i64) -> f64 {
         let from_start = i128::from(at) - i128::from(self.from);
         ratio(from_start, self.nanos().max(1))
     }
 
-    /// The moment at a fraction of this window.
+    /// Returns the moment at a fraction of this window.
     pub(crate) fn at(self, fraction: f64) -> i64 {
         self.from.saturating_add(rounded(fraction * self.nanos() as f64))
     }
 
-    /// This window made `factor` times as long, with the moment at `fraction` kept in place, and
-    /// kept inside `extent`.
+    /// Scales this window by `factor`, with the moment at `fraction` kept in place, and keeps it
+    /// inside `extent`.
     pub(crate) fn zoomed(self, fraction: f64, factor: f64, extent: Self) -> Self {
         let pivot = self.at(fraction);
         let nanos = rounded(self.nanos() as f64 * factor).max(WINDOW_NANOS_MIN);
@@ -71,13 +71,14 @@ impl OffsetRange {
         Self { from, to: from.saturating_add(nanos) }.kept_in(extent)
     }
 
-    /// This window moved by a fraction of its length, and kept inside `extent`.
+    /// Moves this window by a fraction of its length, and keeps it inside `extent`.
     pub(crate) fn panned(self, fraction: f64, extent: Self) -> Self {
         let by = rounded(self.nanos() as f64 * fraction);
         Self { from: self.from.saturating_add(by), to: self.to.saturating_add(by) }.kept_in(extent)
     }
 
-    /// The window of the same length inside `extent`, or all of `extent` when it is longer.
+    /// Returns the window of the same length inside `extent`, or all of `extent` when the window is
+    /// longer.
     pub(crate) fn kept_in(self, extent: Self) -> Self {
         if self.nanos() >= extent.nanos() {
             return extent;
@@ -87,15 +88,16 @@ impl OffsetRange {
         Self::lasting(from, nanos)
     }
 
-    /// Window between the two ends of a drag, in either order; at least [`WINDOW_NANOS_MIN`] long.
+    /// Returns the window between the two ends of a drag, in either order. It is at least
+    /// [`WINDOW_NANOS_MIN`] long.
     pub(crate) fn dragged(one: i64, other: i64, extent: Self) -> Self {
         let from = one.min(other).clamp(extent.from, extent.to);
         let to = one.max(other).clamp(extent.from, extent.to);
         Self { from, to: to.max(from.saturating_add(WINDOW_NANOS_MIN)) }.kept_in(extent)
     }
 
-    /// Where `bar` stands in this window, cut just outside its edges; `None` when all of it lies
-    /// outside.
+    /// Returns the position of `bar` in this window, cut just outside its edges. `None` when it
+    /// lies outside entirely.
     pub(crate) fn place(self, bar: Self) -> Option<BarBox> {
         let (left, right) = (self.fraction(bar.from) * 100.0, self.fraction(bar.to) * 100.0);
         if right < 0.0 || left > 100.0 {
@@ -106,8 +108,8 @@ impl OffsetRange {
     }
 }
 
-/// On which side of a bar from `left` to `right` its label of `label_px` fits, in a picture
-/// `width_px` wide. All in pixels.
+/// Returns the side of a bar from `left` to `right` on which its label of `label_px` fits, in a
+/// picture `width_px` wide. All are in pixels.
 pub(crate) fn label_side(left: f64, right: f64, label_px: f64, width_px: f64) -> LabelSide {
     const GAP: f64 = 12.0;
     if right.max(0.0) + label_px + GAP <= width_px {
@@ -119,8 +121,8 @@ pub(crate) fn label_side(left: f64, right: f64, label_px: f64, width_px: f64) ->
     }
 }
 
-/// The parts of `bar` that `covered` leaves open, as fractions of the bar, in order: a span's own
-/// time between its calls. `covered` must be ordered by start.
+/// Returns the parts of `bar` that `covered` leaves open, as fractions of the bar, in order. They
+/// are a span's self time between its calls. `covered` must be ordered by start.
 pub(crate) fn uncovered(
     bar: OffsetRange,
     covered: impl Iterator<Item = OffsetRange>,
@@ -140,7 +142,7 @@ pub(crate) fn uncovered(
     parts
 }
 
-/// Stretches as parts of `bar`; `parts` must be ordered by start.
+/// Returns ranges as fractions of `bar`. `parts` must be ordered by start.
 pub(crate) fn parts_of(
     bar: OffsetRange,
     parts: impl Iterator<Item = OffsetRange>,
@@ -153,7 +155,8 @@ pub(crate) fn parts_of(
     fractions
 }
 
-/// Adds a part; one that begins within a [`PARTS_MAX`]th of the bar after the last joins it.
+/// Adds a part. A part that begins within a [`PARTS_MAX`]th of the bar after the last one is merged
+/// with it.
 fn push_part(parts: &mut Vec<(f64, f64)>, bar: OffsetRange, part: OffsetRange) {
     if part.nanos() == 0 {
         return;
@@ -165,7 +168,7 @@ fn push_part(parts: &mut Vec<(f64, f64)>, bar: OffsetRange, part: OffsetRange) {
     }
 }
 
-/// The CSS image that paints `parts` in `on` and the rest in `off`.
+/// Returns the CSS image that paints `parts` in `on` and the rest in `off`.
 pub(crate) fn stripes(parts: &[(f64, f64)], on: &str, off: &str) -> String {
     let mut css = String::from("linear-gradient(90deg");
     let mut at = 0.0;
@@ -185,7 +188,7 @@ pub(crate) fn stripes(parts: &[(f64, f64)], on: &str, off: &str) -> String {
     css
 }
 
-/// The moments an axis names: multiples of a round step, at most `count_max` of them.
+/// Returns the labelled moments of an axis: multiples of a round step, at most `count_max` of them.
 pub(crate) fn ticks(window: OffsetRange, count_max: u32) -> (Vec<i64>, i64) {
     let step = round_step(window.nanos() / u64::from(count_max.max(1)));
     let mut at = window.from.div_euclid(step).saturating_mul(step);
@@ -201,7 +204,7 @@ pub(crate) fn ticks(window: OffsetRange, count_max: u32) -> (Vec<i64>, i64) {
     (ticks, step)
 }
 
-/// The least of 1, 2 or 5 times a power of ten that is more than `nanos`.
+/// Returns the smallest of 1, 2 or 5 times a power of ten that is more than `nanos`.
 fn round_step(nanos: u64) -> i64 {
     let mut power = 1_i64;
     loop {
@@ -215,8 +218,8 @@ fn round_step(nanos: u64) -> i64 {
     }
 }
 
-/// A moment on an axis with this step, in the unit that suits the axis's end, with as many digits
-/// as the step needs.
+/// Formats a moment on an axis with this step. The unit suits the axis's end, and the digits suit
+/// the step.
 pub(crate) fn axis_label(at: i64, step: i64, end: i64) -> String {
     let (unit, name) = [(1_000_000_000_i64, "s"), (1_000_000, "ms"), (1_000, "µs")]
         .into_iter()
@@ -235,14 +238,14 @@ fn ratio(part: i128, whole: u64) -> f64 {
     part as f64 / whole as f64
 }
 
-/// The nearest whole number of nanoseconds.
+/// Returns the nearest whole number of nanoseconds.
 pub(crate) fn rounded(nanos: f64) -> i64 {
     #[expect(clippy::cast_possible_truncation, reason = "a cast from f64 saturates, NaN is 0")]
     let whole = nanos.round() as i64;
     whole
 }
 
-/// A fraction of a picture as the number of the pixel it falls on, at most `pixels` − 1.
+/// Returns the pixel of a fraction of a picture, at most `pixels` − 1.
 pub(crate) fn pixel(fraction: f64, pixels: usize) -> usize {
     let at = rounded((fraction * pixels as f64).floor());
     usize::try_from(at).unwrap_or(0).min(pixels.saturating_sub(1))

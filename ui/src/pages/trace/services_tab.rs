@@ -1,4 +1,4 @@
-//! The services of the trace in figures, as the API gave them.
+//! The services of the trace in figures, as given by the API.
 
 use leptos::prelude::*;
 use tidings_proto::api::ServiceTime;

@@ -16,7 +16,7 @@ use crate::{
     figures, format,
 };
 
-/// Groups that are drawn.
+/// Maximum number of groups that are drawn.
 const DRAWN_MAX: usize = 1_000;
 const GROUPS: &[(&str, &str)] = &[("operation", "Service and operation"), ("service", "Service")];
 const SPANS: &[(&str, &str)] = &[
@@ -79,7 +79,7 @@ fn sort(lines: &mut [TableLine], order: &SortOrder) {
     });
 }
 
-/// The lines of the chosen spans, in the order of the groups.
+/// Returns the lines of the chosen spans, in the order of the groups.
 fn lines_of(model: &TraceModel, usual: &Usual, by: GroupBy, spans: &str) -> Vec<TableLine> {
     let wanted = |row: u32| match spans {
         "critical" => model.critical_own(row) > 0,

@@ -1,5 +1,4 @@
-//! The time axis above the bars, and the brush: a stretch of time is chosen by dragging over a
-//! picture of it.
+//! The time axis above the bars, and the brush: a drag over a picture of the time selects a range.
 
 use leptos::{html, prelude::*};
 
@@ -9,10 +8,11 @@ use super::{
 };
 use crate::drawings::brush::{Brush, band};
 
-/// A label needs about so many pixels.
+/// Approximate width of a label in pixels.
 const LABEL_PX: f64 = 110.0;
 
-/// A layer over `area`, which shows `scope`: a drag zooms, a double click shows the whole trace.
+/// A layer over `area`, which shows `scope`. A drag zooms, and a double click shows the whole
+/// trace.
 pub(crate) fn brush(
     page: PageSignals,
     area: NodeRef<html::Div>,
@@ -40,7 +40,7 @@ pub(crate) fn brush(
     }
 }
 
-/// Round moments of the window, and the way to zoom into a part of it.
+/// Round moments of the window. A drag over them zooms in.
 pub(crate) fn axis(page: PageSignals, width_px: Signal<f64>) -> impl IntoView {
     let area = NodeRef::<html::Div>::new();
     let marks = move || {
@@ -56,7 +56,7 @@ pub(crate) fn axis(page: PageSignals, width_px: Signal<f64>) -> impl IntoView {
                 </span>
             }
         };
-        // The last label would be cut off at the edge.
+        // The last label would be cut at the edge.
         let fits = move |at: &i64| window.fraction(*at) < 1.0 - 60.0 / width_px.get().max(61.0);
         at.into_iter().filter(fits).map(mark).collect_view()
     };

@@ -1,4 +1,4 @@
-//! The tabs, the switches, the find field, and the keys of all of them. `?` lists the keys.
+//! The tabs, the switches, the search field, and the keys of all of them. `?` lists the keys.
 
 use leptos::{html, prelude::*};
 
@@ -9,11 +9,11 @@ use super::{
 use crate::{browser, components::PartialNote, format, keys::use_keys};
 
 const FIND_ID: &str = "trace-find";
-/// Groups of keys in the list of them.
+/// Groups of keys in the list of shortcuts.
 const ROWS: &str = "Trace: rows";
 const VIEW: &str = "Trace: view";
 
-/// The bar under the facts.
+/// The bar below the facts.
 pub(crate) fn toolbar(page: PageSignals) -> impl IntoView {
     let services = move || page.model.with(|model| model.summary.services.len());
     let logs = move || page.model.with(|model| model.log_count);
@@ -145,7 +145,8 @@ fn Switches(page: PageSignals) -> impl IntoView {
     }
 }
 
-/// Entries that the trace has to be shown under their spans; `None` when it has none.
+/// Returns the words for entries that can be shown under their spans, or `None` when the trace has
+/// none.
 fn entry_words(page: PageSignals) -> Option<&'static str> {
     page.model.with(|model| {
         let (drawn_events, _) = model.events().counts();
@@ -158,7 +159,7 @@ fn entry_words(page: PageSignals) -> Option<&'static str> {
     })
 }
 
-/// Says so when the trace has more events than are drawn.
+/// A note when the trace has more events than are drawn.
 fn missing_events(page: PageSignals) -> impl IntoView {
     move || {
         let (drawn, all) = page.model.with(|model| model.events().counts());
@@ -175,12 +176,12 @@ fn missing_events(page: PageSignals) -> impl IntoView {
     }
 }
 
-/// Tells whether only these spans are shown.
+/// Reports whether only these spans are shown.
 fn is_shown(page: PageSignals, shown: SpanSelection) -> bool {
     page.state.with(|state| state.shown == shown)
 }
 
-/// Tells whether a clock of the trace's hosts is off, or was brought in line.
+/// Reports whether a host of the trace has a clock offset, corrected or not.
 fn has_clocks(page: PageSignals) -> bool {
     page.model.with(|model| {
         let clocks = &model.assembly.clocks;
@@ -188,7 +189,7 @@ fn has_clocks(page: PageSignals) -> bool {
     })
 }
 
-/// The offsets of clocks in words.
+/// Returns the clock offsets in words.
 fn clock_words(page: PageSignals) -> String {
     page.model.with(|model| {
         let off = model.assembly.clocks.iter().filter(|clock| clock.offset_nano.0 != 0);
@@ -204,7 +205,7 @@ fn clock_words(page: PageSignals) -> String {
     })
 }
 
-/// The find field with how many match.
+/// The search field with the number of matches.
 #[component]
 fn Find(page: PageSignals) -> impl IntoView {
     let field = NodeRef::<html::Input>::new();
@@ -311,12 +312,12 @@ fn found(page: PageSignals) -> Option<impl IntoView> {
     })
 }
 
-/// Puts the cursor into the find field.
+/// Focuses the search field.
 pub(crate) fn focus_find() {
     browser::focus(FIND_ID);
 }
 
-/// Registers the keys of the page for as long as the page is there.
+/// Registers the keys of the page while the page exists.
 pub(crate) fn bind_keys(page: PageSignals) {
     let keys = use_keys();
     keys.bind("j", "Next row", ROWS, move || page.move_by(1));

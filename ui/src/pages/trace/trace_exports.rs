@@ -1,8 +1,9 @@
-//! A trace to be taken along: as a tree in plain text, for a chat or a ticket, and as one HTML file
-//! that opens without a server.
+//! Exports of a trace: a plain text tree for a chat or a ticket, and an HTML file that opens
+//! without a server.
 //!
-//! The page of the file is `ui/trace-page.html`: it draws the JSON that stands in it and asks nobody
-//! for anything. This puts the trace into it. Owns the escaping that keeps telemetry data.
+//! The page of the file is `ui/trace-page.html`. It draws the JSON inside it and sends no requests.
+//! This module inserts the trace. It owns the escaping that keeps telemetry from being interpreted
+//! as markup.
 
 use std::fmt::Write as _;
 
@@ -15,11 +16,11 @@ use crate::{
     browser, format,
 };
 
-/// Rows that are written; the rest are counted.
+/// Maximum number of rows that are written. The others are counted.
 const ROWS_MAX: u32 = 5_000;
-/// Deeper rows are indented no further.
+/// Depth from which rows are indented no further.
 const INDENT_MAX: u32 = 40;
-/// The place of the trace in the page.
+/// The placeholder of the trace in the page.
 const PLACE: &str = "{{trace}}";
 
 /// The tree, with the facts of the trace above it.
@@ -73,7 +74,7 @@ pub(crate) async fn save_page(trace: TraceId, adjusted: bool) -> Result<(), ApiE
     Ok(())
 }
 
-/// The page with the trace in its place. `<` stands only in strings of JSON, so its escape keeps
+/// Inserts the trace into the page. `<` occurs only in strings of JSON, so its escape preserves
 /// every text and ends no element.
 fn with_trace(page: &str, json: &str) -> Option<String> {
     let (before, after) = page.split_once(PLACE)?;

@@ -1,20 +1,20 @@
 //! The page's state and its form in the URL's query.
 //!
-//! Owns: [`TraceState`] with its parameters, and [`Folds`], which rows are folded. Rows move while
-//! a running trace grows, so rows are named by span id: the selected one in full, folded ones by a
-//! 32-bit mark each. Parameters this page does not know are not its business.
+//! Owns [`TraceState`] with its parameters, and [`Folds`], the folded rows. Rows move while a
+//! running trace grows, so rows are named by span id: the selected one in full, folded ones by a
+//! 32-bit mark each. Other parameters are left alone.
 
 use tidings_proto::SpanId;
 
 use super::{model::TraceModel, scale::OffsetRange};
 
-/// A URL names at most so many rows that differ from the general fold; the oldest are forgotten.
+/// Maximum number of rows in a URL that differ from the general fold. The oldest are dropped.
 const TOGGLED_MAX: usize = 300;
 const FIND_CHARS_MAX: usize = 200;
 const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 const MARK_DIGITS: usize = 6;
 
-/// The views over one trace.
+/// The views of one trace.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) enum Tab {
     #[default]
@@ -27,30 +27,30 @@ pub(crate) enum Tab {
     Logs,
 }
 
-/// The spans that the waterfall shows, with those above them.
+/// The spans that the waterfall shows, with their ancestors.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) enum SpanSelection {
     #[default]
     All,
     /// Spans that match the find text.
     Matches,
-    /// Spans with a problem that assembly found: a missing parent, a clock, a duplicate.
+    /// Spans with a problem that assembly found: a missing parent, a clock offset, a duplicate.
     Problems,
 }
 
-/// A span by its id, and by its place among those that share the id.
+/// A span by its id, and by its index among those that share the id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct SpanRef {
     pub(crate) id: SpanId,
     pub(crate) occurrence: usize,
 }
 
-/// Everything the page shows that is not the trace itself.
+/// The state of the page, apart from the trace itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct TraceState {
     pub(crate) tab: Tab,
     pub(crate) selected: Option<SpanRef>,
-    /// The event at which the details of the selected span stand: its position among the span's.
+    /// The event that the details of the selected span show: its position among the span's.
     pub(crate) event: Option<u32>,
     pub(crate) zoom: Option<OffsetRange>,
     pub(crate) critical_path: bool,
@@ -58,14 +58,14 @@ pub(crate) struct TraceState {
     pub(crate) group_repeats: bool,
     /// True while the selected span's details are open.
     pub(crate) panel: bool,
-    /// Tells whether the clocks of the trace's hosts are brought together.
+    /// True when the clock offsets of the trace's hosts are corrected.
     pub(crate) adjust_clocks: bool,
     pub(crate) find: String,
     pub(crate) shown: SpanSelection,
     pub(crate) folds: Folds,
 }
 
-/// Which rows are folded: those from a depth on, except the toggled ones.
+/// The folded rows: those from a depth on, except the toggled ones.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Folds {
     pub(crate) from_depth: Option<u32>,
@@ -92,7 +92,7 @@ impl Default for TraceState {
 }
 
 impl TraceState {
-    /// The names of the parameters [`Self::parameters`] writes.
+    /// The names of the parameters that [`Self::parameters`] writes.
     pub(crate) const PARAMETERS: [&str; 12] = [
         "tab",
         "span",
@@ -107,10 +107,10 @@ impl TraceState {
         "only",
         "fold",
     ];
-    /// Tells whether clocks are adjusted; the request for the trace follows it.
+    /// The parameter that adjusts clocks. The request for the trace depends on it.
     pub(crate) const CLOCKS: &str = "clocks";
 
-    /// Reads the query; what cannot be read is as if it were not there.
+    /// Parses the query. Values that cannot be parsed are ignored.
     pub(crate) fn read(parameter: impl Fn(&str) -> Option<String>) -> Self {
         let selected = parameter("span").and_then(|text| SpanRef::read(&text));
         Self {
@@ -143,7 +143,7 @@ impl TraceState {
         }
     }
 
-    /// The parameters that say this state; what is as usual is left out.
+    /// Returns the parameters of this state, except those with default values.
     pub(crate) fn parameters(&self) -> Vec<(&'static str, String)> {
         let tab = match self.tab {
             Tab::Waterfall => None,
@@ -185,7 +185,7 @@ impl TraceState {
         self.event = None;
     }
 
-    /// Moves the selection out of what is folded, to the row that hides it.
+    /// Moves the selection from a hidden row to the row whose fold hides it.
     pub(crate) fn show_selected(&mut self, model: &TraceModel) {
         if let Some(row) = self.selected_row(model) {
             let shown = self.folds.shown_for(model, row);
@@ -195,7 +195,7 @@ impl TraceState {
         }
     }
 
-    /// The row of the selected span, where the trace has it.
+    /// Returns the row of the selected span, if the trace has it.
     pub(crate) fn selected_row(&self, model: &TraceModel) -> Option<u32> {
         let selected = self.selected?;
         let rows = model.rows_with(selected.id);
@@ -222,7 +222,7 @@ impl SpanRef {
 }
 
 impl Folds {
-    /// Everything folded but the rows above `depth`.
+    /// Folds all rows except those above `depth`.
     pub(crate) fn from_depth(depth: u32) -> Self {
         Self { from_depth: Some(depth), toggled: Vec::new() }
     }
@@ -234,7 +234,7 @@ impl Folds {
                 != self.is_toggled(mark(model.span_id(row))))
     }
 
-    /// The row itself, or the highest row above it whose fold hides it.
+    /// Returns the row itself, or its highest ancestor whose fold hides it.
     fn shown_for(&self, model: &TraceModel, row: u32) -> u32 {
         let above = std::iter::successors(model.parent(row), |&above| model.parent(above));
         above.filter(|&above| self.is_folded(model, above)).last().unwrap_or(row)
@@ -257,7 +257,7 @@ impl Folds {
         }
     }
 
-    /// Unfolds whatever hides `row`.
+    /// Unfolds the ancestors of `row`.
     pub(crate) fn reveal(&mut self, model: &TraceModel, row: u32) {
         let mut next = Some(row);
         while let Some(row) = next {
@@ -324,14 +324,14 @@ fn read_mark(digits: &[u8]) -> Option<u32> {
     u32::try_from(mark).ok()
 }
 
-/// 32 bits of a span id. Two rows of one trace with the same mark fold together: at 100,000 spans
-/// about one pair does.
+/// Returns 32 bits of a span id. Two rows of one trace with the same mark fold together. At 100,000
+/// spans that is about one pair.
 fn mark(id: SpanId) -> u32 {
     let [a, b, c, d, e, f, g, h] = *id.as_bytes();
     u32::from_be_bytes([a, b, c, d]) ^ u32::from_be_bytes([e, f, g, h])
 }
 
-/// The mark of the run of repeated calls that begins at this span.
+/// Returns the mark of the run of repeated calls that begins at this span.
 fn run_mark(id: SpanId) -> u32 {
     !mark(id)
 }

@@ -1,4 +1,4 @@
-//! The call tree: repeated siblings as one line, and the calls that are made again and again.
+//! The call tree with repeated siblings as one line, and the repeated calls.
 
 use std::{collections::HashSet, sync::Arc};
 
@@ -22,11 +22,11 @@ use crate::{
     remote::Remote,
 };
 
-/// Lines that are drawn.
+/// Maximum number of lines that are drawn.
 const DRAWN_MAX: usize = 1_000;
 const FOLDS: &[(&str, &str)] = &[("all", "All"), ("one", "Hide below 1 %")];
 
-/// The places that are shown: none below a folded one, and none too small.
+/// Returns the indexes of the visible calls: none below a folded one, and no small ones.
 fn visible_places(
     places: &[MergedCalls],
     folded: &HashSet<u32>,
@@ -48,7 +48,8 @@ fn visible_places(
         .collect()
 }
 
-/// Less than a hundredth of the critical path and of the trace, and nothing in it failed.
+/// Reports whether merged calls are less than a hundredth of the critical path and of the trace,
+/// without failures.
 fn is_small(place: &MergedCalls, total: u64) -> bool {
     let part = |nanos: u64| figures::ratio(nanos, total.max(1));
     place.errors == 0 && part(place.critical_below_nano) < 0.01 && part(place.duration_nano) < 0.01
@@ -126,7 +127,7 @@ pub(crate) fn tree_tab(page: PageSignals) -> impl IntoView {
     }
 }
 
-/// The number of lines that are not drawn, when there are some.
+/// The number of lines that are not drawn, if any.
 fn more_lines(count: usize) -> Option<impl IntoView> {
     (count > 0).then(|| {
         let words =
@@ -135,7 +136,7 @@ fn more_lines(count: usize) -> Option<impl IntoView> {
     })
 }
 
-/// The places of calls that look like one query for each row of another.
+/// Returns the indexes of calls that look like one query per row of another query.
 fn n_plus_one(places: &[MergedCalls], list: Option<&RepeatList>) -> HashSet<u32> {
     let Some(list) = list else { return HashSet::new() };
     let rows: HashSet<u32> = list
@@ -225,7 +226,7 @@ fn tree_line(
     }
 }
 
-/// A share of the critical path as a bar; of none there is no bar.
+/// A share of the critical path as a bar, or `None` for zero.
 fn critical_bar(share: f64) -> Option<impl IntoView> {
     (share > 0.0).then(|| {
         let width = format!("{:.1}%", share * 100.0);
@@ -233,7 +234,7 @@ fn critical_bar(share: f64) -> Option<impl IntoView> {
     })
 }
 
-/// The groups of calls that one span makes again and again, as the API found them.
+/// The groups of calls that one span repeats, as the API found them.
 fn repeat_panel(page: PageSignals, repeats: Remote<RepeatList>) -> impl IntoView {
     let draw = move |list: Arc<RepeatList>| {
         let rows = page.model.with_untracked(|model| {

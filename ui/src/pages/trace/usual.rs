@@ -1,4 +1,5 @@
-//! How the trace's operations usually do: the day before its end, by service and operation.
+//! The typical durations of the trace's operations on the day before its end, by service and
+//! operation.
 
 use std::collections::HashMap;
 
@@ -15,9 +16,9 @@ use crate::{
     remote::Remote,
 };
 
-/// Time that is usual.
+/// Length of the baseline.
 const BEFORE: u64 = 24 * 3_600 * 1_000_000_000;
-/// A duration is slower than usual from this many times the usual p95 on.
+/// Factor of the typical p95 from which a duration is slower than usual.
 pub(crate) const SLOWER_FROM: f64 = 1.5;
 
 /// Durations by service and operation.
@@ -32,14 +33,14 @@ impl Usual {
         Self(result.groups.iter().filter_map(group).collect())
     }
 
-    /// The durations of an operation, where any is known.
+    /// Returns the durations of an operation, if any are known.
     pub(crate) fn get(&self, service: &str, operation: &str) -> Option<LatencyStats> {
         let found = self.0.get(&(service.to_owned(), operation.to_owned())).copied();
         found.filter(|stats| stats.max_nano.0 > 0)
     }
 }
 
-/// Asks once what is usual.
+/// Requests the typical durations once.
 pub(crate) fn ask(page: PageSignals) -> Memo<IdentityArc<Usual>> {
     let end = page.model.with_untracked(|model| {
         let (start, length) = (model.summary.start_unix_nano, model.summary.duration_nano);
@@ -55,12 +56,12 @@ pub(crate) fn ask(page: PageSignals) -> Memo<IdentityArc<Usual>> {
     })
 }
 
-/// The factor as a table shows it: only what is slower than usual.
+/// Returns the factor for a table, only if it is slower than usual.
 pub(crate) fn slower_words(times: Option<f64>) -> Option<String> {
     times.filter(|times| *times >= SLOWER_FROM).map(figures::times)
 }
 
-/// Factor against the usual; `None` where the usual is not known.
+/// Returns the factor to the typical duration, or `None` when that is unknown.
 pub(crate) fn times(now: DurationNanos, usual: Option<DurationNanos>) -> Option<f64> {
     let usual = usual.filter(|usual| usual.0 > 0)?;
     Some(now.0 as f64 / usual.0 as f64)

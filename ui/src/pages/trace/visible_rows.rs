@@ -1,17 +1,20 @@
-//! Which rows the waterfall shows, in order, and which of them are on screen.
+//! The rows of the waterfall, in order, and the visible ones among them.
 //!
-//! Owns: the list of [`Row`]s left by folding, with log records and events in line, and the
-//! arithmetic of scrolling. The list is made anew when a fold changes, skipping what is folded; only
-//! the rows in [`Scroll::on_screen`] are ever drawn. No recursion: a trace may be 100,000 deep.
+//! Owns the list of [`Row`]s that are not folded, with log records and events in line, and the
+//! geometry of scrolling. The list is rebuilt when a fold changes, and folded subtrees are skipped.
+//! Only the rows in [`Scroll::on_screen`] are drawn. There is no recursion, because a trace may be
+//! 100,000 deep.
 
 use std::ops::Range;
 
 use super::{logs_index::LogIndex, model::TraceModel, trace_state::Folds};
 use crate::preferences::row_px;
 
-/// Browsers cut elements off above some 17 million pixels; above this the scroll bar is scaled.
+/// Browsers cut elements off above some 17 million pixels. Above this height the scroll bar is
+/// scaled.
 const HEIGHT_PX_MAX: f64 = 12_000_000.0;
-/// Rows drawn above and below those on screen, so that a scroll finds them ready.
+/// Number of rows that are drawn above and below the visible ones, so that they are ready on
+/// scroll.
 const OVERSCAN: usize = 6;
 
 /// One line of the waterfall.
@@ -19,16 +22,16 @@ const OVERSCAN: usize = 6;
 pub(crate) enum Row {
     /// A span, by its row in the model.
     Span(u32),
-    /// A run of repeated calls, by its first one; open when the calls follow.
+    /// A run of repeated calls, by its first one. It is open when the calls follow.
     Run { first: u32, open: bool },
-    /// A log record, by its place in the [`LogIndex`], under its span.
+    /// A log record, by its index in the [`LogIndex`], under its span.
     Log { span: u32, log: u32 },
-    /// An event, by its place in the model's events, under its span.
+    /// An event, by its index in the model's events, under its span.
     Event { span: u32, event: u32 },
 }
 
 impl Row {
-    /// The row of the model this line is about.
+    /// Returns the row of the model that this line belongs to.
     pub(crate) fn span(self) -> u32 {
         match self {
             Self::Span(row)
@@ -39,7 +42,7 @@ impl Row {
     }
 }
 
-/// The log records and events of a span, in order of time.
+/// Returns the log records and events of a span, in order of time.
 fn in_line(model: &TraceModel, logs: &LogIndex, span: u32) -> impl Iterator<Item = Row> + use<> {
     let records = logs.of_row(span).iter().filter_map(|&log| {
         let at = logs.offset(logs.get(log)?);
@@ -54,7 +57,7 @@ fn in_line(model: &TraceModel, logs: &LogIndex, span: u32) -> impl Iterator<Item
     rows.into_iter().map(|(_, row)| row)
 }
 
-/// The lines that folding leaves; with `logs`, log records and events stand under their spans.
+/// Returns the lines that are not folded. With `logs`, log records and events follow their spans.
 pub(crate) fn visible_rows(
     model: &TraceModel,
     folds: &Folds,
@@ -82,8 +85,8 @@ pub(crate) fn visible_rows(
     rows
 }
 
-/// The lines of these spans and of those above them, which say where they hang; nothing is folded.
-/// `wanted` is in order.
+/// Returns the lines of these spans and of their ancestors, which give their position. Nothing is
+/// folded. `wanted` is in order.
 pub(crate) fn rows_of(model: &TraceModel, wanted: &[u32], logs: Option<&LogIndex>) -> Vec<Row> {
     let mut is_shown = vec![false; model.len()];
     for &row in wanted {
@@ -103,8 +106,8 @@ pub(crate) fn rows_of(model: &TraceModel, wanted: &[u32], logs: Option<&LogIndex
     rows
 }
 
-/// Where the line of a span is in the list: its own, else that of the run or of the nearest
-/// folded row it is hidden in.
+/// Returns the index of a span's line: its own, else that of the run or of the nearest folded row
+/// that hides it.
 pub(crate) fn position(rows: &[Row], span: u32) -> Option<usize> {
     let mut at = rows.partition_point(|row| row.span() <= span).checked_sub(1)?;
     // Records and events follow their span.
@@ -123,12 +126,12 @@ pub(crate) struct Scroll {
 }
 
 impl Scroll {
-    /// How high the scrolled element is to be.
+    /// Returns the height of the scrolled element.
     pub(crate) fn height_px(self) -> f64 {
         (self.rows as f64 * row_px()).min(HEIGHT_PX_MAX)
     }
 
-    /// Scroll position of the list, in pixels of rows at their full height.
+    /// Returns the scroll position of the list, in pixels of rows at their full height.
     fn offset_px(self) -> f64 {
         let (height, full) = (self.height_px(), self.rows as f64 * row_px());
         let room = (height - self.view_px).max(0.0);
@@ -138,7 +141,7 @@ impl Scroll {
         (self.top_px.clamp(0.0, room) / room) * (full - self.view_px)
     }
 
-    /// The lines to draw.
+    /// Returns the lines to draw.
     pub(crate) fn on_screen(self) -> Range<usize> {
         let first = super::scale::rounded((self.offset_px() / row_px()).floor());
         let count = super::scale::rounded((self.view_px / row_px()).ceil()) + 1;
@@ -148,21 +151,21 @@ impl Scroll {
         first.saturating_sub(OVERSCAN).min(end)..end
     }
 
-    /// The first line that is wholly in view.
+    /// Returns the first line that is entirely visible.
     pub(crate) fn first_in_view(self) -> usize {
         let first = super::scale::rounded((self.offset_px() / row_px()).ceil());
         usize::try_from(first).unwrap_or(0).min(self.rows.saturating_sub(1))
     }
 
-    /// Where to draw a line, in pixels from the top of the scrolled element.
+    /// Returns the position of a line, in pixels from the top of the scrolled element.
     pub(crate) fn line_px(self, line: usize) -> f64 {
         let top = self.top_px.clamp(0.0, (self.height_px() - self.view_px).max(0.0));
-        // Equal to `line * row_px()` as long as the scroll bar is not scaled.
+        // Equals `line * row_px()` as long as the scroll bar is not scaled.
         line as f64 * row_px() - self.offset_px() + top
     }
 
-    /// The scroll position that shows the line, or `None` when it is in view already. A line far
-    /// away comes to the middle, one just outside to the edge.
+    /// Returns the scroll position that shows the line, or `None` when it is visible already. A
+    /// distant line moves to the middle, one just outside to the edge.
     pub(crate) fn to_show(self, line: usize) -> Option<f64> {
         let at = line as f64 * row_px();
         let offset = self.offset_px();

@@ -1,8 +1,8 @@
-//! The waterfall: a tree of spans beside a time axis, drawn only where the reader looks.
+//! The waterfall: a tree of spans beside a time axis, of which only the visible part is drawn.
 //!
-//! Owns scrolling, the width of the names and the keys of the grid. Lines are made for what is on
-//! screen and a few around it, whatever the size of the trace; they stand in one block that is
-//! moved as a whole.
+//! Owns scrolling, the width of the names and the keys of the grid. Lines are made for the visible
+//! rows and a few around them, whatever the size of the trace. They are in one block that is moved
+//! as a whole.
 
 use leptos::{html, prelude::*};
 
@@ -21,7 +21,7 @@ const NAMES_KEY: &str = "tidings.trace.names";
 const NAMES_PERCENT: f64 = 38.0;
 const NAMES_PERCENT_MIN: f64 = 15.0;
 const NAMES_PERCENT_MAX: f64 = 75.0;
-/// So many of the nearest calls above are named.
+/// Maximum number of named ancestors: the nearest.
 const PATH_MAX: usize = 6;
 
 /// The grid with its head.
@@ -134,7 +134,7 @@ fn LinesInView(page: PageSignals, scroll: Memo<Scroll>, bars_px: Signal<f64>) ->
     }
 }
 
-/// The calls above the first line on screen, while they are scrolled out of view.
+/// The ancestors of the first visible line, while they are scrolled out of view.
 #[component]
 fn PathAbove(
     page: PageSignals,
@@ -218,7 +218,7 @@ fn FoldButtons(page: PageSignals) -> impl IntoView {
     }
 }
 
-/// The border between names and bars, to be dragged or moved with the arrow keys.
+/// The border between names and bars, which is dragged or moved with the arrow keys.
 #[component]
 fn Divider(names: RwSignal<Option<f64>>, head: NodeRef<html::Div>) -> impl IntoView {
     let dragging = RwSignal::new(false);
@@ -272,7 +272,8 @@ fn Divider(names: RwSignal<Option<f64>>, head: NodeRef<html::Div>) -> impl IntoV
     }
 }
 
-/// The width that the reader gave the names, in percent; without one the style sheet decides.
+/// Returns the width of the names that the reader set, in percent. Without one the style sheet
+/// decides.
 fn stored_names() -> RwSignal<Option<f64>> {
     let stored = browser::stored(NAMES_KEY).and_then(|text| text.parse::<f64>().ok());
     RwSignal::new(stored.filter(|width| (NAMES_PERCENT_MIN..=NAMES_PERCENT_MAX).contains(width)))
@@ -295,7 +296,7 @@ fn follow_selection(page: PageSignals, scroller: NodeRef<html::Div>, scroll: Mem
     });
 }
 
-/// Keys that mean something only while the grid has the focus.
+/// Handles keys that have a meaning only while the grid has the focus.
 fn on_key(page: PageSignals, scroll: Memo<Scroll>, event: &web_sys::KeyboardEvent) {
     if browser::has_command_key(event) {
         return;
@@ -319,7 +320,8 @@ fn on_key(page: PageSignals, scroll: Memo<Scroll>, event: &web_sys::KeyboardEven
     event.stop_propagation();
 }
 
-/// The wheel with Ctrl (a pinch, to browsers) zooms, sideways it pans; otherwise it scrolls.
+/// Handles the wheel. With Ctrl (which browsers report for a pinch) it zooms, sideways it pans,
+/// otherwise it scrolls.
 fn on_wheel(page: PageSignals, bars: NodeRef<html::Div>, event: &web_sys::WheelEvent) {
     let Some(bars) = bars.get_untracked() else { return };
     if event.ctrl_key() {

@@ -1,4 +1,4 @@
-//! The parts of a transaction: hops, errors, traces, services, logs, what is missing.
+//! The sections of a transaction: hops, errors, traces, services, logs, missing parts.
 
 use std::sync::Arc;
 
@@ -12,19 +12,19 @@ use crate::{
     url::{Step, TimeRange, use_go},
 };
 
-/// Log records that are drawn.
+/// Maximum number of log records that are drawn.
 const LOGS: usize = 200;
-/// Hops that are drawn.
+/// Maximum number of hops that are drawn.
 const HOPS: usize = 400;
 
-/// The time that shares are of: all that elapsed. Critical paths of traces side by side may be
-/// longer together.
+/// Returns the time that shares refer to: the elapsed time, or the sum of the critical paths, which
+/// is longer for some concurrent traces.
 pub(super) fn whole(view: &TransactionView) -> u64 {
     let critical: u64 = view.services.iter().map(|service| service.critical_nano.0).sum();
     critical.max(view.elapsed_nano.0)
 }
 
-/// The number of log records, or the least that it can be.
+/// Returns the number of log records, or its lower bound.
 pub(super) fn log_count(view: &TransactionView) -> String {
     let count = format::count(view.log_count);
     match view.log_count_relation {
@@ -33,7 +33,7 @@ pub(super) fn log_count(view: &TransactionView) -> String {
     }
 }
 
-/// A card with a heading, and what there is where it has none.
+/// A card with a heading. `empty` replaces a missing body.
 fn card(title: String, note: String, empty: Option<&'static str>, body: AnyView) -> impl IntoView {
     let body = match empty {
         Some(words) => view! { <p class="panel-empty">{words}</p> }.into_any(),
@@ -51,7 +51,7 @@ fn card(title: String, note: String, empty: Option<&'static str>, body: AnyView)
     }
 }
 
-/// The words of what is missing, where something is.
+/// The words for the missing parts, if any.
 pub(super) fn missing(view: &Arc<TransactionView>) -> Option<impl IntoView + use<>> {
     if view.missing.is_empty() {
         return None;
@@ -138,7 +138,7 @@ fn hop_row(hop: &Hop, left: f64, elapsed: u64) -> impl IntoView + use<> {
     }
 }
 
-/// The spans that failed, in order of time.
+/// The failed spans, in order of time.
 pub(super) fn errors(view: &Arc<TransactionView>) -> impl IntoView + use<> {
     let begin = view.start_unix_nano;
     let row = |error: &tidings_proto::api::ErrorView| {

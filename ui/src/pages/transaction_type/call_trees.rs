@@ -1,7 +1,7 @@
-//! Where the time goes: the call trees of two samples, each as wide as its critical path.
+//! The call trees of two samples, each as wide as its critical path.
 //!
-//! The tree on the left is that of the traces one measures by, the one on the right that of those
-//! that are measured, coloured by how much more of the critical path a place has there.
+//! The left tree is that of the reference. The right tree is that of the subject. Its colours show
+//! how much more of the critical path a call has there.
 
 use std::sync::Arc;
 
@@ -21,7 +21,7 @@ use crate::{
     figures, format,
 };
 
-/// A place that has less than this more of the path is no suspect.
+/// Minimum increase of a call's share of the path for a suspect.
 const SUSPECT_FROM: f64 = 0.03;
 
 /// One side of a comparison.
@@ -40,7 +40,7 @@ impl ComparedSide {
     }
 }
 
-/// Shares of the critical path, of every row with all below it.
+/// Returns the shares of the critical path, of every row with its subtree.
 fn shares(comparison: &Comparison, side: ComparedSide) -> Vec<f64> {
     let mut sums = own_shares(comparison, side);
     for row in (0..sums.len()).rev() {
@@ -52,7 +52,7 @@ fn shares(comparison: &Comparison, side: ComparedSide) -> Vec<f64> {
     sums
 }
 
-/// Share of the critical path that is a row's own.
+/// Returns the share of the critical path that is a row's own.
 fn own_shares(comparison: &Comparison, side: ComparedSide) -> Vec<f64> {
     let own = |call: &ComparedCall| side.stats(call).critical_nano.0 as f64;
     let total: f64 = comparison.calls.iter().map(own).sum();
@@ -60,8 +60,8 @@ fn own_shares(comparison: &Comparison, side: ComparedSide) -> Vec<f64> {
     comparison.calls.iter().map(own).map(share).collect()
 }
 
-/// Returns the row whose own part of the critical path is greatest against the other side, with
-/// that part on either side, the measured one first.
+/// Returns the row whose own share of the critical path increased most against the other side. Its
+/// share on either side is included, the subject's first.
 fn greatest_difference(comparison: &Comparison) -> Option<(&ComparedCall, f64, f64)> {
     let subject = own_shares(comparison, ComparedSide::Subject);
     let reference = own_shares(comparison, ComparedSide::Reference);
@@ -80,8 +80,8 @@ fn suspect(page: TypePage, comparison: &Comparison) -> Option<impl IntoView + us
     Some(view! { <p class="panel-words mute">{words}</p> })
 }
 
-/// The place that takes most more of the critical path: `In the slowest 5 %, SELECT rules takes
-/// 36.4 % of the time; in all, 31.7 %.`
+/// Returns the words for the call whose share of the critical path increased most: `In the slowest
+/// 5 %, SELECT rules takes 36.4 % of the time; in all, 31.7 %.`
 fn suspect_words(comparison: &Comparison, subject: &str, basis: &str) -> Option<String> {
     let (call, here, there) = greatest_difference(comparison)?;
     let name = figures::cut(format::operation(&call.operation), 60);
@@ -217,7 +217,7 @@ pub(super) fn where_time_goes(page: TypePage) -> impl IntoView {
     }
 }
 
-/// Tells whether two times are to be compared and the window has no begin.
+/// Reports whether two times are compared and the window has no start.
 fn has_no_begin(page: TypePage) -> bool {
     matches!(page.basis.get(), "before" | SINCE) && page.window.get().bounds().is_none()
 }
@@ -233,7 +233,7 @@ pub(crate) fn Pair(
     let subject = Arc::new(frames(&comparison, ComparedSide::Subject));
     let (left, right) = (comparison.right.clone(), comparison.left.clone());
     let select = Callback::new(move |frame: u32| {
-        // A second click looks at the frame alone, a third at all again.
+        // A second click zooms to the frame, a third to all again.
         match (selected.get_untracked(), focus.get_untracked()) {
             (Some(before), Some(focused)) if before == frame && focused == frame => focus.set(None),
             (Some(before), _) if before == frame => focus.set(Some(frame)),
@@ -289,7 +289,7 @@ pub(crate) fn Pair(
     }
 }
 
-/// The selected place on both sides.
+/// The selected call on both sides.
 fn call_facts(call: &ComparedCall) -> impl IntoView + use<> {
     let side = |words: &'static str, stats: &CallStats| {
         let failed = figures::share(figures::ratio(stats.error_count, stats.call_count));

@@ -1,4 +1,4 @@
-//! Calls that transactions of the type make: the edges of their graph, beside those of before.
+//! Calls of transactions of the type: the edges of their graph, compared with the baseline.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{addresses, api::analysis, colour, components::Panel, figures, format, remote::Remote};
 
-/// Edges that are listed.
+/// Maximum number of edges that are listed.
 const LISTED: usize = 14;
 
 /// The panel.
@@ -57,7 +57,7 @@ pub(super) fn callees(page: TypePage) -> impl IntoView {
     }
 }
 
-/// The edges that the type's services begin: one from the user is the type itself.
+/// Returns the edges that the type's services start. An edge from the user is the type itself.
 fn called(graph: &ServiceGraph) -> impl Iterator<Item = &GraphEdge> {
     let kind = |at: u32| graph.nodes.get(at as usize).map(|node| node.kind);
     graph.edges.iter().filter(move |edge| kind(edge.from) != Some(NodeKind::User))
@@ -65,14 +65,14 @@ fn called(graph: &ServiceGraph) -> impl Iterator<Item = &GraphEdge> {
 
 type EdgeName = (String, String);
 
-/// An edge before: its p95 in nanoseconds and its share of failures.
+/// An edge of the baseline: its p95 in nanoseconds and its share of failures.
 type EdgeBefore = (u64, f64);
 
 fn failed(edge: &GraphEdge) -> f64 {
     figures::ratio(edge.error_count, edge.call_count)
 }
 
-/// The names of an edge's ends.
+/// Returns the names of an edge's ends.
 fn name(graph: &ServiceGraph, edge: &GraphEdge) -> Option<EdgeName> {
     let node = |at: u32| graph.nodes.get(at as usize).map(|node| node.name.clone());
     Some((node(edge.from)?, node(edge.to)?))
@@ -148,7 +148,7 @@ fn row(
     })
 }
 
-/// A node's name with its sign: dashed where it sends no spans.
+/// A node's name with its sign, which is dashed when it sends no spans.
 fn node_name(page: TypePage, node: &GraphNode) -> impl IntoView + use<> {
     let is_service = node.kind == NodeKind::Service;
     let name = if node.name.is_empty() { "(unknown)".to_owned() } else { node.name.clone() };

@@ -60,7 +60,7 @@ pub(super) fn charts(page: TypePage) -> impl IntoView {
     }
 }
 
-/// New versions of the other services that the sentence about the type's change names.
+/// Returns new versions of the other services in the sentence about the type's change.
 fn deployments_behind(page: TypePage) -> Vec<Deployment> {
     let sentence = page.changed().and_then(|group| group.sentence);
     let (Some(sentence), Some(report)) = (sentence, page.report.value()) else {

@@ -1,4 +1,4 @@
-//! Attributes that the measured transactions have and the rest has not.
+//! Attributes that the subject's transactions have and the others lack.
 
 use std::sync::Arc;
 

@@ -19,9 +19,9 @@ use crate::{
     url::{Step, use_go},
 };
 
-/// Examples of a kind, where each kind has some.
+/// Number of examples of each kind, where there are several kinds.
 const OF_EACH: usize = 3;
-/// Examples where only one kind is shown.
+/// Number of examples where only one kind is shown.
 const OF_ONE: usize = 12;
 
 const KINDS: &[(&str, &str)] =
@@ -62,7 +62,7 @@ pub(super) fn examples(page: TypePage) -> impl IntoView {
             .collect::<Vec<_>>()
     };
     let loading = move || kinds.iter().any(|(_, remote)| remote.loading());
-    // Rows move down when examples of an earlier kind come.
+    // Rows move down when examples of an earlier kind arrive.
     let waits = move || kinds.iter().any(|(_, remote)| remote.pending());
     let body = move || {
         let rows = rows();
@@ -86,7 +86,7 @@ pub(super) fn examples(page: TypePage) -> impl IntoView {
     }
 }
 
-/// The rows, each with its kind; their strips are as long as they took.
+/// The rows, each with its kind. The length of a strip is the duration.
 fn example_table(rows: Vec<(&'static str, TraceSummary)>) -> impl IntoView {
     let longest = rows.iter().map(|(_, trace)| trace.duration_nano).max().unwrap_or_default();
     let rows = rows.into_iter().map(|(kind, trace)| view! { <Example kind trace longest /> });
@@ -108,7 +108,8 @@ fn example_table(rows: Vec<(&'static str, TraceSummary)>) -> impl IntoView {
     }
 }
 
-/// The traces of a list that enter at the type, the slow ones slowest first.
+/// Returns the traces of a list that are of the type. Slow ones are sorted by duration, longest
+/// first.
 fn of_type(
     page: TypePage,
     remote: Remote<TraceSearchResult>,

@@ -1,4 +1,5 @@
-//! The name, the culprit of its change, the facts with what they were.
+//! The head of the page: the name, the culprit of its change, and the facts compared with the
+//! baseline.
 
 use leptos::prelude::*;
 use tidings_proto::{
@@ -16,11 +17,11 @@ use crate::{
     links::Links,
 };
 
-/// Changes of the type itself that a sentence says.
+/// Maximum number of the type's own changes in a sentence.
 const OWN_CHANGES_MAX: usize = 2;
-/// A quantile or a share of failures that is greater by this factor is marked.
+/// Factor from which a greater quantile or share of failures is marked.
 pub(super) const WORSE_FROM: f64 = 1.2;
-/// A share of failures is marked when it is greater by this much, too.
+/// Difference from which a greater share of failures is marked, in addition to the factor.
 const FAILING_FROM: f64 = 0.005;
 
 /// The head of the page.
@@ -71,7 +72,7 @@ pub(super) fn head(page: TypePage) -> impl IntoView {
     }
 }
 
-/// Tells whether a share of failures is to be marked beside the one before.
+/// Reports whether a share of failures is marked as greater than the baseline's.
 pub(super) fn is_failing_more(now: f64, before: f64) -> bool {
     now - before >= FAILING_FROM && now >= before * WORSE_FROM
 }
@@ -80,7 +81,7 @@ fn failed(kind: &TransactionKind) -> f64 {
     figures::ratio(kind.error_count, kind.count)
 }
 
-/// The change of the type as a badge; one that waits for another is not at fault.
+/// The change of the type as a badge. A type that only feels another's change is not at fault.
 fn state_badge(page: TypePage) -> Option<AnyView> {
     let group = page.changed()?;
     let sentence = group.sentence.clone()?;
@@ -88,7 +89,7 @@ fn state_badge(page: TypePage) -> Option<AnyView> {
     Some(view! { <ChangeBadge sentence service operation only_feels /> }.into_any())
 }
 
-/// The culprit of the type's change, as Home and the services' pages name it.
+/// The culprit of the type's change, as on Home and on the pages of services.
 fn culprit(page: TypePage) -> Option<AnyView> {
     let report = page.report.value()?;
     let Some(group) = page.changed() else {
@@ -104,11 +105,11 @@ fn culprit(page: TypePage) -> Option<AnyView> {
     Some(view! { <Headline sentence links /> }.into_any())
 }
 
-/// The type's own changes for the worse: `10.2 % fail since 14:01 (it was 0.1 %)`.
+/// Returns the type's own changes for the worse: `10.2 % fail since 14:01 (it was 0.1 %)`.
 fn own_changes(page: TypePage) -> Option<String> {
     let group = page.changed()?;
     let now = browser::now();
-    // The facts say the durations, by every quantile.
+    // The facts include every quantile of the durations.
     let worse =
         group.changes.iter().filter(|change| change.is_worse && change.kind != ChangeKind::Latency);
     let worse = worse.take(OWN_CHANGES_MAX);
@@ -116,8 +117,8 @@ fn own_changes(page: TypePage) -> Option<String> {
     (!words.is_empty()).then(|| format!("This type: {}.", words.join("; ")))
 }
 
-/// The numbers since the change and until then; without a change those of the window and of the
-/// time before.
+/// The numbers since the change and before it. Without a change, those of the window and of the
+/// window before.
 fn numbers(page: TypePage) -> Option<impl IntoView> {
     let since = page.changed_since();
     let now = match since {

@@ -1,8 +1,8 @@
-//! The moment since which transactions are compared with those until then.
+//! The moment that divides the compared times.
 //!
-//! Owns the moments that are offered (where a change of the type began, where a version was first
-//! seen), which of them are one, and which is taken: that of the address (`since=`), else the first
-//! of them, else the middle of the window.
+//! Owns the offered moments (changes of the type, first spans of a version), the merging of near
+//! ones, and the chosen one. The address names it (`since=`). The default is the first offered
+//! moment, else the middle of the window.
 
 use leptos::prelude::*;
 use tidings_proto::{
@@ -20,16 +20,17 @@ use crate::{
     window::Window,
 };
 
-/// The parameter of the address, in milliseconds since 1970, and the basis that it is of.
+/// The parameter of the address, in milliseconds since 1970, and the basis that uses it.
 pub(super) const SINCE: &str = "since";
-/// Moments that are offered.
+/// Maximum number of moments that are offered.
 const OFFERED_MAX: usize = 12;
-/// Letters of a moment's words.
+/// Maximum number of letters of a moment's words.
 const LETTERS_MAX: usize = 40;
-/// Moments at most this far apart are one.
+/// Distance up to which moments are merged.
 const MINUTE: DurationNanos = DurationNanos(60_000_000_000);
 
-/// The moment at which the type became worse, as its sentence names it: `northpay 3.6× slower`.
+/// Returns the moment at which the type became worse, as its sentence names it:
+/// `northpay 3.6× slower`.
 pub(super) fn of_change(group: &ChangedGroup) -> Option<Marker> {
     let named = group.sentence.iter().map(|sentence| (Some(&sentence.subject), &sentence.change));
     let worse = group.changes.iter().filter(|change| change.is_worse);
@@ -41,15 +42,15 @@ pub(super) fn of_change(group: &ChangedGroup) -> Option<Marker> {
     })
 }
 
-/// The moment at which a version was first seen.
+/// Returns the moment at which a version was first seen.
 pub(super) fn of_version(change: &VersionChange) -> Marker {
     let label = format!("{}, before {}", change.version, change.previous_version);
     let label = figures::cut(&label, LETTERS_MAX);
     Marker { time: change.first_seen_unix_nano, label, is_suspect: false }
 }
 
-/// Puts moments together that are at most a step of the drawing, or a minute, apart. The first of
-/// them is the one, and has the words of all.
+/// Merges moments that are at most a step of the drawing, or a minute, apart. The first of them
+/// remains, with the words of all.
 pub(super) fn together(moments: impl Iterator<Item = Marker>, step: DurationNanos) -> Vec<Marker> {
     let mut all = Vec::new();
     for moment in moments {
@@ -58,7 +59,7 @@ pub(super) fn together(moments: impl Iterator<Item = Marker>, step: DurationNano
     all
 }
 
-/// Adds a moment, or its words to one that is near.
+/// Adds a moment, or merges its words into a near one.
 fn put(all: &mut Vec<Marker>, moment: Marker, apart: DurationNanos) {
     let is_near = |one: &&mut Marker| one.time.0.abs_diff(moment.time.0) <= apart.0;
     match all.iter_mut().find(is_near) {
@@ -75,8 +76,8 @@ fn put(all: &mut Vec<Marker>, moment: Marker, apart: DurationNanos) {
     }
 }
 
-/// The moment of the type's change, then those of its other changes, the heaviest first, then new
-/// versions, the earliest first.
+/// Returns the moment of the type's change, then those of its other changes, most important first,
+/// then new versions, earliest first.
 pub(super) fn offered(
     changed: Option<&ChangedGroup>,
     versions: &[VersionChange],
@@ -93,7 +94,7 @@ pub(super) fn offered(
     moments
 }
 
-/// The moment that is taken, inside of the bounds of the window.
+/// Returns the chosen moment, within the window.
 pub(super) fn taken(
     asked_milliseconds: Option<u64>,
     offered: &[Marker],
@@ -106,8 +107,8 @@ pub(super) fn taken(
     known.chain([middle]).find(is_inside)
 }
 
-/// Begin, moment and end of what is compared; `None` while everything stored is looked at, which has
-/// no begin.
+/// Returns start, moment and end of the compared times. `None` for the range of everything stored,
+/// which has no start.
 pub(super) fn parts(
     window: Window,
     moment: Option<UnixNanos>,
@@ -116,7 +117,7 @@ pub(super) fn parts(
     Some((start, moment.filter(|moment| start < *moment && *moment < end)?, end))
 }
 
-/// A moment on the reader's clock, to the minute.
+/// Formats a moment in the reader's time zone, to the minute.
 pub(super) fn clock(time: UnixNanos) -> String {
     format::time_of_day(time, browser::zone_minutes(time)).chars().take(5).collect()
 }
@@ -205,7 +206,7 @@ mod tests {
         }
     }
 
-    /// The moment of the change, and one far from it.
+    /// The moment of the change, and a distant one.
     const CHANGED: u64 = 10 * MINUTE.0;
     const EARLY: u64 = 5 * MINUTE.0;
 

@@ -1,7 +1,7 @@
-//! Plain words in the box: services, transaction types, operations and attribute values that begin
-//! so, log patterns that have the words, and the log line that was copied from somewhere.
+//! Plain words in the box: services, transaction types, operations and attribute values with that
+//! prefix, log patterns with the words, and a copied log line.
 //!
-//! One pause of the typing asks each of these once; a question whose words have changed is cancelled.
+//! A pause in typing sends one request for each of these. A request for earlier words is cancelled.
 
 use std::time::Duration;
 
@@ -18,28 +18,28 @@ use crate::{
     url::{LogState, TimeRange, UrlQuery, phrase},
 };
 
-/// Names that are offered.
+/// Maximum number of offered names.
 const OFFERED_MAX: usize = 10;
-/// Names of one kind that are offered, where there are others.
+/// Maximum number of offered names of one kind, where there are others.
 const OF_KIND_MAX: usize = 4;
-/// Transaction types that are completed: the most that the API lists.
+/// Number of transaction types that are completed: the maximum that the API lists.
 const TYPES_MAX: u32 = 200;
-/// Patterns that are asked for.
+/// Number of requested patterns.
 const PATTERNS_ASKED: u32 = 3;
-/// Transaction keys whose values are completed.
+/// Number of transaction keys whose values are completed.
 const KEYS_MAX: usize = 3;
-/// Fewer characters are in too many log records.
+/// Minimum number of characters of a pattern search. Fewer occur in too many log records.
 const PATTERN_MIN: usize = 4;
-/// Characters of a pattern that are shown.
+/// Maximum number of characters of a pattern.
 const PATTERN_SHOWN: usize = 80;
-/// Pause of the typing after which questions are asked.
+/// Pause in typing after which requests are sent.
 const SETTLE: Duration = Duration::from_millis(180);
-/// Fewer characters fit too many names.
+/// Minimum number of characters. Fewer match too many names.
 const WORDS_MIN: usize = 2;
 const WORDS_MAX: usize = 80;
-/// A shorter text is in too many log lines.
+/// Minimum length of a text. A shorter one occurs in too many log lines.
 const LINE_MIN: usize = 8;
-/// Leading words of a copied log line that may be its time, severity and service.
+/// Maximum number of leading words of a copied log line that may be its time, severity and service.
 const HEAD_MAX: usize = 4;
 
 /// A page that the words may mean.
@@ -53,7 +53,7 @@ pub(super) struct NamedPage {
     pub(super) address: String,
 }
 
-/// Returns the address of Explore with a query, where a text begins like one in TraceQL.
+/// Returns the address of Explore with a query, if a text begins like a TraceQL query.
 pub(super) fn traceql_address(text: &str) -> Option<String> {
     let text = text.trim();
     text.starts_with('{').then(|| {
@@ -63,7 +63,7 @@ pub(super) fn traceql_address(text: &str) -> Option<String> {
     })
 }
 
-/// Decides whether a text is words and no id, header, query or log line.
+/// Reports whether a text is plain words and not an id, a header, a query or a log line.
 pub(super) fn are_words(text: &str) -> bool {
     let length = text.chars().count();
     let is_id = length >= 16 && text.chars().all(|c| c.is_ascii_hexdigit() || c == '-');
@@ -72,7 +72,7 @@ pub(super) fn are_words(text: &str) -> bool {
     (WORDS_MIN..=WORDS_MAX).contains(&length) && !is_id && !is_query && text.chars().all(is_plain)
 }
 
-/// An attribute and the begin of its value: `order.id=A-2`.
+/// Returns an attribute and the prefix of its value: `order.id=A-2`.
 fn attribute_in(text: &str) -> Option<(&str, &str)> {
     let (key, value) = text.split_once('=')?;
     let (key, value) = (key.trim(), value.trim());
@@ -81,7 +81,7 @@ fn attribute_in(text: &str) -> Option<(&str, &str)> {
     fits.then_some((key, value))
 }
 
-/// The text as it was when the typing last paused.
+/// Returns the text as of the last pause in typing.
 fn settled(text: Memo<String>) -> Memo<String> {
     let shown = RwSignal::new(String::new());
     let waiting = StoredValue::new_local(None::<TimeoutHandle>);
@@ -104,13 +104,13 @@ fn settled(text: Memo<String>) -> Memo<String> {
     Memo::new(move |_| shown.get())
 }
 
-/// Transaction types, the most frequent first, without where their time goes.
+/// Requests transaction types, most frequent first, without the parts of their time.
 fn types() -> api::Request<TransactionKindList> {
     let analysis = Analysis::within(TimeRange::default(), browser::now());
     analysis::transaction_types(&analysis.with("than", 0).with("limit", TYPES_MAX))
 }
 
-/// Answers that have come to the questions for names.
+/// Answers of the requests for names so far.
 #[derive(Debug, Default, Clone, Copy)]
 struct NameAnswers<'a> {
     services: Option<&'a NameList>,
@@ -118,8 +118,8 @@ struct NameAnswers<'a> {
     operations: Option<&'a NameList>,
 }
 
-/// The pages that the text may mean, best first: services, transaction types, operations, values of
-/// attributes, log patterns.
+/// Returns the pages that the text may mean, best first: services, transaction types, operations,
+/// values of attributes, log patterns.
 pub(super) fn use_names(text: Memo<String>) -> Memo<Vec<NamedPage>> {
     let server = use_server();
     let paused = settled(text);
@@ -172,8 +172,8 @@ pub(super) fn use_names(text: Memo<String>) -> Memo<Vec<NamedPage>> {
     })
 }
 
-/// The attribute and the begin of its value that the question of this number is for: the one that
-/// the text names, else a transaction key whose value the words may be.
+/// Returns the attribute and the prefix of its value for the request of this number: the attribute
+/// in the text, else a transaction key that may have the words as its value.
 fn value_asked(at: usize, text: &str, keys: &[String]) -> Option<(String, String)> {
     match attribute_in(text) {
         Some((key, value)) => (at == 0).then(|| (key.to_owned(), value.to_owned())),
@@ -186,8 +186,8 @@ fn fits(name: &str, lower: &str) -> bool {
     name.to_lowercase().starts_with(lower)
 }
 
-/// Services first, then transaction types, then other operations; an answer to earlier words is held
-/// to the present ones.
+/// Returns services first, then transaction types, then other operations. An answer to earlier
+/// words is matched with the present ones.
 fn named(words: &str, answers: NameAnswers<'_>) -> Vec<NamedPage> {
     let lower = words.to_lowercase();
     let links = Links::within(TimeRange::default());
@@ -219,7 +219,7 @@ fn named(words: &str, answers: NameAnswers<'_>) -> Vec<NamedPage> {
     pages
 }
 
-/// Traces that have such a value of an attribute.
+/// Returns links to traces with such a value of an attribute.
 fn values_of(key: &str, begin: &str, list: &NameList) -> Vec<NamedPage> {
     let lower = begin.to_lowercase();
     let links = Links::within(TimeRange::default());
@@ -232,7 +232,7 @@ fn values_of(key: &str, begin: &str, list: &NameList) -> Vec<NamedPage> {
     fitting.map(page).collect()
 }
 
-/// Log records of such patterns.
+/// Returns links to log records of such patterns.
 fn patterns_of(list: &LogPatternList) -> Vec<NamedPage> {
     let links = Links::within(TimeRange::default());
     let page = |pattern: &tidings_proto::api::LogPattern| {
@@ -247,7 +247,7 @@ fn patterns_of(list: &LogPatternList) -> Vec<NamedPage> {
     list.patterns.iter().map(page).collect()
 }
 
-/// The best page for words whose names have not come yet.
+/// Returns the best page for words whose names have not loaded yet.
 pub(super) async fn best_name(words: &str) -> Option<NamedPage> {
     if !are_words(words) {
         return None;
@@ -263,8 +263,8 @@ pub(super) async fn best_name(words: &str) -> Option<NamedPage> {
     named(words, answers).into_iter().next()
 }
 
-/// The records that have this line, also without the time, severity and service that stand in
-/// front of a line that was copied from a list.
+/// Returns the records with this line. The time, severity and service before a line that was copied
+/// from a list are ignored.
 pub(super) async fn copied_line(text: &str) -> Vec<LogView> {
     for part in parts_of(text) {
         let state =
@@ -279,7 +279,8 @@ pub(super) async fn copied_line(text: &str) -> Vec<LogView> {
     Vec::new()
 }
 
-/// The text, and the text without one, two and more leading words while these may be a head.
+/// Returns the text, and the text without one, two and more leading words while these may be such a
+/// head.
 fn parts_of(text: &str) -> Vec<String> {
     let mut parts = Vec::new();
     let mut rest = text.trim();

@@ -36,7 +36,7 @@ fn the_critical_path_is_strong_where_it_is_the_rows_own() {
 #[test]
 fn a_zoomed_bar_keeps_its_parts_in_place() {
     let shop = TraceModel::new(samples::shop());
-    // From the middle of the call at 500 µs to 900 µs on, the payment waits until 900 µs.
+    // The payment waits until 900 µs from the middle of its call at 500 µs on.
     let payment = bar(&shop, 9, OffsetRange::new(700_000, 900_000));
     assert!((payment.place.left + 1.0).abs() < 1e-6);
     assert!(payment.fill.starts_with("linear-gradient(90deg,var(--waiting) 0.000% 99."));

@@ -21,7 +21,7 @@ fn an_error_among_100_000_spans_is_kept() {
     let mut calls = vec![(0, 0, 0, 0, 100_000)];
     calls.extend((0..100_000).map(|call| (1, 1, 1, call, 1)));
     let mut skeleton = samples::skeleton(&[(0, 0, 0, 0, 0)]);
-    // `skeleton` is quick for flat traces only when they have one level.
+    // `skeleton` is fast only for traces of one level.
     skeleton.spans = samples::skeleton(&calls).spans;
     skeleton.summary.duration_nano.0 = 100_001_000;
     skeleton.spans.flags[50_000] = SpanFlags::ERROR;

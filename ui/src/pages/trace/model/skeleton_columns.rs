@@ -1,5 +1,5 @@
-//! The skeleton's columns as the model may rely on them, and the runs of repeated calls in them: the
-//! same operation called again and again by one caller.
+//! The validated columns of the skeleton, and the runs of repeated calls in them: the same
+//! operation called repeatedly by one caller.
 
 use std::collections::HashMap;
 
@@ -7,11 +7,11 @@ use tidings_proto::api::SpanColumns;
 
 use super::{NO_ROW, rows_of};
 
-/// So many calls of the same operation in a row are drawn as one row.
+/// Minimum number of successive calls of the same operation that are drawn as one row.
 const REPEATS_MIN: u32 = 5;
 
-/// Columns of one length whose rows point only to rows that exist: parents before their rows,
-/// descendants within their parent's.
+/// Returns columns of equal length whose rows refer only to existing rows. Parents come before
+/// their rows, and descendants are within their parent's.
 pub(super) fn repaired(mut columns: SpanColumns) -> SpanColumns {
     let SpanColumns {
         span_id,
@@ -55,7 +55,7 @@ pub(super) fn repaired(mut columns: SpanColumns) -> SpanColumns {
     kind.truncate(len);
     flags.truncate(len);
 
-    // The ends of the rows that are open at this row, outermost first.
+    // The ends of the open subtrees at this row, outermost first.
     let mut open: Vec<usize> = Vec::new();
     for row in 0..len {
         open.retain_last(|&end| end > row);
@@ -85,12 +85,12 @@ impl<T> RetainLast<T> for Vec<T> {
     }
 }
 
-/// Runs of neighbouring siblings with one service and operation.
+/// Runs of adjacent siblings with the same service and operation.
 #[derive(Debug, PartialEq, Eq, Default)]
 pub(super) struct Repeats {
-    /// For each row the first row of its run, or [`NO_ROW`].
+    /// For each row, the first row of its run, or [`NO_ROW`].
     pub(super) first: Vec<u32>,
-    /// For the first row of a run the row after its last call.
+    /// For the first row of a run, the row after its last call.
     pub(super) runs: HashMap<u32, u32>,
 }
 
@@ -105,8 +105,8 @@ impl Repeats {
         repeats
     }
 
-    /// Follows the siblings of `start` as long as they are the same call. Each sibling is looked
-    /// at once: a member of a run never starts another.
+    /// Follows the siblings of `start` while they are the same call. Each sibling is visited once:
+    /// a member of a run never starts another.
     fn run_from(&mut self, columns: &SpanColumns, seen: &mut [bool], start: u32) {
         let len = columns.span_id.len();
         let call = |row: usize| (columns.parent[row], columns.service[row], columns.operation[row]);

@@ -1,4 +1,4 @@
-//! Attributes, each to be copied and to search by.
+//! Attributes, each with buttons to copy its value and to search for it.
 
 use leptos::prelude::*;
 use tidings_proto::{
@@ -14,14 +14,14 @@ use crate::{
     url::{AttributeFilter, ExploreState, TraceFilters},
 };
 
-/// Values that are listed of an attribute.
+/// Maximum number of values that are listed per attribute.
 const VALUES_MAX: usize = 20;
 
 /// Values longer than this are cut until they are opened.
 const VALUE_CHARS: usize = 400;
 
-/// A titled list, each value with a search for it in `service`, or in all when that is empty;
-/// nothing when there are none.
+/// A titled list. Each value has a search for it in `service`, or in all services when that is
+/// empty. `None` when there are no attributes.
 pub(super) fn attribute_list(
     title: &'static str,
     attributes: &[KeyValue],
@@ -84,7 +84,7 @@ pub(super) fn attribute_list(
     })
 }
 
-/// The most frequent values of an attribute over all spans, each with the way to its traces.
+/// The most frequent values of an attribute over all spans, each with a link to its traces.
 #[component]
 fn AllValues(key_name: String) -> impl IntoView {
     let asked = key_name.clone();
@@ -119,7 +119,7 @@ fn AllValues(key_name: String) -> impl IntoView {
     }
 }
 
-/// The text, the end of a long one to be opened.
+/// The text. The end of a long one can be opened.
 pub(super) fn value_view(value: String) -> AnyView {
     if value.is_empty() {
         return view! { <span class="faint">"(empty)"</span> }.into_any();
@@ -143,8 +143,8 @@ pub(super) fn value_view(value: String) -> AnyView {
     }
 }
 
-/// Returns whether a value is an address of a host and, if any, a port. One with a user in it is
-/// none: it may look like another host's.
+/// Reports whether a value is an address of a host and, if any, a port. One with user information
+/// is not, because it may look like another host's.
 fn is_web_address(value: &str) -> bool {
     let schemes = ["http://", "https://"];
     let Some(rest) = schemes.iter().find_map(|scheme| value.strip_prefix(scheme)) else {
@@ -163,7 +163,7 @@ fn is_web_address(value: &str) -> bool {
         && !value.contains(char::is_whitespace)
 }
 
-/// A value that is a web address, as a link that tells the other site nothing.
+/// A value that is a web address, as a link without a referrer.
 fn outside_link(value: &str) -> Option<impl IntoView + use<>> {
     let href = is_web_address(value).then(|| value.to_owned())?;
     Some(view! {
@@ -191,7 +191,7 @@ fn explore_address(service: &str, key: &str, value: &str) -> String {
     ExploreState { filters, ..ExploreState::default() }.write().on("/explore")
 }
 
-/// Identity of the sender among its replicas: the pod, the instance, or the host.
+/// Returns the identity of the sender among its replicas: the pod, the instance, or the host.
 pub(super) fn resource_title(resource: &Resource) -> Option<String> {
     let named = |key: &str| resource.attributes.iter().find(|attribute| attribute.key == key);
     let attribute =

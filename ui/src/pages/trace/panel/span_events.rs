@@ -1,4 +1,4 @@
-//! Events of a span, exceptions first, then the others; and its log records.
+//! Events of a span, exceptions first, and its log records.
 
 use leptos::prelude::*;
 use tidings_proto::{SpanId, UnixNanos, otlp::Event};
@@ -12,10 +12,11 @@ use crate::{browser, components::attribute_rows, format};
 
 /// OTel's name for the event that records an exception.
 const EXCEPTION: &str = "exception";
-/// So many lines of a stack trace stand open.
+/// Number of lines of a stack trace that are initially shown.
 const STACK_LINES: usize = 3;
 
-/// The events that are exceptions, or the others, with their positions among all of the span.
+/// Returns the events that are exceptions, or the others, with their positions among all events of
+/// the span.
 fn numbered(events: &[Event], are_exceptions: bool) -> Vec<(usize, Event)> {
     let all = events.iter().enumerate();
     all.filter(|(_, event)| (event.name == EXCEPTION) == are_exceptions)
@@ -23,12 +24,12 @@ fn numbered(events: &[Event], are_exceptions: bool) -> Vec<(usize, Event)> {
         .collect()
 }
 
-/// The id of an event's element.
+/// Returns the id of an event's element.
 fn event_id(position: usize) -> String {
     format!("span-event-{position}")
 }
 
-/// Gives the focus to the event that was asked for, once it is drawn.
+/// Focuses the requested event, once it is drawn.
 pub(super) fn focus_shown_event(page: PageSignals, drawn: SpanId) {
     Effect::new(move |_| {
         let shown = page.shown_event.get().filter(|shown| shown.span.id == drawn);
@@ -131,8 +132,8 @@ fn text(event: &Event, key: &str) -> String {
     attribute.and_then(|attribute| attribute.value.as_ref()).map(format::value).unwrap_or_default()
 }
 
-/// The first lines of a stack trace and the others, without a first line that only says what
-/// `title` says.
+/// Splits a stack trace into its first lines and the others, without a first line that only repeats
+/// `title`.
 fn split_stack(stack: &str, title: &str) -> (String, String) {
     let mut lines = stack.lines().peekable();
     if lines.peek().is_some_and(|line| !title.is_empty() && line.trim() == title) {
@@ -143,10 +144,10 @@ fn split_stack(stack: &str, title: &str) -> (String, String) {
     (first.join("\n"), rest.join("\n"))
 }
 
-/// So many records are drawn; the Logs tab has them all.
+/// Maximum number of records that are drawn. The Logs tab has them all.
 const RECORDS_MAX: usize = 200;
 
-/// The records, oldest first, and how many there are below; nothing when there are none at all.
+/// The records, oldest first, and the number of records below. Empty when there are none.
 pub(super) fn records(page: PageSignals) -> impl IntoView {
     move || {
         let row = page.selected.get()?;

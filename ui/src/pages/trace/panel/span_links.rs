@@ -1,4 +1,4 @@
-//! Links from a span to other spans, of this trace or another, and from spans of other traces to it.
+//! Links from a span to spans of this or other traces, and from spans of other traces to it.
 
 use leptos::prelude::*;
 use tidings_proto::{
@@ -10,10 +10,10 @@ use tidings_proto::{
 use super::super::page_signals::PageSignals;
 use crate::{api::trace_address, components::attribute_rows, format, remote::Remote};
 
-/// Incoming links that are listed.
+/// Maximum number of incoming links that are listed.
 const INCOMING_MAX: usize = 50;
 
-/// The links of other traces' spans to the selected one; nothing when there are none.
+/// The links of other traces' spans to the selected one. Empty when there are none.
 pub(super) fn incoming_links(page: PageSignals, links: Remote<TraceLinks>) -> impl IntoView {
     let body = move || {
         let row = page.selected.get()?;
@@ -57,7 +57,7 @@ pub(super) fn incoming_links(page: PageSignals, links: Remote<TraceLinks>) -> im
     view! { {body} {failed} }
 }
 
-/// The links; nothing when there are none.
+/// The links, or `None` when there are none.
 pub(super) fn links(page: PageSignals, links: &[Link]) -> Option<impl IntoView + use<>> {
     if links.is_empty() {
         return None;

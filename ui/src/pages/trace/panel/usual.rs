@@ -1,4 +1,4 @@
-//! The selected span among others of its operation: its place among the durations of a day.
+//! The selected span among others of its operation: its percentile among the durations of a day.
 
 use std::sync::Arc;
 
@@ -15,14 +15,14 @@ use crate::{
     remote::Remote,
 };
 
-/// The day before the end of the trace is looked at.
+/// Length of the time range: the day before the end of the trace.
 const DAY_NANOS: u64 = 86_400_000_000_000;
-/// Fewer spans than this say nothing about what is usual.
+/// Minimum number of spans for a meaningful comparison.
 const COUNT_MIN: u64 = 20;
-/// Bars of the picture.
+/// Number of bars of the histogram.
 const BARS: usize = 48;
 
-/// The words and the picture, once they are known.
+/// The words and the histogram, once they have loaded.
 pub(super) fn usual(page: PageSignals) -> impl IntoView {
     let asked = Memo::new(move |_| {
         let row = page.selected.get()?;
@@ -48,7 +48,7 @@ pub(super) fn usual(page: PageSignals) -> impl IntoView {
         page.model.with(|model| row.is_some_and(|row| is_answer(model, row)))
     });
     let kinds = percentile::ask(page, is_root.into());
-    // The answer about another operation is not this one's.
+    // The answer about another operation does not apply to this one.
     Effect::new(move |_| {
         asked.track();
         answer.forget();
@@ -72,7 +72,7 @@ pub(super) fn usual(page: PageSignals) -> impl IntoView {
     }
 }
 
-/// Tells whether a row is the root that the trace's type is measured by.
+/// Reports whether a row is the root whose duration the trace's type is measured by.
 fn is_answer(model: &TraceModel, row: u32) -> bool {
     model.parent(row).is_none()
         && model.answer_nano() == Some(model.duration(row))
@@ -80,14 +80,14 @@ fn is_answer(model: &TraceModel, row: u32) -> bool {
         && model.operation(row) == model.summary.root_operation
 }
 
-/// A duration beside the median: `5.7× the median 214 ms, slower than 85 %`.
+/// Returns a duration compared with the median: `5.7× the median 214 ms, slower than 85 %`.
 fn words(median: DurationNanos, nanos: u64, place: &str) -> String {
     let factor =
         figures::factor(nanos as f64, median.0 as f64).unwrap_or_else(|| "over".to_owned());
     format!("{factor} the median {}, {place}", format::duration(median))
 }
 
-/// The place of a duration among the percentiles.
+/// Returns the rank of a duration among the percentiles, in words.
 fn place_words(stats: &LatencyStats, nanos: u64) -> String {
     let percentiles = [
         (stats.p99_nano, "slower than 99 %"),
@@ -99,13 +99,13 @@ fn place_words(stats: &LatencyStats, nanos: u64) -> String {
     above.map_or("no slower than half", |(_, words)| words).to_owned()
 }
 
-/// The place of a duration across a logarithmic axis, from 0 to 1.
+/// Returns the position of a duration on a logarithmic axis, from 0 to 1.
 fn across(nanos: u64, least: f64, most: f64) -> f64 {
     let log = (nanos.max(1) as f64).ln();
     if most > least { ((log - least) / (most - least)).clamp(0.0, 1.0) } else { 0.5 }
 }
 
-/// Histogram of durations on a logarithmic axis, with this one's place.
+/// Histogram of durations on a logarithmic axis, with this one's position.
 fn picture(group: &RedGroup, nanos: u64) -> Option<impl IntoView + use<>> {
     let log = |duration: DurationNanos| (duration.0.max(1) as f64).ln();
     let least = log(group.duration.min_nano).min((nanos.max(1) as f64).ln());
@@ -120,7 +120,7 @@ fn picture(group: &RedGroup, nanos: u64) -> Option<impl IntoView + use<>> {
     let mut path = String::new();
     for (index, count) in counts.iter().enumerate().filter(|(_, count)| **count > 0) {
         use std::fmt::Write as _;
-        // Rare durations must be seen beside frequent ones.
+        // Rare durations must be visible beside frequent ones.
         let height = (*count as f64 / top as f64).sqrt() * 36.0;
         let left = index as f64 * 10.0;
         let _ = write!(path, "M{left} 38v-{:.1}h8.5V38z", height.max(1.5));

@@ -17,7 +17,7 @@ fn an_axis_names_round_moments_in_one_unit() {
     assert_eq!(labels(window(0, 1_840_000_000), 5), ["0.0 s", "0.5 s", "1.0 s", "1.5 s"]);
     assert_eq!(labels(window(0, 640_000), 5), ["0 µs", "200 µs", "400 µs", "600 µs"]);
     assert_eq!(labels(window(0, 90), 4), ["0 ns", "50 ns"]);
-    // Far into a trace, a short window still tells its moments apart.
+    // Labels of a short window far into a trace still differ.
     assert_eq!(
         labels(window(1_331_000_000, 1_331_002_500), 3),
         ["1.331000 s", "1.331001 s", "1.331002 s"]
@@ -29,7 +29,7 @@ fn a_label_stands_after_its_bar_else_before_it_else_inside() {
     assert_eq!(label_side(0.0, 100.0, 50.0, 500.0), LabelSide::After);
     assert_eq!(label_side(300.0, 480.0, 50.0, 500.0), LabelSide::Before);
     assert_eq!(label_side(0.0, 500.0, 50.0, 500.0), LabelSide::Inside);
-    // What ends before the window begins still has its label in view.
+    // A bar that ends before the window starts still has a visible label.
     assert_eq!(label_side(-400.0, -5.0, 50.0, 500.0), LabelSide::After);
 }
 
