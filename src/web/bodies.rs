@@ -185,14 +185,13 @@ impl BoundedBody {
         let bytes = frame.data_ref().map_or(0, Bytes::len);
         self.arrived_bytes = self.arrived_bytes.saturating_add(bytes);
         self.holder.progressed();
-        let bytes = bytes.saturating_add(PIECE_BYTES);
-        let exempt = bytes.min(self.exempt_bytes);
-        self.exempt_bytes -= exempt;
-        let bytes = bytes - exempt;
+        let held = bytes.saturating_add(PIECE_BYTES);
+        let taken = held.saturating_sub(self.exempt_bytes);
+        self.exempt_bytes = self.exempt_bytes.saturating_sub(held);
         let memory = lock(&self.received).memory.clone();
         let grown = async move {
             match memory {
-                Some(memory) => memory.grow_soon(bytes).await,
+                Some(memory) => memory.grow_soon(taken).await,
                 None => Err(Scarce { is_passing: false }),
             }
         };
@@ -420,6 +419,7 @@ mod tests {
         answer.notify_one();
         assert_eq!(text(send(app, Body::from(vec![0; LARGE])).await).await, LARGE.to_string());
     }
+
     #[tokio::test]
     async fn a_small_body_is_read_while_a_large_one_has_all_the_memory() {
         const SMALL: usize = EXEMPT_BYTES - PIECE_BYTES;
