@@ -271,6 +271,7 @@ impl HttpBody for BoundedBody {
 mod tests {
     use std::{
         convert::Infallible,
+        net::{IpAddr, Ipv4Addr},
         pin::Pin,
         sync::Arc,
         task::{Context, Poll},
@@ -288,6 +289,7 @@ mod tests {
     };
     use http_body_util::BodyExt;
     use hyper::body::Frame;
+    use tidings_collector::{PeerAddress, RequestHolder};
     use tidings_proto::UnixNanos;
     use tidings_storage::{Clock, SystemClock};
     use tokio::sync::Notify;
@@ -423,18 +425,14 @@ mod tests {
     #[tokio::test]
     async fn a_small_body_is_read_while_a_large_one_has_all_the_memory() {
         const SMALL: usize = EXEMPT_BYTES - PIECE_BYTES;
-        let bodies = Bodies::of_bytes(1000, Arc::new(Over(Duration::MAX)));
-        let memory = Arc::clone(&bodies.memory);
+        let clock: Arc<dyn Clock> = Arc::new(Over(Duration::MAX));
+        let bodies = Bodies::of_bytes(1000, Arc::clone(&clock));
+        let peer = PeerAddress::from(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
+        let large = RequestHolder::new(peer, true, clock);
+        let _all = bodies.memory.take(large, bodies.memory.total_max()).unwrap();
         let answer = Arc::new(Notify::new());
-        let app = app(bodies, Arc::clone(&answer));
-        let large = Body::new(Begun(Some(Bytes::from(vec![0; SMALL + 1000]))));
-        let large = tokio::spawn(send(app.clone(), large));
-        while memory.used() < memory.total_max() {
-            tokio::task::yield_now().await;
-        }
         answer.notify_one();
-        let small = send(app, Body::from(vec![0; SMALL])).await;
+        let small = send(app(bodies, answer), Body::from(vec![0; SMALL])).await;
         assert_eq!(text(small).await, SMALL.to_string());
-        large.abort();
     }
 }
