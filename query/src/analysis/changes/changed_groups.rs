@@ -62,8 +62,9 @@ pub(super) struct PartCalls {
 }
 
 /// Divisors of the window's length: the last parts of the window that are compared by themselves. A
-/// change that began late affects little of the whole window.
-pub(super) const RECENT: [u64; 3] = [2, 4, 8];
+/// change that began late affects little of the whole window. A part is at most 1.5 times as long
+/// as the next, so that the part that contains a change is not much longer than the change.
+pub(super) const RECENT: [u64; 5] = [2, 3, 4, 6, 8];
 /// Factor by which the change of a later part must weigh more to be preferred.
 const RECENT_FACTOR: f64 = 1.1;
 
