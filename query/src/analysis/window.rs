@@ -18,7 +18,7 @@ const SECOND: u64 = 1_000_000_000;
 const DAY: u64 = 24 * 3_600 * SECOND;
 /// Maximum number of steps; a screen has no more columns.
 const STEPS_MAX: u64 = 1_000;
-/// Maximum number of steps when the client does not set a step.
+/// Maximum number of whole steps when the client does not set a step.
 const STEPS_DEFAULT: u64 = 60;
 /// The possible automatic steps, in nanoseconds.
 const STEPS: [u64; 19] = [
@@ -171,8 +171,10 @@ pub(crate) fn ratio(part: u64, whole: u64) -> f64 {
     if whole == 0 { 0.0 } else { part as f64 / whole as f64 }
 }
 
+/// Returns the automatic step. A part of a step more does not double it: a window of the last hour
+/// without an end is some milliseconds longer than an hour.
 fn step_for(length: u64) -> u64 {
-    let fits = |step: &&u64| length.div_ceil(**step) <= STEPS_DEFAULT;
+    let fits = |step: &&u64| length / **step <= STEPS_DEFAULT;
     let whole_days = || length.div_ceil(STEPS_DEFAULT).div_ceil(DAY) * DAY;
     STEPS.iter().find(fits).copied().unwrap_or_else(whole_days)
 }
@@ -182,12 +184,15 @@ mod tests {
     use super::{DAY, SECOND, step_for};
 
     #[test]
-    fn the_step_is_one_that_people_know_and_gives_at_most_60() {
+    fn the_step_is_one_that_people_know_and_gives_at_most_60_whole_ones() {
         for (length, step) in [
             (1, 1_000_000),
             (60 * SECOND, SECOND),
             (61 * SECOND, 2 * SECOND),
             (3_600 * SECOND, 60 * SECOND),
+            (3_600 * SECOND + 1, 60 * SECOND),
+            (3_659 * SECOND, 60 * SECOND),
+            (3_660 * SECOND, 120 * SECOND),
             (DAY, 1_800 * SECOND),
             (7 * DAY, 6 * 3_600 * SECOND),
             (365 * DAY, 7 * DAY),

@@ -73,7 +73,7 @@ pub(super) const WINDOW: &[Declared] = &[
 pub(super) const STEP: Declared = query(
     "step",
     Duration,
-    "The length of a step, as `1m` or `500ms`, at least 1 ms; at most 1,000 steps; one that gives at most 60 when not given",
+    "The length of a step, as `1m` or `500ms`, at least 1 ms; at most 1,000 steps; one that gives at most 60 whole ones when not given",
 );
 
 /// The filters of log records.

@@ -62,8 +62,8 @@ pub(super) struct PartCalls {
 }
 
 /// Divisors of the window's length: the last parts of the window that are compared by themselves. A
-/// change that began late affects little of the whole window. A part is at most 1.5 times as long
-/// as the next, so that the part that contains a change is not much longer than the change.
+/// change that began late affects little of the whole window. Parts differ by a factor of at most
+/// 1.5, so that a change that is older than the shortest part is not diluted much.
 pub(super) const RECENT: [u64; 5] = [2, 3, 4, 6, 8];
 /// Factor by which the change of a later part must weigh more to be preferred.
 const RECENT_FACTOR: f64 = 1.1;
