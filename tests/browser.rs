@@ -1,5 +1,5 @@
 //! Tests of the UI in a real Chromium against the real server. A test fails on any console error
-//! and on any violation of the content security policy.
+//! and on any violation of the content security policy that it does not expect.
 
 use prost::Message;
 use serde_json::{Value as Json, json};
@@ -82,7 +82,6 @@ fn a_newcomer_gets_from_welcome_to_the_logs_of_a_span() {
     let (_, view) = server.get(&format!("/api/v1/traces/{}", id.as_str().unwrap()));
     assert_eq!(view["state"], "failed", "{id} is not what was searched for");
     check_trace(&mut browser, &view);
-    browser.assert_no_errors();
 }
 
 /// Checks that the page of a declined checkout shows the values of the API.
@@ -158,7 +157,6 @@ fn anything_pasted_into_the_box_is_found() {
         browser.wait_for("location.pathname === '/trace/4f1c2ab09de84f6ea7b3c1d2e5f60718'");
         browser.wait_for_text("POST /orders");
     }
-    browser.assert_no_errors();
 }
 
 #[test]
@@ -193,13 +191,14 @@ fn hostile_telemetry_stays_text() {
         assert_eq!(elements, 0, "{path}");
         assert_ne!(browser.evaluate("document.title"), "owned");
     }
-    browser.assert_no_errors();
 }
 
 #[test]
 fn empty_and_missing_are_said_in_words() {
     let server = Server::start();
     let Some(mut browser) = Browser::start(&server, 1280, 800) else { return };
+    browser.expect_refusals(400, "/api/v1/");
+    browser.expect_refusals(404, "/api/v1/traces/");
     post(
         &server.otlp_http,
         "/v1/traces",
@@ -293,7 +292,6 @@ fn the_tail_of_the_log_is_drawn_as_it_comes() {
     browser.wait_for(&format!("{FIRST_LINE}.includes('after a reload')"));
     click_text(&mut browser, "Tail");
     browser.wait_for("!document.querySelector('.tail-note') && !location.search.includes('tail')");
-    browser.assert_no_errors();
 }
 
 #[test]
@@ -333,7 +331,6 @@ fn the_lines_around_a_record_are_drawn_below_it() {
     browser.press("c");
     browser.wait_for(&format!("{lines}.length === 0"));
     assert_eq!(count(&mut browser, ".log.is-open"), 1);
-    browser.assert_no_errors();
 }
 
 #[test]
@@ -366,5 +363,4 @@ fn a_trace_is_pinned_with_a_note_and_unpinned_again() {
     click_text(&mut browser, "Pinned");
     browser.wait_for(&pressed(false));
     assert_eq!(server.get("/api/v1/pins").1["pins"], json!([]));
-    browser.assert_no_errors();
 }

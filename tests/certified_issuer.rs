@@ -86,6 +86,11 @@ fn a_person_signs_in_stays_and_signs_out_at_a_certified_issuer() {
     let folder = tempfile::tempdir().unwrap();
     let (_issuer, server) = start(&program, folder.path());
     let Some(mut browser) = Browser::start(&server, 1280, 800) else { return };
+    browser.expect_refusals(401, "/api/v1/");
+    browser.expect_refusals(403, "/sign-in/callback");
+    // The issuer's own pages ask for fonts elsewhere, and for an icon that it does not have.
+    browser.expect_errors("\"url\":\"https://");
+    browser.expect_refusals(404, "/favicon.ico");
     sign_in(&mut browser, &server, "dev-ada");
     browser.wait_for_text("Signed in as dev-ada@example.com");
     assert_eq!(browser.evaluate("location.pathname").as_str(), Some("/system"));

@@ -134,6 +134,15 @@ fn the_headline_says_what_changed_since_when_and_by_how_much() {
     let checkout = checkout.collect::<Vec<_>>()[0];
     assert!(checkout.only_feels && !checkout.changes.is_empty(), "{checkout:?}");
     assert_eq!(checkout.sentence.as_ref().unwrap().subject.peer.as_deref(), Some("northpay"));
+    let groups = report.transactions.iter().chain(&report.services);
+    let sentences = groups.filter_map(|group| group.sentence.as_ref());
+    let alike = sentences.filter(|sentence| {
+        sentence.subject.peer == headline.subject.peer
+            && sentence.change.kind == ChangeKind::Latency
+            && sentence.change.is_worse
+    });
+    // Every page states one factor of the incident.
+    alike.for_each(|sentence| assert_eq!(sentence.change, headline.change));
     assert!(!checkout.steps.is_empty() && !checkout.baseline_steps.is_empty());
     let unchanged = report.transactions.iter().filter(|group| group.changes.is_empty()).count();
     assert!(unchanged >= 3, "{:?}", report.transactions);

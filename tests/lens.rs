@@ -126,5 +126,4 @@ fn zipkins_ui_browses_what_is_stored() {
     // Only nodes, their names and edges are drawn below the filter.
     let colours = browser.colours([0, 250, 1400, 600]);
     assert!(colours > 20, "the dependencies are drawn in {colours} colours");
-    browser.assert_no_errors();
 }

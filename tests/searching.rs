@@ -100,6 +100,7 @@ fn a_slow_search_draws_what_it_has_found_and_can_be_stopped() {
     browser.open(&needles);
     browser.wait_for(&format!("{ROWS} > 0 && document.querySelector('.search-stop')"));
     browser.screenshot("explore-searching-light");
+    browser.expect_errors("net::ERR_");
     server.kill();
     browser.wait_for_text("Tidings does not answer");
     assert!(browser.evaluate(ROWS).as_u64().unwrap() > 0);
@@ -130,5 +131,4 @@ fn a_fast_answer_draws_nothing_before_it_is_there() {
     browser.wait_for(&format!("{ROWS} === 2"));
     let drawn = browser.evaluate("[...window.drawn].map(String).sort()");
     assert_eq!(drawn, serde_json::json!(["1", "2", "opacity true"]), "{drawn}");
-    browser.assert_no_errors();
 }

@@ -48,8 +48,8 @@ const FAULTS: &str =
     .map(one => [one.id, one.impact, one.nodes.length, one.nodes.slice(0, 4)
         .map(node => node.html.slice(0, 200) + ' | ' + node.failureSummary)]))";
 
-/// Returns states of pages that have links within text.
-fn states() -> [Case; 2] {
+/// Returns states of pages: links within text, no data, an error, and two more views.
+fn states() -> [Case; 5] {
     [
         Case {
             name: "unknown trace",
@@ -61,6 +61,21 @@ fn states() -> [Case; 2] {
             path: "/explore?live=off&view=spans".to_owned(),
             is_drawn: "document.querySelectorAll('table[aria-label=Spans] tbody tr').length > 3",
         },
+        Case {
+            name: "explore-empty",
+            path: "/explore?live=off&service=nobody".to_owned(),
+            is_drawn: "document.querySelector('.state')",
+        },
+        Case {
+            name: "explore-error",
+            path: "/explore?live=off&min=fast".to_owned(),
+            is_drawn: "document.querySelector('.state-error')",
+        },
+        Case {
+            name: "logs-differences",
+            path: "/logs?live=off&view=differences".to_owned(),
+            is_drawn: "document.querySelector('main h1, main h2')",
+        },
     ]
 }
 
@@ -71,18 +86,24 @@ fn axe_finds_no_serious_fault_on_any_page_in_either_theme() {
     let Some(axe) = axe() else { return };
     server.send_incident("slow-dependency");
     browser.command("Page.addScriptToEvaluateOnNewDocument", json!({ "source": axe }));
+    browser.expect_refusals(404, "/api/v1/traces/");
+    browser.expect_refusals(400, "/api/v1/");
     // Colours in the middle of a transition would give wrong contrasts.
     browser.still();
     let mut faults = Vec::new();
     for case in cases(&server).into_iter().chain(states()) {
-        browser.open(&format!("http://{}{}", server.http, case.path));
-        browser.wait_for(case.is_drawn);
-        browser.wait_for(SETTLED);
-        for theme in ["dark", "light"] {
-            browser.prefer(theme);
-            let found = browser.evaluate(FAULTS);
-            if found != json!([]) {
-                faults.push(format!("{} {theme}: {found:#}", case.name));
+        for width in [390, 1440] {
+            browser.resize(width, 900);
+            browser.open(&format!("http://{}{}", server.http, case.path));
+            browser.wait_for(case.is_drawn);
+            browser.wait_for(SETTLED);
+            for theme in ["dark", "light"] {
+                browser.prefer(theme);
+                browser.wait_for(case.is_drawn);
+                let found = browser.evaluate(FAULTS);
+                if found != json!([]) {
+                    faults.push(format!("{} {theme} {width}: {found:#}", case.name));
+                }
             }
         }
         // The sheets can be opened on every page. One page is enough to check them.

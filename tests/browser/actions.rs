@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, Weak};
 
 use crate::harness::Server;
 
+mod by_key;
 mod compare;
 mod explore;
 mod first_occurrence;
@@ -14,10 +15,13 @@ mod live;
 mod map;
 mod reading;
 mod reading_logs;
+mod server_state;
+mod span_panel;
 mod sql;
 mod trace;
 mod trace_tools;
 mod transaction_type;
+mod type_panels;
 
 /// Returns the server that the read-only tests share.
 fn incident() -> Arc<Server> {

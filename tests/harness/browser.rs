@@ -33,13 +33,17 @@ const FLAGS: [&str; 10] = [
 /// Longest time that a script may take: one that takes longer never ends, or its page has crashed.
 const ANSWER_PATIENCE: Duration = Duration::from_secs(120);
 
-/// A browser with one page. Dropping it ends the process.
+/// A browser with one page. Dropping it ends the process and fails the test on unexpected errors.
 pub(crate) struct Browser {
-    process: Child,
+    process: Process,
     socket: WebSocket<MaybeTlsStream<TcpStream>>,
     next_id: u64,
-    /// Errors of the console, uncaught exceptions and violations of the content security policy.
+    /// Errors of the console, uncaught exceptions, violations of the content security policy, and
+    /// addresses that could not be opened. The opened address stands before each.
     errors: Vec<String>,
+    /// An error that contains all words of one of these is expected.
+    expected: Vec<Vec<String>>,
+    address: String,
     is_still: bool,
     _profile: TempDir,
 }
@@ -68,8 +72,9 @@ impl Browser {
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
             .spawn()
+            .map(Process)
             .unwrap();
-        let mut lines = BufReader::new(process.stderr.take().unwrap()).lines();
+        let mut lines = BufReader::new(process.0.stderr.take().unwrap()).lines();
         let address = lines
             .by_ref()
             .map_while(Result::ok)
@@ -85,6 +90,8 @@ impl Browser {
             socket,
             next_id: 0,
             errors: Vec::new(),
+            expected: Vec::new(),
+            address: String::new(),
             is_still: false,
             _profile: profile,
         };
@@ -146,12 +153,19 @@ impl Browser {
             }
             _ => None,
         };
-        self.errors.extend(error);
+        self.errors.extend(error.map(|error| format!("{}: {error}", self.address)));
     }
 
-    /// Opens an address.
+    /// Opens an address. A failed load counts as an error.
     pub(crate) fn open(&mut self, url: &str) {
-        self.command("Page.navigate", json!({ "url": url }));
+        url.clone_into(&mut self.address);
+        let opened = self.command("Page.navigate", json!({ "url": url }));
+        // The page itself may have replaced the navigation by another one.
+        if let Some(error) =
+            opened["errorText"].as_str().filter(|error| *error != "net::ERR_ABORTED")
+        {
+            self.errors.push(format!("{url}: {error}"));
+        }
     }
 
     /// Evaluates a JavaScript expression, awaits promises, and returns the value.
@@ -188,13 +202,13 @@ impl Browser {
             return false;
         }
         let mut parent = pid;
-        while parent > 1 && parent != self.process.id() {
+        while parent > 1 && parent != self.process.0.id() {
             let stat = read(parent, "stat");
             // The name in parentheses may contain spaces.
             let after = stat.rsplit(')').next().unwrap_or_default();
             parent = after.split_whitespace().nth(1).and_then(|of| of.parse().ok()).unwrap_or(0);
         }
-        parent == self.process.id()
+        parent == self.process.0.id()
     }
 
     /// Waits until an expression is true.
@@ -377,16 +391,28 @@ impl Browser {
         fs::write(path, png).unwrap();
     }
 
-    /// Returns the errors of the console and violations of the content security policy so far.
-    pub(crate) fn take_errors(&mut self) -> Vec<String> {
-        self.evaluate("0");
-        std::mem::take(&mut self.errors)
+    /// Declares that errors with these words are part of the test.
+    pub(crate) fn expect_errors(&mut self, words: &str) {
+        self.expected.push(vec![words.to_owned()]);
     }
 
-    /// Fails when the console had an error or the page broke its content security policy.
-    pub(crate) fn assert_no_errors(&mut self) {
-        let errors = self.take_errors();
-        assert!(errors.is_empty(), "{errors:#?}");
+    /// Declares that answers with this status are part of the test, from addresses that contain
+    /// these words. Chromium logs each as an error.
+    pub(crate) fn expect_refusals(&mut self, status: u16, address: &str) {
+        self.expected.push(vec![format!("status of {status}"), address.to_owned()]);
+    }
+
+    /// Returns the unexpected errors so far.
+    fn take_errors(&mut self) -> Vec<String> {
+        // The answer comes after the events that the browser has sent until then. A navigation may
+        // interrupt the evaluation.
+        let _ = self.try_command("Runtime.evaluate", json!({ "expression": "0" }));
+        let mut errors = std::mem::take(&mut self.errors);
+        let is_expected = |error: &String| {
+            self.expected.iter().any(|words| words.iter().all(|word| error.contains(word)))
+        };
+        errors.retain(|error| !is_expected(error));
+        errors
     }
 }
 
@@ -411,7 +437,19 @@ fn page_socket(host: &str) -> WebSocket<MaybeTlsStream<TcpStream>> {
 
 impl Drop for Browser {
     fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
+        if !std::thread::panicking() {
+            let errors = self.take_errors();
+            assert!(errors.is_empty(), "unexpected errors: {errors:#?}");
+        }
+    }
+}
+
+/// The process of a browser. It ends when it is dropped, even if the check of the errors fails.
+struct Process(Child);
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
     }
 }

@@ -8,13 +8,12 @@ use std::time::Duration;
 use leptos::prelude::*;
 use tidings_proto::{
     UnixNanos,
-    api::{BaselineState, ChangeReport, Searched, TimeWindow},
+    api::{Searched, TimeWindow},
 };
 
 use crate::{
     api::analysis::Analysis,
     browser, format,
-    remote::Remote,
     shell::use_live,
     url::{TimeRange, use_query},
 };
@@ -82,14 +81,6 @@ pub fn before(window: TimeWindow) -> Analysis {
     let length = window.end_unix_nano.since(window.start_unix_nano).0;
     let start = UnixNanos(window.start_unix_nano.0.saturating_sub(length));
     Analysis::between(start, window.start_unix_nano)
-}
-
-/// Reports whether there is data of the baseline to compare with. It is false while the report
-/// loads.
-#[must_use]
-pub fn has_baseline(report: Remote<ChangeReport>) -> bool {
-    !report.loading()
-        && report.value().is_none_or(|report| report.baseline.state != BaselineState::Empty)
 }
 
 /// End of a note about a partial answer: a shorter range is read in full.

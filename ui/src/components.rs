@@ -19,7 +19,9 @@ pub mod table_parts;
 pub mod time_strip;
 pub mod toast;
 
-pub use answer_states::{EmptyState, ErrorState, LoadingRows, PartialNote, ShorterRange};
+pub use answer_states::{
+    EmptyState, ErrorState, LoadingRows, PartialNote, ShorterRange, WatchedRequest,
+};
 pub use attribute_table::{AttributeTable, attribute_rows};
 pub use badge::{
     Badge, Chip, ServiceDot, ServiceName, StateBadge, Tone, severity_class, severity_tone,

@@ -69,8 +69,9 @@ pages! {
     "/system" system::SystemPage item(RailPart::End, "System", IconName::System, "g y", "Go to System").unranged();
 }
 
-/// Mounts the application on the page's body.
+/// Mounts the application on the page's body. The console shows the message of a panic.
 pub fn start() {
+    std::panic::set_hook(Box::new(|panic| leptos::logging::error!("{panic}")));
     mount_to_body(App);
 }
 

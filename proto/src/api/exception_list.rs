@@ -13,6 +13,11 @@ pub struct ExceptionList {
     /// The time it is about: that of the span or log record.
     #[serde(flatten)]
     pub window: TimeWindow,
+    /// Start of the time that the groups are compared with: it is as long as the window and ends
+    /// where that begins. Absent without `compare`, and where nothing is stored of that time.
+    #[schema(value_type = Option<String>)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub known_since_unix_nano: Option<UnixNanos>,
     /// The groups.
     pub groups: Vec<ExceptionGroup>,
     /// Number of groups.
@@ -42,14 +47,23 @@ pub struct ExceptionGroup {
     pub exception_type: String,
     /// How often.
     pub count: u64,
+    /// How often in the time before; absent while that is not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub before_count: Option<u64>,
+    /// True if `beforeCount` is 0: the exception came in the window and not before.
+    #[serde(default)]
+    pub is_new: bool,
     /// Number of exceptions recorded as log records.
     pub log_count: u64,
     /// When the first of the window was.
     #[schema(value_type = String)]
     pub first_seen_unix_nano: UnixNanos,
-    /// When the last was.
+    /// When the last was: the start of its span, or the time of its log record.
     #[schema(value_type = String)]
     pub last_seen_unix_nano: UnixNanos,
+    /// When the last was recorded: the time of its event, or of its log record.
+    #[schema(value_type = String)]
+    pub time_unix_nano: UnixNanos,
     /// By step; steps without one are left out.
     pub steps: Vec<CountInStep>,
     /// `exception.message` of the last.

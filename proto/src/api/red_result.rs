@@ -41,6 +41,9 @@ pub struct RedGroup {
     /// The part the spans play.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kind: Option<SpanKindName>,
+    /// True if the spans serve a call: they are of kind `server` or `consumer`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub served: Option<bool>,
     /// How they ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub status: Option<StatusName>,

@@ -203,6 +203,14 @@ pub enum SpanKind {
     Consumer = 5,
 }
 
+impl SpanKind {
+    /// Returns true if the span serves a call: a request, or a message.
+    #[must_use]
+    pub const fn serves(self) -> bool {
+        matches!(self, Self::Server | Self::Consumer)
+    }
+}
+
 /// Outcome of a span.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, prost::Enumeration)]
 #[repr(i32)]

@@ -257,6 +257,7 @@ impl ChangeQuery<'_> {
             }
         }
         let ranges = self.windows.map(Window::range);
+        sentences::agree(headline.as_ref(), &culprits, &mut transactions, &mut services);
         let deployments = if self.reader.is_late(7) {
             let reason = "time was short: new versions were not looked for";
             self.lacks_by_length(ReportPart::Reasons, reason);

@@ -2,7 +2,8 @@
 //!
 //! Data files list the exceptions of their spans, and storage aggregates them. Two scans find log
 //! records by their attributes (`exception.type`, else `exception.message`), which the table can
-//! look up. A group is a service, an operation, a type and the normalised stack.
+//! look up. A group is a service, an operation, a type and the normalised stack. On request, groups
+//! are compared with the range of the same length before the window.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -15,13 +16,14 @@ use tidings_proto::{
 };
 use tidings_storage::{
     AttributeFilter, DeduplicationSet, Detail, ExceptionBounds, ExceptionKey, ExceptionSaid,
-    ExceptionSums, LastException, LogFilter, LogRows, Scan, ScanStats, TimeRange,
+    ExceptionSums, LastException, LogFilter, LogRows, Scan, ScanStats, SpanFilter, TimeRange,
 };
 
 use super::window::Window;
 use crate::{
     QueryError,
     execution::{Reader, searched},
+    name_search::{latest_log, latest_span},
     version,
 };
 
@@ -49,6 +51,11 @@ pub struct ExceptionSearch {
     pub operation: Option<String>,
     /// Type of the exceptions; `None`: all.
     pub exception_type: Option<String>,
+    /// True to compare each group with the range of the same length before the window.
+    pub compare: bool,
+    /// True to read when the last exceptions were recorded, which costs a scan. Their times are the
+    /// starts of their spans otherwise.
+    pub read_event_times: bool,
     /// Maximum number of groups returned.
     pub limit: usize,
 }
@@ -80,37 +87,24 @@ pub(crate) fn exceptions(
     search: &ExceptionSearch,
 ) -> Result<ExceptionList, QueryError> {
     let window = Window::new(reader, search.start, search.step)?;
-    let of_spans = reader.aggregate_exceptions(&ExceptionBounds {
-        start: window.range(),
-        services: search.services.clone(),
-        operation: search.operation.clone(),
-        exception_type: search.exception_type.clone(),
-        step: window.step(),
-        spans_max: SPANS_MAX,
-        rows_max: reader.settings.search_rows_max,
-        groups_max: GROUPS_MAX,
-        remembered_max: REMEMBERED_MAX,
-    })?;
-    let mut stats = of_spans.scan;
-    let mut groups =
-        ExceptionAggregates { window, of: HashMap::new(), logged: 0, other: of_spans.others };
-    for (key, sums) in of_spans.groups {
-        groups
-            .of
-            .insert(key, ExceptionAggregate { spans: Some(sums), ..ExceptionAggregate::default() });
-    }
-    if search.operation.is_none() {
-        groups.add_logs(reader, search, &mut stats)?;
-    }
+    let (groups, mut stats) = ExceptionAggregates::read(reader, search, window)?;
     let group_count = groups.of.len() as u64;
     let other_count = groups.other;
     let count = groups.of.values().map(ExceptionAggregate::count).sum::<u64>() + other_count;
     let mut shown: Vec<(ExceptionKey, ExceptionAggregate)> = groups.of.into_iter().collect();
     shown.sort_by(|(a, one), (b, other)| (other.count(), a).cmp(&(one.count(), b)));
     shown.truncate(search.limit);
-    let views = views(reader, shown, &mut stats)?;
+    let before = match search.compare {
+        true => CountsBefore::read(reader, search, window, &mut stats)?,
+        false => None,
+    };
+    let mut views = views(reader, shown, before.as_ref(), &mut stats)?;
+    if search.read_event_times {
+        read_event_times(reader, &mut views, &mut stats)?;
+    }
     Ok(ExceptionList {
         window: window.view(),
+        known_since_unix_nano: before.map(|before| before.start),
         groups: views,
         group_count,
         count,
@@ -128,6 +122,36 @@ struct ExceptionAggregates {
 }
 
 impl ExceptionAggregates {
+    /// Aggregates the exceptions of a window. Also returns the statistics of the rows and files
+    /// read.
+    fn read(
+        reader: &Reader,
+        search: &ExceptionSearch,
+        window: Window,
+    ) -> Result<(Self, ScanStats), QueryError> {
+        let of_spans = reader.aggregate_exceptions(&ExceptionBounds {
+            start: window.range(),
+            services: search.services.clone(),
+            operation: search.operation.clone(),
+            exception_type: search.exception_type.clone(),
+            step: window.step(),
+            spans_max: SPANS_MAX,
+            rows_max: reader.settings.search_rows_max,
+            groups_max: GROUPS_MAX,
+            remembered_max: REMEMBERED_MAX,
+        })?;
+        let mut stats = of_spans.scan;
+        let mut groups = Self { window, of: HashMap::new(), logged: 0, other: of_spans.others };
+        for (key, sums) in of_spans.groups {
+            let group = ExceptionAggregate { spans: Some(sums), ..ExceptionAggregate::default() };
+            groups.of.insert(key, group);
+        }
+        if search.operation.is_none() {
+            groups.add_logs(reader, search, &mut stats)?;
+        }
+        Ok((groups, stats))
+    }
+
     fn add_logs(
         &mut self,
         reader: &Reader,
@@ -189,6 +213,53 @@ impl ExceptionAggregates {
     }
 }
 
+/// Counts of the range of the same length before the window, by group.
+struct CountsBefore {
+    start: UnixNanos,
+    of: HashMap<ExceptionKey, u64>,
+    /// True if no exception of that range is missing.
+    is_whole: bool,
+}
+
+impl CountsBefore {
+    /// Counts the exceptions before the window. `None` when nothing is stored of that range.
+    fn read(
+        reader: &Reader,
+        search: &ExceptionSearch,
+        window: Window,
+        stats: &mut ScanStats,
+    ) -> Result<Option<Self>, QueryError> {
+        let (start, [end, _]) = (window.before(), window.times());
+        if start >= end {
+            return Ok(None);
+        }
+        let range = TimeRange { start: Some(start), end: Some(end) };
+        // The answer does not show steps of that range.
+        let before = Window::new(reader, range, Some(end.since(start)))?;
+        let (found, read) = ExceptionAggregates::read(reader, search, before)?;
+        *stats += read;
+        let is_empty = found.of.is_empty() && found.other == 0;
+        if is_empty && !has_data(reader, range)? {
+            return Ok(None);
+        }
+        let is_whole = read.complete && found.other == 0;
+        let of = found.of.into_iter().map(|(key, group)| (key, group.count())).collect();
+        Ok(Some(Self { start, of, is_whole }))
+    }
+
+    /// Count of a group. `None` when it may be among exceptions that were not counted.
+    fn count(&self, key: &ExceptionKey) -> Option<u64> {
+        self.of.get(key).copied().or(self.is_whole.then_some(0))
+    }
+}
+
+/// Reports whether a span or a log record of this range is stored.
+fn has_data(reader: &Reader, range: TimeRange) -> Result<bool, QueryError> {
+    let spans = SpanFilter { start: range, ..SpanFilter::default() };
+    let logs = LogFilter { time: range, ..LogFilter::default() };
+    Ok(latest_span(reader, spans)?.is_some() || latest_log(reader, logs)?.is_some())
+}
+
 impl ExceptionAggregate {
     fn count(&self) -> u64 {
         self.spans.as_ref().map_or(0, |spans| spans.count) + self.logs.count
@@ -205,6 +276,7 @@ impl ExceptionAggregate {
 fn views(
     reader: &Reader,
     shown: Vec<(ExceptionKey, ExceptionAggregate)>,
+    before: Option<&CountsBefore>,
     stats: &mut ScanStats,
 ) -> Result<Vec<ExceptionGroup>, QueryError> {
     let of_spans: Vec<(&ExceptionKey, &ExceptionSums)> =
@@ -219,9 +291,61 @@ fn views(
         let of_spans = of_spans.map(|(time, LastException { span_id, trace_id, said })| {
             (time, (Some(span_id), Some(trace_id), said.message, said.stack_trace))
         });
-        views.push(view(key, of_spans, group));
+        let before_count = before.and_then(|before| before.count(&key));
+        let view = view(key, of_spans, group);
+        views.push(ExceptionGroup { before_count, is_new: before_count == Some(0), ..view });
     }
     Ok(views)
+}
+
+/// Reads when the last exceptions were recorded, for groups whose last one is of a span. A list of
+/// exceptions has the starts of their spans only.
+fn read_event_times(
+    reader: &Reader,
+    views: &mut [ExceptionGroup],
+    stats: &mut ScanStats,
+) -> Result<(), QueryError> {
+    let mut wanted: HashMap<(TraceId, SpanId), Vec<&mut ExceptionGroup>> = HashMap::new();
+    for view in views.iter_mut().filter(|view| view.log_count < view.count) {
+        if let (Some(trace), Some(span)) = (view.trace_id, view.span_id) {
+            wanted.entry((trace, span)).or_default().push(view);
+        }
+    }
+    let starts = || wanted.values().flatten().map(|view| view.last_seen_unix_nano);
+    let (Some(first), Some(last)) = (starts().min(), starts().max()) else { return Ok(()) };
+    let end = UnixNanos(last.0.saturating_add(1));
+    let mut traces: Vec<TraceId> = wanted.keys().map(|(trace, _)| *trace).collect();
+    traces.sort_unstable();
+    traces.dedup();
+    let filter = SpanFilter {
+        trace_ids: Some(traces),
+        start: TimeRange { start: Some(first), end: Some(end) },
+        has_exception: true,
+        ..SpanFilter::default()
+    };
+    let scan = Scan { detail: Detail::Events, rows_max: reader.settings.search_rows_max };
+    let read = reader.spans(&filter, scan, |rows| {
+        for row in 0..rows.len() {
+            let key = (rows.trace_id(row), rows.span_id(row));
+            let Some(views) = wanted.get_mut(&key) else { continue };
+            for event in rows.events(row).iter().filter(|event| event.time_unix_nano > 0) {
+                let Some(said) = ExceptionSaid::from_event(event) else { continue };
+                for view in views.iter_mut() {
+                    let is_last = view.last_seen_unix_nano == rows.start(row)
+                        && view.exception_type == said.exception_type
+                        && view.message == said.message
+                        && view.stack_trace == said.stack_trace;
+                    if is_last {
+                        view.time_unix_nano = UnixNanos(event.time_unix_nano);
+                    }
+                }
+            }
+        }
+        Ok(ControlFlow::Continue(()))
+    })?;
+    // Where a span is not read, the time stays that of its start. No exception is missing.
+    *stats += ScanStats { complete: true, ..read };
+    Ok(())
 }
 
 /// The id of a group by its service, operation, type and normalised stack.
@@ -256,9 +380,12 @@ fn view(
         operation,
         exception_type,
         count,
+        before_count: None,
+        is_new: false,
         log_count,
         first_seen_unix_nano: first.unwrap_or_default(),
         last_seen_unix_nano: time,
+        time_unix_nano: time,
         steps: steps.into_iter().map(step).collect(),
         message,
         stack_trace,

@@ -1,4 +1,5 @@
-//! Rate, errors and duration of spans by service, operation, kind, status and an attribute.
+//! Rate, errors and duration of spans by service, operation, kind, status, an attribute, and by
+//! serving a call.
 //!
 //! Rollups answer for all keys except attributes. Grouping by an attribute reads spans.
 
@@ -25,6 +26,8 @@ pub enum RedKey {
     Operation,
     /// Kind of the span.
     Kind,
+    /// True for spans that serve a call ([`tidings_proto::otlp::SpanKind::serves`]).
+    Served,
     /// Status of the span.
     Status,
 }
@@ -32,7 +35,7 @@ pub enum RedKey {
 /// Keys that spans are grouped by.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct RedKeys {
-    /// Service, operation, kind and status.
+    /// All keys except the attribute.
     pub keys: Vec<RedKey>,
     /// The key of an attribute of the span or, without it, of its resource.
     pub attribute: Option<String>,

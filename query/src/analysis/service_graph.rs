@@ -264,7 +264,9 @@ fn added_up(
     loop {
         if let Some(mut aggregate) = reader.aggregate_graph(&bounds(reader, &part.times()))? {
             aggregate.scan.complete &= part == window;
-            return Ok(Some((part, aggregate)));
+            // A part without data says nothing of the window. Its newest rows do.
+            let says_nothing = part != window && aggregate.calls().next().is_none();
+            return Ok((!says_nothing).then_some((part, aggregate)));
         }
         let [start, end] = part.times();
         let length = DurationNanos(end.since(start).0 / 4);

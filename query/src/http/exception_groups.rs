@@ -18,7 +18,7 @@ use crate::{
     params::{
         Params,
         declared::{Lists, Of, Takes, limit, query},
-        form::ParameterForm::Text,
+        form::ParameterForm::{Flag, Text},
     },
 };
 
@@ -35,7 +35,15 @@ impl Takes for Exceptions {
             query("type", Text, "`exception.type`, whole"),
         ],
         WINDOW,
-        &[STEP, limit(50, 500, "At most so many groups, the most frequent")],
+        &[
+            STEP,
+            query(
+                "compare",
+                Flag,
+                "`true`: with the count of each group in as long a time before the window, and whether it is new",
+            ),
+            limit(50, 500, "At most so many groups, the most frequent"),
+        ],
     ];
 }
 
@@ -60,6 +68,8 @@ async fn exceptions(State(service): State<QueryService>, uri: Uri) -> Result<Res
         services: params.services(),
         operation: params.owned("operation"),
         exception_type: params.owned("type"),
+        compare: params.flag("compare"),
+        read_event_times: true,
         limit: params.limit(),
     };
     let (service, turn) = service.keeping_turn();

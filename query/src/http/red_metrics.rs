@@ -33,7 +33,7 @@ impl Takes for Red {
             query(
                 "by",
                 Keys,
-                "What to group by: any of `service`, `operation`, `kind`, `status` and one attribute of the span or its resource, as `attribute:service.version`, with commas between; `service` when not given. By an attribute, spans are read, so that it takes longer and ends at the row budget",
+                "What to group by: any of `service`, `operation`, `kind`, `served` (whether spans serve a call: `server` and `consumer` do), `status` and one attribute of the span or its resource, as `attribute:service.version`, with commas between; `service` when not given. By an attribute, spans are read, so that it takes longer and ends at the row budget",
             ),
             query("histogram", Flag, "`true`: with the groups' histograms"),
             limit(50, 1_000, "At most so many groups, those with most calls"),

@@ -138,15 +138,17 @@ pub(super) fn attribute(text: &str) -> Option<AttributeFilter> {
     (!key.is_empty()).then(|| AttributeFilter::new(key.trim(), value))
 }
 
-pub(super) const KEYS: &str = "^((service|operation|kind|status),)*\
-    (service|operation|kind|status|attribute:[^,]+)(,(service|operation|kind|status))*$";
+pub(super) const KEYS: &str = "^((service|operation|kind|served|status),)*\
+    (service|operation|kind|served|status|attribute:[^,]+)\
+    (,(service|operation|kind|served|status))*$";
 
 /// Parses comma-separated keys to group by, at most one of them an attribute's.
 pub(super) fn keys(text: &str) -> Option<RedKeys> {
-    const WORDS: [(&str, RedKey); 4] = [
+    const WORDS: [(&str, RedKey); 5] = [
         ("service", RedKey::Service),
         ("operation", RedKey::Operation),
         ("kind", RedKey::Kind),
+        ("served", RedKey::Served),
         ("status", RedKey::Status),
     ];
     let mut found = RedKeys::default();

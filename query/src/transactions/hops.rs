@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use tidings_assembly::Spent;
-use tidings_proto::{DurationNanos, UnixNanos, api::Hop, otlp::SpanKind};
+use tidings_proto::{DurationNanos, UnixNanos, api::Hop};
 
 use crate::trace::{summary::plus, trace_rows::Names, tree::Tree};
 
@@ -23,8 +23,7 @@ pub(crate) fn hops(trees: &[Tree], names: &Names) -> Vec<Hop> {
         for (index, node) in tree.assembled.nodes.iter().enumerate() {
             let fact = tree.fact(index);
             let caller = node.parent.map(|parent| tree.fact(parent as usize).service);
-            let serves = matches!(fact.kind, SpanKind::Server | SpanKind::Consumer);
-            let is_call = serves || caller != Some(fact.service);
+            let is_call = fact.kind.serves() || caller != Some(fact.service);
             let key = match node.parent {
                 Some(parent) if !is_call => calls[parent as usize],
                 _ => (caller, fact.service, fact.operation, i32::from(fact.kind)),

@@ -11,9 +11,11 @@
 
 mod assembly;
 mod bad_requests;
+mod changes;
 mod deployments;
 mod differences;
 mod documented;
+mod exceptions;
 mod exports;
 mod graph;
 mod graph_rows;

@@ -337,3 +337,27 @@ async fn calls_are_grouped_by_an_attribute_of_the_span_or_its_resource() {
         assert_eq!(status, 400, "{by}");
     }
 }
+
+#[tokio::test]
+async fn spans_that_serve_requests_or_messages_are_one_group() {
+    use SpanKind::{Client, Consumer, Internal, Producer, Server};
+    let harness = Harness::new().await;
+    let kinds = [Server, Server, Consumer, Client, Internal, Producer, Server];
+    let spans = (1..).zip(kinds).map(|(n, kind)| span(n, n, "shop", "work").kind(kind));
+    harness.send(spans).await;
+    let window = format!("start={BEGIN}&end={}", BEGIN + 60_000 * MILLI);
+    for is_flushed in [false, true] {
+        for by in ["served", "served,attribute:service.name"] {
+            let red = harness.get(&format!("/red?{window}&by={by}")).await;
+            let groups = red["groups"].as_array().unwrap().iter();
+            let groups: Vec<Json> = groups
+                .map(|group| json!([group["served"], group["kind"], group["count"]]))
+                .collect();
+            let expected = [json!([true, null, 4]), json!([false, null, 3])];
+            assert_eq!(groups, expected, "{by}, flushed: {is_flushed}");
+        }
+        let plain = harness.get(&format!("/red?{window}&by=service")).await;
+        assert_eq!(plain["groups"][0].get("served"), None);
+        harness.store.flush().await.unwrap();
+    }
+}

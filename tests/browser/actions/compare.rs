@@ -49,7 +49,6 @@ fn where_no_call_deviates_those_with_the_time_are_named_and_listed() {
     // A negative number is written with the minus sign, not with a hyphen.
     let hyphen = "/(^|[\\s(])-[0-9]/.test(document.querySelector('main').innerText)";
     assert_eq!(compare.page.browser.evaluate(hyphen), false);
-    compare.page.browser.assert_no_errors();
 }
 
 #[test]
@@ -65,7 +64,6 @@ fn the_other_trace_stands_behind_this_one_as_ghost_bars() {
     compare.page.wait_for(
         "[...document.querySelectorAll('.lane .lane-bar')].every(e => parseFloat(e.style.left) === 0)",
     );
-    compare.page.browser.assert_no_errors();
 }
 
 #[test]
@@ -77,7 +75,6 @@ fn a_call_of_most_impact_is_opened_in_the_lanes() {
     let name = compare.open_impact();
     compare.wait_for_chosen(&name);
     compare.page.wait_for_text("Is it the only one?");
-    compare.page.browser.assert_no_errors();
 }
 
 #[test]
@@ -98,5 +95,4 @@ fn another_trace_is_compared_and_the_sides_are_swapped() {
     compare.page.press_button("With typical");
     compare.page.wait_for_address(&format!("left={right}&right=typical"));
     compare.page.wait_for_text("of its type, p50");
-    compare.page.browser.assert_no_errors();
 }

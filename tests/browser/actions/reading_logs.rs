@@ -1,10 +1,14 @@
-//! Actions on an opened log record: the lines around it, and its moment in its trace.
+//! Actions on log records: the lines around one, its moment in its trace, its copies, and the
+//! records of a trace in its waterfall.
 
 use prost::Message;
 use tidings_proto::otlp::{LogRecord, Span};
 
 use crate::{
-    browser::{page_objects::Page, send_logs},
+    browser::{
+        page_objects::{Page, TracePage},
+        send_logs,
+    },
     harness::{
         Server,
         browser::Browser,
@@ -61,7 +65,6 @@ fn lines_around_a_record_are_read() {
     page.wait_for(&format!("{lines}.length !== {before}"));
     page.press_button("Lines around it");
     page.wait_for_address_without("around=");
-    page.browser.assert_no_errors();
 }
 
 #[test]
@@ -77,5 +80,44 @@ fn a_record_stands_in_its_trace_and_leads_to_it() {
     page.press_button("Open the trace");
     page.wait_for_address(&format!("/trace/{:032x}", 0x109));
     page.wait_for("document.querySelector('.wf-selected')?.innerText.includes('POST /order')");
-    page.browser.assert_no_errors();
+}
+
+#[test]
+fn a_record_is_copied_as_its_message_and_as_json() {
+    let server = Server::start();
+    let Some(mut browser) = Browser::start(&server, 1440, 900) else { return };
+    send_records(&server);
+    let mut page = open(&mut browser, &server, "line 70 of");
+    // The test replaces the clipboard, because the browser's own one may ask for permission.
+    page.browser.evaluate(
+        "navigator.clipboard.writeText = text => { window.copied = text; return Promise.resolve(); }, 1",
+    );
+    page.press_button("Copy the message");
+    page.wait_for("window.copied === 'line 70 of the order'");
+    page.press_button("JSON");
+    page.wait_for_address("json=on");
+    page.press_button("Copy the record as JSON");
+    let trace = format!("'{:032x}'", 0x109);
+    page.wait_for(&format!(
+        "window.copied.startsWith('{{') && JSON.parse(window.copied).traceId === {trace}"
+    ));
+}
+
+#[test]
+fn records_are_shown_in_the_waterfall_of_their_trace_and_hidden() {
+    let server = Server::start();
+    let Some(mut browser) = Browser::start(&server, 1440, 900) else { return };
+    send_records(&server);
+    let mut trace = TracePage::open(&mut browser, &server, &format!("{:032x}", 0x109));
+    trace.wait_for_lines(2);
+    let switch = "[...document.querySelectorAll('.trace-switch')] \
+                  .find(e => e.innerText.trim().startsWith('Logs'))";
+    trace.page.click(switch);
+    trace.page.wait_for_address("logs=1");
+    trace.page.wait_for(
+        "document.querySelector('.wf-log .wf-log-text')?.innerText === 'line 0 of the order'",
+    );
+    trace.page.click(switch);
+    trace.page.wait_for_address_without("logs=1");
+    trace.wait_for_lines(2);
 }

@@ -1,6 +1,6 @@
 //! Page object of the map: nodes, edges, the focus with its depth, and the chart of requests below.
 
-use serde_json::json;
+use serde_json::{Value as Json, json};
 
 use super::{Page, strings};
 use crate::harness::{Server, browser::Browser};
@@ -104,7 +104,58 @@ impl<'a> MapPage<'a> {
     }
 }
 
+/// The frame of the map and its cards, as rectangles on the screen.
+const FRAME: &str = "document.querySelector('.network').getBoundingClientRect()";
+const CARDS: &str =
+    "[...document.querySelectorAll('.network-card')].map(e => e.getBoundingClientRect())";
+
 impl MapPage<'_> {
+    /// Returns a word for each card that is partly outside of the frame or lies over another.
+    pub(in crate::browser) fn card_faults(&mut self) -> Json {
+        self.page.browser.evaluate(&format!(
+            "((frame, cards) => cards.flatMap((one, at) => [ \
+               one.left < frame.left || one.right > frame.right || one.top < frame.top \
+                 || one.bottom > frame.bottom ? ['outside'] : [], \
+               cards.some((other, place) => place > at && one.left < other.right \
+                 && other.left < one.right && one.top < other.bottom && other.top < one.bottom) \
+                 ? ['over another'] : []].flat()))({FRAME}, {CARDS})"
+        ))
+    }
+
+    /// Returns the part of the frame's width or height that the cards take, whichever is larger.
+    pub(in crate::browser) fn filled_part(&mut self) -> f64 {
+        let part = self.page.browser.evaluate(&format!(
+            "((frame, cards) => Math.max( \
+               (Math.max(...cards.map(e => e.right)) - Math.min(...cards.map(e => e.left))) / frame.width, \
+               (Math.max(...cards.map(e => e.bottom)) - Math.min(...cards.map(e => e.top))) / frame.height)) \
+             ({FRAME}, {CARDS})"
+        ));
+        part.as_f64().unwrap()
+    }
+
+    /// Waits until the alarm of a node is drawn: its words on the card, or a mark of at least 12 px
+    /// on the screen on a map that is too small for words.
+    pub(in crate::browser) fn wait_for_alarm(&mut self, name: &str) {
+        self.page.wait_for(&format!(
+            "(node => node?.classList.contains('has-failed') && ( \
+               [...node.querySelectorAll('.network-alarm')].some(e => e.textContent && e.getClientRects().length) \
+               || [...document.querySelectorAll('.network-far-mark')].some(e => \
+                    getComputedStyle(e).display !== 'none' && parseFloat(getComputedStyle(e).strokeWidth) >= 12)))\
+             ({NODES}.find(e => e.querySelector('text').textContent.trim() === {}))",
+            json!(name)
+        ));
+    }
+
+    /// Returns the texts of cards that reach beyond their card.
+    pub(in crate::browser) fn texts_outside_cards(&mut self) -> Json {
+        self.page.browser.evaluate(&format!(
+            "{NODES}.flatMap(node => (card => [...node.querySelectorAll('text')] \
+               .filter(e => e.textContent && e.getClientRects().length) \
+               .filter(e => (box => box.left < card.left || box.right > card.right)(e.getBoundingClientRect())) \
+               .map(e => e.textContent))(node.querySelector('.network-card').getBoundingClientRect()))"
+        ))
+    }
+
     /// Clicks the line of an edge at its middle.
     pub(in crate::browser) fn click_edge(&mut self, from: &str, to: &str) {
         let middle = format!(

@@ -1,4 +1,5 @@
-//! The drawn states of a fetched answer: loading, empty, partial, error.
+//! The drawn states of a fetched answer: loading, empty, partial, error; and the failure of a
+//! request beside others.
 
 use leptos::prelude::*;
 use leptos_router::hooks::use_location;
@@ -7,8 +8,12 @@ use super::{Icon, IconName};
 use crate::{
     api::ApiError,
     browser,
+    remote::Remote,
     url::{TimeRange, use_query},
 };
+
+/// Words beside an answer whose refresh failed.
+const OLDER: &str = "What is shown is older.";
 
 /// Loading: grey rows in place of the rows to come.
 #[component]
@@ -84,7 +89,15 @@ pub fn ErrorState(
     error: ApiError,
     /// Sends the request again.
     on_retry: Callback<()>,
+    /// Name of the answer that is missing, where the page has several.
+    #[prop(into, optional)]
+    name: String,
+    /// Set when an older answer remains on the page.
+    #[prop(optional)]
+    is_kept: bool,
 ) -> impl IntoView {
+    let title = error.title();
+    let title = if name.is_empty() { title } else { format!("{name}: {title}") };
     let parameter = match &error {
         ApiError::Problem(problem) => problem.parameter.clone(),
         _ => None,
@@ -94,14 +107,61 @@ pub fn ErrorState(
             <div class="state-icon">
                 <Icon name=IconName::Warning />
             </div>
-            <h2>{error.title()}</h2>
+            <h2>{title}</h2>
             <div class="state-body">
                 <p>{error.detail()}</p>
+                {is_kept.then(|| view! { <p>{OLDER}</p> })}
                 {parameter.map(|name| view! { <p>"Parameter: " <code>{name}</code></p> })}
                 <button class="button" type="button" on:click=move |_| on_retry.run(())>
                     "Try again"
                 </button>
             </div>
         </div>
+    }
+}
+
+/// A request beside others, whose failure is drawn as a note.
+#[derive(Debug, Clone, Copy)]
+pub struct WatchedRequest {
+    missing: &'static str,
+    error: Signal<Option<ApiError>>,
+    is_kept: Signal<bool>,
+    retry: Callback<()>,
+}
+
+impl WatchedRequest {
+    /// Watches a request. `missing` is its missing answer: `What changed is not known`.
+    #[must_use]
+    pub fn new<T: Send + Sync + 'static>(missing: &'static str, remote: Remote<T>) -> Self {
+        Self {
+            missing,
+            error: Signal::derive(move || remote.error()),
+            is_kept: Signal::derive(move || remote.value().is_some()),
+            retry: Callback::new(move |()| remote.refresh()),
+        }
+    }
+
+    /// Reports whether the last request failed.
+    #[must_use]
+    pub fn has_failed(self) -> bool {
+        self.error.with(Option::is_some)
+    }
+
+    /// Draws the missing answer, the reason, and a button to retry. Draws nothing unless the last
+    /// request failed.
+    pub fn note(self) -> impl IntoView {
+        move || {
+            let error = self.error.get()?;
+            let older = if self.is_kept.get() { OLDER } else { "" };
+            let words = format!("{}: {}. {} {older} ", self.missing, error.title(), error.detail());
+            Some(view! {
+                <PartialNote>
+                    {words}
+                    <button class="link" type="button" on:click=move |_| self.retry.run(())>
+                        "Try again"
+                    </button>
+                </PartialNote>
+            })
+        }
     }
 }

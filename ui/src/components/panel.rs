@@ -2,15 +2,16 @@
 //!
 //! Draws the four states of that answer: grey rows while it loads, the page's words when it is
 //! empty, a note when a part is missing, and the error with a button to retry. An older answer
-//! stays on screen, paler, while a newer one loads.
+//! stays on screen, paler, while a newer one loads. Other requests that the answer needs have a
+//! note when they fail.
 
 use std::sync::Arc;
 
 use leptos::prelude::*;
 use serde::de::DeserializeOwned;
 
-use super::{ErrorState, LoadingRows, PartialNote, ShorterRange};
-use crate::{asked::SHORTER, remote::Remote};
+use super::{ErrorState, LoadingRows, PartialNote, ShorterRange, WatchedRequest};
+use crate::{asked::SHORTER, browser, remote::Remote};
 
 /// Words about missing parts, with a link to a shorter range where they suggest one.
 pub(super) fn missing_note(words: String) -> impl IntoView {
@@ -32,6 +33,12 @@ pub fn Panel<T, D, V>(
     tools: Option<ViewFn>,
     /// The answer.
     remote: Remote<T>,
+    /// Other requests that the answer needs.
+    #[prop(optional)]
+    needs: Vec<WatchedRequest>,
+    /// Words in place of an answer that cannot be requested.
+    #[prop(into, optional)]
+    instead: Signal<Option<&'static str>>,
     /// Reports whether the answer is empty.
     is_empty: fn(&T) -> bool,
     /// Returns the words for the missing part of the answer, if any.
@@ -52,24 +59,37 @@ where
     V: IntoView + 'static,
 {
     let content = move || {
+        if let Some(words) = instead.get() {
+            return view! { <p class="panel-empty">{words}</p> }.into_any();
+        }
         let error = remote.error();
         let answer = remote.value();
+        let is_failed = error.is_some();
         let failed = error.map(|error| {
             let retry = Callback::new(move |()| remote.refresh());
-            view! { <ErrorState error on_retry=retry /> }
+            view! {
+                <ErrorState name=title.get() is_kept=answer.is_some() error on_retry=retry />
+            }
         });
         let drawn = answer.map(|answer| {
             let note = missing.and_then(|missing| missing(&answer)).map(missing_note);
-            let body = if is_empty(&answer) {
+            let body = if is_empty(&answer) && is_failed {
+                ().into_any()
+            } else if is_empty(&answer) {
                 view! { <p class="panel-empty">{move || empty.get()}</p> }.into_any()
             } else {
                 draw(answer).into_any()
             };
             view! { {note} {body} }
         });
-        view! { {failed} {drawn} }
+        view! { {failed} {drawn} }.into_any()
     };
-    let is_loading = Memo::new(move |_| remote.loading());
+    let notes = needs.iter().copied().map(WatchedRequest::note).collect_view();
+    // An answer is not requested while one that it needs is missing.
+    let is_loading = Memo::new(move |_| {
+        let waits = remote.pending() || !needs.iter().copied().any(WatchedRequest::has_failed);
+        remote.loading() && waits && instead.get().is_none()
+    });
     view! {
         <section class="card panel" aria-label=move || title.get()>
             <div class="panel-head">
@@ -77,10 +97,16 @@ where
                 <span class="mute">{move || note.get()}</span>
                 <span class="panel-tools">{tools.map(|tools| tools.run())}</span>
             </div>
+            {notes}
             <Show when=move || is_loading.get()>
                 <LoadingRows count=rows />
             </Show>
-            <div class="panel-body" class:is-stale=move || remote.pending() && !is_loading.get()>
+            <div
+                class="panel-body"
+                class:is-stale=move || remote.pending() && !is_loading.get()
+                // A table that is wider than a phone scrolls by keys, too.
+                tabindex=browser::is_narrow().then_some("0")
+            >
                 {content}
             </div>
         </section>

@@ -189,7 +189,8 @@ pub fn Suggest(
                 prop:value=move || text.get()
                 on:input=move |event| choice.typed(event_target_value(&event))
                 on:keydown=move |event| choice.pressed(&event)
-                on:blur=move |_| on_leave.run(())
+                // A field that is removed with its page loses the focus, too.
+                on:blur=move |_| on_leave.try_run(()).unwrap_or_default()
             />
             <ul id=list_id class="suggest-list" role="listbox">
                 {move || {

@@ -93,7 +93,9 @@ pub enum PlainHead {
     Words(&'static str),
     /// A column of numbers: aligned to the right.
     Number(&'static str),
-    /// A column of buttons: its heading is for screen readers.
+    /// A column of numbers whose heading has a title.
+    Explained(&'static str, &'static str),
+    /// A column of buttons or bars: its heading is for screen readers.
     Buttons(&'static str),
 }
 
@@ -102,6 +104,9 @@ pub enum PlainHead {
 pub fn PlainTable(
     /// Name of the table.
     label: &'static str,
+    /// Its classes. `stacked` draws names above numbers in a narrow window.
+    #[prop(default = "table")]
+    class: &'static str,
     /// Its headings.
     #[prop(into)]
     heads: Vec<PlainHead>,
@@ -109,21 +114,22 @@ pub fn PlainTable(
     children: Children,
 ) -> impl IntoView {
     let head = |head: PlainHead| {
-        let (class, words) = match head {
-            PlainHead::Words(words) => ("", words.into_any()),
-            PlainHead::Number(words) => ("num", words.into_any()),
+        let (class, words, title) = match head {
+            PlainHead::Words(words) => ("", words.into_any(), None),
+            PlainHead::Number(words) => ("num", words.into_any(), None),
+            PlainHead::Explained(words, title) => ("num", words.into_any(), Some(title)),
             PlainHead::Buttons(words) => {
-                ("", view! { <span class="hidden">{words}</span> }.into_any())
+                ("", view! { <span class="hidden">{words}</span> }.into_any(), None)
             }
         };
         view! {
-            <th scope="col" class=class>
+            <th scope="col" class=class title=title>
                 {words}
             </th>
         }
     };
     view! {
-        <table class="table" aria-label=label>
+        <table class=class aria-label=label>
             <thead>
                 <tr>{heads.into_iter().map(head).collect_view()}</tr>
             </thead>

@@ -2,8 +2,8 @@
 //!
 //! Shades are counts on a logarithmic scale. Failures fill a cell from below in the colour of
 //! errors, so that they differ by shape, too. A box is selected by dragging or with the keyboard:
-//! arrows move, Shift and arrows extend, Enter selects the box, Escape drops it. The page owns the
-//! box; this module calls back with the selected one.
+//! arrows move, Shift and arrows extend, Enter selects the box, Escape drops it. Escape without a
+//! box is left to the page. The page owns the box; this module calls back with the selected one.
 
 use std::sync::Arc;
 
@@ -40,6 +40,8 @@ pub struct HeatmapState {
     /// The cell that is described.
     cursor: RwSignal<Option<CellPlace>>,
     dragging: RwSignal<bool>,
+    /// Set while the keyboard moves the cursor. A redrawn plot would lose the focus.
+    walking: RwSignal<bool>,
 }
 
 impl Default for HeatmapState {
@@ -48,6 +50,7 @@ impl Default for HeatmapState {
             span: RwSignal::new(None),
             cursor: RwSignal::new(None),
             dragging: RwSignal::new(false),
+            walking: RwSignal::new(false),
         }
     }
 }
@@ -56,7 +59,14 @@ impl HeatmapState {
     /// Reports whether a box is being drawn. The page sends no new requests meanwhile.
     #[must_use]
     pub fn is_busy(self) -> bool {
-        self.dragging.get() || self.span.with(Option::is_some)
+        self.dragging.get() || self.walking.get() || self.span.with(Option::is_some)
+    }
+
+    /// Drops the cursor and the box that is not selected yet.
+    fn clear(self) {
+        self.span.set(None);
+        self.cursor.set(None);
+        self.walking.set(false);
     }
 }
 
@@ -107,7 +117,7 @@ pub fn HeatmapDrawing(
     let plot = NodeRef::<html::Div>::new();
     let pointer = Pointer { heatmap: Arc::clone(&heatmap), state, plot, on_choose };
     let (down, moved, up) = (pointer.clone(), pointer.clone(), pointer);
-    let pressed = keys(heatmap, state, on_choose);
+    let pressed = keys(heatmap, state, chosen, on_choose);
     view! {
         <div class="heat" style=("--heat-height", height)>
             <div class="heat-durations mono" aria-hidden="true">{durations}</div>
@@ -128,6 +138,7 @@ pub fn HeatmapDrawing(
                     state.dragging.set(false);
                 }
                 on:pointerleave=move |_| state.cursor.set(None)
+                on:blur=move |_| state.clear()
                 on:keydown=pressed
             >
                 {cells}
@@ -330,9 +341,13 @@ impl Pointer {
 fn keys(
     heatmap: Arc<Heatmap>,
     state: HeatmapState,
+    chosen: Signal<Option<HeatmapBox>>,
     on_choose: Callback<Option<HeatmapBox>>,
 ) -> impl Fn(web_sys::KeyboardEvent) {
     move |event| {
+        if browser::has_command_key(&event) {
+            return;
+        }
         let Some(grid) = Grid::new(&heatmap) else { return };
         let (across, up): (isize, isize) = match event.key().as_str() {
             "ArrowLeft" => (-1, 0),
@@ -342,19 +357,25 @@ fn keys(
             "Enter" | " " => {
                 let at = state.cursor.get_untracked();
                 let drawn = state.span.get_untracked().or(at.map(|at| (at, at)));
-                let chosen = drawn.and_then(|(from, to)| grid.between(from, to));
+                let drawn = drawn.and_then(|(from, to)| grid.between(from, to));
                 state.span.set(None);
-                if chosen.is_some() {
-                    on_choose.run(chosen);
+                state.walking.set(false);
+                if drawn.is_some() {
+                    on_choose.run(drawn);
                 }
                 return used(&event);
             }
-            "Escape" if state.is_drawn() => {
-                state.span.set(None);
-                state.cursor.set(None);
+            "Escape" => {
+                let is_drawn = state.span.with_untracked(Option::is_some);
+                state.clear();
+                if !is_drawn {
+                    if chosen.with_untracked(Option::is_none) {
+                        return;
+                    }
+                    on_choose.run(None);
+                }
                 return used(&event);
             }
-            "Escape" => return on_choose.run(None),
             _ => return,
         };
         let start = CellPlace { column: grid.columns.saturating_sub(1), row: grid.rows() / 2 };
@@ -364,16 +385,11 @@ fn keys(
             row: at.row.saturating_add_signed(up).min(grid.rows().saturating_sub(1)),
         });
         state.cursor.set(Some(to));
+        state.walking.set(true);
         let anchor = state.span.get_untracked().map(|(anchor, _)| anchor);
         let extended = event.shift_key().then(|| (anchor.or(from).unwrap_or(to), to));
         state.span.set(extended);
         used(&event);
-    }
-}
-
-impl HeatmapState {
-    fn is_drawn(self) -> bool {
-        self.span.with_untracked(Option::is_some) || self.cursor.with_untracked(Option::is_some)
     }
 }
 

@@ -3,11 +3,12 @@
 //! The steps are Sugiyama's. Back edges are reversed to break cycles. Nodes are assigned to layers
 //! by their longest path from an entry. Edges over several layers get bends. The bends and nodes of
 //! a layer are ordered so that few edges cross. They are then moved towards their neighbours in the
-//! same order. Every step is a pure function of its input, so the same graph always has the same
+//! same order. A graph that is much taller than its pane wraps its layers instead. Every step is a pure function of its input, so the same graph always has the same
 //! picture. No step recurses, and each is bounded.
 
 use std::collections::{HashSet, VecDeque};
 
+mod columns;
 mod crossings;
 mod heights;
 
@@ -25,6 +26,25 @@ pub struct Spacing {
     pub between_layers: f64,
     /// Distance between two nodes of a layer.
     pub between_nodes: f64,
+    /// Width and height of the usual pane.
+    pub pane: (f64, f64),
+}
+
+impl Spacing {
+    /// Distance between the centres of two columns.
+    fn step(&self) -> f64 {
+        self.node_width + self.between_layers
+    }
+
+    /// Returns the centre of a column.
+    fn x(&self, column: u32) -> f64 {
+        f64::from(column) * self.step() + self.node_width / 2.0
+    }
+
+    /// Returns the scale at which a picture of this size fits the pane, at most 1.
+    fn scale(&self, (width, height): (f64, f64)) -> f64 {
+        (self.pane.0 / width.max(1.0)).min(self.pane.1 / height.max(1.0)).min(1.0)
+    }
 }
 
 /// A graph laid out.
@@ -32,7 +52,7 @@ pub struct Spacing {
 pub struct Layout {
     /// The centre of each node.
     pub nodes: Vec<(f64, f64)>,
-    /// The layer of each node, from the left.
+    /// The layer of each node, from the left; its column where layers wrap.
     pub layers: Vec<u32>,
     /// The route of each given edge, from its caller to its callee.
     pub routes: Vec<Route>,
@@ -53,6 +73,28 @@ pub struct Route {
     pub is_reversed: bool,
     /// Set when a node calls itself.
     pub is_loop: bool,
+}
+
+/// Positions of nodes and of the edges on their way.
+#[derive(Debug)]
+struct LayerPlacement {
+    /// The column of each node.
+    columns: Vec<u32>,
+    /// The centre of each node.
+    nodes: Vec<(f64, f64)>,
+    /// The centres of the columns that each edge passes, at its heights there.
+    passes: Vec<Vec<(f64, f64)>>,
+}
+
+impl LayerPlacement {
+    /// Width and height of the picture.
+    fn size(&self, spacing: Spacing) -> (f64, f64) {
+        let Some(last) = self.columns.iter().max() else { return (0.0, 0.0) };
+        let width = f64::from(last + 1) * spacing.step() - spacing.between_layers;
+        let points = self.nodes.iter().chain(self.passes.iter().flatten());
+        let lowest = points.map(|point| point.1).fold(0.0, f64::max);
+        (width, lowest + spacing.node_height / 2.0)
+    }
 }
 
 /// A node of the layered graph: a given one, or a bend.
@@ -114,13 +156,17 @@ pub fn lay_out(node_count: usize, edges: &[(u32, u32)], spacing: Spacing) -> Lay
     let (mut layered, bends) = with_bends(&layers, &acyclic);
     crossings::reduce_crossings(&mut layered);
     let heights = heights::coordinates(&layered, spacing);
-
-    let step = spacing.node_width + spacing.between_layers;
-    let x = |layer: u32| f64::from(layer) * step + spacing.node_width / 2.0;
-    let centre =
-        |vertex: u32| (x(layered.vertices[vertex as usize].layer), heights[vertex as usize]);
-    let nodes: Vec<(f64, f64)> =
-        (0..node_count).map(|node| u32::try_from(node).map_or((0.0, 0.0), centre)).collect();
+    let centre = |vertex: u32| {
+        (spacing.x(layered.vertices[vertex as usize].layer), heights[vertex as usize])
+    };
+    let nodes = (0..node_count).map(|node| u32::try_from(node).map_or((0.0, 0.0), centre));
+    let passes = bends.iter().map(|bends| bends.iter().copied().map(centre).collect::<Vec<_>>());
+    let in_layers =
+        LayerPlacement { nodes: nodes.collect(), passes: passes.collect(), columns: layers };
+    let wrapped = columns::wrapped(&layered, &acyclic, in_layers.size(spacing), spacing);
+    let placement = wrapped.unwrap_or(in_layers);
+    let (width, height) = placement.size(spacing);
+    let LayerPlacement { columns, nodes, passes } = placement;
     let route = |&(from, to): &(u32, u32)| {
         if !exists(from) || !exists(to) {
             return Route::default();
@@ -134,22 +180,12 @@ pub fn lay_out(node_count: usize, edges: &[(u32, u32)], spacing: Spacing) -> Lay
         let (start, end) = (nodes[left as usize], nodes[right as usize]);
         let mut points = vec![(start.0 + half, start.1)];
         if let Ok(at) = acyclic.binary_search(&(left, right)) {
-            let bends = bends[at].iter().map(|bend| centre(*bend));
-            points.extend(bends.flat_map(|(x, y)| [(x - half, y), (x + half, y)]));
+            points.extend(passes[at].iter().flat_map(|(x, y)| [(x - half, *y), (x + half, *y)]));
         }
         points.push((end.0 - half, end.1));
         Route { points, is_reversed, is_loop: false }
     };
-    let layer_count = layers.iter().max().map_or(0, |last| last + 1);
-    let width = f64::from(layer_count) * step - spacing.between_layers;
-    let lowest = heights.iter().copied().fold(0.0, f64::max);
-    Layout {
-        routes: edges.iter().map(route).collect(),
-        layers,
-        width: width.max(0.0),
-        height: if node_count == 0 { 0.0 } else { lowest + spacing.node_height / 2.0 },
-        nodes,
-    }
+    Layout { routes: edges.iter().map(route).collect(), layers: columns, width, height, nodes }
 }
 
 /// Returns the callees of each node, in order.

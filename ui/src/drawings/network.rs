@@ -19,15 +19,21 @@ pub use viewport::Viewport;
 
 const WIDTH: f64 = 172.0;
 const HEIGHT: f64 = 58.0;
-const SPACING: Spacing =
-    Spacing { node_width: WIDTH, node_height: HEIGHT, between_layers: 84.0, between_nodes: 26.0 };
+/// The pane is that of the map on a screen of 1440 by 900.
+const SPACING: Spacing = Spacing {
+    node_width: WIDTH,
+    node_height: HEIGHT,
+    between_layers: 84.0,
+    between_nodes: 26.0,
+    pane: (1_100.0, 480.0),
+};
 /// Distance between the layers of a crowded picture, whose labels are hidden.
 const CROWDED_GAP: f64 = 64.0;
 /// Scale below which numbers are hidden and names are drawn over the cards at one size.
 const FAR_BELOW: f64 = 0.8;
-/// Number of cards above which a picture is first shown as a whole, although its cards cannot be
-/// read.
-const READABLE_CARDS_MAX: usize = 40;
+/// Numbers of cards between which the first view of a picture that does not fit is the part around
+/// its culprit. Fewer cards, and more than can be read, are shown as a whole.
+const AROUND_CULPRIT: std::ops::RangeInclusive<usize> = 7..=40;
 /// Number of letters above which an alarm is below the name, in place of the number on the left.
 const ALARM_BESIDE_NAME_MAX: usize = 8;
 /// Number of letters of an alarm that fit there: beside a number on the right, and without one.
@@ -83,7 +89,7 @@ pub struct NetworkNode {
     pub right: String,
     /// Its alarm in a word or two, as `10.2 %` or `3.5× slower`. It is drawn red.
     pub alarm: Option<String>,
-    /// Set when it is the culprit. The first view of a large picture is the part around it.
+    /// Set when it is the culprit. The first view of a picture that does not fit is around it.
     pub is_culprit: bool,
     /// Its bar, 0 to 1.
     pub bar: f64,
@@ -150,14 +156,16 @@ impl NetworkGraph {
         culprit.or_else(entry).unwrap_or_default()
     }
 
-    /// Returns the first view: the whole picture where it fits at full size, else the part around
-    /// the first card at full size. A picture with too many cards is shown as a whole, except on a
-    /// narrow screen.
+    /// Returns the first view: the whole picture. Where that is below full size, it is the part
+    /// around the culprit, and on a narrow screen the part around the first card.
     fn first_view(&self, screen: (f64, f64)) -> Viewport {
-        let is_overview = self.nodes.len() > READABLE_CARDS_MAX && screen.0 >= browser::NARROW_PX;
+        let whole = Viewport::fitting(self.size(), screen);
+        let is_around = AROUND_CULPRIT.contains(&self.nodes.len())
+            && self.nodes.iter().any(|node| node.is_culprit);
+        let is_part = whole.scale < 1.0 && (is_around || screen.0 < browser::NARROW_PX);
         match self.layout.nodes.get(self.first_card()) {
-            Some(at) if !is_overview => Viewport::around(*at, self.size(), screen),
-            _ => Viewport::fitting(self.size(), screen),
+            Some(at) if is_part => Viewport::around(*at, self.size(), screen),
+            _ => whole,
         }
     }
 
@@ -549,9 +557,8 @@ fn node_view(
     let (left, top) = (-WIDTH / 2.0, -HEIGHT / 2.0);
     let bar = (node.bar.clamp(0.0, 1.0) * (WIDTH - 26.0)).max(0.0);
     let (alarm, long_alarm) = alarms(node);
-    let room = if alarm.is_some() { 13 } else { 20 };
     let has_sign = node.sign.path().is_some();
-    let room = if has_sign { room - 2 } else { room };
+    let room = if alarm.is_some() { 13.0 } else { 20.0 } - if has_sign { 2.0 } else { 0.0 };
     let sign = node.sign.path().map(|path| {
         let shift = format!("translate({:.1} {:.1}) scale(.85)", left + 12.0, top + 9.0);
         view! { <path class="network-sign" transform=shift d=path /> }
@@ -587,7 +594,7 @@ fn node_view(
             <rect class="network-card" x=left y=top width=WIDTH height=HEIGHT rx="7" />
             <rect class="network-edge-mark" x=left y=top + 1.0 width="4" height=HEIGHT - 2.0 rx="2" />
             {sign}
-            <text class="network-name" x=name_at y="-9">{figures::cut(&node.name, room)}</text>
+            <text class="network-name" x=name_at y="-9">{names::cut_to(&node.name, room)}</text>
             <text class="network-alarm" x=-left - 12.0 y="-9">{alarm}</text>
             {numbers_view(node, long_alarm, left)}
             <rect class="network-track" x=left + 13.0 y="17" width=WIDTH - 26.0 height="4" rx="2" />
@@ -660,8 +667,8 @@ mod tests {
         assert_eq!(small.first_view(screen), Viewport::fitting(picture, screen));
         for count in [8, 15, 40] {
             let mut graph = chain(count);
-            let begin = graph.first_view(screen);
-            assert_eq!((begin.left, begin.scale), (28.0, 1.0), "transactions begin there");
+            let whole = Viewport::fitting(graph.size(), screen);
+            assert_eq!(graph.first_view(screen), whole, "nothing is worth more than the rest");
             let last = graph.nodes.len() - 1;
             graph.nodes[last].is_culprit = true;
             let view = graph.first_view(screen);
@@ -676,6 +683,9 @@ mod tests {
                 assert_eq!(view.showing(at, screen), view, "{near} of {count} is in view");
             }
         }
+        let mut few = chain(6);
+        few.nodes[5].is_culprit = true;
+        assert!(few.first_view(screen).scale < 1.0, "no card of a few is cut");
         assert!(chain(41).first_view(screen).scale < 0.2, "many are seen as a whole");
         assert_eq!(chain(41).first_view((400.0, 500.0)).scale, 1.0, "but not on a narrow screen");
     }

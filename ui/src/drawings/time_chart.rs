@@ -372,7 +372,7 @@ pub fn TimeChartView(
     }
 }
 
-/// Series, each as its line and the area under it.
+/// Series, each as its line and the area under it. Bars of an unfinished last step are paler.
 fn series_shapes(chart: &TimeChart, top: f64) -> impl IntoView + use<> {
     let area_class = match chart.shape {
         ChartShape::StackedBars => "chart-bars",
@@ -387,7 +387,13 @@ fn series_shapes(chart: &TimeChart, top: f64) -> impl IntoView + use<> {
             </g>
         }
     });
-    drawn.collect_view()
+    let is_open = chart.shape == ChartShape::StackedBars && chart.slots.ends_open();
+    let unfinished = is_open.then(|| {
+        let width = WIDE / chart.slots.count as f64;
+        let left = WIDE - width;
+        view! { <rect class="chart-unfinished" x=left width=width height=TALL /> }
+    });
+    view! { {drawn.collect_view()} {unfinished} }
 }
 
 /// Values of the axis, each with a line across the plot.

@@ -126,7 +126,10 @@ pub fn ListTrouble<T: Page, Q: ListQuery>(
     let partial = Memo::new(move |_| paged.cut_short.get());
     let failed = move || {
         let retry = Callback::new(move |()| search.refresh());
-        error.get().map(|error| view! { <ErrorState error on_retry=retry /> })
+        error.get().map(|error| {
+            let is_kept = !search.rows().is_empty();
+            view! { <ErrorState name=format::plural(T::NOUN) is_kept error on_retry=retry /> }
+        })
     };
     let given_up = Memo::new(move |_| search.stopped() && search.rows().is_empty());
     let stopped = move || {

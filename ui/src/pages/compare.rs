@@ -99,7 +99,7 @@ pub fn ComparePage() -> impl IntoView {
         }
         if let Some(error) = compared.error() {
             let retry = Callback::new(move |()| compared.refresh());
-            return view! { <ErrorState error on_retry=retry /> }.into_any();
+            return view! { <ErrorState name="The comparison" error on_retry=retry /> }.into_any();
         }
         match compared.value() {
             None => view! { <LoadingRows count=14 /> }.into_any(),

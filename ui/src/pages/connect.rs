@@ -21,7 +21,7 @@ use crate::{
 
 mod guide;
 
-use guide::{Addresses, GUIDES, Guide};
+use guide::{Addresses, GUIDES, Guide, opening_flag};
 
 const ASK_EVERY: Duration = Duration::from_secs(1);
 
@@ -83,7 +83,10 @@ fn Welcome(status: Remote<ServerStatus>, waiting: bool) -> impl IntoView {
     let error = Memo::new(move |_| status.error());
     let failed = move || {
         let retry = Callback::new(move |()| status.refresh());
-        error.get().map(|error| view! { <ErrorState error on_retry=retry /> })
+        error.get().map(|error| {
+            let is_kept = status.value().is_some();
+            view! { <ErrorState name="The state of the server" is_kept error on_retry=retry /> }
+        })
     };
     let receivers = Memo::new(move |_| {
         status.value().map(|status| status.receivers.clone()).unwrap_or_default()
@@ -121,11 +124,28 @@ fn Welcome(status: Remote<ServerStatus>, waiting: bool) -> impl IntoView {
                             receivers.get().into_iter().map(card).collect_view()
                         }}
                     </div>
+                    {other_machines(receivers)}
                     <Arrivals status />
                 </section>
                 <Guides addresses />
             </Show>
         </div>
+    }
+}
+
+/// The flags for senders on other machines, while every receiver listens on this machine only.
+fn other_machines(receivers: Memo<Vec<ReceiverStatus>>) -> impl IntoView {
+    let flag = Memo::new(move |_| receivers.with(|all| opening_flag(all)));
+    move || {
+        flag.get().map(|flag| {
+            view! {
+                <p class="mute arrivals">
+                    "It listens on this machine only. For senders on other machines start it with "
+                    <code>{flag}" --require-keys true"</code> " and give them keys that "
+                    <code>"tidings keys create"</code> " makes."
+                </p>
+            }
+        })
     }
 }
 
@@ -270,7 +290,7 @@ fn Guides(addresses: Memo<Addresses>) -> impl IntoView {
         view! {
             <p class="mute">{guide.words}</p>
             <div class="code">
-                <pre>{text.clone()}</pre>
+                <pre tabindex="0">{text.clone()}</pre>
                 <CopyButton text=text label="Copy the setup" />
             </div>
         }

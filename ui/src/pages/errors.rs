@@ -1,8 +1,8 @@
 //! Errors: exceptions, the same ones together, the new and multiplied ones first.
 //!
-//! Owns the questions (the window and the one before, by which a group is new or multiplied; the
-//! changes, by which it is a source or only follows), the filters, which group is open, and the
-//! order. Groups and their numbers are the API's.
+//! Owns the questions (the exceptions, compared with the time before; the changes, by which a group
+//! is a source or only follows), the filters, which group is open, and the order. Groups, their
+//! numbers and which of them are new are the API's.
 
 use std::{cmp::Ordering, collections::HashMap, sync::Arc};
 
@@ -14,10 +14,10 @@ use tidings_proto::api::{
 use crate::{
     addresses,
     api::{
-        self,
+        self, ApiError,
         analysis::{self, Analysis, changes},
     },
-    asked::{has_baseline, incomplete},
+    asked::incomplete,
     browser,
     components::{
         AddressSegments, Badge, Chip, Icon, IconName, Panel, PartialNote, ServiceName, SortHead,
@@ -45,12 +45,10 @@ const COUNT_MIN: u64 = 10;
 
 const SHOWN: &[(&str, &str)] = &[("all", "All"), ("new", "New"), ("more", "More than before")];
 
-/// A group against the time before.
+/// A group, and the one that it follows from.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct ErrorRow {
     pub(crate) group: ExceptionGroup,
-    /// How often before; absent while that is not known.
-    pub(crate) before: Option<u64>,
     /// Source of a group that only follows.
     source: Option<SourceGroup>,
 }
@@ -67,13 +65,8 @@ struct SourceGroup {
 }
 
 impl ErrorRow {
-    /// Set when it came in the window and not before.
-    pub(crate) fn is_new(&self) -> bool {
-        self.before == Some(0)
-    }
-
     fn factor(&self) -> Option<f64> {
-        let before = self.before.filter(|before| *before > 0)?;
+        let before = self.group.before_count.filter(|before| *before > 0)?;
         Some(self.group.count as f64 / before as f64)
     }
 
@@ -88,13 +81,13 @@ impl ErrorRow {
     }
 
     fn came_or_grew(&self) -> bool {
-        self.is_new() || self.multiplied().is_some()
+        self.group.is_new || self.multiplied().is_some()
     }
 
     /// The measure of *what changed*: new ones first, then by factor.
     fn change(&self) -> f64 {
         let many = (self.group.count as f64).ln_1p() / 100.0;
-        if self.is_new() {
+        if self.group.is_new {
             100.0 + many
         } else {
             self.factor().unwrap_or(1.0).clamp(0.0, 99.0) + many
@@ -110,28 +103,10 @@ impl ErrorRow {
     }
 }
 
-/// Rows of a list against that of the time before. Where that list does not hold all groups, what
-/// it lacks may have been there all the same and is not called new. `services` are those of the
-/// report of changes.
-fn measured(
-    now: &ExceptionList,
-    before: Option<&ExceptionList>,
-    services: &[ChangedGroup],
-) -> Vec<ErrorRow> {
-    let counts: HashMap<&str, u64> = before
-        .map(|list| list.groups.iter().map(|group| (group.id.as_str(), group.count)).collect())
-        .unwrap_or_default();
-    let is_whole = before.is_some_and(|list| {
-        list.searched.complete
-            && list.other_count == 0
-            && list.group_count == list.groups.len() as u64
-    });
-    let row = |group: &ExceptionGroup| {
-        let counted = counts.get(group.id.as_str()).copied();
-        let before = counted.or(is_whole.then_some(0));
-        ErrorRow { group: group.clone(), before, source: None }
-    };
-    let mut rows: Vec<ErrorRow> = now.groups.iter().map(row).collect();
+/// Rows of a list. `services` are those of the report of changes.
+fn measured(list: &ExceptionList, services: &[ChangedGroup]) -> Vec<ErrorRow> {
+    let row = |group: &ExceptionGroup| ErrorRow { group: group.clone(), source: None };
+    let mut rows: Vec<ErrorRow> = list.groups.iter().map(row).collect();
     let sources = sources(&rows, services);
     for (row, source) in rows.iter_mut().zip(sources) {
         row.source = source;
@@ -175,7 +150,7 @@ fn sort(rows: &mut [ErrorRow], order: &SortOrder) {
                 order.compare((&one.service, &one.operation), (&other.service, &other.operation))
             }
             "count" => order.compare(one.count, other.count),
-            "before" => order.compare(left.before, right.before),
+            "before" => order.compare(one.before_count, other.before_count),
             "first" => order.compare(one.first_seen_unix_nano, other.first_seen_unix_nano),
             "last" => order.compare(one.last_seen_unix_nano, other.last_seen_unix_nano),
             _ => order.compare(left.place(), right.place()),
@@ -217,7 +192,6 @@ impl ErrorFilters {
 pub(crate) struct ErrorsState {
     pub(crate) window: LiveWindow,
     now: Remote<ExceptionList>,
-    before: Remote<ExceptionList>,
     /// Changes and what is behind them: the same question that Home asks.
     report: Remote<ChangeReport>,
     filters: Memo<ErrorFilters>,
@@ -233,11 +207,8 @@ impl ErrorsState {
         let query = use_query();
         let filters = Memo::new(move |_| query.with(ErrorFilters::read));
         let now = window.ask(move |window| {
-            Some(analysis::exceptions(&filters.with(|filters| filters.on(window.analysis()))))
-        });
-        let before = window.ask(move |window| {
-            let analysis = window.analysis_before()?;
-            Some(analysis::exceptions(&filters.with(|filters| filters.on(analysis))))
+            let analysis = filters.with(|filters| filters.on(window.analysis()));
+            Some(analysis::exceptions(&analysis.with("compare", true)))
         });
         let report = window.ask_slowly(|window| Some(changes(&window.analysis())));
         let open = Memo::new(move |_| {
@@ -250,26 +221,21 @@ impl ErrorsState {
         });
         let shown = use_choice("show", SHOWN);
         let order = use_sort("-change");
-        Self { window, now, before, report, filters, shown, order, open, toggle }
-    }
-
-    /// The list of the time before, once it is known to have data: else no exception counts as new.
-    fn baseline(self) -> Option<Arc<ExceptionList>> {
-        self.before.value().filter(|before| before.count > 0 || has_baseline(self.report))
+        Self { window, now, report, filters, shown, order, open, toggle }
     }
 
     /// All rows, in the order of the answer.
     fn measured(self) -> Option<Vec<ErrorRow>> {
-        let (before, report) = (self.baseline(), self.report.value());
+        let report = self.report.value();
         let services = report.as_ref().map_or(&[][..], |report| &report.services);
-        Some(measured(self.now.value()?.as_ref(), before.as_deref(), services))
+        Some(measured(self.now.value()?.as_ref(), services))
     }
 
     /// The rows in their order.
     fn rows(self) -> Vec<ErrorRow> {
         let Some(mut rows) = self.measured() else { return Vec::new() };
         match self.shown.get() {
-            "new" => rows.retain(ErrorRow::is_new),
+            "new" => rows.retain(|row| row.group.is_new),
             "more" => rows.retain(ErrorRow::came_or_grew),
             _ => {}
         }
@@ -295,13 +261,12 @@ pub fn ErrorsPage() -> impl IntoView {
         })
     };
     let unknown_sources = move || {
-        page.report.error().map(|_| {
-            view! {
-                <PartialNote>
-                    "What changed is not known: those that only follow are not marked."
-                </PartialNote>
-            }
-        })
+        let words = if page.report.value().is_some() {
+            "Which only follow is from the last report of changes, since a newer one failed"
+        } else {
+            "Which only follow is not marked, since the report of changes failed"
+        };
+        failure(page.report, words)
     };
     let draw = move |list: Arc<ExceptionList>| view! { <ErrorTable page list /> };
     view! {
@@ -335,6 +300,25 @@ pub fn ErrorsPage() -> impl IntoView {
     }
 }
 
+/// Draws the failure of the last request, after words that name it, with the way to send it again.
+fn failure<T: Send + Sync + 'static>(remote: Remote<T>, words: &str) -> Option<AnyView> {
+    let error = remote.error()?;
+    Some(failure_note(words, &error, Callback::new(move |()| remote.refresh())))
+}
+
+fn failure_note(words: &str, error: &ApiError, on_retry: Callback<()>) -> AnyView {
+    let words = format!("{words}: {}. {} ", error.title(), error.detail());
+    view! {
+        <PartialNote>
+            {words}
+            <button class="link" type="button" on:click=move |_| on_retry.run(())>
+                "Try again"
+            </button>
+        </PartialNote>
+    }
+    .into_any()
+}
+
 fn missing(list: &ExceptionList) -> Option<String> {
     let mut words = Vec::new();
     let listed = list.groups.len() as u64;
@@ -356,9 +340,8 @@ fn missing(list: &ExceptionList) -> Option<String> {
 /// Names the new kinds and the one that came more often, in a sentence; those that follow from
 /// others are counted only.
 fn sentence(page: ErrorsState) -> Option<String> {
-    if page.baseline().is_none() {
-        let is_empty = page.before.value().is_some() && !page.report.loading();
-        return is_empty.then(|| quiet_words(BaselineState::Empty).to_owned());
+    if page.now.value()?.known_since_unix_nano.is_none() {
+        return Some(quiet_words(BaselineState::Empty).to_owned());
     }
     let rows = page.measured()?;
     let (loud, follow): (Vec<&ErrorRow>, Vec<&ErrorRow>) =
@@ -371,7 +354,7 @@ fn sentence(page: ErrorsState) -> Option<String> {
     let mut multiplied: Vec<&ErrorRow> =
         loud.iter().copied().filter(|row| row.multiplied().is_some()).collect();
     multiplied.sort_by(|left, right| right.change().total_cmp(&left.change()));
-    let mut new: Vec<&ErrorRow> = loud.iter().copied().filter(|row| row.is_new()).collect();
+    let mut new: Vec<&ErrorRow> = loud.iter().copied().filter(|row| row.group.is_new).collect();
     new.sort_by_key(|row| std::cmp::Reverse(row.group.count));
     let mut words = Vec::new();
     if let Some(row) = multiplied.first() {
@@ -598,10 +581,7 @@ fn ErrorLine(page: ErrorsState, row: ErrorRow, slots: Slots, range: TimeRange) -
     let last = format::ago(group.last_seen_unix_nano, now);
     let is_loud = row.is_loud();
     let tone = if is_loud { SparkTone::Error } else { SparkTone::Plain };
-    let before = match row.before {
-        None => "–".to_owned(),
-        Some(before) => format::count(before),
-    };
+    let before = group.before_count.map_or_else(|| "–".to_owned(), format::count);
     let change = change_view(&row);
     let name = type_words(&group).to_owned();
     // On a narrow screen it stands below the name, in place of two columns.
@@ -681,7 +661,7 @@ fn change_view(row: &ErrorRow) -> AnyView {
         }
         .into_any();
     }
-    match (row.is_new(), row.multiplied(), row.factor()) {
+    match (row.group.is_new, row.multiplied(), row.factor()) {
         (true, ..) => view! { <Badge tone=Tone::Error>"NEW"</Badge> }.into_any(),
         (_, Some(times), _) => {
             view! { <Badge tone=Tone::Warning>{figures::times(times)}</Badge> }.into_any()

@@ -14,7 +14,8 @@ use crate::{
     api::analysis::changes,
     asked::use_asked_time,
     components::{
-        EmptyState, ErrorState, LoadingRows, ReportSentence, Segment, Segments, compared_words,
+        EmptyState, ErrorState, LoadingRows, ReportSentence, Segment, Segments, WatchedRequest,
+        compared_words,
     },
     format,
     keys::use_row_keys,
@@ -44,7 +45,10 @@ pub fn HomePage() -> impl IntoView {
     let failed = move || {
         let error = server.remote().error().filter(|_| has_data.get().is_none());
         let retry = Callback::new(move |()| server.ask());
-        error.map(|error| view! { <div class="page"><ErrorState error on_retry=retry /></div> })
+        error.map(|error| {
+            let name = "The state of the server";
+            view! { <div class="page"><ErrorState name error on_retry=retry /></div> }
+        })
     };
     let body = move || match has_data.get() {
         Some(true) => view! { <Changes /> }.into_any(),
@@ -87,10 +91,6 @@ fn Changes() -> impl IntoView {
         let report = report.value()?;
         Some(view! { <ReportSentence report links=links.get() /> })
     };
-    let failed = move || {
-        let retry = Callback::new(move |()| report.refresh());
-        report.error().map(|error| view! { <ErrorState error on_retry=retry /> })
-    };
     let table = move || {
         let (report, groups) = (report.value()?, groups.get()?);
         Some(if groups.is_empty() {
@@ -112,7 +112,7 @@ fn Changes() -> impl IntoView {
                     </div>
                     {sentence}
                 </header>
-                {failed}
+                {WatchedRequest::new("What changed is not known", report).note()}
                 <Show when=move || is_loading.get()>
                     <LoadingRows />
                 </Show>
@@ -126,10 +126,12 @@ fn Changes() -> impl IntoView {
     }
 }
 
-/// Returns the time of the report and its baseline, in words.
+/// Returns the time of the report and its baseline, in words. The numbers beside a badge are of the
+/// time since the change, those of the columns are not.
 fn times_of(report: &ChangeReport) -> String {
     let baseline = report.baseline;
-    compared_words(report.window, (baseline.start_unix_nano, baseline.end_unix_nano))
+    let times = compared_words(report.window, (baseline.start_unix_nano, baseline.end_unix_nano));
+    format!("{times}; columns are of the whole time")
 }
 
 /// The choice of transactions or services, with the number of each.

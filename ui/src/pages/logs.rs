@@ -3,20 +3,27 @@
 //!
 //! Owns the query (from the address) and the keys. New records appear by themselves, and at once
 //! while the tail is on. They wait while the reader points at the list, has text of it selected,
-//! has a record open or has loaded older pages.
+//! has a record open or has loaded older pages. The chart and the values at the side are counted
+//! again every ten seconds, also during a tail, whose total is that of the chart.
 
 use std::sync::Arc;
 
 use leptos::prelude::*;
-use tidings_proto::api::{LogSearchResult, LogView};
+use serde::de::DeserializeOwned;
+use tidings_proto::api::{LogHistogram, LogSearchResult, LogView, Total, TotalRelation};
 
 use crate::{
-    api,
-    asked::use_asked_time,
+    api::{
+        self, Request,
+        analysis::{Analysis, log_histogram},
+    },
+    asked::{AskedTime, use_asked_time},
     browser, colour,
     components::{EmptyState, Segment, Segments},
+    format,
     keys::use_keys,
     paged::{ListFacts, ListQuery, ListTrouble, OlderButton, Paged},
+    remote::Remote,
     shell::{crumb, remember_list, set_crumbs},
     url::{LogListing, LogState, Step, TimeRange, UrlQuery, use_go, use_query},
 };
@@ -35,7 +42,7 @@ mod query_terms;
 
 use differences::LogDifferences;
 use facets::Facets;
-use histogram::LogHistogramCard;
+use histogram::{LogHistogramCard, WalkedSteps};
 use live_tail::{Tail, TailNote, TailToggle, use_tailing};
 use log_filters::LogFilters;
 use log_list::{LinkedRecord, LogList, row_id};
@@ -68,6 +75,11 @@ pub fn LogsPage() -> impl IntoView {
     let held = Memo::new(move |_| read.get() || paged.has_older());
     let tailing = use_tailing();
     let tail = Tail::new(tailing, asked, read, move || paged.refresh());
+    let histogram = recounted(time, move |analysis| {
+        log_histogram(&asked.with(|state| analysis.with_log_filters(state)))
+    });
+    let (walked, choosing) = (RwSignal::new(WalkedSteps::None), RwSignal::new(false));
+    time.refresh_while_live(move || selecting.get() || choosing.get() || walked.get().is_some());
     let logs = tail.above(paged.items());
     let logs = Memo::new(move |_| {
         let logs = logs.get();
@@ -83,15 +95,15 @@ pub fn LogsPage() -> impl IntoView {
             <div class="bar">
                 <LogFilters state=filters on_change=change />
                 <div class="logs-tools">
-                    <ListFacts paged held=Memo::new(move |_| held.get() && !tailing.get()) />
+                    <LogFacts paged held tail histogram />
                     <ListingSwitch state change />
                     <TailToggle />
                 </div>
             </div>
             <TailNote tail />
-            <LogHistogramCard question=asked time />
+            <LogHistogramCard answer=histogram walked />
             <div class="logs-body">
-                <Facets state=filters on_change=change />
+                <Facets state=filters time reading=choosing on_change=change />
                 <div class="logs-main">
                     <Show
                         when=move || is_lines.get()
@@ -101,25 +113,85 @@ pub fn LogsPage() -> impl IntoView {
                             view! { <LogPatterns question=filters time open change /> }.into_any()
                         }
                     >
-                        <LinkedRecord state logs ready=paged change />
-                        <ListTrouble paged />
-                        <Show when=move || logs.with(|logs| !logs.is_empty())>
-                            <div
-                                class="card logs-card"
-                                class:is-stale=move || paged.stale()
-                                on:pointerenter=move |_| pointed.set(true)
-                                on:pointerleave=move |_| pointed.set(false)
-                            >
-                                <LogList logs state change />
-                            </div>
-                            <OlderButton paged />
-                        </Show>
-                        <Nothing paged asked />
+                        <Lines paged logs state pointed change />
+                        <Nothing paged logs asked />
                     </Show>
                 </div>
             </div>
         </div>
     }
+}
+
+/// The total: that of the search, or that of the chart once a tail has changed the list.
+#[component]
+fn LogFacts(
+    paged: Paged<LogSearchResult, LogState>,
+    held: Memo<bool>,
+    tail: Tail,
+    histogram: Remote<LogHistogram>,
+) -> impl IntoView {
+    let is_tail = Memo::new(move |_| tail.is_shown());
+    view! {
+        <Show when=move || is_tail.get() fallback=move || view! { <ListFacts paged held /> }>
+            <div class="facts" role="status">
+                {move || histogram.value().map(|histogram| counted_words(&histogram))}
+            </div>
+        </Show>
+    }
+}
+
+/// The records as lines, with the one that the address names and the state of the search.
+#[component]
+fn Lines(
+    paged: Paged<LogSearchResult, LogState>,
+    logs: Memo<Arc<Vec<LogView>>>,
+    state: Memo<LogState>,
+    /// Set while the pointer is on the list.
+    pointed: RwSignal<bool>,
+    change: Callback<(LogState, Step)>,
+) -> impl IntoView {
+    view! {
+        <LinkedRecord state logs ready=paged change />
+        <ListTrouble paged />
+        <Show when=move || logs.with(|logs| !logs.is_empty())>
+            <div
+                class="card logs-card"
+                class:is-stale=move || paged.stale()
+                on:pointerenter=move |_| pointed.set(true)
+                on:pointerleave=move |_| pointed.set(false)
+            >
+                <LogList logs state change />
+            </div>
+            <OlderButton paged />
+        </Show>
+    }
+}
+
+/// Requests an analysis of the matching records now, whenever a signal that `request` reads
+/// changes, and whenever the page's time advances. The latter waits while the last request is in
+/// progress.
+fn recounted<T: DeserializeOwned + Send + Sync + 'static>(
+    time: AskedTime,
+    request: impl Fn(Analysis) -> Request<T> + 'static,
+) -> Remote<T> {
+    let remote = Remote::new(move || Some(request(untrack(|| time.analysis()))));
+    Effect::new(move |_| {
+        let _advanced = time.now();
+        remote.refresh_when_idle();
+    });
+    remote
+}
+
+/// Returns the number of records in the chart, and the moment of the count.
+fn counted_words(histogram: &LogHistogram) -> String {
+    let is_complete = histogram.searched.complete;
+    let relation = if is_complete { TotalRelation::Exact } else { TotalRelation::AtLeast };
+    let end = histogram.window.end_unix_nano;
+    let moment = format::time_of_day(end, browser::zone_minutes(end));
+    // Milliseconds say nothing here.
+    let moment = moment.get(..8).unwrap_or(&moment);
+    let total = format::total(Total { value: histogram.count, relation }, "record");
+    format!("{total} in the chart, as of {moment}")
 }
 
 /// Returns a callback that changes the state. Other parameters of the address, as switches and
@@ -223,8 +295,13 @@ fn bind_keys(
 /// An empty result: the filters and the time range that may be the reason, each with a button that
 /// removes it.
 #[component]
-fn Nothing(paged: Paged<LogSearchResult, LogState>, asked: Memo<LogState>) -> impl IntoView {
-    let empty = Memo::new(move |_| paged.is_empty());
+fn Nothing(
+    paged: Paged<LogSearchResult, LogState>,
+    /// The shown records, with those of the tail.
+    logs: Memo<Arc<Vec<LogView>>>,
+    asked: Memo<LogState>,
+) -> impl IntoView {
+    let empty = Memo::new(move |_| paged.is_empty() && logs.with(|logs| logs.is_empty()));
     let body = move || {
         let state = asked.get();
         let unfiltered = LogState { range: state.range, ..LogState::default() };

@@ -19,8 +19,8 @@ use crate::{
         analysis::{self, Analysis, changes},
     },
     components::{
-        Badge, EmptyState, ErrorState, LoadingRows, PartialNote, ReportSentence, SentenceGhost,
-        ShorterRange, Tone,
+        Badge, EmptyState, LoadingRows, PartialNote, ReportSentence, SentenceGhost, ShorterRange,
+        Tone,
     },
     drawings::{
         network::{Network, Pick, Viewport},
@@ -91,6 +91,8 @@ type QueryEdit = (Step, fn(&mut UrlQuery, &[String]), Vec<String>);
 struct MapPageState {
     window: LiveWindow,
     now: Remote<ServiceGraph>,
+    /// The graph of the time before.
+    before: Remote<ServiceGraph>,
     /// Changes and the culprit behind them: the same question that Home asks.
     report: Remote<ChangeReport>,
     shape: Memo<MapShape>,
@@ -148,7 +150,7 @@ impl MapPageState {
         let edit = Callback::new(move |(step, change, names): QueryEdit| {
             edit(step, &|query| change(query, &names));
         });
-        Self { window, now, report, shape, focus, shown, picked, edit }
+        Self { window, now, before, report, shape, focus, shown, picked, edit }
     }
 
     fn pick(self, pick: Option<Pick>) {
@@ -223,18 +225,14 @@ pub fn MapPage() -> impl IntoView {
         let picked = page.picked;
         Some(view! { <Network graph picked on_pick view label="Service map" /> }.into_any())
     };
-    let failed = move || {
-        page.now.error().map(|error| {
-            let retry = Callback::new(move |()| page.now.refresh());
-            view! { <ErrorState error on_retry=retry /> }
-        })
-    };
     let is_loading = Memo::new(move |_| page.now.loading());
     let has_panel = Memo::new(move |_| page.picked.get().is_some());
     view! {
         <div class="page map-page">
             {head(page)}
-            {failed}
+            {failure(page.now, "The graph (/graph)")}
+            {failure(page.before, "The graph of the time before (/graph)")}
+            {failure(page.report, "The report of changes (/changes)")}
             <Show when=move || is_loading.get()>
                 <LoadingRows count=12 />
             </Show>
@@ -242,8 +240,38 @@ pub fn MapPage() -> impl IntoView {
                 <section class="card map-picture" aria-label="Map">{picture}</section>
                 <Show when=move || has_panel.get()>{picked::picked_panel(page)}</Show>
             </div>
+            <p class="map-legend">
+                <span class="graph-key is-failed">"fails more or takes longer than before"</span>
+                <span class="graph-key is-message">"messages"</span>
+                <span class="mute">"Wider lines are more calls. Dashed boxes send no spans."</span>
+            </p>
             {scrubber(page)}
         </div>
+    }
+}
+
+/// The failure of a request of the page, with a button to send it again. The last answer stays.
+fn failure<T: Send + Sync + 'static>(
+    remote: Remote<T>,
+    subject: &'static str,
+) -> impl Fn() -> Option<AnyView> {
+    move || {
+        let error = remote.error()?;
+        let kept = if remote.value().is_some() { " The last answer is still shown." } else { "" };
+        let words = format!("{subject} failed: {}. {}{kept}", error.title(), error.detail());
+        let retry = Callback::new(move |()| remote.refresh());
+        Some(failure_note(words, retry).into_any())
+    }
+}
+
+fn failure_note(words: String, retry: Callback<()>) -> impl IntoView {
+    view! {
+        <PartialNote>
+            {words} " "
+            <button class="button" type="button" on:click=move |_| retry.run(())>
+                "Try again"
+            </button>
+        </PartialNote>
     }
 }
 
@@ -437,12 +465,18 @@ fn scrubber(page: MapPageState) -> impl IntoView {
             }
         })
     };
-    view! { {drawn} }
+    view! {
+        {failure(red, "The requests over time (/red)")}
+        {drawn}
+    }
 }
 
+/// The chart of requests. A step that is partly in the window counts what is in it.
 fn requests(red: &RedResult) -> TimeChart {
     let slots = Slots::of_window(&red.window);
     let begin = |step: &CallsInStep| step.start_unix_nano;
+    let seconds = slots.step_nanos as f64 / 1e9;
+    let rate = |step: &CallsInStep| Some(step.count as f64 / seconds);
     let mut chart = TimeChart::new(&red.window, ValueUnit::Rate, ChartShape::StackedBars);
     let (failed, fine): (Vec<_>, Vec<_>) =
         red.groups.iter().partition(|group| group.status == Some(StatusName::Error));
@@ -450,7 +484,7 @@ fn requests(red: &RedResult) -> TimeChart {
         // One series for each status that the API tells apart: they stand on each other.
         for (at, group) in groups.iter().enumerate() {
             let name = if at == 0 { name } else { "" };
-            chart = chart.with(name, tone, slots.rates(&group.steps, begin, |step| step.count));
+            chart = chart.with(name, tone, slots.spread(&group.steps, begin, rate, Some(0.0)));
         }
     }
     chart

@@ -16,10 +16,10 @@ use tidings_proto::{
 
 use crate::{
     api::analysis::{Analysis, changes, deployments, red},
-    asked::{AskedTime, before, has_baseline, use_asked_time},
+    asked::{AskedTime, before, use_asked_time},
     browser,
     components::{
-        EmptyState, Headline, SentenceGhost,
+        EmptyState, Headline, SentenceGhost, WatchedRequest,
         change::{change_badge, sentence_of, short},
         report::quiet_words,
     },
@@ -49,6 +49,8 @@ use trouble::{exception_panel, pattern_panel};
 const CHANGES_MAX: u32 = 200;
 /// Maximum number of operations that are listed.
 const OPERATIONS_MAX: u32 = 200;
+/// Words of panels that have no operation to draw.
+const NO_OPERATION: &str = "None of its operations was called in this time.";
 /// Increase of the share of failures from which the number is red.
 const WORSE_SHARE: f64 = 0.01;
 /// Factor of a duration from which the number is red.
@@ -108,16 +110,24 @@ impl ServiceView {
         self.name.get_value()
     }
 
+    /// Returns the words in place of the panels of an operation when no operation was called.
+    fn without_operation(self) -> Signal<Option<&'static str>> {
+        Signal::derive(move || {
+            let is_known = self.operations.value().is_some();
+            (is_known && self.chosen.with(Option::is_none)).then_some(NO_OPERATION)
+        })
+    }
+
+    /// Watches the request that names the chosen operation.
+    fn watched_operations(self) -> WatchedRequest {
+        WatchedRequest::new("The operation is not known", self.operations)
+    }
+
     /// Returns the service's group of the report of changes.
     fn group(self) -> Option<ChangedGroup> {
         let name = self.name();
         let report = self.report.value()?;
         report.services.iter().find(|group| group.service == name && !group.uninstrumented).cloned()
-    }
-
-    /// Reports whether there is data of the baseline to compare with.
-    fn has_baseline(self) -> bool {
-        has_baseline(self.report)
     }
 
     fn deployments(self) -> Vec<Deployment> {
@@ -240,6 +250,7 @@ fn service_head(view: ServiceView) -> impl IntoView {
                     {link("On the map", |links, name| links.map(Some(name)))}
                 </span>
             </div>
+            {WatchedRequest::new("What changed is not known", view.report).note()}
             {sentence}
             {clocks}
             {deployed}

@@ -1,8 +1,8 @@
 //! Services: the ones that changed by themselves, those that only feel a change, and their rates,
 //! failures and durations compared with the baseline.
 //!
-//! Owns the requests (changes, or plain rates when that request fails), the filter by name and the
-//! choice of changed ones. Both choices are in the address.
+//! Owns the requests (changes, or plain rates while there is no report of changes), the filter by
+//! name and the choice of changed ones. Both choices are in the address.
 
 use std::sync::Arc;
 
@@ -17,11 +17,11 @@ use plain_rates::groups_of_rates;
 use service_table::{ROW, ServiceRows, address_of, service_table, sorted};
 
 use crate::{
-    api::analysis::{changes, red},
+    api::analysis::{Analysis, changes, red},
     asked::{before, use_asked_time},
     components::{
-        EmptyState, ErrorState, LoadingRows, PartialNote, ReportSentence, Segment, Segments,
-        SentenceGhost, compared_words, use_sort,
+        EmptyState, LoadingRows, ReportSentence, Segment, Segments, SentenceGhost, WatchedRequest,
+        compared_words, use_sort,
     },
     format,
     keys::use_row_keys,
@@ -49,17 +49,13 @@ impl Answers {
         let time = use_asked_time();
         let report =
             Remote::new(move || Some(changes(&time.analysis().with("limit", CHANGES_MAX))));
-        let has_failed = Memo::new(move |_| report.error().is_some());
-        let by_service = |analysis: crate::api::analysis::Analysis| {
-            red(&analysis.with("by", "service").with("limit", LIMIT))
-        };
-        let rates = Remote::new(move || has_failed.get().then(|| by_service(time.analysis())));
+        let has_none = Memo::new(move |_| has_failed(report));
+        let by_service =
+            |analysis: Analysis| red(&analysis.with("by", "service,served").with("limit", LIMIT));
+        let rates = Remote::new(move || has_none.get().then(|| by_service(time.analysis())));
         let rates_before = Remote::new(move || {
-            rates
-                .signal()
-                .get()
-                .filter(|_| has_failed.get())
-                .map(|now| by_service(before(now.window)))
+            let now = rates.signal().get().filter(|_| has_none.get())?;
+            Some(by_service(before(now.window)))
         });
         time.refresh_while_live(move || {
             report.pending() || rates.pending() || rates_before.pending()
@@ -67,9 +63,10 @@ impl Answers {
         Self { report, rates, rates_before }
     }
 
-    /// Returns all rows, in the order of the answer. `None` before an answer.
+    /// Returns all rows, in the order of the answer. `None` before an answer, and while plain rates
+    /// wait for those of the time before.
     fn rows(self) -> Option<ServiceRows> {
-        if let (Some(report), None) = (self.report.value(), self.report.error()) {
+        if let Some(report) = self.report.value() {
             return Some(ServiceRows {
                 groups: report.services.clone(),
                 times: (report.window, report.baseline.start_unix_nano),
@@ -78,7 +75,7 @@ impl Answers {
                 is_compared: true,
             });
         }
-        let rates = self.rates.value().filter(|_| self.report.error().is_some())?;
+        let rates = self.rates.value().filter(|_| !self.rates_before.loading())?;
         let earlier = self.rates_before.value();
         let earlier_start = earlier.as_ref().map(|earlier| earlier.window.start_unix_nano);
         Some(ServiceRows {
@@ -89,10 +86,11 @@ impl Answers {
             is_compared: false,
         })
     }
+}
 
-    fn retry(self) {
-        self.report.refresh();
-    }
+/// Reports whether the report failed and no earlier one is kept: the case for plain rates.
+fn has_failed(report: Remote<ChangeReport>) -> bool {
+    report.value().is_none() && report.error().is_some()
 }
 
 /// The page.
@@ -138,7 +136,7 @@ pub fn ServicesPage() -> impl IntoView {
     view! {
         <div class="page">
             <ServicesHead answers all name only_changed />
-            <Trouble answers />
+            {trouble(answers)}
             <Show when=move || is_filled.get()>
                 <div class="card panel-body" class:is-stale=is_stale>
                     {table}
@@ -178,8 +176,7 @@ fn ServicesHead(
         let all = all.get()?;
         let endpoints = all.groups.iter().filter(|group| group.uninstrumented).count();
         let services = format::counted((all.groups.len() - endpoints) as u64, "service");
-        let report = answers.report.value().filter(|_| answers.report.error().is_none());
-        let times = report.map(|report| {
+        let times = answers.report.value().map(|report| {
             let baseline = report.baseline;
             compared_words(report.window, (baseline.start_unix_nano, baseline.end_unix_nano))
         });
@@ -188,16 +185,14 @@ fn ServicesHead(
         } else {
             format!(" and {} without spans", format::counted(endpoints as u64, "endpoint"))
         };
-        Some(format!(
-            "{services}{outside}{}",
-            times.map(|times| format!(", {times}")).unwrap_or_default()
-        ))
+        let times = times.map(|times| format!(", {times}")).unwrap_or_default();
+        Some(format!("{services}{outside}{times}"))
     };
     let sentence = move || {
         if answers.report.loading() {
             return Some(view! { <SentenceGhost /> }.into_any());
         }
-        let report = answers.report.value().filter(|_| answers.report.error().is_none())?;
+        let report = answers.report.value()?;
         Some(view! { <ReportSentence report links=links.get() /> }.into_any())
     };
     let segments = Memo::new(move |_| {
@@ -240,32 +235,34 @@ fn ServicesHead(
     }
 }
 
-/// The loading state and errors.
-#[component]
-fn Trouble(answers: Answers) -> impl IntoView {
-    let body = move || {
-        let failed = answers.report.error();
-        match (failed, answers.rates.error()) {
-            (None, _) if answers.report.loading() => view! { <LoadingRows /> }.into_any(),
-            (None, _) => ().into_any(),
-            (Some(error), Some(_)) => {
-                let retry = Callback::new(move |()| answers.retry());
-                view! { <ErrorState error on_retry=retry /> }.into_any()
+/// The loading state and the failed requests.
+fn trouble(answers: Answers) -> impl IntoView {
+    let Answers { report, rates, rates_before } = answers;
+    let is_plain = Memo::new(move |_| has_failed(report));
+    let is_loading = Memo::new(move |_| {
+        report.loading()
+            || is_plain.get()
+                && rates.error().is_none()
+                && (rates.loading() || rates_before.loading())
+    });
+    let plain = move || {
+        is_plain.get().then(|| {
+            view! {
+                {WatchedRequest::new("Calls and durations are not known", rates).note()}
+                {WatchedRequest::new("The numbers before are not known", rates_before).note()}
+                <p class="mute">
+                    "Below are the calls that services serve; services that serve none are left out."
+                </p>
             }
-            (Some(_), None) if answers.rates.loading() => view! { <LoadingRows /> }.into_any(),
-            (Some(error), None) => view! {
-                <PartialNote>
-                    "What changed is not known: " {error.detail()}
-                    " Calls and durations below are of all spans of a service. "
-                    <button class="link" type="button" on:click=move |_| answers.retry()>
-                        "Try again"
-                    </button>
-                </PartialNote>
-            }
-            .into_any(),
-        }
+        })
     };
-    view! { {body} }
+    view! {
+        {WatchedRequest::new("What changed is not known", report).note()}
+        {plain}
+        <Show when=move || is_loading.get()>
+            <LoadingRows />
+        </Show>
+    }
 }
 
 /// An empty list: the filters and the range that may be the reason, each with a button that removes
@@ -291,8 +288,8 @@ fn Nothing(all: Memo<Option<Arc<ServiceRows>>>, count: Memo<usize>) -> impl Into
         state.get().map(|is_empty| {
             if is_empty {
                 view! {
-                    <EmptyState title="No service sent a span">
-                        <p>"Nothing that started in this time range is stored."</p>
+                    <EmptyState title="No service was called">
+                        <p>"No call that started in this time range is stored."</p>
                         <div class="state-actions">
                             <Show when=move || !is_all()>
                                 <button class="button" type="button" on:click=all_time.clone()>

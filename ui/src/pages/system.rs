@@ -14,7 +14,7 @@ use crate::{
     components::{
         Badge, CopyButton, Panel, PartialNote,
         PlainHead::{Number, Words},
-        PlainTable, RefusalCard, Tone, receiver_words, refusals,
+        PlainTable, RefusalCard, Tone, WatchedRequest, receiver_words, refusals,
     },
     drawings::{
         axis::time_ticks,
@@ -197,6 +197,7 @@ fn head(server: ServerWatch) -> impl IntoView {
                     <CopyButton text=report label="Copy the state of the server" />
                 </span>
             </div>
+            {WatchedRequest::new("The state of the server is not known", server.remote()).note()}
             <p class="say">{sentence}</p>
             {warning}
         </header>

@@ -21,6 +21,7 @@ use tidings_proto::{
 use crate::{
     addresses,
     api::{
+        Request,
         analysis::{self, changes, deployments},
         trace_sets,
     },
@@ -105,6 +106,8 @@ pub(crate) struct TypePage {
     pub(crate) versions: Remote<VersionChangeList>,
     /// Changes of all types, and their culprits: the same request as Home's.
     pub(crate) report: Remote<ChangeReport>,
+    /// Set while the report loads. It is not requested without a time before the window.
+    is_awaited: Memo<bool>,
 }
 
 impl TypePage {
@@ -124,18 +127,15 @@ impl TypePage {
                 .is_some()
                 .then(|| changes(&window.analysis().with("limit", CHANGES_MAX)))
         });
+        let is_awaited = Memo::new(move |_| window.get().before().is_some() && report.loading());
         let changed_since = changed_since(name, window, report);
         let basis = use_choice_or("basis", BASES, move || match changed_since.get() {
             Some(_) => SINCE,
-            None if is_report_awaited(window, report) => UNDECIDED,
+            None if is_awaited.get() => UNDECIDED,
             None => "slow",
         });
-        let since = window.ask(move |window| {
-            let (_, moment, end) = moment::parts(window, changed_since.get())?;
-            kind(analysis::Analysis::between(moment, end))
-        });
-        let before = window.ask(move |window| kind(analysis_until(window, changed_since.get())?));
-        let (moments, moment) = moments_of(name, window, versions, report, now);
+        let (since, before) = around_change(kind, name, window, (is_awaited, changed_since));
+        let (moments, moment) = moments_of((name, window), versions, report, now, is_awaited);
         // Percentiles of a moving window change with every refresh, so samples by them are
         // refreshed rarely.
         let measured = window.ask_slowly(move |window| kind(window.analysis()));
@@ -147,17 +147,15 @@ impl TypePage {
             let (left, right) = name.with(|name| (ids(&subject, name), ids(&reference, name)));
             (!left.is_empty() && !right.is_empty()).then(|| trace_sets::compare_sets(&left, &right))
         });
-        // A sample of another basis does not apply to this one.
-        Effect::new(move |before: Option<(&'static str, TypeName, Option<UnixNanos>)>| {
-            let since = moment.get().filter(|_| basis.get() == SINCE);
-            let asked = (basis.get(), name.get(), since);
-            if before.is_some_and(|before| before != asked) {
+        let since_moment = move || moment.get().filter(|_| basis.get() == SINCE);
+        when_changed(
+            move || (basis.get(), name.get(), since_moment()),
+            move || {
                 subject.forget();
                 reference.forget();
                 compared.forget();
-            }
-            asked
-        });
+            },
+        );
         Self {
             name,
             window,
@@ -174,6 +172,7 @@ impl TypePage {
             compared,
             versions,
             report,
+            is_awaited,
         }
     }
 
@@ -186,11 +185,6 @@ impl TypePage {
     /// Returns the type in the window.
     pub(crate) fn kind(self) -> Option<TransactionKind> {
         self.now.value()?.kinds.first().cloned()
-    }
-
-    /// Returns the type since its change.
-    pub(crate) fn kind_since(self) -> Option<TransactionKind> {
-        self.since.value()?.kinds.first().cloned()
     }
 
     /// Returns the moment in the window at which the type became worse.
@@ -239,15 +233,48 @@ impl TypePage {
     }
 }
 
-/// Reports whether the report of changes is loading. It is not requested without a time before the
-/// window.
-fn is_report_awaited(window: LiveWindow, report: Remote<ChangeReport>) -> bool {
-    window.get().before().is_some() && report.loading()
+/// Calls `forget` when the inputs of requests change: an answer for other inputs does not apply.
+fn when_changed<K: PartialEq + 'static>(
+    inputs: impl Fn() -> K + 'static,
+    forget: impl Fn() + 'static,
+) {
+    Effect::new(move |before: Option<K>| {
+        let inputs = inputs();
+        if before.is_some_and(|before| before != inputs) {
+            forget();
+        }
+        inputs
+    });
 }
 
 /// Returns the step of the charts.
 fn step_of(now: Remote<TransactionKindList>) -> DurationNanos {
     now.value().map(|list| list.window.step_nano).unwrap_or_default()
+}
+
+/// Requests the type since its change and until it. Without a change, in the window before.
+fn around_change(
+    kind: impl Fn(analysis::Analysis) -> Option<Request<TransactionKindList>> + Copy + 'static,
+    name: Memo<TypeName>,
+    window: LiveWindow,
+    (is_awaited, changed_since): (Memo<bool>, Memo<Option<UnixNanos>>),
+) -> (Remote<TransactionKindList>, Remote<TransactionKindList>) {
+    let since = window.ask(move |window| {
+        let (_, moment, end) = moment::parts(window, changed_since.get())?;
+        kind(analysis::Analysis::between(moment, end))
+    });
+    let before = window.ask(move |window| {
+        let changed = (!is_awaited.get()).then(|| changed_since.get())?;
+        kind(analysis_until(window, changed)?)
+    });
+    when_changed(
+        move || (name.get(), changed_since.get()),
+        move || {
+            since.forget();
+            before.forget();
+        },
+    );
+    (since, before)
 }
 
 /// Returns the moment in the window at which the type became worse, as its sentence names it.
@@ -321,11 +348,11 @@ fn changed(report: &ChangeReport, name: &TypeName) -> Option<ChangedGroup> {
 
 /// Returns the moments of changes, and the one that divides the window.
 fn moments_of(
-    name: Memo<TypeName>,
-    window: LiveWindow,
+    (name, window): (Memo<TypeName>, LiveWindow),
     versions: Remote<VersionChangeList>,
     report: Remote<ChangeReport>,
     now: Remote<TransactionKindList>,
+    is_awaited: Memo<bool>,
 ) -> (Memo<Vec<Marker>>, Memo<Option<UnixNanos>>) {
     let query = use_query();
     let asked = Memo::new(move |_| query.with(|query| query.get(SINCE)?.parse::<u64>().ok()));
@@ -337,7 +364,7 @@ fn moments_of(
     let moment = Memo::new(move |_| {
         let bounds = window.slow_signal().get().bounds()?;
         // Otherwise the traces since the middle of the window would be requested first.
-        if asked.get().is_none() && (versions.loading() || is_report_awaited(window, report)) {
+        if asked.get().is_none() && (versions.loading() || is_awaited.get()) {
             return None;
         }
         moments.with(|moments| moment::taken(asked.get(), moments, bounds))
@@ -383,7 +410,8 @@ pub fn TransactionTypePage() -> impl IntoView {
     let failed = move || {
         page.now.error().map(|error| {
             let retry = Callback::new(move |()| page.now.refresh());
-            view! { <ErrorState error on_retry=retry /> }
+            let is_kept = page.now.value().is_some();
+            view! { <ErrorState name="The numbers of this type" is_kept error on_retry=retry /> }
         })
     };
     let is_empty = Memo::new(move |_| {

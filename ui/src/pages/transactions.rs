@@ -20,8 +20,8 @@ use crate::{
     api::analysis,
     asked::incomplete,
     components::{
-        Panel, PartialNote, ReportSentence, SentenceGhost, SortHead, SortOrder, SparkTone,
-        Sparkline, StripPart, TimeStrip, change::change_cell, use_sort,
+        Panel, ReportSentence, SentenceGhost, SortHead, SortOrder, SparkTone, Sparkline, StripPart,
+        TimeStrip, WatchedRequest, change::change_cell, use_sort,
     },
     drawings::slots::Slots,
     figures, format,
@@ -89,6 +89,10 @@ pub fn TransactionsPage() -> impl IntoView {
                     format!("against {}", window.get().before_words())
                 })
                 remote=now
+                needs=vec![
+                    WatchedRequest::new("The numbers before are not known", before),
+                    WatchedRequest::new("Where the time goes is not known", time),
+                ]
                 is_empty=|list| list.kinds.is_empty()
                 missing=missing
                 empty="No transaction begins in this time. Look at a longer time, or connect a sender."
@@ -104,20 +108,12 @@ pub fn TransactionsPage() -> impl IntoView {
 fn report_sentence(window: LiveWindow, report: Remote<ChangeReport>) -> impl IntoView {
     let links = use_links();
     let is_asked = Memo::new(move |_| window.get().before().is_some());
-    let words = move || match (report.value(), report.error()) {
-        (Some(report), _) => view! { <ReportSentence report links=links.get() /> }.into_any(),
-        (None, None) => view! { <SentenceGhost /> }.into_any(),
-        (None, Some(error)) => view! {
-            <PartialNote>
-                "What changed is not known: " {error.detail()} " "
-                <button class="link" type="button" on:click=move |_| report.refresh()>
-                    "Try again"
-                </button>
-            </PartialNote>
-        }
-        .into_any(),
+    let words = move || match report.value() {
+        Some(report) => view! { <ReportSentence report links=links.get() /> }.into_any(),
+        None => report.loading().then(|| view! { <SentenceGhost /> }).into_any(),
     };
-    view! { <div class="say-room">{move || is_asked.get().then(words)}</div> }
+    let failed = WatchedRequest::new("What changed is not known", report).note();
+    view! { <div class="say-room">{failed} {move || is_asked.get().then(words)}</div> }
 }
 
 /// Returns the report by which rows are ordered. A newer one waits while the reader is at a row, so
@@ -256,7 +252,9 @@ fn TypeTable(
     service: Memo<Option<String>>,
 ) -> impl IntoView {
     let slots = Slots::of_window(&list.window);
+    let is_awaited = Memo::new(move |_| before.loading() && before.pending());
     let rows = move || {
+        let none = if is_awaited.get() { "" } else { "–" };
         let (before, of_time, report) = (before.value(), time.value(), report.value());
         fn kinds(list: &Option<Arc<TransactionKindList>>) -> &[TransactionKind] {
             list.as_ref().map_or(&[], |list| &list.kinds)
@@ -274,7 +272,7 @@ fn TypeTable(
         order.with(|order| sort(&mut rows, order, groups(&ranked)));
         let line = |row: TypeRow| {
             let report = report.clone();
-            view! { <TypeLine row slots range=range.get() most time report /> }
+            view! { <TypeLine row slots range=range.get() most none time report /> }
         };
         rows.into_iter().map(line).collect_view()
     };
@@ -328,21 +326,28 @@ fn name_cells(
     }
 }
 
+/// Formats a length of time for a column: a unit of one letter is as wide as one of two, so that
+/// digits are below each other. Zero is a dash.
+pub(super) fn aligned(length: DurationNanos) -> String {
+    let text = format::duration_or_none(length);
+    if text.ends_with(" s") { text + "\u{a0}" } else { text }
+}
+
 /// Calls and failures, each with the baseline and over time. Rates have the unit of the greatest.
-fn call_cells(row: &TypeRow, slots: Slots, most: f64) -> impl IntoView + use<> {
+fn call_cells(row: &TypeRow, slots: Slots, (most, none): (f64, &str)) -> impl IntoView + use<> {
     let (kind, before) = (&row.now, row.before.as_ref());
     let begin = |step: &CallsInStep| step.start_unix_nano;
     let calls = slots.rates(&kind.steps, begin, |step| step.count);
     let share = |step: &CallsInStep| Some(figures::ratio(step.error_count, step.count));
     let failures = slots.measures(&kind.steps, begin, share, Some(0.0));
     let failed = TypeRow::failed(kind);
-    let was = before.map_or_else(|| "–".to_owned(), |kind| figures::share(TypeRow::failed(kind)));
+    let was = before.map_or_else(|| none.to_owned(), |kind| figures::share(TypeRow::failed(kind)));
     let is_worse = row.is_worse(ChangeKind::Errors);
     let tone = if is_worse { SparkTone::Error } else { SparkTone::Plain };
     let rate = |kind: &TransactionKind| figures::rate_beside(kind.rate_per_second, most);
     view! {
         <td class="num">{rate(kind)}</td>
-        <td class="num was wide">{before.map_or_else(|| "–".to_owned(), rate)}</td>
+        <td class="num was wide">{before.map_or_else(|| none.to_owned(), rate)}</td>
         <td class="wide"><Sparkline values=calls label="Calls over time" /></td>
         <td class="num">{figures::share(failed)}</td>
         <td class="num was">{was}</td>
@@ -353,21 +358,20 @@ fn call_cells(row: &TypeRow, slots: Slots, most: f64) -> impl IntoView + use<> {
 }
 
 /// Quantiles of the duration, and the p95 over time.
-fn duration_cells(row: &TypeRow, slots: Slots) -> impl IntoView + use<> {
+fn duration_cells(row: &TypeRow, slots: Slots, none: &str) -> impl IntoView + use<> {
     let (kind, before) = (&row.now, row.before.as_ref());
     let begin = |step: &CallsInStep| step.start_unix_nano;
     let p95_of = |step: &CallsInStep| Some(step.duration.p95_nano.0 as f64);
     let steps = slots.measures(&kind.steps, begin, p95_of, None);
     let is_worse = row.is_worse(ChangeKind::Latency);
     let tone = if is_worse { SparkTone::Accent } else { SparkTone::Plain };
-    let was = before.map_or(DurationNanos(0), |kind| kind.duration.p95_nano);
-    let number = format::duration_or_none;
+    let was = before.map_or_else(|| none.to_owned(), |kind| aligned(kind.duration.p95_nano));
     view! {
-        <td class="num">{number(kind.duration.p50_nano)}</td>
-        <td class="num">{number(kind.duration.p95_nano)}</td>
-        <td class="num was">{number(was)}</td>
+        <td class="num">{aligned(kind.duration.p50_nano)}</td>
+        <td class="num">{aligned(kind.duration.p95_nano)}</td>
+        <td class="num was">{was}</td>
         <td class="types-spark"><Sparkline values=steps tone label="p95 over time" /></td>
-        <td class="num">{number(kind.duration.p99_nano)}</td>
+        <td class="num">{aligned(kind.duration.p99_nano)}</td>
     }
 }
 
@@ -377,6 +381,7 @@ fn TypeLine(
     slots: Slots,
     range: TimeRange,
     most: f64,
+    none: &'static str,
     time: Remote<TransactionKindList>,
     report: Option<Arc<ChangeReport>>,
 ) -> impl IntoView {
@@ -386,8 +391,8 @@ fn TypeLine(
     view! {
         <tr class="row-link" on:click=move |_| go(&row_address, Step::New)>
             {name_cells(&row, report.as_deref(), address)}
-            {call_cells(&row, slots, most)}
-            {duration_cells(&row, slots)}
+            {call_cells(&row, slots, (most, none))}
+            {duration_cells(&row, slots, none)}
             <td class="types-strip" class:is-stale=move || time.pending()>
                 {time_cell(row.time, time)}
             </td>

@@ -114,8 +114,7 @@ impl Roles {
 pub(super) fn is_remote(trace: &SampledTrace, span: &SampledSpan, child: u32) -> bool {
     let child = trace.span(child);
     child.service != span.service
-        || matches!(span.kind, SpanKind::Client | SpanKind::Producer)
-            && matches!(child.kind, SpanKind::Server | SpanKind::Consumer)
+        || matches!(span.kind, SpanKind::Client | SpanKind::Producer) && child.kind.serves()
 }
 
 impl SpanCounts {

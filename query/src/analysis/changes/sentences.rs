@@ -3,8 +3,8 @@
 use tidings_proto::{
     OffsetNanos, UnixNanos,
     api::{
-        Cause, ChangeKind, ChangeSentence, ChangedGroup, Culprit, CulpritRanking, ServiceClock,
-        Subject, SubjectKind,
+        Cause, Change, ChangeKind, ChangeSentence, ChangedGroup, Culprit, CulpritRanking,
+        ServiceClock, Subject, SubjectKind,
     },
 };
 
@@ -35,7 +35,9 @@ pub(super) fn give(
     for group in transactions.iter_mut().filter(|group| is_changed(group)) {
         let operation = group.operation.as_deref().unwrap_or_default();
         let number = findings.types.number(&group.service, operation);
+        // A type with fewer calls, for instance, has parties that changed only by chance.
         let cause = number.and_then(|root| of_transaction(findings, culprits, root));
+        let cause = cause.filter(|cause| is_no_chance(&cause.change));
         let is_worse = group.changes.first().is_some_and(|change| change.is_worse);
         group.only_feels =
             is_worse && cause.as_ref().is_some_and(|cause| cause.subject.service != group.service);
@@ -48,11 +50,16 @@ pub(super) fn give(
             is_about(&culprit.subject, group) && culprit.score >= best * SHARE_MIN && best > 0.0
         })
     };
+    let first = culprits.services.first().filter(|culprit| is_likely(culprit));
+    let first_fails = first.is_some_and(|culprit| fails_more(culprit, services));
     for group in services.iter_mut().filter(|group| is_changed(group)) {
-        let is_worse = group.changes.first().is_some_and(|change| change.is_worse);
+        let heaviest = group.changes.first();
+        let is_worse = heaviest.is_some_and(|change| change.is_worse);
+        let is_thrown = heaviest.is_some_and(|change| change.kind == ChangeKind::NewException);
         let own_fault = at_fault(group);
-        let other = culprits.services.first().filter(|culprit| is_likely(culprit));
-        let other = other.filter(|_| is_worse && own_fault.is_none());
+        // An exception that is only new here does not come from a service that fails as usual.
+        let is_felt = is_worse && own_fault.is_none() && (first_fails || !is_thrown);
+        let other = first.filter(|_| is_felt);
         group.only_feels = other.is_some();
         group.sentence = match own_fault.or(other) {
             Some(culprit) if is_worse => Some(ChangeSentence {
@@ -89,9 +96,58 @@ pub(super) fn headline(
     }
 }
 
+/// Gives the same change to all sentences about the same subject and aspect: that of the headline,
+/// else that of the likely culprit, else that of the first group. A subject is measured by itself,
+/// in one transaction type or in many, and a report states one of these numbers.
+pub(super) fn agree(
+    headline: Option<&ChangeSentence>,
+    culprits: &CulpritRanking,
+    transactions: &mut [ChangedGroup],
+    services: &mut [ChangedGroup],
+) {
+    let likely = culprits.services.iter().filter(|culprit| is_likely(culprit));
+    let likely = likely.map(|culprit| (culprit.subject.clone(), culprit.change.clone()));
+    let headline = headline.map(|headline| (headline.subject.clone(), headline.change.clone()));
+    let mut stated: Vec<(Subject, Change)> = headline.into_iter().chain(likely).collect();
+    let groups = transactions.iter_mut().chain(services);
+    for sentence in groups.filter_map(|group| group.sentence.as_mut()) {
+        let is_same = |(subject, change): &&(Subject, Change)| {
+            is_same_subject(subject, &sentence.subject)
+                && change.kind == sentence.change.kind
+                && change.is_worse == sentence.change.is_worse
+        };
+        match stated.iter().find(is_same) {
+            Some((_, change)) => sentence.change = change.clone(),
+            None => stated.push((sentence.subject.clone(), sentence.change.clone())),
+        }
+    }
+}
+
+/// Reports whether two subjects have the same name. The operations that call an endpoint are not
+/// part of its name.
+fn is_same_subject(one: &Subject, other: &Subject) -> bool {
+    match (&one.peer, &other.peer) {
+        (None, None) => (&one.service, &one.operation) == (&other.service, &other.operation),
+        (one, other) => one == other,
+    }
+}
+
+/// Reports whether failures of a culprit came or grew, so that others may throw for them.
+fn fails_more(culprit: &Culprit, services: &[ChangedGroup]) -> bool {
+    let fails = |change: &Change| {
+        change.is_worse && matches!(change.kind, ChangeKind::Errors | ChangeKind::NewException)
+    };
+    let mut groups = services.iter().filter(|group| is_about(&culprit.subject, group));
+    fails(&culprit.change) || groups.any(|group| group.changes.iter().any(fails))
+}
+
 /// Reports whether chance is an unlikely explanation of a culprit's change.
 fn is_likely(culprit: &Culprit) -> bool {
-    culprit.change.p_value < LIKELY_P_VALUE
+    is_no_chance(&culprit.change)
+}
+
+fn is_no_chance(change: &Change) -> bool {
+    change.p_value < LIKELY_P_VALUE
 }
 
 /// The sentence of a culprit.

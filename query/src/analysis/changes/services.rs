@@ -1,14 +1,14 @@
 //! Services and endpoints without spans on both sides of the comparison.
 //!
-//! A service is counted by its spans of one kind: server spans, without them consumer spans,
-//! without both its most frequent kind. Endpoints are counted by the calls that storage aggregated
-//! for the graph.
+//! A service is counted by the spans that serve a call, as its node of the graph is. One without
+//! them on both sides is counted by all its spans. Endpoints are counted by the calls that storage
+//! aggregated for the graph.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 
 use tidings_proto::{
     UnixNanos,
-    api::{CallsInStep, NodeKind, Searched, SpanKindName},
+    api::{CallsInStep, NodeKind, Searched},
 };
 use tidings_storage::{ScanStats, SpanFilter, TimeRange};
 
@@ -27,17 +27,52 @@ use crate::{
     execution::Reader,
 };
 
-/// Maximum number of groups of service and kind that are read.
+/// Maximum number of groups that are read: the serving and the other spans of a service are two.
 const GROUPS_MAX: usize = 10_000;
 
-/// Groups of one service by kind.
-type ByService = BTreeMap<String, HashMap<Option<SpanKindName>, SpanKindCalls>>;
+/// The spans of services by name.
+type ByService = BTreeMap<String, ServiceSpans>;
 
-/// The calls of a service by spans of one kind.
+/// The spans of a service.
 #[derive(Debug, Default)]
-struct SpanKindCalls {
+struct ServiceSpans {
+    /// Spans that serve a call.
+    serving: SpanCalls,
+    /// All other spans.
+    others: SpanCalls,
+}
+
+/// Spans as calls.
+#[derive(Debug, Default)]
+struct SpanCalls {
     all: PartCalls,
     steps: Vec<CallsInStep>,
+}
+
+impl ServiceSpans {
+    fn calls(&self, is_serving: bool) -> &SpanCalls {
+        if is_serving { &self.serving } else { &self.others }
+    }
+
+    fn calls_mut(&mut self, is_serving: bool) -> &mut SpanCalls {
+        if is_serving { &mut self.serving } else { &mut self.others }
+    }
+
+    /// Number of spans.
+    fn count(&self) -> u64 {
+        self.serving.all.count + self.others.all.count
+    }
+
+    /// Steps of all spans, in no order.
+    fn steps(&self) -> impl Iterator<Item = &CallsInStep> {
+        self.serving.steps.iter().chain(&self.others.steps)
+    }
+
+    /// The spans without their steps.
+    fn without_steps(&self) -> Self {
+        let copy = |of: &SpanCalls| SpanCalls { all: of.all.clone(), steps: Vec::new() };
+        Self { serving: copy(&self.serving), others: copy(&self.others) }
+    }
 }
 
 /// The services of one stretch of time.
@@ -75,12 +110,16 @@ impl ServiceCalls {
                 end = *start;
             }
             if place > 0 {
-                read.recent.push(copy(&read.groups));
+                let groups = read.groups.iter();
+                let copy = groups.map(|(service, of)| (service.clone(), of.without_steps()));
+                read.recent.push(copy.collect());
             }
         }
         read.recent.reverse();
-        for calls in read.groups.values_mut().flat_map(HashMap::values_mut) {
-            calls.steps.sort_unstable_by_key(|step| step.start_unix_nano);
+        for of in read.groups.values_mut() {
+            for calls in [&mut of.serving, &mut of.others] {
+                calls.steps.sort_unstable_by_key(|step| step.start_unix_nano);
+            }
         }
         Ok(read)
     }
@@ -94,7 +133,7 @@ impl ServiceCalls {
         let search = RedSearch {
             filter: SpanFilter { start, ..SpanFilter::default() },
             step: Some(window.step()),
-            by: RedKeys { keys: vec![RedKey::Service, RedKey::Kind], attribute: None },
+            by: RedKeys { keys: vec![RedKey::Service, RedKey::Served], attribute: None },
             histogram: true,
             limit: GROUPS_MAX,
         };
@@ -104,7 +143,7 @@ impl ServiceCalls {
         self.other_count += found.other_count;
         for group in found.groups {
             let of_service = self.groups.entry(group.service.unwrap_or_default()).or_default();
-            let calls = of_service.entry(group.kind).or_default();
+            let calls = of_service.calls_mut(group.served == Some(true));
             calls.all.count += group.count;
             calls.all.errors += group.error_count;
             calls.all.durations = merged(&calls.all.durations, &durations(&group.histogram));
@@ -115,14 +154,12 @@ impl ServiceCalls {
 
     /// Number of spans.
     pub(super) fn span_count(&self) -> u64 {
-        let calls = self.groups.values().flat_map(HashMap::values);
-        calls.map(|calls| calls.all.count).sum()
+        self.groups.values().map(ServiceSpans::count).sum()
     }
 
     /// Number of spans of a service.
     pub(super) fn spans_of(&self, service: &str) -> u64 {
-        let calls = self.groups.get(service).into_iter().flat_map(HashMap::values);
-        calls.map(|calls| calls.all.count).sum()
+        self.groups.get(service).map_or(0, ServiceSpans::count)
     }
 
     /// The starts of the first and the last step with a span.
@@ -133,15 +170,14 @@ impl ServiceCalls {
 
     /// The starts of the steps with a span.
     pub(super) fn step_starts(&self) -> BTreeSet<UnixNanos> {
-        let calls = self.groups.values().flat_map(HashMap::values);
-        calls.flat_map(|calls| &calls.steps).map(|step| step.start_unix_nano).collect()
+        let steps = self.groups.values().flat_map(ServiceSpans::steps);
+        steps.map(|step| step.start_unix_nano).collect()
     }
 
     /// The start of the last step with a span, by service.
     pub(super) fn last_steps(&self) -> BTreeMap<String, UnixNanos> {
-        let last = |(service, of): (&String, &HashMap<Option<SpanKindName>, SpanKindCalls>)| {
-            let steps = of.values().flat_map(|calls| &calls.steps);
-            let last = steps.map(|step| step.start_unix_nano).max()?;
+        let last = |(service, of): (&String, &ServiceSpans)| {
+            let last = of.steps().map(|step| step.start_unix_nano).max()?;
             Some((service.clone(), last))
         };
         self.groups.iter().filter_map(last).collect()
@@ -153,21 +189,21 @@ pub(super) fn services(calls: Sides<&ServiceCalls>) -> Vec<ComparedGroup> {
     let names = calls.now.groups.keys().chain(calls.before.groups.keys());
     let names: BTreeSet<&String> = names.collect();
     let group = |name: &String| {
-        let kind = kind(calls, name);
+        let is_serving = is_serving(calls, name);
         let part = |groups: &ByService| {
-            let calls = groups.get(name).and_then(|of| of.get(&kind));
-            calls.map_or_else(PartCalls::default, |calls| calls.all.clone())
+            let of = groups.get(name);
+            of.map_or_else(PartCalls::default, |of| of.calls(is_serving).all.clone())
         };
         ComparedGroup {
             service: name.clone(),
             operation: None,
             uninstrumented: false,
             sides: calls.map(|calls| {
-                let steps = calls.groups.get(name).and_then(|of| of.get(&kind));
+                let of = calls.groups.get(name);
                 GroupCalls {
                     all: part(&calls.groups),
                     recent: calls.recent.iter().map(part).collect(),
-                    steps: steps.map_or_else(Vec::new, |calls| calls.steps.clone()),
+                    steps: of.map_or_else(Vec::new, |of| of.calls(is_serving).steps.clone()),
                 }
             }),
         }
@@ -175,29 +211,11 @@ pub(super) fn services(calls: Sides<&ServiceCalls>) -> Vec<ComparedGroup> {
     names.into_iter().map(group).collect()
 }
 
-/// The span kind that a service is counted by.
-fn kind(calls: Sides<&ServiceCalls>, service: &str) -> Option<SpanKindName> {
+/// Reports whether a service served a call on one of the sides.
+fn is_serving(calls: Sides<&ServiceCalls>, service: &str) -> bool {
     let sides = [calls.now, calls.before].into_iter();
-    let all = sides.filter_map(|calls| calls.groups.get(service)).flatten();
-    let mut counts: HashMap<Option<SpanKindName>, u64> = HashMap::new();
-    for (kind, calls) in all {
-        *counts.entry(*kind).or_default() += calls.all.count;
-    }
-    let served = [SpanKindName::Server, SpanKindName::Consumer].map(Some);
-    let served = served.into_iter().find(|kind| counts.contains_key(kind));
-    let most = |(kind, count): &(Option<SpanKindName>, u64)| (*count, kind.map(|kind| kind as u8));
-    served.or_else(|| counts.into_iter().max_by_key(most).map(|(kind, _)| kind))?
-}
-
-/// The groups without their steps.
-fn copy(groups: &ByService) -> ByService {
-    let of_service = |of: &HashMap<Option<SpanKindName>, SpanKindCalls>| {
-        let calls = of.iter().map(|(kind, calls)| {
-            (*kind, SpanKindCalls { all: calls.all.clone(), steps: Vec::new() })
-        });
-        calls.collect()
-    };
-    groups.iter().map(|(service, of)| (service.clone(), of_service(of))).collect()
+    let mut spans = sides.filter_map(|calls| calls.groups.get(service));
+    spans.any(|spans| spans.serving.all.count > 0)
 }
 
 /// Durations of two histograms with the same buckets.

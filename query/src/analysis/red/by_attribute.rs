@@ -31,6 +31,7 @@ struct AttributeGroupKey {
     service: Option<u32>,
     operation: Option<u32>,
     kind: Option<SpanKind>,
+    served: Option<bool>,
     status: Option<StatusCode>,
     value: Option<u32>,
 }
@@ -100,6 +101,7 @@ impl AttributeGroups<'_> {
             let (by_service, by_operation) = (by(RedKey::Service), by(RedKey::Operation));
             let key = AttributeGroupKey {
                 kind: by(RedKey::Kind).then(|| rows.kind(row)),
+                served: by(RedKey::Served).then(|| rows.kind(row).serves()),
                 status: by(RedKey::Status).then(|| rows.status(row)),
                 service: by_service.then(|| self.number(rows.service(row))),
                 operation: by_operation.then(|| self.number(rows.name(row))),
@@ -154,6 +156,7 @@ impl AttributeGroups<'_> {
             service: text(key.service),
             operation: text(key.operation),
             kind: key.kind.map(SpanKindName::from),
+            served: key.served,
             status: key.status.map(StatusName::from),
             attribute: text(key.value),
             count: group.calls.count,
@@ -169,7 +172,8 @@ impl AttributeGroups<'_> {
         let mut groups: Vec<RedGroup> = of.into_iter().map(view).collect();
         groups.sort_by(|a, b| {
             let names = |of: &RedGroup| {
-                let codes = (of.kind.map(|kind| kind as u8), of.status.map(|status| status as u8));
+                let status = of.status.map(|status| status as u8);
+                let codes = (of.kind.map(|kind| kind as u8), of.served, status);
                 (of.service.clone(), of.operation.clone(), codes, of.attribute.clone())
             };
             b.count.cmp(&a.count).then_with(|| names(a).cmp(&names(b)))

@@ -57,6 +57,7 @@ struct RedGroupKey {
     service: Option<u32>,
     operation: Option<u32>,
     kind: Option<SpanKind>,
+    served: Option<bool>,
     status: Option<StatusCode>,
 }
 
@@ -132,6 +133,7 @@ impl CallAccumulator for RedGroups {
             service: by(RedKey::Service).then(|| number(key.service)),
             operation: by(RedKey::Operation).then(|| number(key.operation)),
             kind: by(RedKey::Kind).then_some(key.kind),
+            served: by(RedKey::Served).then(|| key.kind.serves()),
             status: by(RedKey::Status).then_some(key.status),
         };
         self.number(key)
@@ -280,19 +282,20 @@ impl RedGroups {
         let Self { names, window, mut of, .. } = self;
         let text = |name: Option<u32>| name.map(|name| names.text(name));
         let order = |group: &RedAccumulator| {
-            let RedGroupKey { service, operation, kind, status } = group.key;
-            let parts = (kind.map(|kind| kind as i32), status.map(|status| status as i32));
+            let RedGroupKey { service, operation, kind, served, status } = group.key;
+            let parts = (kind.map(|kind| kind as i32), served, status.map(|status| status as i32));
             (std::cmp::Reverse(group.total.count), text(service), text(operation), parts)
         };
         of.sort_by(|a, b| order(a).cmp(&order(b)));
         of.truncate(limit);
         let view = |mut group: RedAccumulator| {
             group.steps.sort_unstable_by_key(|step| step.start_unix_nano);
-            let RedGroupKey { service, operation, kind, status } = group.key;
+            let RedGroupKey { service, operation, kind, served, status } = group.key;
             RedGroup {
                 service: text(service).map(str::to_owned),
                 operation: text(operation).map(str::to_owned),
                 kind: kind.map(SpanKindName::from),
+                served,
                 status: status.map(StatusName::from),
                 attribute: None,
                 count: group.total.count,

@@ -103,7 +103,7 @@ pub(super) fn each_graph_call(
         let span = nodes[node].fact as usize;
         let mut push = |part, call| visit(GraphCall { span, part, call });
         push(GraphPart::Span, call.counted());
-        if matches!(own.kind, SpanKind::Server | SpanKind::Consumer) {
+        if own.kind.serves() {
             push(GraphPart::Served, call);
             if caller.is_none() {
                 push(GraphPart::Entry, call.counted());

@@ -1,10 +1,21 @@
 use super::{Layout, Route, Spacing, crossings, lay_out, layers_of, neighbour, with_bends};
 
-const SPACING: Spacing =
-    Spacing { node_width: 160.0, node_height: 50.0, between_layers: 100.0, between_nodes: 20.0 };
+/// Spacing with a pane that needs no wrapping.
+const SPACING: Spacing = Spacing {
+    node_width: 160.0,
+    node_height: 50.0,
+    between_layers: 100.0,
+    between_nodes: 20.0,
+    pane: (f64::INFINITY, f64::INFINITY),
+};
+const IN_A_PANE: Spacing = Spacing { pane: (1_100.0, 480.0), ..SPACING };
 
 fn laid_out(count: usize, edges: &[(u32, u32)]) -> Layout {
-    let layout = lay_out(count, edges, SPACING);
+    laid_out_in(SPACING, count, edges)
+}
+
+fn laid_out_in(spacing: Spacing, count: usize, edges: &[(u32, u32)]) -> Layout {
+    let layout = lay_out(count, edges, spacing);
     assert_eq!(layout.nodes.len(), count);
     assert_eq!(layout.routes.len(), edges.len());
     for (at, one) in layout.nodes.iter().enumerate() {
@@ -67,9 +78,12 @@ fn an_edge_passes_behind_no_node_but_its_ends() {
         graphs.push((count, (0..count * 2).map(|_| (next(count), next(count))).collect()));
     }
     let mut bent = 0;
-    for (count, edges) in graphs {
-        let layout = laid_out(count as usize, &edges);
-        for (route, (from, to)) in layout.routes.iter().zip(&edges).filter(|(of, _)| !of.is_loop) {
+    let spacings = [SPACING, IN_A_PANE];
+    for (spacing, (count, edges)) in
+        spacings.iter().flat_map(|spacing| graphs.iter().map(move |graph| (*spacing, graph)))
+    {
+        let layout = laid_out_in(spacing, *count as usize, edges);
+        for (route, (from, to)) in layout.routes.iter().zip(edges).filter(|(of, _)| !of.is_loop) {
             bent += usize::from(route.points.len() > 2);
             for (at, node) in (0..).zip(&layout.nodes).filter(|(at, _)| at != from && at != to) {
                 let is_behind =
@@ -106,6 +120,27 @@ fn edges_that_need_not_cross_do_not() {
     assert!(crossings::crossings(&graph) > 0, "as they come, they cross");
     crossings::reduce_crossings(&mut graph);
     assert_eq!(crossings::crossings(&graph), 0);
+}
+
+#[test]
+fn layers_of_many_nodes_wrap_until_the_picture_has_the_shape_of_the_pane() {
+    let tree: Vec<(u32, u32)> = (1..200).map(|at| (at / 3, at)).collect();
+    let tall = laid_out(200, &tree);
+    assert!(tall.height > 5.0 * tall.width, "{} by {}", tall.width, tall.height);
+    let wrapped = laid_out_in(IN_A_PANE, 200, &tree);
+    let shape = wrapped.width / wrapped.height;
+    assert!((1.6..=3.4).contains(&shape), "{} by {}", wrapped.width, wrapped.height);
+    for (from, to) in tree {
+        assert!(wrapped.layers[from as usize] < wrapped.layers[to as usize], "{from} to {to}");
+    }
+}
+
+#[test]
+fn layers_that_fit_the_pane_do_not_wrap() {
+    let star: Vec<(u32, u32)> = (1..5).map(|at| (0, at)).collect();
+    assert_eq!(laid_out_in(IN_A_PANE, 5, &star), laid_out(5, &star));
+    let chain: Vec<(u32, u32)> = (1..40).map(|at| (at - 1, at)).collect();
+    assert_eq!(laid_out_in(IN_A_PANE, 40, &chain), laid_out(40, &chain));
 }
 
 #[test]

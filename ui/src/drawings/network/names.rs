@@ -1,4 +1,4 @@
-//! Names of a picture that is too small for its cards: few, at one size on the screen.
+//! Names and alarms of a picture that is too small for its cards, at one size on the screen.
 //!
 //! Owns the choice of the nodes with a name. Pointed and picked nodes come first, then the culprit,
 //! their neighbours, nodes with alarms, and nodes with most calls. A name that would cover an
@@ -8,7 +8,7 @@ use std::{cmp::Reverse, sync::Arc};
 
 use leptos::prelude::*;
 
-use super::{FAR_BELOW, NetworkGraph, Pick, Picture};
+use super::{FAR_BELOW, HEIGHT, NetworkGraph, Pick, Picture, WIDTH};
 use crate::figures;
 
 /// Size of the letters in screen pixels, and the width of one.
@@ -87,6 +87,42 @@ impl NetworkGraph {
     }
 }
 
+/// Returns the width of a letter in letters of average width.
+const fn width_of(letter: char) -> f64 {
+    match letter {
+        'i' | 'j' | 'l' | 't' | 'f' | 'r' | '.' | ',' | ':' | '\'' | '|' => 0.6,
+        'm' | 'w' | 'M' | 'W' | '@' => 1.6,
+        'A'..='Z' | '0'..='9' | '_' => 1.3,
+        '\u{1100}'.. => 2.0,
+        _ => 1.0,
+    }
+}
+
+/// Cuts a name to the room of a card, in letters of average width.
+pub(super) fn cut_to(name: &str, room: f64) -> String {
+    let all: f64 = name.chars().map(width_of).sum();
+    // A cut name ends in an ellipsis.
+    let room = if all > room { room - 1.5 } else { room };
+    let mut width = 0.0;
+    let fits = |letter: &char| {
+        width += width_of(*letter);
+        width <= room + 1e-9
+    };
+    figures::cut(name, name.chars().take_while(fits).count())
+}
+
+/// The marks of alarms: a dot on the corner of each card. Its size is set by the stylesheet, in
+/// pixels of the screen.
+fn marks_view(graph: &NetworkGraph) -> impl IntoView + use<> {
+    let cards = graph.nodes.iter().zip(&graph.layout.nodes);
+    let alarms = cards.filter(|(card, _)| card.alarm.is_some());
+    let marks = alarms.map(|(card, (x, y))| {
+        let corner = format!("M{:.1} {:.1}h.01", x - WIDTH / 2.0, y - HEIGHT / 2.0);
+        view! { <path class="network-far-mark" class:is-culprit=card.is_culprit d=corner /> }
+    });
+    marks.collect_view()
+}
+
 /// The names over the cards of a small picture. Clicks pass through to the cards.
 pub(super) fn names_view(picture: Picture) -> impl IntoView {
     let scale = Memo::new(move |_| picture.shown.get().scale);
@@ -118,12 +154,18 @@ pub(super) fn names_view(picture: Picture) -> impl IntoView {
             named.into_iter().filter_map(|node| one(graph, node)).collect_view()
         })
     };
-    view! { <g class="network-far-names" aria-hidden="true" style=("font-size", size)>{names}</g> }
+    let marks = picture.graph.with_value(|graph| marks_view(graph));
+    view! {
+        <g class="network-far-names" aria-hidden="true" style=("font-size", size)>
+            {marks}
+            {names}
+        </g>
+    }
 }
 
 #[cfg(test)]
 pub(super) mod tests {
-    use super::{NetworkGraph, Pick};
+    use super::{NetworkGraph, Pick, cut_to};
     use crate::drawings::network::{NetworkEdge, NetworkNode, NodeSign};
 
     pub(in crate::drawings::network) fn node(name: &str) -> NetworkNode {
@@ -155,11 +197,19 @@ pub(super) mod tests {
         }
     }
 
-    /// A service that calls 40 others in one column, each more often than the one above.
+    /// A service that calls 40 others, each more often than the one before.
     fn star() -> NetworkGraph {
         let nodes = (0..41).map(|at| node(&format!("service-{at}"))).collect();
         let edges = (1..41_u32).map(|to| edge(0, to, f64::from(to) / 40.0)).collect();
         NetworkGraph::new(nodes, edges)
+    }
+
+    #[test]
+    fn names_of_wide_letters_are_cut_earlier_than_those_of_narrow_ones() {
+        assert_eq!(cut_to("web-gateway", 13.0), "web-gateway");
+        assert_eq!(cut_to("MMMMMMMMMMMM", 8.5), "MMMM…");
+        assert_eq!(cut_to("支払い支払い", 8.0), "支払い…");
+        assert_eq!(cut_to("illillill", 5.6), "illillill");
     }
 
     #[test]

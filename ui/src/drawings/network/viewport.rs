@@ -5,6 +5,8 @@ use super::{HEIGHT, WIDTH};
 /// Empty margin around the picture, in screen pixels.
 const MARGIN: f64 = 28.0;
 const SCALES: (f64, f64) = (0.05, 3.0);
+/// Maximum scale of a picture that is smaller than its pane.
+const FITTED_MAX: f64 = 1.4;
 
 /// The visible part of the picture.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -18,13 +20,13 @@ pub struct Viewport {
 }
 
 impl Viewport {
-    /// The whole picture in the middle of the screen, at most at full size.
+    /// The whole picture in the middle of the screen.
     #[must_use]
     pub fn fitting(picture: (f64, f64), screen: (f64, f64)) -> Self {
         let room = |screen: f64| (screen - 2.0 * MARGIN).max(1.0);
         let across = room(screen.0) / picture.0.max(1.0);
         let down = room(screen.1) / picture.1.max(1.0);
-        let scale = across.min(down).clamp(SCALES.0, 1.0);
+        let scale = across.min(down).clamp(SCALES.0, FITTED_MAX);
         let middle = |screen: f64, picture: f64| (screen - picture * scale) / 2.0;
         Self { left: middle(screen.0, picture.0), top: middle(screen.1, picture.1), scale }
     }
@@ -87,9 +89,9 @@ mod tests {
     use super::Viewport;
 
     #[test]
-    fn a_small_picture_is_not_blown_up_and_a_large_one_fits() {
+    fn a_small_picture_is_enlarged_a_little_and_a_large_one_fits() {
         let small = Viewport::fitting((200.0, 100.0), (1_000.0, 500.0));
-        assert_eq!(small, Viewport { left: 400.0, top: 200.0, scale: 1.0 });
+        assert_eq!(small, Viewport { left: 360.0, top: 180.0, scale: 1.4 });
         let large = Viewport::fitting((10_000.0, 1_000.0), (1_056.0, 556.0));
         assert!((large.scale - 0.1).abs() < 1e-9);
         assert!((large.left - 28.0).abs() < 1e-9);

@@ -110,10 +110,19 @@ fn causes(comparison: &Comparison) -> Vec<(Impact, &ComparedCall)> {
     causes.filter_map(|impact| Some((impact, comparison.calls.get(impact.row as usize)?))).collect()
 }
 
-/// Returns the words for the largest differences when no call deviates.
+/// Returns the words for the compared calls, and for the largest differences, when none deviates.
 #[must_use]
 pub fn undeviating(comparison: &Comparison, typical: bool) -> String {
-    let none = if typical { "No call is out of the ordinary" } else { "No call differs much" };
+    let none = if typical {
+        format!(
+            "{} compared with {} of the type: none takes longer, comes more often, is missing or \
+             newly fails beyond what is usual there",
+            format::counted(comparison.calls.len() as u64, "call"),
+            format::counted(comparison.right.trace_count, "transaction"),
+        )
+    } else {
+        "No call differs much".to_owned()
+    };
     let causes = causes(comparison).into_iter().take(CAUSES_MAX).map(|(_, call)| {
         let name = figures::cut(format::operation(&call.operation), 60);
         format!("{name} ({})", format::offset(call.impact_nano.0))
@@ -123,6 +132,23 @@ pub fn undeviating(comparison: &Comparison, typical: bool) -> String {
         return format!("{none}.");
     }
     format!("{none}; the time is in {}.", causes.join(", "))
+}
+
+/// Returns the words for the deepest call that failed on the left side, and for its failures on the
+/// other side.
+fn failure(comparison: &Comparison, typical: bool) -> Option<String> {
+    let failed = comparison.calls.iter().filter(|call| call.left.error_count > 0);
+    let call = failed.max_by_key(|call| call.depth)?;
+    let there = if typical { "in others of its type" } else { "in the other" };
+    let how = match (call.right.error_count, call.right.call_count) {
+        (_, 0) => String::new(),
+        (0, _) => format!(", which it does not {there}"),
+        (failed, all) => {
+            format!(", as {} of its calls do {there}", figures::share(figures::ratio(failed, all)))
+        }
+    };
+    let name = figures::cut(format::operation(&call.operation), 60);
+    Some(format!(" {name} failed{how}."))
 }
 
 /// Returns the words for how much longer the left side takes, and the calls that cause it.
@@ -140,6 +166,7 @@ pub fn sentence(comparison: &Comparison, typical: bool) -> String {
         words.push(' ');
         words.push_str(&cause(call, *impact, total(comparison), typical));
     }
+    words.extend(failure(comparison, typical));
     let count = |deviation: Deviation| {
         comparison.calls.iter().filter(|call| call.deviations.contains(&deviation)).count() as u64
     };
@@ -340,15 +367,44 @@ mod tests {
         assert_eq!(costly, [true, true, true, false]);
         assert_eq!(
             undeviating(&longer, true),
-            "No call is out of the ordinary; the time is in charge (+40.0 ms), pay (+15.0 ms)."
+            "4 calls compared with 200 transactions of the type: none takes longer, comes more \
+             often, is missing or newly fails beyond what is usual there; the time is in charge \
+             (+40.0 ms), pay (+15.0 ms)."
         );
         let faster = call("rules", stats(1, 1, 70), stats(1, 1, 100), -30, &[]);
         assert_eq!(
             undeviating(&comparison(170, 200, vec![faster]), false),
             "No call differs much; the time is in rules (−30.0 ms)."
         );
-        let words = undeviating(&comparison(260, 210, Vec::new()), true);
-        assert_eq!(words, "No call is out of the ordinary.");
+        let read = call("read", stats(1, 1, 9), stats(200, 1, 9), 0, &[]);
+        assert_eq!(
+            undeviating(&comparison(260, 210, vec![read]), true),
+            "1 call compared with 200 transactions of the type: none takes longer, comes more \
+             often, is missing or newly fails beyond what is usual there."
+        );
+    }
+
+    #[test]
+    fn a_failure_is_named_even_where_others_fail_as_well() {
+        let failing = |stats: CallStats, error_count: u64| CallStats { error_count, ..stats };
+        let words = |right: CallStats, typical: bool| {
+            let left = failing(stats(1, 1, 9), 1);
+            let root = call("pay", left, right, 0, &[]);
+            let charge = ComparedCall { depth: 1, ..call("charge", left, right, 0, &[]) };
+            sentence(&comparison(450, 450, vec![root, charge]), typical)
+        };
+        let usual = failing(stats(200, 1, 9), 24);
+        assert_eq!(
+            words(usual, true),
+            "About as long as typical. charge failed, as 12.0 % of its calls do in others of its \
+             type."
+        );
+        assert_eq!(
+            words(stats(1, 1, 9), false),
+            "About as long as the other. charge failed, which it does not in the other."
+        );
+        let extra = words(CallStats::default(), true);
+        assert_eq!(extra, "About as long as typical. charge failed.");
     }
 
     #[test]

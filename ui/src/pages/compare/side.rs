@@ -45,7 +45,10 @@ pub(super) fn side(
         );
         view! { <p class="panel-words mute">{words}</p> }
     });
-    let none = impacts.is_empty().then(|| view! { <p class="panel-empty">"They do the same."</p> });
+    let none = impacts.is_empty().then(|| {
+        let words = "No call takes more or less time, is missing or newly fails.";
+        view! { <p class="panel-empty">{words}</p> }
+    });
     let (left, right) = (comparison.left.duration.p50_nano, comparison.right.duration.p50_nano);
     let of = format!("of {}", figures::more_time(left, right));
     view! {

@@ -35,6 +35,17 @@ fn reachable(address: &str) -> String {
     any.map_or_else(|| address.to_owned(), |port| format!("127.0.0.1:{port}"))
 }
 
+/// Returns the flag by which other machines reach the first receiver, if all receivers listen on
+/// this machine only: `--otlp-grpc 0.0.0.0:4317`.
+pub(super) fn opening_flag(receivers: &[ReceiverStatus]) -> Option<String> {
+    let is_local = |receiver: &ReceiverStatus| {
+        ["127.", "[::1]:"].iter().any(|local| receiver.address.starts_with(local))
+    };
+    let first = receivers.first().filter(|_| receivers.iter().all(is_local))?;
+    let (_, port) = first.address.rsplit_once(':')?;
+    Some(format!("--{} 0.0.0.0:{port}", first.name.replace('/', "-")))
+}
+
 /// The setup of one kind of sender.
 #[derive(Debug)]
 pub(super) struct Guide {
@@ -208,7 +219,7 @@ curl -i http://{zipkin}/api/v2/spans -H 'content-type: application/json' -d '[{
 
 #[cfg(test)]
 mod tests {
-    use super::{Addresses, GUIDES, ReceiverStatus};
+    use super::{Addresses, GUIDES, ReceiverStatus, opening_flag};
 
     fn receiver(name: &str, address: &str) -> ReceiverStatus {
         ReceiverStatus {
@@ -272,6 +283,15 @@ mod tests {
             assert!(text.contains(wanted), "{name}: {wanted} is not in the guide");
             assert!(readme.contains(wanted), "{name}: {wanted} is not in the README");
         }
+    }
+
+    #[test]
+    fn a_server_on_the_loopback_names_the_flag_that_opens_it() {
+        let local =
+            [receiver("otlp/grpc", "127.0.0.1:40001"), receiver("otlp/http", "[::1]:40002")];
+        assert_eq!(opening_flag(&local).as_deref(), Some("--otlp-grpc 0.0.0.0:40001"));
+        let open = [receiver("zipkin", "127.0.0.1:9411"), receiver("otlp/http", "0.0.0.0:4318")];
+        assert_eq!((opening_flag(&open), opening_flag(&[])), (None, None));
     }
 
     #[test]

@@ -8,21 +8,21 @@ use tidings_proto::api::{
 };
 
 use super::{
-    ErrorRow, ErrorsState, SourceGroup, row_id,
+    ErrorRow, ErrorsState, SourceGroup, failure, row_id,
     stack::{StackPart, package_of, parts},
     type_words,
 };
 use crate::{
     addresses::{self, TraceLink, traceql_text},
     api::{
-        self, ApiError,
+        self,
         analysis::{Analysis, exception_transactions},
         trace_sets,
     },
     asked::incomplete,
     browser,
     components::{
-        CopyButton, PartialNote,
+        CopyButton, LoadingRows, PartialNote,
         PlainHead::{Number, Words},
         PlainTable, ServiceName, ShorterRange, StateBadge, severity_class,
     },
@@ -169,22 +169,26 @@ fn query_of(group: &ExceptionGroup) -> String {
 
 fn traces(page: ErrorsState, group: &ExceptionGroup, range: TimeRange) -> impl IntoView + use<> {
     let query = query_of(group);
-    let kinds = affected_kinds(page, group, range);
     let only_logs = group.log_count == group.count;
+    let kinds = if only_logs {
+        note("It was recorded in the logs alone, which belong to no type.")
+    } else {
+        affected_kinds(page, group, range)
+    };
     let asked = query.clone();
     let found = Remote::<TraceSearchResult>::new(move || {
         let analysis = page.window.get().analysis().with("q", &asked).with("limit", TRACES);
         (!only_logs).then(|| trace_sets::trace_sample(&analysis))
     });
-    let rows = move || match (found.value(), found.error()) {
-        (_, Some(error)) => failure_note(&error),
-        (None, None) if only_logs => ().into_any(),
-        (None, None) => waiting_note("Looking for traces…"),
-        (Some(answer), None) if answer.traces.is_empty() => {
-            note("No trace with it is stored in this time.")
-        }
-        (Some(answer), None) => trace_rows(&answer, range).into_any(),
-    };
+    let rows = (!only_logs).then(|| {
+        answered(found, "Its traces", move |answer| {
+            if answer.traces.is_empty() {
+                note("No trace with it is stored in this time.")
+            } else {
+                trace_rows(answer, range).into_any()
+            }
+        })
+    });
     let found_count = move || found.value().map(|answer| format::total(answer.total, "trace"));
     let mut all = UrlQuery::default();
     all.push("q", &query);
@@ -216,12 +220,7 @@ fn traces(page: ErrorsState, group: &ExceptionGroup, range: TimeRange) -> impl I
 const KINDS: u32 = 8;
 
 /// Counts of the transactions with the exception, by type.
-fn affected_kinds(
-    page: ErrorsState,
-    group: &ExceptionGroup,
-    range: TimeRange,
-) -> impl IntoView + use<> {
-    let only_logs = group.log_count == group.count;
+fn affected_kinds(page: ErrorsState, group: &ExceptionGroup, range: TimeRange) -> AnyView {
     let asked = group.clone();
     let found = Remote::<ExceptionTransactions>::new(move || {
         let named = |text: &str| (!text.is_empty()).then(|| text.to_owned());
@@ -232,29 +231,36 @@ fn affected_kinds(
             .with_some("type", named(&asked.exception_type))
             .with("group", &asked.id)
             .with("limit", KINDS);
-        (!only_logs).then(|| exception_transactions(&analysis))
+        Some(exception_transactions(&analysis))
     });
-    move || match (found.value(), found.error()) {
-        (_, Some(error)) => failure_note(&error),
-        (None, None) if only_logs => {
-            note("It was recorded in the logs alone, which belong to no type.")
-        }
-        (None, None) => waiting_note("Counting transactions by type…"),
-        (Some(answer), None) if answer.kinds.is_empty() => ().into_any(),
-        (Some(answer), None) => kind_rows(&answer, range).into_any(),
-    }
+    answered(found, "Its transactions by type", move |answer| {
+        if answer.kinds.is_empty() { ().into_any() } else { kind_rows(answer, range).into_any() }
+    })
+}
+
+/// Draws the last answer, and above it the failure of a later request.
+fn answered<T: Send + Sync + 'static>(
+    found: Remote<T>,
+    name: &'static str,
+    draw: impl Fn(&Arc<T>) -> AnyView + Send + 'static,
+) -> AnyView {
+    let body = move || {
+        let answer = found.value();
+        let words = if answer.is_some() { "are those of before" } else { "are not known" };
+        let failed = failure(found, &format!("{name} {words}, since their request failed"));
+        let is_loading = failed.is_none();
+        let drawn = match answer {
+            Some(answer) => draw(&answer),
+            None if is_loading => view! { <LoadingRows count=2 /> }.into_any(),
+            None => ().into_any(),
+        };
+        view! { {failed} {drawn} }
+    };
+    body.into_any()
 }
 
 fn note(words: &'static str) -> AnyView {
     view! { <p class="mute">{words}</p> }.into_any()
-}
-
-fn waiting_note(words: &'static str) -> AnyView {
-    view! { <p class="mute" role="status">{words}</p> }.into_any()
-}
-
-fn failure_note(error: &ApiError) -> AnyView {
-    view! { <p class="mute" role="alert">{error.title()} ". " {error.detail()}</p> }.into_any()
 }
 
 /// Transaction types with their counts, and what these leave out.
@@ -378,13 +384,11 @@ fn logs(group: &ExceptionGroup) -> Option<impl IntoView + use<>> {
             .with("limit", LOGS);
         Some(trace_sets::log_sample(&analysis))
     });
-    let last = group.last_seen_unix_nano;
-    let rows = move || match found.value() {
-        None => ().into_any(),
-        Some(answer) if answer.logs.is_empty() => {
+    let last = group.time_unix_nano;
+    let rows = answered(found, "Its log records", move |answer| {
+        if answer.logs.is_empty() {
             note("Its service wrote no log record in the last one's trace.")
-        }
-        Some(answer) => {
+        } else {
             let row = |log: &tidings_proto::api::LogView| {
                 let time = log.time_unix_nano;
                 let offset = i64::try_from(time.0)
@@ -406,7 +410,7 @@ fn logs(group: &ExceptionGroup) -> Option<impl IntoView + use<>> {
             let rows = answer.logs.iter().rev().map(row).collect_view();
             view! { <ul>{rows}</ul> }.into_any()
         }
-    };
+    });
     Some(view! {
         <section aria-label="Around it in the logs">
             <div class="errors-head">

@@ -8,16 +8,19 @@ use tidings_proto::{
 
 use super::{SortOrder, measured, missing, sort};
 
-fn group(id: &str, count: u64) -> ExceptionGroup {
+fn group(id: &str, count: u64, before: u64) -> ExceptionGroup {
     ExceptionGroup {
         id: id.to_owned(),
         service: "pay".to_owned(),
         operation: String::new(),
         exception_type: id.to_owned(),
         count,
+        before_count: Some(before),
+        is_new: before == 0,
         log_count: 0,
         first_seen_unix_nano: UnixNanos(1),
         last_seen_unix_nano: UnixNanos(2),
+        time_unix_nano: UnixNanos(2),
         steps: Vec::new(),
         message: String::new(),
         stack_trace: String::new(),
@@ -35,6 +38,7 @@ fn list(groups: Vec<ExceptionGroup>) -> ExceptionList {
     };
     ExceptionList {
         window,
+        known_since_unix_nano: Some(UnixNanos(0)),
         group_count: groups.len() as u64,
         count: groups.iter().map(|group| group.count).sum(),
         groups,
@@ -45,29 +49,15 @@ fn list(groups: Vec<ExceptionGroup>) -> ExceptionList {
 
 #[test]
 fn new_and_multiplied_kinds_come_first() {
-    let now = list(vec![group("usual", 900), group("timeout", 610), group("declined", 5)]);
-    let before = list(vec![group("usual", 850), group("timeout", 10)]);
-    let mut rows = measured(&now, Some(&before), &[]);
+    let groups = vec![group("usual", 900, 850), group("timeout", 610, 10), group("declined", 5, 0)];
+    let mut rows = measured(&list(groups), &[]);
     sort(&mut rows, &SortOrder::parse("-change"));
     let order: Vec<&str> = rows.iter().map(|row| row.group.id.as_str()).collect();
     assert_eq!(order, ["declined", "timeout", "usual"]);
-    assert!(rows[0].is_new() && rows[1].multiplied() == Some(61.0));
-    assert!(!rows[2].is_new() && rows[2].multiplied().is_none());
+    assert!(rows[0].is_loud() && rows[1].multiplied() == Some(61.0));
+    assert!(!rows[2].is_loud() && rows[2].multiplied().is_none());
     sort(&mut rows, &SortOrder::parse("-count"));
     assert_eq!(rows[0].group.id, "usual");
-}
-
-#[test]
-fn nothing_is_new_while_the_time_before_is_not_wholly_known() {
-    let now = list(vec![group("declined", 5)]);
-    assert!(!measured(&now, None, &[])[0].is_new());
-    let mut before = list(Vec::new());
-    before.searched.complete = false;
-    assert!(!measured(&now, Some(&before), &[])[0].is_new());
-    let mut cut = list(vec![group("other", 1)]);
-    cut.group_count = 900;
-    assert_eq!(measured(&now, Some(&cut), &[])[0].before, None);
-    assert!(measured(&now, Some(&list(Vec::new())), &[])[0].is_new());
 }
 
 /// A service that only feels the change of `pay`, as the report has it.
@@ -109,35 +99,40 @@ fn feels(service: &str) -> ChangedGroup {
 #[test]
 fn an_exception_that_passes_through_callers_is_loud_at_its_source_only() {
     let of = |id: &str, service: &str, count: u64| {
-        let group = group(id, count);
+        let group = group(id, count, 0);
         let exception_type = "CurrencyMissing".to_owned();
         ExceptionGroup { service: service.to_owned(), exception_type, ..group }
     };
     let other = ExceptionGroup { message: "another".to_owned(), ..of("other", "shop", 9) };
     let now = list(vec![of("gateway", "shop", 40), of("source", "pay", 30), other]);
-    let before = list(Vec::new());
-    let mut rows = measured(&now, Some(&before), &[feels("shop")]);
+    let mut rows = measured(&now, &[feels("shop")]);
     sort(&mut rows, &SortOrder::parse("-change"));
     let order: Vec<(&str, bool)> =
         rows.iter().map(|row| (row.group.id.as_str(), row.is_loud())).collect();
     assert_eq!(order, [("source", true), ("gateway", false), ("other", true)]);
     assert_eq!(rows[1].source.as_ref().unwrap().id, "source");
-    let alone = measured(&now, Some(&before), &[]);
+    let alone = measured(&now, &[]);
     assert!(alone.iter().all(super::ErrorRow::is_loud), "nothing is known of what is behind");
 
     // Kinds that were there before follow as well, but nothing new follows from one of them.
-    let rows = measured(&now, Some(&now), &[feels("shop")]);
+    let known = |group: &ExceptionGroup| ExceptionGroup {
+        before_count: Some(group.count),
+        is_new: false,
+        ..group.clone()
+    };
+    let rows = measured(&list(now.groups.iter().map(known).collect()), &[feels("shop")]);
     let sources: Vec<Option<&str>> =
         rows.iter().map(|row| Some(row.source.as_ref()?.id.as_str())).collect();
     assert_eq!(sources, [Some("source"), None, None]);
-    let before = list(vec![of("source", "pay", 30)]);
-    let rows = measured(&now, Some(&before), &[feels("shop")]);
+    let source = known(&now.groups[1]);
+    let now = list(vec![of("gateway", "shop", 40), source]);
+    let rows = measured(&now, &[feels("shop")]);
     assert!(rows[0].source.is_none() && rows[0].is_loud());
 }
 
 #[test]
 fn an_incomplete_list_says_what_is_missing() {
-    let mut groups = list(vec![group("a", 1)]);
+    let mut groups = list(vec![group("a", 1, 1)]);
     assert_eq!(missing(&groups), None);
     (groups.group_count, groups.other_count) = (500, 7);
     let words = missing(&groups).unwrap();

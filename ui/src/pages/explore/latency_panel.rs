@@ -44,7 +44,9 @@ pub(super) fn latency_panel(
         explored.state.with(|state| (state.filters.clone(), state.query.clone()))
     });
     let address = use_query();
-    let window = move || Window::new(address.with(TimeRange::read), time.now());
+    // Other parts of the address do not send the request again.
+    let range = Memo::new(move |_| address.with(TimeRange::read));
+    let window = move || Window::new(range.get(), time.now());
     let answer = Remote::new(move || {
         let (filters, query) = condition.get();
         let asked = asked_spans(time.analysis(), &filters, query.as_deref());

@@ -4,7 +4,7 @@ use leptos::prelude::*;
 use leptos_router::components::A;
 
 use crate::{
-    components::{RefusalCard, SparkTone, Sparkline, refusals},
+    components::{RefusalCard, SparkTone, Sparkline, WatchedRequest, refusals},
     format,
     format::rates::three_digits,
     shell::{server_watch::rate_series, use_server},
@@ -58,6 +58,7 @@ pub(super) fn arrivals_card() -> impl IntoView {
                 <h2>"Arriving now"</h2>
                 <A href="/system">"System"</A>
             </div>
+            {WatchedRequest::new("What arrives is not known", server.remote()).note()}
             {counting}
             <dl class="figures">{figures}</dl>
             <div class="side-line">{line}</div>

@@ -13,7 +13,7 @@ use crate::{
     api::{self, analysis::log_patterns},
     asked::{AskedTime, incomplete},
     browser,
-    components::{LoadingRows, Panel, PartialNote, change::short, severity_class},
+    components::{LoadingRows, Panel, WatchedRequest, change::short, severity_class},
     format,
     format::rates,
     links::Links,
@@ -77,25 +77,13 @@ pub(super) fn fresh_exceptions(report: Remote<ChangeReport>, links: Memo<Links>)
         })
     };
     let is_loading = Memo::new(move |_| report.loading());
-    let failed = move || {
-        let error = report.error()?;
-        let again = move |_| report.refresh();
-        Some(view! {
-            <PartialNote>
-                {error.title()} " "
-                <button class="link" type="button" title=error.detail() on:click=again>
-                    "Try again"
-                </button>
-            </PartialNote>
-        })
-    };
     view! {
         <section class="card side-card" aria-label="New exceptions">
             <div class="side-head">
                 <h2>"New exceptions"</h2>
                 <A href=move || links.get().errors(&[])>"All"</A>
             </div>
-            {failed}
+            {WatchedRequest::new("New exceptions are not known", report).note()}
             <Show when=move || is_loading.get()>
                 <LoadingRows count=2 />
             </Show>

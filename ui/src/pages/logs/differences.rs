@@ -9,7 +9,12 @@ use tidings_proto::{
     api::{LogPattern, LogPatternList},
 };
 
-use super::patterns::{NANOS_PER_MILLI, PatternCells, change_view, details_of, is_open_in};
+use super::{
+    patterns::{
+        NANOS_PER_MILLI, PatternCells, change_view, counted_patterns, details_of, is_open_in,
+    },
+    recounted,
+};
 use crate::{
     api::analysis::log_patterns,
     asked::{AskedTime, incomplete},
@@ -30,21 +35,19 @@ pub(super) fn LogDifferences(
     /// Called with the changed state.
     change: Callback<(LogState, Step)>,
 ) -> impl IntoView {
-    let answer = Remote::<LogPatternList>::new(move || {
-        let analysis = time.analysis().with("list", "changed");
-        Some(log_patterns(&question.with(|state| {
+    let answer = recounted(time, move |analysis| {
+        log_patterns(&question.with(|state| {
             let milli = |number: u64| number.saturating_mul(NANOS_PER_MILLI);
             analysis
+                .with("list", "changed")
                 .with_log_filters(state)
                 .with_some("baselineStart", state.base.map(|(from, _)| milli(from)))
                 .with_some("baselineEnd", state.base.map(|(_, to)| milli(to)))
-        })))
+        }))
     });
-    time.refresh_while_live(move || answer.pending());
     let note = move || {
         let answer = answer.value()?;
-        let changed = format::counted(answer.pattern_count, "pattern");
-        Some(format!("{changed} changed, {}", compared_with(&answer)))
+        Some(format!("{} changed, {}", counted_patterns(&answer), compared_with(&answer)))
     };
     let missing = |answer: &LogPatternList| incomplete(&answer.searched);
     let draw = move |answer: Arc<LogPatternList>| table(&answer, question, open, change);

@@ -1,23 +1,28 @@
 //! The most frequent values of a few fields among the matching records, as filters. A field's own
-//! filter does not narrow its values.
+//! filter does not narrow its values. A field with more values than are listed says how many.
 
 use std::sync::Arc;
 
 use leptos::prelude::*;
-use tidings_proto::{UnixNanos, api::LogStats};
+use tidings_proto::api::LogStats;
 
-use super::query_terms::{LogAttribute, exact_severity, with_severity, without};
+use super::{
+    query_terms::{LogAttribute, exact_severity, with_severity, without},
+    recounted,
+};
 use crate::{
     api::analysis::{Analysis, log_stats},
-    browser, colour,
-    components::ServiceDot,
+    asked::{AskedTime, incomplete},
+    colour,
+    components::{LoadingRows, ServiceDot, ShorterRange, WatchedRequest},
     format,
-    remote::Remote,
     url::{AttributeFilter, LogState, Step, use_edit_query, use_query},
 };
 
 /// Maximum number of values per field.
 const VALUES_MAX: usize = 8;
+/// Maximum number of values of a field whose reader asked for more.
+const MORE_VALUES_MAX: usize = 100;
 /// Maximum number of attributes besides severity and service.
 const ATTRIBUTES_MAX: usize = 4;
 
@@ -88,9 +93,9 @@ impl Facet {
     }
 }
 
-/// Requests a facet's values among the records that the other filters match.
-fn values_query(facet: &Facet, state: &LogState, now: UnixNanos) -> Analysis {
-    let mut others = state.clone();
+/// Returns the filters other than the facet's own.
+fn others(facet: &Facet, state: &LogState) -> LogState {
+    let mut others = state.closed();
     match facet {
         Facet::Severity => {
             others.severity = None;
@@ -98,20 +103,27 @@ fn values_query(facet: &Facet, state: &LogState, now: UnixNanos) -> Analysis {
         }
         Facet::Service => others.service = None,
         Facet::Attribute(attribute) => {
-            others.attributes.retain(|filter| filter.key != attribute.key());
+            let key = attribute.key();
+            others.attributes.retain(|filter| filter.key != key);
+            // Records without the attribute would count as one more value.
+            others.attributes.push(AttributeFilter { key: key.to_owned(), value: None });
         }
     }
-    // One more, because records without the field may be a group.
-    Analysis::within(state.range, now)
-        .with_log_filters(&others)
-        .with("by", facet.field())
-        .with("limit", VALUES_MAX + 1)
+    others
+}
+
+/// Adds a facet and its other filters to an analysis.
+fn values_query(analysis: Analysis, facet: &Facet, others: &LogState, limit: usize) -> Analysis {
+    analysis.with_log_filters(others).with("by", facet.field()).with("limit", limit)
 }
 
 /// The facets in the side column.
 #[component]
 pub(super) fn Facets(
     state: Memo<LogState>,
+    time: AskedTime,
+    /// Set while the pointer or the focus is on a value, which must not move then.
+    reading: RwSignal<bool>,
     on_change: Callback<(LogState, Step)>,
 ) -> impl IntoView {
     let query = use_query();
@@ -124,12 +136,19 @@ pub(super) fn Facets(
     let attributes = move || {
         let attributes = chosen.get().into_iter().map(|name| LogAttribute::of_name(&name));
         let facets = attributes.map(Facet::Attribute);
-        facets.map(|facet| view! { <FacetList facet state on_change /> }).collect_view()
+        facets.map(|facet| view! { <FacetList facet state time on_change /> }).collect_view()
     };
     view! {
-        <aside class="facets" aria-label="Fields">
-            <FacetList facet=Facet::Severity state on_change />
-            <FacetList facet=Facet::Service state on_change />
+        <aside
+            class="facets"
+            aria-label="Fields"
+            on:pointerenter=move |_| reading.set(true)
+            on:pointerleave=move |_| reading.set(false)
+            on:focusin=move |_| reading.set(true)
+            on:focusout=move |_| reading.set(false)
+        >
+            <FacetList facet=Facet::Severity state time on_change />
+            <FacetList facet=Facet::Service state time on_change />
             {attributes}
             <p class="mute facets-note">
                 "Open a record and choose + beside an attribute to see its values here."
@@ -142,15 +161,17 @@ pub(super) fn Facets(
 fn FacetList(
     facet: Facet,
     state: Memo<LogState>,
+    time: AskedTime,
     on_change: Callback<(LogState, Step)>,
 ) -> impl IntoView {
     let title = facet.title();
-    let asked = facet.clone();
-    // Requested when filters or range change. Counting records is too expensive to repeat every few
-    // seconds.
-    let question =
-        Memo::new(move |_| state.with(|state| values_query(&asked, state, browser::now())));
-    let answer = Remote::<LogStats>::new(move || Some(question.with(log_stats)));
+    let (asked, narrowed) = (facet.clone(), facet.clone());
+    let others = Memo::new(move |_| state.with(|state| others(&narrowed, state)));
+    let more = RwSignal::new(false);
+    let answer = recounted(time, move |analysis| {
+        let limit = if more.get() { MORE_VALUES_MAX } else { VALUES_MAX };
+        others.with(|others| log_stats(&values_query(analysis, &asked, others, limit)))
+    });
     let edit = use_edit_query();
     let removable = match &facet {
         Facet::Attribute(attribute) => Some(attribute.name()),
@@ -187,20 +208,47 @@ fn FacetList(
         let none = rows.is_empty().then(|| view! { <li class="mute">"None"</li> });
         Some(view! { {rows.into_iter().map(row).collect_view()} {none} })
     };
-    let failed = move || {
-        let error = answer.error()?;
-        Some(view! { <p class="mute" title=error.detail()>{error.title()}</p> })
-    };
+    let rest = move || answer.value().and_then(|answer| rest(&answer, more));
+    let is_loading = Memo::new(move |_| answer.loading());
     view! {
-        <section class="facet" class:is-stale=move || answer.pending() && !answer.loading()>
+        <section class="facet" class:is-stale=move || answer.pending() && !is_loading.get()>
             <h3>
                 <bdi>{title.clone()}</bdi>
                 {remove}
             </h3>
-            {failed}
+            {WatchedRequest::new("These values are not counted", answer).note()}
+            <Show when=move || is_loading.get()>
+                <LoadingRows count=3 />
+            </Show>
             <ul aria-label=title>{rows}</ul>
+            {rest}
         </section>
     }
+}
+
+/// The number of values that are not listed, a button that lists more of them, and a note when not
+/// all records were counted.
+fn rest(answer: &LogStats, more: RwSignal<bool>) -> Option<impl IntoView + use<>> {
+    let listed = answer.groups.len() as u64;
+    let is_more = more.get();
+    let cut = (is_more || listed < answer.group_count).then(|| {
+        let words = format!("{} of {} ", format::count(listed), format::count(answer.group_count));
+        let next = if is_more { "Show fewer" } else { "Show more" };
+        view! {
+            {words}
+            <button class="link" type="button" on:click=move |_| more.set(!is_more)>
+                {next}
+            </button>
+        }
+    });
+    let partial = incomplete(&answer.searched).map(|words| {
+        view! {
+            <span title=words>" Not all records were counted. "</span>
+            <ShorterRange />
+        }
+    });
+    (cut.is_some() || partial.is_some())
+        .then(|| view! { <p class="mute facet-rest">{cut} {partial}</p> })
 }
 
 /// A value with two buttons: only its records, or all others.
@@ -257,29 +305,30 @@ fn FacetRow(
 /// Returns the values with their numbers of records.
 fn values(answer: &LogStats) -> Vec<(String, u64)> {
     let groups = answer.groups.iter();
-    let values = groups.filter_map(|group| Some((group.values.first()?.clone()?, group.count)));
-    values.take(VALUES_MAX).collect()
+    groups.filter_map(|group| Some((group.values.first()?.clone()?, group.count))).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use tidings_proto::UnixNanos;
 
-    use super::{Facet, LogAttribute, LogState, log_stats, values_query};
-    use crate::url::{AttributeFilter, TimeRange};
+    use super::{Analysis, Facet, LogAttribute, LogState, log_stats, others, values_query};
+    use crate::url::AttributeFilter;
 
     #[test]
     fn a_field_is_narrowed_by_the_other_filters_and_not_by_its_own() {
         let state = LogState {
-            range: TimeRange::Between { from_unix_ms: 0, to_unix_ms: 60_000 },
             query: Some("a or b".to_owned()),
             service: Some("shop".to_owned()),
             severity: Some("warn".to_owned()),
             attributes: vec![AttributeFilter::parse("tier=gold").unwrap()],
             ..LogState::default()
         };
-        let asked =
-            |facet| log_stats(&values_query(&facet, &state, UnixNanos(0))).address().to_owned();
+        let minute = Analysis::between(UnixNanos(0), UnixNanos(60_000_000_000));
+        let asked = |facet: Facet| {
+            let query = values_query(minute.clone(), &facet, &others(&facet, &state), 8);
+            log_stats(&query).address().to_owned()
+        };
         let services = asked(Facet::Service);
         for part in
             ["q=a", "severity=warn", "attribute=tier%3Dgold", "by=service", "end=60000000000"]
@@ -291,6 +340,7 @@ mod tests {
         assert!(!asked(Facet::Severity).contains("severity=warn"));
         let tiers = asked(Facet::Attribute(LogAttribute::of_name("tier")));
         assert!(tiers.contains("by=attribute.tier") && !tiers.contains("gold"), "{tiers}");
+        assert!(tiers.contains("attribute=tier&"), "only records that have it: {tiers}");
         let hosts = asked(Facet::Attribute(LogAttribute::of_name("resource.host.name")));
         assert!(hosts.contains("by=resource.host.name") && hosts.contains("gold"), "{hosts}");
     }

@@ -10,10 +10,9 @@ use tidings_proto::{
 };
 
 use crate::{
-    api::analysis::log_histogram,
-    asked::{AskedTime, incomplete},
+    asked::incomplete,
     browser,
-    components::{ErrorState, LoadingRows, PartialNote, ShorterRange},
+    components::{LoadingRows, PartialNote, ShorterRange, WatchedRequest},
     drawings::{
         axis::{labels_below, time_ticks},
         brush::{Brush, WidthPart, band},
@@ -22,7 +21,7 @@ use crate::{
     },
     format,
     remote::Remote,
-    url::{LogState, Step, TimeRange, use_edit_query},
+    url::{Step, TimeRange, use_edit_query},
 };
 
 const PLOT_ID: &str = "log-plot";
@@ -30,18 +29,16 @@ const KEYS: &str = "Records over time. Arrow keys read a step, Shift and arrow k
 const WIDTH: f64 = 1_000.0;
 const HEIGHT: f64 = 100.0;
 
+/// The steps of the keyboard cursor: the one where Shift was pressed, and the last one.
+pub(super) type WalkedSteps = Option<(usize, usize)>;
+
 /// The histogram of the matching records.
 #[component]
-pub(super) fn LogHistogramCard(question: Memo<LogState>, time: AskedTime) -> impl IntoView {
-    let answer = Remote::<LogHistogram>::new(move || {
-        let analysis = time.analysis();
-        Some(log_histogram(&question.with(|state| analysis.with_log_filters(state))))
-    });
-    let walked = RwSignal::new(None::<(usize, usize)>);
-    // The chart must not move while the reader steps through it.
-    time.refresh_while_live(move || answer.pending() || walked.get().is_some());
-    let retry = Callback::new(move |()| answer.refresh());
-    let failed = move || answer.error().map(|error| view! { <ErrorState error on_retry=retry /> });
+pub(super) fn LogHistogramCard(
+    answer: Remote<LogHistogram>,
+    /// Set while the reader steps through the chart, which must not move then.
+    walked: RwSignal<WalkedSteps>,
+) -> impl IntoView {
     let drawn = move || {
         let histogram = answer.value()?;
         if browser::has_focus(PLOT_ID) {
@@ -58,17 +55,14 @@ pub(super) fn LogHistogramCard(question: Memo<LogState>, time: AskedTime) -> imp
             <Show when=move || answer.loading()>
                 <LoadingRows count=2 />
             </Show>
-            {failed}
+            {WatchedRequest::new("Records over time are not counted", answer).note()}
             {missing}
             <div class:is-stale=move || answer.pending() && !answer.loading()>{drawn}</div>
         </section>
     }
 }
 
-fn drawing(
-    histogram: &Arc<LogHistogram>,
-    walked: RwSignal<Option<(usize, usize)>>,
-) -> impl IntoView + use<> {
+fn drawing(histogram: &Arc<LogHistogram>, walked: RwSignal<WalkedSteps>) -> impl IntoView + use<> {
     let bars = Bars::new(histogram);
     let edit = use_edit_query();
     let choose = Callback::new(move |range: TimeRange| {
@@ -163,11 +157,11 @@ fn legend(has_loud: bool, step: &str) -> impl IntoView + use<> {
     }
 }
 
-/// The steps of the keyboard cursor: the one where Shift was pressed, and the last one.
+/// The keyboard cursor.
 #[derive(Debug, Clone, Copy)]
 struct StepWalk {
     slots: Slots,
-    walked: RwSignal<Option<(usize, usize)>>,
+    walked: RwSignal<WalkedSteps>,
     choose: Callback<TimeRange>,
 }
 

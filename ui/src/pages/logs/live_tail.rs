@@ -2,7 +2,8 @@
 //!
 //! Owns the stream and its bounded buffer of records. Records wait while the reader points at the
 //! list or has a record open. A hidden tab receives nothing. When it is visible again the tail
-//! restarts, and the search fills the gap.
+//! restarts, and the search fills the gap. A tail needs a live page. When it ends, the page is no
+//! longer live, and the shown records stay as they are.
 
 use std::{collections::HashSet, sync::Arc};
 
@@ -13,6 +14,7 @@ use tidings_proto::api::{LogView, ProblemDetails};
 use crate::{
     api, browser, format,
     keys::use_keys,
+    shell::use_live,
     stream::{Connection, Stream},
     url::{LogState, Step, TimeRange, use_edit_query, use_query},
 };
@@ -98,22 +100,29 @@ impl Tail {
             visible.set(browser::visible());
         });
         let stream = StoredValue::new_local(None::<Stream>);
-        Effect::new(move |_| {
+        let live = use_live();
+        Effect::new(move |before: Option<LogState>| {
             tail.again.track();
             stream.set_value(None);
-            tail.clear();
+            let asked = question.get();
+            // A list that no longer moves keeps what it shows.
+            if on.get() || live.get() || before.as_ref() != Some(&asked) {
+                tail.clear();
+            } else {
+                tail.arrived.set_value(Vec::new());
+            }
             match (on.get(), visible.get()) {
                 (false, _) => tail.state.set(State::Off),
                 (true, false) => tail.state.set(State::Paused),
                 (true, true) => {
-                    let address = question.with(api::log_tail_address);
-                    let opened = tail.open(&address);
+                    let opened = tail.open(&api::log_tail_address(&asked));
                     let state = if opened.is_some() { State::Connecting } else { State::Refused };
                     tail.state.set(state);
                     stream.set_value(opened);
                     begun();
                 }
             }
+            asked
         });
         Effect::new(move |_| {
             if !held.get() {
@@ -132,7 +141,7 @@ impl Tail {
     pub(super) fn above(self, found: Memo<Arc<Vec<LogView>>>) -> Memo<Arc<Vec<LogView>>> {
         Memo::new(move |_| {
             let found = found.get();
-            if !self.on.get() || self.records.with(Vec::is_empty) {
+            if self.records.with(Vec::is_empty) {
                 return found;
             }
             let mut all = self.records.get();
@@ -142,6 +151,11 @@ impl Tail {
             }
             Arc::new(all)
         })
+    }
+
+    /// Reports whether the tail is on, or the list still shows its records.
+    pub(super) fn is_shown(self) -> bool {
+        self.on.get() || self.records.with(|records| !records.is_empty())
     }
 
     fn clear(self) {
@@ -232,23 +246,36 @@ impl Tail {
     }
 }
 
-/// The switch.
+/// The switch. It switches the live page with it: a tail of a page that is not live makes the page
+/// live when it opens, and ends when the page stops being live.
 #[component]
 #[must_use]
 pub fn TailToggle() -> impl IntoView {
     let query = use_query();
     let moves = Memo::new(move |_| query.with(|query| TimeRange::read(query).moves()));
-    let on = use_tailing();
+    let (on, live) = (use_tailing(), use_live());
     let edit = use_edit_query();
+    let align = edit.clone();
+    Effect::new(move |before: Option<bool>| {
+        let is_live = live.get();
+        if on.get_untracked() && !is_live {
+            let loser = if before.is_some() { "tail" } else { "live" };
+            align(Step::Replace, &|query| query.remove(loser));
+        }
+        is_live
+    });
     let toggle = move || {
-        let next = (!on.get_untracked()).then_some("on");
-        edit(Step::Replace, &|query| query.set("tail", next));
+        let is_on = on.get_untracked();
+        edit(Step::Replace, &|query| {
+            query.set("tail", (!is_on).then_some("on"));
+            query.set("live", is_on.then_some("off"));
+        });
     };
     let clicked = toggle.clone();
     use_keys().bind("t", "Tail: records as they arrive", "Logs", toggle);
     let title = move || match (moves.get(), on.get()) {
         (false, _) => "A fixed time range does not move on",
-        (true, true) => "Stop following the log",
+        (true, true) => "Stop here: the list stays as it is",
         (true, false) => "Show records the moment they arrive",
     };
     view! {

@@ -6,7 +6,7 @@ use tidings_proto::api::{LogContext, LogView};
 use super::log_list::severity;
 use crate::{
     api, browser,
-    components::{ErrorState, LoadingRows},
+    components::{LoadingRows, PartialNote, WatchedRequest},
     format,
     remote::Remote,
 };
@@ -71,8 +71,6 @@ pub fn LogAround(
 
 #[component]
 fn Lines(context: Remote<LogContext>, around: Signal<Option<u32>>) -> impl IntoView {
-    let retry = Callback::new(move |()| context.refresh());
-    let failed = move || context.error().map(|error| view! { <ErrorState error on_retry=retry /> });
     let lines = move || {
         let found = context.value()?;
         let line = |log: &LogView| view! { <Line log=log.clone() is_this=false /> };
@@ -82,7 +80,11 @@ fn Lines(context: Remote<LogContext>, around: Signal<Option<u32>>) -> impl IntoV
         let end = |words: &'static str, lines: &[LogView]| {
             (lines.len() < asked).then(|| view! { <li class="around-end faint">{words}</li> })
         };
+        let partial = (!found.searched.complete).then(|| {
+            view! { <PartialNote>"Not all lines around it could be read."</PartialNote> }
+        });
         Some(view! {
+            {partial}
             <ol class="around-lines" aria-label="Lines around the record">
                 {end("It said nothing before", &found.before)}
                 {found.before.iter().map(line).collect_view()}
@@ -93,7 +95,7 @@ fn Lines(context: Remote<LogContext>, around: Signal<Option<u32>>) -> impl IntoV
         })
     };
     view! {
-        {failed}
+        {WatchedRequest::new("The lines around it are not known", context).note()}
         <Show when=move || context.loading()>
             <LoadingRows count=5 />
         </Show>

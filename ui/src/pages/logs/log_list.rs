@@ -105,7 +105,8 @@ pub(super) fn LinkedRecord(
     move || {
         let id = missing.get()?.0;
         if let Some(error) = record.error() {
-            return Some(view! { <ErrorState error on_retry=retry /> }.into_any());
+            let name = "The record of this address";
+            return Some(view! { <ErrorState name error on_retry=retry /> }.into_any());
         }
         let found = record.value().filter(|found| found.log.id == id)?;
         let log = found.log.clone();

@@ -33,7 +33,9 @@ pub fn MiniTrace(
     let retry = Callback::new(move |()| answer.refresh());
     let body = move || match (answer.value(), answer.error()) {
         (Some(skeleton), _) => picture(&skeleton, at).into_any(),
-        (None, Some(error)) => view! { <ErrorState error on_retry=retry /> }.into_any(),
+        (None, Some(error)) => {
+            view! { <ErrorState name="Its trace" error on_retry=retry /> }.into_any()
+        }
         (None, None) => view! { <LoadingRows count=2 /> }.into_any(),
     };
     view! {

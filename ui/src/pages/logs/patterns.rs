@@ -6,6 +6,7 @@ use leptos::prelude::*;
 use leptos_router::components::A;
 use tidings_proto::api::{LogPattern, LogPatternList, PatternChange};
 
+use super::recounted;
 use crate::{
     api::{self, analysis::log_patterns},
     asked::{AskedTime, incomplete},
@@ -16,12 +17,9 @@ use crate::{
     },
     drawings::slots::Slots,
     format::{self, rates},
-    remote::Remote,
     url::{LogListing, LogState, Step, TimeRange, phrase},
 };
 
-/// Maximum number of patterns that are drawn.
-const SHOWN_MAX: usize = 200;
 pub(super) const NANOS_PER_MILLI: u64 = 1_000_000;
 
 /// Returns the sort key of a pattern's change: new ones first, gone ones last.
@@ -45,11 +43,9 @@ pub(super) fn LogPatterns(
     /// Called with the changed state.
     change: Callback<(LogState, Step)>,
 ) -> impl IntoView {
-    let answer = Remote::<LogPatternList>::new(move || {
-        let analysis = time.analysis();
-        Some(log_patterns(&question.with(|state| analysis.with_log_filters(state))))
+    let answer = recounted(time, move |analysis| {
+        log_patterns(&question.with(|state| analysis.with_log_filters(state)))
     });
-    time.refresh_while_live(move || answer.pending());
     let order = use_sort("-change");
     let note = move || {
         let answer = answer.value()?;
@@ -58,7 +54,7 @@ pub(super) fn LogPatterns(
         Some(format!(
             "{} in {}{}",
             format::counted(answer.count, "record"),
-            format::counted(answer.pattern_count, "pattern"),
+            counted_patterns(&answer),
             others.unwrap_or_default()
         ))
     };
@@ -67,7 +63,6 @@ pub(super) fn LogPatterns(
         move || {
             let mut rows = answer.patterns.clone();
             sort(&mut rows, &order.get());
-            rows.truncate(SHOWN_MAX);
             let window = answer.window;
             let slots = Slots::of_window(&window);
             let row = |pattern: LogPattern| view! { <Row pattern slots open question change /> };
@@ -107,6 +102,17 @@ pub(super) fn LogPatterns(
             rows=10
             draw=draw
         />
+    }
+}
+
+/// Returns the number of patterns, and of the listed ones when some are not listed.
+pub(super) fn counted_patterns(answer: &LogPatternList) -> String {
+    let counted = format::counted(answer.pattern_count, "pattern");
+    match answer.patterns.len() as u64 {
+        listed if listed < answer.pattern_count => {
+            format!("{counted} ({} listed)", format::count(listed))
+        }
+        _ => counted,
     }
 }
 

@@ -24,6 +24,8 @@ const FAILING_FROM: f64 = 0.005;
 /// Without a time before, so many failures are trouble.
 const FAILING_ALONE: f64 = 0.05;
 
+/// Maximum number of letters of a name.
+const NAME_LETTERS_MAX: usize = 255;
 /// Maximum number of names that a request keeps single.
 const SINGLE_MAX: usize = 32;
 
@@ -79,10 +81,14 @@ impl NodeName {
         self.is_folded
     }
 
-    /// As it is drawn.
+    /// As it is written in panels and titles. A card cuts it to its room.
     #[must_use]
     pub fn words(&self) -> String {
-        if self.name.is_empty() { "(unknown)".to_owned() } else { figures::cut(&self.name, 60) }
+        if self.name.is_empty() {
+            "(unknown)".to_owned()
+        } else {
+            figures::cut(&self.name, NAME_LETTERS_MAX)
+        }
     }
 }
 

@@ -16,7 +16,7 @@ use crate::{
     api::{self, analysis::graph},
     asked::{before, incomplete},
     components::{
-        Badge, Panel, ServiceName, Tone,
+        Badge, Panel, ServiceName, Tone, WatchedRequest,
         change::{change_words, short, with_numbers},
     },
     figures, format,
@@ -62,6 +62,7 @@ pub(super) fn neighbour_panels(view: ServiceView) -> impl IntoView {
     let panel = move |title: &'static str, empty: &'static str, side| {
         let draw = move |graph: Arc<ServiceGraph>| {
             let service = view.name();
+            let none = if earlier.loading() { "" } else { "–" };
             let earlier = earlier.value();
             let headline = view.report.value().and_then(|report| report.headline.clone());
             let links = view.links.get();
@@ -81,7 +82,7 @@ pub(super) fn neighbour_panels(view: ServiceView) -> impl IntoView {
                     side == Side::Callees && is_subject(headline, node, &service)
                 };
                 let named = headline.as_ref().filter(is_named).map(|headline| &headline.change);
-                edge_row(node, edge, was, named, links)
+                edge_row(node, edge, (was, none), named, links)
             };
             let rows = all.iter().take(EDGES_MAX).map(row).collect_view();
             let mut listed = all.iter().take(EDGES_MAX);
@@ -98,6 +99,7 @@ pub(super) fn neighbour_panels(view: ServiceView) -> impl IntoView {
             <Panel
                 title=title
                 remote=now
+                needs=vec![WatchedRequest::new("The numbers before are not known", earlier)]
                 is_empty=|_| false
                 missing=missing
                 empty=empty
@@ -162,7 +164,7 @@ fn is_subject(headline: &ChangeSentence, node: &GraphNode, caller: &str) -> bool
 fn edge_row(
     node: &GraphNode,
     edge: &GraphEdge,
-    was: Option<&GraphEdge>,
+    (was, none): (Option<&GraphEdge>, &str),
     culprit: Option<&Change>,
     links: Links,
 ) -> impl IntoView + use<> {
@@ -183,7 +185,7 @@ fn edge_row(
     };
     let failed = linked(rates::percent(share(edge)), example.filter(|_| edge.error_count > 0));
     let slow = linked(format::duration(p95(edge)), slowest);
-    let was_p95 = was.map_or("–".to_owned(), |was| format::duration(p95(was)));
+    let was_p95 = was.map_or(none.to_owned(), |was| format::duration(p95(was)));
     let was_share = was.map(|was| format!("it was {}", rates::percent(share(was))));
     // There is no room for both beside a name.
     let words = match culprit {

@@ -11,7 +11,7 @@ use crate::{
     api::analysis::heatmap,
     asked::incomplete,
     browser,
-    components::{Panel, change::short},
+    components::{Panel, WatchedRequest, change::short},
     drawings::heatmap::{HeatmapDrawing, HeatmapState, Marker, box_words},
     format,
     links::{HeatmapBox, Links},
@@ -73,6 +73,11 @@ pub(super) fn latency_panel(view: ServiceView, state: HeatmapState) -> impl Into
                 title=title
                 note=note
                 remote=answer
+                needs=vec![
+                    view.watched_operations(),
+                    WatchedRequest::new("Its versions are not known", view.versions),
+                ]
+                instead=view.without_operation()
                 is_empty=|heatmap| heatmap.cells.is_empty()
                 missing=missing
                 empty="No span of it ended in this time."

@@ -1,14 +1,21 @@
 //! The operations of a service: calls, failures and durations, each compared with the baseline.
+//! Operations that got worse come first, then those with most time.
 
 use std::sync::Arc;
 
 use leptos::prelude::*;
-use tidings_proto::api::{CallsInStep, RedGroup, RedResult, SpanKindName};
+use tidings_proto::{
+    DurationNanos,
+    api::{CallsInStep, RedGroup, RedResult, SpanKindName},
+};
 
-use super::{ChosenOperation, ServiceView, WORSE_SHARE, is_slower};
+use super::{ChosenOperation, NO_OPERATION, ServiceView, WORSE_SHARE, is_slower};
 use crate::{
     asked::incomplete,
-    components::{Panel, Segment, Segments, SortHead, SortOrder, SparkTone, Sparkline, use_sort},
+    components::{
+        Panel, Segment, Segments, SortHead, SortOrder, SparkTone, Sparkline, WatchedRequest,
+        use_sort,
+    },
     drawings::slots::Slots,
     figures, format,
     format::rates,
@@ -67,6 +74,12 @@ impl Row {
         let p95 = |group: &RedGroup| group.duration.p95_nano;
         self.before.as_ref().is_some_and(|before| is_slower(p95(&self.now), p95(before)))
     }
+
+    /// Returns the measure of the default order: a change for the worse, then the time of all its
+    /// calls.
+    fn weight(&self) -> (bool, DurationNanos) {
+        (self.fails_more() || self.is_slower(), self.now.duration.sum_nano)
+    }
 }
 
 fn rows(now: &RedResult, before: Option<&RedResult>, all: bool, order: &SortOrder) -> Vec<Row> {
@@ -88,7 +101,8 @@ fn rows(now: &RedResult, before: Option<&RedResult>, all: bool, order: &SortOrde
         "failed" => order.compare(Row::error_share(&a.now), Row::error_share(&b.now)),
         "p50" => order.compare(a.now.duration.p50_nano, b.now.duration.p50_nano),
         "p95" => order.compare(a.now.duration.p95_nano, b.now.duration.p95_nano),
-        _ => order.compare(a.now.count, b.now.count),
+        "rate" => order.compare(a.now.count, b.now.count),
+        _ => order.compare(a.weight(), b.weight()),
     });
     rows
 }
@@ -96,7 +110,7 @@ fn rows(now: &RedResult, before: Option<&RedResult>, all: bool, order: &SortOrde
 /// The panel.
 pub(super) fn operations_panel(view: ServiceView) -> impl IntoView {
     let query = use_query();
-    let order = use_sort("-rate");
+    let order = use_sort("-change");
     let all = Memo::new(move |_| query.with(|query| query.get("kinds") == Some("all")));
     let table = Memo::new(move |_| {
         let now = view.operations.value()?;
@@ -116,8 +130,9 @@ pub(super) fn operations_panel(view: ServiceView) -> impl IntoView {
         let slots = Slots::of_window(&result.window);
         let body = move || {
             let rows = table.get().unwrap_or_default();
+            let none = if view.operations_before.loading() { "" } else { "–" };
             let row = |(index, row): (usize, &Row)| {
-                operation_row(row, index, slots, view.chosen, marked, choose)
+                operation_row(row, index, slots, view.chosen, marked, (choose, none))
             };
             rows.iter().enumerate().map(row).collect_view()
         };
@@ -150,9 +165,12 @@ pub(super) fn operations_panel(view: ServiceView) -> impl IntoView {
             title="Operations"
             tools=kinds_switch(all)
             remote=view.operations
+            needs=vec![
+                WatchedRequest::new("The numbers before are not known", view.operations_before),
+            ]
             is_empty=|result| result.groups.is_empty()
             missing=missing
-            empty="None of its operations was called in this time."
+            empty=NO_OPERATION
             draw=draw
         />
     }
@@ -203,7 +221,7 @@ fn operation_row(
     slots: Slots,
     chosen: Memo<Option<ChosenOperation>>,
     marked: RwSignal<Option<usize>>,
-    choose: Callback<(String, Option<SpanKindName>)>,
+    (choose, none): (Callback<(String, Option<SpanKindName>)>, &str),
 ) -> impl IntoView + use<> {
     let begin = |step: &CallsInStep| step.start_unix_nano;
     let share =
@@ -215,7 +233,7 @@ fn operation_row(
     let was = row
         .before
         .as_ref()
-        .map_or("–".to_owned(), |before| format::duration_or_none(before.duration.p95_nano));
+        .map_or(none.to_owned(), |before| format::duration_or_none(before.duration.p95_nano));
     let failed_before = row
         .before
         .as_ref()
@@ -287,12 +305,9 @@ fn name_cell(
 
 #[cfg(test)]
 mod tests {
-    use tidings_proto::{
-        DurationNanos,
-        api::{LatencyStats, RedGroup, SpanKindName},
-    };
+    use tidings_proto::api::{LatencyStats, SpanKindName};
 
-    use super::{Row, served};
+    use super::{DurationNanos, RedGroup, Row, served};
 
     fn group(kind: SpanKindName, count: u64, errors: u64, p95: u64) -> RedGroup {
         RedGroup {
@@ -300,6 +315,7 @@ mod tests {
             operation: Some("GET /".to_owned()),
             kind: Some(kind),
             status: None,
+            served: None,
             attribute: None,
             count,
             error_count: errors,
@@ -329,5 +345,17 @@ mod tests {
         assert_eq!(row(group(kind, 100, 0, 149), Some(group(kind, 100, 9, 100))), (false, false));
         assert_eq!(row(group(kind, 100, 10, 150), None), (false, false));
         assert_eq!(row(group(kind, 0, 0, 150), Some(group(kind, 0, 0, 0))), (false, false));
+    }
+
+    #[test]
+    fn a_slower_operation_is_before_one_with_more_time() {
+        let row = |p95: u64, before: u64, sum: u64| {
+            let now = group(SpanKindName::Server, 100, 0, p95);
+            let duration = LatencyStats { sum_nano: DurationNanos(sum), ..now.duration };
+            let before = group(SpanKindName::Server, 100, 0, before);
+            Row { now: RedGroup { duration, ..now }, before: Some(before) }
+        };
+        let (slower, long, brief) = (row(300, 100, 1), row(100, 100, 9), row(100, 100, 5));
+        assert!(slower.weight() > long.weight() && long.weight() > brief.weight());
     }
 }

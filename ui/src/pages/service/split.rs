@@ -122,6 +122,8 @@ pub(super) fn split_panel(view: ServiceView) -> impl IntoView {
             note=note
             tools=tools.into()
             remote=answer
+            needs=vec![view.watched_operations()]
+            instead=view.without_operation()
             is_empty=|result| result.groups.is_empty()
             missing=missing
             empty="No call of the operation in this time."
@@ -345,6 +347,7 @@ mod tests {
             operation: None,
             kind: Some(kind),
             status: None,
+            served: None,
             attribute: value.map(str::to_owned),
             count: calls,
             error_count: failed,

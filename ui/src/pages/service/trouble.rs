@@ -12,7 +12,7 @@ use crate::{
         self,
         analysis::{exceptions, log_patterns},
     },
-    asked::{before, incomplete},
+    asked::incomplete,
     browser,
     components::{Panel, SparkBars, SparkTone, change::short, severity_class, severity_tone},
     drawings::slots::Slots,
@@ -23,20 +23,12 @@ use crate::{
 
 /// Maximum number of rows per panel.
 const ROWS_MAX: u32 = 8;
-/// Number of baseline groups that are compared to find new ones.
-const KNOWN_MAX: u32 = 500;
 
 /// The exceptions, most frequent first.
 pub(super) fn exception_panel(view: ServiceView) -> impl IntoView {
     let now = Remote::new(move || {
         let analysis = view.time.analysis().with("service", view.name());
-        Some(exceptions(&analysis.with("limit", ROWS_MAX)))
-    });
-    let known = Remote::new(move || {
-        now.signal().get().filter(|now| !now.groups.is_empty()).map(|now| {
-            let analysis = before(now.window).with("service", view.name());
-            exceptions(&analysis.with("limit", KNOWN_MAX))
-        })
+        Some(exceptions(&analysis.with("compare", true).with("limit", ROWS_MAX)))
     });
     let note = Memo::new(move |_| {
         now.value().filter(|list| list.group_count > 0).map_or(String::new(), |list| {
@@ -45,12 +37,8 @@ pub(super) fn exception_panel(view: ServiceView) -> impl IntoView {
         })
     });
     let draw = move |list: Arc<ExceptionList>| {
-        let known = known.value().filter(|known| !known.groups.is_empty() || view.has_baseline());
         let slots = Slots::of_window(&list.window);
-        let row = |group: &ExceptionGroup| {
-            let is_new = known.as_ref().is_some_and(|known| is_new(known, group));
-            exception_row(view, group, slots, is_new)
-        };
+        let row = |group: &ExceptionGroup| exception_row(view, group, slots);
         let rows = list.groups.iter().map(row).collect_view();
         view! {
             <table class="table" aria-label="Exceptions">
@@ -93,20 +81,7 @@ pub(super) fn exception_panel(view: ServiceView) -> impl IntoView {
     }
 }
 
-/// Reports whether a group is new: the baseline's list is complete and does not have it.
-fn is_new(known: &ExceptionList, group: &ExceptionGroup) -> bool {
-    let is_whole = known.searched.complete
-        && known.other_count == 0
-        && known.group_count <= known.groups.len() as u64;
-    is_whole && known.groups.iter().all(|other| other.id != group.id)
-}
-
-fn exception_row(
-    view: ServiceView,
-    group: &ExceptionGroup,
-    slots: Slots,
-    is_new: bool,
-) -> impl IntoView + use<> {
+fn exception_row(view: ServiceView, group: &ExceptionGroup, slots: Slots) -> impl IntoView + use<> {
     let seen = group.first_seen_unix_nano;
     let seen = rates::minute(seen, browser::now(), browser::zone_minutes(seen));
     let name = if group.exception_type.is_empty() { "(no type)" } else { &group.exception_type };
@@ -114,8 +89,8 @@ fn exception_row(
     let href = view.name.with_value(|service| {
         view.links.get().errors(&[("service", service), ("group", &group.id)])
     });
-    let fresh = is_new.then(|| view! { " " <span class="new">"NEW"</span> });
-    let tone = if is_new { SparkTone::Error } else { SparkTone::Plain };
+    let fresh = group.is_new.then(|| view! { " " <span class="new">"NEW"</span> });
+    let tone = if group.is_new { SparkTone::Error } else { SparkTone::Plain };
     let values = slots.counts(&group.steps);
     let label = format!("{name} over time");
     view! {

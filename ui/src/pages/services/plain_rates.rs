@@ -7,8 +7,8 @@ use crate::figures;
 /// Returns the services of a window with their baseline, most calls first.
 pub(super) fn groups_of_rates(now: &RedResult, before: Option<&RedResult>) -> Vec<ChangedGroup> {
     let group = |group: &RedGroup| {
-        let earlier = before
-            .and_then(|before| before.groups.iter().find(|other| other.service == group.service));
+        let earlier =
+            before.and_then(|before| served(before).find(|other| other.service == group.service));
         ChangedGroup {
             service: group.service.clone().unwrap_or_default(),
             operation: None,
@@ -25,7 +25,12 @@ pub(super) fn groups_of_rates(now: &RedResult, before: Option<&RedResult>) -> Ve
             only_feels: false,
         }
     };
-    now.groups.iter().map(group).collect()
+    served(now).map(group).collect()
+}
+
+/// Returns the groups of spans that serve calls.
+fn served(rates: &RedResult) -> impl Iterator<Item = &RedGroup> {
+    rates.groups.iter().filter(|group| group.served == Some(true))
 }
 
 fn stats(group: &RedGroup) -> GroupStats {
@@ -64,6 +69,7 @@ mod tests {
             operation: None,
             kind: None,
             status: None,
+            served: Some(true),
             attribute: None,
             count: *count,
             error_count: *errors,

@@ -14,7 +14,7 @@ use crate::{
     components::{
         Badge, CopyButton, Panel,
         PlainHead::{Buttons, Number, Words},
-        PlainTable, Segment, Segments, Tone, use_toasts,
+        PlainTable, Segment, Segments, Tone, WatchedRequest, use_toasts,
     },
     format,
     remote::Remote,
@@ -35,7 +35,13 @@ pub(super) fn keys_section() -> impl IntoView {
     let may_administer = move || is_admin.get() || is_open();
     let erasures = move || may_administer().then(erasure_panel);
     let audit = move || may_administer().then(audit_panel);
-    view! { {move || view_of().map(|session| signed_in(&session))} {panel} {erasures} {audit} }
+    view! {
+        {WatchedRequest::new("The key in use is not known", session).note()}
+        {move || view_of().map(|session| signed_in(&session))}
+        {panel}
+        {erasures}
+        {audit}
+    }
 }
 
 fn signed_in(session: &SessionView) -> impl IntoView + use<> {

@@ -134,9 +134,9 @@ pub(super) fn horizon_facts(storage: &StorageStatus) -> impl IntoView + use<> {
         ("Goes back", horizon.age_nano.map_or("nothing in files yet".to_owned(), age)),
         (
             "Grows by",
-            horizon
-                .bytes_per_day
-                .map_or("–".to_owned(), |bytes| format!("{} a day", format::rates::bytes(bytes))),
+            horizon.bytes_per_day.map_or("not known yet".to_owned(), |bytes| {
+                format!("{} a day", format::rates::bytes(bytes))
+            }),
         ),
         ("Deleted by age after", storage.retention_age_nano.map_or("never".to_owned(), age)),
         ("Deleted by size beyond", bytes(storage.retention_bytes_max)),
@@ -162,6 +162,10 @@ fn age(age: DurationNanos) -> String {
 
 /// Returns the sentence about the end of retention.
 pub(super) fn horizon_words(horizon: &RetentionHorizon) -> String {
+    if horizon.bytes_per_day.is_none() {
+        return "How far back telemetry will reach is not known yet: no file says how fast it grows."
+            .to_owned();
+    }
     let reach = horizon.reachable_age_nano.map(age);
     match (horizon.bound, reach) {
         (Some(HorizonBound::Age), Some(reach)) => {
@@ -226,13 +230,24 @@ mod tests {
         let horizon = |days: u64, bound| RetentionHorizon {
             reachable_age_nano: Some(DurationNanos(days * 24 * 3_600 * 1_000_000_000)),
             bound: Some(bound),
+            bytes_per_day: Some(1),
             ..RetentionHorizon::default()
         };
         assert!(horizon_words(&horizon(30, HorizonBound::Age)).ends_with("holds all 30 days."));
         assert!(horizon_words(&horizon(12, HorizonBound::Size)).contains("reached at 12 d"));
         let disk = horizon_words(&horizon(5, HorizonBound::Disk));
         assert!(disk.contains("room for 5 d") && disk.contains("retention-bytes-max"), "{disk}");
-        let none = horizon_words(&RetentionHorizon::default());
-        assert_eq!(none, "Nothing is deleted by age or size.");
+        let none = RetentionHorizon { bytes_per_day: Some(1), ..RetentionHorizon::default() };
+        assert_eq!(horizon_words(&none), "Nothing is deleted by age or size.");
+    }
+
+    #[test]
+    fn the_reach_of_telemetry_is_not_known_before_its_rate() {
+        let words = horizon_words(&RetentionHorizon {
+            reachable_age_nano: Some(DurationNanos(1)),
+            bound: Some(HorizonBound::Age),
+            ..RetentionHorizon::default()
+        });
+        assert!(words.contains("is not known yet"), "{words}");
     }
 }

@@ -15,7 +15,11 @@ use super::{
 use crate::{
     addresses::TraceLink,
     colour,
-    components::{AddressSegments, use_choice},
+    components::{
+        AddressSegments,
+        PlainHead::{Buttons, Explained, Number, Words},
+        PlainTable, use_choice,
+    },
     drawings::icicle::{Frame, Icicle, SiblingOrder, place},
     figures, format,
     keys::use_keys,
@@ -84,7 +88,7 @@ pub(crate) fn flame_tab(page: PageSignals) -> impl IntoView {
     let (width, order) = (use_choice("width", WIDTHS), use_choice("order", ORDERS));
     let places =
         Memo::new(move |_| page.model.with(|model| IdentityArc::new(merged::by_place(model))));
-    let usual = usual::ask(page);
+    let (usual, asked) = usual::ask(page);
     let selected = RwSignal::new(None::<u32>);
     let focus = RwSignal::new(None::<u32>);
     let select = Callback::new(move |frame: u32| {
@@ -97,10 +101,8 @@ pub(crate) fn flame_tab(page: PageSignals) -> impl IntoView {
     use_keys().bind("z", "Only the chosen frame, or all again", "Flame graph", only);
     let picture = move || {
         let frames = page.model.with(|model| Arc::new(frames(model, &places.get(), width.get())));
-        let order = match order.get() {
-            "happened" => SiblingOrder::Given,
-            _ => SiblingOrder::WidestFirst,
-        };
+        let is_given = order.get() == "happened";
+        let order = if is_given { SiblingOrder::Given } else { SiblingOrder::WidestFirst };
         let placement = place(&frames, focus.get(), order);
         let left_out = placement.left_out as u64;
         let note = (left_out > 0).then(|| {
@@ -142,6 +144,7 @@ pub(crate) fn flame_tab(page: PageSignals) -> impl IntoView {
             </div>
             <div class="tab-columns" class:has-side=move || has_side.get()>
                 <div class="tab-main">
+                    {asked.note()}
                     {picture}
                     {own_time(page, usual)}
                 </div>
@@ -169,6 +172,16 @@ fn own_time(page: PageSignals, usual: Memo<IdentityArc<Usual>>) -> impl IntoView
                 .collect_view()
         })
     };
+    let heads = [
+        Words("Operation"),
+        Number("Calls"),
+        Number("Own time"),
+        Number("Share"),
+        Buttons("Share as a bar"),
+        Number("Longest"),
+        Explained("Usual p95", "The p95 of the operation in the day before"),
+        Number("Against usual"),
+    ];
     view! {
         <section class="card panel" aria-label="Own time">
             <div class="panel-head">
@@ -176,23 +189,9 @@ fn own_time(page: PageSignals, usual: Memo<IdentityArc<Usual>>) -> impl IntoView
                 <span class="mute">"the time in which a span waited for no call below it"</span>
             </div>
             <div class="panel-body">
-                <table class="table" aria-label="Own time by operation">
-                    <thead>
-                        <tr>
-                            <th scope="col">"Operation"</th>
-                            <th scope="col" class="num">"Calls"</th>
-                            <th scope="col" class="num">"Own time"</th>
-                            <th scope="col" class="num">"Share"</th>
-                            <th scope="col" class="own-bar"><span class="hidden">"Share as a bar"</span></th>
-                            <th scope="col" class="num">"Longest"</th>
-                            <th scope="col" class="num" title="The p95 of the operation in the day before">
-                                "Usual p95"
-                            </th>
-                            <th scope="col" class="num">"Against usual"</th>
-                        </tr>
-                    </thead>
-                    <tbody>{rows}</tbody>
-                </table>
+                <PlainTable label="Own time by operation" class="table stacked" heads>
+                    {rows}
+                </PlainTable>
             </div>
         </section>
     }
@@ -231,7 +230,7 @@ fn own_row(
             <td class="num">{figures::share(figures::ratio(group.self_nano, total))}</td>
             <td class="own-bar"><span class="own-fill" style=("width", width)></span></td>
             <td class="num">{format::duration(time)}</td>
-            <td class="num was">{p95.map_or_else(|| "–".to_owned(), format::duration)}</td>
+            <td class="num was">{usual.cell(p95)}</td>
             <td class="num" class:is-worse=worse>{usual::slower_words(times)}</td>
         </tr>
     }
@@ -248,7 +247,8 @@ fn side(
     page.model.with(|model| {
         let service = name_at(model.services(), calls.service).to_owned();
         let operation = name_at(model.operations(), calls.operation).to_owned();
-        let usual = usual.get().get(&service, &operation);
+        let durations = usual.get();
+        let usual = durations.get(&service, &operation);
         let [p50, p95, longest] = calls.quantiles(model);
         let fact = |name: &'static str, value: String| {
             view! { <span class="mute">{name}</span> <span class="mono">{value}</span> }
@@ -258,9 +258,13 @@ fn side(
             view! { {fact("p50", format::duration(p50))} {fact("p95", format::duration(p95))} {fact("longest", format::duration(longest))} }
         });
         // This is always a line, so that lines below it do not move when the answer arrives.
-        let usually = usual.map_or_else(|| "–".to_owned(), |usual| {
-            format!("p50 {}, p95 {}", format::duration(usual.p50_nano), format::duration(usual.p95_nano))
-        });
+        let usually = match usual {
+            None => durations.cell(None),
+            Some(usual) => {
+                let [p50, p95] = [usual.p50_nano, usual.p95_nano].map(format::duration);
+                format!("p50 {p50}, p95 {p95}").into_any()
+            }
+        };
         let mut rows = calls.rows.clone();
         rows.sort_by_key(|row| std::cmp::Reverse(model.duration(*row)));
         let most = rows.first().map_or(1, |row| model.duration(*row)).max(1);
@@ -295,7 +299,8 @@ fn side(
                 {fact("own time", nanos(calls.self_nano))}
                 {fact("on critical path", nanos(calls.critical_nano))}
                 {many}
-                {fact("usually", usually)}
+                <span class="mute">"usually"</span>
+                <span class="mono">{usually}</span>
             </div>
             <h3>"Its calls" <span class="mute">"longest first"</span></h3>
             <ul>{list}</ul>

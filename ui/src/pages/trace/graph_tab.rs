@@ -90,19 +90,22 @@ fn card(node: &GraphNode, times: &HashMap<&str, &ServiceTime>, most: u64) -> Net
         Some(_) => format::counted(spans, "span"),
         None => format::counted(node.call_count, "call"),
     };
-    let own = time.map_or(node.duration.sum_nano, |time| time.self_nano);
+    // A node without spans has no own time: its callers waited for it.
+    let waited = format::duration(node.duration.sum_nano);
+    let (right, words) = match time.map(|time| format::duration(time.self_nano)) {
+        Some(own) => (own.clone(), format!("own time {own}")),
+        None => {
+            (format!("waited {waited}"), format!("not instrumented, its callers waited {waited}"))
+        }
+    };
     NetworkNode {
         sign: sign_of(node.kind),
-        right: format::duration(own),
+        right,
         alarm: (errors > 0).then(|| format!("{} of {}", format::count(errors), format::count(all))),
         bar: time.map_or(0.0, |time| figures::ratio(time.self_nano.0, most)),
         bar_is_failures: false,
         is_culprit: false,
-        title: format!(
-            "{name}: {left}, own time {}, {} failed",
-            format::duration(own),
-            format::count(errors)
-        ),
+        title: format!("{name}: {left}, {words}, {} failed", format::count(errors)),
         left,
         name,
         is_lit: false,
@@ -156,7 +159,7 @@ pub(crate) fn graph_tab(page: PageSignals) -> impl IntoView {
     let drawn = move || {
         if let Some(error) = found.error() {
             let retry = Callback::new(move |()| found.refresh());
-            return view! { <ErrorState error on_retry=retry /> }.into_any();
+            return view! { <ErrorState name="The graph" error on_retry=retry /> }.into_any();
         }
         let Some(answer) = found.value() else {
             return view! { <LoadingRows count=10 /> }.into_any();
@@ -179,7 +182,7 @@ pub(crate) fn graph_tab(page: PageSignals) -> impl IntoView {
                 <span class="graph-key is-failed">"failed"</span>
                 <span class="graph-key is-message">"messages"</span>
                 <span class="mute tab-note">
-                    "Bars are own time. Dashed boxes sent no spans: what is known of them comes from their callers."
+                    "Bars are own time. Dashed boxes are not instrumented: their time is what their callers waited, which is in the own time of those."
                 </span>
             </div>
             <div class="tab-columns" class:has-side=move || has_side.get()>
@@ -227,8 +230,9 @@ fn node_facts(page: PageSignals, graph: &ServiceGraph, at: u32) -> Option<impl I
         None => view! {
             {fact("calls", format::count(node.call_count))}
             {fact("failed", format::count(node.error_count))}
-            {fact("sum", format::duration(node.duration.sum_nano))}
+            {fact("its callers waited", format::duration(node.duration.sum_nano))}
             {fact("longest", format::duration(node.duration.max_nano))}
+            {fact("own time", "not instrumented".to_owned())}
         }
         .into_any(),
     };

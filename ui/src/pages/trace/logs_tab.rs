@@ -14,6 +14,8 @@ use crate::{
     colour,
     components::{EmptyState, ErrorState, LoadingRows, PartialNote},
     format,
+    links::Links,
+    url::TimeRange,
 };
 
 /// Number of records that are drawn at first, and of those that are added near their end.
@@ -28,26 +30,34 @@ pub(crate) fn logs_tab(page: PageSignals) -> impl IntoView {
         if page.records.loading() {
             return view! { <LoadingRows count=10 /> }.into_any();
         }
-        if let Some(error) = page.records.error() {
-            return view! { <ErrorState error=error on_retry=retry /> }.into_any();
+        let is_kept = page.records.value().is_some();
+        let failed = page.records.error().map(|error| {
+            view! { <ErrorState name="Log records" is_kept error on_retry=retry /> }
+        });
+        let failed = failed.into_any();
+        if !is_kept {
+            return failed;
         }
         let logs = page.logs.get();
         if logs.all().is_empty() {
             return view! {
-                <EmptyState title="This trace has no log records">
-                    <p>
-                        "Records belong to a trace when they have its id: as OpenTelemetry's log "
-                        "appenders send it, in a field, or in their text."
-                    </p>
-                </EmptyState>
+                <div class="trace-pane">
+                    {failed}
+                    <EmptyState title="This trace has no log records">
+                        <p>
+                            "Records belong to a trace when they have its id: as OpenTelemetry's log "
+                            "appenders send it, in a field, or in their text."
+                        </p>
+                    </EmptyState>
+                </div>
             }
             .into_any();
         }
-        list(page, logs).into_any()
+        list(page, logs, failed).into_any()
     }
 }
 
-fn list(page: PageSignals, logs: IdentityArc<LogIndex>) -> impl IntoView {
+fn list(page: PageSignals, logs: IdentityArc<LogIndex>, failed: AnyView) -> impl IntoView {
     let pane = NodeRef::<html::Div>::new();
     let drawn = RwSignal::new(DRAWN_STEP);
     let all = logs.all().len();
@@ -68,7 +78,7 @@ fn list(page: PageSignals, logs: IdentityArc<LogIndex>) -> impl IntoView {
     };
     view! {
         <div class="trace-pane" node_ref=pane on:scroll=move |_| draw_more()>
-            {partial} <ol class="trace-logs">
+            {failed} {partial} <ol class="trace-logs">
                 <For each=numbers key=|number| *number let(number)>
                     {record(number)}
                 </For>
@@ -82,11 +92,17 @@ fn partial(page: PageSignals, drawn: usize) -> Option<impl IntoView> {
     let all = total.relation == TotalRelation::Exact && total.value <= drawn as u64;
     (!all).then(|| {
         let words = format!(
-            "The newest {} of {}. The Logs page shows the others.",
+            "The newest {} of {}. ",
             format::count(drawn as u64),
             format::total(total, "record")
         );
-        view! { <PartialNote>{words}</PartialNote> }
+        let id = page.id.to_string();
+        let href = Links::within(TimeRange::All).logs(&[("trace", &id)]);
+        view! {
+            <PartialNote>
+                {words} <a class="link" href=href>"Read the others on the Logs page"</a>
+            </PartialNote>
+        }
     })
 }
 

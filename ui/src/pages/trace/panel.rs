@@ -55,7 +55,9 @@ pub(crate) fn span_panel(page: PageSignals) -> impl IntoView {
     let retry = Callback::new(move |()| details.refresh());
     let body = move || match (current(), details.error()) {
         (Some(details), _) => view! { <Body page=page details=details /> }.into_any(),
-        (None, Some(error)) => view! { <ErrorState error=error on_retry=retry /> }.into_any(),
+        (None, Some(error)) => {
+            view! { <ErrorState name="The span's details" error=error on_retry=retry /> }.into_any()
+        }
         (None, None) => view! { <LoadingRows count=6 /> }.into_any(),
     };
     let close = move |_| page.state.update(|state| state.panel = false);

@@ -10,6 +10,7 @@ use super::page_signals::PageSignals;
 use crate::{
     addresses,
     api::analysis::{self, Analysis},
+    components::WatchedRequest,
     format,
     remote::Remote,
     url::TimeRange,
@@ -47,9 +48,16 @@ pub(crate) fn ask(page: PageSignals, wanted: Signal<bool>) -> Remote<Transaction
 /// The fact `slower than 97 % of its type`.
 pub(crate) fn percentile(page: PageSignals) -> impl IntoView {
     let kinds = ask(page, Signal::from(true));
-    move || {
-        let kind = kinds.value()?.kinds.first().cloned()?;
-        let (words, unusual) = words(&kind)?;
+    let fact = move || {
+        let Some(list) = kinds.value() else {
+            let ghost = || {
+                let label = "Loading the percentile";
+                view! { <span class="usual-ghost" role="status" aria-label=label></span> }
+            };
+            return kinds.pending().then(|| ghost().into_any());
+        };
+        let kind = list.kinds.first()?;
+        let (words, unusual) = words(kind)?;
         let href =
             addresses::transaction_type(&kind.service, &kind.operation, TimeRange::default());
         let title = format!(
@@ -58,12 +66,15 @@ pub(crate) fn percentile(page: PageSignals) -> impl IntoView {
             format::duration(kind.duration.p50_nano),
             format::duration(kind.duration.p95_nano),
         );
-        Some(view! {
+        let link = view! {
             <a class="trace-percentile" class:is-unusual=unusual href=href title=title>
                 {words} " of its type"
             </a>
-        })
-    }
+        };
+        Some(link.into_any())
+    };
+    let failed = WatchedRequest::new("The percentile is not known", kinds);
+    view! { {fact} {failed.note()} }
 }
 
 /// Returns the percentile in words, as `slower than 97 %`, and true for a rare duration.

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     colour,
-    components::{AddressSegments, SortHead, SortOrder, use_choice, use_sort},
+    components::{AddressSegments, LoadingRows, SortHead, SortOrder, use_choice, use_sort},
     figures, format,
 };
 
@@ -99,7 +99,7 @@ fn lines_of(model: &TraceModel, usual: &Usual, by: GroupBy, spans: &str) -> Vec<
 pub(crate) fn table_tab(page: PageSignals) -> impl IntoView {
     let (by, spans) = (use_choice("by", GROUPS), use_choice("spans", SPANS));
     let order = use_sort("-own");
-    let usual = usual::ask(page);
+    let (usual, asked) = usual::ask(page);
     let lines = Memo::new(move |_| {
         let by = if by.get() == "service" { GroupBy::Service } else { GroupBy::Operation };
         let (usual, spans) = (usual.get(), spans.get());
@@ -113,18 +113,19 @@ pub(crate) fn table_tab(page: PageSignals) -> impl IntoView {
         let lines = lines.get();
         let total: u64 = lines.iter().map(|line| line.calls.self_nano).sum();
         let most = lines.iter().map(|line| line.calls.self_nano).max().unwrap_or(1).max(1);
-        lines.iter().take(DRAWN_MAX).map(|line| row(page, line, total, most)).collect_view()
+        let usual = usual.get();
+        let row = |line| row(page, line, &usual, (total, most));
+        lines.iter().take(DRAWN_MAX).map(row).collect_view()
     };
     let note = move || {
         let lines = lines.get();
-        let spans: u64 = lines.iter().map(|line| line.calls.count()).sum();
-        format!(
-            "{} in {}",
-            format::counted(spans, "span"),
-            format::counted(lines.len() as u64, "line")
-        )
+        let spans = lines.iter().map(|line| line.calls.count()).sum();
+        let [spans, lines] = [(spans, "span"), (lines.len() as u64, "line")]
+            .map(|(count, noun)| format::counted(count, noun));
+        format!("{spans} in {lines}")
     };
-    let is_empty = move || lines.with(|lines| lines.is_empty());
+    let empty =
+        move || lines.with(|lines| lines.is_empty()).then(|| no_lines(&usual.get(), spans.get()));
     view! {
         <div class="trace-pane trace-tab">
             <div class="tab-tools">
@@ -135,9 +136,10 @@ pub(crate) fn table_tab(page: PageSignals) -> impl IntoView {
                 <span class="mute tab-note">"usual is the p95 of the operation in the day before"</span>
             </div>
             <div class="tab-main">
+                {asked.note()}
                 <section class="card panel" aria-label="Table">
                     <div class="panel-body">
-                        <table class="table" aria-label="Spans by group">
+                        <table class="table stacked" aria-label="Spans by group">
                             <thead>
                                 <tr>
                                     <SortHead column="name" label="Service and operation" order />
@@ -157,9 +159,7 @@ pub(crate) fn table_tab(page: PageSignals) -> impl IntoView {
                             </thead>
                             <tbody>{rows}</tbody>
                         </table>
-                        <Show when=is_empty>
-                            <p class="panel-empty">"No span of the trace is like that."</p>
-                        </Show>
+                        {empty}
                     </div>
                 </section>
             </div>
@@ -167,7 +167,21 @@ pub(crate) fn table_tab(page: PageSignals) -> impl IntoView {
     }
 }
 
-fn row(page: PageSignals, line: &TableLine, total: u64, most: u64) -> impl IntoView + use<> {
+/// Draws a table without lines. Slow spans are not known before the usual durations.
+fn no_lines(usual: &Usual, spans: &str) -> AnyView {
+    match usual {
+        Usual::Loading if spans == "slow" => view! { <LoadingRows count=4 /> }.into_any(),
+        Usual::Unknown if spans == "slow" => ().into_any(),
+        _ => view! { <p class="panel-empty">"No span of the trace is like that."</p> }.into_any(),
+    }
+}
+
+fn row(
+    page: PageSignals,
+    line: &TableLine,
+    usual: &Usual,
+    (total, most): (u64, u64),
+) -> impl IntoView + use<> {
     let longest = page.model.with_untracked(|model| line.calls.longest(model));
     let go = move |_| longest.into_iter().for_each(|row| page.go_to(row));
     let nanos = |nanos: u64| format::duration_or_none(DurationNanos(nanos));
@@ -183,6 +197,9 @@ fn row(page: PageSignals, line: &TableLine, total: u64, most: u64) -> impl IntoV
     let service = format::service(&line.service).to_owned();
     let name = (!line.operation.is_empty() || line.usual_p95.is_some())
         .then(|| figures::cut(format::operation(&line.operation), 80));
+    // A service has no usual duration. Its operations have.
+    let usually =
+        if line.operation.is_empty() { "–".into_any() } else { usual.cell(line.usual_p95) };
     let [p50, p95, max] = line.quantiles;
     let many = |time: DurationNanos| (line.calls.count() > 1).then(|| format::duration(time));
     view! {
@@ -204,7 +221,7 @@ fn row(page: PageSignals, line: &TableLine, total: u64, most: u64) -> impl IntoV
             <td class="num">{many(p50)}</td>
             <td class="num">{many(p95)}</td>
             <td class="num">{format::duration(max)}</td>
-            <td class="num was">{line.usual_p95.map_or_else(|| "–".to_owned(), format::duration)}</td>
+            <td class="num was">{usually}</td>
             <td class="num" class:is-worse=worse>{usual::slower_words(times)}</td>
         </tr>
     }

@@ -6,7 +6,12 @@ use super::{
     page_signals::PageSignals,
     trace_state::{SpanSelection, Tab},
 };
-use crate::{browser, components::PartialNote, format, keys::use_keys};
+use crate::{
+    browser,
+    components::{PartialNote, WatchedRequest},
+    format,
+    keys::use_keys,
+};
 
 const FIND_ID: &str = "trace-find";
 /// Groups of keys in the list of shortcuts.
@@ -17,6 +22,7 @@ const VIEW: &str = "Trace: view";
 pub(crate) fn toolbar(page: PageSignals) -> impl IntoView {
     let services = move || page.model.with(|model| model.summary.services.len());
     let logs = move || page.model.with(|model| model.log_count);
+    let records = WatchedRequest::new("The log records are not known", page.records);
     view! {
         <div class="trace-bar">
             <div class="tabs" role="tablist" aria-label="Views of the trace">
@@ -43,6 +49,7 @@ pub(crate) fn toolbar(page: PageSignals) -> impl IntoView {
             </Show>
         </div>
         {missing_events(page)}
+        <Show when=move || page.tab.get() == Tab::Waterfall>{records.note()}</Show>
     }
 }
 
@@ -274,6 +281,10 @@ fn found(page: PageSignals) -> Option<impl IntoView> {
         view! {
             <p class="trace-find-error" role="alert">
                 {error.detail()}
+                " "
+                <button class="link" type="button" on:click=move |_| page.found.refresh()>
+                    "Try again"
+                </button>
             </p>
         }
     });

@@ -17,7 +17,11 @@ use super::{
 use crate::{
     api::trace_sets,
     colour,
-    components::{AddressSegments, Badge, Panel, Tone, use_choice},
+    components::{
+        AddressSegments, Badge, Panel,
+        PlainHead::{Buttons, Explained, Number, Words},
+        PlainTable, Tone, use_choice,
+    },
     figures, format,
     remote::Remote,
 };
@@ -91,6 +95,16 @@ pub(crate) fn tree_tab(page: PageSignals) -> impl IntoView {
                 .collect_view()
         })
     };
+    let heads = [
+        Words("Call"),
+        Number("Calls"),
+        Number("Sum"),
+        Number("Own"),
+        Number("p50"),
+        Number("p95"),
+        Number("Critical"),
+        Buttons("Share of the critical path"),
+    ];
     let more = move || more_lines(lines.with(Vec::len).saturating_sub(DRAWN_MAX));
     view! {
         <div class="trace-pane trace-tab">
@@ -101,23 +115,9 @@ pub(crate) fn tree_tab(page: PageSignals) -> impl IntoView {
             <div class="tab-main">
                 <section class="card panel" aria-label="Call tree">
                     <div class="panel-body">
-                        <table class="table tree-table" aria-label="Call tree">
-                            <thead>
-                                <tr>
-                                    <th scope="col">"Call"</th>
-                                    <th scope="col" class="num">"Calls"</th>
-                                    <th scope="col" class="num">"Sum"</th>
-                                    <th scope="col" class="num">"Own"</th>
-                                    <th scope="col" class="num">"p50"</th>
-                                    <th scope="col" class="num">"p95"</th>
-                                    <th scope="col" class="num">"Critical"</th>
-                                    <th scope="col" class="own-bar">
-                                        <span class="hidden">"Share of the critical path"</span>
-                                    </th>
-                                </tr>
-                            </thead>
-                            <tbody>{rows}</tbody>
-                        </table>
+                        <PlainTable label="Call tree" class="table tree-table stacked" heads>
+                            {rows}
+                        </PlainTable>
                     </div>
                     {more}
                 </section>
@@ -198,12 +198,12 @@ fn tree_line(
             view! { <span class="mute">"nobody waited"</span> }
         });
     let badge = is_n_plus_one.then(|| view! { <Badge tone=Tone::Warning>"N+1"</Badge> });
-    let indent = format!("{}px", place.depth.min(40) * 20);
+    let depth = place.depth.min(40).to_string();
     let title = operation.clone();
     view! {
         <tr>
             <td class="grow tree-name">
-                <span class="tree-words" style=("padding-left", indent)>
+                <span class="tree-words" style=("--depth", depth)>
                     <span class="tree-caret">{caret}</span>
                     <span class="dot" style=("--hue", colour::hue_value(&service))></span>
                     <span class="mute">{format::service(&service).to_owned()}</span>
@@ -240,24 +240,20 @@ fn repeat_panel(page: PageSignals, repeats: Remote<RepeatList>) -> impl IntoView
         let rows = page.model.with_untracked(|model| {
             list.groups.iter().take(60).map(|group| repeat_row(page, model, group)).collect_view()
         });
+        let heads = [
+            Words("Call"),
+            Words("By"),
+            Number("Calls"),
+            Words("How"),
+            Number("p50"),
+            Number("p99"),
+            Number("Sum"),
+            Explained("Under way", "How long at least one of them was under way"),
+        ];
         view! {
-            <table class="table" aria-label="Repeated calls">
-                <thead>
-                    <tr>
-                        <th scope="col">"Call"</th>
-                        <th scope="col">"By"</th>
-                        <th scope="col" class="num">"Calls"</th>
-                        <th scope="col">"How"</th>
-                        <th scope="col" class="num">"p50"</th>
-                        <th scope="col" class="num">"p99"</th>
-                        <th scope="col" class="num">"Sum"</th>
-                        <th scope="col" class="num" title="How long at least one of them was under way">
-                            "Under way"
-                        </th>
-                    </tr>
-                </thead>
-                <tbody>{rows}</tbody>
-            </table>
+            <PlainTable label="Repeated calls" class="table repeats-table stacked" heads>
+                {rows}
+            </PlainTable>
         }
     };
     view! {

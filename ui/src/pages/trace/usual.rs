@@ -12,7 +12,8 @@ use tidings_proto::{
 use super::page_signals::{IdentityArc, PageSignals};
 use crate::{
     api::analysis::{self, Analysis},
-    figures,
+    components::WatchedRequest,
+    figures, format,
     remote::Remote,
 };
 
@@ -21,27 +22,45 @@ const BEFORE: u64 = 24 * 3_600 * 1_000_000_000;
 /// Factor of the typical p95 from which a duration is slower than usual.
 pub(crate) const SLOWER_FROM: f64 = 1.5;
 
-/// Durations by service and operation.
-#[derive(Debug, Default, PartialEq)]
-pub(crate) struct Usual(HashMap<(String, String), LatencyStats>);
+/// The typical durations.
+#[derive(Debug, PartialEq)]
+pub(crate) enum Usual {
+    Loading,
+    /// The request failed.
+    Unknown,
+    /// Durations by service and operation.
+    Known(HashMap<(String, String), LatencyStats>),
+}
 
 impl Usual {
     fn from_groups(result: &RedResult) -> Self {
         let group = |group: &tidings_proto::api::RedGroup| {
             Some(((group.service.clone()?, group.operation.clone()?), group.duration))
         };
-        Self(result.groups.iter().filter_map(group).collect())
+        Self::Known(result.groups.iter().filter_map(group).collect())
     }
 
     /// Returns the durations of an operation, if any are known.
     pub(crate) fn get(&self, service: &str, operation: &str) -> Option<LatencyStats> {
-        let found = self.0.get(&(service.to_owned(), operation.to_owned())).copied();
+        let Self::Known(all) = self else { return None };
+        let found = all.get(&(service.to_owned(), operation.to_owned())).copied();
         found.filter(|stats| stats.max_nano.0 > 0)
+    }
+
+    /// Draws a typical duration of a table: a grey bar while it loads, a dash without history.
+    pub(crate) fn cell(&self, duration: Option<DurationNanos>) -> AnyView {
+        match (duration, self) {
+            (None, Self::Loading) => {
+                view! { <span class="usual-ghost" title="Loading"></span> }.into_any()
+            }
+            (None, _) => "–".into_any(),
+            (Some(duration), _) => format::duration(duration).into_any(),
+        }
     }
 }
 
-/// Requests the typical durations once.
-pub(crate) fn ask(page: PageSignals) -> Memo<IdentityArc<Usual>> {
+/// Requests the typical durations once. The watched request draws their failure.
+pub(crate) fn ask(page: PageSignals) -> (Memo<IdentityArc<Usual>>, WatchedRequest) {
     let end = page.model.with_untracked(|model| {
         let (start, length) = (model.summary.start_unix_nano, model.summary.duration_nano);
         UnixNanos(start.0.saturating_add(length.0).saturating_add(1))
@@ -51,9 +70,14 @@ pub(crate) fn ask(page: PageSignals) -> Memo<IdentityArc<Usual>> {
         let analysis = Analysis::between(start, end).with("by", "service,operation");
         Some(analysis::red(&analysis.with("limit", 1_000)))
     });
-    Memo::new(move |_| {
-        IdentityArc::new(red.value().map(|result| Usual::from_groups(&result)).unwrap_or_default())
-    })
+    let usual = Memo::new(move |_| {
+        IdentityArc::new(match (red.value(), red.error()) {
+            (Some(result), _) => Usual::from_groups(&result),
+            (None, Some(_)) => Usual::Unknown,
+            (None, None) => Usual::Loading,
+        })
+    });
+    (usual, WatchedRequest::new("The usual durations are not known", red))
 }
 
 /// Returns the factor for a table, only if it is slower than usual.

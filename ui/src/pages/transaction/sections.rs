@@ -7,7 +7,10 @@ use tidings_proto::api::{Hop, LogView, TotalRelation, TraceSummary, TransactionV
 
 use crate::{
     addresses, api, browser, colour,
-    components::{ServiceName, SparkTone, StateBadge, severity_tone},
+    components::{
+        PlainHead::{Explained, Number, Words},
+        PlainTable, ServiceName, SparkTone, StateBadge, severity_tone,
+    },
     figures, format,
     url::{Step, TimeRange, use_go},
 };
@@ -74,27 +77,28 @@ pub(super) fn hops(view: &Arc<TransactionView>) -> impl IntoView + use<> {
         hop_row(hop, left.clamp(0.0, 1.0), elapsed)
     });
     let rows = rows.collect_view();
+    let heads = [
+        Words("From"),
+        Words("To"),
+        Words("When"),
+        Number("Calls"),
+        Number("Failed"),
+        Explained("Response", "The longest response time"),
+        Explained("Sum", "The response times, added up"),
+        Explained(
+            "Own time to the end",
+            "Own time on the path to the end, which goes on after the answer",
+        ),
+        Explained("Waited", "How long the end waited for it to begin"),
+    ];
     let left_out = view.hops.len().saturating_sub(HOPS);
     let more = (left_out > 0).then(|| {
         view! { <p class="panel-empty">{format!("{} not drawn.", format::counted(left_out as u64, "more hop"))}</p> }
     });
     let body = view! {
-        <table class="table" aria-label="Hops">
-            <thead>
-                <tr>
-                    <th scope="col">"From"</th>
-                    <th scope="col">"To"</th>
-                    <th scope="col" class="tx-lane">"When"</th>
-                    <th scope="col" class="num">"Calls"</th>
-                    <th scope="col" class="num">"Failed"</th>
-                    <th scope="col" class="num" title="The longest response time">"Response"</th>
-                    <th scope="col" class="num wide" title="The response times, added up">"Sum"</th>
-                    <th scope="col" class="num" title="Own time on the path to the end, which goes on after the answer">"Own time to the end"</th>
-                    <th scope="col" class="num" title="How long the end waited for it to begin">"Waited"</th>
-                </tr>
-            </thead>
-            <tbody>{rows}</tbody>
-        </table>
+        <PlainTable label="Hops" class="table hops-table stacked" heads>
+            {rows}
+        </PlainTable>
         {more}
     };
     let empty = view.hops.is_empty().then_some("No call between services has arrived.");
@@ -131,7 +135,7 @@ fn hop_row(hop: &Hop, left: f64, elapsed: u64) -> impl IntoView + use<> {
             <td class="num">{format::count(hop.call_count)}</td>
             <td class="num" class:is-worse=failed != 0>{format::count(failed)}</td>
             <td class="num">{nanos(hop.response_max_nano)}</td>
-            <td class="num was wide">{nanos(hop.response_nano)}</td>
+            <td class="num was">{nanos(hop.response_nano)}</td>
             <td class="num">{nanos(hop.completion_nano)}</td>
             <td class="num">{nanos(hop.waiting_nano)}</td>
         </tr>
@@ -163,7 +167,8 @@ pub(super) fn errors(view: &Arc<TransactionView>) -> impl IntoView + use<> {
         }
     };
     let rows = view.errors.iter().map(row).collect_view();
-    let body = view! { <table class="table" aria-label="Errors"><tbody>{rows}</tbody></table> };
+    let body =
+        view! { <table class="table tx-lines" aria-label="Errors"><tbody>{rows}</tbody></table> };
     let empty = view.errors.is_empty().then_some("No span failed.");
     card("Errors".to_owned(), "after the start".to_owned(), empty, body.into_any())
 }
@@ -197,7 +202,8 @@ pub(super) fn traces(view: &Arc<TransactionView>) -> impl IntoView + use<> {
     } else {
         format::count(shown)
     };
-    let body = view! { <table class="table" aria-label="Traces"><tbody>{rows}</tbody></table> };
+    let body =
+        view! { <table class="table tx-lines" aria-label="Traces"><tbody>{rows}</tbody></table> };
     let empty = view.traces.is_empty().then_some("No span of it has arrived, only log records.");
     card("Traces".to_owned(), note, empty, body.into_any())
 }
@@ -222,19 +228,17 @@ pub(super) fn services(view: &Arc<TransactionView>) -> impl IntoView + use<> {
         }
     };
     let rows = view.services.iter().map(row).collect_view();
+    let heads = [
+        Words("Service"),
+        Number("Spans"),
+        Number("Errors"),
+        Number("Own time"),
+        Explained("Waited for", "Share of the elapsed time in which the answer waited for it"),
+    ];
     let body = view! {
-        <table class="table" aria-label="Services">
-            <thead>
-                <tr>
-                    <th scope="col">"Service"</th>
-                    <th scope="col" class="num">"Spans"</th>
-                    <th scope="col" class="num">"Errors"</th>
-                    <th scope="col" class="num">"Own time"</th>
-                    <th scope="col" class="num" title="Share of the elapsed time in which the answer waited for it">"Waited for"</th>
-                </tr>
-            </thead>
-            <tbody>{rows}</tbody>
-        </table>
+        <PlainTable label="Services" class="table stacked tx-services" heads>
+            {rows}
+        </PlainTable>
     };
     let empty = view.services.is_empty().then_some("No span of it has arrived.");
     card("Services".to_owned(), String::new(), empty, body.into_any())

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use leptos::prelude::*;
 use tidings_proto::{
     DurationNanos,
-    api::{CallStats, ComparedCall, Comparison},
+    api::{CallStats, ComparedCall, ComparedSet, Comparison, TraceSearchResult},
 };
 
 use super::{
@@ -16,7 +16,7 @@ use super::{
     moment::{SINCE, moment_choice},
 };
 use crate::{
-    components::{AddressSegments, Panel},
+    components::{AddressSegments, Panel, WatchedRequest},
     drawings::icicle::{Frame, Icicle, SiblingOrder, place},
     figures, format,
 };
@@ -113,7 +113,7 @@ fn frames(comparison: &Comparison, side: ComparedSide) -> Vec<Frame> {
             _ => percent.clone(),
         };
         let title = format!(
-            "{} {}: {percent} of the critical path{}; {}, p50 {}, p95 {}",
+            "{} {}: {percent} of the critical path{}; {}, p50 {}, p95 {}, {} failed",
             figures::cut(format::service(&call.service), 60),
             figures::cut(format::operation(&call.operation), 120),
             difference.map_or_else(String::new, |difference| {
@@ -122,6 +122,7 @@ fn frames(comparison: &Comparison, side: ComparedSide) -> Vec<Frame> {
             format::counted(stats.call_count, "call"),
             format::duration(stats.duration.p50_nano),
             format::duration(stats.duration.p95_nano),
+            figures::share(figures::ratio(stats.error_count, stats.call_count)),
         );
         Frame {
             parent: call.parent_index,
@@ -131,7 +132,7 @@ fn frames(comparison: &Comparison, side: ComparedSide) -> Vec<Frame> {
             number,
             title,
             difference,
-            has_failed: difference.is_none() && stats.error_count > 0,
+            has_failed: stats.error_count > 0,
             is_critical: false,
         }
     };
@@ -165,61 +166,55 @@ pub(super) fn where_time_goes(page: TypePage) -> impl IntoView {
             {choices(page)}
         }
     });
-    let empty = Memo::new(move |_| {
-        let none = |sample: Option<Arc<tidings_proto::api::TraceSearchResult>>| {
+    let instead = Memo::new(move |_| {
+        let none = |sample: Option<Arc<TraceSearchResult>>| {
             sample.is_some_and(|sample| {
                 page.name.with(|name| !sample.traces.iter().any(|trace| name.has_trace(trace)))
             })
         };
-        has_no_begin(page) || none(page.subject.value()) || none(page.reference.value())
+        let is_none = none(page.subject.value()) || none(page.reference.value());
+        without_begin(page).or_else(|| is_none.then(|| none_words(page.basis.get())))
     });
     view! {
-        <Show
-            when=move || !empty.get()
-            fallback=move || {
-                view! {
-                    <section class="card panel">
-                        <div class="panel-head">
-                            <h2>"Where the time goes"</h2>
-                            <span class="panel-tools">{choices(page)}</span>
-                        </div>
-                        <p class="panel-empty">
-                            {move || match page.basis.get() {
-                                _ if has_no_begin(page) => {
-                                    "All that is stored is looked at: choose a time to divide."
-                                }
-                                "failed" => "None of them failed in this time.",
-                                "before" => "There is none before this time to compare with.",
-                                SINCE => "There is none on one side of the moment: choose another.",
-                                _ => "There are too few to compare.",
-                            }}
-                        </p>
-                    </section>
-                }
+        <Panel
+            title="Where the time goes"
+            note="share of the critical path, by place in the call tree"
+            tools=tools
+            remote=page.compared
+            needs=vec![
+                WatchedRequest::new("The usual durations are not known", page.measured),
+                WatchedRequest::new("The compared traces are not known", page.subject),
+                WatchedRequest::new("The traces to compare with are not known", page.reference),
+            ]
+            instead=instead
+            is_empty=|comparison| comparison.calls.is_empty()
+            missing=|comparison| {
+                comparison
+                    .truncated
+                    .then(|| "The trees have more places than can be told apart: some are left out.".to_owned())
             }
-        >
-            <Panel
-                title="Where the time goes"
-                note="share of the critical path, by place in the call tree"
-                tools=tools.clone()
-                remote=page.compared
-                is_empty=|comparison| comparison.calls.is_empty()
-                missing=|comparison| {
-                    comparison
-                        .truncated
-                        .then(|| "The trees have more places than can be told apart: some are left out.".to_owned())
-                }
-                empty="There are too few to compare."
-                rows=5
-                draw=draw
-            />
-        </Show>
+            empty="There are too few to compare."
+            rows=5
+            draw=draw
+        />
     }
 }
 
-/// Reports whether two times are compared and the window has no start.
-fn has_no_begin(page: TypePage) -> bool {
-    matches!(page.basis.get(), "before" | SINCE) && page.window.get().bounds().is_none()
+/// Returns the words for a sample without traces.
+fn none_words(basis: &str) -> &'static str {
+    match basis {
+        "failed" => "None of them failed in this time.",
+        "before" => "There is none before this time to compare with.",
+        SINCE => "There is none on one side of the moment: choose another.",
+        _ => "There are too few to compare.",
+    }
+}
+
+/// Returns the words for two times to compare in a window that has no start.
+pub(super) fn without_begin(page: TypePage) -> Option<&'static str> {
+    let has_none =
+        matches!(page.basis.get(), "before" | SINCE) && page.window.get().bounds().is_none();
+    has_none.then_some("All that is stored is looked at: choose a time to divide.")
 }
 
 #[component]
@@ -249,7 +244,7 @@ pub(crate) fn Pair(
             }
         }
     };
-    let head = |words: String, set: &tidings_proto::api::ComparedSet| {
+    let head = |words: String, set: &ComparedSet| {
         let sample = format!("sample of {}", format::count(set.trace_count));
         let mean = mean(set.duration.sum_nano, set.trace_count);
         view! {
@@ -375,6 +370,21 @@ pub(super) mod tests {
             suspect_words(&compared, "Slowest 5 %", "slow").as_deref(),
             Some("In the slowest 5 %, pay itself takes 60.0 % of the time; in all, 30.0 %.")
         );
+    }
+
+    #[test]
+    fn both_trees_mark_calls_that_fail() {
+        let mut failing = call(None, "pay", 10, 10);
+        failing.left = CallStats { call_count: 8, error_count: 2, ..failing.left };
+        failing.right = CallStats { call_count: 200, error_count: 1, ..failing.right };
+        let compared = comparison(vec![failing, call(None, "log", 10, 10)]);
+        let sides = [(ComparedSide::Subject, "25.0 %"), (ComparedSide::Reference, "0.5 %")];
+        for (side, share) in sides {
+            let frames = frames(&compared, side);
+            assert_eq!((frames[0].has_failed, frames[1].has_failed), (true, false), "{side:?}");
+            let words = format!(", {share} failed");
+            assert!(frames[0].title.ends_with(&words), "{}", frames[0].title);
+        }
     }
 
     #[test]

@@ -11,9 +11,17 @@ use tidings_proto::{
 use super::{
     TypePage, analysis_until,
     head::{WORSE_FROM, is_failing_more},
-    moment,
+    moment, when_changed,
 };
-use crate::{addresses, api::analysis, colour, components::Panel, figures, format, remote::Remote};
+use crate::{
+    addresses,
+    api::analysis,
+    colour,
+    components::{Panel, WatchedRequest},
+    figures, format,
+    pages::transactions::aligned,
+    remote::Remote,
+};
 
 /// Maximum number of edges that are listed.
 const LISTED: usize = 14;
@@ -22,15 +30,24 @@ const LISTED: usize = 14;
 pub(super) fn callees(page: TypePage) -> impl IntoView {
     let graph = page.window.ask_slowly(move |window| {
         let analysis = match moment::parts(window, page.changed_since()) {
+            _ if page.is_awaited.get() => return None,
             Some((_, since, end)) => analysis::Analysis::between(since, end),
             None => window.analysis(),
         };
         Some(analysis::graph(&page.name.with(|name| name.filter(analysis))))
     });
     let before = page.window.ask_slowly(move |window| {
-        let analysis = analysis_until(window, page.changed_since())?;
+        let changed = (!page.is_awaited.get()).then(|| page.changed_since())?;
+        let analysis = analysis_until(window, changed)?;
         Some(analysis::graph(&page.name.with(|name| name.filter(analysis))))
     });
+    when_changed(
+        move || (page.name.get(), page.changed_since()),
+        move || {
+            graph.forget();
+            before.forget();
+        },
+    );
     let draw = move |graph: Arc<ServiceGraph>| view! { <Edges page graph before /> };
     let map = ViewFn::from(move || {
         let address = addresses::ranged("/map", page.window.get().range());
@@ -41,6 +58,7 @@ pub(super) fn callees(page: TypePage) -> impl IntoView {
             title="What it calls"
             tools=map
             remote=graph
+            needs=vec![WatchedRequest::new("The calls before are not known", before)]
             note=Signal::derive(move || {
                 page.changed_since()
                     .map(|since| format!("since {}", moment::clock(since)))
@@ -80,7 +98,10 @@ fn name(graph: &ServiceGraph, edge: &GraphEdge) -> Option<EdgeName> {
 
 #[component]
 fn Edges(page: TypePage, graph: Arc<ServiceGraph>, before: Remote<ServiceGraph>) -> impl IntoView {
+    let most = called(&graph).map(|edge| edge.rate_per_second).fold(0.0, f64::max);
+    let is_awaited = Memo::new(move |_| before.loading() && before.pending());
     let rows = move || {
+        let none = if is_awaited.get() { "" } else { "–" };
         let earlier: HashMap<EdgeName, EdgeBefore> = before
             .value()
             .map(|graph| {
@@ -102,7 +123,10 @@ fn Edges(page: TypePage, graph: Arc<ServiceGraph>, before: Remote<ServiceGraph>)
         };
         edges.sort_by(|left, right| change(right).total_cmp(&change(left)));
         edges.truncate(LISTED);
-        edges.into_iter().filter_map(|(edge, was)| row(page, &graph, edge, was)).collect_view()
+        edges
+            .into_iter()
+            .filter_map(|(edge, was)| row(page, (&graph, most), (edge, was), none))
+            .collect_view()
     };
     view! {
         <table class="table" aria-label="Calls">
@@ -122,9 +146,9 @@ fn Edges(page: TypePage, graph: Arc<ServiceGraph>, before: Remote<ServiceGraph>)
 
 fn row(
     page: TypePage,
-    graph: &ServiceGraph,
-    edge: &GraphEdge,
-    was: Option<EdgeBefore>,
+    (graph, most): (&ServiceGraph, f64),
+    (edge, was): (&GraphEdge, Option<EdgeBefore>),
+    none: &str,
 ) -> Option<impl IntoView + use<>> {
     let (caller, called) =
         (graph.nodes.get(edge.from as usize)?, graph.nodes.get(edge.to as usize)?);
@@ -133,15 +157,15 @@ fn row(
     let failed = failed(edge);
     let failing = was.is_some_and(|(_, was)| is_failing_more(failed, was));
     let failed_before = was.map(|(_, was)| format!("it was {}", figures::share(was)));
-    let was = was.map_or_else(|| "–".to_owned(), |(was, _)| format::duration(DurationNanos(was)));
+    let was = was.map_or_else(|| none.to_owned(), |(was, _)| aligned(DurationNanos(was)));
     Some(view! {
         <tr>
             <td class="grow">
                 {node_name(page, called)}
                 <span class="mute">" by " {figures::cut(format::service(&caller.name), 40)}</span>
             </td>
-            <td class="num">{figures::rate(edge.rate_per_second)}</td>
-            <td class="num" class:is-worse=slower>{format::duration(p95)}</td>
+            <td class="num">{figures::rate_beside(edge.rate_per_second, most)}</td>
+            <td class="num" class:is-worse=slower>{aligned(p95)}</td>
             <td class="num was">{was}</td>
             <td class="num" class:is-worse=failing title=failed_before>{figures::share(failed)}</td>
         </tr>

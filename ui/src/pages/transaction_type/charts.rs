@@ -13,7 +13,7 @@ use super::{
     moment::{self, SINCE},
 };
 use crate::{
-    components::{LoadingRows, PartialNote},
+    components::{LoadingRows, PartialNote, WatchedRequest},
     drawings::{
         slots::Slots,
         time_chart::{ChartShape, Marker, TimeChart, TimeChartView, ValueUnit},
@@ -56,6 +56,7 @@ pub(super) fn charts(page: TypePage) -> impl IntoView {
         <Show when=move || is_loading.get()>
             <LoadingRows count=5 />
         </Show>
+        {WatchedRequest::new("New versions are not known", page.versions).note()}
         {drawn}
     }
 }

@@ -3,16 +3,18 @@
 use std::sync::Arc;
 
 use leptos::prelude::*;
-use tidings_proto::{UnixNanos, api::Explanation};
+use tidings_proto::api::Explanation;
 
 use super::{
     TypePage, UNDECIDED,
+    call_trees::without_begin,
     moment::{self, SINCE},
+    when_changed,
 };
 use crate::{
     addresses::TraceLink,
     api::analysis::{self, Analysis},
-    components::{DifferenceList, Panel, explanation_missing},
+    components::{DifferenceList, Panel, WatchedRequest, explanation_missing},
     format,
 };
 
@@ -35,14 +37,13 @@ pub(super) fn differences(page: TypePage) -> impl IntoView {
         let analysis = page.name.with(|name| name.filter(analysis)).with("limit", 8);
         Some(analysis::explain(&analysis))
     });
-    Effect::new(move |before: Option<(&'static str, Option<UnixNanos>)>| {
-        let basis = page.basis.get();
-        let asked = (basis, page.moment.get().filter(|_| basis == SINCE));
-        if before.is_some_and(|before| before != asked) {
+    let moment = move || page.moment.get().filter(|_| page.basis.get() == SINCE);
+    when_changed(
+        move || (page.basis.get(), page.name.get(), moment()),
+        move || {
             explanation.forget();
-        }
-        asked
-    });
+        },
+    );
     let draw = move |explanation: Arc<Explanation>| {
         let traces = page.name.with(|name| {
             TraceLink::within(page.window.get().range())
@@ -74,6 +75,8 @@ pub(super) fn differences(page: TypePage) -> impl IntoView {
         <Panel
             title=Signal::derive(move || title().to_owned())
             remote=explanation
+            needs=vec![WatchedRequest::new("The usual durations are not known", page.measured)]
+            instead=Signal::derive(move || without_begin(page))
             is_empty=|explanation| explanation.differences.is_empty()
             missing=explanation_missing
             empty="No attribute sets them apart from the rest."

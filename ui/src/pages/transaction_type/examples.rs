@@ -13,7 +13,7 @@ use crate::{
     addresses,
     api::{self, trace_sets},
     browser,
-    components::{AddressSegments, StateBadge, StripPart, TimeStrip, use_choice},
+    components::{AddressSegments, StateBadge, StripPart, TimeStrip, WatchedRequest, use_choice},
     figures, format,
     remote::Remote,
     url::{Step, use_go},
@@ -38,7 +38,9 @@ pub(super) fn examples(page: TypePage) -> impl IntoView {
                 Some(trace_sets::trace_sample(&analysis))
             })
         };
-    let slow = ask(|page, analysis| Some(analysis.with("minDuration", page.slow_from()?.0)));
+    let slow = ask(|page, analysis| {
+        Some(analysis.with("minDuration", page.slow_from()?.0).with("sort", "duration"))
+    });
     let failed = ask(|_, analysis| Some(analysis.with("status", "error")));
     let typical = ask(|page, analysis| {
         let p50 = page.median()?.0;
@@ -56,17 +58,26 @@ pub(super) fn examples(page: TypePage) -> impl IntoView {
         let at_most = if shown == "each" { OF_EACH } else { OF_ONE };
         listed
             .flat_map(|(kind, remote)| {
-                let rows = of_type(page, remote, kind, at_most);
+                let rows = of_type(page, remote, at_most);
                 rows.into_iter().map(move |trace| (kind, trace)).collect::<Vec<_>>()
             })
             .collect::<Vec<_>>()
     };
+    let watched = [
+        WatchedRequest::new("The usual durations are not known", page.measured),
+        WatchedRequest::new("The slowest examples are not known", slow),
+        WatchedRequest::new("The failed examples are not known", failed),
+        WatchedRequest::new("The typical examples are not known", typical),
+    ];
     let loading = move || kinds.iter().any(|(_, remote)| remote.loading());
     // Rows move down when examples of an earlier kind arrive.
     let waits = move || kinds.iter().any(|(_, remote)| remote.pending());
     let body = move || {
         let rows = rows();
         if rows.is_empty() {
+            if watched.into_iter().any(WatchedRequest::has_failed) {
+                return ().into_any();
+            }
             let words =
                 if loading() { "Looking for examples…" } else { "There are none in this time." };
             return view! { <p class="panel-empty" role="status">{words}</p> }.into_any();
@@ -81,6 +92,7 @@ pub(super) fn examples(page: TypePage) -> impl IntoView {
                     <AddressSegments name="examples" offered=KINDS label="Which examples" />
                 </span>
             </div>
+            {watched.map(WatchedRequest::note)}
             <div class="panel-body" class:is-stale=waits>{body}</div>
         </section>
     }
@@ -108,23 +120,13 @@ fn example_table(rows: Vec<(&'static str, TraceSummary)>) -> impl IntoView {
     }
 }
 
-/// Returns the traces of a list that are of the type. Slow ones are sorted by duration, longest
-/// first.
-fn of_type(
-    page: TypePage,
-    remote: Remote<TraceSearchResult>,
-    kind: &str,
-    at_most: usize,
-) -> Vec<TraceSummary> {
+/// Returns the first traces of a list that are of the type.
+fn of_type(page: TypePage, remote: Remote<TraceSearchResult>, at_most: usize) -> Vec<TraceSummary> {
     let Some(answer): Option<Arc<TraceSearchResult>> = remote.value() else { return Vec::new() };
-    let mut traces: Vec<TraceSummary> = page
-        .name
-        .with(|name| answer.traces.iter().filter(|trace| name.has_trace(trace)).cloned().collect());
-    if kind == "slow" {
-        traces.sort_by_key(|trace| std::cmp::Reverse(trace.duration_nano));
-    }
-    traces.truncate(at_most);
-    traces
+    page.name.with(|name| {
+        let of_type = answer.traces.iter().filter(|trace| name.has_trace(trace));
+        of_type.take(at_most).cloned().collect()
+    })
 }
 
 #[component]

@@ -4,17 +4,19 @@
 use leptos::prelude::*;
 use tidings_proto::{
     DurationNanos,
-    api::{ChangeKind, ChangedGroup, TransactionKind},
+    api::{ChangeKind, ChangedGroup, TransactionKind, TransactionKindList},
 };
 
-use super::{TypePage, is_report_awaited, moment};
+use super::{TypePage, moment};
 use crate::{
     addresses, browser,
     components::{
-        ChangeBadge, Headline, SentenceGhost, ServiceName, change::full_words, report::quiet_words,
+        ChangeBadge, Headline, SentenceGhost, ServiceName, WatchedRequest, change::full_words,
+        report::quiet_words,
     },
     figures, format,
     links::Links,
+    remote::Remote,
 };
 
 /// Maximum number of the type's own changes in a sentence.
@@ -62,12 +64,13 @@ pub(super) fn head(page: TypePage) -> impl IntoView {
                 {move || state_badge(page)}
                 <span class="page-tools">{errors} {traces}</span>
             </div>
-            {move || {
-                is_report_awaited(page.window, page.report).then(|| view! { <SentenceGhost /> })
-            }}
+            {move || page.is_awaited.get().then(|| view! { <SentenceGhost /> })}
+            {WatchedRequest::new("What changed is not known", page.report).note()}
             {move || culprit(page)}
             {move || own_changes(page).map(|words| view! { <p class="say mute">{words}</p> })}
             <div class="page-facts">{move || numbers(page)}</div>
+            {WatchedRequest::new("The numbers since the change are not known", page.since).note()}
+            {WatchedRequest::new("The numbers before are not known", page.before).note()}
         </div>
     }
 }
@@ -117,18 +120,24 @@ fn own_changes(page: TypePage) -> Option<String> {
     (!words.is_empty()).then(|| format!("This type: {}.", words.join("; ")))
 }
 
-/// The numbers since the change and before it. Without a change, those of the window and of the
-/// window before.
-fn numbers(page: TypePage) -> Option<impl IntoView> {
+/// The numbers since the change and until it. Without a change, those of the window and of the
+/// window before. Nothing else stands in for them while they load.
+fn numbers(page: TypePage) -> AnyView {
     let since = page.changed_since();
-    let now = match since {
-        Some(_) => page.kind_since().or_else(|| page.kind())?,
-        None => page.kind()?,
-    };
+    let part = if since.is_some() { page.since } else { page.now };
+    let waits = |remote: Remote<TransactionKindList>| remote.loading() && remote.pending();
+    if page.is_awaited.get() || waits(part) || waits(page.before) {
+        let label = "Loading the numbers";
+        return view! { <span class="say-ghost" role="status" aria-label=label></span> }.into_any();
+    }
     let words = since.map(|since| {
         view! { <span class="mute">{format!("since {}", moment::clock(since))}</span> }
     });
-    Some(view! { {words} {facts(&now, page.kind_before().as_ref())} })
+    let facts = part.value().and_then(|list| {
+        let kind = list.kinds.first()?;
+        Some(facts(kind, page.kind_before().as_ref()))
+    });
+    view! { {words} {facts} }.into_any()
 }
 
 fn facts(now: &TransactionKind, before: Option<&TransactionKind>) -> impl IntoView + use<> {

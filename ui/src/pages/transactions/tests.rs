@@ -4,7 +4,7 @@ use tidings_proto::{
     api::{LatencyStats, Searched, TimeWindow, TransactionKind, TransactionKindList},
 };
 
-use super::{ChangedGroup, SortOrder, missing, paired, sort};
+use super::{ChangedGroup, SortOrder, aligned, missing, paired, sort};
 
 fn changed(operation: &str, score: f64) -> ChangedGroup {
     let stats = json!({
@@ -102,4 +102,10 @@ fn an_incomplete_list_says_what_is_missing() {
     for part in ["A shorter range", "every 4th", "12 transactions", "Only the 1 most"] {
         assert!(words.contains(part), "{words}");
     }
+}
+
+#[test]
+fn units_of_one_letter_are_as_wide_as_those_of_two() {
+    let millis = |millis: u64| aligned(DurationNanos(millis * 1_000_000));
+    assert_eq!([millis(402), millis(1_220), millis(0)], ["402 ms", "1.22 s\u{a0}", "–"]);
 }

@@ -8,7 +8,7 @@ use tidings_proto::{
 
 use crate::{
     api,
-    components::{CopyButton, attribute_rows},
+    components::{CopyButton, WatchedRequest, attribute_rows},
     format,
     remote::Remote,
     url::{AttributeFilter, ExploreState, TraceFilters},
@@ -89,9 +89,10 @@ pub(super) fn attribute_list(
 fn AllValues(key_name: String) -> impl IntoView {
     let asked = key_name.clone();
     let answer = Remote::<NameList>::new(move || Some(api::attribute_values(&asked, "")));
+    let failed = WatchedRequest::new("The values are not known", answer);
     let rows = move || {
-        if let Some(error) = answer.error() {
-            return view! { <li class="mute">{error.title()}</li> }.into_any();
+        if failed.has_failed() {
+            return view! { <li>{failed.note()}</li> }.into_any();
         }
         let Some(list) = answer.value() else {
             return view! { <li class="mute">"Looking…"</li> }.into_any();

@@ -8,7 +8,12 @@ use tidings_proto::{
 };
 
 use super::super::page_signals::PageSignals;
-use crate::{api::trace_address, components::attribute_rows, format, remote::Remote};
+use crate::{
+    api::trace_address,
+    components::{WatchedRequest, attribute_rows},
+    format,
+    remote::Remote,
+};
 
 /// Maximum number of incoming links that are listed.
 const INCOMING_MAX: usize = 50;
@@ -49,12 +54,8 @@ pub(super) fn incoming_links(page: PageSignals, links: Remote<TraceLinks>) -> im
             }
         })
     };
-    let failed = move || {
-        links.error().map(|_| {
-            view! { <p class="faint">"The spans that link here could not be read."</p> }
-        })
-    };
-    view! { {body} {failed} }
+    let failed = WatchedRequest::new("The spans that link here are not known", links);
+    view! { {body} {failed.note()} }
 }
 
 /// The links, or `None` when there are none.

@@ -1,7 +1,5 @@
 //! The selected span among others of its operation: its percentile among the durations of a day.
 
-use std::sync::Arc;
-
 use leptos::prelude::*;
 use tidings_proto::{
     DurationNanos, UnixNanos,
@@ -11,6 +9,7 @@ use tidings_proto::{
 use super::super::{model::TraceModel, page_signals::PageSignals, percentile};
 use crate::{
     api::analysis::{Analysis, red},
+    components::{LoadingRows, WatchedRequest},
     figures, format,
     remote::Remote,
 };
@@ -22,7 +21,7 @@ const COUNT_MIN: u64 = 20;
 /// Number of bars of the histogram.
 const BARS: usize = 48;
 
-/// The words and the histogram, once they have loaded.
+/// The words and the histogram, or the state of their request.
 pub(super) fn usual(page: PageSignals) -> impl IntoView {
     let asked = Memo::new(move |_| {
         let row = page.selected.get()?;
@@ -53,23 +52,31 @@ pub(super) fn usual(page: PageSignals) -> impl IntoView {
         asked.track();
         answer.forget();
     });
-    move || {
+    let drawn = move || {
         let row = page.selected.get()?;
         let nanos = page.model.with(|model| model.duration(row));
-        let answer: Arc<RedResult> = answer.value()?;
-        let group = answer.groups.first().filter(|group| group.count >= COUNT_MIN)?;
+        let Some(result) = answer.value() else {
+            return answer.loading().then(|| view! { <LoadingRows count=2 /> }.into_any());
+        };
+        let Some(group) = result.groups.first().filter(|group| group.count >= COUNT_MIN) else {
+            let words = "It ran too rarely in a day to say how usual it is.";
+            return Some(view! { <p class="faint">{words}</p> }.into_any());
+        };
         // The same words as in the head of the page.
         let kind = kinds.value().filter(|_| is_root.get());
         let place = kind.and_then(|list| percentile::words(list.kinds.first()?));
         let place = place.map_or_else(|| place_words(&group.duration, nanos), |(words, _)| words);
-        Some(view! {
+        let section = view! {
             <section class="usual">
                 <h3>"How usual" <span class="faint">{format::counted(group.count, "span")} " in a day"</span></h3>
                 <p>{words(group.duration.p50_nano, nanos, &place)}</p>
                 {picture(group, nanos)}
             </section>
-        })
-    }
+        };
+        Some(section.into_any())
+    };
+    let failed = WatchedRequest::new("How usual the span is, is not known", answer);
+    view! { {drawn} {failed.note()} }
 }
 
 /// Reports whether a row is the root whose duration the trace's type is measured by.

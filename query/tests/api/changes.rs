@@ -1,0 +1,306 @@
+//! The report of changes: every aspect that it tests, one number for one subject, the services
+//! whose exceptions follow from another, and the same calls as in the graph.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use serde_json::{Value as Json, json};
+use tidings_proto::otlp::{SpanKind, StatusCode};
+
+use crate::harness::{BEGIN, Harness, MILLI, SpanBuilder, record, span, text};
+
+/// Times are in milliseconds after the start of the test data.
+const MINUTE: u64 = 60_000;
+const HOUR: u64 = 60 * MINUTE;
+/// Time between two requests.
+const INTERVAL: u64 = 20_000;
+/// Start of the change: the middle of the second hour.
+const CHANGED_FROM: u64 = 90 * MINUTE;
+
+/// Start times of the requests of two hours.
+fn times() -> impl Iterator<Item = u64> {
+    (0..2 * HOUR).step_by(usize::try_from(INTERVAL).unwrap())
+}
+
+/// Reports whether a request is one of the quarter that a change strikes.
+fn is_struck(at: u64) -> bool {
+    at >= CHANGED_FROM && (at - CHANGED_FROM).is_multiple_of(4 * INTERVAL)
+}
+
+/// A request: the gateway serves it by calling orders, which takes about this long.
+fn request(at: u64, operation: &str, millis: u64) -> [SpanBuilder; 3] {
+    use SpanKind::{Client, Server};
+    let number = at / 1_000 + 1;
+    // No two requests after each other take the same time.
+    let jitter = number * 37 % 11;
+    let took = millis + jitter;
+    [
+        span(number, 1, "gateway", operation).at(at, at + took + 20 + jitter).kind(Server),
+        span(number, 2, "gateway", "orders").parent(1).at(at + 5, at + took + 12).kind(Client),
+        span(number, 3, "orders", "order").parent(2).at(at + 7, at + 7 + took).kind(Server),
+    ]
+}
+
+/// A usual request.
+fn usual(at: u64) -> [SpanBuilder; 3] {
+    request(at, "GET /order", 20)
+}
+
+/// A harness at the end of the two hours.
+async fn after(spans: impl IntoIterator<Item = SpanBuilder>) -> Harness {
+    let harness = Harness::new().await;
+    harness.clock.advance(Duration::from_secs(3_600));
+    harness.send(spans).await;
+    harness
+}
+
+/// The path of a report of the second hour, which is compared with the first.
+fn second_hour() -> String {
+    format!("/changes?start={}&end={}", BEGIN + HOUR * MILLI, BEGIN + 2 * HOUR * MILLI)
+}
+
+async fn report(harness: &Harness) -> Json {
+    harness.get(&format!("{}&explain=true", second_hour())).await
+}
+
+fn service<'a>(report: &'a Json, name: &str) -> &'a Json {
+    let mut services = report["services"].as_array().unwrap().iter();
+    let found = services.find(|group| group["service"] == name);
+    found.unwrap_or_else(|| panic!("{name}: {report}"))
+}
+
+/// The kinds of a group's changes, the heaviest first.
+fn kinds(group: &Json) -> Vec<String> {
+    group["changes"].as_array().unwrap().iter().map(|change| text(&change["kind"])).collect()
+}
+
+/// Reports whether a change begins within a step of the seeded one.
+fn begins_in_time(report: &Json, change: &Json) -> bool {
+    let number = |json: &Json| text(json).parse::<u64>().unwrap();
+    let since = number(&change["sinceUnixNano"]);
+    since.abs_diff(BEGIN + CHANGED_FROM * MILLI) <= number(&report["stepNano"])
+}
+
+#[tokio::test]
+async fn a_report_has_calls_that_take_longer() {
+    let millis = |at: u64| if at < CHANGED_FROM { 20 } else { 200 };
+    let harness = after(times().flat_map(|at| request(at, "GET /order", millis(at)))).await;
+    let report = report(&harness).await;
+    let orders = service(&report, "orders");
+    assert_eq!(kinds(orders), ["latency"], "{orders}");
+    let change = &orders["changes"][0];
+    assert_eq!(change["isWorse"], true);
+    assert!((5.0..15.0).contains(&change["factor"].as_f64().unwrap()), "{change}");
+    assert!(begins_in_time(&report, change), "{change}");
+    assert_eq!(kinds(&report["transactions"][0]), ["latency"]);
+    let headline = &report["headline"];
+    assert_eq!(
+        (&headline["subject"]["service"], &headline["change"]["kind"]),
+        (&json!("orders"), &json!("latency"))
+    );
+}
+
+#[tokio::test]
+async fn a_report_has_calls_that_fail() {
+    let failing = |at: u64| {
+        usual(at).map(|span| match is_struck(at) {
+            true => span.status(StatusCode::Error, "no"),
+            false => span,
+        })
+    };
+    let report = report(&after(times().flat_map(failing)).await).await;
+    for group in [service(&report, "orders"), &report["transactions"][0]] {
+        assert_eq!(kinds(group), ["errors"], "{group}");
+        let change = &group["changes"][0];
+        assert_eq!((&change["isWorse"], &change["before"]), (&json!(true), &json!(0.0)));
+        assert!((0.1..0.4).contains(&change["now"].as_f64().unwrap()), "{change}");
+        assert_eq!(change.get("factor"), None, "nothing failed before");
+    }
+    let headline = &report["headline"];
+    assert_eq!(
+        (&headline["subject"]["service"], &headline["change"]["kind"]),
+        (&json!("orders"), &json!("errors"))
+    );
+}
+
+#[tokio::test]
+async fn a_report_has_calls_that_become_fewer() {
+    let fewer = times().filter(|at| *at < CHANGED_FROM || at.is_multiple_of(3 * INTERVAL));
+    let report = report(&after(fewer.flat_map(usual)).await).await;
+    for group in [service(&report, "gateway"), &report["transactions"][0]] {
+        assert_eq!(kinds(group), ["throughput"], "{group}");
+        let change = &group["changes"][0];
+        assert_eq!(change["isWorse"], true);
+        assert!((0.2..0.7).contains(&change["factor"].as_f64().unwrap()), "{change}");
+        assert!(begins_in_time(&report, change), "{change}");
+    }
+    assert_eq!(report["headline"]["change"]["kind"], "throughput");
+}
+
+#[tokio::test]
+async fn a_report_has_exceptions_that_the_baseline_does_not_have() {
+    let throwing = |at: u64| {
+        let [served, call, order] = usual(at);
+        let order = order.exception("Usual", "as always");
+        let order = if is_struck(at) { order.exception("CardDeclined", "no") } else { order };
+        [served, call, order]
+    };
+    let harness = after(times().flat_map(throwing)).await;
+    let report = report(&harness).await;
+    let orders = service(&report, "orders");
+    assert_eq!(kinds(orders), ["newException"], "{orders}");
+    let change = &orders["changes"][0];
+    assert_eq!((&change["text"], &change["now"]), (&json!("CardDeclined"), &json!(23.0)));
+    let first = BEGIN + (CHANGED_FROM + 7) * MILLI;
+    assert_eq!(change["sinceUnixNano"], first.to_string());
+    let list = harness.get(&second_hour().replace("/changes", "/exceptions")).await;
+    let groups = list["groups"].as_array().unwrap();
+    let group = groups.iter().find(|group| group["exceptionType"] == "CardDeclined").unwrap();
+    assert_eq!(change["id"], group["id"]);
+    assert_eq!(report["headline"]["change"], *change);
+}
+
+#[tokio::test]
+async fn a_report_has_log_patterns_that_the_baseline_does_not_have() {
+    let harness = after(times().flat_map(usual)).await;
+    let usual = times().map(|at| ("orders", record(None, at, 13, "the cache is cold")));
+    harness.log(usual).await;
+    let low = |at: u64| record(None, at, 13, &format!("stock is low: {} left", at / MINUTE));
+    harness.log(times().filter(|at| is_struck(*at)).map(|at| ("orders", low(at)))).await;
+    let explained = report(&harness).await;
+    let orders = service(&explained, "orders");
+    assert_eq!(kinds(orders), ["newLogPattern"], "{orders}");
+    let change = &orders["changes"][0];
+    assert!(text(&change["text"]).starts_with("stock is low"), "{change}");
+    assert_eq!(change["now"], 23.0);
+    assert_eq!(change["sinceUnixNano"], (BEGIN + CHANGED_FROM * MILLI).to_string());
+    let plain = harness.get(&second_hour()).await;
+    assert_eq!(service(&plain, "orders")["changes"], json!([]), "patterns are read on request");
+}
+
+#[tokio::test]
+async fn all_sentences_about_the_subject_of_the_headline_state_its_numbers() {
+    let slower = |slow: u64| move |at: u64| if at < CHANGED_FROM { 20 } else { slow };
+    let (order, basket) = (slower(70), slower(130));
+    let requests = times().flat_map(|at| {
+        let later = at + INTERVAL / 2;
+        let second = request(later, "GET /basket", basket(at));
+        request(at, "GET /order", order(at)).into_iter().chain(second)
+    });
+    let report = report(&after(requests).await).await;
+    let headline = &report["headline"];
+    assert_eq!(
+        (&headline["subject"]["service"], &headline["change"]["kind"]),
+        (&json!("orders"), &json!("latency"))
+    );
+    let groups = |of: &str| report[of].as_array().unwrap().iter();
+    let sentences = groups("transactions").chain(groups("services"));
+    let sentences = sentences.filter_map(|group| group.get("sentence"));
+    let alike: Vec<&Json> = sentences
+        .filter(|of| of["subject"] == headline["subject"] && of["change"]["kind"] == "latency")
+        .collect();
+    assert!(alike.len() >= 3, "two types and the service: {report}");
+    for sentence in alike {
+        assert_eq!(sentence["change"], headline["change"]);
+    }
+}
+
+#[tokio::test]
+async fn an_exception_follows_from_a_service_that_fails_more() {
+    let failing = |at: u64| {
+        let [served, call, order] = usual(at);
+        match is_struck(at) {
+            true => [
+                served.exception("NoOrder", "orders failed"),
+                call,
+                order.status(StatusCode::Error, "no"),
+            ],
+            false => [served, call, order],
+        }
+    };
+    let report = report(&after(times().flat_map(failing)).await).await;
+    let gateway = service(&report, "gateway");
+    assert_eq!(kinds(gateway), ["newException"], "{gateway}");
+    assert_eq!(gateway["onlyFeels"], true, "{gateway}");
+    let sentence = &gateway["sentence"];
+    assert_eq!(
+        (&sentence["subject"]["service"], &sentence["change"]["kind"]),
+        (&json!("orders"), &json!("errors"))
+    );
+}
+
+#[tokio::test]
+async fn an_exception_does_not_follow_from_a_service_that_fails_as_usual() {
+    let millis = |at: u64| if at < CHANGED_FROM { 20 } else { 200 };
+    let mail = |at: u64| {
+        let sent = span(1_000_000 + at, 1, "mailer", "send").at(at, at + 9 + at / 1_000 % 7);
+        let sent = sent.kind(SpanKind::Server);
+        if is_struck(at) { sent.exception("BadAddress", "nobody") } else { sent }
+    };
+    let requests = times().flat_map(|at| request(at, "GET /order", millis(at)));
+    let report = report(&after(requests.chain(times().map(mail))).await).await;
+    assert_eq!(report["headline"]["subject"]["service"], "orders");
+    assert_eq!(service(&report, "gateway")["onlyFeels"], true, "it waits for orders");
+    let mailer = service(&report, "mailer");
+    assert_eq!(kinds(mailer), ["newException"], "{mailer}");
+    assert_eq!(mailer["onlyFeels"], false, "{mailer}");
+    let sentence = &mailer["sentence"];
+    assert_eq!(
+        (&sentence["subject"]["service"], &sentence["change"]["kind"]),
+        (&json!("mailer"), &json!("newException"))
+    );
+}
+
+/// Requests and messages: orders takes both, and mailer takes messages only. Cron serves nothing.
+fn requests_and_messages() -> Vec<SpanBuilder> {
+    use SpanKind::{Client, Consumer, Producer, Server};
+    let mut spans = Vec::new();
+    for number in 1..=3 {
+        let at = number * MINUTE;
+        spans.extend([
+            span(number, 1, "orders", "GET /order").at(at, at + 30).kind(Server),
+            span(number, 2, "orders", "check").parent(1).at(at + 1, at + 2),
+            span(number, 3, "orders", "created").parent(1).at(at + 3, at + 4).kind(Producer),
+            span(number, 4, "mailer", "created").parent(3).at(at + 9, at + 20).kind(Consumer),
+            span(number, 5, "mailer", "SMTP").parent(4).at(at + 10, at + 19).kind(Client),
+        ]);
+    }
+    for number in 10..27 {
+        let at = number * MINUTE;
+        let taken = span(number, 1, "orders", "paid").at(at, at + 40).kind(Consumer);
+        let taken = taken.attribute("messaging.destination.name", "payments");
+        let failed = number % 4 == 0;
+        spans.push(if failed { taken.status(StatusCode::Error, "no") } else { taken });
+        spans.push(span(100 + number, 1, "cron", "tick").at(at, at + 1));
+    }
+    spans
+}
+
+#[tokio::test]
+async fn a_service_has_as_many_calls_as_its_node_of_the_graph() {
+    let harness = after(requests_and_messages()).await;
+    let window = format!("start={BEGIN}&end={}", BEGIN + HOUR * MILLI);
+    for is_flushed in [false, true] {
+        let graph = harness.get(&format!("/graph?{window}")).await;
+        let nodes = graph["nodes"].as_array().unwrap().iter();
+        let nodes = nodes.filter(|node| node["kind"] == "service" && node["callCount"] != 0);
+        let drawn: BTreeMap<String, [&Json; 2]> = nodes
+            .map(|node| (text(&node["name"]), [&node["callCount"], &node["errorCount"]]))
+            .collect();
+        let report = harness.get(&format!("/changes?{window}")).await;
+        let listed = ["mailer", "orders"].map(|name| {
+            let now = &service(&report, name)["now"];
+            (name.to_owned(), [&now["count"], &now["errorCount"]])
+        });
+        assert_eq!(drawn, BTreeMap::from(listed), "flushed: {is_flushed}");
+        assert_eq!(drawn["orders"], [&json!(20), &json!(4)]);
+        let red = harness.get(&format!("/red?{window}&by=service,served")).await;
+        let groups = red["groups"].as_array().unwrap().iter();
+        let served = groups.filter(|group| group["served"] == true);
+        let served: BTreeMap<String, [&Json; 2]> = served
+            .map(|group| (text(&group["service"]), [&group["count"], &group["errorCount"]]))
+            .collect();
+        assert_eq!(served, drawn, "flushed: {is_flushed}");
+        assert_eq!(service(&report, "cron")["now"]["count"], 17, "by all its spans");
+        harness.store.flush().await.unwrap();
+    }
+}

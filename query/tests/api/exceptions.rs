@@ -1,0 +1,140 @@
+//! Groups of exceptions against the time before, and the times of their last ones.
+
+use serde_json::{Value as Json, json};
+use tidings_proto::otlp::KeyValue;
+use tidings_query::QueryLimits;
+
+use crate::harness::{BEGIN, Harness, MILLI, SpanBuilder, record, span};
+
+const MINUTE: u64 = 60_000;
+
+/// A span of the bank that recorded an exception of this type.
+fn thrown(trace: u64, at: u64, kind: &str) -> SpanBuilder {
+    span(trace, 1, "bank", "pay").at(at, at + 5).exception(kind, "no")
+}
+
+/// The path of a comparison of the second ten minutes with the first.
+fn compared(rest: &str) -> String {
+    let (start, end) = (BEGIN + 10 * MINUTE * MILLI, BEGIN + 20 * MINUTE * MILLI);
+    format!("/exceptions?start={start}&end={end}&compare=true{rest}")
+}
+
+/// Type, count, count before and mark of the groups, in the order of the answer.
+fn groups(list: &Json) -> Vec<Json> {
+    let group = |group: &Json| {
+        json!([group["exceptionType"], group["count"], group["beforeCount"], group["isNew"]])
+    };
+    list["groups"].as_array().unwrap().iter().map(group).collect()
+}
+
+#[tokio::test]
+async fn an_exception_is_new_when_the_time_before_has_none() {
+    for is_flushed in [false, true] {
+        let harness = Harness::new().await;
+        harness.send([thrown(1, 1, "Usual"), thrown(2, 2, "Usual"), thrown(3, 3, "Gone")]).await;
+        let mut timeout = record(None, 4, 17, "failed");
+        timeout.attributes.push(KeyValue::new("exception.type", "Timeout"));
+        harness.log([("bank", timeout.clone())]).await;
+        if is_flushed {
+            harness.store.flush().await.unwrap();
+        }
+        let now = 11 * MINUTE;
+        harness.send((4..7).map(|n| thrown(n, now + n, "Usual"))).await;
+        harness.send([thrown(7, now, "Declined"), thrown(8, now, "Declined")]).await;
+        timeout.time_unix_nano = BEGIN + now * MILLI;
+        harness.log([("bank", timeout)]).await;
+
+        let list = harness.get(&compared("")).await;
+        let expected = [
+            json!(["Usual", 3, 2, false]),
+            json!(["Declined", 2, 0, true]),
+            json!(["Timeout", 1, 1, false]),
+        ];
+        assert_eq!(groups(&list), expected, "flushed: {is_flushed}");
+        assert_eq!(list["knownSinceUnixNano"], BEGIN.to_string());
+        assert_eq!(list["groupCount"], 3, "those of the time before alone are not listed");
+
+        // A group counts as before, also where it is not among the most frequent of that time.
+        let first = harness.get(&compared("&limit=1")).await;
+        assert_eq!(groups(&first), expected[..1]);
+        let of_type = harness.get(&compared("&type=Declined&service=bank")).await;
+        assert_eq!(groups(&of_type), expected[1..2]);
+        let plain = harness.get(&compared("").replace("&compare=true", "")).await;
+        assert_eq!(groups(&plain)[1], json!(["Declined", 2, null, false]));
+        assert_eq!(plain.get("knownSinceUnixNano"), None);
+    }
+}
+
+#[tokio::test]
+async fn nothing_is_new_where_nothing_is_stored_of_the_time_before() {
+    let harness = Harness::new().await;
+    harness.send([thrown(1, 11 * MINUTE, "Declined")]).await;
+    let list = harness.get(&compared("")).await;
+    assert_eq!(groups(&list), [json!(["Declined", 1, null, false])]);
+    assert_eq!(list.get("knownSinceUnixNano"), None);
+    let whole = format!("/exceptions?start=0&end={}&compare=true", BEGIN + 20 * MINUTE * MILLI);
+    assert_eq!(groups(&harness.get(&whole).await), [json!(["Declined", 1, null, false])]);
+
+    // Any span or log record of that time is enough to compare with.
+    harness.log([("shop", record(None, 5, 9, "fine"))]).await;
+    let list = harness.get(&compared("")).await;
+    assert_eq!(groups(&list), [json!(["Declined", 1, 0, true])]);
+}
+
+#[tokio::test]
+async fn an_exception_is_not_new_while_the_time_before_is_not_wholly_read() {
+    // Log records with exceptions are read row by row. This budget ends among the older ones.
+    let harness = Harness::with(QueryLimits::default(), 3).await;
+    let logged = |at: u64, kind: &str| {
+        let mut logged = record(None, at, 17, "failed");
+        logged.attributes.push(KeyValue::new("exception.type", kind));
+        ("bank", logged)
+    };
+    harness.log((1..9).map(|at| logged(at, "Usual"))).await;
+    harness.store.flush().await.unwrap();
+    harness.log([logged(11 * MINUTE, "Declined")]).await;
+    harness.store.flush().await.unwrap();
+    let list = harness.get(&compared("")).await;
+    assert_eq!(list["searched"]["complete"], false, "{list}");
+    assert_eq!(groups(&list), [json!(["Declined", 1, null, false])]);
+}
+
+#[tokio::test]
+async fn the_last_exception_has_the_time_of_its_event() {
+    let event = |at: u64, kind: &str, message: &str| {
+        let attributes = vec![
+            KeyValue::new("exception.type", kind),
+            KeyValue::new("exception.message", message),
+        ];
+        (BEGIN + at * MILLI, attributes)
+    };
+    for is_flushed in [false, true] {
+        let harness = Harness::new().await;
+        let mut built = span(1, 1, "bank", "pay").at(0, 3_000);
+        for (time, attributes) in
+            [event(900, "Timeout", "first"), event(2_500, "Declined", "card 42")]
+        {
+            built = built.event("exception", time, attributes);
+        }
+        harness.send([built, span(2, 1, "bank", "pay").at(5_000, 5_001)]).await;
+        let unset = event(0, "Unset", "no time").1;
+        harness.send([span(3, 1, "bank", "pay").at(40, 50).event("exception", 0, unset)]).await;
+        let mut logged = record(Some(1), 70, 17, "failed");
+        logged.attributes.push(KeyValue::new("exception.type", "Logged"));
+        harness.log([("bank", logged)]).await;
+        if is_flushed {
+            harness.store.flush().await.unwrap();
+        }
+        let window = format!("start={BEGIN}&end={}", BEGIN + MINUTE * MILLI);
+        let list = harness.get(&format!("/exceptions?{window}")).await;
+        for (kind, seen, recorded) in
+            [("Timeout", 0, 900), ("Declined", 0, 2_500), ("Unset", 40, 40), ("Logged", 70, 70)]
+        {
+            let mut groups = list["groups"].as_array().unwrap().iter();
+            let group = groups.find(|group| group["exceptionType"] == kind).unwrap();
+            let time = |at: u64| json!((BEGIN + at * MILLI).to_string());
+            let times = (&group["lastSeenUnixNano"], &group["timeUnixNano"]);
+            assert_eq!(times, (&time(seen), &time(recorded)), "{kind}, flushed: {is_flushed}");
+        }
+    }
+}

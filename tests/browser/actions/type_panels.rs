@@ -1,0 +1,160 @@
+//! Panels of a transaction type: numbers of the parts around its change, marks of failures in both
+//! call trees, and requests that fail.
+
+use serde_json::json;
+
+use super::incident;
+use crate::{browser::page_objects::Page, harness::browser::Browser};
+
+const CHECKOUT: &str = "/transactions/web-gateway/POST%20%2Fcheckout?range=1h";
+/// The same page without refreshes.
+const CHECKOUT_AT_REST: &str = "/transactions/web-gateway/POST%20%2Fcheckout?range=1h&live=off";
+/// Names of both samples whose call trees are drawn.
+const SAMPLES: &str = "[...document.querySelectorAll('.pair-head b')].map(e => e.innerText).join()";
+const TREES: &str = "document.querySelector('section[aria-label=\"Where the time goes\"]')";
+const EXAMPLES: &str = "document.querySelector('section[aria-label=Examples]')";
+
+/// True when the facts show the share of failures that the API returns for the time since the
+/// change: the latest start of the page's requests for the type.
+const SHOWS_SHARE_SINCE: &str = "(async () => {
+    const start = url => BigInt(url.searchParams.get('start') ?? 0);
+    const asked = performance.getEntriesByType('resource').map(e => new URL(e.name))
+        .filter(url => url.pathname === '/api/v1/transactions')
+        .sort((left, right) => start(left) < start(right) ? -1 : 1);
+    const kind = (await (await fetch(asked.at(-1))).json()).kinds[0];
+    const share = kind.errorCount / kind.count;
+    const words = share >= 0.001 ? `${(share * 100).toFixed(1)} %` : share > 0 ? '<0.1 %' : '0 %';
+    const facts = [...document.querySelectorAll('.page-facts .page-fact')];
+    return facts.some(e => e.querySelector('b').innerText === words
+        && e.innerText.includes('failed, was'));
+})()";
+
+/// Makes requests of these paths fail, and no others.
+fn block(browser: &mut Browser, paths: &[&str]) {
+    let urls: Vec<String> = paths.iter().map(|path| format!("*/api/v1/{path}?*")).collect();
+    browser.expect_errors("ERR_BLOCKED_BY_CLIENT");
+    browser.command("Network.setBlockedURLs", json!({ "urls": urls }));
+}
+
+/// Presses the buttons that retry in this part of the page until all its notes are gone.
+fn retry_notes(page: &mut Page<'_>, part: &str, notes: u64) {
+    let buttons = format!("{part}.querySelectorAll('.note button')");
+    for left in (0..notes).rev() {
+        page.click(&format!("{buttons}[0]"));
+        page.wait_for(&format!("{buttons}.length <= {left}"));
+    }
+}
+
+#[test]
+fn numbers_of_a_type_are_those_since_its_change_and_none_before_they_load() {
+    let server = incident();
+    let Some(mut browser) = Browser::start(&server, 1440, 900) else { return };
+    let held = json!({ "patterns": [{ "urlPattern": "*/api/v1/changes?*" }] });
+    browser.command("Fetch.enable", held);
+    let mut page = Page::open(&mut browser, &server, CHECKOUT_AT_REST);
+    page.wait_for("document.querySelector('.type-charts')");
+    page.wait_for("document.querySelector('.page-facts [aria-label=\"Loading the numbers\"]')");
+    let facts = "document.querySelectorAll('.page-facts .page-fact').length";
+    assert_eq!(page.browser.evaluate(facts), 0, "numbers of another time");
+    page.browser.command("Fetch.disable", json!({}));
+    page.wait_for(&format!("{facts} === 5"));
+    page.wait_for(
+        "/^since [0-9]{2}:[0-9]{2}/.test(document.querySelector('.page-facts').innerText.trim())",
+    );
+    page.wait_until_settled();
+    page.wait_for(SHOWS_SHARE_SINCE);
+}
+
+#[test]
+fn both_call_trees_of_a_type_mark_failures() {
+    let server = incident();
+    let Some(mut browser) = Browser::start(&server, 1440, 900) else { return };
+    let mut page = Page::open(&mut browser, &server, CHECKOUT_AT_REST);
+    page.wait_for(&format!("{SAMPLES}.startsWith('Until then,Since')"));
+    page.wait_for(
+        "(trees => trees.length === 2 && trees.every(tree => tree.querySelector('.frame-failed'))) \
+         ([...document.querySelectorAll('[aria-label^=\"Call tree:\"]')])",
+    );
+}
+
+#[test]
+fn the_call_tree_of_failed_transactions_is_chosen_and_drawn_beside_all() {
+    let server = incident();
+    let Some(mut browser) = Browser::start(&server, 1440, 900) else { return };
+    let mut page = Page::open(&mut browser, &server, CHECKOUT_AT_REST);
+    page.choose("Which are compared", "Failed");
+    page.wait_for_address("basis=failed");
+    page.wait_for(&format!("{SAMPLES} === 'All,Failed'"));
+    // All of the sample failed, so that its root has a mark.
+    page.wait_for(
+        "document.querySelector('[aria-label=\"Call tree: Failed\"] .frame')\
+         ?.querySelector('.frame-failed')",
+    );
+    page.wait_for("document.querySelectorAll('[aria-label=\"Call tree: All\"] .frame').length > 3");
+    page.wait_for_text("What the failed ones have in common");
+}
+
+#[test]
+fn samples_that_fail_are_named_where_they_are_missing_and_asked_for_again() {
+    let server = incident();
+    let Some(mut browser) = Browser::start(&server, 1440, 900) else { return };
+    block(&mut browser, &["traces"]);
+    let mut page = Page::open(&mut browser, &server, CHECKOUT_AT_REST);
+    for kind in ["slowest", "failed", "typical"] {
+        page.wait_for(&format!(
+            "{EXAMPLES}?.innerText.includes('The {kind} examples are not known')"
+        ));
+    }
+    let text = format!("{EXAMPLES}.innerText");
+    let said = page.browser.evaluate(&text);
+    assert!(!said.as_str().unwrap().contains("There are none"), "{said}");
+    page.wait_for(&format!(
+        "{TREES}?.querySelectorAll('.note button').length === 2 \
+         && !{TREES}.querySelector('.loading')"
+    ));
+    block(page.browser, &[]);
+    retry_notes(&mut page, EXAMPLES, 3);
+    page.wait_for_rows("Examples");
+    retry_notes(&mut page, TREES, 2);
+    page.wait_for(&format!("{SAMPLES}.startsWith('Until then,Since')"));
+}
+
+#[test]
+fn a_comparison_that_fails_is_named_and_asked_for_again() {
+    let server = incident();
+    let Some(mut browser) = Browser::start(&server, 1440, 900) else { return };
+    block(&mut browser, &["compare", "changes"]);
+    let mut page = Page::open(&mut browser, &server, CHECKOUT_AT_REST);
+    let error = format!("{TREES}?.querySelector('.state-error')");
+    page.wait_for(&format!("{error}?.innerText.includes('Where the time goes: ')"));
+    page.wait_for(
+        "document.querySelector('.page-head .note')?.innerText\
+         .includes('What changed is not known')",
+    );
+    block(page.browser, &[]);
+    page.click(&format!("{error}?.querySelector('button')"));
+    page.wait_for(&format!("{SAMPLES}.startsWith('All,Slowest')"));
+    // The change is known from here, and the trees are those around it.
+    retry_notes(&mut page, "document.querySelector('.page-head')", 1);
+    page.wait_for(&format!("{SAMPLES}.startsWith('Until then,Since')"));
+}
+
+#[test]
+fn numbers_whose_refresh_fails_are_said_to_be_older() {
+    let server = incident();
+    let Some(mut browser) = Browser::start(&server, 1440, 900) else { return };
+    let mut page = Page::open(&mut browser, &server, CHECKOUT);
+    page.wait_for("document.querySelectorAll('.page-facts .page-fact').length === 5");
+    page.wait_until_settled();
+    block(page.browser, &["transactions"]);
+    let error = "document.querySelector('.page > .state-error')";
+    page.wait_for(&format!(
+        "{error}?.innerText.includes('The numbers of this type: ') \
+         && {error}.innerText.includes('What is shown is older.')"
+    ));
+    let kept = "document.querySelector('.type-charts') !== null";
+    assert_eq!(page.browser.evaluate(kept), true);
+    block(page.browser, &[]);
+    page.click(&format!("{error}?.querySelector('button')"));
+    page.wait_for(&format!("!{error}"));
+}
