@@ -11,7 +11,7 @@ use anyhow::{Context, Result, bail};
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use tidings_access::TenantName;
 use tidings_storage::{
-    BackupId, BackupMonitor, BackupPlace, BackupReport, BackupSource, Finding, ListedBackup,
+    BackupId, BackupLocation, BackupMonitor, BackupReport, BackupSource, Finding, ListedBackup,
     RestoreReport, SystemClock, back_up, list_backups, restore_backup, verify_backup,
 };
 
@@ -178,7 +178,7 @@ pub(crate) fn restore(matches: &ArgMatches, settings: &Settings) -> Result<()> {
     ))
 }
 
-fn verify(settings: &Settings, from: BackupPlace, id: Option<BackupId>) -> Result<()> {
+fn verify(settings: &Settings, from: BackupLocation, id: Option<BackupId>) -> Result<()> {
     let found = |finding: &Finding| {
         // The exit code reports the findings even when nobody reads these lines.
         let _ = writeln!(io::stdout(), "{finding}");
@@ -217,10 +217,10 @@ fn print_list(backups: &[ListedBackup]) -> Result<()> {
 }
 
 /// Returns the place that an argument names, reached as the tables' bucket is.
-fn place(matches: &ArgMatches, name: &str, settings: &Settings) -> Result<BackupPlace> {
+fn place(matches: &ArgMatches, name: &str, settings: &Settings) -> Result<BackupLocation> {
     let text = matches.get_one::<String>(name).context("a place for backups")?;
     if !text.contains("://") {
-        return Ok(BackupPlace::Folder(PathBuf::from(text)));
+        return Ok(BackupLocation::Folder(PathBuf::from(text)));
     }
     let address = text.parse().map_err(|_| {
         anyhow::anyhow!(
@@ -231,7 +231,7 @@ fn place(matches: &ArgMatches, name: &str, settings: &Settings) -> Result<Backup
     let mut bucket = settings.bucket.clone();
     bucket.endpoint = given("endpoint").unwrap_or(bucket.endpoint);
     bucket.region = given("region").unwrap_or(bucket.region);
-    Ok(BackupPlace::ObjectStore(bucket.at(address)))
+    Ok(BackupLocation::ObjectStore(bucket.at(address)))
 }
 
 /// Reports progress on standard error.

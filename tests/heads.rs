@@ -162,7 +162,7 @@ fn a_refusal_is_a_line_of_the_log_that_says_what_the_sender_was_told() {
         (&fields["receiver"], &fields["reason"]),
         (&"otlp/http".into(), &"media_type".into())
     );
-    assert_eq!(fields["said"], told["message"]);
+    assert_eq!(fields["detail"], told["message"]);
 }
 
 #[test]

@@ -19,7 +19,7 @@ use crate::{
     CollectorLimits,
     destination::Destination,
     refusal::{Reason, Refusal},
-    shares::{BudgetKind, BudgetShare, RequestHolder, Scarce, Shares},
+    shares::{BudgetExhausted, BudgetKind, BudgetShare, RequestHolder, Shares},
 };
 
 /// The budgets that all receivers share.
@@ -79,7 +79,7 @@ impl Gate {
     }
 }
 
-fn no_memory(_: Scarce) -> Refusal {
+fn no_memory(_: BudgetExhausted) -> Refusal {
     Refusal::new(Reason::Busy, "too many bytes under way at a time")
 }
 

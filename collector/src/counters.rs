@@ -134,9 +134,9 @@ impl ReceiverCounters {
         now: UnixNanos,
     ) {
         if let Some(times) = self.count(refusal, sender, now) {
-            let (reason, said) = (refusal.reason.label(), refusal.recorded_message());
-            let said = said.as_str();
-            tracing::warn!(receiver, reason, times, sender, said, "request refused");
+            let (reason, detail) = (refusal.reason.label(), refusal.recorded_message());
+            let detail = detail.as_str();
+            tracing::warn!(receiver, reason, times, sender, detail, "request refused");
         }
     }
 

@@ -65,7 +65,8 @@ pub use receive::{RECEIVERS, RegisteredReceiver};
 pub use redact::{MARKER, RedactionSettings, Redactor};
 pub use settings::{CollectorLimits, CollectorSettings};
 pub use shares::{
-    BudgetKind, BudgetShare, HolderState, PeerAddress, RequestHolder, Scarce, ShareHolder, Shares,
+    BudgetExhausted, BudgetKind, BudgetShare, HolderState, PeerAddress, RequestHolder, ShareHolder,
+    Shares,
 };
 pub use sink::{ReadApi, ReplyBody, Sink};
 pub use stall::{LiveAnswer, STALL, Stall};

@@ -125,7 +125,7 @@ pub enum BudgetKind {
 
 /// The error that a budget is used up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Scarce {
+pub struct BudgetExhausted {
     /// True if holders have been evicted, so that a retry may succeed soon.
     pub is_passing: bool,
 }
@@ -246,12 +246,12 @@ impl Shares {
     /// Gives a share to a holder, and evicts others for it if necessary.
     ///
     /// # Errors
-    /// `Scarce` when not enough can be freed by eviction now.
+    /// `BudgetExhausted` when not enough can be freed by eviction now.
     pub fn take(
         self: &Arc<Self>,
         holder: Arc<dyn ShareHolder>,
         amount: usize,
-    ) -> Result<BudgetShare, Scarce> {
+    ) -> Result<BudgetShare, BudgetExhausted> {
         let peer = holder.peer();
         let mut budget = self.budget();
         let id = budget.next_id;
@@ -292,17 +292,17 @@ impl Shares {
         self.budget.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn grow(&self, budget: &mut Budget, mut request: BudgetRequest) -> Result<(), Scarce> {
+    fn grow(&self, budget: &mut Budget, mut request: BudgetRequest) -> Result<(), BudgetExhausted> {
         let arriving = budget.of_entry(request.id).arriving.saturating_add(request.more);
         request.is_arriving &= arriving <= self.total_max / LARGE_PART;
         let mut excess = self.excess(budget, request);
         let mut leaving = self.leaving(budget, request, excess);
         while let Some(left) = excess {
             if left.of_peer <= leaving && left.of_total <= leaving {
-                return Err(Scarce { is_passing: true });
+                return Err(BudgetExhausted { is_passing: true });
             }
             let Some(victim) = self.victim(budget, request, left) else {
-                return Err(Scarce { is_passing: leaving > 0 });
+                return Err(BudgetExhausted { is_passing: leaving > 0 });
             };
             let freed = self.evict(budget, victim).part(left.bound);
             if self.kind == BudgetKind::Bytes {
@@ -476,7 +476,7 @@ impl BudgetShare {
     ///
     /// # Errors
     /// When the budget is used up. The share stays as it is.
-    pub fn grow(&self, more: usize) -> Result<(), Scarce> {
+    pub fn grow(&self, more: usize) -> Result<(), BudgetExhausted> {
         self.grow_by(self.request(more, false))
     }
 
@@ -484,7 +484,7 @@ impl BudgetShare {
     ///
     /// # Errors
     /// Likewise.
-    pub async fn grow_soon(&self, more: usize) -> Result<(), Scarce> {
+    pub async fn grow_soon(&self, more: usize) -> Result<(), BudgetExhausted> {
         self.grow_by_soon(self.request(more, false)).await
     }
 
@@ -492,7 +492,7 @@ impl BudgetShare {
     ///
     /// # Errors
     /// Likewise.
-    pub(crate) async fn grow_arriving(&self, more: usize) -> Result<(), Scarce> {
+    pub(crate) async fn grow_arriving(&self, more: usize) -> Result<(), BudgetExhausted> {
         self.grow_by_soon(self.request(more, true)).await
     }
 
@@ -507,11 +507,11 @@ impl BudgetShare {
         BudgetRequest { id: self.id, peer: self.peer, more, is_arriving }
     }
 
-    fn grow_by(&self, request: BudgetRequest) -> Result<(), Scarce> {
+    fn grow_by(&self, request: BudgetRequest) -> Result<(), BudgetExhausted> {
         self.shares.grow(&mut self.shares.budget(), request)
     }
 
-    async fn grow_by_soon(&self, request: BudgetRequest) -> Result<(), Scarce> {
+    async fn grow_by_soon(&self, request: BudgetRequest) -> Result<(), BudgetExhausted> {
         let mut freed = self.shares.freed.subscribe();
         let Err(scarce) = self.grow_by(request) else { return Ok(()) };
         if !scarce.is_passing {
@@ -524,7 +524,7 @@ impl BudgetShare {
                 () = &mut over => return Err(scarce),
             }
             match self.grow_by(request) {
-                Err(Scarce { is_passing: true }) => {}
+                Err(BudgetExhausted { is_passing: true }) => {}
                 grown => return grown,
             }
         }

@@ -33,12 +33,12 @@ pub use audit_event::{AuditActor, AuditActorKind, AuditEvent, AuditEventList, Au
 pub use call_stats::{CallsInStep, Exemplar, HistogramBucket, LatencyStats, TimeWindow};
 pub use change_report::{
     Baseline, BaselineState, Cause, CauseKind, Change, ChangeKind, ChangeReport, ChangeSentence,
-    ChangeStep, ChangedGroup, GroupStats, PartialReason, ReceiverRefusal, ReportPart, ServiceClock,
-    ServiceEnd, Subject, SubjectKind, TrafficEnd, TransactionName,
+    ChangeStep, ChangedGroup, FailureShare, GroupStats, PartialReason, ReceiverRefusal, ReportPart,
+    ServiceClock, ServiceEnd, StatsSince, Subject, SubjectKind, TrafficEnd, TransactionName,
 };
 pub use comparison::{
-    CallMedians, CallStats, ComparedCall, ComparedSet, Comparison, Deviation, RepeatList,
-    RepeatedCall,
+    CallImpact, CallMedians, CallStats, ComparedCall, ComparedSet, Comparison, Deviation,
+    DeviationCounts, RepeatList, RepeatedCall,
 };
 pub use culprits::{Culprit, CulpritRanking, OwnStats, Reason};
 pub use erasures::{ErasedAttribute, ErasureList, ErasureRequest, ErasureStatus, ErasureView};
@@ -65,7 +65,7 @@ pub use server_status::{
     AnswerTimes, LimitInForce, LimitList, ProcessMemory, QueryOutcome, ReceiverStatus,
     RefusalStatus, ServerStatus, SignalCounts, SlowQuery, SlowQueryList, TaskCondition, TaskStatus,
 };
-pub use service_graph::{EdgeKind, GraphEdge, GraphNode, NodeKind, ServiceGraph};
+pub use service_graph::{CallsBefore, EdgeKind, GraphEdge, GraphNode, NodeKind, ServiceGraph};
 pub use sql_result::{SqlColumn, SqlLack, SqlProgress, SqlRead, SqlResult};
 pub use storage_status::{
     HorizonBound, PinList, PinRequest, PinView, RetentionHorizon, StorageStatus, TableStatus,

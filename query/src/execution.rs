@@ -26,8 +26,9 @@ use tidings_proto::{
     api::{QueryOutcome, Searched, Total, TotalRelation, TraceSummary},
 };
 use tidings_storage::{
-    CallAccumulatorFactory, CallAggregate, CallBounds, Clock, CountedForms, CountedLogs, LogFilter,
-    LogRows, RowsNeeded, Scan, ScanStats, Snapshot, SpanFilter, SpanRows, Store, TimeRange,
+    CallAccumulatorFactory, CallAggregate, CallBounds, Clock, CountedForms, CountedLogs,
+    FormBounds, LogFilter, LogRows, RowsNeeded, Scan, ScanStats, Snapshot, SpanFilter, SpanRows,
+    Store, TimeRange,
 };
 use tokio::sync::Semaphore;
 use tracing::field::Empty;
@@ -424,14 +425,16 @@ impl Reader {
         Ok(counted)
     }
 
-    /// Counts as [`Self::count_logs`] does, by service and form of the message.
+    /// Counts as [`Self::count_logs`] does, by service and form of the message. Forms beyond the
+    /// bounds are dropped, the rarest first.
     pub(crate) fn count_log_forms(
         &self,
         filter: &LogFilter,
         step: DurationNanos,
+        bounds: FormBounds,
     ) -> Result<CountedForms, QueryError> {
         self.check()?;
-        let counted = self.snapshot.count_log_forms(filter, step);
+        let counted = self.snapshot.count_log_forms(filter, step, bounds);
         self.check()?;
         Ok(counted)
     }

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! worker ─► Scan ─► a blocking thread reads the view ─► batches ─► worker
-//! worker ─► Answered ─► asker ─► Write(form) ─► worker ─► parts ─► asker
+//! worker ─► Answered ─► client ─► Write(form) ─► worker ─► parts ─► client
 //! ```
 //!
 //! Owns the worker's process from its task to its end: the process is killed as soon as nobody
@@ -67,15 +67,20 @@ pub struct EncodedSignature {
 
 /// Receiver of a query's reply.
 #[derive(Debug)]
-pub(crate) struct Asker {
+pub(crate) struct ReplySenders {
     /// Notified once, when a worker has the query.
     pub(crate) begun: Option<oneshot::Sender<()>>,
     pub(crate) reply: oneshot::Sender<Result<Reply, SqlError>>,
 }
 
 /// Has a worker run the task and sends its reply.
-pub(crate) async fn converse(pool: Arc<Pool>, task: Task, stored: Stored, asker: Asker) {
-    let Asker { mut begun, mut reply } = asker;
+pub(crate) async fn run_on_worker(
+    pool: Arc<Pool>,
+    task: Task,
+    stored: Stored,
+    reply_senders: ReplySenders,
+) {
+    let ReplySenders { mut begun, mut reply } = reply_senders;
     let began = stored.meter.clock.instant();
     for _ in 0..WORKERS_MAX {
         let connect = |process| Worker::connect(process, &stored);
@@ -90,21 +95,21 @@ pub(crate) async fn converse(pool: Arc<Pool>, task: Task, stored: Stored, asker:
             tracing::Span::current().record("process.worker.pid", child.id());
         }
         let mut scans = Scans::new(stored.clone(), worker.frames.clone());
-        let told = tokio::select! {
-            told = worker.ask(&task, &mut scans, &mut begun) => told,
+        let outcome = tokio::select! {
+            outcome = worker.run_task(&task, &mut scans, &mut begun) => outcome,
             () = reply.closed() => {
                 drop(scans);
-                // The query's place stays taken until nothing works for the query any more.
+                // The query's slot stays taken until nothing works for the query any more.
                 worker.end().await;
                 return;
             }
         };
         drop(scans);
-        match told {
+        match outcome {
             Err(Failure::Unbegun) => worker.end_unbegun().await,
-            told => {
+            outcome => {
                 let elapsed = stored.meter.clock.instant().saturating_duration_since(began);
-                return worker.tell(told, stored, elapsed, reply).await;
+                return worker.send_reply(outcome, stored, elapsed, reply).await;
             }
         }
     }
@@ -159,7 +164,7 @@ struct Worker {
     frames: mpsc::Sender<FrameBytes>,
     reader: FrameReader<OwnedReadHalf>,
     growth: Growth,
-    said: JoinHandle<String>,
+    output: JoinHandle<String>,
 }
 
 impl Worker {
@@ -169,15 +174,15 @@ impl Worker {
     }
 
     fn open(process: Process, stored: &Stored) -> io::Result<Self> {
-        let Process { child, socket, said } = process;
+        let Process { child, socket, output } = process;
         socket.set_nonblocking(true)?;
         let (reader, writer) = UnixStream::from_std(socket)?.into_split();
-        let said = pipe::Receiver::from_owned_fd(said.into())?;
+        let output = pipe::Receiver::from_owned_fd(output.into())?;
         let (frames, waiting) = mpsc::channel(FRAMES_MAX);
         tokio::spawn(write_frames(writer, waiting));
-        let said = tokio::spawn(listen(said));
+        let output = tokio::spawn(listen(output));
         let growth = Growth::watch(child.id(), &stored.meter);
-        Ok(Self { child: Some(child), frames, reader: FrameReader::new(reader), growth, said })
+        Ok(Self { child: Some(child), frames, reader: FrameReader::new(reader), growth, output })
     }
 
     /// Returns the next frame, as long as the process stays within its memory.
@@ -193,20 +198,20 @@ impl Worker {
         sent.map_err(|_| io::ErrorKind::BrokenPipe.into())
     }
 
-    async fn ask(
+    async fn run_task(
         &mut self,
         task: &Task,
         scans: &mut Scans,
         begun: &mut Option<oneshot::Sender<()>>,
     ) -> Result<TaskEnd, Failure> {
         let job = Assignment { task: task.clone(), limits: scans.limits() };
-        let told = match self.send(&ServerMessage::Job(Box::new(job))).await {
+        let outcome = match self.send(&ServerMessage::Job(Box::new(job))).await {
             Ok(()) => self.follow(scans, begun).await,
             Err(error) => Err(error.into()),
         };
-        match told {
+        match outcome {
             Err(Failure::Ended) if begun.is_some() => Err(Failure::Unbegun),
-            told => told,
+            outcome => outcome,
         }
     }
 
@@ -257,15 +262,15 @@ impl Worker {
     }
 
     /// Sends the reply, writes the answer if there is one, and ends the process.
-    async fn tell(
+    async fn send_reply(
         mut self,
-        told: Result<TaskEnd, Failure>,
+        outcome: Result<TaskEnd, Failure>,
         stored: Stored,
         elapsed: Duration,
         reply: oneshot::Sender<Result<Reply, SqlError>>,
     ) {
-        // Sending fails when nobody waits any more. The place is given back before that.
-        match told {
+        // Sending fails when nobody waits any more. The slot is given back before that.
+        match outcome {
             Err(failure) => {
                 let error = self.failure(failure).await;
                 drop(stored);
@@ -279,10 +284,10 @@ impl Worker {
                 let facts = facts(&stored, head.cut, nanos(elapsed));
                 let (form, forms) = oneshot::channel();
                 let (sender, parts) = handover();
-                let place = Arc::clone(&stored.place);
+                let slot = Arc::clone(&stored.slot);
                 let (clock, limits) = (Arc::clone(&stored.meter.clock), stored.meter.limits);
                 drop(stored);
-                place.sends();
+                slot.sends();
                 let lines = Lines { form, parts };
                 let answer = Answer::new(head.rows, &facts, elapsed, lines);
                 drop(reply.send(Ok(Reply::Answered(answer))));
@@ -291,9 +296,9 @@ impl Worker {
                     () = clock.sleep(limits.sending_max) => {
                         Some(format!("it may take {:?}", limits.sending_max).into())
                     }
-                    () = place.evicted() => Some("others wait for its place".into()),
+                    () = slot.evicted() => Some("other queries wait for its slot".into()),
                 };
-                // The place is given back when nothing works for the query any more.
+                // The slot is given back when nothing works for the query any more.
                 self.end().await;
                 if let Some(reason) = reason {
                     tracing::debug!(%reason, "an answer was read too slowly");
@@ -354,13 +359,13 @@ impl Worker {
         }
     }
 
-    /// Ends the process and returns the error for the asker.
+    /// Ends the process and returns the error for the client.
     async fn failure(&mut self, failure: Failure) -> SqlError {
         match failure {
             Failure::Known(error) => error,
             Failure::Unbegun | Failure::Ended => {
-                let (status, said) = self.reap().await;
-                ended::error(status, &said)
+                let (status, output) = self.reap().await;
+                ended::error(status, &output)
             }
             Failure::Outgrown { bytes, max } => {
                 tracing::info!(bytes, max, "a query's process was ended: it needs too much memory");
@@ -368,9 +373,9 @@ impl Worker {
                 SqlError::Memory { reason }
             }
             Failure::Violation(reason) => {
-                let (status, said) = self.reap().await;
-                tracing::error!(reason, ?status, said, "a query's process breaks the protocol");
-                let reason = "its process said something that is no answer".to_owned();
+                let (status, output) = self.reap().await;
+                tracing::error!(reason, ?status, output, "a query's process breaks the protocol");
+                let reason = "its process sent a message that is no answer".to_owned();
                 SqlError::Defect { reason }
             }
         }
@@ -381,16 +386,16 @@ impl Worker {
         if self.child.is_none() {
             return;
         }
-        let (status, said) = self.reap().await;
-        if !said.is_empty() {
-            tracing::debug!(?status, said, "a query's process complained");
+        let (status, output) = self.reap().await;
+        if !output.is_empty() {
+            tracing::debug!(?status, output, "a query's process complained");
         }
     }
 
     /// Cleans up after a process that ended before it had its task.
     async fn end_unbegun(&mut self) {
-        let (status, said) = self.reap().await;
-        tracing::warn!(?status, said, "an idle process for queries in SQL has ended");
+        let (status, output) = self.reap().await;
+        tracing::warn!(?status, output, "an idle process for queries in SQL has ended");
     }
 
     /// Kills the process if it runs. Returns its exit status and its last output.
@@ -400,8 +405,8 @@ impl Worker {
         drop(child.kill());
         let status = spawn_blocking(move || child.wait()).await;
         let status = status.ok().and_then(Result::ok);
-        let said = (&mut self.said).await.unwrap_or_default();
-        (status, said)
+        let output = (&mut self.output).await.unwrap_or_default();
+        (status, output)
     }
 }
 

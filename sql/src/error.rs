@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use tidings_storage::StorageError;
 
-pub(crate) use wording::called_alike;
+pub(crate) use wording::duplicate_column;
 
 /// A position in a query's text; lines and columns are counted from 1, columns in characters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

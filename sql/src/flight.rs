@@ -34,7 +34,7 @@ use tidings_proto::otlp::Code;
 use tidings_query::ClientId;
 
 use crate::{
-    AnswerFormat, AnswerParts, AskedStatement, Query, SqlError, SqlErrorKind, SqlService,
+    AnswerFormat, AnswerParts, Query, SqlError, SqlErrorKind, SqlService, SubmittedStatement,
     http::of_client,
 };
 use command::Command;
@@ -118,14 +118,14 @@ async fn answer(
     service: Result<SqlService, SqlError>,
     method: &str,
     request: Request,
-    asked: &mut Option<AskedStatement>,
+    asked: &mut Option<SubmittedStatement>,
 ) -> Result<Called, GrpcStatus> {
     let service = service?;
     let sent = read(&service, request).await?;
     if method == "DoGet" {
         let command = Command::read(&message::<Ticket>(sent)?.ticket)?;
         if let Command::Query(query) = &command {
-            *asked = Some(AskedStatement(query.text.clone()));
+            *asked = Some(SubmittedStatement(query.text.clone()));
         }
         return rows(&service, command).await;
     }
@@ -147,8 +147,8 @@ async fn answer(
             let action = ActionType { kind: kind.to_owned(), description: description.to_owned() };
             Ok(action.encode_to_vec())
         }))),
-        "ListFlights" => Err(not_here(method, "CommandGetTables lists the views")),
-        _ => Err(not_here(method, "ask with GetFlightInfo and DoGet")),
+        "ListFlights" => Err(unsupported_call(method, "CommandGetTables lists the views")),
+        _ => Err(unsupported_call(method, "ask with GetFlightInfo and DoGet")),
     };
     messages.map(Called::Messages)
 }
@@ -266,10 +266,11 @@ async fn action(service: &SqlService, action: Action) -> Result<Messages, GrpcSt
             command::action(&action.body, "ActionClosePreparedStatementRequest")?;
             Ok(Box::new(std::iter::empty()))
         }
-        "CancelFlightInfo" | "CancelQuery" => {
-            Err(not_here(&action.kind, "a query runs in its DoGet, and ends when that is ended"))
-        }
-        other => Err(not_here(&format!("the action {other:?}"), "queries can be prepared")),
+        "CancelFlightInfo" | "CancelQuery" => Err(unsupported_call(
+            &action.kind,
+            "a query runs in its DoGet, and ends when that is ended",
+        )),
+        other => Err(unsupported_call(&format!("the action {other:?}"), "queries can be prepared")),
     }
 }
 
@@ -298,7 +299,7 @@ impl From<SqlError> for GrpcStatus {
 }
 
 /// Builds the answer to calls of Flight that this server does not support.
-fn not_here(what: &str, hint: &str) -> GrpcStatus {
+fn unsupported_call(what: &str, hint: &str) -> GrpcStatus {
     let what: String = what.chars().take(100).collect();
     GrpcStatus::new(Code::Unimplemented, format!("{what} is not possible here: {hint}"))
 }

@@ -31,9 +31,9 @@ pub(crate) use rule::GuardRule;
 use stream::Guarded;
 pub(crate) use width::{bytes_of, column_bytes};
 
-/// Duties of a guard besides the check of deadline and cancellation.
+/// Options of a guard besides the check of deadline and cancellation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(super) struct Duty {
+pub(super) struct GuardOptions {
     /// Maximum number of rows that are passed on at once.
     rows_max: Option<usize>,
     /// Refuses rows that are too wide to be joined.
@@ -48,12 +48,16 @@ pub(super) struct Duty {
 pub(crate) struct GuardExec {
     input: Arc<dyn ExecutionPlan>,
     meter: Arc<Meter>,
-    duty: Duty,
+    options: GuardOptions,
 }
 
 impl GuardExec {
-    pub(super) fn new(input: Arc<dyn ExecutionPlan>, meter: Arc<Meter>, duty: Duty) -> Self {
-        Self { input, meter, duty }
+    pub(super) fn new(
+        input: Arc<dyn ExecutionPlan>,
+        meter: Arc<Meter>,
+        options: GuardOptions,
+    ) -> Self {
+        Self { input, meter, options }
     }
 }
 
@@ -93,7 +97,7 @@ impl ExecutionPlan for GuardExec {
     ) -> Result<Arc<dyn ExecutionPlan>> {
         match children.pop() {
             Some(input) if children.is_empty() => {
-                Ok(Arc::new(Self::new(input, Arc::clone(&self.meter), self.duty)))
+                Ok(Arc::new(Self::new(input, Arc::clone(&self.meter), self.options)))
             }
             _ => Err(DataFusionError::Internal("a guard has one input".to_owned())),
         }
@@ -105,10 +109,10 @@ impl ExecutionPlan for GuardExec {
         context: Arc<TaskContext>,
     ) -> Result<SendableRecordBatchStream> {
         let kept = self
-            .duty
+            .options
             .kept
             .then(|| MemoryConsumer::new("rows of a window").register(context.memory_pool()));
         let input = self.input.execute(partition, context)?;
-        Ok(Box::pin(Guarded::new(input, Arc::clone(&self.meter), self.duty, kept)))
+        Ok(Box::pin(Guarded::new(input, Arc::clone(&self.meter), self.options, kept)))
     }
 }

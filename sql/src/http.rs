@@ -33,7 +33,7 @@ const COMPLETE: HeaderName = HeaderName::from_static("tidings-complete");
 /// The text of a query that was in the body of a request. It is in the extensions of the answer,
 /// for the record of reads.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct AskedStatement(pub String);
+pub struct SubmittedStatement(pub String);
 
 /// Reads a query and its maximum of rows from a body of JSON, for a fuzz target.
 pub(crate) fn read_query_body(json: &[u8]) -> Option<(String, Option<usize>)> {
@@ -140,7 +140,7 @@ async fn post_sql(
     let service = of_client(service, client)?;
     let ask =
         Ask::of_body(&headers, &uri, body, service.clock(), service.limits().rows_max).await?;
-    let asked = AskedStatement(ask.query.clone());
+    let asked = SubmittedStatement(ask.query.clone());
     let mut response = answer(&service, &headers, ask).await.into_response();
     response.extensions_mut().insert(asked);
     Ok(response)

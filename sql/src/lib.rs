@@ -1,7 +1,7 @@
 //! SQL over spans and logs: one query at a time over read-only views, within bounds.
 //!
 //! ```text
-//! server   http · flight ─► service (places, deadline) ─► conversation ◄─► worker
+//! server   http · flight ─► service (slots, deadline) ─► conversation ◄─► worker
 //!          views ─► scan ─► Snapshot of storage: spans · logs · traces · red · edges · tree()
 //! worker   text ─► prescan (length, tokens, depth) ─► statement (one query, known names) ─► plan
 //!          (our catalog, our functions, checked again) ─► guard (between any two operators) ─► answer
@@ -33,7 +33,7 @@ mod parameters;
 mod plan;
 mod pool;
 mod prescan;
-mod query_places;
+mod query_slots;
 mod scan;
 mod source;
 mod sql_service;
@@ -46,7 +46,7 @@ pub use answer::{Answer, AnswerFormat};
 pub use conversation::EncodedSignature;
 pub use error::{QueryPosition, SqlError, SqlErrorKind};
 pub use handover::AnswerParts;
-pub use http::{AskedStatement, document, router};
+pub use http::{SubmittedStatement, document, router};
 pub use limits::{QUERY_BYTES_MAX, SqlLimits};
 pub use parameters::Parameter;
 pub use pool::WorkerProgram;

@@ -26,10 +26,10 @@ pub struct SqlLimits {
     pub answer_bytes_max: usize,
     /// Maximum number of running queries, those included whose answer is still being sent.
     pub running_max: usize,
-    /// Maximum time that a query waits for a place.
-    pub place_wait: Duration,
+    /// Maximum time that a query waits for a slot.
+    pub slot_wait: Duration,
     /// Minimum time for sending an answer, before its query has to make room for clients with fewer
-    /// places.
+    /// slots.
     pub sending_min: Duration,
     /// Maximum time for sending an answer; after it the query's process is killed.
     pub sending_max: Duration,
@@ -49,7 +49,7 @@ impl Default for SqlLimits {
             answer_bytes_max: ANSWER_BYTES_MAX,
             made_bytes_max: MADE_BYTES_MAX,
             running_max: 4,
-            place_wait: Duration::from_secs(10),
+            slot_wait: Duration::from_secs(10),
             sending_min: Duration::from_secs(5),
             sending_max: Duration::from_secs(600),
             remembered_max: MEMORY_BYTES_MAX / REPEAT_BYTES,

@@ -36,7 +36,7 @@ use crate::{
     limits::BATCH_ROWS,
     prescan::Placeholders,
     source::EarlyFilters,
-    views::{self, CATALOG, Catalog, Feed, SCHEMA},
+    views::{self, CATALOG, Catalog, SCHEMA, ServerRows},
 };
 use allowed::Unbound;
 
@@ -55,7 +55,7 @@ pub(crate) struct Planned {
 }
 
 /// Plans the query. Deep queries make deep plans: this needs [`crate::limits::STACK_BYTES`].
-pub(crate) async fn plan(statement: Statement, feed: Feed) -> Result<Planned, SqlError> {
+pub(crate) async fn plan(statement: Statement, feed: ServerRows) -> Result<Planned, SqlError> {
     let (session, logical) = logical(statement, feed).await?;
     allowed::check(&logical, Unbound::Refused)?;
     let plan = session.create_physical_plan(&logical).await.map_err(SqlError::planning)?;
@@ -67,7 +67,7 @@ pub(crate) async fn plan(statement: Statement, feed: Feed) -> Result<Planned, Sq
 pub(crate) async fn describe(
     statement: Statement,
     placeholders: Placeholders,
-    feed: Feed,
+    feed: ServerRows,
 ) -> Result<QuerySignature, SqlError> {
     let (session, logical) = logical(statement, feed).await?;
     allowed::check(&logical, Unbound::Allowed)?;
@@ -99,7 +99,7 @@ pub(crate) async fn describe(
 
 async fn logical(
     statement: Statement,
-    feed: Feed,
+    feed: ServerRows,
 ) -> Result<(SessionState, LogicalPlan), SqlError> {
     let mut session = session(feed)?;
     allowed::check_functions(&statement, &session)?;
@@ -110,7 +110,7 @@ async fn logical(
     Ok((session, logical))
 }
 
-fn session(feed: Feed) -> Result<SessionState, SqlError> {
+fn session(feed: ServerRows) -> Result<SessionState, SqlError> {
     let meter = Arc::clone(&feed.meter);
     let runtime = runtime(meter.limits.memory_bytes_max).map_err(SqlError::planning)?;
     let functions: HashMap<_, _> = views::functions(&feed).collect();

@@ -60,7 +60,7 @@ impl WorkerProgram {
     /// Starts a worker with these limits, which are its last two arguments.
     pub(crate) fn start(&self, limits: WorkerLimits) -> io::Result<Process> {
         let (socket, theirs) = UnixStream::pair()?;
-        let (said, says) = io::pipe()?;
+        let (output, writer) = io::pipe()?;
         let mut command = Command::new(&self.path);
         command
             .arg0("tidings")
@@ -72,10 +72,10 @@ impl WorkerProgram {
             // An interrupt from the terminal must reach only the server, which ends its workers.
             .process_group(0)
             .stdin(OwnedFd::from(theirs))
-            .stdout(says.try_clone()?)
-            .stderr(says);
+            .stdout(writer.try_clone()?)
+            .stderr(writer);
         let child = command.spawn()?;
-        Ok(Process { child, socket, said })
+        Ok(Process { child, socket, output })
     }
 }
 
@@ -85,7 +85,7 @@ pub(crate) struct Process {
     pub(crate) child: Child,
     pub(crate) socket: UnixStream,
     /// Its standard output and error.
-    pub(crate) said: PipeReader,
+    pub(crate) output: PipeReader,
 }
 
 impl Process {

@@ -31,7 +31,7 @@ pub(crate) trait Source: fmt::Debug + Send + Sync {
     fn describe(&self) -> String;
 
     /// Reads the rows; blocks.
-    fn read(&self, stored: &Stored, out: &mut Out<'_>) -> Result<(), SqlError>;
+    fn read(&self, stored: &Stored, out: &mut RowOutput<'_>) -> Result<(), SqlError>;
 }
 
 /// The bytes of a frame for the worker, in the order in which they are written.
@@ -48,14 +48,14 @@ pub(crate) struct ScanLink {
 }
 
 /// Receives the rows of a scan.
-pub(crate) struct Out<'a> {
+pub(crate) struct RowOutput<'a> {
     link: &'a ScanLink,
     held: Held,
     writer: BatchWriter,
     pub(crate) meter: &'a Meter,
 }
 
-impl<'a> Out<'a> {
+impl<'a> RowOutput<'a> {
     pub(crate) fn new(link: &'a ScanLink, budget: &Arc<Budget>, meter: &'a Meter) -> Self {
         Self { link, held: Held::new(budget), writer: BatchWriter::default(), meter }
     }

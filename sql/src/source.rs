@@ -41,7 +41,7 @@ use crate::{
     SqlError,
     dynamic_filters::{DynamicFilters, DynamicTimeBound},
     message::{ScanRequest, WorkerMessage},
-    views::{Condition, Feed, Relation},
+    views::{Condition, Relation, ServerRows},
 };
 
 /// Rows that a filter collects before it passes them on, where the rows found so far narrow the
@@ -55,7 +55,7 @@ pub(crate) struct SourceExec {
     relation: Relation,
     columns: Vec<usize>,
     conditions: Vec<Condition>,
-    feed: Feed,
+    feed: ServerRows,
     properties: Arc<PlanProperties>,
     wanted: DynamicFilters,
 }
@@ -66,7 +66,7 @@ impl SourceExec {
         columns: Vec<usize>,
         conditions: Vec<Condition>,
         schema: SchemaRef,
-        feed: Feed,
+        feed: ServerRows,
     ) -> Self {
         let properties = PlanProperties::new(
             EquivalenceProperties::new(schema),
@@ -204,7 +204,7 @@ impl ExecutionPlan for SourceExec {
 struct ScanStream {
     scan: u32,
     schema: SchemaRef,
-    feed: Feed,
+    feed: ServerRows,
     wanted: Option<DynamicTimeBound>,
     /// True when a batch was passed on and the next one is not requested yet.
     owes: bool,

@@ -1,8 +1,8 @@
 //! Answers queries, a few at a time, each in a process of its own.
 //!
-//! Owns the places and the end of a query. A query is planned and run in a worker (`pool`,
+//! Owns the query slots and the end of a query. A query is planned and run in a worker (`pool`,
 //! `worker`). Its scans run here, on threads of their own, so that ingest and the API keep theirs.
-//! A place stays taken until all work for its query has ended, and not only until nobody waits. A
+//! A slot stays taken until all work for its query has ended, and not only until nobody waits. A
 //! query whose client goes away, or whose time is up, is killed.
 
 use std::{fmt, sync::Arc, time::Duration};
@@ -19,13 +19,13 @@ use tracing::{Instrument, field::Empty};
 
 use crate::{
     Answer, EncodedSignature, Parameter, SqlError, SqlLimits, WorkerProgram,
-    conversation::{Asker, Reply, converse},
+    conversation::{Reply, ReplySenders, run_on_worker},
     limits::RELATIONS_MAX,
     message::Task,
     meter::{CancelOnDrop, Meter},
     outcomes::QueryOutcomes,
     pool::Pool,
-    query_places::{PlaceHolder, QueryPlace, QueryPlaces},
+    query_slots::{QuerySlot, QuerySlots, SlotHolder},
     views::Stored,
 };
 
@@ -54,17 +54,17 @@ impl Query {
     }
 }
 
-/// Answers queries. Clones share the places. Services [beside](SqlService::beside) each other share
-/// threads, processes and places.
+/// Answers queries. Clones share the slots. Services [beside](SqlService::beside) each other share
+/// threads, processes and slots.
 #[derive(Debug, Clone)]
 pub struct SqlService {
     store: Store,
     clock: Arc<dyn Clock>,
     limits: SqlLimits,
     /// The tenant that has this store, and the client.
-    holder: PlaceHolder,
+    holder: SlotHolder,
     /// Places of the queries of all stores.
-    places: Arc<QueryPlaces>,
+    slots: Arc<QuerySlots>,
     threads: Arc<Threads>,
     pool: Arc<Pool>,
     outcomes: Arc<QueryOutcomes>,
@@ -114,10 +114,10 @@ impl SqlService {
         let pool = Pool::start(program, &limits, store.supervision())?;
         Ok(Self {
             store,
-            places: QueryPlaces::new(limits, Arc::clone(&clock)),
+            slots: QuerySlots::new(limits, Arc::clone(&clock)),
             clock,
             limits,
-            holder: PlaceHolder { tenant: 0, client: ClientId::default() },
+            holder: SlotHolder { tenant: 0, client: ClientId::default() },
             threads: Arc::new(Threads(Some(runtime))),
             pool: Arc::new(pool),
             outcomes: Arc::default(),
@@ -126,10 +126,10 @@ impl SqlService {
     }
 
     /// Returns a service over another tenant's store. From now on no tenant's queries take all
-    /// places.
+    /// slots.
     #[must_use]
     pub fn beside(&self, store: Store) -> Self {
-        let holder = PlaceHolder { tenant: self.places.add_tenant(), client: ClientId::default() };
+        let holder = SlotHolder { tenant: self.slots.add_tenant(), client: ClientId::default() };
         Self { store, holder, ..self.clone() }
     }
 
@@ -139,10 +139,10 @@ impl SqlService {
         Self { recent, ..self.clone() }
     }
 
-    /// Returns the service for this client, which has a share of the places.
+    /// Returns the service for this client, which has a share of the slots.
     #[must_use]
     pub fn asked_by(&self, client: ClientId) -> Self {
-        let holder = PlaceHolder { tenant: self.holder.tenant, client };
+        let holder = SlotHolder { tenant: self.holder.tenant, client };
         Self { holder, ..self.clone() }
     }
 
@@ -159,7 +159,7 @@ impl SqlService {
     /// Returns the number of queries of all stores that run or whose answer is not read to its end.
     #[must_use]
     pub fn running(&self) -> usize {
-        self.places.admitted()
+        self.slots.admitted()
     }
 
     /// Returns the number of queries of all stores by outcome: `answered`, `refused` for their
@@ -229,7 +229,7 @@ impl SqlService {
         }
     }
 
-    /// Runs the task in a place and a process of its own, and counts its outcome.
+    /// Runs the task in a slot and a process of its own, and counts its outcome.
     async fn run(&self, task: Task, watch: Arc<ScanWatch>) -> Result<Reply, SqlError> {
         let open = self.outcomes.open_query();
         let span =
@@ -249,16 +249,16 @@ impl SqlService {
     async fn run_in_place(&self, task: Task, watch: Arc<ScanWatch>) -> Result<Reply, SqlError> {
         task.check()?;
         let max = self.limits.running_max;
-        let place = self.places.take(self.holder.clone()).await;
-        let place = Arc::new(place.ok_or(SqlError::TooMany { max })?);
+        let slot = self.slots.take(self.holder.clone()).await;
+        let slot = Arc::new(slot.ok_or(SqlError::TooMany { max })?);
         let Some(runtime) = &self.threads.0 else {
             return Err(SqlError::Defect { reason: "there are no threads".to_owned() });
         };
-        let stored = self.stored(place, watch);
+        let stored = self.stored(slot, watch);
         let cancel = CancelOnDrop(Arc::clone(&stored.meter));
         let ((begun, begins), (reply, told)) = (oneshot::channel(), oneshot::channel());
-        let asker = Asker { begun: Some(begun), reply };
-        let conversation = converse(Arc::clone(&self.pool), task, stored, asker);
+        let reply_senders = ReplySenders { begun: Some(begun), reply };
+        let conversation = run_on_worker(Arc::clone(&self.pool), task, stored, reply_senders);
         runtime.spawn(conversation.in_current_span());
         let result = self.await_reply(begins, told).await;
         if result.is_err() {
@@ -291,7 +291,7 @@ impl SqlService {
     }
 
     /// Takes a snapshot of the store for one query.
-    fn stored(&self, place: Arc<QueryPlace>, watch: Arc<ScanWatch>) -> Stored {
+    fn stored(&self, slot: Arc<QuerySlot>, watch: Arc<ScanWatch>) -> Stored {
         let mut meter = Meter::new(Arc::clone(&self.clock), self.limits);
         // The caller enforces the deadline: it knows when the query began.
         meter.deadline += START_MAX;
@@ -300,7 +300,7 @@ impl SqlService {
         let snapshot = self.store.snapshot();
         let snapshot =
             snapshot.stopped_by(Arc::clone(&meter.stop)).watched_by(Arc::clone(&meter.watch));
-        Stored { snapshot, meter, place }
+        Stored { snapshot, meter, slot }
     }
 }
 

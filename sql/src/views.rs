@@ -36,8 +36,8 @@ use tidings_storage::Snapshot;
 use crate::{
     SqlError,
     meter::Meter,
-    query_places::QueryPlace,
-    scan::{Out, Source},
+    query_slots::QuerySlot,
+    scan::{RowOutput, Source},
     source::SourceExec,
     worker::ServerLink,
 };
@@ -59,13 +59,13 @@ pub(crate) const SCHEMA: &str = "views";
 pub(crate) struct Stored {
     pub(crate) snapshot: Snapshot,
     pub(crate) meter: Arc<Meter>,
-    /// The query's place, which stays taken as long as anything works for the query.
-    pub(crate) place: Arc<QueryPlace>,
+    /// The query's slot, which stays taken as long as anything works for the query.
+    pub(crate) slot: Arc<QuerySlot>,
 }
 
 /// The connection to the server's rows. Only the worker has it.
 #[derive(Debug, Clone)]
-pub(crate) struct Feed {
+pub(crate) struct ServerRows {
     pub(crate) link: Arc<ServerLink>,
     pub(crate) meter: Arc<Meter>,
 }
@@ -142,11 +142,11 @@ impl Relation {
 #[derive(Debug)]
 pub(crate) struct ViewTable {
     relation: Relation,
-    feed: Feed,
+    feed: ServerRows,
 }
 
 impl ViewTable {
-    pub(crate) fn new(relation: Relation, feed: Feed) -> Self {
+    pub(crate) fn new(relation: Relation, feed: ServerRows) -> Self {
         Self { relation, feed }
     }
 }
@@ -204,7 +204,7 @@ pub(crate) fn schema(name: &str) -> Option<SchemaRef> {
 }
 
 /// Returns the table functions.
-pub(crate) fn functions(feed: &Feed) -> impl Iterator<Item = (String, Arc<TableFunction>)> {
+pub(crate) fn functions(feed: &ServerRows) -> impl Iterator<Item = (String, Arc<TableFunction>)> {
     let walks = tree_view::TreePart::ALL.map(|walk| {
         let function = tree_view::TreeFunction::new(walk, feed.clone());
         (function.name(), Arc::new(function) as Arc<dyn TableFunctionImpl>)
@@ -226,10 +226,10 @@ fn literal_text(expr: &Expr) -> Option<&str> {
 
 /// Catalog and schema provider at every level, each of which has one entry.
 #[derive(Debug, Clone)]
-pub(crate) struct Catalog(Feed);
+pub(crate) struct Catalog(ServerRows);
 
 impl Catalog {
-    pub(crate) fn new(feed: Feed) -> Self {
+    pub(crate) fn new(feed: ServerRows) -> Self {
         Self(feed)
     }
 }
@@ -309,7 +309,7 @@ impl Repeats {
         &mut self,
         stored: &RecordBatch,
         of: RecordBatch,
-        out: &mut Out<'_>,
+        out: &mut RowOutput<'_>,
     ) -> Result<RecordBatch, SqlError> {
         let hashes = stored.column_by_name("content_hash");
         let Some(hashes) = hashes.and_then(|hashes| hashes.as_primitive_opt::<Int64Type>()) else {

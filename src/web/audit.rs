@@ -19,7 +19,7 @@ use tidings_access::Caller;
 use tidings_audit::{AuditActor, AuditEvent, AuditLog, AuditOutcome};
 use tidings_collector::{RequestHolder, ShareHolder};
 use tidings_query::StatementRedaction;
-use tidings_sql::AskedStatement;
+use tidings_sql::SubmittedStatement;
 use tidings_storage::Clock;
 
 use super::{
@@ -87,8 +87,8 @@ pub(super) async fn record(
     let detail = response.extensions_mut().remove::<AuditDetail>();
     let words = |(AuditDetail::Change(text) | AuditDetail::Denial(text))| text;
     // A query in a body is not part of the address.
-    let asked = response.extensions_mut().remove::<AskedStatement>().filter(|_| is_read);
-    let asked = asked.map(|AskedStatement(text)| auditing.words.redacted(&text));
+    let asked = response.extensions_mut().remove::<SubmittedStatement>().filter(|_| is_read);
+    let asked = asked.map(|SubmittedStatement(text)| auditing.words.redacted(&text));
     let event = AuditEvent {
         time_unix_nano: auditing.clock.now(),
         action: action.to_owned(),

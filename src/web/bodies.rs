@@ -27,7 +27,7 @@ use axum::{
 };
 use hyper::body::{Body as HttpBody, Frame, SizeHint};
 use tidings_collector::{
-    BudgetKind, BudgetShare, PACE_WINDOW, Pace, PeerAddress, RequestHolder, Scarce, Shares,
+    BudgetExhausted, BudgetKind, BudgetShare, PACE_WINDOW, Pace, PeerAddress, RequestHolder, Shares,
 };
 use tidings_query::ProblemResponse;
 use tidings_storage::Clock;
@@ -155,7 +155,7 @@ fn lock(received: &Mutex<Received>) -> MutexGuard<'_, Received> {
 }
 
 /// A chunk that waits for memory.
-type WaitingPiece = (Frame<Bytes>, Pending<Result<(), Scarce>>);
+type WaitingPiece = (Frame<Bytes>, Pending<Result<(), BudgetExhausted>>);
 
 /// A body and the time and memory left for it.
 struct BoundedBody {
@@ -192,7 +192,7 @@ impl BoundedBody {
         let grown = async move {
             match memory {
                 Some(memory) => memory.grow_soon(taken).await,
-                None => Err(Scarce { is_passing: false }),
+                None => Err(BudgetExhausted { is_passing: false }),
             }
         };
         self.waiting = Some((frame, Box::pin(grown)));

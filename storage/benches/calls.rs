@@ -31,8 +31,8 @@ use tidings_proto::{
 };
 use tidings_storage::{
     Call, CallAccumulator, CallAccumulatorFactory, CallBounds, CallKey, Calls, Cell, GraphBounds,
-    KindBounds, KindCalls, Snapshot, SpanFilter, Store, StoreSettings, SystemClock, TelemetryBatch,
-    WantedTraces,
+    KindBounds, KindCalls, SampleSpec, Snapshot, SpanFilter, Store, StoreSettings, SystemClock,
+    TelemetryBatch,
 };
 use tokio::runtime::Runtime;
 
@@ -146,7 +146,7 @@ fn kinds(snapshot: &Snapshot, counted: Range<u64>, traces_max: usize) -> u64 {
         bytes_max: usize::MAX,
     };
     let mut choose = |calls: &KindCalls| {
-        let wanted = calls.each().map(|(_, key, calls)| WantedTraces {
+        let wanted = calls.each().map(|(_, key, calls)| SampleSpec {
             service: key.service.to_owned(),
             operation: key.operation.to_owned(),
             least: calls.latency.quantile(95),

@@ -48,7 +48,7 @@ use crate::{
 
 /// Location where backups are kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum BackupPlace {
+pub enum BackupLocation {
     /// In a folder of this machine.
     Folder(PathBuf),
     /// In an S3-compatible store.
@@ -251,7 +251,7 @@ pub struct BackupContent {
 /// damaged. An incomplete backup is not listed, and takes space until the next backup.
 pub async fn back_up(
     source: BackupSource,
-    place: BackupPlace,
+    place: BackupLocation,
     monitor: BackupMonitor,
 ) -> Result<BackupReport, StorageError> {
     let disk: SharedDisk = Arc::new(RealDisk);
@@ -264,13 +264,13 @@ pub(crate) async fn back_up_with(
     disk: SharedDisk,
     [tables_store, place_store]: [Option<Arc<dyn ObjectStore>>; 2],
     source: BackupSource,
-    place: BackupPlace,
+    place: BackupLocation,
     monitor: BackupMonitor,
 ) -> Result<BackupReport, StorageError> {
     let runtime = Handle::current();
     blocking(move || {
         let data_dir = absolute(&source.data_dir)?;
-        if let BackupPlace::Folder(folder) = &place
+        if let BackupLocation::Folder(folder) = &place
             && resolved(&absolute(folder)?).starts_with(resolved(&data_dir))
         {
             return Err(StorageError::RefusedBackup {
@@ -294,7 +294,7 @@ pub(crate) async fn back_up_with(
 ///
 /// # Errors
 /// `RefusedBackup` when there are none.
-pub async fn list_backups(place: BackupPlace) -> Result<Vec<ListedBackup>, StorageError> {
+pub async fn list_backups(place: BackupLocation) -> Result<Vec<ListedBackup>, StorageError> {
     let runtime = Handle::current();
     blocking(move || {
         let disk: SharedDisk = Arc::new(RealDisk);
@@ -326,7 +326,7 @@ pub async fn list_backups(place: BackupPlace) -> Result<Vec<ListedBackup>, Stora
 /// # Errors
 /// `RefusedBackup` when there is no such backup, `Corrupt` when its manifest is damaged.
 pub async fn verify_backup(
-    place: BackupPlace,
+    place: BackupLocation,
     id: Option<BackupId>,
     monitor: BackupMonitor,
     mut found: impl FnMut(&Finding) + Send + 'static,
@@ -348,7 +348,7 @@ pub async fn verify_backup(
 /// `RefusedBackup` when there is no such backup or the target is not empty, `Corrupt` with the file
 /// that differs from what was backed up. Every program refuses an incomplete directory.
 pub async fn restore_backup(
-    place: BackupPlace,
+    place: BackupLocation,
     id: Option<BackupId>,
     data_dir: PathBuf,
     tables: TablesAt,
@@ -363,7 +363,7 @@ pub async fn restore_backup(
 pub(crate) async fn restore_with(
     disk: SharedDisk,
     [tables_store, place_store]: [Option<Arc<dyn ObjectStore>>; 2],
-    (place, id): (BackupPlace, Option<BackupId>),
+    (place, id): (BackupLocation, Option<BackupId>),
     (data_dir, tables): (PathBuf, TablesAt),
     monitor: BackupMonitor,
 ) -> Result<RestoreReport, StorageError> {
@@ -374,7 +374,7 @@ pub(crate) async fn restore_with(
         let tables = match tables {
             TablesAt::DataDirectory => None,
             TablesAt::ObjectStore(remote) => {
-                let place = BackupPlace::ObjectStore(remote);
+                let place = BackupLocation::ObjectStore(remote);
                 Some(file_store(&disk, place, tables_store, &runtime)?)
             }
         };
@@ -386,13 +386,15 @@ pub(crate) async fn restore_with(
 
 fn file_store(
     disk: &SharedDisk,
-    place: BackupPlace,
+    place: BackupLocation,
     given: Option<Arc<dyn ObjectStore>>,
     runtime: &Handle,
 ) -> Result<Arc<dyn FileStore>, StorageError> {
     Ok(match place {
-        BackupPlace::Folder(folder) => Arc::new(Folder::new(Arc::clone(disk), absolute(&folder)?)),
-        BackupPlace::ObjectStore(remote) => {
+        BackupLocation::Folder(folder) => {
+            Arc::new(Folder::new(Arc::clone(disk), absolute(&folder)?))
+        }
+        BackupLocation::ObjectStore(remote) => {
             let store = match given {
                 Some(store) => store,
                 None => table_store::connect_whole(&remote)?,

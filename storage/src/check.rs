@@ -44,7 +44,7 @@ pub async fn check(
     let covered = positions.iter().filter_map(|(_, position)| *position).max().unwrap_or(0);
     // Records up to a table's position may be missing from the log without loss.
     if positions.iter().all(|(_, position)| position.is_some())
-        && let Some(dropped) = extent.dropped_behind(covered)
+        && let Some(dropped) = extent.dropped_after(covered)
     {
         let (path, from) = (paths.wal(), covered + 1);
         let what = format!(

@@ -18,7 +18,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-pub(crate) use private::{OpenToOthers, make_private};
+pub(crate) use private::{ExposedFiles, make_private};
 pub(crate) use real::{RealDisk, open_to_append};
 
 use tidings_proto::UnixNanos;

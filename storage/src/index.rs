@@ -43,11 +43,11 @@ use xxhash_rust::xxh3::xxh3_64;
 pub(crate) use build::IndexBuilder;
 pub(crate) use bytes::{Reader as Bytes, push_varint};
 pub(crate) use file::{
-    Verified, is_of_earlier, read_sealed, verify, with_corrections, without_corrections,
+    Verified, is_outdated, read_sealed, verify, with_corrections, without_corrections,
 };
 pub(crate) use grams::text_bits;
 pub(crate) use runs::{Fetch, HashedRun, RUNS_PAGE};
-pub(crate) use sums::{PIECE_BYTES, Summer, Sums};
+pub(crate) use sums::{ChecksumBuilder, PIECE_BYTES, Sums};
 pub(crate) use terms::{
     double_term, error_term, int_term, key_term, link_term, name_term, service_term, severity_term,
     text_term, truth_term,

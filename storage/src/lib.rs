@@ -48,8 +48,9 @@ mod upkeep;
 mod wal;
 
 pub use backup::{
-    BackupContent, BackupId, BackupMonitor, BackupPlace, BackupReport, BackupSource, ListedBackup,
-    RestoreReport, VerifyReport, back_up, list_backups, restore_backup, verify_backup,
+    BackupContent, BackupId, BackupLocation, BackupMonitor, BackupReport, BackupSource,
+    ListedBackup, RestoreReport, VerifyReport, back_up, list_backups, restore_backup,
+    verify_backup,
 };
 pub use check::check;
 pub use clock::{Clock, SystemClock};
@@ -69,12 +70,13 @@ pub use metrics::{CacheReads, StoreMeasurements, TIME_BOUNDS, TimeCounts, TimeHi
 pub use pins::{PIN_NOTE_CHARS_MAX, PINS_MAX, Pin};
 pub use rollup::{
     AggregationWatch, Call, CallAccumulator, CallAccumulatorFactory, CallAggregate, CallBounds,
-    CallKey, Calls, Cell, CountVisit, CountedForms, CountedLogs, DeduplicationSet, Durations,
-    ExceptionBounds, ExceptionGroups, ExceptionKey, ExceptionSaid, ExceptionSums, FORM_WILDCARD,
-    FormRecords, FormWriter, GraphAggregate, GraphBounds, GraphCall, GraphChoice, GraphKey,
-    GraphPart, GraphSpan, KindAnswer, KindBounds, KindCalls, KindKey, LATENCY_BOUNDS,
-    LastException, Latency, ListedKind, LogCountCell, OtherKinds, Peer, Transactions, WantedTraces,
-    graph_calls, transaction_place, without_silence,
+    CallKey, Calls, Cell, CountVisit, CountedForms, CountedLogs, CutServices, DeduplicationSet,
+    Durations, ExceptionAttributes, ExceptionBounds, ExceptionGroups, ExceptionKey, ExceptionSums,
+    FORM_WILDCARD, FormBounds, FormRecords, FormSummary, FormTable, FormWriter, GraphAggregate,
+    GraphBounds, GraphCall, GraphChoice, GraphKey, GraphPart, GraphSpan, KeptForms, KindAnswer,
+    KindBounds, KindCalls, KindKey, LATENCY_BOUNDS, LastException, Latency, ListedKind,
+    LogCountCell, OtherKinds, Peer, SampleSpec, Transactions, graph_calls, split_at_gaps,
+    transaction_place,
 };
 pub use rows::{AttributeTexts, LogRows, Scalar, SpanRows, text_portions};
 pub use scan::{Detail, RowsNeeded, Scan, ScanStats, ScanWatch};

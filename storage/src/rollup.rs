@@ -2,11 +2,11 @@
 //!
 //! A rollup counts a file's spans by service, operation, kind and status, in buckets of one, five
 //! and thirty minutes. Each bucket has counts, errors, a latency histogram and exemplars. `build`
-//! aggregates them while the file is written, with `adder`; `number_cache` caches the latest group
-//! numbers. `cells` encodes the section and `cell` one group of a bucket. `call_query` answers
-//! queries. `repeats` finds spans that are in two files, so that each counts once. `hours` caches
-//! the rollups of all files of an hour as one aggregate. `latency` owns the histogram's buckets,
-//! and `calls` the state of a group.
+//! aggregates them while the file is written, with `file_aggregate`; `number_cache` caches the
+//! latest group numbers. `cells` encodes the section and `cell` one group of a bucket. `call_query`
+//! answers queries. `repeats` finds spans that are in two files, so that each counts once. `hours`
+//! caches the rollups of all files of an hour as one aggregate. `latency` owns the histogram's
+//! buckets, and `calls` the state of a group.
 //!
 //! `graph` does the same for calls between services, and `kinds` for root operations. Both need
 //! whole traces. `splits` finds the traces that are in two files. `retraction` retracts calls, and
@@ -20,7 +20,6 @@
 //! parts of a minute, memory, and files without valid rollups. A span in two places is retracted in
 //! one of them. Rollups are derived data: `crate::index` rebuilds them.
 
-mod adder;
 mod build;
 mod builders;
 mod call_query;
@@ -30,6 +29,7 @@ mod cells;
 mod counted_calls;
 mod deduplication;
 mod exceptions;
+mod file_aggregate;
 mod file_buckets;
 mod graph;
 mod hours;
@@ -52,19 +52,21 @@ pub use calls::{Call, CallKey, Calls};
 pub use cell::{Cell, Durations};
 pub use deduplication::DeduplicationSet;
 pub use exceptions::{
-    ExceptionBounds, ExceptionGroups, ExceptionKey, ExceptionSaid, ExceptionSums, LastException,
+    ExceptionAttributes, ExceptionBounds, ExceptionGroups, ExceptionKey, ExceptionSums,
+    LastException,
 };
 pub use graph::{
     GraphAggregate, GraphBounds, GraphCall, GraphChoice, GraphKey, GraphPart, GraphSpan, Peer,
-    graph_calls, without_silence,
+    graph_calls, split_at_gaps,
 };
 pub use kinds::{
-    KindAnswer, KindBounds, KindCalls, KindKey, ListedKind, OtherKinds, Transactions, WantedTraces,
+    KindAnswer, KindBounds, KindCalls, KindKey, ListedKind, OtherKinds, SampleSpec, Transactions,
     transaction_place,
 };
 pub use latency::{LATENCY_BOUNDS, Latency};
 pub use log_counts::{
-    CountedForms, CountedLogs, FORM_WILDCARD, FormRecords, FormWriter, LogCountCell,
+    CountedForms, CountedLogs, CutServices, FORM_WILDCARD, FormBounds, FormRecords, FormSummary,
+    FormTable, FormWriter, KeptForms, LogCountCell,
 };
 pub use names::CountVisit;
 
@@ -78,7 +80,7 @@ pub(crate) use log_counts::{
     CountPages, FormPage, LogCountBuilder, LogCountSection, LogFormSection,
 };
 pub(crate) use repeats::SharedRepeats;
-pub(crate) use split_corrections::{CorrectionBytes, CorrectionSection, joined};
+pub(crate) use split_corrections::{CorrectionBytes, CorrectionSection, build_corrections};
 pub(crate) use splits::SplitTraces;
 
 const SECOND: u64 = 1_000_000_000;

@@ -247,7 +247,7 @@ impl TableView {
         progress.watch.find_files(files);
         let (scan, wanted) = (indexes.begin_scan(), matcher.wanted());
         while let Some(DueSource { rank: (place, _), times, number, source }) = sources.next() {
-            if progress.tell(place, visit)?.is_break() {
+            if progress.report_progress(place, visit)?.is_break() {
                 progress.stats.complete = false;
                 break;
             }

@@ -10,10 +10,10 @@
 
 mod background;
 mod convert;
+mod corrections;
 mod erase;
 mod flush;
 pub(crate) mod format;
-mod join;
 mod open;
 mod pin;
 mod quarantine;
@@ -405,7 +405,7 @@ impl Store {
         let damaged_files = inner.tables_at.damaged_files().len() as u64;
         StoreMeasurements {
             commits: state.commits(),
-            removed_files: state.gone_files(),
+            removed_files: state.removed_file_count(),
             unflushed_age: age.unwrap_or_default(),
             damaged_files: inner.quarantined_files + damaged_files,
             index_bytes: inner.shared.indexes.bytes() as u64,

@@ -356,7 +356,7 @@ impl TelemetryTable {
                 }
                 CommitOutcome::Taken(entry) => {
                     self.removed_elsewhere.extend(self.encoder.removed_by(&entry));
-                    self.encoder.give_way(&entry, &change, &self.commit_path(version))?;
+                    self.encoder.check_conflict(&entry, &change, &self.commit_path(version))?;
                     self.version = version;
                 }
             }

@@ -15,8 +15,8 @@ mod strays;
 
 pub use clock::ClockGuard;
 pub(crate) use merge_policy::{MergeJob, MergePace, is_sealed, plan};
+pub(crate) use retention::{ExpiredFiles, RetentionStep, common_mark, due, mark, thinned_for};
 pub use retention::{Retention, RetentionCondition, RetentionRule};
-pub(crate) use retention::{RetentionStep, Retired, common_mark, due, mark, thinned_for};
 pub(crate) use rewrite::Rewrite;
 pub use room::WaitingForRoom;
 pub(crate) use room::{DiskSpace, keeps_free};

@@ -70,17 +70,17 @@ pub(super) fn format(signal: Signal, encoding: Encoding) -> Format {
 pub(super) fn response(signal: Signal, encoding: Encoding, outcome: Outcome) -> Bytes {
     let rejected = i64::try_from(outcome.rejected).unwrap_or(i64::MAX);
     let error_message = outcome.message;
-    let says_something = rejected > 0 || !error_message.is_empty();
+    let has_content = rejected > 0 || !error_message.is_empty();
     match signal {
         Signal::Traces => {
             let partial = ExportTracePartialSuccess { rejected_spans: rejected, error_message };
-            let partial_success = says_something.then_some(partial);
+            let partial_success = has_content.then_some(partial);
             encoding.encode(&ExportTraceServiceResponse { partial_success })
         }
         Signal::Logs => {
             let partial =
                 ExportLogsPartialSuccess { rejected_log_records: rejected, error_message };
-            let partial_success = says_something.then_some(partial);
+            let partial_success = has_content.then_some(partial);
             encoding.encode(&ExportLogsServiceResponse { partial_success })
         }
     }

@@ -12,7 +12,8 @@ use tidings_proto::UnixNanos;
 use tidings_storage::{Clock, SystemClock};
 
 use super::{
-    BudgetKind, BudgetShare, HolderState, PeerAddress, RequestHolder, Scarce, ShareHolder, Shares,
+    BudgetExhausted, BudgetKind, BudgetShare, HolderState, PeerAddress, RequestHolder, ShareHolder,
+    Shares,
 };
 
 /// A clock that is set by hand.
@@ -89,7 +90,7 @@ impl BudgetWorld {
         host: u8,
         state: HolderState,
         amount: usize,
-    ) -> (Arc<TestHolder>, Result<BudgetShare, Scarce>) {
+    ) -> (Arc<TestHolder>, Result<BudgetShare, BudgetExhausted>) {
         self.clock.advance(Duration::from_millis(1));
         let peer = PeerAddress::from(IpAddr::from([192, 0, 2, host]));
         let state = Mutex::new((state, self.clock.instant()));
@@ -119,7 +120,7 @@ fn an_address_at_its_share_evicts_its_own_longest_inactive_holder() {
     assert_eq!(order, [2, 3, 1, 4], "silent before idle, old before young");
     // All others work, so the address gets no more, although the budget is not used up.
     let (_, taken) = world.take(1, Silent, 1);
-    assert_eq!(taken.unwrap_err(), Scarce { is_passing: false });
+    assert_eq!(taken.unwrap_err(), BudgetExhausted { is_passing: false });
     assert_eq!(world.shares.used(), 6);
     assert!(world.take(2, Silent, 1).1.is_ok());
     let evictions = world.shares.evictions().map(|(_, count)| count);
@@ -132,9 +133,10 @@ fn in_a_used_up_budget_the_address_with_the_most_is_evicted_first() {
     let mut first: Vec<_> = (0..4).map(|_| world.take(1, Working, 1)).collect();
     first.push(world.take(1, Idle, 1));
     let second: Vec<_> = (0..3).map(|_| world.take(2, Silent, 1)).collect();
-    let evicted = |holders: &[(Arc<TestHolder>, Result<BudgetShare, Scarce>)]| -> Vec<bool> {
-        holders.iter().map(|(holder, _)| holder.is_evicted()).collect()
-    };
+    let evicted =
+        |holders: &[(Arc<TestHolder>, Result<BudgetShare, BudgetExhausted>)]| -> Vec<bool> {
+            holders.iter().map(|(holder, _)| holder.is_evicted()).collect()
+        };
     assert_eq!(world.shares.used(), 8);
     let newcomers: Vec<_> = (3..8).map(|host| world.take(host, Working, 1)).collect();
     assert!(newcomers.iter().all(|(_, taken)| taken.is_ok()));
@@ -176,7 +178,7 @@ fn bytes_of_an_evicted_holder_are_available_when_it_has_freed_them() {
     let (_, share) = world.take(1, Receiving, 10);
     let share = share.unwrap();
     for _ in 0..2 {
-        assert_eq!(share.grow(10).unwrap_err(), Scarce { is_passing: true });
+        assert_eq!(share.grow(10).unwrap_err(), BudgetExhausted { is_passing: true });
         assert!(stalled.is_evicted());
     }
     assert_eq!(world.shares.used(), 70);
@@ -208,7 +210,7 @@ fn a_single_holder_may_have_the_whole_budget() {
     let (_, share) = world.take(1, Receiving, 90);
     let share = share.unwrap();
     share.grow(10).unwrap();
-    assert_eq!(share.grow(1).unwrap_err(), Scarce { is_passing: false });
+    assert_eq!(share.grow(1).unwrap_err(), BudgetExhausted { is_passing: false });
     assert!(world.take(1, Receiving, 1).1.is_err());
     // An amount of 0 is always granted.
     let begun = world.take(1, Receiving, 0).1.unwrap();
@@ -229,7 +231,11 @@ async fn arriving_bodies_leave_room_for_decoded_forms_of_others() {
     }
     let late = world.take(1, Receiving, 0).1.unwrap();
     let refused = late.grow_arriving(1).await;
-    assert_eq!(refused.unwrap_err(), Scarce { is_passing: false }, "half of an address's share");
+    assert_eq!(
+        refused.unwrap_err(),
+        BudgetExhausted { is_passing: false },
+        "half of an address's share"
+    );
     bodies[0].grow(300).unwrap();
     assert!(bodies[1].grow(1).is_err(), "the whole of its share");
     // Bodies of another address get half of the total; a large body is exempt.
@@ -237,7 +243,7 @@ async fn arriving_bodies_leave_room_for_decoded_forms_of_others() {
     other.grow_arriving(100).await.unwrap();
     let small = world.take(2, Receiving, 0).1.unwrap();
     let refused = small.grow_by(small.request(1, true));
-    assert_eq!(refused.unwrap_err(), Scarce { is_passing: true }, "half of all");
+    assert_eq!(refused.unwrap_err(), BudgetExhausted { is_passing: true }, "half of all");
     other.grow_arriving(50).await.unwrap();
     assert_eq!(world.shares.used(), 750);
     drop(bodies);
@@ -297,7 +303,10 @@ async fn memory_for_an_arriving_body_is_taken_from_arriving_bodies() {
     }
     world.clock.advance(Duration::from_secs(2));
     let late = world.take(4, Receiving, 0).1.unwrap();
-    assert_eq!(late.grow_by(late.request(20, true)).unwrap_err(), Scarce { is_passing: true });
+    assert_eq!(
+        late.grow_by(late.request(20, true)).unwrap_err(),
+        BudgetExhausted { is_passing: true }
+    );
     let evicted = stalled.iter().map(|(holder, _)| holder.is_evicted()).collect::<Vec<_>>();
     assert_eq!(evicted, [true, false, false, false], "the oldest of those that have the most");
     assert!(!decoded.is_evicted());
@@ -315,12 +324,20 @@ async fn the_first_decoded_form_of_an_address_takes_precedence_over_its_bodies_w
     let (arrived, its_share) = world.take(1, Working, 0);
     its_share.as_ref().unwrap().grow_arriving(80).await.unwrap();
     arriving.push((arrived, its_share));
-    assert_eq!(share.grow(500).unwrap_err(), Scarce { is_passing: false }, "it arrives, too");
+    assert_eq!(
+        share.grow(500).unwrap_err(),
+        BudgetExhausted { is_passing: false },
+        "it arrives, too"
+    );
     whole.state.lock().unwrap().0 = Working;
     let (working, worked_on) = world.take(1, Working, 80);
-    assert_eq!(share.grow(560).unwrap_err(), Scarce { is_passing: false }, "not for nothing");
+    assert_eq!(
+        share.grow(560).unwrap_err(),
+        BudgetExhausted { is_passing: false },
+        "not for nothing"
+    );
     assert!(arriving.iter().all(|(holder, _)| !holder.is_evicted()));
-    assert_eq!(share.grow(200).unwrap_err(), Scarce { is_passing: true });
+    assert_eq!(share.grow(200).unwrap_err(), BudgetExhausted { is_passing: true });
     assert_eq!(arriving.iter().filter(|(holder, _)| holder.is_evicted()).count(), 2);
     drop(worked_on);
     // The only holder may have the whole budget.

@@ -166,6 +166,10 @@ pub struct ChangedGroup {
     pub uninstrumented: bool,
     /// Numbers of the window.
     pub now: GroupStats,
+    /// Numbers of the window from the change on: from the first begin among `changes`, the heaviest
+    /// first. Absent where none of its changes has a begin.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<StatsSince>,
     /// Numbers of the baseline.
     pub before: GroupStats,
     /// The window by step; steps without a call are left out.
@@ -175,6 +179,10 @@ pub struct ChangedGroup {
     /// Its changes that chance does not explain and that are large enough to matter, the heaviest
     /// first; empty when it is as usual.
     pub changes: Vec<Change>,
+    /// Kinds of failures among its sampled failed calls, the most frequent first, at most three.
+    /// Empty unless the group is among the first five transaction types or services that fail more.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub failures: Vec<FailureShare>,
     /// The heaviest change as a sentence with its cause; absent when it is as usual.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sentence: Option<ChangeSentence>,
@@ -203,6 +211,40 @@ pub struct GroupStats {
     /// 95 % of the calls took no longer.
     #[schema(value_type = String)]
     pub p95_nano: DurationNanos,
+}
+
+/// Numbers of a group from a moment in the window on.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct StatsSince {
+    /// Start of the first step that is counted.
+    #[schema(value_type = String)]
+    pub start_unix_nano: UnixNanos,
+    /// The numbers. Quantiles of a service are those of a part of its calls: the longest compared
+    /// part of the window that begins at the start or later, else the step with most calls.
+    #[serde(flatten)]
+    pub stats: GroupStats,
+    /// 99 % of the calls took no longer.
+    #[schema(value_type = String)]
+    pub p99_nano: DurationNanos,
+}
+
+/// A kind of failure among the sampled failed calls of a group.
+///
+/// Each failed call is followed down to its deepest failed span. The deepest of its failed spans
+/// that has an exception or a status message names the failure.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct FailureShare {
+    /// The service whose spans name the failure.
+    pub service: String,
+    /// `exception.type`; absent where the spans have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exception_type: Option<String>,
+    /// `exception.message` or the status message of one of them, at most 200 characters.
+    pub message: String,
+    /// Share of the sampled failed calls that failed like this, 0 to 1.
+    pub share: f64,
 }
 
 /// Calls of one step.

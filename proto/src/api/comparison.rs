@@ -16,6 +16,20 @@ pub struct Comparison {
     pub right: ComparedSet,
     /// The calls, depth first: calls of one operation at one place of the tree are one row.
     pub calls: Vec<ComparedCall>,
+    /// The median duration of the left less that of the right.
+    #[schema(value_type = String)]
+    pub difference_nano: OffsetNanos,
+    /// True if the median durations differ by less than 2 % of that of the right.
+    pub is_alike: bool,
+    /// Calls whose time makes up at least 1 % of the difference, and calls that are missing, extra
+    /// or newly failing. The greatest impact comes first, at most 100.
+    pub impacts: Vec<CallImpact>,
+    /// Number of rows by deviation.
+    pub deviation_counts: DeviationCounts,
+    /// The row whose own share of the critical path on the left exceeds that on the right by the
+    /// most; absent where none exceeds it by 3 points.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub path_suspect_index: Option<u32>,
     /// The difference of the median durations less `impactNano` of all calls: medians of parts need
     /// not add up to the median of the whole.
     #[schema(value_type = String)]
@@ -39,6 +53,51 @@ pub struct ComparedSet {
     pub missing_trace_ids: Vec<TraceId>,
     /// Durations of the traces.
     pub duration: LatencyStats,
+    /// The row of the deepest call that failed on this side, the first of several; absent where
+    /// none failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deepest_failed_index: Option<u32>,
+}
+
+/// A call that differs, by its impact on the whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct CallImpact {
+    /// Its row.
+    pub call_index: u32,
+    /// `impactNano` of the row.
+    #[schema(value_type = String)]
+    pub impact_nano: OffsetNanos,
+    /// The most severe of the row's deviations; absent where it has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deviation: Option<Deviation>,
+    /// True if the impact has the direction of the whole difference and is at least 10 % of it.
+    /// Never true where `isAlike` is.
+    pub is_cause: bool,
+}
+
+/// Number of rows with each deviation. A row with several deviations counts for each.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct DeviationCounts {
+    /// Rows with any deviation.
+    pub any: u64,
+    /// Rows that are missing.
+    pub missing: u64,
+    /// Rows that are extra.
+    pub extra: u64,
+    /// Rows that newly fail.
+    pub newly_failing: u64,
+    /// Rows with more calls.
+    pub more_calls: u64,
+    /// Rows with fewer calls.
+    pub fewer_calls: u64,
+    /// Rows that are slower.
+    pub slower: u64,
+    /// Rows that are faster.
+    pub faster: u64,
+    /// Rows that are rare.
+    pub rare: u64,
 }
 
 /// How the left differs from the right at one place of the tree.
@@ -96,6 +155,9 @@ pub struct ComparedCall {
     pub kind: SpanKindName,
     /// Differences between the two sides, the most severe first; empty when there are none.
     pub deviations: Vec<Deviation>,
+    /// True if the row has deviations. Where no row has one: if `impactNano` is at least 1 % of the
+    /// whole difference.
+    pub differs: bool,
     /// Additional own time of a trace on the left, in nanoseconds. Against `typical`, it is the
     /// part of the difference of median self times that lies on the critical path; a side that
     /// makes the call in fewer than half of its traces has no time. Against named traces, it is the
@@ -126,6 +188,11 @@ pub struct CallStats {
     /// Its time on the critical path, added up.
     #[schema(value_type = String)]
     pub critical_nano: DurationNanos,
+    /// Share of the critical path of the side's traces that the call and all calls below it take, 0
+    /// to 1.
+    pub path_share: f64,
+    /// Share of the critical path that is the call's own, 0 to 1.
+    pub own_path_share: f64,
     /// True if at least half of the traces of the side make the call.
     pub is_usual: bool,
     /// Medians over the traces that make the call.
@@ -141,6 +208,9 @@ pub struct CallMedians {
     /// Sum of the durations of a trace's calls.
     #[schema(value_type = String)]
     pub duration_nano: DurationNanos,
+    /// Mean of the durations of a trace's calls.
+    #[schema(value_type = String)]
+    pub each_nano: DurationNanos,
     /// Sum of their self times.
     #[schema(value_type = String)]
     pub self_nano: DurationNanos,

@@ -66,9 +66,10 @@ pub struct LogPatternList {
     pub patterns: Vec<LogPattern>,
     /// Number of patterns.
     pub pattern_count: u64,
-    /// Number of records.
+    /// Number of records, `otherCount` included.
     pub count: u64,
-    /// Records beyond the first 20,000 different forms, which are in no pattern.
+    /// Records whose messages have a rare form, which are in no pattern: the 20,000 most frequent
+    /// forms are kept. Patterns of their services are not compared.
     pub other_count: u64,
     /// Rows and files read.
     pub searched: Searched,

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::{Exemplar, LatencyStats, Searched, TimeWindow};
+use crate::{DurationNanos, UnixNanos};
 
 /// Services and what they call, with the calls between them.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
@@ -13,14 +14,26 @@ pub struct ServiceGraph {
     /// was asked for when that is too much.
     #[serde(flatten)]
     pub window: TimeWindow,
+    /// Start of the time that the calls are compared with: it ends where the window begins, and is
+    /// as long unless it is too much to read. Absent without `compare`, and where nothing is stored
+    /// of that time.
+    #[schema(value_type = Option<String>)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub known_since_unix_nano: Option<UnixNanos>,
     /// The nodes, by kind and name; folded ones last.
     pub nodes: Vec<GraphNode>,
-    /// The edges, most calls first, at most 10,000.
+    /// Number of services that send spans.
+    pub service_count: u64,
+    /// Number of databases, hosts and other endpoints that send no spans, also of folded ones.
+    /// Queues, the users and nodes without a name are none.
+    pub endpoint_count: u64,
+    /// The edges, at most 10,000: with `compare` those that became slower or fail more first, the
+    /// most changed before others; then those with most calls.
     pub edges: Vec<GraphEdge>,
     /// Number of edges.
     pub edge_count: u64,
     /// Rows and files read; incomplete when the graph covers a part of the window, or only the
-    /// newest 1,000,000 spans.
+    /// newest 1,000,000 spans. With `compare` also those of the time before.
     pub searched: Searched,
 }
 
@@ -86,12 +99,25 @@ pub struct GraphNode {
     pub call_count: u64,
     /// Number of failed requests and messages.
     pub error_count: u64,
+    /// Requests and messages per second of the window.
+    pub rate_per_second: f64,
+    /// Share of failed ones, 0 to 1.
+    pub error_share: f64,
     /// Number of requests and messages without a caller in the graph: transactions enter here.
     pub entry_count: u64,
     /// Number of the node's spans that were read.
     pub span_count: u64,
     /// Durations of its requests and messages.
     pub duration: LatencyStats,
+    /// Its requests and messages of the time before; absent without `compare`, where it had none,
+    /// and in `largest`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub before: Option<CallsBefore>,
+    /// Factor from the 95th percentile of before to that of now; absent unless it is slower.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub slower_factor: Option<f64>,
+    /// True if more of them fail than before; where fewer than 20 of then are known, if 5 % fail.
+    pub fails_more: bool,
     /// Number of peers of one kind and system that a folded node stands for; absent for any other.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub folded_count: Option<u64>,
@@ -99,6 +125,27 @@ pub struct GraphNode {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schema(no_recursion)]
     pub largest: Vec<GraphNode>,
+}
+
+/// The calls of a node or an edge in the time before.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct CallsBefore {
+    /// Number of calls.
+    pub call_count: u64,
+    /// Calls per second of that time.
+    pub rate_per_second: f64,
+    /// Share of failed calls, 0 to 1.
+    pub error_share: f64,
+    /// Half took no longer.
+    #[schema(value_type = String)]
+    pub p50_nano: DurationNanos,
+    /// 95 % took no longer.
+    #[schema(value_type = String)]
+    pub p95_nano: DurationNanos,
+    /// 99 % took no longer.
+    #[schema(value_type = String)]
+    pub p99_nano: DurationNanos,
 }
 
 /// How one node calls another.
@@ -130,6 +177,8 @@ pub struct GraphEdge {
     pub caller_only_count: u64,
     /// Number of calls that failed according to either side.
     pub error_count: u64,
+    /// Share of failed calls, 0 to 1.
+    pub error_share: f64,
     /// Calls per second of the window.
     pub rate_per_second: f64,
     /// Durations as measured by the called side; by the caller where the called side sends no
@@ -138,6 +187,15 @@ pub struct GraphEdge {
     /// Durations as measured by the caller, for calls with a CLIENT or PRODUCER span.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub caller_duration: Option<LatencyStats>,
+    /// Its calls of the time before; absent without `compare`, and where it had none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub before: Option<CallsBefore>,
+    /// Factor from the 95th percentile of before to that of `duration`; absent unless the calls are
+    /// slower.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub slower_factor: Option<f64>,
+    /// True if more calls fail than before; where fewer than 20 of then are known, if 5 % fail.
+    pub fails_more: bool,
     /// The slowest call, if known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub slowest: Option<Exemplar>,

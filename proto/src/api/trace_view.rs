@@ -76,6 +76,10 @@ pub struct ServiceTime {
     /// The self time of its spans, added up.
     #[schema(value_type = String)]
     pub self_nano: DurationNanos,
+    /// The part of that in which it waited for peers without spans: the self time of CLIENT and
+    /// PRODUCER spans whose called side sent no span.
+    #[schema(value_type = String)]
+    pub waiting_nano: DurationNanos,
     /// Its time on the critical path.
     #[schema(value_type = String)]
     pub critical_nano: DurationNanos,

@@ -4,9 +4,10 @@
 //! call. Self times come from a sample of traces of both times, which is assembled (`reading`).
 //! Each unit (an operation, a call to a service, an endpoint without spans) is compared with its
 //! own past (`effects`, `shapes`). Its weight is the part of the transactions' change that it
-//! explains (`attribution`). Attributes of the changed calls are compared last (`reasons`). All of
-//! it except the reading is pure. This module owns the order of these steps and the choice of what
-//! is left out when time is short.
+//! explains (`attribution`). Attributes of the changed calls are compared last (`reasons`), and the
+//! exceptions and messages of failed calls are read (`failures`). All of it except the reading is
+//! pure. This module owns the order of these steps and the choice of what is left out when time is
+//! short.
 
 mod attribution;
 mod changed_groups;
@@ -14,6 +15,7 @@ mod clocks;
 mod deployments;
 mod effects;
 mod endpoints;
+mod failures;
 mod onset;
 mod reading;
 mod reasons;
@@ -23,11 +25,14 @@ mod sampled;
 mod sentences;
 mod services;
 mod shapes;
-mod statistics;
+pub(super) mod statistics;
 mod symptoms;
 mod traffic_end;
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, HashMap, HashSet},
+};
 
 use tidings_proto::{
     DurationNanos, TraceId, UnixNanos,
@@ -247,6 +252,7 @@ impl ChangeQuery<'_> {
             let reasons = self.reasons(&mut findings)?;
             culprits = ranking(&findings, reasons);
             sentences::give(&findings, &culprits, &mut transactions, &mut services);
+            failures::give(self, &findings, &mut transactions, &mut services)?;
             clocks = clocks::clocks(traces, &numbered);
             headline = sentences::headline(&culprits, &transactions, &services)
                 .or_else(|| sentences::of_clock(clocks.first()?, begin));
@@ -404,7 +410,10 @@ impl ChangeQuery<'_> {
         Ok(calls)
     }
 
-    fn endpoints(&mut self, calls: Sides<&ServiceCalls>) -> Result<Vec<ComparedGroup>, QueryError> {
+    fn endpoints(
+        &mut self,
+        calls: Sides<&ServiceCalls>,
+    ) -> Result<Vec<ComparedGroup<'static>>, QueryError> {
         let counts = calls.map(ServiceCalls::span_count);
         let Sides { now, before } = self.windows;
         let now = services::endpoints(self.reader, now, &self.recent(), counts.now)?;
@@ -585,24 +594,26 @@ impl<'a> TransactionNumbers<'a> {
 }
 
 /// The types as groups, by number.
-fn transaction_groups(
+fn transaction_groups<'a>(
     types: &TransactionNumbers<'_>,
-    roots: &Sides<RootOperations>,
+    roots: &'a Sides<RootOperations>,
     traces: &TracesByType,
     recent: &[UnixNanos],
-) -> Vec<ComparedGroup> {
+) -> Vec<ComparedGroup<'a>> {
     let group = |(service, operation): &(&str, &str)| ComparedGroup {
         service: (*service).to_owned(),
         operation: Some((*operation).to_owned()),
         uninstrumented: false,
         sides: Sides::default(),
     };
-    let mut groups: Vec<ComparedGroup> = types.names.iter().map(group).collect();
+    let mut groups: Vec<ComparedGroup<'a>> = types.names.iter().map(group).collect();
     for (root, (number, _)) in roots.now.listed.iter().zip(&traces.now) {
-        groups[*number as usize].sides.now = GroupCalls::new(&root.calls, &root.steps, recent);
+        let steps = Cow::Borrowed(&root.steps);
+        groups[*number as usize].sides.now = GroupCalls::new(&root.calls, steps, recent);
     }
     for (root, (number, _)) in roots.before.listed.iter().zip(&traces.before) {
-        groups[*number as usize].sides.before = GroupCalls::new(&root.calls, &root.steps, &[]);
+        let steps = Cow::Borrowed(&root.steps);
+        groups[*number as usize].sides.before = GroupCalls::new(&root.calls, steps, &[]);
     }
     groups
 }

@@ -14,7 +14,8 @@ use tidings_proto::{
     api::{AffectedKind, ExceptionTransactions},
 };
 use tidings_storage::{
-    Detail, ExceptionSaid, Scan, ScanStats, SpanFilter, SpanRows, TimeRange, transaction_place,
+    Detail, ExceptionAttributes, Scan, ScanStats, SpanFilter, SpanRows, TimeRange,
+    transaction_place,
 };
 
 use super::{each_tree, exceptions::group_id, window::Window};
@@ -46,17 +47,19 @@ pub struct ExceptionTransactionSearch {
 impl ExceptionTransactionSearch {
     /// Reports whether one of the row's exceptions matches the search.
     fn matches(&self, rows: &SpanRows, row: usize) -> bool {
-        let is_wanted = |said: ExceptionSaid| {
-            let has_type =
-                self.exception_type.as_ref().is_none_or(|wanted| *wanted == said.exception_type);
+        let is_wanted = |exception: ExceptionAttributes| {
+            let has_type = self
+                .exception_type
+                .as_ref()
+                .is_none_or(|wanted| *wanted == exception.exception_type);
             has_type
                 && self.group.as_ref().is_none_or(|wanted| {
-                    let stack = said.normalised_stack();
+                    let stack = exception.normalised_stack();
                     let (service, operation) = (rows.service(row), rows.name(row));
-                    *wanted == group_id([service, operation, &said.exception_type, &stack])
+                    *wanted == group_id([service, operation, &exception.exception_type, &stack])
                 })
         };
-        rows.events(row).iter().filter_map(ExceptionSaid::from_event).any(is_wanted)
+        rows.events(row).iter().filter_map(ExceptionAttributes::from_event).any(is_wanted)
     }
 }
 

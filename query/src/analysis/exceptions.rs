@@ -15,7 +15,7 @@ use tidings_proto::{
     api::{CountInStep, ExceptionGroup, ExceptionList},
 };
 use tidings_storage::{
-    AttributeFilter, DeduplicationSet, Detail, ExceptionBounds, ExceptionKey, ExceptionSaid,
+    AttributeFilter, DeduplicationSet, Detail, ExceptionAttributes, ExceptionBounds, ExceptionKey,
     ExceptionSums, LastException, LogFilter, LogRows, Scan, ScanStats, SpanFilter, TimeRange,
 };
 
@@ -187,15 +187,16 @@ impl ExceptionAggregates {
     }
 
     fn add_log(&mut self, search: &ExceptionSearch, rows: &LogRows, row: usize) {
-        let said = ExceptionSaid::from_attributes(&rows.attributes(row));
-        if search.exception_type.as_ref().is_some_and(|wanted| *wanted != said.exception_type) {
+        let exception = ExceptionAttributes::from_attributes(&rows.attributes(row));
+        if search.exception_type.as_ref().is_some_and(|wanted| *wanted != exception.exception_type)
+        {
             return;
         }
         let key = ExceptionKey {
             service: rows.service(row).to_owned(),
             operation: String::new(),
-            stack: said.stack_hash(),
-            exception_type: said.exception_type,
+            stack: exception.stack_hash(),
+            exception_type: exception.exception_type,
         };
         let is_known = self.of.get(&key).is_some_and(|group| group.logs.count > 0);
         if self.logged >= LOG_GROUPS_MAX && !is_known {
@@ -207,8 +208,9 @@ impl ExceptionAggregates {
         let logs = &mut self.of.entry(key).or_default().logs;
         logs.count += 1;
         logs.first = Some(logs.first.map_or(time, |first| first.min(time)));
-        let said = (rows.span_id(row), rows.trace_id(row), said.message, said.stack_trace);
-        logs.last = logs.last.take().max(Some((time, said)));
+        let recorded =
+            (rows.span_id(row), rows.trace_id(row), exception.message, exception.stack_trace);
+        logs.last = logs.last.take().max(Some((time, recorded)));
         *logs.steps.entry(self.window.step_of(time)).or_default() += 1;
     }
 }
@@ -288,8 +290,8 @@ fn views(
     for (key, group) in shown {
         let of_spans = group.last_of_spans().map(|spans| spans.last);
         let of_spans = of_spans.and_then(|time| Some((time, last.next()??)));
-        let of_spans = of_spans.map(|(time, LastException { span_id, trace_id, said })| {
-            (time, (Some(span_id), Some(trace_id), said.message, said.stack_trace))
+        let of_spans = of_spans.map(|(time, LastException { span_id, trace_id, exception })| {
+            (time, (Some(span_id), Some(trace_id), exception.message, exception.stack_trace))
         });
         let before_count = before.and_then(|before| before.count(&key));
         let view = view(key, of_spans, group);
@@ -329,12 +331,12 @@ fn read_event_times(
             let key = (rows.trace_id(row), rows.span_id(row));
             let Some(views) = wanted.get_mut(&key) else { continue };
             for event in rows.events(row).iter().filter(|event| event.time_unix_nano > 0) {
-                let Some(said) = ExceptionSaid::from_event(event) else { continue };
+                let Some(exception) = ExceptionAttributes::from_event(event) else { continue };
                 for view in views.iter_mut() {
                     let is_last = view.last_seen_unix_nano == rows.start(row)
-                        && view.exception_type == said.exception_type
-                        && view.message == said.message
-                        && view.stack_trace == said.stack_trace;
+                        && view.exception_type == exception.exception_type
+                        && view.message == exception.message
+                        && view.stack_trace == exception.stack_trace;
                     if is_last {
                         view.time_unix_nano = UnixNanos(event.time_unix_nano);
                     }
@@ -369,9 +371,9 @@ fn view(
     }
     let first = first.into_iter().chain(spans.map(|spans| spans.first)).min();
     let ExceptionKey { service, operation, exception_type, .. } = key;
-    let said = ExceptionSaid { exception_type, message, stack_trace };
-    let normalised_stack = said.normalised_stack();
-    let ExceptionSaid { exception_type, message, stack_trace } = said;
+    let exception = ExceptionAttributes { exception_type, message, stack_trace };
+    let normalised_stack = exception.normalised_stack();
+    let ExceptionAttributes { exception_type, message, stack_trace } = exception;
     let id = group_id([&service, &operation, &exception_type, &normalised_stack]);
     let step = |(start_unix_nano, count)| CountInStep { start_unix_nano, count };
     ExceptionGroup {

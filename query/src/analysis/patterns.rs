@@ -3,15 +3,19 @@
 //! The records of the window are compared with those of another time range. By default it has the
 //! same length and ends where the window begins. Records are counted by the forms of their
 //! messages: the words without those that certainly vary. The counts in data files answer where
-//! they can. Elsewhere rows are read. `template` then merges forms. A pattern is new when none of
-//! its forms is in the other range, and gone when none is in the window. The examples of the listed
-//! patterns are read last.
+//! they can. Elsewhere rows are read. Both are added to one bounded table for each range, which
+//! keeps the most frequent forms. `template` then merges forms. A pattern is new when none of its
+//! forms is in the other range, and gone when none is in the window. A service with forms that were
+//! dropped has no new, gone or changed patterns: their records may belong to any of its patterns.
+//! The examples of the listed patterns are read last.
 
 mod template;
 
 use std::{
+    cmp::Reverse,
     collections::{BTreeMap, HashMap},
     ops::ControlFlow,
+    sync::Arc,
 };
 
 use ahash::RandomState;
@@ -20,8 +24,8 @@ use tidings_proto::{
     api::{CountInStep, LogPattern, LogPatternList, PatternChange},
 };
 use tidings_storage::{
-    CountedForms, DeduplicationSet, Detail, FormRecords, FormWriter, LogFilter, Scan, ScanStats,
-    TimeRange,
+    CountedForms, CutServices, DeduplicationSet, Detail, FormBounds, FormRecords, FormSummary,
+    FormWriter, KeptForms, LogFilter, Scan, ScanStats, TimeRange,
 };
 
 use super::window::Window;
@@ -32,8 +36,12 @@ use crate::{
     version::{self, mixed},
 };
 
-/// Maximum number of distinct message forms.
+/// Maximum number of distinct message forms of an answer.
 const FORMS_MAX: usize = 20_000;
+/// Bounds of the forms of the window. The bytes suffice for forms of 120 bytes in 60 steps each.
+const WINDOW_FORMS: FormBounds = FormBounds { forms_max: FORMS_MAX, bytes_max: 48 << 20 };
+/// Bounds of the forms of the compared time, which have a single step.
+const BASE_FORMS: FormBounds = FormBounds { forms_max: FORMS_MAX, bytes_max: 16 << 20 };
 /// Minimum factor between two rates that counts as a change.
 const FACTOR_MIN: f64 = 1.5;
 /// Minimum difference of a count from the expected one that counts as a change, in standard
@@ -41,9 +49,11 @@ const FACTOR_MIN: f64 = 1.5;
 const DEVIATIONS_MIN: f64 = 3.0;
 /// Maximum number of characters of an example.
 const EXAMPLE_CHARS_MAX: usize = 1_000;
-/// Length of the steps in which records of the compared time are counted. The answer does not show
-/// them.
-const BASE_STEP: DurationNanos = DurationNanos(24 * 3_600 * 1_000_000_000);
+/// Nanoseconds of a minute.
+const MINUTE: u64 = 60 * 1_000_000_000;
+/// Length of the step in which records of the compared time are counted: all time, in whole
+/// minutes. The answer does not show it.
+const BASE_STEP: DurationNanos = DurationNanos(u64::MAX - u64::MAX % MINUTE);
 
 /// Selection of log records.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -79,46 +89,16 @@ impl ComparedTimes {
     }
 }
 
-/// One of the two compared ranges.
-#[derive(Debug, Clone, Copy)]
-enum PatternSide {
-    Window(Window),
-    Base,
-}
-
-/// The records of one form, or of one pattern.
+/// The records of one form, or of one pattern. At least one of the ranges has some.
 #[derive(Debug, Default)]
 struct PatternRecords {
-    window: SideRecords,
+    window: Option<FormRecords>,
     /// Records of the compared time.
-    base: SideRecords,
-}
-
-/// Records of one of the two ranges.
-#[derive(Debug, Default)]
-struct SideRecords {
-    count: u64,
-    /// The highest severity number.
-    severity: i32,
-    first: Option<UnixNanos>,
-    /// The last record. Among records of equal time it is the one with the greatest content hash.
-    last: Option<RecordKey>,
-    /// Counts of the window, by step.
-    steps: BTreeMap<UnixNanos, u64>,
-}
-
-/// The records of all forms.
-#[derive(Debug, Default)]
-struct FormTable {
-    forms: Vec<MessageForm>,
-    /// Index of each form, by service.
-    places: HashMap<String, HashMap<String, usize, RandomState>, RandomState>,
-    /// Records of the window whose form is beyond the maximum number of forms.
-    other: u64,
+    base: Option<FormRecords>,
 }
 
 /// A service, the form of its messages, and the records.
-type MessageForm = (String, String, PatternRecords);
+type MessageForm = ((Arc<str>, String), PatternRecords);
 
 /// A pattern whose example is not read yet.
 #[derive(Debug)]
@@ -139,14 +119,15 @@ pub(crate) fn patterns(
     let of_window = LogFilter { time: window.range(), ..search.filter.clone() };
     let of_base = TimeRange { start: Some(base.0), end: Some(base.1) };
     let of_base = LogFilter { time: of_base, ..search.filter.clone() };
-    let mut table = FormTable::default();
     let rows_max = reader.settings.search_rows_max;
     // The window is read first, so that a lack of capacity affects the compared time.
-    let mut stats = table.add(reader, &of_window, PatternSide::Window(window), rows_max)?;
+    let (now, mut stats) = count_forms(reader, &of_window, window.step(), WINDOW_FORMS, rows_max)?;
     let rows_max = rows_max.saturating_sub(stats.rows);
-    stats += table.add(reader, &of_base, PatternSide::Base, rows_max)?;
-    let other = table.other;
-    let mut patterns = put_together(table.forms, times);
+    let (before, work) = count_forms(reader, &of_base, BASE_STEP, BASE_FORMS, rows_max)?;
+    stats += work;
+    let other = now.other_count;
+    let (forms, cut) = pair(now, before);
+    let mut patterns = put_together(forms, &cut, times);
     reader.check()?;
     if !stats.complete {
         patterns.iter_mut().for_each(|found| leave_uncompared(&mut found.view));
@@ -156,7 +137,10 @@ pub(crate) fn patterns(
     let pattern_count = patterns.len() as u64;
     patterns.truncate(search.limit);
     if !search.is_without_examples {
-        read_examples(reader, &search.filter, &mut patterns)?;
+        let examples = read_examples(reader, &search.filter, &mut patterns)?;
+        // The scan ends with the last example, so it says nothing of the completeness of counts.
+        stats.rows += examples.rows;
+        stats.files += examples.files;
     }
     Ok(LogPatternList {
         window: window.view(),
@@ -186,16 +170,18 @@ fn select(patterns: &mut Vec<FoundPattern>, is_of_changes: bool, times: Compared
     }
 }
 
-/// Reads the last record of each pattern, by its key.
+/// Reads the last record of each pattern, by its key. Returns the work.
 fn read_examples(
     reader: &Reader,
     filter: &LogFilter,
     patterns: &mut [FoundPattern],
-) -> Result<(), QueryError> {
+) -> Result<ScanStats, QueryError> {
     let mut wanted: BTreeMap<RecordKey, &mut LogPattern> =
         patterns.iter_mut().map(|found| (found.last, &mut found.view)).collect();
     let keys: Vec<RecordKey> = wanted.keys().copied().collect();
-    let (Some((first, _)), Some((last, _))) = (keys.first(), keys.last()) else { return Ok(()) };
+    let (Some((first, _)), Some((last, _))) = (keys.first(), keys.last()) else {
+        return Ok(ScanStats::NOTHING);
+    };
     let end = UnixNanos(last.0.saturating_add(1));
     let time = TimeRange { start: Some(*first), end: Some(end) };
     let filter = LogFilter { time, keys: Some(keys), ..filter.clone() };
@@ -210,82 +196,64 @@ fn read_examples(
         }
         let done = wanted.is_empty();
         Ok(if done { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
-    })?;
-    Ok(())
+    })
 }
 
-impl FormTable {
-    /// Adds the records of one of the two ranges, which is the range of the filter. Returns the
-    /// work of reading rows.
-    fn add(
-        &mut self,
-        reader: &Reader,
-        filter: &LogFilter,
-        side: PatternSide,
-        rows_max: u64,
-    ) -> Result<ScanStats, QueryError> {
-        let step = match side {
-            PatternSide::Window(window) => window.step(),
-            PatternSide::Base => BASE_STEP,
-        };
-        let CountedForms { forms, uncounted } = reader.count_log_forms(filter, step)?;
-        let mut seen = DeduplicationSet::new(reader.limits.counted_max);
-        let mut writer = FormWriter::default();
-        let scan = Scan { detail: Detail::Facts, rows_max };
-        // Rows come first: the newest records have no counts yet, and their forms must get an
-        // index.
-        let stats = reader.logs_within(filter, &uncounted, scan, |rows| {
-            for row in 0..rows.len() {
-                let (time, hash) = (rows.time(row), rows.content_hash(row));
-                if !seen.is_new(mixed(time.0) ^ hash) {
-                    continue;
-                }
-                match self.records(rows.service(row), writer.write(rows.text(row))) {
-                    Some(records) => {
-                        let severity = rows.severity_number(row);
-                        let records = records.side(side);
-                        records.add(1, severity, time, (time, hash));
-                        if let PatternSide::Window(window) = side {
-                            *records.steps.entry(window.step_of(time)).or_default() += 1;
-                        }
-                    }
-                    None => self.add_other(side, 1),
-                }
+/// Counts the records of a filter by form, in steps of this length. Returns the work of reading
+/// rows.
+fn count_forms(
+    reader: &Reader,
+    filter: &LogFilter,
+    step: DurationNanos,
+    bounds: FormBounds,
+    rows_max: u64,
+) -> Result<(KeptForms, ScanStats), QueryError> {
+    let CountedForms { mut forms, uncounted } = reader.count_log_forms(filter, step, bounds)?;
+    let mut seen = DeduplicationSet::new(reader.limits.counted_max);
+    let mut writer = FormWriter::default();
+    let scan = Scan { detail: Detail::Facts, rows_max };
+    let stats = reader.logs_within(filter, &uncounted, scan, |rows| {
+        for row in 0..rows.len() {
+            let (time, hash) = (rows.time(row), rows.content_hash(row));
+            if !seen.is_new(mixed(time.0) ^ hash) {
+                continue;
             }
-            Ok(ControlFlow::Continue(()))
-        })?;
-        for form in forms {
-            match self.records(&form.service, &form.form) {
-                Some(records) => records.side(side).add_counted(form),
-                None => self.add_other(side, form.steps.values().sum()),
-            }
+            let severity_number = rows.severity_number(row);
+            let last = (time, hash);
+            let summary = FormSummary { count: 1, severity_number, first: time, last };
+            let start = UnixNanos(time.0 - time.0 % step.0);
+            let form = writer.write(rows.text(row));
+            forms.add(rows.service(row), form, summary, [(start, 1)]);
         }
-        Ok(stats)
-    }
+        Ok(ControlFlow::Continue(()))
+    })?;
+    Ok((forms.finish(), stats))
+}
 
-    /// The records of a form; `None` when there are too many forms.
-    fn records(&mut self, service: &str, form: &str) -> Option<&mut PatternRecords> {
-        let known = self.places.get(service).and_then(|forms| forms.get(form)).copied();
-        let place = match known {
-            Some(place) => place,
-            None if self.forms.len() >= FORMS_MAX => return None,
-            None => {
-                let place = self.forms.len();
-                let forms = self.places.entry(service.to_owned()).or_default();
-                forms.insert(form.to_owned(), place);
-                let records = PatternRecords::default();
-                self.forms.push((service.to_owned(), form.to_owned(), records));
-                place
-            }
-        };
-        self.forms.get_mut(place).map(|(.., records)| records)
+/// Pairs the forms of both ranges, and returns the services that lack some. Forms that only the
+/// compared time has fill the places that the window leaves.
+fn pair(window: KeptForms, base: KeptForms) -> (Vec<MessageForm>, CutServices) {
+    let mut cut = window.cut;
+    cut.join(&base.cut);
+    let mut paired: HashMap<(Arc<str>, String), PatternRecords, RandomState> = HashMap::default();
+    for (service, form, records) in window.forms {
+        paired.entry((service, form)).or_default().window = Some(records);
     }
-
-    fn add_other(&mut self, side: PatternSide, count: u64) {
-        if matches!(side, PatternSide::Window(_)) {
-            self.other += count;
+    for (service, form, records) in base.forms {
+        paired.entry((service, form)).or_default().base = Some(records);
+    }
+    let mut forms: Vec<MessageForm> = paired.into_iter().collect();
+    if forms.len() > FORMS_MAX {
+        forms.sort_by(|(key, one), (other_key, other)| {
+            let counts =
+                |records: &PatternRecords| Reverse((records.count(), records.base_count()));
+            counts(one).cmp(&counts(other)).then_with(|| key.cmp(other_key))
+        });
+        for ((service, _), _) in forms.drain(FORMS_MAX..) {
+            cut.add(&service);
         }
     }
+    (forms, cut)
 }
 
 /// The difference of a pattern's count from the count that its rate in the compared time predicts,
@@ -297,7 +265,7 @@ fn deviations(pattern: &LogPattern, times: ComparedTimes) -> f64 {
     (count - base * ratio).abs() / (count + base * ratio * ratio).max(1.0).sqrt()
 }
 
-/// Clears the comparison of a pattern, because the compared time was not read completely.
+/// Clears the comparison of a pattern, because it may lack records of one of the times.
 fn leave_uncompared(pattern: &mut LogPattern) {
     (pattern.is_new, pattern.change, pattern.factor) = (false, PatternChange::Same, None);
 }
@@ -319,94 +287,82 @@ fn change(pattern: &LogPattern, times: ComparedTimes) -> PatternChange {
     }
 }
 
-/// Merges forms into patterns. Keeps those with a record in the window or in the compared time.
-fn put_together(forms: Vec<MessageForm>, times: ComparedTimes) -> Vec<FoundPattern> {
-    let mut services: BTreeMap<String, Vec<(Vec<String>, PatternRecords)>> = BTreeMap::new();
-    for (service, form, records) in forms {
-        let words = form.split_whitespace().map(str::to_owned).collect();
-        services.entry(service).or_default().push((words, records));
+/// Merges forms into patterns. Those of `cut` services are not compared.
+fn put_together(
+    forms: Vec<MessageForm>,
+    cut: &CutServices,
+    times: ComparedTimes,
+) -> Vec<FoundPattern> {
+    let mut services: BTreeMap<Arc<str>, Vec<(String, PatternRecords)>> = BTreeMap::new();
+    for ((service, form), records) in forms {
+        services.entry(service).or_default().push((form, records));
     }
     let mut patterns = Vec::new();
     for (service, mut forms) in services {
         forms.sort_by(|(form, one), (other_form, other)| {
-            let all = |records: &PatternRecords| records.window.count + records.base.count;
+            let all = |records: &PatternRecords| records.count() + records.base_count();
             all(other).cmp(&all(one)).then_with(|| form.cmp(other_form))
         });
-        let (words, records): (Vec<Vec<String>>, Vec<PatternRecords>) = forms.into_iter().unzip();
+        let (forms, records): (Vec<String>, Vec<PatternRecords>) = forms.into_iter().unzip();
+        let words: Vec<Vec<&str>> =
+            forms.iter().map(|form| form.split_whitespace().collect()).collect();
         let mut records: Vec<Option<PatternRecords>> = records.into_iter().map(Some).collect();
+        let is_cut = cut.contains(&service);
         for (template, of) in template::templates(&words) {
             let of = of.into_iter().filter_map(|at| records[at].take());
             let records = of.fold(PatternRecords::default(), PatternRecords::join);
-            patterns.push(records.found(service.clone(), template.join(" "), times));
+            let mut found = records.found(service.to_string(), template.join(" "), times);
+            if is_cut {
+                leave_uncompared(&mut found.view);
+            }
+            patterns.push(found);
         }
     }
     patterns
 }
 
-impl SideRecords {
-    /// Adds a number of records, the first at this time.
-    fn add(&mut self, count: u64, severity: i32, first: UnixNanos, last: RecordKey) {
-        self.count += count;
-        self.severity = self.severity.max(severity);
-        self.first = Some(self.first.map_or(first, |known| known.min(first)));
-        self.last = self.last.max(Some(last));
-    }
-
-    fn add_counted(&mut self, form: FormRecords) {
-        let count = form.steps.values().sum();
-        self.add(count, form.severity_number, form.first, form.last);
-        self.add_steps(form.steps);
-    }
-
-    fn add_steps(&mut self, steps: BTreeMap<UnixNanos, u64>) {
-        for (step, count) in steps {
-            *self.steps.entry(step).or_default() += count;
-        }
-    }
-
-    fn join(mut self, other: Self) -> Self {
-        self.count += other.count;
-        self.severity = self.severity.max(other.severity);
-        self.first = [self.first, other.first].into_iter().flatten().min();
-        self.last = self.last.max(other.last);
-        self.add_steps(other.steps);
-        self
-    }
-}
-
 impl PatternRecords {
-    fn side(&mut self, side: PatternSide) -> &mut SideRecords {
-        match side {
-            PatternSide::Window(_) => &mut self.window,
-            PatternSide::Base => &mut self.base,
-        }
+    /// Number of records in the window.
+    fn count(&self) -> u64 {
+        self.window.as_ref().map_or(0, |records| records.summary.count)
+    }
+
+    /// Number of records in the compared time.
+    fn base_count(&self) -> u64 {
+        self.base.as_ref().map_or(0, |records| records.summary.count)
     }
 
     fn join(self, other: Self) -> Self {
-        Self { window: self.window.join(other.window), base: self.base.join(other.base) }
+        let join = |one: Option<FormRecords>, other: Option<FormRecords>| match (one, other) {
+            (Some(mut one), Some(other)) => {
+                one.join(other);
+                Some(one)
+            }
+            (one, other) => one.or(other),
+        };
+        Self { window: join(self.window, other.window), base: join(self.base, other.base) }
     }
 
     fn found(self, service: String, template: String, times: ComparedTimes) -> FoundPattern {
         let (seconds, base_seconds) = times.seconds();
-        let (count, base_count) = (self.window.count, self.base.count);
-        let shown = if count == 0 { self.base } else { self.window };
-        let last = shown.last.unwrap_or_default();
+        let (count, base_count) = (self.count(), self.base_count());
+        let FormRecords { summary, steps } = self.window.or(self.base).unwrap_or_default();
         let step = |(start_unix_nano, count)| CountInStep { start_unix_nano, count };
-        let steps = shown.steps.into_iter().filter(|_| count > 0).map(step).collect();
+        let steps = steps.into_iter().filter(|_| count > 0).map(step).collect();
         let mut view = LogPattern {
             id: format!("{:016x}", version::of_texts([service.as_str(), template.as_str()])),
             service,
             template,
             count,
-            severity: severity_name(shown.severity).to_owned(),
+            severity: severity_name(summary.severity_number).to_owned(),
             is_new: base_count == 0,
             base_count,
             per_second: count as f64 / seconds,
             base_per_second: base_count as f64 / base_seconds,
             factor: None,
             change: PatternChange::Same,
-            first_seen_unix_nano: shown.first.unwrap_or_default(),
-            last_seen_unix_nano: last.0,
+            first_seen_unix_nano: summary.first,
+            last_seen_unix_nano: summary.last.0,
             steps,
             example: String::new(),
             trace_id: None,
@@ -415,6 +371,6 @@ impl PatternRecords {
             view.factor = Some(view.per_second / view.base_per_second);
         }
         view.change = change(&view, times);
-        FoundPattern { view, last }
+        FoundPattern { view, last: summary.last }
     }
 }

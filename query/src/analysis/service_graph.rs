@@ -5,8 +5,10 @@
 //! window in which its called span began. Storage has rollups of most calls. Where too many files
 //! lack rollups, the answer covers the newest part of the window. Where no rollup exists (a single
 //! trace, spans received just now), the newest spans are read here. The answer says when it is
-//! partial. Parts of the graph are chosen and peers are folded last, on the whole graph.
+//! partial. Parts of the graph are chosen and peers are folded last, on the whole graph. On
+//! request, calls are compared with those of as long a time before.
 
+mod graph_comparison;
 mod graph_reader;
 mod graph_rows;
 
@@ -14,7 +16,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use tidings_proto::{
     DurationNanos, TraceId, UnixNanos,
-    api::{EdgeKind, Exemplar, GraphEdge, NodeKind, ServiceGraph},
+    api::{EdgeKind, Exemplar, GraphEdge, GraphNode, NodeKind, ServiceGraph},
     otlp::SpanKind,
 };
 use tidings_storage::{
@@ -28,9 +30,10 @@ use crate::{
     execution::{Reader, searched},
 };
 
+use graph_comparison::{GraphBefore, RowsBefore, weight};
 pub(crate) use graph_reader::graph_spans;
 use graph_reader::{gather, selection};
-use graph_rows::{EdgeRow, GraphRowKey};
+use graph_rows::{EdgeRow, EdgeRowKey, GraphRowKey, NodeRow};
 
 /// Minimum length of the newest part of a window that is answered when the whole window is too
 /// large.
@@ -65,6 +68,8 @@ pub struct GraphSearch {
     pub single: Vec<String>,
     /// Number of peers of a group that stay single. They are the peers with the most failed calls.
     pub failing: u32,
+    /// True to compare the calls with those of the range of the same length before the window.
+    pub compare: bool,
 }
 
 /// A node: its kind and its name.
@@ -200,16 +205,36 @@ pub(crate) fn graph(reader: &Reader, search: &GraphSearch) -> Result<ServiceGrap
         Some(_) => None,
         None => Some(Window::new(reader, search.filter.start, None)?),
     };
+    let (mut graph, window, mut stats) = read(reader, search, window)?;
+    graph.count_uninstrumented();
+    if let Some(centre) = &search.around {
+        graph.check_kind(centre)?;
+        graph.keep(&graph.around(centre, search.depth));
+    }
+    let before = match search.compare {
+        true => GraphBefore::read(reader, search, window, &mut stats)?,
+        false => None,
+    };
+    Ok(graph.view(reader, search, window, before, stats))
+}
+
+/// Reads the graph of a window, or of the trace when there is no window. Returns the graph, the
+/// window that it covers, and the scan statistics.
+fn read(
+    reader: &Reader,
+    search: &GraphSearch,
+    window: Option<Window>,
+) -> Result<(Graph<Edge>, Window, ScanStats), QueryError> {
     if let Some(window) = window.filter(|_| is_of_all(search))
         && let Some((part, aggregate)) = added_up(reader, window)?
     {
-        return Graph::from_aggregate(&aggregate).view(reader, search, part, aggregate.scan);
+        return Ok((Graph::from_aggregate(&aggregate), part, aggregate.scan));
     }
     if let Some(window) = window.filter(|_| !is_of_all(search)) {
         let bounds = bounds(reader, &window.times());
         let bounds = GraphBounds { rows_max: bounds.rows_max.min(CHOSEN_SPANS_MAX), ..bounds };
         let aggregate = reader.aggregate_graph_of(&bounds, &choice(reader, search, window))?;
-        return Graph::from_aggregate(&aggregate).view(reader, search, window, aggregate.scan);
+        return Ok((Graph::from_aggregate(&aggregate), window, aggregate.scan));
     }
     let filter = selection(search, window);
     let (graph, bounds, stats) = gather::<Edge>(reader, &filter, window)?;
@@ -224,7 +249,7 @@ pub(crate) fn graph(reader: &Reader, search: &GraphSearch) -> Result<ServiceGrap
             return Err(QueryError::NotFound { what });
         }
     };
-    graph.view(reader, search, window, stats)
+    Ok((graph, window, stats))
 }
 
 /// Reports whether the query covers every trace of its window, so that rollups can answer it.
@@ -519,45 +544,51 @@ impl Graph<Edge> {
     }
 
     fn view(
-        mut self,
+        self,
         reader: &Reader,
         search: &GraphSearch,
         window: Window,
+        before: Option<GraphBefore>,
         stats: ScanStats,
-    ) -> Result<ServiceGraph, QueryError> {
-        self.count_uninstrumented();
-        if let Some(centre) = &search.around {
-            self.check_kind(centre)?;
-            self.keep_around(centre, search.depth);
-        }
-        let rows = self.into_rows(search);
+    ) -> ServiceGraph {
+        let folded = self.folded(search);
+        let before = before.map(|before| before.into_rows(&self, &folded, search));
+        let rows = self.into_rows(&folded);
         let places: BTreeMap<&GraphRowKey, u32> = rows.nodes.keys().zip(0..).collect();
         let edge_count = rows.edges.len() as u64;
-        let mut edges: Vec<GraphEdge> = rows
-            .edges
-            .iter()
-            .map(|((from, to, kind), EdgeRow { edge, caller_only })| GraphEdge {
-                from: places[from],
-                to: places[to],
-                kind: *kind,
-                call_count: edge.calls.count,
-                caller_only_count: *caller_only,
-                error_count: edge.calls.errors,
-                rate_per_second: window.rate(edge.calls.count),
-                duration: edge.calls.latency.stats(),
-                caller_duration: (edge.caller.count() > 0).then(|| edge.caller.stats()),
-                slowest: edge.calls.slowest(),
-                failed: edge.calls.failed(),
-            })
-            .collect();
-        edges.sort_by_key(|edge| std::cmp::Reverse(edge.call_count));
+        let edge = |(key, row): (&EdgeRowKey, &EdgeRow)| {
+            let was = before.as_ref().and_then(|before| before.edge(key));
+            row.view((places[&key.0], places[&key.1], key.2), window, was)
+        };
+        let mut edges: Vec<GraphEdge> = rows.edges.iter().map(edge).collect();
+        edges.sort_by(|one, other| {
+            let changed = weight(other).total_cmp(&weight(one));
+            changed.then_with(|| other.call_count.cmp(&one.call_count))
+        });
         edges.truncate(EDGES_MAX);
-        Ok(ServiceGraph {
+        let node = |(key, row): (GraphRowKey, NodeRow)| {
+            let was = before.as_ref().and_then(|before| before.node(&key));
+            row.view(key, window, was)
+        };
+        let nodes: Vec<GraphNode> = rows.nodes.into_iter().map(node).collect();
+        ServiceGraph {
             window: window.view(),
-            nodes: rows.nodes.into_iter().map(|(key, row)| row.view(key)).collect(),
+            known_since_unix_nano: before.as_ref().map(RowsBefore::start),
+            service_count: nodes.iter().filter(|node| node.span_count > 0).count() as u64,
+            endpoint_count: nodes.iter().map(endpoints).sum(),
+            nodes,
             edges,
             edge_count,
             searched: searched(reader, stats),
-        })
+        }
+    }
+}
+
+/// Number of endpoints without spans that a node stands for. Queues, the users and nodes without a
+/// name are none.
+fn endpoints(node: &GraphNode) -> u64 {
+    match node.kind {
+        NodeKind::Service | NodeKind::Messaging | NodeKind::User => 0,
+        _ => node.folded_count.unwrap_or_else(|| u64::from(!node.name.is_empty())),
     }
 }

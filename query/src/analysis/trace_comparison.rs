@@ -3,8 +3,10 @@
 //! A position in the tree is the path of services, operations and kinds from the root down, so
 //! repeated calls share one position. Owns the choice of the traces and the alignment of their
 //! trees. The typical trace of a transaction type is a set, too: a sample of the transactions that
-//! enter at the same operation. `place_calls` owns the statistics of a position and its deviations.
+//! enter at the same operation. `place_calls` owns the statistics of a position and its deviations,
+//! `impacts` owns the ranking of all positions.
 
+mod impacts;
 mod place_calls;
 
 #[cfg(test)]
@@ -19,8 +21,9 @@ use tidings_proto::{
 };
 use tidings_storage::{Latency, TimeRange};
 
-use self::place_calls::{
-    ComparedSides, SideCalls, TraceCalls, deviations, impact, signed_difference, usual_begin,
+use self::{
+    impacts::WholeDifference,
+    place_calls::{ComparedSides, SideCalls, TraceCalls, deviations, impact, usual_begin},
 };
 use super::{each_tree, window::Window};
 use crate::{
@@ -204,7 +207,50 @@ impl Overlay {
         let traces = [0, 1].map(|side: usize| self.sides[side].0.len() as u64);
         let duration_nanos = [0, 1].map(|side: usize| self.sides[side].1.quantile(50).0);
         let sides = ComparedSides { traces, duration_nanos, is_typical: self.is_typical };
-        let mut unattributed = signed_difference(duration_nanos[0], duration_nanos[1]);
+        let mut calls = self.calls(&sides);
+        let whole = WholeDifference::new(duration_nanos);
+        impacts::path_shares(&mut calls);
+        impacts::mark_differing(&mut calls, whole);
+        let deepest = [
+            impacts::deepest_failure(&calls, |call| &call.left),
+            impacts::deepest_failure(&calls, |call| &call.right),
+        ];
+        let mut asked = asked.into_iter().zip(deepest);
+        let [left, right] = self.sides.map(|(mut ids, latency)| {
+            let (asked, deepest_failed_index) = asked.next().unwrap_or_default();
+            let trace_count = ids.len() as u64;
+            let here: HashSet<TraceId> = ids.iter().copied().collect();
+            let missing = asked.iter().copied().filter(|id| !here.contains(id));
+            let missing_trace_ids = missing.collect();
+            ids.truncate(IDS_SHOWN_MAX);
+            let (trace_ids, duration) = (ids, latency.stats());
+            ComparedSet {
+                trace_count,
+                trace_ids,
+                missing_trace_ids,
+                duration,
+                deepest_failed_index,
+            }
+        });
+        let unattributed = calls.iter().fold(whole.nanos, |unattributed, call| {
+            unattributed.saturating_sub(call.impact_nano.0)
+        });
+        Comparison {
+            left,
+            right,
+            difference_nano: OffsetNanos(whole.nanos),
+            is_alike: whole.is_alike,
+            impacts: impacts::ranked(&calls, whole),
+            deviation_counts: impacts::count_deviations(&calls),
+            path_suspect_index: impacts::path_suspect(&calls),
+            unattributed_nano: OffsetNanos(unattributed),
+            truncated: self.truncated,
+            calls,
+        }
+    }
+
+    /// Builds the rows, depth first. `impacts` fills in what needs all of them.
+    fn calls(&self, sides: &ComparedSides) -> Vec<ComparedCall> {
         let mut shown = vec![0; self.places.len()];
         let mut calls = Vec::with_capacity(self.places.len());
         for at in self.depth_first() {
@@ -212,32 +258,20 @@ impl Overlay {
             let (above, service, operation, _) = place.key;
             shown[at as usize] = u32::try_from(calls.len()).unwrap_or(u32::MAX);
             let [left, right] = &place.sides;
-            let impact = impact(left, right, &sides);
-            unattributed = unattributed.saturating_sub(impact);
             calls.push(ComparedCall {
                 parent_index: above.map(|above| shown[above as usize]),
                 depth: place.depth,
                 service: self.names.text(service).to_owned(),
                 operation: self.names.text(operation).to_owned(),
                 kind: place.kind.into(),
-                deviations: deviations(left, right, &sides),
-                impact_nano: OffsetNanos(impact),
-                left: left.view(traces[0]),
-                right: right.view(traces[1]),
+                deviations: deviations(left, right, sides),
+                differs: false,
+                impact_nano: OffsetNanos(impact(left, right, sides)),
+                left: left.view(sides.traces[0]),
+                right: right.view(sides.traces[1]),
             });
         }
-        let mut asked = asked.into_iter();
-        let [left, right] = self.sides.map(|(mut ids, latency)| {
-            let trace_count = ids.len() as u64;
-            let here: HashSet<TraceId> = ids.iter().copied().collect();
-            let asked = asked.next().unwrap_or_default().iter().copied();
-            let missing_trace_ids = asked.filter(|id| !here.contains(id)).collect();
-            ids.truncate(IDS_SHOWN_MAX);
-            let (trace_ids, duration) = (ids, latency.stats());
-            ComparedSet { trace_count, trace_ids, missing_trace_ids, duration }
-        });
-        let unattributed_nano = OffsetNanos(unattributed);
-        Comparison { left, right, calls, unattributed_nano, truncated: self.truncated }
+        calls
     }
 
     /// The positions, parents first, siblings by the median of their starts, then by name.

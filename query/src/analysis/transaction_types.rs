@@ -16,8 +16,8 @@ use tidings_proto::{
     api::{TimeShare, TransactionKind, TransactionKindList},
 };
 use tidings_storage::{
-    Calls, Detail, KindAnswer, KindBounds, KindCalls, KindKey, OtherKinds, Scan, ScanStats,
-    SpanFilter, TimeRange, Transactions, WantedTraces, transaction_place,
+    Calls, Detail, KindAnswer, KindBounds, KindCalls, KindKey, OtherKinds, SampleSpec, Scan,
+    ScanStats, SpanFilter, TimeRange, Transactions, transaction_place,
 };
 
 use super::{
@@ -143,9 +143,9 @@ fn shorter_share(calls: &Calls, than: DurationNanos) -> f64 {
 }
 
 /// The traces to sample for the breakdown of time.
-fn wanted(kinds: &Kinds, search: &KindSearch) -> Vec<WantedTraces> {
+fn wanted(kinds: &Kinds, search: &KindSearch) -> Vec<SampleSpec> {
     let traces_max = (ANALYSED_MAX / kinds.len().max(1)).max(ANALYSED_MIN);
-    let wanted = kinds.iter().map(|((service, operation), kind)| WantedTraces {
+    let wanted = kinds.iter().map(|((service, operation), kind)| SampleSpec {
         service: service.clone(),
         operation: operation.clone(),
         least: match search.above {
@@ -168,7 +168,7 @@ pub(crate) fn of_kind(
 ) -> Result<Vec<TraceId>, QueryError> {
     let (service, operation) = (service.to_owned(), operation.to_owned());
     let asked = (Some(service.clone()), Some(operation.clone()));
-    let wanted = WantedTraces { service, operation, least: DurationNanos(0), traces_max };
+    let wanted = SampleSpec { service, operation, least: DurationNanos(0), traces_max };
     let found = found(reader, window, asked, 1, |_| vec![wanted.clone()])?;
     Ok(found.samples.into_iter().next().unwrap_or_default())
 }
@@ -212,7 +212,7 @@ pub(crate) fn root_operations(
     let choose = |kinds: &Kinds| {
         let counts: Vec<u64> = kinds.iter().map(|(_, kind)| kind.calls.count).collect();
         let traces_max = fair_share(&counts, traces_max).max(ANALYSED_MIN);
-        let wanted = kinds.iter().map(|((service, operation), _)| WantedTraces {
+        let wanted = kinds.iter().map(|((service, operation), _)| SampleSpec {
             service: service.clone(),
             operation: operation.clone(),
             least: DurationNanos(0),
@@ -260,7 +260,7 @@ fn found(
     window: Window,
     (service, operation): (Option<String>, Option<String>),
     limit: usize,
-    choose: impl Fn(&Kinds) -> Vec<WantedTraces>,
+    choose: impl Fn(&Kinds) -> Vec<SampleSpec>,
 ) -> Result<CountedTypes, QueryError> {
     let bounds = KindBounds {
         between: window.bounds(),
@@ -308,7 +308,7 @@ fn read(
     window: Window,
     bounds: &KindBounds,
     limit: usize,
-    choose: impl Fn(&Kinds) -> Vec<WantedTraces>,
+    choose: impl Fn(&Kinds) -> Vec<SampleSpec>,
 ) -> Result<CountedTypes, QueryError> {
     let [start, end] = window.times();
     let visible = KindBounds::visible(start..end);

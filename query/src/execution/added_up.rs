@@ -5,8 +5,8 @@ use std::ops::ControlFlow;
 
 use tidings_storage::{
     CallKey, ExceptionBounds, ExceptionGroups, ExceptionKey, ExceptionSums, GraphAggregate,
-    GraphBounds, GraphChoice, KindAnswer, KindBounds, KindCalls, LastException, Scan, ScanStats,
-    Snapshot, SpanFilter, SpanRows, StorageError, TimeRange, WantedTraces,
+    GraphBounds, GraphChoice, KindAnswer, KindBounds, KindCalls, LastException, SampleSpec, Scan,
+    ScanStats, Snapshot, SpanFilter, SpanRows, StorageError, TimeRange,
 };
 
 use super::{Reader, STOP};
@@ -61,7 +61,7 @@ impl Reader {
     pub(crate) fn aggregate_kinds(
         &self,
         bounds: &KindBounds,
-        choose: &mut dyn FnMut(&KindCalls) -> Vec<WantedTraces>,
+        choose: &mut dyn FnMut(&KindCalls) -> Vec<SampleSpec>,
     ) -> Result<Option<KindAnswer>, QueryError> {
         self.watched(|snapshot, go_on| snapshot.aggregate_kinds(bounds, choose, go_on))
     }

@@ -65,7 +65,7 @@ impl Takes for Compare {
 /// tree are one row, with how often, how long and how failing on either side, and how the left
 /// deviates: missing, extra, slower, newly failing calls and so on. `right=typical` compares with
 /// up to 200 transactions of the same kind: medians over them are what is typical, and their range
-/// tells what is out of the ordinary.
+/// tells what is out of the ordinary. `impacts` ranks the calls by their part of the difference.
 #[utoipa::path(
     get,
     path = "/api/v1/compare",

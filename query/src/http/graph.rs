@@ -15,7 +15,7 @@ use crate::{
     params::{
         Params,
         declared::{Lists, Of, Takes, query},
-        form::ParameterForm::{Integer, Text, TraceId},
+        form::ParameterForm::{Flag, Integer, Text, TraceId},
     },
 };
 
@@ -56,6 +56,11 @@ impl Takes for Graph {
                 Integer { min: 0, max: 100, default: Some(5) },
                 "With `fold`: so many peers of one kind and system are nodes of their own, those with most failed calls",
             ),
+            query(
+                "compare",
+                Flag,
+                "`true`: with the calls of each node and edge in as long a time before the window, and whether they are slower or fail more. Not with `traceId`",
+            ),
         ],
     ];
 }
@@ -67,7 +72,8 @@ impl Takes for Graph {
 /// filter in the window. A call counts in the window in which its called span begins. Rollups
 /// answer queries without filters; otherwise at most the newest 1,000,000 spans are read, and
 /// `searched.complete` says whether those are all. With `fold`, peers of one kind and system are
-/// one node, and their edges are added up.
+/// one node, and their edges are added up. With `compare`, edges that became slower or fail more
+/// come first.
 #[utoipa::path(
     get,
     path = "/api/v1/graph",
@@ -84,6 +90,11 @@ async fn graph(State(service): State<QueryService>, uri: Uri) -> Result<Response
         let reason = "`traceId` stands alone: the graph is of the whole trace";
         return Err(QueryError::parameter("traceId", reason));
     }
+    let compare = params.flag("compare");
+    if trace_id.is_some() && compare {
+        let reason = "one trace has no time before that it could be compared with";
+        return Err(QueryError::parameter("compare", reason));
+    }
     let search = GraphSearch {
         filter,
         trace_id,
@@ -92,6 +103,7 @@ async fn graph(State(service): State<QueryService>, uri: Uri) -> Result<Response
         fold: params.integer("fold"),
         single: params.texts("single").into_iter().map(str::to_owned).collect(),
         failing: params.integer("failing").unwrap_or_default(),
+        compare,
     };
     let (service, turn) = service.keeping_turn();
     let found = service.ask(move |reader| service_graph::graph(reader, &search)).await?;

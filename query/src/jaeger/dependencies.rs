@@ -10,7 +10,7 @@ use tidings_proto::{
     jaeger::{DependencyLink, NO_SERVICE},
 };
 use tidings_storage::{
-    Detail, GraphBounds, GraphKey, GraphPart, SpanFilter, TimeRange, graph_calls, without_silence,
+    Detail, GraphBounds, GraphKey, GraphPart, SpanFilter, TimeRange, graph_calls, split_at_gaps,
 };
 
 use crate::{
@@ -83,7 +83,7 @@ fn read(reader: &Reader, start: TimeRange) -> Result<(CallCounts, bool), QueryEr
     let mut calls: BTreeMap<(u32, u32), u64> = BTreeMap::new();
     for (trace_id, facts) in &gathered.traces {
         reader.check()?;
-        for part in without_silence(&mut graph_spans(facts)) {
+        for part in split_at_gaps(&mut graph_spans(facts)) {
             for of in graph_calls(*trace_id, part) {
                 let GraphPart::Called { caller, .. } = of.part else { continue };
                 let service = |span: usize| part[span].facts.service;

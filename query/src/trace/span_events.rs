@@ -14,7 +14,7 @@ use tidings_proto::{
     api::{EventColumns, SpanFlags},
     otlp::Event,
 };
-use tidings_storage::{Detail, ExceptionSaid, Scan};
+use tidings_storage::{Detail, ExceptionAttributes, Scan};
 
 use super::{
     of_trace,
@@ -97,7 +97,7 @@ fn placed(tree: &Tree, index: usize, events: Vec<Event>) -> impl Iterator<Item =
             time => moved(UnixNanos(time), clock),
         };
         let exception_type = (event.name == EXCEPTION).then(|| {
-            let said = ExceptionSaid::from_attributes(&event.attributes).exception_type;
+            let said = ExceptionAttributes::from_attributes(&event.attributes).exception_type;
             cut(if said.is_empty() { EXCEPTION } else { &said })
         });
         PlacedEvent {

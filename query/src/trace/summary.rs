@@ -8,6 +8,7 @@ use std::{collections::BTreeMap, time::Duration};
 use tidings_proto::{
     DurationNanos, UnixNanos,
     api::{ServiceTime, SpanFlags, TraceSummary, TransactionState},
+    otlp::SpanKind,
 };
 
 use super::{trace_rows::Names, tree::Tree};
@@ -87,6 +88,7 @@ struct ServiceTotals {
     spans: u64,
     errors: u64,
     own: DurationNanos,
+    waiting: DurationNanos,
     critical: DurationNanos,
     busy: DurationNanos,
 }
@@ -94,12 +96,17 @@ struct ServiceTotals {
 impl ServiceClock {
     /// Adds the spans of a trace.
     pub(crate) fn add(&mut self, tree: &Tree) {
+        let is_answered = answered(tree);
         for (index, node) in tree.assembled.nodes.iter().enumerate() {
             let fact = tree.fact(index);
             let sum = self.sums.entry(fact.service).or_default();
             sum.spans += 1;
             sum.errors += u64::from(tree.failed(index));
             sum.own = plus(sum.own, node.self_time);
+            let is_calling = matches!(fact.kind, SpanKind::Client | SpanKind::Producer);
+            if is_calling && !is_answered[index] {
+                sum.waiting = plus(sum.waiting, node.self_time);
+            }
             sum.critical = plus(sum.critical, node.critical_time);
             if node.duration.0 > 0 {
                 self.open.push((fact.service, fact.start, fact.end));
@@ -120,6 +127,7 @@ impl ServiceClock {
                 error_count: sum.errors,
                 busy_nano: sum.busy,
                 self_nano: sum.own,
+                waiting_nano: sum.waiting,
                 critical_nano: sum.critical,
             })
             .collect();
@@ -145,6 +153,19 @@ impl ServiceClock {
             covered = Some((*service, from.max(*end)));
         }
     }
+}
+
+/// Tells of each node whether the called side of it sent a span: a child of another service, or a
+/// child that serves a call.
+fn answered(tree: &Tree) -> Vec<bool> {
+    let nodes = &tree.assembled.nodes;
+    let mut is_answered = vec![false; nodes.len()];
+    for (index, node) in nodes.iter().enumerate() {
+        let Some(parent) = node.parent.map(|parent| parent as usize) else { continue };
+        let fact = tree.fact(index);
+        is_answered[parent] |= fact.kind.serves() || fact.service != tree.fact(parent).service;
+    }
+    is_answered
 }
 
 /// The sum of two durations.

@@ -92,6 +92,20 @@ async fn a_report_has_calls_that_take_longer() {
     assert!((5.0..15.0).contains(&change["factor"].as_f64().unwrap()), "{change}");
     assert!(begins_in_time(&report, change), "{change}");
     assert_eq!(kinds(&report["transactions"][0]), ["latency"]);
+    for group in [orders, &report["transactions"][0]] {
+        let since = &group["since"];
+        assert_eq!(since["startUnixNano"], group["changes"][0]["sinceUnixNano"]);
+        let numbers = |stats: &Json| {
+            let nanos = |key: &str| text(&stats[key]).parse::<u64>().unwrap();
+            (nanos("p50Nano"), nanos("p95Nano"), stats["count"].as_u64().unwrap())
+        };
+        let (now, since_change) = (numbers(&group["now"]), numbers(since));
+        assert!(now.0 < 100 * MILLI, "most of the hour is before the change: {group}");
+        assert!(since_change.0 >= 200 * MILLI && since_change.1 >= since_change.0, "{group}");
+        assert!((80..=100).contains(&since_change.2) && now.2 == 180, "{group}");
+        let rate = since["ratePerSecond"].as_f64().unwrap();
+        assert!((0.045..0.055).contains(&rate), "one in 20 seconds: {rate}");
+    }
     let headline = &report["headline"];
     assert_eq!(
         (&headline["subject"]["service"], &headline["change"]["kind"]),
@@ -114,12 +128,41 @@ async fn a_report_has_calls_that_fail() {
         assert_eq!((&change["isWorse"], &change["before"]), (&json!(true), &json!(0.0)));
         assert!((0.1..0.4).contains(&change["now"].as_f64().unwrap()), "{change}");
         assert_eq!(change.get("factor"), None, "nothing failed before");
+        let failure = json!({ "service": "orders", "message": "no", "share": 1.0 });
+        assert_eq!(group["failures"], json!([failure]));
     }
     let headline = &report["headline"];
     assert_eq!(
         (&headline["subject"]["service"], &headline["change"]["kind"]),
         (&json!("orders"), &json!("errors"))
     );
+}
+
+#[tokio::test]
+async fn failures_are_named_by_the_deepest_failed_span_that_says_why() {
+    let failing = |at: u64| {
+        let [served, call, order] = usual(at);
+        match is_struck(at) {
+            true => [
+                served.exception("BadGateway", "orders failed").status(StatusCode::Error, "bad"),
+                call.exception("CardDeclined", &format!("no card of {at}"))
+                    .status(StatusCode::Error, ""),
+                order.status(StatusCode::Error, ""),
+            ],
+            false => [served, call, order],
+        }
+    };
+    let report = report(&after(times().flat_map(failing)).await).await;
+    let failures = report["transactions"][0]["failures"].as_array().unwrap();
+    assert_eq!(failures.len(), 1, "messages of one type are one kind: {failures:?}");
+    assert_eq!(
+        (&failures[0]["service"], &failures[0]["exceptionType"], &failures[0]["share"]),
+        (&json!("gateway"), &json!("CardDeclined"), &json!(1.0))
+    );
+    assert!(text(&failures[0]["message"]).starts_with("no card of "), "{failures:?}");
+    let orders = service(&report, "orders");
+    assert_eq!(kinds(orders), ["errors"], "{orders}");
+    assert_eq!(orders.get("failures"), None, "its spans do not say why they failed");
 }
 
 #[tokio::test]
@@ -174,7 +217,9 @@ async fn a_report_has_log_patterns_that_the_baseline_does_not_have() {
     assert_eq!(change["now"], 23.0);
     assert_eq!(change["sinceUnixNano"], (BEGIN + CHANGED_FROM * MILLI).to_string());
     let plain = harness.get(&second_hour()).await;
-    assert_eq!(service(&plain, "orders")["changes"], json!([]), "patterns are read on request");
+    let orders = service(&plain, "orders");
+    assert_eq!(orders["changes"], json!([]), "patterns are read on request");
+    assert_eq!(orders.get("since"), None, "all numbers are as usual");
 }
 
 #[tokio::test]

@@ -267,6 +267,7 @@ async fn two_traces_are_compared_place_by_place() {
     let select = &answer["calls"][3];
     assert_eq!(stretch(&select["left"]), (nanos(20), nanos(32)), "from the first to the last");
     assert_eq!(stretch(&select["right"]), (nanos(20), nanos(30)));
+    assert_eq!(select["left"]["median"]["eachNano"], "15500000", "30 ms and 1 ms");
     assert_eq!(stretch(&audit["right"]), (nanos(0), nanos(0)), "the right does not make it");
     assert_eq!(
         (&audit["left"]["isUsual"], &audit["right"]["isUsual"]),
@@ -312,9 +313,74 @@ async fn two_traces_differ_in_what_matters_to_the_whole() {
     let with_first = |left| format!("/compare?left={}&right={}", trace_id(left), trace_id(1));
     let little = harness.get(&with_first(2)).await;
     assert_eq!(deviations(&little), ["0:work ", "1:get ", "1:read "]);
+    let impact =
+        |row: u64, nanos: String| json!({"callIndex": row, "impactNano": nanos, "isCause": false});
+    let impacts = [impact(0, format!("-{}", nanos(2))), impact(1, nanos(2))];
+    assert_eq!(little["impacts"], json!(impacts));
+    assert_eq!((&little["differenceNano"], &little["isAlike"]), (&json!("0"), &json!(true)));
+    let differs = |answer: &Json| [0, 1, 2].map(|row| answer["calls"][row]["differs"].clone());
+    assert_eq!(differs(&little), [json!(true), json!(true), json!(false)], "none deviates");
     let much = harness.get(&with_first(3)).await;
     assert_eq!(deviations(&much), ["0:work ", "1:get ", "1:read slower"]);
     assert_eq!(much["calls"][2]["impactNano"], json!(nanos(400)));
+    assert_eq!(differs(&much), [json!(false), json!(false), json!(true)]);
+}
+
+#[tokio::test]
+async fn calls_are_ranked_by_impact_and_share_the_critical_path() {
+    let harness = Harness::new().await;
+    let work = |trace, until| span(trace, 1, "shop", "work").at(0, until);
+    let charge = |trace, until| span(trace, 2, "pay", "charge").parent(1).at(50, until);
+    let bank = |trace, until| span(trace, 3, "bank", "book").parent(2).at(100, until);
+    let publish = span(1, 4, "mail", "publish").parent(1).at(300, 350);
+    harness.send([work(1, 500), charge(1, 150), bank(1, 140), publish]).await;
+    let audit = span(2, 5, "shop", "audit").parent(1).at(700, 750);
+    let failed = |built: SpanBuilder| built.status(StatusCode::Error, "no");
+    harness.send([work(2, 1_000), failed(charge(2, 650)), failed(bank(2, 540)), audit]).await;
+    let path = format!("/compare?left={}&right={}", trace_id(2), trace_id(1));
+    let answer = harness.get(&path).await;
+    assert_eq!(
+        deviations(&answer),
+        [
+            "0:work slower",
+            "1:charge newlyFailing,slower",
+            "2:book newlyFailing,slower",
+            "1:publish missing",
+            "1:audit extra",
+        ]
+    );
+    assert_eq!(
+        answer["impacts"],
+        json!([
+            {"callIndex": 2, "impactNano": nanos(400), "deviation": "newlyFailing", "isCause": true},
+            {"callIndex": 1, "impactNano": nanos(100), "deviation": "newlyFailing", "isCause": true},
+            {"callIndex": 3, "impactNano": format!("-{}", nanos(50)), "deviation": "missing", "isCause": false},
+            {"callIndex": 4, "impactNano": nanos(50), "deviation": "extra", "isCause": true},
+        ])
+    );
+    assert_eq!(
+        answer["deviationCounts"],
+        json!({
+            "any": 5, "missing": 1, "extra": 1, "newlyFailing": 2, "moreCalls": 0, "fewerCalls": 0,
+            "slower": 3, "faster": 0, "rare": 0,
+        })
+    );
+    assert_eq!(
+        (&answer["differenceNano"], &answer["isAlike"]),
+        (&json!(nanos(500)), &json!(false))
+    );
+    let shares = |side: &str| {
+        let calls = answer["calls"].as_array().unwrap().iter();
+        let shares = calls.map(|call| [&call[side]["pathShare"], &call[side]["ownPathShare"]]);
+        json!(shares.collect::<Vec<_>>())
+    };
+    let left = json!([[1.0, 0.35], [0.6, 0.16], [0.44, 0.44], [0.0, 0.0], [0.05, 0.05]]);
+    assert_eq!(shares("left"), left);
+    let right = json!([[1.0, 0.7], [0.2, 0.12], [0.08, 0.08], [0.1, 0.1], [0.0, 0.0]]);
+    assert_eq!(shares("right"), right);
+    assert_eq!(answer["pathSuspectIndex"], 2, "44 % of the path, not 8 %");
+    assert_eq!(answer["left"]["deepestFailedIndex"], 2);
+    assert_eq!(answer["right"].get("deepestFailedIndex"), None);
 }
 
 #[tokio::test]

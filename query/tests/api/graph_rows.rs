@@ -4,7 +4,7 @@
 use serde_json::{Value as Json, json};
 use tidings_proto::otlp::{SpanKind, StatusCode};
 
-use crate::harness::{Harness, SpanBuilder, span, text, trace_id};
+use crate::harness::{BEGIN, Harness, MILLI, SpanBuilder, span, text, trace_id};
 
 /// A message to or from a topic of kafka. Its duration in milliseconds is the number of its trace.
 fn message(trace: u64, service: &str, kind: SpanKind, topic: &str) -> SpanBuilder {
@@ -209,4 +209,126 @@ async fn a_queue_to_which_nobody_is_known_to_send_has_the_messages_taken_from_it
     assert_eq!((&graph["nodes"][1]["callCount"], &graph["edgeCount"]), (&json!(3), &json!(1)));
     let longest = &graph["nodes"][1]["duration"]["maxNano"];
     assert_eq!(*longest, graph["edges"][0]["duration"]["maxNano"]);
+}
+
+/// Forty requests through the shop to the bank, one a second, from this second on. They take this
+/// many milliseconds, and the first `errors` fail. The shop also sends a message to each topic.
+fn minute(first: u64, duration: u64, errors: u64, topics: &[&str]) -> Vec<SpanBuilder> {
+    use SpanKind::{Client, Server};
+    let mut spans = Vec::new();
+    for number in first..first + 40 {
+        let at = number * 1_000;
+        let failed = number - first < errors;
+        let status = if failed { StatusCode::Error } else { StatusCode::Unset };
+        spans.extend([
+            span(number + 1, 1, "shop", "buy").kind(Server).at(at, at + duration + 2),
+            span(number + 1, 2, "shop", "pay").kind(Client).parent(1).at(at, at + duration + 1),
+            span(number + 1, 3, "bank", "pay")
+                .kind(Server)
+                .parent(2)
+                .at(at, at + duration)
+                .status(status, ""),
+        ]);
+    }
+    for (number, name) in (first..).zip(topics) {
+        let sent = message(1_000 + number, "shop", SpanKind::Producer, name);
+        spans.push(sent.at(number * 1_000, number * 1_000 + 5));
+    }
+    spans
+}
+
+/// The path of a graph of the second minute, compared with the first.
+fn second_minute(parameters: &str) -> String {
+    let end = BEGIN + 120_000 * MILLI;
+    format!("/graph?start={}&end={end}&compare=true{parameters}", BEGIN + 60_000 * MILLI)
+}
+
+/// The node of this name, or the edge to it.
+fn row<'a>(graph: &'a Json, rows: &str, name: &str) -> &'a Json {
+    let nodes = graph["nodes"].as_array().unwrap();
+    let place = nodes.iter().position(|node| node["name"] == name).unwrap();
+    match rows {
+        "nodes" => &nodes[place],
+        _ => graph[rows].as_array().unwrap().iter().find(|edge| edge["to"] == place).unwrap(),
+    }
+}
+
+#[tokio::test]
+async fn calls_are_compared_with_those_of_as_long_a_time_before() {
+    let harness = Harness::new().await;
+    harness.send(minute(0, 10, 0, &[])).await;
+    harness.send(minute(60, 30, 20, &["topic"])).await;
+    for is_flushed in [false, true] {
+        if is_flushed {
+            harness.store.flush().await.unwrap();
+        }
+        let graph = harness.get(&second_minute("")).await;
+        assert_eq!(graph["knownSinceUnixNano"], BEGIN.to_string());
+        for rows in ["nodes", "edges"] {
+            let bank = row(&graph, rows, "bank");
+            assert_eq!((&bank["callCount"], &bank["errorShare"]), (&json!(40), &json!(0.5)));
+            assert_eq!((&bank["slowerFactor"], &bank["failsMore"]), (&json!(3.0), &json!(true)));
+            let millis = (10 * MILLI).to_string();
+            let before = json!({
+                "callCount": 40, "ratePerSecond": bank["before"]["ratePerSecond"],
+                "errorShare": 0.0, "p50Nano": millis, "p95Nano": millis, "p99Nano": millis,
+            });
+            assert_eq!(bank["before"], before, "{rows}, flushed: {is_flushed}");
+            let rates = [&bank["before"], bank].map(|of| of["ratePerSecond"].as_f64().unwrap());
+            assert!(rates.iter().all(|rate| (rate - 40.0 / 60.0).abs() < 1e-9), "{rates:?}");
+            let topic = row(&graph, rows, "topic");
+            assert_eq!((topic.get("before"), topic.get("slowerFactor")), (None, None));
+            assert_eq!(topic["failsMore"], false);
+        }
+        assert_eq!((&graph["serviceCount"], &graph["endpointCount"]), (&json!(2), &json!(0)));
+        let places = graph["edges"].as_array().unwrap().iter().map(|edge| edge["to"].as_u64());
+        let places: Vec<String> = places
+            .map(|place| text(&graph["nodes"][usize::try_from(place.unwrap()).unwrap()]["name"]))
+            .collect();
+        // The edge from the user to the shop is slower, too, but its calls do not fail.
+        assert_eq!(places, ["bank", "shop", "topic"], "those that became worse come first");
+
+        // The calls around a node, and those of a filter, are compared in the same way.
+        for parameters in ["&around=bank", "&service=shop"] {
+            let part = harness.get(&second_minute(parameters)).await;
+            assert_eq!(row(&part, "edges", "bank"), row(&graph, "edges", "bank"), "{parameters}");
+        }
+        let plain = harness.get(&second_minute("").replace("&compare=true", "")).await;
+        let bank = row(&plain, "edges", "bank");
+        assert_eq!((bank.get("before"), bank.get("slowerFactor")), (None, None));
+        assert_eq!((&bank["failsMore"], plain.get("knownSinceUnixNano")), (&json!(true), None));
+    }
+}
+
+#[tokio::test]
+async fn nothing_is_slower_where_nothing_is_stored_of_the_time_before() {
+    let harness = Harness::new().await;
+    harness.send(minute(60, 30, 2, &[])).await;
+    let graph = harness.get(&second_minute("")).await;
+    assert_eq!(graph.get("knownSinceUnixNano"), None);
+    let bank = row(&graph, "edges", "bank");
+    assert_eq!((bank.get("before"), bank.get("slowerFactor")), (None, None));
+    assert_eq!(bank["failsMore"], true, "5 % fail");
+    // Any span of that time is one to compare with.
+    harness.send([span(900, 1, "other", "work")]).await;
+    let graph = harness.get(&second_minute("")).await;
+    assert_eq!(graph["knownSinceUnixNano"], BEGIN.to_string());
+    assert_eq!(row(&graph, "edges", "bank").get("before"), None);
+    let path = format!("/graph?traceId={}&compare=true", trace_id(61));
+    let (status, problem) = harness.problem(&path).await;
+    assert_eq!((status, &problem["parameter"]), (400, &json!("compare")));
+}
+
+#[tokio::test]
+async fn folded_peers_are_compared_with_the_peers_of_their_system_then() {
+    let harness = Harness::new().await;
+    // Names of the time before are others, but for the one that is single in both.
+    harness.send(minute(0, 10, 0, &["single", "reply-1", "reply-2", "reply-3"])).await;
+    harness.send(minute(60, 10, 0, &["single", "reply-4", "reply-5"])).await;
+    let graph = harness.get(&second_minute("&fold=2&failing=0&single=single")).await;
+    assert_eq!(names(&graph), ["bank", "shop", "single", "user", "2 of kafka"]);
+    for rows in ["nodes", "edges"] {
+        let calls = |name: &str| row(&graph, rows, name)["before"]["callCount"].clone();
+        assert_eq!((calls("single"), calls("kafka")), (json!(1), json!(3)), "{rows}");
+    }
 }

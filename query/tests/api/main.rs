@@ -28,6 +28,7 @@ mod large_traces;
 mod live_logs;
 mod log_analysis;
 mod log_conditions;
+mod log_patterns;
 mod log_query;
 mod logs;
 mod model;

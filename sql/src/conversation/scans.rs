@@ -17,7 +17,7 @@ use crate::{
     limits::RELATIONS_MAX,
     message::{ScanRequest, ServerMessage},
     meter::CancelOnDrop,
-    scan::{Budget, Credits, FrameBytes, Out, ScanLink, Source},
+    scan::{Budget, Credits, FrameBytes, RowOutput, ScanLink, Source},
     views::Stored,
 };
 
@@ -121,5 +121,5 @@ fn read(
     budget: &Arc<Budget>,
     link: &ScanLink,
 ) -> Result<(), SqlError> {
-    source.read(stored, &mut Out::new(link, budget, &stored.meter))
+    source.read(stored, &mut RowOutput::new(link, budget, &stored.meter))
 }

@@ -15,7 +15,7 @@ use crate::conversation::UNABLE;
 
 use super::{
     QueryPosition, SqlError,
-    wording::{called_alike, first_line, worded},
+    wording::{duplicate_column, first_line, worded},
 };
 
 /// Maximum number of names that are listed when none of them is near.
@@ -152,7 +152,7 @@ fn of_columns(reason: &SchemaError) -> Option<SqlError> {
         }
         SchemaError::DuplicateQualifiedField { name, .. }
         | SchemaError::DuplicateUnqualifiedField { name } => {
-            Some(SqlError::syntax(called_alike(name)))
+            Some(SqlError::syntax(duplicate_column(name)))
         }
     }
 }

@@ -106,7 +106,7 @@ fn rewritten(line: &str) -> Option<String> {
         let (first, _) = first.split_once("\" at position ")?;
         let name = first.rsplit_once(" AS ").map_or(first, |(_, name)| name);
         let name = name.rsplit_once('.').map_or(name, |(_, name)| name);
-        return Some(called_alike(&with_types(name)));
+        return Some(duplicate_column(&with_types(name)));
     }
     if line.starts_with("GetFieldAccess not supported") {
         let reason = "only attributes and resource have parts, which are named by a text, as in \
@@ -121,7 +121,7 @@ fn rewritten(line: &str) -> Option<String> {
 }
 
 /// Returns the message for two columns with the same name.
-pub(crate) fn called_alike(name: &str) -> String {
+pub(crate) fn duplicate_column(name: &str) -> String {
     format!("two columns are called `{name}`: give each a name of its own")
 }
 
@@ -188,9 +188,9 @@ mod tests {
             ),
             (
                 "Execution error: Function 'f' user-defined coercion failed with: Error during \
-                 planning: f takes no Utf8 in place 1. No function matches the given name and \
+                 planning: f takes no Utf8 as argument 1. No function matches the given name and \
                  argument types 'f(Utf8)'. You might need",
-                "f takes no text in place 1",
+                "f takes no text as argument 1",
             ),
             (
                 "Internal error: Function 'sum' failed to match any signature, errors: Error during \

@@ -10,7 +10,7 @@ use tidings_grpc::GrpcStatus;
 
 use super::{
     messages::{Any, GetDbSchemas, GetSqlInfo, GetTables, GetXdbcTypeInfo, Statement, WithHandle},
-    not_here,
+    unsupported_call,
 };
 use crate::{Parameter, Query, limits::PLACEHOLDERS_MAX};
 
@@ -73,9 +73,9 @@ impl Command {
                 Self::ForeignKeys
             }
             "CommandStatementSubstraitPlan" => {
-                return Err(not_here(&name, "a query is asked as its text"));
+                return Err(unsupported_call(&name, "a query is asked as its text"));
             }
-            _ => return Err(not_here(&name, READS_ONLY)),
+            _ => return Err(unsupported_call(&name, READS_ONLY)),
         })
     }
 }
@@ -84,7 +84,7 @@ impl Command {
 pub(super) fn statement(value: &[u8]) -> Result<String, GrpcStatus> {
     let statement: Statement = decode(value)?;
     match statement.transaction_id {
-        Some(id) if !id.is_empty() => Err(not_here("a transaction", READS_ONLY)),
+        Some(id) if !id.is_empty() => Err(unsupported_call("a transaction", READS_ONLY)),
         _ => Ok(statement.query),
     }
 }
@@ -102,7 +102,7 @@ pub(super) fn put(wrapped: &[u8]) -> Result<Query, GrpcStatus> {
     let (name, value) = unwrap(wrapped)?;
     match name.as_str() {
         "CommandPreparedStatementQuery" => query(&decode::<WithHandle>(&value)?.handle),
-        _ => Err(not_here(&name, READS_ONLY)),
+        _ => Err(unsupported_call(&name, READS_ONLY)),
     }
 }
 

@@ -115,7 +115,7 @@ impl ScalarUDFImpl for Function {
         let wanted = types.iter().enumerate().map(|(place, given)| match given {
             DataType::Map(..) if self.of_map && place == 0 => Ok(given.clone()),
             DataType::Map(..) | DataType::List(_) | DataType::Struct(_) => {
-                let reason = format!("{} takes no {given} in place {}", self.name, place + 1);
+                let reason = format!("{} takes no {given} as argument {}", self.name, place + 1);
                 Err(DataFusionError::Plan(reason))
             }
             _ if self.of_map && place == 0 => {

@@ -24,7 +24,7 @@ use datafusion::{
     },
 };
 
-use super::{Checked, Duty, GuardExec};
+use super::{Checked, GuardExec, GuardOptions};
 use crate::meter::Meter;
 
 /// Maximum number of rows that a join probes at once. Many pairs may match nothing, and between two
@@ -42,8 +42,8 @@ impl PhysicalOptimizerRule for GuardRule {
         _: &ConfigOptions,
     ) -> Result<Arc<dyn ExecutionPlan>> {
         let guarded = plan.transform_up(|operator| {
-            let operator = self.with_duties(self.with_checks(operator)?)?;
-            let guard = GuardExec::new(operator, Arc::clone(&self.0), Duty::default());
+            let operator = self.with_guard_options(self.with_checks(operator)?)?;
+            let guard = GuardExec::new(operator, Arc::clone(&self.0), GuardOptions::default());
             Ok(Transformed::yes(Arc::new(guard) as Arc<dyn ExecutionPlan>))
         })?;
         Ok(guarded.data)
@@ -96,9 +96,12 @@ impl GuardRule {
     }
 
     /// Returns the operator with guards that have the duties its inputs need.
-    fn with_duties(&self, operator: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>> {
-        let joined = Duty { joined: true, ..Duty::default() };
-        let probed = Duty { rows_max: Some(PROBED_ROWS_MAX), ..joined };
+    fn with_guard_options(
+        &self,
+        operator: Arc<dyn ExecutionPlan>,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        let joined = GuardOptions { joined: true, ..GuardOptions::default() };
+        let probed = GuardOptions { rows_max: Some(PROBED_ROWS_MAX), ..joined };
         let duties = if operator.is::<NestedLoopJoinExec>() {
             vec![joined, probed]
         } else if let Some(join) = operator.downcast_ref::<HashJoinExec>() {
@@ -110,14 +113,14 @@ impl GuardRule {
         } else if operator.is::<CrossJoinExec>() || operator.is::<SortMergeJoinExec>() {
             vec![joined, joined]
         } else if operator.is::<WindowAggExec>() || operator.is::<BoundedWindowAggExec>() {
-            vec![Duty { kept: true, ..Duty::default() }]
+            vec![GuardOptions { kept: true, ..GuardOptions::default() }]
         } else {
             return Ok(operator);
         };
         let inputs = operator.children().into_iter().zip(duties);
         let guarded = inputs
-            .map(|(input, duty)| {
-                let guard = GuardExec::new(Arc::clone(input), Arc::clone(&self.0), duty);
+            .map(|(input, options)| {
+                let guard = GuardExec::new(Arc::clone(input), Arc::clone(&self.0), options);
                 Arc::new(guard) as Arc<dyn ExecutionPlan>
             })
             .collect();

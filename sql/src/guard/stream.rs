@@ -14,13 +14,13 @@ use datafusion::{
 };
 use futures::{Stream, StreamExt};
 
-use super::{Duty, width};
+use super::{GuardOptions, width};
 use crate::{SqlError, limits::JOINED_ROW_BYTES_MAX, meter::Meter};
 
 pub(super) struct Guarded {
     input: SendableRecordBatchStream,
     meter: Arc<Meter>,
-    duty: Duty,
+    options: GuardOptions,
     kept: Option<MemoryReservation>,
     /// Rest of a batch that is passed on in parts.
     rest: Option<RecordBatch>,
@@ -30,10 +30,10 @@ impl Guarded {
     pub(super) fn new(
         input: SendableRecordBatchStream,
         meter: Arc<Meter>,
-        duty: Duty,
+        options: GuardOptions,
         kept: Option<MemoryReservation>,
     ) -> Self {
-        Self { input, meter, duty, kept, rest: None }
+        Self { input, meter, options, kept, rest: None }
     }
 
     /// Returns the batch or its beginning, when its rows may be passed on.
@@ -42,7 +42,7 @@ impl Guarded {
         if let Some(kept) = &self.kept {
             kept.try_grow(width::bytes_of(&batch))?;
         }
-        if self.duty.joined && width::bytes_of(&batch) > JOINED_ROW_BYTES_MAX {
+        if self.options.joined && width::bytes_of(&batch) > JOINED_ROW_BYTES_MAX {
             let widest = width::widest(&batch);
             if widest > JOINED_ROW_BYTES_MAX {
                 let reason = format!(
@@ -56,7 +56,7 @@ impl Guarded {
     }
 
     fn part(&mut self, batch: RecordBatch) -> RecordBatch {
-        match self.duty.rows_max {
+        match self.options.rows_max {
             Some(rows_max) if batch.num_rows() > rows_max => {
                 self.rest = Some(batch.slice(rows_max, batch.num_rows() - rows_max));
                 batch.slice(0, rows_max)

@@ -13,7 +13,7 @@ use datafusion::sql::sqlparser::ast::{
 };
 
 use super::name_of;
-use crate::{SqlError, error::called_alike, prescan};
+use crate::{SqlError, error::duplicate_column, prescan};
 
 /// Name of an expression without a derived name, as in PostgreSQL.
 const NAMELESS: &str = "?column?";
@@ -79,9 +79,8 @@ fn name_select(select: &mut Select) -> Result<Vec<(Expr, Ident)>, SqlError> {
             SelectItem::ExprWithAlias { alias, .. } => {
                 let name = name_of(alias);
                 if !taken.insert(name.clone()) {
-                    return Err(
-                        SqlError::syntax(called_alike(&name)).at(prescan::place(alias.span.start))
-                    );
+                    return Err(SqlError::syntax(duplicate_column(&name))
+                        .at(prescan::place(alias.span.start)));
                 }
             }
             SelectItem::Wildcard(_) | SelectItem::QualifiedWildcard(..) => has_wildcard = true,

@@ -23,7 +23,7 @@ use super::{
 use crate::{
     SqlError,
     limits::BATCH_ROWS,
-    scan::{Out, Source},
+    scan::{RowOutput, Source},
 };
 
 /// Minutes of a week. A longer time is aggregated one week after the other.
@@ -88,7 +88,7 @@ impl Source for EdgeSource {
         format!("edges, of minutes in {:?}", self.minutes)
     }
 
-    fn read(&self, stored: &Stored, out: &mut Out<'_>) -> Result<(), SqlError> {
+    fn read(&self, stored: &Stored, out: &mut RowOutput<'_>) -> Result<(), SqlError> {
         let Some((first, last)) = stored.snapshot.span_times() else { return Ok(()) };
         let first = self.minutes.start.map_or(first, |start| start.max(first)).0 / MINUTE.0;
         let last = self.minutes.end.map_or(last, |end| end.min(last)).0 / MINUTE.0;
@@ -115,7 +115,7 @@ impl EdgeSource {
         &self,
         stored: &Stored,
         minutes: &RangeInclusive<u64>,
-        out: &mut Out<'_>,
+        out: &mut RowOutput<'_>,
     ) -> Result<ControlFlow<()>, SqlError> {
         let (first, last) = (*minutes.start(), *minutes.end());
         let bounds = (first..=last + 1).map(|minute| UnixNanos(minute.saturating_mul(MINUTE.0)));
@@ -150,7 +150,7 @@ impl EdgeSource {
 fn minutes_with_spans(
     stored: &Stored,
     among: RangeInclusive<u64>,
-    out: &mut Out<'_>,
+    out: &mut RowOutput<'_>,
 ) -> Result<BTreeSet<u64>, SqlError> {
     let nanos = |minute: u64| UnixNanos(minute.saturating_mul(MINUTE.0));
     let start = TimeRange {

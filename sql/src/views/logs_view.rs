@@ -17,13 +17,13 @@ use tidings_query::log_condition;
 use tidings_storage::{Detail, LogFilter, LogRows, Scan};
 
 use super::{
-    Condition, Feed, Relation, Repeats, Stored, View, ViewTable, literal_text, pushdown,
+    Condition, Relation, Repeats, ServerRows, Stored, View, ViewTable, literal_text, pushdown,
     spans_view::finish,
     view_columns::{self, Column, Origin, column},
 };
 use crate::{
     SqlError,
-    scan::{Out, Source},
+    scan::{RowOutput, Source},
 };
 
 use Detail::{Attributes, Facts, Full, Ids};
@@ -65,13 +65,13 @@ impl Logs {
 /// The function `matching_logs`.
 #[derive(Debug)]
 pub(super) struct MatchingLogs {
-    feed: Feed,
+    feed: ServerRows,
 }
 
 impl MatchingLogs {
     pub(super) const NAME: &'static str = "matching_logs";
 
-    pub(super) fn new(feed: Feed) -> Self {
+    pub(super) fn new(feed: ServerRows) -> Self {
         Self { feed }
     }
 }
@@ -148,11 +148,11 @@ impl Source for LogSource {
         format!("logs{matching}, columns [{}], scanned by {:?}", names.join(", "), self.filter)
     }
 
-    fn read(&self, stored: &Stored, out: &mut Out<'_>) -> Result<(), SqlError> {
+    fn read(&self, stored: &Stored, out: &mut RowOutput<'_>) -> Result<(), SqlError> {
         let (schema, filter) = (view_columns::schema(&self.columns), self.filter()?);
         let detail = self.columns.iter().map(|column| column.detail).max().unwrap_or(Ids);
         let mut repeats = Repeats::default();
-        let mut give = |rows: &LogRows, out: &mut Out<'_>| {
+        let mut give = |rows: &LogRows, out: &mut RowOutput<'_>| {
             if rows.is_empty() {
                 // These batches only report the progress of the scan, and have no columns.
                 return Ok(ControlFlow::Continue(()));
@@ -188,8 +188,8 @@ fn scan_logs(
     stored: &Stored,
     filter: &LogFilter,
     detail: Detail,
-    out: &mut Out<'_>,
-    mut visit: impl FnMut(&LogRows, &mut Out<'_>) -> Result<ControlFlow<()>, SqlError>,
+    out: &mut RowOutput<'_>,
+    mut visit: impl FnMut(&LogRows, &mut RowOutput<'_>) -> Result<ControlFlow<()>, SqlError>,
 ) -> Result<(), SqlError> {
     let mut ended = Ok(ControlFlow::Continue(()));
     let scan = Scan { detail, rows_max: u64::MAX };

@@ -16,7 +16,7 @@ use tidings_storage::{CallAccumulator, CallAggregate, CallBounds, Latency, SpanF
 use super::{Condition, Predicate, Stored, View, pushdown, view_columns::timestamp};
 use crate::{
     SqlError,
-    scan::{Out, Source},
+    scan::{RowOutput, Source},
 };
 
 use minutes::{AllMinutes, RowSink};
@@ -126,7 +126,7 @@ impl Source for RedSource {
         format!("red, added up of {}", pushdown::describe(&self.filter))
     }
 
-    fn read(&self, stored: &Stored, out: &mut Out<'_>) -> Result<(), SqlError> {
+    fn read(&self, stored: &Stored, out: &mut RowOutput<'_>) -> Result<(), SqlError> {
         let meter = out.meter;
         let bounds = CallBounds {
             rows_max: u64::MAX,

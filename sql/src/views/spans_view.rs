@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     SqlError,
-    scan::{Out, Source},
+    scan::{RowOutput, Source},
 };
 
 use Detail::{Attributes, Facts, Full, Ids};
@@ -87,13 +87,13 @@ impl Source for SpanSource {
         )
     }
 
-    fn read(&self, stored: &Stored, out: &mut Out<'_>) -> Result<(), SqlError> {
+    fn read(&self, stored: &Stored, out: &mut RowOutput<'_>) -> Result<(), SqlError> {
         let schema = view_columns::schema(&self.columns);
         // `Facts` has the hash by which repeated rows are found.
         let detail = self.columns.iter().map(|column| column.detail).max().unwrap_or(Facts);
         let detail = detail.max(Facts);
         let mut repeats = Repeats::default();
-        let mut give = |rows: &SpanRows, out: &mut Out<'_>| {
+        let mut give = |rows: &SpanRows, out: &mut RowOutput<'_>| {
             if rows.is_empty() {
                 // These batches only report the progress of the scan, and have no columns.
                 return Ok(ControlFlow::Continue(()));
@@ -129,8 +129,8 @@ pub(super) fn scan_spans(
     stored: &Stored,
     filter: &SpanFilter,
     detail: Detail,
-    out: &mut Out<'_>,
-    mut visit: impl FnMut(&SpanRows, &mut Out<'_>) -> Result<ControlFlow<()>, SqlError>,
+    out: &mut RowOutput<'_>,
+    mut visit: impl FnMut(&SpanRows, &mut RowOutput<'_>) -> Result<ControlFlow<()>, SqlError>,
 ) -> Result<(), SqlError> {
     let mut ended = Ok(ControlFlow::Continue(()));
     let scan = Scan { detail, rows_max: u64::MAX };
@@ -148,7 +148,7 @@ pub(super) fn scan_spans(
 pub(super) fn finish(
     ended: Result<ControlFlow<()>, SqlError>,
     complete: bool,
-    out: &Out<'_>,
+    out: &RowOutput<'_>,
 ) -> Result<(), SqlError> {
     if ended?.is_break() {
         return Ok(()); // Nobody wants more.

@@ -24,7 +24,7 @@ use super::{
 use crate::{
     SqlError,
     limits::BATCH_ROWS,
-    scan::{Out, Source},
+    scan::{RowOutput, Source},
 };
 
 /// Maximum number of traces looked up by id; beyond it a full scan is cheaper.
@@ -130,7 +130,7 @@ impl Source for TraceSource {
         format!("traces, columns [{}], found by {:?}", names.join(", "), self.wanted)
     }
 
-    fn read(&self, stored: &Stored, out: &mut Out<'_>) -> Result<(), SqlError> {
+    fn read(&self, stored: &Stored, out: &mut RowOutput<'_>) -> Result<(), SqlError> {
         let mut filter = SpanFilter::default();
         let mut among = None;
         if let Some(ids) = &self.wanted.trace_ids {
@@ -159,7 +159,7 @@ impl TraceSource {
         &self,
         stored: &Stored,
         filter: &SpanFilter,
-        out: &mut Out<'_>,
+        out: &mut RowOutput<'_>,
     ) -> Result<HashSet<TraceId>, SqlError> {
         let mut found = HashSet::new();
         scan_spans(stored, filter, Detail::Ids, out, |rows, out| {
@@ -170,7 +170,7 @@ impl TraceSource {
         Ok(found)
     }
 
-    fn give(&self, traces: All, out: &mut Out<'_>) -> Result<(), SqlError> {
+    fn give(&self, traces: All, out: &mut RowOutput<'_>) -> Result<(), SqlError> {
         let All { of, names, .. } = traces;
         let mut of: Vec<(TraceId, TraceAggregate)> = of.into_iter().collect();
         of.sort_unstable_by_key(|(id, trace)| (trace.start.unwrap_or_default(), *id));

@@ -28,13 +28,13 @@ use tidings_proto::{
 use tidings_storage::{Detail, SpanFilter, SpanRows};
 
 use super::{
-    Condition, Feed, Relation, Stored, View, ViewTable, literal_text,
+    Condition, Relation, ServerRows, Stored, View, ViewTable, literal_text,
     spans_view::{COLUMNS, SCHEMA as SPANS, scan_spans},
     view_columns,
 };
 use crate::{
     SqlError,
-    scan::{Out, Source},
+    scan::{RowOutput, Source},
 };
 
 /// Memory of a span during assembly in bytes, without its columns.
@@ -69,11 +69,11 @@ impl TreePart {
 #[derive(Debug)]
 pub(super) struct TreeFunction {
     walk: TreePart,
-    feed: Feed,
+    feed: ServerRows,
 }
 
 impl TreeFunction {
-    pub(super) fn new(walk: TreePart, feed: Feed) -> Self {
+    pub(super) fn new(walk: TreePart, feed: ServerRows) -> Self {
         Self { walk, feed }
     }
 
@@ -144,7 +144,7 @@ impl TraceReference {
     fn find(
         self,
         stored: &Stored,
-        out: &mut Out<'_>,
+        out: &mut RowOutput<'_>,
     ) -> std::result::Result<Option<TraceId>, SqlError> {
         let low64 = match self {
             Self::Id(id) => return Ok(Some(id)),
@@ -207,7 +207,7 @@ impl Source for TreeSource {
         }
     }
 
-    fn read(&self, stored: &Stored, out: &mut Out<'_>) -> std::result::Result<(), SqlError> {
+    fn read(&self, stored: &Stored, out: &mut RowOutput<'_>) -> std::result::Result<(), SqlError> {
         let broken = |error: ArrowError| SqlError::Defect { reason: error.to_string() };
         let Some(trace_id) = self.tree.trace.find(stored, out)? else { return Ok(()) };
         let filter = SpanFilter { trace_ids: Some(vec![trace_id]), ..SpanFilter::default() };

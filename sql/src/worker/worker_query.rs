@@ -20,7 +20,7 @@ use crate::{
     plan::{self, Planned, QuerySignature, plan},
     prescan::Placeholders,
     statement::{self, Values},
-    views::Feed,
+    views::ServerRows,
 };
 
 /// A query with the most common elements. It is planned before the real query arrives, because the
@@ -33,7 +33,7 @@ const USUAL: &str = "SELECT service, count(*) AS n, max(duration_nanos) FROM spa
 pub(super) fn run(link: &Arc<ServerLink>, orders: &Receiver<Order>) -> io::Result<()> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let runtime = Builder::new_current_thread().build()?;
-    let feed = |limits| Feed {
+    let feed = |limits| ServerRows {
         link: Arc::clone(link),
         meter: Arc::new(Meter::new(Arc::clone(&clock), limits)),
     };
@@ -59,7 +59,7 @@ pub(super) fn run(link: &Arc<ServerLink>, orders: &Receiver<Order>) -> io::Resul
 }
 
 /// Initialises the parts that a process initialises once.
-fn warm_up(runtime: &Runtime, feed: Feed) {
+fn warm_up(runtime: &Runtime, feed: ServerRows) {
     let planned = statement::parse(USUAL, Values::Given(&[]))
         .and_then(|(statement, _)| runtime.block_on(plan(statement, feed)));
     debug_assert!(planned.is_ok(), "{:?}", planned.err());
@@ -68,7 +68,7 @@ fn warm_up(runtime: &Runtime, feed: Feed) {
 fn answer(
     runtime: &Runtime,
     query: Query,
-    feed: Feed,
+    feed: ServerRows,
     orders: &Receiver<Order>,
 ) -> Result<(), SqlError> {
     let link = Arc::clone(&feed.link);
@@ -81,7 +81,7 @@ fn answer(
     link.send(&WorkerMessage::Written)
 }
 
-async fn collect(query: Query, feed: Feed) -> Result<Collected, SqlError> {
+async fn collect(query: Query, feed: ServerRows) -> Result<Collected, SqlError> {
     let meter = Arc::clone(&feed.meter);
     let (mut statement, _) = statement::parse(&query.text, Values::Given(&query.parameters))?;
     let rows_max = query.rows_max.unwrap_or(usize::MAX).min(meter.limits.rows_max);

@@ -15,7 +15,7 @@ const LIMITS: SqlLimits = SqlLimits {
     made_bytes_max: 128 << 20,
     running_max: 2,
     remembered_max: 4_000_000,
-    place_wait: Duration::ZERO,
+    slot_wait: Duration::ZERO,
     sending_min: Duration::from_secs(5),
     sending_max: Duration::from_secs(600),
 };
@@ -36,7 +36,7 @@ async fn filled(limits: SqlLimits) -> Harness {
     harness
 }
 
-/// Waits until no query has a place.
+/// Waits until no query has a slot.
 async fn idle(harness: &Harness) {
     let begin = Instant::now();
     while harness.service.running() > 0 {

@@ -181,7 +181,7 @@ async fn refused_and_too_expensive_queries_have_statuses_of_their_own() {
         deadline: Duration::from_millis(1_500),
         memory_bytes_max: 4 << 20,
         running_max: 1,
-        place_wait: Duration::ZERO,
+        slot_wait: Duration::ZERO,
         ..SqlLimits::default()
     };
     let harness = Harness::with(limits).await;

@@ -46,7 +46,7 @@ async fn four_unread_answers_of_one_client_keep_no_other_out() {
     let sending_min = Duration::from_millis(100);
     for running_max in [1, 2, 4] {
         let limits = SqlLimits { running_max, sending_min, ..SqlLimits::default() };
-        let limits = SqlLimits { place_wait: SECONDS, ..limits };
+        let limits = SqlLimits { slot_wait: SECONDS, ..limits };
         let harness = filled(limits).await;
         let of_default = router(Some(harness.service.clone()));
         let other = Harness::new().await;
@@ -55,7 +55,7 @@ async fn four_unread_answers_of_one_client_keep_no_other_out() {
         let mut unread = Vec::new();
         for _ in 0..running_max {
             let asked = ask(&of_default, "greedy");
-            // One client may not have all four places.
+            // One client may not have all four slots.
             match tokio::time::timeout(Duration::from_secs(2), asked).await {
                 Ok(answer) => unread.push(answer),
                 Err(_) => break,

@@ -16,9 +16,9 @@ use tokio::runtime::Handle;
 
 use super::{
     BackupId, BackupMonitor, BackupReport,
-    file_store::{self, FileStore, PlaceLock},
+    file_store::{self, FileStore, LocationLock},
     manifest::{self, FileEntry, InnerPath, Manifest, stored_name},
-    pinned_source::{PinnedSource, Sameness, Source, SourceFile},
+    pinned_source::{FileIdentity, PinnedSource, Source, SourceFile},
     repository::{Repository, stored_by},
 };
 use crate::StorageError;
@@ -97,7 +97,7 @@ pub(super) fn create(
 struct Copier<'a> {
     source: &'a Source,
     repository: &'a Repository,
-    lock: Box<dyn PlaceLock>,
+    lock: Box<dyn LocationLock>,
     monitor: &'a BackupMonitor,
     id: BackupId,
     /// The ids of the tables in the newest backup.
@@ -113,7 +113,7 @@ impl<'a> Copier<'a> {
     fn new(
         source: &'a Source,
         repository: &'a Repository,
-        lock: Box<dyn PlaceLock>,
+        lock: Box<dyn LocationLock>,
         monitor: &'a BackupMonitor,
         began: UnixNanos,
     ) -> Result<Self, StorageError> {
@@ -234,11 +234,11 @@ impl<'a> Copier<'a> {
             StorageError::Corrupt { path: self.source.paths().root().join(&file.path), reason }
         })?;
         let known = self.known.get(&file.path).filter(|known| known.bytes == file.bytes);
-        let modified_unix_nanos = match file.sameness {
-            Sameness::Modified(modified) => Some(modified),
-            Sameness::Unique | Sameness::Bytes => None,
+        let modified_unix_nanos = match file.identity {
+            FileIdentity::Modified(modified) => Some(modified),
+            FileIdentity::Unique | FileIdentity::Bytes => None,
         };
-        let is_same = file.sameness == Sameness::Unique
+        let is_same = file.identity == FileIdentity::Unique
             || known.is_some_and(|known| {
                 modified_unix_nanos.is_some() && known.modified_unix_nanos == modified_unix_nanos
             });
@@ -264,7 +264,7 @@ impl<'a> Copier<'a> {
                 }
                 self.copy(from, file, Some(&digest))?
             }
-            (None, Some((by, _))) if file.sameness == Sameness::Unique => {
+            (None, Some((by, _))) if file.identity == FileIdentity::Unique => {
                 return Ok(entry(file_store::digest(from, file.bytes, None)?, by.clone()));
             }
             _ => self.copy(from, file, None)?,
@@ -285,7 +285,7 @@ impl<'a> Copier<'a> {
 
 /// Returns true if the tables and the log are complete without this file.
 fn is_dispensable(file: &SourceFile) -> bool {
-    let is_index = matches!(file.sameness, Sameness::Modified(_));
+    let is_index = matches!(file.identity, FileIdentity::Modified(_));
     is_index || !(file.path.starts_with("tables/") || file.path.starts_with("wal/"))
 }
 

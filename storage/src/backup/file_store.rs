@@ -56,11 +56,11 @@ pub(super) trait FileStore: fmt::Debug + Send + Sync {
     ///
     /// # Errors
     /// `Locked` while another process holds it.
-    fn lock(&self, clock: &dyn Clock) -> Result<Box<dyn PlaceLock>, StorageError>;
+    fn lock(&self, clock: &dyn Clock) -> Result<Box<dyn LocationLock>, StorageError>;
 }
 
 /// Exclusive right to change the files of a location. Dropping it releases the lock.
-pub(super) trait PlaceLock: Send {
+pub(super) trait LocationLock: Send {
     /// Renews the lock. Call it often, and before every step that requires the lock.
     ///
     /// # Errors

@@ -44,7 +44,7 @@ pub(super) struct Source {
 
 /// Criterion by which a file equals the one in an earlier backup.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Sameness {
+pub(super) enum FileIdentity {
     /// Name and length. No two files have its name.
     Unique,
     /// Length and modification time, or else its bytes. The file is replaced at times.
@@ -58,14 +58,14 @@ pub(super) struct SourceFile {
     /// Path in the data directory.
     pub(super) path: String,
     pub(super) bytes: u64,
-    pub(super) sameness: Sameness,
+    pub(super) identity: FileIdentity,
     /// File handle, kept open since the moment was chosen.
     opened: Option<Box<dyn ReadFile>>,
 }
 
 impl SourceFile {
-    fn new(path: String, bytes: u64, sameness: Sameness) -> Self {
-        Self { path, bytes, sameness, opened: None }
+    fn new(path: String, bytes: u64, identity: FileIdentity) -> Self {
+        Self { path, bytes, identity, opened: None }
     }
 }
 
@@ -157,7 +157,7 @@ impl Source {
         // Segments come before all other files, because they are kept open until they are copied.
         let segments = log.segments.into_iter().map(|segment| SourceFile {
             opened: Some(segment.file),
-            ..SourceFile::new(format!("wal/{}", segment.name), segment.bytes, Sameness::Bytes)
+            ..SourceFile::new(format!("wal/{}", segment.name), segment.bytes, FileIdentity::Bytes)
         });
         let mut all: Vec<SourceFile> = segments.collect();
         all.extend(self.small_files()?);
@@ -231,7 +231,7 @@ impl Source {
         };
         let needed = needed.into_iter().filter_map(|name| sizes.get(name));
         files.extend(needed.map(|file| {
-            SourceFile::new(format!("tables/{}", file.name), file.bytes, Sameness::Bytes)
+            SourceFile::new(format!("tables/{}", file.name), file.bytes, FileIdentity::Bytes)
         }));
         let indexes = self.indexes(signal)?;
         for file in &opened.files {
@@ -245,11 +245,11 @@ impl Source {
             };
             // A missing index is rebuilt by its reader.
             if let Some(index) = index.and_then(|index| indexes.get(&index)) {
-                let sameness = Sameness::Modified(index.modified.0);
+                let identity = FileIdentity::Modified(index.modified.0);
                 let path = format!("tables/{}", index.name);
-                files.push(SourceFile::new(path, index.bytes, sameness));
+                files.push(SourceFile::new(path, index.bytes, identity));
             }
-            files.push(SourceFile::new(format!("tables/{data}"), file.bytes, Sameness::Unique));
+            files.push(SourceFile::new(format!("tables/{data}"), file.bytes, FileIdentity::Unique));
         }
         let id = opened.id.unwrap_or_default();
         Ok(Some(TableState { id, version, position: opened.covered }))
@@ -275,13 +275,15 @@ impl Source {
                         Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
                         size => size.map_err(failed("read", &root.join(&entry.name)))?,
                     };
-                files.push(SourceFile::new(entry.name.clone(), size, Sameness::Bytes));
+                files.push(SourceFile::new(entry.name.clone(), size, FileIdentity::Bytes));
                 continue;
             }
             let listed = self.directory.list(&entry.name);
             let listed = listed.map_err(failed("list", &root.join(&entry.name)))?;
             let found = listed.into_iter();
-            files.extend(found.map(|file| SourceFile::new(file.name, file.bytes, Sameness::Bytes)));
+            files.extend(
+                found.map(|file| SourceFile::new(file.name, file.bytes, FileIdentity::Bytes)),
+            );
         }
         Ok(files)
     }

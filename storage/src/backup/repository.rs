@@ -14,7 +14,7 @@ use std::{collections::HashSet, io, path::PathBuf, sync::Arc};
 
 use super::{
     BackupId,
-    file_store::{FileStore, PlaceLock, StoredFile, is_setup},
+    file_store::{FileStore, LocationLock, StoredFile, is_setup},
     manifest::{FILES, FileEntry, Manifest, Sha256},
 };
 use crate::{
@@ -51,7 +51,7 @@ impl Repository {
     pub(super) fn open_to_write(
         files: Arc<dyn FileStore>,
         clock: &dyn Clock,
-    ) -> Result<(Self, Box<dyn PlaceLock>), StorageError> {
+    ) -> Result<(Self, Box<dyn LocationLock>), StorageError> {
         let repository = Self { files };
         let files = repository.files.as_ref();
         if repository.is_marked()? {

@@ -66,12 +66,12 @@ const REMEMBERED_BYTES_MAX: usize = 16 << 10;
 /// Cache of column values, by the hash of the bytes that were sent. Of two with one hash, the later
 /// one is cached.
 #[derive(Debug, Default)]
-struct Memo(Mutex<HashMap<u64, Arc<SenderValues>>>);
+struct SenderCache(Mutex<HashMap<u64, Arc<SenderValues>>>);
 
-static RESOURCES: LazyLock<Memo> = LazyLock::new(Memo::default);
-static SCOPES: LazyLock<Memo> = LazyLock::new(Memo::default);
+static RESOURCES: LazyLock<SenderCache> = LazyLock::new(SenderCache::default);
+static SCOPES: LazyLock<SenderCache> = LazyLock::new(SenderCache::default);
 
-impl Memo {
+impl SenderCache {
     fn get(
         &self,
         encoded: Option<&[u8]>,

@@ -86,13 +86,13 @@ impl<'a> Gather<'a> {
             return Ok(RecordBatch::new_empty(Arc::clone(&self.schema)));
         }
         let stretches = stretches(rows);
-        let near = Near::from_rows(rows, self.batches.len());
+        let selection = BatchSelection::from_rows(rows, self.batches.len());
         let columns = self.columns.iter_mut().map(|column| match column {
             GatheredColumn::Packed(packed) => packed.rows(&stretches),
             GatheredColumn::Words(words) => words.rows(rows),
             GatheredColumn::Ids(ids) => ids.rows(rows),
             GatheredColumn::Same(same) => same.rows(rows.len()),
-            GatheredColumn::Other(arrays) => near.interleave(arrays),
+            GatheredColumn::Other(arrays) => selection.interleave(arrays),
         });
         RecordBatch::try_new(Arc::clone(&self.schema), columns.collect::<Result<_, _>>()?)
     }
@@ -100,25 +100,25 @@ impl<'a> Gather<'a> {
 
 /// Batches that occur among the rows. Other batches are omitted, because Arrow inspects each batch
 /// that it gets, for each part of a nested column.
-struct Near {
+struct BatchSelection {
     batches: Vec<usize>,
     /// Position in `batches` and index in the batch, for each row.
     rows: Vec<(usize, usize)>,
 }
 
-impl Near {
+impl BatchSelection {
     /// Groups rows of this many batches by the batches that occur among them.
     fn from_rows(rows: &[(usize, usize)], batches: usize) -> Self {
-        let mut near = Self { batches: Vec::new(), rows: Vec::with_capacity(rows.len()) };
+        let mut selection = Self { batches: Vec::new(), rows: Vec::with_capacity(rows.len()) };
         let mut places = vec![None; batches];
         for (batch, row) in rows {
             let place = *places[*batch].get_or_insert_with(|| {
-                near.batches.push(*batch);
-                near.batches.len() - 1
+                selection.batches.push(*batch);
+                selection.batches.len() - 1
             });
-            near.rows.push((place, *row));
+            selection.rows.push((place, *row));
         }
-        near
+        selection
     }
 
     fn interleave(&self, arrays: &[&dyn Array]) -> Result<ArrayRef, ArrowError> {

@@ -183,11 +183,11 @@ impl<W: Write + Send> RowGroups<W> {
     }
 
     /// Notes keys of attribute columns that occur outside of the attributes of these rows.
-    pub(super) fn look_elsewhere(
+    pub(super) fn scan_other_keys(
         &mut self,
         rows: &RecordBatch,
     ) -> std::result::Result<(), ArrowError> {
-        self.shredder.look_elsewhere(rows)
+        self.shredder.scan_other_keys(rows)
     }
 
     /// Returns the approximate size of the open row group in bytes.

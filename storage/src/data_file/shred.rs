@@ -144,7 +144,7 @@ impl Shredder {
                 let column = of_key[usize::from(kinds.value(entry))];
                 let column = dealt.push(row, entry, column);
                 if column == NONE {
-                    self.note_elsewhere(*of_key);
+                    self.mark_other_key(*of_key);
                 }
                 orders.push(column);
             }
@@ -163,7 +163,7 @@ impl Shredder {
     }
 
     /// Marks the columns of a key that also occurs elsewhere. [`NONE`] is ignored.
-    fn note_elsewhere(&mut self, places: [u8; ValueKind::ALL.len()]) {
+    fn mark_other_key(&mut self, places: [u8; ValueKind::ALL.len()]) {
         for place in places {
             if let Some(column) = self.columns.get_mut(usize::from(place)) {
                 column.elsewhere = true;
@@ -193,24 +193,24 @@ impl Shredder {
     }
 
     /// Searches the columns' keys wherever filters look for attributes besides those of the row.
-    pub(super) fn look_elsewhere(&mut self, rows: &RecordBatch) -> Result<(), ArrowError> {
+    pub(super) fn scan_other_keys(&mut self, rows: &RecordBatch) -> Result<(), ArrowError> {
         if self.columns.is_empty() {
             return Ok(());
         }
         for name in ["events", "links"] {
             let Some(elements) = ElementEntries::from_batch(rows, name)? else { continue };
             for entry in elements.of_rows(&(0..rows.num_rows())) {
-                self.note_elsewhere(self.place(elements.entries.keys.value(entry)));
+                self.mark_other_key(self.place(elements.entries.keys.value(entry)));
             }
         }
         for name in ["resource", "scope"] {
             let Some(words) = WordColumn::from_batch(rows, name)? else { continue };
-            words.values.iter().flatten().for_each(|text| self.look_at_sender(text));
+            words.values.iter().flatten().for_each(|text| self.scan_sender(text));
         }
         Ok(())
     }
 
-    fn look_at_sender(&mut self, text: &str) {
+    fn scan_sender(&mut self, text: &str) {
         if self.senders.len() >= SENDERS_MAX {
             self.senders.clear();
         }
@@ -224,7 +224,7 @@ impl Shredder {
         }
         // A key in JSON is between two quotes and contains none.
         for quoted in text.split('"') {
-            self.note_elsewhere(self.place(quoted));
+            self.mark_other_key(self.place(quoted));
         }
     }
 }

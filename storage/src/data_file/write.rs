@@ -316,7 +316,7 @@ impl<W: Write + Send> FileWriter<W> {
         }
         self.rows += rows.num_rows() as u64;
         self.index.push(rows)?;
-        self.writer.look_elsewhere(rows)?;
+        self.writer.scan_other_keys(rows)?;
         self.writer.push(&without_derived(rows)?)?;
         if self.writer.unfinished_bytes() >= ROW_GROUP_BYTES_MAX {
             self.writer.end_row_group()?;

@@ -19,7 +19,7 @@ const OTHERS: u32 = 0o077;
 
 /// Files and folders that others could read or change.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(crate) struct OpenToOthers {
+pub(crate) struct ExposedFiles {
     /// Number of these that were closed to others.
     pub(crate) closed: u64,
     /// Number of these that are still open to others: files of another owner, or a folder that also
@@ -34,8 +34,8 @@ pub(crate) struct OpenToOthers {
 ///
 /// # Errors
 /// When a folder cannot be listed.
-pub(crate) fn make_private(root: &Path, ours: &[&str]) -> io::Result<OpenToOthers> {
-    let mut found = OpenToOthers::default();
+pub(crate) fn make_private(root: &Path, ours: &[&str]) -> io::Result<ExposedFiles> {
+    let mut found = ExposedFiles::default();
     // A link to the folder has its own mode and device.
     let root = &fs::canonicalize(root)?;
     let whole = fs::symlink_metadata(root)?;
@@ -78,7 +78,7 @@ pub(crate) fn make_private(root: &Path, ours: &[&str]) -> io::Result<OpenToOther
 }
 
 /// Removes others' access to one file or folder, if there is any.
-fn close(path: &Path, mode: u32, found: &mut OpenToOthers) -> io::Result<()> {
+fn close(path: &Path, mode: u32, found: &mut ExposedFiles) -> io::Result<()> {
     let metadata = match fs::symlink_metadata(path) {
         // The file was removed meanwhile.
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),

@@ -36,8 +36,8 @@ pub(crate) struct Bound<'a> {
     span_id: OptionalColumn<BinaryArray>,
     time: OptionalColumn<Int64Array>,
     content_hash: OptionalColumn<Int64Array>,
-    service: Option<Memo>,
-    name: Option<Memo>,
+    service: Option<CachedColumn>,
+    name: Option<CachedColumn>,
     kind: OptionalColumn<Int32Array>,
     status: OptionalColumn<Int32Array>,
     duration: OptionalColumn<Int64Array>,
@@ -109,8 +109,8 @@ impl<'a> Bound<'a> {
             span_id: OptionalColumn::from_batch(batch, "span_id")?,
             time: OptionalColumn::from_batch(batch, matcher.signal.time_column())?,
             content_hash: OptionalColumn::from_batch(batch, CONTENT_HASH)?,
-            service: WordColumn::from_batch(batch, "service")?.map(Memo::new),
-            name: WordColumn::from_batch(batch, "name")?.map(Memo::new),
+            service: WordColumn::from_batch(batch, "service")?.map(CachedColumn::new),
+            name: WordColumn::from_batch(batch, "name")?.map(CachedColumn::new),
             kind: OptionalColumn::from_batch(batch, "kind")?,
             status: OptionalColumn::from_batch(batch, "status_code")?,
             duration: OptionalColumn::from_batch(batch, "duration_nanos")?,
@@ -322,12 +322,12 @@ impl Answers {
 
 /// A column with cached results for its values.
 #[derive(Debug)]
-struct Memo {
+struct CachedColumn {
     words: WordColumn,
     answers: Answers,
 }
 
-impl Memo {
+impl CachedColumn {
     fn new(words: WordColumn) -> Self {
         Self { answers: Answers::default(), words }
     }

@@ -45,7 +45,7 @@ const ROLLUP: u32 = 12;
 const GRAPH: u32 = 13;
 const KINDS: u32 = 14;
 const EXCEPTIONS: u32 = 15;
-const JOINT: u32 = 16;
+const SPLIT_CORRECTIONS: u32 = 16;
 const TRACE_FILTER: u32 = 17;
 const LOG_COUNTS: u32 = 18;
 const LOG_FORMS: u32 = 19;
@@ -175,13 +175,13 @@ pub(crate) fn with_corrections<E>(
     let Some((sections, pages)) = parts(index) else { return Ok(None) };
     let sum = sections.iter().find(|(kind, _)| *kind == PAGES_SUM).map(|(_, sum)| *sum);
     let is_whole = sum == Some(&crc32c::crc32c(pages).to_le_bytes()[..]);
-    if !is_whole || sections.iter().any(|(kind, _)| *kind == JOINT) {
+    if !is_whole || sections.iter().any(|(kind, _)| *kind == SPLIT_CORRECTIONS) {
         return Ok(None);
     }
     let made = make(pages.len() as u64)?;
     Ok(made.map(|(section, more)| {
         let sections = sections.into_iter().filter(|(kind, _)| *kind != PAGES_SUM);
-        let sections = sections.chain([(JOINT, &section[..])]);
+        let sections = sections.chain([(SPLIT_CORRECTIONS, &section[..])]);
         assembled(index[..FIXED_BYTES].to_vec(), sections, &[pages, &more])
     }))
 }
@@ -189,7 +189,9 @@ pub(crate) fn with_corrections<E>(
 /// Removes the section of split-trace corrections from an index.
 pub(crate) fn without_corrections(index: Bytes) -> Bytes {
     let Some((mut sections, pages)) = parts(&index) else { return index };
-    let Some(at) = sections.iter().position(|(kind, _)| *kind == JOINT) else { return index };
+    let Some(at) = sections.iter().position(|(kind, _)| *kind == SPLIT_CORRECTIONS) else {
+        return index;
+    };
     let (_, section) = sections.remove(at);
     let pages = CorrectionSection::decode(section).and_then(|of| pages.get(..of.offset()?));
     let Some(pages) = pages else { return index.clone() };
@@ -286,7 +288,7 @@ impl Head {
                 GRAPH => decoded.graph = Some(GraphSection::decode(bytes)?),
                 KINDS => decoded.kinds = Some(KindSection::decode(bytes)?),
                 EXCEPTIONS => decoded.exceptions = Some(ExceptionSection::decode(bytes)?),
-                JOINT => decoded.corrections = Some(CorrectionSection::decode(bytes)?),
+                SPLIT_CORRECTIONS => decoded.corrections = Some(CorrectionSection::decode(bytes)?),
                 LOG_COUNTS => decoded.log_counts = Some(LogCountSection::decode(bytes)?),
                 LOG_FORMS => decoded.log_forms = Some(LogFormSection::decode(bytes)?),
                 _ => {}
@@ -418,7 +420,7 @@ pub(crate) fn verify(data: &DataFile) -> Verified {
 }
 
 /// Returns true if an index of an older release lacks sections of the rebuilt index `made`.
-pub(crate) fn is_of_earlier(index: &[u8], made: &[u8]) -> bool {
+pub(crate) fn is_outdated(index: &[u8], made: &[u8]) -> bool {
     let (Some(mut has), Some(all)) = (kinds(index), kinds(made)) else { return false };
     has.retain(|kind| !RETIRED.contains(kind));
     has.len() < all.len() && has.is_subset(&all)

@@ -17,13 +17,13 @@ pub(crate) struct Sums {
 
 /// Computes checksums of bytes in the order of writing.
 #[derive(Debug, Default)]
-pub(crate) struct Summer {
+pub(crate) struct ChecksumBuilder {
     sums: Sums,
     open: u32,
     open_bytes: usize,
 }
 
-impl Summer {
+impl ChecksumBuilder {
     pub(crate) fn push(&mut self, mut bytes: &[u8]) {
         self.sums.bytes += bytes.len() as u64;
         while !bytes.is_empty() {
@@ -53,9 +53,9 @@ impl Summer {
 impl Sums {
     /// Returns the checksums of these bytes.
     pub(crate) fn from_bytes(bytes: &[u8]) -> Self {
-        let mut summer = Summer::default();
-        summer.push(bytes);
-        summer.finish()
+        let mut checksum_builder = ChecksumBuilder::default();
+        checksum_builder.push(bytes);
+        checksum_builder.finish()
     }
 
     /// Returns the checksums of a file that is read from start to end.
@@ -63,12 +63,12 @@ impl Sums {
     /// # Errors
     /// When it cannot be read.
     pub(crate) fn of_file(mut file: impl Read) -> io::Result<Self> {
-        let mut summer = Summer::default();
+        let mut checksum_builder = ChecksumBuilder::default();
         let mut buffer = vec![0; PIECE_BYTES];
         loop {
             match file.read(&mut buffer) {
-                Ok(0) => return Ok(summer.finish()),
-                Ok(read) => summer.push(buffer.get(..read).unwrap_or_default()),
+                Ok(0) => return Ok(checksum_builder.finish()),
+                Ok(read) => checksum_builder.push(buffer.get(..read).unwrap_or_default()),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),
             }
@@ -105,16 +105,16 @@ impl Sums {
 
 #[cfg(test)]
 mod tests {
-    use super::{PIECE_BYTES, Summer, Sums};
+    use super::{ChecksumBuilder, PIECE_BYTES, Sums};
 
     #[test]
     fn sums_do_not_depend_on_how_bytes_come_and_say_where_they_changed() {
         let bytes: Vec<u8> = (0..=250).cycle().take(2 * PIECE_BYTES + 5).collect();
         let sums = Sums::from_bytes(&bytes);
         assert_eq!(sums.bytes(), bytes.len() as u64);
-        let mut summer = Summer::default();
-        bytes.chunks(70_001).for_each(|part| summer.push(part));
-        assert_eq!(summer.finish(), sums);
+        let mut checksum_builder = ChecksumBuilder::default();
+        bytes.chunks(70_001).for_each(|part| checksum_builder.push(part));
+        assert_eq!(checksum_builder.finish(), sums);
         assert_eq!(Sums::of_file(&bytes[..]).unwrap(), sums);
         assert_eq!(Sums::decode(sums.bytes(), &sums.encode()).as_ref(), Some(&sums));
         assert_eq!(Sums::decode(sums.bytes() + PIECE_BYTES as u64, &sums.encode()), None);

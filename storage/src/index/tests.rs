@@ -11,7 +11,7 @@ use tidings_proto::{
     },
 };
 
-use super::{Indexes, is_of_earlier};
+use super::{Indexes, is_outdated};
 use crate::{
     AttributeFilter, Detail, LogFilter, Scan, ScanStats, Snapshot, SpanFilter,
     columns::{log_rows, span_rows},
@@ -124,9 +124,9 @@ fn find(files: &[Arc<DataFile>], indexes: &Arc<Indexes>, filter: &SpanFilter) ->
 fn an_index_of_an_earlier_program_is_told_from_a_damaged_one() {
     for file in encoded(1..3) {
         let (made, earlier) = (&file.index, of_earlier(&file.index));
-        assert!(is_of_earlier(&earlier, made));
-        assert!(!is_of_earlier(made, made) && !is_of_earlier(made, &earlier));
-        assert!(!is_of_earlier(&earlier[..40], made));
+        assert!(is_outdated(&earlier, made));
+        assert!(!is_outdated(made, made) && !is_outdated(made, &earlier));
+        assert!(!is_outdated(&earlier[..40], made));
     }
 }
 

@@ -10,12 +10,12 @@ use tidings_proto::{
 
 use super::{
     Call, CallKey,
-    adder::{Adder, GroupNumber},
     cells::LevelLimits,
+    file_aggregate::{FileAggregate, GroupNumber},
     graph::NameTable,
-    number_cache::{Recent, SlotHash, joined},
+    number_cache::{NumberCache, SlotHash, joined},
 };
-use crate::{SpanRows, rows::column::OfWords};
+use crate::{SpanRows, rows::column::DictionaryCache};
 
 /// Maximum number of spans of a trace that are searched one by one.
 const FEW: usize = 24;
@@ -62,10 +62,10 @@ impl SlotHash for NumberedGroup {
 #[derive(Debug, Default)]
 pub(crate) struct RollupBuilder {
     rows: usize,
-    adder: Adder,
+    file_aggregate: FileAggregate,
     names: NameTable,
     known: HashMap<NumberedGroup, GroupNumber, RandomState>,
-    recent: Recent<NumberedGroup>,
+    recent: NumberCache<NumberedGroup>,
     trace: Option<TraceId>,
     /// Distinct spans of the current trace.
     came: TraceSpanSet,
@@ -107,34 +107,35 @@ impl TraceSpanSet {
 impl RollupBuilder {
     /// Returns a builder that makes no rollups.
     pub(crate) fn nothing() -> Self {
-        Self { adder: Adder::nothing(), ..Self::default() }
+        Self { file_aggregate: FileAggregate::nothing(), ..Self::default() }
     }
 
     /// Adds the next rows of the file.
     pub(crate) fn push(&mut self, rows: &SpanRows) {
-        if self.adder.is_full() {
+        if self.file_aggregate.is_full() {
             return;
         }
-        let (mut services, mut operations) = (OfWords::default(), OfWords::default());
+        let (mut services, mut operations) =
+            (DictionaryCache::default(), DictionaryCache::default());
         for row in 0..rows.len() {
             self.rows += 1;
             if !self.is_new(rows, row) {
                 continue;
             }
-            let Self { adder, names, known, recent, .. } = self;
+            let Self { file_aggregate, names, known, recent, .. } = self;
             let mut number = |text| names.number(text);
             let service =
                 services.get_or_compute(rows.service_number(row), || number(rows.service(row)));
             let operation =
                 operations.get_or_compute(rows.name_number(row), || number(rows.name(row)));
             let key = NumberedGroup::new([service, operation], rows.kind(row), rows.status(row));
-            let mut number = || adder.groups.number(CallKey::from_row(rows, row).raw());
+            let mut number = || file_aggregate.groups.number(CallKey::from_row(rows, row).raw());
             let group = recent.number(key, || *known.entry(key).or_insert_with(&mut number));
-            self.adder.add(group, &Call::from_row(rows, row));
+            self.file_aggregate.add(group, &Call::from_row(rows, row));
             // The limit is enforced at each span and not at each batch, so that the result does not
             // depend on the batches.
-            self.adder.shrink(self.rows);
-            if self.adder.is_full() {
+            self.file_aggregate.shrink(self.rows);
+            if self.file_aggregate.is_full() {
                 *self = Self::nothing();
                 break;
             }
@@ -153,7 +154,7 @@ impl RollupBuilder {
 
     /// Returns the bytes of the section and of its pages, which start at this offset of the file.
     pub(crate) fn finish(self, offset: u64) -> (Vec<u8>, Vec<u8>) {
-        self.adder.finish(self.rows, LevelLimits::ALL, offset)
+        self.file_aggregate.finish(self.rows, LevelLimits::ALL, offset)
     }
 }
 

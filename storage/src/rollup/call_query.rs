@@ -35,7 +35,7 @@ use crate::{
 
 use call_plan::{CallPlan, Hour};
 use hour_aggregate::COARSEST;
-use share::{Ended, RowBudget, ThreadShare};
+use share::{RowBudget, ShareEnd, ThreadShare};
 
 pub(super) const HOUR: u64 = HOUR_NANOS;
 
@@ -176,11 +176,11 @@ impl<T: CallAccumulatorFactory> CallQuery<'_, T> {
             shares: Vec::new(),
         };
         aggregate.scan.complete &= !self.snapshot.lacking[crate::snapshot::SPANS];
-        if matches!(ended, Ended::Early) {
+        if matches!(ended, ShareEnd::Early) {
             aggregate.scan.complete = false;
             return Ok(Ok(aggregate));
         }
-        let parts = plan.shared_out(self);
+        let parts = plan.divide_among_threads(self);
         let stop = AtomicBool::new(false);
         let remembered_max = remembered_max / parts.len().max(1);
         let read = |(range, hours): &(Range<u64>, &[Hour])| {
@@ -190,7 +190,7 @@ impl<T: CallAccumulatorFactory> CallQuery<'_, T> {
             let mut share =
                 ThreadShare::new(self, &budget, Some(&seen), remembered_max, accumulator);
             let done = share.read_hours(hours, &stop);
-            if !matches!((&done, &share.ended), (Ok(()), Ended::WithAll)) {
+            if !matches!((&done, &share.ended), (Ok(()), ShareEnd::WithAll)) {
                 stop.store(true, Ordering::Relaxed);
             }
             done.map(|()| share)
@@ -208,11 +208,11 @@ impl<T: CallAccumulatorFactory> CallQuery<'_, T> {
         });
         for share in shares {
             let ThreadShare { accumulator, seen, ended, stats, .. } = share?;
-            if let Ended::Damaged(file) = ended {
+            if let ShareEnd::Damaged(file) = ended {
                 return Ok(Err(Damaged(file)));
             }
             aggregate.scan += stats;
-            aggregate.scan.complete &= matches!(ended, Ended::WithAll);
+            aggregate.scan.complete &= matches!(ended, ShareEnd::WithAll);
             aggregate.repeats_counted |= seen.forgot;
             aggregate.shares.push(accumulator);
         }

@@ -14,9 +14,8 @@ use tidings_proto::{
 };
 
 use super::{
-    CallKey, Calls, Cell, LEVELS,
-    adder::{CellKey, GroupNumber},
-    cell,
+    CallKey, Calls, Cell, LEVELS, cell,
+    file_aggregate::{CellKey, GroupNumber},
 };
 use crate::index::{Bytes, Fetch, push_varint};
 
@@ -480,12 +479,12 @@ mod tests {
     use tidings_proto::{DurationNanos, SpanId, TraceId, UnixNanos, api::Exemplar};
 
     use super::{Calls, Directory, LEVELS};
-    use crate::rollup::{Call, adder::Adder, cells::LevelLimits};
+    use crate::rollup::{Call, cells::LevelLimits, file_aggregate::FileAggregate};
 
     /// Returns the section of calls at these times, and the bytes of its pages.
     fn section(starts: &[u64]) -> (Directory, Vec<u8>) {
-        let mut adder = Adder::default();
-        let group = adder.groups.number((["shop", "pay"], [2, 0]));
+        let mut file_aggregate = FileAggregate::default();
+        let group = file_aggregate.groups.number((["shop", "pay"], [2, 0]));
         for start in starts {
             let exemplar = Exemplar {
                 duration_nano: DurationNanos(7),
@@ -493,9 +492,9 @@ mod tests {
                 trace_id: TraceId::from_wire(&[1; 16]).unwrap(),
                 span_id: SpanId::from_wire(&[2; 8]).unwrap(),
             };
-            adder.add(group, &Call { exemplar, failed: false, timed: true });
+            file_aggregate.add(group, &Call { exemplar, failed: false, timed: true });
         }
-        let (section, pages) = adder.finish(100_000, LevelLimits::ALL, 0);
+        let (section, pages) = file_aggregate.finish(100_000, LevelLimits::ALL, 0);
         (Directory::decode(&section).unwrap(), pages)
     }
 

@@ -9,7 +9,9 @@ use std::collections::HashMap;
 use ahash::RandomState;
 use tidings_proto::TraceId;
 
-use super::{Call, adder::GroupNumber, file_buckets::RetractedCalls, retraction::RetractedCall};
+use super::{
+    Call, file_aggregate::GroupNumber, file_buckets::RetractedCalls, retraction::RetractedCall,
+};
 
 /// A call and its group in the answer.
 pub(super) type GroupCall = (GroupNumber, Call);

@@ -5,21 +5,21 @@
 //! Queries aggregate the lists. Only the last exception of each displayed group is read from its
 //! row.
 //!
-//! `thrown` has the attributes of one exception, and `stack` normalises stack traces. `build` lists
-//! the exceptions of some rows, and `exception_section` encodes the list. `exception_query` answers
-//! from the lists of files, and from lists built from rows where a file has none. Each span counts
-//! once. Log records are not included.
+//! `exception_attributes` has the attributes of one exception, and `stack` normalises stack traces.
+//! `build` lists the exceptions of some rows, and `exception_section` encodes the list.
+//! `exception_query` answers from the lists of files, and from lists built from rows where a file
+//! has none. Each span counts once. Log records are not included.
 
 mod build;
+mod exception_attributes;
 mod exception_query;
 mod exception_section;
 mod stack;
-mod thrown;
 
 use tidings_proto::UnixNanos;
 
+pub use exception_attributes::ExceptionAttributes;
 pub use exception_query::{ExceptionBounds, ExceptionGroups, ExceptionSums, LastException};
-pub use thrown::ExceptionSaid;
 
 pub(super) use build::COLUMNS;
 pub(crate) use build::ExceptionBuilder;
@@ -34,7 +34,7 @@ pub struct ExceptionKey {
     pub operation: String,
     /// `exception.type`.
     pub exception_type: String,
-    /// Hash of [`ExceptionSaid::normalised_stack`].
+    /// Hash of [`ExceptionAttributes::normalised_stack`].
     pub stack: u128,
 }
 

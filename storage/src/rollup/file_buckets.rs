@@ -12,9 +12,9 @@ use std::{
 
 use super::{
     Calls, LEVELS,
-    adder::GroupNumber,
     call_query::{aligned, common, of_hour, tiles},
     cells::Directory,
+    file_aggregate::GroupNumber,
     query_totals::{OTHERS, QueryTotals, UNASKED},
     retraction::{Remainder, RetractedCall},
     split_corrections::{CorrectionRole, PairGroups},

@@ -28,7 +28,7 @@ pub use chosen_traces::GraphChoice;
 pub use graph_query::{GraphAggregate, GraphBounds};
 pub use key::GraphKey;
 pub use peers::Peer;
-pub use trace_calls::{GraphCall, GraphPart, GraphSpan, graph_calls, without_silence};
+pub use trace_calls::{GraphCall, GraphPart, GraphSpan, graph_calls, split_at_gaps};
 
 pub(super) use build::COLUMNS;
 pub(crate) use build::GraphBuilder;

@@ -29,7 +29,7 @@ mod sample;
 pub use entry_spans::{KindKey, Transactions, transaction_place};
 pub use kind_calls::{KindCalls, ListedKind, OtherKinds};
 pub use kind_query::{KindAnswer, KindBounds};
-pub use sample::WantedTraces;
+pub use sample::SampleSpec;
 
 pub(super) use build::COLUMNS;
 pub(crate) use build::KindBuilder;

@@ -4,8 +4,8 @@
 //! `log_count_builder` counts the records of a file while its index is made, each once.
 //! `log_count_section` encodes the counts by severity, and `log_count_query` aggregates those of a
 //! snapshot. `log_form_builder`, `log_form_section` and `log_form_query` do the same by form, and
-//! `message_form` computes the form of a message. `count_plan` finds the minutes whose counts are
-//! valid.
+//! `message_form` computes the form of a message. `form_table` bounds the forms of a query.
+//! `count_plan` finds the minutes whose counts are valid.
 //!
 //! A record that was sent again is in two sources, with the same time in both. The counts of a
 //! minute are therefore valid if the times of its sources do not overlap. The first and the last
@@ -13,6 +13,7 @@
 //! memory. An answer from counts equals the answer from rows.
 
 mod count_plan;
+mod form_table;
 mod log_count_builder;
 mod log_count_query;
 mod log_count_section;
@@ -21,8 +22,9 @@ mod log_form_query;
 mod log_form_section;
 mod message_form;
 
+pub use form_table::{CutServices, FormBounds, FormRecords, FormSummary, FormTable, KeptForms};
 pub use log_count_query::CountedLogs;
-pub use log_form_query::{CountedForms, FormRecords};
+pub use log_form_query::CountedForms;
 pub use message_form::{FORM_WILDCARD, FormWriter};
 
 pub(crate) use log_count_builder::LogCountBuilder;

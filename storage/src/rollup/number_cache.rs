@@ -23,15 +23,15 @@ pub(super) fn joined(numbers: impl IntoIterator<Item = u64>) -> u64 {
 
 /// Direct-mapped cache of the numbers of keys.
 #[derive(Debug)]
-pub(super) struct Recent<K>(Vec<Option<(K, u32)>>);
+pub(super) struct NumberCache<K>(Vec<Option<(K, u32)>>);
 
-impl<K> Default for Recent<K> {
+impl<K> Default for NumberCache<K> {
     fn default() -> Self {
         Self(Vec::new())
     }
 }
 
-impl<K: SlotHash> Recent<K> {
+impl<K: SlotHash> NumberCache<K> {
     /// Returns the key's number from the cache, or else from `find`.
     pub(super) fn number(&mut self, key: K, find: impl FnOnce() -> u32) -> u32 {
         if self.0.is_empty() {
@@ -57,7 +57,7 @@ mod tests {
 
     use proptest::{collection::vec, prelude::*};
 
-    use super::{Recent, SlotHash};
+    use super::{NumberCache, SlotHash};
 
     /// Keys that share a slot if only their second number differs.
     impl SlotHash for (u64, u8) {
@@ -72,7 +72,7 @@ mod tests {
             keys in vec((0..20_u64, 0..3_u8), 0..200), cleared in 0..200_usize,
         ) {
             let mut numbers: HashMap<(u64, u8), u32> = HashMap::new();
-            let mut recent = Recent::default();
+            let mut recent = NumberCache::default();
             for (at, key) in keys.into_iter().enumerate() {
                 if at == cleared {
                     numbers.values_mut().for_each(|number| *number += 1_000);

@@ -43,4 +43,4 @@ impl From<ArrowError> for QueryFailure {
 }
 
 /// Callback that is called regularly. It breaks to cancel the query.
-pub(super) type GoOn<'a> = dyn FnMut() -> ControlFlow<()> + 'a;
+pub(super) type CancellationCheck<'a> = dyn FnMut() -> ControlFlow<()> + 'a;

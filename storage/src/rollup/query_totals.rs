@@ -6,8 +6,8 @@ use std::collections::HashMap;
 
 use super::{
     Call, Calls, Cell,
-    adder::GroupNumber,
     cells::{GroupNames, GroupTable, RawKey},
+    file_aggregate::GroupNumber,
 };
 
 /// Number of all groups that are only counted.

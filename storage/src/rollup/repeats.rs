@@ -13,7 +13,7 @@ use std::{
 
 use arrow_array::Int64Array;
 
-use super::{Call, CallKey, adder::GroupNumber, build::COLUMNS, cells::GroupNames};
+use super::{Call, CallKey, build::COLUMNS, cells::GroupNames, file_aggregate::GroupNumber};
 use crate::{
     SpanRows, StorageError,
     data_file::{DataFile, columns},

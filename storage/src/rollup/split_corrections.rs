@@ -15,7 +15,7 @@ mod pair_section;
 mod pairs;
 
 pub(super) use make::PairCorrection;
-pub(crate) use make::joined;
+pub(crate) use make::build_corrections;
 pub(crate) use pair_section::{CorrectionBytes, CorrectionSection};
 pub(super) use pairs::{PairGroups, Pairs, RollupFile, UsedPair};
 

@@ -106,18 +106,18 @@ pub(super) fn chunk(sent: &[&Sent]) -> Arc<Chunk> {
 }
 
 /// Group key of calls in these tests: service, operation, kind, status and step.
-pub(super) type Place = (String, String, i32, i32, u64);
+pub(super) type CallGroup = (String, String, i32, i32, u64);
 
 /// Facts of calls that an answer has.
 #[derive(Debug, PartialEq)]
-pub(super) struct Said {
+pub(super) struct CallFacts {
     pub(super) counts: (u64, u64),
     stats: LatencyStats,
     histogram: Vec<HistogramBucket>,
     exemplars: (Option<Exemplar>, Option<Exemplar>),
 }
 
-impl Said {
+impl CallFacts {
     pub(super) fn of(calls: &Calls) -> Self {
         Self {
             counts: (calls.count, calls.errors),
@@ -128,7 +128,7 @@ impl Said {
     }
 }
 
-impl Said {
+impl CallFacts {
     /// Returns the facts without exemplars. A slowest exemplar must not be slower than all calls.
     pub(super) fn without_exemplars(&self) -> impl PartialEq + Debug + use<> {
         let (slowest, _) = &self.exemplars;
@@ -141,7 +141,7 @@ impl Said {
 pub(super) struct Added {
     step: u64,
     groups: Vec<(String, String, i32, i32)>,
-    calls: BTreeMap<Place, Calls>,
+    calls: BTreeMap<CallGroup, Calls>,
     pub(super) from_rollups: u64,
     /// Range of the calls that may still arrive. Steps outside of it are complete.
     range: Option<Range<u64>>,
@@ -160,8 +160,8 @@ impl Added {
         self.calls.entry(place).or_default()
     }
 
-    pub(super) fn said(&self) -> BTreeMap<&Place, Said> {
-        self.calls.iter().map(|(place, calls)| (place, Said::of(calls))).collect()
+    pub(super) fn said(&self) -> BTreeMap<&CallGroup, CallFacts> {
+        self.calls.iter().map(|(place, calls)| (place, CallFacts::of(calls))).collect()
     }
 
     fn join(&mut self, other: &Self) {
@@ -337,7 +337,7 @@ pub(super) fn join(snapshot: &Snapshot, file: &Arc<DataFile>, others: &[Arc<Data
     let index = fs::read(&path).unwrap();
     let made = with_corrections(&index, |offset| {
         let go_on = &mut || ControlFlow::Continue(());
-        super::joined(&snapshot.indexes, file, others, offset, go_on)
+        super::build_corrections(&snapshot.indexes, file, others, offset, go_on)
     });
     let Some(made) = made.unwrap() else { return false };
     assert_eq!(without_corrections(made.clone()), index);

@@ -163,18 +163,18 @@ pub(crate) fn word(words: Option<&WordColumn>, row: usize) -> &str {
 
 /// Cached results for the dictionary values of a batch, by code. Each is computed once.
 #[derive(Debug)]
-pub(crate) struct OfWords<T> {
+pub(crate) struct DictionaryCache<T> {
     of_none: Option<T>,
     known: Vec<Option<T>>,
 }
 
-impl<T> Default for OfWords<T> {
+impl<T> Default for DictionaryCache<T> {
     fn default() -> Self {
         Self { of_none: None, known: Vec::new() }
     }
 }
 
-impl<T: Copy> OfWords<T> {
+impl<T: Copy> DictionaryCache<T> {
     /// Returns the result for the value with this code, or for null. Calls `find` the first time.
     pub(crate) fn get_or_compute(&mut self, number: Option<usize>, find: impl FnOnce() -> T) -> T {
         let known = match number {

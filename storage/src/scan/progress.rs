@@ -116,7 +116,7 @@ impl<'a> Progress<'a> {
 
     /// Reports progress to a visitor that may narrow the filter, by a portion without rows. All
     /// matching rows that come before this place in the order were read.
-    pub(crate) fn tell(
+    pub(crate) fn report_progress(
         &self,
         place: u64,
         visit: &mut Visit<'_>,

@@ -41,7 +41,7 @@ type BackgroundTask = fn(Arc<StoreInner>, watch::Receiver<bool>) -> BoxFuture<'s
 const MAINTENANCE: [(&str, BackgroundTask); 4] = [
     ("memory merge", |inner, stop| Box::pin(merger(inner, stop))),
     ("reindexing", |inner, stop| Box::pin(reindexer(inner, stop))),
-    ("upkeep", |inner, stop| Box::pin(keeper(inner, stop))),
+    ("upkeep", |inner, stop| Box::pin(maintenance_loop(inner, stop))),
     ("scrubbing", |inner, stop| Box::pin(scrubber(inner, stop))),
 ];
 
@@ -121,7 +121,7 @@ async fn merger(inner: Arc<StoreInner>, mut stop: watch::Receiver<bool>) {
     }
 }
 
-async fn keeper(inner: Arc<StoreInner>, mut stop: watch::Receiver<bool>) {
+async fn maintenance_loop(inner: Arc<StoreInner>, mut stop: watch::Receiver<bool>) {
     let mut wait = UPKEEP;
     loop {
         select! {

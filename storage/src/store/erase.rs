@@ -156,8 +156,8 @@ impl StoreInner {
             tracing::error!(%error, "an erasure ended early: run it again");
         }
         // A file that snapshots still read is deleted when the last of them ends.
-        self.shared.state.hasten_gone();
-        let left = self.shared.state.gone_paths();
+        self.shared.state.make_removed_due();
+        let left = self.shared.state.removed_paths();
         report.left_files = left.len() as u64;
         let closed = self.close_record(&report, done.as_ref().err()).await;
         self.erasures.leave(erasure.begun, left);
@@ -174,15 +174,15 @@ impl StoreInner {
             self.wal.rotate().await?;
             self.flush_to_end().await?;
         }
-        let mut keeper = self.upkeep.lock().await;
+        let mut maintenance = self.upkeep.lock().await;
         self.check_whole().await?;
-        self.make_room(&mut keeper).await?;
-        let mut pinned = self.erase_from_tables(&mut keeper, what, report).await?;
-        self.delete_gone_by(&mut keeper, UnixNanos(u64::MAX)).await?;
+        self.make_room(&mut maintenance).await?;
+        let mut pinned = self.erase_from_tables(&mut maintenance, what, report).await?;
+        self.delete_removed_by(&mut maintenance, UnixNanos(u64::MAX)).await?;
         for signal in [Signal::Spans, Signal::Logs] {
-            self.sweep(&mut keeper, signal, None).await?;
+            self.sweep(&mut maintenance, signal, None).await?;
         }
-        drop(keeper);
+        drop(maintenance);
         pinned.extend(what.trace().filter(|trace| self.is_pinned(*trace)));
         report.unpinned = self.unpin_erased(pinned.iter().copied()).await?;
         report.pinned = pinned.into_iter().collect();
@@ -200,7 +200,7 @@ impl StoreInner {
     /// Rewrites the files of both tables. Returns the pinned traces that lost rows.
     async fn erase_from_tables(
         &self,
-        keeper: &mut MaintenanceState,
+        maintenance: &mut MaintenanceState,
         what: &Erasure,
         report: &mut ErasureReport,
     ) -> Result<BTreeSet<TraceId>, StorageError> {
@@ -224,7 +224,8 @@ impl StoreInner {
             }
             self.show_progress(report, number, count);
             let path = file.path.clone();
-            let erased = self.erase_from(keeper, (signal, file), what, &mut pinned, &mut hours);
+            let erased =
+                self.erase_from(maintenance, (signal, file), what, &mut pinned, &mut hours);
             let rows = match erased.await {
                 Ok(0) => continue,
                 Err(error) if is_about(&error, &path) => {
@@ -240,7 +241,7 @@ impl StoreInner {
                 Signal::Logs => report.log_records += rows,
             }
             // The old file is deleted at once, because keeping all of them may need too much space.
-            self.delete_gone_by(keeper, UnixNanos(u64::MAX)).await?;
+            self.delete_removed_by(maintenance, UnixNanos(u64::MAX)).await?;
         }
         self.show_progress(report, count, count);
         Ok(pinned)
@@ -262,15 +263,15 @@ impl StoreInner {
     }
 
     /// Deletes unneeded files first, when there may be no space to rewrite the largest file.
-    async fn make_room(&self, keeper: &mut MaintenanceState) -> Result<(), StorageError> {
+    async fn make_room(&self, maintenance: &mut MaintenanceState) -> Result<(), StorageError> {
         let files = [Signal::Spans, Signal::Logs].map(|signal| self.shared.state.files(signal));
         let largest = files.iter().flatten().map(|file| file.bytes).max();
         if self.room().await?.holds(CommitReason::Erasure, largest.unwrap_or(0)) {
             return Ok(());
         }
-        self.delete_gone_by(keeper, UnixNanos(u64::MAX)).await?;
+        self.delete_removed_by(maintenance, UnixNanos(u64::MAX)).await?;
         for signal in [Signal::Spans, Signal::Logs] {
-            self.sweep(keeper, signal, None).await?;
+            self.sweep(maintenance, signal, None).await?;
         }
         Ok(())
     }
@@ -321,7 +322,7 @@ impl StoreInner {
     /// `pinned`, and the hour to `hours` when this is its first file.
     async fn erase_from(
         &self,
-        keeper: &mut MaintenanceState,
+        maintenance: &mut MaintenanceState,
         (signal, file): (Signal, Arc<DataFile>),
         what: &Erasure,
         pinned: &mut BTreeSet<TraceId>,
@@ -337,7 +338,7 @@ impl StoreInner {
             let (mark, removed) = (thinned_for(&file.path), vec![file]);
             let why = CommitReason::Erasure;
             let added = self.rewritten((why, signal), &removed, Some(choice), mark).await?;
-            self.commit(keeper, signal, TableChange { why, added, removed }).await?;
+            self.commit(maintenance, signal, TableChange { why, added, removed }).await?;
         }
         Ok(rows)
     }

@@ -27,7 +27,7 @@ use crate::{
     blocking::{blocking, random},
     data_file,
     disk::{
-        Disk, DiskLock, Mistake, OpenToOthers, SharedDisk, failed, make_private, move_durably,
+        Disk, DiskLock, ExposedFiles, Mistake, SharedDisk, failed, make_private, move_durably,
         parent, read_all, write_durably,
     },
     index::Indexes,
@@ -66,7 +66,7 @@ pub(super) async fn open(
     let tables_at = table_store::open(&disk, &paths, &settings, clock.as_ref(), objects).await?;
     let (extent, [mut spans, mut logs]) =
         open_tables(&disk, &paths, &tables_at, settings.recover).await?;
-    let keeper = MaintenanceState::new(spans.newest.max(logs.newest), clock.as_ref());
+    let maintenance = MaintenanceState::new(spans.newest.max(logs.newest), clock.as_ref());
     let damaged =
         Damaged { spans: spans.table.damage().is_some(), logs: logs.table.damage().is_some() };
     let pins = PinBoard::open(&disk, &paths).await?;
@@ -74,7 +74,7 @@ pub(super) async fn open(
     let mut recovery = Recovery::default();
     for opened in [&mut spans, &mut logs] {
         recovery.quarantined.append(&mut opened.quarantined);
-        alarms.extend(mend_position(opened, settings.recover, clock.now()).await?);
+        alarms.extend(repair_position(opened, settings.recover, clock.now()).await?);
     }
     let is_position_ignored = disk.makes(Mistake::IgnorePosition);
     let covered = if is_position_ignored { [0; 2] } else { [spans.covered, logs.covered] };
@@ -106,7 +106,7 @@ pub(super) async fn open(
         shared,
         wal: Arc::new(wal),
         tables: tokio::sync::Mutex::new(tables),
-        upkeep: tokio::sync::Mutex::new(keeper),
+        upkeep: tokio::sync::Mutex::new(maintenance),
         pins,
         erasures: ErasureBoard::default(),
         tables_at,
@@ -189,7 +189,7 @@ fn shared(
 
 /// During recovery, commits the proven position in place of a damaged one. Returns the warning
 /// about it.
-async fn mend_position(
+async fn repair_position(
     opened: &mut OpenedTable,
     recover: bool,
     now: UnixNanos,
@@ -332,8 +332,8 @@ async fn try_lock(disk: &SharedDisk, paths: &Paths) -> Result<DiskLock, StorageE
 /// Removes other users' access to the directory, and logs what was accessible.
 fn close_to_others(root: &Path) {
     match make_private(root, &OWN_NAMES) {
-        Ok(OpenToOthers { closed: 0, left: 0, .. }) => {}
-        Ok(OpenToOthers { closed, left, example }) => tracing::warn!(
+        Ok(ExposedFiles { closed: 0, left: 0, .. }) => {}
+        Ok(ExposedFiles { closed, left, example }) => tracing::warn!(
             data_dir = %root.display(), closed, left, ?example,
             "other users of this machine could read in the data directory; what is its own and \
              belongs to this user is closed to them now"

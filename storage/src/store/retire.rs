@@ -17,7 +17,7 @@ use crate::{
     schema::Signal,
     snapshot::TableView,
     table_change::{CommitReason, TableChange},
-    upkeep::{RetentionCondition, Retired, mark},
+    upkeep::{ExpiredFiles, RetentionCondition, mark},
 };
 
 /// Maximum number of traces that are selected in an hour. With more, the whole hour is kept.
@@ -26,9 +26,9 @@ const TRACES_MAX: usize = 4_000_000;
 /// Returns the change that removes rows which are no longer kept. It is not committed yet.
 pub(super) async fn retire(
     inner: &StoreInner,
-    retired: Retired,
+    retired: ExpiredFiles,
 ) -> Result<TableChange, StorageError> {
-    let Retired { signal, mut files, kept } = retired;
+    let ExpiredFiles { signal, mut files, kept } = retired;
     let why = CommitReason::Retention;
     let Some(hour) = files.first().map(|file| file.hour).filter(|_| !kept.is_empty()) else {
         tracing::info!(table = signal.table(), files = files.len(), "files are no longer kept");

@@ -115,7 +115,7 @@ impl StoreInner {
     /// Continues from a position to the end of the round.
     async fn scrub(&self, mut place: ScrubPosition) -> Result<(), StorageError> {
         let mut noted = self.shared.clock.instant();
-        for name in self.names_behind(&place.after) {
+        for name in self.names_after(&place.after) {
             if let Some(item) = self.item(&name) {
                 let found = self.read_item(&item).await?;
                 self.metrics.verified_files.fetch_add(1, Ordering::Relaxed);
@@ -135,7 +135,7 @@ impl StoreInner {
             }
         }
         self.scrub_commits().await?;
-        let used = self.names_behind("");
+        let used = self.names_after("");
         self.tables_at.damaged_files().invalidate(|path| {
             !is_commit(path) && self.name(path).is_none_or(|name| !used.contains(&name))
         });
@@ -144,9 +144,9 @@ impl StoreInner {
     }
 
     /// Returns the names, relative to the data directory, of all files to verify after a position.
-    fn names_behind(&self, after: &str) -> BTreeSet<String> {
+    fn names_after(&self, after: &str) -> BTreeSet<String> {
         let segments = self.wal.segments().sealed().into_iter().map(|segment| segment.path);
-        let data = self.signals_here().flat_map(|signal| self.shared.state.files(signal));
+        let data = self.local_signals().flat_map(|signal| self.shared.state.files(signal));
         let paths = segments.chain(data.map(|file| file.path.clone()));
         let names = paths.filter_map(|path| self.name(&path));
         names.filter(|name| name.as_str() > after).collect()
@@ -154,7 +154,7 @@ impl StoreInner {
 
     /// Returns the tables in the data directory. Tables elsewhere would have to be downloaded, and
     /// their object store verifies them.
-    fn signals_here(&self) -> impl Iterator<Item = Signal> {
+    fn local_signals(&self) -> impl Iterator<Item = Signal> {
         let are_here = self.shared.settings.tables == TablesAt::DataDirectory;
         [Signal::Spans, Signal::Logs].into_iter().filter(move |_| are_here)
     }
@@ -228,7 +228,7 @@ impl StoreInner {
 
     /// Verifies the tables' commits.
     async fn scrub_commits(&self) -> Result<(), StorageError> {
-        for signal in self.signals_here() {
+        for signal in self.local_signals() {
             if self.shared.damaged.contains(signal) {
                 continue; // Known since the store was opened.
             }

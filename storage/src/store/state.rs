@@ -244,18 +244,18 @@ impl VisibleState {
     }
 
     /// Drops removed files that were deleted from the disk.
-    pub(crate) fn forget_gone(&self, deleted: &HashSet<PathBuf>) {
+    pub(crate) fn forget_deleted(&self, deleted: &HashSet<PathBuf>) {
         self.lock().gone.retain(|gone| !deleted.contains(&gone.file.path));
     }
 
     /// Returns the removed files that are still on the disk.
-    pub(crate) fn gone_paths(&self) -> HashSet<PathBuf> {
+    pub(crate) fn removed_paths(&self) -> HashSet<PathBuf> {
         self.lock().gone.iter().map(|gone| gone.file.path.clone()).collect()
     }
 
     /// Makes all removed files due, whatever their age. They are deleted when no snapshot reads
     /// them.
-    pub(crate) fn hasten_gone(&self) {
+    pub(crate) fn make_removed_due(&self) {
         self.lock().gone.iter_mut().for_each(|gone| gone.since = UnixNanos(0));
     }
 
@@ -265,7 +265,7 @@ impl VisibleState {
     }
 
     /// Returns the number of removed files that are still on the disk.
-    pub(crate) fn gone_files(&self) -> u64 {
+    pub(crate) fn removed_file_count(&self) -> u64 {
         self.lock().gone.len() as u64
     }
 

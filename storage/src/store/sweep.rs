@@ -20,40 +20,40 @@ const SWEEP: Duration = Duration::from_secs(6 * 3600);
 
 impl StoreInner {
     /// Deletes files that were removed long enough ago and that no snapshot reads.
-    pub(super) async fn delete_gone(
+    pub(super) async fn delete_removed(
         &self,
-        keeper: &mut MaintenanceState,
+        maintenance: &mut MaintenanceState,
     ) -> Result<(), StorageError> {
         let age = self.shared.settings.removed_file_age;
         let age = u64::try_from(age.as_nanos()).unwrap_or(u64::MAX);
         let by = self.shared.clock.now().0.saturating_sub(age);
-        self.delete_gone_by(keeper, UnixNanos(by)).await
+        self.delete_removed_by(maintenance, UnixNanos(by)).await
     }
 
     /// Deletes files that erasures left to snapshots, if those have ended.
     pub(super) async fn delete_erased(
         &self,
-        keeper: &mut MaintenanceState,
+        maintenance: &mut MaintenanceState,
     ) -> Result<(), StorageError> {
         if !self.erasures.has_left() {
             return Ok(());
         }
         // Erased files are due, whatever the clock says.
-        self.delete_gone_by(keeper, UnixNanos(0)).await?;
+        self.delete_removed_by(maintenance, UnixNanos(0)).await?;
         self.settle_erasures().await
     }
 
     /// Deletes files that were removed by this time and that no snapshot reads. A file that cannot
     /// be deleted is tried again the next time.
-    pub(super) async fn delete_gone_by(
+    pub(super) async fn delete_removed_by(
         &self,
-        keeper: &mut MaintenanceState,
+        maintenance: &mut MaintenanceState,
         by: UnixNanos,
     ) -> Result<(), StorageError> {
         let gone = self.shared.state.gone(by);
         let waste = gone.iter().flat_map(|path| [index_path(path), path.clone()]).collect();
-        self.remove(keeper, waste).await?;
-        self.shared.state.forget_gone(&gone);
+        self.remove(maintenance, waste).await?;
+        self.shared.state.forget_deleted(&gone);
         Ok(())
     }
 
@@ -62,29 +62,29 @@ impl StoreInner {
     /// snapshots.
     pub(super) async fn sweep_all(
         &self,
-        keeper: &mut MaintenanceState,
+        maintenance: &mut MaintenanceState,
         pace: MergePace,
     ) -> Result<(), StorageError> {
         let instant = self.shared.clock.instant();
         let rested = |swept| instant.saturating_duration_since(swept) >= SWEEP;
-        if pace == MergePace::Offline || keeper.swept.is_none_or(rested) {
+        if pace == MergePace::Offline || maintenance.swept.is_none_or(rested) {
             // Records that cannot be read or written do not prevent other deletions.
-            let unsettled = match keeper.swept {
-                None => self.unsettled_erasures().await,
+            let pending = match maintenance.swept {
+                None => self.pending_erasures().await,
                 Some(_) => Ok(Vec::new()),
             };
-            let (unsettled, known) = match unsettled {
-                Ok(unsettled) => (unsettled, Ok(())),
+            let (pending, known) = match pending {
+                Ok(pending) => (pending, Ok(())),
                 Err(error) => (Vec::new(), Err(error)),
             };
-            let age = unsettled.is_empty().then_some(self.shared.settings.removed_file_age);
+            let age = pending.is_empty().then_some(self.shared.settings.removed_file_age);
             for signal in [Signal::Spans, Signal::Logs] {
-                self.sweep(keeper, signal, age).await?;
+                self.sweep(maintenance, signal, age).await?;
             }
-            let settled = self.settle_records(unsettled).await;
+            let recorded = self.record_erasures_ended(pending).await;
             self.age_quarantine().await?;
-            known.and(settled)?;
-            keeper.swept = Some(instant);
+            known.and(recorded)?;
+            maintenance.swept = Some(instant);
         }
         Ok(())
     }
@@ -93,7 +93,7 @@ impl StoreInner {
     /// that are old enough.
     pub(super) async fn sweep(
         &self,
-        keeper: &mut MaintenanceState,
+        maintenance: &mut MaintenanceState,
         signal: Signal,
         removed_file_age: Option<Duration>,
     ) -> Result<(), StorageError> {
@@ -108,8 +108,8 @@ impl StoreInner {
             // While this lock is held, no flush is writing files. Every file that a flush had
             // written when its folder was listed is either known now, or will never be committed.
             let mut tables = self.tables.lock().await;
-            if let Some(settled) = tables.table_mut(signal).resolve_in_doubt().await? {
-                self.shared.state.apply(signal, &settled, self.shared.clock.now());
+            if let Some(recorded) = tables.table_mut(signal).resolve_in_doubt().await? {
+                self.shared.state.apply(signal, &recorded, self.shared.clock.now());
             }
             let known = self.shared.state.known_files();
             strays.retain(|stray| !stray.belongs_to_any(&known));
@@ -126,14 +126,14 @@ impl StoreInner {
             None => !known.contains(&stray.data_file),
         };
         let waste = strays.into_iter().filter(is_waste).map(|stray| stray.path).collect();
-        self.remove(keeper, waste).await
+        self.remove(maintenance, waste).await
     }
 
     /// Deletes files, if they exist. A file that the local disk fails to delete does not stop the
     /// others. After an error of an object store the remaining files are not tried.
     pub(super) async fn remove(
         &self,
-        keeper: &mut MaintenanceState,
+        maintenance: &mut MaintenanceState,
         paths: Vec<PathBuf>,
     ) -> Result<(), StorageError> {
         let tables = Arc::clone(&self.tables_at);
@@ -156,7 +156,7 @@ impl StoreInner {
             Ok((deleted, done))
         })
         .await?;
-        keeper.report.deleted_files += deleted;
+        maintenance.report.deleted_files += deleted;
         done
     }
 }

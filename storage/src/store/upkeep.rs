@@ -23,7 +23,7 @@ use tracing::field::Empty;
 use super::{
     StoreInner,
     background::as_span,
-    join::{self, CorrectionState},
+    corrections::{self, CorrectionState},
     pin::PinnedFiles,
     retire,
 };
@@ -38,7 +38,7 @@ use crate::{
     schema::Signal,
     table_change::{CommitReason, TableChange},
     upkeep::{
-        ClockGuard, DiskSpace, MergeJob, MergePace, RetentionStep, Retired, Rewrite,
+        ClockGuard, DiskSpace, ExpiredFiles, MergeJob, MergePace, RetentionStep, Rewrite,
         WaitingForRoom, common_mark, due, keeps_free, plan,
     },
 };
@@ -95,7 +95,7 @@ pub(super) struct MaintenanceState {
     /// Pinned traces in each file.
     places: PinnedFiles,
     /// Files with precomputed corrections for split traces.
-    joins: CorrectionState,
+    corrections: CorrectionState,
     pub(super) report: UpkeepReport,
 }
 
@@ -108,7 +108,7 @@ impl MaintenanceState {
             damaged: HashSet::new(),
             stuck: HashSet::new(),
             places: PinnedFiles::default(),
-            joins: CorrectionState::default(),
+            corrections: CorrectionState::default(),
             report: UpkeepReport::default(),
         }
     }
@@ -138,10 +138,11 @@ impl MaintenanceState {
 impl StoreInner {
     /// Performs one maintenance step that is due. Returns true if there was one.
     pub(super) async fn run_maintenance_step(&self, pace: MergePace) -> Result<bool, StorageError> {
-        let mut keeper = self.upkeep.lock().await;
+        let mut maintenance = self.upkeep.lock().await;
         let clock = &self.shared.clock;
-        let believed = keeper.clock.is_believed(clock.now(), ClockGuard::passing(clock.as_ref()))
-            || self.disk.makes(Mistake::BelieveClock);
+        let believed =
+            maintenance.clock.is_believed(clock.now(), ClockGuard::passing(clock.as_ref()))
+                || self.disk.makes(Mistake::BelieveClock);
         let mut tables = Vec::new();
         for signal in [Signal::Spans, Signal::Logs] {
             if self.shared.damaged.contains(signal) {
@@ -152,7 +153,7 @@ impl StoreInner {
                 tracing::error!(table = signal.table(), %error, "a checkpoint could not be made");
             }
             let mut files = self.shared.state.files(signal);
-            files.retain(|file| !keeper.damaged.contains(&file.path));
+            files.retain(|file| !maintenance.damaged.contains(&file.path));
             let mut turn = self.tables.lock().await;
             let table = turn.table_mut(signal);
             files.retain(|file| !table.is_removed_elsewhere(file));
@@ -169,27 +170,29 @@ impl StoreInner {
         // Deletion comes first, because other work may be due for hours and would fill the disk
         // meanwhile. A failed deletion does not prevent other work.
         let deleted = match deletes {
-            true => self.delete_gone(&mut keeper).await,
+            true => self.delete_removed(&mut maintenance).await,
             false => Ok(()),
         };
-        let deleted = deleted.and(self.delete_erased(&mut keeper).await);
+        let deleted = deleted.and(self.delete_erased(&mut maintenance).await);
         let mut room = self.room().await?;
         let spans = tables.iter().find(|(signal, _)| *signal == Signal::Spans);
-        let stays = |file: &&Arc<DataFile>| join::stays(file, pace, clock.now());
+        let stays = |file: &&Arc<DataFile>| corrections::stays(file, pace, clock.now());
         let stay = spans.iter().flat_map(|(_, files)| files).filter(stays);
         let stay: Vec<_> = stay.cloned().collect();
-        if self.retain(&mut keeper, &tables, believed, &mut room).await?
-            || self.merge(&mut keeper, tables, pace, &mut room).await?
-            || self.join(&mut keeper.joins, &stay, pace, &mut room).await?
+        if self.retain(&mut maintenance, &tables, believed, &mut room).await?
+            || self.merge(&mut maintenance, tables, pace, &mut room).await?
+            || self
+                .precompute_corrections(&mut maintenance.corrections, &stay, pace, &mut room)
+                .await?
         {
             return Ok(true);
         }
         self.wait_for_room(room.waiting());
-        let before = keeper.report.deleted_files;
+        let before = maintenance.report.deleted_files;
         if deletes {
-            self.sweep_all(&mut keeper, pace).await?;
+            self.sweep_all(&mut maintenance, pace).await?;
         }
-        let has_made_room = keeper.report.deleted_files > before;
+        let has_made_room = maintenance.report.deleted_files > before;
         deleted.map(|()| room.waiting().is_some() && has_made_room)
     }
 
@@ -219,14 +222,14 @@ impl StoreInner {
     /// Performs the most useful merge for which there is disk space. Returns true if there was one.
     async fn merge(
         &self,
-        keeper: &mut MaintenanceState,
+        maintenance: &mut MaintenanceState,
         tables: Vec<(Signal, Vec<Arc<DataFile>>)>,
         pace: MergePace,
         room: &mut DiskSpace,
     ) -> Result<bool, StorageError> {
         let mut plans = Vec::new();
         for (signal, mut files) in tables {
-            files.retain(|file| !keeper.stuck.contains(&file.path));
+            files.retain(|file| !maintenance.stuck.contains(&file.path));
             plans.push((signal, plan(&files, self.shared.clock.now(), pace)));
         }
         let waiting = plans.iter().flat_map(|(_, jobs)| jobs).map(|job| job.files.len() as u64);
@@ -247,12 +250,12 @@ impl StoreInner {
                     otel.status_message = Empty
                 );
                 match as_span(span, self.merged(signal, job)).await {
-                    Ok(change) => self.commit(keeper, signal, change).await?,
+                    Ok(change) => self.commit(maintenance, signal, change).await?,
                     Err(error) if is_full(&error) => {
                         room.run_out(&files);
                         continue;
                     }
-                    Err(error) => leave(keeper, &files, error, MaintenanceState::stuck)?,
+                    Err(error) => leave(maintenance, &files, error, MaintenanceState::stuck)?,
                 }
                 return Ok(true);
             }
@@ -264,27 +267,29 @@ impl StoreInner {
     /// Always false while the pins are unknown.
     async fn retain(
         &self,
-        keeper: &mut MaintenanceState,
+        maintenance: &mut MaintenanceState,
         tables: &[(Signal, Vec<Arc<DataFile>>)],
         believed: bool,
         room: &mut DiskSpace,
     ) -> Result<bool, StorageError> {
         let Some(pins) = self.pins.pins() else { return Ok(false) };
-        keeper.places.renew(&pins, tables);
+        maintenance.places.renew(&pins, tables);
         let (retention, now) = (&self.shared.settings.retention, self.shared.clock.now());
         let ignored = self.disk.makes(Mistake::IgnorePins).then(Vec::new);
         let pinned = |file: &DataFile| {
-            ignored.clone().or_else(|| keeper.places.pins_of(file).map(<[_]>::to_vec))
+            ignored.clone().or_else(|| maintenance.places.pins_of(file).map(<[_]>::to_vec))
         };
         loop {
-            let retired: Retired = match due(retention, tables, now, believed, &pinned, room) {
+            let retired: ExpiredFiles = match due(retention, tables, now, believed, &pinned, room) {
                 RetentionStep::Nothing => return Ok(false),
                 RetentionStep::Retire(retired) => retired,
                 RetentionStep::Look(files) => {
                     for (signal, file) in files {
                         match self.traces_of(signal, &file, pins.traces().collect()).await {
-                            Ok(traces) => keeper.places.note(&file, traces),
-                            Err(error) => leave(keeper, &[file], error, MaintenanceState::damaged)?,
+                            Ok(traces) => maintenance.places.note(&file, traces),
+                            Err(error) => {
+                                leave(maintenance, &[file], error, MaintenanceState::damaged)?
+                            }
                         }
                     }
                     return Ok(true);
@@ -299,13 +304,13 @@ impl StoreInner {
                 otel.status_message = Empty
             );
             match as_span(span, retire::retire(self, retired)).await {
-                Ok(change) => self.commit_retention(keeper, signal, change, &pins).await?,
+                Ok(change) => self.commit_retention(maintenance, signal, change, &pins).await?,
                 // A smaller rewrite may fit, and deleting whole files needs no space.
                 Err(error) if is_full(&error) => {
                     room.run_out(&files);
                     continue;
                 }
-                Err(error) => leave(keeper, &files, error, MaintenanceState::damaged)?,
+                Err(error) => leave(maintenance, &files, error, MaintenanceState::damaged)?,
             }
             return Ok(true);
         }
@@ -315,7 +320,7 @@ impl StoreInner {
     /// meanwhile.
     pub(super) async fn commit_retention(
         &self,
-        keeper: &mut MaintenanceState,
+        maintenance: &mut MaintenanceState,
         signal: Signal,
         change: TableChange,
         known: &Pins,
@@ -327,10 +332,10 @@ impl StoreInner {
             if !self.traces_of(signal, file, new.clone()).await?.is_empty() {
                 let waste = change.added.iter().map(|file| &file.path);
                 let waste = waste.flat_map(|path| [index_path(path), path.clone()]).collect();
-                return self.remove(keeper, waste).await;
+                return self.remove(maintenance, waste).await;
             }
         }
-        let done = self.commit(keeper, signal, change).await;
+        let done = self.commit(maintenance, signal, change).await;
         turn.in_doubt |= done.is_err();
         done
     }
@@ -427,7 +432,7 @@ impl StoreInner {
     /// three times the memory of one.
     async fn run(&self, mut rewrite: Rewrite) -> Result<Rewrite, StorageError> {
         let (give_turn, turns) = std::sync::mpsc::sync_channel(1);
-        let (tell, mut told) = tokio::sync::mpsc::channel(1);
+        let (step_done, mut steps) = tokio::sync::mpsc::channel(1);
         let work = blocking(move || {
             for stopping in turns {
                 if stopping {
@@ -437,7 +442,7 @@ impl StoreInner {
                 if rewrite.advance()? {
                     return Ok(rewrite);
                 }
-                let _ = tell.blocking_send(());
+                let _ = step_done.blocking_send(());
             }
             Err(StorageError::Closed)
         });
@@ -453,7 +458,7 @@ impl StoreInner {
             tokio::select! {
                 biased;
                 done = &mut work => return done,
-                Some(()) = told.recv() => {}
+                Some(()) = steps.recv() => {}
             }
         }
     }
@@ -481,7 +486,7 @@ impl StoreInner {
     /// commits were resolved before the change was planned.
     pub(super) async fn commit(
         &self,
-        keeper: &mut MaintenanceState,
+        maintenance: &mut MaintenanceState,
         signal: Signal,
         change: TableChange,
     ) -> Result<(), StorageError> {
@@ -496,7 +501,7 @@ impl StoreInner {
         let change = table.replace(change, now).await?;
         self.shared.state.apply(signal, &change, now);
         self.shared.indexes.drop_missing(&removed);
-        keeper.count(&change);
+        maintenance.count(&change);
         change.count_files(&self.metrics);
         Ok(())
     }
@@ -518,25 +523,25 @@ impl Drop for WholeCommit<'_> {
 /// are added to `others`. Only transient errors, such as a full disk, leave the files in
 /// maintenance.
 fn leave(
-    keeper: &mut MaintenanceState,
+    maintenance: &mut MaintenanceState,
     files: &[Arc<DataFile>],
     error: StorageError,
     others: fn(&mut MaintenanceState) -> &mut HashSet<PathBuf>,
 ) -> Result<(), StorageError> {
     let unreadable = unreadable(&error).or_else(|| refused(&error, files));
-    match unreadable.filter(|path| !keeper.damaged.contains(*path)).cloned() {
+    match unreadable.filter(|path| !maintenance.damaged.contains(*path)).cloned() {
         Some(path) => {
             tracing::error!(%error, "a data file cannot be read: upkeep leaves it alone");
-            keeper.damaged.insert(path.clone());
-            keeper.report.damaged_files.push(path);
+            maintenance.damaged.insert(path.clone());
+            maintenance.report.damaged_files.push(path);
             Ok(())
         }
         None if passes(&error) => Err(error),
         None => {
             let paths: Vec<PathBuf> = files.iter().map(|file| file.path.clone()).collect();
             tracing::error!(%error, ?paths, "data files cannot be written again: they stay as they are");
-            others(keeper).extend(paths.iter().cloned());
-            keeper.report.stuck_files.extend(paths);
+            others(maintenance).extend(paths.iter().cloned());
+            maintenance.report.stuck_files.extend(paths);
             Ok(())
         }
     }

@@ -74,7 +74,7 @@ impl Store {
             wal_bytes: inner.wal.segments().bytes(),
             wal_bytes_max: settings.wal_bytes_max,
             unflushed_age: unflushed.map(|oldest| now.saturating_duration_since(oldest)),
-            removed_files: state.gone_files(),
+            removed_files: state.removed_file_count(),
             retention: settings.retention.clone(),
         }
     }

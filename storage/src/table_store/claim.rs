@@ -204,13 +204,13 @@ async fn owned(
 async fn probe(store: &dyn ObjectStore, address: &ObjectAddress) -> Result<Option<String>> {
     let name = format!("probe/{:016x}", random());
     let location = address.location(&name);
-    let found = try_out(store, &location).await;
+    let found = probe_store(store, &location).await;
     // A remaining probe is a few bytes of waste.
     let _ = store.delete(&location).await;
     found
 }
 
-async fn try_out(store: &dyn ObjectStore, location: &ObjectPath) -> Result<Option<String>> {
+async fn probe_store(store: &dyn ObjectStore, location: &ObjectPath) -> Result<Option<String>> {
     const FIRST: Bytes = Bytes::from_static(b"first");
     match create(store, location, FIRST).await {
         // The store may have retried a put whose answer was lost.

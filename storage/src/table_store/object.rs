@@ -77,13 +77,13 @@ impl Requests {
         request: impl Future<Output = T> + Send + 'static,
     ) -> io::Result<T> {
         let stopped = || io::Error::other("requests to the tables have stopped");
-        let (tell, told) = sync_channel(1);
+        let (sender, receiver) = sync_channel(1);
         let runtime = self.0.as_ref().ok_or_else(stopped)?;
         runtime.spawn(async move {
             // The receiver is gone only if the waiting thread is.
-            let _ = tell.send(request.await);
+            let _ = sender.send(request.await);
         });
-        told.recv().map_err(|_| stopped())
+        receiver.recv().map_err(|_| stopped())
     }
 }
 

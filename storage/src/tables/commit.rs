@@ -134,7 +134,7 @@ impl CommitEncoder {
     /// # Errors
     /// `Conflict` when that program changed the table's metadata, removed a file that the change
     /// removes, or moved the flushed position.
-    pub(super) fn give_way(
+    pub(super) fn check_conflict(
         &self,
         commit: &[u8],
         change: &TableChange,

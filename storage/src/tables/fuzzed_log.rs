@@ -59,7 +59,8 @@ impl TableLog {
             let commit = content(&path);
             position = position.max(encoder.position(commit).unwrap_or(0));
             history::apply(&mut files, commit, (signal, folder), &home);
-            let _ = (encoder.removed_by(commit), encoder.give_way(commit, &addition(&[]), &path));
+            let _ =
+                (encoder.removed_by(commit), encoder.check_conflict(commit, &addition(&[]), &path));
         }
         let last = history.commits.last().copied().max(history.checkpoint);
         Ok(Self {

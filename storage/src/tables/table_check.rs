@@ -90,7 +90,7 @@ fn data_file(tables: &SharedTables, signal: Signal, file: &DataFile) -> Vec<Find
     match (found, data_file::index_of(signal, file)) {
         // Indexes of earlier programs have fewer sections.
         (Ok(found), Ok(made))
-            if found == made && is_whole || !is_current || index::is_of_earlier(&found, &made) =>
+            if found == made && is_whole || !is_current || index::is_outdated(&found, &made) =>
         {
             Vec::new()
         }

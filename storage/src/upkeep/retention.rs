@@ -95,7 +95,7 @@ impl RetentionCondition {
 
 /// Files with rows that are no longer kept.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Retired {
+pub(crate) struct ExpiredFiles {
     pub(crate) signal: Signal,
     pub(crate) files: Vec<Arc<DataFile>>,
     /// Conditions of the rows that are still kept. With any, the files are of one hour, and either
@@ -109,7 +109,7 @@ pub(crate) enum RetentionStep {
     Nothing,
     /// These files must be searched for pinned traces first.
     Look(Vec<(Signal, Arc<DataFile>)>),
-    Retire(Retired),
+    Retire(ExpiredFiles),
 }
 
 /// Returns the pinned traces in a file, or `None` if it was not searched yet.
@@ -143,9 +143,9 @@ fn old(
 ) -> RetentionStep {
     let Some(limit) = retention.age else { return RetentionStep::Nothing };
     let (mut gone, mut unknown) = (Vec::new(), Vec::new());
-    let mut thinned: BTreeMap<(i64, bool, u64), Retired> = BTreeMap::new();
+    let mut thinned: BTreeMap<(i64, bool, u64), ExpiredFiles> = BTreeMap::new();
     for file in files {
-        let age = Duration::from_nanos(now.0.saturating_sub(kept_from(file)));
+        let age = Duration::from_nanos(now.0.saturating_sub(age_start(file)));
         if age < limit {
             continue;
         }
@@ -153,12 +153,12 @@ fn old(
             unknown.push((signal, Arc::clone(file)));
             continue;
         };
-        let kept = retention.kept_at(age, &pinned);
+        let kept = retention.conditions_at_age(age, &pinned);
         match mark(&kept) {
             _ if kept.is_empty() => gone.push(Arc::clone(file)),
             mark if thinned_for(&file.path) == Some(mark) => {}
             mark => {
-                let new = || Retired { signal, files: Vec::new(), kept };
+                let new = || ExpiredFiles { signal, files: Vec::new(), kept };
                 let of_one = (file.hour, file.is_spanning(), mark);
                 thinned.entry(of_one).or_insert_with(new).files.push(Arc::clone(file));
             }
@@ -168,11 +168,11 @@ fn old(
         return RetentionStep::Look(unknown);
     }
     if !gone.is_empty() {
-        return RetentionStep::Retire(Retired { signal, files: gone, kept: Vec::new() });
+        return RetentionStep::Retire(ExpiredFiles { signal, files: gone, kept: Vec::new() });
     }
     let fitting = thinned.into_values().find_map(|due| {
         let files = some(due.files, room)?;
-        Some(RetentionStep::Retire(Retired { files, ..due }))
+        Some(RetentionStep::Retire(ExpiredFiles { files, ..due }))
     });
     fitting.unwrap_or(RetentionStep::Nothing)
 }
@@ -217,7 +217,7 @@ fn of_hour(
             unknown.push((*signal, Arc::clone(file)));
             continue;
         };
-        let kept = retention.kept_at(Duration::MAX, &pinned);
+        let kept = retention.conditions_at_age(Duration::MAX, &pinned);
         if kept.is_empty() || thinned_for(&file.path) != Some(mark(&kept)) {
             open.push((*signal, kept, Arc::clone(file)));
         }
@@ -239,7 +239,7 @@ fn of_hour(
         let files: Vec<_> = open.extract_if(.., is_alike).map(|(_, _, file)| file).collect();
         let chosen = if kept.is_empty() { Some(needed(files, excess)) } else { some(files, room) };
         if let Some(files) = chosen {
-            return RetentionStep::Retire(Retired { signal, files, kept });
+            return RetentionStep::Retire(ExpiredFiles { signal, files, kept });
         }
     }
 }
@@ -278,14 +278,14 @@ fn some(mut files: Vec<Arc<DataFile>>, room: &mut DiskSpace) -> Option<Vec<Arc<D
 }
 
 /// Returns the time from which the age of a file counts.
-fn kept_from(file: &DataFile) -> u64 {
+fn age_start(file: &DataFile) -> u64 {
     let end = u64::try_from(file.hour + 1).unwrap_or(0).saturating_mul(HOUR_NANOS);
     end.max(file.received_max.0)
 }
 
 impl Retention {
     /// Returns the conditions that still keep rows at this age of a file with these pinned traces.
-    fn kept_at(&self, age: Duration, pinned: &[TraceId]) -> Vec<RetentionCondition> {
+    fn conditions_at_age(&self, age: Duration, pinned: &[TraceId]) -> Vec<RetentionCondition> {
         let kept = self.rules.iter().filter(|rule| rule.age.is_none_or(|limit| age < limit));
         let mut kept: Vec<RetentionCondition> = kept.map(|rule| rule.condition.clone()).collect();
         for trace in pinned.iter().copied().map(RetentionCondition::Trace) {

@@ -17,7 +17,7 @@ use crate::{
     StorageError,
     data_file::{Choice, DataFile, FileWriter, Merge, MergeLimits, WrittenFile},
     disk::{AppendFile, failed},
-    index::Summer,
+    index::ChecksumBuilder,
     paths::index_path,
     schema::Signal,
     table_store::{self, DataFileStore, SharedTables},
@@ -145,7 +145,7 @@ impl Rewrite {
     fn start_output(&self) -> Result<RewriteOutput, StorageError> {
         let path = self.folder.join(file_path(self.hour, &self.prefix, self.written.len()));
         let file = self.tables.create(&path).map_err(failed("create", &path))?;
-        let sink = Sink { file, summer: Summer::default() };
+        let sink = Sink { file, checksum_builder: ChecksumBuilder::default() };
         let (traces, columns) = (self.merge.traces(), self.merge.columns());
         let writer = FileWriter::new(self.signal, sink, traces, columns)?;
         Ok(RewriteOutput { path, writer })
@@ -157,7 +157,7 @@ impl Rewrite {
         let ended = (|| {
             let (mut sink, WrittenFile { rows, stats, index }) = output.writer.finish()?;
             sink.file.sync().map_err(failed("sync", &path))?;
-            let sums = sink.summer.finish();
+            let sums = sink.checksum_builder.finish();
             let (index, index_path) = (index.finish(&sums), index_path(&path));
             let written = table_store::write(self.tables.as_ref(), &index_path, &index);
             written.map_err(failed("write", &index_path))?;
@@ -191,7 +191,7 @@ impl fmt::Debug for Rewrite {
 /// A file that computes checksums of the bytes written to it.
 struct Sink {
     file: Box<dyn AppendFile>,
-    summer: Summer,
+    checksum_builder: ChecksumBuilder,
 }
 
 impl io::Write for Sink {
@@ -202,7 +202,7 @@ impl io::Write for Sink {
             io::ErrorKind::Interrupted => io::Error::other(error),
             _ => error,
         })?;
-        self.summer.push(bytes);
+        self.checksum_builder.push(bytes);
         Ok(bytes.len())
     }
 
@@ -215,7 +215,7 @@ impl io::Write for Sink {
 mod tests {
     use std::io::{self, Write};
 
-    use super::{Sink, Summer};
+    use super::{ChecksumBuilder, Sink};
     use crate::disk::AppendFile;
 
     struct Interrupted;
@@ -232,7 +232,8 @@ mod tests {
 
     #[test]
     fn a_write_that_was_interrupted_is_not_tried_again() {
-        let mut sink = Sink { file: Box::new(Interrupted), summer: Summer::default() };
+        let mut sink =
+            Sink { file: Box::new(Interrupted), checksum_builder: ChecksumBuilder::default() };
         let failed = sink.write(b"rows").unwrap_err();
         assert_ne!(failed.kind(), io::ErrorKind::Interrupted);
         sink.write_all(b"rows").unwrap_err();

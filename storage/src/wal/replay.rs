@@ -225,7 +225,7 @@ impl Replay {
             };
             match piece {
                 Some(SegmentPiece::Record(record)) => {
-                    tell_of_gap(&segment.path, self.gap.take(), Some(record.sequence - 1));
+                    log_lost_records(&segment.path, self.gap.take(), Some(record.sequence - 1));
                     self.end.used = self.end.used.max(record.sequence);
                     if record.sequence <= segment.limit && record.sequence > self.end.last {
                         self.end.last = record.sequence;
@@ -273,7 +273,7 @@ impl Replay {
         if let Some((offset, bytes)) = self.tail.filter(|_| cannot_be_read.is_some()) {
             self.gap = Some((self.end.last, offset..offset + bytes));
         }
-        tell_of_gap(&segment.path, self.gap.take(), (!is_last).then_some(segment.limit));
+        log_lost_records(&segment.path, self.gap.take(), (!is_last).then_some(segment.limit));
         if is_last {
             if let Some((offset, bytes)) = self.tail {
                 tracing::warn!(path = %segment.path.display(), offset, bytes,
@@ -349,7 +349,7 @@ impl SegmentReader {
 }
 
 /// Logs the sequences of lost records, which are those between the two records around the damage.
-fn tell_of_gap(path: &Path, gap: Option<(u64, Range<u64>)>, last: Option<u64>) {
+fn log_lost_records(path: &Path, gap: Option<(u64, Range<u64>)>, last: Option<u64>) {
     if let Some((before, bytes)) = gap {
         let (offset, length) = (bytes.start, bytes.end - bytes.start);
         tracing::error!(path = %path.display(), offset, bytes = length, first = before + 1, ?last,

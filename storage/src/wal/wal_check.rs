@@ -217,14 +217,14 @@ impl LogExtent {
     }
 
     /// Returns the last record that the log has dropped, if it is after this position.
-    pub(crate) fn dropped_behind(&self, position: u64) -> Option<u64> {
+    pub(crate) fn dropped_after(&self, position: u64) -> Option<u64> {
         self.dropped_through.filter(|dropped| *dropped > position)
     }
 
     /// Returns true if commits after a table's position are missing: a header has a higher
     /// position, and the log has dropped records after this one.
     pub(crate) fn has_lost_commits(&self, signal: Signal, position: u64) -> bool {
-        self.dropped_behind(position).is_some() && self.covered(signal) > position
+        self.dropped_after(position).is_some() && self.covered(signal) > position
     }
 
     /// Returns true if every record after `position` and up to `through` is in the log. Reads the

@@ -1,7 +1,7 @@
 //! Actions on the details of a span, on the clocks of its hosts, and on a trace in a telephone.
 
 use prost::Message;
-use tidings_proto::otlp::{KeyValue, Span};
+use tidings_proto::otlp::{AnyValue, KeyValue, Span};
 
 use super::{incident, traces};
 use crate::{
@@ -97,6 +97,51 @@ fn a_value_of_the_span_panel_is_copied_and_all_its_values_lead_to_their_traces()
     trace.page.wait_for_address("attr=order.id=B-2");
     let mut explore = ExplorePage { page: trace.page };
     explore.wait_for_transactions(&["POST /order/B-2"]);
+}
+
+#[test]
+fn a_value_shows_its_type_and_finds_the_other_spans_of_the_trace_with_it() {
+    let server = Server::start();
+    let Some(mut browser) = Browser::start(&server, 1440, 900) else { return };
+    let item = |id: u64, parent: u64, lines: AnyValue| Span {
+        attributes: vec![KeyValue::new("order.lines", lines)],
+        ..span(FIRST, id, parent, &format!("item {id}"))
+    };
+    let items = vec![item(1, 0, 1_i64.into()), item(2, 1, "1".into()), item(3, 1, 2_i64.into())];
+    send(&server, "shop", "till-1", items);
+    let mut trace =
+        TracePage::open(&mut browser, &server, &format!("{FIRST:032x}?span={:016x}", 1));
+    let lines = "[...document.querySelectorAll('.span-panel .attributes dt')]\
+        .find(e => e.innerText === 'order.lines')?.nextElementSibling";
+    let has = |word: &str| {
+        format!(
+            "{lines}?.querySelector('bdi').innerText === '1' \
+             && {lines}.querySelector('.attribute-type').innerText === '{word}'"
+        )
+    };
+    trace.page.wait_for(&has("int"));
+    trace.page.click(&format!("{lines}?.querySelector('[aria-label=\"Find in this trace\"]')"));
+    trace.page.wait_for(
+        "document.querySelector('#trace-find')?.value \
+         === '{ (.order.lines = 1 || .order.lines = \"1\") }'",
+    );
+    trace.page.wait_for("document.querySelector('.trace-find-count')?.innerText === '1 of 2'");
+    trace.page.press_button("Next match");
+    trace.wait_for_span("item 2");
+    trace.page.wait_for(&has("string"));
+
+    // Other views mark what was found.
+    trace.tab("Table");
+    trace.page.wait_for_rows("Spans by group");
+    trace.page.wait_for(
+        "[...document.querySelectorAll('main tr.is-missed')].map(e => e.innerText.includes('item 3')).join() \
+         === 'true'",
+    );
+    trace.tab("Flame graph");
+    trace.page.wait_for(
+        "[...document.querySelectorAll('.frame-name')].map(e => e.innerText).sort().join() \
+         === 'item 3,◆ item 1,◆ item 2'",
+    );
 }
 
 /// Sends calls between two hosts. The clock of the called one is two seconds ahead.

@@ -70,6 +70,25 @@ fn what_a_waterfall_shows_is_switched() {
     trace.page.wait_for_address_without("clocks=1");
     trace.page.wait_until_settled();
 
+    let gaps = "[...document.querySelectorAll('.wf-untraced')].filter(e => e.getClientRects().length).length";
+    trace.page.wait_for(&format!("{gaps} > 0"));
+    trace.page.press_button("Gaps");
+    trace.page.wait_for_address("gaps=0");
+    trace.page.wait_for(&format!("{gaps} === 0"));
+    trace.page.press_button("Gaps");
+    trace.page.wait_for_address_without("gaps=0");
+    trace.page.wait_for(&format!("{gaps} > 0"));
+
+    let lost =
+        "[...document.querySelectorAll('.wf-line')].some(e => e.innerText.includes('lost call'))";
+    trace.page.wait_for(lost);
+    trace.page.press_button("Orphans");
+    trace.page.wait_for_address("orphans=0");
+    trace.page.wait_for(&format!("!{lost}"));
+    trace.page.press_button("Orphans");
+    trace.page.wait_for_address_without("orphans=0");
+    trace.page.wait_for(lost);
+
     trace.page.press_button("Only problems");
     trace.page.wait_for_address("only=problems");
     trace.page.wait_for(
@@ -78,6 +97,20 @@ fn what_a_waterfall_shows_is_switched() {
     );
     trace.page.press_button("Only problems");
     trace.page.wait_for_address_without("only=");
+}
+
+#[test]
+fn a_trace_is_compared_with_another_that_is_chosen() {
+    let server = Server::start();
+    let Some(mut browser) = Browser::start(&server, 1440, 900) else { return };
+    send_faulty(&server);
+    let id = format!("{FAULTY:032x}");
+    let mut trace = TracePage::open(&mut browser, &server, &id);
+    trace.page.press_button("Compare with another");
+    trace.page.wait_for_address(&format!("/compare?right={id}"));
+    trace.page.wait_for(&format!(
+        "[...document.querySelectorAll('.compare-id')].map(e => e.value).join() === ',{id}'"
+    ));
 }
 
 #[test]

@@ -270,8 +270,7 @@ pub fn change_cell(
     with_numbers(change_badge(group, headline), change)
 }
 
-/// A badge with the values before and since its change. Other columns cover the whole window, so a
-/// median since a change may exceed their p95.
+/// A badge with the values before and since its change.
 pub fn with_numbers(badge: AnyView, change: Option<&Change>) -> impl IntoView + use<> {
     let numbers = change.and_then(number_words);
     let numbers = numbers.map(|numbers| view! { <span class="mono mute">{numbers}</span> });

@@ -1,5 +1,6 @@
-//! Cells that compare a group of a report with its baseline. They have the numbers of the window,
-//! and sparklines of both times on one scale with the baseline pale behind.
+//! Cells that compare a group of a report with its baseline. They have the numbers since the
+//! group's change, or of the whole window where it has none, and sparklines of both times on one
+//! scale with the baseline pale behind.
 
 use leptos::prelude::*;
 use tidings_proto::{
@@ -8,7 +9,7 @@ use tidings_proto::{
 };
 
 use super::{NumberCell, SparkTone, Sparkline};
-use crate::{drawings::slots::Slots, figures, format, format::rates};
+use crate::{browser, drawings::slots::Slots, figures, format, format::rates};
 
 /// A series of steps and that of the baseline. `None` is a step without a value.
 struct ComparedSeries {
@@ -56,6 +57,35 @@ fn label(what: &str, group: &ChangedGroup) -> String {
     format!("{what} of {name} over time")
 }
 
+/// Returns the numbers of a group since its change; those of the window without one.
+#[must_use]
+pub fn shown_stats(group: &ChangedGroup) -> &GroupStats {
+    group.since.as_ref().map_or(&group.now, |since| &since.stats)
+}
+
+/// Returns the time of the numbers of [`shown_stats`] as words: `since 14:01`.
+#[must_use]
+pub fn shown_time(group: Option<&ChangedGroup>) -> String {
+    let since = group.and_then(|group| group.since.as_ref());
+    since.map_or_else(
+        || "in the whole time".to_owned(),
+        |since| {
+            let (begin, now) = (since.start_unix_nano, browser::now());
+            format!("since {}", rates::minute(begin, now, browser::zone_minutes(begin)))
+        },
+    )
+}
+
+/// A cell with a number since the change or of the window. Its title has that time and the number
+/// of the baseline.
+fn compared_cell(
+    group: &ChangedGroup,
+    number: &dyn Fn(&GroupStats) -> String,
+) -> impl IntoView + use<> {
+    let before = format!("{}; this is {}", number(&group.before), shown_time(Some(group)));
+    view! { <NumberCell now=number(shown_stats(group)) before /> }
+}
+
 /// Two cells: calls per minute, and their series.
 pub fn rate_cells(
     group: &ChangedGroup,
@@ -65,10 +95,7 @@ pub fn rate_cells(
     let calls =
         series(group, times, |slots, steps| slots.rates(steps, step_start, |step| step.count));
     view! {
-        <NumberCell
-            now=rates::per_minute(group.now.rate_per_second)
-            before=format!("{} /min", rates::per_minute(group.before.rate_per_second))
-        />
+        {compared_cell(group, &|stats| rates::per_minute(stats.rate_per_second))}
         <td class=class>
             <Sparkline values=calls.now before=calls.before label=label("Calls", group) />
         </td>
@@ -88,9 +115,8 @@ pub fn failure_cells(
         |step: &ChangeStep| (step.count > 0).then(|| figures::ratio(step.error_count, step.count));
     let failures =
         series(group, times, |slots, steps| slots.measures(steps, step_start, share, None));
-    let (now, before) = (failed_words(&group.now), failed_words(&group.before));
     view! {
-        <NumberCell now before />
+        {compared_cell(group, &failed_words)}
         <td class=class>
             <Sparkline
                 values=failures.now
@@ -110,10 +136,9 @@ fn failed_words(stats: &GroupStats) -> String {
 
 /// The cell of a quantile of the durations, 50 or 95.
 pub fn duration_cell(group: &ChangedGroup, quantile: u8) -> impl IntoView + use<> {
-    let of = |stats: &GroupStats| {
+    compared_cell(group, &|stats| {
         format::duration_or_none(if quantile == 50 { stats.p50_nano } else { stats.p95_nano })
-    };
-    view! { <NumberCell now=of(&group.now) before=of(&group.before) /> }
+    })
 }
 
 /// Two cells: the p95 of the durations, and its series.

@@ -158,8 +158,7 @@ pub fn facts_table<const N: usize>(
     }
 }
 
-/// A cell with a number of the window. Its title is the number of the baseline. The badge beside it
-/// shows a change within the window.
+/// A cell with a number. Its title has the number of the baseline.
 #[component]
 pub fn NumberCell(
     /// The number as text.

@@ -1,7 +1,7 @@
 //! Compare: the differences of one trace from another, or from the typical trace of its type.
 //!
-//! Owns the two sides, which the address names. The API overlays the trees. [`impact`] ranks the
-//! rows by their cost.
+//! Owns the two sides, which the address names. The API overlays the trees and ranks the rows by
+//! their cost. [`impact`] owns the words for that.
 
 use std::sync::Arc;
 
@@ -25,8 +25,6 @@ use crate::{
 pub mod impact;
 mod lanes;
 mod side;
-
-use impact::Impact;
 
 /// The two sides in the address.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -154,7 +152,7 @@ fn choose(query: Memo<UrlQuery>) -> impl IntoView {
     view! {
         <EmptyState title="Compare two traces">
             <form class="compare-form" on:submit=compare>
-                {field("This trace", "32 hexadecimal digits", left)}
+                {field("One trace", "32 hexadecimal digits", left)}
                 {field("with", "another trace, or nothing for what is typical", right)}
                 <Show when=move || wrong.get()>
                     <p class="field-error" role="alert">"A trace id has 32 hexadecimal digits."</p>
@@ -273,7 +271,6 @@ fn OtherTrace(left: TraceId) -> impl IntoView {
 }
 
 fn whole(comparison: &Arc<Comparison>, sides: Memo<Option<Sides>>) -> impl IntoView + use<> {
-    let impacts: Arc<Vec<Impact>> = Arc::new(impact::ranked(comparison));
     let selected = RwSignal::new(None::<u32>);
     let truncated = comparison.truncated.then(|| {
         view! { <PartialNote>"The trees have more than 20,000 places: the rest is left out."</PartialNote> }
@@ -284,7 +281,7 @@ fn whole(comparison: &Arc<Comparison>, sides: Memo<Option<Sides>>) -> impl IntoV
         {truncated}
         <div class="compare-body">
             {lanes::lanes(comparison, typical, selected)}
-            {side::side(comparison, &impacts, selected)}
+            {side::side(comparison, selected)}
         </div>
     }
 }

@@ -126,12 +126,11 @@ fn Changes() -> impl IntoView {
     }
 }
 
-/// Returns the time of the report and its baseline, in words. The numbers beside a badge are of the
-/// time since the change, those of the columns are not.
+/// Returns the time of the report and its baseline, in words.
 fn times_of(report: &ChangeReport) -> String {
     let baseline = report.baseline;
     let times = compared_words(report.window, (baseline.start_unix_nano, baseline.end_unix_nano));
-    format!("{times}; columns are of the whole time")
+    format!("{times}; changed rows count since their change")
 }
 
 /// The choice of transactions or services, with the number of each.

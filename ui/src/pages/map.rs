@@ -1,16 +1,16 @@
 //! Map: services, what they call, and how that goes.
 //!
-//! Owns the questions (the graph of the window, that of the one before, what changed, the rates
-//! under it, the graph of a trace that lights up) and the address: the focus with its depth, whether
-//! peers are folded, what is picked, the trace. The server finds what is around a focus and folds
-//! peers; what the picture shows of it follows in [`map_graph`].
+//! Owns the questions (the graph of the window, compared with the time before, what changed, the
+//! rates under it, the graph of a trace that lights up) and the address: the focus with its depth,
+//! whether peers are folded, what is picked, the trace. The server finds what is around a focus,
+//! folds peers and judges changes; what the picture shows of it follows in [`map_graph`].
 
 use std::sync::Arc;
 
 use leptos::prelude::*;
 use tidings_proto::{
     TraceId,
-    api::{CallsInStep, ChangeReport, GraphNode, NodeKind, RedResult, ServiceGraph, StatusName},
+    api::{CallsInStep, ChangeReport, GraphNode, RedResult, ServiceGraph, StatusName},
 };
 
 use crate::{
@@ -20,7 +20,7 @@ use crate::{
     },
     components::{
         Badge, EmptyState, LoadingRows, PartialNote, ReportSentence, SentenceGhost, ShorterRange,
-        Tone,
+        Tone, WatchedRequest,
     },
     drawings::{
         network::{Network, Pick, Viewport},
@@ -68,15 +68,14 @@ impl MapShape {
         Self { focus, is_each: query.get("each").is_some() }
     }
 
-    /// The question for its graph. Peers of these names stay single, and `failing` of those with
-    /// failed calls.
-    fn graph(&self, of: Analysis, single: &[String], failing: u32) -> Request<ServiceGraph> {
-        let mut asked = of;
+    /// The question for its graph. Peers of these names stay single.
+    fn graph(&self, of: Analysis, single: &[String]) -> Request<ServiceGraph> {
+        let mut asked = of.with("compare", true);
         if let Some((name, depth)) = &self.focus {
             asked = asked.with("around", name).with("depth", depth);
         }
         if !self.is_each {
-            asked = asked.with("fold", FOLDED_ABOVE).with("failing", failing);
+            asked = asked.with("fold", FOLDED_ABOVE).with("failing", FAILING_SINGLE);
             asked = single.iter().fold(asked, |asked, name| asked.with("single", name));
         }
         analysis::graph(&asked)
@@ -91,8 +90,6 @@ type QueryEdit = (Step, fn(&mut UrlQuery, &[String]), Vec<String>);
 struct MapPageState {
     window: LiveWindow,
     now: Remote<ServiceGraph>,
-    /// The graph of the time before.
-    before: Remote<ServiceGraph>,
     /// Changes and the culprit behind them: the same question that Home asks.
     report: Remote<ChangeReport>,
     shape: Memo<MapShape>,
@@ -121,13 +118,7 @@ impl MapPageState {
         });
         let now = window.ask(move |window| {
             let single = named.get();
-            Some(shape.get().graph(window.analysis(), &single, FAILING_SINGLE))
-        });
-        let beside = Memo::new(move |_| {
-            now.value().map(|graph| map_graph::beside_folded(&graph)).unwrap_or_default()
-        });
-        let before = window.ask(move |window| {
-            Some(shape.get().graph(window.analysis_before()?, &beside.get(), 0))
+            Some(shape.get().graph(window.analysis(), &single))
         });
         let focus = Memo::new(move |_| {
             let (name, depth) = shape.get().focus?;
@@ -135,11 +126,10 @@ impl MapPageState {
             Some((graph.map_or(name.clone(), |graph| name.among(&graph.nodes)), depth))
         });
         let shown = Memo::new(move |_| {
-            let (now, before) = (now.value()?, before.value());
+            let now = now.value()?;
             let report = report.value();
             let headline = report.as_ref().and_then(|report| report.headline.as_ref());
-            let graph = MapGraph::new(&now, before.as_deref(), lit().as_deref(), headline);
-            Some(Arc::new(graph))
+            Some(Arc::new(MapGraph::new(&now, lit().as_deref(), headline)))
         });
         let picked = Memo::new(move |_| {
             let shown = shown.get()?;
@@ -150,7 +140,7 @@ impl MapPageState {
         let edit = Callback::new(move |(step, change, names): QueryEdit| {
             edit(step, &|query| change(query, &names));
         });
-        Self { window, now, before, report, shape, focus, shown, picked, edit }
+        Self { window, now, report, shape, focus, shown, picked, edit }
     }
 
     fn pick(self, pick: Option<Pick>) {
@@ -230,9 +220,8 @@ pub fn MapPage() -> impl IntoView {
     view! {
         <div class="page map-page">
             {head(page)}
-            {failure(page.now, "The graph (/graph)")}
-            {failure(page.before, "The graph of the time before (/graph)")}
-            {failure(page.report, "The report of changes (/changes)")}
+            {WatchedRequest::new("The calls are not known", page.now).note()}
+            {WatchedRequest::new("What changed is not known", page.report).note()}
             <Show when=move || is_loading.get()>
                 <LoadingRows count=12 />
             </Show>
@@ -247,31 +236,6 @@ pub fn MapPage() -> impl IntoView {
             </p>
             {scrubber(page)}
         </div>
-    }
-}
-
-/// The failure of a request of the page, with a button to send it again. The last answer stays.
-fn failure<T: Send + Sync + 'static>(
-    remote: Remote<T>,
-    subject: &'static str,
-) -> impl Fn() -> Option<AnyView> {
-    move || {
-        let error = remote.error()?;
-        let kept = if remote.value().is_some() { " The last answer is still shown." } else { "" };
-        let words = format!("{subject} failed: {}. {}{kept}", error.title(), error.detail());
-        let retry = Callback::new(move |()| remote.refresh());
-        Some(failure_note(words, retry).into_any())
-    }
-}
-
-fn failure_note(words: String, retry: Callback<()>) -> impl IntoView {
-    view! {
-        <PartialNote>
-            {words} " "
-            <button class="button" type="button" on:click=move |_| retry.run(())>
-                "Try again"
-            </button>
-        </PartialNote>
     }
 }
 
@@ -299,25 +263,18 @@ fn bind_keys(page: MapPageState, view: RwSignal<Option<Viewport>>) {
     });
 }
 
-/// The numbers of services and of endpoints, as the page of services counts them: queues, users and
-/// nodes without a name are no endpoints.
-fn count_words(nodes: &[GraphNode]) -> String {
-    let services = nodes.iter().filter(|node| node.span_count > 0).count() as u64;
-    let endpoints = nodes.iter().filter(|node| match node.kind {
-        NodeKind::Service | NodeKind::Messaging | NodeKind::User => false,
-        _ => node.folded_count.is_some() || !node.name.is_empty(),
-    });
-    let endpoints: u64 = endpoints.map(|node| node.folded_count.unwrap_or(1)).sum();
-    let services = format::counted(services, "service");
-    if endpoints == 0 {
+/// The numbers of services and of endpoints.
+fn count_words(graph: &ServiceGraph) -> String {
+    let services = format::counted(graph.service_count, "service");
+    if graph.endpoint_count == 0 {
         return services;
     }
-    format!("{services} and {} without spans", format::counted(endpoints, "endpoint"))
+    format!("{services} and {} without spans", format::counted(graph.endpoint_count, "endpoint"))
 }
 
 /// The name, the sentence, the focus.
 fn head(page: MapPageState) -> impl IntoView {
-    let counts = move || page.now.value().map(|graph| count_words(&graph.nodes));
+    let counts = move || page.now.value().map(|graph| count_words(&graph));
     let missing = move || {
         let graph = page.now.value()?;
         let start = page.window.get().bounds().map(|(start, _)| start);
@@ -466,7 +423,7 @@ fn scrubber(page: MapPageState) -> impl IntoView {
         })
     };
     view! {
-        {failure(red, "The requests over time (/red)")}
+        {WatchedRequest::new("The requests over time are not known", red).note()}
         {drawn}
     }
 }

@@ -18,7 +18,7 @@ use tidings_proto::{
 
 use crate::{
     api, browser, colour,
-    components::{EmptyState, ErrorState, PartialNote},
+    components::{EmptyState, ErrorState, WatchedRequest},
     format,
     remote::Remote,
     shell::{Crumb, crumb_to_list, set_crumbs},
@@ -127,10 +127,7 @@ fn OneTrace(id: TraceId) -> impl IntoView {
     });
     poll_while_running(skeleton, model);
     let retry = Callback::new(move |()| skeleton.refresh());
-    let stale = move || {
-        let error = model.with(Option::is_some).then(|| skeleton.error()).flatten()?;
-        Some(view! { <PartialNote>{error.title()}</PartialNote> })
-    };
+    let stale = WatchedRequest::new("The newest spans are not known", skeleton);
     let loaded = move || model.get().map(|model| view! { <Loaded id=id model=model /> });
     let missing = move || match (model.with(Option::is_some), skeleton.error()) {
         (true, _) => ().into_any(),
@@ -144,7 +141,7 @@ fn OneTrace(id: TraceId) -> impl IntoView {
         (false, None) => view! { <Loading skeleton /> }.into_any(),
     };
     view! {
-        {stale}
+        <Show when=move || model.with(Option::is_some)>{stale.note()}</Show>
         {loaded}
         {missing}
     }

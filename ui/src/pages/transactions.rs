@@ -2,7 +2,8 @@
 //!
 //! Owns the requests (the window, the one before, the parts of the time, and the changes), the
 //! pairing of their rows by name, and the order of the table, which is kept while the reader is at
-//! a row. All numbers, and the order by change, are the API's.
+//! a row. All numbers, and the order by change, are the API's. A changed row has the numbers since
+//! its change.
 
 use std::{cmp::Ordering, collections::HashMap, sync::Arc, time::Duration};
 
@@ -10,8 +11,8 @@ use leptos::prelude::*;
 use tidings_proto::{
     DurationNanos,
     api::{
-        CallsInStep, ChangeKind, ChangeReport, ChangedGroup, TimeShare, TransactionKind,
-        TransactionKindList,
+        CallsInStep, ChangeKind, ChangeReport, ChangedGroup, StatsSince, TimeShare,
+        TransactionKind, TransactionKindList,
     },
 };
 
@@ -21,7 +22,7 @@ use crate::{
     asked::incomplete,
     components::{
         Panel, ReportSentence, SentenceGhost, SortHead, SortOrder, SparkTone, Sparkline, StripPart,
-        TimeStrip, WatchedRequest, change::change_cell, use_sort,
+        TimeStrip, WatchedRequest, change::change_cell, group_cells::shown_time, use_sort,
     },
     drawings::slots::Slots,
     figures, format,
@@ -159,6 +160,7 @@ fn missing(list: &TransactionKindList) -> Option<String> {
 /// A type now and in the window before, and the result of their comparison.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct TypeRow {
+    /// The type with its numbers since its change; those of the window without one.
     pub(super) now: TransactionKind,
     pub(super) before: Option<TransactionKind>,
     pub(super) changed: Option<ChangedGroup>,
@@ -191,6 +193,19 @@ fn groups_by_name(groups: &[ChangedGroup]) -> HashMap<(&str, &str), &ChangedGrou
         .collect()
 }
 
+/// Returns a type with its numbers since its change, if it has one. Its steps remain.
+fn since_change(kind: &TransactionKind, since: Option<&StatsSince>) -> TransactionKind {
+    let mut kind = kind.clone();
+    if let Some(StatsSince { stats, p99_nano, .. }) = since {
+        (kind.count, kind.error_count) = (stats.count, stats.error_count);
+        kind.rate_per_second = stats.rate_per_second;
+        kind.duration.p50_nano = stats.p50_nano;
+        kind.duration.p95_nano = stats.p95_nano;
+        kind.duration.p99_nano = *p99_nano;
+    }
+    kind
+}
+
 /// Returns the rows of both windows, of their comparison and of the parts of the time, paired by
 /// name.
 pub(super) fn paired(
@@ -204,11 +219,14 @@ pub(super) fn paired(
     }
     let (earlier, time) = (by_name(before), by_name(time));
     let groups = groups_by_name(changed);
-    let pair = |kind: &TransactionKind| TypeRow {
-        before: earlier.get(&name(kind)).copied().cloned(),
-        changed: groups.get(&name(kind)).copied().cloned(),
-        time: time.get(&name(kind)).map(|kind| kind.where_time_goes.clone()),
-        now: kind.clone(),
+    let pair = |kind: &TransactionKind| {
+        let changed = groups.get(&name(kind)).copied();
+        TypeRow {
+            before: earlier.get(&name(kind)).copied().cloned(),
+            changed: changed.cloned(),
+            time: time.get(&name(kind)).map(|kind| kind.where_time_goes.clone()),
+            now: since_change(kind, changed.and_then(|group| group.since.as_ref())),
+        }
     };
     now.iter().map(pair).collect()
 }
@@ -229,14 +247,14 @@ fn sort(rows: &mut [TypeRow], order: &SortOrder, ranked: &[ChangedGroup]) {
         }
     };
     rows.sort_by(|left, right| {
-        let by_count = right.now.count.cmp(&left.now.count);
+        let by_rate = right.now.rate_per_second.total_cmp(&left.now.rate_per_second);
         let chosen = if order.column == "name" {
             let name = |row: &TypeRow| (row.now.operation.clone(), row.now.service.clone());
             order.compare(name(left), name(right))
         } else {
             order.compare(key(left), key(right))
         };
-        if chosen == Ordering::Equal { by_count } else { chosen }
+        if chosen == Ordering::Equal { by_rate } else { chosen }
     });
 }
 
@@ -345,11 +363,12 @@ fn call_cells(row: &TypeRow, slots: Slots, (most, none): (f64, &str)) -> impl In
     let is_worse = row.is_worse(ChangeKind::Errors);
     let tone = if is_worse { SparkTone::Error } else { SparkTone::Plain };
     let rate = |kind: &TransactionKind| figures::rate_beside(kind.rate_per_second, most);
+    let time = shown_time(row.changed.as_ref());
     view! {
-        <td class="num">{rate(kind)}</td>
+        <td class="num" title=time.clone()>{rate(kind)}</td>
         <td class="num was wide">{before.map_or_else(|| none.to_owned(), rate)}</td>
         <td class="wide"><Sparkline values=calls label="Calls over time" /></td>
-        <td class="num">{figures::share(failed)}</td>
+        <td class="num" title=time>{figures::share(failed)}</td>
         <td class="num was">{was}</td>
         <td class="wide">
             <Sparkline values=failures max=1.0_f64.min(failed.max(0.02) * 4.0) tone label="Share of failures over time" />
@@ -366,12 +385,14 @@ fn duration_cells(row: &TypeRow, slots: Slots, none: &str) -> impl IntoView + us
     let is_worse = row.is_worse(ChangeKind::Latency);
     let tone = if is_worse { SparkTone::Accent } else { SparkTone::Plain };
     let was = before.map_or_else(|| none.to_owned(), |kind| aligned(kind.duration.p95_nano));
+    let time = shown_time(row.changed.as_ref());
+    let quantile = |length| view! { <td class="num" title=time.clone()>{aligned(length)}</td> };
     view! {
-        <td class="num">{aligned(kind.duration.p50_nano)}</td>
-        <td class="num">{aligned(kind.duration.p95_nano)}</td>
+        {quantile(kind.duration.p50_nano)}
+        {quantile(kind.duration.p95_nano)}
         <td class="num was">{was}</td>
         <td class="types-spark"><Sparkline values=steps tone label="p95 over time" /></td>
-        <td class="num">{aligned(kind.duration.p99_nano)}</td>
+        {quantile(kind.duration.p99_nano)}
     }
 }
 

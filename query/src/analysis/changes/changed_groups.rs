@@ -1,9 +1,14 @@
 //! Changes of transaction types and services: tests of their distributions, shares and rates, with
 //! minimum effects, the start of each change, and a weight to rank by.
 
+use std::borrow::Cow;
+
 use tidings_proto::{
     DurationNanos, UnixNanos,
-    api::{CallsInStep, Change, ChangeKind, ChangeStep, ChangedGroup, GroupStats, HistogramBucket},
+    api::{
+        CallsInStep, Change, ChangeKind, ChangeStep, ChangedGroup, GroupStats, HistogramBucket,
+        StatsSince,
+    },
 };
 use tidings_storage::Calls;
 
@@ -36,20 +41,23 @@ const QUANTILES: [(u64, f64); 3] = [(50, 1.0), (95, 0.7), (99, 0.5)];
 
 /// A group in both stretches of time.
 #[derive(Debug)]
-pub(super) struct ComparedGroup {
+pub(super) struct ComparedGroup<'a> {
     pub service: String,
     pub operation: Option<String>,
     pub uninstrumented: bool,
-    pub sides: Sides<GroupCalls>,
+    pub sides: Sides<GroupCalls<'a>>,
 }
 
 /// The calls of a group in one stretch of time.
 #[derive(Debug, Default)]
-pub(super) struct GroupCalls {
+pub(super) struct GroupCalls<'a> {
     pub all: PartCalls,
-    /// The calls of its [`RECENT`] last parts, the longest first; empty for the baseline.
-    pub recent: Vec<PartCalls>,
+    /// The calls of its [`RECENT`] last parts with the start of each, the longest first; empty for
+    /// the baseline.
+    pub recent: Vec<(UnixNanos, PartCalls)>,
     pub steps: Vec<CallsInStep>,
+    /// The steps with all durations, where they are in memory.
+    pub durations_by_step: Option<Cow<'a, CallSteps>>,
 }
 
 /// The calls of a part of a stretch.
@@ -80,26 +88,55 @@ pub(super) struct Stretches {
     pub is_full: bool,
 }
 
-impl GroupCalls {
+impl Stretches {
+    /// Returns the seconds with traffic from a moment in the window on.
+    fn seconds_since(&self, moment: UnixNanos) -> f64 {
+        let [start, _] = self.windows.now.times();
+        (self.seconds.now - float(moment.since(start).0) / 1e9).max(0.0)
+    }
+}
+
+impl<'a> GroupCalls<'a> {
     /// Aggregates the calls with their steps, and the calls from each of these moments on.
-    pub(super) fn new(all: &Calls, steps: &CallSteps, recent: &[UnixNanos]) -> Self {
+    pub(super) fn new(all: &Calls, steps: Cow<'a, CallSteps>, recent: &[UnixNanos]) -> Self {
+        let part = |start: &UnixNanos| (*start, PartCalls::new(&steps.since(*start)));
         Self {
             all: PartCalls::new(all),
-            recent: recent.iter().map(|start| PartCalls::new(&steps.since(*start))).collect(),
+            recent: recent.iter().map(part).collect(),
             steps: steps.view(1),
+            durations_by_step: Some(steps),
         }
     }
 
-    fn stats(&self, seconds: f64) -> GroupStats {
-        let PartCalls { count, errors, durations } = &self.all;
-        GroupStats {
-            count: *count,
-            rate_per_second: if seconds > 0.0 { float(*count) / seconds } else { 0.0 },
-            error_count: *errors,
-            error_share: self.all.error_share(),
-            p50_nano: DurationNanos(quantile(durations, 50)),
-            p95_nano: DurationNanos(quantile(durations, 95)),
+    /// Returns the numbers of the calls from the step of this moment on. Without all durations in
+    /// memory, the quantiles are those of the longest recent part that begins at the step or later,
+    /// else of the step with most calls.
+    fn since(&self, begin: UnixNanos, stretches: Stretches) -> StatsSince {
+        let step = stretches.windows.now.step_of(begin);
+        let seconds = stretches.seconds_since(begin);
+        if let Some(steps) = &self.durations_by_step {
+            let part = PartCalls::new(&steps.since(step));
+            let (stats, p99_nano) = (part.stats(seconds), part.quantile(99));
+            return StatsSince { start_unix_nano: begin, stats, p99_nano };
         }
+        let steps = self.steps.iter().filter(|of| of.start_unix_nano >= step);
+        let counts = PartCalls {
+            count: steps.clone().map(|of| of.count).sum(),
+            errors: steps.clone().map(|of| of.error_count).sum(),
+            durations: Vec::new(),
+        };
+        let mut parts = self.recent.iter().filter(|(start, _)| *start >= step);
+        let part = parts.find(|(_, part)| !part.durations.is_empty());
+        let [p50_nano, p95_nano, p99_nano] = match part {
+            Some((_, part)) => [50, 95, 99].map(|percent| part.quantile(percent)),
+            None => {
+                let busiest = steps.max_by_key(|of| of.count).map(|of| of.duration);
+                let duration = busiest.unwrap_or_default();
+                [duration.p50_nano, duration.p95_nano, duration.p99_nano]
+            }
+        };
+        let stats = GroupStats { p50_nano, p95_nano, ..counts.stats(seconds) };
+        StatsSince { start_unix_nano: begin, stats, p99_nano }
     }
 }
 
@@ -110,6 +147,21 @@ impl PartCalls {
             errors: calls.errors,
             durations: durations(&calls.latency.histogram()),
         }
+    }
+
+    fn stats(&self, seconds: f64) -> GroupStats {
+        GroupStats {
+            count: self.count,
+            rate_per_second: if seconds > 0.0 { float(self.count) / seconds } else { 0.0 },
+            error_count: self.errors,
+            error_share: self.error_share(),
+            p50_nano: self.quantile(50),
+            p95_nano: self.quantile(95),
+        }
+    }
+
+    fn quantile(&self, percent: u64) -> DurationNanos {
+        DurationNanos(quantile(&self.durations, percent))
     }
 
     fn error_share(&self) -> f64 {
@@ -123,7 +175,7 @@ pub(super) fn durations(histogram: &[HistogramBucket]) -> Vec<(u64, u64)> {
 }
 
 /// The groups with their changes, the most changed first, then those with most calls.
-pub(super) fn judge(groups: Vec<ComparedGroup>, stretches: Stretches) -> Vec<ChangedGroup> {
+pub(super) fn judge(groups: Vec<ComparedGroup<'_>>, stretches: Stretches) -> Vec<ChangedGroup> {
     let candidates: Vec<Vec<Candidate>> =
         groups.iter().map(|group| candidates(group, stretches)).collect();
     let p_values: Vec<f64> = candidates.iter().flatten().map(|of| of.change.p_value).collect();
@@ -144,15 +196,19 @@ pub(super) fn judge(groups: Vec<ComparedGroup>, stretches: Stretches) -> Vec<Cha
         let calls = group.calls();
         let traffic = 0.5 + 0.5 * (float(calls) / calls_max).powf(0.25);
         let left: f64 = changes.iter().map(|candidate| 1.0 - candidate.weight).product();
+        let begin = changes.iter().find_map(|candidate| candidate.change.since_unix_nano);
+        let Sides { now, before } = group.sides;
         judged.push(ChangedGroup {
             service: group.service,
             operation: group.operation,
             uninstrumented: group.uninstrumented,
-            now: group.sides.now.stats(stretches.seconds.now),
-            before: group.sides.before.stats(stretches.seconds.before),
-            steps: group.sides.now.steps.iter().map(step).collect(),
-            baseline_steps: group.sides.before.steps.iter().map(step).collect(),
+            now: now.all.stats(stretches.seconds.now),
+            since: begin.map(|begin| now.since(begin, stretches)),
+            before: before.all.stats(stretches.seconds.before),
+            steps: now.steps.iter().map(step).collect(),
+            baseline_steps: before.steps.iter().map(step).collect(),
             changes: changes.into_iter().map(|candidate| candidate.change).collect(),
+            failures: Vec::new(),
             sentence: None,
             score: (1.0 - left) * traffic,
             only_feels: false,
@@ -191,7 +247,7 @@ struct Candidate {
     is_large: bool,
 }
 
-impl ComparedGroup {
+impl ComparedGroup<'_> {
     fn calls(&self) -> u64 {
         self.sides.now.all.count.max(self.sides.before.all.count)
     }
@@ -199,10 +255,11 @@ impl ComparedGroup {
 
 /// The changes of a group that are tested. Each aspect takes the part of the window in which it
 /// weighs most: the whole window unless a later part shows clearly more.
-fn candidates(group: &ComparedGroup, stretches: Stretches) -> Vec<Candidate> {
+fn candidates(group: &ComparedGroup<'_>, stretches: Stretches) -> Vec<Candidate> {
     let parts = || {
         let lengths = std::iter::once(1).chain(RECENT);
-        std::iter::once(&group.sides.now.all).chain(&group.sides.now.recent).zip(lengths)
+        let recent = group.sides.now.recent.iter().map(|(_, part)| part);
+        std::iter::once(&group.sides.now.all).chain(recent).zip(lengths)
     };
     let tests = float(parts().count() as u64);
     let best = |test: &dyn Fn(&PartCalls, u64) -> Option<Candidate>| {
@@ -248,7 +305,7 @@ pub(super) fn change(kind: ChangeKind, before: f64, now: f64, is_worse: bool) ->
     }
 }
 
-fn latency(group: &ComparedGroup, now: &PartCalls, stretches: Stretches) -> Option<Candidate> {
+fn latency(group: &ComparedGroup<'_>, now: &PartCalls, stretches: Stretches) -> Option<Candidate> {
     let before = &group.sides.before.all;
     if now.durations.is_empty() || before.durations.is_empty() {
         return None;
@@ -288,7 +345,7 @@ fn latency(group: &ComparedGroup, now: &PartCalls, stretches: Stretches) -> Opti
     Some(best)
 }
 
-fn errors(group: &ComparedGroup, now: &PartCalls, stretches: Stretches) -> Option<Candidate> {
+fn errors(group: &ComparedGroup<'_>, now: &PartCalls, stretches: Stretches) -> Option<Candidate> {
     let before = &group.sides.before.all;
     if now.count == 0 || before.count == 0 || now.errors + before.errors == 0 {
         return None;
@@ -306,7 +363,7 @@ fn errors(group: &ComparedGroup, now: &PartCalls, stretches: Stretches) -> Optio
 }
 
 fn rate(
-    group: &ComparedGroup,
+    group: &ComparedGroup<'_>,
     now: &PartCalls,
     divisor: u64,
     stretches: Stretches,
@@ -318,7 +375,7 @@ fn rate(
         return None;
     }
     // Without steps the variance of rates is not known.
-    let lacks_steps = |of: &GroupCalls| of.all.count > 0 && of.steps.is_empty();
+    let lacks_steps = |of: &GroupCalls<'_>| of.all.count > 0 && of.steps.is_empty();
     if lacks_steps(&group.sides.now) || lacks_steps(&group.sides.before) {
         return None;
     }
@@ -333,7 +390,7 @@ fn rate(
         _ => (ChangeKind::Throughput, is < was),
     };
     let mut change = change(kind, was, is, is_worse);
-    let counts = |of: &GroupCalls| of.steps.iter().map(|step| step.count).collect::<Vec<_>>();
+    let counts = |of: &GroupCalls<'_>| of.steps.iter().map(|step| step.count).collect::<Vec<_>>();
     let Sides { now: steps, before: steps_before } = &group.sides;
     let spread = dispersion(&counts(steps_before)).max(dispersion(&counts(steps)).min(5.0));
     change.p_value = rate_test((now.count, seconds.now), (before.count, seconds.before), spread);
@@ -356,7 +413,7 @@ fn better(change: &Change) -> f64 {
 /// Returns the start of a change in a series of steps, each with a value and a weight. `None` when
 /// the change began before the window.
 fn since(
-    group: &ComparedGroup,
+    group: &ComparedGroup<'_>,
     stretches: Stretches,
     is_wanted: bool,
     of: impl Fn(&CallsInStep) -> (f64, f64),
@@ -374,5 +431,47 @@ fn since(
         // A step that crosses the border belongs to both sides.
         None if stretches.contiguous && place + 1 == before.steps.len() => Some(start),
         None => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tidings_proto::api::LatencyStats;
+
+    use super::{
+        CallsInStep, DurationNanos, GroupCalls, PartCalls, Sides, Stretches, UnixNanos, Window,
+    };
+
+    #[test]
+    fn quantiles_since_a_change_are_of_calls_after_it() {
+        const SECOND: u64 = 1_000_000_000;
+        let step = |second: u64, p50: u64| CallsInStep {
+            start_unix_nano: UnixNanos(second * SECOND),
+            count: 3,
+            error_count: 1,
+            duration: LatencyStats { p50_nano: DurationNanos(p50), ..LatencyStats::default() },
+            slowest: None,
+            failed: None,
+        };
+        let part = PartCalls { count: 3, errors: 1, durations: vec![(7, 3)] };
+        let calls = GroupCalls {
+            recent: vec![(UnixNanos(40 * SECOND), part)],
+            steps: vec![step(20, 5), step(50, 9)],
+            ..GroupCalls::default()
+        };
+        let stretches = Stretches {
+            windows: Sides { now: Window::MINUTE, before: Window::MINUTE },
+            seconds: Sides { now: 60.0, before: 60.0 },
+            contiguous: false,
+            is_full: true,
+        };
+        let since = |second: u64| {
+            let stats = calls.since(UnixNanos(second * SECOND), stretches).stats;
+            (stats.count, stats.error_count, stats.p50_nano.0)
+        };
+        assert_eq!(since(10), (6, 2, 7), "those of the last part");
+        assert_eq!(since(45), (3, 1, 9), "no part begins later, but a step does");
+        let rate = calls.since(UnixNanos(30 * SECOND), stretches).stats.rate_per_second;
+        assert!((rate - 0.1).abs() < 1e-9, "three calls in 30 seconds: {rate}");
     }
 }

@@ -4,7 +4,10 @@
 //! them on both sides is counted by all its spans. Endpoints are counted by the calls that storage
 //! aggregated for the graph.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, BTreeSet},
+};
 
 use tidings_proto::{
     UnixNanos,
@@ -79,8 +82,8 @@ impl ServiceSpans {
 #[derive(Debug, Default)]
 pub(super) struct ServiceCalls {
     groups: ByService,
-    /// The services of the last parts of the time range.
-    recent: Vec<ByService>,
+    /// The services of the last parts of the time range, with the start of each.
+    recent: Vec<(UnixNanos, ByService)>,
     /// Number of spans of groups beyond [`GROUPS_MAX`].
     pub other_count: u64,
     pub stats: ScanStats,
@@ -112,7 +115,7 @@ impl ServiceCalls {
             if place > 0 {
                 let groups = read.groups.iter();
                 let copy = groups.map(|(service, of)| (service.clone(), of.without_steps()));
-                read.recent.push(copy.collect());
+                read.recent.push((*start, copy.collect()));
             }
         }
         read.recent.reverse();
@@ -185,7 +188,7 @@ impl ServiceCalls {
 }
 
 /// The services of both sides.
-pub(super) fn services(calls: Sides<&ServiceCalls>) -> Vec<ComparedGroup> {
+pub(super) fn services(calls: Sides<&ServiceCalls>) -> Vec<ComparedGroup<'static>> {
     let names = calls.now.groups.keys().chain(calls.before.groups.keys());
     let names: BTreeSet<&String> = names.collect();
     let group = |name: &String| {
@@ -200,9 +203,11 @@ pub(super) fn services(calls: Sides<&ServiceCalls>) -> Vec<ComparedGroup> {
             uninstrumented: false,
             sides: calls.map(|calls| {
                 let of = calls.groups.get(name);
+                let recent = calls.recent.iter();
                 GroupCalls {
                     all: part(&calls.groups),
-                    recent: calls.recent.iter().map(part).collect(),
+                    recent: recent.map(|(start, of)| (*start, part(of))).collect(),
+                    durations_by_step: None,
                     steps: of.map_or_else(Vec::new, |of| of.calls(is_serving).steps.clone()),
                 }
             }),
@@ -257,7 +262,7 @@ pub(super) fn endpoints(
     window: Window,
     recent: &[UnixNanos],
     span_count: u64,
-) -> Result<Option<BTreeMap<String, GroupCalls>>, QueryError> {
+) -> Result<Option<BTreeMap<String, GroupCalls<'static>>>, QueryError> {
     let bounds = window.bounds();
     let mut calls = EndpointCalls { window, calls: BTreeMap::new() };
     let (mut sums, mut has_steps) = (service_graph::sums(reader, &bounds)?, true);
@@ -286,14 +291,16 @@ pub(super) fn endpoints(
         }
     }
     let group = |(all, steps): (tidings_storage::Calls, CallSteps)| match has_steps {
-        true => GroupCalls::new(&all, &steps, recent),
-        false => GroupCalls::new(&all, &CallSteps::default(), &[]),
+        true => GroupCalls::new(&all, Cow::Owned(steps), recent),
+        false => GroupCalls::new(&all, Cow::Owned(CallSteps::default()), &[]),
     };
     Ok(Some(calls.calls.into_iter().map(|(name, calls)| (name, group(calls))).collect()))
 }
 
 /// The endpoints of both sides.
-pub(super) fn of_endpoints(sides: Sides<BTreeMap<String, GroupCalls>>) -> Vec<ComparedGroup> {
+pub(super) fn of_endpoints(
+    sides: Sides<BTreeMap<String, GroupCalls<'static>>>,
+) -> Vec<ComparedGroup<'static>> {
     let Sides { mut now, mut before } = sides;
     let names: BTreeSet<String> = now.keys().chain(before.keys()).cloned().collect();
     let group = |name: String| {

@@ -55,7 +55,7 @@ pub(super) fn counted(mut values: Vec<u64>) -> Vec<(u64, u64)> {
 
 /// P-value of two shares that differ: `now.0` of `now.1` and `before.0` of `before.1`. Small tables
 /// use Fisher's exact test, large ones the G-test.
-pub(super) fn share_test(now: (u64, u64), before: (u64, u64)) -> f64 {
+pub(in crate::analysis) fn share_test(now: (u64, u64), before: (u64, u64)) -> f64 {
     let (with, all) = (now.0 + before.0, now.1 + before.1);
     if now.1 == 0 || before.1 == 0 || with == 0 || with == all {
         return 1.0;

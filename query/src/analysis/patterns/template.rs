@@ -34,11 +34,11 @@ const BEFORE_NAMES: [&str; 3] = ["user", "User", "username"];
 
 /// Returns true when the word at this position looks like a parameter: a bare value, a path, a
 /// dotted name, an address, the unit of a number, a part of a date, the name of a user.
-fn is_parameter(form: &[String], at: usize) -> bool {
+fn is_parameter(form: &[&str], at: usize) -> bool {
     let bare = |word: &str| -> String {
         word.trim_matches(|outer: char| !outer.is_alphanumeric()).to_owned()
     };
-    let word = &form[at];
+    let word = form[at];
     let name = bare(word);
     let has_letters = word.split(WILDCARD).any(|part| part.contains(char::is_alphanumeric));
     if !has_letters || word.contains(['/', '@']) || name.matches('.').count() >= 2 {
@@ -47,8 +47,8 @@ fn is_parameter(form: &[String], at: usize) -> bool {
     if name.contains('.') && word.trim_end_matches(',').ends_with(":<*>") {
         return true;
     }
-    let before = at.checked_sub(1).map(|at| form[at].as_str());
-    let after = form.get(at + 1).map(String::as_str);
+    let before = at.checked_sub(1).map(|at| form[at]);
+    let after = form.get(at + 1).copied();
     let is_date = |word: &str| CALENDAR.contains(&bare(word).as_str());
     UNITS.contains(&name.as_str()) && before.is_some_and(|number| number.ends_with(WILDCARD))
         || is_date(word)
@@ -59,7 +59,7 @@ fn is_parameter(form: &[String], at: usize) -> bool {
 
 /// Merges similar forms into templates. Returns each template with the indexes of its forms in
 /// `forms`, which are ordered by frequency, the most frequent first.
-pub(super) fn templates(forms: &[Vec<String>]) -> Vec<(Vec<String>, Vec<usize>)> {
+pub(super) fn templates<'a>(forms: &[Vec<&'a str>]) -> Vec<(Vec<&'a str>, Vec<usize>)> {
     let mut found = Vec::new();
     for group in groups(forms) {
         split_by_states(forms, &group, &mut found);
@@ -70,7 +70,7 @@ pub(super) fn templates(forms: &[Vec<String>]) -> Vec<(Vec<String>, Vec<usize>)>
 /// Groups the forms that begin alike, have equally many words and share half of them with the
 /// group's current template. Words are compared by number for speed: a hostile window has 20,000
 /// forms of 60 words, each compared with 500 templates.
-fn groups(forms: &[Vec<String>]) -> Vec<Vec<usize>> {
+fn groups(forms: &[Vec<&str>]) -> Vec<Vec<usize>> {
     let mut numbers: HashMap<&str, usize> = HashMap::from([(WILDCARD, WILDCARD_NUMBER)]);
     let mut found: Vec<(Vec<usize>, Vec<usize>)> = Vec::new();
     let mut alike: HashMap<(usize, usize), Vec<usize>> = HashMap::new();
@@ -79,7 +79,7 @@ fn groups(forms: &[Vec<String>]) -> Vec<Vec<usize>> {
             let next = numbers.len();
             *numbers.entry(word).or_insert(next)
         };
-        let words: Vec<usize> = form.iter().map(|word| number(word)).collect();
+        let words: Vec<usize> = form.iter().map(|&word| number(word)).collect();
         let first = match words.first() {
             Some(first) if !is_parameter(form, 0) => *first,
             _ => WILDCARD_NUMBER,
@@ -122,15 +122,15 @@ fn replace_differing<T: Clone + PartialEq>(template: &mut [T], form: &[T], wildc
 
 /// Splits a group by the words at all positions that have few words, none of which looks like a
 /// parameter. Adds the template of each part.
-fn split_by_states(
-    forms: &[Vec<String>],
+fn split_by_states<'a>(
+    forms: &[Vec<&'a str>],
     group: &[usize],
-    found: &mut Vec<(Vec<String>, Vec<usize>)>,
+    found: &mut Vec<(Vec<&'a str>, Vec<usize>)>,
 ) {
     let has_states = |position: &usize| {
         let mut distinct: Vec<&str> = Vec::new();
         for &form in group {
-            let word = forms[form][*position].as_str();
+            let word = forms[form][*position];
             if !distinct.contains(&word) {
                 if distinct.len() == STATES_MAX || is_parameter(&forms[form], *position) {
                     return false;
@@ -143,14 +143,13 @@ fn split_by_states(
     let states: Vec<usize> = (0..forms[group[0]].len()).filter(has_states).collect();
     let mut parts: BTreeMap<Vec<&str>, Vec<usize>> = BTreeMap::new();
     for &form in group {
-        let words = states.iter().map(|position| forms[form][*position].as_str()).collect();
+        let words = states.iter().map(|position| forms[form][*position]).collect();
         parts.entry(words).or_default().push(form);
     }
-    let wildcard = WILDCARD.to_owned();
     for part in parts.into_values() {
         let mut template = forms[part[0]].clone();
         for form in &part[1..] {
-            replace_differing(&mut template, &forms[*form], &wildcard);
+            replace_differing(&mut template, &forms[*form], &WILDCARD);
         }
         found.push((template, part));
     }
@@ -163,11 +162,19 @@ mod tests {
     use proptest::prelude::*;
     use tidings_storage::FormWriter;
 
-    use super::{WILDCARD, templates};
+    use super::WILDCARD;
 
     /// The words of a message's form.
     fn form(message: &str) -> Vec<String> {
         FormWriter::default().write(message).split_whitespace().map(str::to_owned).collect()
+    }
+
+    /// Templates of the forms, with owned words.
+    fn templates(forms: &[Vec<String>]) -> Vec<(Vec<String>, Vec<usize>)> {
+        let words: Vec<Vec<&str>> =
+            forms.iter().map(|form| form.iter().map(String::as_str).collect()).collect();
+        let owned = |words: Vec<&str>| words.into_iter().map(str::to_owned).collect();
+        super::templates(&words).into_iter().map(|(words, of)| (owned(words), of)).collect()
     }
 
     fn check(messages: &[&str], expected: &[&str]) {

@@ -12,7 +12,7 @@ use tidings_proto::{
     otlp::{KeyValue, SpanKind},
 };
 use tidings_storage::{
-    Detail, GraphSpan, Peer, Scan, ScanStats, SpanFilter, TimeRange, without_silence,
+    Detail, GraphSpan, Peer, Scan, ScanStats, SpanFilter, TimeRange, split_at_gaps,
 };
 
 use super::{Graph, GraphSearch, LEAD, OpenSpan, SingleCallAccumulator, Window};
@@ -45,7 +45,7 @@ pub(super) fn gather<K: SingleCallAccumulator>(
         let name = |number| gathered.names.text(number);
         let mut spans = graph_spans(&facts);
         if let Some(window) = window {
-            for part in without_silence(&mut spans) {
+            for part in split_at_gaps(&mut spans) {
                 rows += graph.add(trace_id, part, name, Some(window), &mut open);
             }
         } else {

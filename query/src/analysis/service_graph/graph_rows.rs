@@ -2,17 +2,25 @@
 //!
 //! Runs on the whole graph, after its calls are counted and before edges are left out. Edges that
 //! are folded are merged like any others: counts, exemplars and histograms. Owns the choice of the
-//! peers that stay single. Does not own the numbers of nodes and edges.
+//! peers that stay single. Does not own the numbers of nodes and edges, and how they are compared.
 
 use std::{
     cmp::Reverse,
     collections::{BTreeMap, BTreeSet, HashMap, btree_map::Entry},
 };
 
-use tidings_proto::api::{EdgeKind, GraphNode, NodeKind};
+use tidings_proto::api::{EdgeKind, GraphEdge, GraphNode, NodeKind};
+use tidings_storage::Calls;
 
-use super::{Edge, Graph, GraphSearch, NodeKey, NodeTotals};
-use crate::{QueryError, suggest::closest};
+use super::{
+    Edge, Graph, GraphSearch, NodeKey, NodeTotals,
+    graph_comparison::{EarlierCalls, fails_more, slower_factor},
+};
+use crate::{
+    QueryError,
+    analysis::window::{Window, ratio},
+    suggest::closest,
+};
 
 /// Maximum number of peers of a folded node that are listed.
 const LARGEST_MAX: usize = 20;
@@ -21,7 +29,10 @@ const LARGEST_MAX: usize = 20;
 const OTHERS_FACTOR: u64 = 4;
 
 /// Peers that are folded together: their kind, and their system.
-type PeerGroup = (NodeKind, Option<String>);
+pub(super) type PeerGroup = (NodeKind, Option<String>);
+
+/// The peers that are folded, with their groups.
+pub(super) type FoldedPeers = HashMap<NodeKey, PeerGroup>;
 
 /// Key of a row of the answer: single nodes come first, by kind and name.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -29,6 +40,9 @@ pub(super) enum GraphRowKey {
     Single(NodeKey),
     Folded(PeerGroup),
 }
+
+/// Key of an edge of the answer: caller, callee and kind.
+pub(super) type EdgeRowKey = (GraphRowKey, GraphRowKey, EdgeKind);
 
 /// A node of the answer.
 #[derive(Debug, Default)]
@@ -41,16 +55,16 @@ pub(super) struct NodeRow {
 /// An edge of the answer.
 #[derive(Debug)]
 pub(super) struct EdgeRow {
-    pub(super) edge: Edge,
+    edge: Edge,
     /// Number of calls for which a called service sent no span, although it sends others.
-    pub(super) caller_only: u64,
+    caller_only: u64,
 }
 
 /// Nodes and edges of the answer.
 #[derive(Debug, Default)]
 pub(super) struct GraphRows {
     pub(super) nodes: BTreeMap<GraphRowKey, NodeRow>,
-    pub(super) edges: BTreeMap<(GraphRowKey, GraphRowKey, EdgeKind), EdgeRow>,
+    pub(super) edges: BTreeMap<EdgeRowKey, EdgeRow>,
 }
 
 impl Graph<Edge> {
@@ -75,14 +89,18 @@ impl Graph<Edge> {
         Err(QueryError::parameter("around", reason))
     }
 
-    /// Keeps the nodes at most `depth` calls above or below a node, and the edges between them.
-    /// Without a kind, a service comes before other nodes of its name.
-    pub(super) fn keep_around(&mut self, (kind, name): &(Option<NodeKind>, String), depth: u32) {
+    /// Returns the nodes at most `depth` calls above or below a node. Without a kind, a service
+    /// comes before other nodes of its name.
+    pub(super) fn around(
+        &self,
+        (kind, name): &(Option<NodeKind>, String),
+        depth: u32,
+    ) -> BTreeSet<NodeKey> {
         let is_centre =
             |(of, other): &&NodeKey| other == name && kind.is_none_or(|kind| kind == *of);
         let centre: BTreeSet<NodeKey> =
             self.nodes.keys().find(is_centre).cloned().into_iter().collect();
-        let mut kept = centre.clone();
+        let mut found = centre.clone();
         for is_below in [true, false] {
             let (mut last, mut met) = (centre.clone(), centre.clone());
             for _ in 0..depth {
@@ -93,15 +111,19 @@ impl Graph<Edge> {
                 last = next.collect();
                 met.extend(last.iter().cloned());
             }
-            kept.append(&mut met);
+            found.append(&mut met);
         }
+        found
+    }
+
+    /// Keeps these nodes and the edges between them.
+    pub(super) fn keep(&mut self, kept: &BTreeSet<NodeKey>) {
         self.nodes.retain(|key, _| kept.contains(key));
         self.edges.retain(|(from, to, _), _| kept.contains(from) && kept.contains(to));
     }
 
-    /// Returns the rows of the answer, with peers folded as the search asks.
-    pub(super) fn into_rows(self, search: &GraphSearch) -> GraphRows {
-        let folded = search.fold.map(|above| self.folded(above, search)).unwrap_or_default();
+    /// Returns the rows of the answer.
+    pub(super) fn into_rows(self, folded: &FoldedPeers) -> GraphRows {
         let row = |key: NodeKey| match folded.get(&key) {
             Some(group) => GraphRowKey::Folded(group.clone()),
             None => GraphRowKey::Single(key),
@@ -131,9 +153,10 @@ impl Graph<Edge> {
         rows
     }
 
-    /// Returns the folded peers with their groups. A group of more than `above` is folded, except
-    /// the peers that the search names and those with most failed calls.
-    fn folded(&self, above: u32, search: &GraphSearch) -> HashMap<NodeKey, PeerGroup> {
+    /// Returns the peers that the search folds. A group of more than it says is folded, except the
+    /// peers that it names and those with most failed calls.
+    pub(super) fn folded(&self, search: &GraphSearch) -> FoldedPeers {
+        let Some(above) = search.fold else { return FoldedPeers::new() };
         let mut groups: BTreeMap<PeerGroup, Vec<&NodeKey>> = BTreeMap::new();
         for (key, totals) in &self.nodes {
             if matches!(key.0, NodeKind::Database | NodeKind::Messaging | NodeKind::External) {
@@ -151,7 +174,7 @@ impl Graph<Edge> {
             search.single.contains(name)
                 || search.around.as_ref().is_some_and(|(_, centre)| centre == name)
         };
-        let mut folded = HashMap::new();
+        let mut folded = FoldedPeers::new();
         for (group, mut peers) in groups {
             let factor = if group.0 == NodeKind::Messaging { 1 } else { OTHERS_FACTOR };
             if peers.len() as u64 <= factor * u64::from(above) {
@@ -172,7 +195,46 @@ impl Graph<Edge> {
     }
 }
 
+impl GraphRows {
+    /// Returns the calls of a node.
+    pub(super) fn calls_of_node(&self, key: &GraphRowKey) -> Option<&Calls> {
+        self.nodes.get(key).map(|row| &row.totals.served)
+    }
+
+    /// Returns the calls of an edge.
+    pub(super) fn calls_of_edge(&self, key: &EdgeRowKey) -> Option<&Calls> {
+        self.edges.get(key).map(|row| &row.edge.calls)
+    }
+}
+
 impl EdgeRow {
+    /// Builds the API view of the edge: places of the caller and the callee, and the kind.
+    pub(super) fn view(
+        &self,
+        (from, to, kind): (u32, u32, EdgeKind),
+        window: Window,
+        was: Option<EarlierCalls<'_>>,
+    ) -> GraphEdge {
+        let Edge { calls, caller } = &self.edge;
+        GraphEdge {
+            from,
+            to,
+            kind,
+            call_count: calls.count,
+            caller_only_count: self.caller_only,
+            error_count: calls.errors,
+            error_share: ratio(calls.errors, calls.count),
+            rate_per_second: window.rate(calls.count),
+            duration: calls.latency.stats(),
+            caller_duration: (caller.count() > 0).then(|| caller.stats()),
+            before: was.map(EarlierCalls::view),
+            slower_factor: was.and_then(|was| slower_factor(calls, was.calls)),
+            fails_more: fails_more(calls, was.map(|was| was.calls)),
+            slowest: calls.slowest(),
+            failed: calls.failed(),
+        }
+    }
+
     fn merge(&mut self, edge: &Edge, caller_only: u64) {
         self.edge.calls.merge(&edge.calls);
         self.edge.caller.merge(&edge.caller);
@@ -187,25 +249,35 @@ impl NodeRow {
     }
 
     /// Builds the API view of the node.
-    pub(super) fn view(mut self, key: GraphRowKey) -> GraphNode {
+    pub(super) fn view(
+        mut self,
+        key: GraphRowKey,
+        window: Window,
+        was: Option<EarlierCalls<'_>>,
+    ) -> GraphNode {
         match key {
-            GraphRowKey::Single((kind, name)) => view(kind, name, self.totals),
+            GraphRowKey::Single((kind, name)) => view(kind, name, self.totals, window, was),
             GraphRowKey::Folded((kind, system)) => {
                 let folded_count = Some(self.folded.len() as u64);
                 self.folded.sort_by_key(|(_, totals)| Reverse(totals.served.count));
                 self.folded.truncate(LARGEST_MAX);
-                let largest =
-                    self.folded.into_iter().map(|(name, totals)| view(kind, name, totals));
-                let largest = largest.collect();
+                let single = |(name, totals)| view(kind, name, totals, window, None);
+                let largest = self.folded.into_iter().map(single).collect();
                 let totals = NodeTotals { system: system.clone(), ..self.totals };
                 let name = system.unwrap_or_default();
-                GraphNode { folded_count, largest, ..view(kind, name, totals) }
+                GraphNode { folded_count, largest, ..view(kind, name, totals, window, was) }
             }
         }
     }
 }
 
-fn view(kind: NodeKind, name: String, totals: NodeTotals) -> GraphNode {
+fn view(
+    kind: NodeKind,
+    name: String,
+    totals: NodeTotals,
+    window: Window,
+    was: Option<EarlierCalls<'_>>,
+) -> GraphNode {
     let NodeTotals { system, served, entries, spans } = totals;
     GraphNode {
         name,
@@ -213,9 +285,14 @@ fn view(kind: NodeKind, name: String, totals: NodeTotals) -> GraphNode {
         system,
         call_count: served.count,
         error_count: served.errors,
+        rate_per_second: window.rate(served.count),
+        error_share: ratio(served.errors, served.count),
         entry_count: entries,
         span_count: spans,
         duration: served.latency.stats(),
+        before: was.map(EarlierCalls::view),
+        slower_factor: was.and_then(|was| slower_factor(&served, was.calls)),
+        fails_more: fails_more(&served, was.map(|was| was.calls)),
         folded_count: None,
         largest: Vec::new(),
     }

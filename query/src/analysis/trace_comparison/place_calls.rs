@@ -46,6 +46,13 @@ pub(super) struct TraceCalls {
     pub extent_nanos: Option<(u64, u64)>,
 }
 
+impl TraceCalls {
+    /// Mean duration of the calls.
+    fn each_nanos(&self) -> u64 {
+        self.duration_nanos.checked_div(self.calls).unwrap_or(0)
+    }
+}
+
 /// The calls of one side at a position.
 #[derive(Debug, Default)]
 pub(super) struct SideCalls {
@@ -79,7 +86,8 @@ pub(super) fn usual_begin(sides: &[SideCalls; 2]) -> u64 {
 }
 
 impl SideCalls {
-    /// Returns the API's statistics; `traces` is the number of traces of the side.
+    /// Returns the API's statistics; `traces` is the number of traces of the side. Shares of the
+    /// critical path need all positions: `path_shares` fills them in.
     pub(super) fn view(&self, traces: u64) -> CallStats {
         let sum = |value: fn(&TraceCalls) -> u64| {
             DurationNanos(self.by_trace.iter().map(value).fold(0, u64::saturating_add))
@@ -91,10 +99,13 @@ impl SideCalls {
             duration: self.latency.stats(),
             self_nano: sum(|calls| calls.self_nanos),
             critical_nano: sum(|calls| calls.critical_nanos),
+            path_share: 0.0,
+            own_path_share: 0.0,
             is_usual: self.is_usual(traces),
             median: CallMedians {
                 call_count: self.quantile(50, |calls| calls.calls),
                 duration_nano: DurationNanos(self.quantile(50, |calls| calls.duration_nanos)),
+                each_nano: DurationNanos(self.quantile(50, TraceCalls::each_nanos)),
                 self_nano: DurationNanos(self.quantile(50, |calls| calls.self_nanos)),
                 critical_nano: DurationNanos(self.quantile(50, |calls| calls.critical_nanos)),
                 start_offset_nano: self.median_of_extents(|(begin, _)| begin),
@@ -164,8 +175,7 @@ pub(super) fn deviations(
 /// more calls, fewer calls, calls above their range, calls below it.
 fn among_peers(left: &SideCalls, right: &SideCalls) -> [bool; 4] {
     let count: fn(&TraceCalls) -> u64 = |calls| calls.calls;
-    let each: fn(&TraceCalls) -> u64 =
-        |calls| calls.duration_nanos.checked_div(calls.calls).unwrap_or(0);
+    let each: fn(&TraceCalls) -> u64 = TraceCalls::each_nanos;
     let is_many = |one: u64, other: u64| one.saturating_mul(2) > other.saturating_mul(3);
     let (calls, usual) = (left.quantile(50, count), right.quantile(50, count));
     let [fewest, most] = ordinary_bounds(right, count);

@@ -18,7 +18,7 @@ use tidings_proto::{
 use tidings_storage::{Call, CallAccumulator, CallAccumulatorFactory, CallKey, Calls, Cell};
 
 use super::{MINUTE, SCHEMA, durations, minutes};
-use crate::{SqlError, limits::BATCH_ROWS, scan::Out};
+use crate::{SqlError, limits::BATCH_ROWS, scan::RowOutput};
 
 /// Memory of a row without its durations, and of a group without its names, in bytes.
 const BYTES_EACH: usize = 320;
@@ -35,7 +35,7 @@ pub(super) struct RowSink<'o, 'q> {
 }
 
 struct RowSinkState<'o, 'q> {
-    out: &'o mut Out<'q>,
+    out: &'o mut RowOutput<'q>,
     /// The rows of this minute and of later ones were passed on.
     given_from: u64,
     /// True when no more rows are needed.
@@ -50,7 +50,7 @@ impl fmt::Debug for RowSink<'_, '_> {
 }
 
 impl<'o, 'q> RowSink<'o, 'q> {
-    pub(super) fn new(out: &'o mut Out<'q>, columns: &'o [usize]) -> Self {
+    pub(super) fn new(out: &'o mut RowOutput<'q>, columns: &'o [usize]) -> Self {
         let schema = SCHEMA.project(columns).map_or_else(|_| Arc::clone(&SCHEMA), Arc::new);
         Self {
             columns,

@@ -178,17 +178,17 @@ impl Bait {
         process.socket.write_all(line.as_bytes()).unwrap();
         let mut report = String::new();
         process.socket.read_to_string(&mut report).unwrap();
-        let (status, said) = ended(process);
-        assert!(status.success(), "{role:?}: {status}: {said}");
+        let (status, output) = ended(process);
+        assert!(status.success(), "{role:?}: {status}: {output}");
         serde_json::from_str(&report).unwrap()
     }
 }
 
 /// Returns the exit status of a process, and its output.
 fn ended(mut process: Process) -> (ExitStatus, String) {
-    let mut said = String::new();
-    process.said.read_to_string(&mut said).unwrap();
-    (process.child.wait().unwrap(), said)
+    let mut output = String::new();
+    process.output.read_to_string(&mut output).unwrap();
+    (process.child.wait().unwrap(), output)
 }
 
 /// True when the kernel's Landlock knows everything that a worker asks of it.
@@ -258,8 +258,8 @@ fn a_free_process_succeeds_in_all_that_a_worker_may_not_do() {
 #[test]
 fn a_worker_that_makes_a_file_longer_is_ended() {
     let folder = tempfile::tempdir().unwrap();
-    let (status, said) = ended(Role::Writer.start(folder.path(), LIMITS));
-    assert_eq!(status.signal(), Some(libc::SIGXFSZ), "{status}: {said}");
+    let (status, output) = ended(Role::Writer.start(folder.path(), LIMITS));
+    assert_eq!(status.signal(), Some(libc::SIGXFSZ), "{status}: {output}");
     assert_eq!(fs::read(folder.path().join("written")).unwrap(), b"");
 }
 
@@ -267,8 +267,8 @@ fn a_worker_that_makes_a_file_longer_is_ended() {
 fn a_worker_that_uses_up_its_processor_time_is_ended() {
     let folder = tempfile::tempdir().unwrap();
     let limits = WorkerLimits { cpu_seconds_max: 1, ..LIMITS };
-    let (status, said) = ended(Role::Spinner.start(folder.path(), limits));
-    assert_eq!(status.signal(), Some(libc::SIGKILL), "{status}: {said}");
+    let (status, output) = ended(Role::Spinner.start(folder.path(), limits));
+    assert_eq!(status.signal(), Some(libc::SIGKILL), "{status}: {output}");
 }
 
 /// Performs the role, and ends the process.

@@ -23,7 +23,7 @@ use serde::{Deserialize, Serialize};
 use tidings_proto::UnixNanos;
 use tokio::runtime::Handle;
 
-use super::{FileStore, PIECE, PlaceLock, StoredFile};
+use super::{FileStore, LocationLock, PIECE, StoredFile};
 use crate::{
     Clock, StorageError,
     blocking::random,
@@ -157,7 +157,7 @@ impl FileStore for Bucket {
         }
     }
 
-    fn lock(&self, clock: &dyn Clock) -> Result<Box<dyn PlaceLock>, StorageError> {
+    fn lock(&self, clock: &dyn Clock) -> Result<Box<dyn LocationLock>, StorageError> {
         let path = self.address(LOCK);
         let id = format!("{:016x}", random());
         for _ in 0..LOCK_TRIES {
@@ -224,7 +224,7 @@ struct BucketLock {
     renewed: Instant,
 }
 
-impl PlaceLock for BucketLock {
+impl LocationLock for BucketLock {
     fn keep(&mut self, clock: &dyn Clock) -> Result<(), StorageError> {
         let now = clock.instant();
         if now.saturating_duration_since(self.renewed) < RENEWAL {

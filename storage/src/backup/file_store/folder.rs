@@ -9,7 +9,7 @@ use std::{
 
 use tidings_proto::UnixNanos;
 
-use super::{FileStore, PlaceLock, StoredFile, piece_of};
+use super::{FileStore, LocationLock, StoredFile, piece_of};
 use crate::{
     Clock, StorageError,
     disk::{DiskLock, ReadFile, SharedDisk, failed, parent, read_all},
@@ -159,7 +159,7 @@ impl FileStore for Folder {
         }
     }
 
-    fn lock(&self, _: &dyn Clock) -> Result<Box<dyn PlaceLock>, StorageError> {
+    fn lock(&self, _: &dyn Clock) -> Result<Box<dyn LocationLock>, StorageError> {
         self.disk.create_folders(&self.root).map_err(failed("create", &self.root))?;
         let path = self.path(LOCK);
         let lock = self.disk.lock(&path).map_err(failed("lock", &path))?;
@@ -173,7 +173,7 @@ struct FolderLock {
     _lock: DiskLock,
 }
 
-impl PlaceLock for FolderLock {
+impl LocationLock for FolderLock {
     fn keep(&mut self, _: &dyn Clock) -> Result<(), StorageError> {
         Ok(())
     }

@@ -17,7 +17,7 @@ use crate::{
     columns::load,
     filter::text_predicate::TextPredicate,
     rows::{
-        column::{OfWords, OptionalColumn, WordColumn},
+        column::{DictionaryCache, OptionalColumn, WordColumn},
         entries::AttributeEntries,
     },
 };
@@ -36,7 +36,7 @@ pub(in crate::filter) struct BoundCondition {
     scope: Option<WordColumn>,
     attributes: Option<AttributeEntries>,
     /// Cached results of each test by distinct value: of its column, or of resource and scope.
-    answers: Vec<[OfWords<bool>; 2]>,
+    answers: Vec<[DictionaryCache<bool>; 2]>,
     /// For each conjunct, true if all of its columns are present.
     ready: Vec<bool>,
     /// Set when the scan is cancelled. A pattern takes long in a long text, so the flag is read

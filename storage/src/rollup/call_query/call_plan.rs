@@ -86,7 +86,10 @@ impl CallPlan {
 
     /// Divides the hours among threads. Returns the time range and the hours of each thread, the
     /// latest first.
-    pub(super) fn shared_out<T>(&self, question: &CallQuery<'_, T>) -> Vec<(Range<u64>, &[Hour])> {
+    pub(super) fn divide_among_threads<T>(
+        &self,
+        question: &CallQuery<'_, T>,
+    ) -> Vec<(Range<u64>, &[Hour])> {
         let range = &question.range;
         let all: u64 = self.hours.iter().map(Hour::work).sum();
         let rows_most = self.hours.iter().fold(0_u64, |all, hour| all.saturating_add(hour.rows()));

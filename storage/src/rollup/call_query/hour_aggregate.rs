@@ -17,10 +17,9 @@ use crate::{
     data_file::DataFile,
     index::Indexes,
     rollup::{
-        Call, Calls, Cell, LEVELS,
-        adder::GroupNumber,
-        cell,
+        Call, Calls, Cell, LEVELS, cell,
         cells::{GroupNames, GroupTable, each_cell, push_cell},
+        file_aggregate::GroupNumber,
         hours::Sums,
         repeats::Repeat,
     },
@@ -180,7 +179,7 @@ pub(super) fn made(
         }
         match period.page(UnixNanos(start)) {
             Ok(page) => pages.push((start, page)),
-            Err(DamagedPlace(place)) => return damaged(&hour.rolled[place]),
+            Err(DamagedSource(place)) => return damaged(&hour.rolled[place]),
         }
     }
     Ok(AggregateResult::Sums(Sums { names: groups.names(), pages }))
@@ -190,13 +189,13 @@ pub(super) fn made(
 /// decoded cells take many times as much memory.
 #[derive(Debug, Default)]
 struct Period {
-    cells: Vec<OfFile>,
+    cells: Vec<SourceCell>,
     bytes: Vec<u8>,
 }
 
 /// Cell of one source.
 #[derive(Debug)]
-struct OfFile {
+struct SourceCell {
     group: GroupNumber,
     /// Index of the file in the hour, or of the hour among several.
     place: usize,
@@ -207,27 +206,27 @@ struct OfFile {
 }
 
 /// Index of the source with a damaged cell.
-struct DamagedPlace(usize);
+struct DamagedSource(usize);
 
 impl Period {
     fn push(&mut self, group: GroupNumber, place: usize, cell: &Cell<'_>) {
         let start = self.bytes.len();
         cell.push_to(&mut self.bytes);
         let bytes = start..self.bytes.len();
-        self.cells.push(OfFile { group, place, start: cell.start(), bytes });
+        self.cells.push(SourceCell { group, place, start: cell.start(), bytes });
     }
 
     /// Returns the aggregates by group, encoded like a page of a file. `start` is the start of the
     /// time bucket.
-    fn page(mut self, start: UnixNanos) -> Result<Box<[u8]>, DamagedPlace> {
+    fn page(mut self, start: UnixNanos) -> Result<Box<[u8]>, DamagedSource> {
         let mut page = Vec::new();
         self.cells.sort_unstable_by_key(|cell| (cell.group, cell.place));
         for of_group in self.cells.chunk_by(|one, next| one.group == next.group) {
             let mut calls = Calls::default();
-            for OfFile { place, start, bytes, .. } in of_group {
+            for SourceCell { place, start, bytes, .. } in of_group {
                 let cell = Cell::decode(&self.bytes[bytes.clone()], *start);
                 let added = cell.and_then(|cell| cell.add_to(&mut calls));
-                added.ok_or(DamagedPlace(*place))?;
+                added.ok_or(DamagedSource(*place))?;
             }
             let cell = cell::encoded(&calls, start);
             push_cell(&mut page, of_group[0].group, &cell);

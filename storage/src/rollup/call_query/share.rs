@@ -25,8 +25,8 @@ use crate::{
     filter::Matcher,
     rollup::{
         Call, CallKey, DeduplicationSet,
-        adder::GroupNumber,
         cells::{GroupNames, each_cell},
+        file_aggregate::GroupNumber,
         hours::{HourLookup, Sums},
         repeats,
     },
@@ -80,7 +80,7 @@ impl FileTraces {
 
 /// Reason why the share ended.
 #[derive(Debug)]
-pub(super) enum Ended {
+pub(super) enum ShareEnd {
     WithAll,
     /// The time or the row budget was exhausted, or the accumulator needs no more.
     Early,
@@ -97,7 +97,7 @@ pub(super) struct ThreadShare<'a, T: CallAccumulatorFactory> {
     pub(super) seen: DeduplicationSet,
     pub(super) accumulator: T::Accumulator,
     pub(super) stats: ScanStats,
-    pub(super) ended: Ended,
+    pub(super) ended: ShareEnd,
 }
 
 impl<'a, T: CallAccumulatorFactory> ThreadShare<'a, T> {
@@ -110,7 +110,7 @@ impl<'a, T: CallAccumulatorFactory> ThreadShare<'a, T> {
     ) -> Self {
         let stats = ScanStats::NOTHING;
         let seen = DeduplicationSet::new(remembered_max);
-        Self { question, budget, before, seen, accumulator, stats, ended: Ended::WithAll }
+        Self { question, budget, before, seen, accumulator, stats, ended: ShareEnd::WithAll }
     }
 
     /// Reads the sources that have rows of more than one hour.
@@ -144,7 +144,7 @@ impl<'a, T: CallAccumulatorFactory> ThreadShare<'a, T> {
                 }
             }
             self.add_rolled(hours, stop)?;
-            if !matches!(self.ended, Ended::WithAll) {
+            if !matches!(self.ended, ShareEnd::WithAll) {
                 return Ok(());
             }
             let start = hours.last().map_or(0, |hour| hour.range.start);
@@ -159,7 +159,7 @@ impl<'a, T: CallAccumulatorFactory> ThreadShare<'a, T> {
         view: &TableView,
         counted: &HashSet<u64>,
     ) -> Result<(), StorageError> {
-        if !matches!(self.ended, Ended::WithAll) {
+        if !matches!(self.ended, ShareEnd::WithAll) {
             return Ok(());
         }
         let question = self.question;
@@ -204,7 +204,7 @@ impl<'a, T: CallAccumulatorFactory> ThreadShare<'a, T> {
         self.stats += stats;
         let spent = self.budget.spend(stats.rows);
         if flow.is_break() || question.is_stopped() || spent && !stats.complete {
-            self.ended = Ended::Early;
+            self.ended = ShareEnd::Early;
         }
         Ok(())
     }
@@ -245,7 +245,7 @@ impl<'a, T: CallAccumulatorFactory> ThreadShare<'a, T> {
     /// Adds the rollups of the files of these hours: one hour, or several within one step. Uses the
     /// cached aggregate, or reads hour by hour and file by file.
     fn add_rolled(&mut self, hours: &[Hour], stop: &AtomicBool) -> Result<(), StorageError> {
-        if !matches!(self.ended, Ended::WithAll) {
+        if !matches!(self.ended, ShareEnd::WithAll) {
             return Ok(());
         }
         if let Some(sums) = self.sums(hours, stop)? {
@@ -256,7 +256,7 @@ impl<'a, T: CallAccumulatorFactory> ThreadShare<'a, T> {
             return hours.iter().try_for_each(|hour| self.add_rolled(from_ref(hour), stop));
         };
         for rolled in &hour.rolled {
-            if matches!(self.ended, Ended::WithAll) {
+            if matches!(self.ended, ShareEnd::WithAll) {
                 self.add_cells(rolled, hour, stop)?;
             }
         }
@@ -306,8 +306,8 @@ impl<'a, T: CallAccumulatorFactory> ThreadShare<'a, T> {
         };
         match made(indexes, hour, || !self.is_over(stop))? {
             AggregateResult::Sums(sums) => return Ok(Some(Arc::new(sums))),
-            AggregateResult::Stopped => self.ended = Ended::Early,
-            AggregateResult::Damaged(file) => self.ended = Ended::Damaged(file),
+            AggregateResult::Stopped => self.ended = ShareEnd::Early,
+            AggregateResult::Damaged(file) => self.ended = ShareEnd::Damaged(file),
         }
         Ok(None)
     }
@@ -322,7 +322,7 @@ impl<'a, T: CallAccumulatorFactory> ThreadShare<'a, T> {
         let groups = self.numbers(&sums.names).expect("invariant: they are groups of calls");
         for (start, page) in &sums.pages {
             if self.is_over(stop) {
-                self.ended = Ended::Early;
+                self.ended = ShareEnd::Early;
                 return;
             }
             let accumulator = &mut self.accumulator;
@@ -346,13 +346,13 @@ impl<'a, T: CallAccumulatorFactory> ThreadShare<'a, T> {
         let read = DistinctRollup::open(indexes, rolled, hour)?;
         let read = read.and_then(|once| Some((self.numbers(&once.names)?, once)));
         let Some((groups, once)) = read else {
-            self.ended = Ended::Damaged(Arc::clone(&rolled.file));
+            self.ended = ShareEnd::Damaged(Arc::clone(&rolled.file));
             return Ok(());
         };
         let has = |level| rolled.rollup.directory().has_level(level);
         for (level, start) in tiles(&hour.covered, self.question.step, has) {
             if self.is_over(stop) {
-                self.ended = Ended::Early;
+                self.ended = ShareEnd::Early;
                 return Ok(());
             }
             let accumulator = &mut self.accumulator;
@@ -362,7 +362,7 @@ impl<'a, T: CallAccumulatorFactory> ThreadShare<'a, T> {
                     None => Some(()),
                 });
             if whole.is_none() {
-                self.ended = Ended::Damaged(Arc::clone(&rolled.file));
+                self.ended = ShareEnd::Damaged(Arc::clone(&rolled.file));
                 return Ok(());
             }
         }

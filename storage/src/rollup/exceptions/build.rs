@@ -9,7 +9,7 @@ use ahash::RandomState;
 use arrow_array::{BooleanArray, RecordBatch};
 use arrow_schema::ArrowError;
 
-use super::{ExceptionKey, ExceptionSaid, List, ListedException, exception_section};
+use super::{ExceptionAttributes, ExceptionKey, List, ListedException, exception_section};
 use crate::{SpanRows, rows::column::OptionalColumn, scan::project};
 
 /// Columns that the builder reads.
@@ -87,14 +87,14 @@ impl ExceptionBuilder {
                 continue;
             }
             let events = rows.events(row);
-            let mut thrown = events.iter().filter_map(ExceptionSaid::from_event).peekable();
+            let mut thrown = events.iter().filter_map(ExceptionAttributes::from_event).peekable();
             if thrown.peek().is_none() {
                 continue;
             }
             let (start, caller) = (rows.start(row), self.caller(&rows, row));
-            for said in thrown {
+            for exception in thrown {
                 let has_room = self.list.exceptions.len() < LISTED_MAX;
-                let group = has_room.then(|| self.group(caller, (&rows, row), said)).flatten();
+                let group = has_room.then(|| self.group(caller, (&rows, row), exception)).flatten();
                 let Some(group) = group else {
                     self.is_full = true;
                     return Ok(());
@@ -121,10 +121,10 @@ impl ExceptionBuilder {
         &mut self,
         caller: u32,
         (rows, row): (&SpanRows, usize),
-        said: ExceptionSaid,
+        exception: ExceptionAttributes,
     ) -> Option<u32> {
-        let stack = said.stack_hash();
-        let known = (caller, said.exception_type, stack);
+        let stack = exception.stack_hash();
+        let known = (caller, exception.exception_type, stack);
         if let Some(number) = self.numbers.get(&known) {
             return Some(*number);
         }

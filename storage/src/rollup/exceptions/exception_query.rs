@@ -28,7 +28,7 @@ use crate::{
     data_file::{DataFile, columns},
     index::RolledUp,
     ranges::merged,
-    rollup::{call_query::of_hour, query_failure::GoOn},
+    rollup::{call_query::of_hour, query_failure::CancellationCheck},
     rows::column::OptionalColumn,
     scan::PORTION_ROWS,
     schema::Signal,
@@ -136,7 +136,7 @@ struct ExceptionQuery<'a> {
     others: u64,
     /// Spans that were read from rows. Sources of any hour may repeat them.
     seen: HashSet<u64, RandomState>,
-    go_on: &'a mut GoOn<'a>,
+    go_on: &'a mut CancellationCheck<'a>,
 }
 
 impl Snapshot {
@@ -148,7 +148,7 @@ impl Snapshot {
     pub fn aggregate_exceptions(
         &self,
         bounds: &ExceptionBounds,
-        go_on: &mut GoOn<'_>,
+        go_on: &mut CancellationCheck<'_>,
     ) -> Result<ExceptionGroups, StorageError> {
         let mut damaged = HashSet::new();
         loop {

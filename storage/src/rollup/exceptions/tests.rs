@@ -11,7 +11,7 @@ use tidings_proto::{
 };
 
 use super::{
-    ExceptionBounds, ExceptionSaid, LastException, build::LISTED_MAX,
+    ExceptionAttributes, ExceptionBounds, LastException, build::LISTED_MAX,
     exception_query::ExceptionGroups,
 };
 use crate::{
@@ -53,9 +53,9 @@ fn asked(snapshot: &Snapshot, bounds: &ExceptionBounds) -> (Groups, ExceptionGro
     let (last, _) = snapshot.last_exceptions(&groups).unwrap();
     let said = groups.iter().zip(last).map(|((key, sums), last)| {
         let last = last.unwrap();
-        assert_eq!(key.stack, last.said.stack_hash());
+        assert_eq!(key.stack, last.exception.stack_hash());
         let names = (key.service.clone(), key.operation.clone(), key.exception_type.clone());
-        let name = (names.0, names.1, names.2, last.said.normalised_stack());
+        let name = (names.0, names.1, names.2, last.exception.normalised_stack());
         let (count, first, steps) = (sums.count, sums.first, sums.steps.clone());
         (name, Group { count, first, steps, last: (sums.last, last) })
     });
@@ -76,17 +76,17 @@ fn obvious(all: &[&Sent], bounds: &ExceptionBounds) -> Groups {
         if !is_asked || !seen.insert(rows.content_hash(row)) {
             continue;
         }
-        for said in span.events.iter().filter_map(ExceptionSaid::from_event) {
-            if bounds.exception_type.as_ref().is_some_and(|one| *one != said.exception_type) {
+        for exception in span.events.iter().filter_map(ExceptionAttributes::from_event) {
+            if bounds.exception_type.as_ref().is_some_and(|one| *one != exception.exception_type) {
                 continue;
             }
-            let kind = said.exception_type.clone();
-            let stack = said.normalised_stack();
+            let kind = exception.exception_type.clone();
+            let stack = exception.normalised_stack();
             let name = (sent.service.to_owned(), span.name.clone(), kind, stack);
             let last = LastException {
                 span_id: SpanId::from_wire(&span.span_id).unwrap(),
                 trace_id: TraceId::from_wire(&span.trace_id).unwrap(),
-                said,
+                exception,
             };
             let last = (start, last);
             let new =

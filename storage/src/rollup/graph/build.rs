@@ -20,12 +20,12 @@ use super::{
 use crate::{
     Scalar, SpanRows,
     rollup::{
-        adder::{Adder, GroupNumber},
         call_query::HOUR,
         cells::{LevelLimits, extend_uncounted_rows},
-        number_cache::Recent,
+        file_aggregate::{FileAggregate, GroupNumber},
+        number_cache::NumberCache,
     },
-    rows::{column::OfWords, entries::AttributeEntries},
+    rows::{column::DictionaryCache, entries::AttributeEntries},
 };
 
 /// Maximum spans of a trace for the rollup, because a trace is held in memory until its end. Larger
@@ -63,10 +63,10 @@ struct Portion {
 #[derive(Debug, Default)]
 pub(crate) struct GraphBuilder {
     rows: u64,
-    adder: Adder,
+    file_aggregate: FileAggregate,
     names: NameTable,
     known: HashMap<GraphKey<u32>, GroupNumber, RandomState>,
-    recent: Recent<GraphKey<u32>>,
+    recent: NumberCache<GraphKey<u32>>,
     trace: Option<TraceId>,
     /// Spans of the current trace so far. They stop at the limit, while `rows` counts all.
     spans: Vec<GraphSpan>,
@@ -78,7 +78,7 @@ pub(crate) struct GraphBuilder {
 impl GraphBuilder {
     /// Returns a builder that makes no rollups.
     pub(crate) fn nothing() -> Self {
-        Self { adder: Adder::nothing(), ..Self::default() }
+        Self { file_aggregate: FileAggregate::nothing(), ..Self::default() }
     }
 
     /// Adds the next rows of the file. `rows` are those of the batch.
@@ -86,11 +86,11 @@ impl GraphBuilder {
     /// # Errors
     /// When a column has another type than the table's.
     pub(crate) fn push(&mut self, rows: &SpanRows, batch: &RecordBatch) -> Result<(), ArrowError> {
-        if self.adder.is_full() {
+        if self.file_aggregate.is_full() {
             return Ok(());
         }
         let attributes = PeerEntries::from_batch(batch)?.map(Arc::new);
-        let mut services = OfWords::default();
+        let mut services = DictionaryCache::default();
         if self.trace.is_some() {
             let first = (0, self.spans.len());
             self.portions.push(Portion { first, attributes: attributes.clone() });
@@ -124,9 +124,9 @@ impl GraphBuilder {
         let mut portions = std::mem::take(&mut self.portions);
         if spans.len() > TRACE_SPANS_MAX || !is_of_one_hour(&spans) {
             extend_uncounted_rows(&mut self.left_out, run);
-        } else if !self.adder.is_full() {
+        } else if !self.file_aggregate.is_full() {
             each_graph_call(trace, &spans, |call| self.count(&call, &spans, &portions));
-            self.adder.shrink(usize::try_from(self.rows).unwrap_or(usize::MAX));
+            self.file_aggregate.shrink(usize::try_from(self.rows).unwrap_or(usize::MAX));
         }
         // The allocated buffers are reused for the next trace.
         portions.clear();
@@ -138,11 +138,11 @@ impl GraphBuilder {
     fn count(&mut self, of: &GraphCall, spans: &[GraphSpan], portions: &[Portion]) {
         let is_open = of.part == GraphPart::Open;
         let peer = if is_open { self.peer(of.span, &spans[of.span], portions) } else { None };
-        let Self { names, adder, known, recent, .. } = self;
+        let Self { names, file_aggregate, known, recent, .. } = self;
         counted(of, spans, peer, |key, call| {
-            let mut number = || adder.groups.number(key.named(names).raw());
+            let mut number = || file_aggregate.groups.number(key.named(names).raw());
             let group = recent.number(key, || *known.entry(key).or_insert_with(&mut number));
-            adder.add(group, call);
+            file_aggregate.add(group, call);
         });
     }
 
@@ -169,11 +169,11 @@ impl GraphBuilder {
     pub(crate) fn finish(mut self, offset: u64) -> (Vec<u8>, Vec<u8>) {
         self.finish_trace();
         let left_out: u64 = self.left_out.iter().map(|run| run.end - run.start).sum();
-        if self.adder.is_full() || left_out.saturating_mul(LEFT_OUT_PART) > self.rows {
+        if self.file_aggregate.is_full() || left_out.saturating_mul(LEFT_OUT_PART) > self.rows {
             return graph_section::nothing(offset);
         }
         let rows = usize::try_from(self.rows).unwrap_or(usize::MAX);
-        let (cells, pages) = self.adder.finish(rows, LevelLimits::ALL, offset);
+        let (cells, pages) = self.file_aggregate.finish(rows, LevelLimits::ALL, offset);
         (graph_section::encoded(&self.left_out, &cells), pages)
     }
 }

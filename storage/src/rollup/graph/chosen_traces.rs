@@ -23,7 +23,7 @@ use crate::{
     filter::Matcher,
     index::{IndexLookup, Indexes},
     ranges::merged,
-    rollup::{query_failure::GoOn, query_totals::QueryTotals, splits::RowRanges},
+    rollup::{query_failure::CancellationCheck, query_totals::QueryTotals, splits::RowRanges},
     schema::Signal,
     snapshot::{SPANS, TableView},
 };
@@ -85,7 +85,7 @@ impl Snapshot {
         &self,
         bounds: &GraphBounds,
         choice: &GraphChoice,
-        go_on: &mut GoOn<'_>,
+        go_on: &mut CancellationCheck<'_>,
     ) -> Result<GraphAggregate, StorageError> {
         let between: Vec<u64> = bounds.between.iter().map(|bound| bound.0).collect();
         let counted = between.first().copied().unwrap_or(0)..between.last().copied().unwrap_or(0);
@@ -142,7 +142,7 @@ impl Snapshot {
     fn newest_traces(
         &self,
         choice: &GraphChoice,
-        go_on: &mut GoOn<'_>,
+        go_on: &mut CancellationCheck<'_>,
     ) -> Result<(Vec<TraceId>, ScanStats), StorageError> {
         let mut latest: HashMap<TraceId, UnixNanos, RandomState> = HashMap::default();
         let mut since = None;
@@ -181,7 +181,7 @@ impl Snapshot {
         newest: &[TraceId],
         visible: &Range<u64>,
         rows_max: u64,
-        go_on: &mut GoOn<'_>,
+        go_on: &mut CancellationCheck<'_>,
     ) -> ChosenRows<'a> {
         let (mut files, unknown) = (Vec::new(), Vec::new());
         for file in &self.spans.files {

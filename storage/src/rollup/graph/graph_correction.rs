@@ -11,7 +11,7 @@ use crate::{
     data_file::DataFile,
     index::Indexes,
     rollup::{
-        cells::GroupNames, counted_calls::CountedCalls, query_failure::GoOn,
+        cells::GroupNames, counted_calls::CountedCalls, query_failure::CancellationCheck,
         query_totals::QueryTotals, split_corrections::PairCorrection, splits::RowRanges,
     },
 };
@@ -25,7 +25,7 @@ pub(in crate::rollup) fn change(
     indexes: &Indexes,
     (files, rows): ([&Arc<DataFile>; 2], &[RowRanges; 2]),
     is_wanted: impl Fn(u64) -> bool,
-    go_on: &mut GoOn<'_>,
+    go_on: &mut CancellationCheck<'_>,
 ) -> Result<Option<(PairCorrection, GroupNames)>, StorageError> {
     let (mut words, mut totals) = (Vocabulary::default(), QueryTotals::between(Vec::new()));
     let mut parts = [TracePool::default(), TracePool::default()];
@@ -57,7 +57,7 @@ pub(super) fn changed(
         });
     }
     let mut change = PairCorrection::default();
-    TracePool::count_together(parts, words, totals, |_, group, call| {
+    TracePool::count_pools(parts, words, totals, |_, group, call| {
         if !own.stays((group, *call)) {
             change.added.push((group, *call));
         }

@@ -26,11 +26,11 @@ use crate::{
     filter::Matcher,
     ranges::merged,
     rollup::{
-        adder::GroupNumber,
         cells::GroupNames,
         counted_calls::{CountedCalls, GroupCall},
+        file_aggregate::GroupNumber,
         file_buckets::{self, Added, PendingBucket, RetractedCalls},
-        query_failure::{GoOn, QueryFailure, UnusableFiles},
+        query_failure::{CancellationCheck, QueryFailure, UnusableFiles},
         query_totals::{QueryTotals, UNASKED},
         retraction::Remainder,
         split_corrections::{CorrectionRole, PairGroups, Pairs, RollupFile},
@@ -117,7 +117,7 @@ struct GraphQuery<'a> {
     totals: QueryTotals,
     /// True to ignore a file's pair corrections where they would leave exemplars unknown.
     exact: bool,
-    go_on: &'a mut GoOn<'a>,
+    go_on: &'a mut CancellationCheck<'a>,
 }
 
 impl Snapshot {
@@ -130,7 +130,7 @@ impl Snapshot {
     pub fn aggregate_graph(
         &self,
         bounds: &GraphBounds,
-        go_on: &mut GoOn<'_>,
+        go_on: &mut CancellationCheck<'_>,
     ) -> Result<Option<GraphAggregate>, StorageError> {
         let between: Vec<u64> = bounds.between.iter().map(|bound| bound.0).collect();
         let (Some(first), Some(last)) = (between.first(), between.last()) else {
@@ -169,7 +169,7 @@ impl Snapshot {
                 Err(QueryFailure::Failed(error)) => return Err(error),
                 Err(QueryFailure::Damaged(path)) => _ = unusable.damaged.insert(path),
                 Err(QueryFailure::Alone(paths)) => {
-                    tracing::debug!(files = ?paths, "what pairs of files say is not exact");
+                    tracing::debug!(files = ?paths, "split-trace corrections are not exact");
                     unusable.alone.extend(paths);
                 }
             }

@@ -16,12 +16,12 @@ use super::{
     build::{PeerEntries, span},
     key::{NameTable, NumberedPeer, counted},
     rows::may_be_open,
-    trace_calls::{graph_calls, without_silence},
+    trace_calls::{graph_calls, split_at_gaps},
 };
 use crate::{
     Call, SpanRows,
-    rollup::{adder::GroupNumber, call_query::HOUR, query_totals::QueryTotals},
-    rows::column::OfWords,
+    rollup::{call_query::HOUR, file_aggregate::GroupNumber, query_totals::QueryTotals},
+    rows::column::DictionaryCache,
 };
 
 /// Range of all times.
@@ -62,7 +62,7 @@ impl Vocabulary {
         mut visit: impl FnMut(TraceId, GraphSpan),
     ) -> Result<(), ArrowError> {
         let (rows, attributes) = (SpanRows::from_batch(batch)?, PeerEntries::from_batch(batch)?);
-        let mut services = OfWords::default();
+        let mut services = DictionaryCache::default();
         for row in 0..rows.len() {
             let number = || self.number(rows.service(row));
             let service = services.get_or_compute(rows.service_number(row), number);
@@ -174,7 +174,7 @@ impl TracePool {
     }
 
     /// Like [`Self::count_as_one`], for the traces that all of these pools have in total.
-    pub(super) fn count_together(
+    pub(super) fn count_pools(
         parts: &[Self],
         words: &mut Vocabulary,
         totals: &mut QueryTotals,
@@ -214,7 +214,7 @@ impl TracePool {
         mut count: impl FnMut(&mut QueryTotals, GroupNumber, &Call),
     ) {
         for (trace, mut spans) in self.traces {
-            for part in without_silence(&mut spans) {
+            for part in split_at_gaps(&mut spans) {
                 words.count(trace, part, from_ref(range), totals, &mut count);
             }
         }

@@ -15,9 +15,9 @@ use crate::{
     index::RolledUp,
     ranges::{merged, without},
     rollup::{
-        adder::GroupNumber,
         call_query::{common, of_hour},
         cells::{Directory, GroupNames},
+        file_aggregate::GroupNumber,
         file_buckets::{self, Added, PairRetractions, PendingBucket, RetractedCalls},
         query_totals::QueryTotals,
         retraction::Remainder,

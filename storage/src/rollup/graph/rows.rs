@@ -29,8 +29,8 @@ use crate::{
     data_file::{DataFile, attributes_of, columns, whole_columns},
     index::Indexes,
     ranges::merged,
-    rollup::{query_failure::GoOn, splits::RowRanges},
-    rows::column::{OfWords, WordColumn},
+    rollup::{query_failure::CancellationCheck, splits::RowRanges},
+    rows::column::{DictionaryCache, WordColumn},
     schema::Signal,
 };
 
@@ -54,7 +54,7 @@ enum KeySource {
 /// Locations of the peer attributes in a file.
 #[derive(Debug, Default)]
 struct PeerKeySources {
-    told: HashMap<&'static str, KeySource>,
+    sources: HashMap<&'static str, KeySource>,
     telling: Vec<String>,
 }
 
@@ -94,12 +94,12 @@ impl PeerKeySources {
         let mut keys = Self::default();
         for key in KEYS {
             let column = whole.iter().find(|(of, _)| of == key).map(|(_, column)| column);
-            let told = match column.and_then(|column| keys.place(column)) {
+            let source = match column.and_then(|column| keys.place(column)) {
                 Some(place) => KeySource::Column(place),
                 None if indexes.lacks_key(scan, file, key) => KeySource::Nowhere,
                 None => KeySource::Map,
             };
-            keys.told.insert(key, told);
+            keys.sources.insert(key, source);
         }
         Ok(keys)
     }
@@ -139,19 +139,19 @@ impl<'a> PeerColumns<'a> {
         if let Some(known) = self.known.get(&(kind, values)) {
             return *known;
         }
-        let untold = Cell::new(false);
-        let peer = Peer::from_attributes(kind, |key| match self.keys.told.get(key) {
+        let unresolved = Cell::new(false);
+        let peer = Peer::from_attributes(kind, |key| match self.keys.sources.get(key) {
             Some(KeySource::Nowhere) => None,
             Some(KeySource::Column(place)) => {
                 let column = self.columns.get(*place)?.as_ref()?;
                 column.text(row).map(str::to_owned)
             }
             Some(KeySource::Map) | None => {
-                untold.set(true);
+                unresolved.set(true);
                 None
             }
         });
-        let mark = (!untold.get()).then(|| peer.map_or(NOBODY, |peer| words.peer(peer)));
+        let mark = (!unresolved.get()).then(|| peer.map_or(NOBODY, |peer| words.peer(peer)));
         self.known.insert((kind, values), mark);
         mark
     }
@@ -165,7 +165,7 @@ pub(super) fn read(
     indexes: &Indexes,
     (file, rows): (&Arc<DataFile>, &RowRanges),
     words: &mut Vocabulary,
-    go_on: &mut GoOn<'_>,
+    go_on: &mut CancellationCheck<'_>,
     mut visit: impl FnMut(TraceId, GraphSpan),
 ) -> Result<ControlFlow<()>, StorageError> {
     if rows.is_empty() {
@@ -177,12 +177,12 @@ pub(super) fn read(
     let mut places = rows.iter().flat_map(|rows| rows.start..rows.end.min(file.rows));
     let mut spans: Vec<(TraceId, GraphSpan)> = Vec::new();
     // Indexes in `spans`, and rows of the file, of spans that need the map.
-    let mut untold: Vec<(usize, u64)> = Vec::new();
+    let mut unresolved: Vec<(usize, u64)> = Vec::new();
     let mut flow = ControlFlow::Continue(());
     columns(Signal::Spans, file, &names, Some(rows), &mut |batch| {
         let (of_batch, mut telling) =
             (SpanRows::from_batch(batch)?, PeerColumns::from_batch(&keys, batch)?);
-        let mut services = OfWords::default();
+        let mut services = DictionaryCache::default();
         for (row, place) in (0..of_batch.len()).zip(&mut places) {
             let number = || words.number(of_batch.service(row));
             let service = services.get_or_compute(of_batch.service_number(row), number);
@@ -192,7 +192,7 @@ pub(super) fn read(
             if may_be_open(kind) {
                 match telling.mark(row, kind, words) {
                     Some(mark) => span.mark = mark,
-                    None => untold.push((spans.len(), place)),
+                    None => unresolved.push((spans.len(), place)),
                 }
             }
             spans.push((of_batch.trace_id(row), span));
@@ -201,26 +201,26 @@ pub(super) fn read(
         Ok(flow)
     })?;
     if flow.is_continue() {
-        flow = tell(file, &untold, &mut spans, words, go_on)?;
+        flow = resolve_peers(file, &unresolved, &mut spans, words, go_on)?;
     }
     spans.into_iter().for_each(|(trace, span)| visit(trace, span));
     Ok(flow)
 }
 
 /// Reads the peers of these rows from the map of attributes.
-fn tell(
+fn resolve_peers(
     file: &DataFile,
-    untold: &[(usize, u64)],
+    unresolved: &[(usize, u64)],
     spans: &mut [(TraceId, GraphSpan)],
     words: &mut Vocabulary,
-    go_on: &mut GoOn<'_>,
+    go_on: &mut CancellationCheck<'_>,
 ) -> Result<ControlFlow<()>, StorageError> {
     let mut flow = ControlFlow::Continue(());
-    if untold.is_empty() {
+    if unresolved.is_empty() {
         return Ok(flow);
     }
-    let rows: Vec<Range<u64>> = merged(untold.iter().map(|(_, row)| *row..*row + 1).collect());
-    let mut places = untold.iter().map(|(place, _)| *place);
+    let rows: Vec<Range<u64>> = merged(unresolved.iter().map(|(_, row)| *row..*row + 1).collect());
+    let mut places = unresolved.iter().map(|(place, _)| *place);
     attributes_of(Signal::Spans, file, &KEYS, Some(&rows), &mut |batch| {
         let Some(attributes) = PeerEntries::from_batch(batch)? else { return Ok(flow) };
         for (row, place) in (0..batch.num_rows()).zip(&mut places) {

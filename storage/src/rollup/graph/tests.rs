@@ -20,8 +20,8 @@ use crate::{
     rollup::{
         query_totals::QueryTotals,
         tests::{
-            BEGIN, HOUR, MINUTE, SECOND, Said, Sent, chunk, damage_index, dealt, join, sending,
-            snapshot, snapshot_joined,
+            BEGIN, CallFacts, HOUR, MINUTE, SECOND, Sent, chunk, damage_index, dealt, join,
+            sending, snapshot, snapshot_joined,
         },
     },
 };
@@ -29,11 +29,14 @@ use crate::{
 const DAY: u64 = 24 * HOUR;
 
 /// Calls of each group, by the text of the group key.
-type Graph = BTreeMap<String, Said>;
+type Graph = BTreeMap<String, CallFacts>;
 
 fn said(aggregate: &GraphAggregate) -> Graph {
     let name = |stretch, key| format!("{key:?} {stretch}");
-    aggregate.calls().map(|(stretch, key, calls)| (name(stretch, key), Said::of(calls))).collect()
+    aggregate
+        .calls()
+        .map(|(stretch, key, calls)| (name(stretch, key), CallFacts::of(calls)))
+        .collect()
 }
 
 fn asked(

@@ -133,7 +133,7 @@ pub(super) fn each_graph_call(
 }
 
 /// Divides the spans of a trace at each silence of an hour or more, in which no span started.
-pub fn without_silence(spans: &mut [GraphSpan]) -> impl Iterator<Item = &[GraphSpan]> {
+pub fn split_at_gaps(spans: &mut [GraphSpan]) -> impl Iterator<Item = &[GraphSpan]> {
     let start = |span: &GraphSpan| span.facts.start.0;
     let hull = spans.iter().map(start).min().zip(spans.iter().map(start).max());
     let is_one = hull.is_some_and(|(first, last)| last - first < SILENCE);

@@ -12,9 +12,9 @@ use crate::{
     SpanRows,
     rollup::{
         LEVELS,
-        adder::Adder,
         call_query::HOUR,
         cells::{LevelLimits, extend_uncounted_rows},
+        file_aggregate::FileAggregate,
         latency::bucket,
     },
 };
@@ -60,7 +60,7 @@ struct OpenTrace {
 #[derive(Debug, Default)]
 pub(crate) struct KindBuilder {
     rows: usize,
-    adder: Adder,
+    file_aggregate: FileAggregate,
     open: Option<OpenTrace>,
     /// Summaries of traces, in the order of their rows.
     traces: Vec<Traced>,
@@ -69,12 +69,12 @@ pub(crate) struct KindBuilder {
 impl KindBuilder {
     /// Returns a builder that makes no rollups.
     pub(crate) fn nothing() -> Self {
-        Self { adder: Adder::nothing(), ..Self::default() }
+        Self { file_aggregate: FileAggregate::nothing(), ..Self::default() }
     }
 
     /// Adds the next rows of the file.
     pub(crate) fn push(&mut self, rows: &SpanRows) {
-        if self.adder.is_full() {
+        if self.file_aggregate.is_full() {
             return;
         }
         for row in 0..rows.len() {
@@ -98,9 +98,9 @@ impl KindBuilder {
 
     /// Copies the facts of the entry span among these rows, because the rows are dropped next.
     fn carry(&mut self, rows: &SpanRows) {
-        let Self { adder, open: Some(open), .. } = self else { return };
+        let Self { file_aggregate, open: Some(open), .. } = self else { return };
         if let Some((_, row)) = open.row.take() {
-            open.entry = Some(entry(rows, row, |key| adder.groups.number(key.raw())));
+            open.entry = Some(entry(rows, row, |key| file_aggregate.groups.number(key.raw())));
         }
     }
 
@@ -121,9 +121,9 @@ impl KindBuilder {
             failed: call.failed,
         };
         self.traces.push(Traced { hour, summary });
-        if is_of_one_hour && !self.adder.is_full() {
-            self.adder.add(kind, &call);
-            self.adder.shrink(self.rows);
+        if is_of_one_hour && !self.file_aggregate.is_full() {
+            self.file_aggregate.add(kind, &call);
+            self.file_aggregate.shrink(self.rows);
         }
     }
 
@@ -131,7 +131,7 @@ impl KindBuilder {
     /// `runs` are the hashes and rows of the file's traces, in the order of their rows.
     pub(crate) fn finish(mut self, runs: &[(u64, Range<u64>)], offset: u64) -> (Vec<u8>, Vec<u8>) {
         self.finish_trace();
-        if self.adder.is_full() || runs.len() != self.traces.len() {
+        if self.file_aggregate.is_full() || runs.len() != self.traces.len() {
             return kind_section::nothing(offset);
         }
         // The section covers the most frequent hour. Traces of other hours come from wrong clocks.
@@ -153,9 +153,9 @@ impl KindBuilder {
         let mut sorted: Vec<(u64, Summary)> =
             runs.iter().zip(&self.traces).map(|((hash, _), of)| (*hash, of.summary)).collect();
         sorted.sort_unstable_by_key(|(hash, _)| *hash);
-        self.adder.retain_hour(hour);
-        let groups = self.adder.groups.len();
-        let (cells, mut pages) = self.adder.finish(self.rows, LevelLimits::ENDS, offset);
+        self.file_aggregate.retain_hour(hour);
+        let groups = self.file_aggregate.groups.len();
+        let (cells, mut pages) = self.file_aggregate.finish(self.rows, LevelLimits::ENDS, offset);
         let summaries = kind_section::summaries(sorted.iter().map(|(_, summary)| *summary), groups);
         let offset = offset + pages.len() as u64;
         pages.extend(summaries.pages);

@@ -9,14 +9,14 @@ use std::{cmp::Ordering, collections::HashMap, ops::Range};
 use ahash::RandomState;
 use tidings_proto::{SpanId, TraceId, UnixNanos};
 
-use super::{KindBounds, KindCalls, WantedTraces, kind_calls::most_frequent};
+use super::{KindBounds, KindCalls, SampleSpec, kind_calls::most_frequent};
 use crate::{
     Call, SpanRows,
     index::trace_hash,
     rollup::{
         SILENCE,
-        adder::GroupNumber,
         cells::{GroupNames, GroupTable, RawKey},
+        file_aggregate::GroupNumber,
         query_totals::QueryTotals,
     },
 };
@@ -276,7 +276,7 @@ impl Transactions {
 
     /// Returns the sample of each wanted kind, ordered by [`transaction_place`].
     #[must_use]
-    pub fn sample(&self, wanted: &[WantedTraces]) -> Vec<Vec<TraceId>> {
+    pub fn sample(&self, wanted: &[SampleSpec]) -> Vec<Vec<TraceId>> {
         let names = self.groups.names();
         let mut samples = Samples::new(wanted);
         self.pool.entries().for_each(|entry| samples.add(&names, wanted, entry));
@@ -293,15 +293,15 @@ pub(super) struct Samples {
 }
 
 impl Samples {
-    pub(super) fn new(wanted: &[WantedTraces]) -> Self {
+    pub(super) fn new(wanted: &[SampleSpec]) -> Self {
         Self { of: vec![Vec::new(); wanted.len()], numbers: HashMap::new() }
     }
 
     /// Adds a transaction if a sample wants it. `names` has the names of the kinds.
-    pub(super) fn add(&mut self, names: &GroupNames, wanted: &[WantedTraces], entry: &EntrySpan) {
+    pub(super) fn add(&mut self, names: &GroupNames, wanted: &[SampleSpec], entry: &EntrySpan) {
         let numbers = self.numbers.entry(entry.kind).or_insert_with(|| {
             let key = names.raw(entry.kind).map(KindKey::decode);
-            let is_it = |wanted: &WantedTraces| key.is_some_and(|key| wanted.matches(key));
+            let is_it = |wanted: &SampleSpec| key.is_some_and(|key| wanted.matches(key));
             (0..wanted.len()).filter(|number| is_it(&wanted[*number])).collect()
         });
         let exemplar = entry.call.exemplar;
@@ -318,7 +318,7 @@ impl Samples {
     }
 
     /// Returns the requested number of traces of each sample.
-    pub(super) fn finish(self, wanted: &[WantedTraces]) -> Vec<Vec<TraceId>> {
+    pub(super) fn finish(self, wanted: &[SampleSpec]) -> Vec<Vec<TraceId>> {
         let firsts = self.of.into_iter().zip(wanted).map(|(mut traces, wanted)| {
             traces.sort_unstable();
             traces.dedup();

@@ -5,7 +5,7 @@ use std::{cmp::Reverse, collections::HashMap};
 use super::KindKey;
 use crate::{
     Calls,
-    rollup::{adder::GroupNumber, cells::GroupNames, query_totals::QueryTotals},
+    rollup::{cells::GroupNames, file_aggregate::GroupNumber, query_totals::QueryTotals},
 };
 
 /// Transactions aggregated by kind and time range.

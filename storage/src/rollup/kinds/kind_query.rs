@@ -15,11 +15,11 @@ use ahash::RandomState;
 use tidings_proto::{TraceId, UnixNanos};
 
 use super::{
-    KindCalls, KindKey, WantedTraces,
+    KindCalls, KindKey, SampleSpec,
     build::COLUMNS,
     entry_spans::{EntryPool, EntrySpan, Samples, entry},
     kind_selection::{Frequent, KindSelection, KindTotals},
-    rolled::{KindRollupFile, find_elsewhere},
+    rolled::{KindRollupFile, find_split_entries},
     row_sampler::RowSampler,
     sample,
 };
@@ -28,11 +28,11 @@ use crate::{
     data_file::{DataFile, columns},
     filter::Matcher,
     rollup::{
-        adder::GroupNumber,
         call_query::HOUR,
         counted_calls::{CountedCalls, GroupCall},
+        file_aggregate::GroupNumber,
         file_buckets::{Added, RetractedCalls},
-        query_failure::{GoOn, QueryFailure, UnusableFiles},
+        query_failure::{CancellationCheck, QueryFailure, UnusableFiles},
         query_totals::QueryTotals,
         split_corrections::{PairGroups, Pairs, RollupFile},
         splits::{self, RowRanges},
@@ -92,7 +92,7 @@ pub struct KindAnswer {
 }
 
 /// Chooses the kinds for which sample traces are wanted, each kind once.
-type Choose<'a> = dyn FnMut(&KindCalls) -> Vec<WantedTraces> + 'a;
+type Choose<'a> = dyn FnMut(&KindCalls) -> Vec<SampleSpec> + 'a;
 
 /// State of a query.
 pub(super) struct KindQuery<'a> {
@@ -104,8 +104,8 @@ pub(super) struct KindQuery<'a> {
     traces_max: usize,
     stats: ScanStats,
     pool: EntryPool,
-    told: KindTotals<'a>,
-    go_on: &'a mut GoOn<'a>,
+    kind_totals: KindTotals<'a>,
+    go_on: &'a mut CancellationCheck<'a>,
 }
 
 impl Snapshot {
@@ -119,7 +119,7 @@ impl Snapshot {
         &self,
         bounds: &KindBounds,
         choose: &mut Choose<'_>,
-        go_on: &mut GoOn<'_>,
+        go_on: &mut CancellationCheck<'_>,
     ) -> Result<Option<KindAnswer>, StorageError> {
         let (Some(first), Some(last)) = (bounds.between.first(), bounds.between.last()) else {
             return Ok(None);
@@ -128,9 +128,9 @@ impl Snapshot {
         let (hashing, mut apart) = (RandomState::new(), KindSelection::All);
         let (mut unusable, mut told_apart) = (UnusableFiles::default(), 0);
         loop {
-            let told = KindTotals::new(bounds, &hashing, &apart);
-            let go_on: &mut GoOn<'_> = &mut || go_on();
-            let question = KindQuery::new(self, &counted, bounds, told, go_on);
+            let kind_totals = KindTotals::new(bounds, &hashing, &apart);
+            let go_on: &mut CancellationCheck<'_> = &mut || go_on();
+            let question = KindQuery::new(self, &counted, bounds, kind_totals, go_on);
             let answer = match apart {
                 KindSelection::None => question.counted(&unusable).map(Answered::Counts),
                 _ => question.answer(&unusable, choose).map(Answered::Kinds),
@@ -163,8 +163,8 @@ impl<'a> KindQuery<'a> {
         snapshot: &'a Snapshot,
         counted: &Range<u64>,
         bounds: &KindBounds,
-        told: KindTotals<'a>,
-        go_on: &'a mut GoOn<'a>,
+        kind_totals: KindTotals<'a>,
+        go_on: &'a mut CancellationCheck<'a>,
     ) -> Self {
         let visible = KindBounds::visible(UnixNanos(counted.start)..UnixNanos(counted.end));
         Self {
@@ -176,7 +176,7 @@ impl<'a> KindQuery<'a> {
             traces_max: bounds.traces_max,
             stats: ScanStats { complete: !snapshot.lacking[SPANS], ..ScanStats::default() },
             pool: EntryPool::default(),
-            told,
+            kind_totals,
             go_on,
         }
     }
@@ -200,28 +200,28 @@ impl<'a> KindQuery<'a> {
             };
             self.read_joined(rolled.file, &rolled.joined, &rolled.covered, count)?;
         }
-        let Self { pool, counted, told, .. } = &mut self;
+        let Self { pool, counted, kind_totals, .. } = &mut self;
         for of in pool.entries_in(counted) {
             if !own.stays((of.kind, of.call)) {
-                told.add(of.kind, &of.call);
+                kind_totals.add(of.kind, &of.call);
             }
-            if let Some(count) = told.too_many() {
+            if let Some(count) = kind_totals.too_many() {
                 return Err(QueryFailure::TooManyGroups(count));
             }
         }
-        let Self { snapshot, told, .. } = &mut self;
+        let Self { snapshot, kind_totals, .. } = &mut self;
         let groups = pairs.groups(
             &snapshot.indexes,
             &rolled,
             |pair| &pair.kinds,
-            |key| Some(told.number(KindKey::decode(key))),
+            |key| Some(kind_totals.number(KindKey::decode(key))),
         )?;
         for (number, (taken, stay)) in own.into_retractions().enumerate() {
             self.add(&rolled, number, (&pairs, &groups), &taken, &stay)?;
         }
         // The memory is checked before each bucket of a file, and therefore once more after the
         // last.
-        if let Some(count) = self.told.too_many() {
+        if let Some(count) = self.kind_totals.too_many() {
             return Err(QueryFailure::TooManyGroups(count));
         }
         self.finish(&rolled, choose)
@@ -242,7 +242,7 @@ impl<'a> KindQuery<'a> {
         };
         self.pool.entries_in(&self.counted).for_each(|of| count(of.kind, 1));
         for rolled in &rolled {
-            match rolled.count(&mut self.told, self.go_on, &mut count) {
+            match rolled.count(&mut self.kind_totals, self.go_on, &mut count) {
                 Added::But(_) => {}
                 Added::Stopped => return Err(QueryFailure::Never),
                 Added::Damaged => return Err(self.damaged(rolled.file)),
@@ -264,7 +264,7 @@ impl<'a> KindQuery<'a> {
         }
         let mut pairs = Pairs::find(&rolled, &unusable.alone);
         self.join(&mut rolled, &mut pairs)?;
-        find_elsewhere(&self.snapshot.indexes, &mut rolled, &pairs)?;
+        find_split_entries(&self.snapshot.indexes, &mut rolled, &pairs)?;
         Ok((rolled, pairs))
     }
 
@@ -298,14 +298,14 @@ impl<'a> KindQuery<'a> {
         let view = TableView { chunks: self.snapshot.spans.chunks.clone(), files };
         let left = self.rows_max.saturating_sub(self.stats.rows);
         let progress = self.snapshot.progress(left, SPANS);
-        let Self { snapshot, pool, told, traces_max, go_on, .. } = self;
+        let Self { snapshot, pool, kind_totals, traces_max, go_on, .. } = self;
         let stats =
             view.scan(&snapshot.indexes, matcher, Detail::Facts, progress, &mut |batch| {
                 let rows = SpanRows::from_batch(batch)?;
                 for row in 0..rows.len() {
-                    pool.add(&rows, row, |key| told.number(key));
+                    pool.add(&rows, row, |key| kind_totals.number(key));
                 }
-                let is_too_much = pool.len() > *traces_max || told.too_many().is_some();
+                let is_too_much = pool.len() > *traces_max || kind_totals.too_many().is_some();
                 Ok(if is_too_much { ControlFlow::Break(()) } else { go_on() })
             })?;
         if !stats.complete {
@@ -353,15 +353,15 @@ impl<'a> KindQuery<'a> {
         let mut own: HashMap<TraceId, EntrySpan> = HashMap::new();
         let is_counted = !covered.is_empty();
         self.read(file, rows, |question, rows, row| {
-            let Self { visible, pool, told, traces_max, .. } = question;
+            let Self { visible, pool, kind_totals, traces_max, .. } = question;
             if pool.len() > *traces_max {
                 return;
             }
             if is_counted {
-                keep_entry(&mut own, rows, row, told);
+                keep_entry(&mut own, rows, row, kind_totals);
             }
             if visible.contains(&rows.start(row).0) {
-                pool.add(rows, row, |key| told.number(key));
+                pool.add(rows, row, |key| kind_totals.number(key));
             }
         })?;
         let is_in = |of: &&EntrySpan| {
@@ -384,7 +384,7 @@ impl<'a> KindQuery<'a> {
     ) -> Result<(), QueryFailure> {
         let less = pairs.less(number, files, groups, |pair| &pair.kinds);
         let rolled = &files[number];
-        let again = match rolled.add((&less, taken), &mut self.told, self.go_on) {
+        let again = match rolled.add((&less, taken), &mut self.kind_totals, self.go_on) {
             Added::But(again) => again,
             Added::Stopped => return Err(self.ended()),
             Added::Damaged => return Err(self.damaged(rolled.file)),
@@ -392,11 +392,11 @@ impl<'a> KindQuery<'a> {
         if again.is_empty() {
             return Ok(());
         }
-        let rows = rolled.own_rows(&again, &mut self.told);
+        let rows = rolled.own_rows(&again, &mut self.kind_totals);
         let rows = rows.ok_or_else(|| self.damaged(rolled.file))?;
         let mut own: HashMap<TraceId, EntrySpan> = HashMap::new();
         self.read(rolled.file, &rows, |question, rows, row| {
-            keep_entry(&mut own, rows, row, &mut question.told);
+            keep_entry(&mut own, rows, row, &mut question.kind_totals);
         })?;
         let is_here = |trace: &TraceId| !rolled.elsewhere.contains(&trace.low64());
         let own = own.iter().filter(|(trace, _)| is_here(trace));
@@ -406,7 +406,7 @@ impl<'a> KindQuery<'a> {
             again.iter().any(|open| open.contains(*kind, start))
         };
         for (kind, call) in own.chain(stay.iter().copied()).filter(is_open) {
-            self.told.add(kind, &call);
+            self.kind_totals.add(kind, &call);
         }
         Ok(())
     }
@@ -426,7 +426,7 @@ impl<'a> KindQuery<'a> {
         columns(Signal::Spans, file, &COLUMNS, Some(rows), &mut |batch| {
             let rows = SpanRows::from_batch(batch)?;
             (0..rows.len()).for_each(|row| visit(self, &rows, row));
-            flow = if self.told.too_many().is_some() {
+            flow = if self.kind_totals.too_many().is_some() {
                 ControlFlow::Break(())
             } else {
                 self.goes_on()
@@ -451,7 +451,7 @@ impl<'a> KindQuery<'a> {
 
     /// Returns the reason why the aggregation stopped.
     fn ended(&self) -> QueryFailure {
-        self.told.too_many().map_or(QueryFailure::Never, QueryFailure::TooManyGroups)
+        self.kind_totals.too_many().map_or(QueryFailure::Never, QueryFailure::TooManyGroups)
     }
 
     fn damaged(&self, file: &Arc<DataFile>) -> QueryFailure {
@@ -466,8 +466,9 @@ impl<'a> KindQuery<'a> {
         rolled: &[KindRollupFile<'_>],
         choose: &mut Choose<'_>,
     ) -> Result<KindAnswer, QueryFailure> {
-        let totals = std::mem::replace(&mut self.told.totals, QueryTotals::between(Vec::new()));
-        let calls = KindCalls::from_totals(totals, self.told.apart.others_max());
+        let totals =
+            std::mem::replace(&mut self.kind_totals.totals, QueryTotals::between(Vec::new()));
+        let calls = KindCalls::from_totals(totals, self.kind_totals.apart.others_max());
         let wanted = choose(&calls);
         let mut others = Samples::new(&wanted);
         for of in self.pool.entries_in(&self.counted) {
@@ -476,8 +477,10 @@ impl<'a> KindQuery<'a> {
         let mut looking = RowSampler::new(&mut self, rolled);
         let samples = match sample::sampled(rolled, &wanted, others, &mut looking) {
             Ok(samples) => samples,
-            Err(sample::Failed::Because(error)) => return Err(error),
-            Err(sample::Failed::Damaged(file)) => return Err(self.damaged(rolled[file].file)),
+            Err(sample::SampleFailure::Read(error)) => return Err(error),
+            Err(sample::SampleFailure::Damaged(file)) => {
+                return Err(self.damaged(rolled[file].file));
+            }
         };
         Ok(KindAnswer { scan: self.stats, calls, samples })
     }
@@ -488,10 +491,10 @@ fn keep_entry(
     own: &mut HashMap<TraceId, EntrySpan>,
     rows: &SpanRows,
     row: usize,
-    told: &mut KindTotals<'_>,
+    kind_totals: &mut KindTotals<'_>,
 ) {
     if own.get(&rows.trace_id(row)).is_none_or(|known| known.rank.is_after(rows, row)) {
-        let of = entry(rows, row, |key| told.number(key));
+        let of = entry(rows, row, |key| kind_totals.number(key));
         own.insert(rows.trace_id(row), of);
     }
 }

@@ -6,8 +6,8 @@ use std::ops::Range;
 use crate::{
     index::{Bytes, Fetch, push_varint},
     rollup::{
-        adder::GroupNumber,
         cells::{Directory, push_uncounted_rows, seal, take_uncounted_rows, unsealed},
+        file_aggregate::GroupNumber,
     },
 };
 

@@ -13,7 +13,7 @@ use super::{KindBounds, KindKey};
 use crate::{
     Call,
     rollup::{
-        adder::GroupNumber,
+        file_aggregate::GroupNumber,
         query_totals::{OTHERS, QueryTotals, UNASKED},
     },
 };

@@ -14,7 +14,7 @@ use crate::{
     data_file::{DataFile, columns},
     rollup::{
         cells::{GroupNames, GroupTable},
-        query_failure::GoOn,
+        query_failure::CancellationCheck,
         retraction::RetractedCall,
         split_corrections::PairCorrection,
         splits::RowRanges,
@@ -42,7 +42,7 @@ pub(in crate::rollup) fn entries(
     files: [&Arc<DataFile>; 2],
     rows: &[RowRanges; 2],
     is_wanted: impl Fn(u64) -> bool,
-    go_on: &mut GoOn<'_>,
+    go_on: &mut CancellationCheck<'_>,
 ) -> Result<Option<PairEntries>, StorageError> {
     let mut groups = GroupTable::default();
     let mut parts: [HashMap<TraceId, EntrySpan, RandomState>; 2] = Default::default();

@@ -17,9 +17,9 @@ use crate::{
     ranges::{merged, without},
     rollup::{
         LEVELS,
-        adder::GroupNumber,
         call_query::{HOUR, common},
         cells::GroupNames,
+        file_aggregate::GroupNumber,
         file_buckets::{self, Added, PairRetractions, PendingBucket, RetractedCalls},
         query_failure::QueryFailure,
         retraction::Remainder,
@@ -54,7 +54,7 @@ pub(super) struct KindRollupFile<'a> {
     /// Time ranges of the query that the rollups cover, at most one between two bounds; ascending.
     pub(super) covered: Vec<Range<u64>>,
     /// Minutes that the rollups cover.
-    pub(super) told: MinuteSet,
+    pub(super) whole_minutes: MinuteSet,
     /// Minutes that are only partly inside the query's range.
     cut: MinuteSet,
     /// Rows of traces that are joined with their parts elsewhere.
@@ -99,7 +99,7 @@ impl<'a> KindRollupFile<'a> {
             let start = section.hour.saturating_mul(HOUR).saturating_add(minute * LEVELS[0]);
             start..start.saturating_add(LEVELS[0])
         };
-        let told = MinuteSet::matching(|at| {
+        let whole_minutes = MinuteSet::matching(|at| {
             let minute = minute(at);
             covered.iter().any(|part| part.start <= minute.start && minute.end <= part.end)
         });
@@ -108,9 +108,9 @@ impl<'a> KindRollupFile<'a> {
             let at = minute(at);
             !common(&at, &asked).is_empty()
         });
-        let cut = MinuteSet(cut.0 & !told.0);
+        let cut = MinuteSet(cut.0 & !whole_minutes.0);
         let (joined, elsewhere) = (RowRanges::new(), HashSet::new());
-        Some(Self { file, rollup, covered, told, cut, joined, elsewhere })
+        Some(Self { file, rollup, covered, whole_minutes, cut, joined, elsewhere })
     }
 
     fn section(&self) -> &KindSection {
@@ -119,7 +119,7 @@ impl<'a> KindRollupFile<'a> {
 
     /// Returns true if transactions of the file can be in the answer.
     pub(super) fn is_asked(&self) -> bool {
-        !self.told.is_empty() || !self.cut.is_empty()
+        !self.whole_minutes.is_empty() || !self.cut.is_empty()
     }
 
     /// Returns the rows that no cell counts.
@@ -143,9 +143,9 @@ impl<'a> KindRollupFile<'a> {
     pub(super) fn own_rows(
         &self,
         open: &[PendingBucket],
-        told: &mut KindTotals<'_>,
+        kind_totals: &mut KindTotals<'_>,
     ) -> Option<RowRanges> {
-        let (kinds, start) = (self.numbers(told)?, self.section().hour.saturating_mul(HOUR));
+        let (kinds, start) = (self.numbers(kind_totals)?, self.section().hour.saturating_mul(HOUR));
         let minutes = (0..HOUR_MINUTES).map(|minute| {
             let at = start.saturating_add(minute * LEVELS[0]);
             open.iter().filter(|open| open.range().contains(&at)).collect()
@@ -208,16 +208,16 @@ impl<'a> KindRollupFile<'a> {
         self.section().cells.groups(&mut |range| self.rollup.page(range))
     }
 
-    /// Adds the covered buckets to `told`, without the retractions.
+    /// Adds the covered buckets to `kind_totals`, without the retractions.
     pub(super) fn add(
         &self,
         (less, taken): (&[PairRetractions<'_>], &RetractedCalls),
-        told: &mut KindTotals<'_>,
+        kind_totals: &mut KindTotals<'_>,
         go_on: &mut dyn FnMut() -> ControlFlow<()>,
     ) -> Added {
-        let Some(kinds) = self.numbers(told) else { return Added::Damaged };
+        let Some(kinds) = self.numbers(kind_totals) else { return Added::Damaged };
         let cells = &self.section().cells;
-        let KindTotals { bounds, totals, .. } = told;
+        let KindTotals { bounds, totals, .. } = kind_totals;
         file_buckets::add(
             (cells, &self.rollup),
             file_buckets::all(cells, &self.covered),
@@ -233,11 +233,11 @@ impl<'a> KindRollupFile<'a> {
     /// Passes the number of transactions of each kind in the covered buckets to `visit`.
     pub(super) fn count(
         &self,
-        told: &mut KindTotals<'_>,
+        kind_totals: &mut KindTotals<'_>,
         go_on: &mut dyn FnMut() -> ControlFlow<()>,
         mut visit: impl FnMut(GroupNumber, u64),
     ) -> Added {
-        let Some(kinds) = self.numbers(told) else { return Added::Damaged };
+        let Some(kinds) = self.numbers(kind_totals) else { return Added::Damaged };
         let cells = (&self.section().cells, &self.rollup);
         file_buckets::count(cells, &self.covered, go_on, |kind, count| {
             if let Some(kind) = kinds.get(kind as usize) {
@@ -248,19 +248,19 @@ impl<'a> KindRollupFile<'a> {
 
     /// Returns the numbers of the file's kinds in the answer. `None` when the file's index is
     /// damaged.
-    fn numbers(&self, told: &mut KindTotals<'_>) -> Option<Vec<GroupNumber>> {
+    fn numbers(&self, kind_totals: &mut KindTotals<'_>) -> Option<Vec<GroupNumber>> {
         if self.covered.is_empty() {
             return Some(Vec::new());
         }
         let names = self.kinds()?;
         let numbers = 0..GroupNumber::try_from(names.len()).unwrap_or(GroupNumber::MAX);
         let keys = numbers.map_while(|kind| names.raw(kind)).map(KindKey::decode);
-        Some(keys.map(|key| told.number(key)).collect())
+        Some(keys.map(|key| kind_totals.number(key)).collect())
     }
 }
 
 /// Determines the traces of these files whose entry span is in another file, according to pairs.
-pub(super) fn find_elsewhere(
+pub(super) fn find_split_entries(
     indexes: &Indexes,
     files: &mut [KindRollupFile<'_>],
     pairs: &Pairs,

@@ -16,12 +16,12 @@ use tidings_proto::{DurationNanos, TraceId};
 use super::{KindKey, entry_spans::Samples, rolled::KindRollupFile, transaction_place};
 use crate::{
     index::HashedRun,
-    rollup::{adder::GroupNumber, latency::bucket, splits::RowRanges},
+    rollup::{file_aggregate::GroupNumber, latency::bucket, splits::RowRanges},
 };
 
 /// Specification of the sample of a kind.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct WantedTraces {
+pub struct SampleSpec {
     /// Service of the entry span.
     pub service: String,
     /// Operation of the entry span.
@@ -32,7 +32,7 @@ pub struct WantedTraces {
     pub traces_max: usize,
 }
 
-impl WantedTraces {
+impl SampleSpec {
     pub(super) fn matches(&self, key: KindKey<'_>) -> bool {
         self.key() == key
     }
@@ -42,20 +42,20 @@ impl WantedTraces {
     }
 
     /// Returns whether all, some or no durations of a histogram bucket reach the minimum.
-    fn takes(&self, of: u16) -> Takes {
+    fn takes(&self, of: u16) -> BucketMatch {
         let DurationNanos(least) = self.least;
         let own = bucket(least);
         let begins_with_it = least == 0 || bucket(least - 1) < own;
         match of.cmp(&own) {
-            std::cmp::Ordering::Less => Takes::None,
-            std::cmp::Ordering::Equal if !begins_with_it => Takes::Some,
-            _ => Takes::All,
+            std::cmp::Ordering::Less => BucketMatch::None,
+            std::cmp::Ordering::Equal if !begins_with_it => BucketMatch::Some,
+            _ => BucketMatch::All,
         }
     }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Takes {
+enum BucketMatch {
     None,
     Some,
     All,
@@ -66,7 +66,7 @@ enum Takes {
 struct TraceCandidate {
     file: usize,
     number: u64,
-    takes: Takes,
+    takes: BucketMatch,
     /// Range of positions that the trace can have in the order of the sample.
     places: RangeInclusive<u64>,
     /// Rows of the trace. Empty until they are known.
@@ -74,11 +74,11 @@ struct TraceCandidate {
 }
 
 /// Reason why there is no sample.
-pub(super) enum Failed<E> {
+pub(super) enum SampleFailure<E> {
     /// The index of the file with this number is damaged.
     Damaged(usize),
     /// Error of the row reader.
-    Because(E),
+    Read(E),
 }
 
 /// Reads rows of a file, which is given by its number.
@@ -105,7 +105,7 @@ type SampledTraces = BTreeMap<usize, Vec<(u64, TraceId)>>;
 
 struct Sampling<'a, 'f> {
     rolled: &'a [KindRollupFile<'f>],
-    wanted: &'a [WantedTraces],
+    wanted: &'a [SampleSpec],
     /// Index of the wanted traces, by file and by the kind's number in it.
     by_kind: Vec<HashMap<GroupNumber, usize>>,
     found: HashMap<(usize, u64), TraceLookup>,
@@ -123,13 +123,13 @@ struct KindCandidates {
 /// Returns the sample traces. `others` are candidates without summaries.
 pub(super) fn sampled<L: SampleReader>(
     rolled: &[KindRollupFile<'_>],
-    wanted: &[WantedTraces],
+    wanted: &[SampleSpec],
     others: Samples,
     look: &mut L,
-) -> Result<Vec<Vec<TraceId>>, Failed<L::Error>> {
+) -> Result<Vec<Vec<TraceId>>, SampleFailure<L::Error>> {
     let mut sampling = Sampling { rolled, wanted, by_kind: Vec::new(), found: HashMap::new() };
     for (file, rolled) in rolled.iter().enumerate() {
-        sampling.by_kind.push(sampling.kinds_of(rolled).ok_or(Failed::Damaged(file))?);
+        sampling.by_kind.push(sampling.kinds_of(rolled).ok_or(SampleFailure::Damaged(file))?);
     }
     let is_any = |number: &usize| wanted[*number].traces_max > 0;
     let mut open: Vec<usize> = (0..wanted.len()).filter(is_any).collect();
@@ -184,12 +184,12 @@ impl Sampling<'_, '_> {
         &self,
         open: &[usize],
         limit: impl Fn(usize) -> usize,
-    ) -> Result<BTreeMap<usize, KindCandidates>, Failed<E>> {
+    ) -> Result<BTreeMap<usize, KindCandidates>, SampleFailure<E>> {
         let mut all: BTreeMap<usize, KindCandidates> =
             open.iter().map(|number| (*number, KindCandidates::default())).collect();
         for (file, rolled) in self.rolled.iter().enumerate() {
             let of_file = self.candidates_of(file, rolled, &mut all, &limit);
-            of_file.ok_or(Failed::Damaged(file))?;
+            of_file.ok_or(SampleFailure::Damaged(file))?;
         }
         Ok(all)
     }
@@ -211,14 +211,15 @@ impl Sampling<'_, '_> {
             .map(|number| all.contains_key(&number).then(|| limit(number)))
             .collect();
         rolled.each(|number, summary| {
-            let Some(kind) = summary.kind.filter(|_| rolled.told.contains(summary.minute)) else {
+            let Some(kind) = summary.kind.filter(|_| rolled.whole_minutes.contains(summary.minute))
+            else {
                 return Some(());
             };
             let Some(wanted) = by_kind.get(&kind).copied().filter(|of| left[*of].is_some()) else {
                 return Some(());
             };
             let takes = self.wanted[wanted].takes(summary.bucket);
-            if takes == Takes::None {
+            if takes == BucketMatch::None {
                 return Some(());
             }
             let (places, of) = (rolled.places(number)?, all.get_mut(&wanted)?);
@@ -239,7 +240,10 @@ impl Sampling<'_, '_> {
 
     /// Sets the rows and positions of the candidates, as exactly as the index has them. Drops
     /// traces that are joined with their parts elsewhere.
-    fn find_rows<E>(&self, all: &mut BTreeMap<usize, KindCandidates>) -> Result<(), Failed<E>> {
+    fn find_rows<E>(
+        &self,
+        all: &mut BTreeMap<usize, KindCandidates>,
+    ) -> Result<(), SampleFailure<E>> {
         let mut numbers: BTreeMap<usize, BTreeSet<u64>> = BTreeMap::new();
         for of in all.values().flat_map(|of| of.some.iter().chain(&of.next)) {
             numbers.entry(of.file).or_default().insert(of.number);
@@ -247,7 +251,7 @@ impl Sampling<'_, '_> {
         let mut found: HashMap<(usize, u64), HashedRun> = HashMap::new();
         for (file, numbers) in numbers {
             let numbers: Vec<u64> = numbers.into_iter().collect();
-            let runs = self.rolled[file].runs(&numbers).ok_or(Failed::Damaged(file))?;
+            let runs = self.rolled[file].runs(&numbers).ok_or(SampleFailure::Damaged(file))?;
             found.extend(numbers.into_iter().map(|number| (file, number)).zip(runs));
         }
         for of in all.values_mut() {
@@ -268,7 +272,7 @@ impl Sampling<'_, '_> {
         &mut self,
         candidates: &BTreeMap<usize, KindCandidates>,
         look: &mut L,
-    ) -> Result<SampledTraces, Failed<L::Error>> {
+    ) -> Result<SampledTraces, SampleFailure<L::Error>> {
         let mut unknown: BTreeMap<usize, Vec<(usize, &TraceCandidate)>> = BTreeMap::new();
         for (wanted, of) in candidates {
             for candidate in &of.some {
@@ -295,18 +299,18 @@ impl Sampling<'_, '_> {
         file: usize,
         candidates: &[(usize, &TraceCandidate)],
         look: &mut L,
-    ) -> Result<(), Failed<L::Error>> {
+    ) -> Result<(), SampleFailure<L::Error>> {
         let (sure, unsure): (Vec<_>, Vec<_>) =
-            candidates.iter().partition(|(_, of)| of.takes == Takes::All);
+            candidates.iter().partition(|(_, of)| of.takes == BucketMatch::All);
         let rows: RowRanges = sure.iter().map(|(_, of)| of.rows.start..of.rows.start + 1).collect();
-        let ids = look.ids(file, &rows).map_err(Failed::Because)?;
+        let ids = look.ids(file, &rows).map_err(SampleFailure::Read)?;
         let elsewhere = &self.rolled[file].elsewhere;
         let is_here = |id: TraceId| !elsewhere.contains(&id.low64());
         for ((_, of), id) in sure.iter().zip(ids) {
             self.found.insert((file, of.number), Some(id).filter(|id| is_here(*id)));
         }
         let rows: RowRanges = unsure.iter().map(|(_, of)| of.rows.clone()).collect();
-        let durations = look.durations(file, &rows).map_err(Failed::Because)?;
+        let durations = look.durations(file, &rows).map_err(SampleFailure::Read)?;
         for ((wanted, of), (id, duration)) in unsure.iter().zip(durations) {
             let is_wanted = self.wanted[*wanted].least <= duration && is_here(id);
             self.found.insert((file, of.number), is_wanted.then_some(id));

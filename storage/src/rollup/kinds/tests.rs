@@ -10,14 +10,14 @@ use tidings_proto::{
     otlp::{Span, Status},
 };
 
-use super::{KindAnswer, KindBounds, Transactions, WantedTraces};
+use super::{KindAnswer, KindBounds, SampleSpec, Transactions};
 use crate::{
     Calls, Snapshot, SpanRows,
     rollup::{
         query_totals::QueryTotals,
         tests::{
-            BEGIN, HOUR, MINUTE, SECOND, Said, Sent, chunk, damage_index, dealt, sending, snapshot,
-            snapshot_joined,
+            BEGIN, CallFacts, HOUR, MINUTE, SECOND, Sent, chunk, damage_index, dealt, sending,
+            snapshot, snapshot_joined,
         },
     },
 };
@@ -25,7 +25,7 @@ use crate::{
 const DAY: u64 = 24 * HOUR;
 
 /// Transactions of each kind, by number of the time range, service and operation.
-type Kinds = BTreeMap<(u32, String, String), Said>;
+type Kinds = BTreeMap<(u32, String, String), CallFacts>;
 
 /// Full answer of a query: the transactions and the samples.
 type Answer = (Kinds, Vec<Vec<TraceId>>);
@@ -35,7 +35,7 @@ fn said(answer: &KindAnswer) -> Answer {
         (stretch, key.service.to_owned(), key.operation.to_owned())
     };
     let kinds = answer.calls.each();
-    let kinds = kinds.map(|(stretch, key, calls)| (name(stretch, key), Said::of(calls)));
+    let kinds = kinds.map(|(stretch, key, calls)| (name(stretch, key), CallFacts::of(calls)));
     (kinds.collect(), answer.samples.clone())
 }
 
@@ -44,9 +44,9 @@ fn wanted(
     kinds: impl IntoIterator<Item = (String, String)>,
     least: u64,
     traces_max: usize,
-) -> Vec<WantedTraces> {
+) -> Vec<SampleSpec> {
     let kinds: BTreeSet<(String, String)> = kinds.into_iter().collect();
-    let wanted = kinds.into_iter().map(|(service, operation)| WantedTraces {
+    let wanted = kinds.into_iter().map(|(service, operation)| SampleSpec {
         service,
         operation,
         least: DurationNanos(least),
@@ -105,7 +105,7 @@ fn obvious(all: &[&Sent], (bounds, least, count): &Asked) -> Answer {
     });
     let names = kinds.keys().map(|(_, service, operation)| (service.clone(), operation.clone()));
     let samples = transactions.sample(&wanted(names, *least, *count));
-    (kinds.iter().map(|(key, calls)| (key.clone(), Said::of(calls))).collect(), samples)
+    (kinds.iter().map(|(key, calls)| (key.clone(), CallFacts::of(calls))).collect(), samples)
 }
 
 fn time() -> impl Strategy<Value = u64> {
@@ -186,7 +186,7 @@ proptest! {
 /// exceeds its upper bound. Returns the number of listed kinds.
 fn assert_honest(answer: &KindAnswer, asked: &Asked, all: &[&Sent]) -> usize {
     let ((told, samples), (kinds, all_samples)) = (said(answer), obvious(all, asked));
-    let count = |said: &Said| said.counts.0;
+    let count = |said: &CallFacts| said.counts.0;
     let mut others: BTreeMap<(String, String), u64> = BTreeMap::new();
     let names: BTreeSet<(String, String)> =
         told.keys().map(|(_, service, operation)| (service.clone(), operation.clone())).collect();

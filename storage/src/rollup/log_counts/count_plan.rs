@@ -24,6 +24,8 @@ use crate::{
 
 /// Maximum number of time ranges whose rows are counted. Each is a scan of its own.
 const RANGES_MAX: usize = 256;
+/// Maximum number of minutes of all files together. With more, rows are counted.
+const MINUTES_MAX: usize = 1 << 21;
 
 /// Function that opens the index of a file if it has counts.
 type OpenCounts = fn(&Indexes, u64, &Arc<DataFile>) -> Option<RolledUp>;
@@ -114,8 +116,8 @@ impl<'a> CountQuery<'a> {
     /// Aggregates the cells of the minutes with valid counts. Returns the aggregate and the time
     /// ranges whose rows must be counted. `read` reads the cells of a file with these minutes.
     /// `add` adds the cells of the minutes that have the start of a step, and returns false when
-    /// there are too many. Returns `None` then, when a column of memory cannot be read, or when the
-    /// query is cancelled.
+    /// there are too many. Returns `None` then, when files have too many minutes, when a column of
+    /// memory cannot be read, or when the query is cancelled.
     pub(super) fn answer<T: Default, C>(
         &self,
         read: impl Fn(&RolledUp, &[MinuteTimes]) -> Option<C>,
@@ -149,6 +151,7 @@ impl<'a> CountQuery<'a> {
             }
         }
         let mut files: Vec<CountedFile<'a>> = Vec::new();
+        let mut minutes_read = 0;
         let scan = self.snapshot.indexes.begin_scan();
         for (number, file) in self.snapshot.logs.files.iter().enumerate() {
             let (first, last) = file.times();
@@ -166,6 +169,10 @@ impl<'a> CountQuery<'a> {
             };
             let of_file = pages.minutes(&mut |range| index.page(range));
             let of_file = of_file.ok_or_else(|| self.damaged(number))?;
+            minutes_read += of_file.len();
+            if minutes_read > MINUTES_MAX {
+                return Ok(None);
+            }
             // A minute needs all of its sources for the comparison, even records outside of the
             // range.
             let asked = of_file.iter().filter(|times| {

@@ -24,6 +24,8 @@ const CELLS_MAX: usize = 1 << 17;
 const GROUP_BYTES_MAX: usize = 1 << 20;
 /// Capacity above which the set of hashes is replaced and not cleared for the next time.
 const SEEN_KEPT_MAX: usize = 64;
+/// Maximum number of distinct records of one time. A file with more has no counts.
+const SEEN_MAX: usize = 1 << 20;
 
 /// Takes the rows of one data file and counts each record once.
 #[derive(Debug, Default)]
@@ -71,6 +73,10 @@ impl LogCountBuilder {
             let (time, hash) = (times.unsigned(row), hashes.unsigned(row));
             if !self.is_new(time, hash) {
                 continue;
+            }
+            if self.seen.len() > SEEN_MAX {
+                *self = Self::nothing();
+                return Ok(());
             }
             let severity_number = severities.int(row).unwrap_or_default();
             let of_word = (services.as_ref().and_then(|words| words.key(row)), severity_number);

@@ -247,7 +247,8 @@ fn counts_that_are_damaged_are_left_to_rows() {
         let (counts, counted) = of_counts(&snapshot, &LogFilter::default(), MINUTE);
         assert_eq!(counts, expected);
         // The page of the counts by form follows those by severity.
-        let forms = snapshot.count_log_forms(&LogFilter::default(), DurationNanos(MINUTE));
+        let forms =
+            snapshot.count_log_forms(&LogFilter::default(), DurationNanos(MINUTE), forms::BOUNDS);
         assert_eq!(forms.uncounted.len(), 1, "{part}");
         assert_eq!(counted.uncounted.len(), usize::from(part < 5), "{part}");
         assert!(snapshot.indexes.next_missing().is_some(), "it is made again");

@@ -20,13 +20,13 @@ use crate::{
     index::{Indexes, RolledUp},
     ranges::{intersection, merged},
     rollup::{
-        adder::{Adder, GroupNumber},
         call_query::of_hour,
         cells::GroupNames,
         counted_calls::GroupCall,
+        file_aggregate::{FileAggregate, GroupNumber},
         file_buckets::RetractedCalls,
         graph, kinds,
-        query_failure::GoOn,
+        query_failure::CancellationCheck,
         repeats::low64s,
         splits::{RowRanges, rows_of},
     },
@@ -59,12 +59,12 @@ pub(super) fn name(path: &Path) -> u64 {
 ///
 /// # Errors
 /// When a file is missing or damaged.
-pub(crate) fn joined(
+pub(crate) fn build_corrections(
     indexes: &Indexes,
     file: &Arc<DataFile>,
     others: &[Arc<DataFile>],
     offset: u64,
-    go_on: &mut GoOn<'_>,
+    go_on: &mut CancellationCheck<'_>,
 ) -> Result<Option<CorrectionBytes>, StorageError> {
     let Some(own) = PairableFile::open(indexes, file) else { return Ok(None) };
     let own_low64s = low64s(file, None)?;
@@ -151,7 +151,7 @@ impl FilePair<'_> {
         &self,
         both: &[u64],
         counts: &HashMap<u64, u32>,
-        go_on: &mut GoOn<'_>,
+        go_on: &mut CancellationCheck<'_>,
     ) -> Result<Option<PairBuilder>, StorageError> {
         let is_in_two = |low64: &u64| counts.get(low64) == Some(&1);
         let mut wanted: HashSet<u64> = both.iter().copied().filter(is_in_two).collect();
@@ -186,7 +186,7 @@ impl FilePair<'_> {
         &self,
         made: &mut PairBuilder,
         low64s: &HashSet<u64>,
-        go_on: &mut GoOn<'_>,
+        go_on: &mut CancellationCheck<'_>,
     ) -> Result<Option<HashMap<u64, u8>>, StorageError> {
         let listed: Vec<u64> = low64s.iter().copied().collect();
         let rows = self.files.map(|file| rows_of(self.indexes, file, &listed));
@@ -239,14 +239,19 @@ fn portions(
     Ok(portions)
 }
 
-/// Adds the cells of a correction to an adder.
-fn add_up(adder: &mut Adder, change: &PairCorrection, names: &GroupNames, rows: usize) {
+/// Adds the cells of a correction to an aggregate.
+fn add_up(
+    file_aggregate: &mut FileAggregate,
+    change: &PairCorrection,
+    names: &GroupNames,
+    rows: usize,
+) {
     let mut known: HashMap<(CorrectionRole, GroupNumber), GroupNumber> = HashMap::new();
     let mut add = |role: CorrectionRole, group: GroupNumber, call: &Call| {
         let Some(key) = names.raw(group) else { return };
-        let number = || adder.groups.number(role.key(key));
+        let number = || file_aggregate.groups.number(role.key(key));
         let number = *known.entry((role, group)).or_insert_with(number);
-        adder.add(number, call);
+        file_aggregate.add(number, call);
     };
     for (place, taken) in change.taken.iter().enumerate() {
         for (group, all) in taken {
@@ -261,5 +266,5 @@ fn add_up(adder: &mut Adder, change: &PairCorrection, names: &GroupNames, rows: 
         }
     }
     change.added.iter().for_each(|(group, call)| add(CorrectionRole::Added, *group, call));
-    adder.shrink(rows);
+    file_aggregate.shrink(rows);
 }

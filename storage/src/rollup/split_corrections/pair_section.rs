@@ -5,8 +5,8 @@ use std::ops::Range;
 use crate::{
     index::{Bytes, Fetch, push_varint},
     rollup::{
-        adder::Adder,
         cells::{Directory, LevelLimits, seal, unsealed},
+        file_aggregate::FileAggregate,
     },
 };
 
@@ -59,8 +59,8 @@ pub(super) struct PairBuilder {
     pub(super) settled: ResolvedTraces,
     /// Last halves of the ids of shared traces that are not resolved, ascending.
     pub(super) apart: Vec<u64>,
-    pub(super) graph: Adder,
-    pub(super) kinds: Adder,
+    pub(super) graph: FileAggregate,
+    pub(super) kinds: FileAggregate,
     /// Number of rows that the pair was made from.
     pub(super) rows: usize,
 }
@@ -90,9 +90,9 @@ pub(super) fn encoded(
         push_page(&mut low64s.chain(settled.entries));
         push_page(&mut apart.iter().flat_map(|low64| low64.to_le_bytes()));
         let rows = rows.max(CELLS_OF_ROWS);
-        for adder in [graph, kinds] {
+        for file_aggregate in [graph, kinds] {
             let (directory, cells) =
-                adder.finish(rows, LevelLimits::ALL, offset + pages.len() as u64);
+                file_aggregate.finish(rows, LevelLimits::ALL, offset + pages.len() as u64);
             pages.extend(cells);
             push_varint(&mut section, directory.len() as u64);
             section.extend(directory);

@@ -14,10 +14,10 @@ use crate::{
     data_file::DataFile,
     index::{Indexes, RolledUp},
     rollup::{
-        adder::GroupNumber,
         cells::{Directory, RawKey},
+        file_aggregate::GroupNumber,
         file_buckets::PairRetractions,
-        query_failure::{GoOn, QueryFailure},
+        query_failure::{CancellationCheck, QueryFailure},
         repeats::low64s,
         splits::{RowRanges, rows_of},
     },
@@ -123,7 +123,7 @@ impl Pairs {
         &mut self,
         indexes: &Indexes,
         files: &mut [R],
-        go_on: &mut GoOn<'_>,
+        go_on: &mut CancellationCheck<'_>,
     ) -> Result<(), QueryFailure> {
         for used in &self.used {
             if go_on().is_break() {

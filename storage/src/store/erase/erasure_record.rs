@@ -319,7 +319,7 @@ impl StoreInner {
 
     /// Updates the records of erasures whose files were left to snapshots.
     pub(in crate::store) async fn settle_erasures(&self) -> Result<(), StorageError> {
-        for (begun, rest) in self.erasures.changes(&self.shared.state.gone_paths()) {
+        for (begun, rest) in self.erasures.changes(&self.shared.state.removed_paths()) {
             if let Some(record) = self.erasure(begun).await? {
                 let left_files = rest.len() as u64;
                 self.write_record(ErasureRecord { left_files, ..record }).await?;
@@ -332,7 +332,7 @@ impl StoreInner {
 
     /// Returns the erasures of earlier processes that left files to snapshots. Those snapshots no
     /// longer exist.
-    pub(in crate::store) async fn unsettled_erasures(
+    pub(in crate::store) async fn pending_erasures(
         &self,
     ) -> Result<Vec<ErasureRecord>, StorageError> {
         // Includes records beyond the maximum number, because records with files left are kept.
@@ -344,7 +344,7 @@ impl StoreInner {
     }
 
     /// Records that these erasures have no files left.
-    pub(in crate::store) async fn settle_records(
+    pub(in crate::store) async fn record_erasures_ended(
         &self,
         records: Vec<ErasureRecord>,
     ) -> Result<(), StorageError> {

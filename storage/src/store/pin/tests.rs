@@ -163,9 +163,9 @@ async fn a_pin_that_comes_while_its_trace_is_being_removed_wins() {
     let change = retire::retire(inner, retired).await.unwrap();
     // The pin comes after the commit was prepared and before it is made.
     pin(&store, 1).await.unwrap();
-    let mut keeper = inner.upkeep.lock().await;
-    inner.commit_retention(&mut keeper, Signal::Spans, change, &known).await.unwrap();
-    drop(keeper);
+    let mut maintenance = inner.upkeep.lock().await;
+    inner.commit_retention(&mut maintenance, Signal::Spans, change, &known).await.unwrap();
+    drop(maintenance);
     assert_eq!(all_rows(&store, 0..2), [(2, 1), (2, 1)]);
     keep_up(&store).await;
     assert_eq!(all_rows(&store, 0..2), [(0, 0), (2, 1)]);

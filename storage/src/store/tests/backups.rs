@@ -16,7 +16,7 @@ use object_store::ObjectStore;
 
 use super::{contents, expected, logs, open, open_with, replace_log, settings, traces};
 use crate::{
-    BackupMonitor, BackupPlace, BackupReport, BackupSource, ErrorKind, ObjectStoreSettings,
+    BackupLocation, BackupMonitor, BackupReport, BackupSource, ErrorKind, ObjectStoreSettings,
     Retention, StorageError, Store, StoreSettings, SystemClock, TablesAt, back_up,
     backup::{back_up_with, restore_with},
     disk::{RealDisk, faulty::Dice},
@@ -45,11 +45,11 @@ fn source(data_dir: &Path) -> BackupSource {
 }
 
 async fn back(data_dir: &Path, place: &Path) -> Result<BackupReport, StorageError> {
-    back_up(source(data_dir), BackupPlace::Folder(place.to_owned()), monitor()).await
+    back_up(source(data_dir), BackupLocation::Folder(place.to_owned()), monitor()).await
 }
 
 async fn restored(place: &Path, to: &Path) -> Store {
-    let from = BackupPlace::Folder(place.to_owned());
+    let from = BackupLocation::Folder(place.to_owned());
     let tables = TablesAt::DataDirectory;
     restore_backup(from, None, to.to_owned(), tables, monitor()).await.unwrap();
     open(to).await.0
@@ -153,7 +153,7 @@ async fn history(seed: u64) {
         let before = ledger.lock().unwrap().stored.clone();
         let made = back(root.path(), place.path()).await.unwrap();
         // Ids are unique even when several backups are made in one second.
-        let at = BackupPlace::Folder(place.path().to_owned());
+        let at = BackupLocation::Folder(place.path().to_owned());
         assert_eq!(list_backups(at).await.unwrap().last().unwrap().id, made.id);
         let after = {
             let ledger = ledger.lock().unwrap();
@@ -175,10 +175,12 @@ async fn history(seed: u64) {
     let store = restored(place.path(), &to).await;
     assert_eq!(contents(&store), all, "seed {seed}");
     store.close().await.unwrap();
-    let report =
-        verify_backup(BackupPlace::Folder(place.path().to_owned()), None, monitor(), |finding| {
-            panic!("{finding}")
-        });
+    let report = verify_backup(
+        BackupLocation::Folder(place.path().to_owned()),
+        None,
+        monitor(),
+        |finding| panic!("{finding}"),
+    );
     assert_eq!(report.await.unwrap().findings, 0);
 }
 
@@ -209,7 +211,7 @@ async fn a_second_backup_copies_what_is_new_and_old_ones_take_nothing_with_them(
     assert_eq!(named(place.path(), "/manifests/").len(), 2);
 
     let kept = BackupSource { keep: Some(1), ..source(root.path()) };
-    let at = BackupPlace::Folder(place.path().to_owned());
+    let at = BackupLocation::Folder(place.path().to_owned());
     let third = back_up(kept, at.clone(), monitor()).await.unwrap();
     assert_eq!((third.deleted_backups, third.warnings), (2, Vec::new()));
     let listed = list_backups(at).await.unwrap();
@@ -231,7 +233,7 @@ async fn what_is_damaged_in_a_backup_is_named_and_nothing_takes_the_restored_par
     store.append(traces(1, 5)).await.unwrap();
     store.close().await.unwrap();
     back(root.path(), place.path()).await.unwrap();
-    let at = BackupPlace::Folder(place.path().to_owned());
+    let at = BackupLocation::Folder(place.path().to_owned());
     for part in [".parquet", "/wal/", "/_delta_log/", ".index"] {
         let path = named(place.path(), part).into_iter().next().unwrap();
         let sound = fs::read(&path).unwrap();
@@ -289,7 +291,7 @@ async fn a_backup_that_did_not_end_is_none_and_its_files_are_taken_over() {
     store.close().await.unwrap();
     let first = back(root.path(), place.path()).await.unwrap();
     fs::remove_file(named(place.path(), "/manifests/").remove(0)).unwrap();
-    let at = BackupPlace::Folder(place.path().to_owned());
+    let at = BackupLocation::Folder(place.path().to_owned());
     assert_eq!(list_backups(at.clone()).await.unwrap(), []);
     let to = root.path().join("restored");
     let none = restore_backup(at, None, to.clone(), TablesAt::DataDirectory, monitor()).await;
@@ -326,7 +328,7 @@ async fn nothing_that_is_there_is_written_over() {
     back(root.path(), place.path()).await.unwrap();
     let said = refused(back(other.path(), place.path()).await);
     assert!(said.contains("of another data directory"), "{said}");
-    let at = BackupPlace::Folder(place.path().to_owned());
+    let at = BackupLocation::Folder(place.path().to_owned());
     let to = other.path().to_owned();
     let restored = restore_backup(at, None, to, TablesAt::DataDirectory, monitor()).await;
     assert!(restored.unwrap_err().to_string().contains("not empty"));
@@ -358,7 +360,7 @@ async fn tables_in_a_bucket_are_backed_up_to_one_and_restored_to_another() {
     store.flush().await.unwrap();
     store.append(logs(2)).await.unwrap();
     let all = contents(&store);
-    let place = BackupPlace::ObjectStore(bucket("s3://other/backups"));
+    let place = BackupLocation::ObjectStore(bucket("s3://other/backups"));
     let source = BackupSource { tables: from.tables.clone(), ..source(&from.data_dir) };
     let back = async || {
         let stores = [given(&tables), given(&backups)];

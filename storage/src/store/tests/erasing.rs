@@ -299,8 +299,14 @@ async fn nothing_of_what_was_erased_stays_in_a_bucket_or_in_copies_of_its_object
 /// Computes the corrections for split traces of all these files, which are of one hour.
 async fn join(store: &Store, files: &[Arc<DataFile>]) {
     use crate::upkeep::{DiskSpace, MergePace};
-    let (mut joins, mut room) = (Default::default(), DiskSpace::new(u64::MAX, 0, false));
-    while store.owner.0.join(&mut joins, files, MergePace::Offline, &mut room).await.unwrap() {}
+    let (mut state, mut room) = (Default::default(), DiskSpace::new(u64::MAX, 0, false));
+    while store
+        .owner
+        .0
+        .precompute_corrections(&mut state, files, MergePace::Offline, &mut room)
+        .await
+        .unwrap()
+    {}
 }
 
 #[tokio::test(flavor = "multi_thread")]

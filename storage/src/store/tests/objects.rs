@@ -400,8 +400,8 @@ fn sweep(store: &Store) -> JoinHandle<Result<(), StorageError>> {
     let store = store.clone();
     tokio::spawn(async move {
         let inner = &store.owner.0;
-        let mut keeper = inner.upkeep.lock().await;
-        inner.sweep(&mut keeper, Signal::Spans, None).await
+        let mut maintenance = inner.upkeep.lock().await;
+        inner.sweep(&mut maintenance, Signal::Spans, None).await
     })
 }
 

@@ -13,7 +13,7 @@ use tidings_proto::TraceId;
 use super::{contents, logs, open, traces};
 use crate::{
     Erasure, Store,
-    disk::{OpenToOthers, make_private},
+    disk::{ExposedFiles, make_private},
     paths::OWN_NAMES,
     upkeep::MergePace,
 };
@@ -123,7 +123,7 @@ async fn a_data_directory_behind_a_link_is_closed_once_and_for_all() {
     let (store, _) = open(&link).await;
     worked(&store, &root).await;
     store.close().await.unwrap();
-    assert_eq!(make_private(&link, &OWN_NAMES).unwrap(), OpenToOthers::default());
+    assert_eq!(make_private(&link, &OWN_NAMES).unwrap(), ExposedFiles::default());
     for (path, is_folder, _) in modes(&root) {
         let mode = if is_folder { 0o755 } else { 0o644 };
         fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();

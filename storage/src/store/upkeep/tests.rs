@@ -521,8 +521,9 @@ async fn files_that_cannot_be_merged_are_told_and_stop_no_others() {
     let inner = &store.owner.0;
     let of_spans = inner.shared.state.files(Signal::Spans);
     {
-        let mut keeper = inner.upkeep.lock().await;
-        let mut left = |error| leave(&mut keeper, &of_spans[..2], error, MaintenanceState::stuck);
+        let mut maintenance = inner.upkeep.lock().await;
+        let mut left =
+            |error| leave(&mut maintenance, &of_spans[..2], error, MaintenanceState::stuck);
         let full = || std::io::Error::from(std::io::ErrorKind::StorageFull);
         let passing = [
             StorageError::Closed,
@@ -658,17 +659,19 @@ async fn a_file_that_the_disk_does_not_give_is_left_alone_and_what_passes_is_not
         source: std::io::Error::from_raw_os_error(os),
     };
     let (failed_medium, no_permission, no_descriptor) = (5, 13, 24);
-    let mut keeper = MaintenanceState::new(None, &SystemClock);
-    leave(&mut keeper, &files, failed(&first, failed_medium), MaintenanceState::stuck).unwrap();
-    leave(&mut keeper, &files, failed(&other, no_permission), MaintenanceState::stuck).unwrap();
-    assert_eq!(keeper.report.damaged_files, [first.clone(), other]);
+    let mut maintenance = MaintenanceState::new(None, &SystemClock);
+    leave(&mut maintenance, &files, failed(&first, failed_medium), MaintenanceState::stuck)
+        .unwrap();
+    leave(&mut maintenance, &files, failed(&other, no_permission), MaintenanceState::stuck)
+        .unwrap();
+    assert_eq!(maintenance.report.damaged_files, [first.clone(), other]);
     let elsewhere = root.path().join("tables");
     for (path, os) in
         [(&first, no_descriptor), (&elsewhere, failed_medium), (&elsewhere, no_permission)]
     {
-        leave(&mut keeper, &files, failed(path, os), MaintenanceState::stuck).unwrap_err();
+        leave(&mut maintenance, &files, failed(path, os), MaintenanceState::stuck).unwrap_err();
     }
-    assert!(keeper.stuck.is_empty());
+    assert!(maintenance.stuck.is_empty());
     store.close().await.unwrap();
 }
 

@@ -3,8 +3,8 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 use tidings_proto::UnixNanos;
 
 use super::{
-    DataFile, DiskSpace, HOUR_NANOS, Retention, RetentionCondition, RetentionRule, RetentionStep,
-    Retired, TraceId, common_mark, due, mark, thinned_prefix,
+    DataFile, DiskSpace, ExpiredFiles, HOUR_NANOS, Retention, RetentionCondition, RetentionRule,
+    RetentionStep, TraceId, common_mark, due, mark, thinned_prefix,
 };
 use crate::schema::Signal;
 
@@ -41,7 +41,9 @@ fn none(_: &DataFile) -> Option<Vec<TraceId>> {
 fn check(retention: &Retention, files: &[Arc<DataFile>], expected: Option<(&[&str], usize)>) {
     let due = check_pinned(retention, files, &none);
     let found = match &due {
-        RetentionStep::Retire(Retired { files, kept, .. }) => Some((sorted(files), kept.len())),
+        RetentionStep::Retire(ExpiredFiles { files, kept, .. }) => {
+            Some((sorted(files), kept.len()))
+        }
         RetentionStep::Nothing => None,
         RetentionStep::Look(_) => panic!("{due:?}"),
     };
@@ -184,7 +186,7 @@ fn what_there_is_no_room_to_write_again_keeps_nothing_else_from_going() {
     let due_with = |free, files| {
         let mut room = DiskSpace::new(free, 10, false);
         let due = due(&retention, &tables(files), NOW, true, &none, &mut room);
-        let RetentionStep::Retire(Retired { files, kept, .. }) = due else {
+        let RetentionStep::Retire(ExpiredFiles { files, kept, .. }) = due else {
             return (vec![], 0, room);
         };
         (sorted(&files), kept.len(), room)

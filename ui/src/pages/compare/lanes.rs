@@ -45,22 +45,16 @@ pub(super) fn lanes(
     let width = extent(comparison);
     let (this, other) = ("This", if typical { "Typical" } else { "Other" });
     let measure = typical.then_some("The median of the traces that make the call");
-    let deviates = comparison.calls.iter().any(|call| !call.deviations.is_empty());
-    let words = (!deviates).then(|| {
+    let words = (comparison.deviation_counts.any == 0).then(|| {
         view! { <p class="panel-words mute">{impact::undeviating(comparison, typical)}</p> }
     });
     let drawn = Arc::clone(comparison);
-    let total = impact::total(comparison);
     let rows = move || {
         let lined_up = lined.get() == "start";
         let only_differing = shown.get() == "differ";
-        // Where no call deviates, the calls that cause the difference are marked.
-        let differs = |call: &ComparedCall| {
-            !call.deviations.is_empty() || !deviates && impact::is_costly(call, total)
-        };
         (0_u32..)
             .zip(&drawn.calls)
-            .filter(|(_, call)| !only_differing || differs(call))
+            .filter(|(_, call)| !only_differing || call.differs)
             .take(DRAWN_MAX)
             .map(|(row, call)| {
                 let share = format::share(call.right.trace_count, drawn.right.trace_count);

@@ -5,11 +5,11 @@ use std::sync::Arc;
 use leptos::prelude::*;
 use tidings_proto::{
     DurationNanos,
-    api::{ComparedCall, Comparison, Deviation, Explanation},
+    api::{CallImpact, ComparedCall, Comparison, Deviation, Explanation},
 };
 
 use super::{
-    impact::{Impact, deviation_tone, deviation_words},
+    impact::{deviation_tone, deviation_words},
     lanes::lane_id,
 };
 use crate::{
@@ -28,13 +28,13 @@ const LISTED: usize = 14;
 /// The column.
 pub(super) fn side(
     comparison: &Arc<Comparison>,
-    impacts: &Arc<Vec<Impact>>,
     selected: RwSignal<Option<u32>>,
 ) -> impl IntoView + use<> {
-    let most = impacts.first().map_or(1.0, |impact| impact.nanos.abs()).max(1.0);
+    let impacts = &comparison.impacts;
+    let most = impacts.first().map_or(1, |impact| impact.impact_nano.0.unsigned_abs()).max(1);
     let rows = impacts.iter().take(LISTED).filter_map(|impact| {
-        let call = comparison.calls.get(impact.row as usize)?;
-        Some(row(call, *impact, most, selected))
+        let call = comparison.calls.get(impact.call_index as usize)?;
+        Some(row(call, impact, most, selected))
     });
     let rows = rows.collect_view();
     let apart = DurationNanos(comparison.unattributed_nano.0.unsigned_abs());
@@ -49,8 +49,10 @@ pub(super) fn side(
         let words = "No call takes more or less time, is missing or newly fails.";
         view! { <p class="panel-empty">{words}</p> }
     });
-    let (left, right) = (comparison.left.duration.p50_nano, comparison.right.duration.p50_nano);
-    let of = format!("of {}", figures::more_time(left, right));
+    let of = match comparison.difference_nano.0 {
+        0 => "of ±0".to_owned(),
+        nanos => format!("of {}", format::offset(nanos)),
+    };
     view! {
         <div class="compare-side">
             <section class="card panel" aria-label="Most impact first">
@@ -68,15 +70,16 @@ pub(super) fn side(
 
 fn row(
     call: &ComparedCall,
-    impact: Impact,
-    most: f64,
+    impact: &CallImpact,
+    most: u64,
     selected: RwSignal<Option<u32>>,
 ) -> impl IntoView + use<> {
     let name = figures::cut(format::operation(&call.operation), 60);
-    let costs = impact.nanos.abs() >= 1_000.0;
-    let time = if costs { format::offset(call.impact_nano.0) } else { "no time".to_owned() };
-    let width = format!("{:.1}%", impact.nanos.abs() / most * 100.0);
-    let worse = impact.nanos > 0.0 && costs;
+    let nanos = impact.impact_nano.0;
+    let costs = nanos.unsigned_abs() >= 1_000;
+    let time = if costs { format::offset(nanos) } else { "no time".to_owned() };
+    let width = format!("{:.1}%", figures::ratio(nanos.unsigned_abs(), most) * 100.0);
+    let worse = nanos > 0 && costs;
     // A call that is also slower has a second badge for that.
     let is_told =
         |(at, deviation): &(usize, Deviation)| *at == 0 || *deviation == Deviation::Slower;
@@ -85,7 +88,7 @@ fn row(
         view! { <Badge tone=deviation_tone(deviation)>{deviation_words(deviation)}</Badge> }
     });
     let badge = badge.collect_view();
-    let at = impact.row;
+    let at = impact.call_index;
     let choose = move |_| {
         selected.set(Some(at));
         browser::reveal(&lane_id(at));
@@ -221,6 +224,7 @@ mod tests {
                 operation: "charge".to_owned(),
                 kind: SpanKindName::Client,
                 deviations: deviations.to_vec(),
+                differs: true,
                 impact_nano: OffsetNanos(0),
                 left,
                 right,

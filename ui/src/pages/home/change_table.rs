@@ -1,16 +1,18 @@
-//! Changes as rows: a transaction type or a service, its change, and its numbers in the window.
+//! Changes as rows: a transaction type or a service, its change, its failures, and its numbers
+//! since the change or in the window.
 
 use leptos::prelude::*;
 use leptos_router::components::A;
-use tidings_proto::api::{ChangeReport, ChangedGroup};
+use tidings_proto::api::{ChangeReport, ChangedGroup, FailureShare};
 
 use crate::{
     components::{
         ServiceDot,
-        change::change_cell,
+        change::{change_cell, short},
         group_cells::{failure_cells, p95_cells, rate_cells},
     },
     format,
+    format::rates,
     links::Links,
 };
 
@@ -85,12 +87,35 @@ fn change_row(
             aria-selected=move || (marked.get() == Some(index)).to_string()
         >
             {name_cell(group, links)}
-            <td class="grow">{change_cell(group, report.headline.as_ref())}</td>
+            <td class="grow">
+                {change_cell(group, report.headline.as_ref())} {failures_line(&group.failures)}
+            </td>
             {p95_cells(group, times, "changes-latency-spark")}
             {failure_cells(group, times, "changes-failure-spark")}
             {rate_cells(group, times, "wide")}
         </tr>
     }
+}
+
+/// A line with the most frequent kind of failure. Its title has all of them with their messages.
+fn failures_line(failures: &[FailureShare]) -> Option<impl IntoView + use<>> {
+    let line = failure_words(failures.first()?);
+    let words = |failure: &FailureShare| format!("{}: {}", failure_words(failure), failure.message);
+    let title = failures.iter().map(words).collect::<Vec<_>>().join("\n");
+    Some(view! {
+        <div class="change-cell">
+            <span class="badge-cut mute" title=title>
+                {line}
+            </span>
+        </div>
+    })
+}
+
+/// Returns a kind of failure as words: `83 % of failures: CardDeclined in payment`.
+fn failure_words(failure: &FailureShare) -> String {
+    let name = short(failure.exception_type.as_ref().unwrap_or(&failure.message));
+    let service = short(format::service(&failure.service));
+    format!("{} of failures: {name} in {service}", rates::percent(failure.share))
 }
 
 /// The name as a link. That of an operation has its service.
@@ -108,5 +133,23 @@ fn name_cell(group: &ChangedGroup, links: Links) -> impl IntoView + use<> {
             <A href=address_of(group, links)>{name}</A>
             {beside}
         </td>
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{FailureShare, failure_words};
+
+    #[test]
+    fn a_failure_is_named_by_its_exception_else_by_its_message() {
+        let mut failure = FailureShare {
+            service: "payment".to_owned(),
+            exception_type: Some("CardDeclined".to_owned()),
+            message: "no card".to_owned(),
+            share: 0.5,
+        };
+        assert_eq!(failure_words(&failure), "50.0 % of failures: CardDeclined in payment");
+        failure.exception_type = None;
+        assert_eq!(failure_words(&failure), "50.0 % of failures: no card in payment");
     }
 }

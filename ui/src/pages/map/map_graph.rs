@@ -1,13 +1,10 @@
 //! The map's picture from the API's graph: cards, curves, those who begin transactions.
 
-use std::{collections::HashMap, sync::Arc};
+use std::sync::Arc;
 
 use tidings_proto::{
     DurationNanos,
-    api::{
-        ChangeSentence, EdgeKind, GraphEdge, GraphNode, LatencyStats, NodeKind, ServiceGraph,
-        SubjectKind, TimeWindow,
-    },
+    api::{ChangeSentence, EdgeKind, GraphEdge, GraphNode, NodeKind, ServiceGraph, SubjectKind},
 };
 
 use super::{call_words, per_minute};
@@ -16,13 +13,6 @@ use crate::{
     drawings::network::{NetworkEdge, NetworkGraph, NetworkNode, NodeSign},
     figures, format,
 };
-
-/// Fewer calls than this prove nothing.
-const CALLS_MIN: u64 = 20;
-/// A share of failures that is greater than before by this much is trouble.
-const FAILING_FROM: f64 = 0.005;
-/// Without a time before, so many failures are trouble.
-const FAILING_ALONE: f64 = 0.05;
 
 /// Maximum number of letters of a name.
 const NAME_LETTERS_MAX: usize = 255;
@@ -120,17 +110,6 @@ pub fn named_peers(headline: Option<&ChangeSentence>, lit: Option<&ServiceGraph>
     subject.filter(|name| !name.is_empty()).into_iter().chain(of_trace).take(SINGLE_MAX).collect()
 }
 
-/// The single peers of folded kinds and systems. The time before has them single too, so that each
-/// node is compared with itself.
-#[must_use]
-pub fn beside_folded(graph: &ServiceGraph) -> Vec<String> {
-    let group = |node: &GraphNode| (node.kind, node.system.clone());
-    let folded = graph.nodes.iter().filter(|node| node.folded_count.is_some());
-    let folded: Vec<_> = folded.map(group).collect();
-    let single = graph.nodes.iter().filter(|node| is_peer(node) && folded.contains(&group(node)));
-    single.map(|node| node.name.clone()).take(SINGLE_MAX).collect()
-}
-
 const fn sign_of(kind: NodeKind) -> NodeSign {
     match kind {
         NodeKind::Service => NodeSign::Service,
@@ -141,67 +120,7 @@ const fn sign_of(kind: NodeKind) -> NodeSign {
     }
 }
 
-/// Numbers of a node or an edge, now or before.
-#[derive(Debug, Clone, Copy, PartialEq, Default)]
-pub struct CallNumbers {
-    /// Number of calls.
-    pub count: u64,
-    /// Number of failed calls.
-    pub errors: u64,
-    /// Calls in a second.
-    pub rate: f64,
-    /// Durations of the calls.
-    pub duration: LatencyStats,
-}
-
-impl CallNumbers {
-    /// Numbers of a node.
-    #[must_use]
-    pub fn of_node(node: &GraphNode, window: &TimeWindow) -> Self {
-        let rate = node.call_count as f64 / seconds(window);
-        let (count, errors) = (node.call_count, node.error_count);
-        Self { count, errors, rate, duration: node.duration }
-    }
-
-    const fn of_edge(edge: &GraphEdge) -> Self {
-        let (count, errors) = (edge.call_count, edge.error_count);
-        Self { count, errors, rate: edge.rate_per_second, duration: edge.duration }
-    }
-
-    /// Share of failed calls.
-    #[must_use]
-    pub fn failed(&self) -> f64 {
-        figures::ratio(self.errors, self.count)
-    }
-
-    /// Tells whether more fail than before, or many where nothing is known of before.
-    #[must_use]
-    pub fn fails_more_than(&self, before: Option<&Self>) -> bool {
-        let known = before.filter(|before| before.count >= CALLS_MIN);
-        match known {
-            Some(before) => {
-                self.count >= CALLS_MIN && self.failed() - before.failed() >= FAILING_FROM
-            }
-            None => self.failed() >= FAILING_ALONE,
-        }
-    }
-
-    /// Returns how many times as long as before the slowest twentieth takes, where that is longer.
-    #[must_use]
-    pub fn slower_than(&self, before: Option<&Self>) -> Option<f64> {
-        let before = before.filter(|before| before.count >= CALLS_MIN)?;
-        let (now, was) = (self.duration.p95_nano.0, before.duration.p95_nano.0);
-        let times = now as f64 / was.max(1) as f64;
-        (self.count >= CALLS_MIN && was > 0 && times >= 1.5).then_some(times)
-    }
-}
-
-fn seconds(window: &TimeWindow) -> f64 {
-    let nanos = window.end_unix_nano.since(window.start_unix_nano).0;
-    (nanos as f64 / 1e9).max(1e-9)
-}
-
-/// The map: the picture and the numbers behind it, in the picture's order.
+/// The map: the picture and what it was made from, in the picture's order.
 #[derive(Debug, Clone, PartialEq)]
 pub struct MapGraph {
     /// The picture.
@@ -212,10 +131,6 @@ pub struct MapGraph {
     pub nodes: Vec<GraphNode>,
     /// The API's edges.
     pub edges: Vec<GraphEdge>,
-    /// Numbers of the nodes, now and before.
-    pub node_numbers: Vec<(CallNumbers, Option<CallNumbers>)>,
-    /// Numbers of the edges, now and before.
-    pub edge_numbers: Vec<(CallNumbers, Option<CallNumbers>)>,
 }
 
 type EdgeName = (NodeName, NodeName, EdgeKind);
@@ -226,28 +141,14 @@ fn edge_name(graph: &ServiceGraph, edge: &GraphEdge) -> Option<EdgeName> {
 }
 
 impl MapGraph {
-    /// The map of a graph, measured by that of the time before; `lit` is the graph of a trace, and
-    /// `headline` the sentence of the page, whose subject is marked.
+    /// The map of a graph; `lit` is the graph of a trace, and `headline` the sentence of the page,
+    /// whose subject is marked.
     #[must_use]
     pub fn new(
         now: &ServiceGraph,
-        before: Option<&ServiceGraph>,
         lit: Option<&ServiceGraph>,
         headline: Option<&ChangeSentence>,
     ) -> Self {
-        let nodes_before: HashMap<NodeName, CallNumbers> = before
-            .map(|graph| {
-                let numbers =
-                    |node| (NodeName::from_node(node), CallNumbers::of_node(node, &graph.window));
-                graph.nodes.iter().map(numbers).collect()
-            })
-            .unwrap_or_default();
-        let edges_before: HashMap<EdgeName, CallNumbers> = before
-            .map(|graph| {
-                let numbers = |edge| Some((edge_name(graph, edge)?, CallNumbers::of_edge(edge)));
-                graph.edges.iter().filter_map(numbers).collect()
-            })
-            .unwrap_or_default();
         let lit_edges: Vec<EdgeName> = lit
             .map(|graph| graph.edges.iter().filter_map(|edge| edge_name(graph, edge)).collect())
             .unwrap_or_default();
@@ -258,26 +159,19 @@ impl MapGraph {
         let mut map = MapBuilder::default();
         for node in &now.nodes {
             let name = NodeName::from_node(node);
-            let numbers = CallNumbers::of_node(node, &now.window);
-            let was = nodes_before.get(&name).copied();
-            map.cards.push(card(node, &numbers, was.as_ref(), lit_nodes.contains(&name)));
+            map.cards.push(card(node, lit_nodes.contains(&name)));
             map.names.push(name);
             map.nodes.push(node.clone());
-            map.node_numbers.push((numbers, was));
         }
         let most = now.edges.iter().map(|edge| edge.call_count).max().unwrap_or(1).max(1);
         for edge in &now.edges {
             let Some(name) = edge_name(now, edge) else { continue };
-            let numbers = CallNumbers::of_edge(edge);
-            let was = edges_before.get(&name).copied();
-            let ends = (edge.from, edge.to);
             let weight = ((edge.call_count as f64).ln_1p() / (most as f64).ln_1p()).powi(2);
             let words = |at: u32| now.nodes.get(at as usize).map(node_words).unwrap_or_default();
             let words = (words(edge.from), words(edge.to));
             let is_lit = lit_edges.contains(&name);
-            map.curves.push(curve(edge, ends, words, (&numbers, was.as_ref()), weight, is_lit));
+            map.curves.push(curve(edge, words, weight, is_lit));
             map.edges.push(edge.clone());
-            map.edge_numbers.push((numbers, was));
         }
         if let Some(headline) = headline.filter(|headline| headline.change.is_worse) {
             map.mark(headline);
@@ -304,10 +198,8 @@ impl MapGraph {
 struct MapBuilder {
     names: Vec<NodeName>,
     nodes: Vec<GraphNode>,
-    node_numbers: Vec<(CallNumbers, Option<CallNumbers>)>,
     cards: Vec<NetworkNode>,
     edges: Vec<GraphEdge>,
-    edge_numbers: Vec<(CallNumbers, Option<CallNumbers>)>,
     curves: Vec<NetworkEdge>,
 }
 
@@ -349,38 +241,30 @@ impl MapBuilder {
             names: self.names,
             nodes: self.nodes,
             edges: self.edges,
-            node_numbers: self.node_numbers,
-            edge_numbers: self.edge_numbers,
         }
     }
 }
 
-fn card(
-    node: &GraphNode,
-    numbers: &CallNumbers,
-    was: Option<&CallNumbers>,
-    is_lit: bool,
-) -> NetworkNode {
-    let failing = numbers.fails_more_than(was);
-    let p95 = if numbers.duration.max_nano == DurationNanos(0) {
+fn card(node: &GraphNode, is_lit: bool) -> NetworkNode {
+    let p95 = if node.duration.max_nano == DurationNanos(0) {
         String::new()
     } else {
-        format::duration(numbers.duration.p95_nano)
+        format::duration(node.duration.p95_nano)
     };
     let is_user = node.kind == NodeKind::User;
     let left = if is_user {
         "begins transactions".to_owned()
-    } else if numbers.count == 0 {
+    } else if node.call_count == 0 {
         node.system.clone().unwrap_or_default()
     } else {
-        per_minute(numbers.rate)
+        per_minute(node.rate_per_second)
     };
     let words = if is_user {
         "here transactions begin".to_owned()
-    } else if numbers.count == 0 {
+    } else if node.call_count == 0 {
         "calls nothing of its own is known of".to_owned()
     } else {
-        format!("{}, p95 {p95}", call_words(numbers.rate, numbers.failed()))
+        format!("{}, p95 {p95}", call_words(node.rate_per_second, node.error_share))
     };
     let name = node_words(node);
     let system = node.system.as_ref().filter(|_| node.folded_count.is_none());
@@ -389,9 +273,9 @@ fn card(
         sign: sign_of(node.kind),
         left,
         right: p95,
-        alarm: failing.then(|| figures::share(numbers.failed())),
+        alarm: node.fails_more.then(|| figures::share(node.error_share)),
         is_culprit: false,
-        bar: numbers.failed(),
+        bar: node.error_share,
         bar_is_failures: true,
         title: format!("{name}{}: {words}", system.unwrap_or_default()),
         name,
@@ -401,23 +285,20 @@ fn card(
 
 fn curve(
     edge: &GraphEdge,
-    (from, to): (u32, u32),
     (caller, called): (String, String),
-    (numbers, was): (&CallNumbers, Option<&CallNumbers>),
     weight: f64,
     is_lit: bool,
 ) -> NetworkEdge {
-    let p95 = format::duration(numbers.duration.p95_nano);
+    let p95 = format::duration(edge.duration.p95_nano);
     NetworkEdge {
-        from,
-        to,
-        label: format!("{} · {p95}", per_minute(numbers.rate)),
+        from: edge.from,
+        to: edge.to,
+        label: format!("{} · {p95}", per_minute(edge.rate_per_second)),
         title: format!(
             "{caller} calls {called}: {}, p95 {p95}",
-            call_words(numbers.rate, numbers.failed())
+            call_words(edge.rate_per_second, edge.error_share)
         ),
-        has_failed: numbers.fails_more_than(was)
-            || numbers.slower_than(was).is_some_and(|times| times >= 2.0),
+        has_failed: edge.fails_more || edge.slower_factor.is_some(),
         is_message: edge.kind == EdgeKind::Message,
         is_critical: false,
         weight,

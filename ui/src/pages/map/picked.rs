@@ -5,12 +5,12 @@ use std::sync::Arc;
 use leptos::prelude::*;
 use tidings_proto::{
     DurationNanos,
-    api::{Exemplar, GraphEdge, GraphNode, LatencyStats, NodeKind},
+    api::{CallsBefore, Exemplar, GraphEdge, GraphNode, LatencyStats, NodeKind},
 };
 
 use super::{
     MapPageState, each_switch,
-    map_graph::{CallNumbers, MapGraph, NodeName},
+    map_graph::{MapGraph, NodeName},
     per_minute,
 };
 use crate::{
@@ -24,6 +24,41 @@ use crate::{
 
 /// Edges that are listed of a node.
 const LISTED: usize = 30;
+
+/// The numbers that nodes and edges have.
+#[derive(Debug, Clone, Copy)]
+struct CallNumbers {
+    rate: f64,
+    failed: f64,
+    duration: LatencyStats,
+    before: Option<CallsBefore>,
+    is_slower: bool,
+    fails_more: bool,
+}
+
+impl CallNumbers {
+    fn of_node(node: &GraphNode) -> Self {
+        Self {
+            rate: node.rate_per_second,
+            failed: node.error_share,
+            duration: node.duration,
+            before: node.before,
+            is_slower: node.slower_factor.is_some(),
+            fails_more: node.fails_more,
+        }
+    }
+
+    fn of_edge(edge: &GraphEdge) -> Self {
+        Self {
+            rate: edge.rate_per_second,
+            failed: edge.error_share,
+            duration: edge.duration,
+            before: edge.before,
+            is_slower: edge.slower_factor.is_some(),
+            fails_more: edge.fails_more,
+        }
+    }
+}
 
 /// The panel.
 pub(super) fn picked_panel(page: MapPageState) -> impl IntoView {
@@ -52,10 +87,8 @@ pub(super) fn picked_panel(page: MapPageState) -> impl IntoView {
 }
 
 /// Numbers now, with what they were.
-fn numbers(now: &CallNumbers, was: Option<&CallNumbers>) -> impl IntoView + use<> {
-    let was = was.copied();
-    let (failing, slower) =
-        (now.fails_more_than(was.as_ref()), now.slower_than(was.as_ref()).is_some());
+fn numbers(now: CallNumbers) -> impl IntoView {
+    let CallNumbers { duration, before, .. } = now;
     let row = |name: &'static str, number: String, was: Option<String>, worse: bool| {
         view! {
             <span class="mute">{name}</span>
@@ -63,22 +96,26 @@ fn numbers(now: &CallNumbers, was: Option<&CallNumbers>) -> impl IntoView + use<
             <span class="num was">{was.map(|was| format!("was {was}"))}</span>
         }
     };
-    let quantile = |name, of: fn(&LatencyStats) -> DurationNanos, worse| {
-        let was = was.map(|was| format::duration(of(&was.duration)));
-        row(name, format::duration(of(&now.duration)), was, worse)
+    let quantile = |name, now: DurationNanos, was: Option<DurationNanos>, worse| {
+        row(name, format::duration(now), was.map(format::duration), worse)
     };
     view! {
         <div class="map-numbers">
-            {row("calls", per_minute(now.rate), was.map(|was| per_minute(was.rate)), false)}
+            {row(
+                "calls",
+                per_minute(now.rate),
+                before.map(|before| per_minute(before.rate_per_second)),
+                false,
+            )}
             {row(
                 "failed",
-                figures::share(now.failed()),
-                was.map(|was| figures::share(was.failed())),
-                failing,
+                figures::share(now.failed),
+                before.map(|before| figures::share(before.error_share)),
+                now.fails_more,
             )}
-            {quantile("p50", |duration| duration.p50_nano, false)}
-            {quantile("p95", |duration| duration.p95_nano, slower)}
-            {quantile("p99", |duration| duration.p99_nano, false)}
+            {quantile("p50", duration.p50_nano, before.map(|before| before.p50_nano), false)}
+            {quantile("p95", duration.p95_nano, before.map(|before| before.p95_nano), now.is_slower)}
+            {quantile("p99", duration.p99_nano, before.map(|before| before.p99_nano), false)}
         </div>
     }
 }
@@ -109,9 +146,8 @@ fn of_node(
 ) -> Option<impl IntoView + use<>> {
     let name = shown.names.get(at as usize)?.clone();
     let node = shown.nodes.get(at as usize)?.clone();
-    let (now, was) = *shown.node_numbers.get(at as usize)?;
     let kind = kind_words(&node);
-    let facts = (now.count > 0).then(|| numbers(&now, was.as_ref()));
+    let facts = (node.call_count > 0).then(|| numbers(CallNumbers::of_node(&node)));
     let card = shown.network.nodes.get(at as usize).filter(|card| card.is_culprit);
     let culprit = card.map(|card| {
         let (words, numbers) = (card.alarm.clone(), card.right.clone());
@@ -175,7 +211,8 @@ fn edge_list(
     let row = |(edge, other): (u32, u32)| {
         let is_red = shown.network.edges[edge as usize].has_failed;
         let open = Callback::new(move |()| page.pick(Some(Pick::Edge(edge))));
-        row_view(shown.words(other), shown.edge_numbers[edge as usize], is_red, open).into_any()
+        let numbers = CallNumbers::of_edge(&shown.edges[edge as usize]);
+        row_view(shown.words(other), numbers, is_red, open).into_any()
     };
     let rows = edges.into_iter().take(LISTED).map(row).collect();
     Some(list_view(if is_from { "Calls" } else { "Called by" }, rows, more))
@@ -184,12 +221,11 @@ fn edge_list(
 /// The peers of a folded node that have most calls. Each leads to the graph around it.
 fn largest_list(page: MapPageState, node: &GraphNode) -> Option<impl IntoView + use<>> {
     let count = usize::try_from(node.folded_count?).unwrap_or(usize::MAX);
-    let window = page.now.value()?.window;
     let row = |peer: &GraphNode| {
         let name = NodeName::from_node(peer);
-        let (words, numbers) = (name.words(), CallNumbers::of_node(peer, &window));
+        let (words, numbers) = (name.words(), CallNumbers::of_node(peer));
         let open = Callback::new(move |()| page.focus_on(Some(&name), 1));
-        row_view(words, (numbers, None), false, open).into_any()
+        row_view(words, numbers, false, open).into_any()
     };
     let rows = node.largest.iter().map(row).collect();
     Some(list_view("Most calls", rows, count.saturating_sub(node.largest.len())))
@@ -204,14 +240,14 @@ fn list_view(title: &'static str, rows: Vec<AnyView>, more: usize) -> impl IntoV
     }
 }
 
-/// A row of a list: numbers now against those before. `is_red` is set when something is wrong.
+/// A row of a list. `is_red` is set when something is wrong.
 fn row_view(
     words: String,
-    (numbers, was): (CallNumbers, Option<CallNumbers>),
+    numbers: CallNumbers,
     is_red: bool,
     open: Callback<()>,
 ) -> impl IntoView {
-    let fails_more = numbers.fails_more_than(was.as_ref());
+    let CallNumbers { fails_more, .. } = numbers;
     let is_slower = is_red && !fails_more;
     view! {
         <li>
@@ -221,7 +257,7 @@ fn row_view(
                 <span class="num" class:is-worse=is_slower>
                     {format::duration(numbers.duration.p95_nano)}
                 </span>
-                <span class="num" class:is-worse=fails_more>{figures::share(numbers.failed())}</span>
+                <span class="num" class:is-worse=fails_more>{figures::share(numbers.failed)}</span>
             </button>
         </li>
     }
@@ -235,7 +271,6 @@ fn of_edge(
 ) -> Option<impl IntoView + use<>> {
     let curve = shown.network.edges.get(at as usize)?;
     let (from, to) = (curve.from, curve.to);
-    let (now, was) = *shown.edge_numbers.get(at as usize)?;
     let name = |node: u32| shown.words(node);
     let edge = shown.edges.get(at as usize)?.clone();
     let is_message = curve.is_message;
@@ -246,7 +281,7 @@ fn of_edge(
             </button>
         }
     };
-    let facts = numbers(&now, was.as_ref());
+    let facts = numbers(CallNumbers::of_edge(&edge));
     let node = |at: u32| shown.nodes.get(at as usize);
     let calls = node(from).zip(node(to)).map(|(from, to)| calls_address(from, to, range));
     let details = edge_details(&edge);

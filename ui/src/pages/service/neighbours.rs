@@ -1,4 +1,4 @@
-//! Callers and callees of a service, each edge compared with the baseline.
+//! Callers and callees of a service, each edge compared with the time before.
 
 use std::sync::Arc;
 
@@ -11,12 +11,12 @@ use tidings_proto::{
     },
 };
 
-use super::{ServiceView, WORSE_SHARE, is_slower};
+use super::ServiceView;
 use crate::{
     api::{self, analysis::graph},
-    asked::{before, incomplete},
+    asked::incomplete,
     components::{
-        Badge, Panel, ServiceName, Tone, WatchedRequest,
+        Badge, Panel, ServiceName, Tone,
         change::{change_words, short, with_numbers},
     },
     figures, format,
@@ -38,7 +38,8 @@ enum Side {
     Callees,
 }
 
-/// Returns the node at the other end of each edge of a service, most calls first.
+/// Returns the node at the other end of each edge of a service, in the order of the API: those that
+/// became worse first, then those with most calls.
 fn edges_of<'a>(
     graph: &'a ServiceGraph,
     service: &'a str,
@@ -57,13 +58,10 @@ fn edges_of<'a>(
 
 /// Both panels.
 pub(super) fn neighbour_panels(view: ServiceView) -> impl IntoView {
-    let now = Remote::new(move || Some(graph(&view.time.analysis())));
-    let earlier = Remote::new(move || now.signal().get().map(|now| graph(&before(now.window))));
+    let now = Remote::new(move || Some(graph(&view.time.analysis().with("compare", true))));
     let panel = move |title: &'static str, empty: &'static str, side| {
         let draw = move |graph: Arc<ServiceGraph>| {
             let service = view.name();
-            let none = if earlier.loading() { "" } else { "–" };
-            let earlier = earlier.value();
             let headline = view.report.value().and_then(|report| report.headline.clone());
             let links = view.links.get();
             let all: Vec<_> = edges_of(&graph, &service, side).collect();
@@ -72,17 +70,11 @@ pub(super) fn neighbour_panels(view: ServiceView) -> impl IntoView {
             }
             let more = all.len().saturating_sub(EDGES_MAX);
             let row = |(node, edge): &(&GraphNode, &GraphEdge)| {
-                let was = earlier.as_deref().and_then(|earlier| {
-                    let same = |(other, was): &(&GraphNode, &GraphEdge)| {
-                        other.name == node.name && other.kind == node.kind && was.kind == edge.kind
-                    };
-                    edges_of(earlier, &service, side).find(same).map(|(_, was)| was)
-                });
                 let is_named = |headline: &&ChangeSentence| {
                     side == Side::Callees && is_subject(headline, node, &service)
                 };
                 let named = headline.as_ref().filter(is_named).map(|headline| &headline.change);
-                edge_row(node, edge, (was, none), named, links)
+                edge_row(node, edge, named, links)
             };
             let rows = all.iter().take(EDGES_MAX).map(row).collect_view();
             let mut listed = all.iter().take(EDGES_MAX);
@@ -99,7 +91,6 @@ pub(super) fn neighbour_panels(view: ServiceView) -> impl IntoView {
             <Panel
                 title=title
                 remote=now
-                needs=vec![WatchedRequest::new("The numbers before are not known", earlier)]
                 is_empty=|_| false
                 missing=missing
                 empty=empty
@@ -164,14 +155,10 @@ fn is_subject(headline: &ChangeSentence, node: &GraphNode, caller: &str) -> bool
 fn edge_row(
     node: &GraphNode,
     edge: &GraphEdge,
-    (was, none): (Option<&GraphEdge>, &str),
     culprit: Option<&Change>,
     links: Links,
 ) -> impl IntoView + use<> {
-    let share = |edge: &GraphEdge| figures::ratio(edge.error_count, edge.call_count);
-    let p95 = |edge: &GraphEdge| edge.duration.p95_nano;
-    let fails_more = was.is_some_and(|was| share(edge) - share(was) >= WORSE_SHARE);
-    let is_slower = was.is_some_and(|was| is_slower(p95(edge), p95(was)));
+    let (fails_more, is_slower) = (edge.fails_more, edge.slower_factor.is_some());
     let trace = |trace: TraceId, span: SpanId| api::trace_address(trace, Some(span));
     // The texts of links are numbers, so their titles name the call.
     let titled = |words: &str| format!("{words}, {}", short(&node.name));
@@ -183,10 +170,10 @@ fn edge_row(
         Some((href, title)) => view! { <A href=href attr:title=title>{text}</A> }.into_any(),
         None => text.into_any(),
     };
-    let failed = linked(rates::percent(share(edge)), example.filter(|_| edge.error_count > 0));
-    let slow = linked(format::duration(p95(edge)), slowest);
-    let was_p95 = was.map_or(none.to_owned(), |was| format::duration(p95(was)));
-    let was_share = was.map(|was| format!("it was {}", rates::percent(share(was))));
+    let failed = linked(rates::percent(edge.error_share), example.filter(|_| edge.error_count > 0));
+    let slow = linked(format::duration(edge.duration.p95_nano), slowest);
+    let was_p95 = edge.before.map_or("–".to_owned(), |was| format::duration(was.p95_nano));
+    let was_share = edge.before.map(|was| format!("it was {}", rates::percent(was.error_share)));
     // There is no room for both beside a name.
     let words = match culprit {
         Some(change) => {
@@ -271,9 +258,14 @@ mod tests {
             system: None,
             call_count: 0,
             error_count: 0,
+            rate_per_second: 0.0,
+            error_share: 0.0,
             entry_count: 0,
             span_count: 0,
             duration: LatencyStats::default(),
+            before: None,
+            slower_factor: None,
+            fails_more: false,
             folded_count: None,
             largest: Vec::new(),
         };
@@ -284,9 +276,13 @@ mod tests {
             call_count: 4,
             caller_only_count: 1,
             error_count: 0,
+            error_share: 0.0,
             rate_per_second: 1.0,
             duration: LatencyStats::default(),
             caller_duration: None,
+            before: None,
+            slower_factor: None,
+            fails_more: false,
             slowest: None,
             failed: None,
         };
@@ -296,6 +292,9 @@ mod tests {
                 end_unix_nano: UnixNanos(1),
                 step_nano: DurationNanos(1),
             },
+            known_since_unix_nano: None,
+            service_count: 2,
+            endpoint_count: 1,
             nodes: vec![
                 node("shop", NodeKind::Service),
                 node("redis", NodeKind::Service),

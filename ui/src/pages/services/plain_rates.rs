@@ -14,12 +14,14 @@ pub(super) fn groups_of_rates(now: &RedResult, before: Option<&RedResult>) -> Ve
             operation: None,
             uninstrumented: false,
             now: stats(group),
+            since: None,
             before: earlier.map(stats).unwrap_or_default(),
             steps: group.steps.iter().map(step).collect(),
             baseline_steps: earlier
                 .map(|earlier| earlier.steps.iter().map(step).collect())
                 .unwrap_or_default(),
             changes: Vec::new(),
+            failures: Vec::new(),
             sentence: None,
             score: 0.0,
             only_feels: false,

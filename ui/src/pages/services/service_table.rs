@@ -1,4 +1,4 @@
-//! The table of services: changes, and rate, failures and durations in the window.
+//! The table of services: changes, and rate, failures and durations since them, or of the window.
 
 use std::sync::Arc;
 
@@ -10,7 +10,9 @@ use crate::{
     components::{
         Icon, IconName, ServiceName, SortHead, SortOrder,
         change::{change_cell, sentence_of},
-        group_cells::{ComparedTimes, duration_cell, failure_cells, p95_cells, rate_cells},
+        group_cells::{
+            ComparedTimes, duration_cell, failure_cells, p95_cells, rate_cells, shown_stats,
+        },
     },
     format,
     links::Links,
@@ -42,12 +44,13 @@ pub(super) const ROW: &str = "service-row";
 pub(super) fn sorted(mut groups: Vec<ChangedGroup>, order: &SortOrder) -> Vec<ChangedGroup> {
     groups.sort_by(|a, b| {
         let apart = a.uninstrumented.cmp(&b.uninstrumented);
+        let (one, other) = (shown_stats(a), shown_stats(b));
         apart.then_with(|| match order.column.as_str() {
             "service" => order.compare(&a.service, &b.service),
-            "rate" => order.compare(a.now.rate_per_second, b.now.rate_per_second),
-            "failed" => order.compare(a.now.error_share, b.now.error_share),
-            "p50" => order.compare(a.now.p50_nano, b.now.p50_nano),
-            "p95" => order.compare(a.now.p95_nano, b.now.p95_nano),
+            "rate" => order.compare(one.rate_per_second, other.rate_per_second),
+            "failed" => order.compare(one.error_share, other.error_share),
+            "p50" => order.compare(one.p50_nano, other.p50_nano),
+            "p95" => order.compare(one.p95_nano, other.p95_nano),
             // The API's order is by change, and the sort is stable.
             _ if order.descending => std::cmp::Ordering::Equal,
             _ => a.score.total_cmp(&b.score),
@@ -225,10 +228,12 @@ mod tests {
             operation: None,
             uninstrumented,
             now,
+            since: None,
             before: GroupStats::default(),
             steps: Vec::new(),
             baseline_steps: Vec::new(),
             changes: Vec::new(),
+            failures: Vec::new(),
             sentence: None,
             score,
             only_feels: false,

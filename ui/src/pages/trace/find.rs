@@ -71,6 +71,11 @@ impl Matches {
         self.rows.binary_search(&row).is_ok()
     }
 
+    /// Reports whether there are matches, but none of these rows is one.
+    pub(crate) fn misses(&self, rows: &[u32]) -> bool {
+        !self.rows.is_empty() && !rows.iter().any(|&row| self.contains(row))
+    }
+
     /// Returns the number of matches up to and including `row`: "12" in "12 of 212". `None` when
     /// `row` is not a match.
     pub(crate) fn place(&self, row: u32) -> Option<usize> {
@@ -149,6 +154,8 @@ mod tests {
         );
         assert_eq!((matches.place(10), matches.place(3)), (Some(2), None));
         assert!(matches.contains(9) && !matches.contains(8));
+        assert!(matches.misses(&[3, 8]) && !matches.misses(&[3, 9]));
+        assert!(!Matches::default().misses(&[3]), "without matches nothing is missed");
     }
 
     #[test]

@@ -7,6 +7,7 @@ use leptos::prelude::*;
 use tidings_proto::{DurationNanos, api::SpanFlags};
 
 use super::{
+    find::Matches,
     merged::{self, GroupBy, MergedCalls},
     model::TraceModel,
     page_signals::{IdentityArc, PageSignals},
@@ -43,7 +44,10 @@ fn width_of(calls: &MergedCalls, by: &str) -> u64 {
     }
 }
 
-fn frames(model: &TraceModel, places: &[MergedCalls], by: &str) -> Vec<Frame> {
+/// Sign before the name of a frame that has a match of the find text.
+const FOUND: &str = "◆ ";
+
+fn frames(model: &TraceModel, places: &[MergedCalls], matches: &Matches, by: &str) -> Vec<Frame> {
     let frame = |calls: &MergedCalls| {
         let service = name_at(model.services(), calls.service);
         let operation = format::operation(name_at(model.operations(), calls.operation));
@@ -54,6 +58,8 @@ fn frames(model: &TraceModel, places: &[MergedCalls], by: &str) -> Vec<Frame> {
             String::new()
         };
         let time = format::duration(DurationNanos(value));
+        let is_found = !matches.rows().is_empty() && !matches.misses(&calls.rows);
+        let (sign, found) = if is_found { (FOUND, ", found") } else { ("", "") };
         let failed = if calls.errors > 0 {
             format!(", {} failed", format::count(u64::from(calls.errors)))
         } else {
@@ -63,10 +69,10 @@ fn frames(model: &TraceModel, places: &[MergedCalls], by: &str) -> Vec<Frame> {
             parent: calls.parent,
             value: value as f64,
             service: service.to_owned(),
-            name: figures::cut(operation, 80),
+            name: format!("{sign}{}", figures::cut(operation, 80)),
             number: format!("{times}{time}"),
             title: format!(
-                "{} {}: {times}{time}, own time {}{failed}",
+                "{} {}: {times}{time}, own time {}{failed}{found}",
                 figures::cut(format::service(service), 60),
                 figures::cut(operation, 120),
                 format::duration(DurationNanos(calls.self_nano)),
@@ -77,6 +83,12 @@ fn frames(model: &TraceModel, places: &[MergedCalls], by: &str) -> Vec<Frame> {
         }
     };
     places.iter().map(frame).collect()
+}
+
+/// Returns the frames of the trace. Those that have a match of the find text are marked.
+fn marked_frames(page: PageSignals, places: &[MergedCalls], by: &str) -> Arc<Vec<Frame>> {
+    page.matches
+        .with(|matches| page.model.with(|model| Arc::new(frames(model, places, matches, by))))
 }
 
 pub(super) fn name_at(names: &[String], index: u32) -> &str {
@@ -100,7 +112,7 @@ pub(crate) fn flame_tab(page: PageSignals) -> impl IntoView {
     };
     use_keys().bind("z", "Only the chosen frame, or all again", "Flame graph", only);
     let picture = move || {
-        let frames = page.model.with(|model| Arc::new(frames(model, &places.get(), width.get())));
+        let frames = marked_frames(page, &places.get(), width.get());
         let is_given = order.get() == "happened";
         let order = if is_given { SiblingOrder::Given } else { SiblingOrder::WidestFirst };
         let placement = place(&frames, focus.get(), order);

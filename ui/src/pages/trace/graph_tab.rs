@@ -92,8 +92,13 @@ fn card(node: &GraphNode, times: &HashMap<&str, &ServiceTime>, most: u64) -> Net
     };
     // A node without spans has no own time: its callers waited for it.
     let waited = format::duration(node.duration.sum_nano);
-    let (right, words) = match time.map(|time| format::duration(time.self_nano)) {
-        Some(own) => (own.clone(), format!("own time {own}")),
+    let (right, words) = match time {
+        Some(time) => {
+            let own = format::duration(time.self_nano);
+            let peers = waiting_words(time).map(|words| format!(" ({words})")).unwrap_or_default();
+            let words = format!("own time {own}{peers}");
+            (own, words)
+        }
         None => {
             (format!("waited {waited}"), format!("not instrumented, its callers waited {waited}"))
         }
@@ -110,6 +115,12 @@ fn card(node: &GraphNode, times: &HashMap<&str, &ServiceTime>, most: u64) -> Net
         name,
         is_lit: false,
     }
+}
+
+/// Returns the part of a service's own time that it waited for peers; `None` when it did not.
+fn waiting_words(time: &ServiceTime) -> Option<String> {
+    let waited = time.waiting_nano;
+    (waited.0 > 0).then(|| format!("{} of it waiting for peers", format::duration(waited)))
 }
 
 fn picture(model: &TraceModel, graph: &ServiceGraph) -> NetworkGraph {
@@ -182,7 +193,7 @@ pub(crate) fn graph_tab(page: PageSignals) -> impl IntoView {
                 <span class="graph-key is-failed">"failed"</span>
                 <span class="graph-key is-message">"messages"</span>
                 <span class="mute tab-note">
-                    "Bars are own time. Dashed boxes are not instrumented: their time is what their callers waited, which is in the own time of those."
+                    "Bars are own time. Dashed boxes are not instrumented: their time is what their callers waited, which is in the own time of those: their cards say how much."
                 </span>
             </div>
             <div class="tab-columns" class:has-side=move || has_side.get()>
@@ -223,6 +234,7 @@ fn node_facts(page: PageSignals, graph: &ServiceGraph, at: u32) -> Option<impl I
             {fact("failed", format::count(time.error_count))}
             {fact("under way", format::duration(time.busy_nano))}
             {fact("own time", format::duration(time.self_nano))}
+            {waiting_words(&time).map(|words| fact("", words))}
             {fact("on critical path", format::duration(time.critical_nano))}
         }
         .into_any(),

@@ -3,7 +3,7 @@
 use leptos::prelude::*;
 use tidings_proto::{
     DurationNanos,
-    api::{ServiceTime, TraceSummary, TransactionState},
+    api::{PinList, ServiceTime, TraceSummary, TransactionState},
 };
 
 use super::{
@@ -16,8 +16,9 @@ use super::{
 };
 use crate::{
     api, browser, colour,
-    components::{CopyButton, SHARE_PER_LETTER, StateBadge, use_toasts},
+    components::{CopyButton, SHARE_PER_LETTER, StateBadge, WatchedRequest, use_toasts},
     format,
+    remote::Remote,
 };
 
 /// Shares of the strip that are narrower than this are merged with others of their kind.
@@ -31,6 +32,8 @@ pub(crate) fn header(page: PageSignals) -> impl IntoView {
     let summary = Memo::new(move |_| page.model.with(|model| model.summary.clone()));
     // There is room for one button on a phone.
     let has_actions = RwSignal::new(false);
+    let pins = Remote::<PinList>::new(|| Some(api::pins()));
+    let unknown_pin = WatchedRequest::new("The pin of this trace is not known", pins);
     view! {
         <div class="trace-title">
             <h1>
@@ -63,11 +66,19 @@ pub(crate) fn header(page: PageSignals) -> impl IntoView {
                 >
                     "Compare with typical"
                 </a>
-                {pin_button(page.id)}
+                <a
+                    class="button"
+                    href=format!("/compare?right={}", page.id)
+                    title="What is different from a trace that you choose"
+                >
+                    "Compare with another"
+                </a>
+                {pin_button(page.id, pins)}
                 <CopyLink />
                 <ExportMenu page=page />
             </div>
         </div>
+        {unknown_pin.note()}
         <Facts page=page summary=summary />
         {move || summary.with(|summary| strip(&summary.services))}
     }

@@ -78,7 +78,7 @@ fn span_line(page: PageSignals, place: LinePosition, row: u32) -> impl IntoView 
             id=line_id(place.line)
             class="wf-line"
             class:wf-selected=move || page.selected.get() == Some(row)
-            class:wf-missed=move || is_missed(page, row)
+            class:wf-missed=page.misses(vec![row])
             class:wf-failed=failed
             role="row"
             aria-rowindex=place.line + 1
@@ -409,10 +409,6 @@ fn hidden_note(below: u32, errors: u32) -> impl IntoView {
         </span>
         {failed}
     }
-}
-
-fn is_missed(page: PageSignals, row: u32) -> bool {
-    page.matches.with(|matches| !matches.rows().is_empty() && !matches.contains(row))
 }
 
 fn is_in_run(page: PageSignals, first: u32) -> bool {

@@ -32,7 +32,7 @@ pub(crate) fn logs_tab(page: PageSignals) -> impl IntoView {
         }
         let is_kept = page.records.value().is_some();
         let failed = page.records.error().map(|error| {
-            view! { <ErrorState name="Log records" is_kept error on_retry=retry /> }
+            view! { <ErrorState name="The log records" is_kept error on_retry=retry /> }
         });
         let failed = failed.into_any();
         if !is_kept {

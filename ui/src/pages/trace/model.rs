@@ -11,8 +11,8 @@ use std::ops::Range;
 use tidings_proto::{
     SpanId,
     api::{
-        AssemblyNotes, ProblemCount, ProblemView, QueueSegment, SpanColumns, SpanFlags,
-        TraceSkeleton, TraceSummary, UntracedStretch,
+        AssemblyNotes, ProblemCount, ProblemKind, ProblemView, QueueSegment, SpanColumns,
+        SpanFlags, TraceSkeleton, TraceSummary, UntracedStretch,
     },
 };
 
@@ -177,6 +177,26 @@ impl TraceModel {
         let mut rows: Vec<u32> = self.problem_rows.iter().map(|&(row, _)| row).collect();
         rows.dedup();
         rows
+    }
+
+    /// Returns the rows of each span whose parent is missing, with its subtree, in order.
+    pub(crate) fn orphans(&self) -> impl Iterator<Item = Range<u32>> + '_ {
+        let is_orphan =
+            |&&(_, at): &&(u32, u32)| self.problems[at as usize].kind == ProblemKind::MissingParent;
+        self.problem_rows.iter().filter(is_orphan).map(|&(row, _)| row..self.after(row))
+    }
+
+    /// Reports whether some rows are orphans or below one, but not all.
+    pub(crate) fn has_orphans(&self) -> bool {
+        let count: u64 = self.orphans().map(|rows| u64::from(rows.end - rows.start)).sum();
+        count > 0 && count < self.len() as u64
+    }
+
+    /// Reports whether a span has a stretch without an open call, or was not waited for by its
+    /// caller.
+    pub(crate) fn has_gaps(&self) -> bool {
+        !self.untraced.is_empty()
+            || self.rows().any(|row| self.has_flag(row, SpanFlags::ASYNCHRONOUS))
     }
 
     /// Returns the ranges of the row in which none of its calls was open, as the API gives them.

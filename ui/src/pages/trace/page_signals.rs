@@ -176,6 +176,7 @@ impl PageSignals {
             })
         });
         let shown = Memo::new(move |_| state.with(|state| state.shown));
+        let orphans = Memo::new(move |_| state.with(|state| state.orphans));
         let lines = Memo::new(move |_| {
             let inline = inline_logs.get().then(|| logs.get());
             // An empty selection shows all rows. The count beside it is "none".
@@ -184,15 +185,16 @@ impl PageSignals {
                 SpanSelection::Matches => matches.with(|matches| matches.rows().to_vec()),
                 SpanSelection::Problems => model.with(|model| model.rows_with_problems()),
             };
-            let listed = model.with(|model| {
-                if !wanted.is_empty() {
-                    return visible_rows::rows_of(model, &wanted, inline.as_deref());
-                }
-                folds.with(|folds| {
-                    visible_rows::visible_rows(model, folds, grouped.get(), inline.as_deref())
-                })
-            });
-            IdentityArc::new(listed)
+            IdentityArc::new(model.with(|model| {
+                let listed = if wanted.is_empty() {
+                    folds.with(|folds| {
+                        visible_rows::visible_rows(model, folds, grouped.get(), inline.as_deref())
+                    })
+                } else {
+                    visible_rows::rows_of(model, &wanted, inline.as_deref())
+                };
+                if orphans.get() { listed } else { visible_rows::without_orphans(model, listed) }
+            }))
         });
         let page = Self {
             id,
@@ -222,11 +224,16 @@ impl PageSignals {
         page
     }
 
-    /// Moves to the first match of a typed text as soon as one is known.
+    /// Moves to the first match of a typed text as soon as one is known. Other views than the
+    /// waterfall mark the matches where they are.
     fn jump_to_matches(self, find: Memo<String>) {
         let jumped = StoredValue::new(find.get_untracked());
         Effect::new(move |_| {
             let (text, rows) = (find.get(), self.matches.get());
+            if self.tab.get_untracked() != Tab::Waterfall {
+                jumped.set_value(text);
+                return;
+            }
             let first = rows.next(self.selected.get_untracked(), true);
             let Some(first) = first.filter(|_| jumped.with_value(|jumped| *jumped != text)) else {
                 return;
@@ -284,6 +291,7 @@ impl PageSignals {
             self.state.update(|state| {
                 state.select(model, row);
                 state.folds.reveal(model, row);
+                state.orphans |= model.orphans().any(|orphan| orphan.contains(&row));
                 state.tab = Tab::Waterfall;
             });
         });
@@ -314,6 +322,12 @@ impl PageSignals {
 
     pub(crate) fn toggle_groups(self) {
         self.state.update(|state| state.group_repeats = !state.group_repeats);
+    }
+
+    /// Returns a function that reports whether the find text has matches, but none of these rows is
+    /// one.
+    pub(crate) fn misses(self, rows: Vec<u32>) -> impl Fn() -> bool + Send + Sync + 'static {
+        move || self.matches.with(|matches| matches.misses(&rows))
     }
 
     /// Shows only these spans, or all again.

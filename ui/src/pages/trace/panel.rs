@@ -200,11 +200,11 @@ fn Body(page: PageSignals, details: Arc<SpanDetails>) -> impl IntoView {
         {records(page)}
         {events(page, &span.events)}
         {dropped(span.dropped_events_count, "event")}
-        {attribute_list("Attributes", &span.attributes, &span.service)}
+        {attribute_list(page, "Attributes", &span.attributes, &span.service)}
         {dropped(span.dropped_attributes_count, "attribute")}
         {links(page, &span.links)}
         {dropped(span.dropped_links_count, "link")}
-        {attribute_list("Resource", &details.resource_value.attributes, "")}
+        {attribute_list(page, "Resource", &details.resource_value.attributes, "")}
         {scope(&details.scope_value)}
         <section class="span-ids">
             <h3>"Span id"</h3>

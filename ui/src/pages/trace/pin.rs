@@ -1,7 +1,10 @@
 //! Pin of the trace, which keeps it past retention. Shows the pin with its note, and changes it.
 
 use leptos::{html, prelude::*, task::spawn_local};
-use tidings_proto::{TraceId, api::PinView};
+use tidings_proto::{
+    TraceId,
+    api::{PinList, PinView},
+};
 
 use crate::{
     api::{self, ApiError},
@@ -15,8 +18,7 @@ use crate::{
 const NOTE_CHARS_MAX: &str = "500";
 
 /// The button, and the field for a note while the trace is being pinned.
-pub(crate) fn pin_button(id: TraceId) -> impl IntoView {
-    let pins = Remote::new(|| Some(api::pins()));
+pub(crate) fn pin_button(id: TraceId, pins: Remote<PinList>) -> impl IntoView {
     let listed = pins.signal();
     let pinned = Memo::new(move |_| {
         let of_it = |pins: &[PinView]| pins.iter().find(|pin| pin.trace_id == id).cloned();
@@ -48,10 +50,9 @@ pub(crate) fn pin_button(id: TraceId) -> impl IntoView {
         busy.set(true);
         spawn_local(async move { ended(api::unpin(id).send(None).await) });
     };
-    let title = move || match (pinned.get(), pins.error()) {
-        (Some(pin), _) => pin_text(&pin),
-        (None, Some(error)) => format!("{}: {}", error.title(), error.detail()),
-        (None, None) => "Keep this trace whatever its age".to_owned(),
+    let title = move || match pinned.get() {
+        Some(pin) => pin_text(&pin),
+        None => "Keep this trace whatever its age".to_owned(),
     };
     view! {
         <Show when=move || asking.get() && pinned.with(Option::is_none)>

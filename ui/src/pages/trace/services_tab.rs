@@ -10,6 +10,9 @@ use crate::{
     format,
 };
 
+/// Explanation of the second number of the self time.
+const WAITING: &str = "The part of it in calls to peers that send no spans";
+
 /// The table, most time on the critical path first.
 pub(crate) fn services_tab(page: PageSignals) -> impl IntoView {
     let order = use_sort("-critical");
@@ -58,6 +61,10 @@ fn row(page: PageSignals, service: &ServiceTime, total: u64) -> impl IntoView + 
     let critical = service.critical_nano.0;
     let width = if total == 0 { 0.0 } else { critical as f64 * 100.0 / total as f64 };
     let error_class = if service.error_count > 0 { "number trace-errors" } else { "number faint" };
+    let waiting = (service.waiting_nano.0 > 0).then(|| {
+        let words = format!("({} waiting)", format::duration(service.waiting_nano));
+        view! { <span class="mute" title=WAITING>{words}</span> }
+    });
     let name = service.service.clone();
     let find = move |_| {
         let name = name.clone();
@@ -74,7 +81,7 @@ fn row(page: PageSignals, service: &ServiceTime, total: u64) -> impl IntoView + 
             <td class="number">{format::count(service.span_count)}</td>
             <td class=error_class>{format::count(service.error_count)}</td>
             <td class="number">{nanos(service.busy_nano)}</td>
-            <td class="number">{nanos(service.self_nano)}</td>
+            <td class="number">{nanos(service.self_nano)} " " {waiting}</td>
             <td class="number">{nanos(service.critical_nano)}</td>
             <td class="services-share">
                 <span class="services-share-bar">
@@ -109,6 +116,7 @@ mod tests {
             error_count: 0,
             busy_nano: DurationNanos(1),
             self_nano: DurationNanos(1),
+            waiting_nano: DurationNanos(0),
             critical_nano: DurationNanos(critical),
         };
         let mut services = vec![service("b", 1, 30), service("a", 9, 10), service("c", 5, 20)];

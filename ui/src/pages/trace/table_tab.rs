@@ -203,7 +203,12 @@ fn row(
     let [p50, p95, max] = line.quantiles;
     let many = |time: DurationNanos| (line.calls.count() > 1).then(|| format::duration(time));
     view! {
-        <tr class="row-link" style=("--hue", bar_hue) on:click=go>
+        <tr
+            class="row-link"
+            class:is-missed=page.misses(line.calls.rows.clone())
+            style=("--hue", bar_hue)
+            on:click=go
+        >
             <td class="grow">
                 <button class="link own-name" type="button" title="Its longest call in the waterfall">
                     <span class="dot" style=("--hue", hue)></span>

@@ -4,7 +4,7 @@ use leptos::{html, prelude::*};
 
 use super::{
     page_signals::PageSignals,
-    trace_state::{SpanSelection, Tab},
+    trace_state::{FIND_CHARS_MAX, SpanSelection, Tab},
 };
 use crate::{
     browser,
@@ -44,7 +44,9 @@ pub(crate) fn toolbar(page: PageSignals) -> impl IntoView {
             </div>
             <span class="spacer"></span>
             <Show when=move || page.tab.get() == Tab::Waterfall>
-                <Switches page=page />
+                {switches(page)}
+            </Show>
+            <Show when=move || page.tab.get().marks_matches()>
                 <Find page=page />
             </Show>
         </div>
@@ -74,9 +76,110 @@ fn TabButton(
     }
 }
 
-#[component]
-fn Switches(page: PageSignals) -> impl IntoView {
-    let grouped = move || page.state.with(|state| state.group_repeats);
+/// A switch of the waterfall, which stays pressed while it is on.
+struct Switch {
+    words: fn(PageSignals) -> Option<&'static str>,
+    /// Explanation for the pointer.
+    title: fn(PageSignals) -> String,
+    /// Its key, or empty.
+    key: &'static str,
+    /// Class of a swatch before the words, or empty.
+    swatch: &'static str,
+    /// Reports whether the trace has something to switch.
+    is_offered: fn(PageSignals) -> bool,
+    is_on: fn(PageSignals) -> bool,
+    press: fn(PageSignals),
+}
+
+const SWITCHES: &[Switch] = &[
+    Switch {
+        words: |_| Some("Critical path"),
+        title: |_| "Show what the transaction waited for".to_owned(),
+        key: "c",
+        swatch: "trace-switch-path",
+        is_offered: |_| true,
+        is_on: |page| page.critical_path.get(),
+        press: PageSignals::toggle_path,
+    },
+    Switch {
+        words: entry_words,
+        title: |_| "Show log records and events under their spans".to_owned(),
+        key: "l",
+        swatch: "",
+        is_offered: |page| entry_words(page).is_some(),
+        is_on: |page| page.inline_logs.get(),
+        press: PageSignals::toggle_logs,
+    },
+    Switch {
+        words: |_| Some("Gaps"),
+        title: |_| "Show queue time, and time in which a span had no open call".to_owned(),
+        key: "",
+        swatch: "",
+        is_offered: |page| page.model.with(|model| model.has_gaps()),
+        is_on: |page| page.state.with(|state| state.gaps),
+        press: |page| page.state.update(|state| state.gaps = !state.gaps),
+    },
+    Switch {
+        words: |_| Some("Orphans"),
+        title: |_| "Show spans whose parent is missing, and those below them".to_owned(),
+        key: "",
+        swatch: "",
+        is_offered: |page| page.model.with(|model| model.has_orphans()),
+        is_on: |page| page.state.with(|state| state.orphans),
+        press: |page| page.state.update(|state| state.orphans = !state.orphans),
+    },
+    Switch {
+        words: |_| Some("Adjust clocks"),
+        title: clock_words,
+        key: "",
+        swatch: "",
+        is_offered: has_clocks,
+        is_on: |page| page.state.with(|state| state.adjust_clocks),
+        press: |page| page.state.update(|state| state.adjust_clocks = !state.adjust_clocks),
+    },
+    Switch {
+        words: |_| Some("Only problems"),
+        title: |_| {
+            "Show only spans with a missing parent or another problem, and those above them"
+                .to_owned()
+        },
+        key: "",
+        swatch: "",
+        is_offered: |page| page.model.with(|model| !model.rows_with_problems().is_empty()),
+        is_on: |page| is_shown(page, SpanSelection::Problems),
+        press: |page| page.toggle_shown(SpanSelection::Problems),
+    },
+    Switch {
+        words: |_| Some("Group repeats"),
+        title: |_| "Draw repeated calls as one row".to_owned(),
+        key: "r",
+        swatch: "",
+        is_offered: |page| page.model.with(|model| model.has_repeats()),
+        is_on: |page| page.state.with(|state| state.group_repeats),
+        press: PageSignals::toggle_groups,
+    },
+];
+
+fn switch_button(page: PageSignals, switch: &'static Switch) -> impl IntoView {
+    view! {
+        <Show when=move || (switch.is_offered)(page)>
+            <button
+                class="button button-ghost trace-switch"
+                type="button"
+                aria-pressed=move || (switch.is_on)(page).to_string()
+                title=move || (switch.title)(page)
+                on:click=move |_| (switch.press)(page)
+            >
+                {(!switch.swatch.is_empty())
+                    .then(|| view! { <span class=switch.swatch aria-hidden="true"></span> })}
+                {move || (switch.words)(page)}
+                {(!switch.key.is_empty()).then(|| view! { <kbd>{switch.key}</kbd> })}
+            </button>
+        </Show>
+    }
+}
+
+fn switches(page: PageSignals) -> impl IntoView {
     let zoomed = move || page.state.with(|state| state.zoom.is_some());
     view! {
         <Show when=zoomed>
@@ -90,65 +193,7 @@ fn Switches(page: PageSignals) -> impl IntoView {
                 <kbd>"0"</kbd>
             </button>
         </Show>
-        <button
-            class="button button-ghost trace-switch"
-            type="button"
-            aria-pressed=move || page.critical_path.get().to_string()
-            title="Show what the transaction waited for"
-            on:click=move |_| page.toggle_path()
-        >
-            <span class="trace-switch-path" aria-hidden="true"></span>
-            "Critical path"
-            <kbd>"c"</kbd>
-        </button>
-        <Show when=move || entry_words(page).is_some()>
-            <button
-                class="button button-ghost trace-switch"
-                type="button"
-                aria-pressed=move || page.inline_logs.get().to_string()
-                title="Show log records and events under their spans"
-                on:click=move |_| page.toggle_logs()
-            >
-                {move || entry_words(page)}
-                <kbd>"l"</kbd>
-            </button>
-        </Show>
-        <Show when=move || has_clocks(page)>
-            <button
-                class="button button-ghost trace-switch"
-                type="button"
-                aria-pressed=move || page.state.with(|state| state.adjust_clocks).to_string()
-                title=move || clock_words(page)
-                on:click=move |_| {
-                    page.state.update(|state| state.adjust_clocks = !state.adjust_clocks);
-                }
-            >
-                "Adjust clocks"
-            </button>
-        </Show>
-        <Show when=move || page.model.with(|model| !model.rows_with_problems().is_empty())>
-            <button
-                class="button button-ghost trace-switch"
-                type="button"
-                aria-pressed=move || is_shown(page, SpanSelection::Problems).to_string()
-                title="Show only spans with a missing parent or another problem, and those above them"
-                on:click=move |_| page.toggle_shown(SpanSelection::Problems)
-            >
-                "Only problems"
-            </button>
-        </Show>
-        <Show when=move || page.model.with(|model| model.has_repeats())>
-            <button
-                class="button button-ghost trace-switch"
-                type="button"
-                aria-pressed=move || grouped().to_string()
-                title="Draw repeated calls as one row"
-                on:click=move |_| page.toggle_groups()
-            >
-                "Group repeats"
-                <kbd>"r"</kbd>
-            </button>
-        </Show>
+        {SWITCHES.iter().map(|switch| switch_button(page, switch)).collect_view()}
     }
 }
 
@@ -218,7 +263,7 @@ fn Find(page: PageSignals) -> impl IntoView {
     let field = NodeRef::<html::Input>::new();
     let text = move || page.state.with(|state| state.find.clone());
     let typed = move |event| {
-        let text: String = event_target_value(&event).chars().take(200).collect();
+        let text: String = event_target_value(&event).chars().take(FIND_CHARS_MAX).collect();
         page.state.update(|state| state.find = text);
     };
     let pressed = move |event: web_sys::KeyboardEvent| {
@@ -293,19 +338,21 @@ fn found(page: PageSignals) -> Option<impl IntoView> {
         <span class="trace-find-count" role="status">
             {words}
         </span>
+        <Show when=move || page.tab.get() == Tab::Waterfall>
+            <button
+                class="button button-ghost button-small"
+                type="button"
+                aria-pressed=move || is_shown(page, SpanSelection::Matches).to_string()
+                title="Show only the matches and the spans above them"
+                on:click=move |_| page.toggle_shown(SpanSelection::Matches)
+            >
+                "Only"
+            </button>
+        </Show>
         <button
             class="button button-ghost button-small"
             type="button"
-            aria-pressed=move || is_shown(page, SpanSelection::Matches).to_string()
-            title="Show only the matches and the spans above them"
-            on:click=move |_| page.toggle_shown(SpanSelection::Matches)
-        >
-            "Only"
-        </button>
-        <button
-            class="button button-ghost button-small"
-            type="button"
-            title="Match before ( N )"
+            title="Match before, in the waterfall ( N )"
             aria-label="Match before"
             on:click=move |_| page.go_to_match(false)
         >
@@ -314,7 +361,7 @@ fn found(page: PageSignals) -> Option<impl IntoView> {
         <button
             class="button button-ghost button-small"
             type="button"
-            title="Next match ( n )"
+            title="Next match, in the waterfall ( n )"
             aria-label="Next match"
             on:click=move |_| page.go_to_match(true)
         >

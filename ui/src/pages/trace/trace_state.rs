@@ -10,7 +10,8 @@ use super::{model::TraceModel, scale::OffsetRange};
 
 /// Maximum number of rows in a URL that differ from the general fold. The oldest are dropped.
 const TOGGLED_MAX: usize = 300;
-const FIND_CHARS_MAX: usize = 200;
+/// Maximum number of characters of the find text.
+pub(crate) const FIND_CHARS_MAX: usize = 200;
 const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 const MARK_DIGITS: usize = 6;
 
@@ -25,6 +26,13 @@ pub(crate) enum Tab {
     Graph,
     Services,
     Logs,
+}
+
+impl Tab {
+    /// Reports whether the view marks the spans that match the find text.
+    pub(crate) fn marks_matches(self) -> bool {
+        matches!(self, Self::Waterfall | Self::Flame | Self::Tree | Self::Table)
+    }
 }
 
 /// The spans that the waterfall shows, with their ancestors.
@@ -56,6 +64,10 @@ pub(crate) struct TraceState {
     pub(crate) critical_path: bool,
     pub(crate) inline_logs: bool,
     pub(crate) group_repeats: bool,
+    /// True when queue time and the time in which a span had no open call are drawn.
+    pub(crate) gaps: bool,
+    /// True when spans whose parent is missing are shown.
+    pub(crate) orphans: bool,
     /// True while the selected span's details are open.
     pub(crate) panel: bool,
     /// True when the clock offsets of the trace's hosts are corrected.
@@ -82,6 +94,8 @@ impl Default for TraceState {
             critical_path: true,
             inline_logs: false,
             group_repeats: true,
+            gaps: true,
+            orphans: true,
             panel: true,
             adjust_clocks: false,
             find: String::new(),
@@ -93,7 +107,7 @@ impl Default for TraceState {
 
 impl TraceState {
     /// The names of the parameters that [`Self::parameters`] writes.
-    pub(crate) const PARAMETERS: [&str; 12] = [
+    pub(crate) const PARAMETERS: [&str; 14] = [
         "tab",
         "span",
         "event",
@@ -101,6 +115,8 @@ impl TraceState {
         "path",
         "logs",
         "group",
+        "gaps",
+        "orphans",
         "panel",
         Self::CLOCKS,
         "find",
@@ -129,6 +145,8 @@ impl TraceState {
             critical_path: parameter("path").as_deref() != Some("0"),
             inline_logs: parameter("logs").as_deref() == Some("1"),
             group_repeats: parameter("group").as_deref() != Some("0"),
+            gaps: parameter("gaps").as_deref() != Some("0"),
+            orphans: parameter("orphans").as_deref() != Some("0"),
             panel: parameter("panel").as_deref() != Some("0"),
             adjust_clocks: parameter(Self::CLOCKS).as_deref() == Some("1"),
             find: parameter("find")
@@ -162,6 +180,8 @@ impl TraceState {
             (!self.critical_path).then(|| "0".to_owned()),
             self.inline_logs.then(|| "1".to_owned()),
             (!self.group_repeats).then(|| "0".to_owned()),
+            (!self.gaps).then(|| "0".to_owned()),
+            (!self.orphans).then(|| "0".to_owned()),
             (!self.panel).then(|| "0".to_owned()),
             self.adjust_clocks.then(|| "1".to_owned()),
             (!self.find.is_empty()).then(|| self.find.clone()),

@@ -201,7 +201,7 @@ fn tree_line(
     let depth = place.depth.min(40).to_string();
     let title = operation.clone();
     view! {
-        <tr>
+        <tr class:is-missed=page.misses(place.rows.clone())>
             <td class="grow tree-name">
                 <span class="tree-words" style=("--depth", depth)>
                     <span class="tree-caret">{caret}</span>

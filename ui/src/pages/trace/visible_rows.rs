@@ -106,6 +106,19 @@ pub(crate) fn rows_of(model: &TraceModel, wanted: &[u32], logs: Option<&LogIndex
     rows
 }
 
+/// Returns the lines without those of spans whose parent is missing, and of spans below these.
+/// Returns all lines when no other would remain.
+pub(crate) fn without_orphans(model: &TraceModel, rows: Vec<Row>) -> Vec<Row> {
+    let mut orphans = model.orphans().peekable();
+    let is_kept = |row: &&Row| {
+        let row = row.span();
+        while orphans.next_if(|orphan| orphan.end <= row).is_some() {}
+        !orphans.peek().is_some_and(|orphan| orphan.contains(&row))
+    };
+    let kept: Vec<Row> = rows.iter().filter(is_kept).copied().collect();
+    if kept.is_empty() { rows } else { kept }
+}
+
 /// Returns the index of a span's line: its own, else that of the run or of the nearest folded row
 /// that hides it.
 pub(crate) fn position(rows: &[Row], span: u32) -> Option<usize> {

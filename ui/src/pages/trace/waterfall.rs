@@ -63,6 +63,7 @@ pub(crate) fn waterfall(page: PageSignals) -> impl IntoView {
         <div
             class="wf"
             class:wf-no-path=move || !page.critical_path.get()
+            class:wf-no-gaps=move || page.state.with(|state| !state.gaps)
             style=("--names", move || names.get().map(|percent| format!("{percent:.2}%")))
             style=("--wf-scrollbar", move || format!("{}px", scrollbar_px.get()))
         >

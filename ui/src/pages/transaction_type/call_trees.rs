@@ -21,9 +21,6 @@ use crate::{
     figures, format,
 };
 
-/// Minimum increase of a call's share of the path for a suspect.
-const SUSPECT_FROM: f64 = 0.03;
-
 /// One side of a comparison.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum ComparedSide {
@@ -40,40 +37,6 @@ impl ComparedSide {
     }
 }
 
-/// Returns the shares of the critical path, of every row with its subtree.
-fn shares(comparison: &Comparison, side: ComparedSide) -> Vec<f64> {
-    let mut sums = own_shares(comparison, side);
-    for row in (0..sums.len()).rev() {
-        let above = comparison.calls[row].parent_index.map(|above| above as usize);
-        if let Some(above) = above.filter(|above| *above < row) {
-            sums[above] += sums[row];
-        }
-    }
-    sums
-}
-
-/// Returns the share of the critical path that is a row's own.
-fn own_shares(comparison: &Comparison, side: ComparedSide) -> Vec<f64> {
-    let own = |call: &ComparedCall| side.stats(call).critical_nano.0 as f64;
-    let total: f64 = comparison.calls.iter().map(own).sum();
-    let share = |own: f64| if total > 0.0 { own / total } else { 0.0 };
-    comparison.calls.iter().map(own).map(share).collect()
-}
-
-/// Returns the row whose own share of the critical path increased most against the other side. Its
-/// share on either side is included, the subject's first.
-fn greatest_difference(comparison: &Comparison) -> Option<(&ComparedCall, f64, f64)> {
-    let subject = own_shares(comparison, ComparedSide::Subject);
-    let reference = own_shares(comparison, ComparedSide::Reference);
-    comparison
-        .calls
-        .iter()
-        .zip(subject.into_iter().zip(reference))
-        .map(|(call, (subject, reference))| (call, subject, reference))
-        .max_by(|left, right| (left.1 - left.2).total_cmp(&(right.1 - right.2)))
-        .filter(|(_, subject, reference)| subject - reference >= SUSPECT_FROM)
-}
-
 /// The sentence above the trees.
 fn suspect(page: TypePage, comparison: &Comparison) -> Option<impl IntoView + use<>> {
     let words = suspect_words(comparison, &page.subject_words(), page.basis.get())?;
@@ -83,7 +46,7 @@ fn suspect(page: TypePage, comparison: &Comparison) -> Option<impl IntoView + us
 /// Returns the words for the call whose share of the critical path increased most: `In the slowest
 /// 5 %, SELECT rules takes 36.4 % of the time; in all, 31.7 %.`
 fn suspect_words(comparison: &Comparison, subject: &str, basis: &str) -> Option<String> {
-    let (call, here, there) = greatest_difference(comparison)?;
+    let call = comparison.calls.get(comparison.path_suspect_index? as usize)?;
     let name = figures::cut(format::operation(&call.operation), 60);
     let (first, second) = match basis {
         "before" => ("Now".to_owned(), "before"),
@@ -91,20 +54,15 @@ fn suspect_words(comparison: &Comparison, subject: &str, basis: &str) -> Option<
         "failed" => ("In the failed ones,".to_owned(), "in all"),
         _ => (format!("In the {},", subject.to_lowercase()), "in all"),
     };
-    let (here, there) = (figures::share(here), figures::share(there));
+    let [here, there] = [&call.left, &call.right].map(|stats| figures::share(stats.own_path_share));
     Some(format!("{first} {name} itself takes {here} of the time; {second}, {there}."))
 }
 
 fn frames(comparison: &Comparison, side: ComparedSide) -> Vec<Frame> {
-    let subject = shares(comparison, ComparedSide::Subject);
-    let reference = shares(comparison, ComparedSide::Reference);
-    let frame = |(row, call): (usize, &ComparedCall)| {
-        let (value, other) = match side {
-            ComparedSide::Subject => (subject[row], reference[row]),
-            ComparedSide::Reference => (reference[row], subject[row]),
-        };
-        let difference = (side == ComparedSide::Subject).then_some(value - other);
+    let frame = |call: &ComparedCall| {
         let stats = side.stats(call);
+        let value = stats.path_share;
+        let difference = (side == ComparedSide::Subject).then_some(value - call.right.path_share);
         let percent = figures::share(value);
         let number = match difference {
             Some(difference) if difference.abs() >= 0.005 => {
@@ -136,7 +94,7 @@ fn frames(comparison: &Comparison, side: ComparedSide) -> Vec<Frame> {
             is_critical: false,
         }
     };
-    comparison.calls.iter().enumerate().map(frame).collect()
+    comparison.calls.iter().map(frame).collect()
 }
 
 fn mean(sum: DurationNanos, count: u64) -> String {
@@ -316,17 +274,22 @@ fn call_facts(call: &ComparedCall) -> impl IntoView + use<> {
 #[cfg(test)]
 pub(super) mod tests {
     use tidings_proto::{
-        DurationNanos, OffsetNanos,
-        api::{CallStats, ComparedCall, ComparedSet, Comparison, LatencyStats, SpanKindName},
+        OffsetNanos,
+        api::{
+            CallStats, ComparedCall, ComparedSet, Comparison, DeviationCounts, LatencyStats,
+            SpanKindName,
+        },
     };
 
-    use super::{ComparedSide, frames, shares, suspect_words};
+    use super::{ComparedSide, frames, suspect_words};
 
-    fn stats(critical: u64) -> CallStats {
-        CallStats { critical_nano: DurationNanos(critical), ..CallStats::default() }
-    }
-
-    fn call(parent: Option<u32>, name: &str, left: u64, right: u64) -> ComparedCall {
+    /// Returns a call with these shares of the path on either side: with its subtree, and its own.
+    fn call(parent: Option<u32>, name: &str, left: [f64; 2], right: [f64; 2]) -> ComparedCall {
+        let [left, right] = [left, right].map(|[path_share, own_path_share]| CallStats {
+            path_share,
+            own_path_share,
+            ..CallStats::default()
+        });
         ComparedCall {
             parent_index: parent,
             depth: 0,
@@ -334,38 +297,49 @@ pub(super) mod tests {
             operation: name.to_owned(),
             kind: SpanKindName::Server,
             deviations: Vec::new(),
+            differs: false,
             impact_nano: OffsetNanos(0),
-            left: stats(left),
-            right: stats(right),
+            left,
+            right,
         }
     }
 
-    fn comparison(calls: Vec<ComparedCall>) -> Comparison {
+    fn comparison(calls: Vec<ComparedCall>, path_suspect_index: Option<u32>) -> Comparison {
         let set = || ComparedSet {
             trace_count: 1,
             trace_ids: Vec::new(),
             missing_trace_ids: Vec::new(),
             duration: LatencyStats::default(),
+            deepest_failed_index: None,
         };
-        let unattributed_nano = OffsetNanos(0);
-        Comparison { left: set(), right: set(), calls, unattributed_nano, truncated: false }
+        Comparison {
+            left: set(),
+            right: set(),
+            calls,
+            difference_nano: OffsetNanos(0),
+            is_alike: true,
+            impacts: Vec::new(),
+            deviation_counts: DeviationCounts::default(),
+            path_suspect_index,
+            unattributed_nano: OffsetNanos(0),
+            truncated: false,
+        }
     }
 
     #[test]
-    fn a_row_has_the_share_of_all_below_it() {
-        let compared = comparison(vec![
-            call(None, "root", 10, 50),
-            call(Some(0), "pay", 60, 30),
-            call(Some(1), "bank", 30, 20),
-        ]);
-        for (share, expected) in
-            shares(&compared, ComparedSide::Subject).iter().zip([1.0, 0.9, 0.3])
-        {
-            assert!((share - expected).abs() < 1e-9, "{share}, not {expected}");
-        }
-        let frames = frames(&compared, ComparedSide::Subject);
-        assert!((frames[1].difference.unwrap() - 0.4).abs() < 1e-9);
-        assert_eq!(frames[1].number, "90.0 % +40");
+    fn a_frame_has_the_share_of_the_call_with_its_subtree() {
+        let calls = vec![
+            call(None, "root", [1.0, 0.1], [1.0, 0.5]),
+            call(Some(0), "pay", [0.9, 0.6], [0.5, 0.3]),
+            call(Some(1), "bank", [0.3, 0.3], [0.2, 0.2]),
+        ];
+        let compared = comparison(calls, Some(1));
+        let drawn = |side| {
+            let frames = frames(&compared, side);
+            frames.iter().map(|frame| frame.number.clone()).collect::<Vec<String>>()
+        };
+        assert_eq!(drawn(ComparedSide::Subject), ["100 %", "90.0 % +40", "30.0 % +10"]);
+        assert_eq!(drawn(ComparedSide::Reference), ["100 %", "50.0 %", "20.0 %"]);
         assert_eq!(
             suspect_words(&compared, "Slowest 5 %", "slow").as_deref(),
             Some("In the slowest 5 %, pay itself takes 60.0 % of the time; in all, 30.0 %.")
@@ -374,10 +348,11 @@ pub(super) mod tests {
 
     #[test]
     fn both_trees_mark_calls_that_fail() {
-        let mut failing = call(None, "pay", 10, 10);
+        let half = [0.5, 0.5];
+        let mut failing = call(None, "pay", half, half);
         failing.left = CallStats { call_count: 8, error_count: 2, ..failing.left };
         failing.right = CallStats { call_count: 200, error_count: 1, ..failing.right };
-        let compared = comparison(vec![failing, call(None, "log", 10, 10)]);
+        let compared = comparison(vec![failing, call(None, "log", half, half)], None);
         let sides = [(ComparedSide::Subject, "25.0 %"), (ComparedSide::Reference, "0.5 %")];
         for (side, share) in sides {
             let frames = frames(&compared, side);
@@ -388,12 +363,8 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn equal_sides_and_none_have_no_suspect() {
-        let same = comparison(vec![call(None, "root", 5, 5), call(Some(9), "odd", 0, 0)]);
+    fn where_no_share_increased_no_call_is_named() {
+        let same = comparison(vec![call(None, "root", [1.0, 1.0], [1.0, 1.0])], None);
         assert_eq!(suspect_words(&same, "Now", "before"), None);
-        assert_eq!(
-            shares(&comparison(vec![call(None, "root", 0, 0)]), ComparedSide::Subject),
-            [0.0]
-        );
     }
 }

@@ -1,26 +1,14 @@
-//! Calls of transactions of the type: the edges of their graph, compared with the baseline.
+//! Calls of transactions of the type: the edges of their graph, compared with the time before.
 
-use std::{collections::HashMap, sync::Arc};
+use std::sync::Arc;
 
 use leptos::prelude::*;
-use tidings_proto::{
-    DurationNanos,
-    api::{GraphEdge, GraphNode, NodeKind, ServiceGraph},
-};
+use tidings_proto::api::{GraphEdge, GraphNode, NodeKind, ServiceGraph};
 
-use super::{
-    TypePage, analysis_until,
-    head::{WORSE_FROM, is_failing_more},
-    moment, when_changed,
-};
+use super::{TypePage, moment, when_changed};
 use crate::{
-    addresses,
-    api::analysis,
-    colour,
-    components::{Panel, WatchedRequest},
-    figures, format,
+    addresses, api::analysis, colour, components::Panel, figures, format,
     pages::transactions::aligned,
-    remote::Remote,
 };
 
 /// Maximum number of edges that are listed.
@@ -34,21 +22,11 @@ pub(super) fn callees(page: TypePage) -> impl IntoView {
             Some((_, since, end)) => analysis::Analysis::between(since, end),
             None => window.analysis(),
         };
-        Some(analysis::graph(&page.name.with(|name| name.filter(analysis))))
+        let analysis = page.name.with(|name| name.filter(analysis));
+        Some(analysis::graph(&analysis.with("compare", true)))
     });
-    let before = page.window.ask_slowly(move |window| {
-        let changed = (!page.is_awaited.get()).then(|| page.changed_since())?;
-        let analysis = analysis_until(window, changed)?;
-        Some(analysis::graph(&page.name.with(|name| name.filter(analysis))))
-    });
-    when_changed(
-        move || (page.name.get(), page.changed_since()),
-        move || {
-            graph.forget();
-            before.forget();
-        },
-    );
-    let draw = move |graph: Arc<ServiceGraph>| view! { <Edges page graph before /> };
+    when_changed(move || (page.name.get(), page.changed_since()), move || graph.forget());
+    let draw = move |graph: Arc<ServiceGraph>| edge_table(page, &graph);
     let map = ViewFn::from(move || {
         let address = addresses::ranged("/map", page.window.get().range());
         view! { <a href=address>"On the map"</a> }
@@ -58,7 +36,6 @@ pub(super) fn callees(page: TypePage) -> impl IntoView {
             title="What it calls"
             tools=map
             remote=graph
-            needs=vec![WatchedRequest::new("The calls before are not known", before)]
             note=Signal::derive(move || {
                 page.changed_since()
                     .map(|since| format!("since {}", moment::clock(since)))
@@ -75,59 +52,17 @@ pub(super) fn callees(page: TypePage) -> impl IntoView {
     }
 }
 
-/// Returns the edges that the type's services start. An edge from the user is the type itself.
+/// Returns the edges that the type's services start, those that became worse first. An edge from
+/// the user is the type itself.
 fn called(graph: &ServiceGraph) -> impl Iterator<Item = &GraphEdge> {
     let kind = |at: u32| graph.nodes.get(at as usize).map(|node| node.kind);
     graph.edges.iter().filter(move |edge| kind(edge.from) != Some(NodeKind::User))
 }
 
-type EdgeName = (String, String);
-
-/// An edge of the baseline: its p95 in nanoseconds and its share of failures.
-type EdgeBefore = (u64, f64);
-
-fn failed(edge: &GraphEdge) -> f64 {
-    figures::ratio(edge.error_count, edge.call_count)
-}
-
-/// Returns the names of an edge's ends.
-fn name(graph: &ServiceGraph, edge: &GraphEdge) -> Option<EdgeName> {
-    let node = |at: u32| graph.nodes.get(at as usize).map(|node| node.name.clone());
-    Some((node(edge.from)?, node(edge.to)?))
-}
-
-#[component]
-fn Edges(page: TypePage, graph: Arc<ServiceGraph>, before: Remote<ServiceGraph>) -> impl IntoView {
-    let most = called(&graph).map(|edge| edge.rate_per_second).fold(0.0, f64::max);
-    let is_awaited = Memo::new(move |_| before.loading() && before.pending());
-    let rows = move || {
-        let none = if is_awaited.get() { "" } else { "–" };
-        let earlier: HashMap<EdgeName, EdgeBefore> = before
-            .value()
-            .map(|graph| {
-                let numbers = |edge: &GraphEdge| {
-                    Some((name(&graph, edge)?, (edge.duration.p95_nano.0, failed(edge))))
-                };
-                graph.edges.iter().filter_map(numbers).collect()
-            })
-            .unwrap_or_default();
-        let mut edges: Vec<(&GraphEdge, Option<EdgeBefore>)> = called(&graph)
-            .map(|edge| (edge, name(&graph, edge).and_then(|name| earlier.get(&name).copied())))
-            .collect();
-        let change = |(edge, was): &(&GraphEdge, Option<EdgeBefore>)| {
-            let now = edge.duration.p95_nano.0 as f64;
-            let (slower, failing) = was.map_or((1.0, failed(edge)), |(p95, share)| {
-                (now / p95.max(1) as f64, (failed(edge) - share).max(0.0))
-            });
-            slower.max(1.0).log2() + failing * 5.0
-        };
-        edges.sort_by(|left, right| change(right).total_cmp(&change(left)));
-        edges.truncate(LISTED);
-        edges
-            .into_iter()
-            .filter_map(|(edge, was)| row(page, (&graph, most), (edge, was), none))
-            .collect_view()
-    };
+fn edge_table(page: TypePage, graph: &ServiceGraph) -> impl IntoView + use<> {
+    let most = called(graph).map(|edge| edge.rate_per_second).fold(0.0, f64::max);
+    let rows = called(graph).take(LISTED);
+    let rows = rows.filter_map(|edge| row(page, graph, edge, most)).collect_view();
     view! {
         <table class="table" aria-label="Calls">
             <thead>
@@ -146,18 +81,15 @@ fn Edges(page: TypePage, graph: Arc<ServiceGraph>, before: Remote<ServiceGraph>)
 
 fn row(
     page: TypePage,
-    (graph, most): (&ServiceGraph, f64),
-    (edge, was): (&GraphEdge, Option<EdgeBefore>),
-    none: &str,
+    graph: &ServiceGraph,
+    edge: &GraphEdge,
+    most: f64,
 ) -> Option<impl IntoView + use<>> {
     let (caller, called) =
         (graph.nodes.get(edge.from as usize)?, graph.nodes.get(edge.to as usize)?);
-    let p95 = edge.duration.p95_nano;
-    let slower = was.is_some_and(|(was, _)| was > 0 && p95.0 as f64 / was as f64 >= WORSE_FROM);
-    let failed = failed(edge);
-    let failing = was.is_some_and(|(_, was)| is_failing_more(failed, was));
-    let failed_before = was.map(|(_, was)| format!("it was {}", figures::share(was)));
-    let was = was.map_or_else(|| none.to_owned(), |(was, _)| aligned(DurationNanos(was)));
+    let (is_slower, fails_more) = (edge.slower_factor.is_some(), edge.fails_more);
+    let was = edge.before.map_or_else(|| "–".to_owned(), |was| aligned(was.p95_nano));
+    let was_share = edge.before.map(|was| format!("it was {}", figures::share(was.error_share)));
     Some(view! {
         <tr>
             <td class="grow">
@@ -165,9 +97,11 @@ fn row(
                 <span class="mute">" by " {figures::cut(format::service(&caller.name), 40)}</span>
             </td>
             <td class="num">{figures::rate_beside(edge.rate_per_second, most)}</td>
-            <td class="num" class:is-worse=slower>{aligned(p95)}</td>
+            <td class="num" class:is-worse=is_slower>{aligned(edge.duration.p95_nano)}</td>
             <td class="num was">{was}</td>
-            <td class="num" class:is-worse=failing title=failed_before>{figures::share(failed)}</td>
+            <td class="num" class:is-worse=fails_more title=was_share>
+                {figures::share(edge.error_share)}
+            </td>
         </tr>
     })
 }

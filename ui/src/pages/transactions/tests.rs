@@ -1,7 +1,10 @@
 use serde_json::json;
 use tidings_proto::{
     DurationNanos, UnixNanos,
-    api::{LatencyStats, Searched, TimeWindow, TransactionKind, TransactionKindList},
+    api::{
+        GroupStats, LatencyStats, Searched, StatsSince, TimeWindow, TransactionKind,
+        TransactionKindList,
+    },
 };
 
 use super::{ChangedGroup, SortOrder, aligned, missing, paired, sort};
@@ -62,6 +65,26 @@ fn rows_keep_their_order_until_they_are_ranked_by_the_newest_report() {
     let row = |name: &str, is_known| (name.to_owned(), is_known);
     assert_eq!(order(&[]), [row("a", false), row("b", true)]);
     assert_eq!(order(&newest), [row("b", true), row("a", false)]);
+}
+
+#[test]
+fn a_changed_row_has_the_numbers_since_its_change() {
+    let mut group = changed("a", 2.0);
+    let stats = GroupStats {
+        count: 10,
+        rate_per_second: 2.0,
+        error_count: 5,
+        p95_nano: DurationNanos(9),
+        ..group.now
+    };
+    let (start_unix_nano, p99_nano) = (UnixNanos(7), DurationNanos(11));
+    group.since = Some(StatsSince { start_unix_nano, stats, p99_nano });
+    let rows = paired(&[kind("a", 900, 0, 1), kind("b", 50, 0, 1)], &[], &[], &[group]);
+    let numbers = rows.into_iter().map(|row| {
+        let TransactionKind { count, error_count, duration, .. } = row.now;
+        (count, error_count, duration.p95_nano.0, duration.p99_nano.0)
+    });
+    assert_eq!(numbers.collect::<Vec<_>>(), [(10, 5, 9, 11), (50, 0, 1_000_000, 0)]);
 }
 
 #[test]

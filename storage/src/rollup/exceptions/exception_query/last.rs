@@ -10,7 +10,7 @@ use crate::{
     ScanStats, Snapshot, SpanRows, StorageError,
     data_file::columns,
     ranges::merged,
-    rollup::exceptions::ExceptionSaid,
+    rollup::exceptions::ExceptionAttributes,
     scan::{project, select},
     schema::Signal,
 };
@@ -25,7 +25,7 @@ pub struct LastException {
     /// Trace of that span.
     pub trace_id: TraceId,
     /// Attributes of the exception.
-    pub said: ExceptionSaid,
+    pub exception: ExceptionAttributes,
 }
 
 impl Snapshot {
@@ -54,7 +54,7 @@ impl Snapshot {
                 let spans = SpanRows::from_batch(batch)?;
                 for (row, numbers) in (0..spans.len()).zip(&mut of_rows) {
                     for number in numbers {
-                        let found = said_last(&spans, row, groups[*number].0);
+                        let found = latest_exception(&spans, row, groups[*number].0);
                         let known = &mut last[*number];
                         *known = known.take().max(found);
                     }
@@ -80,14 +80,14 @@ impl Snapshot {
 }
 
 /// Returns the greatest exception of the row that belongs to the group.
-fn said_last(rows: &SpanRows, row: usize, group: &ExceptionKey) -> Option<LastException> {
+fn latest_exception(rows: &SpanRows, row: usize, group: &ExceptionKey) -> Option<LastException> {
     let events = rows.events(row);
-    let said = events.iter().filter_map(ExceptionSaid::from_event).filter(|said| {
-        said.exception_type == group.exception_type && said.stack_hash() == group.stack
+    let exception = events.iter().filter_map(ExceptionAttributes::from_event).filter(|exception| {
+        exception.exception_type == group.exception_type && exception.stack_hash() == group.stack
     });
-    said.max().map(|said| LastException {
+    exception.max().map(|exception| LastException {
         span_id: rows.span_id(row),
         trace_id: rows.trace_id(row),
-        said,
+        exception,
     })
 }

@@ -5,7 +5,6 @@ use std::{
     fs,
     ops::ControlFlow,
     path::PathBuf,
-    sync::Arc,
 };
 
 use proptest::{prelude::*, sample::select};
@@ -14,29 +13,25 @@ use tidings_proto::{DurationNanos, UnixNanos, otlp::Severity};
 
 use super::{SentRecord, filter, flushes, parts, record, snapshot, step_of};
 use crate::{
-    Detail, FormRecords, FormWriter, LogFilter, LogRows, Scan, Snapshot, TimeRange,
-    index::is_of_earlier,
+    Detail, FormBounds, FormRecords, FormSummary, FormWriter, LogFilter, LogRows, Scan, Snapshot,
+    TimeRange,
+    index::is_outdated,
     paths::index_path,
     rollup::tests::{BEGIN, HOUR, MINUTE, SECOND},
 };
 
+/// Bounds that no test reaches, except those of the bounds.
+pub(super) const BOUNDS: FormBounds = FormBounds { forms_max: 100_000, bytes_max: 1 << 30 };
+
 /// Records of each form, by service and form.
 type Forms = BTreeMap<(String, String), FormRecords>;
 
-fn add(forms: &mut Forms, more: FormRecords) {
-    match forms.entry((more.service.as_ref().to_owned(), more.form.clone())) {
+fn add(forms: &mut Forms, key: (String, String), more: FormRecords) {
+    match forms.entry(key) {
         Entry::Vacant(new) => {
             new.insert(more);
         }
-        Entry::Occupied(known) => {
-            let known = known.into_mut();
-            known.severity_number = known.severity_number.max(more.severity_number);
-            known.first = known.first.min(more.first);
-            known.last = known.last.max(more.last);
-            for (step, count) in more.steps {
-                *known.steps.entry(step).or_default() += count;
-            }
-        }
+        Entry::Occupied(known) => known.into_mut().join(more),
     }
 }
 
@@ -48,15 +43,11 @@ fn add_rows(forms: &mut Forms, snapshot: &Snapshot, filter: &LogFilter, step: u6
         for row in 0..rows.len() {
             let key = (rows.time(row), rows.content_hash(row));
             if seen.insert(key) {
-                let record = FormRecords {
-                    service: Arc::from(rows.service(row)),
-                    form: writer.write(rows.text(row)).to_owned(),
-                    severity_number: rows.severity_number(row),
-                    first: key.0,
-                    last: key,
-                    steps: BTreeMap::from([(step_of(key.0, step), 1)]),
-                };
-                add(forms, record);
+                let form = writer.write(rows.text(row)).to_owned();
+                let severity_number = rows.severity_number(row);
+                let summary = FormSummary { count: 1, severity_number, first: key.0, last: key };
+                let steps = BTreeMap::from([(step_of(key.0, step), 1)]);
+                add(forms, (rows.service(row).to_owned(), form), FormRecords { summary, steps });
             }
         }
         ControlFlow::Continue(())
@@ -72,10 +63,12 @@ fn forms_of_rows(snapshot: &Snapshot, filter: &LogFilter, step: u64) -> Forms {
 
 /// Returns the counts, completed from the rows of the ranges that they leave out, and these ranges.
 fn forms_of_counts(snapshot: &Snapshot, filter: &LogFilter, step: u64) -> (Forms, Vec<TimeRange>) {
-    let counted = snapshot.count_log_forms(filter, DurationNanos(step));
+    let counted = snapshot.count_log_forms(filter, DurationNanos(step), BOUNDS);
+    let kept = counted.forms.finish();
+    assert_eq!(kept.other_count, 0);
     let mut forms = Forms::new();
-    for records in counted.forms {
-        let key = (records.service.as_ref().to_owned(), records.form.clone());
+    for (service, form, records) in kept.forms {
+        let key = (service.as_ref().to_owned(), form);
         assert_eq!(forms.insert(key, records), None, "a form is there twice");
     }
     for time in &counted.uncounted {
@@ -121,10 +114,10 @@ fn messages_that_differ_in_values_are_one_form_of_which_no_row_is_read() {
     let snapshot = of_one_file(&folder, records);
     let (forms, uncounted) = forms_of_counts(&snapshot, &LogFilter::default(), MINUTE);
     assert_eq!(uncounted, []);
-    let (_, only) = forms.first_key_value().unwrap();
-    assert_eq!((forms.len(), only.form.as_str()), (1, "order <*> was paid"));
-    assert_eq!((only.severity_number, only.first), (17, UnixNanos(BEGIN)));
-    assert_eq!(only.last.0, UnixNanos(BEGIN + 89 * SECOND));
+    let ((_, form), only) = forms.first_key_value().unwrap();
+    assert_eq!((forms.len(), form.as_str()), (1, "order <*> was paid"));
+    assert_eq!((only.summary.severity_number, only.summary.first), (17, UnixNanos(BEGIN)));
+    assert_eq!(only.summary.last.0, UnixNanos(BEGIN + 89 * SECOND));
     let steps = [(UnixNanos(BEGIN), 61), (UnixNanos(BEGIN + MINUTE), 30)];
     assert_eq!(only.steps, BTreeMap::from(steps));
     let errors = LogFilter { severity_min: Some(Severity::Error.into()), ..LogFilter::default() };
@@ -156,7 +149,7 @@ fn an_index_without_forms_is_one_of_an_earlier_program_and_made_again() {
     let index = index_file(&snapshot);
     let made = fs::read(&index).unwrap();
     let earlier = without_forms(&made);
-    assert!(is_of_earlier(&earlier, &made));
+    assert!(is_outdated(&earlier, &made));
     fs::write(&index, earlier).unwrap();
     let filter = LogFilter::default();
     assert_eq!(snapshot.count_logs(&filter, DurationNanos(MINUTE)).uncounted, []);
@@ -214,5 +207,42 @@ fn forms_of_a_file_that_are_too_many_for_its_records_are_not_counted() {
         assert_eq!(forms, forms_of_rows(&snapshot, &filter, MINUTE));
         assert_eq!(snapshot.count_logs(&filter, DurationNanos(MINUTE)).uncounted, []);
         assert!(snapshot.indexes.next_missing().is_none(), "it would be the same again");
+    }
+}
+
+#[test]
+fn forms_beyond_the_bounds_are_the_rarest_and_their_records_are_counted() {
+    let folder = TempDir::new().unwrap();
+    let file = |file: u64| -> Vec<SentRecord> {
+        let record = |number: u64| {
+            // The first ten forms have 45 records, and 45 other forms have ten.
+            let form = if number.is_multiple_of(2) { number % 20 / 2 } else { 10 + number % 90 };
+            let word: String =
+                form.to_string().bytes().map(|digit| char::from(digit + b'a' - b'0')).collect();
+            record("shop", BEGIN + file * MINUTE + number * SECOND / 100, 9, &word)
+        };
+        (0..900).map(record).collect()
+    };
+    let snapshot = snapshot(&folder, &[file(0), file(1), Vec::new()]);
+    let filter = LogFilter::default();
+    let all = forms_of_rows(&snapshot, &filter, MINUTE);
+    for bounds in
+        [FormBounds { forms_max: 10, ..BOUNDS }, FormBounds { forms_max: 100, bytes_max: 6_000 }]
+    {
+        let counted = snapshot.count_log_forms(&filter, DurationNanos(MINUTE), bounds);
+        assert_eq!(counted.uncounted, []);
+        let kept = counted.forms.finish();
+        assert!(kept.forms.len() <= 14, "{bounds:?}: {} forms", kept.forms.len());
+        let (mut frequent, mut count) = (0, kept.other_count);
+        for (service, form, records) in &kept.forms {
+            let known = &all[&(service.as_ref().to_owned(), form.clone())];
+            if known.summary.count == 90 {
+                assert_eq!(records, known, "{bounds:?}: {form}");
+                frequent += 1;
+            }
+            count += records.summary.count;
+        }
+        assert_eq!((frequent, count), (10, 1_800), "{bounds:?}");
+        assert!(kept.cut.contains("shop") && !kept.cut.contains("bank"));
     }
 }

@@ -6,7 +6,7 @@ use tidings_proto::{
     },
 };
 
-use super::{super::count_words, MapGraph, NodeName, beside_folded, named_peers, node_words};
+use super::{super::count_words, MapGraph, NodeName, named_peers, node_words};
 
 fn node(kind: NodeKind, name: &str, calls: u64, entries: u64) -> GraphNode {
     GraphNode {
@@ -15,9 +15,14 @@ fn node(kind: NodeKind, name: &str, calls: u64, entries: u64) -> GraphNode {
         system: None,
         call_count: calls,
         error_count: 0,
+        rate_per_second: calls as f64 / 60.0,
+        error_share: 0.0,
         entry_count: entries,
         span_count: calls,
         duration: LatencyStats::default(),
+        before: None,
+        slower_factor: None,
+        fails_more: false,
         folded_count: None,
         largest: Vec::new(),
     }
@@ -45,9 +50,13 @@ fn edge(from: u32, to: u32, calls: u64, errors: u64, p95_ms: u64) -> GraphEdge {
         call_count: calls,
         caller_only_count: 0,
         error_count: errors,
+        error_share: errors as f64 / calls as f64,
         rate_per_second: calls as f64 / 60.0,
         duration: LatencyStats { p95_nano, max_nano: p95_nano, ..LatencyStats::default() },
         caller_duration: None,
+        before: None,
+        slower_factor: None,
+        fails_more: false,
         slowest: None,
         failed: None,
     }
@@ -66,7 +75,16 @@ fn graph(edges: Vec<GraphEdge>) -> ServiceGraph {
         step_nano: DurationNanos(1_000_000_000),
     };
     let searched = Searched { rows: 0, files: 0, elapsed_nano: DurationNanos(0), complete: true };
-    ServiceGraph { window, nodes, edge_count: edges.len() as u64, edges, searched }
+    ServiceGraph {
+        window,
+        known_since_unix_nano: None,
+        nodes,
+        service_count: 2,
+        endpoint_count: 1,
+        edge_count: edges.len() as u64,
+        edges,
+        searched,
+    }
 }
 
 /// A sentence about slower calls of pay to a peer.
@@ -95,11 +113,11 @@ fn slower(peer: &str) -> ChangeSentence {
 
 #[test]
 fn users_and_their_calls_are_those_of_the_api() {
-    let alone = MapGraph::new(&graph(vec![edge(0, 1, 100, 0, 10)]), None, None, None);
+    let alone = MapGraph::new(&graph(vec![edge(0, 1, 100, 0, 10)]), None, None);
     assert_eq!((alone.names.len(), alone.network.edges.len()), (4, 1), "nothing is added");
     let mut of_users = graph(vec![edge(0, 1, 100, 0, 10), edge(4, 0, 60, 0, 20)]);
     of_users.nodes.push(node(NodeKind::User, "user", 0, 0));
-    let map = MapGraph::new(&of_users, None, None, None);
+    let map = MapGraph::new(&of_users, None, None);
     assert_eq!((map.names[4].write(), map.names[4].words()), ("user:user".into(), "user".into()));
     assert_eq!(map.network.nodes[4].left, "begins transactions");
     let ends: Vec<_> = map.network.edges.iter().map(|edge| (edge.from, edge.to)).collect();
@@ -108,29 +126,28 @@ fn users_and_their_calls_are_those_of_the_api() {
 }
 
 #[test]
-fn endpoints_are_counted_as_on_the_page_of_services() {
-    let mut nodes = graph(Vec::new()).nodes;
-    nodes.iter_mut().skip(2).for_each(|node| node.span_count = 0);
-    assert_eq!(count_words(&nodes), "2 services and 1 endpoint without spans", "one has no name");
-    let queue = node(NodeKind::Messaging, "orders", 9, 0);
-    let user = node(NodeKind::User, "user", 0, 9);
-    nodes.extend([queue, user].map(|node| GraphNode { span_count: 0, ..node }));
-    assert_eq!(count_words(&nodes), "2 services and 1 endpoint without spans");
-    let hosts = GraphNode { folded_count: Some(40), span_count: 0, ..nodes[3].clone() };
-    nodes.push(hosts);
-    assert_eq!(count_words(&nodes), "2 services and 41 endpoints without spans");
-    assert_eq!(count_words(&nodes[..2]), "2 services");
+fn services_and_endpoints_are_those_that_the_api_counts() {
+    let mut of = graph(Vec::new());
+    (of.service_count, of.endpoint_count) = (2, 41);
+    assert_eq!(count_words(&of), "2 services and 41 endpoints without spans");
+    (of.service_count, of.endpoint_count) = (1, 1);
+    assert_eq!(count_words(&of), "1 service and 1 endpoint without spans");
+    of.endpoint_count = 0;
+    assert_eq!(count_words(&of), "1 service");
 }
 
 #[test]
-fn an_edge_is_red_when_it_is_worse_than_before() {
-    let before = graph(vec![edge(0, 1, 100, 0, 10), edge(1, 2, 100, 20, 100)]);
-    let now = graph(vec![edge(0, 1, 100, 3, 10), edge(1, 2, 100, 20, 390)]);
-    let map = MapGraph::new(&now, Some(&before), None, None);
+fn an_edge_is_red_when_the_api_says_that_it_is_worse_than_before() {
+    let mut of = graph(vec![edge(0, 1, 100, 3, 10), edge(1, 2, 100, 20, 390), edge(0, 2, 9, 9, 1)]);
+    of.edges[0].fails_more = true;
+    of.edges[1].slower_factor = Some(3.9);
+    of.nodes[2].fails_more = true;
+    of.nodes[2].error_share = 0.2;
+    let map = MapGraph::new(&of, None, None);
     let red: Vec<bool> = map.network.edges.iter().map(|edge| edge.has_failed).collect();
-    assert_eq!(red, [true, true]);
-    let same = MapGraph::new(&before, Some(&before), None, None);
-    assert!(same.network.edges.iter().all(|edge| !edge.has_failed), "as usual is not red");
+    assert_eq!(red, [true, true, false]);
+    let alarms = map.network.nodes.iter().map(|node| node.alarm.clone().unwrap_or_default());
+    assert_eq!(alarms.collect::<Vec<_>>().join("|"), "||20.0 %|");
 }
 
 #[test]
@@ -138,7 +155,7 @@ fn the_subject_of_the_sentence_is_marked_and_the_calls_that_it_is_about() {
     let of = graph(vec![edge(0, 1, 100, 0, 10), edge(1, 2, 100, 0, 10), edge(0, 2, 100, 0, 10)]);
     let mut headline = slower("bank");
     let marked = |headline: &ChangeSentence| {
-        let map = MapGraph::new(&of, Some(&of), None, Some(headline));
+        let map = MapGraph::new(&of, None, Some(headline));
         let alarms = map.network.nodes.iter().map(|node| node.alarm.clone().unwrap_or_default());
         let red = map.network.edges.iter().map(|edge| edge.has_failed);
         (alarms.collect::<Vec<_>>(), red.collect::<Vec<_>>())
@@ -146,7 +163,7 @@ fn the_subject_of_the_sentence_is_marked_and_the_calls_that_it_is_about() {
     let (alarms, red) = marked(&headline);
     assert_eq!((alarms.join("|").as_str(), red), ("||3.5× slower|", vec![false, true, false]));
     // Numbers of the change stand beside its factor, and not the p95 of the window.
-    let map = MapGraph::new(&of, Some(&of), None, Some(&headline));
+    let map = MapGraph::new(&of, None, Some(&headline));
     assert_eq!(map.network.nodes[2].right, "p50 118 ms → 410 ms");
     for title in [&map.network.nodes[2].title, &map.network.edges[1].title] {
         assert!(title.ends_with(", 3.5× slower, p50 118 ms → 410 ms"), "{title}");
@@ -161,7 +178,7 @@ fn the_subject_of_the_sentence_is_marked_and_the_calls_that_it_is_about() {
 #[test]
 fn folded_peers_are_named_by_their_number_system_and_kind() {
     let now = folded();
-    let map = MapGraph::new(&now, Some(&now), None, None);
+    let map = MapGraph::new(&now, None, None);
     assert_eq!(map.words(4), "263 kafka destinations");
     assert_eq!(map.words(5), "kafka");
     assert_eq!(
@@ -171,24 +188,21 @@ fn folded_peers_are_named_by_their_number_system_and_kind() {
     let of_none =
         GraphNode { kind: NodeKind::External, name: String::new(), ..now.nodes[4].clone() };
     assert_eq!(node_words(&of_none), "263 hosts");
-    // A peer that is named as its system is another node, in addresses and in the time before.
+    // A peer that is named as its system is another node.
     let names = [4, 5].map(|at: usize| map.names[at].write());
     assert_eq!(names, ["messaging*:kafka", "messaging:kafka"]);
     for at in [4, 5] {
         assert_eq!(map.place(&NodeName::read(&names[at - 4])), u32::try_from(at).ok());
-        assert_eq!(map.node_numbers[at].1, Some(map.node_numbers[at].0));
     }
 }
 
 #[test]
 fn peers_that_the_page_is_about_stay_single() {
     let now = folded();
-    assert_eq!(beside_folded(&now), ["kafka"], "not those of kinds without a folded node");
-    assert!(beside_folded(&graph(Vec::new())).is_empty());
     assert_eq!(named_peers(None, Some(&now)), ["bank", "kafka"]);
     let mut headline = slower("kafka");
     assert_eq!(named_peers(Some(&headline), None), ["kafka"]);
-    let map = MapGraph::new(&now, None, None, Some(&headline));
+    let map = MapGraph::new(&now, None, Some(&headline));
     let culprits = map.network.nodes.iter().map(|node| node.is_culprit);
     assert_eq!(culprits.collect::<Vec<_>>(), [false, false, false, false, false, true]);
     headline.subject.peer = None;
@@ -199,7 +213,7 @@ fn peers_that_the_page_is_about_stay_single() {
 fn a_trace_lights_up_its_nodes_and_edges() {
     let of_trace = graph(vec![edge(1, 2, 1, 0, 1)]);
     let now = graph(vec![edge(0, 1, 100, 0, 10), edge(1, 2, 50, 0, 10)]);
-    let map = MapGraph::new(&now, None, Some(&of_trace), None);
+    let map = MapGraph::new(&now, Some(&of_trace), None);
     let lit: Vec<bool> = map.network.edges.iter().map(|edge| edge.is_lit).collect();
     assert_eq!(lit, [false, true]);
     assert!(map.network.nodes[1].is_lit);

@@ -1,17 +1,19 @@
-//! Attributes, each with buttons to copy its value and to search for it.
+//! Attributes with the types of their values, each with buttons to copy its value and to search for
+//! it, in this trace or in all.
 
 use leptos::prelude::*;
 use tidings_proto::{
     api::{NameCount, NameList},
-    otlp::{KeyValue, Resource},
+    otlp::{KeyValue, Resource, Value},
 };
 
+use super::super::{page_signals::PageSignals, trace_state::FIND_CHARS_MAX};
 use crate::{
     api,
-    components::{CopyButton, WatchedRequest, attribute_rows},
+    components::{CopyButton, Icon, IconName, WatchedRequest, attribute_rows},
     format,
     remote::Remote,
-    url::{AttributeFilter, ExploreState, TraceFilters},
+    url::{AttributeFilter, ExploreState, TraceFilters, traceql::search_traceql},
 };
 
 /// Maximum number of values that are listed per attribute.
@@ -23,6 +25,7 @@ const VALUE_CHARS: usize = 400;
 /// A titled list. Each value has a search for it in `service`, or in all services when that is
 /// empty. `None` when there are no attributes.
 pub(super) fn attribute_list(
+    page: PageSignals,
     title: &'static str,
     attributes: &[KeyValue],
     service: &str,
@@ -30,33 +33,22 @@ pub(super) fn attribute_list(
     if attributes.is_empty() {
         return None;
     }
-    let row = |(key, value): (String, String)| {
-        let address = explore_address(service, &key, &value);
-        let without = without_address(service, &key, &value);
-        let values = RwSignal::new(false);
-        let listed = key.clone();
+    let rows = attribute_rows(attributes).into_iter().zip(attributes);
+    let rows = rows.map(|((key, value), attribute)| {
+        let find = find_button(page, attribute, &value);
         let outside = outside_link(&value);
-        let label =
-            format!("Find traces with {key} = {}", value.chars().take(60).collect::<String>());
+        let (shown, values) = (typed_value(attribute, value.clone()), RwSignal::new(false));
+        let listed = key.clone();
         view! {
             <dt title=key.clone()>
                 <bdi>{key.clone()}</bdi>
             </dt>
             <dd>
-                {value_view(value.clone())}
+                {shown}
                 {outside}
                 <span class="attribute-actions">
-                    <a class="attribute-filter" href=address title=label.clone() aria-label=label>
-                        "="
-                    </a>
-                    <a
-                        class="attribute-filter"
-                        href=without
-                        title="Find traces with another value"
-                        aria-label="Find traces with another value"
-                    >
-                        "≠"
-                    </a>
+                    {find}
+                    {filter_links(service, &key, &value)}
                     <button
                         class="button button-ghost button-icon"
                         type="button"
@@ -74,14 +66,110 @@ pub(super) fn attribute_list(
                 </Show>
             </dd>
         }
-    };
+    });
     let count = attributes.len();
     Some(view! {
         <section>
             <h3>{title} <span class="faint">{count}</span></h3>
-            <dl class="attributes">{attribute_rows(attributes).into_iter().map(row).collect_view()}</dl>
+            <dl class="attributes">{rows.collect_view()}</dl>
         </section>
     })
+}
+
+/// A list of keys and values without buttons.
+pub(super) fn plain_attributes(attributes: &[KeyValue]) -> impl IntoView + use<> {
+    let rows = attribute_rows(attributes).into_iter().zip(attributes);
+    let rows = rows.map(|((key, value), attribute)| {
+        view! {
+            <dt>
+                <bdi>{key}</bdi>
+            </dt>
+            <dd>{typed_value(attribute, value)}</dd>
+        }
+    });
+    view! { <dl class="attributes">{rows.collect_view()}</dl> }
+}
+
+/// The text of a value with the type that was sent. A number and a text may have the same text.
+fn typed_value(attribute: &KeyValue, text: String) -> impl IntoView + use<> {
+    let sign = type_word(attribute.value()).map(|word| {
+        view! {
+            <span class="attribute-type faint" title="Type of the value">
+                {word}
+            </span>
+        }
+    });
+    view! { {value_view(text)} {sign} }
+}
+
+/// Returns the word for the type of a value. `None` for no value.
+fn type_word(value: Option<&Value>) -> Option<&'static str> {
+    Some(match value? {
+        Value::String(_) => "string",
+        Value::Bool(_) => "bool",
+        Value::Int(_) => "int",
+        Value::Double(_) => "double",
+        Value::Array(_) => "array",
+        Value::Kvlist(_) => "map",
+        Value::Bytes(_) => "bytes",
+    })
+}
+
+/// Returns the query that finds the spans with this value in their trace. `None` for a value that
+/// has no literal in TraceQL, and for one that is longer than the find text.
+fn find_query(attribute: &KeyValue, text: &str) -> Option<String> {
+    let has_literal = matches!(
+        attribute.value()?,
+        Value::String(_) | Value::Bool(_) | Value::Int(_) | Value::Double(_)
+    );
+    let filter = AttributeFilter { key: attribute.key.clone(), value: Some(text.to_owned()) };
+    let filters = TraceFilters { attributes: vec![filter], ..TraceFilters::default() };
+    let query = search_traceql(&filters);
+    (has_literal && query.chars().count() <= FIND_CHARS_MAX).then_some(query)
+}
+
+/// A button that finds the spans of this trace with the value.
+fn find_button(
+    page: PageSignals,
+    attribute: &KeyValue,
+    text: &str,
+) -> Option<impl IntoView + use<>> {
+    let query = find_query(attribute, text)?;
+    let find = move |_| page.state.update(|state| state.find.clone_from(&query));
+    Some(view! {
+        <button
+            class="button button-ghost button-icon"
+            type="button"
+            title="Find in this trace"
+            aria-label="Find in this trace"
+            on:click=find
+        >
+            <Icon name=IconName::Search />
+        </button>
+    })
+}
+
+/// Links to the traces with this value, and to those with another.
+fn filter_links(service: &str, key: &str, value: &str) -> impl IntoView + use<> {
+    let label = format!("Find traces with {key} = {}", value.chars().take(60).collect::<String>());
+    view! {
+        <a
+            class="attribute-filter"
+            href=explore_address(service, key, value)
+            title=label.clone()
+            aria-label=label
+        >
+            "="
+        </a>
+        <a
+            class="attribute-filter"
+            href=without_address(service, key, value)
+            title="Find traces with another value"
+            aria-label="Find traces with another value"
+        >
+            "≠"
+        </a>
+    }
 }
 
 /// The most frequent values of an attribute over all spans, each with a link to its traces.
@@ -203,9 +291,28 @@ pub(super) fn resource_title(resource: &Resource) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use tidings_proto::otlp::{KeyValue, Resource};
+    use tidings_proto::otlp::{AnyValue, KeyValue, Resource, Value};
 
-    use super::{explore_address, outside_link, resource_title};
+    use super::{explore_address, find_query, outside_link, resource_title, type_word};
+
+    #[test]
+    fn a_value_is_found_in_its_trace_as_what_was_sent_and_shows_its_type() {
+        let bytes = AnyValue::from(Value::Bytes(vec![1]));
+        let long = "x".repeat(200);
+        for (value, text, word, query) in [
+            (AnyValue::from("A-17"), "A-17", "string", Some("{ .key = \"A-17\" }")),
+            ("1".into(), "1", "string", Some("{ (.key = 1 || .key = \"1\") }")),
+            (1_i64.into(), "1", "int", Some("{ (.key = 1 || .key = \"1\") }")),
+            (1.5_f64.into(), "1.5", "double", Some("{ (.key = 1.5 || .key = \"1.5\") }")),
+            (true.into(), "true", "bool", Some("{ (.key = true || .key = \"true\") }")),
+            (bytes, "0x01", "bytes", None),
+            (long.as_str().into(), long.as_str(), "string", None),
+        ] {
+            let attribute = KeyValue::new("key", value);
+            assert_eq!(type_word(attribute.value()), Some(word));
+            assert_eq!(find_query(&attribute, text).as_deref(), query);
+        }
+    }
 
     #[test]
     fn only_web_addresses_become_links() {

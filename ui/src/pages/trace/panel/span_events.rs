@@ -3,12 +3,15 @@
 use leptos::prelude::*;
 use tidings_proto::{SpanId, UnixNanos, otlp::Event};
 
-use super::super::{
-    bar::Severity,
-    lines::{severity_class, severity_word},
-    page_signals::PageSignals,
+use super::{
+    super::{
+        bar::Severity,
+        lines::{severity_class, severity_word},
+        page_signals::PageSignals,
+    },
+    span_attributes::{plain_attributes, value_view},
 };
-use crate::{browser, components::attribute_rows, format};
+use crate::{browser, format};
 
 /// OTel's name for the event that records an exception.
 const EXCEPTION: &str = "exception";
@@ -91,14 +94,7 @@ pub(super) fn events(page: PageSignals, events: &[Event]) -> Option<impl IntoVie
     }
     let count = events.len();
     let one = move |(position, event): (usize, Event)| {
-        let attributes = attribute_rows(&event.attributes).into_iter().map(|(key, value)| {
-            view! {
-                <dt>
-                    <bdi>{key}</bdi>
-                </dt>
-                <dd>{super::span_attributes::value_view(value)}</dd>
-            }
-        });
+        let attributes = plain_attributes(&event.attributes);
         view! {
             <div class="event" id=event_id(position) tabindex="-1">
                 <p>
@@ -106,7 +102,7 @@ pub(super) fn events(page: PageSignals, events: &[Event]) -> Option<impl IntoVie
                     " "
                     <bdi>{event.name}</bdi>
                 </p>
-                <dl class="attributes">{attributes.collect_view()}</dl>
+                {attributes}
             </div>
         }
     };
@@ -170,7 +166,7 @@ pub(super) fn records(page: PageSignals) -> impl IntoView {
                         {severity_word(&record.severity, &record.severity_text)}
                     </span>
                     <span class="span-record-text">
-                        {super::span_attributes::value_view(record.text.clone())}
+                        {value_view(record.text.clone())}
                     </span>
                 </li>
             }

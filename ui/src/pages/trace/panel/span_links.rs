@@ -7,13 +7,8 @@ use tidings_proto::{
     otlp::Link,
 };
 
-use super::super::page_signals::PageSignals;
-use crate::{
-    api::trace_address,
-    components::{WatchedRequest, attribute_rows},
-    format,
-    remote::Remote,
-};
+use super::{super::page_signals::PageSignals, span_attributes::plain_attributes};
+use crate::{api::trace_address, components::WatchedRequest, format, remote::Remote};
 
 /// Maximum number of incoming links that are listed.
 const INCOMING_MAX: usize = 50;
@@ -99,18 +94,10 @@ fn one(page: PageSignals, link: &Link) -> impl IntoView + use<> {
             view! { <span class="mute">"A link without a usable trace id"</span> }.into_any()
         }
     };
-    let attributes = attribute_rows(&link.attributes).into_iter().map(|(key, value)| {
-        view! {
-            <dt>
-                <bdi>{key}</bdi>
-            </dt>
-            <dd>{super::span_attributes::value_view(value)}</dd>
-        }
-    });
     view! {
         <li>
             {target}
-            <dl class="attributes">{attributes.collect_view()}</dl>
+            {plain_attributes(&link.attributes)}
         </li>
     }
 }

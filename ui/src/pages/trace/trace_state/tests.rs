@@ -109,7 +109,7 @@ proptest! {
     fn a_state_survives_the_url(
         tab in 0_usize..3, event: Option<u32>, occurrence in 0_usize..9, id in 0_u64..u64::MAX - 1,
         from in -9_i64..i64::MAX / 2, nanos in 1_u64..1_000_000_000,
-        flags: [bool; 5], shown in 0_usize..3, find in "\\PC{0,40}", depth: Option<u32>, folded in proptest::collection::vec(0_u32..50, 0..20),
+        flags: [bool; 7], shown in 0_usize..3, find in "\\PC{0,40}", depth: Option<u32>, folded in proptest::collection::vec(0_u32..50, 0..20),
     ) {
         let chain = samples::chain(51);
         let mut folds = depth.map(Folds::from_depth).unwrap_or_default();
@@ -127,6 +127,8 @@ proptest! {
             group_repeats: flags[2],
             panel: flags[3],
             adjust_clocks: flags[4],
+            gaps: flags[5],
+            orphans: flags[6],
             find,
             shown: [SpanSelection::All, SpanSelection::Matches, SpanSelection::Problems][shown],
             folds,

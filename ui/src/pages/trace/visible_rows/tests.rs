@@ -1,8 +1,9 @@
 use proptest::prelude::*;
+use tidings_proto::api::{ProblemKind, ProblemView};
 
 use super::{
     super::{logs_index::LogIndex, model::TraceModel, samples, trace_state::Folds},
-    HEIGHT_PX_MAX, Row, Scroll, position, rows_of, visible_rows,
+    HEIGHT_PX_MAX, Row, Scroll, position, rows_of, visible_rows, without_orphans,
 };
 use crate::preferences::row_px;
 
@@ -41,6 +42,29 @@ fn chosen_spans_are_listed_with_those_above_them() {
     assert!(rows_of(&shop, &[], None).is_empty());
     let chain = samples::chain(100_000);
     assert_eq!(rows_of(&chain, &[99_998, 99_999], None).len(), 100_000);
+}
+
+#[test]
+fn spans_without_their_parent_are_left_out_with_those_below_them() {
+    let lost = |row: u32| ProblemView {
+        kind: ProblemKind::MissingParent,
+        span_id: None,
+        span_index: Some(row),
+        message: String::new(),
+    };
+    let calls =
+        [(0, 0, 0, 0, 9), (1, 0, 1, 1, 2), (0, 1, 2, 3, 4), (1, 1, 3, 4, 1), (0, 2, 4, 5, 1)];
+    let listed = |lost_rows: &[u32]| {
+        let mut skeleton = samples::skeleton(&calls);
+        skeleton.problems = lost_rows.iter().map(|&row| lost(row)).collect();
+        let model = TraceModel::new(skeleton);
+        let rows = visible_rows(&model, &Folds::default(), false, None);
+        (spans(&without_orphans(&model, rows)), model.has_orphans())
+    };
+    assert_eq!(listed(&[2]), (vec![0, 1, 4], true));
+    assert_eq!(listed(&[4, 2]), (vec![0, 1], true));
+    assert_eq!(listed(&[]), (vec![0, 1, 2, 3, 4], false));
+    assert_eq!(listed(&[0, 2, 4]), (vec![0, 1, 2, 3, 4], false), "nothing else would remain");
 }
 
 #[test]

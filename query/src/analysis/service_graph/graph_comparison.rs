@@ -1,0 +1,256 @@
+//! Calls of a graph compared with those of the range of the same length before its window.
+//!
+//! Owns the rule by which calls are slower or fail more. Minimum effects keep out differences that
+//! are too small to matter, and tests of significance those that chance explains. Rows of both
+//! times are paired by key, before edges are left out: what is folded in the window is folded in
+//! the time before. Data comes from the reading of the parent, and goes to `graph_rows`.
+
+use std::collections::HashSet;
+
+use tidings_proto::{
+    DurationNanos, UnixNanos,
+    api::{CallsBefore, GraphEdge},
+};
+use tidings_storage::{Calls, Latency, ScanStats, SpanFilter, TimeRange};
+
+use super::{
+    Edge, Graph, GraphSearch, Window,
+    graph_rows::{EdgeRowKey, FoldedPeers, GraphRowKey, GraphRows, PeerGroup},
+    read,
+};
+use crate::{
+    QueryError,
+    analysis::{changes::statistics::share_test, window::ratio},
+    execution::Reader,
+    name_search::latest_span,
+};
+
+/// Minimum number of calls in either time. Fewer prove nothing.
+const CALLS_MIN: u64 = 20;
+/// Maximum p-value of a difference.
+const P_VALUE_MAX: f64 = 0.01;
+/// Minimum factor between two 95th percentiles, and minimum difference.
+const SLOWER_FACTOR_MIN: f64 = 1.5;
+const SLOWER_DIFFERENCE_MIN: DurationNanos = DurationNanos(100_000);
+/// Minimum difference of two shares of failures, and minimum factor.
+const FAILING_DIFFERENCE_MIN: f64 = 0.005;
+const FAILING_FACTOR_MIN: f64 = 1.5;
+/// Minimum share of failures where too few calls of the time before are known.
+const FAILING_ALONE_MIN: f64 = 0.05;
+/// Weight of a share of failures against a doubled duration.
+const FAILING_WEIGHT: f64 = 5.0;
+
+/// The graph of the time before a window.
+#[derive(Debug)]
+pub(super) struct GraphBefore {
+    graph: Graph<Edge>,
+    window: Window,
+}
+
+/// Rows of the time before, with the keys of the window's rows.
+#[derive(Debug)]
+pub(super) struct RowsBefore {
+    rows: GraphRows,
+    window: Window,
+}
+
+/// Calls of a node or an edge in the time before.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct EarlierCalls<'a> {
+    pub(super) calls: &'a Calls,
+    window: Window,
+}
+
+impl GraphBefore {
+    /// Reads the graph of the range of the same length before the window. `None` when no span of it
+    /// is stored.
+    pub(super) fn read(
+        reader: &Reader,
+        search: &GraphSearch,
+        window: Window,
+        stats: &mut ScanStats,
+    ) -> Result<Option<Self>, QueryError> {
+        let (start, [end, _]) = (window.before(), window.times());
+        if start >= end {
+            return Ok(None);
+        }
+        let range = TimeRange { start: Some(start), end: Some(end) };
+        // The answer does not show steps of that range.
+        let before = Window::new(reader, range, Some(end.since(start)))?;
+        let (mut graph, window, scanned) = read(reader, search, Some(before))?;
+        *stats += scanned;
+        let spans = SpanFilter { start: range, ..SpanFilter::default() };
+        if graph.nodes.is_empty() && latest_span(reader, spans)?.is_none() {
+            return Ok(None);
+        }
+        graph.count_uninstrumented();
+        Ok(Some(Self { graph, window }))
+    }
+
+    /// Returns the rows, with peers folded as in the graph of the window. Peers that only this time
+    /// has are folded with others of their kind and system. Around a node, those count that were
+    /// around it.
+    pub(super) fn into_rows(
+        mut self,
+        now: &Graph<Edge>,
+        folded: &FoldedPeers,
+        search: &GraphSearch,
+    ) -> RowsBefore {
+        if let Some(centre) = &search.around {
+            let mut kept = self.graph.around(centre, search.depth);
+            kept.extend(now.nodes.keys().cloned());
+            self.graph.keep(&kept);
+        }
+        let groups: HashSet<&PeerGroup> = folded.values().collect();
+        let mut folded_before = FoldedPeers::new();
+        for (key, totals) in &self.graph.nodes {
+            let own = (key.0, totals.system.clone());
+            let group = match now.nodes.contains_key(key) {
+                true => folded.get(key).cloned(),
+                false => groups.contains(&own).then_some(own),
+            };
+            folded_before.extend(group.map(|group| (key.clone(), group)));
+        }
+        RowsBefore { rows: self.graph.into_rows(&folded_before), window: self.window }
+    }
+}
+
+impl RowsBefore {
+    /// Start of the time before.
+    pub(super) fn start(&self) -> UnixNanos {
+        self.window.times()[0]
+    }
+
+    /// Calls of a node; `None` when it had none.
+    pub(super) fn node(&self, key: &GraphRowKey) -> Option<EarlierCalls<'_>> {
+        self.earlier(self.rows.calls_of_node(key))
+    }
+
+    /// Calls of an edge; `None` when it had none.
+    pub(super) fn edge(&self, key: &EdgeRowKey) -> Option<EarlierCalls<'_>> {
+        self.earlier(self.rows.calls_of_edge(key))
+    }
+
+    fn earlier<'a>(&self, calls: Option<&'a Calls>) -> Option<EarlierCalls<'a>> {
+        let calls = calls.filter(|calls| calls.count > 0)?;
+        Some(EarlierCalls { calls, window: self.window })
+    }
+}
+
+impl EarlierCalls<'_> {
+    /// API view of the calls.
+    pub(super) fn view(self) -> CallsBefore {
+        let duration = self.calls.latency.stats();
+        CallsBefore {
+            call_count: self.calls.count,
+            rate_per_second: self.window.rate(self.calls.count),
+            error_share: ratio(self.calls.errors, self.calls.count),
+            p50_nano: duration.p50_nano,
+            p95_nano: duration.p95_nano,
+            p99_nano: duration.p99_nano,
+        }
+    }
+}
+
+/// Factor from the 95th percentile of before to that of now; `None` unless the calls are slower:
+/// more of them than before take longer than that of before.
+pub(super) fn slower_factor(now: &Calls, before: &Calls) -> Option<f64> {
+    let (now, before) = (&now.latency, &before.latency);
+    if now.count().min(before.count()) < CALLS_MIN {
+        return None;
+    }
+    let (is, was) = (now.quantile(95), before.quantile(95));
+    let factor = ratio(is.0, was.0);
+    if factor < SLOWER_FACTOR_MIN || is.0.saturating_sub(was.0) < SLOWER_DIFFERENCE_MIN.0 {
+        return None;
+    }
+    // The bucket that contains the earlier percentile has calls that are as long.
+    let bounds = before.histogram().into_iter().map(|bucket| bucket.up_to_nano);
+    let bound = bounds.filter(|bound| *bound >= was).min().unwrap_or(was);
+    let above = |of: &Latency| {
+        let longer = of.histogram().into_iter().filter(|bucket| bucket.up_to_nano > bound);
+        (longer.map(|bucket| bucket.count).sum::<u64>(), of.count())
+    };
+    (share_test(above(now), above(before)) < P_VALUE_MAX).then_some(factor)
+}
+
+/// Reports whether more calls fail than before. Where too few calls of before are known, reports
+/// whether many fail.
+pub(super) fn fails_more(now: &Calls, before: Option<&Calls>) -> bool {
+    let is = ratio(now.errors, now.count);
+    let Some(before) = before.filter(|before| before.count >= CALLS_MIN) else {
+        return is >= FAILING_ALONE_MIN;
+    };
+    let was = ratio(before.errors, before.count);
+    now.count >= CALLS_MIN
+        && is - was >= FAILING_DIFFERENCE_MIN
+        && is >= was * FAILING_FACTOR_MIN
+        && share_test((now.errors, now.count), (before.errors, before.count)) < P_VALUE_MAX
+}
+
+/// Weight of an edge's change for the worse; 0 without one, and where it is not compared.
+pub(super) fn weight(edge: &GraphEdge) -> f64 {
+    let slower = edge.slower_factor.map_or(0.0, f64::log2);
+    let risen = edge.before.map_or(0.0, |before| edge.error_share - before.error_share);
+    slower + if edge.fails_more { FAILING_WEIGHT * risen.max(0.0) } else { 0.0 }
+}
+
+#[cfg(test)]
+mod tests {
+    use tidings_proto::{DurationNanos, SpanId, TraceId, UnixNanos, api::Exemplar};
+    use tidings_storage::{Call, Calls};
+
+    use super::{fails_more, slower_factor};
+
+    /// Calls of which the first `errors` fail. `slow` of them take the second duration.
+    fn calls(count: u64, errors: u64, [usual, long]: [u64; 2], slow: u64) -> Calls {
+        let mut calls = Calls::default();
+        for number in 0..count {
+            let micros = if number < slow { long } else { usual };
+            let exemplar = Exemplar {
+                trace_id: TraceId::default(),
+                span_id: SpanId::default(),
+                start_unix_nano: UnixNanos(number + 1),
+                duration_nano: DurationNanos(micros * 1_000),
+            };
+            calls.add(&Call { exemplar, failed: number < errors, timed: true });
+        }
+        calls
+    }
+
+    #[test]
+    fn calls_are_slower_by_factor_and_difference_and_not_by_chance() {
+        let before = calls(100, 0, [10_000, 10_000], 0);
+        for (now, expected) in [
+            (calls(100, 0, [10_000, 20_000], 100), Some(2.0)),
+            (calls(100, 0, [10_000, 20_000], 30), Some(2.0)),
+            (calls(100, 0, [10_000, 20_000], 6), None),
+            (calls(100, 0, [10_000, 14_000], 100), None),
+            (calls(19, 0, [10_000, 20_000], 19), None),
+        ] {
+            assert_eq!(slower_factor(&now, &before), expected, "{now:?}");
+        }
+        let fast = calls(100, 0, [50, 50], 0);
+        assert_eq!(slower_factor(&calls(100, 0, [140, 140], 0), &fast), None, "below 0.1 ms");
+        assert_eq!(slower_factor(&before, &calls(19, 0, [1_000, 1_000], 0)), None, "too few");
+    }
+
+    #[test]
+    fn calls_fail_more_by_difference_and_factor_and_not_by_chance() {
+        let of = |count, errors| calls(count, errors, [1, 1], 0);
+        for (now, before, expected) in [
+            (of(100, 10), Some(of(100, 0)), true),
+            (of(100, 3), Some(of(100, 0)), false),
+            (of(1_000, 115), Some(of(1_000, 107)), false),
+            (of(1_000, 200), Some(of(1_000, 100)), true),
+            (of(100, 30), Some(of(100, 30)), false),
+            (of(19, 19), Some(of(100, 0)), false),
+            (of(10, 1), Some(of(19, 0)), true),
+            (of(100, 4), None, false),
+            (of(1, 1), None, true),
+            (of(0, 0), None, false),
+        ] {
+            assert_eq!(fails_more(&now, before.as_ref()), expected, "{now:?} after {before:?}");
+        }
+    }
+}
