@@ -20,6 +20,7 @@ mod explore_groups;
 mod hostile;
 mod incidents;
 mod keys;
+mod layout;
 mod logs;
 mod page_objects;
 mod pages;

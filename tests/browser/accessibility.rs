@@ -1,4 +1,5 @@
-//! Runs axe-core on every page in both themes and expects no serious and no critical fault.
+//! Runs axe-core on every page and on its parts that a user opens, in both themes. Expects no
+//! serious and no critical fault.
 //!
 //! The library comes from npm, as the client libraries do. It runs through the browser's debugging
 //! protocol, so that the page's content security policy stays unchanged.
@@ -6,7 +7,7 @@
 use serde_json::{Value as Json, json};
 
 use super::{
-    SETTLED,
+    SETTLED, click,
     pages::{Case, cases},
 };
 use crate::{
@@ -79,17 +80,37 @@ fn states() -> [Case; 5] {
     ]
 }
 
+/// Starts a browser that loads axe-core into every page. `None` where either is not installed.
+fn start(server: &Server) -> Option<Browser> {
+    let mut browser = Browser::start(server, 1440, 900)?;
+    let axe = axe()?;
+    browser.command("Page.addScriptToEvaluateOnNewDocument", json!({ "source": axe }));
+    // Colours in the middle of a transition would give wrong contrasts.
+    browser.still();
+    Some(browser)
+}
+
+/// Returns the faults of the page in both themes, one text a theme.
+fn faults_of(browser: &mut Browser, is_drawn: &str, name: &str) -> Vec<String> {
+    let mut faults = Vec::new();
+    for theme in ["dark", "light"] {
+        browser.prefer(theme);
+        browser.wait_for(is_drawn);
+        let found: Json = browser.evaluate(FAULTS);
+        if found != json!([]) {
+            faults.push(format!("{name} {theme}: {found:#}"));
+        }
+    }
+    faults
+}
+
 #[test]
 fn axe_finds_no_serious_fault_on_any_page_in_either_theme() {
     let server = Server::start();
-    let Some(mut browser) = Browser::start(&server, 1440, 900) else { return };
-    let Some(axe) = axe() else { return };
+    let Some(mut browser) = start(&server) else { return };
     server.send_incident("slow-dependency");
-    browser.command("Page.addScriptToEvaluateOnNewDocument", json!({ "source": axe }));
     browser.expect_refusals(404, "/api/v1/traces/");
     browser.expect_refusals(400, "/api/v1/");
-    // Colours in the middle of a transition would give wrong contrasts.
-    browser.still();
     let mut faults = Vec::new();
     for case in cases(&server).into_iter().chain(states()) {
         for width in [390, 1440] {
@@ -97,28 +118,122 @@ fn axe_finds_no_serious_fault_on_any_page_in_either_theme() {
             browser.open(&format!("http://{}{}", server.http, case.path));
             browser.wait_for(case.is_drawn);
             browser.wait_for(SETTLED);
-            for theme in ["dark", "light"] {
-                browser.prefer(theme);
-                browser.wait_for(case.is_drawn);
-                let found = browser.evaluate(FAULTS);
-                if found != json!([]) {
-                    faults.push(format!("{} {theme} {width}: {found:#}", case.name));
-                }
-            }
+            let name = format!("{} {width}", case.name);
+            faults.extend(faults_of(&mut browser, case.is_drawn, &name));
         }
-        // The sheets can be opened on every page. One page is enough to check them.
-        if case.name == "home" {
-            for (key, name) in [("?", "Keys"), (",", "Settings")] {
-                browser.press(key);
-                browser.wait_for(&format!("document.querySelector('.sheet[aria-label={name}]')"));
-                browser.wait_for(SETTLED);
-                let found: Json = browser.evaluate(FAULTS);
-                if found != json!([]) {
-                    faults.push(format!("{name}: {found:#}"));
-                }
-                browser.press("Escape");
-            }
+    }
+    assert!(faults.is_empty(), "{}", faults.join("\n"));
+}
+
+/// A part that a user opens on a page.
+struct OpenedPart {
+    page: Case,
+    open: fn(&mut Browser),
+    /// Expression that is true once the part is drawn.
+    is_open: &'static str,
+}
+
+/// Returns the parts of pages over the incident `slow-dependency`.
+fn opened_parts(server: &Server) -> [OpenedPart; 6] {
+    let trace = cases(server).into_iter().find(|case| case.name == "trace").unwrap();
+    let page = |name, path: &str, is_drawn| Case { name, path: path.to_owned(), is_drawn };
+    let services = "document.querySelectorAll('main tbody tr').length > 3";
+    [
+        OpenedPart {
+            page: page(
+                "log record",
+                "/logs?live=off",
+                "document.querySelectorAll('.log').length > 10",
+            ),
+            open: |browser| browser.press("j"),
+            is_open: "document.querySelector('.log.is-open .log-details')",
+        },
+        OpenedPart {
+            page: page(
+                "box of the heatmap",
+                "/explore?live=off&service=payment",
+                "document.querySelector('.heat-plot svg path')",
+            ),
+            open: draw_box,
+            is_open: "document.querySelector('.heat-box') \
+                      && document.querySelector('.explain-value')",
+        },
+        OpenedPart {
+            page: Case { name: "span panel", ..trace },
+            open: |browser| {
+                click(
+                    browser,
+                    "[...document.querySelectorAll('.wf-line')] \
+                     .find(e => e.innerText.includes('Payment.Authorize'))",
+                );
+                browser.wait_for("document.querySelector('.span-panel .attributes')");
+                browser.evaluate(
+                    "document.querySelectorAll('.span-panel details').forEach(e => e.open = true)",
+                );
+            },
+            is_open: "document.querySelector('.span-panel .attributes')",
+        },
+        OpenedPart {
+            page: page("suggestions of the search box", "/services", services),
+            open: |browser| {
+                browser.press("/");
+                browser.wait_for("document.activeElement?.id === 'omni'");
+                browser.type_text("payment");
+            },
+            is_open: "document.querySelector('.omni-names .suggest-option')",
+        },
+        OpenedPart {
+            page: page("settings", "/services", services),
+            open: |browser| browser.press(","),
+            is_open: "document.querySelector('.sheet[aria-label=Settings]')",
+        },
+        OpenedPart {
+            page: page("shortcuts", "/services", services),
+            open: |browser| browser.press("?"),
+            is_open: "document.querySelector('.sheet[aria-label=Keys]')",
+        },
+    ]
+}
+
+/// Draws a box over the slow calls.
+fn draw_box(browser: &mut Browser) {
+    let corners = browser.evaluate(
+        "(() => { const r = document.querySelector('.heat-plot').getBoundingClientRect(); \
+         return [r.left + 2, r.top + 2, r.right - 2, r.top + r.height * 0.4]; })()",
+    );
+    let at = |index: usize| corners[index].as_f64().unwrap();
+    browser.drag([at(0), at(1)], [at(2), at(3)]);
+}
+
+#[test]
+fn axe_finds_no_serious_fault_in_opened_parts_and_at_the_sign_in() {
+    let server = Server::start();
+    let Some(mut browser) = start(&server) else { return };
+    server.send_incident("slow-dependency");
+    let mut faults = Vec::new();
+    for OpenedPart { page, open, is_open } in opened_parts(&server) {
+        // Each part is opened once. It stays open in the narrow window.
+        browser.resize(1440, 900);
+        browser.open(&format!("http://{}{}", server.http, page.path));
+        browser.wait_for(page.is_drawn);
+        browser.wait_for(SETTLED);
+        open(&mut browser);
+        for width in [1440, 390] {
+            browser.resize(width, 900);
+            browser.wait_for(is_open);
+            browser.wait_for(SETTLED);
+            let name = format!("{} {width}", page.name);
+            faults.extend(faults_of(&mut browser, is_open, &name));
         }
+    }
+    let with_keys = Server::start_with(&["--require-keys", "true"]);
+    browser.expect_refusals(401, "/api/v1/");
+    for width in [1440, 390] {
+        browser.resize(width, 900);
+        browser.open(&format!("http://{}/", with_keys.http));
+        let is_asking = "document.getElementById('sign-in-key')";
+        browser.wait_for(is_asking);
+        faults.extend(faults_of(&mut browser, is_asking, &format!("sign-in {width}")));
     }
     assert!(faults.is_empty(), "{}", faults.join("\n"));
 }

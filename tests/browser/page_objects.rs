@@ -16,12 +16,14 @@ mod explore;
 mod lists;
 mod map;
 mod sql;
+mod text_layout;
 mod trace;
 
 pub(super) use compare::ComparePage;
 pub(super) use explore::ExplorePage;
 pub(super) use map::MapPage;
 pub(super) use sql::SqlPage;
+pub(super) use text_layout::misplaced_texts;
 pub(super) use trace::TracePage;
 
 /// Finds the element to click and returns the point for the mouse. Returns null while the element

@@ -1,5 +1,5 @@
-//! States of the server that pages report: no answer, an id that it does not know, and a store
-//! without data.
+//! States of the server that pages report: no answer, an id that it does not know, a store without
+//! data, and the data files of a flush.
 
 use prost::Message;
 use serde_json::json;
@@ -11,7 +11,7 @@ use crate::{
         Server,
         browser::Browser,
         http::post,
-        spans::{span, traces},
+        spans::{log, logs, span, traces},
     },
 };
 
@@ -68,4 +68,34 @@ fn home_of_an_empty_store_shows_how_to_connect_until_data_comes() {
     assert_eq!(post(&server.otlp_http, "/v1/traces", "application/x-protobuf", body).status, 200);
     page.wait_for_address("/explore");
     page.wait_for_text("GET /first");
+}
+
+#[test]
+fn system_lists_the_data_files_of_a_flush_with_their_sizes() {
+    let server = Server::start_with(&["--memory-flush-seconds", "1"]);
+    let Some(mut browser) = Browser::start(&server, 1440, 900) else { return };
+    for (path, body) in [
+        ("/v1/traces", traces("shop", vec![span(1, 1, 0, "GET /first")]).encode_to_vec()),
+        ("/v1/logs", logs("shop", vec![log(1, 1, "the first record")]).encode_to_vec()),
+    ] {
+        assert_eq!(post(&server.otlp_http, path, "application/x-protobuf", body).status, 200);
+    }
+    let status = server.wait_for("/api/v1/status", |status| {
+        let tables = status["storage"]["tables"].as_array();
+        tables.is_some_and(|all| all.len() == 2 && all.iter().all(|table| table["files"] == 1))
+    });
+    let mut page = Page::open(&mut browser, &server, "/system");
+    page.wait_for_rows("Files");
+    assert_eq!(page.column("Files", 0), ["spans", "logs"]);
+    assert_eq!(page.column("Files", 1), ["1", "1"], "rows");
+    assert_eq!(page.column("Files", 2), ["1", "1"], "files");
+    let sizes = page.column("Files", 3);
+    for (table, size) in status["storage"]["tables"].as_array().unwrap().iter().zip(&sizes) {
+        let (number, unit) = size.split_once(' ').unwrap();
+        let unit_bytes = if unit == "KiB" { 1_024.0 } else { 1.0 };
+        let shown = number.parse::<f64>().unwrap() * unit_bytes;
+        let bytes = table["bytes"].as_f64().unwrap();
+        assert!(bytes > 0.0 && (shown / bytes - 1.0).abs() < 0.01, "{size} of {table}");
+    }
+    page.browser.screenshot("system-files");
 }

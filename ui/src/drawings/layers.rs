@@ -161,7 +161,8 @@ pub fn lay_out(node_count: usize, edges: &[(u32, u32)], spacing: Spacing) -> Lay
     };
     let nodes = (0..node_count).map(|node| u32::try_from(node).map_or((0.0, 0.0), centre));
     let passes = bends.iter().map(|bends| bends.iter().copied().map(centre).collect::<Vec<_>>());
-    let in_layers = LayerPlacement { nodes: nodes.collect(), passes: passes.collect(), columns: layers };
+    let in_layers =
+        LayerPlacement { nodes: nodes.collect(), passes: passes.collect(), columns: layers };
     let wrapped = columns::wrapped(&layered, &acyclic, in_layers.size(spacing), spacing);
     let placement = wrapped.unwrap_or(in_layers);
     let (width, height) = placement.size(spacing);

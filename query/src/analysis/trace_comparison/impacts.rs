@@ -40,7 +40,7 @@ impl WholeDifference {
         Self { nanos: signed_difference(left, right), is_alike }
     }
 
-    /// Reports whether an impact is at least this part of the difference. An impact of zero never is.
+    /// Reports whether an impact is at least this part of the difference. Zero never is.
     fn has_part(self, impact: OffsetNanos, percent: u128) -> bool {
         let [impact, whole] = [impact.0, self.nanos].map(|nanos| u128::from(nanos.unsigned_abs()));
         impact * 100 >= whole.max(1) * percent

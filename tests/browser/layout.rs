@@ -1,0 +1,125 @@
+//! Texts of pages stay in their boxes and apart from each other, on a phone and on two desktops.
+//!
+//! Owns the choice of pages and widths. `page_objects/text_layout.rs` finds the texts.
+
+use serde_json::json;
+
+use super::{
+    SETTLED,
+    page_objects::misplaced_texts,
+    pages::{Case, cases},
+};
+use crate::harness::{Server, browser::Browser};
+
+/// Pages whose texts are measured, by their names in [`cases`].
+const PAGES: [&str; 14] = [
+    "home",
+    "trace",
+    "trace-flame",
+    "trace-tree",
+    "trace-table",
+    "trace-graph",
+    "transactions",
+    "transaction-type",
+    "services",
+    "service",
+    "map",
+    "errors",
+    "logs",
+    "system",
+];
+const SIZES: [(u32, u32); 3] = [(1_280, 800), (1_440, 900), (390, 844)];
+
+/// Returns the pages, and the tabs of a trace that [`cases`] does not have.
+fn measured(server: &Server) -> Vec<Case> {
+    let mut pages = cases(server);
+    pages.retain(|case| PAGES.contains(&case.name));
+    assert_eq!(pages.len(), PAGES.len(), "a page has another name now");
+    let trace = pages.iter().find(|case| case.name == "trace").unwrap().path.clone();
+    pages.extend([
+        Case {
+            name: "trace-services",
+            path: format!("{trace}?tab=services"),
+            is_drawn: "document.querySelectorAll('.services-table tbody tr').length > 1",
+        },
+        Case {
+            name: "trace-logs",
+            path: format!("{trace}?tab=logs"),
+            is_drawn: "document.querySelector('.trace-log, .trace-pane .state')",
+        },
+    ]);
+    pages
+}
+
+#[test]
+fn texts_stay_in_their_boxes_and_apart_at_every_width() {
+    let server = Server::start();
+    let Some(mut browser) = Browser::start(&server, 1440, 900) else { return };
+    server.send_incident("slow-dependency");
+    // A drawing that still moves would be measured in the middle of its way.
+    browser.still();
+    browser.prefer("dark");
+    let mut faults = Vec::new();
+    for Case { name, path, is_drawn } in measured(&server) {
+        for (width, height) in SIZES {
+            browser.resize(width, height);
+            browser.open(&format!("http://{}{path}", server.http));
+            browser.wait_for(is_drawn);
+            browser.wait_for(SETTLED);
+            let found = misplaced_texts(&mut browser);
+            faults.extend(found.into_iter().map(|text| format!("{name} at {width}: {text}")));
+        }
+    }
+    assert!(faults.is_empty(), "{}", faults.join("\n"));
+}
+
+/// Texts at fixed places. The class of each names the expected fault, or begins with `fine`.
+const EXAMPLES: &str = r"
+    <style>
+        * { font: 16px/20px monospace; white-space: nowrap; }
+        body > * { position: absolute; left: 10px; width: 60px; }
+        .leaves { top: 10px; border: 1px solid black; }
+        .cut { top: 50px; overflow: hidden; }
+        .over { top: 90px; }
+        .over-too { top: 96px; left: 20px; }
+        .fine-ellipsis { top: 140px; overflow: hidden; text-overflow: ellipsis; }
+        .fine-scroller { top: 180px; overflow: auto; }
+        .fine-hidden { top: 230px; border: 1px solid black; visibility: hidden; }
+        .fine-below { top: 270px; }
+        .fine-cover { top: 270px; z-index: 1; width: 300px; background: white; }
+        .fine-box { top: 310px; width: 300px; border: 1px solid black; line-height: 14px; }
+        .drawing { top: 350px; width: 300px; height: 40px; }
+    </style>
+    <div class=leaves>longer than its box</div>
+    <div class=cut>cut in the middle of a letter</div>
+    <div class=over>below another</div>
+    <div class=over-too>above another</div>
+    <div class=fine-ellipsis>longer than its box</div>
+    <div class=fine-scroller>longer than its box</div>
+    <div class=fine-hidden>longer than its box</div>
+    <div class=fine-below>covered</div>
+    <div class=fine-cover>covers</div>
+    <div class=fine-box>two<br>lines</div>
+    <svg class=drawing>
+        <g class=node><rect width=30 height=20 fill=none></rect><text y=15>longer</text></g>
+    </svg>";
+
+#[test]
+fn misplaced_texts_are_found_and_texts_that_may_be_cut_are_not() {
+    let Some(mut browser) = Browser::alone("layout of texts", 800, 600) else { return };
+    browser.evaluate(&format!("document.body.innerHTML = {}", json!(EXAMPLES)));
+    let found = misplaced_texts(&mut browser);
+    let wanted = [
+        ["div.leaves 'longer than its box' [11,", " leaves div.leaves [10,10..72,"],
+        ["div.cut 'cut in the middle of a letter' [10,", " is cut by div.cut [10,50..70,70]"],
+        [
+            "svg.drawing > g.node > text 'longer' [10,",
+            " leaves svg.drawing > g.node [10,350..40,370]",
+        ],
+        ["div.over 'below another' [10,", " overlaps div.over-too 'above another' [20,"],
+    ];
+    assert_eq!(found.len(), wanted.len(), "{found:#?}");
+    for (line, parts) in found.iter().zip(wanted) {
+        assert!(parts.iter().all(|part| line.contains(part)), "{parts:?} in {line}");
+    }
+}
