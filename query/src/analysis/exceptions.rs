@@ -53,16 +53,13 @@ pub struct ExceptionSearch {
     pub exception_type: Option<String>,
     /// True to compare each group with the range of the same length before the window.
     pub compare: bool,
-    /// True to read when the last exceptions were recorded, which costs a scan. Their times are the
-    /// starts of their spans otherwise.
-    pub read_event_times: bool,
     /// Maximum number of groups returned.
     pub limit: usize,
 }
 
-/// Ids, type and message of one exception. Among exceptions of equal time the greatest one counts
-/// as the last.
-type LoggedException = (Option<SpanId>, Option<TraceId>, String, String);
+/// Ids, message and stack trace of one exception, and when it was recorded. Among exceptions of
+/// equal time the greatest one counts as the last.
+type LoggedException = (Option<SpanId>, Option<TraceId>, String, String, UnixNanos);
 
 #[derive(Debug, Default)]
 struct ExceptionAggregate {
@@ -87,25 +84,22 @@ pub(crate) fn exceptions(
     search: &ExceptionSearch,
 ) -> Result<ExceptionList, QueryError> {
     let window = Window::new(reader, search.start, search.step)?;
-    let (groups, mut stats) = ExceptionAggregates::read(reader, search, window)?;
-    let group_count = groups.of.len() as u64;
-    let other_count = groups.other;
-    let count = groups.of.values().map(ExceptionAggregate::count).sum::<u64>() + other_count;
-    let mut shown: Vec<(ExceptionKey, ExceptionAggregate)> = groups.of.into_iter().collect();
+    let (found, mut stats) = ExceptionAggregates::read(reader, search, window)?;
+    let group_count = found.of.len() as u64;
+    let other_count = found.other;
+    let count = found.of.values().map(ExceptionAggregate::count).sum::<u64>() + other_count;
+    let mut shown: Vec<(ExceptionKey, ExceptionAggregate)> = found.of.into_iter().collect();
     shown.sort_by(|(a, one), (b, other)| (other.count(), a).cmp(&(one.count(), b)));
     shown.truncate(search.limit);
     let before = match search.compare {
         true => CountsBefore::read(reader, search, window, &mut stats)?,
         false => None,
     };
-    let mut views = views(reader, shown, before.as_ref(), &mut stats)?;
-    if search.read_event_times {
-        read_event_times(reader, &mut views, &mut stats)?;
-    }
+    let groups = views(reader, shown, before.as_ref(), &mut stats)?;
     Ok(ExceptionList {
         window: window.view(),
         known_since_unix_nano: before.map(|before| before.start),
-        groups: views,
+        groups,
         group_count,
         count,
         other_count,
@@ -209,7 +203,7 @@ impl ExceptionAggregates {
         logs.count += 1;
         logs.first = Some(logs.first.map_or(time, |first| first.min(time)));
         let recorded =
-            (rows.span_id(row), rows.trace_id(row), exception.message, exception.stack_trace);
+            (rows.span_id(row), rows.trace_id(row), exception.message, exception.stack_trace, time);
         logs.last = logs.last.take().max(Some((time, recorded)));
         *logs.steps.entry(self.window.step_of(time)).or_default() += 1;
     }
@@ -231,22 +225,16 @@ impl CountsBefore {
         window: Window,
         stats: &mut ScanStats,
     ) -> Result<Option<Self>, QueryError> {
-        let (start, [end, _]) = (window.before(), window.times());
-        if start >= end {
-            return Ok(None);
-        }
-        let range = TimeRange { start: Some(start), end: Some(end) };
-        // The answer does not show steps of that range.
-        let before = Window::new(reader, range, Some(end.since(start)))?;
+        let Some(before) = window.previous() else { return Ok(None) };
         let (found, read) = ExceptionAggregates::read(reader, search, before)?;
         *stats += read;
         let is_empty = found.of.is_empty() && found.other == 0;
-        if is_empty && !has_data(reader, range)? {
+        if is_empty && !has_data(reader, before.range())? {
             return Ok(None);
         }
         let is_whole = read.complete && found.other == 0;
         let of = found.of.into_iter().map(|(key, group)| (key, group.count())).collect();
-        Ok(Some(Self { start, of, is_whole }))
+        Ok(Some(Self { start: before.times()[0], of, is_whole }))
     }
 
     /// Count of a group. `None` when it may be among exceptions that were not counted.
@@ -290,64 +278,17 @@ fn views(
     for (key, group) in shown {
         let of_spans = group.last_of_spans().map(|spans| spans.last);
         let of_spans = of_spans.and_then(|time| Some((time, last.next()??)));
-        let of_spans = of_spans.map(|(time, LastException { span_id, trace_id, exception })| {
-            (time, (Some(span_id), Some(trace_id), exception.message, exception.stack_trace))
+        let of_spans = of_spans.map(|(start, last)| {
+            let LastException { span_id, trace_id, exception, time } = last;
+            let ExceptionAttributes { message, stack_trace, .. } = exception;
+            let recorded = if time.0 == 0 { start } else { time };
+            (start, (Some(span_id), Some(trace_id), message, stack_trace, recorded))
         });
         let before_count = before.and_then(|before| before.count(&key));
         let view = view(key, of_spans, group);
         views.push(ExceptionGroup { before_count, is_new: before_count == Some(0), ..view });
     }
     Ok(views)
-}
-
-/// Reads when the last exceptions were recorded, for groups whose last one is of a span. A list of
-/// exceptions has the starts of their spans only.
-fn read_event_times(
-    reader: &Reader,
-    views: &mut [ExceptionGroup],
-    stats: &mut ScanStats,
-) -> Result<(), QueryError> {
-    let mut wanted: HashMap<(TraceId, SpanId), Vec<&mut ExceptionGroup>> = HashMap::new();
-    for view in views.iter_mut().filter(|view| view.log_count < view.count) {
-        if let (Some(trace), Some(span)) = (view.trace_id, view.span_id) {
-            wanted.entry((trace, span)).or_default().push(view);
-        }
-    }
-    let starts = || wanted.values().flatten().map(|view| view.last_seen_unix_nano);
-    let (Some(first), Some(last)) = (starts().min(), starts().max()) else { return Ok(()) };
-    let end = UnixNanos(last.0.saturating_add(1));
-    let mut traces: Vec<TraceId> = wanted.keys().map(|(trace, _)| *trace).collect();
-    traces.sort_unstable();
-    traces.dedup();
-    let filter = SpanFilter {
-        trace_ids: Some(traces),
-        start: TimeRange { start: Some(first), end: Some(end) },
-        has_exception: true,
-        ..SpanFilter::default()
-    };
-    let scan = Scan { detail: Detail::Events, rows_max: reader.settings.search_rows_max };
-    let read = reader.spans(&filter, scan, |rows| {
-        for row in 0..rows.len() {
-            let key = (rows.trace_id(row), rows.span_id(row));
-            let Some(views) = wanted.get_mut(&key) else { continue };
-            for event in rows.events(row).iter().filter(|event| event.time_unix_nano > 0) {
-                let Some(exception) = ExceptionAttributes::from_event(event) else { continue };
-                for view in views.iter_mut() {
-                    let is_last = view.last_seen_unix_nano == rows.start(row)
-                        && view.exception_type == exception.exception_type
-                        && view.message == exception.message
-                        && view.stack_trace == exception.stack_trace;
-                    if is_last {
-                        view.time_unix_nano = UnixNanos(event.time_unix_nano);
-                    }
-                }
-            }
-        }
-        Ok(ControlFlow::Continue(()))
-    })?;
-    // Where a span is not read, the time stays that of its start. No exception is missing.
-    *stats += ScanStats { complete: true, ..read };
-    Ok(())
 }
 
 /// The id of a group by its service, operation, type and normalised stack.
@@ -363,7 +304,7 @@ fn view(
     let count = group.count();
     let LogExceptions { count: log_count, first, last, mut steps } =
         std::mem::take(&mut group.logs);
-    let (time, (span_id, trace_id, message, stack_trace)) =
+    let (time, (span_id, trace_id, message, stack_trace, recorded)) =
         last_of_spans.max(last).unwrap_or_default();
     let spans = group.spans;
     for (step, count) in spans.iter().flat_map(|spans| &spans.steps) {
@@ -387,7 +328,7 @@ fn view(
         log_count,
         first_seen_unix_nano: first.unwrap_or_default(),
         last_seen_unix_nano: time,
-        time_unix_nano: time,
+        time_unix_nano: recorded,
         steps: steps.into_iter().map(step).collect(),
         message,
         stack_trace,

@@ -129,6 +129,13 @@ impl Window {
         UnixNanos(self.start.saturating_sub(self.end - self.start))
     }
 
+    /// The window of the same length before this one, as a single step: no answer shows steps of
+    /// it. `None` at the beginning of time.
+    pub(crate) fn previous(self) -> Option<Self> {
+        let (start, end) = (self.before().0, self.start);
+        (start < end).then(|| Self { start, end, step: end - start })
+    }
+
     /// Reports whether the time is inside the window.
     pub(crate) fn contains(self, time: UnixNanos) -> bool {
         (self.start..self.end).contains(&time.0)

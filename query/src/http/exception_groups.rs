@@ -69,7 +69,6 @@ async fn exceptions(State(service): State<QueryService>, uri: Uri) -> Result<Res
         operation: params.owned("operation"),
         exception_type: params.owned("type"),
         compare: params.flag("compare"),
-        read_event_times: true,
         limit: params.limit(),
     };
     let (service, turn) = service.keeping_turn();

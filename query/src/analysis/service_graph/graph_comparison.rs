@@ -11,7 +11,7 @@ use tidings_proto::{
     DurationNanos, UnixNanos,
     api::{CallsBefore, GraphEdge},
 };
-use tidings_storage::{Calls, Latency, ScanStats, SpanFilter, TimeRange};
+use tidings_storage::{Calls, Latency, ScanStats, SpanFilter};
 
 use super::{
     Edge, Graph, GraphSearch, Window,
@@ -70,16 +70,10 @@ impl GraphBefore {
         window: Window,
         stats: &mut ScanStats,
     ) -> Result<Option<Self>, QueryError> {
-        let (start, [end, _]) = (window.before(), window.times());
-        if start >= end {
-            return Ok(None);
-        }
-        let range = TimeRange { start: Some(start), end: Some(end) };
-        // The answer does not show steps of that range.
-        let before = Window::new(reader, range, Some(end.since(start)))?;
+        let Some(before) = window.previous() else { return Ok(None) };
         let (mut graph, window, scanned) = read(reader, search, Some(before))?;
         *stats += scanned;
-        let spans = SpanFilter { start: range, ..SpanFilter::default() };
+        let spans = SpanFilter { start: before.range(), ..SpanFilter::default() };
         if graph.nodes.is_empty() && latest_span(reader, spans)?.is_none() {
             return Ok(None);
         }

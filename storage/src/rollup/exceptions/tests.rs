@@ -76,7 +76,8 @@ fn obvious(all: &[&Sent], bounds: &ExceptionBounds) -> Groups {
         if !is_asked || !seen.insert(rows.content_hash(row)) {
             continue;
         }
-        for exception in span.events.iter().filter_map(ExceptionAttributes::from_event) {
+        for event in &span.events {
+            let Some(exception) = ExceptionAttributes::from_event(event) else { continue };
             if bounds.exception_type.as_ref().is_some_and(|one| *one != exception.exception_type) {
                 continue;
             }
@@ -87,6 +88,7 @@ fn obvious(all: &[&Sent], bounds: &ExceptionBounds) -> Groups {
                 span_id: SpanId::from_wire(&span.span_id).unwrap(),
                 trace_id: TraceId::from_wire(&span.trace_id).unwrap(),
                 exception,
+                time: UnixNanos(event.time_unix_nano),
             };
             let last = (start, last);
             let new =

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, ops::ControlFlow};
 
 use arrow_array::RecordBatch;
-use tidings_proto::{SpanId, TraceId};
+use tidings_proto::{SpanId, TraceId, UnixNanos, otlp::Event};
 
 use super::{ExceptionKey, ExceptionSums};
 use crate::{
@@ -26,6 +26,8 @@ pub struct LastException {
     pub trace_id: TraceId,
     /// Attributes of the exception.
     pub exception: ExceptionAttributes,
+    /// Time of its event; 0 where that is not set.
+    pub time: UnixNanos,
 }
 
 impl Snapshot {
@@ -81,13 +83,17 @@ impl Snapshot {
 
 /// Returns the greatest exception of the row that belongs to the group.
 fn latest_exception(rows: &SpanRows, row: usize, group: &ExceptionKey) -> Option<LastException> {
-    let events = rows.events(row);
-    let exception = events.iter().filter_map(ExceptionAttributes::from_event).filter(|exception| {
-        exception.exception_type == group.exception_type && exception.stack_hash() == group.stack
-    });
-    exception.max().map(|exception| LastException {
+    let of_group = |event: &Event| {
+        let exception = ExceptionAttributes::from_event(event)?;
+        let is_own = exception.exception_type == group.exception_type
+            && exception.stack_hash() == group.stack;
+        is_own.then_some((exception, UnixNanos(event.time_unix_nano)))
+    };
+    let (exception, time) = rows.events(row).iter().filter_map(of_group).max()?;
+    Some(LastException {
         span_id: rows.span_id(row),
         trace_id: rows.trace_id(row),
         exception,
+        time,
     })
 }
