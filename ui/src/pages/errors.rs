@@ -14,14 +14,14 @@ use tidings_proto::api::{
 use crate::{
     addresses,
     api::{
-        self, ApiError,
+        self,
         analysis::{self, Analysis, changes},
     },
     asked::incomplete,
     browser,
     components::{
-        AddressSegments, Badge, Chip, Icon, IconName, Panel, PartialNote, ServiceName, SortHead,
-        SortOrder, SparkBars, SparkTone, Suggest, Suggestion, Tone, report::quiet_words,
+        AddressSegments, Badge, Chip, Icon, IconName, Panel, ServiceName, SortHead, SortOrder,
+        SparkBars, SparkTone, Suggest, Suggestion, Tone, WatchedRequest, report::quiet_words,
         use_choice, use_sort,
     },
     drawings::slots::Slots,
@@ -260,14 +260,8 @@ pub fn ErrorsPage() -> impl IntoView {
             )
         })
     };
-    let unknown_sources = move || {
-        let words = if page.report.value().is_some() {
-            "Which only follow is from the last report of changes, since a newer one failed"
-        } else {
-            "Which only follow is not marked, since the report of changes failed"
-        };
-        failure(page.report, words)
-    };
+    let unknown_sources =
+        WatchedRequest::new("Which exceptions only follow is not known", page.report).note();
     let draw = move |list: Arc<ExceptionList>| view! { <ErrorTable page list /> };
     view! {
         <div class="page">
@@ -298,25 +292,6 @@ pub fn ErrorsPage() -> impl IntoView {
             </p>
         </div>
     }
-}
-
-/// Draws the failure of the last request, after words that name it, with the way to send it again.
-fn failure<T: Send + Sync + 'static>(remote: Remote<T>, words: &str) -> Option<AnyView> {
-    let error = remote.error()?;
-    Some(failure_note(words, &error, Callback::new(move |()| remote.refresh())))
-}
-
-fn failure_note(words: &str, error: &ApiError, on_retry: Callback<()>) -> AnyView {
-    let words = format!("{words}: {}. {} ", error.title(), error.detail());
-    view! {
-        <PartialNote>
-            {words}
-            <button class="link" type="button" on:click=move |_| on_retry.run(())>
-                "Try again"
-            </button>
-        </PartialNote>
-    }
-    .into_any()
 }
 
 fn missing(list: &ExceptionList) -> Option<String> {

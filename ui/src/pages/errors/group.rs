@@ -8,7 +8,7 @@ use tidings_proto::api::{
 };
 
 use super::{
-    ErrorRow, ErrorsState, SourceGroup, failure, row_id,
+    ErrorRow, ErrorsState, SourceGroup, row_id,
     stack::{StackPart, package_of, parts},
     type_words,
 };
@@ -24,7 +24,7 @@ use crate::{
     components::{
         CopyButton, LoadingRows, PartialNote,
         PlainHead::{Number, Words},
-        PlainTable, ServiceName, ShorterRange, StateBadge, severity_class,
+        PlainTable, ServiceName, ShorterRange, StateBadge, WatchedRequest, severity_class,
     },
     figures, format,
     remote::Remote,
@@ -181,7 +181,7 @@ fn traces(page: ErrorsState, group: &ExceptionGroup, range: TimeRange) -> impl I
         (!only_logs).then(|| trace_sets::trace_sample(&analysis))
     });
     let rows = (!only_logs).then(|| {
-        answered(found, "Its traces", move |answer| {
+        answered(found, "Its traces are not known", move |answer| {
             if answer.traces.is_empty() {
                 note("No trace with it is stored in this time.")
             } else {
@@ -233,30 +233,24 @@ fn affected_kinds(page: ErrorsState, group: &ExceptionGroup, range: TimeRange) -
             .with("limit", KINDS);
         Some(exception_transactions(&analysis))
     });
-    answered(found, "Its transactions by type", move |answer| {
+    answered(found, "Its transactions by type are not known", move |answer| {
         if answer.kinds.is_empty() { ().into_any() } else { kind_rows(answer, range).into_any() }
     })
 }
 
-/// Draws the last answer, and above it the failure of a later request.
+/// Draws the last answer, and above it the failure of a later request, as the missing answer.
 fn answered<T: Send + Sync + 'static>(
     found: Remote<T>,
-    name: &'static str,
+    missing: &'static str,
     draw: impl Fn(&Arc<T>) -> AnyView + Send + 'static,
 ) -> AnyView {
-    let body = move || {
-        let answer = found.value();
-        let words = if answer.is_some() { "are those of before" } else { "are not known" };
-        let failed = failure(found, &format!("{name} {words}, since their request failed"));
-        let is_loading = failed.is_none();
-        let drawn = match answer {
-            Some(answer) => draw(&answer),
-            None if is_loading => view! { <LoadingRows count=2 /> }.into_any(),
-            None => ().into_any(),
-        };
-        view! { {failed} {drawn} }
+    let request = WatchedRequest::new(missing, found);
+    let drawn = move || match found.value() {
+        Some(answer) => draw(&answer),
+        None if request.has_failed() => ().into_any(),
+        None => view! { <LoadingRows count=2 /> }.into_any(),
     };
-    body.into_any()
+    view! { {request.note()} {drawn} }.into_any()
 }
 
 fn note(words: &'static str) -> AnyView {
@@ -385,7 +379,7 @@ fn logs(group: &ExceptionGroup) -> Option<impl IntoView + use<>> {
         Some(trace_sets::log_sample(&analysis))
     });
     let last = group.time_unix_nano;
-    let rows = answered(found, "Its log records", move |answer| {
+    let rows = answered(found, "Its log records are not known", move |answer| {
         if answer.logs.is_empty() {
             note("Its service wrote no log record in the last one's trace.")
         } else {

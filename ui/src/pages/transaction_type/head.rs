@@ -22,7 +22,7 @@ use crate::{
 /// Maximum number of the type's own changes in a sentence.
 const OWN_CHANGES_MAX: usize = 2;
 /// Factor from which a greater quantile or share of failures is marked.
-pub(super) const WORSE_FROM: f64 = 1.2;
+const WORSE_FROM: f64 = 1.2;
 /// Difference from which a greater share of failures is marked, in addition to the factor.
 const FAILING_FROM: f64 = 0.005;
 
@@ -76,7 +76,7 @@ pub(super) fn head(page: TypePage) -> impl IntoView {
 }
 
 /// Reports whether a share of failures is marked as greater than the baseline's.
-pub(super) fn is_failing_more(now: f64, before: f64) -> bool {
+fn is_failing_more(now: f64, before: f64) -> bool {
     now - before >= FAILING_FROM && now >= before * WORSE_FROM
 }
 
