@@ -5,7 +5,10 @@
 
 use std::sync::{Arc, Mutex, Weak};
 
-use crate::harness::Server;
+use prost::Message;
+use tidings_proto::otlp::{KeyValue, Span};
+
+use crate::harness::{Server, http::post, spans};
 
 mod by_key;
 mod compare;
@@ -33,6 +36,15 @@ fn incident() -> Arc<Server> {
         *shared = Arc::downgrade(&server);
         server
     })
+}
+
+/// Sends the spans of a service on a host.
+fn send_from_host(server: &Server, service: &str, host: &str, all: Vec<Span>) {
+    let mut request = spans::traces(service, all);
+    let resource = request.resource_spans[0].resource.as_mut().unwrap();
+    resource.attributes.push(KeyValue::new("host.name", host));
+    let body = request.encode_to_vec();
+    assert_eq!(post(&server.otlp_http, "/v1/traces", "application/x-protobuf", body).status, 200);
 }
 
 /// Returns the ids of two slow transactions.

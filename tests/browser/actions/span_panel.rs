@@ -1,15 +1,13 @@
 //! Actions on the details of a span, on the clocks of its hosts, and on a trace in a telephone.
 
-use prost::Message;
 use tidings_proto::otlp::{AnyValue, KeyValue, Span};
 
-use super::{incident, traces};
+use super::{incident, send_from_host, traces};
 use crate::{
     browser::page_objects::{ExplorePage, TracePage},
     harness::{
         Server,
         browser::Browser,
-        http::post,
         spans::{self, span},
     },
 };
@@ -22,21 +20,13 @@ const SKEWED: u128 = 0x5ce3;
 const ORDER: &str = "[...document.querySelectorAll('.span-panel .attributes dd')]\
     .find(e => e.innerText.includes('A-17'))";
 
-fn send(server: &Server, service: &str, host: &str, all: Vec<Span>) {
-    let mut request = spans::traces(service, all);
-    let resource = request.resource_spans[0].resource.as_mut().unwrap();
-    resource.attributes.push(KeyValue::new("host.name", host));
-    let body = request.encode_to_vec();
-    assert_eq!(post(&server.otlp_http, "/v1/traces", "application/x-protobuf", body).status, 200);
-}
-
 /// Sends two orders, and waits until their ids are listed as values.
 fn send_orders(server: &Server) {
     let order = |trace: u128, id: &str| Span {
         attributes: vec![KeyValue::new("order.id", id)],
         ..span(trace, 1, 0, &format!("POST /order/{id}"))
     };
-    send(server, "shop", "till-1", vec![order(FIRST, "A-17"), order(FIRST + 1, "B-2")]);
+    send_from_host(server, "shop", "till-1", vec![order(FIRST, "A-17"), order(FIRST + 1, "B-2")]);
     server.wait_for("/api/v1/attributes/values?key=order.id", |json| {
         json["names"].as_array().is_some_and(|names| names.len() == 2)
     });
@@ -108,7 +98,7 @@ fn a_value_shows_its_type_and_finds_the_other_spans_of_the_trace_with_it() {
         ..span(FIRST, id, parent, &format!("item {id}"))
     };
     let items = vec![item(1, 0, 1_i64.into()), item(2, 1, "1".into()), item(3, 1, 2_i64.into())];
-    send(&server, "shop", "till-1", items);
+    send_from_host(&server, "shop", "till-1", items);
     let mut trace =
         TracePage::open(&mut browser, &server, &format!("{FIRST:032x}?span={:016x}", 1));
     let lines = "[...document.querySelectorAll('.span-panel .attributes dt')]\
@@ -154,9 +144,9 @@ fn send_skewed(server: &Server) {
     };
     let mut calls = vec![timed(1, 0, 0, 1_000)];
     calls.extend((10..16).map(|id| Span { kind: 3, ..timed(id, 1, (id - 9) * 100, 90) }));
-    send(server, "shop", "till-1", calls);
+    send_from_host(server, "shop", "till-1", calls);
     let served = (10..16).map(|id| timed(id + 10, id, (id - 9) * 100 + 2_004, 80));
-    send(server, "bank", "vault-1", served.collect());
+    send_from_host(server, "bank", "vault-1", served.collect());
 }
 
 #[test]

@@ -1,28 +1,19 @@
 //! Actions on a trace: its switches, its downloads, and its links to other traces.
 
-use prost::Message;
-use tidings_proto::otlp::{KeyValue, Link, Span};
+use tidings_proto::otlp::{Link, Span};
 
+use super::send_from_host;
 use crate::{
     browser::page_objects::TracePage,
     harness::{
         PATIENCE, Server,
         browser::Browser,
-        http::post,
         spans::{self, span},
     },
 };
 
 /// Id of a trace that has something to show for each switch.
 const FAULTY: u128 = 0xfa017;
-
-fn send(server: &Server, service: &str, host: &str, all: Vec<Span>) {
-    let mut request = spans::traces(service, all);
-    let resource = request.resource_spans[0].resource.as_mut().unwrap();
-    resource.attributes.push(KeyValue::new("host.name", host));
-    let body = request.encode_to_vec();
-    assert_eq!(post(&server.otlp_http, "/v1/traces", "application/x-protobuf", body).status, 200);
-}
 
 /// Sends a trace for the switches. It has repeated calls, calls of a host whose clock is two
 /// seconds ahead, and a span whose parent is missing.
@@ -36,9 +27,9 @@ fn send_faulty(server: &Server) {
     let mut own = vec![timed(1, 0, (0, 1_000), "POST /order"), timed(9, 99, (10, 5), "lost call")];
     own.extend((10..22).map(|id| timed(id, 1, (id * 10, 8), "SELECT item")));
     own.extend((30..36).map(|id| Span { kind: 3, ..timed(id, 1, (id * 20, 18), "charge") }));
-    send(server, "shop", "till-1", own);
+    send_from_host(server, "shop", "till-1", own);
     let served = (30..36).map(|id| timed(id + 10, id, (id * 20 + 2_004, 10), "charge"));
-    send(server, "bank", "vault-1", served.collect());
+    send_from_host(server, "bank", "vault-1", served.collect());
 }
 
 #[test]
@@ -157,9 +148,9 @@ fn links_of_spans_lead_to_the_other_trace_and_back() {
         span_id: 7_u64.to_be_bytes().to_vec(),
         ..Link::default()
     };
-    send(&server, "shop", "till-1", vec![span(order, 7, 0, "publish order")]);
+    send_from_host(&server, "shop", "till-1", vec![span(order, 7, 0, "publish order")]);
     let linked = Span { links: vec![link], ..span(batch, 5, 0, "process orders") };
-    send(&server, "mailer", "post-1", vec![linked]);
+    send_from_host(&server, "mailer", "post-1", vec![linked]);
     let mut trace =
         TracePage::open(&mut browser, &server, &format!("{batch:032x}?span={:016x}", 5));
     // The text of the link wraps over two lines, so the middle of its box may lie outside the text.
