@@ -16,6 +16,7 @@ mod metric_data;
 mod rpc;
 mod spellings;
 mod trace_data;
+mod value_form;
 mod value_text;
 pub mod view;
 
@@ -42,6 +43,7 @@ pub use rpc::{
     Any, BadRequest, Code, FieldViolation, ProtoDuration, RetryInfo, Status as RpcStatus,
 };
 pub use trace_data::{Event, Link, ResourceSpans, ScopeSpans, Span, SpanKind, Status, StatusCode};
+pub use value_form::{ValueForm, ValueFormMut};
 
 /// A message that travels on its own: a request, a response, an error.
 pub trait Wire: prost::Message + Default + Serialize + DeserializeOwned {

@@ -4,18 +4,20 @@
 //! request in place ([`tidings_proto::otlp::view`]) instead of decoding it into structs first.
 //! [`crate::SpanRows::span`] and [`crate::LogRows::log_record`] are the way back. A resource or
 //! scope is stored as one text per distinct value (`sender`). Attributes keep their types and order
-//! (`attribute_builder`). `hash` identifies records that were sent twice. Checks only ids and
+//! (`attribute_builder`). `column_builders` makes a builder of each line of a table's list of
+//! columns. `hash` identifies records that were sent twice. Checks only ids and
 //! encodings: the collector checks what a request may contain.
 
 mod attribute_builder;
 mod buffers;
+mod column_builders;
 mod hash;
 mod logs;
 mod sender;
 mod spans;
 mod text;
 
-use arrow_array::RecordBatch;
+use arrow_array::{ArrayRef, RecordBatch};
 use prost::Message;
 use tidings_proto::{
     UnixNanos,
@@ -26,6 +28,9 @@ pub(crate) use sender::load;
 pub use text::json_text;
 
 use crate::{StorageError, schema::Signal};
+
+/// A column and its name.
+type NamedColumn = (&'static str, ArrayRef);
 
 /// Makes one row per record of an encoded request, in its order.
 ///

@@ -10,7 +10,7 @@
 //! [`CandidateGroups`] reads a file, row group by row group. `prune` excludes pages by their
 //! statistics. `read` decodes the filter's columns for the remaining pages, and other columns for
 //! matching rows only (late materialisation). `column_reader` reads a few columns outside of scans
-//! and prefetches pages, and `footer` caches decoded metadata. `docs/formats/tables.md` describes
+//! and prefetches pages, `page_reader` decompresses them, and `footer` caches decoded metadata. `docs/formats/tables.md` describes
 //! the format. This module itself writes and deletes no files.
 
 mod attributes;
@@ -22,6 +22,7 @@ mod gatherer;
 mod groups;
 mod merge;
 mod order;
+mod page_reader;
 mod prune;
 mod read;
 mod row_groups;

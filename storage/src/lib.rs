@@ -25,6 +25,7 @@ pub mod fuzzed_files;
 mod index;
 mod line_file;
 mod locked_file;
+mod maintenance;
 mod memory;
 mod metrics;
 mod packed;
@@ -44,7 +45,6 @@ mod supervision;
 mod table_change;
 mod table_store;
 mod tables;
-mod upkeep;
 mod wal;
 
 pub use backup::{
@@ -66,6 +66,7 @@ pub use filter::{
 pub use findings::CheckSummary;
 pub use line_file::LineFile;
 pub use locked_file::{LockedFile, read_regular};
+pub use maintenance::{ClockGuard, Retention, RetentionCondition, RetentionRule, WaitingForRoom};
 pub use metrics::{CacheReads, StoreMeasurements, TIME_BOUNDS, TimeCounts, TimeHistogram};
 pub use pins::{PIN_NOTE_CHARS_MAX, PINS_MAX, Pin};
 pub use rollup::{
@@ -84,8 +85,7 @@ pub use schema::is_sender_key;
 pub use settings::{ObjectAddress, ObjectStoreSettings, StoreMemory, StoreSettings, TablesAt};
 pub use snapshot::Snapshot;
 pub use store::{
-    ConvertedBatch, ERASURES_MAX, Erasure, ErasureRecord, ErasureReport, ErasureState, Recovery,
-    Store, StoreCounts, StoreUsage, TableUsage, TelemetryBatch, UpkeepReport,
+    ConvertedBatch, ERASURES_MAX, Erasure, ErasureRecord, ErasureReport, ErasureState,
+    MaintenanceReport, Recovery, Store, StoreCounts, StoreUsage, TableUsage, TelemetryBatch,
 };
 pub use supervision::{Supervision, TaskHealth, TaskState};
-pub use upkeep::{ClockGuard, Retention, RetentionCondition, RetentionRule, WaitingForRoom};

@@ -1,7 +1,7 @@
 //! Pinned traces: retention keeps them regardless of their age and the size of the tables.
 //!
 //! Owns the file `<data-dir>/pins` and its content. `store::pin` changes it, and
-//! `upkeep::retention` applies it. The file is written whole under another name, synced, and
+//! `maintenance::retention` applies it. The file is written whole under another name, synced, and
 //! renamed:
 //!
 //! ```text

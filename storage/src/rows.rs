@@ -6,6 +6,7 @@
 pub(crate) mod attribute_values;
 pub(crate) mod attributes;
 pub(crate) mod column;
+mod column_readers;
 mod derived;
 pub(crate) mod entries;
 mod logs;

@@ -1,17 +1,23 @@
 //! Columns of the two tables. Writer, reader and Delta share this one definition.
 //!
-//! Every column is listed once, in [`SPAN_COLUMNS`] or [`LOG_COLUMNS`]. Three Arrow schemas follow
-//! from the lists. The table's schema, which Delta declares, has all columns. In the memtable's
-//! schema, repetitive texts and attribute keys are dictionaries, and attribute values are packed.
-//! The schema of data files lacks the partition column, and has a column for each type of value
-//! when it is read. Files also have columns of single attributes: see `attribute_column`.
-//! `docs/formats/tables.md` describes the meaning of each column.
+//! Every column is listed once, in `table_columns`. The lists of the two tables
+//! are macros that pass their lines to another macro: `columns` makes builders of them, and `rows`
+//! makes readers. Three Arrow schemas follow from the lists. The table's schema, which Delta
+//! declares, has all columns. In the memtable's schema, repetitive texts and attribute keys are
+//! dictionaries, and attribute values are packed. The schema of data files lacks the partition
+//! column, and has a column for each type of value when it is read. Files also have columns of
+//! single attributes: see `attribute_column`.
+//! `docs/formats/tables.md` has a row for each column, with its meaning.
+
+mod table_columns;
 
 use std::sync::{Arc, LazyLock};
 
 use arrow_array::{ArrayRef, MapArray, RecordBatch, StructArray};
 use arrow_buffer::OffsetBuffer;
 use arrow_schema::{ArrowError, DataType, Field, FieldRef, Fields, Schema, SchemaRef};
+
+pub(crate) use table_columns::{log_columns, span_columns};
 
 use crate::Detail;
 
@@ -24,6 +30,9 @@ pub(crate) struct ColumnSpec {
     stage: ColumnStage,
     /// Lowest detail of which rows carry the column. With `None`, only filters and SQL read it.
     pub(crate) detail: Option<Detail>,
+    /// Text of the documentation.
+    #[cfg_attr(not(test), allow(dead_code, reason = "a test compares it with the documentation"))]
+    meaning: &'static str,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,6 +44,10 @@ enum ColumnKind {
     Text,
     /// Repetitive text, which is a dictionary outside of files.
     Word,
+    /// An id of a trace, of 16 bytes.
+    TraceId,
+    /// An id of a span, of 8 bytes.
+    SpanId,
     Binary,
     Attributes,
     Events,
@@ -54,13 +67,26 @@ enum ColumnStage {
     Partition,
 }
 
-const fn column(name: &'static str, kind: ColumnKind, detail: Option<Detail>) -> ColumnSpec {
-    ColumnSpec { name, kind, nullable: false, stage: ColumnStage::Row, detail }
+const fn column(name: &'static str, kind: ColumnKind, meaning: &'static str) -> ColumnSpec {
+    ColumnSpec { name, kind, nullable: false, stage: ColumnStage::Row, detail: None, meaning }
 }
 
 /// An attribute column that tables declare when they are created, because users often group by it.
 const fn declared(name: &'static str, kind: ColumnKind) -> ColumnSpec {
-    column(name, kind, None).nullable().at(ColumnStage::Attribute)
+    column(name, kind, "the attribute").nullable().at(ColumnStage::Attribute)
+}
+
+/// The partition column.
+const fn hour() -> ColumnSpec {
+    let meaning = "hours since 1970 of the row's time, or of a time at which rows were received: \
+                   see *Spanning files*";
+    column(HOUR, ColumnKind::Long, meaning).at(ColumnStage::Partition)
+}
+
+const fn attribute_order() -> ColumnSpec {
+    column(ATTRIBUTE_ORDER, ColumnKind::Word, "see *Attributes in columns*")
+        .nullable()
+        .at(ColumnStage::File)
 }
 
 impl ColumnSpec {
@@ -74,16 +100,57 @@ impl ColumnSpec {
         Self { nullable: true, ..self }
     }
 
+    /// Allows nulls in data files, where the value follows from other columns. New rows have none.
+    const fn derivable(self) -> Self {
+        self.nullable()
+    }
+
     const fn at(self, stage: ColumnStage) -> Self {
         Self { stage, ..self }
     }
+
+    /// Adds the column to rows of this detail and of higher ones.
+    const fn carried_from(self, detail: Detail) -> Self {
+        Self { detail: Some(detail), ..self }
+    }
 }
 
-const IDS: Option<Detail> = Some(Detail::Ids);
-const FACTS: Option<Detail> = Some(Detail::Facts);
-const RESOURCES: Option<Detail> = Some(Detail::Resources);
-const ATTRIBUTES: Option<Detail> = Some(Detail::Attributes);
-const FULL: Option<Detail> = Some(Detail::Full);
+/// Defines a function that returns the columns of a table, in order.
+macro_rules! column_specs {
+    (
+        ($function:ident)
+        $(
+            rows {
+                $(
+                    $name:ident: $kind:ident $($nullable:ident)?
+                    [$($detail:ident $(as $value:ident)?)?], $meaning:literal;
+                )*
+            }
+            $(sender $part:ident;)?
+        )*
+        attributes { $($attribute:literal: $attribute_kind:ident;)* }
+    ) => {
+        fn $function() -> Vec<ColumnSpec> {
+            let mut columns = vec![hour()];
+            $(
+                columns.extend([
+                    $(
+                        column(stringify!($name), ColumnKind::$kind, $meaning)
+                            $(.$nullable())?
+                            $(.carried_from(Detail::$detail))?,
+                    )*
+                ]);
+                $(columns.extend(table_columns::$part());)?
+            )*
+            columns.push(attribute_order());
+            columns.extend([$(declared($attribute, ColumnKind::$attribute_kind),)*]);
+            columns
+        }
+    };
+}
+
+span_columns!(column_specs, span_specs);
+log_columns!(column_specs, log_specs);
 
 /// Columns of [`Detail::Keys`].
 const KEYS: [&str; 2] = ["time_unix_nanos", "content_hash"];
@@ -108,116 +175,32 @@ pub(crate) const ATTRIBUTE_ORDER: &str = "attribute_order";
 /// Partition column of both tables.
 pub(crate) const HOUR: &str = "hour";
 
-/// Resource attributes that have a column of their own, with the column's name. The first key with
-/// a value fills the column.
-pub(crate) const PROMOTED: [(&str, &[&str]); 6] = [
-    ("service_namespace", &["service.namespace"]),
-    ("service_version", &["service.version"]),
-    ("service_instance_id", &["service.instance.id"]),
-    ("host_name", &["host.name"]),
-    ("k8s_pod_name", &["k8s.pod.name"]),
-    ("deployment_environment", &["deployment.environment.name", "deployment.environment"]),
+/// Resource attributes that have a column of their own, between the column's name and its meaning.
+/// The first key with a value fills the column.
+pub(crate) const PROMOTED: [(&str, &[&str], &str); 6] = [
+    ("service_namespace", &["service.namespace"], OF_RESOURCE),
+    ("service_version", &["service.version"], OF_RESOURCE),
+    ("service_instance_id", &["service.instance.id"], OF_RESOURCE),
+    ("host_name", &["host.name"], OF_RESOURCE),
+    ("k8s_pod_name", &["k8s.pod.name"], OF_RESOURCE),
+    (
+        "deployment_environment",
+        &["deployment.environment.name", "deployment.environment"],
+        "`deployment.environment.name`, or the older `deployment.environment`; null when absent",
+    ),
 ];
+
+const OF_RESOURCE: &str =
+    "resource attribute of that name (dots for underscores); null when absent";
 
 /// Returns true if this resource attribute has a column of its own.
 #[must_use]
 pub fn is_sender_key(key: &str) -> bool {
-    key == SERVICE_NAME || PROMOTED.iter().any(|(_, keys)| keys.contains(&key))
+    key == SERVICE_NAME || PROMOTED.iter().any(|(_, keys, _)| keys.contains(&key))
 }
 
 /// Resource attribute that names the service.
 pub(crate) const SERVICE_NAME: &str = "service.name";
-
-/// The spans table.
-pub(crate) const SPAN_COLUMNS: &[ColumnSpec] = &[
-    column(HOUR, ColumnKind::Long, None).at(ColumnStage::Partition),
-    column("start_unix_nanos", ColumnKind::Long, IDS),
-    column("end_unix_nanos", ColumnKind::Long, FACTS).nullable(),
-    column("duration_nanos", ColumnKind::Long, FACTS),
-    column("trace_id", ColumnKind::Binary, IDS),
-    column("trace_id_low64", ColumnKind::Long, None),
-    column("span_id", ColumnKind::Binary, IDS),
-    column("parent_span_id", ColumnKind::Binary, FACTS).nullable(),
-    column("service", ColumnKind::Word, FACTS),
-    column("name", ColumnKind::Word, FACTS),
-    column("kind", ColumnKind::Int, FACTS),
-    column("status_code", ColumnKind::Int, FACTS).nullable(),
-    column("status_message", ColumnKind::Word, FACTS),
-    column("trace_state", ColumnKind::Word, FULL),
-    column("flags", ColumnKind::Long, FULL),
-    column("attributes", ColumnKind::Attributes, ATTRIBUTES),
-    column("dropped_attributes_count", ColumnKind::Long, FULL),
-    column("events", ColumnKind::Events, FULL),
-    column("event_count", ColumnKind::Int, FACTS),
-    column("has_exception", ColumnKind::Bool, FACTS),
-    column("dropped_events_count", ColumnKind::Long, FULL),
-    column("links", ColumnKind::Links, FULL),
-    column("link_count", ColumnKind::Int, FACTS),
-    column("dropped_links_count", ColumnKind::Long, FULL),
-    column("resource", ColumnKind::Word, RESOURCES).nullable(),
-    column("resource_schema_url", ColumnKind::Word, FULL),
-    column("scope", ColumnKind::Word, FULL).nullable(),
-    column("scope_schema_url", ColumnKind::Word, FULL),
-    column(PROMOTED[0].0, ColumnKind::Word, None).nullable(),
-    column(PROMOTED[1].0, ColumnKind::Word, None).nullable(),
-    column(PROMOTED[2].0, ColumnKind::Word, None).nullable(),
-    column(PROMOTED[3].0, ColumnKind::Word, None).nullable(),
-    column(PROMOTED[4].0, ColumnKind::Word, None).nullable(),
-    column(PROMOTED[5].0, ColumnKind::Word, None).nullable(),
-    column("received_unix_nanos", ColumnKind::Long, FACTS),
-    column("content_hash", ColumnKind::Long, FACTS),
-    column(ATTRIBUTE_ORDER, ColumnKind::Word, None).nullable().at(ColumnStage::File),
-    declared("string.http.request.method", ColumnKind::Text),
-    declared("string.http.route", ColumnKind::Text),
-    declared("int.http.response.status_code", ColumnKind::Long),
-    declared("string.rpc.system", ColumnKind::Text),
-    declared("string.rpc.service", ColumnKind::Text),
-    declared("string.rpc.method", ColumnKind::Text),
-    declared("string.db.system.name", ColumnKind::Text),
-    declared("string.db.namespace", ColumnKind::Text),
-    declared("string.db.operation.name", ColumnKind::Text),
-    declared("string.db.collection.name", ColumnKind::Text),
-    declared("string.messaging.system", ColumnKind::Text),
-    declared("string.messaging.destination.name", ColumnKind::Text),
-    declared("string.messaging.operation.type", ColumnKind::Text),
-    declared("string.peer.service", ColumnKind::Text),
-    declared("string.server.address", ColumnKind::Text),
-    declared("string.error.type", ColumnKind::Text),
-];
-
-/// The logs table.
-pub(crate) const LOG_COLUMNS: &[ColumnSpec] = &[
-    column(HOUR, ColumnKind::Long, None).at(ColumnStage::Partition),
-    column("time_unix_nanos", ColumnKind::Long, IDS),
-    column("time_known", ColumnKind::Bool, FULL),
-    column("observed_unix_nanos", ColumnKind::Long, FACTS).nullable(),
-    column("severity_number", ColumnKind::Int, FACTS),
-    column("severity_text", ColumnKind::Word, FACTS),
-    column("service", ColumnKind::Word, FACTS),
-    column("text", ColumnKind::Text, FACTS).nullable(),
-    column("body", ColumnKind::Binary, FULL).nullable(),
-    column("event_name", ColumnKind::Word, FULL),
-    column("trace_id", ColumnKind::Binary, IDS).nullable(),
-    column("span_id", ColumnKind::Binary, IDS).nullable(),
-    column("flags", ColumnKind::Long, FULL),
-    column("attributes", ColumnKind::Attributes, ATTRIBUTES),
-    column("dropped_attributes_count", ColumnKind::Long, FULL),
-    column("resource", ColumnKind::Word, RESOURCES).nullable(),
-    column("resource_schema_url", ColumnKind::Word, FULL),
-    column("scope", ColumnKind::Word, FULL).nullable(),
-    column("scope_schema_url", ColumnKind::Word, FULL),
-    column(PROMOTED[0].0, ColumnKind::Word, None).nullable(),
-    column(PROMOTED[1].0, ColumnKind::Word, None).nullable(),
-    column(PROMOTED[2].0, ColumnKind::Word, None).nullable(),
-    column(PROMOTED[3].0, ColumnKind::Word, None).nullable(),
-    column(PROMOTED[4].0, ColumnKind::Word, None).nullable(),
-    column(PROMOTED[5].0, ColumnKind::Word, None).nullable(),
-    column("received_unix_nanos", ColumnKind::Long, None),
-    column("content_hash", ColumnKind::Long, IDS),
-    column(ATTRIBUTE_ORDER, ColumnKind::Word, None).nullable().at(ColumnStage::File),
-    declared("string.error.type", ColumnKind::Text),
-    declared("string.exception.type", ColumnKind::Text),
-];
 
 /// One of the two tables.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -241,9 +224,11 @@ impl Signal {
     }
 
     pub(crate) fn columns(self) -> &'static [ColumnSpec] {
+        static SPANS: LazyLock<Vec<ColumnSpec>> = LazyLock::new(span_specs);
+        static LOGS: LazyLock<Vec<ColumnSpec>> = LazyLock::new(log_specs);
         match self {
-            Self::Spans => SPAN_COLUMNS,
-            Self::Logs => LOG_COLUMNS,
+            Self::Spans => &SPANS,
+            Self::Logs => &LOGS,
         }
     }
 
@@ -371,7 +356,7 @@ impl ColumnSpec {
             ColumnKind::Text => DataType::Utf8,
             ColumnKind::Word if place == SchemaUse::File => DataType::Utf8,
             ColumnKind::Word => word(),
-            ColumnKind::Binary => DataType::Binary,
+            ColumnKind::TraceId | ColumnKind::SpanId | ColumnKind::Binary => DataType::Binary,
             ColumnKind::Attributes => match place {
                 SchemaUse::File => attributes(),
                 SchemaUse::Read => coded_attributes(),
@@ -518,71 +503,70 @@ fn element(fields: Vec<Field>) -> FieldRef {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
+    use super::{ColumnKind, ColumnSpec, ColumnStage, Signal};
 
-    use super::{ColumnKind, ColumnSpec, LOG_COLUMNS, SPAN_COLUMNS};
-
-    /// Name of the type, and true if the column may be null.
-    type ColumnType = (String, bool);
-
-    /// Returns the columns that `docs/formats/tables.md` lists below these headings.
-    fn described(headings: &[&str], table: &str) -> BTreeMap<String, ColumnType> {
-        const TYPES: [&str; 8] =
-            ["long", "int", "bool", "string", "word", "binary", "map", "list of struct"];
-        let page = include_str!("../../docs/formats/tables.md");
-        let mut found = BTreeMap::new();
-        let mut heading = "";
-        for line in page.lines() {
-            if line.starts_with('#') {
-                heading = line.trim_start_matches(['#', ' ']);
-            }
-            let Some(cells) = line.strip_prefix('|').filter(|_| headings.contains(&heading)) else {
-                continue;
-            };
-            let cells: Vec<&str> = cells.split('|').collect();
-            let names: Vec<&str> = cells[0].split('`').skip(1).step_by(2).collect();
-            let types: Vec<&str> =
-                cells[1].split(',').map(str::trim).filter(|part| TYPES.contains(part)).collect();
-            // Of the attribute columns, only those of numbers are marked with a type.
-            let in_columns = if cells[0].contains("(long)") { "long" } else { "word" };
-            let elsewhere = ["spans", "logs"].into_iter().find(|other| *other != table).unwrap();
-            let is_null =
-                cells[1].contains("null") && !cells[1].contains(&format!("`{elsewhere}`"));
-            for (place, name) in names.into_iter().enumerate() {
-                let described = match types[..] {
-                    [] => (in_columns.to_owned(), true),
-                    [one] => (one.to_owned(), is_null),
-                    _ => (types[place].to_owned(), is_null),
-                };
-                let earlier = found.insert(name.to_owned(), described);
-                assert_eq!(earlier, None, "{name} is described twice");
-            }
-        }
-        found
+    /// Returns the row of the documentation about a column.
+    fn row(column: &ColumnSpec, meaning: &str) -> String {
+        let kind = match column.kind {
+            ColumnKind::Long => "long",
+            ColumnKind::Int => "int",
+            ColumnKind::Bool => "bool",
+            ColumnKind::Text => "string",
+            ColumnKind::Word => "word",
+            ColumnKind::TraceId | ColumnKind::SpanId | ColumnKind::Binary => "binary",
+            ColumnKind::Attributes => "map",
+            ColumnKind::Events | ColumnKind::Links => "list of struct",
+        };
+        let null = if column.nullable { ", null" } else { "" };
+        format!("| `{}` | {kind}{null} | {meaning} |", column.name)
     }
 
-    fn specified(columns: &[ColumnSpec]) -> BTreeMap<String, ColumnType> {
-        let of = |column: &ColumnSpec| {
-            let kind = match column.kind {
-                ColumnKind::Long => "long",
-                ColumnKind::Int => "int",
-                ColumnKind::Bool => "bool",
-                ColumnKind::Text => "string",
-                ColumnKind::Word => "word",
-                ColumnKind::Binary => "binary",
-                ColumnKind::Attributes => "map",
-                ColumnKind::Events | ColumnKind::Links => "list of struct",
-            };
-            (column.name.to_owned(), (kind.to_owned(), column.nullable))
-        };
-        columns.iter().map(of).collect()
+    /// Returns the rows about the columns that are not attributes.
+    fn rows(signal: Signal) -> Vec<String> {
+        let columns = signal.columns().iter();
+        let columns = columns.filter(|column| column.stage != ColumnStage::Attribute);
+        columns.map(|column| row(column, column.meaning)).collect()
+    }
+
+    /// Returns the rows about declared attributes, with the tables that declare them.
+    fn declared_rows() -> Vec<String> {
+        let is_in = |signal: Signal, name: &str| signal.declared_attributes().any(|of| of == name);
+        let mut rows = Vec::new();
+        for signal in [Signal::Spans, Signal::Logs] {
+            for name in signal.declared_attributes() {
+                let column = signal.columns().iter().find(|column| column.name == name).unwrap();
+                match (signal, is_in(Signal::Spans, name), is_in(Signal::Logs, name)) {
+                    (Signal::Spans, _, false) => rows.push(row(column, "spans")),
+                    (Signal::Spans, _, true) => rows.push(row(column, "spans, logs")),
+                    (Signal::Logs, false, _) => rows.push(row(column, "logs")),
+                    (Signal::Logs, true, _) => {}
+                }
+            }
+        }
+        rows
+    }
+
+    /// Compares the rows of a section of `docs/formats/tables.md`.
+    fn check(heading: &str, expected: &[String]) {
+        let page = include_str!("../../docs/formats/tables.md");
+        let is_heading =
+            |line: &&str| line.starts_with('#') && line.trim_start_matches(['#', ' ']) == heading;
+        let section = page.lines().skip_while(|line| !is_heading(line)).skip(1);
+        let section = section.take_while(|line| !line.starts_with('#'));
+        let found: Vec<_> = section.filter(|line| line.starts_with("| `")).collect();
+        let lines = expected.join("\n");
+        assert!(found == expected, "the rows of the section {heading:?} must be:\n{lines}\n");
     }
 
     #[test]
     fn the_page_of_the_tables_describes_every_column() {
-        let spans = ["Columns of both tables", "Spans", "Attributes in columns"];
-        assert_eq!(described(&spans, "spans"), specified(SPAN_COLUMNS));
-        let logs = ["Columns of both tables", "Logs"];
-        assert_eq!(described(&logs, "logs"), specified(LOG_COLUMNS));
+        let (spans, logs) = (rows(Signal::Spans), rows(Signal::Logs));
+        let (shared, spans): (Vec<_>, Vec<_>) =
+            spans.into_iter().partition(|row| logs.contains(row));
+        let logs: Vec<_> = logs.into_iter().filter(|row| !shared.contains(row)).collect();
+        check("Columns of both tables", &shared);
+        check("Attributes in columns", &declared_rows());
+        check("Spans", &spans);
+        check("Logs", &logs);
     }
 }

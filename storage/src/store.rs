@@ -14,6 +14,7 @@ mod corrections;
 mod erase;
 mod flush;
 pub(crate) mod format;
+mod maintenance_steps;
 mod open;
 mod pin;
 mod quarantine;
@@ -26,7 +27,6 @@ mod state;
 mod sweep;
 #[cfg(test)]
 pub(crate) mod tests;
-mod upkeep;
 mod usage;
 
 use std::{
@@ -49,25 +49,25 @@ use tokio::{
 pub use self::{
     convert::ConvertedBatch,
     erase::{ERASURES_MAX, Erasure, ErasureRecord, ErasureReport, ErasureState},
-    upkeep::UpkeepReport,
+    maintenance_steps::MaintenanceReport,
     usage::{StoreUsage, TableUsage},
 };
 use self::{
-    erase::ErasureBoard, flush::Tables, pin::PinBoard, state::VisibleState,
-    upkeep::MaintenanceState,
+    erase::ErasureBoard, flush::Tables, maintenance_steps::MaintenanceState, pin::PinBoard,
+    state::VisibleState,
 };
 use crate::{
     Clock, Snapshot, StorageError, StoreMemory, StoreSettings,
     blocking::blocking,
     disk::{DiskLock, RealDisk, SharedDisk},
     index::Indexes,
+    maintenance::WaitingForRoom,
     memory::Chunk,
     metrics::{StoreMeasurements, StoreMetrics},
     paths::Paths,
     schema::Signal,
     supervision::{Supervision, panic_text},
     table_store::SharedTables,
-    upkeep::WaitingForRoom,
     wal::{Wal, WalEntry},
 };
 
@@ -153,7 +153,7 @@ struct StoreInner {
     wal: Arc<Wal<Arc<Chunk>>>,
     tables: tokio::sync::Mutex<Tables>,
     /// Held by the running maintenance step.
-    upkeep: tokio::sync::Mutex<MaintenanceState>,
+    maintenance: tokio::sync::Mutex<MaintenanceState>,
     pins: PinBoard,
     erasures: ErasureBoard,
     tables_at: SharedTables,
@@ -362,7 +362,7 @@ impl Store {
     ///
     /// # Errors
     /// Nothing is lost, and completed steps stay.
-    pub async fn compact(&self, clock_is_right: bool) -> Result<UpkeepReport, StorageError> {
+    pub async fn compact(&self, clock_is_right: bool) -> Result<MaintenanceReport, StorageError> {
         self.flush().await?;
         self.owner.0.run_maintenance(clock_is_right).await
     }

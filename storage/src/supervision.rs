@@ -257,10 +257,11 @@ mod tests {
         let (_stop, stopped) = watch::channel(false);
         let runs = Arc::new(AtomicU64::new(0));
         let counted = Arc::clone(&runs);
-        let task = supervision.spawn_restarting("upkeep", Arc::new(Hasty), stopped, move || {
-            let run = counted.fetch_add(1, SeqCst);
-            async move { assert!(run >= 2, "run {run}\nis bad") }
-        });
+        let task =
+            supervision.spawn_restarting("maintenance", Arc::new(Hasty), stopped, move || {
+                let run = counted.fetch_add(1, SeqCst);
+                async move { assert!(run >= 2, "run {run}\nis bad") }
+            });
         task.await.unwrap();
         assert_eq!(runs.load(SeqCst), 3);
         let [health] = &supervision.tasks()[..] else { panic!("{supervision:?}") };
@@ -288,7 +289,7 @@ mod tests {
         let (stop, stopped) = watch::channel(false);
         let clock = Arc::new(SystemClock);
         let task =
-            supervision.spawn_restarting("upkeep", clock, stopped, || async { panic!("no") });
+            supervision.spawn_restarting("maintenance", clock, stopped, || async { panic!("no") });
         while supervision.tasks()[0].state == TaskState::Running {
             tokio::task::yield_now().await;
         }

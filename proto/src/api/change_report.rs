@@ -191,6 +191,10 @@ pub struct ChangedGroup {
     /// Set when it only feels the change of another: the cause names another service.
     #[serde(default)]
     pub only_feels: bool,
+    /// Set when it has no `changes`, but calls that are slower or fail more by enough to matter, and
+    /// chance may explain it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_uncertain: bool,
 }
 
 /// Numbers of a group in one stretch of time.
@@ -310,17 +314,22 @@ pub struct Change {
     pub is_worse: bool,
     /// The value in the baseline.
     pub before: f64,
-    /// The value in the window.
+    /// The value in the window. Of `latency` with the begin of its group's `since`, it is the
+    /// quantile since then.
     pub now: f64,
     /// `now / before`; absent where `before` is 0.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub factor: Option<f64>,
     /// `now - before`.
     pub difference: f64,
-    /// The quantile that `before` and `now` are of, in percent: 50 or 95; `latency` only. 0 is the
-    /// mean.
+    /// The quantile that `before` and `now` are of, in percent: 50, 95 or 99; `latency` only. 0 is
+    /// the mean.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub quantile: Option<u8>,
+    /// The quantiles that became worse, in percent: those of 50, 95 and 99 with a large difference
+    /// that chance does not explain. Empty for other kinds and for changes of culprits.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub worse_quantiles: Vec<u8>,
     /// Begin of the change: the moment that divides the series best. Absent when it lies before the
     /// window or no moment stands out.
     #[schema(value_type = Option<String>)]

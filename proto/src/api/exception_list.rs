@@ -7,7 +7,7 @@ use super::{Searched, TimeWindow};
 use crate::{SpanId, TraceId, UnixNanos};
 
 /// Exceptions in groups, most frequent first.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ExceptionList {
     /// The time it is about: that of the span or log record.
@@ -34,7 +34,7 @@ pub struct ExceptionList {
 
 /// Exceptions of one type that come from one place: service, operation, and stack without what
 /// differs from call to call (numbers, addresses, messages).
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ExceptionGroup {
     /// Names the group: 16 hex digits, the same at every read.
@@ -50,9 +50,24 @@ pub struct ExceptionGroup {
     /// How often in the time before; absent while that is not known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub before_count: Option<u64>,
+    /// Factor from `beforeCount` to `count`; absent while the former is not known, and where it is
+    /// 0.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub factor: Option<f64>,
     /// True if `beforeCount` is 0: the exception came in the window and not before.
     #[serde(default)]
     pub is_new: bool,
+    /// True if it came at least ten times, and `factor` is at least 3.
+    #[serde(default)]
+    pub is_multiplied: bool,
+    /// The `id` of the listed group that it follows from: its service only feels the change of
+    /// another one, in which an exception of the same type and message came. Absent without
+    /// `sources`, and where it is not known to follow from any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub follows_id: Option<String>,
+    /// The service of that group.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub follows_service: Option<String>,
     /// Number of exceptions recorded as log records.
     pub log_count: u64,
     /// When the first of the window was.

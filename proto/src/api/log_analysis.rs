@@ -71,6 +71,9 @@ pub struct LogPatternList {
     /// Records whose messages have a rare form, which are in no pattern: the 20,000 most frequent
     /// forms are kept. Patterns of their services are not compared.
     pub other_count: u64,
+    /// The same of the time that the window is compared with.
+    #[serde(default)]
+    pub base_other_count: u64,
     /// Rows and files read.
     pub searched: Searched,
 }

@@ -4,7 +4,8 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::{
-    CallsInStep, HistogramBucket, LatencyStats, Searched, SpanKindName, StatusName, TimeWindow,
+    CallsBefore, CallsInStep, HistogramBucket, LatencyStats, Searched, SpanKindName, StatusName,
+    TimeWindow,
 };
 use crate::{DurationNanos, UnixNanos};
 
@@ -15,6 +16,12 @@ pub struct RedResult {
     /// The time it is about.
     #[serde(flatten)]
     pub window: TimeWindow,
+    /// Start of the time that the groups are compared with: it ends where the window begins, and is
+    /// as long. Absent without `compare`, where nothing is stored of that time, and where not all
+    /// of it could be read.
+    #[schema(value_type = Option<String>)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub known_since_unix_nano: Option<UnixNanos>,
     /// The groups.
     pub groups: Vec<RedGroup>,
     /// Number of groups.
@@ -24,7 +31,7 @@ pub struct RedResult {
     /// True if a span that was sent twice may be counted twice: only the first 1,000,000 spans of
     /// an answer are deduplicated.
     pub repeats_counted: bool,
-    /// Rows and files read.
+    /// Rows and files read; with `compare` also those of the time before.
     pub searched: Searched,
 }
 
@@ -58,6 +65,29 @@ pub struct RedGroup {
     pub rate_per_second: f64,
     /// Durations of the calls.
     pub duration: LatencyStats,
+    /// Its calls of the time before; absent without `compare`, and where it had none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub before: Option<CallsBefore>,
+    /// Factor from the 95th percentile of before to that of now; absent unless the calls are
+    /// slower.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub slower_factor: Option<f64>,
+    /// True if more calls fail than before; where fewer than 20 of then are known, if 5 % fail.
+    /// Absent where the answer has no `knownSinceUnixNano`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fails_more: Option<bool>,
+    /// Its calls of the time before by step; absent without `beforeSteps`. Steps without a call are
+    /// left out.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub before_steps: Vec<CallsInStep>,
+    /// Factor from the 95th percentile of the attribute's other values, all together, to its own;
+    /// absent unless its calls are slower than theirs, and unless grouped by an attribute.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub slower_than_others_factor: Option<f64>,
+    /// True if more of its calls fail than of those of the attribute's other values. Absent unless
+    /// grouped by an attribute, and where fewer than 20 calls of the others are known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fails_more_than_others: Option<bool>,
     /// By step; steps without a call are left out.
     pub steps: Vec<CallsInStep>,
     /// All durations, shortest first; only when asked for.

@@ -60,8 +60,8 @@ pub struct TraceSummary {
     pub services: Vec<ServiceTime>,
 }
 
-/// Share of one service in a trace.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+/// Share of one service in a trace, or in the traces of a transaction.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ServiceTime {
     /// `service.name`.
@@ -83,6 +83,10 @@ pub struct ServiceTime {
     /// Its time on the critical path.
     #[schema(value_type = String)]
     pub critical_nano: DurationNanos,
+    /// That time as a share of all services' times on the critical path, 0 to 1; 0 where there is
+    /// no such time.
+    #[serde(default)]
+    pub critical_share: f64,
 }
 
 /// A trace, assembled, with everything its spans said.

@@ -22,7 +22,7 @@ use super::{
 };
 use crate::otlp::{
     Event, ExportTraceServiceRequest, InstrumentationScope, KeyValue, Link, Resource,
-    Span as OtlpSpan, SpanKind, StatusCode, Value,
+    Span as OtlpSpan, SpanKind, StatusCode, Value, ValueForm,
 };
 
 /// The service of spans whose resource names none.
@@ -190,25 +190,25 @@ fn push_text(tags: &mut Vec<Tag>, key: &str, text: &str) {
 
 fn tag(attribute: &KeyValue) -> Tag {
     let mut tag = Tag { key: attribute.key.clone(), ..Tag::default() };
-    match attribute.value() {
-        None => {}
-        Some(Value::Bool(truth)) => {
+    let Some(value) = attribute.value() else { return tag };
+    match value.form() {
+        ValueForm::Bool(truth) => {
             tag.set_v_type(TagType::Bool);
-            tag.v_bool = *truth;
+            tag.v_bool = truth;
         }
-        Some(Value::Int(number)) => {
+        ValueForm::Int(number) => {
             tag.set_v_type(TagType::Int64);
-            tag.v_int64 = *number;
+            tag.v_int64 = number;
         }
-        Some(Value::Double(number)) => {
+        ValueForm::Double(number) => {
             tag.set_v_type(TagType::Float64);
-            tag.v_float64 = *number;
+            tag.v_float64 = number;
         }
-        Some(Value::Bytes(bytes)) => {
+        ValueForm::Bytes(bytes) => {
             tag.set_v_type(TagType::Binary);
-            tag.v_binary.clone_from(bytes);
+            tag.v_binary = bytes.to_vec();
         }
-        Some(value @ (Value::String(_) | Value::Array(_) | Value::Kvlist(_))) => {
+        ValueForm::Text(_) | ValueForm::List(_) | ValueForm::Map(_) => {
             tag.v_str = value.to_text();
         }
     }

@@ -7,7 +7,7 @@
 
 use super::{
     AnyValue, ExportLogsServiceRequest, ExportTraceServiceRequest, InstrumentationScope, KeyValue,
-    LogRecord, Resource, ResourceLogs, ResourceSpans, Span, Value,
+    LogRecord, Resource, ResourceLogs, ResourceSpans, Span, ValueForm,
 };
 
 /// Maximum depth that is accepted. One level of a map takes three messages in protobuf, and an
@@ -27,15 +27,20 @@ impl ValueDepth for AnyValue {
         let mut left = vec![(self, 1)];
         while let Some((value, depth)) = left.pop() {
             deepest = deepest.max(depth);
-            match &value.value {
-                Some(Value::Array(array)) => {
-                    left.extend(array.values.iter().map(|value| (value, depth + 1)));
+            let Some(form) = value.form() else { continue };
+            match form {
+                ValueForm::List(values) => {
+                    left.extend(values.iter().map(|value| (value, depth + 1)));
                 }
-                Some(Value::Kvlist(map)) => {
-                    let values = map.values.iter().filter_map(|entry| entry.value.as_ref());
+                ValueForm::Map(entries) => {
+                    let values = entries.iter().filter_map(|entry| entry.value.as_ref());
                     left.extend(values.map(|value| (value, depth + 1)));
                 }
-                _ => {}
+                ValueForm::Text(_)
+                | ValueForm::Bool(_)
+                | ValueForm::Int(_)
+                | ValueForm::Double(_)
+                | ValueForm::Bytes(_) => {}
             }
         }
         deepest
@@ -44,12 +49,11 @@ impl ValueDepth for AnyValue {
 
 impl ValueDepth for KeyValue {
     fn value_depth(&self) -> usize {
-        match self.value() {
-            // Nearly every attribute is a scalar and needs no stack.
-            Some(Value::Array(_) | Value::Kvlist(_)) => {
-                self.value.as_ref().map_or(0, ValueDepth::value_depth)
-            }
-            _ => usize::from(self.value.is_some()),
+        // Nearly every attribute is a scalar and needs no stack.
+        if self.value().is_none_or(|value| value.form().is_scalar()) {
+            usize::from(self.value.is_some())
+        } else {
+            self.value.value_depth()
         }
     }
 }

@@ -1,10 +1,10 @@
 //! OTLP/JSON: protobuf's JSON mapping with OTLP's exceptions.
 //! <https://opentelemetry.io/docs/specs/otlp/#json-protobuf-encoding>
 //!
-//! Owns how each kind of field looks in JSON (`scalar.rs`), `AnyValue` (`value.rs`) and
-//! `google.rpc` details (`rpc.rs`). Which field is of which kind stands at the fields, in their
-//! `serde` attributes. Does not check that an id has the right length: a wrong one is refused with
-//! its span when the request is normalised, not with the whole request.
+//! Owns how each kind of field looks in JSON (`scalar.rs`), `AnyValue` (`any_value.rs`) and
+//! `google.rpc` details (`status_json.rs`). Which field is of which kind stands at the fields, in
+//! their `serde` attributes. Does not check that an id has the right length: a wrong one is refused
+//! with its span when the request is normalised, not with the whole request.
 //!
 //! The rules, where OTLP or protobuf leave a choice or people expect another:
 //! - Trace and span ids are hex in either case; other bytes are base64 (both alphabets, padding

@@ -3,32 +3,32 @@
 
 use std::{borrow::Cow, fmt::Write as _};
 
-use super::{Value, json::base64};
+use super::{Value, ValueForm, json::base64};
 
 impl Value {
     /// Returns the text of a text, a number or a truth value, as attribute filters compare it.
     /// Lists, maps and bytes have none.
     #[must_use]
     pub fn scalar_text(&self) -> Option<Cow<'_, str>> {
-        Some(match self {
-            Self::String(text) => Cow::Borrowed(text),
-            Self::Bool(truth) => Cow::Borrowed(if *truth { "true" } else { "false" }),
-            Self::Int(number) => Cow::Owned(number.to_string()),
-            Self::Double(number) => Cow::Owned(number.to_string()),
-            Self::Bytes(_) | Self::Array(_) | Self::Kvlist(_) => return None,
+        Some(match self.form() {
+            ValueForm::Text(text) => Cow::Borrowed(text),
+            ValueForm::Bool(truth) => Cow::Borrowed(if truth { "true" } else { "false" }),
+            ValueForm::Int(number) => Cow::Owned(number.to_string()),
+            ValueForm::Double(number) => Cow::Owned(number.to_string()),
+            ValueForm::List(_) | ValueForm::Map(_) | ValueForm::Bytes(_) => return None,
         })
     }
 
     /// Returns the text of any value: bytes in base64, lists and maps as JSON with sorted keys.
     #[must_use]
     pub fn to_text(&self) -> String {
-        match self {
-            Self::String(text) => text.clone(),
-            Self::Bool(truth) => truth.to_string(),
-            Self::Int(number) => number.to_string(),
-            Self::Double(number) => double(*number),
-            Self::Bytes(bytes) => base64::encode(bytes),
-            Self::Array(_) | Self::Kvlist(_) => json(self),
+        match self.form() {
+            ValueForm::Text(text) => text.to_owned(),
+            ValueForm::Bool(truth) => truth.to_string(),
+            ValueForm::Int(number) => number.to_string(),
+            ValueForm::Double(number) => double(number),
+            ValueForm::Bytes(bytes) => base64::encode(bytes),
+            ValueForm::List(_) | ValueForm::Map(_) => json(self),
         }
     }
 }
@@ -68,36 +68,40 @@ fn json(value: &Value) -> String {
                 out.push(':');
             }
             TextStep::Value(None) => out.push_str("null"),
-            TextStep::Value(Some(Value::String(text))) => quote(&mut out, text),
-            TextStep::Value(Some(Value::Bytes(bytes))) => quote(&mut out, &base64::encode(bytes)),
-            TextStep::Value(Some(Value::Double(number))) if !number.is_finite() => {
-                quote(&mut out, &double(*number));
-            }
-            TextStep::Value(Some(Value::Array(array))) => {
-                steps.push(TextStep::Mark(']'));
-                for (index, value) in array.values.iter().enumerate().rev() {
-                    steps.push(TextStep::Value(value.value.as_ref()));
-                    steps.extend((index > 0).then_some(TextStep::Mark(',')));
-                }
-                out.push('[');
-            }
-            TextStep::Value(Some(Value::Kvlist(map))) => {
-                let mut entries: Vec<_> = map.values.iter().collect();
-                entries.sort_by(|one, other| one.key.cmp(&other.key));
-                steps.push(TextStep::Mark('}'));
-                for (index, entry) in entries.iter().enumerate().rev() {
-                    steps.push(TextStep::Value(entry.value()));
-                    steps.push(TextStep::Key(&entry.key));
-                    steps.extend((index > 0).then_some(TextStep::Mark(',')));
-                }
-                out.push('{');
-            }
-            TextStep::Value(Some(scalar)) => {
-                let _ = write!(out, "{}", scalar.to_text());
-            }
+            TextStep::Value(Some(value)) => push_value(&mut out, value, &mut steps),
         }
     }
     out
+}
+
+fn push_value<'a>(out: &mut String, value: &'a Value, steps: &mut Vec<TextStep<'a>>) {
+    match value.form() {
+        ValueForm::Text(text) => quote(out, text),
+        ValueForm::Bytes(bytes) => quote(out, &base64::encode(bytes)),
+        ValueForm::Double(number) if !number.is_finite() => quote(out, &double(number)),
+        ValueForm::Bool(_) | ValueForm::Int(_) | ValueForm::Double(_) => {
+            out.push_str(&value.to_text());
+        }
+        ValueForm::List(values) => {
+            steps.push(TextStep::Mark(']'));
+            for (index, value) in values.iter().enumerate().rev() {
+                steps.push(TextStep::Value(value.value.as_ref()));
+                steps.extend((index > 0).then_some(TextStep::Mark(',')));
+            }
+            out.push('[');
+        }
+        ValueForm::Map(entries) => {
+            let mut entries: Vec<_> = entries.iter().collect();
+            entries.sort_by(|one, other| one.key.cmp(&other.key));
+            steps.push(TextStep::Mark('}'));
+            for (index, entry) in entries.iter().enumerate().rev() {
+                steps.push(TextStep::Value(entry.value()));
+                steps.push(TextStep::Key(&entry.key));
+                steps.extend((index > 0).then_some(TextStep::Mark(',')));
+            }
+            out.push('{');
+        }
+    }
 }
 
 fn quote(out: &mut String, text: &str) {

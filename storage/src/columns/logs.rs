@@ -1,15 +1,11 @@
 //! Converts log records to rows.
 
-use std::{collections::HashMap, sync::Arc};
+use std::collections::HashMap;
 
-use arrow_array::{
-    ArrayRef, RecordBatch,
-    builder::{BinaryBuilder, BooleanBuilder, Int32Builder, Int64Builder},
-};
-use arrow_schema::ArrowError;
+use arrow_array::RecordBatch;
 use prost::Message;
 use tidings_proto::{
-    SpanId, TraceId, UnixNanos,
+    UnixNanos,
     otlp::{
         AnyValue,
         view::{AnyView, LogRecordView, NonCanonical, RequestView, View},
@@ -17,16 +13,12 @@ use tidings_proto::{
 };
 
 use super::{
-    attribute_builder::{AttributesBuilder, canonical},
-    buffers::{TextsBuilder, WordsBuilder, nulls},
-    hash::ContentHash,
-    sender,
-    spans::append_bytes,
+    attribute_builder::canonical, column_builders::column_builders, hash::ContentHash, sender,
     text::json_text,
 };
 use crate::{
     StorageError,
-    schema::{self, Signal},
+    schema::{Signal, log_columns},
 };
 
 /// Makes one row per log record, in the request's order.
@@ -39,52 +31,22 @@ pub(super) fn rows(request: &[u8], received: UnixNanos) -> Result<RecordBatch, S
             builder.append(&record?, group.hash, received)?;
         }
     }
-    Ok(builder.finish(sender::columns(&groups, rows)?)?)
+    let columns = builder.columns.finish(sender::columns(&groups, rows)?)?;
+    Ok(Signal::Logs.batch(columns)?)
 }
 
+log_columns!(column_builders, LogColumnBuilders);
+
 struct LogBuilder<'a> {
-    time: Int64Builder,
-    time_known: BooleanBuilder,
-    observed: Int64Builder,
-    severity_number: Int32Builder,
-    severity_text: WordsBuilder<'a>,
-    text: TextsBuilder,
-    /// True for each row with text.
-    has_text: Vec<bool>,
-    body: BinaryBuilder,
-    event_name: WordsBuilder<'a>,
-    trace_id: BinaryBuilder,
-    span_id: BinaryBuilder,
-    flags: Int64Builder,
-    attributes: AttributesBuilder<'a>,
-    dropped_attributes_count: Int64Builder,
-    received: Int64Builder,
-    content_hash: Int64Builder,
+    columns: LogColumnBuilders<'a>,
     /// Number of occurrences of each hash in this request.
     met: HashMap<i64, u64>,
 }
 
 impl<'a> LogBuilder<'a> {
     fn new(rows: usize, bytes: usize) -> Self {
-        Self {
-            time: Int64Builder::with_capacity(rows),
-            time_known: BooleanBuilder::with_capacity(rows),
-            observed: Int64Builder::with_capacity(rows),
-            severity_number: Int32Builder::with_capacity(rows),
-            severity_text: WordsBuilder::new(rows),
-            text: TextsBuilder::new(rows, bytes / 2),
-            has_text: Vec::with_capacity(rows),
-            body: BinaryBuilder::with_capacity(rows, 0),
-            event_name: WordsBuilder::new(rows),
-            trace_id: BinaryBuilder::with_capacity(rows, rows * TraceId::LEN),
-            span_id: BinaryBuilder::with_capacity(rows, rows * SpanId::LEN),
-            flags: Int64Builder::with_capacity(rows),
-            attributes: AttributesBuilder::new(rows, bytes / 2),
-            dropped_attributes_count: Int64Builder::with_capacity(rows),
-            received: Int64Builder::with_capacity(rows),
-            content_hash: Int64Builder::with_capacity(rows),
-            met: HashMap::with_capacity(rows),
-        }
+        let columns = LogColumnBuilders::new(rows, bytes / 2);
+        Self { columns, met: HashMap::with_capacity(rows) }
     }
 
     fn append(
@@ -96,21 +58,22 @@ impl<'a> LogBuilder<'a> {
         let time_known = record.time_unix_nano != 0;
         let time = if time_known { record.time_unix_nano } else { record.observed_time_unix_nano };
         let mut hash = hash(record, seed);
-        self.time.append_value(time.cast_signed());
-        self.time_known.append_value(time_known);
-        self.observed.append_value(record.observed_time_unix_nano.cast_signed());
-        self.severity_number.append_value(record.severity_number);
-        self.severity_text.push(Some(record.severity_text), 1);
-        self.append_body(record.body, &mut hash)?;
-        self.event_name.push(Some(record.event_name), 1);
-        append_bytes(&mut self.trace_id, record.trace_id);
-        append_bytes(&mut self.span_id, record.span_id);
-        self.flags.append_value(record.flags.into());
-        self.attributes.append(record.attributes, &mut hash)?;
-        self.dropped_attributes_count.append_value(record.dropped_attributes_count.into());
-        self.received.append_value(received.0.cast_signed());
+        let columns = &mut self.columns;
+        columns.time_unix_nanos.push(time.cast_signed());
+        columns.time_known.append_value(time_known);
+        columns.observed_unix_nanos.push(record.observed_time_unix_nano.cast_signed());
+        columns.severity_number.push(record.severity_number);
+        columns.severity_text.push(Some(record.severity_text), 1);
+        columns.append_body(record.body, &mut hash)?;
+        columns.event_name.push(Some(record.event_name), 1);
+        columns.trace_id.push(record.trace_id);
+        columns.span_id.push(record.span_id);
+        columns.flags.push(record.flags.into());
+        columns.attributes.append(record.attributes, &mut hash)?;
+        columns.dropped_attributes_count.push(record.dropped_attributes_count.into());
+        columns.received_unix_nanos.push(received.0.cast_signed());
         let hash = self.distinct(hash);
-        self.content_hash.append_value(hash);
+        self.columns.content_hash.push(hash);
         Ok(())
     }
 
@@ -125,7 +88,9 @@ impl<'a> LogBuilder<'a> {
         *met += 1;
         hash.finish()
     }
+}
 
+impl LogColumnBuilders<'_> {
     /// Appends a body. A missing body has neither text nor body value. A plain text has text only.
     /// Any other body has both.
     fn append_body(
@@ -133,12 +98,11 @@ impl<'a> LogBuilder<'a> {
         body: Option<AnyView<'_>>,
         hash: &mut ContentHash,
     ) -> Result<(), NonCanonical> {
-        self.has_text.push(body.is_some());
         let encoded = match body {
             None | Some(AnyView::String(_)) => {
                 hash.value(body);
                 let text = if let Some(AnyView::String(text)) = body { text } else { &[] };
-                self.text.push(text);
+                self.text.push(body.is_some().then_some(text));
                 self.body.append_null();
                 return Ok(());
             }
@@ -150,37 +114,9 @@ impl<'a> LogBuilder<'a> {
         };
         hash.value(Some(AnyView::Nested(&encoded)));
         let any = AnyValue::decode(encoded.as_slice()).map_err(|_| NonCanonical)?;
-        self.text.push(json_text(&any).as_bytes());
+        self.text.push(Some(json_text(&any).as_bytes()));
         self.body.append_value(&encoded);
         Ok(())
-    }
-
-    fn finish(mut self, sender: sender::SenderColumns) -> Result<RecordBatch, ArrowError> {
-        let has_text = nulls(self.has_text.len(), |row| self.has_text[row]);
-        let mut columns: Vec<(&str, ArrayRef)> = vec![
-            ("time_unix_nanos", Arc::new(self.time.finish())),
-            ("time_known", Arc::new(self.time_known.finish())),
-            ("observed_unix_nanos", Arc::new(self.observed.finish())),
-            ("severity_number", Arc::new(self.severity_number.finish())),
-            ("severity_text", self.severity_text.finish()?),
-            ("service", sender.service),
-            ("text", Arc::new(self.text.finish(has_text)?)),
-            ("body", Arc::new(self.body.finish())),
-            ("event_name", self.event_name.finish()?),
-            ("trace_id", Arc::new(self.trace_id.finish())),
-            ("span_id", Arc::new(self.span_id.finish())),
-            ("flags", Arc::new(self.flags.finish())),
-            ("attributes", Arc::new(self.attributes.finish()?)),
-            ("dropped_attributes_count", Arc::new(self.dropped_attributes_count.finish())),
-            ("resource", sender.resource),
-            ("resource_schema_url", sender.resource_schema_url),
-            ("scope", sender.scope),
-            ("scope_schema_url", sender.scope_schema_url),
-        ];
-        columns.extend(schema::PROMOTED.map(|(name, _)| name).into_iter().zip(sender.promoted));
-        columns.push(("received_unix_nanos", Arc::new(self.received.finish())));
-        columns.push(("content_hash", Arc::new(self.content_hash.finish())));
-        Signal::Logs.batch(columns)
     }
 }
 

@@ -8,7 +8,6 @@ use std::{
     sync::{Arc, LazyLock, Mutex, PoisonError},
 };
 
-use arrow_array::ArrayRef;
 use arrow_schema::ArrowError;
 use base64::{Engine, engine::general_purpose::STANDARD};
 use prost::Message;
@@ -19,7 +18,7 @@ use tidings_proto::otlp::{
 };
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
-use super::buffers::WordsBuilder;
+use super::{NamedColumn, buffers::WordsBuilder};
 use crate::schema::{PROMOTED, SERVICE_NAME};
 
 /// Prefix of a stored text that is protobuf in base64. JSON begins with a brace.
@@ -106,7 +105,7 @@ fn resource(encoded: &[u8]) -> Result<SenderValues, NonCanonical> {
         text: Some(store(&resource, &bytes)),
         bytes: Some(bytes),
         service: promote(&resource.attributes, &[SERVICE_NAME]).unwrap_or_default(),
-        promoted: PROMOTED.map(|(_, keys)| promote(&resource.attributes, keys)),
+        promoted: PROMOTED.map(|(_, keys, _)| promote(&resource.attributes, keys)),
     })
 }
 
@@ -177,15 +176,11 @@ fn promote(attributes: &[KeyValue], keys: &[&str]) -> Option<String> {
     })
 }
 
-/// Columns about resource and scope.
+/// Columns of the sender in `schema::table_columns`, in its order.
 #[derive(Debug)]
 pub(super) struct SenderColumns {
-    pub(super) service: ArrayRef,
-    pub(super) resource: ArrayRef,
-    pub(super) resource_schema_url: ArrayRef,
-    pub(super) scope: ArrayRef,
-    pub(super) scope_schema_url: ArrayRef,
-    pub(super) promoted: [ArrayRef; PROMOTED.len()],
+    pub(super) service: [NamedColumn; 1],
+    pub(super) origin: Vec<NamedColumn>,
 }
 
 /// Builds the columns for the rows of these groups.
@@ -200,16 +195,16 @@ pub(super) fn columns<'a, R>(
         }
         words.finish()
     };
-    let mut promoted = Vec::with_capacity(PROMOTED.len());
-    for at in 0..PROMOTED.len() {
-        promoted.push(words(&|of| of.resource.promoted[at].as_deref().map(str::as_bytes))?);
+    let mut origin: Vec<NamedColumn> = vec![
+        ("resource", words(&|of| of.resource.text.as_deref().map(str::as_bytes))?),
+        ("resource_schema_url", words(&|of| Some(of.resource_schema_url))?),
+        ("scope", words(&|of| of.scope.text.as_deref().map(str::as_bytes))?),
+        ("scope_schema_url", words(&|of| Some(of.scope_schema_url))?),
+    ];
+    for (at, (name, ..)) in PROMOTED.into_iter().enumerate() {
+        let column = words(&|of| of.resource.promoted[at].as_deref().map(str::as_bytes))?;
+        origin.push((name, column));
     }
-    Ok(SenderColumns {
-        service: words(&|of| Some(of.resource.service.as_bytes()))?,
-        resource: words(&|of| of.resource.text.as_deref().map(str::as_bytes))?,
-        resource_schema_url: words(&|of| Some(of.resource_schema_url))?,
-        scope: words(&|of| of.scope.text.as_deref().map(str::as_bytes))?,
-        scope_schema_url: words(&|of| Some(of.scope_schema_url))?,
-        promoted: promoted.try_into().expect("invariant: one column for each promoted key"),
-    })
+    let service = words(&|of| Some(of.resource.service.as_bytes()))?;
+    Ok(SenderColumns { service: [("service", service)], origin })
 }

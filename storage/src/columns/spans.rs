@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use arrow_array::{
-    ArrayRef, Int32Array, Int64Array, ListArray, RecordBatch, StructArray,
-    builder::{BinaryBuilder, BooleanBuilder, Int32Builder, Int64Builder},
+    ArrayRef, ListArray, RecordBatch, StructArray,
+    builder::{BinaryBuilder, Int64Builder},
 };
 use arrow_buffer::{OffsetBuffer, ScalarBuffer};
 use arrow_schema::{ArrowError, DataType, FieldRef};
@@ -14,87 +14,35 @@ use tidings_proto::{
 };
 
 use super::{
-    attribute_builder::{AttributesBuilder, ElementAttributesBuilder},
-    buffers::{TextsBuilder, WordsBuilder},
+    attribute_builder::ElementAttributesBuilder,
+    buffers::TextsBuilder,
+    column_builders::{ColumnBuilder, column_builders},
     first_offset,
     hash::ContentHash,
     offset, sender,
 };
 use crate::{
     StorageError,
-    schema::{self, Signal},
+    schema::{self, Signal, span_columns},
 };
 
 /// Makes one row per span, in the request's order.
 pub(super) fn rows(request: &[u8], received: UnixNanos) -> Result<RecordBatch, StorageError> {
     let groups = sender::groups(RequestView::<SpanView<'_>>::read(request)?.resources)?;
     let rows = groups.iter().map(|group| group.records.len()).sum();
-    let mut builder = SpanBuilder::new(rows, request.len());
+    let mut builders = SpanColumnBuilders::new(rows, request.len());
     for group in &groups {
         for span in group.records.iter() {
-            builder.append(&span?, group.hash, received)?;
+            builders.append(&span?, group.hash, received)?;
         }
     }
-    Ok(builder.finish(sender::columns(&groups, rows)?)?)
+    let columns = builders.finish(sender::columns(&groups, rows)?)?;
+    Ok(Signal::Spans.batch(columns)?)
 }
 
-struct SpanBuilder<'a> {
-    start: Vec<i64>,
-    end: Vec<i64>,
-    duration: Vec<i64>,
-    trace_id: TextsBuilder,
-    trace_id_low64: Vec<i64>,
-    span_id: TextsBuilder,
-    parent_span_id: BinaryBuilder,
-    name: WordsBuilder<'a>,
-    kind: Vec<i32>,
-    status_code: Int32Builder,
-    status_message: WordsBuilder<'a>,
-    trace_state: WordsBuilder<'a>,
-    flags: Vec<i64>,
-    attributes: AttributesBuilder<'a>,
-    dropped_attributes_count: Vec<i64>,
-    events: EventsBuilder,
-    event_count: Vec<i32>,
-    has_exception: BooleanBuilder,
-    dropped_events_count: Vec<i64>,
-    links: LinksBuilder,
-    link_count: Vec<i32>,
-    dropped_links_count: Vec<i64>,
-    received: Vec<i64>,
-    content_hash: Vec<i64>,
-}
+span_columns!(column_builders, SpanColumnBuilders);
 
-impl<'a> SpanBuilder<'a> {
-    fn new(rows: usize, bytes: usize) -> Self {
-        Self {
-            start: Vec::with_capacity(rows),
-            end: Vec::with_capacity(rows),
-            duration: Vec::with_capacity(rows),
-            trace_id: TextsBuilder::new(rows, rows * TraceId::LEN),
-            trace_id_low64: Vec::with_capacity(rows),
-            span_id: TextsBuilder::new(rows, rows * SpanId::LEN),
-            parent_span_id: BinaryBuilder::with_capacity(rows, rows * SpanId::LEN),
-            name: WordsBuilder::new(rows),
-            kind: Vec::with_capacity(rows),
-            status_code: Int32Builder::with_capacity(rows),
-            status_message: WordsBuilder::new(rows),
-            trace_state: WordsBuilder::new(rows),
-            flags: Vec::with_capacity(rows),
-            attributes: AttributesBuilder::new(rows, bytes),
-            dropped_attributes_count: Vec::with_capacity(rows),
-            events: EventsBuilder::new(rows),
-            event_count: Vec::with_capacity(rows),
-            has_exception: BooleanBuilder::with_capacity(rows),
-            dropped_events_count: Vec::with_capacity(rows),
-            links: LinksBuilder::new(rows),
-            link_count: Vec::with_capacity(rows),
-            dropped_links_count: Vec::with_capacity(rows),
-            received: Vec::with_capacity(rows),
-            content_hash: Vec::with_capacity(rows),
-        }
-    }
-
+impl<'a> SpanColumnBuilders<'a> {
     fn append(
         &mut self,
         span: &SpanView<'a>,
@@ -107,13 +55,13 @@ impl<'a> SpanBuilder<'a> {
         let (start, end) = (span.start_time_unix_nano, span.end_time_unix_nano);
         let duration = end.saturating_sub(start);
         let mut hash = hash(span, seed);
-        self.start.push(start.cast_signed());
-        self.end.push(end.cast_signed());
-        self.duration.push(i64::try_from(duration).unwrap_or(i64::MAX));
+        self.start_unix_nanos.push(start.cast_signed());
+        self.end_unix_nanos.push(end.cast_signed());
+        self.duration_nanos.push(i64::try_from(duration).unwrap_or(i64::MAX));
         self.trace_id.push(trace_id.as_bytes());
         self.trace_id_low64.push(trace_id.low64().cast_signed());
         self.span_id.push(span_id.as_bytes());
-        append_bytes(&mut self.parent_span_id, span.parent_span_id);
+        self.parent_span_id.push(span.parent_span_id);
         self.name.push(Some(span.name), 1);
         self.kind.push(span.kind);
         self.status_code.append_option(span.status.map(|status| status.code));
@@ -129,51 +77,10 @@ impl<'a> SpanBuilder<'a> {
         self.links.append(span.links, &mut hash)?;
         self.link_count.push(offset(span.links.len()));
         self.dropped_links_count.push(span.dropped_links_count.into());
-        self.received.push(received.0.cast_signed());
+        self.received_unix_nanos.push(received.0.cast_signed());
         self.content_hash.push(hash.finish());
         Ok(())
     }
-
-    fn finish(mut self, sender: sender::SenderColumns) -> Result<RecordBatch, ArrowError> {
-        let mut columns: Vec<(&str, ArrayRef)> = vec![
-            ("start_unix_nanos", Arc::new(Int64Array::from(self.start))),
-            ("end_unix_nanos", Arc::new(Int64Array::from(self.end))),
-            ("duration_nanos", Arc::new(Int64Array::from(self.duration))),
-            ("trace_id", Arc::new(self.trace_id.finish_binary(None)?)),
-            ("trace_id_low64", Arc::new(Int64Array::from(self.trace_id_low64))),
-            ("span_id", Arc::new(self.span_id.finish_binary(None)?)),
-            ("parent_span_id", Arc::new(self.parent_span_id.finish())),
-            ("service", sender.service),
-            ("name", self.name.finish()?),
-            ("kind", Arc::new(Int32Array::from(self.kind))),
-            ("status_code", Arc::new(self.status_code.finish())),
-            ("status_message", self.status_message.finish()?),
-            ("trace_state", self.trace_state.finish()?),
-            ("flags", Arc::new(Int64Array::from(self.flags))),
-            ("attributes", Arc::new(self.attributes.finish()?)),
-            ("dropped_attributes_count", Arc::new(Int64Array::from(self.dropped_attributes_count))),
-            ("events", Arc::new(self.events.finish()?)),
-            ("event_count", Arc::new(Int32Array::from(self.event_count))),
-            ("has_exception", Arc::new(self.has_exception.finish())),
-            ("dropped_events_count", Arc::new(Int64Array::from(self.dropped_events_count))),
-            ("links", Arc::new(self.links.finish()?)),
-            ("link_count", Arc::new(Int32Array::from(self.link_count))),
-            ("dropped_links_count", Arc::new(Int64Array::from(self.dropped_links_count))),
-            ("resource", sender.resource),
-            ("resource_schema_url", sender.resource_schema_url),
-            ("scope", sender.scope),
-            ("scope_schema_url", sender.scope_schema_url),
-        ];
-        columns.extend(schema::PROMOTED.map(|(name, _)| name).into_iter().zip(sender.promoted));
-        columns.push(("received_unix_nanos", Arc::new(Int64Array::from(self.received))));
-        columns.push(("content_hash", Arc::new(Int64Array::from(self.content_hash))));
-        Signal::Spans.batch(columns)
-    }
-}
-
-/// Appends an id from the wire, where empty means null.
-pub(super) fn append_bytes(column: &mut BinaryBuilder, bytes: &[u8]) {
-    column.append_option((!bytes.is_empty()).then_some(bytes));
 }
 
 /// Hashes the fields that occur once. Lists are added when they are appended.
@@ -195,6 +102,7 @@ fn hash(span: &SpanView<'_>, seed: u64) -> ContentHash {
     hash
 }
 
+/// Builds the column of events.
 #[derive(Debug)]
 struct EventsBuilder {
     offsets: Vec<i32>,
@@ -204,8 +112,8 @@ struct EventsBuilder {
     dropped: Int64Builder,
 }
 
-impl EventsBuilder {
-    fn new(rows: usize) -> Self {
+impl ColumnBuilder for EventsBuilder {
+    fn allocate(rows: usize, _: usize) -> Self {
         Self {
             offsets: first_offset(rows),
             time: Int64Builder::with_capacity(0),
@@ -215,6 +123,22 @@ impl EventsBuilder {
         }
     }
 
+    fn into_array(mut self) -> Result<ArrayRef, ArrowError> {
+        let lists = list(
+            schema::event(),
+            self.offsets,
+            vec![
+                Arc::new(self.time.finish()),
+                Arc::new(self.name.finish(None)?),
+                Arc::new(self.attributes.finish()?),
+                Arc::new(self.dropped.finish()),
+            ],
+        )?;
+        Ok(Arc::new(lists))
+    }
+}
+
+impl EventsBuilder {
     /// Appends a span's events. Returns true if one of them is an exception.
     fn append(
         &mut self,
@@ -237,21 +161,9 @@ impl EventsBuilder {
         self.offsets.push(offset(self.time.values_slice().len()));
         Ok(has_exception)
     }
-
-    fn finish(mut self) -> Result<ListArray, ArrowError> {
-        list(
-            schema::event(),
-            self.offsets,
-            vec![
-                Arc::new(self.time.finish()),
-                Arc::new(self.name.finish(None)?),
-                Arc::new(self.attributes.finish()?),
-                Arc::new(self.dropped.finish()),
-            ],
-        )
-    }
 }
 
+/// Builds the column of links.
 #[derive(Debug)]
 struct LinksBuilder {
     offsets: Vec<i32>,
@@ -263,8 +175,8 @@ struct LinksBuilder {
     flags: Int64Builder,
 }
 
-impl LinksBuilder {
-    fn new(rows: usize) -> Self {
+impl ColumnBuilder for LinksBuilder {
+    fn allocate(rows: usize, _: usize) -> Self {
         Self {
             offsets: first_offset(rows),
             trace_id: BinaryBuilder::with_capacity(0, 0),
@@ -276,6 +188,24 @@ impl LinksBuilder {
         }
     }
 
+    fn into_array(mut self) -> Result<ArrayRef, ArrowError> {
+        let lists = list(
+            schema::link(),
+            self.offsets,
+            vec![
+                Arc::new(self.trace_id.finish()),
+                Arc::new(self.span_id.finish()),
+                Arc::new(self.trace_state.finish(None)?),
+                Arc::new(self.attributes.finish()?),
+                Arc::new(self.dropped.finish()),
+                Arc::new(self.flags.finish()),
+            ],
+        )?;
+        Ok(Arc::new(lists))
+    }
+}
+
+impl LinksBuilder {
     fn append(
         &mut self,
         links: Repeated<'_, LinkView<'_>>,
@@ -297,21 +227,6 @@ impl LinksBuilder {
         }
         self.offsets.push(offset(self.flags.values_slice().len()));
         Ok(())
-    }
-
-    fn finish(mut self) -> Result<ListArray, ArrowError> {
-        list(
-            schema::link(),
-            self.offsets,
-            vec![
-                Arc::new(self.trace_id.finish()),
-                Arc::new(self.span_id.finish()),
-                Arc::new(self.trace_state.finish(None)?),
-                Arc::new(self.attributes.finish()?),
-                Arc::new(self.dropped.finish()),
-                Arc::new(self.flags.finish()),
-            ],
-        )
     }
 }
 

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use base64::{Engine, engine::general_purpose::STANDARD};
-use tidings_proto::otlp::{AnyValue, Value};
+use tidings_proto::otlp::{AnyValue, ValueForm};
 
 /// Returns the value as JSON. Maps are objects in the sender's order, bytes are base64, and numbers
 /// that JSON lacks are strings. A value without a type is empty text.
@@ -35,32 +35,32 @@ enum JsonToken<'a> {
 }
 
 fn push_value<'a>(text: &mut String, any: Option<&'a AnyValue>, rest: &mut Vec<JsonToken<'a>>) {
-    match any.and_then(|any| any.value.as_ref()) {
+    match any.and_then(AnyValue::form) {
         None => text.push_str("null"),
-        Some(Value::String(value)) => push_json(text, value),
-        Some(Value::Bool(truth)) => text.push_str(if *truth { "true" } else { "false" }),
-        Some(Value::Int(number)) => {
+        Some(ValueForm::Text(value)) => push_json(text, value),
+        Some(ValueForm::Bool(truth)) => text.push_str(if truth { "true" } else { "false" }),
+        Some(ValueForm::Int(number)) => {
             write!(text, "{number}").expect("invariant: writing to a string succeeds");
         }
-        Some(Value::Double(number)) if number.is_finite() => {
+        Some(ValueForm::Double(number)) if number.is_finite() => {
             write!(text, "{number}").expect("invariant: writing to a string succeeds");
         }
-        Some(Value::Double(number)) => push_json(text, &number.to_string()),
-        Some(Value::Bytes(bytes)) => push_json(text, &STANDARD.encode(bytes)),
-        Some(Value::Array(array)) => {
+        Some(ValueForm::Double(number)) => push_json(text, &number.to_string()),
+        Some(ValueForm::Bytes(bytes)) => push_json(text, &STANDARD.encode(bytes)),
+        Some(ValueForm::List(values)) => {
             text.push('[');
             rest.push(JsonToken::Text("]"));
-            for (index, value) in array.values.iter().enumerate().rev() {
+            for (index, value) in values.iter().enumerate().rev() {
                 rest.push(JsonToken::Value(Some(value)));
                 if index > 0 {
                     rest.push(JsonToken::Text(","));
                 }
             }
         }
-        Some(Value::Kvlist(list)) => {
+        Some(ValueForm::Map(entries)) => {
             text.push('{');
             rest.push(JsonToken::Text("}"));
-            for (index, entry) in list.values.iter().enumerate().rev() {
+            for (index, entry) in entries.iter().enumerate().rev() {
                 rest.push(JsonToken::Value(entry.value.as_ref()));
                 rest.push(JsonToken::Key(&entry.key));
                 if index > 0 {

@@ -8,13 +8,14 @@ use std::{
 use arrow_array::RecordBatch;
 use parquet::arrow::{
     ProjectionMask,
-    arrow_reader::{ArrowReaderMetadata, ParquetRecordBatchReaderBuilder, RowSelection},
+    arrow_reader::{ArrowReaderMetadata, RowSelection},
 };
 
 use super::{
     DataFile,
     attributes::{ATTRIBUTES, WantedAttributes},
     footer::{file_footer, guarded},
+    page_reader::{self, ReadPlan},
     read,
     sections::{PORTION, portion_of},
 };
@@ -72,16 +73,14 @@ fn read_columns(
     let read = guarded(path, || {
         let mask = attributes.mask(&footer, names, wanted);
         let portion = fetch(&opened, &footer, &mask, rows)?;
-        let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(opened, footer.clone());
-        let mut builder = builder.with_projection(mask).with_batch_size(portion);
-        if let Some(rows) = rows {
+        let rows = rows.map(|rows| {
             let place = |row: u64| usize::try_from(row.min(file.rows)).unwrap_or(usize::MAX);
             let ranges = rows.iter().map(|range| place(range.start)..place(range.end));
             let ranges = ranges.filter(|range| !range.is_empty());
-            let selection = RowSelection::from_consecutive_ranges(ranges, place(file.rows));
-            builder = builder.with_row_selection(selection);
-        }
-        for batch in builder.build()? {
+            RowSelection::from_consecutive_ranges(ranges, place(file.rows))
+        });
+        let plan = ReadPlan { mask, groups: None, rows, batch_rows: portion };
+        for batch in page_reader::batches(opened, &footer, plan)? {
             if visit(&attributes.assemble(batch?, wanted)?)?.is_break() {
                 break;
             }

@@ -31,6 +31,7 @@ use super::{
     attributes::{ATTRIBUTES, FileAttributes, WantedAttributes, columns_of_orders},
     column_reader::prefetch,
     footer::{absent_fields, file_footer, guarded, with_nulls},
+    page_reader::{self, ReadPlan},
     prune::{Pruner, blooms_may_hold},
     sections::{PORTION, portion_of, whole_portion},
 };
@@ -79,8 +80,8 @@ pub(crate) fn index_of(signal: Signal, file: &DataFile) -> Result<Bytes, Storage
         let absent: Vec<_> =
             absent_fields(signal, &footer).into_iter().filter(is_indexed).collect();
         let portion = whole_portion(&footer, &mask, PORTION);
-        let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(opened, footer.clone());
-        for batch in builder.with_projection(mask).with_batch_size(portion).build()? {
+        let plan = ReadPlan { mask, groups: None, rows: None, batch_rows: portion };
+        for batch in page_reader::batches(opened, &footer, plan)? {
             index.push(&with_nulls(attributes.assemble(batch?, &wanted)?, &absent)?)?;
         }
         Ok(())
@@ -488,13 +489,13 @@ impl<'a> FileReader<'a> {
             prefetch(&self.file, &self.footer, &mask, plan.group, &ranges)?;
             let portion = portion_of(&self.footer, &mask, plan.group, &ranges, PORTION);
             let selection = RowSelection::from_consecutive_ranges(ranges.into_iter(), plan.rows);
-            let batches = self
-                .builder()
-                .with_row_groups(vec![plan.group])
-                .with_projection(mask)
-                .with_row_selection(selection)
-                .with_batch_size(portion)
-                .build()?;
+            let plan = ReadPlan {
+                mask,
+                groups: Some(vec![plan.group]),
+                rows: Some(selection),
+                batch_rows: portion,
+            };
+            let batches = page_reader::batches(self.file.clone(), &self.footer, plan)?;
             Ok(ColumnBatches { batches, wanted, absent })
         })
     }

@@ -3,7 +3,7 @@
 use std::{collections::HashMap, ops::Range};
 
 use prost::Message;
-use tidings_proto::otlp::{AnyValue, InstrumentationScope, KeyValue, Resource, Value};
+use tidings_proto::otlp::{AnyValue, InstrumentationScope, KeyValue, Resource, Value, ValueForm};
 
 use crate::{
     AttributeFilter, Nesting,
@@ -41,35 +41,34 @@ struct Spellings {
 
 impl Spellings {
     fn matches(&self, value: Option<&Value>) -> bool {
-        match (value, self.nesting) {
-            (Some(Value::Array(array)), Nesting::Elements) => {
-                array.values.iter().any(|element| self.is_single(element.value.as_ref()))
+        match (value.map(Value::form), self.nesting) {
+            (Some(ValueForm::List(values)), Nesting::Elements) => {
+                values.iter().any(|element| self.is_single(element.value.as_ref()))
             }
-            (Some(Value::Array(array)), Nesting::Everywhere) => {
+            (Some(ValueForm::List(values)), Nesting::Everywhere) => {
                 self.is_shown(value)
-                    || array.values.iter().any(|element| self.matches(element.value.as_ref()))
+                    || values.iter().any(|element| self.matches(element.value.as_ref()))
             }
-            (Some(Value::Kvlist(map)), Nesting::Everywhere) => {
-                self.is_shown(value) || map.values.iter().any(|entry| self.matches(entry.value()))
+            (Some(ValueForm::Map(entries)), Nesting::Everywhere) => {
+                self.is_shown(value) || entries.iter().any(|entry| self.matches(entry.value()))
             }
             _ => self.is_single(value) || self.is_shown(value),
         }
     }
 
     fn is_single(&self, value: Option<&Value>) -> bool {
-        match value {
-            Some(Value::String(text)) => *text == self.text,
-            Some(Value::Int(number)) => self.int == Some(*number),
-            Some(Value::Double(number)) => self.is_double(*number),
-            Some(Value::Bool(truth)) => self.truth == Some(*truth),
-            Some(Value::Array(_) | Value::Kvlist(_) | Value::Bytes(_)) | None => false,
+        match value.map(Value::form) {
+            Some(ValueForm::Text(text)) => text == self.text,
+            Some(ValueForm::Int(number)) => self.int == Some(number),
+            Some(ValueForm::Double(number)) => self.is_double(number),
+            Some(ValueForm::Bool(truth)) => self.truth == Some(truth),
+            Some(ValueForm::List(_) | ValueForm::Map(_) | ValueForm::Bytes(_)) | None => false,
         }
     }
 
     /// Returns true if an array, a map or bytes has this text as its representation.
     fn is_shown(&self, value: Option<&Value>) -> bool {
-        let nested = value
-            .filter(|value| matches!(value, Value::Array(_) | Value::Kvlist(_) | Value::Bytes(_)));
+        let nested = value.filter(|value| !value.form().is_scalar());
         self.is_nested && nested.is_some_and(|value| value.to_text() == self.text)
     }
 

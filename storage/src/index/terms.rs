@@ -12,7 +12,9 @@ use arrow_schema::ArrowError;
 use prost::Message;
 use tidings_proto::{
     TraceId,
-    otlp::{AnyValue, InstrumentationScope, KeyValue, Resource, Severity, StatusCode, Value},
+    otlp::{
+        AnyValue, InstrumentationScope, KeyValue, Resource, Severity, StatusCode, Value, ValueForm,
+    },
 };
 use xxhash_rust::xxh3::{xxh3_64_with_seed, xxh3_128};
 
@@ -80,10 +82,7 @@ pub(crate) fn truth_term(key: u64, truth: bool) -> u64 {
 /// Returns the terms of a value: its own, and those of an array's elements. `key` is the key's
 /// term.
 fn value_terms(key: u64, value: &Value) -> impl Iterator<Item = u64> {
-    let elements = match value {
-        Value::Array(array) => array.values.as_slice(),
-        _ => &[],
-    };
+    let elements = if let ValueForm::List(values) = value.form() { values } else { &[] };
     let elements = elements.iter().filter_map(|element| element.value.as_ref());
     let of_elements = elements.filter_map(move |element| scalar_term(key, element));
     let own = scalar_term(key, value).unwrap_or_else(|| text_term(key, &value.to_text()));
@@ -91,12 +90,12 @@ fn value_terms(key: u64, value: &Value) -> impl Iterator<Item = u64> {
 }
 
 fn scalar_term(key: u64, value: &Value) -> Option<u64> {
-    Some(match value {
-        Value::String(text) => text_term(key, text),
-        Value::Int(number) => int_term(key, *number),
-        Value::Double(number) => double_term(key, *number),
-        Value::Bool(truth) => truth_term(key, *truth),
-        Value::Array(_) | Value::Kvlist(_) | Value::Bytes(_) => return None,
+    Some(match value.form() {
+        ValueForm::Text(text) => text_term(key, text),
+        ValueForm::Int(number) => int_term(key, number),
+        ValueForm::Double(number) => double_term(key, number),
+        ValueForm::Bool(truth) => truth_term(key, truth),
+        ValueForm::List(_) | ValueForm::Map(_) | ValueForm::Bytes(_) => return None,
     })
 }
 

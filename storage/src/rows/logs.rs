@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use arrow_array::{BinaryArray, BooleanArray, Int32Array, Int64Array, RecordBatch, StringArray};
+use arrow_array::RecordBatch;
 use arrow_schema::ArrowError;
 use prost::Message;
 use tidings_proto::{
@@ -11,32 +11,19 @@ use tidings_proto::{
 };
 
 use super::{
-    attributes::{AttributesColumn, Scalar},
-    column::{OptionalColumn, WordColumn, word},
-    derived::with_observed,
-    sender::SenderRows,
+    attributes::Scalar, column_readers::column_readers, derived::with_observed, sender::SenderRows,
 };
+use crate::schema::log_columns;
 
 /// Log records in columns. Rows are counted from 0; a row out of range panics.
 #[derive(Debug, Clone)]
 pub struct LogRows {
     batch: RecordBatch,
-    time: OptionalColumn<Int64Array>,
-    time_known: OptionalColumn<BooleanArray>,
-    observed: OptionalColumn<Int64Array>,
-    severity_number: OptionalColumn<Int32Array>,
-    severity_text: Option<WordColumn>,
-    text: OptionalColumn<StringArray>,
-    body: OptionalColumn<BinaryArray>,
-    event_name: Option<WordColumn>,
-    trace_id: OptionalColumn<BinaryArray>,
-    span_id: OptionalColumn<BinaryArray>,
-    flags: OptionalColumn<Int64Array>,
-    attributes: Option<AttributesColumn>,
-    dropped_attributes_count: OptionalColumn<Int64Array>,
-    content_hash: OptionalColumn<Int64Array>,
+    readers: LogColumnReaders,
     sender: SenderRows,
 }
+
+log_columns!(column_readers, LogRows, LogColumnReaders);
 
 impl LogRows {
     /// Reads the rows of a batch. Columns that the reader does not need may be missing.
@@ -44,31 +31,15 @@ impl LogRows {
         let batch = &with_observed(batch)?;
         Ok(Self {
             batch: batch.clone(),
-            time: OptionalColumn::from_batch(batch, "time_unix_nanos")?,
-            time_known: OptionalColumn::from_batch(batch, "time_known")?,
-            observed: OptionalColumn::from_batch(batch, "observed_unix_nanos")?,
-            severity_number: OptionalColumn::from_batch(batch, "severity_number")?,
-            severity_text: WordColumn::from_batch(batch, "severity_text")?,
-            text: OptionalColumn::from_batch(batch, "text")?,
-            body: OptionalColumn::from_batch(batch, "body")?,
-            event_name: WordColumn::from_batch(batch, "event_name")?,
-            trace_id: OptionalColumn::from_batch(batch, "trace_id")?,
-            span_id: OptionalColumn::from_batch(batch, "span_id")?,
-            flags: OptionalColumn::from_batch(batch, "flags")?,
-            attributes: AttributesColumn::from_batch(batch, "attributes")?,
-            dropped_attributes_count: OptionalColumn::from_batch(
-                batch,
-                "dropped_attributes_count",
-            )?,
-            content_hash: OptionalColumn::from_batch(batch, "content_hash")?,
+            readers: LogColumnReaders::from_batch(batch)?,
             sender: SenderRows::from_batch(batch)?,
         })
     }
 
     fn body(&self, row: usize) -> Option<AnyValue> {
-        match self.body.bytes(row) {
+        match self.readers.body.bytes(row) {
             Some(bytes) => Some(AnyValue::decode(bytes).unwrap_or_default()),
-            None => self.text.text(row).map(AnyValue::from),
+            None => self.readers.text.text(row).map(AnyValue::from),
         }
     }
 
@@ -100,25 +71,13 @@ impl LogRows {
     /// Returns the time of the event, or the observed time when the record has none.
     #[must_use]
     pub fn time(&self, row: usize) -> UnixNanos {
-        self.time.time(row)
+        self.readers.time_unix_nanos.time(row)
     }
 
     /// Returns the time at which a collector first saw it.
     #[must_use]
     pub fn observed(&self, row: usize) -> UnixNanos {
-        self.observed.time(row)
-    }
-
-    /// Returns OTLP's severity number.
-    #[must_use]
-    pub fn severity_number(&self, row: usize) -> i32 {
-        self.severity_number.int(row).unwrap_or_default()
-    }
-
-    /// Returns the severity text of the sender.
-    #[must_use]
-    pub fn severity_text(&self, row: usize) -> &str {
-        word(self.severity_text.as_ref(), row)
+        self.readers.observed_unix_nanos.time(row)
     }
 
     /// Returns `service.name`, or an empty text when the sender gave none.
@@ -130,36 +89,36 @@ impl LogRows {
     /// Returns the message as text. A structured body is JSON.
     #[must_use]
     pub fn text(&self, row: usize) -> &str {
-        self.text.text(row).unwrap_or_default()
+        self.readers.text.text(row).unwrap_or_default()
     }
 
     /// Returns the trace that it belongs to.
     #[must_use]
     pub fn trace_id(&self, row: usize) -> Option<TraceId> {
-        TraceId::from_wire(self.trace_id.bytes(row)?)
+        TraceId::from_wire(self.readers.trace_id.bytes(row)?)
     }
 
     /// Returns the span that it belongs to.
     #[must_use]
     pub fn span_id(&self, row: usize) -> Option<SpanId> {
-        SpanId::from_wire(self.span_id.bytes(row)?)
+        SpanId::from_wire(self.readers.span_id.bytes(row)?)
     }
 
     /// Returns its content hash, which includes resource and scope.
     #[must_use]
     pub fn content_hash(&self, row: usize) -> u64 {
-        self.content_hash.unsigned(row)
+        self.readers.content_hash.unsigned(row)
     }
 
     /// Returns its attributes. Needs `Detail::Attributes`.
     #[must_use]
     pub fn attributes(&self, row: usize) -> Vec<KeyValue> {
-        self.attributes.as_ref().map_or_else(Vec::new, |attributes| attributes.get(row))
+        self.readers.attributes.as_ref().map_or_else(Vec::new, |attributes| attributes.get(row))
     }
 
     /// Works like [`super::SpanRows::each_scalar`]. Needs `Detail::Attributes`.
     pub fn each_scalar<'a>(&'a self, row: usize, visit: impl FnMut(&'a str, Scalar<'a>)) {
-        if let Some(attributes) = &self.attributes {
+        if let Some(attributes) = &self.readers.attributes {
             attributes.each_scalar(row, visit);
         }
     }
@@ -168,17 +127,21 @@ impl LogRows {
     #[must_use]
     pub fn log_record(&self, row: usize) -> LogRecord {
         LogRecord {
-            time_unix_nano: if self.time_known.truth(row) { self.time.unsigned(row) } else { 0 },
-            observed_time_unix_nano: self.observed.unsigned(row),
+            time_unix_nano: if self.readers.time_known.truth(row) {
+                self.readers.time_unix_nanos.unsigned(row)
+            } else {
+                0
+            },
+            observed_time_unix_nano: self.readers.observed_unix_nanos.unsigned(row),
             severity_number: self.severity_number(row),
             severity_text: self.severity_text(row).to_owned(),
             body: self.body(row),
             attributes: self.attributes(row),
-            dropped_attributes_count: self.dropped_attributes_count.count(row),
-            flags: self.flags.count(row),
-            trace_id: self.trace_id.bytes(row).unwrap_or_default().to_vec(),
-            span_id: self.span_id.bytes(row).unwrap_or_default().to_vec(),
-            event_name: word(self.event_name.as_ref(), row).to_owned(),
+            dropped_attributes_count: self.dropped_attributes_count(row),
+            flags: self.flags(row),
+            trace_id: self.readers.trace_id.bytes(row).unwrap_or_default().to_vec(),
+            span_id: self.readers.span_id.bytes(row).unwrap_or_default().to_vec(),
+            event_name: self.event_name(row).to_owned(),
         }
     }
 

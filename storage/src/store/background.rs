@@ -19,8 +19,8 @@ use super::{StoreInner, reindex::reindexer, scrub::scrubber};
 use crate::{
     StorageError,
     blocking::{blocking, random},
+    maintenance::MergePace,
     memory,
-    upkeep::MergePace,
 };
 
 /// Interval between checks of the memtable's age and the log's health.
@@ -28,9 +28,9 @@ const LOOK: Duration = Duration::from_secs(1);
 /// Maximum wait after failed flushes.
 const WAIT_MAX: Duration = Duration::from_secs(30);
 /// Interval between checks for due maintenance.
-pub(super) const UPKEEP: Duration = Duration::from_secs(10);
+pub(super) const MAINTENANCE_INTERVAL: Duration = Duration::from_secs(10);
 /// Maximum wait after failed maintenance.
-const UPKEEP_MAX: Duration = Duration::from_secs(15 * 60);
+const MAINTENANCE_WAIT_MAX: Duration = Duration::from_secs(15 * 60);
 
 /// Name of the flushing task.
 pub(super) const FLUSH: &str = "flush";
@@ -38,10 +38,10 @@ pub(super) const FLUSH: &str = "flush";
 type BackgroundTask = fn(Arc<StoreInner>, watch::Receiver<bool>) -> BoxFuture<'static, ()>;
 
 /// Tasks that are restarted when they panic.
-const MAINTENANCE: [(&str, BackgroundTask); 4] = [
+const RESTARTING_TASKS: [(&str, BackgroundTask); 4] = [
     ("memory merge", |inner, stop| Box::pin(merger(inner, stop))),
     ("reindexing", |inner, stop| Box::pin(reindexer(inner, stop))),
-    ("upkeep", |inner, stop| Box::pin(maintenance_loop(inner, stop))),
+    ("maintenance", |inner, stop| Box::pin(maintenance_loop(inner, stop))),
     ("scrubbing", |inner, stop| Box::pin(scrubber(inner, stop))),
 ];
 
@@ -62,7 +62,7 @@ pub(super) fn start(inner: &Arc<StoreInner>, stop: &watch::Receiver<bool>) -> Ve
     let supervision = &inner.supervision;
     let flusher = flusher(Arc::clone(inner), stop.clone());
     let mut tasks = vec![supervision.spawn_essential(FLUSH, flusher)];
-    for (name, task) in MAINTENANCE {
+    for (name, task) in RESTARTING_TASKS {
         let (inner, stop, clock) = (Arc::clone(inner), stop.clone(), &inner.shared.clock);
         let clock = Arc::clone(clock);
         tasks.push(supervision.spawn_restarting(name, clock, stop.clone(), move || {
@@ -122,22 +122,25 @@ async fn merger(inner: Arc<StoreInner>, mut stop: watch::Receiver<bool>) {
 }
 
 async fn maintenance_loop(inner: Arc<StoreInner>, mut stop: watch::Receiver<bool>) {
-    let mut wait = UPKEEP;
+    let mut wait = MAINTENANCE_INTERVAL;
     loop {
         select! {
             _ = stop.wait_for(|stopped| *stopped) => return,
             () = inner.shared.clock.sleep(wait) => {}
         }
         loop {
-            let span =
-                tracing::debug_span!("upkeep", "error.type" = Empty, otel.status_message = Empty);
+            let span = tracing::debug_span!(
+                "maintenance",
+                "error.type" = Empty,
+                otel.status_message = Empty
+            );
             let step = inner.run_maintenance_step(MergePace::Running);
             match Box::pin(as_span(span, step)).await {
-                Ok(true) if !*stop.borrow() => wait = UPKEEP,
+                Ok(true) if !*stop.borrow() => wait = MAINTENANCE_INTERVAL,
                 Ok(_) | Err(StorageError::Closed) => break,
                 Err(error) => {
-                    wait = (wait * 2).min(UPKEEP_MAX);
-                    tracing::error!(%error, next_try_in = ?wait, "upkeep failed, nothing is lost");
+                    wait = (wait * 2).min(MAINTENANCE_WAIT_MAX);
+                    tracing::error!(%error, next_try_in = ?wait, "maintenance failed, nothing is lost");
                     break;
                 }
             }

@@ -19,22 +19,22 @@ use super::{StoreInner, StoreShared};
 use crate::{
     StorageError,
     blocking::blocking,
-    data_file::DataFile,
+    data_file::{DataFile, HOUR_NANOS},
     disk::failed,
     index::{Indexes, with_corrections},
+    maintenance::{DiskSpace, MergePace, SETTLING, is_sealed},
     paths::index_path,
     rollup,
     table_change::CommitReason,
     table_store::TableStore,
-    upkeep::{DiskSpace, MergePace, is_sealed},
 };
 
 /// Number of hours, the last ones, that are checked after the store was opened.
 const HOURS_AT_FIRST: usize = 2;
 
 /// Time after the last row of an unsealed file from which no merge is expected to replace it.
-/// Worthwhile merges have been done an hour before.
-const SETTLED: u64 = 7 * 3600 * 1_000_000_000;
+/// The hour after [`SETTLING`] is for the last worthwhile merges.
+const SETTLED: u64 = SETTLING.as_secs() * 1_000_000_000 + HOUR_NANOS;
 
 /// Returns true if no merge is expected to replace the file. When maintenance runs offline, that
 /// holds for all files.

@@ -39,7 +39,7 @@ use tokio::sync::oneshot;
 pub(super) use self::erasure_record::ErasureBoard;
 use self::erasure_record::ErasureTurn;
 pub use self::erasure_record::{ERASURES_MAX, ErasureRecord, ErasureState};
-use super::{StoreInner, quarantine::set_aside, upkeep::MaintenanceState};
+use super::{StoreInner, maintenance_steps::MaintenanceState, quarantine::set_aside};
 use crate::{
     AttributeFilter, Detail, LogFilter, Scan, Snapshot, SpanFilter, StorageError,
     blocking::blocking,
@@ -47,11 +47,11 @@ use crate::{
     disk::{Mistake, failed},
     filter::Matcher,
     index::without_corrections,
+    maintenance::thinned_for,
     paths::index_path,
     schema::Signal,
     snapshot::TableView,
     table_change::{CommitReason, TableChange},
-    upkeep::thinned_for,
 };
 
 const ALL: Scan = Scan { detail: Detail::Facts, rows_max: u64::MAX };
@@ -174,7 +174,7 @@ impl StoreInner {
             self.wal.rotate().await?;
             self.flush_to_end().await?;
         }
-        let mut maintenance = self.upkeep.lock().await;
+        let mut maintenance = self.maintenance.lock().await;
         self.check_whole().await?;
         self.make_room(&mut maintenance).await?;
         let mut pinned = self.erase_from_tables(&mut maintenance, what, report).await?;

@@ -19,8 +19,8 @@ use tokio::sync::watch;
 
 use super::{
     Damaged, MemoryBounds, Recovery, StoreInner, StoreShared, background, convert,
-    erase::ErasureBoard, flush::Tables, format, pin::PinBoard, state::VisibleState,
-    upkeep::MaintenanceState,
+    erase::ErasureBoard, flush::Tables, format, maintenance_steps::MaintenanceState, pin::PinBoard,
+    state::VisibleState,
 };
 use crate::{
     Clock, StorageError, StoreSettings,
@@ -106,7 +106,7 @@ pub(super) async fn open(
         shared,
         wal: Arc::new(wal),
         tables: tokio::sync::Mutex::new(tables),
-        upkeep: tokio::sync::Mutex::new(maintenance),
+        maintenance: tokio::sync::Mutex::new(maintenance),
         pins,
         erasures: ErasureBoard::default(),
         tables_at,

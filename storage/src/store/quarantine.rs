@@ -96,8 +96,8 @@ mod tests {
     use crate::{
         StoreSettings,
         store::{
+            maintenance_steps::tests::{DAY, MovedClock, keep_up, open_at},
             tests::{contents, settings, traces},
-            upkeep::tests::{DAY, MovedClock, keep_up, open_at},
         },
     };
 

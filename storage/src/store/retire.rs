@@ -8,16 +8,16 @@ use std::{
 
 use tidings_proto::{TraceId, UnixNanos};
 
-use super::{StoreInner, upkeep::unreadable};
+use super::{StoreInner, maintenance_steps::unreadable};
 use crate::{
     Detail, Scan, Snapshot, StorageError,
     blocking::blocking,
     data_file::{Choice, DataFile, HOUR_NANOS},
     filter::Matcher,
+    maintenance::{ExpiredFiles, RetentionCondition, mark},
     schema::Signal,
     snapshot::TableView,
     table_change::{CommitReason, TableChange},
-    upkeep::{ExpiredFiles, RetentionCondition, mark},
 };
 
 /// Maximum number of traces that are selected in an hour. With more, the whole hour is kept.

@@ -30,7 +30,7 @@ use self::world::World;
 use crate::{Clock, SystemClock, disk::faulty::PlantedBug};
 
 /// Number of seeds that the tests run.
-const SEEDS: u64 = 500;
+const SEEDS: u64 = 120;
 /// Number of threads that run seeds.
 const THREADS: u64 = 2;
 

@@ -5,14 +5,14 @@ use std::{collections::HashMap, io, path::PathBuf, sync::Arc, time::Duration};
 
 use tidings_proto::UnixNanos;
 
-use super::{StoreInner, upkeep::MaintenanceState};
+use super::{StoreInner, maintenance_steps::MaintenanceState};
 use crate::{
     StorageError,
     blocking::blocking,
     disk::failed,
+    maintenance::{MergePace, Stray, strays},
     paths::index_path,
     schema::Signal,
-    upkeep::{MergePace, Stray, strays},
 };
 
 /// Interval between searches of the tables' folders for unreferenced files.

@@ -7,8 +7,8 @@ use tidings_proto::UnixNanos;
 use super::Store;
 use crate::{
     Retention,
+    maintenance::{MergeJob, MergePace, plan},
     schema::Signal,
-    upkeep::{MergeJob, MergePace, plan},
 };
 
 /// Sizes of the stored data.

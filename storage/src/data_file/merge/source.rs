@@ -6,10 +6,7 @@ use arrow_array::{Array, BinaryArray, Int64Array, RecordBatch, new_null_array};
 use arrow_schema::SchemaRef;
 use parquet::arrow::{
     ProjectionMask,
-    arrow_reader::{
-        ArrowReaderMetadata, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder,
-        RowSelection,
-    },
+    arrow_reader::{ArrowReaderMetadata, ParquetRecordBatchReader, RowSelection},
 };
 
 use super::{
@@ -25,6 +22,7 @@ use crate::{
         attributes::{FileAttributes, WantedAttributes},
         footer::{file_footer, guarded},
         order::SLOT_NANOS,
+        page_reader::{self, ReadPlan},
         sections::{Portion, Section, sections},
         shred::AttributeCounts,
     },
@@ -124,17 +122,15 @@ impl MergeFile {
         let file = self.file.try_clone().map_err(crate::disk::failed("open", &self.path))?;
         let rows = self.footer.metadata().file_metadata().num_rows();
         let rows = usize::try_from(rows).unwrap_or_default();
-        let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(file, self.footer.clone())
-            .with_projection(mask.clone())
-            .with_batch_size(stretch.portion);
-        let builder = match stretch.ranges {
-            Some(ranges) => builder.with_row_selection(RowSelection::from_consecutive_ranges(
-                ranges.into_iter(),
-                rows,
-            )),
-            None => builder,
+        let plan = ReadPlan {
+            mask: mask.clone(),
+            groups: None,
+            rows: stretch
+                .ranges
+                .map(|ranges| RowSelection::from_consecutive_ranges(ranges.into_iter(), rows)),
+            batch_rows: stretch.portion,
         };
-        Ok(builder.build()?)
+        Ok(page_reader::batches(file, &self.footer, plan)?)
     }
 
     pub(super) fn next(

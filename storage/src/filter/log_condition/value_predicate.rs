@@ -3,7 +3,7 @@
 use std::{collections::HashMap, ops::Bound};
 
 use prost::Message;
-use tidings_proto::otlp::{AnyValue, InstrumentationScope, KeyValue, Resource, Value};
+use tidings_proto::otlp::{AnyValue, InstrumentationScope, KeyValue, Resource, Value, ValueForm};
 
 use crate::{
     AttributeFilter,
@@ -164,17 +164,17 @@ impl ValuePredicate {
     }
 
     fn is_value(&self, value: Option<&Value>) -> bool {
-        match value {
-            None => *self == Self::Any,
-            Some(Value::String(text)) => self.is_text(text),
-            Some(Value::Int(int)) => {
-                self.is_number(Some(ConditionNumber::of_int(*int)), || int.to_string())
+        let Some(value) = value else { return *self == Self::Any };
+        match value.form() {
+            ValueForm::Text(text) => self.is_text(text),
+            ValueForm::Int(int) => {
+                self.is_number(Some(ConditionNumber::of_int(int)), || int.to_string())
             }
-            Some(value @ Value::Double(double)) => {
-                self.is_number(ConditionNumber::of_double(*double), || value.to_text())
+            ValueForm::Double(double) => {
+                self.is_number(ConditionNumber::of_double(double), || value.to_text())
             }
-            Some(Value::Bool(truth)) => self.is_truth(*truth),
-            Some(value) => self.is_nested(value),
+            ValueForm::Bool(truth) => self.is_truth(truth),
+            ValueForm::List(_) | ValueForm::Map(_) | ValueForm::Bytes(_) => self.is_nested(value),
         }
     }
 }

@@ -15,7 +15,7 @@ const FORMS_MAX: usize = 4_096;
 /// Maximum bytes of all forms. A file with more has no counts by form.
 const FORM_BYTES_MAX: usize = 1 << 19;
 /// Maximum number of cells. A file with more has no counts by form.
-const CELLS_MAX: usize = 1 << 16;
+const CELLS_MAX: usize = 1 << 18;
 
 /// Takes the records of one data file, each once, and counts them by form.
 #[derive(Debug, Default)]

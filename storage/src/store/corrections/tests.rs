@@ -9,9 +9,9 @@ use crate::{
         SharedDisk,
         faulty::{Dice, FaultRepeat, FaultyDisk},
     },
+    maintenance::{DiskSpace, MergePace},
     schema::Signal,
     store::tests::{contents, open, open_with, settings, traces},
-    upkeep::{DiskSpace, MergePace},
 };
 
 const HOUR: u64 = 3_600_000_000_000;

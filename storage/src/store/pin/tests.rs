@@ -11,13 +11,13 @@ use crate::{
         SharedDisk,
         faulty::{Dice, FaultRepeat, FaultyDisk},
     },
+    maintenance::{MergePace, RetentionStep, due},
     schema::Signal,
     store::{
+        maintenance_steps::tests::{DAY, MovedClock, files, keep_up, noted, open_at},
         retire,
         tests::{logs, open_with, settings},
-        upkeep::tests::{DAY, MovedClock, files, keep_up, noted, open_at},
     },
-    upkeep::{MergePace, RetentionStep, due},
 };
 
 const ALL: Scan = Scan { detail: Detail::Facts, rows_max: u64::MAX };
@@ -163,7 +163,7 @@ async fn a_pin_that_comes_while_its_trace_is_being_removed_wins() {
     let change = retire::retire(inner, retired).await.unwrap();
     // The pin comes after the commit was prepared and before it is made.
     pin(&store, 1).await.unwrap();
-    let mut maintenance = inner.upkeep.lock().await;
+    let mut maintenance = inner.maintenance.lock().await;
     inner.commit_retention(&mut maintenance, Signal::Spans, change, &known).await.unwrap();
     drop(maintenance);
     assert_eq!(all_rows(&store, 0..2), [(2, 1), (2, 1)]);

@@ -15,9 +15,9 @@ use crate::{
     CheckSummary, Clock, Detail, ErrorKind, Finding, Scan, SpanFilter, Store, StoreSettings,
     SystemClock, check,
     disk::RealDisk,
+    maintenance::MergePace,
     paths::index_path,
     store::tests::{contents, logs, settings, traces},
-    upkeep::MergePace,
 };
 
 /// Creates a store with files of both tables and a closed segment of the log.

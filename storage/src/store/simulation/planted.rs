@@ -21,7 +21,7 @@ fn find_by(bug: PlantedBug, simulate: impl Fn(u64) -> Result<Vec<String>, String
 #[test]
 fn a_commit_that_is_not_synced() {
     let bug = PlantedBug::SkipFileSync(".json");
-    find_by(bug, |seed| history(World::new(seed, Some(bug)).without_upkeep()));
+    find_by(bug, |seed| history(World::new(seed, Some(bug)).without_maintenance()));
 }
 
 macro_rules! planted {

@@ -33,6 +33,7 @@ use crate::{
         Mistake, SharedDisk,
         faulty::{Dice, DiskFault, FaultRepeat, FaultyDisk},
     },
+    maintenance::{MergePace, strays},
     paths::commit_name,
     schema::Signal,
     store::{
@@ -43,7 +44,6 @@ use crate::{
         tests::remote,
         unreliable::{RequestFault, UnreliableStore},
     },
-    upkeep::{MergePace, strays},
 };
 
 /// Maximum number of seeds until a mistake must be found.
@@ -357,10 +357,10 @@ impl Story {
         match self.dice.roll(16) {
             0..=4 => self.append(store).await,
             5 | 6 => _ = store.flush().await,
-            7 => _ = run_upkeep(&inner).await,
+            7 => _ = run_maintenance(&inner).await,
             8 | 9 => {
                 let (batch, name, mut expected) = self.batch();
-                let work = (store.flush(), run_upkeep(&inner), store.append(batch));
+                let work = (store.flush(), run_maintenance(&inner), store.append(batch));
                 let (_, _, appended) = futures::join!(work.0, work.1, work.2);
                 if appended.is_err() {
                     expected.fate = BatchOutcome::Refused;
@@ -376,9 +376,9 @@ impl Story {
                 let jump = i64::try_from((60 + 7 * self.jumps) * 24 * HOUR).unwrap();
                 let jump = if self.jumps.is_multiple_of(2) { -jump } else { jump };
                 self.clock.jumped.store(jump, Ordering::Relaxed);
-                let _ = run_upkeep(&inner).await;
+                let _ = run_maintenance(&inner).await;
                 self.clock.jumped.store(0, Ordering::Relaxed);
-                let _ = run_upkeep(&inner).await;
+                let _ = run_maintenance(&inner).await;
             }
             12 => {
                 let trace = self.dice.roll(TRACES);
@@ -458,7 +458,7 @@ impl Story {
         }
         let store = self.open().await?;
         self.clock.pass(HOUR);
-        run_upkeep(&store.owner.0).await.map_err(|error| format!("a sound disk: {error}"))?;
+        run_maintenance(&store.owner.0).await.map_err(|error| format!("a sound disk: {error}"))?;
         self.check(&store)?;
         // Time passes until retention removes all rows that are not pinned.
         self.clock.pass(AGE + 3 * HOUR);
@@ -494,7 +494,7 @@ impl Story {
     }
 }
 
-async fn run_upkeep(inner: &StoreInner) -> Result<(), crate::StorageError> {
+async fn run_maintenance(inner: &StoreInner) -> Result<(), crate::StorageError> {
     while inner.run_maintenance_step(MergePace::Offline).await? {}
     Ok(())
 }

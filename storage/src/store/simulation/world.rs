@@ -20,8 +20,8 @@ use crate::{
         SharedDisk,
         faulty::{Actor, Dice, DiskFault, FaultRepeat, FaultyDisk, Gate, PlantedBug},
     },
+    maintenance::MergePace,
     store::tests::{logs, settings, traces},
-    upkeep::MergePace,
 };
 
 /// Timeout of any step. Only a hang takes longer.
@@ -58,7 +58,7 @@ pub(super) struct World {
     ledger: Ledger,
     number: u64,
     trace: Vec<String>,
-    upkeep: bool,
+    maintenance: bool,
     /// Dropped last, because it contains the disk's files.
     _root: tempfile::TempDir,
 }
@@ -95,14 +95,14 @@ impl World {
             ledger,
             number,
             trace,
-            upkeep: true,
+            maintenance: true,
             _root: root,
         }
     }
 
     /// Returns the same world without merges and checkpoints.
-    pub(super) fn without_upkeep(mut self) -> Self {
-        self.upkeep = false;
+    pub(super) fn without_maintenance(mut self) -> Self {
+        self.maintenance = false;
         self
     }
 
@@ -231,8 +231,8 @@ impl World {
         match self.dice.roll(20) {
             0..=3 if life.appends.len() < 4 => self.send(life),
             4 if life.flush.is_none() => self.start_flush(life),
-            6 if self.upkeep && life.flush.is_none() && self.dice.roll(4) == 0 => {
-                self.start_upkeep(life)
+            6 if self.maintenance && life.flush.is_none() && self.dice.roll(4) == 0 => {
+                self.start_maintenance(life)
             }
             5 => self.check(&life.store),
             7 if self.dice.roll(10) == 0 => {
@@ -302,14 +302,14 @@ impl World {
     }
 
     /// Starts a merge in place of a flush, because both commit under one lock.
-    fn start_upkeep(&mut self, life: &mut Life) -> Result<(), String> {
+    fn start_maintenance(&mut self, life: &mut Life) -> Result<(), String> {
         let inner = Arc::clone(&life.store.owner.0);
         let task = self
             .runtime
             .spawn(async move { inner.run_maintenance_step(MergePace::Offline).await.map(|_| ()) });
         // A merge never waits for the log.
         let polls = Arc::new(AtomicU64::new(2));
-        self.wait("upkeep", || self.gate.waits(Actor::Tables) || task.is_finished())?;
+        self.wait("maintenance", || self.gate.waits(Actor::Tables) || task.is_finished())?;
         life.flush = Some(Flush { task, polls });
         Ok(())
     }

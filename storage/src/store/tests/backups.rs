@@ -22,8 +22,8 @@ use crate::{
     disk::{RealDisk, faulty::Dice},
     list_backups, restore_backup,
     store::{
+        maintenance_steps::tests::{DAY, MovedClock, open_at},
         simulation::{Ledger, read},
-        upkeep::tests::{DAY, MovedClock, open_at},
     },
     table_store::{tests::remote, unreliable::UnreliableStore},
     verify_backup,

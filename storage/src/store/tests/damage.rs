@@ -9,8 +9,8 @@ use std::{
 
 use super::{contents, expected, logs, open, traces};
 use crate::{
-    AttributeFilter, Erasure, Finding, StorageError, Store, check, store::simulation::read,
-    upkeep::MergePace,
+    AttributeFilter, Erasure, Finding, StorageError, Store, check, maintenance::MergePace,
+    store::simulation::read,
 };
 
 fn log_folder(root: &Path) -> PathBuf {

@@ -25,7 +25,7 @@ use crate::{
     SpanFilter, StorageError, Store, SystemClock, TelemetryBatch, check,
     data_file::DataFile,
     schema::Signal,
-    store::upkeep::tests::{files, keep_up},
+    store::maintenance_steps::tests::{files, keep_up},
     table_store::unreliable::UnreliableStore,
 };
 
@@ -298,7 +298,7 @@ async fn nothing_of_what_was_erased_stays_in_a_bucket_or_in_copies_of_its_object
 
 /// Computes the corrections for split traces of all these files, which are of one hour.
 async fn join(store: &Store, files: &[Arc<DataFile>]) {
-    use crate::upkeep::{DiskSpace, MergePace};
+    use crate::maintenance::{DiskSpace, MergePace};
     let (mut state, mut room) = (Default::default(), DiskSpace::new(u64::MAX, 0, false));
     while store
         .owner
@@ -390,7 +390,7 @@ async fn erasures_come_one_at_a_time_and_let_appends_and_snapshots_go_on() {
     let (store, _) = open(root.path()).await;
     fill(&store).await;
     // The erasure waits until maintenance has ended.
-    let maintenance = store.owner.0.upkeep.lock().await;
+    let maintenance = store.owner.0.maintenance.lock().await;
     let begun = store.begin_erasure(of_trace()).await.unwrap();
     assert_eq!((begun.state, begun.trace().map(|id| id.to_string())), {
         (ErasureState::Running, Some(format!("{ERASED:032x}")))
@@ -430,7 +430,7 @@ async fn an_erasure_that_a_stop_cuts_off_says_so_and_is_repeated() {
         let (store, _) = open(root.path()).await;
         fill(&store).await;
         let inner = Arc::clone(&store.owner.0);
-        let maintenance = inner.upkeep.lock().await;
+        let maintenance = inner.maintenance.lock().await;
         let begun = store.begin_erasure(of_trace()).await.unwrap();
         let record = root.path().join(format!("erasures/{:020}.json", begun.begun_unix_nanos));
         let while_running = fs::read(&record).unwrap();

@@ -10,8 +10,8 @@ use crate::{
         SharedDisk,
         faulty::{Dice, DiskFault, FaultRepeat, FaultyDisk},
     },
+    maintenance::MergePace,
     store::simulation::{Ledger, StillClock, read},
-    upkeep::MergePace,
 };
 
 /// Timeout of a story. Only a hang takes longer.
@@ -136,7 +136,7 @@ async fn a_disk_that_fills_up_refuses_in_time_and_is_used_again_when_there_is_ro
 
 #[test]
 fn every_operation_may_fail_in_every_way() {
-    // Every third operation fails in one of the ways, which alternate. `TIDINGS_FAULTS=all` tests
+    // Every eighth operation fails in one of the ways, which alternate. `TIDINGS_FAULTS=all` tests
     // every way on every operation.
     let all = std::env::var_os("TIDINGS_FAULTS").is_some_and(|which| which == "all");
     let ways: Vec<(FaultRepeat, DiskFault)> = DiskFault::ALL
@@ -150,7 +150,7 @@ fn every_operation_may_fail_in_every_way() {
                 let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
                 let runtime = runtime.unwrap();
                 let mut untouched = 0;
-                let step = if all { THREADS } else { THREADS * 3 };
+                let step = if all { THREADS } else { THREADS * 8 };
                 let mut nth = 1 + thread * step / THREADS;
                 while untouched < ways.len() {
                     assert!(nth < OPERATIONS_MAX, "the story does not end");

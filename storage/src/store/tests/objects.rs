@@ -24,13 +24,13 @@ use crate::{
     Clock, Detail, ErrorKind, ObjectStoreSettings, Scan, SpanFilter, SpanRows, StorageError, Store,
     StoreSettings, SystemClock, TablesAt, TelemetryBatch,
     disk::RealDisk,
+    maintenance::MergePace,
     schema::Signal,
     store::simulation::{Ledger, StillClock, read},
     table_store::{
         tests::remote,
         unreliable::{Flaw, RequestFault, UnreliableStore},
     },
-    upkeep::MergePace,
 };
 
 const AT: &str = "s3://bucket/some/where";
@@ -274,7 +274,7 @@ async fn fails(nth: u64, trouble: RequestFault) -> bool {
 
 #[test]
 fn every_request_may_fail_in_every_way() {
-    // Every fourth request fails, in ways that alternate. `TIDINGS_FAULTS=all` tests every way on
+    // Every eighth request fails, in ways that alternate. `TIDINGS_FAULTS=all` tests every way on
     // every request.
     const THREADS: u64 = 2;
     let all = std::env::var_os("TIDINGS_FAULTS").is_some_and(|which| which == "all");
@@ -283,7 +283,7 @@ fn every_request_may_fail_in_every_way() {
             scope.spawn(move || {
                 let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
                 let runtime = runtime.unwrap();
-                let step = if all { THREADS } else { THREADS * 4 };
+                let step = if all { THREADS } else { THREADS * 8 };
                 let (mut nth, mut untouched) = (1 + thread * step / THREADS, 0);
                 while untouched < RequestFault::ALL.len() {
                     let turn = usize::try_from(nth / step).unwrap() % RequestFault::ALL.len();
@@ -400,7 +400,7 @@ fn sweep(store: &Store) -> JoinHandle<Result<(), StorageError>> {
     let store = store.clone();
     tokio::spawn(async move {
         let inner = &store.owner.0;
-        let mut maintenance = inner.upkeep.lock().await;
+        let mut maintenance = inner.maintenance.lock().await;
         inner.sweep(&mut maintenance, Signal::Spans, None).await
     })
 }

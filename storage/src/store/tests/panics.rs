@@ -22,7 +22,7 @@ use crate::{
         faulty::{Dice, DiskFault, FaultRepeat, FaultyDisk},
     },
     store::{
-        background::UPKEEP,
+        background::MAINTENANCE_INTERVAL,
         simulation::{Ledger, read},
     },
 };
@@ -99,17 +99,17 @@ async fn a_panic_in_the_log_writer_or_a_flush_loses_nothing_and_ends_the_process
 /// A clock that delays maintenance until the test starts it, hours later, and then lets it run
 /// often.
 #[derive(Debug)]
-struct HeldUpkeep {
+struct HeldMaintenance {
     has_begun: watch::Sender<bool>,
 }
 
-impl HeldUpkeep {
+impl HeldMaintenance {
     fn passed(&self) -> Duration {
         if *self.has_begun.borrow() { SETTLED } else { Duration::ZERO }
     }
 }
 
-impl Clock for HeldUpkeep {
+impl Clock for HeldMaintenance {
     fn now(&self) -> UnixNanos {
         UnixNanos(SystemClock.now().0 + u64::try_from(self.passed().as_nanos()).unwrap())
     }
@@ -119,7 +119,7 @@ impl Clock for HeldUpkeep {
     }
 
     fn sleep(&self, duration: Duration) -> Pin<Box<dyn Future<Output = ()> + Send>> {
-        if duration != UPKEEP {
+        if duration != MAINTENANCE_INTERVAL {
             return SystemClock.sleep(duration);
         }
         let mut has_begun = self.has_begun.subscribe();
@@ -134,13 +134,13 @@ impl Clock for HeldUpkeep {
 /// A running store with three files in each table. Its maintenance has not begun.
 struct FlushedStore {
     store: Store,
-    clock: Arc<HeldUpkeep>,
+    clock: Arc<HeldMaintenance>,
     contents: BTreeMap<String, u64>,
 }
 
 impl FlushedStore {
     async fn new(disk: &FaultyDisk, root: &Path) -> Self {
-        let clock = Arc::new(HeldUpkeep { has_begun: watch::Sender::new(false) });
+        let clock = Arc::new(HeldMaintenance { has_begun: watch::Sender::new(false) });
         let time = Arc::clone(&clock) as Arc<dyn Clock>;
         let disk: SharedDisk = Arc::new(disk.clone());
         // Only maintenance uses the disk in the background.
@@ -171,7 +171,7 @@ impl FlushedStore {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn upkeep_that_panics_at_its_work_runs_again_and_merges_the_files() {
+async fn maintenance_that_panics_at_its_work_runs_again_and_merges_the_files() {
     let root = tempfile::tempdir().unwrap();
     let disk = FaultyDisk::new(root.path());
     let undisturbed = FlushedStore::new(&disk, root.path()).await;
@@ -183,7 +183,7 @@ async fn upkeep_that_panics_at_its_work_runs_again_and_merges_the_files() {
     // The operations are the check of free space, and those that write the merged file.
     for what in ["measure", "create", "append", "sync"] {
         let first = work.iter().position(|words| words.starts_with(what));
-        let first = first.unwrap_or_else(|| panic!("upkeep does not {what}: {work:?}"));
+        let first = first.unwrap_or_else(|| panic!("maintenance does not {what}: {work:?}"));
         let root = tempfile::tempdir().unwrap();
         let disk = FaultyDisk::new(root.path());
         let flushed = FlushedStore::new(&disk, root.path()).await;
@@ -193,13 +193,13 @@ async fn upkeep_that_panics_at_its_work_runs_again_and_merges_the_files() {
         assert_eq!(disk.heal(), 1, "{what}");
         let store = flushed.store;
         for task in store.supervision().tasks() {
-            let restarts = u64::from(task.name == "upkeep");
+            let restarts = u64::from(task.name == "maintenance");
             assert_eq!((task.state, task.restarts), (TaskState::Running, restarts), "{task:?}");
             let planted = task.last_panic.as_deref();
             let is_planted = planted.is_some_and(|words| words.contains("a planted panic"));
             assert_eq!(is_planted, restarts == 1, "{task:?}");
         }
-        assert!(store.supervision().tasks().iter().any(|task| task.name == "upkeep"));
+        assert!(store.supervision().tasks().iter().any(|task| task.name == "maintenance"));
         store.ready().unwrap();
         assert_eq!(contents(&store), flushed.contents, "{what}");
         store.close().await.unwrap();

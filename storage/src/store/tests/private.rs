@@ -14,8 +14,8 @@ use super::{contents, logs, open, traces};
 use crate::{
     Erasure, Store,
     disk::{ExposedFiles, make_private},
+    maintenance::MergePace,
     paths::OWN_NAMES,
-    upkeep::MergePace,
 };
 
 /// Returns every file and folder with its permission bits.

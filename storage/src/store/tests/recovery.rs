@@ -112,7 +112,7 @@ async fn a_checkpoint_keeps_the_position_with_its_checksum() {
     for number in 1..=9 {
         store.append(traces(number, 1)).await.unwrap();
         store.flush().await.unwrap();
-        store.owner.0.run_maintenance_step(crate::upkeep::MergePace::Running).await.unwrap();
+        store.owner.0.run_maintenance_step(crate::maintenance::MergePace::Running).await.unwrap();
     }
     store.close().await.unwrap();
     let all = contents(&store);

@@ -9,7 +9,9 @@ use tidings_proto::otlp::{
 };
 
 use super::open;
-use crate::{StoreMemory, TelemetryBatch, check, schema::Signal, store::upkeep::tests::files};
+use crate::{
+    StoreMemory, TelemetryBatch, check, schema::Signal, store::maintenance_steps::tests::files,
+};
 
 const ROWS: u64 = 1_500;
 /// Number of distinct long texts. Together they are longer than Parquet's usual dictionary of 1

@@ -169,7 +169,7 @@ async fn a_snapshot_held_over_a_merge_still_reads() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn upkeep_that_fails_anywhere_loses_and_doubles_nothing() {
+async fn maintenance_that_fails_anywhere_loses_and_doubles_nothing() {
     for fault in [FaultRepeat::Once, FaultRepeat::Persistent] {
         // After a single fault, the same steps follow as after a persistent one, except for those
         // that clean up.
@@ -248,7 +248,7 @@ async fn merged_files_go_when_they_are_old_and_nobody_reads_them() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn upkeep_leaves_the_reserve_says_what_waits_and_does_it_when_there_is_room() {
+async fn maintenance_leaves_the_reserve_says_what_waits_and_does_it_when_there_is_room() {
     const RESERVE: u64 = 100_000;
     let root = tempfile::tempdir().unwrap();
     let disk = FaultyDisk::new(root.path());
@@ -399,7 +399,7 @@ async fn thinning_that_finds_the_disk_full_waits_and_keeps_nothing_else_from_bei
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_disk_that_cannot_be_measured_stops_no_upkeep() {
+async fn a_disk_that_cannot_be_measured_stops_no_maintenance() {
     let root = tempfile::tempdir().unwrap();
     let (disk, clock) = (FaultyDisk::new(root.path()), MovedClock::new());
     let retention = Retention { age: days(3), ..Retention::default() };
@@ -521,7 +521,7 @@ async fn files_that_cannot_be_merged_are_told_and_stop_no_others() {
     let inner = &store.owner.0;
     let of_spans = inner.shared.state.files(Signal::Spans);
     {
-        let mut maintenance = inner.upkeep.lock().await;
+        let mut maintenance = inner.maintenance.lock().await;
         let mut left =
             |error| leave(&mut maintenance, &of_spans[..2], error, MaintenanceState::stuck);
         let full = || std::io::Error::from(std::io::ErrorKind::StorageFull);
@@ -532,7 +532,7 @@ async fn files_that_cannot_be_merged_are_told_and_stop_no_others() {
             StorageError::Parquet(ParquetError::External(Box::new(full()))),
         ];
         for error in passing {
-            assert!(left(error).is_err(), "that passes, and upkeep is done again");
+            assert!(left(error).is_err(), "that passes, and maintenance is done again");
         }
         left(StorageError::Arrow(ArrowError::OffsetOverflowError(1 << 31))).unwrap();
     }
@@ -853,8 +853,8 @@ async fn interleaved(seed: u64) {
                 }
                 4 | 5 => store.flush().await.unwrap(),
                 6 => {
-                    let upkeep = store.owner.0.run_maintenance_step(MergePace::Offline);
-                    let (kept, flushed) = tokio::join!(upkeep, store.flush());
+                    let maintenance = store.owner.0.run_maintenance_step(MergePace::Offline);
+                    let (kept, flushed) = tokio::join!(maintenance, store.flush());
                     kept.unwrap();
                     flushed.unwrap();
                 }
@@ -875,7 +875,7 @@ async fn interleaved(seed: u64) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn readers_see_every_row_once_whatever_upkeep_does() {
+async fn readers_see_every_row_once_whatever_maintenance_does() {
     for seed in 0..4 {
         interleaved(seed).await;
     }

@@ -42,7 +42,7 @@ const SETTLED_RATIO: u64 = 16;
 const LATENESS: Duration = Duration::from_secs(10 * 60);
 /// Time without new rows after which an hour that is over is settled. A large file is then
 /// rewritten for late rows at most a few times a day.
-const SETTLING: Duration = Duration::from_secs(6 * 3600);
+pub(crate) const SETTLING: Duration = Duration::from_secs(6 * 3600);
 
 /// Returns true if a file is never merged again.
 pub(crate) fn is_sealed(file: &DataFile) -> bool {

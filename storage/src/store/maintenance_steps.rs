@@ -32,15 +32,15 @@ use crate::{
     blocking::blocking,
     data_file::{Choice, DataFile, MergeLimits, merge_bytes_min},
     disk::Mistake,
+    maintenance::{
+        ClockGuard, DiskSpace, ExpiredFiles, MergeJob, MergePace, RetentionStep, Rewrite,
+        WaitingForRoom, common_mark, due, keeps_free, plan,
+    },
     paths::index_path,
     pins::Pins,
     ranges::portions,
     schema::Signal,
     table_change::{CommitReason, TableChange},
-    upkeep::{
-        ClockGuard, DiskSpace, ExpiredFiles, MergeJob, MergePace, RetentionStep, Rewrite,
-        WaitingForRoom, common_mark, due, keeps_free, plan,
-    },
 };
 
 /// Delay before checking again whether a flush has finished.
@@ -51,7 +51,7 @@ const YIELDS_MAX: u32 = 200;
 
 /// Result of maintenance.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct UpkeepReport {
+pub struct MaintenanceReport {
     /// Number of files whose rows were merged into other files.
     pub merged_files: u64,
     /// Bytes of these files.
@@ -73,7 +73,7 @@ pub struct UpkeepReport {
     pub waiting: Option<WaitingForRoom>,
 }
 
-impl fmt::Display for UpkeepReport {
+impl fmt::Display for MaintenanceReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "merged   {} files ({} bytes)", self.merged_files, self.merged_bytes)?;
         writeln!(f, "retired  {} files", self.retired_files)?;
@@ -96,7 +96,7 @@ pub(super) struct MaintenanceState {
     places: PinnedFiles,
     /// Files with precomputed corrections for split traces.
     corrections: CorrectionState,
-    pub(super) report: UpkeepReport,
+    pub(super) report: MaintenanceReport,
 }
 
 impl MaintenanceState {
@@ -109,7 +109,7 @@ impl MaintenanceState {
             stuck: HashSet::new(),
             places: PinnedFiles::default(),
             corrections: CorrectionState::default(),
-            report: UpkeepReport::default(),
+            report: MaintenanceReport::default(),
         }
     }
 
@@ -138,7 +138,7 @@ impl MaintenanceState {
 impl StoreInner {
     /// Performs one maintenance step that is due. Returns true if there was one.
     pub(super) async fn run_maintenance_step(&self, pace: MergePace) -> Result<bool, StorageError> {
-        let mut maintenance = self.upkeep.lock().await;
+        let mut maintenance = self.maintenance.lock().await;
         let clock = &self.shared.clock;
         let believed =
             maintenance.clock.is_believed(clock.now(), ClockGuard::passing(clock.as_ref()))
@@ -213,7 +213,7 @@ impl StoreInner {
         let mut known = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         match (&waiting, &*known) {
             (Some(waiting), None) => tracing::warn!("{waiting}"),
-            (None, Some(_)) => tracing::info!("the disk has room for upkeep again"),
+            (None, Some(_)) => tracing::info!("the disk has room for maintenance again"),
             _ => {}
         }
         *known = waiting;
@@ -345,14 +345,14 @@ impl StoreInner {
     pub(super) async fn run_maintenance(
         &self,
         clock_is_right: bool,
-    ) -> Result<UpkeepReport, StorageError> {
+    ) -> Result<MaintenanceReport, StorageError> {
         if clock_is_right {
-            self.upkeep.lock().await.clock.confirm();
+            self.maintenance.lock().await.clock.confirm();
         }
         while Box::pin(self.run_maintenance_step(MergePace::Offline)).await? {}
         let waiting = *self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        let report = std::mem::take(&mut self.upkeep.lock().await.report);
-        Ok(UpkeepReport { waiting, ..report })
+        let report = std::mem::take(&mut self.maintenance.lock().await.report);
+        Ok(MaintenanceReport { waiting, ..report })
     }
 
     async fn write_checkpoint(&self, signal: Signal) -> Result<(), StorageError> {
@@ -514,7 +514,7 @@ struct WholeCommit<'a>(&'a StoreInner);
 impl Drop for WholeCommit<'_> {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            self.0.give_up("commit", "a commit of upkeep panicked");
+            self.0.give_up("commit", "a commit of maintenance panicked");
         }
     }
 }
@@ -531,7 +531,7 @@ fn leave(
     let unreadable = unreadable(&error).or_else(|| refused(&error, files));
     match unreadable.filter(|path| !maintenance.damaged.contains(*path)).cloned() {
         Some(path) => {
-            tracing::error!(%error, "a data file cannot be read: upkeep leaves it alone");
+            tracing::error!(%error, "a data file cannot be read: maintenance leaves it alone");
             maintenance.damaged.insert(path.clone());
             maintenance.report.damaged_files.push(path);
             Ok(())
