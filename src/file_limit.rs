@@ -5,11 +5,13 @@
 //! segment and read no data file, and health checks would fail. The settings own the number of
 //! connections that an operator wants.
 
+use tidings_collector::RECEIVERS;
+
 /// Files that are kept for the store and its reads, where the system's limit is high enough.
 const RESERVE_MAX: u64 = 1024;
 
-/// The HTTP address, the two OTLP receivers and Zipkin's.
-const LISTENERS: u64 = 4;
+/// The HTTP address and the receivers.
+const LISTENERS: u64 = 1 + RECEIVERS.len() as u64;
 
 /// Raises the limit of open files to the maximum that the system allows. Returns the number of
 /// connections that a listener may have, at most `wanted`.
@@ -42,17 +44,25 @@ fn share(open_files_max: u64) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use super::{LISTENERS, share};
+    use super::{LISTENERS, RECEIVERS, RESERVE_MAX, share};
 
     #[test]
     fn all_listeners_together_leave_half_of_the_files_or_a_thousand_to_the_store() {
         for (limit, connections) in
-            [(200, 25), (1024, 128), (4096, 768), (9024, 2000), (1 << 20, 261_888)]
+            [(200, 100), (1024, 512), (4096, 3072), (9024, 8000), (1 << 20, 1_047_552)]
         {
-            assert_eq!(share(limit), connections, "{limit}");
+            assert_eq!(share(limit), connections / LISTENERS, "{limit}");
             assert!(share(limit) * LISTENERS <= limit - (limit / 2).min(1024), "{limit}");
         }
         assert_eq!([share(0), share(3)], [1, 1]);
         assert!(share(u64::MAX) > 1 << 60);
+    }
+
+    #[test]
+    fn the_http_address_and_every_receiver_have_a_share_beside_the_reserve() {
+        let listeners = RECEIVERS.iter().map(|receiver| receiver.setting).chain(["http"]);
+        let connections: u64 = listeners.map(|_| share(4096)).sum();
+        let left = 4096 - connections;
+        assert!((RESERVE_MAX..RESERVE_MAX + LISTENERS).contains(&left), "{left}");
     }
 }

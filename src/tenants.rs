@@ -355,10 +355,10 @@ impl Tenants {
         let opened = divided(settings.store.clone(), count);
         let (store, recovery) = Store::open(opened, Arc::clone(&inner.clock)).await?;
         tell_opened(&name, &settings, &recovery);
-        let query = inner.default.query.beside(store.clone());
+        let query = inner.default.query.with_shared_permits(store.clone());
         let tenant = Tenant::new(name.clone(), store.clone(), query);
         if self.insert(name, Arc::clone(&tenant)) {
-            inner.default.query.leave_room();
+            inner.default.query.halve_permits();
         }
         if inner.is_closed.load(Relaxed) {
             store.close().await?;

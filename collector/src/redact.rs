@@ -19,7 +19,9 @@ use std::{
     sync::atomic::{AtomicU64, Ordering::Relaxed},
 };
 
-use tidings_proto::otlp::{AnyValue, InstrumentationScope, KeyValue, LogRecord, Span, Value};
+use tidings_proto::otlp::{
+    AnyValue, InstrumentationScope, KeyValue, LogRecord, Span, Value, ValueForm, ValueFormMut,
+};
 use tidings_storage::TelemetryBatch;
 
 pub(crate) use self::{key_rules::KeyRule, text::starts_statement};
@@ -109,18 +111,22 @@ impl Redactor {
         let Some(keys) = &self.keys else { return false };
         let mut open = vec![(rule, value)];
         while let Some((rule, value)) = open.pop() {
-            match &value.value {
-                Some(Value::Array(list)) => open.extend(list.values.iter().map(|one| (rule, one))),
-                Some(Value::Kvlist(map)) => {
-                    if map.values.iter().any(|entry| self.finds_in_key(entry.key.as_bytes())) {
+            let Some(value) = &value.value else { continue };
+            match value.form() {
+                ValueForm::List(values) => open.extend(values.iter().map(|one| (rule, one))),
+                ValueForm::Map(entries) => {
+                    if entries.iter().any(|entry| self.finds_in_key(entry.key.as_bytes())) {
                         return true;
                     }
-                    open.extend(map.values.iter().filter_map(|entry| {
+                    open.extend(entries.iter().filter_map(|entry| {
                         Some((inner_rule(rule, keys, &entry.key), entry.value.as_ref()?))
                     }));
                 }
-                Some(leaf) if redacted(rule, leaf, keys).is_some() => return true,
-                _ => {}
+                leaf => {
+                    if redacted(rule, leaf, keys).is_some() {
+                        return true;
+                    }
+                }
             }
         }
         false
@@ -252,24 +258,24 @@ impl Redaction<'_> {
     fn value(&mut self, rule: KeyRule, value: &mut AnyValue) {
         let mut open = vec![(rule, value)];
         while let Some((rule, value)) = open.pop() {
-            match &mut value.value {
-                Some(Value::Array(list)) => {
-                    open.extend(list.values.iter_mut().map(|one| (rule, one)));
+            let Some(value) = &mut value.value else { continue };
+            match value.form_mut() {
+                ValueFormMut::List(values) => {
+                    open.extend(values.iter_mut().map(|one| (rule, one)));
                 }
-                Some(Value::Kvlist(map)) => {
-                    for entry in &mut map.values {
+                ValueFormMut::Map(entries) => {
+                    for entry in entries {
                         let rule = inner_rule(rule, self.keys, &entry.key);
                         self.text(&mut entry.key);
                         open.extend(entry.value.as_mut().map(|value| (rule, value)));
                     }
                 }
-                Some(leaf) => {
-                    if let Some(replacement) = redacted(rule, leaf, self.keys) {
+                ValueFormMut::Single(leaf) => {
+                    if let Some(replacement) = redacted(rule, leaf.form(), self.keys) {
                         *leaf = replacement;
                         self.count += 1;
                     }
                 }
-                None => {}
             }
         }
     }
@@ -294,21 +300,22 @@ fn inner_rule(outer: KeyRule, keys: &KeyRules, key: &str) -> KeyRule {
 
 /// Returns the replacement of a value that has a secret. A boolean stays, because it reveals at
 /// most that a secret exists.
-fn redacted(rule: KeyRule, value: &Value, keys: &KeyRules) -> Option<Value> {
-    match (rule, value) {
-        (_, Value::String(text)) => replaced(rule, text, keys).map(Value::String),
-        (KeyRule::Secret, Value::Bytes(bytes)) => {
+fn redacted(rule: KeyRule, value: ValueForm<'_>, keys: &KeyRules) -> Option<Value> {
+    let is_secret = rule == KeyRule::Secret;
+    match value {
+        ValueForm::Text(text) => replaced(rule, text, keys).map(Value::String),
+        ValueForm::Bytes(bytes) if is_secret => {
             (!is_redacted(bytes)).then(|| Value::Bytes(MARKER.into()))
         }
         // Some collectors send the lines of files as bytes.
-        (_, Value::Bytes(bytes)) => {
+        ValueForm::Bytes(bytes) => {
             let text = str::from_utf8(bytes).ok()?;
             replaced(rule, text, keys).map(|text| Value::Bytes(text.into()))
         }
-        (KeyRule::Secret, Value::Int(_) | Value::Double(_)) => {
-            Some(Value::String(MARKER.to_owned()))
+        ValueForm::Int(_) | ValueForm::Double(_) => {
+            is_secret.then(|| Value::String(MARKER.to_owned()))
         }
-        _ => None,
+        ValueForm::Bool(_) | ValueForm::List(_) | ValueForm::Map(_) => None,
     }
 }
 

@@ -40,10 +40,7 @@ impl ReadRouter {
             for batch in [spans(), log_record()] {
                 store.append(batch).await.expect("a small batch is taken");
             }
-            let settings = QuerySettings {
-                transaction_keys: vec!["order.id".to_owned()],
-                search_rows_max: 1_000,
-            };
+            let settings = QuerySettings { search_rows_max: 1_000, ..QuerySettings::default() };
             router(QueryService::new(store, settings, clock))
         });
         Self { runtime, router, folder }

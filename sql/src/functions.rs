@@ -5,12 +5,14 @@
 //! `generate_series`, …) or keep every value (`array_agg`, `string_agg`) are not on the list.
 //! `ours` has the parts that our own functions for ids, attributes and patterns share, and
 //! `operators` turns operators into functions. `sum`, `checked_integers`, `checked_dates` and
-//! `checked_times` replace the engine's arithmetic of whole numbers and times, which overflows.
+//! `checked_times` replace the engine's arithmetic of whole numbers and times, which overflows, and
+//! `exact_parts` its parts of a duration.
 
 mod bounded;
 mod checked_dates;
 mod checked_integers;
 mod checked_times;
+mod exact_parts;
 mod forwarding;
 mod operators;
 mod ours;
@@ -20,9 +22,7 @@ mod sum;
 use std::sync::Arc;
 
 use datafusion::{
-    functions::{
-        datetime::planner::DatetimeFunctionPlanner, unicode::planner::UnicodeFunctionPlanner,
-    },
+    functions::unicode::planner::UnicodeFunctionPlanner,
     functions_aggregate::planner::AggregateFunctionPlanner,
     functions_window::planner::WindowFunctionPlanner,
     logical_expr::{
@@ -87,7 +87,6 @@ const SCALARS: &[&str] = &[
     // Of times.
     "current_date",
     "date_bin",
-    "date_part",
     "date_trunc",
     "from_unixtime",
     "make_date",
@@ -162,6 +161,8 @@ pub(crate) fn scalars(meter: &Arc<Meter>) -> Vec<Arc<ScalarUDF>> {
     for function in datafusion::functions::all_default_functions() {
         if checked_times::CHECKED.contains(&function.name()) {
             functions.push(checked_times::checked(function));
+        } else if function.name() == exact_parts::NAME {
+            functions.push(exact_parts::exact(function));
         } else if SCALARS.contains(&function.name()) {
             functions.push(function);
         } else if GROWING.contains(&function.name()) {
@@ -193,7 +194,6 @@ pub(crate) fn windows() -> Vec<Arc<WindowUDF>> {
 pub(crate) fn planners(meter: &Arc<Meter>) -> Vec<Arc<dyn ExprPlanner>> {
     vec![
         Arc::new(operators::OperatorPlanner::new(meter)),
-        Arc::new(DatetimeFunctionPlanner),
         Arc::new(UnicodeFunctionPlanner),
         // `count(*)`.
         Arc::new(AggregateFunctionPlanner),

@@ -202,7 +202,7 @@ impl SqlService {
                 Err(_) => (0, QueryOutcome::Refused),
             };
             let duration = self.clock.instant().saturating_duration_since(begun);
-            self.recent.record_of(&question, EndedQuery { start, duration, rows, outcome });
+            self.recent.record_for(&question, EndedQuery { start, duration, rows, outcome });
         }
         result
     }

@@ -177,7 +177,7 @@ const OTHERS: &[Setting] = &[
     setting!("audit-age", "365d", age, audit_age, "days of the audit log are deleted at this age: days, hours or minutes as 365d, 12h; or forever"),
     setting!("log", "info,buoyant_kernel=warn,deltalake_core=warn", log_filter, log, "what the program logs: error, warn, info, debug, trace, or per module as in RUST_LOG"),
     setting!("own-telemetry", "off", records, own_telemetry.records, "which of the server's own traces and log lines are stored, as service tidings of the tenant default: off, errors (what failed or was slow, and log lines from warnings on) or all (every question to the HTTP address besides, and all log lines from information on)"),
-    setting!("own-telemetry-slow-millis", "1000", count, own_telemetry.slow_millis, "questions, requests, flushes and upkeep that take this many milliseconds are slow, for own-telemetry"),
+    setting!("own-telemetry-slow-millis", "1000", count, own_telemetry.slow_millis, "questions, requests, flushes and maintenance that take this many milliseconds are slow, for own-telemetry"),
     setting!("metrics-endpoint", "", endpoint, metrics_push.endpoint, "OTLP/HTTP collector that gets the metrics of /metrics, as http://127.0.0.1:4318; /v1/metrics is its path unless it has one; none are sent unless it is set"),
     setting!("metrics-interval-seconds", "60", seconds, metrics_push.interval, "metrics are sent to metrics-endpoint this often"),
     setting!("metrics-ca", "", file, metrics_push.ca, "PEM file with roots of the certificate of metrics-endpoint, or the certificate itself"),

@@ -37,7 +37,7 @@ pub(super) const CHECKED: &[&str] = &[
 ];
 
 const SECONDS_A_DAY: i64 = 24 * 60 * 60;
-const NANOS_A_SECOND: i64 = 1_000_000_000;
+pub(super) const NANOS_A_SECOND: i64 = 1_000_000_000;
 /// The first and last seconds of a time, counted from 1970: the years -262,142 to 262,141. That is
 /// a year less on each side than the calendar has, so that the times exist in every zone.
 const CALENDAR_SECONDS: (i64, i64) = (-8_334_569_692_800, 8_210_235_340_799);
@@ -133,7 +133,8 @@ fn check_range(times: &ArrayRef, unit: TimeUnit, (first, last): (i64, i64)) -> R
     if fits { Ok(()) } else { Err(no_such_time()) }
 }
 
-fn per_second(unit: TimeUnit) -> i64 {
+/// Returns how many of these units a second has.
+pub(super) fn per_second(unit: TimeUnit) -> i64 {
     match unit {
         TimeUnit::Second => 1,
         TimeUnit::Millisecond => 1_000,

@@ -1,5 +1,5 @@
 //! Operators that become our own functions: `||`, `~` and its variants, `attributes['key']`, `+`,
-//! `-` and `*` between whole numbers, and `+` and `-` between a date and days.
+//! `-` and `*` between whole numbers, `+` and `-` between a date and days, and `EXTRACT`.
 
 use std::sync::Arc;
 
@@ -18,7 +18,7 @@ use datafusion::{
 use super::{
     checked_dates::CheckedDays,
     checked_integers::Checked,
-    ours,
+    exact_parts, ours,
     ours::{Arguments, Function},
     pattern,
 };
@@ -32,6 +32,7 @@ pub(super) struct OperatorPlanner {
     entry: Arc<ScalarUDF>,
     checked: Checked,
     days: CheckedDays,
+    part: Arc<ScalarUDF>,
 }
 
 impl OperatorPlanner {
@@ -42,6 +43,7 @@ impl OperatorPlanner {
             entry: ours::entry(meter),
             checked: Checked::new(),
             days: CheckedDays::new(),
+            part: exact_parts::exact(datafusion::functions::datetime::date_part()),
         }
     }
 }
@@ -97,6 +99,10 @@ impl ExprPlanner for OperatorPlanner {
             GetFieldAccess::ListRange { .. } => return Ok(PlannerResult::Original(access)),
         };
         Ok(PlannerResult::Planned(self.entry.call(vec![access.expr, key])))
+    }
+
+    fn plan_extract(&self, args: Vec<Expr>) -> Result<PlannerResult<Vec<Expr>>> {
+        Ok(PlannerResult::Planned(self.part.call(args)))
     }
 }
 

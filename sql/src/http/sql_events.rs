@@ -53,7 +53,7 @@ impl RunningQuery {
         let (asked, watched) = (service.clone(), Arc::clone(&watch));
         let answer = async move { asked.ask_watched(query, watched).await };
         let mut task = JoinSet::new();
-        task.spawn(QueryOrigin::carry(QueryOrigin::current(), answer).in_current_span());
+        task.spawn(QueryOrigin::propagate(QueryOrigin::current(), answer).in_current_span());
         Self { service: service.clone(), watch, begun, task }
     }
 

@@ -10,7 +10,7 @@ use std::{
 use arrow_array::{ArrayRef, Int64Array, RecordBatch, StringArray};
 use arrow_schema::{ArrowError, DataType, Field, Schema, SchemaRef};
 use tidings_proto::{UnixNanos, api::EdgeKind};
-use tidings_query::{Bounded, QueryError, StretchEdge, edges_between};
+use tidings_query::{BoundedSnapshot, QueryError, StretchEdge, edges_between};
 use tidings_storage::{
     Call, CallAccumulator, CallAccumulatorFactory, CallBounds, CallKey, Cell, SpanFilter, TimeRange,
 };
@@ -121,7 +121,7 @@ impl EdgeSource {
         let bounds = (first..=last + 1).map(|minute| UnixNanos(minute.saturating_mul(MINUTE.0)));
         let bounds: Vec<_> = bounds.collect();
         let meter = &stored.meter;
-        let bounded = Bounded {
+        let bounded = BoundedSnapshot {
             snapshot: stored.snapshot.clone(),
             stop: Arc::clone(&meter.stop),
             clock: Arc::clone(&meter.clock),

@@ -7,20 +7,24 @@ use tidings_sql::{Query, SqlErrorKind, SqlLimits};
 
 use crate::harness::{Harness, record, span};
 
-const LIMITS: SqlLimits = SqlLimits {
-    deadline: Duration::from_millis(1_500),
-    memory_bytes_max: 64 << 20,
-    rows_max: 100_000,
-    answer_bytes_max: 16 << 20,
-    made_bytes_max: 128 << 20,
-    running_max: 2,
-    remembered_max: 4_000_000,
-    slot_wait: Duration::ZERO,
-    sending_min: Duration::from_secs(5),
-    sending_max: Duration::from_secs(600),
-};
+/// Maximum duration of a query.
+const DEADLINE: Duration = Duration::from_millis(1_500);
 /// Maximum time that a query may run after its end.
 const OVERRUN: Duration = Duration::from_secs(3);
+
+/// Small bounds of time, memory and concurrency.
+fn small_limits() -> SqlLimits {
+    SqlLimits {
+        deadline: DEADLINE,
+        memory_bytes_max: 64 << 20,
+        answer_bytes_max: 16 << 20,
+        made_bytes_max: 128 << 20,
+        running_max: 2,
+        remembered_max: 4_000_000,
+        slot_wait: Duration::ZERO,
+        ..SqlLimits::default()
+    }
+}
 
 /// Twenty thousand spans and some log records of 100 KiB.
 async fn filled(limits: SqlLimits) -> Harness {
@@ -62,7 +66,7 @@ const ENDLESS: &[&str] = &[
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_query_that_never_waits_ends_with_its_time() {
-    let harness = filled(LIMITS).await;
+    let harness = filled(small_limits()).await;
     for text in ENDLESS {
         let begin = Instant::now();
         let refusal = harness.refusal(text).await;
@@ -71,7 +75,7 @@ async fn a_query_that_never_waits_ends_with_its_time() {
             SqlErrorKind::TimedOut | SqlErrorKind::TooLarge | SqlErrorKind::Invalid
         );
         assert!(ended, "{text}: {refusal}");
-        assert!(begin.elapsed() < LIMITS.deadline + OVERRUN, "{text}");
+        assert!(begin.elapsed() < DEADLINE + OVERRUN, "{text}");
         idle(&harness).await;
     }
     assert_eq!(harness.value("SELECT count(*) FROM spans").await, 20_000);
@@ -79,7 +83,8 @@ async fn a_query_that_never_waits_ends_with_its_time() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_query_whose_asker_goes_away_ends_and_the_store_takes_appends_meanwhile() {
-    let harness = filled(SqlLimits { deadline: Duration::from_secs(60), ..LIMITS }).await;
+    let limits = SqlLimits { deadline: Duration::from_secs(60), ..small_limits() };
+    let harness = filled(limits).await;
     for text in &ENDLESS[..4] {
         let query = Query::new(*text);
         let service = harness.service.clone();
@@ -100,7 +105,7 @@ async fn a_query_whose_asker_goes_away_ends_and_the_store_takes_appends_meanwhil
 
 #[tokio::test(flavor = "multi_thread")]
 async fn queries_that_would_take_all_memory_are_refused() {
-    let harness = filled(LIMITS).await;
+    let harness = filled(small_limits()).await;
     let doubled = |signs: &str| {
         let levels: String = (1..12)
             .map(|n| format!(", c{n} AS (SELECT {} AS t FROM c{})", signs.replace('x', "t"), n - 1))
@@ -131,7 +136,7 @@ async fn queries_that_would_take_all_memory_are_refused() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn patterns_take_linear_time_and_have_a_size() {
-    let harness = filled(LIMITS).await;
+    let harness = filled(small_limits()).await;
     for pattern in ["(a*)*b", ".*x.{30}y", "(x+x+)+y"] {
         let query = format!("SELECT count(*) FROM logs WHERE text ~ '{pattern}'");
         assert_eq!(harness.value(&query).await, 0, "{pattern}");
@@ -147,7 +152,7 @@ async fn patterns_take_linear_time_and_have_a_size() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn queries_beyond_the_maximum_are_told_to_retry() {
-    let harness = filled(LIMITS).await;
+    let harness = filled(small_limits()).await;
     let ask = || {
         let service = harness.service.clone();
         let query = Query::new(ENDLESS[0]);

@@ -13,7 +13,7 @@ use std::{
 use serde_json::json;
 use tidings_proto::{UnixNanos, otlp::Span};
 use tidings_sql::SqlLimits;
-use tidings_storage::{Clock, Retention, StoreSettings, SystemClock, UpkeepReport};
+use tidings_storage::{Clock, MaintenanceReport, Retention, StoreSettings, SystemClock};
 
 use crate::harness::{Harness, span, story};
 
@@ -132,8 +132,8 @@ const TRACES_AN_HOUR: u64 = 6;
 
 /// Sends numbered traces of two spans, some an hour, and flushes them one by one. Every hour they
 /// are merged, and rows that are three hours old are removed. Returns the report of maintenance.
-async fn live(harness: &Harness, clock: &HoursClock) -> UpkeepReport {
-    let mut report = UpkeepReport::default();
+async fn live(harness: &Harness, clock: &HoursClock) -> MaintenanceReport {
+    let mut report = MaintenanceReport::default();
     for hour in 0..HOURS {
         clock.0.store(hour, Ordering::Relaxed);
         for number in hour * TRACES_AN_HOUR..(hour + 1) * TRACES_AN_HOUR {

@@ -61,6 +61,22 @@ const TIMES: &[(&str, Option<&str>)] = &[
     ("date_bin(INTERVAL '0 days', now())", None),
     ("date_bin(INTERVAL '1 day', first_time)", Some("null")),
     ("date_bin(INTERVAL '1 month', first_time)", Some("null")),
+    ("EXTRACT(EPOCH FROM day_after - before)", Some("1767312000.8765433")),
+    ("EXTRACT(EPOCH FROM day_after + short - day_after)", Some("3.5")),
+    ("EXTRACT(EPOCH FROM short)", Some("3.5")),
+    ("EXTRACT(SECOND FROM day_after + short - day_after)", Some("3")),
+    ("EXTRACT(MILLISECOND FROM day_after + short - day_after)", Some("3500")),
+    ("EXTRACT(MICROSECOND FROM day_after + short - day_after)", Some("3500000")),
+    ("EXTRACT(NANOSECOND FROM day_after + short - day_after)", Some("3500000000")),
+    ("EXTRACT(MILLISECOND FROM day_after - (day_after + short))", Some("-3500")),
+    ("EXTRACT(MILLISECOND FROM short + INTERVAL '1 minute')", Some("3500")),
+    ("EXTRACT(NANOSECOND FROM short + INTERVAL '40 days')", Some("3500000000")),
+    ("EXTRACT(MILLISECOND FROM day_after - day_before)", Some("86400000")),
+    ("EXTRACT(MICROSECOND FROM day_after - day_before)", None),
+    ("EXTRACT(MILLISECOND FROM before - day_after)", None),
+    ("EXTRACT(MILLISECOND FROM CAST(NULL AS INTERVAL))", Some("null")),
+    ("EXTRACT(NANOSECOND FROM last_time - TIMESTAMP '1970-01-01')", Some("9223372036854775807")),
+    ("date_part('msecs', day_after + short - day_after)", Some("3500")),
     // From numbers and texts.
     ("to_timestamp(whole)", None),
     ("to_timestamp(1e300)", None),
@@ -102,13 +118,13 @@ async fn times_do_not_wrap_around() {
         format!(
             "({FIRST}, {LAST}, TIMESTAMP '1969-12-31T23:59:59.123456789', DATE '2026-01-01', \
              9223372036854775807, 1e300, INTERVAL '{long}', TIMESTAMP '2026-01-01', \
-             TIMESTAMP '2026-01-02')"
+             TIMESTAMP '2026-01-02', INTERVAL '3.5 seconds')"
         )
     };
     // Two rows, so that no expression is constant.
     let from = format!(
         "(VALUES {}, {}) AS v (first_time, last_time, before, day, whole, large, long, day_before, \
-         day_after)",
+         day_after, short)",
         row("178956970 years"),
         row("178956969 years")
     );

@@ -59,7 +59,7 @@ pub(super) const OF_STORES: [&str; 26] = [
     "tidings_flush_failures",
     "tidings_table_commits",
     "tidings_compaction_backlog_files",
-    "tidings_upkeep_files",
+    "tidings_maintenance_files",
     "tidings_verified_files",
     "tidings_damaged_files",
     "tidings_quarantined_files",
@@ -374,22 +374,22 @@ pub(super) const METRICS: &[MetricDescription] = &[
         name: "tidings_table_commits",
         kind: MetricKind::Counter,
         labels: &[],
-        help: "Commits to the tables, of flushes and of upkeep",
+        help: "Commits to the tables, of flushes and of maintenance",
         read: of_store!(commits),
     },
     MetricDescription {
         name: "tidings_compaction_backlog_files",
         kind: MetricKind::Gauge,
         labels: &[],
-        help: "Files that wait to be merged, when upkeep looked last",
+        help: "Files that wait to be merged, when maintenance looked last",
         read: of_store!(backlog_files),
     },
     MetricDescription {
-        name: "tidings_upkeep_files",
+        name: "tidings_maintenance_files",
         kind: MetricKind::Counter,
         labels: &["outcome"],
-        help: "Files that upkeep `merged` into others, `retired` for their age or by erasing, `written`, or `discarded` from the quarantine at their age",
-        read: upkeep_files,
+        help: "Files that maintenance `merged` into others, `retired` for their age or by erasing, `written`, or `discarded` from the quarantine at their age",
+        read: maintenance_files,
     },
     MetricDescription {
         name: "tidings_verified_files",
@@ -409,7 +409,7 @@ pub(super) const METRICS: &[MetricDescription] = &[
         name: "tidings_quarantined_files",
         kind: MetricKind::Gauge,
         labels: &[],
-        help: "Files in the quarantine, when upkeep looked last",
+        help: "Files in the quarantine, when maintenance looked last",
         read: of_store!(quarantined_files),
     },
     MetricDescription {
@@ -544,7 +544,7 @@ fn times(
     vec![Sample::new([], SampleValue::Times(of(measured.store.measurements())))]
 }
 
-fn upkeep_files(measured: &Measured) -> Samples {
+fn maintenance_files(measured: &Measured) -> Samples {
     let done = measured.store.measurements();
     let outcomes = [
         ("merged", done.merged_files),
