@@ -70,7 +70,7 @@ fn traces(criterion: &mut Criterion) {
     let settings = StoreSettings { disk_reserve_bytes: 0, ..StoreSettings::new(folder.path()) };
     let clock = Arc::new(SystemClock);
     let (store, _) = runtime.block_on(Store::open(settings, Arc::clone(&clock) as _)).unwrap();
-    let settings = QuerySettings { transaction_keys: Vec::new(), search_rows_max: 10_000_000 };
+    let settings = QuerySettings { search_rows_max: 10_000_000, ..QuerySettings::default() };
     let service = QueryService::new(store.clone(), settings, clock);
 
     let mut group = criterion.benchmark_group("trace");

@@ -46,7 +46,7 @@ pub use patterns::PatternSearch;
 pub use red::{RedKey, RedKeys, RedSearch};
 pub use service_graph::GraphSearch;
 pub use trace_comparison::{CompareSearch, ComparedWith};
-pub use transaction_types::{Above, KindSearch};
+pub use transaction_types::{BreakdownThreshold, KindSearch};
 
 /// Calls of a group by step.
 #[derive(Debug, Clone, Default)]

@@ -100,7 +100,7 @@ pub enum QueryError {
         bytes_max: u64,
     },
     /// The maximum number of queries is running and waiting.
-    #[error("{waiting} questions are waiting already; try again in a moment")]
+    #[error("{waiting} queries are waiting already; try again in a moment")]
     Overloaded {
         /// Number of waiting queries.
         waiting: usize,
@@ -128,8 +128,8 @@ pub enum QueryError {
         limit: Duration,
     },
     /// The client no longer waits for the answer.
-    #[error("the question was withdrawn")]
-    Withdrawn,
+    #[error("the query was cancelled")]
+    Cancelled,
     /// Storage could not be read.
     #[error(transparent)]
     Storage(#[from] StorageError),
@@ -155,7 +155,7 @@ impl QueryError {
             | Self::LongAnswer { .. } => ErrorKind::TooLarge,
             Self::Overloaded { .. } | Self::Unread { .. } => ErrorKind::Overloaded,
             Self::Deadline { .. } => ErrorKind::TimedOut,
-            Self::Withdrawn => ErrorKind::Unavailable,
+            Self::Cancelled => ErrorKind::Unavailable,
             Self::Defect { .. } => ErrorKind::Failed,
             Self::Storage(error) => match error.kind() {
                 Storage::Full | Storage::Unavailable | Storage::Closed | Storage::Locked => {
@@ -194,7 +194,7 @@ impl From<QueryError> for GrpcStatus {
             ErrorKind::TimedOut => Code::DeadlineExceeded,
             ErrorKind::Overloaded | ErrorKind::Unavailable => Code::Unavailable,
             ErrorKind::Failed => {
-                tracing::error!(%error, "a question failed");
+                tracing::error!(%error, "query failed");
                 Code::Internal
             }
         };

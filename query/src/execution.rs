@@ -4,12 +4,12 @@
 //! query that times out or whose client disconnects stops at the next portion of its scan, with or
 //! without matches.
 
-mod added_up;
 mod admission;
-mod client_places;
+mod aggregates;
+mod client_semaphore;
 mod progress;
 mod recent_queries;
-mod spare_threads;
+mod thread_budget;
 
 use std::{
     fmt,
@@ -34,21 +34,21 @@ use tokio::sync::Semaphore;
 use tracing::field::Empty;
 
 pub(crate) use admission::{Admission, AdmissionSlot, QueryClient};
-pub(crate) use client_places::{ClientPlace, ClientPlaces, WaitingPlace};
+pub(crate) use client_semaphore::{ClientPermit, ClientSemaphore, PendingPermit};
 pub(crate) use progress::Progress;
 pub use recent_queries::{EndedQuery, QueryOrigin, RecentQueries, StatementRedaction};
-use spare_threads::SpareThreads;
+use thread_budget::ThreadBudget;
 
 use crate::{
     QueryError, QueryLimits, QuerySettings,
-    answer_shares::{AnswerShares, ClientId, TenantNumber},
+    client_quota::{ClientId, TenantNumber, UnreadQuota},
 };
 
 const STOP: ControlFlow<()> = ControlFlow::Break(());
 
 /// Snapshot and bounds for a query outside of the query service.
 #[derive(Debug, Clone)]
-pub struct Bounded {
+pub struct BoundedSnapshot {
     /// The snapshot.
     pub snapshot: Snapshot,
     /// Flag that stops the query soon after it becomes true.
@@ -62,14 +62,14 @@ pub struct Bounded {
 /// Queue of queries.
 #[derive(Debug)]
 pub(crate) struct Execution {
-    /// Places of the running queries of this queue, and the queries that wait for a place.
-    places: Arc<ClientPlaces>,
+    /// Permits for the queries of this queue, with a quota for each client.
+    client_permits: Arc<ClientSemaphore>,
     /// Semaphore with a permit for each running query of all queues that share the processors.
     running: Arc<Semaphore>,
-    spare_threads: Arc<SpareThreads>,
+    thread_budget: Arc<ThreadBudget>,
     recent: RecentQueries,
-    /// Bytes of answers that clients have not read yet, of all tenants.
-    answer_shares: Arc<AnswerShares>,
+    /// Quota of the answer bytes that clients have not read yet, of all tenants.
+    unread_quota: Arc<UnreadQuota>,
     /// Number of the tenant whose queue this is.
     tenant: TenantNumber,
     clock: Arc<dyn Clock>,
@@ -79,9 +79,9 @@ pub(crate) struct Execution {
 /// Input of one query: a snapshot, with checks of deadline and cancellation.
 pub(crate) struct Reader {
     snapshot: Snapshot,
-    withdrawn: Arc<AtomicBool>,
+    cancelled: Arc<AtomicBool>,
     progress: Arc<Progress>,
-    spare_threads: Arc<SpareThreads>,
+    thread_budget: Arc<ThreadBudget>,
     clock: Arc<dyn Clock>,
     deadline: Instant,
     /// Time at which the query arrived.
@@ -92,17 +92,17 @@ pub(crate) struct Reader {
     pub limits: QueryLimits,
 }
 
-/// Signals the computation on drop that the client no longer waits.
-struct Withdraw(Arc<AtomicBool>);
+/// Cancels the computation on drop, because the client no longer waits.
+struct CancellationGuard(Arc<AtomicBool>);
 
 impl Execution {
     pub(crate) fn new(clock: Arc<dyn Clock>, limits: QueryLimits) -> Self {
         Self {
-            places: ClientPlaces::new(limits.running_max),
+            client_permits: ClientSemaphore::new(limits.running_max),
             running: Arc::new(Semaphore::new(limits.running_max)),
-            spare_threads: Arc::new(SpareThreads::of_machine()),
+            thread_budget: Arc::new(ThreadBudget::from_machine()),
             recent: RecentQueries::default(),
-            answer_shares: AnswerShares::new(limits.unread_bytes_max),
+            unread_quota: UnreadQuota::new(limits.unread_bytes_max),
             tenant: TenantNumber::FIRST,
             clock,
             limits,
@@ -111,26 +111,26 @@ impl Execution {
 
     /// Creates a separate queue on the same processors, whose queries take at most half of the
     /// permits.
-    pub(crate) fn beside(&self) -> Self {
+    pub(crate) fn with_shared_permits(&self) -> Self {
         let (clock, limits) = (Arc::clone(&self.clock), self.limits);
         Self {
-            places: ClientPlaces::new(limits.running_max.div_ceil(2)),
+            client_permits: ClientSemaphore::new(limits.running_max.div_ceil(2)),
             running: Arc::clone(&self.running),
-            spare_threads: Arc::clone(&self.spare_threads),
-            answer_shares: Arc::clone(&self.answer_shares),
-            tenant: self.answer_shares.add_tenant(),
+            thread_budget: Arc::clone(&self.thread_budget),
+            unread_quota: Arc::clone(&self.unread_quota),
+            tenant: self.unread_quota.add_tenant(),
             ..Self::new(clock, limits)
         }
     }
 
     /// Limits the queries of this queue to half of the permits from now on.
-    pub(crate) fn leave_room(&self) {
-        self.places.reduce_to(self.limits.running_max.div_ceil(2));
+    pub(crate) fn halve_permits(&self) {
+        self.client_permits.reduce_permits(self.limits.running_max.div_ceil(2));
     }
 
-    /// Bytes of answers that clients have not read yet, and the number of this queue's tenant.
-    pub(crate) fn answer_shares(&self) -> (&Arc<AnswerShares>, TenantNumber) {
-        (&self.answer_shares, self.tenant)
+    /// Quota of the answer bytes that clients have not read yet, and this queue's tenant.
+    pub(crate) fn unread_quota(&self) -> (&Arc<UnreadQuota>, TenantNumber) {
+        (&self.unread_quota, self.tenant)
     }
 
     /// The slowest recent queries.
@@ -153,25 +153,25 @@ impl Execution {
         &self.clock
     }
 
-    /// Runs `work` when it is the client's turn and returns its result; `progress` is updated
+    /// Runs `work` when the query is admitted and returns its result; `progress` is updated
     /// meanwhile. The permits are released afterwards, unless the service handle keeps them.
     ///
     /// # Errors
-    /// `Overloaded` at once when the queue is full or the client has its share of it, `Deadline`
+    /// `Overloaded` at once when the queue is full or the client has its quota of it, `Deadline`
     /// when time is up.
     pub(crate) async fn run<T: Send + 'static>(
         &self,
         store: &Store,
         settings: &Arc<QuerySettings>,
         progress: Arc<Progress>,
-        QueryClient { client, kept }: QueryClient,
+        QueryClient { client, permit_slot }: QueryClient,
         work: impl FnOnce(&Reader) -> Result<T, QueryError> + Send + 'static,
     ) -> Result<T, QueryError> {
-        if let Some(kept) = &kept {
+        if let Some(permit_slot) = &permit_slot {
             // A client that holds the permits of its last query would wait for itself.
-            kept.end();
+            permit_slot.release();
         }
-        let place = self.admit(client)?;
+        let permit = self.admit(client)?;
         let span = tracing::debug_span!(
             "query",
             tidings.waited_seconds = Empty,
@@ -181,29 +181,29 @@ impl Execution {
         let (within, read) = (span.clone(), Arc::clone(&progress));
         let started = self.clock.instant();
         let mut listed = ListedQuery::new(self, &progress, started);
-        let withdraw = Withdraw(Arc::new(AtomicBool::new(false)));
+        let cancellation = CancellationGuard(Arc::new(AtomicBool::new(false)));
         let (store, settings) = (store.clone(), Arc::clone(settings));
-        let withdrawn = Arc::clone(&withdraw.0);
+        let cancelled = Arc::clone(&cancellation.0);
         let (clock, limits) = (Arc::clone(&self.clock), self.limits);
-        let spare_threads = Arc::clone(&self.spare_threads);
+        let thread_budget = Arc::clone(&self.thread_budget);
         let running = Arc::clone(&self.running);
         let answer = async move {
-            let place = place.granted().await;
-            let turn = running.acquire_owned().await.map_err(|closed| defect(&closed))?;
+            let permit = permit.acquired().await;
+            let cpu_permit = running.acquire_owned().await.map_err(|closed| defect(&closed))?;
             let waited = clock.instant().saturating_duration_since(started);
             within.record("tidings.waited_seconds", waited.as_secs_f64());
             let task = tokio::task::spawn_blocking(move || {
                 let _within = within.entered();
                 // The permits live as long as the computation, even when the client leaves.
-                let permits = (place, turn);
+                let permits = (permit, cpu_permit);
                 let reader = Reader {
                     snapshot: store
                         .snapshot()
-                        .stopped_by(Arc::clone(&withdrawn))
+                        .stopped_by(Arc::clone(&cancelled))
                         .watched_by(Arc::clone(&progress.scan)),
-                    withdrawn,
+                    cancelled,
                     progress,
-                    spare_threads,
+                    thread_budget,
                     deadline: started + limits.deadline,
                     now: clock.now(),
                     clock,
@@ -212,8 +212,8 @@ impl Execution {
                 };
                 let answer = work(&reader);
                 drop(reader);
-                match kept {
-                    Some(kept) if answer.is_ok() => kept.keep(permits),
+                match permit_slot {
+                    Some(permit_slot) if answer.is_ok() => permit_slot.keep(permits),
                     _ => drop(permits),
                 }
                 answer
@@ -226,7 +226,7 @@ impl Execution {
                 Err(QueryError::Deadline { limit: self.limits.deadline })
             }
         };
-        drop(withdraw);
+        drop(cancellation);
         span.record("tidings.rows_read", read.scan.rows());
         listed.end(&answer);
         if let Err(error) = &answer
@@ -237,9 +237,9 @@ impl Execution {
         answer
     }
 
-    fn admit(&self, client: ClientId) -> Result<WaitingPlace, QueryError> {
-        let place = self.places.enter(client, self.limits.waiting_max);
-        place.ok_or_else(|| QueryError::Overloaded { waiting: self.places.waiting() })
+    fn admit(&self, client: ClientId) -> Result<PendingPermit, QueryError> {
+        let permit = self.client_permits.request(client, self.limits.waiting_max);
+        permit.ok_or_else(|| QueryError::Overloaded { waiting: self.client_permits.queued() })
     }
 }
 
@@ -291,7 +291,7 @@ pub(crate) fn defect(reason: &dyn fmt::Display) -> QueryError {
     QueryError::Defect { reason: reason.to_string() }
 }
 
-impl Drop for Withdraw {
+impl Drop for CancellationGuard {
     fn drop(&mut self) {
         self.0.store(true, Ordering::Relaxed);
     }
@@ -305,14 +305,14 @@ impl fmt::Debug for Reader {
 
 impl Reader {
     /// Reader of a snapshot that the caller holds.
-    pub(crate) fn over(bounded: Bounded, limits: QueryLimits) -> Self {
-        let Bounded { snapshot, stop: withdrawn, clock, deadline } = bounded;
-        let settings = QuerySettings { transaction_keys: Vec::new(), search_rows_max: u64::MAX };
+    pub(crate) fn over(bounded: BoundedSnapshot, limits: QueryLimits) -> Self {
+        let BoundedSnapshot { snapshot, stop: cancelled, clock, deadline } = bounded;
+        let settings = QuerySettings { search_rows_max: u64::MAX, ..QuerySettings::default() };
         Self {
-            snapshot: snapshot.stopped_by(Arc::clone(&withdrawn)),
-            withdrawn,
+            snapshot: snapshot.stopped_by(Arc::clone(&cancelled)),
+            cancelled,
             progress: Arc::default(),
-            spare_threads: Arc::default(),
+            thread_budget: Arc::default(),
             deadline,
             now: clock.now(),
             clock,
@@ -465,8 +465,8 @@ impl Reader {
         step: DurationNanos,
         accumulators: &T,
     ) -> Result<CallAggregate<T::Accumulator>, QueryError> {
-        let spare = self.spare_threads.all_free();
-        self.aggregate_calls_with_threads(1 + spare.count(), filter, step, accumulators)
+        let lease = self.thread_budget.lease_free();
+        self.aggregate_calls_with_threads(1 + lease.count(), filter, step, accumulators)
     }
 
     /// Aggregates as [`Self::aggregate_calls`] does, with this number of threads.
@@ -516,7 +516,7 @@ impl Reader {
         mut visit: impl FnMut(&LogRows) -> Result<RowsNeeded, QueryError>,
     ) -> Result<ScanStats, QueryError> {
         self.newest_logs_past(counted_rows, filter, scan, |rows, reached| {
-            self.reached(reached);
+            self.report_reached(reached);
             visit(rows)
         })
     }
@@ -556,22 +556,22 @@ impl Reader {
     }
 
     /// Reports the number of matches so far.
-    pub(crate) fn found(&self, matches: usize) {
+    pub(crate) fn report_matches(&self, matches: usize) {
         self.progress.set_found(matches);
     }
 
     /// Reports that everything after this time was read.
-    pub(crate) fn reached(&self, time: UnixNanos) {
+    pub(crate) fn report_reached(&self, time: UnixNanos) {
         self.progress.set_reached(time);
     }
 
     /// Reports whether a client listens for progress.
-    pub(crate) fn is_heard(&self) -> bool {
-        self.progress.is_heard
+    pub(crate) fn has_listener(&self) -> bool {
+        self.progress.has_listener
     }
 
-    /// Reports further traces of the answer to the client.
-    pub(crate) fn tell(&self, traces: Vec<TraceSummary>) {
+    /// Streams further traces of the answer to the client.
+    pub(crate) fn stream_traces(&self, traces: Vec<TraceSummary>) {
         self.progress.add_traces(traces);
     }
 
@@ -619,8 +619,8 @@ impl Reader {
     /// reads a flag and not the clock. Loops make it before each row, whose texts may take a
     /// pattern seconds.
     pub(crate) fn check_cancelled(&self) -> Result<(), QueryError> {
-        match self.withdrawn.load(Ordering::Relaxed) {
-            true => Err(QueryError::Withdrawn),
+        match self.cancelled.load(Ordering::Relaxed) {
+            true => Err(QueryError::Cancelled),
             false => Ok(()),
         }
     }
@@ -636,7 +636,7 @@ impl Reader {
 }
 
 /// Statistics of the scan, and whether it was complete.
-pub(crate) fn searched(reader: &Reader, stats: ScanStats) -> Searched {
+pub(crate) fn search_stats(reader: &Reader, stats: ScanStats) -> Searched {
     let elapsed = u64::try_from(reader.elapsed().as_nanos()).unwrap_or(u64::MAX);
     Searched {
         rows: stats.rows,

@@ -98,7 +98,7 @@ pub fn router_described_by(
         .merge(tempo::routes())
         .with_state(service)
         .layer(middleware::from_fn(etag::tag))
-        .layer(middleware::from_fn_with_state(room, unread_budget::hold));
+        .layer(middleware::from_fn_with_state(room, unread_budget::reserve_body));
     compressed(routes)
 }
 

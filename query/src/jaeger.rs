@@ -52,8 +52,8 @@ pub(crate) fn operations(
     let mut operations: BTreeSet<(String, i32)> = BTreeSet::new();
     let service = stored(service);
     reader.call_keys(|key| {
-        let is_asked = key.service == service && kind.is_none_or(|kind| kind == key.kind);
-        if is_asked && operations.len() < reader.limits.names_counted_max {
+        let passes_matchers = key.service == service && kind.is_none_or(|kind| kind == key.kind);
+        if passes_matchers && operations.len() < reader.limits.names_counted_max {
             operations.insert((key.operation.to_owned(), key.kind.into()));
         }
     })?;

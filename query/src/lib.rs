@@ -10,7 +10,7 @@
 //! directly.
 
 mod analysis;
-mod answer_shares;
+mod client_quota;
 mod cursor;
 mod error;
 mod execution;
@@ -35,15 +35,15 @@ mod version;
 mod zipkin;
 
 pub use analysis::{
-    Above, BaselineChoice, ChangeSearch, CompareSearch, ComparedWith, DeploymentSearch,
-    ExceptionSearch, ExceptionTransactionSearch, ExplainSearch, GraphSearch, HeatmapSearch,
-    KindSearch, LogHistogramSearch, LogStatsSearch, PatternSearch, RedKey, RedKeys, RedSearch,
-    Selection, StretchEdge, StretchEdges, edges_between,
+    BaselineChoice, BreakdownThreshold, ChangeSearch, CompareSearch, ComparedWith,
+    DeploymentSearch, ExceptionSearch, ExceptionTransactionSearch, ExplainSearch, GraphSearch,
+    HeatmapSearch, KindSearch, LogHistogramSearch, LogStatsSearch, PatternSearch, RedKey, RedKeys,
+    RedSearch, Selection, StretchEdge, StretchEdges, edges_between,
 };
-pub use answer_shares::ClientId;
+pub use client_quota::ClientId;
 pub use cursor::{LogCursor, LogOrder, RankCursor, TraceCursor, TraceRank};
 pub use error::{ErrorKind, QueryError};
-pub use execution::Bounded;
+pub use execution::BoundedSnapshot;
 pub use execution::{EndedQuery, QueryOrigin, RecentQueries, StatementRedaction};
 pub use http::event_stream::{EVENT_STREAM, event as server_sent_event};
 pub use http::problem::ProblemResponse;
@@ -60,7 +60,7 @@ pub use query_service::{
 };
 pub use search::TraceSearch;
 pub use span_search::SpanSearch;
-pub use trace::{ClockView, TraceName, TraceQuestion};
+pub use trace::{ClockView, TraceName, TraceRequest};
 
 /// Entry points for fuzz targets: the texts of the query languages. They are not called in
 /// production.

@@ -28,7 +28,7 @@ use tidings_storage::{
 use crate::{
     QueryError,
     cursor::{LogCursor, LogOrder},
-    execution::{Reader, searched, total},
+    execution::{Reader, search_stats, total},
 };
 
 /// Step of the counts that are added up to the total.
@@ -70,7 +70,7 @@ pub(crate) type RecordKey = (UnixNanos, u64);
 pub(crate) fn search(reader: &Reader, search: &LogSearch) -> Result<LogSearchResult, QueryError> {
     let counted = count(reader, search)?;
     let counted_rows = counted.as_ref().map_or(reader.limits.counted_logs_min, |_| 0);
-    let mut page = Page::default();
+    let mut page = PageKeys::default();
     let mut stats = ScanStats::NOTHING;
     let has_page = search.limit > 0 || counted.is_none();
     for filter in search.filters.iter().filter(|_| has_page) {
@@ -82,7 +82,7 @@ pub(crate) fn search(reader: &Reader, search: &LogSearch) -> Result<LogSearchRes
     let RecordPage { logs, cut } = read(reader, &search.filters, search.order, page.keys.clone())?;
     page.keys.retain(|key| cut.is_none_or(|cut| is_before(search.order, *key, cut)));
     let seen = search.cursor.map_or(0, |cursor| cursor.seen);
-    let matched = page.met.len() as u64;
+    let matched = page.counted.len() as u64;
     let is_exact = stats.complete && !page.overflowed;
     let ends_here = match &counted {
         Some(counted) if counted.is_exact => page.keys.len() as u64 >= counted.records,
@@ -102,7 +102,7 @@ pub(crate) fn search(reader: &Reader, search: &LogSearch) -> Result<LogSearchRes
             Some(counted) => total(seen.saturating_add(counted.records), counted.is_exact),
             None => total(seen.saturating_add(matched), is_exact),
         },
-        searched: searched(
+        searched: search_stats(
             reader,
             counted.map_or(stats, |counted| ScanStats {
                 rows: stats.rows.saturating_add(counted.rows),
@@ -171,13 +171,13 @@ fn count(reader: &Reader, search: &LogSearch) -> Result<Option<CountedRecords>, 
 
 /// The keys of the page and of all records counted so far.
 #[derive(Debug, Default)]
-struct Page {
+struct PageKeys {
     keys: BTreeSet<RecordKey>,
-    met: HashSet<RecordKey, RandomState>,
+    counted: HashSet<RecordKey, RandomState>,
     overflowed: bool,
 }
 
-impl Page {
+impl PageKeys {
     fn find(
         &mut self,
         reader: &Reader,
@@ -185,25 +185,25 @@ impl Page {
         filter: &LogFilter,
         counted_rows: u64,
     ) -> Result<ScanStats, QueryError> {
-        let filter = narrowed(filter, search);
+        let filter = after_cursor(filter, search);
         let scan = Scan { detail: Detail::Keys, rows_max: search.rows_max };
         let visit = |rows: &LogRows| {
             for row in 0..rows.len() {
                 let key = (rows.time(row), rows.content_hash(row));
                 if is_after(key, search.cursor) {
-                    self.meet(key, search, reader.limits.counted_max);
+                    self.add_key(key, search, reader.limits.counted_max);
                 }
             }
-            reader.found(self.met.len());
+            reader.report_matches(self.counted.len());
             Ok(rows_needed(&self.keys, search.order, search.limit))
         };
         scan_in_order(reader, (search.order, counted_rows), &filter, scan, visit)
     }
 
-    fn meet(&mut self, key: RecordKey, search: &LogSearch, counted_max: usize) {
-        if self.met.len() < counted_max {
-            self.met.insert(key);
-        } else if !self.met.contains(&key) {
+    fn add_key(&mut self, key: RecordKey, search: &LogSearch, counted_max: usize) {
+        if self.counted.len() < counted_max {
+            self.counted.insert(key);
+        } else if !self.counted.contains(&key) {
             self.overflowed = true;
         }
         if self.keys.len() < search.limit {
@@ -257,7 +257,7 @@ fn rows_needed(keys: &BTreeSet<RecordKey>, order: LogOrder, count: usize) -> Row
 }
 
 /// Returns the filter without the times before the cursor.
-fn narrowed(filter: &LogFilter, search: &LogSearch) -> LogFilter {
+fn after_cursor(filter: &LogFilter, search: &LogSearch) -> LogFilter {
     let mut filter = filter.clone();
     let Some(cursor) = search.cursor else { return filter };
     let time = &mut filter.time;

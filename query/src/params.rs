@@ -25,9 +25,9 @@ use xxhash_rust::xxh3::Xxh3Default;
 pub(crate) use value_forms::TYPICAL;
 
 use crate::{
-    Above, ClockView, QueryError, RedKeys, TraceName, VersionWait,
+    BreakdownThreshold, ClockView, QueryError, RedKeys, TraceName, VersionWait,
     params::{
-        declared::{Declared, Lists, Takes},
+        declared::{HasParameters, ParameterLists, ParameterSpec},
         form::ParameterForm,
         raw::unescaped,
     },
@@ -44,7 +44,7 @@ pub(crate) const CLOCK: &str = "clock";
 #[derive(Debug)]
 pub(crate) struct Params {
     given: Vec<(String, String)>,
-    lists: Lists,
+    lists: ParameterLists,
 }
 
 impl Params {
@@ -53,7 +53,7 @@ impl Params {
     /// # Errors
     /// When a parameter is unknown to the operation, too long, repeated too often, empty or
     /// malformed.
-    pub(crate) fn read<T: Takes>(uri: &Uri) -> Result<Self, QueryError> {
+    pub(crate) fn read<T: HasParameters>(uri: &Uri) -> Result<Self, QueryError> {
         let Query(given) = Query::<Vec<(String, String)>>::try_from_uri(uri)
             .map_err(|broken| QueryError::parameter("", broken.body_text()))?;
         well_encoded(uri.query().unwrap_or_default())?;
@@ -170,7 +170,7 @@ impl Params {
     }
 
     /// Parses `after` and `wait`.
-    pub(crate) fn wanted(&self) -> Result<VersionWait, QueryError> {
+    pub(crate) fn version_wait(&self) -> Result<VersionWait, QueryError> {
         let wait = self
             .parsed("wait", ParameterForm::Duration, value_forms::duration)?
             .unwrap_or_default();
@@ -192,7 +192,7 @@ impl Params {
     }
 
     /// Parses `above`: a percentile or a duration.
-    pub(crate) fn above(&self) -> Result<Above, QueryError> {
+    pub(crate) fn above(&self) -> Result<BreakdownThreshold, QueryError> {
         Ok(self.parsed("above", ParameterForm::Above, value_forms::above)?.unwrap_or_default())
     }
 
@@ -304,12 +304,13 @@ pub(crate) fn malformed(name: &str, value: &str, form: ParameterForm) -> QueryEr
 }
 
 /// Returns the declared query parameter with this name.
-fn known(lists: Lists, name: &str) -> Option<&'static Declared> {
-    lists.iter().copied().flatten().find(|declared| declared.is(name))
+fn known(lists: ParameterLists, name: &str) -> Option<&'static ParameterSpec> {
+    lists.iter().copied().flatten().find(|declared| declared.has_query_name(name))
 }
 
-fn unknown(name: &str, lists: Lists) -> String {
-    let known = lists.iter().copied().flatten().filter(|declared| declared.is(declared.name));
+fn unknown(name: &str, lists: ParameterLists) -> String {
+    let known =
+        lists.iter().copied().flatten().filter(|declared| declared.has_query_name(declared.name));
     let known: Vec<&str> = known.map(|declared| declared.name).collect();
     if known.is_empty() {
         return format!("`{name}` is not a parameter here: there are none");

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::{QueryError, answer_shares::AnswerShares};
+use crate::{QueryError, client_quota::UnreadQuota};
 
 /// Memory budget at and above which all bounds have their defaults.
 const BUDGET_MAX: u64 = 4 << 30;
@@ -40,8 +40,8 @@ pub struct QueryLimits {
     pub tails_max: usize,
     /// Maximum duration of a query, time in the queue included.
     pub deadline: Duration,
-    /// Minimum interval between early results.
-    pub told_every: Duration,
+    /// Minimum interval between streamed parts of a page.
+    pub stream_interval: Duration,
     /// Maximum bytes of all answers that clients have not read yet.
     pub unread_bytes_max: u64,
     /// Maximum number of distinct spans of a trace that is returned with all attributes (about 1
@@ -120,7 +120,7 @@ impl Default for QueryLimits {
             versions_awaited_max: 256,
             tails_max: 64,
             deadline: Duration::from_secs(30),
-            told_every: Duration::from_millis(200),
+            stream_interval: Duration::from_millis(200),
             unread_bytes_max: 512 << 20,
             view_spans_max: 50_000,
             view_bytes_max: 128 << 20,
@@ -154,10 +154,10 @@ impl Default for QueryLimits {
 }
 
 impl QueryLimits {
-    /// Maximum bytes of an answer that is written at once, which is the share of one client.
+    /// Maximum bytes of an answer that is written at once, which is the quota of one client.
     #[must_use]
     pub fn answer_bytes_max(&self) -> u64 {
-        AnswerShares::share_max(self.unread_bytes_max)
+        UnreadQuota::client_bytes_max(self.unread_bytes_max)
     }
 
     /// Returns the bounds for a process with this memory budget. An eighth of it is for answers

@@ -5,8 +5,8 @@
 //! needs more than that, or when other crates call it.
 
 mod export;
-pub(crate) mod tailing;
-mod waiting;
+pub(crate) mod log_tails;
+mod version_waits;
 
 use std::{fmt, sync::Arc};
 
@@ -24,15 +24,15 @@ use tidings_storage::{Clock, LogCondition, Store};
 
 use tokio::sync::watch;
 
-pub use waiting::VersionWait;
+pub use version_waits::VersionWait;
 
 use crate::{
     LogContextSearch, LogSearch, NameSearch, QueryError, QueryLimits, QuerySettings, SpanSearch,
-    TraceName, TraceQuestion, TraceSearch,
+    TraceName, TraceRequest, TraceSearch,
     analysis::{ChangeSearch, changes},
-    answer_shares::{AnswerShares, ClientId, TenantNumber},
+    client_quota::{ClientId, TenantNumber, UnreadQuota},
     execution::{
-        Admission, AdmissionSlot, ClientPlaces, Execution, Progress, QueryClient, QueryOrigin,
+        Admission, AdmissionSlot, ClientSemaphore, Execution, Progress, QueryClient, QueryOrigin,
         Reader, RecentQueries,
     },
     log_query, log_reader, name_search, resolve, search, span_search, trace, transactions,
@@ -49,16 +49,16 @@ pub struct QueryService {
     store: Store,
     settings: Arc<QuerySettings>,
     execution: Arc<Execution>,
-    /// Places of clients that wait for a version.
-    awaiting: Arc<ClientPlaces>,
-    /// Places of log tails.
-    tails: Arc<ClientPlaces>,
+    /// Permits of clients that wait for a version.
+    version_waits: Arc<ClientSemaphore>,
+    /// Permits of log tails.
+    tails: Arc<ClientSemaphore>,
     /// Becomes true when tails and long polls must end.
-    ended: Arc<watch::Sender<bool>>,
+    shutdown: Arc<watch::Sender<bool>>,
     /// Progress of the queries of this handle.
     progress: Arc<Progress>,
     /// Slot for the queries' permits, when these outlive the query.
-    kept: Option<AdmissionSlot>,
+    permit_slot: Option<AdmissionSlot>,
     /// Client of the queries of a handle that outlives its request. Without it, the client is that
     /// of the request.
     client: Option<ClientId>,
@@ -85,9 +85,9 @@ impl QueryService {
         limits: QueryLimits,
         clock: Arc<dyn Clock>,
     ) -> Self {
-        let awaiting = ClientPlaces::new(limits.versions_awaited_max);
-        let tails = ClientPlaces::new(limits.tails_max);
-        let ended = Arc::new(watch::Sender::new(false));
+        let version_waits = ClientSemaphore::new(limits.versions_awaited_max);
+        let tails = ClientSemaphore::new(limits.tails_max);
+        let shutdown = Arc::new(watch::Sender::new(false));
         let execution = Arc::new(Execution::new(clock, limits));
         let (settings, progress) = (Arc::new(settings), Arc::default());
         let receivers = ReceiverStates::default();
@@ -95,11 +95,11 @@ impl QueryService {
             store,
             settings,
             execution,
-            awaiting,
+            version_waits,
             tails,
-            ended,
+            shutdown,
             progress,
-            kept: None,
+            permit_slot: None,
             client: None,
             receivers,
             answer_times: AnswerTimesSource::default(),
@@ -110,16 +110,16 @@ impl QueryService {
     /// Creates a service over another store, with a queue, tails and waits of its own. Its queries
     /// use the permits and threads of this service, and take at most half of the permits.
     #[must_use]
-    pub fn beside(&self, store: Store) -> Self {
+    pub fn with_shared_permits(&self, store: Store) -> Self {
         let limits = self.limits();
         Self {
             store,
-            awaiting: ClientPlaces::new(limits.versions_awaited_max),
-            tails: ClientPlaces::new(limits.tails_max),
-            ended: Arc::new(watch::Sender::new(false)),
-            execution: Arc::new(self.execution.beside()),
+            version_waits: ClientSemaphore::new(limits.versions_awaited_max),
+            tails: ClientSemaphore::new(limits.tails_max),
+            shutdown: Arc::new(watch::Sender::new(false)),
+            execution: Arc::new(self.execution.with_shared_permits()),
             progress: Arc::default(),
-            kept: None,
+            permit_slot: None,
             client: None,
             receivers: ReceiverStates::default(),
             answer_times: AnswerTimesSource::default(),
@@ -128,10 +128,10 @@ impl QueryService {
         }
     }
 
-    /// Limits its queries to half of the permits from now on, because there is a service
-    /// [beside](Self::beside) it.
-    pub fn leave_room(&self) {
-        self.execution.leave_room();
+    /// Limits its queries to half of the permits from now on, because another service
+    /// [shares them](Self::with_shared_permits).
+    pub fn halve_permits(&self) {
+        self.execution.halve_permits();
     }
 
     /// The slowest recent queries. Callers may add queries that did not run here, such as SQL.
@@ -140,9 +140,9 @@ impl QueryService {
         self.execution.recent()
     }
 
-    /// Bytes of answers that clients have not read yet, and the number of this tenant.
-    pub(crate) fn answer_shares(&self) -> (&Arc<AnswerShares>, TenantNumber) {
-        self.execution.answer_shares()
+    /// Quota of the answer bytes that clients have not read yet, and the number of this tenant.
+    pub(crate) fn unread_quota(&self) -> (&Arc<UnreadQuota>, TenantNumber) {
+        self.execution.unread_quota()
     }
 
     /// Returns a handle whose answers name the refusals of these receivers.
@@ -179,15 +179,15 @@ impl QueryService {
     }
 
     /// Returns a handle whose queries report their progress here.
-    pub(crate) fn watched_by(&self, progress: Arc<Progress>) -> Self {
+    pub(crate) fn with_progress(&self, progress: Arc<Progress>) -> Self {
         Self { progress, ..self.clone() }
     }
 
     /// Returns a handle whose queries keep their permits until its next query, or until the
     /// admission is dropped.
-    pub(crate) fn keeping_turn(&self) -> (Self, Admission) {
-        let turn = Admission::new(self.limits());
-        (Self { kept: Some(turn.kept()), ..self.clone() }, turn)
+    pub(crate) fn holding_permits(&self) -> (Self, Admission) {
+        let admission = Admission::new(self.limits());
+        (Self { permit_slot: Some(admission.slot()), ..self.clone() }, admission)
     }
 
     /// Returns the client of this handle's queries.
@@ -197,7 +197,7 @@ impl QueryService {
 
     /// Returns a handle whose queries keep the client of the current request after the request has
     /// ended.
-    fn keeping_client(&self) -> Self {
+    fn with_current_client(&self) -> Self {
         Self { client: Some(self.client()), ..self.clone() }
     }
 
@@ -211,9 +211,9 @@ impl QueryService {
     /// # Errors
     /// `NotFound`; `TooManySpans` when it has more than [`QueryLimits::view_spans_max`];
     /// `TooManyBytes` when the spans take more memory than [`QueryLimits::view_bytes_max`].
-    pub async fn trace(&self, question: impl Into<TraceQuestion>) -> Result<TraceView, QueryError> {
-        let question = question.into();
-        self.ask(move |reader| trace::view(reader, question)).await
+    pub async fn trace(&self, request: impl Into<TraceRequest>) -> Result<TraceView, QueryError> {
+        let request = request.into();
+        self.ask(move |reader| trace::view(reader, request)).await
     }
 
     /// Returns the trace as columns.
@@ -222,10 +222,10 @@ impl QueryService {
     /// `NotFound`; `TooManySpans` when it has more than [`QueryLimits::skeleton_spans_max`].
     pub async fn skeleton(
         &self,
-        question: impl Into<TraceQuestion>,
+        request: impl Into<TraceRequest>,
     ) -> Result<TraceSkeleton, QueryError> {
-        let question = question.into();
-        self.ask(move |reader| trace::skeleton(reader, question)).await
+        let request = request.into();
+        self.ask(move |reader| trace::skeleton(reader, request)).await
     }
 
     /// Returns one span of a trace: the one in row `index`, or the first one with the id.
@@ -234,12 +234,12 @@ impl QueryService {
     /// `NotFound`; `Parameter` when row `index` is another span.
     pub async fn span(
         &self,
-        question: impl Into<TraceQuestion>,
+        request: impl Into<TraceRequest>,
         span_id: SpanId,
         index: Option<u32>,
     ) -> Result<SpanDetails, QueryError> {
-        let question = question.into();
-        self.ask(move |reader| trace::span(reader, question, span_id, index)).await
+        let request = request.into();
+        self.ask(move |reader| trace::span(reader, request, span_id, index)).await
     }
 
     /// Returns the rows of the spans of a trace that contain a text, or that a TraceQL query
@@ -250,11 +250,11 @@ impl QueryService {
     /// query, also the errors of [`Self::trace`].
     pub async fn find_spans(
         &self,
-        question: impl Into<TraceQuestion>,
+        request: impl Into<TraceRequest>,
         search: SpanSearch,
     ) -> Result<SpanMatches, QueryError> {
-        let question = question.into();
-        self.ask(move |reader| span_search::find(reader, question, &search)).await
+        let request = request.into();
+        self.ask(move |reader| span_search::find(reader, request, &search)).await
     }
 
     /// Returns the trace as it was sent, in one piece. Exact duplicates occur once, and the order
@@ -272,7 +272,7 @@ impl QueryService {
     /// `NotFound`; `TooManySpans` when it has more than [`QueryLimits::export_spans_max`].
     pub async fn export(&self, name: TraceName) -> Result<TraceExport, QueryError> {
         let (trace_id, keys) = self.ask(move |reader| trace::export_list(reader, name)).await?;
-        Ok(TraceExport::new(self.keeping_client(), trace_id, keys))
+        Ok(TraceExport::new(self.with_current_client(), trace_id, keys))
     }
 
     /// Returns a page of the traces with one span that matches every filter, newest first.
@@ -414,10 +414,11 @@ impl QueryService {
     ) -> Result<T, QueryError> {
         // Without a listener, each query has a progress of its own, so that its rows are counted
         // separately.
-        let heard = self.progress.is_heard.then(|| Arc::clone(&self.progress));
-        let progress = heard.unwrap_or_default();
-        let asker = QueryClient { client: self.client(), kept: self.kept.clone() };
-        self.execution.run(&self.store, &self.settings, progress, asker, work).await
+        let listened = self.progress.has_listener.then(|| Arc::clone(&self.progress));
+        let progress = listened.unwrap_or_default();
+        let query_client =
+            QueryClient { client: self.client(), permit_slot: self.permit_slot.clone() };
+        self.execution.run(&self.store, &self.settings, progress, query_client, work).await
     }
 }
 

@@ -153,13 +153,13 @@ fn resolve_values(
     result: &mut ResolveResult,
 ) -> Result<(), QueryError> {
     let reason = |attribute: &AttributeFilter| format!("attribute {}", attribute.key);
-    let readings = transactions::readings(text, &reader.settings.transaction_keys);
-    for reason in readings.iter().map(reason) {
+    let interpretations = transactions::interpretations(text, &reader.settings.transaction_keys);
+    for reason in interpretations.iter().map(reason) {
         if !result.tried.contains(&reason) {
             result.tried.push(reason);
         }
     }
-    for attribute in transactions::stored(reader, &readings) {
+    for attribute in transactions::stored(reader, &interpretations) {
         let attribute = attribute?;
         let (traces, _) = transactions::traces_with(reader, attribute)?;
         for trace_id in transactions::newest(&traces, MATCHES_MAX) {

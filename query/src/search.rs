@@ -5,12 +5,12 @@
 //! same while other traces arrive. The scan goes back in time only until the page is certain
 //! (`positions`). Only the traces of the page are assembled, with all of their spans: the time
 //! filter selects traces and does not cut them. A client that listens gets the first of them before
-//! the page is full (`early_results`). Orders other than by time read every match (`ranked`).
+//! the page is full (`streamed_traces`). Orders other than by time read every match (`top_k`).
 
-pub(crate) mod by_log;
-pub(crate) mod early_results;
+pub(crate) mod log_traces;
 mod positions;
-pub(crate) mod ranked;
+pub(crate) mod streamed_traces;
+pub(crate) mod top_k;
 
 use std::cmp::Ordering;
 
@@ -20,17 +20,17 @@ use tidings_proto::{
 };
 use tidings_storage::{Detail, RowsNeeded, Scan, ScanStats, SpanFilter};
 
-use early_results::EarlyResults;
 use positions::TracePositions;
+use streamed_traces::StreamedTraces;
 
 use crate::{
     QueryError,
     cursor::TraceCursor,
-    execution::{Reader, searched, total},
+    execution::{Reader, search_stats, total},
     trace::{
         moment,
         summary::summary,
-        trace_rows::{Gathered, Names},
+        trace_rows::{GatheredTraces, Names},
         tree::Tree,
     },
 };
@@ -51,8 +51,8 @@ pub(crate) fn search(
     reader: &Reader,
     search: &TraceSearch,
 ) -> Result<TraceSearchResult, QueryError> {
-    let mut news = EarlyResults::new(reader);
-    let (mut found, stats) = find(reader, search, &mut news)?;
+    let mut stream = StreamedTraces::new(reader);
+    let (mut found, stats) = find(reader, search, &mut stream)?;
     let matched = found.len() as u64;
     found.sort_unstable_by(newest_first);
     let more = found.len() > search.limit;
@@ -66,11 +66,11 @@ pub(crate) fn search(
     });
     let ids: Vec<TraceId> = found.into_iter().map(|(trace_id, _)| trace_id).collect();
     Ok(TraceSearchResult {
-        traces: news.page(&ids)?,
+        traces: stream.page(&ids)?,
         matches: Vec::new(),
         next_cursor: next.map(|cursor| cursor.encode()),
         total: total(seen.saturating_add(matched), stats.complete),
-        searched: searched(reader, stats),
+        searched: search_stats(reader, stats),
     })
 }
 
@@ -83,7 +83,10 @@ pub(crate) fn summaries(reader: &Reader, ids: &[TraceId]) -> Result<Vec<TraceSum
 }
 
 /// Reads and assembles these traces, in this order. Ids without spans are left out.
-pub(crate) fn trees(reader: &Reader, ids: &[TraceId]) -> Result<(Vec<Tree>, Gathered), QueryError> {
+pub(crate) fn trees(
+    reader: &Reader,
+    ids: &[TraceId],
+) -> Result<(Vec<Tree>, GatheredTraces), QueryError> {
     let mut trees = Vec::with_capacity(ids.len());
     let gathered = each_tree(reader, ids, |tree, _| trees.push(tree))?;
     Ok((trees, gathered))
@@ -93,11 +96,11 @@ fn each_tree(
     reader: &Reader,
     ids: &[TraceId],
     mut take: impl FnMut(Tree, &Names),
-) -> Result<Gathered, QueryError> {
+) -> Result<GatheredTraces, QueryError> {
     if ids.is_empty() {
-        return Ok(Gathered::default());
+        return Ok(GatheredTraces::default());
     }
-    let mut gathered = Gathered::read_page(reader, ids)?;
+    let mut gathered = GatheredTraces::read_page(reader, ids)?;
     for id in ids {
         if let Some(facts) = gathered.traces.remove(id) {
             reader.check()?;
@@ -113,7 +116,7 @@ fn each_tree(
 fn find(
     reader: &Reader,
     search: &TraceSearch,
-    news: &mut EarlyResults<'_>,
+    stream: &mut StreamedTraces<'_>,
 ) -> Result<(Vec<(TraceId, UnixNanos)>, ScanStats), QueryError> {
     let mut filter = search.filter.clone();
     if let Some(cursor) = search.cursor {
@@ -126,12 +129,16 @@ fn find(
     let scan = Scan { detail: Detail::Ids, rows_max: reader.settings.search_rows_max };
     let mut stats = reader.newest_spans_reached(&filter, scan, |rows, reached| {
         places.add(rows);
-        reader.found(places.count());
-        reader.reached(reached);
-        if news.is_due() {
-            places.tell(reached, news)?;
+        reader.report_matches(places.count());
+        reader.report_reached(reached);
+        if stream.is_due() {
+            places.stream_certain(reached, stream)?;
         }
-        if places.overflowed { Ok(RowsNeeded::Nothing) } else { places.need(rows.is_empty()) }
+        if places.overflowed {
+            Ok(RowsNeeded::Nothing)
+        } else {
+            places.rows_needed(rows.is_empty())
+        }
     })?;
     stats.complete &= !places.overflowed;
     if !stats.complete {

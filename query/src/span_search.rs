@@ -12,14 +12,14 @@ use std::{
 use tidings_proto::{
     SpanId,
     api::SpanMatches,
-    otlp::{AnyValue, KeyValue, StatusCode, Value},
+    otlp::{AnyValue, KeyValue, StatusCode, ValueForm},
 };
 use tidings_storage::{Detail, Scan, SpanRows};
 
 use crate::{
     QueryError,
     execution::Reader,
-    trace::{TraceQuestion, facts_tree, hosts_max, locate, of_trace, with_clocks},
+    trace::{TraceRequest, facts_tree, hosts_max, locate, of_trace, with_clocks},
     traceql,
 };
 
@@ -48,12 +48,12 @@ type SpanIdentity = (SpanId, u64);
 /// Returns the rows of the matching spans.
 pub(crate) fn find(
     reader: &Reader,
-    question: TraceQuestion,
+    request: TraceRequest,
     search: &SpanSearch,
 ) -> Result<SpanMatches, QueryError> {
-    let trace_id = locate(reader, question.name)?;
-    let (tree, _) = facts_tree(reader, trace_id, hosts_max(reader, question.clocks))?;
-    let (tree, _) = with_clocks(tree, question.clocks);
+    let trace_id = locate(reader, request.name)?;
+    let (tree, _) = facts_tree(reader, trace_id, hosts_max(reader, request.clocks))?;
+    let (tree, _) = with_clocks(tree, request.clocks);
     let found = match search {
         SpanSearch::Text(text) => {
             let mut found = HashSet::new();
@@ -65,7 +65,7 @@ pub(crate) fn find(
             })?;
             found
         }
-        SpanSearch::Query(query) => traceql::filter::selected_keys(reader, trace_id, query)?,
+        SpanSearch::Query(query) => traceql::filter::selected_span_keys(reader, trace_id, query)?,
     };
     let is_found = |row: &usize| {
         let fact = tree.fact(*row);
@@ -95,31 +95,31 @@ fn add_matches(rows: &SpanRows, words: &[String], found: &mut HashSet<SpanIdenti
     let all = u64::MAX >> (64 - words.len());
     let mut of_resources: HashMap<Option<usize>, u64> = HashMap::new();
     for row in 0..rows.len() {
-        let mut said = WordMatch { words, met: 0 };
-        said.meet(rows.service(row));
-        said.meet(rows.name(row));
-        said.meet_id(&rows.span_id(row).to_string());
-        said.meet(rows.status_message(row));
-        said.meet(match rows.status(row) {
+        let mut matched = WordMatch { words, matched_bits: 0 };
+        matched.match_text(rows.service(row));
+        matched.match_text(rows.name(row));
+        matched.match_id(&rows.span_id(row).to_string());
+        matched.match_text(rows.status_message(row));
+        matched.match_text(match rows.status(row) {
             StatusCode::Unset => "",
             status => status.word(),
         });
         let resource = of_resources.entry(rows.resource_number(row)).or_insert_with(|| {
-            let mut said = WordMatch { words, met: 0 };
-            said.meet_all(&rows.resource(row).unwrap_or_default().attributes);
-            said.met
+            let mut matched = WordMatch { words, matched_bits: 0 };
+            matched.match_attributes(&rows.resource(row).unwrap_or_default().attributes);
+            matched.matched_bits
         });
-        said.met |= *resource;
-        if said.met != all {
-            said.meet_all(&rows.attributes(row));
+        matched.matched_bits |= *resource;
+        if matched.matched_bits != all {
+            matched.match_attributes(&rows.attributes(row));
         }
-        if said.met != all && rows.event_count(row) > 0 {
+        if matched.matched_bits != all && rows.event_count(row) > 0 {
             for event in rows.events(row) {
-                said.meet(&event.name);
-                said.meet_all(&event.attributes);
+                matched.match_text(&event.name);
+                matched.match_attributes(&event.attributes);
             }
         }
-        if said.met == all {
+        if matched.matched_bits == all {
             found.insert((rows.span_id(row), rows.content_hash(row)));
         }
     }
@@ -128,56 +128,60 @@ fn add_matches(rows: &SpanRows, words: &[String], found: &mut HashSet<SpanIdenti
 /// The words of a text that a span has contained so far.
 struct WordMatch<'w> {
     words: &'w [String],
-    met: u64,
+    matched_bits: u64,
 }
 
 impl WordMatch<'_> {
-    fn meet(&mut self, text: &str) {
+    fn match_text(&mut self, text: &str) {
         if text.is_empty() {
             return;
         }
         let text = text.to_lowercase();
         for (at, word) in self.words.iter().enumerate() {
-            if self.met & 1 << at == 0 && text.contains(word.as_str()) {
-                self.met |= 1 << at;
+            if self.matched_bits & 1 << at == 0 && text.contains(word.as_str()) {
+                self.matched_bits |= 1 << at;
             }
         }
     }
 
-    fn meet_id(&mut self, id: &str) {
+    fn match_id(&mut self, id: &str) {
         for (at, word) in self.words.iter().enumerate() {
             if word.len() >= ID_DIGITS_MIN && id.starts_with(word.as_str()) {
-                self.met |= 1 << at;
+                self.matched_bits |= 1 << at;
             }
         }
     }
 
     /// Matches keys and values, and `key=value` as one word. It is not recursive, because a client
     /// may have nested them deeply.
-    fn meet_all(&mut self, attributes: &[KeyValue]) {
-        let mut ahead: Vec<&AnyValue> = Vec::new();
+    fn match_attributes(&mut self, attributes: &[KeyValue]) {
+        let mut pending: Vec<&AnyValue> = Vec::new();
         for attribute in attributes {
-            self.meet(&attribute.key);
+            self.match_text(&attribute.key);
             if let Some(value) = &attribute.value {
                 if let Some(text) = value.value.as_ref().and_then(crate::name_search::value_text) {
-                    self.meet(&format!("{}={text}", attribute.key));
+                    self.match_text(&format!("{}={text}", attribute.key));
                 }
-                ahead.push(value);
+                pending.push(value);
             }
         }
-        while let Some(value) = ahead.pop() {
-            match &value.value {
-                Some(Value::Array(array)) => ahead.extend(&array.values),
-                Some(Value::Kvlist(list)) => {
-                    for entry in &list.values {
-                        self.meet(&entry.key);
-                        ahead.extend(&entry.value);
+        while let Some(value) = pending.pop() {
+            let Some(value) = &value.value else { continue };
+            match value.form() {
+                ValueForm::List(values) => pending.extend(values),
+                ValueForm::Map(entries) => {
+                    for entry in entries {
+                        self.match_text(&entry.key);
+                        pending.extend(&entry.value);
                     }
                 }
-                Some(value) => {
-                    self.meet(&crate::name_search::value_text(value).unwrap_or_default())
+                ValueForm::Text(_)
+                | ValueForm::Bool(_)
+                | ValueForm::Int(_)
+                | ValueForm::Double(_)
+                | ValueForm::Bytes(_) => {
+                    self.match_text(&crate::name_search::value_text(value).unwrap_or_default());
                 }
-                None => {}
             }
         }
     }

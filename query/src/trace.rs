@@ -8,22 +8,22 @@
 //! Owns the choice of what is read for each answer, and its bounds. Every answer is the same
 //! whatever order and protocol the spans arrived in.
 
-pub(crate) mod complete;
+pub(crate) mod assembly_notes;
+pub(crate) mod complete_traces;
 pub(crate) mod descriptions;
 pub(crate) mod export;
 mod hosts;
 mod log_records;
-pub(crate) mod newest;
-pub(crate) mod notes;
-mod present;
+pub(crate) mod newest_traces;
 pub(crate) mod repeated_calls;
 mod skeleton;
 mod span_events;
 mod span_links;
 pub(crate) mod summary;
 pub(crate) mod trace_rows;
+mod trace_view;
 pub(crate) mod tree;
-mod untraced;
+mod untraced_stretches;
 
 use std::ops::ControlFlow;
 
@@ -43,7 +43,7 @@ use crate::{
 use export::ExportKey;
 use span_events::SpanEvents;
 use summary::Moment;
-use trace_rows::{Gather, Gathered, TraceFacts};
+use trace_rows::{GatherOptions, GatheredTraces, TraceFacts};
 use tree::Tree;
 
 /// Name of a trace in a query.
@@ -67,14 +67,14 @@ pub enum ClockView {
 
 /// A request for a trace, with options of its presentation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct TraceQuestion {
+pub struct TraceRequest {
     /// Name of the trace.
     pub name: TraceName,
     /// Choice of the times in the answer.
     pub clocks: ClockView,
 }
 
-impl From<TraceName> for TraceQuestion {
+impl From<TraceName> for TraceRequest {
     fn from(name: TraceName) -> Self {
         Self { name, clocks: ClockView::default() }
     }
@@ -85,35 +85,41 @@ pub(crate) const USE_SKELETON: &str = "read the trace as columns at its /skeleto
 const NO_OTHER_WAY: &str = "a trace of this size can only be read in parts, by searching its spans";
 
 /// Returns the trace with all fields of its spans.
-pub(crate) fn view(reader: &Reader, question: TraceQuestion) -> Result<TraceView, QueryError> {
-    let trace_id = locate(reader, question.name)?;
+pub(crate) fn view(reader: &Reader, request: TraceRequest) -> Result<TraceView, QueryError> {
+    let trace_id = locate(reader, request.name)?;
     let spans_max = reader.limits.view_spans_max;
-    let gather =
-        Gather { detail: Detail::Full, hosts_max: spans_max, spans_max, instead: USE_SKELETON };
+    let gather = GatherOptions {
+        detail: Detail::Full,
+        hosts_max: spans_max,
+        spans_max,
+        instead: USE_SKELETON,
+    };
     let (facts, gathered) = read(reader, trace_id, gather)?;
-    let (tree, clocks) = with_clocks(Tree::new(trace_id, facts), question.clocks);
+    let (tree, clocks) = with_clocks(Tree::new(trace_id, facts), request.clocks);
     let logs = log_reader::search(reader, &logs_of(trace_id, reader.limits.logs_shown_max))?;
     let shown_max = reader.limits.problems_shown_max;
     let moment = moment(reader);
     let (clocks, log_count) = (clocks.as_ref(), logs.total.value);
-    let assembly = notes::notes(&tree, &gathered, clocks, log_count, moment, shown_max);
-    let view = present::trace_view(&tree, &gathered, logs, moment, shown_max);
+    let assembly =
+        assembly_notes::assembly_notes(&tree, &gathered, clocks, log_count, moment, shown_max);
+    let view = trace_view::trace_view(&tree, &gathered, logs, moment, shown_max);
     Ok(TraceView { assembly, ..view })
 }
 
 /// Returns the trace in columns.
 pub(crate) fn skeleton(
     reader: &Reader,
-    question: TraceQuestion,
+    request: TraceRequest,
 ) -> Result<TraceSkeleton, QueryError> {
-    let trace_id = locate(reader, question.name)?;
-    let (tree, gathered) = facts_tree(reader, trace_id, hosts_max(reader, question.clocks))?;
-    let (tree, clocks) = with_clocks(tree, question.clocks);
+    let trace_id = locate(reader, request.name)?;
+    let (tree, gathered) = facts_tree(reader, trace_id, hosts_max(reader, request.clocks))?;
+    let (tree, clocks) = with_clocks(tree, request.clocks);
     let log_count = log_reader::search(reader, &logs_of(trace_id, 0))?.total.value;
     let shown_max = reader.limits.problems_shown_max;
     let moment = moment(reader);
     let clocks = clocks.as_ref();
-    let assembly = notes::notes(&tree, &gathered, clocks, log_count, moment, shown_max);
+    let assembly =
+        assembly_notes::assembly_notes(&tree, &gathered, clocks, log_count, moment, shown_max);
     let SpanEvents { names, columns, count } = span_events::span_events(reader, &tree)?;
     let skeleton = skeleton::skeleton(&tree, &gathered.names, log_count, moment, shown_max);
     Ok(TraceSkeleton {
@@ -154,16 +160,16 @@ pub(crate) fn repeats(reader: &Reader, name: TraceName) -> Result<RepeatList, Qu
 /// Returns one span of the trace: the one in row `index`, or the first with this id.
 pub(crate) fn span(
     reader: &Reader,
-    question: TraceQuestion,
+    request: TraceRequest,
     span_id: SpanId,
     index: Option<u32>,
 ) -> Result<SpanDetails, QueryError> {
-    let trace_id = locate(reader, question.name)?;
-    let adjust = question.clocks == ClockView::Adjusted;
+    let trace_id = locate(reader, request.name)?;
+    let adjust = request.clocks == ClockView::Adjusted;
     let hosts_max = if adjust { u64::MAX } else { 0 };
     let (mut tree, gathered) = facts_tree(reader, trace_id, hosts_max)?;
     if adjust {
-        (tree, _) = with_clocks(tree, question.clocks);
+        (tree, _) = with_clocks(tree, request.clocks);
     }
     let row = find_row(&tree, span_id, index)?;
     let node = u32::try_from(row).expect("invariant: spans are bounded");
@@ -175,8 +181,8 @@ pub(crate) fn span(
             return Ok(ControlFlow::Continue(()));
         };
         let offset = tree.offsets().get(row).map(|offset| OffsetNanos(*offset));
-        let mut span = present::span_view(rows, at, &tree.assembled.nodes[row], (0, 0));
-        present::move_span(&mut span, offset.unwrap_or_default());
+        let mut span = trace_view::span_view(rows, at, &tree.assembled.nodes[row], (0, 0));
+        trace_view::shift_span(&mut span, offset.unwrap_or_default());
         found = Some(SpanDetails {
             span,
             placement: Some(descriptions::placement(&tree, &gathered.names, node)),
@@ -197,7 +203,8 @@ pub(crate) fn otlp(
 ) -> Result<ExportTraceServiceRequest, QueryError> {
     let trace_id = locate(reader, name)?;
     let spans_max = reader.limits.view_spans_max;
-    let gather = Gather { detail: Detail::Full, hosts_max: 0, spans_max, instead: USE_SKELETON };
+    let gather =
+        GatherOptions { detail: Detail::Full, hosts_max: 0, spans_max, instead: USE_SKELETON };
     let (facts, gathered) = read(reader, trace_id, gather)?;
     Ok(export::export(&facts, &gathered))
 }
@@ -206,9 +213,10 @@ pub(crate) fn otlp(
 pub(crate) fn whole_tree(
     reader: &Reader,
     trace_id: TraceId,
-) -> Result<(Tree, Gathered), QueryError> {
+) -> Result<(Tree, GatheredTraces), QueryError> {
     let spans_max = reader.limits.view_spans_max;
-    let gather = Gather { detail: Detail::Full, hosts_max: 0, spans_max, instead: USE_SKELETON };
+    let gather =
+        GatherOptions { detail: Detail::Full, hosts_max: 0, spans_max, instead: USE_SKELETON };
     let (facts, gathered) = read(reader, trace_id, gather)?;
     Ok((Tree::new(trace_id, facts), gathered))
 }
@@ -259,9 +267,9 @@ pub(crate) fn locate(reader: &Reader, name: TraceName) -> Result<TraceId, QueryE
 fn read(
     reader: &Reader,
     trace_id: TraceId,
-    gather: Gather,
-) -> Result<(TraceFacts, Gathered), QueryError> {
-    let mut gathered = Gathered::read(reader, &of_trace(trace_id), gather)?;
+    gather: GatherOptions,
+) -> Result<(TraceFacts, GatheredTraces), QueryError> {
+    let mut gathered = GatheredTraces::read(reader, &of_trace(trace_id), gather)?;
     match gathered.traces.remove(&trace_id) {
         Some(facts) => Ok((facts, gathered)),
         None => Err(nothing_stored(reader, trace_id)?),
@@ -284,7 +292,7 @@ pub(crate) fn with_clocks(tree: Tree, clocks: ClockView) -> (Tree, Option<Clocks
         return (tree, None);
     }
     let Some(clocks) = tree.clocks() else { return (tree, None) };
-    let tree = if adjust { tree.moved(&clocks.offsets) } else { tree };
+    let tree = if adjust { tree.with_offsets(&clocks.offsets) } else { tree };
     (tree, Some(clocks))
 }
 
@@ -292,14 +300,14 @@ pub(crate) fn facts_tree(
     reader: &Reader,
     trace_id: TraceId,
     hosts_max: u64,
-) -> Result<(Tree, Gathered), QueryError> {
+) -> Result<(Tree, GatheredTraces), QueryError> {
     let spans_max = reader.limits.skeleton_spans_max;
     let detail = if hosts_max > 0 { Detail::Resources } else { Detail::Facts };
-    let gather = Gather { detail, hosts_max, spans_max, instead: NO_OTHER_WAY };
+    let gather = GatherOptions { detail, hosts_max, spans_max, instead: NO_OTHER_WAY };
     let (mut facts, mut gathered) = read(reader, trace_id, gather)?;
     if facts.hosts.iter().any(Option::is_none) {
         // When no resource names a host, the spans themselves may.
-        let gather = Gather { detail: Detail::Attributes, ..gather };
+        let gather = GatherOptions { detail: Detail::Attributes, ..gather };
         match read(reader, trace_id, gather) {
             Ok(read) => (facts, gathered) = read,
             Err(error) if error.is_too_large() => {}

@@ -24,9 +24,9 @@ use crate::{
     name_search::value_text,
     search::trees,
     trace::{
-        descriptions, moment, notes,
+        assembly_notes, descriptions, moment,
         summary::{ServiceClock, state as trace_state, summary},
-        trace_rows::{Gathered, Names},
+        trace_rows::{GatheredTraces, Names},
         tree::Tree,
     },
     trace_lookup::{SPAN_ROWS_MAX, trace_ids_in, traces_of_span},
@@ -58,12 +58,12 @@ pub(crate) fn transaction(reader: &Reader, tid: &str) -> Result<TransactionView,
     let room = reader.limits.logs_shown_max.saturating_sub(logs.logs.len());
     let moment = moment(reader);
     let states = trees.iter().map(|tree| trace_state(tree, moment));
-    let state = states.max_by_key(|state| badness(*state));
+    let state = states.max_by_key(|state| severity_rank(*state));
     let state = state.unwrap_or(TransactionState::Incomplete);
     let mut version = Version::default();
     for tree in &trees {
         version.add(tree.trace_id.low64());
-        version.join(notes::version(tree, 0, trace_state(tree, moment)));
+        version.join(assembly_notes::version(tree, 0, trace_state(tree, moment)));
     }
     version.add(trace_count);
     let (start, end) = bounds(&trees, &logs.logs);
@@ -113,8 +113,8 @@ fn find(reader: &Reader, tid: &str) -> Result<IdMatch, QueryError> {
     if !ids.is_empty() {
         return Ok(of_traces(ids, MatchedBy::TraceId));
     }
-    let readings = readings(tid, &reader.settings.transaction_keys);
-    for attribute in stored(reader, &readings) {
+    let interpretations = interpretations(tid, &reader.settings.transaction_keys);
+    for attribute in stored(reader, &interpretations) {
         let attribute = attribute?;
         let (traces, is_stored) = traces_with(reader, attribute)?;
         if is_stored {
@@ -140,9 +140,9 @@ fn find(reader: &Reader, tid: &str) -> Result<IdMatch, QueryError> {
 }
 
 /// Returns the attributes that the text may mean, the likeliest first.
-pub(crate) fn readings(text: &str, keys: &[String]) -> Vec<AttributeFilter> {
-    let readings = tid::values(text, keys);
-    let of_keys = readings.into_iter().flat_map(|KeyedValue { keys, value }| {
+pub(crate) fn interpretations(text: &str, keys: &[String]) -> Vec<AttributeFilter> {
+    let interpretations = tid::values(text, keys);
+    let of_keys = interpretations.into_iter().flat_map(|KeyedValue { keys, value }| {
         keys.into_iter().map(move |key| AttributeFilter::new(key, Some(value.clone())))
     });
     of_keys.collect()
@@ -193,18 +193,18 @@ fn any_stored(reader: &Reader, attributes: &[AttributeFilter]) -> Result<bool, Q
     let scan = Scan { detail: Detail::Ids, rows_max: reader.settings.search_rows_max };
     let any_attribute = attributes.to_vec();
     let mut is_stored = false;
-    let meet = |rows: usize, is_stored: &mut bool| {
+    let mark_stored = |rows: usize, is_stored: &mut bool| {
         *is_stored |= rows > 0;
         if *is_stored { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     };
     let filter = SpanFilter { any_attribute: any_attribute.clone(), ..SpanFilter::default() };
-    let spans = reader.spans(&filter, scan, |rows| Ok(meet(rows.len(), &mut is_stored)))?;
+    let spans = reader.spans(&filter, scan, |rows| Ok(mark_stored(rows.len(), &mut is_stored)))?;
     // An incomplete search may have missed an attribute that a separate search finds.
     if is_stored || !spans.complete {
         return Ok(true);
     }
     let filter = LogFilter { any_attribute, ..LogFilter::default() };
-    let logs = reader.logs(&filter, scan, |rows| Ok(meet(rows.len(), &mut is_stored)))?;
+    let logs = reader.logs(&filter, scan, |rows| Ok(mark_stored(rows.len(), &mut is_stored)))?;
     Ok(is_stored || !logs.complete)
 }
 
@@ -215,7 +215,7 @@ pub(crate) fn traces_with(
 ) -> Result<(BTreeMap<TraceId, UnixNanos>, bool), QueryError> {
     let mut traces: BTreeMap<TraceId, UnixNanos> = BTreeMap::new();
     let mut is_stored = false;
-    let mut meet = |trace_id: TraceId, time: UnixNanos| {
+    let mut add_trace = |trace_id: TraceId, time: UnixNanos| {
         let latest = traces.entry(trace_id).or_default();
         *latest = time.max(*latest);
         let full = traces.len() >= TRACE_IDS_MAX;
@@ -226,13 +226,13 @@ pub(crate) fn traces_with(
     let filter = SpanFilter { attributes: attributes.clone(), ..SpanFilter::default() };
     reader.spans(&filter, scan, |rows| {
         is_stored |= !rows.is_empty();
-        Ok((0..rows.len()).try_for_each(|row| meet(rows.trace_id(row), rows.start(row))))
+        Ok((0..rows.len()).try_for_each(|row| add_trace(rows.trace_id(row), rows.start(row))))
     })?;
     let filter = LogFilter { attributes, ..LogFilter::default() };
     reader.logs(&filter, scan, |rows| {
         is_stored |= !rows.is_empty();
         let traced = (0..rows.len()).filter_map(|row| Some((rows.trace_id(row)?, rows.time(row))));
-        Ok({ traced }.try_for_each(|(trace_id, time)| meet(trace_id, time)))
+        Ok({ traced }.try_for_each(|(trace_id, time)| add_trace(trace_id, time)))
     })?;
     Ok((traces, is_stored))
 }
@@ -258,7 +258,7 @@ fn logs_of(reader: &Reader, ids: &[TraceId], attribute: Option<AttributeFilter>)
 
 /// Ranks the states. The worst state of several traces is that of the transaction: failed, with
 /// gaps, running.
-fn badness(state: TransactionState) -> u8 {
+fn severity_rank(state: TransactionState) -> u8 {
     match state {
         TransactionState::Completed => 0,
         TransactionState::Running => 1,
@@ -281,7 +281,7 @@ fn bounds(trees: &[Tree], logs: &[LogView]) -> (UnixNanos, UnixNanos) {
 
 fn missing(
     trees: &[Tree],
-    gathered: &Gathered,
+    gathered: &GatheredTraces,
     state: TransactionState,
     trace_count: u64,
 ) -> Vec<String> {

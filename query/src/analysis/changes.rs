@@ -47,7 +47,7 @@ use super::window::Window;
 use crate::{
     QueryError,
     analysis::transaction_types::{self, RootOperation, RootOperations},
-    execution::{Reader, searched},
+    execution::{Reader, search_stats},
     name_search::newest,
     trace::trace_rows::Names,
 };
@@ -263,7 +263,7 @@ impl ChangeQuery<'_> {
             }
         }
         let ranges = self.windows.map(Window::range);
-        sentences::agree(headline.as_ref(), &culprits, &mut transactions, &mut services);
+        sentences::agree(headline.as_mut(), &mut culprits, &mut transactions, &mut services);
         let deployments = if self.reader.is_late(7) {
             let reason = "time was short: new versions were not looked for";
             self.lacks_by_length(ReportPart::Reasons, reason);
@@ -293,7 +293,7 @@ impl ChangeQuery<'_> {
             deployments,
             clocks,
             partial: std::mem::take(&mut self.partial),
-            searched: searched(self.reader, self.stats),
+            searched: search_stats(self.reader, self.stats),
         })
     }
 

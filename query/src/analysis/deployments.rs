@@ -19,7 +19,7 @@ use tidings_storage::{
 use super::window::Window;
 use crate::{
     QueryError,
-    execution::{Reader, searched},
+    execution::{Reader, search_stats},
 };
 
 const VERSION: &str = "service.version";
@@ -97,7 +97,7 @@ pub(crate) fn deployments(
         window: window.view(),
         service: search.service.clone(),
         changes,
-        searched: searched(reader, query.stats),
+        searched: search_stats(reader, query.stats),
     })
 }
 

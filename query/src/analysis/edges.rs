@@ -9,7 +9,7 @@ use tidings_storage::{Calls, Latency, TimeRange};
 use super::service_graph::{self, NodeKey};
 use crate::{
     QueryError, QueryLimits,
-    execution::{Bounded, Reader},
+    execution::{BoundedSnapshot, Reader},
 };
 
 /// The calls of one node by another that began in one time range.
@@ -42,8 +42,11 @@ pub struct StretchEdges {
 /// The times are ascending. Blocks the thread.
 ///
 /// # Errors
-/// `Deadline` and `Withdrawn`; when a data file is missing or damaged.
-pub fn edges_between(bounded: Bounded, between: &[UnixNanos]) -> Result<StretchEdges, QueryError> {
+/// `Deadline` and `Cancelled`; when a data file is missing or damaged.
+pub fn edges_between(
+    bounded: BoundedSnapshot,
+    between: &[UnixNanos],
+) -> Result<StretchEdges, QueryError> {
     let (Some(first), Some(last)) = (between.first(), between.last()) else {
         return Ok(StretchEdges { edges: Vec::new(), complete: true });
     };

@@ -21,7 +21,7 @@ use tidings_storage::{
 use super::{each_tree, exceptions::group_id, window::Window};
 use crate::{
     QueryError,
-    execution::{Reader, searched},
+    execution::{Reader, search_stats},
 };
 
 /// Maximum number of traces that are assembled to determine their types.
@@ -107,7 +107,7 @@ pub(crate) fn exception_transactions(
         analysed_count,
         kinds,
         kind_count,
-        searched: searched(reader, stats),
+        searched: search_stats(reader, stats),
     })
 }
 

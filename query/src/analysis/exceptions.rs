@@ -3,7 +3,10 @@
 //! Data files list the exceptions of their spans, and storage aggregates them. Two scans find log
 //! records by their attributes (`exception.type`, else `exception.message`), which the table can
 //! look up. A group is a service, an operation, a type and the normalised stack. On request, groups
-//! are compared with the range of the same length before the window.
+//! are compared with the range of the same length before the window, and the groups that others
+//! follow from are found (`sources`).
+
+mod sources;
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -16,14 +19,15 @@ use tidings_proto::{
 };
 use tidings_storage::{
     AttributeFilter, DeduplicationSet, Detail, ExceptionAttributes, ExceptionBounds, ExceptionKey,
-    ExceptionSums, LastException, LogFilter, LogRows, Scan, ScanStats, SpanFilter, TimeRange,
+    ExceptionSums, LastException, LogFilter, LogRows, Scan, ScanStats, TimeRange,
 };
 
 use super::window::Window;
 use crate::{
     QueryError,
-    execution::{Reader, searched},
-    name_search::{latest_log, latest_span},
+    execution::{Reader, search_stats},
+    name_search::latest_log,
+    trace::summary::ratio,
     version,
 };
 
@@ -35,6 +39,9 @@ const GROUPS_MAX: usize = 100_000;
 const LOG_GROUPS_MAX: usize = 2_000;
 /// Maximum size of the deduplication set of spans with exceptions, at about 16 bytes a span.
 const REMEMBERED_MAX: u64 = 3 << 20;
+/// Minimum count of a multiplied group, and minimum factor from its count before.
+const MULTIPLIED_COUNT_MIN: u64 = 10;
+const MULTIPLIED_FACTOR_MIN: f64 = 3.0;
 const TYPE: &str = "exception.type";
 const MESSAGE: &str = "exception.message";
 
@@ -53,6 +60,8 @@ pub struct ExceptionSearch {
     pub exception_type: Option<String>,
     /// True to compare each group with the range of the same length before the window.
     pub compare: bool,
+    /// True to find the groups that others follow from, among those that are compared.
+    pub sources: bool,
     /// Maximum number of groups returned.
     pub limit: usize,
 }
@@ -89,13 +98,19 @@ pub(crate) fn exceptions(
     let other_count = found.other;
     let count = found.of.values().map(ExceptionAggregate::count).sum::<u64>() + other_count;
     let mut shown: Vec<(ExceptionKey, ExceptionAggregate)> = found.of.into_iter().collect();
-    shown.sort_by(|(a, one), (b, other)| (other.count(), a).cmp(&(one.count(), b)));
+    // Of exceptions that one failure throws on its way up, the deepest span starts last. It is first.
+    shown.sort_by(|(a, one), (b, other)| {
+        (other.count(), other.last_start(), a).cmp(&(one.count(), one.last_start(), b))
+    });
     shown.truncate(search.limit);
     let before = match search.compare {
         true => CountsBefore::read(reader, search, window, &mut stats)?,
         false => None,
     };
-    let groups = views(reader, shown, before.as_ref(), &mut stats)?;
+    let mut groups = views(reader, shown, before.as_ref(), &mut stats)?;
+    if search.sources && before.is_some() {
+        stats += sources::set_sources(reader, window, &mut groups)?;
+    }
     Ok(ExceptionList {
         window: window.view(),
         known_since_unix_nano: before.map(|before| before.start),
@@ -103,7 +118,7 @@ pub(crate) fn exceptions(
         group_count,
         count,
         other_count,
-        searched: searched(reader, stats),
+        searched: search_stats(reader, stats),
     })
 }
 
@@ -229,7 +244,7 @@ impl CountsBefore {
         let (found, read) = ExceptionAggregates::read(reader, search, before)?;
         *stats += read;
         let is_empty = found.of.is_empty() && found.other == 0;
-        if is_empty && !has_data(reader, before.range())? {
+        if is_empty && !has_data(reader, before)? {
             return Ok(None);
         }
         let is_whole = read.complete && found.other == 0;
@@ -243,11 +258,16 @@ impl CountsBefore {
     }
 }
 
-/// Reports whether a span or a log record of this range is stored.
-fn has_data(reader: &Reader, range: TimeRange) -> Result<bool, QueryError> {
-    let spans = SpanFilter { start: range, ..SpanFilter::default() };
-    let logs = LogFilter { time: range, ..LogFilter::default() };
-    Ok(latest_span(reader, spans)?.is_some() || latest_log(reader, logs)?.is_some())
+/// Reports whether a span or a log record of this time is stored.
+fn has_data(reader: &Reader, window: Window) -> Result<bool, QueryError> {
+    let logs = LogFilter { time: window.range(), ..LogFilter::default() };
+    Ok(window.has_spans(reader)? || latest_log(reader, logs)?.is_some())
+}
+
+impl LogExceptions {
+    fn last_time(&self) -> Option<UnixNanos> {
+        self.last.as_ref().map(|(time, _)| *time)
+    }
 }
 
 impl ExceptionAggregate {
@@ -255,9 +275,14 @@ impl ExceptionAggregate {
         self.spans.as_ref().map_or(0, |spans| spans.count) + self.logs.count
     }
 
+    /// The start of the last span, or the time of the last log record.
+    fn last_start(&self) -> Option<UnixNanos> {
+        self.spans.as_ref().map(|spans| spans.last).max(self.logs.last_time())
+    }
+
     /// The exceptions of spans, when the last exception of all may be among them.
     fn last_of_spans(&self) -> Option<&ExceptionSums> {
-        let logged = self.logs.last.as_ref().map(|(time, _)| *time);
+        let logged = self.logs.last_time();
         self.spans.as_ref().filter(|spans| logged.is_none_or(|logged| logged <= spans.last))
     }
 }
@@ -286,9 +311,22 @@ fn views(
         });
         let before_count = before.and_then(|before| before.count(&key));
         let view = view(key, of_spans, group);
-        views.push(ExceptionGroup { before_count, is_new: before_count == Some(0), ..view });
+        let factor = before_count.and_then(|before| factor(view.count, before));
+        let is_multiplied = factor.is_some_and(|factor| factor >= MULTIPLIED_FACTOR_MIN);
+        views.push(ExceptionGroup {
+            before_count,
+            factor,
+            is_new: before_count == Some(0),
+            is_multiplied: is_multiplied && view.count >= MULTIPLIED_COUNT_MIN,
+            ..view
+        });
     }
     Ok(views)
+}
+
+/// Factor between the counts of two times; `None` for a group that did not come before.
+fn factor(count: u64, before: u64) -> Option<f64> {
+    (before > 0).then(|| ratio(count, before))
 }
 
 /// The id of a group by its service, operation, type and normalised stack.
@@ -324,7 +362,11 @@ fn view(
         exception_type,
         count,
         before_count: None,
+        factor: None,
         is_new: false,
+        is_multiplied: false,
+        follows_id: None,
+        follows_service: None,
         log_count,
         first_seen_unix_nano: first.unwrap_or_default(),
         last_seen_unix_nano: time,

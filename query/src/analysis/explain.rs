@@ -20,11 +20,12 @@ use tidings_storage::{
     AttributeFilter, DeduplicationSet, Detail, Scan, ScanStats, SpanFilter, SpanRows, TimeRange,
 };
 
-use super::window::{Window, ratio};
+use super::window::Window;
 use crate::{
     QueryError,
-    execution::{Reader, searched},
+    execution::{Reader, search_stats},
     name_search::value_text,
+    trace::summary::ratio,
     traceql::matched_spans::spans_by_portion,
 };
 pub(super) use sample::range_of;
@@ -90,7 +91,7 @@ pub(crate) fn explain(reader: &Reader, search: &ExplainSearch) -> Result<Explana
     let counts = sample.counts();
     let left_out = counts.left_out();
     let found = differences(&sample, &counts, selected);
-    let differences = merged(&sample, found, search.limit);
+    let differences = drop_correlated(&sample, found, search.limit);
     Ok(Explanation {
         window: window.view(),
         selected_count: sample.count(true),
@@ -100,7 +101,7 @@ pub(crate) fn explain(reader: &Reader, search: &ExplainSearch) -> Result<Explana
         differences,
         left_out: left_out.into_iter().take(LEFT_OUT_MAX).collect(),
         compared_count: counts.attributes.len() as u64,
-        searched: searched(reader, stats),
+        searched: search_stats(reader, stats),
     })
 }
 
@@ -246,7 +247,7 @@ fn differences(
 }
 
 /// The differences, with only the first of those whose values are on the same spans.
-fn merged(
+fn drop_correlated(
     sample: &ComparedSpans,
     mut found: Vec<RankedDifference>,
     limit: usize,
@@ -255,16 +256,16 @@ fn merged(
     let values: Vec<u32> = found.iter().filter_map(|found| found.value).collect();
     let mut spans = sample.spans_with(&values).into_iter();
     let mut shown: Vec<(Difference, Option<Vec<u32>>)> = Vec::new();
-    for RankedDifference { mut difference, value } in found {
+    for RankedDifference { difference, value } in found {
         let spans = value.and_then(|_| spans.next());
         let first = shown.iter_mut().find(|(_, known)| match (known, &spans) {
-            (Some(known), Some(spans)) => stand_together(known, spans),
+            (Some(known), Some(spans)) => have_same_spans(known, spans),
             _ => false,
         });
         match first {
             Some((first, _)) => first.together.push(AttributeValue {
                 attribute: difference.attribute,
-                value: difference.values.swap_remove(0).value,
+                value: most_preferred(difference.values),
             }),
             None => shown.push((difference, spans)),
         }
@@ -272,8 +273,14 @@ fn merged(
     shown.into_iter().map(|(difference, _)| difference).take(limit).collect()
 }
 
+/// Returns the value that the selected spans have most in excess of the others.
+fn most_preferred(values: Vec<ValueShare>) -> Option<String> {
+    let excess = |value: &ValueShare| value.selected_share - value.rest_share;
+    values.into_iter().max_by(|a, b| excess(a).total_cmp(&excess(b)))?.value
+}
+
 /// Reports whether two ascending lists share nearly all of their elements.
-fn stand_together(one: &[u32], other: &[u32]) -> bool {
+fn have_same_spans(one: &[u32], other: &[u32]) -> bool {
     let (mut a, mut b) = (one.iter().peekable(), other.iter().peekable());
     let mut both = 0_u64;
     while let (Some(x), Some(y)) = (a.peek(), b.peek()) {

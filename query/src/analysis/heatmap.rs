@@ -18,7 +18,7 @@ use tidings_storage::{
 use super::window::Window;
 use crate::{
     QueryError,
-    execution::{Reader, searched},
+    execution::{Reader, search_stats},
     traceql::matched_spans::spans_by_portion,
 };
 
@@ -43,7 +43,7 @@ const UNFINISHED: usize = ROWS;
 
 /// Counts the spans of a window.
 #[derive(Debug)]
-struct Counting(Window);
+struct HeatmapAccumulators(Window);
 
 /// The spans as they are counted.
 #[derive(Debug)]
@@ -58,7 +58,7 @@ type StepCounts = [(u64, u64); ROWS + 1];
 /// The groups of calls: failed calls, and the others.
 const FAILED: u32 = 1;
 
-impl CallAccumulatorFactory for Counting {
+impl CallAccumulatorFactory for HeatmapAccumulators {
     type Accumulator = HeatmapCounts;
 
     fn unordered(&self) -> HeatmapCounts {
@@ -151,7 +151,7 @@ pub(crate) fn heatmap(reader: &Reader, search: &HeatmapSearch) -> Result<Heatmap
         count: all.cells().map(|(_, _, (count, _))| count).sum(),
         unfinished_count: all.steps.values().map(|counts| counts[UNFINISHED].0).sum(),
         repeats_counted,
-        searched: searched(reader, stats),
+        searched: search_stats(reader, stats),
     })
 }
 
@@ -161,7 +161,7 @@ fn of_query(
     query: &str,
     window: Window,
 ) -> Result<(HeatmapCounts, bool, ScanStats), QueryError> {
-    let mut all = Counting(window).unordered();
+    let mut all = HeatmapAccumulators(window).unordered();
     let stats = spans_by_portion(reader, query, window.range(), Detail::Facts, |rows, found| {
         found.iter().for_each(|row| all.call(0, &Call::from_row(rows, *row)));
     })?;
@@ -175,7 +175,7 @@ fn of_filter(
     window: Window,
 ) -> Result<(HeatmapCounts, bool, ScanStats), QueryError> {
     let filter = SpanFilter { start: window.range(), ..filter.clone() };
-    let counting = Counting(window);
+    let counting = HeatmapAccumulators(window);
     let CallAggregate { scan, repeats_counted, unordered, shares } =
         reader.aggregate_calls(&filter, window.step(), &counting)?;
     let mut all = counting.unordered();

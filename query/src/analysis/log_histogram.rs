@@ -14,7 +14,7 @@ use tidings_storage::{CountedLogs, DeduplicationSet, Detail, LogFilter, Scan};
 use super::window::Window;
 use crate::{
     QueryError,
-    execution::{Reader, searched},
+    execution::{Reader, search_stats},
     version::mixed,
 };
 
@@ -68,6 +68,6 @@ pub(crate) fn log_histogram(
         count: steps.values().map(|step| step.count).sum(),
         steps: steps.into_values().collect(),
         repeats_counted: seen.forgot,
-        searched: searched(reader, stats),
+        searched: search_stats(reader, stats),
     })
 }

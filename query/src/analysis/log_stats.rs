@@ -21,7 +21,7 @@ use tidings_storage::{CountedLogs, DeduplicationSet, Detail, LogFilter, Scan};
 use super::window::Window;
 use crate::{
     QueryError,
-    execution::{Reader, searched},
+    execution::{Reader, search_stats},
     log_query::LogField,
     version::mixed,
 };
@@ -171,7 +171,7 @@ pub(crate) fn log_stats(reader: &Reader, search: &LogStatsSearch) -> Result<LogS
         count,
         other_count,
         repeats_counted: seen.forgot,
-        searched: searched(reader, stats),
+        searched: search_stats(reader, stats),
     })
 }
 

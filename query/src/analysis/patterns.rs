@@ -31,7 +31,7 @@ use tidings_storage::{
 use super::window::Window;
 use crate::{
     QueryError,
-    execution::{Reader, searched},
+    execution::{Reader, search_stats},
     log_reader::{RecordKey, severity_name},
     version::{self, mixed},
 };
@@ -126,8 +126,8 @@ pub(crate) fn patterns(
     let (before, work) = count_forms(reader, &of_base, BASE_STEP, BASE_FORMS, rows_max)?;
     stats += work;
     let other = now.other_count;
-    let (forms, cut) = pair(now, before);
-    let mut patterns = put_together(forms, &cut, times);
+    let (forms, cut, base_other_count) = pair(now, before);
+    let mut patterns = merge_into_patterns(forms, &cut, times);
     reader.check()?;
     if !stats.complete {
         patterns.iter_mut().for_each(|found| leave_uncompared(&mut found.view));
@@ -150,7 +150,8 @@ pub(crate) fn patterns(
         pattern_count,
         count,
         other_count: other,
-        searched: searched(reader, stats),
+        base_other_count,
+        searched: search_stats(reader, stats),
     })
 }
 
@@ -230,9 +231,11 @@ fn count_forms(
     Ok((forms.finish(), stats))
 }
 
-/// Pairs the forms of both ranges, and returns the services that lack some. Forms that only the
-/// compared time has fill the places that the window leaves.
-fn pair(window: KeptForms, base: KeptForms) -> (Vec<MessageForm>, CutServices) {
+/// Pairs the forms of both ranges. Also returns the services that lack some, and the number of
+/// records of the compared time that are in no form. Forms that only the compared time has fill the
+/// places that the window leaves.
+fn pair(window: KeptForms, base: KeptForms) -> (Vec<MessageForm>, CutServices, u64) {
+    let mut base_other_count = base.other_count;
     let mut cut = window.cut;
     cut.join(&base.cut);
     let mut paired: HashMap<(Arc<str>, String), PatternRecords, RandomState> = HashMap::default();
@@ -249,11 +252,12 @@ fn pair(window: KeptForms, base: KeptForms) -> (Vec<MessageForm>, CutServices) {
                 |records: &PatternRecords| Reverse((records.count(), records.base_count()));
             counts(one).cmp(&counts(other)).then_with(|| key.cmp(other_key))
         });
-        for ((service, _), _) in forms.drain(FORMS_MAX..) {
+        for ((service, _), records) in forms.drain(FORMS_MAX..) {
+            base_other_count += records.base_count();
             cut.add(&service);
         }
     }
-    (forms, cut)
+    (forms, cut, base_other_count)
 }
 
 /// The difference of a pattern's count from the count that its rate in the compared time predicts,
@@ -288,7 +292,7 @@ fn change(pattern: &LogPattern, times: ComparedTimes) -> PatternChange {
 }
 
 /// Merges forms into patterns. Those of `cut` services are not compared.
-fn put_together(
+fn merge_into_patterns(
     forms: Vec<MessageForm>,
     cut: &CutServices,
     times: ComparedTimes,
@@ -311,7 +315,7 @@ fn put_together(
         for (template, of) in template::templates(&words) {
             let of = of.into_iter().filter_map(|at| records[at].take());
             let records = of.fold(PatternRecords::default(), PatternRecords::join);
-            let mut found = records.found(service.to_string(), template.join(" "), times);
+            let mut found = records.into_found(service.to_string(), template.join(" "), times);
             if is_cut {
                 leave_uncompared(&mut found.view);
             }
@@ -343,7 +347,7 @@ impl PatternRecords {
         Self { window: join(self.window, other.window), base: join(self.base, other.base) }
     }
 
-    fn found(self, service: String, template: String, times: ComparedTimes) -> FoundPattern {
+    fn into_found(self, service: String, template: String, times: ComparedTimes) -> FoundPattern {
         let (seconds, base_seconds) = times.seconds();
         let (count, base_count) = (self.count(), self.base_count());
         let FormRecords { summary, steps } = self.window.or(self.base).unwrap_or_default();

@@ -1,20 +1,24 @@
 //! Rate, errors and duration of spans by service, operation, kind, status, an attribute, and by
 //! serving a call.
 //!
-//! Rollups answer for all keys except attributes. Grouping by an attribute reads spans.
+//! Rollups answer for all keys except attributes. Grouping by an attribute reads spans. On request,
+//! groups are compared with those of as long a time before. Groups by an attribute are compared
+//! with the other values of it.
 
 mod by_attribute;
+mod earlier_groups;
 mod red_groups;
 
 use tidings_proto::{DurationNanos, api::RedResult};
-use tidings_storage::{CallAggregate, SpanFilter};
+use tidings_storage::{CallAggregate, ScanStats, SpanFilter};
 
 use super::window::Window;
 use crate::{
     QueryError,
-    execution::{Reader, searched},
+    execution::{Reader, search_stats},
 };
 
+use earlier_groups::EarlierGroups;
 use red_groups::{AllCalls, RedGroups};
 
 /// Keys to group spans by.
@@ -52,34 +56,62 @@ pub struct RedSearch {
     pub by: RedKeys,
     /// True when each group's latency histogram is requested.
     pub histogram: bool,
+    /// True to compare the groups with those of the range of the same length before the window.
+    /// Groups by an attribute are compared with the other values of it instead.
+    pub compare: bool,
+    /// True to add the steps of that range to the groups that are compared.
+    pub before_steps: bool,
     /// Maximum number of groups returned.
     pub limit: usize,
+}
+
+/// The groups of a window, and how they were read.
+#[derive(Debug)]
+struct RedScan {
+    groups: RedGroups,
+    scan: ScanStats,
+    /// True if a repeated span may be counted twice.
+    repeats_counted: bool,
 }
 
 /// The calls by group.
 pub(crate) fn red(reader: &Reader, search: &RedSearch) -> Result<RedResult, QueryError> {
     let window = Window::new(reader, search.filter.start, search.step)?;
-    let filter = SpanFilter { start: window.range(), ..search.filter.clone() };
     if let Some(key) = &search.by.attribute {
+        let filter = SpanFilter { start: window.range(), ..search.filter.clone() };
         return by_attribute::red(reader, search, (window, &filter), key);
     }
-    let all = AllCalls { by: &search.by.keys, window };
-    let mut aggregate = reader.aggregate_calls(&filter, window.step(), &all)?;
-    if aggregate.shares.len() > 1 && aggregate.shares.iter().any(|share| share.other > 0) {
-        // The chosen groups must not depend on the number of threads, so one thread repeats the
-        // scan.
-        aggregate = reader.aggregate_calls_with_threads(1, &filter, window.step(), &all)?;
-    }
-    let CallAggregate { scan, repeats_counted, unordered, shares } = aggregate;
-    let groups = RedGroups::joined(&unordered, shares);
+    let RedScan { groups, mut scan, mut repeats_counted } = RedScan::read(reader, search, window)?;
+    let before = match search.compare {
+        true => EarlierGroups::read(reader, search, window, &mut scan)?,
+        false => None,
+    };
+    repeats_counted |= before.as_ref().is_some_and(|before| before.repeats_counted);
     let other_count = groups.other;
     let group_count = groups.len() as u64;
     Ok(RedResult {
         window: window.view(),
-        groups: groups.views(search.limit, search.histogram),
+        known_since_unix_nano: before.as_ref().map(EarlierGroups::start),
+        groups: groups.views(search, before.as_ref()),
         group_count,
         other_count,
         repeats_counted,
-        searched: searched(reader, scan),
+        searched: search_stats(reader, scan),
     })
+}
+
+impl RedScan {
+    /// Aggregates the calls of a window that match the filter.
+    fn read(reader: &Reader, search: &RedSearch, window: Window) -> Result<Self, QueryError> {
+        let filter = SpanFilter { start: window.range(), ..search.filter.clone() };
+        let all = AllCalls { by: &search.by.keys, window };
+        let mut aggregate = reader.aggregate_calls(&filter, window.step(), &all)?;
+        if aggregate.shares.len() > 1 && aggregate.shares.iter().any(|share| share.other > 0) {
+            // The chosen groups must not depend on the number of threads, so one thread repeats
+            // the scan.
+            aggregate = reader.aggregate_calls_with_threads(1, &filter, window.step(), &all)?;
+        }
+        let CallAggregate { scan, repeats_counted, unordered, shares } = aggregate;
+        Ok(Self { groups: RedGroups::joined(&unordered, shares), scan, repeats_counted })
+    }
 }

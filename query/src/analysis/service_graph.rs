@@ -27,9 +27,10 @@ use tidings_storage::{
 use super::window::Window;
 use crate::{
     QueryError,
-    execution::{Reader, searched},
+    execution::{Reader, search_stats},
 };
 
+pub(super) use graph_comparison::{CALLS_MIN, EarlierCalls, fails_more, slower_factor};
 use graph_comparison::{GraphBefore, RowsBefore, weight};
 pub(crate) use graph_reader::graph_spans;
 use graph_reader::{gather, selection};
@@ -579,7 +580,7 @@ impl Graph<Edge> {
             nodes,
             edges,
             edge_count,
-            searched: searched(reader, stats),
+            searched: search_stats(reader, stats),
         }
     }
 }

@@ -107,8 +107,13 @@ pub(crate) fn compare(reader: &Reader, search: &CompareSearch) -> Result<Compari
             let before = TimeRange { start: None, end: Some(end) };
             let range = if *range == TimeRange::default() { before } else { *range };
             let window = Window::new(reader, range, None)?;
-            let mut ids =
-                transaction_types::of_kind(reader, window, &service, &operation, TYPICAL_MAX)?;
+            let mut ids = transaction_types::sample_traces_of_type(
+                reader,
+                window,
+                &service,
+                &operation,
+                TYPICAL_MAX,
+            )?;
             let left: HashSet<&TraceId> = search.left.iter().collect();
             ids.retain(|id| !left.contains(id));
             ids

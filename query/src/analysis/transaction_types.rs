@@ -20,14 +20,11 @@ use tidings_storage::{
     ScanStats, SpanFilter, TimeRange, Transactions, transaction_place,
 };
 
-use super::{
-    CallSteps, each_tree,
-    window::{Window, ratio},
-};
+use super::{CallSteps, each_tree, window::Window};
 use crate::{
     QueryError,
-    execution::{Reader, searched},
-    trace::summary::plus,
+    execution::{Reader, search_stats},
+    trace::summary::{plus, ratio},
 };
 
 /// Maximum number of traces that breakdowns of time are computed from, over all types of an answer.
@@ -39,7 +36,7 @@ const SHARES_MAX: usize = 100;
 
 /// Selection of the transactions of a type whose time is broken down.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Above {
+pub enum BreakdownThreshold {
     /// All transactions.
     #[default]
     All,
@@ -61,7 +58,7 @@ pub struct KindSearch {
     /// Operation at which the transactions enter.
     pub operation: Option<String>,
     /// Traces whose time is broken down.
-    pub above: Above,
+    pub above: BreakdownThreshold,
     /// The duration that the transactions are compared with. With it, no time is broken down.
     pub than: Option<DurationNanos>,
     /// True to leave out the breakdown of time.
@@ -78,12 +75,12 @@ struct TypeCalls {
 }
 
 /// The listed types, the most frequent first, each with its service and operation.
-type Kinds = Vec<((String, String), TypeCalls)>;
+type FrequentTypes = Vec<((String, String), TypeCalls)>;
 
 /// The transactions of a window.
 #[derive(Debug)]
 struct CountedTypes {
-    kinds: Kinds,
+    kinds: FrequentTypes,
     /// Number of distinct types that were counted.
     kind_count: u64,
     others: OtherKinds,
@@ -103,8 +100,8 @@ pub(crate) fn kinds(
     let asked = (search.service.clone(), search.operation.clone());
     let has_breakdown = !search.without_breakdown && search.than.is_none();
     let CountedTypes { kinds, kind_count, others, samples, level, scan } =
-        found(reader, window, asked, search.limit, |kinds| {
-            if has_breakdown { wanted(kinds, search) } else { Vec::new() }
+        frequent_types(reader, window, asked, search.limit, |kinds| {
+            if has_breakdown { breakdown_samples(kinds, search) } else { Vec::new() }
         })?;
     let samples = if has_breakdown { samples } else { vec![Vec::new(); kinds.len()] };
     let factor = 1_u64 << level;
@@ -132,7 +129,7 @@ pub(crate) fn kinds(
         other_count: others.count,
         other_kind_count_max: others.count_max,
         sampled_one_in: factor,
-        searched: searched(reader, scan),
+        searched: search_stats(reader, scan),
     })
 }
 
@@ -143,15 +140,15 @@ fn shorter_share(calls: &Calls, than: DurationNanos) -> f64 {
 }
 
 /// The traces to sample for the breakdown of time.
-fn wanted(kinds: &Kinds, search: &KindSearch) -> Vec<SampleSpec> {
+fn breakdown_samples(kinds: &FrequentTypes, search: &KindSearch) -> Vec<SampleSpec> {
     let traces_max = (ANALYSED_MAX / kinds.len().max(1)).max(ANALYSED_MIN);
     let wanted = kinds.iter().map(|((service, operation), kind)| SampleSpec {
         service: service.clone(),
         operation: operation.clone(),
         least: match search.above {
-            Above::All => DurationNanos(0),
-            Above::Percentile(percent) => kind.calls.latency.quantile_begin(percent),
-            Above::Duration(duration) => duration,
+            BreakdownThreshold::All => DurationNanos(0),
+            BreakdownThreshold::Percentile(percent) => kind.calls.latency.quantile_begin(percent),
+            BreakdownThreshold::Duration(duration) => duration,
         },
         traces_max,
     });
@@ -159,7 +156,7 @@ fn wanted(kinds: &Kinds, search: &KindSearch) -> Vec<SampleSpec> {
 }
 
 /// Returns a stable sample of at most this number of traces of a type.
-pub(crate) fn of_kind(
+pub(crate) fn sample_traces_of_type(
     reader: &Reader,
     window: Window,
     service: &str,
@@ -169,7 +166,7 @@ pub(crate) fn of_kind(
     let (service, operation) = (service.to_owned(), operation.to_owned());
     let asked = (Some(service.clone()), Some(operation.clone()));
     let wanted = SampleSpec { service, operation, least: DurationNanos(0), traces_max };
-    let found = found(reader, window, asked, 1, |_| vec![wanted.clone()])?;
+    let found = frequent_types(reader, window, asked, 1, |_| vec![wanted.clone()])?;
     Ok(found.samples.into_iter().next().unwrap_or_default())
 }
 
@@ -209,7 +206,7 @@ pub(crate) fn root_operations(
     limit: usize,
     traces_max: usize,
 ) -> Result<RootOperations, QueryError> {
-    let choose = |kinds: &Kinds| {
+    let choose = |kinds: &FrequentTypes| {
         let counts: Vec<u64> = kinds.iter().map(|(_, kind)| kind.calls.count).collect();
         let traces_max = fair_share(&counts, traces_max).max(ANALYSED_MIN);
         let wanted = kinds.iter().map(|((service, operation), _)| SampleSpec {
@@ -220,7 +217,7 @@ pub(crate) fn root_operations(
         });
         wanted.collect()
     };
-    let found = found(reader, window, (None, None), limit, choose)?;
+    let found = frequent_types(reader, window, (None, None), limit, choose)?;
     let kinds = found.kinds.into_iter().zip(found.samples);
     let listed = kinds.map(|(((service, operation), kind), traces)| RootOperation {
         service,
@@ -255,12 +252,12 @@ fn fair_share(counts: &[u64], whole: usize) -> usize {
 
 /// The most frequent types of this service and operation, at most `limit`, with those of their
 /// traces that `choose` selects.
-fn found(
+fn frequent_types(
     reader: &Reader,
     window: Window,
     (service, operation): (Option<String>, Option<String>),
     limit: usize,
-    choose: impl Fn(&Kinds) -> Vec<SampleSpec>,
+    choose: impl Fn(&FrequentTypes) -> Vec<SampleSpec>,
 ) -> Result<CountedTypes, QueryError> {
     let bounds = KindBounds {
         between: window.bounds(),
@@ -270,20 +267,25 @@ fn found(
         traces_max: reader.limits.sampled_traces_max,
         bytes_max: reader.limits.kinds_bytes_max,
     };
-    let mut kinds = Kinds::new();
+    let mut kinds = FrequentTypes::new();
     let answer = reader.aggregate_kinds(&bounds, &mut |calls| {
-        kinds = listed(calls, window, &bounds, limit);
+        kinds = frequent_in_aggregate(calls, window, &bounds, limit);
         choose(&kinds)
     })?;
     let Some(KindAnswer { scan, calls, samples }) = answer else {
-        return read(reader, window, &bounds, limit, choose);
+        return count_from_spans(reader, window, &bounds, limit, choose);
     };
     let (kind_count, others) = (calls.kind_count(), calls.others());
     Ok(CountedTypes { kinds, kind_count, others, samples, level: 0, scan })
 }
 
 /// The most frequent types of these transactions, at most `limit`.
-fn listed(calls: &KindCalls, window: Window, bounds: &KindBounds, limit: usize) -> Kinds {
+fn frequent_in_aggregate(
+    calls: &KindCalls,
+    window: Window,
+    bounds: &KindBounds,
+    limit: usize,
+) -> FrequentTypes {
     let listed = calls.listed(limit);
     let places: HashMap<KindKey<'_>, usize> =
         listed.iter().zip(0..).map(|(kind, place)| (kind.key, place)).collect();
@@ -302,13 +304,13 @@ fn listed(calls: &KindCalls, window: Window, bounds: &KindBounds, limit: usize) 
     names.zip(kinds).collect()
 }
 
-/// Computes the result of [`found`] from all spans around the window.
-fn read(
+/// Computes the result of [`frequent_types`] from all spans around the window.
+fn count_from_spans(
     reader: &Reader,
     window: Window,
     bounds: &KindBounds,
     limit: usize,
-    choose: impl Fn(&Kinds) -> Vec<SampleSpec>,
+    choose: impl Fn(&FrequentTypes) -> Vec<SampleSpec>,
 ) -> Result<CountedTypes, QueryError> {
     let [start, end] = window.times();
     let visible = KindBounds::visible(start..end);
@@ -341,7 +343,7 @@ fn read(
     })?;
     transactions.retain_begun(|time| window.contains(time));
     let calls = transactions.calls(bounds, limit);
-    let kinds = listed(&calls, window, bounds, limit);
+    let kinds = frequent_in_aggregate(&calls, window, bounds, limit);
     let samples = transactions.sample(&choose(&kinds));
     let (kind_count, others) = (calls.kind_count(), calls.others());
     Ok(CountedTypes { kinds, kind_count, others, samples, level, scan })

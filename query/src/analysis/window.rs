@@ -6,12 +6,13 @@
 use std::ops::Range;
 
 use tidings_proto::{DurationNanos, UnixNanos, api::TimeWindow};
-use tidings_storage::TimeRange;
+use tidings_storage::{SpanFilter, TimeRange};
 
 use crate::{
     QueryError,
     execution::Reader,
-    name_search::{newest, newest_log},
+    name_search::{latest_span, newest, newest_log},
+    trace::summary::ratio,
 };
 
 const SECOND: u64 = 1_000_000_000;
@@ -162,6 +163,12 @@ impl Window {
         ratio(count, self.end - self.start) * 1e9
     }
 
+    /// Reports whether a span of this time is stored.
+    pub(crate) fn has_spans(self, reader: &Reader) -> Result<bool, QueryError> {
+        let spans = SpanFilter { start: self.range(), ..SpanFilter::default() };
+        Ok(latest_span(reader, spans)?.is_some())
+    }
+
     /// API view of the window.
     pub(crate) fn view(self) -> TimeWindow {
         TimeWindow {
@@ -170,12 +177,6 @@ impl Window {
             step_nano: DurationNanos(self.step),
         }
     }
-}
-
-/// The ratio of a part to a whole; 0 when the whole is 0.
-#[expect(clippy::cast_precision_loss, reason = "a share or a rate is read by people")]
-pub(crate) fn ratio(part: u64, whole: u64) -> f64 {
-    if whole == 0 { 0.0 } else { part as f64 / whole as f64 }
 }
 
 /// Returns the automatic step. A part of a step more does not double it: a window of the last hour

@@ -2,23 +2,24 @@
 //!
 //! An answer takes as much memory as the rows read for it, and writing it takes as long as a small
 //! query. Both count as part of the query, so the writer of the answer holds the [`Admission`].
-//! Does not own the places, which [`ClientPlaces`](super::ClientPlaces) owns.
+//! Does not own the permits of clients, which [`ClientSemaphore`](super::ClientSemaphore) owns.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::client_places::ClientPlace;
-use crate::{QueryLimits, answer_shares::ClientId};
+use super::client_semaphore::ClientPermit;
+use crate::{QueryLimits, client_quota::ClientId};
 
-/// Permits of a query: one place in its service, one permit of the semaphore of all services.
-pub(super) type AdmissionPermits = (ClientPlace, OwnedSemaphorePermit);
+/// Permits of a query: one of its service, which has quotas for clients, and one that all services
+/// share.
+pub(super) type AdmissionPermits = (ClientPermit, OwnedSemaphorePermit);
 
 /// The client of a query, and the slot for the query's permits when these outlive it.
 #[derive(Debug, Default)]
 pub(crate) struct QueryClient {
     pub(crate) client: ClientId,
-    pub(crate) kept: Option<AdmissionSlot>,
+    pub(crate) permit_slot: Option<AdmissionSlot>,
 }
 
 /// Holder of the permits of the last query that ended. Dropping it releases them.
@@ -41,7 +42,7 @@ impl Admission {
     }
 
     /// Slot in which a query leaves its permits.
-    pub(crate) fn kept(&self) -> AdmissionSlot {
+    pub(crate) fn slot(&self) -> AdmissionSlot {
         self.slot.clone()
     }
 }
@@ -55,22 +56,22 @@ impl Default for Admission {
 
 impl Drop for Admission {
     fn drop(&mut self) {
-        self.slot.end();
+        self.slot.release();
     }
 }
 
 impl AdmissionSlot {
     /// Releases the permits, so that another query can run.
-    pub(crate) fn end(&self) {
+    pub(crate) fn release(&self) {
         self.set(None);
     }
 
     /// Keeps these permits.
-    pub(super) fn keep(&self, places: AdmissionPermits) {
-        self.set(Some(places));
+    pub(super) fn keep(&self, permits: AdmissionPermits) {
+        self.set(Some(permits));
     }
 
-    fn set(&self, places: Option<AdmissionPermits>) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = places;
+    fn set(&self, permits: Option<AdmissionPermits>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = permits;
     }
 }

@@ -17,7 +17,7 @@ pub(crate) struct Progress {
     /// Counters of the scan.
     pub(crate) scan: Arc<ScanWatch>,
     /// True when a client listens for progress.
-    pub(crate) is_heard: bool,
+    pub(crate) has_listener: bool,
     found: AtomicU64,
     /// Time after which everything was read.
     reached: AtomicU64,
@@ -29,7 +29,7 @@ impl Default for Progress {
     fn default() -> Self {
         Self {
             scan: Arc::default(),
-            is_heard: false,
+            has_listener: false,
             found: AtomicU64::new(0),
             reached: AtomicU64::new(u64::MAX),
             traces: Mutex::default(),
@@ -39,8 +39,8 @@ impl Default for Progress {
 
 impl Progress {
     /// Progress of a query whose client listens.
-    pub(crate) fn heard() -> Self {
-        Self { is_heard: true, ..Self::default() }
+    pub(crate) fn with_listener() -> Self {
+        Self { has_listener: true, ..Self::default() }
     }
 
     /// Number of matches found so far.

@@ -15,7 +15,7 @@ use tidings_proto::{
     api::{QueryOutcome, SlowQuery, SlowQueryList},
 };
 
-use crate::answer_shares::ClientId;
+use crate::client_quota::ClientId;
 
 /// Maximum number of queries that are kept.
 const QUERIES_MAX: usize = 50;
@@ -24,12 +24,12 @@ const AGE_MAX: Duration = Duration::from_secs(3_600);
 /// Maximum number of minutes with counts of ended queries; the oldest minute is dropped.
 const MINUTES_MAX: usize = 60;
 /// Maximum number of characters of a query's text.
-const WORDS_CHARS_MAX: usize = 2_000;
+const TEXT_CHARS_MAX: usize = 2_000;
 
 const MINUTE: Duration = Duration::from_secs(60);
 
 tokio::task_local! {
-    static QUESTION: Arc<QueryOrigin>;
+    static QUERY_ORIGIN: Arc<QueryOrigin>;
 }
 
 /// Removes secrets and keys from statements.
@@ -58,24 +58,24 @@ pub struct QueryOrigin {
 impl QueryOrigin {
     /// Runs `work`; its queries are listed under this origin.
     pub async fn scope<T>(self, work: impl Future<Output = T>) -> T {
-        QUESTION.scope(Arc::new(self), work).await
+        QUERY_ORIGIN.scope(Arc::new(self), work).await
     }
 
     /// The origin of the request that this task belongs to.
     #[must_use]
     pub fn current() -> Option<Arc<Self>> {
-        QUESTION.try_with(Arc::clone).ok()
+        QUERY_ORIGIN.try_with(Arc::clone).ok()
     }
 
     /// The client of the request that this task belongs to.
     pub(crate) fn current_client() -> ClientId {
-        QUESTION.try_with(|question| question.client.clone()).unwrap_or_default()
+        QUERY_ORIGIN.try_with(|origin| origin.client.clone()).unwrap_or_default()
     }
 
     /// Runs `work` in another task as a part of the same request.
-    pub async fn carry<T>(question: Option<Arc<Self>>, work: impl Future<Output = T>) -> T {
-        match question {
-            Some(question) => QUESTION.scope(question, work).await,
+    pub async fn propagate<T>(origin: Option<Arc<Self>>, work: impl Future<Output = T>) -> T {
+        match origin {
+            Some(origin) => QUERY_ORIGIN.scope(origin, work).await,
             None => work.await,
         }
     }
@@ -108,35 +108,35 @@ struct QueryRing {
 impl RecentQueries {
     /// Records a query of the current request. A query without a request is left out.
     pub fn record(&self, ended: EndedQuery) {
-        if let Some(question) = QueryOrigin::current() {
-            self.record_of(&question, ended);
+        if let Some(origin) = QueryOrigin::current() {
+            self.record_for(&origin, ended);
         }
     }
 
     /// Records a query of a request.
-    pub fn record_of(&self, question: &QueryOrigin, ended: EndedQuery) {
+    pub fn record_for(&self, origin: &QueryOrigin, ended: EndedQuery) {
         let duration_nano = nanos(ended.duration);
         let query = SlowQuery {
-            kind: question.kind.to_owned(),
-            words: cut(&question.words),
+            kind: origin.kind.to_owned(),
+            words: truncated(&origin.words),
             start_unix_nano: ended.start,
             duration_nano,
             rows: ended.rows,
             outcome: ended.outcome,
-            asked_by: question.asked_by.clone(),
+            asked_by: origin.asked_by.clone(),
         };
         self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(query);
     }
 
     /// Lists the queries that ended within an hour before `now`, the slowest first.
     #[must_use]
-    pub fn list(&self, now: UnixNanos, has_askers: bool) -> SlowQueryList {
+    pub fn list(&self, now: UnixNanos, shows_clients: bool) -> SlowQueryList {
         let mut ring = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         ring.evict(now);
         let mut queries = ring.slowest.clone();
         let query_count = ring.minutes.iter().map(|(_, count)| count).sum();
         drop(ring);
-        if !has_askers {
+        if !shows_clients {
             queries.iter_mut().for_each(|query| query.asked_by = None);
         }
         queries
@@ -188,8 +188,8 @@ fn nanos(duration: Duration) -> DurationNanos {
     DurationNanos(u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX))
 }
 
-fn cut(words: &str) -> String {
-    match words.char_indices().nth(WORDS_CHARS_MAX) {
+fn truncated(words: &str) -> String {
+    match words.char_indices().nth(TEXT_CHARS_MAX) {
         Some((end, _)) => format!("{}…", &words[..end]),
         None => words.to_owned(),
     }
@@ -203,7 +203,7 @@ mod tests {
 
     use super::{
         AGE_MAX, ClientId, EndedQuery, QUERIES_MAX, QueryOrigin, RecentQueries, StatementRedaction,
-        WORDS_CHARS_MAX, nanos,
+        TEXT_CHARS_MAX, nanos,
     };
 
     #[derive(Debug)]
@@ -215,7 +215,7 @@ mod tests {
         }
     }
 
-    fn question(words: &str) -> QueryOrigin {
+    fn origin(words: &str) -> QueryOrigin {
         QueryOrigin {
             kind: "traces",
             words: words.to_owned(),
@@ -239,7 +239,7 @@ mod tests {
     fn the_slowest_are_kept_and_all_are_counted() {
         let queries = RecentQueries::default();
         for millis in 1..=200 {
-            queries.record_of(&question("GET /"), ended(10_000, millis));
+            queries.record_for(&origin("GET /"), ended(10_000, millis));
         }
         let list = queries.list(UnixNanos(10_001_000_000_000), true);
         assert_eq!((list.query_count, list.queries.len()), (200, QUERIES_MAX));
@@ -249,8 +249,8 @@ mod tests {
     #[test]
     fn a_query_is_dropped_at_its_age() {
         let queries = RecentQueries::default();
-        queries.record_of(&question("GET /old"), ended(10_000, 9_000));
-        queries.record_of(&question("GET /new"), ended(13_000, 1));
+        queries.record_for(&origin("GET /old"), ended(10_000, 9_000));
+        queries.record_for(&origin("GET /new"), ended(13_000, 1));
         // Queries are counted by minutes.
         let now = UnixNanos(10_070_000_000_000 + nanos(AGE_MAX).0);
         let list = queries.list(now, true);
@@ -259,13 +259,13 @@ mod tests {
     }
 
     #[test]
-    fn askers_are_named_to_those_who_may_see_them_and_words_have_a_bound() {
+    fn clients_are_named_to_administrators_only_and_texts_are_cut() {
         let queries = RecentQueries::default();
-        queries.record_of(&question(&"ß".repeat(9_000)), ended(10_000, 5));
+        queries.record_for(&origin(&"ß".repeat(9_000)), ended(10_000, 5));
         let now = UnixNanos(10_001_000_000_000);
         let seen = queries.list(now, true).queries.remove(0);
         assert_eq!(seen.asked_by.as_deref(), Some("night shift"));
-        assert_eq!(seen.words.chars().count(), WORDS_CHARS_MAX + 1);
+        assert_eq!(seen.words.chars().count(), TEXT_CHARS_MAX + 1);
         assert_eq!(queries.list(now, false).queries[0].asked_by, None);
     }
 
@@ -273,7 +273,7 @@ mod tests {
     async fn a_query_of_no_request_is_left_out() {
         let queries = RecentQueries::default();
         queries.record(ended(10_000, 5));
-        question("GET /asked").scope(async { queries.record(ended(10_000, 5)) }).await;
+        origin("GET /asked").scope(async { queries.record(ended(10_000, 5)) }).await;
         assert_eq!(queries.list(UnixNanos(10_001_000_000_000), false).query_count, 1);
     }
 }

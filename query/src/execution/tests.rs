@@ -34,25 +34,25 @@ async fn store() -> (tempfile::TempDir, Store, Arc<QuerySettings>) {
     let folder = tempfile::tempdir().unwrap();
     let settings = StoreSettings { disk_reserve_bytes: 0, ..StoreSettings::new(folder.path()) };
     let (store, _) = Store::open(settings, Arc::new(SystemClock)).await.unwrap();
-    let settings = QuerySettings { transaction_keys: Vec::new(), search_rows_max: 1_000 };
+    let settings = QuerySettings { search_rows_max: 1_000, ..QuerySettings::default() };
     (folder, store, Arc::new(settings))
 }
 
-fn asker(name: &str) -> QueryClient {
-    QueryClient { client: ClientId::new(name), kept: None }
+fn query_client(name: &str) -> QueryClient {
+    QueryClient { client: ClientId::new(name), permit_slot: None }
 }
 
-fn keeping(kept: AdmissionSlot) -> QueryClient {
-    QueryClient { kept: Some(kept), ..QueryClient::default() }
+fn keeping(permit_slot: AdmissionSlot) -> QueryClient {
+    QueryClient { permit_slot: Some(permit_slot), ..QueryClient::default() }
 }
 
 #[tokio::test]
-async fn a_question_that_nobody_waits_for_stops() {
+async fn a_query_is_cancelled_when_its_client_leaves() {
     let (_folder, store, settings) = store().await;
     let execution = Execution::new(Arc::new(StillClock), QueryLimits::default());
     let (started, has_started) = tokio::sync::oneshot::channel();
     let (stopped, has_stopped) = mpsc::sync_channel(1);
-    let question = execution.run(&store, &settings, Arc::default(), asker(""), move |reader| {
+    let query = execution.run(&store, &settings, Arc::default(), query_client(""), move |reader| {
         started.send(()).unwrap();
         let error = loop {
             if let Err(error) = reader.check() {
@@ -60,19 +60,19 @@ async fn a_question_that_nobody_waits_for_stops() {
             }
             std::thread::yield_now();
         };
-        stopped.send(matches!(error, QueryError::Withdrawn)).unwrap();
+        stopped.send(matches!(error, QueryError::Cancelled)).unwrap();
         Ok(())
     });
     tokio::select! {
-        _ = question => panic!("the question cannot end while it is asked"),
+        _ = query => panic!("the query cannot end before it is cancelled"),
         _ = has_started => {}
     }
-    let withdrawn = tokio::task::spawn_blocking(move || has_stopped.recv()).await.unwrap();
-    assert!(withdrawn.unwrap());
+    let cancelled = tokio::task::spawn_blocking(move || has_stopped.recv()).await.unwrap();
+    assert!(cancelled.unwrap());
 }
 
 #[tokio::test]
-async fn a_question_that_waits_beyond_the_queue_is_refused_and_one_within_it_is_answered() {
+async fn a_query_beyond_the_queue_is_refused_and_one_within_it_is_answered() {
     let (_folder, store, settings) = store().await;
     let limits = QueryLimits { running_max: 1, waiting_max: 1, ..QueryLimits::default() };
     let execution = Arc::new(Execution::new(Arc::new(StillClock), limits));
@@ -82,7 +82,7 @@ async fn a_question_that_waits_beyond_the_queue_is_refused_and_one_within_it_is_
         let (execution, store, settings) =
             (Arc::clone(&execution), store.clone(), Arc::clone(&settings));
         let work = move |_: &Reader| Ok(work());
-        async move { execution.run(&store, &settings, Arc::default(), asker(""), work).await }
+        async move { execution.run(&store, &settings, Arc::default(), query_client(""), work).await }
     };
     let first = tokio::spawn(ask(Box::new(move || {
         started.send(()).unwrap();
@@ -91,7 +91,7 @@ async fn a_question_that_waits_beyond_the_queue_is_refused_and_one_within_it_is_
     })));
     has_started.await.unwrap();
     let second = tokio::spawn(ask(Box::new(|| 2)));
-    while execution.places.waiting() == 0 {
+    while execution.client_permits.queued() == 0 {
         tokio::task::yield_now().await;
     }
     let third = ask(Box::new(|| 3)).await;
@@ -102,14 +102,14 @@ async fn a_question_that_waits_beyond_the_queue_is_refused_and_one_within_it_is_
 }
 
 #[tokio::test]
-async fn a_client_that_asks_as_much_as_it_may_keeps_no_other_from_its_answer() {
+async fn a_client_at_its_quota_does_not_delay_other_clients() {
     let (_folder, store, settings) = store().await;
     let limits = QueryLimits { waiting_max: 8, ..QueryLimits::default() };
     let execution = Execution::new(Arc::new(StillClock), limits);
     let ask = |client: &str| {
         let (release, released) = tokio::sync::oneshot::channel::<()>();
         let work = move |_: &Reader| Ok(released.blocking_recv().is_ok());
-        let asked = execution.run(&store, &settings, Arc::default(), asker(client), work);
+        let asked = execution.run(&store, &settings, Arc::default(), query_client(client), work);
         (release, Box::pin(asked))
     };
     let mut held = Vec::new();
@@ -125,25 +125,25 @@ async fn a_client_that_asks_as_much_as_it_may_keeps_no_other_from_its_answer() {
     let (release, asked) = ask("b");
     release.send(()).unwrap();
     assert!(asked.await.unwrap());
-    // A cancelled query leaves its place in the queue.
+    // A cancelled query leaves the queue.
     held.pop();
     let (_release, mut asked) = ask("a");
     assert!(asked.as_mut().now_or_never().is_none());
 }
 
 #[tokio::test]
-async fn queues_beside_each_other_leave_room_for_one_another() {
+async fn queues_that_share_permits_do_not_delay_each_other() {
     let (_folder, store, settings) = store().await;
     let limits = QueryLimits { running_max: 2, ..QueryLimits::default() };
     let first = Arc::new(Execution::new(Arc::new(StillClock), limits));
-    let second = first.beside();
-    first.leave_room();
+    let second = first.with_shared_permits();
+    first.halve_permits();
     let (release, released) = mpsc::sync_channel::<()>(1);
     let (started, has_started) = tokio::sync::oneshot::channel();
     let ask = |client: &'static str, work: Box<dyn FnOnce() -> u8 + Send>| {
         let (first, store, settings) = (Arc::clone(&first), store.clone(), Arc::clone(&settings));
         let work = move |_: &Reader| Ok(work());
-        async move { first.run(&store, &settings, Arc::default(), asker(client), work).await }
+        async move { first.run(&store, &settings, Arc::default(), query_client(client), work).await }
     };
     let slow = ask(
         "a",
@@ -156,11 +156,11 @@ async fn queues_beside_each_other_leave_room_for_one_another() {
     let running = tokio::spawn(slow);
     has_started.await.unwrap();
     let waiting = tokio::spawn(ask("b", Box::new(|| 2)));
-    while first.places.waiting() == 0 {
+    while first.client_permits.queued() == 0 {
         tokio::task::yield_now().await;
     }
     // A query that waits in the first queue does not delay those of the second queue.
-    let answer = second.run(&store, &settings, Arc::default(), asker("a"), |_| Ok(3)).await;
+    let answer = second.run(&store, &settings, Arc::default(), query_client("a"), |_| Ok(3)).await;
     assert_eq!((answer.unwrap(), waiting.is_finished()), (3, false));
     release.send(()).unwrap();
     assert_eq!((running.await.unwrap().unwrap(), waiting.await.unwrap().unwrap()), (1, 2));
@@ -168,40 +168,40 @@ async fn queues_beside_each_other_leave_room_for_one_another() {
 }
 
 #[tokio::test]
-async fn a_question_that_panics_is_an_error_and_frees_its_place() {
+async fn a_query_that_panics_fails_and_releases_its_permit() {
     let (_folder, store, settings) = store().await;
     let limits = QueryLimits { running_max: 1, waiting_max: 0, ..QueryLimits::default() };
     let execution = Execution::new(Arc::new(StillClock), limits);
     let broken = execution
-        .run::<()>(&store, &settings, Arc::default(), asker(""), |_| panic!("a defect"))
+        .run::<()>(&store, &settings, Arc::default(), query_client(""), |_| panic!("a defect"))
         .await;
     assert!(matches!(broken, Err(QueryError::Defect { .. })), "{broken:?}");
-    let next = execution.run(&store, &settings, Arc::default(), asker(""), |_| Ok(7)).await;
+    let next = execution.run(&store, &settings, Arc::default(), query_client(""), |_| Ok(7)).await;
     assert_eq!(next.unwrap(), 7);
 }
 
 #[tokio::test]
-async fn a_turn_that_is_kept_goes_on_until_the_next_question_or_its_end() {
+async fn an_admission_holds_its_permits_until_the_next_query_or_its_end() {
     let (_folder, store, settings) = store().await;
     let limits = QueryLimits { running_max: 1, waiting_max: 0, ..QueryLimits::default() };
     let execution = Execution::new(Arc::new(StillClock), limits);
-    let ask = async |asker| {
-        execution.run(&store, &settings, Arc::default(), asker, |_| Ok(7)).await.is_ok()
+    let ask = async |query_client| {
+        execution.run(&store, &settings, Arc::default(), query_client, |_| Ok(7)).await.is_ok()
     };
-    let turn = Admission::default();
+    let admission = Admission::default();
     for _ in 0..2 {
-        assert!(ask(keeping(turn.kept())).await, "it does not wait for itself");
-        assert!(!ask(asker("")).await, "the turn goes on");
+        assert!(ask(keeping(admission.slot())).await, "it does not wait for itself");
+        assert!(!ask(query_client("")).await, "the permits are still held");
     }
-    turn.kept().end();
-    assert!(ask(asker("")).await);
-    assert!(ask(keeping(turn.kept())).await);
-    drop(turn);
-    assert!(ask(asker("")).await);
-    let turn = Admission::default();
-    let asked = keeping(turn.kept());
+    admission.slot().release();
+    assert!(ask(query_client("")).await);
+    assert!(ask(keeping(admission.slot())).await);
+    drop(admission);
+    assert!(ask(query_client("")).await);
+    let admission = Admission::default();
+    let asked = keeping(admission.slot());
     let failed = execution
-        .run(&store, &settings, Arc::default(), asked, |_| Err::<(), _>(QueryError::Withdrawn));
+        .run(&store, &settings, Arc::default(), asked, |_| Err::<(), _>(QueryError::Cancelled));
     assert!(failed.await.is_err());
-    assert!(ask(asker("")).await, "an error needs no turn to be written");
+    assert!(ask(query_client("")).await, "a failed query releases its permits");
 }

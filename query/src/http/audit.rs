@@ -10,7 +10,7 @@ use crate::{
     QueryError, QueryOrigin, QueryService,
     params::{
         Params,
-        declared::{Lists, Of, Takes, limit, query},
+        declared::{HasParameters, ParameterLists, ParametersOf, limit, query},
         form::ParameterForm::{Cursor, Text, Time, Word},
     },
 };
@@ -18,10 +18,10 @@ use crate::{
 endpoints![audit, queries];
 
 /// The parameters of a search of the audit log.
-pub(super) struct Audit;
+pub(super) struct AuditSearchParameters;
 
-impl Takes for Audit {
-    const LISTS: Lists = &[&[
+impl HasParameters for AuditSearchParameters {
+    const LISTS: ParameterLists = &[&[
         query("start", Time, "At this time or later: Unix nanoseconds or RFC 3339"),
         query("end", Time, "Before this time"),
         query("action", Text, "Action, or its part before a dot, as `key` or `key.create`"),
@@ -43,11 +43,11 @@ impl Takes for Audit {
     path = "/api/v1/audit",
     tag = "keys",
     operation_id = "listAuditEvents",
-    params(Of<Audit>),
+    params(ParametersOf<AuditSearchParameters>),
     responses((status = 200, body = AuditEventList), Problems)
 )]
 async fn audit(State(service): State<QueryService>, uri: Uri) -> Result<Response, QueryError> {
-    let params = Params::read::<Audit>(&uri)?;
+    let params = Params::read::<AuditSearchParameters>(&uri)?;
     let range = params.time_range()?;
     let search = AuditQuery {
         start: range.start,
@@ -61,14 +61,14 @@ async fn audit(State(service): State<QueryService>, uri: Uri) -> Result<Response
         limit: params.limit(),
         position: params.cursor(AuditPosition::parse)?,
     };
-    let (service, turn) = service.keeping_turn();
+    let (service, admission) = service.holding_permits();
     let page = service.audit(search).await?;
     let list = AuditEventList {
         events: page.events,
         next_cursor: page.next.map(|position| params.next_cursor(position.to_string())),
         unreadable_lines: page.unreadable_lines,
     };
-    encoding::json(turn, list).await
+    encoding::json(admission, list).await
 }
 
 fn outcome(word: &str) -> AuditOutcome {
@@ -82,8 +82,8 @@ fn outcome(word: &str) -> AuditOutcome {
 /// No parameters.
 pub(super) struct SlowQueries;
 
-impl Takes for SlowQueries {
-    const LISTS: Lists = &[];
+impl HasParameters for SlowQueries {
+    const LISTS: ParameterLists = &[];
 }
 
 /// The slowest queries of the last hour, and how quickly each API answers.

@@ -14,7 +14,7 @@ use crate::{
     analysis::{BaselineChoice, ChangeSearch, DeploymentSearch, deployments},
     params::{
         Params,
-        declared::{Lists, Of, Takes, limit, query},
+        declared::{HasParameters, ParameterLists, ParametersOf, limit, query},
         form::ParameterForm::{Flag, Text, Time, Word},
     },
 };
@@ -27,8 +27,8 @@ pub(super) struct Changes;
 /// The values of `baseline`.
 const BASELINES: &[&str] = &["previous", "day", "week"];
 
-impl Takes for Changes {
-    const LISTS: Lists = &[&[
+impl HasParameters for Changes {
+    const LISTS: ParameterLists = &[&[
         query(
             "start",
             Time,
@@ -74,7 +74,7 @@ impl Takes for Changes {
     path = "/api/v1/changes",
     tag = "analysis",
     operation_id = "getChanges",
-    params(Of<Changes>),
+    params(ParametersOf<Changes>),
     responses((status = 200, body = ChangeReport), Problems)
 )]
 async fn changes(State(service): State<QueryService>, uri: Uri) -> Result<Response, QueryError> {
@@ -86,8 +86,8 @@ async fn changes(State(service): State<QueryService>, uri: Uri) -> Result<Respon
         explain: params.flag("explain"),
         limit: params.limit(),
     };
-    let (service, turn) = service.keeping_turn();
-    encoding::json(turn, service.changes(search).await?).await
+    let (service, admission) = service.holding_permits();
+    encoding::json(admission, service.changes(search).await?).await
 }
 
 fn baseline(params: &Params) -> Result<BaselineChoice, QueryError> {
@@ -119,8 +119,8 @@ fn baseline(params: &Params) -> Result<BaselineChoice, QueryError> {
 /// The parameters of a query for version changes.
 pub(super) struct Deployments;
 
-impl Takes for Deployments {
-    const LISTS: Lists = &[&[query("service", Text, "`service.name`").required()], WINDOW];
+impl HasParameters for Deployments {
+    const LISTS: ParameterLists = &[&[query("service", Text, "`service.name`").required()], WINDOW];
 }
 
 /// Version changes of a service.
@@ -133,7 +133,7 @@ impl Takes for Deployments {
     path = "/api/v1/deployments",
     tag = "analysis",
     operation_id = "listDeployments",
-    params(Of<Deployments>),
+    params(ParametersOf<Deployments>),
     responses((status = 200, body = VersionChangeList), Problems)
 )]
 async fn deployments(
@@ -145,7 +145,7 @@ async fn deployments(
         service: params.required("service")?.to_owned(),
         start: params.time_range()?,
     };
-    let (service, turn) = service.keeping_turn();
+    let (service, admission) = service.holding_permits();
     let found = service.ask(move |reader| deployments::deployments(reader, &search)).await?;
-    encoding::json(turn, found).await
+    encoding::json(admission, found).await
 }

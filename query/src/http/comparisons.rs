@@ -14,14 +14,14 @@ use super::{
     encoding,
     filters::{SELECTED, SPAN_FILTERS, SPAN_QUERY, WINDOW, selection, span_filter, span_query},
     problem::Problems,
-    traces::OneTrace,
+    traces::TraceParameters,
 };
 use crate::{
     QueryError, QueryService,
     analysis::{CompareSearch, ComparedWith, ExplainSearch, explain, trace_comparison},
     params::{
         Params, TYPICAL,
-        declared::{Lists, Of, Takes, limit, query},
+        declared::{HasParameters, ParameterLists, ParametersOf, limit, query},
         form::ParameterForm::{TraceIds, TraceIdsOrTypical},
         trace_in_path,
     },
@@ -34,10 +34,10 @@ endpoints![compare, repeats, explain];
 const TRACES_MAX: usize = 500;
 
 /// Parameters of a comparison.
-pub(super) struct Compare;
+pub(super) struct ComparisonParameters;
 
-impl Takes for Compare {
-    const LISTS: Lists = &[
+impl HasParameters for ComparisonParameters {
+    const LISTS: ParameterLists = &[
         &[
             query(
                 "left",
@@ -71,20 +71,20 @@ impl Takes for Compare {
     path = "/api/v1/compare",
     tag = "analysis",
     operation_id = "compareTraces",
-    params(Of<Compare>),
+    params(ParametersOf<ComparisonParameters>),
     responses((status = 200, body = Comparison), Problems)
 )]
 async fn compare(State(service): State<QueryService>, uri: Uri) -> Result<Response, QueryError> {
-    let params = Params::read::<Compare>(&uri)?;
+    let params = Params::read::<ComparisonParameters>(&uri)?;
     let range = params.time_range()?;
     let right = match params.texts("right")[..] {
         [TYPICAL] => ComparedWith::Typical(range),
         _ => ComparedWith::Traces(trace_ids(&params, "right")?),
     };
     let search = CompareSearch { left: trace_ids(&params, "left")?, right };
-    let (service, turn) = service.keeping_turn();
+    let (service, admission) = service.holding_permits();
     let found = service.ask(move |reader| trace_comparison::compare(reader, &search)).await?;
-    encoding::json(turn, found).await
+    encoding::json(admission, found).await
 }
 
 /// The calls that a trace makes again and again.
@@ -96,7 +96,7 @@ async fn compare(State(service): State<QueryService>, uri: Uri) -> Result<Respon
     path = "/api/v1/traces/{traceId}/repeats",
     tag = "analysis",
     operation_id = "getRepeatedCalls",
-    params(Of<OneTrace>),
+    params(ParametersOf<TraceParameters>),
     responses((status = 200, body = RepeatList), Problems)
 )]
 async fn repeats(
@@ -104,10 +104,10 @@ async fn repeats(
     path: Result<Path<String>, PathRejection>,
     uri: Uri,
 ) -> Result<Response, QueryError> {
-    Params::read::<OneTrace>(&uri)?;
+    Params::read::<TraceParameters>(&uri)?;
     let name = trace_in_path(&path?)?;
-    let (service, turn) = service.keeping_turn();
-    encoding::json(turn, service.ask(move |reader| trace::repeats(reader, name)).await?).await
+    let (service, admission) = service.holding_permits();
+    encoding::json(admission, service.ask(move |reader| trace::repeats(reader, name)).await?).await
 }
 
 /// The ids of one side, each once.
@@ -121,10 +121,10 @@ fn trace_ids(params: &Params, name: &str) -> Result<Vec<TraceId>, QueryError> {
 }
 
 /// Parameters of an explanation.
-pub(super) struct Explain;
+pub(super) struct ExplanationParameters;
 
-impl Takes for Explain {
-    const LISTS: Lists = &[
+impl HasParameters for ExplanationParameters {
+    const LISTS: ParameterLists = &[
         SPAN_FILTERS,
         WINDOW,
         SELECTED,
@@ -145,11 +145,11 @@ impl Takes for Explain {
     path = "/api/v1/explain",
     tag = "analysis",
     operation_id = "explain",
-    params(Of<Explain>),
+    params(ParametersOf<ExplanationParameters>),
     responses((status = 200, body = Explanation), Problems)
 )]
 async fn explain(State(service): State<QueryService>, uri: Uri) -> Result<Response, QueryError> {
-    let params = Params::read::<Explain>(&uri)?;
+    let params = Params::read::<ExplanationParameters>(&uri)?;
     let selected = selection(&params)?;
     if selected == Default::default() {
         let reason = "one of the `select…` parameters must say which spans are to be explained";
@@ -161,6 +161,7 @@ async fn explain(State(service): State<QueryService>, uri: Uri) -> Result<Respon
         selected,
         limit: params.limit(),
     };
-    let (service, turn) = service.keeping_turn();
-    encoding::json(turn, service.ask(move |reader| explain::explain(reader, &search)).await?).await
+    let (service, admission) = service.holding_permits();
+    encoding::json(admission, service.ask(move |reader| explain::explain(reader, &search)).await?)
+        .await
 }

@@ -13,7 +13,7 @@ use serde::{Serialize, Serializer};
 
 use super::{
     export_body::{ExportFormat, export_body},
-    unread_budget::Holds,
+    unread_budget::BodyMemory,
 };
 use crate::{QueryError, TraceExport, execution::Admission};
 
@@ -22,19 +22,19 @@ pub(super) const PROTOBUF: &str = "application/x-protobuf";
 
 /// Encodes the value as JSON while holding the query's permits.
 pub(super) async fn json<T: Serialize + Send + 'static>(
-    turn: Admission,
+    admission: Admission,
     value: T,
 ) -> Result<Response, QueryError> {
-    Ok(written_json(encoded(turn, value).await?))
+    Ok(json_response(encode_json_blocking(admission, value).await?))
 }
 
 /// Response with a body that is already JSON.
-pub(super) fn written_json(bytes: Vec<u8>) -> Response {
+pub(super) fn json_response(bytes: Vec<u8>) -> Response {
     ([(header::CONTENT_TYPE, JSON)], Bytes::from(bytes)).into_response()
 }
 
 /// Encodes the value as JSON of at most this many bytes. For callers on a blocking thread.
-pub(super) fn written<T: Serialize>(value: &T, bytes_max: u64) -> Result<Vec<u8>, QueryError> {
+pub(super) fn encode_json<T: Serialize>(value: &T, bytes_max: u64) -> Result<Vec<u8>, QueryError> {
     text(bytes_max, |text| serde_json::to_writer(text, value))
 }
 
@@ -83,22 +83,22 @@ impl io::Write for Text {
 }
 
 /// Encodes the value as JSON.
-pub(super) async fn encoded<T: Serialize + Send + 'static>(
-    turn: Admission,
+pub(super) async fn encode_json_blocking<T: Serialize + Send + 'static>(
+    admission: Admission,
     value: T,
 ) -> Result<Vec<u8>, QueryError> {
-    let bytes_max = turn.answer_bytes_max;
-    blocking(turn, move || written(&value, bytes_max)).await
+    let bytes_max = admission.answer_bytes_max;
+    blocking(admission, move || encode_json(&value, bytes_max)).await
 }
 
 /// Runs `write` on a blocking thread and releases the query's permits afterwards.
 pub(super) async fn blocking<T: Send + 'static>(
-    turn: Admission,
+    admission: Admission,
     write: impl FnOnce() -> Result<T, QueryError> + Send + 'static,
 ) -> Result<T, QueryError> {
     let work = move || {
         let result = write();
-        drop(turn);
+        drop(admission);
         result
     };
     let ended = tokio::task::spawn_blocking(work).await;
@@ -121,7 +121,7 @@ pub(super) async fn otlp(
     headers: &HeaderMap,
 ) -> Result<Response, QueryError> {
     let form = if prefers_protobuf(headers) { ExportFormat::Protobuf } else { ExportFormat::Json };
-    let holds = Holds(export.bytes_held());
+    let holds = BodyMemory(export.bytes_held());
     let first = export.next().await?.unwrap_or_default();
     let body = export_body(export, form, first);
     let content_type = [(header::CONTENT_TYPE, form.content_type())];

@@ -14,7 +14,7 @@ use axum::{
 };
 use futures::{future::BoxFuture, stream};
 
-use super::unread_budget::Holds;
+use super::unread_budget::BodyMemory;
 
 /// Media type of events. The description of the API allows any value for it: OpenAPI 3.1 means the
 /// whole text, while tools that follow the description look at each event.
@@ -34,7 +34,7 @@ pub(super) fn events<S: Send + 'static>(
         Some((Ok::<_, Infallible>(bytes), source))
     });
     let content_type = [(header::CONTENT_TYPE, EVENT_STREAM)];
-    (content_type, Extension(Holds(holds)), Body::from_stream(events)).into_response()
+    (content_type, Extension(BodyMemory(holds)), Body::from_stream(events)).into_response()
 }
 
 /// Formats an event with this name, a line of data and, optionally, its position in the stream.

@@ -17,7 +17,7 @@ use crate::{
     },
     params::{
         Params,
-        declared::{Lists, Of, Takes, limit, query},
+        declared::{HasParameters, ParameterLists, ParametersOf, limit, query},
         form::ParameterForm::{Flag, Text},
     },
 };
@@ -27,8 +27,8 @@ endpoints![exceptions, transactions];
 /// Parameters of a list of exceptions.
 pub(super) struct Exceptions;
 
-impl Takes for Exceptions {
-    const LISTS: Lists = &[
+impl HasParameters for Exceptions {
+    const LISTS: ParameterLists = &[
         &[
             query("service", Text, "`service.name`; repeat it for any of several").repeated(),
             query("operation", Text, "The span's name, whole; no log records then"),
@@ -40,7 +40,12 @@ impl Takes for Exceptions {
             query(
                 "compare",
                 Flag,
-                "`true`: with the count of each group in as long a time before the window, and whether it is new",
+                "`true`: with the count of each group in as long a time before the window, and whether it is new or multiplied",
+            ),
+            query(
+                "sources",
+                Flag,
+                "`true`, with `compare`: with the listed group of another service that a group follows from. It takes as long as the changes (`/api/v1/changes`)",
             ),
             limit(50, 500, "At most so many groups, the most frequent"),
         ],
@@ -57,30 +62,32 @@ impl Takes for Exceptions {
     path = "/api/v1/exceptions",
     tag = "analysis",
     operation_id = "listExceptions",
-    params(Of<Exceptions>),
+    params(ParametersOf<Exceptions>),
     responses((status = 200, body = ExceptionList), Problems)
 )]
 async fn exceptions(State(service): State<QueryService>, uri: Uri) -> Result<Response, QueryError> {
     let params = Params::read::<Exceptions>(&uri)?;
+    let sources = params.flag("sources");
     let search = ExceptionSearch {
         start: params.time_range()?,
         step: params.step()?,
         services: params.services(),
         operation: params.owned("operation"),
         exception_type: params.owned("type"),
-        compare: params.flag("compare"),
+        compare: sources || params.flag("compare"),
+        sources,
         limit: params.limit(),
     };
-    let (service, turn) = service.keeping_turn();
+    let (service, admission) = service.holding_permits();
     let found = service.ask(move |reader| exceptions::exceptions(reader, &search)).await?;
-    encoding::json(turn, found).await
+    encoding::json(admission, found).await
 }
 
 /// Parameters of the transactions that exceptions affect.
 pub(super) struct AffectedTransactions;
 
-impl Takes for AffectedTransactions {
-    const LISTS: Lists = &[
+impl HasParameters for AffectedTransactions {
+    const LISTS: ParameterLists = &[
         &[
             query("service", Text, "`service.name`; repeat it for any of several").repeated(),
             query("operation", Text, "The span's name, whole"),
@@ -101,7 +108,7 @@ impl Takes for AffectedTransactions {
     path = "/api/v1/exceptions/transactions",
     tag = "analysis",
     operation_id = "listExceptionTransactions",
-    params(Of<AffectedTransactions>),
+    params(ParametersOf<AffectedTransactions>),
     responses((status = 200, body = ExceptionTransactions), Problems)
 )]
 async fn transactions(
@@ -117,7 +124,7 @@ async fn transactions(
         group: params.owned("group"),
         limit: params.limit(),
     };
-    let (service, turn) = service.keeping_turn();
+    let (service, admission) = service.holding_permits();
     let found = service.ask(move |reader| exception_transactions(reader, &search)).await?;
-    encoding::json(turn, found).await
+    encoding::json(admission, found).await
 }

@@ -9,7 +9,7 @@ use crate::{
     analysis::Selection,
     params::{
         CLOCK, Params,
-        declared::{Declared, path, query},
+        declared::{ParameterSpec, path, query},
         form::ParameterForm::{
             self, Attribute, Duration, Kind, Severity, SpanId, Status, Text, Time, TraceName, Word,
         },
@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// The filters of spans.
-pub(super) const SPAN_FILTERS: &[Declared] = &[
+pub(super) const SPAN_FILTERS: &[ParameterSpec] = &[
     query("service", Text, "`service.name`; repeat it for any of several").repeated(),
     query("operation", Text, "The span's name, whole"),
     query(
@@ -37,26 +37,26 @@ pub(super) const SPAN_FILTERS: &[Declared] = &[
 ];
 
 /// A query, used in place of [`SPAN_FILTERS`].
-pub(super) const SPAN_QUERY: Declared = query(
+pub(super) const SPAN_QUERY: ParameterSpec = query(
     "q",
     Text,
     "A TraceQL query in place of the filters, as `{ resource.service.name = \"shop\" } >> { status = error }`: the spans are those that it finds",
 );
 
 /// Parameters of the time in which spans start.
-pub(super) const SPAN_TIMES: &[Declared] = &[
+pub(super) const SPAN_TIMES: &[ParameterSpec] = &[
     query("start", Time, "The span starts at this time or later: Unix nanoseconds or RFC 3339"),
     query("end", Time, "The span starts before this time, which is later than `start`"),
 ];
 
 /// Parameters of the time at which log records were written.
-pub(super) const LOG_TIMES: &[Declared] = &[
+pub(super) const LOG_TIMES: &[ParameterSpec] = &[
     query("start", Time, "At this time or later: Unix nanoseconds or RFC 3339"),
     query("end", Time, "Before this time, which is later than `start`"),
 ];
 
 /// The window.
-pub(super) const WINDOW: &[Declared] = &[
+pub(super) const WINDOW: &[ParameterSpec] = &[
     query(
         "start",
         Time,
@@ -70,14 +70,14 @@ pub(super) const WINDOW: &[Declared] = &[
 ];
 
 /// The window's steps.
-pub(super) const STEP: Declared = query(
+pub(super) const STEP: ParameterSpec = query(
     "step",
     Duration,
     "The length of a step, as `1m` or `500ms`, at least 1 ms; at most 1,000 steps; one that gives at most 60 whole ones when not given",
 );
 
 /// The filters of log records.
-pub(super) const LOG_FILTERS: &[Declared] = &[
+pub(super) const LOG_FILTERS: &[ParameterSpec] = &[
     query(
         "q",
         Text,
@@ -101,7 +101,7 @@ pub(super) const LOG_FILTERS: &[Declared] = &[
 ];
 
 /// Parameters that select a part of the spans.
-pub(super) const SELECTED: &[Declared] = &[
+pub(super) const SELECTED: &[ParameterSpec] = &[
     query(
         "selectService",
         Text,
@@ -124,18 +124,18 @@ pub(super) const SELECTED: &[Declared] = &[
 ];
 
 /// The trace id in a path.
-pub(super) const IN_PATH: Declared =
+pub(super) const IN_PATH: ParameterSpec =
     path("traceId", TraceName, "32 hex digits in either case, or the last 16 of them");
 
 /// Parameter that chooses the times of a trace.
-pub(super) const ADJUST: Declared = query(
+pub(super) const ADJUST: ParameterSpec = query(
     "adjust",
     Word(&[CLOCK]),
     "`clock`: with times brought together by the calls between hosts; as sent when not given",
 );
 
 /// Parameters for waiting for a version of an answer.
-pub(super) const AWAITED: &[Declared] = &[
+pub(super) const AWAITED: &[ParameterSpec] = &[
     query(
         "after",
         Text,
@@ -149,7 +149,7 @@ pub(super) const AWAITED: &[Declared] = &[
 ];
 
 /// Cursor of the next page.
-pub(super) const CURSOR: Declared =
+pub(super) const CURSOR: ParameterSpec =
     query("cursor", ParameterForm::Cursor, "`nextCursor` of the page before");
 
 /// Returns the filter of spans in the parameters.

@@ -14,7 +14,7 @@ use crate::{
     analysis::{GraphSearch, service_graph},
     params::{
         Params,
-        declared::{Lists, Of, Takes, query},
+        declared::{HasParameters, ParameterLists, ParametersOf, query},
         form::ParameterForm::{Flag, Integer, Text, TraceId},
     },
 };
@@ -24,8 +24,8 @@ endpoints![graph];
 /// Parameters of a service graph.
 pub(super) struct Graph;
 
-impl Takes for Graph {
-    const LISTS: Lists = &[
+impl HasParameters for Graph {
+    const LISTS: ParameterLists = &[
         SPAN_FILTERS,
         WINDOW,
         &[
@@ -79,7 +79,7 @@ impl Takes for Graph {
     path = "/api/v1/graph",
     tag = "analysis",
     operation_id = "getServiceGraph",
-    params(Of<Graph>),
+    params(ParametersOf<Graph>),
     responses((status = 200, body = ServiceGraph), Problems)
 )]
 async fn graph(State(service): State<QueryService>, uri: Uri) -> Result<Response, QueryError> {
@@ -105,9 +105,9 @@ async fn graph(State(service): State<QueryService>, uri: Uri) -> Result<Response
         failing: params.integer("failing").unwrap_or_default(),
         compare,
     };
-    let (service, turn) = service.keeping_turn();
+    let (service, admission) = service.holding_permits();
     let found = service.ask(move |reader| service_graph::graph(reader, &search)).await?;
-    encoding::json(turn, found).await
+    encoding::json(admission, found).await
 }
 
 /// Parses a node such as `database:accounts`. A text without a kind in front is a name.

@@ -17,7 +17,7 @@ use prost::Message;
 use tidings_grpc::{self as grpc, GrpcStatus};
 use tidings_proto::otlp::Code;
 
-use super::unread_budget::Holds;
+use super::unread_budget::BodyMemory;
 use crate::QueryService;
 
 /// Maximum size of a request, which has only a service's name.
@@ -103,7 +103,7 @@ fn check(service: &QueryService, is_known: bool) -> Result<Response, GrpcStatus>
     if !is_known {
         return Err(GrpcStatus::new(Code::NotFound, "unknown service"));
     }
-    let status = match *service.ended().borrow() {
+    let status = match *service.shutdown_signal().borrow() {
         false => ServingStatus::Serving,
         true => ServingStatus::NotServing,
     };
@@ -113,7 +113,7 @@ fn check(service: &QueryService, is_known: bool) -> Result<Response, GrpcStatus>
 /// Reports serving until the process stops, then not serving, which ends the stream. An unknown
 /// service stays unknown, and its stream stays open.
 fn watch(service: &QueryService, is_known: bool) -> Response {
-    let mut ended = service.ended();
+    let mut ended = service.shutdown_signal();
     let first = match (is_known, *ended.borrow()) {
         (false, _) => Some(ServingStatus::ServiceUnknown),
         (true, false) => Some(ServingStatus::Serving),
@@ -128,5 +128,5 @@ fn watch(service: &QueryService, is_known: bool) -> Response {
     let first = first.map(|status| Ok(grpc::framed(&[status.message()])));
     let last = stream::once(last).filter_map(std::future::ready);
     let answer = grpc::stream_frames(stream::iter(first).chain(last));
-    (Extension(Holds(WATCH_BYTES)), answer).into_response()
+    (Extension(BodyMemory(WATCH_BYTES)), answer).into_response()
 }

@@ -25,11 +25,11 @@ use crate::{
     log_reader::{context::LogContextSearch, log_tail::NewRecords},
     params::{
         Params,
-        declared::{Lists, Of, Takes, header, path, query},
+        declared::{HasParameters, ParameterLists, ParametersOf, header, path, query},
         form::ParameterForm,
         malformed, record_in_path,
     },
-    query_service::tailing::{LogTail, TailEvent},
+    query_service::log_tails::{LogTail, TailEvent},
 };
 
 endpoints![tail, context];
@@ -43,10 +43,10 @@ const AROUND: ParameterForm = ParameterForm::Integer { min: 0, max: 200, default
 pub struct EndlessLogs;
 
 /// Parameters of a tail.
-pub(super) struct Tailing;
+pub(super) struct LogTailParameters;
 
-impl Takes for Tailing {
-    const LISTS: Lists = &[
+impl HasParameters for LogTailParameters {
+    const LISTS: ParameterLists = &[
         LOG_FILTERS,
         &[header(
             "Last-Event-ID",
@@ -57,10 +57,10 @@ impl Takes for Tailing {
 }
 
 /// Parameters of a log record's context.
-pub(super) struct Around;
+pub(super) struct LogContextParameters;
 
-impl Takes for Around {
-    const LISTS: Lists = &[&[
+impl HasParameters for LogContextParameters {
+    const LISTS: ParameterLists = &[&[
         path("logId", ParameterForm::RecordId, "The record's `id`: 16 hex digits"),
         query(
             "time",
@@ -83,7 +83,7 @@ impl Takes for Around {
     path = "/api/v1/logs/tail",
     tag = "logs",
     operation_id = "tailLogs",
-    params(Of<Tailing>),
+    params(ParametersOf<LogTailParameters>),
     responses(
         (status = 200, body = serde_json::Value, content_type = "text/event-stream"),
         Problems
@@ -94,14 +94,14 @@ async fn tail(
     uri: Uri,
     headers: HeaderMap,
 ) -> Result<Response, QueryError> {
-    let params = Params::read::<Tailing>(&uri)?;
+    let params = Params::read::<LogTailParameters>(&uri)?;
     let filter = log_filter(&service, &params).await?;
     let after = match headers.get("last-event-id") {
         Some(id) => Some(place(id.to_str().unwrap_or_default())?),
         None => None,
     };
-    let news = events(service.tail(filter, after).await?, next, TAIL_BYTES);
-    Ok((Extension(EndlessLogs), news).into_response())
+    let stream = events(service.tail(filter, after).await?, next, TAIL_BYTES);
+    Ok((Extension(EndlessLogs), stream).into_response())
 }
 
 fn place(text: &str) -> Result<LogCursor, QueryError> {
@@ -112,8 +112,8 @@ fn place(text: &str) -> Result<LogCursor, QueryError> {
 fn next(mut tail: LogTail) -> StreamStep<LogTail> {
     Box::pin(async move {
         match tail.next().await {
-            Ok(TailEvent::NewRecords(news)) => (Some(tail), encode_records(&news)),
-            Ok(TailEvent::Quiet) => (Some(tail), Bytes::from_static(b":\n\n")),
+            Ok(TailEvent::NewRecords(new_records)) => (Some(tail), encode_records(&new_records)),
+            Ok(TailEvent::KeepAlive) => (Some(tail), Bytes::from_static(b":\n\n")),
             Ok(TailEvent::Ended) => (None, event("end", None, "{}").into()),
             Err(error) => (None, problem_event(&error)),
         }
@@ -121,24 +121,24 @@ fn next(mut tail: LogTail) -> StreamStep<LogTail> {
 }
 
 /// Encodes new records, oldest first, after the number of records that were dropped before them.
-fn encode_records(news: &NewRecords) -> Bytes {
-    let mut told = String::new();
-    if news.dropped > 0 {
-        let count = json!({ "count": news.dropped });
-        told.push_str(&event("dropped", None, &count.to_string()));
+fn encode_records(new_records: &NewRecords) -> Bytes {
+    let mut events = String::new();
+    if new_records.dropped > 0 {
+        let count = json!({ "count": new_records.dropped });
+        events.push_str(&event("dropped", None, &count.to_string()));
     }
-    for log in &news.logs {
+    for log in &new_records.logs {
         let (order, time) = (LogOrder::Oldest, log.time_unix_nano);
         let content_hash = u64::from_str_radix(&log.id, 16).unwrap_or_default();
         let id = LogCursor { order, time, content_hash, seen: 0 }.encode();
         match serde_json::to_string(log) {
-            Ok(data) => told.push_str(&event("log", Some(&id), &data)),
+            Ok(data) => events.push_str(&event("log", Some(&id), &data)),
             Err(error) => {
-                let _ = write!(told, ": a record could not be written: {error}\n\n");
+                let _ = write!(events, ": a record could not be written: {error}\n\n");
             }
         }
     }
-    told.into()
+    events.into()
 }
 
 /// The records around one.
@@ -150,7 +150,7 @@ fn encode_records(news: &NewRecords) -> Bytes {
     path = "/api/v1/logs/{logId}/context",
     tag = "logs",
     operation_id = "getLogContext",
-    params(Of<Around>),
+    params(ParametersOf<LogContextParameters>),
     responses((status = 200, body = LogContext), Problems)
 )]
 async fn context(
@@ -158,12 +158,12 @@ async fn context(
     path: Result<Path<String>, PathRejection>,
     uri: Uri,
 ) -> Result<Response, QueryError> {
-    let params = Params::read::<Around>(&uri)?;
+    let params = Params::read::<LogContextParameters>(&uri)?;
     let id = record_in_path(&path?)?;
     let around = |name| params.integer(name).and_then(|count| usize::try_from(count).ok());
     let (before, after) =
         (around("before").unwrap_or_default(), around("after").unwrap_or_default());
     let search = LogContextSearch { id, time: params.moment("time")?, before, after };
-    let (service, turn) = service.keeping_turn();
-    encoding::json(turn, service.log_context(search).await?).await
+    let (service, admission) = service.holding_permits();
+    encoding::json(admission, service.log_context(search).await?).await
 }

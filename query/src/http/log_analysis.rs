@@ -21,7 +21,7 @@ use crate::{
     },
     params::{
         Params,
-        declared::{Lists, Of, Takes, limit, query},
+        declared::{HasParameters, ParameterLists, ParametersOf, limit, query},
         form::ParameterForm::{Duration, Text, Time, Word},
     },
 };
@@ -29,20 +29,20 @@ use crate::{
 endpoints![histogram, patterns, stats];
 
 /// Parameters of a log histogram.
-pub(super) struct Histogram;
+pub(super) struct LogHistogramParameters;
 
-impl Takes for Histogram {
-    const LISTS: Lists = &[LOG_FILTERS, WINDOW, &[STEP]];
+impl HasParameters for LogHistogramParameters {
+    const LISTS: ParameterLists = &[LOG_FILTERS, WINDOW, &[STEP]];
 }
 
 const ALL: &str = "all";
 const CHANGED: &str = "changed";
 
 /// Parameters of a list of patterns.
-pub(super) struct Patterns;
+pub(super) struct LogPatternParameters;
 
-impl Takes for Patterns {
-    const LISTS: Lists = &[
+impl HasParameters for LogPatternParameters {
+    const LISTS: ParameterLists = &[
         LOG_FILTERS,
         WINDOW,
         &[
@@ -64,10 +64,10 @@ impl Takes for Patterns {
 }
 
 /// Parameters of counts by field.
-pub(super) struct Stats;
+pub(super) struct LogStatsParameters;
 
-impl Takes for Stats {
-    const LISTS: Lists = &[
+impl HasParameters for LogStatsParameters {
+    const LISTS: ParameterLists = &[
         LOG_FILTERS,
         WINDOW,
         &[
@@ -100,15 +100,16 @@ impl Takes for Stats {
     path = "/api/v1/logs/histogram",
     tag = "logs",
     operation_id = "getLogHistogram",
-    params(Of<Histogram>),
+    params(ParametersOf<LogHistogramParameters>),
     responses((status = 200, body = LogHistogram), Problems)
 )]
 async fn histogram(State(service): State<QueryService>, uri: Uri) -> Result<Response, QueryError> {
-    let params = Params::read::<Histogram>(&uri)?;
+    let params = Params::read::<LogHistogramParameters>(&uri)?;
     let filter = log_filter(&service, &params).await?;
     let search = LogHistogramSearch { filter, step: params.step()? };
-    let (service, turn) = service.keeping_turn();
-    encoding::json(turn, service.ask(move |reader| log_histogram(reader, &search)).await?).await
+    let (service, admission) = service.holding_permits();
+    encoding::json(admission, service.ask(move |reader| log_histogram(reader, &search)).await?)
+        .await
 }
 
 /// Log messages that are alike.
@@ -121,11 +122,11 @@ async fn histogram(State(service): State<QueryService>, uri: Uri) -> Result<Resp
     path = "/api/v1/logs/patterns",
     tag = "logs",
     operation_id = "listLogPatterns",
-    params(Of<Patterns>),
+    params(ParametersOf<LogPatternParameters>),
     responses((status = 200, body = LogPatternList), Problems)
 )]
 async fn patterns(State(service): State<QueryService>, uri: Uri) -> Result<Response, QueryError> {
-    let params = Params::read::<Patterns>(&uri)?;
+    let params = Params::read::<LogPatternParameters>(&uri)?;
     let filter = log_filter(&service, &params).await?;
     let search = PatternSearch {
         filter,
@@ -135,9 +136,9 @@ async fn patterns(State(service): State<QueryService>, uri: Uri) -> Result<Respo
         is_of_changes: params.text("list") == Some(CHANGED),
         is_without_examples: false,
     };
-    let (service, turn) = service.keeping_turn();
+    let (service, admission) = service.holding_permits();
     let found = service.ask(move |reader| patterns::patterns(reader, &search)).await?;
-    encoding::json(turn, found).await
+    encoding::json(admission, found).await
 }
 
 /// The time range that the window is compared with, when it is given.
@@ -167,11 +168,11 @@ fn base(params: &Params) -> Result<Option<(UnixNanos, UnixNanos)>, QueryError> {
     path = "/api/v1/logs/stats",
     tag = "logs",
     operation_id = "getLogStats",
-    params(Of<Stats>),
+    params(ParametersOf<LogStatsParameters>),
     responses((status = 200, body = LogStats), Problems)
 )]
 async fn stats(State(service): State<QueryService>, uri: Uri) -> Result<Response, QueryError> {
-    let params = Params::read::<Stats>(&uri)?;
+    let params = Params::read::<LogStatsParameters>(&uri)?;
     let search = LogStatsSearch {
         filter: log_filter(&service, &params).await?,
         by: params.texts("by").into_iter().map(str::to_owned).collect(),
@@ -179,6 +180,6 @@ async fn stats(State(service): State<QueryService>, uri: Uri) -> Result<Response
         step: params.step()?,
         limit: params.limit(),
     };
-    let (service, turn) = service.keeping_turn();
-    encoding::json(turn, service.ask(move |reader| log_stats(reader, &search)).await?).await
+    let (service, admission) = service.holding_permits();
+    encoding::json(admission, service.ask(move |reader| log_stats(reader, &search)).await?).await
 }

@@ -14,14 +14,14 @@ use super::{
     filters::{CURSOR, LOG_FILTERS, LOG_TIMES},
     problem::Problems,
     searching,
-    traces::OneTrace,
+    traces::TraceParameters,
     unread_budget::UnreadBudget,
 };
 use crate::{
     LogCursor, LogOrder, LogSearch, QueryError, QueryService, TraceName,
     params::{
         Params,
-        declared::{Lists, Of, Takes, limit, query},
+        declared::{HasParameters, ParameterLists, ParametersOf, limit, query},
         form::ParameterForm::{self, Word},
         malformed, trace_in_path,
     },
@@ -36,8 +36,8 @@ const ASCENDING: &str = "asc";
 /// Parameters of a log search.
 pub(super) struct LogSearchParameters;
 
-impl Takes for LogSearchParameters {
-    const LISTS: Lists = &[
+impl HasParameters for LogSearchParameters {
+    const LISTS: ParameterLists = &[
         LOG_FILTERS,
         LOG_TIMES,
         &[
@@ -62,7 +62,7 @@ impl Takes for LogSearchParameters {
     path = "/api/v1/logs",
     tag = "logs",
     operation_id = "searchLogs",
-    params(Of<LogSearchParameters>),
+    params(ParametersOf<LogSearchParameters>),
     responses(
         (status = 200, content(
             (LogSearchResult = "application/json"),
@@ -100,7 +100,7 @@ async fn search(
     path = "/api/v1/traces/{traceId}/logs",
     tag = "traces",
     operation_id = "getTraceLogs",
-    params(Of<OneTrace>),
+    params(ParametersOf<TraceParameters>),
     responses((status = 200, body = LogSearchResult), Problems)
 )]
 async fn of_trace(
@@ -108,10 +108,11 @@ async fn of_trace(
     path: Result<Path<String>, PathRejection>,
     uri: Uri,
 ) -> Result<Response, QueryError> {
-    Params::read::<OneTrace>(&uri)?;
+    Params::read::<TraceParameters>(&uri)?;
     let name = trace_in_path(&path?)?;
-    let (service, turn) = service.keeping_turn();
-    encoding::json(turn, service.ask(move |reader| trace::log_records(reader, name)).await?).await
+    let (service, admission) = service.holding_permits();
+    encoding::json(admission, service.ask(move |reader| trace::log_records(reader, name)).await?)
+        .await
 }
 
 /// The records that the parameters select.

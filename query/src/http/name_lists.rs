@@ -10,14 +10,14 @@ use crate::{
     NameSearch, QueryError, QueryService,
     params::{
         Params,
-        declared::{Declared, Lists, Of, Takes, limit, query},
+        declared::{HasParameters, ParameterLists, ParameterSpec, ParametersOf, limit, query},
         form::ParameterForm::{Text, Time},
     },
 };
 
 endpoints![services, operations, attribute_keys, attribute_values];
 
-const NAMES: &[Declared] = &[
+const NAMES: &[ParameterSpec] = &[
     query("prefix", Text, "Those that start with this, in any case"),
     query(
         "start",
@@ -27,27 +27,28 @@ const NAMES: &[Declared] = &[
     query("end", Time, "From spans that start before this time, which is later than `start`"),
     limit(100, 1_000, "At most so many"),
 ];
-const OF_SERVICE: Declared = query("service", Text, "Only of this service");
+const OF_SERVICE: ParameterSpec = query("service", Text, "Only of this service");
 
 /// Parameters of a list of services.
 pub(super) struct ServiceListParameters;
 
-impl Takes for ServiceListParameters {
-    const LISTS: Lists = &[NAMES];
+impl HasParameters for ServiceListParameters {
+    const LISTS: ParameterLists = &[NAMES];
 }
 
 /// Parameters of a list of operations or of attribute keys.
 pub(super) struct NameParameters;
 
-impl Takes for NameParameters {
-    const LISTS: Lists = &[&[OF_SERVICE], NAMES];
+impl HasParameters for NameParameters {
+    const LISTS: ParameterLists = &[&[OF_SERVICE], NAMES];
 }
 
 /// Parameters of a list of attribute values.
-pub(super) struct Values;
+pub(super) struct AttributeValueParameters;
 
-impl Takes for Values {
-    const LISTS: Lists = &[&[query("key", Text, "The attribute").required(), OF_SERVICE], NAMES];
+impl HasParameters for AttributeValueParameters {
+    const LISTS: ParameterLists =
+        &[&[query("key", Text, "The attribute").required(), OF_SERVICE], NAMES];
 }
 
 /// The services that sent spans, most spans first.
@@ -56,13 +57,13 @@ impl Takes for Values {
     path = "/api/v1/services",
     tag = "names",
     operation_id = "listServices",
-    params(Of<ServiceListParameters>),
+    params(ParametersOf<ServiceListParameters>),
     responses((status = 200, body = NameList), Problems)
 )]
 async fn services(State(service): State<QueryService>, uri: Uri) -> Result<Response, QueryError> {
     let params = Params::read::<ServiceListParameters>(&uri)?;
-    let (service, turn) = service.keeping_turn();
-    encoding::json(turn, service.services(name_search(&params)?).await?).await
+    let (service, admission) = service.holding_permits();
+    encoding::json(admission, service.services(name_search(&params)?).await?).await
 }
 
 /// The operations of a service or of all, most spans first.
@@ -71,13 +72,13 @@ async fn services(State(service): State<QueryService>, uri: Uri) -> Result<Respo
     path = "/api/v1/operations",
     tag = "names",
     operation_id = "listOperations",
-    params(Of<NameParameters>),
+    params(ParametersOf<NameParameters>),
     responses((status = 200, body = NameList), Problems)
 )]
 async fn operations(State(service): State<QueryService>, uri: Uri) -> Result<Response, QueryError> {
     let params = Params::read::<NameParameters>(&uri)?;
-    let (service, turn) = service.keeping_turn();
-    encoding::json(turn, service.operations(name_search(&params)?).await?).await
+    let (service, admission) = service.holding_permits();
+    encoding::json(admission, service.operations(name_search(&params)?).await?).await
 }
 
 /// The attribute keys of spans and their resources, most spans first.
@@ -86,7 +87,7 @@ async fn operations(State(service): State<QueryService>, uri: Uri) -> Result<Res
     path = "/api/v1/attributes/keys",
     tag = "names",
     operation_id = "listAttributeKeys",
-    params(Of<NameParameters>),
+    params(ParametersOf<NameParameters>),
     responses((status = 200, body = AttributeKeyList), Problems)
 )]
 async fn attribute_keys(
@@ -94,8 +95,8 @@ async fn attribute_keys(
     uri: Uri,
 ) -> Result<Response, QueryError> {
     let params = Params::read::<NameParameters>(&uri)?;
-    let (service, turn) = service.keeping_turn();
-    encoding::json(turn, service.attribute_keys(name_search(&params)?).await?).await
+    let (service, admission) = service.holding_permits();
+    encoding::json(admission, service.attribute_keys(name_search(&params)?).await?).await
 }
 
 /// The values of an attribute on spans and their resources, most spans first.
@@ -104,17 +105,17 @@ async fn attribute_keys(
     path = "/api/v1/attributes/values",
     tag = "names",
     operation_id = "listAttributeValues",
-    params(Of<Values>),
+    params(ParametersOf<AttributeValueParameters>),
     responses((status = 200, body = NameList), Problems)
 )]
 async fn attribute_values(
     State(service): State<QueryService>,
     uri: Uri,
 ) -> Result<Response, QueryError> {
-    let params = Params::read::<Values>(&uri)?;
+    let params = Params::read::<AttributeValueParameters>(&uri)?;
     let key = params.required("key")?.to_owned();
-    let (service, turn) = service.keeping_turn();
-    encoding::json(turn, service.attribute_values(key, name_search(&params)?).await?).await
+    let (service, admission) = service.holding_permits();
+    encoding::json(admission, service.attribute_values(key, name_search(&params)?).await?).await
 }
 
 fn name_search(params: &Params) -> Result<NameSearch, QueryError> {

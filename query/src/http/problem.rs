@@ -117,10 +117,10 @@ const fn form_of(kind: ErrorKind) -> ProblemType {
         ErrorKind::Invalid => ("invalid-parameter", "invalid parameter"),
         ErrorKind::NotFound => ("not-found", "not found"),
         ErrorKind::TooLarge => ("too-large", "the answer would be too large"),
-        ErrorKind::Overloaded => ("overloaded", "too many questions at once"),
+        ErrorKind::Overloaded => ("overloaded", "too many queries at once"),
         ErrorKind::TimedOut => ("timed-out", "the answer took too long"),
         ErrorKind::Unavailable => ("unavailable", "storage cannot be read now"),
-        ErrorKind::Failed => ("failed", "the question could not be answered"),
+        ErrorKind::Failed => ("failed", "the query could not be answered"),
     };
     let (status, retry_after) = status_of(kind);
     ProblemType { status, slug, title, retry_after }
@@ -141,9 +141,9 @@ fn problem_of(error: &QueryError) -> ProblemResponse {
     let form = form_of(error.kind());
     // Overload is not a defect of the server.
     if form.status == StatusCode::INTERNAL_SERVER_ERROR {
-        tracing::error!(%error, "a question failed");
+        tracing::error!(%error, "query failed");
     } else if form.status.is_server_error() {
-        tracing::warn!(%error, "a question was not answered");
+        tracing::warn!(%error, "query was not answered");
     }
     let parameter = match error {
         QueryError::Parameter { name, .. } if !name.is_empty() => Some(name.clone()),

@@ -5,7 +5,7 @@
 //! come as a form in the body, as Grafana sends them. Unknown ones are ignored.
 
 mod api_response;
-mod nothing;
+mod empty_responses;
 mod request_parameters;
 
 use axum::{
@@ -19,7 +19,7 @@ use serde_json::{Value as Json, json};
 use crate::{
     QueryService,
     execution::Reader,
-    http::encoding::written_json,
+    http::encoding::json_response,
     prometheus::{
         PromqlError, ValueType,
         metric_names::METRICS,
@@ -27,7 +27,7 @@ use crate::{
         series::{self, SeriesSearch},
     },
 };
-use api_response::{PrometheusError, known, list, list_labels, success_of};
+use api_response::{PrometheusError, constant_response, list, list_labels, success_of};
 use request_parameters::{PrometheusParams, WantedSeries, bad, expression_of};
 
 /// The version of Prometheus whose API is provided. Grafana switches features by it.
@@ -48,7 +48,7 @@ pub(super) fn routes() -> Router<QueryService> {
         routes.route(&format!("/prometheus/api/v1{path}"), handler)
     });
     routes
-        .merge(nothing::routes())
+        .merge(empty_responses::routes())
         .route("/prometheus", any(api_response::no_such_path))
         .route("/prometheus/", any(api_response::no_such_path))
         .route("/prometheus/{*path}", any(api_response::no_such_path))
@@ -71,12 +71,12 @@ async fn query_at(
         lookback_ms: params.lookback()?,
     };
     let written = service.ask_within(params.timeout()?, move |reader| {
-        let answer = at_once(reader, &query, asked);
+        let answer = evaluate_instant(reader, &query, asked);
         Ok(answer.and_then(|answer| {
             Ok(success_of(&answer, Some(time), reader.limits.answer_bytes_max())?)
         }))
     });
-    Ok(written_json(written.await??))
+    Ok(json_response(written.await??))
 }
 
 /// Handles a range query.
@@ -98,25 +98,25 @@ async fn query_range(
     let query = params.query();
     let asked = EvaluationTimes { start_ms, end_ms, step_ms, lookback_ms: params.lookback()? };
     let written = service.ask_within(params.timeout()?, move |reader| {
-        let answer = over_range(reader, &query, asked);
+        let answer = evaluate_range(reader, &query, asked);
         Ok(answer
             .and_then(|answer| Ok(success_of(&answer, None, reader.limits.answer_bytes_max())?)))
     });
-    Ok(written_json(written.await??))
+    Ok(json_response(written.await??))
 }
 
 /// Evaluates a query at one time. Parses it on the thread that answers, because compiling its
 /// patterns takes time.
-fn at_once(
+fn evaluate_instant(
     reader: &Reader,
     query: &str,
     asked: EvaluationTimes,
 ) -> Result<QueryAnswer, PrometheusError> {
-    Ok(query::at_once(reader, &expression_of(query)?, asked)?)
+    Ok(query::evaluate_instant(reader, &expression_of(query)?, asked)?)
 }
 
-/// Evaluates a query over a range, in the same way as [`at_once`].
-fn over_range(
+/// Evaluates a query over a range, in the same way as [`evaluate_instant`].
+fn evaluate_range(
     reader: &Reader,
     query: &str,
     asked: EvaluationTimes,
@@ -128,7 +128,7 @@ fn over_range(
         let wanted = "for range query, must be Scalar or instant Vector";
         return Err(bad("query", &format!("{reason} {kind:?} {wanted}")));
     }
-    Ok(query::over_range(reader, &query, asked)?)
+    Ok(query::evaluate_range(reader, &query, asked)?)
 }
 
 async fn labels(
@@ -178,7 +178,7 @@ async fn ask(
 ) -> Result<Response, PrometheusError> {
     let written =
         move |reader: &Reader| Ok::<_, PrometheusError>(write(reader, &wanted.search()?)?);
-    Ok(written_json(service.ask(move |reader| Ok(written(reader))).await??))
+    Ok(json_response(service.ask(move |reader| Ok(written(reader))).await??))
 }
 
 /// Handles `/metadata`: type and help of each metric.
@@ -194,7 +194,7 @@ async fn metadata(params: PrometheusParams) -> Result<Response, PrometheusError>
     }
     let limit = params.limit()?;
     let metrics: serde_json::Map<String, Json> = metrics.into_iter().take(limit).collect();
-    known(&metrics)
+    constant_response(&metrics)
 }
 
 async fn buildinfo() -> Result<Response, PrometheusError> {
@@ -206,5 +206,5 @@ async fn buildinfo() -> Result<Response, PrometheusError> {
         "buildDate": "",
         "goVersion": "",
     });
-    known(&info)
+    constant_response(&info)
 }

@@ -14,7 +14,7 @@ use crate::{
     analysis::{HeatmapSearch, RedKey, RedKeys, RedSearch, heatmap, red},
     params::{
         Params,
-        declared::{Lists, Of, Takes, limit, query},
+        declared::{HasParameters, ParameterLists, ParametersOf, limit, query},
         form::ParameterForm::{Flag, Keys},
     },
 };
@@ -24,8 +24,8 @@ endpoints![red, heatmap];
 /// Parameters of RED metrics.
 pub(super) struct Red;
 
-impl Takes for Red {
-    const LISTS: Lists = &[
+impl HasParameters for Red {
+    const LISTS: ParameterLists = &[
         SPAN_FILTERS,
         WINDOW,
         &[
@@ -36,6 +36,16 @@ impl Takes for Red {
                 "What to group by: any of `service`, `operation`, `kind`, `served` (whether spans serve a call: `server` and `consumer` do), `status` and one attribute of the span or its resource, as `attribute:service.version`, with commas between; `service` when not given. By an attribute, spans are read, so that it takes longer and ends at the row budget",
             ),
             query("histogram", Flag, "`true`: with the groups' histograms"),
+            query(
+                "compare",
+                Flag,
+                "`true`: with the calls of each group in as long a time before the window, and whether they are slower or fail more. Not by an attribute",
+            ),
+            query(
+                "beforeSteps",
+                Flag,
+                "`true`: the same as `compare`, with the steps of the time before",
+            ),
             limit(50, 1_000, "At most so many groups, those with most calls"),
         ],
     ];
@@ -45,35 +55,45 @@ impl Takes for Red {
 ///
 /// Counts every span once that matches the filters and starts in the window, by group and step.
 /// Histograms have the same buckets everywhere (below 64 ns one for each nanosecond, from there on
-/// 64 for each power of two), so they can be added up.
+/// 64 for each power of two), so they can be added up. With `compare`, the groups are compared by
+/// the rule of the service graph. By an attribute, each value is compared with all others.
 #[utoipa::path(
     get,
     path = "/api/v1/red",
     tag = "analysis",
     operation_id = "getRed",
-    params(Of<Red>),
+    params(ParametersOf<Red>),
     responses((status = 200, body = RedResult), Problems)
 )]
 async fn red(State(service): State<QueryService>, uri: Uri) -> Result<Response, QueryError> {
     let params = Params::read::<Red>(&uri)?;
+    let by =
+        params.keys()?.unwrap_or_else(|| RedKeys { keys: vec![RedKey::Service], attribute: None });
+    let before_steps = params.flag("beforeSteps");
+    let compare = before_steps || params.flag("compare");
+    if compare && by.attribute.is_some() {
+        let name = if before_steps { "beforeSteps" } else { "compare" };
+        let reason = "calls by an attribute are not compared with the time before";
+        return Err(QueryError::parameter(name, reason));
+    }
     let search = RedSearch {
         filter: span_filter(&params)?,
         step: params.step()?,
-        by: params
-            .keys()?
-            .unwrap_or_else(|| RedKeys { keys: vec![RedKey::Service], attribute: None }),
+        by,
         histogram: params.flag("histogram"),
+        compare,
+        before_steps,
         limit: params.limit(),
     };
-    let (service, turn) = service.keeping_turn();
-    encoding::json(turn, service.ask(move |reader| red::red(reader, &search)).await?).await
+    let (service, admission) = service.holding_permits();
+    encoding::json(admission, service.ask(move |reader| red::red(reader, &search)).await?).await
 }
 
 /// Parameters of a heatmap.
 pub(super) struct HeatmapParameters;
 
-impl Takes for HeatmapParameters {
-    const LISTS: Lists = &[SPAN_FILTERS, WINDOW, &[STEP, SPAN_QUERY]];
+impl HasParameters for HeatmapParameters {
+    const LISTS: ParameterLists = &[SPAN_FILTERS, WINDOW, &[STEP, SPAN_QUERY]];
 }
 
 /// Heatmap of span durations over time.
@@ -87,7 +107,7 @@ impl Takes for HeatmapParameters {
     path = "/api/v1/heatmap",
     tag = "analysis",
     operation_id = "getHeatmap",
-    params(Of<HeatmapParameters>),
+    params(ParametersOf<HeatmapParameters>),
     responses((status = 200, body = Heatmap), Problems)
 )]
 async fn heatmap(State(service): State<QueryService>, uri: Uri) -> Result<Response, QueryError> {
@@ -97,6 +117,7 @@ async fn heatmap(State(service): State<QueryService>, uri: Uri) -> Result<Respon
         query: span_query(&params)?,
         step: params.step()?,
     };
-    let (service, turn) = service.keeping_turn();
-    encoding::json(turn, service.ask(move |reader| heatmap::heatmap(reader, &search)).await?).await
+    let (service, admission) = service.holding_permits();
+    encoding::json(admission, service.ask(move |reader| heatmap::heatmap(reader, &search)).await?)
+        .await
 }

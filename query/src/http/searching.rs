@@ -26,16 +26,16 @@ use super::{
 };
 use crate::{
     QueryError, QueryOrigin, QueryService,
-    answer_shares::AnswerShare,
+    client_quota::UnreadReservation,
     execution::{Admission, Progress, defect},
 };
 
 /// Interval between two progress events. An error that is known before the first event has a status
 /// of its own.
-const NEWS_EVERY: Duration = Duration::from_millis(100);
+const PROGRESS_INTERVAL: Duration = Duration::from_millis(100);
 
 /// An event, and the bytes reserved for it until the connection has taken it.
-type EncodedEvent = (String, AnswerShare);
+type EncodedEvent = (String, UnreadReservation);
 
 /// Task that runs a search independently of the body. A body is not polled while its client does
 /// not read, and the permits must not wait for that.
@@ -46,13 +46,13 @@ impl SearchTask {
         question: impl Future<Output = Result<EncodedEvent, QueryError>> + Send + 'static,
     ) -> Self {
         let mut task = JoinSet::new();
-        task.spawn(QueryOrigin::carry(QueryOrigin::current(), question));
+        task.spawn(QueryOrigin::propagate(QueryOrigin::current(), question));
         Self(task)
     }
 
     async fn answer(&mut self) -> Result<EncodedEvent, QueryError> {
         match self.0.join_next().await {
-            Some(Ok(told)) => told,
+            Some(Ok(result)) => result,
             Some(Err(lost)) => Err(defect(&lost)),
             None => Err(defect(&"its answer was taken before")),
         }
@@ -70,23 +70,25 @@ where
     T: Serialize + Send + 'static,
     F: Future<Output = Result<T, QueryError>> + Send + 'static,
 {
-    let (asking, turn) = service.keeping_turn();
+    let (asking, admission) = service.holding_permits();
     if !accepts_events(headers) {
-        return encoding::json(turn, ask(asking).await?).await;
+        return encoding::json(admission, ask(asking).await?).await;
     }
-    let progress = Arc::new(Progress::heard());
+    let progress = Arc::new(Progress::with_listener());
     let begun = service.instant();
-    let found = ask(asking.watched_by(Arc::clone(&progress)));
+    let found = ask(asking.with_progress(Arc::clone(&progress)));
     let mut asked = {
         let room = room.clone();
-        SearchTask::spawn(async move { encode_event(turn, found.await?, "result", &room).await })
+        SearchTask::spawn(
+            async move { encode_event(admission, found.await?, "result", &room).await },
+        )
     };
     let state = tokio::select! {
         biased;
         found = asked.answer() => State::Ready(found?),
-        () = service.pause(NEWS_EVERY) => State::Running(asked),
+        () = service.pause(PROGRESS_INTERVAL) => State::Running(asked),
     };
-    Ok(events(SearchStream { service, room, progress, begun, state, place: None }, next, 0))
+    Ok(events(SearchStream { service, room, progress, begun, state, reservation: None }, next, 0))
 }
 
 /// A search and its progress.
@@ -97,7 +99,7 @@ struct SearchStream {
     begun: Instant,
     state: State,
     /// The bytes reserved for the last event until the connection has taken it.
-    place: Option<AnswerShare>,
+    reservation: Option<UnreadReservation>,
 }
 
 enum State {
@@ -114,13 +116,13 @@ fn next(mut search: SearchStream) -> StreamStep<SearchStream> {
             State::Running(mut asked) => tokio::select! {
                 biased;
                 found = asked.answer() => found,
-                () = search.service.pause(NEWS_EVERY) => {
+                () = search.service.pause(PROGRESS_INTERVAL) => {
                     let elapsed = search.service.instant() - search.begun;
-                    let turn = Admission::new(search.service.limits());
-                    match news(turn, &search.progress, elapsed, &search.room).await {
-                        Ok((news, place)) => {
+                    let admission = Admission::new(search.service.limits());
+                    match progress_events(admission, &search.progress, elapsed, &search.room).await {
+                        Ok((news, reservation)) => {
                             search.state = State::Running(asked);
-                            search.place = place;
+                            search.reservation = reservation;
                             return (Some(search), news);
                         }
                         Err(error) => Err(error),
@@ -129,8 +131,8 @@ fn next(mut search: SearchStream) -> StreamStep<SearchStream> {
             },
         };
         match found {
-            Ok((result, place)) => {
-                search.place = Some(place);
+            Ok((result, reservation)) => {
+                search.reservation = Some(reservation);
                 (Some(search), result.into())
             }
             Err(error) => (Some(search), problem_event(&error)),
@@ -139,18 +141,19 @@ fn next(mut search: SearchStream) -> StreamStep<SearchStream> {
 }
 
 /// Encodes the traces found since the last event, and the progress of the search.
-async fn news(
-    turn: Admission,
+async fn progress_events(
+    admission: Admission,
     progress: &Progress,
     elapsed: Duration,
     room: &UnreadBudget,
-) -> Result<(Bytes, Option<AnswerShare>), QueryError> {
-    let (mut events, mut place) = (String::new(), None);
+) -> Result<(Bytes, Option<UnreadReservation>), QueryError> {
+    let (mut events, mut reservation) = (String::new(), None);
     let traces = progress.take_traces();
     if !traces.is_empty() {
         // The search itself still holds its permits.
-        let (found, taken) = encode_event(turn, FoundTraces { traces }, "traces", room).await?;
-        (events, place) = (found, Some(taken));
+        let (found, taken) =
+            encode_event(admission, FoundTraces { traces }, "traces", room).await?;
+        (events, reservation) = (found, Some(taken));
     }
     let elapsed_nano = DurationNanos(u64::try_from(elapsed.as_nanos()).unwrap_or(u64::MAX));
     let news = SearchProgress {
@@ -163,21 +166,21 @@ async fn news(
     };
     let data = serde_json::to_string(&news).expect("invariant: progress has only string keys");
     events.push_str(&event("progress", None, &data));
-    Ok((events.into(), place))
+    Ok((events.into(), reservation))
 }
 
 /// Encodes a result as an event; holds the query's permits until it is written.
 async fn encode_event<T: Serialize + Send + 'static>(
-    turn: Admission,
+    admission: Admission,
     found: T,
     name: &str,
     room: &UnreadBudget,
 ) -> Result<EncodedEvent, QueryError> {
-    let result = encoding::encoded(turn, found).await?;
+    let result = encoding::encode_json_blocking(admission, found).await?;
     let result = String::from_utf8(result)
         .map_err(|broken| QueryError::Defect { reason: broken.to_string() })?;
-    let place = room.take(result.len() as u64)?;
-    Ok((event(name, None, &result), place))
+    let reservation = room.try_reserve(result.len() as u64)?;
+    Ok((event(name, None, &result), reservation))
 }
 
 /// The error as an event.

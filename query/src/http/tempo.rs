@@ -57,7 +57,7 @@ pub(super) fn routes() -> Router<QueryService> {
 
 /// An empty object.
 #[derive(Serialize)]
-struct Nothing {}
+struct EmptyObject {}
 
 /// A problem as plain text, with the status that every API here gives it.
 #[derive(Debug)]
@@ -116,9 +116,9 @@ fn wants_protobuf(headers: &HeaderMap) -> bool {
 
 /// Encodes the message as protobuf while holding the query's permits.
 async fn protobuf<M: Message + 'static>(
-    turn: Admission,
+    admission: Admission,
     message: M,
 ) -> Result<Response, TempoError> {
-    let bytes = blocking(turn, move || Ok(message.encode_to_vec())).await?;
+    let bytes = blocking(admission, move || Ok(message.encode_to_vec())).await?;
     Ok(([(header::CONTENT_TYPE, PROTOBUF)], bytes).into_response())
 }

@@ -58,9 +58,9 @@ fn every_schema_that_is_referred_to_is_in_the_document() {
 }
 
 /// Value that is serialised as true when another query can run meanwhile.
-struct Meanwhile(QueryService);
+struct OtherQueryProbe(QueryService);
 
-impl Serialize for Meanwhile {
+impl Serialize for OtherQueryProbe {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let runtime = tokio::runtime::Handle::current();
         let asked = runtime.block_on(self.0.ask(|_| Ok(())));
@@ -69,29 +69,29 @@ impl Serialize for Meanwhile {
 }
 
 /// A service that runs one query at a time.
-async fn of_one_turn(folder: &Path) -> QueryService {
+async fn single_permit_service(folder: &Path) -> QueryService {
     let settings = StoreSettings { disk_reserve_bytes: 0, ..StoreSettings::new(folder) };
     let (store, _) = Store::open(settings, Arc::new(SystemClock)).await.unwrap();
-    let settings = QuerySettings { transaction_keys: Vec::new(), search_rows_max: 1_000 };
+    let settings = QuerySettings { search_rows_max: 1_000, ..QuerySettings::default() };
     let limits = QueryLimits { running_max: 1, waiting_max: 0, ..QueryLimits::default() };
     QueryService::with_limits(store, settings, limits, Arc::new(SystemClock))
 }
 
 #[tokio::test]
-async fn an_answer_is_written_in_its_questions_turn() {
+async fn an_answer_is_encoded_under_the_permits_of_its_query() {
     let folder = tempfile::tempdir().unwrap();
-    let service = of_one_turn(folder.path()).await;
-    let (asking, turn) = service.keeping_turn();
+    let service = single_permit_service(folder.path()).await;
+    let (asking, admission) = service.holding_permits();
     let others = service.clone();
-    let value = asking.ask(move |_| Ok(Meanwhile(others))).await.unwrap();
-    assert_eq!(encoding::encoded(turn, value).await.unwrap(), b"false");
-    assert!(service.ask(|_| Ok(())).await.is_ok(), "the turn ended then");
+    let value = asking.ask(move |_| Ok(OtherQueryProbe(others))).await.unwrap();
+    assert_eq!(encoding::encode_json_blocking(admission, value).await.unwrap(), b"false");
+    assert!(service.ask(|_| Ok(())).await.is_ok(), "the permits were released");
 }
 
 #[tokio::test]
-async fn a_search_ends_its_turn_whether_its_news_are_taken_or_not() {
+async fn a_search_releases_its_permits_though_its_events_are_not_read() {
     let folder = tempfile::tempdir().unwrap();
-    let service = of_one_turn(folder.path()).await;
+    let service = single_permit_service(folder.path()).await;
     let headers = HeaderMap::from_iter([(ACCEPT, HeaderValue::from_static("text/event-stream"))]);
     let (end, ended) = tokio::sync::oneshot::channel();
     let ask = |asking: QueryService| async move {
@@ -102,14 +102,16 @@ async fn a_search_ends_its_turn_whether_its_news_are_taken_or_not() {
     let mut news = answer.into_body();
     let first = news.frame().await.unwrap().unwrap().into_data().unwrap();
     assert!(first.starts_with(b"event: progress"), "{first:?}");
-    assert!(service.ask(|_| Ok(())).await.is_err(), "the search has the turn");
+    assert!(service.ask(|_| Ok(())).await.is_err(), "the search holds the permits");
     end.send(7).unwrap();
     let others = async {
         while service.ask(|_| Ok(())).await.is_err() {
             SystemClock.sleep(Duration::from_millis(5)).await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(60), others).await.expect("the turn is kept");
+    tokio::time::timeout(Duration::from_secs(60), others)
+        .await
+        .expect("the permits are still held");
     let rest = news.collect().await.unwrap().to_bytes().to_vec();
     assert!(String::from_utf8(rest).unwrap().contains("event: result\ndata: 7"));
 }

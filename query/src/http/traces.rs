@@ -21,19 +21,21 @@ use super::{
     unread_budget::UnreadBudget,
 };
 use crate::{
-    QueryError, QueryService, RankCursor, SpanSearch, TraceCursor, TraceQuestion, TraceRank,
+    QueryError, QueryService, RankCursor, SpanSearch, TraceCursor, TraceRank, TraceRequest,
     TraceSearch,
     execution::Reader,
     params::{
         Params,
-        declared::{Declared, Lists, Of, Takes, limit, path, query},
+        declared::{
+            HasParameters, ParameterLists, ParameterSpec, ParametersOf, limit, path, query,
+        },
         form::ParameterForm::{self, Integer, SpanId, Text, Word},
         span_in_path, trace_in_path,
     },
     search::{
         self,
-        by_log::with_logs,
-        ranked::{self, Ranking},
+        log_traces::search_by_log_text,
+        top_k::{self, Ranking},
     },
     trace,
     traceql::native::{self, TraceQuery},
@@ -42,14 +44,14 @@ use crate::{
 endpoints![search, trace, skeleton, find, span, otlp, links];
 
 /// The trace to which the listed traces link.
-const LINKS_TO: Declared = query(
+const LINKS_TO: ParameterSpec = query(
     "linksTo",
     ParameterForm::TraceId,
     "The span has a link to this trace: 32 hex digits in either case",
 );
 
 /// Number of spans shown for each spanset of a query's result.
-const SPANS_PER_SPANSET: Declared = query(
+const SPANS_PER_SPANSET: ParameterSpec = query(
     "spansPerSpanset",
     Integer { min: 0, max: 100, default: Some(3) },
     "How many spans of each spanset of `q` are shown in `matches`",
@@ -63,7 +65,7 @@ const SPANS: &str = "spans";
 const SPAN_DURATION: &str = "span-duration";
 
 /// Text that the logs of the traces contain.
-const LOG_TEXT: Declared = query(
+const LOG_TEXT: ParameterSpec = query(
     "logText",
     Text,
     "A log record of the trace, at most an hour before `start` or after `end`, has a message that contains this; the case of ASCII letters is ignored",
@@ -72,8 +74,8 @@ const LOG_TEXT: Declared = query(
 /// Parameters of a trace search.
 pub(super) struct TraceSearchParameters;
 
-impl Takes for TraceSearchParameters {
-    const LISTS: Lists = &[
+impl HasParameters for TraceSearchParameters {
+    const LISTS: ParameterLists = &[
         SPAN_FILTERS,
         SPAN_TIMES,
         &[
@@ -97,17 +99,17 @@ impl Takes for TraceSearchParameters {
 }
 
 /// Parameters of an assembled trace, whose answers carry a version.
-pub(super) struct Assembled;
+pub(super) struct AssembledTraceParameters;
 
-impl Takes for Assembled {
-    const LISTS: Lists = &[&[IN_PATH, ADJUST], AWAITED];
+impl HasParameters for AssembledTraceParameters {
+    const LISTS: ParameterLists = &[&[IN_PATH, ADJUST], AWAITED];
 }
 
 /// Parameters of one span.
-pub(super) struct OneSpan;
+pub(super) struct SpanParameters;
 
-impl Takes for OneSpan {
-    const LISTS: Lists = &[&[
+impl HasParameters for SpanParameters {
+    const LISTS: ParameterLists = &[&[
         IN_PATH,
         path("spanId", SpanId, "16 hex digits in either case"),
         query(
@@ -120,10 +122,10 @@ impl Takes for OneSpan {
 }
 
 /// Parameters of the search within one trace.
-pub(super) struct SpansOfTrace;
+pub(super) struct SpanSearchParameters;
 
-impl Takes for SpansOfTrace {
-    const LISTS: Lists = &[&[
+impl HasParameters for SpanSearchParameters {
+    const LISTS: ParameterLists = &[&[
         IN_PATH,
         query("text", Text, "Words that a span says, each of them anywhere; at most 32"),
         query("q", Text, "A TraceQL query instead of `text`, as `{ status = error }`"),
@@ -132,10 +134,10 @@ impl Takes for SpansOfTrace {
 }
 
 /// Parameters of a trace as stored.
-pub(super) struct OneTrace;
+pub(super) struct TraceParameters;
 
-impl Takes for OneTrace {
-    const LISTS: Lists = &[&[IN_PATH]];
+impl HasParameters for TraceParameters {
+    const LISTS: ParameterLists = &[&[IN_PATH]];
 }
 
 /// Finds traces.
@@ -153,7 +155,7 @@ impl Takes for OneTrace {
     path = "/api/v1/traces",
     tag = "traces",
     operation_id = "searchTraces",
-    params(Of<TraceSearchParameters>),
+    params(ParametersOf<TraceSearchParameters>),
     responses(
         (status = 200, content(
             (TraceSearchResult = "application/json"),
@@ -169,18 +171,18 @@ async fn search(
     headers: HeaderMap,
 ) -> Result<Response, QueryError> {
     let params = Params::read::<TraceSearchParameters>(&uri)?;
-    let (limit, place) = (params.limit(), place(&params)?);
-    let question = (wanted(&params)?, limit, place);
+    let (limit, place) = (params.limit(), page_start(&params)?);
+    let request = (trace_condition(&params)?, limit, place);
     let logs = match params.text("logText") {
         Some(text) => Some((text.to_owned(), params.time_range()?)),
         None => None,
     };
     searching::answer(service, room, &headers, |service| async move {
         let answer = move |reader: &Reader| match logs {
-            None => found(reader, question, None),
-            Some((text, range)) => {
-                with_logs(reader, &text, range, |among| found(reader, question, Some(among)))
-            }
+            None => find_page(reader, request, None),
+            Some((text, range)) => search_by_log_text(reader, &text, range, |among| {
+                find_page(reader, request, Some(among))
+            }),
         };
         let mut found = service.ask(answer).await?;
         found.next_cursor = found.next_cursor.map(|cursor| params.next_cursor(cursor));
@@ -203,7 +205,7 @@ enum PageStart {
 }
 
 /// Runs the search, restricted to the traces in `among` when it is given.
-fn found(
+fn find_page(
     reader: &Reader,
     (mut wanted, limit, place): (TraceCondition, usize, PageStart),
     among: Option<Vec<TraceId>>,
@@ -217,7 +219,7 @@ fn found(
             search::search(reader, &TraceSearch { filter, limit, cursor })
         }
         (TraceCondition::Filters(filter), PageStart::Ranked(rank, cursor)) => {
-            ranked::ranked(reader, &filter, Ranking { rank, limit, cursor })
+            top_k::top_k_page(reader, &filter, Ranking { rank, limit, cursor })
         }
         (TraceCondition::Query(query), PageStart::Newest(cursor)) => {
             native::page(reader, query, limit, cursor)
@@ -228,7 +230,7 @@ fn found(
     }
 }
 
-fn wanted(params: &Params) -> Result<TraceCondition, QueryError> {
+fn trace_condition(params: &Params) -> Result<TraceCondition, QueryError> {
     let Some(query) = params.text("q") else {
         if params.text(SPANS_PER_SPANSET.name).is_some() {
             let reason = "`spansPerSpanset` goes with `q`: filters make no spansets";
@@ -247,7 +249,7 @@ fn wanted(params: &Params) -> Result<TraceCondition, QueryError> {
     Ok(TraceCondition::Query(TraceQuery { query, start, spans_shown, among: None }))
 }
 
-fn place(params: &Params) -> Result<PageStart, QueryError> {
+fn page_start(params: &Params) -> Result<PageStart, QueryError> {
     let rank = match params.text("sort") {
         Some(DURATION) => TraceRank::Duration,
         Some(ERRORS) => TraceRank::Errors,
@@ -267,7 +269,7 @@ fn place(params: &Params) -> Result<PageStart, QueryError> {
     path = "/api/v1/traces/{traceId}",
     tag = "traces",
     operation_id = "getTrace",
-    params(Of<Assembled>),
+    params(ParametersOf<AssembledTraceParameters>),
     responses((status = 200, body = TraceView), Problems)
 )]
 async fn trace(
@@ -275,10 +277,10 @@ async fn trace(
     path: Result<Path<String>, PathRejection>,
     uri: Uri,
 ) -> Result<Response, QueryError> {
-    let params = Params::read::<Assembled>(&uri)?;
-    let question = TraceQuestion { name: trace_in_path(&path?)?, clocks: params.clocks() };
-    let (service, turn) = service.keeping_turn();
-    encoding::json(turn, service.next_trace(question, params.wanted()?).await?).await
+    let params = Params::read::<AssembledTraceParameters>(&uri)?;
+    let request = TraceRequest { name: trace_in_path(&path?)?, clocks: params.clocks() };
+    let (service, admission) = service.holding_permits();
+    encoding::json(admission, service.next_trace(request, params.version_wait()?).await?).await
 }
 
 /// One trace as columns: what a waterfall of any size is drawn from.
@@ -289,7 +291,7 @@ async fn trace(
     path = "/api/v1/traces/{traceId}/skeleton",
     tag = "traces",
     operation_id = "getTraceSkeleton",
-    params(Of<Assembled>),
+    params(ParametersOf<AssembledTraceParameters>),
     responses((status = 200, body = TraceSkeleton), Problems)
 )]
 async fn skeleton(
@@ -297,10 +299,10 @@ async fn skeleton(
     path: Result<Path<String>, PathRejection>,
     uri: Uri,
 ) -> Result<Response, QueryError> {
-    let params = Params::read::<Assembled>(&uri)?;
-    let question = TraceQuestion { name: trace_in_path(&path?)?, clocks: params.clocks() };
-    let (service, turn) = service.keeping_turn();
-    encoding::json(turn, service.next_skeleton(question, params.wanted()?).await?).await
+    let params = Params::read::<AssembledTraceParameters>(&uri)?;
+    let request = TraceRequest { name: trace_in_path(&path?)?, clocks: params.clocks() };
+    let (service, admission) = service.holding_permits();
+    encoding::json(admission, service.next_skeleton(request, params.version_wait()?).await?).await
 }
 
 /// Finds spans in one trace.
@@ -314,7 +316,7 @@ async fn skeleton(
     path = "/api/v1/traces/{traceId}/find",
     tag = "traces",
     operation_id = "findSpans",
-    params(Of<SpansOfTrace>),
+    params(ParametersOf<SpanSearchParameters>),
     responses((status = 200, body = SpanMatches), Problems)
 )]
 async fn find(
@@ -322,8 +324,8 @@ async fn find(
     path: Result<Path<String>, PathRejection>,
     uri: Uri,
 ) -> Result<Response, QueryError> {
-    let params = Params::read::<SpansOfTrace>(&uri)?;
-    let question = TraceQuestion { name: trace_in_path(&path?)?, clocks: params.clocks() };
+    let params = Params::read::<SpanSearchParameters>(&uri)?;
+    let request = TraceRequest { name: trace_in_path(&path?)?, clocks: params.clocks() };
     let search = match (params.owned("text"), params.owned("q")) {
         (Some(text), None) => SpanSearch::Text(text),
         (None, Some(query)) => SpanSearch::Query(query),
@@ -337,8 +339,8 @@ async fn find(
             ));
         }
     };
-    let (service, turn) = service.keeping_turn();
-    encoding::json(turn, service.find_spans(question, search).await?).await
+    let (service, admission) = service.holding_permits();
+    encoding::json(admission, service.find_spans(request, search).await?).await
 }
 
 /// One span in its place in its trace.
@@ -347,7 +349,7 @@ async fn find(
     path = "/api/v1/traces/{traceId}/spans/{spanId}",
     tag = "traces",
     operation_id = "getSpan",
-    params(Of<OneSpan>),
+    params(ParametersOf<SpanParameters>),
     responses((status = 200, body = SpanDetails), Problems)
 )]
 async fn span(
@@ -355,12 +357,12 @@ async fn span(
     path: Result<Path<(String, String)>, PathRejection>,
     uri: Uri,
 ) -> Result<Response, QueryError> {
-    let params = Params::read::<OneSpan>(&uri)?;
+    let params = Params::read::<SpanParameters>(&uri)?;
     let Path((trace, span)) = path?;
-    let question = TraceQuestion { name: trace_in_path(&trace)?, clocks: params.clocks() };
+    let request = TraceRequest { name: trace_in_path(&trace)?, clocks: params.clocks() };
     let (span_id, index) = (span_in_path(&span)?, params.integer("index"));
-    let (service, turn) = service.keeping_turn();
-    encoding::json(turn, service.span(question, span_id, index).await?).await
+    let (service, admission) = service.holding_permits();
+    encoding::json(admission, service.span(request, span_id, index).await?).await
 }
 
 /// One trace as it was sent, in OTLP.
@@ -373,7 +375,7 @@ async fn span(
     path = "/api/v1/traces/{traceId}/otlp",
     tag = "traces",
     operation_id = "exportTrace",
-    params(Of<OneTrace>),
+    params(ParametersOf<TraceParameters>),
     responses(
         (status = 200, content(
             (ExportTraceServiceRequest = "application/json"),
@@ -388,7 +390,7 @@ async fn otlp(
     uri: Uri,
     headers: HeaderMap,
 ) -> Result<Response, QueryError> {
-    Params::read::<OneTrace>(&uri)?;
+    Params::read::<TraceParameters>(&uri)?;
     encoding::otlp(service.export(trace_in_path(&path?)?).await?, &headers).await
 }
 
@@ -400,7 +402,7 @@ async fn otlp(
     path = "/api/v1/traces/{traceId}/links",
     tag = "traces",
     operation_id = "getTraceLinks",
-    params(Of<OneTrace>),
+    params(ParametersOf<TraceParameters>),
     responses((status = 200, body = TraceLinks), Problems)
 )]
 async fn links(
@@ -408,8 +410,8 @@ async fn links(
     path: Result<Path<String>, PathRejection>,
     uri: Uri,
 ) -> Result<Response, QueryError> {
-    Params::read::<OneTrace>(&uri)?;
+    Params::read::<TraceParameters>(&uri)?;
     let name = trace_in_path(&path?)?;
-    let (service, turn) = service.keeping_turn();
-    encoding::json(turn, service.ask(move |reader| trace::links(reader, name)).await?).await
+    let (service, admission) = service.holding_permits();
+    encoding::json(admission, service.ask(move |reader| trace::links(reader, name)).await?).await
 }

@@ -17,7 +17,7 @@ use crate::{
     analysis::transaction_types,
     params::{
         Params,
-        declared::{Lists, Of, Takes, limit, path, query},
+        declared::{HasParameters, ParameterLists, ParametersOf, limit, path, query},
         form::ParameterForm::{Above, Duration, Flag, Text},
         in_path,
     },
@@ -26,10 +26,10 @@ use crate::{
 endpoints![kinds, transaction, resolve];
 
 /// Parameters of a list of transaction types.
-pub(super) struct Kinds;
+pub(super) struct TransactionTypeParameters;
 
-impl Takes for Kinds {
-    const LISTS: Lists = &[
+impl HasParameters for TransactionTypeParameters {
+    const LISTS: ParameterLists = &[
         &[
             query("service", Text, "Only transactions that enter this service"),
             query("operation", Text, "Only transactions that enter at this operation"),
@@ -58,10 +58,10 @@ impl Takes for Kinds {
 }
 
 /// Parameters of a transaction.
-pub(super) struct Transaction;
+pub(super) struct TransactionParameters;
 
-impl Takes for Transaction {
-    const LISTS: Lists =
+impl HasParameters for TransactionParameters {
+    const LISTS: ParameterLists =
         &[&[path("tid", Text, "A trace id, or the value of a transaction key")], AWAITED];
 }
 
@@ -77,11 +77,11 @@ impl Takes for Transaction {
     path = "/api/v1/transactions",
     tag = "transactions",
     operation_id = "listTransactionKinds",
-    params(Of<Kinds>),
+    params(ParametersOf<TransactionTypeParameters>),
     responses((status = 200, body = TransactionKindList), Problems)
 )]
 async fn kinds(State(service): State<QueryService>, uri: Uri) -> Result<Response, QueryError> {
-    let params = Params::read::<Kinds>(&uri)?;
+    let params = Params::read::<TransactionTypeParameters>(&uri)?;
     let search = KindSearch {
         start: params.time_range()?,
         step: params.step()?,
@@ -92,9 +92,9 @@ async fn kinds(State(service): State<QueryService>, uri: Uri) -> Result<Response
         without_breakdown: params.flag("withoutBreakdown"),
         limit: params.limit(),
     };
-    let (service, turn) = service.keeping_turn();
+    let (service, admission) = service.holding_permits();
     let found = service.ask(move |reader| transaction_types::kinds(reader, &search)).await?;
-    encoding::json(turn, found).await
+    encoding::json(admission, found).await
 }
 
 /// Everything that belongs to a transaction id, hop by hop.
@@ -106,7 +106,7 @@ async fn kinds(State(service): State<QueryService>, uri: Uri) -> Result<Response
     path = "/api/v1/transactions/{tid}",
     tag = "transactions",
     operation_id = "getTransaction",
-    params(Of<Transaction>),
+    params(ParametersOf<TransactionParameters>),
     responses((status = 200, body = TransactionView), Problems)
 )]
 async fn transaction(
@@ -114,17 +114,17 @@ async fn transaction(
     path: Result<Path<String>, PathRejection>,
     uri: Uri,
 ) -> Result<Response, QueryError> {
-    let params = Params::read::<Transaction>(&uri)?;
+    let params = Params::read::<TransactionParameters>(&uri)?;
     let tid = in_path("tid", path?.0, Text)?;
-    let (service, turn) = service.keeping_turn();
-    encoding::json(turn, service.next_transaction(tid, params.wanted()?).await?).await
+    let (service, admission) = service.holding_permits();
+    encoding::json(admission, service.next_transaction(tid, params.version_wait()?).await?).await
 }
 
 /// Parameters of resolving a pasted text.
-pub(super) struct Pasted;
+pub(super) struct ResolveParameters;
 
-impl Takes for Pasted {
-    const LISTS: Lists = &[&[query("text", Text, "The text").required()]];
+impl HasParameters for ResolveParameters {
+    const LISTS: ParameterLists = &[&[query("text", Text, "The text").required()]];
 }
 
 /// The stored traces a pasted text may mean: an id in any encoding, a header, a URL, a log line.
@@ -133,12 +133,12 @@ impl Takes for Pasted {
     path = "/api/v1/resolve",
     tag = "transactions",
     operation_id = "resolve",
-    params(Of<Pasted>),
+    params(ParametersOf<ResolveParameters>),
     responses((status = 200, body = ResolveResult), Problems)
 )]
 async fn resolve(State(service): State<QueryService>, uri: Uri) -> Result<Response, QueryError> {
-    let params = Params::read::<Pasted>(&uri)?;
+    let params = Params::read::<ResolveParameters>(&uri)?;
     let text = params.required("text")?.to_owned();
-    let (service, turn) = service.keeping_turn();
-    encoding::json(turn, service.resolve(text).await?).await
+    let (service, admission) = service.holding_permits();
+    encoding::json(admission, service.resolve(text).await?).await
 }

@@ -18,17 +18,17 @@ use http_body::{Body as HttpBody, Frame, SizeHint};
 
 use crate::{
     ClientId, QueryError, QueryService,
-    answer_shares::{AnswerShare, AnswerShares, TenantNumber},
+    client_quota::{TenantNumber, UnreadQuota, UnreadReservation},
 };
 
 /// Response extension: maximum bytes of memory of a body that is produced while it is read.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Holds(pub(super) u64);
+pub(super) struct BodyMemory(pub(super) u64);
 
 /// The budget of unread answers from the point of view of one client.
 #[derive(Debug, Clone)]
 pub(super) struct UnreadBudget {
-    shares: Arc<AnswerShares>,
+    quota: Arc<UnreadQuota>,
     tenant: TenantNumber,
     client: ClientId,
     bytes_max: u64,
@@ -38,15 +38,15 @@ impl UnreadBudget {
     /// Budget of this many bytes.
     #[cfg(test)]
     pub(super) fn new(bytes_max: u64) -> Self {
-        let (shares, tenant) = (AnswerShares::new(bytes_max), TenantNumber::FIRST);
-        Self { shares, tenant, client: ClientId::default(), bytes_max }
+        let (quota, tenant) = (UnreadQuota::new(bytes_max), TenantNumber::FIRST);
+        Self { quota, tenant, client: ClientId::default(), bytes_max }
     }
 
     /// Budget of all answers that this service shares with others.
     pub(super) fn shared(service: &QueryService) -> Self {
-        let (shares, tenant) = service.answer_shares();
+        let (quota, tenant) = service.unread_quota();
         let (client, bytes_max) = (ClientId::default(), service.limits().answer_bytes_max());
-        Self { shares: Arc::clone(shares), tenant, client, bytes_max }
+        Self { quota: Arc::clone(quota), tenant, client, bytes_max }
     }
 
     /// Returns the budget for the client of this request.
@@ -55,17 +55,17 @@ impl UnreadBudget {
         Self { client, ..self.clone() }
     }
 
-    /// Reserves the bytes of an answer; fails when the client would exceed its share.
-    pub(super) fn take(&self, bytes: u64) -> Result<AnswerShare, QueryError> {
-        let share = self.shares.take(self.tenant, &self.client, bytes);
-        share.ok_or(QueryError::Unread { bytes_max: self.bytes_max })
+    /// Reserves the bytes of an answer; fails when the client would exceed its quota.
+    pub(super) fn try_reserve(&self, bytes: u64) -> Result<UnreadReservation, QueryError> {
+        let reservation = self.quota.try_reserve(self.tenant, &self.client, bytes);
+        reservation.ok_or(QueryError::Unread { bytes_max: self.bytes_max })
     }
 }
 
 /// Lets an answer through when the budget has room for it, and reserves its bytes until it has been
 /// read. Handlers that learn the size of an answer later find the budget in the request's
 /// extensions.
-pub(super) async fn hold(
+pub(super) async fn reserve_body(
     State(room): State<UnreadBudget>,
     mut request: Request,
     next: Next,
@@ -74,16 +74,17 @@ pub(super) async fn hold(
     request.extensions_mut().insert(room.clone());
     let is_grpc = tidings_grpc::is_grpc(request.headers());
     let response = next.run(request).await;
-    let said = response.extensions().get::<Holds>().map_or(0, |Holds(bytes)| *bytes);
-    let bytes = response.body().size_hint().lower().max(said);
+    let declared = response.extensions().get::<BodyMemory>().map_or(0, |BodyMemory(bytes)| *bytes);
+    let bytes = response.body().size_hint().lower().max(declared);
     let bytes_max = room.bytes_max;
     // A retry does not help an answer that alone is too large.
     let taken = match bytes > bytes_max {
         true => Err(QueryError::LongAnswer { bytes_max }),
-        false => room.take(bytes),
+        false => room.try_reserve(bytes),
     };
     match taken {
-        Ok(place) => response.map(|body| Body::new(Held { body, place: Arc::new(place) })),
+        Ok(reservation) => response
+            .map(|body| Body::new(ReservedBody { body, reservation: Arc::new(reservation) })),
         Err(error) => refusal_response(error, is_grpc),
     }
 }
@@ -97,24 +98,24 @@ fn refusal_response(error: QueryError, is_grpc: bool) -> Response {
 }
 
 /// An answer's body with its reservation.
-struct Held {
+struct ReservedBody {
     body: Body,
-    place: Arc<AnswerShare>,
+    reservation: Arc<UnreadReservation>,
 }
 
 /// Bytes of the body, which the connection may hold long after the body's end.
-struct HeldBytes {
+struct ReservedBytes {
     bytes: Bytes,
-    _place: Arc<AnswerShare>,
+    _reservation: Arc<UnreadReservation>,
 }
 
-impl AsRef<[u8]> for HeldBytes {
+impl AsRef<[u8]> for ReservedBytes {
     fn as_ref(&self) -> &[u8] {
         &self.bytes
     }
 }
 
-impl HttpBody for Held {
+impl HttpBody for ReservedBody {
     type Data = Bytes;
     type Error = axum::Error;
 
@@ -123,7 +124,7 @@ impl HttpBody for Held {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
         let polled = Pin::new(&mut self.body).poll_frame(context);
-        let held = |bytes| HeldBytes { bytes, _place: Arc::clone(&self.place) };
+        let held = |bytes| ReservedBytes { bytes, _reservation: Arc::clone(&self.reservation) };
         polled.map_ok(|frame| frame.map_data(|bytes| Bytes::from_owner(held(bytes))))
     }
 
@@ -142,16 +143,16 @@ mod tests {
     use http_body_util::BodyExt;
     use tower::ServiceExt;
 
-    use super::{UnreadBudget, hold};
+    use super::{UnreadBudget, reserve_body};
     use crate::ClientId;
 
     const PROBLEM: &str = "application/problem+json";
 
     #[tokio::test]
-    async fn unread_answers_take_room_until_they_are_read_or_dropped() {
+    async fn bytes_of_an_answer_are_reserved_until_it_is_read_or_dropped() {
         let app = Router::new()
             .route("/", get(|| async { vec![b'x'; 600 << 10] }))
-            .layer(middleware::from_fn_with_state(UnreadBudget::new(1 << 20), hold));
+            .layer(middleware::from_fn_with_state(UnreadBudget::new(1 << 20), reserve_body));
         let ask = || app.clone().oneshot(Request::get("/").body(Body::empty()).unwrap());
         let first = ask().await.unwrap();
         assert_eq!(first.status(), 200);
@@ -168,10 +169,10 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_answer_that_is_longer_than_all_room_is_refused_in_the_form_of_its_protocol() {
+    async fn an_answer_beyond_the_quota_is_refused_in_the_form_of_its_protocol() {
         let app = Router::new()
             .route("/", get(|| async { vec![b'x'; (1 << 20) + 1] }))
-            .layer(middleware::from_fn_with_state(UnreadBudget::new(1 << 20), hold));
+            .layer(middleware::from_fn_with_state(UnreadBudget::new(1 << 20), reserve_body));
         let ask = |media_type: &str| {
             let request = Request::get("/").header("content-type", media_type);
             app.clone().oneshot(request.body(Body::empty()).unwrap())
@@ -188,10 +189,10 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_client_whose_answers_are_not_read_keeps_no_other_out() {
+    async fn a_client_with_unread_answers_does_not_exhaust_the_quota() {
         let app = Router::new()
             .route("/", get(|| async { vec![b'x'; 100 << 10] }))
-            .layer(middleware::from_fn_with_state(UnreadBudget::new(1 << 20), hold));
+            .layer(middleware::from_fn_with_state(UnreadBudget::new(1 << 20), reserve_body));
         let ask = |client: &str| {
             let request = Request::get("/").extension(ClientId::new(client));
             app.clone().oneshot(request.body(Body::empty()).unwrap())

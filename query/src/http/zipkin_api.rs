@@ -50,7 +50,7 @@ pub fn zipkin_router(service: QueryService) -> Router {
         .fallback(no_such_path)
         .method_not_allowed_fallback(method_not_allowed)
         .with_state(Zipkin { service, services_seen: Arc::default() })
-        .layer(middleware::from_fn_with_state(room, unread_budget::hold));
+        .layer(middleware::from_fn_with_state(room, unread_budget::reserve_body));
     compressed(routes)
 }
 
@@ -72,11 +72,11 @@ impl FromRef<Zipkin> for QueryService {
 const CACHED_FROM: usize = 4;
 
 async fn services(State(zipkin): State<Zipkin>) -> ZipkinResult {
-    let (service, turn) = zipkin.service.keeping_turn();
+    let (service, admission) = zipkin.service.holding_permits();
     let names = service.ask(zipkin::services).await?;
     zipkin.services_seen.store(names.len(), Ordering::Relaxed);
     let cached = names.len() >= CACHED_FROM;
-    responses::names(turn, names, cached).await
+    responses::names(admission, names, cached).await
 }
 
 impl Zipkin {
@@ -87,36 +87,36 @@ impl Zipkin {
 
 async fn spans(State(zipkin): State<Zipkin>, uri: Uri) -> ZipkinResult {
     let of = search_parameters::required(&RawParameters::read(&uri)?, "serviceName")?;
-    let (service, turn) = zipkin.service.keeping_turn();
+    let (service, admission) = zipkin.service.holding_permits();
     let names = service.ask(move |reader| zipkin::span_names(reader, &of)).await?;
-    responses::names(turn, names, zipkin.names_are_cached()).await
+    responses::names(admission, names, zipkin.names_are_cached()).await
 }
 
 async fn remote_services(State(zipkin): State<Zipkin>, uri: Uri) -> ZipkinResult {
     let of = search_parameters::required(&RawParameters::read(&uri)?, "serviceName")?;
-    let (service, turn) = zipkin.service.keeping_turn();
+    let (service, admission) = zipkin.service.holding_permits();
     let names = service.ask(move |reader| zipkin::remote_services(reader, &of)).await?;
-    responses::names(turn, names, zipkin.names_are_cached()).await
+    responses::names(admission, names, zipkin.names_are_cached()).await
 }
 
 async fn keys(State(service): State<QueryService>) -> ZipkinResult {
-    let (service, turn) = service.keeping_turn();
-    responses::names(turn, service.ask(zipkin::tag_keys).await?, true).await
+    let (service, admission) = service.holding_permits();
+    responses::names(admission, service.ask(zipkin::tag_keys).await?, true).await
 }
 
 async fn values(State(service): State<QueryService>, uri: Uri) -> ZipkinResult {
     let key = search_parameters::required(&RawParameters::read(&uri)?, "key")?;
-    let (service, turn) = service.keeping_turn();
+    let (service, admission) = service.holding_permits();
     let values = service.ask(move |reader| zipkin::tag_values(reader, &key)).await?;
     let cached = values.len() >= CACHED_FROM;
-    responses::names(turn, values, cached).await
+    responses::names(admission, values, cached).await
 }
 
 /// Returns traces with the parts of each span as they were sent. Merging them is left to the
 /// client.
 async fn traces(State(service): State<QueryService>, uri: Uri) -> ZipkinResult {
     let given = RawParameters::read(&uri)?;
-    let (service, turn) = service.keeping_turn();
+    let (service, admission) = service.holding_permits();
     let found = service
         .ask(move |reader| {
             // The parameters are parsed inside, because the default end is the arrival of the
@@ -126,7 +126,7 @@ async fn traces(State(service): State<QueryService>, uri: Uri) -> ZipkinResult {
             zipkin::trace_search::find(reader, &request)
         })
         .await?;
-    responses::traces(turn, found).await
+    responses::traces(admission, found).await
 }
 
 /// Returns one trace with the parts of each span merged; `?raw` returns them as they were sent.
@@ -134,7 +134,7 @@ async fn trace(State(service): State<QueryService>, path: RawPathParams, uri: Ur
     let raw = RawParameters::read(&uri)?.texts("raw").next().is_some_and(|raw| raw != "false");
     let id = path.iter().find(|(name, _)| *name == "id").map_or("", |(_, id)| id);
     let id = search_parameters::trace_id(id.trim()).map_err(ZipkinError::invalid)?;
-    let (service, turn) = service.keeping_turn();
+    let (service, admission) = service.holding_permits();
     let spans = service.ask(move |reader| {
         let spans = zipkin::trace_search::get(reader, id)?;
         Ok(if raw { spans } else { zipkin::merge(spans) })
@@ -144,23 +144,23 @@ async fn trace(State(service): State<QueryService>, path: RawPathParams, uri: Ur
         let text = tidings_proto::jaeger::trace_id(id.as_bytes());
         return Err(ZipkinError::new(StatusCode::NOT_FOUND, format!("{text} not found")));
     }
-    responses::json(turn, spans, true).await
+    responses::json(admission, spans, true).await
 }
 
 async fn trace_many(State(service): State<QueryService>, uri: Uri) -> ZipkinResult {
     let ids =
         search_parameters::trace_ids(&RawParameters::read(&uri)?).map_err(ZipkinError::invalid)?;
-    let (service, turn) = service.keeping_turn();
+    let (service, admission) = service.holding_permits();
     let found = service.ask(move |reader| zipkin::trace_search::get_many(reader, &ids)).await?;
-    responses::traces(turn, found).await
+    responses::traces(admission, found).await
 }
 
 async fn dependencies(State(service): State<QueryService>, uri: Uri) -> ZipkinResult {
     let range = search_parameters::dependencies(&RawParameters::read(&uri)?)
         .map_err(ZipkinError::invalid)?;
-    let (service, turn) = service.keeping_turn();
+    let (service, admission) = service.holding_permits();
     let counted = service.ask(move |reader| zipkin::dependency_links::links(reader, range)).await?;
-    responses::json(turn, counted.0, counted.1).await
+    responses::json(admission, counted.0, counted.1).await
 }
 
 /// Configuration for Zipkin's UI.

@@ -17,7 +17,7 @@ use crate::{
     QueryError,
     analysis::service_graph::graph_spans,
     execution::Reader,
-    trace::trace_rows::{Gather, Gathered},
+    trace::trace_rows::{GatherOptions, GatheredTraces},
 };
 
 /// Maximum number of the newest spans that are read without rollups, when the service graph's
@@ -32,9 +32,9 @@ pub(crate) fn dependencies(
     reader: &Reader,
     start: TimeRange,
 ) -> Result<(Vec<DependencyLink>, bool), QueryError> {
-    let (counts, complete) = match added_up(reader, start)? {
-        Some(added_up) => added_up,
-        None => read(reader, start)?,
+    let (counts, complete) = match read_rollups(reader, start)? {
+        Some(counted) => counted,
+        None => read_spans(reader, start)?,
     };
     let name = |name: String| if name.is_empty() { NO_SERVICE.to_owned() } else { name };
     let mut links: Vec<DependencyLink> = counts
@@ -54,7 +54,10 @@ fn spans_max(reader: &Reader) -> u64 {
     SPANS_MAX.min(reader.limits.graph_spans_max)
 }
 
-fn added_up(reader: &Reader, range: TimeRange) -> Result<Option<(CallCounts, bool)>, QueryError> {
+fn read_rollups(
+    reader: &Reader,
+    range: TimeRange,
+) -> Result<Option<(CallCounts, bool)>, QueryError> {
     let Some((start, end)) = range.start.zip(range.end) else { return Ok(None) };
     let bounds = GraphBounds {
         between: vec![start, end],
@@ -75,11 +78,15 @@ fn added_up(reader: &Reader, range: TimeRange) -> Result<Option<(CallCounts, boo
     Ok(Some((counts, aggregate.scan.complete)))
 }
 
-fn read(reader: &Reader, start: TimeRange) -> Result<(CallCounts, bool), QueryError> {
+fn read_spans(reader: &Reader, start: TimeRange) -> Result<(CallCounts, bool), QueryError> {
     let filter = SpanFilter { start, ..SpanFilter::default() };
-    let gather =
-        Gather { detail: Detail::Facts, hosts_max: 0, spans_max: spans_max(reader), instead: "" };
-    let (gathered, complete) = Gathered::read_newest(reader, &filter, gather)?;
+    let gather = GatherOptions {
+        detail: Detail::Facts,
+        hosts_max: 0,
+        spans_max: spans_max(reader),
+        instead: "",
+    };
+    let (gathered, complete) = GatheredTraces::read_newest(reader, &filter, gather)?;
     let mut calls: BTreeMap<(u32, u32), u64> = BTreeMap::new();
     for (trace_id, facts) in &gathered.traces {
         reader.check()?;

@@ -16,7 +16,8 @@ use tidings_storage::{AttributeFilter, Detail, Scan, SpanFilter, SpanRows, TimeR
 
 use super::stored;
 use crate::{
-    QueryError, execution::Reader, params::go, query_limits::check_tags, trace::newest::Newest,
+    QueryError, execution::Reader, params::go, query_limits::check_tags,
+    trace::newest_traces::NewestTraces,
 };
 
 /// Selection of traces, and their maximum number.
@@ -71,16 +72,16 @@ pub(crate) fn search(reader: &Reader, search: &JaegerSearch) -> Result<FoundIds,
     };
     let detail = if checks.is_empty() { Detail::Ids } else { Detail::Full };
     let scan = Scan { detail, rows_max: reader.settings.search_rows_max };
-    let mut newest = Newest::new(search.limit);
+    let mut newest = NewestTraces::new(search.limit);
     let stats = reader.newest_spans_reached(&filter, scan, |rows, reached| {
         for row in 0..rows.len() {
             if checks.iter().all(|check| check.holds(rows, row)) {
                 newest.add(rows.trace_id(row), rows.start(row));
             }
         }
-        Ok(newest.need(reached))
+        Ok(newest.rows_needed(reached))
     })?;
-    let budget_spent = !newest.is_certain(scan, stats);
+    let budget_spent = !newest.is_exact(scan, stats);
     let ids = newest.into_list().into_iter().map(|(trace_id, _)| trace_id).collect();
     Ok(FoundIds { ids, budget_spent })
 }

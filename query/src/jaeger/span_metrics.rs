@@ -10,7 +10,7 @@ use crate::{
     execution::Reader,
     prometheus::{
         PromqlError, parse,
-        query::{EvaluationTimes, QueryValue, over_range},
+        query::{EvaluationTimes, QueryValue, evaluate_range},
     },
 };
 
@@ -63,7 +63,7 @@ pub(crate) fn metrics(
         other => QueryError::parameter("", other.to_string()),
     };
     let query = parse(&query_of(search)).map_err(failed)?;
-    let answer = over_range(reader, &query, search.asked).map_err(failed)?;
+    let answer = evaluate_range(reader, &query, search.asked).map_err(failed)?;
     let QueryValue::Matrix(series) = answer.given else { return Ok(Vec::new()) };
     let numbers = series.into_iter().map(|(labels, mut points)| {
         points.retain(|(_, value)| !value.is_nan());

@@ -12,7 +12,7 @@ use super::{
 use crate::{
     QueryError,
     execution::Reader,
-    trace::complete::{CompleteTraces, whole},
+    trace::complete_traces::{CompleteTraces, read_complete},
 };
 
 /// The parts of a trace that an answer repeats.
@@ -44,14 +44,15 @@ impl RepeatedFields {
                     Self::Scopes => words * spans,
                     Self::ScopesAndProcesses => (words + resource) * spans,
                     Self::Messages(spans_max) => {
-                        let whole = scope.map_or(0, Message::encoded_len);
-                        (whole + of_scope.schema_url.len()) * spans.div_ceil(spans_max.max(1))
+                        let read_complete = scope.map_or(0, Message::encoded_len);
+                        (read_complete + of_scope.schema_url.len())
+                            * spans.div_ceil(spans_max.max(1))
                     }
                 });
             }
             if let Self::Messages(spans_max) = self {
-                let whole = resource + group.schema_url.len();
-                bytes = bytes.saturating_add(whole * of_group.div_ceil(spans_max.max(1)));
+                let read_complete = resource + group.schema_url.len();
+                bytes = bytes.saturating_add(read_complete * of_group.div_ceil(spans_max.max(1)));
             }
         }
         bytes
@@ -79,7 +80,8 @@ pub(crate) fn find(
     repeated: RepeatedFields,
 ) -> Result<JaegerTraces, QueryError> {
     let FoundIds { ids, budget_spent } = search(reader, question)?;
-    let CompleteTraces { traces, unvisited } = whole(reader, &ids, |trace| repeated.bytes(trace))?;
+    let CompleteTraces { traces, unvisited } =
+        read_complete(reader, &ids, |trace| repeated.bytes(trace))?;
     let left_out = unvisited.count();
     let found = JaegerTraces { left_out, budget_spent, ..JaegerTraces::default() };
     adjusted(reader, found, traces, raw)
@@ -94,8 +96,9 @@ pub(crate) fn get(
 ) -> Result<JaegerTraces, QueryError> {
     let mut met = HashSet::with_capacity(ids.len());
     let ids: Vec<TraceId> = ids.iter().copied().filter(|id| met.insert(*id)).collect();
-    let CompleteTraces { traces, unvisited } = whole(reader, &ids, |trace| repeated.bytes(trace))?;
-    let left_out = unvisited.of_ids(&ids)?;
+    let CompleteTraces { traces, unvisited } =
+        read_complete(reader, &ids, |trace| repeated.bytes(trace))?;
+    let left_out = unvisited.into_count(&ids)?;
     let found: HashSet<TraceId> = traces.iter().map(|(id, _)| *id).collect();
     let mut missing: Vec<TraceId> = ids.into_iter().filter(|id| !found.contains(id)).collect();
     if left_out > 0 {

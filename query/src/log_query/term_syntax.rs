@@ -407,7 +407,7 @@ impl LogQueryParser<'_> {
 
     /// Compiles the pattern of a text that begins at `at`.
     fn pattern(&mut self, at: usize, text: &str) -> Result<TextPattern, LogQueryError> {
-        match self.patterns.made_anywhere(text) {
+        match self.patterns.compile_unanchored(text) {
             Ok(pattern) => {
                 let literals = texts_within(pattern.regex.as_str()).unwrap_or_default();
                 Ok(TextPattern::new(pattern.regex, literals))

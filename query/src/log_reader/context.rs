@@ -15,7 +15,7 @@ use super::{RecordKey, is_before, log_view, pop_last_key, read, rows_needed, sca
 use crate::{
     QueryError,
     cursor::LogOrder,
-    execution::{Reader, searched},
+    execution::{Reader, search_stats},
 };
 
 /// Selection of a record, and the number of records around it.
@@ -74,7 +74,7 @@ pub(crate) fn context(
         before: before.logs,
         after: after.logs,
         log: found.log,
-        searched: searched(reader, stats),
+        searched: search_stats(reader, stats),
     })
 }
 

@@ -18,7 +18,7 @@ const LATE_NANOS: u64 = 60_000_000_000;
 /// Maximum number of shown records remembered.
 const SHOWN_MAX: usize = 100_000;
 /// Maximum number of records returned at a time, the newest; the others are counted.
-const GIVEN_MAX: usize = 500;
+const RECORDS_MAX: usize = 500;
 
 /// Deduplication set of shown records.
 #[derive(Debug, Clone)]
@@ -49,13 +49,13 @@ pub(crate) struct NewRecords {
 
 impl ShownRecords {
     /// Starts a tail without shown records: every record from now on is new.
-    pub(crate) fn nothing(now: UnixNanos) -> Self {
+    pub(crate) fn from_now(now: UnixNanos) -> Self {
         let from = UnixNanos(now.0.saturating_sub(LATE_NANOS));
         Self { from, after: None, keys: BTreeSet::new() }
     }
 
     /// Starts a tail after this key.
-    pub(crate) fn until(key: RecordKey) -> Self {
+    pub(crate) fn after_key(key: RecordKey) -> Self {
         Self { from: key.0, after: Some(key), keys: BTreeSet::new() }
     }
 
@@ -65,17 +65,17 @@ impl ShownRecords {
         reader: &Reader,
         filter: &LogFilter,
     ) -> Result<AddedKeys, QueryError> {
-        let (_, _, added) = self.look(reader, filter, 0)?;
+        let (_, _, added) = self.poll(reader, filter, 0)?;
         Ok(added)
     }
 
     /// Polls for records that are not in the set. Returns them, and the keys to add.
-    pub(crate) fn news(
+    pub(crate) fn poll_new(
         &self,
         reader: &Reader,
         filter: &LogFilter,
     ) -> Result<(NewRecords, AddedKeys), QueryError> {
-        let (keys, dropped, added) = self.look(reader, filter, GIVEN_MAX)?;
+        let (keys, dropped, added) = self.poll(reader, filter, RECORDS_MAX)?;
         let new = keys.len();
         let filters = slice::from_ref(filter);
         let mut logs = read(reader, filters, LogOrder::Newest, keys)?.logs;
@@ -96,11 +96,11 @@ impl ShownRecords {
     }
 
     /// Returns the newest new keys, the number of further ones, and all added keys.
-    fn look(
+    fn poll(
         &self,
         reader: &Reader,
         filter: &LogFilter,
-        given_max: usize,
+        records_max: usize,
     ) -> Result<(BTreeSet<RecordKey>, u64, AddedKeys), QueryError> {
         let time = TimeRange { start: Some(self.from), end: None };
         let filter = LogFilter { time, ..filter.clone() };
@@ -116,7 +116,7 @@ impl ShownRecords {
                     continue;
                 }
                 new.insert(key);
-                if new.len() > given_max {
+                if new.len() > records_max {
                     new.pop_first();
                     dropped += 1;
                 }
@@ -160,7 +160,7 @@ mod tests {
     use super::ShownRecords;
     use crate::{
         QueryError, QueryLimits,
-        execution::{Bounded, Reader},
+        execution::{BoundedSnapshot, Reader},
     };
 
     const NOW: UnixNanos = UnixNanos(1_795_161_600_000_000_000);
@@ -195,7 +195,7 @@ mod tests {
         let clock = Arc::new(LapsingClock { start, looks: AtomicUsize::new(looks) });
         let stop = Arc::new(AtomicBool::new(false));
         let deadline = start + Duration::from_secs(30);
-        let bounded = Bounded { snapshot: store.snapshot(), stop, clock, deadline };
+        let bounded = BoundedSnapshot { snapshot: store.snapshot(), stop, clock, deadline };
         Reader::over(bounded, QueryLimits::default())
     }
 
@@ -215,20 +215,20 @@ mod tests {
         let request = ExportLogsServiceRequest { resource_logs };
         store.append(TelemetryBatch::Logs { request, bytes: None }).await.unwrap();
         let filter = LogFilter::default();
-        let mut shown = ShownRecords::nothing(NOW);
+        let mut shown = ShownRecords::from_now(NOW);
         let mut failed = 0;
         // The deadline passes at each of the positions where a poll checks it.
-        let (news, added) = loop {
-            match shown.news(&reader(&store, failed), &filter) {
+        let (new_records, added) = loop {
+            match shown.poll_new(&reader(&store, failed), &filter) {
                 Ok(polled) => break polled,
                 Err(QueryError::Deadline { .. }) => failed += 1,
                 Err(error) => panic!("{error}"),
             }
         };
         assert!(failed >= 4, "keys and records are read in two scans: {failed}");
-        assert_eq!((news.logs.len(), news.dropped), (3, 0));
+        assert_eq!((new_records.logs.len(), new_records.dropped), (3, 0));
         shown.add(added);
-        let (news, _) = shown.news(&reader(&store, usize::MAX), &filter).unwrap();
-        assert_eq!((news.logs.len(), news.dropped), (0, 0));
+        let (new_records, _) = shown.poll_new(&reader(&store, usize::MAX), &filter).unwrap();
+        assert_eq!((new_records.logs.len(), new_records.dropped), (0, 0));
     }
 }

@@ -24,7 +24,7 @@ enum ParameterLocation {
 
 /// Number of times that a parameter is given.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Times {
+enum Multiplicity {
     OnceOrNot,
     Once,
     Any,
@@ -33,28 +33,28 @@ enum Times {
 
 /// A parameter of an operation.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Declared {
+pub(crate) struct ParameterSpec {
     pub(crate) name: &'static str,
     pub(crate) form: ParameterForm,
     place: ParameterLocation,
-    times: Times,
+    multiplicity: Multiplicity,
     description: &'static str,
 }
 
 /// The parameters of an operation, in groups.
-pub(crate) type Lists = &'static [&'static [Declared]];
+pub(crate) type ParameterLists = &'static [&'static [ParameterSpec]];
 
 /// Parameter lists of one operation.
-pub(crate) trait Takes {
-    const LISTS: Lists;
+pub(crate) trait HasParameters {
+    const LISTS: ParameterLists;
 }
 
 /// The API description of an operation's parameters.
-pub(crate) struct Of<T>(std::marker::PhantomData<T>);
+pub(crate) struct ParametersOf<T>(std::marker::PhantomData<T>);
 
-impl<T: Takes> IntoParams for Of<T> {
+impl<T: HasParameters> IntoParams for ParametersOf<T> {
     fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
-        T::LISTS.iter().copied().flatten().map(Declared::described).collect()
+        T::LISTS.iter().copied().flatten().map(ParameterSpec::described).collect()
     }
 }
 
@@ -63,8 +63,14 @@ pub(crate) const fn query(
     name: &'static str,
     form: ParameterForm,
     description: &'static str,
-) -> Declared {
-    Declared { name, form, place: ParameterLocation::Query, times: Times::OnceOrNot, description }
+) -> ParameterSpec {
+    ParameterSpec {
+        name,
+        form,
+        place: ParameterLocation::Query,
+        multiplicity: Multiplicity::OnceOrNot,
+        description,
+    }
 }
 
 /// Declares a part of the path.
@@ -72,8 +78,14 @@ pub(crate) const fn path(
     name: &'static str,
     form: ParameterForm,
     description: &'static str,
-) -> Declared {
-    Declared { name, form, place: ParameterLocation::Path, times: Times::Once, description }
+) -> ParameterSpec {
+    ParameterSpec {
+        name,
+        form,
+        place: ParameterLocation::Path,
+        multiplicity: Multiplicity::Once,
+        description,
+    }
 }
 
 /// Declares an optional header.
@@ -81,59 +93,65 @@ pub(crate) const fn header(
     name: &'static str,
     form: ParameterForm,
     description: &'static str,
-) -> Declared {
-    Declared { name, form, place: ParameterLocation::Header, times: Times::OnceOrNot, description }
+) -> ParameterSpec {
+    ParameterSpec {
+        name,
+        form,
+        place: ParameterLocation::Header,
+        multiplicity: Multiplicity::OnceOrNot,
+        description,
+    }
 }
 
 /// Declares the parameter `limit` of a list, with its default and its maximum.
-pub(crate) const fn limit(default: u32, max: u32, description: &'static str) -> Declared {
+pub(crate) const fn limit(default: u32, max: u32, description: &'static str) -> ParameterSpec {
     query("limit", ParameterForm::Integer { min: 1, max, default: Some(default) }, description)
 }
 
-impl Declared {
+impl ParameterSpec {
     /// Makes the parameter repeatable.
     pub(crate) const fn repeated(self) -> Self {
-        let times = match self.times {
-            Times::Once | Times::OnceOrMore => Times::OnceOrMore,
-            Times::OnceOrNot | Times::Any => Times::Any,
+        let multiplicity = match self.multiplicity {
+            Multiplicity::Once | Multiplicity::OnceOrMore => Multiplicity::OnceOrMore,
+            Multiplicity::OnceOrNot | Multiplicity::Any => Multiplicity::Any,
         };
-        Self { times, ..self }
+        Self { multiplicity, ..self }
     }
 
     /// Makes the parameter required.
     pub(crate) const fn required(self) -> Self {
-        let times = match self.times {
-            Times::Once | Times::OnceOrNot => Times::Once,
-            Times::OnceOrMore | Times::Any => Times::OnceOrMore,
+        let multiplicity = match self.multiplicity {
+            Multiplicity::Once | Multiplicity::OnceOrNot => Multiplicity::Once,
+            Multiplicity::OnceOrMore | Multiplicity::Any => Multiplicity::OnceOrMore,
         };
-        Self { times, ..self }
+        Self { multiplicity, ..self }
     }
 
     /// Reports whether this is the query parameter with this name.
-    pub(crate) fn is(&self, name: &str) -> bool {
+    pub(crate) fn has_query_name(&self, name: &str) -> bool {
         self.place == ParameterLocation::Query && self.name == name
     }
 
     /// Maximum number of times that the parameter may be given.
     pub(crate) fn times_max(&self) -> usize {
-        if self.may_repeat() { REPEATS_MAX } else { 1 }
+        if self.is_repeatable() { REPEATS_MAX } else { 1 }
     }
 
     /// Reports whether a request without the parameter is refused.
-    pub(crate) fn must_be(&self) -> bool {
-        matches!(self.times, Times::Once | Times::OnceOrMore)
+    pub(crate) fn is_required(&self) -> bool {
+        matches!(self.multiplicity, Multiplicity::Once | Multiplicity::OnceOrMore)
     }
 
-    fn may_repeat(&self) -> bool {
-        matches!(self.times, Times::Any | Times::OnceOrMore)
+    fn is_repeatable(&self) -> bool {
+        matches!(self.multiplicity, Multiplicity::Any | Multiplicity::OnceOrMore)
     }
 
     fn described(&self) -> Parameter {
         let one = self.form.schema();
-        let schema: Schema = match self.may_repeat() {
+        let schema: Schema = match self.is_repeatable() {
             true => ArrayBuilder::new()
                 .items(one)
-                .min_items(self.must_be().then_some(1))
+                .min_items(self.is_required().then_some(1))
                 .max_items(Some(REPEATS_MAX))
                 .into(),
             false => one.into(),
@@ -146,7 +164,7 @@ impl Declared {
         ParameterBuilder::new()
             .name(self.name)
             .parameter_in(place)
-            .required(if self.must_be() { Required::True } else { Required::False })
+            .required(if self.is_required() { Required::True } else { Required::False })
             .description(Some(self.description))
             .schema(Some(schema))
             .build()

@@ -10,7 +10,7 @@ use tidings_proto::{
 };
 use tidings_storage::AttributeFilter;
 
-use crate::{Above, RedKey, RedKeys, TraceName};
+use crate::{BreakdownThreshold, RedKey, RedKeys, TraceName};
 
 /// The last nanosecond that the tables can store, in the year 2262.
 const LAST_NANO: u64 = i64::MAX.unsigned_abs();
@@ -116,13 +116,13 @@ pub(super) fn integer(text: &str) -> Option<u32> {
 pub(super) const ABOVE: &str = "^(p(100|[1-9][0-9]?)|[0-9]{1,19}|[0-9]{1,9}([.][0-9]{1,9})?(ns|us|µs|ms|s)|[0-9]{1,6}([.][0-9]{1,9})?(m|h))$";
 
 /// Parses a percentile or a duration.
-pub(super) fn above(text: &str) -> Option<Above> {
+pub(super) fn above(text: &str) -> Option<BreakdownThreshold> {
     match text.strip_prefix('p') {
         Some(percent) => {
             let percent = Some(integer(percent)?).filter(|percent| (1..=100).contains(percent));
-            percent.map(|percent| Above::Percentile(u64::from(percent)))
+            percent.map(|percent| BreakdownThreshold::Percentile(u64::from(percent)))
         }
-        None => duration(text).map(Above::Duration),
+        None => duration(text).map(BreakdownThreshold::Duration),
     }
 }
 

@@ -9,8 +9,8 @@ mod aggregate;
 mod binary;
 mod functions;
 mod histogram;
+mod label_budget;
 mod label_functions;
-mod made_labels;
 mod over_time;
 
 use std::{
@@ -21,7 +21,7 @@ use std::{
 use super::{
     Labels, PromqlError,
     plan::{EvaluationTimes, SAMPLED_EVERY_MS, is_exact, multiples},
-    series_data::{Series, SeriesData, too_much},
+    series_data::{Series, SeriesData, memory_error},
     syntax::{Expression, FunctionCall, Selector},
 };
 use crate::{execution::Reader, traceql::pattern::Patterns};
@@ -96,7 +96,7 @@ impl<'d> Evaluator<'d> {
 
     /// Returns the compiled pattern of a text. `None` when it is not a pattern or memory is full.
     pub(super) fn pattern(&self, text: &str) -> Option<regex::Regex> {
-        self.patterns.borrow_mut().made(text).ok().map(|pattern| pattern.regex)
+        self.patterns.borrow_mut().compile(text).ok().map(|pattern| pattern.regex)
     }
 
     /// Evaluates the whole query at this time. Labels of all of its values are held together.
@@ -128,7 +128,7 @@ impl<'d> Evaluator<'d> {
             }
             Expression::Negated(inner) => match self.evaluate_part(inner, time)? {
                 EvaluatedValue::Scalar(number) => EvaluatedValue::Scalar(-number),
-                other => EvaluatedValue::Vector(mapped(other.vector(), |value| -value)?),
+                other => EvaluatedValue::Vector(map_values(other.vector(), |value| -value)?),
             },
             Expression::Chain(first, links) => binary::chain(self, first, links, time)?,
             Expression::Aggregate(aggregate) => {
@@ -182,24 +182,24 @@ impl<'d> Evaluator<'d> {
     }
 
     /// Counts samples that are held at a time, and checks both bounds.
-    fn hold(&self, points: usize) -> Result<(), PromqlError> {
+    fn charge_points(&self, points: usize) -> Result<(), PromqlError> {
         self.check_points(points)?;
-        self.look(points)
+        self.charge_samples(points)
     }
 
     fn check_points(&self, points: usize) -> Result<(), PromqlError> {
         if points > points_max(self.reader) {
-            return Err(too_much());
+            return Err(memory_error());
         }
         Ok(())
     }
 
     /// Counts samples that are read, and checks their bound.
-    fn look(&self, samples: usize) -> Result<(), PromqlError> {
+    fn charge_samples(&self, samples: usize) -> Result<(), PromqlError> {
         let looked = self.samples.get().saturating_add(samples);
         self.samples.set(looked);
         if looked > SAMPLES_MAX {
-            return Err(too_much());
+            return Err(memory_error());
         }
         self.check()
     }
@@ -213,7 +213,7 @@ impl<'d> Evaluator<'d> {
     fn select(&self, selector: &Selector, time: i64) -> Result<Vec<SeriesSample>, PromqlError> {
         let at = self.asked.moment(selector.moment, time);
         let selected = self.counted.selected(selector.id);
-        self.look(selected.series.len())?;
+        self.charge_samples(selected.series.len())?;
         let there = |series: &&Series| self.counted.has_calls(series, selected.origin_ms, at);
         let sample = |series: &Series| SeriesSample {
             labels: series.labels.clone(),
@@ -232,7 +232,7 @@ impl<'d> Evaluator<'d> {
     ) -> Result<Vec<SeriesSample>, PromqlError> {
         let at = self.asked.moment(selector.moment, time);
         let (from, selected) = (at - range_ms, self.counted.selected(selector.id));
-        self.look(selected.series.len().saturating_mul(2))?;
+        self.charge_samples(selected.series.len().saturating_mul(2))?;
         let alive = from - self.asked.lookback_ms;
         let by = if name == "rate" { super::number::seconds(range_ms) } else { 1.0 };
         let there = |series: &&Series| self.counted.has_calls(series, alive, at);
@@ -240,7 +240,7 @@ impl<'d> Evaluator<'d> {
             labels: series.unnamed.clone(),
             value: self.counted.between(series, from, at) / by,
         };
-        distinct(selected.series.iter().filter(there).map(sample).collect())
+        check_distinct(selected.series.iter().filter(there).map(sample).collect())
     }
 
     /// Evaluates a range or a subquery to samples over time.
@@ -254,7 +254,7 @@ impl<'d> Evaluator<'d> {
                 let at = self.asked.moment(selector.moment, time);
                 let times: Vec<i64> = multiples(at - range_ms, at, SAMPLED_EVERY_MS).collect();
                 let selected = self.counted.selected(selector.id);
-                self.hold(selected.series.len().saturating_mul(times.len().max(1)))?;
+                self.charge_points(selected.series.len().saturating_mul(times.len().max(1)))?;
                 let mut stretches = Vec::new();
                 for series in &selected.series {
                     self.check()?;
@@ -274,7 +274,7 @@ impl<'d> Evaluator<'d> {
                 for at in self.asked.inner_times(subquery, time) {
                     let before = self.label_bytes.get();
                     let samples = self.vector(&subquery.inner, at)?;
-                    self.look(samples.len())?;
+                    self.charge_samples(samples.len())?;
                     points = points.saturating_add(samples.len());
                     self.check_points(points)?;
                     self.keep_labels(before, &samples, |labels| !found.contains(labels))?;
@@ -334,7 +334,7 @@ impl MatrixBuilder {
 }
 
 /// Returns the samples with computed values, without the metric's name.
-pub(super) fn mapped(
+pub(super) fn map_values(
     samples: Vec<SeriesSample>,
     change: impl Fn(f64) -> f64,
 ) -> Result<Vec<SeriesSample>, PromqlError> {
@@ -342,11 +342,11 @@ pub(super) fn mapped(
         labels: sample.labels.unnamed(),
         value: change(sample.value),
     });
-    distinct(samples.collect())
+    check_distinct(samples.collect())
 }
 
 /// Returns the samples; fails when two of them have the same labels.
-pub(super) fn distinct(samples: Vec<SeriesSample>) -> Result<Vec<SeriesSample>, PromqlError> {
+pub(super) fn check_distinct(samples: Vec<SeriesSample>) -> Result<Vec<SeriesSample>, PromqlError> {
     let mut seen = HashSet::with_capacity(samples.len());
     if samples.iter().all(|sample| seen.insert(&sample.labels)) {
         return Ok(samples);

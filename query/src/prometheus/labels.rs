@@ -73,12 +73,12 @@ pub(crate) struct Matcher {
     /// The label's name.
     pub(crate) name: String,
     /// Condition on the value; a missing label counts as empty.
-    pub(crate) test: Test,
+    pub(crate) test: MatcherTest,
 }
 
 /// Condition on a text.
 #[derive(Debug, Clone)]
-pub(crate) enum Test {
+pub(crate) enum MatcherTest {
     /// Exactly this text.
     Equal(String),
     /// Any other text.
@@ -93,9 +93,10 @@ impl Matcher {
     /// Compares name, operator and operand of two matchers.
     pub(super) fn is_same(&self, other: &Self) -> bool {
         let same = match (&self.test, &other.test) {
-            (Test::Equal(one), Test::Equal(other))
-            | (Test::NotEqual(one), Test::NotEqual(other)) => one == other,
-            (Test::Like(one), Test::Like(other)) | (Test::NotLike(one), Test::NotLike(other)) => {
+            (MatcherTest::Equal(one), MatcherTest::Equal(other))
+            | (MatcherTest::NotEqual(one), MatcherTest::NotEqual(other)) => one == other,
+            (MatcherTest::Like(one), MatcherTest::Like(other))
+            | (MatcherTest::NotLike(one), MatcherTest::NotLike(other)) => {
                 one.as_str() == other.as_str()
             }
             _ => false,
@@ -106,10 +107,10 @@ impl Matcher {
     /// Reports whether the value passes the test.
     pub(crate) fn matches(&self, value: &str) -> bool {
         match &self.test {
-            Test::Equal(text) => text == value,
-            Test::NotEqual(text) => text != value,
-            Test::Like(pattern) => pattern.is_match(value),
-            Test::NotLike(pattern) => !pattern.is_match(value),
+            MatcherTest::Equal(text) => text == value,
+            MatcherTest::NotEqual(text) => text != value,
+            MatcherTest::Like(pattern) => pattern.is_match(value),
+            MatcherTest::NotLike(pattern) => !pattern.is_match(value),
         }
     }
 }

@@ -9,7 +9,7 @@ use super::{
     lexer::{Token, TokenKind, tokens},
     syntax::{
         Aggregate, Aggregation, ChainLink, DEPTH_MAX, Expression, FUNCTIONS, FunctionCall,
-        Grouping, Many, Matching, Operator, TERMS_MAX, ValueType,
+        Grouping, ManySide, Matching, Operator, TERMS_MAX, ValueType,
     },
 };
 use crate::traceql::pattern::Patterns;
@@ -44,7 +44,7 @@ pub(crate) fn parse_with(text: &str, patterns: &mut Patterns) -> Result<Expressi
 }
 
 /// An expression with its depth.
-type Deep = (Expression, usize);
+type ParsedExpression = (Expression, usize);
 
 struct Parser<'t> {
     text: &'t str,
@@ -94,7 +94,7 @@ impl Parser<'_> {
         is
     }
 
-    fn want_sign(&mut self, sign: &str, context: &str) -> Result<(), PromqlError> {
+    fn expect_sign(&mut self, sign: &str, context: &str) -> Result<(), PromqlError> {
         if self.take_sign(sign) {
             return Ok(());
         }
@@ -120,7 +120,7 @@ impl Parser<'_> {
     }
 
     /// Parses operands and the operators between them that bind at least this tightly.
-    fn expression(&mut self, least: u8) -> Result<Deep, PromqlError> {
+    fn expression(&mut self, least: u8) -> Result<ParsedExpression, PromqlError> {
         self.depth += 1;
         self.check_depth(self.depth)?;
         let (mut left, mut depth) = self.operand()?;
@@ -133,7 +133,7 @@ impl Parser<'_> {
             let next = operator.precedence() + u8::from(operator != Operator::Power);
             let (right, right_depth) = self.expression(next)?;
             let link = ChainLink { operator, right, as_bool, matching };
-            if let Some(reason) = refused(&left, &link) {
+            if let Some(reason) = operand_type_error(&left, &link) {
                 let at = self.tokens[at].at;
                 return Err(PromqlError::at(self.text, at, reason));
             }
@@ -203,11 +203,11 @@ impl Parser<'_> {
             let message = format!("label {label:?} must not occur in ON and GROUP clause at once");
             return Err(self.fail(message));
         }
-        Ok(Matching { labels, many: Some(Many { left, include }) })
+        Ok(Matching { labels, many: Some(ManySide { left, include }) })
     }
 
     fn label_list(&mut self) -> Result<Vec<String>, PromqlError> {
-        self.want_sign("(", " in grouping opts")?;
+        self.expect_sign("(", " in grouping opts")?;
         let mut labels = Vec::new();
         while !self.take_sign(")") {
             match self.next() {
@@ -218,14 +218,14 @@ impl Parser<'_> {
                 }
             }
             if !self.is_sign(")") {
-                self.want_sign(",", " in grouping opts")?;
+                self.expect_sign(",", " in grouping opts")?;
             }
         }
         Ok(labels)
     }
 
     /// Parses an operand with its sign before it and its range after it.
-    fn operand(&mut self) -> Result<Deep, PromqlError> {
+    fn operand(&mut self) -> Result<ParsedExpression, PromqlError> {
         if self.take_sign("+") {
             return self.signed();
         }
@@ -239,7 +239,7 @@ impl Parser<'_> {
     }
 
     /// Parses the operand of a sign. A sign binds like multiplication, so powers are parsed first.
-    fn signed(&mut self) -> Result<Deep, PromqlError> {
+    fn signed(&mut self) -> Result<ParsedExpression, PromqlError> {
         let (inner, depth) = self.expression(Operator::Power.precedence())?;
         match inner.kind() {
             ValueType::Scalar | ValueType::Vector => Ok((inner, depth)),
@@ -251,11 +251,11 @@ impl Parser<'_> {
         }
     }
 
-    fn primary(&mut self) -> Result<Deep, PromqlError> {
+    fn primary(&mut self) -> Result<ParsedExpression, PromqlError> {
         if self.is_sign("(") {
             self.at += 1;
             let (inner, depth) = self.expression(0)?;
-            self.want_sign(")", " in paren expression")?;
+            self.expect_sign(")", " in paren expression")?;
             return Ok((inner, depth));
         }
         if self.is_sign("{") {
@@ -294,7 +294,7 @@ impl Parser<'_> {
     }
 
     /// Parses `sum by (…) (…)` or `sum (…) by (…)`.
-    fn aggregate(&mut self, how: Aggregation) -> Result<Deep, PromqlError> {
+    fn aggregate(&mut self, how: Aggregation) -> Result<ParsedExpression, PromqlError> {
         let at = self.tokens[self.at].at;
         self.at += 1;
         let before = self.grouping()?;
@@ -337,7 +337,7 @@ impl Parser<'_> {
         Ok(None)
     }
 
-    fn call(&mut self, name: &str) -> Result<Deep, PromqlError> {
+    fn call(&mut self, name: &str) -> Result<ParsedExpression, PromqlError> {
         let at = self.tokens[self.at].at;
         let fail = |message: String| Err(PromqlError::at(self.text, at, message));
         let Some(function) = FUNCTIONS.iter().find(|known| known.name == name).copied() else {
@@ -353,14 +353,14 @@ impl Parser<'_> {
 
     /// Parses `(…, …)`, and returns the depth of the deepest argument.
     fn arguments(&mut self, context: &str) -> Result<(Vec<Expression>, usize), PromqlError> {
-        self.want_sign("(", context)?;
+        self.expect_sign("(", context)?;
         let (mut arguments, mut deepest) = (Vec::new(), 0);
         while !self.take_sign(")") {
             let (argument, depth) = self.expression(0)?;
             arguments.push(argument);
             deepest = deepest.max(depth);
             if !self.is_sign(")") {
-                self.want_sign(",", context)?;
+                self.expect_sign(",", context)?;
             }
         }
         self.check_depth(deepest + 1)?;
@@ -369,7 +369,7 @@ impl Parser<'_> {
 }
 
 /// Returns the type error of a binary operator, if there is one.
-fn refused(left: &Expression, link: &ChainLink) -> Option<String> {
+fn operand_type_error(left: &Expression, link: &ChainLink) -> Option<String> {
     let ChainLink { operator, right, as_bool, matching } = link;
     let kinds = [left.kind(), right.kind()];
     if let Some(other) =

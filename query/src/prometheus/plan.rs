@@ -7,7 +7,8 @@ use super::{
     PromqlError,
     labels::Matcher,
     syntax::{
-        Aggregate, Aggregation, At, Expression, FunctionCall, Grouping, Moment, Selector, Subquery,
+        Aggregate, Aggregation, AtModifier, Expression, FunctionCall, Grouping, Selector, Subquery,
+        TimeModifier,
     },
 };
 
@@ -41,12 +42,12 @@ impl EvaluationTimes {
     }
 
     /// Returns the time that an expression reads when it is evaluated at this time.
-    pub(super) fn moment(&self, moment: Moment, time: i64) -> i64 {
+    pub(super) fn moment(&self, moment: TimeModifier, time: i64) -> i64 {
         let base = match moment.at {
             None => time,
-            Some(At::Time(at)) => at,
-            Some(At::Start) => self.start_ms,
-            Some(At::End) => self.end_ms,
+            Some(AtModifier::Time(at)) => at,
+            Some(AtModifier::Start) => self.start_ms,
+            Some(AtModifier::End) => self.end_ms,
         };
         base.saturating_sub(moment.offset_ms)
     }
@@ -71,7 +72,7 @@ pub(super) fn multiples(after: i64, until: i64, step: i64) -> impl Iterator<Item
 
 /// Data to read for one selector.
 #[derive(Debug)]
-pub(super) struct Planned {
+pub(super) struct SelectorPlan {
     /// The matchers of its labels.
     pub(super) matchers: Vec<Matcher>,
     /// Start time of its counters.
@@ -79,7 +80,7 @@ pub(super) struct Planned {
     /// Times between which calls are counted.
     pub(super) bounds_ms: BTreeSet<i64>,
     /// Labels that its series are aggregated by, when they have no other use.
-    pub(super) added_up: Option<Grouping>,
+    pub(super) pre_aggregation: Option<Grouping>,
 }
 
 /// Reports whether the function counts the calls in a range exactly.
@@ -91,12 +92,17 @@ pub(super) fn is_exact(name: &str) -> bool {
 pub(super) fn plan(
     root: &Expression,
     asked: &EvaluationTimes,
-) -> Result<Vec<Planned>, PromqlError> {
+) -> Result<Vec<SelectorPlan>, PromqlError> {
     // Counters that are read as they are count from before the longest range of the query. So a
     // series with calls in a range also exists outside of it.
     let before_ms = asked.lookback_ms.saturating_add(longest_range(root));
-    let mut walk =
-        SelectorPlanner { asked: *asked, before_ms, added_up: None, times: 0, planned: Vec::new() };
+    let mut walk = SelectorPlanner {
+        asked: *asked,
+        before_ms,
+        pre_aggregation: None,
+        times: 0,
+        planned: Vec::new(),
+    };
     walk.visit(root, &asked.times().collect::<Vec<i64>>())?;
     walk.planned.sort_by_key(|(id, _)| *id);
     Ok(walk.planned.into_iter().map(|(_, planned)| planned).collect())
@@ -107,10 +113,10 @@ struct SelectorPlanner {
     /// Time in milliseconds by which counters begin before the first evaluated time.
     before_ms: i64,
     /// Labels that the next visited expression is aggregated by.
-    added_up: Option<Grouping>,
+    pre_aggregation: Option<Grouping>,
     /// Number of planned times.
     times: usize,
-    planned: Vec<(usize, Planned)>,
+    planned: Vec<(usize, SelectorPlan)>,
 }
 
 /// The longest range of the query.
@@ -162,7 +168,8 @@ impl SelectorPlanner {
                 if let Some(parameter) = &aggregate.parameter {
                     self.visit(parameter, times)?;
                 }
-                self.added_up = is_added_up(aggregate).then(|| aggregate.grouping.clone());
+                self.pre_aggregation =
+                    is_pre_aggregated(aggregate).then(|| aggregate.grouping.clone());
                 self.visit(&aggregate.of, times)
             }
             Expression::Call(call) => self.call(call, times),
@@ -183,7 +190,7 @@ impl SelectorPlanner {
         call.arguments.iter().try_for_each(|argument| self.visit(argument, times))
     }
 
-    fn moments(&self, moment: Moment, times: &[i64]) -> Vec<i64> {
+    fn moments(&self, moment: TimeModifier, times: &[i64]) -> Vec<i64> {
         let mut at: Vec<i64> = times.iter().map(|time| self.asked.moment(moment, *time)).collect();
         at.dedup();
         at
@@ -197,17 +204,18 @@ impl SelectorPlanner {
     ) -> Result<(), PromqlError> {
         self.times = self.times.saturating_add(bounds_ms.len());
         if bounds_ms.len() > TIMES_MAX || self.times > TIMES_OF_ALL_MAX {
-            return Err(too_many());
+            return Err(times_error());
         }
-        let (matchers, added_up) = (selector.matchers.clone(), self.added_up.take());
-        self.planned.push((selector.id, Planned { matchers, origin_ms, bounds_ms, added_up }));
+        let (matchers, pre_aggregation) = (selector.matchers.clone(), self.pre_aggregation.take());
+        self.planned
+            .push((selector.id, SelectorPlan { matchers, origin_ms, bounds_ms, pre_aggregation }));
         Ok(())
     }
 }
 
 /// Reports whether the aggregate is a sum over counters of one selector, or over ranges of them.
 /// Such sums can be computed while rows are read.
-fn is_added_up(aggregate: &Aggregate) -> bool {
+fn is_pre_aggregated(aggregate: &Aggregate) -> bool {
     let is_sum = matches!(aggregate.how, Aggregation::Sum | Aggregation::Group);
     is_sum
         && match &aggregate.of {
@@ -228,7 +236,7 @@ fn in_ranges(ends: &[i64], range_ms: i64, step: i64) -> Result<Vec<i64>, PromqlE
         let after = found.last().map_or(begin, |last| begin.max(*last));
         for time in multiples(after, *end, step) {
             if found.len() >= TIMES_MAX {
-                return Err(too_many());
+                return Err(times_error());
             }
             found.push(time);
         }
@@ -236,7 +244,7 @@ fn in_ranges(ends: &[i64], range_ms: i64, step: i64) -> Result<Vec<i64>, PromqlE
     Ok(found)
 }
 
-fn too_many() -> PromqlError {
+fn times_error() -> PromqlError {
     PromqlError::Execution(format!(
         "the query looks at more than {TIMES_MAX} times for one selector, or {TIMES_OF_ALL_MAX} \
          for all; ask for larger steps or shorter ranges"
@@ -249,11 +257,11 @@ mod tests {
     use crate::prometheus::parse;
 
     /// Returns the grouping by which each selector's series are aggregated.
-    fn added_up(query: &str) -> Vec<Option<Grouping>> {
+    fn pre_aggregation(query: &str) -> Vec<Option<Grouping>> {
         let asked =
             EvaluationTimes { start_ms: 0, end_ms: 60_000, step_ms: 10_000, lookback_ms: 1_000 };
         let planned = plan(&parse(query).unwrap(), &asked).unwrap();
-        planned.into_iter().map(|selector| selector.added_up).collect()
+        planned.into_iter().map(|selector| selector.pre_aggregation).collect()
     }
 
     #[test]
@@ -275,7 +283,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_only_summed_is_added_up_while_it_is_read() {
+    fn sums_of_selectors_are_pre_aggregated() {
         let by = |label: &str| Some(Grouping::By(vec![label.to_owned()]));
         let all = Some(Grouping::By(Vec::new()));
         for (query, expected) in [
@@ -292,7 +300,7 @@ mod tests {
             ("sum(rate(sum by (a) (m)[5m:1m]))", vec![by("a")]),
             ("sum(max(m))", vec![None]),
         ] {
-            assert_eq!(added_up(query), expected, "{query}");
+            assert_eq!(pre_aggregation(query), expected, "{query}");
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use super::{
     Labels, PromqlError,
-    evaluate::{EvaluatedValue, Evaluator, MatrixBuilder, distinct, points_max},
+    evaluate::{EvaluatedValue, Evaluator, MatrixBuilder, check_distinct, points_max},
     plan::plan,
     series_data::SeriesData,
     syntax::{Expression, ValueType},
@@ -39,7 +39,7 @@ pub(crate) enum QueryValue {
 }
 
 /// Evaluates the query at the start of the range.
-pub(crate) fn at_once(
+pub(crate) fn evaluate_instant(
     reader: &Reader,
     query: &Expression,
     asked: EvaluationTimes,
@@ -55,7 +55,7 @@ pub(crate) fn at_once(
             EvaluatedValue::Scalar(number) => QueryValue::Scalar(number),
             EvaluatedValue::Text(text) => QueryValue::Text(text),
             EvaluatedValue::Vector(samples) => {
-                let samples = distinct(samples)?.into_iter();
+                let samples = check_distinct(samples)?.into_iter();
                 QueryValue::Vector(samples.map(|sample| (sample.labels, sample.value)).collect())
             }
         }
@@ -64,7 +64,7 @@ pub(crate) fn at_once(
 }
 
 /// Evaluates the query over the range.
-pub(crate) fn over_range(
+pub(crate) fn evaluate_range(
     reader: &Reader,
     query: &Expression,
     asked: EvaluationTimes,

@@ -6,9 +6,9 @@ use tidings_storage::TimeRange;
 
 use super::{
     Labels, PromqlError, Selector,
-    labels::{Matcher, NAME, Test},
+    labels::{Matcher, MatcherTest, NAME},
     metric_names::{LE, METRICS, bound_texts},
-    plan::Planned,
+    plan::SelectorPlan,
     series_data::SeriesData,
 };
 use crate::{analysis::window::Window, execution::Reader};
@@ -23,13 +23,13 @@ pub(crate) struct SeriesSearch {
 }
 
 /// Labels or names, and warnings for the user.
-pub(crate) type Listed<T> = (Vec<T>, Vec<&'static str>);
+pub(crate) type WithWarnings<T> = (Vec<T>, Vec<&'static str>);
 
 /// Returns the selected series.
 pub(crate) fn series(
     reader: &Reader,
     search: &SeriesSearch,
-) -> Result<Listed<Labels>, PromqlError> {
+) -> Result<WithWarnings<Labels>, PromqlError> {
     let selected = search.selectors.iter().map(|selector| selector.matchers.clone());
     read(reader, search.range, selected.collect())
 }
@@ -39,18 +39,18 @@ fn read(
     reader: &Reader,
     range: TimeRange,
     selected: Vec<Vec<Matcher>>,
-) -> Result<Listed<Labels>, PromqlError> {
+) -> Result<WithWarnings<Labels>, PromqlError> {
     let window = Window::new(reader, range, None)?.view();
     let (start, end) = (window.start_unix_nano.0, window.end_unix_nano.0);
     let millis = |nanos: u64| i64::try_from(nanos / 1_000_000).unwrap_or(i64::MAX);
     let bounds = [millis(start), millis(end.saturating_add(999_999))];
-    let planned = |matchers: Vec<Matcher>| Planned {
+    let planned = |matchers: Vec<Matcher>| SelectorPlan {
         matchers,
         origin_ms: bounds[0],
         bounds_ms: bounds.into(),
-        added_up: None,
+        pre_aggregation: None,
     };
-    let planned: Vec<Planned> = selected.into_iter().map(planned).collect();
+    let planned: Vec<SelectorPlan> = selected.into_iter().map(planned).collect();
     let counted = SeriesData::read(reader, &planned)?;
     let mut found = BTreeSet::new();
     for id in 0..planned.len() {
@@ -66,7 +66,7 @@ fn read(
 pub(crate) fn label_names(
     reader: &Reader,
     search: &SeriesSearch,
-) -> Result<Listed<String>, PromqlError> {
+) -> Result<WithWarnings<String>, PromqlError> {
     if search.selectors.iter().all(|selector| selector.matchers.iter().all(is_of_name)) {
         let names = METRICS.iter().filter(|metric| is_selected(search, metric.name));
         let names: BTreeSet<&str> = names.flat_map(|metric| metric.label_names()).collect();
@@ -83,7 +83,7 @@ pub(crate) fn label_values(
     reader: &Reader,
     label: &str,
     search: &SeriesSearch,
-) -> Result<Listed<String>, PromqlError> {
+) -> Result<WithWarnings<String>, PromqlError> {
     if search.selectors.iter().all(|selector| selector.matchers.iter().all(is_of_name)) {
         if label == NAME {
             let names = METRICS.iter().map(|metric| metric.name);
@@ -100,7 +100,7 @@ pub(crate) fn label_values(
     let mut selected: Vec<Vec<Matcher>> =
         search.selectors.iter().map(|selector| selector.matchers.clone()).collect();
     if selected.is_empty() {
-        selected = counters_with(label);
+        selected = counter_matchers(label);
     }
     let (series, warnings) = read(reader, search.range, selected)?;
     let values = series.iter().map(|labels| labels.get(label)).filter(|value| !value.is_empty());
@@ -110,11 +110,12 @@ pub(crate) fn label_values(
 
 /// Returns matchers for one counter of each metric with this label; the groups of these counters
 /// have all of its values.
-fn counters_with(label: &str) -> Vec<Vec<Matcher>> {
+fn counter_matchers(label: &str) -> Vec<Vec<Matcher>> {
     let with = METRICS.iter().filter(|metric| metric.label_names().contains(&label));
     let counters = with.filter(|metric| metric.kind == "counter");
-    let named =
-        |name: &str| vec![Matcher { name: NAME.to_owned(), test: Test::Equal(name.to_owned()) }];
+    let named = |name: &str| {
+        vec![Matcher { name: NAME.to_owned(), test: MatcherTest::Equal(name.to_owned()) }]
+    };
     counters.map(|metric| named(metric.name)).collect()
 }
 

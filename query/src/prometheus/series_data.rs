@@ -17,10 +17,10 @@ use tidings_storage::SpanFilter;
 
 use super::{
     Labels, PromqlError,
-    labels::{Matcher, NAME, Test},
+    labels::{Matcher, MatcherTest, NAME},
     metric_names::{COUNT, Columns, Family, METRICS, Metric, MetricField},
     number::float,
-    plan::Planned,
+    plan::SelectorPlan,
     syntax::Grouping,
 };
 use crate::execution::Reader;
@@ -46,16 +46,16 @@ fn series_max(reader: &Reader) -> usize {
 /// Data of all selectors of a query.
 #[derive(Debug)]
 pub(super) struct SeriesData {
-    sets: Vec<Set>,
+    sets: Vec<CallSet>,
     /// Selected series, by the ids of the selectors.
-    selected: Vec<Selected>,
+    selected: Vec<SelectorSeries>,
     /// Warnings for the user.
     pub(super) warnings: Vec<&'static str>,
 }
 
 /// Data of one selector.
 #[derive(Debug)]
-pub(super) struct Selected {
+pub(super) struct SelectorSeries {
     /// Start time of its counters.
     pub(super) origin_ms: i64,
     /// Series in the order of their labels.
@@ -76,10 +76,10 @@ pub(super) struct Series {
 
 /// The groups of one family of calls that pass a filter.
 #[derive(Debug)]
-struct Set {
+struct CallSet {
     family: Family,
     filter: SpanFilter,
-    added_up: Option<AddedUp>,
+    pre_aggregation: Option<PreAggregation>,
     bounds_ms: Vec<i64>,
     /// Columns that are stored for each group.
     columns: Columns,
@@ -88,26 +88,34 @@ struct Set {
 
 /// Labels that groups are aggregated by. The matchers are applied before the aggregation.
 #[derive(Debug, Clone)]
-struct AddedUp {
+struct PreAggregation {
     by: Grouping,
     matchers: Vec<Matcher>,
 }
 
-impl Set {
+impl CallSet {
     /// Reports whether groups differ by this label.
     fn keeps(&self, label: &str) -> bool {
-        self.added_up.as_ref().is_none_or(|added_up| added_up.by.contains(label))
+        self.pre_aggregation
+            .as_ref()
+            .is_none_or(|pre_aggregation| pre_aggregation.by.contains(label))
     }
 
     /// Reports whether a group with these label values passes the matchers.
-    fn is_asked<'v>(&self, value: impl Fn(&str) -> &'v str) -> bool {
-        let matchers = self.added_up.iter().flat_map(|added_up| &added_up.matchers);
+    fn passes_matchers<'v>(&self, value: impl Fn(&str) -> &'v str) -> bool {
+        let matchers =
+            self.pre_aggregation.iter().flat_map(|pre_aggregation| &pre_aggregation.matchers);
         let mut of_group = matchers.filter(|matcher| !is_bound(matcher));
         of_group.all(|matcher| matcher.matches(value(&matcher.name)))
     }
 
-    fn matches(&self, family: Family, filter: &SpanFilter, added_up: Option<&AddedUp>) -> bool {
-        let same = match (&self.added_up, added_up) {
+    fn matches(
+        &self,
+        family: Family,
+        filter: &SpanFilter,
+        pre_aggregation: Option<&PreAggregation>,
+    ) -> bool {
+        let same = match (&self.pre_aggregation, pre_aggregation) {
             (None, None) => true,
             (Some(one), Some(other)) => {
                 let mut pairs = one.matchers.iter().zip(&other.matchers);
@@ -138,7 +146,7 @@ struct CallGroup {
 
 impl SeriesData {
     /// Reads the data of these selectors.
-    pub(super) fn read(reader: &Reader, planned: &[Planned]) -> Result<Self, PromqlError> {
+    pub(super) fn read(reader: &Reader, planned: &[SelectorPlan]) -> Result<Self, PromqlError> {
         let mut counted = Self { sets: Vec::new(), selected: Vec::new(), warnings: Vec::new() };
         // The needed calls and times are determined first; then each family is read once.
         for selector in planned {
@@ -167,29 +175,35 @@ impl SeriesData {
     }
 
     /// Returns the set of calls of this family that a selector needs.
-    fn set(&mut self, family: Family, selector: &Planned) -> &mut Set {
-        let (filter, added_up) = (filter_of(family, &selector.matchers), added_up(selector));
-        let is_it = |set: &Set| set.matches(family, &filter, added_up.as_ref());
+    fn set(&mut self, family: Family, selector: &SelectorPlan) -> &mut CallSet {
+        let (filter, pre_aggregation) =
+            (filter_of(family, &selector.matchers), pre_aggregation(selector));
+        let is_it = |set: &CallSet| set.matches(family, &filter, pre_aggregation.as_ref());
         let place = self.sets.iter().position(is_it).unwrap_or_else(|| {
             let (bounds_ms, columns, groups) = (Vec::new(), Columns::default(), Vec::new());
-            self.sets.push(Set { family, filter, added_up, bounds_ms, columns, groups });
+            self.sets.push(CallSet { family, filter, pre_aggregation, bounds_ms, columns, groups });
             self.sets.len() - 1
         });
         &mut self.sets[place]
     }
 
-    fn select(&self, selector: &Planned, series_max: usize) -> Result<Selected, PromqlError> {
-        let (mut series, added_up) = (Vec::new(), added_up(selector));
+    fn select(
+        &self,
+        selector: &SelectorPlan,
+        series_max: usize,
+    ) -> Result<SelectorSeries, PromqlError> {
+        let (mut series, pre_aggregation) = (Vec::new(), pre_aggregation(selector));
         for metric in metrics(&selector.matchers) {
             let filter = filter_of(metric.family, &selector.matchers);
-            let is_it = |set: &Set| set.matches(metric.family, &filter, added_up.as_ref());
+            let is_it =
+                |set: &CallSet| set.matches(metric.family, &filter, pre_aggregation.as_ref());
             let Some(set) = self.sets.iter().position(is_it) else { continue };
             for (group, of) in self.sets[set].groups.iter().enumerate() {
                 // Except for bucket bounds, which groups lack, matchers are tested on the labels of
                 // a group. The matchers of aggregated groups were tested while they were read.
-                let asked = |m: &&Matcher| added_up.is_none() || is_bound(m);
+                let asked = |m: &&Matcher| pre_aggregation.is_none() || is_bound(m);
                 let matchers = selector.matchers.iter().filter(asked);
-                if !matchers.clone().all(|m| is_bound(m) || fits(m, &of.labels)) {
+                if !matchers.clone().all(|m| is_bound(m) || matches_label(m, &of.labels)) {
                     continue;
                 }
                 for (labels, field) in metric.series(&of.labels) {
@@ -197,7 +211,7 @@ impl SeriesData {
                         continue;
                     }
                     if series.len() >= series_max {
-                        return Err(too_much());
+                        return Err(memory_error());
                     }
                     let unnamed = labels.unnamed();
                     series.push(Series { labels, unnamed, set, group, field });
@@ -205,11 +219,11 @@ impl SeriesData {
             }
         }
         series.sort_unstable_by(|a: &Series, b: &Series| a.labels.cmp(&b.labels));
-        Ok(Selected { origin_ms: selector.origin_ms, series })
+        Ok(SelectorSeries { origin_ms: selector.origin_ms, series })
     }
 
     /// Data of the selector with this id.
-    pub(super) fn selected(&self, id: usize) -> &Selected {
+    pub(super) fn selected(&self, id: usize) -> &SelectorSeries {
         &self.selected[id]
     }
 
@@ -242,7 +256,7 @@ fn is_bound(matcher: &Matcher) -> bool {
     matches!(matcher.name.as_str(), NAME | super::metric_names::LE)
 }
 
-fn fits(matcher: &Matcher, group: &Labels) -> bool {
+fn matches_label(matcher: &Matcher, group: &Labels) -> bool {
     matcher.matches(group.get(&matcher.name))
 }
 
@@ -257,10 +271,10 @@ fn metrics(matchers: &[Matcher]) -> impl Iterator<Item = &'static Metric> {
 
 /// Labels by which the groups of a selector are aggregated while they are read. `None` when the
 /// selector covers several metrics, because labels alone do not distinguish their series.
-fn added_up(selector: &Planned) -> Option<AddedUp> {
-    let by = selector.added_up.clone()?;
+fn pre_aggregation(selector: &SelectorPlan) -> Option<PreAggregation> {
+    let by = selector.pre_aggregation.clone()?;
     let is_single = metrics(&selector.matchers).count() == 1;
-    is_single.then(|| AddedUp { by, matchers: selector.matchers.clone() })
+    is_single.then(|| PreAggregation { by, matchers: selector.matchers.clone() })
 }
 
 /// Returns the part of a selector's conditions that storage can filter by.
@@ -270,7 +284,7 @@ fn filter_of(family: Family, matchers: &[Matcher]) -> SpanFilter {
         return filter;
     }
     for matcher in matchers {
-        let Test::Equal(value) = &matcher.test else { continue };
+        let MatcherTest::Equal(value) = &matcher.test else { continue };
         match matcher.name.as_str() {
             _ if value.is_empty() => (),
             "service" => filter.services = Some(vec![value.clone()]),
@@ -283,7 +297,7 @@ fn filter_of(family: Family, matchers: &[Matcher]) -> SpanFilter {
     filter
 }
 
-pub(super) fn too_much() -> PromqlError {
+pub(super) fn memory_error() -> PromqlError {
     let message = "query processing would load too many samples into memory in query execution";
     PromqlError::Execution(message.to_owned())
 }

@@ -88,21 +88,21 @@ pub(crate) struct Selector {
     /// Label matchers, including the one of the metric's name.
     pub(crate) matchers: Vec<Matcher>,
     /// Time that is read.
-    pub(crate) moment: Moment,
+    pub(crate) moment: TimeModifier,
 }
 
 /// Time that an expression reads, relative to the evaluated time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) struct Moment {
+pub(crate) struct TimeModifier {
     /// Milliseconds by which the time is moved back.
     pub(crate) offset_ms: i64,
     /// Time that replaces the evaluated one.
-    pub(crate) at: Option<At>,
+    pub(crate) at: Option<AtModifier>,
 }
 
 /// A time that does not depend on the evaluation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum At {
+pub(crate) enum AtModifier {
     /// A fixed time.
     Time(i64),
     /// The start of the query's range.
@@ -121,7 +121,7 @@ pub(crate) struct Subquery {
     /// Length of a step; a minute when not given.
     pub(crate) step_ms: Option<i64>,
     /// Time that is read.
-    pub(crate) moment: Moment,
+    pub(crate) moment: TimeModifier,
 }
 
 /// A binary operator and its right operand, in a chain of operators.
@@ -189,12 +189,12 @@ pub(crate) struct Matching {
     /// Labels on which both sides must agree: `on` these labels, or `ignoring` them.
     pub(crate) labels: Grouping,
     /// Side that may have several series for one series of the other side.
-    pub(crate) many: Option<Many>,
+    pub(crate) many: Option<ManySide>,
 }
 
 /// The side that may have several series, and the labels that it gets from the other side.
 #[derive(Debug, Clone)]
-pub(crate) struct Many {
+pub(crate) struct ManySide {
     /// True for the left side.
     pub(crate) left: bool,
     /// The labels.

@@ -13,11 +13,11 @@ use std::{
 use tidings_proto::{TraceId, UnixNanos};
 use tidings_storage::{Detail, RowsNeeded, Scan, SpanFilter, SpanRows};
 
-use super::{TraceSearch, early_results::EarlyResults, newest_first};
+use super::{TraceSearch, newest_first, streamed_traces::StreamedTraces};
 use crate::{QueryError, execution::Reader};
 
-/// Number of further matching spans before positions are looked up again.
-const SETTLE_SPANS: usize = 1 << 16;
+/// Minimum number of further matching spans before positions are looked up again.
+const LOOKUP_SPANS_MIN: usize = 1 << 16;
 /// Maximum number of traces in one lookup.
 const LOOKUP_TRACES_MAX: usize = 4096;
 
@@ -27,16 +27,16 @@ pub(super) struct TracePositions<'a> {
     search: &'a TraceSearch,
     /// The search's filter, restricted to times after the cursor.
     filter: &'a SpanFilter,
-    met: HashMap<TraceId, TracePosition>,
+    found: HashMap<TraceId, TracePosition>,
     /// True when a trace was left out because the maximum of traces was reached.
     pub(super) overflowed: bool,
     /// Number of spans added since the last lookup of positions.
-    unsettled: usize,
+    unresolved_spans: usize,
     /// Number of traces added since the last lookup that are newer than the last of the page.
     /// Before there is a page, all added traces count.
     newer: usize,
     /// Number of traces that the page lacked at the last lookup.
-    lacking: usize,
+    missing: usize,
     /// Start of the last trace of the page, or a later time, once there is a page.
     since: Option<UnixNanos>,
 }
@@ -46,20 +46,20 @@ struct TracePosition {
     /// The earliest matching start so far.
     start: UnixNanos,
     /// True when the start is exact.
-    known: bool,
+    exact: bool,
 }
 
 impl<'a> TracePositions<'a> {
     pub(super) fn new(reader: &'a Reader, search: &'a TraceSearch, filter: &'a SpanFilter) -> Self {
-        let (met, lacking) = (HashMap::new(), search.limit);
+        let (found, missing) = (HashMap::new(), search.limit);
         Self {
-            lacking,
+            missing,
             reader,
             search,
             filter,
-            met,
+            found,
             overflowed: false,
-            unsettled: 0,
+            unresolved_spans: 0,
             newer: 0,
             since: None,
         }
@@ -67,18 +67,18 @@ impl<'a> TracePositions<'a> {
 
     /// Adds matching spans.
     pub(super) fn add(&mut self, rows: &SpanRows) {
-        self.unsettled = self.unsettled.saturating_add(rows.len());
+        self.unresolved_spans = self.unresolved_spans.saturating_add(rows.len());
         for row in 0..rows.len() {
             let (trace_id, start) = (rows.trace_id(row), rows.start(row));
-            let is_full = self.met.len() >= self.reader.limits.counted_max;
-            match self.met.entry(trace_id) {
+            let is_full = self.found.len() >= self.reader.limits.counted_max;
+            match self.found.entry(trace_id) {
                 Entry::Occupied(mut place) => {
                     let place = place.get_mut();
                     place.start = start.min(place.start);
                 }
                 Entry::Vacant(_) if is_full => self.overflowed = true,
                 Entry::Vacant(new) => {
-                    new.insert(TracePosition { start, known: false });
+                    new.insert(TracePosition { start, exact: false });
                     self.newer += usize::from(self.since.is_none_or(|since| start > since));
                 }
             }
@@ -87,16 +87,16 @@ impl<'a> TracePositions<'a> {
 
     /// Number of traces with a matching span.
     pub(super) fn count(&self) -> usize {
-        self.met.len()
+        self.found.len()
     }
 
-    /// Returns how far back the scan must go. `between` is true when the scan moves from one source
-    /// of spans to the next; the next source can then be skipped.
-    pub(super) fn need(&mut self, between: bool) -> Result<RowsNeeded, QueryError> {
+    /// Returns how far back the scan must go. `is_source_end` is true when the scan moves from one
+    /// source of spans to the next; the next source can then be skipped.
+    pub(super) fn rows_needed(&mut self, is_source_end: bool) -> Result<RowsNeeded, QueryError> {
         let is_due = match self.since {
-            None => self.newer >= self.lacking,
-            Some(_) if between => self.newer >= self.search.limit,
-            Some(_) => self.newer > 0 && self.unsettled >= SETTLE_SPANS,
+            None => self.newer >= self.missing,
+            Some(_) if is_source_end => self.newer >= self.search.limit,
+            Some(_) => self.newer > 0 && self.unresolved_spans >= LOOKUP_SPANS_MIN,
         };
         if is_due {
             self.resolve_positions()?;
@@ -104,29 +104,29 @@ impl<'a> TracePositions<'a> {
         Ok(self.since.map_or(RowsNeeded::All, RowsNeeded::Since))
     }
 
-    /// Looks positions up until those of a full page are known.
+    /// Looks positions up until those of a full page are exact.
     pub(super) fn resolve_positions(&mut self) -> Result<(), QueryError> {
-        (self.unsettled, self.newer) = (0, 0);
+        (self.unresolved_spans, self.newer) = (0, 0);
         let mut lookup = self.search.limit.clamp(1, LOOKUP_TRACES_MAX);
         loop {
             let last = self.last_of_page();
-            let mut open: Vec<(TraceId, UnixNanos)> = self
-                .met
+            let mut inexact: Vec<(TraceId, UnixNanos)> = self
+                .found
                 .iter()
-                .filter(|(_, place)| !place.known)
+                .filter(|(_, place)| !place.exact)
                 .map(|(id, place)| (*id, place.start))
                 .filter(|entry| last.is_none_or(|last| newest_first(entry, &last).is_lt()))
                 .collect();
-            if open.is_empty() {
+            if inexact.is_empty() {
                 self.since = last.map(|(_, start)| start);
-                self.lacking = self.search.limit.saturating_sub(self.known().len()).max(1);
+                self.missing = self.search.limit.saturating_sub(self.exact().len()).max(1);
                 return Ok(());
             }
-            if open.len() > lookup {
-                open.select_nth_unstable_by(lookup, newest_first);
-                open.truncate(lookup);
+            if inexact.len() > lookup {
+                inexact.select_nth_unstable_by(lookup, newest_first);
+                inexact.truncate(lookup);
             }
-            self.look_up(open.into_iter().map(|(id, _)| id).collect())?;
+            self.look_up(inexact.into_iter().map(|(id, _)| id).collect())?;
             lookup = lookup.saturating_mul(2).min(LOOKUP_TRACES_MAX);
         }
     }
@@ -134,16 +134,16 @@ impl<'a> TracePositions<'a> {
     /// Sends the traces of the page that are certain once everything after this time was read, in
     /// order. They are the traces found since the last call, up to the first whose position is not
     /// known.
-    pub(super) fn tell(
+    pub(super) fn stream_certain(
         &mut self,
         reached: UnixNanos,
-        news: &mut EarlyResults<'_>,
+        stream: &mut StreamedTraces<'_>,
     ) -> Result<(), QueryError> {
         let page = self.search.limit;
         let mut lookup = Vec::new();
         loop {
             let mut list: Vec<(TraceId, TracePosition)> = self
-                .met
+                .found
                 .iter()
                 .map(|(id, place)| (*id, *place))
                 .filter(|(id, place)| {
@@ -154,10 +154,10 @@ impl<'a> TracePositions<'a> {
                 newest_first(&(*a, at.start), &(*b, other.start))
             });
             list.truncate(page);
-            lookup.extend(list.iter().filter(|(_, place)| !place.known).map(|(id, _)| *id));
+            lookup.extend(list.iter().filter(|(_, place)| !place.exact).map(|(id, _)| *id));
             if lookup.is_empty() {
-                let new = list.into_iter().skip(news.count()).map(|(id, _)| id);
-                return news.tell(&new.collect::<Vec<_>>());
+                let new = list.into_iter().skip(stream.count()).map(|(id, _)| id);
+                return stream.send(&new.collect::<Vec<_>>());
             }
             self.look_up(std::mem::take(&mut lookup))?;
         }
@@ -166,36 +166,36 @@ impl<'a> TracePositions<'a> {
     /// Returns the traces found after the cursor.
     pub(super) fn after_cursor(self) -> Vec<(TraceId, UnixNanos)> {
         let search = self.search;
-        let met = self.met.into_iter().map(|(id, place)| (id, place.start));
-        met.filter(|entry| is_after(search, entry)).collect()
+        let found = self.found.into_iter().map(|(id, place)| (id, place.start));
+        found.filter(|entry| is_after(search, entry)).collect()
     }
 
     /// Returns the last known position of the page, if the page is full.
     fn last_of_page(&self) -> Option<(TraceId, UnixNanos)> {
         let last = self.search.limit.checked_sub(1)?;
-        let mut known = self.known();
-        (last < known.len()).then(|| *known.select_nth_unstable_by(last, newest_first).1)
+        let mut exact = self.exact();
+        (last < exact.len()).then(|| *exact.select_nth_unstable_by(last, newest_first).1)
     }
 
     /// Returns the known positions after the cursor.
-    fn known(&self) -> Vec<(TraceId, UnixNanos)> {
-        let known = self.met.iter().filter(|(_, place)| place.known);
-        let places = known.map(|(id, place)| (*id, place.start));
+    fn exact(&self) -> Vec<(TraceId, UnixNanos)> {
+        let exact = self.found.iter().filter(|(_, place)| place.exact);
+        let places = exact.map(|(id, place)| (*id, place.start));
         places.filter(|entry| is_after(self.search, entry)).collect()
     }
 
     fn look_up(&mut self, ids: Vec<TraceId>) -> Result<(), QueryError> {
         for id in &ids {
-            if let Some(place) = self.met.get_mut(id) {
-                place.known = true;
+            if let Some(place) = self.found.get_mut(id) {
+                place.exact = true;
             }
         }
         let filter = SpanFilter { trace_ids: Some(ids), ..self.filter.clone() };
         let scan = Scan { detail: Detail::Ids, rows_max: u64::MAX };
-        let met = &mut self.met;
+        let found = &mut self.found;
         self.reader.spans(&filter, scan, |rows| {
             for row in 0..rows.len() {
-                if let Some(place) = met.get_mut(&rows.trace_id(row)) {
+                if let Some(place) = found.get_mut(&rows.trace_id(row)) {
                     place.start = rows.start(row).min(place.start);
                 }
             }

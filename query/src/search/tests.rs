@@ -44,20 +44,20 @@ fn of_hour(hour: u64) -> ExportTraceServiceRequest {
     }
 }
 
-/// Returns the early results of a query, sent at every opportunity, and its answer.
-async fn told(
+/// Returns the streamed traces of a query, sent at every opportunity, and its answer.
+async fn streamed(
     ask: impl FnOnce(&Reader) -> Result<TraceSearchResult, QueryError> + Send + 'static,
     progress: Arc<Progress>,
 ) -> (Vec<TraceSummary>, TraceSearchResult) {
-    let limits = QueryLimits { told_every: Duration::ZERO, ..QueryLimits::default() };
+    let limits = QueryLimits { stream_interval: Duration::ZERO, ..QueryLimits::default() };
     // The spans are in files: parts in memory are merged in the background, which removes the
     // boundaries between them.
-    told_of((0..HOURS).map(of_hour), true, limits, ask, progress).await
+    streamed_of((0..HOURS).map(of_hour), true, limits, ask, progress).await
 }
 
-/// Stores these requests, each in a file of its own or in memory, and returns the early results and
+/// Stores these requests, each in a file of its own or in memory, and returns the streamed traces and
 /// the answer.
-async fn told_of(
+async fn streamed_of(
     requests: impl Iterator<Item = ExportTraceServiceRequest>,
     in_files: bool,
     limits: QueryLimits,
@@ -75,7 +75,7 @@ async fn told_of(
             store.flush().await.unwrap();
         }
     }
-    let settings = QuerySettings { transaction_keys: Vec::new(), search_rows_max: 1_000_000 };
+    let settings = QuerySettings { search_rows_max: 1_000_000, ..QuerySettings::default() };
     let execution = Execution::new(clock, limits);
     let answer = execution
         .run(&store, &Arc::new(settings), Arc::clone(&progress), QueryClient::default(), ask)
@@ -94,13 +94,13 @@ fn ids(traces: &[TraceSummary]) -> Vec<TraceId> {
 }
 
 #[tokio::test]
-async fn what_is_told_of_a_search_are_the_first_traces_of_its_page() {
+async fn streamed_traces_of_a_search_are_the_first_of_its_page() {
     for limit in [1, 3, 50] {
-        let progress = Arc::new(Progress::heard());
-        let (told, page) =
-            told(move |reader| search(reader, &wanted(limit)), Arc::clone(&progress)).await;
-        assert!(!told.is_empty(), "nothing of {limit}");
-        assert_eq!(told, page.traces[..told.len()], "of {limit}");
+        let progress = Arc::new(Progress::with_listener());
+        let (streamed, page) =
+            streamed(move |reader| search(reader, &wanted(limit)), Arc::clone(&progress)).await;
+        assert!(!streamed.is_empty(), "nothing of {limit}");
+        assert_eq!(streamed, page.traces[..streamed.len()], "of {limit}");
         assert_eq!(page.traces.len(), limit.min(8));
         let since = progress.since().unwrap();
         assert!(since < UnixNanos(BEGIN + HOURS * HOUR), "{since:?}");
@@ -108,26 +108,27 @@ async fn what_is_told_of_a_search_are_the_first_traces_of_its_page() {
 }
 
 #[tokio::test]
-async fn what_is_told_of_a_query_are_the_first_traces_of_its_page() {
+async fn streamed_traces_of_a_query_are_the_first_of_its_page() {
     for query in ["{ .wanted = true }", "{ .wanted = true } | count() > 1", "{} >> {} || {}"] {
         let start = tidings_storage::TimeRange::default();
         let asked =
             native::TraceQuery { query: query.to_owned(), start, spans_shown: 3, among: None };
         let answer = move |reader: &Reader| native::page(reader, asked, 20, None);
-        let (told, page) = told(answer, Arc::new(Progress::heard())).await;
-        assert!(!told.is_empty(), "nothing of {query}");
-        assert_eq!(told, page.traces[..told.len()], "{query}");
+        let (streamed, page) = streamed(answer, Arc::new(Progress::with_listener())).await;
+        assert!(!streamed.is_empty(), "nothing of {query}");
+        assert_eq!(streamed, page.traces[..streamed.len()], "{query}");
     }
 }
 
 #[tokio::test]
-async fn nothing_is_told_where_nobody_listens_and_the_answer_is_the_same() {
+async fn a_search_without_a_listener_streams_nothing_and_has_the_same_answer() {
     let ask = |reader: &Reader| search(reader, &wanted(50));
-    let (unheard, answer) = told(ask, Arc::default()).await;
-    assert_eq!(unheard, []);
-    let (heard, told_answer) = told(ask, Arc::new(Progress::heard())).await;
-    assert_eq!(ids(&answer.traces), ids(&told_answer.traces));
-    assert_eq!((answer.total, heard.is_empty()), (told_answer.total, false));
+    let (unstreamed, answer) = streamed(ask, Arc::default()).await;
+    assert_eq!(unstreamed, []);
+    let (streamed_traces, streamed_answer) =
+        streamed(ask, Arc::new(Progress::with_listener())).await;
+    assert_eq!(ids(&answer.traces), ids(&streamed_answer.traces));
+    assert_eq!((answer.total, streamed_traces.is_empty()), (streamed_answer.total, false));
 }
 
 /// A trace of one span that begins this number of milliseconds after [`BEGIN`].
@@ -161,7 +162,7 @@ async fn old_traces_that_came_with_the_newest_do_not_have_everything_in_between_
     let limits = QueryLimits { counted_rows_min: 0, ..QueryLimits::default() };
     let newest = TraceSearch { filter: SpanFilter::default(), limit: 5, cursor: None };
     let ask = move |reader: &Reader| search(reader, &newest);
-    let (_, page) = told_of(between.chain([late]), false, limits, ask, Arc::default()).await;
+    let (_, page) = streamed_of(between.chain([late]), false, limits, ask, Arc::default()).await;
     assert_eq!(ids(&page.traces), ids_at([10_000, 1_019, 1_018, 1_017, 1_016].into_iter()));
     assert!(page.searched.rows <= 40, "{:?}", page.searched);
 }
@@ -180,7 +181,7 @@ async fn spans_of_a_clock_that_is_ahead_do_not_hide_the_newest_traces() {
     for in_files in [false, true] {
         let newest = newest.clone();
         let ask = move |reader: &Reader| search(reader, &newest);
-        let (_, page) = told_of(requests.clone(), in_files, limits, ask, Arc::default()).await;
+        let (_, page) = streamed_of(requests.clone(), in_files, limits, ask, Arc::default()).await;
         assert_eq!(ids(&page.traces), ids_at((290_025..290_030).rev()), "in files: {in_files}");
     }
 }
@@ -198,7 +199,7 @@ async fn the_next_page_is_read_no_further_than_the_first() {
         let hour = HOUR / 1_000_000;
         let requests = (0..count).map(|of| request_of([trace_at(of * hour)].into_iter()));
         let limits = QueryLimits { counted_rows_min: 0, ..QueryLimits::default() };
-        let (_, page) = told_of(requests, true, limits, ask, Arc::default()).await;
+        let (_, page) = streamed_of(requests, true, limits, ask, Arc::default()).await;
         let expected = (count - 40..count - 20).rev().map(|of| of * hour);
         assert_eq!(ids(&page.traces), ids_at(expected));
         assert!(page.searched.rows <= 22, "of {count}: {:?}", page.searched);

@@ -58,7 +58,7 @@ async fn service() -> (QueryService, tempfile::TempDir) {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let (store, _) = Store::open(settings, Arc::clone(&clock)).await.unwrap();
     store.append(batch()).await.unwrap();
-    let settings = QuerySettings { transaction_keys: Vec::new(), search_rows_max: 1_000 };
+    let settings = QuerySettings { search_rows_max: 1_000, ..QuerySettings::default() };
     (QueryService::new(store, settings, clock), folder)
 }
 

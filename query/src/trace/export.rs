@@ -16,7 +16,7 @@ use tidings_storage::SpanRows;
 pub(crate) use chunked::{ExportKey, list, part};
 
 use super::{
-    trace_rows::{Gathered, RowLocation, TraceFacts},
+    trace_rows::{GatheredTraces, RowLocation, TraceFacts},
     tree::Tree,
 };
 
@@ -24,7 +24,7 @@ use super::{
 const SENDERS_BYTES_MAX: usize = 4 << 20;
 
 /// Returns the trace as it was sent.
-pub(crate) fn export(trace: &TraceFacts, gathered: &Gathered) -> ExportTraceServiceRequest {
+pub(crate) fn export(trace: &TraceFacts, gathered: &GatheredTraces) -> ExportTraceServiceRequest {
     let mut groups = SenderGroups::default();
     let mut senders = Senders::default();
     for place in ordered(trace) {
@@ -37,7 +37,7 @@ pub(crate) fn export(trace: &TraceFacts, gathered: &Gathered) -> ExportTraceServ
 /// Returns an OTLP request with the spans of these nodes, in the order of [`export`].
 pub(crate) fn of_nodes(
     tree: &Tree,
-    gathered: &Gathered,
+    gathered: &GatheredTraces,
     mut nodes: Vec<usize>,
 ) -> ExportTraceServiceRequest {
     nodes.sort_by_key(|node| {

@@ -12,7 +12,7 @@ use tidings_storage::{Detail, Scan, ScanStats};
 use super::{logs_of, not_found, of_trace};
 use crate::{
     QueryError,
-    execution::{Reader, searched, total},
+    execution::{Reader, search_stats, total},
     log_reader::{
         self,
         correlated::{CorrelatedLogs, correlated},
@@ -43,7 +43,7 @@ pub(super) fn log_records(
         logs,
         next_cursor: None,
         total: total(named.value.saturating_add(count), is_exact),
-        searched: searched(reader, stats),
+        searched: search_stats(reader, stats),
     })
 }
 

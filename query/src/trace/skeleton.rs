@@ -13,11 +13,11 @@ use tidings_proto::{
 
 use super::{
     descriptions::{problem_counts, problem_views},
-    present::spent,
     summary::{Moment, summary},
     trace_rows::Names,
+    trace_view::spent,
     tree::Tree,
-    untraced::untraced,
+    untraced_stretches::untraced_stretches,
 };
 
 /// The trace in columns, without events and notes.
@@ -57,7 +57,7 @@ pub(crate) fn skeleton(
         event_names: Vec::new(),
         events: EventColumns::default(),
         event_count: 0,
-        untraced: untraced(tree, problems_max),
+        untraced: untraced_stretches(tree, problems_max),
         assembly: AssemblyNotes::default(),
     }
 }

@@ -19,7 +19,7 @@ use tidings_storage::{Detail, ExceptionAttributes, Scan};
 use super::{
     of_trace,
     skeleton::drawn_start,
-    tree::{Tree, moved},
+    tree::{Tree, shift_time},
 };
 use crate::{QueryError, execution::Reader};
 
@@ -94,7 +94,7 @@ fn placed(tree: &Tree, index: usize, events: Vec<Event>) -> impl Iterator<Item =
     (0..).zip(events).map(move |(position, event)| {
         let time = match event.time_unix_nano {
             0 => drawn_start(tree, index),
-            time => moved(UnixNanos(time), clock),
+            time => shift_time(UnixNanos(time), clock),
         };
         let exception_type = (event.name == EXCEPTION).then(|| {
             let said = ExceptionAttributes::from_attributes(&event.attributes).exception_type;

@@ -17,7 +17,7 @@ use tidings_storage::{Detail, Scan, ScanStats, SpanFilter, SpanRows};
 use super::of_trace;
 use crate::{
     QueryError,
-    execution::{Reader, searched},
+    execution::{Reader, search_stats},
 };
 
 /// Maximum number of links shown in each direction.
@@ -40,7 +40,7 @@ pub(crate) fn links(reader: &Reader, trace_id: TraceId) -> Result<TraceLinks, Qu
     let mut outgoing: Vec<LinkView> = outgoing.into_values().collect();
     mark_stored(reader, &mut outgoing)?;
     let incoming = incoming.into_values().map(|link| LinkView { linked_is_stored: true, ..link });
-    Ok(TraceLinks { outgoing, incoming: incoming.collect(), searched: searched(reader, stats) })
+    Ok(TraceLinks { outgoing, incoming: incoming.collect(), searched: search_stats(reader, stats) })
 }
 
 /// Returns the links from spans of other traces to the trace.

@@ -118,6 +118,7 @@ impl ServiceClock {
     /// then by name.
     pub(crate) fn times(mut self, names: &Names) -> Vec<ServiceTime> {
         self.measure_busy();
+        let all = self.sums.values().fold(DurationNanos(0), |all, sum| plus(all, sum.critical));
         let mut times: Vec<ServiceTime> = self
             .sums
             .into_iter()
@@ -129,6 +130,7 @@ impl ServiceClock {
                 self_nano: sum.own,
                 waiting_nano: sum.waiting,
                 critical_nano: sum.critical,
+                critical_share: ratio(sum.critical.0, all.0),
             })
             .collect();
         times.sort_by(|a, b| {
@@ -171,4 +173,10 @@ fn answered(tree: &Tree) -> Vec<bool> {
 /// The sum of two durations.
 pub(crate) fn plus(a: DurationNanos, b: DurationNanos) -> DurationNanos {
     DurationNanos(a.0.saturating_add(b.0))
+}
+
+/// The ratio of a part to a whole; 0 when the whole is 0.
+#[expect(clippy::cast_precision_loss, reason = "a share or a rate is read by people")]
+pub(crate) fn ratio(part: u64, whole: u64) -> f64 {
+    if whole == 0 { 0.0 } else { part as f64 / whole as f64 }
 }

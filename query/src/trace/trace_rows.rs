@@ -29,7 +29,7 @@ pub(crate) struct Names {
 }
 
 /// The number of a name that is not stored.
-const UNHELD: u32 = u32::MAX;
+const UNSTORED_NAME: u32 = u32::MAX;
 
 impl Names {
     /// Returns the number of this name.
@@ -51,7 +51,7 @@ impl Names {
     pub(crate) fn number_within(&mut self, has_room: bool, text: &str) -> u32 {
         match has_room {
             true => self.number(text),
-            false => self.numbers.get(text).copied().unwrap_or(UNHELD),
+            false => self.numbers.get(text).copied().unwrap_or(UNSTORED_NAME),
         }
     }
 
@@ -75,7 +75,7 @@ impl Names {
 /// Position of the row of a gathered span.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct RowLocation {
-    /// Index in [`Gathered::portions()`].
+    /// Index in [`GatheredTraces::portions()`].
     pub portion: u32,
     /// Index in that portion.
     pub row: u32,
@@ -90,7 +90,7 @@ pub(crate) struct TraceFacts {
     pub repeats: BTreeMap<u32, u64>,
     /// The [`SpanFlags`] that each span has by itself.
     pub marks: Vec<u32>,
-    /// Rows of the spans in [`Gathered::portions()`], when rows are kept.
+    /// Rows of the spans in [`GatheredTraces::portions()`], when rows are kept.
     pub places: Vec<RowLocation>,
     /// Host number of each span; empty when hosts are not determined.
     pub hosts: Vec<Option<u32>>,
@@ -106,7 +106,7 @@ pub(crate) struct TraceFacts {
 
 /// The spans of some traces.
 #[derive(Debug, Default)]
-pub(crate) struct Gathered {
+pub(crate) struct GatheredTraces {
     /// Services and operations.
     pub names: Names,
     /// Hosts of the spans; empty when hosts are not determined.
@@ -124,7 +124,7 @@ pub(crate) struct Gathered {
 
 /// Extent of a gather.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Gather {
+pub(crate) struct GatherOptions {
     /// Columns to read of each row; rows are kept when this is more than [`Detail::Resources`].
     pub detail: Detail,
     /// Maximum number of spans of a trace for which hosts are determined, which needs resource
@@ -136,13 +136,13 @@ pub(crate) struct Gather {
     pub instead: &'static str,
 }
 
-impl Gathered {
+impl GatheredTraces {
     /// Gathers everything that matches; fails when its rows and names take more than
     /// [`QueryLimits::view_bytes_max`](crate::QueryLimits::view_bytes_max).
     pub(crate) fn read(
         reader: &Reader,
         filter: &SpanFilter,
-        gather: Gather,
+        gather: GatherOptions,
     ) -> Result<Self, QueryError> {
         let mut gathered = Self::default();
         let scan = Scan { detail: gather.detail, rows_max: u64::MAX };
@@ -167,7 +167,7 @@ impl Gathered {
     pub(crate) fn read_newest(
         reader: &Reader,
         filter: &SpanFilter,
-        gather: Gather,
+        gather: GatherOptions,
     ) -> Result<(Self, bool), QueryError> {
         let mut gathered = Self::default();
         let scan = Scan { detail: gather.detail, rows_max: u64::MAX };
@@ -211,15 +211,15 @@ impl Gathered {
     }
 
     fn add(&mut self, rows: &SpanRows, keep: bool, hosts_max: u64) {
-        let told_apart = hosts_max > 0 && self.spans <= hosts_max;
-        let hosts = if told_apart { self.hosts.host_numbers(rows) } else { Vec::new() };
+        let has_hosts = hosts_max > 0 && self.spans <= hosts_max;
+        let hosts = if has_hosts { self.hosts.host_numbers(rows) } else { Vec::new() };
         let portion = u32::try_from(self.portions.len()).expect("invariant: spans are bounded");
         let mut kept = Vec::new();
         for row in 0..rows.len() {
             let trace = self.traces.entry(rows.trace_id(row)).or_default();
             trace.rows += 1;
             trace.received = trace.received.max(rows.received(row));
-            if !trace.meet(rows, row) {
+            if !trace.add_row(rows, row) {
                 continue;
             }
             self.spans += 1;
@@ -254,7 +254,7 @@ impl Gathered {
 
 impl TraceFacts {
     /// Adds the row and reports whether its id and content are new; a repeat is counted.
-    fn meet(&mut self, rows: &SpanRows, row: usize) -> bool {
+    fn add_row(&mut self, rows: &SpanRows, row: usize) -> bool {
         let next = u32::try_from(self.facts.len()).expect("invariant: spans are bounded");
         match self.known.entry((rows.span_id(row), rows.content_hash(row))) {
             Entry::Occupied(known) => {

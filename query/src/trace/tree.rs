@@ -33,7 +33,7 @@ pub(crate) struct Tree {
 }
 
 /// Moves a known time by the offset, but never to before 1970.
-pub(crate) fn moved(time: UnixNanos, offset: OffsetNanos) -> UnixNanos {
+pub(crate) fn shift_time(time: UnixNanos, offset: OffsetNanos) -> UnixNanos {
     if time.0 == 0 { time } else { UnixNanos(time.0.saturating_add_signed(offset.0).max(1)) }
 }
 
@@ -115,12 +115,12 @@ impl Tree {
     }
 
     /// Returns the trace with these offsets added to its nodes' times.
-    pub(crate) fn moved(mut self, offsets: &[OffsetNanos]) -> Self {
+    pub(crate) fn with_offsets(mut self, offsets: &[OffsetNanos]) -> Self {
         let mut of_facts = vec![0; self.facts.facts.len()];
         for (node, offset) in self.assembled.nodes.iter().zip(offsets) {
             let fact = &mut self.facts.facts[node.fact as usize];
-            fact.start = moved(fact.start, *offset);
-            fact.end = moved(fact.end, *offset);
+            fact.start = shift_time(fact.start, *offset);
+            fact.end = shift_time(fact.end, *offset);
             of_facts[node.fact as usize] = offset.0;
         }
         // A partial report of a running span must still be recognised by its start.
@@ -130,7 +130,7 @@ impl Tree {
                 && let Some(offset) = offsets.get(node as usize)
             {
                 let fact = &mut self.facts.facts[fact as usize];
-                fact.start = moved(fact.start, *offset);
+                fact.start = shift_time(fact.start, *offset);
             }
         }
         let mut tree = Self::new(self.trace_id, self.facts);

@@ -70,30 +70,30 @@ impl<'a> CandidateScan<'a> {
         if self.is_over {
             return Ok(None);
         }
-        let mut met: HashMap<TraceId, UnixNanos> = HashMap::new();
+        let mut found: HashMap<TraceId, UnixNanos> = HashMap::new();
         let (mut since, mut stopped) = (None, false);
         for filter in &self.candidates.filters {
-            let scanned = self.scan(filter, &mut met)?;
+            let scanned = self.scan(filter, &mut found)?;
             since = since.max(scanned.since);
             stopped |= scanned.stopped;
         }
         match since.filter(|_| !stopped) {
             Some(since) => {
-                self.reader.reached(UnixNanos(since.0.saturating_sub(1)));
-                met.retain(|_, start| *start >= since);
-                self.drop_short(&mut met)?;
-                self.drop_older(&mut met, since)?;
+                self.reader.report_reached(UnixNanos(since.0.saturating_sub(1)));
+                found.retain(|_, start| *start >= since);
+                self.drop_short(&mut found)?;
+                self.drop_older(&mut found, since)?;
                 self.start.end = Some(since);
                 self.wanted = self.wanted.saturating_mul(STEP_GROWTH);
             }
             None => {
                 self.is_over = true;
                 self.stats.complete = !stopped;
-                self.drop_short(&mut met)?;
+                self.drop_short(&mut found)?;
             }
         }
         let mut places: Vec<ResultPosition> =
-            met.into_iter().map(|(id, start)| (start, id)).collect();
+            found.into_iter().map(|(id, start)| (start, id)).collect();
         places.sort_unstable_by(newest_first);
         Ok(Some(places))
     }
@@ -101,35 +101,35 @@ impl<'a> CandidateScan<'a> {
     fn scan(
         &mut self,
         filter: &SpanFilter,
-        met: &mut HashMap<TraceId, UnixNanos>,
-    ) -> Result<Scanned, QueryError> {
+        found: &mut HashMap<TraceId, UnixNanos>,
+    ) -> Result<StepScan, QueryError> {
         let filter = SpanFilter { start: self.start, ..filter.clone() };
         let rows_max = self.reader.settings.search_rows_max.saturating_sub(self.stats.rows);
         let scan = Scan { detail: detail(self.fields), rows_max };
-        let met_max = self.reader.limits.counted_max;
+        let found_max = self.reader.limits.counted_max;
         let (mut since, mut unsettled, mut stopped) = (None, 0, rows_max == 0);
         let (reader, candidates, wanted) = (self.reader, self.candidates, self.wanted);
         let (rows_of, is_only) = (&mut self.rows, candidates.filters.len() == 1);
-        let mut news_due = reader.elapsed().saturating_add(reader.limits.told_every);
+        let mut stream_due = reader.elapsed().saturating_add(reader.limits.stream_interval);
         let stats = reader.newest_spans_reached(&filter, scan, |rows, reached| {
             if reader.is_late(5) {
                 stopped = true;
                 return Ok(RowsNeeded::Nothing);
             }
             if is_only {
-                reader.reached(reached);
+                reader.report_reached(reached);
             }
             each_row((reader, rows_of), candidates, rows, |row, _| {
                 unsettled += 1;
-                stopped |= !meet(met, (rows.start(row), rows.trace_id(row)), met_max);
+                stopped |= !add_candidate(found, (rows.start(row), rows.trace_id(row)), found_max);
             })?;
             if stopped {
                 return Ok(RowsNeeded::Nothing);
             }
-            if since.is_none() && reader.is_heard() && reader.elapsed() >= news_due {
+            if since.is_none() && reader.has_listener() && reader.elapsed() >= stream_due {
                 // The step ends here, so that its traces can be evaluated and sent.
-                news_due = reader.elapsed().saturating_add(reader.limits.told_every);
-                if met.values().any(|start| *start > reached) {
+                stream_due = reader.elapsed().saturating_add(reader.limits.stream_interval);
+                if found.values().any(|start| *start > reached) {
                     since = Some(UnixNanos(reached.0.saturating_add(1)));
                     return Ok(RowsNeeded::Nothing);
                 }
@@ -137,9 +137,9 @@ impl<'a> CandidateScan<'a> {
             // The same applies between two sources: the next one may then be skipped.
             let is_between = rows.is_empty() && unsettled >= wanted;
             let due = since.is_none() || is_between || unsettled >= SETTLE_SPANS;
-            if due && met.len() >= wanted {
+            if due && found.len() >= wanted {
                 unsettled = 0;
-                since = since.max(Some(nth_newest(met, wanted)));
+                since = since.max(Some(nth_newest(found, wanted)));
             }
             Ok(since.map_or(RowsNeeded::All, RowsNeeded::Since))
         })?;
@@ -147,17 +147,17 @@ impl<'a> CandidateScan<'a> {
         self.stats.files += stats.files;
         // When the budget ends, unknown traces are left out; the walk then stops and is incomplete.
         stopped |= !stats.complete && (since.is_none() || stats.rows >= rows_max);
-        Ok(Scanned { since: since.filter(|_| !stats.complete), stopped })
+        Ok(StepScan { since: since.filter(|_| !stats.complete), stopped })
     }
 
     /// Drops the traces that are too short for a result. It gives up when time is short: the traces
     /// are then evaluated anyway, which takes longer.
-    fn drop_short(&self, met: &mut HashMap<TraceId, UnixNanos>) -> Result<(), QueryError> {
+    fn drop_short(&self, found: &mut HashMap<TraceId, UnixNanos>) -> Result<(), QueryError> {
         let min = self.candidates.trace_duration_min;
         if min.0 == 0 {
             return Ok(());
         }
-        let ids: Vec<TraceId> = met.keys().copied().collect();
+        let ids: Vec<TraceId> = found.keys().copied().collect();
         for ids in ids.chunks(LOOKUP_TRACES_MAX) {
             if self.reader.is_late(5) {
                 break;
@@ -181,7 +181,7 @@ impl<'a> CandidateScan<'a> {
                 let length =
                     times.get(id).map_or(DurationNanos(0), |(first, last)| last.since(*first));
                 if length < min {
-                    met.remove(id);
+                    found.remove(id);
                 }
             }
         }
@@ -191,10 +191,10 @@ impl<'a> CandidateScan<'a> {
     /// Drops the traces that have a candidate span before this time.
     fn drop_older(
         &mut self,
-        met: &mut HashMap<TraceId, UnixNanos>,
+        found: &mut HashMap<TraceId, UnixNanos>,
         since: UnixNanos,
     ) -> Result<(), QueryError> {
-        let ids: Vec<TraceId> = met.keys().copied().collect();
+        let ids: Vec<TraceId> = found.keys().copied().collect();
         let start = TimeRange { start: self.start.start, end: Some(since) };
         for ids in ids.chunks(LOOKUP_TRACES_MAX) {
             let mut older: HashSet<TraceId> = HashSet::new();
@@ -211,7 +211,7 @@ impl<'a> CandidateScan<'a> {
                 })?;
             }
             for id in older {
-                met.remove(&id);
+                found.remove(&id);
             }
         }
         Ok(())
@@ -219,7 +219,7 @@ impl<'a> CandidateScan<'a> {
 }
 
 /// Result of scanning one step.
-struct Scanned {
+struct StepScan {
     /// Time from which on everything was read; `None` when that is the whole range.
     since: Option<UnixNanos>,
     /// True when the scan ended before that time.
@@ -227,13 +227,13 @@ struct Scanned {
 }
 
 /// Adds a candidate span. Returns false when the span's trace is new and there are too many traces.
-fn meet(
-    met: &mut HashMap<TraceId, UnixNanos>,
+fn add_candidate(
+    found: &mut HashMap<TraceId, UnixNanos>,
     (start, id): ResultPosition,
-    met_max: usize,
+    found_max: usize,
 ) -> bool {
-    let is_full = met.len() >= met_max;
-    match met.entry(id) {
+    let is_full = found.len() >= found_max;
+    match found.entry(id) {
         Entry::Occupied(mut known) => {
             let known = known.get_mut();
             *known = start.min(*known);
@@ -247,8 +247,8 @@ fn meet(
 }
 
 /// Start of the trace with this one-based rank among those found, newest first.
-fn nth_newest(met: &HashMap<TraceId, UnixNanos>, number: usize) -> UnixNanos {
-    let mut starts: Vec<UnixNanos> = met.values().copied().collect();
+fn nth_newest(found: &HashMap<TraceId, UnixNanos>, number: usize) -> UnixNanos {
+    let mut starts: Vec<UnixNanos> = found.values().copied().collect();
     *starts.select_nth_unstable_by(number - 1, |a, b| b.cmp(a)).1
 }
 

@@ -170,11 +170,14 @@ fn trace_duration_min(condition: &Node, fields: &Fields) -> DurationNanos {
                 _ => return DurationNanos::default(),
             };
             let field = fields.get(*column);
-            let is_asked = !field.parent && field.name == Name::Intrinsic(Intrinsic::TraceDuration);
+            let is_trace_duration =
+                !field.parent && field.name == Name::Intrinsic(Intrinsic::TraceDuration);
             let is_least =
                 matches!(operator, Operator::Greater | Operator::GreaterEqual | Operator::Equal);
             match value.as_deref() {
-                Some(Value::Duration(nanos) | Value::Int(nanos)) if is_asked && is_least => {
+                Some(Value::Duration(nanos) | Value::Int(nanos))
+                    if is_trace_duration && is_least =>
+                {
                     DurationNanos(u64::try_from(*nanos).unwrap_or(0))
                 }
                 _ => DurationNanos::default(),
@@ -194,8 +197,8 @@ fn restrict(condition: &Node, fields: &Fields, filter: &mut SpanFilter) {
             } else if let (Some(value), Node::Column(column)) = (left.constant(), right.as_ref()) {
                 compared(fields.get(*column), mirrored(*operator), &value, filter);
             } else {
-                needed(left, fields, filter);
-                needed(right, fields, filter);
+                require_existence(left, fields, filter);
+                require_existence(right, fields, filter);
             }
         }
         Node::Matches(inner, pattern, true) if is_service(inner, fields) => {
@@ -203,11 +206,13 @@ fn restrict(condition: &Node, fields: &Fields, filter: &mut SpanFilter) {
                 Some(services) => {
                     filter.services.get_or_insert(services);
                 }
-                None => needed(inner, fields, filter),
+                None => require_existence(inner, fields, filter),
             }
         }
-        Node::Matches(inner, ..) | Node::Exists(inner, true) => needed(inner, fields, filter),
-        column @ Node::Column(_) => needed(column, fields, filter),
+        Node::Matches(inner, ..) | Node::Exists(inner, true) => {
+            require_existence(inner, fields, filter)
+        }
+        column @ Node::Column(_) => require_existence(column, fields, filter),
         _ => {}
     }
 }
@@ -222,22 +227,22 @@ fn is_service(node: &Node, fields: &Fields) -> bool {
 }
 
 /// Adds an attribute without which the condition is not met.
-fn needed(node: &Node, fields: &Fields, filter: &mut SpanFilter) {
+fn require_existence(node: &Node, fields: &Fields, filter: &mut SpanFilter) {
     let Node::Column(column) = node else { return };
     let field = fields.get(*column);
     if let (false, Name::Attribute(_, key)) = (field.parent, &field.name) {
-        needs(key, filter);
+        require_attribute(key, filter);
     }
 }
 
-fn needs(key: &str, filter: &mut SpanFilter) {
+fn require_attribute(key: &str, filter: &mut SpanFilter) {
     if !filter.attributes.iter().any(|known| known.key == key) {
         filter.attributes.push(AttributeFilter::new(key, None));
     }
 }
 
-fn equals(key: &str, value: &Value, filter: &mut SpanFilter) {
-    let Some(spelling) = spelling(value) else { return needs(key, filter) };
+fn require_value(key: &str, value: &Value, filter: &mut SpanFilter) {
+    let Some(spelling) = spelling(value) else { return require_attribute(key, filter) };
     filter.attributes.retain(|known| known.key != key || known.value.is_some());
     let wanted = AttributeFilter::new(key, Some(spelling));
     if !filter.attributes.contains(&wanted) {
@@ -282,8 +287,8 @@ fn compared(field: &Field, operator: Operator, value: &Value, filter: &mut SpanF
             // With two different conditions nothing matches, so either filter is correct.
             filter.services.get_or_insert(wanted);
         }
-        (Name::Attribute(_, key), value) if equal => equals(key, value, filter),
-        (Name::Attribute(_, key), _) => needs(key, filter),
+        (Name::Attribute(_, key), value) if equal => require_value(key, value, filter),
+        (Name::Attribute(_, key), _) => require_attribute(key, filter),
         (Name::Intrinsic(Intrinsic::Name), Value::Text(name)) if equal => {
             filter.operation.get_or_insert_with(|| name.to_string());
         }

@@ -149,8 +149,8 @@ impl Node {
                 Value::Unknown => Value::Unknown,
                 value => Value::Bool(value.is_nil() != *exists),
             }),
-            Self::All(list) => Cow::Owned(decided(list, row, false)),
-            Self::Any(list) => Cow::Owned(decided(list, row, true)),
+            Self::All(list) => Cow::Owned(short_circuit(list, row, false)),
+            Self::Any(list) => Cow::Owned(short_circuit(list, row, true)),
             Self::Matches(inner, pattern, matches) => {
                 Cow::Owned(match_value(inner.value(row).as_ref(), pattern, *matches))
             }
@@ -177,7 +177,7 @@ impl Node {
 }
 
 /// Evaluates the `&&` (decided by a false) or the `||` (decided by a true) of a list.
-fn decided(list: &[Node], row: &[Value], by: bool) -> Value {
+fn short_circuit(list: &[Node], row: &[Value], by: bool) -> Value {
     let mut unknown = false;
     for each in list {
         match each.value(row).as_ref() {

@@ -8,7 +8,7 @@ use std::collections::{BTreeSet, HashMap};
 
 use super::{
     compiled::{CompiledScalar, CompiledSpansets, CompiledStage, Node},
-    relations::{Check, Pace, TreeShape},
+    relations::{Check, CheckPacer, TreeShape},
     runtime_value::{Value, apply},
     syntax::{Fold, Join, Operator},
 };
@@ -63,7 +63,7 @@ pub(crate) fn evaluate(
 ) -> Result<Vec<Spanset>, QueryError> {
     let spans = u32::try_from(table.len()).unwrap_or(u32::MAX);
     let all = Spanset { spans: (0..spans).collect(), attributes: Vec::new() };
-    let evaluation = Evaluation { table, check, pace: Pace::new(check) };
+    let evaluation = Evaluation { table, check, pace: CheckPacer::new(check) };
     let mut spansets = evaluation.run(stages, vec![all])?;
     spansets.retain(|spanset| !spanset.spans.is_empty());
     Ok(spansets)
@@ -88,7 +88,7 @@ struct Evaluation<'a> {
     table: &'a Table,
     /// Called before each span and spanset, because a pattern may take seconds in a long text.
     check: Check<'a>,
-    pace: Pace<'a>,
+    pace: CheckPacer<'a>,
 }
 
 impl Evaluation<'_> {

@@ -13,17 +13,17 @@ use super::{
     evaluate::evaluate,
     native::stages_of,
     read::{RowReader, has_room, table},
-    records::{RECORDS_MAX, Read, RecordReader},
+    records::{RECORDS_MAX, RecordReader, RecordsRead},
 };
 use crate::{
     QueryError,
     execution::Reader,
-    trace::{self, trace_rows::Gathered, tree::Tree},
+    trace::{self, trace_rows::GatheredTraces, tree::Tree},
 };
 
 /// Spans of a trace.
 #[derive(Debug)]
-pub(crate) struct Filtered {
+pub(crate) struct FilteredTrace {
     pub(crate) request: ExportTraceServiceRequest,
     /// True when the trace has further spans.
     pub(crate) is_part: bool,
@@ -31,7 +31,7 @@ pub(crate) struct Filtered {
 
 /// Spans kept around the selected ones.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) struct Around {
+pub(crate) struct KeptLevels {
     /// Levels of ancestors kept.
     pub(crate) ancestors: Levels,
     /// Levels of descendants kept.
@@ -69,17 +69,17 @@ impl Levels {
 /// when the trace has more than [`crate::QueryLimits::view_spans_max`] and
 /// [`crate::QueryLimits::view_bytes_max`]; `TooManyRecords` when the query reads its log records,
 /// and they do not fit.
-pub(crate) fn filtered(
+pub(crate) fn filter_trace(
     reader: &Reader,
     trace_id: TraceId,
     query: &str,
-    around: Around,
-) -> Result<Filtered, QueryError> {
-    let (tree, gathered, mut selected) = selected(reader, trace_id, query)?;
+    kept_levels: KeptLevels,
+) -> Result<FilteredTrace, QueryError> {
+    let (tree, gathered, mut selected) = select_nodes(reader, trace_id, query)?;
     let nodes = &tree.assembled.nodes;
     let parent = |node: u32| nodes[node as usize].parent;
     let mut children: Vec<Vec<u32>> = Vec::new();
-    if around.descendants != Levels::default() {
+    if kept_levels.descendants != Levels::default() {
         children = vec![Vec::new(); nodes.len()];
         for (node, of) in (0..).zip(nodes) {
             if let Some(parent) = of.parent {
@@ -87,33 +87,39 @@ pub(crate) fn filtered(
             }
         }
     }
-    let above = walked(&selected, around.ancestors, |node| parent(node).into_iter().collect());
-    let below = walked(&selected, around.descendants, |node| children[node as usize].clone());
+    let above = reachable_within(&selected, kept_levels.ancestors, |node| {
+        parent(node).into_iter().collect()
+    });
+    let below = reachable_within(&selected, kept_levels.descendants, |node| {
+        children[node as usize].clone()
+    });
     selected.extend(above);
     selected.extend(below);
     let is_part = selected.len() < tree.assembled.nodes.len();
     let nodes = selected.into_iter().map(|node| node as usize).collect();
-    Ok(Filtered { request: trace::export::of_nodes(&tree, &gathered, nodes), is_part })
+    Ok(FilteredTrace { request: trace::export::of_nodes(&tree, &gathered, nodes), is_part })
 }
 
 /// Returns the trace, and the nodes of its spans in any spanset of the query's result.
-fn selected(
+fn select_nodes(
     reader: &Reader,
     trace_id: TraceId,
     query: &str,
-) -> Result<(Tree, Gathered, BTreeSet<u32>), QueryError> {
+) -> Result<(Tree, GatheredTraces, BTreeSet<u32>), QueryError> {
     let mut fields = Fields::default();
     let stages = compile(&stages_of(query)?, &mut fields);
     let (tree, gathered) = trace::whole_tree(reader, trace_id)?;
     let mut records = RecordReader::new(reader, &fields, TimeRange::default());
     let read = records.read(&[trace_id])?;
     let records = match read {
-        Read::All(records) => records,
-        Read::TooMany => {
+        RecordsRead::All(records) => records,
+        RecordsRead::TooMany => {
             let (limit, bytes_max) = (RECORDS_MAX, records.bytes_max());
             return Err(QueryError::TooManyRecords { limit, bytes_max });
         }
-        Read::Exhausted => return Err(QueryError::Deadline { limit: reader.limits.deadline }),
+        RecordsRead::Exhausted => {
+            return Err(QueryError::Deadline { limit: reader.limits.deadline });
+        }
     };
     if !has_room(&tree, &fields, &reader.limits) {
         let (bytes_max, instead) = (reader.limits.view_bytes_max, "name fewer attributes");
@@ -128,13 +134,13 @@ fn selected(
 /// Returns the spans of the trace in any spanset of the query's result, by id and content.
 ///
 /// # Errors
-/// The errors of [`filtered`].
-pub(crate) fn selected_keys(
+/// The errors of [`filter_trace`].
+pub(crate) fn selected_span_keys(
     reader: &Reader,
     trace_id: TraceId,
     query: &str,
 ) -> Result<HashSet<(SpanId, u64)>, QueryError> {
-    let (tree, _, selected) = selected(reader, trace_id, query)?;
+    let (tree, _, selected) = select_nodes(reader, trace_id, query)?;
     let key = |node: u32| {
         let fact = tree.fact(node as usize);
         (fact.span_id, fact.content_hash)
@@ -143,19 +149,23 @@ pub(crate) fn selected_keys(
 }
 
 /// Nodes within this many levels of `from`, by breadth-first search; each is visited once.
-fn walked(from: &BTreeSet<u32>, levels: Levels, next: impl Fn(u32) -> Vec<u32>) -> BTreeSet<u32> {
-    let (mut met, mut ahead) = (BTreeSet::new(), VecDeque::new());
+fn reachable_within(
+    from: &BTreeSet<u32>,
+    levels: Levels,
+    next: impl Fn(u32) -> Vec<u32>,
+) -> BTreeSet<u32> {
+    let (mut reached, mut queue) = (BTreeSet::new(), VecDeque::new());
     if levels != Levels::default() {
-        ahead.extend(from.iter().map(|node| (*node, 0_u32)));
+        queue.extend(from.iter().map(|node| (*node, 0_u32)));
     }
-    while let Some((node, level)) = ahead.pop_front() {
+    while let Some((node, level)) = queue.pop_front() {
         let level = level.saturating_add(1);
         for node in next(node) {
             // Nearer nodes come first, so no node is reached again at a lower level.
-            if levels.includes(level) && met.insert(node) {
-                ahead.push_back((node, level));
+            if levels.includes(level) && reached.insert(node) {
+                queue.push_back((node, level));
             }
         }
     }
-    met
+    reached
 }

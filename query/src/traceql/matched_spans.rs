@@ -22,7 +22,7 @@ use super::{
     runtime_value::Value,
     spanset_search::{TraceStep, candidate_traces, each_portion, each_trace},
 };
-use crate::{QueryError, execution::Reader, search::by_log::around};
+use crate::{QueryError, execution::Reader, search::log_traces::widen_range};
 
 /// Maximum bytes of memory for a deduplicated span. Spans beyond the memory bound are left out:
 /// repeated ones would count again.
@@ -114,8 +114,8 @@ pub(super) fn each_match(
     visitor: &mut impl MatchVisitor,
 ) -> Result<MatchStats, QueryError> {
     let mut candidates = Candidates::from_stages(stages, fields, start);
-    let (times, filters) = (around(start), &mut candidates.filters);
-    let narrowed = records::narrow(reader, (stages, fields), times, filters)?;
+    let (times, filters) = (widen_range(start), &mut candidates.filters);
+    let narrowed = records::restrict_to_log_traces(reader, (stages, fields), times, filters)?;
     if candidates.exact && !fields.iter().any(needs_tree) {
         let spans = of_scan(reader, (&candidates, fields), at_least, visitor)?;
         return Ok(MatchStats { spans, records: narrowed });

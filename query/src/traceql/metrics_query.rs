@@ -99,8 +99,8 @@ fn series(
                 reader.check()?;
                 all = match step {
                     Step::Joined(operator, right) => {
-                        let beside = (search, room.beside(&all));
-                        let right = series(reader, beside, right, found)?;
+                        let remaining = (search, room.minus_series(&all));
+                        let right = series(reader, remaining, right, found)?;
                         math::joined(*operator, all, right, search.exemplars)
                     }
                     Step::Number { operator, number, left } => {

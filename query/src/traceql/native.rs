@@ -12,7 +12,7 @@ use tidings_storage::TimeRange;
 use super::{
     TraceqlError,
     display::DisplayLimits,
-    overlap::Times,
+    overlap::TimeSelection,
     parse,
     runtime_value::Value,
     spanset_search::{FoundSpan, FoundSpanset, FoundTrace, TraceqlSearch, search},
@@ -20,11 +20,11 @@ use super::{
 };
 use crate::{
     QueryError, RankCursor, TraceCursor, TraceRank,
-    execution::{Reader, searched, total},
+    execution::{Reader, search_stats, total},
     search::{
         self as native,
-        early_results::EarlyResults,
-        ranked::{RankPlace, Ranking},
+        streamed_traces::StreamedTraces,
+        top_k::{RankPosition, Ranking},
     },
 };
 
@@ -67,14 +67,14 @@ pub(crate) fn page(
 ) -> Result<TraceSearchResult, QueryError> {
     let wanted = TraceqlSearch {
         stages: stages_of(&query.query)?,
-        times: Times::OfResult(query.start),
+        times: TimeSelection::OfResult(query.start),
         limit,
         shown: display_limits(query.spans_shown),
         after: cursor.map(|cursor| (cursor.start, cursor.trace_id)),
         among: query.among,
     };
-    let mut news = EarlyResults::new(reader);
-    let found = search(reader, &wanted, &mut news)?;
+    let mut stream = StreamedTraces::new(reader);
+    let found = search(reader, &wanted, &mut stream)?;
     let seen = cursor.map_or(0, |cursor| cursor.seen);
     let upto = seen.saturating_add(found.traces.len() as u64);
     // A search that stops with a full page has not evaluated all traces further down.
@@ -86,11 +86,11 @@ pub(crate) fn page(
     let left = if found.exact { found.left } else { 0 };
     let ids: Vec<TraceId> = found.traces.iter().map(|trace| trace.trace_id).collect();
     Ok(TraceSearchResult {
-        traces: news.page(&ids)?,
+        traces: stream.page(&ids)?,
         matches: found.traces.iter().map(trace_match).collect(),
         next_cursor: cursor.map(|cursor| cursor.encode()),
         total: total(upto.saturating_add(left), known),
-        searched: searched(reader, found.stats),
+        searched: search_stats(reader, found.stats),
     })
 }
 
@@ -102,31 +102,31 @@ pub(crate) fn ranked_page(
 ) -> Result<TraceSearchResult, QueryError> {
     let wanted = TraceqlSearch {
         stages: stages_of(&query.query)?,
-        times: Times::OfResult(query.start),
+        times: TimeSelection::OfResult(query.start),
         limit: RANKED_MAX,
         shown: DisplayLimits::NOTHING,
         after: None,
         among: query.among,
     };
     // The order of finding is not the order of the list, so nothing is sent early.
-    let mut found = search(reader, &wanted, &mut EarlyResults::none(reader))?;
+    let mut found = search(reader, &wanted, &mut StreamedTraces::disabled(reader))?;
     let matched = found.traces.len() as u64;
     found.stats.complete &= found.left == 0 && found.traces.len() < RANKED_MAX;
     let places =
         found.traces.iter().map(|trace| (Reverse(value(page.rank, trace)), trace.trace_id));
-    let mut places: Vec<RankPlace> =
+    let mut places: Vec<RankPosition> =
         places.filter(|place| page.cursor.is_none_or(|cursor| cursor.is_before(place))).collect();
     places.sort_unstable();
     let more = places.len() > page.limit;
     places.truncate(page.limit);
-    let next = RankCursor::behind(page.rank, &places).filter(|_| more);
+    let next = RankCursor::after_page(page.rank, &places).filter(|_| more);
     let ids: Vec<TraceId> = places.iter().map(|place| place.1).collect();
     // Displayed spans are held only for the traces of the page.
     let longest_first = page.rank == TraceRank::SpanDuration;
     let shown = DisplayLimits { longest_first, ..display_limits(query.spans_shown) };
     let (limit, among) = (ids.len(), Some(ids.clone()));
     let wanted = TraceqlSearch { limit, among, shown, ..wanted };
-    let of_page = search(reader, &wanted, &mut EarlyResults::none(reader))?;
+    let of_page = search(reader, &wanted, &mut StreamedTraces::disabled(reader))?;
     found.stats.rows += of_page.stats.rows;
     found.stats.files += of_page.stats.files;
     found.stats.complete &= of_page.stats.complete || of_page.traces.len() == limit;
@@ -137,7 +137,7 @@ pub(crate) fn ranked_page(
         matches: ids.iter().filter_map(|id| matches.remove(id)).collect(),
         next_cursor: next.map(|cursor| cursor.encode()),
         total: total(matched, found.stats.complete),
-        searched: searched(reader, found.stats),
+        searched: search_stats(reader, found.stats),
     })
 }
 

@@ -10,7 +10,7 @@ use tidings_proto::{TraceId, UnixNanos};
 use tidings_storage::{Detail, Scan, SpanFilter, TimeRange};
 
 use super::candidate_scan::ResultPosition;
-use crate::{QueryError, execution::Reader, search::by_log::around};
+use crate::{QueryError, execution::Reader, search::log_traces::widen_range};
 
 /// Time before and after a range in which spans of results are searched, in nanoseconds. Longer
 /// traces are rare, and Tempo itself sees only the blocks that overlap the range.
@@ -20,7 +20,7 @@ const LOOKUP_TRACES_MAX: usize = 4096;
 
 /// Selection of traces by time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Times {
+pub(crate) enum TimeSelection {
     /// A span of the result starts in this range.
     OfResult(TimeRange),
     /// Some part of the trace is in this range.
@@ -29,22 +29,22 @@ pub(crate) enum Times {
 
 /// Part of the time in which spans of results are searched.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Leg {
+pub(super) struct SubRange {
     /// Range in which the spans start.
     pub(super) start: TimeRange,
-    edge: Option<Edge>,
+    boundary: Option<RangeBoundary>,
 }
 
 /// Condition by which a trace found outside the range crosses into it.
 #[derive(Debug, Clone, Copy)]
-enum Edge {
+enum RangeBoundary {
     /// One of its spans starts before this time.
     StartsBefore(UnixNanos),
     /// One of its spans ends at this time or later.
     EndsFrom(UnixNanos),
 }
 
-impl Times {
+impl TimeSelection {
     /// Returns the range itself.
     pub(super) fn range(self) -> TimeRange {
         match self {
@@ -59,7 +59,7 @@ impl Times {
 
     /// Tests a trace. `bounds` are the times of the whole trace; `has_start` is true when a span of
     /// its result starts in the range.
-    pub(super) fn hold(self, bounds: (UnixNanos, UnixNanos), has_start: bool) -> bool {
+    pub(super) fn matches(self, bounds: (UnixNanos, UnixNanos), has_start: bool) -> bool {
         match self {
             Self::OfResult(_) => has_start,
             Self::OfTrace(range) => has_start || range.overlaps(bounds.0, bounds.1),
@@ -67,28 +67,29 @@ impl Times {
     }
 
     /// Returns the time range in which log records count: up to an hour around that of the spans.
-    pub(super) fn of_records(self) -> TimeRange {
+    pub(super) fn log_range(self) -> TimeRange {
         match self {
-            Self::OfResult(range) => around(range),
-            Self::OfTrace(range) => {
-                around(TimeRange { start: range.start.map(earlier), end: range.end.map(later) })
-            }
+            Self::OfResult(range) => widen_range(range),
+            Self::OfTrace(range) => widen_range(TimeRange {
+                start: range.start.map(earlier),
+                end: range.end.map(later),
+            }),
         }
     }
 
     /// Returns the parts to search, the most promising first.
-    pub(super) fn legs(self) -> Vec<Leg> {
-        let within = Leg { start: self.range(), edge: None };
+    pub(super) fn sub_ranges(self) -> Vec<SubRange> {
+        let within = SubRange { start: self.range(), boundary: None };
         let (Self::OfTrace(range), true) = (self, self.range() != TimeRange::default()) else {
             return vec![within];
         };
-        let after = range.end.map(|end| Leg {
+        let after = range.end.map(|end| SubRange {
             start: TimeRange { start: Some(end), end: Some(later(end)) },
-            edge: Some(Edge::StartsBefore(end)),
+            boundary: Some(RangeBoundary::StartsBefore(end)),
         });
-        let before = range.start.map(|start| Leg {
+        let before = range.start.map(|start| SubRange {
             start: TimeRange { start: Some(earlier(start)), end: Some(start) },
-            edge: Some(Edge::EndsFrom(start)),
+            boundary: Some(RangeBoundary::EndsFrom(start)),
         });
         [Some(within), before, after].into_iter().flatten().collect()
     }
@@ -102,11 +103,11 @@ fn later(time: UnixNanos) -> UnixNanos {
     UnixNanos(time.0.saturating_add(REACH))
 }
 
-impl Leg {
+impl SubRange {
     /// Number of traces that the first step should find; `usual` inside the range itself.
     pub(super) fn first_step(&self, usual: usize) -> usize {
         // Most traces outside the range do not match, and looking them up is cheap.
-        if self.edge.is_some() { LOOKUP_TRACES_MAX } else { usual }
+        if self.boundary.is_some() { LOOKUP_TRACES_MAX } else { usual }
     }
 
     /// Keeps the positions of the traces that can be in the range.
@@ -115,10 +116,10 @@ impl Leg {
         reader: &Reader,
         places: &mut Vec<ResultPosition>,
     ) -> Result<(), QueryError> {
-        let Some(edge) = self.edge else { return Ok(()) };
-        let (at, is_before) = match edge {
-            Edge::StartsBefore(time) => (time, true),
-            Edge::EndsFrom(time) => (time, false),
+        let Some(boundary) = self.boundary else { return Ok(()) };
+        let (at, is_before) = match boundary {
+            RangeBoundary::StartsBefore(time) => (time, true),
+            RangeBoundary::EndsFrom(time) => (time, false),
         };
         let end = if is_before { at } else { later(at) };
         let start = TimeRange { start: Some(earlier(at)), end: Some(end) };
@@ -144,17 +145,17 @@ mod tests {
     use tidings_proto::UnixNanos;
     use tidings_storage::TimeRange;
 
-    use super::{REACH, Times};
+    use super::{REACH, TimeSelection};
 
     #[test]
     fn only_a_bounded_time_of_traces_is_looked_around() {
         let range = |start, end| TimeRange { start, end };
         let (start, end) = (Some(UnixNanos(2 * REACH)), Some(UnixNanos(3 * REACH)));
         let cases = [
-            (Times::OfResult(range(start, end)), vec![range(start, end)]),
-            (Times::OfTrace(TimeRange::default()), vec![TimeRange::default()]),
+            (TimeSelection::OfResult(range(start, end)), vec![range(start, end)]),
+            (TimeSelection::OfTrace(TimeRange::default()), vec![TimeRange::default()]),
             (
-                Times::OfTrace(range(start, end)),
+                TimeSelection::OfTrace(range(start, end)),
                 vec![
                     range(start, end),
                     range(Some(UnixNanos(REACH)), start),
@@ -163,8 +164,9 @@ mod tests {
             ),
         ];
         for (times, expected) in cases {
-            let legs: Vec<TimeRange> = times.legs().iter().map(|leg| leg.start).collect();
-            assert_eq!(legs, expected, "{times:?}");
+            let sub_ranges: Vec<TimeRange> =
+                times.sub_ranges().iter().map(|sub_range| sub_range.start).collect();
+            assert_eq!(sub_ranges, expected, "{times:?}");
         }
     }
 }

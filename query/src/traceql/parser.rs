@@ -11,7 +11,7 @@ mod terms;
 use super::{
     DEPTH_MAX, TERMS_MAX, TraceqlError,
     lexer::{Token, TokenKind, tokens},
-    normal::normal,
+    normal_form::normal_form,
     pattern::Patterns,
     syntax::{Measure, Operator, Query, Root, Scalar, Spansets, Stage, Static, function_words},
 };
@@ -181,8 +181,11 @@ impl Parser<'_> {
                     return Ok(Term { form, start, depth: stage.depth + 1 });
                 }
                 form @ (TermKind::Scalar(_) | TermKind::Static(_) | TermKind::Metrics(_)) => {
-                    let message =
-                        format!("{} cannot stand alone here{}", form.description(), form.cure());
+                    let message = format!(
+                        "{} cannot stand alone here{}",
+                        form.description(),
+                        form.suggestion()
+                    );
                     return self.fail_at(start_of_stage, message);
                 }
             }
@@ -236,7 +239,7 @@ impl Parser<'_> {
         if !of.reads_span {
             return self.fail_at(of.start, "`by` needs something that differs between spans");
         }
-        let label = format!("by({})", normal(&of.expression));
+        let label = format!("by({})", normal_form(&of.expression));
         Ok(Stage::By { of: of.expression, label })
     }
 
@@ -255,7 +258,7 @@ impl Parser<'_> {
             TermKind::Metrics(metrics) => Ok(Root::Metrics(metrics)),
             form @ (TermKind::Scalar(_) | TermKind::Static(_)) => {
                 let message =
-                    format!("{} is not a query by itself{}", form.description(), form.cure());
+                    format!("{} is not a query by itself{}", form.description(), form.suggestion());
                 self.fail_at(term.start, message)
             }
         }

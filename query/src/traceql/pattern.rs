@@ -107,30 +107,30 @@ impl Patterns {
     }
 
     /// Returns the compiled pattern of a text.
-    pub(crate) fn made(&mut self, text: &str) -> Result<Pattern, PatternError> {
+    pub(crate) fn compile(&mut self, text: &str) -> Result<Pattern, PatternError> {
         if let Some(known) = self.known.get(text) {
             return Ok(known.clone());
         }
-        let pattern = self.made_between(BEFORE, text, AFTER)?;
+        let pattern = self.compile_wrapped(BEFORE, text, AFTER)?;
         self.known.insert(text.to_owned(), pattern.clone());
         Ok(pattern)
     }
 
     /// Compiles a pattern that may match anywhere. It is not cached, unlike those of
-    /// [`Self::made`].
-    pub(crate) fn made_anywhere(&mut self, text: &str) -> Result<Pattern, PatternError> {
-        self.made_between("(?s:", text, ")")
+    /// [`Self::compile`].
+    pub(crate) fn compile_unanchored(&mut self, text: &str) -> Result<Pattern, PatternError> {
+        self.compile_wrapped("(?s:", text, ")")
     }
 
-    fn made_between(
+    fn compile_wrapped(
         &mut self,
         before: &str,
         text: &str,
         after: &str,
     ) -> Result<Pattern, PatternError> {
-        let translated = translate::translated(text, true)?;
+        let translated = translate::translate(text, true)?;
         if self.left == 0 {
-            return Err(self.too_much());
+            return Err(self.memory_error());
         }
         // The pattern is checked alone first: the parentheses around it could complete an invalid
         // one.
@@ -138,20 +138,20 @@ impl Patterns {
         alone.nest_limit(PATTERN_DEPTH_MAX).build().parse(&translated).map_err(Box::new)?;
         let whole = match self.keeps_groups {
             true => translated,
-            false => translate::translated(text, false)?,
+            false => translate::translate(text, false)?,
         };
-        let regex = self.built(&format!("{before}{whole}{after}"))?;
+        let regex = self.compile_anchored(&format!("{before}{whole}{after}"))?;
         Ok(Pattern { text: text.to_owned(), regex })
     }
 
     /// Compiles the anchored pattern. A pattern that is too large is charged to the bound, too,
     /// because the attempt took as long.
-    fn built(&mut self, whole: &str) -> Result<regex::Regex, PatternError> {
+    fn compile_anchored(&mut self, whole: &str) -> Result<regex::Regex, PatternError> {
         let mut bytes = PATTERN_BYTES_MIN;
         loop {
             // Each direction has its own cache.
             let needed = 2 * (bytes + MATCHING_BYTES);
-            self.left = self.left.checked_sub(needed).ok_or_else(|| self.too_much())?;
+            self.left = self.left.checked_sub(needed).ok_or_else(|| self.memory_error())?;
             let built = regex::RegexBuilder::new(whole)
                 .size_limit(bytes)
                 .dfa_size_limit(MATCHING_BYTES)
@@ -167,7 +167,7 @@ impl Patterns {
         }
     }
 
-    fn too_much(&self) -> PatternError {
+    fn memory_error(&self) -> PatternError {
         PatternError::Together { bytes_max: self.bytes_max }
     }
 }
@@ -194,17 +194,17 @@ mod tests {
             assert!(matches == [true, true] && !regex.is_match("abefg"), "{regex}");
             regex.captures_len() - 1
         };
-        assert_eq!(groups(Patterns::default().made(text)), 0);
-        assert_eq!(groups(Patterns::with_groups().made(text)), 5);
+        assert_eq!(groups(Patterns::default().compile(text)), 0);
+        assert_eq!(groups(Patterns::with_groups().compile(text)), 5);
         for wrong in
             ["(?P<n>a)(?P<n>b)", "(?P<>a)", "(?<=a)b", "(?<!a)b", "(a", "a)", "(*a)", "(?P<n"]
         {
-            assert!(Patterns::default().made(wrong).is_err(), "{wrong}");
+            assert!(Patterns::default().compile(wrong).is_err(), "{wrong}");
         }
     }
 
     fn pattern_of(text: &str) -> Result<regex::Regex, PatternError> {
-        Patterns::default().made(text).map(|pattern| pattern.regex)
+        Patterns::default().compile(text).map(|pattern| pattern.regex)
     }
 
     #[test]
@@ -273,14 +273,14 @@ mod tests {
         let mut patterns = Patterns::within(8 << 20);
         let large = |n: usize| format!("{n}\\w{{20}}");
         for _ in 0..100 {
-            patterns.made(&large(0)).unwrap();
+            patterns.compile(&large(0)).unwrap();
         }
-        let made = (1..100).take_while(|n| patterns.made(&large(*n)).is_ok()).count();
+        let made = (1..100).take_while(|n| patterns.compile(&large(*n)).is_ok()).count();
         assert!((1..10).contains(&made), "{made}");
-        let error = patterns.made(&large(99)).unwrap_err().to_string();
+        let error = patterns.compile(&large(99)).unwrap_err().to_string();
         assert_eq!(error, "the patterns of one query need more than 8 MiB together");
-        patterns.made(&large(0)).unwrap();
-        assert!(Patterns::none().made("a").is_err());
+        patterns.compile(&large(0)).unwrap();
+        assert!(Patterns::none().compile("a").is_err());
     }
 
     #[test]
@@ -288,7 +288,7 @@ mod tests {
         let mut patterns = Patterns::within(8 << 20);
         let huge = |n: usize| format!("{n}\\w{{900}}");
         let errors: Vec<String> =
-            (0..4).map(|n| patterns.made(&huge(n)).unwrap_err().to_string()).collect();
+            (0..4).map(|n| patterns.compile(&huge(n)).unwrap_err().to_string()).collect();
         assert!(errors[0].contains("size limit"), "{errors:?}");
         assert!(errors[3].contains("together"), "{errors:?}");
     }

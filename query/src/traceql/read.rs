@@ -17,7 +17,7 @@ use tidings_storage::{Detail, SpanRows};
 use super::{
     compiled::Fields,
     evaluate::Table,
-    records::Records,
+    records::SpanLogRecords,
     relations::{ParentKey, TreeShape},
     runtime_value::Value,
     syntax::{Field, Intrinsic, Name, Scope},
@@ -25,7 +25,7 @@ use super::{
 use crate::{
     QueryLimits,
     trace::{
-        trace_rows::{Gathered, Names},
+        trace_rows::{GatheredTraces, Names},
         tree::Tree,
     },
 };
@@ -307,8 +307,8 @@ pub(crate) fn has_room(tree: &Tree, fields: &Fields, limits: &QueryLimits) -> bo
 /// Builds the table of an assembled trace whose rows were kept, and of its log records.
 pub(crate) fn table(
     tree: &Tree,
-    gathered: &Gathered,
-    records: &Records,
+    gathered: &GatheredTraces,
+    records: &SpanLogRecords,
     reader: &mut RowReader<'_>,
 ) -> Table {
     let fields = reader.fields;

@@ -2,10 +2,10 @@
 //!
 //! Owns the assignment of records to spans: a record belongs to the span whose trace id and span id
 //! it has. A record without a span id belongs to no span. Records are read for the evaluated
-//! traces, trace by trace, within bounds. A query without conditions on logs reads none. `needs`
-//! determines the traces that need not be evaluated.
+//! traces, trace by trace, within bounds. A query without conditions on logs reads none.
+//! `necessary_filters` determines the traces that need not be evaluated.
 
-pub(super) mod needs;
+pub(super) mod necessary_filters;
 
 use std::{collections::HashMap, ops::ControlFlow, sync::Arc};
 
@@ -21,7 +21,7 @@ use super::{
 use crate::{
     QueryError,
     execution::Reader,
-    search::by_log::{Mentioned, mentioned},
+    search::log_traces::{LogTraces, find_log_traces},
 };
 
 /// Maximum number of records that are held in memory at once.
@@ -43,11 +43,11 @@ struct Record {
 
 /// The log records of some traces, by their spans.
 #[derive(Debug, Default)]
-pub(crate) struct Records {
+pub(crate) struct SpanLogRecords {
     of_spans: HashMap<(TraceId, SpanId), Vec<Record>>,
 }
 
-impl Records {
+impl SpanLogRecords {
     /// Values of an intrinsic in the records of the span, oldest first.
     pub(super) fn value(&self, intrinsic: Intrinsic, trace_id: TraceId, span_id: SpanId) -> Value {
         let records = self.of_spans.get(&(trace_id, span_id));
@@ -69,8 +69,8 @@ impl Records {
 }
 
 /// Result of reading the records of some traces.
-pub(super) enum Read {
-    All(Records),
+pub(super) enum RecordsRead {
+    All(SpanLogRecords),
     /// The records do not fit in memory.
     TooMany,
     /// A bound of the query was reached.
@@ -79,7 +79,7 @@ pub(super) enum Read {
 
 /// Fields of log records that a query reads.
 #[derive(Debug, Clone, Copy)]
-struct Asks {
+struct RecordColumns {
     body: bool,
     severity: bool,
 }
@@ -87,7 +87,7 @@ struct Asks {
 /// Reads log records for a query.
 pub(super) struct RecordReader<'a> {
     reader: &'a Reader,
-    asks: Asks,
+    columns: RecordColumns,
     /// Time in which records count.
     time: TimeRange,
     /// Statistics of the scans so far; not complete when a bound of the query was reached.
@@ -96,12 +96,12 @@ pub(super) struct RecordReader<'a> {
 
 impl<'a> RecordReader<'a> {
     pub(super) fn new(reader: &'a Reader, fields: &Fields, time: TimeRange) -> Self {
-        let asks = |intrinsic| {
+        let reads = |intrinsic| {
             let name = Name::Intrinsic(intrinsic);
             fields.iter().any(|field| field.name == name)
         };
-        let (body, severity) = (asks(Intrinsic::LogBody), asks(Intrinsic::LogSeverity));
-        Self { reader, asks: Asks { body, severity }, time, stats: ScanStats::NOTHING }
+        let (body, severity) = (reads(Intrinsic::LogBody), reads(Intrinsic::LogSeverity));
+        Self { reader, columns: RecordColumns { body, severity }, time, stats: ScanStats::NOTHING }
     }
 
     /// Maximum bytes of the records that are held in memory at once.
@@ -110,20 +110,20 @@ impl<'a> RecordReader<'a> {
     }
 
     /// Reads the records of these traces.
-    pub(super) fn read(&mut self, ids: &[TraceId]) -> Result<Read, QueryError> {
-        let mut records = Records::default();
-        if !self.asks.body && !self.asks.severity {
-            return Ok(Read::All(records));
+    pub(super) fn read(&mut self, ids: &[TraceId]) -> Result<RecordsRead, QueryError> {
+        let mut records = SpanLogRecords::default();
+        if !self.columns.body && !self.columns.severity {
+            return Ok(RecordsRead::All(records));
         }
         let filter =
             LogFilter { trace_ids: Some(ids.to_vec()), time: self.time, ..LogFilter::default() };
         let rows_max = self.reader.settings.search_rows_max.saturating_sub(self.stats.rows);
         let scan = Scan { detail: Detail::Facts, rows_max };
         let (mut count, mut bytes, mut late) = (0, 0, false);
-        let (asks, bytes_max) = (self.asks, self.bytes_max());
+        let (columns, bytes_max) = (self.columns, self.bytes_max());
         let stats = self.reader.logs(&filter, scan, |rows| {
             for row in 0..rows.len() {
-                let Some((span, record)) = record(rows, row, asks) else { continue };
+                let Some((span, record)) = read_record(rows, row, columns) else { continue };
                 count += 1;
                 bytes += RECORD_BYTES + record.body.as_ref().map_or(0, |body| body.len());
                 records.of_spans.entry(span).or_default().push(record);
@@ -135,25 +135,29 @@ impl<'a> RecordReader<'a> {
         self.stats.rows += stats.rows;
         self.stats.files += stats.files;
         if count > RECORDS_MAX || bytes as u64 > bytes_max {
-            return Ok(Read::TooMany);
+            return Ok(RecordsRead::TooMany);
         }
         if late || !stats.complete {
             self.stats.complete = false;
-            return Ok(Read::Exhausted);
+            return Ok(RecordsRead::Exhausted);
         }
         records.sort_and_dedup();
-        Ok(Read::All(records))
+        Ok(RecordsRead::All(records))
     }
 }
 
 /// Returns the record of this row with its span, if it has one.
-fn record(rows: &LogRows, row: usize, asks: Asks) -> Option<((TraceId, SpanId), Record)> {
+fn read_record(
+    rows: &LogRows,
+    row: usize,
+    columns: RecordColumns,
+) -> Option<((TraceId, SpanId), Record)> {
     let span = (rows.trace_id(row)?, rows.span_id(row)?);
     let number = rows.severity_number(row);
     let record = Record {
         key: (rows.time(row), rows.content_hash(row)),
-        body: asks.body.then(|| rows.text(row).into()),
-        severity: Severity::from_number(number).filter(|_| asks.severity),
+        body: columns.body.then(|| rows.text(row).into()),
+        severity: Severity::from_number(number).filter(|_| columns.severity),
     };
     Some((span, record))
 }
@@ -161,7 +165,7 @@ fn record(rows: &LogRows, row: usize, asks: Asks) -> Option<((TraceId, SpanId), 
 /// Restricts the filters to traces whose log records can meet the conditions of the stages. Returns
 /// the statistics of the scans for that, which are complete when no trace was left out that can
 /// match.
-pub(super) fn narrow(
+pub(super) fn restrict_to_log_traces(
     reader: &Reader,
     (stages, fields): (&[CompiledStage], &Fields),
     time: TimeRange,
@@ -172,10 +176,12 @@ pub(super) fn narrow(
     if filters.iter().all(is_few) {
         return Ok(ScanStats::NOTHING);
     }
-    let Some(needed) = needs::of_stages(stages, fields) else { return Ok(ScanStats::NOTHING) };
+    let Some(needed) = necessary_filters::from_stages(stages, fields) else {
+        return Ok(ScanStats::NOTHING);
+    };
     let needed: Vec<LogFilter> =
         needed.into_iter().map(|filter| LogFilter { time, ..filter }).collect();
-    let Mentioned { traces, overflowed, stats } = mentioned(reader, &needed)?;
+    let LogTraces { traces, overflowed, stats } = find_log_traces(reader, &needed)?;
     if overflowed {
         // With this many candidates, matches are found soon without an index.
         return Ok(ScanStats { complete: true, ..stats });

@@ -49,14 +49,14 @@ impl TreeShape {
         (relation, side): (Relation, Side),
         left: &[u32],
         right: &[u32],
-        pace: &Pace<'_>,
+        pace: &CheckPacer<'_>,
     ) -> Result<Vec<u32>, QueryError> {
-        let on_right = self.having(relation, left, right, pace)?;
+        let on_right = self.have_marked_relative(relation, left, right, pace)?;
         match side {
             Side::Right => pace.picked(right, |at| on_right[at]),
             Side::NotRight => pace.picked(right, |at| !on_right[at]),
             Side::Both => {
-                let on_left = self.having(opposite(relation), right, left, pace)?;
+                let on_left = self.have_marked_relative(opposite(relation), right, left, pace)?;
                 let left = pace.picked(left, |at| on_left[at])?;
                 pace.united(&left, &pace.picked(right, |at| on_right[at])?)
             }
@@ -65,12 +65,12 @@ impl TreeShape {
 
     /// Reports for each of these spans whether it has a marked span as its parent (ancestor, …).
     /// Both lists are in order.
-    fn having(
+    fn have_marked_relative(
         &self,
         relation: Relation,
         marked: &[u32],
         of: &[u32],
-        pace: &Pace<'_>,
+        pace: &CheckPacer<'_>,
     ) -> Result<Vec<bool>, QueryError> {
         let mut ahead = marked.iter().copied().peekable();
         match relation {
@@ -127,7 +127,7 @@ impl TreeShape {
         &self,
         spans: &[u32],
         mark: impl Fn(u32) -> Option<u32>,
-        pace: &Pace<'_>,
+        pace: &CheckPacer<'_>,
     ) -> Result<Marks, QueryError> {
         if spans.len() < self.parents.len() / SPARSE {
             let mut few = Vec::with_capacity(spans.len());
@@ -156,12 +156,12 @@ pub(crate) type Check<'a> = &'a dyn Fn() -> Result<(), QueryError>;
 const STEPS_MAX: u32 = 4_096;
 
 /// Pacer of joins, which calls the check at intervals.
-pub(crate) struct Pace<'a> {
+pub(crate) struct CheckPacer<'a> {
     check: Check<'a>,
     steps: Cell<u32>,
 }
 
-impl<'a> Pace<'a> {
+impl<'a> CheckPacer<'a> {
     pub(crate) fn new(check: Check<'a>) -> Self {
         Self { check, steps: Cell::new(0) }
     }

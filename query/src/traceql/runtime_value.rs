@@ -7,7 +7,7 @@
 
 use std::{cmp::Ordering, fmt::Write, sync::Arc};
 
-use tidings_proto::otlp::{self, AnyValue, ArrayValue, Severity, SpanKind, StatusCode};
+use tidings_proto::otlp::{self, AnyValue, ArrayValue, Severity, SpanKind, StatusCode, ValueForm};
 
 use super::syntax::{Operator, Static};
 
@@ -50,22 +50,22 @@ impl Value {
 
     /// Converts the value of an attribute. Maps and bytes are shown as JSON.
     pub(crate) fn from_otlp(value: Option<&otlp::Value>) -> Self {
-        match value {
-            None => Self::Nil,
-            Some(otlp::Value::String(text)) => Self::text(text),
-            Some(otlp::Value::Bool(truth)) => Self::Bool(*truth),
-            Some(otlp::Value::Int(number)) => Self::Int(*number),
-            Some(otlp::Value::Double(number)) => Self::Float(*number),
-            Some(otlp::Value::Array(array)) => {
+        let Some(value) = value else { return Self::Nil };
+        match value.form() {
+            ValueForm::Text(text) => Self::text(text),
+            ValueForm::Bool(truth) => Self::Bool(truth),
+            ValueForm::Int(number) => Self::Int(number),
+            ValueForm::Double(number) => Self::Float(number),
+            ValueForm::List(values) => {
                 // Nested arrays cannot be compared.
-                let single = |value: &AnyValue| match value.value.as_ref() {
-                    Some(otlp::Value::Array(_)) => Self::Nil,
-                    other => Self::from_otlp(other),
+                let single = |value: &AnyValue| match value.form() {
+                    Some(ValueForm::List(_)) => Self::Nil,
+                    _ => Self::from_otlp(value.value.as_ref()),
                 };
-                Self::Many(array.values.iter().map(single).collect())
+                Self::Many(values.iter().map(single).collect())
             }
-            Some(other @ (otlp::Value::Kvlist(_) | otlp::Value::Bytes(_))) => {
-                serde_json::to_string(other).map_or(Self::Nil, |json| Self::text(&json))
+            ValueForm::Map(_) | ValueForm::Bytes(_) => {
+                serde_json::to_string(value).map_or(Self::Nil, |json| Self::text(&json))
             }
         }
     }

@@ -21,18 +21,18 @@ use super::{
     compiled::{CompiledStage, Fields, compile},
     display::{DisplayBudget, DisplayLimits, bounded, read_values},
     evaluate::{Spanset, Table, evaluate},
-    overlap::{Leg, Times},
+    overlap::{SubRange, TimeSelection},
     read::{RowReader, detail, has_room, table},
-    records::{self, Read, RecordReader},
+    records::{self, RecordReader, RecordsRead},
     runtime_value::Value,
     syntax::{Field, Stage},
 };
 use crate::{
     QueryError,
     execution::Reader,
-    search::early_results::EarlyResults,
+    search::streamed_traces::StreamedTraces,
     trace::{
-        trace_rows::{Gather, Gathered},
+        trace_rows::{GatherOptions, GatheredTraces},
         tree::Tree,
     },
 };
@@ -47,7 +47,7 @@ const BATCH_TRACES_MAX: usize = 256;
 pub(crate) struct TraceqlSearch {
     pub(crate) stages: Vec<Stage>,
     /// Choice of traces by time.
-    pub(crate) times: Times,
+    pub(crate) times: TimeSelection,
     /// Maximum number of traces.
     pub(crate) limit: usize,
     /// Bounds on the spans shown.
@@ -114,22 +114,22 @@ pub(crate) struct TraceqlResult {
 
 /// A trace with all values that a query reads.
 #[derive(Debug)]
-pub(crate) struct Fetched<'a> {
+pub(crate) struct AssembledTrace<'a> {
     pub(crate) tree: Tree,
     pub(crate) table: Table,
-    pub(crate) gathered: &'a Gathered,
+    pub(crate) gathered: &'a GatheredTraces,
 }
 
 /// Finds traces.
 pub(crate) fn found(reader: &Reader, wanted: &TraceqlSearch) -> Result<TraceqlResult, QueryError> {
-    search(reader, wanted, &mut EarlyResults::new(reader))
+    search(reader, wanted, &mut StreamedTraces::new(reader))
 }
 
-/// Finds traces, and sends early results meanwhile.
+/// Finds traces, and streams the first of them meanwhile.
 pub(crate) fn search(
     reader: &Reader,
     search: &TraceqlSearch,
-    news: &mut EarlyResults<'_>,
+    stream: &mut StreamedTraces<'_>,
 ) -> Result<TraceqlResult, QueryError> {
     let mut fields = Fields::default();
     let stages = compile(&search.stages, &mut fields);
@@ -137,19 +137,29 @@ pub(crate) fn search(
     if search.among.is_some() {
         candidates.filters.iter_mut().for_each(|filter| filter.trace_ids.clone_from(&search.among));
     }
-    let record_times = search.times.of_records();
+    let record_times = search.times.log_range();
     let filters = &mut candidates.filters;
-    let narrowed = records::narrow(reader, (&stages, &fields), record_times, filters)?;
+    let narrowed =
+        records::restrict_to_log_traces(reader, (&stages, &fields), record_times, filters)?;
     let records = RecordReader::new(reader, &fields, record_times);
     let found = TraceqlResult { exact: candidates.exact, ..TraceqlResult::default() };
     let known = HashSet::new();
     let left = DisplayBudget::new(search.shown, reader.limits.view_bytes_max);
-    let mut run =
-        Run { reader, search, fields: &fields, stages, candidates, records, left, known, found };
+    let mut run = SearchState {
+        reader,
+        search,
+        fields: &fields,
+        stages,
+        candidates,
+        records,
+        left,
+        known,
+        found,
+    };
     run.found.stats.complete = true;
-    for leg in search.times.legs() {
+    for sub_range in search.times.sub_ranges() {
         if run.found.traces.len() < search.limit && run.found.stats.complete {
-            run.leg(leg, news)?;
+            run.search_sub_range(sub_range, stream)?;
         }
     }
     if search.times.is_of_trace() {
@@ -162,7 +172,7 @@ pub(crate) fn search(
 }
 
 /// State of a search.
-struct Run<'a> {
+struct SearchState<'a> {
     reader: &'a Reader,
     search: &'a TraceqlSearch,
     fields: &'a Fields,
@@ -176,18 +186,22 @@ struct Run<'a> {
     found: TraceqlResult,
 }
 
-impl Run<'_> {
+impl SearchState<'_> {
     /// Adds the traces with a candidate span that starts in this part of the range.
-    fn leg(&mut self, leg: Leg, news: &mut EarlyResults<'_>) -> Result<(), QueryError> {
+    fn search_sub_range(
+        &mut self,
+        sub_range: SubRange,
+        stream: &mut StreamedTraces<'_>,
+    ) -> Result<(), QueryError> {
         let (reader, search, candidates) = (self.reader, self.search, &self.candidates);
-        let mut start = leg.start;
+        let mut start = sub_range.start;
         if let Some((after, _)) = search.after {
             // The position of a trace further down is no later than the cursor.
             let end = UnixNanos(after.0.saturating_add(1));
             start.end = Some(start.end.map_or(end, |given| given.min(end)));
         }
         let first = if candidates.exact { search.limit } else { search.limit.max(32) };
-        let step = leg.first_step(first.saturating_add(1));
+        let step = sub_range.first_step(first.saturating_add(1));
         let mut walk = CandidateScan::new(reader, candidates, self.fields, start, step);
         walk.stats = ScanStats { complete: false, ..self.found.stats };
         let (stages, known, found) = (&self.stages, &mut self.known, &mut self.found);
@@ -200,7 +214,7 @@ impl Run<'_> {
                 places.retain(|place| newest_first(&after, place).is_lt());
             }
             places.retain(|place| !known.contains(&place.1));
-            leg.retain(reader, &mut places)?;
+            sub_range.retain(reader, &mut places)?;
             let mut at = 0;
             let of = (reader, self.fields, &mut *records);
             complete &= each_trace(of, &places, first, |step| {
@@ -217,11 +231,11 @@ impl Run<'_> {
                 if is_in_time(search.times, &trace.tree, &spansets) {
                     let shown = (search.shown, &mut *left);
                     found.traces.push(found_trace(trace, place, self.fields, &spansets, shown));
-                    reader.found(found.traces.len());
+                    reader.report_matches(found.traces.len());
                 }
-                if news.is_due() {
-                    let new = found.traces.iter().skip(news.count()).map(|trace| trace.trace_id);
-                    news.tell(&new.collect::<Vec<_>>())?;
+                if stream.is_due() {
+                    let new = found.traces.iter().skip(stream.count()).map(|trace| trace.trace_id);
+                    stream.send(&new.collect::<Vec<_>>())?;
                 }
                 let enough = found.traces.len() >= search.limit;
                 Ok(if enough { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
@@ -237,12 +251,12 @@ impl Run<'_> {
     }
 }
 
-fn is_in_time(times: Times, tree: &Tree, spansets: &[Spanset]) -> bool {
+fn is_in_time(times: TimeSelection, tree: &Tree, spansets: &[Spanset]) -> bool {
     let mut spans = spansets.iter().flat_map(|spanset| &spanset.spans).peekable();
     let has_result = spans.peek().is_some();
     let range = times.range();
     let has_start = spans.any(|span| range.contains(tree.fact(*span as usize).start));
-    has_result && times.hold((tree.start, tree.end), has_start)
+    has_result && times.matches((tree.start, tree.end), has_start)
 }
 
 /// Returns the traces with a candidate span, newest first.
@@ -296,9 +310,9 @@ pub(super) fn each_portion(
 /// A step through traces that are fetched.
 pub(super) enum TraceStep<'a> {
     /// A trace, with its index in the list.
-    Trace(usize, &'a Fetched<'a>),
+    Trace(usize, &'a AssembledTrace<'a>),
     /// The end of the traces that were fetched together, with their spans.
-    BatchEnd(&'a Gathered),
+    BatchEnd(&'a GatheredTraces),
 }
 
 /// Fetches and assembles the traces in order and passes each step to `visit`, until it breaks or
@@ -319,27 +333,27 @@ pub(super) fn each_trace(
         }
         let batch: Vec<TraceId> = places[at..].iter().take(size).map(|place| place.1).collect();
         let of_spans = match records.read(&batch)? {
-            Read::All(of_spans) => of_spans,
-            Read::TooMany if batch.len() > 1 => {
+            RecordsRead::All(of_spans) => of_spans,
+            RecordsRead::TooMany if batch.len() > 1 => {
                 size = batch.len() / 2;
                 continue;
             }
             // A trace whose records do not fit is left out, like one whose spans do not fit.
-            Read::TooMany => {
+            RecordsRead::TooMany => {
                 complete = false;
                 at += 1;
                 continue;
             }
-            Read::Exhausted => return Ok(false),
+            RecordsRead::Exhausted => return Ok(false),
         };
         let filter = SpanFilter { trace_ids: Some(batch.clone()), ..SpanFilter::default() };
-        let gather = Gather {
+        let gather = GatherOptions {
             detail,
             hosts_max: 0,
             spans_max: BATCH_SPANS_MAX,
             instead: "ask for fewer traces",
         };
-        let mut gathered = match Gathered::read(reader, &filter, gather) {
+        let mut gathered = match GatheredTraces::read(reader, &filter, gather) {
             Ok(gathered) => gathered,
             Err(error) if error.is_too_large() && batch.len() > 1 => {
                 size = batch.len() / 2;
@@ -363,7 +377,7 @@ pub(super) fn each_trace(
                 continue;
             }
             let table = table(&tree, &gathered, &of_spans, &mut row_reader);
-            let fetched = Fetched { tree, table, gathered: &gathered };
+            let fetched = AssembledTrace { tree, table, gathered: &gathered };
             if visit(TraceStep::Trace(place, &fetched))?.is_break() {
                 return Ok(complete);
             }
@@ -378,7 +392,7 @@ pub(super) fn each_trace(
 }
 
 fn found_trace(
-    trace: &Fetched<'_>,
+    trace: &AssembledTrace<'_>,
     place: ResultPosition,
     fields: &Fields,
     spansets: &[Spanset],

@@ -15,7 +15,7 @@ use tidings_storage::{Detail, Scan, TimeRange};
 use super::{
     candidates::Candidates,
     compiled::{Fields, compile},
-    lenient::lenient,
+    incomplete_query::parse_incomplete,
     parse_with,
     pattern::Patterns,
     read::{detail, needs_tree},
@@ -53,7 +53,7 @@ pub(crate) fn names(
     scopes: &[Scope],
 ) -> Result<BTreeMap<Scope, BTreeSet<String>>, QueryError> {
     let mut fields = Fields::default();
-    let stages = compile(&lenient(&search.query), &mut fields);
+    let stages = compile(&parse_incomplete(&search.query), &mut fields);
     let candidates = Candidates::from_stages(&stages, &fields, search.start);
     let mut names: BTreeMap<Scope, BTreeSet<String>> = BTreeMap::new();
     // Senders are identified by hash, because a resource has up to 64 KiB.
@@ -159,7 +159,7 @@ pub(crate) fn values(
     if needs_tree(&field) {
         return Ok(Vec::new());
     }
-    let mut stages = lenient(&search.query);
+    let mut stages = parse_incomplete(&search.query);
     let exists = |field: &Field, exists| {
         let of = Box::new(Expression::Field(field.clone()));
         Stage::Spansets(Spansets::Filter(Expression::Exists(of, exists)))
@@ -247,7 +247,7 @@ fn of_tag(key: &str, value: &str, patterns: &mut Patterns) -> Result<Expression,
         "root.service.name" => field(Intrinsic::RootService),
         _ => Expression::Field(Field::attribute(Scope::Any, key)),
     };
-    let pattern = patterns.made(&format!("(?i).*{}.*", regex::escape(value)));
+    let pattern = patterns.compile(&format!("(?i).*{}.*", regex::escape(value)));
     let pattern =
         pattern.map_err(|error| QueryError::parameter("tags", format!("invalid tags: {error}")))?;
     let mut any = vec![Expression::Matches(Box::new(of.clone()), pattern, true)];

@@ -17,9 +17,9 @@ type HopKey = (Option<u32>, u32, u32, i32);
 pub(crate) fn hops(trees: &[Tree], names: &Names) -> Vec<Hop> {
     let mut hops: BTreeMap<HopKey, Hop> = BTreeMap::new();
     for tree in trees {
-        let on_way = on_way(tree);
+        let times = completion_times(tree);
         // The call that each span belongs to; a parent comes before its children.
-        let mut calls: Vec<HopKey> = Vec::with_capacity(on_way.len());
+        let mut calls: Vec<HopKey> = Vec::with_capacity(times.len());
         for (index, node) in tree.assembled.nodes.iter().enumerate() {
             let fact = tree.fact(index);
             let caller = node.parent.map(|parent| tree.fact(parent as usize).service);
@@ -44,7 +44,7 @@ pub(crate) fn hops(trees: &[Tree], names: &Names) -> Vec<Hop> {
                 completion_nano: Default::default(),
                 waiting_nano: Default::default(),
             });
-            let OnWay { working, waiting } = on_way[index];
+            let CompletionTime { working, waiting } = times[index];
             hop.completion_nano = plus(hop.completion_nano, working);
             hop.waiting_nano = plus(hop.waiting_nano, waiting);
             if !is_call {
@@ -66,23 +66,23 @@ pub(crate) fn hops(trees: &[Tree], names: &Names) -> Vec<Hop> {
 
 /// Time of a node on the path to completion.
 #[derive(Debug, Clone, Copy, Default)]
-struct OnWay {
+struct CompletionTime {
     working: DurationNanos,
     waiting: DurationNanos,
 }
 
 /// Returns the time of each node on the path to completion.
-fn on_way(tree: &Tree) -> Vec<OnWay> {
-    let mut on_way = vec![OnWay::default(); tree.assembled.nodes.len()];
+fn completion_times(tree: &Tree) -> Vec<CompletionTime> {
+    let mut times = vec![CompletionTime::default(); tree.assembled.nodes.len()];
     for segment in tree.completion().path {
-        let of = &mut on_way[segment.node as usize];
+        let of = &mut times[segment.node as usize];
         let time = match segment.spent {
             Spent::Working => &mut of.working,
             Spent::Waiting => &mut of.waiting,
         };
         *time = plus(*time, segment.end.since(segment.start));
     }
-    on_way
+    times
 }
 
 fn order(hop: &Hop) -> (UnixNanos, &Option<String>, &str, &str, u8) {

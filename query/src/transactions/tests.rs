@@ -6,7 +6,7 @@ use tidings_proto::otlp::{
 };
 use tidings_storage::{AttributeFilter, Clock, Store, StoreSettings, SystemClock, TelemetryBatch};
 
-use super::{first_stored, readings, traces_with};
+use super::{first_stored, interpretations, traces_with};
 use crate::{
     QueryError, QueryLimits, QuerySettings,
     execution::{Execution, Progress, QueryClient, Reader},
@@ -68,9 +68,10 @@ async fn ask<T: Send + 'static>(
     for batch in stored {
         store.append(batch).await.unwrap();
     }
-    let settings = QuerySettings { transaction_keys: keys(), search_rows_max };
+    let settings = QuerySettings { search_rows_max, ..QuerySettings::default() };
+    let settings = QuerySettings { transaction_keys: keys(), ..settings };
     let execution = Execution::new(clock, QueryLimits::default());
-    let progress = Arc::new(Progress::heard());
+    let progress = Arc::new(Progress::with_listener());
     let answer = execution
         .run(&store, &Arc::new(settings), Arc::clone(&progress), QueryClient::default(), ask)
         .await;
@@ -115,7 +116,7 @@ async fn keys_are_found_together_as_they_are_one_by_one() {
         for search_rows_max in [1_000_000, SPANS, 7, 3, 1, 0] {
             let ((alone, together), _) =
                 ask(stored(on_spans, on_records), search_rows_max, |reader| {
-                    let among = readings(UUID, &keys());
+                    let among = interpretations(UUID, &keys());
                     Ok((one_by_one(reader, &among)?, all_together(reader, &among)?))
                 })
                 .await;
@@ -127,7 +128,7 @@ async fn keys_are_found_together_as_they_are_one_by_one() {
 #[tokio::test]
 async fn what_is_not_stored_is_looked_for_once() {
     let (count, rows) = ask(stored(&[], &[]), 1_000_000, |reader| {
-        let among = readings(UUID, &keys());
+        let among = interpretations(UUID, &keys());
         assert_eq!(first_stored(reader, &among)?, None);
         Ok(among.len())
     })

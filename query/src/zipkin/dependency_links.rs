@@ -157,7 +157,7 @@ const SPAN_BYTES: usize = 1024;
 /// the id.
 pub(crate) fn links(reader: &Reader, start: TimeRange) -> Result<(Vec<Link>, bool), QueryError> {
     let mut traces: HashMap<u64, Vec<Span>> = HashMap::new();
-    let mut held = Held { spans: 0, bytes: 0, bytes_max: reader.limits.metrics_bytes_max };
+    let mut held = LinkBudget { spans: 0, bytes: 0, bytes_max: reader.limits.metrics_bytes_max };
     let mut full = false;
     let scan = Scan { detail: Detail::Attributes, rows_max: reader.settings.search_rows_max };
     let filter = SpanFilter { start, ..SpanFilter::default() };
@@ -197,13 +197,13 @@ pub(crate) fn links(reader: &Reader, start: TimeRange) -> Result<(Vec<Link>, boo
 }
 
 /// Accounting of the memory of the spans that were read.
-struct Held {
+struct LinkBudget {
     spans: usize,
     bytes: usize,
     bytes_max: usize,
 }
 
-impl Held {
+impl LinkBudget {
     fn is_full(&self) -> bool {
         self.spans >= SPANS_MAX || self.bytes >= self.bytes_max
     }

@@ -24,7 +24,7 @@ use super::{
 use crate::{
     QueryError,
     execution::Reader,
-    trace::{USE_SKELETON, complete::visit_whole, newest::Newest},
+    trace::{USE_SKELETON, complete_traces::visit_complete, newest_traces::NewestTraces},
 };
 
 /// Maximum time between the start of a trace and that of a span that meets a condition, before or
@@ -51,18 +51,18 @@ pub(crate) struct ZipkinTraces {
 /// Returns the spans of one trace, as they were sent; empty when nothing is stored.
 pub(crate) fn get(reader: &Reader, id: TraceId) -> Result<Vec<Span>, QueryError> {
     let mut spans = Vec::new();
-    let unvisited = visit_whole(reader, &[id], |_, trace| {
+    let unvisited = visit_complete(reader, &[id], |_, trace| {
         spans = HeldSpans::from_trace(&trace, reader.limits.view_bytes_max)?.spans;
         Ok(ControlFlow::Continue(()))
     })?;
-    unvisited.of_ids(&[id])?;
+    unvisited.into_count(&[id])?;
     Ok(spans)
 }
 
 /// Reads these traces. Ids of which nothing is stored are left out.
 pub(crate) fn get_many(reader: &Reader, ids: &[TraceId]) -> Result<ZipkinTraces, QueryError> {
     let (mut traces, mut room) = (Vec::new(), reader.limits.view_bytes_max);
-    let unvisited = visit_whole(reader, ids, |_, trace| {
+    let unvisited = visit_complete(reader, ids, |_, trace| {
         match HeldSpans::from_trace(&trace, room) {
             Ok(HeldSpans { spans, bytes }) => {
                 room -= bytes;
@@ -73,7 +73,7 @@ pub(crate) fn get_many(reader: &Reader, ids: &[TraceId]) -> Result<ZipkinTraces,
         }
         Ok(ControlFlow::Continue(()))
     })?;
-    let complete = unvisited.of_ids(ids)? == 0;
+    let complete = unvisited.into_count(ids)? == 0;
     Ok(ZipkinTraces { traces, complete, budget_spent: false })
 }
 
@@ -223,14 +223,14 @@ impl SearchState<'_> {
         count: usize,
     ) -> Result<Vec<(TraceId, UnixNanos)>, QueryError> {
         let scan = Scan { detail: Detail::Ids, rows_max: self.reader.settings.search_rows_max };
-        let mut newest = Newest::new(count);
+        let mut newest = NewestTraces::new(count);
         let stats = self.reader.newest_spans_reached(filter, scan, |rows, reached| {
             for row in 0..rows.len() {
                 newest.add(rows.trace_id(row), rows.start(row));
             }
-            Ok(newest.need(reached))
+            Ok(newest.rows_needed(reached))
         })?;
-        self.budget_spent |= !newest.is_certain(scan, stats);
+        self.budget_spent |= !newest.is_exact(scan, stats);
         Ok(newest.into_list())
     }
 
@@ -239,7 +239,7 @@ impl SearchState<'_> {
         let ids = candidates.into_iter().map(|(id, _)| id);
         let mut left: Vec<TraceId> = ids.filter(|id| self.met.insert(*id)).collect();
         while !left.is_empty() && self.has_room() {
-            let unvisited = visit_whole(self.reader, &left, |_, trace| {
+            let unvisited = visit_complete(self.reader, &left, |_, trace| {
                 self.keep_if_matching(&trace);
                 Ok(ControlFlow::Continue(()))
             })?;

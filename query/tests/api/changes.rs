@@ -45,6 +45,19 @@ fn usual(at: u64) -> [SpanBuilder; 3] {
     request(at, "GET /order", 20)
 }
 
+/// A usual request. When it is struck, orders fails, and the gateway has an exception.
+fn failing_in_orders(at: u64) -> [SpanBuilder; 3] {
+    let [served, call, order] = usual(at);
+    match is_struck(at) {
+        true => [
+            served.exception("NoOrder", "orders failed"),
+            call,
+            order.status(StatusCode::Error, "no"),
+        ],
+        false => [served, call, order],
+    }
+}
+
 /// A harness at the end of the two hours.
 async fn after(spans: impl IntoIterator<Item = SpanBuilder>) -> Harness {
     let harness = Harness::new().await;
@@ -90,11 +103,15 @@ async fn a_report_has_calls_that_take_longer() {
     let change = &orders["changes"][0];
     assert_eq!(change["isWorse"], true);
     assert!((5.0..15.0).contains(&change["factor"].as_f64().unwrap()), "{change}");
+    assert_eq!(change["worseQuantiles"], json!([50, 95, 99]), "{change}");
     assert!(begins_in_time(&report, change), "{change}");
     assert_eq!(kinds(&report["transactions"][0]), ["latency"]);
     for group in [orders, &report["transactions"][0]] {
         let since = &group["since"];
-        assert_eq!(since["startUnixNano"], group["changes"][0]["sinceUnixNano"]);
+        let change = &group["changes"][0];
+        assert_eq!(since["startUnixNano"], change["sinceUnixNano"]);
+        let of_change = text(&since[format!("p{}Nano", change["quantile"])]);
+        assert_eq!(change["now"], of_change.parse::<f64>().unwrap(), "one number: {group}");
         let numbers = |stats: &Json| {
             let nanos = |key: &str| text(&stats[key]).parse::<u64>().unwrap();
             (nanos("p50Nano"), nanos("p95Nano"), stats["count"].as_u64().unwrap())
@@ -128,6 +145,7 @@ async fn a_report_has_calls_that_fail() {
         assert_eq!((&change["isWorse"], &change["before"]), (&json!(true), &json!(0.0)));
         assert!((0.1..0.4).contains(&change["now"].as_f64().unwrap()), "{change}");
         assert_eq!(change.get("factor"), None, "nothing failed before");
+        assert_eq!(change.get("worseQuantiles"), None, "only durations have quantiles");
         let failure = json!({ "service": "orders", "message": "no", "share": 1.0 });
         assert_eq!(group["failures"], json!([failure]));
     }
@@ -163,6 +181,22 @@ async fn failures_are_named_by_the_deepest_failed_span_that_says_why() {
     let orders = service(&report, "orders");
     assert_eq!(kinds(orders), ["errors"], "{orders}");
     assert_eq!(orders.get("failures"), None, "its spans do not say why they failed");
+}
+
+#[tokio::test]
+async fn a_type_that_became_worse_perhaps_by_chance_is_not_as_usual() {
+    let rare = |at: u64| request(at, "GET /rare", if at < HOUR { 20 } else { 90 });
+    let before = (0..12).map(|number| number * 5 * MINUTE + 7_000);
+    let now = (0..3).map(|number| HOUR + number * 20 * MINUTE + 7_000);
+    let harness = after(times().flat_map(usual).chain(before.chain(now).flat_map(rare))).await;
+    let report = report(&harness).await;
+    let of = |operation: &str| {
+        let mut types = report["transactions"].as_array().unwrap().iter();
+        let found = types.find(|group| group["operation"] == operation).unwrap();
+        (found["changes"].clone(), found["isUncertain"].clone())
+    };
+    assert_eq!(of("GET /rare"), (json!([]), json!(true)));
+    assert_eq!(of("GET /order"), (json!([]), Json::Null));
 }
 
 #[tokio::test]
@@ -250,19 +284,38 @@ async fn all_sentences_about_the_subject_of_the_headline_state_its_numbers() {
 }
 
 #[tokio::test]
+async fn a_headline_about_an_endpoint_states_the_numbers_of_its_row() {
+    let requests = times().flat_map(|at| {
+        let took = if at < CHANGED_FROM { 20 } else { 70 + at / MINUTE };
+        let number = at / 1_000 + 1;
+        let jitter = number * 37 % 11;
+        [
+            span(number, 1, "shop", "GET /order")
+                .at(at, at + took + 20 + jitter)
+                .kind(SpanKind::Server),
+            span(number, 2, "shop", "charge")
+                .parent(1)
+                .at(at + 5, at + 5 + took + jitter)
+                .kind(SpanKind::Client)
+                .attribute("peer.service", "bank"),
+        ]
+    });
+    let report = report(&after(requests).await).await;
+    let headline = &report["headline"];
+    assert_eq!(headline["subject"]["peer"], "bank", "{report}");
+    let bank = service(&report, "bank");
+    assert_eq!(bank["uninstrumented"], true, "{bank}");
+    let change = &headline["change"];
+    assert_eq!((&change["kind"], &change["quantile"]), (&json!("latency"), &json!(50)));
+    assert_eq!(change["sinceUnixNano"], bank["since"]["startUnixNano"]);
+    let p50: f64 = text(&bank["since"]["p50Nano"]).parse().unwrap();
+    assert_eq!(change["now"].as_f64(), Some(p50), "{change} {bank}");
+    assert_eq!(bank["sentence"]["change"], *change);
+}
+
+#[tokio::test]
 async fn an_exception_follows_from_a_service_that_fails_more() {
-    let failing = |at: u64| {
-        let [served, call, order] = usual(at);
-        match is_struck(at) {
-            true => [
-                served.exception("NoOrder", "orders failed"),
-                call,
-                order.status(StatusCode::Error, "no"),
-            ],
-            false => [served, call, order],
-        }
-    };
-    let report = report(&after(times().flat_map(failing)).await).await;
+    let report = report(&after(times().flat_map(failing_in_orders)).await).await;
     let gateway = service(&report, "gateway");
     assert_eq!(kinds(gateway), ["newException"], "{gateway}");
     assert_eq!(gateway["onlyFeels"], true, "{gateway}");
@@ -271,6 +324,37 @@ async fn an_exception_follows_from_a_service_that_fails_more() {
         (&sentence["subject"]["service"], &sentence["change"]["kind"]),
         (&json!("orders"), &json!("errors"))
     );
+}
+
+#[tokio::test]
+async fn a_group_of_exceptions_names_the_one_of_another_service_that_it_follows_from() {
+    let failing = |at: u64| {
+        let [served, call, order] = failing_in_orders(at);
+        match is_struck(at) {
+            true => [served, call, order.exception("NoOrder", "orders failed")],
+            false => [served, call, order],
+        }
+    };
+    let harness = after(times().flat_map(failing)).await;
+    assert_eq!(service(&report(&harness).await, "gateway")["onlyFeels"], true);
+    let second_hour = second_hour().replace("/changes?", "");
+    let list = harness.get(&format!("/exceptions?compare=true&sources=true&{second_hour}")).await;
+    let groups: BTreeMap<String, &Json> = list["groups"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|group| (text(&group["service"]), group))
+        .collect();
+    let (gateway, orders) = (groups["gateway"], groups["orders"]);
+    assert_eq!(gateway["followsId"], orders["id"], "{list}");
+    assert_eq!(gateway["followsService"], "orders");
+    assert_eq!((orders.get("followsId"), orders.get("followsService")), (None, None));
+    let plain = harness.get(&format!("/exceptions?compare=true&{second_hour}")).await;
+    for group in plain["groups"].as_array().unwrap() {
+        assert_eq!(group.get("followsId"), None, "not asked for");
+    }
+    let implied = harness.get(&format!("/exceptions?sources=true&{second_hour}")).await;
+    assert_eq!(implied["groups"], list["groups"], "sources are those of groups that are compared");
 }
 
 #[tokio::test]

@@ -6,7 +6,7 @@ use tidings_query::QueryLimits;
 
 use crate::harness::{BEGIN, Harness, MILLI, SpanBuilder, checkout, span, text, trace_id};
 
-/// 1,000 requests, every tenth slow. The slow ones come from `eu`, which determines version and
+/// 1,000 requests, every tenth slow. The slow ones come from `eu`, which determines size and
 /// zone. Half of the slow ones come from a browser that the others use less often.
 fn requests() -> Vec<SpanBuilder> {
     (0..1_000_u64)
@@ -20,6 +20,7 @@ fn requests() -> Vec<SpanBuilder> {
                 .at(n, n + duration)
                 .attribute("region", region)
                 .attribute("zone", format!("{region}-1"))
+                .attribute("size", if region == "eu" { "small" } else { "large" })
                 .attribute("browser", browser)
                 .attribute("coin", if pick % 2 == 0 { "heads" } else { "tails" })
                 .attribute("request.id", format!("r-{n}"))
@@ -72,9 +73,13 @@ async fn what_explains_the_selected_spans_comes_first_and_chance_does_not_come_a
     all.extend(together);
     all.sort_unstable();
     assert_eq!(all, ["bytes", "status"]);
-    // The zone always goes with the region.
+    // The size and the zone always go with the region. Their values are those of the slow spans.
     let region = of("region").unwrap();
-    assert_eq!(region["together"][0]["key"], "zone");
+    let together = region["together"].as_array().unwrap().iter();
+    let together: Vec<(String, String)> =
+        together.map(|other| (text(&other["key"]), text(&other["value"]))).collect();
+    let expected = [("size", "small"), ("zone", "eu-1")];
+    assert_eq!(together, expected.map(|(key, value)| (key.to_owned(), value.to_owned())));
     let eu =
         region["values"].as_array().unwrap().iter().find(|value| value["value"] == "eu").unwrap();
     let counted = requests()

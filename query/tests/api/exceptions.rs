@@ -66,6 +66,54 @@ async fn an_exception_is_new_when_the_time_before_has_none() {
 }
 
 #[tokio::test]
+async fn of_the_exceptions_of_one_failure_the_deepest_is_first() {
+    let harness = Harness::new().await;
+    let failed = |trace: u64| {
+        let at = trace * 100;
+        [
+            span(trace, 1, "access", "pay").at(at, at + 50).exception("Failed", "no"),
+            span(trace, 2, "bank", "charge")
+                .parent(1)
+                .at(at + 10, at + 40)
+                .exception("Refused", "no"),
+            span(trace, 3, "alarm", "log").parent(1).at(at + 20, at + 21),
+        ]
+    };
+    harness.send((1..4).flat_map(failed)).await;
+    let list = harness.get("/exceptions").await;
+    let types: Vec<&Json> =
+        list["groups"].as_array().unwrap().iter().map(|group| &group["exceptionType"]).collect();
+    assert_eq!(types, ["Refused", "Failed"], "not in the order of services");
+}
+
+#[tokio::test]
+async fn an_exception_is_multiplied_from_ten_and_from_three_times_as_many_as_before() {
+    let harness = Harness::new().await;
+    let cases = [
+        ("Usual", 5, 14, false, Some(2.8)),
+        ("Grown", 4, 12, true, Some(3.0)),
+        ("Came", 0, 11, false, None),
+        ("Few", 3, 9, false, Some(3.0)),
+        ("Less", 4, 2, false, Some(0.5)),
+    ];
+    for (case, (kind, before, now, ..)) in (1..).zip(cases) {
+        let first = case * 100;
+        let earlier = (0..before).map(|n| thrown(first + n, n, kind));
+        let later = (0..now).map(|n| thrown(first + before + n, 11 * MINUTE + n, kind));
+        harness.send(earlier.chain(later)).await;
+    }
+    let list = harness.get(&compared("")).await;
+    let group =
+        |group: &Json| json!([group["exceptionType"], group["isMultiplied"], group.get("factor")]);
+    let found: Vec<Json> = list["groups"].as_array().unwrap().iter().map(group).collect();
+    let expected = cases.map(|(kind, _, _, multiplied, factor)| json!([kind, multiplied, factor]));
+    assert_eq!(found, expected);
+    let plain = harness.get(&compared("").replace("&compare=true", "")).await;
+    assert_eq!(plain["groups"][1]["isMultiplied"], false, "nothing to compare with");
+    assert_eq!(plain["groups"][1].get("factor"), None);
+}
+
+#[tokio::test]
 async fn nothing_is_new_where_nothing_is_stored_of_the_time_before() {
     let harness = Harness::new().await;
     harness.send([thrown(1, 11 * MINUTE, "Declined")]).await;

@@ -116,7 +116,8 @@ impl Harness {
         let shared: Arc<dyn Clock> = Arc::<TestClock>::clone(&clock);
         let (store, _) = Store::open(settings, Arc::clone(&shared)).await.unwrap();
         let transaction_keys = ["tid", "order.id", "x-request-id"].map(str::to_owned).to_vec();
-        let settings = QuerySettings { transaction_keys, search_rows_max };
+        let settings = QuerySettings { search_rows_max, ..QuerySettings::default() };
+        let settings = QuerySettings { transaction_keys, ..settings };
         let service = QueryService::with_limits(store.clone(), settings, limits, shared);
         let zipkin = zipkin_router(service.clone());
         Self { store, router: router(service.clone()), service, zipkin, clock, _folder: folder }

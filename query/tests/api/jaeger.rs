@@ -50,7 +50,7 @@ impl Harness {
     }
 
     /// Returns the trace ids that v1 finds in the test data.
-    async fn searched(&self, query: &str) -> Vec<String> {
+    async fn search_stats(&self, query: &str) -> Vec<String> {
         let (start, end) = (BEGIN / MICRO, BEGIN / MICRO + 1_000_000);
         let answer = self.jaeger(&format!("/api/traces?start={start}&end={end}&{query}")).await;
         ids(&answer)
@@ -485,7 +485,7 @@ async fn finds_what_one_span_matches(harness: &Harness) {
         ("service=Shop&minDuration=0s&maxDuration=0s", all.clone()),
         ("service=Shop&lookback=1h&nonsense=1", all.clone()),
     ] {
-        assert_eq!(harness.searched(query).await, found(&expected), "{query}");
+        assert_eq!(harness.search_stats(query).await, found(&expected), "{query}");
     }
     let at = |millis: u64| BEGIN / MICRO + millis * 1_000;
     for (start, end, expected) in [
@@ -576,7 +576,7 @@ async fn names_may_be_odd() {
         let answer = harness.jaeger(&format!("/api/services/{path}/operations")).await;
         assert_eq!(answer["data"], json!([expected]), "{path}");
     }
-    assert_eq!(harness.searched("service=OTLPResourceNoServiceName").await, found(&[3]));
+    assert_eq!(harness.search_stats("service=OTLPResourceNoServiceName").await, found(&[3]));
 }
 
 #[tokio::test]

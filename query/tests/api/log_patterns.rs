@@ -2,7 +2,7 @@
 
 use serde_json::{Value as Json, json};
 
-use crate::harness::{BEGIN, Harness, MILLI, record, text};
+use crate::harness::{BEGIN, Harness, MILLI, record, span, text};
 
 /// Minutes of the window, and of the time before it.
 const MINUTES: u64 = 14;
@@ -99,6 +99,26 @@ async fn forms_that_only_the_compared_time_drops_leave_their_service_uncompared(
     let answer = harness.get(&path).await;
     assert_eq!(listed(&answer), ["shop: cart was lost, gone 0"]);
     assert_eq!((&answer["otherCount"], &answer["count"]), (&json!(0), &json!(140)));
+}
+
+#[tokio::test]
+async fn a_report_of_changes_names_the_time_whose_rare_forms_leave_a_service_uncompared() {
+    let harness = noisy(false).await;
+    let minute = |minute: u64| BEGIN + minute * 60_000 * MILLI;
+    let calls =
+        (0..6 * 3 * MINUTES).map(|n| span(n + 1, 1, "shop", "get").at(n * 10_000, n * 10_000 + 5));
+    harness.send(calls).await;
+    for (first, time) in
+        [(MINUTES, "of the window have"), (2 * MINUTES, "of the time before it have")]
+    {
+        let (start, end) = (minute(first), minute(first + MINUTES));
+        let report = harness.get(&format!("/changes?explain=true&start={start}&end={end}")).await;
+        let partial = report["partial"].as_array().unwrap().iter();
+        let partial = partial.filter(|of| of["part"] == "logPatterns");
+        let reasons: Vec<String> = partial.map(|of| text(&of["reason"])).collect();
+        assert_eq!(reasons.len(), 1, "{report}");
+        assert!(reasons[0].contains(time), "{reasons:?}");
+    }
 }
 
 #[tokio::test]

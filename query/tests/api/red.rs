@@ -361,3 +361,168 @@ async fn spans_that_serve_requests_or_messages_are_one_group() {
         harness.store.flush().await.unwrap();
     }
 }
+
+/// Thirty calls of an operation in a minute, one a second. The first `failed` ones fail.
+fn calls(first: u64, minute: u64, operation: &str, duration: u64, failed: u64) -> Vec<SpanBuilder> {
+    let call = |n: u64| {
+        let start = minute * 60_000 + n * 1_000;
+        let status = if n < failed { StatusCode::Error } else { StatusCode::Unset };
+        span(first + n, first + n, "shop", operation)
+            .at(start, start + duration)
+            .kind(SpanKind::Server)
+            .status(status, "")
+    };
+    (0..30).map(call).collect()
+}
+
+#[tokio::test]
+async fn groups_are_compared_with_their_calls_in_as_long_a_time_before() {
+    let harness = Harness::new().await;
+    let minute = |n: u64| {
+        let start = BEGIN + n * 60_000 * MILLI;
+        format!("start={start}&end={}", start + 60_000 * MILLI)
+    };
+    harness.send(calls(100, 0, "get", 10, 0)).await;
+    harness.send(calls(200, 0, "put", 10, 0)).await;
+    harness.send(calls(300, 0, "old", 10, 0)).await;
+    harness.send(calls(400, 1, "get", 50, 0)).await;
+    harness.send(calls(500, 1, "new", 10, 0)).await;
+    harness.send(calls(600, 1, "put", 10, 15)).await;
+    for is_flushed in [false, true] {
+        let path = format!("/red?by=operation,served&compare=true&{}", minute(1));
+        let red = harness.get(&path).await;
+        assert_eq!(red["knownSinceUnixNano"], BEGIN.to_string());
+        let groups = red["groups"].as_array().unwrap();
+        let judged: Vec<Json> = groups
+            .iter()
+            .map(|of| json!([of["operation"], of["slowerFactor"], of["failsMore"]]))
+            .collect();
+        let expected =
+            [json!(["get", 5.0, false]), json!(["new", null, false]), json!(["put", null, true])];
+        assert_eq!(judged, expected, "flushed: {is_flushed}");
+        let before = json!({
+            "callCount": 30, "ratePerSecond": 0.5, "errorShare": 0.0,
+            "p50Nano": "10000000", "p95Nano": "10000000", "p99Nano": "10000000",
+        });
+        assert_eq!((&groups[0]["before"], groups[1].get("before")), (&before, None));
+        let first = harness.get(&format!("{path}&limit=1")).await;
+        assert_eq!(first["groups"][0], groups[0], "paired before the limit");
+
+        let plain = harness.get(&path.replace("&compare=true", "")).await;
+        let earliest = harness.get(&path.replace(&minute(1), &minute(0))).await;
+        for answer in [plain, earliest] {
+            assert_eq!(answer.get("knownSinceUnixNano"), None);
+            for group in answer["groups"].as_array().unwrap() {
+                let fields = ["before", "slowerFactor", "failsMore"].map(|name| group.get(name));
+                assert_eq!(fields, [None; 3], "{group}");
+            }
+        }
+        harness.store.flush().await.unwrap();
+    }
+    let (status, problem) =
+        harness.problem("/red?by=service,attribute:service.version&compare=true").await;
+    assert_eq!((status, &problem["parameter"]), (400, &json!("compare")));
+}
+
+#[tokio::test]
+async fn steps_of_the_time_before_are_those_of_its_own_answer() {
+    let harness = Harness::new().await;
+    let minute = |n: u64| {
+        let start = BEGIN + n * 60_000 * MILLI;
+        format!("start={start}&end={}&step=10s", start + 60_000 * MILLI)
+    };
+    harness.send(calls(100, 0, "get", 10, 4)).await;
+    harness.send(calls(200, 1, "get", 10, 0)).await;
+    harness.send(calls(300, 1, "new", 10, 0)).await;
+    for is_flushed in [false, true] {
+        let red = |rest: &str, n: u64| format!("/red?by=operation,served{rest}&{}", minute(n));
+        let compared = harness.get(&red("&compare=true", 1)).await;
+        let mut stepped = harness.get(&red("&beforeSteps=true", 1)).await;
+        let before = harness.get(&red("", 0)).await;
+        let steps = &before["groups"][0]["steps"];
+        assert_eq!(steps.as_array().unwrap().len(), 3, "flushed: {is_flushed}");
+        assert_eq!(steps[0]["errorCount"], 4);
+        let groups = stepped["groups"].as_array_mut().unwrap();
+        let found: Vec<Option<Json>> =
+            groups.iter_mut().map(|of| of.as_object_mut().unwrap().remove("beforeSteps")).collect();
+        assert_eq!(found, [Some(steps.clone()), None], "flushed: {is_flushed}");
+        assert_eq!(stepped["groups"], compared["groups"], "all else is that of `compare`");
+        harness.store.flush().await.unwrap();
+    }
+    let (status, problem) = harness.problem("/red?by=attribute:a&beforeSteps=true").await;
+    assert_eq!((status, &problem["parameter"]), (400, &json!("beforeSteps")));
+}
+
+/// Served calls of the shop in one version: of each case the number, how many fail, and how many
+/// milliseconds they take.
+fn versions(cases: &[(&str, u64, u64, u64)]) -> Vec<SpanBuilder> {
+    let mut spans: Vec<SpanBuilder> = Vec::new();
+    for (version, count, failed, duration) in cases {
+        for n in 0..*count {
+            let id = spans.len() as u64 + 1;
+            let status = if n < *failed { StatusCode::Error } else { StatusCode::Unset };
+            let call = span(id, id, "shop", "buy").at(id, id + duration).status(status, "");
+            spans.push(call.kind(SpanKind::Server).attribute("service.version", *version));
+        }
+    }
+    spans
+}
+
+#[tokio::test]
+async fn a_value_is_judged_against_all_other_values_and_not_by_chance() {
+    let window = format!("start={BEGIN}&end={}", BEGIN + 60_000 * MILLI);
+    for (cases, expected) in [
+        // 9.4 % and 7.9 % of 500 are chance.
+        (
+            vec![("a", 500, 47, 10), ("b", 494, 39, 10)],
+            vec![json!(["a", null, false]), json!(["b", null, false])],
+        ),
+        (
+            vec![("a", 500, 150, 50), ("b", 494, 39, 10)],
+            vec![json!(["a", 5.0, true]), json!(["b", null, false])],
+        ),
+        // The other values count together.
+        (
+            vec![("c", 40, 20, 30), ("d", 12, 0, 10), ("e", 8, 0, 10)],
+            vec![json!(["c", 3.0, true]), json!(["d", null, false]), json!(["e", null, false])],
+        ),
+        // Fewer than 20 calls of the others prove nothing.
+        (
+            vec![("a", 40, 20, 50), ("b", 19, 0, 10)],
+            vec![json!(["a", null, null]), json!(["b", null, false])],
+        ),
+        (vec![("a", 40, 20, 50)], vec![json!(["a", null, null])]),
+    ] {
+        let harness = Harness::new().await;
+        harness.send(versions(&cases)).await;
+        let path = format!("/red?{window}&by=attribute:service.version");
+        let red = harness.get(&path).await;
+        let fields = ["attribute", "slowerThanOthersFactor", "failsMoreThanOthers"];
+        let judged = |red: &Json| -> Vec<Json> {
+            let groups = red["groups"].as_array().unwrap().iter();
+            groups.map(|of| json!(fields.map(|name| &of[name]))).collect()
+        };
+        assert_eq!(judged(&red), expected, "{cases:?}");
+        let first = harness.get(&format!("{path}&limit=1")).await;
+        assert_eq!(first["groups"][0], red["groups"][0], "{cases:?}: before the limit");
+    }
+}
+
+#[tokio::test]
+async fn a_value_is_compared_with_calls_of_the_same_service_and_kind_only() {
+    let harness = Harness::new().await;
+    let failing = versions(&[("a", 40, 40, 10)]);
+    let fine = (1_001..1_041).map(|id| {
+        let call = span(id, id, "shop", "ask").at(id, id + 10).kind(SpanKind::Client);
+        call.attribute("service.version", "b")
+    });
+    harness.send(failing).await;
+    harness.send(fine).await;
+    let window = format!("start={BEGIN}&end={}", BEGIN + 60_000 * MILLI);
+    for (by, expected) in [("", json!(true)), ("kind,", Json::Null)] {
+        let path = format!("/red?{window}&by={by}attribute:service.version");
+        let red = harness.get(&path).await;
+        let failing = red["groups"].as_array().unwrap().iter().find(|of| of["attribute"] == "a");
+        assert_eq!(failing.unwrap()["failsMoreThanOthers"], expected, "{by}");
+    }
+}

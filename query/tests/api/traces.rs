@@ -56,6 +56,27 @@ async fn a_skeleton_has_the_same_rows_in_columns() {
 }
 
 #[tokio::test]
+async fn each_service_has_its_share_of_the_critical_path() {
+    let harness = Harness::new().await;
+    let root = span(1, 1, "shop", "buy").at(0, 100);
+    let called = [(2, "payment", 0, 60), (3, "stock", 60, 75), (4, "mail", 5, 5)];
+    let called = called.map(|(id, service, start, end)| {
+        span(1, id, service, "work").parent(1).at(start, end).kind(SpanKind::Server)
+    });
+    harness.send(called.into_iter().chain([root, span(2, 1, "shop", "tick").at(7, 7)])).await;
+    for (trace, expected) in [
+        (1, serde_json::json!([["payment", 0.6], ["shop", 0.25], ["stock", 0.15], ["mail", 0.0]])),
+        (2, serde_json::json!([["shop", 0.0]])),
+    ] {
+        let skeleton = harness.get(&format!("/traces/{}/skeleton", trace_id(trace))).await;
+        let services = skeleton["summary"]["services"].as_array().unwrap().iter();
+        let shares: Vec<Json> =
+            services.map(|one| serde_json::json!([one["service"], one["criticalShare"]])).collect();
+        assert_eq!(Json::from(shares), expected);
+    }
+}
+
+#[tokio::test]
 async fn events_of_spans_are_columns_of_the_skeleton() {
     let harness = Harness::new().await;
     let at = |millis: u64| BEGIN + millis * MILLI;

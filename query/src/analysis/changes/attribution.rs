@@ -15,6 +15,7 @@ use super::{
     shapes::{ShapeChange, ShapeChanges, changed_shapes},
     statistics::{corrected, float, share_test},
 };
+use crate::trace::summary::ratio;
 
 /// Minimum confidence. An uncertain contribution comes last but is not left out.
 const CONFIDENCE_MIN: f64 = 0.001;
@@ -134,7 +135,7 @@ fn weigh(
     let slower = part(effect.slower * confidence(slower_p));
     let repeated = part(shape.repeated);
     let more_fail =
-        share(root.failed.now, root.traces.now) - share(root.failed.before, root.traces.before);
+        ratio(root.failed.now, root.traces.now) - ratio(root.failed.before, root.traces.before);
     let survived = if more_fail > 0.0 { 1.0 } else { SURVIVED_WEIGHT };
     let repeating = distinct(&shape.repeating).min(root.traces.now);
     let repeats_p = share_test((repeating, root.traces.now), (0, root.traces.before));
@@ -166,10 +167,6 @@ fn confidence(p_value: f64) -> f64 {
 /// Number of distinct traces in these pairs of trace index and span index.
 fn distinct(places: &[(u32, u32)]) -> u64 {
     places.chunk_by(|a, b| a.0 == b.0).fold(0, |count, _| count + 1)
-}
-
-fn share(part: u64, whole: u64) -> f64 {
-    if whole == 0 { 0.0 } else { float(part) / float(whole) }
 }
 
 fn roots(traces: Sides<&[SampledTrace]>) -> BTreeMap<u32, Root> {

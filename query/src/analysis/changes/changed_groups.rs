@@ -23,6 +23,8 @@ use crate::analysis::{CallSteps, window::Window};
 
 /// Maximum p-value after correction for the number of tests.
 pub(super) const P_VALUE_MAX: f64 = 0.01;
+/// Maximum p-value, before that correction, of a difference about which too few calls say nothing.
+const UNCERTAIN_P_MAX: f64 = 0.1;
 /// Minimum factor between two durations.
 const LATENCY_FACTOR_MIN: f64 = 1.2;
 /// Minimum difference of two durations, in nanoseconds.
@@ -184,6 +186,7 @@ pub(super) fn judge(groups: Vec<ComparedGroup<'_>>, stretches: Stretches) -> Vec
     let calls_max = float(calls_max.unwrap_or(1).max(1));
     let mut judged: Vec<ChangedGroup> = Vec::with_capacity(groups.len());
     for (group, candidates) in groups.into_iter().zip(candidates) {
+        let is_uncertain = candidates.iter().any(|candidate| candidate.is_uncertain);
         let mut changes: Vec<Candidate> = candidates
             .into_iter()
             .map(|mut candidate| {
@@ -198,12 +201,19 @@ pub(super) fn judge(groups: Vec<ComparedGroup<'_>>, stretches: Stretches) -> Vec
         let left: f64 = changes.iter().map(|candidate| 1.0 - candidate.weight).product();
         let begin = changes.iter().find_map(|candidate| candidate.change.since_unix_nano);
         let Sides { now, before } = group.sides;
+        let since = begin.map(|begin| now.since(begin, stretches));
+        if let Some(since) = &since {
+            for candidate in &mut changes {
+                set_value_since(&mut candidate.change, since);
+            }
+        }
+        let is_uncertain = is_uncertain && changes.is_empty();
         judged.push(ChangedGroup {
             service: group.service,
             operation: group.operation,
             uninstrumented: group.uninstrumented,
             now: now.all.stats(stretches.seconds.now),
-            since: begin.map(|begin| now.since(begin, stretches)),
+            since,
             before: before.all.stats(stretches.seconds.before),
             steps: now.steps.iter().map(step).collect(),
             baseline_steps: before.steps.iter().map(step).collect(),
@@ -212,10 +222,34 @@ pub(super) fn judge(groups: Vec<ComparedGroup<'_>>, stretches: Stretches) -> Vec
             sentence: None,
             score: (1.0 - left) * traffic,
             only_feels: false,
+            is_uncertain,
         });
     }
     rank(&mut judged);
     judged
+}
+
+/// Replaces the present value of a change of durations by that of the calls since its begin, which
+/// the group states as its own. The part of the window that was tested may begin earlier.
+fn set_value_since(change: &mut Change, since: &StatsSince) {
+    let begin = Some(since.start_unix_nano);
+    if change.kind != ChangeKind::Latency || change.since_unix_nano != begin {
+        return;
+    }
+    let nanos = match change.quantile {
+        Some(50) => since.stats.p50_nano,
+        Some(95) => since.stats.p95_nano,
+        Some(99) => since.p99_nano,
+        _ => return,
+    };
+    let now = float(nanos.0);
+    let difference = now - change.before;
+    // A few calls since the begin may take as long as before. They do not reverse the change.
+    if nanos.0 > 0 && difference * change.difference > 0.0 {
+        change.now = now;
+        change.difference = difference;
+        change.factor = (change.before > 0.0).then(|| now / change.before);
+    }
 }
 
 /// Puts the most changed first.
@@ -245,11 +279,18 @@ struct Candidate {
     change: Change,
     weight: f64,
     is_large: bool,
+    /// Set when its aspect became worse by enough to matter, though chance may be the reason.
+    is_uncertain: bool,
 }
 
 impl ComparedGroup<'_> {
     fn calls(&self) -> u64 {
         self.sides.now.all.count.max(self.sides.before.all.count)
+    }
+
+    /// Returns the number of tests of an aspect: one for the window and one for each recent part.
+    fn tests(&self) -> f64 {
+        float(self.sides.now.recent.len() as u64 + 1)
     }
 }
 
@@ -261,7 +302,7 @@ fn candidates(group: &ComparedGroup<'_>, stretches: Stretches) -> Vec<Candidate>
         let recent = group.sides.now.recent.iter().map(|(_, part)| part);
         std::iter::once(&group.sides.now.all).chain(recent).zip(lengths)
     };
-    let tests = float(parts().count() as u64);
+    let tests = group.tests();
     let best = |test: &dyn Fn(&PartCalls, u64) -> Option<Candidate>| {
         let mut best: Option<Candidate> = None;
         for mut candidate in parts().filter_map(|(part, divisor)| test(part, divisor)) {
@@ -286,6 +327,12 @@ impl Candidate {
         let counts = self.is_large && self.change.p_value < P_VALUE_MAX;
         if counts { self.weight } else { 0.0 }
     }
+
+    /// Reports whether it is a change for the worse that matters, with a p-value below this maximum
+    /// after this many tests.
+    fn is_worse(&self, tests: f64, p_value_max: f64) -> bool {
+        self.change.is_worse && self.is_large && self.change.p_value * tests < p_value_max
+    }
 }
 
 /// A change of a value.
@@ -298,6 +345,7 @@ pub(super) fn change(kind: ChangeKind, before: f64, now: f64, is_worse: bool) ->
         factor: (before > 0.0).then(|| now / before),
         difference: now - before,
         quantile: None,
+        worse_quantiles: Vec::new(),
         since_unix_nano: None,
         p_value: 1.0,
         text: None,
@@ -313,6 +361,7 @@ fn latency(group: &ComparedGroup<'_>, now: &PartCalls, stretches: Stretches) -> 
     let rank = rank_test(&now.durations, &before.durations);
     let all = |of: &[(u64, u64)]| of.iter().map(|(_, count)| count).sum::<u64>();
     let (all_now, all_before) = (all(&now.durations), all(&before.durations));
+    let tests = group.tests();
     let of_quantile = |(percent, weight): (u64, f64)| {
         let was = quantile(&before.durations, percent);
         let (b, n) = (float(was), float(quantile(&now.durations, percent)));
@@ -331,11 +380,17 @@ fn latency(group: &ComparedGroup<'_>, now: &PartCalls, stretches: Stretches) -> 
         change.quantile = u8::try_from(percent).ok();
         change.p_value = (p_value * 3.0).min(1.0);
         let weight = weight * steepness / (steepness + 0.7) * better(&change);
-        Candidate { change, weight, is_large }
+        Candidate { change, weight, is_large, is_uncertain: false }
     };
-    let mut best = QUANTILES.map(of_quantile).into_iter().max_by(|a, b| {
+    let tested = QUANTILES.map(of_quantile);
+    let is_uncertain = tested.iter().any(|of| of.is_worse(tests, UNCERTAIN_P_MAX));
+    let worse = tested.iter().filter(|of| of.is_worse(tests, P_VALUE_MAX));
+    let worse = worse.filter_map(|of| of.change.quantile).collect();
+    let mut best = tested.into_iter().max_by(|a, b| {
         a.worth().total_cmp(&b.worth()).then_with(|| b.change.quantile.cmp(&a.change.quantile))
     })?;
+    best.change.worse_quantiles = worse;
+    best.is_uncertain = is_uncertain;
     let percent = best.change.quantile;
     best.change.since_unix_nano = since(group, stretches, best.is_large, |step| {
         let duration =
@@ -359,7 +414,9 @@ fn errors(group: &ComparedGroup<'_>, now: &PartCalls, stretches: Stretches) -> O
         (float(step.error_count) / float(step.count.max(1)), float(step.count))
     });
     let weight = (1.5 * (is - was).abs().sqrt()).min(1.0) * better(&change);
-    Some(Candidate { change, weight, is_large })
+    let mut candidate = Candidate { change, weight, is_large, is_uncertain: false };
+    candidate.is_uncertain = candidate.is_worse(group.tests(), UNCERTAIN_P_MAX);
+    Some(candidate)
 }
 
 fn rate(
@@ -403,7 +460,8 @@ fn rate(
     };
     change.since_unix_nano =
         since(group, stretches, kind == ChangeKind::Throughput, |step| (float(step.count), 1.0));
-    Some(Candidate { change, weight, is_large: factor >= RATE_FACTOR_MIN })
+    let is_large = factor >= RATE_FACTOR_MIN;
+    Some(Candidate { change, weight, is_large, is_uncertain: false })
 }
 
 fn better(change: &Change) -> f64 {
@@ -439,7 +497,8 @@ mod tests {
     use tidings_proto::api::LatencyStats;
 
     use super::{
-        CallsInStep, DurationNanos, GroupCalls, PartCalls, Sides, Stretches, UnixNanos, Window,
+        CallsInStep, Change, ChangeKind, DurationNanos, GroupCalls, GroupStats, PartCalls, Sides,
+        StatsSince, Stretches, UnixNanos, Window, change, set_value_since,
     };
 
     #[test]
@@ -473,5 +532,32 @@ mod tests {
         assert_eq!(since(45), (3, 1, 9), "no part begins later, but a step does");
         let rate = calls.since(UnixNanos(30 * SECOND), stretches).stats.rate_per_second;
         assert!((rate - 0.1).abs() < 1e-9, "three calls in 30 seconds: {rate}");
+    }
+
+    #[test]
+    fn a_change_of_durations_states_the_quantile_since_its_begin() {
+        let part = PartCalls { count: 3, errors: 0, durations: vec![(500, 3)] };
+        let stats = GroupStats { p95_nano: DurationNanos(600), ..part.stats(60.0) };
+        let begin = UnixNanos(40);
+        let since = StatsSince { start_unix_nano: begin, stats, p99_nano: DurationNanos(700) };
+        let stated = |quantile: u8, before: f64, now: f64| {
+            let change = Change {
+                quantile: Some(quantile),
+                since_unix_nano: Some(begin),
+                ..change(ChangeKind::Latency, before, now, now > before)
+            };
+            let mut stated = change.clone();
+            set_value_since(&mut stated, &since);
+            (stated != change).then_some((stated.now, stated.difference, stated.factor))
+        };
+        assert_eq!(stated(50, 250.0, 457.0), Some((500.0, 250.0, Some(2.0))));
+        assert_eq!(stated(95, 300.0, 457.0), Some((600.0, 300.0, Some(2.0))));
+        assert_eq!(stated(99, 1_400.0, 900.0), Some((700.0, -700.0, Some(0.5))));
+        assert_eq!(stated(50, 600.0, 900.0), None, "it does not turn into the contrary");
+        assert_eq!(stated(0, 250.0, 457.0), None, "the mean is not among the numbers since");
+        let other = Change { quantile: Some(50), ..change(ChangeKind::Latency, 1.0, 2.0, true) };
+        let mut unchanged = other.clone();
+        set_value_since(&mut unchanged, &since);
+        assert_eq!(unchanged, other, "it has no begin");
     }
 }

@@ -11,6 +11,7 @@ use super::{
     sampled::{SampledSpan, SampledTrace, Sides},
     statistics::{count_above, counted, float, quantile, rank_test, share_test},
 };
+use crate::trace::summary::ratio;
 
 /// Minimum number of calls on each side that are compared.
 const CALLS_MIN: usize = 4;
@@ -99,8 +100,7 @@ fn waited(trace: &SampledTrace, place: u32, children: &[u32]) -> Option<u64> {
 /// The effect of a unit, given the number of traces on each side.
 pub(super) fn effect(calls: &Sides<UnitCalls>, traces: Sides<u64>) -> Effect {
     let failing = calls.as_ref().map(UnitCalls::failing_traces);
-    let share = |failing: u64, of: u64| if of == 0 { 0.0 } else { float(failing) / float(of) };
-    let failing_more = share(failing.now, traces.now) - share(failing.before, traces.before);
+    let failing_more = ratio(failing.now, traces.now) - ratio(failing.before, traces.before);
     let (slower, slower_p) = slower(calls, traces);
     Effect {
         slower,

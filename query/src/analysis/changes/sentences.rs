@@ -100,11 +100,14 @@ pub(super) fn headline(
 /// else that of the likely culprit, else that of the first group. A subject is measured by itself,
 /// in one transaction type or in many, and a report states one of these numbers.
 pub(super) fn agree(
-    headline: Option<&ChangeSentence>,
-    culprits: &CulpritRanking,
+    mut headline: Option<&mut ChangeSentence>,
+    culprits: &mut CulpritRanking,
     transactions: &mut [ChangedGroup],
     services: &mut [ChangedGroup],
 ) {
+    if let Some(headline) = headline.as_deref_mut() {
+        state_all_calls(headline, culprits, services);
+    }
     let likely = culprits.services.iter().filter(|culprit| is_likely(culprit));
     let likely = likely.map(|culprit| (culprit.subject.clone(), culprit.change.clone()));
     let headline = headline.map(|headline| (headline.subject.clone(), headline.change.clone()));
@@ -119,6 +122,33 @@ pub(super) fn agree(
         match stated.iter().find(is_same) {
             Some((_, change)) => sentence.change = change.clone(),
             None => stated.push((sentence.subject.clone(), sentence.change.clone())),
+        }
+    }
+}
+
+/// Sets the change of a headline about an endpoint, and of the culprit that it is, to the change of
+/// all calls of the endpoint, which its group states. Culprits are found in sampled traces.
+fn state_all_calls(
+    headline: &mut ChangeSentence,
+    culprits: &mut CulpritRanking,
+    services: &[ChangedGroup],
+) {
+    let mut own = services.iter().filter(|group| is_about(&headline.subject, group));
+    let Some(group) = own.next().filter(|group| group.uninstrumented) else { return };
+    let stated = headline.change.clone();
+    let is_alike = |change: &Change| {
+        change.kind == ChangeKind::Latency
+            && (change.kind, change.quantile, change.is_worse)
+                == (stated.kind, stated.quantile, stated.is_worse)
+    };
+    let has_begin =
+        |change: &Change| change.since_unix_nano.is_some() || stated.since_unix_nano.is_none();
+    let mut changes = group.changes.iter();
+    let Some(change) = changes.find(|change| is_alike(change) && has_begin(change)) else { return };
+    headline.change = Change { worse_quantiles: Vec::new(), ..change.clone() };
+    for culprit in &mut culprits.services {
+        if is_same_subject(&culprit.subject, &headline.subject) && is_alike(&culprit.change) {
+            culprit.change = headline.change.clone();
         }
     }
 }

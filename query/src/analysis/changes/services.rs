@@ -138,6 +138,8 @@ impl ServiceCalls {
             step: Some(window.step()),
             by: RedKeys { keys: vec![RedKey::Service, RedKey::Served], attribute: None },
             histogram: true,
+            compare: false,
+            before_steps: false,
             limit: GROUPS_MAX,
         };
         let found = red::red(reader, &search)?;

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use tidings_proto::{
     UnixNanos,
-    api::{Change, ChangeKind, ChangedGroup, ExceptionGroup, ReportPart},
+    api::{Change, ChangeKind, ChangedGroup, ExceptionGroup, LogPatternList, ReportPart},
     otlp::Severity,
 };
 use tidings_storage::{LogFilter, TimeRange};
@@ -101,10 +101,7 @@ pub(super) fn add_log_patterns(
         ..PatternSearch::default()
     };
     let found = patterns::patterns(asked.reader, &search)?;
-    if !found.searched.complete {
-        let reason = "not every log record of the window was read";
-        asked.lacks_by_length(ReportPart::LogPatterns, reason);
-    }
+    note_uncompared(asked, &found);
     let stretches = Stretches {
         windows,
         seconds: sampled_seconds(windows.now.times()),
@@ -118,6 +115,26 @@ pub(super) fn add_log_patterns(
         add(services, &pattern.service, found, PATTERN_WEIGHT);
     }
     Ok(())
+}
+
+/// Notes the patterns that were not compared, and why.
+fn note_uncompared(asked: &mut ChangeQuery<'_>, found: &LogPatternList) {
+    if !found.searched.complete {
+        let reason = "not every log record of the window and of the time before it was read, so that no pattern is new";
+        asked.lacks_by_length(ReportPart::LogPatterns, reason);
+    }
+    let rare = [(found.other_count, "the window"), (found.base_other_count, "the time before it")];
+    for (count, time) in rare.into_iter().filter(|(count, _)| *count > 0) {
+        let reason = format!(
+            "{count} log records of {time} have a rare form: patterns of their services were not compared"
+        );
+        asked.lacks(ReportPart::LogPatterns, &reason);
+    }
+    if found.pattern_count > PATTERNS_MAX as u64 {
+        let reason =
+            format!("the {PATTERNS_MAX} most frequent patterns of log records were compared");
+        asked.lacks(ReportPart::LogPatterns, &reason);
+    }
 }
 
 /// Patterns are compared with a range of the same length before the window.

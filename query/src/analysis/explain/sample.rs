@@ -104,7 +104,7 @@ struct Attribute {
 
 /// Cache of the values that the rows of one portion share, by their numbers in the portion.
 #[derive(Debug, Default)]
-struct Shared {
+struct PortionValues {
     services: HashMap<Option<usize>, Option<u32>, RandomState>,
     operations: HashMap<Option<usize>, Option<u32>, RandomState>,
     resources: HashMap<Option<usize>, Vec<u32>, RandomState>,
@@ -113,10 +113,10 @@ struct Shared {
 impl ComparedSpans {
     /// Counts these rows, each with true if it is selected, and compares those in the sample.
     pub(super) fn add(&mut self, rows: &SpanRows, new: impl Iterator<Item = (usize, bool)>) {
-        let mut shared = Shared::default();
+        let mut shared = PortionValues::default();
         for (row, is_selected) in new {
             let zeros = mixed(rows.content_hash(row)).leading_zeros();
-            if !self.takes(is_selected, zeros) {
+            if !self.admits(is_selected, zeros) {
                 continue;
             }
             self.add_intrinsics(rows, row, &mut shared);
@@ -134,7 +134,7 @@ impl ComparedSpans {
     }
 
     /// Counts a span. Returns true if it is compared.
-    fn takes(&mut self, is_selected: bool, zeros: u32) -> bool {
+    fn admits(&mut self, is_selected: bool, zeros: u32) -> bool {
         let side = &mut self.sides[usize::from(is_selected)];
         side.count += 1;
         zeros >= side.zeros_min
@@ -184,7 +184,7 @@ impl ComparedSpans {
         self.sides[usize::from(is_selected)].count
     }
 
-    fn add_intrinsics(&mut self, rows: &SpanRows, row: usize, shared: &mut Shared) {
+    fn add_intrinsics(&mut self, rows: &SpanRows, row: usize, shared: &mut PortionValues) {
         let service = shared.services.entry(rows.service_number(row));
         let service = *service.or_insert_with(|| self.intrinsic("service", rows.service(row)));
         let operation = shared.operations.entry(rows.name_number(row));
@@ -371,7 +371,7 @@ mod tests {
         for number in numbers {
             let (is_selected, zeros) =
                 (number.is_multiple_of(1_000), mixed(number).leading_zeros());
-            if sample.takes(is_selected, zeros) {
+            if sample.admits(is_selected, zeros) {
                 let service = if is_selected { "rare" } else { "common" };
                 let value = sample.intrinsic("service", service);
                 sample.entries.extend(value);

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use tidings_proto::otlp::{KeyValue, Value};
+use tidings_proto::otlp::KeyValue;
 use tidings_storage::{AttributeOwner, Detail, LogColumn, LogCountCell, LogRows};
 use xxhash_rust::xxh3::xxh3_128;
 
@@ -44,8 +44,8 @@ impl FieldReader {
     /// The value that the records of a cell have, in the form of [`Self::text`].
     pub(super) fn text_of_cell(&self, cell: &LogCountCell) -> Option<String> {
         match &self.field {
-            LogField::Severity => present(severity_name(cell.severity_number)),
-            LogField::Column(LogColumn::Service) => present(&cell.service),
+            LogField::Severity => non_empty(severity_name(cell.severity_number)),
+            LogField::Column(LogColumn::Service) => non_empty(&cell.service),
             _ => None,
         }
     }
@@ -53,15 +53,15 @@ impl FieldReader {
     /// Returns the value as text; `None` when the record has no value, an array, a map or bytes.
     pub(super) fn text(&mut self, rows: &LogRows, row: usize) -> Option<String> {
         match &self.field {
-            LogField::Body => present(rows.text(row)),
-            LogField::Severity => present(severity_name(rows.severity_number(row))),
+            LogField::Body => non_empty(rows.text(row)),
+            LogField::Severity => non_empty(severity_name(rows.severity_number(row))),
             LogField::Trace => rows.trace_id(row).map(|id| id.to_string()),
             LogField::Span => rows.span_id(row).map(|id| id.to_string()),
-            LogField::Column(LogColumn::Service) => present(rows.service(row)),
-            LogField::Column(LogColumn::SeverityText) => present(rows.severity_text(row)),
-            LogField::Column(LogColumn::EventName) => present(&rows.log_record(row).event_name),
+            LogField::Column(LogColumn::Service) => non_empty(rows.service(row)),
+            LogField::Column(LogColumn::SeverityText) => non_empty(rows.severity_text(row)),
+            LogField::Column(LogColumn::EventName) => non_empty(&rows.log_record(row).event_name),
             LogField::Column(LogColumn::ScopeName) => {
-                rows.scope(row).and_then(|scope| present(&scope.name))
+                rows.scope(row).and_then(|scope| non_empty(&scope.name))
             }
             LogField::Attribute(owner, key) => match owner {
                 AttributeOwner::Record => attribute(rows, row, key),
@@ -87,7 +87,7 @@ impl FieldReader {
     }
 }
 
-fn present(text: &str) -> Option<String> {
+fn non_empty(text: &str) -> Option<String> {
     (!text.is_empty()).then(|| cut(text))
 }
 
@@ -117,10 +117,8 @@ fn of_sender(
     }
     let attributes = attributes().unwrap_or_default();
     let found = attributes.iter().find(|attribute| attribute.key == key);
-    let value = found.and_then(KeyValue::value).and_then(|value| match value {
-        Value::Array(_) | Value::Kvlist(_) | Value::Bytes(_) => None,
-        single => Some(cut(&single.to_text())),
-    });
+    let scalar = found.and_then(KeyValue::value).filter(|value| value.form().is_scalar());
+    let value = scalar.map(|value| cut(&value.to_text()));
     if senders.len() >= SENDERS_MAX {
         senders.clear();
     }

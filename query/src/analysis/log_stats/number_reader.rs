@@ -77,7 +77,7 @@ impl NumberCapture {
             return Err(error(end, "`/` was expected at the end of the pattern".to_owned()));
         };
         let regex = Patterns::with_groups()
-            .made_anywhere(&pattern.replace("\\/", "/"))
+            .compile_unanchored(&pattern.replace("\\/", "/"))
             .map_err(|cause| error(slash, format!("this is not a regular expression: {cause}")))?
             .regex;
         if regex.captures_len() < 2 {

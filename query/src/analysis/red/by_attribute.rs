@@ -1,4 +1,7 @@
 //! Calls by the value of an attribute: read from spans, since rollups have no attributes.
+//!
+//! Owns the comparison of a value with all other values of the answer. The rule by which calls are
+//! slower or fail more is that of the service graph.
 
 use std::{collections::HashMap, ops::ControlFlow};
 
@@ -12,8 +15,12 @@ use tidings_storage::{Call, Calls, DeduplicationSet, Detail, Scan, SpanFilter, S
 use super::{RedKey, RedSearch};
 use crate::{
     QueryError,
-    analysis::{CallSteps, window::Window},
-    execution::{Reader, searched},
+    analysis::{
+        CallSteps,
+        service_graph::{CALLS_MIN, fails_more, slower_factor},
+        window::Window,
+    },
+    execution::{Reader, search_stats},
     name_search::value_text,
     trace::trace_rows::Names,
 };
@@ -78,11 +85,12 @@ pub(super) fn red(
     let (group_count, other_count) = (groups.of.len() as u64, groups.other);
     Ok(RedResult {
         window: window.view(),
+        known_since_unix_nano: None,
         groups: groups.views(search),
         group_count,
         other_count,
         repeats_counted: stats.rows > reader.limits.counted_max as u64,
-        searched: searched(reader, stats),
+        searched: search_stats(reader, stats),
     })
 }
 
@@ -148,39 +156,79 @@ impl AttributeGroups<'_> {
         Some(self.number(cut(&text)))
     }
 
-    /// The groups with most calls.
+    /// The groups with most calls, each compared with the other values.
     fn views(self, search: &RedSearch) -> Vec<RedGroup> {
         let Self { names, window, of, .. } = self;
-        let text = |name: Option<u32>| name.map(|name| names.text(name).to_owned());
-        let view = |(key, group): (AttributeGroupKey, AttributeGroup)| RedGroup {
-            service: text(key.service),
-            operation: text(key.operation),
-            kind: key.kind.map(SpanKindName::from),
-            served: key.served,
-            status: key.status.map(StatusName::from),
-            attribute: text(key.value),
-            count: group.calls.count,
-            error_count: group.calls.errors,
-            rate_per_second: window.rate(group.calls.count),
-            duration: group.calls.latency.stats(),
-            steps: group.steps.view(1),
-            histogram: match search.histogram {
-                true => group.calls.latency.histogram(),
-                false => Vec::new(),
-            },
+        let text = |name: Option<u32>| name.map(|name| names.text(name));
+        let order = |key: &AttributeGroupKey| {
+            let kind = key.kind.map(|kind| SpanKindName::from(kind) as u8);
+            let status = key.status.map(|status| StatusName::from(status) as u8);
+            (text(key.service), text(key.operation), (kind, key.served, status), text(key.value))
         };
-        let mut groups: Vec<RedGroup> = of.into_iter().map(view).collect();
-        groups.sort_by(|a, b| {
-            let names = |of: &RedGroup| {
-                let status = of.status.map(|status| status as u8);
-                let codes = (of.kind.map(|kind| kind as u8), of.served, status);
-                (of.service.clone(), of.operation.clone(), codes, of.attribute.clone())
-            };
-            b.count.cmp(&a.count).then_with(|| names(a).cmp(&names(b)))
+        let mut groups: Vec<(AttributeGroupKey, AttributeGroup)> = of.into_iter().collect();
+        groups.sort_by(|(a, one), (b, other)| {
+            other.calls.count.cmp(&one.calls.count).then_with(|| order(a).cmp(&order(b)))
         });
-        groups.truncate(search.limit);
-        groups
+        let unlisted = groups.split_off(search.limit.min(groups.len()));
+        let others = calls_of_others(&groups, &unlisted);
+        let groups = groups.into_iter().zip(others);
+        let view =
+            |((key, group), others): ((AttributeGroupKey, AttributeGroup), Calls)| RedGroup {
+                service: text(key.service).map(str::to_owned),
+                operation: text(key.operation).map(str::to_owned),
+                kind: key.kind.map(SpanKindName::from),
+                served: key.served,
+                status: key.status.map(StatusName::from),
+                attribute: text(key.value).map(str::to_owned),
+                count: group.calls.count,
+                error_count: group.calls.errors,
+                rate_per_second: window.rate(group.calls.count),
+                duration: group.calls.latency.stats(),
+                before: None,
+                slower_factor: None,
+                fails_more: None,
+                before_steps: Vec::new(),
+                slower_than_others_factor: slower_factor(&group.calls, &others),
+                fails_more_than_others: (others.count >= CALLS_MIN)
+                    .then(|| fails_more(&group.calls, Some(&others))),
+                steps: group.steps.view(1),
+                histogram: match search.histogram {
+                    true => group.calls.latency.histogram(),
+                    false => Vec::new(),
+                },
+            };
+        groups.map(view).collect()
     }
+}
+
+/// For each listed group the calls of all other values together: of the groups, listed or not, that
+/// have the same names and another value. There are no more sums than listed groups.
+fn calls_of_others(
+    listed: &[(AttributeGroupKey, AttributeGroup)],
+    unlisted: &[(AttributeGroupKey, AttributeGroup)],
+) -> Vec<Calls> {
+    let names = |key: &AttributeGroupKey| AttributeGroupKey { value: None, ..*key };
+    let mut sums: HashMap<AttributeGroupKey, Calls, RandomState> = HashMap::default();
+    sums.extend(listed.iter().map(|(key, _)| (names(key), Calls::default())));
+    for (key, group) in unlisted {
+        if let Some(sum) = sums.get_mut(&names(key)) {
+            sum.merge(&group.calls);
+        }
+    }
+    let mut others = Vec::with_capacity(listed.len());
+    for (key, group) in listed.iter().rev() {
+        let after = sums.entry(names(key)).or_default();
+        others.push(after.clone());
+        after.merge(&group.calls);
+    }
+    others.reverse();
+    sums.clear();
+    for ((key, group), others) in listed.iter().zip(&mut others) {
+        let before = sums.entry(names(key)).or_default();
+        others.merge(before);
+        before.merge(&group.calls);
+    }
+    others
 }
 
 /// The first characters of a value.

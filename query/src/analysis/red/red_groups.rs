@@ -16,9 +16,13 @@ use tidings_proto::{
 };
 use tidings_storage::{Call, CallAccumulator, CallAccumulatorFactory, CallKey, Calls, Cell};
 
-use super::RedKey;
+use super::{RedKey, RedSearch, earlier_groups::EarlierGroups};
 use crate::{
-    analysis::{in_step, window::Window},
+    analysis::{
+        in_step,
+        service_graph::{EarlierCalls, fails_more, slower_factor},
+        window::Window,
+    },
     trace::trace_rows::Names,
 };
 
@@ -59,6 +63,17 @@ struct RedGroupKey {
     kind: Option<SpanKind>,
     served: Option<bool>,
     status: Option<StatusCode>,
+}
+
+/// Names of a group: service, operation, kind, served and status.
+pub(super) type GroupNames<'a> =
+    (Option<&'a str>, Option<&'a str>, Option<SpanKind>, Option<bool>, Option<StatusCode>);
+
+impl RedGroupKey {
+    fn names(self, names: &Names) -> GroupNames<'_> {
+        let text = |name: Option<u32>| name.map(|name| names.text(name));
+        (text(self.service), text(self.operation), self.kind, self.served, self.status)
+    }
 }
 
 #[derive(Debug)]
@@ -277,9 +292,19 @@ impl RedGroups {
         self.of.len()
     }
 
-    /// Returns at most `limit` groups with the most calls, with their histograms on request.
-    pub(super) fn views(self, limit: usize, histogram: bool) -> Vec<RedGroup> {
+    /// Returns the names, the calls and the steps of each group.
+    pub(super) fn totals(&self) -> impl Iterator<Item = (GroupNames<'_>, &Calls, &[CallsInStep])> {
+        self.of.iter().map(|group| {
+            let names = group.key.names(&self.names);
+            (names, &group.total, group.steps.as_slice())
+        })
+    }
+
+    /// Returns the groups with the most calls within the limit, with their histograms on request,
+    /// and compared with those of before.
+    pub(super) fn views(self, search: &RedSearch, before: Option<&EarlierGroups>) -> Vec<RedGroup> {
         let Self { names, window, mut of, .. } = self;
+        let earlier = before.map(EarlierGroups::by_names);
         let text = |name: Option<u32>| name.map(|name| names.text(name));
         let order = |group: &RedAccumulator| {
             let RedGroupKey { service, operation, kind, served, status } = group.key;
@@ -287,10 +312,13 @@ impl RedGroups {
             (std::cmp::Reverse(group.total.count), text(service), text(operation), parts)
         };
         of.sort_by(|a, b| order(a).cmp(&order(b)));
-        of.truncate(limit);
-        let view = |mut group: RedAccumulator| {
-            group.steps.sort_unstable_by_key(|step| step.start_unix_nano);
+        of.truncate(search.limit);
+        let view = |group: RedAccumulator| {
             let RedGroupKey { service, operation, kind, served, status } = group.key;
+            let calls = &group.total;
+            let was = earlier.as_ref().and_then(|all| all.get(&group.key.names(&names)).copied());
+            let (was, steps_before) = was.unzip();
+            let steps_before = steps_before.filter(|_| search.before_steps).unwrap_or_default();
             RedGroup {
                 service: text(service).map(str::to_owned),
                 operation: text(operation).map(str::to_owned),
@@ -298,16 +326,28 @@ impl RedGroups {
                 served,
                 status: status.map(StatusName::from),
                 attribute: None,
-                count: group.total.count,
-                error_count: group.total.errors,
-                rate_per_second: window.rate(group.total.count),
-                duration: group.total.latency.stats(),
-                steps: group.steps,
-                histogram: if histogram { group.total.latency.histogram() } else { Vec::new() },
+                count: calls.count,
+                error_count: calls.errors,
+                rate_per_second: window.rate(calls.count),
+                duration: calls.latency.stats(),
+                before: was.map(EarlierCalls::view),
+                slower_factor: was.and_then(|was| slower_factor(calls, was.calls)),
+                fails_more: before.map(|_| fails_more(calls, was.map(|was| was.calls))),
+                before_steps: ordered(steps_before.to_vec()),
+                slower_than_others_factor: None,
+                fails_more_than_others: None,
+                steps: ordered(group.steps),
+                histogram: if search.histogram { calls.latency.histogram() } else { Vec::new() },
             }
         };
         of.into_iter().map(view).collect()
     }
+}
+
+/// The steps in the order of time.
+fn ordered(mut steps: Vec<CallsInStep>) -> Vec<CallsInStep> {
+    steps.sort_unstable_by_key(|step| step.start_unix_nano);
+    steps
 }
 
 impl RedAccumulator {

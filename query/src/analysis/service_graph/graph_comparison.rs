@@ -3,7 +3,8 @@
 //! Owns the rule by which calls are slower or fail more. Minimum effects keep out differences that
 //! are too small to matter, and tests of significance those that chance explains. Rows of both
 //! times are paired by key, before edges are left out: what is folded in the window is folded in
-//! the time before. Data comes from the reading of the parent, and goes to `graph_rows`.
+//! the time before. Data comes from the reading of the parent, and goes to `graph_rows`. Groups of
+//! rates (`red`) are judged by the same rule.
 
 use std::collections::HashSet;
 
@@ -11,7 +12,7 @@ use tidings_proto::{
     DurationNanos, UnixNanos,
     api::{CallsBefore, GraphEdge},
 };
-use tidings_storage::{Calls, Latency, ScanStats, SpanFilter};
+use tidings_storage::{Calls, Latency, ScanStats};
 
 use super::{
     Edge, Graph, GraphSearch, Window,
@@ -19,14 +20,11 @@ use super::{
     read,
 };
 use crate::{
-    QueryError,
-    analysis::{changes::statistics::share_test, window::ratio},
-    execution::Reader,
-    name_search::latest_span,
+    QueryError, analysis::changes::statistics::share_test, execution::Reader, trace::summary::ratio,
 };
 
 /// Minimum number of calls in either time. Fewer prove nothing.
-const CALLS_MIN: u64 = 20;
+pub(crate) const CALLS_MIN: u64 = 20;
 /// Maximum p-value of a difference.
 const P_VALUE_MAX: f64 = 0.01;
 /// Minimum factor between two 95th percentiles, and minimum difference.
@@ -54,10 +52,10 @@ pub(super) struct RowsBefore {
     window: Window,
 }
 
-/// Calls of a node or an edge in the time before.
+/// Calls of a node, an edge or a group in the time before.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct EarlierCalls<'a> {
-    pub(super) calls: &'a Calls,
+pub(crate) struct EarlierCalls<'a> {
+    pub(crate) calls: &'a Calls,
     window: Window,
 }
 
@@ -73,8 +71,7 @@ impl GraphBefore {
         let Some(before) = window.previous() else { return Ok(None) };
         let (mut graph, window, scanned) = read(reader, search, Some(before))?;
         *stats += scanned;
-        let spans = SpanFilter { start: before.range(), ..SpanFilter::default() };
-        if graph.nodes.is_empty() && latest_span(reader, spans)?.is_none() {
+        if graph.nodes.is_empty() && !before.has_spans(reader)? {
             return Ok(None);
         }
         graph.count_uninstrumented();
@@ -127,13 +124,18 @@ impl RowsBefore {
 
     fn earlier<'a>(&self, calls: Option<&'a Calls>) -> Option<EarlierCalls<'a>> {
         let calls = calls.filter(|calls| calls.count > 0)?;
-        Some(EarlierCalls { calls, window: self.window })
+        Some(EarlierCalls::new(calls, self.window))
     }
 }
 
-impl EarlierCalls<'_> {
+impl<'a> EarlierCalls<'a> {
+    /// Calls of a window of the time before.
+    pub(crate) fn new(calls: &'a Calls, window: Window) -> Self {
+        Self { calls, window }
+    }
+
     /// API view of the calls.
-    pub(super) fn view(self) -> CallsBefore {
+    pub(crate) fn view(self) -> CallsBefore {
         let duration = self.calls.latency.stats();
         CallsBefore {
             call_count: self.calls.count,
@@ -148,7 +150,7 @@ impl EarlierCalls<'_> {
 
 /// Factor from the 95th percentile of before to that of now; `None` unless the calls are slower:
 /// more of them than before take longer than that of before.
-pub(super) fn slower_factor(now: &Calls, before: &Calls) -> Option<f64> {
+pub(crate) fn slower_factor(now: &Calls, before: &Calls) -> Option<f64> {
     let (now, before) = (&now.latency, &before.latency);
     if now.count().min(before.count()) < CALLS_MIN {
         return None;
@@ -170,7 +172,7 @@ pub(super) fn slower_factor(now: &Calls, before: &Calls) -> Option<f64> {
 
 /// Reports whether more calls fail than before. Where too few calls of before are known, reports
 /// whether many fail.
-pub(super) fn fails_more(now: &Calls, before: Option<&Calls>) -> bool {
+pub(crate) fn fails_more(now: &Calls, before: Option<&Calls>) -> bool {
     let is = ratio(now.errors, now.count);
     let Some(before) = before.filter(|before| before.count >= CALLS_MIN) else {
         return is >= FAILING_ALONE_MIN;

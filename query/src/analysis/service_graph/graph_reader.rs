@@ -20,7 +20,7 @@ use crate::{
     QueryError,
     execution::Reader,
     name_search::value_text,
-    trace::trace_rows::{Gather, Gathered, TraceFacts},
+    trace::trace_rows::{GatherOptions, GatheredTraces, TraceFacts},
 };
 
 /// The first and last moment of a trace.
@@ -34,8 +34,8 @@ pub(super) fn gather<K: SingleCallAccumulator>(
     window: Option<Window>,
 ) -> Result<(Graph<K>, Option<Bounds>, ScanStats), QueryError> {
     let spans_max = reader.limits.graph_spans_max;
-    let gather = Gather { detail: Detail::Facts, hosts_max: 0, spans_max, instead: "" };
-    let (gathered, complete) = Gathered::read_newest(reader, filter, gather)?;
+    let gather = GatherOptions { detail: Detail::Facts, hosts_max: 0, spans_max, instead: "" };
+    let (gathered, complete) = GatheredTraces::read_newest(reader, filter, gather)?;
     let mut graph = Graph::new();
     let mut open: HashMap<u64, OpenSpan> = HashMap::new();
     let mut rows = 0;

@@ -16,11 +16,7 @@ use super::{
     Edge, Graph, GraphSearch, NodeKey, NodeTotals,
     graph_comparison::{EarlierCalls, fails_more, slower_factor},
 };
-use crate::{
-    QueryError,
-    analysis::window::{Window, ratio},
-    suggest::closest,
-};
+use crate::{QueryError, analysis::window::Window, suggest::closest, trace::summary::ratio};
 
 /// Maximum number of peers of a folded node that are listed.
 const LARGEST_MAX: usize = 20;

@@ -12,7 +12,7 @@ use tidings_proto::{
 };
 
 use super::place_calls::signed_difference;
-use crate::analysis::window::ratio;
+use crate::trace::summary::ratio;
 
 /// Minimum part of the whole difference at which a call is listed, in per cent.
 const LISTED_PERCENT: u128 = 1;

@@ -10,7 +10,7 @@ use tidings_proto::{
 };
 use tidings_storage::Latency;
 
-use crate::analysis::window::ratio;
+use crate::trace::summary::ratio;
 
 /// Minimum difference in nanoseconds; shorter ones are noise.
 const NOISE_NANOS: u64 = 100_000;

@@ -23,7 +23,7 @@ pub(super) struct Envelope<T> {
     pub(super) total: usize,
     pub(super) limit: usize,
     pub(super) offset: usize,
-    pub(super) errors: Option<Vec<Complaint>>,
+    pub(super) errors: Option<Vec<EnvelopeError>>,
 }
 
 impl<T> Envelope<T> {
@@ -34,7 +34,7 @@ impl<T> Envelope<T> {
 
 /// An error in the envelope.
 #[derive(Debug, Default, Serialize)]
-pub(super) struct Complaint {
+pub(super) struct EnvelopeError {
     #[serde(skip_serializing_if = "is_zero")]
     pub(super) code: u16,
     pub(super) msg: String,
@@ -46,7 +46,7 @@ fn is_zero(code: &u16) -> bool {
     *code == 0
 }
 
-impl Complaint {
+impl EnvelopeError {
     /// Reports that nothing is stored of a trace.
     pub(super) fn missing(trace_id: TraceId) -> Self {
         Self {
@@ -101,9 +101,12 @@ impl From<QueryError> for V1Error {
 
 impl IntoResponse for V1Error {
     fn into_response(self) -> Response {
-        let complaint =
-            Complaint { code: self.status.as_u16(), msg: self.message, ..Complaint::default() };
-        let envelope = Envelope { errors: Some(vec![complaint]), ..Envelope::new((), 0) };
+        let error = EnvelopeError {
+            code: self.status.as_u16(),
+            msg: self.message,
+            ..EnvelopeError::default()
+        };
+        let envelope = Envelope { errors: Some(vec![error]), ..Envelope::new((), 0) };
         failed(self.status, &envelope, self.retry_after)
     }
 }
@@ -127,7 +130,7 @@ impl V3Error {
     }
 
     /// Reports that nothing was found before the row budget ended.
-    pub(super) fn none_looked_at() -> Self {
+    pub(super) fn budget_exhausted() -> Self {
         let message = format!("No traces found: {BUDGET_SPENT}");
         Self { message, ..Self::not_found() }
     }
@@ -161,7 +164,7 @@ impl IntoResponse for V3Error {
 
 fn logged(error: &QueryError) -> (StatusCode, Option<&'static str>) {
     if error.kind() == ErrorKind::Failed {
-        tracing::error!(%error, "a question failed");
+        tracing::error!(%error, "query failed");
     }
     status_of(error.kind())
 }
@@ -189,21 +192,21 @@ pub(super) fn text(status: StatusCode, body: impl Into<String>) -> Response {
 /// Encodes the value as JSON while holding the query's permits; pretty-printed with four spaces on
 /// request.
 pub(super) async fn json<T: Serialize + Send + 'static>(
-    turn: Admission,
+    admission: Admission,
     value: T,
     pretty: bool,
 ) -> Result<Response, QueryError> {
     if !pretty {
-        return encoding::json(turn, value).await;
+        return encoding::json(admission, value).await;
     }
-    let bytes_max = turn.answer_bytes_max;
+    let bytes_max = admission.answer_bytes_max;
     let encode = move || {
         let format = PrettyFormatter::with_indent(b"    ");
         encoding::text(bytes_max, |text| {
             value.serialize(&mut Serializer::with_formatter(text, format))
         })
     };
-    Ok(encoding::written_json(encoding::blocking(turn, encode).await?))
+    Ok(encoding::json_response(encoding::blocking(admission, encode).await?))
 }
 
 /// Returns the reason why the traces that were found are not all that match.

@@ -40,14 +40,14 @@ pub(super) async fn metrics(
     }
     let asked = query_parameters::metrics(&given, &which, service.now());
     let search = asked.map_err(V1Error::invalid)?;
-    let (service, turn) = service.keeping_turn();
+    let (service, admission) = service.holding_permits();
     let (search, numbers) = service
         .ask(move |reader| {
             let numbers = span_metrics::metrics(reader, &search)?;
             Ok::<_, QueryError>((search, numbers))
         })
         .await?;
-    Ok(written(turn, MetricFamily::new(&search, numbers), pretty).await?)
+    Ok(written(admission, MetricFamily::new(&search, numbers), pretty).await?)
 }
 
 /// A family of metrics. Objects have their keys in order, as everywhere in this answer.

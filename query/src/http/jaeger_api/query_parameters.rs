@@ -31,14 +31,14 @@ const MICRO: i64 = 1_000;
 const MILLI: i64 = 1_000_000;
 
 /// Error message for a malformed request, in Jaeger's wording.
-pub(super) type Wrong = String;
+pub(super) type ParameterError = String;
 
-fn unreadable(name: &str, error: &str) -> Wrong {
+fn unreadable(name: &str, error: &str) -> ParameterError {
     format!("unable to parse param '{name}': {error}")
 }
 
 /// Parses a flag; false when it is not given.
-pub(super) fn truth(given: &RawParameters, name: &str) -> Result<bool, Wrong> {
+pub(super) fn truth(given: &RawParameters, name: &str) -> Result<bool, ParameterError> {
     let text = given.text(name).map(go::boolean).transpose();
     text.map(Option::unwrap_or_default).map_err(|error| unreadable(name, &error))
 }
@@ -49,7 +49,7 @@ pub(super) fn pretty(given: &RawParameters) -> bool {
 }
 
 /// Parses a count of units of `unit` nanoseconds each.
-fn units(given: &RawParameters, name: &str, unit: i64) -> Result<Option<i64>, Wrong> {
+fn units(given: &RawParameters, name: &str, unit: i64) -> Result<Option<i64>, ParameterError> {
     let number = given.text(name).map(go::integer).transpose();
     let number = number.map_err(|error| unreadable(name, &error))?;
     Ok(number.map(|number| number.saturating_mul(unit)))
@@ -75,21 +75,21 @@ fn nanos_of(duration: Duration) -> i64 {
 }
 
 /// Checks `start` and `end` of one trace. They are hints that only must be well formed.
-pub(super) fn check_hints(given: &RawParameters) -> Result<(), Wrong> {
+pub(super) fn check_hints(given: &RawParameters) -> Result<(), ParameterError> {
     units(given, "start", MICRO)?;
     units(given, "end", MICRO).map(|_| ())
 }
 
 /// Parses a trace id of up to 32 hex digits or in base64. `None` is the id 0, which no trace has.
-pub(super) fn trace_id(text: &str) -> Result<Option<TraceId>, Wrong> {
-    let hex = |digits: &str| -> Result<u64, Wrong> {
+pub(super) fn trace_id(text: &str) -> Result<Option<TraceId>, ParameterError> {
+    let hex = |digits: &str| -> Result<u64, ParameterError> {
         let parsed = match digits.bytes().all(|byte| byte.is_ascii_hexdigit()) {
             true => u64::from_str_radix(digits, 16).ok(),
             false => None,
         };
         parsed.ok_or_else(|| format!("strconv.ParseUint: parsing {digits:?}: invalid syntax"))
     };
-    let parse = || -> Result<[u8; 16], Wrong> {
+    let parse = || -> Result<[u8; 16], ParameterError> {
         if text.len() > 32 {
             return Err(format!("TraceID cannot be longer than 32 hex characters: {text}"));
         }
@@ -120,7 +120,7 @@ pub(super) enum V1Search {
 }
 
 /// The parameters of v1's search.
-pub(super) fn search(given: &RawParameters, now: UnixNanos) -> Result<V1Search, Wrong> {
+pub(super) fn search(given: &RawParameters, now: UnixNanos) -> Result<V1Search, ParameterError> {
     let now = nanos(now);
     let start = units(given, "start", MICRO)?;
     let start = start.unwrap_or_else(|| now.saturating_sub(nanos_of(SEARCH_LOOKBACK)));
@@ -182,7 +182,7 @@ fn durations(min: i64, max: i64) -> (Option<DurationNanos>, Option<DurationNanos
 }
 
 /// `tag=key:value` and `tags={"key":"value"}`, both repeatable.
-fn tags(given: &RawParameters) -> Result<BTreeMap<String, String>, Wrong> {
+fn tags(given: &RawParameters) -> Result<BTreeMap<String, String>, ParameterError> {
     let mut tags = BTreeMap::new();
     for tag in given.texts("tag") {
         let Some((key, value)) = tag.split_once(':') else {
@@ -208,7 +208,10 @@ fn json_tags(text: &str) -> Result<BTreeMap<String, String>, String> {
 }
 
 /// `endTs` and `lookback` of v1's dependencies, in milliseconds.
-pub(super) fn dependencies(given: &RawParameters, now: UnixNanos) -> Result<TimeRange, Wrong> {
+pub(super) fn dependencies(
+    given: &RawParameters,
+    now: UnixNanos,
+) -> Result<TimeRange, ParameterError> {
     let end = units(given, "endTs", MILLI)?.unwrap_or_else(|| nanos(now));
     let lookback = units(given, "lookback", MILLI)?;
     let lookback = lookback.unwrap_or_else(|| nanos_of(DEPENDENCIES_LOOKBACK));
@@ -223,7 +226,7 @@ pub(super) fn metrics(
     given: &RawParameters,
     which: &str,
     now: UnixNanos,
-) -> Result<MetricsSearch, Wrong> {
+) -> Result<MetricsSearch, ParameterError> {
     let which = match which {
         "latencies" => {
             let quantile = go::float(given.text("quantile").unwrap_or_default());
@@ -248,7 +251,7 @@ pub(super) fn metrics(
     let kinds = kinds.into_iter().map(|kind| kind.otlp_name().to_owned());
     let millis = |name: &str, default: i64| {
         let given = units(given, name, MILLI)?.map(|nanos| nanos / MILLI);
-        Ok::<i64, Wrong>(given.unwrap_or(default))
+        Ok::<i64, ParameterError>(given.unwrap_or(default))
     };
     let end_ms = millis("endTs", nanos(now) / MILLI)?;
     let start_ms = end_ms.saturating_sub(millis("lookback", 3_600_000)?);
@@ -263,12 +266,12 @@ pub(super) fn metrics(
     Ok(MetricsSearch { which, services, kinds: kinds.collect(), by_operation, asked, rate_ms })
 }
 
-fn malformed(name: &str, error: &str) -> Wrong {
+fn malformed(name: &str, error: &str) -> ParameterError {
     format!("malformed parameter {name}: {error}")
 }
 
 /// Parses a time of v3.
-fn time(given: &RawParameters, names: &[&str]) -> Result<Option<UnixNanos>, Wrong> {
+fn time(given: &RawParameters, names: &[&str]) -> Result<Option<UnixNanos>, ParameterError> {
     let Some((name, text)) = given.either(names) else { return Ok(None) };
     // A plus sign that was not encoded arrives as a blank.
     let mended = text.replacen(' ', "+", 1);
@@ -277,18 +280,22 @@ fn time(given: &RawParameters, names: &[&str]) -> Result<Option<UnixNanos>, Wron
 }
 
 /// Reports whether a v3 trace is requested as stored. Fails when its time hints are malformed.
-pub(super) fn v3_trace(given: &RawParameters) -> Result<bool, Wrong> {
+pub(super) fn v3_trace(given: &RawParameters) -> Result<bool, ParameterError> {
     time(given, &["startTime", "start_time"])?;
     time(given, &["endTime", "end_time"])?;
     v3_truth(given, &["rawTraces", "raw_traces"])
 }
 
-fn v3_truth(given: &RawParameters, names: &[&str]) -> Result<bool, Wrong> {
+fn v3_truth(given: &RawParameters, names: &[&str]) -> Result<bool, ParameterError> {
     let Some((name, text)) = given.either(names) else { return Ok(false) };
     go::boolean(text).map_err(|error| malformed(name, &error))
 }
 
-fn required_range(given: &RawParameters, start: &[&str], end: &[&str]) -> Result<TimeRange, Wrong> {
+fn required_range(
+    given: &RawParameters,
+    start: &[&str],
+    end: &[&str],
+) -> Result<TimeRange, ParameterError> {
     let (Some(from), Some(to)) = (time(given, start)?, time(given, end)?) else {
         let names = [start, end].map(|names| names.first().copied().unwrap_or_default());
         return Err(format!("{} and {} are required", names[0], names[1]));
@@ -301,7 +308,7 @@ fn required_range(given: &RawParameters, start: &[&str], end: &[&str]) -> Result
 }
 
 /// The parameters of v3's search. The flag is true when traces are requested as stored.
-pub(super) fn v3_search(given: &RawParameters) -> Result<(JaegerSearch, bool), Wrong> {
+pub(super) fn v3_search(given: &RawParameters) -> Result<(JaegerSearch, bool), ParameterError> {
     if given.text("query.filter").is_some() {
         let error = "structured filters are not enabled; use query.attributes";
         return Err(malformed("query.filter", error));
@@ -346,6 +353,6 @@ pub(super) fn v3_search(given: &RawParameters) -> Result<(JaegerSearch, bool), W
 }
 
 /// The range of v3's dependencies.
-pub(super) fn v3_dependencies(given: &RawParameters) -> Result<TimeRange, Wrong> {
+pub(super) fn v3_dependencies(given: &RawParameters) -> Result<TimeRange, ParameterError> {
     required_range(given, &["startTime", "start_time"], &["endTime", "end_time"])
 }

@@ -40,10 +40,10 @@ const CHUNK_SPANS: usize = 200;
 /// Number of traces of a search without a limit.
 const DEPTH_DEFAULT: i32 = 100;
 
-type RpcResult = Result<Answered, GrpcStatus>;
+type RpcResult = Result<RpcAnswer, GrpcStatus>;
 
 /// The messages of an answer.
-struct Answered {
+struct RpcAnswer {
     messages: Vec<Vec<u8>>,
     /// Reason why the answer is partial, sent as its metadata.
     incomplete: Option<&'static str>,
@@ -99,7 +99,7 @@ async fn answer(
         Err(status) => Err(status),
     };
     match answered {
-        Ok(Answered { messages, incomplete }) => {
+        Ok(RpcAnswer { messages, incomplete }) => {
             mark(grpc::reply(Ok(messages)).into_response(), incomplete)
         }
         Err(status) => grpc::reply(Err(status)).into_response(),
@@ -134,14 +134,14 @@ async fn call(api: Api, method: &str, service: &QueryService, message: Bytes) ->
             let ids: Vec<TraceId> = ids.collect();
             let ask = move |reader: &_| {
                 let found = traces::get(reader, &ids, true, repeated_fields(api))?;
-                Ok(whole(found.left_out).map(|()| answered(api, found)))
+                Ok(require_complete(found.left_out).map(|()| encode_traces(api, found)))
             };
             service.ask(ask).await?
         }
         ("FindTraces", _) => {
             let (search, raw) = query(api, &message)?;
             let ask = move |reader: &_| {
-                Ok(answered(api, traces::find(reader, &search, raw, repeated_fields(api))?))
+                Ok(encode_traces(api, traces::find(reader, &search, raw, repeated_fields(api))?))
             };
             Ok(service.ask(ask).await?)
         }
@@ -151,7 +151,7 @@ async fn call(api: Api, method: &str, service: &QueryService, message: Bytes) ->
             let incomplete = found.budget_spent.then_some(BUDGET_SPENT);
             let shown = |id: TraceId| rpc::FoundTraceId { trace_id: id.as_bytes().to_vec() };
             let trace_ids = found.ids.into_iter().map(shown).collect();
-            one(&rpc::FoundTraceIds { trace_ids }).map(|ids| Answered { incomplete, ..ids })
+            one(&rpc::FoundTraceIds { trace_ids }).map(|ids| RpcAnswer { incomplete, ..ids })
         }
         ("GetDependencies", _) => links(service, &decode(&message)?).await,
         ("ArchiveTrace", Api::V2) => {
@@ -167,11 +167,11 @@ fn decode<T: Message + Default>(message: &[u8]) -> Result<T, GrpcStatus> {
 }
 
 fn one(message: &impl Message) -> RpcResult {
-    Ok(Answered { messages: vec![message.encode_to_vec()], incomplete: None })
+    Ok(RpcAnswer { messages: vec![message.encode_to_vec()], incomplete: None })
 }
 
 /// Fails when traces were left out: traces requested by id are returned completely or not at all.
-fn whole(left_out: usize) -> Result<(), GrpcStatus> {
+fn require_complete(left_out: usize) -> Result<(), GrpcStatus> {
     if left_out == 0 {
         return Ok(());
     }
@@ -205,7 +205,7 @@ async fn trace(api: Api, service: &QueryService, id: TraceId, raw: bool) -> RpcR
     let ask = move |reader: &_| {
         let found = traces::get(reader, &[id], raw, repeated_fields(api))?;
         let is_there = !found.traces.is_empty();
-        Ok(is_there.then(|| answered(api, found)))
+        Ok(is_there.then(|| encode_traces(api, found)))
     };
     let answered = service.ask(ask).await?;
     answered.ok_or_else(|| GrpcStatus::new(Code::NotFound, "trace not found"))
@@ -220,9 +220,9 @@ fn repeated_fields(api: Api) -> RepeatedFields {
 }
 
 /// Encodes the answer; runs on a blocking thread and holds the query's permits.
-fn answered(api: Api, found: JaegerTraces) -> Answered {
+fn encode_traces(api: Api, found: JaegerTraces) -> RpcAnswer {
     let incomplete = incomplete(&found);
-    Answered { messages: messages(api, found.traces), incomplete }
+    RpcAnswer { messages: messages(api, found.traces), incomplete }
 }
 
 /// Decodes the search, and whether traces are requested as stored.
@@ -271,7 +271,7 @@ async fn links(service: &QueryService, asked: &rpc::GetDependencies) -> RpcResul
     let ask = move |reader: &_| dependencies::dependencies(reader, range);
     let (dependencies, complete) = service.ask(ask).await?;
     let incomplete = not_counted(complete);
-    one(&rpc::Dependencies { dependencies }).map(|links| Answered { incomplete, ..links })
+    one(&rpc::Dependencies { dependencies }).map(|links| RpcAnswer { incomplete, ..links })
 }
 
 /// Splits the traces into messages of a bounded number of spans, each of one trace.

@@ -16,7 +16,7 @@ use tidings_proto::{
 };
 
 use super::{
-    envelope::{Complaint, Envelope, V1Error, json, mark, not_counted},
+    envelope::{Envelope, EnvelopeError, V1Error, json, mark, not_counted},
     query_parameters::{self, V1Search},
 };
 use crate::{
@@ -35,10 +35,10 @@ type V1Result = Result<Response, V1Error>;
 /// Lists every service.
 pub(super) async fn services(State(service): State<QueryService>, uri: Uri) -> V1Result {
     let given = RawParameters::read(&uri)?;
-    let (service, turn) = service.keeping_turn();
+    let (service, admission) = service.holding_permits();
     let names = service.ask(crate::jaeger::services).await?;
     let total = names.len();
-    Ok(json(turn, Envelope::new(names, total), query_parameters::pretty(&given)).await?)
+    Ok(json(admission, Envelope::new(names, total), query_parameters::pretty(&given)).await?)
 }
 
 /// `/services/{service}/operations`. A service may have slashes in its name, encoded or not.
@@ -52,13 +52,13 @@ pub(super) async fn operations_of_service(
     let Some(name) = name.map(decoded) else {
         return Ok(super::no_such_page().await);
     };
-    let (service, turn) = service.keeping_turn();
+    let (service, admission) = service.holding_permits();
     let operations =
         service.ask(move |reader| crate::jaeger::operations(reader, &name, None)).await?;
     let mut names: Vec<String> = operations.into_iter().map(|(name, _)| name).collect();
     names.dedup();
     let total = names.len();
-    Ok(json(turn, Envelope::new(names, total), query_parameters::pretty(&given)).await?)
+    Ok(json(admission, Envelope::new(names, total), query_parameters::pretty(&given)).await?)
 }
 
 /// Decodes a text of a path, where a plus sign is a blank, as in a query.
@@ -90,7 +90,7 @@ pub(super) async fn operations(State(service): State<QueryService>, uri: Uri) ->
         )
         .await?);
     }
-    let (service, turn) = service.keeping_turn();
+    let (service, admission) = service.holding_permits();
     let operations =
         service.ask(move |reader| crate::jaeger::operations(reader, &name, of_kind)).await?;
     let operations: Vec<OperationJson> = operations
@@ -98,13 +98,13 @@ pub(super) async fn operations(State(service): State<QueryService>, uri: Uri) ->
         .map(|(name, kind)| OperationJson { name, span_kind: jaeger::kind(kind) })
         .collect();
     let total = operations.len();
-    Ok(json(turn, Envelope::new(operations, total), query_parameters::pretty(&given)).await?)
+    Ok(json(admission, Envelope::new(operations, total), query_parameters::pretty(&given)).await?)
 }
 
 /// Finds traces, or gets those of the given ids.
 pub(super) async fn search(State(service): State<QueryService>, uri: Uri) -> V1Result {
     let given = RawParameters::read(&uri)?;
-    let (service, turn) = service.keeping_turn();
+    let (service, admission) = service.holding_permits();
     let (envelope, pretty) = service
         .ask(move |reader| {
             // The parameters are parsed inside, because default times count from the arrival of the
@@ -121,14 +121,14 @@ pub(super) async fn search(State(service): State<QueryService>, uri: Uri) -> V1R
             Ok((trace_envelope(found), query_parameters::pretty(&given)))
         })
         .await?;
-    Ok(json(turn, envelope, pretty).await?)
+    Ok(json(admission, envelope, pretty).await?)
 }
 
 fn trace_envelope(found: JaegerTraces) -> Envelope<Vec<jaeger::Trace>> {
     let JaegerTraces { traces, missing, left_out, budget_spent } = found;
-    let mut errors: Vec<Complaint> = missing.into_iter().map(Complaint::missing).collect();
-    errors.extend((left_out > 0).then(|| Complaint::left_out(left_out)));
-    errors.extend(budget_spent.then(Complaint::budget_spent));
+    let mut errors: Vec<EnvelopeError> = missing.into_iter().map(EnvelopeError::missing).collect();
+    errors.extend((left_out > 0).then(|| EnvelopeError::left_out(left_out)));
+    errors.extend(budget_spent.then(EnvelopeError::budget_spent));
     let traces = traces.iter().map(jaeger::from_otlp).collect();
     Envelope { errors: (!errors.is_empty()).then_some(errors), ..Envelope::new(traces, 0) }
 }
@@ -150,7 +150,7 @@ pub(super) async fn trace(
     query_parameters::check_hints(&given).map_err(V1Error::invalid)?;
     let raw = query_parameters::truth(&given, "raw").map_err(V1Error::invalid)?;
     let id = id.ok_or_else(V1Error::not_found)?;
-    let (service, turn) = service.keeping_turn();
+    let (service, admission) = service.holding_permits();
     let envelope = service
         .ask(move |reader| {
             traces::get(reader, &[id], raw, RepeatedFields::Scopes).map(trace_envelope)
@@ -159,7 +159,7 @@ pub(super) async fn trace(
     if envelope.data.is_empty() {
         return Err(V1Error::not_found());
     }
-    Ok(json(turn, envelope, query_parameters::pretty(&given)).await?)
+    Ok(json(admission, envelope, query_parameters::pretty(&given)).await?)
 }
 
 /// Refuses to archive: there is no archive, and traces stay until retention removes them.
@@ -178,7 +178,7 @@ pub(super) async fn transform(
 ) -> V1Result {
     let given = RawParameters::read(&uri)?;
     let body = body.map_err(|error| V1Error::new(error.status(), error.body_text()))?;
-    let (service, turn) = service.keeping_turn();
+    let (service, admission) = service.holding_permits();
     let traces =
         service.ask(move |_| Ok(transformed(&body))).await?.map_err(|wrong| match wrong {
             Untranslatable::Malformed(reason) => V1Error::invalid(reason),
@@ -186,7 +186,7 @@ pub(super) async fn transform(
                 V1Error::new(StatusCode::PAYLOAD_TOO_LARGE, "the file has too many spans or traces")
             }
         })?;
-    Ok(json(turn, Envelope::new(traces, 0), query_parameters::pretty(&given)).await?)
+    Ok(json(admission, Envelope::new(traces, 0), query_parameters::pretty(&given)).await?)
 }
 
 /// Reason why a file cannot be converted.
@@ -265,7 +265,7 @@ struct LinkJson {
 /// Returns the calls between services.
 pub(super) async fn dependencies(State(service): State<QueryService>, uri: Uri) -> V1Result {
     let given = RawParameters::read(&uri)?;
-    let (service, turn) = service.keeping_turn();
+    let (service, admission) = service.holding_permits();
     let (links, complete, pretty) = service
         .ask(move |reader| {
             let range = query_parameters::dependencies(&given, reader.now);
@@ -283,6 +283,6 @@ pub(super) async fn dependencies(State(service): State<QueryService>, uri: Uri) 
             Ok((links.collect::<Vec<_>>(), complete, query_parameters::pretty(&given)))
         })
         .await?;
-    let response = json(turn, Envelope::new(links, 0), pretty).await?;
+    let response = json(admission, Envelope::new(links, 0), pretty).await?;
     Ok(mark(response, not_counted(complete)))
 }

@@ -40,9 +40,9 @@ struct Services {
 
 /// Lists every service.
 pub(super) async fn services(State(service): State<QueryService>) -> V3Result {
-    let (service, turn) = service.keeping_turn();
+    let (service, admission) = service.holding_permits();
     let services = service.ask(crate::jaeger::services).await?;
-    Ok(json(turn, Services { services }, false).await?)
+    Ok(json(admission, Services { services }, false).await?)
 }
 
 #[derive(Debug, Serialize)]
@@ -64,7 +64,7 @@ pub(super) async fn operations(State(service): State<QueryService>, uri: Uri) ->
     let Some(name) = given.text("service").map(str::to_owned) else {
         return Ok(json(Admission::default(), Operations { operations: Vec::new() }, false).await?);
     };
-    let (service, turn) = service.keeping_turn();
+    let (service, admission) = service.holding_permits();
     let found = match wanted {
         // No span has a kind with an unknown name.
         Some(SpanKind::Unspecified) => Vec::new(),
@@ -77,7 +77,7 @@ pub(super) async fn operations(State(service): State<QueryService>, uri: Uri) ->
         Operation { name, span_kind: jaeger::kind(kind) }
     };
     let operations = found.into_iter().map(shown).collect();
-    Ok(json(turn, Operations { operations }, false).await?)
+    Ok(json(admission, Operations { operations }, false).await?)
 }
 
 #[derive(Debug, Serialize)]
@@ -98,34 +98,35 @@ pub(super) async fn trace(
         id.map_err(|wrong| V3Error::invalid(format!("malformed parameter trace_id: {wrong}")))?;
     let raw = query_parameters::v3_trace(&given).map_err(V3Error::invalid)?;
     let id = id.ok_or_else(V3Error::not_found)?;
-    let (service, turn) = service.keeping_turn();
+    let (service, admission) = service.holding_permits();
     let found =
         service.ask(move |reader| traces::get(reader, &[id], raw, RepeatedFields::Nothing)).await?;
-    answer(turn, found).await
+    answer(admission, found).await
 }
 
 /// Returns every span of the traces found, in one answer.
 pub(super) async fn search(State(service): State<QueryService>, uri: Uri) -> V3Result {
     let given = RawParameters::read(&uri)?;
     let (search, raw) = query_parameters::v3_search(&given).map_err(V3Error::invalid)?;
-    let (service, turn) = service.keeping_turn();
+    let (service, admission) = service.holding_permits();
     let found = service
         .ask(move |reader| traces::find(reader, &search, raw, RepeatedFields::Nothing))
         .await?;
-    answer(turn, found).await
+    answer(admission, found).await
 }
 
-async fn answer(turn: Admission, found: JaegerTraces) -> V3Result {
+async fn answer(admission: Admission, found: JaegerTraces) -> V3Result {
     let incomplete = incomplete(&found);
     if found.traces.is_empty() {
-        let none = found.budget_spent.then(V3Error::none_looked_at);
+        let none = found.budget_spent.then(V3Error::budget_exhausted);
         let none = none.unwrap_or_else(V3Error::not_found);
         return Ok(mark(none.into_response(), incomplete));
     }
     let resource_spans = found.traces.into_iter().flat_map(|trace| trace.resource_spans);
     let resource_spans = resource_spans.map(complete).collect();
     let response =
-        json(turn, Wrapper { result: ExportTraceServiceRequest { resource_spans } }, false).await?;
+        json(admission, Wrapper { result: ExportTraceServiceRequest { resource_spans } }, false)
+            .await?;
     Ok(mark(response, incomplete))
 }
 
@@ -179,10 +180,10 @@ fn is_zero(count: &u64) -> bool {
 pub(super) async fn summaries(State(service): State<QueryService>, uri: Uri) -> V3Result {
     let given = RawParameters::read(&uri)?;
     let (search, _) = query_parameters::v3_search(&given).map_err(V3Error::invalid)?;
-    let (service, turn) = service.keeping_turn();
+    let (service, admission) = service.holding_permits();
     let found = service.ask(move |reader| summarize(reader, &search)).await?;
     let (summaries, incomplete) = found;
-    Ok(mark(json(turn, Summaries { summaries }, false).await?, incomplete))
+    Ok(mark(json(admission, Summaries { summaries }, false).await?, incomplete))
 }
 
 /// Builds the summaries, and the reason when they do not cover all matches.
@@ -245,7 +246,7 @@ struct Dependency {
 pub(super) async fn dependencies(State(service): State<QueryService>, uri: Uri) -> V3Result {
     let range =
         query_parameters::v3_dependencies(&RawParameters::read(&uri)?).map_err(V3Error::invalid)?;
-    let (service, turn) = service.keeping_turn();
+    let (service, admission) = service.holding_permits();
     let counted = service.ask(move |reader| dependencies::dependencies(reader, range)).await?;
     let (links, complete) = counted;
     let dependencies = links.into_iter().map(|link| Dependency {
@@ -253,6 +254,7 @@ pub(super) async fn dependencies(State(service): State<QueryService>, uri: Uri) 
         child: link.child,
         call_count: link.call_count.to_string(),
     });
-    let response = json(turn, Dependencies { dependencies: dependencies.collect() }, false).await?;
+    let response =
+        json(admission, Dependencies { dependencies: dependencies.collect() }, false).await?;
     Ok(mark(response, not_counted(complete)))
 }

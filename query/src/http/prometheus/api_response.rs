@@ -13,7 +13,7 @@ use crate::{
         Labels, PromqlError, number_text,
         query::{QueryAnswer, QueryValue},
         seconds,
-        series::Listed,
+        series::WithWarnings,
     },
 };
 
@@ -59,7 +59,7 @@ impl From<QueryError> for PrometheusError {
             ErrorKind::TimedOut => (StatusCode::SERVICE_UNAVAILABLE, "timeout"),
             ErrorKind::Overloaded | ErrorKind::Unavailable => (status, "unavailable"),
             ErrorKind::Failed => {
-                tracing::error!(error = %error, "a question failed");
+                tracing::error!(error = %error, "query failed");
                 (status, "internal")
             }
         };
@@ -138,8 +138,8 @@ fn point(time: i64, value: f64) -> Point {
 }
 
 /// Response with constant lines.
-pub(super) fn known(data: &impl Serialize) -> Result<Response, PrometheusError> {
-    Ok(encoding::written_json(success(data, &[], u64::MAX)?))
+pub(super) fn constant_response(data: &impl Serialize) -> Result<Response, PrometheusError> {
+    Ok(encoding::json_response(success(data, &[], u64::MAX)?))
 }
 
 /// Encodes an answer: the data, and warnings for the user.
@@ -148,7 +148,7 @@ fn success(
     warnings: &[&'static str],
     bytes_max: u64,
 ) -> Result<Vec<u8>, QueryError> {
-    encoding::written(&Success { data, status: "success", warnings }, bytes_max)
+    encoding::encode_json(&Success { data, status: "success", warnings }, bytes_max)
 }
 
 /// Encodes the result of a query, at this time for an instant query.
@@ -193,7 +193,7 @@ fn line((labels, points): &(Labels, Vec<(i64, f64)>)) -> impl Serialize {
 
 /// Encodes a list of names.
 pub(super) fn list(
-    (mut names, mut warnings): Listed<String>,
+    (mut names, mut warnings): WithWarnings<String>,
     limit: usize,
     bytes_max: u64,
 ) -> Result<Vec<u8>, QueryError> {
@@ -203,7 +203,7 @@ pub(super) fn list(
 
 /// Encodes the labels of series.
 pub(super) fn list_labels(
-    (mut series, mut warnings): Listed<Labels>,
+    (mut series, mut warnings): WithWarnings<Labels>,
     limit: usize,
     bytes_max: u64,
 ) -> Result<Vec<u8>, QueryError> {

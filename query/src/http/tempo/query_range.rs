@@ -41,9 +41,9 @@ pub(super) async fn query_range(
         let search = MetricsSearch { metrics, range, exemplars, series_max };
         let found = traceql::metrics_query::metrics(reader, &search)?;
         let series = Each(|| found.series.iter().map(|series| line(series, &range)));
-        encoding::written(&MetricsAnswer::new(&found, series), reader.limits.answer_bytes_max())
+        encoding::encode_json(&MetricsAnswer::new(&found, series), reader.limits.answer_bytes_max())
     });
-    Ok(encoding::written_json(written.await?))
+    Ok(encoding::json_response(written.await?))
 }
 
 /// Returns one value for each series.
@@ -65,9 +65,9 @@ pub(super) async fn query(
                 value: Number::new(series.values.first().copied().unwrap_or_default()),
             })
         });
-        encoding::written(&MetricsAnswer::new(&found, series), reader.limits.answer_bytes_max())
+        encoding::encode_json(&MetricsAnswer::new(&found, series), reader.limits.answer_bytes_max())
     });
-    Ok(encoding::written_json(written.await?))
+    Ok(encoding::json_response(written.await?))
 }
 
 /// The query, which can also have Prometheus's parameter name, and the number of exemplars.

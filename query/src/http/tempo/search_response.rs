@@ -20,7 +20,7 @@ use crate::{
         self,
         display::DisplayLimits,
         native::stages_of,
-        overlap::Times,
+        overlap::TimeSelection,
         runtime_value::Value,
         spanset_search::{FoundSpan, FoundSpanset, FoundTrace, TraceqlResult, TraceqlSearch},
         syntax::{Field, Name, Stage},
@@ -46,9 +46,9 @@ pub(super) async fn search(
     let search = search_of(&params)?;
     let written = service.ask(move |reader| {
         let found = traceql::spanset_search::found(reader, &search()?)?;
-        written(&found, reader.limits.answer_bytes_max())
+        encode_search(&found, reader.limits.answer_bytes_max())
     });
-    Ok(encoding::written_json(written.await?))
+    Ok(encoding::json_response(written.await?))
 }
 
 /// Builds the search; called on the thread that runs it.
@@ -84,7 +84,7 @@ fn search_of(
     };
     let limit = params.count("limit", LIMIT_DEFAULT, LIMIT_MAX)?;
     let shown = DisplayLimits::spans(params.bound("spss", SPANS_SHOWN_DEFAULT, SPANS_SHOWN_MAX)?);
-    let times = Times::OfTrace(start);
+    let times = TimeSelection::OfTrace(start);
     Ok(move || {
         Ok(TraceqlSearch {
             stages: wanted.stages()?,
@@ -221,11 +221,11 @@ impl Serialize for Attributes {
 }
 
 /// Encodes the answer directly from the result.
-fn written(found: &TraceqlResult, bytes_max: u64) -> Result<Vec<u8>, QueryError> {
+fn encode_search(found: &TraceqlResult, bytes_max: u64) -> Result<Vec<u8>, QueryError> {
     let mut metrics = metrics_json(found.stats);
     metrics["inspectedTraces"] = found.inspected.into();
     let traces = Each(|| found.traces.iter().map(trace_entry));
-    encoding::written(&SearchAnswer { metrics, traces }, bytes_max)
+    encoding::encode_json(&SearchAnswer { metrics, traces }, bytes_max)
 }
 
 /// Statistics of the scan. A client sees from the completed jobs whether the answer is complete.

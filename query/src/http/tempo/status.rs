@@ -30,7 +30,7 @@ pub(super) async fn buildinfo() -> Result<Response, TempoError> {
         "buildDate": "",
         "goVersion": "",
     });
-    Ok(encoding::written_json(encoding::written(&info, u64::MAX)?))
+    Ok(encoding::json_response(encoding::encode_json(&info, u64::MAX)?))
 }
 
 pub(super) async fn all() -> Response {

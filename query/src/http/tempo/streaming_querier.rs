@@ -32,7 +32,7 @@ use crate::{
         self,
         display::DisplayLimits,
         metrics_query::{MetricsSearch, Range},
-        overlap::Times,
+        overlap::TimeSelection,
         spanset_search::TraceqlSearch,
         tags::TagSearch,
     },
@@ -159,7 +159,7 @@ async fn search(service: &QueryService, asked: SearchRequest) -> Result<Vec<u8>,
     };
     let (shown, shown_max) =
         (search_response::SPANS_SHOWN_DEFAULT, search_response::SPANS_SHOWN_MAX);
-    let times = Times::OfTrace(seconds(asked.start, asked.end)?);
+    let times = TimeSelection::OfTrace(seconds(asked.start, asked.end)?);
     let limit = count(asked.limit, search_response::LIMIT_DEFAULT, search_response::LIMIT_MAX);
     let shown = DisplayLimits::spans(count(asked.spans_per_span_set, shown, shown_max));
     let encoded = service.ask(move |reader| {

@@ -8,7 +8,7 @@ use serde::Serialize;
 use tidings_proto::otlp::{Severity, SpanKind, StatusCode};
 
 use super::{
-    Nothing, TempoError,
+    EmptyObject, TempoError,
     tempo_parameters::{TempoParams, decode, invalid},
 };
 use crate::{
@@ -26,13 +26,13 @@ pub(super) const LIMIT_MAX: usize = 10_000;
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct TagNames {
-    metrics: Nothing,
+    metrics: EmptyObject,
     tag_names: Vec<String>,
 }
 
 #[derive(Serialize)]
 struct TagScopes {
-    metrics: Nothing,
+    metrics: EmptyObject,
     scopes: Vec<TagScope>,
 }
 
@@ -45,7 +45,7 @@ struct TagScope {
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct TagValues<V> {
-    metrics: Nothing,
+    metrics: EmptyObject,
     tag_values: Vec<V>,
 }
 
@@ -62,9 +62,9 @@ pub(super) async fn names(
     params: TempoParams,
 ) -> Result<Response, TempoError> {
     let scope = params.text("scope").unwrap_or_default();
-    let (service, turn) = service.keeping_turn();
+    let (service, admission) = service.holding_permits();
     let tag_names = listed(&service, tag_search(&params)?, scope).await?;
-    Ok(encoding::json(turn, TagNames { metrics: Nothing {}, tag_names }).await?)
+    Ok(encoding::json(admission, TagNames { metrics: EmptyObject {}, tag_names }).await?)
 }
 
 /// The names of a scope or of all scopes, each once. Intrinsics are included only on request.
@@ -90,10 +90,10 @@ pub(super) async fn names_v2(
     params: TempoParams,
 ) -> Result<Response, TempoError> {
     let scopes = scopes_of(&params)?;
-    let (service, turn) = service.keeping_turn();
+    let (service, admission) = service.holding_permits();
     let found = scoped(&service, tag_search(&params)?, scopes).await?;
     let scopes = found.into_iter().map(|(name, tags)| TagScope { name, tags }).collect();
-    Ok(encoding::json(turn, TagScopes { metrics: Nothing {}, scopes }).await?)
+    Ok(encoding::json(admission, TagScopes { metrics: EmptyObject {}, scopes }).await?)
 }
 
 /// Returns the requested scopes, and true when intrinsics are requested.
@@ -147,9 +147,9 @@ pub(super) async fn values(
     path: Result<Path<String>, PathRejection>,
     params: TempoParams,
 ) -> Result<Response, TempoError> {
-    let (service, turn) = service.keeping_turn();
+    let (service, admission) = service.holding_permits();
     let tag_values = plain_values(&service, &path?, tag_search(&params)?).await?;
-    Ok(encoding::json(turn, TagValues { metrics: Nothing {}, tag_values }).await?)
+    Ok(encoding::json(admission, TagValues { metrics: EmptyObject {}, tag_values }).await?)
 }
 
 /// The values of a tag as text, each once. The tag can be the bare name of an attribute, or a name
@@ -183,11 +183,11 @@ pub(super) async fn values_v2(
     path: Result<Path<String>, PathRejection>,
     params: TempoParams,
 ) -> Result<Response, TempoError> {
-    let (service, turn) = service.keeping_turn();
+    let (service, admission) = service.holding_permits();
     let values = typed_values(&service, &path?, tag_search(&params)?).await?;
     let typed = |value: &Value| TypedValue { kind: kind_of(value), value: value.display_text() };
     let tag_values: Vec<TypedValue> = values.iter().map(typed).collect();
-    Ok(encoding::json(turn, TagValues { metrics: Nothing {}, tag_values }).await?)
+    Ok(encoding::json(admission, TagValues { metrics: EmptyObject {}, tag_values }).await?)
 }
 
 /// Tempo's name for the type of a value.

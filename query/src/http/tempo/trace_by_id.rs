@@ -13,7 +13,7 @@ use tidings_proto::{
 };
 
 use super::{
-    Nothing, TempoError, protobuf, span_json,
+    EmptyObject, TempoError, protobuf, span_json,
     tempo_parameters::{TempoParams, invalid},
     wants_protobuf,
 };
@@ -21,7 +21,7 @@ use crate::{
     QueryError, QueryService, TraceName,
     execution::Admission,
     http::encoding::{self, Each},
-    traceql::filter::{Around, Levels, filtered},
+    traceql::filter::{KeptLevels, Levels, filter_trace},
 };
 
 /// `tempopb.PartialStatus`.
@@ -64,14 +64,14 @@ pub(super) async fn trace(
     params: TempoParams,
 ) -> Result<Response, TempoError> {
     check_hints(&params)?;
-    let (service, turn) = service.keeping_turn();
+    let (service, admission) = service.holding_permits();
     let found = find(&service, &path?).await?;
     if wants_protobuf(&headers) {
-        return protobuf(turn, Trace { resource_spans: found.resource_spans }).await;
+        return protobuf(admission, Trace { resource_spans: found.resource_spans }).await;
     }
-    let bytes_max = turn.answer_bytes_max;
-    json_of(turn, move || {
-        encoding::written(&Batches { batches: groups(&found.resource_spans) }, bytes_max)
+    let bytes_max = admission.answer_bytes_max;
+    json_of(admission, move || {
+        encoding::encode_json(&Batches { batches: groups(&found.resource_spans) }, bytes_max)
     })
     .await
 }
@@ -87,15 +87,17 @@ pub(super) async fn trace_v2(
     let path = path?;
     check_hints(&params)?;
     check_pruning(&params)?;
-    let (service, turn) = service.keeping_turn();
+    let (service, admission) = service.holding_permits();
     // A blank query counts as no query.
     let query = params.text("q").map(str::trim).filter(|query| !query.is_empty());
     let (found, is_part) = match query {
         None => (find(&service, &path).await?, false),
         Some(query) => {
-            let (trace_id, around, query) = (trace_id(&path)?, around(&params)?, query.to_owned());
-            let found =
-                service.ask(move |reader| filtered(reader, trace_id, &query, around)).await?;
+            let (trace_id, kept_levels, query) =
+                (trace_id(&path)?, kept_levels(&params)?, query.to_owned());
+            let found = service
+                .ask(move |reader| filter_trace(reader, trace_id, &query, kept_levels))
+                .await?;
             (found.request, found.is_part)
         }
     };
@@ -103,29 +105,29 @@ pub(super) async fn trace_v2(
     if wants_protobuf(&headers) {
         let trace = Some(Trace { resource_spans: found.resource_spans });
         let (metrics, message) = (Some(TraceMetrics::default()), message.to_owned());
-        return protobuf(turn, TraceResponse { trace, metrics, status, message }).await;
+        return protobuf(admission, TraceResponse { trace, metrics, status, message }).await;
     }
-    let bytes_max = turn.answer_bytes_max;
-    json_of(turn, move || {
-        let filtered = Filtered {
+    let bytes_max = admission.answer_bytes_max;
+    json_of(admission, move || {
+        let filtered = FilteredResponse {
             message: is_part.then_some(FILTERED),
-            metrics: Nothing {},
+            metrics: EmptyObject {},
             status: is_part.then_some("PARTIAL"),
             trace: TraceJson { resource_spans: groups(&found.resource_spans) },
         };
-        encoding::written(&filtered, bytes_max)
+        encoding::encode_json(&filtered, bytes_max)
     })
     .await
 }
 
 /// Levels of ancestors and descendants to keep around selected spans.
-fn around(params: &TempoParams) -> Result<Around, TempoError> {
+fn kept_levels(params: &TempoParams) -> Result<KeptLevels, TempoError> {
     let levels = |name, default| Ok::<_, TempoError>(params.levels(name)?.unwrap_or(default));
     let is_hierarchy = params.flag("keep_hierarchy")?;
     let descendants = levels("match_depth", Levels::Upto(0))?;
     let ancestors =
         if is_hierarchy { levels("ancestor_depth", Levels::All)? } else { Levels::Upto(0) };
-    Ok(Around { ancestors, descendants })
+    Ok(KeptLevels { ancestors, descendants })
 }
 
 /// Checks the parameters that tell Tempo where to look for a trace, and refuses the values that
@@ -170,10 +172,10 @@ fn trace_id(id: &str) -> Result<TraceId, TempoError> {
 }
 
 async fn json_of(
-    turn: Admission,
+    admission: Admission,
     write: impl FnOnce() -> Result<Vec<u8>, QueryError> + Send + 'static,
 ) -> Result<Response, TempoError> {
-    Ok(encoding::written_json(encoding::blocking(turn, write).await?))
+    Ok(encoding::json_response(encoding::blocking(admission, write).await?))
 }
 
 /// The answer of the first version. Objects have their keys in order, as everywhere in this API.
@@ -184,10 +186,10 @@ struct Batches<G> {
 
 /// The answer of the second version.
 #[derive(Serialize)]
-struct Filtered<G> {
+struct FilteredResponse<G> {
     #[serde(skip_serializing_if = "Option::is_none")]
     message: Option<&'static str>,
-    metrics: Nothing,
+    metrics: EmptyObject,
     #[serde(skip_serializing_if = "Option::is_none")]
     status: Option<&'static str>,
     trace: TraceJson<G>,

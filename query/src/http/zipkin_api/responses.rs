@@ -45,7 +45,7 @@ impl ZipkinError {
 impl From<QueryError> for ZipkinError {
     fn from(error: QueryError) -> Self {
         if error.kind() == ErrorKind::Failed {
-            tracing::error!(%error, "a question failed");
+            tracing::error!(%error, "query failed");
         }
         let (status, retry_after) = status_of(error.kind());
         Self { status, message: error.public_message(), retry_after }
@@ -66,20 +66,20 @@ impl IntoResponse for ZipkinError {
 
 /// Encodes the value as JSON while holding the query's permits; marks a partial answer.
 pub(super) async fn json<T: Serialize + Send + 'static>(
-    turn: Admission,
+    admission: Admission,
     value: T,
     complete: bool,
 ) -> ZipkinResult {
-    marked(turn, value, (!complete).then_some("there is more than fits into one answer")).await
+    marked(admission, value, (!complete).then_some("there is more than fits into one answer")).await
 }
 
 /// Encodes the value as JSON, marked with the reason when it is partial.
 async fn marked<T: Serialize + Send + 'static>(
-    turn: Admission,
+    admission: Admission,
     value: T,
     why: Option<&'static str>,
 ) -> ZipkinResult {
-    let mut response = crate::http::encoding::json(turn, value).await?;
+    let mut response = crate::http::encoding::json(admission, value).await?;
     if let Some(why) = why {
         response.headers_mut().insert(INCOMPLETE, HeaderValue::from_static(why));
     }
@@ -87,8 +87,8 @@ async fn marked<T: Serialize + Send + 'static>(
 }
 
 /// Names, which clients may keep for a while when there are several.
-pub(super) async fn names(turn: Admission, names: Vec<String>, cached: bool) -> ZipkinResult {
-    let mut response = json(turn, names, true).await?;
+pub(super) async fn names(admission: Admission, names: Vec<String>, cached: bool) -> ZipkinResult {
+    let mut response = json(admission, names, true).await?;
     if cached {
         response.headers_mut().insert(header::CACHE_CONTROL, KEPT_NAMES);
         response.headers_mut().append(header::VARY, CREDENTIAL_HEADERS);
@@ -97,9 +97,9 @@ pub(super) async fn names(turn: Admission, names: Vec<String>, cached: bool) -> 
 }
 
 /// Traces, each a list of spans.
-pub(super) async fn traces(turn: Admission, found: ZipkinTraces) -> ZipkinResult {
+pub(super) async fn traces(admission: Admission, found: ZipkinTraces) -> ZipkinResult {
     if found.budget_spent {
-        return marked(turn, found.traces, Some(BUDGET_SPENT)).await;
+        return marked(admission, found.traces, Some(BUDGET_SPENT)).await;
     }
-    json(turn, found.traces, found.complete).await
+    json(admission, found.traces, found.complete).await
 }

@@ -19,7 +19,7 @@ const LOOKBACK_MILLIS: u64 = 86_400_000;
 const IDS_MAX: usize = 1_000;
 
 /// Error message for a malformed request, in Zipkin's wording.
-pub(super) type Wrong = String;
+pub(super) type ParameterError = String;
 
 /// Returns a parameter that must be given, though it may be empty.
 pub(super) fn required(given: &RawParameters, name: &str) -> Result<String, ZipkinError> {
@@ -28,20 +28,20 @@ pub(super) fn required(given: &RawParameters, name: &str) -> Result<String, Zipk
 }
 
 /// Parses a whole number, which may be negative.
-fn number(given: &RawParameters, name: &str) -> Result<Option<i64>, Wrong> {
+fn number(given: &RawParameters, name: &str) -> Result<Option<i64>, ParameterError> {
     let Some(text) = given.texts(name).next() else { return Ok(None) };
     text.parse().map(Some).map_err(|_| format!("Can't convert {text:?} of {name} to a number"))
 }
 
 /// Parses a whole number above 0.
-fn positive(given: &RawParameters, name: &str) -> Result<Option<u64>, Wrong> {
+fn positive(given: &RawParameters, name: &str) -> Result<Option<u64>, ParameterError> {
     let Some(number) = number(given, name)? else { return Ok(None) };
     let positive = u64::try_from(number).ok().filter(|number| *number > 0);
     positive.map(Some).ok_or_else(|| format!("{name} <= 0"))
 }
 
 /// Parses the search request.
-pub(super) fn request(given: &RawParameters, now: UnixNanos) -> Result<Request, Wrong> {
+pub(super) fn request(given: &RawParameters, now: UnixNanos) -> Result<Request, ParameterError> {
     let lower = |name: &str| given.text(name).map(str::to_lowercase);
     let end_millis = positive(given, "endTs")?.unwrap_or(now.0 / 1_000_000);
     let limit = positive(given, "limit")?.unwrap_or(LIMIT_DEFAULT).min(LIMIT_MAX);
@@ -69,7 +69,7 @@ pub(super) fn request(given: &RawParameters, now: UnixNanos) -> Result<Request, 
 }
 
 /// Parses a trace id of up to 32 hex digits in lower case.
-pub(super) fn trace_id(text: &str) -> Result<TraceId, Wrong> {
+pub(super) fn trace_id(text: &str) -> Result<TraceId, ParameterError> {
     let is_hex = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
     if text.is_empty() {
         return Err("traceId is empty".to_owned());
@@ -84,7 +84,7 @@ pub(super) fn trace_id(text: &str) -> Result<TraceId, Wrong> {
 }
 
 /// Parses two or more different ids.
-pub(super) fn trace_ids(given: &RawParameters) -> Result<Vec<TraceId>, Wrong> {
+pub(super) fn trace_ids(given: &RawParameters) -> Result<Vec<TraceId>, ParameterError> {
     let Some(text) = given.text("traceIds") else {
         return Err("traceIds parameter is empty".to_owned());
     };
@@ -105,7 +105,7 @@ pub(super) fn trace_ids(given: &RawParameters) -> Result<Vec<TraceId>, Wrong> {
 }
 
 /// Parses `endTs` and `lookback`.
-pub(super) fn dependencies(given: &RawParameters) -> Result<TimeRange, Wrong> {
+pub(super) fn dependencies(given: &RawParameters) -> Result<TimeRange, ParameterError> {
     let Some(end) = positive(given, "endTs")? else {
         return Err("Mandatory parameter endTs is missing".to_owned());
     };

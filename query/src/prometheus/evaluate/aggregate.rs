@@ -36,7 +36,7 @@ pub(super) fn aggregate(
             let mut found = Vec::new();
             for group in groups.into_values() {
                 evaluator.check()?;
-                found.extend(extreme(group, parameter, how == Aggregation::Top));
+                found.extend(top_k(group, parameter, how == Aggregation::Top));
             }
             Ok(found)
         }
@@ -52,14 +52,14 @@ pub(super) fn aggregate(
         how => {
             let one = |(labels, group): (Labels, Vec<SeriesSample>)| {
                 let values: Vec<f64> = group.iter().map(|sample| sample.value).collect();
-                SeriesSample { labels, value: made_one(how, values, parameter) }
+                SeriesSample { labels, value: aggregate_values(how, values, parameter) }
             };
             Ok(groups.into_iter().map(one).collect())
         }
     }
 }
 
-fn made_one(how: Aggregation, values: Vec<f64>, parameter: f64) -> f64 {
+fn aggregate_values(how: Aggregation, values: Vec<f64>, parameter: f64) -> f64 {
     let count = float(values.len() as u64);
     match how {
         Aggregation::Sum => sum(&values),
@@ -125,7 +125,7 @@ pub(super) fn quantile(mut values: Vec<f64>, part: f64) -> f64 {
 }
 
 /// Returns the series with the largest values, or with the smallest, in that order.
-fn extreme(mut group: Vec<SeriesSample>, count: f64, top: bool) -> Vec<SeriesSample> {
+fn top_k(mut group: Vec<SeriesSample>, count: f64, top: bool) -> Vec<SeriesSample> {
     // NaN comes last in both orders.
     let order = |a: &SeriesSample, b: &SeriesSample| match (a.value.is_nan(), b.value.is_nan()) {
         (true, true) => Ordering::Equal,
@@ -135,12 +135,12 @@ fn extreme(mut group: Vec<SeriesSample>, count: f64, top: bool) -> Vec<SeriesSam
         _ => a.value.total_cmp(&b.value),
     };
     group.sort_by(|a, b| order(a, b).then_with(|| a.labels.cmp(&b.labels)));
-    group.truncate(whole(count));
+    group.truncate(to_count(count));
     group
 }
 
 /// Converts a number to a count.
-fn whole(count: f64) -> usize {
+fn to_count(count: f64) -> usize {
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped before")]
     let count = count.clamp(0.0, 1e9) as usize;
     count

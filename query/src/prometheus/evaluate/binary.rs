@@ -5,7 +5,7 @@ use std::{
     fmt::{self, Write as _},
 };
 
-use super::{EvaluatedValue, Evaluator, SeriesSample, distinct};
+use super::{EvaluatedValue, Evaluator, SeriesSample, check_distinct};
 use crate::prometheus::{
     Labels, PromqlError,
     labels::NAME,
@@ -24,11 +24,11 @@ pub(super) fn chain(
 ) -> Result<EvaluatedValue, PromqlError> {
     let first = evaluator.evaluate_part(first, time)?;
     links.iter().try_fold(first, |left, link| {
-        linked(evaluator, link, left, evaluator.evaluate_part(&link.right, time)?)
+        apply_link(evaluator, link, left, evaluator.evaluate_part(&link.right, time)?)
     })
 }
 
-fn linked(
+fn apply_link(
     evaluator: &Evaluator<'_>,
     link: &ChainLink,
     left: EvaluatedValue,
@@ -37,7 +37,7 @@ fn linked(
     let operator = link.operator;
     Ok(match (left, right) {
         (EvaluatedValue::Scalar(left), EvaluatedValue::Scalar(right)) => {
-            let (value, holds) = applied(operator, left, right);
+            let (value, holds) = apply_operator(operator, left, right);
             EvaluatedValue::Scalar(if operator.compares() {
                 f64::from(u8::from(holds))
             } else {
@@ -62,7 +62,7 @@ fn linked(
 }
 
 /// Applies the operator to two numbers; the flag is false when a comparison does not hold.
-fn applied(operator: Operator, left: f64, right: f64) -> (f64, bool) {
+fn apply_operator(operator: Operator, left: f64, right: f64) -> (f64, bool) {
     #[expect(clippy::float_cmp, reason = "it is what was asked")]
     let holds = match operator {
         Operator::Equal => left == right,
@@ -96,7 +96,7 @@ fn with_scalar(
     let mut found = Vec::with_capacity(samples.len());
     for sample in samples {
         let (left, right, own) = operands(sample.value);
-        let (value, holds) = applied(link.operator, left, right);
+        let (value, holds) = apply_operator(link.operator, left, right);
         if !link.operator.compares() {
             found.push(SeriesSample { labels: sample.labels.unnamed(), value });
         } else if link.as_bool {
@@ -106,7 +106,7 @@ fn with_scalar(
             found.push(SeriesSample { labels: sample.labels, value: own });
         }
     }
-    distinct(found)
+    check_distinct(found)
 }
 
 /// Returns the labels by which a series finds its match. Checks the deadline, because the list of
@@ -181,7 +181,7 @@ fn joined(
         }
         let (left, right) =
             if many_left { (sample.value, one.value) } else { (one.value, sample.value) };
-        let (value, holds) = applied(link.operator, left, right);
+        let (value, holds) = apply_operator(link.operator, left, right);
         let value = match (link.operator.compares(), link.as_bool) {
             (true, true) => f64::from(u8::from(holds)),
             (true, false) if !holds => continue,

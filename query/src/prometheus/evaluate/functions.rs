@@ -1,9 +1,9 @@
 //! Functions of instant values.
 
-use super::{EvaluatedValue, Evaluator, SeriesSample, histogram, label_functions, mapped};
+use super::{EvaluatedValue, Evaluator, SeriesSample, histogram, label_functions, map_values};
 use crate::prometheus::{
     Labels, PromqlError,
-    labels::Test,
+    labels::MatcherTest,
     number::seconds,
     syntax::{Expression, FunctionCall},
 };
@@ -37,25 +37,25 @@ pub(super) fn call(
                 Vec::new()
             }
         }
-        "timestamp" => mapped(vector(0)?, |_| seconds(time))?,
+        "timestamp" => map_values(vector(0)?, |_| seconds(time))?,
         "round" => {
             let to = scalar(1)?;
-            mapped(vector(0)?, |value| (value * (1.0 / to) + 0.5).floor() / (1.0 / to))?
+            map_values(vector(0)?, |value| (value * (1.0 / to) + 0.5).floor() / (1.0 / to))?
         }
         "clamp" => {
             let (least, most) = (scalar(1)?, scalar(2)?);
             if least > most {
                 return Ok(EvaluatedValue::Vector(Vec::new()));
             }
-            mapped(vector(0)?, |value| at_most(at_least(value, least), most))?
+            map_values(vector(0)?, |value| at_most(at_least(value, least), most))?
         }
         "clamp_min" => {
             let least = scalar(1)?;
-            mapped(vector(0)?, |value| at_least(value, least))?
+            map_values(vector(0)?, |value| at_least(value, least))?
         }
         "clamp_max" => {
             let most = scalar(1)?;
-            mapped(vector(0)?, |value| at_most(value, most))?
+            map_values(vector(0)?, |value| at_most(value, most))?
         }
         "sort" | "sort_desc" => {
             let mut samples = vector(0)?;
@@ -71,7 +71,7 @@ pub(super) fn call(
             let change = of_number(name).ok_or_else(|| {
                 PromqlError::Execution(format!("function {name:?} takes no instant vector"))
             })?;
-            mapped(vector(0)?, change)?
+            map_values(vector(0)?, change)?
         }
     }))
 }
@@ -107,7 +107,7 @@ pub(super) fn labels_asked_for(of: &Expression) -> Labels {
     };
     let asked = |name: &str| selector.matchers.iter().filter(|m| m.name == name).count();
     let equal = selector.matchers.iter().filter_map(|matcher| match &matcher.test {
-        Test::Equal(value) if asked(&matcher.name) == 1 => {
+        MatcherTest::Equal(value) if asked(&matcher.name) == 1 => {
             Some((matcher.name.as_str().into(), value.as_str().into()))
         }
         _ => None,

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Evaluator, SeriesSample, distinct};
+use super::{Evaluator, SeriesSample, check_distinct};
 use crate::prometheus::{Labels, PromqlError, metric_names::LE, number::number_of};
 
 /// Returns the quantile of each histogram among the samples.
@@ -21,7 +21,7 @@ pub(super) fn quantiles(
     let quantiles = histograms
         .into_iter()
         .map(|(labels, buckets)| SeriesSample { labels, value: quantile(part, buckets) });
-    distinct(quantiles.collect())
+    check_distinct(quantiles.collect())
 }
 
 fn bound_of(text: &str) -> Option<f64> {

@@ -6,7 +6,7 @@
 
 use regex::{Captures, Regex};
 
-use super::{Evaluator, SeriesSample, distinct, made_labels::check_value_length};
+use super::{Evaluator, SeriesSample, check_distinct, label_budget::check_value_length};
 use crate::{
     QueryError,
     prometheus::{Labels, PromqlError, syntax::Expression},
@@ -41,7 +41,7 @@ pub(super) fn replaced(
         let texts = parts.iter().map(|part| part.text(&groups));
         sample.labels = label.set(&sample.labels, texts)?;
     }
-    distinct(samples)
+    check_distinct(samples)
 }
 
 /// Evaluates `label_join(vector, to, separator, from, …)`.
@@ -64,7 +64,7 @@ pub(super) fn joined(
         });
         sample.labels = label.set(labels, texts)?;
     }
-    distinct(samples)
+    check_distinct(samples)
 }
 
 /// The label that a function sets.

@@ -3,7 +3,7 @@
 use super::{
     Evaluator, SeriesSample, SeriesSamples,
     aggregate::{quantile, sum, variance},
-    distinct,
+    check_distinct,
     functions::labels_asked_for,
 };
 use crate::prometheus::{
@@ -41,7 +41,7 @@ pub(super) fn over_time(
         evaluator.check()?;
         let values: Vec<f64> = points.iter().map(|(_, value)| *value).collect();
         let found = match name {
-            "rate" | "increase" | "delta" => extrapolated(name, &points, range),
+            "rate" | "increase" | "delta" => extrapolate(name, &points, range),
             "irate" | "idelta" => last_two(name, &points),
             _ => of_values(name, parameter, values),
         };
@@ -51,7 +51,7 @@ pub(super) fn over_time(
             samples.push(SeriesSample { labels, value });
         }
     }
-    distinct(samples)
+    check_distinct(samples)
 }
 
 fn of_values(name: &str, parameter: f64, values: Vec<f64>) -> Option<f64> {
@@ -90,7 +90,7 @@ fn last_two(name: &str, points: &[(i64, f64)]) -> Option<f64> {
 
 /// Extrapolates as Prometheus does between scrapes. The observed increase is stretched to the ends
 /// of the range, unless the series seems to begin or end inside.
-fn extrapolated(name: &str, points: &[(i64, f64)], range: (i64, i64)) -> Option<f64> {
+fn extrapolate(name: &str, points: &[(i64, f64)], range: (i64, i64)) -> Option<f64> {
     let [(first_at, first), .., (last_at, last)] = points else { return None };
     let is_counter = name != "delta";
     let pairs = points.windows(2).filter(|pair| pair[1].1 < pair[0].1);
@@ -116,20 +116,20 @@ fn extrapolated(name: &str, points: &[(i64, f64)], range: (i64, i64)) -> Option<
 
 #[cfg(test)]
 mod tests {
-    use super::{extrapolated, last_two, of_values};
+    use super::{extrapolate, last_two, of_values};
 
     #[test]
     fn growth_is_stretched_to_the_range_and_resets_are_seen() {
         let points = &[(15_000, 10.0), (30_000, 20.0), (45_000, 5.0), (60_000, 15.0)];
         // The increase is 10, then 5 after a reset, then 10; 45 s are stretched to 60 s.
-        let increase = extrapolated("increase", points, (0, 60_000)).unwrap();
+        let increase = extrapolate("increase", points, (0, 60_000)).unwrap();
         assert!((increase - 25.0 * 60.0 / 45.0).abs() < 1e-9, "{increase}");
-        let rate = extrapolated("rate", points, (0, 60_000)).unwrap();
+        let rate = extrapolate("rate", points, (0, 60_000)).unwrap();
         assert!((rate - increase / 60.0).abs() < 1e-12);
         assert_eq!(last_two("irate", points), Some(10.0 / 15.0));
         assert_eq!(last_two("irate", &points[1..3]), Some(5.0 / 15.0));
         assert_eq!(last_two("idelta", &points[1..3]), Some(-15.0));
-        assert_eq!(extrapolated("rate", &points[..1], (0, 60_000)), None);
+        assert_eq!(extrapolate("rate", &points[..1], (0, 60_000)), None);
     }
 
     #[test]

@@ -1,13 +1,13 @@
 //! Selectors, and the suffixes of an expression: a range, an offset, a time.
 
-use super::{Deep, Parser};
+use super::{ParsedExpression, Parser};
 use crate::{
     prometheus::{
         PromqlError,
-        labels::{Matcher, NAME, Test},
+        labels::{Matcher, MatcherTest, NAME},
         lexer::TokenKind,
         number::{millis, seconds},
-        syntax::{At, Expression, Moment, Selector, Subquery, ValueType},
+        syntax::{AtModifier, Expression, Selector, Subquery, TimeModifier, ValueType},
     },
     traceql::pattern::PatternError,
 };
@@ -15,7 +15,8 @@ use crate::{
 impl Parser<'_> {
     /// Parses a metric's labels in braces, after the name if there was one.
     pub(super) fn selector(&mut self, name: Option<String>) -> Result<Expression, PromqlError> {
-        let named = |name: String| Matcher { name: NAME.to_owned(), test: Test::Equal(name) };
+        let named =
+            |name: String| Matcher { name: NAME.to_owned(), test: MatcherTest::Equal(name) };
         let is_named = name.is_some();
         let mut matchers: Vec<Matcher> = name.map(named).into_iter().collect();
         if self.take_sign("{") {
@@ -26,7 +27,7 @@ impl Parser<'_> {
                 }
                 matchers.push(matcher);
                 if !self.is_sign("}") {
-                    self.want_sign(",", " in label matching")?;
+                    self.expect_sign(",", " in label matching")?;
                 }
             }
         }
@@ -36,7 +37,7 @@ impl Parser<'_> {
         }
         let id = self.selectors;
         self.selectors += 1;
-        Ok(Expression::Select(Selector { id, matchers, moment: Moment::default() }))
+        Ok(Expression::Select(Selector { id, matchers, moment: TimeModifier::default() }))
     }
 
     fn matcher(&mut self) -> Result<Matcher, PromqlError> {
@@ -50,7 +51,7 @@ impl Parser<'_> {
             TokenKind::Sign(sign @ ("=" | "!=" | "=~" | "!~")) => *sign,
             // A quoted text without an operator is the metric's name.
             _ if quoted && (self.is_sign(",") || self.is_sign("}")) => {
-                return Ok(Matcher { name: NAME.to_owned(), test: Test::Equal(name) });
+                return Ok(Matcher { name: NAME.to_owned(), test: MatcherTest::Equal(name) });
             }
             _ => {
                 return Err(self.unexpected(" in label matching, expected label matching operator"));
@@ -61,17 +62,17 @@ impl Parser<'_> {
             return Err(self.unexpected(" in label matching, expected string"));
         };
         let test = match sign {
-            "=" => Test::Equal(value),
-            "!=" => Test::NotEqual(value),
-            "=~" => Test::Like(self.pattern(&value)?),
-            _ => Test::NotLike(self.pattern(&value)?),
+            "=" => MatcherTest::Equal(value),
+            "!=" => MatcherTest::NotEqual(value),
+            "=~" => MatcherTest::Like(self.pattern(&value)?),
+            _ => MatcherTest::NotLike(self.pattern(&value)?),
         };
         self.at += 1;
         Ok(Matcher { name, test })
     }
 
     fn pattern(&mut self, text: &str) -> Result<regex::Regex, PromqlError> {
-        self.patterns.made(text).map(|pattern| pattern.regex).map_err(|error| match error {
+        self.patterns.compile(text).map(|pattern| pattern.regex).map_err(|error| match error {
             PatternError::Together { .. } => self.fail(error.to_string()),
             _ => self.fail(format!("{text:?} is no regular expression")),
         })
@@ -82,7 +83,7 @@ impl Parser<'_> {
         &mut self,
         mut inner: Expression,
         mut depth: usize,
-    ) -> Result<Deep, PromqlError> {
+    ) -> Result<ParsedExpression, PromqlError> {
         loop {
             if self.take_sign("[") {
                 inner = self.ranged(inner)?;
@@ -120,25 +121,25 @@ impl Parser<'_> {
         Ok(given)
     }
 
-    fn at_time(&mut self) -> Result<At, PromqlError> {
+    fn at_time(&mut self) -> Result<AtModifier, PromqlError> {
         let minus = self.take_sign("-");
         let at = match self.peek().clone() {
             TokenKind::Number(number) => {
                 let number = if minus { -number } else { number };
-                millis(number).map(At::Time)
+                millis(number).map(AtModifier::Time)
             }
             TokenKind::Name(name) if !minus => match name.as_str() {
-                "start" => Some(At::Start),
-                "end" => Some(At::End),
+                "start" => Some(AtModifier::Start),
+                "end" => Some(AtModifier::End),
                 _ => None,
             },
             _ => None,
         };
         let at = at.ok_or_else(|| self.unexpected(", expected timestamp"))?;
         self.at += 1;
-        if !matches!(at, At::Time(_)) {
-            self.want_sign("(", " in @")?;
-            self.want_sign(")", " in @")?;
+        if !matches!(at, AtModifier::Time(_)) {
+            self.expect_sign("(", " in @")?;
+            self.expect_sign(")", " in @")?;
         }
         Ok(at)
     }
@@ -148,7 +149,7 @@ impl Parser<'_> {
         &self,
         inner: &'e mut Expression,
         word: &str,
-    ) -> Result<&'e mut Moment, PromqlError> {
+    ) -> Result<&'e mut TimeModifier, PromqlError> {
         match inner {
             Expression::Select(selector) | Expression::Range { selector, .. } => {
                 Ok(&mut selector.moment)
@@ -168,7 +169,7 @@ impl Parser<'_> {
         }
         if self.take_sign(":") {
             let step_ms = if self.is_sign("]") { None } else { Some(self.duration()?) };
-            self.want_sign("]", " in subquery")?;
+            self.expect_sign("]", " in subquery")?;
             if step_ms.is_some_and(|step| step <= 0) {
                 return Err(self.fail("duration must be greater than 0"));
             }
@@ -177,13 +178,13 @@ impl Parser<'_> {
                 let message = "subquery is only allowed on instant vector, got";
                 return Err(self.fail(format!("{message} {given} instead")));
             }
-            let moment = Moment::default();
+            let moment = TimeModifier::default();
             let subquery = Subquery { inner, range_ms, step_ms, moment };
             return Ok(Expression::Subquery(Box::new(subquery)));
         }
-        self.want_sign("]", " in range")?;
+        self.expect_sign("]", " in range")?;
         match inner {
-            Expression::Select(selector) if selector.moment == Moment::default() => {
+            Expression::Select(selector) if selector.moment == TimeModifier::default() => {
                 Ok(Expression::Range { selector, range_ms })
             }
             Expression::Select(_) => {

@@ -6,7 +6,7 @@ use tidings_proto::api::{EdgeKind, NodeKind};
 use tidings_storage::{Durations, TimeRange};
 
 use super::{
-    CallGroup, GROUPS_MAX, Set,
+    CallGroup, CallSet, GROUPS_MAX,
     load::{BucketColumns, GROUPS_LEFT_OUT, INCOMPLETE, Warnings},
 };
 use crate::{
@@ -20,7 +20,7 @@ use crate::{
 
 /// The groups of calls while they are read: caller, callee and kind.
 struct EdgeGroups<'s> {
-    set: &'s Set,
+    set: &'s CallSet,
     numbers: BTreeMap<[String; 3], u32>,
     left_out: bool,
 }
@@ -28,7 +28,7 @@ struct EdgeGroups<'s> {
 /// Reads the groups of a set. Returns them with the number of values that still fit.
 pub(super) fn read(
     reader: &Reader,
-    set: &Set,
+    set: &CallSet,
     range: TimeRange,
     mut numbers: BucketColumns<'_>,
     warnings: &mut Warnings,
@@ -99,7 +99,7 @@ impl EdgeGroups<'_> {
             "connection_type" => connection,
             _ => "",
         };
-        if !self.set.is_asked(value) {
+        if !self.set.passes_matchers(value) {
             return None;
         }
         let kept =

@@ -13,7 +13,7 @@ use std::{
 use tidings_proto::UnixNanos;
 use tidings_storage::TimeRange;
 
-use super::{CallGroup, Set, call_series, span_series, too_much};
+use super::{CallGroup, CallSet, call_series, memory_error, span_series};
 use crate::{
     execution::Reader,
     prometheus::{
@@ -49,7 +49,7 @@ impl Warnings {
 /// Reads the set's calls, up to the number of values that still fit.
 pub(super) fn load(
     reader: &Reader,
-    set: &mut Set,
+    set: &mut CallSet,
     room: &mut usize,
     warnings: &mut Warnings,
 ) -> Result<(), PromqlError> {
@@ -109,7 +109,7 @@ impl<'b> BucketColumns<'b> {
     }
 
     /// Creates a parallel accumulator that shares the remaining memory.
-    pub(super) fn beside(&self) -> Self {
+    pub(super) fn fork(&self) -> Self {
         let room = Arc::clone(&self.room);
         Self { room, ..Self::new(self.bounds, self.columns, 0) }
     }
@@ -183,7 +183,7 @@ impl<'b> BucketColumns<'b> {
         labels: Vec<Labels>,
     ) -> Result<(Vec<CallGroup>, usize), PromqlError> {
         if self.is_full {
-            return Err(too_much());
+            return Err(memory_error());
         }
         let width = self.columns.width();
         let groups =
@@ -215,7 +215,7 @@ mod tests {
         let columns = Columns::default();
         let of_one = columns.width() + NUMBERS_TO_FIND;
         let first = BucketColumns::new(&bounds, columns, 4 * of_one + of_one - 1);
-        let (mut first, mut other) = (first.beside(), first);
+        let (mut first, mut other) = (first.fork(), first);
         for (numbers, group, time) in [(0, 0, 1), (1, 0, 1), (1, 7, 3), (0, 1, 0), (1, 7, 3)] {
             let numbers = if numbers == 0 { &mut first } else { &mut other };
             numbers.columns_at(group, UnixNanos(time)).unwrap()[0] += 1;

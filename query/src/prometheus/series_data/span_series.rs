@@ -16,7 +16,7 @@ use tidings_storage::{
 };
 
 use super::{
-    CallGroup, GROUPS_MAX, Set,
+    CallGroup, CallSet, GROUPS_MAX,
     load::{BucketColumns, GROUPS_LEFT_OUT, INCOMPLETE, REPEATS, Warnings},
 };
 use crate::{
@@ -42,7 +42,7 @@ struct SpanGroupKey {
 
 /// Factory of accumulators for the spans of a set.
 struct AllSpans<'s> {
-    set: &'s Set,
+    set: &'s CallSet,
     bounds: &'s [UnixNanos],
     /// Number of values that still fit.
     room: usize,
@@ -50,7 +50,7 @@ struct AllSpans<'s> {
 
 /// Accumulator that assigns spans to groups and time ranges.
 struct SpanAccumulator<'s> {
-    set: &'s Set,
+    set: &'s CallSet,
     numbers: BucketColumns<'s>,
     names: Names,
     groups: HashMap<SpanGroupKey, u32>,
@@ -70,7 +70,7 @@ impl<'s> CallAccumulatorFactory for AllSpans<'s> {
         _: Range<UnixNanos>,
         unordered: &Arc<SpanAccumulator<'s>>,
     ) -> SpanAccumulator<'s> {
-        SpanAccumulator::new(self.set, unordered.numbers.beside())
+        SpanAccumulator::new(self.set, unordered.numbers.fork())
     }
 }
 
@@ -84,7 +84,7 @@ impl CallAccumulator for SpanAccumulator<'_> {
             "status_code" => status,
             _ => "",
         };
-        if !self.set.is_asked(value) {
+        if !self.set.passes_matchers(value) {
             return NONE;
         }
         let keeps = |label| self.set.keeps(label);
@@ -127,7 +127,7 @@ impl CallAccumulator for SpanAccumulator<'_> {
 }
 
 impl<'s> SpanAccumulator<'s> {
-    fn new(set: &'s Set, numbers: BucketColumns<'s>) -> Self {
+    fn new(set: &'s CallSet, numbers: BucketColumns<'s>) -> Self {
         Self {
             set,
             numbers,
@@ -205,7 +205,7 @@ fn gcd(mut a: u64, mut b: u64) -> u64 {
 /// Groups of a set by these time buckets, and the number of values that still fit.
 pub(super) fn read(
     reader: &Reader,
-    set: &Set,
+    set: &CallSet,
     (range, bounds): (TimeRange, &[UnixNanos]),
     room: usize,
     warnings: &mut Warnings,

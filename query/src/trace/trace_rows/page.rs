@@ -11,7 +11,7 @@ use std::{collections::HashMap, mem, ops::ControlFlow};
 use tidings_proto::TraceId;
 use tidings_storage::{Detail, Scan, SpanFilter};
 
-use super::{Gathered, TraceFacts};
+use super::{GatheredTraces, TraceFacts};
 use crate::{QueryError, QueryLimits, execution::Reader};
 
 /// Number of bytes of names that cost as much memory as a span.
@@ -26,7 +26,7 @@ struct PageBudget {
     rows: u64,
 }
 
-impl Gathered {
+impl GatheredTraces {
     /// Returns the facts of those of these traces that are stored. A trace that is too large is
     /// cut, and its facts are marked so.
     pub(crate) fn read_page(reader: &Reader, ids: &[TraceId]) -> Result<Self, QueryError> {
@@ -37,11 +37,11 @@ impl Gathered {
         let mut open = ids.to_vec();
         for _ in 0..2 {
             let budget = PageBudget { spans: page_spans_max / 2, rows: page_rows_max };
-            let is_all = gathered.read_some(reader, &open, budget)?;
+            let is_all = gathered.read_within_budget(reader, &open, budget)?;
             let traces = mem::take(&mut gathered.traces);
             let most = traces.values().map(|facts| facts.rows).sum::<u64>() / open.len() as u64;
             let taken = traces.into_iter().filter(|(_, facts)| is_all || facts.rows >= most);
-            read.extend(taken.map(|(id, facts)| (id, facts.kept(is_all, share))));
+            read.extend(taken.map(|(id, facts)| (id, facts.truncated(is_all, share))));
             open.retain(|id| !is_all && !read.contains_key(id));
             if open.is_empty() {
                 break;
@@ -49,16 +49,17 @@ impl Gathered {
         }
         let rows = page_rows_max / (open.len() as u64).max(1);
         for id in open {
-            let is_all = gathered.read_some(reader, &[id], PageBudget { spans: share, rows })?;
+            let is_all =
+                gathered.read_within_budget(reader, &[id], PageBudget { spans: share, rows })?;
             let traces = mem::take(&mut gathered.traces).into_iter();
-            read.extend(traces.map(|(id, facts)| (id, facts.kept(is_all, share))));
+            read.extend(traces.map(|(id, facts)| (id, facts.truncated(is_all, share))));
         }
         gathered.traces = read;
         Ok(gathered)
     }
 
     /// Reads the facts of these traces in one scan. Returns true when everything was read.
-    fn read_some(
+    fn read_within_budget(
         &mut self,
         reader: &Reader,
         ids: &[TraceId],
@@ -81,7 +82,7 @@ impl Gathered {
 
 impl TraceFacts {
     /// Returns these facts, or a share of them when not everything was read.
-    fn kept(mut self, is_all: bool, share: u64) -> Self {
+    fn truncated(mut self, is_all: bool, share: u64) -> Self {
         self.finish();
         if !is_all {
             self.is_cut = true;

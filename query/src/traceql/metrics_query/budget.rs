@@ -27,7 +27,7 @@ impl MetricsBudget {
     }
 
     /// Returns the budget of a term while these series are held.
-    pub(super) fn beside(mut self, held: &[Series]) -> Self {
+    pub(super) fn minus_series(mut self, held: &[Series]) -> Self {
         self.lines = self.lines.saturating_sub(held.len());
         let bytes = held.iter().map(|series| line_bytes(&series.labels)).sum();
         self.bytes = self.bytes.saturating_sub(bytes);

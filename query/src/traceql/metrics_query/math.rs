@@ -27,7 +27,7 @@ pub(super) fn order(series: &Series) -> Vec<(String, String)> {
     series.labels.iter().map(|(name, value)| (name.clone(), value.display_text())).collect()
 }
 
-fn applied(operator: Operator, left: f64, right: f64) -> f64 {
+fn apply_operator(operator: Operator, left: f64, right: f64) -> f64 {
     match operator {
         Operator::Add => left + right,
         Operator::Sub => left - right,
@@ -83,7 +83,7 @@ fn join(operator: Operator, left: Series, right: Series) -> Series {
         }
     }
     let values = left.values.iter().zip(&right.values);
-    let values = values.map(|(left, right)| applied(operator, *left, *right)).collect();
+    let values = values.map(|(left, right)| apply_operator(operator, *left, *right)).collect();
     let mut exemplars = left.exemplars;
     exemplars.extend(right.exemplars);
     Series { labels, values, exemplars }
@@ -97,7 +97,11 @@ pub(super) fn with_number(
     mut series: Vec<Series>,
 ) -> Vec<Series> {
     let apply = |value: f64| {
-        if left { applied(operator, number, value) } else { applied(operator, value, number) }
+        if left {
+            apply_operator(operator, number, value)
+        } else {
+            apply_operator(operator, value, number)
+        }
     };
     for series in &mut series {
         series.values.iter_mut().for_each(|value| *value = apply(*value));
@@ -236,10 +240,10 @@ mod tests {
         let asked = Cell::new(0);
         let check = || {
             asked.set(asked.get() + 1);
-            if asked.get() < 3 { Ok(()) } else { Err(QueryError::Withdrawn) }
+            if asked.get() < 3 { Ok(()) } else { Err(QueryError::Cancelled) }
         };
         let found = top(1, true, vec![series("a", &[1.0; 100])], &check);
-        assert!(matches!(found, Err(QueryError::Withdrawn)));
+        assert!(matches!(found, Err(QueryError::Cancelled)));
         assert_eq!(asked.get(), 3);
     }
 }

@@ -46,14 +46,14 @@ struct Observations {
     labels: Vec<Value>,
     /// Memory of one of its lines, in bytes.
     line_bytes: usize,
-    cells: BTreeMap<u32, Cell>,
+    cells: BTreeMap<u32, IntervalCell>,
     /// Buckets of all cells of a histogram. Each bucket is a line.
     buckets: BTreeSet<i32>,
     exemplars: Vec<Exemplar>,
 }
 
 #[derive(Debug, Clone, Default)]
-struct Cell {
+struct IntervalCell {
     count: u64,
     min: f64,
     max: f64,
@@ -255,7 +255,7 @@ struct Lines {
 
 impl Lines {
     /// Returns one value for each interval; `default` for those without spans.
-    fn values(&self, default: f64, of: impl Fn(&Cell) -> f64) -> Vec<f64> {
+    fn values(&self, default: f64, of: impl Fn(&IntervalCell) -> f64) -> Vec<f64> {
         let mut values = vec![default; self.range.count()];
         for (interval, cell) in &self.observations.cells {
             values[*interval as usize] = of(cell);
@@ -305,7 +305,7 @@ impl Lines {
         let mut exemplars = std::mem::take(&mut self.observations.exemplars);
         let buckets = std::mem::take(&mut self.observations.buckets);
         let line = |bucket: i32| {
-            let of = |cell: &Cell| cell.buckets.get(&bucket).copied().map_or(0.0, count);
+            let of = |cell: &IntervalCell| cell.buckets.get(&bucket).copied().map_or(0.0, count);
             let labels = self.labels_with("__bucket", bound(bucket, 1) / self.unit);
             Series {
                 labels,
@@ -353,7 +353,7 @@ fn place_exemplars(series: &mut Series, range: Range) {
     series.exemplars.sort_by_key(|exemplar| exemplar.time);
 }
 
-impl Cell {
+impl IntervalCell {
     fn add(&mut self, value: Option<f64>, bucket: Option<i32>) {
         self.count += 1;
         let Some(value) = value else { return };
@@ -426,11 +426,11 @@ fn bound(bucket: i32, parts: i32) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use super::{Cell, FINE, bound, bucket};
+    use super::{FINE, IntervalCell, bound, bucket};
 
     #[test]
     fn quantiles_are_close_to_the_exact_ones() {
-        let mut cell = Cell::default();
+        let mut cell = IntervalCell::default();
         let values: Vec<f64> = (1..=1_000_u32).map(|n| f64::from(n) * 1e6).collect();
         for value in &values {
             cell.add(Some(*value), Some(bucket(*value, FINE)));

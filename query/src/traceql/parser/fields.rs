@@ -46,7 +46,7 @@ fn value_of(word: &str) -> Option<Static> {
 
 /// Returns how strongly the operator binds its operands. `!` binds like 4 and `-` before a value
 /// like 3.
-fn strength(operator: Operator) -> Option<u8> {
+fn binding_power(operator: Operator) -> Option<u8> {
     use Operator::{Add, And, Div, Mod, Mul, NotRegex, Or, Pow, Regex, Sub};
     Some(match operator {
         And | Or => 1,
@@ -80,15 +80,16 @@ impl Parser<'_> {
         self.nested(|parser| {
             let mut left = parser.value()?;
             while let Some(operator) = parser.peek_operator() {
-                let Some(strength) = strength(operator) else {
+                let Some(binding_power) = binding_power(operator) else {
                     return parser.fail(format!("`{operator}` cannot stand between values"));
                 };
-                if strength <= than {
+                if binding_power <= than {
                     break;
                 }
                 let at = parser.start();
                 parser.advance();
-                let right_than = if operator == Operator::Pow { strength - 1 } else { strength };
+                let right_than =
+                    if operator == Operator::Pow { binding_power - 1 } else { binding_power };
                 if operator == Operator::Equal && parser.peek_operator() == Some(Operator::Equal) {
                     return parser.fail("one `=` compares; `==` is not an operator");
                 }
@@ -330,7 +331,7 @@ impl Parser<'_> {
                 let Expression::Static(Static::Text(pattern)) = second else {
                     return self.fail_at(right.start, "a pattern is text in quotes");
                 };
-                let pattern = match self.patterns.made(&pattern) {
+                let pattern = match self.patterns.compile(&pattern) {
                     Ok(pattern) => pattern,
                     Err(error @ PatternError::Together { .. }) => {
                         return self.fail_at(right.start, error.to_string());

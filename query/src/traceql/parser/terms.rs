@@ -6,7 +6,7 @@ use super::Parser;
 use crate::traceql::{
     TraceqlError,
     lexer::TokenKind,
-    normal::normal,
+    normal_form::normal_form,
     syntax::{Fold, Join, Metrics, Operator, Relation, Scalar, Side, Spansets, Stage, Static},
     types::Type,
 };
@@ -52,7 +52,7 @@ impl TermKind {
     }
 
     /// Returns a suggestion for the error message.
-    pub(super) fn cure(&self) -> &'static str {
+    pub(super) fn suggestion(&self) -> &'static str {
         match self {
             Self::Scalar(_) => ": compare it, as in `{} | count() > 1`",
             Self::Static(_) => ": spans are selected in braces, as in `{ duration > 1s }`",
@@ -63,7 +63,7 @@ impl TermKind {
 }
 
 /// Returns how strongly the operator binds its operands.
-fn strength(operator: Operator) -> Option<u8> {
+fn binding_power(operator: Operator) -> Option<u8> {
     use Operator::{Add, And, Div, Mod, Mul, Not, Or, Pow, Regex, Sub};
     Some(match operator {
         And | Or => 1,
@@ -81,15 +81,16 @@ impl Parser<'_> {
         self.nested(|parser| {
             let mut left = parser.term()?;
             while let Some(operator) = parser.peek_operator() {
-                let Some(strength) = strength(operator) else {
+                let Some(binding_power) = binding_power(operator) else {
                     return parser.fail(format!("`{operator}` cannot stand here"));
                 };
-                if strength <= than {
+                if binding_power <= than {
                     break;
                 }
                 let at = parser.start();
                 parser.advance();
-                let right_than = if operator == Operator::Pow { strength - 1 } else { strength };
+                let right_than =
+                    if operator == Operator::Pow { binding_power - 1 } else { binding_power };
                 let right = parser.expression(right_than)?;
                 let deeper = u32::from(!left.form.is_chained_by(operator));
                 let (start, depth) = (left.start, (left.depth + deeper).max(right.depth + 1));
@@ -131,7 +132,7 @@ impl Parser<'_> {
                         format!("`-` cannot stand before {}", inner.form.description()),
                     );
                 };
-                let form = TermKind::Static(self.negated(value, start)?);
+                let form = TermKind::Static(self.negate_constant(value, start)?);
                 Ok(Term { form, start, depth: 1 })
             }
             TokenKind::Int(_) | TokenKind::Float(_) | TokenKind::Duration(_) => {
@@ -164,7 +165,7 @@ impl Parser<'_> {
                 let message = format!("`{name}` needs something that differs between spans");
                 return self.fail_at(of.start, message);
             }
-            let inner = normal(&of.expression);
+            let inner = normal_form(&of.expression);
             (Some(of.expression), of.depth + 1, inner)
         };
         self.expect(&TokenKind::CloseParenthesis, ")")?;
@@ -184,7 +185,7 @@ impl Parser<'_> {
                 self.spansets(operator, at, left, right).map(TermKind::Spansets)
             }
             (TermKind::Static(left), TermKind::Static(right)) => {
-                self.folded(operator, at, &left, &right)
+                self.fold_constants(operator, at, &left, &right)
             }
             (TermKind::Metrics(left), TermKind::Metrics(right)) => {
                 self.of_metrics(operator, at, left, right).map(TermKind::Metrics)
@@ -274,7 +275,7 @@ impl Parser<'_> {
     }
 
     /// Folds arithmetic of constants.
-    fn folded(
+    fn fold_constants(
         &self,
         operator: Operator,
         at: usize,
@@ -315,7 +316,7 @@ impl Parser<'_> {
         }
     }
 
-    fn negated(&self, value: Static, at: usize) -> Result<Static, TraceqlError> {
+    fn negate_constant(&self, value: Static, at: usize) -> Result<Static, TraceqlError> {
         let negated = match value {
             Static::Int(value) => value.checked_neg().map(Static::Int),
             Static::Duration(value) => value.checked_neg().map(Static::Duration),

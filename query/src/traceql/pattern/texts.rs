@@ -114,7 +114,7 @@ mod tests {
     use crate::traceql::pattern::Patterns;
 
     fn pattern_of(text: &str) -> regex::Regex {
-        Patterns::default().made(text).unwrap().regex
+        Patterns::default().compile(text).unwrap().regex
     }
 
     fn texts(pattern: &str) -> Option<Vec<String>> {

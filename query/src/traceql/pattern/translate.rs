@@ -14,7 +14,7 @@ use super::PatternError;
 pub(super) const REPEATS_MAX: u32 = 1_000;
 
 /// Returns the pattern in the engine's syntax, with its groups or with non-capturing ones.
-pub(super) fn translated(pattern: &str, keeps_groups: bool) -> Result<String, PatternError> {
+pub(super) fn translate(pattern: &str, keeps_groups: bool) -> Result<String, PatternError> {
     let mut translator = Translator {
         pattern,
         chars: pattern.char_indices().peekable(),

@@ -17,7 +17,7 @@ use super::super::{
     display::DisplayLimits,
     matched_spans::spans_by_portion,
     native::stages_of,
-    overlap::Times,
+    overlap::TimeSelection,
     spanset_search::{TraceqlSearch, each_candidate, found},
 };
 use crate::{
@@ -127,7 +127,7 @@ async fn store_of(
 
 /// Returns the traces that a query finds, and those that it finds among all spans of the store.
 async fn both(store: &Store, query: &str) -> [Vec<String>; 2] {
-    let settings = QuerySettings { transaction_keys: Vec::new(), search_rows_max: u64::MAX };
+    let settings = QuerySettings { search_rows_max: u64::MAX, ..QuerySettings::default() };
     let execution = Execution::new(Arc::new(SystemClock), QueryLimits::default());
     let stages = stages_of(query).unwrap();
     let work = move |reader: &crate::execution::Reader| {
@@ -139,7 +139,7 @@ async fn both(store: &Store, query: &str) -> [Vec<String>; 2] {
         each_candidate(reader, &everything, &fields, |rows, row, _| {
             all.push(rows.trace_id(row).to_string());
         })?;
-        let times = Times::OfResult(TimeRange::default());
+        let times = TimeSelection::OfResult(TimeRange::default());
         let wanted = TraceqlSearch {
             stages,
             times,
@@ -216,7 +216,7 @@ fn of_spans(spans: Vec<Span>) -> ExportTraceServiceRequest {
 
 /// Returns the traces that a query finds in pages of this size, in order.
 async fn pages(store: &Store, query: &str, limit: usize) -> Vec<String> {
-    let settings = QuerySettings { transaction_keys: Vec::new(), search_rows_max: u64::MAX };
+    let settings = QuerySettings { search_rows_max: u64::MAX, ..QuerySettings::default() };
     let execution = Execution::new(Arc::new(SystemClock), QueryLimits::default());
     let stages = stages_of(query).unwrap();
     let work = move |reader: &crate::execution::Reader| {
@@ -225,7 +225,7 @@ async fn pages(store: &Store, query: &str, limit: usize) -> Vec<String> {
             let start = TimeRange::default();
             let wanted = TraceqlSearch {
                 stages: stages.clone(),
-                times: Times::OfResult(start),
+                times: TimeSelection::OfResult(start),
                 limit,
                 shown: DisplayLimits::NOTHING,
                 after,
@@ -277,7 +277,7 @@ proptest! {
 
 /// Returns the rows of the spans that a query finds, portion by portion.
 async fn portions(store: &Store, query: &'static str) -> Vec<Vec<usize>> {
-    let settings = QuerySettings { transaction_keys: Vec::new(), search_rows_max: u64::MAX };
+    let settings = QuerySettings { search_rows_max: u64::MAX, ..QuerySettings::default() };
     let execution = Execution::new(Arc::new(SystemClock), QueryLimits::default());
     let work = move |reader: &crate::execution::Reader| {
         let mut portions = Vec::new();

@@ -342,10 +342,10 @@ fn whatever_takes_time_asks_whether_to_go_on() {
         let left = Cell::new(asked_min);
         let stop = || {
             left.set(left.get() - 1);
-            if left.get() > 0 { Ok(()) } else { Err(QueryError::Withdrawn) }
+            if left.get() > 0 { Ok(()) } else { Err(QueryError::Cancelled) }
         };
         let stopped = evaluated(query, chain(), &stop);
-        assert!(matches!(stopped, Err(QueryError::Withdrawn)), "{query} goes on");
+        assert!(matches!(stopped, Err(QueryError::Cancelled)), "{query} goes on");
         assert_eq!(left.get(), 0, "{query}");
     }
 }

@@ -18,8 +18,8 @@ use super::super::{
     compiled::{Fields, compile},
     display::DisplayLimits,
     native::stages_of,
-    overlap::Times,
-    records::needs,
+    overlap::TimeSelection,
+    records::necessary_filters,
     spanset_search::{TraceqlResult, TraceqlSearch, found},
 };
 use crate::{
@@ -188,11 +188,11 @@ async fn store_of(sent: &[Sent], is_flushed: bool) -> (tempfile::TempDir, Store)
 }
 
 async fn answer(store: &Store, query: &str) -> TraceqlResult {
-    let settings = QuerySettings { transaction_keys: Vec::new(), search_rows_max: u64::MAX };
+    let settings = QuerySettings { search_rows_max: u64::MAX, ..QuerySettings::default() };
     let execution = Execution::new(Arc::new(SystemClock), QueryLimits::default());
     let stages = stages_of(query).unwrap();
     let work = move |reader: &crate::execution::Reader| {
-        let times = Times::OfResult(TimeRange::default());
+        let times = TimeSelection::OfResult(TimeRange::default());
         let limit = 100;
         let shown = DisplayLimits::spans(9);
         found(reader, &TraceqlSearch { stages, times, limit, shown, after: None, among: None })
@@ -330,6 +330,6 @@ fn what_a_trace_needs_follows_from_the_query() {
     ] {
         let mut fields = Fields::default();
         let stages = compile(&stages_of(&query).unwrap(), &mut fields);
-        assert_eq!(needs::of_stages(&stages, &fields), expected, "{query}");
+        assert_eq!(necessary_filters::from_stages(&stages, &fields), expected, "{query}");
     }
 }

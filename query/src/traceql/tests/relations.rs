@@ -9,7 +9,7 @@ use tidings_proto::{SpanId, TraceId, UnixNanos, otlp::SpanKind};
 
 use super::super::{
     read::shape,
-    relations::{Pace, ParentKey, TreeShape},
+    relations::{CheckPacer, ParentKey, TreeShape},
     syntax::{Relation, Side},
 };
 use crate::{
@@ -101,7 +101,7 @@ fn obvious(
 
 /// Returns the relation's result, without a check of time.
 fn related(shape: &TreeShape, of: (Relation, Side), left: &[u32], right: &[u32]) -> Vec<u32> {
-    shape.related(of, left, right, &Pace::new(&|| Ok(()))).unwrap()
+    shape.related(of, left, right, &CheckPacer::new(&|| Ok(()))).unwrap()
 }
 
 /// Returns the indexes of the marked elements.
@@ -190,17 +190,17 @@ fn a_join_ends_where_it_is_stopped() {
                 asked.set(asked.get() + 1);
                 Ok(())
             };
-            shape.related((relation, side), &all, &all, &Pace::new(&count)).unwrap();
+            shape.related((relation, side), &all, &all, &CheckPacer::new(&count)).unwrap();
             let in_all = asked.get();
             assert!(in_all >= LENGTH / 4_096, "{relation:?} asks {in_all} times");
             for last in (1..=in_all).step_by(7) {
                 let left = Cell::new(last);
                 let stop = || {
                     left.set(left.get() - 1);
-                    if left.get() > 0 { Ok(()) } else { Err(QueryError::Withdrawn) }
+                    if left.get() > 0 { Ok(()) } else { Err(QueryError::Cancelled) }
                 };
-                let ended = shape.related((relation, side), &all, &all, &Pace::new(&stop));
-                assert!(matches!(ended, Err(QueryError::Withdrawn)), "{relation:?} goes on");
+                let ended = shape.related((relation, side), &all, &all, &CheckPacer::new(&stop));
+                assert!(matches!(ended, Err(QueryError::Cancelled)), "{relation:?} goes on");
                 assert_eq!(left.get(), 0, "{relation:?}");
             }
         }

@@ -9,15 +9,15 @@ use super::{
     descriptions,
     hosts::Hosts,
     summary::{Moment, state},
-    trace_rows::Gathered,
+    trace_rows::GatheredTraces,
     tree::Tree,
 };
 use crate::version::Version;
 
 /// The notes of a trace: lists have at most `shown_max` entries.
-pub(crate) fn notes(
+pub(crate) fn assembly_notes(
     tree: &Tree,
-    gathered: &Gathered,
+    gathered: &GatheredTraces,
     clocks: Option<&Clocks>,
     log_count: u64,
     moment: Moment,

@@ -21,24 +21,27 @@ const SEVERITY_MIN: Severity = Severity::Warn;
 
 /// Filters, of which at least one record must pass one; `None` when no necessary condition is
 /// known.
-type Needs = Option<Vec<LogFilter>>;
+type NecessaryFilters = Option<Vec<LogFilter>>;
 
 /// Condition on the log records of a trace, derived from the stages.
-pub(in crate::traceql) fn of_stages(stages: &[CompiledStage], fields: &Fields) -> Needs {
+pub(in crate::traceql) fn from_stages(
+    stages: &[CompiledStage],
+    fields: &Fields,
+) -> NecessaryFilters {
     let each = stages.iter().map(|stage| match stage {
-        CompiledStage::Spansets(of) => of_spansets(of, fields),
+        CompiledStage::Spansets(of) => from_spansets(of, fields),
         CompiledStage::Compare(..) | CompiledStage::By { .. } | CompiledStage::Coalesce => None,
     });
     each.fold(None, both)
 }
 
-fn of_spansets(of: &CompiledSpansets, fields: &Fields) -> Needs {
+fn from_spansets(of: &CompiledSpansets, fields: &Fields) -> NecessaryFilters {
     match of {
-        CompiledSpansets::Filter(node) => of_node(node, fields),
-        CompiledSpansets::Pipeline(stages) => of_stages(stages, fields),
+        CompiledSpansets::Filter(node) => from_node(node, fields),
+        CompiledSpansets::Pipeline(stages) => from_stages(stages, fields),
         CompiledSpansets::Joined(first, rest) => {
-            rest.iter().fold(of_spansets(first, fields), |left, (join, next)| {
-                let right = of_spansets(next, fields);
+            rest.iter().fold(from_spansets(first, fields), |left, (join, next)| {
+                let right = from_spansets(next, fields);
                 match join {
                     Join::Or => either(left, right),
                     // Spans for which the relation does not hold can be found without the left
@@ -51,31 +54,37 @@ fn of_spansets(of: &CompiledSpansets, fields: &Fields) -> Needs {
     }
 }
 
-fn of_node(node: &Node, fields: &Fields) -> Needs {
+fn from_node(node: &Node, fields: &Fields) -> NecessaryFilters {
     match node {
-        Node::All(all) => all.iter().map(|each| of_node(each, fields)).fold(None, both),
+        Node::All(all) => all.iter().map(|each| from_node(each, fields)).fold(None, both),
         Node::Any(any) => {
-            any.iter().map(|each| of_node(each, fields)).reduce(either).unwrap_or_default()
+            any.iter().map(|each| from_node(each, fields)).reduce(either).unwrap_or_default()
         }
-        Node::Matches(inner, pattern, true) if asked(inner, fields) == Some(Intrinsic::LogBody) => {
+        Node::Matches(inner, pattern, true)
+            if log_intrinsic(inner, fields) == Some(Intrinsic::LogBody) =>
+        {
             let texts = texts_within(pattern.as_str())?;
-            bounded(texts.into_iter().map(of_text).collect())
+            bounded(texts.into_iter().map(text_filter).collect())
         }
-        Node::Binary(operator, left, right) => match (asked(left, fields), asked(right, fields)) {
-            (Some(intrinsic), None) => compared(intrinsic, *operator, right.constant().as_deref()?),
-            // For a constant on the left, only equality gives a condition on the right side.
-            (None, Some(intrinsic)) if *operator == Operator::Equal => {
-                compared(intrinsic, *operator, left.constant().as_deref()?)
+        Node::Binary(operator, left, right) => {
+            match (log_intrinsic(left, fields), log_intrinsic(right, fields)) {
+                (Some(intrinsic), None) => {
+                    comparison_filters(intrinsic, *operator, right.constant().as_deref()?)
+                }
+                // For a constant on the left, only equality gives a condition on the right side.
+                (None, Some(intrinsic)) if *operator == Operator::Equal => {
+                    comparison_filters(intrinsic, *operator, left.constant().as_deref()?)
+                }
+                _ => None,
             }
-            _ => None,
-        },
+        }
         _ => None,
     }
 }
 
 /// Returns the log intrinsic that the node reads directly, of the span or of its parent, which is
 /// in the same trace.
-fn asked(node: &Node, fields: &Fields) -> Option<Intrinsic> {
+fn log_intrinsic(node: &Node, fields: &Fields) -> Option<Intrinsic> {
     let Node::Column(column) = node else { return None };
     match fields.get(*column) {
         Field { name: Name::Intrinsic(intrinsic), .. } => {
@@ -85,13 +94,13 @@ fn asked(node: &Node, fields: &Fields) -> Option<Intrinsic> {
     }
 }
 
-fn compared(intrinsic: Intrinsic, operator: Operator, value: &Value) -> Needs {
+fn comparison_filters(intrinsic: Intrinsic, operator: Operator, value: &Value) -> NecessaryFilters {
     use Operator::{Equal, Greater, GreaterEqual};
     match (intrinsic, value) {
         (Intrinsic::LogBody, Value::Text(text))
             if operator == Equal && text.chars().count() >= TEXT_CHARS_MIN =>
         {
-            Some(vec![of_text(text.to_string())])
+            Some(vec![text_filter(text.to_string())])
         }
         (Intrinsic::LogSeverity, Value::Severity(severity))
             if matches!(operator, Equal | Greater | GreaterEqual) && *severity >= SEVERITY_MIN =>
@@ -102,12 +111,12 @@ fn compared(intrinsic: Intrinsic, operator: Operator, value: &Value) -> Needs {
     }
 }
 
-fn of_text(text: String) -> LogFilter {
+fn text_filter(text: String) -> LogFilter {
     LogFilter { text: Some(text), ..LogFilter::default() }
 }
 
 /// Both conditions are necessary; the rarer one alone is enough for the search.
-fn both(one: Needs, other: Needs) -> Needs {
+fn both(one: NecessaryFilters, other: NecessaryFilters) -> NecessaryFilters {
     // Texts are rarer than severities, and long ones rarer than short ones.
     let rarity = |needs: &[LogFilter]| {
         let length = |filter: &LogFilter| filter.text.as_ref().map_or(0, String::len);
@@ -120,13 +129,13 @@ fn both(one: Needs, other: Needs) -> Needs {
 }
 
 /// At least one of the two conditions is necessary.
-fn either(one: Needs, other: Needs) -> Needs {
+fn either(one: NecessaryFilters, other: NecessaryFilters) -> NecessaryFilters {
     let (mut all, more) = (one?, other?);
     all.extend(more);
     bounded(all)
 }
 
-fn bounded(mut filters: Vec<LogFilter>) -> Needs {
+fn bounded(mut filters: Vec<LogFilter>) -> NecessaryFilters {
     let mut at = 0;
     while at < filters.len() {
         let is_known = filters[..at].contains(&filters[at]);

@@ -19,26 +19,26 @@ use tidings_storage::SpanRows;
 use super::{
     descriptions::{problem_counts, problem_views},
     summary::{Moment, summary},
-    trace_rows::Gathered,
-    tree::{Tree, moved},
+    trace_rows::GatheredTraces,
+    tree::{Tree, shift_time},
 };
 
 /// Builds the view of the whole trace. `logs` are its newest records, the newest first.
 pub(crate) fn trace_view(
     tree: &Tree,
-    gathered: &Gathered,
+    gathered: &GatheredTraces,
     logs: LogSearchResult,
     moment: Moment,
     problems_max: usize,
 ) -> TraceView {
-    let mut shared = Shared::default();
+    let mut resource_table = ResourceTable::default();
     let spans = tree.indexes().map(|index| {
         let (rows, row) = gathered.row(tree.place(index));
-        let resource = shared.resource(rows, row);
-        let scope = shared.scope(rows, row);
+        let resource = resource_table.resource(rows, row);
+        let scope = resource_table.scope(rows, row);
         let mut span = span_view(rows, row, &tree.assembled.nodes[index], (resource, scope));
         if let Some(offset) = tree.offsets().get(index) {
-            move_span(&mut span, OffsetNanos(*offset));
+            shift_span(&mut span, OffsetNanos(*offset));
         }
         span
     });
@@ -61,8 +61,8 @@ pub(crate) fn trace_view(
     TraceView {
         summary: summary(tree, &gathered.names, moment),
         spans,
-        resources: shared.resources,
-        scopes: shared.scopes,
+        resources: resource_table.resources,
+        scopes: resource_table.scopes,
         critical_path: critical_path.collect(),
         completion_path: completion_path.collect(),
         problems: problem_views(tree, &gathered.names, problems_max),
@@ -74,11 +74,11 @@ pub(crate) fn trace_view(
 }
 
 /// Adds the offset to all times of the span.
-pub(crate) fn move_span(span: &mut SpanView, offset: OffsetNanos) {
-    span.start_unix_nano = moved(span.start_unix_nano, offset);
-    span.end_unix_nano = moved(span.end_unix_nano, offset);
+pub(crate) fn shift_span(span: &mut SpanView, offset: OffsetNanos) {
+    span.start_unix_nano = shift_time(span.start_unix_nano, offset);
+    span.end_unix_nano = shift_time(span.end_unix_nano, offset);
     for event in &mut span.events {
-        event.time_unix_nano = moved(UnixNanos(event.time_unix_nano), offset).0;
+        event.time_unix_nano = shift_time(UnixNanos(event.time_unix_nano), offset).0;
     }
 }
 
@@ -133,14 +133,14 @@ pub(crate) fn spent(spent: Spent) -> TimeSpent {
 
 /// Resources and scopes, each once, numbered in the order of the rows that first have them.
 #[derive(Debug, Default)]
-struct Shared {
+struct ResourceTable {
     resource_numbers: HashMap<String, u32>,
     resources: Vec<Resource>,
     scope_numbers: HashMap<String, u32>,
     scopes: Vec<InstrumentationScope>,
 }
 
-impl Shared {
+impl ResourceTable {
     fn resource(&mut self, rows: &SpanRows, row: usize) -> u32 {
         let value = || rows.resource(row).unwrap_or_default();
         number(&mut self.resource_numbers, &mut self.resources, rows.resource_key(row), value)

@@ -7,14 +7,14 @@ use tidings_storage::{RowsNeeded, Scan, ScanStats};
 
 /// The traces with the newest spans so far.
 #[derive(Debug)]
-pub(crate) struct Newest {
+pub(crate) struct NewestTraces {
     count: usize,
     starts: HashMap<TraceId, UnixNanos>,
     /// Time after which all spans were read.
     reached: UnixNanos,
 }
 
-impl Newest {
+impl NewestTraces {
     /// Creates a list of at most this number of traces.
     pub(crate) fn new(count: usize) -> Self {
         Self { count, starts: HashMap::new(), reached: UnixNanos(u64::MAX) }
@@ -28,7 +28,7 @@ impl Newest {
 
     /// Returns how far back the scan must go after it has read all spans that start after
     /// `reached`.
-    pub(crate) fn need(&mut self, reached: UnixNanos) -> RowsNeeded {
+    pub(crate) fn rows_needed(&mut self, reached: UnixNanos) -> RowsNeeded {
         self.reached = reached;
         // Between two portions there are never more than this number.
         if self.starts.len() > self.count {
@@ -46,7 +46,7 @@ impl Newest {
 
     /// Reports whether the list is certain: the scan ended by itself, or because the list was full.
     /// It is not certain when the row budget ran out first.
-    pub(crate) fn is_certain(&self, scan: Scan, stats: ScanStats) -> bool {
+    pub(crate) fn is_exact(&self, scan: Scan, stats: ScanStats) -> bool {
         let is_full = self.starts.len() >= self.count;
         let has_newest = || self.starts.values().all(|start| *start > self.reached);
         stats.complete || (is_full && (stats.rows < scan.rows_max || has_newest()))

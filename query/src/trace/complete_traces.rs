@@ -10,7 +10,7 @@ use tidings_storage::{Detail, Scan, SpanFilter};
 use super::{
     USE_SKELETON,
     export::export,
-    trace_rows::{Gather, Gathered},
+    trace_rows::{GatherOptions, GatheredTraces},
 };
 use crate::{QueryError, execution::Reader};
 
@@ -42,7 +42,7 @@ impl Unvisited {
     ///
     /// # Errors
     /// When there is one id, and its trace is too large.
-    pub(crate) fn of_ids(mut self, ids: &[TraceId]) -> Result<usize, QueryError> {
+    pub(crate) fn into_count(mut self, ids: &[TraceId]) -> Result<usize, QueryError> {
         match self.too_large.pop_if(|_| ids.len() == 1) {
             Some(error) => Err(error),
             None => Ok(self.count()),
@@ -55,14 +55,14 @@ impl Unvisited {
 /// A resource that many traces share is stored once and copied for each of them, so the copies are
 /// bounded as well. So are the repetitions in the answer: `repeated` returns their bytes for a
 /// trace.
-pub(crate) fn whole(
+pub(crate) fn read_complete(
     reader: &Reader,
     ids: &[TraceId],
     repeated: impl Fn(&ExportTraceServiceRequest) -> usize,
 ) -> Result<CompleteTraces, QueryError> {
     let bytes_max = reader.limits.view_bytes_max;
     let (mut traces, mut bytes) = (Vec::new(), 0);
-    let unvisited = visit_whole(reader, ids, |id, trace| {
+    let unvisited = visit_complete(reader, ids, |id, trace| {
         let repeated = repeated(&trace) as u64;
         if repeated > bytes_max {
             return Err(QueryError::TooManyBytes { bytes_max, instead: USE_SKELETON });
@@ -79,7 +79,7 @@ pub(crate) fn whole(
 
 /// Passes these traces to `visit`, one after the other, until it breaks. A trace that is too large,
 /// or for which `visit` reports that, does not keep others out.
-pub(crate) fn visit_whole(
+pub(crate) fn visit_complete(
     reader: &Reader,
     ids: &[TraceId],
     mut visit: impl FnMut(TraceId, ExportTraceServiceRequest) -> Result<ControlFlow<()>, QueryError>,
@@ -87,7 +87,7 @@ pub(crate) fn visit_whole(
     if ids.is_empty() {
         return Ok(Unvisited::default());
     }
-    let (fitting, mut unvisited) = fitting(reader, ids)?;
+    let (fitting, mut unvisited) = split_by_budget(reader, ids)?;
     // Their sizes in bytes are known only after they are read.
     let (mut left, mut count) = (fitting.as_slice(), fitting.len());
     let gathered = loop {
@@ -120,7 +120,10 @@ pub(crate) fn visit_whole(
 }
 
 /// Returns the traces that fit by the number of their spans; the others are unvisited.
-fn fitting(reader: &Reader, ids: &[TraceId]) -> Result<(Vec<TraceId>, Unvisited), QueryError> {
+fn split_by_budget(
+    reader: &Reader,
+    ids: &[TraceId],
+) -> Result<(Vec<TraceId>, Unvisited), QueryError> {
     let limit = reader.limits.view_spans_max;
     let counts = counts(reader, ids)?;
     let mut room = limit;
@@ -159,11 +162,12 @@ fn counts(reader: &Reader, ids: &[TraceId]) -> Result<HashMap<TraceId, u64>, Que
     Ok(counts)
 }
 
-fn gather(reader: &Reader, ids: &[TraceId]) -> Result<Gathered, QueryError> {
+fn gather(reader: &Reader, ids: &[TraceId]) -> Result<GatheredTraces, QueryError> {
     if ids.is_empty() {
-        return Ok(Gathered::default());
+        return Ok(GatheredTraces::default());
     }
     let spans_max = reader.limits.view_spans_max;
-    let gather = Gather { detail: Detail::Full, hosts_max: 0, spans_max, instead: USE_SKELETON };
-    Gathered::read(reader, &filter_of_ids(ids), gather)
+    let gather =
+        GatherOptions { detail: Detail::Full, hosts_max: 0, spans_max, instead: USE_SKELETON };
+    GatheredTraces::read(reader, &filter_of_ids(ids), gather)
 }

@@ -5,7 +5,7 @@ use axum::{Router, extract::State, response::Response, routing::get};
 use serde_json::{Value as Json, json};
 
 use super::{
-    api_response::{PrometheusError, known},
+    api_response::{PrometheusError, constant_response},
     request_parameters::{PrometheusParams, bad, expression_of},
 };
 use crate::QueryService;
@@ -14,11 +14,11 @@ use crate::QueryService;
 const NEVER: &str = "0001-01-01T00:00:00Z";
 
 /// A path, and Prometheus's empty answer there.
-type Nothing = (&'static str, fn() -> Json);
+type EmptyEndpoint = (&'static str, fn() -> Json);
 
 /// Routes with empty answers.
 pub(super) fn routes() -> Router<QueryService> {
-    let nothing: [Nothing; 9] = [
+    let endpoints: [EmptyEndpoint; 9] = [
         ("/rules", || json!({ "groups": [] })),
         ("/alerts", || json!({ "alerts": [] })),
         ("/alertmanagers", || json!({ "activeAlertmanagers": [], "droppedAlertmanagers": [] })),
@@ -29,8 +29,8 @@ pub(super) fn routes() -> Router<QueryService> {
         ("/status/runtimeinfo", runtime),
         ("/status/tsdb", tsdb),
     ];
-    let routes = nothing.into_iter().fold(Router::new(), |routes, (path, data)| {
-        let answer = get(move || async move { known(&data()) });
+    let routes = endpoints.into_iter().fold(Router::new(), |routes, (path, data)| {
+        let answer = get(move || async move { constant_response(&data()) });
         routes.route(&format!("/prometheus/api/v1{path}"), answer)
     });
     routes.route("/prometheus/api/v1/query_exemplars", get(exemplars).post(exemplars))
@@ -85,5 +85,5 @@ async fn exemplars(
     }
     let query = params.query();
     service.ask(move |_| Ok(expression_of(&query).map(drop))).await??;
-    known(&json!([]))
+    constant_response(&json!([]))
 }

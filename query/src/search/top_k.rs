@@ -21,10 +21,10 @@ use tidings_proto::{
 };
 use tidings_storage::{Detail, Scan, ScanStats, SpanFilter, SpanRows};
 
-use super::{by_log::around, summaries};
+use super::{log_traces::widen_range, summaries};
 use crate::{
     QueryError, RankCursor, TraceRank,
-    execution::{Reader, searched, total},
+    execution::{Reader, search_stats, total},
 };
 
 /// Maximum number of matching traces that are looked up by id; beyond it all rows are read.
@@ -46,53 +46,53 @@ pub(crate) struct Ranking {
 }
 
 /// The position of a trace in the list: the highest value first, then by id.
-pub(crate) type RankPlace = (Reverse<u64>, TraceId);
+pub(crate) type RankPosition = (Reverse<u64>, TraceId);
 
 impl RankCursor {
     /// Returns the cursor after the last trace of a page.
-    pub(crate) fn behind(rank: TraceRank, page: &[RankPlace]) -> Option<Self> {
+    pub(crate) fn after_page(rank: TraceRank, page: &[RankPosition]) -> Option<Self> {
         let (Reverse(value), trace_id) = *page.last()?;
         Some(Self { rank, value, trace_id })
     }
 
     /// Reports whether a position is further down the list.
-    pub(crate) fn is_before(self, place: &RankPlace) -> bool {
-        (Reverse(self.value), self.trace_id) < *place
+    pub(crate) fn is_before(self, position: &RankPosition) -> bool {
+        (Reverse(self.value), self.trace_id) < *position
     }
 }
 
 /// Returns a page of the matching traces with the highest values.
-pub(crate) fn ranked(
+pub(crate) fn top_k_page(
     reader: &Reader,
     filter: &SpanFilter,
     page: Ranking,
 ) -> Result<TraceSearchResult, QueryError> {
-    let (met, stats) = Met::read(reader, filter, page.rank)?;
-    let matched = met.matching().count() as u64;
-    let (found, more) = best(reader, &met, page)?;
-    let (places, traces): (Vec<RankPlace>, _) = found.into_iter().unzip();
-    let next = RankCursor::behind(page.rank, &places).filter(|_| more);
+    let (aggregates, stats) = TraceAggregates::read(reader, filter, page.rank)?;
+    let matched = aggregates.matching().count() as u64;
+    let (found, more) = top_k(reader, &aggregates, page)?;
+    let (positions, traces): (Vec<RankPosition>, _) = found.into_iter().unzip();
+    let next = RankCursor::after_page(page.rank, &positions).filter(|_| more);
     Ok(TraceSearchResult {
         traces,
         matches: Vec::new(),
         next_cursor: next.map(|cursor| cursor.encode()),
         total: total(matched, stats.complete),
-        searched: searched(reader, stats),
+        searched: search_stats(reader, stats),
     })
 }
 
 /// Returns the first traces after the cursor, and true when there are more.
-fn best(
+fn top_k(
     reader: &Reader,
-    met: &Met,
+    aggregates: &TraceAggregates,
     Ranking { rank, limit, cursor }: Ranking,
-) -> Result<(Vec<(RankPlace, TraceSummary)>, bool), QueryError> {
+) -> Result<(Vec<(RankPosition, TraceSummary)>, bool), QueryError> {
     // Traces whose rows the budget did not cover have no sort key.
-    let known = met.matching().filter(|(_, trace)| trace.rows > 0);
+    let known = aggregates.matching().filter(|(_, trace)| trace.rows > 0);
     // The best position that each trace can have, in a heap with the best on top.
-    let mut bounds: BinaryHeap<Reverse<(RankPlace, u64)>> =
+    let mut bounds: BinaryHeap<Reverse<(RankPosition, u64)>> =
         known.map(|(id, trace)| Reverse(((Reverse(trace.bound(rank)), *id), trace.rows))).collect();
-    let mut page: Vec<(RankPlace, TraceSummary)> = Vec::new();
+    let mut page: Vec<(RankPosition, TraceSummary)> = Vec::new();
     let mut more = false;
     while let Some(Reverse((bound, _))) = bounds.peek()
         && page.get(limit.saturating_sub(1)).is_none_or(|(last, _)| bound < last)
@@ -107,11 +107,11 @@ fn best(
             bounds.pop();
         }
         let read = summaries(reader, &batch)?;
-        let placed = read.into_iter().map(|trace| (met.place(rank, &trace), trace));
+        let placed = read.into_iter().map(|trace| (aggregates.position(rank, &trace), trace));
         page.extend(
-            placed.filter(|(place, _)| cursor.is_none_or(|cursor| cursor.is_before(place))),
+            placed.filter(|(position, _)| cursor.is_none_or(|cursor| cursor.is_before(position))),
         );
-        page.sort_unstable_by_key(|(place, _)| *place);
+        page.sort_unstable_by_key(|(position, _)| *position);
         more |= page.len() > limit;
         page.truncate(limit);
     }
@@ -120,7 +120,7 @@ fn best(
 }
 
 /// The traces found so far.
-struct Met {
+struct TraceAggregates {
     traces: HashMap<TraceId, TraceAggregate, RandomState>,
     traces_max: usize,
     /// True when a trace was left out because the maximum of traces was reached.
@@ -174,24 +174,24 @@ impl TraceAggregate {
     }
 }
 
-impl Met {
+impl TraceAggregates {
     /// Reads the matching traces, and aggregates their rows.
     fn read(
         reader: &Reader,
         filter: &SpanFilter,
         rank: TraceRank,
     ) -> Result<(Self, ScanStats), QueryError> {
-        let mut met = Self {
+        let mut aggregates = Self {
             traces: HashMap::default(),
             traces_max: reader.limits.counted_max,
             overflowed: false,
         };
         let any_span = SpanFilter { start: filter.start, ..SpanFilter::default() } == *filter;
         let mut stats = ScanStats::NOTHING;
-        let wide = SpanFilter { start: around(filter.start), ..SpanFilter::default() };
+        let wide = SpanFilter { start: widen_range(filter.start), ..SpanFilter::default() };
         if any_span {
-            met.scan(reader, &wide, &mut stats, |met, id, rows, of_trace| {
-                let Some(trace) = met.trace(id) else { return };
+            aggregates.scan(reader, &wide, &mut stats, |aggregates, id, rows, of_trace| {
+                let Some(trace) = aggregates.trace(id) else { return };
                 for row in of_trace {
                     let (start, end) = (rows.start(row), rows.end(row));
                     if filter.start.contains(start) {
@@ -201,31 +201,31 @@ impl Met {
                 }
             })?;
         } else {
-            met.scan(reader, filter, &mut stats, |met, id, rows, of_trace| {
-                let Some(trace) = met.trace(id) else { return };
+            aggregates.scan(reader, filter, &mut stats, |aggregates, id, rows, of_trace| {
+                let Some(trace) = aggregates.trace(id) else { return };
                 of_trace.for_each(|row| trace.add_match(rows.start(row), rows.end(row)));
             })?;
         }
-        let few = met.traces.len() <= LOOKUP_TRACES_MAX;
-        let trace_ids = few.then(|| met.traces.keys().copied().collect());
+        let few = aggregates.traces.len() <= LOOKUP_TRACES_MAX;
+        let trace_ids = few.then(|| aggregates.traces.keys().copied().collect());
         let wide = SpanFilter { trace_ids, ..wide };
         if !any_span {
-            met.scan(reader, &wide, &mut stats, |met, id, rows, of_trace| {
-                if let Some(trace) = met.traces.get_mut(&id) {
+            aggregates.scan(reader, &wide, &mut stats, |aggregates, id, rows, of_trace| {
+                if let Some(trace) = aggregates.traces.get_mut(&id) {
                     of_trace.for_each(|row| trace.add(rows.start(row), rows.end(row)));
                 }
             })?;
         }
         if rank == TraceRank::Errors {
             let failed = SpanFilter { status: Some(StatusCode::Error), ..wide };
-            met.scan(reader, &failed, &mut stats, |met, id, _, of_trace| {
-                if let Some(trace) = met.traces.get_mut(&id) {
+            aggregates.scan(reader, &failed, &mut stats, |aggregates, id, _, of_trace| {
+                if let Some(trace) = aggregates.traces.get_mut(&id) {
                     trace.errors += of_trace.len() as u64;
                 }
             })?;
         }
-        stats.complete &= !met.overflowed;
-        Ok((met, stats))
+        stats.complete &= !aggregates.overflowed;
+        Ok((aggregates, stats))
     }
 
     /// Returns the traces with a matching span.
@@ -235,8 +235,8 @@ impl Met {
 
     /// Returns the position of a trace, which is never before its bound. Its value may cover spans
     /// that the scan did not read. With that value the trace could be on no page, or on two.
-    fn place(&self, rank: TraceRank, trace: &TraceSummary) -> RankPlace {
-        let bound = self.traces.get(&trace.trace_id).map_or(0, |met| met.bound(rank));
+    fn position(&self, rank: TraceRank, trace: &TraceSummary) -> RankPosition {
+        let bound = self.traces.get(&trace.trace_id).map_or(0, |trace| trace.bound(rank));
         let value = match rank {
             TraceRank::Duration => trace.duration_nano.0,
             TraceRank::Errors => trace.error_count,
@@ -270,7 +270,7 @@ impl Met {
                 visit(self, id, rows, row..end);
                 row = end;
             }
-            reader.found(self.traces.len());
+            reader.report_matches(self.traces.len());
             Ok(ControlFlow::Continue(()))
         })?;
         stats.rows += read.rows;

@@ -16,9 +16,9 @@ const LEVELS_MAX: u32 = 16;
 const TRUE: &str = "true";
 
 /// Returns the stages of a query that is one selector, or of the first selector of any other text.
-pub(super) fn lenient(query: &str) -> Vec<Stage> {
+pub(super) fn parse_incomplete(query: &str) -> Vec<Stage> {
     let patterns = &mut Patterns::default();
-    if let Some(stages) = search(query, patterns)
+    if let Some(stages) = parse_stages(query, patterns)
         && let [Stage::Spansets(Spansets::Filter(_))] = stages.as_slice()
     {
         return stages;
@@ -29,11 +29,11 @@ pub(super) fn lenient(query: &str) -> Vec<Stage> {
     };
     let is_end = |token: &Token| token.kind == TokenKind::CloseBrace;
     let inner = &inner[..inner.iter().position(is_end).unwrap_or(inner.len())];
-    let mended = mended(query, inner, 0, patterns);
-    search(&format!("{{{mended}}}"), patterns).unwrap_or_default()
+    let completed = complete_conditions(query, inner, 0, patterns);
+    parse_stages(&format!("{{{completed}}}"), patterns).unwrap_or_default()
 }
 
-fn search(query: &str, patterns: &mut Patterns) -> Option<Vec<Stage>> {
+fn parse_stages(query: &str, patterns: &mut Patterns) -> Option<Vec<Stage>> {
     match parse_with(query, patterns) {
         Ok(Query { root: Root::Search(stages), .. }) => Some(stages),
         _ => None,
@@ -41,40 +41,45 @@ fn search(query: &str, patterns: &mut Patterns) -> Option<Vec<Stage>> {
 }
 
 /// Returns the conditions of these tokens of the text, with `true` in place of unfinished ones.
-fn mended(text: &str, tokens: &[Token], level: u32, patterns: &mut Patterns) -> String {
-    let (mut mended, mut depth, mut from) = (String::new(), 0_u32, 0);
+fn complete_conditions(
+    text: &str,
+    tokens: &[Token],
+    level: u32,
+    patterns: &mut Patterns,
+) -> String {
+    let (mut completed, mut depth, mut from) = (String::new(), 0_u32, 0);
     for (at, token) in tokens.iter().enumerate() {
         match token.kind {
             TokenKind::OpenParenthesis => depth += 1,
             TokenKind::CloseParenthesis => depth = depth.saturating_sub(1),
             TokenKind::Operator(Operator::And | Operator::Or) if depth == 0 => {
-                mended.push_str(&condition(text, &tokens[from..at], level, patterns));
-                mended.push_str(text.get(token.start..token.end).unwrap_or_default());
+                completed.push_str(&complete_condition(text, &tokens[from..at], level, patterns));
+                completed.push_str(text.get(token.start..token.end).unwrap_or_default());
                 from = at + 1;
             }
             _ => {}
         }
     }
-    mended.push_str(&condition(text, &tokens[from..], level, patterns));
-    mended
+    completed.push_str(&complete_condition(text, &tokens[from..], level, patterns));
+    completed
 }
 
-fn condition(text: &str, tokens: &[Token], level: u32, patterns: &mut Patterns) -> String {
+fn complete_condition(text: &str, tokens: &[Token], level: u32, patterns: &mut Patterns) -> String {
     let (Some(first), Some(last)) = (tokens.first(), tokens.last()) else { return TRUE.into() };
     let written = text.get(first.start..last.end).unwrap_or_default();
-    if search(&format!("{{{written}}}"), patterns).is_some() {
+    if parse_stages(&format!("{{{written}}}"), patterns).is_some() {
         return format!(" {written} ");
     }
-    match inside(tokens) {
+    match inside_parentheses(tokens) {
         Some(inner) if level < LEVELS_MAX => {
-            format!("({})", mended(text, inner, level + 1, patterns))
+            format!("({})", complete_conditions(text, inner, level + 1, patterns))
         }
         _ => TRUE.into(),
     }
 }
 
 /// Returns the tokens inside the outermost parentheses; the closing one may be missing.
-fn inside(tokens: &[Token]) -> Option<&[Token]> {
+fn inside_parentheses(tokens: &[Token]) -> Option<&[Token]> {
     let (first, rest) = tokens.split_first()?;
     if first.kind != TokenKind::OpenParenthesis {
         return None;
@@ -95,19 +100,19 @@ fn inside(tokens: &[Token]) -> Option<&[Token]> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Patterns, lenient};
+    use super::{Patterns, parse_incomplete};
 
     fn check(query: &str, means: &str) {
         let expected = if means.is_empty() {
             Vec::new()
         } else {
-            super::search(means, &mut Patterns::default()).unwrap()
+            super::parse_stages(means, &mut Patterns::default()).unwrap()
         };
-        assert_eq!(format!("{:?}", lenient(query)), format!("{expected:?}"), "{query}");
+        assert_eq!(format!("{:?}", parse_incomplete(query)), format!("{expected:?}"), "{query}");
     }
 
     #[test]
-    fn what_is_not_finished_is_true_and_the_rest_keeps_its_meaning() {
+    fn unfinished_conditions_are_true_and_the_others_keep_their_meaning() {
         for (query, means) in [
             ("{ .shop = 7 }", "{ .shop = 7 }"),
             ("{ .shop = }", "{ true }"),
@@ -145,8 +150,8 @@ mod tests {
     #[test]
     fn deep_parentheses_end() {
         let deep = format!("{{ {}.shop = }}", "(".repeat(90));
-        assert_eq!(lenient(&deep).len(), 1);
+        assert_eq!(parse_incomplete(&deep).len(), 1);
         let deeper = format!("{{ {}.shop = }}", "(".repeat(10_000));
-        assert_eq!(lenient(&deeper).len(), 1);
+        assert_eq!(parse_incomplete(&deeper).len(), 1);
     }
 }

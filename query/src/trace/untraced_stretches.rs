@@ -13,7 +13,7 @@ const SPAN_PARTS: u64 = 5;
 const TRACE_PARTS: u64 = 20;
 
 /// Returns the gaps, by row and time. When there are more than `shown_max`, it returns the longest.
-pub(super) fn untraced(tree: &Tree, shown_max: usize) -> Vec<UntracedStretch> {
+pub(super) fn untraced_stretches(tree: &Tree, shown_max: usize) -> Vec<UntracedStretch> {
     let nodes = &tree.assembled.nodes;
     let least_of_trace = (tree.end.since(tree.start).0 / TRACE_PARTS).max(1);
     let mut found = Vec::new();

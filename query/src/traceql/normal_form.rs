@@ -10,52 +10,52 @@ use super::{
 };
 
 /// Returns the expression in Tempo's normal form.
-pub(super) fn normal(of: &Expression) -> String {
-    match computed(of) {
+pub(super) fn normal_form(of: &Expression) -> String {
+    match constant_value(of) {
         Some(value) => value_text(&value),
-        None => written(of),
+        None => expression_text(of),
     }
 }
 
 /// Recursive. The recursion is no deeper than the query, whose depth is bounded.
-fn written(of: &Expression) -> String {
+fn expression_text(of: &Expression) -> String {
     match of {
         Expression::Static(value) => value_text(&value.into()),
         Expression::Field(field) => field.to_string(),
-        Expression::Negative(inner) => format!("-{}", operand(inner)),
-        Expression::Not(inner) => format!("!{}", operand(inner)),
-        Expression::Exists(inner, true) => format!("{} != nil", operand(inner)),
-        Expression::Exists(inner, false) => format!("{} = nil", operand(inner)),
-        Expression::All(all) => listed(Operator::And, all),
-        Expression::Any(any) => listed(Operator::Or, any),
+        Expression::Negative(inner) => format!("-{}", operand_text(inner)),
+        Expression::Not(inner) => format!("!{}", operand_text(inner)),
+        Expression::Exists(inner, true) => format!("{} != nil", operand_text(inner)),
+        Expression::Exists(inner, false) => format!("{} = nil", operand_text(inner)),
+        Expression::All(all) => boolean_chain(Operator::And, all),
+        Expression::Any(any) => boolean_chain(Operator::Or, any),
         Expression::Arithmetic(first, rest) => arithmetic(first, rest),
         Expression::Matches(inner, pattern, matches) => {
             let operator = if *matches { Operator::Regex } else { Operator::NotRegex };
-            format!("{} {operator} `{pattern}`", operand(inner))
+            format!("{} {operator} `{pattern}`", operand_text(inner))
         }
         Expression::Binary(operator, left, right) => {
-            format!("{} {operator} {}", operand(left), operand(right))
+            format!("{} {operator} {}", operand_text(left), operand_text(right))
         }
     }
 }
 
-fn listed(operator: Operator, of: &[Expression]) -> String {
+fn boolean_chain(operator: Operator, of: &[Expression]) -> String {
     let Some((first, rest)) = of.split_first() else { return String::new() };
-    chain(operand(first), rest.iter().map(|next| (operator, next)))
+    chain(operand_text(first), rest.iter().map(|next| (operator, next)))
 }
 
 fn arithmetic(first: &Expression, rest: &[(Operator, Expression)]) -> String {
     let mut rest = rest.iter();
-    let mut head = computed(first);
+    let mut head = constant_value(first);
     // A constant prefix of the chain is folded.
     while let Some(value) = &head
         && let Some((operator, next)) = rest.as_slice().first()
-        && let Some(next) = computed(next)
+        && let Some(next) = constant_value(next)
     {
         head = Some(apply(*operator, value, &next));
         rest.next();
     }
-    let head = head.map_or_else(|| operand(first), |value| value_text(&value));
+    let head = head.map_or_else(|| operand_text(first), |value| value_text(&value));
     chain(head, rest.map(|(operator, next)| (*operator, next)))
 }
 
@@ -68,21 +68,21 @@ fn chain<'e>(
     let mut text = "(".repeat(inner) + &first;
     for (place, (operator, next)) in rest.enumerate() {
         let end = if place < inner { ")" } else { "" };
-        text += &format!(" {operator} {}{end}", operand(next));
+        text += &format!(" {operator} {}{end}", operand_text(next));
     }
     text
 }
 
-fn operand(of: &Expression) -> String {
-    match (of, computed(of)) {
+fn operand_text(of: &Expression) -> String {
+    match (of, constant_value(of)) {
         (_, Some(value)) => value_text(&value),
         (Expression::Field(field), None) => field.to_string(),
-        (other, None) => format!("({})", written(other)),
+        (other, None) => format!("({})", expression_text(other)),
     }
 }
 
 /// Returns the value of an expression that reads no span.
-fn computed(of: &Expression) -> Option<Value> {
+fn constant_value(of: &Expression) -> Option<Value> {
     let mut fields = Fields::default();
     let node = Node::compile(of, &mut fields);
     (fields.len() == 0).then(|| node.value(&[]).into_owned())
@@ -115,7 +115,7 @@ fn float_text(number: f64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::normal;
+    use super::normal_form;
     use crate::traceql::{
         parse,
         syntax::{Query, Root, Stage},
@@ -164,7 +164,7 @@ mod tests {
                 panic!("{query} finds traces")
             };
             let [_, Stage::By { of, label }] = stages.as_slice() else { panic!("{query} groups") };
-            assert_eq!(normal(of), expected, "{query}");
+            assert_eq!(normal_form(of), expected, "{query}");
             assert_eq!(*label, format!("by({expected})"), "{query}");
         }
     }

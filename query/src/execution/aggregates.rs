@@ -1,5 +1,5 @@
-//! Queries that storage answers as a whole, from indexes and from the rows that these choose. Also
-//! scans of everything that matches, shared by two threads.
+//! Aggregates that storage computes from rollups, indexes and the remaining rows. Also full scans
+//! that read ahead on a second thread.
 
 use std::ops::ControlFlow;
 
@@ -36,7 +36,7 @@ impl Reader {
         bounds: &GraphBounds,
         choice: &GraphChoice,
     ) -> Result<GraphAggregate, QueryError> {
-        self.watched(|snapshot, go_on| snapshot.aggregate_graph_of(bounds, choice, go_on))
+        self.with_cancellation(|snapshot, check| snapshot.aggregate_graph_of(bounds, choice, check))
     }
 
     /// Aggregates the exceptions of spans, from the lists of data files and from rows.
@@ -44,7 +44,7 @@ impl Reader {
         &self,
         bounds: &ExceptionBounds,
     ) -> Result<ExceptionGroups, QueryError> {
-        self.watched(|snapshot, go_on| snapshot.aggregate_exceptions(bounds, go_on))
+        self.with_cancellation(|snapshot, check| snapshot.aggregate_exceptions(bounds, check))
     }
 
     /// Aggregates calls between services from rollups, with the result of reading all spans. `None`
@@ -53,7 +53,7 @@ impl Reader {
         &self,
         bounds: &GraphBounds,
     ) -> Result<Option<GraphAggregate>, QueryError> {
-        self.watched(|snapshot, go_on| snapshot.aggregate_graph(bounds, go_on))
+        self.with_cancellation(|snapshot, check| snapshot.aggregate_graph(bounds, check))
     }
 
     /// Aggregates transaction types from rollups, with the result of reading all spans, and the
@@ -63,7 +63,7 @@ impl Reader {
         bounds: &KindBounds,
         choose: &mut dyn FnMut(&KindCalls) -> Vec<SampleSpec>,
     ) -> Result<Option<KindAnswer>, QueryError> {
-        self.watched(|snapshot, go_on| snapshot.aggregate_kinds(bounds, choose, go_on))
+        self.with_cancellation(|snapshot, check| snapshot.aggregate_kinds(bounds, choose, check))
     }
 
     /// Passes the number of spans by service, operation, kind and status to `visit`, for spans that
@@ -75,10 +75,10 @@ impl Reader {
         mut visit: impl FnMut(CallKey<'_>, u64),
     ) -> Result<ScanStats, QueryError> {
         let rows_max = self.settings.search_rows_max;
-        self.watched(|snapshot, go_on| {
+        self.with_cancellation(|snapshot, check| {
             snapshot.count_calls(start, rows_max, &mut |key, count| {
                 visit(key, count);
-                go_on()
+                check()
             })
         })
     }
@@ -89,16 +89,16 @@ impl Reader {
         mut visit: impl FnMut(CallKey<'_>),
     ) -> Result<ScanStats, QueryError> {
         let rows_max = self.settings.search_rows_max;
-        self.watched(|snapshot, go_on| {
+        self.with_cancellation(|snapshot, check| {
             snapshot.call_keys(rows_max, &mut |key, _| {
                 visit(key);
-                go_on()
+                check()
             })
         })
     }
 
-    /// Runs a storage operation that polls for the deadline and for cancellation.
-    fn watched<T>(
+    /// Runs a storage operation that checks the deadline and cancellation while it reads.
+    fn with_cancellation<T>(
         &self,
         answer: impl FnOnce(&Snapshot, &mut dyn FnMut() -> ControlFlow<()>) -> Result<T, StorageError>,
     ) -> Result<T, QueryError> {

@@ -10,32 +10,32 @@ use std::{
 };
 
 /// Maximum number of helper threads of a query, because their partial aggregates must be merged.
-const OF_QUESTION_MAX: usize = 7;
+const QUERY_THREADS_MAX: usize = 7;
 
 /// Counter of free helper threads.
 #[derive(Debug, Default)]
-pub(super) struct SpareThreads {
+pub(super) struct ThreadBudget {
     free: AtomicUsize,
 }
 
 /// Helper threads that are taken until this is dropped.
 #[derive(Debug)]
 pub(super) struct ThreadLease<'a> {
-    of: &'a SpareThreads,
+    budget: &'a ThreadBudget,
     count: usize,
 }
 
-impl SpareThreads {
-    pub(super) fn of_machine() -> Self {
+impl ThreadBudget {
+    pub(super) fn from_machine() -> Self {
         let processors = thread::available_parallelism().map_or(1, usize::from);
         Self { free: AtomicUsize::new(processors - 1) }
     }
 
     /// Takes the free threads, up to the maximum of one query.
-    pub(super) fn all_free(&self) -> ThreadLease<'_> {
-        let left = |free: usize| Some(free - free.min(OF_QUESTION_MAX));
+    pub(super) fn lease_free(&self) -> ThreadLease<'_> {
+        let left = |free: usize| Some(free - free.min(QUERY_THREADS_MAX));
         let before = self.free.fetch_update(Ordering::Relaxed, Ordering::Relaxed, left);
-        ThreadLease { of: self, count: before.unwrap_or_default().min(OF_QUESTION_MAX) }
+        ThreadLease { budget: self, count: before.unwrap_or_default().min(QUERY_THREADS_MAX) }
     }
 }
 
@@ -48,21 +48,24 @@ impl ThreadLease<'_> {
 
 impl Drop for ThreadLease<'_> {
     fn drop(&mut self) {
-        self.of.free.fetch_add(self.count, Ordering::Relaxed);
+        self.budget.free.fetch_add(self.count, Ordering::Relaxed);
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{AtomicUsize, OF_QUESTION_MAX, SpareThreads};
+    use super::{AtomicUsize, QUERY_THREADS_MAX, ThreadBudget};
 
     #[test]
-    fn spare_threads_are_taken_once_and_come_back() {
-        let spare = SpareThreads { free: AtomicUsize::new(OF_QUESTION_MAX + 1) };
-        let most = spare.all_free();
-        let rest = spare.all_free();
-        assert_eq!((most.count(), rest.count(), spare.all_free().count()), (OF_QUESTION_MAX, 1, 0));
+    fn threads_are_leased_once_and_returned_on_drop() {
+        let budget = ThreadBudget { free: AtomicUsize::new(QUERY_THREADS_MAX + 1) };
+        let most = budget.lease_free();
+        let rest = budget.lease_free();
+        assert_eq!(
+            (most.count(), rest.count(), budget.lease_free().count()),
+            (QUERY_THREADS_MAX, 1, 0)
+        );
         drop(most);
-        assert_eq!(spare.all_free().count(), OF_QUESTION_MAX);
+        assert_eq!(budget.lease_free().count(), QUERY_THREADS_MAX);
     }
 }

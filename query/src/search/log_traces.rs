@@ -12,12 +12,12 @@ use crate::{QueryError, execution::Reader};
 
 /// Maximum number of traces; those with the newest records are kept.
 const TRACES_MAX: usize = 100_000;
-/// Maximum number of traces, those with the newest records.
+/// Tenths of the deadline after which the scan of log records ends.
 const LATE_TENTHS: u32 = 3;
 
 /// The traces of the matching log records.
 #[derive(Debug, Default)]
-pub(crate) struct Mentioned {
+pub(crate) struct LogTraces {
     pub(crate) traces: HashSet<TraceId>,
     /// True when some traces were dropped because of the maximum.
     pub(crate) overflowed: bool,
@@ -26,8 +26,11 @@ pub(crate) struct Mentioned {
 }
 
 /// The traces of the records that match one of the filters.
-pub(crate) fn mentioned(reader: &Reader, filters: &[LogFilter]) -> Result<Mentioned, QueryError> {
-    let mut found = Mentioned { stats: ScanStats::NOTHING, ..Mentioned::default() };
+pub(crate) fn find_log_traces(
+    reader: &Reader,
+    filters: &[LogFilter],
+) -> Result<LogTraces, QueryError> {
+    let mut found = LogTraces { stats: ScanStats::NOTHING, ..LogTraces::default() };
     for filter in filters {
         let rows_max = reader.settings.search_rows_max.saturating_sub(found.stats.rows);
         let scan = Scan { detail: Detail::Ids, rows_max };
@@ -50,15 +53,15 @@ pub(crate) fn mentioned(reader: &Reader, filters: &[LogFilter]) -> Result<Mentio
 }
 
 /// Runs `search` on the traces that have a log record with this text.
-pub(crate) fn with_logs(
+pub(crate) fn search_by_log_text(
     reader: &Reader,
     text: &str,
     range: TimeRange,
     search: impl FnOnce(Vec<TraceId>) -> Result<TraceSearchResult, QueryError>,
 ) -> Result<TraceSearchResult, QueryError> {
     let filter =
-        LogFilter { time: around(range), text: Some(text.to_owned()), ..LogFilter::default() };
-    let Mentioned { traces, overflowed, stats } = mentioned(reader, &[filter])?;
+        LogFilter { time: widen_range(range), text: Some(text.to_owned()), ..LogFilter::default() };
+    let LogTraces { traces, overflowed, stats } = find_log_traces(reader, &[filter])?;
     let mut found = search(traces.into_iter().collect())?;
     found.searched.rows = found.searched.rows.saturating_add(stats.rows);
     found.searched.files = found.searched.files.saturating_add(stats.files);
@@ -70,7 +73,7 @@ pub(crate) fn with_logs(
 }
 
 /// Extends the range by an hour on each bounded side.
-pub(crate) fn around(range: TimeRange) -> TimeRange {
+pub(crate) fn widen_range(range: TimeRange) -> TimeRange {
     let ends = range.start.unwrap_or_default()..range.end.unwrap_or(UnixNanos(u64::MAX));
     let ends = KindBounds::visible(ends);
     TimeRange { start: range.start.map(|_| ends.start), end: range.end.map(|_| ends.end) }

@@ -8,12 +8,12 @@ use std::time::{Duration, Instant};
 use tidings_proto::api::{TraceSkeleton, TraceView, TransactionView};
 
 use super::QueryService;
-use crate::{QueryError, TraceQuestion};
+use crate::{QueryError, TraceRequest};
 
 /// Interval at which the size of the store is checked.
-const LOOK_EVERY: Duration = Duration::from_millis(200);
+const POLL_INTERVAL: Duration = Duration::from_millis(200);
 /// Number of polls after which the query runs again even without new data.
-const LOOKS_MAX: u32 = 10;
+const POLLS_MAX: u32 = 10;
 
 /// Request for a version of an answer.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -56,10 +56,10 @@ impl QueryService {
     /// client waits too often.
     pub async fn next_trace(
         &self,
-        question: TraceQuestion,
+        request: TraceRequest,
         wanted: VersionWait,
     ) -> Result<TraceView, QueryError> {
-        let ask = |service: Self| async move { service.trace(question).await };
+        let ask = |service: Self| async move { service.trace(request).await };
         self.next(wanted, ask).await
     }
 
@@ -69,10 +69,10 @@ impl QueryService {
     /// The errors of [`Self::next_trace`].
     pub async fn next_skeleton(
         &self,
-        question: TraceQuestion,
+        request: TraceRequest,
         wanted: VersionWait,
     ) -> Result<TraceSkeleton, QueryError> {
-        let ask = |service: Self| async move { service.skeleton(question).await };
+        let ask = |service: Self| async move { service.skeleton(request).await };
         self.next(wanted, ask).await
     }
 
@@ -102,22 +102,25 @@ impl QueryService {
             Err(QueryError::NotFound { .. }) => false,
             Err(_) => true,
         };
-        let mut seen = self.stored();
+        let mut known_counts = self.row_counts();
         let answer = ask(self.clone()).await;
         if is_wanted(&answer) || wanted.wait.is_zero() {
             return answer;
         }
         let waiting = self.limits().versions_awaited_max;
-        let _place = self.awaiting.take(self.client()).ok_or(QueryError::Overloaded { waiting })?;
+        let _permit = self
+            .version_waits
+            .try_acquire(self.client())
+            .ok_or(QueryError::Overloaded { waiting })?;
         // The wait holds neither the known answer nor its permits.
         drop(answer);
         let clock = self.execution.clock();
         let until = clock.instant() + wanted.wait;
         loop {
-            if let Some(kept) = &self.kept {
-                kept.end();
+            if let Some(permit_slot) = &self.permit_slot {
+                permit_slot.release();
             }
-            let is_last = self.grown(&mut seen, until).await;
+            let is_last = self.wait_for_growth(&mut known_counts, until).await;
             let answer = ask(self.clone()).await;
             if is_last || is_wanted(&answer) {
                 return answer;
@@ -125,26 +128,26 @@ impl QueryService {
         }
     }
 
-    /// Waits until the query should run again. Returns true when it is the last time.
-    async fn grown(&self, seen: &mut (u64, u64), until: Instant) -> bool {
+    /// Waits until the store has grown or enough polls have passed. Returns true when the query
+    /// runs for the last time.
+    async fn wait_for_growth(&self, known_counts: &mut (u64, u64), until: Instant) -> bool {
         let clock = self.execution.clock();
-        let mut looks = 0;
+        let mut polls = 0;
         loop {
             let left = until.saturating_duration_since(clock.instant());
-            clock.sleep(LOOK_EVERY.min(left)).await;
-            looks += 1;
-            let now = self.stored();
-            let is_last = clock.instant() >= until || *self.ended.borrow();
-            if is_last || now != *seen || looks >= LOOKS_MAX {
-                *seen = now;
+            clock.sleep(POLL_INTERVAL.min(left)).await;
+            polls += 1;
+            let current_counts = self.row_counts();
+            let is_last = clock.instant() >= until || *self.shutdown.borrow();
+            if is_last || current_counts != *known_counts || polls >= POLLS_MAX {
+                *known_counts = current_counts;
                 return is_last;
             }
         }
     }
 
-    /// Returns the numbers of stored spans and log records. Different numbers mean different stored
-    /// content.
-    fn stored(&self) -> (u64, u64) {
+    /// Returns the numbers of stored spans and log records, which change with the stored content.
+    fn row_counts(&self) -> (u64, u64) {
         let counts = self.store.counts();
         (counts.spans, counts.log_records)
     }
