@@ -46,7 +46,7 @@ pub fn read_transaction_type(
 /// Returns the address of a service's page.
 #[must_use]
 pub fn service(name: &str, range: TimeRange) -> String {
-    ranged(&format!("/services/{}", encode(name)), range)
+    with_range(&format!("/services/{}", encode(name)), range)
 }
 
 /// Returns the address of the transaction page of an id.
@@ -65,7 +65,7 @@ pub fn compare(left: TraceId, right: Option<TraceId>) -> String {
 
 /// Returns the address of a page with this range.
 #[must_use]
-pub fn ranged(path: &str, range: TimeRange) -> String {
+pub fn with_range(path: &str, range: TimeRange) -> String {
     let mut query = UrlQuery::default();
     range.write(&mut query);
     query.on(path)
@@ -73,9 +73,9 @@ pub fn ranged(path: &str, range: TimeRange) -> String {
 
 /// Builder of an Explore address that lists traces, filter by filter.
 #[derive(Debug, Clone, Default)]
-pub struct TraceLink(ExploreState);
+pub struct TraceListLink(ExploreState);
 
-impl TraceLink {
+impl TraceListLink {
     /// Selects all traces of a range.
     #[must_use]
     pub fn within(range: TimeRange) -> Self {
@@ -85,13 +85,13 @@ impl TraceLink {
     /// Keeps only traces with a span of this service.
     #[must_use]
     pub fn of_service(self, service: &str) -> Self {
-        self.filtered(|filters| filters.service = named(service))
+        self.filtered(|filters| filters.service = non_empty(service))
     }
 
     /// Keeps only traces with a span of this operation.
     #[must_use]
     pub fn of_operation(self, operation: &str) -> Self {
-        self.filtered(|filters| filters.operation = named(operation))
+        self.filtered(|filters| filters.operation = non_empty(operation))
     }
 
     /// Keeps only traces in which that span failed.
@@ -102,7 +102,7 @@ impl TraceLink {
 
     /// Keeps only traces in which that span took at least this long.
     #[must_use]
-    pub fn lasting(self, nanos: DurationNanos) -> Self {
+    pub fn with_min_duration(self, nanos: DurationNanos) -> Self {
         self.filtered(|filters| filters.duration_min = Some(ParsedParam::Read(nanos)))
     }
 
@@ -116,16 +116,16 @@ impl TraceLink {
     /// Keeps only traces in which that span has this value of an attribute, as an explanation names
     /// it. `None` when filters cannot express it.
     #[must_use]
-    pub fn having(self, scope: &str, key: &str, value: Option<&str>) -> Option<Self> {
+    pub fn with_value(self, scope: &str, key: &str, value: Option<&str>) -> Option<Self> {
         let value = value?;
         match (scope, key) {
             ("intrinsic", "service") => Some(self.of_service(value)),
             ("intrinsic", "operation" | "name") => Some(self.of_operation(value)),
             ("intrinsic", "status") => {
-                Some(self.filtered(|filters| filters.status = named(&value.to_lowercase())))
+                Some(self.filtered(|filters| filters.status = non_empty(&value.to_lowercase())))
             }
             ("intrinsic", "kind") => {
-                Some(self.filtered(|filters| filters.kind = named(&value.to_lowercase())))
+                Some(self.filtered(|filters| filters.kind = non_empty(&value.to_lowercase())))
             }
             ("intrinsic", _) => None,
             // A range of numbers is not a value of an attribute.
@@ -137,7 +137,12 @@ impl TraceLink {
     /// Returns the address, with a TraceQL query, of traces in which that span has another value of
     /// an attribute. `None` when TraceQL cannot express it.
     #[must_use]
-    pub fn lacking(&self, scope: &str, key: &str, value: Option<&str>) -> Option<String> {
+    pub fn address_without_value(
+        &self,
+        scope: &str,
+        key: &str,
+        value: Option<&str>,
+    ) -> Option<String> {
         let field = match scope {
             "resource" | "span" => format!("{scope}.{}", traceql_key(key)?),
             _ => return None,
@@ -190,7 +195,7 @@ fn traceql_key(key: &str) -> Option<String> {
     Some(if key.chars().all(plain) { key.to_owned() } else { traceql_text(key) })
 }
 
-fn named(name: &str) -> Option<String> {
+fn non_empty(name: &str) -> Option<String> {
     (!name.is_empty()).then(|| name.to_owned())
 }
 
@@ -198,7 +203,7 @@ fn named(name: &str) -> Option<String> {
 mod tests {
     use tidings_proto::DurationNanos;
 
-    use super::{TraceLink, read_transaction_type, transaction_type};
+    use super::{TraceListLink, read_transaction_type, transaction_type};
     use crate::url::{TimeRange, UrlQuery};
 
     fn round_trip(service: &str, operation: &str) {
@@ -226,11 +231,11 @@ mod tests {
 
     #[test]
     fn filters_of_traces_are_those_of_explore() {
-        let traces = TraceLink::within(TimeRange::All)
+        let traces = TraceListLink::within(TimeRange::All)
             .of_service("web")
             .of_operation("")
             .failed()
-            .lasting(DurationNanos(1_500_000_000))
+            .with_min_duration(DurationNanos(1_500_000_000))
             .with_attribute("order.id", Some("A-1"));
         let address = "/explore?service=web&status=error&min=1500ms&attr=order.id%3DA-1&range=all";
         assert_eq!(traces.address(), address);
@@ -238,16 +243,16 @@ mod tests {
 
     #[test]
     fn a_value_can_be_kept_or_left_out() {
-        let traces = TraceLink::within(TimeRange::default()).of_service("web \"a\"");
-        let only = traces.clone().having("resource", "host.name", Some("h1")).unwrap();
+        let traces = TraceListLink::within(TimeRange::default()).of_service("web \"a\"");
+        let only = traces.clone().with_value("resource", "host.name", Some("h1")).unwrap();
         assert_eq!(only.address(), "/explore?service=web%20%22a%22&attr=host.name%3Dh1");
-        let failed = traces.clone().having("intrinsic", "status", Some("ERROR")).unwrap();
+        let failed = traces.clone().with_value("intrinsic", "status", Some("ERROR")).unwrap();
         assert!(failed.address().contains("status=error"), "{}", failed.address());
-        assert!(traces.clone().having("span", "size", Some("512..1023")).is_none());
-        let without = traces.lacking("span", "a b", Some("x\\y")).unwrap();
+        assert!(traces.clone().with_value("span", "size", Some("512..1023")).is_none());
+        let without = traces.address_without_value("span", "a b", Some("x\\y")).unwrap();
         let query = UrlQuery::parse(without.split_once('?').unwrap().1);
         let expected = r#"{ resource.service.name = "web \"a\"" && !(span."a b" = "x\\y") }"#;
         assert_eq!(query.get("q"), Some(expected));
-        assert_eq!(traces.lacking("intrinsic", "kind", Some("server")), None);
+        assert_eq!(traces.address_without_value("intrinsic", "kind", Some("server")), None);
     }
 }

@@ -1,15 +1,15 @@
 //! The native API as typed requests. Only this module fetches.
 //!
 //! A [`Request`] holds an address and the type of its answer. The page sends it, through
-//! [`crate::remote::Remote`] when the answer is drawn. This module owns the spelling of every path
-//! and parameter. It knows nothing of pages.
+//! [`crate::request_state::RequestState`] when the answer is drawn. This module owns the spelling
+//! of every path and parameter. It knows nothing of pages.
 
 pub mod access;
 pub mod analysis;
 mod event_stream;
 pub mod explored_traces;
-mod following;
 pub mod sql;
+mod streaming;
 pub mod trace_sets;
 
 use std::{fmt, marker::PhantomData};
@@ -33,7 +33,8 @@ use explored_traces::ExploredTraces;
 use crate::{
     browser,
     url::{
-        LogState, ParsedParam, TimeRange, TraceFilters, TraceQuestion, TraceSort, UrlQuery, encode,
+        LogState, ParsedParam, TimeRange, TraceFilters, TraceListQuery, TraceSort, UrlQuery,
+        encode,
         traceql::{search_traceql, selecting},
     },
 };
@@ -135,7 +136,7 @@ impl ApiError {
 
     /// Reports whether the same request may succeed later.
     #[must_use]
-    pub fn may_pass(&self) -> bool {
+    pub fn is_transient(&self) -> bool {
         match self {
             Self::Problem(ProblemDetails { status, .. }) | Self::Status(status) => *status == 503,
             Self::Unreachable | Self::Aborted => true,
@@ -166,7 +167,7 @@ impl<T: DeserializeOwned> Request<T> {
     }
 
     /// Sends the request and returns the text of the answer.
-    pub(crate) async fn send_unread(&self) -> Result<String, ApiError> {
+    pub(crate) async fn send_for_text(&self) -> Result<String, ApiError> {
         let (status, text) = self.text("application/json, text/html", None).await?;
         if (200..300).contains(&status) {
             return Ok(text);
@@ -313,47 +314,48 @@ pub fn traces(
     now: UnixNanos,
     cursor: Option<&str>,
 ) -> Request<TraceSearchResult> {
-    let question = TraceQuestion { filters: filters.clone(), range, ..TraceQuestion::default() };
-    Request::get("/traces", &trace_query(&question, now, cursor))
+    let list_query =
+        TraceListQuery { filters: filters.clone(), range, ..TraceListQuery::default() };
+    Request::get("/traces", &trace_query(&list_query, now, cursor))
 }
 
 /// A page of the traces of a search, with the matching spans where the page needs them.
 #[must_use]
 pub fn explored_traces(
-    question: &TraceQuestion,
+    list_query: &TraceListQuery,
     now: UnixNanos,
     cursor: Option<&str>,
 ) -> Request<ExploredTraces> {
-    Request::get("/traces", &trace_query(question, now, cursor))
+    Request::get("/traces", &trace_query(list_query, now, cursor))
 }
 
 /// Returns the parameters of a search. Excluding filters are sent as a TraceQL query. All filters
 /// are sent that way where spans are needed.
-fn trace_query(question: &TraceQuestion, now: UnixNanos, cursor: Option<&str>) -> UrlQuery {
+fn trace_query(list_query: &TraceListQuery, now: UnixNanos, cursor: Option<&str>) -> UrlQuery {
     let mut query = UrlQuery::default();
-    let filters = question.narrowed();
-    let needs_spans = question.needs_spans();
-    let text = match &question.query {
+    let filters = list_query.narrowed();
+    let needs_spans = list_query.needs_spans();
+    let text = match &list_query.query {
         Some(text) => Some(text.clone()),
         None if needs_spans || !filters.without.is_empty() => Some(search_traceql(&filters)),
         None => None,
     };
     match text {
         Some(text) if needs_spans => {
-            query.push("q", selecting(&text, &question.columns));
+            query.push("q", selecting(&text, &list_query.columns));
             query.push("spansPerSpanset", MATCHED_SPANS);
         }
         Some(text) => query.push("q", text),
         None => push_filters(&mut query, &filters),
     }
-    match question.chosen {
+    match list_query.chosen {
         Some(chosen) => {
             query.push("start", chosen.from.0);
             query.push("end", chosen.to.0);
         }
-        None => push_range(&mut query, question.range, now),
+        None => push_range(&mut query, list_query.range, now),
     }
-    query.push_some("sort", question.sort.map(TraceSort::name));
+    query.push_some("sort", list_query.sort.map(TraceSort::name));
     query.push("limit", TRACE_PAGE);
     query.push_some("cursor", cursor);
     query

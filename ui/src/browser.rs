@@ -13,7 +13,7 @@ use crate::preferences;
 
 /// Returns the time of the browser's clock.
 pub(crate) fn now() -> UnixNanos {
-    UnixNanos(whole(js_sys::Date::now()).saturating_mul(1_000_000))
+    UnixNanos(to_whole(js_sys::Date::now()).saturating_mul(1_000_000))
 }
 
 /// Reloads the page.
@@ -22,7 +22,7 @@ pub(crate) fn reload() {
 }
 
 /// Navigates to another page, of this server or of another.
-pub(crate) fn leave_for(address: &str) {
+pub(crate) fn navigate_to(address: &str) {
     let _loading = window().location().set_href(address);
 }
 
@@ -34,7 +34,7 @@ pub(crate) fn zone_minutes(time: UnixNanos) -> i32 {
     }
     let milliseconds = (time.0 / 1_000_000) as f64;
     let behind = js_sys::Date::new(&JsValue::from_f64(milliseconds)).get_timezone_offset();
-    let minutes = i32::try_from(whole(behind.abs())).unwrap_or(0);
+    let minutes = i32::try_from(to_whole(behind.abs())).unwrap_or(0);
     if behind > 0.0 { -minutes } else { minutes }
 }
 
@@ -43,7 +43,7 @@ pub(crate) fn zone_minutes(time: UnixNanos) -> i32 {
 pub(crate) fn local_milliseconds(text: &str) -> Option<u64> {
     let zone = if preferences::is_utc() { "Z" } else { "" };
     let milliseconds = js_sys::Date::parse(&format!("{text}{zone}"));
-    (milliseconds.is_finite() && milliseconds >= 0.0).then(|| whole(milliseconds))
+    (milliseconds.is_finite() && milliseconds >= 0.0).then(|| to_whole(milliseconds))
 }
 
 #[expect(
@@ -51,18 +51,18 @@ pub(crate) fn local_milliseconds(text: &str) -> Option<u64> {
     clippy::cast_sign_loss,
     reason = "a float-to-int cast saturates, and the clock's milliseconds are far from both ends"
 )]
-pub(crate) fn whole(number: f64) -> u64 {
+pub(crate) fn to_whole(number: f64) -> u64 {
     number as u64
 }
 
 /// Returns the value in local storage under `key`.
-pub(crate) fn stored(key: &str) -> Option<String> {
+pub(crate) fn local_value(key: &str) -> Option<String> {
     window().local_storage().ok().flatten()?.get_item(key).ok().flatten()
 }
 
 /// Stores `value` in local storage; `None` removes it. Has no effect in a browser that forbids
 /// storage.
-pub(crate) fn store(key: &str, value: Option<&str>) {
+pub(crate) fn set_local_value(key: &str, value: Option<&str>) {
     if let Ok(Some(storage)) = window().local_storage() {
         let _refused = match value {
             Some(value) => storage.set_item(key, value),
@@ -72,12 +72,12 @@ pub(crate) fn store(key: &str, value: Option<&str>) {
 }
 
 /// Returns the value in this tab's session storage under `key`.
-pub(crate) fn kept_in_tab(key: &str) -> Option<String> {
+pub(crate) fn session_value(key: &str) -> Option<String> {
     window().session_storage().ok().flatten()?.get_item(key).ok().flatten()
 }
 
 /// Stores `value` in this tab's session storage.
-pub(crate) fn keep_in_tab(key: &str, value: &str) {
+pub(crate) fn set_session_value(key: &str, value: &str) {
     if let Ok(Some(storage)) = window().session_storage() {
         let _refused = storage.set_item(key, value);
     }
@@ -130,23 +130,23 @@ pub(crate) async fn copy(text: &str) -> bool {
 }
 
 /// Reports whether the page is on screen. Polling pauses while it is not.
-pub(crate) fn visible() -> bool {
+pub(crate) fn is_page_visible() -> bool {
     !document().hidden()
 }
 
 /// Reports whether the pointer is on a row or a drawing, or the focus in one.
-pub(crate) fn reading() -> bool {
+pub(crate) fn is_reader_in_content() -> bool {
     const READ: &str = "#content :is(tr, svg, .chart-plot):hover, #content :focus";
     document().query_selector(READ).is_ok_and(|element| element.is_some())
 }
 
 /// Reports whether the focused element takes typed text, so that letters are not shortcuts.
-pub(crate) fn typing() -> bool {
+pub(crate) fn is_text_field_focused() -> bool {
     document().active_element().is_some_and(|element| takes_text(&element))
 }
 
 /// Reports whether the focused element is a link or a button, which handles Enter itself.
-pub(crate) fn on_control() -> bool {
+pub(crate) fn is_control_focused() -> bool {
     document()
         .active_element()
         .is_some_and(|element| matches!(element.tag_name().as_str(), "A" | "BUTTON"))
@@ -187,7 +187,7 @@ pub(crate) fn use_text_selected() -> ReadSignal<bool> {
 }
 
 /// Scrolls the element with this id into view, by the shortest way.
-pub(crate) fn reveal(id: &str) {
+pub(crate) fn scroll_into_view(id: &str) {
     if let Some(element) = document().get_element_by_id(id) {
         let options = web_sys::ScrollIntoViewOptions::new();
         options.set_block(web_sys::ScrollLogicalPosition::Nearest);
@@ -214,7 +214,7 @@ pub(crate) fn focus(id: &str) {
 }
 
 /// Saves a file under this name, as a click on a download link does.
-pub(crate) fn save(file: &web_sys::Blob, name: &str) {
+pub(crate) fn download_file(file: &web_sys::Blob, name: &str) {
     let Ok(address) = web_sys::Url::create_object_url_with_blob(file) else { return };
     let link = document().create_element("a").ok();
     if let Some(link) = link.and_then(|link| link.dyn_into::<HtmlElement>().ok()) {
@@ -227,7 +227,7 @@ pub(crate) fn save(file: &web_sys::Blob, name: &str) {
 
 /// Returns width and height of the element's content in CSS pixels. Both are zero until it is laid
 /// out.
-pub(crate) fn size_of(node: NodeRef<html::Div>) -> Signal<(f64, f64)> {
+pub(crate) fn element_size(node: NodeRef<html::Div>) -> Signal<(f64, f64)> {
     let size = RwSignal::new((0.0, 0.0));
     // The closure must live as long as the observer may call it.
     let watching =
@@ -267,7 +267,7 @@ pub(crate) fn is_narrow() -> bool {
 }
 
 /// Captures the pointer: its further events go to the element that it was pressed on.
-pub(crate) fn capture(event: &web_sys::PointerEvent) {
+pub(crate) fn capture_pointer(event: &web_sys::PointerEvent) {
     if let Some(element) =
         event.current_target().and_then(|target| target.dyn_into::<Element>().ok())
     {

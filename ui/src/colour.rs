@@ -21,7 +21,7 @@ use std::{cell::RefCell, collections::HashMap};
 
 use tidings_proto::UnixNanos;
 
-use crate::saved::{self, SavedText};
+use crate::saved_texts::{self, SavedText};
 
 #[cfg(test)]
 mod tests;
@@ -42,7 +42,7 @@ const SALT: u32 = 45_068;
 /// it is taken.
 const SERVICES_MAX: usize = 10_000;
 /// Key of the shades in local storage.
-const KEPT: &str = "tidings.shades";
+const STORAGE_KEY: &str = "tidings.shades";
 
 /// The services of one picture with their shades.
 #[derive(Debug, Default)]
@@ -63,11 +63,11 @@ thread_local! {
 impl ShadeMap {
     /// Gives every service without a shade a free one. The result does not depend on the order of
     /// the services. Services with a stored shade come first.
-    fn tell_apart<'a>(&mut self, services: impl IntoIterator<Item = &'a str>) {
+    fn assign_shades<'a>(&mut self, services: impl IntoIterator<Item = &'a str>) {
         let is_new = |service: &&str| !self.shades.contains_key(*service);
         let mut new: Vec<&str> = services.into_iter().filter(is_new).collect();
         new.sort_by_cached_key(|service| {
-            (self.kept_shade(service).is_none(), hash(service), *service)
+            (self.stored_shade(service).is_none(), hash(service), *service)
         });
         new.dedup();
         for service in new {
@@ -81,7 +81,7 @@ impl ShadeMap {
             return *shade;
         }
         let home = hash(service) % HUES;
-        let kept = self.kept_shade(service);
+        let kept = self.stored_shade(service);
         let probes = (0..HUES).map(|probe| (home + probe * PROBE) % HUES);
         let shades = probes.clone().chain(probes.map(|hue| hue + HUES));
         let is_few = self.kept.len() < SHADES;
@@ -105,10 +105,10 @@ impl ShadeMap {
     fn keep(&mut self, service: &str, shade: u32) {
         self.kept.retain(|(name, _)| name != service);
         self.kept.insert(0, (service.to_owned(), shade));
-        self.kept.truncate(saved::KEPT_MAX);
+        self.kept.truncate(saved_texts::ENTRIES_MAX);
     }
 
-    fn kept_shade(&self, service: &str) -> Option<u32> {
+    fn stored_shade(&self, service: &str) -> Option<u32> {
         self.kept.iter().find(|(name, _)| name == service).map(|(_, shade)| *shade)
     }
 }
@@ -124,11 +124,14 @@ fn saved_shade((service, shade): &(String, u32)) -> SavedText {
 }
 
 /// Changes the picture of the page and stores its new shades.
-fn paint<T>(change: impl FnOnce(&mut ShadeMap) -> T) -> T {
+fn update_shades<T>(change: impl FnOnce(&mut ShadeMap) -> T) -> T {
     PICTURE.with_borrow_mut(|picture| {
         let painted = change(picture);
         if std::mem::take(&mut picture.is_changed) && !picture.page.is_empty() {
-            saved::store(KEPT, &picture.kept.iter().map(saved_shade).collect::<Vec<_>>());
+            saved_texts::store(
+                STORAGE_KEY,
+                &picture.kept.iter().map(saved_shade).collect::<Vec<_>>(),
+            );
         }
         painted
     })
@@ -138,19 +141,19 @@ fn paint<T>(change: impl FnOnce(&mut ShadeMap) -> T) -> T {
 pub(crate) fn begin_picture(page: &str) {
     PICTURE.with_borrow_mut(|picture| {
         if picture.page != page {
-            let kept = saved::load(KEPT).into_iter().filter_map(read_shade).collect();
+            let kept = saved_texts::load(STORAGE_KEY).into_iter().filter_map(read_shade).collect();
             *picture = ShadeMap { page: page.to_owned(), kept, ..ShadeMap::default() };
         }
     });
 }
 
 /// Gives the services of a picture distinct shades. Services that have a shade keep it.
-pub(crate) fn tell_apart<'a>(services: impl IntoIterator<Item = &'a str>) {
-    paint(|picture| picture.tell_apart(services));
+pub(crate) fn assign_shades<'a>(services: impl IntoIterator<Item = &'a str>) {
+    update_shades(|picture| picture.assign_shades(services));
 }
 
 fn shade(service: &str) -> u32 {
-    paint(|picture| picture.shade(service))
+    update_shades(|picture| picture.shade(service))
 }
 
 fn hue_of(shade: u32) -> f64 {
@@ -166,7 +169,7 @@ pub fn hue_value(service: &str) -> String {
 
 /// Returns the colour of a service as CSS, for canvases.
 #[must_use]
-pub fn css(service: &str, dark: bool) -> String {
+pub fn css_colour(service: &str, dark: bool) -> String {
     let shade = shade(service);
     let (lightness, chroma) = match (shade < HUES, dark) {
         (true, true) => (0.74, 0.115),

@@ -8,9 +8,9 @@ pub mod copy;
 pub mod difference_list;
 pub mod group_cells;
 pub mod icon;
-pub mod mend;
 pub mod panel;
 pub mod refusals;
+pub mod remedy;
 pub mod report;
 pub mod segments;
 pub mod spark;
@@ -31,11 +31,11 @@ pub use copy::CopyButton;
 pub use difference_list::{DifferenceList, explanation_missing};
 pub use icon::{Icon, IconName};
 pub use panel::Panel;
-pub use refusals::{RefusalCard, receiver_words, refusals};
-pub use report::{ReportSentence, SentenceGhost, compared_words};
+pub use refusals::{RefusalCard, ranked_refusals, receiver_text};
+pub use report::{ReportSentence, SentencePlaceholder, compared_text};
 pub use segments::{AddressSegments, Segment, Segments, use_choice};
 pub use spark::{SparkBars, SparkTone, Sparkline};
-pub use suggest::{FirstMark, Suggest, Suggestion};
+pub use suggest::{DefaultOption, Suggest, Suggestion};
 pub use table_parts::{
     NumberCell, PlainHead, PlainTable, SortHead, SortOrder, facts_table, use_sort,
 };

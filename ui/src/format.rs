@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use tidings_proto::{
     CivilDate, DurationNanos, UnixNanos,
     api::{SearchProgress, Total, TotalRelation},
-    otlp::{AnyValue, Value},
+    otlp::{AnyValue, ValueForm},
 };
 
 /// Returns the displayed name of an operation, which is never empty.
@@ -117,22 +117,6 @@ pub fn total(total: Total, noun: &str) -> String {
     }
 }
 
-/// Formats a share of a whole: `60 %`, `4.1 %`, `<0.1 %`. A share of zero is `0 %`.
-#[must_use]
-pub fn share(part: u64, whole: u64) -> String {
-    if part == 0 || whole == 0 {
-        return "0 %".to_owned();
-    }
-    let percent = part as f64 * 100.0 / whole as f64;
-    if percent < 0.1 {
-        "<0.1 %".to_owned()
-    } else if percent < 9.95 {
-        format!("{percent:.1} %")
-    } else {
-        format!("{percent:.0} %")
-    }
-}
-
 /// Returns the completed part of a search, from 0 to 1: of the time between `times`, or of the
 /// files where the time range has no start.
 #[must_use]
@@ -217,30 +201,30 @@ fn nested(value: &AnyValue) -> String {
                 text.push_str(&quoted(key));
                 text.push_str(": ");
             }
-            FormatStep::Value(value) => match &value.value {
+            FormatStep::Value(value) => match value.form() {
                 None => text.push_str("null"),
-                Some(Value::String(part)) => text.push_str(&quoted(part)),
-                Some(Value::Bool(truth)) => text.push_str(&truth.to_string()),
-                Some(Value::Int(number)) => text.push_str(&number.to_string()),
-                Some(Value::Double(number)) => text.push_str(&number.to_string()),
-                Some(Value::Bytes(bytes)) => {
+                Some(ValueForm::Text(part)) => text.push_str(&quoted(part)),
+                Some(ValueForm::Bool(truth)) => text.push_str(&truth.to_string()),
+                Some(ValueForm::Int(number)) => text.push_str(&number.to_string()),
+                Some(ValueForm::Double(number)) => text.push_str(&number.to_string()),
+                Some(ValueForm::Bytes(bytes)) => {
                     text.push_str("0x");
                     bytes.iter().for_each(|byte| text.push_str(&format!("{byte:02x}")));
                 }
-                Some(Value::Array(array)) => {
+                Some(ValueForm::List(values)) => {
                     text.push('[');
                     steps.push(FormatStep::Text("]"));
-                    for (index, element) in array.values.iter().enumerate().rev() {
+                    for (index, element) in values.iter().enumerate().rev() {
                         steps.push(FormatStep::Value(element));
                         if index > 0 {
                             steps.push(FormatStep::Text(", "));
                         }
                     }
                 }
-                Some(Value::Kvlist(list)) => {
+                Some(ValueForm::Map(entries)) => {
                     text.push('{');
                     steps.push(FormatStep::Text("}"));
-                    for (index, entry) in list.values.iter().enumerate().rev() {
+                    for (index, entry) in entries.iter().enumerate().rev() {
                         steps.push(
                             entry
                                 .value

@@ -7,21 +7,21 @@
 
 pub mod addresses;
 pub mod api;
-pub mod asked;
 mod browser;
+pub mod charts;
 pub mod colour;
 pub mod components;
-pub mod drawings;
-pub mod figures;
 pub mod format;
-pub mod keys;
 pub mod links;
-pub mod paged;
+pub mod number_format;
+pub mod page_time;
+pub mod paged_list;
 pub mod pages;
 pub(crate) mod preferences;
-pub mod remote;
-mod saved;
+pub mod request_state;
+mod saved_texts;
 pub mod shell;
+pub mod shortcuts;
 mod stream;
 pub mod theme;
 pub mod url;

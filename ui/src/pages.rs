@@ -63,7 +63,7 @@ pages! {
     "/map" map::MapPage item(RailPart::Traffic, "Map", IconName::Map, "g m", "Go to Map");
     "/logs" logs::LogsPage item(RailPart::Edge, "Logs", IconName::Logs, "g l", "Go to Logs");
     "/errors" errors::ErrorsPage item(RailPart::Edge, "Errors", IconName::Warning, "g x", "Go to Errors");
-    "/compare" compare::ComparePage below("/explore").unranged();
+    "/compare" compare::ComparePage below("/transactions").unranged();
     "/sql" sql::SqlPage item(RailPart::Traffic, "SQL", IconName::Database, "g q", "Go to SQL").unranged();
     "/connect" connect::ConnectPage item(RailPart::End, "Connect", IconName::Plug, "g c", "Go to Connect").unranged();
     "/system" system::SystemPage item(RailPart::End, "System", IconName::System, "g y", "Go to System").unranged();

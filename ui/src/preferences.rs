@@ -25,8 +25,8 @@ thread_local! {
 
 /// Reads the preferences, before anything is drawn.
 pub(crate) fn load() {
-    IS_UTC.set(browser::stored(ZONE_KEY).as_deref() == Some(UTC));
-    IS_COMPACT.set(browser::stored(DENSITY_KEY).as_deref() == Some(COMPACT));
+    IS_UTC.set(browser::local_value(ZONE_KEY).as_deref() == Some(UTC));
+    IS_COMPACT.set(browser::local_value(DENSITY_KEY).as_deref() == Some(COMPACT));
     if let Some(root) = document().document_element() {
         let density = if is_compact() { COMPACT } else { "comfortable" };
         let _refused = root.set_attribute("data-density", density);
@@ -50,13 +50,13 @@ pub(crate) fn row_px() -> f64 {
 
 /// Stores the time zone and reloads the page.
 pub(crate) fn choose_utc(is_utc: bool) {
-    browser::store(ZONE_KEY, is_utc.then_some(UTC));
+    browser::set_local_value(ZONE_KEY, is_utc.then_some(UTC));
     reload();
 }
 
 /// Stores the density and reloads the page.
 pub(crate) fn choose_compact(is_compact: bool) {
-    browser::store(DENSITY_KEY, is_compact.then_some(COMPACT));
+    browser::set_local_value(DENSITY_KEY, is_compact.then_some(COMPACT));
     reload();
 }
 

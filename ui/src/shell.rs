@@ -8,10 +8,10 @@ use leptos_router::{components::A, hooks::use_location};
 
 use crate::{
     components::{Icon, IconName, ToastStack, Toasts},
-    keys::Keys,
     preferences,
+    shortcuts::Shortcuts,
     theme::{Theme, ThemeChoice},
-    url::{Step, UrlQuery, use_go},
+    url::{History, UrlQuery, use_navigation},
 };
 
 mod notices;
@@ -75,14 +75,15 @@ pub(crate) fn remember_list(path: &'static str, query: Memo<UrlQuery>) {
         let address = query.with(|query| query.on(path));
         // The address of the next page is set before this page is removed.
         if location.pathname.get_untracked() == path {
-            crate::browser::keep_in_tab(LIST_KEY, &address);
+            crate::browser::set_session_value(LIST_KEY, &address);
         }
     });
 }
 
 /// Returns the step back to the last visited list, or else to Explore.
 pub(crate) fn crumb_to_list() -> Crumb {
-    let address = crate::browser::kept_in_tab(LIST_KEY).filter(|address| address.starts_with('/'));
+    let address =
+        crate::browser::session_value(LIST_KEY).filter(|address| address.starts_with('/'));
     let address = address.unwrap_or_else(|| "/explore".to_owned());
     let text = if address.starts_with("/logs") { "Logs" } else { "Explore" };
     Crumb { text: text.to_owned(), href: Some(address) }
@@ -93,7 +94,7 @@ pub(crate) fn crumb_to_list() -> Crumb {
 pub(crate) fn Shell(pages: &'static [PageEntry], children: Children) -> impl IntoView {
     preferences::load();
     let theme = ThemeChoice::provide();
-    let keys = Keys::provide();
+    let keys = Shortcuts::provide();
     let toasts = Toasts::provide();
     let server = ServerWatch::provide();
     let crumbs = RwSignal::new(Vec::new());
@@ -146,16 +147,16 @@ fn one_at_a_time(one: RwSignal<bool>, other: RwSignal<bool>) {
 }
 
 fn bind_keys(
-    keys: Keys,
+    keys: Shortcuts,
     pages: &[PageEntry],
     sheet_open: RwSignal<bool>,
     settings_open: RwSignal<bool>,
 ) {
     let group = "Everywhere";
-    let go = use_go();
+    let go = use_navigation();
     let to = move |address: &'static str| {
         let go = go.clone();
-        move || go(address, Step::New)
+        move || go(address, History::Push)
     };
     keys.bind("/", "Paste or type an id", group, || crate::browser::focus(omni::FIELD_ID));
     for (path, item) in pages.iter().filter_map(|page| Some((page.path, page.item()?))) {

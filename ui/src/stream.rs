@@ -1,7 +1,7 @@
 //! Server-sent events.
 //!
-//! A [`Stream`] is open until it is dropped. When its connection breaks, the browser reopens it and
-//! resumes after the last event. It knows nothing of the meaning of events.
+//! An [`EventStream`] is open until it is dropped. When its connection breaks, the browser reopens
+//! it and resumes after the last event. It knows nothing of the meaning of events.
 
 use wasm_bindgen::{JsCast, closure::Closure};
 use web_sys::{EventSource, MessageEvent};
@@ -18,13 +18,13 @@ pub(crate) enum Connection {
 }
 
 /// An open stream.
-pub(crate) struct Stream {
+pub(crate) struct EventStream {
     source: EventSource,
     _events: Vec<Closure<dyn FnMut(MessageEvent)>>,
     _changes: [Closure<dyn FnMut()>; 2],
 }
 
-impl Stream {
+impl EventStream {
     /// Opens the stream: `on_event` gets the name and the data of every event of these names.
     pub(crate) fn open(
         address: &str,
@@ -44,10 +44,10 @@ impl Stream {
             Some(heard)
         };
         let events = names.iter().copied().map(listen).collect::<Option<Vec<_>>>()?;
-        let (asked, opened) = (source.clone(), on_change.clone());
+        let (event_source, opened) = (source.clone(), on_change.clone());
         let opened = Closure::<dyn FnMut()>::new(move || opened(Connection::Open));
         let broken = Closure::<dyn FnMut()>::new(move || {
-            let refused = asked.ready_state() == EventSource::CLOSED;
+            let refused = event_source.ready_state() == EventSource::CLOSED;
             on_change(if refused { Connection::Refused } else { Connection::Broken });
         });
         source.set_onopen(Some(opened.as_ref().unchecked_ref()));
@@ -56,7 +56,7 @@ impl Stream {
     }
 }
 
-impl Drop for Stream {
+impl Drop for EventStream {
     fn drop(&mut self) {
         self.source.set_onopen(None);
         self.source.set_onerror(None);

@@ -85,7 +85,7 @@ impl ThemeChoice {
 
     /// Stores a choice. `None` leaves it to the system.
     pub(crate) fn choose(self, theme: Option<Theme>) {
-        browser::store(STORAGE_KEY, theme.map(Theme::name));
+        browser::set_local_value(STORAGE_KEY, theme.map(Theme::name));
         self.theme.set(theme.unwrap_or_else(system));
     }
 }
@@ -97,7 +97,7 @@ pub fn use_theme() -> ThemeChoice {
 }
 
 fn stored() -> Option<Theme> {
-    browser::stored(STORAGE_KEY).and_then(|name| Theme::named(&name))
+    browser::local_value(STORAGE_KEY).and_then(|name| Theme::named(&name))
 }
 
 fn light_query() -> Option<web_sys::MediaQueryList> {
@@ -112,7 +112,7 @@ fn system() -> Theme {
 fn follow_system(theme: RwSignal<Theme>) {
     let Some(query) = light_query() else { return };
     let changed = Closure::<dyn FnMut()>::new(move || {
-        if browser::stored(STORAGE_KEY).is_none() {
+        if browser::local_value(STORAGE_KEY).is_none() {
             theme.set(system());
         }
     });

@@ -4,7 +4,7 @@
 //! work. [`UrlQuery`] is the string as ordered pairs. [`ExploreState`] and [`LogState`] are the
 //! typed states of two pages. Parsing is total. A filter that cannot be parsed is kept unchanged,
 //! so that the API reports its error. Other values that cannot be parsed are left out. Owns no
-//! signals except those of [`use_query`]. Pages navigate through [`use_go`].
+//! signals except those of [`use_query`]. Pages navigate through [`use_navigation`].
 
 use std::{borrow::Cow, fmt};
 
@@ -22,7 +22,7 @@ pub mod traceql;
 
 pub use list_state::{
     AttributeFilter, COLUMNS_MAX, ExploreState, LogListing, LogState, ParsedParam, TraceFilters,
-    TraceQuestion, TraceSort, parse_duration, phrase,
+    TraceListQuery, TraceSort, parse_duration, phrase,
 };
 pub use range::TimeRange;
 
@@ -162,19 +162,19 @@ pub fn use_query() -> Memo<UrlQuery> {
 
 /// Effect of a change of address on the browser's history.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Step {
+pub enum History {
     /// A new entry in the history.
-    New,
+    Push,
     /// The present entry is replaced, for changes with every key press.
     Replace,
 }
 
 /// Returns a function that changes the address, for use anywhere below the router.
-pub fn use_go() -> impl Fn(&str, Step) + Clone + Send + Sync + 'static {
+pub fn use_navigation() -> impl Fn(&str, History) + Clone + Send + Sync + 'static {
     let navigate = use_navigate();
-    move |address: &str, step: Step| {
+    move |address: &str, history: History| {
         let options = NavigateOptions {
-            replace: step == Step::Replace,
+            replace: history == History::Replace,
             scroll: false,
             resolve: false,
             ..NavigateOptions::default()
@@ -185,11 +185,12 @@ pub fn use_go() -> impl Fn(&str, Step) + Clone + Send + Sync + 'static {
 
 /// Returns a function that changes one parameter of the query string and keeps the others, on any
 /// page.
-pub fn use_edit_query() -> impl Fn(Step, &dyn Fn(&mut UrlQuery)) + Clone + Send + Sync + 'static {
-    let (location, go) = (use_location(), use_go());
-    move |step, edit| {
+pub fn use_edit_query() -> impl Fn(History, &dyn Fn(&mut UrlQuery)) + Clone + Send + Sync + 'static
+{
+    let (location, go) = (use_location(), use_navigation());
+    move |history, edit| {
         let mut query = location.search.with_untracked(|search| UrlQuery::parse(search));
         edit(&mut query);
-        go(&query.on(&location.pathname.get_untracked()), step);
+        go(&query.on(&location.pathname.get_untracked()), history);
     }
 }

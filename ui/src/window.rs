@@ -14,7 +14,7 @@ use tidings_proto::UnixNanos;
 use crate::{
     api::{Request, analysis::Analysis},
     browser,
-    remote::Remote,
+    request_state::RequestState,
     shell::use_live,
     url::{TimeRange, use_query},
 };
@@ -80,7 +80,7 @@ impl Window {
 
     /// Returns the length of the window before in words: `the hour before`.
     #[must_use]
-    pub fn before_words(self) -> String {
+    pub fn preceding_text(self) -> String {
         let Some((start, end)) = self.before() else { return "before".to_owned() };
         crate::format::time_before(end.since(start))
     }
@@ -117,7 +117,11 @@ impl LiveWindow {
         let live = use_live();
         let tick = move || {
             let busy = pending.with_value(|pending| pending.iter().any(|is_pending| is_pending()));
-            if live.get_untracked() && browser::visible() && !busy && !browser::reading() {
+            if live.get_untracked()
+                && browser::is_page_visible()
+                && !busy
+                && !browser::is_reader_in_content()
+            {
                 ticks.update(|ticks| *ticks = ticks.wrapping_add(1));
             }
         };
@@ -154,27 +158,30 @@ impl LiveWindow {
     /// Sends the request of the window, now, whenever the window advances and whenever a signal
     /// that `request` reads changes.
     #[must_use]
-    pub fn ask<T: DeserializeOwned + Send + Sync + 'static>(
+    pub fn request<T: DeserializeOwned + Send + Sync + 'static>(
         self,
         request: impl Fn(Window) -> Option<Request<T>> + 'static,
-    ) -> Remote<T> {
-        self.watch(Remote::new(move || request(self.window.get())))
+    ) -> RequestState<T> {
+        self.watch(RequestState::new(move || request(self.window.get())))
     }
 
-    /// Same as [`Self::ask`] but less often while the page is live, for expensive requests.
+    /// Same as [`Self::request`] but less often while the page is live, for expensive requests.
     #[must_use]
-    pub fn ask_slowly<T: DeserializeOwned + Send + Sync + 'static>(
+    pub fn request_slowly<T: DeserializeOwned + Send + Sync + 'static>(
         self,
         request: impl Fn(Window) -> Option<Request<T>> + 'static,
-    ) -> Remote<T> {
-        self.watch(Remote::new(move || request(self.slow.get())))
+    ) -> RequestState<T> {
+        self.watch(RequestState::new(move || request(self.slow.get())))
     }
 
     /// Keeps the window from advancing while this answer is loading.
-    fn watch<T: DeserializeOwned + Send + Sync + 'static>(self, remote: Remote<T>) -> Remote<T> {
-        let is_pending: IsPending = Rc::new(move || untrack(|| remote.pending()));
+    fn watch<T: DeserializeOwned + Send + Sync + 'static>(
+        self,
+        state: RequestState<T>,
+    ) -> RequestState<T> {
+        let is_pending: IsPending = Rc::new(move || untrack(|| state.pending()));
         self.pending.update_value(|pending| pending.push(is_pending));
-        remote
+        state
     }
 }
 
@@ -192,9 +199,9 @@ mod tests {
         let window = Window::new(TimeRange::Last { seconds: 3_600 }, UnixNanos(10 * HOUR));
         assert_eq!(window.bounds(), Some((UnixNanos(9 * HOUR), UnixNanos(10 * HOUR))));
         assert_eq!(window.before(), Some((UnixNanos(8 * HOUR), UnixNanos(9 * HOUR))));
-        assert_eq!(window.before_words(), "the hour before");
+        assert_eq!(window.preceding_text(), "the hour before");
         let half = TimeRange::Between { from_unix_ms: 7_200_000, to_unix_ms: 9_000_000 };
-        assert_eq!(Window::new(half, UnixNanos(0)).before_words(), "the 30 min before");
+        assert_eq!(Window::new(half, UnixNanos(0)).preceding_text(), "the 30 min before");
     }
 
     #[test]

@@ -72,7 +72,7 @@ impl Analysis {
 
     /// Requests a single step, where the page draws nothing over time.
     #[must_use]
-    pub fn in_one_step(self) -> Self {
+    pub fn with_single_step(self) -> Self {
         self.with("step", "87600h")
     }
 
@@ -124,7 +124,7 @@ pub fn transaction_types(analysis: &Analysis) -> Request<TransactionKindList> {
 /// Returns the request for transaction types with the parts of their time, for which the server
 /// reads traces.
 #[must_use]
-pub fn time_of_types(analysis: &Analysis) -> Request<TransactionKindList> {
+pub fn transaction_type_breakdowns(analysis: &Analysis) -> Request<TransactionKindList> {
     Request::get("/transactions", analysis.query())
 }
 

@@ -1,7 +1,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{HUES, SHADES, ShadeMap, css, hue_of, hue_value, read_shade, saved_shade};
-use crate::saved::{KEPT_MAX, SavedText};
+use super::{HUES, SHADES, ShadeMap, css_colour, hue_of, hue_value, read_shade, saved_shade};
+use crate::saved_texts::{ENTRIES_MAX, SavedText};
 
 const SHOP: [&str; 12] = [
     "web-gateway",
@@ -39,7 +39,7 @@ const ASTRONOMY_SHOP: [&str; 15] = [
 
 fn shades(services: &[&str]) -> BTreeMap<String, u32> {
     let mut picture = ShadeMap::default();
-    picture.tell_apart(services.iter().copied());
+    picture.assign_shades(services.iter().copied());
     services.iter().map(|service| ((*service).to_owned(), picture.shade(service))).collect()
 }
 
@@ -91,9 +91,9 @@ fn shades_do_not_depend_on_the_order_in_which_services_came() {
 #[test]
 fn services_that_come_later_move_nobody() {
     let mut picture = ShadeMap::default();
-    picture.tell_apart(ASTRONOMY_SHOP[..8].iter().copied());
+    picture.assign_shades(ASTRONOMY_SHOP[..8].iter().copied());
     let before: Vec<_> = ASTRONOMY_SHOP[..8].iter().map(|name| picture.shade(name)).collect();
-    picture.tell_apart(ASTRONOMY_SHOP.iter().copied());
+    picture.assign_shades(ASTRONOMY_SHOP.iter().copied());
     let after: Vec<_> = ASTRONOMY_SHOP[..8].iter().map(|name| picture.shade(name)).collect();
     assert_eq!(before, after);
 }
@@ -106,7 +106,7 @@ fn next(picture: &ShadeMap) -> ShadeMap {
 /// Returns the shades of services that arrive in this order, one or several at a time.
 fn arrive(picture: &mut ShadeMap, services: &[&str], at_a_time: usize) -> BTreeMap<String, u32> {
     for part in services.chunks(at_a_time) {
-        picture.tell_apart(part.iter().copied());
+        picture.assign_shades(part.iter().copied());
     }
     services.iter().map(|service| ((*service).to_owned(), picture.shade(service))).collect()
 }
@@ -158,9 +158,9 @@ fn shades_are_kept_of_the_newest_services_only() {
         assert_eq!(shades.values().collect::<BTreeSet<_>>().len(), services.len());
         picture = next(&picture);
         assert_eq!(arrive(&mut picture, &services, 12), shades);
-        assert!(picture.kept.len() <= KEPT_MAX);
+        assert!(picture.kept.len() <= ENTRIES_MAX);
     }
-    assert_eq!((picture.kept.len(), picture.kept_shade("s0-0")), (KEPT_MAX, None));
+    assert_eq!((picture.kept.len(), picture.stored_shade("s0-0")), (ENTRIES_MAX, None));
 }
 
 #[test]
@@ -181,7 +181,7 @@ fn what_is_kept_and_no_shade_is_not_taken_for_one() {
 fn more_services_than_shades_still_have_one_each() {
     let names: Vec<String> = (0..200).map(|number| format!("s{number}")).collect();
     let mut picture = ShadeMap::default();
-    picture.tell_apart(names.iter().map(String::as_str));
+    picture.assign_shades(names.iter().map(String::as_str));
     assert!(names.iter().all(|name| (picture.shade(name) as usize) < SHADES));
 }
 
@@ -194,8 +194,8 @@ fn no_hue_is_near_the_red_of_errors() {
 
 #[test]
 fn a_canvas_gets_the_lightness_of_its_theme() {
-    assert!(css("cart", true).starts_with("oklch(0.74 "));
-    assert!(css("cart", false).starts_with("oklch(0.62 "));
+    assert!(css_colour("cart", true).starts_with("oklch(0.74 "));
+    assert!(css_colour("cart", false).starts_with("oklch(0.62 "));
 }
 
 /// The tokens of one theme that are plain colours.

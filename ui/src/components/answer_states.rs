@@ -8,12 +8,12 @@ use super::{Icon, IconName};
 use crate::{
     api::ApiError,
     browser,
-    remote::Remote,
+    request_state::RequestState,
     url::{TimeRange, use_query},
 };
 
 /// Words beside an answer whose refresh failed.
-const OLDER: &str = "What is shown is older.";
+const STALE_ANSWER_NOTE: &str = "What is shown is older.";
 
 /// Loading: grey rows in place of the rows to come.
 #[component]
@@ -110,7 +110,7 @@ pub fn ErrorState(
             <h2>{title}</h2>
             <div class="state-body">
                 <p>{error.detail()}</p>
-                {is_kept.then(|| view! { <p>{OLDER}</p> })}
+                {is_kept.then(|| view! { <p>{STALE_ANSWER_NOTE}</p> })}
                 {parameter.map(|name| view! { <p>"Parameter: " <code>{name}</code></p> })}
                 <button class="button" type="button" on:click=move |_| on_retry.run(())>
                     "Try again"
@@ -132,12 +132,12 @@ pub struct WatchedRequest {
 impl WatchedRequest {
     /// Watches a request. `missing` is its missing answer: `What changed is not known`.
     #[must_use]
-    pub fn new<T: Send + Sync + 'static>(missing: &'static str, remote: Remote<T>) -> Self {
+    pub fn new<T: Send + Sync + 'static>(missing: &'static str, state: RequestState<T>) -> Self {
         Self {
             missing,
-            error: Signal::derive(move || remote.error()),
-            is_kept: Signal::derive(move || remote.value().is_some()),
-            retry: Callback::new(move |()| remote.refresh()),
+            error: Signal::derive(move || state.error()),
+            is_kept: Signal::derive(move || state.value().is_some()),
+            retry: Callback::new(move |()| state.refresh()),
         }
     }
 
@@ -152,7 +152,7 @@ impl WatchedRequest {
     pub fn note(self) -> impl IntoView {
         move || {
             let error = self.error.get()?;
-            let older = if self.is_kept.get() { OLDER } else { "" };
+            let older = if self.is_kept.get() { STALE_ANSWER_NOTE } else { "" };
             let words = format!("{}: {}. {} {older} ", self.missing, error.title(), error.detail());
             Some(view! {
                 <PartialNote>

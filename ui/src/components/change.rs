@@ -23,7 +23,7 @@ const FACTOR_MIN: f64 = 1.5;
 
 /// Cuts a name of a sender to the length of a line.
 #[must_use]
-pub fn short(name: &str) -> String {
+pub fn truncate_name(name: &str) -> String {
     if name.chars().nth(NAME_MAX).is_none() {
         return name.to_owned();
     }
@@ -37,11 +37,11 @@ fn duration(nanos: f64) -> String {
 
 /// Returns the change without its subject: `3.9× slower`, `10.2 % fail`.
 #[must_use]
-pub fn change_words(change: &Change) -> String {
+pub fn change_text(change: &Change) -> String {
     let is_more = change.now > change.before;
     let factor = if is_more { change.factor } else { change.factor.map(f64::recip) };
     let factor = factor.filter(|factor| *factor >= FACTOR_MIN && factor.is_finite());
-    let text = change.text.as_deref().map(short).unwrap_or_default();
+    let text = change.text.as_deref().map(truncate_name).unwrap_or_default();
     match change.kind {
         ChangeKind::Latency => {
             let word = if is_more { "slower" } else { "faster" };
@@ -77,7 +77,7 @@ pub fn change_words(change: &Change) -> String {
 
 /// Returns the quantile of a change with a space after it: `p50 `, `mean `. Empty for a change
 /// without a quantile.
-fn quantile_words(change: &Change) -> String {
+fn quantile_text(change: &Change) -> String {
     match change.quantile {
         Some(0) => "mean ".to_owned(),
         Some(percent) => format!("p{percent} "),
@@ -87,11 +87,11 @@ fn quantile_words(change: &Change) -> String {
 
 /// Returns the value of the baseline when the words of the change do not imply it: `it was 0.1 %`,
 /// `p50 402 ms, it was 103 ms`.
-fn was_words(change: &Change) -> Option<String> {
+fn was_text(change: &Change) -> Option<String> {
     match change.kind {
         ChangeKind::Latency if change.before > 0.0 => {
             let (now, before) = (duration(change.now), duration(change.before));
-            Some(format!("{}{now}, it was {before}", quantile_words(change)))
+            Some(format!("{}{now}, it was {before}", quantile_text(change)))
         }
         ChangeKind::Errors => Some(format!("it was {}", rates::percent(change.before))),
         ChangeKind::Missing if change.now <= 0.0 => {
@@ -106,14 +106,14 @@ fn was_words(change: &Change) -> Option<String> {
 
 /// Returns the name of a subject: the name of a peer, `operation of service`, or the service.
 #[must_use]
-pub fn subject_words(subject: &Subject) -> String {
-    let service = short(format::service(&subject.service));
+pub fn subject_text(subject: &Subject) -> String {
+    let service = truncate_name(format::service(&subject.service));
     match (subject.kind, &subject.peer, &subject.operation) {
         (SubjectKind::Peer, Some(peer), _) => {
-            short(if peer.is_empty() { "(unknown)" } else { peer })
+            truncate_name(if peer.is_empty() { "(unknown)" } else { peer })
         }
         (SubjectKind::Operation, _, Some(operation)) => {
-            format!("{} of {service}", short(format::operation(operation)))
+            format!("{} of {service}", truncate_name(format::operation(operation)))
         }
         _ => service,
     }
@@ -121,10 +121,10 @@ pub fn subject_words(subject: &Subject) -> String {
 
 /// Returns a cause as words to follow *with*: `payment 2.14.0`, `host.name = node-4 of payment`.
 #[must_use]
-pub fn cause_words(cause: &Cause) -> String {
-    let service = short(format::service(&cause.service));
-    let value = cause.value.as_deref().map(short);
-    let key = cause.attribute.as_ref().map(|attribute| short(&attribute.key));
+pub fn cause_text(cause: &Cause) -> String {
+    let service = truncate_name(format::service(&cause.service));
+    let value = cause.value.as_deref().map(truncate_name);
+    let key = cause.attribute.as_ref().map(|attribute| truncate_name(&attribute.key));
     match (cause.kind, key, value) {
         (CauseKind::Version, _, Some(version)) => format!("{service} {version}"),
         (CauseKind::Exception, _, Some(name)) => format!("{name} in {service}"),
@@ -142,7 +142,7 @@ pub fn cause_words(cause: &Cause) -> String {
 /// Returns the values before and since a change for a table: `p50 103 ms → 402 ms`,
 /// `0.1 % → 10.2 %`. `None` when the words of the change are complete.
 #[must_use]
-pub fn number_words(change: &Change) -> Option<String> {
+pub fn number_text(change: &Change) -> Option<String> {
     let (write, unit): (fn(f64) -> String, _) = match change.kind {
         ChangeKind::Latency if change.before > 0.0 => (duration, ""),
         ChangeKind::Errors => (rates::percent, ""),
@@ -150,7 +150,7 @@ pub fn number_words(change: &Change) -> Option<String> {
         _ => return None,
     };
     let (before, now) = (write(change.before), write(change.now));
-    Some(format!("{}{before} → {now}{unit}", quantile_words(change)))
+    Some(format!("{}{before} → {now}{unit}", quantile_text(change)))
 }
 
 /// Returns the moment as words with a space before them: ` since 14:01`.
@@ -163,9 +163,9 @@ fn since(change: &Change, now: UnixNanos) -> String {
 /// Returns the change with its moment and the value before:
 /// `3.9× slower since 14:01 (402 ms, it was 103 ms)`.
 #[must_use]
-pub fn full_words(change: &Change, now: UnixNanos) -> String {
-    let mut words = format!("{}{}", change_words(change), since(change, now));
-    if let Some(was) = was_words(change) {
+pub fn full_text(change: &Change, now: UnixNanos) -> String {
+    let mut words = format!("{}{}", change_text(change), since(change, now));
+    if let Some(was) = was_text(change) {
         words.push_str(&format!(" ({was})"));
     }
     words
@@ -173,12 +173,12 @@ pub fn full_words(change: &Change, now: UnixNanos) -> String {
 
 /// Returns the sentence without links, for badges and titles.
 #[must_use]
-pub fn sentence_words(sentence: &ChangeSentence, now: UnixNanos) -> String {
-    let subject = subject_words(&sentence.subject);
-    let mut words = format!("{subject}: {}", full_words(&sentence.change, now));
+pub fn sentence_text(sentence: &ChangeSentence, now: UnixNanos) -> String {
+    let subject = subject_text(&sentence.subject);
+    let mut words = format!("{subject}: {}", full_text(&sentence.change, now));
     if let Some(cause) = sentence.with.first() {
         words.push_str(", with ");
-        words.push_str(&cause_words(cause));
+        words.push_str(&cause_text(cause));
     }
     words
 }
@@ -200,7 +200,7 @@ pub fn change_tone(change: &Change) -> Tone {
 }
 
 /// Reports whether a subject is a group's own service, peer or operation.
-fn is_own(subject: &Subject, service: &str, operation: Option<&str>) -> bool {
+fn is_same_subject(subject: &Subject, service: &str, operation: Option<&str>) -> bool {
     match subject.kind {
         SubjectKind::Service => subject.service == service,
         SubjectKind::Peer => subject.peer.as_deref() == Some(service),
@@ -212,7 +212,7 @@ fn is_own(subject: &Subject, service: &str, operation: Option<&str>) -> bool {
 
 /// Reports whether a sentence names a group: as its subject, as the caller of an endpoint, or as
 /// the owner of a cause.
-fn is_named(sentence: &ChangeSentence, group: &ChangedGroup) -> bool {
+fn names_group(sentence: &ChangeSentence, group: &ChangedGroup) -> bool {
     let subject = &sentence.subject;
     if group.uninstrumented {
         return subject.peer.as_ref() == Some(&group.service);
@@ -232,7 +232,7 @@ pub fn sentence_of<'a>(
     headline: Option<&'a ChangeSentence>,
 ) -> Option<(&'a ChangeSentence, bool)> {
     let own = group.sentence.as_ref().map(|sentence| (sentence, group.only_feels));
-    match headline.filter(|headline| is_named(headline, group)) {
+    match headline.filter(|headline| names_group(headline, group)) {
         Some(headline) if own.is_none_or(|(_, only_feels)| only_feels) => Some((headline, false)),
         _ => own,
     }
@@ -247,13 +247,14 @@ pub fn change_badge(group: &ChangedGroup, headline: Option<&ChangeSentence>) -> 
         let sentence = sentence.clone();
         return view! { <ChangeBadge sentence service operation only_feels /> }.into_any();
     }
-    view! { <span class="mute">{unchanged_words(group)}</span> }.into_any()
+    view! { <span class="mute">{unchanged_text(group)}</span> }.into_any()
 }
 
-fn unchanged_words(group: &ChangedGroup) -> &'static str {
+fn unchanged_text(group: &ChangedGroup) -> &'static str {
     match (group.now.count, group.before.count) {
         (_, 0) => "no calls before",
         (0, _) => "no calls now",
+        _ if group.is_uncertain => "worse, but may be chance",
         _ => "as usual",
     }
 }
@@ -263,17 +264,23 @@ pub fn change_cell(
     group: &ChangedGroup,
     headline: Option<&ChangeSentence>,
 ) -> impl IntoView + use<> {
-    let own = sentence_of(group, headline)
-        .map(|(sentence, _)| sentence)
-        .filter(|own| is_own(&own.subject, &group.service, group.operation.as_deref()));
+    let sentence = sentence_of(group, headline).map(|(sentence, _)| sentence);
+    let own = sentence
+        .filter(|own| is_same_subject(&own.subject, &group.service, group.operation.as_deref()));
     let change = own.map(|own| &own.change).or(group.changes.first());
-    with_numbers(change_badge(group, headline), change)
+    let owner = if sentence.is_some() && own.is_none() { "own " } else { "" };
+    with_numbers(change_badge(group, headline), change, owner)
 }
 
-/// A badge with the values before and since its change.
-pub fn with_numbers(badge: AnyView, change: Option<&Change>) -> impl IntoView + use<> {
-    let numbers = change.and_then(number_words);
-    let numbers = numbers.map(|numbers| view! { <span class="mono mute">{numbers}</span> });
+/// A badge with the values before and since its change. The owner stands before them where the badge
+/// is about something else.
+pub fn with_numbers(
+    badge: AnyView,
+    change: Option<&Change>,
+    owner: &'static str,
+) -> impl IntoView + use<> {
+    let numbers = change.and_then(number_text);
+    let numbers = numbers.map(|numbers| view! { <span class="mono mute">{owner}{numbers}</span> });
     view! { <div class="change-cell">{badge} {numbers}</div> }
 }
 
@@ -292,8 +299,8 @@ pub fn ChangeBadge(
     only_feels: bool,
 ) -> impl IntoView {
     let now = browser::now();
-    let title = sentence_words(&sentence, now);
-    let text = badge_words(&sentence, (service.as_str(), operation.as_deref()), only_feels, now);
+    let title = sentence_text(&sentence, now);
+    let text = badge_text(&sentence, (service.as_str(), operation.as_deref()), only_feels, now);
     let tone = match change_tone(&sentence.change) {
         Tone::Error if only_feels => Tone::Warning,
         tone => tone,
@@ -310,21 +317,21 @@ pub fn ChangeBadge(
 
 /// Returns the words of a badge. They name the subject if it is not the group, and before it the
 /// group's own cause.
-fn badge_words(
+fn badge_text(
     ChangeSentence { subject, change, with, .. }: &ChangeSentence,
     (service, operation): (&str, Option<&str>),
     only_feels: bool,
     now: UnixNanos,
 ) -> String {
     let at = since(change, now);
-    if is_own(subject, service, operation) {
-        return format!("{}{at}", change_words(change));
+    if is_same_subject(subject, service, operation) {
+        return format!("{}{at}", change_text(change));
     }
     let words = match change.kind {
         // Each caller feels another factor. Only the culprit's own factor is shown, in the title.
         ChangeKind::Latency if only_feels && change.now > change.before => "slower".to_owned(),
         ChangeKind::Latency if only_feels => "faster".to_owned(),
-        _ => change_words(change),
+        _ => change_text(change),
     };
     let colon = match change.kind {
         ChangeKind::NewException | ChangeKind::NewLogPattern | ChangeKind::New => ":",
@@ -332,8 +339,8 @@ fn badge_words(
     };
     let cause = with.iter().find(|cause| cause.service == service && !only_feels);
     let cause = cause.and_then(|cause| cause.value.as_deref());
-    let cause = cause.map(|value| format!("{}: ", short(value))).unwrap_or_default();
-    format!("{cause}{}{colon} {words}{at}", subject_words(subject))
+    let cause = cause.map(|value| format!("{}: ", truncate_name(value))).unwrap_or_default();
+    format!("{cause}{}{colon} {words}{at}", subject_text(subject))
 }
 
 /// The first sentence of a page: its subject as a link, the change and the cause.
@@ -346,7 +353,7 @@ pub fn Headline(
 ) -> impl IntoView {
     let now = browser::now();
     let ChangeSentence { subject, change, with, explained_share } = sentence;
-    let name = subject_words(&subject);
+    let name = subject_text(&subject);
     let address = match (&subject.kind, &subject.operation) {
         (SubjectKind::Operation, Some(operation)) => links.operation(&subject.service, operation),
         (SubjectKind::Peer, _) => links.map(subject.peer.as_deref()),
@@ -354,13 +361,13 @@ pub fn Headline(
     };
     let caller = (subject.kind == SubjectKind::Peer).then(|| {
         let href = links.service(&subject.service);
-        let name = short(format::service(&subject.service));
+        let name = truncate_name(format::service(&subject.service));
         view! { ", called by " <A href=href>{name}</A> "," }
     });
     let class = if change.is_worse { "is-worse" } else { "is-better" };
-    let words = change_words(&change);
-    let was = was_words(&change).map(|was| format!(" ({was})"));
-    let mut words_of = with.iter().map(cause_words);
+    let words = change_text(&change);
+    let was = was_text(&change).map(|was| format!(" ({was})"));
+    let mut words_of = with.iter().map(cause_text);
     let cause = words_of.next().map(|first| {
         let first_seen = with.first().and_then(|cause| cause.first_seen_unix_nano).map(|time| {
             format!(", first seen {}", rates::minute(time, now, browser::zone_minutes(time)))
@@ -369,7 +376,7 @@ pub fn Headline(
     });
     let others: Vec<String> = words_of.collect();
     let others = (!others.is_empty()).then(|| {
-        view! { <span class="mute">" Also: " {listed(&others)} "."</span> }
+        view! { <span class="mute">" Also: " {join_names(&others)} "."</span> }
     });
     let share = explained_share
         .filter(|share| *share < 0.995)
@@ -392,7 +399,7 @@ pub fn Headline(
 
 /// Joins words: `a`, `a and b`, `a, b and c`.
 #[must_use]
-pub fn listed(words: &[String]) -> String {
+pub fn join_names(words: &[String]) -> String {
     match words {
         [] => String::new(),
         [one] => one.clone(),
@@ -407,8 +414,9 @@ mod tests {
     };
 
     use super::{
-        ChangeSentence, ChangedGroup, Tone, badge_words, cause_words, change_tone, change_words,
-        full_words, listed, number_words, sentence_of, short, subject_words, unchanged_words,
+        ChangeSentence, ChangedGroup, Tone, badge_text, cause_text, change_text, change_tone,
+        full_text, join_names, number_text, sentence_of, subject_text, truncate_name,
+        unchanged_text,
     };
 
     fn change(kind: ChangeKind, before: f64, now: f64) -> Change {
@@ -420,6 +428,7 @@ mod tests {
             factor: (before > 0.0).then(|| now / before),
             difference: now - before,
             quantile: None,
+            worse_quantiles: Vec::new(),
             since_unix_nano: None,
             p_value: 0.001,
             text: Some("CardDeclined".to_owned()),
@@ -447,7 +456,7 @@ mod tests {
             (ChangeKind::Repeats, 1.0, 700.0, "called 700 times by one span"),
         ];
         for (kind, before, now, expected) in cases {
-            assert_eq!(change_words(&change(kind, before, now)), expected, "{before} to {now}");
+            assert_eq!(change_text(&change(kind, before, now)), expected, "{before} to {now}");
         }
     }
 
@@ -458,10 +467,10 @@ mod tests {
         for (quantile, of) in [(None, ""), (Some(0), "mean "), (Some(50), "p50 ")] {
             slower.quantile = quantile;
             let expected = format!("3.9× slower ({of}402 ms, it was 103 ms)");
-            assert_eq!(full_words(&slower, now), expected);
+            assert_eq!(full_text(&slower, now), expected);
         }
         assert_eq!(
-            full_words(&change(ChangeKind::Callees, 0.0, 0.5), now),
+            full_text(&change(ChangeKind::Callees, 0.0, 0.5), now),
             "calls others than before"
         );
     }
@@ -470,13 +479,13 @@ mod tests {
     fn numbers_of_a_change_name_their_quantile_and_stand_in_order_of_time() {
         let mut slower = change(ChangeKind::Latency, 212e6, 457e6);
         slower.quantile = Some(50);
-        assert_eq!(number_words(&slower).as_deref(), Some("p50 212 ms → 457 ms"));
+        assert_eq!(number_text(&slower).as_deref(), Some("p50 212 ms → 457 ms"));
         let failing = change(ChangeKind::Errors, 0.001, 0.102);
-        assert_eq!(number_words(&failing).as_deref(), Some("0.1 % → 10.2 %"));
+        assert_eq!(number_text(&failing).as_deref(), Some("0.1 % → 10.2 %"));
         let more = change(ChangeKind::Throughput, 0.5, 2.0);
-        assert_eq!(number_words(&more).as_deref(), Some("30.0 → 120 /min"));
+        assert_eq!(number_text(&more).as_deref(), Some("30.0 → 120 /min"));
         for kind in [ChangeKind::New, ChangeKind::NewException, ChangeKind::ClockSkew] {
-            assert_eq!(number_words(&change(kind, 1.0, 2.0)), None, "{kind:?}");
+            assert_eq!(number_text(&change(kind, 1.0, 2.0)), None, "{kind:?}");
         }
     }
 
@@ -522,7 +531,7 @@ mod tests {
         let role = |group: &ChangedGroup| {
             let (sentence, only_feels) = sentence_of(group, Some(&headline))?;
             let name = (group.service.as_str(), None);
-            Some(badge_words(sentence, name, only_feels, tidings_proto::UnixNanos(1)))
+            Some(badge_text(sentence, name, only_feels, tidings_proto::UnixNanos(1)))
         };
         let northpay = ChangedGroup { uninstrumented: true, ..service("northpay") };
         let feels = |name: &str| ChangedGroup {
@@ -544,13 +553,15 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_as_usual_without_calls_to_compare_with() {
+    fn nothing_is_as_usual_without_enough_calls_to_compare_with() {
         let mut group = service("cart");
-        assert_eq!(unchanged_words(&group), "as usual");
+        assert_eq!(unchanged_text(&group), "as usual");
+        group.is_uncertain = true;
+        assert_eq!(unchanged_text(&group), "worse, but may be chance");
         group.now.count = 0;
-        assert_eq!(unchanged_words(&group), "no calls now");
+        assert_eq!(unchanged_text(&group), "no calls now");
         group.before.count = 0;
-        assert_eq!(unchanged_words(&group), "no calls before");
+        assert_eq!(unchanged_text(&group), "no calls before");
     }
 
     #[test]
@@ -561,18 +572,18 @@ mod tests {
             operation: Some("charge".to_owned()),
             peer: Some("northpay".to_owned()),
         };
-        assert_eq!(subject_words(&subject), "payment");
+        assert_eq!(subject_text(&subject), "payment");
         subject.kind = SubjectKind::Operation;
-        assert_eq!(subject_words(&subject), "charge of payment");
+        assert_eq!(subject_text(&subject), "charge of payment");
         subject.kind = SubjectKind::Peer;
-        assert_eq!(subject_words(&subject), "northpay");
-        assert_eq!(short(&"x".repeat(10_000)).chars().count(), 61);
+        assert_eq!(subject_text(&subject), "northpay");
+        assert_eq!(truncate_name(&"x".repeat(10_000)).chars().count(), 61);
     }
 
     #[test]
     fn a_cause_is_named_by_what_it_is() {
         let cause = |kind, key: Option<&str>, value: Option<&str>| {
-            cause_words(&Cause {
+            cause_text(&Cause {
                 kind,
                 service: "payment".to_owned(),
                 attribute: key
@@ -606,7 +617,7 @@ mod tests {
     fn a_list_reads_as_a_sentence() {
         let words = ["a", "b", "c"].map(str::to_owned);
         assert_eq!(
-            [&words[..0], &words[..1], &words[..2], &words].map(listed),
+            [&words[..0], &words[..1], &words[..2], &words].map(join_names),
             ["", "a", "a and b", "a, b and c"]
         );
     }

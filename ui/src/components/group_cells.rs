@@ -9,7 +9,7 @@ use tidings_proto::{
 };
 
 use super::{NumberCell, SparkTone, Sparkline};
-use crate::{browser, drawings::slots::Slots, figures, format, format::rates};
+use crate::{browser, charts::time_buckets::TimeBuckets, format, format::rates, number_format};
 
 /// A series of steps and that of the baseline. `None` is a step without a value.
 struct ComparedSeries {
@@ -20,12 +20,12 @@ struct ComparedSeries {
 /// The window of groups, and the start of the baseline.
 pub type ComparedTimes = (TimeWindow, UnixNanos);
 
-/// Returns the steps of a group in the slots of its window, and those of the baseline if the group
-/// was called then.
+/// Returns the steps of a group in the buckets of its window, and those of the baseline if the
+/// group was called then.
 fn series(
     group: &ChangedGroup,
     (window, before_start): ComparedTimes,
-    spread: impl Fn(Slots, &[ChangeStep]) -> Vec<Option<f64>>,
+    spread: impl Fn(TimeBuckets, &[ChangeStep]) -> Vec<Option<f64>>,
 ) -> ComparedSeries {
     let before = TimeWindow {
         start_unix_nano: before_start,
@@ -33,9 +33,9 @@ fn series(
         step_nano: window.step_nano,
     };
     let steps = &group.baseline_steps;
-    let before = (!steps.is_empty()).then(|| spread(Slots::of_window(&before), steps));
+    let before = (!steps.is_empty()).then(|| spread(TimeBuckets::from_window(&before), steps));
     ComparedSeries {
-        now: spread(Slots::of_window(&window), &group.steps),
+        now: spread(TimeBuckets::from_window(&window), &group.steps),
         before: before.unwrap_or_default(),
     }
 }
@@ -93,7 +93,7 @@ pub fn rate_cells(
     class: &'static str,
 ) -> impl IntoView + use<> {
     let calls =
-        series(group, times, |slots, steps| slots.rates(steps, step_start, |step| step.count));
+        series(group, times, |buckets, steps| buckets.rates(steps, step_start, |step| step.count));
     view! {
         {compared_cell(group, &|stats| rates::per_minute(stats.rate_per_second))}
         <td class=class>
@@ -111,12 +111,13 @@ pub fn failure_cells(
     let change = change_of(group, ChangeKind::Errors);
     let is_worse = change.is_some_and(|change| change.is_worse);
     let tone = if is_worse { SparkTone::Error } else { SparkTone::Plain };
-    let share =
-        |step: &ChangeStep| (step.count > 0).then(|| figures::ratio(step.error_count, step.count));
+    let share = |step: &ChangeStep| {
+        (step.count > 0).then(|| number_format::ratio(step.error_count, step.count))
+    };
     let failures =
-        series(group, times, |slots, steps| slots.measures(steps, step_start, share, None));
+        series(group, times, |buckets, steps| buckets.gauges(steps, step_start, share, None));
     view! {
-        {compared_cell(group, &failed_words)}
+        {compared_cell(group, &failed_text)}
         <td class=class>
             <Sparkline
                 values=failures.now
@@ -130,7 +131,7 @@ pub fn failure_cells(
 }
 
 /// Returns the share of failures as words, or a dash when there are no calls.
-fn failed_words(stats: &GroupStats) -> String {
+fn failed_text(stats: &GroupStats) -> String {
     if stats.count == 0 { "–".to_owned() } else { rates::percent(stats.error_share) }
 }
 
@@ -150,7 +151,7 @@ pub fn p95_cells(
     let latency = change_of(group, ChangeKind::Latency);
     let tone = if latency.is_some() { SparkTone::Accent } else { SparkTone::Plain };
     let p95 = |step: &ChangeStep| (step.count > 0).then_some(step.p95_nano.0 as f64);
-    let p95 = series(group, times, |slots, steps| slots.measures(steps, step_start, p95, None));
+    let p95 = series(group, times, |buckets, steps| buckets.gauges(steps, step_start, p95, None));
     view! {
         {duration_cell(group, 95)}
         <td class=class>
@@ -164,7 +165,7 @@ mod tests {
     use serde_json::json;
     use tidings_proto::{DurationNanos, UnixNanos, api::TimeWindow};
 
-    use super::{ChangedGroup, GroupStats, failed_words, series, step_start};
+    use super::{ChangedGroup, GroupStats, failed_text, series, step_start};
 
     #[test]
     fn counts_of_a_step_that_has_not_ended_are_no_drop() {
@@ -191,8 +192,8 @@ mod tests {
             step_nano: DurationNanos(10 * second),
         };
         let calls = |group: &ChangedGroup| {
-            series(group, (window, UnixNanos(0)), |slots, steps| {
-                slots.rates(steps, step_start, |step| step.count)
+            series(group, (window, UnixNanos(0)), |buckets, steps| {
+                buckets.rates(steps, step_start, |step| step.count)
             })
         };
         let drawn = calls(&group);
@@ -205,8 +206,8 @@ mod tests {
     #[test]
     fn no_calls_have_no_share_of_failures() {
         let mut stats = GroupStats::default();
-        assert_eq!(failed_words(&stats), "–");
+        assert_eq!(failed_text(&stats), "–");
         stats.count = 1;
-        assert_eq!(failed_words(&stats), "0 %");
+        assert_eq!(failed_text(&stats), "0 %");
     }
 }

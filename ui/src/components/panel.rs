@@ -11,11 +11,11 @@ use leptos::prelude::*;
 use serde::de::DeserializeOwned;
 
 use super::{ErrorState, LoadingRows, PartialNote, ShorterRange, WatchedRequest};
-use crate::{asked::SHORTER, browser, remote::Remote};
+use crate::{browser, page_time::SHORTER_RANGE_HINT, request_state::RequestState};
 
 /// Words about missing parts, with a link to a shorter range where they suggest one.
 pub(super) fn missing_note(words: String) -> impl IntoView {
-    let shorter = words.contains(SHORTER).then(|| view! { <ShorterRange /> });
+    let shorter = words.contains(SHORTER_RANGE_HINT).then(|| view! { <ShorterRange /> });
     view! { <PartialNote>{words} " " {shorter}</PartialNote> }
 }
 
@@ -32,7 +32,7 @@ pub fn Panel<T, D, V>(
     #[prop(optional)]
     tools: Option<ViewFn>,
     /// The answer.
-    remote: Remote<T>,
+    state: RequestState<T>,
     /// Other requests that the answer needs.
     #[prop(optional)]
     needs: Vec<WatchedRequest>,
@@ -62,11 +62,11 @@ where
         if let Some(words) = instead.get() {
             return view! { <p class="panel-empty">{words}</p> }.into_any();
         }
-        let error = remote.error();
-        let answer = remote.value();
+        let error = state.error();
+        let answer = state.value();
         let is_failed = error.is_some();
         let failed = error.map(|error| {
-            let retry = Callback::new(move |()| remote.refresh());
+            let retry = Callback::new(move |()| state.refresh());
             view! {
                 <ErrorState name=title.get() is_kept=answer.is_some() error on_retry=retry />
             }
@@ -87,8 +87,8 @@ where
     let notes = needs.iter().copied().map(WatchedRequest::note).collect_view();
     // An answer is not requested while one that it needs is missing.
     let is_loading = Memo::new(move |_| {
-        let waits = remote.pending() || !needs.iter().copied().any(WatchedRequest::has_failed);
-        remote.loading() && waits && instead.get().is_none()
+        let waits = state.pending() || !needs.iter().copied().any(WatchedRequest::has_failed);
+        state.loading() && waits && instead.get().is_none()
     });
     view! {
         <section class="card panel" aria-label=move || title.get()>
@@ -103,7 +103,7 @@ where
             </Show>
             <div
                 class="panel-body"
-                class:is-stale=move || remote.pending() && !is_loading.get()
+                class:is-stale=move || state.pending() && !is_loading.get()
                 // A table that is wider than a phone scrolls by keys, too.
                 tabindex=browser::is_narrow().then_some("0")
             >

@@ -3,12 +3,12 @@
 use leptos::prelude::*;
 use tidings_proto::api::{ReceiverStatus, RefusalStatus, ServerStatus};
 
-use super::{Badge, CopyButton, Tone, change::short, mend::mend_of};
+use super::{Badge, CopyButton, Tone, change::truncate_name, remedy::remedy_for};
 use crate::{browser, format};
 
 /// Refusals with one reason at one receiver.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Refusals {
+pub struct RefusalGroup {
     /// The receiver's name.
     pub receiver: String,
     /// Their number, and the latest one.
@@ -17,7 +17,7 @@ pub struct Refusals {
 
 /// Returns the name of a receiver in words.
 #[must_use]
-pub fn receiver_words(name: &str) -> String {
+pub fn receiver_text(name: &str) -> String {
     match name {
         "otlp/grpc" => "OTLP over gRPC".to_owned(),
         "otlp/http" => "OTLP over HTTP".to_owned(),
@@ -28,13 +28,13 @@ pub fn receiver_words(name: &str) -> String {
 
 /// Returns the refusals of all receivers, most frequent first.
 #[must_use]
-pub fn refusals(status: &ServerStatus) -> Vec<Refusals> {
+pub fn ranked_refusals(status: &ServerStatus) -> Vec<RefusalGroup> {
     let of = |receiver: &ReceiverStatus| {
         let name = receiver.name.clone();
         let refusals = receiver.refusals.clone().into_iter();
-        refusals.map(move |status| Refusals { receiver: name.clone(), status })
+        refusals.map(move |status| RefusalGroup { receiver: name.clone(), status })
     };
-    let mut all: Vec<Refusals> = status.receivers.iter().flat_map(of).collect();
+    let mut all: Vec<RefusalGroup> = status.receivers.iter().flat_map(of).collect();
     all.sort_by_key(|one| std::cmp::Reverse(one.status.count));
     all
 }
@@ -43,31 +43,31 @@ pub fn refusals(status: &ServerStatus) -> Vec<Refusals> {
 #[component]
 pub fn RefusalCard(
     /// The refusals.
-    refusals: Refusals,
+    refusals: RefusalGroup,
 ) -> impl IntoView {
-    let Refusals { receiver, status } = refusals;
+    let RefusalGroup { receiver, status } = refusals;
     let RefusalStatus { reason, count, message, sender, last_unix_nano } = status;
-    let mend = mend_of(&reason, &message);
+    let remedy = remedy_for(&reason, &message);
     let when = format::ago(last_unix_nano, browser::now());
-    let facts = format!("{}, {when}", short(&sender));
-    let mend = mend.map(|mend| {
+    let facts = format!("{}, {when}", truncate_name(&sender));
+    let remedy = remedy.map(|remedy| {
         view! {
             <div class="mend">
-                <code>{mend.line}</code>
-                <CopyButton text=mend.line.to_owned() label="Copy the line" />
+                <code>{remedy.line}</code>
+                <CopyButton text=remedy.line.to_owned() label="Copy the line" />
             </div>
-            <p class="mute mend-words">{mend.words}</p>
+            <p class="mute mend-words">{remedy.words}</p>
         }
     });
     view! {
         <article class="refusal">
             <div class="refusal-head">
                 <Badge tone=Tone::Warning>{format::count(count)} " refused"</Badge>
-                <b>{receiver_words(&receiver)}</b>
+                <b>{receiver_text(&receiver)}</b>
                 <span class="mute">{facts}</span>
             </div>
             <p class="refusal-message">{message}</p>
-            {mend}
+            {remedy}
         </article>
     }
 }
@@ -77,7 +77,7 @@ mod tests {
     use serde_json::json;
     use tidings_proto::api::ServerStatus;
 
-    use super::refusals;
+    use super::ranked_refusals;
 
     #[test]
     fn refusals_of_all_receivers_are_ranked_by_count() {
@@ -104,7 +104,7 @@ mod tests {
             ],
         }))
         .unwrap();
-        let all = refusals(&status);
+        let all = ranked_refusals(&status);
         let seen: Vec<_> = all
             .iter()
             .map(|one| (one.receiver.as_str(), one.status.reason.as_str(), one.status.count))

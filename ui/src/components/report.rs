@@ -6,16 +6,18 @@ use std::sync::Arc;
 use leptos::prelude::*;
 use tidings_proto::{
     UnixNanos,
-    api::{BaselineState, ChangeReport, PartialReason, TimeWindow, TrafficEnd},
+    api::{BaselineState, ChangeReport, ChangedGroup, PartialReason, TimeWindow, TrafficEnd},
 };
 
 use super::{
     Headline,
-    change::{listed, short},
+    change::{join_names, truncate_name},
     panel::missing_note,
-    refusals::receiver_words,
+    refusals::receiver_text,
 };
-use crate::{asked::SHORTER, browser, format, format::rates, links::Links};
+use crate::{
+    browser, format, format::rates, links::Links, page_time::SHORTER_RANGE_HINT, shell::use_server,
+};
 
 /// Maximum number of names that a sentence lists.
 const NAMES_MAX: usize = 3;
@@ -23,7 +25,7 @@ const NAMES_MAX: usize = 3;
 /// Placeholder of the sentence while the report loads.
 #[component]
 #[must_use]
-pub fn SentenceGhost() -> impl IntoView {
+pub fn SentencePlaceholder() -> impl IntoView {
     view! {
         <p class="say" role="status" aria-label="Loading what changed">
             <span class="say-ghost"></span>
@@ -39,40 +41,48 @@ pub fn ReportSentence(
     /// Links within the page's range.
     links: Links,
 ) -> impl IntoView {
-    let end = report.traffic_end.as_ref().map(|end| {
-        let now = browser::now();
-        let moment =
-            rates::minute(end.since_unix_nano, now, browser::zone_minutes(end.since_unix_nano));
-        let words = end_words(end, &moment);
-        let refused = refused_words(end).map(|words| view! { <p class="say">{words}</p> });
-        view! {
-            <p class="say">
-                <span class="is-worse">{words}</span>
-            </p>
-            {refused}
-        }
-    });
+    let end = report.traffic_end.as_ref().map(end_view);
     let first = match report.headline.clone() {
         Some(sentence) => Some(view! { <Headline sentence links /> }.into_any()),
         None if end.is_some() => None,
         None => {
-            Some(view! { <p class="say mute">{quiet_words(report.baseline.state)}</p> }.into_any())
+            Some(view! { <p class="say mute">{quiet_text(report.baseline.state)}</p> }.into_any())
         }
     };
-    let subject = report.headline.as_ref().map(|sentence| sentence.subject.service.clone());
-    let feeling = report.services.iter().filter(|group| group.only_feels);
-    let names: Vec<String> = feeling
-        .map(|group| group.service.clone())
-        .filter(|name| Some(name) != subject.as_ref())
-        .collect();
-    let feels = feeling_words(&names).map(|words| view! { <p class="say mute">{words}</p> });
-    let partial = partial_words(&report.partial).map(missing_note);
+    let subject = report.headline.as_ref().map(|sentence| sentence.subject.service.as_str());
+    let names = feeling_names(&report.services, &report.transactions, subject);
+    let feels = feeling_text(&names).map(|words| view! { <p class="say mute">{words}</p> });
+    let partial = partial_text(&report.partial).map(missing_note);
     view! { {end} {first} {feels} {partial} }
+}
+
+/// The end of all traffic and the latest refusal since. The end is muted while the server does not
+/// answer, because it may be over.
+fn end_view(end: &TrafficEnd) -> impl IntoView + use<> {
+    let server = use_server();
+    let silent_since = Memo::new(move |_| server.silent_since());
+    let refused = refused_text(end).map(|words| view! { <p class="say">{words}</p> });
+    let end = end.clone();
+    let words = move || {
+        let now = browser::now();
+        let moment = |time: UnixNanos| rates::minute(time, now, browser::zone_minutes(time));
+        let as_of = silent_since.get().filter(|time| time.0 != 0).map(moment);
+        end_text(&end, &moment(end.since_unix_nano), as_of.as_deref())
+    };
+    let is_silent = move || silent_since.with(Option::is_some);
+    view! {
+        <p class="say">
+            <span class:is-worse=move || !is_silent() class:mute=is_silent>
+                {words}
+            </span>
+        </p>
+        {refused}
+    }
 }
 
 /// Returns the missing parts of a report as sentences. A sentence of several parts is given once. A
 /// shorter range is suggested where it helps.
-fn partial_words(partial: &[PartialReason]) -> Option<String> {
+fn partial_text(partial: &[PartialReason]) -> Option<String> {
     let mut sentences: Vec<String> = Vec::new();
     for PartialReason { reason, .. } in partial {
         let mut letters = reason.chars();
@@ -83,29 +93,33 @@ fn partial_words(partial: &[PartialReason]) -> Option<String> {
         }
     }
     if partial.iter().any(|of| of.shorter_range_helps) {
-        sentences.push(SHORTER.to_owned());
+        sentences.push(SHORTER_RANGE_HINT.to_owned());
     }
     (!sentences.is_empty()).then(|| sentences.join(" "))
 }
 
-/// The end of all traffic as a sentence.
-fn end_words(end: &TrafficEnd, moment: &str) -> String {
+/// Returns the end of all traffic as a sentence. `as_of` is the time of the answer, where that is
+/// older.
+fn end_text(end: &TrafficEnd, moment: &str, as_of: Option<&str>) -> String {
+    let none = as_of.map_or_else(|| "No spans".to_owned(), |at| format!("As of {at}, no spans"));
     let services = match end.services.as_slice() {
-        [one] => format!("from {}", short(format::service(&one.service))),
-        _ => format!("from any of {}", format::counted(end.service_count, "service")),
+        [one] => format!("from {}", truncate_name(format::service(&one.service))),
+        _ => format!("from any of the {}", format::counted(end.service_count, "service")),
     };
-    let logs = if end.last_log_unix_nano.is_some() { " Log records still arrive." } else { "" };
+    let has_logs = end.last_log_unix_nano.is_some() && as_of.is_none();
+    let logs = if has_logs { " Log records still arrive." } else { "" };
     format!(
-        "No spans arrive {services} since {moment}; there were {} transactions a minute.{logs}",
+        "{none} have arrived {services} since {moment}; before that there were {} transactions a \
+         minute.{logs}",
         rates::per_minute(end.rate_per_second)
     )
 }
 
 /// The latest refusal since the end of traffic as a sentence.
-fn refused_words(end: &TrafficEnd) -> Option<String> {
+fn refused_text(end: &TrafficEnd) -> Option<String> {
     let first = end.refusals.first()?;
-    let receiver = receiver_words(&first.receiver);
-    let sender = short(&first.refusal.sender);
+    let receiver = receiver_text(&first.receiver);
+    let sender = truncate_name(&first.refusal.sender);
     let others = match end.refusals.len() - 1 {
         0 => String::new(),
         more => format!(" {} more on System.", format::counted(more as u64, "reason")),
@@ -115,7 +129,7 @@ fn refused_words(end: &TrafficEnd) -> Option<String> {
 
 /// Returns the words that nothing changed, and how reliable the baseline is.
 #[must_use]
-pub fn quiet_words(state: BaselineState) -> &'static str {
+pub fn quiet_text(state: BaselineState) -> &'static str {
     match state {
         BaselineState::Full => "Nothing changed more than by chance.",
         BaselineState::Short => {
@@ -127,8 +141,23 @@ pub fn quiet_words(state: BaselineState) -> &'static str {
     }
 }
 
+/// Returns the services that feel a change, and the transaction types of other services that do.
+fn feeling_names(
+    services: &[ChangedGroup],
+    transactions: &[ChangedGroup],
+    subject: Option<&str>,
+) -> Vec<String> {
+    let feels = |group: &&ChangedGroup| group.only_feels && Some(group.service.as_str()) != subject;
+    let mut names: Vec<String> =
+        services.iter().filter(feels).map(|group| group.service.clone()).collect();
+    let types = transactions.iter().filter(feels).filter(|group| !names.contains(&group.service));
+    let types: Vec<String> = types.filter_map(|group| group.operation.clone()).collect();
+    names.extend(types);
+    names
+}
+
 /// Returns the words for groups that feel a change: `checkout, web-gateway and 3 others feel it.`
-fn feeling_words(names: &[String]) -> Option<String> {
+fn feeling_text(names: &[String]) -> Option<String> {
     let (shown, more) = names.split_at(names.len().min(NAMES_MAX));
     let mut shown = shown.to_vec();
     match more.len() {
@@ -136,12 +165,12 @@ fn feeling_words(names: &[String]) -> Option<String> {
         more => shown.push(format::counted(more as u64, "other")),
     }
     let verb = if names.len() == 1 { "feels" } else { "feel" };
-    (!shown.is_empty()).then(|| format!("{} only {verb} it.", listed(&shown)))
+    (!shown.is_empty()).then(|| format!("{} only {verb} it.", join_names(&shown)))
 }
 
 /// Returns the compared times in words: `13:43 to 14:13, against 13:13 to 13:43`.
 #[must_use]
-pub fn compared_words(window: TimeWindow, baseline: (UnixNanos, UnixNanos)) -> String {
+pub fn compared_text(window: TimeWindow, baseline: (UnixNanos, UnixNanos)) -> String {
     let now = browser::now();
     let moment = |time: UnixNanos| rates::minute(time, now, browser::zone_minutes(time));
     let between = |start, end| format!("{} to {}", moment(start), moment(end));
@@ -159,10 +188,13 @@ pub fn compared_words(window: TimeWindow, baseline: (UnixNanos, UnixNanos)) -> S
 mod tests {
     use tidings_proto::{
         UnixNanos,
-        api::{PartialReason, ReceiverRefusal, RefusalStatus, ReportPart, ServiceEnd, TrafficEnd},
+        api::{
+            ChangedGroup, GroupStats, PartialReason, ReceiverRefusal, RefusalStatus, ReportPart,
+            ServiceEnd, TrafficEnd,
+        },
     };
 
-    use super::{end_words, feeling_words, partial_words, refused_words};
+    use super::{end_text, feeling_names, feeling_text, partial_text, refused_text};
 
     #[test]
     fn a_shorter_range_is_offered_only_for_gaps_that_it_mends() {
@@ -173,10 +205,10 @@ mod tests {
         };
         let rare = gap(ReportPart::Groups, "rare types are in none", false);
         let cut = |part| gap(part, "the newest were read", true);
-        assert_eq!(partial_words(&[]), None);
-        let words = partial_words(std::slice::from_ref(&rare));
+        assert_eq!(partial_text(&[]), None);
+        let words = partial_text(std::slice::from_ref(&rare));
         assert_eq!(words.as_deref(), Some("Rare types are in none."));
-        let words = partial_words(&[rare, cut(ReportPart::Window), cut(ReportPart::Baseline)]);
+        let words = partial_text(&[rare, cut(ReportPart::Window), cut(ReportPart::Baseline)]);
         assert_eq!(
             words.as_deref(),
             Some("Rare types are in none. The newest were read. A shorter range is read whole.")
@@ -185,6 +217,7 @@ mod tests {
 
     #[test]
     fn the_end_of_traffic_says_since_when_and_who_was_refused() {
+        let rate = "before that there were 120 transactions a minute.";
         let service =
             |name: &str| ServiceEnd { service: name.to_owned(), last_seen_unix_nano: UnixNanos(1) };
         let mut end = TrafficEnd {
@@ -196,16 +229,25 @@ mod tests {
             refusals: Vec::new(),
         };
         assert_eq!(
-            end_words(&end, "14:05"),
-            "No spans arrive from any of 12 services since 14:05; there were 120 transactions a minute."
+            end_text(&end, "14:05", None),
+            format!("No spans have arrived from any of the 12 services since 14:05; {rate}")
         );
-        assert_eq!(refused_words(&end), None);
+        assert_eq!(
+            end_text(&end, "14:05", Some("14:07")),
+            format!(
+                "As of 14:07, no spans have arrived from any of the 12 services since 14:05; {rate}"
+            )
+        );
+        assert_eq!(refused_text(&end), None);
         end.services.pop();
         end.last_log_unix_nano = Some(UnixNanos(2));
         assert_eq!(
-            end_words(&end, "14:05"),
-            "No spans arrive from cart since 14:05; there were 120 transactions a minute. Log records still arrive."
+            end_text(&end, "14:05", None),
+            format!(
+                "No spans have arrived from cart since 14:05; {rate} Log records still arrive."
+            )
         );
+        assert!(end_text(&end, "14:05", Some("14:07")).ends_with(rate), "it may be over");
         let refusal = RefusalStatus {
             reason: "handshake".to_owned(),
             count: 9,
@@ -216,7 +258,7 @@ mod tests {
         let refusal = ReceiverRefusal { receiver: "otlp/grpc".to_owned(), refusal };
         end.refusals = vec![refusal.clone(), refusal];
         assert_eq!(
-            refused_words(&end).as_deref(),
+            refused_text(&end).as_deref(),
             Some(
                 "OTLP over gRPC refused 10.0.0.4: no certificate was sent. 1 reason more on System."
             )
@@ -224,17 +266,38 @@ mod tests {
     }
 
     #[test]
+    fn types_that_feel_a_change_are_named_unless_their_service_is() {
+        let group = |service: &str, operation: Option<&str>, only_feels| {
+            let group = serde_json::json!({
+                "service": service, "operation": operation, "now": GroupStats::default(),
+                "before": GroupStats::default(), "steps": [], "baselineSteps": [], "changes": [],
+                "score": 0.0, "onlyFeels": only_feels,
+            });
+            serde_json::from_value::<ChangedGroup>(group).unwrap()
+        };
+        let services = [group("checkout", None, true), group("gateway", None, false)];
+        let types = [
+            group("checkout", Some("POST /place"), true),
+            group("gateway", Some("POST /checkout"), true),
+            group("gateway", Some("GET /"), false),
+            group("pay", Some("POST /charge"), true),
+        ];
+        let names = feeling_names(&services, &types, Some("pay"));
+        assert_eq!(names, ["checkout", "POST /checkout"]);
+    }
+
+    #[test]
     fn those_that_feel_a_change_are_named_and_counted() {
         let names = |count: usize| -> Vec<String> { (0..count).map(|n| format!("s{n}")).collect() };
-        assert_eq!(feeling_words(&names(0)), None);
-        assert_eq!(feeling_words(&names(1)).as_deref(), Some("s0 only feels it."));
-        assert_eq!(feeling_words(&names(3)).as_deref(), Some("s0, s1 and s2 only feel it."));
+        assert_eq!(feeling_text(&names(0)), None);
+        assert_eq!(feeling_text(&names(1)).as_deref(), Some("s0 only feels it."));
+        assert_eq!(feeling_text(&names(3)).as_deref(), Some("s0, s1 and s2 only feel it."));
         assert_eq!(
-            feeling_words(&names(4)).as_deref(),
+            feeling_text(&names(4)).as_deref(),
             Some("s0, s1, s2 and 1 other only feel it.")
         );
         assert_eq!(
-            feeling_words(&names(9)).as_deref(),
+            feeling_text(&names(9)).as_deref(),
             Some("s0, s1, s2 and 6 others only feel it.")
         );
     }

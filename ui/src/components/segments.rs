@@ -2,7 +2,7 @@
 
 use leptos::prelude::*;
 
-use crate::url::{Step, use_edit_query, use_query};
+use crate::url::{History, use_edit_query, use_query};
 
 /// One option of the row.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -102,7 +102,7 @@ pub fn AddressSegments(
     let choose = Callback::new(move |value: &'static str| {
         let first = offered.first().map(|(first, _)| *first);
         let usual = decided.is_none() && first == Some(value);
-        edit(Step::New, &|query| query.set(name, (!usual).then_some(value)));
+        edit(History::Push, &|query| query.set(name, (!usual).then_some(value)));
     });
     let segments: Vec<_> =
         offered.iter().map(|(value, words)| Segment::new(value, *words)).collect();

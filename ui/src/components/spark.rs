@@ -71,7 +71,7 @@ pub fn SparkBars(
     values: Vec<f64>,
     /// Set when the step of the last value is in progress. Its bar is pale.
     #[prop(optional)]
-    ends_open: bool,
+    is_last_partial: bool,
     /// The colour.
     #[prop(optional)]
     tone: SparkTone,
@@ -83,7 +83,7 @@ pub fn SparkBars(
     let step = WIDTH / values.len().max(1) as f64;
     let (mut bars, mut open_bar) = (String::new(), String::new());
     for (index, value) in values.iter().enumerate().filter(|(_, value)| **value > 0.0) {
-        let is_open = ends_open && index + 1 == values.len();
+        let is_open = is_last_partial && index + 1 == values.len();
         let path = if is_open { &mut open_bar } else { &mut bars };
         let height = (value / top * HEIGHT).max(1.0);
         let (left, width) = (index as f64 * step, step * 0.75);

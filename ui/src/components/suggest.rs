@@ -9,7 +9,7 @@ use crate::{browser, format};
 
 /// The option that is marked before the reader moves the mark. `Enter` chooses it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum FirstMark {
+pub enum DefaultOption {
     /// The first suggestion, or the text itself without one: for names from a list.
     #[default]
     Suggestion,
@@ -42,7 +42,7 @@ impl Suggestion {
 
 /// Returns the options. The text itself is the first or the last of them, unless a suggestion
 /// equals it.
-fn options(suggestions: Vec<Suggestion>, text: &str, first: FirstMark) -> Vec<Suggestion> {
+fn options(suggestions: Vec<Suggestion>, text: &str, first: DefaultOption) -> Vec<Suggestion> {
     let text = text.trim();
     // Suggestions of an earlier text stay until newer ones arrive. They must not be chosen for this
     // text.
@@ -57,8 +57,8 @@ fn options(suggestions: Vec<Suggestion>, text: &str, first: FirstMark) -> Vec<Su
     }
     let typed = Suggestion { value: text.to_owned(), hint: "as typed".to_owned() };
     match first {
-        FirstMark::Text => std::iter::once(typed).chain(suggestions).collect(),
-        FirstMark::Suggestion => suggestions.into_iter().chain([typed]).collect(),
+        DefaultOption::Text => std::iter::once(typed).chain(suggestions).collect(),
+        DefaultOption::Suggestion => suggestions.into_iter().chain([typed]).collect(),
     }
 }
 
@@ -70,7 +70,7 @@ fn marked(moved_to: Option<usize>, has_text: bool, count: usize) -> Option<usize
 
 /// The options, the mark and the callbacks of a field.
 #[derive(Debug, Clone, Copy)]
-struct Choice {
+struct SuggestState {
     /// The option the reader moved to.
     moved_to: RwSignal<Option<usize>>,
     text: RwSignal<String>,
@@ -79,7 +79,7 @@ struct Choice {
     on_leave: Callback<()>,
 }
 
-impl Choice {
+impl SuggestState {
     fn marked(self) -> Option<usize> {
         let has_text = self.text.with(|text| !text.trim().is_empty());
         marked(self.moved_to.get(), has_text, self.options.with(Vec::len))
@@ -93,21 +93,21 @@ impl Choice {
         });
         let chosen = chosen.unwrap_or_else(|| self.text.get_untracked().trim().to_owned());
         if !chosen.is_empty() {
-            self.take(chosen);
+            self.accept(chosen);
         }
     }
 
-    fn take(self, chosen: String) {
+    fn accept(self, chosen: String) {
         self.moved_to.set(None);
         self.on_choose.run(chosen);
     }
 
-    fn typed(self, text: String) {
+    fn on_input(self, text: String) {
         self.moved_to.set(None);
         self.text.set(text);
     }
 
-    fn pressed(self, event: &web_sys::KeyboardEvent) {
+    fn on_key_down(self, event: &web_sys::KeyboardEvent) {
         let count = self.options.with_untracked(Vec::len);
         let at = untrack(|| self.marked());
         match event.key().as_str() {
@@ -145,7 +145,7 @@ pub fn Suggest(
     suggestions: Signal<Vec<Suggestion>>,
     /// The option that is marked before the reader moves the mark.
     #[prop(into, optional)]
-    first: Signal<FirstMark>,
+    first: Signal<DefaultOption>,
     /// Called with the chosen value.
     on_choose: Callback<String>,
     /// Called when the reader leaves without choosing.
@@ -156,7 +156,7 @@ pub fn Suggest(
         options(suggestions.get(), &text, first.get())
     });
     let moved_to = RwSignal::new(None::<usize>);
-    let choice = Choice { moved_to, text, options, on_choose, on_leave };
+    let choice = SuggestState { moved_to, text, options, on_choose, on_leave };
     let field = NodeRef::<html::Input>::new();
     let list_id = format!("{id}-list");
     Effect::new(move |_| {
@@ -166,7 +166,7 @@ pub fn Suggest(
     });
     Effect::new(move |_| {
         if let Some(index) = moved_to.get() {
-            browser::reveal(&option_id(id, index));
+            browser::scroll_into_view(&option_id(id, index));
         }
     });
     view! {
@@ -187,8 +187,8 @@ pub fn Suggest(
                 spellcheck="false"
                 placeholder=move || placeholder.get()
                 prop:value=move || text.get()
-                on:input=move |event| choice.typed(event_target_value(&event))
-                on:keydown=move |event| choice.pressed(&event)
+                on:input=move |event| choice.on_input(event_target_value(&event))
+                on:keydown=move |event| choice.on_key_down(&event)
                 // A field that is removed with its page loses the focus, too.
                 on:blur=move |_| on_leave.try_run(()).unwrap_or_default()
             />
@@ -209,7 +209,7 @@ fn option_id(field: &str, index: usize) -> String {
 
 /// The row of a suggestion. Pressing the mouse on it must not move the focus before the click
 /// counts.
-fn option(choice: Choice, id: String, index: usize, suggestion: Suggestion) -> impl IntoView {
+fn option(choice: SuggestState, id: String, index: usize, suggestion: Suggestion) -> impl IntoView {
     let Suggestion { value, hint } = suggestion;
     let chosen = value.clone();
     view! {
@@ -219,7 +219,7 @@ fn option(choice: Choice, id: String, index: usize, suggestion: Suggestion) -> i
             role="option"
             aria-selected=move || (choice.marked() == Some(index)).to_string()
             on:mousedown=move |event| event.prevent_default()
-            on:click=move |_| choice.take(chosen.clone())
+            on:click=move |_| choice.accept(chosen.clone())
         >
             <span class="suggest-value">{value}</span>
             <span class="suggest-hint">{hint}</span>
@@ -229,10 +229,10 @@ fn option(choice: Choice, id: String, index: usize, suggestion: Suggestion) -> i
 
 #[cfg(test)]
 mod tests {
-    use super::{FirstMark, Suggestion, marked, options};
+    use super::{DefaultOption, Suggestion, marked, options};
 
     /// Returns the option that Enter chooses when only this text was typed.
-    fn entered(suggestions: &[&str], text: &str, first: FirstMark) -> Option<String> {
+    fn entered(suggestions: &[&str], text: &str, first: DefaultOption) -> Option<String> {
         let suggestions = suggestions.iter().map(|value| Suggestion::plain(value)).collect();
         let all = options(suggestions, text, first);
         let at = marked(None, !text.trim().is_empty(), all.len())?;
@@ -243,23 +243,27 @@ mod tests {
     fn enter_takes_the_option_that_is_marked() {
         let names = ["checkout", "checkin"];
         for (text, first, wanted) in [
-            ("check", FirstMark::Suggestion, Some("checkout")),
-            ("checkin", FirstMark::Suggestion, Some("checkin")),
-            ("", FirstMark::Suggestion, None),
-            ("check", FirstMark::Text, Some("check")),
-            ("checkin", FirstMark::Text, Some("checkin")),
+            ("check", DefaultOption::Suggestion, Some("checkout")),
+            ("checkin", DefaultOption::Suggestion, Some("checkin")),
+            ("", DefaultOption::Suggestion, None),
+            ("check", DefaultOption::Text, Some("check")),
+            ("checkin", DefaultOption::Text, Some("checkin")),
         ] {
             assert_eq!(entered(&names, text, first).as_deref(), wanted, "{text} {first:?}");
         }
-        assert_eq!(entered(&[], "own.key", FirstMark::Suggestion).as_deref(), Some("own.key"));
-        assert_eq!(entered(&names, "pay", FirstMark::Suggestion).as_deref(), Some("pay"), "stale");
+        assert_eq!(entered(&[], "own.key", DefaultOption::Suggestion).as_deref(), Some("own.key"));
+        assert_eq!(
+            entered(&names, "pay", DefaultOption::Suggestion).as_deref(),
+            Some("pay"),
+            "stale"
+        );
     }
 
     #[test]
     fn the_text_itself_is_an_option_once() {
         let plain = |value: &&str| Suggestion::plain(value);
         let all = |text| {
-            let all = options(["abc", "ab"].iter().map(plain).collect(), text, FirstMark::Text);
+            let all = options(["abc", "ab"].iter().map(plain).collect(), text, DefaultOption::Text);
             all.into_iter().map(|one| one.value).collect::<Vec<_>>()
         };
         assert_eq!(all("a"), ["a", "abc", "ab"]);

@@ -4,7 +4,7 @@
 use leptos::prelude::*;
 
 use super::{Icon, IconName};
-use crate::url::{Step, use_edit_query, use_query};
+use crate::url::{History, use_edit_query, use_query};
 
 /// A column and its direction.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -63,7 +63,7 @@ pub fn SortHead(
     let sort = move |_| {
         let descending = here.get_untracked().map_or(numeric, |descending| !descending);
         let text = if descending { format!("-{column}") } else { column.to_owned() };
-        edit(Step::Replace, &|query| query.set("sort", Some(&text)));
+        edit(History::Replace, &|query| query.set("sort", Some(&text)));
     };
     let state = move || match here.get() {
         Some(true) => "descending",

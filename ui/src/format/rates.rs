@@ -25,6 +25,19 @@ pub fn three_digits(number: f64) -> String {
     format!("{sign}{size:.decimals$}")
 }
 
+/// A number as [`three_digits`] has it, without zeros at the end of its fraction: `40`, `2.5`.
+#[must_use]
+pub fn without_zeros(number: f64) -> String {
+    let text = three_digits(number);
+    match text.split_once('.') {
+        Some((integer, fraction)) => match fraction.trim_end_matches('0') {
+            "" => integer.to_owned(),
+            fraction => format!("{integer}.{fraction}"),
+        },
+        None => text,
+    }
+}
+
 /// Calls in a minute, for a column whose heading has the unit.
 #[must_use]
 pub fn per_minute(per_second: f64) -> String {
@@ -93,7 +106,7 @@ pub(crate) fn whole(number: f64) -> u64 {
 mod tests {
     use tidings_proto::UnixNanos;
 
-    use super::{bytes, factor, minute, per_minute, percent, three_digits};
+    use super::{bytes, factor, minute, per_minute, percent, three_digits, without_zeros};
 
     #[test]
     fn numbers_have_three_digits() {
@@ -102,6 +115,13 @@ mod tests {
         assert_eq!(written.map(three_digits), expected);
         assert_eq!([-4.1, -41.94, -250.0].map(three_digits), ["−4.10", "−41.9", "−250"]);
         assert_eq!(per_minute(20.634), "1,238");
+    }
+
+    #[test]
+    fn numbers_of_an_axis_have_no_digits_they_do_not_need() {
+        let written = [0.0, 0.001, 0.5, 2.5, 20.0, -40.0, 100.0, 12_000.0, f64::NAN];
+        let expected = ["0", "<0.01", "0.5", "2.5", "20", "−40", "100", "12,000", "–"];
+        assert_eq!(written.map(without_zeros), expected);
     }
 
     #[test]

@@ -7,8 +7,7 @@ use tidings_proto::{
 };
 
 use super::{
-    ago, count, counted, date, field, looked_at, noun_for, offset, share, time_of_day, total,
-    value, when,
+    ago, count, counted, date, field, looked_at, noun_for, offset, time_of_day, total, value, when,
 };
 
 #[test]
@@ -52,19 +51,6 @@ fn a_total_that_is_a_bound_says_so() {
     let bound = Total { value: 1_312, relation: TotalRelation::AtLeast };
     assert_eq!(total(exact, "trace"), "1 trace");
     assert_eq!(total(bound, "trace"), "at least 1,312 traces");
-}
-
-#[test]
-fn shares_never_round_something_to_nothing() {
-    for (part, whole, expected) in [
-        (0, 10, "0 %"),
-        (1, 0, "0 %"),
-        (1, 100_000, "<0.1 %"),
-        (41, 1_000, "4.1 %"),
-        (60, 100, "60 %"),
-    ] {
-        assert_eq!(share(part, whole), expected);
-    }
 }
 
 #[test]

@@ -15,16 +15,16 @@ use crate::{
     addresses,
     api::{self, analysis},
     components::{EmptyState, ErrorState, LoadingRows, PartialNote},
-    figures, format,
-    keys::use_keys,
-    remote::Remote,
+    format, number_format,
+    request_state::RequestState,
     shell::{Crumb, set_crumbs},
-    url::{Step, UrlQuery, use_go, use_query},
+    shortcuts::use_shortcuts,
+    url::{History, UrlQuery, use_navigation, use_query},
 };
 
 pub mod impact;
+mod impact_panel;
 mod lanes;
-mod side;
 
 /// The two sides in the address.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -59,7 +59,7 @@ impl Sides {
 pub fn ComparePage() -> impl IntoView {
     let query = use_query();
     let sides = Memo::new(move |_| query.with(Sides::read));
-    let compared = Remote::<Comparison>::new(move || {
+    let compared = RequestState::<Comparison>::new(move || {
         let sides = sides.get()?;
         let right = sides.right.map_or_else(|| "typical".to_owned(), |right| right.to_string());
         Some(analysis::compare(&sides.left.to_string(), &right))
@@ -67,7 +67,7 @@ pub fn ComparePage() -> impl IntoView {
     Effect::new(move |before: Option<Option<Sides>>| {
         let asked = sides.get();
         if before.is_some_and(|before| before != asked) {
-            compared.forget();
+            compared.clear();
         }
         asked
     });
@@ -76,7 +76,7 @@ pub fn ComparePage() -> impl IntoView {
             let root = comparison.calls.first()?;
             let range = crate::url::TimeRange::default();
             Some(Crumb {
-                text: figures::cut(format::operation(&root.operation), 60),
+                text: number_format::truncate(format::operation(&root.operation), 60),
                 href: Some(addresses::transaction_type(&root.service, &root.operation, range)),
             })
         });
@@ -85,10 +85,10 @@ pub fn ComparePage() -> impl IntoView {
         let here = Crumb { text: "Compare".to_owned(), href: None };
         set_crumbs(std::iter::once(list).chain(kind).chain([here]).collect());
     });
-    let go = use_go();
-    use_keys().bind("s", "Swap the sides", "Compare", move || {
+    let go = use_navigation();
+    use_shortcuts().bind("s", "Swap the sides", "Compare", move || {
         if let Some(swapped) = sides.get_untracked().and_then(|sides| sides.swapped()) {
-            go(&swapped.address(), Step::Replace);
+            go(&swapped.address(), History::Replace);
         }
     });
     let body = move || {
@@ -101,7 +101,7 @@ pub fn ComparePage() -> impl IntoView {
         }
         match compared.value() {
             None => view! { <LoadingRows count=14 /> }.into_any(),
-            Some(comparison) => whole(&comparison, sides).into_any(),
+            Some(comparison) => comparison_view(&comparison, sides).into_any(),
         }
     };
     view! {
@@ -119,7 +119,7 @@ fn choose(query: Memo<UrlQuery>) -> impl IntoView {
     };
     let (left, right) = (text("left"), text("right"));
     let wrong = RwSignal::new(false);
-    let go = use_go();
+    let go = use_navigation();
     let compare = move |event: web_sys::SubmitEvent| {
         event.prevent_default();
         let mut asked = UrlQuery::default();
@@ -129,7 +129,7 @@ fn choose(query: Memo<UrlQuery>) -> impl IntoView {
             Some(right.get_untracked()).filter(|right| !right.trim().is_empty()),
         );
         match Sides::read(&asked) {
-            Some(sides) => go(&sides.address(), Step::New),
+            Some(sides) => go(&sides.address(), History::Push),
             None => wrong.set(true),
         }
     };
@@ -163,13 +163,10 @@ fn choose(query: Memo<UrlQuery>) -> impl IntoView {
     }
 }
 
-fn head(sides: Memo<Option<Sides>>, compared: Remote<Comparison>) -> impl IntoView {
+fn head(sides: Memo<Option<Sides>>, compared: RequestState<Comparison>) -> impl IntoView {
     let chips = move || {
         let sides = sides.get()?;
         let comparison = compared.value();
-        let duration = |set: Option<&ComparedSet>| {
-            set.map(|set| format::duration(set.duration.p50_nano)).unwrap_or_default()
-        };
         let chip = |id: TraceId, words: String| {
             let short: String = id.to_string().chars().take(8).collect();
             view! {
@@ -182,7 +179,7 @@ fn head(sides: Memo<Option<Sides>>, compared: Remote<Comparison>) -> impl IntoVi
         let left = comparison.as_ref().map(|comparison| &comparison.left);
         let right = comparison.as_ref().map(|comparison| &comparison.right);
         let other = match sides.right {
-            Some(id) => chip(id, duration(right)).into_any(),
+            Some(id) => chip(id, duration_text(right)).into_any(),
             None => {
                 let words = right.map(|set| {
                     let count = format::counted(set.trace_count, "transaction");
@@ -198,7 +195,7 @@ fn head(sides: Memo<Option<Sides>>, compared: Remote<Comparison>) -> impl IntoVi
             }
         };
         Some(view! {
-            {chip(sides.left, duration(left))}
+            {chip(sides.left, duration_text(left))}
             <span class="mute">"with"</span>
             {other}
         })
@@ -236,16 +233,21 @@ fn head(sides: Memo<Option<Sides>>, compared: Remote<Comparison>) -> impl IntoVi
     }
 }
 
+/// Returns the words for the duration of a whole trace.
+fn duration_text(set: Option<&ComparedSet>) -> String {
+    set.map(|set| format!("{} in all", format::duration(set.duration.p50_nano))).unwrap_or_default()
+}
+
 /// The field for another trace to compare with.
 #[component]
 fn OtherTrace(left: TraceId) -> impl IntoView {
     let text = RwSignal::new(String::new());
     let wrong = RwSignal::new(false);
-    let go = use_go();
+    let go = use_navigation();
     let compare = move |event: web_sys::SubmitEvent| {
         event.prevent_default();
         match text.get_untracked().trim().parse::<TraceId>() {
-            Ok(right) => go(&addresses::compare(left, Some(right)), Step::New),
+            Ok(right) => go(&addresses::compare(left, Some(right)), History::Push),
             Err(_) => wrong.set(true),
         }
     };
@@ -270,7 +272,10 @@ fn OtherTrace(left: TraceId) -> impl IntoView {
     }
 }
 
-fn whole(comparison: &Arc<Comparison>, sides: Memo<Option<Sides>>) -> impl IntoView + use<> {
+fn comparison_view(
+    comparison: &Arc<Comparison>,
+    sides: Memo<Option<Sides>>,
+) -> impl IntoView + use<> {
     let selected = RwSignal::new(None::<u32>);
     let truncated = comparison.truncated.then(|| {
         view! { <PartialNote>"The trees have more than 20,000 places: the rest is left out."</PartialNote> }
@@ -281,7 +286,7 @@ fn whole(comparison: &Arc<Comparison>, sides: Memo<Option<Sides>>) -> impl IntoV
         {truncated}
         <div class="compare-body">
             {lanes::lanes(comparison, typical, selected)}
-            {side::side(comparison, selected)}
+            {impact_panel::impact_panel(comparison, selected)}
         </div>
     }
 }

@@ -11,28 +11,28 @@ use tidings_proto::api::{ReceiverStatus, ServerStatus};
 use crate::{
     api, browser,
     components::{
-        Badge, CopyButton, ErrorState, LoadingRows, PartialNote, Tone, receiver_words, use_toasts,
+        Badge, CopyButton, ErrorState, LoadingRows, PartialNote, Tone, receiver_text, use_toasts,
     },
     format,
-    remote::Remote,
+    request_state::RequestState,
     shell::{crumb, set_crumbs},
-    url::{Step, use_go},
+    url::{History, use_navigation},
 };
 
 mod guide;
 
-use guide::{Addresses, GUIDES, Guide, opening_flag};
+use guide::{Addresses, GUIDES, Guide, opening_flags};
 
-const ASK_EVERY: Duration = Duration::from_secs(1);
+const POLL_INTERVAL: Duration = Duration::from_secs(1);
 
-fn watch_status() -> Remote<ServerStatus> {
-    let status = Remote::new(|| Some(api::status()));
+fn watch_status() -> RequestState<ServerStatus> {
+    let status = RequestState::new(|| Some(api::status()));
     let again = move || {
-        if browser::visible() {
+        if browser::is_page_visible() {
             status.refresh_when_idle();
         }
     };
-    if let Ok(timer) = set_interval_with_handle(again, ASK_EVERY) {
+    if let Ok(timer) = set_interval_with_handle(again, POLL_INTERVAL) {
         on_cleanup(move || timer.clear());
     }
     status
@@ -44,7 +44,7 @@ fn watch_status() -> Remote<ServerStatus> {
 pub fn WelcomeUntilData() -> impl IntoView {
     set_crumbs(crumb("Welcome"));
     let status = watch_status();
-    let (go, toasts) = (use_go(), use_toasts());
+    let (go, toasts) = (use_navigation(), use_toasts());
     let waited = StoredValue::new(false);
     Effect::new(move |_| match status.value() {
         Some(status) if status.has_data => {
@@ -55,7 +55,7 @@ pub fn WelcomeUntilData() -> impl IntoView {
                     format::counted(status.logs.received, "log record"),
                 ));
             }
-            go("/explore", Step::Replace);
+            go("/explore", History::Replace);
         }
         Some(_) => waited.set_value(true),
         None => {}
@@ -73,7 +73,7 @@ pub fn ConnectPage() -> impl IntoView {
 }
 
 #[component]
-fn Welcome(status: Remote<ServerStatus>, waiting: bool) -> impl IntoView {
+fn Welcome(status: RequestState<ServerStatus>, waiting: bool) -> impl IntoView {
     let (title, words) = if waiting {
         ("Waiting for the first span", "Point a sender here, or send demo traffic and look around.")
     } else {
@@ -135,14 +135,17 @@ fn Welcome(status: Remote<ServerStatus>, waiting: bool) -> impl IntoView {
 
 /// The flags for senders on other machines, while every receiver listens on this machine only.
 fn other_machines(receivers: Memo<Vec<ReceiverStatus>>) -> impl IntoView {
-    let flag = Memo::new(move |_| receivers.with(|all| opening_flag(all)));
+    let flags = Memo::new(move |_| receivers.with(|all| opening_flags(all)));
     move || {
-        flag.get().map(|flag| {
+        let flags = flags.get();
+        (!flags.is_empty()).then(|| {
+            let flag = |flag: String| view! { <code>{flag}</code> " " };
+            let flags = flags.into_iter().map(flag).collect_view();
             view! {
                 <p class="mute arrivals">
-                    "It listens on this machine only. For senders on other machines start it with "
-                    <code>{flag}" --require-keys true"</code> " and give them keys that "
-                    <code>"tidings keys create"</code> " makes."
+                    "Tidings listens on this machine only. To receive from other machines, \
+                     start it with " {flags} <code>"--require-keys true"</code> ", and make keys with "
+                    <code>"tidings keys create"</code> "."
                 </p>
             }
         })
@@ -161,7 +164,7 @@ fn ReceiverCard(receiver: ReceiverStatus) -> impl IntoView {
         refusals,
         ..
     } = receiver;
-    let words = receiver_words(&name);
+    let words = receiver_text(&name);
     let (tone, state) = match (refused_requests, accepted_requests, accepted_last_minute) {
         (1.., ..) => (Tone::Warning, "refused some"),
         (0, 0, _) => (Tone::Plain, "waiting"),
@@ -202,7 +205,7 @@ fn ReceiverCard(receiver: ReceiverStatus) -> impl IntoView {
 }
 
 #[component]
-fn Arrivals(status: Remote<ServerStatus>) -> impl IntoView {
+fn Arrivals(status: RequestState<ServerStatus>) -> impl IntoView {
     let counts = move || {
         status.value().map(|status| {
             let refused = match status.spans.rejected.saturating_add(status.logs.rejected) {
@@ -221,7 +224,7 @@ fn Arrivals(status: Remote<ServerStatus>) -> impl IntoView {
 }
 
 #[component]
-fn DemoButton(status: Remote<ServerStatus>) -> impl IntoView {
+fn DemoButton(status: RequestState<ServerStatus>) -> impl IntoView {
     let toasts = use_toasts();
     let starting = RwSignal::new(false);
     let running = Memo::new(move |_| status.value().is_some_and(|status| status.demo_running));

@@ -1,35 +1,33 @@
 //! Errors: exceptions, the same ones together, the new and multiplied ones first.
 //!
-//! Owns the questions (the exceptions, compared with the time before; the changes, by which a group
-//! is a source or only follows), the filters, which group is open, and the order. Groups, their
-//! numbers and which of them are new are the API's.
+//! Owns the questions (the exceptions, compared with the time before; the same list later, with the
+//! groups that others follow from), the filters, which group is open, and the order. Groups, their
+//! numbers, which of them are new or multiplied, and their sources are the API's.
 
 use std::{cmp::Ordering, collections::HashMap, sync::Arc};
 
 use leptos::prelude::*;
-use tidings_proto::api::{
-    BaselineState, ChangeReport, ChangedGroup, ExceptionGroup, ExceptionList, NameList,
-};
+use tidings_proto::api::{BaselineState, ExceptionGroup, ExceptionList, NameList};
 
 use crate::{
     addresses,
     api::{
         self,
-        analysis::{self, Analysis, changes},
+        analysis::{self, Analysis},
     },
-    asked::incomplete,
     browser,
+    charts::time_buckets::TimeBuckets,
     components::{
         AddressSegments, Badge, Chip, Icon, IconName, Panel, ServiceName, SortHead, SortOrder,
-        SparkBars, SparkTone, Suggest, Suggestion, Tone, WatchedRequest, report::quiet_words,
+        SparkBars, SparkTone, Suggest, Suggestion, Tone, WatchedRequest, report::quiet_text,
         use_choice, use_sort,
     },
-    drawings::slots::Slots,
-    figures, format,
-    keys::use_keys,
-    remote::Remote,
+    format, number_format,
+    page_time::partial_answer_text,
+    request_state::RequestState,
     shell::{crumb, set_crumbs},
-    url::{Step, TimeRange, UrlQuery, use_edit_query, use_query},
+    shortcuts::use_shortcuts,
+    url::{History, TimeRange, UrlQuery, use_edit_query, use_query},
     window::LiveWindow,
 };
 
@@ -38,10 +36,6 @@ pub mod stack;
 
 /// Groups that are listed.
 const LISTED: u32 = 300;
-/// A group that came this many times as often as before is a multiplied one.
-const MULTIPLIED_FROM: f64 = 3.0;
-/// From so many on, more than before means something.
-const COUNT_MIN: u64 = 10;
 
 const SHOWN: &[(&str, &str)] = &[("all", "All"), ("new", "New"), ("more", "More than before")];
 
@@ -53,8 +47,7 @@ pub(crate) struct ErrorRow {
     source: Option<SourceGroup>,
 }
 
-/// The group that others follow from: it is of the service whose own change is behind theirs, and
-/// its exception has their type and message.
+/// The group that others follow from.
 #[derive(Debug, Clone, PartialEq)]
 struct SourceGroup {
     id: String,
@@ -65,14 +58,9 @@ struct SourceGroup {
 }
 
 impl ErrorRow {
-    fn factor(&self) -> Option<f64> {
-        let before = self.group.before_count.filter(|before| *before > 0)?;
-        Some(self.group.count as f64 / before as f64)
-    }
-
-    /// Factor of its count against before, where it is large.
+    /// Factor of its count against before, where it is multiplied.
     fn multiplied(&self) -> Option<f64> {
-        self.factor().filter(|times| self.group.count >= COUNT_MIN && *times >= MULTIPLIED_FROM)
+        self.group.factor.filter(|_| self.group.is_multiplied)
     }
 
     /// Set when it is new or multiplied by itself.
@@ -84,61 +72,49 @@ impl ErrorRow {
         self.group.is_new || self.multiplied().is_some()
     }
 
+    /// Source of a group that came or grew with it. One that comes as before keeps its own numbers.
+    fn grown_source(&self) -> Option<&SourceGroup> {
+        self.source.as_ref().filter(|_| self.came_or_grew())
+    }
+
     /// The measure of *what changed*: new ones first, then by factor.
     fn change(&self) -> f64 {
         let many = (self.group.count as f64).ln_1p() / 100.0;
         if self.group.is_new {
             100.0 + many
         } else {
-            self.factor().unwrap_or(1.0).clamp(0.0, 99.0) + many
+            self.group.factor.unwrap_or(1.0).clamp(0.0, 99.0) + many
         }
     }
 
-    /// Sort key of *what changed*: followers stand behind their source.
+    /// Sort key of *what changed*: followers that came or grew stand behind their source.
     fn place(&self) -> (f64, &str, bool) {
-        match &self.source {
+        match self.grown_source() {
             Some(source) => (source.change, &source.id, false),
             None => (self.change(), &self.group.id, true),
         }
     }
 }
 
-/// Rows of a list. `services` are those of the report of changes.
-fn measured(list: &ExceptionList, services: &[ChangedGroup]) -> Vec<ErrorRow> {
+/// Rows of a list. `with_sources` is the list that names the groups that others follow from.
+fn measured(list: &ExceptionList, with_sources: Option<&ExceptionList>) -> Vec<ErrorRow> {
     let row = |group: &ExceptionGroup| ErrorRow { group: group.clone(), source: None };
     let mut rows: Vec<ErrorRow> = list.groups.iter().map(row).collect();
-    let sources = sources(&rows, services);
+    let followers = with_sources.into_iter().flat_map(|list| &list.groups);
+    let sources: HashMap<&str, &str> = followers
+        .filter_map(|group| Some((group.id.as_str(), group.follows_id.as_deref()?)))
+        .collect();
+    let source = |row: &ErrorRow| {
+        let id = *sources.get(row.group.id.as_str())?;
+        let found = rows.iter().find(|other| other.group.id == id)?;
+        let ExceptionGroup { id, service, operation, .. } = found.group.clone();
+        Some(SourceGroup { id, service, operation, change: found.change() })
+    };
+    let sources: Vec<Option<SourceGroup>> = rows.iter().map(source).collect();
     for (row, source) in rows.iter_mut().zip(sources) {
         row.source = source;
     }
     rows
-}
-
-/// Returns the source of each row. A row has one when the API finds that its service only
-/// feels the change of another, and that one has the same exception. The source of a new or
-/// multiplied one came or grew with it: else nothing would be loud.
-fn sources(rows: &[ErrorRow], services: &[ChangedGroup]) -> Vec<Option<SourceGroup>> {
-    let behind: HashMap<&str, &str> = services
-        .iter()
-        .filter(|group| group.only_feels)
-        .filter_map(|group| {
-            let cause = group.sentence.as_ref()?.subject.service.as_str();
-            (cause != group.service).then_some((group.service.as_str(), cause))
-        })
-        .collect();
-    let source = |row: &ErrorRow| {
-        let service = *behind.get(row.group.service.as_str())?;
-        let is_same = |other: &&ErrorRow| {
-            other.group.service == service
-                && (other.came_or_grew() || !row.came_or_grew())
-                && other.group.exception_type == row.group.exception_type
-                && other.group.message == row.group.message
-        };
-        let found = rows.iter().filter(is_same).max_by_key(|other| other.group.count)?;
-        let ExceptionGroup { id, service, operation, .. } = found.group.clone();
-        Some(SourceGroup { id, service, operation, change: found.change() })
-    };
-    rows.iter().map(source).collect()
 }
 
 fn sort(rows: &mut [ErrorRow], order: &SortOrder) {
@@ -191,9 +167,9 @@ impl ErrorFilters {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct ErrorsState {
     pub(crate) window: LiveWindow,
-    now: Remote<ExceptionList>,
-    /// Changes and what is behind them: the same question that Home asks.
-    report: Remote<ChangeReport>,
+    now: RequestState<ExceptionList>,
+    /// The same list with the sources of its groups, which takes longer.
+    with_sources: RequestState<ExceptionList>,
     filters: Memo<ErrorFilters>,
     shown: Memo<&'static str>,
     order: Memo<SortOrder>,
@@ -206,29 +182,32 @@ impl ErrorsState {
         let window = LiveWindow::follow();
         let query = use_query();
         let filters = Memo::new(move |_| query.with(ErrorFilters::read));
-        let now = window.ask(move |window| {
-            let analysis = filters.with(|filters| filters.on(window.analysis()));
-            Some(analysis::exceptions(&analysis.with("compare", true)))
+        let compared = move |analysis: Analysis| {
+            filters.with(|filters| filters.on(analysis)).with("compare", true)
+        };
+        let now =
+            window.request(move |window| Some(analysis::exceptions(&compared(window.analysis()))));
+        let with_sources = window.request_slowly(move |window| {
+            let analysis = compared(window.analysis()).with("sources", true);
+            Some(analysis::exceptions(&analysis))
         });
-        let report = window.ask_slowly(|window| Some(changes(&window.analysis())));
         let open = Memo::new(move |_| {
             query.with(|query| query.get("open").filter(|id| !id.is_empty()).map(str::to_owned))
         });
         let edit = use_edit_query();
         let toggle = Callback::new(move |id: String| {
             let open = (open.get_untracked().as_ref() != Some(&id)).then_some(id);
-            edit(Step::Replace, &|query| query.set("open", open.as_ref()));
+            edit(History::Replace, &|query| query.set("open", open.as_ref()));
         });
         let shown = use_choice("show", SHOWN);
         let order = use_sort("-change");
-        Self { window, now, report, filters, shown, order, open, toggle }
+        Self { window, now, with_sources, filters, shown, order, open, toggle }
     }
 
     /// All rows, in the order of the answer.
     fn measured(self) -> Option<Vec<ErrorRow>> {
-        let report = self.report.value();
-        let services = report.as_ref().map_or(&[][..], |report| &report.services);
-        Some(measured(self.now.value()?.as_ref(), services))
+        let with_sources = self.with_sources.value();
+        Some(measured(self.now.value()?.as_ref(), with_sources.as_deref()))
     }
 
     /// The rows in their order.
@@ -261,7 +240,7 @@ pub fn ErrorsPage() -> impl IntoView {
         })
     };
     let unknown_sources =
-        WatchedRequest::new("Which exceptions only follow is not known", page.report).note();
+        WatchedRequest::new("Which exceptions only follow is not known", page.with_sources).note();
     let draw = move |list: Arc<ExceptionList>| view! { <ErrorTable page list /> };
     view! {
         <div class="page">
@@ -279,8 +258,8 @@ pub fn ErrorsPage() -> impl IntoView {
             </div>
             <Panel
                 title="Exceptions"
-                note=Signal::derive(move || format!("against {}", page.window.get().before_words()))
-                remote=page.now
+                note=Signal::derive(move || format!("against {}", page.window.get().preceding_text()))
+                state=page.now
                 is_empty=|list| list.groups.is_empty()
                 missing=missing
                 empty="No exception was recorded in this time. Exceptions are the exception events of spans, and log records with exception attributes."
@@ -308,7 +287,7 @@ fn missing(list: &ExceptionList) -> Option<String> {
         words.push(format!("{count} of kinds that are not told apart."));
     }
     // Last: the link that reads the rest stands behind it.
-    words.extend(incomplete(&list.searched));
+    words.extend(partial_answer_text(&list.searched));
     (!words.is_empty()).then(|| words.join(" "))
 }
 
@@ -316,15 +295,15 @@ fn missing(list: &ExceptionList) -> Option<String> {
 /// others are counted only.
 fn sentence(page: ErrorsState) -> Option<String> {
     if page.now.value()?.known_since_unix_nano.is_none() {
-        return Some(quiet_words(BaselineState::Empty).to_owned());
+        return Some(quiet_text(BaselineState::Empty).to_owned());
     }
     let rows = page.measured()?;
     let (loud, follow): (Vec<&ErrorRow>, Vec<&ErrorRow>) =
         rows.iter().filter(|row| row.came_or_grew()).partition(|row| row.is_loud());
     let name = |row: &ErrorRow| {
         let group = &row.group;
-        let name = figures::cut(type_words(group), 60);
-        format!("{name} of {}", figures::cut(format::service(&group.service), 40))
+        let name = number_format::truncate(type_words(group), 60);
+        format!("{name} of {}", number_format::truncate(format::service(&group.service), 40))
     };
     let mut multiplied: Vec<&ErrorRow> =
         loud.iter().copied().filter(|row| row.multiplied().is_some()).collect();
@@ -333,7 +312,7 @@ fn sentence(page: ErrorsState) -> Option<String> {
     new.sort_by_key(|row| std::cmp::Reverse(row.group.count));
     let mut words = Vec::new();
     if let Some(row) = multiplied.first() {
-        let times = figures::times(row.factor().unwrap_or(1.0));
+        let times = number_format::factor_text(row.group.factor.unwrap_or(1.0));
         words.push(format!("{} comes {times} as often as before.", name(row)));
     }
     match new.as_slice() {
@@ -372,10 +351,10 @@ fn bind_keys(page: ErrorsState) {
             && Some(&row.group.id) != open.as_ref()
         {
             page.toggle.run(row.group.id.clone());
-            browser::reveal(&row_id(&row.group.id));
+            browser::scroll_into_view(&row_id(&row.group.id));
         }
     };
-    let (keys, group) = (use_keys(), "Errors");
+    let (keys, group) = (use_shortcuts(), "Errors");
     keys.bind("j", "Open the next exception", group, move || by(1));
     keys.bind("k", "Open the previous exception", group, move || by(-1));
     keys.bind("Escape", "Close the exception", group, move || {
@@ -399,7 +378,7 @@ pub(crate) fn type_words(group: &ExceptionGroup) -> &str {
 fn FilterChips(page: ErrorsState) -> impl IntoView {
     let edit = use_edit_query();
     let remove = Callback::new(move |key: &'static str| {
-        edit(Step::New, &|query| query.remove(key));
+        edit(History::Push, &|query| query.remove(key));
     });
     let chips = move || {
         let filters = page.filters.get();
@@ -411,7 +390,7 @@ fn FilterChips(page: ErrorsState) -> impl IntoView {
                         <span class="chip-body">
                             <span class="chip-name">{key}</span>
                             <span class="chip-relation">"="</span>
-                            <span class="chip-value" title=value.clone()>{figures::cut(&value, 60)}</span>
+                            <span class="chip-value" title=value.clone()>{number_format::truncate(&value, 60)}</span>
                         </span>
                         <button
                             class="chip-remove"
@@ -444,7 +423,7 @@ fn ServiceFilter(page: ErrorsState) -> impl IntoView {
     let set = Callback::new(move |service: Option<String>| {
         is_choosing.set(false);
         let service = service.filter(|service| !service.is_empty());
-        edit(Step::New, &|query| query.set("service", service.as_ref()));
+        edit(History::Push, &|query| query.set("service", service.as_ref()));
     });
     let start = Callback::new(move |typed: String| {
         text.set(typed);
@@ -473,8 +452,9 @@ fn ServiceFilter(page: ErrorsState) -> impl IntoView {
         }
         .into_any(),
     };
-    let names =
-        Remote::<NameList>::new(move || is_choosing.get().then(|| api::services(&text.get())));
+    let names = RequestState::<NameList>::new(move || {
+        is_choosing.get().then(|| api::services(&text.get()))
+    });
     let suggestions = Memo::new(move |_| {
         let names = names.value().map(|list| list.names.clone()).unwrap_or_default();
         names.into_iter().map(|name| Suggestion::counted(name.name, name.count)).collect()
@@ -498,7 +478,7 @@ fn ServiceFilter(page: ErrorsState) -> impl IntoView {
 
 #[component]
 fn ErrorTable(page: ErrorsState, list: Arc<ExceptionList>) -> impl IntoView {
-    let slots = Slots::of_window(&list.window);
+    let buckets = TimeBuckets::from_window(&list.window);
     let order = page.order;
     let rows = Memo::new(move |_| page.rows());
     let is_empty = move || rows.with(Vec::is_empty);
@@ -506,7 +486,7 @@ fn ErrorTable(page: ErrorsState, list: Arc<ExceptionList>) -> impl IntoView {
         let range = page.window.get().range();
         rows.get()
             .into_iter()
-            .map(|row| view! { <ErrorLine page row slots range /> })
+            .map(|row| view! { <ErrorLine page row buckets range /> })
             .collect_view()
     };
     view! {
@@ -539,14 +519,19 @@ fn ErrorTable(page: ErrorsState, list: Arc<ExceptionList>) -> impl IntoView {
 }
 
 #[component]
-fn ErrorLine(page: ErrorsState, row: ErrorRow, slots: Slots, range: TimeRange) -> impl IntoView {
+fn ErrorLine(
+    page: ErrorsState,
+    row: ErrorRow,
+    buckets: TimeBuckets,
+    range: TimeRange,
+) -> impl IntoView {
     let group = row.group.clone();
     let id = group.id.clone();
     let is_open = {
         let id = id.clone();
         Memo::new(move |_| page.open.with(|open| open.as_ref() == Some(&id)))
     };
-    let (bars, ends_open) = (slots.counts(&group.steps), slots.ends_open());
+    let (bars, is_last_partial) = (buckets.counts(&group.steps), buckets.is_last_partial());
     let now = browser::now();
     let first = {
         let zone = browser::zone_minutes(group.first_seen_unix_nano);
@@ -562,7 +547,7 @@ fn ErrorLine(page: ErrorsState, row: ErrorRow, slots: Slots, range: TimeRange) -
     // On a narrow screen it stands below the name, in place of two columns.
     let second: Vec<String> = [&group.service, &group.operation, &group.message]
         .into_iter()
-        .map(|part| figures::cut(part, 100))
+        .map(|part| number_format::truncate(part, 100))
         .filter(|part| !part.is_empty())
         .collect();
     let second = second.join(" · ");
@@ -596,21 +581,21 @@ fn ErrorLine(page: ErrorsState, row: ErrorRow, slots: Slots, range: TimeRange) -
                 </button>
                 <span class="errors-second" title=second.clone()>{second.clone()}</span>
             </td>
-            <td class="grow mono errors-message" title=figures::cut(&group.message, 2_000)>
-                {figures::cut(&group.message, 240)}
+            <td class="grow mono errors-message" title=number_format::truncate(&group.message, 2_000)>
+                {number_format::truncate(&group.message, 240)}
             </td>
             <td class="errors-where">
                 <a class="plain-link" href=where_href on:click=|event| event.stop_propagation()>
                     <ServiceName service=group.service.clone() />
                 </a>
                 " "
-                <span class="mute" title=group.operation.clone()>{figures::cut(&group.operation, 40)}</span>
+                <span class="mute" title=group.operation.clone()>{number_format::truncate(&group.operation, 40)}</span>
             </td>
             <td class="num">{format::count(group.count)}</td>
             <td class="num was">{before}</td>
             <td class="num">{change}</td>
             <td class="errors-spark">
-                <SparkBars values=bars ends_open tone label="Exceptions over time" />
+                <SparkBars values=bars is_last_partial tone label="Exceptions over time" />
             </td>
             <td class="num wide">{first}</td>
             <td class="num">{last}</td>
@@ -619,10 +604,10 @@ fn ErrorLine(page: ErrorsState, row: ErrorRow, slots: Slots, range: TimeRange) -
     }
 }
 
-/// The change of a kind against the time before, in a word or a factor; of one that follows from
-/// another service, the name of that one.
+/// The change of a kind against the time before, in a word or a factor; of one that came or grew
+/// with its source, the service of that one.
 fn change_view(row: &ErrorRow) -> AnyView {
-    if let Some(source) = &row.source {
+    if let Some(source) = row.grown_source() {
         let service = format::service(&source.service);
         let title = format!(
             "{service} has the same exception, and its own change is behind that of {}",
@@ -631,18 +616,19 @@ fn change_view(row: &ErrorRow) -> AnyView {
         return view! {
             <span class="mute errors-follows" title=title>
                 "follows "
-                <span class="errors-source-name">{figures::cut(service, 30)}</span>
+                <span class="errors-source-name">{number_format::truncate(service, 30)}</span>
             </span>
         }
         .into_any();
     }
-    match (row.group.is_new, row.multiplied(), row.factor()) {
+    match (row.group.is_new, row.multiplied(), row.group.factor) {
         (true, ..) => view! { <Badge tone=Tone::Error>"NEW"</Badge> }.into_any(),
         (_, Some(times), _) => {
-            view! { <Badge tone=Tone::Warning>{figures::times(times)}</Badge> }.into_any()
+            view! { <Badge tone=Tone::Warning>{number_format::factor_text(times)}</Badge> }
+                .into_any()
         }
         (_, _, Some(times)) => {
-            view! { <span class="mute">{figures::times(times)}</span> }.into_any()
+            view! { <span class="mute">{number_format::factor_text(times)}</span> }.into_any()
         }
         _ => view! { <span class="mute">"–"</span> }.into_any(),
     }

@@ -15,15 +15,17 @@ use crate::{
     api,
     api::analysis::Analysis,
     api::explored_traces::{ExploredTrace, ExploredTraces},
-    browser, colour,
+    browser,
+    charts::heatmap::{HeatmapState, box_text},
+    colour,
     components::{Chip, EmptyState},
-    drawings::heatmap::{HeatmapState, box_words},
-    keys::use_keys,
     links::HeatmapBox,
-    paged::{ListFacts, ListQuery, ListTrouble, OlderButton, Paged},
+    paged_list::{ListNotices, ListQuery, ListStatus, OlderButton, PagedList},
     shell::{crumb, remember_list, set_crumbs},
+    shortcuts::use_shortcuts,
     url::{
-        ExploreState, Step, TimeRange, TraceFilters, TraceQuestion, UrlQuery, use_go, use_query,
+        ExploreState, History, TimeRange, TraceFilters, TraceListQuery, UrlQuery, use_navigation,
+        use_query,
     },
 };
 
@@ -49,7 +51,7 @@ use span_groups::group_panel;
 use span_table::SpanTable;
 use trace_table::{TraceTable, row_id};
 
-impl ListQuery for TraceQuestion {
+impl ListQuery for TraceListQuery {
     fn range(&self) -> TimeRange {
         self.range
     }
@@ -61,17 +63,17 @@ impl ListQuery for TraceQuestion {
 
 /// The state of the page, with a callback to change it.
 #[derive(Debug, Clone, Copy)]
-pub struct Explored {
+pub struct ExplorePageState {
     state: Memo<ExploreState>,
-    change: Callback<(ExploreState, Step)>,
+    change: Callback<(ExploreState, History)>,
 }
 
-impl Explored {
+impl ExplorePageState {
     /// Changes the state with `edit` and clears the selected row.
     fn edit(self, edit: impl FnOnce(&mut ExploreState)) {
         let mut state = ExploreState { selected: None, ..self.state.get_untracked() };
         edit(&mut state);
-        self.change.run((state, Step::New));
+        self.change.run((state, History::Push));
     }
 
     /// Selects a box of the heatmap that was drawn at `now`, or drops the selected one.
@@ -95,19 +97,20 @@ pub fn ExplorePage() -> impl IntoView {
     let query = use_query();
     let state = Memo::new(move |_| query.with(ExploreState::read));
     remember_list("/explore", query);
-    let question = Memo::new(move |_| state.with(question_of));
+    let list_query = Memo::new(move |_| state.with(narrowed_list_query));
     let filters = Memo::new(move |_| state.with(|state| state.filters.clone()));
     let selected = Memo::new(move |_| state.with(|state| state.selected));
     let is_query = Memo::new(move |_| state.with(|state| state.query.is_some()));
     let is_grouped = Memo::new(move |_| state.with(|state| state.group.is_some()));
-    let paged: Paged<ExploredTraces, TraceQuestion> = Paged::new(question, api::explored_traces);
+    let paged: PagedList<ExploredTraces, TraceListQuery> =
+        PagedList::new(list_query, api::explored_traces);
     let traces = paged.items();
     // Colours are assigned before the rows are drawn, so that they do not depend on the order of
     // rows.
     let traces = Memo::new(move |_| {
         let traces = traces.get();
         let services = traces.iter().flat_map(|found| &found.trace.services);
-        colour::tell_apart(services.map(|one| one.service.as_str()));
+        colour::assign_shades(services.map(|one| one.service.as_str()));
         traces
     });
     let heatmap = HeatmapState::default();
@@ -116,7 +119,7 @@ pub fn ExplorePage() -> impl IntoView {
         pointed.get() || selected.get().is_some() || paged.has_older() || heatmap.is_busy()
     });
     paged.refresh_while_live(held);
-    let go = use_go();
+    let go = use_navigation();
     let open = Callback::new(move |trace: TraceId| {
         // A trace of a list of spans opens at its first matching span.
         let span = state.with_untracked(|state| state.lists_spans).then(|| {
@@ -125,64 +128,64 @@ pub fn ExplorePage() -> impl IntoView {
                 found.spans.first().map(|span| span.span_id)
             })
         });
-        go(&api::trace_address(trace, span.flatten()), Step::New);
+        go(&api::trace_address(trace, span.flatten()), History::Push);
     });
-    let explored = Explored { state, change: use_change(query) };
-    bind_keys(explored, paged, open);
+    let page_state = ExplorePageState { state, change: use_change(query) };
+    bind_keys(page_state, paged, open);
     let is_refused = Memo::new(move |_| is_query.get() && paged.error().is_some());
     let is_explained = Memo::new(move |_| state.with(|state| state.chosen.is_some()));
     let filtered = Callback::new(move |filters: TraceFilters| {
-        explored.edit(|state| state.filters = filters);
+        page_state.edit(|state| state.filters = filters);
     });
     view! {
         <div class="page explore">
             <div class="bar">
                 <FilterBar filters on_change=filtered>
-                    {move || box_chip(explored)}
+                    {move || box_chip(page_state)}
                 </FilterBar>
                 <div class="bar-end">
-                    <ListFacts paged held />
-                    <QuerySwitch explored />
+                    <ListStatus paged held />
+                    <QuerySwitch page_state />
                 </div>
             </div>
-            <QueryBox explored error=Signal::derive(move || paged.error()) />
+            <QueryBox page_state error=Signal::derive(move || paged.error()) />
             // The query box shows why a query is refused.
             <Show when=move || !is_refused.get()>
                 <div class="explore-panels" class:is-split=move || is_explained.get()>
-                    {latency_panel(explored, heatmap, held)} {explain_panel(explored)}
+                    {latency_panel(page_state, heatmap, held)} {explain_panel(page_state)}
                 </div>
-                {compare_panel(explored)}
+                {compare_panel(page_state)}
             </Show>
-            <ListTools explored total=Signal::derive(move || paged.total()) />
-            <Show when=move || is_grouped.get() && !is_query.get()>{group_panel(explored)}</Show>
+            <ListTools page_state total=Signal::derive(move || paged.total()) />
+            <Show when=move || is_grouped.get() && !is_query.get()>{group_panel(page_state)}</Show>
             <Show when=move || !is_grouped.get() || is_query.get()>
-                <ListTrouble paged />
-                <TraceList traces explored paged pointed on_open=open />
-                <Nothing paged state />
+                <ListNotices paged />
+                <TraceList traces page_state paged pointed on_open=open />
+                <EmptyTraceList paged state />
             </Show>
         </div>
     }
 }
 
 /// Returns a callback that changes the state. Other parameters of the address stay as they are.
-fn use_change(query: Memo<UrlQuery>) -> Callback<(ExploreState, Step)> {
-    let go = use_go();
-    Callback::new(move |(state, step): (ExploreState, Step)| {
+fn use_change(query: Memo<UrlQuery>) -> Callback<(ExploreState, History)> {
+    let go = use_navigation();
+    Callback::new(move |(state, history): (ExploreState, History)| {
         let address = query.with_untracked(|query| {
             let mut next = state.write().with_switches_of(query);
             // Open panels stay open while they have content.
             next.set(compare_box::OPEN, query.get(compare_box::OPEN));
             next
         });
-        go(&address.on("/explore"), step);
+        go(&address.on("/explore"), history);
     })
 }
 
 /// The box as a chip. Editing and removing drop it.
-fn box_chip(explored: Explored) -> Option<impl IntoView> {
-    let chosen = explored.state.with(|state| state.chosen)?;
-    let drop_box = Callback::new(move |()| explored.drop_box());
-    let value = box_words(chosen, browser::now());
+fn box_chip(page_state: ExplorePageState) -> Option<impl IntoView> {
+    let chosen = page_state.state.with(|state| state.chosen)?;
+    let drop_box = Callback::new(move |()| page_state.drop_box());
+    let value = box_text(chosen, browser::now());
     Some(view! {
         <Chip name="box".to_owned() relation="=" value on_edit=drop_box on_remove=drop_box />
     })
@@ -190,20 +193,20 @@ fn box_chip(explored: Explored) -> Option<impl IntoView> {
 
 /// Returns the query of the list. A box narrows a TraceQL query to its durations, as it narrows
 /// filters.
-fn question_of(state: &ExploreState) -> TraceQuestion {
-    let question = state.question();
-    let Some((query, chosen)) = question.query.as_ref().zip(question.chosen) else {
-        return question;
+fn narrowed_list_query(state: &ExploreState) -> TraceListQuery {
+    let list_query = state.list_query();
+    let Some((query, chosen)) = list_query.query.as_ref().zip(list_query.chosen) else {
+        return list_query;
     };
     // A TraceQL query takes no longer duration.
     let longest = chosen.longest.0.min(i64::MAX.unsigned_abs());
     let shortest = chosen.shortest.0;
     let query = format!("{query} | {{ duration >= {shortest}ns && duration <= {longest}ns }}");
-    TraceQuestion { query: Some(query), ..question }
+    TraceListQuery { query: Some(query), ..list_query }
 }
 
 /// Selects the spans that a query matches, or that the filters match except the excluding ones.
-fn asked_spans(asked: Analysis, filters: &TraceFilters, query: Option<&str>) -> Analysis {
+fn with_span_filters(asked: Analysis, filters: &TraceFilters, query: Option<&str>) -> Analysis {
     match query {
         Some(query) => asked.with("q", query),
         None => asked.with_filters(filters),
@@ -214,14 +217,14 @@ fn asked_spans(asked: Analysis, filters: &TraceFilters, query: Option<&str>) -> 
 #[component]
 fn TraceList(
     traces: Memo<Arc<Vec<ExploredTrace>>>,
-    explored: Explored,
-    paged: Paged<ExploredTraces, TraceQuestion>,
+    page_state: ExplorePageState,
+    paged: PagedList<ExploredTraces, TraceListQuery>,
     /// Set while the pointer is over the rows.
     pointed: RwSignal<bool>,
     on_open: Callback<TraceId>,
 ) -> impl IntoView {
     let has_rows = Memo::new(move |_| traces.with(|traces| !traces.is_empty()));
-    let lists_spans = Memo::new(move |_| explored.state.with(|state| state.lists_spans));
+    let lists_spans = Memo::new(move |_| page_state.state.with(|state| state.lists_spans));
     view! {
         <Show when=move || has_rows.get()>
             <div
@@ -232,9 +235,9 @@ fn TraceList(
             >
                 <Show
                     when=move || lists_spans.get()
-                    fallback=move || view! { <TraceTable traces explored on_open /> }
+                    fallback=move || view! { <TraceTable traces page_state on_open /> }
                 >
-                    <SpanTable traces explored />
+                    <SpanTable traces page_state />
                 </Show>
             </div>
             <OlderButton paged />
@@ -243,17 +246,17 @@ fn TraceList(
 }
 
 fn bind_keys(
-    explored: Explored,
-    paged: Paged<ExploredTraces, TraceQuestion>,
+    page_state: ExplorePageState,
+    paged: PagedList<ExploredTraces, TraceListQuery>,
     open: Callback<TraceId>,
 ) {
-    let Explored { state, change } = explored;
+    let ExplorePageState { state, change } = page_state;
     let traces = paged.items();
     let select = move |selected: Option<TraceId>| {
         let state = ExploreState { selected, ..state.get_untracked() };
-        change.run((state, Step::Replace));
+        change.run((state, History::Replace));
         if let Some(trace) = selected {
-            browser::reveal(&row_id(trace));
+            browser::scroll_into_view(&row_id(trace));
         }
     };
     let by = move |step: isize| {
@@ -264,7 +267,7 @@ fn bind_keys(
             traces.get(next.min(traces.len().saturating_sub(1))).map(|found| found.trace.trace_id)
         })
     };
-    let (keys, group) = (use_keys(), "Explore");
+    let (keys, group) = (use_shortcuts(), "Explore");
     for (key, step) in [("j", 1), ("ArrowDown", 1), ("k", -1), ("ArrowUp", -1)] {
         let label = if step > 0 { "Next trace" } else { "Previous trace" };
         keys.bind(key, label, group, move || select(by(step)));
@@ -278,7 +281,7 @@ fn bind_keys(
         let (selected, chosen) = state.with_untracked(|state| (state.selected, state.chosen));
         match (selected, chosen) {
             (Some(_), _) => select(None),
-            (None, Some(_)) => explored.drop_box(),
+            (None, Some(_)) => page_state.drop_box(),
             (None, None) => paged.stop(),
         }
     });
@@ -287,8 +290,8 @@ fn bind_keys(
 /// An empty result: the filters and the time range that may be the reason, each with a button that
 /// removes it.
 #[component]
-fn Nothing(
-    paged: Paged<ExploredTraces, TraceQuestion>,
+fn EmptyTraceList(
+    paged: PagedList<ExploredTraces, TraceListQuery>,
     state: Memo<ExploreState>,
 ) -> impl IntoView {
     let empty = Memo::new(move |_| paged.is_empty());
@@ -325,7 +328,7 @@ fn Nothing(
 mod tests {
     use tidings_proto::{DurationNanos, UnixNanos};
 
-    use super::{ExploreState, HeatmapBox, question_of};
+    use super::{ExploreState, HeatmapBox, narrowed_list_query};
 
     #[test]
     fn a_box_narrows_a_query_to_its_durations() {
@@ -337,13 +340,13 @@ mod tests {
         };
         let query = Some("{ } >> { }".to_owned());
         let unboxed = ExploreState { query, ..ExploreState::default() };
-        assert_eq!(question_of(&unboxed), unboxed.question());
+        assert_eq!(narrowed_list_query(&unboxed), unboxed.list_query());
         let boxed = ExploreState { chosen: Some(chosen), ..unboxed };
         assert_eq!(
-            question_of(&boxed).query.as_deref(),
+            narrowed_list_query(&boxed).query.as_deref(),
             Some("{ } >> { } | { duration >= 80ns && duration <= 9223372036854775807ns }")
         );
         let filtered = ExploreState { query: None, ..boxed };
-        assert_eq!(question_of(&filtered), filtered.question());
+        assert_eq!(narrowed_list_query(&filtered), filtered.list_query());
     }
 }

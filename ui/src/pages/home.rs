@@ -12,26 +12,26 @@ use tidings_proto::api::ChangeReport;
 use super::connect::WelcomeUntilData;
 use crate::{
     api::analysis::changes,
-    asked::use_asked_time,
     components::{
         EmptyState, ErrorState, LoadingRows, ReportSentence, Segment, Segments, WatchedRequest,
-        compared_words,
+        compared_text,
     },
     format,
-    keys::use_row_keys,
     links::use_links,
-    remote::Remote,
+    page_time::use_page_time,
+    request_state::RequestState,
     shell::{crumb, set_crumbs, use_server},
-    url::{Step, TimeRange, use_edit_query, use_go, use_query},
+    shortcuts::use_row_shortcuts,
+    url::{History, TimeRange, use_edit_query, use_navigation, use_query},
 };
 
 mod arrivals;
 mod change_table;
-mod fresh;
+mod new_findings;
 
 use arrivals::{arrivals_card, doctor_card};
 use change_table::{ROW, address_of, change_table};
-use fresh::{fresh_exceptions, fresh_patterns};
+use new_findings::{new_exceptions, new_log_patterns};
 
 /// The page.
 #[component]
@@ -43,8 +43,8 @@ pub fn HomePage() -> impl IntoView {
         known.copied().flatten().or_else(|| server.status().map(|status| status.has_data))
     });
     let failed = move || {
-        let error = server.remote().error().filter(|_| has_data.get().is_none());
-        let retry = Callback::new(move |()| server.ask());
+        let error = server.request_state().error().filter(|_| has_data.get().is_none());
+        let retry = Callback::new(move |()| server.refresh());
         error.map(|error| {
             let name = "The state of the server";
             view! { <div class="page"><ErrorState name error on_retry=retry /></div> }
@@ -66,8 +66,8 @@ fn Changes() -> impl IntoView {
     set_crumbs(crumb("Home"));
     let links = use_links();
     let query = use_query();
-    let time = use_asked_time();
-    let report = Remote::new(move || Some(changes(&time.analysis())));
+    let time = use_page_time();
+    let report = RequestState::new(move || Some(changes(&time.analysis())));
     time.refresh_while_live(move || report.pending());
     let services = Memo::new(move |_| query.with(|query| query.get("by") == Some("services")));
     let groups = Memo::new(move |_| {
@@ -76,14 +76,14 @@ fn Changes() -> impl IntoView {
         Some(groups.clone())
     });
     let count = Memo::new(move |_| groups.with(|groups| groups.as_ref().map_or(0, Vec::len)));
-    let go = use_go();
-    let marked = use_row_keys("Home", ROW, count, move |at| {
+    let go = use_navigation();
+    let marked = use_row_shortcuts("Home", ROW, count, move |at| {
         let address = groups.with_untracked(|groups| {
             let group = groups.as_ref()?.get(at)?;
             Some(address_of(group, links.get_untracked()))
         });
         if let Some(address) = address {
-            go(&address, Step::New);
+            go(&address, History::Push);
         }
     });
     let times = move || report.value().map(|report| times_of(&report));
@@ -94,7 +94,7 @@ fn Changes() -> impl IntoView {
     let table = move || {
         let (report, groups) = (report.value()?, groups.get()?);
         Some(if groups.is_empty() {
-            quiet(&report).into_any()
+            no_traffic(&report).into_any()
         } else {
             change_table(&report, &groups, marked, links.get()).into_any()
         })
@@ -119,8 +119,8 @@ fn Changes() -> impl IntoView {
                 <div class:is-stale=is_stale>{table}</div>
             </div>
             <aside class="panel-stack" aria-label="Arriving">
-                {arrivals_card()} {doctor_card()} {fresh_exceptions(report, links)}
-                {fresh_patterns(report, time, links)}
+                {arrivals_card()} {doctor_card()} {new_exceptions(report, links)}
+                {new_log_patterns(report, time, links)}
             </aside>
         </div>
     }
@@ -129,36 +129,41 @@ fn Changes() -> impl IntoView {
 /// Returns the time of the report and its baseline, in words.
 fn times_of(report: &ChangeReport) -> String {
     let baseline = report.baseline;
-    let times = compared_words(report.window, (baseline.start_unix_nano, baseline.end_unix_nano));
-    format!("{times}; changed rows count since their change")
+    let times = compared_text(report.window, (baseline.start_unix_nano, baseline.end_unix_nano));
+    format!("{times}; changed rows since they changed")
 }
 
-/// The choice of transactions or services, with the number of each.
-fn choice(report: Remote<ChangeReport>, services: Memo<bool>) -> impl IntoView {
+/// The choice of transactions or services, with the number of each. Endpoints without spans are
+/// listed and counted with the services.
+fn choice(report: RequestState<ChangeReport>, services: Memo<bool>) -> impl IntoView {
     let edit = use_edit_query();
     let segments = Memo::new(move |_| {
-        let (types, services) = report
-            .value()
-            .map_or((0, 0), |report| (report.transaction_count, report.service_count));
+        let report = report.value();
+        let report = report.as_deref();
+        let types = report.map_or(0, |report| report.transaction_count);
+        let services = report.map_or(0, |report| report.service_count);
+        let has_endpoints =
+            report.is_some_and(|report| report.services.iter().any(|group| group.uninstrumented));
+        let name = if has_endpoints { "Services and endpoints" } else { "Services" };
         vec![
             Segment::new("transactions", format!("Transactions {}", format::count(types))),
-            Segment::new("services", format!("Services {}", format::count(services))),
+            Segment::new("services", format!("{name} {}", format::count(services))),
         ]
     });
     let chosen =
         Memo::new(move |_| if services.get() { "services" } else { "transactions" }.to_owned());
     let choose = Callback::new(move |which: &'static str| {
-        edit(Step::Replace, &|query| query.set("by", (which == "services").then_some(which)));
+        edit(History::Replace, &|query| query.set("by", (which == "services").then_some(which)));
     });
     view! { <Segments label="What is listed" segments chosen on_choose=choose /> }
 }
 
 /// A window without calls: a link to a time with calls.
-fn quiet(report: &Arc<ChangeReport>) -> impl IntoView + use<> {
+fn no_traffic(report: &Arc<ChangeReport>) -> impl IntoView + use<> {
     let length = report.window.end_unix_nano.since(report.window.start_unix_nano);
     let edit = use_edit_query();
     let longer = move |_| {
-        edit(Step::New, &|query| TimeRange::Last { seconds: 86_400 }.write(query));
+        edit(History::Push, &|query| TimeRange::Last { seconds: 86_400 }.write(query));
     };
     view! {
         <EmptyState title="No transaction in this time">

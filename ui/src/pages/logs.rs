@@ -17,15 +17,15 @@ use crate::{
         self, Request,
         analysis::{Analysis, log_histogram},
     },
-    asked::{AskedTime, use_asked_time},
     browser, colour,
     components::{EmptyState, Segment, Segments},
     format,
-    keys::use_keys,
-    paged::{ListFacts, ListQuery, ListTrouble, OlderButton, Paged},
-    remote::Remote,
+    page_time::{PageTime, use_page_time},
+    paged_list::{ListNotices, ListQuery, ListStatus, OlderButton, PagedList},
+    request_state::RequestState,
     shell::{crumb, remember_list, set_crumbs},
-    url::{LogListing, LogState, Step, TimeRange, UrlQuery, use_go, use_query},
+    shortcuts::use_shortcuts,
+    url::{History, LogListing, LogState, TimeRange, UrlQuery, use_navigation, use_query},
 };
 
 pub mod differences;
@@ -42,7 +42,7 @@ mod query_terms;
 
 use differences::LogDifferences;
 use facets::Facets;
-use histogram::{LogHistogramCard, WalkedSteps};
+use histogram::{LogHistogramCard, StepSelection};
 use live_tail::{Tail, TailNote, TailToggle, use_tailing};
 use log_filters::LogFilters;
 use log_list::{LinkedRecord, LogList, row_id};
@@ -62,12 +62,12 @@ pub fn LogsPage() -> impl IntoView {
     let query = use_query();
     let state = Memo::new(move |_| query.with(LogState::read));
     remember_list("/logs", query);
-    let asked = Memo::new(move |_| state.with(LogState::closed));
-    let filters = Memo::new(move |_| state.with(|state| state.opened(None)));
+    let asked = Memo::new(move |_| state.with(LogState::without_open_record));
+    let filters = Memo::new(move |_| state.with(|state| state.with_open_record(None)));
     let open = Memo::new(move |_| state.with(|state| state.open.clone()));
     let listing = Memo::new(move |_| state.with(|state| state.view));
-    let paged: Paged<LogSearchResult, LogState> = Paged::new(asked, api::logs);
-    let time = use_asked_time();
+    let paged: PagedList<LogSearchResult, LogState> = PagedList::new(asked, api::logs);
+    let time = use_page_time();
     let pointed = RwSignal::new(false);
     // Rows must not move while they are read or copied.
     let selecting = browser::use_text_selected();
@@ -75,15 +75,15 @@ pub fn LogsPage() -> impl IntoView {
     let held = Memo::new(move |_| read.get() || paged.has_older());
     let tailing = use_tailing();
     let tail = Tail::new(tailing, asked, read, move || paged.refresh());
-    let histogram = recounted(time, move |analysis| {
+    let histogram = use_refreshed_analysis(time, move |analysis| {
         log_histogram(&asked.with(|state| analysis.with_log_filters(state)))
     });
-    let (walked, choosing) = (RwSignal::new(WalkedSteps::None), RwSignal::new(false));
+    let (walked, choosing) = (RwSignal::new(StepSelection::None), RwSignal::new(false));
     time.refresh_while_live(move || selecting.get() || choosing.get() || walked.get().is_some());
     let logs = tail.above(paged.items());
     let logs = Memo::new(move |_| {
         let logs = logs.get();
-        colour::tell_apart(logs.iter().map(|log| log.service.as_str()));
+        colour::assign_shades(logs.iter().map(|log| log.service.as_str()));
         logs
     });
     paged.refresh_while_live(Memo::new(move |_| held.get() || tailing.get()));
@@ -95,7 +95,7 @@ pub fn LogsPage() -> impl IntoView {
             <div class="bar">
                 <LogFilters state=filters on_change=change />
                 <div class="logs-tools">
-                    <LogFacts paged held tail histogram />
+                    <LogFacts paged held tail histogram is_lines />
                     <ListingSwitch state change />
                     <TailToggle />
                 </div>
@@ -108,13 +108,13 @@ pub fn LogsPage() -> impl IntoView {
                     <Show
                         when=move || is_lines.get()
                         fallback=move || if listing.get() == LogListing::Differences {
-                            view! { <LogDifferences question=filters time open change /> }.into_any()
+                            view! { <LogDifferences list_query=filters time open change /> }.into_any()
                         } else {
-                            view! { <LogPatterns question=filters time open change /> }.into_any()
+                            view! { <LogPatterns list_query=filters time open change /> }.into_any()
                         }
                     >
                         <Lines paged logs state pointed change />
-                        <Nothing paged logs asked />
+                        <EmptyLogList paged logs asked />
                     </Show>
                 </div>
             </div>
@@ -122,19 +122,21 @@ pub fn LogsPage() -> impl IntoView {
     }
 }
 
-/// The total: that of the search, or that of the chart once a tail has changed the list.
+/// The total: that of the search of lines, or that of the chart once a tail has changed the list and
+/// in views that read no lines.
 #[component]
 fn LogFacts(
-    paged: Paged<LogSearchResult, LogState>,
+    paged: PagedList<LogSearchResult, LogState>,
     held: Memo<bool>,
     tail: Tail,
-    histogram: Remote<LogHistogram>,
+    histogram: RequestState<LogHistogram>,
+    is_lines: Memo<bool>,
 ) -> impl IntoView {
-    let is_tail = Memo::new(move |_| tail.is_shown());
+    let is_counted = Memo::new(move |_| tail.is_shown() || !is_lines.get());
     view! {
-        <Show when=move || is_tail.get() fallback=move || view! { <ListFacts paged held /> }>
+        <Show when=move || is_counted.get() fallback=move || view! { <ListStatus paged held /> }>
             <div class="facts" role="status">
-                {move || histogram.value().map(|histogram| counted_words(&histogram))}
+                {move || histogram.value().map(|histogram| counted_text(&histogram))}
             </div>
         </Show>
     }
@@ -143,16 +145,16 @@ fn LogFacts(
 /// The records as lines, with the one that the address names and the state of the search.
 #[component]
 fn Lines(
-    paged: Paged<LogSearchResult, LogState>,
+    paged: PagedList<LogSearchResult, LogState>,
     logs: Memo<Arc<Vec<LogView>>>,
     state: Memo<LogState>,
     /// Set while the pointer is on the list.
     pointed: RwSignal<bool>,
-    change: Callback<(LogState, Step)>,
+    change: Callback<(LogState, History)>,
 ) -> impl IntoView {
     view! {
         <LinkedRecord state logs ready=paged change />
-        <ListTrouble paged />
+        <ListNotices paged />
         <Show when=move || logs.with(|logs| !logs.is_empty())>
             <div
                 class="card logs-card"
@@ -170,20 +172,20 @@ fn Lines(
 /// Requests an analysis of the matching records now, whenever a signal that `request` reads
 /// changes, and whenever the page's time advances. The latter waits while the last request is in
 /// progress.
-fn recounted<T: DeserializeOwned + Send + Sync + 'static>(
-    time: AskedTime,
+fn use_refreshed_analysis<T: DeserializeOwned + Send + Sync + 'static>(
+    time: PageTime,
     request: impl Fn(Analysis) -> Request<T> + 'static,
-) -> Remote<T> {
-    let remote = Remote::new(move || Some(request(untrack(|| time.analysis()))));
+) -> RequestState<T> {
+    let state = RequestState::new(move || Some(request(untrack(|| time.analysis()))));
     Effect::new(move |_| {
         let _advanced = time.now();
-        remote.refresh_when_idle();
+        state.refresh_when_idle();
     });
-    remote
+    state
 }
 
 /// Returns the number of records in the chart, and the moment of the count.
-fn counted_words(histogram: &LogHistogram) -> String {
+fn counted_text(histogram: &LogHistogram) -> String {
     let is_complete = histogram.searched.complete;
     let relation = if is_complete { TotalRelation::Exact } else { TotalRelation::AtLeast };
     let end = histogram.window.end_unix_nano;
@@ -196,9 +198,9 @@ fn counted_words(histogram: &LogHistogram) -> String {
 
 /// Returns a callback that changes the state. Other parameters of the address, as switches and
 /// facets, stay.
-fn use_change(query: Memo<UrlQuery>) -> Callback<(LogState, Step)> {
-    let go = use_go();
-    Callback::new(move |(state, step): (LogState, Step)| {
+fn use_change(query: Memo<UrlQuery>) -> Callback<(LogState, History)> {
+    let go = use_navigation();
+    Callback::new(move |(state, history): (LogState, History)| {
         let address = query.with_untracked(|query| {
             let mut next = state.write().with_switches_of(query);
             for name in ["facet", "sort", "json"] {
@@ -206,13 +208,13 @@ fn use_change(query: Memo<UrlQuery>) -> Callback<(LogState, Step)> {
             }
             next
         });
-        go(&address.on("/logs"), step);
+        go(&address.on("/logs"), history);
     })
 }
 
 /// The switch between lines, patterns and differences.
 #[component]
-fn ListingSwitch(state: Memo<LogState>, change: Callback<(LogState, Step)>) -> impl IntoView {
+fn ListingSwitch(state: Memo<LogState>, change: Callback<(LogState, History)>) -> impl IntoView {
     const LISTINGS: [(LogListing, &str, &str); 3] = [
         (LogListing::Lines, "lines", "Lines"),
         (LogListing::Patterns, "patterns", "Patterns"),
@@ -225,12 +227,12 @@ fn ListingSwitch(state: Memo<LogState>, change: Callback<(LogState, Step)>) -> i
     let choose = move |name: &'static str| {
         let found = LISTINGS.iter().find(|(_, known, _)| *known == name);
         let view = found.map_or_else(LogListing::default, |(listing, ..)| *listing);
-        let state = LogState { view, ..state.get_untracked().opened(None) };
-        change.run((state, Step::New));
+        let state = LogState { view, ..state.get_untracked().with_open_record(None) };
+        change.run((state, History::Push));
     };
     let segments = LISTINGS.map(|(_, name, words)| Segment::new(name, words)).to_vec();
     let next = move || choose(LISTINGS[(state.with_untracked(place) + 1) % LISTINGS.len()].1);
-    use_keys().bind("p", "Lines, patterns or differences", "Logs", next);
+    use_shortcuts().bind("p", "Lines, patterns or differences", "Logs", next);
     view! {
         <Segments
             label="How records are listed"
@@ -244,14 +246,14 @@ fn ListingSwitch(state: Memo<LogState>, change: Callback<(LogState, Step)>) -> i
 fn bind_keys(
     state: Memo<LogState>,
     logs: Memo<Arc<Vec<LogView>>>,
-    change: Callback<(LogState, Step)>,
+    change: Callback<(LogState, History)>,
     stop: impl Fn() + 'static,
 ) {
     let open = move |open: Option<(String, u64)>| {
         let shown = open.clone();
-        change.run((state.with_untracked(|state| state.opened(open)), Step::Replace));
+        change.run((state.with_untracked(|state| state.with_open_record(open)), History::Replace));
         if let Some((id, _)) = shown {
-            browser::reveal(&row_id(&id));
+            browser::scroll_into_view(&row_id(&id));
         }
     };
     let by = move |step: isize| {
@@ -263,14 +265,14 @@ fn bind_keys(
             Some((log.id.clone(), log.time_unix_nano.0))
         })
     };
-    let (keys, group) = (use_keys(), "Logs");
+    let (keys, group) = (use_shortcuts(), "Logs");
     keys.bind("j", "Open the next record", group, move || open(by(1)));
     keys.bind("k", "Open the previous record", group, move || open(by(-1)));
     keys.bind("c", "Lines around the record", group, move || {
         let state = state.get_untracked();
         let around = state.around.is_none().then_some(log_around::SIZE);
         if state.open.is_some() {
-            change.run((LogState { around, ..state }, Step::Replace));
+            change.run((LogState { around, ..state }, History::Replace));
         }
     });
     keys.bind("Escape", "Close the record, or stop the search", group, move || {
@@ -280,14 +282,14 @@ fn bind_keys(
             stop();
         }
     });
-    let go = use_go();
+    let go = use_navigation();
     keys.bind("Enter", "Go to the record's trace", group, move || {
         let address = logs.with_untracked(|logs| {
             let now = state.with_untracked(|state| state.open.clone())?;
             logs.iter().find(|log| log.id == now).and_then(api::log_trace_address)
         });
         if let Some(address) = address {
-            go(&address, Step::New);
+            go(&address, History::Push);
         }
     });
 }
@@ -295,8 +297,8 @@ fn bind_keys(
 /// An empty result: the filters and the time range that may be the reason, each with a button that
 /// removes it.
 #[component]
-fn Nothing(
-    paged: Paged<LogSearchResult, LogState>,
+fn EmptyLogList(
+    paged: PagedList<LogSearchResult, LogState>,
     /// The shown records, with those of the tail.
     logs: Memo<Arc<Vec<LogView>>>,
     asked: Memo<LogState>,

@@ -1,16 +1,16 @@
-//! Map: services, what they call, and how that goes.
+//! Map: the service graph with the rate, duration and failures of every edge.
 //!
-//! Owns the questions (the graph of the window, compared with the time before, what changed, the
-//! rates under it, the graph of a trace that lights up) and the address: the focus with its depth,
-//! whether peers are folded, what is picked, the trace. The server finds what is around a focus,
-//! folds peers and judges changes; what the picture shows of it follows in [`map_graph`].
+//! Owns the requests: the graph of the window compared with the baseline, the change report, the
+//! rates below the map, and the graph of a highlighted trace. Owns the address: the focus with its
+//! depth, the folding of peers, the selection and the trace. The server selects the neighbourhood
+//! of a focus, folds peers and judges changes. [`map_graph`] makes the picture of them.
 
 use std::sync::Arc;
 
 use leptos::prelude::*;
 use tidings_proto::{
     TraceId,
-    api::{CallsInStep, ChangeReport, GraphNode, RedResult, ServiceGraph, StatusName},
+    api::{CallsInStep, ChangeReport, GraphNode, NodeKind, RedResult, ServiceGraph, StatusName},
 };
 
 use crate::{
@@ -18,63 +18,64 @@ use crate::{
         Request,
         analysis::{self, Analysis, changes},
     },
-    components::{
-        Badge, EmptyState, LoadingRows, PartialNote, ReportSentence, SentenceGhost, ShorterRange,
-        Tone, WatchedRequest,
-    },
-    drawings::{
-        network::{Network, Pick, Viewport},
-        slots::Slots,
+    charts::{
+        network::{GraphSelection, Network, Viewport},
+        time_buckets::TimeBuckets,
         time_chart::{ChartShape, TimeChart, TimeChartView, ValueUnit},
     },
-    figures, format,
+    components::{
+        Badge, EmptyState, LoadingRows, PartialNote, ReportSentence, SentencePlaceholder,
+        ShorterRange, Tone, WatchedRequest, compared_text,
+    },
+    format,
     format::rates,
-    keys::use_keys,
     links::Links,
-    remote::Remote,
+    number_format,
+    request_state::RequestState,
     shell::{crumb, set_crumbs},
-    url::{Step, UrlQuery, use_edit_query, use_query},
+    shortcuts::use_shortcuts,
+    url::{History, UrlQuery, use_edit_query, use_query},
     window::LiveWindow,
 };
 
 pub mod map_graph;
-mod picked;
+mod selection_panel;
 
 use map_graph::{MapGraph, NodeName};
 
-/// Calls that a focus may be away.
+/// Depths around a focus, in calls.
 const DEPTHS: [u32; 3] = [1, 2, 3];
 
-/// A messaging system with more destinations is one node.
+/// Number of destinations above which a messaging system is folded into one node.
 const FOLDED_ABOVE: u32 = 8;
-/// Destinations of a system that stay single because calls of them fail.
+/// Maximum number of failing destinations of a system that are not folded.
 const FAILING_SINGLE: u32 = 5;
 
-/// The part of the graph that the address asks for, and how.
+/// The part of the graph that the address selects, and its folding.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct MapShape {
+struct MapQuery {
     /// The name of the node in the middle, and the maximum number of calls to others.
     focus: Option<(String, u32)>,
     /// Set when no peers are folded.
-    is_each: bool,
+    is_unfolded: bool,
 }
 
-impl MapShape {
+impl MapQuery {
     fn read(query: &UrlQuery) -> Self {
         let focus = query.get("focus").filter(|name| !name.is_empty()).map(|name| {
             let depth = query.get("depth").and_then(|depth| depth.parse().ok());
             (name.to_owned(), depth.filter(|depth| DEPTHS.contains(depth)).unwrap_or(1))
         });
-        Self { focus, is_each: query.get("each").is_some() }
+        Self { focus, is_unfolded: query.get("each").is_some() }
     }
 
-    /// The question for its graph. Peers of these names stay single.
+    /// Returns the request for its graph. Peers of these names are not folded.
     fn graph(&self, of: Analysis, single: &[String]) -> Request<ServiceGraph> {
         let mut asked = of.with("compare", true);
         if let Some((name, depth)) = &self.focus {
             asked = asked.with("around", name).with("depth", depth);
         }
-        if !self.is_each {
+        if !self.is_unfolded {
             asked = asked.with("fold", FOLDED_ABOVE).with("failing", FAILING_SINGLE);
             asked = single.iter().fold(asked, |asked, name| asked.with("single", name));
         }
@@ -82,20 +83,20 @@ impl MapShape {
     }
 }
 
-/// An edit of the address: how it enters the history, the change, and the names to write.
-type QueryEdit = (Step, fn(&mut UrlQuery, &[String]), Vec<String>);
+/// An edit of the address: its effect on the history, the change, and the names to write.
+type QueryEdit = (History, fn(&mut UrlQuery, &[String]), Vec<String>);
 
-/// The page's questions and its state.
+/// The requests and the state of the page.
 #[derive(Debug, Clone, Copy)]
 struct MapPageState {
     window: LiveWindow,
-    now: Remote<ServiceGraph>,
-    /// Changes and the culprit behind them: the same question that Home asks.
-    report: Remote<ChangeReport>,
-    shape: Memo<MapShape>,
+    now: RequestState<ServiceGraph>,
+    /// The change report with its culprit: the same request as Home's.
+    report: RequestState<ChangeReport>,
+    shape: Memo<MapQuery>,
     focus: Memo<Option<(NodeName, u32)>>,
     shown: Memo<Option<Arc<MapGraph>>>,
-    picked: Memo<Option<Pick>>,
+    picked: Memo<Option<GraphSelection>>,
     edit: Callback<QueryEdit>,
 }
 
@@ -107,23 +108,23 @@ impl MapPageState {
             query.with(|query| query.get("trace").and_then(|id| id.parse::<TraceId>().ok()))
         });
         let of_trace =
-            Remote::<ServiceGraph>::new(move || trace.get().map(analysis::graph_of_trace));
+            RequestState::<ServiceGraph>::new(move || trace.get().map(analysis::graph_of_trace));
         let lit = move || trace.get().and_then(|_| of_trace.value());
-        let report = window.ask_slowly(|window| Some(changes(&window.analysis())));
-        let shape = Memo::new(move |_| query.with(MapShape::read));
+        let report = window.request_slowly(|window| Some(changes(&window.analysis())));
+        let shape = Memo::new(move |_| query.with(MapQuery::read));
         let named = Memo::new(move |_| {
             let report = report.value();
             let headline = report.as_ref().and_then(|report| report.headline.as_ref());
-            map_graph::named_peers(headline, lit().as_deref())
+            map_graph::unfolded_peers(headline, lit().as_deref())
         });
-        let now = window.ask(move |window| {
+        let now = window.request(move |window| {
             let single = named.get();
             Some(shape.get().graph(window.analysis(), &single))
         });
         let focus = Memo::new(move |_| {
             let (name, depth) = shape.get().focus?;
             let (name, graph) = (NodeName::read(&name), now.value());
-            Some((graph.map_or(name.clone(), |graph| name.among(&graph.nodes)), depth))
+            Some((graph.map_or(name.clone(), |graph| name.resolve_kind(&graph.nodes)), depth))
         });
         let shown = Memo::new(move |_| {
             let now = now.value()?;
@@ -143,10 +144,10 @@ impl MapPageState {
         Self { window, now, report, shape, focus, shown, picked, edit }
     }
 
-    fn pick(self, pick: Option<Pick>) {
+    fn pick(self, pick: Option<GraphSelection>) {
         let names = self.shown.get_untracked().and_then(|graph| match pick? {
-            Pick::Node(node) => Some(vec![graph.names.get(node as usize)?.write()]),
-            Pick::Edge(edge) => {
+            GraphSelection::Node(node) => Some(vec![graph.names.get(node as usize)?.write()]),
+            GraphSelection::Edge(edge) => {
                 let edge = graph.network.edges.get(edge as usize)?;
                 let name = |node: u32| graph.names.get(node as usize).map(NodeName::write);
                 Some(vec![name(edge.from)?, name(edge.to)?])
@@ -163,7 +164,7 @@ impl MapPageState {
                 _ => {}
             }
         };
-        self.edit.run((Step::Replace, write, names.unwrap_or_default()));
+        self.edit.run((History::Replace, write, names.unwrap_or_default()));
     }
 
     fn focus_on(self, name: Option<&NodeName>, depth: u32) {
@@ -175,18 +176,18 @@ impl MapPageState {
                 query.push("depth", depth);
             }
         };
-        self.edit.run((Step::New, write, names));
+        self.edit.run((History::Push, write, names));
     }
 }
 
-fn read_pick(query: &UrlQuery, shown: &MapGraph, nodes: &[GraphNode]) -> Option<Pick> {
-    let node = |key| shown.place(&NodeName::read(query.get(key)?).among(nodes));
+fn read_pick(query: &UrlQuery, shown: &MapGraph, nodes: &[GraphNode]) -> Option<GraphSelection> {
+    let node = |key| shown.index_of(&NodeName::read(query.get(key)?).resolve_kind(nodes));
     if let Some(node) = node("node") {
-        return Some(Pick::Node(node));
+        return Some(GraphSelection::Node(node));
     }
     let (caller, callee) = (node("caller")?, node("callee")?);
     let edge = shown.network.edges.iter().position(|edge| (edge.from, edge.to) == (caller, callee));
-    edge.and_then(|edge| u32::try_from(edge).ok()).map(Pick::Edge)
+    edge.and_then(|edge| u32::try_from(edge).ok()).map(GraphSelection::Edge)
 }
 
 /// The page.
@@ -196,8 +197,8 @@ pub fn MapPage() -> impl IntoView {
     set_crumbs(crumb("Map"));
     let page = MapPageState::follow();
     let view = RwSignal::new(None::<Viewport>);
-    // Another part of the map is looked at from its own place.
-    Effect::new(move |before: Option<MapShape>| {
+    // Another part of the map has its own viewport.
+    Effect::new(move |before: Option<MapQuery>| {
         let shape = page.shape.get();
         if before.is_some_and(|before| before != shape) {
             view.set(None);
@@ -209,7 +210,7 @@ pub fn MapPage() -> impl IntoView {
     let picture = move || {
         let shown = page.shown.get()?;
         if shown.network.nodes.is_empty() {
-            return Some(nothing(page).into_any());
+            return Some(empty_map(page).into_any());
         }
         let graph = Arc::clone(&shown.network);
         let picked = page.picked;
@@ -227,20 +228,37 @@ pub fn MapPage() -> impl IntoView {
             </Show>
             <div class="map-body" class:has-panel=move || has_panel.get()>
                 <section class="card map-picture" aria-label="Map">{picture}</section>
-                <Show when=move || has_panel.get()>{picked::picked_panel(page)}</Show>
+                <Show when=move || has_panel.get()>{selection_panel::selection_panel(page)}</Show>
             </div>
-            <p class="map-legend">
-                <span class="graph-key is-failed">"fails more or takes longer than before"</span>
-                <span class="graph-key is-message">"messages"</span>
-                <span class="mute">"Wider lines are more calls. Dashed boxes send no spans."</span>
-            </p>
+            {legend(page)}
             {scrubber(page)}
         </div>
     }
 }
 
+/// The meaning of the colours, lines and numbers of the picture.
+fn legend(page: MapPageState) -> impl IntoView {
+    let has_culprit = Memo::new(move |_| {
+        let shown = page.shown.get();
+        shown.is_some_and(|shown| shown.network.nodes.iter().any(|node| node.is_culprit))
+    });
+    let culprit = move || {
+        has_culprit.get().then_some(" The changed box has its p50 before and since the change.")
+    };
+    view! {
+        <p class="map-legend">
+            <span class="graph-key is-failed">"fails more or takes longer than before"</span>
+            <span class="graph-key is-message">"messages"</span>
+            <span class="mute">
+                "Wider lines are more calls. Dashed boxes send no spans. The bar is the share that failed. Times are p95 of the whole time."
+                {culprit}
+            </span>
+        </p>
+    }
+}
+
 fn bind_keys(page: MapPageState, view: RwSignal<Option<Viewport>>) {
-    let (keys, group) = (use_keys(), "Map");
+    let (keys, group) = (use_shortcuts(), "Map");
     keys.bind("0", "Show the map as at first", group, move || view.set(None));
     keys.bind("Escape", "Close the panel, then leave the focus", group, move || {
         if page.picked.get_untracked().is_some() {
@@ -252,10 +270,10 @@ fn bind_keys(page: MapPageState, view: RwSignal<Option<Viewport>>) {
     keys.bind("f", "Look at what is around the picked node", group, move || {
         let focus =
             page.shown.get_untracked().and_then(|graph| match page.picked.get_untracked()? {
-                Pick::Node(node) => {
+                GraphSelection::Node(node) => {
                     graph.names.get(node as usize).filter(|name| !name.is_folded()).cloned()
                 }
-                Pick::Edge(_) => None,
+                GraphSelection::Edge(_) => None,
             });
         if let Some(focus) = focus {
             page.focus_on(Some(&focus), 1);
@@ -263,18 +281,33 @@ fn bind_keys(page: MapPageState, view: RwSignal<Option<Viewport>>) {
     });
 }
 
-/// The numbers of services and of endpoints.
-fn count_words(graph: &ServiceGraph) -> String {
+/// The numbers of services and of endpoints, with the dashed boxes that `endpointCount` leaves out.
+fn count_text(graph: &ServiceGraph) -> String {
     let services = format::counted(graph.service_count, "service");
-    if graph.endpoint_count == 0 {
-        return services;
+    let counts = match graph.endpoint_count {
+        0 => services,
+        count => format!("{services} and {} without spans", format::counted(count, "endpoint")),
+    };
+    let has_queues = graph.nodes.iter().any(|node| node.kind == NodeKind::Messaging);
+    let has_unknown = graph.nodes.iter().any(map_graph::is_unknown);
+    match (has_queues, has_unknown) {
+        (false, false) => counts,
+        (true, false) => format!("{counts} (queues not counted)"),
+        (false, true) => format!("{counts} (unknown endpoints not counted)"),
+        (true, true) => format!("{counts} (queues and unknown endpoints not counted)"),
     }
-    format!("{services} and {} without spans", format::counted(graph.endpoint_count, "endpoint"))
 }
 
 /// The name, the sentence, the focus.
 fn head(page: MapPageState) -> impl IntoView {
-    let counts = move || page.now.value().map(|graph| count_words(&graph));
+    let counts = move || {
+        let graph = page.now.value()?;
+        let times = page.report.value().map(|report| {
+            let baseline = (report.baseline.start_unix_nano, report.baseline.end_unix_nano);
+            format!(", {}", compared_text(report.window, baseline))
+        });
+        Some(format!("{}{}", count_text(&graph), times.unwrap_or_default()))
+    };
     let missing = move || {
         let graph = page.now.value()?;
         let start = page.window.get().bounds().map(|(start, _)| start);
@@ -301,7 +334,7 @@ fn head(page: MapPageState) -> impl IntoView {
     };
     let sentence = move || {
         if page.report.loading() {
-            return Some(view! { <SentenceGhost /> }.into_any());
+            return Some(view! { <SentencePlaceholder /> }.into_any());
         }
         let (report, links) = (page.report.value()?, Links::within(page.window.get().range()));
         Some(view! { <ReportSentence report links /> }.into_any())
@@ -312,7 +345,7 @@ fn head(page: MapPageState) -> impl IntoView {
                 <h1>"Map"</h1>
                 <span class="mute">{counts}</span>
                 <span class="page-tools">
-                    {move || each_switch(page)} {move || focus_tools(page)}
+                    {move || fold_switch(page)} {move || focus_tools(page)}
                 </span>
             </div>
             {sentence}
@@ -323,20 +356,20 @@ fn head(page: MapPageState) -> impl IntoView {
 }
 
 /// The switch between folded peers and each of them; nothing where none are folded.
-fn each_switch(page: MapPageState) -> Option<impl IntoView> {
-    let is_each = page.shape.get().is_each;
+fn fold_switch(page: MapPageState) -> Option<impl IntoView> {
+    let is_unfolded = page.shape.get().is_unfolded;
     let has_folded = page.now.value()?.nodes.iter().any(|node| node.folded_count.is_some());
-    (is_each || has_folded).then(|| {
+    (is_unfolded || has_folded).then(|| {
         let flip = move |_| {
-            let each = if is_each { Vec::new() } else { vec!["1".to_owned()] };
+            let each = if is_unfolded { Vec::new() } else { vec!["1".to_owned()] };
             let write = |query: &mut UrlQuery, each: &[String]| query.set("each", each.first());
-            page.edit.run((Step::New, write, each));
+            page.edit.run((History::Push, write, each));
         };
         view! {
             <button
                 class="button"
                 type="button"
-                aria-pressed=is_each.to_string()
+                aria-pressed=is_unfolded.to_string()
                 title="Draw each destination, database and host as a node of its own"
                 on:click=flip
             >
@@ -353,7 +386,7 @@ fn focus_tools(page: MapPageState) -> Option<impl IntoView> {
         .now
         .value()
         .is_some_and(|graph| graph.nodes.iter().any(|node| NodeName::from_node(node) == name));
-    let shown = name.words();
+    let shown = name.label();
     let button = move |at: u32| {
         let name = name.clone();
         let words = format::counted(at.into(), "call");
@@ -383,7 +416,7 @@ fn focus_tools(page: MapPageState) -> Option<impl IntoView> {
     })
 }
 
-fn nothing(page: MapPageState) -> impl IntoView {
+fn empty_map(page: MapPageState) -> impl IntoView {
     let is_focused = page.focus.get_untracked().is_some();
     if is_focused {
         return view! {
@@ -406,7 +439,7 @@ fn nothing(page: MapPageState) -> impl IntoView {
 
 /// Requests over time: dragging over them looks at that time on the map.
 fn scrubber(page: MapPageState) -> impl IntoView {
-    let red = page.window.ask(|window| {
+    let red = page.window.request(|window| {
         let analysis = window.analysis().with("by", "status").with("kind", "server");
         Some(analysis::red(&analysis))
     });
@@ -430,9 +463,9 @@ fn scrubber(page: MapPageState) -> impl IntoView {
 
 /// The chart of requests. A step that is partly in the window counts what is in it.
 fn requests(red: &RedResult) -> TimeChart {
-    let slots = Slots::of_window(&red.window);
+    let buckets = TimeBuckets::from_window(&red.window);
     let begin = |step: &CallsInStep| step.start_unix_nano;
-    let seconds = slots.step_nanos as f64 / 1e9;
+    let seconds = buckets.step_nanos as f64 / 1e9;
     let rate = |step: &CallsInStep| Some(step.count as f64 / seconds);
     let mut chart = TimeChart::new(&red.window, ValueUnit::Rate, ChartShape::StackedBars);
     let (failed, fine): (Vec<_>, Vec<_>) =
@@ -441,7 +474,11 @@ fn requests(red: &RedResult) -> TimeChart {
         // One series for each status that the API tells apart: they stand on each other.
         for (at, group) in groups.iter().enumerate() {
             let name = if at == 0 { name } else { "" };
-            chart = chart.with(name, tone, slots.spread(&group.steps, begin, rate, Some(0.0)));
+            chart = chart.with(
+                name,
+                tone,
+                buckets.values_by_bucket(&group.steps, begin, rate, Some(0.0)),
+            );
         }
     }
     chart
@@ -453,6 +490,6 @@ fn per_minute(rate: f64) -> String {
 }
 
 /// A rate and a share of failures as a card says them.
-fn call_words(rate: f64, failed: f64) -> String {
-    format!("{}, {} failed", per_minute(rate), figures::share(failed))
+fn call_text(rate: f64, failed: f64) -> String {
+    format!("{}, {} failed", per_minute(rate), number_format::share(failed))
 }

@@ -6,7 +6,7 @@
 use leptos::prelude::*;
 use leptos_router::{components::A, hooks::use_params_map};
 use tidings_proto::{
-    DurationNanos,
+    DurationNanos, UnixNanos,
     api::{
         ChangeReport, ChangedGroup, Deployment, RedResult, ServiceClock, SpanKindName,
         VersionChangeList,
@@ -16,19 +16,19 @@ use tidings_proto::{
 
 use crate::{
     api::analysis::{Analysis, changes, deployments, red},
-    asked::{AskedTime, before, use_asked_time},
     browser,
     components::{
-        EmptyState, Headline, SentenceGhost, WatchedRequest,
-        change::{change_badge, sentence_of, short},
-        report::quiet_words,
+        EmptyState, Headline, SentencePlaceholder, WatchedRequest,
+        change::{change_badge, sentence_of, truncate_name},
+        report::{compared_text, quiet_text},
     },
     format,
     format::rates,
     links::{Links, use_links},
-    remote::Remote,
+    page_time::{PageTime, use_page_time},
+    request_state::RequestState,
     shell::{Crumb, set_crumbs},
-    url::{Step, TimeRange, UrlQuery, use_edit_query, use_query},
+    url::{History, TimeRange, UrlQuery, use_edit_query, use_query},
 };
 
 mod instances;
@@ -51,10 +51,6 @@ const CHANGES_MAX: u32 = 200;
 const OPERATIONS_MAX: u32 = 200;
 /// Words of panels that have no operation to draw.
 const NO_OPERATION: &str = "None of its operations was called in this time.";
-/// Increase of the share of failures from which the number is red.
-const WORSE_SHARE: f64 = 0.01;
-/// Factor of a duration from which the number is red.
-const WORSE_FACTOR: f64 = 1.5;
 
 /// An operation, and its span kind.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -67,32 +63,28 @@ struct ChosenOperation {
 #[derive(Clone, Copy)]
 struct ServiceView {
     name: StoredValue<String>,
-    time: AskedTime,
+    time: PageTime,
     links: Memo<Links>,
-    report: Remote<ChangeReport>,
-    versions: Remote<VersionChangeList>,
-    operations: Remote<RedResult>,
-    operations_before: Remote<RedResult>,
+    report: RequestState<ChangeReport>,
+    versions: RequestState<VersionChangeList>,
+    operations: RequestState<RedResult>,
     chosen: Memo<Option<ChosenOperation>>,
 }
 
 impl ServiceView {
     fn ask(name: &str) -> Self {
-        let time = use_asked_time();
+        let time = use_page_time();
         let query = use_query();
         let stored = StoredValue::new(name.to_owned());
         let report =
-            Remote::new(move || Some(changes(&time.analysis().with("limit", CHANGES_MAX))));
-        let versions = Remote::new(move || {
+            RequestState::new(move || Some(changes(&time.analysis().with("limit", CHANGES_MAX))));
+        let versions = RequestState::new(move || {
             stored.with_value(|service| Some(deployments(&time.analysis(), service)))
         });
-        let of_service = move |analysis: Analysis| {
-            let analysis = analysis.with("service", stored.get_value());
-            red(&analysis.with("by", "operation,kind").with("limit", OPERATIONS_MAX))
-        };
-        let operations = Remote::new(move || Some(of_service(time.analysis())));
-        let operations_before = Remote::new(move || {
-            operations.signal().get().map(|now| of_service(before(now.window)))
+        let operations = RequestState::new(move || {
+            let analysis = time.analysis().with("service", stored.get_value());
+            let analysis = analysis.with("by", "operation,kind,served").with("compare", true);
+            Some(red(&analysis.with("limit", OPERATIONS_MAX)))
         });
         let in_address = Memo::new(move |_| query.with(chosen_in));
         let chosen = Memo::new(move |_| {
@@ -103,7 +95,7 @@ impl ServiceView {
             })
         });
         let links = use_links();
-        Self { name: stored, time, links, report, versions, operations, operations_before, chosen }
+        Self { name: stored, time, links, report, versions, operations, chosen }
     }
 
     fn name(self) -> String {
@@ -121,6 +113,21 @@ impl ServiceView {
     /// Watches the request that names the chosen operation.
     fn watched_operations(self) -> WatchedRequest {
         WatchedRequest::new("The operation is not known", self.operations)
+    }
+
+    /// Returns the begin of the change in the service's sentence, where it is known.
+    fn changed_since(self) -> Option<UnixNanos> {
+        let (group, report) = (self.group()?, self.report.value()?);
+        let (sentence, _) = sentence_of(&group, report.headline.as_ref())?;
+        sentence.change.since_unix_nano
+    }
+
+    /// Returns the note of tables whose times are of more than the change in the sentence.
+    fn times_note(self) -> Signal<String> {
+        Signal::derive(move || match self.changed_since() {
+            Some(_) => "in the whole time".to_owned(),
+            None => String::new(),
+        })
     }
 
     /// Returns the service's group of the report of changes.
@@ -141,11 +148,6 @@ impl ServiceView {
         let analysis = analysis.with_some("operation", (!name.is_empty()).then_some(name));
         Some(analysis.with_some("kind", kind.map(SpanKindName::word)))
     }
-}
-
-/// Reports whether a duration is marked as slower than the baseline's.
-fn is_slower(now: DurationNanos, before: DurationNanos) -> bool {
-    before.0 > 0 && now.0 as f64 >= before.0 as f64 * WORSE_FACTOR
 }
 
 /// Returns the operation in an address.
@@ -173,10 +175,10 @@ fn OneService(name: String) -> impl IntoView {
         let services = links.get().page("/services");
         set_crumbs(vec![
             Crumb { text: "Services".to_owned(), href: Some(services) },
-            Crumb { text: short(&title), href: None },
+            Crumb { text: truncate_name(&title), href: None },
         ]);
     });
-    let state = crate::drawings::heatmap::HeatmapState::default();
+    let state = crate::charts::heatmap::HeatmapState::default();
     let panels = view! {
         <div class="panel-two">
             <div class="panel-stack">
@@ -193,7 +195,6 @@ fn OneService(name: String) -> impl IntoView {
     view.time.refresh_while_live(move || {
         state.is_busy()
             || view.operations.pending()
-            || view.operations_before.pending()
             || view.report.pending()
             || view.versions.pending()
     });
@@ -214,7 +215,7 @@ fn service_head(view: ServiceView) -> impl IntoView {
     };
     let sentence = move || {
         if view.report.loading() {
-            return Some(view! { <SentenceGhost /> }.into_any());
+            return Some(view! { <SentencePlaceholder /> }.into_any());
         }
         let (group, report) = (view.group()?, view.report.value()?);
         if let Some((sentence, _)) = sentence_of(&group, report.headline.as_ref()) {
@@ -223,7 +224,7 @@ fn service_head(view: ServiceView) -> impl IntoView {
         }
         let words = match group.before.count {
             0 => "There is nothing to compare with: it had no calls in the time before.",
-            _ => quiet_words(report.baseline.state),
+            _ => quiet_text(report.baseline.state),
         };
         Some(view! { <p class="say mute">{words}</p> }.into_any())
     };
@@ -243,6 +244,9 @@ fn service_head(view: ServiceView) -> impl IntoView {
                 <span class="dot dot-large" style=("--hue", hue) aria-hidden="true"></span>
                 <h1 title=name.clone()>{format::service(&name).to_owned()}</h1>
                 {badge}
+                <span class="mute service-times">
+                    {move || times_text(view)} " " {move || since_link(view)}
+                </span>
                 <span class="page-tools">
                     {link("Traces", |links, name| links.explore(&[("service", name)]))}
                     {link("Logs", |links, name| links.logs(&[("service", name)]))}
@@ -258,6 +262,27 @@ fn service_head(view: ServiceView) -> impl IntoView {
     }
 }
 
+/// Returns the time of the page and its baseline, in words.
+fn times_text(view: ServiceView) -> Option<String> {
+    let report = view.report.value()?;
+    let baseline = &report.baseline;
+    let times = compared_text(report.window, (baseline.start_unix_nano, baseline.end_unix_nano));
+    Some(format!("{times}; tables count the whole time"))
+}
+
+/// Returns the link to the same page from the change in its sentence on, where its begin is known.
+fn since_link(view: ServiceView) -> Option<impl IntoView> {
+    let begin = view.changed_since()?;
+    let end = view.report.value()?.window.end_unix_nano;
+    let range = TimeRange::Between {
+        from_unix_ms: begin.0 / 1_000_000,
+        to_unix_ms: end.0.div_ceil(1_000_000),
+    };
+    let href = Links::within(range).service(&view.name());
+    let minute = rates::minute(begin, browser::now(), browser::zone_minutes(begin));
+    Some(view! { <A href=href>{format!("Only since {minute}")}</A> })
+}
+
 /// Returns the words for a clock offset: `Its clock is 1.50 s ahead of the clock of payment: 412 of
 /// 430 calls do not lie within the call that they answer.`
 fn clock_words(clock: &ServiceClock) -> String {
@@ -265,7 +290,7 @@ fn clock_words(clock: &ServiceClock) -> String {
     let side = if clock.offset_nano.0 < 0 { "behind" } else { "ahead of" };
     format!(
         "Its clock is {off} {side} the clock of {}: {} of {} do not lie within the call that they answer.",
-        short(format::service(&clock.compared_with)),
+        truncate_name(format::service(&clock.compared_with)),
         format::count(clock.outside_count),
         format::counted(clock.call_count, "call")
     )
@@ -276,7 +301,7 @@ fn clock_words(clock: &ServiceClock) -> String {
 fn deployment_words(deployment: &Deployment) -> String {
     let at = deployment.first_seen_unix_nano;
     let at = rates::minute(at, browser::now(), browser::zone_minutes(at));
-    let version = short(&deployment.version);
+    let version = truncate_name(&deployment.version);
     let (on, of) = (deployment.instance_count, deployment.service_instance_count);
     let instances = if on == 0 {
         String::new()
@@ -284,7 +309,7 @@ fn deployment_words(deployment: &Deployment) -> String {
         format!(", on {} of {}", format::count(on), format::counted(of, "instance"))
     };
     let previous = deployment.previous_version.as_deref();
-    let previous = previous.map(|version| format!("; before it was {}", short(version)));
+    let previous = previous.map(|version| format!("; before it was {}", truncate_name(version)));
     format!("Version {version} came at {at}{instances}{}.", previous.unwrap_or_default())
 }
 
@@ -298,7 +323,7 @@ fn silence(view: ServiceView) -> impl IntoView {
     let query = use_query();
     let is_all = move || query.with(TimeRange::read) == TimeRange::All;
     let edit = use_edit_query();
-    let all_time = move |_| edit(Step::New, &|query| TimeRange::All.write(query));
+    let all_time = move |_| edit(History::Push, &|query| TimeRange::All.write(query));
     let body = move || {
         let all_time = all_time.clone();
         is_silent.get().then(|| {
@@ -307,7 +332,7 @@ fn silence(view: ServiceView) -> impl IntoView {
                     <p>
                         {format!(
                             "{} sent nothing that started in this time range.",
-                            short(format::service(&view.name())),
+                            truncate_name(format::service(&view.name())),
                         )}
                     </p>
                     <div class="state-actions">

@@ -1,8 +1,8 @@
 //! Services: the ones that changed by themselves, those that only feel a change, and their rates,
 //! failures and durations compared with the baseline.
 //!
-//! Owns the requests (changes, or plain rates while there is no report of changes), the filter by
-//! name and the choice of changed ones. Both choices are in the address.
+//! Owns the requests (changes, or plain rates with those before while there is no report of
+//! changes), the filter by name and the choice of changed ones. Both choices are in the address.
 
 use std::sync::Arc;
 
@@ -17,18 +17,18 @@ use plain_rates::groups_of_rates;
 use service_table::{ROW, ServiceRows, address_of, service_table, sorted};
 
 use crate::{
-    api::analysis::{Analysis, changes, red},
-    asked::{before, use_asked_time},
+    api::analysis::{changes, red},
     components::{
-        EmptyState, LoadingRows, ReportSentence, Segment, Segments, SentenceGhost, WatchedRequest,
-        compared_words, use_sort,
+        EmptyState, LoadingRows, ReportSentence, Segment, Segments, SentencePlaceholder,
+        WatchedRequest, compared_text, use_sort,
     },
     format,
-    keys::use_row_keys,
     links::use_links,
-    remote::Remote,
+    page_time::use_page_time,
+    request_state::RequestState,
     shell::{crumb, set_crumbs},
-    url::{Step, TimeRange, use_edit_query, use_go, use_query},
+    shortcuts::use_row_shortcuts,
+    url::{History, TimeRange, use_edit_query, use_navigation, use_query},
 };
 
 /// Number of requested services: the maximum that the API returns.
@@ -38,33 +38,27 @@ const LIMIT: u32 = 1_000;
 
 /// Answers about the services.
 #[derive(Clone, Copy)]
-struct Answers {
-    report: Remote<ChangeReport>,
-    rates: Remote<RedResult>,
-    rates_before: Remote<RedResult>,
+struct ServiceRequests {
+    report: RequestState<ChangeReport>,
+    rates: RequestState<RedResult>,
 }
 
-impl Answers {
-    fn ask() -> Self {
-        let time = use_asked_time();
+impl ServiceRequests {
+    fn send() -> Self {
+        let time = use_page_time();
         let report =
-            Remote::new(move || Some(changes(&time.analysis().with("limit", CHANGES_MAX))));
+            RequestState::new(move || Some(changes(&time.analysis().with("limit", CHANGES_MAX))));
         let has_none = Memo::new(move |_| has_failed(report));
-        let by_service =
-            |analysis: Analysis| red(&analysis.with("by", "service,served").with("limit", LIMIT));
-        let rates = Remote::new(move || has_none.get().then(|| by_service(time.analysis())));
-        let rates_before = Remote::new(move || {
-            let now = rates.signal().get().filter(|_| has_none.get())?;
-            Some(by_service(before(now.window)))
+        let rates = RequestState::new(move || {
+            let analysis = has_none.get().then(|| time.analysis())?;
+            let analysis = analysis.with("by", "service,served").with("beforeSteps", true);
+            Some(red(&analysis.with("limit", LIMIT)))
         });
-        time.refresh_while_live(move || {
-            report.pending() || rates.pending() || rates_before.pending()
-        });
-        Self { report, rates, rates_before }
+        time.refresh_while_live(move || report.pending() || rates.pending());
+        Self { report, rates }
     }
 
-    /// Returns all rows, in the order of the answer. `None` before an answer, and while plain rates
-    /// wait for those of the time before.
+    /// Returns all rows, in the order of the answer. `None` before an answer.
     fn rows(self) -> Option<ServiceRows> {
         if let Some(report) = self.report.value() {
             return Some(ServiceRows {
@@ -75,12 +69,11 @@ impl Answers {
                 is_compared: true,
             });
         }
-        let rates = self.rates.value().filter(|_| !self.rates_before.loading())?;
-        let earlier = self.rates_before.value();
-        let earlier_start = earlier.as_ref().map(|earlier| earlier.window.start_unix_nano);
+        let rates = self.rates.value()?;
+        let earlier_start = rates.known_since_unix_nano.unwrap_or(rates.window.start_unix_nano);
         Some(ServiceRows {
-            groups: groups_of_rates(&rates, earlier.as_deref()),
-            times: (rates.window, earlier_start.unwrap_or(rates.window.start_unix_nano)),
+            groups: groups_of_rates(&rates),
+            times: (rates.window, earlier_start),
             headline: None,
             deployments: Vec::new(),
             is_compared: false,
@@ -89,7 +82,7 @@ impl Answers {
 }
 
 /// Reports whether the report failed and no earlier one is kept: the case for plain rates.
-fn has_failed(report: Remote<ChangeReport>) -> bool {
+fn has_failed(report: RequestState<ChangeReport>) -> bool {
     report.value().is_none() && report.error().is_some()
 }
 
@@ -99,11 +92,11 @@ fn has_failed(report: Remote<ChangeReport>) -> bool {
 pub fn ServicesPage() -> impl IntoView {
     set_crumbs(crumb("Services"));
     let (query, links) = (use_query(), use_links());
-    let answers = Answers::ask();
+    let requests = ServiceRequests::send();
     let order = use_sort("-change");
     let name = Memo::new(move |_| query.with(|query| query.get("name").unwrap_or("").to_owned()));
     let only_changed = Memo::new(move |_| query.with(|query| query.get("only") == Some("changed")));
-    let all = Memo::new(move |_| answers.rows().map(Arc::new));
+    let all = Memo::new(move |_| requests.rows().map(Arc::new));
     let rows = Memo::new(move |_| {
         let all = all.get()?;
         let wanted = name.get().to_lowercase();
@@ -115,39 +108,39 @@ pub fn ServicesPage() -> impl IntoView {
         Some(Arc::new(ServiceRows { groups, ..(*all).clone() }))
     });
     let count = Memo::new(move |_| rows.get().map_or(0, |rows| rows.groups.len()));
-    let go = use_go();
-    let marked = use_row_keys("Services", ROW, count, move |at| {
+    let go = use_navigation();
+    let marked = use_row_shortcuts("Services", ROW, count, move |at| {
         let address = rows.with_untracked(|rows| {
             let rows = rows.as_ref()?;
             rows.groups.get(at).map(|group| address_of(group, links.get_untracked()))
         });
         if let Some(address) = address {
-            go(&address, Step::New);
+            go(&address, History::Push);
         }
     });
     let table = move || {
         let rows = Memo::new(move |last: Option<&Arc<ServiceRows>>| {
-            rows.get().or_else(|| last.cloned()).unwrap_or_else(|| Arc::new(nothing()))
+            rows.get().or_else(|| last.cloned()).unwrap_or_else(|| Arc::new(empty_rows()))
         });
         service_table(rows, order, marked, links)
     };
     let is_filled = Memo::new(move |_| count.get() > 0);
-    let is_stale = move || answers.report.pending() && all.with(Option::is_some);
+    let is_stale = move || requests.report.pending() && all.with(Option::is_some);
     view! {
         <div class="page">
-            <ServicesHead answers all name only_changed />
-            {trouble(answers)}
+            <ServicesHead requests all name only_changed />
+            {request_states(requests)}
             <Show when=move || is_filled.get()>
                 <div class="card panel-body" class:is-stale=is_stale>
                     {table}
                 </div>
             </Show>
-            <Nothing all count />
+            <EmptyServiceList all count />
         </div>
     }
 }
 
-fn nothing() -> ServiceRows {
+fn empty_rows() -> ServiceRows {
     let zero = tidings_proto::UnixNanos(0);
     let window = tidings_proto::api::TimeWindow {
         start_unix_nano: zero,
@@ -165,7 +158,7 @@ fn nothing() -> ServiceRows {
 
 #[component]
 fn ServicesHead(
-    answers: Answers,
+    requests: ServiceRequests,
     all: Memo<Option<Arc<ServiceRows>>>,
     name: Memo<String>,
     only_changed: Memo<bool>,
@@ -176,23 +169,23 @@ fn ServicesHead(
         let all = all.get()?;
         let endpoints = all.groups.iter().filter(|group| group.uninstrumented).count();
         let services = format::counted((all.groups.len() - endpoints) as u64, "service");
-        let times = answers.report.value().map(|report| {
+        let times = requests.report.value().map(|report| {
             let baseline = report.baseline;
-            compared_words(report.window, (baseline.start_unix_nano, baseline.end_unix_nano))
+            compared_text(report.window, (baseline.start_unix_nano, baseline.end_unix_nano))
         });
         let outside = if endpoints == 0 {
             String::new()
         } else {
             format!(" and {} without spans", format::counted(endpoints as u64, "endpoint"))
         };
-        let times = times.map(|times| format!(", {times}")).unwrap_or_default();
-        Some(format!("{services}{outside}{times}"))
+        let times = times.map(|times| format!(", {times}; changed rows since they changed"));
+        Some(format!("{services}{outside}{}", times.unwrap_or_default()))
     };
     let sentence = move || {
-        if answers.report.loading() {
-            return Some(view! { <SentenceGhost /> }.into_any());
+        if requests.report.loading() {
+            return Some(view! { <SentencePlaceholder /> }.into_any());
         }
-        let report = answers.report.value()?;
+        let report = requests.report.value()?;
         Some(view! { <ReportSentence report links=links.get() /> }.into_any())
     };
     let segments = Memo::new(move |_| {
@@ -204,11 +197,11 @@ fn ServicesHead(
     let chosen = Memo::new(move |_| if only_changed.get() { "changed" } else { "all" }.to_owned());
     let choose = edit.clone();
     let choose = Callback::new(move |which: &'static str| {
-        choose(Step::Replace, &|query| query.set("only", (which != "all").then_some(which)));
+        choose(History::Replace, &|query| query.set("only", (which != "all").then_some(which)));
     });
     let typed = move |event| {
         let text: String = event_target_value(&event);
-        edit(Step::Replace, &|query| query.set("name", (!text.is_empty()).then_some(&text)));
+        edit(History::Replace, &|query| query.set("name", (!text.is_empty()).then_some(&text)));
     };
     view! {
         <header class="page-head">
@@ -236,20 +229,16 @@ fn ServicesHead(
 }
 
 /// The loading state and the failed requests.
-fn trouble(answers: Answers) -> impl IntoView {
-    let Answers { report, rates, rates_before } = answers;
+fn request_states(requests: ServiceRequests) -> impl IntoView {
+    let ServiceRequests { report, rates } = requests;
     let is_plain = Memo::new(move |_| has_failed(report));
     let is_loading = Memo::new(move |_| {
-        report.loading()
-            || is_plain.get()
-                && rates.error().is_none()
-                && (rates.loading() || rates_before.loading())
+        report.loading() || is_plain.get() && rates.error().is_none() && rates.loading()
     });
     let plain = move || {
         is_plain.get().then(|| {
             view! {
                 {WatchedRequest::new("Calls and durations are not known", rates).note()}
-                {WatchedRequest::new("The numbers before are not known", rates_before).note()}
                 <p class="mute">
                     "Below are the calls that services serve; services that serve none are left out."
                 </p>
@@ -268,7 +257,7 @@ fn trouble(answers: Answers) -> impl IntoView {
 /// An empty list: the filters and the range that may be the reason, each with a button that removes
 /// it.
 #[component]
-fn Nothing(all: Memo<Option<Arc<ServiceRows>>>, count: Memo<usize>) -> impl IntoView {
+fn EmptyServiceList(all: Memo<Option<Arc<ServiceRows>>>, count: Memo<usize>) -> impl IntoView {
     let edit = use_edit_query();
     let query = use_query();
     let state = Memo::new(move |_| {
@@ -276,12 +265,12 @@ fn Nothing(all: Memo<Option<Arc<ServiceRows>>>, count: Memo<usize>) -> impl Into
     });
     let lift = edit.clone();
     let lift = move |_| {
-        lift(Step::New, &|query| {
+        lift(History::Push, &|query| {
             query.remove("name");
             query.remove("only");
         });
     };
-    let all_time = move |_| edit(Step::New, &|query| TimeRange::All.write(query));
+    let all_time = move |_| edit(History::Push, &|query| TimeRange::All.write(query));
     let is_all = move || query.with(TimeRange::read) == TimeRange::All;
     let body = move || {
         let (lift, all_time) = (lift.clone(), all_time.clone());

@@ -17,14 +17,14 @@ use crate::{
         sql::{ROW_LIMIT, download, sql},
     },
     browser,
+    charts::lines::LineChart,
     components::{CopyButton, ErrorState, PartialNote, Segment, Segments, SortOrder, use_toasts},
-    drawings::lines::LineChart,
     format,
-    keys::use_keys,
-    remote::Remote,
-    saved,
+    request_state::RequestState,
+    saved_texts,
     shell::{crumb, set_crumbs},
-    url::{Step, use_edit_query, use_query},
+    shortcuts::use_shortcuts,
+    url::{History, use_edit_query, use_query},
 };
 
 mod editor;
@@ -34,24 +34,24 @@ mod schema;
 mod tokens;
 
 use editor::{EditorState, editor};
-use quick_chart::{ChartColumns, across, apart, chart, suited, upward};
+use quick_chart::{ChartColumns, chart, default_columns, series_columns, x_columns, y_columns};
 use results::result_table;
 use schema::{columns_for, schema_side, use_schema};
-use tokens::{Completion, CompletionContext, names, place_in};
+use tokens::{Completion, CompletionContext, error_position, name_completions};
 
 /// Maximum number of completions.
 const OFFERED_MAX: usize = 12;
 /// Default row limit.
 const ROWS_USUAL: u32 = 10_000;
 /// Interval at which the time of a running query is redrawn.
-const RUNNING_EVERY: Duration = Duration::from_millis(200);
+const ELAPSED_INTERVAL: Duration = Duration::from_millis(200);
 const EXAMPLE: &str = "SELECT minute, service, sum(calls) AS calls, sum(errors) AS failed\nFROM red\n\
                        WHERE minute >= now() - INTERVAL '1 hour' AND kind = 'server'\n\
                        GROUP BY minute, service\nORDER BY minute, service";
 
 /// A query that was run, and its row limit.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Asked {
+struct SubmittedQuery {
     text: String,
     limit: u32,
     run: u32,
@@ -62,10 +62,10 @@ struct Asked {
 struct Runner {
     text: RwSignal<String>,
     limit: RwSignal<u32>,
-    asked: RwSignal<Option<Asked>>,
-    result: Remote<SqlResult>,
+    asked: RwSignal<Option<SubmittedQuery>>,
+    result: RequestState<SqlResult>,
     /// The query of the shown result, and the moment of the result.
-    answered: RwSignal<Option<(Asked, UnixNanos)>>,
+    answered: RwSignal<Option<(SubmittedQuery, UnixNanos)>>,
     started: RwSignal<Option<UnixNanos>>,
     /// Progress of the running query.
     progress: RwSignal<Option<SqlProgress>>,
@@ -73,13 +73,13 @@ struct Runner {
 
 impl Runner {
     fn new(text: String) -> Self {
-        let asked = RwSignal::new(None::<Asked>);
+        let asked = RwSignal::new(None::<SubmittedQuery>);
         let progress = RwSignal::new(None);
-        let hear = Callback::new(move |data: String| {
+        let on_progress = Callback::new(move |data: String| {
             progress.try_set(serde_json::from_str(&data).ok());
         });
         let request = move || asked.get().map(|asked| sql(&asked.text, asked.limit));
-        let result = Remote::followed(request, hear);
+        let result = RequestState::with_progress(request, on_progress);
         let runner = Self {
             text: RwSignal::new(text),
             limit: RwSignal::new(ROWS_USUAL),
@@ -109,7 +109,7 @@ impl Runner {
         self.started.set(Some(browser::now()));
         self.progress.set(None);
         let limit = self.limit.get_untracked();
-        self.asked.set(Some(Asked { text, limit, run: run.wrapping_add(1) }));
+        self.asked.set(Some(SubmittedQuery { text, limit, run: run.wrapping_add(1) }));
     }
 
     /// Cancels the running query. The server ends it when its client disconnects.
@@ -145,7 +145,7 @@ pub fn SqlPage() -> impl IntoView {
     let run = Callback::new(move |()| {
         runner.run();
         let text = runner.text.get_untracked();
-        edit(Step::New, &|query| {
+        edit(History::Push, &|query| {
             query.set("q", Some(&text));
             for key in ["sort", "x", "y", "by"] {
                 query.remove(key);
@@ -153,7 +153,7 @@ pub fn SqlPage() -> impl IntoView {
         });
     });
     let cancel = Callback::new(move |()| runner.cancel());
-    use_keys().bind("Escape", "Cancel the running query", "SQL", move || runner.cancel());
+    use_shortcuts().bind("Escape", "Cancel the running query", "SQL", move || runner.cancel());
     let schema = use_schema();
     let asked = RwSignal::new(None::<CompletionContext>);
     let offered = completions(runner.text, asked, schema);
@@ -161,10 +161,10 @@ pub fn SqlPage() -> impl IntoView {
         let same = runner.asked.with(|asked| {
             asked.as_ref().is_some_and(|asked| runner.text.with(|text| *text == asked.text))
         });
-        runner.result.error().filter(|_| same).and_then(|error| place_in(&error.detail()))
+        runner.result.error().filter(|_| same).and_then(|error| error_position(&error.detail()))
     });
     let state = EditorState::new(runner.text, asked, offered, mistake);
-    let kept = RwSignal::new(saved::load(saved::QUERIES));
+    let kept = RwSignal::new(saved_texts::load(saved_texts::QUERIES));
     let open = Callback::new(move |text: String| {
         runner.text.set(text);
         run.run(());
@@ -173,7 +173,7 @@ pub fn SqlPage() -> impl IntoView {
         <div class="sql-page">
             {schema_side(state, schema, kept, open)}
             <div class="sql-main">
-                {editor(state, run, cancel)} {run_bar(runner, run, cancel)} {trouble(runner)}
+                {editor(state, run, cancel)} {run_bar(runner, run, cancel)} {query_error_view(runner)}
                 {result_view(runner)}
             </div>
         </div>
@@ -186,7 +186,7 @@ fn completions(
     asked: RwSignal<Option<CompletionContext>>,
     schema: RwSignal<schema::Schema>,
 ) -> Memo<Vec<Completion>> {
-    let keys: Remote<AttributeKeyList> = Remote::new(move || match asked.get() {
+    let keys: RequestState<AttributeKeyList> = RequestState::new(move || match asked.get() {
         Some(CompletionContext::Attribute(begin)) => Some(attribute_keys(&begin)),
         _ => None,
     });
@@ -194,7 +194,7 @@ fn completions(
         None => Vec::new(),
         Some(CompletionContext::Name(begin)) => {
             let columns = schema.with(|schema| text.with(|text| columns_for(schema, text)));
-            names(&begin, &columns, OFFERED_MAX)
+            name_completions(&begin, &columns, OFFERED_MAX)
         }
         Some(CompletionContext::Attribute(begin)) => {
             let keys = keys.value().map(|list| list.keys.clone()).unwrap_or_default();
@@ -214,7 +214,7 @@ fn run_bar(runner: Runner, run: Callback<()>, cancel: Callback<()>) -> impl Into
                 clock.set(browser::now());
             }
         },
-        RUNNING_EVERY,
+        ELAPSED_INTERVAL,
     ) {
         on_cleanup(move || timer.clear());
     }
@@ -226,7 +226,7 @@ fn run_bar(runner: Runner, run: Callback<()>, cancel: Callback<()>) -> impl Into
                 let tenths = clock.get().since(since).0 / 100_000_000 * 100_000_000;
                 format::duration(DurationNanos(tenths))
             };
-            let read = move || runner.progress.get().map(|progress| read_so_far(&progress));
+            let read = move || runner.progress.get().map(|progress| progress_text(&progress));
             view! {
                 <span class="sql-running" role="status">
                     "Running, "
@@ -276,7 +276,7 @@ fn run_bar(runner: Runner, run: Callback<()>, cancel: Callback<()>) -> impl Into
 }
 
 /// Returns the progress of a running query, to follow its time.
-fn read_so_far(progress: &SqlProgress) -> String {
+fn progress_text(progress: &SqlProgress) -> String {
     let rows = format::counted(progress.read.rows, "row");
     match progress.file_count {
         0 => format!(", {rows} read"),
@@ -288,12 +288,12 @@ fn read_so_far(progress: &SqlProgress) -> String {
 }
 
 /// The error of a query. It names the position of the mistake, and the editor marks it.
-fn trouble(runner: Runner) -> impl IntoView {
+fn query_error_view(runner: Runner) -> impl IntoView {
     move || {
         let error = runner.result.error().filter(|_| !runner.result.pending())?;
         Some(match &error {
             ApiError::Problem(problem) if problem.status == 400 => {
-                let place = place_in(&problem.detail)
+                let place = error_position(&problem.detail)
                     .map(|(line, column)| format!("Line {line}, column {column}: "));
                 let words = problem.detail.split(" (line ").next().unwrap_or_default().to_owned();
                 view! {
@@ -328,16 +328,16 @@ fn result_view(runner: Runner) -> impl IntoView {
                 _ => format!("-{column}"),
             });
             let next = (!next.is_empty()).then_some(next);
-            edit(Step::Replace, &|query| query.set("sort", next.as_ref()));
+            edit(History::Replace, &|query| query.set("sort", next.as_ref()));
         })
     };
     let choose = Callback::new(move |which: &'static str| {
-        edit(Step::Replace, &|query| query.set("show", (which != "both").then_some(which)));
+        edit(History::Replace, &|query| query.set("show", (which != "both").then_some(which)));
     });
     let body = move || {
         let result = runner.result.value()?;
         let shown = shown.get();
-        let columns = (shown != "table").then(|| suited(&result)).flatten();
+        let columns = (shown != "table").then(|| default_columns(&result)).flatten();
         let has_chart = columns.is_some();
         let chart = columns.map(|columns| chart_card(Arc::clone(&result), columns));
         let table = (shown != "chart" || !has_chart).then(|| {
@@ -416,7 +416,7 @@ fn export(
         busy.set(true);
         spawn_local(async move {
             match download(&asked.text, ROW_LIMIT, accept).await {
-                Ok(blob) => browser::save(&blob, &format!("tidings.{ending}")),
+                Ok(blob) => browser::download_file(&blob, &format!("tidings.{ending}")),
                 Err(error) => toasts.show(format!("{}. {}", error.title(), error.detail())),
             }
             busy.try_set(false);
@@ -450,8 +450,9 @@ fn chart_card(result: Arc<SqlResult>, usual: ChartColumns) -> impl IntoView {
         })
     });
     let choices = {
-        let (x, y) = (across(&result), upward(&result));
-        let by: Vec<String> = std::iter::once(String::new()).chain(apart(&result)).collect();
+        let (x, y) = (x_columns(&result), y_columns(&result));
+        let by: Vec<String> =
+            std::iter::once(String::new()).chain(series_columns(&result)).collect();
         view! {
             {column_choice("x", "Horizontal", x, move || columns.get().x)}
             {column_choice("y", "Vertical", y, move || columns.get().y)}
@@ -468,7 +469,8 @@ fn chart_card(result: Arc<SqlResult>, usual: ChartColumns) -> impl IntoView {
             Some(chart) => {
                 let more = (chart.left_out > 0).then(|| {
                     let words = format::counted(chart.left_out as u64, "more value");
-                    view! { <p class="panel-empty">{format!("{words} not drawn.")}</p> }
+                    let of = columns.by.as_deref().unwrap_or_default();
+                    view! { <p class="panel-empty">{format!("{words} of {of} not drawn.")}</p> }
                 });
                 view! { <LineChart series=chart.series ticks=chart.ticks label /> {more} }
                     .into_any()
@@ -500,7 +502,7 @@ fn column_choice(
     let edit = use_edit_query();
     let change = move |event| {
         let name: String = event_target_value(&event);
-        edit(Step::Replace, &|query| query.set(key, Some(&name)));
+        edit(History::Replace, &|query| query.set(key, Some(&name)));
     };
     let option = move |name: String| {
         let shown = if name.is_empty() { "(none)".to_owned() } else { name.clone() };

@@ -11,14 +11,14 @@ use tidings_proto::{
 
 use crate::{
     browser,
+    charts::{
+        axis::time_ticks,
+        lines::{LineChart, LineSeries},
+    },
     components::{
         Badge, CopyButton, Panel, PartialNote,
         PlainHead::{Number, Words},
-        PlainTable, RefusalCard, Tone, WatchedRequest, receiver_words, refusals,
-    },
-    drawings::{
-        axis::time_ticks,
-        lines::{LineChart, LineSeries},
+        PlainTable, RefusalCard, Tone, WatchedRequest, ranked_refusals, receiver_text,
     },
     format,
     format::rates::{self, three_digits},
@@ -39,7 +39,7 @@ mod store;
 use keys_panel::keys_section;
 use limits_panel::limits_panel;
 use slow_queries::query_panels;
-use store::{horizon_facts, horizon_words, storage_facts, table_sizes, task_table};
+use store::{horizon_facts, horizon_text, storage_facts, table_sizes, task_table};
 
 /// Licences of the crates in the program and this interface.
 const NOTICES: &str = "/assets/third-party-notices.txt";
@@ -56,17 +56,17 @@ pub fn SystemPage() -> impl IntoView {
             {head(server)}
             <div class="panel-two">
                 <div class="panel-stack">
-                    {taken_in(server)}
+                    {ingest_panel(server)}
                     <Panel
                         title="Receivers"
                         note="rates of the last minute"
-                        remote=server.remote()
+                        state=server.request_state()
                         is_empty=|status| status.receivers.is_empty()
                         empty="It listens nowhere for spans: every receiver is off."
                         rows=3
                         draw=receivers
                     />
-                    {mends(server)}
+                    {remedies(server)}
                     {query_panels()}
                     {keys_section()}
                 </div>
@@ -88,7 +88,7 @@ fn stored_panels(server: ServerWatch) -> impl IntoView {
             <Panel
                 title="Records"
                 note="since the start"
-                remote=server.remote()
+                state=server.request_state()
                 is_empty=|_| false
                 empty=""
                 rows=2
@@ -97,7 +97,7 @@ fn stored_panels(server: ServerWatch) -> impl IntoView {
             <Panel
                 title="Files"
                 note="by table"
-                remote=server.remote()
+                state=server.request_state()
                 is_empty=|status| status.storage.tables.is_empty()
                 empty="The store has no tables."
                 rows=2
@@ -106,7 +106,7 @@ fn stored_panels(server: ServerWatch) -> impl IntoView {
             <Panel
                 title="Memory, disk and log"
                 note="now"
-                remote=server.remote()
+                state=server.request_state()
                 is_empty=|_| false
                 empty=""
                 rows=6
@@ -115,7 +115,7 @@ fn stored_panels(server: ServerWatch) -> impl IntoView {
             <Panel
                 title="How far back"
                 note="at the rate of the last day"
-                remote=server.remote()
+                state=server.request_state()
                 is_empty=|_| false
                 empty=""
                 rows=5
@@ -125,7 +125,7 @@ fn stored_panels(server: ServerWatch) -> impl IntoView {
             <Panel
                 title="Tasks"
                 note="a task that panics is restarted, or ends the process"
-                remote=server.remote()
+                state=server.request_state()
                 is_empty=|status| status.tasks.is_empty()
                 empty="No task is watched."
                 rows=4
@@ -178,11 +178,11 @@ fn head(server: ServerWatch) -> impl IntoView {
         let status = server.status()?;
         let disk = status.storage.horizon;
         let horizon = if disk.bound == Some(HorizonBound::Disk) {
-            format!(" {}", horizon_words(&disk))
+            format!(" {}", horizon_text(&disk))
         } else {
             String::new()
         };
-        Some(format!("{}{horizon}", sentence_words(&status)))
+        Some(format!("{}{horizon}", sentence_text(&status)))
     };
     view! {
         <header class="page-head">
@@ -197,7 +197,7 @@ fn head(server: ServerWatch) -> impl IntoView {
                     <CopyButton text=report label="Copy the state of the server" />
                 </span>
             </div>
-            {WatchedRequest::new("The state of the server is not known", server.remote()).note()}
+            {WatchedRequest::new("The state of the server is not known", server.request_state()).note()}
             <p class="say">{sentence}</p>
             {warning}
         </header>
@@ -205,7 +205,7 @@ fn head(server: ServerWatch) -> impl IntoView {
 }
 
 /// Returns the first sentence: whether everything that was received is stored.
-fn sentence_words(status: &ServerStatus) -> String {
+fn sentence_text(status: &ServerStatus) -> String {
     let rejected = status.spans.rejected + status.logs.rejected;
     let refused: u64 = status.receivers.iter().map(|receiver| receiver.refused_requests).sum();
     match (refused, rejected) {
@@ -231,7 +231,7 @@ fn sentence_words(status: &ServerStatus) -> String {
 }
 
 /// Spans and log records per second, over the last minutes.
-fn taken_in(server: ServerWatch) -> impl IntoView {
+fn ingest_panel(server: ServerWatch) -> impl IntoView {
     let figures = move || {
         let rates = server.rates();
         let figure = |number: Option<f64>, words: &'static str| {
@@ -248,25 +248,32 @@ fn taken_in(server: ServerWatch) -> impl IntoView {
             {figure(rates.map(|rates| rates.logs), "log records/s")}
         }
     };
-    let chart = move || {
+    // The empty chart has the height of the later one.
+    let readings = move || {
         let samples = server.samples();
         if samples.len() < 3 {
-            return view! { <p class="panel-empty">"Counting…"</p> }.into_any();
+            return (Vec::new(), Vec::new());
         }
+        let (start, end) = ends(&samples);
+        (time_ticks(start, end, browser::zone_minutes(end), 5), samples)
+    };
+    let chart = move || {
+        let (ticks, samples) = readings();
         let series = vec![
             line("spans/s", &samples, |sample| sample.spans),
             line("log records/s", &samples, |sample| sample.logs),
         ];
-        let (start, end) = ends(&samples);
-        let ticks = time_ticks(start, end, browser::zone_minutes(end), 5);
         view! { <LineChart series ticks label="Spans and log records a second, lately" /> }
-            .into_any()
+    };
+    let note = move || match server.samples().len() {
+        0..3 => "the chart begins with the third reading",
+        _ => "while this page is open, at most 4 min",
     };
     view! {
         <section class="card panel" aria-label="Taken in">
             <div class="panel-head">
                 <h2>"Taken in"</h2>
-                <span class="mute">"while this page is open, at most 4 min"</span>
+                <span class="mute">{note}</span>
             </div>
             <dl class="figures system-figures">{figures}</dl>
             {chart}
@@ -290,6 +297,7 @@ fn line(name: &str, samples: &[CounterSample], of: fn(&CounterSample) -> u64) ->
 }
 
 fn receiver_table(receivers: &[ReceiverStatus]) -> impl IntoView + use<> {
+    let has_refusals = receivers.iter().any(|receiver| !receiver.refusals.is_empty());
     let row = |receiver: &ReceiverStatus| {
         let (state, tone) = match (receiver.accepted_requests, receiver.refused_requests) {
             (_, 1..) if receiver.refused_last_minute > 0 => ("refuses now", Tone::Error),
@@ -304,7 +312,7 @@ fn receiver_table(receivers: &[ReceiverStatus]) -> impl IntoView + use<> {
         view! {
             <tr>
                 <td>
-                    <b>{receiver_words(&receiver.name)}</b>
+                    <b>{receiver_text(&receiver.name)}</b>
                 </td>
                 <td class="mono mute">{receiver.address.clone()}</td>
                 <td>
@@ -318,9 +326,7 @@ fn receiver_table(receivers: &[ReceiverStatus]) -> impl IntoView + use<> {
                 <td class="num" class:is-warning=refused != 0>
                     {format::count(refused)}
                 </td>
-                <td class="grow mute" title=last.clone()>
-                    {last.clone()}
-                </td>
+                {has_refusals.then(|| view! { <td class="grow mute" title=last.clone()>{last.clone()}</td> })}
             </tr>
         }
     };
@@ -342,12 +348,12 @@ fn receiver_table(receivers: &[ReceiverStatus]) -> impl IntoView + use<> {
                         "Bytes/s"
                     </th>
                     <th scope="col" class="num wide">
-                        "Since start"
+                        "Requests since start"
                     </th>
                     <th scope="col" class="num">
                         "Refused"
                     </th>
-                    <th scope="col">"Last refusal"</th>
+                    {has_refusals.then(|| view! { <th scope="col">"Last refusal"</th> })}
                 </tr>
             </thead>
             <tbody>{receivers.iter().map(row).collect_view()}</tbody>
@@ -388,8 +394,8 @@ fn signal_table(spans: SignalCounts, logs: SignalCounts) -> impl IntoView {
 }
 
 /// Every kind of refusal with its remedy.
-fn mends(server: ServerWatch) -> impl IntoView {
-    let all = Memo::new(move |_| server.status().map(|status| refusals(&status)));
+fn remedies(server: ServerWatch) -> impl IntoView {
+    let all = Memo::new(move |_| server.status().map(|status| ranked_refusals(&status)));
     let body = move || {
         let all = all.get()?;
         Some(if all.is_empty() {

@@ -20,9 +20,9 @@ use crate::{
     api, browser, colour,
     components::{EmptyState, ErrorState, WatchedRequest},
     format,
-    remote::Remote,
+    request_state::RequestState,
     shell::{Crumb, crumb_to_list, set_crumbs},
-    url::{Step, UrlQuery, use_edit_query, use_query},
+    url::{History, UrlQuery, use_edit_query, use_query},
 };
 
 mod bar;
@@ -102,7 +102,7 @@ fn OneTrace(id: TraceId) -> impl IntoView {
     let query = use_query();
     let is_adjusted =
         Memo::new(move |_| query.with(|query| query.get(TraceState::CLOCKS) == Some("1")));
-    let skeleton = Remote::large(move || Some(api::skeleton(id, is_adjusted.get())));
+    let skeleton = RequestState::large(move || Some(api::skeleton(id, is_adjusted.get())));
     let model = RwSignal::new(None::<RwSignal<IdentityArc<TraceModel>>>);
     let drawn = StoredValue::new(None::<std::sync::Arc<TraceSkeleton>>);
     let owner = Owner::current();
@@ -113,7 +113,7 @@ fn OneTrace(id: TraceId) -> impl IntoView {
             return;
         }
         crumbs(format::operation(&answer.summary.root_operation));
-        colour::tell_apart(answer.services.iter().map(String::as_str));
+        colour::assign_shades(answer.services.iter().map(String::as_str));
         let next = IdentityArc::new(TraceModel::new((*answer).clone()));
         drawn.set_value(Some(answer));
         match model.get_untracked() {
@@ -148,7 +148,7 @@ fn OneTrace(id: TraceId) -> impl IntoView {
 }
 
 fn poll_while_running(
-    skeleton: Remote<TraceSkeleton>,
+    skeleton: RequestState<TraceSkeleton>,
     model: RwSignal<Option<RwSignal<IdentityArc<TraceModel>>>>,
 ) {
     let running = move || {
@@ -158,7 +158,7 @@ fn poll_while_running(
         })
     };
     let tick = move || {
-        if running() && browser::visible() {
+        if running() && browser::is_page_visible() {
             skeleton.refresh_when_idle();
         }
     };
@@ -190,7 +190,7 @@ fn not_found(id: TraceId, retry: Callback<()>) -> impl IntoView {
 
 /// The outline of the page before an answer, with the progress of a slow request.
 #[component]
-fn Loading(skeleton: Remote<TraceSkeleton>) -> impl IntoView {
+fn Loading(skeleton: RequestState<TraceSkeleton>) -> impl IntoView {
     let seconds = RwSignal::new(0_u32);
     let tick = move || {
         seconds.try_update(|seconds| *seconds += 1);
@@ -246,7 +246,7 @@ fn loading_words(seconds: u32, received: usize) -> String {
 
 #[component]
 fn Loaded(id: TraceId, model: RwSignal<IdentityArc<TraceModel>>) -> impl IntoView {
-    let records = Remote::new(move || Some(api::logs_of_trace(id)));
+    let records = RequestState::new(move || Some(api::logs_of_trace(id)));
     let log_count = Memo::new(move |_| model.with(|model| model.log_count));
     Effect::new(move |before: Option<u64>| {
         let count = log_count.get();
@@ -353,7 +353,7 @@ fn in_address() -> RwSignal<TraceState> {
         let write = move || {
             written.set_value(next.clone());
             let parameters = next.parameters();
-            edit(Step::Replace, &|query: &mut UrlQuery| {
+            edit(History::Replace, &|query: &mut UrlQuery| {
                 TraceState::PARAMETERS.into_iter().for_each(|name| query.remove(name));
                 parameters.iter().for_each(|(name, value)| query.push(name, value));
             });

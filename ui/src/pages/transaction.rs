@@ -18,8 +18,8 @@ use crate::{
         CopyButton, EmptyState, ErrorState, LoadingRows, PartialNote, StateBadge, StripPart,
         TimeStrip,
     },
-    figures, format,
-    remote::Remote,
+    format, number_format,
+    request_state::RequestState,
     shell::{Crumb, set_crumbs},
     url::{UrlQuery, encode},
 };
@@ -29,33 +29,44 @@ mod sections;
 /// Interval at which a running transaction is requested again.
 const POLL: Duration = Duration::from_secs(2);
 
+/// Number of digits of a trace id in hexadecimal.
+const TRACE_ID_DIGITS: usize = 32;
+
+/// Returns an id for the breadcrumb: the first eight digits of a trace id, or the first letters of
+/// another id.
+fn short_id(tid: &str) -> String {
+    let is_trace_id =
+        tid.len() == TRACE_ID_DIGITS && tid.bytes().all(|byte| byte.is_ascii_hexdigit());
+    if is_trace_id { tid.chars().take(8).collect() } else { number_format::truncate(tid, 16) }
+}
+
 /// The page of the id in the address.
 #[component]
 #[must_use]
 pub fn TransactionPage() -> impl IntoView {
     let params = use_params_map();
     let tid = Memo::new(move |_| params.with(|params| params.get("tid").unwrap_or_default()));
-    let found = Remote::<TransactionView>::new(move || {
+    let found = RequestState::<TransactionView>::new(move || {
         let tid = tid.get();
         (!tid.trim().is_empty()).then(|| analysis::transaction(&tid))
     });
     Effect::new(move |before: Option<String>| {
         let asked = tid.get();
         if before.is_some_and(|before| before != asked) {
-            found.forget();
+            found.clear();
         }
         asked
     });
     Effect::new(move |_| {
         set_crumbs(vec![
             Crumb { text: "Transactions".to_owned(), href: Some("/transactions".to_owned()) },
-            Crumb { text: figures::cut(&tid.get(), 60), href: None },
+            Crumb { text: short_id(&tid.get()), href: None },
         ]);
     });
     let tick = move || {
         let running =
             untrack(|| found.value()).is_some_and(|view| view.state == TransactionState::Running);
-        if running && browser::visible() && !browser::reading() {
+        if running && browser::is_page_visible() && !browser::is_reader_in_content() {
             found.refresh_when_idle();
         }
     };
@@ -63,7 +74,7 @@ pub fn TransactionPage() -> impl IntoView {
         on_cleanup(move || handle.clear());
     }
     let body = move || match (found.value(), found.error()) {
-        (Some(view), _) => whole(&view).into_any(),
+        (Some(view), _) => transaction_view(&view).into_any(),
         (None, Some(error)) if error.is_not_found() => not_found(&tid.get()).into_any(),
         (None, Some(error)) => {
             let retry = Callback::new(move |()| found.refresh());
@@ -78,7 +89,7 @@ fn not_found(tid: &str) -> impl IntoView + use<> {
     let mut logs = UrlQuery::default();
     logs.push("text", tid);
     logs.push("range", "all");
-    let shown = figures::cut(tid, 200);
+    let shown = number_format::truncate(tid, 200);
     view! {
         <EmptyState title="Nothing stored belongs to this id">
             <p class="mono">{shown}</p>
@@ -94,7 +105,7 @@ fn not_found(tid: &str) -> impl IntoView + use<> {
     }
 }
 
-fn whole(transaction: &Arc<TransactionView>) -> impl IntoView + use<> {
+fn transaction_view(transaction: &Arc<TransactionView>) -> impl IntoView + use<> {
     let view = Arc::clone(transaction);
     let incomplete = (!view.complete).then(|| {
         view! {
@@ -115,11 +126,11 @@ fn whole(transaction: &Arc<TransactionView>) -> impl IntoView + use<> {
     }
 }
 
-fn matched_words(matched: &MatchedBy) -> String {
+fn matched_text(matched: &MatchedBy) -> String {
     match matched {
         MatchedBy::TraceId => "trace id".to_owned(),
         MatchedBy::SpanId => "id of a span".to_owned(),
-        MatchedBy::Attribute { key } => format!("value of {}", figures::cut(key, 60)),
+        MatchedBy::Attribute { key } => format!("value of {}", number_format::truncate(key, 60)),
     }
 }
 
@@ -139,10 +150,10 @@ fn sentence(view: &TransactionView) -> String {
         .max_by_key(|hop| hop.completion_nano.0.saturating_add(hop.waiting_nano.0))
         .filter(|hop| hop.completion_nano.0 + hop.waiting_nano.0 > 0);
     if let Some(hop) = longest {
-        let name = figures::cut(format::operation(&hop.operation), 60);
-        let service = figures::cut(format::service(&hop.service), 40);
+        let name = number_format::truncate(format::operation(&hop.operation), 60);
+        let service = number_format::truncate(format::service(&hop.service), 40);
         let time = DurationNanos(hop.completion_nano.0.saturating_add(hop.waiting_nano.0));
-        let share = figures::share(figures::ratio(time.0, elapsed.0));
+        let share = number_format::share(number_format::ratio(time.0, elapsed.0));
         words.push_str(&format!(" Most of it was {name} of {service}: {time}, {share}."));
     }
     if let Some(error) = view.errors.last() {
@@ -151,7 +162,7 @@ fn sentence(view: &TransactionView) -> String {
         if !name.is_empty() {
             words.push_str(&format!(
                 " Last error: {}.",
-                figures::cut(name, 120).trim_end_matches('.')
+                number_format::truncate(name, 120).trim_end_matches('.')
             ));
         }
     }
@@ -161,22 +172,22 @@ fn sentence(view: &TransactionView) -> String {
 fn head(view: &Arc<TransactionView>) -> impl IntoView + use<> {
     let start = view.start_unix_nano;
     let started = format::when(start, browser::now(), browser::zone_minutes(start));
-    let total = sections::whole(view);
+    let total = sections::total_nanos(view);
     let parts: Vec<StripPart> = view
         .services
         .iter()
         .filter(|one| one.critical_nano.0 > 0)
         .map(|one| StripPart {
             service: one.service.clone(),
-            words: figures::cut(format::service(&one.service), 60),
-            share: figures::ratio(one.critical_nano.0, total),
+            words: number_format::truncate(format::service(&one.service), 60),
+            share: number_format::ratio(one.critical_nano.0, total),
         })
         .collect();
     let strip = (!parts.is_empty()).then(|| {
         view! {
             <div class="tx-strip">
                 <span class="mute">"Where the time went"</span>
-                <TimeStrip parts rest_words="nobody waited" />
+                <TimeStrip parts rest_words="after the answer" />
             </div>
         }
     });
@@ -194,10 +205,10 @@ fn head(view: &Arc<TransactionView>) -> impl IntoView + use<> {
         <div class="page-head">
             <div class="page-title">
                 <h1 class="tx-id" title=view.tid.clone()>
-                    <bdi>{figures::cut(&view.tid, 120)}</bdi>
+                    <bdi>{number_format::truncate(&view.tid, 120)}</bdi>
                 </h1>
                 <CopyButton text=view.tid.clone() label="Copy the id" />
-                <span class="mute">{matched_words(&view.matched)}</span>
+                <span class="mute">{matched_text(&view.matched)}</span>
                 <StateBadge state=view.state />
                 <span class="page-tools">
                     <a class="button" href=json rel="external">"JSON"</a>
@@ -224,7 +235,7 @@ mod tests {
         api::{Hop, MatchedBy, SpanKindName, TotalRelation, TransactionState, TransactionView},
     };
 
-    use super::{matched_words, sentence};
+    use super::{matched_text, sentence, short_id};
 
     fn hop(operation: &str, completion: u64, waiting: u64) -> Hop {
         Hop {
@@ -242,6 +253,13 @@ mod tests {
             completion_nano: DurationNanos(completion),
             waiting_nano: DurationNanos(waiting),
         }
+    }
+
+    #[test]
+    fn the_breadcrumb_has_the_beginning_of_an_id() {
+        assert_eq!(short_id("ff492833629357a2748935bea69111ea"), "ff492833");
+        assert_eq!(short_id("A-17"), "A-17");
+        assert_eq!(short_id("order-2026-07-31-000017"), "order-2026-07-31…");
     }
 
     #[test]
@@ -270,7 +288,7 @@ mod tests {
             sentence(&view),
             "Completed in 100 ms, in 2 traces. Most of it was b of pay: 60.0 ms, 60.0 %."
         );
-        assert_eq!(matched_words(&view.matched), "value of order.id");
+        assert_eq!(matched_text(&view.matched), "value of order.id");
         (view.state, view.hops) = (TransactionState::Running, Vec::new());
         assert_eq!(sentence(&view), "Running for 100 ms so far, in 2 traces.");
     }

@@ -25,10 +25,10 @@ use crate::{
         analysis::{self, changes, deployments},
         trace_sets,
     },
+    charts::time_chart::Marker,
     components::{ErrorState, segments::use_choice_or},
-    drawings::time_chart::Marker,
-    figures, format,
-    remote::Remote,
+    format, number_format,
+    request_state::RequestState,
     shell::{Crumb, set_crumbs},
     url::use_query,
     window::{LiveWindow, Window},
@@ -89,23 +89,23 @@ pub(crate) struct TypePage {
     /// Moments of changes, and the one that divides the window.
     moments: Memo<Vec<Marker>>,
     moment: Memo<Option<UnixNanos>>,
-    pub(crate) now: Remote<TransactionKindList>,
+    pub(crate) now: RequestState<TransactionKindList>,
     /// The type since its change, if it changed.
-    since: Remote<TransactionKindList>,
+    since: RequestState<TransactionKindList>,
     /// The type until its change, with the window before included. Without a change, the type in
     /// that window.
-    pub(crate) before: Remote<TransactionKindList>,
+    pub(crate) before: RequestState<TransactionKindList>,
     changed_since: Memo<Option<UnixNanos>>,
     /// The type's measures by which samples are chosen.
-    measured: Remote<TransactionKindList>,
+    measured: RequestState<TransactionKindList>,
     /// The subject's traces, and the reference traces that they are compared with.
-    pub(crate) subject: Remote<TraceSearchResult>,
-    pub(crate) reference: Remote<TraceSearchResult>,
-    pub(crate) compared: Remote<Comparison>,
+    pub(crate) subject: RequestState<TraceSearchResult>,
+    pub(crate) reference: RequestState<TraceSearchResult>,
+    pub(crate) compared: RequestState<Comparison>,
     /// New versions of the type's service.
-    pub(crate) versions: Remote<VersionChangeList>,
+    pub(crate) versions: RequestState<VersionChangeList>,
     /// Changes of all types, and their culprits: the same request as Home's.
-    pub(crate) report: Remote<ChangeReport>,
+    pub(crate) report: RequestState<ChangeReport>,
     /// Set while the report loads. It is not requested without a time before the window.
     is_awaited: Memo<bool>,
 }
@@ -117,11 +117,11 @@ impl TypePage {
             let analysis = name.with(|name| name.filter(analysis)).with("limit", 1);
             Some(analysis::transaction_types(&analysis))
         };
-        let now = window.ask(move |window| kind(window.analysis()));
-        let versions = window.ask_slowly(move |window| {
+        let now = window.request(move |window| kind(window.analysis()));
+        let versions = window.request_slowly(move |window| {
             name.with(|name| Some(deployments(&window.analysis(), &name.service)))
         });
-        let report = window.ask_slowly(|window| {
+        let report = window.request_slowly(|window| {
             window
                 .before()
                 .is_some()
@@ -138,11 +138,11 @@ impl TypePage {
         let (moments, moment) = moments_of((name, window), versions, report, now, is_awaited);
         // Percentiles of a moving window change with every refresh, so samples by them are
         // refreshed rarely.
-        let measured = window.ask_slowly(move |window| kind(window.analysis()));
+        let measured = window.request_slowly(move |window| kind(window.analysis()));
         let slow_from =
             Memo::new(move |_| measured.value().and_then(|list| slow_from(list.kinds.first()?)));
         let (subject, reference) = samples(name, window, basis, slow_from, moment);
-        let compared = window.ask_slowly(move |_| {
+        let compared = window.request_slowly(move |_| {
             let (subject, reference) = (subject.value()?, reference.value()?);
             let (left, right) = name.with(|name| (ids(&subject, name), ids(&reference, name)));
             (!left.is_empty() && !right.is_empty()).then(|| trace_sets::compare_sets(&left, &right))
@@ -151,9 +151,9 @@ impl TypePage {
         when_changed(
             move || (basis.get(), name.get(), since_moment()),
             move || {
-                subject.forget();
-                reference.forget();
-                compared.forget();
+                subject.clear();
+                reference.clear();
+                compared.clear();
             },
         );
         Self {
@@ -208,7 +208,7 @@ impl TypePage {
     }
 
     /// Returns the words for the subject: `Slowest 1 %`.
-    pub(crate) fn subject_words(self) -> String {
+    pub(crate) fn subject_text(self) -> String {
         match self.basis.get() {
             "failed" => "Failed".to_owned(),
             "before" => "Now".to_owned(),
@@ -248,7 +248,7 @@ fn when_changed<K: PartialEq + 'static>(
 }
 
 /// Returns the step of the charts.
-fn step_of(now: Remote<TransactionKindList>) -> DurationNanos {
+fn step_of(now: RequestState<TransactionKindList>) -> DurationNanos {
     now.value().map(|list| list.window.step_nano).unwrap_or_default()
 }
 
@@ -258,20 +258,20 @@ fn around_change(
     name: Memo<TypeName>,
     window: LiveWindow,
     (is_awaited, changed_since): (Memo<bool>, Memo<Option<UnixNanos>>),
-) -> (Remote<TransactionKindList>, Remote<TransactionKindList>) {
-    let since = window.ask(move |window| {
+) -> (RequestState<TransactionKindList>, RequestState<TransactionKindList>) {
+    let since = window.request(move |window| {
         let (_, moment, end) = moment::parts(window, changed_since.get())?;
         kind(analysis::Analysis::between(moment, end))
     });
-    let before = window.ask(move |window| {
+    let before = window.request(move |window| {
         let changed = (!is_awaited.get()).then(|| changed_since.get())?;
         kind(analysis_until(window, changed)?)
     });
     when_changed(
         move || (name.get(), changed_since.get()),
         move || {
-            since.forget();
-            before.forget();
+            since.clear();
+            before.clear();
         },
     );
     (since, before)
@@ -281,7 +281,7 @@ fn around_change(
 fn changed_since(
     name: Memo<TypeName>,
     window: LiveWindow,
-    report: Remote<ChangeReport>,
+    report: RequestState<ChangeReport>,
 ) -> Memo<Option<UnixNanos>> {
     Memo::new(move |_| {
         let group = report.value().and_then(|report| name.with(|name| changed(&report, name)))?;
@@ -306,11 +306,11 @@ fn samples(
     basis: Memo<&'static str>,
     slow_from: Memo<Option<DurationNanos>>,
     moment: Memo<Option<UnixNanos>>,
-) -> (Remote<TraceSearchResult>, Remote<TraceSearchResult>) {
+) -> (RequestState<TraceSearchResult>, RequestState<TraceSearchResult>) {
     let sample = move |analysis: analysis::Analysis| {
         name.with(|name| name.filter(analysis)).with("limit", SAMPLE)
     };
-    let subject = window.ask_slowly(move |window| {
+    let subject = window.request_slowly(move |window| {
         let sample = match basis.get() {
             "failed" => sample(window.analysis()).with("status", "error"),
             "before" => sample(window.analysis()),
@@ -323,7 +323,7 @@ fn samples(
         };
         Some(trace_sets::trace_sample(&sample))
     });
-    let reference = window.ask_slowly(move |window| {
+    let reference = window.request_slowly(move |window| {
         let analysis = match basis.get() {
             "before" => window.analysis_before()?,
             SINCE => {
@@ -349,9 +349,9 @@ fn changed(report: &ChangeReport, name: &TypeName) -> Option<ChangedGroup> {
 /// Returns the moments of changes, and the one that divides the window.
 fn moments_of(
     (name, window): (Memo<TypeName>, LiveWindow),
-    versions: Remote<VersionChangeList>,
-    report: Remote<ChangeReport>,
-    now: Remote<TransactionKindList>,
+    versions: RequestState<VersionChangeList>,
+    report: RequestState<ChangeReport>,
+    now: RequestState<TransactionKindList>,
     is_awaited: Memo<bool>,
 ) -> (Memo<Vec<Marker>>, Memo<Option<UnixNanos>>) {
     let query = use_query();
@@ -400,8 +400,9 @@ pub fn TransactionTypePage() -> impl IntoView {
     });
     let page = TypePage::follow(name);
     Effect::new(move |_| {
-        let operation = name.with(|name| figures::cut(format::operation(&name.operation), 80));
-        let list = addresses::ranged("/transactions", page.window.get().range());
+        let operation =
+            name.with(|name| number_format::truncate(format::operation(&name.operation), 80));
+        let list = addresses::with_range("/transactions", page.window.get().range());
         set_crumbs(vec![
             Crumb { text: "Transactions".to_owned(), href: Some(list) },
             Crumb { text: operation, href: None },

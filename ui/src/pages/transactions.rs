@@ -8,37 +8,36 @@
 use std::{cmp::Ordering, collections::HashMap, sync::Arc, time::Duration};
 
 use leptos::prelude::*;
-use tidings_proto::{
-    DurationNanos,
-    api::{
-        CallsInStep, ChangeKind, ChangeReport, ChangedGroup, StatsSince, TimeShare,
-        TransactionKind, TransactionKindList,
-    },
+use tidings_proto::api::{
+    CallsInStep, ChangeKind, ChangeReport, ChangedGroup, StatsSince, TimeShare, TransactionKind,
+    TransactionKindList,
 };
 
 use crate::{
     addresses,
     api::analysis,
-    asked::incomplete,
+    charts::time_buckets::TimeBuckets,
     components::{
-        Panel, ReportSentence, SentenceGhost, SortHead, SortOrder, SparkTone, Sparkline, StripPart,
-        TimeStrip, WatchedRequest, change::change_cell, group_cells::shown_time, use_sort,
+        Panel, ReportSentence, SentencePlaceholder, SortHead, SortOrder, SparkTone, Sparkline,
+        StripPart, TimeStrip, WatchedRequest, change::change_cell, group_cells::shown_time,
+        use_sort,
     },
-    drawings::slots::Slots,
-    figures, format,
+    format,
     links::use_links,
-    remote::Remote,
+    number_format,
+    page_time::partial_answer_text,
+    request_state::RequestState,
     shell::{crumb, set_crumbs},
-    url::{Step, TimeRange, use_go, use_query},
-    window::LiveWindow,
+    url::{History, TimeRange, use_navigation, use_query},
+    window::{LiveWindow, Window},
 };
 
 /// Maximum number of types that are listed.
-const LISTED: u32 = 200;
+const TYPES_MAX: u32 = 200;
 /// Selector of the rows while the pointer or the focus is in one of them.
 const READ_ROWS: &str = ".types > tbody:is(:hover, :focus-within)";
 /// Interval at which the reader's presence at a row is checked.
-const READ_AGAIN_EVERY: Duration = Duration::from_millis(500);
+const READ_CHECK_INTERVAL: Duration = Duration::from_millis(500);
 
 /// The page.
 #[component]
@@ -46,18 +45,19 @@ const READ_AGAIN_EVERY: Duration = Duration::from_millis(500);
 pub fn TransactionsPage() -> impl IntoView {
     set_crumbs(crumb("Transactions"));
     let window = LiveWindow::follow();
-    let now = window
-        .ask(|window| Some(analysis::transaction_types(&window.analysis().with("limit", LISTED))));
-    let before = window.ask(|window| {
-        let analysis = window.analysis_before()?.in_one_step().with("limit", LISTED);
+    let now = window.request(|window| {
+        Some(analysis::transaction_types(&window.analysis().with("limit", TYPES_MAX)))
+    });
+    let before = window.request(|window| {
+        let analysis = window.analysis_before()?.with_single_step().with("limit", TYPES_MAX);
         Some(analysis::transaction_types(&analysis))
     });
-    let time = window.ask_slowly(|window| {
-        let analysis = window.analysis().in_one_step().with("limit", LISTED);
-        Some(analysis::time_of_types(&analysis))
+    let time = window.request_slowly(|window| {
+        let analysis = window.analysis().with_single_step().with("limit", TYPES_MAX);
+        Some(analysis::transaction_type_breakdowns(&analysis))
     });
-    let report = window.ask_slowly(|window| {
-        let analysis = window.analysis().with("limit", LISTED);
+    let report = window.request_slowly(|window| {
+        let analysis = window.analysis().with("limit", TYPES_MAX);
         window.before().is_some().then(|| analysis::changes(&analysis))
     });
     let (order, ranking) = (use_sort("-change"), ranking(report));
@@ -86,10 +86,8 @@ pub fn TransactionsPage() -> impl IntoView {
             </div>
             <Panel
                 title="Types"
-                note=Signal::derive(move || {
-                    format!("against {}", window.get().before_words())
-                })
-                remote=now
+                note=Signal::derive(move || times_of(window.get()))
+                state=now
                 needs=vec![
                     WatchedRequest::new("The numbers before are not known", before),
                     WatchedRequest::new("Where the time goes is not known", time),
@@ -104,14 +102,23 @@ pub fn TransactionsPage() -> impl IntoView {
     }
 }
 
+/// Returns the baseline, and the time that rows with a change count, in words.
+fn times_of(window: Window) -> String {
+    let words = format!("against {}", window.preceding_text());
+    match window.before() {
+        Some(_) => format!("{words}; changed rows since they changed"),
+        None => words,
+    }
+}
+
 /// The report's sentence, in space that is reserved before the answer, so that rows below do not
 /// move.
-fn report_sentence(window: LiveWindow, report: Remote<ChangeReport>) -> impl IntoView {
+fn report_sentence(window: LiveWindow, report: RequestState<ChangeReport>) -> impl IntoView {
     let links = use_links();
     let is_asked = Memo::new(move |_| window.get().before().is_some());
     let words = move || match report.value() {
         Some(report) => view! { <ReportSentence report links=links.get() /> }.into_any(),
-        None => report.loading().then(|| view! { <SentenceGhost /> }).into_any(),
+        None => report.loading().then(|| view! { <SentencePlaceholder /> }).into_any(),
     };
     let failed = WatchedRequest::new("What changed is not known", report).note();
     view! { <div class="say-room">{failed} {move || is_asked.get().then(words)}</div> }
@@ -119,9 +126,9 @@ fn report_sentence(window: LiveWindow, report: Remote<ChangeReport>) -> impl Int
 
 /// Returns the report by which rows are ordered. A newer one waits while the reader is at a row, so
 /// that rows do not move before a click.
-fn ranking(newest: Remote<ChangeReport>) -> Memo<Option<Arc<ChangeReport>>> {
+fn ranking(newest: RequestState<ChangeReport>) -> Memo<Option<Arc<ChangeReport>>> {
     let due = RwSignal::new(());
-    if let Ok(timer) = set_interval_with_handle(move || due.set(()), READ_AGAIN_EVERY) {
+    if let Ok(timer) = set_interval_with_handle(move || due.set(()), READ_CHECK_INTERVAL) {
         on_cleanup(move || timer.clear());
     }
     Memo::new(move |last: Option<&Option<Arc<ChangeReport>>>| {
@@ -153,7 +160,7 @@ fn missing(list: &TransactionKindList) -> Option<String> {
         reasons.push(format!("Only the {count} most frequent types are listed."));
     }
     // This comes last, because the link that reads the rest follows it.
-    reasons.extend(incomplete(&list.searched));
+    reasons.extend(partial_answer_text(&list.searched));
     (!reasons.is_empty()).then(|| reasons.join(" "))
 }
 
@@ -170,7 +177,7 @@ pub(super) struct TypeRow {
 
 impl TypeRow {
     fn failed(kind: &TransactionKind) -> f64 {
-        figures::ratio(kind.error_count, kind.count)
+        number_format::ratio(kind.error_count, kind.count)
     }
 
     /// Reports whether an aspect changed for the worse.
@@ -208,7 +215,7 @@ fn since_change(kind: &TransactionKind, since: Option<&StatsSince>) -> Transacti
 
 /// Returns the rows of both windows, of their comparison and of the parts of the time, paired by
 /// name.
-pub(super) fn paired(
+pub(super) fn join_rows(
     now: &[TransactionKind],
     before: &[TransactionKind],
     time: &[TransactionKind],
@@ -261,15 +268,15 @@ fn sort(rows: &mut [TypeRow], order: &SortOrder, ranked: &[ChangedGroup]) {
 #[component]
 fn TypeTable(
     list: Arc<TransactionKindList>,
-    before: Remote<TransactionKindList>,
-    time: Remote<TransactionKindList>,
-    report: Remote<ChangeReport>,
+    before: RequestState<TransactionKindList>,
+    time: RequestState<TransactionKindList>,
+    report: RequestState<ChangeReport>,
     ranking: Memo<Option<Arc<ChangeReport>>>,
     order: Memo<SortOrder>,
     range: Memo<TimeRange>,
     service: Memo<Option<String>>,
 ) -> impl IntoView {
-    let slots = Slots::of_window(&list.window);
+    let buckets = TimeBuckets::from_window(&list.window);
     let is_awaited = Memo::new(move |_| before.loading() && before.pending());
     let rows = move || {
         let none = if is_awaited.get() { "" } else { "–" };
@@ -281,7 +288,7 @@ fn TypeTable(
             report.as_ref().map_or(&[], |report| &report.transactions)
         }
         let (before, of_time) = (kinds(&before), kinds(&of_time));
-        let mut rows = paired(&list.kinds, before, of_time, groups(&report));
+        let mut rows = join_rows(&list.kinds, before, of_time, groups(&report));
         let most = rows.iter().map(|row| row.now.rate_per_second).fold(0.0, f64::max);
         if let Some(service) = service.get() {
             rows.retain(|row| row.now.service == service);
@@ -290,7 +297,7 @@ fn TypeTable(
         order.with(|order| sort(&mut rows, order, groups(&ranked)));
         let line = |row: TypeRow| {
             let report = report.clone();
-            view! { <TypeLine row slots range=range.get() most none time report /> }
+            view! { <TypeLine row buckets range=range.get() most none time report /> }
         };
         rows.into_iter().map(line).collect_view()
     };
@@ -344,31 +351,29 @@ fn name_cells(
     }
 }
 
-/// Formats a length of time for a column: a unit of one letter is as wide as one of two, so that
-/// digits are below each other. Zero is a dash.
-pub(super) fn aligned(length: DurationNanos) -> String {
-    let text = format::duration_or_none(length);
-    if text.ends_with(" s") { text + "\u{a0}" } else { text }
-}
-
 /// Calls and failures, each with the baseline and over time. Rates have the unit of the greatest.
-fn call_cells(row: &TypeRow, slots: Slots, (most, none): (f64, &str)) -> impl IntoView + use<> {
+fn call_cells(
+    row: &TypeRow,
+    buckets: TimeBuckets,
+    (most, none): (f64, &str),
+) -> impl IntoView + use<> {
     let (kind, before) = (&row.now, row.before.as_ref());
     let begin = |step: &CallsInStep| step.start_unix_nano;
-    let calls = slots.rates(&kind.steps, begin, |step| step.count);
-    let share = |step: &CallsInStep| Some(figures::ratio(step.error_count, step.count));
-    let failures = slots.measures(&kind.steps, begin, share, Some(0.0));
+    let calls = buckets.rates(&kind.steps, begin, |step| step.count);
+    let share = |step: &CallsInStep| Some(number_format::ratio(step.error_count, step.count));
+    let failures = buckets.gauges(&kind.steps, begin, share, Some(0.0));
     let failed = TypeRow::failed(kind);
-    let was = before.map_or_else(|| none.to_owned(), |kind| figures::share(TypeRow::failed(kind)));
+    let was =
+        before.map_or_else(|| none.to_owned(), |kind| number_format::share(TypeRow::failed(kind)));
     let is_worse = row.is_worse(ChangeKind::Errors);
     let tone = if is_worse { SparkTone::Error } else { SparkTone::Plain };
-    let rate = |kind: &TransactionKind| figures::rate_beside(kind.rate_per_second, most);
+    let rate = |kind: &TransactionKind| number_format::rate_in_unit_of(kind.rate_per_second, most);
     let time = shown_time(row.changed.as_ref());
     view! {
         <td class="num" title=time.clone()>{rate(kind)}</td>
         <td class="num was wide">{before.map_or_else(|| none.to_owned(), rate)}</td>
         <td class="wide"><Sparkline values=calls label="Calls over time" /></td>
-        <td class="num" title=time>{figures::share(failed)}</td>
+        <td class="num" title=time>{number_format::share(failed)}</td>
         <td class="num was">{was}</td>
         <td class="wide">
             <Sparkline values=failures max=1.0_f64.min(failed.max(0.02) * 4.0) tone label="Share of failures over time" />
@@ -377,16 +382,19 @@ fn call_cells(row: &TypeRow, slots: Slots, (most, none): (f64, &str)) -> impl In
 }
 
 /// Quantiles of the duration, and the p95 over time.
-fn duration_cells(row: &TypeRow, slots: Slots, none: &str) -> impl IntoView + use<> {
+fn duration_cells(row: &TypeRow, buckets: TimeBuckets, none: &str) -> impl IntoView + use<> {
     let (kind, before) = (&row.now, row.before.as_ref());
     let begin = |step: &CallsInStep| step.start_unix_nano;
     let p95_of = |step: &CallsInStep| Some(step.duration.p95_nano.0 as f64);
-    let steps = slots.measures(&kind.steps, begin, p95_of, None);
+    let steps = buckets.gauges(&kind.steps, begin, p95_of, None);
     let is_worse = row.is_worse(ChangeKind::Latency);
     let tone = if is_worse { SparkTone::Accent } else { SparkTone::Plain };
-    let was = before.map_or_else(|| none.to_owned(), |kind| aligned(kind.duration.p95_nano));
+    let p95 = |kind: &TransactionKind| format::duration_or_none(kind.duration.p95_nano);
+    let was = before.map_or_else(|| none.to_owned(), p95);
     let time = shown_time(row.changed.as_ref());
-    let quantile = |length| view! { <td class="num" title=time.clone()>{aligned(length)}</td> };
+    let quantile = |length| {
+        view! { <td class="num" title=time.clone()>{format::duration_or_none(length)}</td> }
+    };
     view! {
         {quantile(kind.duration.p50_nano)}
         {quantile(kind.duration.p95_nano)}
@@ -399,21 +407,21 @@ fn duration_cells(row: &TypeRow, slots: Slots, none: &str) -> impl IntoView + us
 #[component]
 fn TypeLine(
     row: TypeRow,
-    slots: Slots,
+    buckets: TimeBuckets,
     range: TimeRange,
     most: f64,
     none: &'static str,
-    time: Remote<TransactionKindList>,
+    time: RequestState<TransactionKindList>,
     report: Option<Arc<ChangeReport>>,
 ) -> impl IntoView {
     let address = addresses::transaction_type(&row.now.service, &row.now.operation, range);
-    let go = use_go();
+    let go = use_navigation();
     let row_address = address.clone();
     view! {
-        <tr class="row-link" on:click=move |_| go(&row_address, Step::New)>
+        <tr class="row-link" on:click=move |_| go(&row_address, History::Push)>
             {name_cells(&row, report.as_deref(), address)}
-            {call_cells(&row, slots, (most, none))}
-            {duration_cells(&row, slots, none)}
+            {call_cells(&row, buckets, (most, none))}
+            {duration_cells(&row, buckets, none)}
             <td class="types-strip" class:is-stale=move || time.pending()>
                 {time_cell(row.time, time)}
             </td>
@@ -422,7 +430,10 @@ fn TypeLine(
 }
 
 /// The parts of the time, or that they are loading, or the reason why they are unknown.
-fn time_cell(shares: Option<Vec<TimeShare>>, time: Remote<TransactionKindList>) -> impl IntoView {
+fn time_cell(
+    shares: Option<Vec<TimeShare>>,
+    time: RequestState<TransactionKindList>,
+) -> impl IntoView {
     let part =
         |one: &TimeShare| StripPart::of_operation(&one.service, &one.operation, one.critical_share);
     let parts = shares.map(|shares| shares.iter().map(part).collect::<Vec<_>>());
@@ -431,7 +442,7 @@ fn time_cell(shares: Option<Vec<TimeShare>>, time: Remote<TransactionKindList>) 
             return view! { <span class="mute" title=error.title()>"not known"</span> }.into_any();
         }
         match parts.clone() {
-            Some(parts) => view! { <TimeStrip parts /> }.into_any(),
+            Some(parts) => view! { <TimeStrip parts noun="operation" /> }.into_any(),
             None if time.pending() => view! { <span class="types-ghost"></span> }.into_any(),
             None => view! { <span class="mute">"–"</span> }.into_any(),
         }
@@ -442,12 +453,12 @@ fn time_cell(shares: Option<Vec<TimeShare>>, time: Remote<TransactionKindList>) 
 #[component]
 fn FindTransaction() -> impl IntoView {
     let text = RwSignal::new(String::new());
-    let go = use_go();
+    let go = use_navigation();
     let find = move |event: web_sys::SubmitEvent| {
         event.prevent_default();
         let tid = text.get_untracked();
         if !tid.trim().is_empty() {
-            go(&addresses::transaction(&tid), Step::New);
+            go(&addresses::transaction(&tid), History::Push);
         }
     };
     view! {

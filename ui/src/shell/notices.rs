@@ -18,14 +18,14 @@ pub(super) fn notices(server: ServerWatch) -> impl IntoView {
             let known = (since.0 != 0).then(|| {
                 let at = format::when(since, browser::now(), browser::zone_minutes(since));
                 let at = at.split_once('.').map_or(at.clone(), |(second, _)| second.to_owned());
-                format!(" What you see is of {at}.")
+                format!(" What you see is from {at}.")
             });
             view! {
                 <div class="notice notice-error" role="alert">
                     <Icon name=IconName::Warning />
-                    <span>"Tidings does not answer." {known} " It is asked again every 2 s."</span>
-                    <button class="button" type="button" on:click=move |_| server.ask()>
-                        "Ask now"
+                    <span>"Tidings does not answer." {known} " Trying again every 2 s."</span>
+                    <button class="button" type="button" on:click=move |_| server.refresh()>
+                        "Try now"
                     </button>
                 </div>
             }

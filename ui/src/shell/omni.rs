@@ -12,15 +12,15 @@ use wasm_bindgen::JsCast;
 
 mod name_search;
 
-use name_search::{NamedPage, best_name, copied_line, traceql_address, use_names};
+use name_search::{PageMatch, best_name, copied_line, traceql_address, use_names};
 
 use crate::{
     api::{self, ApiError},
     browser, colour,
     components::{Icon, IconName, ServiceName, StateBadge},
-    figures, format,
-    keys::use_keys,
-    url::{Step, use_go},
+    format, number_format,
+    shortcuts::use_shortcuts,
+    url::{History, use_navigation},
 };
 
 pub(super) const FIELD_ID: &str = "omni";
@@ -45,19 +45,19 @@ enum Answer {
 pub fn Omni() -> impl IntoView {
     let text = RwSignal::new(String::new());
     let answer = RwSignal::new(Answer::None);
-    let ask = asker(text, answer);
+    let ask = resolve_handler(text, answer);
     listen_for_pastes(ask.clone());
     let typed = Memo::new(move |_| text.with(|text| text.trim().to_owned()));
     let names = use_names(typed);
     let marked = RwSignal::new(None::<usize>);
-    let go = use_go();
-    let open = Callback::new(move |page: NamedPage| {
+    let go = use_navigation();
+    let open = Callback::new(move |page: PageMatch| {
         text.set(String::new());
         answer.set(Answer::None);
-        go(&page.address, Step::New);
+        go(&page.address, History::Push);
     });
     let close = move || answer.set(Answer::None);
-    use_keys().bind("Escape", "Close the list of matches", "Everywhere", close);
+    use_shortcuts().bind("Escape", "Close the list of matches", "Everywhere", close);
     let pressed = move |event: web_sys::KeyboardEvent| match event.key().as_str() {
         "Enter" => {
             let at = marked.get_untracked().unwrap_or(0);
@@ -94,8 +94,8 @@ pub fn Omni() -> impl IntoView {
                 on:keydown=pressed
             />
             <kbd aria-hidden="true">"/"</kbd>
-            {move || drawn(answer.get(), text, answer)}
-            {move || offered(answer.with(|answer| *answer == Answer::None), &names.get(), marked, open)}
+            {move || answer_view(answer.get(), text, answer)}
+            {move || name_list(answer.with(|answer| *answer == Answer::None), &names.get(), marked, open)}
         </div>
     }
 }
@@ -109,7 +109,7 @@ fn listen_for_pastes(ask: impl Fn(String) + 'static) {
         let Some(pasted) = pasted.filter(|pasted| !pasted.trim().is_empty()) else { return };
         let target = event.target().and_then(|target| target.dyn_into::<web_sys::Element>().ok());
         let is_box = target.is_some_and(|target| target.id() == FIELD_ID);
-        if !browser::typing() || (is_box && pasted.trim().contains('\n')) {
+        if !browser::is_text_field_focused() || (is_box && pasted.trim().contains('\n')) {
             event.prevent_default();
             browser::focus(FIELD_ID);
             ask(pasted);
@@ -134,11 +134,11 @@ fn leave_field(event: &web_sys::KeyboardEvent) {
     }
 }
 
-fn asker(
+fn resolve_handler(
     text: RwSignal<String>,
     answer: RwSignal<Answer>,
 ) -> impl Fn(String) + Clone + Send + Sync + 'static {
-    let go = use_go();
+    let go = use_navigation();
     move |asked: String| {
         let asked: String = asked.trim().chars().take(TEXT_MAX).collect();
         text.set(asked.clone());
@@ -148,7 +148,7 @@ fn asker(
         if let Some(address) = traceql_address(&asked) {
             text.set(String::new());
             answer.set(Answer::None);
-            return go(&address, Step::New);
+            return go(&address, History::Push);
         }
         answer.set(Answer::Asking);
         let go = go.clone();
@@ -167,17 +167,17 @@ fn asker(
             let shown = match result {
                 Err(error) => Answer::Failed(error),
                 Ok(result) => match result.matches.as_slice() {
-                    [] => match elsewhere(best, lines) {
-                        Elsewhere::Page(address) => {
-                            go(&address, Step::New);
+                    [] => match fallback_match(best, lines) {
+                        FallbackMatch::Page(address) => {
+                            go(&address, History::Push);
                             text.set(String::new());
                             Answer::None
                         }
-                        Elsewhere::Lines(lines) => Answer::Lines(Arc::new(lines)),
-                        Elsewhere::None => Answer::Nothing(Arc::new(result)),
+                        FallbackMatch::Lines(lines) => Answer::Lines(Arc::new(lines)),
+                        FallbackMatch::None => Answer::Nothing(Arc::new(result)),
                     },
                     [one] => {
-                        go(&api::trace_address(one.trace_id, one.span_id), Step::New);
+                        go(&api::trace_address(one.trace_id, one.span_id), History::Push);
                         text.set(String::new());
                         Answer::None
                     }
@@ -190,40 +190,40 @@ fn asker(
 }
 
 /// Matches that are not transactions by themselves.
-enum Elsewhere {
+enum FallbackMatch {
     Page(String),
     Lines(Vec<LogView>),
     None,
 }
 
 /// Returns a name's page, the only trace of the found lines, or the lines to choose from.
-fn elsewhere(best: Option<NamedPage>, lines: Vec<LogView>) -> Elsewhere {
+fn fallback_match(best: Option<PageMatch>, lines: Vec<LogView>) -> FallbackMatch {
     if let Some(best) = best {
-        return Elsewhere::Page(best.address);
+        return FallbackMatch::Page(best.address);
     }
     let mut traces: Vec<_> = lines.iter().filter_map(|line| line.trace_id).collect();
     traces.sort_unstable();
     traces.dedup();
     let first = lines.iter().find_map(api::log_trace_address);
     match (traces.len(), first) {
-        (1, Some(address)) => Elsewhere::Page(address),
-        _ if lines.is_empty() => Elsewhere::None,
-        _ => Elsewhere::Lines(lines),
+        (1, Some(address)) => FallbackMatch::Page(address),
+        _ if lines.is_empty() => FallbackMatch::None,
+        _ => FallbackMatch::Lines(lines),
     }
 }
 
 /// The pages that the typed text may mean. Enter opens the marked one, or else the first.
-fn offered(
+fn name_list(
     is_free: bool,
-    names: &[NamedPage],
+    names: &[PageMatch],
     marked: RwSignal<Option<usize>>,
-    open: Callback<NamedPage>,
+    open: Callback<PageMatch>,
 ) -> Option<AnyView> {
     if !is_free || names.is_empty() {
         return None;
     }
-    let option = |(index, page): (usize, &NamedPage)| {
-        let NamedPage { name, kind, .. } = page.clone();
+    let option = |(index, page): (usize, &PageMatch)| {
+        let PageMatch { name, kind, .. } = page.clone();
         let page = page.clone();
         view! {
             <li
@@ -233,8 +233,8 @@ fn offered(
                 on:mousedown=move |event| event.prevent_default()
                 on:click=move |_| open.run(page.clone())
             >
-                <bdi class="suggest-value">{figures::cut(&name, NAME_SHOWN)}</bdi>
-                <bdi class="suggest-hint">{figures::cut(&kind, NAME_SHOWN)}</bdi>
+                <bdi class="suggest-value">{number_format::truncate(&name, NAME_SHOWN)}</bdi>
+                <bdi class="suggest-hint">{number_format::truncate(&kind, NAME_SHOWN)}</bdi>
             </li>
         }
     };
@@ -277,7 +277,7 @@ fn line_rows<F: Fn() + Copy + Send + Sync + 'static>(
     view! { <ul class="omni-matches" aria-label="Log lines">{rows}</ul> }
 }
 
-fn drawn(shown: Answer, text: RwSignal<String>, answer: RwSignal<Answer>) -> Option<AnyView> {
+fn answer_view(shown: Answer, text: RwSignal<String>, answer: RwSignal<Answer>) -> Option<AnyView> {
     let body = match shown {
         Answer::None => return None,
         Answer::Asking => view! { <p class="omni-note" role="status">"Looking…"</p> }.into_any(),
@@ -304,7 +304,7 @@ fn drawn(shown: Answer, text: RwSignal<String>, answer: RwSignal<Answer>) -> Opt
         }
         Answer::Several(result) => {
             let summaries = result.matches.iter().filter_map(|found| found.summary.as_ref());
-            colour::tell_apart(summaries.map(|summary| summary.root_service.as_str()));
+            colour::assign_shades(summaries.map(|summary| summary.root_service.as_str()));
             let chosen = move || {
                 text.set(String::new());
                 answer.set(Answer::None);

@@ -6,8 +6,8 @@ use tidings_proto::UnixNanos;
 use super::use_server;
 use crate::{
     browser, format,
-    keys::use_keys,
-    url::{Step, TimeRange, use_edit_query, use_query},
+    shortcuts::use_shortcuts,
+    url::{History, TimeRange, use_edit_query, use_query},
 };
 
 /// Returns a signal that is true when the page loads new data by itself. It is false when the
@@ -16,7 +16,7 @@ use crate::{
 pub fn use_live() -> Memo<bool> {
     let query = use_query();
     Memo::new(move |_| {
-        query.with(|query| query.get("live").is_none() && TimeRange::read(query).moves())
+        query.with(|query| query.get("live").is_none() && TimeRange::read(query).is_open_ended())
     })
 }
 
@@ -35,7 +35,7 @@ pub fn RangePicker() -> impl IntoView {
     let edit = use_edit_query();
     let choose = move |range: TimeRange| {
         open.set(false);
-        edit(Step::New, &|query| range.write(query));
+        edit(History::Push, &|query| range.write(query));
     };
     let choose = Callback::new(choose);
     view! {
@@ -64,7 +64,7 @@ fn RangeMenu(
     open: RwSignal<bool>,
     choose: Callback<TimeRange>,
 ) -> impl IntoView {
-    use_keys().bind("Escape", "Close the menu", "Everywhere", move || open.set(false));
+    use_shortcuts().bind("Escape", "Close the menu", "Everywhere", move || open.set(false));
     let preset = move |preset: TimeRange| {
         view! {
             <button
@@ -126,20 +126,29 @@ fn RangeMenu(
     }
 }
 
+/// Returns the words of the live switch.
+fn live_text(is_silent: bool, is_live: bool) -> &'static str {
+    match (is_silent, is_live) {
+        (true, _) => "No answer",
+        (false, true) => "Live",
+        (false, false) => "Not live",
+    }
+}
+
 /// The live switch.
 #[component]
 #[must_use]
 pub fn LiveToggle() -> impl IntoView {
     let query = use_query();
-    let moves = Memo::new(move |_| query.with(|query| TimeRange::read(query).moves()));
+    let moves = Memo::new(move |_| query.with(|query| TimeRange::read(query).is_open_ended()));
     let live = use_live();
     let edit = use_edit_query();
     let toggle = move || {
         let off = live.get_untracked().then_some("off");
-        edit(Step::Replace, &|query| query.set("live", off));
+        edit(History::Replace, &|query| query.set("live", off));
     };
     let clicked = toggle.clone();
-    use_keys().bind("L", "Switch live on or off", "Everywhere", toggle);
+    use_shortcuts().bind("L", "Switch live on or off", "Everywhere", toggle);
     let server = use_server();
     let silent = Memo::new(move |_| server.silent_since().is_some());
     let title = move || match (moves.get(), live.get()) {
@@ -159,7 +168,7 @@ pub fn LiveToggle() -> impl IntoView {
             on:click=move |_| clicked()
         >
             <span class="live-dot" aria-hidden="true"></span>
-            {move || if silent.get() { "No answer" } else { "Live" }}
+            {move || live_text(silent.get(), live.get())}
         </button>
     }
 }

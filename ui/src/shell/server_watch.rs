@@ -11,10 +11,10 @@ use tidings_proto::{UnixNanos, api::ServerStatus};
 use crate::{
     api::{self, ApiError},
     browser,
-    remote::Remote,
+    request_state::RequestState,
 };
 
-const ASK_EVERY: Duration = Duration::from_secs(2);
+const POLL_INTERVAL: Duration = Duration::from_secs(2);
 /// Number of samples that are kept: four minutes.
 const SAMPLES_MAX: usize = 120;
 /// Number of samples of a rate: about ten seconds.
@@ -47,7 +47,7 @@ pub struct ArrivalRates {
 /// The status of the server; provided by the shell.
 #[derive(Debug, Clone, Copy)]
 pub struct ServerWatch {
-    answer: Remote<ServerStatus>,
+    answer: RequestState<ServerStatus>,
     samples: RwSignal<VecDeque<CounterSample>>,
     answered: RwSignal<Option<UnixNanos>>,
 }
@@ -56,7 +56,7 @@ impl ServerWatch {
     /// Starts the requests.
     pub(super) fn provide() -> Self {
         let watch = Self {
-            answer: Remote::new(|| Some(api::status())),
+            answer: RequestState::new(|| Some(api::status())),
             samples: RwSignal::new(VecDeque::new()),
             answered: RwSignal::new(None),
         };
@@ -65,15 +65,15 @@ impl ServerWatch {
             if let Some(status) = answer.get() {
                 let now = browser::now();
                 watch.answered.set(Some(now));
-                watch.samples.update(|samples| note(samples, sample(&status, now)));
+                watch.samples.update(|samples| push_sample(samples, sample(&status, now)));
             }
         });
         let again = move || {
-            if browser::visible() {
+            if browser::is_page_visible() {
                 watch.answer.refresh_when_idle();
             }
         };
-        if let Ok(timer) = set_interval_with_handle(again, ASK_EVERY) {
+        if let Ok(timer) = set_interval_with_handle(again, POLL_INTERVAL) {
             on_cleanup(move || timer.clear());
         }
         provide_context(watch);
@@ -88,7 +88,7 @@ impl ServerWatch {
 
     /// Returns the request, for panels that draw its states.
     #[must_use]
-    pub fn remote(self) -> Remote<ServerStatus> {
+    pub fn request_state(self) -> RequestState<ServerStatus> {
         self.answer
     }
 
@@ -107,7 +107,7 @@ impl ServerWatch {
     }
 
     /// Sends the request now.
-    pub fn ask(self) {
+    pub fn refresh(self) {
         self.answer.refresh_when_idle();
     }
 
@@ -128,7 +128,7 @@ impl ServerWatch {
 #[must_use]
 pub fn use_server() -> ServerWatch {
     use_context().unwrap_or_else(|| ServerWatch {
-        answer: Remote::new(|| None),
+        answer: RequestState::new(|| None),
         samples: RwSignal::new(VecDeque::new()),
         answered: RwSignal::new(None),
     })
@@ -145,7 +145,7 @@ fn sample(status: &ServerStatus, time: UnixNanos) -> CounterSample {
 }
 
 /// Adds a sample. Counters that decrease are those of a restarted server.
-fn note(samples: &mut VecDeque<CounterSample>, next: CounterSample) {
+fn push_sample(samples: &mut VecDeque<CounterSample>, next: CounterSample) {
     let restarted =
         samples.back().is_some_and(|last| last.spans > next.spans || last.logs > next.logs);
     if restarted {
@@ -187,7 +187,7 @@ mod tests {
 
     use tidings_proto::UnixNanos;
 
-    use super::{CounterSample, SAMPLES_MAX, note, rate_series, rates};
+    use super::{CounterSample, SAMPLES_MAX, push_sample, rate_series, rates};
 
     fn sample(second: u64, spans: u64) -> CounterSample {
         CounterSample { time: UnixNanos(second * 1_000_000_000), spans, logs: 0, refused: second }
@@ -198,7 +198,7 @@ mod tests {
         let mut samples = VecDeque::new();
         assert_eq!(rates(&samples), None);
         for second in 0..20 {
-            note(
+            push_sample(
                 &mut samples,
                 sample(second * 2, if second < 10 { 0 } else { (second - 9) * 100 }),
             );
@@ -213,12 +213,12 @@ mod tests {
     #[test]
     fn a_server_that_was_started_again_begins_a_new_history() {
         let mut samples = VecDeque::from([sample(1, 900), sample(2, 1_000)]);
-        note(&mut samples, sample(3, 10));
+        push_sample(&mut samples, sample(3, 10));
         assert_eq!(samples, [sample(3, 10)]);
-        note(&mut samples, sample(3, 10));
+        push_sample(&mut samples, sample(3, 10));
         assert_eq!(samples.len(), 1);
         for second in 4..1_000 {
-            note(&mut samples, sample(second, 10));
+            push_sample(&mut samples, sample(second, 10));
         }
         assert_eq!(samples.len(), SAMPLES_MAX);
     }

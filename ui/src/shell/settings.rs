@@ -10,10 +10,9 @@ use super::use_server;
 use crate::{
     browser,
     components::{Icon, IconName, Segment, Segments},
-    format,
-    keys::use_keys,
-    preferences,
-    saved::{self, SavedText},
+    format, preferences,
+    saved_texts::{self, SavedText},
+    shortcuts::use_shortcuts,
     theme::{Theme, use_theme},
 };
 
@@ -34,7 +33,7 @@ pub(super) fn SettingsSheet(
 
 #[component]
 fn OpenSettings(open: RwSignal<bool>) -> impl IntoView {
-    use_keys().bind("Escape", "Close the settings", "Settings", move || open.set(false));
+    use_shortcuts().bind("Escape", "Close the settings", "Settings", move || open.set(false));
     let close = NodeRef::<html::Button>::new();
     Effect::new(move |_| {
         if let Some(close) = close.get() {
@@ -55,7 +54,7 @@ fn OpenSettings(open: RwSignal<bool>) -> impl IntoView {
                     <Icon name=IconName::Close />
                 </button>
             </div>
-            {looks()}
+            {appearance_settings()}
             <SavedViews />
             {server_settings()}
         </aside>
@@ -63,7 +62,7 @@ fn OpenSettings(open: RwSignal<bool>) -> impl IntoView {
 }
 
 /// Theme, density and time zone.
-fn looks() -> impl IntoView {
+fn appearance_settings() -> impl IntoView {
     let theme = use_theme();
     let themes = vec![
         Segment::new(SYSTEM, "System"),
@@ -105,19 +104,19 @@ fn looks() -> impl IntoView {
 /// The named addresses that this browser stores.
 #[component]
 fn SavedViews() -> impl IntoView {
-    let views = RwSignal::new(saved::load(saved::VIEWS));
+    let views = RwSignal::new(saved_texts::load(saved_texts::VIEWS));
     let name = RwSignal::new(String::new());
     let location = use_location();
     let keep = move |event: web_sys::SubmitEvent| {
         event.prevent_default();
         let (name_now, address) = (name.get_untracked(), browser::address());
-        views.update(|all| *all = saved::with(all, &name_now, &address, browser::now()));
-        views.with_untracked(|all| saved::store(saved::VIEWS, all));
+        views.update(|all| *all = saved_texts::insert(all, &name_now, &address, browser::now()));
+        views.with_untracked(|all| saved_texts::store(saved_texts::VIEWS, all));
         name.set(String::new());
     };
     let forget = move |name: String| {
         views.update(|all| all.retain(|view| view.name != name));
-        views.with_untracked(|all| saved::store(saved::VIEWS, all));
+        views.with_untracked(|all| saved_texts::store(saved_texts::VIEWS, all));
     };
     let here = Memo::new(move |_| {
         location.pathname.track();
@@ -182,7 +181,7 @@ fn server_settings() -> impl IntoView {
         let keys = server.status()?.transaction_keys.clone();
         Some(keys.into_iter().map(|key| view! { <code>{key}</code> }).collect_view())
     };
-    let redaction = move || server.status().map(|status| redaction_words(&status));
+    let redaction = move || server.status().map(|status| redaction_text(&status));
     let redacted_keys = move || {
         let keys = server.status().filter(|status| status.redact)?.redact_keys.clone();
         let shown = keys.into_iter().map(|key| view! { <code>{key}</code> }).collect_view();
@@ -191,16 +190,20 @@ fn server_settings() -> impl IntoView {
     view! {
         <h3>"Attributes that name transactions"</h3>
         <p class="setting-keys">{keys}</p>
-        <p class="mute">"The server's setting " <code>"transaction-keys"</code> "."</p>
+        <p class="mute setting-source">
+            "Set by the server's " <code>"transaction-keys"</code> "."
+        </p>
         <h3>"Redaction"</h3>
         <p class="mute">{redaction}</p>
         {redacted_keys}
-        <p class="mute">"The server's settings " <code>"redact"</code> " and " <code>"redact-keys"</code> "."</p>
+        <p class="mute setting-source">
+            "Set by the server's " <code>"redact"</code> " and " <code>"redact-keys"</code> "."
+        </p>
     }
 }
 
 /// Returns the state of redaction in words.
-fn redaction_words(status: &ServerStatus) -> String {
+fn redaction_text(status: &ServerStatus) -> String {
     if !status.redact {
         return "Off: secrets in attributes, URLs and statements are stored as they were sent."
             .to_owned();
@@ -217,7 +220,7 @@ fn redaction_words(status: &ServerStatus) -> String {
 mod tests {
     use tidings_proto::api::ServerStatus;
 
-    use super::redaction_words;
+    use super::redaction_text;
 
     #[test]
     fn redaction_is_said_as_the_server_has_it() {
@@ -230,9 +233,9 @@ mod tests {
             }))
             .unwrap()
         };
-        assert!(redaction_words(&status(false, &[])).starts_with("Off: "));
-        let on = redaction_words(&status(true, &[]));
+        assert!(redaction_text(&status(false, &[])).starts_with("Off: "));
+        let on = redaction_text(&status(true, &[]));
         assert!(on.starts_with("On: ") && on.ends_with("3 values so far."), "{on}");
-        assert!(redaction_words(&status(true, &["pin"])).ends_with("secret too:"));
+        assert!(redaction_text(&status(true, &["pin"])).ends_with("secret too:"));
     }
 }

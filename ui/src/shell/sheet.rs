@@ -4,7 +4,7 @@ use leptos::{html, prelude::*};
 
 use crate::{
     components::{Icon, IconName},
-    keys::{Keys, Shortcut},
+    shortcuts::{Shortcut, Shortcuts},
 };
 
 /// The sheet.
@@ -12,7 +12,7 @@ use crate::{
 #[must_use]
 pub fn KeySheet(
     /// Shortcuts to list.
-    keys: Keys,
+    keys: Shortcuts,
     /// True while the sheet is open.
     open: RwSignal<bool>,
 ) -> impl IntoView {
@@ -24,7 +24,7 @@ pub fn KeySheet(
 }
 
 #[component]
-fn OpenSheet(shortcuts: Vec<Shortcut>, keys: Keys, open: RwSignal<bool>) -> impl IntoView {
+fn OpenSheet(shortcuts: Vec<Shortcut>, keys: Shortcuts, open: RwSignal<bool>) -> impl IntoView {
     keys.bind("Escape", "Close the sheet", "Sheet", move || open.set(false));
     let close = NodeRef::<html::Button>::new();
     Effect::new(move |_| {
@@ -55,9 +55,9 @@ fn OpenSheet(shortcuts: Vec<Shortcut>, keys: Keys, open: RwSignal<bool>) -> impl
         }
     };
     view! {
-        <aside class="sheet" role="dialog" aria-label="Keys">
+        <aside class="sheet" role="dialog" aria-label="Shortcuts">
             <div class="sheet-head">
-                <h2>"Keys"</h2>
+                <h2>"Shortcuts"</h2>
                 <button
                     node_ref=close
                     class="button button-ghost button-icon"

@@ -135,7 +135,7 @@ impl TraceSort {
 
 /// A search for traces: range, filters or query, box and order.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct TraceQuestion {
+pub struct TraceListQuery {
     /// The time range.
     pub range: TimeRange,
     /// Conditions on one span.
@@ -152,7 +152,7 @@ pub struct TraceQuestion {
     pub lists_spans: bool,
 }
 
-impl TraceQuestion {
+impl TraceListQuery {
     /// Reports whether the answer needs spans, and not only their traces.
     #[must_use]
     pub fn needs_spans(&self) -> bool {
@@ -267,8 +267,8 @@ impl ExploreState {
         query.push_some("operation", operation.as_ref());
         query.push_some("status", status.as_ref());
         query.push_some("kind", kind.as_ref());
-        query.push_some("min", duration_min.as_ref().map(given_duration));
-        query.push_some("max", duration_max.as_ref().map(given_duration));
+        query.push_some("min", duration_min.as_ref().map(duration_param));
+        query.push_some("max", duration_max.as_ref().map(duration_param));
         attributes.iter().for_each(|filter| query.push("attr", filter));
         without.iter().for_each(|filter| query.push("not", filter));
         query.push_some("q", self.query.as_ref());
@@ -289,9 +289,9 @@ impl ExploreState {
     /// Selects a box. It has absolute moments, so a moving range is fixed at `now`.
     pub fn choose_box(&mut self, chosen: HeatmapBox, now: UnixNanos) {
         self.chosen = Some(chosen);
-        if self.range.moves() && self.range != TimeRange::All {
+        if self.range.is_open_ended() && self.range != TimeRange::All {
             self.range_before = Some(self.range);
-            self.range = self.range.fixed_at(now);
+            self.range = self.range.resolve_at(now);
         }
     }
 
@@ -303,8 +303,8 @@ impl ExploreState {
 
     /// Returns the query of the list.
     #[must_use]
-    pub fn question(&self) -> TraceQuestion {
-        TraceQuestion {
+    pub fn list_query(&self) -> TraceListQuery {
+        TraceListQuery {
             range: self.range,
             filters: self.filters.clone(),
             query: self.query.clone(),
@@ -427,13 +427,18 @@ impl LogState {
 
     /// Returns the same search without an open record, in one form for all listings.
     #[must_use]
-    pub fn closed(&self) -> Self {
-        Self { view: LogListing::default(), columns: Vec::new(), base: None, ..self.opened(None) }
+    pub fn without_open_record(&self) -> Self {
+        Self {
+            view: LogListing::default(),
+            columns: Vec::new(),
+            base: None,
+            ..self.with_open_record(None)
+        }
     }
 
     /// Returns the same search with an open record: its id and its time.
     #[must_use]
-    pub fn opened(&self, open: Option<(String, u64)>) -> Self {
+    pub fn with_open_record(&self, open: Option<(String, u64)>) -> Self {
         let (open, at) = open.unzip();
         Self { open, at, around: None, ..self.clone() }
     }
@@ -474,7 +479,7 @@ pub fn parse_duration(text: &str) -> Option<DurationNanos> {
     Some(DurationNanos(nanos))
 }
 
-fn given_duration(given: &ParsedParam<DurationNanos>) -> String {
+fn duration_param(given: &ParsedParam<DurationNanos>) -> String {
     given.text(|duration| write_duration(*duration))
 }
 

@@ -66,7 +66,7 @@ impl TimeRange {
     #[must_use]
     pub fn read_before(query: &UrlQuery) -> Option<Self> {
         let fixed = Self::read(query);
-        query.get(RANGE_BEFORE).and_then(Self::read_last).filter(|_| !fixed.moves())
+        query.get(RANGE_BEFORE).and_then(Self::read_last).filter(|_| !fixed.is_open_ended())
     }
 
     /// Writes the moving range that the fixed range of the query string replaced.
@@ -82,7 +82,7 @@ impl TimeRange {
 
     /// Fixes the range at a moment. Everything stored stays that.
     #[must_use]
-    pub fn fixed_at(self, now: UnixNanos) -> Self {
+    pub fn resolve_at(self, now: UnixNanos) -> Self {
         match self {
             Self::Last { seconds } => {
                 let to_unix_ms = now.0.div_ceil(1_000_000);
@@ -152,7 +152,7 @@ impl TimeRange {
 
     /// Reports whether new data can still fall into the range.
     #[must_use]
-    pub fn moves(self) -> bool {
+    pub fn is_open_ended(self) -> bool {
         !matches!(self, Self::Between { .. })
     }
 

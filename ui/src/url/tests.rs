@@ -5,7 +5,7 @@ use tidings_proto::{DurationNanos, SpanId, TraceId, UnixNanos};
 
 use super::{
     AttributeFilter, COLUMNS_MAX, ExploreState, LogListing, LogState, ParsedParam, TimeRange,
-    TraceFilters, TraceQuestion, TraceSort, UrlQuery, parse_duration,
+    TraceFilters, TraceListQuery, TraceSort, UrlQuery, parse_duration,
 };
 use crate::{api, links::HeatmapBox};
 
@@ -78,7 +78,7 @@ proptest! {
         lists_spans: bool, columns in vec(word(), 0..=COLUMNS_MAX),
         seconds_before in option::of(1..10_000_000_u64),
     ) {
-        let range_before = seconds_before.filter(|_| !range.moves());
+        let range_before = seconds_before.filter(|_| !range.is_open_ended());
         let range_before = range_before.map(|seconds| TimeRange::Last { seconds });
         let state = ExploreState {
             range, range_before, filters, query, chosen, sort, group, hidden, selected, lists_spans, columns,
@@ -199,7 +199,7 @@ fn a_moving_range_is_open_at_the_end() {
     assert_eq!(TimeRange::All.bounds(now), (None, None));
     let fixed = TimeRange::Between { from_unix_ms: 1, to_unix_ms: 2 };
     assert_eq!(fixed.bounds(now), (Some(UnixNanos(1_000_000)), Some(UnixNanos(2_000_000))));
-    assert!(hour.moves() && !fixed.moves());
+    assert!(hour.is_open_ended() && !fixed.is_open_ended());
 }
 
 #[test]
@@ -253,13 +253,13 @@ fn a_box_narrows_what_filters_find() {
         duration_min: Some(ParsedParam::Read(DurationNanos(2_000_000))),
         ..TraceFilters::default()
     };
-    let question = TraceQuestion {
+    let list_query = TraceListQuery {
         filters,
         chosen: Some(chosen),
         sort: Some(TraceSort::Errors),
-        ..TraceQuestion::default()
+        ..TraceListQuery::default()
     };
-    let request = api::explored_traces(&question, UnixNanos(0), None);
+    let request = api::explored_traces(&list_query, UnixNanos(0), None);
     for part in [
         "service=shop",
         "minDuration=2000000",
@@ -274,10 +274,10 @@ fn a_box_narrows_what_filters_find() {
 
 #[test]
 fn filters_that_exclude_are_asked_as_a_query() {
-    let mut question = TraceQuestion::default();
-    question.filters.service = Some("shop".to_owned());
-    question.filters.without = vec![AttributeFilter::parse("service.version=2").unwrap()];
-    let request = api::explored_traces(&question, UnixNanos(0), None);
+    let mut list_query = TraceListQuery::default();
+    list_query.filters.service = Some("shop".to_owned());
+    list_query.filters.without = vec![AttributeFilter::parse("service.version=2").unwrap()];
+    let request = api::explored_traces(&list_query, UnixNanos(0), None);
     let query = UrlQuery::parse(request.address().split_once('?').unwrap().1);
     assert_eq!(
         query.get("q"),
@@ -290,17 +290,17 @@ fn filters_that_exclude_are_asked_as_a_query() {
 
 #[test]
 fn a_list_of_spans_or_with_columns_is_asked_as_a_query_with_their_values() {
-    let mut question = TraceQuestion { lists_spans: true, ..TraceQuestion::default() };
-    let asked = |question: &TraceQuestion| {
-        let request = api::explored_traces(question, UnixNanos(0), None);
+    let mut list_query = TraceListQuery { lists_spans: true, ..TraceListQuery::default() };
+    let asked = |list_query: &TraceListQuery| {
+        let request = api::explored_traces(list_query, UnixNanos(0), None);
         let query = UrlQuery::parse(request.address().split_once('?').unwrap().1);
         (query.get("q").unwrap().to_owned(), query.get("spansPerSpanset").map(str::to_owned))
     };
     let spans = Some("20".to_owned());
-    assert_eq!(asked(&question), ("{ } | select(status)".to_owned(), spans.clone()));
-    question.lists_spans = false;
-    question.columns = vec!["order.id".to_owned()];
-    question.query = Some("{ status = error } | count() > 2".to_owned());
+    assert_eq!(asked(&list_query), ("{ } | select(status)".to_owned(), spans.clone()));
+    list_query.lists_spans = false;
+    list_query.columns = vec!["order.id".to_owned()];
+    list_query.query = Some("{ status = error } | count() > 2".to_owned());
     let wanted = "{ status = error } | count() > 2 | select(status, .order.id)";
-    assert_eq!(asked(&question), (wanted.to_owned(), spans));
+    assert_eq!(asked(&list_query), (wanted.to_owned(), spans));
 }

@@ -7,8 +7,8 @@ use tidings_proto::{
 
 use crate::{
     components::Tone,
-    figures,
     format::{self, rates},
+    number_format,
 };
 
 /// Maximum number of calls that are named where none deviates.
@@ -23,7 +23,7 @@ pub fn time_of(stats: &CallStats) -> Option<DurationNanos> {
 
 /// Returns a deviation as a word.
 #[must_use]
-pub const fn deviation_words(deviation: Deviation) -> &'static str {
+pub const fn deviation_text(deviation: Deviation) -> &'static str {
     match deviation {
         Deviation::Missing => "missing",
         Deviation::Extra => "extra",
@@ -55,7 +55,7 @@ fn causes(comparison: &Comparison) -> impl Iterator<Item = (&CallImpact, &Compar
 
 /// Returns the words for the compared calls, and for the largest differences, when none deviates.
 #[must_use]
-pub fn undeviating(comparison: &Comparison, typical: bool) -> String {
+pub fn no_deviation_text(comparison: &Comparison, typical: bool) -> String {
     let none = if typical {
         format!(
             "{} compared with {} of the type: none takes longer, comes more often, is missing or \
@@ -67,7 +67,7 @@ pub fn undeviating(comparison: &Comparison, typical: bool) -> String {
         "No call differs much".to_owned()
     };
     let causes = causes(comparison).take(CAUSES_MAX).map(|(impact, call)| {
-        let name = figures::cut(format::operation(&call.operation), 60);
+        let name = number_format::truncate(format::operation(&call.operation), 60);
         format!("{name} ({})", format::offset(impact.impact_nano.0))
     });
     let causes: Vec<String> = causes.collect();
@@ -86,10 +86,13 @@ fn failure(comparison: &Comparison, typical: bool) -> Option<String> {
         (_, 0) => String::new(),
         (0, _) => format!(", which it does not {there}"),
         (failed, all) => {
-            format!(", as {} of its calls do {there}", figures::share(figures::ratio(failed, all)))
+            format!(
+                ", as {} of its calls do {there}",
+                number_format::share(number_format::ratio(failed, all))
+            )
         }
     };
-    let name = figures::cut(format::operation(&call.operation), 60);
+    let name = number_format::truncate(format::operation(&call.operation), 60);
     Some(format!(" {name} failed{how}."))
 }
 
@@ -101,8 +104,8 @@ pub fn sentence(comparison: &Comparison, typical: bool) -> String {
     let difference = DurationNanos(whole.unsigned_abs());
     let mut words = match (comparison.is_alike, whole > 0) {
         (true, _) => format!("About as long as {than}."),
-        (false, true) => format!("{difference} longer than {than}."),
-        (false, false) => format!("{difference} shorter than {than}."),
+        (false, true) => format!("{difference} longer in all than {than}."),
+        (false, false) => format!("{difference} shorter in all than {than}."),
     };
     if let Some((impact, call)) = causes(comparison).next() {
         words.push(' ');
@@ -133,7 +136,7 @@ fn cause(call: &ComparedCall, impact: i64, whole: i64, typical: bool) -> String 
     let (usually, otherwise) =
         if typical { ("usually", "otherwise") } else { ("in the other", "in the other") };
     let is_longer = impact > 0;
-    let name = figures::cut(format::operation(&call.operation), 60);
+    let name = number_format::truncate(format::operation(&call.operation), 60);
     let nanos = DurationNanos(impact.unsigned_abs());
     let words = if nanos.0 <= whole.unsigned_abs() {
         format!("{nanos} of it is {name}")
@@ -151,8 +154,8 @@ fn cause(call: &ComparedCall, impact: i64, whole: i64, typical: bool) -> String 
         return format!("{words}, which most of them do not call.");
     }
     let mut parts = Vec::new();
-    let told = if is_longer { Deviation::MoreCalls } else { Deviation::FewerCalls };
-    if call.deviations.contains(&told) {
+    let count_deviation = if is_longer { Deviation::MoreCalls } else { Deviation::FewerCalls };
+    if call.deviations.contains(&count_deviation) {
         let times = |calls: u64| match calls {
             1 => "once".to_owned(),
             _ => format!("{} times", format::count(calls)),
@@ -181,7 +184,7 @@ mod tests {
         },
     };
 
-    use super::{sentence, time_of, undeviating};
+    use super::{no_deviation_text, sentence, time_of};
 
     const MILLI: i64 = 1_000_000;
 
@@ -270,8 +273,8 @@ mod tests {
         };
         assert_eq!(
             sentence(&compared, true),
-            "1.39 s longer than typical. 1.10 s of it is charge: called 3 times, usually once, \
-             and each 3.9× as long, 402 ms, usually 103 ms. 1 call did not happen."
+            "1.39 s longer in all than typical. 1.10 s of it is charge: called 3 times, usually \
+             once, and each 3.9× as long, 402 ms, usually 103 ms. 1 call did not happen."
         );
     }
 
@@ -283,8 +286,8 @@ mod tests {
         ];
         assert_eq!(
             sentence(&comparison(-3_500, &[(1, -3_000)], calls), false),
-            "3.50 s shorter than the other. 3.00 s of it is rules: each 4.0× shorter, 1.00 s, in \
-             the other 4.00 s."
+            "3.50 s shorter in all than the other. 3.00 s of it is rules: each 4.0× shorter, \
+             1.00 s, in the other 4.00 s."
         );
     }
 
@@ -293,8 +296,8 @@ mod tests {
         let found = call("load", stats(1, 1, 900), stats(200, 1, 300), &[Deviation::Slower]);
         assert_eq!(
             sentence(&comparison(400, &[(0, 600)], vec![found]), true),
-            "400 ms longer than typical. load alone takes 600 ms more: each 3.0× as long, 900 ms, \
-             usually 300 ms."
+            "400 ms longer in all than typical. load alone takes 600 ms more: each 3.0× as long, \
+             900 ms, usually 300 ms."
         );
     }
 
@@ -305,7 +308,8 @@ mod tests {
         let found = call("load", stats(1, 1, 90), stats(80, 1, 85), &[Deviation::Rare]);
         assert_eq!(
             sentence(&comparison(100, &[(0, 90)], vec![found]), true),
-            "100 ms longer than typical. 90.0 ms of it is load, which most of them do not call."
+            "100 ms longer in all than typical. 90.0 ms of it is load, which most of them do not \
+             call."
         );
     }
 
@@ -318,19 +322,19 @@ mod tests {
             call("read", stats(1, 1, 9), stats(200, 1, 9), &[]),
         ];
         assert_eq!(
-            undeviating(&comparison(50, &[(1, 40), (0, 15)], calls), true),
+            no_deviation_text(&comparison(50, &[(1, 40), (0, 15)], calls), true),
             "4 calls compared with 200 transactions of the type: none takes longer, comes more \
              often, is missing or newly fails beyond what is usual there; the time is in charge \
              (+40.0 ms), pay (+15.0 ms)."
         );
         let faster = call("rules", stats(1, 1, 70), stats(1, 1, 100), &[]);
         assert_eq!(
-            undeviating(&comparison(-30, &[(0, -30)], vec![faster]), false),
+            no_deviation_text(&comparison(-30, &[(0, -30)], vec![faster]), false),
             "No call differs much; the time is in rules (−30.0 ms)."
         );
         let read = call("read", stats(1, 1, 9), stats(200, 1, 9), &[]);
         assert_eq!(
-            undeviating(&comparison(50, &[], vec![read]), true),
+            no_deviation_text(&comparison(50, &[], vec![read]), true),
             "1 call compared with 200 transactions of the type: none takes longer, comes more \
              often, is missing or newly fails beyond what is usual there."
         );
@@ -366,11 +370,11 @@ mod tests {
         let words = sentence(&comparison(0, &[], vec![same]), false);
         assert_eq!(words, "About as long as the other.");
         let shorter = comparison(-250, &[], Vec::new());
-        assert_eq!(sentence(&shorter, true), "250 ms shorter than typical.");
+        assert_eq!(sentence(&shorter, true), "250 ms shorter in all than typical.");
         let small = call("x", stats(1, 1, 9), stats(1, 1, 1), &[]);
         assert_eq!(
             sentence(&comparison(250, &[], vec![small]), true),
-            "250 ms longer than typical."
+            "250 ms longer in all than typical."
         );
     }
 }

@@ -8,23 +8,24 @@ use tidings_proto::{
     api::{CallStats, ComparedCall, Comparison, Deviation},
 };
 
-use super::impact::{self, deviation_tone, deviation_words, time_of};
+use super::impact::{self, deviation_text, deviation_tone, time_of};
 use crate::{
-    browser, colour,
+    browser,
+    charts::axis::value_ticks,
+    colour,
     components::{AddressSegments, Badge, use_choice},
-    drawings::axis::value_ticks,
-    figures, format,
+    format, number_format,
 };
 
 /// Maximum number of lanes that are drawn.
 const DRAWN_MAX: usize = 500;
 
 const ROWS: &[(&str, &str)] = &[("all", "All"), ("differ", "Differ")];
-const LINED: &[(&str, &str)] = &[("time", "As it happened"), ("start", "Starts lined up")];
+const BAR_ORIGINS: &[(&str, &str)] = &[("time", "As it happened"), ("start", "Starts lined up")];
 
 /// Returns start and end of the calls in the median trace of a side, in nanoseconds. `None` when
 /// fewer than half of its traces make one.
-fn stretch(stats: &CallStats, lined_up: bool) -> Option<(f64, f64)> {
+fn call_extent(stats: &CallStats, lined_up: bool) -> Option<(f64, f64)> {
     let begin = if lined_up { 0.0 } else { stats.median.start_offset_nano.0 as f64 };
     stats.is_usual.then_some((begin, begin + stats.median.extent_nano.0 as f64))
 }
@@ -32,7 +33,7 @@ fn stretch(stats: &CallStats, lined_up: bool) -> Option<(f64, f64)> {
 /// Returns the end of the last call.
 fn extent(comparison: &Comparison) -> f64 {
     let sides = comparison.calls.iter().flat_map(|call| [&call.left, &call.right]);
-    sides.filter_map(|stats| stretch(stats, false)).map(|(_, end)| end).fold(1.0, f64::max)
+    sides.filter_map(|stats| call_extent(stats, false)).map(|(_, end)| end).fold(1.0, f64::max)
 }
 
 /// The table.
@@ -41,12 +42,12 @@ pub(super) fn lanes(
     typical: bool,
     selected: RwSignal<Option<u32>>,
 ) -> impl IntoView + use<> {
-    let (shown, lined) = (use_choice("rows", ROWS), use_choice("lanes", LINED));
+    let (shown, lined) = (use_choice("rows", ROWS), use_choice("lanes", BAR_ORIGINS));
     let width = extent(comparison);
     let (this, other) = ("This", if typical { "Typical" } else { "Other" });
     let measure = typical.then_some("The median of the traces that make the call");
     let words = (comparison.deviation_counts.any == 0).then(|| {
-        view! { <p class="panel-words mute">{impact::undeviating(comparison, typical)}</p> }
+        view! { <p class="panel-words mute">{impact::no_deviation_text(comparison, typical)}</p> }
     });
     let drawn = Arc::clone(comparison);
     let rows = move || {
@@ -57,7 +58,8 @@ pub(super) fn lanes(
             .filter(|(_, call)| !only_differing || call.differs)
             .take(DRAWN_MAX)
             .map(|(row, call)| {
-                let share = format::share(call.right.trace_count, drawn.right.trace_count);
+                let (with_call, all) = (call.right.trace_count, drawn.right.trace_count);
+                let share = number_format::share(number_format::ratio(with_call, all));
                 lane(row, call, share, (width, lined_up), selected)
             })
             .collect_view()
@@ -77,7 +79,7 @@ pub(super) fn lanes(
                 <span class="lane-key is-ghost">{other}</span>
                 <span class="panel-tools">
                     <AddressSegments name="rows" offered=ROWS label="Which calls" />
-                    <AddressSegments name="lanes" offered=LINED label="Where bars begin" />
+                    <AddressSegments name="lanes" offered=BAR_ORIGINS label="Where bars begin" />
                 </span>
             </div>
             {words}
@@ -108,11 +110,9 @@ fn ticks(width: f64) -> impl IntoView {
     let ticks = value_ticks(width, 3).into_iter().filter(|tick| *tick < width * 0.97);
     let ticks = ticks.map(|tick| {
         let left = format!("{:.2}%", tick / width * 100.0);
-        let words = if tick <= 0.0 {
-            "0".to_owned()
-        } else {
-            format::duration(DurationNanos(browser::whole(tick)))
-        };
+        let nanos = browser::to_whole(tick);
+        let words =
+            if nanos == 0 { "0 s".to_owned() } else { format::duration(DurationNanos(nanos)) };
         view! { <span style=("left", left)>{words}</span> }
     });
     ticks.collect_view()
@@ -126,7 +126,7 @@ fn lane(
     selected: RwSignal<Option<u32>>,
 ) -> impl IntoView + use<> {
     let bar = |stats: &CallStats, class: &'static str| {
-        stretch(stats, lined_up).map(|(begin, end)| {
+        call_extent(stats, lined_up).map(|(begin, end)| {
             let left = format!("{:.3}%", begin / width * 100.0);
             let wide = format!("{:.3}%", (end - begin).max(0.0) / width * 100.0);
             view! { <span class=class style=("left", left) style=("width", wide)></span> }
@@ -143,13 +143,13 @@ fn lane(
     let times = (count > 1).then(|| format!("×{}", format::count(count)));
     let badge = call.deviations.first().copied().map(|deviation| {
         let tone = deviation_tone(deviation);
-        let all: Vec<&str> = call.deviations.iter().copied().map(deviation_words).collect();
-        view! { <span title=all.join(", ")><Badge tone=tone>{deviation_words(deviation)}</Badge></span> }
+        let all: Vec<&str> = call.deviations.iter().copied().map(deviation_text).collect();
+        view! { <span title=all.join(", ")><Badge tone=tone>{deviation_text(deviation)}</Badge></span> }
     });
     // Most of the other traces have no such call.
     let is_in_some = call.right.call_count > 0 && !call.right.is_usual;
     let some = is_in_some.then(|| view! { <span class="mute">{format!(" in {share}")}</span> });
-    let name = figures::cut(format::operation(&call.operation), 120);
+    let name = number_format::truncate(format::operation(&call.operation), 120);
     let service = format::service(&call.service).to_owned();
     let title = format!("{service}: {name}");
     let indent = format!("{}px", call.depth.min(24) * 16);
@@ -180,7 +180,7 @@ fn lane(
             <td class="num">{text(this)}</td>
             <td class="num was">{text(other)}</td>
             <td class="num" class:is-worse=worse>
-                {figures::more_time(this.unwrap_or_default(), other.unwrap_or_default())}
+                {number_format::duration_difference(this.unwrap_or_default(), other.unwrap_or_default())}
             </td>
         </tr>
     }
@@ -198,7 +198,7 @@ mod tests {
         api::{CallMedians, CallStats},
     };
 
-    use super::stretch;
+    use super::call_extent;
 
     #[test]
     fn bars_stand_where_the_median_trace_has_the_calls_or_all_at_the_start() {
@@ -208,9 +208,9 @@ mod tests {
             ..CallMedians::default()
         };
         let stats = CallStats { is_usual: true, median, ..CallStats::default() };
-        assert_eq!(stretch(&stats, false), Some((30.0, 90.0)));
-        assert_eq!(stretch(&stats, true), Some((0.0, 60.0)));
+        assert_eq!(call_extent(&stats, false), Some((30.0, 90.0)));
+        assert_eq!(call_extent(&stats, true), Some((0.0, 60.0)));
         let rare = CallStats { is_usual: false, ..stats };
-        assert_eq!(stretch(&rare, false), None);
+        assert_eq!(call_extent(&rare, false), None);
     }
 }

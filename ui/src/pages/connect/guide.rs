@@ -35,15 +35,20 @@ fn reachable(address: &str) -> String {
     any.map_or_else(|| address.to_owned(), |port| format!("127.0.0.1:{port}"))
 }
 
-/// Returns the flag by which other machines reach the first receiver, if all receivers listen on
-/// this machine only: `--otlp-grpc 0.0.0.0:4317`.
-pub(super) fn opening_flag(receivers: &[ReceiverStatus]) -> Option<String> {
+/// Returns the flags by which other machines reach the receivers, if all of them listen on this
+/// machine only: `--otlp-grpc 0.0.0.0:4317`.
+pub(super) fn opening_flags(receivers: &[ReceiverStatus]) -> Vec<String> {
     let is_local = |receiver: &ReceiverStatus| {
         ["127.", "[::1]:"].iter().any(|local| receiver.address.starts_with(local))
     };
-    let first = receivers.first().filter(|_| receivers.iter().all(is_local))?;
-    let (_, port) = first.address.rsplit_once(':')?;
-    Some(format!("--{} 0.0.0.0:{port}", first.name.replace('/', "-")))
+    if !receivers.iter().all(is_local) {
+        return Vec::new();
+    }
+    let flag = |receiver: &ReceiverStatus| {
+        let (_, port) = receiver.address.rsplit_once(':')?;
+        Some(format!("--{} 0.0.0.0:{port}", receiver.name.replace('/', "-")))
+    };
+    receivers.iter().filter_map(flag).collect()
 }
 
 /// The setup of one kind of sender.
@@ -219,7 +224,7 @@ curl -i http://{zipkin}/api/v2/spans -H 'content-type: application/json' -d '[{
 
 #[cfg(test)]
 mod tests {
-    use super::{Addresses, GUIDES, ReceiverStatus, opening_flag};
+    use super::{Addresses, GUIDES, ReceiverStatus, opening_flags};
 
     fn receiver(name: &str, address: &str) -> ReceiverStatus {
         ReceiverStatus {
@@ -286,12 +291,17 @@ mod tests {
     }
 
     #[test]
-    fn a_server_on_the_loopback_names_the_flag_that_opens_it() {
-        let local =
-            [receiver("otlp/grpc", "127.0.0.1:40001"), receiver("otlp/http", "[::1]:40002")];
-        assert_eq!(opening_flag(&local).as_deref(), Some("--otlp-grpc 0.0.0.0:40001"));
+    fn a_server_on_the_loopback_names_the_flags_that_open_it() {
+        let local = [
+            receiver("otlp/grpc", "127.0.0.1:40001"),
+            receiver("otlp/http", "[::1]:40002"),
+            receiver("zipkin", "127.0.0.1:40003"),
+        ];
+        let flags =
+            ["--otlp-grpc 0.0.0.0:40001", "--otlp-http 0.0.0.0:40002", "--zipkin 0.0.0.0:40003"];
+        assert_eq!(opening_flags(&local), flags);
         let open = [receiver("zipkin", "127.0.0.1:9411"), receiver("otlp/http", "0.0.0.0:4318")];
-        assert_eq!((opening_flag(&open), opening_flag(&[])), (None, None));
+        assert!(opening_flags(&open).is_empty() && opening_flags(&[]).is_empty());
     }
 
     #[test]

@@ -13,21 +13,21 @@ use super::{
     type_words,
 };
 use crate::{
-    addresses::{self, TraceLink, traceql_text},
+    addresses::{self, TraceListLink, traceql_text},
     api::{
         self,
         analysis::{Analysis, exception_transactions},
         trace_sets,
     },
-    asked::incomplete,
     browser,
     components::{
         CopyButton, LoadingRows, PartialNote,
         PlainHead::{Number, Words},
         PlainTable, ServiceName, ShorterRange, StateBadge, WatchedRequest, severity_class,
     },
-    figures, format,
-    remote::Remote,
+    format, number_format,
+    page_time::partial_answer_text,
+    request_state::RequestState,
     url::{LogState, TimeRange, UrlQuery},
 };
 
@@ -64,14 +64,14 @@ fn source_note(page: ErrorsState, source: &SourceGroup) -> impl IntoView + use<>
     let SourceGroup { id, service, operation, .. } = source.clone();
     let open = move |_| {
         page.toggle.run(id.clone());
-        browser::reveal(&row_id(&id));
+        browser::scroll_into_view(&row_id(&id));
     };
     view! {
         <p class="errors-source">
             "It only follows: the same exception comes from "
             <ServiceName service />
             " "
-            <span class="mute" title=operation.clone()>{figures::cut(&operation, 60)}</span>
+            <span class="mute" title=operation.clone()>{number_format::truncate(&operation, 60)}</span>
             ". "
             <button class="button" type="button" on:click=open>"Open the source"</button>
         </p>
@@ -84,7 +84,8 @@ fn stack(group: &ExceptionGroup) -> impl IntoView + use<> {
     let frames =
         group.stack_trace.lines().filter(|line| line.trim_start().starts_with("at ")).count();
     let has_library = lines.iter().any(|part| matches!(part, StackPart::Library(_)));
-    let headline = format!("{}: {}", type_words(group), figures::cut(&group.message, 4_000));
+    let headline =
+        format!("{}: {}", type_words(group), number_format::truncate(&group.message, 4_000));
     let has_headline = matches!(lines.first(), Some(StackPart::Headline(_)));
     let body = move || {
         let all = shown_all.get();
@@ -176,7 +177,7 @@ fn traces(page: ErrorsState, group: &ExceptionGroup, range: TimeRange) -> impl I
         affected_kinds(page, group, range)
     };
     let asked = query.clone();
-    let found = Remote::<TraceSearchResult>::new(move || {
+    let found = RequestState::<TraceSearchResult>::new(move || {
         let analysis = page.window.get().analysis().with("q", &asked).with("limit", TRACES);
         (!only_logs).then(|| trace_sets::trace_sample(&analysis))
     });
@@ -193,8 +194,10 @@ fn traces(page: ErrorsState, group: &ExceptionGroup, range: TimeRange) -> impl I
     let mut all = UrlQuery::default();
     all.push("q", &query);
     range.write(&mut all);
-    let failed =
-        TraceLink::within(range).of_service(&group.service).of_operation(&group.operation).failed();
+    let failed = TraceListLink::within(range)
+        .of_service(&group.service)
+        .of_operation(&group.operation)
+        .failed();
     let last = group.trace_id.map(|trace| {
         let href = api::trace_address(trace, group.span_id);
         view! { <a class="button" href=href>"The last one"</a> }
@@ -222,7 +225,7 @@ const KINDS: u32 = 8;
 /// Counts of the transactions with the exception, by type.
 fn affected_kinds(page: ErrorsState, group: &ExceptionGroup, range: TimeRange) -> AnyView {
     let asked = group.clone();
-    let found = Remote::<ExceptionTransactions>::new(move || {
+    let found = RequestState::<ExceptionTransactions>::new(move || {
         let named = |text: &str| (!text.is_empty()).then(|| text.to_owned());
         let analysis = page.window.get().analysis();
         let analysis = analysis
@@ -240,7 +243,7 @@ fn affected_kinds(page: ErrorsState, group: &ExceptionGroup, range: TimeRange) -
 
 /// Draws the last answer, and above it the failure of a later request, as the missing answer.
 fn answered<T: Send + Sync + 'static>(
-    found: Remote<T>,
+    found: RequestState<T>,
     missing: &'static str,
     draw: impl Fn(&Arc<T>) -> AnyView + Send + 'static,
 ) -> AnyView {
@@ -262,7 +265,7 @@ fn kind_rows(answer: &ExceptionTransactions, range: TimeRange) -> impl IntoView 
     let most = answer.kinds.iter().map(|kind| kind.transaction_count).max().unwrap_or(1).max(1);
     let row = |kind: &AffectedKind| {
         let name = format::operation(&kind.operation).to_owned();
-        let words = figures::cut(&name, 60);
+        let words = number_format::truncate(&name, 60);
         let name_view = if kind.has_root {
             let href = addresses::transaction_type(&kind.service, &kind.operation, range);
             view! { <a class="plain-link" href=href>{words}</a> }.into_any()
@@ -274,9 +277,9 @@ fn kind_rows(answer: &ExceptionTransactions, range: TimeRange) -> impl IntoView 
             <tr>
                 <td class="num">{format::count(kind.transaction_count)}</td>
                 <td class="grow" title=name>
-                    <ServiceName service=kind.service.clone() />
-                    " "
-                    {name_view}
+                    <span class="errors-kind">
+                        {name_view} " " <ServiceName service=kind.service.clone() />
+                    </span>
                 </td>
                 <td class="split-bar wide" aria-hidden="true">
                     <span class="bar-track">
@@ -287,7 +290,7 @@ fn kind_rows(answer: &ExceptionTransactions, range: TimeRange) -> impl IntoView 
         }
     };
     let rows = answer.kinds.iter().map(row).collect_view();
-    let unread = incomplete(&answer.searched)
+    let unread = partial_answer_text(&answer.searched)
         .map(|words| view! { <PartialNote>{words} " " <ShorterRange /></PartialNote> });
     view! {
         <table class="table" aria-label="Affected transaction types">
@@ -334,7 +337,8 @@ fn trace_rows(answer: &Arc<TraceSearchResult>, range: TimeRange) -> impl IntoVie
         let kind = if trace.has_root {
             let (service, operation) = (&trace.root_service, &trace.root_operation);
             let href = addresses::transaction_type(service, operation, range);
-            view! { <a class="plain-link" href=href>{figures::cut(&name, 60)}</a> }.into_any()
+            view! { <a class="plain-link" href=href>{number_format::truncate(&name, 60)}</a> }
+                .into_any()
         } else {
             view! { <span class="mute">"beginning not stored"</span> }.into_any()
         };
@@ -342,9 +346,9 @@ fn trace_rows(answer: &Arc<TraceSearchResult>, range: TimeRange) -> impl IntoVie
             <tr>
                 <td><a class="mono" href=api::trace_address(trace.trace_id, None)>{started}</a></td>
                 <td class="grow" title=name.clone()>
-                    <ServiceName service=trace.root_service.clone() />
-                    " "
-                    {kind}
+                    <span class="errors-kind">
+                        {kind} " " <ServiceName service=trace.root_service.clone() />
+                    </span>
                 </td>
                 <td class="num">{format::duration(trace.duration_nano)}</td>
                 <td><StateBadge state=trace.state /></td>
@@ -371,7 +375,7 @@ fn logs(group: &ExceptionGroup) -> Option<impl IntoView + use<>> {
     };
     let href = state.write().on("/logs");
     let asked = service.clone();
-    let found = Remote::<LogSearchResult>::new(move || {
+    let found = RequestState::<LogSearchResult>::new(move || {
         let analysis = Analysis::default()
             .with("traceId", trace)
             .with_some("service", (!asked.is_empty()).then_some(&asked))
@@ -388,7 +392,7 @@ fn logs(group: &ExceptionGroup) -> Option<impl IntoView + use<>> {
                 let offset = i64::try_from(time.0)
                     .unwrap_or(i64::MAX)
                     .saturating_sub(i64::try_from(last.0).unwrap_or(i64::MAX));
-                let text = figures::cut(&log.text, 400);
+                let text = number_format::truncate(&log.text, 400);
                 view! {
                     <li class="errors-log">
                         <span class="num mute">{format::offset(offset)}</span>

@@ -1,9 +1,6 @@
 use tidings_proto::{
     DurationNanos, UnixNanos,
-    api::{
-        Change, ChangeKind, ChangeSentence, ChangedGroup, ExceptionGroup, ExceptionList,
-        GroupStats, Searched, Subject, SubjectKind, TimeWindow,
-    },
+    api::{ExceptionGroup, ExceptionList, Searched, TimeWindow},
 };
 
 use super::{SortOrder, measured, missing, sort};
@@ -16,7 +13,11 @@ fn group(id: &str, count: u64, before: u64) -> ExceptionGroup {
         exception_type: id.to_owned(),
         count,
         before_count: Some(before),
+        factor: (before > 0).then(|| count as f64 / before as f64),
         is_new: before == 0,
+        is_multiplied: before > 0 && count >= 3 * before,
+        follows_id: None,
+        follows_service: None,
         log_count: 0,
         first_seen_unix_nano: UnixNanos(1),
         last_seen_unix_nano: UnixNanos(2),
@@ -50,7 +51,7 @@ fn list(groups: Vec<ExceptionGroup>) -> ExceptionList {
 #[test]
 fn new_and_multiplied_kinds_come_first() {
     let groups = vec![group("usual", 900, 850), group("timeout", 610, 10), group("declined", 5, 0)];
-    let mut rows = measured(&list(groups), &[]);
+    let mut rows = measured(&list(groups), None);
     sort(&mut rows, &SortOrder::parse("-change"));
     let order: Vec<&str> = rows.iter().map(|row| row.group.id.as_str()).collect();
     assert_eq!(order, ["declined", "timeout", "usual"]);
@@ -60,76 +61,45 @@ fn new_and_multiplied_kinds_come_first() {
     assert_eq!(rows[0].group.id, "usual");
 }
 
-/// A service that only feels the change of `pay`, as the report has it.
-fn feels(service: &str) -> ChangedGroup {
-    let change = Change {
-        kind: ChangeKind::Errors,
-        is_worse: true,
-        before: 0.0,
-        now: 0.5,
-        factor: None,
-        difference: 0.5,
-        quantile: None,
-        since_unix_nano: None,
-        p_value: 0.0,
-        text: None,
-        id: None,
-    };
-    let subject = Subject {
-        kind: SubjectKind::Service,
-        service: "pay".to_owned(),
-        operation: None,
-        peer: None,
-    };
-    ChangedGroup {
-        service: service.to_owned(),
-        operation: None,
-        uninstrumented: false,
-        now: GroupStats::default(),
-        since: None,
-        before: GroupStats::default(),
-        steps: Vec::new(),
-        baseline_steps: Vec::new(),
-        changes: Vec::new(),
-        failures: Vec::new(),
-        sentence: Some(ChangeSentence { subject, change, with: Vec::new(), explained_share: None }),
-        score: 0.5,
-        only_feels: true,
-    }
-}
-
 #[test]
 fn an_exception_that_passes_through_callers_is_loud_at_its_source_only() {
     let of = |id: &str, service: &str, count: u64| {
         let group = group(id, count, 0);
-        let exception_type = "CurrencyMissing".to_owned();
-        ExceptionGroup { service: service.to_owned(), exception_type, ..group }
+        ExceptionGroup { service: service.to_owned(), ..group }
     };
-    let other = ExceptionGroup { message: "another".to_owned(), ..of("other", "shop", 9) };
-    let now = list(vec![of("gateway", "shop", 40), of("source", "pay", 30), other]);
-    let mut rows = measured(&now, &[feels("shop")]);
+    let now =
+        list(vec![of("gateway", "shop", 40), of("source", "pay", 30), of("other", "shop", 9)]);
+    let follows = |id: &str| ExceptionGroup {
+        follows_id: Some(id.to_owned()),
+        follows_service: Some("pay".to_owned()),
+        ..now.groups[0].clone()
+    };
+    let mut rows = measured(&now, Some(&list(vec![follows("source")])));
     sort(&mut rows, &SortOrder::parse("-change"));
     let order: Vec<(&str, bool)> =
         rows.iter().map(|row| (row.group.id.as_str(), row.is_loud())).collect();
     assert_eq!(order, [("source", true), ("gateway", false), ("other", true)]);
     assert_eq!(rows[1].source.as_ref().unwrap().id, "source");
-    let alone = measured(&now, &[]);
-    assert!(alone.iter().all(super::ErrorRow::is_loud), "nothing is known of what is behind");
+    let alone = measured(&now, None);
+    assert!(alone.iter().all(super::ErrorRow::is_loud), "sources are not known yet");
+    let unlisted = measured(&now, Some(&list(vec![follows("gone")])));
+    assert!(unlisted[0].source.is_none(), "there is no row to stand behind");
+}
 
-    // Kinds that were there before follow as well, but nothing new follows from one of them.
-    let known = |group: &ExceptionGroup| ExceptionGroup {
-        before_count: Some(group.count),
-        is_new: false,
-        ..group.clone()
+#[test]
+fn a_kind_that_comes_as_before_is_sorted_by_its_own_change_even_if_it_follows() {
+    let now = list(vec![group("source", 51, 53), group("gateway", 40, 20), group("other", 30, 20)]);
+    let follower = ExceptionGroup {
+        follows_id: Some("source".to_owned()),
+        follows_service: Some("pay".to_owned()),
+        ..now.groups[1].clone()
     };
-    let rows = measured(&list(now.groups.iter().map(known).collect()), &[feels("shop")]);
-    let sources: Vec<Option<&str>> =
-        rows.iter().map(|row| Some(row.source.as_ref()?.id.as_str())).collect();
-    assert_eq!(sources, [Some("source"), None, None]);
-    let source = known(&now.groups[1]);
-    let now = list(vec![of("gateway", "shop", 40), source]);
-    let rows = measured(&now, &[feels("shop")]);
-    assert!(rows[0].source.is_none() && rows[0].is_loud());
+    let mut rows = measured(&now, Some(&list(vec![follower])));
+    sort(&mut rows, &SortOrder::parse("-change"));
+    let order: Vec<&str> = rows.iter().map(|row| row.group.id.as_str()).collect();
+    assert_eq!(order, ["gateway", "other", "source"]);
+    assert!(rows[0].grown_source().is_none(), "the list has its factor");
+    assert_eq!(rows[0].source.as_ref().unwrap().id, "source", "its details name the source");
 }
 
 #[test]

@@ -8,7 +8,7 @@ use tidings_proto::{
     api::{Comparison, TraceSearchResult},
 };
 
-use super::{Explored, asked_spans, question_of};
+use super::{ExplorePageState, narrowed_list_query, with_span_filters};
 use crate::{
     api::{
         analysis::Analysis,
@@ -16,9 +16,9 @@ use crate::{
     },
     browser,
     components::Panel,
-    pages::transaction_type::call_trees::Pair,
-    remote::Remote,
-    url::{Step, use_edit_query, use_query},
+    pages::transaction_type::call_trees::{Pair, whole_sample},
+    request_state::RequestState,
+    url::{History, use_edit_query, use_query},
 };
 
 /// Number of traces per side.
@@ -38,7 +38,7 @@ pub(super) fn compare_switch() -> impl IntoView {
     let edit = use_edit_query();
     let toggle = move |_| {
         let is_open = open.get_untracked();
-        edit(Step::Replace, &|query| query.set(OPEN, (!is_open).then_some("on")));
+        edit(History::Replace, &|query| query.set(OPEN, (!is_open).then_some("on")));
     };
     view! {
         <button
@@ -54,46 +54,48 @@ pub(super) fn compare_switch() -> impl IntoView {
 }
 
 /// The panel, while there is a box and the panel is open.
-pub(super) fn compare_panel(explored: Explored) -> impl IntoView {
+pub(super) fn compare_panel(page_state: ExplorePageState) -> impl IntoView {
     let open = use_open();
     let shown =
-        Memo::new(move |_| open.get() && explored.state.with(|state| state.chosen.is_some()));
-    view! { <Show when=move || shown.get()>{move || compared(explored)}</Show> }
+        Memo::new(move |_| open.get() && page_state.state.with(|state| state.chosen.is_some()));
+    view! { <Show when=move || shown.get()>{move || compared(page_state)}</Show> }
 }
 
-fn compared(explored: Explored) -> impl IntoView {
+fn compared(page_state: ExplorePageState) -> impl IntoView {
     let asked = Memo::new(move |_| {
-        explored.state.with(|state| {
+        page_state.state.with(|state| {
             let chosen = state.chosen?;
-            let question = question_of(state);
+            let list_query = narrowed_list_query(state);
             let inside = Analysis::between(chosen.from, chosen.to);
-            let inside = asked_spans(inside, &question.narrowed(), question.query.as_deref());
+            let inside =
+                with_span_filters(inside, &list_query.narrowed(), list_query.query.as_deref());
             let all = Analysis::within(state.range, browser::now());
-            let all = asked_spans(all, &state.filters, state.query.as_deref());
+            let all = with_span_filters(all, &state.filters, state.query.as_deref());
             Some([inside, all].map(|analysis| analysis.with("limit", SAMPLE)))
         })
     });
-    let inside = Remote::<TraceSearchResult>::new(move || {
+    let inside = RequestState::<TraceSearchResult>::new(move || {
         asked.with(|asked| asked.as_ref().map(|[inside, _]| trace_sample(inside)))
     });
-    let all = Remote::<TraceSearchResult>::new(move || {
+    let all = RequestState::<TraceSearchResult>::new(move || {
         asked.with(|asked| asked.as_ref().map(|[_, all]| trace_sample(all)))
     });
-    let answer = Remote::<Comparison>::new(move || {
+    let answer = RequestState::<Comparison>::new(move || {
         let (inside, all) = (inside.value()?, all.value()?);
         let (inside, all) = (ids(&inside), ids(&all));
         (!inside.is_empty() && !all.is_empty()).then(|| compare_sets(&inside, &all))
     });
     let (selected, focus) = (RwSignal::new(None::<u32>), RwSignal::new(None::<u32>));
+    let are_whole = [all, inside].map(whole_sample);
     let draw = move |comparison: Arc<Comparison>| {
         let words = ("All", "In the box".to_owned());
-        view! { <Pair comparison words selected focus /> }
+        view! { <Pair comparison words are_whole selected focus /> }
     };
     view! {
         <Panel
             title="Where the time goes"
             note="share of the critical path: all traces, and those with a span in the box"
-            remote=answer
+            state=answer
             is_empty=|comparison| comparison.calls.is_empty()
             missing=|comparison| {
                 comparison

@@ -7,16 +7,17 @@ use leptos::prelude::*;
 use tidings_proto::api::{AttributeName, AttributeValue, Difference, Explanation, ValueShare};
 
 use super::{
-    Explored, asked_spans,
+    ExplorePageState,
     field::{Field, exclude, set},
+    with_span_filters,
 };
 use crate::{
     api::analysis::{Analysis, explain},
-    asked::incomplete,
     browser,
     components::Panel,
     format::{self, rates},
-    remote::Remote,
+    page_time::partial_answer_text,
+    request_state::RequestState,
     url::{ExploreState, traceql::narrowed},
 };
 
@@ -28,24 +29,24 @@ const VALUES_MAX: usize = 2;
 const NAMED_MAX: usize = 3;
 
 /// The panel, while there is a box.
-pub(super) fn explain_panel(explored: Explored) -> impl IntoView {
+pub(super) fn explain_panel(page_state: ExplorePageState) -> impl IntoView {
     let asked = Memo::new(move |_| {
-        explored.state.with(|state| {
+        page_state.state.with(|state| {
             Some((state.filters.clone(), state.query.clone(), state.range, state.chosen?))
         })
     });
-    let answer = Remote::<Explanation>::new(move || {
+    let answer = RequestState::<Explanation>::new(move || {
         let (filters, query, range, chosen) = asked.get()?;
         let all = Analysis::within(range, browser::now());
-        let all = asked_spans(all, &filters, query.as_deref());
+        let all = with_span_filters(all, &filters, query.as_deref());
         Some(explain(&all.selecting(chosen)))
     });
     Effect::new(move |_| {
         if asked.with(Option::is_none) {
-            answer.forget();
+            answer.clear();
         }
     });
-    let draw = move |explanation: Arc<Explanation>| drawn(explored, &explanation);
+    let draw = move |explanation: Arc<Explanation>| explanation_view(page_state, &explanation);
     let panel = move || {
         view! {
             <Panel
@@ -53,7 +54,7 @@ pub(super) fn explain_panel(explored: Explored) -> impl IntoView {
                 note=Signal::derive(move || {
                     answer.value().map(|answer| note(&answer)).unwrap_or_default()
                 })
-                remote=answer
+                state=answer
                 is_empty=|explanation| explanation.selected_count == 0
                 missing=missing
                 empty="No span is in the box. Draw it over cells that are filled."
@@ -83,12 +84,15 @@ fn missing(explanation: &Explanation) -> Option<String> {
             format::count(explanation.rest_sampled)
         )
     };
-    incomplete(&explanation.searched).or_else(|| sampled.then(words))
+    partial_answer_text(&explanation.searched).or_else(|| sampled.then(words))
 }
 
-fn drawn(explored: Explored, explanation: &Explanation) -> impl IntoView + use<> {
+fn explanation_view(
+    page_state: ExplorePageState,
+    explanation: &Explanation,
+) -> impl IntoView + use<> {
     let differences = explanation.differences.iter().take(SHOWN_MAX);
-    let rows = differences.map(|difference| row(explored, difference)).collect_view();
+    let rows = differences.map(|difference| row(page_state, difference)).collect_view();
     let compared = format!(
         "{} compared, {} differ more than chance explains. Click a value to keep only its spans, with Shift to leave them out.",
         format::counted(explanation.compared_count, "attribute"),
@@ -126,19 +130,19 @@ fn first_named(names: impl ExactSizeIterator<Item = String>) -> Option<String> {
     (!named.is_empty()).then(|| format!("{}{more}", named.join(", ")))
 }
 
-fn row(explored: Explored, difference: &Difference) -> impl IntoView + use<> {
-    let together = together_words(&difference.together)
+fn row(page_state: ExplorePageState, difference: &Difference) -> impl IntoView + use<> {
+    let together = together_text(&difference.together)
         .map(|words| view! { <span class="explain-together mute">{words}</span> });
     let values = difference.values.iter().take(VALUES_MAX);
     let values = values
         .filter(|value| value.selected_share > value.rest_share || difference.values.len() == 1)
-        .map(|value| one(explored, &difference.attribute, value))
+        .map(|value| value_view(page_state, &difference.attribute, value))
         .collect_view();
     view! { <li class="explain-row">{values} {together}</li> }
 }
 
 /// Names attributes whose values occur on the same spans.
-fn together_words(together: &[AttributeValue]) -> Option<String> {
+fn together_text(together: &[AttributeValue]) -> Option<String> {
     let named = first_named(together.iter().map(|AttributeValue { attribute, value }| {
         value
             .as_ref()
@@ -147,7 +151,11 @@ fn together_words(together: &[AttributeValue]) -> Option<String> {
     Some(format!("The same spans have {named}"))
 }
 
-fn one(explored: Explored, name: &AttributeName, value: &ValueShare) -> impl IntoView + use<> {
+fn value_view(
+    page_state: ExplorePageState,
+    name: &AttributeName,
+    value: &ValueShare,
+) -> impl IntoView + use<> {
     let shown = value.value.clone().unwrap_or_else(|| "not set".to_owned());
     let relation = if value.value.is_some() { "=" } else { "is" };
     let words = format!("{} {relation} {shown}", name.key);
@@ -156,11 +164,11 @@ fn one(explored: Explored, name: &AttributeName, value: &ValueShare) -> impl Int
         rates::percent(value.selected_share),
         rates::percent(value.rest_share)
     );
-    let filter = KeptOrLeftOut::from_share(name, value);
+    let filter = ValueFilter::from_share(name, value);
     let is_plain = filter.is_none();
     let click = move |event: web_sys::MouseEvent| {
         if let Some(filter) = &filter {
-            explored.edit(|state| filter.apply(state, event.shift_key()));
+            page_state.edit(|state| filter.apply(state, event.shift_key()));
         }
     };
     let bar = |class: &'static str, share: f64| {
@@ -186,12 +194,12 @@ fn one(explored: Explored, name: &AttributeName, value: &ValueShare) -> impl Int
 
 /// A value as a filter of spans.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct KeptOrLeftOut {
+struct ValueFilter {
     name: AttributeName,
     value: String,
 }
 
-impl KeptOrLeftOut {
+impl ValueFilter {
     /// Returns `None` for values that filters cannot express: ranges of numbers, and missing
     /// attributes.
     fn from_share(name: &AttributeName, share: &ValueShare) -> Option<Self> {
@@ -231,7 +239,7 @@ impl KeptOrLeftOut {
 mod tests {
     use tidings_proto::api::{AttributeName, ValueShare};
 
-    use super::{ExploreState, KeptOrLeftOut, left_out};
+    use super::{ExploreState, ValueFilter, left_out};
     use crate::url::traceql::write_traceql;
 
     fn name(scope: &str, key: &str) -> AttributeName {
@@ -259,7 +267,7 @@ mod tests {
             ("intrinsic", "status", "error", true, "{ }"),
         ] {
             let mut state = ExploreState::default();
-            let filter = KeptOrLeftOut::from_share(&name(scope, key), &share(Some(value))).unwrap();
+            let filter = ValueFilter::from_share(&name(scope, key), &share(Some(value))).unwrap();
             filter.apply(&mut state, leave_out);
             assert_eq!((write_traceql(&state.filters).as_str(), state.query), (wanted, None));
         }
@@ -270,7 +278,7 @@ mod tests {
         let query = Some("{ } >> { }".to_owned());
         let mut state = ExploreState { query, ..ExploreState::default() };
         let of = |scope, key, value| {
-            KeptOrLeftOut::from_share(&name(scope, key), &share(Some(value))).unwrap()
+            ValueFilter::from_share(&name(scope, key), &share(Some(value))).unwrap()
         };
         of("resource", "zone", "eu-1").apply(&mut state, false);
         of("intrinsic", "status", "error").apply(&mut state, true);
@@ -284,11 +292,11 @@ mod tests {
     #[test]
     fn ranges_and_missing_attributes_are_no_filters() {
         assert_eq!(
-            KeptOrLeftOut::from_share(&name("span", "retries"), &share(Some("512..1023"))),
+            ValueFilter::from_share(&name("span", "retries"), &share(Some("512..1023"))),
             None
         );
-        assert_eq!(KeptOrLeftOut::from_share(&name("span", "retries"), &share(None)), None);
-        assert!(KeptOrLeftOut::from_share(&name("span", "path"), &share(Some("../a"))).is_some());
+        assert_eq!(ValueFilter::from_share(&name("span", "retries"), &share(None)), None);
+        assert!(ValueFilter::from_share(&name("span", "path"), &share(Some("../a"))).is_some());
     }
 
     #[test]

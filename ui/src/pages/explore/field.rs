@@ -31,11 +31,11 @@ pub(super) enum Field {
     DurationMax,
     Attribute(String),
     /// An attribute that no span may have with this value, or at all.
-    Without(String, Option<String>),
+    Excluded(String, Option<String>),
 }
 
 /// Fields that every span has, in the order they are offered.
-const FIXED: [(Field, &str); 6] = [
+const FIXED_FIELDS: [(Field, &str); 6] = [
     (Field::Service, "service"),
     (Field::Operation, "operation"),
     (Field::Status, "status"),
@@ -46,7 +46,7 @@ const FIXED: [(Field, &str); 6] = [
 
 /// An active filter, as its chip shows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct SetFilter {
+pub(super) struct ActiveFilter {
     pub(super) field: Field,
     pub(super) relation: &'static str,
     pub(super) value: String,
@@ -54,14 +54,14 @@ pub(super) struct SetFilter {
 
 impl Field {
     /// Returns the names of the fixed fields that contain `text`.
-    pub(super) fn offered(text: &str) -> impl Iterator<Item = &'static str> {
+    pub(super) fn names_containing(text: &str) -> impl Iterator<Item = &'static str> {
         let text = text.to_lowercase();
-        FIXED.iter().map(|(_, name)| *name).filter(move |name| name.contains(&text))
+        FIXED_FIELDS.iter().map(|(_, name)| *name).filter(move |name| name.contains(&text))
     }
 
     /// Returns the field with this name: a fixed one, or the attribute.
-    pub(super) fn named(name: &str) -> Self {
-        let fixed = FIXED.iter().find(|(_, fixed)| *fixed == name);
+    pub(super) fn from_name(name: &str) -> Self {
+        let fixed = FIXED_FIELDS.iter().find(|(_, fixed)| *fixed == name);
         fixed.map_or_else(|| Self::Attribute(name.to_owned()), |(field, _)| field.clone())
     }
 
@@ -73,7 +73,7 @@ impl Field {
             Self::Status => "status".to_owned(),
             Self::Kind => "kind".to_owned(),
             Self::DurationMin | Self::DurationMax => "duration".to_owned(),
-            Self::Attribute(key) | Self::Without(key, _) => key.clone(),
+            Self::Attribute(key) | Self::Excluded(key, _) => key.clone(),
         }
     }
 
@@ -85,13 +85,13 @@ impl Field {
             Self::DurationMin | Self::DurationMax => {
                 &["1ms", "10ms", "100ms", "250ms", "500ms", "1s", "5s", "30s"]
             }
-            Self::Service | Self::Operation | Self::Attribute(_) | Self::Without(..) => &[],
+            Self::Service | Self::Operation | Self::Attribute(_) | Self::Excluded(..) => &[],
         }
     }
 }
 
 /// Returns the active filters, in a fixed order.
-pub(super) fn set_filters(filters: &TraceFilters) -> Vec<SetFilter> {
+pub(super) fn active_filters(filters: &TraceFilters) -> Vec<ActiveFilter> {
     let TraceFilters {
         service,
         operation,
@@ -104,11 +104,11 @@ pub(super) fn set_filters(filters: &TraceFilters) -> Vec<SetFilter> {
     } = filters;
     let text = |field, value: &Option<String>| {
         let value = value.clone()?;
-        Some(SetFilter { field, relation: "=", value })
+        Some(ActiveFilter { field, relation: "=", value })
     };
     let duration = |field, relation, value: &Option<ParsedParam<_>>| {
         let value = value.as_ref()?.text(|value| format::duration(*value));
-        Some(SetFilter { field, relation, value })
+        Some(ActiveFilter { field, relation, value })
     };
     let fixed = [
         text(Field::Service, service),
@@ -121,15 +121,15 @@ pub(super) fn set_filters(filters: &TraceFilters) -> Vec<SetFilter> {
     let attribute = |filter: &AttributeFilter| {
         let field = Field::Attribute(filter.key.clone());
         match &filter.value {
-            Some(value) => SetFilter { field, relation: "=", value: value.clone() },
-            None => SetFilter { field, relation: "is", value: "set".to_owned() },
+            Some(value) => ActiveFilter { field, relation: "=", value: value.clone() },
+            None => ActiveFilter { field, relation: "is", value: "set".to_owned() },
         }
     };
     let excluded = |filter: &AttributeFilter| {
-        let field = Field::Without(filter.key.clone(), filter.value.clone());
+        let field = Field::Excluded(filter.key.clone(), filter.value.clone());
         match &filter.value {
-            Some(value) => SetFilter { field, relation: "≠", value: value.clone() },
-            None => SetFilter { field, relation: "is", value: "not set".to_owned() },
+            Some(value) => ActiveFilter { field, relation: "≠", value: value.clone() },
+            None => ActiveFilter { field, relation: "is", value: "not set".to_owned() },
         }
     };
     let fixed = fixed.into_iter().flatten();
@@ -172,7 +172,7 @@ pub(super) fn set(
                 (None, None) => {}
             }
         }
-        Field::Without(key, excluded) => {
+        Field::Excluded(key, excluded) => {
             filters.without.retain(|filter| filter.key != *key || filter.value != *excluded);
             filters.without.extend(text.map(|value| exclusion(key, &value)));
         }
@@ -197,13 +197,14 @@ mod tests {
     use tidings_proto::DurationNanos;
 
     use super::{
-        Field, ParsedParam, SpanKind, StatusCode, TraceFilters, exclude, set, set_filters,
+        Field, ParsedParam, SpanKind, StatusCode, TraceFilters, active_filters, exclude, set,
     };
 
     fn chips(filters: &TraceFilters) -> Vec<String> {
-        let words =
-            |set: super::SetFilter| format!("{} {} {}", set.field.name(), set.relation, set.value);
-        set_filters(filters).into_iter().map(words).collect()
+        let words = |set: super::ActiveFilter| {
+            format!("{} {} {}", set.field.name(), set.relation, set.value)
+        };
+        active_filters(filters).into_iter().map(words).collect()
     }
 
     #[test]
@@ -216,13 +217,13 @@ mod tests {
             ("status", "error"),
             ("order.id", "A-2"),
         ] {
-            set(&mut filters, &Field::named(name), Some(value)).unwrap();
+            set(&mut filters, &Field::from_name(name), Some(value)).unwrap();
         }
         assert_eq!(filters.duration_min, Some(ParsedParam::Read(DurationNanos(200_000_000))));
         let expected =
             ["service = checkout", "status = error", "duration ≥ 200 ms", "order.id = A-2"];
         assert_eq!(chips(&filters), expected);
-        for set_filter in set_filters(&filters) {
+        for set_filter in active_filters(&filters) {
             set(&mut filters, &set_filter.field, None).unwrap();
         }
         assert!(filters.is_empty());
@@ -235,7 +236,7 @@ mod tests {
             exclude(&mut filters, "service.version", value);
         }
         assert_eq!(chips(&filters), ["service.version ≠ 1", "service.version ≠ 2"]);
-        let [first, _] = &set_filters(&filters)[..] else { unreachable!() };
+        let [first, _] = &active_filters(&filters)[..] else { unreachable!() };
         set(&mut filters, &first.field, None).unwrap();
         assert_eq!(chips(&filters), ["service.version ≠ 2"]);
     }
@@ -266,7 +267,7 @@ mod tests {
 
     #[test]
     fn fixed_fields_are_offered_by_any_part_of_their_name() {
-        assert_eq!(Field::offered("DUR").count(), 2);
-        assert_eq!(Field::named("http.route"), Field::Attribute("http.route".to_owned()));
+        assert_eq!(Field::names_containing("DUR").count(), 2);
+        assert_eq!(Field::from_name("http.route"), Field::Attribute("http.route".to_owned()));
     }
 }

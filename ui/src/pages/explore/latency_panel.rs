@@ -9,19 +9,19 @@ use tidings_proto::{
     api::{Heatmap, HeatmapStep, TimeWindow},
 };
 
-use super::{Explored, asked_spans, compare_box::compare_switch};
+use super::{ExplorePageState, compare_box::compare_switch, with_span_filters};
 use crate::{
     api::analysis::{Analysis, heatmap},
-    asked::{incomplete, use_asked_time},
-    components::Panel,
-    drawings::{
+    charts::{
         axis::ROUND_SECONDS,
         heatmap::{HeatmapDrawing, HeatmapState},
-        slots::Slots,
+        time_buckets::TimeBuckets,
     },
+    components::Panel,
     format,
     links::HeatmapBox,
-    remote::Remote,
+    page_time::{partial_answer_text, use_page_time},
+    request_state::RequestState,
     shell::use_live,
     url::{ExploreState, TimeRange, use_query},
     window::Window,
@@ -35,21 +35,21 @@ const LIVE_MAX: DurationNanos = DurationNanos(3_000_000_000);
 
 /// The panel with the heatmap and the counts below it.
 pub(super) fn latency_panel(
-    explored: Explored,
+    page_state: ExplorePageState,
     drawing: HeatmapState,
     held: Memo<bool>,
 ) -> impl IntoView {
-    let time = use_asked_time();
+    let time = use_page_time();
     let condition = Memo::new(move |_| {
-        explored.state.with(|state| (state.filters.clone(), state.query.clone()))
+        page_state.state.with(|state| (state.filters.clone(), state.query.clone()))
     });
     let address = use_query();
     // Other parts of the address do not send the request again.
     let range = Memo::new(move |_| address.with(TimeRange::read));
     let window = move || Window::new(range.get(), time.now());
-    let answer = Remote::new(move || {
+    let answer = RequestState::new(move || {
         let (filters, query) = condition.get();
-        let asked = asked_spans(time.analysis(), &filters, query.as_deref());
+        let asked = with_span_filters(time.analysis(), &filters, query.as_deref());
         Some(heatmap(&with_columns(asked, window())))
     });
     let is_slow =
@@ -58,13 +58,13 @@ pub(super) fn latency_panel(
         held.get() || drawing.is_busy() || answer.pending() || is_slow()
     });
     let live = use_live();
-    let chosen = Memo::new(move |_| explored.state.with(|state| state.chosen));
+    let chosen = Memo::new(move |_| page_state.state.with(|state| state.chosen));
     let choose = Callback::new(move |chosen: Option<HeatmapBox>| {
-        explored.choose(chosen, untrack(|| time.now()));
+        page_state.choose(chosen, untrack(|| time.now()));
     });
     let note = move || {
         let Some(found) = answer.value() else { return String::new() };
-        let hint = explored.state.with(hint);
+        let hint = page_state.state.with(hint);
         let slow = if live.get() && is_slow() { "; too slow to be live" } else { "" };
         format!("{}{hint}{slow}", format::counted(found.count, "span"))
     };
@@ -85,7 +85,7 @@ pub(super) fn latency_panel(
         chosen.get().map(|_| {
             view! {
                 {compare_switch()}
-                <button class="button" type="button" on:click=move |_| explored.drop_box()>
+                <button class="button" type="button" on:click=move |_| page_state.drop_box()>
                     "Clear"
                     <kbd>"Esc"</kbd>
                 </button>
@@ -98,7 +98,7 @@ pub(super) fn latency_panel(
                 title="Latency"
                 note=Signal::derive(note)
                 tools=ViewFn::from(move || tools)
-                remote=answer
+                state=answer
                 is_empty=|heatmap| heatmap.cells.is_empty()
                 missing=missing
                 empty="No span like that has ended in this time."
@@ -136,7 +136,7 @@ fn step_nanos(length: u64) -> u64 {
 }
 
 fn missing(heatmap: &Heatmap) -> Option<String> {
-    incomplete(&heatmap.searched)
+    partial_answer_text(&heatmap.searched)
 }
 
 /// Spans per step, with failed ones above on a scale of their own.
@@ -180,11 +180,11 @@ impl Lane {
 
         let top = steps.iter().map(count).max().filter(|top| *top > 0)?;
         // The bars are as wide as the columns of the heatmap above, which are whole steps.
-        let slots = Slots::of_window(window);
-        let width = 860.0 / slots.count as f64;
+        let buckets = TimeBuckets::from_window(window);
+        let width = 860.0 / buckets.count as f64;
         let mut path = String::new();
         for step in steps.iter().filter(|step| count(step) > 0) {
-            let left = slots.fraction(step.start_unix_nano) * 1_000.0;
+            let left = buckets.fraction(step.start_unix_nano) * 1_000.0;
             let height = (count(step) as f64 / top as f64 * 100.0).max(4.0);
             let _ = write!(path, "M{left:.1} 100v-{height:.1}h{width:.1}V100z");
         }

@@ -5,12 +5,12 @@ use leptos::prelude::*;
 use tidings_proto::api::Total;
 
 use super::{
-    Explored,
+    ExplorePageState,
     span_groups::{AttributeChoice, GroupChoice},
 };
 use crate::{
     components::{Icon, IconName, Segment, Segments},
-    figures, format,
+    format, number_format,
     url::{AttributeFilter, COLUMNS_MAX, ExploreState, TraceSort},
 };
 
@@ -34,18 +34,18 @@ pub(super) fn hidden_class(state: &ExploreState) -> String {
 }
 
 /// Returns the attributes that are columns.
-pub(super) fn use_columns(explored: Explored) -> Memo<Vec<String>> {
-    Memo::new(move |_| explored.state.with(|state| state.columns.clone()))
+pub(super) fn use_columns(page_state: ExplorePageState) -> Memo<Vec<String>> {
+    Memo::new(move |_| page_state.state.with(|state| state.columns.clone()))
 }
 
 /// Headings of the attribute columns, each with a button that removes it.
-pub(super) fn attribute_heads(explored: Explored) -> impl IntoView {
-    let columns = use_columns(explored);
+pub(super) fn attribute_heads(page_state: ExplorePageState) -> impl IntoView {
+    let columns = use_columns(page_state);
     let head = move |key: String| {
         let label = format!("Take the column {key} away");
         let (title, shown) = (key.clone(), key.clone());
         let remove = move |_| {
-            explored.edit(|state| state.columns.retain(|column| *column != key));
+            page_state.edit(|state| state.columns.retain(|column| *column != key));
         };
         view! {
             <th scope="col" class="traces-attribute" title=title>
@@ -63,7 +63,7 @@ pub(super) fn attribute_heads(explored: Explored) -> impl IntoView {
 
 /// The cell of an attribute: its first value, which can be made a filter, and the number of others.
 pub(super) fn value_cell(
-    explored: Explored,
+    page_state: ExplorePageState,
     key: &str,
     values: &[String],
 ) -> impl IntoView + use<> {
@@ -71,18 +71,18 @@ pub(super) fn value_cell(
     let more = (more > 0).then(|| {
         view! { <span class="faint">{format!(" +{}", format::count(more as u64))}</span> }
     });
-    let title = figures::cut(&values.join(", "), 400);
+    let title = number_format::truncate(&values.join(", "), 400);
     let first = values.first().cloned().map(|value| {
-        let words = figures::cut(&value, VALUE_CHARS);
+        let words = number_format::truncate(&value, VALUE_CHARS);
         let filter = AttributeFilter { key: key.to_owned(), value: Some(value) };
         // A TraceQL query is the reader's own text. A click does not change it.
-        if explored.state.with_untracked(|state| state.query.is_some()) {
+        if page_state.state.with_untracked(|state| state.query.is_some()) {
             return view! { <bdi>{words}</bdi> }.into_any();
         }
         let label = format!("Only spans with {key} = {words}");
         let only = move |event: web_sys::MouseEvent| {
             event.stop_propagation();
-            explored.edit(|state| {
+            page_state.edit(|state| {
                 if !state.filters.attributes.contains(&filter) {
                     state.filters.attributes.push(filter.clone());
                 }
@@ -123,17 +123,17 @@ fn title(state: &ExploreState, total: Option<Total>) -> String {
 /// The line above the list: its total, its kind, groups and columns.
 #[component]
 pub(super) fn ListTools(
-    explored: Explored,
+    page_state: ExplorePageState,
     /// The total that the search reported.
     total: Signal<Option<Total>>,
 ) -> impl IntoView {
-    let is_query = Memo::new(move |_| explored.state.with(|state| state.query.is_some()));
+    let is_query = Memo::new(move |_| page_state.state.with(|state| state.query.is_some()));
     let listed = Memo::new(move |_| {
-        let lists_spans = explored.state.with(|state| state.lists_spans);
+        let lists_spans = page_state.state.with(|state| state.lists_spans);
         if lists_spans { "spans" } else { "traces" }.to_owned()
     });
     let list = Callback::new(move |name: &'static str| {
-        explored.edit(|state| {
+        page_state.edit(|state| {
             state.lists_spans = name == "spans";
             state.group = None;
         });
@@ -141,7 +141,7 @@ pub(super) fn ListTools(
     let listings = vec![Segment::new("traces", "Traces"), Segment::new("spans", "Spans")];
     view! {
         <div class="list-tools">
-            <h2>{move || explored.state.with(|state| title(state, total.get()))}</h2>
+            <h2>{move || page_state.state.with(|state| title(state, total.get()))}</h2>
             <Segments label="What is listed" segments=listings chosen=listed on_choose=list />
             <Show
                 when=move || !is_query.get()
@@ -151,23 +151,24 @@ pub(super) fn ListTools(
                     }
                 }
             >
-                <GroupChoice explored />
+                <GroupChoice page_state />
             </Show>
-            <ColumnsMenu explored />
+            <ColumnsMenu page_state />
         </div>
     }
 }
 
 /// The columns, each with a switch, and a field that adds an attribute.
 #[component]
-fn ColumnsMenu(explored: Explored) -> impl IntoView {
-    let columns = use_columns(explored);
-    let lists_spans = Memo::new(move |_| explored.state.with(|state| state.lists_spans));
+fn ColumnsMenu(page_state: ExplorePageState) -> impl IntoView {
+    let columns = use_columns(page_state);
+    let lists_spans = Memo::new(move |_| page_state.state.with(|state| state.lists_spans));
     let fixed = move |(name, words): (&'static str, &'static str)| {
-        let is_shown =
-            move || explored.state.with(|state| !state.hidden.iter().any(|hidden| hidden == name));
+        let is_shown = move || {
+            page_state.state.with(|state| !state.hidden.iter().any(|hidden| hidden == name))
+        };
         let toggle = move |_| {
-            explored.edit(|state| match state.hidden.iter().position(|hidden| hidden == name) {
+            page_state.edit(|state| match state.hidden.iter().position(|hidden| hidden == name) {
                 Some(at) => drop(state.hidden.remove(at)),
                 None => state.hidden.push(name.to_owned()),
             });
@@ -182,7 +183,7 @@ fn ColumnsMenu(explored: Explored) -> impl IntoView {
     let attribute = move |key: String| {
         let words = key.clone();
         let remove = move |_| {
-            explored.edit(|state| state.columns.retain(|column| *column != key));
+            page_state.edit(|state| state.columns.retain(|column| *column != key));
         };
         view! {
             <label class="column-choice">
@@ -199,7 +200,7 @@ fn ColumnsMenu(explored: Explored) -> impl IntoView {
     };
     let choose = Callback::new(move |key: String| {
         adding.set(false);
-        explored.edit(|state| {
+        page_state.edit(|state| {
             if !state.columns.contains(&key) {
                 state.columns.push(key);
             }

@@ -7,15 +7,17 @@ use leptos::{html, prelude::*};
 use tidings_proto::api::{AttributeKeyList, NameList};
 
 use super::{
-    Explored,
-    query_completion::{CompletionKind, QueryCompletion, offered_values, offered_words, wanted},
+    ExplorePageState,
+    query_completion::{
+        CompletionKind, QueryCompletion, completion_at, value_completions, word_completions,
+    },
 };
 use crate::{
     api::{self, ApiError},
-    keys::use_keys,
-    remote::Remote,
+    request_state::RequestState,
+    shortcuts::use_shortcuts,
     url::{
-        Step, TraceFilters,
+        History, TraceFilters,
         traceql::{read_traceql, write_traceql},
         use_edit_query, use_query,
     },
@@ -38,29 +40,29 @@ const EXAMPLES: [(&str, &str); 4] = [
 ];
 
 /// Reports whether the text is open. It always is when there is a query.
-fn use_open(explored: Explored) -> Memo<bool> {
+fn use_open(page_state: ExplorePageState) -> Memo<bool> {
     let query = use_query();
     Memo::new(move |_| {
-        explored.state.with(|state| state.query.is_some())
+        page_state.state.with(|state| state.query.is_some())
             || query.with(|query| query.get(OPEN) == Some("on"))
     })
 }
 
 /// The switch that shows the text.
 #[component]
-pub(super) fn QuerySwitch(explored: Explored) -> impl IntoView {
-    let open = use_open(explored);
+pub(super) fn QuerySwitch(page_state: ExplorePageState) -> impl IntoView {
+    let open = use_open(page_state);
     let edit = use_edit_query();
     let toggle = move || {
         let is_open = open.get_untracked();
-        if is_open && explored.state.with_untracked(|state| state.query.is_some()) {
+        if is_open && page_state.state.with_untracked(|state| state.query.is_some()) {
             // A query is invisible without its text, so it is removed, too.
-            return explored.edit(|state| state.query = None);
+            return page_state.edit(|state| state.query = None);
         }
-        edit(Step::Replace, &|query| query.set(OPEN, (!is_open).then_some("on")));
+        edit(History::Replace, &|query| query.set(OPEN, (!is_open).then_some("on")));
     };
     let clicked = toggle.clone();
-    use_keys().bind("q", "Show the query in TraceQL", "Explore", toggle);
+    use_shortcuts().bind("q", "Show the query in TraceQL", "Explore", toggle);
     view! {
         <button
             class="button"
@@ -77,20 +79,20 @@ pub(super) fn QuerySwitch(explored: Explored) -> impl IntoView {
 /// The text, with the error below it.
 #[component]
 pub(super) fn QueryBox(
-    explored: Explored,
+    page_state: ExplorePageState,
     /// The error of the list's request, if it failed.
     error: Signal<Option<ApiError>>,
 ) -> impl IntoView {
-    let open = use_open(explored);
-    let body = move || view! { <OpenBox explored error /> };
+    let open = use_open(page_state);
+    let body = move || view! { <QueryEditor page_state error /> };
     view! { <Show when=move || open.get()>{body}</Show> }
 }
 
 #[component]
-fn OpenBox(explored: Explored, error: Signal<Option<ApiError>>) -> impl IntoView {
+fn QueryEditor(page_state: ExplorePageState, error: Signal<Option<ApiError>>) -> impl IntoView {
     let stated = Memo::new(move |_| {
-        explored.state.with(|state| {
-            state.query.clone().unwrap_or_else(|| write_traceql(&state.question().narrowed()))
+        page_state.state.with(|state| {
+            state.query.clone().unwrap_or_else(|| write_traceql(&state.list_query().narrowed()))
         })
     });
     let text = RwSignal::new(stated.get_untracked());
@@ -98,7 +100,7 @@ fn OpenBox(explored: Explored, error: Signal<Option<ApiError>>) -> impl IntoView
     let field = NodeRef::<html::Input>::new();
     let apply = move || {
         let typed = text.get_untracked().trim().to_owned();
-        explored.edit(|state| {
+        page_state.edit(|state| {
             state.drop_box();
             match read_traceql(&typed) {
                 Some(filters) => (state.filters, state.query) = (filters, None),
@@ -109,12 +111,12 @@ fn OpenBox(explored: Explored, error: Signal<Option<ApiError>>) -> impl IntoView
             }
         });
     };
-    let completing = Completing::new(text, field);
+    let completion_state = CompletionState::new(text, field);
     let pressed = move |event: web_sys::KeyboardEvent| {
         match event.key().as_str() {
-            key if completing.pressed(key) => {}
+            key if completion_state.on_key_down(key) => {}
             "Enter" => {
-                completing.close();
+                completion_state.close();
                 apply();
             }
             "Escape" => {
@@ -173,20 +175,20 @@ fn OpenBox(explored: Explored, error: Signal<Option<ApiError>>) -> impl IntoView
                     role="combobox"
                     aria-autocomplete="list"
                     aria-controls=LIST_ID
-                    aria-expanded=move || completing.is_open().to_string()
-                    aria-activedescendant=move || completing.marked_id()
-                    on:blur=move |_| completing.close()
+                    aria-expanded=move || completion_state.is_open().to_string()
+                    aria-activedescendant=move || completion_state.marked_id()
+                    on:blur=move |_| completion_state.close()
                     autocomplete="off"
                     autocapitalize="off"
                     spellcheck="false"
                     prop:value=move || text.get()
                     on:input=move |event| {
                         text.set(event_target_value(&event));
-                        completing.typed();
+                        completion_state.on_input();
                     }
                     on:keydown=pressed
                 />
-                {completion_list(completing)}
+                {completion_list(completion_state)}
                 <button
                     class="button button-primary"
                     type="button"
@@ -207,7 +209,7 @@ fn OpenBox(explored: Explored, error: Signal<Option<ApiError>>) -> impl IntoView
 
 /// Completions of the text before the caret.
 #[derive(Debug, Clone, Copy)]
-struct Completing {
+struct CompletionState {
     text: RwSignal<String>,
     field: NodeRef<html::Input>,
     /// The text before the caret while the reader types.
@@ -217,12 +219,12 @@ struct Completing {
     offered: Memo<Vec<QueryCompletion>>,
 }
 
-impl Completing {
+impl CompletionState {
     fn new(text: RwSignal<String>, field: NodeRef<html::Input>) -> Self {
         let before = RwSignal::new(None::<String>);
         let wants = Memo::new(move |_| {
             before.with(|before| {
-                before.as_deref().map_or(CompletionKind::Nothing, |text| wanted(text).0)
+                before.as_deref().map_or(CompletionKind::Nothing, |text| completion_at(text).0)
             })
         });
         // A key is found by any part of it, so all keys are requested once. If the server has more
@@ -233,14 +235,15 @@ impl Completing {
             _ => None,
         });
         let wants_keys = Memo::new(move |_| typed_key.with(Option::is_some));
-        let all_keys =
-            Remote::<AttributeKeyList>::new(move || wants_keys.get().then(api::all_attribute_keys));
-        let keys_from = Remote::<AttributeKeyList>::new(move || {
+        let all_keys = RequestState::<AttributeKeyList>::new(move || {
+            wants_keys.get().then(api::all_attribute_keys)
+        });
+        let keys_from = RequestState::<AttributeKeyList>::new(move || {
             let typed = typed_key.get().filter(|typed| !typed.is_empty())?;
             let is_cut = all_keys.value().is_some_and(|list| list.truncated);
             is_cut.then(|| api::attribute_keys(&typed))
         });
-        let names = Remote::<NameList>::new(move || match wants.get() {
+        let names = RequestState::<NameList>::new(move || match wants.get() {
             CompletionKind::Value { key, typed } => Some(api::attribute_values(&key, &typed)),
             CompletionKind::Service(typed) => Some(api::services(&typed)),
             CompletionKind::Operation(typed) => Some(api::operations(None, &typed)),
@@ -255,12 +258,12 @@ impl Completing {
                 // Suggestions of an earlier text stay until newer ones arrive.
                 let typed = typed.to_lowercase();
                 let fits = names.into_iter().filter(|one| one.name.to_lowercase().contains(&typed));
-                offered_values(fits.map(|one| (one.name, one.count)))
+                value_completions(fits.map(|one| (one.name, one.count)))
             }
             words => {
                 let lists = [keys_from.value(), all_keys.value()].into_iter().flatten();
                 let keys: Vec<_> = lists.flat_map(|list| list.keys.clone()).collect();
-                offered_words(&words, &keys)
+                word_completions(&words, &keys)
             }
         });
         Self { text, field, before, marked: RwSignal::new(None), offered }
@@ -275,7 +278,7 @@ impl Completing {
         Some(format!("{LIST_ID}-{index}"))
     }
 
-    fn typed(self) {
+    fn on_input(self) {
         self.marked.set(None);
         let caret =
             self.field.get_untracked().and_then(|field| field.selection_end().ok().flatten());
@@ -293,7 +296,7 @@ impl Completing {
     }
 
     /// Handles a key press in the list. Reports whether it had an effect.
-    fn pressed(self, key: &str) -> bool {
+    fn on_key_down(self, key: &str) -> bool {
         let count = self.offered.with_untracked(Vec::len);
         let at = self.marked.get_untracked();
         match key {
@@ -319,7 +322,7 @@ impl Completing {
             return;
         };
         let Some(before) = self.before.get_untracked() else { return };
-        let (_, start) = wanted(&before);
+        let (_, start) = completion_at(&before);
         let completed = format!("{}{}", &before[..start], chosen.text);
         let caret = completed.encode_utf16().count();
         self.text.update(|text| {
@@ -337,16 +340,16 @@ impl Completing {
     }
 }
 
-fn completion_list(completing: Completing) -> impl IntoView {
+fn completion_list(completion_state: CompletionState) -> impl IntoView {
     let option = move |(index, one): (usize, QueryCompletion)| {
         view! {
             <li
                 id=format!("{LIST_ID}-{index}")
                 class="suggest-option"
                 role="option"
-                aria-selected=move || (completing.marked.get() == Some(index)).to_string()
+                aria-selected=move || (completion_state.marked.get() == Some(index)).to_string()
                 on:mousedown=move |event| event.prevent_default()
-                on:click=move |_| completing.accept(index)
+                on:click=move |_| completion_state.accept(index)
             >
                 <span class="suggest-value mono">{one.text}</span>
                 <span class="suggest-hint">{one.hint}</span>
@@ -355,7 +358,7 @@ fn completion_list(completing: Completing) -> impl IntoView {
     };
     view! {
         <ul id=LIST_ID class="suggest-list query-offered" role="listbox" aria-label="Completions">
-            {move || completing.offered.get().into_iter().enumerate().map(option).collect_view()}
+            {move || completion_state.offered.get().into_iter().enumerate().map(option).collect_view()}
         </ul>
     }
 }

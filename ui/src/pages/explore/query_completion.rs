@@ -77,7 +77,7 @@ fn is_part_of_word(sign: char) -> bool {
 }
 
 /// Returns the kind of completion of the text and the byte at which the typed part starts.
-pub(super) fn wanted(before: &str) -> (CompletionKind, usize) {
+pub(super) fn completion_at(before: &str) -> (CompletionKind, usize) {
     if let Some(opened) = open_quote(before) {
         let typed = before[opened + 1..].to_owned();
         let key = compared_key(&before[..opened]);
@@ -141,7 +141,7 @@ fn compared_key(text: &str) -> Option<String> {
 }
 
 /// Returns the words of the language and the keys that match.
-pub(super) fn offered_words(
+pub(super) fn word_completions(
     wanted: &CompletionKind,
     keys: &[AttributeKey],
 ) -> Vec<QueryCompletion> {
@@ -188,7 +188,9 @@ fn fitting<'a, T>(
 }
 
 /// Returns the values that match, each with a closing quote.
-pub(super) fn offered_values(names: impl Iterator<Item = (String, u64)>) -> Vec<QueryCompletion> {
+pub(super) fn value_completions(
+    names: impl Iterator<Item = (String, u64)>,
+) -> Vec<QueryCompletion> {
     let completion = |(name, count): (String, u64)| QueryCompletion {
         text: format!("{}\"", name.replace('\\', "\\\\").replace('"', "\\\"")),
         hint: crate::format::count(count),
@@ -198,7 +200,7 @@ pub(super) fn offered_values(names: impl Iterator<Item = (String, u64)>) -> Vec<
 
 #[cfg(test)]
 mod tests {
-    use super::{AttributeKey, CompletionKind, offered_values, offered_words, wanted};
+    use super::{AttributeKey, CompletionKind, completion_at, value_completions, word_completions};
 
     fn key(scope: &str, key: &str) -> AttributeKey {
         AttributeKey { key: key.to_owned(), scope: scope.to_owned(), count: 7 }
@@ -221,7 +223,7 @@ mod tests {
             ("{ span.a.b != \"x\" && span.c = \"", value("c", ""), 31),
             ("{ \"loose", CompletionKind::Nothing, 3),
         ] {
-            assert_eq!(wanted(before), (expected, start), "{before}");
+            assert_eq!(completion_at(before), (expected, start), "{before}");
         }
     }
 
@@ -229,7 +231,7 @@ mod tests {
     fn words_come_before_keys_and_keys_keep_their_scope() {
         let keys = [key("span", "status.detail"), key("resource", "host.name"), key("span", "a b")];
         let texts = |wanted: CompletionKind| -> Vec<String> {
-            offered_words(&wanted, &keys).into_iter().map(|one| one.text).collect()
+            word_completions(&wanted, &keys).into_iter().map(|one| one.text).collect()
         };
         assert_eq!(
             texts(CompletionKind::Word("status".into())),
@@ -251,7 +253,7 @@ mod tests {
         let keys = keys.map(|name| key("span", name));
         let texts = |typed: &str| -> Vec<String> {
             let wanted = CompletionKind::Key { scope: Some("span"), typed: typed.to_owned() };
-            offered_words(&wanted, &keys).into_iter().map(|one| one.text).collect()
+            word_completions(&wanted, &keys).into_iter().map(|one| one.text).collect()
         };
         assert_eq!(
             texts("Path"),
@@ -263,7 +265,7 @@ mod tests {
 
     #[test]
     fn a_value_is_closed_by_its_quote() {
-        let values = offered_values([("a \"b\"".to_owned(), 2)].into_iter());
+        let values = value_completions([("a \"b\"".to_owned(), 2)].into_iter());
         assert_eq!((values[0].text.as_str(), values[0].hint.as_str()), ("a \\\"b\\\"\"", "2"));
     }
 }

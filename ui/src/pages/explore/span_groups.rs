@@ -7,17 +7,17 @@ use leptos::prelude::*;
 use tidings_proto::api::{AttributeKeyList, CallsInStep, RedGroup, RedResult};
 
 use super::{
-    Explored,
+    ExplorePageState,
     field::{Field, set},
 };
 use crate::{
     api::{self, analysis::red},
-    asked::{incomplete, use_asked_time},
+    charts::time_buckets::TimeBuckets,
     components::{Panel, ServiceName, SparkBars, SparkTone, Suggest, Suggestion},
-    drawings::slots::Slots,
-    figures,
     format::{self, rates},
-    remote::Remote,
+    number_format,
+    page_time::{partial_answer_text, use_page_time},
+    request_state::RequestState,
     url::{AttributeFilter, TraceFilters},
 };
 
@@ -51,8 +51,8 @@ const SHOWN_MAX: usize = 200;
 
 /// The choice of a key: a fixed one, or any attribute of the data.
 #[component]
-pub(super) fn GroupChoice(explored: Explored) -> impl IntoView {
-    let group = Memo::new(move |_| explored.state.with(|state| state.group.clone()));
+pub(super) fn GroupChoice(page_state: ExplorePageState) -> impl IntoView {
+    let group = Memo::new(move |_| page_state.state.with(|state| state.group.clone()));
     let adding = RwSignal::new(false);
     let text = RwSignal::new(String::new());
     let chosen = move |event| {
@@ -61,12 +61,12 @@ pub(super) fn GroupChoice(explored: Explored) -> impl IntoView {
             text.set(String::new());
             return adding.set(true);
         }
-        explored.edit(|state| state.group = Some(value).filter(|group| !group.is_empty()));
+        page_state.edit(|state| state.group = Some(value).filter(|group| !group.is_empty()));
     };
     let choose = Callback::new(move |key: String| {
         adding.set(false);
         if let Some(group) = attribute_key(&key) {
-            explored.edit(|state| state.group = Some(group));
+            page_state.edit(|state| state.group = Some(group));
         }
     });
     let option = move |(value, words): (String, String)| {
@@ -115,7 +115,8 @@ pub(super) fn AttributeChoice(
     on_choose: Callback<String>,
     on_leave: Callback<()>,
 ) -> impl IntoView {
-    let keys = Remote::<AttributeKeyList>::new(move || Some(api::attribute_keys(&text.get())));
+    let keys =
+        RequestState::<AttributeKeyList>::new(move || Some(api::attribute_keys(&text.get())));
     let suggestions = Memo::new(move |_| {
         let keys = keys.value().map(|list| list.keys.clone()).unwrap_or_default();
         keys.into_iter().map(|key| Suggestion::counted(key.key, key.count)).collect::<Vec<_>>()
@@ -124,15 +125,15 @@ pub(super) fn AttributeChoice(
 }
 
 /// The panel.
-pub(super) fn group_panel(explored: Explored) -> impl IntoView {
-    let time = use_asked_time();
+pub(super) fn group_panel(page_state: ExplorePageState) -> impl IntoView {
+    let time = use_page_time();
     let asked = Memo::new(move |_| {
-        explored.state.with(|state| {
-            let question = state.question();
-            Some((question.narrowed(), state.chosen, state.group.clone()?))
+        page_state.state.with(|state| {
+            let list_query = state.list_query();
+            Some((list_query.narrowed(), state.chosen, state.group.clone()?))
         })
     });
-    let answer = Remote::<RedResult>::new(move || {
+    let answer = RequestState::<RedResult>::new(move || {
         let (filters, chosen, group) = asked.get()?;
         let analysis = match chosen {
             Some(chosen) => api::analysis::Analysis::between(chosen.from, chosen.to),
@@ -153,14 +154,14 @@ pub(super) fn group_panel(explored: Explored) -> impl IntoView {
     let draw = move |answer: Arc<RedResult>| {
         let group = asked.with_untracked(|asked| asked.as_ref().map(|(.., group)| group.clone()));
         let key = group.as_deref().and_then(attribute_of).map(str::to_owned);
-        table(explored, &answer, key.as_deref())
+        table(page_state, &answer, key.as_deref())
     };
-    let missing = |answer: &RedResult| incomplete(&answer.searched);
+    let missing = |answer: &RedResult| partial_answer_text(&answer.searched);
     view! {
         <Panel
             title="Groups"
             note=Signal::derive(move || note().unwrap_or_default())
-            remote=answer
+            state=answer
             is_empty=|answer| answer.groups.is_empty()
             missing=missing
             empty="No span is like that in this time."
@@ -170,10 +171,14 @@ pub(super) fn group_panel(explored: Explored) -> impl IntoView {
     }
 }
 
-fn table(explored: Explored, answer: &RedResult, attribute: Option<&str>) -> impl IntoView + use<> {
+fn table(
+    page_state: ExplorePageState,
+    answer: &RedResult,
+    attribute: Option<&str>,
+) -> impl IntoView + use<> {
     let rows = answer.groups.iter().take(SHOWN_MAX);
-    let slots = Slots::of_window(&answer.window);
-    let rows = rows.map(|group| row(explored, group, slots, attribute)).collect_view();
+    let buckets = TimeBuckets::from_window(&answer.window);
+    let rows = rows.map(|group| row(page_state, group, buckets, attribute)).collect_view();
     let head = attribute.map_or("Group".to_owned(), str::to_owned);
     view! {
         <table class="table groups" aria-label="Groups of spans">
@@ -194,18 +199,18 @@ fn table(explored: Explored, answer: &RedResult, attribute: Option<&str>) -> imp
 }
 
 fn row(
-    explored: Explored,
+    page_state: ExplorePageState,
     group: &RedGroup,
-    slots: Slots,
+    buckets: TimeBuckets,
     attribute: Option<&str>,
 ) -> impl IntoView + use<> {
-    let filters = of_group(group, attribute);
+    let filters = group_filters(group, attribute);
     let words = filters.iter().map(|(_, value)| value.as_str()).collect::<Vec<_>>().join(" · ");
     let words = if words.trim().is_empty() { "(no name)".to_owned() } else { words };
     let label = format!("Keep only the spans of {words}");
     let lacked = attribute.filter(|_| group.attribute.is_none()).map(str::to_owned);
     let open = move |_| {
-        explored.edit(|state| {
+        page_state.edit(|state| {
             apply(&mut state.filters, &filters);
             if let Some(key) = lacked.clone() {
                 let filter = AttributeFilter { key, value: None };
@@ -226,9 +231,10 @@ fn row(
         attribute.filter(|_| group.attribute.is_none()).map(|_| NOT_SET.to_owned()),
     ];
     let rest = rest.into_iter().flatten().collect::<Vec<_>>().join(" · ");
-    let failed = rates::percent(figures::ratio(group.error_count, group.count));
+    let failed = rates::percent(number_format::ratio(group.error_count, group.count));
     let count = |step: &CallsInStep| Some(step.count as f64);
-    let values = slots.spread(&group.steps, |step| step.start_unix_nano, count, Some(0.0));
+    let values =
+        buckets.values_by_bucket(&group.steps, |step| step.start_unix_nano, count, Some(0.0));
     let values = values.into_iter().flatten().collect();
     let tone = if group.error_count > 0 { SparkTone::Error } else { SparkTone::Plain };
     view! {
@@ -246,7 +252,7 @@ fn row(
             <td class="num">{format::duration(group.duration.p50_nano)}</td>
             <td class="num">{format::duration(group.duration.p99_nano)}</td>
             <td class="wide">
-                <SparkBars values ends_open=slots.ends_open() tone label=format!("Spans of {words} over time") />
+                <SparkBars values is_last_partial=buckets.is_last_partial() tone label=format!("Spans of {words} over time") />
             </td>
         </tr>
     }
@@ -257,7 +263,7 @@ const NOT_SET: &str = "not set";
 
 /// Returns the filters that match the spans of a group. Spans that lack an attribute are matched
 /// only by a filter that excludes it.
-fn of_group(group: &RedGroup, attribute: Option<&str>) -> Vec<(Field, String)> {
+fn group_filters(group: &RedGroup, attribute: Option<&str>) -> Vec<(Field, String)> {
     let kind = group.kind.map(|kind| kind.word().to_owned());
     let status = group.status.map(|status| status.word().to_owned());
     let all = [
@@ -280,7 +286,7 @@ fn apply(filters: &mut TraceFilters, group: &[(Field, String)]) {
 mod tests {
     use tidings_proto::api::RedGroup;
 
-    use super::{Field, attribute_key, attribute_of, of_group};
+    use super::{Field, attribute_key, attribute_of, group_filters};
 
     #[test]
     fn an_attribute_is_a_key_of_groups() {
@@ -298,7 +304,7 @@ mod tests {
             "duration": tidings_proto::api::LatencyStats::default(),
         }))
         .unwrap();
-        let filters = of_group(&group, Some("http.route"));
+        let filters = group_filters(&group, Some("http.route"));
         let route = (Field::Attribute("http.route".to_owned()), "/cart".to_owned());
         assert_eq!(filters, [(Field::Service, "shop".to_owned()), route]);
     }

@@ -8,7 +8,7 @@ use leptos_router::components::A;
 use tidings_proto::{DurationNanos, SpanId, TraceId, api::MatchedSpan};
 
 use super::{
-    Explored,
+    ExplorePageState,
     list_columns::{attribute_heads, use_columns, value_cell},
     trace_table::{Head, bar_width, longest, row_id, time_cell},
 };
@@ -20,7 +20,7 @@ use crate::{
     colour,
     components::{ServiceName, StateBadge},
     format,
-    url::{Step, TraceSort, traceql::write_traceql, use_go},
+    url::{History, TraceSort, traceql::write_traceql, use_navigation},
 };
 
 /// Maximum length of a query that is passed to the search field of a trace.
@@ -46,9 +46,9 @@ pub(super) fn SpanTable(
     #[prop(into)]
     traces: Signal<Arc<Vec<ExploredTrace>>>,
     /// The state of the page.
-    explored: Explored,
+    page_state: ExplorePageState,
 ) -> impl IntoView {
-    let columns = use_columns(explored);
+    let columns = use_columns(page_state);
     let longest = Memo::new(move |_| {
         traces.with(|traces| {
             let spans = traces.iter().flat_map(|found| found.spans.iter());
@@ -68,22 +68,22 @@ pub(super) fn SpanTable(
         >
             <thead>
                 <tr>
-                    <Head explored sort=None label="Started" class="traces-started" title="The newest first" />
+                    <Head page_state sort=None label="Started" class="traces-started" title="The newest first" />
                     <th scope="col" class="traces-name">"Span"</th>
                     <Head
-                        explored
+                        page_state
                         sort=Some(TraceSort::SpanDuration)
                         label="Duration"
                         class="traces-duration"
                         title="The longest first, of all that match; those of one trace stand together"
                     />
                     <th scope="col" class="spans-bar"><span class="hidden">"Duration as a bar"</span></th>
-                    {attribute_heads(explored)}
+                    {attribute_heads(page_state)}
                     <th scope="col" class="spans-transaction">"Transaction"</th>
                 </tr>
             </thead>
             <For each=rows key=|(key, _)| key.clone() let((_, found))>
-                <TraceBody found explored longest columns=columns.get_untracked() />
+                <TraceBody found page_state longest columns=columns.get_untracked() />
             </For>
         </table>
     }
@@ -93,15 +93,15 @@ pub(super) fn SpanTable(
 #[component]
 fn TraceBody(
     found: ExploredTrace,
-    explored: Explored,
+    page_state: ExplorePageState,
     longest: Memo<DurationNanos>,
     columns: Vec<String>,
 ) -> impl IntoView {
     let id = found.trace.trace_id;
-    let is_selected = Memo::new(move |_| explored.state.with(|state| state.selected == Some(id)));
+    let is_selected = Memo::new(move |_| page_state.state.with(|state| state.selected == Some(id)));
     let span_row = |(at, span): (usize, &MatchedSpan)| {
         let first = (at == 0).then_some(&found);
-        view_of_span(explored, id, span, first, (&columns, is_selected, longest))
+        view_of_span(page_state, id, span, first, (&columns, is_selected, longest))
     };
     let rows = found.spans.iter().enumerate().map(span_row).collect_view();
     let width = PLAIN_COLUMNS + columns.len();
@@ -111,7 +111,7 @@ fn TraceBody(
         view! {
             <tr class="spans-more">
                 <td colspan=width>
-                    <A href=find_address(explored, id)>{format!("{words} of this trace")}</A>
+                    <A href=find_address(page_state, id)>{format!("{words} of this trace")}</A>
                 </td>
             </tr>
         }
@@ -130,9 +130,9 @@ fn TraceBody(
 }
 
 /// Returns the address of a trace, with the query in its search field.
-fn find_address(explored: Explored, trace: TraceId) -> String {
-    let query = explored.state.with_untracked(|state| {
-        state.query.clone().unwrap_or_else(|| write_traceql(&state.question().narrowed()))
+fn find_address(page_state: ExplorePageState, trace: TraceId) -> String {
+    let query = page_state.state.with_untracked(|state| {
+        state.query.clone().unwrap_or_else(|| write_traceql(&state.list_query().narrowed()))
     });
     let address = api::trace_address(trace, None);
     if query.chars().count() > FIND_CHARS_MAX {
@@ -142,14 +142,14 @@ fn find_address(explored: Explored, trace: TraceId) -> String {
 }
 
 fn view_of_span(
-    explored: Explored,
+    page_state: ExplorePageState,
     trace: TraceId,
     span: &MatchedSpan,
     first: Option<&ExploredTrace>,
     (columns, is_selected, longest): (&[String], Memo<bool>, Memo<DurationNanos>),
 ) -> impl IntoView + use<> {
     let href = api::trace_address(trace, Some(span.span_id));
-    let (go, target) = (use_go(), href.clone());
+    let (go, target) = (use_navigation(), href.clone());
     let name = format::operation(&span.name).to_owned();
     let title = name.clone();
     let failed = has_failed(span)
@@ -158,7 +158,7 @@ fn view_of_span(
     let width = move || bar_width(duration, longest.get());
     let cells = columns.iter().map(|key| {
         let values: Vec<String> = selected_value(span, key).into_iter().collect();
-        value_cell(explored, key, &values)
+        value_cell(page_state, key, &values)
     });
     let transaction = first.map(|found| {
         let trace = &found.trace;
@@ -170,7 +170,7 @@ fn view_of_span(
         <tr
             class="traces-row"
             aria-selected=move || is_selected.get().to_string()
-            on:click=move |_| go(&target, Step::New)
+            on:click=move |_| go(&target, History::Push)
         >
             {time_cell(span.start_unix_nano)}
             <td class="traces-name" title=title>

@@ -11,7 +11,7 @@ use tidings_proto::{
 };
 
 use super::{
-    Explored,
+    ExplorePageState,
     list_columns::{attribute_heads, hidden_class, use_columns, value_cell},
 };
 use crate::{
@@ -21,7 +21,7 @@ use crate::{
     },
     browser, colour,
     components::{Icon, IconName, ServiceDot, StateBadge},
-    figures, format,
+    format, number_format,
     url::TraceSort,
 };
 
@@ -51,12 +51,12 @@ pub(super) fn TraceTable(
     #[prop(into)]
     traces: Signal<Arc<Vec<ExploredTrace>>>,
     /// The state of the page.
-    explored: Explored,
+    page_state: ExplorePageState,
     /// Called with the trace of a clicked row.
     on_open: Callback<TraceId>,
 ) -> impl IntoView {
-    let columns = use_columns(explored);
-    let selected = Memo::new(move |_| explored.state.with(|state| state.selected));
+    let columns = use_columns(page_state);
+    let selected = Memo::new(move |_| page_state.state.with(|state| state.selected));
     let longest = Memo::new(move |_| {
         traces.with(|traces| longest(traces.iter().map(|found| found.trace.duration_nano)))
     });
@@ -65,21 +65,21 @@ pub(super) fn TraceTable(
         let keyed = |found: &ExploredTrace| (row_key(found, &columns), found.clone());
         traces.with(|traces| traces.iter().map(keyed).collect::<Vec<_>>())
     };
-    let hidden = Memo::new(move |_| explored.state.with(hidden_class));
+    let hidden = Memo::new(move |_| page_state.state.with(hidden_class));
     view! {
         <table
             class=move || format!("traces {}", hidden.get())
             aria-label="Traces"
             style=("--attributes", move || columns.with(Vec::len).to_string())
         >
-            {headings(explored)}
+            {headings(page_state)}
             <tbody>
                 <For
                     each=rows
                     key=|(key, _)| key.clone()
                     let((key, found))
                 >
-                    <TraceRow explored found values=key.5 selected longest on_open />
+                    <TraceRow page_state found values=key.5 selected longest on_open />
                 </For>
             </tbody>
         </table>
@@ -87,12 +87,12 @@ pub(super) fn TraceTable(
 }
 
 /// The headings of the table.
-fn headings(explored: Explored) -> impl IntoView {
+fn headings(page_state: ExplorePageState) -> impl IntoView {
     view! {
         <thead>
             <tr>
                 <Head
-                    explored
+                    page_state
                     sort=None
                     label="Started"
                     class="traces-started"
@@ -105,7 +105,7 @@ fn headings(explored: Explored) -> impl IntoView {
                     "State"
                 </th>
                 <Head
-                    explored
+                    page_state
                     sort=Some(TraceSort::Duration)
                     label="Duration"
                     class="traces-duration"
@@ -119,14 +119,14 @@ fn headings(explored: Explored) -> impl IntoView {
                     "Where the time went"
                 </th>
                 <Head
-                    explored
+                    page_state
                     sort=Some(TraceSort::Spans)
                     label="Spans"
                     class="traces-number traces-spans"
                     title="Those with the most spans first, of all that match"
                 />
                 <Head
-                    explored
+                    page_state
                     sort=Some(TraceSort::Errors)
                     label="Errors"
                     class="traces-number traces-errors"
@@ -135,7 +135,7 @@ fn headings(explored: Explored) -> impl IntoView {
                 <th scope="col" class="traces-services">
                     "Services"
                 </th>
-                {attribute_heads(explored)}
+                {attribute_heads(page_state)}
             </tr>
         </thead>
     }
@@ -144,13 +144,13 @@ fn headings(explored: Explored) -> impl IntoView {
 /// The heading of a column that sorts.
 #[component]
 pub(super) fn Head(
-    explored: Explored,
+    page_state: ExplorePageState,
     sort: Option<TraceSort>,
     label: &'static str,
     class: &'static str,
     title: &'static str,
 ) -> impl IntoView {
-    let here = Memo::new(move |_| explored.state.with(|state| state.sort == sort));
+    let here = Memo::new(move |_| page_state.state.with(|state| state.sort == sort));
     let icon = move || here.get().then(|| view! { <Icon name=IconName::SortDown /> });
     view! {
         <th
@@ -162,7 +162,7 @@ pub(super) fn Head(
                 class="sort-head"
                 type="button"
                 title=title
-                on:click=move |_| explored.edit(|state| state.sort = sort)
+                on:click=move |_| page_state.edit(|state| state.sort = sort)
             >
                 {label}
                 {icon}
@@ -173,7 +173,7 @@ pub(super) fn Head(
 
 #[component]
 fn TraceRow(
-    explored: Explored,
+    page_state: ExplorePageState,
     found: ExploredTrace,
     /// Values of the attributes that are columns.
     values: Vec<Vec<String>>,
@@ -184,8 +184,9 @@ fn TraceRow(
 ) -> impl IntoView {
     let trace = found.trace;
     let id = trace.trace_id;
-    let columns = use_columns(explored).get_untracked();
-    let cells = columns.iter().zip(&values).map(|(key, values)| value_cell(explored, key, values));
+    let columns = use_columns(page_state).get_untracked();
+    let cells =
+        columns.iter().zip(&values).map(|(key, values)| value_cell(page_state, key, values));
     let no_root =
         (!trace.has_root).then(|| view! { <span class="faint">" root not received"</span> });
     let errors = trace.error_count;
@@ -256,17 +257,16 @@ pub(super) fn longest(durations: impl Iterator<Item = DurationNanos>) -> Duratio
 
 /// Returns the width of a duration's bar in its column.
 pub(super) fn bar_width(duration: DurationNanos, longest: DurationNanos) -> String {
-    format!("{:.2}%", figures::ratio(duration.0, longest.0) * 100.0)
+    format!("{:.2}%", number_format::ratio(duration.0, longest.0) * 100.0)
 }
 
 /// A bar with the trace's duration as its length, divided by the services' shares of the critical
 /// path.
 fn time_bar(trace: &TraceSummary, longest: Memo<DurationNanos>) -> impl IntoView + use<> {
     let (services, duration) = (&trace.services, trace.duration_nano);
-    let total: u64 = services.iter().fold(0, |sum, one| sum.saturating_add(one.critical_nano.0));
     let part = |one: &ServiceTime| {
-        let words = format!("{} {}", one.service, format::share(one.critical_nano.0, total));
-        let grow = format!("{:.4}", figures::ratio(one.critical_nano.0, total));
+        let words = format!("{} {}", one.service, number_format::share(one.critical_share));
+        let grow = format!("{:.4}", one.critical_share);
         view! {
             <span
                 class="strip-part"

@@ -4,7 +4,7 @@ use leptos::prelude::*;
 use leptos_router::components::A;
 
 use crate::{
-    components::{RefusalCard, SparkTone, Sparkline, WatchedRequest, refusals},
+    components::{RefusalCard, SparkTone, Sparkline, WatchedRequest, ranked_refusals},
     format,
     format::rates::three_digits,
     shell::{server_watch::rate_series, use_server},
@@ -33,8 +33,11 @@ pub(super) fn arrivals_card() -> impl IntoView {
         .into_any(),
         None => ().into_any(),
     };
-    let counting =
-        move || server.rates().is_none().then(|| view! { <p class="mute">"Counting…"</p> });
+    // Nothing is counted while the server does not answer. The note above says so.
+    let counting = move || {
+        let is_counting = server.rates().is_none() && server.request_state().error().is_none();
+        is_counting.then(|| view! { <p class="mute">"Counting…"</p> })
+    };
     let line = move || {
         let samples = server.samples();
         (samples.len() > 2).then(|| {
@@ -58,7 +61,7 @@ pub(super) fn arrivals_card() -> impl IntoView {
                 <h2>"Arriving now"</h2>
                 <A href="/system">"System"</A>
             </div>
-            {WatchedRequest::new("What arrives is not known", server.remote()).note()}
+            {WatchedRequest::new("What arrives is not known", server.request_state()).note()}
             {counting}
             <dl class="figures">{figures}</dl>
             <div class="side-line">{line}</div>
@@ -70,7 +73,7 @@ pub(super) fn arrivals_card() -> impl IntoView {
 /// The card of refused senders, with the reason and the remedy of each.
 pub(super) fn doctor_card() -> impl IntoView {
     let server = use_server();
-    let all = Memo::new(move |_| server.status().map(|status| refusals(&status)));
+    let all = Memo::new(move |_| server.status().map(|status| ranked_refusals(&status)));
     let body = move || {
         let all = all.get()?;
         let more = all.len().saturating_sub(SHOWN_MAX);

@@ -8,7 +8,7 @@ use tidings_proto::api::{ChangeReport, ChangedGroup, FailureShare};
 use crate::{
     components::{
         ServiceDot,
-        change::{change_cell, short},
+        change::{change_cell, truncate_name},
         group_cells::{failure_cells, p95_cells, rate_cells},
     },
     format,
@@ -99,8 +99,8 @@ fn change_row(
 
 /// A line with the most frequent kind of failure. Its title has all of them with their messages.
 fn failures_line(failures: &[FailureShare]) -> Option<impl IntoView + use<>> {
-    let line = failure_words(failures.first()?);
-    let words = |failure: &FailureShare| format!("{}: {}", failure_words(failure), failure.message);
+    let line = failure_text(failures.first()?);
+    let words = |failure: &FailureShare| format!("{}: {}", failure_text(failure), failure.message);
     let title = failures.iter().map(words).collect::<Vec<_>>().join("\n");
     Some(view! {
         <div class="change-cell">
@@ -112,9 +112,9 @@ fn failures_line(failures: &[FailureShare]) -> Option<impl IntoView + use<>> {
 }
 
 /// Returns a kind of failure as words: `83 % of failures: CardDeclined in payment`.
-fn failure_words(failure: &FailureShare) -> String {
-    let name = short(failure.exception_type.as_ref().unwrap_or(&failure.message));
-    let service = short(format::service(&failure.service));
+fn failure_text(failure: &FailureShare) -> String {
+    let name = truncate_name(failure.exception_type.as_ref().unwrap_or(&failure.message));
+    let service = truncate_name(format::service(&failure.service));
     format!("{} of failures: {name} in {service}", rates::percent(failure.share))
 }
 
@@ -138,7 +138,7 @@ fn name_cell(group: &ChangedGroup, links: Links) -> impl IntoView + use<> {
 
 #[cfg(test)]
 mod tests {
-    use super::{FailureShare, failure_words};
+    use super::{FailureShare, failure_text};
 
     #[test]
     fn a_failure_is_named_by_its_exception_else_by_its_message() {
@@ -148,8 +148,8 @@ mod tests {
             message: "no card".to_owned(),
             share: 0.5,
         };
-        assert_eq!(failure_words(&failure), "50.0 % of failures: CardDeclined in payment");
+        assert_eq!(failure_text(&failure), "50.0 % of failures: CardDeclined in payment");
         failure.exception_type = None;
-        assert_eq!(failure_words(&failure), "50.0 % of failures: no card in payment");
+        assert_eq!(failure_text(&failure), "50.0 % of failures: no card in payment");
     }
 }

@@ -11,32 +11,32 @@ use tidings_proto::{
 
 use super::{
     patterns::{
-        NANOS_PER_MILLI, PatternCells, change_view, counted_patterns, details_of, is_open_in,
+        NANOS_PER_MILLI, PatternCells, change_view, counted_patterns, is_open_in, pattern_details,
     },
-    recounted,
+    use_refreshed_analysis,
 };
 use crate::{
     api::analysis::log_patterns,
-    asked::{AskedTime, incomplete},
     browser,
     components::Panel,
     format::{self, rates},
-    remote::Remote,
-    url::{LogState, Step, TimeRange},
+    page_time::{PageTime, partial_answer_text},
+    request_state::RequestState,
+    url::{History, LogState, TimeRange},
 };
 
 /// The table of differences.
 #[component]
 pub(super) fn LogDifferences(
-    question: Memo<LogState>,
-    time: AskedTime,
+    list_query: Memo<LogState>,
+    time: PageTime,
     /// The open pattern.
     open: Memo<Option<String>>,
     /// Called with the changed state.
-    change: Callback<(LogState, Step)>,
+    change: Callback<(LogState, History)>,
 ) -> impl IntoView {
-    let answer = recounted(time, move |analysis| {
-        log_patterns(&question.with(|state| {
+    let answer = use_refreshed_analysis(time, move |analysis| {
+        log_patterns(&list_query.with(|state| {
             let milli = |number: u64| number.saturating_mul(NANOS_PER_MILLI);
             analysis
                 .with("list", "changed")
@@ -49,15 +49,15 @@ pub(super) fn LogDifferences(
         let answer = answer.value()?;
         Some(format!("{} changed, {}", counted_patterns(&answer), compared_with(&answer)))
     };
-    let missing = |answer: &LogPatternList| incomplete(&answer.searched);
-    let draw = move |answer: Arc<LogPatternList>| table(&answer, question, open, change);
-    let tools = ViewFn::from(move || base_tools(answer, question, change));
+    let missing = |answer: &LogPatternList| partial_answer_text(&answer.searched);
+    let draw = move |answer: Arc<LogPatternList>| table(&answer, list_query, open, change);
+    let tools = ViewFn::from(move || base_tools(answer, list_query, change));
     view! {
         <Panel
             title="Differences"
             note=Signal::derive(move || note().unwrap_or_default())
             tools
-            remote=answer
+            state=answer
             is_empty=|answer| answer.patterns.is_empty()
             missing=missing
             empty="No pattern is new, gone, or comes at another rate than in the time it is compared with."
@@ -81,21 +81,21 @@ fn compared_with(answer: &LogPatternList) -> String {
 /// The buttons that choose the baseline: this time for comparison with a later one, or the time
 /// before again.
 fn base_tools(
-    answer: Remote<LogPatternList>,
-    question: Memo<LogState>,
-    change: Callback<(LogState, Step)>,
+    answer: RequestState<LogPatternList>,
+    list_query: Memo<LogState>,
+    change: Callback<(LogState, History)>,
 ) -> impl IntoView {
     let keep = move |_| {
         let Some(answer) = answer.value() else { return };
         let milli = |time: UnixNanos| time.0 / NANOS_PER_MILLI;
         let window = answer.window;
         let base = (milli(window.start_unix_nano), milli(window.end_unix_nano));
-        change.run((LogState { base: Some(base), ..question.get_untracked() }, Step::New));
+        change.run((LogState { base: Some(base), ..list_query.get_untracked() }, History::Push));
     };
     let drop_base = move |_| {
-        change.run((LogState { base: None, ..question.get_untracked() }, Step::New));
+        change.run((LogState { base: None, ..list_query.get_untracked() }, History::Push));
     };
-    let has_base = Memo::new(move |_| question.with(|state| state.base.is_some()));
+    let has_base = Memo::new(move |_| list_query.with(|state| state.base.is_some()));
     view! {
         <Show
             when=move || has_base.get()
@@ -121,12 +121,12 @@ fn base_tools(
 
 fn table(
     answer: &LogPatternList,
-    question: Memo<LogState>,
+    list_query: Memo<LogState>,
     open: Memo<Option<String>>,
-    change: Callback<(LogState, Step)>,
+    change: Callback<(LogState, History)>,
 ) -> impl IntoView + use<> {
     let rows = answer.patterns.iter().cloned();
-    let rows = rows.map(|pattern| view! { <DifferenceRow pattern question open change /> });
+    let rows = rows.map(|pattern| view! { <DifferenceRow pattern list_query open change /> });
     view! {
         <table class="table log-patterns log-differences" aria-label="Log differences">
             <thead>
@@ -153,15 +153,15 @@ fn table(
 #[component]
 fn DifferenceRow(
     pattern: LogPattern,
-    question: Memo<LogState>,
+    list_query: Memo<LogState>,
     open: Memo<Option<String>>,
-    change: Callback<(LogState, Step)>,
+    change: Callback<(LogState, History)>,
 ) -> impl IntoView {
     let is_open = is_open_in(open, &pattern);
     let details = StoredValue::new(pattern.clone());
     // Lines of a pattern that is gone are in the baseline.
-    let question_of_lines = Memo::new(move |_| {
-        let state = question.get();
+    let lines_query = Memo::new(move |_| {
+        let state = list_query.get();
         let is_gone = details.with_value(|pattern| pattern.count == 0);
         let range = details.with_value(|pattern| TimeRange::Between {
             from_unix_ms: pattern.first_seen_unix_nano.0 / NANOS_PER_MILLI,
@@ -171,7 +171,7 @@ fn DifferenceRow(
     });
     view! {
         <tr class:is-open=move || is_open.get()>
-            <PatternCells details is_open question change />
+            <PatternCells details is_open list_query change />
             <td class="num mute">{format::count(pattern.base_count)}</td>
             <td class="num">{format::count(pattern.count)}</td>
             <td class="num wide mute">{rates::per_minute(pattern.base_per_second)}</td>
@@ -181,7 +181,7 @@ fn DifferenceRow(
         <Show when=move || is_open.get()>
             <tr class="log-pattern-open">
                 <td colspan="8">
-                    {details.with_value(|pattern| details_of(pattern, question_of_lines, change))}
+                    {details.with_value(|pattern| pattern_details(pattern, lines_query, change))}
                 </td>
             </tr>
         </Show>

@@ -8,15 +8,15 @@ use tidings_proto::api::LogStats;
 
 use super::{
     query_terms::{LogAttribute, exact_severity, with_severity, without},
-    recounted,
+    use_refreshed_analysis,
 };
 use crate::{
     api::analysis::{Analysis, log_stats},
-    asked::{AskedTime, incomplete},
     colour,
     components::{LoadingRows, ServiceDot, ShorterRange, WatchedRequest},
     format,
-    url::{AttributeFilter, LogState, Step, use_edit_query, use_query},
+    page_time::{PageTime, partial_answer_text},
+    url::{AttributeFilter, History, LogState, use_edit_query, use_query},
 };
 
 /// Maximum number of values per field.
@@ -95,7 +95,7 @@ impl Facet {
 
 /// Returns the filters other than the facet's own.
 fn others(facet: &Facet, state: &LogState) -> LogState {
-    let mut others = state.closed();
+    let mut others = state.without_open_record();
     match facet {
         Facet::Severity => {
             others.severity = None;
@@ -121,10 +121,10 @@ fn values_query(analysis: Analysis, facet: &Facet, others: &LogState, limit: usi
 #[component]
 pub(super) fn Facets(
     state: Memo<LogState>,
-    time: AskedTime,
+    time: PageTime,
     /// Set while the pointer or the focus is on a value, which must not move then.
     reading: RwSignal<bool>,
-    on_change: Callback<(LogState, Step)>,
+    on_change: Callback<(LogState, History)>,
 ) -> impl IntoView {
     let query = use_query();
     let chosen = Memo::new(move |_| {
@@ -134,7 +134,7 @@ pub(super) fn Facets(
         })
     });
     let attributes = move || {
-        let attributes = chosen.get().into_iter().map(|name| LogAttribute::of_name(&name));
+        let attributes = chosen.get().into_iter().map(|name| LogAttribute::from_name(&name));
         let facets = attributes.map(Facet::Attribute);
         facets.map(|facet| view! { <FacetList facet state time on_change /> }).collect_view()
     };
@@ -151,7 +151,8 @@ pub(super) fn Facets(
             <FacetList facet=Facet::Service state time on_change />
             {attributes}
             <p class="mute facets-note">
-                "Open a record and choose + beside an attribute to see its values here."
+                "To see the values of an attribute here, open a record, then Filter by an \
+                 attribute, and choose + beside it."
             </p>
         </aside>
     }
@@ -161,14 +162,14 @@ pub(super) fn Facets(
 fn FacetList(
     facet: Facet,
     state: Memo<LogState>,
-    time: AskedTime,
-    on_change: Callback<(LogState, Step)>,
+    time: PageTime,
+    on_change: Callback<(LogState, History)>,
 ) -> impl IntoView {
     let title = facet.title();
     let (asked, narrowed) = (facet.clone(), facet.clone());
     let others = Memo::new(move |_| state.with(|state| others(&narrowed, state)));
     let more = RwSignal::new(false);
-    let answer = recounted(time, move |analysis| {
+    let answer = use_refreshed_analysis(time, move |analysis| {
         let limit = if more.get() { MORE_VALUES_MAX } else { VALUES_MAX };
         others.with(|others| log_stats(&values_query(analysis, &asked, others, limit)))
     });
@@ -180,7 +181,7 @@ fn FacetList(
     let remove = removable.map(|key| {
         let label = format!("Do not show the values of {key}");
         let remove = move |_| {
-            edit(Step::Replace, &|query| {
+            edit(History::Replace, &|query| {
                 let left: Vec<String> =
                     query.all("facet").filter(|one| *one != key).map(str::to_owned).collect();
                 query.remove("facet");
@@ -199,7 +200,7 @@ fn FacetList(
         let rows = values(&answer);
         let most = rows.iter().map(|(_, count)| *count).max().unwrap_or(1).max(1);
         if *facet == Facet::Service {
-            colour::tell_apart(rows.iter().map(|(value, _)| value.as_str()));
+            colour::assign_shades(rows.iter().map(|(value, _)| value.as_str()));
         }
         let row = |(value, count): (String, u64)| {
             let (facet, share) = (Arc::clone(&facet), count as f64 / most as f64);
@@ -241,7 +242,7 @@ fn rest(answer: &LogStats, more: RwSignal<bool>) -> Option<impl IntoView + use<>
             </button>
         }
     });
-    let partial = incomplete(&answer.searched).map(|words| {
+    let partial = partial_answer_text(&answer.searched).map(|words| {
         view! {
             <span title=words>" Not all records were counted. "</span>
             <ShorterRange />
@@ -260,20 +261,20 @@ fn FacetRow(
     /// Its number of records divided by that of the most frequent value.
     share: f64,
     state: Memo<LogState>,
-    on_change: Callback<(LogState, Step)>,
+    on_change: Callback<(LogState, History)>,
 ) -> impl IntoView {
     let dot = (*facet == Facet::Service).then(|| view! { <ServiceDot service=value.clone() /> });
     let (of_state, filtered) = (Arc::clone(&facet), value.clone());
     let is_on = Memo::new(move |_| state.with(|state| of_state.filters_by(state, &filtered)));
     let (toggled, clicked) = (Arc::clone(&facet), value.clone());
     let toggle = move |_| {
-        on_change.run((toggled.toggled(state.get_untracked(), &clicked), Step::New));
+        on_change.run((toggled.toggled(state.get_untracked(), &clicked), History::Push));
     };
     let (excluded, shown) = (value.clone(), value.clone());
     let exclude = move |_| {
-        on_change.run((facet.without(state.get_untracked(), &excluded), Step::New));
+        on_change.run((facet.without(state.get_untracked(), &excluded), History::Push));
     };
-    let width = format!("{:.1}%", share * 100.0);
+    let share = format!("{share:.3}");
     let without = format!("Without {value}");
     view! {
         <li class="facet-row">
@@ -287,7 +288,7 @@ fn FacetRow(
                 {dot}
                 <bdi class="facet-name">{shown}</bdi>
                 <span class="num mute">{format::count(count)}</span>
-                <span class="facet-bar" style=("width", width) aria-hidden="true"></span>
+                <span class="facet-bar" style=("--share", share) aria-hidden="true"></span>
             </button>
             <button
                 class="button button-ghost button-small facet-without"
@@ -338,10 +339,10 @@ mod tests {
         assert!(!services.contains("service=shop"), "{services}");
         assert!(asked(Facet::Severity).contains("service=shop"));
         assert!(!asked(Facet::Severity).contains("severity=warn"));
-        let tiers = asked(Facet::Attribute(LogAttribute::of_name("tier")));
+        let tiers = asked(Facet::Attribute(LogAttribute::from_name("tier")));
         assert!(tiers.contains("by=attribute.tier") && !tiers.contains("gold"), "{tiers}");
         assert!(tiers.contains("attribute=tier&"), "only records that have it: {tiers}");
-        let hosts = asked(Facet::Attribute(LogAttribute::of_name("resource.host.name")));
+        let hosts = asked(Facet::Attribute(LogAttribute::from_name("resource.host.name")));
         assert!(hosts.contains("by=resource.host.name") && hosts.contains("gold"), "{hosts}");
     }
 
@@ -358,7 +359,7 @@ mod tests {
 
     #[test]
     fn a_value_is_filtered_by_and_no_longer() {
-        let facet = Facet::Attribute(LogAttribute::of_name("tier"));
+        let facet = Facet::Attribute(LogAttribute::from_name("tier"));
         let on = facet.toggled(LogState::default(), "gold");
         assert!(facet.filters_by(&on, "gold"));
         let other = facet.toggled(on.clone(), "basic");
@@ -368,7 +369,7 @@ mod tests {
 
     #[test]
     fn a_value_is_left_out_and_no_longer_filtered_by() {
-        let facet = Facet::Attribute(LogAttribute::of_name("tier"));
+        let facet = Facet::Attribute(LogAttribute::from_name("tier"));
         let only = facet.toggled(LogState::default(), "gold");
         let left_out = facet.without(only, "gold");
         assert_eq!(left_out.query.as_deref(), Some("NOT attribute.tier:=\"gold\""));

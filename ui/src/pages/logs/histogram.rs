@@ -10,18 +10,18 @@ use tidings_proto::{
 };
 
 use crate::{
-    asked::incomplete,
     browser,
-    components::{LoadingRows, PartialNote, ShorterRange, WatchedRequest},
-    drawings::{
+    charts::{
         axis::{labels_below, time_ticks},
-        brush::{Brush, WidthPart, band},
-        slots::Slots,
-        time_chart::chosen_range,
+        brush::{Brush, WidthRange, band},
+        time_buckets::TimeBuckets,
+        time_chart::range_between,
     },
+    components::{LoadingRows, PartialNote, ShorterRange, WatchedRequest},
     format,
-    remote::Remote,
-    url::{Step, TimeRange, use_edit_query},
+    page_time::partial_answer_text,
+    request_state::RequestState,
+    url::{History, TimeRange, use_edit_query},
 };
 
 const PLOT_ID: &str = "log-plot";
@@ -30,14 +30,14 @@ const WIDTH: f64 = 1_000.0;
 const HEIGHT: f64 = 100.0;
 
 /// The steps of the keyboard cursor: the one where Shift was pressed, and the last one.
-pub(super) type WalkedSteps = Option<(usize, usize)>;
+pub(super) type StepSelection = Option<(usize, usize)>;
 
 /// The histogram of the matching records.
 #[component]
 pub(super) fn LogHistogramCard(
-    answer: Remote<LogHistogram>,
+    answer: RequestState<LogHistogram>,
     /// Set while the reader steps through the chart, which must not move then.
-    walked: RwSignal<WalkedSteps>,
+    walked: RwSignal<StepSelection>,
 ) -> impl IntoView {
     let drawn = move || {
         let histogram = answer.value()?;
@@ -47,7 +47,8 @@ pub(super) fn LogHistogramCard(
         Some(drawing(&histogram, walked))
     };
     let missing = move || {
-        let words = answer.value().and_then(|histogram| incomplete(&histogram.searched))?;
+        let words =
+            answer.value().and_then(|histogram| partial_answer_text(&histogram.searched))?;
         Some(view! { <PartialNote>{words} " " <ShorterRange /></PartialNote> })
     };
     view! {
@@ -62,15 +63,18 @@ pub(super) fn LogHistogramCard(
     }
 }
 
-fn drawing(histogram: &Arc<LogHistogram>, walked: RwSignal<WalkedSteps>) -> impl IntoView + use<> {
+fn drawing(
+    histogram: &Arc<LogHistogram>,
+    walked: RwSignal<StepSelection>,
+) -> impl IntoView + use<> {
     let bars = Bars::new(histogram);
     let edit = use_edit_query();
     let choose = Callback::new(move |range: TimeRange| {
-        edit(Step::New, &|query| range.write(query));
+        edit(History::Push, &|query| range.write(query));
     });
     let area = NodeRef::new();
     let drag = Brush::over(area);
-    let walk = StepWalk { slots: Slots::of_window(&histogram.window), walked, choose };
+    let walk = StepCursor { buckets: TimeBuckets::from_window(&histogram.window), walked, choose };
     let read = Arc::clone(histogram);
     let (start, end) = (bars.start, bars.end);
     let released = move |_: web_sys::PointerEvent| {
@@ -98,7 +102,7 @@ fn drawing(histogram: &Arc<LogHistogram>, walked: RwSignal<WalkedSteps>) -> impl
                 aria-label=KEYS
                 node_ref=area
                 title="Drag to look at a part of this time"
-                on:keydown=move |event| walk.pressed(&event)
+                on:keydown=move |event| walk.on_key_down(&event)
                 on:blur=move |_| {
                     walked.try_set(None);
                 }
@@ -127,7 +131,7 @@ fn drawing(histogram: &Arc<LogHistogram>, walked: RwSignal<WalkedSteps>) -> impl
                     <path class="log-bar-quiet" d=bars.quiet />
                 </svg>
                 {legend(bars.loud_top > 0, &step)}
-                <span class="log-read mono" role="status">{move || walk.words(&read)}</span>
+                <span class="log-read mono" role="status">{move || walk.label(&read)}</span>
                 {move || drag.part().or_else(|| walk.part(start, end)).map(band)}
             </div>
             <div class="heat-times mono">{time_axis(start, end)}</div>
@@ -159,25 +163,25 @@ fn legend(has_loud: bool, step: &str) -> impl IntoView + use<> {
 
 /// The keyboard cursor.
 #[derive(Debug, Clone, Copy)]
-struct StepWalk {
-    slots: Slots,
-    walked: RwSignal<WalkedSteps>,
+struct StepCursor {
+    buckets: TimeBuckets,
+    walked: RwSignal<StepSelection>,
     choose: Callback<TimeRange>,
 }
 
-impl StepWalk {
-    fn pressed(self, event: &web_sys::KeyboardEvent) {
+impl StepCursor {
+    fn on_key_down(self, event: &web_sys::KeyboardEvent) {
         if browser::has_command_key(event) {
             return;
         }
         let walked = self.walked.get_untracked();
         let at = walked.map(|(_, at)| at);
         let key = event.key();
-        let next = match (self.slots.walk(at, &key), key.as_str(), walked) {
+        let next = match (self.buckets.bucket_after_key(at, &key), key.as_str(), walked) {
             (Some(next), _, _) => Some(next),
             (None, "Escape", Some(_)) => None,
             (None, "Enter", Some((from, to))) => {
-                self.choose.run(chosen_range(&self.slots, from, to));
+                self.choose.run(range_between(&self.buckets, from, to));
                 None
             }
             _ => return,
@@ -189,17 +193,17 @@ impl StepWalk {
     }
 
     /// The steps as a part of the plot's width.
-    fn part(self, start: UnixNanos, end: UnixNanos) -> Option<WidthPart> {
+    fn part(self, start: UnixNanos, end: UnixNanos) -> Option<WidthRange> {
         let (from, to) = self.walked.get()?;
         let length = end.since(start).0.max(1) as f64;
-        let at = |step: usize| self.slots.start_of(step).since(start).0 as f64 / length;
+        let at = |step: usize| self.buckets.start_of(step).since(start).0 as f64 / length;
         Some((at(from.min(to)), at(from.max(to).saturating_add(1)).min(1.0)))
     }
 
     /// Returns the records of the step at the keyboard cursor, in words.
-    fn words(self, histogram: &LogHistogram) -> Option<String> {
+    fn label(self, histogram: &LogHistogram) -> Option<String> {
         let (_, at) = self.walked.get()?;
-        let begin = self.slots.start_of(at);
+        let begin = self.buckets.start_of(at);
         let step = histogram.steps.iter().find(|step| step.start_unix_nano == begin);
         let time = format::when(begin, browser::now(), browser::zone_minutes(begin));
         let count = |of: fn(&LogsInStep) -> u64| format::count(step.map_or(0, of));
@@ -213,7 +217,7 @@ impl StepWalk {
 }
 
 /// Returns the time range of a part of the plot's width.
-fn range_of(start: UnixNanos, end: UnixNanos, (from, to): WidthPart) -> TimeRange {
+fn range_of(start: UnixNanos, end: UnixNanos, (from, to): WidthRange) -> TimeRange {
     let (from_unix_ms, to_unix_ms) = (moment(start, end, from), moment(start, end, to));
     TimeRange::Between { from_unix_ms, to_unix_ms }
 }

@@ -13,10 +13,10 @@ use tidings_proto::api::{LogView, ProblemDetails};
 
 use crate::{
     api, browser, format,
-    keys::use_keys,
     shell::use_live,
-    stream::{Connection, Stream},
-    url::{LogState, Step, TimeRange, use_edit_query, use_query},
+    shortcuts::use_shortcuts,
+    stream::{Connection, EventStream},
+    url::{History, LogState, TimeRange, use_edit_query, use_query},
 };
 
 /// Maximum number of records that are kept: the newest.
@@ -58,30 +58,31 @@ pub struct Tail {
     /// Number of received records held back for the reader.
     waiting: RwSignal<usize>,
     /// True while an animation frame is scheduled to show them.
-    due: StoredValue<bool, LocalStorage>,
+    frame_scheduled: StoredValue<bool, LocalStorage>,
     /// Number of records that the server dropped.
     skipped: RwSignal<u64>,
     /// True when older records were dropped.
-    full: RwSignal<bool>,
-    again: RwSignal<u32>,
+    is_truncated: RwSignal<bool>,
+    restarts: RwSignal<u32>,
 }
 
 /// Reports whether the address asks for a tail. A fixed time range has none.
 pub(super) fn use_tailing() -> Memo<bool> {
     let query = use_query();
     Memo::new(move |_| {
-        query.with(|query| query.get("tail") == Some("on") && TimeRange::read(query).moves())
+        query
+            .with(|query| query.get("tail") == Some("on") && TimeRange::read(query).is_open_ended())
     })
 }
 
 impl Tail {
-    /// Follows the records that match `question` while `on`. They wait while `held`. Calls `begun`
-    /// at every start.
+    /// Follows the records that match `list_query` while `on`. They wait while `held`. Calls
+    /// `on_start` at every start.
     pub(super) fn new(
         on: Memo<bool>,
-        question: Memo<LogState>,
+        list_query: Memo<LogState>,
         held: Memo<bool>,
-        begun: impl Fn() + 'static,
+        on_start: impl Fn() + 'static,
     ) -> Self {
         let tail = Self {
             on,
@@ -90,21 +91,21 @@ impl Tail {
             records: RwSignal::new(Vec::new()),
             arrived: StoredValue::new_local(Vec::new()),
             waiting: RwSignal::new(0),
-            due: StoredValue::new_local(false),
+            frame_scheduled: StoredValue::new_local(false),
             skipped: RwSignal::new(0),
-            full: RwSignal::new(false),
-            again: RwSignal::new(0),
+            is_truncated: RwSignal::new(false),
+            restarts: RwSignal::new(0),
         };
-        let visible = RwSignal::new(browser::visible());
+        let visible = RwSignal::new(browser::is_page_visible());
         let listener = window_event_listener_untyped("visibilitychange", move |_| {
-            visible.set(browser::visible());
+            visible.set(browser::is_page_visible());
         });
-        let stream = StoredValue::new_local(None::<Stream>);
+        let stream = StoredValue::new_local(None::<EventStream>);
         let live = use_live();
         Effect::new(move |before: Option<LogState>| {
-            tail.again.track();
+            tail.restarts.track();
             stream.set_value(None);
-            let asked = question.get();
+            let asked = list_query.get();
             // A list that no longer moves keeps what it shows.
             if on.get() || live.get() || before.as_ref() != Some(&asked) {
                 tail.clear();
@@ -119,7 +120,7 @@ impl Tail {
                     let state = if opened.is_some() { State::Connecting } else { State::Refused };
                     tail.state.set(state);
                     stream.set_value(opened);
-                    begun();
+                    on_start();
                 }
             }
             asked
@@ -145,7 +146,7 @@ impl Tail {
                 return found;
             }
             let mut all = self.records.get();
-            if !self.full.get() {
+            if !self.is_truncated.get() {
                 let came: HashSet<String> = all.iter().map(|log| log.id.clone()).collect();
                 all.extend(found.iter().filter(|log| !came.contains(&log.id)).cloned());
             }
@@ -163,11 +164,11 @@ impl Tail {
         self.arrived.set_value(Vec::new());
         self.waiting.set(0);
         self.skipped.set(0);
-        self.full.set(false);
+        self.is_truncated.set(false);
     }
 
-    fn open(self, address: &str) -> Option<Stream> {
-        let heard = move |name: &'static str, data: &str| self.hear(name, data);
+    fn open(self, address: &str) -> Option<EventStream> {
+        let heard = move |name: &'static str, data: &str| self.on_event(name, data);
         let changed = move |connection| {
             self.state.try_set(match connection {
                 Connection::Open => State::Open,
@@ -175,14 +176,14 @@ impl Tail {
                 Connection::Refused => State::Refused,
             });
         };
-        Stream::open(address, &EVENTS, heard, changed)
+        EventStream::open(address, &EVENTS, heard, changed)
     }
 
-    fn hear(self, name: &str, data: &str) {
+    fn on_event(self, name: &str, data: &str) {
         match name {
             "log" => {
                 if let Ok(log) = serde_json::from_str(data) {
-                    self.take(log);
+                    self.buffer(log);
                 }
             }
             "dropped" => {
@@ -202,7 +203,7 @@ impl Tail {
     }
 
     /// Buffers a record until the next frame, so that a burst is drawn once.
-    fn take(self, log: LogView) {
+    fn buffer(self, log: LogView) {
         let more = self.arrived.try_update_value(|arrived| {
             arrived.push(log);
             let more = arrived.len().saturating_sub(KEPT_MAX);
@@ -210,12 +211,12 @@ impl Tail {
             more
         });
         if more.is_some_and(|more| more > 0) {
-            self.full.try_set(true);
+            self.is_truncated.try_set(true);
         }
-        if self.due.try_get_value() == Some(false) {
-            self.due.set_value(true);
+        if self.frame_scheduled.try_get_value() == Some(false) {
+            self.frame_scheduled.set_value(true);
             request_animation_frame(move || {
-                self.due.try_update_value(|due| *due = false);
+                self.frame_scheduled.try_update_value(|scheduled| *scheduled = false);
                 self.show();
             });
         }
@@ -240,7 +241,7 @@ impl Tail {
         });
         if self.records.with_untracked(Vec::len) > KEPT_MAX {
             self.records.update(|records| records.truncate(KEPT_MAX));
-            self.full.set(true);
+            self.is_truncated.set(true);
         }
         self.waiting.try_set(0);
     }
@@ -252,7 +253,7 @@ impl Tail {
 #[must_use]
 pub fn TailToggle() -> impl IntoView {
     let query = use_query();
-    let moves = Memo::new(move |_| query.with(|query| TimeRange::read(query).moves()));
+    let moves = Memo::new(move |_| query.with(|query| TimeRange::read(query).is_open_ended()));
     let (on, live) = (use_tailing(), use_live());
     let edit = use_edit_query();
     let align = edit.clone();
@@ -260,19 +261,19 @@ pub fn TailToggle() -> impl IntoView {
         let is_live = live.get();
         if on.get_untracked() && !is_live {
             let loser = if before.is_some() { "tail" } else { "live" };
-            align(Step::Replace, &|query| query.remove(loser));
+            align(History::Replace, &|query| query.remove(loser));
         }
         is_live
     });
     let toggle = move || {
         let is_on = on.get_untracked();
-        edit(Step::Replace, &|query| {
+        edit(History::Replace, &|query| {
             query.set("tail", (!is_on).then_some("on"));
             query.set("live", is_on.then_some("off"));
         });
     };
     let clicked = toggle.clone();
-    use_keys().bind("t", "Tail: records as they arrive", "Logs", toggle);
+    use_shortcuts().bind("t", "Tail: records as they arrive", "Logs", toggle);
     let title = move || match (moves.get(), on.get()) {
         (false, _) => "A fixed time range does not move on",
         (true, true) => "Stop here: the list stays as it is",
@@ -315,7 +316,7 @@ pub fn TailNote(
     };
     let is_broken =
         move || matches!(tail.state.get(), State::Broken | State::Refused | State::Failed(_));
-    let retry = move |_| tail.again.update(|again| *again = again.wrapping_add(1));
+    let retry = move |_| tail.restarts.update(|restarts| *restarts = restarts.wrapping_add(1));
     let skipped = move || {
         let count = tail.skipped.get();
         let words = format!(
@@ -326,7 +327,7 @@ pub fn TailNote(
     };
     let full = move || {
         let words = format!("only the newest {} are kept", format::count(KEPT_MAX as u64));
-        tail.full.get().then(|| view! { <span class="faint">{words}</span> })
+        tail.is_truncated.get().then(|| view! { <span class="faint">{words}</span> })
     };
     view! {
         <Show when=move || tail.on.get()>

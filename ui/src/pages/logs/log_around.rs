@@ -8,7 +8,7 @@ use crate::{
     api, browser,
     components::{LoadingRows, PartialNote, WatchedRequest},
     format,
-    remote::Remote,
+    request_state::RequestState,
 };
 
 /// Options for the number of lines before and after the record.
@@ -42,7 +42,7 @@ pub fn LogAround(
             </button>
         }
     };
-    let context = Remote::<LogContext>::new(move || {
+    let context = RequestState::<LogContext>::new(move || {
         around.get().map(|count| api::log_context(&log.id, Some(log.time_unix_nano), count))
     });
     view! {
@@ -70,7 +70,7 @@ pub fn LogAround(
 }
 
 #[component]
-fn Lines(context: Remote<LogContext>, around: Signal<Option<u32>>) -> impl IntoView {
+fn Lines(context: RequestState<LogContext>, around: Signal<Option<u32>>) -> impl IntoView {
     let lines = move || {
         let found = context.value()?;
         let line = |log: &LogView| view! { <Line log=log.clone() is_this=false /> };

@@ -12,7 +12,7 @@ use crate::{
     browser,
     components::{AttributeTable, CopyButton, attribute_rows},
     format,
-    url::{AttributeFilter, LogState, Step, use_edit_query, use_query},
+    url::{AttributeFilter, History, LogState, use_edit_query, use_query},
 };
 
 /// The parameter that shows opened records as JSON.
@@ -27,18 +27,18 @@ pub fn LogDetails(
     /// The state of the page.
     state: Memo<LogState>,
     /// Called with the changed state.
-    change: Callback<(LogState, Step)>,
+    change: Callback<(LogState, History)>,
 ) -> impl IntoView {
     let query = use_query();
     let edit = use_edit_query();
     let is_json = Memo::new(move |_| query.with(|query| query.get(JSON) == Some("on")));
     let toggle = move |_| {
         let next = (!is_json.get_untracked()).then_some("on");
-        edit(Step::Replace, &|query| query.set(JSON, next));
+        edit(History::Replace, &|query| query.set(JSON, next));
     };
     let around = Signal::derive(move || state.with(|state| state.around));
     let on_around = Callback::new(move |around: Option<u32>| {
-        change.run((LogState { around, ..state.get_untracked() }, Step::Replace));
+        change.run((LogState { around, ..state.get_untracked() }, History::Replace));
     });
     let json = serde_json::to_string_pretty(&log).unwrap_or_default();
     let body = log.body.as_ref().map_or_else(|| log.text.clone(), format::value);
@@ -87,23 +87,24 @@ pub fn LogDetails(
 fn Fields(
     log: LogView,
     state: Memo<LogState>,
-    change: Callback<(LogState, Step)>,
+    change: Callback<(LogState, History)>,
 ) -> impl IntoView {
     let list = |title: &'static str, attributes: &[KeyValue], dropped: u32| {
         let rows = attribute_rows(attributes);
-        let none = rows.is_empty().then(|| view! { <p class="faint">"None"</p> });
+        let is_empty = rows.is_empty() && dropped == 0;
         let dropped = (dropped > 0).then(|| {
             let words = format!("The sender dropped {}.", format::count(dropped.into()));
             view! { <p class="faint">{words}</p> }
         });
-        view! {
-            <section>
-                <h3>{title}</h3>
-                {none}
-                <AttributeTable rows />
-                {dropped}
-            </section>
-        }
+        (!is_empty).then(|| {
+            view! {
+                <section>
+                    <h3>{title}</h3>
+                    <AttributeTable rows />
+                    {dropped}
+                </section>
+            }
+        })
     };
     let rows = |attributes: &[KeyValue], owned: fn(String) -> LogAttribute| {
         let rows = attribute_rows(attributes).into_iter().zip(attributes);
@@ -153,7 +154,7 @@ fn AttributeTools(
     value: String,
     comparable: bool,
     state: Memo<LogState>,
-    change: Callback<(LogState, Step)>,
+    change: Callback<(LogState, History)>,
 ) -> impl IntoView {
     let edit = use_edit_query();
     let name = attribute.name();
@@ -163,23 +164,23 @@ fn AttributeTools(
         if !state.columns.contains(&column) {
             state.columns.push(column.clone());
         }
-        change.run((state, Step::Replace));
+        change.run((state, History::Replace));
     };
     let (filtered, excluded) = ((attribute.key().to_owned(), value.clone()), value.clone());
     let only = move |_| {
         let (key, value) = filtered.clone();
-        let mut state = state.get_untracked().opened(None);
+        let mut state = state.get_untracked().with_open_record(None);
         state.attributes.retain(|one| one.key != key);
         state.attributes.push(AttributeFilter { key, value: Some(value) });
-        change.run((state, Step::New));
+        change.run((state, History::Push));
     };
     let without = move |_| {
-        let state = state.get_untracked().opened(None);
+        let state = state.get_untracked().with_open_record(None);
         let query = attribute.without(state.query.as_deref(), &excluded);
-        change.run((LogState { query, ..state }, Step::New));
+        change.run((LogState { query, ..state }, History::Push));
     };
     let list = move |_| {
-        edit(Step::Replace, &|query| {
+        edit(History::Replace, &|query| {
             if !query.all("facet").any(|name| name == facet) {
                 query.push("facet", &facet);
             }

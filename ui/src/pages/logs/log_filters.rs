@@ -8,14 +8,14 @@ use tidings_proto::api::NameList;
 use crate::{
     api,
     components::{Chip, Icon, IconName, Suggest, Suggestion},
-    keys::use_keys,
-    remote::Remote,
-    url::{AttributeFilter, LogState, Step},
+    request_state::RequestState,
+    shortcuts::use_shortcuts,
+    url::{AttributeFilter, History, LogState},
 };
 
 const QUERY_ID: &str = "log-query";
 /// Delay between the last key press and the search.
-const SETTLE: Duration = Duration::from_millis(250);
+const DEBOUNCE: Duration = Duration::from_millis(250);
 const SEVERITIES: [(&str, &str); 7] = [
     ("", "any severity"),
     ("trace", "trace and worse"),
@@ -33,12 +33,12 @@ pub fn LogFilters(
     /// The active filters.
     state: Memo<LogState>,
     /// Called with the changed state.
-    on_change: Callback<(LogState, Step)>,
+    on_change: Callback<(LogState, History)>,
 ) -> impl IntoView {
-    use_keys().bind("f", "Search the records", "Logs", || crate::browser::focus(QUERY_ID));
+    use_shortcuts().bind("f", "Search the records", "Logs", || crate::browser::focus(QUERY_ID));
     let severity = move |event| {
         let severity = Some(event_target_value(&event)).filter(|severity| !severity.is_empty());
-        on_change.run((LogState { severity, ..state.get_untracked() }, Step::New));
+        on_change.run((LogState { severity, ..state.get_untracked() }, History::Push));
     };
     let option = move |(value, words): (&'static str, &'static str)| {
         let chosen = move || state.with(|state| state.severity.as_deref().unwrap_or("") == value);
@@ -56,7 +56,7 @@ pub fn LogFilters(
             None => trace.to_string(),
         };
         let open = LogState { trace_id: None, span_id: None, ..state };
-        let remove = move |()| on_change.run((open.clone(), Step::New));
+        let remove = move |()| on_change.run((open.clone(), History::Push));
         let remove = Callback::new(remove);
         Some(view! {
             <Chip name="trace".to_owned() relation="=" value on_edit=remove on_remove=remove />
@@ -68,7 +68,7 @@ pub fn LogFilters(
             let remove = Callback::new(move |()| {
                 let mut state = state.get_untracked();
                 state.attributes.retain(|filter| *filter != removed);
-                on_change.run((state, Step::New));
+                on_change.run((state, History::Push));
             });
             let (relation, value) = match filter.value {
                 Some(value) => ("=", value),
@@ -92,7 +92,7 @@ pub fn LogFilters(
 }
 
 #[component]
-fn QueryBox(state: Memo<LogState>, on_change: Callback<(LogState, Step)>) -> impl IntoView {
+fn QueryBox(state: Memo<LogState>, on_change: Callback<(LogState, History)>) -> impl IntoView {
     let text = Memo::new(move |_| state.with(|state| state.query.clone().unwrap_or_default()));
     let timer = StoredValue::new(None::<TimeoutHandle>);
     let stop = move || {
@@ -109,9 +109,9 @@ fn QueryBox(state: Memo<LogState>, on_change: Callback<(LogState, Step)>) -> imp
         let search = move || {
             let Some(state) = state.try_get_untracked() else { return };
             let query = Some(typed).filter(|query| !query.trim().is_empty());
-            on_change.run((LogState { query, ..state }, Step::Replace));
+            on_change.run((LogState { query, ..state }, History::Replace));
         };
-        timer.set_value(set_timeout_with_handle(search, SETTLE).ok());
+        timer.set_value(set_timeout_with_handle(search, DEBOUNCE).ok());
     };
     view! {
         <label class="log-search">
@@ -120,7 +120,7 @@ fn QueryBox(state: Memo<LogState>, on_change: Callback<(LogState, Step)>) -> imp
                 id=QUERY_ID
                 class="input"
                 type="text"
-                placeholder="declined AND severity:>=warn"
+                placeholder="Search: declined AND severity:>=warn"
                 title="Words, \"phrases\", prefix*, near~1, field:value, field:>=5, /pattern/, AND, OR, NOT, ( )"
                 aria-label="Query for log records"
                 autocomplete="off"
@@ -133,12 +133,12 @@ fn QueryBox(state: Memo<LogState>, on_change: Callback<(LogState, Step)>) -> imp
 }
 
 #[component]
-fn ServiceFilter(state: Memo<LogState>, on_change: Callback<(LogState, Step)>) -> impl IntoView {
+fn ServiceFilter(state: Memo<LogState>, on_change: Callback<(LogState, History)>) -> impl IntoView {
     let adding = RwSignal::new(false);
     let text = RwSignal::new(String::new());
     let set = move |service: Option<String>| {
         adding.set(false);
-        on_change.run((LogState { service, ..state.get_untracked() }, Step::New));
+        on_change.run((LogState { service, ..state.get_untracked() }, History::Push));
     };
     let start = move |typed: String| {
         text.set(typed);
@@ -181,7 +181,7 @@ fn ServiceSuggest(
     choose: Callback<String>,
     leave: Callback<()>,
 ) -> impl IntoView {
-    let names = Remote::<NameList>::new(move || Some(api::services(&text.get())));
+    let names = RequestState::<NameList>::new(move || Some(api::services(&text.get())));
     let suggestions = Memo::new(move |_| {
         let names = names.value().map(|list| list.names.clone()).unwrap_or_default();
         names.into_iter().map(|name| Suggestion::counted(name.name, name.count)).collect()

@@ -17,9 +17,9 @@ use crate::{
     api, browser,
     components::{ErrorState, ServiceName, severity_class},
     format,
-    paged::Paged,
-    remote::Remote,
-    url::{LogState, Step},
+    paged_list::PagedList,
+    request_state::RequestState,
+    url::{History, LogState},
 };
 
 /// Returns the id of a record's line.
@@ -37,7 +37,7 @@ pub fn LogList(
     /// The state of the page.
     state: Memo<LogState>,
     /// Called with the changed state.
-    change: Callback<(LogState, Step)>,
+    change: Callback<(LogState, History)>,
 ) -> impl IntoView {
     let rows = move || logs.with(|logs| logs.to_vec());
     let columns = Memo::new(move |_| state.with(|state| state.columns.clone()));
@@ -49,7 +49,7 @@ pub fn LogList(
             let remove = move |_| {
                 let mut state = state.get_untracked();
                 state.columns.retain(|column| *column != key);
-                change.run((state, Step::Replace));
+                change.run((state, History::Replace));
             };
             view! {
                 <button class="log-column-head" type="button" title=label on:click=remove>
@@ -86,8 +86,8 @@ pub(super) fn LinkedRecord(
     state: Memo<LogState>,
     #[prop(into)] logs: Signal<Arc<Vec<LogView>>>,
     /// The list, whose answer decides whether it has the record.
-    ready: Paged<LogSearchResult, LogState>,
-    change: Callback<(LogState, Step)>,
+    ready: PagedList<LogSearchResult, LogState>,
+    change: Callback<(LogState, History)>,
 ) -> impl IntoView {
     let missing = Memo::new(move |_| {
         let (id, at) = state.with(|state| (state.open.clone(), state.at));
@@ -96,7 +96,7 @@ pub(super) fn LinkedRecord(
         let is_listed = logs.with(|logs| logs.iter().any(|log| log.id == id));
         (is_known && !is_listed).then_some((id, at))
     });
-    let record = Remote::<LogContext>::new(move || {
+    let record = RequestState::<LogContext>::new(move || {
         let (id, at) = missing.get()?;
         Some(api::log_context(&id, at.map(UnixNanos), 0))
     });
@@ -129,7 +129,7 @@ fn LogLine(
     log: LogView,
     columns: Memo<Vec<String>>,
     state: Memo<LogState>,
-    change: Callback<(LogState, Step)>,
+    change: Callback<(LogState, History)>,
 ) -> impl IntoView {
     let id = log.id.clone();
     let is_open = Memo::new(move |_| state.with(|state| state.open.as_ref() == Some(&id)));
@@ -146,7 +146,7 @@ fn LogLine(
     let (toggled, at, row) = (log.id.clone(), log.time_unix_nano.0, row_id(&log.id));
     let toggle = move || {
         let open = (!is_open.get_untracked()).then(|| (toggled.clone(), at));
-        change.run((state.with_untracked(|state| state.opened(open)), Step::Replace));
+        change.run((state.with_untracked(|state| state.with_open_record(open)), History::Replace));
     };
     let clicked = toggle.clone();
     let click = move |_| {
@@ -165,7 +165,7 @@ fn LogLine(
     let log = StoredValue::new(log);
     let cells = move || {
         let cell = |name: String| {
-            let attribute = LogAttribute::of_name(&name);
+            let attribute = LogAttribute::from_name(&name);
             let value = log.with_value(|log| attribute.value_of(log)).unwrap_or_default();
             let title = format!("{name} = {value}");
             view! {

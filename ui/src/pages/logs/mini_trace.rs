@@ -10,7 +10,7 @@ use crate::{
     api, colour,
     components::{ErrorState, LoadingRows, StateBadge},
     format,
-    remote::Remote,
+    request_state::RequestState,
 };
 
 /// Maximum number of bars that are drawn.
@@ -28,8 +28,9 @@ pub fn MiniTrace(
     at: UnixNanos,
 ) -> impl IntoView {
     let open = RwSignal::new(false);
-    let answer =
-        Remote::<TraceSkeleton>::large(move || open.get().then(|| api::skeleton(trace, false)));
+    let answer = RequestState::<TraceSkeleton>::large(move || {
+        open.get().then(|| api::skeleton(trace, false))
+    });
     let retry = Callback::new(move |()| answer.refresh());
     let body = move || match (answer.value(), answer.error()) {
         (Some(skeleton), _) => picture(&skeleton, at).into_any(),
@@ -87,7 +88,7 @@ fn bars(skeleton: &TraceSkeleton, at: UnixNanos) -> (Vec<Bar>, f64) {
 }
 
 fn picture(skeleton: &Arc<TraceSkeleton>, at: UnixNanos) -> impl IntoView + use<> {
-    colour::tell_apart(skeleton.services.iter().map(String::as_str));
+    colour::assign_shades(skeleton.services.iter().map(String::as_str));
     let (bars, moment) = bars(skeleton, at);
     let bar = |Bar { left, width, service }: Bar| {
         view! {

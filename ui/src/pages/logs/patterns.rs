@@ -6,18 +6,18 @@ use leptos::prelude::*;
 use leptos_router::components::A;
 use tidings_proto::api::{LogPattern, LogPatternList, PatternChange};
 
-use super::recounted;
+use super::use_refreshed_analysis;
 use crate::{
     api::{self, analysis::log_patterns},
-    asked::{AskedTime, incomplete},
     browser,
+    charts::time_buckets::TimeBuckets,
     components::{
         CopyButton, Panel, ServiceName, SortHead, SortOrder, SparkBars, SparkTone, severity_class,
         severity_tone, use_sort,
     },
-    drawings::slots::Slots,
     format::{self, rates},
-    url::{LogListing, LogState, Step, TimeRange, phrase},
+    page_time::{PageTime, partial_answer_text},
+    url::{History, LogListing, LogState, TimeRange, phrase},
 };
 
 pub(super) const NANOS_PER_MILLI: u64 = 1_000_000;
@@ -36,15 +36,15 @@ fn rank(pattern: &LogPattern) -> f64 {
 /// The table of patterns.
 #[component]
 pub(super) fn LogPatterns(
-    question: Memo<LogState>,
-    time: AskedTime,
+    list_query: Memo<LogState>,
+    time: PageTime,
     /// The open pattern.
     open: Memo<Option<String>>,
     /// Called with the changed state.
-    change: Callback<(LogState, Step)>,
+    change: Callback<(LogState, History)>,
 ) -> impl IntoView {
-    let answer = recounted(time, move |analysis| {
-        log_patterns(&question.with(|state| analysis.with_log_filters(state)))
+    let answer = use_refreshed_analysis(time, move |analysis| {
+        log_patterns(&list_query.with(|state| analysis.with_log_filters(state)))
     });
     let order = use_sort("-change");
     let note = move || {
@@ -58,14 +58,16 @@ pub(super) fn LogPatterns(
             others.unwrap_or_default()
         ))
     };
-    let missing = |answer: &LogPatternList| incomplete(&answer.searched);
+    let sentence = move || answer.value().and_then(|answer| change_sentence(&answer));
+    let missing = |answer: &LogPatternList| partial_answer_text(&answer.searched);
     let draw = move |answer: Arc<LogPatternList>| {
         move || {
             let mut rows = answer.patterns.clone();
             sort(&mut rows, &order.get());
             let window = answer.window;
-            let slots = Slots::of_window(&window);
-            let row = |pattern: LogPattern| view! { <Row pattern slots open question change /> };
+            let buckets = TimeBuckets::from_window(&window);
+            let row =
+                |pattern: LogPattern| view! { <Row pattern buckets open list_query change /> };
             let length = format::length(window.end_unix_nano.since(window.start_unix_nano));
             let legend =
                 format!("NEW: none in the {length} before. ×: compared with that {length}.");
@@ -92,16 +94,41 @@ pub(super) fn LogPatterns(
         }
     };
     view! {
+        <p class="sentence">{sentence}</p>
         <Panel
             title="Patterns"
             note=Signal::derive(move || note().unwrap_or_default())
-            remote=answer
+            state=answer
             is_empty=|answer| answer.patterns.is_empty()
             missing=missing
             empty="No record in this time is like that."
             rows=10
             draw=draw
         />
+    }
+}
+
+/// Returns the sentence above the patterns: the existence of new and of more frequent ones. `None`
+/// where nothing is known of the time before, or of patterns that are not listed.
+fn change_sentence(answer: &LogPatternList) -> Option<&'static str> {
+    let patterns = &answer.patterns;
+    let has = |change: PatternChange| patterns.iter().any(|pattern| pattern.change == change);
+    let is_compared =
+        answer.base_other_count > 0 || patterns.iter().any(|pattern| pattern.base_count > 0);
+    if !is_compared {
+        return None;
+    }
+    match (has(PatternChange::New), has(PatternChange::More)) {
+        (true, true) => {
+            Some("At least one pattern is new, and at least one comes more often than before.")
+        }
+        (true, false) => Some("At least one pattern is new."),
+        (false, true) => Some("At least one pattern comes more often than before."),
+        (false, false) => {
+            let is_whole =
+                answer.searched.complete && patterns.len() as u64 >= answer.pattern_count;
+            is_whole.then_some("Nothing new, and nothing that comes more often than before.")
+        }
     }
 }
 
@@ -129,30 +156,30 @@ fn sort(rows: &mut [LogPattern], order: &SortOrder) {
 #[component]
 fn Row(
     pattern: LogPattern,
-    slots: Slots,
+    buckets: TimeBuckets,
     open: Memo<Option<String>>,
-    question: Memo<LogState>,
-    change: Callback<(LogState, Step)>,
+    list_query: Memo<LogState>,
+    change: Callback<(LogState, History)>,
 ) -> impl IntoView {
     let is_open = is_open_in(open, &pattern);
-    let values = slots.counts(&pattern.steps);
+    let values = buckets.counts(&pattern.steps);
     let tone = severity_tone(&pattern.severity);
     let changed = change_view(&pattern);
     let label = format!("Records like {}", pattern.template);
     let details = StoredValue::new(pattern.clone());
     view! {
         <tr class:is-open=move || is_open.get()>
-            <PatternCells details is_open question change />
+            <PatternCells details is_open list_query change />
             <td class="num">{format::count(pattern.count)}</td>
             <td class="wide">
-                <SparkBars values ends_open=slots.ends_open() tone label />
+                <SparkBars values is_last_partial=buckets.is_last_partial() tone label />
             </td>
             <td class="num">{changed}</td>
         </tr>
         <Show when=move || is_open.get()>
             <tr class="log-pattern-open">
                 <td colspan="6">
-                    {details.with_value(|pattern| details_of(pattern, question, change))}
+                    {details.with_value(|pattern| pattern_details(pattern, list_query, change))}
                 </td>
             </tr>
         </Show>
@@ -171,14 +198,14 @@ pub(super) fn is_open_in(open: Memo<Option<String>>, pattern: &LogPattern) -> Me
 pub(super) fn PatternCells(
     details: StoredValue<LogPattern>,
     is_open: Memo<bool>,
-    question: Memo<LogState>,
+    list_query: Memo<LogState>,
     /// Called with the changed state.
-    change: Callback<(LogState, Step)>,
+    change: Callback<(LogState, History)>,
 ) -> impl IntoView {
     let toggle = move |_| {
         let id = details.with_value(|pattern| pattern.id.clone());
         let open = (!is_open.get_untracked()).then_some(id);
-        change.run((LogState { open, ..question.get_untracked() }, Step::Replace));
+        change.run((LogState { open, ..list_query.get_untracked() }, History::Replace));
     };
     details.with_value(|pattern| {
         view! {
@@ -233,15 +260,15 @@ pub(super) fn change_view(pattern: &LogPattern) -> AnyView {
 }
 
 /// The last record of a pattern, with links to its lines, to the first of them, and to a trace.
-pub(super) fn details_of(
+pub(super) fn pattern_details(
     pattern: &LogPattern,
-    question: Memo<LogState>,
-    change: Callback<(LogState, Step)>,
+    list_query: Memo<LogState>,
+    change: Callback<(LogState, History)>,
 ) -> impl IntoView + use<> {
-    let words = longest_words(&pattern.template);
+    let words = longest_constant_part(&pattern.template);
     let service = pattern.service.clone();
     let lines = Callback::new(move |range: Option<TimeRange>| {
-        let asked = question.get_untracked();
+        let asked = list_query.get_untracked();
         let state = LogState {
             query: (!words.is_empty()).then(|| phrase(&words)),
             service: (!service.is_empty()).then(|| service.clone()),
@@ -250,7 +277,7 @@ pub(super) fn details_of(
             range: range.unwrap_or(asked.range),
             ..asked
         };
-        change.run((state, Step::New));
+        change.run((state, History::Push));
     });
     let first = pattern.first_seen_unix_nano;
     let from_unix_ms = first.0 / NANOS_PER_MILLI;
@@ -285,14 +312,21 @@ pub(super) fn details_of(
 }
 
 /// Returns the longest constant part of a template. A search for it finds the lines.
-fn longest_words(template: &str) -> String {
+fn longest_constant_part(template: &str) -> String {
     let parts = template.split("<*>").map(str::trim);
     parts.max_by_key(|part| part.len()).unwrap_or_default().to_owned()
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{LogPattern, SortOrder, longest_words, sort};
+    use tidings_proto::{
+        DurationNanos, UnixNanos,
+        api::{Searched, TimeWindow},
+    };
+
+    use super::{
+        LogPattern, LogPatternList, SortOrder, change_sentence, longest_constant_part, sort,
+    };
 
     fn pattern(id: &str, count: u64, change: &str, factor: Option<f64>) -> LogPattern {
         serde_json::from_value(serde_json::json!({
@@ -320,8 +354,42 @@ mod tests {
     }
 
     #[test]
+    fn the_sentence_says_that_something_is_new_or_that_nothing_is() {
+        let window = TimeWindow {
+            start_unix_nano: UnixNanos(10),
+            end_unix_nano: UnixNanos(20),
+            step_nano: DurationNanos(1),
+        };
+        let usual = LogPattern { base_count: 9, ..pattern("a", 9, "same", Some(1.0)) };
+        let searched =
+            Searched { rows: 0, files: 0, elapsed_nano: DurationNanos(0), complete: true };
+        let mut list = LogPatternList {
+            window,
+            known_since_unix_nano: UnixNanos(0),
+            known_until_unix_nano: UnixNanos(10),
+            patterns: vec![usual],
+            pattern_count: 1,
+            count: 9,
+            other_count: 0,
+            base_other_count: 0,
+            searched,
+        };
+        let nothing = Some("Nothing new, and nothing that comes more often than before.");
+        assert_eq!(change_sentence(&list), nothing);
+        list.pattern_count = 2;
+        assert_eq!(change_sentence(&list), None, "one is not listed");
+        list.patterns.push(pattern("b", 1, "new", None));
+        assert_eq!(change_sentence(&list), Some("At least one pattern is new."));
+        list.patterns[0].base_count = 0;
+        assert_eq!(change_sentence(&list), None, "nothing came before");
+    }
+
+    #[test]
     fn lines_are_found_by_the_longest_words_of_a_template() {
-        assert_eq!(longest_words("charge <*> timed out, retrying <*>"), "timed out, retrying");
-        assert_eq!(longest_words("<*>"), "");
+        assert_eq!(
+            longest_constant_part("charge <*> timed out, retrying <*>"),
+            "timed out, retrying"
+        );
+        assert_eq!(longest_constant_part("<*>"), "");
     }
 }

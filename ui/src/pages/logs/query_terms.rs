@@ -17,17 +17,17 @@ pub(super) enum LogAttribute {
 
 impl LogAttribute {
     /// Parses the name of a column or a facet.
-    pub(super) fn of_name(name: &str) -> Self {
+    pub(super) fn from_name(name: &str) -> Self {
         if let Some(key) = name.strip_prefix("resource.") {
             return Self::Resource(key.to_owned());
         }
         Self::Record(name.strip_prefix("attribute.").unwrap_or(name).to_owned())
     }
 
-    /// Returns the name that [`Self::of_name`] parses.
+    /// Returns the name that [`Self::from_name`] parses.
     pub(super) fn name(&self) -> String {
         match self {
-            Self::Record(key) if Self::of_name(key) == *self => key.clone(),
+            Self::Record(key) if Self::from_name(key) == *self => key.clone(),
             Self::Record(_) | Self::Resource(_) => self.field(),
         }
     }
@@ -171,7 +171,7 @@ mod tests {
             (LogAttribute::Record("attribute.x".to_owned()), "attribute.attribute.x"),
         ] {
             assert_eq!(attribute.name(), name);
-            assert_eq!(LogAttribute::of_name(name), attribute);
+            assert_eq!(LogAttribute::from_name(name), attribute);
         }
     }
 }

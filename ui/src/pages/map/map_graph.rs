@@ -1,4 +1,4 @@
-//! The map's picture from the API's graph: cards, curves, those who begin transactions.
+//! The map's picture from the API's graph: nodes as cards, edges as curves, and users.
 
 use std::sync::Arc;
 
@@ -7,11 +7,11 @@ use tidings_proto::{
     api::{ChangeSentence, EdgeKind, GraphEdge, GraphNode, NodeKind, ServiceGraph, SubjectKind},
 };
 
-use super::{call_words, per_minute};
+use super::{call_text, per_minute};
 use crate::{
-    components::change::{change_words, number_words},
-    drawings::network::{NetworkEdge, NetworkGraph, NetworkNode, NodeSign},
-    figures, format,
+    charts::network::{NetworkEdge, NetworkGraph, NetworkNode, NodeIcon},
+    components::change::{change_text, number_text},
+    format, number_format,
 };
 
 /// Maximum number of letters of a name.
@@ -29,21 +29,21 @@ pub struct NodeName {
 }
 
 impl NodeName {
-    /// That of a node of the API.
+    /// Returns the name of a node of the API.
     #[must_use]
     pub fn from_node(node: &GraphNode) -> Self {
         let is_folded = node.folded_count.is_some();
         Self { kind: node.kind, is_folded, name: node.name.clone() }
     }
 
-    /// As it stands in an address: `service:payment`, and `messaging*:kafka` when it is folded.
+    /// Writes the name for an address: `service:payment`, or `messaging*:kafka` for folded peers.
     #[must_use]
     pub fn write(&self) -> String {
         let folded = if self.is_folded { "*" } else { "" };
         format!("{}{folded}:{}", self.kind.word(), self.name)
     }
 
-    /// Reads it from an address; a name without a kind is a service's.
+    /// Reads a name from an address. A name without a kind is a service's.
     #[must_use]
     pub fn read(text: &str) -> Self {
         let (kind, name) = text.split_once(':').unwrap_or_default();
@@ -54,9 +54,9 @@ impl NodeName {
         }
     }
 
-    /// The name with the kind that it has among these nodes: links that know none say *service*.
+    /// Returns the name with its kind among these nodes. Links without a kind name a service.
     #[must_use]
-    pub fn among(self, nodes: &[GraphNode]) -> Self {
+    pub fn resolve_kind(self, nodes: &[GraphNode]) -> Self {
         let names = || nodes.iter().map(Self::from_node);
         if self.kind != NodeKind::Service || names().any(|other| other == self) {
             return self;
@@ -65,62 +65,75 @@ impl NodeName {
         found.unwrap_or(self)
     }
 
-    /// Tells whether it stands for several peers.
+    /// Reports whether the name stands for several folded peers.
     #[must_use]
     pub fn is_folded(&self) -> bool {
         self.is_folded
     }
 
-    /// As it is written in panels and titles. A card cuts it to its room.
+    /// Returns the label for panels and titles. A card truncates it to its width.
     #[must_use]
-    pub fn words(&self) -> String {
+    pub fn label(&self) -> String {
         if self.name.is_empty() {
             "(unknown)".to_owned()
         } else {
-            figures::cut(&self.name, NAME_LETTERS_MAX)
+            number_format::truncate(&self.name, NAME_LETTERS_MAX)
         }
     }
 }
 
-/// The name of a node as it is drawn; of folded peers their number, system and kind.
+/// Returns the label of a node; for folded peers their number, system and kind.
 #[must_use]
-pub fn node_words(node: &GraphNode) -> String {
-    let Some(count) = node.folded_count else { return NodeName::from_node(node).words() };
+pub fn node_text(node: &GraphNode) -> String {
+    let Some(count) = node.folded_count else { return NodeName::from_node(node).label() };
     let kind = match node.kind {
         NodeKind::Messaging => "destination",
         NodeKind::Database => "database",
         _ => "host",
     };
-    format::counted(count, format!("{} {kind}", figures::cut(&node.name, 30)).trim_start())
+    format::counted(
+        count,
+        format!("{} {kind}", number_format::truncate(&node.name, 30)).trim_start(),
+    )
 }
 
-/// Tells whether a node is a single peer that has a name.
+/// Reports whether a node is a single peer with a name.
 fn is_peer(node: &GraphNode) -> bool {
     let sends_none = !matches!(node.kind, NodeKind::Service | NodeKind::User);
     sends_none && node.folded_count.is_none() && !node.name.is_empty()
 }
 
-/// The peers that the page is about, which stay single: the subject of its sentence, and those of
-/// the trace that lights up.
+/// Reports whether a node stands for calls to endpoints that no span names.
+pub(super) fn is_unknown(node: &GraphNode) -> bool {
+    !matches!(node.kind, NodeKind::Service | NodeKind::Messaging | NodeKind::User)
+        && node.folded_count.is_none()
+        && node.name.is_empty()
+}
+
+/// Returns the peers that are not folded: the subject of the headline, and the peers of the
+/// highlighted trace.
 #[must_use]
-pub fn named_peers(headline: Option<&ChangeSentence>, lit: Option<&ServiceGraph>) -> Vec<String> {
+pub fn unfolded_peers(
+    headline: Option<&ChangeSentence>,
+    lit: Option<&ServiceGraph>,
+) -> Vec<String> {
     let subject = headline.and_then(|headline| headline.subject.peer.clone());
     let nodes = lit.into_iter().flat_map(|graph| &graph.nodes);
     let of_trace = nodes.filter(|node| is_peer(node)).map(|node| node.name.clone());
     subject.filter(|name| !name.is_empty()).into_iter().chain(of_trace).take(SINGLE_MAX).collect()
 }
 
-const fn sign_of(kind: NodeKind) -> NodeSign {
+const fn sign_of(kind: NodeKind) -> NodeIcon {
     match kind {
-        NodeKind::Service => NodeSign::Service,
-        NodeKind::Database => NodeSign::Database,
-        NodeKind::Messaging => NodeSign::Queue,
-        NodeKind::External | NodeKind::Unknown => NodeSign::Outside,
-        NodeKind::User => NodeSign::User,
+        NodeKind::Service => NodeIcon::Service,
+        NodeKind::Database => NodeIcon::Database,
+        NodeKind::Messaging => NodeIcon::Queue,
+        NodeKind::External | NodeKind::Unknown => NodeIcon::Outside,
+        NodeKind::User => NodeIcon::User,
     }
 }
 
-/// The map: the picture and what it was made from, in the picture's order.
+/// The map: the picture with its nodes and edges, in the picture's order.
 #[derive(Debug, Clone, PartialEq)]
 pub struct MapGraph {
     /// The picture.
@@ -141,8 +154,8 @@ fn edge_name(graph: &ServiceGraph, edge: &GraphEdge) -> Option<EdgeName> {
 }
 
 impl MapGraph {
-    /// The map of a graph; `lit` is the graph of a trace, and `headline` the sentence of the page,
-    /// whose subject is marked.
+    /// Makes the map of a graph. `lit` is the graph of a trace, whose nodes are highlighted.
+    /// `headline` is the sentence of the page, whose subject is marked.
     #[must_use]
     pub fn new(
         now: &ServiceGraph,
@@ -167,10 +180,10 @@ impl MapGraph {
         for edge in &now.edges {
             let Some(name) = edge_name(now, edge) else { continue };
             let weight = ((edge.call_count as f64).ln_1p() / (most as f64).ln_1p()).powi(2);
-            let words = |at: u32| now.nodes.get(at as usize).map(node_words).unwrap_or_default();
+            let words = |at: u32| now.nodes.get(at as usize).map(node_text).unwrap_or_default();
             let words = (words(edge.from), words(edge.to));
-            let is_lit = lit_edges.contains(&name);
-            map.curves.push(curve(edge, words, weight, is_lit));
+            let is_highlighted = lit_edges.contains(&name);
+            map.curves.push(curve(edge, words, weight, is_highlighted));
             map.edges.push(edge.clone());
         }
         if let Some(headline) = headline.filter(|headline| headline.change.is_worse) {
@@ -179,21 +192,21 @@ impl MapGraph {
         map.finish()
     }
 
-    /// The name of the node at a place, as it is drawn.
+    /// Returns the label of the node at an index.
     #[must_use]
-    pub fn words(&self, at: u32) -> String {
-        self.nodes.get(at as usize).map(node_words).unwrap_or_default()
+    pub fn label(&self, at: u32) -> String {
+        self.nodes.get(at as usize).map(node_text).unwrap_or_default()
     }
 
-    /// The place of a node by its name.
+    /// Returns the index of the node with a name.
     #[must_use]
-    pub fn place(&self, name: &NodeName) -> Option<u32> {
-        let place = self.names.iter().position(|other| other == name)?;
-        u32::try_from(place).ok()
+    pub fn index_of(&self, name: &NodeName) -> Option<u32> {
+        let index = self.names.iter().position(|other| other == name)?;
+        u32::try_from(index).ok()
     }
 }
 
-/// A map as it grows.
+/// Builder of a map.
 #[derive(Debug, Default)]
 struct MapBuilder {
     names: Vec<NodeName>,
@@ -214,7 +227,7 @@ impl MapBuilder {
             Some(peer) => name.kind != NodeKind::Service && !name.is_folded && name.name == peer,
             None => is_service(name),
         };
-        let (words, numbers) = (change_words(change), number_words(change));
+        let (words, numbers) = (change_text(change), number_text(change));
         let measured = match &numbers {
             Some(numbers) => format!("{words}, {numbers}"),
             None => words.clone(),
@@ -245,7 +258,7 @@ impl MapBuilder {
     }
 }
 
-fn card(node: &GraphNode, is_lit: bool) -> NetworkNode {
+fn card(node: &GraphNode, is_highlighted: bool) -> NetworkNode {
     let p95 = if node.duration.max_nano == DurationNanos(0) {
         String::new()
     } else {
@@ -264,22 +277,22 @@ fn card(node: &GraphNode, is_lit: bool) -> NetworkNode {
     } else if node.call_count == 0 {
         "calls nothing of its own is known of".to_owned()
     } else {
-        format!("{}, p95 {p95}", call_words(node.rate_per_second, node.error_share))
+        format!("{}, p95 {p95}", call_text(node.rate_per_second, node.error_share))
     };
-    let name = node_words(node);
+    let name = node_text(node);
     let system = node.system.as_ref().filter(|_| node.folded_count.is_none());
-    let system = system.map(|system| format!(" ({})", figures::cut(system, 30)));
+    let system = system.map(|system| format!(" ({})", number_format::truncate(system, 30)));
     NetworkNode {
         sign: sign_of(node.kind),
         left,
         right: p95,
-        alarm: node.fails_more.then(|| figures::share(node.error_share)),
+        alarm: node.fails_more.then(|| number_format::share(node.error_share)),
         is_culprit: false,
         bar: node.error_share,
         bar_is_failures: true,
         title: format!("{name}{}: {words}", system.unwrap_or_default()),
         name,
-        is_lit,
+        is_highlighted,
     }
 }
 
@@ -287,7 +300,7 @@ fn curve(
     edge: &GraphEdge,
     (caller, called): (String, String),
     weight: f64,
-    is_lit: bool,
+    is_highlighted: bool,
 ) -> NetworkEdge {
     let p95 = format::duration(edge.duration.p95_nano);
     NetworkEdge {
@@ -296,13 +309,13 @@ fn curve(
         label: format!("{} · {p95}", per_minute(edge.rate_per_second)),
         title: format!(
             "{caller} calls {called}: {}, p95 {p95}",
-            call_words(edge.rate_per_second, edge.error_share)
+            call_text(edge.rate_per_second, edge.error_share)
         ),
         has_failed: edge.fails_more || edge.slower_factor.is_some(),
         is_message: edge.kind == EdgeKind::Message,
         is_critical: false,
         weight,
-        is_lit,
+        is_highlighted,
     }
 }
 

@@ -15,8 +15,8 @@ use crate::{
     api::analysis::red,
     components::{Panel, Segment, Segments},
     format,
-    remote::Remote,
-    url::{Step, use_edit_query, use_query},
+    request_state::RequestState,
+    url::{History, use_edit_query, use_query},
 };
 
 /// The attributes that identify instances, with their names in the address.
@@ -41,10 +41,10 @@ pub(super) fn instances_panel(view: ServiceView) -> impl IntoView {
     let query = use_query();
     let edit = use_edit_query();
     let chosen = Memo::new(move |_| query.with(|query| key_of(query.get("instances"))));
-    let answer = Remote::<RedResult>::new(move || {
+    let answer = RequestState::<RedResult>::new(move || {
         let (_, key) = chosen.get();
         let analysis = view.time.analysis().with("service", view.name());
-        let analysis = analysis.with("by", format!("kind,attribute:{key}"));
+        let analysis = analysis.with("by", format!("kind,served,attribute:{key}"));
         Some(red(&analysis.with("limit", GROUPS_MAX)))
     });
     let segments: Vec<Segment> =
@@ -52,7 +52,7 @@ pub(super) fn instances_panel(view: ServiceView) -> impl IntoView {
     let name = Memo::new(move |_| chosen.get().0.to_owned());
     let choose = Callback::new(move |which: &'static str| {
         let which = (which != KEYS[0].0).then_some(which);
-        edit(Step::Replace, &|query| query.set("instances", which));
+        edit(History::Replace, &|query| query.set("instances", which));
     });
     let tools = move || {
         let segments = segments.clone();
@@ -80,7 +80,7 @@ pub(super) fn instances_panel(view: ServiceView) -> impl IntoView {
             title="Instances"
             note="all calls that it served"
             tools=tools.into()
-            remote=answer
+            state=answer
             is_empty=|result| result.groups.is_empty()
             missing=missing
             empty="No call in this time."

@@ -14,15 +14,16 @@ use tidings_proto::{
 use super::ServiceView;
 use crate::{
     api::{self, analysis::graph},
-    asked::incomplete,
     components::{
         Badge, Panel, ServiceName, Tone,
-        change::{change_words, short, with_numbers},
+        change::{change_text, truncate_name, with_numbers},
     },
-    figures, format,
+    format,
     format::rates,
     links::Links,
-    remote::Remote,
+    number_format,
+    page_time::partial_answer_text,
+    request_state::RequestState,
 };
 
 /// Maximum number of edges per panel.
@@ -58,7 +59,7 @@ fn edges_of<'a>(
 
 /// Both panels.
 pub(super) fn neighbour_panels(view: ServiceView) -> impl IntoView {
-    let now = Remote::new(move || Some(graph(&view.time.analysis().with("compare", true))));
+    let now = RequestState::new(move || Some(graph(&view.time.analysis().with("compare", true))));
     let panel = move |title: &'static str, empty: &'static str, side| {
         let draw = move |graph: Arc<ServiceGraph>| {
             let service = view.name();
@@ -90,7 +91,8 @@ pub(super) fn neighbour_panels(view: ServiceView) -> impl IntoView {
         view! {
             <Panel
                 title=title
-                remote=now
+                note=view.times_note()
+                state=now
                 is_empty=|_| false
                 missing=missing
                 empty=empty
@@ -125,7 +127,7 @@ fn edge_table(title: &'static str, rows: AnyView) -> impl IntoView {
                         "p95"
                     </th>
                     <th scope="col" class="num">
-                        "Was"
+                        "p95 was"
                     </th>
                 </tr>
             </thead>
@@ -139,7 +141,7 @@ fn missing(graph: &ServiceGraph) -> Option<String> {
     let cut = (graph.edge_count > listed).then(|| {
         format!("Of {} those with most calls are known.", format::counted(graph.edge_count, "edge"))
     });
-    incomplete(&graph.searched).or(cut)
+    partial_answer_text(&graph.searched).or(cut)
 }
 
 /// Reports whether a sentence is about the calls of a service to an endpoint that made it worse.
@@ -161,7 +163,7 @@ fn edge_row(
     let (fails_more, is_slower) = (edge.fails_more, edge.slower_factor.is_some());
     let trace = |trace: TraceId, span: SpanId| api::trace_address(trace, Some(span));
     // The texts of links are numbers, so their titles name the call.
-    let titled = |words: &str| format!("{words}, {}", short(&node.name));
+    let titled = |words: &str| format!("{words}, {}", truncate_name(&node.name));
     let example =
         edge.failed.map(|of| (trace(of.trace_id, of.span_id), titled("the last call that failed")));
     let slowest =
@@ -177,9 +179,9 @@ fn edge_row(
     // There is no room for both beside a name.
     let words = match culprit {
         Some(change) => {
-            let badge = change_words(change);
+            let badge = change_text(change);
             let badge = view! { <Badge tone=Tone::Error>{badge}</Badge> };
-            with_numbers(badge.into_any(), Some(change)).into_any()
+            with_numbers(badge.into_any(), Some(change), "").into_any()
         }
         None => view! { " " <span class="mute">{edge_words(node, edge)}</span> }.into_any(),
     };
@@ -204,7 +206,8 @@ fn node_name(node: &GraphNode, links: Links) -> impl IntoView + use<> {
         let (href, title) = (links.service(&name), name.clone());
         return view! { <A href=href attr:title=title><ServiceName service=name /></A> }.into_any();
     }
-    let name = if node.name.is_empty() { "(unknown)".to_owned() } else { short(&node.name) };
+    let name =
+        if node.name.is_empty() { "(unknown)".to_owned() } else { truncate_name(&node.name) };
     let title = name.clone();
     view! {
         <A href=links.map(Some(&node.name)) attr:title=title>
@@ -228,10 +231,10 @@ fn edge_words(node: &GraphNode, edge: &GraphEdge) -> String {
         NodeKind::Unknown => Some("unknown"),
         NodeKind::User => Some("without a parent span"),
     };
-    let system = node.system.as_deref().map(short).or_else(|| kind.map(str::to_owned));
+    let system = node.system.as_deref().map(truncate_name).or_else(|| kind.map(str::to_owned));
     let message = (edge.kind == EdgeKind::Message).then(|| "messages".to_owned());
     let caller_only = (edge.caller_only_count > 0).then(|| {
-        let share = figures::ratio(edge.caller_only_count, edge.call_count);
+        let share = number_format::ratio(edge.caller_only_count, edge.call_count);
         format!("{} caller only", rates::percent(share))
     });
     let words: Vec<String> = [system, message, caller_only].into_iter().flatten().collect();

@@ -9,14 +9,14 @@ use tidings_proto::api::{Heatmap, SpanKindName};
 use super::ServiceView;
 use crate::{
     api::analysis::heatmap,
-    asked::incomplete,
     browser,
-    components::{Panel, WatchedRequest, change::short},
-    drawings::heatmap::{HeatmapDrawing, HeatmapState, Marker, box_words},
+    charts::heatmap::{HeatmapDrawing, HeatmapState, Marker, box_text},
+    components::{Panel, WatchedRequest, change::truncate_name},
     format,
     links::{HeatmapBox, Links},
-    remote::Remote,
-    url::{Step, use_edit_query, use_query},
+    page_time::partial_answer_text,
+    request_state::RequestState,
+    url::{History, use_edit_query, use_query},
 };
 
 /// Maximum number of deployments of other services that are marked.
@@ -24,17 +24,17 @@ const OTHERS_MAX: usize = 6;
 
 /// The panel.
 pub(super) fn latency_panel(view: ServiceView, state: HeatmapState) -> impl IntoView {
-    let answer = Remote::new(move || view.of_chosen().map(|analysis| heatmap(&analysis)));
+    let answer = RequestState::new(move || view.of_chosen().map(|analysis| heatmap(&analysis)));
     let query = use_query();
     let edit = use_edit_query();
     let chosen =
         Memo::new(move |_| query.with(|query| query.get("box").and_then(HeatmapBox::parse)));
     let choose = Callback::new(move |chosen: Option<HeatmapBox>| {
-        edit(Step::Replace, &|query| query.set("box", chosen.map(|chosen| chosen.write())));
+        edit(History::Replace, &|query| query.set("box", chosen.map(|chosen| chosen.write())));
     });
     let operation = Memo::new(move |_| {
         let chosen = view.chosen.get();
-        chosen.map(|chosen| short(format::operation(&chosen.name)))
+        chosen.map(|chosen| truncate_name(format::operation(&chosen.name)))
     });
     let title = Memo::new(move |_| {
         operation.get().map_or("Latency".to_owned(), |name| format!("Latency of {name}"))
@@ -47,13 +47,16 @@ pub(super) fn latency_panel(view: ServiceView, state: HeatmapState) -> impl Into
         let others = view.deployments().into_iter().filter(|one| one.service != name);
         let others = others.take(OTHERS_MAX).map(|one| Marker {
             time: one.first_seen_unix_nano,
-            label: short(&format!("{} {}", one.service, one.version)),
+            label: truncate_name(&format!("{} {}", one.service, one.version)),
             is_strong: false,
         });
         let own = view.versions.value().map(|list| list.changes.clone()).unwrap_or_default();
         let own = own.into_iter().map(|one| Marker {
             time: one.first_seen_unix_nano,
-            label: short(&format!("{name} {}, before {}", one.version, one.previous_version)),
+            label: truncate_name(&format!(
+                "{name} {}, before {}",
+                one.version, one.previous_version
+            )),
             is_strong: true,
         });
         let mut markers: Vec<Marker> = others.chain(own).collect();
@@ -72,7 +75,7 @@ pub(super) fn latency_panel(view: ServiceView, state: HeatmapState) -> impl Into
             <Panel
                 title=title
                 note=note
-                remote=answer
+                state=answer
                 needs=vec![
                     view.watched_operations(),
                     WatchedRequest::new("Its versions are not known", view.versions),
@@ -94,7 +97,7 @@ fn missing(heatmap: &Heatmap) -> Option<String> {
         let words = format::counted(heatmap.unfinished_count, "span");
         format!("{words} without an end not drawn.")
     });
-    incomplete(&heatmap.searched).or(unfinished)
+    partial_answer_text(&heatmap.searched).or(unfinished)
 }
 
 /// The selected box in words, with links to its spans.
@@ -112,7 +115,7 @@ fn box_bar(
     };
     view! {
         <div class="box-bar" role="status">
-            <span class="mono">{box_words(chosen, browser::now())}</span>
+            <span class="mono">{box_text(chosen, browser::now())}</span>
             <A href=address attr:class="button button-primary">
                 "Explore these spans"
             </A>

@@ -1,5 +1,5 @@
-//! The operations of a service: calls, failures and durations, each compared with the baseline.
-//! Operations that got worse come first, then those with most time.
+//! The operations of a service: calls, failures and durations, each compared by the API with the
+//! time before. Operations that got worse come first, then those with most time.
 
 use std::sync::Arc;
 
@@ -9,42 +9,37 @@ use tidings_proto::{
     api::{CallsInStep, RedGroup, RedResult, SpanKindName},
 };
 
-use super::{ChosenOperation, NO_OPERATION, ServiceView, WORSE_SHARE, is_slower};
+use super::{ChosenOperation, NO_OPERATION, ServiceView};
 use crate::{
-    asked::incomplete,
-    components::{
-        Panel, Segment, Segments, SortHead, SortOrder, SparkTone, Sparkline, WatchedRequest,
-        use_sort,
-    },
-    drawings::slots::Slots,
-    figures, format,
+    charts::time_buckets::TimeBuckets,
+    components::{Panel, Segment, Segments, SortHead, SortOrder, SparkTone, Sparkline, use_sort},
+    format,
     format::rates,
-    keys::use_row_keys,
-    url::{Step, use_edit_query, use_query},
+    number_format,
+    page_time::partial_answer_text,
+    shortcuts::use_row_shortcuts,
+    url::{History, use_edit_query, use_query},
 };
 
 const ROW: &str = "operation-row";
 
 /// Returns the operations that others call, or all operations if others call none of them.
 pub(super) fn served(groups: &[RedGroup]) -> impl Iterator<Item = &RedGroup> {
-    let is_served = |group: &&RedGroup| {
-        matches!(group.kind, Some(SpanKindName::Server | SpanKindName::Consumer))
-    };
+    let is_served = |group: &&RedGroup| group.served == Some(true);
     let any = groups.iter().any(|group| is_served(&group));
     groups.iter().filter(move |group| !any || is_served(group))
 }
 
-/// An operation and its baseline.
+/// An operation of one span kind.
 #[derive(Debug, Clone, PartialEq)]
 struct Row {
-    now: RedGroup,
-    before: Option<RedGroup>,
+    group: RedGroup,
 }
 
 impl Row {
     fn is(&self, chosen: &ChosenOperation) -> bool {
-        self.now.operation.as_ref() == Some(&chosen.name)
-            && chosen.kind.is_none_or(|kind| Some(kind) == self.now.kind)
+        self.group.operation.as_ref() == Some(&chosen.name)
+            && chosen.kind.is_none_or(|kind| Some(kind) == self.group.kind)
     }
 
     fn is_chosen(&self, chosen: Memo<Option<ChosenOperation>>) -> bool {
@@ -53,55 +48,46 @@ impl Row {
 
     /// Returns the name and the kind that select the operation.
     fn target(&self) -> (String, Option<SpanKindName>) {
-        (self.now.operation.clone().unwrap_or_default(), self.now.kind)
+        (self.group.operation.clone().unwrap_or_default(), self.group.kind)
     }
 
     /// Returns the displayed name.
     fn words(&self) -> String {
-        format::operation(self.now.operation.as_deref().unwrap_or_default()).to_owned()
+        format::operation(self.group.operation.as_deref().unwrap_or_default()).to_owned()
     }
 
-    fn error_share(group: &RedGroup) -> f64 {
-        figures::ratio(group.error_count, group.count)
+    fn error_share(&self) -> f64 {
+        number_format::ratio(self.group.error_count, self.group.count)
     }
 
     fn fails_more(&self) -> bool {
-        let before = self.before.as_ref().map_or(0.0, Self::error_share);
-        self.before.is_some() && Self::error_share(&self.now) - before >= WORSE_SHARE
+        self.group.fails_more == Some(true)
     }
 
     fn is_slower(&self) -> bool {
-        let p95 = |group: &RedGroup| group.duration.p95_nano;
-        self.before.as_ref().is_some_and(|before| is_slower(p95(&self.now), p95(before)))
+        self.group.slower_factor.is_some()
     }
 
     /// Returns the measure of the default order: a change for the worse, then the time of all its
     /// calls.
     fn weight(&self) -> (bool, DurationNanos) {
-        (self.fails_more() || self.is_slower(), self.now.duration.sum_nano)
+        (self.fails_more() || self.is_slower(), self.group.duration.sum_nano)
     }
 }
 
-fn rows(now: &RedResult, before: Option<&RedResult>, all: bool, order: &SortOrder) -> Vec<Row> {
-    let row = |group: &RedGroup| Row {
-        now: group.clone(),
-        before: before.and_then(|before| {
-            let same =
-                |other: &&RedGroup| other.operation == group.operation && other.kind == group.kind;
-            before.groups.iter().find(same).cloned()
-        }),
-    };
+fn rows(result: &RedResult, all: bool, order: &SortOrder) -> Vec<Row> {
+    let row = |group: &RedGroup| Row { group: group.clone() };
     let mut rows: Vec<Row> = if all {
-        now.groups.iter().map(row).collect()
+        result.groups.iter().map(row).collect()
     } else {
-        served(&now.groups).map(row).collect()
+        served(&result.groups).map(row).collect()
     };
     rows.sort_by(|a, b| match order.column.as_str() {
-        "operation" => order.compare(&a.now.operation, &b.now.operation),
-        "failed" => order.compare(Row::error_share(&a.now), Row::error_share(&b.now)),
-        "p50" => order.compare(a.now.duration.p50_nano, b.now.duration.p50_nano),
-        "p95" => order.compare(a.now.duration.p95_nano, b.now.duration.p95_nano),
-        "rate" => order.compare(a.now.count, b.now.count),
+        "operation" => order.compare(&a.group.operation, &b.group.operation),
+        "failed" => order.compare(a.error_share(), b.error_share()),
+        "p50" => order.compare(a.group.duration.p50_nano, b.group.duration.p50_nano),
+        "p95" => order.compare(a.group.duration.p95_nano, b.group.duration.p95_nano),
+        "rate" => order.compare(a.group.count, b.group.count),
         _ => order.compare(a.weight(), b.weight()),
     });
     rows
@@ -113,26 +99,23 @@ pub(super) fn operations_panel(view: ServiceView) -> impl IntoView {
     let order = use_sort("-change");
     let all = Memo::new(move |_| query.with(|query| query.get("kinds") == Some("all")));
     let table = Memo::new(move |_| {
-        let now = view.operations.value()?;
-        let before = view.operations_before.value();
-        let rows = order.with(|order| rows(&now, before.as_deref(), all.get(), order));
-        Some(Arc::new(rows))
+        let result = view.operations.value()?;
+        Some(Arc::new(order.with(|order| rows(&result, all.get(), order))))
     });
     let count = Memo::new(move |_| table.with(|table| table.as_ref().map_or(0, |rows| rows.len())));
     let choose = use_choose();
-    let marked = use_row_keys("Service", ROW, count, move |at| {
+    let marked = use_row_shortcuts("Service", ROW, count, move |at| {
         let row = table.with_untracked(|rows| rows.as_ref().and_then(|rows| rows.get(at).cloned()));
         if let Some(row) = row {
             choose.run(row.target());
         }
     });
     let draw = move |result: Arc<RedResult>| {
-        let slots = Slots::of_window(&result.window);
+        let buckets = TimeBuckets::from_window(&result.window);
         let body = move || {
             let rows = table.get().unwrap_or_default();
-            let none = if view.operations_before.loading() { "" } else { "–" };
             let row = |(index, row): (usize, &Row)| {
-                operation_row(row, index, slots, view.chosen, marked, (choose, none))
+                operation_row(row, index, buckets, view.chosen, marked, choose)
             };
             rows.iter().enumerate().map(row).collect_view()
         };
@@ -152,7 +135,7 @@ pub(super) fn operations_panel(view: ServiceView) -> impl IntoView {
                         <SortHead column="p50" label="p50" order numeric=true />
                         <SortHead column="p95" label="p95" order numeric=true />
                         <th scope="col" class="num">
-                            "Was"
+                            "p95 was"
                         </th>
                     </tr>
                 </thead>
@@ -163,11 +146,9 @@ pub(super) fn operations_panel(view: ServiceView) -> impl IntoView {
     view! {
         <Panel
             title="Operations"
+            note=view.times_note()
             tools=kinds_switch(all)
-            remote=view.operations
-            needs=vec![
-                WatchedRequest::new("The numbers before are not known", view.operations_before),
-            ]
+            state=view.operations
             is_empty=|result| result.groups.is_empty()
             missing=missing
             empty=NO_OPERATION
@@ -180,7 +161,7 @@ pub(super) fn operations_panel(view: ServiceView) -> impl IntoView {
 fn use_choose() -> Callback<(String, Option<SpanKindName>)> {
     let edit = use_edit_query();
     Callback::new(move |(name, kind): (String, Option<SpanKindName>)| {
-        edit(Step::Replace, &|query| {
+        edit(History::Replace, &|query| {
             query.set("operation", Some(&name));
             query.set("kind", kind.map(SpanKindName::word));
             query.remove("box");
@@ -194,7 +175,7 @@ fn kinds_switch(all: Memo<bool>) -> ViewFn {
     let segments = vec![Segment::new("served", "Served"), Segment::new("all", "All spans")];
     let chosen = Memo::new(move |_| if all.get() { "all" } else { "served" }.to_owned());
     let switch = Callback::new(move |which: &'static str| {
-        edit(Step::Replace, &|query| query.set("kinds", (which == "all").then_some(which)));
+        edit(History::Replace, &|query| query.set("kinds", (which == "all").then_some(which)));
     });
     let tools = move || {
         let segments = segments.clone();
@@ -212,32 +193,28 @@ fn missing(result: &RedResult) -> Option<String> {
             format::counted(result.group_count, "operation")
         )
     });
-    incomplete(&result.searched).or(cut)
+    partial_answer_text(&result.searched).or(cut)
 }
 
 fn operation_row(
     row: &Row,
     index: usize,
-    slots: Slots,
+    buckets: TimeBuckets,
     chosen: Memo<Option<ChosenOperation>>,
     marked: RwSignal<Option<usize>>,
-    (choose, none): (Callback<(String, Option<SpanKindName>)>, &str),
+    choose: Callback<(String, Option<SpanKindName>)>,
 ) -> impl IntoView + use<> {
     let begin = |step: &CallsInStep| step.start_unix_nano;
-    let share =
-        |step: &CallsInStep| (step.count > 0).then(|| figures::ratio(step.error_count, step.count));
-    let failures = slots.measures(&row.now.steps, begin, share, None);
-    let calls = slots.rates(&row.now.steps, begin, |step| step.count);
+    let share = |step: &CallsInStep| {
+        (step.count > 0).then(|| number_format::ratio(step.error_count, step.count))
+    };
+    let failures = buckets.gauges(&row.group.steps, begin, share, None);
+    let calls = buckets.rates(&row.group.steps, begin, |step| step.count);
     let shown = row.words();
     let (fails_more, is_slower) = (row.fails_more(), row.is_slower());
-    let was = row
-        .before
-        .as_ref()
-        .map_or(none.to_owned(), |before| format::duration_or_none(before.duration.p95_nano));
-    let failed_before = row
-        .before
-        .as_ref()
-        .map(|before| format!("it was {}", rates::percent(Row::error_share(before))));
+    let before = row.group.before;
+    let was = before.map_or("–".to_owned(), |was| format::duration_or_none(was.p95_nano));
+    let failed_before = before.map(|was| format!("it was {}", rates::percent(was.error_share)));
     let tone = if fails_more { SparkTone::Error } else { SparkTone::Plain };
     let (selected, clicked) = (row.clone(), row.target());
     view! {
@@ -249,12 +226,12 @@ fn operation_row(
             on:click=move |_| choose.run(clicked.clone())
         >
             {name_cell(row, chosen, choose)}
-            <td class="num">{rates::per_minute(row.now.rate_per_second)}</td>
+            <td class="num">{rates::per_minute(row.group.rate_per_second)}</td>
             <td class="wide">
                 <Sparkline values=calls label=format!("Calls of {shown} over time") />
             </td>
             <td class="num" class:is-worse=fails_more title=failed_before>
-                {rates::percent(Row::error_share(&row.now))}
+                {rates::percent(row.error_share())}
             </td>
             <td class="wide">
                 <Sparkline
@@ -264,9 +241,9 @@ fn operation_row(
                     label=format!("Failures of {shown} over time")
                 />
             </td>
-            <td class="num">{format::duration_or_none(row.now.duration.p50_nano)}</td>
+            <td class="num">{format::duration_or_none(row.group.duration.p50_nano)}</td>
             <td class="num" class:is-worse=is_slower>
-                {format::duration_or_none(row.now.duration.p95_nano)}
+                {format::duration_or_none(row.group.duration.p95_nano)}
             </td>
             <td class="num mute">{was}</td>
         </tr>
@@ -279,7 +256,7 @@ fn name_cell(
     chosen: Memo<Option<ChosenOperation>>,
     choose: Callback<(String, Option<SpanKindName>)>,
 ) -> impl IntoView + use<> {
-    let kind = row.now.kind.map(SpanKindName::word);
+    let kind = row.group.kind.map(SpanKindName::word);
     let (shown, target, row) = (row.words(), row.target(), row.clone());
     let title = shown.clone();
     view! {
@@ -309,18 +286,24 @@ mod tests {
 
     use super::{DurationNanos, RedGroup, Row, served};
 
-    fn group(kind: SpanKindName, count: u64, errors: u64, p95: u64) -> RedGroup {
+    fn group(kind: SpanKindName) -> RedGroup {
         RedGroup {
             service: None,
             operation: Some("GET /".to_owned()),
             kind: Some(kind),
             status: None,
-            served: None,
+            served: Some(kind == SpanKindName::Server),
             attribute: None,
-            count,
-            error_count: errors,
+            count: 100,
+            error_count: 10,
             rate_per_second: 1.0,
-            duration: LatencyStats { p95_nano: DurationNanos(p95), ..LatencyStats::default() },
+            duration: LatencyStats::default(),
+            before: None,
+            slower_factor: None,
+            fails_more: None,
+            before_steps: Vec::new(),
+            slower_than_others_factor: None,
+            fails_more_than_others: None,
             steps: Vec::new(),
             histogram: Vec::new(),
         }
@@ -328,34 +311,32 @@ mod tests {
 
     #[test]
     fn a_service_that_nobody_calls_lists_all_it_does() {
-        let own = [group(SpanKindName::Internal, 1, 0, 1)];
+        let own = [group(SpanKindName::Internal)];
         assert_eq!(served(&own).count(), 1);
-        let both = [group(SpanKindName::Internal, 1, 0, 1), group(SpanKindName::Server, 1, 0, 1)];
+        let both = [group(SpanKindName::Internal), group(SpanKindName::Server)];
         assert_eq!(served(&both).count(), 1);
     }
 
     #[test]
-    fn a_number_is_red_where_it_is_clearly_worse() {
-        let row = |now: RedGroup, before: Option<RedGroup>| {
-            let row = Row { now, before };
-            (row.fails_more(), row.is_slower())
-        };
-        let kind = SpanKindName::Server;
-        assert_eq!(row(group(kind, 100, 10, 150), Some(group(kind, 100, 0, 100))), (true, true));
-        assert_eq!(row(group(kind, 100, 0, 149), Some(group(kind, 100, 9, 100))), (false, false));
-        assert_eq!(row(group(kind, 100, 10, 150), None), (false, false));
-        assert_eq!(row(group(kind, 0, 0, 150), Some(group(kind, 0, 0, 0))), (false, false));
+    fn a_number_is_red_where_the_answer_says_that_it_is_worse() {
+        for (slower_factor, fails_more, expected) in [
+            (Some(1.5), Some(true), (true, true)),
+            (None, Some(false), (false, false)),
+            (None, None, (false, false)),
+        ] {
+            let group = RedGroup { slower_factor, fails_more, ..group(SpanKindName::Server) };
+            let row = Row { group };
+            assert_eq!((row.is_slower(), row.fails_more()), expected);
+        }
     }
 
     #[test]
     fn a_slower_operation_is_before_one_with_more_time() {
-        let row = |p95: u64, before: u64, sum: u64| {
-            let now = group(SpanKindName::Server, 100, 0, p95);
-            let duration = LatencyStats { sum_nano: DurationNanos(sum), ..now.duration };
-            let before = group(SpanKindName::Server, 100, 0, before);
-            Row { now: RedGroup { duration, ..now }, before: Some(before) }
+        let row = |slower_factor: Option<f64>, sum: u64| {
+            let duration = LatencyStats { sum_nano: DurationNanos(sum), ..LatencyStats::default() };
+            Row { group: RedGroup { slower_factor, duration, ..group(SpanKindName::Server) } }
         };
-        let (slower, long, brief) = (row(300, 100, 1), row(100, 100, 9), row(100, 100, 5));
+        let (slower, long, brief) = (row(Some(3.0), 1), row(None, 9), row(None, 5));
         assert!(slower.weight() > long.weight() && long.weight() > brief.weight());
     }
 }

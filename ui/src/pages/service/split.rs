@@ -1,5 +1,6 @@
 //! The calls of the chosen operation, split by an attribute: version, instance, host, region or any
-//! other key. Owns the table of calls by attribute, which `instances` draws, too.
+//! other key. Owns the table of calls by attribute, which `instances` draws, too. The API compares
+//! each value with the others.
 
 use std::sync::Arc;
 
@@ -13,14 +14,14 @@ use tidings_proto::{
 use super::ServiceView;
 use crate::{
     api::analysis::red,
-    asked::incomplete,
     browser,
-    components::{Panel, Segment, Segments, change::short},
+    components::{Panel, Segment, Segments, change::truncate_name},
     format,
     format::rates,
     links::Links,
-    remote::Remote,
-    url::{Step, use_edit_query, use_query},
+    page_time::partial_answer_text,
+    request_state::RequestState,
+    url::{History, use_edit_query, use_query},
 };
 
 /// Maximum number of values that are listed.
@@ -47,6 +48,10 @@ pub(super) struct SplitPart {
     per_second: f64,
     p50: DurationNanos,
     p95: DurationNanos,
+    /// Set when its calls are slower than those of the other values.
+    is_slower: bool,
+    /// Set when more of its calls fail than of those of the other values.
+    fails_more: bool,
     /// Start of the last step with a call.
     last: Option<UnixNanos>,
 }
@@ -61,6 +66,8 @@ impl From<&RedGroup> for SplitPart {
             per_second: group.rate_per_second,
             p50: group.duration.p50_nano,
             p95: group.duration.p95_nano,
+            is_slower: group.slower_than_others_factor.is_some(),
+            fails_more: group.fails_more_than_others == Some(true),
             last: group.steps.iter().map(|step| step.start_unix_nano).max(),
         }
     }
@@ -87,25 +94,27 @@ pub(super) fn split_panel(view: ServiceView) -> impl IntoView {
         let known = KEYS.iter().find(|(known, ..)| *known == name);
         known.map_or(name, |(_, _, key)| (*key).to_owned())
     });
-    let answer = Remote::<RedResult>::new(move || {
+    let answer = RequestState::<RedResult>::new(move || {
         let by = format!("attribute:{}", key.get());
         Some(red(&view.of_chosen()?.with("by", by).with("limit", VALUES_MAX)))
     });
     let title = Memo::new(move |_| {
         let name = name.get();
         let known = KEYS.iter().find(|(known, ..)| *known == name);
-        let word = known.map_or_else(|| short(&name), |(_, label, _)| label.to_lowercase());
+        let word = known.map_or_else(|| truncate_name(&name), |(_, label, _)| label.to_lowercase());
         format!("By {word}")
     });
     let note = Memo::new(move |_| {
         let chosen = view.chosen.get();
-        chosen.map_or(String::new(), |of| format!("of {}", short(format::operation(&of.name))))
+        chosen.map_or(String::new(), |of| {
+            format!("of {}", truncate_name(format::operation(&of.name)))
+        })
     });
     let segments: Vec<Segment> =
         KEYS.iter().map(|(name, label, _)| Segment::new(name, *label)).collect();
     let choose = Callback::new(move |which: &'static str| {
         let split = (which != KEYS[0].0).then_some(which);
-        edit(Step::Replace, &|query| query.set("split", split));
+        edit(History::Replace, &|query| query.set("split", split));
     });
     let tools = move || {
         let segments = segments.clone();
@@ -121,7 +130,7 @@ pub(super) fn split_panel(view: ServiceView) -> impl IntoView {
             title=title
             note=note
             tools=tools.into()
-            remote=answer
+            state=answer
             needs=vec![view.watched_operations()]
             instead=view.without_operation()
             is_empty=|result| result.groups.is_empty()
@@ -148,20 +157,15 @@ pub(super) fn missing(result: &RedResult) -> Option<String> {
         format!("{calls} of groups that are not told apart.")
     });
     let words: Vec<String> =
-        [incomplete(&result.searched), cut, unknown].into_iter().flatten().collect();
+        [partial_answer_text(&result.searched), cut, unknown].into_iter().flatten().collect();
     (!words.is_empty()).then(|| words.join(" "))
 }
 
 /// Scales of the rows' bars and marks.
 #[derive(Debug, Clone, Copy, PartialEq)]
 struct Scale {
-    /// The longest p95, at least 1, and the shortest.
+    /// The longest p95, at least 1.
     longest: u64,
-    shortest: u64,
-    /// Failures and calls of the value with the lowest share of failures.
-    least_failing: (u64, u64),
-    /// Set when there is more than one row to compare.
-    is_comparison: bool,
     /// Set when rows differ in span kind.
     has_kinds: bool,
     /// Start of the last step with a call of any row.
@@ -172,13 +176,8 @@ struct Scale {
 
 impl Scale {
     fn new(parts: &[SplitPart], step: DurationNanos) -> Self {
-        let by_share = |a: &&SplitPart, b: &&SplitPart| a.error_share().total_cmp(&b.error_share());
-        let least = parts.iter().filter(|part| part.calls > 0).min_by(by_share);
         Self {
             longest: parts.iter().map(|part| part.p95.0).max().unwrap_or(1).max(1),
-            shortest: parts.iter().map(|part| part.p95.0).min().unwrap_or(0),
-            least_failing: least.map_or((0, 0), |part| (part.failed, part.calls)),
-            is_comparison: parts.len() > 1,
             has_kinds: parts.windows(2).any(|pair| pair[0].kind != pair[1].kind),
             last: parts.iter().filter_map(|part| part.last).max(),
             step,
@@ -218,7 +217,7 @@ pub(super) fn part_table(
         <table class="table" aria-label=label>
             <thead>
                 <tr>
-                    <th scope="col" class="mono">{short(key)}</th>
+                    <th scope="col" class="mono">{truncate_name(key)}</th>
                     <th scope="col" class="num">
                         {calls}
                     </th>
@@ -247,9 +246,8 @@ fn part_row(
     (key, scope): (&str, SplitScope),
     scale: Scale,
 ) -> impl IntoView + use<> {
-    let is_worst = part.p95.0 as f64 >= scale.shortest as f64 * 1.5 && scale.is_comparison;
-    let fails_more = fails_more((part.failed, part.calls), scale.least_failing);
-    let shown = part.value.as_deref().map_or("(not set)".to_owned(), short);
+    let (is_slower, fails_more) = (part.is_slower, part.fails_more);
+    let shown = part.value.as_deref().map_or("(not set)".to_owned(), truncate_name);
     let title = part.value.clone();
     let named = match &part.value {
         Some(value) => {
@@ -285,30 +283,17 @@ fn part_row(
                 {rates::percent(part.error_share())}
             </td>
             {usual}
-            <td class="num" class:is-worse=is_worst>
+            <td class="num" class:is-worse=is_slower>
                 {format::duration_or_none(part.p95)}
             </td>
             {last}
             <td class="split-bar wide" aria-hidden="true">
                 <span class="bar-track">
-                    <span class="bar-fill" class:is-worse=is_worst style=("width", width)></span>
+                    <span class="bar-fill" class:is-worse=is_slower style=("width", width)></span>
                 </span>
             </td>
         </tr>
     }
-}
-
-/// Reports whether a value fails more than the one that fails least: by at least one percentage
-/// point, and by more than chance (two-proportion test, three standard errors).
-fn fails_more((failed, calls): (u64, u64), (least_failed, least_calls): (u64, u64)) -> bool {
-    if calls == 0 || least_calls == 0 {
-        return false;
-    }
-    let (calls, least_calls) = (calls as f64, least_calls as f64);
-    let difference = failed as f64 / calls - least_failed as f64 / least_calls;
-    let share = (failed as f64 + least_failed as f64) / (calls + least_calls);
-    let error = (share * (1.0 - share) * (1.0 / calls + 1.0 / least_calls)).sqrt();
-    difference >= 0.01 && difference >= 3.0 * error
 }
 
 impl SplitPart {
@@ -335,7 +320,7 @@ mod tests {
         api::{LatencyStats, RedGroup, SpanKindName},
     };
 
-    use super::{Scale, SplitPart, fails_more, missing};
+    use super::{Scale, SplitPart, missing};
 
     fn group(
         value: Option<&str>,
@@ -353,13 +338,19 @@ mod tests {
             error_count: failed,
             rate_per_second: calls as f64 / 60.0,
             duration: LatencyStats { p95_nano: DurationNanos(p95), ..LatencyStats::default() },
+            before: None,
+            slower_factor: None,
+            fails_more: None,
+            before_steps: Vec::new(),
+            slower_than_others_factor: None,
+            fails_more_than_others: None,
             steps: Vec::new(),
             histogram: Vec::new(),
         }
     }
 
     #[test]
-    fn parts_are_measured_against_the_best_and_the_longest() {
+    fn parts_are_measured_against_the_longest() {
         let groups = [
             group(Some("a"), SpanKindName::Server, (10, 1, 50)),
             group(None, SpanKindName::Server, (4, 0, 200)),
@@ -367,23 +358,32 @@ mod tests {
         let parts: Vec<SplitPart> = groups.iter().map(SplitPart::from).collect();
         assert_eq!((parts[0].calls, parts[0].failed, parts[0].p95.0), (10, 1, 50));
         let scale = Scale::new(&parts, DurationNanos(1));
-        assert_eq!((scale.longest, scale.shortest, scale.least_failing), (200, 50, (0, 4)));
-        assert!(scale.is_comparison && !scale.has_kinds);
+        assert_eq!((scale.longest, scale.has_kinds), (200, false));
     }
 
     #[test]
-    fn a_part_fails_more_only_where_chance_does_not_explain_it() {
-        assert!(!fails_more((47, 500), (39, 494)), "9.4 % and 7.9 % of 500 are chance");
-        assert!(fails_more((150, 500), (39, 494)));
-        assert!(!fails_more((1_005, 100_000), (500, 100_000)), "half a point is little");
-        assert!(!fails_more((1, 2), (0, 4)) && !fails_more((0, 0), (0, 0)));
+    fn a_part_is_worse_where_the_answer_says_so_of_the_other_values() {
+        let marks = |slower_than_others_factor, fails_more_than_others| {
+            let group = RedGroup {
+                slower_factor: Some(9.0),
+                fails_more: Some(true),
+                slower_than_others_factor,
+                fails_more_than_others,
+                ..group(Some("a"), SpanKindName::Server, (500, 150, 50))
+            };
+            let part = SplitPart::from(&group);
+            (part.is_slower, part.fails_more)
+        };
+        assert_eq!(marks(Some(5.0), Some(false)), (true, false));
+        assert_eq!(marks(None, Some(true)), (false, true));
+        assert_eq!(marks(None, None), (false, false), "the time before is no other value");
     }
 
     #[test]
-    fn kinds_are_named_only_where_they_differ_and_one_row_is_no_comparison() {
+    fn kinds_are_named_only_where_they_differ() {
         let one = [SplitPart::from(&group(Some("a"), SpanKindName::Server, (0, 0, 0)))];
         let scale = Scale::new(&one, DurationNanos(1));
-        assert_eq!((scale.longest, scale.is_comparison, scale.has_kinds), (1, false, false));
+        assert_eq!((scale.longest, scale.has_kinds), (1, false));
         assert_eq!(one[0].error_share(), 0.0);
         let other = SplitPart::from(&group(Some("a"), SpanKindName::Consumer, (1, 1, 1)));
         assert!(Scale::new(&[one[0].clone(), other], DurationNanos(1)).has_kinds);

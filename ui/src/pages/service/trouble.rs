@@ -12,13 +12,15 @@ use crate::{
         self,
         analysis::{exceptions, log_patterns},
     },
-    asked::incomplete,
     browser,
-    components::{Panel, SparkBars, SparkTone, change::short, severity_class, severity_tone},
-    drawings::slots::Slots,
+    charts::time_buckets::TimeBuckets,
+    components::{
+        Panel, SparkBars, SparkTone, change::truncate_name, severity_class, severity_tone,
+    },
     format,
     format::rates,
-    remote::Remote,
+    page_time::partial_answer_text,
+    request_state::RequestState,
 };
 
 /// Maximum number of rows per panel.
@@ -26,7 +28,7 @@ const ROWS_MAX: u32 = 8;
 
 /// The exceptions, most frequent first.
 pub(super) fn exception_panel(view: ServiceView) -> impl IntoView {
-    let now = Remote::new(move || {
+    let now = RequestState::new(move || {
         let analysis = view.time.analysis().with("service", view.name());
         Some(exceptions(&analysis.with("compare", true).with("limit", ROWS_MAX)))
     });
@@ -37,8 +39,8 @@ pub(super) fn exception_panel(view: ServiceView) -> impl IntoView {
         })
     });
     let draw = move |list: Arc<ExceptionList>| {
-        let slots = Slots::of_window(&list.window);
-        let row = |group: &ExceptionGroup| exception_row(view, group, slots);
+        let buckets = TimeBuckets::from_window(&list.window);
+        let row = |group: &ExceptionGroup| exception_row(view, group, buckets);
         let rows = list.groups.iter().map(row).collect_view();
         view! {
             <table class="table" aria-label="Exceptions">
@@ -71,9 +73,9 @@ pub(super) fn exception_panel(view: ServiceView) -> impl IntoView {
             title="Exceptions"
             note=note
             tools=tools.into()
-            remote=now
+            state=now
             is_empty=|list| list.groups.is_empty()
-            missing=|list| incomplete(&list.searched)
+            missing=|list| partial_answer_text(&list.searched)
             empty="It recorded none in this time."
             rows=3
             draw=draw
@@ -81,17 +83,21 @@ pub(super) fn exception_panel(view: ServiceView) -> impl IntoView {
     }
 }
 
-fn exception_row(view: ServiceView, group: &ExceptionGroup, slots: Slots) -> impl IntoView + use<> {
+fn exception_row(
+    view: ServiceView,
+    group: &ExceptionGroup,
+    buckets: TimeBuckets,
+) -> impl IntoView + use<> {
     let seen = group.first_seen_unix_nano;
     let seen = rates::minute(seen, browser::now(), browser::zone_minutes(seen));
     let name = if group.exception_type.is_empty() { "(no type)" } else { &group.exception_type };
-    let name = short(name);
+    let name = truncate_name(name);
     let href = view.name.with_value(|service| {
         view.links.get().errors(&[("service", service), ("group", &group.id)])
     });
     let fresh = group.is_new.then(|| view! { " " <span class="new">"NEW"</span> });
     let tone = if group.is_new { SparkTone::Error } else { SparkTone::Plain };
-    let values = slots.counts(&group.steps);
+    let values = buckets.counts(&group.steps);
     let label = format!("{name} over time");
     view! {
         <tr>
@@ -101,12 +107,12 @@ fn exception_row(view: ServiceView, group: &ExceptionGroup, slots: Slots) -> imp
                 </A>
                 {fresh}
             </td>
-            <td class="grow mono mute" title=short(&group.message)>
-                {short(&group.message)}
+            <td class="grow mono mute" title=truncate_name(&group.message)>
+                {truncate_name(&group.message)}
             </td>
             <td class="num">{format::count(group.count)}</td>
             <td class="wide">
-                <SparkBars values ends_open=slots.ends_open() tone label=label />
+                <SparkBars values is_last_partial=buckets.is_last_partial() tone label=label />
             </td>
             <td class="num mute">{seen}</td>
         </tr>
@@ -115,7 +121,7 @@ fn exception_row(view: ServiceView, group: &ExceptionGroup, slots: Slots) -> imp
 
 /// The log patterns, most frequent first.
 pub(super) fn pattern_panel(view: ServiceView) -> impl IntoView {
-    let now = Remote::new(move || {
+    let now = RequestState::new(move || {
         let analysis = view.time.analysis().with("service", view.name());
         Some(log_patterns(&analysis.with("limit", ROWS_MAX)))
     });
@@ -126,8 +132,8 @@ pub(super) fn pattern_panel(view: ServiceView) -> impl IntoView {
         })
     });
     let draw = move |list: Arc<LogPatternList>| {
-        let slots = Slots::of_window(&list.window);
-        let row = |pattern: &LogPattern| pattern_row(view, pattern, slots);
+        let buckets = TimeBuckets::from_window(&list.window);
+        let row = |pattern: &LogPattern| pattern_row(view, pattern, buckets);
         let rows = list.patterns.iter().map(row).collect_view();
         view! {
             <table class="table" aria-label="Log patterns">
@@ -156,9 +162,9 @@ pub(super) fn pattern_panel(view: ServiceView) -> impl IntoView {
             title="Log patterns"
             note=note
             tools=tools.into()
-            remote=now
+            state=now
             is_empty=|list| list.patterns.is_empty()
-            missing=|list| incomplete(&list.searched)
+            missing=|list| partial_answer_text(&list.searched)
             empty="It wrote no log record in this time."
             rows=3
             draw=draw
@@ -166,12 +172,16 @@ pub(super) fn pattern_panel(view: ServiceView) -> impl IntoView {
     }
 }
 
-fn pattern_row(view: ServiceView, pattern: &LogPattern, slots: Slots) -> impl IntoView + use<> {
+fn pattern_row(
+    view: ServiceView,
+    pattern: &LogPattern,
+    buckets: TimeBuckets,
+) -> impl IntoView + use<> {
     let class = severity_class(&pattern.severity);
     let tone = severity_tone(&pattern.severity);
     let severity = if pattern.severity.is_empty() { "–" } else { &pattern.severity };
     let fresh = pattern.is_new.then(|| view! { " " <span class="new">"NEW"</span> });
-    let values = slots.counts(&pattern.steps);
+    let values = buckets.counts(&pattern.steps);
     let words = template(&pattern.template);
     let href = pattern.trace_id.map_or_else(
         || {
@@ -186,7 +196,7 @@ fn pattern_row(view: ServiceView, pattern: &LogPattern, slots: Slots) -> impl In
     view! {
         <tr>
             <td class=class>{severity.to_uppercase()}</td>
-            <td class="grow mono" title=short(&pattern.example)>
+            <td class="grow mono" title=truncate_name(&pattern.example)>
                 <A href=href>{words}</A>
                 {fresh}
             </td>
@@ -194,7 +204,7 @@ fn pattern_row(view: ServiceView, pattern: &LogPattern, slots: Slots) -> impl In
             <td class="wide">
                 <SparkBars
                     values
-                    ends_open=slots.ends_open()
+                    is_last_partial=buckets.is_last_partial()
                     tone
                     label="Lines over time"
                 />

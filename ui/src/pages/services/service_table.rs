@@ -144,7 +144,7 @@ fn service_row(
             {failure_cells(group, times, "services-spark")}
             {duration_cell(group, 50)}
             {p95_cells(group, times, "services-spark")}
-            <td class="wide mono services-version">{version_words(&rows.deployments, &group.service)}</td>
+            <td class="wide mono services-version">{version_text(&rows.deployments, &group.service)}</td>
             <td class="services-links">{row_links(group, links)}</td>
         </tr>
     }
@@ -182,9 +182,9 @@ fn has_versions(rows: &ServiceRows) -> bool {
 }
 
 /// Returns the newest version that was deployed in the window: `2.14.0 on 2 of 4`.
-fn version_words(deployments: &[Deployment], service: &str) -> Option<String> {
+fn version_text(deployments: &[Deployment], service: &str) -> Option<String> {
     let deployment = deployments.iter().find(|deployment| deployment.service == service)?;
-    let version = crate::components::change::short(&deployment.version);
+    let version = crate::components::change::truncate_name(&deployment.version);
     let (on, of) = (deployment.instance_count, deployment.service_instance_count);
     Some(if on == 0 { version } else { format!("{version} on {on} of {of}") })
 }
@@ -237,6 +237,7 @@ mod tests {
             sentence: None,
             score,
             only_feels: false,
+            is_uncertain: false,
         }
     }
 

@@ -1,18 +1,17 @@
 //! The editor of a query: numbered lines, highlighted words, the marked mistake, completion.
 //!
-//! A text area without colours lies over the same text in colours. The page owns the text and the
-//! completions.
+//! A text area without colours lies over the same text in colours. Both wrap long lines at the same
+//! places, and the text in colours gives the height. The page owns the text and the completions.
 
 use leptos::{html, prelude::*};
 use wasm_bindgen::JsCast;
 use web_sys::HtmlTextAreaElement;
 
-use super::tokens::{Completion, CompletionContext, SqlTokenKind, tokens, wanted};
+use super::tokens::{
+    Completion, CompletionContext, SqlToken, SqlTokenKind, completion_context, tokens,
+};
 use crate::browser;
 
-/// Minimum and maximum height of the editor, in lines.
-const LINES_MIN: usize = 5;
-const LINES_MAX: usize = 18;
 const FIELD: &str = "sql-text";
 /// Id of the list of completions, which exists while there are any.
 const OFFERED_ID: &str = "sql-offered";
@@ -71,17 +70,17 @@ impl EditorState {
     }
 
     /// Records the text and the completion context at the caret.
-    fn typed(self) {
+    fn on_input(self) {
         let Some(field) = field() else { return };
         let text = field.value();
         let caret = field.selection_end().ok().flatten().unwrap_or(0) as usize;
         let units: Vec<u16> = text.encode_utf16().take(caret).collect();
-        self.asked.set(wanted(&String::from_utf16_lossy(&units)));
+        self.asked.set(completion_context(&String::from_utf16_lossy(&units)));
         self.marked.set(0);
         self.text.set(text);
     }
 
-    fn pressed(self, event: &web_sys::KeyboardEvent, run: Callback<()>, cancel: Callback<()>) {
+    fn on_key_down(self, event: &web_sys::KeyboardEvent, run: Callback<()>, cancel: Callback<()>) {
         let offered = self.offered.with_untracked(Vec::len);
         let is_run = (event.ctrl_key() || event.meta_key()) && event.key() == "Enter";
         match event.key().as_str() {
@@ -89,7 +88,7 @@ impl EditorState {
                 self.asked.set(None);
                 run.run(());
             }
-            " " if event.ctrl_key() => self.typed(),
+            " " if event.ctrl_key() => self.on_input(),
             "ArrowDown" if offered > 0 => self.marked.update(|at| *at = (*at + 1) % offered),
             "ArrowUp" if offered > 0 => {
                 self.marked.update(|at| *at = at.checked_sub(1).unwrap_or(offered - 1));
@@ -111,87 +110,64 @@ fn field() -> Option<HtmlTextAreaElement> {
     document().get_element_by_id(FIELD)?.dyn_into().ok()
 }
 
-/// Returns line and column of the end of a text, from 0, in characters.
-fn end_of(text: &str) -> (usize, usize) {
-    let line = text.matches('\n').count();
-    let last = text.rsplit('\n').next().unwrap_or_default();
-    (line, last.chars().count())
+/// Returns the text before the caret and the text after it.
+fn text_around_caret() -> (String, String) {
+    let Some(field) = field() else { return (String::new(), String::new()) };
+    let caret = field.selection_end().ok().flatten().unwrap_or(0) as usize;
+    let units: Vec<u16> = field.value().encode_utf16().collect();
+    let (before, after) = units.split_at(caret.min(units.len()));
+    (String::from_utf16_lossy(before), String::from_utf16_lossy(after))
 }
 
 /// The editor.
 pub(super) fn editor(state: EditorState, run: Callback<()>, cancel: Callback<()>) -> impl IntoView {
-    let lines = Memo::new(move |_| state.text.with(|text| text.matches('\n').count() + 1));
-    let numbers = move || {
-        let mistake = state.mistake.get().map(|(line, _)| line);
-        let number = |line: usize| {
-            view! { <span class:sql-wrong-line=mistake == Some(line)>{line}</span> }
-        };
-        (1..=lines.get().min(2_000)).map(number).collect_view()
-    };
-    let height = move || format!("{}", lines.get().clamp(LINES_MIN, LINES_MAX));
     let coloured = move || state.text.with(|text| coloured(text, state.mistake.get()));
-    let shift = RwSignal::new((0, 0));
-    let area = NodeRef::<html::Textarea>::new();
+    let scroller = NodeRef::<html::Div>::new();
+    let scrolled_by = RwSignal::new(0);
     let scrolled = move |_| {
-        if let Some(area) = area.get_untracked() {
-            shift.set((area.scroll_left(), area.scroll_top()));
+        if let Some(scroller) = scroller.get_untracked() {
+            scrolled_by.set(scroller.scroll_top());
         }
     };
-    let moved = move || {
-        let (left, top) = shift.get();
-        format!("translate({}px, {}px)", -left, -top)
-    };
-    let numbers_moved = move || format!("translateY({}px)", -shift.get().1);
     let popup = move || {
         let offered = state.offered.get();
-        let before = caret_text();
-        (!offered.is_empty()).then(|| popup(state, &offered, end_of(&before), shift.get()))
+        (!offered.is_empty()).then(|| popup(state, &offered, scrolled_by))
     };
     view! {
-        <div class="sql-editor" style=("--sql-lines", height)>
-            <div class="sql-numbers" aria-hidden="true">
-                <div style=("transform", numbers_moved)>{numbers}</div>
+        <div class="sql-editor">
+            <div class="sql-scroll" node_ref=scroller on:scroll=scrolled>
+                <div class="sql-field">
+                    <pre class="sql-colours" aria-hidden="true">
+                        {coloured}
+                    </pre>
+                    <textarea
+                        id=FIELD
+                        class="sql-text-area"
+                        aria-label="Query in SQL. Ctrl and Enter runs it."
+                        aria-autocomplete="list"
+                        aria-controls=move || state.offered.with(|all| (!all.is_empty()).then_some(OFFERED_ID))
+                        autocomplete="off"
+                        autocapitalize="off"
+                        spellcheck="false"
+                        maxlength="8192"
+                        prop:value=move || state.text.get()
+                        on:input=move |_| state.on_input()
+                        on:keydown=move |event| state.on_key_down(&event, run, cancel)
+                        on:blur=move |_| state.asked.set(None)
+                    ></textarea>
+                </div>
             </div>
-            <div class="sql-field">
-                <pre class="sql-colours" aria-hidden="true" style=("transform", moved)>
-                    {coloured}
-                </pre>
-                <textarea
-                    node_ref=area
-                    id=FIELD
-                    class="sql-text-area"
-                    aria-label="Query in SQL. Ctrl and Enter runs it."
-                    aria-autocomplete="list"
-                    aria-controls=move || state.offered.with(|all| (!all.is_empty()).then_some(OFFERED_ID))
-                    autocomplete="off"
-                    autocapitalize="off"
-                    spellcheck="false"
-                    wrap="off"
-                    maxlength="8192"
-                    prop:value=move || state.text.get()
-                    on:input=move |_| state.typed()
-                    on:keydown=move |event| state.pressed(&event, run, cancel)
-                    on:scroll=scrolled
-                    on:blur=move |_| state.asked.set(None)
-                ></textarea>
-                {popup}
-            </div>
+            {popup}
         </div>
     }
 }
 
-fn caret_text() -> String {
-    let Some(field) = field() else { return String::new() };
-    let caret = field.selection_end().ok().flatten().unwrap_or(0) as usize;
-    let units: Vec<u16> = field.value().encode_utf16().take(caret).collect();
-    String::from_utf16_lossy(&units)
-}
-
+/// The completions below the caret. The same text, unseen, wraps as the editor does and gives the
+/// caret's position.
 fn popup(
     state: EditorState,
     offered: &[Completion],
-    (line, column): (usize, usize),
-    (left, top): (i32, i32),
+    scrolled_by: RwSignal<i32>,
 ) -> impl IntoView + use<> {
     let option = |(index, one): (usize, &Completion)| {
         let Completion { text, hint } = one.clone();
@@ -208,61 +184,85 @@ fn popup(
             </li>
         }
     };
-    let place =
-        format!("translate(calc({column} * 1ch - {left}px), calc({} * 20px - {top}px))", line + 1);
+    let shift = move || format!("translateY({}px)", -scrolled_by.get());
+    let (before, after) = text_around_caret();
     view! {
-        <ul
-            id=OFFERED_ID
-            class="suggest-list sql-offered"
-            role="listbox"
-            aria-label="Completions"
-            style=("transform", place)
-        >
-            {offered.iter().enumerate().map(option).collect_view()}
-        </ul>
+        <div class="sql-caret" style=("transform", shift)>
+            {before}
+            <span class="sql-caret-place">
+                <ul
+                    id=OFFERED_ID
+                    class="suggest-list sql-offered"
+                    role="listbox"
+                    aria-label="Completions"
+                >
+                    {offered.iter().enumerate().map(option).collect_view()}
+                </ul>
+            </span>
+            {after}
+        </div>
     }
 }
 
-/// The text in colours. The word at a mistake is underlined.
+/// The text in colours, line by line. The word at a mistake is underlined.
 fn coloured(text: &str, mistake: Option<(usize, usize)>) -> impl IntoView + use<> {
-    let mut parts = Vec::new();
-    let (mut line, mut column) = (1, 1);
-    for token in tokens(text) {
-        // A token may span several lines.
-        for (index, piece) in token.text.split_inclusive('\n').enumerate() {
-            let length = piece.chars().count();
-            let is_here = mistake.is_some_and(|(at_line, at)| {
-                at_line == line && (column..column + length).contains(&at)
-            });
-            let class = match (is_here, token.kind.class()) {
-                (true, class) => format!("{class} sql-wrong"),
-                (false, class) => class.to_owned(),
+    let lines = (1..).zip(lines_of_tokens(text)).map(|(number, tokens)| {
+        let wrong = mistake.filter(|(line, _)| *line == number).map(|(_, column)| column);
+        let mut column = 1;
+        let words = tokens.into_iter().map(|token| {
+            let end = column + token.text.chars().count();
+            let is_wrong = wrong.is_some_and(|wrong| (column..end).contains(&wrong));
+            column = end;
+            let words = token.text.to_owned();
+            let class = match (is_wrong, token.kind) {
+                (false, SqlTokenKind::Plain) => return words.into_any(),
+                (false, kind) => kind.class().to_owned(),
+                (true, kind) => format!("{} sql-wrong", kind.class()),
             };
-            let is_plain = token.kind == SqlTokenKind::Plain && !is_here && index == 0;
-            parts.push(if is_plain {
-                piece.to_owned().into_any()
-            } else {
-                view! { <span class=class>{piece.to_owned()}</span> }.into_any()
-            });
-            if piece.ends_with('\n') {
-                line += 1;
-                column = 1;
-            } else {
-                column += length;
+            view! { <span class=class>{words}</span> }.into_any()
+        });
+        let words = words.collect_view();
+        view! { <span class="sql-line" class:sql-wrong-line=wrong.is_some()>{words}</span> }
+    });
+    lines.collect_view()
+}
+
+/// Returns the tokens of each line, without line breaks. A token of several lines is divided.
+fn lines_of_tokens(text: &str) -> Vec<Vec<SqlToken<'_>>> {
+    let mut lines = Vec::new();
+    let mut line = Vec::new();
+    for token in tokens(text) {
+        for (index, piece) in token.text.split('\n').enumerate() {
+            if index > 0 {
+                lines.push(std::mem::take(&mut line));
+            }
+            if !piece.is_empty() {
+                line.push(SqlToken { kind: token.kind, text: piece });
             }
         }
     }
-    // A last empty line needs a height, too.
-    view! { {parts} "\n" }
+    lines.push(line);
+    lines
 }
 
 #[cfg(test)]
 mod tests {
-    use super::end_of;
+    use super::{SqlTokenKind, lines_of_tokens};
 
     #[test]
-    fn the_caret_is_found_by_line_and_column() {
-        let places = ["", "ab", "ab\n", "ab\ncde", "ä\nü"].map(end_of);
-        assert_eq!(places, [(0, 0), (0, 2), (1, 0), (1, 3), (1, 1)]);
+    fn a_text_is_divided_into_its_lines() {
+        for text in ["", "ab", "ab\n", "SELECT 1\nFROM", "\n\nä 'b\nc' ü", "/* a\n\n*/ b"] {
+            let lines = lines_of_tokens(text).into_iter();
+            let lines: Vec<String> =
+                lines.map(|line| line.iter().map(|token| token.text).collect()).collect();
+            assert_eq!(lines, text.split('\n').collect::<Vec<_>>(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_token_keeps_its_kind_in_all_its_lines() {
+        let lines = lines_of_tokens("/* a\nb */");
+        let kinds: Vec<SqlTokenKind> = lines.iter().flatten().map(|token| token.kind).collect();
+        assert_eq!(kinds, [SqlTokenKind::Comment, SqlTokenKind::Comment]);
     }
 }

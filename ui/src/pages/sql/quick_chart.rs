@@ -5,9 +5,12 @@ use serde_json::Value;
 use tidings_proto::{CivilDate, UnixNanos, api::SqlResult};
 
 use super::results::{is_numeric, text_of};
-use crate::drawings::{
-    axis::{Tick, number_label, time_ticks},
-    lines::{LineSeries, SERIES_MAX},
+use crate::{
+    charts::{
+        axis::{Tick, time_ticks},
+        lines::{LineSeries, SERIES_MAX},
+    },
+    format::rates::{self, without_zeros},
 };
 
 /// Maximum number of points that are drawn. More points than pixels show nothing more.
@@ -34,20 +37,20 @@ pub(super) struct Chart {
 }
 
 /// Returns the columns for the horizontal axis: times and numbers.
-pub(super) fn across(result: &SqlResult) -> Vec<String> {
+pub(super) fn x_columns(result: &SqlResult) -> Vec<String> {
     let fits = |kind: &str| kind == "timestamp" || kind == "date" || is_numeric(kind);
     let columns = result.columns.iter().filter(|column| fits(&column.r#type));
     columns.map(|column| column.name.clone()).collect()
 }
 
 /// Returns the columns for the vertical axis: numbers.
-pub(super) fn upward(result: &SqlResult) -> Vec<String> {
+pub(super) fn y_columns(result: &SqlResult) -> Vec<String> {
     let columns = result.columns.iter().filter(|column| is_numeric(&column.r#type));
     columns.map(|column| column.name.clone()).collect()
 }
 
 /// Returns the columns that can separate lines: texts and booleans.
-pub(super) fn apart(result: &SqlResult) -> Vec<String> {
+pub(super) fn series_columns(result: &SqlResult) -> Vec<String> {
     let columns =
         result.columns.iter().filter(|column| matches!(column.r#type.as_str(), "text" | "boolean"));
     columns.map(|column| column.name.clone()).collect()
@@ -56,14 +59,18 @@ pub(super) fn apart(result: &SqlResult) -> Vec<String> {
 /// Returns the default chart of a result: the first time (else number) horizontally, the first
 /// other number vertically, the first column of names to separate lines. `None` when no line can be
 /// drawn.
-pub(super) fn suited(result: &SqlResult) -> Option<ChartColumns> {
+pub(super) fn default_columns(result: &SqlResult) -> Option<ChartColumns> {
     let is_time = |column: &&tidings_proto::api::SqlColumn| {
         matches!(column.r#type.as_str(), "timestamp" | "date")
     };
     let time = result.columns.iter().find(is_time).map(|column| column.name.clone());
-    let x = time.or_else(|| across(result).into_iter().next())?;
-    let y = upward(result).into_iter().find(|name| *name != x)?;
-    (result.rows.len() > 1).then(|| ChartColumns { x, y, by: apart(result).into_iter().next() })
+    let x = time.or_else(|| x_columns(result).into_iter().next())?;
+    let y = y_columns(result).into_iter().find(|name| *name != x)?;
+    (result.rows.len() > 1).then(|| ChartColumns {
+        x,
+        y,
+        by: series_columns(result).into_iter().next(),
+    })
 }
 
 /// Returns the chart of these columns, or `None` when one of them does not exist.
@@ -132,13 +139,13 @@ pub(super) fn chart(
 
 fn time_axis(first: f64, last: f64, zone_minutes: i32) -> Vec<Tick> {
     let nanos = |milliseconds: f64| {
-        UnixNanos(crate::format::rates::whole(milliseconds.max(0.0)).saturating_mul(1_000_000))
+        UnixNanos(rates::whole(milliseconds.max(0.0)).saturating_mul(1_000_000))
     };
     time_ticks(nanos(first), nanos(last), zone_minutes, 6)
 }
 
 fn number_axis(first: f64, length: f64) -> Vec<Tick> {
-    let tick = |at: f64| Tick { at, label: number_label(first + length * at) };
+    let tick = |at: f64| Tick { at, label: without_zeros(first + length * at) };
     [0.0, 0.25, 0.5, 0.75, 1.0].map(tick).to_vec()
 }
 
@@ -176,7 +183,7 @@ mod tests {
         api::{SqlColumn, SqlRead, SqlResult},
     };
 
-    use super::{ChartColumns, chart, moment, suited};
+    use super::{ChartColumns, chart, default_columns, moment};
 
     fn result(columns: &[(&str, &str)], rows: Vec<Vec<Value>>) -> SqlResult {
         let column = |(name, kind): &(&str, &str)| SqlColumn {
@@ -222,7 +229,7 @@ mod tests {
         ];
         let result =
             result(&[("minute", "timestamp"), ("name", "text"), ("calls", "bigint")], rows);
-        let columns = suited(&result).unwrap();
+        let columns = default_columns(&result).unwrap();
         let expected = ChartColumns {
             x: "minute".to_owned(),
             y: "calls".to_owned(),
@@ -241,17 +248,25 @@ mod tests {
     #[test]
     fn results_without_two_columns_of_numbers_have_no_chart() {
         assert_eq!(
-            suited(&result(&[("a", "text"), ("b", "bigint")], vec![vec![json!("x"), json!(1)]])),
+            default_columns(&result(
+                &[("a", "text"), ("b", "bigint")],
+                vec![vec![json!("x"), json!(1)]]
+            )),
             None
         );
         assert_eq!(
-            suited(&result(&[("a", "bigint"), ("b", "bigint")], vec![vec![json!(1), json!(1)]])),
+            default_columns(&result(
+                &[("a", "bigint"), ("b", "bigint")],
+                vec![vec![json!(1), json!(1)]]
+            )),
             None
         );
         let rows = (0..40).map(|n| vec![json!(n), json!(n * 2), json!(format!("s{n}"))]).collect();
         let many = result(&[("a", "bigint"), ("b", "bigint"), ("s", "text")], rows);
-        let chart = chart(&many, &suited(&many).unwrap(), 0).unwrap();
+        let chart = chart(&many, &default_columns(&many).unwrap(), 0).unwrap();
         assert_eq!((chart.series.len(), chart.left_out), (6, 34));
         assert_eq!(chart.series[0].name, "s39");
+        let label = |index: usize| chart.ticks[index].label.as_str();
+        assert_eq!([label(0), label(2), label(4)], ["34", "36.5", "39"]);
     }
 }

@@ -70,7 +70,7 @@ pub(super) fn order_of(result: &SqlResult, order: Option<&SortOrder>) -> Vec<u32
 }
 
 /// Returns the rows to draw in a window of this height that is scrolled to this position.
-fn drawn_part(count: usize, scrolled: usize, height: usize) -> std::ops::Range<usize> {
+fn rows_in_view(count: usize, scrolled: usize, height: usize) -> std::ops::Range<usize> {
     let first = (scrolled / ROW).saturating_sub(MARGIN).min(count);
     let last = ((scrolled + height) / ROW + MARGIN).min(count);
     first..last.max(first)
@@ -107,7 +107,7 @@ pub(super) fn result_table(
     let count = result.rows.len();
     let part = Memo::new(move |_| {
         let (scrolled, height) = place.get();
-        drawn_part(count, scrolled, height)
+        rows_in_view(count, scrolled, height)
     });
     let body = move || {
         let part = part.get();
@@ -213,7 +213,7 @@ mod tests {
         api::{SqlColumn, SqlRead, SqlResult},
     };
 
-    use super::{SortOrder, drawn_part, order_of};
+    use super::{SortOrder, order_of, rows_in_view};
 
     fn result(values: &[Value]) -> SqlResult {
         SqlResult {
@@ -242,9 +242,9 @@ mod tests {
 
     #[test]
     fn only_rows_on_screen_are_drawn() {
-        assert_eq!(drawn_part(100_000, 0, 520), 0..32);
-        assert_eq!(drawn_part(100_000, 26_000, 520), 988..1_032);
-        assert_eq!(drawn_part(5, 0, 520), 0..5);
-        assert_eq!(drawn_part(5, 26_000, 520), 5..5);
+        assert_eq!(rows_in_view(100_000, 0, 520), 0..32);
+        assert_eq!(rows_in_view(100_000, 26_000, 520), 988..1_032);
+        assert_eq!(rows_in_view(5, 0, 520), 0..5);
+        assert_eq!(rows_in_view(5, 26_000, 520), 5..5);
     }
 }

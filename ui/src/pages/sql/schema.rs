@@ -11,7 +11,7 @@ use crate::{
     browser,
     components::{Icon, IconName},
     format,
-    saved::{self, SavedText},
+    saved_texts::{self, SavedText},
 };
 
 /// The columns of the views that were received, in the views' order.
@@ -122,12 +122,12 @@ pub(super) fn schema_side(
                 on:input=move |event| wanted.set(event_target_value(&event))
             />
             {views}
-            {kept_queries(editor, kept, open)}
+            {saved_queries(editor, kept, open)}
         </aside>
     }
 }
 
-fn kept_queries(
+fn saved_queries(
     editor: EditorState,
     kept: RwSignal<Vec<SavedText>>,
     open: Callback<String>,
@@ -137,13 +137,13 @@ fn kept_queries(
         event.prevent_default();
         let text = editor.text.get_untracked();
         let named = name.get_untracked();
-        kept.update(|all| *all = saved::with(all, &named, &text, browser::now()));
-        kept.with_untracked(|all| saved::store(saved::QUERIES, all));
+        kept.update(|all| *all = saved_texts::insert(all, &named, &text, browser::now()));
+        kept.with_untracked(|all| saved_texts::store(saved_texts::QUERIES, all));
         name.set(String::new());
     };
     let forget = move |named: String| {
         kept.update(|all| all.retain(|one| one.name != named));
-        kept.with_untracked(|all| saved::store(saved::QUERIES, all));
+        kept.with_untracked(|all| saved_texts::store(saved_texts::QUERIES, all));
     };
     let row = move |one: SavedText| {
         let SavedText { name, text, time } = one;

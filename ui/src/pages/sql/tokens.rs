@@ -26,7 +26,7 @@ pub(super) const VIEWS: [ViewName; 7] = [
     },
     ViewName {
         name: "matching_logs",
-        row: "the records of a log query",
+        row: "what a query finds",
         source: "matching_logs('severity:*')",
     },
 ];
@@ -202,7 +202,7 @@ impl CompletionContext {
 }
 
 /// Returns the completion context at the end of this text, or `None` within a literal or a comment.
-pub(super) fn wanted(before: &str) -> Option<CompletionContext> {
+pub(super) fn completion_context(before: &str) -> Option<CompletionContext> {
     let tokens = tokens(before);
     let last = tokens.last()?;
     match last.kind {
@@ -228,7 +228,11 @@ pub(super) struct Completion {
 
 /// Returns completions of a name: columns first, then views, functions and keywords, at most
 /// `most`.
-pub(super) fn names(begin: &str, columns: &[(String, String)], most: usize) -> Vec<Completion> {
+pub(super) fn name_completions(
+    begin: &str,
+    columns: &[(String, String)],
+    most: usize,
+) -> Vec<Completion> {
     let lower = begin.to_lowercase();
     let fits = |name: &str| name.to_lowercase().starts_with(&lower) && name != begin;
     let mut found: Vec<Completion> = Vec::new();
@@ -254,7 +258,7 @@ pub(super) fn names(begin: &str, columns: &[(String, String)], most: usize) -> V
 }
 
 /// Returns line and column in the words of a problem: `… (line 3, column 2)`, both from 1.
-pub(super) fn place_in(detail: &str) -> Option<(usize, usize)> {
+pub(super) fn error_position(detail: &str) -> Option<(usize, usize)> {
     let (_, place) = detail.rsplit_once("(line ")?;
     let (line, column) = place.split_once(", column ")?;
     let column = column.trim_end_matches(|c: char| !c.is_ascii_digit());
@@ -269,7 +273,8 @@ mod tests {
     use proptest::prelude::*;
 
     use super::{
-        CompletionContext, FUNCTIONS, SqlTokenKind, VIEWS, names, place_in, tokens, wanted,
+        CompletionContext, FUNCTIONS, SqlTokenKind, VIEWS, completion_context, error_position,
+        name_completions, tokens,
     };
 
     #[test]
@@ -313,7 +318,7 @@ mod tests {
             ("", None),
         ];
         for (text, expected) in cases {
-            assert_eq!(wanted(text), expected, "{text}");
+            assert_eq!(completion_context(text), expected, "{text}");
         }
     }
 
@@ -321,7 +326,7 @@ mod tests {
     fn columns_come_before_functions_and_keywords() {
         let columns = [("service".to_owned(), "text".to_owned())];
         let texts = |begin: &str| -> Vec<String> {
-            names(begin, &columns, 4).into_iter().map(|found| found.text).collect()
+            name_completions(begin, &columns, 4).into_iter().map(|found| found.text).collect()
         };
         assert_eq!(texts("SE"), ["service", "SELECT"]);
         assert_eq!(texts("sp"), ["spans", "split_part(", "span_id("]);
@@ -353,9 +358,12 @@ mod tests {
 
     #[test]
     fn the_place_of_a_mistake_is_read_from_its_words() {
-        assert_eq!(place_in("there is no column `a (line 9)` (line 3, column 2)"), Some((3, 2)));
+        assert_eq!(
+            error_position("there is no column `a (line 9)` (line 3, column 2)"),
+            Some((3, 2))
+        );
         for wrong in ["", "the query ends", "(line 0, column 2)", "(line x, column 2)"] {
-            assert_eq!(place_in(wrong), None, "{wrong}");
+            assert_eq!(error_position(wrong), None, "{wrong}");
         }
     }
 }

@@ -12,18 +12,18 @@ use crate::{
     browser,
     components::{Badge, Panel, PlainHead, PlainTable, Tone},
     format,
-    remote::Remote,
+    request_state::RequestState,
 };
 
 /// Draws the panel.
 pub(super) fn audit_panel() -> impl IntoView {
-    let list = Remote::new(|| Some(access::audit()));
+    let list = RequestState::new(|| Some(access::audit()));
     let draw = |list: Arc<AuditEventList>| table(&list);
     view! {
         <Panel
             title="Audit log"
             note="changes and denied requests, the newest first"
-            remote=list
+            state=list
             is_empty=|list| list.events.is_empty()
             empty="Nothing was changed and nobody was denied."
             rows=3

@@ -19,7 +19,7 @@ use crate::{
         PlainTable, Tone,
     },
     format,
-    remote::Remote,
+    request_state::RequestState,
 };
 
 /// Interval at which the progress of an erasure is requested.
@@ -27,13 +27,13 @@ const POLL: Duration = Duration::from_secs(1);
 
 /// Draws the list and the form.
 pub(super) fn erasure_panel() -> impl IntoView {
-    let list = Remote::new(|| Some(access::erasures()));
+    let list = RequestState::new(|| Some(access::erasures()));
     let draw = |list: Arc<ErasureList>| table(&list);
     view! {
         <Panel
             title="Erasures"
             note="what was erased for good, the newest first"
-            remote=list
+            state=list
             is_empty=|list| list.erasures.is_empty()
             empty="Nothing was erased."
             rows=3
@@ -82,13 +82,13 @@ fn row(erasure: &ErasureView) -> impl IntoView + use<> {
             </td>
             <td class="num">{format::count(erasure.spans)}</td>
             <td class="num">{format::count(erasure.log_records)}</td>
-            <td class="mute">{left(erasure)}</td>
+            <td class="mute">{remaining_text(erasure)}</td>
         </tr>
     }
 }
 
 /// Returns the words for files that still hold erased data.
-fn left(erasure: &ErasureView) -> String {
+fn remaining_text(erasure: &ErasureView) -> String {
     let unread = erasure.unread_files.len() as u64;
     match (erasure.left_files, unread) {
         (0, 0) => String::new(),
@@ -124,7 +124,7 @@ fn request_of(text: &str) -> Option<ErasureRequest> {
 }
 
 /// Asks for confirmation, then erases.
-fn submit(form: NewErasure, list: Remote<ErasureList>) {
+fn submit(form: NewErasure, list: RequestState<ErasureList>) {
     let Some(request) = request_of(&form.what.get_untracked()) else {
         form.refusal.set(Some("A trace id of 32 hex digits, or key=value".to_owned()));
         return;
@@ -147,7 +147,7 @@ fn submit(form: NewErasure, list: Remote<ErasureList>) {
     });
 }
 
-fn new_erasure(list: Remote<ErasureList>) -> impl IntoView {
+fn new_erasure(list: RequestState<ErasureList>) -> impl IntoView {
     let form = NewErasure {
         what: RwSignal::new(String::new()),
         sure: RwSignal::new(false),
@@ -200,11 +200,11 @@ fn new_erasure(list: Remote<ErasureList>) -> impl IntoView {
     }
 }
 
-fn poll_while_running(form: NewErasure, list: Remote<ErasureList>) {
+fn poll_while_running(form: NewErasure, list: RequestState<ErasureList>) {
     let tick = move || {
         let running = form.begun.get_untracked();
         let running = running.filter(|begun| begun.state == ErasureStatus::Running);
-        let Some(running) = running.filter(|_| browser::visible()) else { return };
+        let Some(running) = running.filter(|_| browser::is_page_visible()) else { return };
         spawn_local(async move {
             if let Ok(now) = access::erasure(&running.id).send(None).await {
                 let has_ended = now.state != ErasureStatus::Running;

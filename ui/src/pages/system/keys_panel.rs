@@ -17,7 +17,7 @@ use crate::{
         PlainTable, Segment, Segments, Tone, WatchedRequest, use_toasts,
     },
     format,
-    remote::Remote,
+    request_state::RequestState,
 };
 
 /// Age of the last use below which it is shown as now.
@@ -26,7 +26,7 @@ const DAY_SECONDS: u64 = 24 * 60 * 60;
 
 /// The key in use and, with the role `admin`, the panels of keys, of erasures and of the audit log.
 pub(super) fn keys_section() -> impl IntoView {
-    let session = Remote::new(|| Some(access::session()));
+    let session = RequestState::new(|| Some(access::session()));
     let view_of = move || session.value().filter(|session| session.keys_required);
     let is_admin =
         Memo::new(move |_| view_of().is_some_and(|session| session.role == Some(KeyRole::Admin)));
@@ -45,12 +45,12 @@ pub(super) fn keys_section() -> impl IntoView {
 }
 
 fn signed_in(session: &SessionView) -> impl IntoView + use<> {
-    let role = session.role.map(role_words).unwrap_or_default();
+    let role = session.role.map(role_text).unwrap_or_default();
     let name = session.name.clone().unwrap_or_default();
     let leave = move |_| {
         spawn_local(async move {
             match access::sign_out().send(None).await {
-                Ok(Some(ended)) => browser::leave_for(&ended.end_session_url),
+                Ok(Some(ended)) => browser::navigate_to(&ended.end_session_url),
                 // After a failed request the session may still exist. The reload shows it.
                 _ => browser::reload(),
             }
@@ -67,13 +67,13 @@ fn signed_in(session: &SessionView) -> impl IntoView + use<> {
 }
 
 fn keys_panel() -> impl IntoView {
-    let list = Remote::new(|| Some(access::keys()));
+    let list = RequestState::new(|| Some(access::keys()));
     let draw = move |keys: Arc<KeyList>| key_table(&keys, list);
     view! {
         <Panel
             title="Keys"
             note="shown once, stored as a digest; counts since the start"
-            remote=list
+            state=list
             is_empty=|list| list.keys.is_empty()
             empty="There is no key."
             rows=3
@@ -83,7 +83,7 @@ fn keys_panel() -> impl IntoView {
     }
 }
 
-fn role_words(role: KeyRole) -> &'static str {
+fn role_text(role: KeyRole) -> &'static str {
     match role {
         KeyRole::Ingest => "send",
         KeyRole::Read => "read",
@@ -91,7 +91,7 @@ fn role_words(role: KeyRole) -> &'static str {
     }
 }
 
-fn key_table(list: &KeyList, remote: Remote<KeyList>) -> impl IntoView + use<> {
+fn key_table(list: &KeyList, state: RequestState<KeyList>) -> impl IntoView + use<> {
     let row = move |key: &KeyView| {
         let now = browser::now();
         let ago = |time| match now.since(time) {
@@ -100,14 +100,14 @@ fn key_table(list: &KeyList, remote: Remote<KeyList>) -> impl IntoView + use<> {
         };
         let used = key.last_used_unix_nano.map_or("not since the start".to_owned(), ago);
         let may = match &key.service {
-            Some(service) => format!("{} {service}", role_words(key.role)),
-            None => role_words(key.role).to_owned(),
+            Some(service) => format!("{} {service}", role_text(key.role)),
+            None => role_text(key.role).to_owned(),
         };
         let may = match key.tenant.as_str() {
             "default" => may,
             tenant => format!("{may} in {tenant}"),
         };
-        let state = match (key.has_expired, key.refused) {
+        let badge = match (key.has_expired, key.refused) {
             (true, _) => Some(view! { <Badge tone=Tone::Error>"expired"</Badge> }),
             (_, 1..) => Some(view! { <Badge tone=Tone::Warning>"refused some"</Badge> }),
             _ => None,
@@ -123,9 +123,9 @@ fn key_table(list: &KeyList, remote: Remote<KeyList>) -> impl IntoView + use<> {
                 <td class="num">{format::count(key.requests)}</td>
                 <td class="num">{format::count(key.records)}</td>
                 <td class="mute">{used}</td>
-                <td>{state}</td>
+                <td>{badge}</td>
                 <td>
-                    {sign_out_button(id.clone(), name.clone())} {revoke_button(id, name, remote)}
+                    {sign_out_button(id.clone(), name.clone())} {revoke_button(id, name, state)}
                 </td>
             </tr>
         }
@@ -185,7 +185,7 @@ fn sessions(count: u64) -> String {
 }
 
 /// Revokes the key at the second click, because it cannot be undone.
-fn revoke_button(id: String, name: String, remote: Remote<KeyList>) -> impl IntoView {
+fn revoke_button(id: String, name: String, state: RequestState<KeyList>) -> impl IntoView {
     let toasts = use_toasts();
     let sure = RwSignal::new(false);
     let click = move |_| {
@@ -199,7 +199,7 @@ fn revoke_button(id: String, name: String, remote: Remote<KeyList>) -> impl Into
                 Ok(()) => toasts.show(format!("{name} is revoked")),
                 Err(error) => toasts.show(error.detail()),
             }
-            remote.refresh();
+            state.refresh();
         });
     };
     let words = move || if sure.get() { "Revoke for good" } else { "Revoke" };
@@ -240,7 +240,7 @@ impl NewKey {
     }
 }
 
-fn new_key(list: Remote<KeyList>) -> impl IntoView {
+fn new_key(list: RequestState<KeyList>) -> impl IntoView {
     let form = NewKey {
         name: RwSignal::new(String::new()),
         role: RwSignal::new(KeyRole::Ingest),
@@ -314,7 +314,7 @@ fn new_key(list: Remote<KeyList>) -> impl IntoView {
 fn role_choice(role: RwSignal<KeyRole>) -> impl IntoView {
     const ROLES: [(&str, KeyRole); 3] =
         [("ingest", KeyRole::Ingest), ("read", KeyRole::Read), ("admin", KeyRole::Admin)];
-    let segments = ROLES.map(|(name, role)| Segment::new(name, role_words(role))).to_vec();
+    let segments = ROLES.map(|(name, role)| Segment::new(name, role_text(role))).to_vec();
     let name_of = move |role: KeyRole| {
         ROLES.iter().find(|(_, known)| *known == role).map_or("", |(name, _)| *name).to_owned()
     };

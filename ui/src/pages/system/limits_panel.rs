@@ -5,11 +5,11 @@ use std::sync::Arc;
 use leptos::prelude::*;
 use tidings_proto::api::{LimitInForce, LimitList};
 
-use crate::{api, components::Panel, format, remote::Remote};
+use crate::{api, components::Panel, format, request_state::RequestState};
 
 /// Draws the panel.
 pub(super) fn limits_panel() -> impl IntoView {
-    let list = Remote::<LimitList>::new(|| Some(api::limits()));
+    let list = RequestState::<LimitList>::new(|| Some(api::limits()));
     let shows_all = RwSignal::new(false);
     let note = move || {
         let list = list.value()?;
@@ -24,7 +24,7 @@ pub(super) fn limits_panel() -> impl IntoView {
         <Panel
             title="Limits"
             note=Signal::derive(move || note().unwrap_or_default())
-            remote=list
+            state=list
             is_empty=|list| list.limits.is_empty()
             empty="Nothing is limited."
             rows=6
@@ -39,7 +39,7 @@ fn is_set(limit: &LimitInForce) -> bool {
 }
 
 /// Returns value and unit. A value that includes its unit has no further one.
-fn value_words(limit: &LimitInForce) -> String {
+fn value_text(limit: &LimitInForce) -> String {
     let is_number = limit.value.bytes().all(|digit| digit.is_ascii_digit());
     let number = limit.value.parse::<u64>();
     let grouped = number.clone().map_or_else(|_| limit.value.clone(), format::count);
@@ -49,7 +49,7 @@ fn value_words(limit: &LimitInForce) -> String {
         ("rows", true) => number.map_or(grouped, |rows| format::counted(rows, "row")),
         ("bytes", true) => format!("{grouped} B"),
         ("bytes", false) => binary_size(&limit.value).map_or(grouped, format::rates::bytes),
-        (_, false) => apart(&limit.value).unwrap_or(grouped),
+        (_, false) => number_and_unit(&limit.value).unwrap_or(grouped),
         _ => grouped,
     }
 }
@@ -63,7 +63,7 @@ fn binary_size(text: &str) -> Option<u64> {
 }
 
 /// Separates a number from its unit: `30d` as `30 d`.
-fn apart(text: &str) -> Option<String> {
+fn number_and_unit(text: &str) -> Option<String> {
     let digits = text.find(|letter: char| !letter.is_ascii_digit())?;
     let (number, unit) = text.split_at(digits);
     let is_unit = ["ms", "s", "m", "min", "h", "d"].contains(&unit);
@@ -104,7 +104,7 @@ fn row(limit: &LimitInForce) -> impl IntoView + use<> {
             <th scope="row" class="mono">
                 {limit.name.clone()}
             </th>
-            <td class="num">{value_words(limit)}</td>
+            <td class="num">{value_text(limit)}</td>
             <td class="mute">{limit.origin.clone()}</td>
         </tr>
     }
@@ -112,12 +112,12 @@ fn row(limit: &LimitInForce) -> impl IntoView + use<> {
 
 #[cfg(test)]
 mod tests {
-    use super::{LimitInForce, value_words};
+    use super::{LimitInForce, value_text};
 
     #[test]
     fn a_limit_always_has_its_unit() {
         let words = |value: &str, unit: &str| {
-            value_words(&LimitInForce {
+            value_text(&LimitInForce {
                 name: "x".to_owned(),
                 value: value.to_owned(),
                 unit: unit.to_owned(),

@@ -1,5 +1,5 @@
 //! Queries: the latency of each API, and the slowest queries of the last hour, with their text,
-//! duration, reads and key.
+//! duration, reads and key. Single long queries are in the list of the slowest only.
 
 use std::{sync::Arc, time::Duration};
 
@@ -13,12 +13,12 @@ use crate::{
         PlainHead::{Number, Words},
         PlainTable, Tone,
     },
-    figures, format,
-    remote::Remote,
+    format, number_format,
+    request_state::RequestState,
 };
 
 /// Interval at which the list is requested.
-const AGAIN_EVERY: Duration = Duration::from_secs(10);
+const REFRESH_INTERVAL: Duration = Duration::from_secs(10);
 /// Number of queries that are drawn at first.
 const SHOWN: usize = 8;
 /// Maximum number of characters of a query that are drawn.
@@ -28,13 +28,13 @@ const SLOW_NANOS: u64 = 1_000_000_000;
 
 /// Draws both panels.
 pub(super) fn query_panels() -> impl IntoView {
-    let list = Remote::<SlowQueryList>::new(|| Some(api::slow_queries()));
+    let list = RequestState::<SlowQueryList>::new(|| Some(api::slow_queries()));
     let again = move || {
-        if browser::visible() {
+        if browser::is_page_visible() {
             list.refresh_when_idle();
         }
     };
-    if let Ok(timer) = set_interval_with_handle(again, AGAIN_EVERY) {
+    if let Ok(timer) = set_interval_with_handle(again, REFRESH_INTERVAL) {
         on_cleanup(move || timer.clear());
     }
     let shows_all = RwSignal::new(false);
@@ -43,21 +43,21 @@ pub(super) fn query_panels() -> impl IntoView {
         Some(format!("of {} in the last hour", format::counted(list.query_count, "query")))
     };
     let draw = move |list: Arc<SlowQueryList>| move || table(&list, shows_all);
-    let times = move |list: Arc<SlowQueryList>| times_table(&list.kinds);
+    let latency = move |list: Arc<SlowQueryList>| latency_table(&list.kinds);
     view! {
         <Panel
-            title="How quick answers are"
+            title="Query latency"
             note="from a question to the beginning of its answer, since the start"
-            remote=list
+            state=list
             is_empty=|list| list.kinds.is_empty()
-            empty="Times of answers are of the whole server: its default tenant sees them."
+            empty="Query latency is of the whole server: its default tenant sees it."
             rows=4
-            draw=times
+            draw=latency
         />
         <Panel
             title="Slowest queries"
             note=Signal::derive(move || note().unwrap_or_default())
-            remote=list
+            state=list
             is_empty=|list| list.queries.is_empty()
             empty="Nobody asked anything in the last hour."
             rows=4
@@ -66,7 +66,7 @@ pub(super) fn query_panels() -> impl IntoView {
     }
 }
 
-fn times_table(kinds: &[AnswerTimes]) -> impl IntoView + use<> {
+fn latency_table(kinds: &[AnswerTimes]) -> impl IntoView + use<> {
     let row = |of: &AnswerTimes| {
         let is_slow = of.p99_nano.0 >= SLOW_NANOS;
         view! {
@@ -78,7 +78,6 @@ fn times_table(kinds: &[AnswerTimes]) -> impl IntoView + use<> {
                 <td class="num" class:is-warning=is_slow>
                     {format::duration(of.p99_nano)}
                 </td>
-                <td class="num wide">{format::duration(of.max_nano)}</td>
                 <td class="num" class:is-error=of.failed_count != 0>
                     {format::count(of.failed_count)}
                 </td>
@@ -87,15 +86,14 @@ fn times_table(kinds: &[AnswerTimes]) -> impl IntoView + use<> {
     };
     let rows = kinds.iter().map(row).collect_view();
     view! {
-        <table class="table" aria-label="Times of answers">
+        <table class="table" aria-label="Query latency">
             <thead>
                 <tr>
                     <th scope="col">"Kind"</th>
-                    <th scope="col" class="num">"Answers"</th>
+                    <th scope="col" class="num">"Queries"</th>
                     <th scope="col" class="num">"p50"</th>
                     <th scope="col" class="num wide">"p95"</th>
                     <th scope="col" class="num">"p99"</th>
-                    <th scope="col" class="num wide">"Longest"</th>
                     <th scope="col" class="num">"Failed"</th>
                 </tr>
             </thead>
@@ -146,7 +144,7 @@ fn row(query: &SlowQuery, has_askers: bool) -> impl IntoView + use<> {
             <td>{query.kind.clone()}</td>
             <td class="grow mono slow-query" title=query.words.clone()>
                 {outcome}
-                <bdi>{figures::cut(&query.words, WORDS_CHARS_MAX)}</bdi>
+                <bdi>{number_format::truncate(&query.words, WORDS_CHARS_MAX)}</bdi>
             </td>
             <td class="num" class:is-warning=is_slow>
                 {format::duration(query.duration_nano)}

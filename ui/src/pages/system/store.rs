@@ -71,8 +71,8 @@ pub(super) fn storage_facts(status: &ServerStatus) -> impl IntoView + use<> {
 /// A quantity and its limit.
 struct Gauge {
     name: &'static str,
-    used: u64,
-    bound: u64,
+    /// The used part of the limit. `None` for the free part of the disk, whose size is not known.
+    share: Option<f64>,
     words: String,
     is_bad: bool,
 }
@@ -83,8 +83,8 @@ const NEARLY_FULL: f64 = 0.9;
 impl Gauge {
     fn new(name: &'static str, used: u64, bound: u64) -> Self {
         let words = format!("{} of {}", format::rates::bytes(used), format::rates::bytes(bound));
-        let is_bad = used as f64 >= NEARLY_FULL * bound as f64;
-        Self { name, used, bound, words, is_bad }
+        let share = if bound == 0 { 1.0 } else { used as f64 / bound as f64 };
+        Self { name, share: Some(share), words, is_bad: share >= NEARLY_FULL }
     }
 }
 
@@ -96,7 +96,7 @@ fn gauges(status: &ServerStatus) -> impl IntoView + use<> {
         let (left, least) = (format::rates::bytes(free), format::rates::bytes(reserve));
         let words = format!("{left} free, refuses below {least}");
         let is_bad = free < reserve.saturating_mul(2);
-        Gauge { name: "Disk", used: reserve.min(free), bound: free, words, is_bad }
+        Gauge { name: "Disk", share: None, words, is_bad }
     });
     let all = [
         memory.map(|(used, budget)| Gauge {
@@ -109,14 +109,18 @@ fn gauges(status: &ServerStatus) -> impl IntoView + use<> {
         Some(Gauge::new("Write-ahead log", storage.wal_bytes, storage.wal_bytes_max)),
     ];
     let row = |gauge: Gauge| {
-        let share = if gauge.bound == 0 { 1.0 } else { gauge.used as f64 / gauge.bound as f64 };
-        let width = format!("{:.1}%", share.clamp(0.0, 1.0) * 100.0);
-        view! {
-            <div class="gauge">
-                <dt>{gauge.name}</dt>
+        let bar = gauge.share.map(|share| {
+            let width = format!("{:.1}%", share.clamp(0.0, 1.0) * 100.0);
+            view! {
                 <dd class="gauge-bar" aria-hidden="true">
                     <span class:is-bad=gauge.is_bad style=("width", width)></span>
                 </dd>
+            }
+        });
+        view! {
+            <div class="gauge">
+                <dt>{gauge.name}</dt>
+                {bar}
                 <dd class="num" class:is-warning=gauge.is_bad>
                     {gauge.words}
                 </dd>
@@ -145,7 +149,7 @@ pub(super) fn horizon_facts(storage: &StorageStatus) -> impl IntoView + use<> {
     let is_disk = horizon.bound == Some(HorizonBound::Disk);
     view! {
         <p class="panel-say" class:is-warning=is_disk>
-            {horizon_words(&horizon)}
+            {horizon_text(&horizon)}
         </p>
         {facts_table("How far back", facts)}
     }
@@ -161,7 +165,7 @@ fn age(age: DurationNanos) -> String {
 }
 
 /// Returns the sentence about the end of retention.
-pub(super) fn horizon_words(horizon: &RetentionHorizon) -> String {
+pub(super) fn horizon_text(horizon: &RetentionHorizon) -> String {
     if horizon.bytes_per_day.is_none() {
         return "How far back telemetry will reach is not known yet: no file says how fast it grows."
             .to_owned();
@@ -223,7 +227,7 @@ const fn condition(state: TaskCondition) -> (Tone, &'static str) {
 
 #[cfg(test)]
 mod tests {
-    use super::{DurationNanos, HorizonBound, RetentionHorizon, horizon_words};
+    use super::{DurationNanos, HorizonBound, RetentionHorizon, horizon_text};
 
     #[test]
     fn the_bound_that_comes_first_is_named_and_a_full_disk_has_its_cure() {
@@ -233,17 +237,17 @@ mod tests {
             bytes_per_day: Some(1),
             ..RetentionHorizon::default()
         };
-        assert!(horizon_words(&horizon(30, HorizonBound::Age)).ends_with("holds all 30 days."));
-        assert!(horizon_words(&horizon(12, HorizonBound::Size)).contains("reached at 12 d"));
-        let disk = horizon_words(&horizon(5, HorizonBound::Disk));
+        assert!(horizon_text(&horizon(30, HorizonBound::Age)).ends_with("holds all 30 days."));
+        assert!(horizon_text(&horizon(12, HorizonBound::Size)).contains("reached at 12 d"));
+        let disk = horizon_text(&horizon(5, HorizonBound::Disk));
         assert!(disk.contains("room for 5 d") && disk.contains("retention-bytes-max"), "{disk}");
         let none = RetentionHorizon { bytes_per_day: Some(1), ..RetentionHorizon::default() };
-        assert_eq!(horizon_words(&none), "Nothing is deleted by age or size.");
+        assert_eq!(horizon_text(&none), "Nothing is deleted by age or size.");
     }
 
     #[test]
     fn the_reach_of_telemetry_is_not_known_before_its_rate() {
-        let words = horizon_words(&RetentionHorizon {
+        let words = horizon_text(&RetentionHorizon {
             reachable_age_nano: Some(DurationNanos(1)),
             bound: Some(HorizonBound::Age),
             ..RetentionHorizon::default()

@@ -6,8 +6,12 @@
 //! events and statuses, which the skeleton does not have, and evaluates TraceQL queries. Its rows
 //! are joined to these.
 
+use std::collections::HashMap;
+
 use super::{logs_index::LogIndex, model::TraceModel};
 
+/// Sign before the words of a part that has a match of the find text.
+pub(crate) const FOUND: &str = "◆ ";
 /// Minimum number of digits of an id prefix. Fewer match too much.
 const ID_DIGITS_MIN: usize = 4;
 
@@ -71,9 +75,24 @@ impl Matches {
         self.rows.binary_search(&row).is_ok()
     }
 
+    /// Reports whether one of these rows is a match.
+    pub(crate) fn has_any(&self, rows: &[u32]) -> bool {
+        rows.iter().any(|&row| self.contains(row))
+    }
+
     /// Reports whether there are matches, but none of these rows is one.
     pub(crate) fn misses(&self, rows: &[u32]) -> bool {
-        !self.rows.is_empty() && !rows.iter().any(|&row| self.contains(row))
+        !self.rows.is_empty() && !self.has_any(rows)
+    }
+
+    /// Returns the number of matches by the name of their service. Services without one are left
+    /// out.
+    pub(crate) fn by_service<'a>(&self, model: &'a TraceModel) -> HashMap<&'a str, u64> {
+        let mut counts: HashMap<&str, u64> = HashMap::new();
+        for &row in &self.rows {
+            *counts.entry(model.service(row)).or_default() += 1;
+        }
+        counts
     }
 
     /// Returns the number of matches up to and including `row`: "12" in "12 of 212". `None` when
@@ -155,7 +174,21 @@ mod tests {
         assert_eq!((matches.place(10), matches.place(3)), (Some(2), None));
         assert!(matches.contains(9) && !matches.contains(8));
         assert!(matches.misses(&[3, 8]) && !matches.misses(&[3, 9]));
+        assert!(matches.has_any(&[3, 9]) && !matches.has_any(&[3, 8]));
         assert!(!Matches::default().misses(&[3]), "without matches nothing is missed");
+    }
+
+    #[test]
+    fn matches_are_counted_by_service() {
+        let shop = TraceModel::new(samples::shop());
+        let matches = Matches::find(&shop, None, "service-4").joined(&[2], 11);
+        let counts = matches.by_service(&shop);
+        let named = |service: &str| counts.get(service).copied();
+        assert_eq!(
+            (named("service-4"), named("service-2"), named("service-0")),
+            (Some(2), Some(1), None)
+        );
+        assert!(Matches::default().by_service(&shop).is_empty());
     }
 
     #[test]

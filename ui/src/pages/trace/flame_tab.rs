@@ -7,23 +7,24 @@ use leptos::prelude::*;
 use tidings_proto::{DurationNanos, api::SpanFlags};
 
 use super::{
-    find::Matches,
+    find::{FOUND, Matches},
     merged::{self, GroupBy, MergedCalls},
     model::TraceModel,
     page_signals::{IdentityArc, PageSignals},
+    scale::OffsetRange,
     usual::{self, Usual},
 };
 use crate::{
-    addresses::TraceLink,
+    addresses::TraceListLink,
+    charts::icicle::{Frame, Icicle, SiblingOrder, layout_frames},
     colour,
     components::{
         AddressSegments,
         PlainHead::{Buttons, Explained, Number, Words},
         PlainTable, use_choice,
     },
-    drawings::icicle::{Frame, Icicle, SiblingOrder, place},
-    figures, format,
-    keys::use_keys,
+    format, number_format,
+    shortcuts::use_shortcuts,
     url::TimeRange,
 };
 
@@ -44,22 +45,39 @@ fn width_of(calls: &MergedCalls, by: &str) -> u64 {
     }
 }
 
-/// Sign before the name of a frame that has a match of the find text.
-const FOUND: &str = "◆ ";
+/// Returns the time of the calls of a place within their callers. A call that nobody waited for may
+/// take longer than its caller, of which it would otherwise take the room of awaited calls.
+fn time_in_caller(model: &TraceModel, calls: &MergedCalls) -> u64 {
+    let of_row = |row: &u32| match model.parent(*row) {
+        Some(parent) if model.has_flag(*row, SpanFlags::ASYNCHRONOUS) => {
+            let (own, outer) = (model.stretch(*row), model.stretch(parent));
+            OffsetRange::new(own.from.max(outer.from), own.to.min(outer.to)).nanos()
+        }
+        _ => model.duration(*row),
+    };
+    calls.rows.iter().map(of_row).fold(0, u64::saturating_add)
+}
 
+/// Reports whether the calls of a place began after their callers had ended.
+fn is_after_caller(model: &TraceModel, calls: &MergedCalls) -> bool {
+    calls.duration_nano > 0 && time_in_caller(model, calls) == 0
+}
+
+/// Returns the frames of these places.
 fn frames(model: &TraceModel, places: &[MergedCalls], matches: &Matches, by: &str) -> Vec<Frame> {
     let frame = |calls: &MergedCalls| {
         let service = name_at(model.services(), calls.service);
         let operation = format::operation(name_at(model.operations(), calls.operation));
         let value = width_of(calls, by);
+        let width = if by == "time" { time_in_caller(model, calls) } else { value };
         let times = if calls.count() > 1 {
             format!("×{} ", format::count(calls.count()))
         } else {
             String::new()
         };
         let time = format::duration(DurationNanos(value));
-        let is_found = !matches.rows().is_empty() && !matches.misses(&calls.rows);
-        let (sign, found) = if is_found { (FOUND, ", found") } else { ("", "") };
+        let (sign, found) =
+            if matches.has_any(&calls.rows) { (FOUND, ", found") } else { ("", "") };
         let failed = if calls.errors > 0 {
             format!(", {} failed", format::count(u64::from(calls.errors)))
         } else {
@@ -67,14 +85,15 @@ fn frames(model: &TraceModel, places: &[MergedCalls], matches: &Matches, by: &st
         };
         Frame {
             parent: calls.parent,
-            value: value as f64,
+            value: width as f64,
             service: service.to_owned(),
-            name: format!("{sign}{}", figures::cut(operation, 80)),
+            service_words: Some(number_format::truncate(format::service(service), 40)),
+            name: format!("{sign}{}", number_format::truncate(operation, 80)),
             number: format!("{times}{time}"),
             title: format!(
                 "{} {}: {times}{time}, own time {}{failed}{found}",
-                figures::cut(format::service(service), 60),
-                figures::cut(operation, 120),
+                number_format::truncate(format::service(service), 60),
+                number_format::truncate(operation, 120),
                 format::duration(DurationNanos(calls.self_nano)),
             ),
             difference: None,
@@ -89,6 +108,34 @@ fn frames(model: &TraceModel, places: &[MergedCalls], matches: &Matches, by: &st
 fn marked_frames(page: PageSignals, places: &[MergedCalls], by: &str) -> Arc<Vec<Frame>> {
     page.matches
         .with(|matches| page.model.with(|model| Arc::new(frames(model, places, matches, by))))
+}
+
+/// Returns the words for the places that are not drawn.
+fn left_out_text(
+    model: &TraceModel,
+    places: &[MergedCalls],
+    left_out: &[u32],
+    by: &str,
+) -> Option<String> {
+    let (later, narrow): (Vec<&MergedCalls>, Vec<&MergedCalls>) = left_out
+        .iter()
+        .filter_map(|at| places.get(*at as usize))
+        .partition(|calls| by == "time" && is_after_caller(model, calls));
+    let calls: u64 = later.iter().map(|calls| calls.count()).sum();
+    let later = (calls > 0).then(|| {
+        let (its, is, it) = if calls == 1 { ("its", "is", "it") } else { ("their", "are", "them") };
+        format!(
+            "{} that began after {its} caller ended {is} not drawn; the Table tab has {it}.",
+            format::counted(calls, "call")
+        )
+    });
+    let count = narrow.len() as u64;
+    let narrow = (count > 0).then(|| {
+        let is = if count == 1 { "is" } else { "are" };
+        format!("{} {is} too narrow to draw.", format::counted(count, "place"))
+    });
+    let sentences: Vec<String> = later.into_iter().chain(narrow).collect();
+    (!sentences.is_empty()).then(|| sentences.join(" "))
 }
 
 pub(super) fn name_at(names: &[String], index: u32) -> &str {
@@ -110,17 +157,15 @@ pub(crate) fn flame_tab(page: PageSignals) -> impl IntoView {
         let next = selected.get_untracked().filter(|at| focus.get_untracked() != Some(*at));
         focus.set(next);
     };
-    use_keys().bind("z", "Only the chosen frame, or all again", "Flame graph", only);
+    use_shortcuts().bind("z", "Only the chosen frame, or all again", "Flame graph", only);
     let picture = move || {
-        let frames = marked_frames(page, &places.get(), width.get());
+        let (places, by) = (places.get(), width.get());
+        let frames = marked_frames(page, &places, by);
         let is_given = order.get() == "happened";
         let order = if is_given { SiblingOrder::Given } else { SiblingOrder::WidestFirst };
-        let placement = place(&frames, focus.get(), order);
-        let left_out = placement.left_out as u64;
-        let note = (left_out > 0).then(|| {
-            let is = if left_out == 1 { "is" } else { "are" };
-            format!("{} {is} too narrow to draw.", format::counted(left_out, "place"))
-        });
+        let placement = layout_frames(&frames, focus.get(), order);
+        let left_out = &placement.left_out;
+        let note = page.model.with(|model| left_out_text(model, &places, left_out, by));
         view! {
             <Icicle
                 id="flame"
@@ -188,8 +233,8 @@ fn own_time(page: PageSignals, usual: Memo<IdentityArc<Usual>>) -> impl IntoView
         Words("Operation"),
         Number("Calls"),
         Number("Own time"),
-        Number("Share"),
-        Buttons("Share as a bar"),
+        Number("Of own time"),
+        Buttons("Own time as a bar"),
         Number("Longest"),
         Explained("Usual p95", "The p95 of the operation in the day before"),
         Number("Against usual"),
@@ -223,7 +268,7 @@ fn own_row(
     let p95 = usual.get(&service, &operation).map(|stats| stats.p95_nano);
     let times = usual::times(time, p95);
     let worse = times.is_some_and(|times| times >= usual::SLOWER_FROM);
-    let width = format!("{:.1}%", figures::ratio(group.self_nano, most) * 100.0);
+    let width = format!("{:.1}%", number_format::ratio(group.self_nano, most) * 100.0);
     let failed = group.errors > 0;
     let go = move |_| longest.into_iter().for_each(|row| page.go_to(row));
     let name = format::operation(&operation).to_owned();
@@ -233,13 +278,13 @@ fn own_row(
                 <button class="link own-name" type="button" title="Its longest call in the waterfall" on:click=go>
                     <span class="dot" style=("--hue", colour::hue_value(&service))></span>
                     <span class="mute">{format::service(&service).to_owned()}</span>
-                    <span>{figures::cut(&name, 80)}</span>
+                    <span>{number_format::truncate(&name, 80)}</span>
                     {failed.then(|| view! { <span class="is-worse">"●"</span> })}
                 </button>
             </td>
             <td class="num">{format::count(group.count())}</td>
             <td class="num">{format::duration(DurationNanos(group.self_nano))}</td>
-            <td class="num">{figures::share(figures::ratio(group.self_nano, total))}</td>
+            <td class="num">{number_format::share(number_format::ratio(group.self_nano, total))}</td>
             <td class="own-bar"><span class="own-fill" style=("width", width)></span></td>
             <td class="num">{format::duration(time)}</td>
             <td class="num was">{usual.cell(p95)}</td>
@@ -288,12 +333,12 @@ fn side(
             .map(|above| {
                 let above = &places[above as usize];
                 let name = format::operation(name_at(model.operations(), above.operation));
-                format!("{} {}", name_at(model.services(), above.service), figures::cut(name, 60))
+                format!("{} {}", name_at(model.services(), above.service), number_format::truncate(name, 60))
             })
             .collect();
         path.reverse();
         let path = path.into_iter().map(|words| view! { <li>{words}</li> }).collect_view();
-        let others = TraceLink::within(TimeRange::default())
+        let others = TraceListLink::within(TimeRange::default())
             .of_service(&service)
             .of_operation(&operation)
             .address();
@@ -304,7 +349,7 @@ fn side(
             view! { <span class="badge badge-error">{words}</span> }
         });
         view! {
-            <h2 class="side-title">{figures::cut(format::operation(&operation), 120)} " " {errors}</h2>
+            <h2 class="side-title">{number_format::truncate(format::operation(&operation), 120)} " " {errors}</h2>
             <p class="mute">{service} ", " {format::counted(calls.count(), "call")}</p>
             <div class="side-facts">
                 {fact("time", nanos(calls.duration_nano))}
@@ -331,7 +376,7 @@ fn side(
 
 fn call_line(page: PageSignals, model: &TraceModel, row: u32, most: u64) -> impl IntoView + use<> {
     let time = model.duration(row);
-    let width = format!("{:.1}%", figures::ratio(time, most) * 100.0);
+    let width = format!("{:.1}%", number_format::ratio(time, most) * 100.0);
     let hue = colour::hue_value(model.service(row));
     let failed = model.has_flag(row, SpanFlags::ERROR);
     view! {
@@ -344,5 +389,53 @@ fn call_line(page: PageSignals, model: &TraceModel, row: u32, most: u64) -> impl
                 </span>
             </button>
         </li>
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tidings_proto::api::SpanFlags;
+
+    use super::{
+        super::samples, Frame, SiblingOrder, frames, layout_frames, left_out_text, merged,
+    };
+    use crate::pages::trace::{find::Matches, model::TraceModel};
+
+    #[test]
+    fn calls_take_the_room_of_their_time_within_the_caller() {
+        let mut skeleton = samples::skeleton(&[
+            (0, 0, 0, 0, 1_000),
+            (1, 0, 1, 100, 600),
+            (1, 1, 2, 1_000, 9_000),
+            (1, 1, 2, 1_100, 9_000),
+            (2, 1, 3, 2_000, 500),
+            (1, 0, 4, 700, 5_000),
+        ]);
+        for row in [2, 3, 5] {
+            skeleton.spans.flags[row] = SpanFlags::ASYNCHRONOUS;
+        }
+        let model = TraceModel::new(skeleton);
+        let places = merged::by_place(&model);
+        let matches = Matches::find(&model, None, "");
+        let drawn = |by: &str| {
+            let frames = frames(&model, &places, &matches, by);
+            let layout = layout_frames(&frames, None, SiblingOrder::Given);
+            let words = left_out_text(&model, &places, &layout.left_out, by);
+            let drawn = layout.placed.iter().map(|at| (at.frame, (at.width * 10.0).round()));
+            (drawn.collect::<Vec<_>>(), words)
+        };
+        let of_service = |frame: &Frame| frame.service_words.as_ref() == Some(&frame.service);
+        assert!(frames(&model, &places, &matches, "time").iter().all(of_service));
+        let (placed, words) = drawn("time");
+        assert_eq!(placed, [(0, 10.0), (1, 6.0), (4, 3.0)]);
+        assert_eq!(
+            words.as_deref(),
+            Some(
+                "2 calls that began after their caller ended are not drawn; \
+                 the Table tab has them."
+            )
+        );
+        let (_, words) = drawn("critical");
+        assert_eq!(words.as_deref(), Some("3 places are too narrow to draw."), "none is critical");
     }
 }

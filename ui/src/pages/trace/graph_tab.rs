@@ -1,4 +1,5 @@
-//! The graph of this trace: its services, their calls, and the critical path.
+//! The graph of this trace: its services, their calls, the critical path, and the matches of the
+//! find text.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -11,16 +12,20 @@ use tidings_proto::{
     api::{EdgeKind, Exemplar, GraphEdge, GraphNode, NodeKind, ServiceGraph, ServiceTime},
 };
 
-use super::{model::TraceModel, page_signals::PageSignals};
+use super::{
+    find::{FOUND, Matches},
+    model::TraceModel,
+    page_signals::{IdentityArc, PageSignals},
+};
 use crate::{
     api::analysis,
-    components::{ErrorState, LoadingRows},
-    drawings::network::{
-        Network, NetworkEdge, NetworkGraph, NetworkNode, NodeSign, Pick, Viewport,
+    charts::network::{
+        GraphSelection, Network, NetworkEdge, NetworkGraph, NetworkNode, NodeIcon, Viewport,
     },
-    figures, format,
+    components::{ErrorState, LoadingRows},
+    format, number_format,
     pages::map::map_graph::NodeName,
-    remote::Remote,
+    request_state::RequestState,
     url::UrlQuery,
 };
 
@@ -37,13 +42,13 @@ fn critical_pairs(model: &TraceModel) -> HashSet<(String, String)> {
         .collect()
 }
 
-fn sign_of(kind: NodeKind) -> NodeSign {
+fn sign_of(kind: NodeKind) -> NodeIcon {
     match kind {
-        NodeKind::Service => NodeSign::Service,
-        NodeKind::Database => NodeSign::Database,
-        NodeKind::Messaging => NodeSign::Queue,
-        NodeKind::External | NodeKind::Unknown => NodeSign::Outside,
-        NodeKind::User => NodeSign::User,
+        NodeKind::Service => NodeIcon::Service,
+        NodeKind::Database => NodeIcon::Database,
+        NodeKind::Messaging => NodeIcon::Queue,
+        NodeKind::External | NodeKind::Unknown => NodeIcon::Outside,
+        NodeKind::User => NodeIcon::User,
     }
 }
 
@@ -65,23 +70,29 @@ fn is_critical(
         .is_some_and(|row| model.critical_reach(row).is_some())
 }
 
-/// Makes the card of a node. The user has no spans and therefore no numbers.
+/// Returns a graph without users and without their calls: one trace has no numbers of them. Edges
+/// have the new indexes of their nodes.
+fn without_users(graph: &ServiceGraph) -> ServiceGraph {
+    let mut numbers = 0..;
+    let indexes: Vec<Option<u32>> = graph
+        .nodes
+        .iter()
+        .map(|node| if node.kind == NodeKind::User { None } else { numbers.next() })
+        .collect();
+    let index = |at: u32| indexes.get(at as usize).copied().flatten();
+    let edge = |edge: &GraphEdge| {
+        let (from, to) = (index(edge.from)?, index(edge.to)?);
+        Some(GraphEdge { from, to, ..edge.clone() })
+    };
+    let mut graph = graph.clone();
+    graph.edges = graph.edges.iter().filter_map(edge).collect();
+    graph.nodes.retain(|node| node.kind != NodeKind::User);
+    graph
+}
+
+/// Makes the card of a node.
 fn card(node: &GraphNode, times: &HashMap<&str, &ServiceTime>, most: u64) -> NetworkNode {
-    let name = NodeName::from_node(node).words();
-    if node.kind == NodeKind::User {
-        return NetworkNode {
-            sign: sign_of(node.kind),
-            title: name.clone(),
-            name,
-            left: String::new(),
-            right: String::new(),
-            alarm: None,
-            bar: 0.0,
-            bar_is_failures: false,
-            is_culprit: false,
-            is_lit: false,
-        };
-    }
+    let name = NodeName::from_node(node).label();
     let time = times.get(node.name.as_str()).filter(|_| node.kind == NodeKind::Service);
     let spans = time.map_or(node.span_count, |time| time.span_count);
     let errors = time.map_or(node.error_count, |time| time.error_count);
@@ -107,13 +118,13 @@ fn card(node: &GraphNode, times: &HashMap<&str, &ServiceTime>, most: u64) -> Net
         sign: sign_of(node.kind),
         right,
         alarm: (errors > 0).then(|| format!("{} of {}", format::count(errors), format::count(all))),
-        bar: time.map_or(0.0, |time| figures::ratio(time.self_nano.0, most)),
+        bar: time.map_or(0.0, |time| number_format::ratio(time.self_nano.0, most)),
         bar_is_failures: false,
         is_culprit: false,
         title: format!("{name}: {left}, {words}, {} failed", format::count(errors)),
         left,
         name,
-        is_lit: false,
+        is_highlighted: false,
     }
 }
 
@@ -123,7 +134,43 @@ fn waiting_words(time: &ServiceTime) -> Option<String> {
     (waited.0 > 0).then(|| format!("{} of it waiting for peers", format::duration(waited)))
 }
 
-fn picture(model: &TraceModel, graph: &ServiceGraph) -> NetworkGraph {
+/// Returns the words for the matches of the find text at each node: their number at a service,
+/// `found` at a node without spans. Of the calls to such a node only the slowest and the last that
+/// failed are known, so a match in another one is not.
+fn found_at_nodes(
+    model: &TraceModel,
+    graph: &ServiceGraph,
+    matches: &Matches,
+) -> Vec<Option<String>> {
+    let by_service = matches.by_service(model);
+    let is_match = |call: &Exemplar| matches.has_any(model.rows_with(call.span_id));
+    let is_called = |at: u32| {
+        let calls = graph.edges.iter().filter(|edge| edge.to == at);
+        calls.flat_map(|edge| edge.slowest.iter().chain(&edge.failed)).any(is_match)
+    };
+    let words = |(at, node): (u32, &GraphNode)| {
+        if node.kind == NodeKind::Service {
+            let count = by_service.get(node.name.as_str())?;
+            return Some(format!("{} found", format::count(*count)));
+        }
+        is_called(at).then(|| "found".to_owned())
+    };
+    (0_u32..).zip(&graph.nodes).map(words).collect()
+}
+
+/// Marks a card with the words for its matches, which replace its number on the left.
+fn as_found(card: NetworkNode, words: &str) -> NetworkNode {
+    NetworkNode {
+        left: format!("{FOUND}{words}"),
+        title: format!("{}, {words}", card.title),
+        is_highlighted: true,
+        ..card
+    }
+}
+
+/// Draws the graph. Cards with matches are highlighted. Curves are not, because the colour of
+/// highlighted ones is that of the critical path.
+fn picture(model: &TraceModel, graph: &ServiceGraph, matches: &Matches) -> NetworkGraph {
     let times: HashMap<&str, &ServiceTime> =
         model.summary.services.iter().map(|service| (service.service.as_str(), service)).collect();
     let most = model.summary.services.iter().map(|one| one.self_nano.0).max().unwrap_or(1);
@@ -151,20 +198,33 @@ fn picture(model: &TraceModel, graph: &ServiceGraph) -> NetworkGraph {
             has_failed: edge.error_count > 0,
             is_message: edge.kind == EdgeKind::Message,
             is_critical: is_critical(model, &pairs, graph, edge),
-            weight: figures::ratio(edge.duration.sum_nano.0, longest).sqrt(),
-            is_lit: false,
+            weight: number_format::ratio(edge.duration.sum_nano.0, longest).sqrt(),
+            is_highlighted: false,
         }
     };
-    NetworkGraph::new(
-        graph.nodes.iter().map(|node| card(node, &times, most)).collect(),
-        graph.edges.iter().map(curve).collect(),
-    )
+    let cards = graph.nodes.iter().zip(found_at_nodes(model, graph, matches));
+    let cards = cards.map(|(node, found)| {
+        let card = card(node, &times, most);
+        match found {
+            Some(words) => as_found(card, &words),
+            None => card,
+        }
+    });
+    NetworkGraph::new(cards.collect(), graph.edges.iter().map(curve).collect())
+}
+
+fn marked_picture(page: PageSignals, graph: &ServiceGraph) -> Arc<NetworkGraph> {
+    page.matches.with(|matches| page.model.with(|model| Arc::new(picture(model, graph, matches))))
 }
 
 /// The tab.
 pub(crate) fn graph_tab(page: PageSignals) -> impl IntoView {
-    let found = Remote::<ServiceGraph>::new(move || Some(analysis::graph_of_trace(page.id)));
-    let picked = RwSignal::new(None::<Pick>);
+    let found = RequestState::<ServiceGraph>::new(move || Some(analysis::graph_of_trace(page.id)));
+    let graph = Memo::new(move |_| {
+        let answer = found.value()?;
+        Some(IdentityArc::new(without_users(&answer)))
+    });
+    let picked = RwSignal::new(None::<GraphSelection>);
     let view = RwSignal::new(None::<Viewport>);
     let on_pick = Callback::new(move |pick| picked.set(pick));
     let drawn = move || {
@@ -172,17 +232,17 @@ pub(crate) fn graph_tab(page: PageSignals) -> impl IntoView {
             let retry = Callback::new(move |()| found.refresh());
             return view! { <ErrorState name="The graph" error on_retry=retry /> }.into_any();
         }
-        let Some(answer) = found.value() else {
+        let Some(answer) = graph.get() else {
             return view! { <LoadingRows count=10 /> }.into_any();
         };
-        let graph = page.model.with(|model| Arc::new(picture(model, &answer)));
+        let graph = marked_picture(page, &answer);
         view! { <Network graph picked on_pick view label="Graph of the trace" /> }.into_any()
     };
     let aside = move || {
-        let graph = found.value()?;
+        let graph = graph.get()?;
         Some(match picked.get()? {
-            Pick::Node(at) => node_facts(page, &graph, at)?.into_any(),
-            Pick::Edge(at) => edge_facts(page, &graph, at)?.into_any(),
+            GraphSelection::Node(at) => node_facts(page, &graph, at)?.into_any(),
+            GraphSelection::Edge(at) => edge_facts(page, &graph, at)?.into_any(),
         })
     };
     let has_side = Memo::new(move |_| picked.get().is_some());
@@ -238,7 +298,6 @@ fn node_facts(page: PageSignals, graph: &ServiceGraph, at: u32) -> Option<impl I
             {fact("on critical path", format::duration(time.critical_nano))}
         }
         .into_any(),
-        None if node.kind == NodeKind::User => ().into_any(),
         None => view! {
             {fact("calls", format::count(node.call_count))}
             {fact("failed", format::count(node.error_count))}
@@ -261,7 +320,7 @@ fn node_facts(page: PageSignals, graph: &ServiceGraph, at: u32) -> Option<impl I
         view! { <button class="button" type="button" on:click=find>"Show its spans"</button> }
     });
     Some(view! {
-        <h2 class="side-title">{name.words()}</h2>
+        <h2 class="side-title">{name.label()}</h2>
         <p class="mute">{node.system.clone()}</p>
         <div class="side-facts">{facts}</div>
         <div class="map-links">{spans} <a class="button" href=href>"On the map"</a></div>
@@ -289,7 +348,7 @@ fn edge_facts(page: PageSignals, graph: &ServiceGraph, at: u32) -> Option<impl I
     query.push("caller", caller.write());
     query.push("callee", called.write());
     Some(view! {
-        <h2 class="side-title">{caller.words()} " → " {called.words()}</h2>
+        <h2 class="side-title">{caller.label()} " → " {called.label()}</h2>
         <div class="side-facts">
             {fact("calls", format::count(edge.call_count))}
             {fact("failed", format::count(edge.error_count))}
@@ -311,8 +370,114 @@ fn row_of(model: &TraceModel, span: SpanId) -> Option<u32> {
 
 #[cfg(test)]
 mod tests {
-    use super::{super::samples, critical_pairs};
-    use crate::pages::trace::model::TraceModel;
+    use tidings_proto::{
+        TraceId, UnixNanos,
+        api::{LatencyStats, Searched, TimeWindow},
+    };
+
+    use super::{
+        super::samples, DurationNanos, EdgeKind, Exemplar, GraphEdge, GraphNode, NodeKind,
+        ServiceGraph, critical_pairs, picture, without_users,
+    };
+    use crate::pages::trace::{find::Matches, model::TraceModel};
+
+    fn node(kind: NodeKind, name: &str) -> GraphNode {
+        GraphNode {
+            name: name.to_owned(),
+            kind,
+            system: None,
+            call_count: 1,
+            error_count: 0,
+            rate_per_second: 1.0,
+            error_share: 0.0,
+            entry_count: 0,
+            span_count: 2,
+            duration: LatencyStats::default(),
+            before: None,
+            slower_factor: None,
+            fails_more: false,
+            folded_count: None,
+            largest: Vec::new(),
+        }
+    }
+
+    /// One call, whose span has this row.
+    fn edge(from: u32, to: u32, row: u64) -> GraphEdge {
+        let slowest = Exemplar {
+            trace_id: TraceId::from_bytes([7; 16]).unwrap(),
+            span_id: samples::id(row),
+            start_unix_nano: samples::START,
+            duration_nano: DurationNanos(1),
+        };
+        GraphEdge {
+            from,
+            to,
+            kind: EdgeKind::Call,
+            call_count: 1,
+            caller_only_count: 0,
+            error_count: 0,
+            error_share: 0.0,
+            rate_per_second: 1.0,
+            duration: LatencyStats::default(),
+            caller_duration: None,
+            before: None,
+            slower_factor: None,
+            fails_more: false,
+            slowest: Some(slowest),
+            failed: None,
+        }
+    }
+
+    /// Two services of the shop, each with a peer that sends no spans.
+    fn graph() -> ServiceGraph {
+        let edges = vec![edge(0, 1, 9), edge(1, 2, 10), edge(0, 3, 0)];
+        ServiceGraph {
+            window: TimeWindow {
+                start_unix_nano: samples::START,
+                end_unix_nano: UnixNanos(samples::START.0 + 1_000_000),
+                step_nano: DurationNanos(1_000_000),
+            },
+            known_since_unix_nano: None,
+            nodes: vec![
+                node(NodeKind::Service, "service-0"),
+                node(NodeKind::Service, "service-4"),
+                node(NodeKind::External, "bank"),
+                node(NodeKind::External, "mail"),
+            ],
+            service_count: 2,
+            endpoint_count: 2,
+            edge_count: edges.len() as u64,
+            edges,
+            searched: Searched::default(),
+        }
+    }
+
+    #[test]
+    fn nodes_with_matches_are_highlighted_and_say_how_many() {
+        let shop = TraceModel::new(samples::shop());
+        let lit = |text: &str| {
+            let matches = Matches::find(&shop, None, text);
+            let nodes = picture(&shop, &graph(), &matches).nodes.into_iter();
+            let lit = nodes.filter(|node| node.is_highlighted).map(|node| [node.name, node.left]);
+            lit.collect::<Vec<_>>()
+        };
+        assert_eq!(lit("service-4"), [["service-4", "◆ 2 found"], ["bank", "◆ found"]]);
+        assert_eq!(lit("operation-0"), [["service-0", "◆ 1 found"], ["mail", "◆ found"]]);
+        assert_eq!(lit("no such thing").len(), 0);
+        assert_eq!(lit("").len(), 0);
+    }
+
+    #[test]
+    fn users_are_not_drawn_and_edges_have_the_indexes_of_what_is() {
+        let mut graph = graph();
+        graph.nodes.insert(1, node(NodeKind::User, "user"));
+        graph.edges = vec![edge(1, 0, 0), edge(0, 2, 9), edge(2, 3, 10), edge(0, 9, 0)];
+        let drawn = without_users(&graph);
+        let names: Vec<&str> = drawn.nodes.iter().map(|node| node.name.as_str()).collect();
+        assert_eq!(names, ["service-0", "service-4", "bank", "mail"]);
+        let pairs: Vec<(u32, u32)> = drawn.edges.iter().map(|edge| (edge.from, edge.to)).collect();
+        assert_eq!(pairs, [(0, 1), (1, 2)], "an edge needs both of its nodes");
+    }
 
     #[test]
     fn a_call_into_another_service_on_the_critical_path_is_marked() {

@@ -17,8 +17,8 @@ use super::{
 use crate::{
     api, browser, colour,
     components::{CopyButton, SHARE_PER_LETTER, StateBadge, WatchedRequest, use_toasts},
-    format,
-    remote::Remote,
+    format, number_format,
+    request_state::RequestState,
 };
 
 /// Shares of the strip that are narrower than this are merged with others of their kind.
@@ -32,7 +32,7 @@ pub(crate) fn header(page: PageSignals) -> impl IntoView {
     let summary = Memo::new(move |_| page.model.with(|model| model.summary.clone()));
     // There is room for one button on a phone.
     let has_actions = RwSignal::new(false);
-    let pins = Remote::<PinList>::new(|| Some(api::pins()));
+    let pins = RequestState::<PinList>::new(|| Some(api::pins()));
     let unknown_pin = WatchedRequest::new("The pin of this trace is not known", pins);
     view! {
         <div class="trace-title">
@@ -202,42 +202,37 @@ fn Facts(page: PageSignals, summary: Memo<TraceSummary>) -> impl IntoView {
 
 /// The services' shares of the critical path, where optimisation of the trace starts.
 fn strip(services: &[ServiceTime]) -> Option<impl IntoView + use<>> {
-    let total: u64 = services.iter().map(|service| service.critical_nano.0).sum();
-    if total == 0 {
-        return None;
-    }
-    let share = |nanos: u64| nanos as f64 / total as f64;
     let (wide, narrow): (Vec<_>, Vec<_>) = services
         .iter()
-        .filter(|service| service.critical_nano.0 > 0)
-        .partition(|service| share(service.critical_nano.0) >= SHARE_MIN);
+        .filter(|service| service.critical_share > 0.0)
+        .partition(|service| service.critical_share >= SHARE_MIN);
+    if wide.is_empty() && narrow.is_empty() {
+        return None;
+    }
     let part = |service: &ServiceTime| {
-        let nanos = service.critical_nano.0;
-        let words = format!("{} {}", service.service, format::share(nanos, total));
-        let fits = words.chars().count() as f64 * SHARE_PER_LETTER < share(nanos);
-        let title = format!("{words} · {}", format::duration(DurationNanos(nanos)));
+        let share = service.critical_share;
+        let words = share_words(service);
+        let fits = words.chars().count() as f64 * SHARE_PER_LETTER < share;
+        let title = format!("{words} · {}", format::duration(service.critical_nano));
         view! {
             <span
                 class="strip-part"
                 style=("--hue", colour::hue_value(&service.service))
-                style=("flex-grow", format!("{:.4}", share(nanos)))
+                style=("flex-grow", format!("{share:.4}"))
                 title=title
             >
                 {fits.then(|| view! { <bdi>{words}</bdi> })}
             </span>
         }
     };
-    let rest: u64 = narrow.iter().map(|service| service.critical_nano.0).sum();
-    let rest = (rest > 0).then(|| {
-        let title = format!(
-            "{} {}",
-            format::counted(narrow.len() as u64, "other"),
-            format::share(rest, total)
-        );
+    let rest: f64 = narrow.iter().map(|service| service.critical_share).sum();
+    let rest = (!narrow.is_empty()).then(|| {
+        let others = format::counted(narrow.len() as u64, "other");
+        let title = format!("{others} {}", number_format::share(rest));
         view! {
             <span
                 class="strip-part strip-rest"
-                style=("flex-grow", format!("{:.4}", share(rest).max(SHARE_MIN)))
+                style=("flex-grow", format!("{:.4}", rest.max(SHARE_MIN)))
                 title=title
             ></span>
         }
@@ -247,7 +242,7 @@ fn strip(services: &[ServiceTime]) -> Option<impl IntoView + use<>> {
             <span class="mute" title="Each service's share of the critical path">
                 "Where the time went"
             </span>
-            <div class="strip" role="img" aria-label=spoken(services, total)>
+            <div class="strip" role="img" aria-label=spoken(services)>
                 {wide.into_iter().map(part).collect_view()}
                 {rest}
             </div>
@@ -255,11 +250,12 @@ fn strip(services: &[ServiceTime]) -> Option<impl IntoView + use<>> {
     })
 }
 
-fn spoken(services: &[ServiceTime], total: u64) -> String {
-    let part = |service: &ServiceTime| {
-        format!("{} {}", service.service, format::share(service.critical_nano.0, total))
-    };
-    services.iter().take(8).map(part).collect::<Vec<_>>().join(", ")
+fn spoken(services: &[ServiceTime]) -> String {
+    services.iter().take(8).map(share_words).collect::<Vec<_>>().join(", ")
+}
+
+fn share_words(service: &ServiceTime) -> String {
+    format!("{} {}", service.service, number_format::share(service.critical_share))
 }
 
 /// The menu that saves the trace as a file or copies it as text.

@@ -1,5 +1,6 @@
-//! Every log record of the trace in order of time, each with a link to its span. The height of a
-//! record depends on its text, so records are drawn from the first one down to the scroll position.
+//! Every log record of the trace in order of time, each with a link to its span. Records of spans
+//! that match the find text are marked, those of other spans are pale. The height of a record
+//! depends on its text, so records are drawn from the first one down to the scroll position.
 
 use leptos::{html, prelude::*};
 use tidings_proto::api::{CorrelatedBy, LogCorrelation, LogView, TotalRelation};
@@ -139,8 +140,15 @@ fn line(
             view! { <span class="faint trace-log-span">{without_span(record)}</span> }.into_any()
         }
     };
+    // A record without a span is no match, and not pale either: its text may have the words.
+    let is_found = row.map(|row| page.finds(row));
+    let is_missed = row.map(|row| page.misses(vec![row]));
     view! {
-        <li class=format!("trace-log {severity}")>
+        <li
+            class=format!("trace-log {severity}")
+            class:is-found=move || is_found.as_ref().is_some_and(|is_found| is_found())
+            class:is-missed=move || is_missed.as_ref().is_some_and(|is_missed| is_missed())
+        >
             <span class="faint number">{format::offset(offset)}</span>
             <span class="trace-severity">
                 {severity_word(&record.severity, &record.severity_text)}

@@ -5,7 +5,10 @@
 
 use std::collections::HashMap;
 
-use tidings_proto::{DurationNanos, api::SpanFlags};
+use tidings_proto::{
+    DurationNanos,
+    api::{SpanFlags, SpanKindName},
+};
 
 use super::model::TraceModel;
 
@@ -45,6 +48,13 @@ impl MergedCalls {
     /// Returns the longest call.
     pub(crate) fn longest(&self, model: &TraceModel) -> Option<u32> {
         self.rows.iter().copied().max_by_key(|row| (model.duration(*row), std::cmp::Reverse(*row)))
+    }
+
+    /// Returns the kind that all calls have, or `None` when they differ.
+    pub(crate) fn kind(&self, model: &TraceModel) -> Option<SpanKindName> {
+        let mut kinds = self.rows.iter().map(|row| model.kind(*row));
+        let first = kinds.next()?;
+        kinds.all(|kind| kind == first).then_some(first)
     }
 
     /// Returns the p50 and the p95 of the calls' durations, and the longest.
@@ -150,9 +160,12 @@ pub(crate) fn by_name(
 
 #[cfg(test)]
 mod tests {
-    use tidings_proto::DurationNanos;
+    use tidings_proto::{DurationNanos, api::SpanKindName};
 
-    use super::{super::samples, GroupBy, by_name, by_place, depth_first};
+    use super::{
+        super::{model::TraceModel, samples},
+        GroupBy, by_name, by_place, depth_first,
+    };
 
     #[test]
     fn calls_of_one_operation_at_one_place_are_one() {
@@ -188,5 +201,24 @@ mod tests {
         assert_eq!(groups.iter().map(super::MergedCalls::count).collect::<Vec<_>>(), [1, 2, 1]);
         let services = by_name(&model, GroupBy::Service, |row| row > 0);
         assert_eq!(services.iter().map(super::MergedCalls::count).collect::<Vec<_>>(), [2, 1]);
+    }
+
+    #[test]
+    fn calls_have_a_kind_if_all_have_the_same() {
+        let mut skeleton = samples::skeleton(&[
+            (0, 0, 0, 0, 100),
+            (1, 1, 1, 0, 10),
+            (1, 1, 1, 20, 10),
+            (1, 1, 2, 40, 10),
+        ]);
+        skeleton.spans.kind = vec![2, 3, 3, 200];
+        let model = TraceModel::new(skeleton);
+        let kinds = |by| -> Vec<Option<SpanKindName>> {
+            by_name(&model, by, |_| true).iter().map(|group| group.kind(&model)).collect()
+        };
+        let (server, client) = (Some(SpanKindName::Server), Some(SpanKindName::Client));
+        let unknown = Some(SpanKindName::Unspecified);
+        assert_eq!(kinds(GroupBy::Operation), [server, client, unknown]);
+        assert_eq!(kinds(GroupBy::Service), [server, None]);
     }
 }

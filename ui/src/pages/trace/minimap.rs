@@ -4,7 +4,7 @@ use leptos::{html, prelude::*, wasm_bindgen::JsCast};
 use web_sys::CanvasRenderingContext2d;
 
 use super::{bins::Bins, page_signals::PageSignals, time_axis::brush};
-use crate::{browser::size_of, colour, theme::use_theme};
+use crate::{browser::element_size, colour, theme::use_theme};
 
 const HEIGHT_PX: f64 = 44.0;
 /// Height below that is reserved for the critical path.
@@ -15,7 +15,7 @@ const LINE_PX: f64 = 2.0;
 pub(crate) fn minimap(page: PageSignals) -> impl IntoView {
     let area = NodeRef::<html::Div>::new();
     let canvas = NodeRef::<html::Canvas>::new();
-    let size = size_of(area);
+    let size = element_size(area);
     let theme = use_theme();
     let columns = Memo::new(move |_| {
         let scale = window().device_pixel_ratio().clamp(1.0, 3.0);
@@ -91,7 +91,7 @@ fn draw(
     let across = |columns: &std::ops::Range<usize>| (columns.start as f64, columns.len() as f64);
     page.model.with_untracked(|model| {
         let colours: Vec<String> =
-            model.services().iter().map(|service| colour::css(service, dark)).collect();
+            model.services().iter().map(|service| colour::css_colour(service, dark)).collect();
         let mut last = None;
         for stroke in &bins.strokes {
             if last != Some(stroke.service) {

@@ -12,8 +12,9 @@ use tidings_proto::{
     SpanId,
     api::{
         AssemblyNotes, ProblemCount, ProblemKind, ProblemView, QueueSegment, SpanColumns,
-        SpanFlags, TraceSkeleton, TraceSummary, UntracedStretch,
+        SpanFlags, SpanKindName, TraceSkeleton, TraceSummary, UntracedStretch,
     },
+    otlp::SpanKind,
 };
 
 use super::{events_index::EventIndex, scale::OffsetRange};
@@ -259,6 +260,13 @@ impl TraceModel {
 
     pub(crate) fn span_id(&self, row: u32) -> SpanId {
         self.columns.span_id[row as usize]
+    }
+
+    /// Returns the kind of the row. A number without a kind is unspecified.
+    pub(crate) fn kind(&self, row: u32) -> SpanKindName {
+        SpanKind::ALL
+            .get(usize::from(self.columns.kind[row as usize]))
+            .map_or(SpanKindName::Unspecified, |kind| SpanKindName::from(*kind))
     }
 
     pub(crate) fn depth(&self, row: u32) -> u32 {

@@ -21,7 +21,7 @@ use super::{
     trace_state::{Folds, SpanRef, SpanSelection, Tab, TraceState},
     visible_rows::{self, Row},
 };
-use crate::{api, browser, remote::Remote};
+use crate::{api, browser, request_state::RequestState};
 
 /// Delay between the last key press and a search of the server.
 const SETTLE: Duration = Duration::from_millis(150);
@@ -67,7 +67,7 @@ pub(crate) struct PageSignals {
     pub(crate) id: TraceId,
     pub(crate) model: RwSignal<IdentityArc<TraceModel>>,
     pub(crate) state: RwSignal<TraceState>,
-    pub(crate) records: Remote<LogSearchResult>,
+    pub(crate) records: RequestState<LogSearchResult>,
     pub(crate) logs: Memo<IdentityArc<LogIndex>>,
     pub(crate) selected: Memo<Option<u32>>,
     /// The time range of the bars.
@@ -75,7 +75,7 @@ pub(crate) struct PageSignals {
     pub(crate) lines: Memo<IdentityArc<Vec<Row>>>,
     pub(crate) matches: Memo<IdentityArc<Matches>>,
     /// The matches that the server found.
-    pub(crate) found: Remote<SpanMatches>,
+    pub(crate) found: RequestState<SpanMatches>,
     pub(crate) critical_path: Memo<bool>,
     pub(crate) inline_logs: Memo<bool>,
     pub(crate) tab: Memo<Tab>,
@@ -109,10 +109,10 @@ fn found_by_server(
     model: RwSignal<IdentityArc<TraceModel>>,
     state: RwSignal<TraceState>,
     find: Memo<String>,
-) -> Remote<SpanMatches> {
+) -> RequestState<SpanMatches> {
     let settled = RwSignal::new(find.get_untracked());
     let is_adjusted = Memo::new(move |_| state.with(|state| state.adjust_clocks));
-    let found = Remote::new(move || {
+    let found = RequestState::new(move || {
         let text = settled.get();
         // Rows move while a trace is running.
         model.track();
@@ -128,7 +128,7 @@ fn found_by_server(
         let text = find.get();
         stop();
         if before.as_ref().is_some_and(|before| *before != text) {
-            found.forget();
+            found.clear();
             let asked = text.clone();
             let settle = move || {
                 settled.try_set(asked);
@@ -150,7 +150,7 @@ impl PageSignals {
         id: TraceId,
         model: RwSignal<IdentityArc<TraceModel>>,
         state: RwSignal<TraceState>,
-        records: Remote<LogSearchResult>,
+        records: RequestState<LogSearchResult>,
     ) -> Self {
         let answer = records.signal();
         let logs = Memo::new(move |_| {
@@ -322,6 +322,11 @@ impl PageSignals {
 
     pub(crate) fn toggle_groups(self) {
         self.state.update(|state| state.group_repeats = !state.group_repeats);
+    }
+
+    /// Returns a function that reports whether the row matches the find text.
+    pub(crate) fn finds(self, row: u32) -> impl Fn() -> bool + Send + Sync + 'static {
+        move || self.matches.with(|matches| matches.contains(row))
     }
 
     /// Returns a function that reports whether the find text has matches, but none of these rows is

@@ -16,8 +16,8 @@ use super::{labels, model::TraceModel, page_signals::PageSignals, trace_state::S
 use crate::{
     api,
     components::{Badge, CopyButton, ErrorState, LoadingRows, Tone},
-    format,
-    remote::Remote,
+    format, number_format,
+    request_state::RequestState,
 };
 
 mod span_attributes;
@@ -34,7 +34,7 @@ const REST: Duration = Duration::from_millis(70);
 /// The panel.
 pub(crate) fn span_panel(page: PageSignals) -> impl IntoView {
     let asked = rested(page);
-    let details = Remote::new(move || {
+    let details = RequestState::new(move || {
         let (span, row) = asked.get()?;
         let index = (span.occurrence > 0).then_some(row);
         let is_adjusted = page.model.with_untracked(|model| model.assembly.clock_adjusted);
@@ -51,7 +51,7 @@ pub(crate) fn span_panel(page: PageSignals) -> impl IntoView {
             span.span_id == id && (span.start_unix_nano.0 == 0 || offset == i128::from(started))
         })
     };
-    let linked = Remote::new(move || Some(api::trace_links(page.id)));
+    let linked = RequestState::new(move || Some(api::trace_links(page.id)));
     let retry = Callback::new(move |()| details.refresh());
     let body = move || match (current(), details.error()) {
         (Some(details), _) => view! { <Body page=page details=details /> }.into_any(),
@@ -117,19 +117,21 @@ fn head(model: &TraceModel, row: u32) -> impl IntoView + use<> {
     let failed = model.has_flag(row, SpanFlags::ERROR);
     let unfinished = model.has_flag(row, SpanFlags::UNFINISHED);
     let nanos = |nanos: u64| format::duration(DurationNanos(nanos));
+    let share_of = |part, whole| number_format::share(number_format::ratio(part, whole));
     let duration = if unfinished { "not ended".to_owned() } else { nanos(model.duration(row)) };
     let (own, with_below) = (model.critical_own(row), model.critical_with_below(row));
     let critical = (with_below > 0).then(|| {
-        let share = format::share(with_below, model.critical_total());
+        let share = share_of(with_below, model.critical_total());
         let own = (own != with_below).then(|| format!(" · {} its own", nanos(own)));
         view! {
             <dt>"on critical path"</dt>
             <dd>
-                {nanos(with_below)} <span class="faint">{format!("{share} of the trace")}{own}</span>
+                {nanos(with_below)}
+                <span class="faint">{format!("{share} of the critical path")}{own}</span>
             </dd>
         }
     });
-    let self_share = format::share(model.self_time(row), model.duration(row));
+    let self_share = share_of(model.self_time(row), model.duration(row));
     view! {
         <header class="span-panel-head">
             <div class="span-panel-title">

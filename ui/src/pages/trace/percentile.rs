@@ -12,7 +12,7 @@ use crate::{
     api::analysis::{self, Analysis},
     components::WatchedRequest,
     format,
-    remote::Remote,
+    request_state::RequestState,
     url::TimeRange,
 };
 
@@ -22,7 +22,7 @@ const BEFORE: u64 = 24 * 3_600 * 1_000_000_000;
 const COUNT_MIN: u64 = 20;
 
 /// Requests the durations of the trace's type, while `wanted`.
-pub(crate) fn ask(page: PageSignals, wanted: Signal<bool>) -> Remote<TransactionKindList> {
+pub(crate) fn ask(page: PageSignals, wanted: Signal<bool>) -> RequestState<TransactionKindList> {
     // A running root has no duration yet. A missing root has no type.
     let asked = Memo::new(move |_| {
         page.model.with(|model| {
@@ -34,7 +34,7 @@ pub(crate) fn ask(page: PageSignals, wanted: Signal<bool>) -> Remote<Transaction
             Some((name, model.answer_nano()?, end))
         })
     });
-    Remote::<TransactionKindList>::new(move || {
+    RequestState::<TransactionKindList>::new(move || {
         let ((service, operation), nanos, end) = asked.get().filter(|_| wanted.get())?;
         let analysis = Analysis::between(UnixNanos(end.0.saturating_sub(BEFORE)), end)
             .with("service", service)

@@ -11,14 +11,14 @@ use crate::{
     browser,
     components::use_toasts,
     format,
-    remote::Remote,
+    request_state::RequestState,
 };
 
 /// Maximum number of characters that the server accepts.
 const NOTE_CHARS_MAX: &str = "500";
 
 /// The button, and the field for a note while the trace is being pinned.
-pub(crate) fn pin_button(id: TraceId, pins: Remote<PinList>) -> impl IntoView {
+pub(crate) fn pin_button(id: TraceId, pins: RequestState<PinList>) -> impl IntoView {
     let listed = pins.signal();
     let pinned = Memo::new(move |_| {
         let of_it = |pins: &[PinView]| pins.iter().find(|pin| pin.trace_id == id).cloned();

@@ -3,26 +3,25 @@
 use leptos::prelude::*;
 use tidings_proto::api::ServiceTime;
 
-use super::page_signals::PageSignals;
+use super::{find::FOUND, page_signals::PageSignals};
 use crate::{
     colour,
     components::{ServiceName, SortHead, SortOrder, use_sort},
-    format,
+    format, number_format,
 };
 
 /// Explanation of the second number of the self time.
 const WAITING: &str = "The part of it in calls to peers that send no spans";
 
-/// The table, most time on the critical path first.
+/// The table, most time on the critical path first. Each service has the number of its spans that
+/// match the find text.
 pub(crate) fn services_tab(page: PageSignals) -> impl IntoView {
     let order = use_sort("-critical");
     let rows = move || {
-        page.model.with(|model| {
-            let mut services = model.summary.services.clone();
-            let total = services.iter().map(|service| service.critical_nano.0).sum();
-            order.with(|order| sort(&mut services, order));
-            services.iter().map(|service| row(page, service, total)).collect_view()
-        })
+        let mut services = page.model.with(|model| model.summary.services.clone());
+        order.with(|order| sort(&mut services, order));
+        let rows = services.iter().zip(found_counts(page, &services));
+        rows.map(|(service, found)| row(page, service, found)).collect_view()
     };
     view! {
         <div class="trace-pane">
@@ -56,14 +55,32 @@ fn sort(services: &mut [ServiceTime], order: &SortOrder) {
     });
 }
 
-fn row(page: PageSignals, service: &ServiceTime, total: u64) -> impl IntoView + use<> {
+/// Returns the number of matches of each service. `None` while no span of the trace matches.
+fn found_counts(page: PageSignals, services: &[ServiceTime]) -> Vec<Option<u64>> {
+    page.matches.with(|matches| {
+        page.model.with(|model| {
+            let counts = matches.by_service(model);
+            let of_service = |service: &ServiceTime| {
+                let count = counts.get(service.service.as_str()).copied();
+                (!counts.is_empty()).then_some(count.unwrap_or(0))
+            };
+            services.iter().map(of_service).collect()
+        })
+    })
+}
+
+fn row(page: PageSignals, service: &ServiceTime, found: Option<u64>) -> impl IntoView + use<> {
     let nanos = format::duration_or_none;
-    let critical = service.critical_nano.0;
-    let width = if total == 0 { 0.0 } else { critical as f64 * 100.0 / total as f64 };
+    let width = service.critical_share * 100.0;
     let error_class = if service.error_count > 0 { "number trace-errors" } else { "number faint" };
     let waiting = (service.waiting_nano.0 > 0).then(|| {
         let words = format!("({} waiting)", format::duration(service.waiting_nano));
         view! { <span class="mute" title=WAITING>{words}</span> }
+    });
+    let is_missed = found == Some(0);
+    let marks = found.filter(|count| *count > 0).map(|count| {
+        let words = format!("{FOUND}{} found", format::count(count));
+        view! { <span class="services-found">{words}</span> }
     });
     let name = service.service.clone();
     let find = move |_| {
@@ -74,9 +91,10 @@ fn row(page: PageSignals, service: &ServiceTime, total: u64) -> impl IntoView + 
         });
     };
     view! {
-        <tr>
+        <tr class:is-missed=is_missed>
             <td>
                 <ServiceName service=service.service.clone() />
+                {marks}
             </td>
             <td class="number">{format::count(service.span_count)}</td>
             <td class=error_class>{format::count(service.error_count)}</td>
@@ -91,7 +109,7 @@ fn row(page: PageSignals, service: &ServiceTime, total: u64) -> impl IntoView + 
                         style=("width", format!("{width:.2}%"))
                     ></span>
                 </span>
-                <span class="number">{format::share(critical, total)}</span>
+                <span class="number">{number_format::share(service.critical_share)}</span>
             </td>
             <td>
                 <button class="button button-ghost button-small" type="button" on:click=find>
@@ -118,6 +136,7 @@ mod tests {
             self_nano: DurationNanos(1),
             waiting_nano: DurationNanos(0),
             critical_nano: DurationNanos(critical),
+            critical_share: 0.0,
         };
         let mut services = vec![service("b", 1, 30), service("a", 9, 10), service("c", 5, 20)];
         for (order, wanted) in [("-critical", "bca"), ("service", "abc"), ("-spans", "acb")] {

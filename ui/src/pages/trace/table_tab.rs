@@ -5,6 +5,7 @@ use tidings_proto::{DurationNanos, api::SpanFlags};
 
 use super::{
     flame_tab::name_at,
+    labels,
     merged::{self, GroupBy, MergedCalls},
     model::TraceModel,
     page_signals::{IdentityArc, PageSignals},
@@ -13,7 +14,7 @@ use super::{
 use crate::{
     colour,
     components::{AddressSegments, LoadingRows, SortHead, SortOrder, use_choice, use_sort},
-    figures, format,
+    format, number_format,
 };
 
 /// Maximum number of groups that are drawn.
@@ -32,6 +33,8 @@ struct TableLine {
     calls: MergedCalls,
     service: String,
     operation: String,
+    /// The kind of the calls in words. A line of a whole service has none.
+    kind: &'static str,
     quantiles: [DurationNanos; 3],
     usual_p95: Option<DurationNanos>,
 }
@@ -47,8 +50,12 @@ impl TableLine {
             GroupBy::Operation => usual.get(&service, &operation).map(|stats| stats.p95_nano),
             GroupBy::Service => None,
         };
+        let kind = match by {
+            GroupBy::Operation => calls.kind(model).map_or("several", labels::kind),
+            GroupBy::Service => "",
+        };
         let quantiles = calls.quantiles(model);
-        Self { calls, service, operation, quantiles, usual_p95 }
+        Self { calls, service, operation, kind, quantiles, usual_p95 }
     }
 
     fn times(&self) -> Option<f64> {
@@ -75,6 +82,7 @@ fn sort(lines: &mut [TableLine], order: &SortOrder) {
         "name" => {
             order.compare((&left.service, &left.operation), (&right.service, &right.operation))
         }
+        "kind" => order.compare(left.kind, right.kind),
         column => order.compare(left.key(column), right.key(column)),
     });
 }
@@ -140,23 +148,7 @@ pub(crate) fn table_tab(page: PageSignals) -> impl IntoView {
                 <section class="card panel" aria-label="Table">
                     <div class="panel-body">
                         <table class="table stacked" aria-label="Spans by group">
-                            <thead>
-                                <tr>
-                                    <SortHead column="name" label="Service and operation" order />
-                                    <SortHead column="calls" label="Calls" order numeric=true />
-                                    <SortHead column="failed" label="Failed" order numeric=true />
-                                    <SortHead column="sum" label="Sum" order numeric=true />
-                                    <SortHead column="own" label="Own" order numeric=true />
-                                    <th scope="col" class="own-bar"><span class="hidden">"Own time as a bar"</span></th>
-                                    <th scope="col" class="num">"Share"</th>
-                                    <SortHead column="critical" label="Critical" order numeric=true />
-                                    <SortHead column="p50" label="p50" order numeric=true />
-                                    <SortHead column="p95" label="p95" order numeric=true />
-                                    <SortHead column="longest" label="Longest" order numeric=true />
-                                    <th scope="col" class="num">"Usual p95"</th>
-                                    <SortHead column="usual" label="Against usual" order numeric=true />
-                                </tr>
-                            </thead>
+                            {table_head(order)}
                             <tbody>{rows}</tbody>
                         </table>
                         {empty}
@@ -164,6 +156,30 @@ pub(crate) fn table_tab(page: PageSignals) -> impl IntoView {
                 </section>
             </div>
         </div>
+    }
+}
+
+/// The headings of the table.
+fn table_head(order: Memo<SortOrder>) -> impl IntoView {
+    view! {
+        <thead>
+            <tr>
+                <SortHead column="name" label="Service and operation" order />
+                <SortHead column="kind" label="Kind" order class="own-kind" />
+                <SortHead column="calls" label="Calls" order numeric=true />
+                <SortHead column="failed" label="Failed" order numeric=true />
+                <SortHead column="sum" label="Sum" order numeric=true />
+                <SortHead column="own" label="Own" order numeric=true />
+                <th scope="col" class="own-bar"><span class="hidden">"Own time as a bar"</span></th>
+                <th scope="col" class="num">"Of own time"</th>
+                <SortHead column="critical" label="Critical" order numeric=true />
+                <SortHead column="p50" label="p50" order numeric=true />
+                <SortHead column="p95" label="p95" order numeric=true />
+                <SortHead column="longest" label="Longest" order numeric=true />
+                <th scope="col" class="num">"Usual p95"</th>
+                <SortHead column="usual" label="Against usual" order numeric=true />
+            </tr>
+        </thead>
     }
 }
 
@@ -186,7 +202,7 @@ fn row(
     let go = move |_| longest.into_iter().for_each(|row| page.go_to(row));
     let nanos = |nanos: u64| format::duration_or_none(DurationNanos(nanos));
     let bar = (line.calls.self_nano > 0).then(|| {
-        let width = format!("{:.1}%", figures::ratio(line.calls.self_nano, most) * 100.0);
+        let width = format!("{:.1}%", number_format::ratio(line.calls.self_nano, most) * 100.0);
         view! { <span class="own-fill" style=("width", width)></span> }
     });
     let times = line.times();
@@ -196,7 +212,7 @@ fn row(
     let bar_hue = hue.clone();
     let service = format::service(&line.service).to_owned();
     let name = (!line.operation.is_empty() || line.usual_p95.is_some())
-        .then(|| figures::cut(format::operation(&line.operation), 80));
+        .then(|| number_format::truncate(format::operation(&line.operation), 80));
     // A service has no usual duration. Its operations have.
     let usually =
         if line.operation.is_empty() { "–".into_any() } else { usual.cell(line.usual_p95) };
@@ -216,12 +232,13 @@ fn row(
                     <span>{name}</span>
                 </button>
             </td>
+            <td class="own-kind mute">{line.kind}</td>
             <td class="num">{format::count(line.calls.count())}</td>
             <td class="num" class:is-worse=errors != 0>{format::count(errors)}</td>
             <td class="num">{nanos(line.calls.duration_nano)}</td>
             <td class="num">{nanos(line.calls.self_nano)}</td>
             <td class="own-bar">{bar}</td>
-            <td class="num">{figures::share(figures::ratio(line.calls.self_nano, total))}</td>
+            <td class="num">{number_format::share(number_format::ratio(line.calls.self_nano, total))}</td>
             <td class="num">{nanos(line.calls.critical_nano)}</td>
             <td class="num">{many(p50)}</td>
             <td class="num">{many(p95)}</td>

@@ -6,7 +6,7 @@ use super::{
     page_signals::PageSignals,
     scale::{OffsetRange, axis_label, ticks},
 };
-use crate::drawings::brush::{Brush, band};
+use crate::charts::brush::{Brush, band};
 
 /// Approximate width of a label in pixels.
 const LABEL_PX: f64 = 110.0;

@@ -10,7 +10,7 @@ use crate::{
     browser,
     components::{PartialNote, WatchedRequest},
     format,
-    keys::use_keys,
+    shortcuts::use_shortcuts,
 };
 
 const FIND_ID: &str = "trace-find";
@@ -46,9 +46,7 @@ pub(crate) fn toolbar(page: PageSignals) -> impl IntoView {
             <Show when=move || page.tab.get() == Tab::Waterfall>
                 {switches(page)}
             </Show>
-            <Show when=move || page.tab.get().marks_matches()>
-                <Find page=page />
-            </Show>
+            <Find page=page />
         </div>
         {missing_events(page)}
         <Show when=move || page.tab.get() == Tab::Waterfall>{records.note()}</Show>
@@ -377,7 +375,7 @@ pub(crate) fn focus_find() {
 
 /// Registers the keys of the page while the page exists.
 pub(crate) fn bind_keys(page: PageSignals) {
-    let keys = use_keys();
+    let keys = use_shortcuts();
     keys.bind("j", "Next row", ROWS, move || page.move_by(1));
     keys.bind("k", "Row before", ROWS, move || page.move_by(-1));
     keys.bind("e", "Next error", ROWS, move || page.go_to_error(true));

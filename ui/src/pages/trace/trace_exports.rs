@@ -61,8 +61,8 @@ pub(crate) fn text_tree(model: &TraceModel) -> String {
 ///
 /// The errors of the API, which refuses a trace of more than 50,000 spans.
 pub(crate) async fn save_page(trace: TraceId, adjusted: bool) -> Result<(), ApiError> {
-    let json = api::whole_trace(trace, adjusted).send_unread().await?;
-    let page = api::trace_page().send_unread().await?;
+    let json = api::whole_trace(trace, adjusted).send_for_text().await?;
+    let page = api::trace_page().send_for_text().await?;
     let page = with_trace(&page, &json)
         .ok_or_else(|| ApiError::Unreadable("the page has no place for a trace".to_owned()))?;
     let parts = js_sys::Array::of1(&JsValue::from_str(&page));
@@ -70,7 +70,7 @@ pub(crate) async fn save_page(trace: TraceId, adjusted: bool) -> Result<(), ApiE
     options.set_type("text/html;charset=utf-8");
     let file = web_sys::Blob::new_with_str_sequence_and_options(&parts, &options)
         .map_err(|_| ApiError::Unreadable("the browser has no room for the file".to_owned()))?;
-    browser::save(&file, &format!("trace-{trace}.html"));
+    browser::download_file(&file, &format!("trace-{trace}.html"));
     Ok(())
 }
 

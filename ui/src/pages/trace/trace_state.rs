@@ -28,13 +28,6 @@ pub(crate) enum Tab {
     Logs,
 }
 
-impl Tab {
-    /// Reports whether the view marks the spans that match the find text.
-    pub(crate) fn marks_matches(self) -> bool {
-        matches!(self, Self::Waterfall | Self::Flame | Self::Tree | Self::Table)
-    }
-}
-
 /// The spans that the waterfall shows, with their ancestors.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) enum SpanSelection {

@@ -22,8 +22,8 @@ use crate::{
         PlainHead::{Buttons, Explained, Number, Words},
         PlainTable, Tone, use_choice,
     },
-    figures, format,
-    remote::Remote,
+    format, number_format,
+    request_state::RequestState,
 };
 
 /// Maximum number of lines that are drawn.
@@ -55,7 +55,7 @@ fn visible_places(
 /// Reports whether merged calls are less than a hundredth of the critical path and of the trace,
 /// without failures.
 fn is_small(place: &MergedCalls, total: u64) -> bool {
-    let part = |nanos: u64| figures::ratio(nanos, total.max(1));
+    let part = |nanos: u64| number_format::ratio(nanos, total.max(1));
     place.errors == 0 && part(place.critical_below_nano) < 0.01 && part(place.duration_nano) < 0.01
 }
 
@@ -65,7 +65,7 @@ pub(crate) fn tree_tab(page: PageSignals) -> impl IntoView {
     let places =
         Memo::new(move |_| page.model.with(|model| IdentityArc::new(merged::by_place(model))));
     let folded = RwSignal::new(HashSet::<u32>::new());
-    let repeats = Remote::<RepeatList>::new(move || Some(trace_sets::repeats(page.id)));
+    let repeats = RequestState::<RepeatList>::new(move || Some(trace_sets::repeats(page.id)));
     let total = move || page.model.with(|model| model.summary.duration_nano.0);
     let lines = Memo::new(move |_| {
         let places = places.get();
@@ -165,7 +165,7 @@ fn tree_line(
     let count = place.count();
     let [p50, p95, _] = if count > 1 { place.quantiles(model) } else { [DurationNanos(0); 3] };
     let many = |time: DurationNanos| (count > 1).then(|| format::duration(time));
-    let critical = figures::ratio(place.critical_below_nano, model.critical_total());
+    let critical = number_format::ratio(place.critical_below_nano, model.critical_total());
     let longest = place.longest(model);
     let go = move |_| longest.into_iter().for_each(|row| page.go_to(row));
     let is_folded = move || folded.with(|folded| folded.contains(&at));
@@ -208,7 +208,7 @@ fn tree_line(
                     <span class="dot" style=("--hue", colour::hue_value(&service))></span>
                     <span class="mute">{format::service(&service).to_owned()}</span>
                     <button class="link tree-link" type="button" title=title on:click=go>
-                        {figures::cut(&operation, 100)}
+                        {number_format::truncate(&operation, 100)}
                     </button>
                     {badge} {failed} {after}
                 </span>
@@ -220,7 +220,7 @@ fn tree_line(
             <td class="num">{format::duration(DurationNanos(place.self_nano))}</td>
             <td class="num">{many(p50)}</td>
             <td class="num">{many(p95)}</td>
-            <td class="num">{figures::share(critical)}</td>
+            <td class="num">{number_format::share(critical)}</td>
             <td class="own-bar">{critical_bar(critical)}</td>
         </tr>
     }
@@ -235,7 +235,7 @@ fn critical_bar(share: f64) -> Option<impl IntoView> {
 }
 
 /// The groups of calls that one span repeats, as the API found them.
-fn repeat_panel(page: PageSignals, repeats: Remote<RepeatList>) -> impl IntoView {
+fn repeat_panel(page: PageSignals, repeats: RequestState<RepeatList>) -> impl IntoView {
     let draw = move |list: Arc<RepeatList>| {
         let rows = page.model.with_untracked(|model| {
             list.groups.iter().take(60).map(|group| repeat_row(page, model, group)).collect_view()
@@ -260,7 +260,7 @@ fn repeat_panel(page: PageSignals, repeats: Remote<RepeatList>) -> impl IntoView
         <Panel
             title="Calls made again and again"
             note="three or more of one operation by one span"
-            remote=repeats
+            state=repeats
             is_empty=|list| list.groups.is_empty()
             missing=|list| {
                 let listed = list.groups.len().min(60) as u64;
@@ -299,10 +299,10 @@ fn repeat_row(
                 <button class="link own-name" type="button" title="The first of them in the waterfall" on:click=go>
                     <span class="dot" style=("--hue", colour::hue_value(&service))></span>
                     <span class="mute">{format::service(&service).to_owned()}</span>
-                    <span>{figures::cut(&name, 80)}</span>
+                    <span>{number_format::truncate(&name, 80)}</span>
                 </button>
             </td>
-            <td class="mute">{by.map(|by| figures::cut(&by, 40))}</td>
+            <td class="mute">{by.map(|by| number_format::truncate(&by, 40))}</td>
             <td class="num">{format!("×{}", format::count(group.count))}</td>
             <td>{how} " " {badge}</td>
             <td class="num">{format::duration(group.duration.p50_nano)}</td>

@@ -13,8 +13,8 @@ use super::page_signals::{IdentityArc, PageSignals};
 use crate::{
     api::analysis::{self, Analysis},
     components::WatchedRequest,
-    figures, format,
-    remote::Remote,
+    format, number_format,
+    request_state::RequestState,
 };
 
 /// Length of the baseline.
@@ -65,7 +65,7 @@ pub(crate) fn ask(page: PageSignals) -> (Memo<IdentityArc<Usual>>, WatchedReques
         let (start, length) = (model.summary.start_unix_nano, model.summary.duration_nano);
         UnixNanos(start.0.saturating_add(length.0).saturating_add(1))
     });
-    let red = Remote::<RedResult>::new(move || {
+    let red = RequestState::<RedResult>::new(move || {
         let start = UnixNanos(end.0.saturating_sub(BEFORE));
         let analysis = Analysis::between(start, end).with("by", "service,operation");
         Some(analysis::red(&analysis.with("limit", 1_000)))
@@ -82,7 +82,7 @@ pub(crate) fn ask(page: PageSignals) -> (Memo<IdentityArc<Usual>>, WatchedReques
 
 /// Returns the factor for a table, only if it is slower than usual.
 pub(crate) fn slower_words(times: Option<f64>) -> Option<String> {
-    times.filter(|times| *times >= SLOWER_FROM).map(figures::times)
+    times.filter(|times| *times >= SLOWER_FROM).map(number_format::factor_text)
 }
 
 /// Returns the factor to the typical duration, or `None` when that is unknown.

@@ -13,7 +13,7 @@ use super::{
     visible_rows::{self, Row, Scroll},
 };
 use crate::{
-    browser::{self, fraction_across, size_of},
+    browser::{self, element_size, fraction_across},
     colour, format,
 };
 
@@ -30,8 +30,8 @@ pub(crate) fn waterfall(page: PageSignals) -> impl IntoView {
     let head = NodeRef::<html::Div>::new();
     let bars = NodeRef::<html::Div>::new();
     let top_px = RwSignal::new(0.0);
-    let size = size_of(scroller);
-    let bars_size = size_of(bars);
+    let size = element_size(scroller);
+    let bars_size = element_size(bars);
     let bars_px = Signal::derive(move || bars_size.get().0);
     let scroll = Memo::new(move |_| Scroll {
         rows: page.lines.with(|lines| lines.len()),
@@ -69,7 +69,7 @@ pub(crate) fn waterfall(page: PageSignals) -> impl IntoView {
         >
             <div class="wf-head" node_ref=head>
                 <div class="wf-head-names">
-                    <span>"Service and operation"</span>
+                    <span><span class="wf-head-service">"Service and "</span>"operation"</span>
                     <FoldButtons page=page />
                 </div>
                 <div class="wf-head-bars" node_ref=bars>
@@ -226,7 +226,7 @@ fn Divider(names: RwSignal<Option<f64>>, head: NodeRef<html::Div>) -> impl IntoV
     let set = move |percent: f64| {
         let percent = percent.clamp(NAMES_PERCENT_MIN, NAMES_PERCENT_MAX);
         names.set(Some(percent));
-        browser::store(NAMES_KEY, Some(&format!("{percent:.2}")));
+        browser::set_local_value(NAMES_KEY, Some(&format!("{percent:.2}")));
     };
     let moved = move |event: web_sys::PointerEvent| {
         if let Some(head) = head.get_untracked().filter(|_| dragging.get_untracked()) {
@@ -245,11 +245,11 @@ fn Divider(names: RwSignal<Option<f64>>, head: NodeRef<html::Div>) -> impl IntoV
     };
     let reset = move |_| {
         names.set(None);
-        browser::store(NAMES_KEY, None);
+        browser::set_local_value(NAMES_KEY, None);
     };
     let grabbed = move |event: web_sys::PointerEvent| {
         event.prevent_default();
-        browser::capture(&event);
+        browser::capture_pointer(&event);
         dragging.set(true);
     };
     view! {
@@ -276,7 +276,7 @@ fn Divider(names: RwSignal<Option<f64>>, head: NodeRef<html::Div>) -> impl IntoV
 /// Returns the width of the names that the reader set, in percent. Without one the style sheet
 /// decides.
 fn stored_names() -> RwSignal<Option<f64>> {
-    let stored = browser::stored(NAMES_KEY).and_then(|text| text.parse::<f64>().ok());
+    let stored = browser::local_value(NAMES_KEY).and_then(|text| text.parse::<f64>().ok());
     RwSignal::new(stored.filter(|width| (NAMES_PERCENT_MIN..=NAMES_PERCENT_MAX).contains(width)))
 }
 

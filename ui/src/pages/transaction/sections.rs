@@ -3,7 +3,10 @@
 use std::sync::Arc;
 
 use leptos::prelude::*;
-use tidings_proto::api::{Hop, LogView, TotalRelation, TraceSummary, TransactionView};
+use tidings_proto::{
+    DurationNanos,
+    api::{Hop, LogView, TotalRelation, TraceSummary, TransactionView},
+};
 
 use crate::{
     addresses, api, browser, colour,
@@ -11,8 +14,8 @@ use crate::{
         PlainHead::{Explained, Number, Words},
         PlainTable, ServiceName, SparkTone, StateBadge, severity_tone,
     },
-    figures, format,
-    url::{Step, TimeRange, use_go},
+    format, number_format,
+    url::{History, TimeRange, use_navigation},
 };
 
 /// Maximum number of log records that are drawn.
@@ -22,7 +25,7 @@ const HOPS: usize = 400;
 
 /// Returns the time that shares refer to: the elapsed time, or the sum of the critical paths, which
 /// is longer for some concurrent traces.
-pub(super) fn whole(view: &TransactionView) -> u64 {
+pub(super) fn total_nanos(view: &TransactionView) -> u64 {
     let critical: u64 = view.services.iter().map(|service| service.critical_nano.0).sum();
     critical.max(view.elapsed_nano.0)
 }
@@ -73,7 +76,7 @@ pub(super) fn hops(view: &Arc<TransactionView>) -> impl IntoView + use<> {
     let elapsed = view.elapsed_nano.0.max(1);
     let begin = view.start_unix_nano;
     let rows = view.hops.iter().take(HOPS).map(|hop| {
-        let left = figures::ratio(hop.first_start_unix_nano.since(begin).0, elapsed);
+        let left = number_format::ratio(hop.first_start_unix_nano.since(begin).0, elapsed);
         hop_row(hop, left.clamp(0.0, 1.0), elapsed)
     });
     let rows = rows.collect_view();
@@ -86,10 +89,10 @@ pub(super) fn hops(view: &Arc<TransactionView>) -> impl IntoView + use<> {
         Explained("Response", "The longest response time"),
         Explained("Sum", "The response times, added up"),
         Explained(
-            "Own time to the end",
-            "Own time on the path to the end, which goes on after the answer",
+            "On the path to the end",
+            "How long the end, which may be after the answer, waited while it worked",
         ),
-        Explained("Waited", "How long the end waited for it to begin"),
+        Explained("Before it began", "How long the end waited for it to begin"),
     ];
     let left_out = view.hops.len().saturating_sub(HOPS);
     let more = (left_out > 0).then(|| {
@@ -110,7 +113,7 @@ fn hop_row(hop: &Hop, left: f64, elapsed: u64) -> impl IntoView + use<> {
         Some(service) => view! { <ServiceName service=service.clone() /> }.into_any(),
         None => view! { <span class="mute">"enters"</span> }.into_any(),
     };
-    let width = figures::ratio(hop.response_max_nano.0, elapsed).min(1.0 - left);
+    let width = number_format::ratio(hop.response_max_nano.0, elapsed).min(1.0 - left);
     let nanos = format::duration_or_none;
     let name = format::operation(&hop.operation).to_owned();
     let failed = hop.error_count;
@@ -120,7 +123,7 @@ fn hop_row(hop: &Hop, left: f64, elapsed: u64) -> impl IntoView + use<> {
             <td class="tx-to">
                 <ServiceName service=hop.service.clone() />
                 " "
-                <span class="mute" title=name.clone()>{figures::cut(&name, 60)}</span>
+                <span class="mute" title=name.clone()>{number_format::truncate(&name, 60)}</span>
             </td>
             <td class="tx-lane">
                 <span class="lane">
@@ -151,15 +154,15 @@ pub(super) fn errors(view: &Arc<TransactionView>) -> impl IntoView + use<> {
             if error.exception_type.is_empty() { &error.message } else { &error.exception_type };
         let what = if what.is_empty() { "failed" } else { what.as_str() };
         let after = i64::try_from(error.start_unix_nano.since(begin).0).unwrap_or(i64::MAX);
-        let more = figures::cut(&error.exception_message, 300);
+        let more = number_format::truncate(&error.exception_message, 300);
         view! {
             <tr>
-                <td class="num">{format::offset(after)}</td>
+                <td class="num" title="after the start">{format::offset(after)}</td>
                 <td><ServiceName service=error.service.clone() /></td>
                 <td class="grow">
-                    <a href=href>{figures::cut(format::operation(&error.operation), 60)}</a>
+                    <a href=href>{number_format::truncate(format::operation(&error.operation), 60)}</a>
                     " "
-                    <span class="is-worse">{figures::cut(what, 120)}</span>
+                    <span class="is-worse">{number_format::truncate(what, 120)}</span>
                     " "
                     <span class="mute" title=more.clone()>{more.clone()}</span>
                 </td>
@@ -170,22 +173,22 @@ pub(super) fn errors(view: &Arc<TransactionView>) -> impl IntoView + use<> {
     let body =
         view! { <table class="table tx-lines" aria-label="Errors"><tbody>{rows}</tbody></table> };
     let empty = view.errors.is_empty().then_some("No span failed.");
-    card("Errors".to_owned(), "after the start".to_owned(), empty, body.into_any())
+    card("Errors".to_owned(), String::new(), empty, body.into_any())
 }
 
 /// Its traces, oldest first.
 pub(super) fn traces(view: &Arc<TransactionView>) -> impl IntoView + use<> {
-    let go = use_go();
+    let go = use_navigation();
     let row = |trace: &TraceSummary| {
         let href = api::trace_address(trace.trace_id, None);
         let start = trace.start_unix_nano;
         let started = format::when(start, browser::now(), browser::zone_minutes(start));
         let (go, address) = (go.clone(), href.clone());
         view! {
-            <tr class="row-link" on:click=move |_| go(&address, Step::New)>
+            <tr class="row-link" on:click=move |_| go(&address, History::Push)>
                 <td><a class="mono" href=href>{started}</a></td>
                 <td class="grow">
-                    {figures::cut(format::operation(&trace.root_operation), 80)}
+                    {number_format::truncate(format::operation(&trace.root_operation), 80)}
                     " "
                     <span class="mute">{format::service(&trace.root_service).to_owned()}</span>
                 </td>
@@ -210,10 +213,10 @@ pub(super) fn traces(view: &Arc<TransactionView>) -> impl IntoView + use<> {
 
 /// The time of each service.
 pub(super) fn services(view: &Arc<TransactionView>) -> impl IntoView + use<> {
-    let total = whole(view);
+    let total = total_nanos(view);
     let row = |one: &tidings_proto::api::ServiceTime| {
         let href = addresses::service(&one.service, TimeRange::default());
-        let share = figures::ratio(one.critical_nano.0, total);
+        let share = number_format::ratio(one.critical_nano.0, total);
         let failed = one.error_count;
         view! {
             <tr>
@@ -223,25 +226,46 @@ pub(super) fn services(view: &Arc<TransactionView>) -> impl IntoView + use<> {
                 <td class="num">{format::count(one.span_count)}</td>
                 <td class="num" class:is-worse=failed != 0>{format::count(failed)}</td>
                 <td class="num">{format::duration_or_none(one.self_nano)}</td>
-                <td class="num">{figures::share(share)}</td>
+                {share_cell(share)}
             </tr>
         }
     };
     let rows = view.services.iter().map(row).collect_view();
-    let heads = [
-        Words("Service"),
-        Number("Spans"),
-        Number("Errors"),
-        Number("Own time"),
-        Explained("Waited for", "Share of the elapsed time in which the answer waited for it"),
-    ];
+    let of_all = format!("Of the {}", format::duration(DurationNanos(total)));
     let body = view! {
-        <PlainTable label="Services" class="table stacked tx-services" heads>
-            {rows}
-        </PlainTable>
+        <table class="table stacked tx-services" aria-label="Services">
+            <thead>
+                <tr>
+                    <th scope="col">"Service"</th>
+                    <th scope="col" class="num">"Spans"</th>
+                    <th scope="col" class="num">"Errors"</th>
+                    <th scope="col" class="num">"Own time"</th>
+                    <th
+                        scope="col"
+                        class="num"
+                        title="Share of the elapsed time in which the answer waited for it"
+                    >
+                        {of_all}
+                    </th>
+                </tr>
+            </thead>
+            <tbody>{rows}</tbody>
+        </table>
     };
     let empty = view.services.is_empty().then_some("No span of it has arrived.");
     card("Services".to_owned(), String::new(), empty, body.into_any())
+}
+
+/// A cell with the share of a service.
+fn share_cell(share: f64) -> impl IntoView {
+    let is_waited_for = share > 0.0;
+    let words =
+        if is_waited_for { number_format::share(share) } else { "not waited for".to_owned() };
+    view! {
+        <td class="num" class:mute=!is_waited_for>
+            {words}
+        </td>
+    }
 }
 
 /// The log records, oldest first.
@@ -258,7 +282,7 @@ pub(super) fn logs(view: &Arc<TransactionView>) -> impl IntoView + use<> {
             SparkTone::Warning => "tx-severity is-warning mono",
             _ => "tx-severity mono",
         };
-        let text = figures::cut(&log.text, 600);
+        let text = number_format::truncate(&log.text, 600);
         let text = match api::log_trace_address(log) {
             Some(href) => view! { <a class="tx-log" href=href>{text}</a> }.into_any(),
             None => view! { <span class="tx-log">{text}</span> }.into_any(),

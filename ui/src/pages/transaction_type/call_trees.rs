@@ -8,7 +8,7 @@ use std::sync::Arc;
 use leptos::prelude::*;
 use tidings_proto::{
     DurationNanos,
-    api::{CallStats, ComparedCall, ComparedSet, Comparison, TraceSearchResult},
+    api::{CallStats, ComparedCall, ComparedSet, Comparison, TotalRelation, TraceSearchResult},
 };
 
 use super::{
@@ -16,9 +16,10 @@ use super::{
     moment::{SINCE, moment_choice},
 };
 use crate::{
+    charts::icicle::{Frame, Icicle, SiblingOrder, layout_frames},
     components::{AddressSegments, Panel, WatchedRequest},
-    drawings::icicle::{Frame, Icicle, SiblingOrder, place},
-    figures, format,
+    format, number_format,
+    request_state::RequestState,
 };
 
 /// One side of a comparison.
@@ -39,7 +40,7 @@ impl ComparedSide {
 
 /// The sentence above the trees.
 fn suspect(page: TypePage, comparison: &Comparison) -> Option<impl IntoView + use<>> {
-    let words = suspect_words(comparison, &page.subject_words(), page.basis.get())?;
+    let words = suspect_words(comparison, &page.subject_text(), page.basis.get())?;
     Some(view! { <p class="panel-words mute">{words}</p> })
 }
 
@@ -47,15 +48,48 @@ fn suspect(page: TypePage, comparison: &Comparison) -> Option<impl IntoView + us
 /// 5 %, SELECT rules takes 36.4 % of the time; in all, 31.7 %.`
 fn suspect_words(comparison: &Comparison, subject: &str, basis: &str) -> Option<String> {
     let call = comparison.calls.get(comparison.path_suspect_index? as usize)?;
-    let name = figures::cut(format::operation(&call.operation), 60);
+    let name = number_format::truncate(format::operation(&call.operation), 60);
     let (first, second) = match basis {
         "before" => ("Now".to_owned(), "before"),
         SINCE => (subject.to_owned(), "until then"),
         "failed" => ("In the failed ones,".to_owned(), "in all"),
         _ => (format!("In the {},", subject.to_lowercase()), "in all"),
     };
-    let [here, there] = [&call.left, &call.right].map(|stats| figures::share(stats.own_path_share));
+    let [here, there] =
+        [&call.left, &call.right].map(|stats| number_format::share(stats.own_path_share));
     Some(format!("{first} {name} itself takes {here} of the time; {second}, {there}."))
+}
+
+/// Returns the words of the legend for less and for more of the path than in the reference.
+fn legend_words(basis: &str) -> (&'static str, &'static str) {
+    match basis {
+        SINCE => ("less than until then", "more than until then, in points"),
+        _ => ("less than the others", "more, in points"),
+    }
+}
+
+/// Reports whether a sample has every trace that its request matches.
+fn is_whole(sample: &TraceSearchResult) -> bool {
+    let total = sample.total;
+    sample.searched.complete
+        && total.relation == TotalRelation::Exact
+        && total.value == sample.traces.len() as u64
+}
+
+/// Returns true while the answer of a request for a sample has every trace.
+pub(crate) fn whole_sample(sample: RequestState<TraceSearchResult>) -> Memo<bool> {
+    Memo::new(move |_| sample.value().is_some_and(|sample| is_whole(&sample)))
+}
+
+/// Returns the words for the compared traces: `sample of 300`, or `all 62`. The name of the side
+/// may say `All` already.
+fn sample_words(name: &str, count: u64, is_whole: bool) -> String {
+    let number = format::count(count);
+    match name {
+        _ if !is_whole || count < 2 => format!("sample of {number}"),
+        "All" => number,
+        _ => format!("all {number}"),
+    }
 }
 
 fn frames(comparison: &Comparison, side: ComparedSide) -> Vec<Frame> {
@@ -63,30 +97,31 @@ fn frames(comparison: &Comparison, side: ComparedSide) -> Vec<Frame> {
         let stats = side.stats(call);
         let value = stats.path_share;
         let difference = (side == ComparedSide::Subject).then_some(value - call.right.path_share);
-        let percent = figures::share(value);
+        let percent = number_format::share(value);
         let number = match difference {
             Some(difference) if difference.abs() >= 0.005 => {
-                format!("{percent} {}", figures::points(difference))
+                format!("{percent} {}", number_format::percentage_points(difference))
             }
             _ => percent.clone(),
         };
         let title = format!(
             "{} {}: {percent} of the critical path{}; {}, p50 {}, p95 {}, {} failed",
-            figures::cut(format::service(&call.service), 60),
-            figures::cut(format::operation(&call.operation), 120),
+            number_format::truncate(format::service(&call.service), 60),
+            number_format::truncate(format::operation(&call.operation), 120),
             difference.map_or_else(String::new, |difference| {
-                format!(", {} points", figures::points(difference))
+                format!(", {} points", number_format::percentage_points(difference))
             }),
             format::counted(stats.call_count, "call"),
             format::duration(stats.duration.p50_nano),
             format::duration(stats.duration.p95_nano),
-            figures::share(figures::ratio(stats.error_count, stats.call_count)),
+            number_format::share(number_format::ratio(stats.error_count, stats.call_count)),
         );
         Frame {
             parent: call.parent_index,
             value,
             service: call.service.clone(),
-            name: figures::cut(format::operation(&call.operation), 80),
+            service_words: None,
+            name: number_format::truncate(format::operation(&call.operation), 80),
             number,
             title,
             difference,
@@ -113,17 +148,23 @@ fn choices(page: TypePage) -> impl IntoView {
 pub(super) fn where_time_goes(page: TypePage) -> impl IntoView {
     let selected = RwSignal::new(None::<u32>);
     let focus = RwSignal::new(None::<u32>);
+    let are_whole = [page.reference, page.subject].map(whole_sample);
     let draw = move |comparison: Arc<Comparison>| {
-        let words = (page.reference_words(), page.subject_words());
-        view! { {suspect(page, &comparison)} <Pair comparison words selected focus /> }
-    };
-    let tools = ViewFn::from(move || {
+        let words = (page.reference_words(), page.subject_text());
+        let (less, more) = legend_words(page.basis.get());
         view! {
-            <span class="difference-key is-less-key">"less than the others"</span>
-            <span class="difference-key is-more-key">"more, in points"</span>
-            {choices(page)}
+            <div class="pair-words">
+                {suspect(page, &comparison)}
+                <span class="pair-legend">
+                    <span class="difference-key is-less-key">{less}</span>
+                    <span class="difference-key is-more-key">{more}</span>
+                    <span class="difference-key is-failed-key">"has failed calls"</span>
+                </span>
+            </div>
+            <Pair comparison words are_whole selected focus />
         }
-    });
+    };
+    let tools = ViewFn::from(move || choices(page));
     let instead = Memo::new(move |_| {
         let none = |sample: Option<Arc<TraceSearchResult>>| {
             sample.is_some_and(|sample| {
@@ -136,9 +177,9 @@ pub(super) fn where_time_goes(page: TypePage) -> impl IntoView {
     view! {
         <Panel
             title="Where the time goes"
-            note="share of the critical path, by place in the call tree"
+            note="share of the critical path"
             tools=tools
-            remote=page.compared
+            state=page.compared
             needs=vec![
                 WatchedRequest::new("The usual durations are not known", page.measured),
                 WatchedRequest::new("The compared traces are not known", page.subject),
@@ -175,10 +216,28 @@ pub(super) fn without_begin(page: TypePage) -> Option<&'static str> {
     has_none.then_some("All that is stored is looked at: choose a time to divide.")
 }
 
+/// The name of a side, its sample, and the mean of its durations.
+fn pair_head(name: String, set: &ComparedSet, is_whole: Memo<bool>) -> impl IntoView + use<> {
+    let count = set.trace_count;
+    let has_missing = !set.missing_trace_ids.is_empty();
+    let mean = mean(set.duration.sum_nano, count);
+    let side = name.clone();
+    let sample = move || sample_words(&side, count, is_whole.get() && !has_missing);
+    view! {
+        <div class="pair-head">
+            <b>{name}</b>
+            <span class="mute">{sample}</span>
+            <span class="pair-mean mute">"mean " <span class="mono">{mean}</span></span>
+        </div>
+    }
+}
+
 #[component]
 pub(crate) fn Pair(
     comparison: Arc<Comparison>,
     words: (&'static str, String),
+    /// Set where the sample of the reference, or of the subject, has every trace.
+    are_whole: [Memo<bool>; 2],
     selected: RwSignal<Option<u32>>,
     focus: RwSignal<Option<u32>>,
 ) -> impl IntoView {
@@ -195,22 +254,11 @@ pub(crate) fn Pair(
     });
     let picture = |id: &'static str, label: String, frames: Arc<Vec<Frame>>| {
         move || {
-            let placement = place(&frames, focus.get(), SiblingOrder::Given);
+            let placement = layout_frames(&frames, focus.get(), SiblingOrder::Given);
             let frames = Arc::clone(&frames);
             view! {
                 <Icicle id label=label.clone() frames placement selected on_select=select />
             }
-        }
-    };
-    let head = |words: String, set: &ComparedSet| {
-        let sample = format!("sample of {}", format::count(set.trace_count));
-        let mean = mean(set.duration.sum_nano, set.trace_count);
-        view! {
-            <div class="pair-head">
-                <b>{words}</b>
-                <span class="mute">{sample}</span>
-                <span class="pair-mean mute">"mean " <span class="mono">{mean}</span></span>
-            </div>
         }
     };
     let call = {
@@ -223,11 +271,11 @@ pub(crate) fn Pair(
     view! {
         <div class="pair">
             <div>
-                {head(words.0.to_owned(), &left)}
+                {pair_head(words.0.to_owned(), &left, are_whole[0])}
                 {picture("all", format!("Call tree: {}", words.0), reference)}
             </div>
             <div>
-                {head(words.1.clone(), &right)}
+                {pair_head(words.1.clone(), &right, are_whole[1])}
                 {picture("some", format!("Call tree: {}", words.1), subject)}
             </div>
         </div>
@@ -245,7 +293,8 @@ pub(crate) fn Pair(
 /// The selected call on both sides.
 fn call_facts(call: &ComparedCall) -> impl IntoView + use<> {
     let side = |words: &'static str, stats: &CallStats| {
-        let failed = figures::share(figures::ratio(stats.error_count, stats.call_count));
+        let failed =
+            number_format::share(number_format::ratio(stats.error_count, stats.call_count));
         view! {
             <span class="page-fact">
                 {words}
@@ -261,7 +310,7 @@ fn call_facts(call: &ComparedCall) -> impl IntoView + use<> {
             </span>
         }
     };
-    let name = figures::cut(format::operation(&call.operation), 80);
+    let name = number_format::truncate(format::operation(&call.operation), 80);
     let service = format::service(&call.service).to_owned();
     view! {
         <b>{name}</b>
@@ -277,11 +326,11 @@ pub(super) mod tests {
         OffsetNanos,
         api::{
             CallStats, ComparedCall, ComparedSet, Comparison, DeviationCounts, LatencyStats,
-            SpanKindName,
+            SpanKindName, TraceSearchResult,
         },
     };
 
-    use super::{ComparedSide, frames, suspect_words};
+    use super::{ComparedSide, SINCE, frames, is_whole, legend_words, sample_words, suspect_words};
 
     /// Returns a call with these shares of the path on either side: with its subtree, and its own.
     fn call(parent: Option<u32>, name: &str, left: [f64; 2], right: [f64; 2]) -> ComparedCall {
@@ -360,6 +409,30 @@ pub(super) mod tests {
             let words = format!(", {share} failed");
             assert!(frames[0].title.ends_with(&words), "{}", frames[0].title);
         }
+    }
+
+    #[test]
+    fn the_legend_names_the_reference_of_a_moment() {
+        assert_eq!(legend_words(SINCE).0, "less than until then");
+        assert_eq!(legend_words("slow"), ("less than the others", "more, in points"));
+    }
+
+    #[test]
+    fn a_sample_with_every_trace_is_said_to_be_all() {
+        let found = |total: u64, relation: &str| -> TraceSearchResult {
+            serde_json::from_value(serde_json::json!({
+                "traces": [], "total": { "value": total, "relation": relation },
+                "searched": { "rows": 0, "files": 0, "elapsedNano": "0", "complete": true },
+            }))
+            .unwrap()
+        };
+        assert!(is_whole(&found(0, "exact")));
+        assert!(!is_whole(&found(0, "atLeast")));
+        assert!(!is_whole(&found(1, "exact")), "one is not in the sample");
+        assert_eq!(sample_words("Until then", 300, false), "sample of 300");
+        assert_eq!(sample_words("Until then", 62, true), "all 62");
+        assert_eq!(sample_words("All", 62, true), "62");
+        assert_eq!(sample_words("Failed", 1, true), "sample of 1");
     }
 
     #[test]

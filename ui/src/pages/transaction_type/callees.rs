@@ -6,17 +6,14 @@ use leptos::prelude::*;
 use tidings_proto::api::{GraphEdge, GraphNode, NodeKind, ServiceGraph};
 
 use super::{TypePage, moment, when_changed};
-use crate::{
-    addresses, api::analysis, colour, components::Panel, figures, format,
-    pages::transactions::aligned,
-};
+use crate::{addresses, api::analysis, colour, components::Panel, format, number_format};
 
 /// Maximum number of edges that are listed.
 const LISTED: usize = 14;
 
 /// The panel.
 pub(super) fn callees(page: TypePage) -> impl IntoView {
-    let graph = page.window.ask_slowly(move |window| {
+    let graph = page.window.request_slowly(move |window| {
         let analysis = match moment::parts(window, page.changed_since()) {
             _ if page.is_awaited.get() => return None,
             Some((_, since, end)) => analysis::Analysis::between(since, end),
@@ -25,17 +22,17 @@ pub(super) fn callees(page: TypePage) -> impl IntoView {
         let analysis = page.name.with(|name| name.filter(analysis));
         Some(analysis::graph(&analysis.with("compare", true)))
     });
-    when_changed(move || (page.name.get(), page.changed_since()), move || graph.forget());
+    when_changed(move || (page.name.get(), page.changed_since()), move || graph.clear());
     let draw = move |graph: Arc<ServiceGraph>| edge_table(page, &graph);
     let map = ViewFn::from(move || {
-        let address = addresses::ranged("/map", page.window.get().range());
+        let address = addresses::with_range("/map", page.window.get().range());
         view! { <a href=address>"On the map"</a> }
     });
     view! {
         <Panel
             title="What it calls"
             tools=map
-            remote=graph
+            state=graph
             note=Signal::derive(move || {
                 page.changed_since()
                     .map(|since| format!("since {}", moment::clock(since)))
@@ -88,19 +85,22 @@ fn row(
     let (caller, called) =
         (graph.nodes.get(edge.from as usize)?, graph.nodes.get(edge.to as usize)?);
     let (is_slower, fails_more) = (edge.slower_factor.is_some(), edge.fails_more);
-    let was = edge.before.map_or_else(|| "–".to_owned(), |was| aligned(was.p95_nano));
-    let was_share = edge.before.map(|was| format!("it was {}", figures::share(was.error_share)));
+    let p95 = format::duration_or_none(edge.duration.p95_nano);
+    let was = edge.before.map(|was| format::duration_or_none(was.p95_nano));
+    let was = was.unwrap_or_else(|| "–".to_owned());
+    let was_share =
+        edge.before.map(|was| format!("it was {}", number_format::share(was.error_share)));
     Some(view! {
         <tr>
             <td class="grow">
                 {node_name(page, called)}
-                <span class="mute">" by " {figures::cut(format::service(&caller.name), 40)}</span>
+                <span class="mute">" by " {number_format::truncate(format::service(&caller.name), 40)}</span>
             </td>
-            <td class="num">{figures::rate_beside(edge.rate_per_second, most)}</td>
-            <td class="num" class:is-worse=is_slower>{aligned(edge.duration.p95_nano)}</td>
+            <td class="num">{number_format::rate_in_unit_of(edge.rate_per_second, most)}</td>
+            <td class="num" class:is-worse=is_slower>{p95}</td>
             <td class="num was">{was}</td>
             <td class="num" class:is-worse=fails_more title=was_share>
-                {figures::share(edge.error_share)}
+                {number_format::share(edge.error_share)}
             </td>
         </tr>
     })
@@ -110,7 +110,7 @@ fn row(
 fn node_name(page: TypePage, node: &GraphNode) -> impl IntoView + use<> {
     let is_service = node.kind == NodeKind::Service;
     let name = if node.name.is_empty() { "(unknown)".to_owned() } else { node.name.clone() };
-    let text = figures::cut(&name, 60);
+    let text = number_format::truncate(&name, 60);
     let words = if is_service {
         let href = addresses::service(&node.name, page.window.get_untracked().range());
         view! { <a href=href title=name>{text}</a> }.into_any()

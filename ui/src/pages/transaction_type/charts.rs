@@ -13,13 +13,13 @@ use super::{
     moment::{self, SINCE},
 };
 use crate::{
-    components::{LoadingRows, PartialNote, WatchedRequest},
-    drawings::{
-        slots::Slots,
+    charts::{
+        time_buckets::TimeBuckets,
         time_chart::{ChartShape, Marker, TimeChart, TimeChartView, ValueUnit},
     },
-    figures, format,
-    url::{Step, use_edit_query},
+    components::{LoadingRows, PartialNote, WatchedRequest},
+    format, number_format,
+    url::{History, use_edit_query},
 };
 
 /// The three charts.
@@ -28,26 +28,29 @@ pub(super) fn charts(page: TypePage) -> impl IntoView {
     let edit = use_edit_query();
     let pick = Callback::new(move |time: UnixNanos| {
         let milliseconds = (time.0 / 1_000_000).to_string();
-        edit(Step::New, &|query| moment::choose(query, &milliseconds));
+        edit(History::Push, &|query| moment::choose(query, &milliseconds));
     });
     let since = Memo::new(move |_| page.moment.get().filter(|_| page.basis.get() == SINCE));
     let drawn = move || {
         let list = page.now.value()?;
         let versions = page.versions.value().map(|list| list.changes.clone()).unwrap_or_default();
-        let since = since.get().map(|time| Marker {
-            time,
-            label: "compared since".to_owned(),
-            is_suspect: true,
-        });
         let changed = page.changed().and_then(|group| moment::of_change(&group));
         let others = deployments_behind(page).into_iter().map(|one| Marker {
             time: one.first_seen_unix_nano,
-            label: figures::cut(&format!("{} {}", one.service, one.version), 40),
+            label: number_format::truncate(&format!("{} {}", one.service, one.version), 40),
             is_suspect: false,
         });
         let versions = versions.iter().map(moment::of_version);
-        let marks = changed.into_iter().chain(versions).chain(others).chain(since);
-        let mut markers = moment::together(marks, list.window.step_nano);
+        let marks = changed.into_iter().chain(versions).chain(others);
+        let step = list.window.step_nano;
+        let mut markers = moment::together(marks, step);
+        // A mark beside the moment says why it was chosen.
+        let since = since.get().filter(|time| !moment::is_marked(&markers, *time, step));
+        markers.extend(since.map(|time| Marker {
+            time,
+            label: "compared since".to_owned(),
+            is_suspect: true,
+        }));
         markers.sort_by_key(|marker| marker.time);
         Some(three(list, &markers, cursor, pick))
     };
@@ -90,21 +93,21 @@ fn three(
     on_pick: Callback<UnixNanos>,
 ) -> Option<impl IntoView + use<>> {
     let kind = list.kinds.first()?;
-    let slots = Slots::of_window(&list.window);
+    let buckets = TimeBuckets::from_window(&list.window);
     let begin = |step: &CallsInStep| step.start_unix_nano;
-    let rates = |count: fn(&CallsInStep) -> u64| slots.rates(&kind.steps, begin, count);
-    let new = |unit, shape| TimeChart::new(&list.window, unit, shape).marked(markers);
+    let rates = |count: fn(&CallsInStep) -> u64| buckets.rates(&kind.steps, begin, count);
+    let new = |unit, shape| TimeChart::new(&list.window, unit, shape).with_markers(markers);
     let calls = new(ValueUnit::Rate, ChartShape::StackedBars)
         .with("ok", "plain", rates(|step| step.count.saturating_sub(step.error_count)))
         .with("failed", "error", rates(|step| step.error_count));
-    let share = |step: &CallsInStep| Some(figures::ratio(step.error_count, step.count));
+    let share = |step: &CallsInStep| Some(number_format::ratio(step.error_count, step.count));
     let failed = new(ValueUnit::Share, ChartShape::Areas).with(
         "failed",
         "error",
-        slots.measures(&kind.steps, begin, share, None),
+        buckets.gauges(&kind.steps, begin, share, None),
     );
     let quantile = |of: fn(&LatencyStats) -> u64| {
-        slots.measures(&kind.steps, begin, move |step| Some(of(&step.duration) as f64), None)
+        buckets.gauges(&kind.steps, begin, move |step| Some(of(&step.duration) as f64), None)
     };
     let durations = new(ValueUnit::Duration, ChartShape::Lines)
         .with("p50", "plain", quantile(|duration| duration.p50_nano.0))
@@ -121,7 +124,7 @@ fn three(
     Some(view! {
         {sampled}
         <div class="type-charts">
-            <section class="card"><TimeChartView title="Calls" note="click a moment to compare from it" chart=calls cursor on_pick /></section>
+            <section class="card"><TimeChartView title="Calls" note="click to compare from there" chart=calls cursor on_pick /></section>
             <section class="card"><TimeChartView title="Failed" note=counted chart=failed cursor on_pick /></section>
             <section class="card"><TimeChartView title="Duration" chart=durations cursor on_pick /></section>
         </div>

@@ -12,7 +12,7 @@ use super::{
     when_changed,
 };
 use crate::{
-    addresses::TraceLink,
+    addresses::TraceListLink,
     api::analysis::{self, Analysis},
     components::{DifferenceList, Panel, WatchedRequest, explanation_missing},
     format,
@@ -20,7 +20,7 @@ use crate::{
 
 /// The panel.
 pub(super) fn differences(page: TypePage) -> impl IntoView {
-    let explanation = page.window.ask_slowly(move |window| {
+    let explanation = page.window.request_slowly(move |window| {
         let analysis = match page.basis.get() {
             "failed" => window.analysis().with("selectStatus", "error"),
             SINCE => {
@@ -41,12 +41,12 @@ pub(super) fn differences(page: TypePage) -> impl IntoView {
     when_changed(
         move || (page.basis.get(), page.name.get(), moment()),
         move || {
-            explanation.forget();
+            explanation.clear();
         },
     );
     let draw = move |explanation: Arc<Explanation>| {
         let traces = page.name.with(|name| {
-            TraceLink::within(page.window.get().range())
+            TraceListLink::within(page.window.get().range())
                 .of_service(&name.service)
                 .of_operation(&name.operation)
         });
@@ -74,7 +74,7 @@ pub(super) fn differences(page: TypePage) -> impl IntoView {
     view! {
         <Panel
             title=Signal::derive(move || title().to_owned())
-            remote=explanation
+            state=explanation
             needs=vec![WatchedRequest::new("The usual durations are not known", page.measured)]
             instead=Signal::derive(move || without_begin(page))
             is_empty=|explanation| explanation.differences.is_empty()

@@ -14,9 +14,9 @@ use crate::{
     api::{self, trace_sets},
     browser,
     components::{AddressSegments, StateBadge, StripPart, TimeStrip, WatchedRequest, use_choice},
-    figures, format,
-    remote::Remote,
-    url::{Step, use_go},
+    format, number_format,
+    request_state::RequestState,
+    url::{History, use_navigation},
 };
 
 /// Number of examples of each kind, where there are several kinds.
@@ -32,7 +32,7 @@ pub(super) fn examples(page: TypePage) -> impl IntoView {
     let shown = use_choice("examples", KINDS);
     let ask =
         move |filter: fn(TypePage, api::analysis::Analysis) -> Option<api::analysis::Analysis>| {
-            page.window.ask_slowly(move |window| {
+            page.window.request_slowly(move |window| {
                 let analysis = page.name.with(|name| name.filter(window.analysis()));
                 let analysis = filter(page, analysis)?.with("limit", 40);
                 Some(trace_sets::trace_sample(&analysis))
@@ -57,8 +57,8 @@ pub(super) fn examples(page: TypePage) -> impl IntoView {
         let listed = kinds.into_iter().filter(|(kind, _)| shown == "each" || shown == *kind);
         let at_most = if shown == "each" { OF_EACH } else { OF_ONE };
         listed
-            .flat_map(|(kind, remote)| {
-                let rows = of_type(page, remote, at_most);
+            .flat_map(|(kind, state)| {
+                let rows = of_type(page, state, at_most);
                 rows.into_iter().map(move |trace| (kind, trace)).collect::<Vec<_>>()
             })
             .collect::<Vec<_>>()
@@ -69,9 +69,9 @@ pub(super) fn examples(page: TypePage) -> impl IntoView {
         WatchedRequest::new("The failed examples are not known", failed),
         WatchedRequest::new("The typical examples are not known", typical),
     ];
-    let loading = move || kinds.iter().any(|(_, remote)| remote.loading());
+    let loading = move || kinds.iter().any(|(_, state)| state.loading());
     // Rows move down when examples of an earlier kind arrive.
-    let waits = move || kinds.iter().any(|(_, remote)| remote.pending());
+    let waits = move || kinds.iter().any(|(_, state)| state.pending());
     let body = move || {
         let rows = rows();
         if rows.is_empty() {
@@ -121,8 +121,12 @@ fn example_table(rows: Vec<(&'static str, TraceSummary)>) -> impl IntoView {
 }
 
 /// Returns the first traces of a list that are of the type.
-fn of_type(page: TypePage, remote: Remote<TraceSearchResult>, at_most: usize) -> Vec<TraceSummary> {
-    let Some(answer): Option<Arc<TraceSearchResult>> = remote.value() else { return Vec::new() };
+fn of_type(
+    page: TypePage,
+    state: RequestState<TraceSearchResult>,
+    at_most: usize,
+) -> Vec<TraceSummary> {
+    let Some(answer): Option<Arc<TraceSearchResult>> = state.value() else { return Vec::new() };
     page.name.with(|name| {
         let of_type = answer.traces.iter().filter(|trace| name.has_trace(trace));
         of_type.take(at_most).cloned().collect()
@@ -134,22 +138,21 @@ fn Example(kind: &'static str, trace: TraceSummary, longest: DurationNanos) -> i
     let address = api::trace_address(trace.trace_id, None);
     let start = trace.start_unix_nano;
     let started = format::when(start, browser::now(), browser::zone_minutes(start));
-    let total: u64 = trace.services.iter().map(|service| service.critical_nano.0).sum();
     let parts = trace
         .services
         .iter()
         .map(|one| StripPart {
             service: one.service.clone(),
-            words: figures::cut(format::service(&one.service), 60),
-            share: figures::ratio(one.critical_nano.0, total),
+            words: number_format::truncate(format::service(&one.service), 60),
+            share: one.critical_share,
         })
         .collect::<Vec<_>>();
-    let width = figures::ratio(trace.duration_nano.0, longest.0) * 100.0;
-    let go = use_go();
+    let width = number_format::ratio(trace.duration_nano.0, longest.0) * 100.0;
+    let go = use_navigation();
     let row_address = address.clone();
     let errors = trace.error_count;
     view! {
-        <tr class="row-link" on:click=move |_| go(&row_address, Step::New)>
+        <tr class="row-link" on:click=move |_| go(&row_address, History::Push)>
             <td class="mute">{kind}</td>
             <td><a class="mono" href=address>{started}</a></td>
             <td><StateBadge state=trace.state /></td>

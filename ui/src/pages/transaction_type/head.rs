@@ -1,30 +1,27 @@
-//! The head of the page: the name, the culprit of its change, and the facts compared with the
-//! baseline.
+//! The head of the page: the name, the culprit of its change, and the facts beside those of the
+//! baseline. A fact is marked where the report of changes names it as worse.
 
 use leptos::prelude::*;
 use tidings_proto::{
-    DurationNanos,
-    api::{ChangeKind, ChangedGroup, TransactionKind, TransactionKindList},
+    DurationNanos, UnixNanos,
+    api::{Change, ChangeKind, ChangedGroup, TransactionKind, TransactionKindList},
 };
 
 use super::{TypePage, moment};
 use crate::{
     addresses, browser,
     components::{
-        ChangeBadge, Headline, SentenceGhost, ServiceName, WatchedRequest, change::full_words,
-        report::quiet_words,
+        ChangeBadge, Headline, SentencePlaceholder, ServiceName, WatchedRequest, change::full_text,
+        report::quiet_text,
     },
-    figures, format,
+    format,
     links::Links,
-    remote::Remote,
+    number_format,
+    request_state::RequestState,
 };
 
 /// Maximum number of the type's own changes in a sentence.
 const OWN_CHANGES_MAX: usize = 2;
-/// Factor from which a greater quantile or share of failures is marked.
-const WORSE_FROM: f64 = 1.2;
-/// Difference from which a greater share of failures is marked, in addition to the factor.
-const FAILING_FROM: f64 = 0.005;
 
 /// The head of the page.
 pub(super) fn head(page: TypePage) -> impl IntoView {
@@ -40,7 +37,7 @@ pub(super) fn head(page: TypePage) -> impl IntoView {
     };
     let traces = move || {
         let address = page.name.with(|name| {
-            addresses::TraceLink::within(page.window.get().range())
+            addresses::TraceListLink::within(page.window.get().range())
                 .of_service(&name.service)
                 .of_operation(&name.operation)
                 .address()
@@ -64,7 +61,7 @@ pub(super) fn head(page: TypePage) -> impl IntoView {
                 {move || state_badge(page)}
                 <span class="page-tools">{errors} {traces}</span>
             </div>
-            {move || page.is_awaited.get().then(|| view! { <SentenceGhost /> })}
+            {move || page.is_awaited.get().then(|| view! { <SentencePlaceholder /> })}
             {WatchedRequest::new("What changed is not known", page.report).note()}
             {move || culprit(page)}
             {move || own_changes(page).map(|words| view! { <p class="say mute">{words}</p> })}
@@ -75,13 +72,18 @@ pub(super) fn head(page: TypePage) -> impl IntoView {
     }
 }
 
-/// Reports whether a share of failures is marked as greater than the baseline's.
-fn is_failing_more(now: f64, before: f64) -> bool {
-    now - before >= FAILING_FROM && now >= before * WORSE_FROM
+/// Reports whether one of the changes is for the worse and of this kind, and for durations of this
+/// quantile.
+fn is_worse(changes: &[Change], kind: ChangeKind, quantile: Option<u8>) -> bool {
+    let is_listed =
+        |change: &Change| quantile.is_some_and(|percent| change.worse_quantiles.contains(&percent));
+    let is_it = |change: &Change| change.is_worse && change.quantile == quantile;
+    let mut of_kind = changes.iter().filter(|change| change.kind == kind);
+    of_kind.any(|change| is_listed(change) || is_it(change))
 }
 
 fn failed(kind: &TransactionKind) -> f64 {
-    figures::ratio(kind.error_count, kind.count)
+    number_format::ratio(kind.error_count, kind.count)
 }
 
 /// The change of the type as a badge. A type that only feels another's change is not at fault.
@@ -101,7 +103,7 @@ fn culprit(page: TypePage) -> Option<AnyView> {
         return (!is_whole).then(|| view! { <p class="say mute">{words}</p> }.into_any());
     };
     let Some(sentence) = group.sentence else {
-        let words = quiet_words(report.baseline.state);
+        let words = quiet_text(report.baseline.state);
         return Some(view! { <p class="say mute">{words}</p> }.into_any());
     };
     let links = Links::within(page.window.get().range());
@@ -116,7 +118,7 @@ fn own_changes(page: TypePage) -> Option<String> {
     let worse =
         group.changes.iter().filter(|change| change.is_worse && change.kind != ChangeKind::Latency);
     let worse = worse.take(OWN_CHANGES_MAX);
-    let words: Vec<String> = worse.map(|change| full_words(change, now)).collect();
+    let words: Vec<String> = worse.map(|change| full_text(change, now)).collect();
     (!words.is_empty()).then(|| format!("This type: {}.", words.join("; ")))
 }
 
@@ -125,22 +127,37 @@ fn own_changes(page: TypePage) -> Option<String> {
 fn numbers(page: TypePage) -> AnyView {
     let since = page.changed_since();
     let part = if since.is_some() { page.since } else { page.now };
-    let waits = |remote: Remote<TransactionKindList>| remote.loading() && remote.pending();
+    let waits = |state: RequestState<TransactionKindList>| state.loading() && state.pending();
     if page.is_awaited.get() || waits(part) || waits(page.before) {
         let label = "Loading the numbers";
         return view! { <span class="say-ghost" role="status" aria-label=label></span> }.into_any();
     }
+    let before = page.kind_before();
     let words = since.map(|since| {
-        view! { <span class="mute">{format!("since {}", moment::clock(since))}</span> }
+        let earlier = before.is_some().then(|| page.window.get().before()).flatten();
+        let was = earlier.map_or_else(String::new, |(start, _)| was_times(start, since));
+        view! { <span class="mute">{format!("since {}{was}", moment::clock(since))}</span> }
     });
     let facts = part.value().and_then(|list| {
         let kind = list.kinds.first()?;
-        Some(facts(kind, page.kind_before().as_ref()))
+        let changes = page.changed().map(|group| group.changes).unwrap_or_default();
+        Some(facts(kind, before.as_ref(), &changes))
     });
     view! { {words} {facts} }.into_any()
 }
 
-fn facts(now: &TransactionKind, before: Option<&TransactionKind>) -> impl IntoView + use<> {
+/// Returns the words for the time until a change: ` (was: 11:29 to 13:18)`.
+fn was_times(start: UnixNanos, change: UnixNanos) -> String {
+    let now = browser::now();
+    let minute = |time: UnixNanos| format::rates::minute(time, now, browser::zone_minutes(time));
+    format!(" (was: {} to {})", minute(start), minute(change))
+}
+
+fn facts(
+    now: &TransactionKind,
+    before: Option<&TransactionKind>,
+    changes: &[Change],
+) -> impl IntoView + use<> {
     let fact = |number: String, words: String, worse: bool| {
         view! {
             <span class="page-fact">
@@ -153,14 +170,13 @@ fn facts(now: &TransactionKind, before: Option<&TransactionKind>) -> impl IntoVi
         before.map_or_else(String::new, |before| format!("was {}", text(before)))
     };
     let share = failed(now);
-    let worse_share = before.is_some_and(|before| is_failing_more(share, failed(before)));
-    let quantile = |name: &'static str, of: fn(&TransactionKind) -> DurationNanos| {
+    let worse_share = is_worse(changes, ChangeKind::Errors, None);
+    let quantile = |percent: u8, of: fn(&TransactionKind) -> DurationNanos| {
         let (now, was_nanos) = (of(now), before.map(of));
-        let worse =
-            was_nanos.is_some_and(|was| was.0 > 0 && now.0 as f64 / was.0 as f64 >= WORSE_FROM);
+        let worse = is_worse(changes, ChangeKind::Latency, Some(percent));
         view! {
             <span class="page-fact">
-                {name}
+                {format!("p{percent}")}
                 <b class:is-worse=worse>{format::duration(now)}</b>
                 <span>{was_nanos.map(|was| format!("was {}", format::duration(was)))}</span>
             </span>
@@ -168,33 +184,49 @@ fn facts(now: &TransactionKind, before: Option<&TransactionKind>) -> impl IntoVi
     };
     view! {
         {fact(
-            figures::rate(now.rate_per_second),
-            was(&|kind| figures::rate_beside(kind.rate_per_second, now.rate_per_second)),
+            number_format::rate(now.rate_per_second),
+            was(&|kind| number_format::rate_in_unit_of(kind.rate_per_second, now.rate_per_second)),
             false,
         )}
         {fact(
-            figures::share(share),
+            number_format::share(share),
             format!("failed{}", before.map_or_else(String::new, |before| {
-                format!(", was {}", figures::share(failed(before)))
+                format!(", was {}", number_format::share(failed(before)))
             })),
             worse_share,
         )}
-        {quantile("p50", |kind| kind.duration.p50_nano)}
-        {quantile("p95", |kind| kind.duration.p95_nano)}
-        {quantile("p99", |kind| kind.duration.p99_nano)}
+        {quantile(50, |kind| kind.duration.p50_nano)}
+        {quantile(95, |kind| kind.duration.p95_nano)}
+        {quantile(99, |kind| kind.duration.p99_nano)}
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::is_failing_more;
+    use tidings_proto::api::{Change, ChangeKind};
+
+    use super::is_worse;
+
+    fn change(kind: &str, quantile: Option<u8>, is_worse: bool) -> Change {
+        serde_json::from_value(serde_json::json!({
+            "kind": kind, "isWorse": is_worse, "before": 1.0, "now": 2.0, "difference": 1.0,
+            "quantile": quantile, "pValue": 0.001,
+        }))
+        .unwrap()
+    }
 
     #[test]
-    fn a_share_of_failures_is_marked_when_it_is_greater_by_size_and_by_factor() {
-        let cases =
-            [(0.115, 0.107, false), (0.02, 0.01, true), (0.01, 0.0, true), (0.004, 0.0, false)];
-        for (now, before, expected) in cases {
-            assert_eq!(is_failing_more(now, before), expected, "{before} to {now}");
-        }
+    fn a_fact_is_marked_where_the_report_names_it_as_worse() {
+        let changes = [change("latency", Some(95), true), change("errors", None, false)];
+        let latency = [50, 95, 99].map(|of| is_worse(&changes, ChangeKind::Latency, Some(of)));
+        assert_eq!(latency, [false, true, false]);
+        assert!(!is_worse(&changes, ChangeKind::Errors, None), "fewer fail");
+        let mut slower = change("latency", Some(50), true);
+        slower.worse_quantiles = vec![50, 95];
+        let latency = [50, 95, 99]
+            .map(|of| is_worse(std::slice::from_ref(&slower), ChangeKind::Latency, Some(of)));
+        assert_eq!(latency, [true, true, false], "every quantile that became worse");
+        let changes = [change("errors", None, true)];
+        assert!(is_worse(&changes, ChangeKind::Errors, None));
     }
 }

@@ -7,16 +7,16 @@
 use leptos::prelude::*;
 use tidings_proto::{
     DurationNanos, UnixNanos,
-    api::{ChangedGroup, VersionChange},
+    api::{Change, ChangedGroup, VersionChange},
 };
 
 use super::{TypePage, step_of};
 use crate::{
     browser,
-    components::change::{change_words, subject_words},
-    drawings::time_chart::Marker,
-    figures, format,
-    url::{Step, UrlQuery, use_edit_query},
+    charts::time_chart::Marker,
+    components::change::{change_text, subject_text},
+    format, number_format,
+    url::{History, UrlQuery, use_edit_query},
     window::Window,
 };
 
@@ -36,8 +36,8 @@ pub(super) fn of_change(group: &ChangedGroup) -> Option<Marker> {
     let worse = group.changes.iter().filter(|change| change.is_worse);
     named.chain(worse.map(|change| (None, change))).find_map(|(subject, change)| {
         let time = change.since_unix_nano?;
-        let subject = subject.map(|subject| subject_words(subject) + " ").unwrap_or_default();
-        let label = figures::cut(&(subject + &change_words(change)), LETTERS_MAX);
+        let subject = subject.map(|subject| subject_text(subject) + " ").unwrap_or_default();
+        let label = number_format::truncate(&(subject + &change_text(change)), LETTERS_MAX);
         Some(Marker { time, label, is_suspect: true })
     })
 }
@@ -45,7 +45,7 @@ pub(super) fn of_change(group: &ChangedGroup) -> Option<Marker> {
 /// Returns the moment at which a version was first seen.
 pub(super) fn of_version(change: &VersionChange) -> Marker {
     let label = format!("{}, before {}", change.version, change.previous_version);
-    let label = figures::cut(&label, LETTERS_MAX);
+    let label = number_format::truncate(&label, LETTERS_MAX);
     Marker { time: change.first_seen_unix_nano, label, is_suspect: false }
 }
 
@@ -59,10 +59,18 @@ pub(super) fn together(moments: impl Iterator<Item = Marker>, step: DurationNano
     all
 }
 
+/// Reports whether one of these moments would be merged with this time.
+pub(super) fn is_marked(moments: &[Marker], time: UnixNanos, step: DurationNanos) -> bool {
+    moments.iter().any(|moment| is_near(moment, time, step.max(MINUTE)))
+}
+
+fn is_near(moment: &Marker, time: UnixNanos, apart: DurationNanos) -> bool {
+    moment.time.0.abs_diff(time.0) <= apart.0
+}
+
 /// Adds a moment, or merges its words into a near one.
 fn put(all: &mut Vec<Marker>, moment: Marker, apart: DurationNanos) {
-    let is_near = |one: &&mut Marker| one.time.0.abs_diff(moment.time.0) <= apart.0;
-    match all.iter_mut().find(is_near) {
+    match all.iter_mut().find(|one| is_near(one, moment.time, apart)) {
         None => all.push(moment),
         Some(one) => {
             one.is_suspect |= moment.is_suspect;
@@ -83,13 +91,20 @@ pub(super) fn offered(
     versions: &[VersionChange],
     step: DurationNanos,
 ) -> Vec<Marker> {
+    let named = changed.and_then(of_change);
+    let has_subject = changed.is_some_and(|group| group.sentence.is_some());
+    let label = |change: &Change| {
+        let text = change_text(change);
+        let is_named = named.iter().any(|named| named.label.contains(&text));
+        if has_subject && !is_named { format!("this type {text}") } else { text }
+    };
     let changes = changed.into_iter().flat_map(|group| &group.changes);
     let changes = changes.filter_map(|change| {
-        let (time, label) = (change.since_unix_nano?, change_words(change));
+        let (time, label) = (change.since_unix_nano?, label(change));
         Some(Marker { time, label, is_suspect: change.is_worse })
     });
-    let named = changed.and_then(of_change).into_iter();
-    let mut moments = together(named.chain(changes).chain(versions.iter().map(of_version)), step);
+    let versions = versions.iter().map(of_version);
+    let mut moments = together(named.clone().into_iter().chain(changes).chain(versions), step);
     moments.truncate(OFFERED_MAX);
     moments
 }
@@ -133,7 +148,7 @@ pub(super) fn moment_choice(page: TypePage) -> impl IntoView {
     let edit = use_edit_query();
     let chosen = move |event| {
         let value = event_target_value(&event);
-        edit(Step::New, &|query| choose(query, &value));
+        edit(History::Push, &|query| choose(query, &value));
     };
     let option = move |Marker { time, label, .. }: Marker| {
         let is_taken = move || page.moment.get() == Some(time);
@@ -173,7 +188,7 @@ mod tests {
         api::{ChangeSentence, ChangedGroup, VersionChange},
     };
 
-    use super::{MINUTE, Marker, of_change, offered, taken, together};
+    use super::{MINUTE, Marker, is_marked, of_change, offered, taken, together};
 
     fn changed() -> ChangedGroup {
         let stats = json!({
@@ -251,6 +266,37 @@ mod tests {
         assert_eq!((moment.time.0, moment.label.as_str()), (EARLY, "northpay 4.0× slower"));
         let first = offered(Some(&group), &[], MINUTE).remove(0);
         assert_eq!(first, moment, "it is offered first");
+    }
+
+    #[test]
+    fn a_change_beside_that_of_a_callee_is_said_to_be_of_the_type() {
+        let mut group = changed();
+        let mut change = group.changes[0].clone();
+        change.factor = Some(5.0);
+        let subject = json!({"kind": "service", "service": "northpay"});
+        group.sentence = Some(ChangeSentence {
+            subject: serde_json::from_value(subject).unwrap(),
+            change,
+            with: Vec::new(),
+            explained_share: None,
+        });
+        let labels = |group: &ChangedGroup| {
+            let all = offered(Some(group), &[], MINUTE);
+            all.into_iter().map(|moment| moment.label).collect::<Vec<_>>()
+        };
+        assert_eq!(labels(&group), ["northpay 5.0× slower; this type 4.0× slower"]);
+        group.changes[0].factor = Some(5.0);
+        assert_eq!(labels(&group), ["northpay 5.0× slower"], "one change is named once");
+    }
+
+    #[test]
+    fn a_time_beside_a_moment_is_marked_by_it() {
+        let all = offered(Some(&changed()), &[version(EARLY)], MINUTE);
+        let marked = |time: u64, step: DurationNanos| is_marked(&all, UnixNanos(time), step);
+        assert!(marked(CHANGED + MINUTE.0, DurationNanos(0)));
+        assert!(!marked(CHANGED + 2 * MINUTE.0, DurationNanos(0)));
+        let wide = DurationNanos(2 * MINUTE.0);
+        assert!(marked(CHANGED + 2 * MINUTE.0, wide), "steps of two minutes");
     }
 
     #[test]

@@ -7,7 +7,7 @@ use tidings_proto::{
     },
 };
 
-use super::{ChangedGroup, SortOrder, aligned, missing, paired, sort};
+use super::{ChangedGroup, SortOrder, join_rows, missing, sort};
 
 fn changed(operation: &str, score: f64) -> ChangedGroup {
     let stats = json!({
@@ -41,7 +41,7 @@ fn names(order: &str) -> Vec<String> {
     let now = [kind("a", 900, 0, 100), kind("b", 50, 25, 100), kind("c", 10, 0, 400)];
     let before = [kind("a", 900, 0, 100), kind("b", 50, 0, 100), kind("c", 10, 0, 100)];
     let groups = [changed("c", 2.0), changed("b", 7.5), changed("a", 0.0)];
-    let mut rows = paired(&now, &before, &[], &groups);
+    let mut rows = join_rows(&now, &before, &[], &groups);
     sort(&mut rows, &SortOrder::parse(order), &groups);
     rows.into_iter().map(|row| row.now.operation).collect()
 }
@@ -58,7 +58,7 @@ fn what_changed_most_comes_first_and_what_did_not_by_frequency() {
 fn rows_keep_their_order_until_they_are_ranked_by_the_newest_report() {
     let (now, newest) = ([kind("a", 900, 0, 1), kind("b", 50, 0, 1)], [changed("b", 7.5)]);
     let order = |ranked: &[ChangedGroup]| -> Vec<(String, bool)> {
-        let mut rows = paired(&now, &[], &[], &newest);
+        let mut rows = join_rows(&now, &[], &[], &newest);
         sort(&mut rows, &SortOrder::parse("-change"), ranked);
         rows.into_iter().map(|row| (row.now.operation, row.changed.is_some())).collect()
     };
@@ -79,7 +79,7 @@ fn a_changed_row_has_the_numbers_since_its_change() {
     };
     let (start_unix_nano, p99_nano) = (UnixNanos(7), DurationNanos(11));
     group.since = Some(StatsSince { start_unix_nano, stats, p99_nano });
-    let rows = paired(&[kind("a", 900, 0, 1), kind("b", 50, 0, 1)], &[], &[], &[group]);
+    let rows = join_rows(&[kind("a", 900, 0, 1), kind("b", 50, 0, 1)], &[], &[], &[group]);
     let numbers = rows.into_iter().map(|row| {
         let TransactionKind { count, error_count, duration, .. } = row.now;
         (count, error_count, duration.p95_nano.0, duration.p99_nano.0)
@@ -89,16 +89,16 @@ fn a_changed_row_has_the_numbers_since_its_change() {
 
 #[test]
 fn a_type_that_was_not_there_before_has_no_change() {
-    let rows = paired(&[kind("new", 5, 1, 10)], &[kind("old", 5, 0, 10)], &[], &[]);
+    let rows = join_rows(&[kind("new", 5, 1, 10)], &[kind("old", 5, 0, 10)], &[], &[]);
     assert_eq!((&rows[0].before, &rows[0].changed), (&None, &None));
 }
 
 #[test]
 fn the_time_of_a_type_is_not_known_until_it_is_answered() {
     let now = [kind("x", 1, 0, 1)];
-    let rows = paired(&now, &[], &[], &[]);
+    let rows = join_rows(&now, &[], &[], &[]);
     assert_eq!((&rows[0].before, &rows[0].time), (&None, &None));
-    assert_eq!(paired(&now, &[], &now, &[])[0].time, Some(Vec::new()));
+    assert_eq!(join_rows(&now, &[], &now, &[])[0].time, Some(Vec::new()));
 }
 
 #[test]
@@ -125,10 +125,4 @@ fn an_incomplete_list_says_what_is_missing() {
     for part in ["A shorter range", "every 4th", "12 transactions", "Only the 1 most"] {
         assert!(words.contains(part), "{words}");
     }
-}
-
-#[test]
-fn units_of_one_letter_are_as_wide_as_those_of_two() {
-    let millis = |millis: u64| aligned(DurationNanos(millis * 1_000_000));
-    assert_eq!([millis(402), millis(1_220), millis(0)], ["402 ms", "1.22 s\u{a0}", "–"]);
 }

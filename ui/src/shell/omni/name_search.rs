@@ -11,9 +11,10 @@ use tidings_proto::api::{LogPatternList, LogSearchResult, LogView, NameList, Tra
 use crate::{
     api,
     api::analysis::{self, Analysis},
-    browser, figures,
+    browser,
     links::Links,
-    remote::Remote,
+    number_format,
+    request_state::RequestState,
     shell::use_server,
     url::{LogState, TimeRange, UrlQuery, phrase},
 };
@@ -33,7 +34,7 @@ const PATTERN_MIN: usize = 4;
 /// Maximum number of characters of a pattern.
 const PATTERN_SHOWN: usize = 80;
 /// Pause in typing after which requests are sent.
-const SETTLE: Duration = Duration::from_millis(180);
+const DEBOUNCE: Duration = Duration::from_millis(180);
 /// Minimum number of characters. Fewer match too many names.
 const WORDS_MIN: usize = 2;
 const WORDS_MAX: usize = 80;
@@ -44,7 +45,7 @@ const HEAD_MAX: usize = 4;
 
 /// A page that the words may mean.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct NamedPage {
+pub(super) struct PageMatch {
     /// The name.
     pub(super) name: String,
     /// Its kind: `service`, `transaction of web`, `operation`, `order.id`, `log pattern`.
@@ -82,7 +83,7 @@ fn attribute_in(text: &str) -> Option<(&str, &str)> {
 }
 
 /// Returns the text as of the last pause in typing.
-fn settled(text: Memo<String>) -> Memo<String> {
+fn debounced(text: Memo<String>) -> Memo<String> {
     let shown = RwSignal::new(String::new());
     let waiting = StoredValue::new_local(None::<TimeoutHandle>);
     let stop = move || {
@@ -98,7 +99,7 @@ fn settled(text: Memo<String>) -> Memo<String> {
         let settle = move || {
             shown.try_set(text);
         };
-        waiting.set_value(set_timeout_with_handle(settle, SETTLE).ok());
+        waiting.set_value(set_timeout_with_handle(settle, DEBOUNCE).ok());
     });
     on_cleanup(stop);
     Memo::new(move |_| shown.get())
@@ -120,26 +121,26 @@ struct NameAnswers<'a> {
 
 /// Returns the pages that the text may mean, best first: services, transaction types, operations,
 /// values of attributes, log patterns.
-pub(super) fn use_names(text: Memo<String>) -> Memo<Vec<NamedPage>> {
+pub(super) fn use_names(text: Memo<String>) -> Memo<Vec<PageMatch>> {
     let server = use_server();
-    let paused = settled(text);
+    let paused = debounced(text);
     let wanted = Memo::new(move |_| paused.with(|text| are_words(text).then(|| text.clone())));
     let has_words = Memo::new(move |_| wanted.with(Option::is_some));
-    let services: Remote<NameList> =
-        Remote::new(move || wanted.get().map(|words| api::services(&words)));
-    let kinds = Remote::new(move || has_words.get().then(types));
-    let operations: Remote<NameList> =
-        Remote::new(move || wanted.get().map(|words| api::operations(None, &words)));
+    let services: RequestState<NameList> =
+        RequestState::new(move || wanted.get().map(|words| api::services(&words)));
+    let kinds = RequestState::new(move || has_words.get().then(types));
+    let operations: RequestState<NameList> =
+        RequestState::new(move || wanted.get().map(|words| api::operations(None, &words)));
     let keys = Memo::new(move |_| {
         server.status().map(|status| status.transaction_keys.clone()).unwrap_or_default()
     });
     let values = std::array::from_fn::<_, KEYS_MAX, _>(|at| {
-        Remote::<NameList>::new(move || {
+        RequestState::<NameList>::new(move || {
             let (key, value) = value_asked(at, &paused.get(), &keys.get())?;
             Some(api::attribute_values(&key, &value))
         })
     });
-    let patterns: Remote<LogPatternList> = Remote::new(move || {
+    let patterns: RequestState<LogPatternList> = RequestState::new(move || {
         let words = wanted.get().filter(|words| words.chars().count() >= PATTERN_MIN)?;
         let analysis = Analysis::within(TimeRange::default(), browser::now());
         let analysis = analysis.with("text", words).with("limit", PATTERNS_ASKED);
@@ -156,7 +157,7 @@ pub(super) fn use_names(text: Memo<String>) -> Memo<Vec<NamedPage>> {
                 types: types.as_deref(),
                 operations: operations.as_deref(),
             };
-            pages.extend(named(&typed, answers));
+            pages.extend(name_matches(&typed, answers));
         }
         for (at, values) in values.into_iter().enumerate() {
             let Some((key, value)) = value_asked(at, &typed, &keys.get()) else { continue };
@@ -188,27 +189,27 @@ fn fits(name: &str, lower: &str) -> bool {
 
 /// Returns services first, then transaction types, then other operations. An answer to earlier
 /// words is matched with the present ones.
-fn named(words: &str, answers: NameAnswers<'_>) -> Vec<NamedPage> {
+fn name_matches(words: &str, answers: NameAnswers<'_>) -> Vec<PageMatch> {
     let lower = words.to_lowercase();
     let links = Links::within(TimeRange::default());
     let names = |list: Option<&NameList>| -> Vec<String> {
         let names = list.map(|list| list.names.as_slice()).unwrap_or_default();
         names.iter().map(|one| one.name.clone()).filter(|name| fits(name, &lower)).collect()
     };
-    let services = names(answers.services).into_iter().map(|name| NamedPage {
+    let services = names(answers.services).into_iter().map(|name| PageMatch {
         address: links.service(&name),
         kind: "service".to_owned(),
         name,
     });
     let kinds = answers.types.map(|list| list.kinds.as_slice()).unwrap_or_default();
-    let types = kinds.iter().filter(|kind| fits(&kind.operation, &lower)).map(|kind| NamedPage {
+    let types = kinds.iter().filter(|kind| fits(&kind.operation, &lower)).map(|kind| PageMatch {
         name: kind.operation.clone(),
         kind: format!("transaction of {}", kind.service),
         address: links.transaction_type(&kind.service, &kind.operation),
     });
     let is_type = |name: &String| kinds.iter().any(|kind| kind.operation == *name);
     let operations = names(answers.operations).into_iter().filter(|name| !is_type(name));
-    let operations = operations.map(|name| NamedPage {
+    let operations = operations.map(|name| PageMatch {
         address: links.explore(&[("operation", &name)]),
         kind: "operation".to_owned(),
         name,
@@ -220,11 +221,11 @@ fn named(words: &str, answers: NameAnswers<'_>) -> Vec<NamedPage> {
 }
 
 /// Returns links to traces with such a value of an attribute.
-fn values_of(key: &str, begin: &str, list: &NameList) -> Vec<NamedPage> {
+fn values_of(key: &str, begin: &str, list: &NameList) -> Vec<PageMatch> {
     let lower = begin.to_lowercase();
     let links = Links::within(TimeRange::default());
     let fitting = list.names.iter().filter(|one| fits(&one.name, &lower)).take(OF_KIND_MAX);
-    let page = |one: &tidings_proto::api::NameCount| NamedPage {
+    let page = |one: &tidings_proto::api::NameCount| PageMatch {
         name: one.name.clone(),
         kind: key.to_owned(),
         address: links.explore(&[("attr", &format!("{key}={}", one.name))]),
@@ -233,13 +234,13 @@ fn values_of(key: &str, begin: &str, list: &NameList) -> Vec<NamedPage> {
 }
 
 /// Returns links to log records of such patterns.
-fn patterns_of(list: &LogPatternList) -> Vec<NamedPage> {
+fn patterns_of(list: &LogPatternList) -> Vec<PageMatch> {
     let links = Links::within(TimeRange::default());
     let page = |pattern: &tidings_proto::api::LogPattern| {
         let parts = pattern.template.split("<*>").map(str::trim);
         let longest = parts.max_by_key(|part| part.len()).unwrap_or_default();
-        NamedPage {
-            name: figures::cut(&pattern.template.replace("<*>", "…"), PATTERN_SHOWN),
+        PageMatch {
+            name: number_format::truncate(&pattern.template.replace("<*>", "…"), PATTERN_SHOWN),
             kind: "log pattern".to_owned(),
             address: links.logs(&[("text", longest)]),
         }
@@ -248,7 +249,7 @@ fn patterns_of(list: &LogPatternList) -> Vec<NamedPage> {
 }
 
 /// Returns the best page for words whose names have not loaded yet.
-pub(super) async fn best_name(words: &str) -> Option<NamedPage> {
+pub(super) async fn best_name(words: &str) -> Option<PageMatch> {
     if !are_words(words) {
         return None;
     }
@@ -260,7 +261,7 @@ pub(super) async fn best_name(words: &str) -> Option<NamedPage> {
         types: types.as_ref(),
         operations: operations.as_ref(),
     };
-    named(words, answers).into_iter().next()
+    name_matches(words, answers).into_iter().next()
 }
 
 /// Returns the records with this line. The time, severity and service before a line that was copied
@@ -305,7 +306,7 @@ mod tests {
     };
 
     use super::{
-        NameAnswers, are_words, attribute_in, named, parts_of, traceql_address, value_asked,
+        NameAnswers, are_words, attribute_in, name_matches, parts_of, traceql_address, value_asked,
         values_of,
     };
 
@@ -372,7 +373,7 @@ mod tests {
             types: Some(&types),
             operations: Some(&operations),
         };
-        let pages = named("Pay", answers);
+        let pages = name_matches("Pay", answers);
         let seen: Vec<_> =
             pages.iter().map(|page| (page.kind.as_str(), page.address.as_str())).collect();
         assert_eq!(
@@ -383,7 +384,7 @@ mod tests {
                 ("operation", "/explore?operation=Payment.Refund")
             ]
         );
-        assert!(named("x", NameAnswers::default()).is_empty());
+        assert!(name_matches("x", NameAnswers::default()).is_empty());
     }
 
     #[test]

@@ -6,7 +6,7 @@ use tidings_proto::{
     },
 };
 
-use super::{super::count_words, MapGraph, NodeName, named_peers, node_words};
+use super::{super::count_text, MapGraph, NodeName, node_text, unfolded_peers};
 
 fn node(kind: NodeKind, name: &str, calls: u64, entries: u64) -> GraphNode {
     GraphNode {
@@ -97,6 +97,7 @@ fn slower(peer: &str) -> ChangeSentence {
         factor: Some(3.5),
         difference: 292e6,
         quantile: Some(50),
+        worse_quantiles: Vec::new(),
         since_unix_nano: None,
         p_value: 0.001,
         text: None,
@@ -118,7 +119,7 @@ fn users_and_their_calls_are_those_of_the_api() {
     let mut of_users = graph(vec![edge(0, 1, 100, 0, 10), edge(4, 0, 60, 0, 20)]);
     of_users.nodes.push(node(NodeKind::User, "user", 0, 0));
     let map = MapGraph::new(&of_users, None, None);
-    assert_eq!((map.names[4].write(), map.names[4].words()), ("user:user".into(), "user".into()));
+    assert_eq!((map.names[4].write(), map.names[4].label()), ("user:user".into(), "user".into()));
     assert_eq!(map.network.nodes[4].left, "begins transactions");
     let ends: Vec<_> = map.network.edges.iter().map(|edge| (edge.from, edge.to)).collect();
     assert_eq!(ends, [(0, 1), (4, 0)]);
@@ -128,12 +129,29 @@ fn users_and_their_calls_are_those_of_the_api() {
 #[test]
 fn services_and_endpoints_are_those_that_the_api_counts() {
     let mut of = graph(Vec::new());
+    of.nodes.retain(|node| !node.name.is_empty());
     (of.service_count, of.endpoint_count) = (2, 41);
-    assert_eq!(count_words(&of), "2 services and 41 endpoints without spans");
+    assert_eq!(count_text(&of), "2 services and 41 endpoints without spans");
     (of.service_count, of.endpoint_count) = (1, 1);
-    assert_eq!(count_words(&of), "1 service and 1 endpoint without spans");
+    assert_eq!(count_text(&of), "1 service and 1 endpoint without spans");
     of.endpoint_count = 0;
-    assert_eq!(count_words(&of), "1 service");
+    assert_eq!(count_text(&of), "1 service");
+}
+
+#[test]
+fn dashed_boxes_that_are_not_counted_are_named_beside_the_counts() {
+    let counts = "2 services and 1 endpoint without spans";
+    let with_unknown = graph(Vec::new());
+    assert_eq!(count_text(&with_unknown), format!("{counts} (unknown endpoints not counted)"));
+    let mut of = folded();
+    assert_eq!(count_text(&of), format!("{counts} (queues and unknown endpoints not counted)"));
+    of.nodes.retain(|node| !node.name.is_empty());
+    assert_eq!(count_text(&of), format!("{counts} (queues not counted)"));
+    // Folded databases without a system have no name, and are counted.
+    let mut of = with_unknown;
+    of.nodes[3].folded_count = Some(9);
+    of.endpoint_count = 10;
+    assert_eq!(count_text(&of), "2 services and 10 endpoints without spans");
 }
 
 #[test]
@@ -179,34 +197,34 @@ fn the_subject_of_the_sentence_is_marked_and_the_calls_that_it_is_about() {
 fn folded_peers_are_named_by_their_number_system_and_kind() {
     let now = folded();
     let map = MapGraph::new(&now, None, None);
-    assert_eq!(map.words(4), "263 kafka destinations");
-    assert_eq!(map.words(5), "kafka");
+    assert_eq!(map.label(4), "263 kafka destinations");
+    assert_eq!(map.label(5), "kafka");
     assert_eq!(
         map.network.edges[0].title,
         "web calls 263 kafka destinations: 90.0 /min, 0 % failed, p95 10.0 ms"
     );
     let of_none =
         GraphNode { kind: NodeKind::External, name: String::new(), ..now.nodes[4].clone() };
-    assert_eq!(node_words(&of_none), "263 hosts");
+    assert_eq!(node_text(&of_none), "263 hosts");
     // A peer that is named as its system is another node.
     let names = [4, 5].map(|at: usize| map.names[at].write());
     assert_eq!(names, ["messaging*:kafka", "messaging:kafka"]);
     for at in [4, 5] {
-        assert_eq!(map.place(&NodeName::read(&names[at - 4])), u32::try_from(at).ok());
+        assert_eq!(map.index_of(&NodeName::read(&names[at - 4])), u32::try_from(at).ok());
     }
 }
 
 #[test]
 fn peers_that_the_page_is_about_stay_single() {
     let now = folded();
-    assert_eq!(named_peers(None, Some(&now)), ["bank", "kafka"]);
+    assert_eq!(unfolded_peers(None, Some(&now)), ["bank", "kafka"]);
     let mut headline = slower("kafka");
-    assert_eq!(named_peers(Some(&headline), None), ["kafka"]);
+    assert_eq!(unfolded_peers(Some(&headline), None), ["kafka"]);
     let map = MapGraph::new(&now, None, Some(&headline));
     let culprits = map.network.nodes.iter().map(|node| node.is_culprit);
     assert_eq!(culprits.collect::<Vec<_>>(), [false, false, false, false, false, true]);
     headline.subject.peer = None;
-    assert!(named_peers(Some(&headline), None).is_empty());
+    assert!(unfolded_peers(Some(&headline), None).is_empty());
 }
 
 #[test]
@@ -214,9 +232,9 @@ fn a_trace_lights_up_its_nodes_and_edges() {
     let of_trace = graph(vec![edge(1, 2, 1, 0, 1)]);
     let now = graph(vec![edge(0, 1, 100, 0, 10), edge(1, 2, 50, 0, 10)]);
     let map = MapGraph::new(&now, Some(&of_trace), None);
-    let lit: Vec<bool> = map.network.edges.iter().map(|edge| edge.is_lit).collect();
+    let lit: Vec<bool> = map.network.edges.iter().map(|edge| edge.is_highlighted).collect();
     assert_eq!(lit, [false, true]);
-    assert!(map.network.nodes[1].is_lit);
+    assert!(map.network.nodes[1].is_highlighted);
 }
 
 #[test]
@@ -225,13 +243,13 @@ fn names_of_nodes_survive_an_address() {
         assert_eq!(NodeName::read(name).write(), name);
     }
     assert_eq!(NodeName::read("http://x").write(), "service:http://x");
-    assert_eq!(NodeName::read("database:").words(), "(unknown)");
+    assert_eq!(NodeName::read("database:").label(), "(unknown)");
 }
 
 #[test]
 fn a_name_without_a_kind_means_the_node_that_has_it() {
     let nodes = graph(Vec::new()).nodes;
-    let kind = |text: &str| NodeName::read(text).among(&nodes).write();
+    let kind = |text: &str| NodeName::read(text).resolve_kind(&nodes).write();
     assert_eq!(
         ["pay", "bank", "service:bank", "database:bank", "nobody"].map(kind),
         ["service:pay", "external:bank", "external:bank", "database:bank", "service:nobody"]

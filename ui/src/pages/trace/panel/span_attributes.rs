@@ -12,7 +12,7 @@ use crate::{
     api,
     components::{CopyButton, Icon, IconName, WatchedRequest, attribute_rows},
     format,
-    remote::Remote,
+    request_state::RequestState,
     url::{AttributeFilter, ExploreState, TraceFilters, traceql::search_traceql},
 };
 
@@ -176,7 +176,7 @@ fn filter_links(service: &str, key: &str, value: &str) -> impl IntoView + use<> 
 #[component]
 fn AllValues(key_name: String) -> impl IntoView {
     let asked = key_name.clone();
-    let answer = Remote::<NameList>::new(move || Some(api::attribute_values(&asked, "")));
+    let answer = RequestState::<NameList>::new(move || Some(api::attribute_values(&asked, "")));
     let failed = WatchedRequest::new("The values are not known", answer);
     let rows = move || {
         if failed.has_failed() {

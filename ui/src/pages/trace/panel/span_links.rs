@@ -8,13 +8,13 @@ use tidings_proto::{
 };
 
 use super::{super::page_signals::PageSignals, span_attributes::plain_attributes};
-use crate::{api::trace_address, components::WatchedRequest, format, remote::Remote};
+use crate::{api::trace_address, components::WatchedRequest, format, request_state::RequestState};
 
 /// Maximum number of incoming links that are listed.
 const INCOMING_MAX: usize = 50;
 
 /// The links of other traces' spans to the selected one. Empty when there are none.
-pub(super) fn incoming_links(page: PageSignals, links: Remote<TraceLinks>) -> impl IntoView {
+pub(super) fn incoming_links(page: PageSignals, links: RequestState<TraceLinks>) -> impl IntoView {
     let body = move || {
         let row = page.selected.get()?;
         let span = page.model.with(|model| model.span_id(row));

@@ -10,8 +10,8 @@ use super::super::{model::TraceModel, page_signals::PageSignals, percentile};
 use crate::{
     api::analysis::{Analysis, red},
     components::{LoadingRows, WatchedRequest},
-    figures, format,
-    remote::Remote,
+    format, number_format,
+    request_state::RequestState,
 };
 
 /// Length of the time range: the day before the end of the trace.
@@ -30,7 +30,7 @@ pub(super) fn usual(page: PageSignals) -> impl IntoView {
                 .with(|model| (model.service(row).to_owned(), model.operation(row).to_owned())),
         )
     });
-    let answer = Remote::<RedResult>::new(move || {
+    let answer = RequestState::<RedResult>::new(move || {
         let (service, operation) = asked.get()?;
         let end = page.model.with_untracked(|model| model.summary.end_unix_nano);
         let end = UnixNanos(end.0.saturating_add(1));
@@ -50,7 +50,7 @@ pub(super) fn usual(page: PageSignals) -> impl IntoView {
     // The answer about another operation does not apply to this one.
     Effect::new(move |_| {
         asked.track();
-        answer.forget();
+        answer.clear();
     });
     let drawn = move || {
         let row = page.selected.get()?;
@@ -90,7 +90,7 @@ fn is_answer(model: &TraceModel, row: u32) -> bool {
 /// Returns a duration compared with the median: `5.7× the median 214 ms, slower than 85 %`.
 fn words(median: DurationNanos, nanos: u64, place: &str) -> String {
     let factor =
-        figures::factor(nanos as f64, median.0 as f64).unwrap_or_else(|| "over".to_owned());
+        number_format::factor(nanos as f64, median.0 as f64).unwrap_or_else(|| "over".to_owned());
     format!("{factor} the median {}, {place}", format::duration(median))
 }
 

@@ -1,0 +1,170 @@
+//! Lines over time or over a number: up to six series on one scale, with axes and a legend.
+//!
+//! Series differ by colour and by dashes. A series has gaps where a value is missing.
+
+use std::fmt::Write as _;
+
+use leptos::prelude::*;
+
+use super::axis::{Tick, labels_below, value_ticks};
+use crate::{colour, format::rates::without_zeros};
+
+/// Maximum number of series of a chart.
+pub const SERIES_MAX: usize = 6;
+
+/// A series: points from left to right, each the position across from 0 to 1 and the value.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct LineSeries {
+    /// Its name in the legend.
+    pub name: String,
+    /// The points. A value that is not a number is a gap.
+    pub points: Vec<(f64, f64)>,
+    /// The service that gives its colour, if any.
+    pub service: Option<String>,
+}
+
+/// Lines with their axes.
+#[component]
+pub fn LineChart(
+    /// The series. At most six are drawn.
+    series: Vec<LineSeries>,
+    /// Labels of the horizontal axis.
+    ticks: Vec<Tick>,
+    /// A description for screen readers.
+    #[prop(into)]
+    label: String,
+) -> impl IntoView {
+    let values = series.iter().flat_map(|one| one.points.iter().map(|(_, value)| *value));
+    let values: Vec<f64> = values.filter(|value| value.is_finite()).collect();
+    let highest = values.iter().copied().fold(0.0, f64::max);
+    // A scale needs a value other than zero.
+    let ticks_up = if highest > 0.0 { value_ticks(highest, 2) } else { vec![0.0] };
+    let lowest = values.iter().copied().fold(0.0, f64::min);
+    let ticks_down = if lowest < 0.0 { value_ticks(-lowest, 2) } else { Vec::new() };
+    let end = |ticks: &[f64]| ticks.last().copied().unwrap_or(0.0);
+    let (bottom, top) = (-end(&ticks_down), end(&ticks_up));
+    let lines = series.iter().take(SERIES_MAX).enumerate().map(|(index, one)| {
+        let path = line(one, bottom, top);
+        view! { <path class=class_of(one, index) style=("--hue", hue_of(one)) d=path /> }
+    });
+    let height = if top > bottom { top - bottom } else { 1.0 };
+    let down = ticks_down.iter().skip(1).map(|value| -value);
+    let rows = down
+        .chain(ticks_up.iter().copied())
+        .map(|value| Tick { at: (value - bottom) / height, label: without_zeros(value) });
+    let rows: Vec<Tick> = rows.collect();
+    let grid = rows.iter().map(|tick| {
+        let y = (1.0 - tick.at) * 100.0;
+        view! { <path class="line-grid" d=format!("M0 {y:.1}H1000") /> }
+    });
+    let heights = rows.iter().map(|tick| {
+        view! {
+            <span class="heat-y" style=("bottom", format!("{:.2}%", tick.at * 100.0))>
+                {tick.label.clone()}
+            </span>
+        }
+    });
+    let names = series.iter().take(SERIES_MAX).enumerate().map(|(index, one)| {
+        view! {
+            <li class="legend">
+                <svg width="18" height="6" aria-hidden="true">
+                    <path class=class_of(one, index) style=("--hue", hue_of(one)) d="M0 3H18" />
+                </svg>
+                <span class="legend-name" title=one.name.clone()>
+                    {one.name.clone()}
+                </span>
+            </li>
+        }
+    });
+    let legend = (series.len() > 1 || series.iter().any(|one| !one.name.is_empty()))
+        .then(|| view! { <ul class="legends">{names.collect_view()}</ul> });
+    view! {
+        {legend}
+        <div class="heat heat-lines">
+            <div class="heat-durations mono" aria-hidden="true">{heights.collect_view()}</div>
+            <div class="heat-plot" role="img" aria-label=label>
+                <svg viewBox="0 0 1000 100" preserveAspectRatio="none" aria-hidden="true">
+                    {grid.collect_view()}
+                    {lines.collect_view()}
+                </svg>
+            </div>
+            <div class="heat-times mono" aria-hidden="true">{labels_below(ticks)}</div>
+        </div>
+    }
+}
+
+/// Returns the class of a series: its dashes by its index, and the colour of its service if it has
+/// one.
+fn class_of(series: &LineSeries, index: usize) -> String {
+    let of_service = if series.service.is_some() { " line-service" } else { "" };
+    format!("line line-{index}{of_service}")
+}
+
+fn hue_of(series: &LineSeries) -> Option<String> {
+    series.service.as_deref().map(colour::hue_value)
+}
+
+/// Returns the path of a series in a box of 1,000 by 100.
+fn line(series: &LineSeries, bottom: f64, top: f64) -> String {
+    let height = if top > bottom { top - bottom } else { 1.0 };
+    let points = series.points.iter().map(|(across, value)| {
+        let is_drawn = value.is_finite() && across.is_finite();
+        is_drawn.then(|| (across * 1_000.0, 100.0 - (value - bottom) / height * 100.0))
+    });
+    line_path(&split_at_gaps(points))
+}
+
+/// Splits points at their gaps.
+pub(super) fn split_at_gaps(
+    points: impl Iterator<Item = Option<(f64, f64)>>,
+) -> Vec<Vec<(f64, f64)>> {
+    let mut runs = Vec::new();
+    let mut run = Vec::new();
+    for point in points {
+        match point {
+            Some(point) => run.push(point),
+            None if !run.is_empty() => runs.push(std::mem::take(&mut run)),
+            None => {}
+        }
+    }
+    if !run.is_empty() {
+        runs.push(run);
+    }
+    runs
+}
+
+/// Returns the path through runs of points. A point between two gaps is drawn as a short line, so
+/// that it is visible.
+pub(super) fn line_path(runs: &[Vec<(f64, f64)>]) -> String {
+    let mut path = String::new();
+    for run in runs {
+        for (index, (x, y)) in run.iter().enumerate() {
+            let command = if index == 0 { 'M' } else { 'L' };
+            let _ = write!(path, "{command}{x:.1} {y:.2}");
+        }
+        if run.len() == 1 {
+            path.push_str("h2");
+        }
+    }
+    path
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{LineSeries, line};
+
+    fn drawn(points: &[(f64, f64)], top: f64) -> String {
+        line(&LineSeries { points: points.to_vec(), ..LineSeries::default() }, 0.0, top)
+    }
+
+    #[test]
+    fn a_missing_value_divides_the_line() {
+        let points = [(0.0, 0.0), (0.5, 10.0), (0.6, f64::NAN), (1.0, 5.0)];
+        assert_eq!(drawn(&points, 10.0), "M0.0 100.00L500.0 0.00M1000.0 50.00h2");
+    }
+
+    #[test]
+    fn a_scale_without_height_draws_on_the_ground() {
+        assert_eq!(drawn(&[(0.0, 0.0), (1.0, 0.0)], 0.0), "M0.0 100.00L1000.0 100.00");
+    }
+}

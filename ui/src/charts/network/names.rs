@@ -1,0 +1,240 @@
+//! Names and alarms of a picture that is too small for its cards, at one size on the screen.
+//!
+//! Owns the choice of the nodes with a name. Pointed and picked nodes come first, then the culprit,
+//! their neighbours, nodes with alarms, and nodes with most calls. A name that would cover an
+//! earlier one is left out until the picture is larger.
+
+use std::{cmp::Reverse, sync::Arc};
+
+use leptos::prelude::*;
+
+use super::{FAR_BELOW, GraphSelection, NetworkGraph, NetworkState, WIDTH};
+use crate::number_format;
+
+/// Size of the letters in screen pixels, and the width of one.
+const LETTER: (f64, f64) = (12.0, 7.0);
+/// Height of a line in screen pixels.
+const LINE: f64 = 15.0;
+/// Maximum number of letters of a drawn name.
+const LETTERS_MAX: usize = 24;
+
+impl NetworkGraph {
+    /// Returns the nodes whose names fit at this scale, the most important first.
+    fn labelled_nodes(
+        &self,
+        scale: f64,
+        pointed: Option<u32>,
+        picked: Option<GraphSelection>,
+    ) -> Vec<u32> {
+        let at: Vec<u32> = match (pointed, picked) {
+            (Some(node), Some(GraphSelection::Node(picked))) => vec![node, picked],
+            (Some(node), _) | (None, Some(GraphSelection::Node(node))) => vec![node],
+            (None, Some(GraphSelection::Edge(edge))) => {
+                let edge = self.edges.get(edge as usize);
+                edge.map(|edge| vec![edge.from, edge.to]).unwrap_or_default()
+            }
+            (None, None) => Vec::new(),
+        };
+        let mut calls = vec![0.0; self.nodes.len()];
+        let mut is_near = vec![false; self.nodes.len()];
+        for edge in &self.edges {
+            for (end, other) in [(edge.from, edge.to), (edge.to, edge.from)] {
+                if let Some(calls) = calls.get_mut(end as usize) {
+                    *calls += edge.weight;
+                }
+                if let Some(is_near) = is_near.get_mut(end as usize) {
+                    *is_near |= at.contains(&other);
+                }
+            }
+        }
+        let rank = |node: u32| {
+            let place = node as usize;
+            let card = self.nodes.get(place);
+            let has = |test: fn(&super::NetworkNode) -> bool| card.is_some_and(test);
+            (
+                at.contains(&node),
+                has(|card| card.is_culprit),
+                is_near.get(place) == Some(&true),
+                has(|card| card.alarm.is_some() || card.is_highlighted),
+            )
+        };
+        let mut order: Vec<u32> = (0..).take(self.nodes.len()).collect();
+        order.sort_by(|one, other| {
+            let size = |node: u32| calls.get(node as usize).copied().unwrap_or(0.0);
+            let by_size = size(*other).total_cmp(&size(*one));
+            Reverse(rank(*one)).cmp(&Reverse(rank(*other))).then(by_size)
+        });
+        self.without_overlap(order, scale)
+    }
+
+    /// Leaves out nodes whose name would cover an earlier one.
+    fn without_overlap(&self, order: Vec<u32>, scale: f64) -> Vec<u32> {
+        let mut placed: Vec<(f64, f64, f64)> = Vec::new();
+        let fits = |node: &u32| {
+            let place = *node as usize;
+            let (Some(card), Some((x, y))) = (self.nodes.get(place), self.layout.nodes.get(place))
+            else {
+                return false;
+            };
+            let letters = card.name.chars().count().min(LETTERS_MAX) as f64;
+            let half = (letters + 1.0) * LETTER.1 / 2.0;
+            let (x, y) = (x * scale, y * scale);
+            let lies_over = |(other_x, other_y, other_half): &(f64, f64, f64)| {
+                (x - other_x).abs() < half + other_half && (y - other_y).abs() < LINE
+            };
+            let is_free = !placed.iter().any(lies_over);
+            if is_free {
+                placed.push((x, y, half));
+            }
+            is_free
+        };
+        order.into_iter().filter(fits).collect()
+    }
+}
+
+/// Returns the width of a letter in letters of average width.
+const fn width_of(letter: char) -> f64 {
+    match letter {
+        'i' | 'j' | 'l' | 't' | 'f' | 'r' | '.' | ',' | ':' | '\'' | '|' => 0.6,
+        'm' | 'w' | 'M' | 'W' | '@' => 1.6,
+        'A'..='Z' | '0'..='9' | '_' => 1.3,
+        '\u{1100}'.. => 2.0,
+        _ => 1.0,
+    }
+}
+
+/// Cuts a name to the room of a card, in letters of average width.
+pub(super) fn truncate_to_width(name: &str, room: f64) -> String {
+    let all: f64 = name.chars().map(width_of).sum();
+    // A cut name ends in an ellipsis.
+    let room = if all > room { room - 1.5 } else { room };
+    let mut width = 0.0;
+    let fits = |letter: &char| {
+        width += width_of(*letter);
+        width <= room + 1e-9
+    };
+    number_format::truncate(name, name.chars().take_while(fits).count())
+}
+
+/// The marks of alarms: a dot on the corner of each card. Its size is set by the stylesheet, in
+/// pixels of the screen.
+fn marks_view(graph: &NetworkGraph) -> impl IntoView + use<> {
+    let cards = graph.nodes.iter().zip(&graph.layout.nodes);
+    let alarms = cards.filter(|(card, _)| card.alarm.is_some());
+    let marks = alarms.map(|(card, (x, y))| {
+        let corner = format!("M{:.1} {:.1}h.01", x - WIDTH / 2.0, y - card.height() / 2.0);
+        view! { <path class="network-far-mark" class:is-culprit=card.is_culprit d=corner /> }
+    });
+    marks.collect_view()
+}
+
+/// The names over the cards of a small picture. Clicks pass through to the cards.
+pub(super) fn names_view(picture: NetworkState) -> impl IntoView {
+    let scale = Memo::new(move |_| picture.shown.get().scale);
+    let named = Memo::new(move |_| {
+        let scale = scale.get();
+        let (pointed, picked) = (picture.pointed_node.get(), picture.picked.get());
+        let named = |graph: &Arc<NetworkGraph>| graph.labelled_nodes(scale, pointed, picked);
+        if scale < FAR_BELOW { picture.graph.with_value(named) } else { Vec::new() }
+    });
+    let size = move || format!("{:.2}px", LETTER.0 / scale.get());
+    let one = |graph: &NetworkGraph, node: u32| {
+        let card = graph.nodes.get(node as usize)?;
+        let (x, y) = *graph.layout.nodes.get(node as usize)?;
+        Some(view! {
+            <text
+                class="network-far-name"
+                class:has-failed=card.alarm.is_some()
+                class:is-lit=card.is_highlighted
+                x=format!("{x:.1}")
+                y=format!("{y:.1}")
+            >
+                {number_format::truncate(&card.name, LETTERS_MAX)}
+            </text>
+        })
+    };
+    let names = move || {
+        let named = named.get();
+        picture.graph.with_value(|graph| {
+            named.into_iter().filter_map(|node| one(graph, node)).collect_view()
+        })
+    };
+    let marks = picture.graph.with_value(|graph| marks_view(graph));
+    view! {
+        <g class="network-far-names" aria-hidden="true" style=("font-size", size)>
+            {marks}
+            {names}
+        </g>
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::{GraphSelection, NetworkGraph, truncate_to_width};
+    use crate::charts::network::{NetworkEdge, NetworkNode, NodeIcon};
+
+    pub(in crate::charts::network) fn node(name: &str) -> NetworkNode {
+        NetworkNode {
+            name: name.to_owned(),
+            sign: NodeIcon::Service,
+            left: String::new(),
+            right: String::new(),
+            alarm: None,
+            is_culprit: false,
+            bar: 0.0,
+            bar_is_failures: false,
+            title: String::new(),
+            is_highlighted: false,
+        }
+    }
+
+    pub(in crate::charts::network) fn edge(from: u32, to: u32, weight: f64) -> NetworkEdge {
+        NetworkEdge {
+            from,
+            to,
+            label: String::new(),
+            title: String::new(),
+            has_failed: false,
+            is_message: false,
+            is_critical: false,
+            weight,
+            is_highlighted: false,
+        }
+    }
+
+    /// A service that calls 40 others, each more often than the one before.
+    fn star() -> NetworkGraph {
+        let nodes = (0..41).map(|at| node(&format!("service-{at}"))).collect();
+        let edges = (1..41_u32).map(|to| edge(0, to, f64::from(to) / 40.0)).collect();
+        NetworkGraph::new(nodes, edges)
+    }
+
+    #[test]
+    fn names_of_wide_letters_are_cut_earlier_than_those_of_narrow_ones() {
+        assert_eq!(truncate_to_width("web-gateway", 13.0), "web-gateway");
+        assert_eq!(truncate_to_width("MMMMMMMMMMMM", 8.5), "MMMM…");
+        assert_eq!(truncate_to_width("支払い支払い", 8.0), "支払い…");
+        assert_eq!(truncate_to_width("illillill", 5.6), "illillill");
+    }
+
+    #[test]
+    fn names_that_have_no_room_are_left_out_and_those_with_most_calls_stay() {
+        let graph = star();
+        let few = graph.labelled_nodes(0.1, None, None);
+        assert!(few.len() > 3 && few.len() < 30, "{few:?}");
+        assert_eq!(few[0], 0, "it has most calls");
+        assert_eq!(graph.labelled_nodes(0.4, None, None).len(), 41, "all have room");
+    }
+
+    #[test]
+    fn where_the_reader_is_and_the_culprit_always_have_their_names() {
+        let mut graph = star();
+        graph.nodes[7].is_culprit = true;
+        graph.nodes[9].alarm = Some("5 %".to_owned());
+        assert_eq!(graph.labelled_nodes(0.05, None, None)[0], 7);
+        assert_eq!(graph.labelled_nodes(0.05, Some(3), None)[0], 3);
+        assert_eq!(graph.labelled_nodes(0.05, None, Some(GraphSelection::Node(20)))[0], 20);
+        let ends = graph.labelled_nodes(0.4, None, Some(GraphSelection::Edge(4)));
+        assert_eq!(ends[..3], [0, 5, 7]);
+    }
+}

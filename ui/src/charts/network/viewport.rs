@@ -1,0 +1,131 @@
+//! The visible part of a picture, and its moves: fit, zoom, pan, show a card.
+
+use super::{HEIGHT, WIDTH};
+
+/// Empty margin around the picture, in screen pixels.
+const MARGIN: f64 = 28.0;
+const SCALES: (f64, f64) = (0.05, 3.0);
+/// Maximum scale of a picture that is smaller than its pane.
+const FITTED_MAX: f64 = 1.4;
+
+/// The visible part of the picture.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Viewport {
+    /// Position of the picture's left edge on the screen.
+    pub left: f64,
+    /// Position of the picture's upper edge on the screen.
+    pub top: f64,
+    /// Screen pixels per picture pixel.
+    pub scale: f64,
+}
+
+impl Viewport {
+    /// The whole picture in the middle of the screen.
+    #[must_use]
+    pub fn fitting(picture: (f64, f64), screen: (f64, f64)) -> Self {
+        let room = |screen: f64| (screen - 2.0 * MARGIN).max(1.0);
+        let across = room(screen.0) / picture.0.max(1.0);
+        let down = room(screen.1) / picture.1.max(1.0);
+        let scale = across.min(down).clamp(SCALES.0, FITTED_MAX);
+        let middle = |screen: f64, picture: f64| (screen - picture * scale) / 2.0;
+        Self { left: middle(screen.0, picture.0), top: middle(screen.1, picture.1), scale }
+    }
+
+    /// The part around a point at full size, without empty room beyond the picture's edges.
+    #[must_use]
+    pub fn around(at: (f64, f64), picture: (f64, f64), screen: (f64, f64)) -> Self {
+        let edge = |picture: f64, screen: f64, at: f64| {
+            let room = screen - picture;
+            if room >= 2.0 * MARGIN {
+                return room / 2.0;
+            }
+            (screen / 2.0 - at).clamp(room - MARGIN, MARGIN)
+        };
+        Self {
+            left: edge(picture.0, screen.0, at.0),
+            top: edge(picture.1, screen.1, at.1),
+            scale: 1.0,
+        }
+    }
+
+    /// Reports whether the whole picture is on the screen.
+    #[must_use]
+    pub fn has_all(self, picture: (f64, f64), screen: (f64, f64)) -> bool {
+        let fits = |edge: f64, picture: f64, screen: f64| {
+            edge >= 0.0 && edge + picture * self.scale <= screen
+        };
+        fits(self.left, picture.0, screen.0) && fits(self.top, picture.1, screen.1)
+    }
+
+    /// Zooms by a factor. The point of the screen stays in place.
+    #[must_use]
+    pub fn zoomed(self, factor: f64, at: (f64, f64)) -> Self {
+        let scale = (self.scale * factor).clamp(SCALES.0, SCALES.1);
+        let kept = scale / self.scale;
+        let moved = |edge: f64, at: f64| at - (at - edge) * kept;
+        Self { left: moved(self.left, at.0), top: moved(self.top, at.1), scale }
+    }
+
+    /// Moves the view by screen pixels.
+    #[must_use]
+    pub fn panned(self, across: f64, down: f64) -> Self {
+        Self { left: self.left + across, top: self.top + down, ..self }
+    }
+
+    /// Moves the view until a card is visible.
+    #[must_use]
+    pub fn showing(self, node: (f64, f64), screen: (f64, f64)) -> Self {
+        let shift = |edge: f64, centre: f64, half: f64, screen: f64| {
+            let (low, high) =
+                (edge + (centre - half) * self.scale, edge + (centre + half) * self.scale);
+            if low < MARGIN {
+                MARGIN - low
+            } else if high > screen - MARGIN {
+                screen - MARGIN - high
+            } else {
+                0.0
+            }
+        };
+        self.panned(
+            shift(self.left, node.0, WIDTH / 2.0, screen.0),
+            shift(self.top, node.1, HEIGHT / 2.0, screen.1),
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Viewport;
+
+    #[test]
+    fn a_small_picture_is_enlarged_a_little_and_a_large_one_fits() {
+        let small = Viewport::fitting((200.0, 100.0), (1_000.0, 500.0));
+        assert_eq!(small, Viewport { left: 360.0, top: 180.0, scale: 1.4 });
+        let large = Viewport::fitting((10_000.0, 1_000.0), (1_056.0, 556.0));
+        assert!((large.scale - 0.1).abs() < 1e-9);
+        assert!((large.left - 28.0).abs() < 1e-9);
+        assert!(large.has_all((10_000.0, 1_000.0), (1_056.0, 556.0)));
+        assert!(!large.panned(-29.0, 0.0).has_all((10_000.0, 1_000.0), (1_056.0, 556.0)));
+        assert!(!large.zoomed(2.0, (0.0, 0.0)).has_all((10_000.0, 1_000.0), (1_056.0, 556.0)));
+        let nothing = Viewport::fitting((0.0, 0.0), (0.0, 0.0));
+        assert!(nothing.left.is_finite() && nothing.scale > 0.0);
+    }
+
+    #[test]
+    fn zooming_keeps_the_point_under_the_pointer() {
+        let view = Viewport { left: 10.0, top: 20.0, scale: 0.5 };
+        let zoomed = view.zoomed(2.0, (110.0, 220.0));
+        assert_eq!(zoomed, Viewport { left: -90.0, top: -180.0, scale: 1.0 });
+        assert!((view.zoomed(1e9, (0.0, 0.0)).scale - 3.0).abs() < 1e-9);
+        assert!((view.zoomed(0.0, (0.0, 0.0)).scale - 0.05).abs() < 1e-9);
+    }
+
+    #[test]
+    fn a_card_outside_is_moved_into_view() {
+        let view = Viewport { left: 0.0, top: 0.0, scale: 1.0 };
+        assert_eq!(view.showing((500.0, 300.0), (1_000.0, 600.0)), view);
+        let moved = view.showing((1_200.0, 300.0), (1_000.0, 600.0));
+        assert!((moved.left + 314.0).abs() < 1e-9, "{moved:?}");
+        assert!(view.showing((-50.0, 300.0), (1_000.0, 600.0)).left > 0.0);
+    }
+}

@@ -1,0 +1,579 @@
+//! A chart over time: lines or stacked bars, axes with units, a readout, a range to drag.
+//!
+//! The readout is in the legend. It has the values of the step under the pointer, or of the step
+//! that the arrow keys moved to. Dragging, or the arrow keys with Shift and then Enter, sets the
+//! page's range. A click, or `m`, selects the moment on pages that support it. Charts that share a
+//! cursor show the same step.
+
+use std::fmt::Write as _;
+
+use leptos::prelude::*;
+use tidings_proto::{DurationNanos, UnixNanos, api::TimeWindow};
+use wasm_bindgen::JsCast;
+
+use super::{
+    axis::{time_ticks, value_ticks},
+    lines::{line_path, split_at_gaps},
+    time_buckets::TimeBuckets,
+};
+use crate::{
+    browser, format,
+    format::rates::without_zeros,
+    number_format,
+    url::{History, TimeRange, use_edit_query},
+};
+
+/// Height of the drawing's own coordinates. Its width is 1,000.
+const VIEW_HEIGHT: f64 = 100.0;
+const VIEW_WIDTH: f64 = 1_000.0;
+/// Maximum number of letters of a marker's label.
+const MARKER_LETTERS_MAX: usize = 32;
+
+/// The unit of a chart's values.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ValueUnit {
+    /// Nanoseconds.
+    Duration,
+    /// Calls per second.
+    Rate,
+    /// A share, 0 to 1.
+    Share,
+}
+
+impl ValueUnit {
+    fn text(self, value: f64) -> String {
+        match self {
+            Self::Duration => format::duration(nanos(value)),
+            Self::Rate => number_format::rate(value),
+            Self::Share => number_format::share(value),
+        }
+    }
+
+    /// Returns the factor from values to the axis. Rates are shown per minute.
+    fn scale(self) -> f64 {
+        match self {
+            Self::Duration => 1.0,
+            Self::Rate => 60.0,
+            Self::Share => 100.0,
+        }
+    }
+
+    fn tick(self, value: f64) -> String {
+        match self {
+            Self::Duration if value <= 0.0 => "0".to_owned(),
+            Self::Duration => format::duration(nanos(value)),
+            Self::Rate => format!("{} /min", without_zeros(value)),
+            Self::Share => format!("{} %", without_zeros(value)),
+        }
+    }
+}
+
+/// How the series are drawn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ChartShape {
+    /// Each series as a line.
+    Lines,
+    /// Each series as a line over a pale area.
+    Areas,
+    /// Stacked bars, one for each step.
+    StackedBars,
+}
+
+/// A series of a chart.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ChartSeries {
+    /// Its name in the legend.
+    pub name: &'static str,
+    /// Its colour: the class of `60-lines.css`, as `accent` or `error`.
+    pub tone: &'static str,
+    /// A value for each bucket. `None` leaves a gap.
+    pub values: Vec<Option<f64>>,
+}
+
+/// A marked moment: a deployment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Marker {
+    /// The moment.
+    pub time: UnixNanos,
+    /// Its words, as `payment 2.14.0`.
+    pub label: String,
+    /// Set when a change began at this moment.
+    pub is_suspect: bool,
+}
+
+/// A chart's content.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TimeChart {
+    /// The time axis.
+    pub buckets: TimeBuckets,
+    /// The unit of all values.
+    pub unit: ValueUnit,
+    /// The shape of the series.
+    pub shape: ChartShape,
+    /// The series, with one value for each bucket.
+    pub series: Vec<ChartSeries>,
+    /// Moments to mark.
+    pub markers: Vec<Marker>,
+}
+
+impl TimeChart {
+    /// A chart without a series.
+    #[must_use]
+    pub fn new(window: &TimeWindow, unit: ValueUnit, shape: ChartShape) -> Self {
+        let buckets = TimeBuckets::from_window(window);
+        Self { buckets, unit, shape, series: Vec::new(), markers: Vec::new() }
+    }
+
+    /// Adds a series.
+    #[must_use]
+    pub fn with(
+        mut self,
+        name: &'static str,
+        tone: &'static str,
+        values: Vec<Option<f64>>,
+    ) -> Self {
+        self.series.push(ChartSeries { name, tone, values });
+        self
+    }
+
+    /// Adds the markers that are within its time.
+    #[must_use]
+    pub fn with_markers(mut self, markers: &[Marker]) -> Self {
+        let inside = |marker: &&Marker| (0.0..=1.0).contains(&self.buckets.fraction(marker.time));
+        self.markers = markers.iter().filter(inside).cloned().collect();
+        self
+    }
+
+    /// Returns the greatest drawn value, in the unit of the axis.
+    fn greatest(&self) -> f64 {
+        let values =
+            |bucket: usize| self.series.iter().filter_map(move |one| value_at(one, bucket));
+        let tops = (0..self.buckets.count).map(|bucket| match self.shape {
+            ChartShape::StackedBars => values(bucket).sum(),
+            ChartShape::Lines | ChartShape::Areas => values(bucket).fold(0.0, f64::max),
+        });
+        tops.fold(0.0, f64::max) * self.unit.scale()
+    }
+}
+
+fn value_at(series: &ChartSeries, bucket: usize) -> Option<f64> {
+    series.values.get(bucket).copied().flatten().filter(|value| value.is_finite())
+}
+
+/// Returns the SVG paths of every series: the line, and the area under it.
+fn series_paths(chart: &TimeChart, top: f64) -> Vec<(String, String)> {
+    let width = VIEW_WIDTH / chart.buckets.count.max(1) as f64;
+    let height = |value: f64| (value * chart.unit.scale() / top).clamp(0.0, 1.0) * VIEW_HEIGHT;
+    if chart.shape == ChartShape::StackedBars {
+        let mut below = vec![0.0_f64; chart.buckets.count];
+        let bars = chart.series.iter().map(|series| {
+            let mut path = String::new();
+            for (bucket, ground) in below.iter_mut().enumerate() {
+                let Some(value) = value_at(series, bucket).filter(|value| *value > 0.0) else {
+                    continue;
+                };
+                let (left, bottom) = (bucket as f64 * width + width * 0.08, VIEW_HEIGHT - *ground);
+                let tall = height(value).max(0.6);
+                let _ = write!(
+                    path,
+                    "M{left:.1} {bottom:.2}v{:.2}h{:.1}v{tall:.2}z",
+                    -tall,
+                    width * 0.84
+                );
+                *ground += tall;
+            }
+            (String::new(), path)
+        });
+        return bars.collect();
+    }
+    chart.series.iter().map(|series| line(series, width, height)).collect()
+}
+
+/// Returns the line of a series, and the area under it.
+fn line(series: &ChartSeries, width: f64, height: impl Fn(f64) -> f64) -> (String, String) {
+    let points = (0..series.values.len()).map(|bucket| {
+        let x = (bucket as f64 + 0.5) * width;
+        value_at(series, bucket).map(|value| (x, VIEW_HEIGHT - height(value)))
+    });
+    let runs = split_at_gaps(points);
+    let mut area = String::new();
+    for run in &runs {
+        let (begin, end) = (run[0].0, run[run.len() - 1].0);
+        let _ = write!(area, "M{begin:.1} {VIEW_HEIGHT}");
+        for (x, y) in run {
+            let _ = write!(area, "L{x:.1} {y:.2}");
+        }
+        let _ = write!(area, "L{end:.1} {VIEW_HEIGHT}z");
+    }
+    (line_path(&runs), area)
+}
+
+/// Returns the range between two buckets, in either order, in whole milliseconds.
+pub(crate) fn range_between(buckets: &TimeBuckets, one: usize, other: usize) -> TimeRange {
+    let milliseconds = |bucket: usize| buckets.start_of(bucket).0 / 1_000_000;
+    TimeRange::Between {
+        from_unix_ms: milliseconds(one.min(other)),
+        to_unix_ms: milliseconds(one.max(other) + 1),
+    }
+}
+
+/// The step that charts side by side highlight.
+pub type ChartCursor = RwSignal<Option<usize>>;
+
+/// The state of one chart: the pointer and the start of the drag.
+#[derive(Debug, Clone, Copy)]
+struct PlotState {
+    buckets: TimeBuckets,
+    cursor: ChartCursor,
+    anchor: RwSignal<Option<usize>>,
+    choose: Callback<TimeRange>,
+    on_pick: Option<Callback<UnixNanos>>,
+}
+
+impl PlotState {
+    fn bucket_at(self, event: &web_sys::PointerEvent) -> Option<usize> {
+        let plot = event.current_target()?.dyn_into::<web_sys::Element>().ok()?;
+        let place = plot.get_bounding_client_rect();
+        let across = (f64::from(event.client_x()) - place.left()) / place.width().max(1.0);
+        let bucket = browser::to_whole(across.clamp(0.0, 1.0) * self.buckets.count as f64);
+        Some(usize::try_from(bucket).ok()?.min(self.buckets.count - 1))
+    }
+
+    fn on_pointer_move(self, event: &web_sys::PointerEvent) {
+        self.cursor.set(self.bucket_at(event));
+    }
+
+    fn on_pointer_down(self, event: &web_sys::PointerEvent) {
+        if event.button() == 0 {
+            self.anchor.set(self.bucket_at(event));
+            browser::capture_pointer(event);
+        }
+    }
+
+    fn on_pointer_up(self, event: &web_sys::PointerEvent) {
+        let anchor = self.anchor.get_untracked();
+        self.anchor.set(None);
+        let (Some(from), Some(to)) = (anchor, self.bucket_at(event)) else { return };
+        if from == to {
+            self.pick(to);
+        } else {
+            self.choose.run(range_between(&self.buckets, from, to));
+        }
+    }
+
+    /// Selects the start of a step, where the page supports a moment.
+    fn pick(self, bucket: usize) {
+        if let Some(pick) = self.on_pick {
+            pick.run(self.buckets.start_of(bucket));
+        }
+    }
+
+    fn on_key_down(self, event: &web_sys::KeyboardEvent) {
+        if browser::has_command_key(event) {
+            return;
+        }
+        let at = self.cursor.get_untracked();
+        let key = event.key();
+        let Some(next) = self.buckets.bucket_after_key(at, &key) else {
+            match (key.as_str(), at) {
+                ("Escape", Some(_)) => {
+                    self.cursor.set(None);
+                    self.anchor.set(None);
+                }
+                ("m", at) if self.on_pick.is_some() => at.into_iter().for_each(|at| self.pick(at)),
+                ("Enter", Some(at)) => {
+                    let from = self.anchor.get_untracked().unwrap_or(at);
+                    self.choose.run(range_between(&self.buckets, from, at));
+                }
+                _ => return,
+            }
+            event.stop_propagation();
+            return;
+        };
+        event.prevent_default();
+        event.stop_propagation();
+        match (event.shift_key(), self.anchor.get_untracked()) {
+            (true, None) => self.anchor.set(at.or(Some(next))),
+            (false, _) => self.anchor.set(None),
+            (true, Some(_)) => {}
+        }
+        self.cursor.set(Some(next));
+    }
+}
+
+/// The chart. It sets the page's range when a range is dragged.
+#[component]
+pub fn TimeChartView(
+    /// Its heading.
+    #[prop(into)]
+    title: String,
+    /// Words at the heading.
+    #[prop(into, optional)]
+    note: String,
+    /// Its content.
+    chart: TimeChart,
+    /// The highlighted step, shared by charts side by side.
+    cursor: ChartCursor,
+    /// Called with the start of the clicked step.
+    #[prop(optional)]
+    on_pick: Option<Callback<UnixNanos>>,
+) -> impl IntoView {
+    let edit = use_edit_query();
+    let choose = Callback::new(move |range: TimeRange| {
+        edit(History::Push, &|query| range.write(query));
+    });
+    let plot =
+        PlotState { buckets: chart.buckets, cursor, anchor: RwSignal::new(None), choose, on_pick };
+    let ticks = value_ticks(chart.greatest(), 3);
+    let top = ticks.last().copied().unwrap_or(1.0);
+    let drawn = series_shapes(&chart, top);
+    let scale = value_scale(&ticks, top, chart.unit);
+    let label = format!(
+        "{title} over time. Arrow keys read it, Shift and arrow keys choose a stretch, Enter looks at it.{}",
+        if on_pick.is_some() { " m compares what began since then." } else { "" }
+    );
+    let name = title.clone();
+    view! {
+        <figure class="chart" aria-label=name>
+            <div class="panel-head">
+                <h2>{title}</h2>
+                <span class="mute">{note}</span>
+                <Legend chart=chart.clone() cursor />
+            </div>
+            <div class="chart-body">
+                <div class="chart-scale" aria-hidden="true">{scale}</div>
+                <div
+                    class="chart-plot"
+                    role="application"
+                    tabindex="0"
+                    aria-label=label
+                    on:pointermove=move |event| plot.on_pointer_move(&event)
+                    on:pointerdown=move |event| plot.on_pointer_down(&event)
+                    on:pointerup=move |event| plot.on_pointer_up(&event)
+                    on:pointerleave=move |_| {
+                        if plot.anchor.get_untracked().is_none() {
+                            cursor.set(None);
+                        }
+                    }
+                    on:keydown=move |event| plot.on_key_down(&event)
+                    on:blur=move |_| {
+                        cursor.set(None);
+                        plot.anchor.set(None);
+                    }
+                >
+                    <svg
+                        class="chart-drawing"
+                        viewBox=format!("0 0 {VIEW_WIDTH} {VIEW_HEIGHT}")
+                        preserveAspectRatio="none"
+                        aria-hidden="true"
+                    >
+                        {drawn}
+                    </svg>
+                    <MarkerLabels chart=chart.clone() />
+                    <CursorBand plot />
+                </div>
+                <TimeScale buckets=chart.buckets />
+            </div>
+        </figure>
+    }
+}
+
+/// Series, each as its line and the area under it. Bars of an unfinished last step are paler.
+fn series_shapes(chart: &TimeChart, top: f64) -> impl IntoView + use<> {
+    let area_class = match chart.shape {
+        ChartShape::StackedBars => "chart-bars",
+        ChartShape::Areas => "chart-area",
+        ChartShape::Lines => "hidden-shape",
+    };
+    let mut series: Vec<_> = chart.series.iter().zip(series_paths(chart, top)).collect();
+    // Of lines at one height, the first series is visible: a p99 is often equal to the p95.
+    if chart.shape == ChartShape::Lines {
+        series.reverse();
+    }
+    let drawn = series.into_iter().map(|(series, (line, area))| {
+        view! {
+            <g class=format!("chart-series chart-{}", series.tone)>
+                <path class=area_class d=area />
+                <path class="chart-line" d=line />
+            </g>
+        }
+    });
+    let is_open = chart.shape == ChartShape::StackedBars && chart.buckets.is_last_partial();
+    let unfinished = is_open.then(|| {
+        let width = VIEW_WIDTH / chart.buckets.count as f64;
+        let left = VIEW_WIDTH - width;
+        view! { <rect class="chart-unfinished" x=left width=width height=VIEW_HEIGHT /> }
+    });
+    view! { {drawn.collect_view()} {unfinished} }
+}
+
+/// Values of the axis, each with a line across the plot.
+fn value_scale(ticks: &[f64], top: f64, unit: ValueUnit) -> impl IntoView + use<> {
+    let scale = ticks.iter().map(|tick| {
+        let bottom = format!("{:.2}%", tick / top * 100.0);
+        view! {
+            <span class="chart-value" style=("bottom", bottom.clone())>{unit.tick(*tick)}</span>
+            <span class="chart-grid" style=("bottom", bottom)></span>
+        }
+    });
+    scale.collect_view()
+}
+
+/// The names of the series. With a cursor, its time and their values.
+#[component]
+fn Legend(chart: TimeChart, cursor: ChartCursor) -> impl IntoView {
+    let buckets = chart.buckets;
+    let time = move || {
+        cursor.get().map(|bucket| {
+            let begin = buckets.start_of(bucket);
+            let text = format::time_of_day(begin, browser::zone_minutes(begin));
+            text.split_once('.').map_or(text.clone(), |(text, _)| text.to_owned())
+        })
+    };
+    let entries = chart.series.into_iter().map(|series| {
+        let tone = format!("chart-key chart-{}", series.tone);
+        let name = series.name;
+        let value = move || {
+            let value = value_at(&series, cursor.get()?);
+            Some(value.map_or_else(|| "–".to_owned(), |value| chart.unit.text(value)))
+        };
+        view! {
+            <span class="chart-entry">
+                <span class=tone aria-hidden="true"></span>
+                {name}
+                <span class="mono">{value}</span>
+            </span>
+        }
+    });
+    view! {
+        <span class="chart-legend" role="status">
+            <span class="mono">{time}</span>
+            {entries.collect_view()}
+        </span>
+    }
+}
+
+/// The markers. Labels that would overlap are on separate lines.
+#[component]
+fn MarkerLabels(chart: TimeChart) -> impl IntoView {
+    let mut ends = [f64::MIN; 3];
+    let marks = chart.markers.iter().map(|marker| {
+        let left = chart.buckets.fraction(marker.time) * 100.0;
+        let row = ends.iter().position(|end| *end < left).unwrap_or(0);
+        ends[row] = left + 4.0 + marker.label.chars().count().min(MARKER_LETTERS_MAX) as f64 * 2.0;
+        let label = number_format::truncate(&marker.label, MARKER_LETTERS_MAX);
+        let is_right = left > 70.0;
+        view! {
+            <span
+                class="chart-mark"
+                class:is-suspect=marker.is_suspect
+                class:is-right=is_right
+                style=("left", format!("{left:.2}%"))
+                title=marker.label.clone()
+            >
+                <span class="chart-mark-label" style=("--line", row.to_string())>{label}</span>
+            </span>
+        }
+    });
+    marks.collect_view()
+}
+
+/// The step under the cursor, or the range that is being dragged.
+#[component]
+fn CursorBand(plot: PlotState) -> impl IntoView {
+    let shown = move || {
+        let at = plot.cursor.get()?;
+        let from = plot.anchor.get().unwrap_or(at);
+        let width = 100.0 / plot.buckets.count as f64;
+        let (first, last) = (from.min(at), from.max(at));
+        let left = format!("{:.3}%", first as f64 * width);
+        let wide = format!("{:.3}%", (last - first + 1) as f64 * width);
+        Some(view! {
+            <span
+                class="chart-pointed"
+                class:is-chosen=first != last
+                style=("left", left)
+                style=("width", wide)
+            ></span>
+        })
+    };
+    view! { {shown} }
+}
+
+#[component]
+fn TimeScale(buckets: TimeBuckets) -> impl IntoView {
+    let end = buckets.start_of(buckets.count);
+    let zone = browser::zone_minutes(buckets.first);
+    let ticks = time_ticks(buckets.first, end, zone, 5).into_iter().map(|tick| {
+        let left = tick.at * 100.0;
+        (2.0..=98.0).contains(&left).then(|| {
+            view! { <span style=("left", format!("{left:.2}%"))>{tick.label}</span> }
+        })
+    });
+    view! { <div class="chart-times" aria-hidden="true">{ticks.collect_view()}</div> }
+}
+
+fn nanos(value: f64) -> DurationNanos {
+    DurationNanos(browser::to_whole(value.max(0.0)))
+}
+
+#[cfg(test)]
+mod tests {
+    use tidings_proto::{DurationNanos, UnixNanos, api::TimeWindow};
+
+    use super::{ChartShape, Marker, TimeChart, ValueUnit, range_between, series_paths};
+    use crate::url::TimeRange;
+
+    fn chart(shape: ChartShape) -> TimeChart {
+        let window = TimeWindow {
+            start_unix_nano: UnixNanos(0),
+            end_unix_nano: UnixNanos(4_000_000_000),
+            step_nano: DurationNanos(1_000_000_000),
+        };
+        TimeChart::new(&window, ValueUnit::Share, shape)
+            .with("ok", "plain", vec![Some(0.2), None, Some(0.4), Some(f64::NAN)])
+            .with("failed", "error", vec![Some(0.2), None, Some(0.1), None])
+    }
+
+    #[test]
+    fn bars_stand_on_each_other() {
+        let stacked = chart(ChartShape::StackedBars);
+        assert!((stacked.greatest() - 50.0).abs() < 1e-9);
+        let shapes = series_paths(&stacked, 50.0);
+        assert!(shapes[0].1.starts_with("M20.0 100.00v-40.00"), "{}", shapes[0].1);
+        assert!(shapes[1].1.starts_with("M20.0 60.00v-40.00"), "{}", shapes[1].1);
+        assert_eq!(
+            shapes[0].1.matches('z').count(),
+            2,
+            "a gap and a value that is none draw nothing"
+        );
+    }
+
+    #[test]
+    fn a_gap_divides_a_line_and_its_area() {
+        let lines = chart(ChartShape::Areas);
+        assert!((lines.greatest() - 40.0).abs() < 1e-9);
+        let (line, area) = &series_paths(&lines, 40.0)[0];
+        assert_eq!(line, "M125.0 50.00h2M625.0 0.00h2");
+        assert_eq!(area.matches('z').count(), 2);
+    }
+
+    #[test]
+    fn a_stretch_holds_both_of_its_steps() {
+        let buckets = chart(ChartShape::Lines).buckets;
+        let range = TimeRange::Between { from_unix_ms: 1_000, to_unix_ms: 4_000 };
+        assert_eq!(range_between(&buckets, 3, 1), range);
+        assert_eq!(range_between(&buckets, 1, 3), range);
+    }
+
+    #[test]
+    fn marks_outside_the_time_are_left_out() {
+        let marker = |seconds: u64| Marker {
+            time: UnixNanos(seconds * 1_000_000_000),
+            label: String::new(),
+            is_suspect: false,
+        };
+        let marked = chart(ChartShape::Lines).with_markers(&[marker(2), marker(9)]);
+        assert_eq!(marked.markers, [marker(2)]);
+    }
+}

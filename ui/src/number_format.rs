@@ -1,0 +1,208 @@
+//! Rates, shares, factors and differences as text, in addition to [`crate::format`].
+//!
+//! A number has three digits and a unit. A number that changed is written beside its baseline, so
+//! both have the same format.
+
+use tidings_proto::DurationNanos;
+
+use crate::format;
+
+/// A number in three digits, above a thousand with its thousands set apart.
+#[must_use]
+pub fn three_digits(value: f64) -> String {
+    if !value.is_finite() {
+        return "–".to_owned();
+    }
+    match value.abs() {
+        0.0 => "0".to_owned(),
+        size if size < 9.995 => format!("{value:.2}"),
+        size if size < 99.95 => format!("{value:.1}"),
+        size if size < 999.5 => format!("{value:.0}"),
+        _ => {
+            let sign = if value < 0.0 { "−" } else { "" };
+            format!("{sign}{}", format::count(whole(value.abs())))
+        }
+    }
+}
+
+/// A rate: by the minute, by the second where that is many, by the hour where it is few.
+#[must_use]
+pub fn rate(per_second: f64) -> String {
+    let (number, unit) = rate_parts(per_second);
+    format!("{number} {unit}")
+}
+
+/// A rate's number and its unit apart.
+#[must_use]
+pub fn rate_parts(per_second: f64) -> (String, &'static str) {
+    let (factor, unit) = rate_unit(per_second);
+    (three_digits(per_second * factor), unit)
+}
+
+/// A rate in the unit of another rate beside it.
+#[must_use]
+pub fn rate_in_unit_of(per_second: f64, other_per_second: f64) -> String {
+    let (factor, unit) = rate_unit(other_per_second);
+    format!("{} {unit}", three_digits(per_second * factor))
+}
+
+/// The unit of a rate, and the factor from one by the second.
+fn rate_unit(per_second: f64) -> (f64, &'static str) {
+    let per_minute = per_second * 60.0;
+    if per_minute >= 100_000.0 {
+        (1.0, "/s")
+    } else if per_minute >= 0.995 || per_minute == 0.0 {
+        (60.0, "/min")
+    } else {
+        (3_600.0, "/h")
+    }
+}
+
+/// A share, 0 to 1: `10.2 %`, `<0.1 %`, `100 %`.
+#[must_use]
+pub fn share(share: f64) -> String {
+    let percent = share * 100.0;
+    if !percent.is_finite() || percent <= 0.0 {
+        "0 %".to_owned()
+    } else if percent < 0.1 {
+        "<0.1 %".to_owned()
+    } else if percent < 99.95 {
+        format!("{percent:.1} %")
+    } else {
+        "100 %".to_owned()
+    }
+}
+
+/// A part of a whole as a number from 0 to 1; of nothing it is 0.
+#[must_use]
+pub fn ratio(part: u64, whole: u64) -> f64 {
+    if whole == 0 { 0.0 } else { part as f64 / whole as f64 }
+}
+
+/// Factor from before to now: `3.9×`, `61×`; `None` where there was nothing before.
+#[must_use]
+pub fn factor(now: f64, before: f64) -> Option<String> {
+    let factor = now / before;
+    (before > 0.0 && factor.is_finite()).then(|| factor_text(factor))
+}
+
+/// A factor: `3.9×`, `61×`, `0.25×`.
+#[must_use]
+pub fn factor_text(factor: f64) -> String {
+    if factor >= 9.95 {
+        format!("{}×", format::count(whole(factor)))
+    } else if factor >= 0.95 {
+        format!("{factor:.1}×")
+    } else {
+        format!("{factor:.2}×")
+    }
+}
+
+/// A difference of shares in points of a hundred, with its sign: `+26`, `−8.2`, `±0`.
+#[must_use]
+pub fn percentage_points(difference: f64) -> String {
+    let points = difference * 100.0;
+    if points.abs() < 0.05 {
+        "±0".to_owned()
+    } else if points.abs() < 9.95 {
+        format!("{}{:.1}", sign(points), points.abs())
+    } else {
+        format!("{}{:.0}", sign(points), points.abs())
+    }
+}
+
+/// A difference of lengths of time with its sign: `+699 ms`, `−3.00 ms`, `±0`.
+#[must_use]
+pub fn duration_difference(now: DurationNanos, before: DurationNanos) -> String {
+    let difference = DurationNanos(now.0.abs_diff(before.0));
+    match now.0.cmp(&before.0) {
+        std::cmp::Ordering::Equal => "±0".to_owned(),
+        std::cmp::Ordering::Greater => format!("+{}", format::duration(difference)),
+        std::cmp::Ordering::Less => format!("−{}", format::duration(difference)),
+    }
+}
+
+/// A text truncated to this number of letters, with an ellipsis for the rest.
+#[must_use]
+pub fn truncate(text: &str, letters_max: usize) -> String {
+    match text.char_indices().nth(letters_max) {
+        Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
+        None => text.to_owned(),
+    }
+}
+
+fn sign(number: f64) -> char {
+    if number < 0.0 { '−' } else { '+' }
+}
+
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "a float-to-int cast saturates, and no count on screen is negative"
+)]
+fn whole(number: f64) -> u64 {
+    number.round() as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use tidings_proto::DurationNanos;
+
+    use super::{duration_difference, factor, percentage_points, rate, ratio, share, truncate};
+
+    #[test]
+    fn rates_have_the_unit_in_which_they_are_read() {
+        let rates = [20.633, 0.0, 0.41, 12_000.0, 0.001, f64::NAN];
+        let texts = rates.map(rate);
+        assert_eq!(
+            texts,
+            ["1,238 /min", "0 /min", "24.6 /min", "12,000 /s", "3.60 /h", "– /h"]
+                .map(str::to_owned)
+        );
+    }
+
+    #[test]
+    fn a_small_share_is_not_nothing() {
+        let texts = [0.0, 0.0001, 0.102, 0.9999, 1.0].map(share);
+        assert_eq!(texts, ["0 %", "<0.1 %", "10.2 %", "100 %", "100 %"].map(str::to_owned));
+    }
+
+    #[test]
+    fn shares_of_a_whole_never_round_something_to_nothing() {
+        for (part, whole, expected) in [
+            (0, 10, "0 %"),
+            (1, 0, "0 %"),
+            (1, 100_000, "<0.1 %"),
+            (41, 1_000, "4.1 %"),
+            (60, 100, "60.0 %"),
+        ] {
+            assert_eq!(share(ratio(part, whole)), expected);
+        }
+    }
+
+    #[test]
+    fn differences_carry_their_signs() {
+        assert_eq!(
+            [0.35, -0.082, 0.0001].map(percentage_points),
+            ["+35", "−8.2", "±0"].map(str::to_owned)
+        );
+        let time = |now, before| duration_difference(DurationNanos(now), DurationNanos(before));
+        assert_eq!(time(402_000_000, 103_000_000), "+299 ms");
+        assert_eq!(time(1_000, 4_000), "−3.00 µs");
+        assert_eq!(time(5, 5), "±0");
+    }
+
+    #[test]
+    fn a_factor_of_nothing_is_none() {
+        assert_eq!(factor(402.0, 103.0).as_deref(), Some("3.9×"));
+        assert_eq!(factor(6_100.0, 100.0).as_deref(), Some("61×"));
+        assert_eq!(factor(1.0, 4.0).as_deref(), Some("0.25×"));
+        assert_eq!(factor(1.0, 0.0), None);
+    }
+
+    #[test]
+    fn a_long_text_is_cut_between_letters() {
+        assert_eq!(truncate("häuser", 2), "hä…");
+        assert_eq!(truncate("ab", 2), "ab");
+    }
+}

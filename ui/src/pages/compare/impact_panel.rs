@@ -1,0 +1,259 @@
+//! The column beside the lanes: the greatest costs, and other traces that take as long.
+
+use std::sync::Arc;
+
+use leptos::prelude::*;
+use tidings_proto::{
+    DurationNanos,
+    api::{CallImpact, ComparedCall, Comparison, Deviation, Explanation},
+};
+
+use super::{
+    impact::{deviation_text, deviation_tone, time_of},
+    lanes::lane_id,
+};
+use crate::{
+    addresses::{self, TraceListLink},
+    api::analysis::{self, Analysis},
+    browser, colour,
+    components::{Badge, DifferenceList, Panel},
+    format, number_format,
+    request_state::RequestState,
+    url::TimeRange,
+};
+
+/// Maximum number of rows that are listed.
+const IMPACTS_MAX: usize = 14;
+
+/// The column.
+pub(super) fn impact_panel(
+    comparison: &Arc<Comparison>,
+    selected: RwSignal<Option<u32>>,
+) -> impl IntoView + use<> {
+    let impacts = &comparison.impacts;
+    let most = impacts.first().map_or(1, |impact| impact.impact_nano.0.unsigned_abs()).max(1);
+    let rows = impacts.iter().take(IMPACTS_MAX).filter_map(|impact| {
+        let call = comparison.calls.get(impact.call_index as usize)?;
+        Some(row(call, impact, most, selected))
+    });
+    let rows = rows.collect_view();
+    let apart = DurationNanos(comparison.unattributed_nano.0.unsigned_abs());
+    let is_apart = comparison.right.trace_count > 1 && apart.0 >= 1_000;
+    let note = is_apart.then(|| {
+        let words = format!(
+            "Medians of parts need not add up to the median of the whole: here they are {apart} apart."
+        );
+        view! { <p class="panel-words mute">{words}</p> }
+    });
+    let none = impacts.is_empty().then(|| {
+        let words = "No call takes more or less time, is missing or newly fails.";
+        view! { <p class="panel-empty">{words}</p> }
+    });
+    let of = match comparison.difference_nano.0 {
+        0 => "of ±0".to_owned(),
+        nanos => format!("of {}", format::offset(nanos)),
+    };
+    view! {
+        <div class="compare-side">
+            <section class="card panel" aria-label="Most impact first">
+                <div class="panel-head">
+                    <h2>"Most impact first"</h2>
+                    <span class="mute">{of}</span>
+                </div>
+                <ul class="impacts">{rows}</ul>
+                {none} {note}
+            </section>
+            {similar_transactions_panel(comparison)}
+        </div>
+    }
+}
+
+fn row(
+    call: &ComparedCall,
+    impact: &CallImpact,
+    most: u64,
+    selected: RwSignal<Option<u32>>,
+) -> impl IntoView + use<> {
+    let name = number_format::truncate(format::operation(&call.operation), 60);
+    let nanos = impact.impact_nano.0;
+    let costs = nanos.unsigned_abs() >= 1_000;
+    let time = if costs { format::offset(nanos) } else { "no time".to_owned() };
+    let width = format!("{:.1}%", number_format::ratio(nanos.unsigned_abs(), most) * 100.0);
+    let worse = nanos > 0 && costs;
+    // A call that is also slower has a second badge for that.
+    let is_badged =
+        |(at, deviation): &(usize, Deviation)| *at == 0 || *deviation == Deviation::Slower;
+    let badged = call.deviations.iter().copied().enumerate().filter(is_badged);
+    let badge = badged.map(|(_, deviation)| {
+        view! { <Badge tone=deviation_tone(deviation)>{deviation_text(deviation)}</Badge> }
+    });
+    let badge = badge.collect_view();
+    let at = impact.call_index;
+    let choose = move |_| {
+        selected.set(Some(at));
+        browser::scroll_into_view(&lane_id(at));
+    };
+    view! {
+        <li>
+            <button class="impact" type="button" on:click=choose>
+                <span class="impact-name">
+                    <span class="dot" style=("--hue", colour::hue_value(&call.service))></span>
+                    <span class="lane-text">{name}</span>
+                    {badge}
+                </span>
+                <span class="num" class:is-worse=worse>{time}</span>
+                <span class="impact-words mute">{both_sides_text(call)}</span>
+                <span class="impact-bar">
+                    {costs.then(|| view! { <span class:is-worse-bar=worse style=("width", width)></span> })}
+                </span>
+            </button>
+        </li>
+    }
+}
+
+/// Returns a row's numbers on both sides, in words.
+fn both_sides_text(call: &ComparedCall) -> String {
+    let (left, right) = (&call.left, &call.right);
+    if left.call_count == 0 {
+        return format!("in {} on the other side", format::counted(right.trace_count, "trace"));
+    }
+    if right.call_count == 0 {
+        return "not called on the other side".to_owned();
+    }
+    let (now, usual) = (left.median, right.median);
+    let took = format::duration(usual.duration_nano);
+    if !right.is_usual {
+        let traces = format::counted(right.trace_count, "trace");
+        return format!("in {traces} on the other side, {took} there");
+    }
+    let count_deviations = [Deviation::MoreCalls, Deviation::FewerCalls];
+    if call.deviations.iter().any(|deviation| count_deviations.contains(deviation)) {
+        let calls = format::counted(now.call_count, "call");
+        return format!("{calls}, {} on the other side", format::count(usual.call_count));
+    }
+    format!("{}, {took} on the other side", format::duration(now.duration_nano))
+}
+
+/// Other transactions of the type that take as long, and their common attributes.
+fn similar_transactions_panel(comparison: &Arc<Comparison>) -> Option<impl IntoView + use<>> {
+    let root = comparison.calls.first()?.clone();
+    // The duration up to the answer. Calls after it may last longer.
+    let longest = time_of(&root.left).unwrap_or(comparison.left.duration.p50_nano);
+    // Nine tenths of it, so that transactions that take about as long are included.
+    let from = DurationNanos(longest.0 / 10 * 9);
+    if from.0 == 0 || root.service.is_empty() || root.operation.is_empty() {
+        return None;
+    }
+    let (service, operation) = (root.service.clone(), root.operation.clone());
+    let asked = (service.clone(), operation.clone());
+    let explained = RequestState::<Explanation>::new(move || {
+        let analysis = Analysis::default()
+            .with("service", &asked.0)
+            .with("operation", &asked.1)
+            .with("selectMinDuration", from.0)
+            .with("limit", 4);
+        Some(analysis::explain(&analysis))
+    });
+    let range = TimeRange::Last { seconds: 86_400 };
+    let traces = TraceListLink::within(range)
+        .of_service(&service)
+        .of_operation(&operation)
+        .with_min_duration(from);
+    let kind = addresses::transaction_type(&service, &operation, range);
+    let list = traces.address();
+    let draw = move |explanation: Arc<Explanation>| {
+        let selected = explanation.selected_count;
+        let words = similar_text(selected, explanation.rest_count, from);
+        let differences = explanation.differences.clone();
+        let common = (selected > 1 && !differences.is_empty()).then(|| {
+            view! { <DifferenceList differences traces=traces.clone() shown=4 /> }
+        });
+        view! {
+            <p class="panel-words">{words}</p>
+            {common}
+            <div class="panel-links">
+                <a class="button" href=list.clone()>"Open them"</a>
+                <a class="button" href=kind.clone()>"Its type"</a>
+            </div>
+        }
+    };
+    Some(view! {
+        <Panel
+            title="Is it the only one?"
+            state=explained
+            is_empty=|explanation| explanation.selected_count + explanation.rest_count == 0
+            empty="No transaction of its type began in the last day that has data."
+            draw=draw
+        />
+    })
+}
+
+/// Returns the words for the transactions that take at least `from`.
+fn similar_text(selected: u64, rest: u64, from: DurationNanos) -> String {
+    let all = format::count(selected.saturating_add(rest));
+    if selected <= 1 {
+        format!("Yes: none other of {all} takes about as long or longer ({from} and up).")
+    } else {
+        let selected = format::count(selected);
+        format!("No: {selected} of {all} take about as long or longer ({from} and up).")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tidings_proto::{
+        DurationNanos, OffsetNanos,
+        api::{CallMedians, CallStats, ComparedCall, Deviation, SpanKindName},
+    };
+
+    use super::{both_sides_text, similar_text};
+
+    #[test]
+    fn the_bound_of_similar_transactions_is_said_to_be_about_as_long() {
+        let from = DurationNanos(1_100_000_000);
+        assert_eq!(
+            [similar_text(187, 812, from), similar_text(1, 998, from)],
+            [
+                "No: 187 of 999 take about as long or longer (1.10 s and up).",
+                "Yes: none other of 999 takes about as long or longer (1.10 s and up).",
+            ]
+        );
+    }
+
+    #[test]
+    fn a_rows_numbers_are_those_of_the_table() {
+        let stats = |trace_count: u64, call_count: u64, ms: u64| CallStats {
+            trace_count,
+            call_count: trace_count * call_count,
+            is_usual: trace_count != 80,
+            median: CallMedians {
+                call_count,
+                duration_nano: DurationNanos(ms * 1_000_000),
+                ..CallMedians::default()
+            },
+            ..CallStats::default()
+        };
+        let text = |left: CallStats, right: CallStats, deviations: &[Deviation]| {
+            both_sides_text(&ComparedCall {
+                parent_index: None,
+                depth: 0,
+                service: "pay".to_owned(),
+                operation: "charge".to_owned(),
+                kind: SpanKindName::Client,
+                deviations: deviations.to_vec(),
+                differs: true,
+                impact_nano: OffsetNanos(0),
+                left,
+                right,
+            })
+        };
+        let (usual, rare, none) = (stats(200, 2, 20), stats(80, 1, 9), CallStats::default());
+        assert_eq!(text(stats(1, 3, 34), usual, &[]), "34.0 ms, 20.0 ms on the other side");
+        let more = [Deviation::MoreCalls];
+        assert_eq!(text(stats(1, 6, 60), usual, &more), "6 calls, 2 on the other side");
+        let words = "in 80 traces on the other side, 9.00 ms there";
+        assert_eq!(text(stats(1, 1, 30), rare, &[Deviation::Rare]), words);
+        assert_eq!(text(none, usual, &[Deviation::Missing]), "in 200 traces on the other side");
+        assert_eq!(text(usual, none, &[Deviation::Extra]), "not called on the other side");
+    }
+}

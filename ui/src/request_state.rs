@@ -1,0 +1,198 @@
+//! State of an answer on a page: loading, loaded, or failed.
+//!
+//! A [`RequestState`] sends a new request whenever its query changes, and cancels the previous one.
+//! It cancels everything when the page closes. The last answer stays visible until the next
+//! arrives.
+
+use std::sync::Arc;
+
+use leptos::{prelude::*, task::spawn_local};
+use serde::de::DeserializeOwned;
+use web_sys::AbortController;
+
+use crate::api::{ApiError, Request, abort_controller};
+
+/// The state of one request.
+#[derive(Debug)]
+pub struct RequestState<T: Send + Sync + 'static> {
+    value: RwSignal<Option<Arc<T>>>,
+    error: RwSignal<Option<ApiError>>,
+    pending: RwSignal<bool>,
+    revision: RwSignal<u32>,
+    /// Received bytes of a large answer.
+    received: RwSignal<usize>,
+    reading: AnswerReading,
+}
+
+/// How an answer is read.
+#[derive(Debug, Clone, Copy)]
+enum AnswerReading {
+    AtOnce,
+    /// In chunks, with a count of bytes.
+    Large,
+    /// After events, whose data the callback gets.
+    AfterProgress(Callback<String>),
+}
+
+impl<T: Send + Sync + 'static> Clone for RequestState<T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<T: Send + Sync + 'static> Copy for RequestState<T> {}
+
+impl<T: DeserializeOwned + Send + Sync + 'static> RequestState<T> {
+    /// Sends `request`, now and whenever a signal that it reads changes. It sends nothing while
+    /// `request` returns `None`.
+    #[must_use]
+    pub fn new(request: impl Fn() -> Option<Request<T>> + 'static) -> Self {
+        Self::with_reading(request, AnswerReading::AtOnce)
+    }
+
+    /// Same as [`Self::new`] for an answer that may be large. [`Self::received`] returns its
+    /// received bytes.
+    #[must_use]
+    pub fn large(request: impl Fn() -> Option<Request<T>> + 'static) -> Self {
+        Self::with_reading(request, AnswerReading::Large)
+    }
+
+    /// Same as [`Self::new`] for a slow answer. `on_progress` gets the server's progress events.
+    #[must_use]
+    pub fn with_progress(
+        request: impl Fn() -> Option<Request<T>> + 'static,
+        on_progress: Callback<String>,
+    ) -> Self {
+        Self::with_reading(request, AnswerReading::AfterProgress(on_progress))
+    }
+
+    fn with_reading(
+        request: impl Fn() -> Option<Request<T>> + 'static,
+        reading: AnswerReading,
+    ) -> Self {
+        let state = Self {
+            value: RwSignal::new(None),
+            error: RwSignal::new(None),
+            pending: RwSignal::new(false),
+            revision: RwSignal::new(0),
+            received: RwSignal::new(0),
+            reading,
+        };
+        let running = StoredValue::new_local(None::<AbortController>);
+        let abort = move || {
+            running.try_update_value(|running| {
+                if let Some(running) = running.take() {
+                    running.abort();
+                }
+            });
+        };
+        Effect::new(move |_| {
+            state.revision.track();
+            abort();
+            match request() {
+                Some(request) => state.send(request, running),
+                None => state.pending.set(false),
+            }
+        });
+        on_cleanup(abort);
+        state
+    }
+
+    fn send(
+        self,
+        request: Request<T>,
+        running: StoredValue<Option<AbortController>, LocalStorage>,
+    ) {
+        let controller = abort_controller();
+        let signal = controller.as_ref().map(AbortController::signal);
+        running.set_value(controller);
+        self.pending.set(true);
+        self.received.set(0);
+        spawn_local(async move {
+            let answer = match self.reading {
+                AnswerReading::AtOnce => request.send(signal.as_ref()).await,
+                AnswerReading::Large => {
+                    let on_progress = |bytes| {
+                        self.received.try_set(bytes);
+                    };
+                    request.download(signal.as_ref(), on_progress).await
+                }
+                AnswerReading::AfterProgress(on_progress) => {
+                    let on_progress = |_: &str, data: &str| on_progress.run(data.to_owned());
+                    request.send_streaming(signal.as_ref(), on_progress).await
+                }
+            };
+            if signal.is_some_and(|signal| signal.aborted()) {
+                return;
+            }
+            // The page and its signals may have been removed by now.
+            match answer {
+                Ok(value) => {
+                    self.error.try_set(None);
+                    self.value.try_set(Some(Arc::new(value)));
+                }
+                Err(ApiError::Aborted) => {}
+                Err(error) => {
+                    self.error.try_set(Some(error));
+                }
+            }
+            self.pending.try_set(false);
+        });
+    }
+}
+
+impl<T: Send + Sync + 'static> RequestState<T> {
+    /// Returns the last answer.
+    #[must_use]
+    pub fn value(self) -> Option<Arc<T>> {
+        self.value.get()
+    }
+
+    /// Returns the last answer as a signal, for effects.
+    #[must_use]
+    pub fn signal(self) -> ReadSignal<Option<Arc<T>>> {
+        self.value.read_only()
+    }
+
+    /// Returns the error of the last request, if it failed.
+    #[must_use]
+    pub fn error(self) -> Option<ApiError> {
+        self.error.get()
+    }
+
+    /// Reports whether a request is running.
+    #[must_use]
+    pub fn pending(self) -> bool {
+        self.pending.get()
+    }
+
+    /// Returns the received bytes of a large answer; 0 before the first.
+    #[must_use]
+    pub fn received(self) -> usize {
+        self.received.get()
+    }
+
+    /// Reports whether there is neither an answer nor an error yet.
+    #[must_use]
+    pub fn loading(self) -> bool {
+        self.value.with(Option::is_none) && self.error.with(Option::is_none)
+    }
+
+    /// Drops the last answer and its error, so that a different query starts in the loading state.
+    pub fn clear(self) {
+        self.value.set(None);
+        self.error.set(None);
+    }
+
+    /// Sends the request again.
+    pub fn refresh(self) {
+        self.revision.update(|revision| *revision = revision.wrapping_add(1));
+    }
+
+    /// Sends the request again unless one is in progress, for timers.
+    pub fn refresh_when_idle(self) {
+        if !self.pending.get_untracked() {
+            self.refresh();
+        }
+    }
+}
