@@ -143,6 +143,23 @@ fn files_stay_short() {
     }
 }
 
+/// Checks that code blocks of the documentation are drawings and formats. Doc tests are switched off,
+/// because rustdoc would check every crate once more to find that it has none.
+#[test]
+fn no_example_in_the_documentation_goes_untested() {
+    for path in sources() {
+        let text = fs::read_to_string(&path).unwrap();
+        let comments = text.lines().filter_map(|line| {
+            let line = line.trim_start();
+            line.strip_prefix("//!").or_else(|| line.strip_prefix("///"))
+        });
+        let fences = comments.filter_map(|line| line.trim_start().strip_prefix("```"));
+        for language in fences.step_by(2) {
+            assert_eq!(language, "text", "{}: make it a test", path.display());
+        }
+    }
+}
+
 /// Fails for file names that do not say what the file contains.
 #[test]
 fn files_are_named_after_what_is_in_them() {

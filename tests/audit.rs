@@ -1,6 +1,6 @@
 //! Tests the audit log: changes, denied requests and reads, with actor, address and outcome.
 
-use std::{fs, os::unix::fs::MetadataExt, time::Instant};
+use std::{fs, os::unix::fs::MetadataExt};
 
 use bytes::Bytes;
 use prost::Message;
@@ -8,10 +8,12 @@ use serde_json::{Value as Json, json};
 use url::form_urlencoded;
 
 use crate::harness::{
-    PATIENCE, Server,
+    Server,
     flight::{flight_rows, ticket},
+    found_until,
     http::{Answer, call, frame, send},
     spans::{TRACE_EXPORT, now, span, traces},
+    wait_until,
 };
 
 const REQUIRED: [&str; 2] = ["--require-keys", "true"];
@@ -27,11 +29,9 @@ fn key_of(server: &Server, name: &str, role: &str, more: &[&str]) -> String {
     let (code, out, error) = Server::command(&[&args, more].concat());
     assert_eq!(code, Some(0), "{error}");
     let key = out.trim().to_owned();
-    let begin = Instant::now();
-    while ask(server, "GET", "/api/v1/status", &key, "").status == 401 {
-        assert!(begin.elapsed() < PATIENCE, "the key is not taken over");
-        std::thread::yield_now();
-    }
+    wait_until("the key is taken over", || {
+        ask(server, "GET", "/api/v1/status", &key, "").status != 401
+    });
     key
 }
 
@@ -54,14 +54,9 @@ fn events(server: &Server, admin: &str, query: &str) -> Vec<Json> {
 
 /// Waits for the first event that matches. The server writes counted events within about a second.
 fn event(server: &Server, admin: &str, query: &str) -> Json {
-    let begin = Instant::now();
-    loop {
-        if let Some(event) = events(server, admin, query).into_iter().next() {
-            return event;
-        }
-        assert!(begin.elapsed() < PATIENCE, "no event matches {query}");
-        std::thread::yield_now();
-    }
+    found_until(&format!("an event matches {query}"), || {
+        events(server, admin, query).into_iter().next()
+    })
 }
 
 /// Returns the text of all files of the audit log.
@@ -265,11 +260,9 @@ fn a_statement_is_recorded_without_its_secrets_from_a_body_and_from_an_address()
                 let text = event[place].as_str().unwrap_or_default();
                 text.contains(&format!("asked{number}")) && text.contains("REDACTED")
             };
-            let begin = Instant::now();
-            while !events(&server, &admin, "action=read&actor=reader").iter().any(asked) {
-                assert!(begin.elapsed() < PATIENCE, "{method} {query} is not recorded");
-                std::thread::yield_now();
-            }
+            wait_until(&format!("{method} {query} is recorded"), || {
+                events(&server, &admin, "action=read&actor=reader").iter().any(asked)
+            });
         }
     }
     let files = files(&server);

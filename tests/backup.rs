@@ -14,9 +14,10 @@ use std::{
 use prost::Message;
 
 use crate::harness::{
-    Server,
+    AtEnd, Server,
     http::try_send,
     spans::{span, traces},
+    wait_until,
 };
 
 /// Spans of one request. They form one trace.
@@ -98,9 +99,9 @@ fn a_backup_under_load_has_all_that_was_acknowledged_before_it() {
     };
     let mut before = 0;
     for round in 1..=2 {
-        while acknowledged.load(Ordering::Acquire) < round * BEFORE {
-            thread::yield_now();
-        }
+        wait_until("enough is acknowledged", || {
+            acknowledged.load(Ordering::Acquire) >= round * BEFORE
+        });
         before = acknowledged.load(Ordering::Acquire);
         back_up(&data, &place);
     }
@@ -149,11 +150,9 @@ fn a_damaged_backup_is_refused_by_name_and_kept_backups_are_whole() {
     let stop = AtomicBool::new(false);
     thread::scope(|scope| {
         let (stop, acknowledged) = (&stop, &acknowledged);
+        let _at_end = AtEnd(stop);
         scope.spawn(move || send(address, acknowledged, stop));
-        while acknowledged.load(Ordering::Acquire) < 5 {
-            thread::yield_now();
-        }
-        stop.store(true, Ordering::Release);
+        wait_until("some is acknowledged", || acknowledged.load(Ordering::Acquire) >= 5);
     });
     assert!(server.terminate().success());
     for _ in 0..3 {

@@ -1,6 +1,6 @@
 //! Tests Flight SQL with the clients of data tools: the ADBC driver, pyarrow and JDBC.
 
-use std::{fs, process::Command, time::Instant};
+use std::{fs, process::Command};
 
 use serde_json::{Value as Json, json};
 
@@ -10,7 +10,7 @@ use crate::{
         program::{Running, run, source},
         python_program,
     },
-    harness::{PATIENCE, Server},
+    harness::{Server, wait_until},
     sql::{fill, rests, ticks},
 };
 
@@ -99,11 +99,8 @@ fn a_query_over_flight_ends_when_its_client_leaves() {
     let mut command = client(&server, "endless");
     assert!(rests(&server));
     let leaving = Running::start(&mut command);
-    let (begin, before) = (Instant::now(), ticks(&server));
-    while ticks(&server) < before + 100 {
-        assert!(begin.elapsed() < PATIENCE, "the query does not run");
-        std::thread::yield_now();
-    }
+    let before = ticks(&server);
+    wait_until("the query runs", || ticks(&server) >= before + 100);
     drop(leaving);
     assert!(rests(&server), "the query goes on");
 }

@@ -13,17 +13,58 @@ pub(crate) mod web;
 use std::{
     io::{BufRead, BufReader, Write},
     path::{Path, PathBuf},
-    process::{Child, Command, ExitStatus, Stdio},
-    sync::atomic::{AtomicBool, Ordering::Relaxed},
+    process::{Child, Command, ExitStatus, Output, Stdio},
+    sync::{
+        atomic::{AtomicBool, Ordering::Relaxed},
+        mpsc::sync_channel,
+    },
     time::{Duration, Instant},
 };
 
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value as Json;
 use tempfile::TempDir;
 use tidings_collector::{RECEIVERS, RegisteredReceiver};
 
 /// Longest time that a test waits for anything before it fails.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Shorter than the time between two signs of life of a live tail.
+pub(crate) const TAIL_QUIET: Duration = Duration::from_secs(10);
+/// Longest time until a program has ended, or a server has printed its addresses.
+const PROGRAM_PATIENCE: Duration = Duration::from_secs(300);
+
+/// Sets a flag when it is dropped, so that the threads that wait for it end with a failed test.
+pub(crate) struct AtEnd<'a>(pub(crate) &'a AtomicBool);
+
+impl Drop for AtEnd<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Relaxed);
+    }
+}
+
+/// Lets the server and other tests run before a condition is tested again. A test that asked without
+/// a pause would take one core from the server.
+pub(crate) fn pause() {
+    std::thread::sleep(Duration::from_millis(2));
+}
+
+/// Waits until a condition holds, and fails after [`PATIENCE`].
+pub(crate) fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
+    found_until(what, || is_so().then_some(()));
+}
+
+/// Waits until something is found and returns it. Fails after [`PATIENCE`].
+pub(crate) fn found_until<T>(what: &str, mut find: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        if let Some(found) = find() {
+            return found;
+        }
+        assert!(Instant::now() < deadline, "waited until {what}");
+        pause();
+    }
+}
 
 /// A running server. Dropping it kills the process.
 pub(crate) struct Server {
@@ -103,10 +144,15 @@ impl Server {
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
-        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        let mut address = |name: &str| {
-            let line =
-                lines.next().unwrap_or_else(|| panic!("no address of {name}: it ended")).unwrap();
+        let printed = BufReader::new(child.stdout.take().unwrap()).lines();
+        let (give, lines) = sync_channel(0);
+        std::thread::spawn(move || {
+            printed.map_while(Result::ok).try_for_each(|line| give.send(line))
+        });
+        let address = |name: &str| {
+            let line = lines
+                .recv_timeout(PROGRAM_PATIENCE)
+                .unwrap_or_else(|error| panic!("no address of {name}: {error}"));
             assert!(line.trim_start().starts_with(name), "{line}");
             line.split_whitespace().last().unwrap().trim_start_matches("http://").to_owned()
         };
@@ -114,7 +160,9 @@ impl Server {
         let (otlp_grpc, otlp_http, zipkin) =
             (address("otlp/grpc"), address("otlp/http"), address("zipkin"));
         // Receivers that no test uses print a line, too.
-        lines.take(RECEIVERS.len().saturating_sub(3)).for_each(drop);
+        for _ in 3..RECEIVERS.len() {
+            lines.recv_timeout(PROGRAM_PATIENCE).unwrap();
+        }
         Self { child, flags, environment, http, otlp_grpc, otlp_http, zipkin, folder }
     }
 
@@ -228,7 +276,7 @@ impl Server {
                 return status;
             }
             assert!(Instant::now() < deadline, "SIGTERM did not end it within {PATIENCE:?}");
-            std::thread::yield_now();
+            pause();
         }
     }
 
@@ -248,7 +296,7 @@ impl Server {
                 return json;
             }
             assert!(Instant::now() < deadline, "{path} stays {status} {json}");
-            std::thread::yield_now();
+            pause();
         }
     }
 
@@ -264,15 +312,25 @@ impl Server {
 
     /// Runs a command as [`Self::command`] does, with this text on standard input.
     pub(crate) fn command_with_input(args: &[&str], input: &str) -> (Option<i32>, String, String) {
-        let mut command = Command::new(Self::binary());
-        command.args(args).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = command.spawn().unwrap();
-        // The write fails if a command that reads no input has already ended.
-        let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
-        let output = child.wait_with_output().unwrap();
+        let output = output_of(Command::new(Self::binary()).args(args), input);
         let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
         (output.status.code(), text(output.stdout), text(output.stderr))
     }
+}
+
+/// Runs a program with this text on standard input, and kills it when it does not end.
+pub(crate) fn output_of(command: &mut Command, input: &str) -> Output {
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    // The write fails if a program that reads no input has already ended.
+    let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
+    let pid = Pid::from_raw(i32::try_from(child.id()).unwrap()).unwrap();
+    let (give, ended) = sync_channel(1);
+    std::thread::spawn(move || give.send(child.wait_with_output().unwrap()));
+    ended.recv_timeout(PROGRAM_PATIENCE).unwrap_or_else(|error| {
+        let _ = kill_process(pid, Signal::KILL);
+        panic!("{command:?}: {error}")
+    })
 }
 
 impl Folder {

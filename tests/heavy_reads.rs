@@ -14,6 +14,7 @@ use crate::{
     harness::{
         PATIENCE, Server,
         http::{Answer, get, post},
+        pause,
         spans::{log, logs, now, span, traces},
     },
     sql_generated::number,
@@ -125,7 +126,7 @@ fn send(server: &Server, path: &str, body: &[u8]) {
             return;
         }
         assert!(status == 503 && begin.elapsed() < PATIENCE, "{status}");
-        thread::yield_now();
+        pause();
     }
 }
 

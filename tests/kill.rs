@@ -20,6 +20,7 @@ use crate::{
         Server,
         http::{self, frame},
         spans::{LOGS_EXPORT, TRACE_EXPORT, log, logs, now, span, traces},
+        wait_until,
     },
     sql,
     sql_generated::number,
@@ -95,7 +96,7 @@ fn acknowledged_records_survive_kill() {
         let sent: Vec<Sent> = clients.into_iter().map(|client| client.join().unwrap()).collect();
         let begin = Instant::now();
         server = server.restart();
-        while http::get(&server.http, "/ready").status != 200 {}
+        wait_until("it is ready", || http::get(&server.http, "/ready").status == 200);
         let ready = begin.elapsed();
         let worked = sql::ticks(&server);
         assert!(worked < READY_TICKS_MAX, "round {round}: ready after {ready:?}, {worked} ticks");

@@ -413,7 +413,7 @@ fn metrics_count_what_was_received_asked_and_written() {
         (r#"tidings_query_seconds_bucket{le="+Inf",api="traces"}"#, 2.),
         (r#"tidings_task_running{task="log writer"}"#, 1.),
         (r#"tidings_task_running{task="otlp/grpc"}"#, 1.),
-        (r#"tidings_task_restarts_total{task="upkeep"}"#, 0.),
+        (r#"tidings_task_restarts_total{task="maintenance"}"#, 0.),
     ] {
         assert!((value(name) - expected).abs() < f64::EPSILON, "{name}: {}", value(name));
     }
@@ -467,7 +467,8 @@ fn the_status_lists_the_tasks_of_the_process() {
     let status = server.get("/api/v1/status").1;
     let tasks = status["tasks"].as_array().unwrap();
     let names: Vec<_> = tasks.iter().map(|task| task["name"].as_str().unwrap()).collect();
-    let of_store = ["log writer", "flush", "memory merge", "reindexing", "upkeep", "scrubbing"];
+    let of_store =
+        ["log writer", "flush", "memory merge", "reindexing", "maintenance", "scrubbing"];
     let others = ["otlp/grpc", "otlp/http", "zipkin", "http", "audit", "sql workers"];
     for name in of_store.into_iter().chain(others) {
         assert!(names.contains(&name), "{name}: {names:?}");

@@ -1,7 +1,7 @@
 //! Metrics of rare events in `/metrics`: each test causes the event and expects its metric to
 //! change.
 
-use std::{fs, io::Write, net::TcpStream, path::Path, thread, time::Instant};
+use std::{fs, io::Write, net::TcpStream, path::Path, thread};
 
 use prost::Message;
 
@@ -9,6 +9,7 @@ use crate::harness::{
     PATIENCE, Server,
     http::{get, post, send, try_send},
     spans::{span, traces},
+    wait_until,
 };
 
 /// Number of small files of one hour, which is more than a merge waits for.
@@ -45,11 +46,7 @@ fn value(server: &Server, sample: &str) -> f64 {
 
 /// Waits until the value of a sample is as wanted.
 fn wait(server: &Server, sample: &str, wanted: impl Fn(f64) -> bool) {
-    let begin = Instant::now();
-    while !wanted(value(server, sample)) {
-        assert!(begin.elapsed() < PATIENCE, "{sample} stays {}", value(server, sample));
-        thread::yield_now();
-    }
+    wait_until(sample, || wanted(value(server, sample)));
 }
 
 fn send_trace(server: &Server, trace: u64) {
@@ -191,15 +188,16 @@ fn metrics_of_what_seldom_happens_move_when_it_does() {
     end_connections(&server);
     pin(&server);
     wait(&server, "tidings_compaction_backlog_files", |files| files >= 32.0);
-    let upkeep = |outcome: &str| format!("tidings_upkeep_files_total{{outcome={outcome:?}}}");
-    assert_eq!(value(&server, &upkeep("merged")), 0.0);
+    let maintenance =
+        |outcome: &str| format!("tidings_maintenance_files_total{{outcome={outcome:?}}}");
+    assert_eq!(value(&server, &maintenance("merged")), 0.0);
     server.kill();
 
     let server = Server::start_in(folder.path(), &FLAGS);
     assert_eq!(value(&server, "tidings_log_torn_bytes_total"), 0.0);
     read_files(&server);
-    wait(&server, &upkeep("merged"), |files| files >= 32.0);
-    wait(&server, &upkeep("written"), |files| files >= 1.0);
+    wait(&server, &maintenance("merged"), |files| files >= 32.0);
+    wait(&server, &maintenance("written"), |files| files >= 1.0);
     wait(&server, "tidings_removed_files", |files| files >= 32.0);
     wait(&server, "tidings_compaction_backlog_files", |files| files == 0.0);
 }

@@ -24,6 +24,7 @@ use crate::{
     harness::{
         PATIENCE, Server,
         http::{self, post},
+        output_of, pause,
         spans::{log, logs, span, traces},
     },
 };
@@ -135,7 +136,7 @@ fn wait_within(
     while !is_so() {
         assert!(Instant::now() < deadline, "waited until {what}");
         meanwhile();
-        std::thread::yield_now();
+        pause();
     }
 }
 
@@ -242,14 +243,14 @@ fn wrong_credentials_and_missing_buckets_are_refused_without_telling_secrets() {
 fn refused(gateway: &Gateway, folder: &Path, variables: &[(&str, &str)], words: &str) -> String {
     let endpoint = format!("http://{}", gateway.address);
     let ports = ["--http", "--otlp-grpc", "--otlp-http", "--zipkin"];
-    let output = Command::new(env!("CARGO_BIN_EXE_tidings"))
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tidings"));
+    command
         .envs(variables.iter().copied())
         .args(["serve", "--tables", TABLES, "--tables-endpoint", &endpoint, "--log", "trace"])
         .args(ports.into_iter().flat_map(|flag| [flag, "127.0.0.1:0"]))
         .arg("--data-dir")
-        .arg(folder)
-        .output()
-        .unwrap();
+        .arg(folder);
+    let output = output_of(&mut command, "");
     let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
     assert_eq!(output.status.code(), Some(78), "{said}");
     assert!(said.contains(words) && !said.contains(SECRET), "{said}");

@@ -13,6 +13,7 @@ use tidings_proto::otlp::{
 use crate::harness::{
     PATIENCE, Server, http,
     metrics_receiver::MetricsReceiver,
+    pause,
     spans::{span, traces},
 };
 use prost::Message;
@@ -31,7 +32,7 @@ fn wait_for(
             return request;
         }
         assert!(Instant::now() < deadline, "{} requests came", collector.requests().len());
-        std::thread::yield_now();
+        pause();
     }
 }
 

@@ -7,7 +7,7 @@ use serde_json::Value as Json;
 
 use crate::{
     harness::{
-        PATIENCE, Server, http,
+        PATIENCE, Server, http, pause,
         spans::{span, traces},
     },
     keys::{REQUIRED, key},
@@ -39,7 +39,7 @@ fn wait_for(server: &Server, name: &str, wanted: impl Fn(u64) -> bool) -> u64 {
             return value;
         }
         assert!(Instant::now() < deadline, "{name} stays {value}");
-        std::thread::yield_now();
+        pause();
     }
 }
 

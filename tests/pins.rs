@@ -10,6 +10,7 @@ use crate::harness::{
     Server,
     http::{self, Answer, post, send},
     spans::{log, logs, span, traces},
+    wait_until,
 };
 
 /// The trace in the examples of `docs/api.md`.
@@ -84,9 +85,7 @@ fn pins_survive_kills_and_their_traces_retention_but_not_erasure() {
             done
         });
         // Some changes are done, and one is probably in progress.
-        while !pinned(&server).contains(&format!("{moved:032x}")) {
-            thread::yield_now();
-        }
+        wait_until("the trace is pinned", || pinned(&server).contains(&format!("{moved:032x}")));
         server = server.restart();
         busy.join().unwrap();
         assert!(pinned(&server).contains(&format!("{kept:032x}")), "round {round}");

@@ -12,6 +12,7 @@ use prost::Message;
 use crate::harness::{
     Server, has,
     http::{get, post},
+    output_of,
     spans::{span, traces},
 };
 
@@ -69,7 +70,7 @@ fn a_segment_that_cannot_be_read_ends_the_start_with_74_until_it_may_be_set_asid
         refused.args([listener, "127.0.0.1:0"]);
     }
     let before = segments(&data);
-    let ended = refused.output().unwrap();
+    let ended = output_of(&mut refused, "");
     let said = String::from_utf8(ended.stderr).unwrap();
     assert_eq!(ended.status.code(), Some(74), "{said}");
     assert_eq!(said.lines().count(), 1, "{said}");

@@ -1,7 +1,17 @@
 //! Slow searches in a real Chromium. Known rows are drawn before the answer is complete, and the
 //! reader may stop the search.
 
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread::JoinHandle,
+    time::Duration,
+};
+
 use prost::Message;
+use rustix::process::{Pid, Signal, kill_process};
 use tidings_proto::otlp::{KeyValue, Span};
 
 use crate::harness::{
@@ -51,6 +61,41 @@ fn send_haystack(server: &Server) {
 const ROWS: &str = "document.querySelectorAll('.traces-row').length";
 const FACTS: &str = "(document.querySelector('.facts')?.innerText ?? '')";
 
+/// A server that gets a tenth of its time, so that a search lasts on the fastest machine.
+struct Slowed {
+    is_over: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Slowed {
+    const STOPPED: Duration = Duration::from_millis(90);
+    const RUNNING: Duration = Duration::from_millis(10);
+
+    fn start(server: &Server) -> Self {
+        let pid = Pid::from_raw(i32::try_from(server.pid()).unwrap()).unwrap();
+        let is_over = Arc::new(AtomicBool::new(false));
+        let ended = Arc::clone(&is_over);
+        let thread = std::thread::spawn(move || {
+            // A signal fails once the server has ended.
+            while !ended.load(Ordering::Relaxed) && kill_process(pid, Signal::STOP).is_ok() {
+                std::thread::sleep(Self::STOPPED);
+                let _ = kill_process(pid, Signal::CONT);
+                std::thread::sleep(Self::RUNNING);
+            }
+        });
+        Self { is_over, thread: Some(thread) }
+    }
+}
+
+impl Drop for Slowed {
+    fn drop(&mut self) {
+        self.is_over.store(true, Ordering::Relaxed);
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
 fn click(browser: &mut Browser, words: &str) {
     let button = format!(
         "[...document.querySelectorAll('button')].find(e => e.innerText.trim() === '{words}')"
@@ -66,6 +111,7 @@ fn a_slow_search_draws_what_it_has_found_and_can_be_stopped() {
     send_haystack(&server);
     let needles = format!("http://{}/explore?attr=a%3D1&attr=b%3D1&live=off", server.http);
     browser.prefer("dark");
+    let slowed = Slowed::start(&server);
     browser.open(&needles);
     // Rows arrive newest first while the search goes on.
     browser.wait_for(&format!("{ROWS} > 0 && document.querySelector('.search-stop')"));
@@ -78,6 +124,7 @@ fn a_slow_search_draws_what_it_has_found_and_can_be_stopped() {
     let stopped = browser.evaluate(ROWS).as_u64().unwrap();
     assert!((1..=WANTED).contains(&stopped), "{stopped} rows stay");
     browser.screenshot("explore-stopped-dark");
+    drop(slowed);
 
     // A repeated search returns the earlier rows at the same positions, and all the others.
     click(&mut browser, "Search again");
@@ -86,9 +133,11 @@ fn a_slow_search_draws_what_it_has_found_and_can_be_stopped() {
     assert_eq!(browser.evaluate("document.querySelectorAll('.search-stop').length"), 0);
 
     // A new search replaces the running one.
+    let slowed = Slowed::start(&server);
     browser.open(&needles);
     browser.wait_for("document.querySelector('.search-stop')");
     browser.screenshot("explore-searching-dark");
+    drop(slowed);
     browser.evaluate("document.querySelector('.chip-remove').click()");
     browser.wait_for("!location.search.includes('a%3D1') && !location.search.includes('a=1')");
     browser.wait_for(&format!("{ROWS} === 50 && !document.querySelector('.search-stop')"));
@@ -97,11 +146,13 @@ fn a_slow_search_draws_what_it_has_found_and_can_be_stopped() {
 
     // The page reports that the server died, and keeps the found rows.
     browser.prefer("light");
+    let slowed = Slowed::start(&server);
     browser.open(&needles);
     browser.wait_for(&format!("{ROWS} > 0 && document.querySelector('.search-stop')"));
     browser.screenshot("explore-searching-light");
     browser.expect_errors("net::ERR_");
     server.kill();
+    drop(slowed);
     browser.wait_for_text("Tidings does not answer");
     assert!(browser.evaluate(ROWS).as_u64().unwrap() > 0);
     browser.screenshot("explore-broken-light");

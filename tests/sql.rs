@@ -14,7 +14,9 @@ use crate::{
     harness::{
         PATIENCE, Server,
         http::{Answer, get, post},
+        pause,
         spans::{log, logs, span, traces},
+        wait_until,
     },
     storm::{acknowledgements, p99, timed},
 };
@@ -114,7 +116,7 @@ fn rests_within(server: &Server, length: Duration) -> bool {
     let mut looks = 0;
     while looks < LOOKS && Instant::now() < deadline {
         looks = if is_running(server) { 0 } else { looks + 1 };
-        std::thread::yield_now();
+        pause();
     }
     let metrics = String::from_utf8(get(&server.http, "/metrics").body.to_vec()).unwrap();
     looks == LOOKS && metrics.lines().any(|line| line == "tidings_sql_running 0")
@@ -230,11 +232,8 @@ fn a_query_ends_when_its_client_leaves() {
             query.len()
         );
         leaving.write_all(head.as_bytes()).unwrap();
-        let (begin, before) = (Instant::now(), ticks(&server));
-        while ticks(&server) < before + 20 {
-            assert!(begin.elapsed() < PATIENCE, "{query} does not run");
-            std::thread::yield_now();
-        }
+        let before = ticks(&server);
+        wait_until(&format!("{query} runs"), || ticks(&server) >= before + 20);
         drop(leaving);
         assert!(rests(&server), "{query} goes on");
     }

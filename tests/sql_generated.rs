@@ -25,7 +25,7 @@ use crate::{
 };
 use grammar::Grammar;
 
-const SECONDS: u64 = 120;
+const SECONDS: u64 = 60;
 /// Pause between two requests that are sent meanwhile. This is not a load test.
 const PAUSE: Duration = Duration::from_millis(50);
 /// Number of concurrent queries, which is the number that can run at once.

@@ -12,10 +12,12 @@ use serde_json::Value as Json;
 
 use crate::{
     harness::{
-        PATIENCE, Server,
+        Server,
         flight::{flight_info, flight_rows, ticket},
+        found_until,
         http::{Answer, post},
         spans::{span, traces},
+        wait_until,
     },
     sql::{fill, rests, workers},
 };
@@ -47,17 +49,6 @@ fn json(answer: &Answer) -> Json {
     serde_json::from_slice(&answer.body).unwrap()
 }
 
-fn until<T>(what: &str, mut found: impl FnMut() -> Option<T>) -> T {
-    let begin = Instant::now();
-    loop {
-        if let Some(found) = found() {
-            return found;
-        }
-        assert!(begin.elapsed() < PATIENCE, "{what}");
-        std::thread::yield_now();
-    }
-}
-
 /// Returns the rest of the first line with this prefix in a file of `/proc`, with single spaces.
 fn said(pid: u32, file: &str, name: &str) -> Option<String> {
     let text = fs::read_to_string(format!("/proc/{pid}/{file}")).ok()?;
@@ -67,7 +58,7 @@ fn said(pid: u32, file: &str, name: &str) -> Option<String> {
 
 /// Waits for a worker that has confined itself and returns its process id.
 fn confined(server: &Server) -> u32 {
-    until("no process confines itself", || {
+    found_until("a process confines itself", || {
         workers(server).into_iter().find(|pid| said(*pid, "status", "Seccomp:") == Some("2".into()))
     })
 }
@@ -80,10 +71,10 @@ fn a_query_whose_process_is_killed_is_answered_and_the_next_one_too() {
     let answer = std::thread::scope(|scope| {
         let asked = scope.spawn(|| sql(&server, ENDLESS));
         // The oldest process is known to run the query once it uses processor time.
-        until("the query does not run", || {
+        wait_until("the query runs", || {
             let stat = fs::read_to_string(format!("/proc/{idle}/stat")).unwrap();
             let fields: Vec<&str> = stat.rsplit_once(')').unwrap().1.split_whitespace().collect();
-            (fields[11].parse::<u64>().unwrap() > 100).then_some(())
+            fields[11].parse::<u64>().unwrap() > 100
         });
         let killed = std::process::Command::new("kill").args(["-9", &idle.to_string()]).status();
         assert!(killed.unwrap().success());
@@ -102,12 +93,12 @@ fn an_idle_process_that_is_killed_is_not_missed() {
     let server = Server::start();
     for _ in 0..3 {
         // The process of the previous query may end by itself between the check and the kill.
-        let killed = until("no process can be killed", || {
+        let killed = found_until("a process can be killed", || {
             let idle = confined(&server);
             let kill = std::process::Command::new("kill").args(["-9", &idle.to_string()]).status();
             kill.unwrap().success().then_some(idle)
         });
-        until("it lives", || (!confined_now(killed)).then_some(()));
+        wait_until("it has ended", || !confined_now(killed));
         let answer = sql(&server, "SELECT 1");
         assert_eq!(answer.status, 200, "{}", json(&answer));
     }
@@ -176,7 +167,7 @@ fn processes_end_with_the_server() {
             ENDLESS,
         )
     });
-    let all = until("the query does not run", || {
+    let all = found_until("the query runs", || {
         let all = workers(&server);
         (all.len() > 1).then_some(all)
     });
@@ -186,7 +177,7 @@ fn processes_end_with_the_server() {
     assert!(stop.unwrap().success());
     server.kill();
     for pid in all {
-        until("a process outlives the server", || (!confined_now(pid)).then_some(()));
+        wait_until("the process ends with the server", || !confined_now(pid));
     }
     assert!(asked.join().unwrap().is_err());
 }

@@ -13,7 +13,6 @@ use std::{
     fs,
     path::{Path, PathBuf},
     process::Command,
-    time::Instant,
 };
 
 use prost::Message;
@@ -23,9 +22,10 @@ use self::{
     model::Model,
 };
 use crate::harness::{
-    PATIENCE, Server, has,
+    Server, has,
     http::{self, call, frame, post},
     spans::{LOGS_EXPORT, TRACE_EXPORT, log, logs, now, span, traces},
+    wait_until,
 };
 
 const CALLS: &str = "trace=openat,write,writev,pwrite64,pwritev,ftruncate,fallocate,sendto,sendmsg,\
@@ -54,11 +54,7 @@ fn what_is_said_to_be_durable_was_synced_before() {
         let before = commits(&data);
         sent += send(&server, begin, round);
         // The second flush after a segment of the write-ahead log removes the segment.
-        let deadline = Instant::now() + PATIENCE;
-        while commits(&data) <= before {
-            assert!(Instant::now() < deadline, "nothing is flushed");
-            std::thread::yield_now();
-        }
+        wait_until("records are flushed", || commits(&data) > before);
     }
     terminate(&mut server);
     let seen = check(&fs::read_to_string(&out).unwrap(), &data);

@@ -6,13 +6,13 @@ use std::{
     process::{Child, Command, Stdio},
     sync::mpsc::{Receiver, sync_channel},
     thread,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use prost::Message;
 
 use crate::harness::{
-    PATIENCE, Server,
+    PATIENCE, Server, found_until,
     http::post,
     spans::{log, logs},
 };
@@ -42,7 +42,7 @@ impl TailProcess {
     fn interrupted(mut self) -> Option<i32> {
         let pid = self.child.id().to_string();
         assert!(Command::new("kill").args(["-INT", &pid]).status().unwrap().success());
-        self.child.wait().unwrap().code()
+        found_until("it ends", || self.child.try_wait().unwrap()).code()
     }
 }
 
@@ -56,14 +56,7 @@ impl Drop for TailProcess {
 /// Accepts the next request. Returns the stream for its answer, and the request.
 fn accepted(listener: &TcpListener) -> (TcpStream, String) {
     listener.set_nonblocking(true).unwrap();
-    let deadline = Instant::now() + PATIENCE;
-    let mut stream = loop {
-        match listener.accept() {
-            Ok((stream, _)) => break stream,
-            Err(_) => assert!(Instant::now() < deadline, "nobody connects"),
-        }
-        thread::yield_now();
-    };
+    let (mut stream, _) = found_until("a client connects", || listener.accept().ok());
     stream.set_nonblocking(false).unwrap();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
     let (mut request, mut byte) = (Vec::new(), [0]);

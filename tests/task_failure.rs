@@ -25,7 +25,7 @@ use crate::{
     harness::{
         PATIENCE, Server, has,
         http::{frame, try_call, try_send},
-        leave_out,
+        leave_out, pause,
         spans::{span, traces},
     },
     keys::until,
@@ -79,7 +79,7 @@ impl Story {
             if is_well() {
                 self.well.lock().unwrap().push((name, begin));
             }
-            thread::yield_now();
+            pause();
         }
     }
 
@@ -152,7 +152,7 @@ fn failure(log: &Path) -> Option<Instant> {
         if fs::read_to_string(log).unwrap().contains("an essential task failed") {
             return Some(Instant::now());
         }
-        thread::yield_now();
+        pause();
     }
     None
 }
@@ -197,7 +197,7 @@ fn a_task_that_dies_for_good_is_told_within_a_second_and_loses_nothing() {
             if ended.is_none() && has_ended(process.pid()) {
                 ended = Some(time);
             }
-            thread::yield_now();
+            pause();
         }
         told.is_over.store(true, Relaxed);
         (failed, ended)

@@ -25,6 +25,7 @@ use crate::{
         certificates::{AUTHORITY, Authority, Identity, client_config, self_signed},
         http::{self, call, frame, post, send},
         spans::{TRACE_EXPORT, span, traces},
+        wait_until,
     },
 };
 
@@ -109,15 +110,6 @@ fn ask(stream: &mut TlsStream) -> Result<u16, String> {
             return Ok(text.split(' ').nth(1).unwrap().parse().unwrap());
         }
         assert!(count > 0, "it ended after {text:?}");
-    }
-}
-
-/// Waits until a condition holds.
-fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
-    let deadline = Instant::now() + PATIENCE;
-    while !is_so() {
-        assert!(Instant::now() < deadline, "waited until {what}");
-        std::thread::yield_now();
     }
 }
 

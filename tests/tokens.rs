@@ -12,7 +12,7 @@ use serde_json::{Value as Json, json};
 
 use crate::{
     harness::{
-        PATIENCE, Server,
+        Server, TAIL_QUIET,
         http::{Answer, GrpcAnswer, call, frame, get, send},
         issuer::{AUDIENCE, Issuer, SigningKey, now},
         spans::{TRACE_EXPORT, span, traces},
@@ -309,7 +309,7 @@ fn a_live_tail_ends_with_its_token() {
         "GET /api/v1/logs/tail HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {token}\r\n\r\n"
     );
     stream.write_all(request.as_bytes()).unwrap();
-    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream.set_read_timeout(Some(TAIL_QUIET)).unwrap();
     let mut begin = [0; 12];
     stream.read_exact(&mut begin).unwrap();
     assert_eq!(&begin, b"HTTP/1.1 200");

@@ -77,10 +77,11 @@ fn declared<'a>(line: &'a str, keywords: &[&str]) -> Option<&'a str> {
     rest.split(|sign: char| !sign.is_alphanumeric() && sign != '_').next()
 }
 
-/// Returns the name of the type that a line declares, except for an associated type.
+/// Returns the name of the type that a line declares, except for an associated type and for a name
+/// that a macro is given.
 fn type_name(line: &str) -> Option<&str> {
     let alias = || if line.starts_with(' ') { None } else { declared(line, &["type"]) };
-    declared(line, &["struct", "enum", "trait"]).or_else(alias)
+    declared(line, &["struct", "enum", "trait"]).or_else(alias).filter(|name| !name.is_empty())
 }
 
 /// Returns true if the line begins a doc comment with one of [`OPENINGS`].
@@ -107,6 +108,7 @@ fn declarations_and_openings_are_found() {
     assert_eq!(type_name("    enum State {"), Some("State"));
     assert_eq!(type_name("type Rows = Vec<u32>;"), Some("Rows"));
     assert_eq!(type_name("    type Error = Refusal;"), None);
+    assert_eq!(type_name("        pub struct $builders {"), None);
     assert_eq!(declared("    pub async fn flush(&self) {", &["fn"]), Some("flush"));
     assert_eq!(declared("pub(super) const fn of(self) {", &["fn"]), Some("of"));
     assert_eq!(declared("// fn of(self)", &["fn"]), None);

@@ -111,6 +111,15 @@ fn a_badge_of_a_callee_stands_beside_the_numbers_of_its_change() {
             "(e => e instanceof HTMLElement && e.scrollHeight > e.clientHeight)({found})"
         ));
         assert_eq!(cut, json!(false), "{path}");
+        // The bars of all cards have the same distance to the lower edge.
+        let differ = page.browser.evaluate(
+            "(rooms => Math.max(...rooms) - Math.min(...rooms) > 1) \
+             ([...document.querySelectorAll('.network-node')] \
+               .map(e => ['.network-card', '.network-track'] \
+                 .map(part => e.querySelector(part).getBoundingClientRect().bottom)) \
+               .map(([card, bar]) => card - bar))",
+        );
+        assert_eq!(differ, json!(false), "{path}");
     }
 }
 

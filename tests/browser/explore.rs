@@ -49,20 +49,7 @@ fn a_box_in_the_heatmap_is_explained_and_narrows_the_list() {
     assert_eq!(count(&mut browser, ".note-warning"), 0);
     browser.screenshot("explore-heatmap-dark");
 
-    // The test draws the box over the slow half, as with a mouse.
-    let place = browser.evaluate(
-        "(() => { const r = document.querySelector('.heat-plot').getBoundingClientRect(); \
-         return [r.left + 2, r.top + 2, r.right - 2, r.top + r.height * 0.4]; })()",
-    );
-    let at = |index: usize| place[index].as_f64().unwrap();
-    for (kind, x, y) in [
-        ("mousePressed", at(0), at(1)),
-        ("mouseMoved", at(2), at(3)),
-        ("mouseReleased", at(2), at(3)),
-    ] {
-        let mouse = json!({ "type": kind, "x": x, "y": y, "button": "left", "buttons": 1, "clickCount": 1 });
-        browser.command("Input.dispatchMouseEvent", mouse);
-    }
+    ExplorePage::shown(&mut browser).draw_box();
     // The box also fixes the time range, so that the link shows the same later.
     browser.wait_for(
         "['box', 'from', 'to'].every(key => new URLSearchParams(location.search).has(key))",
@@ -277,12 +264,7 @@ fn a_query_that_filters_cannot_say_has_its_heatmap_and_a_box_in_it_is_explained(
     browser.wait_for("document.querySelectorAll('.count-lane').length === 2");
     browser.screenshot("explore-query-heatmap-dark");
 
-    let place = browser.evaluate(
-        "(() => { const r = document.querySelector('.heat-plot').getBoundingClientRect(); \
-         return [r.left + 2, r.top + 2, r.right - 2, r.top + r.height * 0.4]; })()",
-    );
-    let at = |index: usize| place[index].as_f64().unwrap();
-    browser.drag([at(0), at(1)], [at(2), at(3)]);
+    ExplorePage::shown(&mut browser).draw_box();
     browser.wait_for("location.search.includes('box=') && location.search.includes('q=')");
     browser.wait_for_text("80 spans against 320 others");
     browser.wait_for("document.querySelector('.explain-row')?.innerText.includes('northpay')");

@@ -2,6 +2,7 @@
 //! report of the System page to an operator.
 
 use prost::Message;
+use serde_json::json;
 use tidings_proto::otlp::{KeyValue, LogRecord, Span};
 
 use super::{click_text, count, send_logs};
@@ -130,14 +131,18 @@ fn the_system_page_tells_slow_queries_limits_and_how_far_back() {
     browser
         .wait_for("document.querySelector('table[aria-label=\"Slowest queries\"]')?.innerText.includes('service=payment')");
     browser.wait_for_text("queries in the last hour");
-    let cells = "[...document.querySelectorAll('table[aria-label=\"Times of answers\"] tbody tr')]\
+    let cells = "[...document.querySelectorAll('table[aria-label=\"Query latency\"] tbody tr')]\
          .find(e => e.cells[0].innerText === 'traces')?.cells";
     browser.wait_for(&format!("+{cells}?.[1].innerText >= 1"));
-    for time in 2..6 {
+    for time in 2..5 {
         browser.wait_for(&format!("/^[0-9.]+ (µs|ms|s)$/.test({cells}?.[{time}].innerText)"));
     }
-    browser.wait_for(&format!("{cells}?.[6].innerText === '0'"));
+    browser.wait_for(&format!("{cells}?.[5].innerText === '0'"));
     browser.wait_for("document.querySelectorAll('.gauge').length === 4");
+    // The size of the disk is not known, so no bar can show the used part of it.
+    let without_bar = "[...document.querySelectorAll('.gauge')]\
+         .filter(e => !e.querySelector('.gauge-bar')).map(e => e.querySelector('dt').innerText)";
+    assert_eq!(browser.evaluate(without_bar), json!(["Disk"]));
     browser.wait_for("document.querySelector('.panel-say')");
     browser.wait_for("document.querySelector('.limits + .panel-foot button')");
     browser.evaluate("document.querySelector('.limits + .panel-foot button').click()");

@@ -5,7 +5,6 @@
 use serde_json::json;
 
 use super::{
-    SETTLED,
     page_objects::misplaced_texts,
     pages::{Case, cases},
 };
@@ -37,16 +36,18 @@ fn measured(server: &Server) -> Vec<Case> {
     assert_eq!(pages.len(), PAGES.len(), "a page has another name now");
     let trace = pages.iter().find(|case| case.name == "trace").unwrap().path.clone();
     pages.extend([
-        Case {
-            name: "trace-services",
-            path: format!("{trace}?tab=services"),
-            is_drawn: "document.querySelectorAll('.services-table tbody tr').length > 1",
-        },
-        Case {
-            name: "trace-logs",
-            path: format!("{trace}?tab=logs"),
-            is_drawn: "document.querySelector('.trace-log, .trace-pane .state')",
-        },
+        Case::new(
+            server,
+            "trace-services",
+            &format!("{trace}?tab=services"),
+            "document.querySelectorAll('.services-table tbody tr').length > 1",
+        ),
+        Case::new(
+            server,
+            "trace-logs",
+            &format!("{trace}?tab=logs"),
+            "document.querySelector('.trace-log, .trace-pane .state')",
+        ),
     ]);
     pages
 }
@@ -60,12 +61,11 @@ fn texts_stay_in_their_boxes_and_apart_at_every_width() {
     browser.still();
     browser.prefer("dark");
     let mut faults = Vec::new();
-    for Case { name, path, is_drawn } in measured(&server) {
+    for case in measured(&server) {
+        let name = case.name;
         for (width, height) in SIZES {
             browser.resize(width, height);
-            browser.open(&format!("http://{}{path}", server.http));
-            browser.wait_for(is_drawn);
-            browser.wait_for(SETTLED);
+            case.open(&mut browser);
             let found = misplaced_texts(&mut browser);
             faults.extend(found.into_iter().map(|text| format!("{name} at {width}: {text}")));
         }

@@ -24,7 +24,7 @@ pub(super) use explore::ExplorePage;
 pub(super) use map::MapPage;
 pub(super) use sql::SqlPage;
 pub(super) use text_layout::misplaced_texts;
-pub(super) use trace::TracePage;
+pub(super) use trace::{TraceFile, TracePage};
 
 /// Finds the element to click and returns the point for the mouse. Returns null while the element
 /// is missing or covered.
@@ -75,6 +75,7 @@ impl<'a> Page<'a> {
         let point = format!("{POINT}(() => {found})");
         let deadline = Instant::now() + PATIENCE;
         loop {
+            assert!(Instant::now() < deadline, "no click arrives at {found}");
             self.browser.wait_for(&format!(
                 "(() => {{ const point = JSON.stringify({point}); const rests = window.lastPoint === point; \
                  window.lastPoint = point; return rests && point !== 'null'; }})()"
@@ -86,7 +87,6 @@ impl<'a> Page<'a> {
             if self.browser.evaluate("window.clickArrived !== false") == true {
                 return;
             }
-            assert!(Instant::now() < deadline, "no click arrives at {found}");
         }
     }
 
@@ -128,6 +128,20 @@ impl<'a> Page<'a> {
         self.browser.wait_for(&field);
         self.browser.evaluate(&format!("{field}.focus(), {field}.select()"));
         self.browser.type_text(text);
+    }
+
+    /// Returns the distance in pixels of the middle of the button with this label from that of the
+    /// text before it.
+    pub(super) fn distance_from_line(&mut self, label: &str) -> f64 {
+        let button = format!("document.querySelector('[aria-label={}]')", json!(label));
+        self.browser.wait_for(&button);
+        let distance = self.browser.evaluate(&format!(
+            "(button => {{ const text = document.createRange(); \
+             text.selectNodeContents(button.previousElementSibling); \
+             const [line, own] = [text, button].map(e => e.getBoundingClientRect()); \
+             return Math.abs(line.top + line.bottom - own.top - own.bottom) / 2; }})({button})"
+        ));
+        distance.as_f64().unwrap()
     }
 
     /// Waits until the decoded address contains these words.

@@ -17,7 +17,38 @@ use crate::harness::{
 pub(super) struct Case {
     pub(super) name: &'static str,
     pub(super) path: String,
+    pub(super) host: String,
     pub(super) is_drawn: &'static str,
+    /// A script for the drawn page, and an expression that is true once its outcome is drawn.
+    pub(super) then: Option<(&'static str, &'static str)>,
+}
+
+impl Case {
+    pub(super) fn new(
+        server: &Server,
+        name: &'static str,
+        path: &str,
+        is_drawn: &'static str,
+    ) -> Self {
+        Self { name, path: path.to_owned(), host: server.http.clone(), is_drawn, then: None }
+    }
+
+    /// Returns an expression that is true once the page and the outcome of its script are drawn.
+    pub(super) fn shown(&self) -> &'static str {
+        self.then.map_or(self.is_drawn, |(_, shown)| shown)
+    }
+
+    /// Opens the page, runs its script, and waits until nothing loads.
+    pub(super) fn open(&self, browser: &mut Browser) {
+        browser.open(&format!("http://{}{}", self.host, self.path));
+        browser.wait_for(self.is_drawn);
+        browser.wait_for(SETTLED);
+        if let Some((script, shown)) = self.then {
+            browser.evaluate(script);
+            browser.wait_for(shown);
+            browser.wait_for(SETTLED);
+        }
+    }
 }
 
 /// Path of the SQL page with a query for rates of services by minute.
@@ -26,18 +57,28 @@ const RATES_IN_SQL: &str = "/sql?q=\
     %20FROM%20red%20WHERE%20kind%20%3D%20%27server%27\
     %20GROUP%20BY%20minute%2C%20service%20ORDER%20BY%20minute%2C%20service";
 
-/// Returns every page and every tab of a trace. The server holds the incident `slow-dependency`.
+/// Expression that is true once a list has rows.
+const ROWS: &str = "document.querySelectorAll('main tbody tr, main [role=row]').length > 3";
+
+/// Returns every page, every tab of a trace, and the cases of [`opened`]. The server holds the
+/// incident `slow-dependency`.
 pub(super) fn cases(server: &Server) -> Vec<Case> {
     let slow = "/api/v1/traces?service=payment&operation=Payment.Authorize&minDuration=1s&limit=2";
     let found = |json: &Json| json["traces"].as_array().is_some_and(|traces| traces.len() == 2);
     let traces = server.wait_for(slow, found);
     let id = |index: usize| traces["traces"][index]["traceId"].as_str().unwrap().to_owned();
     let (left, right) = (id(0), id(1));
-    let case = |name, path: &str, is_drawn| Case { name, path: path.to_owned(), is_drawn };
-    let rows = "document.querySelectorAll('main tbody tr, main [role=row]').length > 3";
+    let case = |name, path: &str, is_drawn| Case::new(server, name, path, is_drawn);
+    let rows = ROWS;
     let drawing = "document.querySelector('main svg path, main svg rect, main canvas')";
-    vec![
-        case("home", "/", rows),
+    let mut all = vec![
+        case(
+            "home",
+            "/",
+            // The rates of arrivals need two answers of the server.
+            "document.querySelectorAll('main tbody tr').length > 3 \
+             && !document.body.innerText.includes('Counting')",
+        ),
         case("explore", "/explore?live=off", rows),
         case(
             "trace",
@@ -69,7 +110,61 @@ pub(super) fn cases(server: &Server) -> Vec<Case> {
         case("sql", RATES_IN_SQL, "document.querySelector('table[aria-label=Result] tbody tr')"),
         case("system", "/system", rows),
         case("connect", "/connect", "document.querySelector('main pre')"),
+    ];
+    all.extend(opened(server));
+    all
+}
+
+/// Returns pages with an opened part, and a page whose server stopped answering.
+fn opened(server: &Server) -> [Case; 5] {
+    let case = |name, path, is_drawn, script, shown| Case {
+        then: Some((script, shown)),
+        ..Case::new(server, name, path, is_drawn)
+    };
+    [
+        case(
+            "settings",
+            "/services",
+            ROWS,
+            "[...document.querySelectorAll('.nav button')] \
+             .find(button => button.textContent.includes('Settings')).click()",
+            "document.querySelector('.sheet[aria-label=Settings]')",
+        ),
+        case(
+            "shortcuts",
+            "/services",
+            ROWS,
+            "document.querySelector('.nav button[aria-label=\"Show what keys do\"]').click()",
+            "document.querySelector('.sheet[aria-label=Shortcuts]')",
+        ),
+        case(
+            "errors-group",
+            "/errors?live=off",
+            "document.querySelector('.errors-open')",
+            "document.querySelector('.errors-open').click()",
+            "document.querySelector('.errors-details .errors-stack')",
+        ),
+        case(
+            "logs-record",
+            "/logs?live=off",
+            "document.querySelectorAll('.log').length > 10",
+            "document.querySelector('.log-toggle').click()",
+            "document.querySelector('.log.is-open .log-details')",
+        ),
+        case(
+            "home-no-answer",
+            "/",
+            ROWS,
+            "void (window.fetch = () => Promise.reject(new TypeError('no server')))",
+            "document.querySelector('.notice-error') \
+             && !document.body.innerText.includes('Counting')",
+        ),
     ]
+}
+
+/// Returns Home of a server without data.
+pub(super) fn welcome(empty: &Server) -> Case {
+    Case::new(empty, "welcome", "/", "document.querySelector('main [role=tabpanel] pre')")
 }
 
 /// Expression that returns elements beyond the right edge of the window, when the page itself
@@ -85,23 +180,22 @@ pub(super) const BEYOND: &str = "(() => {
 
 #[test]
 fn every_page_is_drawn_in_both_themes_and_at_every_width() {
-    let server = Server::start();
+    let (server, empty) = (Server::start(), Server::start());
     let Some(mut browser) = Browser::start(&server, 1440, 900) else { return };
     server.send_incident("slow-dependency");
     let mut faults = Vec::new();
-    for Case { name, path, is_drawn } in cases(&server) {
+    for case in cases(&server).into_iter().chain([welcome(&empty)]) {
+        let name = case.name;
         browser.prefer("dark");
         browser.resize(1440, 900);
-        browser.open(&format!("http://{}{path}", server.http));
-        browser.wait_for(is_drawn);
-        browser.wait_for(SETTLED);
+        case.open(&mut browser);
         browser.screenshot(&format!("{name}-dark-1440"));
         for (scheme, width, height) in
             [("light", 1440, 900), ("dark", 1280, 800), ("dark", 1920, 1080), ("dark", 390, 844)]
         {
             browser.prefer(scheme);
             browser.resize(width, height);
-            browser.wait_for(is_drawn);
+            browser.wait_for(case.shown());
             browser.screenshot(&format!("{name}-{scheme}-{width}"));
             let beyond = browser.evaluate(BEYOND);
             if beyond != json!([]) {

@@ -1,21 +1,22 @@
 //! Screenshots of every page over an incident, for people to look at: `cargo xtask screenshots`.
+//! Home of a server without data is among them.
 //!
 //! The environment variable `SCREENSHOTS` names the output folder; the files are
 //! `NAME-THEME-WIDTH.png`. Without it the test does nothing. `SCREENSHOTS_DOCS` names the folder
 //! for the screenshots of the documentation.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::{
     SETTLED,
-    pages::{Case, cases},
+    pages::{Case, cases, welcome},
 };
 use crate::harness::{Server, browser::Browser};
 
 /// Pages whose screenshots the documentation shows.
 const OF_DOCS: [&str; 4] = ["home", "trace", "transaction-type", "map"];
 /// Pages that are also drawn at the width of a telephone.
-const NARROW: [&str; 3] = ["trace", "home", "logs"];
+const NARROW: [&str; 5] = ["trace", "home", "logs", "errors-group", "settings"];
 const SIZES: [(u32, u32); 3] = [(1_280, 800), (1_440, 900), (1_920, 1_080)];
 const NARROW_SIZE: (u32, u32) = (390, 844);
 
@@ -35,8 +36,17 @@ const HAS_RESTED: &str = "new Promise(done => {
 })";
 
 fn wait_until_rested(browser: &mut Browser, case: &Case) {
-    browser.wait_for(case.is_drawn);
+    browser.wait_for(case.shown());
     browser.wait_for(&HAS_RESTED.replace("SETTLED", SETTLED));
+}
+
+/// Makes the pictures of the opened page in both themes.
+fn picture(browser: &mut Browser, case: &Case, folder: &Path, width: u32) {
+    for theme in ["dark", "light"] {
+        browser.prefer(theme);
+        wait_until_rested(browser, case);
+        browser.screenshot_into(&folder.join(format!("{}-{theme}-{width}.png", case.name)));
+    }
 }
 
 #[test]
@@ -46,27 +56,29 @@ fn pictures_of_every_page_are_made_where_a_folder_is_given() {
     if all.is_none() && docs.is_none() {
         return;
     }
-    let server = Server::start();
+    let (server, empty) = (Server::start(), Server::start());
     let Some(mut browser) = Browser::start(&server, 1440, 900) else { return };
     server.send_incident("slow-dependency");
     browser.still();
-    for case in cases(&server) {
+    for case in cases(&server).into_iter().chain([welcome(&empty)]) {
         browser.prefer("dark");
         browser.resize(1_440, 900);
-        browser.open(&format!("http://{}{}", server.http, case.path));
+        case.open(&mut browser);
         wait_until_rested(&mut browser, &case);
         if let Some(folder) = docs.as_ref().filter(|_| OF_DOCS.contains(&case.name)) {
             browser.screenshot_into(&folder.join(format!("{}.png", case.name)));
         }
         let Some(folder) = &all else { continue };
-        let narrow = NARROW.contains(&case.name).then_some(NARROW_SIZE);
-        for (width, height) in SIZES.into_iter().chain(narrow) {
+        for (width, height) in SIZES {
             browser.resize(width, height);
-            for theme in ["dark", "light"] {
-                browser.prefer(theme);
-                wait_until_rested(&mut browser, &case);
-                browser.screenshot_into(&folder.join(format!("{}-{theme}-{width}.png", case.name)));
-            }
+            picture(&mut browser, &case, folder, width);
+        }
+        if NARROW.contains(&case.name) {
+            let (width, height) = NARROW_SIZE;
+            browser.resize(width, height);
+            // A page that a telephone opens has fewer open parts than one that became narrow.
+            case.open(&mut browser);
+            picture(&mut browser, &case, folder, width);
         }
         println!("{}", case.name);
     }

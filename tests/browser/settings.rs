@@ -79,7 +79,7 @@ fn settings_are_kept_by_the_browser() {
     // The sheet of keys replaces it, and Escape closes that sheet.
     browser.evaluate("document.activeElement.blur()");
     browser.press("?");
-    browser.wait_for("document.querySelector('.sheet[aria-label=Keys]')");
+    browser.wait_for("document.querySelector('.sheet[aria-label=Shortcuts]')");
     assert_eq!(count(&mut browser, ".sheet"), 1);
     browser.press("Escape");
     browser.wait_for("!document.querySelector('.sheet')");

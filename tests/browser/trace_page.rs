@@ -1,10 +1,10 @@
-//! The page of a trace: its rank within its type, its repeated calls, and navigation to pages from
-//! the search box.
+//! The page of a trace: its rank within its type, its repeated calls, its details on a phone, and
+//! navigation to pages from the search box.
 
 use prost::Message;
 use tidings_proto::otlp::{KeyValue, Span};
 
-use super::send_logs;
+use super::{click, count, send_logs};
 use crate::harness::{
     Server,
     browser::Browser,
@@ -52,6 +52,25 @@ fn a_trace_says_how_unusual_it_is_and_what_a_run_of_calls_took() {
     browser.screenshot("trace-percentile-dark");
     browser.evaluate("document.querySelector('.trace-percentile').click()");
     browser.wait_for("location.pathname.startsWith('/transactions/shop/')");
+}
+
+#[test]
+fn a_phone_opens_the_details_of_a_span_that_the_address_names_or_a_tap_selects() {
+    let server = Server::start();
+    let Some(mut browser) = Browser::start(&server, 390, 844) else { return };
+    send_checkouts(&server);
+    let trace = format!("http://{}/trace/{CHECKOUTS:032x}", server.http);
+    let lines = "document.querySelectorAll('.wf-scroll .wf-line').length > 1";
+    browser.open(&format!("{trace}?span={:016x}", CHECKOUTS * 100 + 1));
+    browser.wait_for(lines);
+    browser.wait_for("document.querySelector('.span-panel')");
+
+    browser.open(&trace);
+    browser.wait_for(lines);
+    browser.wait_for("location.search.includes('panel=0')");
+    assert_eq!(count(&mut browser, ".span-panel"), 0);
+    click(&mut browser, "document.querySelector('.wf-scroll .wf-line')");
+    browser.wait_for("document.querySelector('.span-panel')");
 }
 
 /// Types into the search box until the suggestions include one of this kind. Marks none of them.

@@ -7,6 +7,7 @@ use std::{
     net::TcpStream,
     path::Path,
     process::{Child, Command, Stdio},
+    sync::mpsc::sync_channel,
     time::{Duration, Instant},
 };
 
@@ -74,15 +75,18 @@ impl Browser {
             .spawn()
             .map(Process)
             .unwrap();
-        let mut lines = BufReader::new(process.0.stderr.take().unwrap()).lines();
-        let address = lines
-            .by_ref()
-            .map_while(Result::ok)
-            .find_map(|line| line.strip_prefix("DevTools listening on ws://").map(str::to_owned))
-            .expect("Chromium says where it listens");
+        let lines = BufReader::new(process.0.stderr.take().unwrap()).lines();
+        let (give, addresses) = sync_channel(1);
         // Later output is not used, but it must be read so that the process does not block on a
         // full pipe.
-        std::thread::spawn(move || lines.for_each(drop));
+        std::thread::spawn(move || {
+            for line in lines.map_while(Result::ok) {
+                if let Some(address) = line.strip_prefix("DevTools listening on ws://") {
+                    let _ = give.try_send(address.to_owned());
+                }
+            }
+        });
+        let address = addresses.recv_timeout(ANSWER_PATIENCE).expect("Chromium listens in time");
         let host = address.split('/').next().unwrap();
         let socket = page_socket(host);
         let mut browser = Self {
@@ -119,9 +123,12 @@ impl Browser {
     fn try_command(&mut self, method: &str, params: Json) -> Result<Json, Json> {
         self.next_id += 1;
         let id = self.next_id;
-        let request = json!({ "id": id, "method": method, "params": params }).to_string();
+        let request = json!({ "id": id, "method": method, "params": &params }).to_string();
         self.socket.send(Message::text(request)).unwrap();
+        // Events alone do not count: a page that asks every second sends them for ever.
+        let deadline = Instant::now() + ANSWER_PATIENCE;
         loop {
+            assert!(Instant::now() < deadline, "{method} is not answered: {params}");
             let message = self.read();
             if message["id"] == id {
                 return match &message["error"] {

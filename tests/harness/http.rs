@@ -60,6 +60,15 @@ static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| {
     tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap()
 });
 
+/// Longest time until an answer is complete: a request that takes longer gets none.
+const REQUEST_PATIENCE: Duration = Duration::from_secs(180);
+
+/// Waits for an answer, at most [`REQUEST_PATIENCE`].
+async fn within_patience<T>(answer: impl Future<Output = Result<T, String>>) -> Result<T, String> {
+    let patience = tokio::time::timeout(REQUEST_PATIENCE, answer).await;
+    patience.unwrap_or_else(|_| Err(format!("no answer within {REQUEST_PATIENCE:?}")))
+}
+
 type Pool = Client<HttpsConnector<HttpConnector>, Full<Bytes>>;
 
 static HTTP1: LazyLock<Pool> = LazyLock::new(|| {
@@ -103,7 +112,7 @@ pub(crate) fn try_send(
         request = request.header(*name, *value);
     }
     let request = request.body(Full::new(body.into())).unwrap();
-    RUNTIME.block_on(async {
+    RUNTIME.block_on(within_patience(async {
         let asked = HTTP1.request(request.clone()).await;
         let response = match asked {
             // A pooled connection may lead to an earlier server on this port.
@@ -114,7 +123,7 @@ pub(crate) fn try_send(
         let (parts, body) = response.into_parts();
         let body = body.collect().await.map_err(|error| error.to_string())?.to_bytes();
         Ok(Answer { status: parts.status.as_u16(), headers: parts.headers, body })
-    })
+    }))
 }
 
 /// Sends a request as [`try_send`] does and panics if the connection breaks.
@@ -175,7 +184,7 @@ pub(crate) fn try_call_by(
         request = request.header(*name, *value);
     }
     let request = request.body(Full::new(body.into())).unwrap();
-    RUNTIME.block_on(async {
+    RUNTIME.block_on(within_patience(async {
         let response = client.0.request(request).await.map_err(|error| error.to_string())?;
         let (parts, body) = response.into_parts();
         let collected = body.collect().await.map_err(|error| error.to_string())?;
@@ -194,7 +203,7 @@ pub(crate) fn try_call_by(
             details,
             body: body.slice(body.len().min(5)..),
         })
-    })
+    }))
 }
 
 /// Makes a call as [`try_call`] does and panics if the connection breaks.

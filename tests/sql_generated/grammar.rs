@@ -67,8 +67,20 @@ const TIMES: [&str; 10] = [
     "to_timestamp(0)",
 ];
 
-const PARTS: [&str; 10] =
-    ["year", "month", "day", "hour", "minute", "second", "epoch", "dow", "week", "millisecond"];
+const PARTS: [&str; 12] = [
+    "year",
+    "month",
+    "day",
+    "hour",
+    "minute",
+    "second",
+    "epoch",
+    "dow",
+    "week",
+    "millisecond",
+    "microsecond",
+    "nanosecond",
+];
 
 /// The kind of a value, as far as functions distinguish it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

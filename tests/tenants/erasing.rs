@@ -4,7 +4,6 @@
 use std::{
     fs,
     path::{Path, PathBuf},
-    time::Duration,
 };
 
 use serde_json::{Value as Json, json};
@@ -17,6 +16,7 @@ use super::{
 use crate::harness::{
     Server,
     http::{Answer, send},
+    wait_until,
 };
 
 const ERASURES: &str = "/api/v1/erasures";
@@ -32,15 +32,14 @@ fn erased(both: &TwoTenants, key: &str, body: &Json) -> Json {
     assert_eq!(begun.status, 202, "{}", text(&begun));
     let at = begun.headers["location"].to_str().unwrap().to_owned();
     assert_eq!(at, format!("{ERASURES}/{}", json_of(&begun)["id"].as_str().unwrap()));
-    loop {
-        let now = both.ask(&at, key);
-        assert_eq!(now.status, 200, "{}", text(&now));
-        let now = json_of(&now);
-        if now["state"] != "running" {
-            return now;
-        }
-        std::thread::sleep(Duration::from_millis(20));
-    }
+    let mut now = Json::Null;
+    wait_until("the erasure is done", || {
+        let answer = both.ask(&at, key);
+        assert_eq!(answer.status, 200, "{}", text(&answer));
+        now = json_of(&answer);
+        now["state"] != "running"
+    });
+    now
 }
 
 /// Returns phrases that occur only in a tenant's telemetry and in no request.

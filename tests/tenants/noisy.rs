@@ -13,7 +13,7 @@ use prost::Message;
 use super::bearer;
 use crate::{
     harness::{
-        Server,
+        AtEnd, Server,
         http::{Answer, send},
         spans::{span, traces},
     },
@@ -93,14 +93,6 @@ impl Client {
 }
 
 /// Ends the hammering clients when it is dropped, also by a panic.
-struct AtEnd<'a>(&'a AtomicBool);
-
-impl Drop for AtEnd<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, Relaxed);
-    }
-}
-
 #[test]
 fn a_tenant_far_above_its_limits_is_told_to_wait_and_another_does_not_notice() {
     let server = Server::start_with(&REQUIRED);

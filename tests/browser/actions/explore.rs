@@ -35,16 +35,10 @@ fn send_calls(server: &Server) {
     assert_eq!(post(&server.otlp_http, "/v1/traces", "application/x-protobuf", body).status, 200);
 }
 
-/// Draws a box over the slow calls.
-fn draw_box(explore: &mut ExplorePage<'_>) {
+/// Draws a box over the slow calls and waits for its explanation.
+fn explain_slow(explore: &mut ExplorePage<'_>) {
+    explore.draw_box();
     let page = &mut explore.page;
-    page.wait_for("document.querySelector('.heat-plot svg path')");
-    let place = page.browser.evaluate(
-        "(() => { const r = document.querySelector('.heat-plot').getBoundingClientRect(); \
-         return [r.left + 2, r.top + 2, r.right - 2, r.top + r.height * 0.4]; })()",
-    );
-    let at = |index: usize| place[index].as_f64().unwrap();
-    page.browser.drag([at(0), at(1)], [at(2), at(3)]);
     page.wait_for_address("box=");
     page.wait_for("document.querySelector('.explain-value')?.innerText.includes('northpay')");
 }
@@ -55,7 +49,7 @@ fn a_value_of_the_box_is_left_out_with_shift() {
     let Some(mut browser) = Browser::start(&server, 1440, 900) else { return };
     send_calls(&server);
     let mut explore = ExplorePage::open(&mut browser, &server, "live=off&range=15m");
-    draw_box(&mut explore);
+    explain_slow(&mut explore);
     explore.page.wait_for("document.querySelector('.list-tools h2').innerText === '40 traces'");
     explore.page.browser.evaluate(
         "document.querySelector('.explain-value').dispatchEvent( \
@@ -71,7 +65,7 @@ fn the_traces_of_a_box_are_compared_with_all() {
     let Some(mut browser) = Browser::start(&server, 1440, 900) else { return };
     send_calls(&server);
     let mut explore = ExplorePage::open(&mut browser, &server, "live=off&range=15m");
-    draw_box(&mut explore);
+    explain_slow(&mut explore);
     explore.page.press_button("Compare with all");
     explore.page.wait_for_address("trees=on");
     explore.page.wait_for_text("Where the time goes");

@@ -63,7 +63,12 @@ fn cards_are_readable_on_a_laptop_and_the_culprit_is_in_view_with_its_caller() {
         map.wait_for_card(name);
     }
     let (nodes, smallest) = (map.nodes().len(), map.smallest_letters());
-    assert!(smallest >= 11.0, "letters of {smallest} px with {nodes} nodes");
+    // A part is at full size. The whole map is shown where its numbers are readable.
+    let is_whole = map.card_faults() == json!([]);
+    let least = if is_whole { 8.8 } else { 11.0 };
+    assert!(smallest >= least, "letters of {smallest} px with {nodes} nodes, whole: {is_whole}");
+    let part = "document.querySelector('.network-part')";
+    assert_eq!(map.page.browser.evaluate(&format!("!{part}")), json!(is_whole));
     map.page.browser.screenshot("map-1280");
     // The whole map is shown when the user asks for it: names stay readable, and numbers that are
     // too small are left out.
@@ -73,6 +78,23 @@ fn cards_are_readable_on_a_laptop_and_the_culprit_is_in_view_with_its_caller() {
     }
     let smallest = map.smallest_letters();
     assert!(smallest >= 8.8, "names of {smallest} px with {nodes} nodes");
+}
+
+#[test]
+fn the_first_view_has_all_cards_and_the_page_says_which_time_they_are_of() {
+    let server = incident();
+    let Some(mut browser) = Browser::start(&server, 1440, 900) else { return };
+    let mut map = MapPage::open(&mut browser, &server);
+    map.page.wait_until_settled();
+    map.page.browser.screenshot("map-1440");
+    assert_eq!(map.card_faults(), json!([]));
+    map.page.wait_for_text(", against ");
+    map.page.wait_for_text("Times are p95 of the whole time.");
+    map.page.wait_for_text("The changed box has its p50 before and since the change.");
+    for _ in 0..6 {
+        map.page.press_button("Larger");
+    }
+    map.page.wait_for_text("not all is in view");
 }
 
 #[test]

@@ -22,7 +22,7 @@ fn home_lists_transactions_or_services_and_leads_to_each() {
     let Some(mut browser) = Browser::start(&server, 1440, 900) else { return };
     let mut page = Page::open(&mut browser, &server, "/");
     page.wait_for_rows("What changed");
-    page.choose("What is listed", "Services");
+    page.choose("What is listed", "Services and endpoints");
     page.wait_for_address("by=services");
     page.click("[...document.querySelectorAll('table[aria-label=\"What changed\"] a')].find(e => e.innerText === 'payment')");
     page.wait_for_address("/services/payment");
@@ -41,6 +41,20 @@ fn every_heading_of_services_sorts_and_a_name_narrows_them() {
     );
     page.press_button("payment");
     page.wait_for_address("/services/payment");
+}
+
+#[test]
+fn a_service_that_changed_is_counted_from_its_change_on() {
+    let server = incident();
+    let Some(mut browser) = Browser::start(&server, 1440, 900) else { return };
+    let mut page = Page::open(&mut browser, &server, "/services/payment");
+    let whole = "document.querySelector('table[aria-label=Operations] tbody tr')?.innerText";
+    page.wait_for(whole);
+    let counted = page.browser.evaluate(whole);
+    page.click("document.querySelector('.service-times a[href*=\"from=\"]')");
+    page.wait_for_address("from=");
+    page.wait_for(&format!("{whole} && {whole} !== {counted}"));
+    page.wait_until_settled();
 }
 
 #[test]

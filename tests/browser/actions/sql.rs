@@ -21,6 +21,22 @@ fn a_query_is_run_and_stands_in_the_address() {
 }
 
 #[test]
+fn a_long_line_of_a_query_is_wrapped_and_all_of_it_is_in_view() {
+    let server = incident();
+    let Some(mut browser) = Browser::start(&server, 1280, 800) else { return };
+    let mut sql = SqlPage::open(&mut browser, &server);
+    let columns: Vec<String> = (0..40).map(|number| format!("{number} AS n{number}")).collect();
+    sql.run(&format!("SELECT {}", columns.join(", ")));
+    sql.wait_for_rows(&["0"]);
+    sql.page.wait_for(
+        "(area => area.scrollWidth <= area.clientWidth \
+         && area.scrollHeight <= area.clientHeight)(document.querySelector('main textarea'))",
+    );
+    sql.page.wait_for("document.querySelector('.sql-line').clientHeight > 20");
+    sql.page.wait_for("document.querySelectorAll('.sql-line').length === 1");
+}
+
+#[test]
 fn a_mistake_in_a_query_is_marked_where_it_is_and_the_old_result_stays() {
     let server = incident();
     let Some(mut browser) = Browser::start(&server, 1440, 900) else { return };

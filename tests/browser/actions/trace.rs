@@ -147,6 +147,14 @@ fn a_frame_of_the_flame_graph_leads_to_its_span() {
     let [id, _] = traces(&server);
     let mut trace = TracePage::open(&mut browser, &server, &id);
     trace.tab("Flame graph");
+    // A wide frame has its service before its name, on one line.
+    trace.page.wait_for(
+        "(frame => frame?.querySelector('.frame-name').innerText.endsWith('Payment.Authorize') \
+           && (([line, service, words]) => service.top >= line.top - 1 && service.right < words.left) \
+             (['.frame-line', '.frame-service', '.frame-words'] \
+               .map(part => frame.querySelector(part).getBoundingClientRect()))) \
+         ([...document.querySelectorAll('.frame')].find(e => e.textContent.includes('Payment.Authorize')))",
+    );
     trace.page.click("[...document.querySelectorAll('.frame')].find(e => e.textContent.includes('Payment.Authorize'))");
     trace.page.wait_for("document.querySelector('[aria-label=\"The chosen frame\"]')?.innerText.includes('Payment.Authorize')");
     trace.page.press_button("Only this");

@@ -1,14 +1,17 @@
 //! Actions on a trace: its switches, its downloads, and its links to other traces.
 
-use tidings_proto::otlp::{Link, Span};
+use tidings_proto::otlp::{KeyValue, Link, Span};
 
 use super::send_from_host;
 use crate::{
-    browser::page_objects::TracePage,
+    browser::{
+        page_objects::{Page, TracePage},
+        send_logs,
+    },
     harness::{
         PATIENCE, Server,
         browser::Browser,
-        spans::{self, span},
+        spans::{self, log, span},
     },
 };
 
@@ -88,6 +91,68 @@ fn what_a_waterfall_shows_is_switched() {
     );
     trace.page.press_button("Only problems");
     trace.page.wait_for_address_without("only=");
+}
+
+#[test]
+fn the_find_box_keeps_its_words_and_matches_in_every_tab() {
+    let server = Server::start();
+    let Some(mut browser) = Browser::start(&server, 1440, 900) else { return };
+    send_faulty(&server);
+    send_logs(&server, vec![log(FAULTY, 40, "card is charged"), log(FAULTY, 1, "order is taken")]);
+    let mut trace = TracePage::open(&mut browser, &server, &format!("{FAULTY:032x}"));
+
+    trace.tab("Graph");
+    trace.find("bank");
+    trace.wait_for_found("bank", "6");
+    trace.page.wait_for(
+        "(lit => lit.length === 1 && lit[0].ariaLabel.startsWith('bank:') \
+         && lit[0].textContent.includes('◆ 6 found')) \
+         ([...document.querySelectorAll('.network-node.is-lit')])",
+    );
+    trace.page.browser.screenshot("trace-graph-find");
+    trace.find("no such words");
+    trace.wait_for_found("no such words", "none");
+    trace.page.wait_for("!document.querySelector('.network-node.is-lit')");
+    trace.find("bank");
+
+    trace.tab("Services");
+    trace.wait_for_found("bank", "6");
+    trace.page.wait_for(
+        "[...document.querySelectorAll('.services-table tbody tr')].map(row => \
+         [row.cells[0].innerText.includes('◆ 6 found'), row.classList.contains('is-missed')] \
+         .join()).sort().join('; ') === 'false,true; true,false'",
+    );
+
+    trace.tab("Logs");
+    trace.wait_for_found("bank", "6");
+    for (class, text) in [("is-found", "card is charged"), ("is-missed", "order is taken")] {
+        trace.page.wait_for(&format!(
+            "(lines => lines.length === 1 && lines[0].innerText.includes('{text}')) \
+             (document.querySelectorAll('.trace-log.{class}'))"
+        ));
+    }
+    trace.page.browser.screenshot("trace-logs-find");
+
+    for tab in ["Flame graph", "Call tree", "Table"] {
+        trace.tab(tab);
+        trace.wait_for_found("bank", "6");
+    }
+}
+
+#[test]
+fn the_button_of_an_id_stays_in_its_line_on_a_phone() {
+    let server = Server::start_with(&["--transaction-keys", "order.id"]);
+    let Some(mut browser) = Browser::start(&server, 390, 844) else { return };
+    let (id, order) = (0x01d_u128, "order-of-the-customer-with-number-0000004711");
+    let attributes = vec![KeyValue::new("order.id", order)];
+    let root = Span { attributes, ..span(id, 1, 0, "POST /order") };
+    send_from_host(&server, "shop", "till-1", vec![root]);
+    let mut trace = TracePage::open(&mut browser, &server, &format!("{id:032x}"));
+    let distance = trace.page.distance_from_line("Copy the trace id");
+    assert!(distance < 4.0, "trace: {distance}");
+    let mut page = Page::open(&mut browser, &server, &format!("/tx/{order}"));
+    let distance = page.distance_from_line("Copy the id");
+    assert!(distance < 4.0, "transaction: {distance}");
 }
 
 #[test]

@@ -52,9 +52,9 @@ fn one_moment_has_one_mark_and_is_offered_once() {
     let mut page = Page::open(&mut browser, &server, CHECKOUT);
     for chart in ["Calls", "Failed", "Duration"] {
         page.wait_for(&format!(
-            "(marks => marks.length === 1 && marks[0].includes('slower'))\
-             ([...document.querySelectorAll('[aria-label={chart}] .chart-mark')]\
-             .map(e => e.title).filter(title => title.includes('compared since')))"
+            "(marks => marks.filter(title => title.includes('slower')).length === 1 \
+             && !marks.some(title => title.includes('compared since')))\
+             ([...document.querySelectorAll('[aria-label={chart}] .chart-mark')].map(e => e.title))"
         ));
     }
     page.wait_for(

@@ -59,7 +59,8 @@ fn numbers_of_a_type_are_those_since_its_change_and_none_before_they_load() {
     page.browser.command("Fetch.disable", json!({}));
     page.wait_for(&format!("{facts} === 5"));
     page.wait_for(
-        "/^since [0-9]{2}:[0-9]{2}/.test(document.querySelector('.page-facts').innerText.trim())",
+        "/^since [0-9]{2}:[0-9]{2} [(]was: [^)]+ to [^)]+[)]/\
+         .test(document.querySelector('.page-facts').innerText.trim())",
     );
     page.wait_until_settled();
     page.wait_for(SHOWS_SHARE_SINCE);

@@ -1,4 +1,5 @@
-//! Page object of Explore: its rows, the search, and rows that wait while the user reads.
+//! Page object of Explore: its rows, the heatmap, the search, and rows that wait while the user
+//! reads.
 
 use serde_json::json;
 
@@ -14,6 +15,22 @@ impl<'a> ExplorePage<'a> {
         let mut page = Page::open(browser, server, &format!("/explore?{query}"));
         page.wait_for_rows("Traces");
         Self { page }
+    }
+
+    /// The page that the browser already shows.
+    pub(in crate::browser) fn shown(browser: &'a mut Browser) -> Self {
+        Self { page: Page { browser } }
+    }
+
+    /// Draws a box in the heatmap with the mouse: all of its time, and the longer durations.
+    pub(in crate::browser) fn draw_box(&mut self) {
+        self.page.wait_for("document.querySelector('.heat-plot svg path')");
+        let corners = self.page.browser.evaluate(
+            "(plot => [plot.left + 2, plot.top + 2, plot.right - 2, plot.top + plot.height * 0.4]) \
+             (document.querySelector('.heat-plot').getBoundingClientRect())",
+        );
+        let at = |index: usize| corners[index].as_f64().unwrap();
+        self.page.browser.drag([at(0), at(1)], [at(2), at(3)]);
     }
 
     /// Waits until the rows have these transactions in this order.

@@ -151,7 +151,8 @@ impl MapPage<'_> {
         self.page.browser.evaluate(&format!(
             "{NODES}.flatMap(node => (card => [...node.querySelectorAll('text')] \
                .filter(e => e.textContent && e.getClientRects().length) \
-               .filter(e => (box => box.left < card.left || box.right > card.right)(e.getBoundingClientRect())) \
+               .filter(e => (box => box.left < card.left || box.right > card.right \
+                 || box.top < card.top || box.bottom > card.bottom)(e.getBoundingClientRect())) \
                .map(e => e.textContent))(node.querySelector('.network-card').getBoundingClientRect()))"
         ))
     }
