@@ -14,6 +14,7 @@ mod screenshots;
 mod simulate;
 mod steps;
 mod test;
+mod test_programs;
 mod ui;
 
 use std::process::ExitCode;
@@ -22,11 +23,12 @@ use anyhow::{Result, bail};
 
 use crate::steps::StepReport;
 
-/// First step of every command that needs the UI.
+/// First step of the commands that need the UI alone.
 const UI: &str = "UI: compile to WebAssembly, compress into ui/dist";
 
 const USAGE: &str = "\
-cargo xtask run [-- ARGS…]   build the UI and the server, start it on ./data
+cargo xtask run [-- ARGS…]   build the UI and the server, start it on ./data; --release before
+                             the -- builds it for speed, which takes longer
 cargo xtask test             format, lints, every test, docs; ends with `N passed, N failed`
 cargo xtask fuzz             generated queries in SQL; -- --seconds N, --seed N (600, at random)
 cargo xtask fuzz decoders    libFuzzer on every decoder and parser; -- --seconds N, --target NAME
@@ -83,15 +85,21 @@ fn dispatch(args: &[String]) -> Result<ExitCode> {
 
 /// Builds the UI and the server, then runs the server.
 fn run(args: &[String]) -> Result<ExitCode> {
-    let mut progress = StepReport::new(2);
-    progress.step(UI, ui::build)?;
-    progress.step("server: cargo build --release", || {
-        steps::check(steps::cargo().args(["build", "--release", "--package", "tidings"]))
-    })?;
+    let (profile, args) = match args {
+        [first, rest @ ..] if first == "--release" => (&["--release"][..], rest),
+        _ => (&[][..], args),
+    };
     let args = args.strip_prefix(&["--".to_owned()]).unwrap_or(args);
-    let status = steps::cargo()
-        .args(["run", "--release", "--package", "tidings", "--", "serve"])
-        .args(args)
-        .status()?;
+    let mut build = steps::cargo();
+    build.args(["build", "--package", "tidings"]).args(profile);
+    let mut progress = StepReport::new(2);
+    progress.step("UI to WebAssembly, and the server's crates beside it", || {
+        ui::build_beside(|| steps::check(&mut build))
+    })?;
+    // Only the last crate is compiled again.
+    progress.step("server with the UI", || steps::check(&mut build))?;
+    let mut serve = steps::cargo();
+    serve.args(["run", "--package", "tidings"]).args(profile).args(["--", "serve"]).args(args);
+    let status = serve.status()?;
     Ok(if status.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -33,11 +33,15 @@ const MOCKS: &[(&str, &str)] = &[
     ("service", "pages-service"),
     ("map", "map"),
     ("errors", "pages-exceptions"),
+    ("errors-group", "pages-exceptions"),
     ("logs", "logs"),
+    ("logs-record", "logs"),
     ("logs-patterns", "pages-logs-patterns"),
     ("compare", "pages-compare"),
     ("sql", "pages-sql"),
     ("system", "pages-system"),
+    ("home-no-answer", "pages-states"),
+    ("welcome", "pages-states"),
 ];
 /// The one mock of all pages at this width.
 const NARROW: (&str, &str) = ("390", "pages-narrow-dark.png");

@@ -14,14 +14,15 @@ use anyhow::{Context, Result, bail};
 #[derive(Debug)]
 pub(crate) struct StepReport {
     begun: Instant,
-    number: usize,
     count: usize,
+    /// Names and durations of the steps that have ended.
+    ended: Vec<(String, Duration)>,
 }
 
 impl StepReport {
     /// Begins a command with this many steps.
     pub(crate) fn new(count: usize) -> Self {
-        Self { begun: now(), number: 0, count }
+        Self { begun: now(), count, ended: Vec::new() }
     }
 
     /// Runs the next step.
@@ -29,13 +30,21 @@ impl StepReport {
     /// # Errors
     /// Returns the error of `work`.
     pub(crate) fn step<T>(&mut self, name: &str, work: impl FnOnce() -> Result<T>) -> Result<T> {
-        self.number += 1;
-        let (place, begun) = (format!("{}/{}", self.number, self.count), now());
+        let (place, begun) = (format!("{}/{}", self.ended.len() + 1, self.count), now());
         eprintln!("── {place} {name} ({} since the start)", minutes(self.begun.elapsed()));
         let result = work();
         let end = if result.is_ok() { "done" } else { "failed" };
-        eprintln!("── {place} {name}: {end} in {}", minutes(begun.elapsed()));
+        let duration = begun.elapsed();
+        eprintln!("── {place} {name}: {end} in {}", minutes(duration));
+        self.ended.push((name.to_owned(), duration));
         result
+    }
+
+    /// Prints how long each step took, for the end of a long log.
+    pub(crate) fn summarize(&self) {
+        let steps = self.ended.iter().map(|(name, took)| format!("{name} {}", minutes(*took)));
+        let steps: Vec<String> = steps.collect();
+        eprintln!("── {} in all: {}", minutes(self.begun.elapsed()), steps.join(", "));
     }
 }
 

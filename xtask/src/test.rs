@@ -4,9 +4,8 @@
 //! that is left out is a failure.
 
 use std::{
-    fs,
-    io::{BufRead, BufReader, Write},
-    process::{Command, ExitCode, Stdio},
+    io::Write,
+    process::{Command, ExitCode},
 };
 
 use anyhow::{Context, Result, bail};
@@ -14,18 +13,15 @@ use anyhow::{Context, Result, bail};
 use crate::{
     coverage, decoders,
     lints::LintingCompiler,
-    steps::{StepReport, apt_install, cargo, is_ci, root, target_dir, works},
-    ui,
+    steps::{StepReport, apt_install, cargo, is_ci, root, works},
+    test_programs, ui,
 };
 
 /// Steps of [`run`]; the last, advisories, needs the network.
-const STEPS: usize = 7;
+const STEPS: usize = 8;
 
 /// Seconds of each fuzz target, in CI and elsewhere.
-const FUZZ_SECONDS: [u64; 2] = [60, 5];
-
-/// Lines of the output of each failed test that are repeated at the end.
-const MESSAGE_LINES_MAX: usize = 12;
+const FUZZ_SECONDS: [u64; 2] = [20, 5];
 
 /// Results of the checks.
 #[derive(Debug)]
@@ -41,9 +37,14 @@ struct CheckReport {
     not_checked: Vec<String>,
 }
 
+/// Arguments that build the libraries of the server: the test `kept_sizes` needs them all. With the whole
+/// workspace, dependencies have the features that they have in the next steps.
+const LIBRARIES: [&str; 4] = ["build", "--workspace", "--test", "kept_sizes"];
 /// Arguments that build everything tests need. Libraries that no program uses are built with their
 /// tests.
-const TARGETS: [&str; 6] = ["build", "--workspace", "--bins", "--tests", "--benches", "--examples"];
+const TARGETS: [&str; 5] = ["build", "--workspace", "--bins", "--tests", "--examples"];
+/// Arguments that build what no test needs.
+const BENCHMARKS: [&str; 3] = ["build", "--workspace", "--benches"];
 
 /// Runs everything and ends with `N passed, N failed`.
 pub(crate) fn run() -> Result<ExitCode> {
@@ -52,14 +53,14 @@ pub(crate) fn run() -> Result<ExitCode> {
     let mut report = CheckReport::new();
     prepare(&mut report);
     report.step("format", || command(cargo().args(["fmt", "--all", "--", "--check"])));
-    // The module for the browser is optimised as one unit on one core, so the other core is free.
-    let deny = std::thread::spawn(install_deny);
-    report.step("ui", ui::build);
-    let deny = deny.join().unwrap_or_else(|_| bail!("the installation panicked"));
+    report.step("UI to WebAssembly, and libraries with lints beside it", || {
+        ui::build_beside(|| command(compiler.lint(cargo().args(LIBRARIES))))
+    });
     report.step("compile all, with lints and documentation", || {
         command(compiler.lint(cargo().args(TARGETS)))
     });
     report.tests(&compiler)?;
+    report.step("benchmarks with lints", || command(compiler.lint(cargo().args(BENCHMARKS))));
     if works("c++", &["--version"]) {
         let [in_ci, elsewhere] = FUZZ_SECONDS;
         let seconds = if is_ci() { in_ci } else { elsewhere };
@@ -67,7 +68,7 @@ pub(crate) fn run() -> Result<ExitCode> {
     } else {
         report.left_out.push("fuzz targets: libFuzzer needs a compiler of C++".to_owned());
     }
-    match deny {
+    match install_deny() {
         Ok(()) => dependencies(&mut report),
         Err(error) => report.left_out.push(format!("cargo-deny: {error:#}")),
     }
@@ -144,7 +145,7 @@ impl CheckReport {
 
     /// Runs every test of the workspace, counted from the output of the test programs.
     fn tests(&mut self, compiler: &LintingCompiler) -> Result<()> {
-        let counted = self.progress.step("tests", || counted_tests(compiler))?;
+        let counted = self.progress.step("tests", || test_programs::run(compiler))?;
         self.passed += counted.passed;
         self.failed += counted.failed;
         self.failures.extend(counted.failures);
@@ -164,6 +165,7 @@ impl CheckReport {
         for line in &self.messages {
             eprintln!("{line}");
         }
+        self.progress.summarize();
         for name in &self.failures {
             eprintln!("failed: {name}");
         }
@@ -175,91 +177,6 @@ impl CheckReport {
     }
 }
 
-/// Results of the test programs.
-#[derive(Debug, Default)]
-struct TestCounts {
-    passed: u64,
-    failed: u64,
-    failures: Vec<String>,
-    /// First lines of the output of each failed test.
-    messages: Vec<String>,
-    left_out: Vec<String>,
-}
-
-/// Builds and runs every test, and adds up the counts that the test programs print.
-fn counted_tests(compiler: &LintingCompiler) -> Result<TestCounts> {
-    let skipped = target_dir().join("left-out.txt");
-    write(&skipped, "")?;
-    let mut tests = compiler
-        .lint(cargo().args(["test", "--workspace", "--no-fail-fast"]))
-        .env("TEST_LEFT_OUT", fs::canonicalize(&skipped)?)
-        .stdout(Stdio::piped())
-        .spawn()
-        .context("cargo test")?;
-    let output = tests.stdout.take().context("cargo test has no output")?;
-    let mut counted = TestCounts::default();
-    // Number of following lines that still belong to the message of a failure.
-    let mut message_lines = 0;
-    for line in BufReader::new(output).lines() {
-        let line = line?;
-        writeln!(std::io::stdout(), "{line}")?;
-        if line.starts_with("---- ") && line.ends_with(" stdout ----") {
-            message_lines = MESSAGE_LINES_MAX;
-        } else if line == "failures:" {
-            message_lines = 0;
-        }
-        if message_lines > 0 && !line.is_empty() {
-            message_lines -= 1;
-            counted.messages.push(line.clone());
-        }
-        if let Some((passed, failed)) = counts(&line) {
-            counted.passed += passed;
-            counted.failed += failed;
-        }
-        if let Some(name) =
-            line.strip_prefix("test ").and_then(|rest| rest.strip_suffix(" ... FAILED"))
-        {
-            counted.failures.push(name.to_owned());
-        }
-    }
-    if !tests.wait()?.success() && counted.failed == 0 {
-        counted.failed = 1;
-        counted.failures.push("cargo test".to_owned());
-    }
-    counted.left_out.extend(fs::read_to_string(&skipped)?.lines().map(str::to_owned));
-    Ok(counted)
-}
-
-/// Returns the numbers of passed and failed tests in a line such as `test result: ok. 12 passed; 0
-/// failed; …`.
-fn counts(line: &str) -> Option<(u64, u64)> {
-    let rest = line.strip_prefix("test result: ")?.split_once(". ")?.1;
-    let number = |label: &str| -> Option<u64> {
-        rest.split("; ").find_map(|part| part.trim().strip_suffix(label)?.trim().parse().ok())
-    };
-    Some((number("passed")?, number("failed")?))
-}
-
 fn command(command: &mut Command) -> Result<()> {
     crate::steps::check(command.current_dir(root()))
-}
-
-#[expect(clippy::disallowed_methods, reason = "a scratch file needs no durability")]
-fn write(path: &std::path::Path, text: &str) -> Result<()> {
-    if let Some(folder) = path.parent() {
-        fs::create_dir_all(folder)?;
-    }
-    fs::write(path, text).with_context(|| path.display().to_string())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::counts;
-
-    #[test]
-    fn result_lines_are_counted() {
-        let line = "test result: FAILED. 12 passed; 3 failed; 0 ignored; 0 measured; 1 filtered out; finished in 0.01s";
-        assert_eq!(counts(line), Some((12, 3)));
-        assert_eq!(counts("running 3 tests"), None);
-    }
 }

@@ -9,6 +9,7 @@ use std::{
     io::Write,
     path::{Path, PathBuf},
     process::Command,
+    thread,
 };
 
 use anyhow::{Context, Result, bail};
@@ -79,6 +80,18 @@ pub(crate) fn build() -> Result<()> {
     check_module_size(module)?;
     eprintln!("ui/dist is ready: {} KiB to download", total.div_ceil(1024));
     Ok(())
+}
+
+/// Builds the UI while other work is done. The module is optimised as one unit on one core, so that
+/// another core is free.
+///
+/// # Errors
+/// Fails if the build or the other work does.
+pub(crate) fn build_beside(work: impl FnOnce() -> Result<()>) -> Result<()> {
+    let ui = thread::spawn(build);
+    let done = work();
+    ui.join().unwrap_or_else(|_| bail!("the build of the UI panicked"))?;
+    done
 }
 
 /// Refuses a compressed module that is larger than the maximum download.
