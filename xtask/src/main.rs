@@ -17,7 +17,7 @@ mod test;
 mod test_programs;
 mod ui;
 
-use std::process::ExitCode;
+use std::process::{Command, ExitCode};
 
 use anyhow::{Result, bail};
 
@@ -85,21 +85,24 @@ fn dispatch(args: &[String]) -> Result<ExitCode> {
 
 /// Builds the UI and the server, then runs the server.
 fn run(args: &[String]) -> Result<ExitCode> {
-    let (profile, args) = match args {
-        [first, rest @ ..] if first == "--release" => (&["--release"][..], rest),
-        _ => (&[][..], args),
+    let (profile, folder, args) = match args {
+        [first, rest @ ..] if first == "--release" => (&["--release"][..], "release", rest),
+        _ => (&[][..], "debug", args),
     };
     let args = args.strip_prefix(&["--".to_owned()]).unwrap_or(args);
     let mut build = steps::cargo();
-    build.args(["build", "--package", "tidings"]).args(profile);
+    // With the arguments of `cargo xtask test`, dependencies have the features that they have
+    // there, and are compiled once for both commands.
+    build.args(steps::LIBRARIES).args(["--bin", "tidings", "--bin", "tidings-sql-worker"]);
+    build.args(profile);
     let mut progress = StepReport::new(2);
     progress.step("UI to WebAssembly, and the server's crates beside it", || {
         ui::build_beside(|| steps::check(&mut build))
     })?;
     // Only the last crate is compiled again.
     progress.step("server with the UI", || steps::check(&mut build))?;
-    let mut serve = steps::cargo();
-    serve.args(["run", "--package", "tidings"]).args(profile).args(["--", "serve"]).args(args);
-    let status = serve.status()?;
+    let server = steps::target_dir().join(folder).join("tidings");
+    let status =
+        Command::new(server).arg("serve").args(args).current_dir(steps::root()).status()?;
     Ok(if status.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

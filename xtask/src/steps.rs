@@ -9,6 +9,10 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 
+/// Arguments that build the libraries of the server: the test `kept_sizes` needs them all. With the
+/// whole workspace, and a test of it, dependencies have the features that all tests need.
+pub(crate) const LIBRARIES: [&str; 4] = ["build", "--workspace", "--test", "kept_sizes"];
+
 /// The steps of a command, each announced with its number and closed with the time it took. Cargo
 /// itself says within a step which crates it compiles.
 #[derive(Debug)]

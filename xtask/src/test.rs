@@ -13,7 +13,7 @@ use anyhow::{Context, Result, bail};
 use crate::{
     coverage, decoders,
     lints::LintingCompiler,
-    steps::{StepReport, apt_install, cargo, is_ci, root, works},
+    steps::{LIBRARIES, StepReport, apt_install, cargo, is_ci, root, works},
     test_programs, ui,
 };
 
@@ -37,9 +37,6 @@ struct CheckReport {
     not_checked: Vec<String>,
 }
 
-/// Arguments that build the libraries of the server: the test `kept_sizes` needs them all. With the whole
-/// workspace, dependencies have the features that they have in the next steps.
-const LIBRARIES: [&str; 4] = ["build", "--workspace", "--test", "kept_sizes"];
 /// Arguments that build everything tests need. Libraries that no program uses are built with their
 /// tests.
 const TARGETS: [&str; 5] = ["build", "--workspace", "--bins", "--tests", "--examples"];
