@@ -23,6 +23,10 @@ const SHARED_WITH_VALUE: [&str; 7] =
 /// The crate of which only tests are compiled for this machine: code for all of its views takes
 /// minutes.
 const TESTS_ONLY: &str = "tidings_ui";
+/// Crates on which end-to-end tests wait most: conversion, encoding, scans and assembly.
+const OPTIMISED: [&str; 3] = ["tidings_assembly", "tidings_proto", "tidings_storage"];
+/// Options that optimise a crate a little, and keep its checks.
+const OPTIMISING: [&str; 3] = ["-Copt-level=1", "-Cdebug-assertions=on", "-Coverflow-checks=on"];
 /// Options of both whose value stands behind `=`.
 const SHARED: [&str; 5] = ["--edition=", "--allow=", "--warn=", "--deny=", "--forbid="];
 
@@ -76,7 +80,12 @@ pub(crate) fn is_compiler_call(args: &[String]) -> bool {
 /// # Errors
 /// Fails if Clippy's driver or rustdoc is missing, or if rustdoc has a warning.
 pub(crate) fn compile(args: &[String]) -> Result<ExitCode> {
-    let status = Command::new("clippy-driver").args(args).status().context("clippy-driver")?;
+    let mut clippy = Command::new("clippy-driver");
+    clippy.args(args);
+    if is_optimised(args) {
+        clippy.args(OPTIMISING);
+    }
+    let status = clippy.status().context("clippy-driver")?;
     if !status.success() {
         return Ok(ExitCode::FAILURE);
     }
@@ -87,6 +96,14 @@ pub(crate) fn compile(args: &[String]) -> Result<ExitCode> {
         )?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Reports whether a crate is optimised: the libraries of [`OPTIMISED`]. Their own tests would take
+/// longer to compile than they run.
+fn is_optimised(args: &[String]) -> bool {
+    let name = args.iter().skip_while(|arg| *arg != "--crate-name").nth(1);
+    let is_listed = name.is_some_and(|name| OPTIMISED.contains(&name.as_str()));
+    is_listed && args.iter().all(|arg| arg != "--test")
 }
 
 /// Returns the arguments that document the crate that rustc is called for; `None` where it is a
@@ -120,7 +137,7 @@ fn rustdoc_arguments(args: &[String]) -> Option<Vec<&str>> {
 
 #[cfg(test)]
 mod tests {
-    use super::{is_compiler_call, rustdoc_arguments};
+    use super::{is_compiler_call, is_optimised, rustdoc_arguments};
 
     fn arguments(line: &str) -> Vec<String> {
         line.split(' ').map(str::to_owned).collect()
@@ -131,6 +148,15 @@ mod tests {
         assert!(is_compiler_call(&arguments("/usr/lib/bin/rustc -vV")));
         assert!(!is_compiler_call(&arguments("test")));
         assert!(!is_compiler_call(&[]));
+    }
+
+    #[test]
+    fn libraries_that_tests_wait_for_are_optimised_and_their_own_tests_are_not() {
+        let is = |line: &str| is_optimised(&arguments(line));
+        assert!(is("rustc --crate-name tidings_storage src/lib.rs --crate-type lib"));
+        assert!(!is("rustc --crate-name tidings_storage src/lib.rs --test"));
+        assert!(!is("rustc --crate-name tidings_query src/lib.rs --crate-type lib"));
+        assert!(!is("rustc -vV"));
     }
 
     #[test]
