@@ -175,7 +175,8 @@ fn files_are_named_after_what_is_in_them() {
 }
 
 /// Checks that a receiver is one file and one line of the list, which names its setting. Only
-/// commands that send to receivers also name settings, to find the addresses.
+/// commands that send to receivers also name settings, to find the addresses. The container exposes
+/// every port.
 #[test]
 fn a_receiver_is_one_file_and_one_line() {
     const SENDERS: [&str; 3] = ["src/cli.rs", "src/demo.rs", "src/import.rs"];
@@ -202,6 +203,14 @@ fn a_receiver_is_one_file_and_one_line() {
         }
     }
     assert_eq!(implementations, RECEIVERS.len(), "receivers are listed in receive.rs");
+    let container = fs::read_to_string(root().join("packaging/Containerfile")).unwrap();
+    let exposed = container.lines().find_map(|line| line.strip_prefix("EXPOSE ")).unwrap();
+    for receiver in RECEIVERS {
+        let (_, port) = receiver.address.rsplit_once(':').unwrap();
+        let flag = format!(r#""--{}", "0.0.0.0:{port}""#, receiver.setting);
+        let is_reached = exposed.split(' ').any(|one| one == port) && container.contains(&flag);
+        assert!(is_reached, "the container does not expose {}", receiver.setting);
+    }
 }
 
 /// Checks that a page is one file, with its `mod` and its line in one list. No other file of the UI

@@ -3,6 +3,7 @@
 use std::{
     fs,
     io::{BufRead, BufReader},
+    net::SocketAddr,
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     process::{Command, Stdio},
@@ -62,14 +63,15 @@ pub(crate) struct Launch {
 
 impl Launch {
     pub(crate) fn start(&self) -> Result<RunningServer> {
+        let listeners = self.listeners()?;
         let begin = machine::now();
         let mut command = Command::new(&self.binary);
         command
             .arg("serve")
             .arg("--data-dir")
             .arg(&self.data_dir)
-            .args(["--http", "127.0.0.1:0", "--otlp-grpc", "127.0.0.1:0"])
-            .args(["--otlp-http", "127.0.0.1:0", "--zipkin", "127.0.0.1:0", "--log", "error"])
+            .args(listeners.iter().flat_map(|flag| [flag.as_str(), "127.0.0.1:0"]))
+            .args(["--log", "error"])
             .args(&self.flags)
             .stdout(Stdio::piped());
         let mut process = ChildProcess::start(&mut command)?;
@@ -81,7 +83,8 @@ impl Launch {
             otlp_http: String::new(),
             started_in: Duration::ZERO,
         };
-        for line in BufReader::new(output).lines() {
+        // The server prints a line for each listener.
+        for line in BufReader::new(output).lines().take(listeners.len()) {
             let line = line?;
             let address = line.split_whitespace().last().unwrap_or_default();
             let address = address.split_once("://").map_or(address, |(_, rest)| rest).to_owned();
@@ -89,7 +92,6 @@ impl Launch {
                 line if line.starts_with("UI and API") => server.http = address,
                 line if line.starts_with("otlp/grpc") => server.otlp = Otlp::Grpc(address),
                 line if line.starts_with("otlp/http") => server.otlp_http = address,
-                line if line.starts_with("zipkin") => break,
                 _ => {}
             }
         }
@@ -97,6 +99,20 @@ impl Launch {
         ensure!(!server.http.is_empty() && takes_otlp, "the server did not start");
         server.started_in = begin.elapsed();
         Ok(server)
+    }
+
+    /// Returns the flags that set the addresses of listeners: the settings whose values are
+    /// addresses.
+    fn listeners(&self) -> Result<Vec<String>> {
+        let printed = Command::new(&self.binary).arg("config").output()?;
+        ensure!(printed.status.success(), "{}", String::from_utf8_lossy(&printed.stderr));
+        let flag = |line: &str| {
+            let (name, value) = line.split_once(" = ")?;
+            let address = value.split('"').nth(1)?;
+            address.parse::<SocketAddr>().ok()?;
+            Some(format!("--{}", name.replace('_', "-")))
+        };
+        Ok(String::from_utf8(printed.stdout)?.lines().filter_map(flag).collect())
     }
 }
 

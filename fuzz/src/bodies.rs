@@ -8,6 +8,14 @@ use http::HeaderMap;
 use tidings_collector::fuzzed_bodies::{read_compressed, read_grpc_head, read_unary_body};
 use tidings_grpc as grpc;
 
+use crate::FuzzTarget;
+
+/// The targets of this module.
+pub(crate) const TARGETS: &[FuzzTarget] = &[
+    FuzzTarget { name: "compressed_bodies", run: compressed_bodies },
+    FuzzTarget { name: "grpc_frames", run: grpc_frames },
+];
+
 /// Maximum number of decompressed bytes.
 const LIMIT: usize = 64 << 10;
 /// A second, smaller limit.
@@ -21,7 +29,7 @@ const TOO_LARGE: &str = "too_large";
 
 /// Reads compressed bodies. The first byte chooses the encoding. The rest is read twice: as a body
 /// as it comes, and as the runs of a sound one.
-pub(crate) fn compressed_bodies(input: &[u8]) {
+fn compressed_bodies(input: &[u8]) {
     let Some((encoding, rest)) = input.split_first() else { return };
     let (encoding, encode) = match encoding & 1 {
         0 => ("gzip", gzip as fn(&[u8]) -> Vec<u8>),
@@ -84,7 +92,7 @@ fn zstd(plain: &[u8]) -> Vec<u8> {
 /// Reads frames of gRPC. The first line has the encoding and the timeout, and the body follows it.
 /// Receivers take one message, still compressed. Query services take any number of plain messages.
 /// Both must give the same result.
-pub(crate) fn grpc_frames(input: &[u8]) {
+fn grpc_frames(input: &[u8]) {
     let end = input.iter().position(|byte| *byte == b'\n').unwrap_or(input.len());
     let (head, body) = (&input[..end], input.get(end + 1..).unwrap_or_default());
     let blank = head.iter().position(|byte| *byte == b' ').unwrap_or(head.len());

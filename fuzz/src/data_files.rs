@@ -17,6 +17,11 @@ use tidings_storage::{
     fuzzed_files::{FileAnswers, FileTable},
 };
 
+use crate::FuzzTarget;
+
+/// The targets of this module.
+pub(crate) const TARGETS: &[FuzzTarget] = &[FuzzTarget { name: "data_file", run: data_file }];
+
 /// Rows of the sound files.
 const ROWS: u8 = 5;
 /// Start of the first row.
@@ -51,7 +56,7 @@ static FILES: LazyLock<SoundFiles> = LazyLock::new(|| {
 
 /// Reads a data file. The first byte chooses the table, and whether the rest is a file or edits of
 /// a sound one. Only edits reach the code behind lengths and offsets.
-pub(crate) fn data_file(input: &[u8]) {
+fn data_file(input: &[u8]) {
     let Some((choice, rest)) = input.split_first() else { return };
     let (table, sound) = &FILES.tables[usize::from(choice & 1)];
     let bytes = if choice & 2 == 0 { edited(sound, rest) } else { rest.to_vec() };

@@ -15,6 +15,14 @@ use tidings_storage::{
     fuzzed_files::{ManifestContent, TableLog, read_erasure_record},
 };
 
+use crate::FuzzTarget;
+
+/// The targets of this module.
+pub(crate) const TARGETS: &[FuzzTarget] = &[
+    FuzzTarget { name: "delta_log", run: delta_log },
+    FuzzTarget { name: "records", run: records },
+];
+
 /// The name of a table's first commit.
 const FIRST_COMMIT: &str = "00000000000000000000.json";
 /// Positions at which a sound commit is cut.
@@ -24,7 +32,7 @@ const BEGUN: u64 = 1_795_161_600_000_000_000;
 
 /// Reads the files of a table's log, with zero bytes between them. The first line of each is its
 /// name.
-pub(crate) fn delta_log(input: &[u8]) {
+fn delta_log(input: &[u8]) {
     let files = input.split(|byte| *byte == 0).map(|file| {
         let end = file.iter().position(|byte| *byte == b'\n').unwrap_or(file.len());
         let name = str::from_utf8(&file[..end]).unwrap_or_default();
@@ -47,7 +55,7 @@ fn table_log(files: &BTreeMap<&str, &[u8]>) -> TableLog {
 }
 
 /// Reads a record. The first byte chooses its kind.
-pub(crate) fn records(input: &[u8]) {
+fn records(input: &[u8]) {
     match input.split_first() {
         Some((b'a', lines)) => audit_lines(lines),
         Some((b'e', json)) => erasure_record(json),

@@ -15,6 +15,11 @@ use tidings_storage::{Store, StoreSettings, SystemClock, TelemetryBatch};
 use tokio::runtime::{Builder, Runtime};
 use tower::ServiceExt;
 
+use crate::FuzzTarget;
+
+/// The targets of this module.
+pub(crate) const TARGETS: &[FuzzTarget] = &[FuzzTarget { name: "http_reads", run: http_reads }];
+
 /// 2026-11-20T08:00:00Z.
 const BEGIN: u64 = 1_795_161_600_000_000_000;
 
@@ -90,7 +95,7 @@ fn log_record() -> TelemetryBatch {
 
 /// Sends a request to the router. The first line is a path with its query. A body of gRPC follows,
 /// or a form behind a question mark. The answer 500 is a fault.
-pub(crate) fn http_reads(input: &[u8]) {
+fn http_reads(input: &[u8]) {
     let end = input.iter().position(|byte| *byte == b'\n');
     let (line, body) = input.split_at(end.unwrap_or(input.len()));
     let request = Request::builder().uri(line);

@@ -9,12 +9,13 @@ use std::{
 };
 
 use libfuzzer_sys::fuzz_target;
-use tidings_fuzz::{FuzzTarget, TARGETS, target};
+use tidings_fuzz::{FuzzTarget, target, targets};
 
 static CHOSEN: LazyLock<FuzzTarget> = LazyLock::new(|| {
     let name = env::var("FUZZ_TARGET").unwrap_or_default();
     target(&name).unwrap_or_else(|| {
-        panic!("FUZZ_TARGET is `{name}`, and has to be one of {:?}", TARGETS.map(|one| one.name))
+        let names: Vec<_> = targets().map(|one| one.name).collect();
+        panic!("FUZZ_TARGET is `{name}`, and has to be one of {names:?}")
     })
 });
 

@@ -19,10 +19,28 @@ use tidings_sql::fuzzed_messages::{
 };
 use tidings_storage::fuzzed_files::{read_index, read_log_segment, read_pins};
 
+use crate::FuzzTarget;
+
+/// The targets of this module.
+pub(crate) const TARGETS: &[FuzzTarget] = &[
+    FuzzTarget { name: "transaction_ids", run: transaction_ids },
+    FuzzTarget { name: "traceql", run: traceql },
+    FuzzTarget { name: "promql", run: promql },
+    FuzzTarget { name: "log_query", run: log_query },
+    FuzzTarget { name: "cursors", run: cursors },
+    FuzzTarget { name: "sql_statement", run: sql_statement },
+    FuzzTarget { name: "sql_frames", run: sql_frames },
+    FuzzTarget { name: "flight_sql", run: flight_sql },
+    FuzzTarget { name: "log_segment", run: log_segment },
+    FuzzTarget { name: "index_file", run: index_file },
+    FuzzTarget { name: "pins_and_keys", run: pins_and_keys },
+    FuzzTarget { name: "credentials", run: credentials },
+];
+
 /// A well-formed signed token. No key of an input has signed it.
 const TOKEN: &str = "eyJhbGciOiJFUzI1NiJ9.eyJzdWIiOiJzIn0.c2lnbmF0dXJl";
 
-pub(crate) fn credentials(input: &[u8]) {
+fn credentials(input: &[u8]) {
     let _ = (read_headers(input), read_key_set(input, TOKEN), read_issuer_answer(input));
     if let Ok(text) = str::from_utf8(input) {
         let _ = (read_token(text), IssuerUrl::read(text).is_ok());
@@ -34,7 +52,7 @@ fn text(input: &[u8]) -> &str {
     str::from_utf8(input).unwrap_or_default()
 }
 
-pub(crate) fn transaction_ids(input: &[u8]) {
+fn transaction_ids(input: &[u8]) {
     let text = text(input);
     let keys = ["order.id".to_owned(), "request_id".to_owned()];
     for candidate in tid::recognise(text) {
@@ -43,20 +61,20 @@ pub(crate) fn transaction_ids(input: &[u8]) {
     let _ = (tid::span_alone(text), tid::values(text, &keys).len());
 }
 
-pub(crate) fn traceql(input: &[u8]) {
+fn traceql(input: &[u8]) {
     let _ = read_traceql(text(input));
 }
 
-pub(crate) fn promql(input: &[u8]) {
+fn promql(input: &[u8]) {
     let _ = read_promql(text(input));
 }
 
-pub(crate) fn log_query(input: &[u8]) {
+fn log_query(input: &[u8]) {
     let _ = read_log_query(text(input));
 }
 
 /// Checks that a cursor that decodes is encoded as the same text.
-pub(crate) fn cursors(input: &[u8]) {
+fn cursors(input: &[u8]) {
     let text = text(input);
     if let Some(cursor) = TraceCursor::decode(text) {
         assert_eq!(cursor.encode(), text);
@@ -75,33 +93,33 @@ pub(crate) fn cursors(input: &[u8]) {
     let _ = (well_encoded(text).is_ok(), suggest::closest(text, ["service", "operation", "limit"]));
 }
 
-pub(crate) fn sql_statement(input: &[u8]) {
+fn sql_statement(input: &[u8]) {
     let _ = read_statement(text(input));
 }
 
-pub(crate) fn sql_frames(input: &[u8]) {
+fn sql_frames(input: &[u8]) {
     let _ = (read_worker_frames(input), read_server_frames(input));
 }
 
-pub(crate) fn flight_sql(input: &[u8]) {
+fn flight_sql(input: &[u8]) {
     let _ = read_flight_message(input);
 }
 
 /// Checks that every sound record of a segment is found, whatever lies between them.
-pub(crate) fn log_segment(input: &[u8]) {
+fn log_segment(input: &[u8]) {
     let (records, lost) = read_log_segment(input).expect("a file in memory can be read");
     assert!(records + lost <= 2 * (input.len() as u64), "more than there is");
 }
 
 /// Reads an index file. The first two bytes are the length of the sections, and the pages follow
 /// them.
-pub(crate) fn index_file(input: &[u8]) {
+fn index_file(input: &[u8]) {
     let Some((length, rest)) = input.split_first_chunk() else { return };
     let length = usize::from(u16::from_le_bytes(*length)).min(rest.len());
     let (sections, pages) = rest.split_at(length);
     let _ = read_index(sections, pages);
 }
 
-pub(crate) fn pins_and_keys(input: &[u8]) {
+fn pins_and_keys(input: &[u8]) {
     let _ = (read_pins(input), read_key_file(input));
 }

@@ -5,13 +5,19 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use http::{HeaderMap, HeaderValue, Request, header};
 use tidings_collector::{Guard, TrustedProxies};
 
+use crate::FuzzTarget;
+
+/// The targets of this module.
+pub(crate) const TARGETS: &[FuzzTarget] =
+    &[FuzzTarget { name: "request_heads", run: request_heads }];
+
 const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 /// A name of the machine.
 const NAME: &str = "tidings.example";
 
 /// Reads heads of requests. The lines are `Host`, `Origin`, and any number of lists of
 /// `X-Forwarded-For`.
-pub(crate) fn request_heads(input: &[u8]) {
+fn request_heads(input: &[u8]) {
     let mut lines = input.split(|byte| *byte == b'\n').map(HeaderValue::from_bytes);
     let mut headers = HeaderMap::new();
     for name in [header::HOST, header::ORIGIN] {

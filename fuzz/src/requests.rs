@@ -20,6 +20,20 @@ use tidings_proto::{
 use tidings_sql::fuzzed_messages::read_query_body;
 use tidings_storage::TelemetryBatch;
 
+use crate::FuzzTarget;
+
+/// The targets of this module.
+pub(crate) const TARGETS: &[FuzzTarget] = &[
+    FuzzTarget { name: "otlp_traces_protobuf", run: otlp_traces_protobuf },
+    FuzzTarget { name: "otlp_logs_protobuf", run: otlp_logs_protobuf },
+    FuzzTarget { name: "otlp_json", run: otlp_json },
+    FuzzTarget { name: "zipkin_json", run: zipkin_json },
+    FuzzTarget { name: "zipkin_protobuf", run: zipkin_protobuf },
+    FuzzTarget { name: "redaction", run: redaction },
+    FuzzTarget { name: "import", run: import },
+    FuzzTarget { name: "json_requests", run: json_requests },
+];
+
 static REDACTOR: LazyLock<Redactor> = LazyLock::new(Redactor::default);
 
 /// The answer to a request: spans or records that were taken, those that were not, and why.
@@ -53,15 +67,15 @@ fn check_round_trip<T: Wire>(message: &T) {
     assert_eq!(encode_json(&again), json);
 }
 
-pub(crate) fn otlp_traces_protobuf(input: &[u8]) {
+fn otlp_traces_protobuf(input: &[u8]) {
     compare::<ExportTraceServiceRequest>(input, Signal::Traces, prepare_traces);
 }
 
-pub(crate) fn otlp_logs_protobuf(input: &[u8]) {
+fn otlp_logs_protobuf(input: &[u8]) {
     compare::<ExportLogsServiceRequest>(input, Signal::Logs, prepare_logs);
 }
 
-pub(crate) fn otlp_json(input: &[u8]) {
+fn otlp_json(input: &[u8]) {
     if let Ok(traces) = decode_json::<ExportTraceServiceRequest>(input) {
         check_round_trip(&traces);
         verdict(prepare_traces(traces, None));
@@ -72,7 +86,7 @@ pub(crate) fn otlp_json(input: &[u8]) {
     }
 }
 
-pub(crate) fn zipkin_json(input: &[u8]) {
+fn zipkin_json(input: &[u8]) {
     if let Ok(spans) = zipkin::decode_json(input) {
         let (request, _) = zipkin::to_otlp(spans);
         zipkin::from_otlp(&request).for_each(drop);
@@ -80,7 +94,7 @@ pub(crate) fn zipkin_json(input: &[u8]) {
     }
 }
 
-pub(crate) fn zipkin_protobuf(input: &[u8]) {
+fn zipkin_protobuf(input: &[u8]) {
     if let Ok(spans) = zipkin::decode_protobuf(input) {
         verdict(prepare_traces(zipkin::to_otlp(spans).0, None));
     }
@@ -92,7 +106,7 @@ fn encoded<T: Wire>(message: &T) -> Vec<u8> {
 
 /// Redacts a text as the body of a log record. Redacting the result again must change nothing, and
 /// a record that is accepted in place must have nothing to redact.
-pub(crate) fn redaction(input: &[u8]) {
+fn redaction(input: &[u8]) {
     let text = String::from_utf8_lossy(input).into_owned();
     let record = LogRecord { body: Some(text.as_str().into()), ..LogRecord::default() };
     let scope_logs = vec![ScopeLogs { log_records: vec![record], ..ScopeLogs::default() }];
@@ -108,13 +122,13 @@ pub(crate) fn redaction(input: &[u8]) {
     assert_eq!(batch, once);
 }
 
-pub(crate) fn import(input: &[u8]) {
+fn import(input: &[u8]) {
     let _ = import::detect(input);
 }
 
 /// Reads bodies of requests that change something, and of a query in SQL. A body that is accepted
 /// can be written, and reads back the same.
-pub(crate) fn json_requests(input: &[u8]) {
+fn json_requests(input: &[u8]) {
     check_json::<KeyRequest>(input);
     check_json::<SignIn>(input);
     check_json::<PinRequest>(input);

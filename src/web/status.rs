@@ -426,7 +426,7 @@ mod tests {
     use futures::future::BoxFuture;
     use http_body_util::BodyExt;
     use tidings_audit::{AuditLog, AuditSettings};
-    use tidings_collector::{Collector, CollectorSettings, Phase, Phases, Sink};
+    use tidings_collector::{Collector, CollectorSettings, Phase, Phases, RECEIVERS, Sink};
     use tidings_storage::{
         Clock, StorageError, Store, StoreSettings, Supervision, SystemClock, TelemetryBatch,
     };
@@ -463,7 +463,7 @@ mod tests {
         let settings = StoreSettings::new(folder.join("data"));
         let (store, _) = Store::open(settings, Arc::clone(&clock)).await.unwrap();
         let any = SocketAddr::from(([127, 0, 0, 1], 0));
-        let receivers = ["otlp-grpc", "otlp-http", "zipkin"].map(|name| (name, any)).to_vec();
+        let receivers = RECEIVERS.iter().map(|receiver| (receiver.setting, any)).collect();
         let receivers = CollectorSettings::new(receivers);
         let sink: Arc<dyn Sink> = Arc::new(FailingSink(tasks.clone()));
         let collector = Collector::start_with(receivers, sink, Arc::clone(&clock)).await.unwrap();

@@ -26,7 +26,7 @@ use super::{
 };
 use crate::{
     redact::{KeyRule, Redactor, starts_statement},
-    weight_estimate::{self, MessageKind},
+    weight_estimate::{self, OtlpMessage},
 };
 
 /// A request that can be stored as it was sent.
@@ -105,7 +105,7 @@ fn resource(encoded: &[u8], redactor: &Redactor) -> Result<usize, NonCanonical> 
     demand(check_resource(Some(&mut resource), &mut counts).is_none())?;
     demand(!counts.changed())?;
     demand(!redactor.finds_in_attributes(&resource.attributes))?;
-    Ok(weight_estimate::protobuf(encoded, MessageKind::Resource))
+    Ok(weight_estimate::protobuf(encoded, OtlpMessage::Resource))
 }
 
 /// Checks that a scope can be stored unchanged and returns its weight in bytes.
@@ -118,7 +118,7 @@ fn scope(encoded: &[u8], redactor: &Redactor) -> Result<usize, NonCanonical> {
     let texts = [&scope.name, &scope.version];
     let is_secret = |text: &&String| redactor.finds_in_text(KeyRule::Text, text.as_bytes());
     demand(!texts.iter().any(is_secret))?;
-    Ok(weight_estimate::protobuf(encoded, MessageKind::Scope))
+    Ok(weight_estimate::protobuf(encoded, OtlpMessage::Scope))
 }
 
 impl CanonicalWalk<'_> {
@@ -233,7 +233,7 @@ impl CanonicalWalk<'_> {
             Some(AnyView::Nested(encoded)) => {
                 self.weight = self
                     .weight
-                    .saturating_add(weight_estimate::protobuf(encoded, MessageKind::AnyValue));
+                    .saturating_add(weight_estimate::protobuf(encoded, OtlpMessage::AnyValue));
                 let value = AnyValue::decode(encoded).map_err(|_| NonCanonical)?;
                 demand(value.value_depth() <= VALUE_DEPTH_MAX)?;
                 demand(!self.redactor.finds_in_value(rule, &value))

@@ -9,7 +9,7 @@ use tidings_proto::otlp::{
 use crate::{
     ingest::{Format, Outcome},
     normalise::{Signal, accept_in_place, prepare_logs, prepare_traces},
-    weight_estimate::{self, JsonForm, MessageKind},
+    weight_estimate::{self, JsonForm, OtlpMessage},
 };
 
 /// OTLP's encodings.
@@ -41,13 +41,13 @@ pub(super) fn format(signal: Signal, encoding: Encoding) -> Format {
     match (signal, encoding) {
         (Signal::Traces, Encoding::Protobuf) => Format {
             in_place: |bytes, redactor| accept_in_place(Signal::Traces, bytes, redactor),
-            weigh: |bytes| weight_estimate::protobuf(bytes, MessageKind::Traces),
+            weigh: |bytes| weight_estimate::protobuf(bytes, OtlpMessage::Traces),
             decode: |bytes| Ok(prepare_traces(decode_protobuf(&bytes)?, Some(bytes))),
             all_or_nothing,
         },
         (Signal::Logs, Encoding::Protobuf) => Format {
             in_place: |bytes, redactor| accept_in_place(Signal::Logs, bytes, redactor),
-            weigh: |bytes| weight_estimate::protobuf(bytes, MessageKind::Logs),
+            weigh: |bytes| weight_estimate::protobuf(bytes, OtlpMessage::Logs),
             decode: |bytes| Ok(prepare_logs(decode_protobuf(&bytes)?, Some(bytes))),
             all_or_nothing,
         },

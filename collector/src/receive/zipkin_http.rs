@@ -5,10 +5,13 @@
 //! Zipkin has no partial success: a list with one invalid span is refused as a whole, as by
 //! Zipkin's own server. Its reporters do not retry, whatever the response is.
 
+mod weight;
+
 use futures::future::BoxFuture;
 use http::{HeaderValue, Method, Response, StatusCode, header, request::Parts};
 use tidings_proto::zipkin;
 
+use self::weight::{JSON_FORM, ZipkinMessage};
 use super::{CHALLENGE, Exchange, PLAIN_TEXT, Receiver, content_encoding, full, media_type};
 use crate::{
     guard::is_from_browser,
@@ -16,7 +19,7 @@ use crate::{
     normalise::{Prepared, prepare_traces},
     refusal::{Reason, Refusal},
     sink::ReplyBody,
-    weight_estimate::{self, JsonForm, MessageKind},
+    weight_estimate,
 };
 
 /// The receiver.
@@ -25,7 +28,7 @@ pub(super) struct Zipkin;
 
 const JSON: Format = Format {
     in_place: |_, _| None,
-    weigh: |bytes| weight_estimate::json(bytes, &JsonForm::ZIPKIN),
+    weigh: |bytes| weight_estimate::json(bytes, &JSON_FORM),
     decode: |bytes| {
         prepare(if bytes.is_empty() { Vec::new() } else { zipkin::decode_json(&bytes)? })
     },
@@ -34,7 +37,7 @@ const JSON: Format = Format {
 
 const PROTOBUF: Format = Format {
     in_place: |_, _| None,
-    weigh: |bytes| weight_estimate::protobuf(bytes, MessageKind::ZipkinSpans),
+    weigh: |bytes| weight_estimate::protobuf(bytes, ZipkinMessage::Spans),
     decode: |bytes| prepare(zipkin::decode_protobuf(&bytes)?),
     all_or_nothing: true,
 };

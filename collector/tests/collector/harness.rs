@@ -18,7 +18,7 @@ use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use prost::Message;
 use tidings_collector::{
-    Collector, CollectorLimits, CollectorSettings, ReadApi, Sink, TrustedProxies,
+    Collector, CollectorLimits, CollectorSettings, RECEIVERS, ReadApi, Sink, TrustedProxies,
 };
 use tidings_proto::otlp::{BadRequest, RetryInfo, RpcStatus, decode_json};
 use tidings_storage::{Clock, StorageError, SystemClock, TelemetryBatch};
@@ -145,7 +145,7 @@ pub(crate) async fn start_beside_at(reads: Arc<dyn ReadApi>, clock: Arc<dyn Cloc
 /// Returns settings with free ports and these bounds.
 fn settings(limits: CollectorLimits) -> CollectorSettings {
     let any = SocketAddr::from(([127, 0, 0, 1], 0));
-    let receivers = ["otlp-grpc", "otlp-http", "zipkin"].map(|name| (name, any)).to_vec();
+    let receivers = RECEIVERS.iter().map(|receiver| (receiver.setting, any)).collect();
     CollectorSettings { limits, ..CollectorSettings::new(receivers) }
 }
 

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::json;
+use super::{ValueForm, ValueFormMut, json};
 
 /// A value of one of OTLP's types; `None` is a present attribute without a value.
 ///
@@ -53,6 +53,47 @@ pub enum Value {
     #[serde(rename = "bytesValue", serialize_with = "json::base64::serialize")]
     #[schema(value_type = String)]
     Bytes(Vec<u8>),
+}
+
+impl Value {
+    /// Returns the name of its type for readers.
+    #[must_use]
+    pub const fn type_name(&self) -> &'static str {
+        match self {
+            Self::String(_) => "string",
+            Self::Bool(_) => "bool",
+            Self::Int(_) => "int",
+            Self::Double(_) => "double",
+            Self::Array(_) => "array",
+            Self::Kvlist(_) => "map",
+            Self::Bytes(_) => "bytes",
+        }
+    }
+
+    /// Returns the value by its form.
+    #[must_use]
+    pub fn form(&self) -> ValueForm<'_> {
+        match self {
+            Self::String(text) => ValueForm::Text(text),
+            Self::Bool(truth) => ValueForm::Bool(*truth),
+            Self::Int(number) => ValueForm::Int(*number),
+            Self::Double(number) => ValueForm::Double(*number),
+            Self::Array(array) => ValueForm::List(&array.values),
+            Self::Kvlist(map) => ValueForm::Map(&map.values),
+            Self::Bytes(bytes) => ValueForm::Bytes(bytes),
+        }
+    }
+
+    /// Returns the parts of a list or a map, or the value itself, to be changed.
+    pub fn form_mut(&mut self) -> ValueFormMut<'_> {
+        match self {
+            Self::Array(array) => ValueFormMut::List(&mut array.values),
+            Self::Kvlist(map) => ValueFormMut::Map(&mut map.values),
+            Self::String(_) | Self::Bool(_) | Self::Int(_) | Self::Double(_) | Self::Bytes(_) => {
+                ValueFormMut::Single(self)
+            }
+        }
+    }
 }
 
 /// A list of values.

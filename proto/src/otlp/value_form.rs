@@ -3,8 +3,8 @@
 //! Filters, index terms, redaction, translations and texts match the form and not the type. A new
 //! type whose values have one of these forms changes none of them. The compiler asks for each arm
 //! of a new form. Scalar forms are for values that tables keep in columns of their own: one that
-//! they keep as encoded `AnyValue` is a list, a map or bytes. Does not own the names of types: the
-//! tags of [`Value`], JSON's keys, the words of the UI.
+//! they keep as encoded `AnyValue` is a list, a map or bytes. Does not own the types: their tags,
+//! names and forms are beside [`Value`].
 
 use super::{AnyValue, KeyValue, Value};
 
@@ -50,33 +50,6 @@ impl ValueForm<'_> {
     }
 }
 
-impl Value {
-    /// Returns the value by its form.
-    #[must_use]
-    pub fn form(&self) -> ValueForm<'_> {
-        match self {
-            Self::String(text) => ValueForm::Text(text),
-            Self::Bool(truth) => ValueForm::Bool(*truth),
-            Self::Int(number) => ValueForm::Int(*number),
-            Self::Double(number) => ValueForm::Double(*number),
-            Self::Array(array) => ValueForm::List(&array.values),
-            Self::Kvlist(map) => ValueForm::Map(&map.values),
-            Self::Bytes(bytes) => ValueForm::Bytes(bytes),
-        }
-    }
-
-    /// Returns the parts of a list or a map, or the value itself, to be changed.
-    pub fn form_mut(&mut self) -> ValueFormMut<'_> {
-        match self {
-            Self::Array(array) => ValueFormMut::List(&mut array.values),
-            Self::Kvlist(map) => ValueFormMut::Map(&mut map.values),
-            Self::String(_) | Self::Bool(_) | Self::Int(_) | Self::Double(_) | Self::Bytes(_) => {
-                ValueFormMut::Single(self)
-            }
-        }
-    }
-}
-
 impl AnyValue {
     /// Returns the value by its form, if there is one.
     #[must_use]
@@ -91,7 +64,7 @@ mod tests {
     use crate::otlp::{AnyValue, ArrayValue, KeyValue, KeyValueList, Value};
 
     #[test]
-    fn each_type_of_value_has_a_form_and_its_texts() {
+    fn each_type_of_value_has_a_form_a_name_and_its_texts() {
         let list: Vec<AnyValue> = vec!["x".into(), AnyValue::default()];
         let map = vec![KeyValue::new("b", 1.5), KeyValue::new("a", true)];
         for (value, form, scalar, text) in [
@@ -118,6 +91,16 @@ mod tests {
             assert_eq!(value.scalar_text().as_deref(), scalar, "{value:?}");
             assert_eq!(value.to_text(), text, "{value:?}");
             assert_eq!(AnyValue::from(value.clone()).form(), Some(form));
+            let name = match form {
+                ValueForm::Text(_) => "string",
+                ValueForm::Bool(_) => "bool",
+                ValueForm::Int(_) => "int",
+                ValueForm::Double(_) => "double",
+                ValueForm::List(_) => "array",
+                ValueForm::Map(_) => "map",
+                ValueForm::Bytes(_) => "bytes",
+            };
+            assert_eq!(value.type_name(), name);
             let mut changed = value.clone();
             match (changed.form_mut(), form) {
                 (ValueFormMut::List(values), ValueForm::List(expected)) => {

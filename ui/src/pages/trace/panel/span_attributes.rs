@@ -92,7 +92,7 @@ pub(super) fn plain_attributes(attributes: &[KeyValue]) -> impl IntoView + use<>
 
 /// The text of a value with the type that was sent. A number and a text may have the same text.
 fn typed_value(attribute: &KeyValue, text: String) -> impl IntoView + use<> {
-    let sign = type_word(attribute.value()).map(|word| {
+    let sign = attribute.value().map(Value::type_name).map(|word| {
         view! {
             <span class="attribute-type faint" title="Type of the value">
                 {word}
@@ -102,26 +102,10 @@ fn typed_value(attribute: &KeyValue, text: String) -> impl IntoView + use<> {
     view! { {value_view(text)} {sign} }
 }
 
-/// Returns the word for the type of a value. `None` for no value.
-fn type_word(value: Option<&Value>) -> Option<&'static str> {
-    Some(match value? {
-        Value::String(_) => "string",
-        Value::Bool(_) => "bool",
-        Value::Int(_) => "int",
-        Value::Double(_) => "double",
-        Value::Array(_) => "array",
-        Value::Kvlist(_) => "map",
-        Value::Bytes(_) => "bytes",
-    })
-}
-
 /// Returns the query that finds the spans with this value in their trace. `None` for a value that
 /// has no literal in TraceQL, and for one that is longer than the find text.
 fn find_query(attribute: &KeyValue, text: &str) -> Option<String> {
-    let has_literal = matches!(
-        attribute.value()?,
-        Value::String(_) | Value::Bool(_) | Value::Int(_) | Value::Double(_)
-    );
+    let has_literal = attribute.value()?.form().is_scalar();
     let filter = AttributeFilter { key: attribute.key.clone(), value: Some(text.to_owned()) };
     let filters = TraceFilters { attributes: vec![filter], ..TraceFilters::default() };
     let query = search_traceql(&filters);
@@ -293,7 +277,7 @@ pub(super) fn resource_title(resource: &Resource) -> Option<String> {
 mod tests {
     use tidings_proto::otlp::{AnyValue, KeyValue, Resource, Value};
 
-    use super::{explore_address, find_query, outside_link, resource_title, type_word};
+    use super::{explore_address, find_query, outside_link, resource_title};
 
     #[test]
     fn a_value_is_found_in_its_trace_as_what_was_sent_and_shows_its_type() {
@@ -309,7 +293,7 @@ mod tests {
             (long.as_str().into(), long.as_str(), "string", None),
         ] {
             let attribute = KeyValue::new("key", value);
-            assert_eq!(type_word(attribute.value()), Some(word));
+            assert_eq!(attribute.value().map(Value::type_name), Some(word));
             assert_eq!(find_query(&attribute, text).as_deref(), query);
         }
     }
