@@ -182,10 +182,7 @@ fn a_damaged_backup_is_refused_by_name_and_kept_backups_are_whole() {
     // The folder of a failed restore takes no second restore, and no server opens it.
     let (code, _, error) = command(&["restore", "--from", &at, "--data-dir", &to]);
     assert!(code == Some(78) && error.contains("not empty"), "{error}");
-    let ports = ["--http", "--otlp-grpc", "--otlp-http", "--zipkin"];
-    let ports = ports.iter().flat_map(|flag| [*flag, "127.0.0.1:0"]);
-    let args: Vec<&str> = ["serve", "--data-dir", &to].into_iter().chain(ports).collect();
-    let (code, out, error) = command(&args);
+    let (code, out, error) = Server::refused(Path::new(&to), &[]);
     assert_ne!(code, Some(0));
     assert!(format!("{out}{error}").contains("did not end"), "{error}");
     for (args, words) in [

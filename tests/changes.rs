@@ -169,6 +169,9 @@ fn a_baseline_without_traffic_is_said_to_be_empty() {
     assert_eq!((deployment.service.as_str(), deployment.version.as_str()), ("payment", "2.14.0"));
     assert_eq!(deployment.previous_version.as_deref(), Some("2.13.4"));
     assert_eq!((deployment.instance_count, deployment.service_instance_count), (2, 4));
+    let payment = given.services.iter().find(|group| group.service == "payment").unwrap();
+    assert_eq!(payment.versions, ["2.14.0", "2.13.4"]);
+    assert_eq!(payment.instance_count, Some(4));
 }
 
 #[test]

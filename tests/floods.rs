@@ -49,20 +49,28 @@ const RETRY: Duration = Duration::from_millis(100);
 trait Duplex: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<S: AsyncRead + AsyncWrite + Send + Unpin> Duplex for S {}
 
+/// Waits for a step of a client, and fails after [`PATIENCE`].
+async fn in_time<T>(what: &str, step: impl Future<Output = T>) -> T {
+    let step = tokio::time::timeout(PATIENCE, step).await;
+    step.unwrap_or_else(|_| panic!("waited until {what}"))
+}
+
 /// Connects, over TLS if the address begins with `https://`.
 async fn connect(address: &str) -> Box<dyn Duplex> {
     let (socket, is_secure) = match address.strip_prefix("https://") {
         Some(socket) => (socket, true),
         None => (address, false),
     };
-    let stream = TcpStream::connect(socket).await.unwrap();
+    let connecting = TcpStream::connect(socket);
+    let stream = in_time(&format!("{address} accepts"), connecting).await.unwrap();
     if !is_secure {
         return Box::new(stream);
     }
     let mut config = client_config(&AUTHORITY, None);
     config.alpn_protocols = vec![b"h2".to_vec()];
     let name = ServerName::try_from("localhost").unwrap();
-    Box::new(TlsConnector::from(Arc::new(config)).connect(name, stream).await.unwrap())
+    let handshake = TlsConnector::from(Arc::new(config)).connect(name, stream);
+    Box::new(in_time(&format!("the handshake with {address} ends"), handshake).await.unwrap())
 }
 
 /// A listener, and a path there whose body the server reads.
@@ -196,8 +204,8 @@ async fn flood(target: &Target, (name, begin, part): Flood) -> usize {
         }
         sent
     };
-    let sent = tokio::time::timeout(PATIENCE, sending).await;
-    sent.unwrap_or_else(|_| panic!("{name} of {}{} goes on", target.address, target.path))
+    let what = format!("{name} to {}{} ends", target.address, target.path);
+    in_time(&what, sending).await
 }
 
 /// Sends pings as fast as possible until the server ends the connection, and returns the bytes of
@@ -212,17 +220,32 @@ async fn pong_bytes(address: String) -> usize {
         }
     });
     let mut pongs = Vec::new();
-    let ended = tokio::time::timeout(PATIENCE, read.read_to_end(&mut pongs)).await;
-    assert!(ended.is_ok(), "pings to {address} go on");
+    // The connection may end with an error.
+    let _ended = in_time(&format!("pings to {address} end"), read.read_to_end(&mut pongs)).await;
     sending.abort();
     pongs.len()
 }
 
+/// Opens a connection of HTTP/2 that is ready for a request.
+async fn http2(address: &str) -> SendRequest<Bytes> {
+    let handshake = Box::pin(h2::client::handshake(connect(address).await));
+    let begun = in_time(&format!("HTTP/2 begins with {address}"), handshake).await;
+    let (requests, connection) = begun.unwrap();
+    tokio::spawn(connection);
+    ready(address, requests).await.unwrap()
+}
+
+/// Waits until a connection may open another stream.
+async fn ready(
+    address: &str,
+    requests: SendRequest<Bytes>,
+) -> Result<SendRequest<Bytes>, h2::Error> {
+    in_time(&format!("{address} admits another stream"), requests.ready()).await
+}
+
 /// Sends a body in small frames as fast as possible, and returns the status of the answer.
 async fn send_small_frames(address: String) -> u16 {
-    let (requests, connection) = h2::client::handshake(connect(&address).await).await.unwrap();
-    tokio::spawn(connection);
-    let mut requests = requests.ready().await.unwrap();
+    let mut requests = http2(&address).await;
     let request = Request::post("http://localhost/v1/traces");
     let request = request.header("content-type", "application/json").body(()).unwrap();
     let (answer, mut stream) = requests.send_request(request, false).unwrap();
@@ -230,23 +253,20 @@ async fn send_small_frames(address: String) -> u16 {
         stream.send_data(Bytes::from_static(&[b' '; SMALL_FRAME_BYTES]), false).unwrap();
     }
     stream.send_data(Bytes::from_static(b"{}"), true).unwrap();
-    let answer = tokio::time::timeout(PATIENCE, answer).await.expect("there is no answer");
+    let answer = in_time(&format!("{address} answers"), answer).await;
     answer.unwrap().status().as_u16()
 }
 
 /// Opens a connection with the maximum number of requests, whose bodies have begun.
 async fn slow_streams(target: &Target) -> (SendRequest<Bytes>, Vec<SendStream<Bytes>>) {
-    let stream = connect(&target.address).await;
-    let (requests, connection) = h2::client::handshake(stream).await.unwrap();
-    tokio::spawn(connection);
-    let (mut requests, mut streams) = (requests.ready().await.unwrap(), Vec::new());
+    let (mut requests, mut streams) = (http2(&target.address).await, Vec::new());
     for _ in 0..SLOW_STREAMS {
         let request = Request::post(format!("http://localhost{}", target.path));
         let request = request.header("content-type", target.media_type).body(()).unwrap();
         let (_answer, mut stream) = requests.send_request(request, false).unwrap();
         stream.send_data(Bytes::from_static(b" "), false).unwrap();
         streams.push(stream);
-        match requests.clone().ready().await {
+        match ready(&target.address, requests.clone()).await {
             Ok(ready) => requests = ready,
             // The server closed this connection to admit others.
             Err(_) => break,

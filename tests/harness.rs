@@ -7,6 +7,7 @@ pub(crate) mod http;
 pub(crate) mod issuer;
 pub(crate) mod metrics_receiver;
 pub(crate) mod route_sources;
+pub(crate) mod shared_incident;
 pub(crate) mod spans;
 pub(crate) mod web;
 
@@ -16,7 +17,7 @@ use std::{
     process::{Child, Command, ExitStatus, Output, Stdio},
     sync::{
         atomic::{AtomicBool, Ordering::Relaxed},
-        mpsc::sync_channel,
+        mpsc::{Receiver, sync_channel},
     },
     time::{Duration, Instant},
 };
@@ -24,7 +25,7 @@ use std::{
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value as Json;
 use tempfile::TempDir;
-use tidings_collector::{RECEIVERS, RegisteredReceiver};
+use tidings_collector::RECEIVERS;
 
 /// Longest time that a test waits for anything before it fails.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
@@ -32,7 +33,17 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 /// Shorter than the time between two signs of life of a live tail.
 pub(crate) const TAIL_QUIET: Duration = Duration::from_secs(10);
 /// Longest time until a program has ended, or a server has printed its addresses.
-const PROGRAM_PATIENCE: Duration = Duration::from_secs(300);
+pub(crate) const PROGRAM_PATIENCE: Duration = Duration::from_secs(300);
+
+/// The address of a listener on a free port, which only this machine reaches.
+pub(crate) const FREE_PORT: &str = "127.0.0.1:0";
+
+/// Returns the flags by which every listener of a server has this address.
+pub(crate) fn listeners_at(address: &str) -> Vec<String> {
+    let receivers = RECEIVERS.iter().map(|receiver| receiver.setting);
+    let names = ["http"].into_iter().chain(receivers);
+    names.flat_map(|name| [format!("--{name}"), address.to_owned()]).collect()
+}
 
 /// Sets a flag when it is dropped, so that the threads that wait for it end with a failed test.
 pub(crate) struct AtEnd<'a>(pub(crate) &'a AtomicBool);
@@ -129,26 +140,18 @@ impl Server {
         environment: Vec<(String, String)>,
     ) -> Self {
         let log = !flags.iter().any(|flag| flag == "--log");
-        let listener = |receiver: &RegisteredReceiver| {
-            [format!("--{}", receiver.setting), "127.0.0.1:0".to_owned()]
-        };
         let mut child = command
             .envs(environment.iter().cloned())
             .arg("serve")
             .arg("--data-dir")
             .arg(folder.path())
-            .args(["--http", "127.0.0.1:0"])
-            .args(RECEIVERS.iter().flat_map(listener))
+            .args(listeners_at(FREE_PORT))
             .args(log.then_some(["--log", "error"]).into_iter().flatten())
             .args(&flags)
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
-        let printed = BufReader::new(child.stdout.take().unwrap()).lines();
-        let (give, lines) = sync_channel(0);
-        std::thread::spawn(move || {
-            printed.map_while(Result::ok).try_for_each(|line| give.send(line))
-        });
+        let lines = lines_of(&mut child);
         let address = |name: &str| {
             let line = lines
                 .recv_timeout(PROGRAM_PATIENCE)
@@ -305,6 +308,14 @@ impl Server {
         env!("CARGO_BIN_EXE_tidings")
     }
 
+    /// Runs a server on free ports that must not start. Returns what [`Self::command`] does.
+    pub(crate) fn refused(data: &Path, flags: &[&str]) -> (Option<i32>, String, String) {
+        let listeners = listeners_at(FREE_PORT);
+        let listeners = listeners.iter().map(String::as_str);
+        let args = ["serve", "--data-dir", data.to_str().unwrap()].into_iter().chain(listeners);
+        Self::command(&args.chain(flags.iter().copied()).collect::<Vec<_>>())
+    }
+
     /// Runs a command of the program and returns its exit code, standard output and standard error.
     pub(crate) fn command(args: &[&str]) -> (Option<i32>, String, String) {
         Self::command_with_input(args, "")
@@ -315,6 +326,40 @@ impl Server {
         let output = output_of(Command::new(Self::binary()).args(args), input);
         let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
         (output.status.code(), text(output.stdout), text(output.stderr))
+    }
+}
+
+/// Reads what a program prints, line by line, until the receiver is dropped.
+fn lines_of(child: &mut Child) -> Receiver<String> {
+    let printed = BufReader::new(child.stdout.take().unwrap()).lines();
+    let (give, lines) = sync_channel(100);
+    std::thread::spawn(move || printed.map_while(Result::ok).try_for_each(|line| give.send(line)));
+    lines
+}
+
+/// A running program whose lines of output are read one by one. Dropping it kills the program.
+pub(crate) struct PrintingProgram {
+    pub(crate) child: Child,
+    pub(crate) lines: Receiver<String>,
+}
+
+impl PrintingProgram {
+    pub(crate) fn start(command: &mut Command) -> Self {
+        let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
+        let lines = lines_of(&mut child);
+        Self { child, lines }
+    }
+
+    /// Returns the next line. Fails after [`PATIENCE`].
+    pub(crate) fn line(&self) -> String {
+        self.lines.recv_timeout(PATIENCE).expect("a line is printed in time")
+    }
+}
+
+impl Drop for PrintingProgram {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }
 

@@ -18,6 +18,7 @@ use crate::{
 fn answer(address: &str, sent: &[u8]) -> String {
     let mut stream = TcpStream::connect(address).unwrap();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream.set_write_timeout(Some(PATIENCE)).unwrap();
     // The write may fail, because a server that has answered need not read on.
     let _ = stream.write_all(sent);
     let mut answer = Vec::new();

@@ -17,7 +17,7 @@ use tidings_proto::otlp::encode_json;
 
 use crate::{
     harness::{
-        Server,
+        Server, found_until,
         http::{self, frame},
         spans::{LOGS_EXPORT, TRACE_EXPORT, log, logs, now, span, traces},
         wait_until,
@@ -253,7 +253,8 @@ fn stored_spans(server: &Server, trace: u128) -> Vec<u64> {
 fn stored_logs(server: &Server, trace: u128) -> Vec<u64> {
     let mut found = Vec::new();
     let mut cursor = String::new();
-    loop {
+    // A cursor that leads back to an earlier page would never end.
+    found_until(&format!("the records of {trace:032x} have a last page"), || {
         let path = format!("/api/v1/logs?traceId={trace:032x}&limit=1000{cursor}");
         let (status, json) = server.get(&path);
         assert_eq!(status, 200, "{json}");
@@ -261,8 +262,11 @@ fn stored_logs(server: &Server, trace: u128) -> Vec<u64> {
             found.push(u64::from_str_radix(line["spanId"].as_str().unwrap(), 16).unwrap());
         }
         match json["nextCursor"].as_str() {
-            Some(next) => cursor = format!("&cursor={next}"),
-            None => return found,
+            Some(next) => {
+                cursor = format!("&cursor={next}");
+                None
+            }
+            None => Some(std::mem::take(&mut found)),
         }
-    }
+    })
 }

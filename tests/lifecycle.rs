@@ -1,18 +1,14 @@
 //! Tests start, shutdown, and the output of the command line.
 
-use std::{
-    fs,
-    io::{BufRead, BufReader},
-    path::Path,
-    process::{Command, Stdio},
-};
+use std::{fs, path::Path, process::Command};
 
 use prost::Message;
 use tidings_proto::DurationNanos;
 
 use crate::harness::{
-    Server,
+    FREE_PORT, PROGRAM_PATIENCE, PrintingProgram, Server,
     http::{self, post},
+    listeners_at, output_of,
     spans::{TRACE_EXPORT, span, traces},
 };
 
@@ -42,12 +38,7 @@ fn sigterm_flushes_and_exits_with_0() {
 #[test]
 fn a_second_process_on_the_directory_is_refused() {
     let server = Server::start();
-    let dir = server.data_dir().to_str().unwrap();
-    let listen =
-        ["--http", "127.0.0.1:0", "--otlp-grpc", "127.0.0.1:0", "--otlp-http", "127.0.0.1:0"];
-    let mut args = vec!["serve", "--data-dir", dir, "--zipkin", "127.0.0.1:0"];
-    args.extend(listen);
-    let (code, _, error) = Server::command(&args);
+    let (code, _, error) = Server::refused(server.data_dir(), &[]);
     assert_eq!(code, Some(73), "{error}");
     assert!(error.contains("in use by another process"), "{error}");
 }
@@ -56,19 +47,13 @@ fn a_second_process_on_the_directory_is_refused() {
 fn a_taken_address_is_named() {
     let server = Server::start();
     let folder = tempfile::tempdir().unwrap();
-    let (code, _, error) = Server::command(&[
-        "serve",
-        "--data-dir",
-        folder.path().to_str().unwrap(),
-        "--http",
-        "127.0.0.1:0",
-        "--otlp-grpc",
-        "127.0.0.1:0",
-        "--otlp-http",
-        &server.otlp_http,
-        "--zipkin",
-        "127.0.0.1:0",
-    ]);
+    let mut listeners = listeners_at(FREE_PORT);
+    let name = listeners.iter().position(|flag| flag == "--otlp-http").unwrap();
+    listeners[name + 1].clone_from(&server.otlp_http);
+    let mut serve = Command::new(Server::binary());
+    serve.args(["serve", "--data-dir"]).arg(folder.path()).args(listeners);
+    let ended = output_of(&mut serve, "");
+    let (code, error) = (ended.status.code(), String::from_utf8(ended.stderr).unwrap());
     assert_eq!(code, Some(1), "{error}");
     assert!(error.contains(&server.otlp_http), "{error}");
 }
@@ -97,7 +82,7 @@ const OF_KUBERNETES: [(&str, &str); 2] =
 fn variables_that_kubernetes_sets_are_warned_of_and_no_settings() {
     let mut config = Command::new(Server::binary());
     config.arg("config").envs(OF_KUBERNETES).env("TIDINGS_OTLP_GRCP", "127.0.0.1:1");
-    let output = config.output().unwrap();
+    let output = output_of(&mut config, "");
     let said = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(0), "{said}");
     for part in ["TIDINGS_PORT, TIDINGS_SERVICE_HOST", "Kubernetes", "did you mean otlp-grpc?"] {
@@ -111,8 +96,7 @@ fn variables_that_kubernetes_sets_are_warned_of_and_no_settings() {
 fn run_in_kubernetes(commands: &[&[&str]]) {
     for args in commands {
         let mut command = Command::new(Server::binary());
-        let output = command.args(*args).envs(OF_KUBERNETES).stdin(Stdio::null()).output();
-        let output = output.unwrap();
+        let output = output_of(command.args(*args).envs(OF_KUBERNETES), "");
         let said = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(0), "{args:?}: {said}");
     }
@@ -266,22 +250,20 @@ fn a_foreign_host_or_origin_is_refused() {
 #[test]
 fn the_name_of_this_machine_is_a_host_where_others_reach_the_server() {
     let folder = tempfile::tempdir().unwrap();
+    let (data, log) = (folder.path().join("data"), folder.path().join("log"));
     let mut serve = Command::new(Server::binary());
-    serve.args(["serve", "--insecure", "true", "--log", "warn", "--data-dir"]).arg(folder.path());
-    for listener in ["--http", "--otlp-grpc", "--otlp-http", "--zipkin"] {
-        serve.args([listener, "0.0.0.0:0"]);
-    }
-    let mut serve = serve.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    let mut lines = BufReader::new(serve.stdout.take().unwrap()).lines();
-    let line = lines.next().unwrap().unwrap();
+    serve.args(["serve", "--insecure", "true", "--log", "warn", "--data-dir"]).arg(data);
+    serve.args(listeners_at("0.0.0.0:0"));
+    let serve = PrintingProgram::start(serve.stderr(fs::File::create(&log).unwrap()));
+    let line = serve.lines.recv_timeout(PROGRAM_PATIENCE).expect("it prints its address");
     let (_, port) = line.rsplit_once(':').unwrap();
     let address = format!("127.0.0.1:{port}");
     let name = fs::read_to_string("/proc/sys/kernel/hostname").unwrap();
     let asked =
         |host: &str| http::send("GET", &address, "/api/v1/status", &[("host", host)], "").status;
     let answered = [name.trim(), "localhost", "evil.example"].map(asked);
-    serve.kill().unwrap();
-    let said = String::from_utf8(serve.wait_with_output().unwrap().stderr).unwrap();
+    drop(serve);
+    let said = fs::read_to_string(&log).unwrap();
     assert_eq!(answered, [200, 200, 421], "{said}");
     assert!(said.contains("nothing checks who sends and who reads"), "{said}");
 }

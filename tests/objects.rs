@@ -22,9 +22,9 @@ use crate::{
         program::{Running, make, prepared},
     },
     harness::{
-        PATIENCE, Server,
+        FREE_PORT, PATIENCE, Server,
         http::{self, post},
-        output_of, pause,
+        listeners_at, output_of, pause,
         spans::{log, logs, span, traces},
     },
 };
@@ -242,12 +242,11 @@ fn wrong_credentials_and_missing_buckets_are_refused_without_telling_secrets() {
 /// Starts a server that must refuse to start, with all log messages on, and returns its output.
 fn refused(gateway: &Gateway, folder: &Path, variables: &[(&str, &str)], words: &str) -> String {
     let endpoint = format!("http://{}", gateway.address);
-    let ports = ["--http", "--otlp-grpc", "--otlp-http", "--zipkin"];
     let mut command = Command::new(env!("CARGO_BIN_EXE_tidings"));
     command
         .envs(variables.iter().copied())
         .args(["serve", "--tables", TABLES, "--tables-endpoint", &endpoint, "--log", "trace"])
-        .args(ports.into_iter().flat_map(|flag| [flag, "127.0.0.1:0"]))
+        .args(listeners_at(FREE_PORT))
         .arg("--data-dir")
         .arg(folder);
     let output = output_of(&mut command, "");

@@ -14,7 +14,7 @@ use prost::Message;
 
 use crate::{
     harness::{
-        Server,
+        AtEnd, Server,
         http::{Answer, GrpcAnswer, GrpcClient, frame, try_call_by, try_send},
         spans::{TRACE_EXPORT, span, traces},
     },
@@ -193,8 +193,9 @@ fn what_is_refused_under_overload_gets_in_when_it_comes_back() {
             .map(|sender| scope.spawn(move || send_patiently(server, sender, done)))
             .collect();
         let peak = scope.spawn(move || server.peak_allocated_bytes_until(done));
+        let end = AtEnd(done);
         let hammered = run(length, HAMMERS);
-        done.store(true, Relaxed);
+        drop(end);
         let patient: Vec<_> = senders.into_iter().map(|sender| sender.join().unwrap()).collect();
         (hammered, patient, peak.join().unwrap())
     });

@@ -7,14 +7,17 @@ use serde_json::Value as Json;
 
 use crate::{
     harness::{
-        PATIENCE, Server, http, pause,
+        PATIENCE, Server, found_until, http, pause,
         spans::{span, traces},
+        wait_until,
     },
     keys::{REQUIRED, key},
 };
 
 /// Longer than the interval between two batches, so that the next batch arrives meanwhile.
 const QUIET: Duration = Duration::from_secs(6);
+/// Pause between requests that are stored as well.
+const BETWEEN_REQUESTS: Duration = Duration::from_millis(300);
 const ALL: [&str; 4] = ["--own-telemetry", "all", "--log", "error"];
 const OWN_TRACES: &str = "/api/v1/traces?service=tidings";
 
@@ -54,18 +57,16 @@ fn rest(time: Duration) {
 /// Returns the trace whose root has this name, once it is stored.
 fn own_trace(server: &Server, name: &str) -> Json {
     let path = format!("{OWN_TRACES}&operation={}", name.replace(' ', "%20"));
-    let deadline = Instant::now() + PATIENCE;
-    loop {
+    found_until(&format!("a trace of {name} is stored"), || {
         let (status, answer) = server.get(&path);
         assert_eq!(status, 200, "{answer}");
-        let traces = answer["traces"].as_array().unwrap();
-        if let Some(trace) = traces.iter().find(|trace| trace["rootOperation"] == name) {
-            return trace.clone();
+        let mut traces = answer["traces"].as_array().unwrap().iter();
+        let found = traces.find(|trace| trace["rootOperation"] == name).cloned();
+        if found.is_none() {
+            rest(BETWEEN_REQUESTS);
         }
-        assert!(Instant::now() < deadline, "no trace of {name}");
-        // Every request of this loop is stored as well.
-        rest(Duration::from_millis(300));
-    }
+        found
+    })
 }
 
 #[test]
@@ -161,18 +162,17 @@ fn another_tenant_sees_nothing_of_it() {
         (answer.status, json)
     };
     // Requests of the other tenant are among the records of `default`.
-    let deadline = Instant::now() + PATIENCE;
-    loop {
-        assert!(Instant::now() < deadline, "no question of the other tenant is stored");
+    wait_until("a question of the other tenant is stored", || {
         assert_eq!(ask(&of_other, "/api/v1/traces").0, 200);
         let path = format!("{OWN_TRACES}&attribute=tidings.tenant=beta");
         let (status, answer) = ask(&of_default, &path);
         assert_eq!(status, 200, "{answer}");
-        if !answer["traces"].as_array().unwrap().is_empty() {
-            break;
+        let is_stored = !answer["traces"].as_array().unwrap().is_empty();
+        if !is_stored {
+            rest(BETWEEN_REQUESTS);
         }
-        rest(Duration::from_millis(300));
-    }
+        is_stored
+    });
     for path in ["/api/v1/traces", "/api/v1/logs"] {
         let (status, answer) = ask(&of_other, path);
         assert_eq!(status, 200, "{answer}");

@@ -10,9 +10,9 @@ use std::{
 use prost::Message;
 
 use crate::harness::{
-    Server, has,
+    FREE_PORT, Server, has,
     http::{get, post},
-    output_of,
+    listeners_at, output_of,
     spans::{span, traces},
 };
 
@@ -66,9 +66,7 @@ fn a_segment_that_cannot_be_read_ends_the_start_with_74_until_it_may_be_set_asid
 
     let mut refused = unreadable(&victim);
     refused.arg(Server::binary()).args(["serve", "--log", "off", "--data-dir"]).arg(&data);
-    for listener in ["--http", "--otlp-grpc", "--otlp-http", "--zipkin"] {
-        refused.args([listener, "127.0.0.1:0"]);
-    }
+    refused.args(listeners_at(FREE_PORT));
     let before = segments(&data);
     let ended = output_of(&mut refused, "");
     let said = String::from_utf8(ended.stderr).unwrap();
@@ -97,11 +95,7 @@ fn a_segment_that_cannot_be_read_ends_the_start_with_74_until_it_may_be_set_asid
 
 /// Runs a server that does not start. Returns its exit code and its last messages.
 fn refusal(data: &Path, flags: &[&str]) -> (Option<i32>, String) {
-    let data = data.to_str().unwrap();
-    let listeners = ["--http", "--otlp-grpc", "--otlp-http", "--zipkin"];
-    let listeners = listeners.iter().flat_map(|name| [*name, "127.0.0.1:0"]);
-    let args = ["serve", "--log", "off", "--data-dir", data].into_iter().chain(listeners);
-    let (code, _, said) = Server::command(&args.chain(flags.iter().copied()).collect::<Vec<_>>());
+    let (code, _, said) = Server::refused(data, &[&["--log", "off"][..], flags].concat());
     assert_eq!(said.lines().count(), 1, "{said}");
     (code, said)
 }

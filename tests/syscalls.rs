@@ -24,6 +24,7 @@ use self::{
 use crate::harness::{
     Server, has,
     http::{self, call, frame, post},
+    output_of,
     spans::{LOGS_EXPORT, TRACE_EXPORT, log, logs, now, span, traces},
     wait_until,
 };
@@ -63,7 +64,9 @@ fn what_is_said_to_be_durable_was_synced_before() {
     let out = folder.path().join("compact.trace");
     let mut compact = strace(&out);
     compact.arg(Server::binary()).args(["compact", "--log", "error", "--data-dir"]).arg(&data);
-    assert!(compact.stdout(std::process::Stdio::null()).status().unwrap().success());
+    let compacted = output_of(&mut compact, "");
+    let said = String::from_utf8_lossy(&compacted.stderr);
+    assert!(compacted.status.success(), "{said}");
     let seen = check(&fs::read_to_string(&out).unwrap(), &data);
     assert_eq!(seen.commits, 2, "{seen:?}");
 }

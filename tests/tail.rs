@@ -1,56 +1,30 @@
 //! `tidings tail`: prints records as they arrive, over connections that break.
 
 use std::{
-    io::{BufRead, BufReader, Read, Write},
+    io::{Read, Write},
     net::{TcpListener, TcpStream},
-    process::{Child, Command, Stdio},
-    sync::mpsc::{Receiver, sync_channel},
-    thread,
+    process::Command,
     time::Duration,
 };
 
 use prost::Message;
 
 use crate::harness::{
-    PATIENCE, Server, found_until,
+    PATIENCE, PrintingProgram, Server, found_until,
     http::post,
     spans::{log, logs},
 };
 
-/// A running process of `tidings tail`.
-struct TailProcess {
-    child: Child,
-    lines: Receiver<String>,
+/// Starts `tidings tail`.
+fn start(args: &[&str]) -> PrintingProgram {
+    PrintingProgram::start(Command::new(Server::binary()).arg("tail").args(args))
 }
 
-impl TailProcess {
-    fn start(args: &[&str]) -> Self {
-        let mut command = Command::new(Server::binary());
-        command.arg("tail").args(args).stdin(Stdio::null()).stdout(Stdio::piped());
-        let mut child = command.spawn().unwrap();
-        let printed = BufReader::new(child.stdout.take().unwrap()).lines();
-        let (give, lines) = sync_channel(100);
-        thread::spawn(move || printed.map_while(Result::ok).try_for_each(|line| give.send(line)));
-        Self { child, lines }
-    }
-
-    fn line(&self) -> String {
-        self.lines.recv_timeout(PATIENCE).expect("a line is printed in time")
-    }
-
-    /// Sends Ctrl-C and returns the exit code.
-    fn interrupted(mut self) -> Option<i32> {
-        let pid = self.child.id().to_string();
-        assert!(Command::new("kill").args(["-INT", &pid]).status().unwrap().success());
-        found_until("it ends", || self.child.try_wait().unwrap()).code()
-    }
-}
-
-impl Drop for TailProcess {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
+/// Sends Ctrl-C and returns the exit code.
+fn interrupted(mut tail: PrintingProgram) -> Option<i32> {
+    let pid = tail.child.id().to_string();
+    assert!(Command::new("kill").args(["-INT", &pid]).status().unwrap().success());
+    found_until("it ends", || tail.child.try_wait().unwrap()).code()
 }
 
 /// Accepts the next request. Returns the stream for its answer, and the request.
@@ -75,7 +49,7 @@ fn answer(stream: &mut TcpStream, events: &str) {
 #[test]
 fn records_that_match_are_printed_as_they_come() {
     let server = Server::start();
-    let tail = TailProcess::start(&["paid", "--http", &server.http]);
+    let tail = start(&["paid", "--http", &server.http]);
     let mut number = 0;
     // Records that are stored before the tail begins are not printed, so the test sends until a
     // line appears.
@@ -95,7 +69,7 @@ fn records_that_match_are_printed_as_they_come() {
     assert_eq!(words[1..4], ["info", "shop", "order"], "{line}");
     assert_eq!(words[5..], ["was", "paid"], "{line}");
     assert!(words[0].len() == 24 && words[0].ends_with('Z'), "{line}");
-    assert_eq!(tail.interrupted(), Some(0));
+    assert_eq!(interrupted(tail), Some(0));
     for (args, says) in [
         (["a AND", "--http", &server.http], "invalid log query at character 6: "),
         (["a", "--http", "127.0.0.1:1"], "nothing answers at 127.0.0.1:1"),
@@ -110,7 +84,7 @@ fn records_that_match_are_printed_as_they_come() {
 fn a_tail_whose_connection_broke_goes_on_after_the_last_record() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap().to_string();
-    let tail = TailProcess::start(&["severity:>=warn", "--json", "--http", &address]);
+    let tail = start(&["severity:>=warn", "--json", "--http", &address]);
     let (mut stream, request) = accepted(&listener);
     let first = "get /api/v1/logs/tail?q=severity%3a%3e%3dwarn http/1.1\r\n";
     assert!(request.starts_with(first) && !request.contains("last-event-id"), "{request}");
@@ -127,5 +101,5 @@ fn a_tail_whose_connection_broke_goes_on_after_the_last_record() {
     assert_eq!(tail.line(), "{\"text\":\"half\"}");
     let (_stream, request) = accepted(&listener);
     assert!(request.contains("\r\nlast-event-id: two\r\n"), "{request}");
-    assert_eq!(tail.interrupted(), Some(0));
+    assert_eq!(interrupted(tail), Some(0));
 }

@@ -23,10 +23,11 @@ use serde_json::Value as Json;
 
 use crate::{
     harness::{
-        PATIENCE, Server, has,
+        AtEnd, PATIENCE, Server, has,
         http::{frame, try_call, try_send},
         leave_out, pause,
         spans::{span, traces},
+        wait_until,
     },
     keys::until,
 };
@@ -188,6 +189,7 @@ fn a_task_that_dies_for_good_is_told_within_a_second_and_loses_nothing() {
         {
             scope.spawn(move || told.probe(name, || told.is_serving(name, address)));
         }
+        let end = AtEnd(&told.is_over);
         let failed = failure(&log);
         let mut ended = None;
         // Probes continue until the time is over, even if the process has ended.
@@ -199,12 +201,12 @@ fn a_task_that_dies_for_good_is_told_within_a_second_and_loses_nothing() {
             }
             pause();
         }
-        told.is_over.store(true, Relaxed);
+        drop(end);
         (failed, ended)
     });
     let failed = failed.unwrap_or_else(|| panic!("{}", fs::read_to_string(&log).unwrap()));
     assert_eq!(server.ended().code(), Some(70), "{}", fs::read_to_string(&log).unwrap());
-    strace.wait().unwrap();
+    wait_until("strace ends", || strace.try_wait().unwrap().is_some());
     let well = story.well.into_inner().unwrap();
     for name in PROBES {
         let last = well.iter().filter(|(probe, _)| *probe == name).map(|(_, begin)| *begin).max();

@@ -267,6 +267,7 @@ fn ready(address: &str, authority: &Authority) -> String {
 fn plain_answer(address: &str, sent: &[u8]) -> Vec<u8> {
     let mut stream = TcpStream::connect(port(address)).unwrap();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream.set_write_timeout(Some(PATIENCE)).unwrap();
     stream.write_all(sent).unwrap();
     stream.shutdown(Shutdown::Write).unwrap();
     let mut answer = Vec::new();
@@ -383,13 +384,9 @@ fn mistakes_in_the_files_end_the_start_with_78_and_name_file_and_reason() {
     ] {
         let data = tempfile::tempdir().unwrap();
         let flags = flags(flag, path);
-        let data_dir = data.path().to_str().unwrap();
-        let mut args = vec!["serve", "--data-dir", data_dir, "--log", "error"];
-        args.extend(flags.iter().map(String::as_str));
-        for listener in ["--http", "--otlp-grpc", "--otlp-http", "--zipkin"] {
-            args.extend([listener, "127.0.0.1:0"]);
-        }
-        let (code, _, error) = Server::command(&args);
+        let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
+        let (code, _, error) =
+            Server::refused(data.path(), &[&["--log", "error"][..], &flags].concat());
         assert_eq!(code, Some(78), "{flag} {path}: {error}");
         assert!(error.contains(path.as_str()) && error.contains(reason), "{reason}: {error}");
         assert_eq!(error.trim_end().lines().count(), 1, "{error}");

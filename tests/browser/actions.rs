@@ -1,14 +1,12 @@
 //! Actions of a user on the pages, one action a test, through page objects.
 //!
-//! Tests that only read share a server with the incident `slow-dependency`. The first of these
-//! tests starts the server, and the last running one ends it.
-
-use std::sync::{Arc, Mutex, Weak};
+//! Tests that only read share a server with the incident `slow-dependency`
+//! (`harness/shared_incident.rs`).
 
 use prost::Message;
 use tidings_proto::otlp::{KeyValue, Span};
 
-use crate::harness::{Server, http::post, spans};
+use crate::harness::{Server, http::post, shared_incident::incident, spans};
 
 mod by_key;
 mod compare;
@@ -25,18 +23,6 @@ mod trace;
 mod trace_tools;
 mod transaction_type;
 mod type_panels;
-
-/// Returns the server that the read-only tests share.
-fn incident() -> Arc<Server> {
-    static SHARED: Mutex<Weak<Server>> = Mutex::new(Weak::new());
-    let mut shared = SHARED.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-    shared.upgrade().unwrap_or_else(|| {
-        let server = Arc::new(Server::start());
-        server.send_incident("slow-dependency");
-        *shared = Arc::downgrade(&server);
-        server
-    })
-}
 
 /// Sends the spans of a service on a host.
 fn send_from_host(server: &Server, service: &str, host: &str, all: Vec<Span>) {

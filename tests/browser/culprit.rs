@@ -4,7 +4,7 @@
 use serde_json::json;
 
 use super::{SETTLED, page_objects::Page};
-use crate::harness::{Server, browser::Browser};
+use crate::harness::{Server, browser::Browser, shared_incident::incident};
 
 /// First sentence of a page.
 const SENTENCE: &str = "(document.querySelector('.page-head .say')?.innerText ?? '')";
@@ -125,9 +125,8 @@ fn a_badge_of_a_callee_stands_beside_the_numbers_of_its_change() {
 
 #[test]
 fn nothing_is_as_usual_or_new_without_data_of_the_time_before() {
-    let server = Server::start();
+    let server = incident();
     let Some(mut browser) = Browser::start(&server, 1440, 900) else { return };
-    server.send_incident("slow-dependency");
     for path in ["/", "/?by=services", "/services", "/services/payment", "/transactions", "/errors"]
     {
         let path = format!("{path}{}range=24h", if path.contains('?') { '&' } else { '?' });
@@ -167,9 +166,8 @@ fn a_types_charts_mark_the_version_that_its_sentence_names() {
 /// Pages report that the comparison of changes failed, and show no other result in its place.
 #[test]
 fn a_comparison_that_fails_is_said_where_it_is_missing() {
-    let server = Server::start();
+    let server = incident();
     let Some(mut browser) = Browser::start(&server, 1440, 900) else { return };
-    server.send_incident("slow-dependency");
     browser.expect_errors("ERR_BLOCKED_BY_CLIENT");
     let block = |page: &mut Page<'_>, urls| {
         page.browser.command("Network.setBlockedURLs", json!({ "urls": urls }));

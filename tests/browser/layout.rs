@@ -1,23 +1,23 @@
 //! Texts of pages stay in their boxes and apart from each other, on a phone and on two desktops.
 //!
-//! Owns the choice of pages and widths. `page_objects/text_layout.rs` finds the texts.
+//! Owns the choice of pages and widths, and the test of the script that measures. Owns neither the
+//! pass over the pages (`pages.rs`) nor that script (`page_objects/text_layout.rs`).
 
 use serde_json::json;
 
-use super::{
-    page_objects::misplaced_texts,
-    pages::{Case, cases},
-};
+use super::{page_objects::misplaced_texts, pages::Case};
 use crate::harness::{Server, browser::Browser};
 
-/// Pages whose texts are measured, by their names in [`cases`].
-const PAGES: [&str; 14] = [
+/// Pages whose texts are measured: those of `pages.rs`, and two that [`with_tabs`] adds.
+const PAGES: [&str; 16] = [
     "home",
     "trace",
     "trace-flame",
     "trace-tree",
     "trace-table",
     "trace-graph",
+    "trace-services",
+    "trace-logs",
     "transactions",
     "transaction-type",
     "services",
@@ -27,13 +27,11 @@ const PAGES: [&str; 14] = [
     "logs",
     "system",
 ];
-const SIZES: [(u32, u32); 3] = [(1_280, 800), (1_440, 900), (390, 844)];
+/// Widths in pixels of the windows in which texts are measured.
+const WIDTHS: [u32; 3] = [1_280, 1_440, 390];
 
-/// Returns the pages, and the tabs of a trace that [`cases`] does not have.
-fn measured(server: &Server) -> Vec<Case> {
-    let mut pages = cases(server);
-    pages.retain(|case| PAGES.contains(&case.name));
-    assert_eq!(pages.len(), PAGES.len(), "a page has another name now");
+/// Returns the pages and the tabs of a trace that they lack.
+pub(super) fn with_tabs(server: &Server, mut pages: Vec<Case>) -> Vec<Case> {
     let trace = pages.iter().find(|case| case.name == "trace").unwrap().path.clone();
     pages.extend([
         Case::new(
@@ -49,28 +47,21 @@ fn measured(server: &Server) -> Vec<Case> {
             "document.querySelector('.trace-log, .trace-pane .state')",
         ),
     ]);
+    for name in PAGES {
+        assert!(pages.iter().any(|case| case.name == name), "{name} has another name now");
+    }
     pages
 }
 
-#[test]
-fn texts_stay_in_their_boxes_and_apart_at_every_width() {
-    let server = Server::start();
-    let Some(mut browser) = Browser::start(&server, 1440, 900) else { return };
-    server.send_incident("slow-dependency");
-    // A drawing that still moves would be measured in the middle of its way.
-    browser.still();
-    browser.prefer("dark");
-    let mut faults = Vec::new();
-    for case in measured(&server) {
-        let name = case.name;
-        for (width, height) in SIZES {
-            browser.resize(width, height);
-            case.open(&mut browser);
-            let found = misplaced_texts(&mut browser);
-            faults.extend(found.into_iter().map(|text| format!("{name} at {width}: {text}")));
-        }
-    }
-    assert!(faults.is_empty(), "{}", faults.join("\n"));
+/// Returns true if the texts of a page are measured at this width.
+pub(super) fn is_measured(name: &str, width: u32) -> bool {
+    PAGES.contains(&name) && WIDTHS.contains(&width)
+}
+
+/// Returns a line for each kind of misplaced text of the open page with this name and width.
+pub(super) fn faults_of_texts(browser: &mut Browser, name: &str, width: u32) -> Vec<String> {
+    let found = misplaced_texts(browser);
+    found.into_iter().map(|text| format!("{name} at {width}: {text}")).collect()
 }
 
 /// Texts at fixed places. The class of each names the expected fault, or begins with `fine`.

@@ -55,6 +55,21 @@ pub(super) const DRIFT: &str = "Math.max(...[...document.querySelectorAll('.wf-l
     return Math.min(Math.abs(label.left - bar.right), Math.abs(bar.left - label.right)); }))";
 
 #[test]
+fn narrow_frames_of_the_flame_graph_are_as_wide_as_their_time() {
+    let server = Server::start();
+    let Some(mut browser) = Browser::start(&server, 1440, 900) else { return };
+    send_trace(&server);
+    browser.open(&format!("http://{}/trace/{:032x}?tab=flame", server.http, 0x7ace));
+    // The call that fails has a three hundredth of the width.
+    browser.wait_for(
+        "(frames => frames.length > 20 && frames.some(e => parseFloat(e.style.width) < 0.5) \
+           && frames.every(e => Math.abs(e.getBoundingClientRect().width \
+             - parseFloat(e.style.width) / 100 * e.parentElement.clientWidth) < 1)) \
+         ([...document.querySelectorAll('.icicle > .frame')])",
+    );
+}
+
+#[test]
 fn a_trace_is_searched_zoomed_and_read() {
     let server = Server::start();
     let Some(mut browser) = Browser::start(&server, 1920, 900) else { return };
@@ -191,6 +206,21 @@ fn a_trace_is_one_file_that_opens_without_a_server() {
     for text in ["deadline passed", "exception.type", "service.name", evil] {
         browser.wait_for_text(text);
     }
+    // A call too short to be seen is widened inside the bar of its caller, at whose end it ends.
+    let is_inside = browser.evaluate(
+        "(() => { \
+            const row = spans.findIndex(({ name }) => name === 'charge'); \
+            length[row] = 10000; \
+            start[row] = endOf(spans[row].parentIndex) - length[row]; \
+            draw(); \
+            const drawn = [...document.querySelectorAll('.row')]; \
+            const place = drawn.findIndex(row => row.classList.contains('is-selected')); \
+            const [caller, bar] = [place - 1, place] \
+                .map(row => drawn[row].querySelector('.span-bar').getBoundingClientRect()); \
+            return bar.width > 1.5 && bar.right < caller.right + 0.1 && bar.left > caller.left; \
+        })()",
+    );
+    assert_eq!(is_inside, true, "the bar of the short call");
     browser.screenshot("trace-file-light");
     click_text(&mut browser, "Fold all");
     browser.wait_for("document.querySelectorAll('.row').length === 1");

@@ -16,7 +16,7 @@ use serde_json::{Value as Json, json};
 use tempfile::TempDir;
 use tungstenite::{Message, WebSocket, stream::MaybeTlsStream};
 
-use super::{PATIENCE, Server, has, leave_out};
+use super::{PATIENCE, Server, found_until, has, leave_out};
 
 const FLAGS: [&str; 10] = [
     "--headless",
@@ -425,21 +425,17 @@ impl Browser {
 
 /// Connects to the socket of the first page.
 fn page_socket(host: &str) -> WebSocket<MaybeTlsStream<TcpStream>> {
-    let deadline = Instant::now() + PATIENCE;
-    loop {
+    let url = found_until("Chromium opens a page", || {
         let list: Json =
             serde_json::from_slice(&super::http::get(host, "/json/list").body).unwrap();
-        let pages = list.as_array().unwrap();
-        let page = pages.iter().find(|target| target["type"] == "page");
-        if let Some(url) = page.and_then(|page| page["webSocketDebuggerUrl"].as_str()) {
-            let socket = tungstenite::connect(url).unwrap().0;
-            if let MaybeTlsStream::Plain(stream) = socket.get_ref() {
-                stream.set_read_timeout(Some(ANSWER_PATIENCE)).unwrap();
-            }
-            return socket;
-        }
-        assert!(Instant::now() < deadline, "Chromium opens no page");
-    }
+        let page = list.as_array().unwrap().iter().find(|target| target["type"] == "page");
+        page.and_then(|page| page["webSocketDebuggerUrl"].as_str()).map(str::to_owned)
+    });
+    // The time limit also holds for the handshake.
+    let stream = TcpStream::connect(host).unwrap();
+    stream.set_nodelay(true).unwrap();
+    stream.set_read_timeout(Some(ANSWER_PATIENCE)).unwrap();
+    tungstenite::client(url, MaybeTlsStream::Plain(stream)).unwrap().0
 }
 
 impl Drop for Browser {

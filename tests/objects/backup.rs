@@ -3,17 +3,15 @@
 use std::process::Command;
 
 use super::{Gateway, TABLES, answer, send, wait};
+use crate::harness::{Server, output_of};
 
 const PLACE: &str = "s3://telemetry/backups/here";
 
 fn command(gateway: &Gateway, args: &[&str]) -> (Option<i32>, String) {
     let endpoint = format!("http://{}", gateway.address);
-    let output = Command::new(env!("CARGO_BIN_EXE_tidings"))
-        .envs(Gateway::credentials())
-        .args(args)
-        .args(["--tables-endpoint", &endpoint])
-        .output()
-        .unwrap();
+    let mut program = Command::new(Server::binary());
+    program.envs(Gateway::credentials()).args(args).args(["--tables-endpoint", &endpoint]);
+    let output = output_of(&mut program, "");
     let said = [output.stdout, output.stderr].concat();
     (output.status.code(), String::from_utf8(said).unwrap())
 }
@@ -44,7 +42,7 @@ fn tables_in_a_bucket_are_backed_up_to_a_bucket_and_restored_to_a_folder() {
     let args = ["restore", "--from", PLACE, "--data-dir", to.to_str().unwrap()];
     let (code, said) = command(&gateway, &args);
     assert_eq!(code, Some(0), "{said}");
-    let restored = crate::harness::Server::start_in(&to, &[]);
+    let restored = Server::start_in(&to, &[]);
     assert_eq!([answer(&restored, 1), answer(&restored, 2)], views);
     let wrong = ["restore", "--from", "s3://missing/here", "--verify"];
     let (code, said) = command(&gateway, &wrong);

@@ -1,15 +1,16 @@
 //! Tenants at the start of the server, in their folders and with commands.
 
-use std::{path::Path, time::Instant};
+use std::path::Path;
 
 use prost::Message;
 use serde_json::json;
 
 use crate::{
     harness::{
-        PATIENCE, Server,
+        Server,
         http::{call, frame, send},
         spans::{TRACE_EXPORT, span, traces},
+        wait_until,
     },
     keys::{REQUIRED, key, until},
 };
@@ -90,10 +91,7 @@ fn a_server_with_more_tenants_than_it_has_room_for_serves_those_with_records_and
         // runs.
         let (code, gamma) = create(folder.path(), flags[1], "gamma", &[]);
         assert_eq!(code, Some(0), "{gamma}");
-        let patience = Instant::now();
-        while sent(&server, &gamma).status == 401 {
-            assert!(patience.elapsed() < PATIENCE, "the key is not known");
-        }
+        wait_until("the key is known", || sent(&server, &gamma).status != 401);
         assert_eq!(sent(&server, &gamma).status, 503);
         let (_, text) = ready(&server);
         assert!(text.contains("(tenants: 2;") && !text.contains("gamma"), "{text}");

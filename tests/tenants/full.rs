@@ -4,15 +4,15 @@
 use std::{
     fs,
     path::{Path, PathBuf},
-    time::Instant,
 };
 
 use super::{PROTOBUF, bearer, json, text};
 use crate::{
     harness::{
-        PATIENCE, Server,
+        Server,
         http::{Answer, call, frame, send},
         spans::TRACE_EXPORT,
+        wait_until,
     },
     keys::{REQUIRED, key},
     limits::{SmallDisk, large},
@@ -64,10 +64,7 @@ impl Tenant {
 
     /// Sends a trace until it is accepted.
     fn insist(&mut self, server: &Server, trace: u128) {
-        let begin = Instant::now();
-        while self.send(server, trace).status != 200 {
-            assert!(begin.elapsed() < PATIENCE, "it is refused for ever");
-        }
+        wait_until("a request is accepted", || self.send(server, trace).status == 200);
     }
 
     /// Checks that gRPC refuses a request as well, with a retry delay.

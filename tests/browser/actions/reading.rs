@@ -28,12 +28,33 @@ fn home_lists_transactions_or_services_and_leads_to_each() {
     page.wait_for_address("/services/payment");
 }
 
+/// Texts of the cells of a service.
+const CELLS_OF_PAYMENT: &str = "[...[...document.querySelectorAll( \
+     'table[aria-label=Services] tbody tr[id]')] \
+     .find(row => row.cells[0].innerText.trim() === 'payment').cells].map(e => e.innerText.trim())";
+
 #[test]
 fn every_heading_of_services_sorts_and_a_name_narrows_them() {
     let server = incident();
     let Some(mut browser) = Browser::start(&server, 1440, 900) else { return };
     let mut page = Page::open(&mut browser, &server, "/services");
     assert_eq!(page.headings_that_do_not_sort("Services", &["What changed"]), [""; 0]);
+    // A sample of traces need not have all four instances.
+    page.wait_for(&format!(
+        "(([instances, versions, exceptions]) => /^[1-4]$/.test(instances) \
+         && versions === '2.13.4' && exceptions !== '–')({CELLS_OF_PAYMENT}.slice(9))"
+    ));
+    let shown = "[...document.querySelectorAll('table[aria-label=Services] th[aria-sort]')] \
+         .filter(e => e.checkVisibility()).map(e => e.innerText.trim()).slice(-3).join()";
+    for (width, expected) in [
+        (1440, "Instances,Versions,New exceptions"),
+        (1100, "p95,Instances,New exceptions"),
+        (1099, "Failed,p50,p95"),
+    ] {
+        page.browser.resize(width, 900);
+        page.wait_for(&format!("{shown} === {}", json!(expected)));
+    }
+    page.browser.resize(1440, 900);
     page.fill("Show services whose name contains", "paym");
     page.wait_for_address("name=paym");
     page.wait_for(
@@ -216,7 +237,7 @@ fn transactions_are_not_ordered_anew_under_the_pointer_or_the_focus() {
 }
 
 #[test]
-fn tables_of_errors_and_transactions_fit_into_their_panels() {
+fn tables_fit_into_their_panels() {
     let server = incident();
     let Some(mut browser) = Browser::start(&server, 500, 900) else { return };
     let mut page = Page::open(&mut browser, &server, "/errors");
@@ -228,6 +249,9 @@ fn tables_of_errors_and_transactions_fit_into_their_panels() {
     let mut page = Page::open(&mut browser, &server, "/transactions");
     page.wait_for_rows("Transaction types");
     fits(&mut page, "Transaction types", &[360, 390, 500, 700, 900, 1280]);
+    let mut page = Page::open(&mut browser, &server, "/services");
+    page.wait_for_rows("Services");
+    fits(&mut page, "Services", &[1100, 1280, 1440]);
 }
 
 /// Fails when a table is wider than its panel at one of these window widths.
@@ -302,6 +326,13 @@ fn an_exception_is_new_at_its_source_and_its_callers_only_follow() {
     page.wait_for(&is_told("checkout", "follows payment"));
     page.wait_for(&is_told("web-gateway", "follows payment"));
     page.wait_for(&is_told("payment", "NEW"));
+    let source = format!(
+        "{rows}.find(e => e.classList.contains('is-beneath'))?.previousElementSibling?.cells"
+    );
+    page.wait_for(&format!(
+        "(cells => cells?.[2].innerText.startsWith('payment') \
+         && cells[5].innerText.includes(' follow'))({source})"
+    ));
     page.wait_for_text("from there.");
     page.browser.screenshot("errors-follow");
     let follower = format!("{rows}.find(e => e.cells[2].innerText.startsWith('checkout'))");

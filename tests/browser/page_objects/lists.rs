@@ -96,11 +96,13 @@ impl Page<'_> {
         loop {
             self.wait_until_settled();
             // A row that is a heading begins another group. A row with fewer cells holds the
-            // details of the opened row above it and is skipped.
+            // details of the opened row above it, and one that stands beneath its source has the
+            // position of that one. Both are skipped.
             let groups = self.browser.evaluate(&format!(
                 "(table => [...table.querySelectorAll('tbody tr')].reduce((groups, row) => {{ \
                    if (row.querySelector('[scope=rowgroup]')) groups.push([]); \
-                   else if (row.cells.length === table.tHead.rows[0].cells.length) \
+                   else if (!row.classList.contains('is-beneath') \
+                     && row.cells.length === table.tHead.rows[0].cells.length) \
                      groups.at(-1).push(row.cells[{column}].innerText.trim()); \
                    return groups; }}, [[]])) \
                  (document.querySelector('table[aria-label={}]'))",
