@@ -9,7 +9,7 @@ use wasm_bindgen::{JsCast, JsValue, closure::Closure};
 use wasm_bindgen_futures::JsFuture;
 use web_sys::{Element, HtmlElement, ResizeObserver, ResizeObserverEntry};
 
-use crate::preferences;
+use crate::{format::rates, preferences};
 
 /// Returns the time of the browser's clock.
 pub(crate) fn now() -> UnixNanos {
@@ -36,6 +36,12 @@ pub(crate) fn zone_minutes(time: UnixNanos) -> i32 {
     let behind = js_sys::Date::new(&JsValue::from_f64(milliseconds)).get_timezone_offset();
     let minutes = i32::try_from(to_whole(behind.abs())).unwrap_or(0);
     if behind > 0.0 { -minutes } else { minutes }
+}
+
+/// Formats the minute of `time` in the reader's zone: `14:01`, with the date in front on another day
+/// than `now`.
+pub(crate) fn local_minute(time: UnixNanos, now: UnixNanos) -> String {
+    rates::minute(time, now, zone_minutes(time))
 }
 
 /// Returns the milliseconds since 1970 of a date and time in the reader's zone, in the format of a

@@ -195,6 +195,24 @@ pub struct ChangedGroup {
     /// chance may explain it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub is_uncertain: bool,
+    /// Values of `service.version` in the sampled traces of the window, at most 10, the newest
+    /// first: those that the baseline's traces lack, the last to come first, then the others, the
+    /// greatest number first. Empty where the traces have none, and for transaction types and
+    /// endpoints.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub versions: Vec<String>,
+    /// Number of instances (`service.instance.id`, else pod, else host) in the sampled traces of
+    /// the window: the service has at least as many. Absent where these name none, and for
+    /// transaction types and endpoints.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub instance_count: Option<u64>,
+    /// Number of groups of exceptions that the baseline does not have, also those too rare for
+    /// `changes`. Absent without a baseline, for transaction types and endpoints, where time was
+    /// short, and where not every exception was read. With more groups than are compared it is a
+    /// minimum, and absent in place of 0. Where the baseline does not end at the window and has
+    /// more groups, it is absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub new_exception_count: Option<u64>,
 }
 
 /// Numbers of a group in one stretch of time.
@@ -215,6 +233,10 @@ pub struct GroupStats {
     /// 95 % of the calls took no longer.
     #[schema(value_type = String)]
     pub p95_nano: DurationNanos,
+    /// 99 % of the calls took no longer.
+    #[serde(default)]
+    #[schema(value_type = String)]
+    pub p99_nano: DurationNanos,
 }
 
 /// Numbers of a group from a moment in the window on.
@@ -228,9 +250,6 @@ pub struct StatsSince {
     /// part of the window that begins at the start or later, else the step with most calls.
     #[serde(flatten)]
     pub stats: GroupStats,
-    /// 99 % of the calls took no longer.
-    #[schema(value_type = String)]
-    pub p99_nano: DurationNanos,
 }
 
 /// A kind of failure among the sampled failed calls of a group.

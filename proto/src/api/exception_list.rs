@@ -6,7 +6,8 @@ use utoipa::ToSchema;
 use super::{Searched, TimeWindow};
 use crate::{SpanId, TraceId, UnixNanos};
 
-/// Exceptions in groups, most frequent first.
+/// Exceptions in groups, most frequent first; with `sources`, a group that follows from another one
+/// comes after that one.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ExceptionList {
@@ -68,6 +69,9 @@ pub struct ExceptionGroup {
     /// The service of that group.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub follows_service: Option<String>,
+    /// Number of listed groups that follow from it, and are listed after it; 0 without `sources`.
+    #[serde(default)]
+    pub follower_count: u64,
     /// Number of exceptions recorded as log records.
     pub log_count: u64,
     /// When the first of the window was.

@@ -53,6 +53,7 @@ use crate::{
 };
 use attribution::{Attribution, attribute};
 use changed_groups::{ComparedGroup, GroupCalls, RECENT, Stretches, judge};
+use deployments::SampledServices;
 use endpoints::Party;
 use reading::TraceSample;
 use reasons::Cases;
@@ -87,7 +88,7 @@ const REASONED_MAX: usize = 1;
 const REASONED_EXPLAINED_MAX: usize = 4;
 /// Maximum number of reasons that are listed of a party.
 const REASONS_MAX: usize = 8;
-/// Maximum number of traces whose versions are examined.
+/// Maximum number of traces of each side whose versions and instances are examined.
 const VERSIONED_MAX: usize = 120;
 /// Divisor of the window's length. A changed part that is shorter than the result is not examined
 /// by itself.
@@ -265,12 +266,14 @@ impl ChangeQuery<'_> {
         let ranges = self.windows.map(Window::range);
         sentences::agree(headline.as_mut(), &mut culprits, &mut transactions, &mut services);
         let deployments = if self.reader.is_late(7) {
-            let reason = "time was short: new versions were not looked for";
+            let reason = "time was short: versions and instances were not looked for";
             self.lacks_by_length(ReportPart::Reasons, reason);
             Vec::new()
         } else {
             let spans_of = |service: &str| calls.now.spans_of(service);
-            deployments::deployments(self.reader, ranges, ids, spans_of)?
+            let sampled = SampledServices::read(self.reader, ids)?;
+            sampled.set_versions_and_instances(&mut services);
+            sampled.deployments(self.reader, ranges, spans_of)?
         };
         changed_groups::rank(&mut services);
         transactions.truncate(self.search.limit);

@@ -4,7 +4,7 @@
 //! records by their attributes (`exception.type`, else `exception.message`), which the table can
 //! look up. A group is a service, an operation, a type and the normalised stack. On request, groups
 //! are compared with the range of the same length before the window, and the groups that others
-//! follow from are found (`sources`).
+//! follow from are found, with their followers listed after them (`sources`).
 
 mod sources;
 
@@ -60,7 +60,8 @@ pub struct ExceptionSearch {
     pub exception_type: Option<String>,
     /// True to compare each group with the range of the same length before the window.
     pub compare: bool,
-    /// True to find the groups that others follow from, among those that are compared.
+    /// True to find the groups that others follow from, among those that are compared, and to list
+    /// the followers after them.
     pub sources: bool,
     /// Maximum number of groups returned.
     pub limit: usize,
@@ -367,6 +368,7 @@ fn view(
         is_multiplied: false,
         follows_id: None,
         follows_service: None,
+        follower_count: 0,
         log_count,
         first_seen_unix_nano: first.unwrap_or_default(),
         last_seen_unix_nano: time,

@@ -4,9 +4,9 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use serde_json::{Value as Json, json};
-use tidings_proto::otlp::{SpanKind, StatusCode};
+use tidings_proto::otlp::{KeyValue, SpanKind, StatusCode};
 
-use crate::harness::{BEGIN, Harness, MILLI, SpanBuilder, record, span, text};
+use crate::harness::{BEGIN, Harness, MILLI, SpanBuilder, record, request as export, span, text};
 
 /// Times are in milliseconds after the start of the test data.
 const MINUTE: u64 = 60_000;
@@ -122,6 +122,10 @@ async fn a_report_has_calls_that_take_longer() {
         assert!((80..=100).contains(&since_change.2) && now.2 == 180, "{group}");
         let rate = since["ratePerSecond"].as_f64().unwrap();
         assert!((0.045..0.055).contains(&rate), "one in 20 seconds: {rate}");
+        for (stats, millis) in [(&group["before"], 20..100), (since, 200..400)] {
+            let p99 = text(&stats["p99Nano"]).parse::<u64>().unwrap();
+            assert!(millis.contains(&(p99 / MILLI)), "{group}");
+        }
     }
     let headline = &report["headline"];
     assert_eq!(
@@ -234,6 +238,62 @@ async fn a_report_has_exceptions_that_the_baseline_does_not_have() {
     let group = groups.iter().find(|group| group["exceptionType"] == "CardDeclined").unwrap();
     assert_eq!(change["id"], group["id"]);
     assert_eq!(report["headline"]["change"], *change);
+    assert_eq!(orders["newExceptionCount"], 1, "the usual one is not new");
+    assert_eq!(service(&report, "gateway")["newExceptionCount"], 0);
+    assert_eq!(report["transactions"][0].get("newExceptionCount"), None);
+    let first_hour = format!("/changes?start={BEGIN}&end={}", BEGIN + HOUR * MILLI);
+    let report = harness.get(&first_hour).await;
+    assert_eq!(report["baseline"]["state"], "empty");
+    let orders = service(&report, "orders");
+    assert_eq!(orders.get("newExceptionCount"), None, "there is nothing to compare with");
+    assert_eq!(orders["instanceCount"], 1);
+}
+
+#[tokio::test]
+async fn an_exception_too_rare_for_a_change_is_counted_as_new() {
+    let throwing = |at: u64| {
+        let [served, call, order] = usual(at);
+        let order = if at == CHANGED_FROM { order.exception("Once", "no") } else { order };
+        [served, call, order]
+    };
+    let report = report(&after(times().flat_map(throwing)).await).await;
+    let orders = service(&report, "orders");
+    assert_eq!((kinds(orders), &orders["newExceptionCount"]), (Vec::new(), &json!(1)));
+}
+
+#[tokio::test]
+async fn a_service_has_the_versions_and_instances_of_the_window() {
+    let harness = Harness::new().await;
+    harness.clock.advance(Duration::from_secs(3_600));
+    let mut sent = export(times().flat_map(usual));
+    for (at, of_request) in times().zip(sent.resource_spans.chunks_exact_mut(3)) {
+        let is_second = (at / INTERVAL) % 2 == 1;
+        let (version, instance) = match at {
+            ..HOUR => (if at < HOUR / 2 { "0.9" } else { "1.10" }, "before"),
+            _ if is_second => (if at < CHANGED_FROM { "1.10" } else { "1.2" }, "second"),
+            _ => ("1.10", "first"),
+        };
+        let orders = of_request[2].resource.as_mut().unwrap();
+        orders.attributes.push(KeyValue::new("service.version", version));
+        orders.attributes.push(KeyValue::new("service.instance.id", instance));
+    }
+    harness.send_request(sent).await;
+    for is_flushed in [false, true] {
+        let report = harness.get(&second_hour()).await;
+        let orders = service(&report, "orders");
+        assert_eq!(orders["versions"], json!(["1.2", "1.10"]), "flushed: {is_flushed}");
+        assert_eq!(orders["instanceCount"], 2);
+        let deployments = report["deployments"].as_array().unwrap();
+        assert_eq!(deployments.len(), 1, "{deployments:?}");
+        let counts = ["instanceCount", "serviceInstanceCount"].map(|key| &deployments[0][key]);
+        assert_eq!(counts, [1, 2], "{deployments:?}");
+        let gateway = service(&report, "gateway");
+        assert_eq!(gateway.get("versions"), None, "its spans have none");
+        assert_eq!(gateway["instanceCount"], 1, "its host");
+        let transaction = &report["transactions"][0];
+        assert_eq!((transaction.get("versions"), transaction.get("instanceCount")), (None, None));
+        harness.store.flush().await.unwrap();
+    }
 }
 
 #[tokio::test]
@@ -305,6 +365,9 @@ async fn a_headline_about_an_endpoint_states_the_numbers_of_its_row() {
     assert_eq!(headline["subject"]["peer"], "bank", "{report}");
     let bank = service(&report, "bank");
     assert_eq!(bank["uninstrumented"], true, "{bank}");
+    for key in ["versions", "instanceCount", "newExceptionCount"] {
+        assert_eq!(bank.get(key), None, "an endpoint sends no spans that would say so");
+    }
     let change = &headline["change"];
     assert_eq!((&change["kind"], &change["quantile"]), (&json!("latency"), &json!(50)));
     assert_eq!(change["sinceUnixNano"], bank["since"]["startUnixNano"]);
@@ -355,6 +418,41 @@ async fn a_group_of_exceptions_names_the_one_of_another_service_that_it_follows_
     }
     let implied = harness.get(&format!("/exceptions?sources=true&{second_hour}")).await;
     assert_eq!(implied["groups"], list["groups"], "sources are those of groups that are compared");
+}
+
+#[tokio::test]
+async fn a_group_that_follows_is_listed_directly_after_its_source() {
+    // Every struck request fails in orders, but orders throws in every second one only.
+    let failing = |at: u64| {
+        let [served, call, order] = failing_in_orders(at);
+        match is_struck(at) && (at - CHANGED_FROM).is_multiple_of(8 * INTERVAL) {
+            true => [served, call, order.exception("NoOrder", "orders failed")],
+            false => [served, call, order],
+        }
+    };
+    let mail = |at: u64| {
+        let sent = span(1_000_000 + at, 1, "mailer", "send").at(at, at + 9);
+        sent.kind(SpanKind::Server).exception("BadAddress", "nobody")
+    };
+    let mails = times().filter(|at| at.is_multiple_of(12 * INTERVAL)).map(mail);
+    let harness = after(times().flat_map(failing).chain(mails)).await;
+    let second_hour = second_hour().replace("/changes?", "");
+    let listed = |list: &Json| -> Vec<Json> {
+        let group =
+            |group: &Json| json!([group["service"], group["count"], group["followerCount"]]);
+        list["groups"].as_array().unwrap().iter().map(group).collect()
+    };
+    let plain = harness.get(&format!("/exceptions?compare=true&{second_hour}")).await;
+    let by_count = [json!(["gateway", 23, 0]), json!(["mailer", 15, 0]), json!(["orders", 12, 0])];
+    assert_eq!(listed(&plain), by_count);
+    let list = harness.get(&format!("/exceptions?sources=true&{second_hour}")).await;
+    let as_one = [json!(["mailer", 15, 0]), json!(["orders", 12, 1]), json!(["gateway", 23, 0])];
+    assert_eq!(listed(&list), as_one);
+
+    // A follower whose source is beyond the limit stays where its count has it.
+    let cut = harness.get(&format!("/exceptions?sources=true&limit=2&{second_hour}")).await;
+    assert_eq!(listed(&cut), by_count[..2]);
+    assert_eq!((cut["groupCount"].as_u64(), cut["groups"][0].get("followsId")), (Some(3), None));
 }
 
 #[tokio::test]

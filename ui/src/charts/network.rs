@@ -16,7 +16,6 @@ mod edge_labels;
 mod names;
 mod viewport;
 
-use edge_labels::{clear_label_at, label_at};
 pub use viewport::Viewport;
 
 const WIDTH: f64 = 172.0;
@@ -42,8 +41,6 @@ const AROUND_CULPRIT: std::ops::RangeInclusive<usize> = 7..=40;
 const ALARM_BESIDE_NAME_MAX: usize = 8;
 /// Number of letters of an alarm that fit there: beside a number on the right, and without one.
 const ALARM_ROOM: (usize, usize) = (13, 20);
-/// Width of a letter of a label.
-const LETTER: f64 = 6.7;
 /// Number of edges above which only lit edges have labels.
 const LABELLED_MAX: usize = 16;
 
@@ -433,12 +430,12 @@ pub fn Network(
     let is_part = Memo::new(move |_| picture.is_part());
     let is_crowded = graph.edges.len() > LABELLED_MAX;
     let has_lit = graph.nodes.iter().any(|node| node.is_highlighted);
-    let edges = || (0_u32..).zip(&graph.edges).zip(&graph.layout.routes);
-    let labels = edges()
-        .filter_map(|((at, edge), route)| label_view(picture, at, edge, route))
+    let labels = (0_u32..).zip(&graph.edges).zip(graph.label_positions());
+    let labels = labels
+        .filter_map(|((at, edge), position)| Some(label_view(picture, at, edge, position?)))
         .collect_view();
-    let edges =
-        edges().map(|((at, edge), route)| edge_view(picture, at, edge, route)).collect_view();
+    let edges = (0_u32..).zip(&graph.edges).zip(&graph.layout.routes);
+    let edges = edges.map(|((at, edge), route)| edge_view(picture, at, edge, route)).collect_view();
     let nodes = (0_u32..).zip(&graph.nodes).zip(&graph.layout.nodes);
     let nodes =
         nodes.map(|((at, node), place)| node_view(picture, at, node, *place)).collect_view();
@@ -532,22 +529,18 @@ fn label_view(
     picture: NetworkState,
     at: u32,
     edge: &NetworkEdge,
-    route: &Route,
-) -> Option<impl IntoView + use<>> {
+    (x, y): (f64, f64),
+) -> impl IntoView + use<> {
     let is_picked = move || picture.picked.get() == Some(GraphSelection::Edge(at));
     let is_beside = picture.is_beside(at, edge);
-    let lines: Vec<String> = edge.label.split(" · ").map(str::to_owned).collect();
-    let letters = lines.iter().map(|line| line.chars().count()).max().unwrap_or_default();
-    let (width, height) = (letters as f64 * LETTER + 4.0, lines.len() as f64 * 14.0);
-    let clear = || picture.graph.with_value(|of| clear_label_at(&of.layout, at, (width, height)));
-    let clear = edge.has_failed.then(clear).flatten();
-    let (x, y) = clear.or_else(|| label_at(route))?;
+    let lines: Vec<String> = edge.label_lines().map(str::to_owned).collect();
+    let (width, height) = edge.label_size();
     let top = y - height / 2.0;
     let ends_at_culprit = picture.graph.with_value(|graph| graph.ends_at_culprit(edge));
     let lines = lines.into_iter().zip([11.0, 25.0, 39.0]).map(|(line, down)| {
         view! { <text x=format!("{x:.1}") y=format!("{:.1}", top + down)>{line}</text> }
     });
-    Some(view! {
+    view! {
         <g
             class="network-label"
             class:has-failed=edge.has_failed
@@ -570,7 +563,7 @@ fn label_view(
             />
             {lines.collect_view()}
         </g>
-    })
+    }
 }
 
 fn node_view(
@@ -685,7 +678,8 @@ fn numbers_view(
 #[cfg(test)]
 mod tests {
     use super::{
-        CULPRIT_HEIGHT, HEIGHT, NetworkGraph, Route, Viewport, arrow, curve, label_at,
+        CULPRIT_HEIGHT, HEIGHT, NetworkGraph, Route, Viewport, arrow, curve,
+        edge_labels::label_at,
         names::tests::{edge, node},
     };
 

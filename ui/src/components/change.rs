@@ -155,9 +155,9 @@ pub fn number_text(change: &Change) -> Option<String> {
 
 /// Returns the moment as words with a space before them: ` since 14:01`.
 fn since(change: &Change, now: UnixNanos) -> String {
-    change.since_unix_nano.map_or_else(String::new, |time| {
-        format!(" since {}", rates::minute(time, now, browser::zone_minutes(time)))
-    })
+    change
+        .since_unix_nano
+        .map_or_else(String::new, |time| format!(" since {}", browser::local_minute(time, now)))
 }
 
 /// Returns the change with its moment and the value before:
@@ -369,9 +369,10 @@ pub fn Headline(
     let was = was_text(&change).map(|was| format!(" ({was})"));
     let mut words_of = with.iter().map(cause_text);
     let cause = words_of.next().map(|first| {
-        let first_seen = with.first().and_then(|cause| cause.first_seen_unix_nano).map(|time| {
-            format!(", first seen {}", rates::minute(time, now, browser::zone_minutes(time)))
-        });
+        let first_seen = with
+            .first()
+            .and_then(|cause| cause.first_seen_unix_nano)
+            .map(|time| format!(", first seen {}", browser::local_minute(time, now)));
         view! { ", with " <b>{first}</b> {first_seen} }
     });
     let others: Vec<String> = words_of.collect();

@@ -41,13 +41,16 @@ pub fn DifferenceList(
     /// Maximum number of differences that are shown.
     #[prop(default = 6)]
     shown: usize,
+    /// The words for the spans that these are compared with.
+    #[prop(default = "the rest")]
+    rest: &'static str,
 ) -> impl IntoView {
     let rows =
         differences.into_iter().take(shown).map(|difference| difference_view(&difference, &traces));
     view! {
         <p class="difference-legend">
             <span class="difference-key is-selected-key">"these"</span>
-            <span class="difference-key is-rest-key">"the rest"</span>
+            <span class="difference-key is-rest-key">{rest}</span>
         </p>
         <ul class="differences">{rows.collect_view()}</ul>
     }

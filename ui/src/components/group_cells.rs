@@ -71,7 +71,7 @@ pub fn shown_time(group: Option<&ChangedGroup>) -> String {
         || "in the whole time".to_owned(),
         |since| {
             let (begin, now) = (since.start_unix_nano, browser::now());
-            format!("since {}", rates::minute(begin, now, browser::zone_minutes(begin)))
+            format!("since {}", browser::local_minute(begin, now))
         },
     )
 }

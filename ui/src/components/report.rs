@@ -51,7 +51,10 @@ pub fn ReportSentence(
     };
     let subject = report.headline.as_ref().map(|sentence| sentence.subject.service.as_str());
     let names = feeling_names(&report.services, &report.transactions, subject);
-    let feels = feeling_text(&names).map(|words| view! { <p class="say mute">{words}</p> });
+    let feels = feeling_text(&names).map(|words| {
+        let title = words.clone();
+        view! { <p class="say say-feels mute" title=title>{words}</p> }
+    });
     let partial = partial_text(&report.partial).map(missing_note);
     view! { {end} {first} {feels} {partial} }
 }
@@ -65,7 +68,7 @@ fn end_view(end: &TrafficEnd) -> impl IntoView + use<> {
     let end = end.clone();
     let words = move || {
         let now = browser::now();
-        let moment = |time: UnixNanos| rates::minute(time, now, browser::zone_minutes(time));
+        let moment = |time: UnixNanos| browser::local_minute(time, now);
         let as_of = silent_since.get().filter(|time| time.0 != 0).map(moment);
         end_text(&end, &moment(end.since_unix_nano), as_of.as_deref())
     };
@@ -172,7 +175,7 @@ fn feeling_text(names: &[String]) -> Option<String> {
 #[must_use]
 pub fn compared_text(window: TimeWindow, baseline: (UnixNanos, UnixNanos)) -> String {
     let now = browser::now();
-    let moment = |time: UnixNanos| rates::minute(time, now, browser::zone_minutes(time));
+    let moment = |time: UnixNanos| browser::local_minute(time, now);
     let between = |start, end| format!("{} to {}", moment(start), moment(end));
     let length = window.end_unix_nano.since(window.start_unix_nano);
     let follows = baseline.1 == window.start_unix_nano;

@@ -1,8 +1,9 @@
 //! Errors: exceptions, the same ones together, the new and multiplied ones first.
 //!
 //! Owns the questions (the exceptions, compared with the time before; the same list later, with the
-//! groups that others follow from), the filters, which group is open, and the order. Groups, their
-//! numbers, which of them are new or multiplied, and their sources are the API's.
+//! groups that others follow from), the filters, which group is open, and the order, in which
+//! followers stand beneath their source. Groups, their numbers, which of them are new or
+//! multiplied, their sources and the number of their followers are the API's.
 
 use std::{cmp::Ordering, collections::HashMap, sync::Arc};
 
@@ -45,6 +46,10 @@ pub(crate) struct ErrorRow {
     pub(crate) group: ExceptionGroup,
     /// Source of a group that only follows.
     source: Option<SourceGroup>,
+    /// Number of groups that follow from it.
+    follower_count: u64,
+    /// Set where its source is drawn above it.
+    is_beneath: bool,
 }
 
 /// The group that others follow from.
@@ -53,8 +58,6 @@ struct SourceGroup {
     id: String,
     service: String,
     operation: String,
-    /// Its measure of *what changed*.
-    change: f64,
 }
 
 impl ErrorRow {
@@ -72,11 +75,6 @@ impl ErrorRow {
         self.group.is_new || self.multiplied().is_some()
     }
 
-    /// Source of a group that came or grew with it. One that comes as before keeps its own numbers.
-    fn grown_source(&self) -> Option<&SourceGroup> {
-        self.source.as_ref().filter(|_| self.came_or_grew())
-    }
-
     /// The measure of *what changed*: new ones first, then by factor.
     fn change(&self) -> f64 {
         let many = (self.group.count as f64).ln_1p() / 100.0;
@@ -86,37 +84,30 @@ impl ErrorRow {
             self.group.factor.unwrap_or(1.0).clamp(0.0, 99.0) + many
         }
     }
-
-    /// Sort key of *what changed*: followers that came or grew stand behind their source.
-    fn place(&self) -> (f64, &str, bool) {
-        match self.grown_source() {
-            Some(source) => (source.change, &source.id, false),
-            None => (self.change(), &self.group.id, true),
-        }
-    }
 }
 
 /// Rows of a list. `with_sources` is the list that names the groups that others follow from.
 fn measured(list: &ExceptionList, with_sources: Option<&ExceptionList>) -> Vec<ErrorRow> {
-    let row = |group: &ExceptionGroup| ErrorRow { group: group.clone(), source: None };
-    let mut rows: Vec<ErrorRow> = list.groups.iter().map(row).collect();
-    let followers = with_sources.into_iter().flat_map(|list| &list.groups);
-    let sources: HashMap<&str, &str> = followers
-        .filter_map(|group| Some((group.id.as_str(), group.follows_id.as_deref()?)))
-        .collect();
-    let source = |row: &ErrorRow| {
-        let id = *sources.get(row.group.id.as_str())?;
-        let found = rows.iter().find(|other| other.group.id == id)?;
-        let ExceptionGroup { id, service, operation, .. } = found.group.clone();
-        Some(SourceGroup { id, service, operation, change: found.change() })
+    let known = with_sources.into_iter().flat_map(|list| &list.groups);
+    let known: HashMap<&str, &ExceptionGroup> =
+        known.map(|group| (group.id.as_str(), group)).collect();
+    let source = |group: &ExceptionGroup| {
+        let id = known.get(group.id.as_str())?.follows_id.as_ref()?;
+        let ExceptionGroup { id, service, operation, .. } =
+            list.groups.iter().find(|other| other.id == *id)?;
+        let [id, service, operation] = [id, service, operation].map(String::clone);
+        Some(SourceGroup { id, service, operation })
     };
-    let sources: Vec<Option<SourceGroup>> = rows.iter().map(source).collect();
-    for (row, source) in rows.iter_mut().zip(sources) {
-        row.source = source;
-    }
-    rows
+    let row = |group: &ExceptionGroup| ErrorRow {
+        group: group.clone(),
+        source: source(group),
+        follower_count: known.get(group.id.as_str()).map_or(0, |group| group.follower_count),
+        is_beneath: false,
+    };
+    list.groups.iter().map(row).collect()
 }
 
+/// Sorts the rows, and moves each follower beneath its source, where that is among them.
 fn sort(rows: &mut [ErrorRow], order: &SortOrder) {
     rows.sort_by(|left, right| {
         let (one, other) = (&left.group, &right.group);
@@ -129,10 +120,20 @@ fn sort(rows: &mut [ErrorRow], order: &SortOrder) {
             "before" => order.compare(one.before_count, other.before_count),
             "first" => order.compare(one.first_seen_unix_nano, other.first_seen_unix_nano),
             "last" => order.compare(one.last_seen_unix_nano, other.last_seen_unix_nano),
-            _ => order.compare(left.place(), right.place()),
+            _ => order.compare(left.change(), right.change()),
         };
         let by_count = other.count.cmp(&one.count);
         if chosen == Ordering::Equal { by_count } else { chosen }
+    });
+    let ids = rows.iter().map(|row| row.group.id.clone());
+    let positions: HashMap<String, usize> = ids.zip(0..).collect();
+    let above = |row: &ErrorRow| positions.get(&row.source.as_ref()?.id).copied();
+    for row in rows.iter_mut() {
+        row.is_beneath = above(row).is_some();
+    }
+    rows.sort_by_cached_key(|row| {
+        let own = positions.get(&row.group.id).copied();
+        (above(row).or(own), row.is_beneath)
     });
 }
 
@@ -187,6 +188,8 @@ impl ErrorsState {
         };
         let now =
             window.request(move |window| Some(analysis::exceptions(&compared(window.analysis()))));
+        // The list is requested twice for a fast first paint: an answer comes whole, so one with
+        // sources is not drawn before the report of changes is computed.
         let with_sources = window.request_slowly(move |window| {
             let analysis = compared(window.analysis()).with("sources", true);
             Some(analysis::exceptions(&analysis))
@@ -539,7 +542,7 @@ fn ErrorLine(
         text.split_once('.').map_or(text.clone(), |(text, _)| text.to_owned())
     };
     let last = format::ago(group.last_seen_unix_nano, now);
-    let is_loud = row.is_loud();
+    let (is_loud, is_beneath) = (row.is_loud(), row.is_beneath);
     let tone = if is_loud { SparkTone::Error } else { SparkTone::Plain };
     let before = group.before_count.map_or_else(|| "–".to_owned(), format::count);
     let change = change_view(&row);
@@ -560,6 +563,7 @@ fn ErrorLine(
         <tr
             id=row_id(&id)
             class="row-link"
+            class:is-beneath=is_beneath
             aria-selected=move || is_open.get().to_string()
             on:click=move |_| page.toggle.run(clicked.clone())
         >
@@ -604,24 +608,13 @@ fn ErrorLine(
     }
 }
 
-/// The change of a kind against the time before, in a word or a factor; of one that came or grew
-/// with its source, the service of that one.
+/// The change of a kind against the time before, in a word or a factor, and how many follow from
+/// it; of one that follows, the service of its source.
 fn change_view(row: &ErrorRow) -> AnyView {
-    if let Some(source) = row.grown_source() {
-        let service = format::service(&source.service);
-        let title = format!(
-            "{service} has the same exception, and its own change is behind that of {}",
-            format::service(&row.group.service)
-        );
-        return view! {
-            <span class="mute errors-follows" title=title>
-                "follows "
-                <span class="errors-source-name">{number_format::truncate(service, 30)}</span>
-            </span>
-        }
-        .into_any();
+    if let Some(source) = &row.source {
+        return follows_view(row, source).into_any();
     }
-    match (row.group.is_new, row.multiplied(), row.group.factor) {
+    let change = match (row.group.is_new, row.multiplied(), row.group.factor) {
         (true, ..) => view! { <Badge tone=Tone::Error>"NEW"</Badge> }.into_any(),
         (_, Some(times), _) => {
             view! { <Badge tone=Tone::Warning>{number_format::factor_text(times)}</Badge> }
@@ -631,7 +624,36 @@ fn change_view(row: &ErrorRow) -> AnyView {
             view! { <span class="mute">{number_format::factor_text(times)}</span> }.into_any()
         }
         _ => view! { <span class="mute">"–"</span> }.into_any(),
+    };
+    let followers = followers_text(row.follower_count).map(|words| {
+        let title = "The same exception of services that only feel the change of this one";
+        view! { " " <span class="mute errors-followers" title=title>{words}</span> }
+    });
+    view! { {change} {followers} }.into_any()
+}
+
+/// The service that a kind follows from; where it comes as before, also its own factor.
+fn follows_view(row: &ErrorRow, source: &SourceGroup) -> impl IntoView + use<> {
+    let service = format::service(&source.service);
+    let title = format!(
+        "{service} has the same exception, and its own change is behind that of {}",
+        format::service(&row.group.service)
+    );
+    let factor = row.group.factor.filter(|_| !row.came_or_grew());
+    let factor = factor.map(|times| format!(" · {}", number_format::factor_text(times)));
+    view! {
+        <span class="mute errors-follows" title=title>
+            "follows "
+            <span class="errors-source-name">{number_format::truncate(service, 30)}</span>
+            {factor}
+        </span>
     }
+}
+
+/// Returns the words for the groups that follow from one: `2 others follow`.
+fn followers_text(count: u64) -> Option<String> {
+    let verb = if count == 1 { "follows" } else { "follow" };
+    (count > 0).then(|| format!("{} {verb}", format::counted(count, "other")))
 }
 
 #[cfg(test)]

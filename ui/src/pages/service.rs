@@ -23,7 +23,6 @@ use crate::{
         report::{compared_text, quiet_text},
     },
     format,
-    format::rates,
     links::{Links, use_links},
     page_time::{PageTime, use_page_time},
     request_state::RequestState,
@@ -279,7 +278,7 @@ fn since_link(view: ServiceView) -> Option<impl IntoView> {
         to_unix_ms: end.0.div_ceil(1_000_000),
     };
     let href = Links::within(range).service(&view.name());
-    let minute = rates::minute(begin, browser::now(), browser::zone_minutes(begin));
+    let minute = browser::local_minute(begin, browser::now());
     Some(view! { <A href=href>{format!("Only since {minute}")}</A> })
 }
 
@@ -300,7 +299,7 @@ fn clock_words(clock: &ServiceClock) -> String {
 /// 2.13.4.`
 fn deployment_words(deployment: &Deployment) -> String {
     let at = deployment.first_seen_unix_nano;
-    let at = rates::minute(at, browser::now(), browser::zone_minutes(at));
+    let at = browser::local_minute(at, browser::now());
     let version = truncate_name(&deployment.version);
     let (on, of) = (deployment.instance_count, deployment.service_instance_count);
     let instances = if on == 0 {

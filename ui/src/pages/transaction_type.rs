@@ -21,7 +21,6 @@ use tidings_proto::{
 use crate::{
     addresses,
     api::{
-        Request,
         analysis::{self, changes, deployments},
         trace_sets,
     },
@@ -31,7 +30,7 @@ use crate::{
     request_state::RequestState,
     shell::{Crumb, set_crumbs},
     url::use_query,
-    window::{LiveWindow, Window},
+    window::LiveWindow,
 };
 use moment::SINCE;
 
@@ -90,10 +89,7 @@ pub(crate) struct TypePage {
     moments: Memo<Vec<Marker>>,
     moment: Memo<Option<UnixNanos>>,
     pub(crate) now: RequestState<TransactionKindList>,
-    /// The type since its change, if it changed.
-    since: RequestState<TransactionKindList>,
-    /// The type until its change, with the window before included. Without a change, the type in
-    /// that window.
+    /// The type in the window before.
     pub(crate) before: RequestState<TransactionKindList>,
     changed_since: Memo<Option<UnixNanos>>,
     /// The type's measures by which samples are chosen.
@@ -118,6 +114,9 @@ impl TypePage {
             Some(analysis::transaction_types(&analysis))
         };
         let now = window.request(move |window| kind(window.analysis()));
+        let before =
+            window.request(move |window| kind(window.analysis_before()?.with_single_step()));
+        when_changed(move || name.get(), move || before.clear());
         let versions = window.request_slowly(move |window| {
             name.with(|name| Some(deployments(&window.analysis(), &name.service)))
         });
@@ -134,7 +133,6 @@ impl TypePage {
             None if is_awaited.get() => UNDECIDED,
             None => "slow",
         });
-        let (since, before) = around_change(kind, name, window, (is_awaited, changed_since));
         let (moments, moment) = moments_of((name, window), versions, report, now, is_awaited);
         // Percentiles of a moving window change with every refresh, so samples by them are
         // refreshed rarely.
@@ -163,7 +161,6 @@ impl TypePage {
             moments,
             moment,
             now,
-            since,
             before,
             changed_since,
             measured,
@@ -192,7 +189,7 @@ impl TypePage {
         self.changed_since.get()
     }
 
-    /// Returns the type until its change. Without a change, the type in the window before.
+    /// Returns the type in the window before.
     pub(crate) fn kind_before(self) -> Option<TransactionKind> {
         self.before.value()?.kinds.first().cloned()
     }
@@ -252,31 +249,6 @@ fn step_of(now: RequestState<TransactionKindList>) -> DurationNanos {
     now.value().map(|list| list.window.step_nano).unwrap_or_default()
 }
 
-/// Requests the type since its change and until it. Without a change, in the window before.
-fn around_change(
-    kind: impl Fn(analysis::Analysis) -> Option<Request<TransactionKindList>> + Copy + 'static,
-    name: Memo<TypeName>,
-    window: LiveWindow,
-    (is_awaited, changed_since): (Memo<bool>, Memo<Option<UnixNanos>>),
-) -> (RequestState<TransactionKindList>, RequestState<TransactionKindList>) {
-    let since = window.request(move |window| {
-        let (_, moment, end) = moment::parts(window, changed_since.get())?;
-        kind(analysis::Analysis::between(moment, end))
-    });
-    let before = window.request(move |window| {
-        let changed = (!is_awaited.get()).then(|| changed_since.get())?;
-        kind(analysis_until(window, changed)?)
-    });
-    when_changed(
-        move || (name.get(), changed_since.get()),
-        move || {
-            since.clear();
-            before.clear();
-        },
-    );
-    (since, before)
-}
-
 /// Returns the moment in the window at which the type became worse, as its sentence names it.
 fn changed_since(
     name: Memo<TypeName>,
@@ -288,15 +260,6 @@ fn changed_since(
         let since = moment::of_change(&group)?.time;
         Some(moment::parts(window.get(), Some(since))?.1)
     })
-}
-
-/// Returns the analysis of the time until the change, with the window before included. Without a
-/// change, of the window before.
-fn analysis_until(window: Window, changed: Option<UnixNanos>) -> Option<analysis::Analysis> {
-    match moment::parts(window, changed) {
-        Some((_, moment, _)) => Some(analysis::Analysis::between(window.before()?.0, moment)),
-        None => window.analysis_before(),
-    }
 }
 
 /// Requests the traces of the subject and of the reference.

@@ -2,14 +2,14 @@
 //!
 //! Owns the requests (the window, the one before, the parts of the time, and the changes), the
 //! pairing of their rows by name, and the order of the table, which is kept while the reader is at
-//! a row. All numbers, and the order by change, are the API's. A changed row has the numbers since
-//! its change.
+//! a row. All numbers, and the order by change, are the API's. `compared_numbers` chooses those of
+//! a row.
 
 use std::{cmp::Ordering, collections::HashMap, sync::Arc, time::Duration};
 
 use leptos::prelude::*;
 use tidings_proto::api::{
-    CallsInStep, ChangeKind, ChangeReport, ChangedGroup, StatsSince, TimeShare, TransactionKind,
+    CallsInStep, ChangeKind, ChangeReport, ChangedGroup, GroupStats, TimeShare, TransactionKind,
     TransactionKindList,
 };
 
@@ -31,6 +31,9 @@ use crate::{
     url::{History, TimeRange, use_navigation, use_query},
     window::{LiveWindow, Window},
 };
+use compared_numbers::ComparedNumbers;
+
+pub(crate) mod compared_numbers;
 
 /// Maximum number of types that are listed.
 const TYPES_MAX: u32 = 200;
@@ -164,22 +167,18 @@ fn missing(list: &TransactionKindList) -> Option<String> {
     (!reasons.is_empty()).then(|| reasons.join(" "))
 }
 
-/// A type now and in the window before, and the result of their comparison.
+/// A type, its numbers now and before, and the result of their comparison.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct TypeRow {
-    /// The type with its numbers since its change; those of the window without one.
-    pub(super) now: TransactionKind,
-    pub(super) before: Option<TransactionKind>,
+    /// The type in the window.
+    pub(super) kind: TransactionKind,
+    pub(super) numbers: ComparedNumbers,
     pub(super) changed: Option<ChangedGroup>,
     /// The parts of its time; `None` until they have loaded.
     pub(super) time: Option<Vec<TimeShare>>,
 }
 
 impl TypeRow {
-    fn failed(kind: &TransactionKind) -> f64 {
-        number_format::ratio(kind.error_count, kind.count)
-    }
-
     /// Reports whether an aspect changed for the worse.
     fn is_worse(&self, kind: ChangeKind) -> bool {
         let mut changes = self.changed.iter().flat_map(|group| &group.changes);
@@ -200,19 +199,6 @@ fn groups_by_name(groups: &[ChangedGroup]) -> HashMap<(&str, &str), &ChangedGrou
         .collect()
 }
 
-/// Returns a type with its numbers since its change, if it has one. Its steps remain.
-fn since_change(kind: &TransactionKind, since: Option<&StatsSince>) -> TransactionKind {
-    let mut kind = kind.clone();
-    if let Some(StatsSince { stats, p99_nano, .. }) = since {
-        (kind.count, kind.error_count) = (stats.count, stats.error_count);
-        kind.rate_per_second = stats.rate_per_second;
-        kind.duration.p50_nano = stats.p50_nano;
-        kind.duration.p95_nano = stats.p95_nano;
-        kind.duration.p99_nano = *p99_nano;
-    }
-    kind
-}
-
 /// Returns the rows of both windows, of their comparison and of the parts of the time, paired by
 /// name.
 pub(super) fn join_rows(
@@ -228,11 +214,13 @@ pub(super) fn join_rows(
     let groups = groups_by_name(changed);
     let pair = |kind: &TransactionKind| {
         let changed = groups.get(&name(kind)).copied();
+        let reported = changed.and_then(ComparedNumbers::of_report);
+        let before = earlier.get(&name(kind)).copied();
         TypeRow {
-            before: earlier.get(&name(kind)).copied().cloned(),
+            kind: kind.clone(),
+            numbers: reported.unwrap_or_else(|| ComparedNumbers::of_windows(kind, before)),
             changed: changed.cloned(),
             time: time.get(&name(kind)).map(|kind| kind.where_time_goes.clone()),
-            now: since_change(kind, changed.and_then(|group| group.since.as_ref())),
         }
     };
     now.iter().map(pair).collect()
@@ -243,20 +231,21 @@ pub(super) fn join_rows(
 fn sort(rows: &mut [TypeRow], order: &SortOrder, ranked: &[ChangedGroup]) {
     let groups = groups_by_name(ranked);
     let key = |row: &TypeRow| -> f64 {
-        let kind = &row.now;
+        let now = &row.numbers.now;
         match order.column.as_str() {
-            "rate" => kind.rate_per_second,
-            "failed" => TypeRow::failed(kind),
-            "p50" => kind.duration.p50_nano.0 as f64,
-            "p95" => kind.duration.p95_nano.0 as f64,
-            "p99" => kind.duration.p99_nano.0 as f64,
-            _ => groups.get(&name(kind)).map_or(0.0, |group| group.score),
+            "rate" => now.rate_per_second,
+            "failed" => now.error_share,
+            "p50" => now.p50_nano.0 as f64,
+            "p95" => now.p95_nano.0 as f64,
+            "p99" => now.p99_nano.0 as f64,
+            _ => groups.get(&name(&row.kind)).map_or(0.0, |group| group.score),
         }
     };
     rows.sort_by(|left, right| {
-        let by_rate = right.now.rate_per_second.total_cmp(&left.now.rate_per_second);
+        let rate = |row: &TypeRow| row.numbers.now.rate_per_second;
+        let by_rate = rate(right).total_cmp(&rate(left));
         let chosen = if order.column == "name" {
-            let name = |row: &TypeRow| (row.now.operation.clone(), row.now.service.clone());
+            let name = |row: &TypeRow| (row.kind.operation.clone(), row.kind.service.clone());
             order.compare(name(left), name(right))
         } else {
             order.compare(key(left), key(right))
@@ -289,9 +278,9 @@ fn TypeTable(
         }
         let (before, of_time) = (kinds(&before), kinds(&of_time));
         let mut rows = join_rows(&list.kinds, before, of_time, groups(&report));
-        let most = rows.iter().map(|row| row.now.rate_per_second).fold(0.0, f64::max);
+        let most = rows.iter().map(|row| row.numbers.now.rate_per_second).fold(0.0, f64::max);
         if let Some(service) = service.get() {
-            rows.retain(|row| row.now.service == service);
+            rows.retain(|row| row.kind.service == service);
         }
         let ranked = ranking.get();
         order.with(|order| sort(&mut rows, order, groups(&ranked)));
@@ -335,7 +324,7 @@ fn name_cells(
     report: Option<&ChangeReport>,
     address: String,
 ) -> impl IntoView + use<> {
-    let name = format::operation(&row.now.operation).to_owned();
+    let name = format::operation(&row.kind.operation).to_owned();
     let headline = report.and_then(|report| report.headline.as_ref());
     let change = match &row.changed {
         Some(group) => change_cell(group, headline).into_any(),
@@ -345,7 +334,7 @@ fn name_cells(
         <td class="grow">
             <a class="type-name" href=address title=name.clone()>{name.clone()}</a>
             " "
-            <span class="mute">{format::service(&row.now.service).to_owned()}</span>
+            <span class="mute">{format::service(&row.kind.service).to_owned()}</span>
         </td>
         <td class="types-change">{change}</td>
     }
@@ -357,24 +346,24 @@ fn call_cells(
     buckets: TimeBuckets,
     (most, none): (f64, &str),
 ) -> impl IntoView + use<> {
-    let (kind, before) = (&row.now, row.before.as_ref());
+    let (kind, ComparedNumbers { now, was }) = (&row.kind, row.numbers);
     let begin = |step: &CallsInStep| step.start_unix_nano;
     let calls = buckets.rates(&kind.steps, begin, |step| step.count);
     let share = |step: &CallsInStep| Some(number_format::ratio(step.error_count, step.count));
     let failures = buckets.gauges(&kind.steps, begin, share, Some(0.0));
-    let failed = TypeRow::failed(kind);
-    let was =
-        before.map_or_else(|| none.to_owned(), |kind| number_format::share(TypeRow::failed(kind)));
+    let failed = now.error_share;
+    let failed_before =
+        was.map_or_else(|| none.to_owned(), |was| number_format::share(was.error_share));
     let is_worse = row.is_worse(ChangeKind::Errors);
     let tone = if is_worse { SparkTone::Error } else { SparkTone::Plain };
-    let rate = |kind: &TransactionKind| number_format::rate_in_unit_of(kind.rate_per_second, most);
+    let rate = |stats: GroupStats| number_format::rate_in_unit_of(stats.rate_per_second, most);
     let time = shown_time(row.changed.as_ref());
     view! {
-        <td class="num" title=time.clone()>{rate(kind)}</td>
-        <td class="num was wide">{before.map_or_else(|| none.to_owned(), rate)}</td>
+        <td class="num" title=time.clone()>{rate(now)}</td>
+        <td class="num was wide">{was.map_or_else(|| none.to_owned(), rate)}</td>
         <td class="wide"><Sparkline values=calls label="Calls over time" /></td>
         <td class="num" title=time>{number_format::share(failed)}</td>
-        <td class="num was">{was}</td>
+        <td class="num was">{failed_before}</td>
         <td class="wide">
             <Sparkline values=failures max=1.0_f64.min(failed.max(0.02) * 4.0) tone label="Share of failures over time" />
         </td>
@@ -383,24 +372,23 @@ fn call_cells(
 
 /// Quantiles of the duration, and the p95 over time.
 fn duration_cells(row: &TypeRow, buckets: TimeBuckets, none: &str) -> impl IntoView + use<> {
-    let (kind, before) = (&row.now, row.before.as_ref());
+    let (kind, ComparedNumbers { now, was }) = (&row.kind, row.numbers);
     let begin = |step: &CallsInStep| step.start_unix_nano;
     let p95_of = |step: &CallsInStep| Some(step.duration.p95_nano.0 as f64);
     let steps = buckets.gauges(&kind.steps, begin, p95_of, None);
     let is_worse = row.is_worse(ChangeKind::Latency);
     let tone = if is_worse { SparkTone::Accent } else { SparkTone::Plain };
-    let p95 = |kind: &TransactionKind| format::duration_or_none(kind.duration.p95_nano);
-    let was = before.map_or_else(|| none.to_owned(), p95);
+    let was = was.map_or_else(|| none.to_owned(), |was| format::duration_or_none(was.p95_nano));
     let time = shown_time(row.changed.as_ref());
     let quantile = |length| {
         view! { <td class="num" title=time.clone()>{format::duration_or_none(length)}</td> }
     };
     view! {
-        {quantile(kind.duration.p50_nano)}
-        {quantile(kind.duration.p95_nano)}
+        {quantile(now.p50_nano)}
+        {quantile(now.p95_nano)}
         <td class="num was">{was}</td>
         <td class="types-spark"><Sparkline values=steps tone label="p95 over time" /></td>
-        {quantile(kind.duration.p99_nano)}
+        {quantile(now.p99_nano)}
     }
 }
 
@@ -414,7 +402,7 @@ fn TypeLine(
     time: RequestState<TransactionKindList>,
     report: Option<Arc<ChangeReport>>,
 ) -> impl IntoView {
-    let address = addresses::transaction_type(&row.now.service, &row.now.operation, range);
+    let address = addresses::transaction_type(&row.kind.service, &row.kind.operation, range);
     let go = use_navigation();
     let row_address = address.clone();
     view! {

@@ -118,8 +118,7 @@ impl<'a> GroupCalls<'a> {
         let seconds = stretches.seconds_since(begin);
         if let Some(steps) = &self.durations_by_step {
             let part = PartCalls::new(&steps.since(step));
-            let (stats, p99_nano) = (part.stats(seconds), part.quantile(99));
-            return StatsSince { start_unix_nano: begin, stats, p99_nano };
+            return StatsSince { start_unix_nano: begin, stats: part.stats(seconds) };
         }
         let steps = self.steps.iter().filter(|of| of.start_unix_nano >= step);
         let counts = PartCalls {
@@ -137,8 +136,8 @@ impl<'a> GroupCalls<'a> {
                 [duration.p50_nano, duration.p95_nano, duration.p99_nano]
             }
         };
-        let stats = GroupStats { p50_nano, p95_nano, ..counts.stats(seconds) };
-        StatsSince { start_unix_nano: begin, stats, p99_nano }
+        let stats = GroupStats { p50_nano, p95_nano, p99_nano, ..counts.stats(seconds) };
+        StatsSince { start_unix_nano: begin, stats }
     }
 }
 
@@ -159,6 +158,7 @@ impl PartCalls {
             error_share: self.error_share(),
             p50_nano: self.quantile(50),
             p95_nano: self.quantile(95),
+            p99_nano: self.quantile(99),
         }
     }
 
@@ -223,6 +223,9 @@ pub(super) fn judge(groups: Vec<ComparedGroup<'_>>, stretches: Stretches) -> Vec
             score: (1.0 - left) * traffic,
             only_feels: false,
             is_uncertain,
+            versions: Vec::new(),
+            instance_count: None,
+            new_exception_count: None,
         });
     }
     rank(&mut judged);
@@ -239,7 +242,7 @@ fn set_value_since(change: &mut Change, since: &StatsSince) {
     let nanos = match change.quantile {
         Some(50) => since.stats.p50_nano,
         Some(95) => since.stats.p95_nano,
-        Some(99) => since.p99_nano,
+        Some(99) => since.stats.p99_nano,
         _ => return,
     };
     let now = float(nanos.0);
@@ -537,9 +540,10 @@ mod tests {
     #[test]
     fn a_change_of_durations_states_the_quantile_since_its_begin() {
         let part = PartCalls { count: 3, errors: 0, durations: vec![(500, 3)] };
-        let stats = GroupStats { p95_nano: DurationNanos(600), ..part.stats(60.0) };
+        let [p95_nano, p99_nano] = [600, 700].map(DurationNanos);
+        let stats = GroupStats { p95_nano, p99_nano, ..part.stats(60.0) };
         let begin = UnixNanos(40);
-        let since = StatsSince { start_unix_nano: begin, stats, p99_nano: DurationNanos(700) };
+        let since = StatsSince { start_unix_nano: begin, stats };
         let stated = |quantile: u8, before: f64, now: f64| {
             let change = Change {
                 quantile: Some(quantile),

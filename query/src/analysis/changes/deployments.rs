@@ -1,7 +1,7 @@
-//! Versions of services that were first seen in the window.
+//! Versions and instances of services, and the versions that were first seen in the window.
 //!
-//! Versions are read from a sample of traces of both sides. A version that the baseline's traces
-//! lack is then looked up. It is new when no span of the baseline has it.
+//! Versions and instances are read from a sample of traces of both sides. A version that the
+//! baseline's traces lack is then looked up. It is new when no span of the baseline has it.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -10,7 +10,7 @@ use std::{
 
 use tidings_proto::{
     TraceId, UnixNanos,
-    api::Deployment,
+    api::{ChangedGroup, Deployment},
     otlp::{KeyValue, Value},
 };
 use tidings_storage::{AttributeFilter, Detail, Scan, SpanFilter, TimeRange};
@@ -25,80 +25,173 @@ const INSTANCES: [&str; 3] = ["service.instance.id", "k8s.pod.name", "host.name"
 const VERSIONS_MAX: usize = 20;
 /// Maximum number of rows that are scanned for the first span of a version.
 const ROWS_MAX: u64 = 300_000;
+/// Maximum number of versions that are listed of a service.
+const LISTED_MAX: usize = 10;
+/// Maximum number of letters of a version. A longer value is not counted, because senders choose it
+/// and an answer lists many.
+const VERSION_LETTERS_MAX: usize = 200;
 
-/// The versions of a service, and the instances of each.
-type Versions = BTreeMap<String, BTreeMap<String, (u64, BTreeSet<String>)>>;
-
-/// The new versions, the newest first. `spans_of` returns the number of a service's spans in the
-/// window.
-pub(super) fn deployments(
-    reader: &Reader,
-    ranges: Sides<TimeRange>,
-    traces: Sides<Vec<TraceId>>,
-    spans_of: impl Fn(&str) -> u64,
-) -> Result<Vec<Deployment>, QueryError> {
-    let now = versions(reader, traces.now)?;
-    let before = versions(reader, traces.before)?;
-    let mut found = Vec::new();
-    for (service, versions) in &now {
-        let Some(known) = before.get(service) else { continue };
-        let previous = known.iter().max_by_key(|(_, (count, _))| *count);
-        let instances: BTreeSet<&String> = versions.values().flat_map(|(_, of)| of).collect();
-        for (version, (_, of)) in
-            versions.iter().filter(|(version, _)| !known.contains_key(*version))
-        {
-            if found.len() >= VERSIONS_MAX {
-                break;
-            }
-            let first = first(reader, ranges, service, version)?;
-            let Some((first_seen_unix_nano, span_count)) = first else { continue };
-            found.push(Deployment {
-                service: service.clone(),
-                version: version.clone(),
-                previous_version: previous.map(|(version, _)| version.clone()),
-                first_seen_unix_nano,
-                span_count,
-                service_span_count: spans_of(service).max(span_count),
-                instance_count: of.len() as u64,
-                service_instance_count: instances.len() as u64,
-            });
-        }
-    }
-    found.sort_by(|a, b| {
-        b.first_seen_unix_nano.cmp(&a.first_seen_unix_nano).then_with(|| a.service.cmp(&b.service))
-    });
-    Ok(found)
+/// The services of sampled traces of both sides.
+#[derive(Debug)]
+pub(super) struct SampledServices {
+    now: BTreeMap<String, SampledService>,
+    before: BTreeMap<String, SampledService>,
 }
 
-fn versions(reader: &Reader, trace_ids: Vec<TraceId>) -> Result<Versions, QueryError> {
-    let mut versions = Versions::new();
+/// A service in the sampled traces of one side.
+#[derive(Debug, Default)]
+struct SampledService {
+    versions: BTreeMap<String, SampledVersion>,
+    /// Instances of any version, and of none.
+    instances: BTreeSet<String>,
+}
+
+/// The spans of a version.
+#[derive(Debug)]
+struct SampledVersion {
+    count: u64,
+    /// Start of the first of them.
+    first_start: UnixNanos,
+    instances: BTreeSet<String>,
+}
+
+impl SampledServices {
+    /// Reads the resources of these traces.
+    pub(super) fn read(reader: &Reader, traces: Sides<Vec<TraceId>>) -> Result<Self, QueryError> {
+        let now = services(reader, traces.now)?;
+        let before = services(reader, traces.before)?;
+        Ok(Self { now, before })
+    }
+
+    /// Sets the versions and the number of instances of the services of the sample.
+    pub(super) fn set_versions_and_instances(&self, groups: &mut [ChangedGroup]) {
+        for group in groups.iter_mut().filter(|group| !group.uninstrumented) {
+            let Some(now) = self.now.get(&group.service) else { continue };
+            group.versions = newest_first(now, self.before.get(&group.service));
+            let instances = now.instances.len() as u64;
+            group.instance_count = (instances > 0).then_some(instances);
+        }
+    }
+
+    /// The new versions, the newest first. `spans_of` returns the number of a service's spans in
+    /// the window.
+    pub(super) fn deployments(
+        &self,
+        reader: &Reader,
+        ranges: Sides<TimeRange>,
+        spans_of: impl Fn(&str) -> u64,
+    ) -> Result<Vec<Deployment>, QueryError> {
+        let mut found = Vec::new();
+        for (service, sampled) in &self.now {
+            let Some(before) = self.before.get(service) else { continue };
+            let known = &before.versions;
+            if known.is_empty() {
+                continue;
+            }
+            let previous = known.iter().max_by_key(|(_, of)| of.count);
+            for (version, of) in
+                sampled.versions.iter().filter(|(version, _)| !known.contains_key(*version))
+            {
+                if found.len() >= VERSIONS_MAX {
+                    break;
+                }
+                let first = first(reader, ranges, service, version)?;
+                let Some((first_seen_unix_nano, span_count)) = first else { continue };
+                found.push(Deployment {
+                    service: service.clone(),
+                    version: version.clone(),
+                    previous_version: previous.map(|(version, _)| version.clone()),
+                    first_seen_unix_nano,
+                    span_count,
+                    service_span_count: spans_of(service).max(span_count),
+                    instance_count: of.instances.len() as u64,
+                    service_instance_count: sampled.instances.len() as u64,
+                });
+            }
+        }
+        found.sort_by(|a, b| {
+            let newest = b.first_seen_unix_nano.cmp(&a.first_seen_unix_nano);
+            newest.then_with(|| a.service.cmp(&b.service))
+        });
+        Ok(found)
+    }
+}
+
+impl SampledService {
+    /// Adds a span.
+    fn add(&mut self, version: Option<&str>, instance: Option<&str>, start: UnixNanos) {
+        if let Some(version) = version {
+            let new =
+                || SampledVersion { count: 0, first_start: start, instances: BTreeSet::new() };
+            let of = self.versions.entry(version.to_owned()).or_insert_with(new);
+            of.count += 1;
+            of.first_start = of.first_start.min(start);
+            add_instance(&mut of.instances, instance);
+        }
+        add_instance(&mut self.instances, instance);
+    }
+}
+
+fn add_instance(instances: &mut BTreeSet<String>, instance: Option<&str>) {
+    if let Some(instance) = instance
+        && !instances.contains(instance)
+    {
+        instances.insert(instance.to_owned());
+    }
+}
+
+/// The versions of the window, the newest first: those that came after the versions of the
+/// baseline by their first spans, then the others by their numbers. Versions that run side by side
+/// keep their order at every read.
+fn newest_first(now: &SampledService, before: Option<&SampledService>) -> Vec<String> {
+    let known = before.map(|before| &before.versions).filter(|known| !known.is_empty());
+    let age = |(version, of): (&String, &SampledVersion)| {
+        let is_new = known.is_some_and(|known| !known.contains_key(version));
+        (is_new.then_some(of.first_start), numbers(version), version.clone())
+    };
+    let mut versions: Vec<_> = now.versions.iter().map(age).collect();
+    versions.sort_unstable_by(|a, b| b.cmp(a));
+    versions.truncate(LISTED_MAX);
+    versions.into_iter().map(|(_, _, version)| version).collect()
+}
+
+/// The numbers of a version: 2, 13 and 4 of `v2.13.4`. Suffixes such as `-rc.1` are not understood.
+fn numbers(version: &str) -> Vec<u64> {
+    let digits = version.split(|letter: char| !letter.is_ascii_digit());
+    digits.filter_map(|digits| digits.parse().ok()).collect()
+}
+
+/// The services of these traces whose resources have a version or an instance.
+fn services(
+    reader: &Reader,
+    trace_ids: Vec<TraceId>,
+) -> Result<BTreeMap<String, SampledService>, QueryError> {
+    let mut services: BTreeMap<String, SampledService> = BTreeMap::new();
     if trace_ids.is_empty() {
-        return Ok(versions);
+        return Ok(services);
     }
     let filter = SpanFilter { trace_ids: Some(trace_ids), ..SpanFilter::default() };
     let scan = Scan { detail: Detail::Resources, rows_max: reader.settings.search_rows_max };
     reader.spans(&filter, scan, |rows| {
-        let mut of_portion: BTreeMap<Option<usize>, Option<(String, Option<String>)>> =
+        let mut of_portion: BTreeMap<Option<usize>, (Option<String>, Option<String>)> =
             BTreeMap::new();
         for row in 0..rows.len() {
             let known = of_portion.entry(rows.resource_number(row)).or_insert_with(|| {
                 let attributes = rows.resource(row).unwrap_or_default().attributes;
                 let text = |key: &str| text(&attributes, key);
-                text(VERSION).map(|version| (version, INSTANCES.iter().find_map(|key| text(key))))
+                let version =
+                    text(VERSION).filter(|text| text.chars().nth(VERSION_LETTERS_MAX).is_none());
+                (version, INSTANCES.iter().find_map(|key| text(key)))
             });
-            let Some((version, instance)) = known else { continue };
-            let of_service = versions.entry(rows.service(row).to_owned()).or_default();
-            let (count, instances) = of_service.entry(version.clone()).or_default();
-            *count += 1;
-            if let Some(instance) = instance
-                && !instances.contains(instance)
-            {
-                instances.insert(instance.clone());
+            let (version, instance) = (known.0.as_deref(), known.1.as_deref());
+            if version.is_some() || instance.is_some() {
+                let service = services.entry(rows.service(row).to_owned()).or_default();
+                service.add(version, instance, rows.start(row));
             }
         }
         Ok(ControlFlow::Continue(()))
     })?;
-    Ok(versions)
+    Ok(services)
 }
 
 fn text(attributes: &[KeyValue], key: &str) -> Option<String> {
@@ -142,4 +235,35 @@ fn first(
         Ok(ControlFlow::Continue(()))
     })?;
     Ok(first.map(|first| (first, count)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{LISTED_MAX, SampledService, UnixNanos, newest_first};
+
+    fn service(versions: &[(&str, u64)]) -> SampledService {
+        let mut service = SampledService::default();
+        for (version, first) in versions {
+            service.add(Some(*version), None, UnixNanos(*first));
+        }
+        service
+    }
+
+    #[test]
+    fn versions_that_came_precede_those_of_the_baseline_and_these_go_by_number() {
+        let now = service(&[("2.9.0", 30), ("2.10.0", 20), ("1.1", 25), ("1.2", 22)]);
+        let before = service(&[("2.9.0", 2), ("2.10.0", 1), ("2.8.0", 1)]);
+        assert_eq!(newest_first(&now, Some(&before)), ["1.1", "1.2", "2.10.0", "2.9.0"]);
+        let by_number = ["2.10.0", "2.9.0", "1.2", "1.1"];
+        assert_eq!(newest_first(&now, None), by_number, "nothing says which came");
+        assert_eq!(newest_first(&now, Some(&service(&[]))), by_number);
+    }
+
+    #[test]
+    fn the_newest_of_many_versions_are_listed() {
+        let names: Vec<String> = (0..40).map(|number| format!("1.{number}")).collect();
+        let versions: Vec<(&str, u64)> = names.iter().map(|name| (name.as_str(), 1)).collect();
+        let listed = newest_first(&service(&versions), None);
+        assert_eq!((listed.len(), listed[0].as_str()), (LISTED_MAX, "1.39"));
+    }
 }

@@ -367,6 +367,7 @@ impl Cases {
             error_share: if count == 0 { 0.0 } else { float(error_count) / float(count) },
             p50_nano: DurationNanos(quantile(&own, 50)),
             p95_nano: DurationNanos(quantile(&own, 95)),
+            p99_nano: DurationNanos(quantile(&own, 99)),
         }
     }
 }

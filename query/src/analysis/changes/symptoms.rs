@@ -1,6 +1,6 @@
 //! New exceptions and new patterns of log records, as changes of the services they come from.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use tidings_proto::{
     UnixNanos,
@@ -34,42 +34,25 @@ const PATTERN_WEIGHT: f64 = 0.25;
 /// Maximum number of new exceptions, and of new patterns, of one service that are listed.
 const LISTED_MAX: usize = 5;
 
-/// Adds exceptions that the baseline does not have.
+/// The exceptions that compared groups stand for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Coverage {
+    /// All of both times.
+    All,
+    /// The comparison has the most frequent groups.
+    Frequent,
+    /// Too few to say how many groups are new.
+    Unknown,
+}
+
+/// Adds exceptions that the baseline does not have, and sets their number of each service.
 pub(super) fn add_exceptions(
     asked: &mut ChangeQuery<'_>,
     services: &mut [ChangedGroup],
     stretches: Stretches,
 ) -> Result<(), QueryError> {
-    let mut groups = |range: TimeRange| {
-        let search = ExceptionSearch {
-            start: range,
-            limit: EXCEPTIONS_MAX,
-            step: Some(asked.windows.now.step()),
-            ..ExceptionSearch::default()
-        };
-        let found = exceptions::exceptions(asked.reader, &search)?;
-        if !found.searched.complete {
-            asked.lacks_by_length(ReportPart::Exceptions, "not every exception was read");
-        }
-        if found.group_count > EXCEPTIONS_MAX as u64 {
-            let reason =
-                format!("the {EXCEPTIONS_MAX} most frequent groups of exceptions were compared");
-            asked.lacks(ReportPart::Exceptions, &reason);
-        }
-        Ok::<Vec<ExceptionGroup>, QueryError>(found.groups)
-    };
-    let windows = stretches.windows;
-    let [start, _] = windows.now.times();
-    let new: Vec<ExceptionGroup> = if stretches.contiguous {
-        let range = TimeRange { start: windows.before.range().start, end: windows.now.range().end };
-        let groups = groups(range)?;
-        groups.into_iter().filter(|group| group.first_seen_unix_nano >= start).collect()
-    } else {
-        let known = groups(windows.before.range())?;
-        let known: HashSet<String> = known.into_iter().map(|group| group.id).collect();
-        let now = groups(windows.now.range())?;
-        now.into_iter().filter(|group| !known.contains(&group.id)).collect()
-    };
+    let (new, coverage) = new_exceptions(asked, stretches)?;
+    count_new(services, &new, coverage);
     for group in new {
         let text = match group.exception_type.as_str() {
             "" => group.message,
@@ -80,6 +63,71 @@ pub(super) fn add_exceptions(
         add(services, &group.service, found, EXCEPTION_WEIGHT);
     }
     Ok(())
+}
+
+/// The groups of exceptions that the baseline does not have.
+fn new_exceptions(
+    asked: &mut ChangeQuery<'_>,
+    stretches: Stretches,
+) -> Result<(Vec<ExceptionGroup>, Coverage), QueryError> {
+    let windows = stretches.windows;
+    if stretches.contiguous {
+        let [start, _] = windows.now.times();
+        let range = TimeRange { start: windows.before.range().start, end: windows.now.range().end };
+        let (mut groups, coverage) = exception_groups(asked, range)?;
+        groups.retain(|group| group.first_seen_unix_nano >= start);
+        return Ok((groups, coverage));
+    }
+    let (known, known_coverage) = exception_groups(asked, windows.before.range())?;
+    let known: HashSet<String> = known.into_iter().map(|group| group.id).collect();
+    let (mut groups, coverage) = exception_groups(asked, windows.now.range())?;
+    groups.retain(|group| !known.contains(&group.id));
+    // A group that the baseline does not list may be one of its rarer ones.
+    let is_known = known_coverage == Coverage::All;
+    Ok((groups, if is_known { coverage } else { Coverage::Unknown }))
+}
+
+/// The most frequent groups of exceptions of a time range.
+fn exception_groups(
+    asked: &mut ChangeQuery<'_>,
+    range: TimeRange,
+) -> Result<(Vec<ExceptionGroup>, Coverage), QueryError> {
+    let search = ExceptionSearch {
+        start: range,
+        limit: EXCEPTIONS_MAX,
+        step: Some(asked.windows.now.step()),
+        ..ExceptionSearch::default()
+    };
+    let found = exceptions::exceptions(asked.reader, &search)?;
+    let mut coverage = Coverage::All;
+    if found.group_count > EXCEPTIONS_MAX as u64 {
+        let reason =
+            format!("the {EXCEPTIONS_MAX} most frequent groups of exceptions were compared");
+        asked.lacks(ReportPart::Exceptions, &reason);
+        coverage = Coverage::Frequent;
+    }
+    if !found.searched.complete {
+        asked.lacks_by_length(ReportPart::Exceptions, "not every exception was read");
+        coverage = Coverage::Unknown;
+    }
+    Ok((found.groups, coverage))
+}
+
+/// Sets the number of new groups of exceptions of each service.
+fn count_new(services: &mut [ChangedGroup], new: &[ExceptionGroup], coverage: Coverage) {
+    let mut counts: HashMap<&str, u64> = HashMap::new();
+    for group in new {
+        *counts.entry(group.service.as_str()).or_default() += 1;
+    }
+    for service in services.iter_mut().filter(|service| !service.uninstrumented) {
+        let count = counts.get(service.service.as_str()).copied();
+        service.new_exception_count = match coverage {
+            Coverage::All => Some(count.unwrap_or(0)),
+            // A rarer group of a service without any may be new.
+            Coverage::Frequent => count,
+            Coverage::Unknown => None,
+        };
+    }
 }
 
 /// Adds patterns of log records of severity *warn* or above that the time before the window does
@@ -169,5 +217,49 @@ fn add(services: &mut [ChangedGroup], service: &str, found: Change, weight: f64)
     }
     if listed == 0 {
         group.score = 1.0 - (1.0 - group.score) * (1.0 - weight);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+    use tidings_proto::api::{ChangedGroup, ExceptionGroup};
+
+    use super::{Coverage, count_new};
+
+    fn service(name: &str, uninstrumented: bool) -> ChangedGroup {
+        let stats = json!({
+            "count": 1, "ratePerSecond": 1.0, "errorCount": 0, "errorShare": 0.0, "p50Nano": "1",
+            "p95Nano": "1",
+        });
+        serde_json::from_value(json!({
+            "service": name, "uninstrumented": uninstrumented, "now": stats, "before": stats,
+            "steps": [], "baselineSteps": [], "changes": [], "score": 0.0,
+        }))
+        .unwrap()
+    }
+
+    fn exception(service: &str, id: &str) -> ExceptionGroup {
+        serde_json::from_value(json!({
+            "id": id, "service": service, "operation": "", "exceptionType": "E", "count": 1,
+            "logCount": 0, "firstSeenUnixNano": "1", "lastSeenUnixNano": "1", "timeUnixNano": "1",
+            "steps": [], "message": "", "stackTrace": "", "normalisedStack": "",
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn a_service_without_new_exceptions_has_none_only_where_all_were_compared() {
+        let new = [exception("a", "1"), exception("a", "2"), exception("db", "3")];
+        for (coverage, expected) in [
+            (Coverage::All, [Some(2), Some(0), None]),
+            (Coverage::Frequent, [Some(2), None, None]),
+            (Coverage::Unknown, [None; 3]),
+        ] {
+            let mut services = [service("a", false), service("b", false), service("db", true)];
+            count_new(&mut services, &new, coverage);
+            let counts = services.map(|service| service.new_exception_count);
+            assert_eq!(counts, expected, "{coverage:?}");
+        }
     }
 }

@@ -61,7 +61,7 @@ pub(super) fn details(
 
 /// Names the source of the opened group, with the way to it.
 fn source_note(page: ErrorsState, source: &SourceGroup) -> impl IntoView + use<> {
-    let SourceGroup { id, service, operation, .. } = source.clone();
+    let SourceGroup { id, service, operation } = source.clone();
     let open = move |_| {
         page.toggle.run(id.clone());
         browser::scroll_into_view(&row_id(&id));

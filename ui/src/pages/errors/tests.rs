@@ -3,7 +3,7 @@ use tidings_proto::{
     api::{ExceptionGroup, ExceptionList, Searched, TimeWindow},
 };
 
-use super::{SortOrder, measured, missing, sort};
+use super::{ErrorRow, SortOrder, followers_text, measured, missing, sort};
 
 fn group(id: &str, count: u64, before: u64) -> ExceptionGroup {
     ExceptionGroup {
@@ -18,6 +18,7 @@ fn group(id: &str, count: u64, before: u64) -> ExceptionGroup {
         is_multiplied: before > 0 && count >= 3 * before,
         follows_id: None,
         follows_service: None,
+        follower_count: 0,
         log_count: 0,
         first_seen_unix_nano: UnixNanos(1),
         last_seen_unix_nano: UnixNanos(2),
@@ -81,25 +82,60 @@ fn an_exception_that_passes_through_callers_is_loud_at_its_source_only() {
     assert_eq!(order, [("source", true), ("gateway", false), ("other", true)]);
     assert_eq!(rows[1].source.as_ref().unwrap().id, "source");
     let alone = measured(&now, None);
-    assert!(alone.iter().all(super::ErrorRow::is_loud), "sources are not known yet");
+    assert!(alone.iter().all(ErrorRow::is_loud), "sources are not known yet");
     let unlisted = measured(&now, Some(&list(vec![follows("gone")])));
     assert!(unlisted[0].source.is_none(), "there is no row to stand behind");
 }
 
-#[test]
-fn a_kind_that_comes_as_before_is_sorted_by_its_own_change_even_if_it_follows() {
+/// A list of three kinds, the second of which follows from the first.
+fn failure() -> Vec<ErrorRow> {
     let now = list(vec![group("source", 51, 53), group("gateway", 40, 20), group("other", 30, 20)]);
+    let source = ExceptionGroup { follower_count: 1, ..now.groups[0].clone() };
     let follower = ExceptionGroup {
         follows_id: Some("source".to_owned()),
         follows_service: Some("pay".to_owned()),
         ..now.groups[1].clone()
     };
-    let mut rows = measured(&now, Some(&list(vec![follower])));
+    measured(&now, Some(&list(vec![source, follower])))
+}
+
+/// Id of each row, and its mark as one that stands beneath its source.
+fn order(rows: &[ErrorRow]) -> Vec<(&str, bool)> {
+    rows.iter().map(|row| (row.group.id.as_str(), row.is_beneath)).collect()
+}
+
+#[test]
+fn a_follower_stands_beneath_its_source_in_every_order() {
+    let mut rows = failure();
+    for (by, expected) in [
+        ("-change", ["other", "source", "gateway"]),
+        ("-count", ["source", "gateway", "other"]),
+        ("count", ["other", "source", "gateway"]),
+        ("type", ["other", "source", "gateway"]),
+        ("-type", ["source", "gateway", "other"]),
+    ] {
+        sort(&mut rows, &SortOrder::parse(by));
+        let expected = expected.map(|id| (id, id == "gateway"));
+        assert_eq!(order(&rows), expected, "{by}");
+    }
+    let followers = |id: &str| rows.iter().find(|row| row.group.id == id).unwrap().follower_count;
+    assert_eq!(["source", "gateway"].map(followers), [1, 0]);
+}
+
+#[test]
+fn a_follower_without_its_source_keeps_its_own_place() {
+    let mut rows = failure();
+    rows.retain(|row| row.group.id != "source");
     sort(&mut rows, &SortOrder::parse("-change"));
-    let order: Vec<&str> = rows.iter().map(|row| row.group.id.as_str()).collect();
-    assert_eq!(order, ["gateway", "other", "source"]);
-    assert!(rows[0].grown_source().is_none(), "the list has its factor");
+    assert_eq!(order(&rows), [("gateway", false), ("other", false)]);
     assert_eq!(rows[0].source.as_ref().unwrap().id, "source", "its details name the source");
+}
+
+#[test]
+fn a_source_says_how_many_follow() {
+    assert_eq!(followers_text(0), None);
+    assert_eq!(followers_text(1).as_deref(), Some("1 other follows"));
+    assert_eq!(followers_text(2).as_deref(), Some("2 others follow"));
 }
 
 #[test]

@@ -27,7 +27,7 @@ const PATTERNS_MAX: u32 = 200;
 
 /// Returns the words that nothing is new since the start of the window.
 fn none_text(start: UnixNanos) -> String {
-    let moment = rates::minute(start, browser::now(), browser::zone_minutes(start));
+    let moment = browser::local_minute(start, browser::now());
     format!("No new ones since {moment}.")
 }
 
@@ -56,7 +56,7 @@ pub(super) fn new_exceptions(
             let id = change.id.clone().unwrap_or_default();
             let href = links.errors(&[("service", &group.service), ("group", &id)]);
             let since = change.since_unix_nano.map(|time| {
-                let at = rates::minute(time, browser::now(), browser::zone_minutes(time));
+                let at = browser::local_minute(time, browser::now());
                 format!("since {at}")
             });
             let (shown, service) =

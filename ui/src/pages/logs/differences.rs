@@ -74,7 +74,7 @@ fn compared_with(answer: &LogPatternList) -> String {
         return format!("against {}", format::time_before(to.since(from)));
     }
     let now = browser::now();
-    let moment = |time| rates::minute(time, now, browser::zone_minutes(time));
+    let moment = |time| browser::local_minute(time, now);
     format!("against {} to {}", moment(from), moment(to))
 }
 

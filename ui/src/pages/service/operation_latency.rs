@@ -54,7 +54,7 @@ pub(super) fn latency_panel(view: ServiceView, state: HeatmapState) -> impl Into
         let own = own.into_iter().map(|one| Marker {
             time: one.first_seen_unix_nano,
             label: truncate_name(&format!(
-                "{name} {}, before {}",
+                "{name} {}, it was {}",
                 one.version, one.previous_version
             )),
             is_strong: true,

@@ -18,7 +18,6 @@ use crate::{
         Panel, SparkBars, SparkTone, change::truncate_name, severity_class, severity_tone,
     },
     format,
-    format::rates,
     page_time::partial_answer_text,
     request_state::RequestState,
 };
@@ -89,7 +88,7 @@ fn exception_row(
     buckets: TimeBuckets,
 ) -> impl IntoView + use<> {
     let seen = group.first_seen_unix_nano;
-    let seen = rates::minute(seen, browser::now(), browser::zone_minutes(seen));
+    let seen = browser::local_minute(seen, browser::now());
     let name = if group.exception_type.is_empty() { "(no type)" } else { &group.exception_type };
     let name = truncate_name(name);
     let href = view.name.with_value(|service| {

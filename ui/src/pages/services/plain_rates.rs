@@ -23,6 +23,9 @@ pub(super) fn groups_of_rates(rates: &RedResult) -> Vec<ChangedGroup> {
         score: 0.0,
         only_feels: false,
         is_uncertain: false,
+        versions: Vec::new(),
+        instance_count: None,
+        new_exception_count: None,
     };
     // The groups of spans that serve calls.
     rates.groups.iter().filter(|group| group.served == Some(true)).map(group).collect()
@@ -36,6 +39,7 @@ fn stats(group: &RedGroup) -> GroupStats {
         error_share: number_format::ratio(group.error_count, group.count),
         p50_nano: group.duration.p50_nano,
         p95_nano: group.duration.p95_nano,
+        p99_nano: group.duration.p99_nano,
     }
 }
 
@@ -47,6 +51,7 @@ fn stats_before(before: CallsBefore, group: &RedGroup) -> GroupStats {
         error_share: before.error_share,
         p50_nano: before.p50_nano,
         p95_nano: before.p95_nano,
+        p99_nano: before.p99_nano,
     }
 }
 
@@ -132,6 +137,7 @@ mod tests {
         assert_eq!((groups[0].now.error_share, groups[0].before.error_share), (0.5, 0.25));
         assert_eq!((groups[0].now.count, groups[0].before.count), (10, 4));
         assert_eq!((groups[0].before.error_count, groups[0].before.p95_nano.0), (1, 7));
+        assert_eq!(groups[0].before.p99_nano.0, 8);
         assert_eq!(groups[0].baseline_steps[0].start_unix_nano, UnixNanos(3));
         assert_eq!((groups[1].before.count, groups[1].baseline_steps.len()), (0, 0));
     }

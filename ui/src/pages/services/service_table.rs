@@ -1,15 +1,16 @@
-//! The table of services: changes, and rate, failures and durations since them, or of the window.
+//! The table of services: changes, and rate, failures and durations since them, or of the window;
+//! instances, versions and new exceptions of the window.
 
 use std::sync::Arc;
 
 use leptos::prelude::*;
 use leptos_router::components::A;
-use tidings_proto::api::{ChangeSentence, ChangedGroup, Deployment};
+use tidings_proto::api::{ChangeKind, ChangeSentence, ChangedGroup, Deployment};
 
 use crate::{
     components::{
         Icon, IconName, ServiceName, SortHead, SortOrder,
-        change::{change_cell, sentence_of},
+        change::{change_cell, sentence_of, truncate_name},
         group_cells::{
             ComparedTimes, duration_cell, failure_cells, p95_cells, rate_cells, shown_stats,
         },
@@ -37,6 +38,8 @@ impl ServiceRows {
     }
 }
 
+/// Text of a cell about which nothing is known.
+const UNKNOWN: &str = "–";
 /// Prefix of a row's id, followed by its index.
 pub(super) const ROW: &str = "service-row";
 
@@ -51,6 +54,10 @@ pub(super) fn sorted(mut groups: Vec<ChangedGroup>, order: &SortOrder) -> Vec<Ch
             "failed" => order.compare(one.error_share, other.error_share),
             "p50" => order.compare(one.p50_nano, other.p50_nano),
             "p95" => order.compare(one.p95_nano, other.p95_nano),
+            "instances" => order.compare(a.instance_count, b.instance_count),
+            // By the text, because versions have no common form.
+            "versions" => order.compare(versions_text(a).concat(), versions_text(b).concat()),
+            "exceptions" => order.compare(a.new_exception_count, b.new_exception_count),
             // The API's order is by change, and the sort is stable.
             _ if order.descending => std::cmp::Ordering::Equal,
             _ => a.score.total_cmp(&b.score),
@@ -74,7 +81,7 @@ pub(super) fn service_table(
             let head = (Some(index) == first_endpoint).then(|| {
                 view! {
                     <tr class="table-group">
-                        <th scope="rowgroup" colspan="11">
+                        <th scope="rowgroup" colspan="13">
                             "Databases, queues and outside systems, as their callers see them"
                         </th>
                     </tr>
@@ -107,9 +114,26 @@ pub(super) fn service_table(
                     <th scope="col" class="services-spark">
                         <span class="hidden">"p95 over time"</span>
                     </th>
-                    <th scope="col" class="wide services-version">
-                        "New version"
-                    </th>
+                    <SortHead
+                        column="instances"
+                        label="Instances"
+                        order
+                        numeric=true
+                        class="services-count"
+                    />
+                    <SortHead
+                        column="versions"
+                        label="Versions"
+                        order
+                        class="wide services-versions"
+                    />
+                    <SortHead
+                        column="exceptions"
+                        label="New exceptions"
+                        order
+                        numeric=true
+                        class="services-count"
+                    />
                     <th scope="col" class="services-links">
                         <span class="hidden">"Go to"</span>
                     </th>
@@ -144,7 +168,9 @@ fn service_row(
             {failure_cells(group, times, "services-spark")}
             {duration_cell(group, 50)}
             {p95_cells(group, times, "services-spark")}
-            <td class="wide mono services-version">{version_text(&rows.deployments, &group.service)}</td>
+            {instances_cell(group)}
+            {versions_cell(group, &rows.deployments)}
+            {exceptions_cell(group)}
             <td class="services-links">{row_links(group, links)}</td>
         </tr>
     }
@@ -175,18 +201,89 @@ pub(super) fn address_of(group: &ChangedGroup, links: Links) -> String {
     }
 }
 
-/// Reports whether any service of the table has a new version. Without any, the column is hidden.
+/// Reports whether any service of the table has a version. Without any, the column is hidden.
 fn has_versions(rows: &ServiceRows) -> bool {
-    let services = || rows.groups.iter().map(|group| &group.service);
-    rows.deployments.iter().any(|one| services().any(|service| *service == one.service))
+    rows.groups.iter().any(|group| !group.versions.is_empty())
 }
 
-/// Returns the newest version that was deployed in the window: `2.14.0 on 2 of 4`.
-fn version_text(deployments: &[Deployment], service: &str) -> Option<String> {
-    let deployment = deployments.iter().find(|deployment| deployment.service == service)?;
-    let version = crate::components::change::truncate_name(&deployment.version);
-    let (on, of) = (deployment.instance_count, deployment.service_instance_count);
-    Some(if on == 0 { version } else { format!("{version} on {on} of {of}") })
+/// The number of instances.
+fn instances_cell(group: &ChangedGroup) -> impl IntoView + use<> {
+    let title = group.instance_count.map(|_| "in a sample of traces; there may be more");
+    view! {
+        <td class="num services-count" title=title>
+            {instances_text(group)}
+        </td>
+    }
+}
+
+fn instances_text(group: &ChangedGroup) -> String {
+    group.instance_count.map_or_else(|| UNKNOWN.to_owned(), format::count)
+}
+
+/// The versions, those after the newest muted. The title says which one is new.
+fn versions_cell(group: &ChangedGroup, deployments: &[Deployment]) -> impl IntoView + use<> {
+    let [newest, older] = versions_text(group);
+    view! {
+        <td class="wide mono services-versions" title=versions_title(group, deployments)>
+            {newest}
+            <span class="mute">{older}</span>
+        </td>
+    }
+}
+
+/// Returns the newest version, and the others as they follow it: `2.14.0` and `, 2.13.4`.
+fn versions_text(group: &ChangedGroup) -> [String; 2] {
+    let Some((newest, older)) = group.versions.split_first() else {
+        return [UNKNOWN.to_owned(), String::new()];
+    };
+    let mut text = String::new();
+    for version in older {
+        text.push_str(", ");
+        text.push_str(&truncate_name(version));
+    }
+    [truncate_name(newest), text]
+}
+
+/// Returns all versions and the new one: `2.14.0, 2.13.4 in a sample of traces; new: 2.14.0 on 2 of
+/// 4 instances`.
+fn versions_title(group: &ChangedGroup, deployments: &[Deployment]) -> Option<String> {
+    if group.versions.is_empty() {
+        return None;
+    }
+    let all = format!("{} in a sample of traces", group.versions.join(", "));
+    let new = deployments.iter().find(|deployment| deployment.service == group.service);
+    let new = new.map(|deployment| {
+        let (on, of) = (deployment.instance_count, deployment.service_instance_count);
+        let on = if on == 0 { String::new() } else { format!(" on {on} of {of} instances") };
+        format!("; new: {}{on}", deployment.version)
+    });
+    Some(all + &new.unwrap_or_default())
+}
+
+/// The number of new groups of exceptions. The title has the types of those among the changes.
+fn exceptions_cell(group: &ChangedGroup) -> impl IntoView + use<> {
+    let class = match group.new_exception_count {
+        None => "num services-count",
+        Some(0) => "num services-count mute",
+        Some(_) => "num services-count is-worse",
+    };
+    let new = group.changes.iter().filter(|change| change.kind == ChangeKind::NewException);
+    let types: Vec<String> =
+        new.filter_map(|change| change.text.as_deref()).map(truncate_name).collect();
+    let title = (!types.is_empty()).then(|| types.join(", "));
+    view! {
+        <td class=class title=title>
+            {exceptions_text(group)}
+        </td>
+    }
+}
+
+fn exceptions_text(group: &ChangedGroup) -> String {
+    match group.new_exception_count {
+        None => UNKNOWN.to_owned(),
+        Some(0) => "none".to_owned(),
+        Some(count) => format::count(count),
+    }
 }
 
 fn row_links(group: &ChangedGroup, links: Links) -> impl IntoView + use<> {
@@ -219,7 +316,10 @@ mod tests {
     use serde_json::json;
     use tidings_proto::api::{ChangedGroup, GroupStats, TimeWindow};
 
-    use super::{ServiceRows, SortOrder, sorted};
+    use super::{
+        Deployment, ServiceRows, SortOrder, exceptions_text, instances_text, sorted, versions_text,
+        versions_title,
+    };
 
     fn group(service: &str, rate: f64, score: f64, uninstrumented: bool) -> ChangedGroup {
         let now = GroupStats { rate_per_second: rate, ..GroupStats::default() };
@@ -238,6 +338,9 @@ mod tests {
             score,
             only_feels: false,
             is_uncertain: false,
+            versions: Vec::new(),
+            instance_count: None,
+            new_exception_count: None,
         }
     }
 
@@ -284,5 +387,69 @@ mod tests {
         assert_eq!(names("-rate"), ["a", "b", "db"]);
         assert_eq!(names("service"), ["a", "b", "db"]);
         assert_eq!(names("-service"), ["b", "a", "db"]);
+    }
+
+    /// Returns a service with these versions, instances and new exceptions.
+    fn running(
+        name: &str,
+        versions: &[&str],
+        instances: Option<u64>,
+        exceptions: Option<u64>,
+    ) -> ChangedGroup {
+        ChangedGroup {
+            versions: versions.iter().map(|version| (*version).to_owned()).collect(),
+            instance_count: instances,
+            new_exception_count: exceptions,
+            ..group(name, 1.0, 0.0, false)
+        }
+    }
+
+    #[test]
+    fn cells_show_what_the_answer_has_and_a_dash_for_what_is_not_known() {
+        let texts = |group: &ChangedGroup| {
+            [instances_text(group), versions_text(group).concat(), exceptions_text(group)]
+        };
+        let payment = running("payment", &["2.14.0", "2.13.4"], Some(1_204), Some(2));
+        assert_eq!(texts(&payment), ["1,204", "2.14.0, 2.13.4", "2"]);
+        assert_eq!(texts(&running("cart", &["3.1.7"], Some(2), Some(0))), ["2", "3.1.7", "none"]);
+        assert_eq!(texts(&group("redis", 1.0, 0.0, true)), ["–", "–", "–"]);
+    }
+
+    #[test]
+    fn the_title_of_versions_says_on_how_many_instances_the_new_one_is() {
+        let payment = running("payment", &["2.14.0", "2.13.4"], Some(4), None);
+        let deployment = |service: &str, on: u64| Deployment {
+            service: service.to_owned(),
+            version: "2.14.0".to_owned(),
+            previous_version: None,
+            first_seen_unix_nano: tidings_proto::UnixNanos(0),
+            span_count: 1,
+            service_span_count: 2,
+            instance_count: on,
+            service_instance_count: 4,
+        };
+        let title = |deployments: &[Deployment]| versions_title(&payment, deployments).unwrap();
+        let all = "2.14.0, 2.13.4 in a sample of traces";
+        assert_eq!(title(&[deployment("cart", 1)]), all);
+        assert_eq!(title(&[deployment("payment", 0)]), format!("{all}; new: 2.14.0"));
+        let on_two = format!("{all}; new: 2.14.0 on 2 of 4 instances");
+        assert_eq!(title(&[deployment("payment", 2)]), on_two);
+        assert_eq!(versions_title(&group("redis", 1.0, 0.0, true), &[]), None);
+    }
+
+    #[test]
+    fn rows_sort_by_instances_versions_and_new_exceptions() {
+        let rows = vec![
+            running("a", &["2.0"], Some(3), Some(0)),
+            running("b", &["1.0", "0.9"], Some(12), Some(2)),
+            running("c", &[], None, Some(1)),
+        ];
+        let names = |order: &str| -> String {
+            let order = SortOrder::parse(order);
+            sorted(rows.clone(), &order).into_iter().map(|group| group.service).collect()
+        };
+        assert_eq!((names("-instances"), names("instances")), ("bac".into(), "cab".into()));
+        assert_eq!((names("-versions"), names("versions")), ("cab".into(), "bac".into()));
+        assert_eq!((names("-exceptions"), names("exceptions")), ("bca".into(), "acb".into()));
     }
 }

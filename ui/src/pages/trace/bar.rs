@@ -20,6 +20,10 @@ use crate::format;
 
 /// The width of a letter of a label, in CSS pixels.
 const LETTER_PX: f64 = 6.7;
+/// The minimum width of a drawn bar, in CSS pixels.
+const WIDTH_PX_MIN: f64 = 2.0;
+/// Maximum number of callers in which the outermost narrow one is searched.
+const CALLERS_MAX: usize = 512;
 /// Maximum number of ticks for log records on one bar, and of marks for events.
 const MARKS_MAX: usize = 120;
 
@@ -93,6 +97,64 @@ impl Severity {
     }
 }
 
+/// The drawn window of time, and its width in CSS pixels.
+#[derive(Debug, Clone, Copy)]
+struct DrawnWindow {
+    window: OffsetRange,
+    width_px: f64,
+}
+
+impl DrawnWindow {
+    /// Returns the minimum width of a bar, in percent.
+    fn width_min(self) -> f64 {
+        if self.width_px > 0.0 { WIDTH_PX_MIN / self.width_px * 100.0 } else { 0.0 }
+    }
+
+    fn is_narrow(self, time: OffsetRange) -> bool {
+        let share = time.nanos() as f64 / self.window.nanos().max(1) as f64;
+        share * 100.0 < self.width_min()
+    }
+
+    /// Returns the box of the bar of `time`, a span's or a run's, or `None` outside of the window.
+    /// `row` is the span, or the first of the run.
+    ///
+    /// A narrow bar is widened to the minimum width inside the bar of its caller: it begins earlier
+    /// where it would end later. Below a narrow caller, all narrow bars have the box of the
+    /// outermost. A call that its caller does not include in time has a box of its own.
+    fn bar_box(self, model: &TraceModel, row: u32, time: OffsetRange) -> Option<BarBox> {
+        let place = self.window.place(time)?;
+        let width = self.width_min();
+        if !self.is_narrow(time) {
+            // The edge of the window may have cut it.
+            return Some(BarBox { width: place.width.max(width), ..place });
+        }
+        let (mut outermost, mut left_max) = (time, f64::INFINITY);
+        let callers = std::iter::successors(model.parent(row), |row| model.parent(*row));
+        for caller in callers.take(CALLERS_MAX).map(|row| model.stretch(row)) {
+            if outermost.joined(caller) != caller {
+                break;
+            }
+            if !self.is_narrow(caller) {
+                left_max = self.window.fraction(caller.to) * 100.0 - width;
+                break;
+            }
+            outermost = caller;
+        }
+        let left = self.window.fraction(outermost.from) * 100.0;
+        Some(BarBox { left: left.min(left_max), width })
+    }
+
+    /// Widens a narrow part of a bar to the minimum width, inside the bar.
+    fn widened_inside(self, part: BarBox, bar: BarBox) -> BarBox {
+        let (width, end) = (self.width_min(), bar.left + bar.width);
+        if part.width >= width {
+            return part;
+        }
+        let left = if part.left <= end { part.left.min(end - width) } else { part.left };
+        BarBox { left, width }
+    }
+}
+
 /// Returns the picture of a span.
 pub(crate) fn of_span(
     model: &TraceModel,
@@ -102,7 +164,8 @@ pub(crate) fn of_span(
     width_px: f64,
 ) -> LinePicture {
     let whole = model.stretch(row);
-    let Some(place) = window.place(whole) else {
+    let drawn = DrawnWindow { window, width_px };
+    let Some(place) = drawn.bar_box(model, row, whole) else {
         return LinePicture::Outside { before: whole.to < window.from };
     };
     let in_view = cut(whole, window);
@@ -127,7 +190,8 @@ pub(crate) fn of_span(
         fill,
         critical: model.critical_reach(row).and_then(|reach| {
             let own = parts_of(cut(reach, window), model.critical(row).iter().copied());
-            Some((window.place(reach)?, stripes(&own, "var(--crit)", "var(--crit-below)")))
+            let place = drawn.widened_inside(window.place(reach)?, place);
+            Some((place, stripes(&own, "var(--crit)", "var(--crit-below)")))
         }),
         gap,
         untraced: model
@@ -159,7 +223,8 @@ pub(crate) fn of_run(
     width_px: f64,
 ) -> LinePicture {
     let facts = model.repeat_facts(first);
-    let Some(place) = window.place(facts.stretch) else {
+    let drawn = DrawnWindow { window, width_px };
+    let Some(place) = drawn.bar_box(model, first, facts.stretch) else {
         return LinePicture::Outside { before: facts.stretch.to < window.from };
     };
     let calls = model.repeated_calls(first).map(|call| model.stretch(call));

@@ -63,8 +63,9 @@ fn suspect_words(comparison: &Comparison, subject: &str, basis: &str) -> Option<
 /// Returns the words of the legend for less and for more of the path than in the reference.
 fn legend_words(basis: &str) -> (&'static str, &'static str) {
     match basis {
+        "before" => ("less than before", "more than before, in points"),
         SINCE => ("less than until then", "more than until then, in points"),
-        _ => ("less than the others", "more, in points"),
+        _ => ("less than in all", "more than in all, in points"),
     }
 }
 
@@ -412,9 +413,14 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn the_legend_names_the_reference_of_a_moment() {
-        assert_eq!(legend_words(SINCE).0, "less than until then");
-        assert_eq!(legend_words("slow"), ("less than the others", "more, in points"));
+    fn the_legend_names_the_reference() {
+        let cases =
+            [("before", "before"), (SINCE, "until then"), ("slow", "in all"), ("failed", "in all")];
+        for (basis, reference) in cases {
+            let (less, more) = legend_words(basis);
+            assert_eq!(less, format!("less than {reference}"));
+            assert_eq!(more, format!("more than {reference}, in points"));
+        }
     }
 
     #[test]

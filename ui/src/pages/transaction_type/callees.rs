@@ -3,10 +3,15 @@
 use std::sync::Arc;
 
 use leptos::prelude::*;
-use tidings_proto::api::{GraphEdge, GraphNode, NodeKind, ServiceGraph};
+use tidings_proto::{
+    UnixNanos,
+    api::{GraphEdge, GraphNode, NodeKind, ServiceGraph},
+};
 
 use super::{TypePage, moment, when_changed};
-use crate::{addresses, api::analysis, colour, components::Panel, format, number_format};
+use crate::{
+    addresses, api::analysis, colour, components::Panel, format, number_format, window::Window,
+};
 
 /// Maximum number of edges that are listed.
 const LISTED: usize = 14;
@@ -49,6 +54,15 @@ pub(super) fn callees(page: TypePage) -> impl IntoView {
     }
 }
 
+/// Returns the words for the time of *was*. The API compares the time since a change with as long a
+/// time before it.
+fn earlier_time(window: Window, changed: Option<UnixNanos>) -> Option<String> {
+    match changed {
+        Some(_) => Some("Was: as long a time right before the change.".to_owned()),
+        None => window.before().map(|_| format!("Was: {}.", window.preceding_text())),
+    }
+}
+
 /// Returns the edges that the type's services start, those that became worse first. An edge from
 /// the user is the type itself.
 fn called(graph: &ServiceGraph) -> impl Iterator<Item = &GraphEdge> {
@@ -60,7 +74,12 @@ fn edge_table(page: TypePage, graph: &ServiceGraph) -> impl IntoView + use<> {
     let most = called(graph).map(|edge| edge.rate_per_second).fold(0.0, f64::max);
     let rows = called(graph).take(LISTED);
     let rows = rows.filter_map(|edge| row(page, graph, edge, most)).collect_view();
+    let earlier = move || {
+        let words = earlier_time(page.window.get(), page.changed_since())?;
+        Some(view! { <p class="panel-words mute">{words}</p> })
+    };
     view! {
+        {earlier}
         <table class="table" aria-label="Calls">
             <thead>
                 <tr>
@@ -126,5 +145,21 @@ fn node_name(page: TypePage, node: &GraphNode) -> impl IntoView + use<> {
         ></span>
         " "
         {words}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{UnixNanos, Window, earlier_time};
+    use crate::url::TimeRange;
+
+    #[test]
+    fn the_words_name_the_time_before() {
+        let window = |range| Window::new(range, UnixNanos(7_200_000_000_000));
+        let hour = window(TimeRange::Last { seconds: 3_600 });
+        let changed = earlier_time(hour, Some(UnixNanos(5_400_000_000_000)));
+        assert_eq!(changed.as_deref(), Some("Was: as long a time right before the change."));
+        assert_eq!(earlier_time(hour, None).as_deref(), Some("Was: the hour before."));
+        assert_eq!(earlier_time(window(TimeRange::All), None), None);
     }
 }

@@ -1,4 +1,4 @@
-//! Attributes that the subject's transactions have and the others lack.
+//! Attributes that the subject's transactions have and those that they are compared with lack.
 
 use std::sync::Arc;
 
@@ -55,13 +55,18 @@ pub(super) fn differences(page: TypePage) -> impl IntoView {
             _ => traces,
         };
         let words = format!(
-            "{} of {} against the rest.",
+            "{} of {} against {}.",
             format::count(explanation.selected_count),
             format::count(explanation.selected_count.saturating_add(explanation.rest_count)),
+            rest_words(page.basis.get()),
         );
         view! {
             <p class="panel-words mute">{words}</p>
-            <DifferenceList differences=explanation.differences.clone() traces />
+            <DifferenceList
+                differences=explanation.differences.clone()
+                traces
+                rest=rest_words(page.basis.get())
+            />
         }
     };
     let title = move || match page.basis.get() {
@@ -79,8 +84,33 @@ pub(super) fn differences(page: TypePage) -> impl IntoView {
             instead=Signal::derive(move || without_begin(page))
             is_empty=|explanation| explanation.differences.is_empty()
             missing=explanation_missing
-            empty="No attribute sets them apart from the rest."
+            empty=Signal::derive(move || {
+                format!("No attribute sets them apart from {}.", rest_words(page.basis.get()))
+            })
             draw=draw
         />
+    }
+}
+
+/// Returns the words for the transactions that the subject's are compared with.
+fn rest_words(basis: &str) -> &'static str {
+    match basis {
+        "before" => "those before",
+        SINCE => "those until then",
+        "failed" => "those that did not fail",
+        _ => "the rest",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{SINCE, rest_words};
+
+    #[test]
+    fn the_words_name_the_compared_transactions() {
+        assert_eq!(rest_words("before"), "those before");
+        assert_eq!(rest_words(SINCE), "those until then");
+        assert_eq!(rest_words("failed"), "those that did not fail");
+        assert_eq!(rest_words("slow"), "the rest");
     }
 }

@@ -1,22 +1,24 @@
 //! The head of the page: the name, the culprit of its change, and the facts beside those of the
-//! baseline. A fact is marked where the report of changes names it as worse.
+//! baseline, which are the numbers of the type's row in the list of types. A fact is marked where
+//! the report of changes names it as worse.
 
 use leptos::prelude::*;
 use tidings_proto::{
     DurationNanos, UnixNanos,
-    api::{Change, ChangeKind, ChangedGroup, TransactionKind, TransactionKindList},
+    api::{Baseline, Change, ChangeKind, ChangedGroup, GroupStats, TransactionKindList},
 };
 
-use super::{TypePage, moment};
+use super::TypePage;
 use crate::{
     addresses, browser,
     components::{
         ChangeBadge, Headline, SentencePlaceholder, ServiceName, WatchedRequest, change::full_text,
-        report::quiet_text,
+        group_cells::shown_time, report::quiet_text,
     },
     format,
     links::Links,
     number_format,
+    pages::transactions::compared_numbers::ComparedNumbers,
     request_state::RequestState,
 };
 
@@ -66,7 +68,6 @@ pub(super) fn head(page: TypePage) -> impl IntoView {
             {move || culprit(page)}
             {move || own_changes(page).map(|words| view! { <p class="say mute">{words}</p> })}
             <div class="page-facts">{move || numbers(page)}</div>
-            {WatchedRequest::new("The numbers since the change are not known", page.since).note()}
             {WatchedRequest::new("The numbers before are not known", page.before).note()}
         </div>
     }
@@ -82,10 +83,6 @@ fn is_worse(changes: &[Change], kind: ChangeKind, quantile: Option<u8>) -> bool 
     of_kind.any(|change| is_listed(change) || is_it(change))
 }
 
-fn failed(kind: &TransactionKind) -> f64 {
-    number_format::ratio(kind.error_count, kind.count)
-}
-
 /// The change of the type as a badge. A type that only feels another's change is not at fault.
 fn state_badge(page: TypePage) -> Option<AnyView> {
     let group = page.changed()?;
@@ -99,7 +96,7 @@ fn culprit(page: TypePage) -> Option<AnyView> {
     let report = page.report.value()?;
     let Some(group) = page.changed() else {
         let is_whole = report.transaction_count <= report.transactions.len() as u64;
-        let words = "It is not among the types that were compared with before.";
+        let words = "It is not among the types that were compared with the time before.";
         return (!is_whole).then(|| view! { <p class="say mute">{words}</p> }.into_any());
     };
     let Some(sentence) = group.sentence else {
@@ -122,40 +119,42 @@ fn own_changes(page: TypePage) -> Option<String> {
     (!words.is_empty()).then(|| format!("This type: {}.", words.join("; ")))
 }
 
-/// The numbers since the change and until it. Without a change, those of the window and of the
-/// window before. Nothing else stands in for them while they load.
+/// The numbers since the change and of the baseline. Without a change, those of the window and of
+/// the window before. Nothing else stands in for them while they load.
 fn numbers(page: TypePage) -> AnyView {
-    let since = page.changed_since();
-    let part = if since.is_some() { page.since } else { page.now };
+    let group = page.changed();
+    let reported = group.as_ref().and_then(ComparedNumbers::of_report);
     let waits = |state: RequestState<TransactionKindList>| state.loading() && state.pending();
-    if page.is_awaited.get() || waits(part) || waits(page.before) {
+    let is_waiting = reported.is_none() && (waits(page.now) || waits(page.before));
+    if page.is_awaited.get() || is_waiting {
         let label = "Loading the numbers";
         return view! { <span class="say-ghost" role="status" aria-label=label></span> }.into_any();
     }
-    let before = page.kind_before();
-    let words = since.map(|since| {
-        let earlier = before.is_some().then(|| page.window.get().before()).flatten();
-        let was = earlier.map_or_else(String::new, |(start, _)| was_times(start, since));
-        view! { <span class="mute">{format!("since {}{was}", moment::clock(since))}</span> }
-    });
-    let facts = part.value().and_then(|list| {
-        let kind = list.kinds.first()?;
-        let changes = page.changed().map(|group| group.changes).unwrap_or_default();
-        Some(facts(kind, before.as_ref(), &changes))
-    });
-    view! { {words} {facts} }.into_any()
+    let numbers = reported
+        .or_else(|| Some(ComparedNumbers::of_windows(&page.kind()?, page.kind_before().as_ref())));
+    let Some(numbers) = numbers else { return ().into_any() };
+    let changed = group.as_ref().filter(|_| reported.is_some());
+    let times = match (changed, page.report.value()) {
+        (Some(group), Some(report)) => {
+            let was = numbers.was.map_or_else(String::new, |_| was_times(report.baseline));
+            Some(format!("{}{was}", shown_time(Some(group))))
+        }
+        _ => numbers.was.map(|_| format!("against {}", page.window.get().preceding_text())),
+    };
+    let words = times.map(|times| view! { <span class="mute">{times}</span> });
+    let changes = group.map(|group| group.changes).unwrap_or_default();
+    view! { {words} {facts(numbers, &changes)} }.into_any()
 }
 
-/// Returns the words for the time until a change: ` (was: 11:29 to 13:18)`.
-fn was_times(start: UnixNanos, change: UnixNanos) -> String {
+/// Returns the words for the time of a baseline: ` (was: 11:29 to 12:29)`.
+fn was_times(Baseline { start_unix_nano, end_unix_nano, .. }: Baseline) -> String {
     let now = browser::now();
-    let minute = |time: UnixNanos| format::rates::minute(time, now, browser::zone_minutes(time));
-    format!(" (was: {} to {})", minute(start), minute(change))
+    let minute = |time: UnixNanos| browser::local_minute(time, now);
+    format!(" (was: {} to {})", minute(start_unix_nano), minute(end_unix_nano))
 }
 
 fn facts(
-    now: &TransactionKind,
-    before: Option<&TransactionKind>,
+    ComparedNumbers { now, was }: ComparedNumbers,
     changes: &[Change],
 ) -> impl IntoView + use<> {
     let fact = |number: String, words: String, worse: bool| {
@@ -166,38 +165,30 @@ fn facts(
             </span>
         }
     };
-    let was = |text: &dyn Fn(&TransactionKind) -> String| {
-        before.map_or_else(String::new, |before| format!("was {}", text(before)))
-    };
-    let share = failed(now);
+    let rate_before = was.map_or_else(String::new, |was| {
+        let rate = number_format::rate_in_unit_of(was.rate_per_second, now.rate_per_second);
+        format!("was {rate}")
+    });
+    let failed_before = was
+        .map_or_else(String::new, |was| format!(", was {}", number_format::share(was.error_share)));
     let worse_share = is_worse(changes, ChangeKind::Errors, None);
-    let quantile = |percent: u8, of: fn(&TransactionKind) -> DurationNanos| {
-        let (now, was_nanos) = (of(now), before.map(of));
+    let quantile = |percent: u8, of: fn(GroupStats) -> DurationNanos| {
+        let (now, was_nanos) = (of(now), was.map(of));
         let worse = is_worse(changes, ChangeKind::Latency, Some(percent));
         view! {
             <span class="page-fact">
                 {format!("p{percent}")}
-                <b class:is-worse=worse>{format::duration(now)}</b>
-                <span>{was_nanos.map(|was| format!("was {}", format::duration(was)))}</span>
+                <b class:is-worse=worse>{format::duration_or_none(now)}</b>
+                <span>{was_nanos.map(|was| format!("was {}", format::duration_or_none(was)))}</span>
             </span>
         }
     };
     view! {
-        {fact(
-            number_format::rate(now.rate_per_second),
-            was(&|kind| number_format::rate_in_unit_of(kind.rate_per_second, now.rate_per_second)),
-            false,
-        )}
-        {fact(
-            number_format::share(share),
-            format!("failed{}", before.map_or_else(String::new, |before| {
-                format!(", was {}", number_format::share(failed(before)))
-            })),
-            worse_share,
-        )}
-        {quantile(50, |kind| kind.duration.p50_nano)}
-        {quantile(95, |kind| kind.duration.p95_nano)}
-        {quantile(99, |kind| kind.duration.p99_nano)}
+        {fact(number_format::rate(now.rate_per_second), rate_before, false)}
+        {fact(number_format::share(now.error_share), format!("failed{failed_before}"), worse_share)}
+        {quantile(50, |stats| stats.p50_nano)}
+        {quantile(95, |stats| stats.p95_nano)}
+        {quantile(99, |stats| stats.p99_nano)}
     }
 }
 

@@ -44,7 +44,7 @@ pub(super) fn of_change(group: &ChangedGroup) -> Option<Marker> {
 
 /// Returns the moment at which a version was first seen.
 pub(super) fn of_version(change: &VersionChange) -> Marker {
-    let label = format!("{}, before {}", change.version, change.previous_version);
+    let label = format!("{}, it was {}", change.version, change.previous_version);
     let label = number_format::truncate(&label, LETTERS_MAX);
     Marker { time: change.first_seen_unix_nano, label, is_suspect: false }
 }
@@ -231,7 +231,7 @@ mod tests {
         let times: Vec<u64> = all.iter().map(|moment| moment.time.0).collect();
         assert_eq!(times, [CHANGED, EARLY]);
         assert_eq!(all[0].label, "4.0× slower");
-        assert_eq!((all[1].label.as_str(), all[1].is_suspect), ("2.14.0, before 2.13.0", false));
+        assert_eq!((all[1].label.as_str(), all[1].is_suspect), ("2.14.0, it was 2.13.0", false));
         assert!(offered(None, &[], MINUTE).is_empty());
     }
 
@@ -241,12 +241,12 @@ mod tests {
         let all = offered(Some(&changed()), &versions, DurationNanos(0));
         assert_eq!(all.len(), 2, "{all:?}");
         let (time, label) = (all[0].time.0, all[0].label.as_str());
-        assert_eq!((time, label), (CHANGED, "4.0× slower; 2.14.0, before 2.13.0"));
+        assert_eq!((time, label), (CHANGED, "4.0× slower; 2.14.0, it was 2.13.0"));
         let wide = offered(Some(&changed()), &versions, DurationNanos(5 * MINUTE.0));
         assert_eq!(wide.len(), 1, "steps of five minutes: {wide:?}");
         let chosen = Marker { time: UnixNanos(EARLY + 1), label: String::new(), is_suspect: false };
         let named = together(std::iter::once(chosen).chain(all), MINUTE);
-        assert_eq!((named.len(), named[0].label.as_str()), (2, "2.14.0, before 2.13.0"));
+        assert_eq!((named.len(), named[0].label.as_str()), (2, "2.14.0, it was 2.13.0"));
     }
 
     #[test]

@@ -43,7 +43,7 @@ fn names(order: &str) -> Vec<String> {
     let groups = [changed("c", 2.0), changed("b", 7.5), changed("a", 0.0)];
     let mut rows = join_rows(&now, &before, &[], &groups);
     sort(&mut rows, &SortOrder::parse(order), &groups);
-    rows.into_iter().map(|row| row.now.operation).collect()
+    rows.into_iter().map(|row| row.kind.operation).collect()
 }
 
 #[test]
@@ -60,7 +60,7 @@ fn rows_keep_their_order_until_they_are_ranked_by_the_newest_report() {
     let order = |ranked: &[ChangedGroup]| -> Vec<(String, bool)> {
         let mut rows = join_rows(&now, &[], &[], &newest);
         sort(&mut rows, &SortOrder::parse("-change"), ranked);
-        rows.into_iter().map(|row| (row.now.operation, row.changed.is_some())).collect()
+        rows.into_iter().map(|row| (row.kind.operation, row.changed.is_some())).collect()
     };
     let row = |name: &str, is_known| (name.to_owned(), is_known);
     assert_eq!(order(&[]), [row("a", false), row("b", true)]);
@@ -68,36 +68,38 @@ fn rows_keep_their_order_until_they_are_ranked_by_the_newest_report() {
 }
 
 #[test]
-fn a_changed_row_has_the_numbers_since_its_change() {
+fn a_changed_row_has_both_numbers_of_the_report_and_others_those_of_the_windows() {
     let mut group = changed("a", 2.0);
-    let stats = GroupStats {
-        count: 10,
-        rate_per_second: 2.0,
-        error_count: 5,
-        p95_nano: DurationNanos(9),
-        ..group.now
-    };
-    let (start_unix_nano, p99_nano) = (UnixNanos(7), DurationNanos(11));
-    group.since = Some(StatsSince { start_unix_nano, stats, p99_nano });
-    let rows = join_rows(&[kind("a", 900, 0, 1), kind("b", 50, 0, 1)], &[], &[], &[group]);
-    let numbers = rows.into_iter().map(|row| {
-        let TransactionKind { count, error_count, duration, .. } = row.now;
-        (count, error_count, duration.p95_nano.0, duration.p99_nano.0)
+    let change = json!({
+        "kind": "latency", "isWorse": true, "before": 1.0, "now": 9.0, "difference": 8.0,
+        "pValue": 0.0,
     });
-    assert_eq!(numbers.collect::<Vec<_>>(), [(10, 5, 9, 11), (50, 0, 1_000_000, 0)]);
+    group.changes = vec![serde_json::from_value(change).unwrap()];
+    let (p95_nano, p99_nano) = (DurationNanos(9), DurationNanos(11));
+    let stats = GroupStats { count: 10, error_count: 5, p95_nano, p99_nano, ..group.now };
+    group.since = Some(StatsSince { start_unix_nano: UnixNanos(7), stats });
+    let now = [kind("a", 900, 0, 1), kind("b", 50, 0, 1)];
+    let before = [kind("a", 800, 0, 2), kind("b", 40, 0, 2)];
+    let rows = join_rows(&now, &before, &[], &[group, changed("b", 0.0)]);
+    let of = |stats: GroupStats| (stats.count, stats.p95_nano.0, stats.p99_nano.0);
+    let numbers = rows.into_iter().map(|row| (of(row.numbers.now), row.numbers.was.map(of)));
+    assert_eq!(
+        numbers.collect::<Vec<_>>(),
+        [((10, 9, 11), Some((1, 1, 0))), ((50, 1_000_000, 0), Some((40, 2_000_000, 0)))]
+    );
 }
 
 #[test]
 fn a_type_that_was_not_there_before_has_no_change() {
     let rows = join_rows(&[kind("new", 5, 1, 10)], &[kind("old", 5, 0, 10)], &[], &[]);
-    assert_eq!((&rows[0].before, &rows[0].changed), (&None, &None));
+    assert_eq!((rows[0].numbers.was, &rows[0].changed), (None, &None));
 }
 
 #[test]
 fn the_time_of_a_type_is_not_known_until_it_is_answered() {
     let now = [kind("x", 1, 0, 1)];
     let rows = join_rows(&now, &[], &[], &[]);
-    assert_eq!((&rows[0].before, &rows[0].time), (&None, &None));
+    assert_eq!((rows[0].numbers.was, &rows[0].time), (None, &None));
     assert_eq!(join_rows(&now, &[], &now, &[])[0].time, Some(Vec::new()));
 }
 

@@ -1,4 +1,4 @@
-use tidings_proto::api::SpanFlags;
+use tidings_proto::api::{SkeletonSegment, SpanFlags};
 
 use super::{
     super::{logs_index::LogIndex, model::TraceModel, samples},
@@ -40,6 +40,17 @@ fn a_zoomed_bar_keeps_its_parts_in_place() {
     let payment = bar(&shop, 9, OffsetRange::new(700_000, 900_000));
     assert!((payment.place.left + 1.0).abs() < 1e-6);
     assert!(payment.fill.starts_with("linear-gradient(90deg,var(--waiting) 0.000% 99."));
+}
+
+#[test]
+fn a_long_bar_that_the_window_cuts_stays_at_its_edge() {
+    let shop = TraceModel::new(samples::shop());
+    // The last microsecond of the payment, where a percent is narrower than a bar.
+    let window = OffsetRange::new(949_000, 1_949_000);
+    let picture = of_span(&shop, &LogIndex::default(), 9, window, 100.0);
+    let LinePicture::Inside(payment) = picture else { panic!("{picture:?}") };
+    assert!((payment.place.left + 1.0).abs() < 1e-6, "{:?}", payment.place);
+    assert!((payment.place.width - 2.0).abs() < 1e-6, "{:?}", payment.place);
 }
 
 #[test]
@@ -119,4 +130,44 @@ fn a_run_shows_each_call() {
     let LinePicture::Inside(run) = of_run(&shop, 3, shop.extent(), WIDTH) else { panic!() };
     assert_eq!(run.fill.matches("var(--own)").count(), 6);
     assert_eq!(run.label.text, "115 µs");
+}
+
+#[test]
+fn a_bar_of_minimum_width_stays_inside_the_bar_of_its_caller() {
+    // A microsecond is a pixel.
+    let model = samples::model(&[
+        (0, 0, 0, 0, 1_000),
+        (1, 1, 1, 100, 10),
+        (2, 2, 2, 109, 1),
+        (3, 3, 3, 110, 0),
+        (1, 1, 2, 500, 1),
+        (2, 2, 3, 501, 0),
+        (2, 2, 1, 505, 1),
+        (1, 1, 3, 999, 1),
+    ]);
+    let pixels = |row| {
+        let place = bar(&model, row, model.extent()).place;
+        [place.left, place.width].map(|percent| (percent * 10.0 * 1e6).round() / 1e6)
+    };
+    assert_eq!(pixels(1), [100.0, 10.0], "wide");
+    assert_eq!(pixels(2), [108.0, 2.0], "it begins earlier, because it would end later");
+    assert_eq!(pixels(3), pixels(2), "a sliver of a sliver has its box");
+    assert_eq!((pixels(4), pixels(5)), ([500.0, 2.0], [500.0, 2.0]));
+    assert_eq!(pixels(6), [505.0, 2.0], "it began after its caller ended");
+    assert_eq!(pixels(7), [998.0, 2.0]);
+    let label = bar(&model, 4, model.extent()).label;
+    assert!((label.at - 50.2).abs() < 1e-9, "it begins where the drawn bar ends: {label:?}");
+}
+
+#[test]
+fn a_short_part_of_the_critical_path_stays_below_its_bar() {
+    let mut skeleton = samples::skeleton(&[(0, 0, 0, 0, 1_000), (1, 1, 1, 100, 10)]);
+    skeleton.critical_path.push(SkeletonSegment {
+        span: 1,
+        start_offset_nano: 109_500,
+        end_offset_nano: 110_000,
+    });
+    let model = TraceModel::new(skeleton);
+    let (place, _) = bar(&model, 1, model.extent()).critical.unwrap();
+    assert!((place.left - 10.8).abs() < 1e-9 && (place.width - 0.2).abs() < 1e-9, "{place:?}");
 }
