@@ -36,6 +36,22 @@ fn sigterm_flushes_and_exits_with_0() {
 }
 
 #[test]
+fn the_status_has_the_last_arrival_of_each_signal() {
+    let server = Server::start();
+    let last = |signal: &str| {
+        let status = server.get("/api/v1/status").1;
+        let time = status[signal]["lastReceivedUnixNano"].as_str()?.parse::<u64>();
+        Some(time.unwrap())
+    };
+    assert_eq!((last("spans"), last("logs")), (None, None));
+    send_one(&server, 79);
+    let first = last("spans").unwrap();
+    send_one(&server, 80);
+    assert!(last("spans").unwrap() > first);
+    assert_eq!(last("logs"), None);
+}
+
+#[test]
 fn a_second_process_on_the_directory_is_refused() {
     let server = Server::start();
     let (code, _, error) = Server::refused(server.data_dir(), &[]);

@@ -128,7 +128,10 @@ fn a_slow_search_draws_what_it_has_found_and_can_be_stopped() {
 
     // A repeated search returns the earlier rows at the same positions, and all the others.
     click(&mut browser, "Search again");
-    browser.wait_for(&format!("{FACTS}.startsWith('{WANTED} traces')"));
+    browser.wait_for(&format!(
+        "{FACTS}.includes('read in') \
+         && document.querySelector('.list-tools h2').innerText.startsWith('{WANTED} traces')"
+    ));
     assert_eq!(browser.evaluate(ROWS), WANTED);
     assert_eq!(browser.evaluate("document.querySelectorAll('.search-stop').length"), 0);
 

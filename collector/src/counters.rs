@@ -216,16 +216,23 @@ impl ReceiverCounters {
 pub(crate) struct SignalCounters {
     received: AtomicU64,
     rejected: AtomicU64,
+    /// When records were last received; 0 before the first.
+    last_unix_nanos: AtomicU64,
 }
 
 impl SignalCounters {
-    pub(crate) fn add(&self, received: u64, rejected: u64) {
+    pub(crate) fn add(&self, received: u64, rejected: u64, now: UnixNanos) {
         self.received.fetch_add(received, Relaxed);
         self.rejected.fetch_add(rejected, Relaxed);
+        if received > 0 {
+            self.last_unix_nanos.fetch_max(now.0, Relaxed);
+        }
     }
 
     pub(crate) fn counts(&self) -> SignalCounts {
+        let last = UnixNanos(self.last_unix_nanos.load(Relaxed));
         SignalCounts {
+            last_received_unix_nano: (last.0 > 0).then_some(last),
             received: self.received.load(Relaxed),
             rejected: self.rejected.load(Relaxed),
             stored: 0,
@@ -235,7 +242,7 @@ impl SignalCounters {
 
 #[cfg(test)]
 mod tests {
-    use super::{LastMinute, LoggedCounter, ReceiverCounters};
+    use super::{LastMinute, LoggedCounter, ReceiverCounters, SignalCounters};
     use crate::refusal::{Reason, Refusal};
     use tidings_proto::UnixNanos;
 
@@ -256,6 +263,20 @@ mod tests {
         minute.add(700, UnixNanos(170 * second + 5));
         let counts = [170, 171, 200, 229, 230].map(|at| minute.count(UnixNanos(at * second)));
         assert_eq!(counts, [760, 759, 730, 701, 0]);
+    }
+
+    #[test]
+    fn the_last_arrival_is_that_of_accepted_records() {
+        let counters = SignalCounters::default();
+        counters.add(0, 3, UnixNanos(5));
+        assert_eq!(counters.counts().last_received_unix_nano, None);
+        counters.add(2, 0, UnixNanos(7));
+        // Two requests may be counted in the other order.
+        counters.add(1, 0, UnixNanos(6));
+        counters.add(0, 1, UnixNanos(9));
+        let counts = counters.counts();
+        assert_eq!((counts.received, counts.rejected), (3, 4));
+        assert_eq!(counts.last_received_unix_nano, Some(UnixNanos(7)));
     }
 
     #[test]

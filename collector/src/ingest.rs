@@ -132,14 +132,15 @@ impl Ingest {
         if let Some(caller) = caller {
             caller.count_records(accepted);
         }
+        let now = self.clock.now();
         match signal {
             Signal::Traces => {
-                self.spans.add(accepted, rejected);
-                destination.spans.add(accepted, rejected);
+                self.spans.add(accepted, rejected, now);
+                destination.spans.add(accepted, rejected, now);
             }
             Signal::Logs => {
-                self.logs.add(accepted, rejected);
-                destination.logs.add(accepted, rejected);
+                self.logs.add(accepted, rejected, now);
+                destination.logs.add(accepted, rejected, now);
             }
         }
         Ok(Outcome { rejected, message })

@@ -89,23 +89,36 @@ fn assert_factor_is_of_its_numbers(said: &str) {
 }
 
 #[test]
-fn a_badge_of_a_callee_stands_beside_the_numbers_of_its_change() {
+fn a_badge_of_a_callee_has_the_numbers_of_its_change() {
     let server = Server::start();
     let Some(mut browser) = Browser::start(&server, 1440, 900) else { return };
     server.send_incident("slow-dependency");
-    for (path, found) in [
-        ("/services/payment", "document.querySelector('table[aria-label=Calls] .change-cell')"),
-        ("/map", "document.querySelector('.network-node.is-culprit')"),
+    for (path, found, words) in [
+        // The numbers of the row are those of another quantile, so the title has them.
+        (
+            "/services/payment",
+            "document.querySelector('table[aria-label=Calls] .edge-name:has(.badge)')",
+            "e.querySelector('.badge').title",
+        ),
+        // The words of a card are texts of a drawing, one below the other.
+        (
+            "/map",
+            "document.querySelector('.network-node.is-culprit')",
+            "[...e.querySelectorAll('span, .network-alarm, .network-number')] \
+             .map(part => part.textContent).join('\\n')",
+        ),
     ] {
         let mut page = Page::open(&mut browser, &server, path);
         page.wait_for(found);
         page.wait_until_settled();
-        // The words of a card are texts of a drawing, one below the other.
-        let said = page.browser.evaluate(&format!(
-            "(e => [...e.querySelectorAll('span, .network-alarm, .network-number')] \
-             .map(part => part.textContent).join('\\n'))({found})"
-        ));
+        let said = page.browser.evaluate(&format!("(e => {words})({found})"));
         assert_factor_is_of_its_numbers(said.as_str().unwrap());
+        // The badge is on the line of the name.
+        let is_below = page.browser.evaluate(&format!(
+            "(e => e?.querySelector('.badge')?.getBoundingClientRect().top \
+               > e?.querySelector('a')?.getBoundingClientRect().bottom)({found})"
+        ));
+        assert_eq!(is_below, json!(false), "{path}");
         // No text is cut off.
         let cut = page.browser.evaluate(&format!(
             "(e => e instanceof HTMLElement && e.scrollHeight > e.clientHeight)({found})"
@@ -198,7 +211,7 @@ fn answers_of_a_part_of_the_time_lead_to_one_that_is_read_whole() {
         "/errors",
         "/transactions",
         "/transactions/web-gateway/POST%20%2Fcheckout",
-        "/services/payment",
+        "/services/payment?span=whole",
     ] {
         let mut page = Page::open(&mut browser, &server, path);
         let link = "[...document.querySelectorAll('.note-warning a')] \

@@ -67,6 +67,14 @@ fn narrow_frames_of_the_flame_graph_are_as_wide_as_their_time() {
              - parseFloat(e.style.width) / 100 * e.parentElement.clientWidth) < 1)) \
          ([...document.querySelectorAll('.icicle > .frame')])",
     );
+    // A visible name is not cut, or has room for about eight letters.
+    browser.wait_for(
+        "[...document.querySelectorAll('.icicle > .frame')].every(e => { \
+           const [words, name] = ['.frame-words', '.frame-name'].map(part => e.querySelector(part)); \
+           const isHidden = name.getBoundingClientRect().top \
+             >= words.getBoundingClientRect().bottom - 1; \
+           return isHidden || name.clientWidth > 45 || name.scrollWidth <= name.clientWidth; })",
+    );
 }
 
 #[test]

@@ -201,6 +201,35 @@ pub(crate) fn scroll_into_view(id: &str) {
     }
 }
 
+/// Calls `scrolled` after each scroll of any part of the page, while the calling component exists.
+pub(crate) fn on_scroll(scrolled: impl FnMut() + 'static) {
+    const EVENT: &str = "scroll";
+    let heard = Closure::<dyn FnMut()>::new(scrolled);
+    // The event does not bubble. It is captured on its way to the element that scrolls.
+    let listener = heard.as_ref().unchecked_ref();
+    let _refused = document().add_event_listener_with_callback_and_bool(EVENT, listener, true);
+    let listening = StoredValue::new_local(Some(heard));
+    on_cleanup(move || {
+        listening.try_update_value(|listening| {
+            if let Some(heard) = listening.take() {
+                let listener = heard.as_ref().unchecked_ref();
+                let _refused =
+                    document().remove_event_listener_with_callback_and_bool(EVENT, listener, true);
+            }
+        });
+    });
+}
+
+/// Returns the part of an element's height that is on screen, as two fractions from its top. `None`
+/// for an element that does not exist or has no height.
+pub(crate) fn part_on_screen(selector: &str) -> Option<(f64, f64)> {
+    let element = document().query_selector(selector).ok().flatten()?;
+    let bottom = window().inner_height().ok()?.as_f64()?;
+    let place = element.get_bounding_client_rect();
+    let at = |edge: f64| ((edge - place.top()) / place.height()).clamp(0.0, 1.0);
+    (place.height() > 0.0).then(|| (at(0.0), at(bottom)))
+}
+
 /// Reports whether the element with this id has the focus.
 pub(crate) fn has_focus(id: &str) -> bool {
     focused_id().is_some_and(|focused| focused == id)

@@ -54,11 +54,17 @@ pub fn length(length: DurationNanos) -> String {
 /// `the 30 min before`.
 #[must_use]
 pub fn time_before(of: DurationNanos) -> String {
+    format!("the {} before", range_word(of))
+}
+
+/// Returns the word for a time range of this length: `hour`, `30 min`.
+#[must_use]
+pub fn range_word(of: DurationNanos) -> String {
     match of.0 / 1_000_000_000 {
-        3_600 => "the hour before".to_owned(),
-        86_400 => "the day before".to_owned(),
-        604_800 => "the week before".to_owned(),
-        _ => format!("the {} before", length(of)),
+        3_600 => "hour".to_owned(),
+        86_400 => "day".to_owned(),
+        604_800 => "week".to_owned(),
+        _ => length(of),
     }
 }
 
@@ -87,6 +93,14 @@ pub fn count(number: u64) -> String {
 #[must_use]
 pub fn counted(number: u64, noun: &str) -> String {
     format!("{} {}", count(number), noun_for(number, noun))
+}
+
+/// Returns the number of endpoints that send no spans, as readers call them: `7 stores and outside
+/// systems`.
+#[must_use]
+pub fn outside_systems(number: u64) -> String {
+    let nouns = if number == 1 { "store or outside system" } else { "stores and outside systems" };
+    format!("{} {nouns}", count(number))
 }
 
 /// Returns a noun for a number that is drawn apart from it: `span`, `entries`.

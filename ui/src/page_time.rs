@@ -46,6 +46,13 @@ impl PageTime {
         Analysis::within(range, now)
     }
 
+    /// An analysis from a moment in the time range on. It is refreshed with the range.
+    #[must_use]
+    pub fn analysis_since(self, begin: UnixNanos) -> Analysis {
+        self.range_at.track();
+        Analysis::since(begin)
+    }
+
     /// The moment that the range is relative to.
     #[must_use]
     pub fn now(self) -> UnixNanos {

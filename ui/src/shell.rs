@@ -14,6 +14,7 @@ use crate::{
     url::{History, UrlQuery, use_navigation},
 };
 
+mod arrival_gap;
 mod notices;
 pub mod omni;
 pub mod rail;
@@ -32,6 +33,7 @@ use settings::SettingsSheet;
 use sheet::KeySheet;
 use sign_in::SignInForm;
 
+pub use arrival_gap::{ArrivalGap, arrival_gap_line};
 pub use range_picker::use_live;
 pub use server_watch::use_server;
 

@@ -153,6 +153,10 @@ pub struct SignalCounts {
     pub rejected: u64,
     /// Stored, in memory and in files.
     pub stored: u64,
+    /// When the last of them were accepted; absent while none were since the start.
+    #[schema(value_type = Option<String>)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_received_unix_nano: Option<UnixNanos>,
 }
 
 /// The limits of the process, in the order of `tidings config`.

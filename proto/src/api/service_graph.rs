@@ -14,9 +14,9 @@ pub struct ServiceGraph {
     /// was asked for when that is too much.
     #[serde(flatten)]
     pub window: TimeWindow,
-    /// Start of the time that the calls are compared with: it ends where the window begins, and is
-    /// as long unless it is too much to read. Absent without `compare`, and where nothing is stored
-    /// of that time.
+    /// Start of the time that the calls are compared with: the given baseline, or else the time that
+    /// ends where the window begins and is as long. It is later where that is too much to read.
+    /// Absent without `compare`, and where nothing is stored of that time.
     #[schema(value_type = Option<String>)]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub known_since_unix_nano: Option<UnixNanos>,

@@ -6,7 +6,7 @@
 //! lack rollups, the answer covers the newest part of the window. Where no rollup exists (a single
 //! trace, spans received just now), the newest spans are read here. The answer says when it is
 //! partial. Parts of the graph are chosen and peers are folded last, on the whole graph. On
-//! request, calls are compared with those of as long a time before.
+//! request, calls are compared with those of as long a time before, or of a given baseline.
 
 mod graph_comparison;
 mod graph_reader;
@@ -69,8 +69,11 @@ pub struct GraphSearch {
     pub single: Vec<String>,
     /// Number of peers of a group that stay single. They are the peers with the most failed calls.
     pub failing: u32,
-    /// True to compare the calls with those of the range of the same length before the window.
+    /// True to compare the calls with those of another time.
     pub compare: bool,
+    /// Start and end of that time, the start before the end. Without it, the time is the range of
+    /// the same length before the window.
+    pub baseline: Option<(UnixNanos, UnixNanos)>,
 }
 
 /// A node: its kind and its name.

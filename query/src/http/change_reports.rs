@@ -6,7 +6,7 @@ use tidings_proto::api::{ChangeReport, VersionChangeList};
 
 use super::{
     encoding,
-    filters::{STEP, WINDOW},
+    filters::{STEP, WINDOW, baseline_times},
     problem::Problems,
 };
 use crate::{
@@ -96,23 +96,13 @@ fn baseline(params: &Params) -> Result<BaselineChoice, QueryError> {
         Some("week") => BaselineChoice::Week,
         _ => BaselineChoice::Previous,
     };
-    match (params.moment("baselineStart")?, params.moment("baselineEnd")?) {
-        (None, None) => Ok(chosen),
-        (Some(_), Some(_)) if params.text("baseline").is_some() => Err(QueryError::parameter(
+    match baseline_times(params)? {
+        None => Ok(chosen),
+        Some(_) if params.text("baseline").is_some() => Err(QueryError::parameter(
             "baseline",
             "`baseline` and `baselineStart` are two ways to say the same: leave one out",
         )),
-        (Some(start), Some(end)) if start < end => Ok(BaselineChoice::Between(start, end)),
-        (Some(_), Some(_)) => Err(QueryError::parameter(
-            "baselineEnd",
-            "`baselineEnd` must be later than `baselineStart`",
-        )),
-        (Some(_), None) => {
-            Err(QueryError::parameter("baselineEnd", "`baselineStart` needs `baselineEnd`"))
-        }
-        (None, Some(_)) => {
-            Err(QueryError::parameter("baselineStart", "`baselineEnd` needs `baselineStart`"))
-        }
+        Some((start, end)) => Ok(BaselineChoice::Between(start, end)),
     }
 }
 

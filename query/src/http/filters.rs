@@ -2,6 +2,7 @@
 //!
 //! Owns their declarations and their conversion to a filter, so that every resource filters alike.
 
+use tidings_proto::UnixNanos;
 use tidings_storage::SpanFilter;
 
 use crate::{
@@ -207,5 +208,26 @@ fn of_selection(error: QueryError) -> QueryError {
             QueryError::Parameter { name: given, reason }
         }
         error => error,
+    }
+}
+
+/// The time range of `baselineStart` and `baselineEnd` that the window is compared with, when it is
+/// given.
+pub(super) fn baseline_times(
+    params: &Params,
+) -> Result<Option<(UnixNanos, UnixNanos)>, QueryError> {
+    match (params.moment("baselineStart")?, params.moment("baselineEnd")?) {
+        (None, None) => Ok(None),
+        (Some(start), Some(end)) if start < end => Ok(Some((start, end))),
+        (Some(_), Some(_)) => Err(QueryError::parameter(
+            "baselineEnd",
+            "`baselineEnd` must be later than `baselineStart`",
+        )),
+        (Some(_), None) => {
+            Err(QueryError::parameter("baselineEnd", "`baselineStart` needs `baselineEnd`"))
+        }
+        (None, Some(_)) => {
+            Err(QueryError::parameter("baselineStart", "`baselineEnd` needs `baselineStart`"))
+        }
     }
 }

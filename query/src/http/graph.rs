@@ -6,7 +6,7 @@ use tidings_proto::api::{NodeKind, ServiceGraph};
 
 use super::{
     encoding,
-    filters::{SPAN_FILTERS, WINDOW, span_filter},
+    filters::{SPAN_FILTERS, WINDOW, baseline_times, span_filter},
     problem::Problems,
 };
 use crate::{
@@ -15,7 +15,7 @@ use crate::{
     params::{
         Params,
         declared::{HasParameters, ParameterLists, ParametersOf, query},
-        form::ParameterForm::{Flag, Integer, Text, TraceId},
+        form::ParameterForm::{Flag, Integer, Text, Time, TraceId},
     },
 };
 
@@ -61,6 +61,12 @@ impl HasParameters for Graph {
                 Flag,
                 "`true`: with the calls of each node and edge in as long a time before the window, and whether they are slower or fail more. Not with `traceId`",
             ),
+            query(
+                "baselineStart",
+                Time,
+                "With `compare`: compared with the time from here on, whatever its length; needs `baselineEnd`",
+            ),
+            query("baselineEnd", Time, "To here, later than `baselineStart`"),
         ],
     ];
 }
@@ -95,6 +101,11 @@ async fn graph(State(service): State<QueryService>, uri: Uri) -> Result<Response
         let reason = "one trace has no time before that it could be compared with";
         return Err(QueryError::parameter("compare", reason));
     }
+    let baseline = baseline_times(&params)?;
+    if baseline.is_some() && !compare {
+        let reason = "`baselineStart` and `baselineEnd` go with `compare=true`";
+        return Err(QueryError::parameter("baselineStart", reason));
+    }
     let search = GraphSearch {
         filter,
         trace_id,
@@ -104,6 +115,7 @@ async fn graph(State(service): State<QueryService>, uri: Uri) -> Result<Response
         single: params.texts("single").into_iter().map(str::to_owned).collect(),
         failing: params.integer("failing").unwrap_or_default(),
         compare,
+        baseline,
     };
     let (service, admission) = service.holding_permits();
     let found = service.ask(move |reader| service_graph::graph(reader, &search)).await?;

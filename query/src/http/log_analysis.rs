@@ -2,14 +2,11 @@
 
 use ::http::Uri;
 use axum::{extract::State, response::Response};
-use tidings_proto::{
-    UnixNanos,
-    api::{LogHistogram, LogPatternList, LogStats},
-};
+use tidings_proto::api::{LogHistogram, LogPatternList, LogStats};
 
 use super::{
     encoding,
-    filters::{LOG_FILTERS, STEP, WINDOW},
+    filters::{LOG_FILTERS, STEP, WINDOW, baseline_times},
     log_search::log_filter,
     problem::Problems,
 };
@@ -132,31 +129,13 @@ async fn patterns(State(service): State<QueryService>, uri: Uri) -> Result<Respo
         filter,
         step: params.step()?,
         limit: params.limit(),
-        base: base(&params)?,
+        base: baseline_times(&params)?,
         is_of_changes: params.text("list") == Some(CHANGED),
         is_without_examples: false,
     };
     let (service, admission) = service.holding_permits();
     let found = service.ask(move |reader| patterns::patterns(reader, &search)).await?;
     encoding::json(admission, found).await
-}
-
-/// The time range that the window is compared with, when it is given.
-fn base(params: &Params) -> Result<Option<(UnixNanos, UnixNanos)>, QueryError> {
-    match (params.moment("baselineStart")?, params.moment("baselineEnd")?) {
-        (None, None) => Ok(None),
-        (Some(start), Some(end)) if start < end => Ok(Some((start, end))),
-        (Some(_), Some(_)) => Err(QueryError::parameter(
-            "baselineEnd",
-            "`baselineEnd` must be later than `baselineStart`",
-        )),
-        (Some(_), None) => {
-            Err(QueryError::parameter("baselineEnd", "`baselineStart` needs `baselineEnd`"))
-        }
-        (None, Some(_)) => {
-            Err(QueryError::parameter("baselineStart", "`baselineEnd` needs `baselineStart`"))
-        }
-    }
 }
 
 /// Log records by the values of fields.

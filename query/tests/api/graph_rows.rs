@@ -301,6 +301,52 @@ async fn calls_are_compared_with_those_of_as_long_a_time_before() {
 }
 
 #[tokio::test]
+async fn calls_are_compared_with_those_of_a_given_baseline() {
+    let harness = Harness::new().await;
+    harness.send(minute(0, 10, 0, &[])).await;
+    harness.send(minute(60, 30, 0, &[])).await;
+    harness.send(minute(120, 30, 0, &[])).await;
+    let second = |second: u64| BEGIN + second * 1_000 * MILLI;
+    let third_minute = format!("/graph?start={}&end={}", second(120), second(180));
+    let compared = format!("{third_minute}&compare=true");
+    let baseline =
+        |start, end| format!("&baselineStart={}&baselineEnd={}", second(start), second(end));
+    for is_flushed in [false, true] {
+        if is_flushed {
+            harness.store.flush().await.unwrap();
+        }
+        let right_before = harness.get(&compared).await;
+        assert_eq!(right_before["knownSinceUnixNano"], second(60).to_string());
+        assert_eq!(row(&right_before, "edges", "bank").get("slowerFactor"), None);
+
+        let first = harness.get(&format!("{compared}{}", baseline(0, 60))).await;
+        assert_eq!(first["knownSinceUnixNano"], second(0).to_string());
+        let bank = row(&first, "edges", "bank");
+        let millis = (10 * MILLI).to_string();
+        assert_eq!(bank["slowerFactor"], 3.0, "flushed: {is_flushed}");
+        assert_eq!(bank["before"]["p95Nano"], millis);
+        assert_eq!(bank["callCount"], 40);
+
+        // The rate is over the baseline's own length.
+        let twice = harness.get(&format!("{compared}{}", baseline(0, 120))).await;
+        let before = &row(&twice, "edges", "bank")["before"];
+        assert_eq!(before["callCount"], 80);
+        let rate = before["ratePerSecond"].as_f64().unwrap();
+        assert!((rate - 80.0 / 120.0).abs() < 1e-9, "{rate}");
+    }
+
+    for (path, parameter) in [
+        (format!("{third_minute}{}", baseline(0, 60)), "baselineStart"),
+        (format!("{compared}{}", baseline(60, 60)), "baselineEnd"),
+        (format!("{compared}&baselineStart={}", second(0)), "baselineEnd"),
+        (format!("{compared}&baselineEnd={}", second(60)), "baselineStart"),
+    ] {
+        let (status, problem) = harness.problem(&path).await;
+        assert_eq!((status, &problem["parameter"]), (400, &json!(parameter)), "{path}");
+    }
+}
+
+#[tokio::test]
 async fn nothing_is_slower_where_nothing_is_stored_of_the_time_before() {
     let harness = Harness::new().await;
     harness.send(minute(60, 30, 2, &[])).await;

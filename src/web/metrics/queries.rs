@@ -22,7 +22,7 @@ use tidings_storage::{Clock, TimeCounts, TimeHistogram};
 use crate::web::RequestWords;
 
 /// The APIs by the beginning of their paths; the first that matches counts.
-const APIS: [(&str, &str); 17] = [
+const APIS: [(&str, &str); 21] = [
     ("/api/v1/sql", "sql"),
     ("/arrow.flight.protocol.FlightService/", "flight_sql"),
     ("/api/v1/logs", "logs"),
@@ -35,6 +35,10 @@ const APIS: [(&str, &str); 17] = [
     ("/api/v1/changes", "changes"),
     ("/api/v1/explain", "explain"),
     ("/api/v1/compare", "compare"),
+    ("/api/v1/status", "status"),
+    ("/api/v1/services", "services"),
+    ("/api/v1/operations", "operations"),
+    ("/api/v1/attributes", "attributes"),
     ("/api/v1/", "other"),
     ("/prometheus/", "prometheus"),
     ("/tempo", "tempo"),
@@ -191,7 +195,7 @@ mod tests {
 
     use tidings_storage::SystemClock;
 
-    use super::{APIS, FAILED, OUTCOMES, QueryTimes, RunningQuestion};
+    use super::{APIS, FAILED, OUTCOMES, QueryTimes, RunningQuestion, api_of};
 
     #[test]
     fn times_of_answers_are_told_of_the_apis_that_were_asked_the_most_asked_first() {
@@ -220,6 +224,9 @@ mod tests {
     fn a_question_counts_for_the_api_of_its_path_and_once_for_its_outcome() {
         let queries = QueryTimes::new(Arc::new(SystemClock));
         assert!(queries.api("/explore").is_none() && queries.api("/ready").is_none());
+        let names = ["status", "services", "attributes/keys", "limits"];
+        let kinds = names.map(|name| api_of(&format!("/api/v1/{name}")));
+        assert_eq!(kinds, ["status", "services", "attributes", "other"].map(Some));
         let times = queries.api("/api/v1/traces/1/skeleton").unwrap();
         times.running.store(2, std::sync::atomic::Ordering::Relaxed);
         drop(RunningQuestion { times, outcome: 0 });

@@ -67,6 +67,18 @@ fn the_other_trace_stands_behind_this_one_as_ghost_bars() {
 }
 
 #[test]
+fn no_step_of_the_breadcrumb_is_cut_at_1280() {
+    let server = incident();
+    let Some(mut browser) = Browser::start(&server, 1280, 800) else { return };
+    let [left, right] = traces(&server);
+    let mut compare = ComparePage::open(&mut browser, &server, &left, &right);
+    compare.page.wait_for(
+        "(steps => steps.length === 3 && steps.every(e => e.scrollWidth <= e.clientWidth)) \
+         ([...document.querySelectorAll('.crumbs a, .crumb-here')])",
+    );
+}
+
+#[test]
 fn a_call_of_most_impact_is_opened_in_the_lanes() {
     let server = incident();
     let Some(mut browser) = Browser::start(&server, 1440, 900) else { return };

@@ -90,7 +90,7 @@ fn older_traces_are_loaded_below_those_that_stand_there() {
 }
 
 #[test]
-fn the_bar_of_a_trace_is_as_long_as_its_share_of_the_longest() {
+fn the_bar_of_a_trace_is_as_long_as_its_share_of_the_longest_on_screen() {
     let server = Server::start();
     let Some(mut browser) = Browser::start(&server, 1440, 900) else { return };
     send_calls(&server);
@@ -103,19 +103,26 @@ fn the_bar_of_a_trace_is_as_long_as_its_share_of_the_longest() {
         .collect();
     let mut explore = ExplorePage::open(&mut browser, &server, "live=off&range=15m");
     explore.page.wait_until_settled();
-    // Each row gives its id, the width of its bar and the width of the column.
+    // A scroll makes the page look again which rows are on screen.
+    explore.page.wait_for(
+        "(document.querySelector('#content').dispatchEvent(new Event('scroll')), \
+         new Promise(done => requestAnimationFrame(() => requestAnimationFrame(() => done(1)))))",
+    );
+    // Each row gives its id, the widths of its bar and of the column, and its place on screen.
     let rows = explore.page.browser.evaluate(
         "[...document.querySelectorAll('table[aria-label=Traces] tbody tr')].map(row => { \
          const bar = row.querySelector('.strip'), cell = getComputedStyle(bar.parentElement); \
          const sides = parseFloat(cell.paddingLeft) + parseFloat(cell.paddingRight); \
          return [row.id, bar.getBoundingClientRect().width, \
-             bar.parentElement.getBoundingClientRect().width - sides]; })",
+             bar.parentElement.getBoundingClientRect().width - sides, \
+             row.getBoundingClientRect().top <= innerHeight]; })",
     );
-    let rows: Vec<(String, f64, f64)> = serde_json::from_value(rows).unwrap();
-    let longest = rows.iter().map(|(id, ..)| durations[id]).fold(0.0, f64::max);
+    let rows: Vec<(String, f64, f64, bool)> = serde_json::from_value(rows).unwrap();
+    let on_screen = rows.iter().filter(|(.., is_on_screen)| *is_on_screen);
+    let longest = on_screen.map(|(id, ..)| durations[id]).fold(0.0, f64::max);
     assert_eq!(rows.len(), 50);
-    for (id, bar, column) in rows {
-        let wanted = (column * durations[&id] / longest).max(3.0);
+    for (id, bar, column, _) in rows {
+        let wanted = (column * (durations[&id] / longest).min(1.0)).max(3.0);
         assert!((bar - wanted).abs() < 0.5, "{id}: {bar} of {column}, not {wanted}");
     }
 }

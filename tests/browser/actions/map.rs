@@ -70,6 +70,9 @@ fn cards_are_readable_on_a_laptop_and_the_culprit_is_in_view_with_its_caller() {
     let part = "document.querySelector('.network-part')";
     assert_eq!(map.page.browser.evaluate(&format!("!{part}")), json!(is_whole));
     map.page.browser.screenshot("map-1280");
+    // The calls of all services are under the fold of a low window.
+    let is_tall = "document.querySelector('.map-picture').offsetHeight >= 560";
+    assert_eq!(map.page.browser.evaluate(is_tall), json!(true));
     // The whole map is shown when the user asks for it: names stay readable, and numbers that are
     // too small are left out.
     map.page.press_button("Fit");
@@ -98,17 +101,37 @@ fn the_first_view_has_all_cards_and_the_page_says_which_time_they_are_of() {
 }
 
 #[test]
-fn the_map_counts_services_and_endpoints_as_the_page_of_services() {
+fn the_map_counts_services_and_outside_systems_as_the_page_of_services() {
     let server = incident();
     let Some(mut browser) = Browser::start(&server, 1440, 900) else { return };
     let counts = r"document.querySelector('main')?.innerText
-        .match(/\d+ services and \d+ endpoints without spans/)?.[0]";
+        .match(/\d+ services, \d+ stores and outside systems/)?.[0]";
     let [services, map] = ["/services", "/map"].map(|path| {
         let mut page = Page::open(&mut browser, &server, path);
         page.wait_for(counts);
         page.browser.evaluate(counts)
     });
     assert_eq!(services, map);
+}
+
+#[test]
+fn a_changed_service_has_the_p95_of_its_row_on_services() {
+    let server = incident();
+    let Some(mut browser) = Browser::start(&server, 1440, 900) else { return };
+    let mut page = Page::open(&mut browser, &server, "/services");
+    page.wait_until_settled();
+    let p95 = r#"[...document.querySelectorAll('[aria-label="Services"] tbody tr')]
+        .find((row) => row.querySelector('.services-name')?.innerText.trim() === 'checkout')
+        ?.children[7].innerText.trim()"#;
+    page.wait_for(p95);
+    let p95 = page.browser.evaluate(p95);
+    let p95 = p95.as_str().unwrap();
+    let mut map = MapPage::open(&mut browser, &server);
+    let label = r#"document.querySelector('.network-node[aria-label^="checkout:"]')?.ariaLabel"#;
+    map.page.wait_for(&format!("{label}?.includes('p95 {p95} since ')"));
+    map.page.wait_for_text("Boxes with a time have their numbers since then");
+    map.pick("checkout");
+    map.page.wait_for_text("Its numbers are those since ");
 }
 
 #[test]

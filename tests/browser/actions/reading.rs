@@ -22,7 +22,11 @@ fn home_lists_transactions_or_services_and_leads_to_each() {
     let Some(mut browser) = Browser::start(&server, 1440, 900) else { return };
     let mut page = Page::open(&mut browser, &server, "/");
     page.wait_for_rows("What changed");
-    page.choose("What is listed", "Services and endpoints");
+    page.wait_for(
+        "[...document.querySelectorAll('[aria-label=\"What is listed\"] button')] \
+         .some(e => /^Services \\d+, stores and outside systems \\d+$/.test(e.innerText.trim()))",
+    );
+    page.choose("What is listed", "Services");
     page.wait_for_address("by=services");
     page.click("[...document.querySelectorAll('table[aria-label=\"What changed\"] a')].find(e => e.innerText === 'payment')");
     page.wait_for_address("/services/payment");
@@ -48,6 +52,8 @@ fn every_heading_of_services_sorts_and_a_name_narrows_them() {
          .filter(e => e.checkVisibility()).map(e => e.innerText.trim()).slice(-3).join()";
     for (width, expected) in [
         (1440, "Instances,Versions,New exceptions"),
+        (1280, "Instances,Versions,New exceptions"),
+        (1279, "p95,Instances,New exceptions"),
         (1140, "p95,Instances,New exceptions"),
         (1139, "Failed,p50,p95"),
     ] {
@@ -64,18 +70,71 @@ fn every_heading_of_services_sorts_and_a_name_narrows_them() {
     page.wait_for_address("/services/payment");
 }
 
+/// Waits until the note of every table of a service has these words.
+fn wait_until_tables_count(page: &mut Page<'_>, words: &str) {
+    let words = json!(words);
+    for panel in ["Operations", "Instances", "Called by", "Calls", "Exceptions", "Log patterns"] {
+        page.wait_for(&format!(
+            "document.querySelector('section[aria-label=\"{panel}\"] .panel-head .mute') \
+             ?.innerText.includes({words})"
+        ));
+    }
+    page.wait_until_settled();
+}
+
+/// Returns the calls of all instances of a service.
+fn calls_of_instances(page: &mut Page<'_>) -> u64 {
+    page.wait_for_rows("Instances");
+    let calls = page.column("Instances", 1);
+    calls.iter().map(|calls| calls.replace(',', "").parse::<u64>().unwrap()).sum()
+}
+
 #[test]
 fn a_service_that_changed_is_counted_from_its_change_on() {
     let server = incident();
     let Some(mut browser) = Browser::start(&server, 1440, 900) else { return };
-    let mut page = Page::open(&mut browser, &server, "/services/payment");
-    let whole = "document.querySelector('table[aria-label=Operations] tbody tr')?.innerText";
-    page.wait_for(whole);
-    let counted = page.browser.evaluate(whole);
-    page.click("document.querySelector('.service-times a[href*=\"from=\"]')");
-    page.wait_for_address("from=");
-    page.wait_for(&format!("{whole} && {whole} !== {counted}"));
+    let mut page = Page::open(&mut browser, &server, "/services/payment?live=off");
+    wait_until_tables_count(&mut page, "since ");
+    let since = calls_of_instances(&mut page);
+    page.wait_for_text("All calls ran on 2.13.4");
+    page.wait_for(
+        "[...document.querySelectorAll('section[aria-label^=\"Latency of\"] .marker-strong')] \
+         .some(e => /^northpay .* slower$/.test(e.title))",
+    );
+    page.browser.screenshot("service-since");
+    page.choose("Time that tables count", "Whole hour");
+    page.wait_for_address("span=whole");
+    wait_until_tables_count(&mut page, "in the whole hour");
+    let whole = calls_of_instances(&mut page);
+    assert!(since < whole, "{since} since the change, {whole} in the whole hour");
+    page.choose("Time that tables count", "Since");
+    page.wait_for("!location.search.includes('span')");
+    wait_until_tables_count(&mut page, "since ");
+    assert_eq!(calls_of_instances(&mut page), since);
+
+    // Two moments in the address leave no choice.
+    let now = page.browser.evaluate("Date.now()").as_u64().unwrap();
+    let path = format!("/services/payment?live=off&from={}&to={now}", now - 3_600_000);
+    let mut page = Page::open(&mut browser, &server, &path);
+    page.wait_for("document.querySelector('.page-title .badge')");
+    page.wait_for_rows("Operations");
     page.wait_until_settled();
+    let is_offered = "document.querySelector('.page-title .segments') !== null";
+    assert_eq!(page.browser.evaluate(is_offered), json!(false));
+}
+
+#[test]
+fn tables_of_a_service_wait_only_a_while_for_its_change() {
+    let server = incident();
+    let Some(mut browser) = Browser::start(&server, 1440, 900) else { return };
+    hold_changes(&mut browser, true);
+    let mut page = Page::open(&mut browser, &server, "/services/payment?live=off");
+    let whole = calls_of_instances(&mut page);
+    page.wait_for("document.querySelector('.page-head .say-ghost')");
+    hold_changes(page.browser, false);
+    wait_until_tables_count(&mut page, "since ");
+    let since = calls_of_instances(&mut page);
+    assert!(since < whole, "{since} since the change, {whole} in the whole hour");
 }
 
 #[test]
@@ -181,6 +240,14 @@ fn rows_of_transactions_stay_where_they_are_when_it_comes_what_changed() {
         page.wait_for("document.querySelector('.types .badge')");
         page.wait_until_settled();
         assert_eq!(page.browser.evaluate(PLACES), before, "{width}");
+        if width >= 1280 {
+            // The numbers stand in the line of the badge, and are not wrapped into the cut one.
+            page.wait_for(
+                "(cell => cell.querySelector('.mono').getBoundingClientRect().bottom \
+                 <= cell.getBoundingClientRect().bottom + 1) \
+                 (document.querySelector('.types .badge').closest('.change-cell'))",
+            );
+        }
         fills_its_room(&mut page, width);
         page.browser.screenshot(&format!("transactions-changed-{width}"));
     }
@@ -388,7 +455,7 @@ fn transactions_sort_and_one_leads_to_its_type_and_an_example() {
 }
 
 #[test]
-fn a_type_is_compared_since_a_moment_with_the_time_until_then() {
+fn a_type_is_compared_since_a_moment_with_the_time_before() {
     let server = incident();
     let Some(mut browser) = Browser::start(&server, 1440, 900) else { return };
     let path = "/transactions/web-gateway/POST%20%2Fcheckout?range=1h";
@@ -400,7 +467,7 @@ fn a_type_is_compared_since_a_moment_with_the_time_until_then() {
     page.wait_for(&format!("{choice}?.selectedOptions[0]?.innerText.includes('slower')"));
     let heads = "[...document.querySelectorAll('.pair-head b')].map(e => e.innerText).join()";
     // The time has its date in front when the day is another one.
-    page.wait_for(&format!("/^Until then,Since ([-0-9]+ )?[0-9]{{2}}:[0-9]{{2}}$/.test({heads})"));
+    page.wait_for(&format!("/^Before,Since ([-0-9]+ )?[0-9]{{2}}:[0-9]{{2}}$/.test({heads})"));
     page.wait_for_text("What is different since then");
     page.wait_until_settled();
     for (theme, width) in [("dark", 360), ("light", 500), ("dark", 1440)] {
@@ -499,8 +566,14 @@ fn a_refused_sender_is_told_with_the_line_that_mends_it() {
         )
     };
     let mut page = Page::open(&mut browser, &server, "/");
-    page.wait_for(&is_told("[aria-label=\"Ingest doctor\"]"));
+    page.wait_for(&is_told("[aria-label=\"Refusals\"]"));
     let mut page = Page::open(&mut browser, &server, "/system");
-    page.wait_for(&is_told("main"));
+    page.wait_for(&is_told("[aria-label=\"Refusals\"]"));
+    // The numbers name the lines of the chart, which has no legend of its own.
+    page.wait_for(
+        "document.querySelectorAll('[aria-label=\"Taken in\"] .figure svg').length === 2",
+    );
+    page.wait_for("document.querySelector('[aria-label=\"Taken in\"] .heat-lines')");
+    page.wait_for("!document.querySelector('[aria-label=\"Taken in\"] .legends')");
     page.wait_for("document.querySelector('main a[href=\"/assets/third-party-notices.txt\"]')");
 }

@@ -73,6 +73,9 @@ fn a_record_stands_in_its_trace_and_leads_to_it() {
     let Some(mut browser) = Browser::start(&server, 1440, 900) else { return };
     send_records(&server);
     let mut page = open(&mut browser, &server, "line 60 of");
+    let tops = "[...document.querySelectorAll('.log-ways > .button, .around-bar > .button')]\
+                .map(e => Math.round(e.getBoundingClientRect().top))";
+    page.wait_for(&format!("{tops}.length === 4 && new Set({tops}).size === 1"));
     page.press_button("In its trace");
     page.wait_for("document.querySelectorAll('.mini-trace .mini-bar').length === 2");
     page.wait_for("document.querySelector('.mini-moment').innerText.includes('+60')");

@@ -29,16 +29,65 @@ fn a_server_that_does_not_answer_is_said_until_it_answers_again() {
     let mut page = Page::open(&mut browser, &server, "/explore");
     page.wait_for_rows("Traces");
     let live = "document.querySelector('.live')";
-    page.wait_for(&format!("{live}?.innerText.trim() === 'Live'"));
+    page.wait_for(&format!("{live}?.innerText.startsWith('Live')"));
     block_api(page.browser, true);
     page.wait_for(&format!("{live}.innerText.trim() === 'No answer'"));
     page.wait_for_text("Tidings does not answer.");
     page.wait_for(&format!("{live}.title.startsWith('The server does not answer')"));
     block_api(page.browser, false);
-    page.wait_for(&format!("{live}.innerText.trim() === 'Live'"));
+    page.wait_for(&format!("{live}.innerText.startsWith('Live')"));
     page.wait_for("!document.querySelector('.notice-error')");
     page.wait_for(&format!("!{live}.classList.contains('is-silent')"));
     page.wait_for_rows("Traces");
+}
+
+/// Changes what the browser gets as the status: all records arrived this many seconds ago.
+fn arrivals_ended(seconds: u64) -> String {
+    format!(
+        r"const fetched = window.fetch;
+        window.fetch = async (request, ...rest) => {{
+            const answer = await fetched(request, ...rest);
+            if (!(request.url ?? String(request)).includes('/api/v1/status')) return answer;
+            const status = await answer.json();
+            const last = `${{Date.now() - {seconds}000}}000000`;
+            status.spans.lastReceivedUnixNano = status.logs.lastReceivedUnixNano = last;
+            return new Response(JSON.stringify(status), {{
+                headers: {{ 'content-type': 'application/json' }},
+            }});
+        }};
+        true"
+    )
+}
+
+#[test]
+fn pages_and_the_live_switch_say_since_when_no_spans_arrive() {
+    let server = Server::start();
+    let Some(mut browser) = Browser::start(&server, 1280, 800) else { return };
+    let send = |trace: u128| {
+        let body = traces("shop", vec![span(trace, 1, 0, "GET /first")]).encode_to_vec();
+        let answer = post(&server.otlp_http, "/v1/traces", "application/x-protobuf", body);
+        assert_eq!(answer.status, 200);
+    };
+    send(1);
+    let live = "document.querySelector('.live')";
+    for path in ["/map", "/explore", "/logs", "/system"] {
+        let mut page = Page::open(&mut browser, &server, path);
+        page.wait_for("document.querySelector('main h1, main .bar')");
+        page.browser.evaluate(&arrivals_ended(130));
+        page.wait_for(
+            r"/^No spans since \d\d:\d\d \(2 min\)$/
+                .test(document.querySelector('.arrival-gap')?.innerText.trim())",
+        );
+        if path != "/system" {
+            page.wait_for(&format!("{live}.innerText.trim() === 'Live, no data for 2 min'"));
+            page.wait_for(&format!("{live}.classList.contains('has-gap')"));
+        }
+    }
+    // A short gap is not mentioned.
+    send(2);
+    let mut page = Page::open(&mut browser, &server, "/explore");
+    page.wait_for(&format!("{live}?.innerText.trim() === 'Live'"));
+    assert_eq!(page.browser.evaluate("!document.querySelector('.arrival-gap')"), json!(true));
 }
 
 #[test]

@@ -87,6 +87,29 @@ fn a_result_with_numbers_is_drawn_as_a_chart() {
 }
 
 #[test]
+fn lines_of_a_chart_are_hidden_by_its_legend_and_all_are_drawn_on_request() {
+    let server = incident();
+    let Some(mut browser) = Browser::start(&server, 1440, 900) else { return };
+    let mut sql = SqlPage::open(&mut browser, &server);
+    let rows: Vec<String> =
+        (1..=8).map(|n| format!("(1, {n}, 's{n}'), (2, {n}, 's{n}')")).collect();
+    sql.run(&format!("SELECT * FROM (VALUES {}) AS v(x, y, name)", rows.join(", ")));
+    let lines = "document.querySelectorAll('[aria-label=Chart] .heat-plot .line').length";
+    sql.page.wait_for(&format!("{lines} === 6"));
+    sql.page.wait_for_text("2 more values of name not drawn.");
+    sql.page.press_button("Draw all");
+    sql.page.wait_for(&format!("{lines} === 8"));
+    sql.page.press_button("s8");
+    sql.page.wait_for(&format!("{lines} === 7"));
+    // The axis fits the lines that are left.
+    let top = "[...document.querySelectorAll('[aria-label=Chart] .heat-y')].at(-1).innerText";
+    sql.page.wait_for(&format!("Number({top}) >= 7 && Number({top}) < 8"));
+    sql.page.press_button("s8");
+    sql.page.press_button("Draw 6");
+    sql.page.wait_for(&format!("{lines} === 6"));
+}
+
+#[test]
 fn a_heading_of_a_result_orders_numbers_by_size() {
     let server = incident();
     let Some(mut browser) = Browser::start(&server, 1440, 900) else { return };
@@ -161,4 +184,8 @@ fn a_column_is_completed_and_one_is_taken_from_the_schema() {
     sql.page.browser.press("Escape");
     sql.page.click(column);
     sql.page.wait_for(&format!("{text} === 'SELECT ' + {name}"));
+    sql.write("SELECT * FROM ");
+    sql.page.browser.press("Escape");
+    sql.page.press_button("Insert view name tree");
+    sql.page.wait_for(&format!("{text} === \"SELECT * FROM tree('')\""));
 }

@@ -244,6 +244,13 @@ fn a_service_of_the_traces_graph_leads_to_its_spans() {
     let [id, _] = traces(&server);
     let mut trace = TracePage::open(&mut browser, &server, &id);
     trace.tab("Graph");
+    trace.page.wait_for_text("Dashed boxes send no spans");
+    // A dashed box has no own time, so it has no room for a bar of it.
+    trace.page.wait_for(
+        "(boxes => boxes.length > 0 \
+           && boxes.every(e => !e.querySelector('.network-track').checkVisibility())) \
+         ([...document.querySelectorAll('.network-node.is-outside')])",
+    );
     trace.page.click("[...document.querySelectorAll('[aria-label=\"Graph of the trace\"] [role=button]')].find(e => e.ariaLabel.startsWith('payment:'))?.querySelector('rect')");
     trace.page.wait_for(
         "document.querySelector('[aria-label=\"What is picked\"]')?.innerText.includes('own time')",

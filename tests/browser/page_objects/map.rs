@@ -93,7 +93,7 @@ impl<'a> MapPage<'a> {
 
     /// Drags over the middle third of the chart of requests.
     pub(in crate::browser) fn scrub(&mut self) {
-        let plot = "document.querySelector('figure[aria-label=Requests] [role=application]')";
+        let plot = "document.querySelector('figure[aria-label=\"Calls of all services\"] [role=application]')";
         self.page.wait_for(plot);
         let place = self.page.browser.evaluate(&format!(
             "(() => {{ {plot}.scrollIntoView({{ block: 'nearest' }}); const r = {plot}.getBoundingClientRect(); \

@@ -46,7 +46,7 @@ REASONS = {
     "cursor": r"must be the `nextCursor`|is of a search with other filters",
     "Last-Event-ID": r"must be the `id` of an event",
     "baseline": r"two ways to say the same",
-    "baselineStart": rf"needs `baselineStart`|{OUT_OF_RANGE}",
+    "baselineStart": rf"needs `baselineStart`|go with `compare=true`|{OUT_OF_RANGE}",
     "baselineEnd": rf"must be later than|needs `baselineEnd`|{OUT_OF_RANGE}",
     "text": r"must be given",
     "q": r"at line \d+, column \d+|at character \d+",

@@ -31,6 +31,12 @@ impl Analysis {
         Self { query }
     }
 
+    /// An analysis from a moment on. Its end is open, as that of a moving range.
+    #[must_use]
+    pub fn since(start: UnixNanos) -> Self {
+        Self::default().with("start", start.0)
+    }
+
     /// An analysis between two moments.
     #[must_use]
     pub fn between(start: UnixNanos, end: UnixNanos) -> Self {

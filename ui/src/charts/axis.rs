@@ -138,6 +138,14 @@ pub fn value_ticks(greatest: f64, count: u32) -> Vec<f64> {
     ticks
 }
 
+/// Returns three to six round values from 0 to just above `greatest`: those that end nearest to it.
+#[must_use]
+pub fn fitted_ticks(greatest: f64) -> Vec<f64> {
+    let end = |ticks: &[f64]| ticks.last().copied().unwrap_or(0.0);
+    let choices = (2..=5).map(|count| value_ticks(greatest, count));
+    choices.min_by(|one, other| end(one).total_cmp(&end(other))).unwrap_or_default()
+}
+
 /// Rounds up to the next of 1, 2, 2.5 and 5 times a power of ten.
 fn round_up(value: f64) -> f64 {
     let scale = 10_f64.powf(value.log10().floor());
@@ -150,7 +158,7 @@ fn round_up(value: f64) -> f64 {
 mod tests {
     use tidings_proto::{DurationNanos, UnixNanos};
 
-    use super::{NANOS, round_durations, time_ticks, value_ticks};
+    use super::{NANOS, fitted_ticks, round_durations, time_ticks, value_ticks};
 
     fn labels(start: u64, length: u64, zone: i32, most: u64) -> Vec<String> {
         let (start, end) = (UnixNanos(start * NANOS), UnixNanos((start + length) * NANOS));
@@ -196,6 +204,18 @@ mod tests {
         assert_eq!(durations(1, 1_000, 4), [1, 10, 100, 1_000]);
         assert_eq!(durations(1, u64::MAX, 5).len(), 5);
         assert!(durations(101, 199, 5).is_empty());
+    }
+
+    #[test]
+    fn fitted_ticks_end_close_above_the_greatest_value() {
+        assert_eq!(fitted_ticks(25.0), [0.0, 5.0, 10.0, 15.0, 20.0, 25.0]);
+        assert_eq!(fitted_ticks(40.0), [0.0, 20.0, 40.0]);
+        assert_eq!(fitted_ticks(11.9), [0.0, 2.5, 5.0, 7.5, 10.0, 12.5]);
+        for greatest in [0.07, 1.01, 3.0, 21.0, 31.0, 51.0, 999.0] {
+            let ticks = fitted_ticks(greatest);
+            let last = ticks[ticks.len() - 1];
+            assert!(last >= greatest && last <= greatest * 1.5, "{greatest}: {ticks:?}");
+        }
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Lines over time or over a number: up to six series on one scale, with axes and a legend.
+//! Lines over time or over a number: series on one scale, with axes and a legend.
 //!
 //! Series differ by colour and by dashes. A series has gaps where a value is missing.
 
@@ -6,10 +6,10 @@ use std::fmt::Write as _;
 
 use leptos::prelude::*;
 
-use super::axis::{Tick, labels_below, value_ticks};
+use super::axis::{Tick, fitted_ticks, labels_below, value_ticks};
 use crate::{colour, format::rates::without_zeros};
 
-/// Maximum number of series of a chart.
+/// Number of series that differ by their dashes: as many as a chart draws unless asked for more.
 pub const SERIES_MAX: usize = 6;
 
 /// A series: points from left to right, each the position across from 0 to 1 and the value.
@@ -26,26 +26,54 @@ pub struct LineSeries {
 /// Lines with their axes.
 #[component]
 pub fn LineChart(
-    /// The series. At most six are drawn.
+    /// The series. Dashes repeat after [`SERIES_MAX`] of them.
     series: Vec<LineSeries>,
     /// Labels of the horizontal axis.
     ticks: Vec<Tick>,
     /// A description for screen readers.
     #[prop(into)]
     label: String,
+    /// Names of the series that are not drawn. With it, the legend switches lines off and on.
+    #[prop(optional)]
+    hidden: Option<RwSignal<Vec<String>>>,
+    /// Set to false where the page has a legend of its own.
+    #[prop(default = true)]
+    has_legend: bool,
 ) -> impl IntoView {
-    let values = series.iter().flat_map(|one| one.points.iter().map(|(_, value)| *value));
+    let is_named = series.len() > 1 || series.iter().any(|one| !one.name.is_empty());
+    let legend = (has_legend && is_named).then(|| {
+        let names = series.iter().enumerate().map(|(index, one)| legend_item(one, index, hidden));
+        view! { <ul class="legends">{names.collect_view()}</ul> }
+    });
+    let drawn = move || {
+        let is_shown =
+            |one: &LineSeries| hidden.is_none_or(|all| all.with(|all| !all.contains(&one.name)));
+        let shown = series.iter().enumerate().filter(|(_, one)| is_shown(one));
+        plot(&shown.collect::<Vec<_>>(), &label)
+    };
+    view! {
+        {legend}
+        <div class="heat heat-lines">
+            {drawn}
+            <div class="heat-times mono" aria-hidden="true">{labels_below(ticks)}</div>
+        </div>
+    }
+}
+
+/// The vertical axis and the lines. Each series has its index in the legend.
+fn plot(series: &[(usize, &LineSeries)], label: &str) -> impl IntoView + use<> {
+    let values = series.iter().flat_map(|(_, one)| one.points.iter().map(|(_, value)| *value));
     let values: Vec<f64> = values.filter(|value| value.is_finite()).collect();
     let highest = values.iter().copied().fold(0.0, f64::max);
     // A scale needs a value other than zero.
-    let ticks_up = if highest > 0.0 { value_ticks(highest, 2) } else { vec![0.0] };
+    let ticks_up = if highest > 0.0 { fitted_ticks(highest) } else { vec![0.0] };
     let lowest = values.iter().copied().fold(0.0, f64::min);
     let ticks_down = if lowest < 0.0 { value_ticks(-lowest, 2) } else { Vec::new() };
     let end = |ticks: &[f64]| ticks.last().copied().unwrap_or(0.0);
     let (bottom, top) = (-end(&ticks_down), end(&ticks_up));
-    let lines = series.iter().take(SERIES_MAX).enumerate().map(|(index, one)| {
+    let lines = series.iter().map(|(index, one)| {
         let path = line(one, bottom, top);
-        view! { <path class=class_of(one, index) style=("--hue", hue_of(one)) d=path /> }
+        view! { <path class=class_of(one, *index) style=("--hue", hue_of(one)) d=path /> }
     });
     let height = if top > bottom { top - bottom } else { 1.0 };
     let down = ticks_down.iter().skip(1).map(|value| -value);
@@ -64,32 +92,66 @@ pub fn LineChart(
             </span>
         }
     });
-    let names = series.iter().take(SERIES_MAX).enumerate().map(|(index, one)| {
-        view! {
-            <li class="legend">
-                <svg width="18" height="6" aria-hidden="true">
-                    <path class=class_of(one, index) style=("--hue", hue_of(one)) d="M0 3H18" />
-                </svg>
-                <span class="legend-name" title=one.name.clone()>
-                    {one.name.clone()}
-                </span>
-            </li>
-        }
-    });
-    let legend = (series.len() > 1 || series.iter().any(|one| !one.name.is_empty()))
-        .then(|| view! { <ul class="legends">{names.collect_view()}</ul> });
     view! {
-        {legend}
-        <div class="heat heat-lines">
-            <div class="heat-durations mono" aria-hidden="true">{heights.collect_view()}</div>
-            <div class="heat-plot" role="img" aria-label=label>
-                <svg viewBox="0 0 1000 100" preserveAspectRatio="none" aria-hidden="true">
-                    {grid.collect_view()}
-                    {lines.collect_view()}
-                </svg>
-            </div>
-            <div class="heat-times mono" aria-hidden="true">{labels_below(ticks)}</div>
+        <div class="heat-durations mono" aria-hidden="true">{heights.collect_view()}</div>
+        <div class="heat-plot" role="img" aria-label=label.to_owned()>
+            <svg viewBox="0 0 1000 100" preserveAspectRatio="none" aria-hidden="true">
+                {grid.collect_view()}
+                {lines.collect_view()}
+            </svg>
         </div>
+    }
+}
+
+/// The name of a series in the legend: a switch where series can be hidden.
+fn legend_item(
+    series: &LineSeries,
+    index: usize,
+    hidden: Option<RwSignal<Vec<String>>>,
+) -> impl IntoView + use<> {
+    let name = series.name.clone();
+    let content = view! {
+        {key(class_of(series, index), hue_of(series))}
+        <span class="legend-name" title=name.clone()>
+            {name.clone()}
+        </span>
+    };
+    let Some(hidden) = hidden else {
+        return view! { <li class="legend">{content}</li> }.into_any();
+    };
+    let toggled = name.clone();
+    let is_shown = move || hidden.with(|all| !all.contains(&name));
+    let toggle = move |_| {
+        hidden.update(|all| match all.iter().position(|one| *one == toggled) {
+            Some(at) => drop(all.remove(at)),
+            None => all.push(toggled.clone()),
+        });
+    };
+    view! {
+        <li>
+            <button
+                class="legend legend-switch"
+                type="button"
+                aria-pressed=move || is_shown().to_string()
+                on:click=toggle
+            >
+                {content}
+            </button>
+        </li>
+    }
+    .into_any()
+}
+
+/// The piece of a line that stands beside the name of the series of this index.
+pub fn line_key(index: usize) -> impl IntoView {
+    key(class_of(&LineSeries::default(), index), None)
+}
+
+fn key(class: String, hue: Option<String>) -> impl IntoView {
+    view! {
+        <svg width="18" height="6" aria-hidden="true">
+            <path class=class style=("--hue", hue) d="M0 3H18" />
+        </svg>
     }
 }
 
@@ -97,7 +159,7 @@ pub fn LineChart(
 /// one.
 fn class_of(series: &LineSeries, index: usize) -> String {
     let of_service = if series.service.is_some() { " line-service" } else { "" };
-    format!("line line-{index}{of_service}")
+    format!("line line-{}{of_service}", index % SERIES_MAX)
 }
 
 fn hue_of(series: &LineSeries) -> Option<String> {
@@ -151,7 +213,7 @@ pub(super) fn line_path(runs: &[Vec<(f64, f64)>]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{LineSeries, line};
+    use super::{LineSeries, SERIES_MAX, class_of, line};
 
     fn drawn(points: &[(f64, f64)], top: f64) -> String {
         line(&LineSeries { points: points.to_vec(), ..LineSeries::default() }, 0.0, top)
@@ -161,6 +223,14 @@ mod tests {
     fn a_missing_value_divides_the_line() {
         let points = [(0.0, 0.0), (0.5, 10.0), (0.6, f64::NAN), (1.0, 5.0)];
         assert_eq!(drawn(&points, 10.0), "M0.0 100.00L500.0 0.00M1000.0 50.00h2");
+    }
+
+    #[test]
+    fn dashes_repeat_after_the_last_kind() {
+        let plain = LineSeries::default();
+        assert_eq!(class_of(&plain, SERIES_MAX + 1), class_of(&plain, 1));
+        let of_service = LineSeries { service: Some("shop".to_owned()), ..plain };
+        assert_eq!(class_of(&of_service, 2), "line line-2 line-service");
     }
 
     #[test]

@@ -117,7 +117,7 @@ pub struct NetworkEdge {
     pub from: u32,
     /// The callee.
     pub to: u32,
-    /// Its words.
+    /// Its words. Empty for none.
     pub label: String,
     /// Its description.
     pub title: String,
@@ -523,8 +523,8 @@ fn edge_view(
     }
 }
 
-/// The label of an edge, one line per part. Labels are drawn after all curves, on a ground of their
-/// own, so that no curve crosses them. They are pale below the label of a failing edge.
+/// The label of an edge, one line per part. Labels are drawn after all curves. Their letters have
+/// an edge in the colour of the ground, so that a curve below them is interrupted and not hidden.
 fn label_view(
     picture: NetworkState,
     at: u32,
@@ -534,8 +534,7 @@ fn label_view(
     let is_picked = move || picture.picked.get() == Some(GraphSelection::Edge(at));
     let is_beside = picture.is_beside(at, edge);
     let lines: Vec<String> = edge.label_lines().map(str::to_owned).collect();
-    let (width, height) = edge.label_size();
-    let top = y - height / 2.0;
+    let top = y - edge.label_size().1 / 2.0;
     let ends_at_culprit = picture.graph.with_value(|graph| graph.ends_at_culprit(edge));
     let lines = lines.into_iter().zip([11.0, 25.0, 39.0]).map(|(line, down)| {
         view! { <text x=format!("{x:.1}") y=format!("{:.1}", top + down)>{line}</text> }
@@ -553,14 +552,6 @@ fn label_view(
             on:pointerenter=move |_| picture.pointed.set(Some(at))
             on:pointerleave=move |_| picture.pointed.set(None)
         >
-            <rect
-                class="network-label-ground"
-                x=format!("{:.1}", x - width / 2.0)
-                y=format!("{top:.1}")
-                width=format!("{width:.1}")
-                height=height
-                rx="3"
-            />
             {lines.collect_view()}
         </g>
     }

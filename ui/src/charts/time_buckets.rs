@@ -96,6 +96,12 @@ impl TimeBuckets {
         counts.into_iter().flatten().collect()
     }
 
+    /// Reports whether the first bucket begins before the window. Its count is then partial.
+    #[must_use]
+    pub fn is_first_partial(&self) -> bool {
+        self.first < self.window.0
+    }
+
     /// Reports whether the last bucket ends after the window. Its count is then partial.
     #[must_use]
     pub fn is_last_partial(&self) -> bool {
@@ -186,6 +192,10 @@ mod tests {
         assert_eq!(rates, [None, Some(1.0), Some(0.0), None]);
         let shares = buckets.gauges(&steps, begin, |step| Some(step.1 as f64), None);
         assert_eq!(shares, [Some(30.0), Some(60.0), None, None]);
+        assert!(
+            buckets.is_first_partial()
+                && !TimeBuckets::from_window(&window(120, 240, 60)).is_first_partial()
+        );
         assert!(
             buckets.is_last_partial()
                 && !TimeBuckets::from_window(&window(90, 240, 60)).is_last_partial()

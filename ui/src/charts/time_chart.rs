@@ -101,6 +101,17 @@ pub struct Marker {
     pub is_suspect: bool,
 }
 
+/// A value that is drawn across the whole time, such as that of a baseline.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct ChartLevel {
+    /// Its word, as `was`.
+    pub label: &'static str,
+    /// Its colour: the class of its series.
+    pub tone: &'static str,
+    /// The value, in the chart's unit.
+    pub value: f64,
+}
+
 /// A chart's content.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TimeChart {
@@ -114,6 +125,8 @@ pub struct TimeChart {
     pub series: Vec<ChartSeries>,
     /// Moments to mark.
     pub markers: Vec<Marker>,
+    /// The value to draw across the whole time.
+    pub level: Option<ChartLevel>,
 }
 
 impl TimeChart {
@@ -121,7 +134,7 @@ impl TimeChart {
     #[must_use]
     pub fn new(window: &TimeWindow, unit: ValueUnit, shape: ChartShape) -> Self {
         let buckets = TimeBuckets::from_window(window);
-        Self { buckets, unit, shape, series: Vec::new(), markers: Vec::new() }
+        Self { buckets, unit, shape, series: Vec::new(), markers: Vec::new(), level: None }
     }
 
     /// Adds a series.
@@ -144,6 +157,13 @@ impl TimeChart {
         self
     }
 
+    /// Draws this value across its whole time.
+    #[must_use]
+    pub fn with_level(mut self, level: Option<ChartLevel>) -> Self {
+        self.level = level;
+        self
+    }
+
     /// Returns the greatest drawn value, in the unit of the axis.
     fn greatest(&self) -> f64 {
         let values =
@@ -152,7 +172,8 @@ impl TimeChart {
             ChartShape::StackedBars => values(bucket).sum(),
             ChartShape::Lines | ChartShape::Areas => values(bucket).fold(0.0, f64::max),
         });
-        tops.fold(0.0, f64::max) * self.unit.scale()
+        let level = self.level.map_or(0.0, |level| level.value);
+        tops.fold(level, f64::max) * self.unit.scale()
     }
 }
 
@@ -328,6 +349,7 @@ pub fn TimeChartView(
     let top = ticks.last().copied().unwrap_or(1.0);
     let drawn = series_shapes(&chart, top);
     let scale = value_scale(&ticks, top, chart.unit);
+    let level = level_line(&chart, top);
     let label = format!(
         "{title} over time. Arrow keys read it, Shift and arrow keys choose a stretch, Enter looks at it.{}",
         if on_pick.is_some() { " m compares what began since then." } else { "" }
@@ -369,6 +391,7 @@ pub fn TimeChartView(
                     >
                         {drawn}
                     </svg>
+                    {level}
                     <MarkerLabels chart=chart.clone() />
                     <CursorBand plot />
                 </div>
@@ -378,7 +401,8 @@ pub fn TimeChartView(
     }
 }
 
-/// Series, each as its line and the area under it. Bars of an unfinished last step are paler.
+/// Series, each as its line and the area under it. Bars of a first or last step that is
+/// partly outside of the window are paler.
 fn series_shapes(chart: &TimeChart, top: f64) -> impl IntoView + use<> {
     let area_class = match chart.shape {
         ChartShape::StackedBars => "chart-bars",
@@ -398,13 +422,27 @@ fn series_shapes(chart: &TimeChart, top: f64) -> impl IntoView + use<> {
             </g>
         }
     });
-    let is_open = chart.shape == ChartShape::StackedBars && chart.buckets.is_last_partial();
-    let unfinished = is_open.then(|| {
-        let width = VIEW_WIDTH / chart.buckets.count as f64;
-        let left = VIEW_WIDTH - width;
-        view! { <rect class="chart-unfinished" x=left width=width height=VIEW_HEIGHT /> }
+    let width = VIEW_WIDTH / chart.buckets.count.max(1) as f64;
+    let partial = partial_buckets(chart).into_iter().map(|bucket| {
+        let left = bucket as f64 * width;
+        view! { <rect class="chart-partial" x=left width=width height=VIEW_HEIGHT /> }
     });
-    view! { {drawn.collect_view()} {unfinished} }
+    view! { {drawn.collect_view()} {partial.collect_view()} }
+}
+
+/// Returns the buckets whose bars count only a part of their step.
+fn partial_buckets(chart: &TimeChart) -> Vec<usize> {
+    let TimeChart { buckets, shape, .. } = chart;
+    let has_bars = *shape == ChartShape::StackedBars;
+    let last = buckets.count.saturating_sub(1);
+    let mut partial = Vec::new();
+    if has_bars && buckets.is_first_partial() {
+        partial.push(0);
+    }
+    if has_bars && buckets.is_last_partial() && !partial.contains(&last) {
+        partial.push(last);
+    }
+    partial
 }
 
 /// Values of the axis, each with a line across the plot.
@@ -417,6 +455,18 @@ fn value_scale(ticks: &[f64], top: f64, unit: ValueUnit) -> impl IntoView + use<
         }
     });
     scale.collect_view()
+}
+
+/// The level as a dashed line across the plot.
+fn level_line(chart: &TimeChart, top: f64) -> Option<impl IntoView + use<>> {
+    let ChartLevel { label, tone, value } = chart.level?;
+    let bottom = format!("{:.2}%", value * chart.unit.scale() / top * 100.0);
+    let title = format!("{label} {}", chart.unit.text(value));
+    Some(view! {
+        <span class=format!("chart-level chart-{tone}") style=("bottom", bottom) title=title>
+            <span class="chart-level-label">{label}</span>
+        </span>
+    })
 }
 
 /// The names of the series. With a cursor, its time and their values.
@@ -521,7 +571,10 @@ fn nanos(value: f64) -> DurationNanos {
 mod tests {
     use tidings_proto::{DurationNanos, UnixNanos, api::TimeWindow};
 
-    use super::{ChartShape, Marker, TimeChart, ValueUnit, range_between, series_paths};
+    use super::{
+        ChartLevel, ChartShape, Marker, TimeChart, ValueUnit, partial_buckets, range_between,
+        series_paths,
+    };
     use crate::url::TimeRange;
 
     fn chart(shape: ChartShape) -> TimeChart {
@@ -556,6 +609,33 @@ mod tests {
         let (line, area) = &series_paths(&lines, 40.0)[0];
         assert_eq!(line, "M125.0 50.00h2M625.0 0.00h2");
         assert_eq!(area.matches('z').count(), 2);
+    }
+
+    #[test]
+    fn bars_of_steps_that_the_window_cuts_are_partial() {
+        let of = |start: u64, end: u64, shape| {
+            let window = TimeWindow {
+                start_unix_nano: UnixNanos(start),
+                end_unix_nano: UnixNanos(end),
+                step_nano: DurationNanos(60),
+            };
+            partial_buckets(&TimeChart::new(&window, ValueUnit::Rate, shape))
+        };
+        let bars = |start, end| of(start, end, ChartShape::StackedBars);
+        assert_eq!(bars(60, 240), [0_usize; 0]);
+        assert_eq!(bars(90, 240), [0]);
+        assert_eq!(bars(60, 241), [3]);
+        assert_eq!(bars(90, 241), [0, 3]);
+        assert_eq!(bars(70, 80), [0]);
+        assert_eq!(of(90, 241, ChartShape::Lines), [0_usize; 0]);
+    }
+
+    #[test]
+    fn a_level_above_every_value_is_in_the_drawing() {
+        let level = |value| Some(ChartLevel { label: "was", tone: "accent", value });
+        let greatest = |value| chart(ChartShape::Lines).with_level(level(value)).greatest();
+        assert!((greatest(0.7) - 70.0).abs() < 1e-9);
+        assert!((greatest(0.1) - 40.0).abs() < 1e-9);
     }
 
     #[test]

@@ -139,8 +139,9 @@ pub fn cause_text(cause: &Cause) -> String {
     }
 }
 
-/// Returns the values before and since a change for a table: `p50 103 ms → 402 ms`,
-/// `0.1 % → 10.2 %`. `None` when the words of the change are complete.
+/// Returns the values before and since a change for a table: `p50 103 → 402 ms`,
+/// `0.1 → 10.2 %`. A unit that both have stands once. `None` when the words of the change are
+/// complete.
 #[must_use]
 pub fn number_text(change: &Change) -> Option<String> {
     let (write, unit): (fn(f64) -> String, _) = match change.kind {
@@ -150,7 +151,33 @@ pub fn number_text(change: &Change) -> Option<String> {
         _ => return None,
     };
     let (before, now) = (write(change.before), write(change.now));
-    Some(format!("{}{before} → {now}{unit}", quantile_text(change)))
+    Some(format!("{}{} → {now}{unit}", quantile_text(change), without_unit_of(&before, &now)))
+}
+
+/// Returns a number without its unit where the other number has the same one.
+fn without_unit_of<'a>(number: &'a str, other: &str) -> &'a str {
+    match (number.split_once(' '), other.split_once(' ')) {
+        // Of a number with two units, as `2 min 5 s`, every part is kept.
+        (Some((digits, unit)), Some((_, other))) if unit == other && !unit.contains(' ') => digits,
+        _ => number,
+    }
+}
+
+/// Returns the change for a row whose duration is of one quantile. Another quantile is named:
+/// `p50 3.9× slower`.
+#[must_use]
+pub fn row_text(change: &Change, row_quantile: u8) -> String {
+    let is_of_row = change.quantile == Some(row_quantile);
+    let quantile = if is_of_row { String::new() } else { quantile_text(change) };
+    format!("{quantile}{}", change_text(change))
+}
+
+/// Returns the change with its moment and the values before and since it:
+/// `3.9× slower since 14:01: p50 103 ms → 402 ms`.
+#[must_use]
+pub fn number_title(change: &Change, now: UnixNanos) -> String {
+    let numbers = number_text(change).map(|numbers| format!(": {numbers}"));
+    format!("{}{}{}", change_text(change), since(change, now), numbers.unwrap_or_default())
 }
 
 /// Returns the moment as words with a space before them: ` since 14:01`.
@@ -268,13 +295,13 @@ pub fn change_cell(
     let own = sentence
         .filter(|own| is_same_subject(&own.subject, &group.service, group.operation.as_deref()));
     let change = own.map(|own| &own.change).or(group.changes.first());
-    let owner = if sentence.is_some() && own.is_none() { "own " } else { "" };
+    let owner = if sentence.is_some() && own.is_none() { "its " } else { "" };
     with_numbers(change_badge(group, headline), change, owner)
 }
 
 /// A badge with the values before and since its change. The owner stands before them where the badge
 /// is about something else.
-pub fn with_numbers(
+fn with_numbers(
     badge: AnyView,
     change: Option<&Change>,
     owner: &'static str,
@@ -416,8 +443,8 @@ mod tests {
 
     use super::{
         ChangeSentence, ChangedGroup, Tone, badge_text, cause_text, change_text, change_tone,
-        full_text, join_names, number_text, sentence_of, subject_text, truncate_name,
-        unchanged_text,
+        full_text, join_names, number_text, number_title, row_text, sentence_of, subject_text,
+        truncate_name, unchanged_text,
     };
 
     fn change(kind: ChangeKind, before: f64, now: f64) -> Change {
@@ -477,12 +504,34 @@ mod tests {
     }
 
     #[test]
+    fn a_row_names_the_quantile_of_a_change_that_its_numbers_are_not_of() {
+        let mut slower = change(ChangeKind::Latency, 103e6, 402e6);
+        for (quantile, expected) in
+            [(Some(50), "p50 3.9× slower"), (Some(95), "3.9× slower"), (None, "3.9× slower")]
+        {
+            slower.quantile = quantile;
+            assert_eq!(row_text(&slower, 95), expected);
+        }
+        slower.quantile = Some(50);
+        let now = tidings_proto::UnixNanos(1);
+        assert_eq!(number_title(&slower, now), "3.9× slower: p50 103 ms → 402 ms");
+        let failing = change(ChangeKind::Errors, 0.001, 0.102);
+        assert_eq!(row_text(&failing, 95), "10.2 % fail");
+        let callees = change(ChangeKind::Callees, 0.0, 0.5);
+        assert_eq!(number_title(&callees, now), "calls others than before");
+    }
+
+    #[test]
     fn numbers_of_a_change_name_their_quantile_and_stand_in_order_of_time() {
         let mut slower = change(ChangeKind::Latency, 212e6, 457e6);
         slower.quantile = Some(50);
-        assert_eq!(number_text(&slower).as_deref(), Some("p50 212 ms → 457 ms"));
+        assert_eq!(number_text(&slower).as_deref(), Some("p50 212 → 457 ms"));
+        slower.now = 1.34e9;
+        assert_eq!(number_text(&slower).as_deref(), Some("p50 212 ms → 1.34 s"));
+        (slower.before, slower.now) = (65e9, 125e9);
+        assert_eq!(number_text(&slower).as_deref(), Some("p50 1 min 5 s → 2 min 5 s"));
         let failing = change(ChangeKind::Errors, 0.001, 0.102);
-        assert_eq!(number_text(&failing).as_deref(), Some("0.1 % → 10.2 %"));
+        assert_eq!(number_text(&failing).as_deref(), Some("0.1 → 10.2 %"));
         let more = change(ChangeKind::Throughput, 0.5, 2.0);
         assert_eq!(number_text(&more).as_deref(), Some("30.0 → 120 /min"));
         for kind in [ChangeKind::New, ChangeKind::NewException, ChangeKind::ClockSkew] {

@@ -44,6 +44,17 @@ fn step_start(step: &ChangeStep) -> UnixNanos {
     step.start_unix_nano
 }
 
+/// Reports whether one of the changes is for the worse and of this kind, and for durations of this
+/// quantile.
+#[must_use]
+pub fn is_worse(changes: &[Change], kind: ChangeKind, quantile: Option<u8>) -> bool {
+    let is_listed =
+        |change: &Change| quantile.is_some_and(|percent| change.worse_quantiles.contains(&percent));
+    let is_it = |change: &Change| change.is_worse && change.quantile == quantile;
+    let mut of_kind = changes.iter().filter(|change| change.kind == kind);
+    of_kind.any(|change| is_listed(change) || is_it(change))
+}
+
 /// Returns a group's change of this kind.
 fn change_of(group: &ChangedGroup, kind: ChangeKind) -> Option<&Change> {
     group.changes.iter().find(|change| change.kind == kind)
@@ -76,14 +87,15 @@ pub fn shown_time(group: Option<&ChangedGroup>) -> String {
     )
 }
 
-/// A cell with a number since the change or of the window. Its title has that time and the number
-/// of the baseline.
+/// A cell with a number since the change or of the window, red where it became worse. Its title has
+/// that time and the number of the baseline.
 fn compared_cell(
     group: &ChangedGroup,
+    is_worse: bool,
     number: &dyn Fn(&GroupStats) -> String,
 ) -> impl IntoView + use<> {
     let before = format!("{}; this is {}", number(&group.before), shown_time(Some(group)));
-    view! { <NumberCell now=number(shown_stats(group)) before /> }
+    view! { <NumberCell now=number(shown_stats(group)) before is_worse /> }
 }
 
 /// Two cells: calls per minute, and their series.
@@ -95,7 +107,7 @@ pub fn rate_cells(
     let calls =
         series(group, times, |buckets, steps| buckets.rates(steps, step_start, |step| step.count));
     view! {
-        {compared_cell(group, &|stats| rates::per_minute(stats.rate_per_second))}
+        {compared_cell(group, false, &|stats| rates::per_minute(stats.rate_per_second))}
         <td class=class>
             <Sparkline values=calls.now before=calls.before label=label("Calls", group) />
         </td>
@@ -108,8 +120,7 @@ pub fn failure_cells(
     times: ComparedTimes,
     class: &'static str,
 ) -> impl IntoView + use<> {
-    let change = change_of(group, ChangeKind::Errors);
-    let is_worse = change.is_some_and(|change| change.is_worse);
+    let is_worse = is_worse(&group.changes, ChangeKind::Errors, None);
     let tone = if is_worse { SparkTone::Error } else { SparkTone::Plain };
     let share = |step: &ChangeStep| {
         (step.count > 0).then(|| number_format::ratio(step.error_count, step.count))
@@ -117,7 +128,7 @@ pub fn failure_cells(
     let failures =
         series(group, times, |buckets, steps| buckets.gauges(steps, step_start, share, None));
     view! {
-        {compared_cell(group, &failed_text)}
+        {compared_cell(group, is_worse, &failed_text)}
         <td class=class>
             <Sparkline
                 values=failures.now
@@ -137,7 +148,8 @@ fn failed_text(stats: &GroupStats) -> String {
 
 /// The cell of a quantile of the durations, 50 or 95.
 pub fn duration_cell(group: &ChangedGroup, quantile: u8) -> impl IntoView + use<> {
-    compared_cell(group, &|stats| {
+    let is_worse = is_worse(&group.changes, ChangeKind::Latency, Some(quantile));
+    compared_cell(group, is_worse, &|stats| {
         format::duration_or_none(if quantile == 50 { stats.p50_nano } else { stats.p95_nano })
     })
 }
@@ -165,7 +177,26 @@ mod tests {
     use serde_json::json;
     use tidings_proto::{DurationNanos, UnixNanos, api::TimeWindow};
 
-    use super::{ChangedGroup, GroupStats, failed_text, series, step_start};
+    use super::{
+        Change, ChangeKind, ChangedGroup, GroupStats, failed_text, is_worse, series, step_start,
+    };
+
+    #[test]
+    fn a_number_is_red_where_the_report_names_it_as_worse() {
+        let change = |kind: &str, quantile: Option<u8>, is_worse| {
+            let change = json!({
+                "kind": kind, "isWorse": is_worse, "before": 1.0, "now": 2.0, "difference": 1.0,
+                "quantile": quantile, "pValue": 0.001,
+            });
+            serde_json::from_value::<Change>(change).unwrap()
+        };
+        let slower = Change { worse_quantiles: vec![50, 95], ..change("latency", Some(50), true) };
+        let changes = [slower, change("errors", None, false)];
+        let latency = [50, 95, 99].map(|of| is_worse(&changes, ChangeKind::Latency, Some(of)));
+        assert_eq!(latency, [true, true, false]);
+        assert!(!is_worse(&changes, ChangeKind::Errors, None), "fewer fail");
+        assert!(is_worse(&[change("errors", None, true)], ChangeKind::Errors, None));
+    }
 
     #[test]
     fn counts_of_a_step_that_has_not_ended_are_no_drop() {

@@ -19,8 +19,13 @@ use crate::{
     browser, format, format::rates, links::Links, page_time::SHORTER_RANGE_HINT, shell::use_server,
 };
 
+/// The time that numbers of changed rows are of, in words.
+pub const CHANGED_ROWS: &str = "changed rows count from their change";
 /// Maximum number of names that a sentence lists.
 const NAMES_MAX: usize = 3;
+/// Number of groups of each list, those that changed most, that are asked who feels a change: the
+/// API's default limit. Pages ask for lists of other lengths, and say the same.
+const FEELING_GROUPS_MAX: usize = 50;
 
 /// Placeholder of the sentence while the report loads.
 #[component]
@@ -50,7 +55,7 @@ pub fn ReportSentence(
         }
     };
     let subject = report.headline.as_ref().map(|sentence| sentence.subject.service.as_str());
-    let names = feeling_names(&report.services, &report.transactions, subject);
+    let names = feeling_services(&report.services, &report.transactions, subject);
     let feels = feeling_text(&names).map(|words| {
         let title = words.clone();
         view! { <p class="say say-feels mute" title=title>{words}</p> }
@@ -144,18 +149,23 @@ pub fn quiet_text(state: BaselineState) -> &'static str {
     }
 }
 
-/// Returns the services that feel a change, and the transaction types of other services that do.
-fn feeling_names(
+/// Returns the services that feel a change, as a whole or in one of their transaction types.
+fn feeling_services(
     services: &[ChangedGroup],
     transactions: &[ChangedGroup],
     subject: Option<&str>,
 ) -> Vec<String> {
-    let feels = |group: &&ChangedGroup| group.only_feels && Some(group.service.as_str()) != subject;
-    let mut names: Vec<String> =
-        services.iter().filter(feels).map(|group| group.service.clone()).collect();
-    let types = transactions.iter().filter(feels).filter(|group| !names.contains(&group.service));
-    let types: Vec<String> = types.filter_map(|group| group.operation.clone()).collect();
-    names.extend(types);
+    let mut names: Vec<String> = Vec::new();
+    for groups in [services, transactions] {
+        for group in groups.iter().take(FEELING_GROUPS_MAX) {
+            let feels = group.only_feels && !group.uninstrumented;
+            let is_named =
+                Some(group.service.as_str()) == subject || names.contains(&group.service);
+            if feels && !is_named {
+                names.push(group.service.clone());
+            }
+        }
+    }
     names
 }
 
@@ -197,7 +207,9 @@ mod tests {
         },
     };
 
-    use super::{end_text, feeling_names, feeling_text, partial_text, refused_text};
+    use super::{
+        FEELING_GROUPS_MAX, end_text, feeling_services, feeling_text, partial_text, refused_text,
+    };
 
     #[test]
     fn a_shorter_range_is_offered_only_for_gaps_that_it_mends() {
@@ -269,7 +281,7 @@ mod tests {
     }
 
     #[test]
-    fn types_that_feel_a_change_are_named_unless_their_service_is() {
+    fn services_are_named_that_feel_a_change_as_a_whole_or_in_a_type() {
         let group = |service: &str, operation: Option<&str>, only_feels| {
             let group = serde_json::json!({
                 "service": service, "operation": operation, "now": GroupStats::default(),
@@ -278,15 +290,24 @@ mod tests {
             });
             serde_json::from_value::<ChangedGroup>(group).unwrap()
         };
-        let services = [group("checkout", None, true), group("gateway", None, false)];
+        let endpoint = ChangedGroup { uninstrumented: true, ..group("redis", None, true) };
+        let mut services =
+            vec![group("checkout", None, true), group("gateway", None, false), endpoint];
         let types = [
             group("checkout", Some("POST /place"), true),
             group("gateway", Some("POST /checkout"), true),
             group("gateway", Some("GET /"), false),
             group("pay", Some("POST /charge"), true),
         ];
-        let names = feeling_names(&services, &types, Some("pay"));
-        assert_eq!(names, ["checkout", "POST /checkout"]);
+        let names = feeling_services(&services, &types, Some("pay"));
+        assert_eq!(names, ["checkout", "gateway"]);
+        services[1].only_feels = true;
+        assert_eq!(feeling_services(&services, &types, Some("pay")), names, "as a whole, too");
+        let many: Vec<ChangedGroup> =
+            (0..200).map(|n| group(&format!("s{n}"), None, true)).collect();
+        let of_pages = [50, 200].map(|limit| feeling_services(&many[..limit], &[], None));
+        assert_eq!(of_pages[0], of_pages[1], "lists of other lengths say the same");
+        assert_eq!(of_pages[0].len(), FEELING_GROUPS_MAX);
     }
 
     #[test]

@@ -165,9 +165,11 @@ pub fn NumberCell(
     now: String,
     /// The number of the baseline.
     before: String,
+    /// True where the API calls it worse.
+    is_worse: bool,
 ) -> impl IntoView {
     view! {
-        <td class="num" title=format!("it was {before}")>
+        <td class="num" class:is-worse=is_worse title=format!("it was {before}")>
             {now}
         </td>
     }

@@ -20,6 +20,9 @@ pub fn ListStatus<T: ListPage, Q: ListQuery>(
     paged: PagedList<T, Q>,
     /// True while live updates are on hold for the reader.
     held: Memo<bool>,
+    /// Set to false where the list has its total above it.
+    #[prop(default = true)]
+    has_total: bool,
 ) -> impl IntoView {
     let live = use_live();
     let search = paged.search;
@@ -35,7 +38,7 @@ pub fn ListStatus<T: ListPage, Q: ListQuery>(
             );
             let files = format!("{} opened", format::counted(searched.files, "file"));
             view! {
-                <span>{format::total(found.total(), T::NOUN)}</span>
+                {has_total.then(|| view! { <span>{format::total(found.total(), T::NOUN)}</span> })}
                 <span class="faint" title=files>
                     {read}
                 </span>

@@ -21,7 +21,7 @@ use crate::{
 
 mod guide;
 
-use guide::{Addresses, GUIDES, Guide, opening_flags};
+use guide::{Addresses, GUIDES, Guide, opening_command, opening_flags};
 
 const POLL_INTERVAL: Duration = Duration::from_secs(1);
 
@@ -133,20 +133,22 @@ fn Welcome(status: RequestState<ServerStatus>, waiting: bool) -> impl IntoView {
     }
 }
 
-/// The flags for senders on other machines, while every receiver listens on this machine only.
+/// The command for senders on other machines, while every receiver listens on this machine only.
 fn other_machines(receivers: Memo<Vec<ReceiverStatus>>) -> impl IntoView {
     let flags = Memo::new(move |_| receivers.with(|all| opening_flags(all)));
     move || {
         let flags = flags.get();
         (!flags.is_empty()).then(|| {
-            let flag = |flag: String| view! { <code>{flag}</code> " " };
-            let flags = flags.into_iter().map(flag).collect_view();
+            let command = opening_command(&flags);
             view! {
                 <p class="mute arrivals">
-                    "Tidings listens on this machine only. To receive from other machines, \
-                     start it with " {flags} <code>"--require-keys true"</code> ", and make keys with "
-                    <code>"tidings keys create"</code> "."
+                    "Tidings listens on this machine only. To receive from other machines, make \
+                     keys with " <code>"tidings keys create"</code> ", and start it with:"
                 </p>
+                <div class="code opening-command">
+                    <pre tabindex="0">{command.clone()}</pre>
+                    <CopyButton text=command label="Copy the command" />
+                </div>
             }
         })
     }

@@ -21,7 +21,7 @@ use crate::{
     components::{Chip, EmptyState},
     links::HeatmapBox,
     paged_list::{ListNotices, ListQuery, ListStatus, OlderButton, PagedList},
-    shell::{crumb, remember_list, set_crumbs},
+    shell::{arrival_gap_line, crumb, remember_list, set_crumbs},
     shortcuts::use_shortcuts,
     url::{
         ExploreState, History, TimeRange, TraceFilters, TraceListQuery, UrlQuery, use_navigation,
@@ -144,10 +144,11 @@ pub fn ExplorePage() -> impl IntoView {
                     {move || box_chip(page_state)}
                 </FilterBar>
                 <div class="bar-end">
-                    <ListStatus paged held />
+                    <ListStatus paged held has_total=false />
                     <QuerySwitch page_state />
                 </div>
             </div>
+            {arrival_gap_line(|| false)}
             <QueryBox page_state error=Signal::derive(move || paged.error()) />
             // The query box shows why a query is refused.
             <Show when=move || !is_refused.get()>

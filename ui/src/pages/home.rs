@@ -7,14 +7,14 @@ use std::sync::Arc;
 
 use leptos::prelude::*;
 use leptos_router::components::A;
-use tidings_proto::api::ChangeReport;
+use tidings_proto::api::{ChangeReport, ChangedGroup};
 
 use super::connect::WelcomeUntilData;
 use crate::{
     api::analysis::changes,
     components::{
         EmptyState, ErrorState, LoadingRows, ReportSentence, Segment, Segments, WatchedRequest,
-        compared_text,
+        compared_text, report::CHANGED_ROWS,
     },
     format,
     links::use_links,
@@ -87,6 +87,7 @@ fn Changes() -> impl IntoView {
         }
     });
     let times = move || report.value().map(|report| times_of(&report));
+    let counted = move || report.value().map(|_| CHANGED_ROWS);
     let sentence = move || {
         let report = report.value()?;
         Some(view! { <ReportSentence report links=links.get() /> })
@@ -107,7 +108,7 @@ fn Changes() -> impl IntoView {
                 <header class="page-head">
                     <div class="page-title">
                         <h1>"What changed"</h1>
-                        <span class="mute">{times}</span>
+                        <span class="mute" title=counted>{times}</span>
                         <span class="page-tools">{choice(report, services)}</span>
                     </div>
                     {sentence}
@@ -129,25 +130,23 @@ fn Changes() -> impl IntoView {
 /// Returns the time of the report and its baseline, in words.
 fn times_of(report: &ChangeReport) -> String {
     let baseline = report.baseline;
-    let times = compared_text(report.window, (baseline.start_unix_nano, baseline.end_unix_nano));
-    format!("{times}; changed rows since they changed")
+    compared_text(report.window, (baseline.start_unix_nano, baseline.end_unix_nano))
 }
 
-/// The choice of transactions or services, with the number of each. Endpoints without spans are
-/// listed and counted with the services.
+/// The choice of transactions or services, with the number of each.
 fn choice(report: RequestState<ChangeReport>, services: Memo<bool>) -> impl IntoView {
     let edit = use_edit_query();
     let segments = Memo::new(move |_| {
         let report = report.value();
         let report = report.as_deref();
         let types = report.map_or(0, |report| report.transaction_count);
-        let services = report.map_or(0, |report| report.service_count);
-        let has_endpoints =
-            report.is_some_and(|report| report.services.iter().any(|group| group.uninstrumented));
-        let name = if has_endpoints { "Services and endpoints" } else { "Services" };
+        let services = report.map_or_else(
+            || services_text(&[], 0),
+            |report| services_text(&report.services, report.service_count),
+        );
         vec![
             Segment::new("transactions", format!("Transactions {}", format::count(types))),
-            Segment::new("services", format!("{name} {}", format::count(services))),
+            Segment::new("services", services),
         ]
     });
     let chosen =
@@ -156,6 +155,21 @@ fn choice(report: RequestState<ChangeReport>, services: Memo<bool>) -> impl Into
         edit(History::Replace, &|query| query.set("by", (which == "services").then_some(which)));
     });
     view! { <Segments label="What is listed" segments chosen on_choose=choose /> }
+}
+
+/// Returns the number of services as words, and that of the stores and outside systems among them:
+/// `Services 12, stores and outside systems 7`. `count` is of both. Where not all are listed, the
+/// two are not known apart.
+fn services_text(listed: &[ChangedGroup], count: u64) -> String {
+    let outside = listed.iter().filter(|group| group.uninstrumented).count() as u64;
+    if outside == 0 {
+        format!("Services {}", format::count(count))
+    } else if listed.len() as u64 == count {
+        let services = format::count(count - outside);
+        format!("Services {services}, stores and outside systems {}", format::count(outside))
+    } else {
+        format!("Services, stores and outside systems {}", format::count(count))
+    }
 }
 
 /// A window without calls: a link to a time with calls.
@@ -177,5 +191,29 @@ fn no_traffic(report: &Arc<ChangeReport>) -> impl IntoView + use<> {
                 </A>
             </div>
         </EmptyState>
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tidings_proto::api::{ChangedGroup, GroupStats};
+
+    use super::services_text;
+
+    #[test]
+    fn stores_and_outside_systems_are_counted_apart_from_services() {
+        let group = |uninstrumented| {
+            let group = serde_json::json!({
+                "service": "x", "uninstrumented": uninstrumented, "now": GroupStats::default(),
+                "before": GroupStats::default(), "steps": [], "baselineSteps": [], "changes": [],
+                "score": 0.0,
+            });
+            serde_json::from_value::<ChangedGroup>(group).unwrap()
+        };
+        let listed = [group(false), group(true), group(false)];
+        assert_eq!(services_text(&listed, 3), "Services 2, stores and outside systems 1");
+        assert_eq!(services_text(&listed, 900), "Services, stores and outside systems 900");
+        assert_eq!(services_text(&listed[..1], 1), "Services 1");
+        assert_eq!(services_text(&[], 0), "Services 0");
     }
 }

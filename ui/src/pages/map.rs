@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use leptos::prelude::*;
 use tidings_proto::{
-    TraceId,
+    TraceId, UnixNanos,
     api::{CallsInStep, ChangeReport, GraphNode, NodeKind, RedResult, ServiceGraph, StatusName},
 };
 
@@ -18,6 +18,7 @@ use crate::{
         Request,
         analysis::{self, Analysis, changes},
     },
+    browser,
     charts::{
         network::{GraphSelection, Network, Viewport},
         time_buckets::TimeBuckets,
@@ -32,7 +33,7 @@ use crate::{
     links::Links,
     number_format,
     request_state::RequestState,
-    shell::{crumb, set_crumbs},
+    shell::{arrival_gap_line, crumb, set_crumbs},
     shortcuts::use_shortcuts,
     url::{History, UrlQuery, use_edit_query, use_query},
     window::LiveWindow,
@@ -41,7 +42,7 @@ use crate::{
 pub mod map_graph;
 mod selection_panel;
 
-use map_graph::{MapGraph, NodeName};
+use map_graph::{CardSince, MapGraph, NodeName};
 
 /// Depths around a focus, in calls.
 const DEPTHS: [u32; 3] = [1, 2, 3];
@@ -129,8 +130,12 @@ impl MapPageState {
         let shown = Memo::new(move |_| {
             let now = now.value()?;
             let report = report.value();
-            let headline = report.as_ref().and_then(|report| report.headline.as_ref());
-            Some(Arc::new(MapGraph::new(&now, lit().as_deref(), headline)))
+            let report = report.as_deref();
+            let headline = report.and_then(|report| report.headline.as_ref());
+            let groups = report.map(|report| report.services.as_slice()).unwrap_or_default();
+            let of_group = |group| CardSince::from_group(group, headline, since_text);
+            let since: Vec<CardSince> = groups.iter().filter_map(of_group).collect();
+            Some(Arc::new(MapGraph::new(&now, lit().as_deref(), headline, &since)))
         });
         let picked = Memo::new(move |_| {
             let shown = shown.get()?;
@@ -178,6 +183,11 @@ impl MapPageState {
         };
         self.edit.run((History::Push, write, names));
     }
+}
+
+/// Writes the begin of a change.
+fn since_text(begin: UnixNanos) -> String {
+    browser::local_minute(begin, browser::now())
 }
 
 fn read_pick(query: &UrlQuery, shown: &MapGraph, nodes: &[GraphNode]) -> Option<GraphSelection> {
@@ -236,6 +246,10 @@ pub fn MapPage() -> impl IntoView {
     }
 }
 
+/// The meaning of a time on a card.
+const SINCE_LEGEND: &str = " Boxes with a time have their numbers since then; \"feels it\" marks \
+    those that only feel a change of another.";
+
 /// The meaning of the colours, lines and numbers of the picture.
 fn legend(page: MapPageState) -> impl IntoView {
     let has_culprit = Memo::new(move |_| {
@@ -245,12 +259,18 @@ fn legend(page: MapPageState) -> impl IntoView {
     let culprit = move || {
         has_culprit.get().then_some(" The changed box has its p50 before and since the change.")
     };
+    let has_since = Memo::new(move |_| {
+        let shown = page.shown.get();
+        shown.is_some_and(|shown| shown.since.iter().any(Option::is_some))
+    });
+    let since = move || has_since.get().then_some(SINCE_LEGEND);
     view! {
         <p class="map-legend">
             <span class="graph-key is-failed">"fails more or takes longer than before"</span>
             <span class="graph-key is-message">"messages"</span>
             <span class="mute">
                 "Wider lines are more calls. Dashed boxes send no spans. The bar is the share that failed. Times are p95 of the whole time."
+                {since}
                 {culprit}
             </span>
         </p>
@@ -281,20 +301,21 @@ fn bind_keys(page: MapPageState, view: RwSignal<Option<Viewport>>) {
     });
 }
 
-/// The numbers of services and of endpoints, with the dashed boxes that `endpointCount` leaves out.
+/// The numbers of services and of stores and outside systems, with the dashed boxes that
+/// `endpointCount` leaves out.
 fn count_text(graph: &ServiceGraph) -> String {
     let services = format::counted(graph.service_count, "service");
     let counts = match graph.endpoint_count {
         0 => services,
-        count => format!("{services} and {} without spans", format::counted(count, "endpoint")),
+        count => format!("{services}, {}", format::outside_systems(count)),
     };
     let has_queues = graph.nodes.iter().any(|node| node.kind == NodeKind::Messaging);
     let has_unknown = graph.nodes.iter().any(map_graph::is_unknown);
     match (has_queues, has_unknown) {
         (false, false) => counts,
         (true, false) => format!("{counts} (queues not counted)"),
-        (false, true) => format!("{counts} (unknown endpoints not counted)"),
-        (true, true) => format!("{counts} (queues and unknown endpoints not counted)"),
+        (false, true) => format!("{counts} (unknown ones not counted)"),
+        (true, true) => format!("{counts} (queues and unknown ones not counted)"),
     }
 }
 
@@ -332,6 +353,11 @@ fn head(page: MapPageState) -> impl IntoView {
             view! { <PartialNote>{words}</PartialNote> }
         })
     };
+    // The report's sentence has the end of traffic itself.
+    let is_end_reported = move || {
+        let report = page.report.value();
+        page.report.loading() || report.is_some_and(|report| report.traffic_end.is_some())
+    };
     let sentence = move || {
         if page.report.loading() {
             return Some(view! { <SentencePlaceholder /> }.into_any());
@@ -348,6 +374,7 @@ fn head(page: MapPageState) -> impl IntoView {
                     {move || fold_switch(page)} {move || focus_tools(page)}
                 </span>
             </div>
+            {arrival_gap_line(is_end_reported)}
             {sentence}
             {missing}
             {edges_left_out}
@@ -437,7 +464,7 @@ fn empty_map(page: MapPageState) -> impl IntoView {
     .into_any()
 }
 
-/// Requests over time: dragging over them looks at that time on the map.
+/// Calls of all services over time: dragging over them looks at that time on the map.
 fn scrubber(page: MapPageState) -> impl IntoView {
     let red = page.window.request(|window| {
         let analysis = window.analysis().with("by", "status").with("kind", "server");
@@ -450,7 +477,7 @@ fn scrubber(page: MapPageState) -> impl IntoView {
             let chart = requests(&red);
             view! {
                 <section class="card chart-short">
-                    <TimeChartView title="Requests" note="drag to look at a part of the time" chart cursor />
+                    <TimeChartView title="Calls of all services" note="drag to look at a part of the time" chart cursor />
                 </section>
             }
         })

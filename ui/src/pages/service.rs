@@ -6,10 +6,10 @@
 use leptos::prelude::*;
 use leptos_router::{components::A, hooks::use_params_map};
 use tidings_proto::{
-    DurationNanos, UnixNanos,
+    DurationNanos,
     api::{
-        ChangeReport, ChangedGroup, Deployment, RedResult, ServiceClock, SpanKindName,
-        VersionChangeList,
+        ChangeReport, ChangeSentence, ChangedGroup, Deployment, RedResult, ServiceClock,
+        SpanKindName, VersionChangeList,
     },
     otlp::SpanKind,
 };
@@ -20,7 +20,7 @@ use crate::{
     components::{
         EmptyState, Headline, SentencePlaceholder, WatchedRequest,
         change::{change_badge, sentence_of, truncate_name},
-        report::{compared_text, quiet_text},
+        report::quiet_text,
     },
     format,
     links::{Links, use_links},
@@ -34,6 +34,7 @@ mod instances;
 mod neighbours;
 mod operation_latency;
 mod operations;
+mod span;
 mod split;
 mod trouble;
 
@@ -41,6 +42,7 @@ use instances::instances_panel;
 use neighbours::neighbour_panels;
 use operation_latency::latency_panel;
 use operations::operations_panel;
+use span::TableTime;
 use split::split_panel;
 use trouble::{exception_panel, pattern_panel};
 
@@ -63,6 +65,8 @@ struct ChosenOperation {
 struct ServiceView {
     name: StoredValue<String>,
     time: PageTime,
+    /// The time that tables count. The heatmap and the report are of the whole range.
+    tables: TableTime,
     links: Memo<Links>,
     report: RequestState<ChangeReport>,
     versions: RequestState<VersionChangeList>,
@@ -80,8 +84,15 @@ impl ServiceView {
         let versions = RequestState::new(move || {
             stored.with_value(|service| Some(deployments(&time.analysis(), service)))
         });
+        let begin = Memo::new(move |_| {
+            let report = report.value()?;
+            let group = stored.with_value(|name| group_of(&report, name))?;
+            let (sentence, _) = sentence_of(group, report.headline.as_ref())?;
+            span::begin_of(&sentence.change)
+        });
+        let tables = TableTime::follow(time, report, begin);
         let operations = RequestState::new(move || {
-            let analysis = time.analysis().with("service", stored.get_value());
+            let analysis = tables.analysis()?.with("service", stored.get_value());
             let analysis = analysis.with("by", "operation,kind,served").with("compare", true);
             Some(red(&analysis.with("limit", OPERATIONS_MAX)))
         });
@@ -94,7 +105,7 @@ impl ServiceView {
             })
         });
         let links = use_links();
-        Self { name: stored, time, links, report, versions, operations, chosen }
+        Self { name: stored, time, tables, links, report, versions, operations, chosen }
     }
 
     fn name(self) -> String {
@@ -114,39 +125,34 @@ impl ServiceView {
         WatchedRequest::new("The operation is not known", self.operations)
     }
 
-    /// Returns the begin of the change in the service's sentence, where it is known.
-    fn changed_since(self) -> Option<UnixNanos> {
+    /// Returns the sentence about the service's change.
+    fn sentence(self) -> Option<ChangeSentence> {
         let (group, report) = (self.group()?, self.report.value()?);
-        let (sentence, _) = sentence_of(&group, report.headline.as_ref())?;
-        sentence.change.since_unix_nano
-    }
-
-    /// Returns the note of tables whose times are of more than the change in the sentence.
-    fn times_note(self) -> Signal<String> {
-        Signal::derive(move || match self.changed_since() {
-            Some(_) => "in the whole time".to_owned(),
-            None => String::new(),
-        })
+        sentence_of(&group, report.headline.as_ref()).map(|(sentence, _)| sentence.clone())
     }
 
     /// Returns the service's group of the report of changes.
     fn group(self) -> Option<ChangedGroup> {
-        let name = self.name();
         let report = self.report.value()?;
-        report.services.iter().find(|group| group.service == name && !group.uninstrumented).cloned()
+        self.name.with_value(|name| group_of(&report, name).cloned())
     }
 
     fn deployments(self) -> Vec<Deployment> {
         self.report.value().map(|report| report.deployments.clone()).unwrap_or_default()
     }
 
-    /// Returns an analysis of the chosen operation, or `None` while none is known.
-    fn of_chosen(self) -> Option<Analysis> {
+    /// Narrows an analysis to the chosen operation. Returns `None` while none is known.
+    fn of_chosen(self, analysis: Analysis) -> Option<Analysis> {
         let ChosenOperation { name, kind } = self.chosen.get()?;
-        let analysis = self.time.analysis().with("service", self.name());
+        let analysis = analysis.with("service", self.name());
         let analysis = analysis.with_some("operation", (!name.is_empty()).then_some(name));
         Some(analysis.with_some("kind", kind.map(SpanKindName::word)))
     }
+}
+
+/// Returns the group of the service with this name.
+fn group_of<'a>(report: &'a ChangeReport, name: &str) -> Option<&'a ChangedGroup> {
+    report.services.iter().find(|group| group.service == name && !group.uninstrumented)
 }
 
 /// Returns the operation in an address.
@@ -216,11 +222,11 @@ fn service_head(view: ServiceView) -> impl IntoView {
         if view.report.loading() {
             return Some(view! { <SentencePlaceholder /> }.into_any());
         }
-        let (group, report) = (view.group()?, view.report.value()?);
-        if let Some((sentence, _)) = sentence_of(&group, report.headline.as_ref()) {
-            let (sentence, links) = (sentence.clone(), links.get());
+        if let Some(sentence) = view.sentence() {
+            let links = links.get();
             return Some(view! { <Headline sentence links /> }.into_any());
         }
+        let (group, report) = (view.group()?, view.report.value()?);
         let words = match group.before.count {
             0 => "There is nothing to compare with: it had no calls in the time before.",
             _ => quiet_text(report.baseline.state),
@@ -243,9 +249,7 @@ fn service_head(view: ServiceView) -> impl IntoView {
                 <span class="dot dot-large" style=("--hue", hue) aria-hidden="true"></span>
                 <h1 title=name.clone()>{format::service(&name).to_owned()}</h1>
                 {badge}
-                <span class="mute service-times">
-                    {move || times_text(view)} " " {move || since_link(view)}
-                </span>
+                <span class="service-span">{view.tables.control()}</span>
                 <span class="page-tools">
                     {link("Traces", |links, name| links.explore(&[("service", name)]))}
                     {link("Logs", |links, name| links.logs(&[("service", name)]))}
@@ -259,27 +263,6 @@ fn service_head(view: ServiceView) -> impl IntoView {
             {deployed}
         </header>
     }
-}
-
-/// Returns the time of the page and its baseline, in words.
-fn times_text(view: ServiceView) -> Option<String> {
-    let report = view.report.value()?;
-    let baseline = &report.baseline;
-    let times = compared_text(report.window, (baseline.start_unix_nano, baseline.end_unix_nano));
-    Some(format!("{times}; tables count the whole time"))
-}
-
-/// Returns the link to the same page from the change in its sentence on, where its begin is known.
-fn since_link(view: ServiceView) -> Option<impl IntoView> {
-    let begin = view.changed_since()?;
-    let end = view.report.value()?.window.end_unix_nano;
-    let range = TimeRange::Between {
-        from_unix_ms: begin.0 / 1_000_000,
-        to_unix_ms: end.0.div_ceil(1_000_000),
-    };
-    let href = Links::within(range).service(&view.name());
-    let minute = browser::local_minute(begin, browser::now());
-    Some(view! { <A href=href>{format!("Only since {minute}")}</A> })
 }
 
 /// Returns the words for a clock offset: `Its clock is 1.50 s ahead of the clock of payment: 412 of
@@ -316,7 +299,8 @@ fn deployment_words(deployment: &Deployment) -> String {
 fn silence(view: ServiceView) -> impl IntoView {
     let is_silent = Memo::new(move |_| {
         let operations = view.operations.value();
-        operations.is_some_and(|operations| operations.groups.is_empty())
+        view.tables.is_whole()
+            && operations.is_some_and(|operations| operations.groups.is_empty())
             && view.operations.error().is_none()
     });
     let query = use_query();

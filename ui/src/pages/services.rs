@@ -20,7 +20,7 @@ use crate::{
     api::analysis::{changes, red},
     components::{
         EmptyState, LoadingRows, ReportSentence, Segment, Segments, SentencePlaceholder,
-        WatchedRequest, compared_text, use_sort,
+        WatchedRequest, compared_text, report::CHANGED_ROWS, use_sort,
     },
     format,
     links::use_links,
@@ -167,20 +167,20 @@ fn ServicesHead(
     let edit = use_edit_query();
     let words = move || {
         let all = all.get()?;
-        let endpoints = all.groups.iter().filter(|group| group.uninstrumented).count();
-        let services = format::counted((all.groups.len() - endpoints) as u64, "service");
+        let outside = all.groups.iter().filter(|group| group.uninstrumented).count();
+        let services = format::counted((all.groups.len() - outside) as u64, "service");
         let times = requests.report.value().map(|report| {
             let baseline = report.baseline;
             compared_text(report.window, (baseline.start_unix_nano, baseline.end_unix_nano))
         });
-        let outside = if endpoints == 0 {
-            String::new()
-        } else {
-            format!(" and {} without spans", format::counted(endpoints as u64, "endpoint"))
+        let outside = match outside {
+            0 => String::new(),
+            count => format!(", {}", format::outside_systems(count as u64)),
         };
-        let times = times.map(|times| format!(", {times}; changed rows since they changed"));
+        let times = times.map(|times| format!(", {times}"));
         Some(format!("{services}{outside}{}", times.unwrap_or_default()))
     };
+    let counted = move || requests.report.value().map(|_| CHANGED_ROWS);
     let sentence = move || {
         if requests.report.loading() {
             return Some(view! { <SentencePlaceholder /> }.into_any());
@@ -207,7 +207,7 @@ fn ServicesHead(
         <header class="page-head">
             <div class="page-title">
                 <h1>"Services"</h1>
-                <span class="mute services-times">{words}</span>
+                <span class="mute services-times" title=counted>{words}</span>
                 <span class="page-tools">
                     <input
                         class="input"

@@ -17,7 +17,7 @@ use crate::{
         sql::{ROW_LIMIT, download, sql},
     },
     browser,
-    charts::lines::LineChart,
+    charts::lines::{LineChart, SERIES_MAX},
     components::{CopyButton, ErrorState, PartialNote, Segment, Segments, SortOrder, use_toasts},
     format,
     request_state::RequestState,
@@ -34,7 +34,9 @@ mod schema;
 mod tokens;
 
 use editor::{EditorState, editor};
-use quick_chart::{ChartColumns, chart, default_columns, series_columns, x_columns, y_columns};
+use quick_chart::{
+    ChartColumns, LINES_MAX, chart, default_columns, series_columns, x_columns, y_columns,
+};
 use results::result_table;
 use schema::{columns_for, schema_side, use_schema};
 use tokens::{Completion, CompletionContext, error_position, name_completions};
@@ -461,19 +463,21 @@ fn chart_card(result: Arc<SqlResult>, usual: ChartColumns) -> impl IntoView {
             })}
         }
     };
+    let (hidden, draws_all) = (RwSignal::new(Vec::new()), RwSignal::new(false));
     let drawn = move || {
         let columns = columns.get();
         let zone = browser::zone_minutes(browser::now());
         let label = format!("{} over {}", columns.y, columns.x);
-        match chart(&result, &columns, zone) {
+        let most = if draws_all.get() { LINES_MAX } else { SERIES_MAX };
+        match chart(&result, &columns, most, zone) {
             Some(chart) => {
-                let more = (chart.left_out > 0).then(|| {
-                    let words = format::counted(chart.left_out as u64, "more value");
-                    let of = columns.by.as_deref().unwrap_or_default();
-                    view! { <p class="panel-empty">{format!("{words} of {of} not drawn.")}</p> }
-                });
-                view! { <LineChart series=chart.series ticks=chart.ticks label /> {more} }
-                    .into_any()
+                let by = columns.by.unwrap_or_default();
+                let more = lines_note(chart.series.len(), chart.left_out, &by, draws_all);
+                view! {
+                    <LineChart series=chart.series ticks=chart.ticks label hidden />
+                    {more}
+                }
+                .into_any()
             }
             None => view! { <p class="panel-empty">"These columns make no line."</p> }.into_any(),
         }
@@ -490,6 +494,37 @@ fn chart_card(result: Arc<SqlResult>, usual: ChartColumns) -> impl IntoView {
             {drawn}
             <div class="sql-chart-columns">{choices}</div>
         </section>
+    }
+}
+
+/// The number of lines that are not drawn, and the button that draws them or leaves them out.
+fn lines_note(
+    drawn: usize,
+    left_out: usize,
+    by: &str,
+    draws_all: RwSignal<bool>,
+) -> impl IntoView + use<> {
+    let words = (left_out > 0)
+        .then(|| format!("{} of {by} not drawn. ", format::counted(left_out as u64, "more value")));
+    let way = lines_button(drawn, left_out).map(|label| {
+        let toggle = move |_| draws_all.update(|all| *all = !*all);
+        view! {
+            <button class="link" type="button" on:click=toggle>
+                {label}
+            </button>
+        }
+    });
+    (words.is_some() || way.is_some()).then(|| view! { <p class="panel-empty">{words} {way}</p> })
+}
+
+/// Returns the label of the button that changes the number of lines, by the numbers of those that
+/// are drawn and of those that are not.
+fn lines_button(drawn: usize, left_out: usize) -> Option<String> {
+    match (drawn > SERIES_MAX, left_out) {
+        (true, _) => Some(format!("Draw {SERIES_MAX}")),
+        (false, 0) => None,
+        (false, _) if drawn + left_out <= LINES_MAX => Some("Draw all".to_owned()),
+        (false, _) => Some(format!("Draw {LINES_MAX}")),
     }
 }
 
@@ -516,5 +551,18 @@ fn column_choice(
                 {names.into_iter().map(option).collect_view()}
             </select>
         </label>
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{LINES_MAX, SERIES_MAX, lines_button};
+
+    #[test]
+    fn lines_that_are_not_drawn_have_a_button_that_draws_them() {
+        assert_eq!(lines_button(SERIES_MAX, 0), None);
+        assert_eq!(lines_button(SERIES_MAX, 5).as_deref(), Some("Draw all"));
+        assert_eq!(lines_button(SERIES_MAX, LINES_MAX).as_deref(), Some("Draw 50"));
+        assert_eq!(lines_button(11, 0).as_deref(), Some("Draw 6"));
     }
 }

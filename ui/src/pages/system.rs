@@ -13,7 +13,7 @@ use crate::{
     browser,
     charts::{
         axis::time_ticks,
-        lines::{LineChart, LineSeries},
+        lines::{LineChart, LineSeries, line_key},
     },
     components::{
         Badge, CopyButton, Panel, PartialNote,
@@ -23,7 +23,7 @@ use crate::{
     format,
     format::rates::{self, three_digits},
     shell::{
-        crumb,
+        arrival_gap_line, crumb,
         server_watch::{CounterSample, ServerWatch, rate_series},
         set_crumbs, use_server,
     },
@@ -199,6 +199,7 @@ fn head(server: ServerWatch) -> impl IntoView {
             </div>
             {WatchedRequest::new("The state of the server is not known", server.request_state()).note()}
             <p class="say">{sentence}</p>
+            {arrival_gap_line(|| false)}
             {warning}
         </header>
     }
@@ -230,51 +231,55 @@ fn sentence_text(status: &ServerStatus) -> String {
     }
 }
 
-/// Spans and log records per second, over the last minutes.
+/// Number of readings from which rates make a line.
+const CHART_READINGS_MIN: usize = 3;
+
+/// Spans and log records per second, over the last minutes. The numbers stand alone until there are
+/// readings for a chart, and name its lines then.
 fn ingest_panel(server: ServerWatch) -> impl IntoView {
+    let has_chart = Memo::new(move |_| server.samples().len() >= CHART_READINGS_MIN);
     let figures = move || {
-        let rates = server.rates();
-        let figure = |number: Option<f64>, words: &'static str| {
-            let number = number.map_or("–".to_owned(), three_digits);
+        let rates = server.rates()?;
+        let figure = |number: f64, words: &'static str, index: usize| {
+            let key = has_chart.get().then(|| line_key(index));
             view! {
                 <div class="figure">
-                    <dd>{number}</dd>
-                    <dt>{words}</dt>
+                    <dd>{three_digits(number)}</dd>
+                    <dt>{words} " " {key}</dt>
                 </div>
             }
         };
-        view! {
-            {figure(rates.map(|rates| rates.spans), "spans/s")}
-            {figure(rates.map(|rates| rates.logs), "log records/s")}
-        }
+        Some(view! {
+            {figure(rates.spans, "spans/s", 0)}
+            {figure(rates.logs, "log records/s", 1)}
+        })
     };
-    // The empty chart has the height of the later one.
-    let readings = move || {
-        let samples = server.samples();
-        if samples.len() < 3 {
-            return (Vec::new(), Vec::new());
-        }
-        let (start, end) = ends(&samples);
-        (time_ticks(start, end, browser::zone_minutes(end), 5), samples)
+    // Nothing is counted while the server does not answer. The head of the page says so.
+    let counting = move || {
+        let is_counting = server.rates().is_none() && server.request_state().error().is_none();
+        is_counting.then(|| view! { <p class="panel-say mute">"Counting…"</p> })
     };
     let chart = move || {
-        let (ticks, samples) = readings();
-        let series = vec![
-            line("spans/s", &samples, |sample| sample.spans),
-            line("log records/s", &samples, |sample| sample.logs),
-        ];
-        view! { <LineChart series ticks label="Spans and log records a second, lately" /> }
+        has_chart.get().then(|| {
+            let samples = server.samples();
+            let (start, end) = ends(&samples);
+            let ticks = time_ticks(start, end, browser::zone_minutes(end), 5);
+            let series = vec![
+                line("spans/s", &samples, |sample| sample.spans),
+                line("log records/s", &samples, |sample| sample.logs),
+            ];
+            let label = "Spans and log records a second, lately";
+            view! { <LineChart series ticks label has_legend=false /> }
+        })
     };
-    let note = move || match server.samples().len() {
-        0..3 => "the chart begins with the third reading",
-        _ => "while this page is open, at most 4 min",
-    };
+    let note = move || has_chart.get().then_some("while this page is open, at most 4 min");
     view! {
         <section class="card panel" aria-label="Taken in">
             <div class="panel-head">
                 <h2>"Taken in"</h2>
                 <span class="mute">{note}</span>
             </div>
+            {counting}
             <dl class="figures system-figures">{figures}</dl>
             {chart}
         </section>
@@ -406,9 +411,9 @@ fn remedies(server: ServerWatch) -> impl IntoView {
         })
     };
     view! {
-        <section class="card side-card" aria-label="To mend">
+        <section class="card side-card" aria-label="Refusals">
             <div class="side-head">
-                <h2>"To mend"</h2>
+                <h2>"Refusals"</h2>
                 {move || {
                     let has_any = all.with(|all| all.as_ref().is_some_and(|all| !all.is_empty()));
                     has_any.then(|| view! { <span class="mute">"each with its line"</span> })

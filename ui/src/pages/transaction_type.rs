@@ -3,8 +3,9 @@
 //!
 //! Owns the requests, which follow from the address: the type in the path, the range, and the basis
 //! of the comparison (`basis=`, and `since=` for that of a moment). The default basis is the moment
-//! at which the type changed, or the slowest transactions if it did not change. The parts draw one
-//! answer each.
+//! at which the type changed, or the slowest transactions if it did not change. The facts, the call
+//! trees since a moment, and the calls compare with one time: the baseline of the report of changes,
+//! which is the window before. The parts draw one answer each.
 
 use std::sync::Arc;
 
@@ -49,13 +50,15 @@ const SAMPLE: u32 = 300;
 /// Number of transactions from which the slowest hundredth is a useful sample. Below it, the
 /// slowest twentieth is used.
 const COUNT_FOR_PERCENTILE: u64 = 500;
+/// Minimum number of transactions in the baseline for a call tree of them.
+const BASELINE_COUNT_MIN: u64 = 20;
 
 /// Pairs of samples that can be compared.
 pub(crate) const BASES: &[(&str, &str)] = &[
     ("slow", "Slowest"),
     ("failed", "Failed"),
     ("since", "Since a moment"),
-    ("before", "Now with before"),
+    ("before", "Against before"),
 ];
 
 /// Stands for the basis until the change report has loaded. Nothing is compared.
@@ -92,6 +95,9 @@ pub(crate) struct TypePage {
     /// The type in the window before.
     pub(crate) before: RequestState<TransactionKindList>,
     changed_since: Memo<Option<UnixNanos>>,
+    /// Set where the baseline has enough transactions. Otherwise those since a moment are compared
+    /// with those until then. `None` while it is not known.
+    has_baseline: Memo<Option<bool>>,
     /// The type's measures by which samples are chosen.
     measured: RequestState<TransactionKindList>,
     /// The subject's traces, and the reference traces that they are compared with.
@@ -139,21 +145,14 @@ impl TypePage {
         let measured = window.request_slowly(move |window| kind(window.analysis()));
         let slow_from =
             Memo::new(move |_| measured.value().and_then(|list| slow_from(list.kinds.first()?)));
-        let (subject, reference) = samples(name, window, basis, slow_from, moment);
+        let has_baseline = has_baseline(name, report, before, is_awaited);
+        let (subject, reference) = samples((name, window), basis, slow_from, moment, has_baseline);
         let compared = window.request_slowly(move |_| {
             let (subject, reference) = (subject.value()?, reference.value()?);
             let (left, right) = name.with(|name| (ids(&subject, name), ids(&reference, name)));
             (!left.is_empty() && !right.is_empty()).then(|| trace_sets::compare_sets(&left, &right))
         });
-        let since_moment = move || moment.get().filter(|_| basis.get() == SINCE);
-        when_changed(
-            move || (basis.get(), name.get(), since_moment()),
-            move || {
-                subject.clear();
-                reference.clear();
-                compared.clear();
-            },
-        );
+        forget_samples((name, basis), (moment, has_baseline), (subject, reference), compared);
         Self {
             name,
             window,
@@ -163,6 +162,7 @@ impl TypePage {
             now,
             before,
             changed_since,
+            has_baseline,
             measured,
             subject,
             reference,
@@ -224,6 +224,7 @@ impl TypePage {
     pub(crate) fn reference_words(self) -> &'static str {
         match self.basis.get() {
             "before" => "Before",
+            SINCE if self.has_baseline.get() == Some(true) => "Before",
             SINCE => "Until then",
             _ => "All",
         }
@@ -244,6 +245,32 @@ fn when_changed<K: PartialEq + 'static>(
     });
 }
 
+/// Drops the samples and their comparison when they are of another type, basis or time.
+fn forget_samples(
+    (name, basis): (Memo<TypeName>, Memo<&'static str>),
+    (moment, has_baseline): (Memo<Option<UnixNanos>>, Memo<Option<bool>>),
+    (subject, reference): (RequestState<TraceSearchResult>, RequestState<TraceSearchResult>),
+    compared: RequestState<Comparison>,
+) {
+    let since_moment = move || moment.get().filter(|_| basis.get() == SINCE);
+    when_changed(
+        move || (basis.get(), name.get(), since_moment()),
+        move || {
+            subject.clear();
+            reference.clear();
+            compared.clear();
+        },
+    );
+    // The subject is the same beside either reference.
+    when_changed(
+        move || (basis.get() == SINCE).then(|| has_baseline.get()),
+        move || {
+            reference.clear();
+            compared.clear();
+        },
+    );
+}
+
 /// Returns the step of the charts.
 fn step_of(now: RequestState<TransactionKindList>) -> DurationNanos {
     now.value().map(|list| list.window.step_nano).unwrap_or_default()
@@ -262,13 +289,36 @@ fn changed_since(
     })
 }
 
+/// Reports whether the type has enough transactions in the baseline. `None` while it is not known.
+fn has_baseline(
+    name: Memo<TypeName>,
+    report: RequestState<ChangeReport>,
+    before: RequestState<TransactionKindList>,
+    is_awaited: Memo<bool>,
+) -> Memo<Option<bool>> {
+    Memo::new(move |_| {
+        if is_awaited.get() {
+            return None;
+        }
+        let group = report.value().and_then(|report| name.with(|name| changed(&report, name)));
+        let listed = || {
+            let list = before.value()?;
+            Some(list.kinds.first().map_or(0, |kind| kind.count))
+        };
+        match group.map(|group| group.before.count).or_else(listed) {
+            Some(count) => Some(count >= BASELINE_COUNT_MIN),
+            None => before.error().map(|_| false),
+        }
+    })
+}
+
 /// Requests the traces of the subject and of the reference.
 fn samples(
-    name: Memo<TypeName>,
-    window: LiveWindow,
+    (name, window): (Memo<TypeName>, LiveWindow),
     basis: Memo<&'static str>,
     slow_from: Memo<Option<DurationNanos>>,
     moment: Memo<Option<UnixNanos>>,
+    has_baseline: Memo<Option<bool>>,
 ) -> (RequestState<TraceSearchResult>, RequestState<TraceSearchResult>) {
     let sample = move |analysis: analysis::Analysis| {
         name.with(|name| name.filter(analysis)).with("limit", SAMPLE)
@@ -290,8 +340,8 @@ fn samples(
         let analysis = match basis.get() {
             "before" => window.analysis_before()?,
             SINCE => {
-                let (start, moment, _) = moment::parts(window, moment.get())?;
-                analysis::Analysis::between(start, moment)
+                let parts = moment::parts(window, moment.get())?;
+                moment::reference(window, parts, has_baseline.get()?)
             }
             UNDECIDED => return None,
             _ => window.analysis(),

@@ -8,9 +8,12 @@
 use std::{cmp::Ordering, collections::HashMap, sync::Arc, time::Duration};
 
 use leptos::prelude::*;
-use tidings_proto::api::{
-    CallsInStep, ChangeKind, ChangeReport, ChangedGroup, GroupStats, TimeShare, TransactionKind,
-    TransactionKindList,
+use tidings_proto::{
+    DurationNanos,
+    api::{
+        CallsInStep, ChangeKind, ChangeReport, ChangedGroup, GroupStats, TimeShare,
+        TransactionKind, TransactionKindList,
+    },
 };
 
 use crate::{
@@ -18,8 +21,11 @@ use crate::{
     api::analysis,
     charts::time_buckets::TimeBuckets,
     components::{
-        Panel, ReportSentence, SentencePlaceholder, SortHead, SortOrder, SparkTone, Sparkline,
-        StripPart, TimeStrip, WatchedRequest, change::change_cell, group_cells::shown_time,
+        Panel, ReportSentence, SentencePlaceholder, ServiceDot, SortHead, SortOrder, SparkTone,
+        Sparkline, StripPart, TimeStrip, WatchedRequest,
+        change::change_cell,
+        group_cells::{is_worse, shown_time},
+        report::CHANGED_ROWS,
         use_sort,
     },
     format,
@@ -109,7 +115,7 @@ pub fn TransactionsPage() -> impl IntoView {
 fn times_of(window: Window) -> String {
     let words = format!("against {}", window.preceding_text());
     match window.before() {
-        Some(_) => format!("{words}; changed rows since they changed"),
+        Some(_) => format!("{words}; {CHANGED_ROWS}"),
         None => words,
     }
 }
@@ -179,10 +185,15 @@ pub(super) struct TypeRow {
 }
 
 impl TypeRow {
-    /// Reports whether an aspect changed for the worse.
-    fn is_worse(&self, kind: ChangeKind) -> bool {
+    /// Reports whether an aspect, of durations a quantile of them, changed for the worse.
+    fn is_worse(&self, kind: ChangeKind, quantile: Option<u8>) -> bool {
+        self.changed.as_ref().is_some_and(|group| is_worse(&group.changes, kind, quantile))
+    }
+
+    /// Reports whether its durations changed for the worse.
+    fn is_slower(&self) -> bool {
         let mut changes = self.changed.iter().flat_map(|group| &group.changes);
-        changes.any(|change| change.kind == kind && change.is_worse)
+        changes.any(|change| change.kind == ChangeKind::Latency && change.is_worse)
     }
 }
 
@@ -297,14 +308,14 @@ fn TypeTable(
                     <SortHead column="name" label="Transaction" order />
                     <SortHead column="change" label="Change" order numeric=true />
                     <SortHead column="rate" label="Calls" order numeric=true />
-                    <th scope="col" class="num wide">"was"</th>
+                    <th scope="col" class="num wide">"calls was"</th>
                     <th scope="col" class="wide"><span class="hidden">"Calls over time"</span></th>
                     <SortHead column="failed" label="Failed" order numeric=true />
-                    <th scope="col" class="num">"was"</th>
+                    <th scope="col" class="num">"failed was"</th>
                     <th scope="col" class="wide"><span class="hidden">"Failures over time"</span></th>
                     <SortHead column="p50" label="p50" order numeric=true />
                     <SortHead column="p95" label="p95" order numeric=true />
-                    <th scope="col" class="num">"was"</th>
+                    <th scope="col" class="num">"p95 was"</th>
                     <th scope="col" class="types-spark"><span class="hidden">"p95 over time"</span></th>
                     <SortHead column="p99" label="p99" order numeric=true />
                     <th scope="col" class="types-strip">"Where the time goes"</th>
@@ -332,6 +343,8 @@ fn name_cells(
     };
     view! {
         <td class="grow">
+            <ServiceDot service=row.kind.service.clone() />
+            " "
             <a class="type-name" href=address title=name.clone()>{name.clone()}</a>
             " "
             <span class="mute">{format::service(&row.kind.service).to_owned()}</span>
@@ -354,7 +367,7 @@ fn call_cells(
     let failed = now.error_share;
     let failed_before =
         was.map_or_else(|| none.to_owned(), |was| number_format::share(was.error_share));
-    let is_worse = row.is_worse(ChangeKind::Errors);
+    let is_worse = row.is_worse(ChangeKind::Errors, None);
     let tone = if is_worse { SparkTone::Error } else { SparkTone::Plain };
     let rate = |stats: GroupStats| number_format::rate_in_unit_of(stats.rate_per_second, most);
     let time = shown_time(row.changed.as_ref());
@@ -362,7 +375,7 @@ fn call_cells(
         <td class="num" title=time.clone()>{rate(now)}</td>
         <td class="num was wide">{was.map_or_else(|| none.to_owned(), rate)}</td>
         <td class="wide"><Sparkline values=calls label="Calls over time" /></td>
-        <td class="num" title=time>{number_format::share(failed)}</td>
+        <td class="num" class:is-worse=is_worse title=time>{number_format::share(failed)}</td>
         <td class="num was">{failed_before}</td>
         <td class="wide">
             <Sparkline values=failures max=1.0_f64.min(failed.max(0.02) * 4.0) tone label="Share of failures over time" />
@@ -370,25 +383,29 @@ fn call_cells(
     }
 }
 
-/// Quantiles of the duration, and the p95 over time.
+/// Quantiles of the duration, those that became worse in red, and the p95 over time.
 fn duration_cells(row: &TypeRow, buckets: TimeBuckets, none: &str) -> impl IntoView + use<> {
     let (kind, ComparedNumbers { now, was }) = (&row.kind, row.numbers);
     let begin = |step: &CallsInStep| step.start_unix_nano;
     let p95_of = |step: &CallsInStep| Some(step.duration.p95_nano.0 as f64);
     let steps = buckets.gauges(&kind.steps, begin, p95_of, None);
-    let is_worse = row.is_worse(ChangeKind::Latency);
-    let tone = if is_worse { SparkTone::Accent } else { SparkTone::Plain };
+    let tone = if row.is_slower() { SparkTone::Accent } else { SparkTone::Plain };
     let was = was.map_or_else(|| none.to_owned(), |was| format::duration_or_none(was.p95_nano));
     let time = shown_time(row.changed.as_ref());
-    let quantile = |length| {
-        view! { <td class="num" title=time.clone()>{format::duration_or_none(length)}</td> }
+    let quantile = |percent: u8, length: DurationNanos| {
+        let is_worse = row.is_worse(ChangeKind::Latency, Some(percent));
+        view! {
+            <td class="num" class:is-worse=is_worse title=time.clone()>
+                {format::duration_or_none(length)}
+            </td>
+        }
     };
     view! {
-        {quantile(now.p50_nano)}
-        {quantile(now.p95_nano)}
+        {quantile(50, now.p50_nano)}
+        {quantile(95, now.p95_nano)}
         <td class="num was">{was}</td>
         <td class="types-spark"><Sparkline values=steps tone label="p95 over time" /></td>
-        {quantile(now.p99_nano)}
+        {quantile(99, now.p99_nano)}
     }
 }
 

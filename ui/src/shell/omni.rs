@@ -57,7 +57,7 @@ pub fn Omni() -> impl IntoView {
         go(&page.address, History::Push);
     });
     let close = move || answer.set(Answer::None);
-    use_shortcuts().bind("Escape", "Close the list of matches", "Everywhere", close);
+    use_shortcuts().bind("Escape", "Close the list of matches, or a pane", "Everywhere", close);
     let pressed = move |event: web_sys::KeyboardEvent| match event.key().as_str() {
         "Enter" => {
             let at = marked.get_untracked().unwrap_or(0);

@@ -151,8 +151,17 @@ pub fn LiveToggle() -> impl IntoView {
     use_shortcuts().bind("L", "Switch live on or off", "Everywhere", toggle);
     let server = use_server();
     let silent = Memo::new(move |_| server.silent_since().is_some());
+    let gap = Memo::new(move |_| {
+        let gap = server.arrival_gap().filter(|_| live.get())?;
+        gap.live_text()
+    });
+    let has_gap = Memo::new(move |_| gap.with(Option::is_some));
+    let gap_words = move || {
+        gap.get().map(|words| view! { <span class="live-gap">{format!(", {words}")}</span> })
+    };
     let title = move || match (moves.get(), live.get()) {
         _ if silent.get() => "The server does not answer: nothing new can appear",
+        _ if has_gap.get() => "New data appears by itself, but none arrives",
         (false, _) => "A fixed time range does not move on",
         (true, true) => "New data appears by itself",
         (true, false) => "Show new data as it arrives",
@@ -161,6 +170,7 @@ pub fn LiveToggle() -> impl IntoView {
         <button
             class="button live"
             class:is-silent=move || silent.get()
+            class:has-gap=move || has_gap.get()
             type="button"
             title=title
             aria-pressed=move || live.get().to_string()
@@ -168,7 +178,7 @@ pub fn LiveToggle() -> impl IntoView {
             on:click=move |_| clicked()
         >
             <span class="live-dot" aria-hidden="true"></span>
-            {move || live_text(silent.get(), live.get())}
+            <span>{move || live_text(silent.get(), live.get())} {gap_words}</span>
         </button>
     }
 }

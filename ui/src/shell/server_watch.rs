@@ -8,6 +8,7 @@ use std::{collections::VecDeque, sync::Arc, time::Duration};
 use leptos::prelude::*;
 use tidings_proto::{UnixNanos, api::ServerStatus};
 
+use super::arrival_gap::ArrivalGap;
 use crate::{
     api::{self, ApiError},
     browser,
@@ -100,6 +101,21 @@ impl ServerWatch {
         is_silent.then(|| self.answered.get().unwrap_or(UnixNanos(0)))
     }
 
+    /// Returns the time since the last arrivals at the last answer. `None` while spans arrive, before
+    /// the first record, and while the server does not answer.
+    #[must_use]
+    pub fn arrival_gap(self) -> Option<ArrivalGap> {
+        let now = self.answered.get()?;
+        if self.silent_since().is_some() {
+            return None;
+        }
+        let status = self.status()?;
+        let seen = self.samples.with(|samples| {
+            (last_rise(samples, |sample| sample.spans), last_rise(samples, |sample| sample.logs))
+        });
+        ArrivalGap::at(now, (status.spans, status.logs), seen)
+    }
+
     /// Reports whether the server requires a key from this browser.
     #[must_use]
     pub fn needs_key(self) -> bool {
@@ -171,6 +187,15 @@ fn rates(samples: &VecDeque<CounterSample>) -> Option<ArrivalRates> {
     })
 }
 
+/// Returns the time of the last answer with more records than the answer before it.
+fn last_rise(
+    samples: &VecDeque<CounterSample>,
+    of: fn(&CounterSample) -> u64,
+) -> Option<UnixNanos> {
+    let mut pairs = samples.iter().zip(samples.iter().skip(1)).rev();
+    pairs.find(|(one, next)| of(next) > of(one)).map(|(_, next)| next.time)
+}
+
 /// Returns the rates between adjacent samples, oldest first.
 #[must_use]
 pub fn rate_series(samples: &[CounterSample], of: fn(&CounterSample) -> u64) -> Vec<Option<f64>> {
@@ -187,7 +212,7 @@ mod tests {
 
     use tidings_proto::UnixNanos;
 
-    use super::{CounterSample, SAMPLES_MAX, push_sample, rate_series, rates};
+    use super::{CounterSample, SAMPLES_MAX, last_rise, push_sample, rate_series, rates};
 
     fn sample(second: u64, spans: u64) -> CounterSample {
         CounterSample { time: UnixNanos(second * 1_000_000_000), spans, logs: 0, refused: second }
@@ -208,6 +233,15 @@ mod tests {
         assert_eq!(rates.refused, 38);
         let all: Vec<_> = samples.into_iter().collect();
         assert_eq!(rate_series(&all, |sample| sample.spans)[18], Some(50.0));
+    }
+
+    #[test]
+    fn the_last_rise_is_the_last_answer_with_more_records() {
+        let spans = |sample: &CounterSample| sample.spans;
+        let samples = [sample(1, 7), sample(3, 9), sample(5, 12), sample(7, 12)];
+        assert_eq!(last_rise(&VecDeque::from(samples), spans), Some(samples[2].time));
+        assert_eq!(last_rise(&VecDeque::from([samples[0]]), spans), None);
+        assert_eq!(last_rise(&VecDeque::from([samples[2], samples[3]]), spans), None);
     }
 
     #[test]

@@ -1,4 +1,5 @@
-//! Calls of a graph compared with those of the range of the same length before its window.
+//! Calls of a graph compared with those of a baseline: a given time, or else the range of the same
+//! length before its window.
 //!
 //! Owns the rule by which calls are slower or fail more. Minimum effects keep out differences that
 //! are too small to matter, and tests of significance those that chance explains. Rows of both
@@ -12,7 +13,7 @@ use tidings_proto::{
     DurationNanos, UnixNanos,
     api::{CallsBefore, GraphEdge},
 };
-use tidings_storage::{Calls, Latency, ScanStats};
+use tidings_storage::{Calls, Latency, ScanStats, TimeRange};
 
 use super::{
     Edge, Graph, GraphSearch, Window,
@@ -60,15 +61,22 @@ pub(crate) struct EarlierCalls<'a> {
 }
 
 impl GraphBefore {
-    /// Reads the graph of the range of the same length before the window. `None` when no span of it
-    /// is stored.
+    /// Reads the graph of the baseline of the search, or else of the range of the same length before
+    /// the window. `None` when no span of it is stored.
     pub(super) fn read(
         reader: &Reader,
         search: &GraphSearch,
         window: Window,
         stats: &mut ScanStats,
     ) -> Result<Option<Self>, QueryError> {
-        let Some(before) = window.previous() else { return Ok(None) };
+        let before = match search.baseline {
+            Some((start, end)) => {
+                let range = TimeRange { start: Some(start), end: Some(end) };
+                Some(Window::new(reader, range, None)?)
+            }
+            None => window.previous(),
+        };
+        let Some(before) = before else { return Ok(None) };
         let (mut graph, window, scanned) = read(reader, search, Some(before))?;
         *stats += scanned;
         if graph.nodes.is_empty() && !before.has_spans(reader)? {

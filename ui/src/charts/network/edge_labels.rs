@@ -1,8 +1,8 @@
 //! Sizes and positions of the labels of edges.
 //!
-//! A label is on its edge, where it covers no card, no other edge and no other label, so that it is
-//! not read as their numbers. The middle is preferred, and kept where no position is free. The
-//! label of a failing edge is red and always visible, so it is where it covers least.
+//! A label is on its edge, where it covers the fewest cards, other edges and other labels, so that
+//! it is not read as their numbers. The middle is preferred. The label of a failing edge is red and
+//! always visible, so it chooses first. An edge without words has no label.
 
 use super::{
     HEIGHT, LABELLED_MAX, NetworkEdge, NetworkGraph, WIDTH,
@@ -13,8 +13,10 @@ use super::{
 const LETTER: f64 = 6.7;
 /// Height of a line of a label.
 const LINE: f64 = 14.0;
-/// Distance of a label from the ends of its stretch, where the cards are.
-const CARD_GAP: f64 = 4.0;
+/// Distance of a label from the start of its stretch, where the caller is.
+const START_GAP: f64 = 6.0;
+/// Distance of a label from the end of its stretch. The head of the arrow stays visible there.
+const ARROW_GAP: f64 = 14.0;
 /// Parts of the way along its stretch at which a label may be, the preferred first.
 const POSITIONS: [f64; 5] = [0.5, 0.75, 0.25, 0.9, 0.1];
 /// Number of pieces into which the curve of a stretch is cut.
@@ -76,7 +78,8 @@ impl NetworkEdge {
 }
 
 impl NetworkGraph {
-    /// Returns the centre of the label of each edge. It is `None` for an edge that is not drawn.
+    /// Returns the centre of the label of each edge. It is `None` for an edge that is not drawn or
+    /// has no words.
     /// Where labels are hidden because there are many edges, only those of failing edges avoid
     /// others.
     pub(super) fn label_positions(&self) -> Vec<Option<(f64, f64)>> {
@@ -84,25 +87,26 @@ impl NetworkGraph {
         let points: usize = layout.routes.iter().map(|route| route.points.len()).sum();
         let mut searches = COMPARED_MAX / (points + layout.nodes.len()).max(1);
         let is_crowded = self.edges.len() > LABELLED_MAX;
-        let mut positions: Vec<_> = layout.routes.iter().map(label_at).collect();
+        let labelled = |(route, edge): (&Route, &NetworkEdge)| {
+            label_at(route).filter(|_| !edge.label.is_empty())
+        };
+        let mut positions: Vec<_> = layout.routes.iter().zip(&self.edges).map(labelled).collect();
         let mut placed: Vec<LabelArea> = Vec::new();
         // Labels of failing edges choose first.
         for has_failed in [true, false] {
             let edges = self.edges.iter().enumerate();
             for (at, edge) in edges.filter(|(_, edge)| edge.has_failed == has_failed) {
                 let is_searched = (has_failed || !is_crowded) && searches > 0;
-                let Some(position) = positions.get_mut(at).filter(|_| is_searched) else {
+                let Some(Some(position)) = positions.get_mut(at).filter(|_| is_searched) else {
                     continue;
                 };
                 searches -= 1;
                 let size = edge.label_size();
-                if let Some((clear, covered)) = clear_label_at(layout, at, size, &placed)
-                    && (has_failed || covered == (0, 0))
-                {
-                    *position = Some(clear);
+                if let Some((clear, _)) = clear_label_at(layout, at, size, &placed) {
+                    *position = clear;
                 }
                 let half = (size.0 / 2.0, size.1 / 2.0);
-                placed.extend(position.map(|centre| LabelArea { centre, half }));
+                placed.push(LabelArea { centre: *position, half });
             }
         }
         positions
@@ -141,13 +145,16 @@ fn clear_label_at(
     size: (f64, f64),
     placed: &[LabelArea],
 ) -> Option<((f64, f64), OverlapCount)> {
-    let stretch = label_stretch(layout.routes.get(edge)?)?;
+    let route = layout.routes.get(edge)?;
+    let stretch = label_stretch(route)?;
     let half = (size.0 / 2.0, size.1 / 2.0);
-    let (first, last) = (stretch[0].0 + half.0 + CARD_GAP, stretch[1].0 - half.0 - CARD_GAP);
+    let (left, right) =
+        if route.is_reversed { (ARROW_GAP, START_GAP) } else { (START_GAP, ARROW_GAP) };
+    let (first, last) = (stretch[0].0 + half.0 + left, stretch[1].0 - half.0 - right);
     let mut best: Option<((f64, f64), OverlapCount)> = None;
     for part in POSITIONS {
         let (x, y) = on_curve(stretch, part);
-        // A label that is wider than its stretch is in the middle.
+        // A label that is wider than its room is in the middle of it.
         let x = if first < last { x.clamp(first, last) } else { f64::midpoint(first, last) };
         let found = count_overlaps(layout, edge, LabelArea { centre: (x, y), half }, placed);
         if best.is_none_or(|(_, least)| found < least) {
@@ -216,13 +223,34 @@ mod tests {
     }
 
     #[test]
-    fn a_label_without_a_free_position_is_in_the_middle() {
+    fn a_label_without_a_free_position_is_where_it_covers_least() {
         let mut graph = crossing();
         graph.layout.nodes = vec![(100.0, 100.0)];
         graph.layout.heights = vec![300.0];
-        assert_eq!(graph.label_positions(), [MIDDLE, MIDDLE]);
-        graph.edges[1].has_failed = true;
-        assert_eq!(graph.label_positions(), [MIDDLE, ABOVE], "it covers one edge less");
+        // A card is below all positions, and the other edge below the middle.
+        assert_eq!(graph.label_positions(), [BELOW, ABOVE]);
+    }
+
+    #[test]
+    fn labels_leave_room_for_the_head_of_the_arrow() {
+        let at = |width: f64, is_reversed: bool| {
+            let route = Route { is_reversed, ..between((0.0, 0.0), (84.0, 0.0)) };
+            let layout = Layout { routes: vec![route], ..Layout::default() };
+            clear_label_at(&layout, 0, (width, 14.0), &[]).map(|((x, _), _)| x)
+        };
+        assert_eq!(at(44.0, false), Some(42.0), "there is room in the middle");
+        assert_eq!(at(60.0, false), Some(40.0));
+        assert_eq!(at(60.0, true), Some(44.0), "the arrow is on the left");
+        assert_eq!(at(70.0, false), Some(38.0), "between the caller and the arrow");
+    }
+
+    #[test]
+    fn an_edge_without_words_has_no_label_and_no_label_avoids_one() {
+        let mut graph = crossing();
+        graph.edges[0].label.clear();
+        assert_eq!(graph.label_positions(), [None, ABOVE]);
+        graph.layout.routes[0] = between((0.0, 400.0), (200.0, 400.0));
+        assert_eq!(graph.label_positions(), [None, MIDDLE]);
     }
 
     #[test]
@@ -263,16 +291,16 @@ mod tests {
         let failing = between((0.0, 0.0), (64.0, 100.0));
         let alone = Layout { routes: vec![failing.clone()], ..Layout::default() };
         let at = |layout: &Layout| clear_label_at(layout, 0, (50.0, 28.0), &[]).map(|(at, _)| at);
-        assert_eq!(at(&alone), Some((32.0, 50.0)));
+        assert_eq!(at(&alone), Some((28.0, 50.0)));
         let routes = vec![failing, between((0.0, 50.0), (64.0, 50.0))];
         let crossed = Layout { routes, ..alone.clone() };
-        assert_eq!(at(&crossed), Some((35.0, 84.375)), "below the other");
+        assert_eq!(at(&crossed), Some((28.0, 84.375)), "below the other");
         let mut covered = Layout { nodes: vec![(32.0, 120.0)], ..crossed };
-        assert_eq!(at(&covered), Some((29.0, 15.625)), "above it");
+        assert_eq!(at(&covered), Some((28.0, 15.625)), "above it");
         // Cards are worse than edges.
         covered.nodes.push((32.0, -20.0));
         covered.routes.push(between((0.0, 60.0), (64.0, 60.0)));
-        assert_eq!(at(&covered), Some((32.0, 50.0)), "between both cards");
+        assert_eq!(at(&covered), Some((28.0, 50.0)), "between both cards");
         let loops = Route { points: vec![(0.0, 0.0)], is_loop: true, ..Route::default() };
         let own = Layout { routes: vec![loops], ..Layout::default() };
         assert_eq!(at(&own), None);

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use leptos::prelude::*;
 use tidings_proto::{
     DurationNanos,
-    api::{CallImpact, ComparedCall, Comparison, Deviation, Explanation},
+    api::{
+        AttributeName, CallImpact, ComparedCall, Comparison, Deviation, Difference, Explanation,
+    },
 };
 
 use super::{
@@ -22,6 +24,11 @@ use crate::{
     url::TimeRange,
 };
 
+/// Maximum number of differences that are shown.
+const DIFFERENCES_MAX: usize = 4;
+/// Scope and key of attributes that say whether a transaction failed.
+const OUTCOMES: [(&str, &str); 2] =
+    [("intrinsic", "status"), ("span", "http.response.status_code")];
 /// Maximum number of rows that are listed.
 const IMPACTS_MAX: usize = 14;
 
@@ -151,7 +158,7 @@ fn similar_transactions_panel(comparison: &Arc<Comparison>) -> Option<impl IntoV
             .with("service", &asked.0)
             .with("operation", &asked.1)
             .with("selectMinDuration", from.0)
-            .with("limit", 4);
+            .with("limit", DIFFERENCES_MAX + OUTCOMES.len());
         Some(analysis::explain(&analysis))
     });
     let range = TimeRange::Last { seconds: 86_400 };
@@ -161,12 +168,13 @@ fn similar_transactions_panel(comparison: &Arc<Comparison>) -> Option<impl IntoV
         .with_min_duration(from);
     let kind = addresses::transaction_type(&service, &operation, range);
     let list = traces.address();
+    let has_failed = root.left.error_count > 0;
     let draw = move |explanation: Arc<Explanation>| {
         let selected = explanation.selected_count;
         let words = similar_text(selected, explanation.rest_count, from);
-        let differences = explanation.differences.clone();
+        let differences = differences_of(&explanation.differences, has_failed);
         let common = (selected > 1 && !differences.is_empty()).then(|| {
-            view! { <DifferenceList differences traces=traces.clone() shown=4 /> }
+            view! { <DifferenceList differences traces=traces.clone() shown=DIFFERENCES_MAX /> }
         });
         view! {
             <p class="panel-words">{words}</p>
@@ -188,9 +196,24 @@ fn similar_transactions_panel(comparison: &Arc<Comparison>) -> Option<impl IntoV
     })
 }
 
+/// Returns the differences. Of a transaction that did not fail, its outcome is left out: others that
+/// fail set all that succeed apart.
+fn differences_of(all: &[Difference], has_failed: bool) -> Vec<Difference> {
+    let is_shown = |attribute: &AttributeName| {
+        has_failed || !OUTCOMES.contains(&(attribute.scope.as_str(), attribute.key.as_str()))
+    };
+    let shown = all.iter().filter(|one| is_shown(&one.attribute));
+    let without_outcomes = shown.cloned().map(|mut one| {
+        one.together.retain(|other| is_shown(&other.attribute));
+        one
+    });
+    without_outcomes.collect()
+}
+
 /// Returns the words for the transactions that take at least `from`.
 fn similar_text(selected: u64, rest: u64, from: DurationNanos) -> String {
-    let all = format::count(selected.saturating_add(rest));
+    let all = format::counted(selected.saturating_add(rest), "transaction");
+    let all = format!("{all} of its type in the last day that has data");
     if selected <= 1 {
         format!("Yes: none other of {all} takes about as long or longer ({from} and up).")
     } else {
@@ -203,10 +226,10 @@ fn similar_text(selected: u64, rest: u64, from: DurationNanos) -> String {
 mod tests {
     use tidings_proto::{
         DurationNanos, OffsetNanos,
-        api::{CallMedians, CallStats, ComparedCall, Deviation, SpanKindName},
+        api::{AttributeValue, CallMedians, CallStats, ComparedCall, Deviation, SpanKindName},
     };
 
-    use super::{both_sides_text, similar_text};
+    use super::{AttributeName, Difference, both_sides_text, differences_of, similar_text};
 
     #[test]
     fn the_bound_of_similar_transactions_is_said_to_be_about_as_long() {
@@ -214,10 +237,37 @@ mod tests {
         assert_eq!(
             [similar_text(187, 812, from), similar_text(1, 998, from)],
             [
-                "No: 187 of 999 take about as long or longer (1.10 s and up).",
-                "Yes: none other of 999 takes about as long or longer (1.10 s and up).",
+                "No: 187 of 999 transactions of its type in the last day that has data take about \
+                 as long or longer (1.10 s and up).",
+                "Yes: none other of 999 transactions of its type in the last day that has data \
+                 takes about as long or longer (1.10 s and up).",
             ]
         );
+    }
+
+    #[test]
+    fn the_outcome_is_no_difference_of_a_transaction_that_did_not_fail() {
+        let attribute =
+            |scope: &str, key: &str| AttributeName { scope: scope.to_owned(), key: key.to_owned() };
+        let difference = |scope: &str, key: &str| Difference {
+            attribute: attribute(scope, key),
+            score: 0.2,
+            p_value: 0.001,
+            values: Vec::new(),
+            together: vec![AttributeValue {
+                attribute: attribute("span", "http.response.status_code"),
+                value: Some("200".to_owned()),
+            }],
+        };
+        let all = [
+            difference("intrinsic", "status"),
+            difference("resource", "host.name"),
+            difference("span", "http.response.status_code"),
+        ];
+        let shown = differences_of(&all, false);
+        let keys = shown.iter().map(|one| (one.attribute.key.as_str(), one.together.len()));
+        assert_eq!(keys.collect::<Vec<_>>(), [("host.name", 0)]);
+        assert_eq!(differences_of(&all, true), all);
     }
 
     #[test]

@@ -60,7 +60,7 @@ pub(super) fn lanes(
             .map(|(row, call)| {
                 let (with_call, all) = (call.right.trace_count, drawn.right.trace_count);
                 let share = number_format::share(number_format::ratio(with_call, all));
-                lane(row, call, share, (width, lined_up), selected)
+                lane(row, call, (other, share), (width, lined_up), selected)
             })
             .collect_view()
     };
@@ -107,7 +107,7 @@ pub(super) fn lanes(
 
 /// Times along the bars, in nanoseconds up to `width`.
 fn ticks(width: f64) -> impl IntoView {
-    let ticks = value_ticks(width, 3).into_iter().filter(|tick| *tick < width * 0.97);
+    let ticks = value_ticks(width, 4).into_iter().filter(|tick| *tick < width * 0.97);
     let ticks = ticks.map(|tick| {
         let left = format!("{:.2}%", tick / width * 100.0);
         let nanos = browser::to_whole(tick);
@@ -121,7 +121,7 @@ fn ticks(width: f64) -> impl IntoView {
 fn lane(
     row: u32,
     call: &ComparedCall,
-    share: String,
+    (other_side, share): (&str, String),
     (width, lined_up): (f64, bool),
     selected: RwSignal<Option<u32>>,
 ) -> impl IntoView + use<> {
@@ -139,8 +139,7 @@ fn lane(
         && call.deviations.iter().any(|deviation| {
             matches!(deviation, Deviation::Slower | Deviation::MoreCalls | Deviation::Extra)
         });
-    let count = call.left.median.call_count;
-    let times = (count > 1).then(|| format!("×{}", format::count(count)));
+    let times = times_text(call, other_side);
     let badge = call.deviations.first().copied().map(|deviation| {
         let tone = deviation_tone(deviation);
         let all: Vec<&str> = call.deviations.iter().copied().map(deviation_text).collect();
@@ -186,6 +185,21 @@ fn lane(
     }
 }
 
+/// Returns the numbers of calls of a row: `×3`, and `×1, other ×3` where the other side has another
+/// number. `None` where no side has several.
+fn times_text(call: &ComparedCall, other_side: &str) -> Option<String> {
+    let this = call.left.median.call_count;
+    let other = if call.right.is_usual { call.right.median.call_count } else { 0 };
+    let times = |count: u64| format!("×{}", format::count(count));
+    match (this, other) {
+        (0 | 1, 0 | 1) => None,
+        (0, _) => Some(format!("{} {}", other_side.to_lowercase(), times(other))),
+        (_, 0) => Some(times(this)),
+        _ if this == other => Some(times(this)),
+        _ => Some(format!("{}, {} {}", times(this), other_side.to_lowercase(), times(other))),
+    }
+}
+
 /// Returns the id of a row's lane.
 pub(super) fn lane_id(row: u32) -> String {
     format!("lane-{row}")
@@ -194,11 +208,37 @@ pub(super) fn lane_id(row: u32) -> String {
 #[cfg(test)]
 mod tests {
     use tidings_proto::{
-        DurationNanos,
-        api::{CallMedians, CallStats},
+        DurationNanos, OffsetNanos,
+        api::{CallMedians, CallStats, ComparedCall, SpanKindName},
     };
 
-    use super::call_extent;
+    use super::{call_extent, times_text};
+
+    #[test]
+    fn several_calls_of_either_side_are_counted_beside_the_name() {
+        let stats = |call_count: u64| {
+            let median = CallMedians { call_count, ..CallMedians::default() };
+            CallStats { is_usual: call_count > 0, median, ..CallStats::default() }
+        };
+        let text = |left: u64, right: u64| {
+            let call = ComparedCall {
+                parent_index: None,
+                depth: 0,
+                service: "pay".to_owned(),
+                operation: "charge".to_owned(),
+                kind: SpanKindName::Client,
+                deviations: Vec::new(),
+                differs: false,
+                impact_nano: OffsetNanos(0),
+                left: stats(left),
+                right: stats(right),
+            };
+            times_text(&call, "Other").unwrap_or_default()
+        };
+        assert_eq!([text(1, 1), text(1, 0), text(0, 1)], [""; 3]);
+        assert_eq!([text(2, 2), text(2, 0), text(0, 3)], ["×2", "×2", "other ×3"]);
+        assert_eq!([text(1, 3), text(3, 1)], ["×1, other ×3", "×3, other ×1"]);
+    }
 
     #[test]
     fn bars_stand_where_the_median_trace_has_the_calls_or_all_at_the_start() {

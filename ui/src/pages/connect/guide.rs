@@ -51,6 +51,11 @@ pub(super) fn opening_flags(receivers: &[ReceiverStatus]) -> Vec<String> {
     receivers.iter().filter_map(flag).collect()
 }
 
+/// Returns the command that starts the server with these flags and asks senders for keys.
+pub(super) fn opening_command(flags: &[String]) -> String {
+    format!("tidings serve {} --require-keys true", flags.join(" "))
+}
+
 /// The setup of one kind of sender.
 #[derive(Debug)]
 pub(super) struct Guide {
@@ -224,7 +229,7 @@ curl -i http://{zipkin}/api/v2/spans -H 'content-type: application/json' -d '[{
 
 #[cfg(test)]
 mod tests {
-    use super::{Addresses, GUIDES, ReceiverStatus, opening_flags};
+    use super::{Addresses, GUIDES, ReceiverStatus, opening_command, opening_flags};
 
     fn receiver(name: &str, address: &str) -> ReceiverStatus {
         ReceiverStatus {
@@ -300,6 +305,10 @@ mod tests {
         let flags =
             ["--otlp-grpc 0.0.0.0:40001", "--otlp-http 0.0.0.0:40002", "--zipkin 0.0.0.0:40003"];
         assert_eq!(opening_flags(&local), flags);
+        assert_eq!(
+            opening_command(&opening_flags(&local[2..])),
+            "tidings serve --zipkin 0.0.0.0:40003 --require-keys true"
+        );
         let open = [receiver("zipkin", "127.0.0.1:9411"), receiver("otlp/http", "0.0.0.0:4318")];
         assert!(opening_flags(&open).is_empty() && opening_flags(&[]).is_empty());
     }

@@ -1,7 +1,7 @@
 //! Traces as rows: time, name, state, duration, parts of the duration. Headings sort the whole
 //! list, not only the loaded pages. The reader chooses the columns, which include attributes.
 
-use std::sync::Arc;
+use std::{ops::Range, sync::Arc};
 
 use leptos::prelude::*;
 use leptos_router::components::A;
@@ -21,7 +21,8 @@ use crate::{
     },
     browser, colour,
     components::{Icon, IconName, ServiceDot, StateBadge},
-    format, number_format,
+    format::{self, rates},
+    number_format,
     url::TraceSort,
 };
 
@@ -57,8 +58,13 @@ pub(super) fn TraceTable(
 ) -> impl IntoView {
     let columns = use_columns(page_state);
     let selected = Memo::new(move |_| page_state.state.with(|state| state.selected));
+    let on_screen = use_part_on_screen(traces);
     let longest = Memo::new(move |_| {
-        traces.with(|traces| longest(traces.iter().map(|found| found.trace.duration_nano)))
+        let part = on_screen.get();
+        traces.with(|traces| {
+            let rows = traces.get(rows_within(traces.len(), part)).unwrap_or_default();
+            longest(rows.iter().map(|found| found.trace.duration_nano))
+        })
     });
     let rows = move || {
         let columns = columns.get();
@@ -84,6 +90,32 @@ pub(super) fn TraceTable(
             </tbody>
         </table>
     }
+}
+
+/// Returns the part of the rows that is on screen, which changes with every scroll.
+fn use_part_on_screen(traces: Signal<Arc<Vec<ExploredTrace>>>) -> RwSignal<(f64, f64)> {
+    let on_screen = RwSignal::new((0.0, 1.0));
+    let measure = move || {
+        if let Some(part) = browser::part_on_screen(".traces > tbody") {
+            on_screen.try_set(part);
+        }
+    };
+    browser::on_scroll(measure);
+    Effect::new(move |_| {
+        traces.track();
+        // The new rows have a place in the next frame.
+        request_animation_frame(measure);
+    });
+    on_screen
+}
+
+/// Returns the rows within a part of the height of all, whose rows are equally high.
+fn rows_within(count: usize, (from, to): (f64, f64)) -> Range<usize> {
+    let row = |part: f64| {
+        let above = rates::whole((part * count as f64).floor());
+        usize::try_from(above).unwrap_or(count).min(count)
+    };
+    row(from)..row(to).saturating_add(1).min(count)
 }
 
 /// The headings of the table.
@@ -114,7 +146,8 @@ fn headings(page_state: ExplorePageState) -> impl IntoView {
                 <th
                     scope="col"
                     class="traces-time"
-                    title="As long as the trace, parted by the services' shares of the critical path"
+                    title="As long as the trace, parted by the services' shares of the critical path. \
+                           The longest row on screen fills the column."
                 >
                     "Where the time went"
                 </th>
@@ -178,7 +211,7 @@ fn TraceRow(
     /// Values of the attributes that are columns.
     values: Vec<Vec<String>>,
     selected: Memo<Option<TraceId>>,
-    /// The longest duration among the rows.
+    /// The longest duration among the rows on screen.
     longest: Memo<DurationNanos>,
     on_open: Callback<TraceId>,
 ) -> impl IntoView {
@@ -255,9 +288,9 @@ pub(super) fn longest(durations: impl Iterator<Item = DurationNanos>) -> Duratio
     durations.max().unwrap_or(DurationNanos(0))
 }
 
-/// Returns the width of a duration's bar in its column.
+/// Returns the width of a duration's bar in its column, which a longer one fills, too.
 pub(super) fn bar_width(duration: DurationNanos, longest: DurationNanos) -> String {
-    format!("{:.2}%", number_format::ratio(duration.0, longest.0) * 100.0)
+    format!("{:.2}%", number_format::ratio(duration.0, longest.0).min(1.0) * 100.0)
 }
 
 /// A bar with the trace's duration as its length, divided by the services' shares of the critical
@@ -303,7 +336,7 @@ fn Dots(services: Vec<ServiceTime>) -> impl IntoView {
 mod tests {
     use tidings_proto::DurationNanos;
 
-    use super::{bar_width, counted, longest};
+    use super::{bar_width, counted, longest, rows_within};
 
     #[test]
     fn a_bar_is_as_long_as_its_share_of_the_longest() {
@@ -312,6 +345,15 @@ mod tests {
         let widths = durations.map(|duration| bar_width(duration, of_all));
         assert_eq!(widths, ["100.00%", "1.00%", "0.00%"]);
         assert_eq!(bar_width(DurationNanos(0), longest([].into_iter())), "0.00%");
+        assert_eq!(bar_width(DurationNanos(900), DurationNanos(9)), "100.00%", "not on screen");
+    }
+
+    #[test]
+    fn rows_on_screen_are_those_within_a_part_of_the_height_of_all() {
+        assert_eq!(rows_within(50, (0.0, 1.0)), 0..50);
+        assert_eq!(rows_within(50, (0.0, 0.21)), 0..11, "a part of a row counts");
+        assert_eq!(rows_within(50, (0.5, 0.75)), 25..38);
+        assert!(rows_within(50, (1.0, 1.0)).is_empty() && rows_within(0, (0.0, 1.0)).is_empty());
     }
 
     #[test]

@@ -90,9 +90,9 @@ pub(super) fn doctor_card() -> impl IntoView {
         })
     };
     view! {
-        <section class="card side-card" aria-label="Ingest doctor">
+        <section class="card side-card" aria-label="Refusals">
             <div class="side-head">
-                <h2>"Ingest doctor"</h2>
+                <h2>"Refusals"</h2>
             </div>
             {body}
         </section>

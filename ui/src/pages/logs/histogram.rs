@@ -88,7 +88,6 @@ fn drawing(
     view! {
         <div class="log-bars">
             <div class="log-scale mono mute" aria-hidden="true">
-                <span title=loud.clone()>{format::count(bars.loud_top)}</span>
                 <span class="log-scale-quiet" title=quiet.clone()>
                     "info "
                     {format::count(bars.quiet_top)}
@@ -130,7 +129,7 @@ fn drawing(
                 >
                     <path class="log-bar-quiet" d=bars.quiet />
                 </svg>
-                {legend(bars.loud_top > 0, &step)}
+                {legend(bars.loud_top, &step)}
                 <span class="log-read mono" role="status">{move || walk.label(&read)}</span>
                 {move || drag.part().or_else(|| walk.part(start, end)).map(band)}
             </div>
@@ -144,20 +143,28 @@ fn time_axis(start: UnixNanos, end: UnixNanos) -> impl IntoView {
     labels_below(time_ticks(start, end, browser::zone_minutes(start), 9))
 }
 
-/// The colours of errors and warnings, if there are any, and the length of a step.
-fn legend(has_loud: bool, step: &str) -> impl IntoView + use<> {
-    let loud = has_loud.then(|| {
+/// The colours of errors and warnings, if there are any, with their greatest number in a step.
+fn legend(loud_top: u64, step: &str) -> impl IntoView + use<> {
+    let loud = (loud_top > 0).then(|| {
         view! {
             <span class="log-key log-key-error"></span>
             "error "
             <span class="log-key log-key-warn"></span>
-            "warn "
+            "warn, "
         }
     });
     view! {
         <span class="log-legend mute" aria-hidden="true">
-            {loud} {format!("in {step}")}
+            {loud} {scale_text(loud_top, step)}
         </span>
+    }
+}
+
+/// Returns the words for the scale of errors and warnings, and for the length of a step.
+fn scale_text(loud_top: u64, step: &str) -> String {
+    match loud_top {
+        0 => format!("in {step}"),
+        top => format!("most {} in {step}", format::count(top)),
     }
 }
 
@@ -298,7 +305,7 @@ mod tests {
         api::{LogHistogram, LogsInStep, Searched, TimeWindow},
     };
 
-    use super::{Bars, moment};
+    use super::{Bars, moment, scale_text};
 
     #[test]
     fn errors_have_a_scale_of_their_own() {
@@ -326,6 +333,12 @@ mod tests {
         assert!(bars.error.starts_with("M0.0 100.0v-50.0"), "one error is half of it: {bars:?}");
         assert!(bars.error.contains("M500.0 50.0v-50.0"), "on the warning: {bars:?}");
         assert!(bars.quiet.contains("v-100.0") && bars.quiet.contains("v-50.0"), "{bars:?}");
+    }
+
+    #[test]
+    fn the_scale_of_errors_and_warnings_is_said_in_words() {
+        assert_eq!(scale_text(1_100, "1 min"), "most 1,100 in 1 min");
+        assert_eq!(scale_text(0, "1 min"), "in 1 min");
     }
 
     #[test]

@@ -277,7 +277,9 @@ pub fn TailToggle() -> impl IntoView {
     let title = move || match (moves.get(), on.get()) {
         (false, _) => "A fixed time range does not move on",
         (true, true) => "Stop here: the list stays as it is",
-        (true, false) => "Show records the moment they arrive",
+        (true, false) => {
+            "Show each record the moment it arrives. Live searches again every ten seconds."
+        }
     };
     view! {
         <button

@@ -77,8 +77,8 @@ pub fn LogDetails(
                     "JSON"
                 </button>
                 {trace}
+                <LogAround log around on_around />
             </div>
-            <LogAround log around on_around />
         </div>
     }
 }

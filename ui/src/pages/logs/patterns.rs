@@ -69,8 +69,9 @@ pub(super) fn LogPatterns(
             let row =
                 |pattern: LogPattern| view! { <Row pattern buckets open list_query change /> };
             let length = format::length(window.end_unix_nano.since(window.start_unix_nano));
+            let legend = legend(&rows, &length);
             let legend =
-                format!("NEW: none in the {length} before. ×: compared with that {length}.");
+                legend.map(|words| view! { <p class="log-patterns-note mute">{words}</p> });
             view! {
                 <table class="table log-patterns" aria-label="Log patterns">
                     <thead>
@@ -87,9 +88,7 @@ pub(super) fn LogPatterns(
                     </thead>
                     <tbody>{rows.into_iter().map(row).collect_view()}</tbody>
                 </table>
-                <p class="log-patterns-note mute">
-                    {legend}
-                </p>
+                {legend}
             }
         }
     };
@@ -105,6 +104,23 @@ pub(super) fn LogPatterns(
             rows=10
             draw=draw
         />
+    }
+}
+
+/// Returns the meaning of the marks of changes that occur, or `None` where none does.
+fn legend(patterns: &[LogPattern], length: &str) -> Option<String> {
+    let has_new = patterns.iter().any(|pattern| pattern.change == PatternChange::New);
+    let has_factor = patterns.iter().any(|pattern| {
+        matches!(pattern.change, PatternChange::More | PatternChange::Fewer)
+            && pattern.factor.is_some()
+    });
+    match (has_new, has_factor) {
+        (true, true) => {
+            Some(format!("NEW: none in the {length} before. ×: compared with that {length}."))
+        }
+        (true, false) => Some(format!("NEW: none in the {length} before.")),
+        (false, true) => Some(format!("×: compared with the {length} before.")),
+        (false, false) => None,
     }
 }
 
@@ -325,7 +341,7 @@ mod tests {
     };
 
     use super::{
-        LogPattern, LogPatternList, SortOrder, change_sentence, longest_constant_part, sort,
+        LogPattern, LogPatternList, SortOrder, change_sentence, legend, longest_constant_part, sort,
     };
 
     fn pattern(id: &str, count: u64, change: &str, factor: Option<f64>) -> LogPattern {
@@ -351,6 +367,17 @@ mod tests {
         assert_eq!(ids(&rows), "cbade");
         sort(&mut rows, &SortOrder::parse("-count"));
         assert_eq!(ids(&rows), "abdce");
+    }
+
+    #[test]
+    fn marks_of_changes_are_explained_where_they_occur() {
+        let mut rows = vec![pattern("a", 9, "same", Some(1.0)), pattern("b", 9, "gone", None)];
+        assert_eq!(legend(&rows, "1 h"), None);
+        rows.push(pattern("c", 9, "fewer", Some(0.2)));
+        assert_eq!(legend(&rows, "1 h").as_deref(), Some("×: compared with the 1 h before."));
+        rows.push(pattern("d", 9, "new", None));
+        let both = "NEW: none in the 1 h before. ×: compared with that 1 h.";
+        assert_eq!(legend(&rows, "1 h").as_deref(), Some(both));
     }
 
     #[test]

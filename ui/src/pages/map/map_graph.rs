@@ -3,14 +3,17 @@
 use std::sync::Arc;
 
 use tidings_proto::{
-    DurationNanos,
-    api::{ChangeSentence, EdgeKind, GraphEdge, GraphNode, NodeKind, ServiceGraph, SubjectKind},
+    DurationNanos, UnixNanos,
+    api::{
+        ChangeSentence, ChangedGroup, EdgeKind, GraphEdge, GraphNode, GroupStats, LatencyStats,
+        NodeKind, ServiceGraph, SubjectKind,
+    },
 };
 
 use super::{call_text, per_minute};
 use crate::{
     charts::network::{NetworkEdge, NetworkGraph, NetworkNode, NodeIcon},
-    components::change::{change_text, number_text},
+    components::change::{change_text, number_text, sentence_of},
     format, number_format,
 };
 
@@ -133,6 +136,75 @@ const fn sign_of(kind: NodeKind) -> NodeIcon {
     }
 }
 
+/// Maximum number of letters of a time that a card has room for. A time with a date is longer.
+const TIME_LETTERS_MAX: usize = 5;
+
+/// The numbers of a changed service or endpoint since its change, as the page Services has them.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CardSince {
+    /// The service or the endpoint.
+    name: String,
+    /// Set when it sends no spans.
+    is_endpoint: bool,
+    /// The begin of the change, as `20:33`.
+    begin: String,
+    /// Its numbers since then.
+    stats: GroupStats,
+    /// Set when it only feels the change of another.
+    only_feels: bool,
+}
+
+impl CardSince {
+    /// Returns the numbers of a group under the headline of its report. `None` for one whose numbers
+    /// are of the whole time. `moment` writes a time.
+    #[must_use]
+    pub fn from_group(
+        group: &ChangedGroup,
+        headline: Option<&ChangeSentence>,
+        moment: impl Fn(UnixNanos) -> String,
+    ) -> Option<Self> {
+        let since = group.since.as_ref()?;
+        Some(Self {
+            name: group.service.clone(),
+            is_endpoint: group.uninstrumented,
+            begin: moment(since.start_unix_nano),
+            stats: since.stats,
+            only_feels: sentence_of(group, headline).is_some_and(|(_, only_feels)| only_feels),
+        })
+    }
+
+    /// Reports whether these are the numbers of a node.
+    fn matches_node(&self, node: &NodeName) -> bool {
+        let is_service = node.kind == NodeKind::Service;
+        let is_kind = is_service != self.is_endpoint && node.kind != NodeKind::User;
+        is_kind && !node.is_folded && node.name == self.name
+    }
+
+    /// Returns the time of the numbers in words: `since 20:33`.
+    #[must_use]
+    pub fn time_text(&self) -> String {
+        format!("since {}", self.begin)
+    }
+
+    /// Returns the words of the card: `since 20:33`, or `feels it 20:33` for one that only feels the
+    /// change of another.
+    fn card_text(&self) -> String {
+        let has_room = self.begin.chars().count() <= TIME_LETTERS_MAX;
+        match (self.only_feels, has_room) {
+            (true, true) => format!("feels it {}", self.begin),
+            (true, false) => "feels it".to_owned(),
+            (false, true) => self.time_text(),
+            (false, false) => "since change".to_owned(),
+        }
+    }
+
+    /// Reports whether it only feels the change of another.
+    #[must_use]
+    pub fn only_feels(&self) -> bool {
+        self.only_feels
+    }
+}
+
 /// The map: the picture with its nodes and edges, in the picture's order.
 #[derive(Debug, Clone, PartialEq)]
 pub struct MapGraph {
@@ -140,10 +212,12 @@ pub struct MapGraph {
     pub network: Arc<NetworkGraph>,
     /// The name of each node.
     pub names: Vec<NodeName>,
-    /// The API's nodes.
+    /// The API's nodes. Those with an entry in `since` have its numbers.
     pub nodes: Vec<GraphNode>,
     /// The API's edges.
     pub edges: Vec<GraphEdge>,
+    /// The numbers of each node since its change; `None` where they are of the whole time.
+    pub since: Vec<Option<CardSince>>,
 }
 
 type EdgeName = (NodeName, NodeName, EdgeKind);
@@ -155,12 +229,14 @@ fn edge_name(graph: &ServiceGraph, edge: &GraphEdge) -> Option<EdgeName> {
 
 impl MapGraph {
     /// Makes the map of a graph. `lit` is the graph of a trace, whose nodes are highlighted.
-    /// `headline` is the sentence of the page, whose subject is marked.
+    /// `headline` is the sentence of the page, whose subject is marked. `since` has the numbers of
+    /// changed services and endpoints since their change.
     #[must_use]
     pub fn new(
         now: &ServiceGraph,
         lit: Option<&ServiceGraph>,
         headline: Option<&ChangeSentence>,
+        since: &[CardSince],
     ) -> Self {
         let lit_edges: Vec<EdgeName> = lit
             .map(|graph| graph.edges.iter().filter_map(|edge| edge_name(graph, edge)).collect())
@@ -172,9 +248,12 @@ impl MapGraph {
         let mut map = MapBuilder::default();
         for node in &now.nodes {
             let name = NodeName::from_node(node);
-            map.cards.push(card(node, lit_nodes.contains(&name)));
+            let changed = since.iter().find(|since| since.matches_node(&name));
+            let node = changed.map_or_else(|| node.clone(), |since| node_since(node, since));
+            map.cards.push(card(&node, changed, lit_nodes.contains(&name)));
             map.names.push(name);
-            map.nodes.push(node.clone());
+            map.nodes.push(node);
+            map.since.push(changed.cloned());
         }
         let most = now.edges.iter().map(|edge| edge.call_count).max().unwrap_or(1).max(1);
         for edge in &now.edges {
@@ -214,6 +293,7 @@ struct MapBuilder {
     cards: Vec<NetworkNode>,
     edges: Vec<GraphEdge>,
     curves: Vec<NetworkEdge>,
+    since: Vec<Option<CardSince>>,
 }
 
 impl MapBuilder {
@@ -254,12 +334,31 @@ impl MapBuilder {
             names: self.names,
             nodes: self.nodes,
             edges: self.edges,
+            since: self.since,
         }
     }
 }
 
-fn card(node: &GraphNode, is_highlighted: bool) -> NetworkNode {
-    let p95 = if node.duration.max_nano == DurationNanos(0) {
+/// Returns a node with its numbers since its change.
+fn node_since(node: &GraphNode, CardSince { stats, .. }: &CardSince) -> GraphNode {
+    let duration = LatencyStats {
+        p50_nano: stats.p50_nano,
+        p95_nano: stats.p95_nano,
+        p99_nano: stats.p99_nano,
+        ..node.duration
+    };
+    GraphNode {
+        rate_per_second: stats.rate_per_second,
+        error_share: stats.error_share,
+        duration,
+        ..node.clone()
+    }
+}
+
+/// Returns the card of a node, whose numbers are those since its change if it has one.
+fn card(node: &GraphNode, since: Option<&CardSince>, is_highlighted: bool) -> NetworkNode {
+    let has_none = since.is_some_and(|since| since.stats.count == 0);
+    let p95 = if has_none || node.duration.max_nano == DurationNanos(0) {
         String::new()
     } else {
         format::duration(node.duration.p95_nano)
@@ -269,6 +368,8 @@ fn card(node: &GraphNode, is_highlighted: bool) -> NetworkNode {
         "begins transactions".to_owned()
     } else if node.call_count == 0 {
         node.system.clone().unwrap_or_default()
+    } else if let Some(since) = since {
+        since.card_text()
     } else {
         per_minute(node.rate_per_second)
     };
@@ -279,6 +380,9 @@ fn card(node: &GraphNode, is_highlighted: bool) -> NetworkNode {
     } else {
         format!("{}, p95 {p95}", call_text(node.rate_per_second, node.error_share))
     };
+    let feels =
+        |since: &CardSince| if since.only_feels { ", feels a change of another" } else { "" };
+    let time = since.map(|since| format!(" {}{}", since.time_text(), feels(since)));
     let name = node_text(node);
     let system = node.system.as_ref().filter(|_| node.folded_count.is_none());
     let system = system.map(|system| format!(" ({})", number_format::truncate(system, 30)));
@@ -290,7 +394,7 @@ fn card(node: &GraphNode, is_highlighted: bool) -> NetworkNode {
         is_culprit: false,
         bar: node.error_share,
         bar_is_failures: true,
-        title: format!("{name}{}: {words}", system.unwrap_or_default()),
+        title: format!("{name}{}: {words}{}", system.unwrap_or_default(), time.unwrap_or_default()),
         name,
         is_highlighted,
     }

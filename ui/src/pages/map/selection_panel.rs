@@ -148,6 +148,11 @@ fn node_content(
     let node = shown.nodes.get(at as usize)?.clone();
     let kind = kind_text(&node);
     let facts = (node.call_count > 0).then(|| numbers(CallNumbers::from_node(&node)));
+    let since = shown.since.get(at as usize).and_then(Option::as_ref).map(|since| {
+        let feels = if since.only_feels() { "It only feels the change of another. " } else { "" };
+        let words = format!("{feels}Its numbers are those {}.", since.time_text());
+        view! { <p class="mute">{words}</p> }
+    });
     let card = shown.network.nodes.get(at as usize).filter(|card| card.is_culprit);
     let culprit = card.map(|card| {
         let (words, numbers) = (card.alarm.clone(), card.right.clone());
@@ -169,6 +174,7 @@ fn node_content(
         <h2 class="map-name">{shown.label(at)}</h2>
         <p class="mute">{kind}</p>
         {culprit}
+        {since}
         {facts}
         <div class="map-links">{focus} {each} {links}</div>
         {largest}

@@ -43,7 +43,7 @@ pub(super) fn instances_panel(view: ServiceView) -> impl IntoView {
     let chosen = Memo::new(move |_| query.with(|query| key_of(query.get("instances"))));
     let answer = RequestState::<RedResult>::new(move || {
         let (_, key) = chosen.get();
-        let analysis = view.time.analysis().with("service", view.name());
+        let analysis = view.tables.analysis()?.with("service", view.name());
         let analysis = analysis.with("by", format!("kind,served,attribute:{key}"));
         Some(red(&analysis.with("limit", GROUPS_MAX)))
     });
@@ -58,6 +58,10 @@ pub(super) fn instances_panel(view: ServiceView) -> impl IntoView {
         let segments = segments.clone();
         view! { <Segments label="What calls are served by" segments chosen=name on_choose=choose /> }
     };
+    let note = Memo::new(move |_| match view.tables.words() {
+        words if words.is_empty() => "all calls that it served".to_owned(),
+        words => format!("all served {words}"),
+    });
     let draw = move |result: Arc<RedResult>| {
         let parts: Vec<SplitPart> = served(&result.groups).map(SplitPart::from).collect();
         let (_, key) = chosen.get_untracked();
@@ -78,7 +82,7 @@ pub(super) fn instances_panel(view: ServiceView) -> impl IntoView {
     view! {
         <Panel
             title="Instances"
-            note="all calls that it served"
+            note=note
             tools=tools.into()
             state=answer
             is_empty=|result| result.groups.is_empty()

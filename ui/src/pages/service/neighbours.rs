@@ -14,9 +14,10 @@ use tidings_proto::{
 use super::ServiceView;
 use crate::{
     api::{self, analysis::graph},
+    browser,
     components::{
-        Badge, Panel, ServiceName, Tone,
-        change::{change_text, truncate_name, with_numbers},
+        Panel, ServiceName,
+        change::{number_title, row_text, truncate_name},
     },
     format,
     format::rates,
@@ -28,6 +29,8 @@ use crate::{
 
 /// Maximum number of edges per panel.
 const EDGES_MAX: usize = 20;
+/// The quantile of the durations in rows, in percent.
+const ROW_QUANTILE: u8 = 95;
 /// Explanation of the words in rows.
 const CALLER_ONLY: &str =
     "Caller only: the called service has no span of these calls and does not count them.";
@@ -59,7 +62,8 @@ fn edges_of<'a>(
 
 /// Both panels.
 pub(super) fn neighbour_panels(view: ServiceView) -> impl IntoView {
-    let now = RequestState::new(move || Some(graph(&view.time.analysis().with("compare", true))));
+    let now =
+        RequestState::new(move || Some(graph(&view.tables.analysis()?.with("compare", true))));
     let panel = move |title: &'static str, empty: &'static str, side| {
         let draw = move |graph: Arc<ServiceGraph>| {
             let service = view.name();
@@ -91,7 +95,7 @@ pub(super) fn neighbour_panels(view: ServiceView) -> impl IntoView {
         view! {
             <Panel
                 title=title
-                note=view.times_note()
+                note=view.tables.note()
                 state=now
                 is_empty=|_| false
                 missing=missing
@@ -126,7 +130,7 @@ fn edge_table(title: &'static str, rows: AnyView) -> impl IntoView {
                     <th scope="col" class="num">
                         "p95"
                     </th>
-                    <th scope="col" class="num">
+                    <th scope="col" class="num" title="In as long a time before">
                         "p95 was"
                     </th>
                 </tr>
@@ -179,15 +183,17 @@ fn edge_row(
     // There is no room for both beside a name.
     let words = match culprit {
         Some(change) => {
-            let badge = change_text(change);
-            let badge = view! { <Badge tone=Tone::Error>{badge}</Badge> };
-            with_numbers(badge.into_any(), Some(change), "").into_any()
+            let title = number_title(change, browser::now());
+            let text = row_text(change, ROW_QUANTILE);
+            view! { <span class="badge badge-cut badge-error" title=title>{text}</span> }.into_any()
         }
-        None => view! { " " <span class="mute">{edge_words(node, edge)}</span> }.into_any(),
+        None => view! { <span class="mute">{edge_words(node, edge)}</span> }.into_any(),
     };
     view! {
         <tr>
-            <td class="grow">{node_name(node, links)} {words}</td>
+            <td class="grow">
+                <span class="edge-name">{node_name(node, links)} {words}</span>
+            </td>
             <td class="num">{rates::per_minute(edge.rate_per_second)}</td>
             <td class="num" class:is-worse=fails_more title=was_share>
                 {failed}

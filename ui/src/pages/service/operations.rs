@@ -134,7 +134,7 @@ pub(super) fn operations_panel(view: ServiceView) -> impl IntoView {
                         </th>
                         <SortHead column="p50" label="p50" order numeric=true />
                         <SortHead column="p95" label="p95" order numeric=true />
-                        <th scope="col" class="num">
+                        <th scope="col" class="num" title="In as long a time before">
                             "p95 was"
                         </th>
                     </tr>
@@ -146,7 +146,7 @@ pub(super) fn operations_panel(view: ServiceView) -> impl IntoView {
     view! {
         <Panel
             title="Operations"
-            note=view.times_note()
+            note=view.tables.note()
             tools=kinds_switch(all)
             state=view.operations
             is_empty=|result| result.groups.is_empty()

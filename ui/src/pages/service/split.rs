@@ -96,7 +96,8 @@ pub(super) fn split_panel(view: ServiceView) -> impl IntoView {
     });
     let answer = RequestState::<RedResult>::new(move || {
         let by = format!("attribute:{}", key.get());
-        Some(red(&view.of_chosen()?.with("by", by).with("limit", VALUES_MAX)))
+        let analysis = view.of_chosen(view.tables.analysis()?)?;
+        Some(red(&analysis.with("by", by).with("limit", VALUES_MAX)))
     });
     let title = Memo::new(move |_| {
         let name = name.get();
@@ -107,7 +108,7 @@ pub(super) fn split_panel(view: ServiceView) -> impl IntoView {
     let note = Memo::new(move |_| {
         let chosen = view.chosen.get();
         chosen.map_or(String::new(), |of| {
-            format!("of {}", truncate_name(format::operation(&of.name)))
+            view.tables.after(&format!("of {}", truncate_name(format::operation(&of.name))))
         })
     });
     let segments: Vec<Segment> =
@@ -121,9 +122,17 @@ pub(super) fn split_panel(view: ServiceView) -> impl IntoView {
         view! { <Segments label="Split calls by" segments chosen=name on_choose=choose /> }
     };
     let draw = move |result: Arc<RedResult>| {
+        let key = key.get_untracked();
+        if let Some(version) = single_version(&result, &key) {
+            let href = explore(view, &key, version, SplitScope::Operation);
+            let version = truncate_name(version);
+            return view! {
+                <p class="panel-empty">"All calls ran on " <A href=href>{version}</A></p>
+            }
+            .into_any();
+        }
         let parts: Vec<SplitPart> = result.groups.iter().map(SplitPart::from).collect();
-        let step = result.window.step_nano;
-        part_table(view, &parts, &key.get_untracked(), (SplitScope::Operation, step))
+        part_table(view, &parts, &key, (SplitScope::Operation, result.window.step_nano))
     };
     view! {
         <Panel
@@ -139,6 +148,16 @@ pub(super) fn split_panel(view: ServiceView) -> impl IntoView {
             rows=3
             draw=draw
         />
+    }
+}
+
+/// Returns the version that all calls have. Its numbers are those of the operation, so it needs no
+/// table.
+fn single_version<'a>(result: &'a RedResult, key: &str) -> Option<&'a str> {
+    let is_known = result.searched.complete && result.group_count <= 1 && result.other_count == 0;
+    match result.groups.as_slice() {
+        [one] if is_known && key == KEYS[0].2 => one.attribute.as_deref(),
+        _ => None,
     }
 }
 
@@ -317,10 +336,10 @@ fn explore(view: ServiceView, key: &str, value: &str, scope: SplitScope) -> Stri
 mod tests {
     use tidings_proto::{
         DurationNanos, UnixNanos,
-        api::{LatencyStats, RedGroup, SpanKindName},
+        api::{LatencyStats, RedGroup, RedResult, SpanKindName},
     };
 
-    use super::{Scale, SplitPart, missing};
+    use super::{Scale, SplitPart, missing, single_version};
 
     fn group(
         value: Option<&str>,
@@ -401,14 +420,36 @@ mod tests {
         assert_eq!(silent, [false, false, true]);
     }
 
-    #[test]
-    fn groups_that_are_not_listed_are_said() {
-        let mut result: tidings_proto::api::RedResult = serde_json::from_value(serde_json::json!({
+    fn without_groups() -> RedResult {
+        serde_json::from_value(serde_json::json!({
             "startUnixNano": "0", "endUnixNano": "1", "stepNano": "1", "groups": [],
             "groupCount": 0, "otherCount": 0, "repeatsCounted": false,
             "searched": { "rows": 2, "files": 0, "elapsedNano": "0", "complete": true },
         }))
-        .unwrap();
+        .unwrap()
+    }
+
+    #[test]
+    fn a_version_that_all_calls_have_needs_no_table() {
+        let one = |version| group(version, SpanKindName::Server, (1, 0, 0));
+        let mut result = without_groups();
+        result.group_count = 1;
+        result.groups = vec![one(Some("2.13.4"))];
+        assert_eq!(single_version(&result, "service.version"), Some("2.13.4"));
+        assert_eq!(single_version(&result, "host.name"), None);
+        result.other_count = 1;
+        assert_eq!(single_version(&result, "service.version"), None, "some may have another");
+        result.other_count = 0;
+        result.groups = vec![one(None)];
+        assert_eq!(single_version(&result, "service.version"), None);
+        result.group_count = 2;
+        result.groups = vec![one(Some("2.13.4")), one(Some("2.14.0"))];
+        assert_eq!(single_version(&result, "service.version"), None);
+    }
+
+    #[test]
+    fn groups_that_are_not_listed_are_said() {
+        let mut result = without_groups();
         assert_eq!(missing(&result), None);
         result.group_count = 812;
         result.groups = vec![group(Some("a"), SpanKindName::Server, (1, 0, 0))];

@@ -28,14 +28,15 @@ const ROWS_MAX: u32 = 8;
 /// The exceptions, most frequent first.
 pub(super) fn exception_panel(view: ServiceView) -> impl IntoView {
     let now = RequestState::new(move || {
-        let analysis = view.time.analysis().with("service", view.name());
+        let analysis = view.tables.analysis()?.with("service", view.name());
         Some(exceptions(&analysis.with("compare", true).with("limit", ROWS_MAX)))
     });
     let note = Memo::new(move |_| {
-        now.value().filter(|list| list.group_count > 0).map_or(String::new(), |list| {
+        let counted = now.value().filter(|list| list.group_count > 0).map(|list| {
             let kinds = format::counted(list.group_count, "kind");
             format!("{} in {kinds}", format::count(list.count))
-        })
+        });
+        view.tables.after(&counted.unwrap_or_default())
     });
     let draw = move |list: Arc<ExceptionList>| {
         let buckets = TimeBuckets::from_window(&list.window);
@@ -121,14 +122,15 @@ fn exception_row(
 /// The log patterns, most frequent first.
 pub(super) fn pattern_panel(view: ServiceView) -> impl IntoView {
     let now = RequestState::new(move || {
-        let analysis = view.time.analysis().with("service", view.name());
+        let analysis = view.tables.analysis()?.with("service", view.name());
         Some(log_patterns(&analysis.with("limit", ROWS_MAX)))
     });
     let note = Memo::new(move |_| {
-        now.value().filter(|list| list.pattern_count > 0).map_or(String::new(), |list| {
+        let counted = now.value().filter(|list| list.pattern_count > 0).map(|list| {
             let lines = format::counted(list.count, "line");
             format!("{lines} in {}", format::counted(list.pattern_count, "pattern"))
-        })
+        });
+        view.tables.after(&counted.unwrap_or_default())
     });
     let draw = move |list: Arc<LogPatternList>| {
         let buckets = TimeBuckets::from_window(&list.window);

@@ -9,7 +9,7 @@ use tidings_proto::api::{ChangeKind, ChangeSentence, ChangedGroup, Deployment};
 
 use crate::{
     components::{
-        Icon, IconName, ServiceName, SortHead, SortOrder,
+        Badge, Icon, IconName, ServiceName, SortHead, SortOrder, Tone,
         change::{change_cell, sentence_of, truncate_name},
         group_cells::{
             ComparedTimes, duration_cell, failure_cells, p95_cells, rate_cells, shown_stats,
@@ -56,7 +56,7 @@ pub(super) fn sorted(mut groups: Vec<ChangedGroup>, order: &SortOrder) -> Vec<Ch
             "p95" => order.compare(one.p95_nano, other.p95_nano),
             "instances" => order.compare(a.instance_count, b.instance_count),
             // By the text, because versions have no common form.
-            "versions" => order.compare(versions_text(a).concat(), versions_text(b).concat()),
+            "versions" => order.compare(versions_text(a), versions_text(b)),
             "exceptions" => order.compare(a.new_exception_count, b.new_exception_count),
             // The API's order is by change, and the sort is stable.
             _ if order.descending => std::cmp::Ordering::Equal,
@@ -125,14 +125,14 @@ pub(super) fn service_table(
                         column="versions"
                         label="Versions"
                         order
-                        class="wide services-versions"
+                        class="services-versions"
                     />
                     <SortHead
                         column="exceptions"
                         label="New exceptions"
                         order
                         numeric=true
-                        class="services-count"
+                        class="services-count services-exceptions"
                     />
                     <th scope="col" class="services-links">
                         <span class="hidden">"Go to"</span>
@@ -168,8 +168,8 @@ fn service_row(
             {failure_cells(group, times, "services-spark")}
             {duration_cell(group, 50)}
             {p95_cells(group, times, "services-spark")}
-            {instances_cell(group)}
-            {versions_cell(group, &rows.deployments)}
+            {instances_cell(group, rows.is_compared)}
+            {versions_cell(group, rows)}
             {exceptions_cell(group)}
             <td class="services-links">{row_links(group, links)}</td>
         </tr>
@@ -207,8 +207,11 @@ fn has_versions(rows: &ServiceRows) -> bool {
 }
 
 /// The number of instances.
-fn instances_cell(group: &ChangedGroup) -> impl IntoView + use<> {
-    let title = group.instance_count.map(|_| "in a sample of traces; there may be more");
+fn instances_cell(group: &ChangedGroup, is_compared: bool) -> impl IntoView + use<> {
+    let title = match group.instance_count {
+        Some(_) => Some("in a sample of traces; there may be more".to_owned()),
+        None => missing_title(group, is_compared, "service.instance.id"),
+    };
     view! {
         <td class="num services-count" title=title>
             {instances_text(group)}
@@ -217,31 +220,55 @@ fn instances_cell(group: &ChangedGroup) -> impl IntoView + use<> {
 }
 
 fn instances_text(group: &ChangedGroup) -> String {
-    group.instance_count.map_or_else(|| UNKNOWN.to_owned(), format::count)
+    group.instance_count.map_or_else(|| unknown_text(group), format::count)
 }
 
-/// The versions, those after the newest muted. The title says which one is new.
-fn versions_cell(group: &ChangedGroup, deployments: &[Deployment]) -> impl IntoView + use<> {
-    let [newest, older] = versions_text(group);
-    view! {
-        <td class="wide mono services-versions" title=versions_title(group, deployments)>
-            {newest}
-            <span class="mute">{older}</span>
-        </td>
-    }
+/// Returns the text of a cell about which a service sends nothing. That of a store or outside
+/// system, which sends no spans, is empty.
+fn unknown_text(group: &ChangedGroup) -> String {
+    if group.uninstrumented { String::new() } else { UNKNOWN.to_owned() }
 }
 
-/// Returns the newest version, and the others as they follow it: `2.14.0` and `, 2.13.4`.
-fn versions_text(group: &ChangedGroup) -> [String; 2] {
-    let Some((newest, older)) = group.versions.split_first() else {
-        return [UNKNOWN.to_owned(), String::new()];
+/// Returns the title of a dash: the attribute that the service does not send. Without a report,
+/// that is not known.
+fn missing_title(group: &ChangedGroup, is_compared: bool, attribute: &str) -> Option<String> {
+    (is_compared && !group.uninstrumented).then(|| format!("Sends no {attribute}"))
+}
+
+/// The versions: one that is new in the window as a badge, and others after the newest muted. The
+/// title says which one is new.
+fn versions_cell(group: &ChangedGroup, rows: &ServiceRows) -> impl IntoView + use<> {
+    let version = |(index, version): (usize, &String)| {
+        let text = truncate_name(version);
+        let comma = (index > 0).then(|| view! { <span class="mute">", "</span> });
+        let text = if is_new_version(group, version, &rows.deployments) {
+            view! { <Badge tone=Tone::Warning>{text}</Badge> }.into_any()
+        } else if index == 0 {
+            text.into_any()
+        } else {
+            view! { <span class="mute">{text}</span> }.into_any()
+        };
+        view! { {comma} {text} }
     };
-    let mut text = String::new();
-    for version in older {
-        text.push_str(", ");
-        text.push_str(&truncate_name(version));
+    let versions = group.versions.iter().enumerate().map(version).collect_view();
+    let none = group.versions.is_empty().then(|| versions_text(group));
+    let title = versions_title(group, &rows.deployments)
+        .or_else(|| missing_title(group, rows.is_compared, "service.version"));
+    view! { <td class="mono services-versions" title=title>{versions} {none}</td> }
+}
+
+/// Returns the text of the cell: `2.14.0, 2.13.4`.
+fn versions_text(group: &ChangedGroup) -> String {
+    if group.versions.is_empty() {
+        return unknown_text(group);
     }
-    [truncate_name(newest), text]
+    let versions: Vec<String> = group.versions.iter().map(|name| truncate_name(name)).collect();
+    versions.join(", ")
+}
+
+/// Reports whether a version of a service came in the window.
+fn is_new_version(group: &ChangedGroup, version: &str, deployments: &[Deployment]) -> bool {
+    deployments.iter().any(|new| new.service == group.service && new.version == version)
 }
 
 /// Returns all versions and the new one: `2.14.0, 2.13.4 in a sample of traces; new: 2.14.0 on 2 of
@@ -263,9 +290,9 @@ fn versions_title(group: &ChangedGroup, deployments: &[Deployment]) -> Option<St
 /// The number of new groups of exceptions. The title has the types of those among the changes.
 fn exceptions_cell(group: &ChangedGroup) -> impl IntoView + use<> {
     let class = match group.new_exception_count {
-        None => "num services-count",
-        Some(0) => "num services-count mute",
-        Some(_) => "num services-count is-worse",
+        None => "num services-count services-exceptions",
+        Some(0) => "num services-count services-exceptions mute",
+        Some(_) => "num services-count services-exceptions is-worse",
     };
     let new = group.changes.iter().filter(|change| change.kind == ChangeKind::NewException);
     let types: Vec<String> =
@@ -280,7 +307,7 @@ fn exceptions_cell(group: &ChangedGroup) -> impl IntoView + use<> {
 
 fn exceptions_text(group: &ChangedGroup) -> String {
     match group.new_exception_count {
-        None => UNKNOWN.to_owned(),
+        None => unknown_text(group),
         Some(0) => "none".to_owned(),
         Some(count) => format::count(count),
     }
@@ -317,8 +344,8 @@ mod tests {
     use tidings_proto::api::{ChangedGroup, GroupStats, TimeWindow};
 
     use super::{
-        Deployment, ServiceRows, SortOrder, exceptions_text, instances_text, sorted, versions_text,
-        versions_title,
+        Deployment, ServiceRows, SortOrder, exceptions_text, instances_text, is_new_version,
+        missing_title, sorted, versions_text, versions_title,
     };
 
     fn group(service: &str, rate: f64, score: f64, uninstrumented: bool) -> ChangedGroup {
@@ -407,12 +434,17 @@ mod tests {
     #[test]
     fn cells_show_what_the_answer_has_and_a_dash_for_what_is_not_known() {
         let texts = |group: &ChangedGroup| {
-            [instances_text(group), versions_text(group).concat(), exceptions_text(group)]
+            [instances_text(group), versions_text(group), exceptions_text(group)]
         };
         let payment = running("payment", &["2.14.0", "2.13.4"], Some(1_204), Some(2));
         assert_eq!(texts(&payment), ["1,204", "2.14.0, 2.13.4", "2"]);
         assert_eq!(texts(&running("cart", &["3.1.7"], Some(2), Some(0))), ["2", "3.1.7", "none"]);
-        assert_eq!(texts(&group("redis", 1.0, 0.0, true)), ["–", "–", "–"]);
+        let (cart, redis) = (group("cart", 1.0, 0.0, false), group("redis", 1.0, 0.0, true));
+        assert_eq!(texts(&cart), ["–", "–", "–"]);
+        assert_eq!(texts(&redis), ["", "", ""], "it sends no spans");
+        let title = |group, is_compared| missing_title(group, is_compared, "service.version");
+        assert_eq!(title(&cart, true).as_deref(), Some("Sends no service.version"));
+        assert_eq!((title(&cart, false), title(&redis, true)), (None, None));
     }
 
     #[test]
@@ -435,6 +467,9 @@ mod tests {
         let on_two = format!("{all}; new: 2.14.0 on 2 of 4 instances");
         assert_eq!(title(&[deployment("payment", 2)]), on_two);
         assert_eq!(versions_title(&group("redis", 1.0, 0.0, true), &[]), None);
+        let new = |version| is_new_version(&payment, version, &[deployment("payment", 2)]);
+        assert_eq!((new("2.14.0"), new("2.13.4")), (true, false));
+        assert!(!is_new_version(&payment, "2.14.0", &[deployment("cart", 1)]));
     }
 
     #[test]

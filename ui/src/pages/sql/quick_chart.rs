@@ -8,13 +8,16 @@ use super::results::{is_numeric, text_of};
 use crate::{
     charts::{
         axis::{Tick, time_ticks},
-        lines::{LineSeries, SERIES_MAX},
+        lines::LineSeries,
     },
     format::rates::{self, without_zeros},
 };
 
 /// Maximum number of points that are drawn. More points than pixels show nothing more.
 const POINTS_MAX: usize = 4_000;
+
+/// Maximum number of lines that are drawn on request.
+pub(super) const LINES_MAX: usize = 50;
 
 /// The columns of a chart.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -73,10 +76,12 @@ pub(super) fn default_columns(result: &SqlResult) -> Option<ChartColumns> {
     })
 }
 
-/// Returns the chart of these columns, or `None` when one of them does not exist.
+/// Returns the chart of these columns with at most `most` lines, or `None` when one of the columns
+/// does not exist.
 pub(super) fn chart(
     result: &SqlResult,
     columns: &ChartColumns,
+    most: usize,
     zone_minutes: i32,
 ) -> Option<Chart> {
     let index = |name: &str| result.columns.iter().position(|column| column.name == name);
@@ -108,8 +113,8 @@ pub(super) fn chart(
         points.iter().map(|(_, value)| value.abs()).filter(|value| value.is_finite()).sum::<f64>()
     };
     lines.sort_by(|left, right| size(&right.1).total_cmp(&size(&left.1)));
-    let left_out = lines.len().saturating_sub(SERIES_MAX);
-    lines.truncate(SERIES_MAX);
+    let left_out = lines.len().saturating_sub(most);
+    lines.truncate(most);
     let places = || lines.iter().flat_map(|(_, points)| points.iter().map(|(place, _)| *place));
     let first = places().fold(f64::INFINITY, f64::min);
     let last = places().fold(f64::NEG_INFINITY, f64::max);
@@ -183,7 +188,8 @@ mod tests {
         api::{SqlColumn, SqlRead, SqlResult},
     };
 
-    use super::{ChartColumns, chart, default_columns, moment};
+    use super::{ChartColumns, LINES_MAX, chart, default_columns, moment};
+    use crate::charts::lines::SERIES_MAX;
 
     fn result(columns: &[(&str, &str)], rows: Vec<Vec<Value>>) -> SqlResult {
         let column = |(name, kind): &(&str, &str)| SqlColumn {
@@ -236,7 +242,7 @@ mod tests {
             by: Some("name".to_owned()),
         };
         assert_eq!(columns, expected);
-        let chart = chart(&result, &columns, 0).unwrap();
+        let chart = chart(&result, &columns, SERIES_MAX, 0).unwrap();
         assert_eq!((chart.series.len(), chart.left_out), (2, 0));
         let names: Vec<&str> = chart.series.iter().map(|one| one.name.as_str()).collect();
         assert_eq!(names, ["b", "a"], "the greatest first");
@@ -263,7 +269,10 @@ mod tests {
         );
         let rows = (0..40).map(|n| vec![json!(n), json!(n * 2), json!(format!("s{n}"))]).collect();
         let many = result(&[("a", "bigint"), ("b", "bigint"), ("s", "text")], rows);
-        let chart = chart(&many, &default_columns(&many).unwrap(), 0).unwrap();
+        let columns = default_columns(&many).unwrap();
+        let all = chart(&many, &columns, LINES_MAX, 0).unwrap();
+        assert_eq!((all.series.len(), all.left_out), (40, 0));
+        let chart = chart(&many, &columns, SERIES_MAX, 0).unwrap();
         assert_eq!((chart.series.len(), chart.left_out), (6, 34));
         assert_eq!(chart.series[0].name, "s39");
         let label = |index: usize| chart.ticks[index].label.as_str();

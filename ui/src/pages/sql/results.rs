@@ -185,7 +185,8 @@ fn cell(name: &str, kind: &str, value: &Value) -> AnyView {
     }
     if is_numeric(kind) {
         let shown = value.as_u64().map_or(text.clone(), format::count);
-        return view! { <td class="num">{shown}</td> }.into_any();
+        let is_error = is_failure(name, value);
+        return view! { <td class="num" class:is-error=is_error>{shown}</td> }.into_any();
     }
     let shown: String = text.chars().take(CELL_MAX).collect();
     let is_cut = shown.len() < text.len();
@@ -201,6 +202,14 @@ fn cell(name: &str, kind: &str, value: &Value) -> AnyView {
     }
 }
 
+/// Reports whether a number says that something failed: by the name of its column, as `failed` or
+/// `error_count`.
+fn is_failure(name: &str, value: &Value) -> bool {
+    let name = name.to_lowercase();
+    ["fail", "error"].iter().any(|word| name.contains(word))
+        && value.as_f64().is_some_and(|number| number > 0.0)
+}
+
 fn title(text: &str) -> String {
     text.chars().take(2_000).collect()
 }
@@ -213,7 +222,7 @@ mod tests {
         api::{SqlColumn, SqlRead, SqlResult},
     };
 
-    use super::{SortOrder, order_of, rows_in_view};
+    use super::{SortOrder, is_failure, order_of, rows_in_view};
 
     fn result(values: &[Value]) -> SqlResult {
         SqlResult {
@@ -238,6 +247,13 @@ mod tests {
         assert_eq!(order_of(&numbers, None), [0, 1, 2, 3]);
         let texts = result(&[json!("b"), json!("a"), json!({ "k": 1 })]);
         assert_eq!(order_of(&texts, Some(&SortOrder::parse("a"))), [1, 0, 2]);
+    }
+
+    #[test]
+    fn numbers_of_failures_are_those_above_zero_in_a_column_of_that_name() {
+        assert!(is_failure("failed", &json!(1)) && is_failure("Error_Share", &json!(0.1)));
+        assert!(!is_failure("failed", &json!(0)) && !is_failure("failed", &json!(null)));
+        assert!(!is_failure("calls", &json!(1)));
     }
 
     #[test]

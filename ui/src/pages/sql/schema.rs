@@ -71,11 +71,6 @@ pub(super) fn schema_side(
             let columns: Vec<SqlColumn> =
                 columns.unwrap_or_default().iter().filter(fits).cloned().collect();
             let is_open = (index == 0 || !wanted.is_empty()) && !columns.is_empty();
-            let inserted = match view.name {
-                "tree" => "tree('')",
-                "matching_logs" => "matching_logs('')",
-                name => name,
-            };
             let column = move |column: SqlColumn| {
                 let (name, kind) = (column.name.clone(), column.r#type);
                 view! {
@@ -93,20 +88,16 @@ pub(super) fn schema_side(
                 }
             };
             view! {
-                <details class="sql-view" open=is_open>
-                    <summary>
-                        <b class="mono">{view.name}</b>
-                        <span class="mute">{view.row}</span>
-                    </summary>
-                    <button
-                        class="sql-column"
-                        type="button"
-                        on:click=move |_| editor.insert(inserted, 0)
-                    >
-                        <span class="mute">"Insert view name"</span>
-                    </button>
-                    <ul>{columns.into_iter().map(column).collect_view()}</ul>
-                </details>
+                <div class="sql-view-box">
+                    <details class="sql-view" open=is_open>
+                        <summary>
+                            <b class="mono">{view.name}</b>
+                            <span class="mute">{view.row}</span>
+                        </summary>
+                        <ul>{columns.into_iter().map(column).collect_view()}</ul>
+                    </details>
+                    {insert_button(editor, view.name)}
+                </div>
             }
         };
         VIEWS.iter().enumerate().map(view_of).collect_view()
@@ -124,6 +115,26 @@ pub(super) fn schema_side(
             {views}
             {saved_queries(editor, kept, open)}
         </aside>
+    }
+}
+
+/// The button that puts the name of a view into the query.
+fn insert_button(editor: EditorState, name: &'static str) -> impl IntoView {
+    let inserted = match name {
+        "tree" => "tree('')",
+        "matching_logs" => "matching_logs('')",
+        name => name,
+    };
+    view! {
+        <button
+            class="sql-insert"
+            type="button"
+            title="Insert view name"
+            aria-label=format!("Insert view name {name}")
+            on:click=move |_| editor.insert(inserted, 0)
+        >
+            "+"
+        </button>
     }
 }
 

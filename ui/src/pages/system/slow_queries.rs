@@ -71,7 +71,7 @@ fn latency_table(kinds: &[AnswerTimes]) -> impl IntoView + use<> {
         let is_slow = of.p99_nano.0 >= SLOW_NANOS;
         view! {
             <tr>
-                <td class="grow">{of.kind.clone()}</td>
+                <td class="grow" title=kind_title(&of.kind)>{of.kind.clone()}</td>
                 <td class="num">{format::count(of.count)}</td>
                 <td class="num">{format::duration(of.p50_nano)}</td>
                 <td class="num wide">{format::duration(of.p95_nano)}</td>
@@ -100,6 +100,13 @@ fn latency_table(kinds: &[AnswerTimes]) -> impl IntoView + use<> {
             <tbody>{rows}</tbody>
         </table>
     }
+}
+
+/// Returns the meaning of a kind whose name does not say it.
+fn kind_title(kind: &str) -> Option<&'static str> {
+    (kind == "other").then_some(
+        "The rest of the API, such as what an id leads to, deployments, limits, keys and pins",
+    )
 }
 
 fn table(list: &SlowQueryList, shows_all: RwSignal<bool>) -> impl IntoView + use<> {

@@ -1,5 +1,5 @@
-//! The flame graph: the trace's calls as frames, with equal stacks merged, self time solid and
-//! waiting pale. A list of operations by self time is below it.
+//! The flame graph: the trace's calls as frames, with equal stacks merged, own time solid and
+//! waiting pale. A list of operations by own time is below it.
 
 use std::sync::Arc;
 
@@ -213,7 +213,7 @@ pub(crate) fn flame_tab(page: PageSignals) -> impl IntoView {
     }
 }
 
-/// Operations by self time.
+/// Operations by own time.
 fn own_time(page: PageSignals, usual: Memo<IdentityArc<Usual>>) -> impl IntoView {
     let rows = move || {
         page.model.with(|model| {
@@ -246,7 +246,7 @@ fn own_time(page: PageSignals, usual: Memo<IdentityArc<Usual>>) -> impl IntoView
                 <span class="mute">"the time in which a span waited for no call below it"</span>
             </div>
             <div class="panel-body">
-                <PlainTable label="Own time by operation" class="table stacked" heads>
+                <PlainTable label="Own time by operation" class="table stacked own-table" heads>
                     {rows}
                 </PlainTable>
             </div>
@@ -267,7 +267,6 @@ fn own_row(
     let time = longest.map_or(DurationNanos(0), |row| DurationNanos(model.duration(row)));
     let p95 = usual.get(&service, &operation).map(|stats| stats.p95_nano);
     let times = usual::times(time, p95);
-    let worse = times.is_some_and(|times| times >= usual::SLOWER_FROM);
     let width = format!("{:.1}%", number_format::ratio(group.self_nano, most) * 100.0);
     let failed = group.errors > 0;
     let go = move |_| longest.into_iter().for_each(|row| page.go_to(row));
@@ -288,7 +287,7 @@ fn own_row(
             <td class="own-bar"><span class="own-fill" style=("width", width)></span></td>
             <td class="num">{format::duration(time)}</td>
             <td class="num was">{usual.cell(p95)}</td>
-            <td class="num" class:is-worse=worse>{usual::slower_words(times)}</td>
+            {usual::factor_cell(times)}
         </tr>
     }
 }
@@ -354,7 +353,7 @@ fn side(
             <div class="side-facts">
                 {fact("time", nanos(calls.duration_nano))}
                 {fact("own time", nanos(calls.self_nano))}
-                {fact("on critical path", nanos(calls.critical_nano))}
+                {fact("own critical", nanos(calls.critical_nano))}
                 {many}
                 <span class="mute">"usually"</span>
                 <span class="mono">{usually}</span>

@@ -111,7 +111,7 @@ fn card(node: &GraphNode, times: &HashMap<&str, &ServiceTime>, most: u64) -> Net
             (own, words)
         }
         None => {
-            (format!("waited {waited}"), format!("not instrumented, its callers waited {waited}"))
+            (format!("waited {waited}"), format!("sends no spans, its callers waited {waited}"))
         }
     };
     NetworkNode {
@@ -126,6 +126,23 @@ fn card(node: &GraphNode, times: &HashMap<&str, &ServiceTime>, most: u64) -> Net
         name,
         is_highlighted: false,
     }
+}
+
+/// Returns the number of callers of each node.
+fn caller_counts(graph: &ServiceGraph) -> HashMap<u32, usize> {
+    let mut counts = HashMap::new();
+    for edge in &graph.edges {
+        *counts.entry(edge.to).or_default() += 1;
+    }
+    counts
+}
+
+/// Returns the label of a curve to a node with this number of callers. It is empty where the node
+/// has the same numbers: at a peer without spans that has one caller.
+fn label_of(graph: &ServiceGraph, edge: &GraphEdge, caller_count: usize, numbers: &str) -> String {
+    let called = graph.nodes.get(edge.to as usize);
+    let is_peer = called.is_some_and(|called| called.kind != NodeKind::Service);
+    if is_peer && caller_count == 1 { String::new() } else { numbers.to_owned() }
 }
 
 /// Returns the part of a service's own time that it waited for peers; `None` when it did not.
@@ -178,23 +195,25 @@ fn picture(model: &TraceModel, graph: &ServiceGraph, matches: &Matches) -> Netwo
     let name =
         |at: u32| graph.nodes.get(at as usize).map(|node| node.name.clone()).unwrap_or_default();
     let longest = graph.edges.iter().map(|edge| edge.duration.sum_nano.0).max().unwrap_or(1);
+    let callers = caller_counts(graph);
     let curve = |edge: &GraphEdge| {
         let times = if edge.call_count > 1 {
             format!("×{} ", format::count(edge.call_count))
         } else {
             String::new()
         };
-        let label = format!("{times}{}", format::duration(edge.duration.sum_nano));
+        let numbers = format!("{times}{}", format::duration(edge.duration.sum_nano));
+        let caller_count = callers.get(&edge.to).copied().unwrap_or_default();
         NetworkEdge {
             from: edge.from,
             to: edge.to,
             title: format!(
-                "{} calls {}: {label}, {} failed",
+                "{} calls {}: {numbers}, {} failed",
                 name(edge.from),
                 name(edge.to),
                 format::count(edge.error_count)
             ),
-            label,
+            label: label_of(graph, edge, caller_count, &numbers),
             has_failed: edge.error_count > 0,
             is_message: edge.kind == EdgeKind::Message,
             is_critical: is_critical(model, &pairs, graph, edge),
@@ -248,20 +267,30 @@ pub(crate) fn graph_tab(page: PageSignals) -> impl IntoView {
     let has_side = Memo::new(move |_| picked.get().is_some());
     view! {
         <div class="trace-pane trace-tab">
-            <div class="tab-tools">
-                <span class="graph-key is-critical">"on the critical path"</span>
-                <span class="graph-key is-failed">"failed"</span>
-                <span class="graph-key is-message">"messages"</span>
-                <span class="mute tab-note">
-                    "Bars are own time. Dashed boxes are not instrumented: their time is what their callers waited, which is in the own time of those: their cards say how much."
-                </span>
-            </div>
+            {legend()}
             <div class="tab-columns" class:has-side=move || has_side.get()>
                 <section class="graph-picture" aria-label="Graph">{drawn}</section>
                 <Show when=move || has_side.get()>
                     <aside class="tab-side" aria-label="What is picked">{aside}</aside>
                 </Show>
             </div>
+        </div>
+    }
+}
+
+/// The meaning of curves, bars and dashed boxes.
+fn legend() -> impl IntoView {
+    view! {
+        <div class="tab-tools">
+            <span class="graph-key is-critical">"on the critical path"</span>
+            <span class="graph-key">"off the critical path"</span>
+            <span class="graph-key is-failed">"failed"</span>
+            <span class="graph-key is-message">"messages"</span>
+            <span class="graph-key is-wider">"wider is longer"</span>
+            <span class="mute tab-note">
+                "Bars and times are own time. Dashed boxes send no spans: " <i>"waited"</i>
+                " is how long callers waited, and counts as the callers' own time."
+            </span>
         </div>
     }
 }
@@ -303,7 +332,7 @@ fn node_facts(page: PageSignals, graph: &ServiceGraph, at: u32) -> Option<impl I
             {fact("failed", format::count(node.error_count))}
             {fact("its callers waited", format::duration(node.duration.sum_nano))}
             {fact("longest", format::duration(node.duration.max_nano))}
-            {fact("own time", "not instrumented".to_owned())}
+            {fact("own time", "it sends no spans".to_owned())}
         }
         .into_any(),
     };
@@ -465,6 +494,19 @@ mod tests {
         assert_eq!(lit("operation-0"), [["service-0", "◆ 1 found"], ["mail", "◆ found"]]);
         assert_eq!(lit("no such thing").len(), 0);
         assert_eq!(lit("").len(), 0);
+    }
+
+    #[test]
+    fn a_curve_has_no_label_where_the_box_without_spans_has_its_numbers() {
+        let shop = TraceModel::new(samples::shop());
+        let has_labels = |graph: &ServiceGraph| {
+            let edges = picture(&shop, graph, &Matches::default()).edges.into_iter();
+            edges.map(|edge| !edge.label.is_empty()).collect::<Vec<_>>()
+        };
+        let mut graph = graph();
+        assert_eq!(has_labels(&graph), [true, false, false], "a service has its own time");
+        graph.edges.push(edge(1, 3, 10));
+        assert_eq!(has_labels(&graph), [true, false, true, true], "two callers wait for one peer");
     }
 
     #[test]

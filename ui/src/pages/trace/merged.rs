@@ -12,6 +12,14 @@ use tidings_proto::{
 
 use super::model::TraceModel;
 
+/// Number of calls from which quantiles say more than the calls themselves.
+const QUANTILES_FROM: u64 = 5;
+
+/// Reports whether any of these calls are enough for columns of quantiles.
+pub(crate) fn has_quantiles<'calls>(groups: impl IntoIterator<Item = &'calls MergedCalls>) -> bool {
+    groups.into_iter().any(|calls| calls.count() >= QUANTILES_FROM)
+}
+
 /// Calls that are merged to one frame or one line.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub(crate) struct MergedCalls {
@@ -164,7 +172,7 @@ mod tests {
 
     use super::{
         super::{model::TraceModel, samples},
-        GroupBy, by_name, by_place, depth_first,
+        GroupBy, MergedCalls, by_name, by_place, depth_first, has_quantiles,
     };
 
     #[test]
@@ -198,9 +206,16 @@ mod tests {
             (1, 1, 1, 20, 30),
         ]);
         let groups = by_name(&model, GroupBy::Operation, |_| true);
-        assert_eq!(groups.iter().map(super::MergedCalls::count).collect::<Vec<_>>(), [1, 2, 1]);
+        assert_eq!(groups.iter().map(MergedCalls::count).collect::<Vec<_>>(), [1, 2, 1]);
         let services = by_name(&model, GroupBy::Service, |row| row > 0);
-        assert_eq!(services.iter().map(super::MergedCalls::count).collect::<Vec<_>>(), [2, 1]);
+        assert_eq!(services.iter().map(MergedCalls::count).collect::<Vec<_>>(), [2, 1]);
+    }
+
+    #[test]
+    fn quantiles_are_those_of_five_calls_or_more() {
+        let calls = |count: u32| MergedCalls { rows: (0..count).collect(), ..Default::default() };
+        assert!(!has_quantiles(&[calls(1), calls(4)]));
+        assert!(has_quantiles(&[calls(1), calls(5)]));
     }
 
     #[test]

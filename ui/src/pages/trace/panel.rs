@@ -122,7 +122,7 @@ fn head(model: &TraceModel, row: u32) -> impl IntoView + use<> {
     let (own, with_below) = (model.critical_own(row), model.critical_with_below(row));
     let critical = (with_below > 0).then(|| {
         let share = share_of(with_below, model.critical_total());
-        let own = (own != with_below).then(|| format!(" · {} its own", nanos(own)));
+        let own = (own != with_below).then(|| format!(" · {} own", nanos(own)));
         view! {
             <dt>"on critical path"</dt>
             <dd>
@@ -149,7 +149,7 @@ fn head(model: &TraceModel, row: u32) -> impl IntoView + use<> {
             <dl class="span-facts">
                 <dt>"duration"</dt>
                 <dd>{duration}</dd>
-                <dt>"self time"</dt>
+                <dt>"own time"</dt>
                 <dd>
                     {nanos(model.self_time(row))} <span class="faint">{self_share}</span>
                 </dd>

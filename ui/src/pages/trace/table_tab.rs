@@ -132,6 +132,8 @@ pub(crate) fn table_tab(page: PageSignals) -> impl IntoView {
             .map(|(count, noun)| format::counted(count, noun));
         format!("{spans} in {lines}")
     };
+    let is_without_quantiles =
+        move || lines.with(|lines| !merged::has_quantiles(lines.iter().map(|line| &line.calls)));
     let empty =
         move || lines.with(|lines| lines.is_empty()).then(|| no_lines(&usual.get(), spans.get()));
     view! {
@@ -147,7 +149,11 @@ pub(crate) fn table_tab(page: PageSignals) -> impl IntoView {
                 {asked.note()}
                 <section class="card panel" aria-label="Table">
                     <div class="panel-body">
-                        <table class="table stacked" aria-label="Spans by group">
+                        <table
+                            class="table stacked spans-table"
+                            class:is-without-quantiles=is_without_quantiles
+                            aria-label="Spans by group"
+                        >
                             {table_head(order)}
                             <tbody>{rows}</tbody>
                         </table>
@@ -172,9 +178,9 @@ fn table_head(order: Memo<SortOrder>) -> impl IntoView {
                 <SortHead column="own" label="Own" order numeric=true />
                 <th scope="col" class="own-bar"><span class="hidden">"Own time as a bar"</span></th>
                 <th scope="col" class="num">"Of own time"</th>
-                <SortHead column="critical" label="Critical" order numeric=true />
-                <SortHead column="p50" label="p50" order numeric=true />
-                <SortHead column="p95" label="p95" order numeric=true />
+                <SortHead column="critical" label="Own critical" order numeric=true />
+                <SortHead column="p50" label="p50" order numeric=true class="quantile" />
+                <SortHead column="p95" label="p95" order numeric=true class="quantile" />
                 <SortHead column="longest" label="Longest" order numeric=true />
                 <th scope="col" class="num">"Usual p95"</th>
                 <SortHead column="usual" label="Against usual" order numeric=true />
@@ -205,8 +211,6 @@ fn row(
         let width = format!("{:.1}%", number_format::ratio(line.calls.self_nano, most) * 100.0);
         view! { <span class="own-fill" style=("width", width)></span> }
     });
-    let times = line.times();
-    let worse = times.is_some_and(|times| times >= usual::SLOWER_FROM);
     let errors = u64::from(line.calls.errors);
     let hue = colour::hue_value(&line.service);
     let bar_hue = hue.clone();
@@ -240,11 +244,11 @@ fn row(
             <td class="own-bar">{bar}</td>
             <td class="num">{number_format::share(number_format::ratio(line.calls.self_nano, total))}</td>
             <td class="num">{nanos(line.calls.critical_nano)}</td>
-            <td class="num">{many(p50)}</td>
-            <td class="num">{many(p95)}</td>
+            <td class="num quantile">{many(p50)}</td>
+            <td class="num quantile">{many(p95)}</td>
             <td class="num">{format::duration(max)}</td>
             <td class="num was">{usually}</td>
-            <td class="num" class:is-worse=worse>{usual::slower_words(times)}</td>
+            {usual::factor_cell(line.times())}
         </tr>
     }
 }

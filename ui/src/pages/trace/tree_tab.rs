@@ -102,9 +102,10 @@ pub(crate) fn tree_tab(page: PageSignals) -> impl IntoView {
         Number("Own"),
         Number("p50"),
         Number("p95"),
-        Number("Critical"),
+        Number("Critical, with calls below"),
         Buttons("Share of the critical path"),
     ];
+    let is_without_quantiles = move || places.with(|places| !merged::has_quantiles(places.iter()));
     let more = move || more_lines(lines.with(Vec::len).saturating_sub(DRAWN_MAX));
     view! {
         <div class="trace-pane trace-tab">
@@ -113,7 +114,11 @@ pub(crate) fn tree_tab(page: PageSignals) -> impl IntoView {
                 <AddressSegments name="small" offered=FOLDS label="Which lines" />
             </div>
             <div class="tab-main">
-                <section class="card panel" aria-label="Call tree">
+                <section
+                    class="card panel"
+                    class:is-without-quantiles=is_without_quantiles
+                    aria-label="Call tree"
+                >
                     <div class="panel-body">
                         <PlainTable label="Call tree" class="table tree-table stacked" heads>
                             {rows}
@@ -218,8 +223,8 @@ fn tree_line(
             </td>
             <td class="num">{format::duration(DurationNanos(place.duration_nano))}</td>
             <td class="num">{format::duration(DurationNanos(place.self_nano))}</td>
-            <td class="num">{many(p50)}</td>
-            <td class="num">{many(p95)}</td>
+            <td class="num quantile">{many(p50)}</td>
+            <td class="num quantile">{many(p95)}</td>
             <td class="num">{number_format::share(critical)}</td>
             <td class="own-bar">{critical_bar(critical)}</td>
         </tr>

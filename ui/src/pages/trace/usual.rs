@@ -21,6 +21,8 @@ use crate::{
 const BEFORE: u64 = 24 * 3_600 * 1_000_000_000;
 /// Factor of the typical p95 from which a duration is slower than usual.
 pub(crate) const SLOWER_FROM: f64 = 1.5;
+/// Factor of the typical p95 from which it is drawn red.
+const RED_FROM: f64 = 2.0;
 
 /// The typical durations.
 #[derive(Debug, PartialEq)]
@@ -80,13 +82,36 @@ pub(crate) fn ask(page: PageSignals) -> (Memo<IdentityArc<Usual>>, WatchedReques
     (usual, WatchedRequest::new("The usual durations are not known", red))
 }
 
-/// Returns the factor for a table, only if it is slower than usual.
-pub(crate) fn slower_words(times: Option<f64>) -> Option<String> {
-    times.filter(|times| *times >= SLOWER_FROM).map(number_format::factor_text)
+/// Draws the cell of a table with a factor: grey, or red where it is high. It is empty for an
+/// unknown one.
+pub(crate) fn factor_cell(times: Option<f64>) -> impl IntoView + use<> {
+    let class = if is_red(times) { "num is-worse" } else { "num was" };
+    view! {
+        <td class=class>
+            {times.map(number_format::factor_text)}
+        </td>
+    }
+}
+
+fn is_red(times: Option<f64>) -> bool {
+    times.is_some_and(|times| times >= RED_FROM)
 }
 
 /// Returns the factor to the typical duration, or `None` when that is unknown.
 pub(crate) fn times(now: DurationNanos, usual: Option<DurationNanos>) -> Option<f64> {
     let usual = usual.filter(|usual| usual.0 > 0)?;
     Some(now.0 as f64 / usual.0 as f64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{DurationNanos, is_red, times};
+
+    #[test]
+    fn only_twice_the_usual_duration_is_red() {
+        let of = |now: u64| times(DurationNanos(now), Some(DurationNanos(1_000)));
+        assert_eq!([700, 1_999, 2_000].map(|now| is_red(of(now))), [false, false, true]);
+        assert_eq!(times(DurationNanos(1), Some(DurationNanos(0))), None);
+        assert!(!is_red(None), "it is unknown");
+    }
 }

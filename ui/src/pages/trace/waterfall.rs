@@ -94,7 +94,21 @@ pub(crate) fn waterfall(page: PageSignals) -> impl IntoView {
                     <LinesInView page=page scroll=scroll bars_px=bars_px />
                 </div>
             </div>
+            {caption()}
         </div>
+    }
+}
+
+/// The meaning of fills, lines and ticks.
+fn caption() -> impl IntoView {
+    view! {
+        <p class="wf-caption">
+            <span class="wf-key is-own">"own time"</span>
+            <span class="wf-key is-waiting">"waiting for calls"</span>
+            <span class="wf-key is-hatched">"without a span, or after the caller ended"</span>
+            <span class="wf-key is-gap">"from the caller's end to the start"</span>
+            <span class="wf-key is-tick">"log record"</span>
+        </p>
     }
 }
 

@@ -40,33 +40,44 @@ impl ComparedSide {
 
 /// The sentence above the trees.
 fn suspect(page: TypePage, comparison: &Comparison) -> Option<impl IntoView + use<>> {
-    let words = suspect_words(comparison, &page.subject_text(), page.basis.get())?;
+    let reference = reference_in_sentence(page.reference_words());
+    let words = suspect_words(comparison, &page.subject_text(), page.basis.get(), &reference)?;
     Some(view! { <p class="panel-words mute">{words}</p> })
 }
 
 /// Returns the words for the call whose share of the critical path increased most: `In the slowest
 /// 5 %, SELECT rules takes 36.4 % of the time; in all, 31.7 %.`
-fn suspect_words(comparison: &Comparison, subject: &str, basis: &str) -> Option<String> {
+fn suspect_words(
+    comparison: &Comparison,
+    subject: &str,
+    basis: &str,
+    reference: &str,
+) -> Option<String> {
     let call = comparison.calls.get(comparison.path_suspect_index? as usize)?;
     let name = number_format::truncate(format::operation(&call.operation), 60);
-    let (first, second) = match basis {
-        "before" => ("Now".to_owned(), "before"),
-        SINCE => (subject.to_owned(), "until then"),
-        "failed" => ("In the failed ones,".to_owned(), "in all"),
-        _ => (format!("In the {},", subject.to_lowercase()), "in all"),
+    let first = match basis {
+        "before" => "Now".to_owned(),
+        SINCE => subject.to_owned(),
+        "failed" => "In the failed ones,".to_owned(),
+        _ => format!("In the {},", subject.to_lowercase()),
     };
     let [here, there] =
         [&call.left, &call.right].map(|stats| number_format::share(stats.own_path_share));
-    Some(format!("{first} {name} itself takes {here} of the time; {second}, {there}."))
+    Some(format!("{first} {name} itself takes {here} of the time; {reference}, {there}."))
+}
+
+/// Returns the words for the reference within a sentence: `before`, `until then`, `in all`.
+fn reference_in_sentence(reference: &str) -> String {
+    match reference {
+        "All" => "in all".to_owned(),
+        other => other.to_lowercase(),
+    }
 }
 
 /// Returns the words of the legend for less and for more of the path than in the reference.
-fn legend_words(basis: &str) -> (&'static str, &'static str) {
-    match basis {
-        "before" => ("less than before", "more than before, in points"),
-        SINCE => ("less than until then", "more than until then, in points"),
-        _ => ("less than in all", "more than in all, in points"),
-    }
+fn legend_words(reference: &str) -> (String, String) {
+    let reference = reference_in_sentence(reference);
+    (format!("less than {reference}"), format!("more than {reference}, in points"))
 }
 
 /// Reports whether a sample has every trace that its request matches.
@@ -152,7 +163,7 @@ pub(super) fn where_time_goes(page: TypePage) -> impl IntoView {
     let are_whole = [page.reference, page.subject].map(whole_sample);
     let draw = move |comparison: Arc<Comparison>| {
         let words = (page.reference_words(), page.subject_text());
-        let (less, more) = legend_words(page.basis.get());
+        let (less, more) = legend_words(page.reference_words());
         view! {
             <div class="pair-words">
                 {suspect(page, &comparison)}
@@ -391,8 +402,12 @@ pub(super) mod tests {
         assert_eq!(drawn(ComparedSide::Subject), ["100 %", "90.0 % +40", "30.0 % +10"]);
         assert_eq!(drawn(ComparedSide::Reference), ["100 %", "50.0 %", "20.0 %"]);
         assert_eq!(
-            suspect_words(&compared, "Slowest 5 %", "slow").as_deref(),
+            suspect_words(&compared, "Slowest 5 %", "slow", "in all").as_deref(),
             Some("In the slowest 5 %, pay itself takes 60.0 % of the time; in all, 30.0 %.")
+        );
+        assert_eq!(
+            suspect_words(&compared, "Since 20:33", SINCE, "before").as_deref(),
+            Some("Since 20:33 pay itself takes 60.0 % of the time; before, 30.0 %.")
         );
     }
 
@@ -414,12 +429,11 @@ pub(super) mod tests {
 
     #[test]
     fn the_legend_names_the_reference() {
-        let cases =
-            [("before", "before"), (SINCE, "until then"), ("slow", "in all"), ("failed", "in all")];
-        for (basis, reference) in cases {
-            let (less, more) = legend_words(basis);
-            assert_eq!(less, format!("less than {reference}"));
-            assert_eq!(more, format!("more than {reference}, in points"));
+        let cases = [("Before", "before"), ("Until then", "until then"), ("All", "in all")];
+        for (reference, words) in cases {
+            let (less, more) = legend_words(reference);
+            assert_eq!(less, format!("less than {words}"));
+            assert_eq!(more, format!("more than {words}, in points"));
         }
     }
 
@@ -444,6 +458,6 @@ pub(super) mod tests {
     #[test]
     fn where_no_share_increased_no_call_is_named() {
         let same = comparison(vec![call(None, "root", [1.0, 1.0], [1.0, 1.0])], None);
-        assert_eq!(suspect_words(&same, "Now", "before"), None);
+        assert_eq!(suspect_words(&same, "Now", "before", "before"), None);
     }
 }

@@ -1,4 +1,4 @@
-//! Calls of transactions of the type: the edges of their graph, compared with the time before.
+//! Calls of transactions of the type: the edges of their graph, compared with the baseline.
 
 use std::sync::Arc;
 
@@ -10,7 +10,12 @@ use tidings_proto::{
 
 use super::{TypePage, moment, when_changed};
 use crate::{
-    addresses, api::analysis, colour, components::Panel, format, number_format, window::Window,
+    addresses,
+    api::analysis::{self, Analysis},
+    colour,
+    components::Panel,
+    format, number_format,
+    window::Window,
 };
 
 /// Maximum number of edges that are listed.
@@ -19,13 +24,11 @@ const LISTED: usize = 14;
 /// The panel.
 pub(super) fn callees(page: TypePage) -> impl IntoView {
     let graph = page.window.request_slowly(move |window| {
-        let analysis = match moment::parts(window, page.changed_since()) {
-            _ if page.is_awaited.get() => return None,
-            Some((_, since, end)) => analysis::Analysis::between(since, end),
-            None => window.analysis(),
-        };
-        let analysis = page.name.with(|name| name.filter(analysis));
-        Some(analysis::graph(&analysis.with("compare", true)))
+        if page.is_awaited.get() {
+            return None;
+        }
+        let analysis = compared_calls(window, page.changed_since());
+        Some(analysis::graph(&page.name.with(|name| name.filter(analysis))))
     });
     when_changed(move || (page.name.get(), page.changed_since()), move || graph.clear());
     let draw = move |graph: Arc<ServiceGraph>| edge_table(page, &graph);
@@ -54,13 +57,17 @@ pub(super) fn callees(page: TypePage) -> impl IntoView {
     }
 }
 
-/// Returns the words for the time of *was*. The API compares the time since a change with as long a
-/// time before it.
-fn earlier_time(window: Window, changed: Option<UnixNanos>) -> Option<String> {
-    match changed {
-        Some(_) => Some("Was: as long a time right before the change.".to_owned()),
-        None => window.before().map(|_| format!("Was: {}.", window.preceding_text())),
-    }
+/// Returns the query for calls since the change, or else of the window, compared with the baseline.
+/// Without a parameter, the API compares the window with as long a time before.
+fn compared_calls(window: Window, changed_since: Option<UnixNanos>) -> Analysis {
+    let baseline = window.before();
+    let analysis = match moment::parts(window, changed_since) {
+        Some((_, since, end)) => Analysis::between(since, end)
+            .with_some("baselineStart", baseline.map(|(start, _)| start.0))
+            .with_some("baselineEnd", baseline.map(|(_, end)| end.0)),
+        None => window.analysis(),
+    };
+    analysis.with("compare", true)
 }
 
 /// Returns the edges that the type's services start, those that became worse first. An edge from
@@ -74,12 +81,7 @@ fn edge_table(page: TypePage, graph: &ServiceGraph) -> impl IntoView + use<> {
     let most = called(graph).map(|edge| edge.rate_per_second).fold(0.0, f64::max);
     let rows = called(graph).take(LISTED);
     let rows = rows.filter_map(|edge| row(page, graph, edge, most)).collect_view();
-    let earlier = move || {
-        let words = earlier_time(page.window.get(), page.changed_since())?;
-        Some(view! { <p class="panel-words mute">{words}</p> })
-    };
     view! {
-        {earlier}
         <table class="table" aria-label="Calls">
             <thead>
                 <tr>
@@ -150,16 +152,22 @@ fn node_name(page: TypePage, node: &GraphNode) -> impl IntoView + use<> {
 
 #[cfg(test)]
 mod tests {
-    use super::{UnixNanos, Window, earlier_time};
+    use super::{Analysis, UnixNanos, Window, compared_calls};
     use crate::url::TimeRange;
 
+    const HOUR: u64 = 3_600_000_000_000;
+
     #[test]
-    fn the_words_name_the_time_before() {
-        let window = |range| Window::new(range, UnixNanos(7_200_000_000_000));
-        let hour = window(TimeRange::Last { seconds: 3_600 });
-        let changed = earlier_time(hour, Some(UnixNanos(5_400_000_000_000)));
-        assert_eq!(changed.as_deref(), Some("Was: as long a time right before the change."));
-        assert_eq!(earlier_time(hour, None).as_deref(), Some("Was: the hour before."));
-        assert_eq!(earlier_time(window(TimeRange::All), None), None);
+    fn calls_since_a_change_are_compared_with_the_window_before() {
+        let (now, since) = (UnixNanos(3 * HOUR), UnixNanos(2 * HOUR + HOUR / 2));
+        let hour = Window::new(TimeRange::Last { seconds: 3_600 }, now);
+        let expected = Analysis::between(since, now)
+            .with("baselineStart", HOUR)
+            .with("baselineEnd", 2 * HOUR)
+            .with("compare", true);
+        assert_eq!(compared_calls(hour, Some(since)), expected);
+        assert_eq!(compared_calls(hour, None), hour.analysis().with("compare", true));
+        let all = Window::new(TimeRange::All, now);
+        assert_eq!(compared_calls(all, None), all.analysis().with("compare", true));
     }
 }

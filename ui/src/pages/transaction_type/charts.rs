@@ -4,18 +4,18 @@ use std::sync::Arc;
 
 use leptos::prelude::*;
 use tidings_proto::{
-    UnixNanos,
+    DurationNanos, UnixNanos,
     api::{CallsInStep, ChangeSentence, Deployment, LatencyStats, TransactionKindList},
 };
 
 use super::{
-    TypePage,
+    TypePage, head,
     moment::{self, SINCE},
 };
 use crate::{
     charts::{
         time_buckets::TimeBuckets,
-        time_chart::{ChartShape, Marker, TimeChart, TimeChartView, ValueUnit},
+        time_chart::{ChartLevel, ChartShape, Marker, TimeChart, TimeChartView, ValueUnit},
     },
     components::{LoadingRows, PartialNote, WatchedRequest},
     format, number_format,
@@ -31,6 +31,7 @@ pub(super) fn charts(page: TypePage) -> impl IntoView {
         edit(History::Push, &|query| moment::choose(query, &milliseconds));
     });
     let since = Memo::new(move |_| page.moment.get().filter(|_| page.basis.get() == SINCE));
+    let p95_before = Memo::new(move |_| Some(head::compared_numbers(page)?.was?.p95_nano));
     let drawn = move || {
         let list = page.now.value()?;
         let versions = page.versions.value().map(|list| list.changes.clone()).unwrap_or_default();
@@ -52,7 +53,7 @@ pub(super) fn charts(page: TypePage) -> impl IntoView {
             is_suspect: true,
         }));
         markers.sort_by_key(|marker| marker.time);
-        Some(three(list, &markers, cursor, pick))
+        Some(three(list, (markers.as_slice(), p95_before.get()), cursor, pick))
     };
     let is_loading = Memo::new(move |_| page.now.loading());
     view! {
@@ -88,7 +89,7 @@ fn named_deployments(
 
 fn three(
     list: Arc<TransactionKindList>,
-    markers: &[Marker],
+    (markers, p95_before): (&[Marker], Option<DurationNanos>),
     cursor: RwSignal<Option<usize>>,
     on_pick: Callback<UnixNanos>,
 ) -> Option<impl IntoView + use<>> {
@@ -112,7 +113,12 @@ fn three(
     let durations = new(ValueUnit::Duration, ChartShape::Lines)
         .with("p50", "plain", quantile(|duration| duration.p50_nano.0))
         .with("p95", "accent", quantile(|duration| duration.p95_nano.0))
-        .with("p99", "crit", quantile(|duration| duration.p99_nano.0));
+        .with("p99", "crit", quantile(|duration| duration.p99_nano.0))
+        .with_level(p95_before.filter(|before| before.0 > 0).map(|before| ChartLevel {
+            label: "was",
+            tone: "accent",
+            value: before.0 as f64,
+        }));
     let counted = format!("{} of {}", format::count(kind.error_count), format::count(kind.count));
     let sampled = (list.sampled_one_in > 1).then(|| {
         view! {

@@ -5,7 +5,7 @@
 use leptos::prelude::*;
 use tidings_proto::{
     DurationNanos, UnixNanos,
-    api::{Baseline, Change, ChangeKind, ChangedGroup, GroupStats, TransactionKindList},
+    api::{Change, ChangeKind, ChangedGroup, GroupStats, TransactionKindList},
 };
 
 use super::TypePage;
@@ -119,8 +119,19 @@ fn own_changes(page: TypePage) -> Option<String> {
     (!words.is_empty()).then(|| format!("This type: {}.", words.join("; ")))
 }
 
-/// The numbers since the change and of the baseline. Without a change, those of the window and of
-/// the window before. Nothing else stands in for them while they load.
+/// Returns the numbers since the change and of the baseline. Without a change, those of the window
+/// and of the window before. `None` while they load.
+pub(super) fn compared_numbers(page: TypePage) -> Option<ComparedNumbers> {
+    if page.is_awaited.get() {
+        return None;
+    }
+    let reported = page.changed().as_ref().and_then(ComparedNumbers::of_report);
+    let listed = || Some(ComparedNumbers::of_windows(&page.kind()?, page.kind_before().as_ref()));
+    reported.or_else(listed)
+}
+
+/// The numbers, after their time, and the time of those before. Nothing else stands in for them
+/// while they load.
 fn numbers(page: TypePage) -> AnyView {
     let group = page.changed();
     let reported = group.as_ref().and_then(ComparedNumbers::of_report);
@@ -130,27 +141,27 @@ fn numbers(page: TypePage) -> AnyView {
         let label = "Loading the numbers";
         return view! { <span class="say-ghost" role="status" aria-label=label></span> }.into_any();
     }
-    let numbers = reported
-        .or_else(|| Some(ComparedNumbers::of_windows(&page.kind()?, page.kind_before().as_ref())));
-    let Some(numbers) = numbers else { return ().into_any() };
+    let Some(numbers) = compared_numbers(page) else { return ().into_any() };
     let changed = group.as_ref().filter(|_| reported.is_some());
-    let times = match (changed, page.report.value()) {
-        (Some(group), Some(report)) => {
-            let was = numbers.was.map_or_else(String::new, |_| was_times(report.baseline));
-            Some(format!("{}{was}", shown_time(Some(group))))
+    let since = changed.map(|group| shown_time(Some(group)));
+    let baseline = match (changed, page.report.value()) {
+        (Some(_), Some(report)) => {
+            Some((report.baseline.start_unix_nano, report.baseline.end_unix_nano))
         }
-        _ => numbers.was.map(|_| format!("against {}", page.window.get().preceding_text())),
+        _ => page.window.get().before(),
     };
-    let words = times.map(|times| view! { <span class="mute">{times}</span> });
+    let against = baseline.filter(|_| numbers.was.is_some()).map(against);
+    let muted =
+        |words: Option<String>| words.map(|words| view! { <span class="mute">{words}</span> });
     let changes = group.map(|group| group.changes).unwrap_or_default();
-    view! { {words} {facts(numbers, &changes)} }.into_any()
+    view! { {muted(since)} {facts(numbers, &changes)} {muted(against)} }.into_any()
 }
 
-/// Returns the words for the time of a baseline: ` (was: 11:29 to 12:29)`.
-fn was_times(Baseline { start_unix_nano, end_unix_nano, .. }: Baseline) -> String {
+/// Returns the words for the time of a baseline: `against 18:44 to 19:44`.
+fn against((start, end): (UnixNanos, UnixNanos)) -> String {
     let now = browser::now();
     let minute = |time: UnixNanos| browser::local_minute(time, now);
-    format!(" (was: {} to {})", minute(start_unix_nano), minute(end_unix_nano))
+    format!("against {} to {}", minute(start), minute(end))
 }
 
 fn facts(

@@ -12,6 +12,7 @@ use tidings_proto::{
 
 use super::{TypePage, step_of};
 use crate::{
+    api::analysis::Analysis,
     browser,
     charts::time_chart::Marker,
     components::change::{change_text, subject_text},
@@ -132,6 +133,17 @@ pub(super) fn parts(
     Some((start, moment.filter(|moment| start < *moment && *moment < end)?, end))
 }
 
+/// Returns the time that the one since a moment is compared with: the baseline, or the time until
+/// the moment.
+pub(super) fn reference(
+    window: Window,
+    (start, moment, _): (UnixNanos, UnixNanos, UnixNanos),
+    has_baseline: bool,
+) -> Analysis {
+    let baseline = window.analysis_before().filter(|_| has_baseline);
+    baseline.unwrap_or_else(|| Analysis::between(start, moment))
+}
+
 /// Formats a moment in the reader's time zone, to the minute.
 pub(super) fn clock(time: UnixNanos) -> String {
     format::time_of_day(time, browser::zone_minutes(time)).chars().take(5).collect()
@@ -188,7 +200,11 @@ mod tests {
         api::{ChangeSentence, ChangedGroup, VersionChange},
     };
 
-    use super::{MINUTE, Marker, is_marked, of_change, offered, taken, together};
+    use super::{
+        Analysis, MINUTE, Marker, Window, is_marked, of_change, offered, parts, reference, taken,
+        together,
+    };
+    use crate::url::TimeRange;
 
     fn changed() -> ChangedGroup {
         let stats = json!({
@@ -297,6 +313,17 @@ mod tests {
         assert!(!marked(CHANGED + 2 * MINUTE.0, DurationNanos(0)));
         let wide = DurationNanos(2 * MINUTE.0);
         assert!(marked(CHANGED + 2 * MINUTE.0, wide), "steps of two minutes");
+    }
+
+    #[test]
+    fn the_time_since_a_moment_is_compared_with_the_baseline_where_it_has_enough() {
+        let minute = |minute: u64| UnixNanos(minute * MINUTE.0);
+        let window = Window::new(TimeRange::Last { seconds: 3_600 }, minute(150));
+        let parts = parts(window, Some(minute(140))).unwrap();
+        let baseline = Analysis::between(minute(30), minute(90));
+        assert_eq!(reference(window, parts, true), baseline);
+        let until_then = Analysis::between(minute(90), minute(140));
+        assert_eq!(reference(window, parts, false), until_then);
     }
 
     #[test]

@@ -7,7 +7,7 @@ use tidings_proto::{
     },
 };
 
-use super::{ChangedGroup, SortOrder, join_rows, missing, sort};
+use super::{ChangeKind, ChangedGroup, SortOrder, join_rows, missing, sort};
 
 fn changed(operation: &str, score: f64) -> ChangedGroup {
     let stats = json!({
@@ -87,6 +87,23 @@ fn a_changed_row_has_both_numbers_of_the_report_and_others_those_of_the_windows(
         numbers.collect::<Vec<_>>(),
         [((10, 9, 11), Some((1, 1, 0))), ((50, 1_000_000, 0), Some((40, 2_000_000, 0)))]
     );
+}
+
+#[test]
+fn quantiles_and_failures_are_red_where_the_report_calls_them_worse() {
+    let mut group = changed("a", 7.5);
+    let slower = json!({
+        "kind": "latency", "isWorse": true, "before": 1.0, "now": 9.0, "difference": 8.0,
+        "quantile": 50, "worseQuantiles": [50, 99], "pValue": 0.0,
+    });
+    group.changes = vec![serde_json::from_value(slower).unwrap()];
+    let now = [kind("a", 50, 0, 9), kind("b", 50, 0, 9)];
+    let rows = join_rows(&now, &[], &[], &[group]);
+    let red = rows
+        .iter()
+        .map(|row| [50, 95, 99].map(|percent| row.is_worse(ChangeKind::Latency, Some(percent))));
+    assert_eq!(red.collect::<Vec<_>>(), [[true, false, true], [false; 3]]);
+    assert!(rows[0].is_slower() && !rows[0].is_worse(ChangeKind::Errors, None));
 }
 
 #[test]

@@ -1,12 +1,13 @@
 use tidings_proto::{
     DurationNanos, UnixNanos,
     api::{
-        Change, ChangeKind, ChangeSentence, EdgeKind, GraphEdge, GraphNode, LatencyStats, NodeKind,
-        Searched, ServiceGraph, Subject, SubjectKind, TimeWindow,
+        Change, ChangeKind, ChangeSentence, ChangedGroup, EdgeKind, GraphEdge, GraphNode,
+        GroupStats, LatencyStats, NodeKind, Searched, ServiceGraph, StatsSince, Subject,
+        SubjectKind, TimeWindow,
     },
 };
 
-use super::{super::count_text, MapGraph, NodeName, node_text, unfolded_peers};
+use super::{super::count_text, CardSince, MapGraph, NodeName, node_text, unfolded_peers};
 
 fn node(kind: NodeKind, name: &str, calls: u64, entries: u64) -> GraphNode {
     GraphNode {
@@ -114,11 +115,11 @@ fn slower(peer: &str) -> ChangeSentence {
 
 #[test]
 fn users_and_their_calls_are_those_of_the_api() {
-    let alone = MapGraph::new(&graph(vec![edge(0, 1, 100, 0, 10)]), None, None);
+    let alone = MapGraph::new(&graph(vec![edge(0, 1, 100, 0, 10)]), None, None, &[]);
     assert_eq!((alone.names.len(), alone.network.edges.len()), (4, 1), "nothing is added");
     let mut of_users = graph(vec![edge(0, 1, 100, 0, 10), edge(4, 0, 60, 0, 20)]);
     of_users.nodes.push(node(NodeKind::User, "user", 0, 0));
-    let map = MapGraph::new(&of_users, None, None);
+    let map = MapGraph::new(&of_users, None, None, &[]);
     assert_eq!((map.names[4].write(), map.names[4].label()), ("user:user".into(), "user".into()));
     assert_eq!(map.network.nodes[4].left, "begins transactions");
     let ends: Vec<_> = map.network.edges.iter().map(|edge| (edge.from, edge.to)).collect();
@@ -131,27 +132,27 @@ fn services_and_endpoints_are_those_that_the_api_counts() {
     let mut of = graph(Vec::new());
     of.nodes.retain(|node| !node.name.is_empty());
     (of.service_count, of.endpoint_count) = (2, 41);
-    assert_eq!(count_text(&of), "2 services and 41 endpoints without spans");
+    assert_eq!(count_text(&of), "2 services, 41 stores and outside systems");
     (of.service_count, of.endpoint_count) = (1, 1);
-    assert_eq!(count_text(&of), "1 service and 1 endpoint without spans");
+    assert_eq!(count_text(&of), "1 service, 1 store or outside system");
     of.endpoint_count = 0;
     assert_eq!(count_text(&of), "1 service");
 }
 
 #[test]
 fn dashed_boxes_that_are_not_counted_are_named_beside_the_counts() {
-    let counts = "2 services and 1 endpoint without spans";
+    let counts = "2 services, 1 store or outside system";
     let with_unknown = graph(Vec::new());
-    assert_eq!(count_text(&with_unknown), format!("{counts} (unknown endpoints not counted)"));
+    assert_eq!(count_text(&with_unknown), format!("{counts} (unknown ones not counted)"));
     let mut of = folded();
-    assert_eq!(count_text(&of), format!("{counts} (queues and unknown endpoints not counted)"));
+    assert_eq!(count_text(&of), format!("{counts} (queues and unknown ones not counted)"));
     of.nodes.retain(|node| !node.name.is_empty());
     assert_eq!(count_text(&of), format!("{counts} (queues not counted)"));
     // Folded databases without a system have no name, and are counted.
     let mut of = with_unknown;
     of.nodes[3].folded_count = Some(9);
     of.endpoint_count = 10;
-    assert_eq!(count_text(&of), "2 services and 10 endpoints without spans");
+    assert_eq!(count_text(&of), "2 services, 10 stores and outside systems");
 }
 
 #[test]
@@ -161,7 +162,7 @@ fn an_edge_is_red_when_the_api_says_that_it_is_worse_than_before() {
     of.edges[1].slower_factor = Some(3.9);
     of.nodes[2].fails_more = true;
     of.nodes[2].error_share = 0.2;
-    let map = MapGraph::new(&of, None, None);
+    let map = MapGraph::new(&of, None, None, &[]);
     let red: Vec<bool> = map.network.edges.iter().map(|edge| edge.has_failed).collect();
     assert_eq!(red, [true, true, false]);
     let alarms = map.network.nodes.iter().map(|node| node.alarm.clone().unwrap_or_default());
@@ -173,7 +174,7 @@ fn the_subject_of_the_sentence_is_marked_and_the_calls_that_it_is_about() {
     let of = graph(vec![edge(0, 1, 100, 0, 10), edge(1, 2, 100, 0, 10), edge(0, 2, 100, 0, 10)]);
     let mut headline = slower("bank");
     let marked = |headline: &ChangeSentence| {
-        let map = MapGraph::new(&of, None, Some(headline));
+        let map = MapGraph::new(&of, None, Some(headline), &[]);
         let alarms = map.network.nodes.iter().map(|node| node.alarm.clone().unwrap_or_default());
         let red = map.network.edges.iter().map(|edge| edge.has_failed);
         (alarms.collect::<Vec<_>>(), red.collect::<Vec<_>>())
@@ -181,10 +182,10 @@ fn the_subject_of_the_sentence_is_marked_and_the_calls_that_it_is_about() {
     let (alarms, red) = marked(&headline);
     assert_eq!((alarms.join("|").as_str(), red), ("||3.5× slower|", vec![false, true, false]));
     // Numbers of the change stand beside its factor, and not the p95 of the window.
-    let map = MapGraph::new(&of, None, Some(&headline));
-    assert_eq!(map.network.nodes[2].right, "p50 118 ms → 410 ms");
+    let map = MapGraph::new(&of, None, Some(&headline), &[]);
+    assert_eq!(map.network.nodes[2].right, "p50 118 → 410 ms");
     for title in [&map.network.nodes[2].title, &map.network.edges[1].title] {
-        assert!(title.ends_with(", 3.5× slower, p50 118 ms → 410 ms"), "{title}");
+        assert!(title.ends_with(", 3.5× slower, p50 118 → 410 ms"), "{title}");
     }
     headline.subject.kind = SubjectKind::Service;
     let (alarms, red) = marked(&headline);
@@ -193,10 +194,88 @@ fn the_subject_of_the_sentence_is_marked_and_the_calls_that_it_is_about() {
     assert_eq!(marked(&headline).0.join("|"), "|||", "what is better is no alarm");
 }
 
+/// Numbers since a change at `begin`.
+fn since(name: &str, begin: &str, only_feels: bool) -> CardSince {
+    let stats = GroupStats {
+        count: 40,
+        rate_per_second: 0.5,
+        error_share: 0.25,
+        p95_nano: DurationNanos(3_690_000_000),
+        ..GroupStats::default()
+    };
+    CardSince {
+        name: name.to_owned(),
+        is_endpoint: false,
+        begin: begin.to_owned(),
+        stats,
+        only_feels,
+    }
+}
+
+#[test]
+fn cards_of_changed_services_have_their_numbers_since_the_change() {
+    let mut of = graph(vec![edge(0, 1, 100, 0, 10)]);
+    for node in &mut of.nodes {
+        node.duration.p95_nano = DurationNanos(1_430_000_000);
+        node.duration.max_nano = DurationNanos(9_000_000_000);
+    }
+    let changed = [since("pay", "20:33", true), since("bank", "20:33", false)];
+    let map = MapGraph::new(&of, None, None, &changed);
+    let [web, pay, bank] = [0, 1, 2].map(|at: usize| &map.network.nodes[at]);
+    assert_eq!((web.left.as_str(), web.right.as_str()), ("100 /min", "1.43 s"));
+    assert_eq!((pay.left.as_str(), pay.right.as_str()), ("feels it 20:33", "3.69 s"));
+    assert!((pay.bar - 0.25).abs() < 1e-9);
+    assert_eq!(
+        pay.title,
+        "pay: 30.0 /min, 25.0 % failed, p95 3.69 s since 20:33, feels a change of another"
+    );
+    assert_eq!(bank.right, "1.43 s", "a service of this name is no endpoint");
+    // The panel has the same numbers.
+    assert_eq!(map.nodes[1].duration.p95_nano, DurationNanos(3_690_000_000));
+    assert_eq!(
+        map.since.iter().map(Option::is_some).collect::<Vec<_>>(),
+        [false, true, false, false]
+    );
+    let endpoint = CardSince { is_endpoint: true, ..since("bank", "20:33", false) };
+    let map = MapGraph::new(&of, None, None, &[endpoint]);
+    let card = &map.network.nodes[2];
+    assert_eq!((card.left.as_str(), card.right.as_str()), ("since 20:33", "3.69 s"));
+}
+
+#[test]
+fn a_time_of_another_day_is_in_the_title_of_a_card_and_not_on_it() {
+    let left = |only_feels| {
+        let changed = [since("pay", "2026-11-27 20:33", only_feels)];
+        let map = MapGraph::new(&graph(Vec::new()), None, None, &changed);
+        let card = &map.network.nodes[1];
+        assert!(card.title.contains("since 2026-11-27 20:33"), "{}", card.title);
+        card.left.clone()
+    };
+    assert_eq!([true, false].map(left), ["feels it", "since change"]);
+}
+
+#[test]
+fn a_group_without_a_begin_has_no_numbers_since_it() {
+    let group = |since: serde_json::Value| {
+        let group = serde_json::json!({
+            "service": "pay", "now": GroupStats::default(), "before": GroupStats::default(),
+            "since": since, "steps": [], "baselineSteps": [], "changes": [], "score": 1.0,
+            "onlyFeels": true,
+        });
+        let group: ChangedGroup = serde_json::from_value(group).unwrap();
+        CardSince::from_group(&group, None, |begin| format!("{} ns", begin.0))
+    };
+    assert_eq!(group(serde_json::Value::Null), None);
+    let begin = StatsSince { start_unix_nano: UnixNanos(7), stats: GroupStats::default() };
+    let since = group(serde_json::to_value(begin).unwrap()).unwrap();
+    assert_eq!(since.time_text(), "since 7 ns");
+    assert!(!since.only_feels(), "no sentence says what it feels");
+}
+
 #[test]
 fn folded_peers_are_named_by_their_number_system_and_kind() {
     let now = folded();
-    let map = MapGraph::new(&now, None, None);
+    let map = MapGraph::new(&now, None, None, &[]);
     assert_eq!(map.label(4), "263 kafka destinations");
     assert_eq!(map.label(5), "kafka");
     assert_eq!(
@@ -220,7 +299,7 @@ fn peers_that_the_page_is_about_stay_single() {
     assert_eq!(unfolded_peers(None, Some(&now)), ["bank", "kafka"]);
     let mut headline = slower("kafka");
     assert_eq!(unfolded_peers(Some(&headline), None), ["kafka"]);
-    let map = MapGraph::new(&now, None, Some(&headline));
+    let map = MapGraph::new(&now, None, Some(&headline), &[]);
     let culprits = map.network.nodes.iter().map(|node| node.is_culprit);
     assert_eq!(culprits.collect::<Vec<_>>(), [false, false, false, false, false, true]);
     headline.subject.peer = None;
@@ -231,7 +310,7 @@ fn peers_that_the_page_is_about_stay_single() {
 fn a_trace_lights_up_its_nodes_and_edges() {
     let of_trace = graph(vec![edge(1, 2, 1, 0, 1)]);
     let now = graph(vec![edge(0, 1, 100, 0, 10), edge(1, 2, 50, 0, 10)]);
-    let map = MapGraph::new(&now, Some(&of_trace), None);
+    let map = MapGraph::new(&now, Some(&of_trace), None, &[]);
     let lit: Vec<bool> = map.network.edges.iter().map(|edge| edge.is_highlighted).collect();
     assert_eq!(lit, [false, true]);
     assert!(map.network.nodes[1].is_highlighted);

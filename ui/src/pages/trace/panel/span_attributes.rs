@@ -41,7 +41,7 @@ pub(super) fn attribute_list(
         let listed = key.clone();
         view! {
             <dt title=key.clone()>
-                <bdi>{key.clone()}</bdi>
+                {key_view(&key)}
             </dt>
             <dd>
                 {shown}
@@ -81,13 +81,22 @@ pub(super) fn plain_attributes(attributes: &[KeyValue]) -> impl IntoView + use<>
     let rows = attribute_rows(attributes).into_iter().zip(attributes);
     let rows = rows.map(|((key, value), attribute)| {
         view! {
-            <dt>
-                <bdi>{key}</bdi>
-            </dt>
+            <dt>{key_view(&key)}</dt>
             <dd>{typed_value(attribute, value)}</dd>
         }
     });
     view! { <dl class="attributes">{rows.collect_view()}</dl> }
+}
+
+/// The key of an attribute. A long one breaks between its words.
+fn key_view(key: &str) -> impl IntoView + use<> {
+    let parts = key_parts(key).into_iter().map(|part| view! { {part} <wbr /> });
+    view! { <bdi>{parts.collect_view()}</bdi> }
+}
+
+/// Returns the parts of a key, each with the dot or the underscore that ends it.
+fn key_parts(key: &str) -> Vec<String> {
+    key.split_inclusive(['.', '_']).map(str::to_owned).collect()
 }
 
 /// The text of a value with the type that was sent. A number and a text may have the same text.
@@ -277,7 +286,7 @@ pub(super) fn resource_title(resource: &Resource) -> Option<String> {
 mod tests {
     use tidings_proto::otlp::{AnyValue, KeyValue, Resource, Value};
 
-    use super::{explore_address, find_query, outside_link, resource_title};
+    use super::{explore_address, find_query, key_parts, outside_link, resource_title};
 
     #[test]
     fn a_value_is_found_in_its_trace_as_what_was_sent_and_shows_its_type() {
@@ -296,6 +305,13 @@ mod tests {
             assert_eq!(attribute.value().map(Value::type_name), Some(word));
             assert_eq!(find_query(&attribute, text).as_deref(), query);
         }
+    }
+
+    #[test]
+    fn keys_break_after_dots_and_underscores() {
+        let parts = ["http.", "response.", "status_", "code"];
+        assert_eq!(key_parts("http.response.status_code"), parts);
+        assert_eq!(key_parts("tier"), ["tier"]);
     }
 
     #[test]

@@ -1,0 +1,239 @@
+//! The time that the tables of a service count: from its change on, or the whole range.
+//!
+//! Owns the choice in the address (`span=whole`), the wait for the report of changes, and the words
+//! of both times. Does not own the requests: panels ask it for an analysis.
+
+use std::time::Duration;
+
+use leptos::prelude::*;
+use tidings_proto::{
+    DurationNanos, UnixNanos,
+    api::{Change, ChangeKind, ChangeReport},
+};
+
+use crate::{
+    api::analysis::Analysis,
+    browser,
+    components::{Segment, Segments},
+    format,
+    page_time::PageTime,
+    request_state::RequestState,
+    url::{History, TimeRange, use_edit_query, use_query},
+};
+
+/// The parameter of the address.
+const PARAM: &str = "span";
+/// Its value for the whole range. The time since the change is the default and not in the address.
+const WHOLE: &str = "whole";
+const SINCE: &str = "since";
+/// Maximum time that tables wait for the report of changes. Grey rows that become the right numbers
+/// move once. Numbers of the whole range that others replace would be read and then move. A report
+/// that takes longer replaces the numbers of the whole range: a page has its rows within a second
+/// (docs/benchmarks.md), and tables need a part of it for their own requests.
+const REPORT_WAIT: Duration = Duration::from_millis(500);
+
+/// The counted time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum TableSpan {
+    /// Unknown until the report of changes arrives.
+    Awaited,
+    /// The range of the page.
+    Whole,
+    /// From the change on.
+    Since(UnixNanos),
+}
+
+/// The time that tables count, and the choice of it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct TableTime {
+    time: PageTime,
+    /// Length of the range of the page, if it moves with the clock.
+    length: Memo<Option<DurationNanos>>,
+    /// Begin of the change, where the reader has the choice.
+    offered: Memo<Option<UnixNanos>>,
+    span: Memo<TableSpan>,
+}
+
+impl TableTime {
+    /// Follows the address and the report. `begin` is that of the service's change.
+    pub(super) fn follow(
+        time: PageTime,
+        report: RequestState<ChangeReport>,
+        begin: Memo<Option<UnixNanos>>,
+    ) -> Self {
+        let query = use_query();
+        let length = Memo::new(move |_| query.with(|query| length_of(TimeRange::read(query))));
+        let is_whole = Memo::new(move |_| query.with(|query| query.get(PARAM) == Some(WHOLE)));
+        let is_overdue = RwSignal::new(false);
+        let expire = move || {
+            is_overdue.try_set(true);
+        };
+        if let Ok(timer) = set_timeout_with_handle(expire, REPORT_WAIT) {
+            on_cleanup(move || timer.clear());
+        }
+        let offered = Memo::new(move |_| offered(length.get(), begin.get(), time.now()));
+        let span = Memo::new(move |_| {
+            let is_fixed = is_whole.get() || length.get().is_none();
+            span_of(is_fixed, offered.get(), report.loading() && !is_overdue.get())
+        });
+        Self { time, length, offered, span }
+    }
+
+    /// Returns an analysis of the counted time, or `None` while it is unknown.
+    pub(super) fn analysis(self) -> Option<Analysis> {
+        match self.span.get() {
+            TableSpan::Awaited => None,
+            TableSpan::Whole => Some(self.time.analysis()),
+            TableSpan::Since(begin) => Some(self.time.analysis_since(begin)),
+        }
+    }
+
+    /// Reports whether tables count the whole range.
+    pub(super) fn is_whole(self) -> bool {
+        self.span.get() == TableSpan::Whole
+    }
+
+    /// Returns the counted time in words: `since 14:01`, `in the whole hour`. Empty where the reader
+    /// has no choice.
+    pub(super) fn words(self) -> String {
+        match (self.span.get(), self.offered.get()) {
+            (TableSpan::Since(begin), _) => {
+                format!("since {}", browser::local_minute(begin, browser::now()))
+            }
+            (TableSpan::Whole, Some(_)) => format!("in the whole {}", self.range_word()),
+            _ => String::new(),
+        }
+    }
+
+    /// Returns words with those of the counted time after them.
+    pub(super) fn after(self, words: &str) -> String {
+        format!("{words} {}", self.words()).trim().to_owned()
+    }
+
+    /// Returns [`Self::words`] as a signal, for the notes of panels.
+    pub(super) fn note(self) -> Signal<String> {
+        Signal::derive(move || self.words())
+    }
+
+    fn range_word(self) -> String {
+        self.length.get().map_or_else(|| "range".to_owned(), format::range_word)
+    }
+
+    /// The choice of the counted time, for services with a change.
+    pub(super) fn control(self) -> impl IntoView {
+        let edit = use_edit_query();
+        let segments = Memo::new(move |_| {
+            let Some(begin) = self.offered.get() else { return Vec::new() };
+            let minute = browser::local_minute(begin, browser::now());
+            vec![
+                Segment::new(SINCE, format!("Since {minute}")),
+                Segment::new(WHOLE, format!("Whole {}", self.range_word())),
+            ]
+        });
+        let chosen = Memo::new(move |_| if self.is_whole() { WHOLE } else { SINCE }.to_owned());
+        let choose = Callback::new(move |which: &'static str| {
+            edit(History::Replace, &|query| query.set(PARAM, (which == WHOLE).then_some(which)));
+        });
+        view! {
+            <Show when=move || segments.with(|segments| !segments.is_empty())>
+                <Segments label="Time that tables count" segments chosen on_choose=choose />
+            </Show>
+        }
+    }
+}
+
+/// Returns the length of a range that moves with the clock. A reader who chose two moments, or
+/// everything stored, is not offered another time.
+fn length_of(range: TimeRange) -> Option<DurationNanos> {
+    match range {
+        TimeRange::Last { seconds } => Some(DurationNanos(seconds.saturating_mul(1_000_000_000))),
+        TimeRange::Between { .. } | TimeRange::All => None,
+    }
+}
+
+/// Returns the begin of a change from which tables can count. After a change to no calls, there is
+/// nothing to count.
+pub(super) fn begin_of(change: &Change) -> Option<UnixNanos> {
+    change.since_unix_nano.filter(|_| change.kind != ChangeKind::Missing)
+}
+
+/// Returns the begin of a change that lies in the range. A report of the previous range can name
+/// another.
+fn offered(
+    length: Option<DurationNanos>,
+    begin: Option<UnixNanos>,
+    now: UnixNanos,
+) -> Option<UnixNanos> {
+    let start = now.0.saturating_sub(length?.0);
+    begin.filter(|begin| start < begin.0 && begin.0 < now.0)
+}
+
+/// Returns the counted time. It is fixed where the address has the whole range or two moments.
+fn span_of(is_fixed: bool, offered: Option<UnixNanos>, is_awaited: bool) -> TableSpan {
+    match offered {
+        _ if is_fixed => TableSpan::Whole,
+        Some(begin) => TableSpan::Since(begin),
+        None if is_awaited => TableSpan::Awaited,
+        None => TableSpan::Whole,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tidings_proto::{
+        DurationNanos, UnixNanos,
+        api::{Change, ChangeKind},
+    };
+
+    use super::{TableSpan, TimeRange, begin_of, length_of, offered, span_of};
+
+    const HOUR: DurationNanos = DurationNanos(3_600_000_000_000);
+    const NOW: UnixNanos = UnixNanos(10 * HOUR.0);
+
+    #[test]
+    fn a_changed_service_is_counted_from_its_change_on_unless_the_address_says_otherwise() {
+        let begin = UnixNanos(5);
+        assert_eq!(span_of(false, Some(begin), false), TableSpan::Since(begin));
+        assert_eq!(span_of(true, Some(begin), false), TableSpan::Whole);
+        assert_eq!(span_of(false, None, false), TableSpan::Whole, "nothing changed");
+    }
+
+    #[test]
+    fn tables_wait_for_the_report_only_where_it_can_change_their_time() {
+        assert_eq!(span_of(false, None, true), TableSpan::Awaited);
+        assert_eq!(span_of(true, None, true), TableSpan::Whole);
+    }
+
+    #[test]
+    fn only_a_moving_range_that_contains_the_change_is_offered_with_it() {
+        assert_eq!(length_of(TimeRange::default()), Some(HOUR));
+        let fixed = TimeRange::Between { from_unix_ms: 0, to_unix_ms: 1 };
+        assert_eq!([length_of(fixed), length_of(TimeRange::All)], [None, None]);
+        let inside = UnixNanos(NOW.0 - HOUR.0 / 2);
+        assert_eq!(offered(Some(HOUR), Some(inside), NOW), Some(inside));
+        assert_eq!(offered(None, Some(inside), NOW), None);
+        for outside in [UnixNanos(NOW.0 - 2 * HOUR.0), UnixNanos(NOW.0 + 1)] {
+            assert_eq!(offered(Some(HOUR), Some(outside), NOW), None);
+        }
+    }
+
+    #[test]
+    fn a_change_to_no_calls_leaves_nothing_to_count() {
+        let change = |kind| Change {
+            kind,
+            is_worse: true,
+            before: 1.0,
+            now: 2.0,
+            factor: Some(2.0),
+            difference: 1.0,
+            quantile: None,
+            worse_quantiles: Vec::new(),
+            since_unix_nano: Some(UnixNanos(7)),
+            p_value: 0.001,
+            text: None,
+            id: None,
+        };
+        assert_eq!(begin_of(&change(ChangeKind::Latency)), Some(UnixNanos(7)));
+        assert_eq!(begin_of(&change(ChangeKind::Missing)), None);
+    }
+}

@@ -1,0 +1,149 @@
+//! The end of arrivals: how long no sender has sent anything, for the pages and the live switch.
+//!
+//! It follows from the status that the shell polls. Pages that have the server's own sentence about
+//! the end of traffic leave this one out. After a restart of the server nothing is known until the
+//! first arrival.
+
+use leptos::prelude::*;
+use tidings_proto::{UnixNanos, api::SignalCounts};
+
+use super::use_server;
+use crate::{
+    browser, format,
+    url::{TimeRange, use_query},
+};
+
+/// A shorter gap may be that of exporters, which send in batches.
+const GAP_MIN_NANOS: u64 = 60_000_000_000;
+
+/// The time since the last arrivals.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ArrivalGap {
+    /// The missing records: spans, or log records where no span came at all.
+    signal: &'static str,
+    /// The last arrival of them.
+    since: UnixNanos,
+    /// The last arrival of any record, unless some arrive.
+    nothing_since: Option<UnixNanos>,
+    /// The moment that it is of.
+    now: UnixNanos,
+}
+
+impl ArrivalGap {
+    /// Returns the gap at a moment, or `None` while spans arrive and before the first record.
+    /// `seen` has the last arrivals that this browser observed, by its own clock, so that a wrong
+    /// clock makes no gap of records that arrive.
+    pub(super) fn at(
+        now: UnixNanos,
+        (spans, logs): (SignalCounts, SignalCounts),
+        seen: (Option<UnixNanos>, Option<UnixNanos>),
+    ) -> Option<Self> {
+        let last = |counts: SignalCounts, seen: Option<UnixNanos>| {
+            let received = counts.last_received_unix_nano?;
+            Some(seen.map_or(received, |seen| seen.max(received)))
+        };
+        let (spans, logs) = (last(spans, seen.0), last(logs, seen.1));
+        let is_over = |time: UnixNanos| now.since(time).0 >= GAP_MIN_NANOS;
+        let of_logs = logs.map(|since| ("log records", since));
+        let (signal, since) = spans.map(|since| ("spans", since)).or(of_logs)?;
+        let nothing_since = spans.max(logs).filter(|time| is_over(*time));
+        is_over(since).then_some(Self { signal, since, nothing_since, now })
+    }
+
+    /// Returns the gap as a sentence: `No spans since 20:43 (2 min)`. `moment` writes a time.
+    fn text(self, moment: impl Fn(UnixNanos) -> String) -> String {
+        let Self { signal, since, nothing_since, now } = self;
+        let logs = if nothing_since.is_none() { ". Log records still arrive." } else { "" };
+        format!("No {signal} since {} ({}){logs}", moment(since), length_text(since, now))
+    }
+
+    /// Returns the words of the live switch, as `no data for 2 min`. `None` while some records
+    /// arrive.
+    pub(super) fn live_text(self) -> Option<String> {
+        let since = self.nothing_since?;
+        Some(format!("no data for {}", length_text(since, self.now)))
+    }
+}
+
+/// Returns a length of at least a minute roughly: `2 min`, `3 h`.
+fn length_text(since: UnixNanos, now: UnixNanos) -> String {
+    let ago = format::ago(since, now);
+    ago.strip_suffix(" ago").map_or(ago.clone(), str::to_owned)
+}
+
+/// The line of a page about the end of arrivals, on a range that ends now. It is left out where
+/// `is_reported` says that the page has it otherwise.
+pub fn arrival_gap_line(is_reported: impl Fn() -> bool + Send + Sync + 'static) -> impl IntoView {
+    let (server, query) = (use_server(), use_query());
+    let words = Memo::new(move |_| {
+        let gap = server.arrival_gap()?;
+        let ends_now = query.with(|query| TimeRange::read(query).is_open_ended());
+        let is_shown = ends_now && !is_reported();
+        is_shown.then(|| gap.text(|time| browser::local_minute(time, gap.now)))
+    });
+    move || {
+        words.get().map(|words| {
+            view! { <p class="arrival-gap" role="status">{words}</p> }
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tidings_proto::{UnixNanos, api::SignalCounts};
+
+    use super::ArrivalGap;
+
+    fn at(second: u64) -> UnixNanos {
+        UnixNanos(second * 1_000_000_000)
+    }
+
+    fn last(second: Option<u64>) -> SignalCounts {
+        SignalCounts { last_received_unix_nano: second.map(at), ..SignalCounts::default() }
+    }
+
+    /// Returns the line and the words of the live switch, at second 1,000.
+    fn words(
+        spans: Option<u64>,
+        logs: Option<u64>,
+        seen: Option<u64>,
+    ) -> Option<(String, Option<String>)> {
+        let counts = (last(spans), last(logs));
+        let gap = ArrivalGap::at(at(1_000), counts, (seen.map(at), None))?;
+        let moment = |time: UnixNanos| format!("{} s", time.0 / 1_000_000_000);
+        Some((gap.text(moment), gap.live_text()))
+    }
+
+    #[test]
+    fn a_minute_without_spans_is_a_gap() {
+        assert_eq!(words(Some(941), None, None), None);
+        let text = |words: &str| words.to_owned();
+        assert_eq!(
+            words(Some(940), None, None),
+            Some((text("No spans since 940 s (1 min)"), Some(text("no data for 1 min"))))
+        );
+        assert_eq!(
+            words(Some(400), Some(700), None),
+            Some((text("No spans since 400 s (10 min)"), Some(text("no data for 5 min"))))
+        );
+        assert_eq!(
+            words(Some(400), Some(990), None),
+            Some((text("No spans since 400 s (10 min). Log records still arrive."), None))
+        );
+    }
+
+    #[test]
+    fn a_server_without_arrivals_has_no_gap_and_one_of_logs_misses_logs() {
+        assert_eq!(words(None, None, None), None);
+        assert_eq!(words(None, Some(990), None), None);
+        let (line, _) = words(None, Some(800), None).unwrap();
+        assert_eq!(line, "No log records since 800 s (3 min)");
+        assert_eq!(words(Some(990), Some(100), None), None, "spans arrive");
+    }
+
+    #[test]
+    fn spans_that_the_browser_sees_arriving_are_no_gap_although_its_clock_is_wrong() {
+        assert_eq!(words(Some(100), None, Some(998)), None);
+        assert!(words(Some(100), None, Some(900)).is_some());
+    }
+}
