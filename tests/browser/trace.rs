@@ -71,7 +71,7 @@ fn narrow_frames_of_the_flame_graph_are_as_wide_as_their_time() {
     browser.wait_for(
         "[...document.querySelectorAll('.icicle > .frame')].every(e => { \
            const [words, name] = ['.frame-words', '.frame-name'].map(part => e.querySelector(part)); \
-           const isHidden = name.getBoundingClientRect().top \
+           const isHidden = !name || name.getBoundingClientRect().top \
              >= words.getBoundingClientRect().bottom - 1; \
            return isHidden || name.clientWidth > 45 || name.scrollWidth <= name.clientWidth; })",
     );

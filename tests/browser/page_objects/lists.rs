@@ -49,7 +49,8 @@ impl Page<'_> {
     ) -> Vec<String> {
         self.wait_for_rows(table);
         let heads = format!(
-            "[...document.querySelectorAll('table[aria-label={}] th[aria-sort] button')]",
+            "[...document.querySelectorAll('table[aria-label={}] th[aria-sort] button')] \
+             .filter(e => e.checkVisibility())",
             json!(table)
         );
         let count = self.browser.evaluate(&format!("{heads}.length")).as_u64().unwrap();
