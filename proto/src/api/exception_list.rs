@@ -61,12 +61,12 @@ pub struct ExceptionGroup {
     /// True if it came at least ten times, and `factor` is at least 3.
     #[serde(default)]
     pub is_multiplied: bool,
-    /// The `id` of the listed group that it follows from: its service only feels the change of
-    /// another one, in which an exception of the same type and message came. Absent without
-    /// `sources`, and where it is not known to follow from any.
+    /// The `id` of the listed group that it follows from: the deepest one that is thrown below it in
+    /// at least nine tenths of its sampled traces. Absent without `sources`, and where it is not
+    /// known to follow from any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub follows_id: Option<String>,
-    /// The service of that group.
+    /// The service of that group, which may be its own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub follows_service: Option<String>,
     /// Number of listed groups that follow from it, and are listed after it; 0 without `sources`.

@@ -4,8 +4,9 @@
 //! records by their attributes (`exception.type`, else `exception.message`), which the table can
 //! look up. A group is a service, an operation, a type and the normalised stack. On request, groups
 //! are compared with the range of the same length before the window, and the groups that others
-//! follow from are found, with their followers listed after them (`sources`).
+//! follow from are found in sampled traces, with their followers listed after them (`sources`).
 
+mod sampled_traces;
 mod sources;
 
 use std::{
@@ -60,7 +61,7 @@ pub struct ExceptionSearch {
     pub exception_type: Option<String>,
     /// True to compare each group with the range of the same length before the window.
     pub compare: bool,
-    /// True to find the groups that others follow from, among those that are compared, and to list
+    /// True to find the groups that others follow from, among those that are returned, and to list
     /// the followers after them.
     pub sources: bool,
     /// Maximum number of groups returned.
@@ -109,8 +110,8 @@ pub(crate) fn exceptions(
         false => None,
     };
     let mut groups = views(reader, shown, before.as_ref(), &mut stats)?;
-    if search.sources && before.is_some() {
-        stats += sources::set_sources(reader, window, &mut groups)?;
+    if search.sources {
+        stats += sources::set_sources(reader, search, window, &mut groups)?;
     }
     Ok(ExceptionList {
         window: window.view(),

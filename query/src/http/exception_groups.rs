@@ -45,7 +45,7 @@ impl HasParameters for Exceptions {
             query(
                 "sources",
                 Flag,
-                "`true`, with `compare`: with the listed group of another service that a group follows from, and each group listed after the one that it follows from. It takes as long as the changes (`/api/v1/changes`)",
+                "`true`: the same as `compare`, and the listed group that a group follows from by sampled traces, with each group listed after the one that it follows from",
             ),
             limit(50, 500, "At most so many groups, the most frequent"),
         ],

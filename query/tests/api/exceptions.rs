@@ -1,4 +1,5 @@
-//! Groups of exceptions against the time before, and the times of their last ones.
+//! Groups of exceptions against the time before, the times of their last ones, and the groups that
+//! others follow from.
 
 use serde_json::{Value as Json, json};
 use tidings_proto::otlp::KeyValue;
@@ -185,4 +186,118 @@ async fn the_last_exception_has_the_time_of_its_event() {
             assert_eq!(times, (&time(seen), &time(recorded)), "{kind}, flushed: {is_flushed}");
         }
     }
+}
+
+/// A failure that each of three services wraps on its way up, and an alarm beside it that throws.
+fn wrapped(trace: u64) -> [SpanBuilder; 5] {
+    let at = trace * 100;
+    let call =
+        |id: u64, service: &str, name: &str| span(trace, id, service, name).at(at + id, at + 50);
+    [
+        call(1, "gateway", "POST /checkout").exception("CheckoutFailed", "declined: no"),
+        call(2, "checkout", "place").parent(1).exception("CheckoutFailed", "declined: no"),
+        call(3, "payment", "authorize").parent(2).exception("CardDeclined", "declined: no"),
+        call(4, "payment", "charge").parent(3).exception("CardDeclined", "no"),
+        call(5, "alarm", "ring").parent(2).exception("Muted", "nobody hears"),
+    ]
+}
+
+/// An audit that throws, in every second trace above a stock that throws as well.
+fn half_shared(trace: u64) -> [SpanBuilder; 2] {
+    let at = trace * 100;
+    let read = span(trace, 2, "stock", "read").parent(1).at(at + 1, at + 5);
+    [
+        span(trace, 1, "audit", "check").at(at, at + 9).exception("Refused", "no"),
+        if trace.is_multiple_of(2) { read.exception("Stale", "old") } else { read },
+    ]
+}
+
+/// Groups of exceptions in the order of the answer: place, place of the source, followers.
+fn sources(list: &Json) -> Vec<Json> {
+    let groups = list["groups"].as_array().unwrap();
+    let place = |group: &Json| {
+        let [service, operation] =
+            ["service", "operation"].map(|key| group[key].as_str().unwrap().to_owned());
+        format!("{service} {operation}")
+    };
+    let source = |group: &Json| {
+        let id = group.get("followsId")?;
+        let source = groups.iter().find(|other| other["id"] == *id).unwrap();
+        assert_eq!(group["followsService"], source["service"], "{group}");
+        Some(place(source))
+    };
+    let group = |group: &Json| json!([place(group), source(group), group["followerCount"]]);
+    groups.iter().map(group).collect()
+}
+
+#[tokio::test]
+async fn exceptions_that_wrap_one_another_follow_from_the_deepest() {
+    for is_flushed in [false, true] {
+        let harness = Harness::new().await;
+        harness.send((1..9).flat_map(wrapped)).await;
+        harness.send((11..21).flat_map(half_shared)).await;
+        harness.send((21..27).map(|trace| thrown(trace, trace * 100, "BadAddress"))).await;
+        if is_flushed {
+            harness.store.flush().await.unwrap();
+        }
+        let list = harness.get("/exceptions?sources=true").await;
+        let charge = "payment charge";
+        let expected = [
+            json!(["audit check", null, 0]),
+            json!(["alarm ring", null, 0]),
+            json!([charge, null, 3]),
+            json!(["payment authorize", charge, 0]),
+            json!(["checkout place", charge, 0]),
+            json!(["gateway POST /checkout", charge, 0]),
+            json!(["bank pay", null, 0]),
+            json!(["stock read", null, 0]),
+        ];
+        assert_eq!(sources(&list), expected, "flushed: {is_flushed}");
+        assert_eq!(list["searched"]["complete"], true);
+        let compared = harness.get("/exceptions?sources=true&compare=true").await;
+        assert_eq!(compared["groups"], list["groups"], "sources are of groups that are compared");
+        let of_one = harness.get("/exceptions?sources=true&service=payment").await;
+        assert_eq!(
+            sources(&of_one),
+            [json!([charge, null, 1]), json!(["payment authorize", charge, 0])]
+        );
+        let plain = harness.get("/exceptions?compare=true").await;
+        for group in plain["groups"].as_array().unwrap() {
+            assert_eq!((group.get("followsId"), &group["followerCount"]), (None, &json!(0)));
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_group_that_follows_is_listed_directly_after_its_source() {
+    // The caller tries twice, and throws each time. Its source throws once.
+    let harness = Harness::new().await;
+    let retried = |trace: u64| {
+        let at = trace * 100;
+        [
+            span(trace, 1, "gateway", "try").at(at, at + 9).exception("Failed", "no"),
+            span(trace, 2, "gateway", "try").at(at + 10, at + 19).exception("Failed", "no"),
+            span(trace, 3, "orders", "place")
+                .parent(2)
+                .at(at + 11, at + 18)
+                .exception("NoOrder", "no"),
+        ]
+    };
+    harness.send((1..7).flat_map(retried)).await;
+    harness.send((11..20).map(|trace| thrown(trace, trace * 100, "BadAddress"))).await;
+    let list = harness.get("/exceptions?compare=true").await;
+    let by_count = ["gateway try", "bank pay", "orders place"].map(|place| json!([place, null, 0]));
+    assert_eq!(sources(&list), by_count);
+    let list = harness.get("/exceptions?sources=true").await;
+    let as_one = [
+        json!(["bank pay", null, 0]),
+        json!(["orders place", null, 1]),
+        json!(["gateway try", "orders place", 0]),
+    ];
+    assert_eq!(sources(&list), as_one);
+
+    // A follower whose source is beyond the limit stays where its count has it.
+    let cut = harness.get("/exceptions?sources=true&limit=2").await;
+    assert_eq!(sources(&cut), by_count[..2]);
+    assert_eq!(cut["groupCount"], 3);
 }

@@ -313,6 +313,14 @@ fn tables_fit_into_their_panels() {
     );
     page.wait_for("document.querySelector('[aria-label=\"Stack trace\"]')");
     fits(&mut page, "Exceptions", &[360, 500, 700, 900]);
+    // The state of an example is its last column, and the table scrolls within its section.
+    page.browser.resize(390, 900);
+    let examples = "document.querySelector('table[aria-label=\"Affected transactions\"]')";
+    page.wait_for(examples);
+    let wider = page.browser.evaluate(&format!(
+        "(table => table.offsetWidth - table.parentElement.clientWidth)({examples})"
+    ));
+    assert!(wider.as_i64().unwrap() <= 0, "examples: wider by {wider}");
     let mut page = Page::open(&mut browser, &server, "/transactions");
     page.wait_for_rows("Transaction types");
     fits(&mut page, "Transaction types", &[360, 390, 500, 700, 900, 1280]);
@@ -371,6 +379,14 @@ fn an_exception_opens_with_its_stack_and_leads_to_the_last_one() {
     );
     page.wait_for("document.querySelector('[aria-label=\"Stack trace\"]')");
     page.wait_for_address("open=");
+    page.wait_for_text("All traces");
+    page.wait_for_text("All logs");
+    // The type stands once above the examples, unless these are of several types.
+    page.wait_for(
+        "(table => table && (table.tHead.innerText.includes('Transaction type') \
+         === (new Set([...table.querySelectorAll('.errors-kind')].map(e => e.innerText)).size > 1))) \
+         (document.querySelector('table[aria-label=\"Affected transactions\"]'))",
+    );
     page.press_button("The last one");
     page.wait_for_address("/trace/");
     page.wait_for("document.querySelector('.wf-selected')");
@@ -384,21 +400,24 @@ fn an_exception_is_new_at_its_source_and_its_callers_only_follow() {
     let mut page = Page::open(&mut browser, &server, "/errors");
     let rows = "[...document.querySelectorAll('table[aria-label=Exceptions] tbody tr[id]')] \
          .filter(e => e.innerText.includes('CurrencyMissing'))";
-    let is_told = |of: &str, words: &str| {
+    let is_told = |of: &str, cell: u8, words: &str| {
         format!(
-            "(rows => rows.length > 0 && rows.every(e => e.cells[5].innerText.startsWith('{words}'))) \
+            "(rows => rows.length > 0 && rows.every(e => e.cells[{cell}].innerText.includes('{words}'))) \
              ({rows}.filter(e => e.cells[2].innerText.startsWith('{of}')))"
         )
     };
-    page.wait_for(&is_told("checkout", "follows payment"));
-    page.wait_for(&is_told("web-gateway", "follows payment"));
-    page.wait_for(&is_told("payment", "NEW"));
+    for follower in ["checkout", "web-gateway"] {
+        page.wait_for(&is_told(follower, 2, "from payment"));
+        page.wait_for(&is_told(follower, 5, "new"));
+    }
+    page.wait_for(&is_told("payment", 5, "NEW"));
+    page.wait_for("/\\d exceptions, \\d+ causes?, \\d+ kinds/.test(document.body.innerText)");
     let source = format!(
         "{rows}.find(e => e.classList.contains('is-beneath'))?.previousElementSibling?.cells"
     );
     page.wait_for(&format!(
         "(cells => cells?.[2].innerText.startsWith('payment') \
-         && cells[5].innerText.includes(' follow'))({source})"
+         && cells[0].innerText.includes(' that follow'))({source})"
     ));
     page.wait_for_text("from there.");
     page.browser.screenshot("errors-follow");

@@ -58,21 +58,41 @@ struct SourceGroup {
     id: String,
     service: String,
     operation: String,
+    /// Set when it is new or multiplied.
+    came_or_grew: bool,
+}
+
+/// Factor of a group's count against before, where it is multiplied.
+fn multiplied(group: &ExceptionGroup) -> Option<f64> {
+    group.factor.filter(|_| group.is_multiplied)
+}
+
+fn came_or_grew(group: &ExceptionGroup) -> bool {
+    group.is_new || multiplied(group).is_some()
 }
 
 impl ErrorRow {
     /// Factor of its count against before, where it is multiplied.
     fn multiplied(&self) -> Option<f64> {
-        self.group.factor.filter(|_| self.group.is_multiplied)
+        multiplied(&self.group)
     }
 
-    /// Set when it is new or multiplied by itself.
+    /// Set when it is new or multiplied by itself, and not because its source is.
     fn is_loud(&self) -> bool {
-        self.source.is_none() && self.came_or_grew()
+        self.came_or_grew() && !self.source.as_ref().is_some_and(|source| source.came_or_grew)
     }
 
     fn came_or_grew(&self) -> bool {
-        self.group.is_new || self.multiplied().is_some()
+        came_or_grew(&self.group)
+    }
+
+    /// Words for where it comes from: the service of its source, or within one service the
+    /// operation.
+    fn source_words(&self) -> Option<String> {
+        let SourceGroup { service, operation, .. } = self.source.as_ref()?;
+        let is_own = *service == self.group.service && !operation.is_empty();
+        let name = if is_own { operation.as_str() } else { format::service(service) };
+        Some(format!("from {}", number_format::truncate(name, 30)))
     }
 
     /// The measure of *what changed*: new ones first, then by factor.
@@ -93,10 +113,10 @@ fn measured(list: &ExceptionList, with_sources: Option<&ExceptionList>) -> Vec<E
         known.map(|group| (group.id.as_str(), group)).collect();
     let source = |group: &ExceptionGroup| {
         let id = known.get(group.id.as_str())?.follows_id.as_ref()?;
-        let ExceptionGroup { id, service, operation, .. } =
-            list.groups.iter().find(|other| other.id == *id)?;
+        let found = list.groups.iter().find(|other| other.id == *id)?;
+        let ExceptionGroup { id, service, operation, .. } = found;
         let [id, service, operation] = [id, service, operation].map(String::clone);
-        Some(SourceGroup { id, service, operation })
+        Some(SourceGroup { id, service, operation, came_or_grew: came_or_grew(found) })
     };
     let row = |group: &ExceptionGroup| ErrorRow {
         group: group.clone(),
@@ -189,7 +209,7 @@ impl ErrorsState {
         let now =
             window.request(move |window| Some(analysis::exceptions(&compared(window.analysis()))));
         // The list is requested twice for a fast first paint: an answer comes whole, so one with
-        // sources is not drawn before the report of changes is computed.
+        // sources is not drawn before sampled traces are read.
         let with_sources = window.request_slowly(move |window| {
             let analysis = compared(window.analysis()).with("sources", true);
             Some(analysis::exceptions(&analysis))
@@ -234,13 +254,8 @@ pub fn ErrorsPage() -> impl IntoView {
     let page = ErrorsState::follow();
     bind_keys(page);
     let count = move || {
-        page.now.value().map(|list| {
-            format!(
-                "{} of {}",
-                format::counted(list.count, "exception"),
-                format::counted(list.group_count, "kind")
-            )
-        })
+        let rows = page.measured().filter(|_| page.with_sources.value().is_some());
+        page.now.value().map(|list| count_text(&list, rows.as_deref()))
     };
     let unknown_sources =
         WatchedRequest::new("Which exceptions only follow is not known", page.with_sources).note();
@@ -273,6 +288,20 @@ pub fn ErrorsPage() -> impl IntoView {
                 "Same type, service, operation and stack is one kind; line numbers and messages aside."
             </p>
         </div>
+    }
+}
+
+/// Returns the words for a list: `414 exceptions, 2 causes, 7 kinds`. `rows` are those with their
+/// sources; causes are not counted without them, nor where further kinds are not listed.
+fn count_text(list: &ExceptionList, rows: Option<&[ErrorRow]>) -> String {
+    let exceptions = format::counted(list.count, "exception");
+    let kinds = format::counted(list.group_count, "kind");
+    match rows.filter(|rows| rows.len() as u64 == list.group_count && !rows.is_empty()) {
+        Some(rows) => {
+            let causes = rows.iter().filter(|row| row.source.is_none()).count() as u64;
+            format!("{exceptions}, {}, {kinds}", format::counted(causes, "cause"))
+        }
+        None => format!("{exceptions} of {kinds}"),
     }
 }
 
@@ -335,7 +364,7 @@ fn sentence(page: ErrorsState) -> Option<String> {
     if !follow.is_empty() {
         let verb = if follow.len() == 1 { "follows" } else { "follow" };
         let kinds = format::counted(follow.len() as u64, "kind");
-        words.push(format!("{kinds} of other services {verb} from there."));
+        words.push(format!("{kinds} {verb} from there."));
     }
     Some(if words.is_empty() {
         "Nothing new, and nothing that comes much more often.".to_owned()
@@ -547,8 +576,13 @@ fn ErrorLine(
     let before = group.before_count.map_or_else(|| "–".to_owned(), format::count);
     let change = change_view(&row);
     let name = type_words(&group).to_owned();
+    let followers = followers_text(row.follower_count).map(|words| {
+        let title = "Kinds that are thrown above this one in nearly all of their transactions";
+        view! { <span class="mute errors-followers" title=title>{words}</span> }
+    });
     // On a narrow screen it stands below the name, in place of two columns.
-    let second: Vec<String> = [&group.service, &group.operation, &group.message]
+    let from = row.source_words().unwrap_or_default();
+    let second: Vec<String> = [&group.service, &group.operation, &from, &group.message]
         .into_iter()
         .map(|part| number_format::truncate(part, 100))
         .filter(|part| !part.is_empty())
@@ -557,7 +591,7 @@ fn ErrorLine(
     let toggled = id.clone();
     let toggle = move |_| page.toggle.run(toggled.clone());
     let clicked = id.clone();
-    let where_href = addresses::service(&group.service, range);
+    let place = place_view(&row, range);
     let details = move || is_open.get().then(|| group::details(page, &row, range));
     view! {
         <tr
@@ -583,17 +617,14 @@ fn ErrorLine(
                     </span>
                     <span class="errors-name" class:is-worse=is_loud>{name.clone()}</span>
                 </button>
+                {followers}
                 <span class="errors-second" title=second.clone()>{second.clone()}</span>
             </td>
             <td class="grow mono errors-message" title=number_format::truncate(&group.message, 2_000)>
                 {number_format::truncate(&group.message, 240)}
             </td>
             <td class="errors-where">
-                <a class="plain-link" href=where_href on:click=|event| event.stop_propagation()>
-                    <ServiceName service=group.service.clone() />
-                </a>
-                " "
-                <span class="mute" title=group.operation.clone()>{number_format::truncate(&group.operation, 40)}</span>
+                {place}
             </td>
             <td class="num">{format::count(group.count)}</td>
             <td class="num was">{before}</td>
@@ -608,52 +639,45 @@ fn ErrorLine(
     }
 }
 
-/// The change of a kind against the time before, in a word or a factor, and how many follow from
-/// it; of one that follows, the service of its source.
-fn change_view(row: &ErrorRow) -> AnyView {
-    if let Some(source) = &row.source {
-        return follows_view(row, source).into_any();
-    }
-    let change = match (row.group.is_new, row.multiplied(), row.group.factor) {
-        (true, ..) => view! { <Badge tone=Tone::Error>"NEW"</Badge> }.into_any(),
-        (_, Some(times), _) => {
-            view! { <Badge tone=Tone::Warning>{number_format::factor_text(times)}</Badge> }
-                .into_any()
-        }
-        (_, _, Some(times)) => {
-            view! { <span class="mute">{number_format::factor_text(times)}</span> }.into_any()
-        }
-        _ => view! { <span class="mute">"–"</span> }.into_any(),
-    };
-    let followers = followers_text(row.follower_count).map(|words| {
-        let title = "The same exception of services that only feel the change of this one";
-        view! { " " <span class="mute errors-followers" title=title>{words}</span> }
-    });
-    view! { {change} {followers} }.into_any()
-}
-
-/// The service that a kind follows from; where it comes as before, also its own factor.
-fn follows_view(row: &ErrorRow, source: &SourceGroup) -> impl IntoView + use<> {
-    let service = format::service(&source.service);
-    let title = format!(
-        "{service} has the same exception, and its own change is behind that of {}",
-        format::service(&row.group.service)
-    );
-    let factor = row.group.factor.filter(|_| !row.came_or_grew());
-    let factor = factor.map(|times| format!(" · {}", number_format::factor_text(times)));
+/// Service and operation of a kind, and where it comes from if it follows.
+fn place_view(row: &ErrorRow, range: TimeRange) -> impl IntoView + use<> {
+    let ExceptionGroup { service, operation, .. } = &row.group;
+    let href = addresses::service(service, range);
+    let from = row.source_words().map(|words| view! { " " <span class="mute">{words}</span> });
     view! {
-        <span class="mute errors-follows" title=title>
-            "follows "
-            <span class="errors-source-name">{number_format::truncate(service, 30)}</span>
-            {factor}
+        <span class="errors-place">
+            <a class="plain-link" href=href on:click=|event| event.stop_propagation()>
+                <ServiceName service=service.clone() />
+            </a>
+            " "
+            <span class="mute errors-operation" title=operation.clone()>
+                {number_format::truncate(operation, 40)}
+            </span>
+            {from}
         </span>
     }
 }
 
-/// Returns the words for the groups that follow from one: `2 others follow`.
+/// The change of a kind against the time before, in a word or a factor. Only a kind that is new or
+/// multiplied by itself has a badge.
+fn change_view(row: &ErrorRow) -> AnyView {
+    let quiet = |words: String| view! { <span class="mute">{words}</span> }.into_any();
+    match (row.group.is_new, row.multiplied(), row.group.factor) {
+        (true, ..) if row.is_loud() => view! { <Badge tone=Tone::Error>"NEW"</Badge> }.into_any(),
+        (true, ..) => quiet("new".to_owned()),
+        (_, Some(times), _) if row.is_loud() => {
+            view! { <Badge tone=Tone::Warning>{number_format::factor_text(times)}</Badge> }
+                .into_any()
+        }
+        (_, _, Some(times)) => quiet(number_format::factor_text(times)),
+        _ => quiet("–".to_owned()),
+    }
+}
+
+/// Returns the words for the groups that follow from one: `+2 that follow`.
 fn followers_text(count: u64) -> Option<String> {
     let verb = if count == 1 { "follows" } else { "follow" };
-    (count > 0).then(|| format!("{} {verb}", format::counted(count, "other")))
+    (count > 0).then(|| format!("+{} that {verb}", format::count(count)))
 }
 
 #[cfg(test)]

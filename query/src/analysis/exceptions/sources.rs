@@ -1,78 +1,135 @@
-//! Groups that others follow from: the origin of an exception that passes through its callers.
+//! Groups that others follow from: the source of an exception that passes up through its callers.
 //!
-//! Owns the rule. A group follows from one of another service when its own service only feels the
-//! change of that service, and both have the same type and message. The origin of a new or
-//! multiplied group came or grew with it, so that one of them stands out. The services that only
-//! feel a change come from `changes`. Also owns the order of one failure: its followers are listed
-//! after their origin. The list is cut before, so a group whose origin is cut off follows from none
-//! and keeps its place.
+//! Owns the rule. A group follows from one that is thrown below it, in a deeper span, in at least
+//! nine tenths of its sampled traces. Of several it is the deepest one, and followers of a follower
+//! follow from the source of that. Type and message may differ, so that an exception that wraps
+//! another one follows as well. Also owns the order of one failure: its followers are listed after
+//! their source. The list is cut before, so a group whose source is cut off follows from none and
+//! keeps its place. The traces come from `sampled_traces`.
 
-use std::collections::HashMap;
+use std::{cmp::Reverse, collections::HashMap};
 
-use tidings_proto::api::{ChangedGroup, ExceptionGroup, Searched};
+use tidings_proto::api::ExceptionGroup;
 use tidings_storage::ScanStats;
 
-use crate::{
-    QueryError,
-    analysis::{
-        changes::{self, ChangeSearch},
-        window::Window,
-    },
-    execution::Reader,
+use super::{
+    ExceptionSearch,
+    sampled_traces::{self, ExceptionTrace, ThrownException},
 };
+use crate::{QueryError, analysis::window::Window, execution::Reader};
 
-/// Maximum number of services of the report of changes.
-const SERVICES_MAX: usize = 200;
+/// Minimum share, in percent, of the sampled traces of a group in which its source is below it.
+const SHARE_PERCENT_MIN: u64 = 90;
+/// Precision of a mean depth.
+const PARTS_OF_DEPTH: u64 = 1_000;
 
-/// Sets the origin of each group that follows from another one of the list, and moves it after that
-/// one. Returns the rows and files read for the changes of the services.
+/// Sampled traces of a group, and the groups that are thrown below it.
+#[derive(Debug, Clone, Default)]
+struct GroupsBelow {
+    trace_count: u64,
+    below: HashMap<usize, GroupBelow>,
+}
+
+/// A group that is thrown below another one.
+#[derive(Debug, Clone, Copy, Default)]
+struct GroupBelow {
+    trace_count: u64,
+    /// Sum of its depths in these traces.
+    depths: u64,
+}
+
+/// Sets the source of each group that follows from another one of the list, and moves it after that
+/// one. Returns the rows and files read for the sampled traces.
 pub(super) fn set_sources(
     reader: &Reader,
+    search: &ExceptionSearch,
     window: Window,
     groups: &mut [ExceptionGroup],
 ) -> Result<ScanStats, QueryError> {
-    let search =
-        ChangeSearch { start: window.range(), limit: SERVICES_MAX, ..ChangeSearch::default() };
-    let report = changes::changes(reader, &search)?;
-    set_origins(groups, &causes(&report.services));
-    place_followers(groups);
-    let Searched { rows, files, .. } = report.searched;
-    // The counts are whole, even where the changes are of a sample.
-    Ok(ScanStats { rows, files, complete: true })
-}
-
-/// The services that only feel the change of another, with that one.
-fn causes(services: &[ChangedGroup]) -> HashMap<&str, &str> {
-    let feeling = services.iter().filter(|group| group.only_feels);
-    let pairs = feeling.filter_map(|group| {
-        let cause = group.sentence.as_ref()?.subject.service.as_str();
-        (cause != group.service).then_some((group.service.as_str(), cause))
-    });
-    pairs.collect()
-}
-
-fn set_origins(groups: &mut [ExceptionGroup], causes: &HashMap<&str, &str>) {
-    let came_or_grew = |group: &ExceptionGroup| group.is_new || group.is_multiplied;
-    let origin = |group: &ExceptionGroup| {
-        let service = *causes.get(group.service.as_str())?;
-        let is_same = |other: &&ExceptionGroup| {
-            other.service == service
-                && (came_or_grew(other) || !came_or_grew(group))
-                && other.exception_type == group.exception_type
-                && other.message == group.message
-        };
-        let found = groups.iter().filter(is_same).max_by_key(|other| other.count)?;
-        Some((found.id.clone(), found.service.clone()))
-    };
-    let origins: Vec<Option<(String, String)>> = groups.iter().map(origin).collect();
-    for (group, origin) in groups.iter_mut().zip(origins) {
-        (group.follows_id, group.follows_service) = origin.unzip();
+    let (traces, stats) = sampled_traces::read(reader, search, window, groups)?;
+    let sources = sources(groups, &traces);
+    let named = |source: usize| (groups[source].id.clone(), groups[source].service.clone());
+    let named: Vec<Option<(String, String)>> =
+        sources.into_iter().map(|source| source.map(named)).collect();
+    for (group, source) in groups.iter_mut().zip(named) {
+        (group.follows_id, group.follows_service) = source.unzip();
     }
+    place_followers(groups);
+    // The counts are whole, even where the sources are of a sample.
+    Ok(ScanStats { complete: true, ..stats })
 }
 
-/// Counts the followers of each group, and moves them directly after it. Origins keep their order,
-/// and so do the followers of one of them. An origin follows from none, because all causes name one
-/// service.
+/// Index of the source of each group; `None` where it follows from no other.
+fn sources(groups: &[ExceptionGroup], traces: &[ExceptionTrace]) -> Vec<Option<usize>> {
+    let mut nexts: Vec<Option<usize>> = vec![None; groups.len()];
+    for (group, of) in groups_below(groups.len(), traces).iter().enumerate() {
+        let is_below =
+            |found: &GroupBelow| found.trace_count * 100 >= of.trace_count * SHARE_PERCENT_MIN;
+        // Of two groups, each may be below the other one, in different traces.
+        let is_possible = |other: usize| end_of_chain(&nexts, other) != group;
+        let possible =
+            of.below.iter().filter(|(other, found)| is_below(found) && is_possible(**other));
+        let deepest = possible.max_by_key(|(other, found)| {
+            let depth = found.depths * PARTS_OF_DEPTH / found.trace_count.max(1);
+            (depth, groups[**other].count, Reverse(**other))
+        });
+        let deepest = deepest.map(|(other, _)| *other);
+        nexts[group] = deepest;
+    }
+    let source = |group: usize| Some(end_of_chain(&nexts, group)).filter(|source| *source != group);
+    (0..groups.len()).map(source).collect()
+}
+
+/// The last group of a chain of followers. Chains have no cycles.
+fn end_of_chain(nexts: &[Option<usize>], mut group: usize) -> usize {
+    while let Some(next) = nexts[group] {
+        group = next;
+    }
+    group
+}
+
+/// The groups below each group in the traces that are sampled of it.
+fn groups_below(count: usize, traces: &[ExceptionTrace]) -> Vec<GroupsBelow> {
+    let mut found = vec![GroupsBelow::default(); count];
+    for trace in traces {
+        for group in &trace.groups {
+            // A trace that is too large is read in part, and may lack the group itself.
+            let Some(below) = below(&trace.thrown, *group) else { continue };
+            let of = &mut found[*group];
+            of.trace_count += 1;
+            for (other, depth) in below {
+                let other = of.below.entry(other).or_default();
+                other.trace_count += 1;
+                other.depths += u64::from(depth);
+            }
+        }
+    }
+    found
+}
+
+/// The groups that a trace throws below a group, and deeper than all of it, each with its greatest
+/// depth. `None` when the trace does not throw the group.
+fn below(thrown: &[ThrownException], group: usize) -> Option<HashMap<usize, u32>> {
+    let own = thrown.iter().filter(|of| of.group == group);
+    let deepest = own.map(|of| of.depth).max()?;
+    let mut found: HashMap<usize, u32> = HashMap::new();
+    // Spans below a span follow it, so those before the greatest end are below one of the group.
+    let mut end = 0;
+    for of_span in thrown.chunk_by(|one, other| one.node == other.node) {
+        let is_below = |of: &&ThrownException| of.node < end && of.depth > deepest;
+        for of in of_span.iter().filter(is_below) {
+            let depth = found.entry(of.group).or_insert(of.depth);
+            *depth = of.depth.max(*depth);
+        }
+        if let Some(own) = of_span.iter().find(|of| of.group == group) {
+            end = end.max(own.end);
+        }
+    }
+    Some(found)
+}
+
+/// Counts the followers of each group, and moves them directly after it. Sources keep their order,
+/// and so do the followers of one of them. A source follows from none, because chains end at it.
 fn place_followers(groups: &mut [ExceptionGroup]) {
     let mut counts: HashMap<String, u64> = HashMap::new();
     for id in groups.iter().filter_map(|group| group.follows_id.clone()) {
@@ -91,23 +148,24 @@ fn place_followers(groups: &mut [ExceptionGroup]) {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::HashMap;
-
     use tidings_proto::{UnixNanos, api::ExceptionGroup};
 
-    use super::{place_followers, set_origins};
+    use super::{
+        super::sampled_traces::{ExceptionTrace, ThrownException},
+        place_followers, sources,
+    };
 
-    /// An exception of a service; new where it did not come before.
-    fn group(service: &str, message: &str, count: u64, before: u64) -> ExceptionGroup {
+    /// A group of exceptions of a service.
+    fn group(service: &str, count: u64) -> ExceptionGroup {
         ExceptionGroup {
-            id: format!("{service} {message}"),
+            id: format!("of {service}"),
             service: service.to_owned(),
             operation: String::new(),
             exception_type: "CurrencyMissing".to_owned(),
             count,
-            before_count: Some(before),
+            before_count: None,
             factor: None,
-            is_new: before == 0,
+            is_new: false,
             is_multiplied: false,
             follows_id: None,
             follows_service: None,
@@ -117,7 +175,7 @@ mod tests {
             last_seen_unix_nano: UnixNanos(2),
             time_unix_nano: UnixNanos(2),
             steps: Vec::new(),
-            message: message.to_owned(),
+            message: String::new(),
             stack_trace: String::new(),
             normalised_stack: String::new(),
             trace_id: None,
@@ -125,45 +183,97 @@ mod tests {
         }
     }
 
-    fn origins(mut groups: Vec<ExceptionGroup>) -> Vec<Option<String>> {
-        set_origins(&mut groups, &HashMap::from([("shop", "pay")]));
-        groups.into_iter().map(|group| group.follows_id).collect()
+    /// A trace of one chain of calls: each call is below the one before, and throws these groups.
+    fn chain(calls: &[&[usize]]) -> ExceptionTrace {
+        let thrown = calls.iter().enumerate().flat_map(|(node, groups)| {
+            groups.iter().map(move |group| ThrownException {
+                group: *group,
+                node,
+                end: calls.len(),
+                depth: u32::try_from(node).unwrap(),
+            })
+        });
+        let thrown: Vec<ThrownException> = thrown.collect();
+        let mut groups: Vec<usize> = thrown.iter().map(|of| of.group).collect();
+        groups.sort_unstable();
+        groups.dedup();
+        ExceptionTrace { groups, thrown }
+    }
+
+    /// Sources of groups with these counts.
+    fn found<const N: usize>(counts: [u64; N], traces: &[ExceptionTrace]) -> Vec<Option<usize>> {
+        sources(&counts.map(|count| group("shop", count)), traces)
     }
 
     #[test]
-    fn a_group_follows_from_the_same_exception_of_the_service_behind_its_own() {
-        let of_pay = Some("pay no".to_owned());
-        let (shop, pay) = (group("shop", "no", 40, 0), group("pay", "no", 30, 0));
-        let another = group("shop", "another", 9, 0);
-        let found = origins(vec![shop.clone(), pay.clone(), another]);
-        assert_eq!(found, [of_pay.clone(), None, None]);
-        assert_eq!(origins(vec![shop.clone()]), [None], "the origin is not listed");
-        assert_eq!(origins(vec![group("cart", "no", 1, 0), pay]), [None, None], "of no cause");
-
-        // Groups that came before follow as well, but nothing new follows from one of them.
-        let (old_shop, old_pay) = (group("shop", "no", 40, 40), group("pay", "no", 30, 30));
-        assert_eq!(origins(vec![old_shop, old_pay.clone()]), [of_pay, None]);
-        assert_eq!(origins(vec![shop, old_pay]), [None, None]);
+    fn every_group_of_a_failure_follows_from_the_deepest() {
+        let traces = [chain(&[&[0], &[], &[1], &[2]])];
+        assert_eq!(found([1, 1, 1], &traces), [Some(2), Some(2), None]);
+        assert_eq!(found([1, 1, 1], &[]), [None; 3], "no trace was read");
     }
 
     #[test]
-    fn followers_are_listed_directly_after_their_origin() {
-        let mut groups = vec![
-            group("shop", "no", 40, 0),
-            group("cart", "full", 35, 0),
-            group("pay", "no", 30, 0),
-            group("bank", "late", 20, 0),
-            group("shop", "no", 10, 0),
-        ];
-        groups[4].id = "shop again".to_owned();
-        set_origins(&mut groups, &HashMap::from([("shop", "pay")]));
+    fn a_group_follows_from_nine_tenths_of_its_traces_on() {
+        for (together, alone, expected) in [(9, 1, Some(1)), (8, 1, None), (5, 5, None)] {
+            let mut traces = Vec::new();
+            traces.extend((0..together).map(|_| chain(&[&[0], &[1]])));
+            traces.extend((0..alone).map(|_| chain(&[&[0]])));
+            assert_eq!(found([9, 9], &traces), [expected, None], "{together} and {alone}");
+        }
+    }
+
+    #[test]
+    fn a_chain_ends_at_its_source_where_parts_of_it_are_seldom() {
+        // Each group is below the one above in nine of ten traces, the last below the first in
+        // eight of ten.
+        let mut traces: Vec<ExceptionTrace> = (0..8).map(|_| chain(&[&[0], &[1], &[2]])).collect();
+        traces.push(chain(&[&[0], &[1]]));
+        traces.push(chain(&[&[0], &[], &[]]));
+        traces.push(chain(&[&[], &[1], &[2]]));
+        assert_eq!(found([10, 10, 9], &traces), [Some(2), Some(2), None]);
+    }
+
+    #[test]
+    fn groups_of_one_span_and_groups_beside_each_other_do_not_follow() {
+        assert_eq!(found([1, 1], &[chain(&[&[0, 1]])]), [None, None]);
+        let mut beside = chain(&[&[], &[0], &[1]]);
+        beside.thrown[0].end = 2;
+        beside.thrown[1].depth = 3;
+        assert_eq!(found([1, 1], &[beside]), [None, None]);
+    }
+
+    #[test]
+    fn of_groups_that_are_equally_deep_the_most_frequent_is_the_source() {
+        let traces = [chain(&[&[0], &[1, 2]])];
+        assert_eq!(found([5, 3, 4], &traces), [Some(2), None, None]);
+        assert_eq!(found([5, 4, 4], &traces), [Some(1), None, None]);
+    }
+
+    #[test]
+    fn groups_that_are_below_each_other_have_one_source() {
+        // The sample of each group has the other one below it.
+        let (mut one, mut other) = (chain(&[&[0], &[1]]), chain(&[&[1], &[0]]));
+        one.groups = vec![0];
+        other.groups = vec![1];
+        assert_eq!(found([1, 1], &[one, other]), [Some(1), None]);
+        let recursive = chain(&[&[0], &[1], &[0], &[1]]);
+        assert_eq!(found([2, 2], &[recursive]), [Some(1), None]);
+    }
+
+    #[test]
+    fn followers_are_listed_directly_after_their_source() {
+        let mut groups = [("shop", 40), ("cart", 35), ("pay", 30), ("bank", 20), ("stock", 10)]
+            .map(|(service, count)| group(service, count));
+        for follower in [0, 4] {
+            groups[follower].follows_id = Some("of pay".to_owned());
+        }
         place_followers(&mut groups);
         let placed: Vec<(&str, u64, u64)> = groups
             .iter()
             .map(|group| (group.service.as_str(), group.count, group.follower_count))
             .collect();
         let expected =
-            [("cart", 35, 0), ("pay", 30, 2), ("shop", 40, 0), ("shop", 10, 0), ("bank", 20, 0)];
+            [("cart", 35, 0), ("pay", 30, 2), ("shop", 40, 0), ("stock", 10, 0), ("bank", 20, 0)];
         assert_eq!(placed, expected);
     }
 }

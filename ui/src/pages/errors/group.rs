@@ -5,6 +5,7 @@ use std::sync::Arc;
 use leptos::prelude::*;
 use tidings_proto::api::{
     AffectedKind, ExceptionGroup, ExceptionTransactions, LogSearchResult, TraceSearchResult,
+    TraceSummary,
 };
 
 use super::{
@@ -61,14 +62,14 @@ pub(super) fn details(
 
 /// Names the source of the opened group, with the way to it.
 fn source_note(page: ErrorsState, source: &SourceGroup) -> impl IntoView + use<> {
-    let SourceGroup { id, service, operation } = source.clone();
+    let SourceGroup { id, service, operation, .. } = source.clone();
     let open = move |_| {
         page.toggle.run(id.clone());
         browser::scroll_into_view(&row_id(&id));
     };
     view! {
         <p class="errors-source">
-            "It only follows: the same exception comes from "
+            "It only follows: in nearly all of its transactions, the failure begins at "
             <ServiceName service />
             " "
             <span class="mute" title=operation.clone()>{number_format::truncate(&operation, 60)}</span>
@@ -209,7 +210,7 @@ fn traces(page: ErrorsState, group: &ExceptionGroup, range: TimeRange) -> impl I
                 <span class="mute">{found_count}</span>
                 <span class="panel-tools">
                     {last}
-                    <a class="button" href=all.on("/explore")>"All"</a>
+                    <a class="button" href=all.on("/explore")>"All traces"</a>
                     <a class="button" href=failed.address()>"Failed calls here"</a>
                 </span>
             </div>
@@ -327,40 +328,63 @@ fn left_out(answer: &ExceptionTransactions) -> Option<String> {
     (!words.is_empty()).then(|| words.join(" "))
 }
 
-/// Traces, each with the way to it and to its transaction type.
+/// Reports whether all of these transactions are of one type, by service, operation, and whether
+/// their beginning is stored.
+fn has_one_type<'a>(mut types: impl Iterator<Item = (&'a str, &'a str, bool)>) -> bool {
+    let first = types.next();
+    types.all(|of| Some(of) == first)
+}
+
+/// Traces, each with the way to it, and to its transaction type where they are of several.
 fn trace_rows(answer: &Arc<TraceSearchResult>, range: TimeRange) -> impl IntoView + use<> {
     let now = browser::now();
-    let row = |trace: &tidings_proto::api::TraceSummary| {
+    let types = answer
+        .traces
+        .iter()
+        .map(|trace| (trace.root_service.as_str(), trace.root_operation.as_str(), trace.has_root));
+    let has_one_type = has_one_type(types);
+    let row = |trace: &TraceSummary| {
         let start = trace.start_unix_nano;
         let started = format::when(start, now, browser::zone_minutes(start));
-        let name = format::operation(&trace.root_operation).to_owned();
-        let kind = if trace.has_root {
-            let (service, operation) = (&trace.root_service, &trace.root_operation);
-            let href = addresses::transaction_type(service, operation, range);
-            view! { <a class="plain-link" href=href>{number_format::truncate(&name, 60)}</a> }
-                .into_any()
-        } else {
-            view! { <span class="mute">"beginning not stored"</span> }.into_any()
-        };
+        let kind = (!has_one_type).then(|| type_cell(trace, range));
         view! {
             <tr>
                 <td><a class="mono" href=api::trace_address(trace.trace_id, None)>{started}</a></td>
-                <td class="grow" title=name.clone()>
-                    <span class="errors-kind">
-                        {kind} " " <ServiceName service=trace.root_service.clone() />
-                    </span>
-                </td>
+                {kind}
                 <td class="num">{format::duration(trace.duration_nano)}</td>
                 <td><StateBadge state=trace.state /></td>
             </tr>
         }
     };
     let rows = answer.traces.iter().map(row).collect_view();
-    let heads = [Words("Started"), Words("Transaction type"), Number("Duration"), Words("State")];
+    let mut heads = vec![Words("Started"), Number("Duration"), Words("State")];
+    if !has_one_type {
+        heads.insert(1, Words("Transaction type"));
+    }
     view! {
-        <PlainTable label="Affected transactions" heads>
+        <PlainTable label="Affected transactions" class="table errors-traces" heads>
             {rows}
         </PlainTable>
+    }
+}
+
+/// The transaction type of a trace, with the way to it.
+fn type_cell(trace: &TraceSummary, range: TimeRange) -> impl IntoView + use<> {
+    let name = format::operation(&trace.root_operation).to_owned();
+    let kind = if trace.has_root {
+        let (service, operation) = (&trace.root_service, &trace.root_operation);
+        let href = addresses::transaction_type(service, operation, range);
+        view! { <a class="plain-link" href=href>{number_format::truncate(&name, 60)}</a> }
+            .into_any()
+    } else {
+        view! { <span class="mute">"beginning not stored"</span> }.into_any()
+    };
+    view! {
+        <td class="grow" title=name>
+            <span class="errors-kind">
+                {kind} " " <ServiceName service=trace.root_service.clone() />
+            </span>
+        </td>
     }
 }
 
@@ -414,10 +438,24 @@ fn logs(group: &ExceptionGroup) -> Option<impl IntoView + use<>> {
             <div class="errors-head">
                 <h3>"Around it in the logs"</h3>
                 <span class="panel-tools">
-                    <a class="button" href=href>"All"</a>
+                    <a class="button" href=href>"All logs"</a>
                 </span>
             </div>
             {rows}
         </section>
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::has_one_type;
+
+    #[test]
+    fn types_are_named_where_there_are_several() {
+        let types = [("shop", "pay", true), ("shop", "pay", true), ("shop", "buy", true)];
+        assert!(has_one_type(types[..2].iter().copied()));
+        assert!(!has_one_type(types.into_iter()));
+        assert!(!has_one_type([("shop", "pay", true), ("shop", "pay", false)].into_iter()));
+        assert!(has_one_type(std::iter::empty()));
+    }
 }

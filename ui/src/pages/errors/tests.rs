@@ -3,7 +3,7 @@ use tidings_proto::{
     api::{ExceptionGroup, ExceptionList, Searched, TimeWindow},
 };
 
-use super::{ErrorRow, SortOrder, followers_text, measured, missing, sort};
+use super::{ErrorRow, SortOrder, count_text, followers_text, measured, missing, sort};
 
 fn group(id: &str, count: u64, before: u64) -> ExceptionGroup {
     ExceptionGroup {
@@ -134,8 +134,40 @@ fn a_follower_without_its_source_keeps_its_own_place() {
 #[test]
 fn a_source_says_how_many_follow() {
     assert_eq!(followers_text(0), None);
-    assert_eq!(followers_text(1).as_deref(), Some("1 other follows"));
-    assert_eq!(followers_text(2).as_deref(), Some("2 others follow"));
+    assert_eq!(followers_text(1).as_deref(), Some("+1 that follows"));
+    assert_eq!(followers_text(5).as_deref(), Some("+5 that follow"));
+}
+
+#[test]
+fn a_follower_says_which_service_or_operation_it_is_from() {
+    let mut rows = failure();
+    let from = |row: &ErrorRow| row.source_words();
+    assert_eq!(from(&rows[0]), None);
+    let source = rows[1].source.as_mut().unwrap();
+    source.operation = "POST /charge".to_owned();
+    assert_eq!(from(&rows[1]).as_deref(), Some("from POST /charge"), "both are of pay");
+    rows[1].group.service = "shop".to_owned();
+    assert_eq!(from(&rows[1]).as_deref(), Some("from pay"));
+}
+
+#[test]
+fn a_new_follower_of_a_source_that_comes_as_before_is_loud() {
+    let now = list(vec![group("source", 50, 50), group("wrapped", 50, 0)]);
+    let follower =
+        ExceptionGroup { follows_id: Some("source".to_owned()), ..now.groups[1].clone() };
+    let rows = measured(&now, Some(&list(vec![follower])));
+    assert!(rows[1].source.is_some() && rows[1].is_loud());
+}
+
+#[test]
+fn causes_are_counted_when_the_sources_of_all_kinds_are_known() {
+    let mut now =
+        list(vec![group("source", 51, 53), group("gateway", 40, 20), group("other", 30, 20)]);
+    let rows = failure();
+    assert_eq!(count_text(&now, None), "121 exceptions of 3 kinds");
+    assert_eq!(count_text(&now, Some(&rows)), "121 exceptions, 2 causes, 3 kinds");
+    now.group_count = 400;
+    assert_eq!(count_text(&now, Some(&rows)), "121 exceptions of 400 kinds", "some are not listed");
 }
 
 #[test]
