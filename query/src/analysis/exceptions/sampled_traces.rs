@@ -87,7 +87,7 @@ pub(super) fn read(
             let place = (names.text(fact.service), names.text(fact.operation));
             let placed = &tree.assembled.nodes[node];
             let (end, depth) = (node + 1 + placed.descendants as usize, placed.depth);
-            // Two spans of one id are told apart by their names.
+            // The name distinguishes two spans of one id.
             let own = of_span.iter().filter(|group| listed.place(**group) == place);
             thrown.extend(own.map(|group| ThrownException { group: *group, node, end, depth }));
         }
