@@ -28,7 +28,7 @@ use tidings_proto::{
 use tidings_storage::{
     CallAccumulatorFactory, CallAggregate, CallBounds, Clock, CountedForms, CountedLogs,
     FormBounds, LogFilter, LogRows, RowsNeeded, Scan, ScanStats, Snapshot, SpanFilter, SpanRows,
-    Store, TimeRange,
+    StorageError, Store, TimeRange,
 };
 use tokio::sync::Semaphore;
 use tracing::field::Empty;
@@ -45,6 +45,9 @@ use crate::{
 };
 
 const STOP: ControlFlow<()> = ControlFlow::Break(());
+
+/// A visitor of the rows of a scan, which may stop it.
+type RowVisitor<'a, R> = &'a mut dyn FnMut(&R) -> ControlFlow<()>;
 
 /// Snapshot and bounds for a query outside of the query service.
 #[derive(Debug, Clone)]
@@ -326,13 +329,21 @@ impl Reader {
         &self,
         filter: &SpanFilter,
         scan: Scan,
-        mut visit: impl FnMut(&SpanRows) -> Result<ControlFlow<()>, QueryError>,
+        visit: impl FnMut(&SpanRows) -> Result<ControlFlow<()>, QueryError>,
+    ) -> Result<ScanStats, QueryError> {
+        self.visit_rows(visit, |snapshot, visit| snapshot.scan_spans(filter, scan, visit))
+    }
+
+    /// Runs a scan of the snapshot that passes its rows to `visit` until that breaks or fails, or
+    /// the deadline passes.
+    fn visit_rows<R>(
+        &self,
+        mut visit: impl FnMut(&R) -> Result<ControlFlow<()>, QueryError>,
+        scan: impl FnOnce(&Snapshot, RowVisitor<'_, R>) -> Result<ScanStats, StorageError>,
     ) -> Result<ScanStats, QueryError> {
         let mut failure = None;
         self.check()?;
-        let stats = self
-            .snapshot
-            .scan_spans(filter, scan, &mut |rows| self.step(visit(rows), STOP, &mut failure))?;
+        let stats = scan(&self.snapshot, &mut |rows| self.step(visit(rows), STOP, &mut failure))?;
         self.ended(stats, failure)
     }
 
@@ -403,14 +414,9 @@ impl Reader {
         &self,
         filter: &LogFilter,
         scan: Scan,
-        mut visit: impl FnMut(&LogRows) -> Result<ControlFlow<()>, QueryError>,
+        visit: impl FnMut(&LogRows) -> Result<ControlFlow<()>, QueryError>,
     ) -> Result<ScanStats, QueryError> {
-        let mut failure = None;
-        self.check()?;
-        let stats = self
-            .snapshot
-            .scan_logs(filter, scan, &mut |rows| self.step(visit(rows), STOP, &mut failure))?;
-        self.ended(stats, failure)
+        self.visit_rows(visit, |snapshot, visit| snapshot.scan_logs(filter, scan, visit))
     }
 
     /// Counts log records from the counts in data files. The rest is left to [`Self::logs_within`].

@@ -35,7 +35,7 @@ pub struct ExceptionList {
 
 /// Exceptions of one type that come from one place: service, operation, and stack without what
 /// differs from call to call (numbers, addresses, messages).
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ExceptionGroup {
     /// Names the group: 16 hex digits, the same at every read.

@@ -14,11 +14,14 @@ use tidings_proto::{
     api::{AffectedKind, ExceptionTransactions},
 };
 use tidings_storage::{
-    Detail, ExceptionAttributes, Scan, ScanStats, SpanFilter, SpanRows, TimeRange,
-    transaction_place,
+    Detail, ExceptionAttributes, Scan, ScanStats, SpanRows, TimeRange, transaction_place,
 };
 
-use super::{each_tree, exceptions::group_id, window::Window};
+use super::{
+    each_tree,
+    exceptions::{exception_spans, group_id},
+    window::Window,
+};
 use crate::{
     QueryError,
     execution::{Reader, search_stats},
@@ -118,13 +121,7 @@ fn traces(
     window: Window,
     search: &ExceptionTransactionSearch,
 ) -> Result<(HashSet<TraceId>, ScanStats), QueryError> {
-    let filter = SpanFilter {
-        start: window.range(),
-        services: search.services.clone(),
-        operation: search.operation.clone(),
-        has_exception: true,
-        ..SpanFilter::default()
-    };
+    let filter = exception_spans(window, search.services.clone(), search.operation.clone());
     let mut traces = HashSet::new();
     let scan = Scan { detail: Detail::Events, rows_max: reader.settings.search_rows_max };
     let mut is_full = false;

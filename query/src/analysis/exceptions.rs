@@ -20,7 +20,7 @@ use tidings_proto::{
 };
 use tidings_storage::{
     AttributeFilter, DeduplicationSet, Detail, ExceptionAttributes, ExceptionBounds, ExceptionKey,
-    ExceptionSums, LastException, LogFilter, LogRows, Scan, ScanStats, TimeRange,
+    ExceptionSums, LastException, LogFilter, LogRows, Scan, ScanStats, SpanFilter, TimeRange,
 };
 
 use super::window::Window;
@@ -331,6 +331,16 @@ fn factor(count: u64, before: u64) -> Option<f64> {
     (before > 0).then(|| ratio(count, before))
 }
 
+/// Returns the filter of the spans that have exceptions.
+pub(super) fn exception_spans(
+    window: Window,
+    services: Option<Vec<String>>,
+    operation: Option<String>,
+) -> SpanFilter {
+    let start = window.range();
+    SpanFilter { start, services, operation, has_exception: true, ..SpanFilter::default() }
+}
+
 /// The id of a group by its service, operation, type and normalised stack.
 pub(super) fn group_id(parts: [&str; 4]) -> String {
     format!("{:016x}", version::of_texts(parts))
@@ -363,13 +373,6 @@ fn view(
         operation,
         exception_type,
         count,
-        before_count: None,
-        factor: None,
-        is_new: false,
-        is_multiplied: false,
-        follows_id: None,
-        follows_service: None,
-        follower_count: 0,
         log_count,
         first_seen_unix_nano: first.unwrap_or_default(),
         last_seen_unix_nano: time,
@@ -380,5 +383,6 @@ fn view(
         normalised_stack,
         trace_id,
         span_id,
+        ..ExceptionGroup::default()
     }
 }

@@ -19,14 +19,9 @@ impl Reader {
         &self,
         filter: &SpanFilter,
         scan: Scan,
-        mut visit: impl FnMut(&SpanRows) -> Result<ControlFlow<()>, QueryError>,
+        visit: impl FnMut(&SpanRows) -> Result<ControlFlow<()>, QueryError>,
     ) -> Result<ScanStats, QueryError> {
-        let mut failure = None;
-        self.check()?;
-        let stats = self.snapshot.scan_spans_ahead(filter, scan, &mut |rows| {
-            self.step(visit(rows), STOP, &mut failure)
-        })?;
-        self.ended(stats, failure)
+        self.visit_rows(visit, |snapshot, visit| snapshot.scan_spans_ahead(filter, scan, visit))
     }
 
     /// Aggregates the calls between services in the newest traces that have a matching span, from

@@ -14,7 +14,7 @@ use ahash::RandomState;
 use tidings_proto::{SpanId, TraceId, api::ExceptionGroup};
 use tidings_storage::{Detail, ExceptionAttributes, Scan, ScanStats, SpanFilter, SpanRows};
 
-use super::{ExceptionSearch, group_id};
+use super::{ExceptionSearch, exception_spans, group_id};
 use crate::{
     QueryError,
     analysis::{each_tree, window::Window},
@@ -63,13 +63,7 @@ pub(super) fn read(
     groups: &[ExceptionGroup],
 ) -> Result<(Vec<ExceptionTrace>, ScanStats), QueryError> {
     let listed = ListedGroups::new(groups);
-    let filter = SpanFilter {
-        start: window.range(),
-        services: search.services.clone(),
-        operation: search.operation.clone(),
-        has_exception: true,
-        ..SpanFilter::default()
-    };
+    let filter = exception_spans(window, search.services.clone(), search.operation.clone());
     let (newest, mut stats) = newest_traces(reader, &filter, &listed)?;
     let mut chosen = choose(&newest);
     let ids: Vec<TraceId> = chosen.keys().copied().collect();

@@ -148,7 +148,7 @@ fn place_followers(groups: &mut [ExceptionGroup]) {
 
 #[cfg(test)]
 mod tests {
-    use tidings_proto::{UnixNanos, api::ExceptionGroup};
+    use tidings_proto::api::ExceptionGroup;
 
     use super::{
         super::sampled_traces::{ExceptionTrace, ThrownException},
@@ -160,26 +160,8 @@ mod tests {
         ExceptionGroup {
             id: format!("of {service}"),
             service: service.to_owned(),
-            operation: String::new(),
-            exception_type: "CurrencyMissing".to_owned(),
             count,
-            before_count: None,
-            factor: None,
-            is_new: false,
-            is_multiplied: false,
-            follows_id: None,
-            follows_service: None,
-            follower_count: 0,
-            log_count: 0,
-            first_seen_unix_nano: UnixNanos(1),
-            last_seen_unix_nano: UnixNanos(2),
-            time_unix_nano: UnixNanos(2),
-            steps: Vec::new(),
-            message: String::new(),
-            stack_trace: String::new(),
-            normalised_stack: String::new(),
-            trace_id: None,
-            span_id: None,
+            ..ExceptionGroup::default()
         }
     }
 

@@ -9,26 +9,16 @@ fn group(id: &str, count: u64, before: u64) -> ExceptionGroup {
     ExceptionGroup {
         id: id.to_owned(),
         service: "pay".to_owned(),
-        operation: String::new(),
         exception_type: id.to_owned(),
         count,
         before_count: Some(before),
         factor: (before > 0).then(|| count as f64 / before as f64),
         is_new: before == 0,
         is_multiplied: before > 0 && count >= 3 * before,
-        follows_id: None,
-        follows_service: None,
-        follower_count: 0,
-        log_count: 0,
         first_seen_unix_nano: UnixNanos(1),
         last_seen_unix_nano: UnixNanos(2),
         time_unix_nano: UnixNanos(2),
-        steps: Vec::new(),
-        message: String::new(),
-        stack_trace: String::new(),
-        normalised_stack: String::new(),
-        trace_id: None,
-        span_id: None,
+        ..ExceptionGroup::default()
     }
 }
 
