@@ -174,13 +174,21 @@ pub fn when(time: UnixNanos, now: UnixNanos, zone_minutes: i32) -> String {
 /// Formats the age of a time roughly: `just now`, `3 s ago`, `5 min ago`, `2 h ago`, `4 d ago`.
 #[must_use]
 pub fn ago(time: UnixNanos, now: UnixNanos) -> String {
-    let seconds = now.since(time).0 / 1_000_000_000;
+    match now.since(time) {
+        DurationNanos(0..1_000_000_000) => "just now".to_owned(),
+        age => format!("{} ago", rough_length(age)),
+    }
+}
+
+/// Formats a length of time in its greatest unit: `3 s`, `5 min`, `2 h`, `4 d`.
+#[must_use]
+pub fn rough_length(length: DurationNanos) -> String {
+    let seconds = length.0 / 1_000_000_000;
     match seconds {
-        0 => "just now".to_owned(),
-        1..60 => format!("{seconds} s ago"),
-        60..3_600 => format!("{} min ago", seconds / 60),
-        3_600..172_800 => format!("{} h ago", seconds / 3_600),
-        _ => format!("{} d ago", seconds / 86_400),
+        0..60 => format!("{seconds} s"),
+        60..3_600 => format!("{} min", seconds / 60),
+        3_600..172_800 => format!("{} h", seconds / 3_600),
+        _ => format!("{} d", seconds / 86_400),
     }
 }
 

@@ -54,21 +54,19 @@ impl ArrivalGap {
     fn text(self, moment: impl Fn(UnixNanos) -> String) -> String {
         let Self { signal, since, nothing_since, now } = self;
         let logs = if nothing_since.is_none() { ". Log records still arrive." } else { "" };
-        format!("No {signal} since {} ({}){logs}", moment(since), length_text(since, now))
+        format!(
+            "No {signal} since {} ({}){logs}",
+            moment(since),
+            format::rough_length(now.since(since))
+        )
     }
 
     /// Returns the words of the live switch, as `no data for 2 min`. `None` while some records
     /// arrive.
     pub(super) fn live_text(self) -> Option<String> {
         let since = self.nothing_since?;
-        Some(format!("no data for {}", length_text(since, self.now)))
+        Some(format!("no data for {}", format::rough_length(self.now.since(since))))
     }
-}
-
-/// Returns a length of at least a minute roughly: `2 min`, `3 h`.
-fn length_text(since: UnixNanos, now: UnixNanos) -> String {
-    let ago = format::ago(since, now);
-    ago.strip_suffix(" ago").map_or(ago.clone(), str::to_owned)
 }
 
 /// The line of a page about the end of arrivals, on a range that ends now. It is left out where

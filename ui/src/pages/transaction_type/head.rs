@@ -12,8 +12,10 @@ use super::TypePage;
 use crate::{
     addresses, browser,
     components::{
-        ChangeBadge, Headline, SentencePlaceholder, ServiceName, WatchedRequest, change::full_text,
-        group_cells::shown_time, report::quiet_text,
+        ChangeBadge, Headline, SentencePlaceholder, ServiceName, WatchedRequest,
+        change::full_text,
+        group_cells::{is_worse, shown_time},
+        report::quiet_text,
     },
     format,
     links::Links,
@@ -71,16 +73,6 @@ pub(super) fn head(page: TypePage) -> impl IntoView {
             {WatchedRequest::new("The numbers before are not known", page.before).note()}
         </div>
     }
-}
-
-/// Reports whether one of the changes is for the worse and of this kind, and for durations of this
-/// quantile.
-fn is_worse(changes: &[Change], kind: ChangeKind, quantile: Option<u8>) -> bool {
-    let is_listed =
-        |change: &Change| quantile.is_some_and(|percent| change.worse_quantiles.contains(&percent));
-    let is_it = |change: &Change| change.is_worse && change.quantile == quantile;
-    let mut of_kind = changes.iter().filter(|change| change.kind == kind);
-    of_kind.any(|change| is_listed(change) || is_it(change))
 }
 
 /// The change of the type as a badge. A type that only feels another's change is not at fault.
