@@ -9,8 +9,8 @@ use std::{
     ops::Deref,
     path::Path,
     process::{Child, Command, Stdio},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
 };
 
 use super::{Server, wait_until};
@@ -24,11 +24,12 @@ const END: &str = "read -r end; kill -KILL \"$1\"; rm -rf \"$2\"";
 
 static SHARED: Mutex<Option<Arc<SharedIncident>>> = Mutex::new(None);
 
-/// The server. It ends after its time when no test reads it, and otherwise with this program.
+/// The server. It ends when it is replaced and no test reads it, or with this program.
 pub(crate) struct SharedIncident {
     /// Dropped before the server, because later the process id may belong to another process.
     _watch: EndWatch,
     server: Server,
+    sent: Instant,
 }
 
 impl SharedIncident {
@@ -36,7 +37,7 @@ impl SharedIncident {
         let server = Server::start();
         let watch = EndWatch::start(server.pid(), server.data_dir());
         server.send_incident("slow-dependency");
-        Self { _watch: watch, server }
+        Self { _watch: watch, server, sent: Instant::now() }
     }
 }
 
@@ -69,24 +70,15 @@ impl Drop for EndWatch {
     }
 }
 
-fn lock() -> MutexGuard<'static, Option<Arc<SharedIncident>>> {
-    SHARED.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 /// Returns the server that the read-only tests share. Its last spans are less than a minute old.
 pub(crate) fn incident() -> Arc<SharedIncident> {
-    let mut shared = lock();
-    if let Some(server) = &*shared {
+    let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(server) = shared.as_ref().filter(|server| server.sent.elapsed() < SHARED_FOR) {
         return Arc::clone(server);
     }
     let server = Arc::new(SharedIncident::start());
+    // An older one ends here, unless a test still reads from it.
     *shared = Some(Arc::clone(&server));
-    std::thread::spawn(|| {
-        std::thread::sleep(SHARED_FOR);
-        let server = lock().take();
-        // The lock is free again: the process ends here, unless a test still reads from it.
-        drop(server);
-    });
     server
 }
 

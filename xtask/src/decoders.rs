@@ -16,7 +16,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::{
     coverage,
-    steps::{cargo, check, root, target_dir},
+    steps::{LIBRARIES, cargo, check, root, target_dir},
 };
 
 /// A target that needs more memory than this has a fault.
@@ -70,10 +70,8 @@ pub(crate) fn run_all(compiler: &Path, seconds: u64) -> Result<()> {
 }
 
 fn build_and_fuzz(compiler: &Path, flags: &Flags) -> Result<()> {
-    // With a test, so that dependencies have the features that `cargo xtask test` builds them with.
-    let build = ["build", "--workspace", "--bin", "tidings-fuzz", "--test", "kept_sizes"];
-    let feature = ["--features", "tidings-fuzz/libfuzzer"];
-    check(cargo().args(build).args(feature).env("RUSTC_WORKSPACE_WRAPPER", compiler))?;
+    let program = ["--bin", "tidings-fuzz", "--features", "tidings-fuzz/libfuzzer"];
+    check(cargo().args(LIBRARIES).args(program).env("RUSTC_WORKSPACE_WRAPPER", compiler))?;
     let targets = targets(flags.target.as_deref())?;
     let failed = Mutex::new(Vec::new());
     let queue = Mutex::new(VecDeque::from(targets));
