@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{LatencyStats, SpanKindName};
-use crate::{DurationNanos, OffsetNanos, TraceId};
+use super::{LatencyStats, SpanKindName, TraceSummary};
+use crate::{DurationNanos, OffsetNanos, TraceId, UnixNanos};
 
 /// Two traces, or two sets of traces, laid over each other.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
@@ -39,7 +39,7 @@ pub struct Comparison {
 }
 
 /// One side.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ComparedSet {
     /// Number of traces compared.
@@ -51,6 +51,15 @@ pub struct ComparedSet {
     /// of the comparison.
     #[schema(value_type = Vec<String>)]
     pub missing_trace_ids: Vec<TraceId>,
+    /// Summary of the trace, as in lists; absent where the side has several traces.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub summary: Option<TraceSummary>,
+    /// The earliest start of the traces compared; 0 where it is not known.
+    #[schema(value_type = String)]
+    pub start_unix_nano: UnixNanos,
+    /// Their latest end.
+    #[schema(value_type = String)]
+    pub end_unix_nano: UnixNanos,
     /// Durations of the traces.
     pub duration: LatencyStats,
     /// The row of the deepest call that failed on this side, the first of several; absent where

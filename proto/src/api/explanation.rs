@@ -15,7 +15,7 @@ pub struct Explanation {
     pub window: TimeWindow,
     /// Number of selected spans.
     pub selected_count: u64,
-    /// Number of spans that are not selected.
+    /// Number of spans that are not selected, or of those of the baseline.
     pub rest_count: u64,
     /// Number of selected spans that were compared: at most about 200,000, sampled by content.
     pub selected_sampled: u64,

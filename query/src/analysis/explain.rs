@@ -1,10 +1,11 @@
 //! Attributes that distinguish selected spans from the rest.
 //!
-//! The spans are those of a filter or those that a query finds. One scan counts both sides and
-//! samples each by the hash of the spans' content (`sample`), so that equal queries give equal
-//! answers. Every value of every attribute is a test of two proportions (`statistics`). Differences
-//! that chance explains are left out. So are ids, where nearly every span has its own value. Of
-//! attributes whose values select the same spans, one is shown and names the others.
+//! The spans are those of a filter or those that a query finds. One scan counts both sides, or one
+//! for each where the rest is of another time, and samples each by the hash of the spans' content
+//! (`sample`), so that equal queries give equal answers. Every value of every attribute is a test of
+//! two proportions (`statistics`). Differences that chance explains are left out. So are ids, where
+//! nearly every span has its own value. Of attributes whose values select the same spans, one is
+//! shown and names the others.
 
 mod sample;
 pub(super) mod statistics;
@@ -12,7 +13,7 @@ pub(super) mod statistics;
 use std::ops::ControlFlow;
 
 use tidings_proto::{
-    DurationNanos,
+    DurationNanos, UnixNanos,
     api::{AttributeName, AttributeValue, Difference, Explanation, ValueShare},
     otlp::{SpanKind, StatusCode, Value},
 };
@@ -74,18 +75,35 @@ pub struct ExplainSearch {
     pub query: Option<String>,
     /// Condition of the selected spans.
     pub selected: Selection,
+    /// Start and end of the time of the rest. Without it, the rest is in the window.
+    pub baseline: Option<(UnixNanos, UnixNanos)>,
     /// Maximum number of differences returned.
     pub limit: usize,
 }
 
 /// Compares the selected spans with all other spans of the filter or the query, attribute by
-/// attribute.
+/// attribute. With a baseline, the other spans are those of the baseline.
 pub(crate) fn explain(reader: &Reader, search: &ExplainSearch) -> Result<Explanation, QueryError> {
     let window = Window::new(reader, search.filter.start, None)?;
     let (mut sample, selected) = (ComparedSpans::default(), &search.selected);
-    let stats = match &search.query {
-        Some(query) => of_query(reader, (query.as_str(), selected), window, &mut sample)?,
-        None => of_filter(reader, (&search.filter, selected), window, &mut sample)?,
+    let stats = match search.baseline {
+        None => add_spans(reader, (search, window.range()), &mut sample, |rows, row| {
+            Some(selected.holds(rows, row))
+        })?,
+        Some((start, end)) => {
+            let is_selected = |rows: &SpanRows, row: usize| {
+                window.contains(rows.start(row)) && selected.holds(rows, row)
+            };
+            let baseline = TimeRange { start: Some(start), end: Some(end) };
+            let mut stats =
+                add_spans(reader, (search, window.range()), &mut sample, |rows, row| {
+                    is_selected(rows, row).then_some(true)
+                })?;
+            stats += add_spans(reader, (search, baseline), &mut sample, |rows, row| {
+                (!is_selected(rows, row)).then_some(false)
+            })?;
+            stats
+        }
     };
     reader.check()?;
     let counts = sample.counts();
@@ -105,31 +123,25 @@ pub(crate) fn explain(reader: &Reader, search: &ExplainSearch) -> Result<Explana
     })
 }
 
-/// Adds every span that a query finds.
-fn of_query(
+/// Adds each span of the query or the filter in this time, once. `side` returns true of a selected
+/// span, and `None` of a span that is on no side.
+fn add_spans(
     reader: &Reader,
-    (query, selected): (&str, &Selection),
-    window: Window,
+    (search, start): (&ExplainSearch, TimeRange),
     sample: &mut ComparedSpans,
+    side: impl Fn(&SpanRows, usize) -> Option<bool>,
 ) -> Result<ScanStats, QueryError> {
-    spans_by_portion(reader, query, window.range(), Detail::Attributes, |rows, found| {
-        sample.add(rows, found.iter().map(|row| (*row, selected.holds(rows, *row))));
-    })
-}
-
-/// Adds every span of a filter, once.
-fn of_filter(
-    reader: &Reader,
-    (filter, selected): (&SpanFilter, &Selection),
-    window: Window,
-    sample: &mut ComparedSpans,
-) -> Result<ScanStats, QueryError> {
-    let filter = SpanFilter { start: window.range(), ..filter.clone() };
+    if let Some(query) = &search.query {
+        return spans_by_portion(reader, query, start, Detail::Attributes, |rows, found| {
+            sample.add(rows, found.iter().filter_map(|row| Some((*row, side(rows, *row)?))));
+        });
+    }
+    let filter = SpanFilter { start, ..search.filter.clone() };
     let mut seen = DeduplicationSet::new(reader.limits.counted_max);
     let scan = Scan { detail: Detail::Attributes, rows_max: reader.settings.search_rows_max };
     reader.spans_ahead(&filter, scan, |rows| {
         let new = (0..rows.len()).filter(|row| seen.is_new(rows.content_hash(*row)));
-        sample.add(rows, new.map(|row| (row, selected.holds(rows, row))));
+        sample.add(rows, new.filter_map(|row| Some((row, side(rows, row)?))));
         Ok(ControlFlow::Continue(()))
     })
 }

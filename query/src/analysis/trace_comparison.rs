@@ -15,8 +15,8 @@ mod tests;
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use tidings_proto::{
-    OffsetNanos, TraceId,
-    api::{ComparedCall, ComparedSet, Comparison},
+    OffsetNanos, TraceId, UnixNanos,
+    api::{ComparedCall, ComparedSet, Comparison, TraceSummary},
     otlp::SpanKind,
 };
 use tidings_storage::{Latency, TimeRange};
@@ -30,7 +30,12 @@ use crate::{
     QueryError,
     analysis::transaction_types,
     execution::Reader,
-    trace::{trace_rows::Names, tree::Tree},
+    trace::{
+        moment,
+        summary::{Moment, summary},
+        trace_rows::Names,
+        tree::Tree,
+    },
 };
 
 /// Number of traces that the typical trace is computed from.
@@ -72,13 +77,24 @@ struct CallTreeNode {
     sides: [SideCalls; 2],
 }
 
+/// The traces of one side.
+#[derive(Debug, Default)]
+struct SideTraces {
+    ids: Vec<TraceId>,
+    latency: Latency,
+    /// The earliest known start, and the latest end.
+    times: Option<(UnixNanos, UnixNanos)>,
+    /// Summary of the first trace.
+    first: Option<TraceSummary>,
+}
+
 #[derive(Debug, Default)]
 struct Overlay {
     names: Names,
     places: Vec<CallTreeNode>,
     by_key: HashMap<CallTreeNodeKey, u32>,
     truncated: bool,
-    sides: [(Vec<TraceId>, Latency); 2],
+    sides: [SideTraces; 2],
     /// Number of further positions that each side may hold.
     room: [usize; 2],
     /// True if the right is a sample of the left's transaction type.
@@ -89,9 +105,10 @@ struct Overlay {
 pub(crate) fn compare(reader: &Reader, search: &CompareSearch) -> Result<Comparison, QueryError> {
     let is_typical = matches!(search.right, ComparedWith::Typical(_));
     let mut overlay = Overlay { room: [TRACE_PLACES_MAX; 2], is_typical, ..Overlay::default() };
-    let mut entry: Option<(String, String, tidings_proto::UnixNanos)> = None;
+    let moment = moment(reader);
+    let mut entry: Option<(String, String, UnixNanos)> = None;
     each_tree(reader, &search.left, |tree, names| {
-        overlay.add(0, tree, names);
+        overlay.add(0, tree, names, moment);
         if let (None, Some(at)) = (&entry, tree.entry) {
             let fact = tree.fact(at);
             let text = |number| names.text(number).to_owned();
@@ -119,8 +136,8 @@ pub(crate) fn compare(reader: &Reader, search: &CompareSearch) -> Result<Compari
             ids
         }
     };
-    each_tree(reader, &right, |tree, names| overlay.add(1, tree, names))?;
-    if overlay.sides[1].0.is_empty() {
+    each_tree(reader, &right, |tree, names| overlay.add(1, tree, names, moment))?;
+    if overlay.sides[1].ids.is_empty() {
         return Err(match &search.right {
             ComparedWith::Traces(ids) => nothing_of("right", ids),
             ComparedWith::Typical(_) => {
@@ -146,13 +163,47 @@ fn nothing_of(name: &'static str, ids: &[TraceId]) -> QueryError {
     QueryError::NothingOf { name, what }
 }
 
+impl SideTraces {
+    fn add(&mut self, tree: &Tree, names: &Names, moment: Moment) {
+        if self.ids.is_empty() {
+            self.first = Some(summary(tree, names, moment));
+        }
+        self.ids.push(tree.trace_id);
+        self.latency.add(tree.end.since(tree.start));
+        if tree.start.0 != 0 {
+            let (start, end) = self.times.unwrap_or((tree.start, tree.end));
+            self.times = Some((start.min(tree.start), end.max(tree.end)));
+        }
+    }
+
+    /// Builds the answer about this side; `asked` holds its requested trace ids.
+    fn view(self, asked: &[TraceId], deepest_failed_index: Option<u32>) -> ComparedSet {
+        let Self { ids: mut trace_ids, latency, times, first } = self;
+        let trace_count = trace_ids.len() as u64;
+        let here: HashSet<TraceId> = trace_ids.iter().copied().collect();
+        let missing = asked.iter().copied().filter(|id| !here.contains(id));
+        let missing_trace_ids = missing.collect();
+        trace_ids.truncate(IDS_SHOWN_MAX);
+        let (start_unix_nano, end_unix_nano) = times.unwrap_or_default();
+        ComparedSet {
+            trace_count,
+            trace_ids,
+            missing_trace_ids,
+            summary: first.filter(|_| trace_count == 1),
+            start_unix_nano,
+            end_unix_nano,
+            duration: latency.stats(),
+            deepest_failed_index,
+        }
+    }
+}
+
 impl Overlay {
-    fn add(&mut self, side: usize, tree: &Tree, names: &Names) {
+    fn add(&mut self, side: usize, tree: &Tree, names: &Names, moment: Moment) {
         if self.room[side] == 0 {
             return;
         }
-        self.sides[side].0.push(tree.trace_id);
-        self.sides[side].1.add(tree.end.since(tree.start));
+        self.sides[side].add(tree, names, moment);
         let mut places: Vec<Option<u32>> = Vec::with_capacity(tree.assembled.nodes.len());
         let mut by_place: HashMap<u32, TraceCalls> = HashMap::new();
         for (at, node) in tree.assembled.nodes.iter().enumerate() {
@@ -209,8 +260,8 @@ impl Overlay {
 
     /// Builds the answer from both sides; `asked` holds the requested trace ids of each side.
     fn view(self, asked: [&[TraceId]; 2]) -> Comparison {
-        let traces = [0, 1].map(|side: usize| self.sides[side].0.len() as u64);
-        let duration_nanos = [0, 1].map(|side: usize| self.sides[side].1.quantile(50).0);
+        let traces = [0, 1].map(|side: usize| self.sides[side].ids.len() as u64);
+        let duration_nanos = [0, 1].map(|side: usize| self.sides[side].latency.quantile(50).0);
         let sides = ComparedSides { traces, duration_nanos, is_typical: self.is_typical };
         let mut calls = self.calls(&sides);
         let whole = WholeDifference::new(duration_nanos);
@@ -221,21 +272,9 @@ impl Overlay {
             impacts::deepest_failure(&calls, |call| &call.right),
         ];
         let mut asked = asked.into_iter().zip(deepest);
-        let [left, right] = self.sides.map(|(mut ids, latency)| {
+        let [left, right] = self.sides.map(|side| {
             let (asked, deepest_failed_index) = asked.next().unwrap_or_default();
-            let trace_count = ids.len() as u64;
-            let here: HashSet<TraceId> = ids.iter().copied().collect();
-            let missing = asked.iter().copied().filter(|id| !here.contains(id));
-            let missing_trace_ids = missing.collect();
-            ids.truncate(IDS_SHOWN_MAX);
-            let (trace_ids, duration) = (ids, latency.stats());
-            ComparedSet {
-                trace_count,
-                trace_ids,
-                missing_trace_ids,
-                duration,
-                deepest_failed_index,
-            }
+            side.view(asked, deepest_failed_index)
         });
         let unattributed = calls.iter().fold(whole.nanos, |unattributed, call| {
             unattributed.saturating_sub(call.impact_nano.0)

@@ -12,7 +12,10 @@ use tidings_proto::{
 
 use super::{
     encoding,
-    filters::{SELECTED, SPAN_FILTERS, SPAN_QUERY, WINDOW, selection, span_filter, span_query},
+    filters::{
+        SELECTED, SPAN_FILTERS, SPAN_QUERY, WINDOW, baseline_times, selection, span_filter,
+        span_query,
+    },
     problem::Problems,
     traces::TraceParameters,
 };
@@ -22,7 +25,7 @@ use crate::{
     params::{
         Params, TYPICAL,
         declared::{HasParameters, ParameterLists, ParametersOf, limit, query},
-        form::ParameterForm::{TraceIds, TraceIdsOrTypical},
+        form::ParameterForm::{Time, TraceIds, TraceIdsOrTypical},
         trace_in_path,
     },
     trace,
@@ -128,7 +131,16 @@ impl HasParameters for ExplanationParameters {
         SPAN_FILTERS,
         WINDOW,
         SELECTED,
-        &[SPAN_QUERY, limit(20, 200, "At most so many differences")],
+        &[
+            query(
+                "baselineStart",
+                Time,
+                "Compared with the spans from here on, in place of the other spans of the window; needs `baselineEnd`",
+            ),
+            query("baselineEnd", Time, "To here, later than `baselineStart`"),
+            SPAN_QUERY,
+            limit(20, 200, "At most so many differences"),
+        ],
     ];
 }
 
@@ -138,8 +150,10 @@ impl HasParameters for ExplanationParameters {
 /// every `select…` parameter holds are compared with all others. Attributes are ranked by the
 /// difference in the shares of their values. Differences that chance explains (G-test, corrected
 /// for the number of values) and ids are left out. Attributes that select the same spans are shown
-/// together. At least one `select…` parameter is required. A query has the bounds that it has in
-/// `/api/v1/heatmap`: `searched.complete` is false when one left spans out.
+/// together. At least one `select…` parameter is required. With `baselineStart` and `baselineEnd`,
+/// the selected spans of the window are compared with the spans of that time; without a `select…`
+/// parameter, all spans of the window are. A query has the bounds that it has in `/api/v1/heatmap`:
+/// `searched.complete` is false when one left spans out.
 #[utoipa::path(
     get,
     path = "/api/v1/explain",
@@ -150,8 +164,8 @@ impl HasParameters for ExplanationParameters {
 )]
 async fn explain(State(service): State<QueryService>, uri: Uri) -> Result<Response, QueryError> {
     let params = Params::read::<ExplanationParameters>(&uri)?;
-    let selected = selection(&params)?;
-    if selected == Default::default() {
+    let (selected, baseline) = (selection(&params)?, baseline_times(&params)?);
+    if selected == Default::default() && baseline.is_none() {
         let reason = "one of the `select…` parameters must say which spans are to be explained";
         return Err(QueryError::parameter("selectMinDuration", reason));
     }
@@ -159,6 +173,7 @@ async fn explain(State(service): State<QueryService>, uri: Uri) -> Result<Respon
         filter: span_filter(&params)?,
         query: span_query(&params)?,
         selected,
+        baseline,
         limit: params.limit(),
     };
     let (service, admission) = service.holding_permits();

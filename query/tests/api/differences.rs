@@ -127,6 +127,48 @@ async fn a_selection_can_be_a_box_in_time_and_must_be_given() {
     assert!(text(&problem["detail"]).contains("`selectKind`"));
 }
 
+#[tokio::test]
+async fn the_selected_spans_are_compared_with_those_of_a_baseline() {
+    let harness = Harness::new().await;
+    let version = |n: u64| ["1", "2", "3"][usize::try_from(n / 100).unwrap()];
+    let spans = (0..300)
+        .map(|n| span(n + 1, 1, "shop", "work").at(n, n + 5).attribute("version", version(n)));
+    harness.send(spans).await;
+    let at = |after: u64| BEGIN + after * MILLI;
+    let baseline =
+        |from: u64, to: u64| format!("baselineStart={}&baselineEnd={}", at(from), at(to));
+    let window = format!("start={}&end={}", at(200), at(300));
+    let query = "q=%7B%20name%20%3D%20%22work%22%20%7D";
+    for of in ["operation=work", query] {
+        let get = |rest: String| {
+            let path = format!("/explain?{of}&{rest}");
+            let harness = &harness;
+            async move { harness.get(&path).await }
+        };
+        // The spans between the baseline and the window are on no side.
+        let before = get(format!("{window}&{}", baseline(0, 100))).await;
+        assert_eq!((&before["selectedCount"], &before["restCount"]), (&json!(100), &json!(100)));
+        assert_eq!(keys(&before), ["span.version"]);
+        let values = before["differences"][0]["values"].as_array().unwrap();
+        let mut values: Vec<String> = values.iter().map(|one| text(&one["value"])).collect();
+        values.sort_unstable();
+        assert_eq!(values, ["1", "3"]);
+        // A selected span of the baseline is on one side.
+        let overlap = get(format!("{window}&{}", baseline(0, 250))).await;
+        assert_eq!((&overlap["selectedCount"], &overlap["restCount"]), (&json!(100), &json!(200)));
+        let since = get(format!("{window}&selectStart={}&{}", at(260), baseline(0, 100))).await;
+        assert_eq!((&since["selectedCount"], &since["restCount"]), (&json!(40), &json!(100)));
+    }
+    for (parameters, parameter) in [
+        (baseline(60, 60), "baselineEnd"),
+        (format!("baselineStart={BEGIN}"), "baselineEnd"),
+        (format!("selectStatus=error&baselineEnd={BEGIN}"), "baselineStart"),
+    ] {
+        let (status, problem) = harness.problem(&format!("/explain?{parameters}")).await;
+        assert_eq!((status, &problem["parameter"]), (400, &json!(parameter)), "{problem}");
+    }
+}
+
 /// Path of an explanation of the spans that a query finds.
 fn explained(query: &str, parameters: &str) -> String {
     let query: String = query.bytes().map(|byte| format!("%{byte:02X}")).collect();
@@ -265,6 +307,13 @@ async fn two_traces_are_compared_place_by_place() {
     let audit = &answer["calls"][5];
     assert_eq!((&audit["parentIndex"], &audit["left"]["callCount"]), (&json!(2), &json!(1)));
     assert_eq!(answer["left"]["traceIds"], json!([trace_id(2)]));
+    let summary = |side: &str| {
+        let side = &answer[side];
+        let (summary, start) = (&side["summary"], text(&side["startUnixNano"]));
+        (text(&summary["state"]), summary["errorCount"].clone(), start)
+    };
+    assert_eq!(summary("left"), ("failed".to_owned(), json!(3), BEGIN.to_string()));
+    assert_eq!(summary("right"), ("failed".to_owned(), json!(2), BEGIN.to_string()));
     let stretch = |side: &Json| {
         let median = |name: &str| text(&side["median"][name]);
         (median("startOffsetNano"), median("extentNano"))
@@ -434,6 +483,10 @@ async fn a_trace_is_compared_with_the_typical_one_of_its_kind() {
         (&answer["left"]["traceCount"], &answer["right"]["traceCount"]),
         (&json!(1), &json!(20))
     );
+    assert_eq!(answer["left"]["summary"]["traceId"], json!(trace_id(40)));
+    assert_eq!(answer["right"].get("summary"), None, "of 20 traces");
+    let times = ["startUnixNano", "endUnixNano"].map(|name| text(&answer["right"][name]));
+    assert_eq!(times, [100, 2_050].map(|after| (BEGIN + after * MILLI).to_string()));
     assert_eq!(deviations(&answer), ["0:work slower", "1:read slower"]);
     let impacts = [0, 1].map(|row| text(&answer["calls"][row]["impactNano"]));
     assert_eq!(impacts, [nanos(56), nanos(294)], "own time: 100 ms, not 44; 300 ms, not 6");

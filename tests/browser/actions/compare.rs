@@ -39,6 +39,12 @@ fn where_no_call_deviates_those_with_the_time_are_named_and_listed() {
     let [left, right] = [1, 2].map(|trace| format!("{trace:032x}"));
     let mut compare = ComparePage::open(&mut browser, &server, &left, &right);
     compare.page.wait_for_text("No call differs much; the time is in read (+200 ms).");
+    // Each side has its state, its start and its duration.
+    compare.page.wait_for(
+        "(chips => chips.length === 2 && chips.every(e => e.querySelector('.badge') \
+         && /completed\\s+([-0-9]+ )?[0-9:]{8}[.][0-9]{3}\\s+[0-9.]+ (ms|s) in all/.test(e.innerText)))\
+         ([...document.querySelectorAll('.compare-chip')])",
+    );
     compare.page.choose("Which calls", "Differ");
     compare.page.wait_for_address("rows=differ");
     let rows = "document.querySelectorAll('table[aria-label=\"Calls of both\"] tbody tr')";
@@ -107,4 +113,8 @@ fn another_trace_is_compared_and_the_sides_are_swapped() {
     compare.page.press_button("With typical");
     compare.page.wait_for_address(&format!("left={right}&right=typical"));
     compare.page.wait_for_text("of its type, p50");
+    compare.page.wait_for(
+        "/[0-9]{2}:[0-9]{2} to .*[0-9]{2}:[0-9]{2}/\
+         .test(document.querySelector('.compare-chip.is-typical').innerText)",
+    );
 }

@@ -490,7 +490,7 @@ fn a_type_is_compared_since_a_moment_with_the_time_before() {
     let heads = "[...document.querySelectorAll('.pair-head b')].map(e => e.innerText).join()";
     // The time has its date in front when the day is another one.
     page.wait_for(&format!("/^Before,Since ([-0-9]+ )?[0-9]{{2}}:[0-9]{{2}}$/.test({heads})"));
-    page.wait_for_text("What is different since then");
+    page.wait_for_text("What is different since");
     page.wait_until_settled();
     for (theme, width) in [("dark", 360), ("light", 500), ("dark", 1440)] {
         page.browser.prefer(theme);

@@ -67,8 +67,8 @@ fn numbers_of_a_type_are_those_since_its_change_and_none_before_they_load() {
     page.wait_for(SHOWS_REPORTED_SHARES);
 }
 
-/// True when the graph and a sample of traces were requested with the baseline of the report. The
-/// report is requested again, so that its times may be some seconds later.
+/// True when the graph, the differences and a sample of traces were requested with the baseline of
+/// the report. The report is requested again, so that its times may be some seconds later.
 const HAS_ONE_BASELINE: &str = "(async () => {
     const asked = performance.getEntriesByType('resource').map(e => new URL(e.name));
     const all = path => asked.filter(url => url.pathname === `/api/v1/${path}`);
@@ -77,6 +77,7 @@ const HAS_ONE_BASELINE: &str = "(async () => {
     const has = (url, start, end) => is_near(url?.searchParams.get(start), baseline.startUnixNano)
         && is_near(url?.searchParams.get(end), baseline.endUnixNano);
     return has(all('graph').at(-1), 'baselineStart', 'baselineEnd')
+        && has(all('explain').at(-1), 'baselineStart', 'baselineEnd')
         && all('traces').some(url =>
             url.searchParams.get('limit') === '300' && has(url, 'start', 'end'));
 })()";
@@ -90,6 +91,12 @@ fn facts_call_trees_and_calls_of_a_type_compare_with_one_baseline() {
     page.wait_for_rows("Calls");
     page.wait_until_settled();
     page.wait_for(HAS_ONE_BASELINE);
+    // The differences say which times they compare.
+    page.wait_for(
+        "/^What is different since .*[0-9]{2}:[0-9]{2}\\s+beside .*[0-9]{2}:[0-9]{2} to .*[0-9]{2}:[0-9]{2}/\
+         .test(document.querySelector('section[aria-label^=\"What is different since\"] .panel-head')\
+         ?.innerText)",
+    );
     // The time is stated once, and the chart of durations has its p95.
     let stated = "document.querySelector('main').innerText.match(/against [0-9]/g)?.length";
     assert_eq!(page.browser.evaluate(stated), 1);

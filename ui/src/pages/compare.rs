@@ -14,7 +14,8 @@ use tidings_proto::{
 use crate::{
     addresses,
     api::{self, analysis},
-    components::{EmptyState, ErrorState, LoadingRows, PartialNote},
+    browser,
+    components::{EmptyState, ErrorState, LoadingRows, PartialNote, StateBadge},
     format, number_format,
     request_state::RequestState,
     shell::{Crumb, set_crumbs},
@@ -163,43 +164,69 @@ fn choose(query: Memo<UrlQuery>) -> impl IntoView {
     }
 }
 
-fn head(sides: Memo<Option<Sides>>, compared: RequestState<Comparison>) -> impl IntoView {
-    let chips = move || {
-        let sides = sides.get()?;
-        let comparison = compared.value();
-        let chip = |id: TraceId, words: String| {
-            let short: String = id.to_string().chars().take(8).collect();
-            view! {
-                <a class="compare-chip" href=api::trace_address(id, None) title=id.to_string()>
-                    <b class="mono">{short}</b>
-                    <span class="mute">{words}</span>
-                </a>
-            }
-        };
-        let left = comparison.as_ref().map(|comparison| &comparison.left);
-        let right = comparison.as_ref().map(|comparison| &comparison.right);
-        let other = match sides.right {
-            Some(id) => chip(id, duration_text(right)).into_any(),
-            None => {
-                let words = right.map(|set| {
-                    let count = format::counted(set.trace_count, "transaction");
-                    format!("{count} of its type, p50 {}", format::duration(set.duration.p50_nano))
-                });
-                view! {
-                    <span class="compare-chip is-typical">
-                        <b>"typical"</b>
-                        <span class="mute">{words.unwrap_or_default()}</span>
-                    </span>
-                }
-                .into_any()
-            }
-        };
-        Some(view! {
-            {chip(sides.left, duration_text(left))}
-            <span class="mute">"with"</span>
-            {other}
-        })
+/// A trace with its state, its start and its duration, and a link to it.
+fn trace_chip(id: TraceId, set: Option<&ComparedSet>) -> impl IntoView + use<> {
+    let short: String = id.to_string().chars().take(8).collect();
+    let summary = set.and_then(|set| set.summary.as_ref()).map(|summary| {
+        let start = summary.start_unix_nano;
+        let started = format::when(start, browser::now(), browser::zone_minutes(start));
+        let errors = (summary.error_count > 0).then(|| {
+            let words = format::counted(summary.error_count, "error");
+            view! { <span class="is-worse">{words}</span> }
+        });
+        view! {
+            <StateBadge state=summary.state />
+            {errors}
+            <span class="mono">{started}</span>
+        }
+    });
+    view! {
+        <a class="compare-chip" href=api::trace_address(id, None) title=id.to_string()>
+            <b class="mono">{short}</b>
+            {summary}
+            <span class="mute">{duration_text(set)}</span>
+        </a>
+    }
+}
+
+/// The typical trace, with the number and the time of the transactions that it is made of.
+fn typical_chip(set: Option<&ComparedSet>) -> impl IntoView + use<> {
+    let words = set.map(|set| {
+        let count = format::counted(set.trace_count, "transaction");
+        let now = browser::now();
+        let minute = |time| browser::local_minute(time, now);
+        format!(
+            "{count} of its type, p50 {}, {} to {}",
+            format::duration(set.duration.p50_nano),
+            minute(set.start_unix_nano),
+            minute(set.end_unix_nano)
+        )
+    });
+    view! {
+        <span class="compare-chip is-typical">
+            <b>"typical"</b>
+            <span class="mute">{words.unwrap_or_default()}</span>
+        </span>
+    }
+}
+
+/// Both sides. Only their names are known before the comparison is.
+fn chips(sides: &Sides, comparison: Option<&Comparison>) -> impl IntoView + use<> {
+    let left = comparison.map(|comparison| &comparison.left);
+    let right = comparison.map(|comparison| &comparison.right);
+    let other = match sides.right {
+        Some(id) => trace_chip(id, right).into_any(),
+        None => typical_chip(right).into_any(),
     };
+    view! {
+        {trace_chip(sides.left, left)}
+        <span class="mute">"with"</span>
+        {other}
+    }
+}
+
+fn head(sides: Memo<Option<Sides>>, compared: RequestState<Comparison>) -> impl IntoView {
+    let chips = move || Some(chips(&sides.get()?, compared.value().as_deref()));
     let tools = move || {
         let sides = sides.get()?;
         let swap = sides.swapped().map(|swapped| {

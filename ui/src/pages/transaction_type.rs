@@ -4,8 +4,8 @@
 //! Owns the requests, which follow from the address: the type in the path, the range, and the basis
 //! of the comparison (`basis=`, and `since=` for that of a moment). The default basis is the moment
 //! at which the type changed, or the slowest transactions if it did not change. The facts, the call
-//! trees since a moment, and the calls compare with one time: the baseline of the report of changes,
-//! which is the window before. The parts draw one answer each.
+//! trees and the attributes since a moment, and the calls compare with one time: the baseline of the
+//! report of changes, which is the window before. The parts draw one answer each.
 
 use std::sync::Arc;
 

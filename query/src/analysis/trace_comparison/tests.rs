@@ -12,6 +12,7 @@ use super::{
     place_calls::{ComparedSides, SideCalls, TraceCalls, deviations, impact},
 };
 use crate::trace::{
+    summary::Moment,
     trace_rows::{Names, TraceFacts},
     tree::Tree,
 };
@@ -283,13 +284,20 @@ fn traces_beyond_the_room_of_a_side_are_not_compared() {
     let operations = ["a", "b"].map(|name| names.number(name));
     let mut overlay = Overlay { room: [2, 4], is_typical: true, ..Overlay::default() };
     let trees = [1, 2, 3].map(|trace| tree(trace, &operations));
+    let moment = Moment {
+        now: UnixNanos(MILLI),
+        settled_after: Duration::ZERO,
+        silent_after: Duration::ZERO,
+    };
     for tree in &trees {
-        overlay.add(0, tree, &names);
-        overlay.add(1, tree, &names);
+        overlay.add(0, tree, &names, moment);
+        overlay.add(1, tree, &names, moment);
     }
     let asked = trees.each_ref().map(|tree| tree.trace_id);
     let comparison = overlay.view([&asked, &asked]);
     assert_eq!((comparison.left.trace_count, comparison.right.trace_count), (1, 2));
+    let summarized = comparison.left.summary.map(|summary| summary.trace_id);
+    assert_eq!((summarized, comparison.right.summary), (Some(asked[0]), None));
     assert_eq!(comparison.left.missing_trace_ids, asked[1..]);
     assert_eq!(comparison.right.missing_trace_ids, asked[2..]);
     assert_eq!((comparison.calls.len(), comparison.unattributed_nano), (2, OffsetNanos(0)));

@@ -177,7 +177,7 @@ fn cause(call: &ComparedCall, impact: i64, whole: i64, typical: bool) -> String 
 #[cfg(test)]
 mod tests {
     use tidings_proto::{
-        DurationNanos, OffsetNanos,
+        DurationNanos, OffsetNanos, UnixNanos,
         api::{
             CallImpact, CallMedians, CallStats, ComparedCall, ComparedSet, Comparison, Deviation,
             DeviationCounts, LatencyStats, SpanKindName,
@@ -236,6 +236,9 @@ mod tests {
             trace_count,
             trace_ids: Vec::new(),
             missing_trace_ids: Vec::new(),
+            summary: None,
+            start_unix_nano: UnixNanos(0),
+            end_unix_nano: UnixNanos(0),
             duration: LatencyStats::default(),
             deepest_failed_index: None,
         };

@@ -335,7 +335,7 @@ fn call_facts(call: &ComparedCall) -> impl IntoView + use<> {
 #[cfg(test)]
 pub(super) mod tests {
     use tidings_proto::{
-        OffsetNanos,
+        OffsetNanos, UnixNanos,
         api::{
             CallStats, ComparedCall, ComparedSet, Comparison, DeviationCounts, LatencyStats,
             SpanKindName, TraceSearchResult,
@@ -370,6 +370,9 @@ pub(super) mod tests {
             trace_count: 1,
             trace_ids: Vec::new(),
             missing_trace_ids: Vec::new(),
+            summary: None,
+            start_unix_nano: UnixNanos(0),
+            end_unix_nano: UnixNanos(0),
             duration: LatencyStats::default(),
             deepest_failed_index: None,
         };

@@ -1,9 +1,10 @@
 //! Attributes that the subject's transactions have and those that they are compared with lack.
+//! Those since a moment are compared with the baseline of the page, as its facts are.
 
 use std::sync::Arc;
 
 use leptos::prelude::*;
-use tidings_proto::api::Explanation;
+use tidings_proto::{UnixNanos, api::Explanation};
 
 use super::{
     TypePage, UNDECIDED,
@@ -14,32 +15,23 @@ use super::{
 use crate::{
     addresses::TraceListLink,
     api::analysis::{self, Analysis},
+    browser,
     components::{DifferenceList, Panel, WatchedRequest, explanation_missing},
     format,
+    window::Window,
 };
 
 /// The panel.
 pub(super) fn differences(page: TypePage) -> impl IntoView {
     let explanation = page.window.request_slowly(move |window| {
-        let analysis = match page.basis.get() {
-            "failed" => window.analysis().with("selectStatus", "error"),
-            SINCE => {
-                let (start, moment, end) = moment::parts(window, page.moment.get())?;
-                Analysis::between(start, end).with("selectStart", moment.0)
-            }
-            "before" => {
-                let ((start, middle), (_, end)) = (window.before()?, window.bounds()?);
-                Analysis::between(start, end).with("selectStart", middle.0)
-            }
-            UNDECIDED => return None,
-            _ => window.analysis().with("selectMinDuration", page.slow_from()?.0),
-        };
-        let analysis = page.name.with(|name| name.filter(analysis)).with("limit", 8);
+        let selected = selected(page, window)?;
+        let analysis = page.name.with(|name| name.filter(selected)).with("limit", 8);
         Some(analysis::explain(&analysis))
     });
     let moment = move || page.moment.get().filter(|_| page.basis.get() == SINCE);
+    let has_baseline = move || has_baseline(page);
     when_changed(
-        move || (page.basis.get(), page.name.get(), moment()),
+        move || (page.basis.get(), page.name.get(), moment(), has_baseline()),
         move || {
             explanation.clear();
         },
@@ -55,47 +47,127 @@ pub(super) fn differences(page: TypePage) -> impl IntoView {
             _ => traces,
         };
         let words = format!(
-            "{} of {} against {}.",
+            "{} of {} against {}{}.",
             format::count(explanation.selected_count),
             format::count(explanation.selected_count.saturating_add(explanation.rest_count)),
-            rest_words(page.basis.get()),
+            rest_words(page.basis.get(), has_baseline()),
+            no_baseline_words(page),
         );
         view! {
             <p class="panel-words mute">{words}</p>
             <DifferenceList
                 differences=explanation.differences.clone()
                 traces
-                rest=rest_words(page.basis.get())
+                rest=rest_words(page.basis.get(), has_baseline())
             />
         }
     };
-    let title = move || match page.basis.get() {
-        "failed" => "What the failed ones have in common",
-        "before" => "What is different from before",
-        SINCE => "What is different since then",
-        UNDECIDED => "What is different",
-        _ => "What the slow ones have in common",
-    };
     view! {
         <Panel
-            title=Signal::derive(move || title().to_owned())
+            title=Signal::derive(move || title(page))
+            note=Signal::derive(move || reference_time(page).unwrap_or_default())
             state=explanation
             needs=vec![WatchedRequest::new("The usual durations are not known", page.measured)]
             instead=Signal::derive(move || without_begin(page))
             is_empty=|explanation| explanation.differences.is_empty()
             missing=explanation_missing
             empty=Signal::derive(move || {
-                format!("No attribute sets them apart from {}.", rest_words(page.basis.get()))
+                let rest = rest_words(page.basis.get(), has_baseline());
+                format!("No attribute sets them apart from {rest}{}.", no_baseline_words(page))
             })
             draw=draw
         />
     }
 }
 
+/// Returns the query for the subject's transactions and those that they are compared with.
+fn selected(page: TypePage, window: Window) -> Option<Analysis> {
+    let analysis = match page.basis.get() {
+        "failed" => window.analysis().with("selectStatus", "error"),
+        SINCE => {
+            let parts = moment::parts(window, page.moment.get())?;
+            since_moment(window, parts, page.has_baseline.get()?)
+        }
+        "before" => {
+            let ((start, middle), (_, end)) = (window.before()?, window.bounds()?);
+            Analysis::between(start, end).with("selectStart", middle.0)
+        }
+        UNDECIDED => return None,
+        _ => window.analysis().with("selectMinDuration", page.slow_from()?.0),
+    };
+    Some(analysis)
+}
+
+/// Returns the title of the panel.
+fn title(page: TypePage) -> String {
+    let words = match page.basis.get() {
+        "failed" => "What the failed ones have in common",
+        "before" => "What is different from before",
+        SINCE => match page.moment.get() {
+            Some(moment) => {
+                let window = page.window.slow_signal().get();
+                return format!("What is different since {}", local_minute(window, moment));
+            }
+            None => "What is different since then",
+        },
+        UNDECIDED => "What is different",
+        _ => "What the slow ones have in common",
+    };
+    words.to_owned()
+}
+
+/// Returns the query for transactions since a moment, compared with the baseline of the page, or
+/// with those of the window until the moment.
+fn since_moment(
+    window: Window,
+    (start, moment, end): (UnixNanos, UnixNanos, UnixNanos),
+    has_baseline: bool,
+) -> Analysis {
+    match window.before().filter(|_| has_baseline) {
+        Some((from, to)) => {
+            Analysis::between(moment, end).with("baselineStart", from.0).with("baselineEnd", to.0)
+        }
+        None => Analysis::between(start, end).with("selectStart", moment.0),
+    }
+}
+
+/// Reports whether transactions since a moment are compared with the baseline of the page.
+fn has_baseline(page: TypePage) -> bool {
+    page.basis.get() == SINCE && page.has_baseline.get() == Some(true)
+}
+
+/// Returns the words for the time that the subject's is compared with, where that is another one.
+fn reference_time(page: TypePage) -> Option<String> {
+    let window = page.window.slow_signal().get();
+    let (start, end) = match page.basis.get() {
+        "before" => window.before()?,
+        SINCE => {
+            let (start, moment, _) = moment::parts(window, page.moment.get())?;
+            let has_baseline = page.has_baseline.get()?;
+            window.before().filter(|_| has_baseline).unwrap_or((start, moment))
+        }
+        _ => return None,
+    };
+    Some(format!("beside {} to {}", local_minute(window, start), local_minute(window, end)))
+}
+
+fn local_minute(window: Window, time: UnixNanos) -> String {
+    browser::local_minute(time, window.now())
+}
+
+/// Returns the words for a missing baseline, after those for the reference.
+fn no_baseline_words(page: TypePage) -> &'static str {
+    match (page.basis.get(), page.has_baseline.get()) {
+        (SINCE, Some(false)) => "; there are too few in the time before",
+        _ => "",
+    }
+}
+
 /// Returns the words for the transactions that the subject's are compared with.
-fn rest_words(basis: &str) -> &'static str {
+fn rest_words(basis: &str, has_baseline: bool) -> &'static str {
     match basis {
         "before" => "those before",
+        SINCE if has_baseline => "those before",
         SINCE => "those until then",
         "failed" => "those that did not fail",
         _ => "the rest",
@@ -104,13 +176,31 @@ fn rest_words(basis: &str) -> &'static str {
 
 #[cfg(test)]
 mod tests {
-    use super::{SINCE, rest_words};
+    use super::{Analysis, SINCE, UnixNanos, Window, rest_words, since_moment};
+    use crate::url::TimeRange;
+
+    const HOUR: u64 = 3_600_000_000_000;
 
     #[test]
     fn the_words_name_the_compared_transactions() {
-        assert_eq!(rest_words("before"), "those before");
-        assert_eq!(rest_words(SINCE), "those until then");
-        assert_eq!(rest_words("failed"), "those that did not fail");
-        assert_eq!(rest_words("slow"), "the rest");
+        assert_eq!(rest_words("before", false), "those before");
+        assert_eq!(rest_words(SINCE, true), "those before");
+        assert_eq!(rest_words(SINCE, false), "those until then");
+        assert_eq!(rest_words("failed", false), "those that did not fail");
+        assert_eq!(rest_words("slow", false), "the rest");
+    }
+
+    #[test]
+    fn transactions_since_a_moment_are_compared_with_the_baseline_where_there_is_one() {
+        let (start, since, now) = (2 * HOUR, 2 * HOUR + HOUR / 2, 3 * HOUR);
+        let parts = (UnixNanos(start), UnixNanos(since), UnixNanos(now));
+        let hour = Window::new(TimeRange::Last { seconds: 3_600 }, UnixNanos(now));
+        let with_baseline = Analysis::between(UnixNanos(since), UnixNanos(now))
+            .with("baselineStart", HOUR)
+            .with("baselineEnd", start);
+        assert_eq!(since_moment(hour, parts, true), with_baseline);
+        let without =
+            Analysis::between(UnixNanos(start), UnixNanos(now)).with("selectStart", since);
+        assert_eq!(since_moment(hour, parts, false), without);
     }
 }
