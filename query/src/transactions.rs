@@ -79,6 +79,7 @@ pub(crate) fn transaction(reader: &Reader, tid: &str) -> Result<TransactionView,
     let names = &gathered.names;
     let problems_max = reader.limits.problems_shown_max;
     let (errors, all_errors) = errors(reader, &ids)?;
+    let hops = hops::hops(reader, &trees, names)?;
     let all_traces = trace_count == ids.len() as u64 && trees.iter().all(Tree::is_complete);
     let problems =
         trees.iter().flat_map(|tree| descriptions::problem_views(tree, names, problems_max));
@@ -93,7 +94,8 @@ pub(crate) fn transaction(reader: &Reader, tid: &str) -> Result<TransactionView,
         elapsed_nano: end.since(start),
         traces: trees.iter().map(|tree| summary(tree, names, moment)).collect(),
         trace_count,
-        hops: hops::hops(&trees, names),
+        longest_hop_index: hops::longest_index(&hops),
+        hops,
         services: clock.times(names),
         errors,
         problems: problems.take(problems_max).collect(),

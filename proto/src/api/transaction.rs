@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::{
-    CallsInStep, LatencyStats, LogView, ProblemView, Searched, ServiceTime, SpanKindName,
+    CallsInStep, LatencyStats, LogView, NodeKind, ProblemView, Searched, ServiceTime, SpanKindName,
     TimeWindow, TotalRelation, TraceSummary, TransactionState,
 };
 use crate::{DurationNanos, SpanId, TraceId, UnixNanos, otlp::KeyValue};
@@ -55,8 +55,12 @@ pub struct TransactionView {
     pub traces: Vec<TraceSummary>,
     /// Number of its traces.
     pub trace_count: u64,
-    /// Every call from one service into another (or into itself), in order of first call.
+    /// Every call from one service into another (or into itself) or of a peer without spans, in
+    /// order of first call.
     pub hops: Vec<Hop>,
+    /// The hop in `hops` with the most time on the path to completion; absent when no hop has any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub longest_hop_index: Option<u32>,
     /// The time of each service over all traces.
     pub services: Vec<ServiceTime>,
     /// The spans that failed, in order of time, at most 100.
@@ -74,18 +78,26 @@ pub struct TransactionView {
     pub version: String,
 }
 
-/// Calls of one operation of one service by another service.
+/// Calls of one operation of one service by another service, or calls of a peer without spans. A
+/// peer has the numbers of the spans that call it, CLIENT or PRODUCER.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Hop {
     /// The caller; absent where the transaction enters.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub from_service: Option<String>,
-    /// The called service.
+    /// The called service, or the peer by its name in the service graph; empty for a peer that no
+    /// calling span names.
     pub service: String,
-    /// The called operation.
+    /// The kind of the peer, which sends no spans; absent for a service that does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub peer_kind: Option<NodeKind>,
+    /// The system that runs the peer, such as `postgresql`, if a calling span says it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub system: Option<String>,
+    /// The called operation; of a peer, the operation that calls it.
     pub operation: String,
-    /// The kind of the called span.
+    /// The kind of the called span; of a peer, of the calling span.
     pub kind: SpanKindName,
     /// How often.
     pub call_count: u64,
@@ -100,14 +112,15 @@ pub struct Hop {
     /// The longest response time.
     #[schema(value_type = String)]
     pub response_max_nano: DurationNanos,
-    /// The self time of the called spans.
+    /// The self time of the called spans, without calls of peers.
     #[schema(value_type = String)]
     pub self_nano: DurationNanos,
-    /// The called spans' own time on the critical path.
+    /// The called spans' own time on the critical path, without calls of peers.
     #[schema(value_type = String)]
     pub critical_nano: DurationNanos,
     /// The time of the called spans, and of those of the same service below them, on the path to
-    /// completion, which goes on where asynchronous work outlives the root.
+    /// completion, which goes on where asynchronous work outlives the root. The time of spans that
+    /// call a peer counts for the peer alone.
     #[serde(default)]
     #[schema(value_type = String)]
     pub completion_nano: DurationNanos,

@@ -96,15 +96,14 @@ struct ServiceTotals {
 impl ServiceClock {
     /// Adds the spans of a trace.
     pub(crate) fn add(&mut self, tree: &Tree) {
-        let is_answered = answered(tree);
+        let calls_peer = calls_of_peers(tree);
         for (index, node) in tree.assembled.nodes.iter().enumerate() {
             let fact = tree.fact(index);
             let sum = self.sums.entry(fact.service).or_default();
             sum.spans += 1;
             sum.errors += u64::from(tree.failed(index));
             sum.own = plus(sum.own, node.self_time);
-            let is_calling = matches!(fact.kind, SpanKind::Client | SpanKind::Producer);
-            if is_calling && !is_answered[index] {
+            if calls_peer[index] {
                 sum.waiting = plus(sum.waiting, node.self_time);
             }
             sum.critical = plus(sum.critical, node.critical_time);
@@ -157,17 +156,19 @@ impl ServiceClock {
     }
 }
 
-/// Tells of each node whether the called side of it sent a span: a child of another service, or a
-/// child that serves a call.
-fn answered(tree: &Tree) -> Vec<bool> {
-    let nodes = &tree.assembled.nodes;
-    let mut is_answered = vec![false; nodes.len()];
-    for (index, node) in nodes.iter().enumerate() {
+/// Tells of each node whether it is a call of a peer without spans: a CLIENT or PRODUCER span whose
+/// called side sent no span. A child of another service, or a child that serves a call, is one.
+pub(crate) fn calls_of_peers(tree: &Tree) -> Vec<bool> {
+    let is_calling =
+        |node: usize| matches!(tree.fact(node).kind, SpanKind::Client | SpanKind::Producer);
+    let mut calls_peer: Vec<bool> = tree.indexes().map(is_calling).collect();
+    for (index, node) in tree.assembled.nodes.iter().enumerate() {
         let Some(parent) = node.parent.map(|parent| parent as usize) else { continue };
         let fact = tree.fact(index);
-        is_answered[parent] |= fact.kind.serves() || fact.service != tree.fact(parent).service;
+        let is_called = fact.kind.serves() || fact.service != tree.fact(parent).service;
+        calls_peer[parent] &= !is_called;
     }
-    is_answered
+    calls_peer
 }
 
 /// The sum of two durations.

@@ -1,12 +1,15 @@
 use std::sync::Arc;
 
-use tidings_proto::otlp::{
-    ExportLogsServiceRequest, ExportTraceServiceRequest, KeyValue, LogRecord, ResourceLogs,
-    ResourceSpans, ScopeLogs, ScopeSpans, Span,
+use tidings_proto::{
+    api::NodeKind,
+    otlp::{
+        ExportLogsServiceRequest, ExportTraceServiceRequest, KeyValue, LogRecord, Resource,
+        ResourceLogs, ResourceSpans, ScopeLogs, ScopeSpans, Span, SpanKind,
+    },
 };
 use tidings_storage::{AttributeFilter, Clock, Store, StoreSettings, SystemClock, TelemetryBatch};
 
-use super::{first_stored, interpretations, traces_with};
+use super::{first_stored, interpretations, traces_with, transaction};
 use crate::{
     QueryError, QueryLimits, QuerySettings,
     execution::{Execution, Progress, QueryClient, Reader},
@@ -16,6 +19,8 @@ const UUID: &str = "9b2f4f5c-0a1b-4c2d-8e3f-a0b1c2d3e4f5";
 const BEGIN: u64 = 1_795_161_600_000_000_000;
 const SPANS: u64 = 40;
 const RECORDS: u64 = 10;
+const TRACE: u128 = 0xaaaa_0000_0000_0000_0000_0000_0000_0001;
+const MILLI: u64 = 1_000_000;
 
 fn keys() -> Vec<String> {
     (0..9).map(|key| format!("key.{key}")).collect()
@@ -57,7 +62,7 @@ fn stored(on_spans: &[&str], on_records: &[&str]) -> [TelemetryBatch; 2] {
 
 /// Returns the result of a query with this row budget, and the number of rows that it read.
 async fn ask<T: Send + 'static>(
-    stored: [TelemetryBatch; 2],
+    stored: impl IntoIterator<Item = TelemetryBatch>,
     search_rows_max: u64,
     ask: impl FnOnce(&Reader) -> Result<T, QueryError> + Send + 'static,
 ) -> (T, u64) {
@@ -76,6 +81,60 @@ async fn ask<T: Send + 'static>(
         .run(&store, &Arc::new(settings), Arc::clone(&progress), QueryClient::default(), ask)
         .await;
     (answer.unwrap(), progress.scan.rows())
+}
+
+/// A request of 1.2 s to a shop. It calls fraud, which waits 792 ms for its database: the spans of
+/// each service.
+fn scored_order() -> TelemetryBatch {
+    use SpanKind::{Client, Internal, Server};
+    let span = |id: u64, name: &str, kind: SpanKind, [start, end]: [u64; 2]| Span {
+        trace_id: TRACE.to_be_bytes().to_vec(),
+        span_id: id.to_be_bytes().to_vec(),
+        // Each span is below the one before.
+        parent_span_id: if id > 1 { (id - 1).to_be_bytes().to_vec() } else { Vec::new() },
+        name: name.to_owned(),
+        kind: kind.into(),
+        start_time_unix_nano: BEGIN + start * MILLI,
+        end_time_unix_nano: BEGIN + end * MILLI,
+        ..Span::default()
+    };
+    let mut query = span(4, "SELECT rules", Client, [203, 997]);
+    query.attributes = vec![
+        KeyValue::new("db.system.name", "postgresql"),
+        KeyValue::new("db.namespace", "rules"),
+        KeyValue::new("server.address", "rules-db"),
+    ];
+    let shop =
+        vec![span(1, "POST /order", Server, [0, 1_200]), span(2, "score", Client, [200, 998])];
+    let decode = span(5, "decode rows", Internal, [995, 997]);
+    let fraud = vec![span(3, "Fraud.Score", Server, [200, 998]), query, decode];
+    let resource_spans = [("shop", shop), ("fraud", fraud)].map(|(service, spans)| ResourceSpans {
+        resource: Some(Resource {
+            attributes: vec![KeyValue::new("service.name", service)],
+            ..Resource::default()
+        }),
+        scope_spans: vec![ScopeSpans { spans, ..ScopeSpans::default() }],
+        ..ResourceSpans::default()
+    });
+    let request = ExportTraceServiceRequest { resource_spans: resource_spans.into() };
+    TelemetryBatch::Traces { request, bytes: None }
+}
+
+#[tokio::test]
+async fn waiting_for_a_database_counts_for_the_database() {
+    let (view, _) =
+        ask([scored_order()], 1_000_000, |reader| transaction(reader, &format!("{TRACE:032x}")))
+            .await;
+    let millis = view.hops.iter().map(|hop| hop.completion_nano.0 / MILLI);
+    assert_eq!(millis.collect::<Vec<_>>(), [402, 6, 792], "{:?}", view.hops);
+    assert_eq!(view.longest_hop_index, Some(2));
+    let waits = &view.hops[2];
+    assert_eq!((waits.service.as_str(), waits.peer_kind), ("rules-db", Some(NodeKind::Database)));
+    assert_eq!(waits.system.as_deref(), Some("postgresql"));
+    assert_eq!((waits.from_service.as_deref(), waits.call_count), (Some("fraud"), 1));
+    assert_eq!(waits.operation, "SELECT rules");
+    let services = view.hops.iter().filter(|hop| hop.peer_kind.is_none());
+    assert_eq!(services.map(|hop| hop.service.as_str()).collect::<Vec<_>>(), ["shop", "fraud"]);
 }
 
 /// Returns the indexes of the stored attributes, looked up one by one.

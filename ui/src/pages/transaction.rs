@@ -8,7 +8,7 @@ use leptos::prelude::*;
 use leptos_router::hooks::use_params_map;
 use tidings_proto::{
     DurationNanos,
-    api::{MatchedBy, TransactionState, TransactionView},
+    api::{Hop, MatchedBy, NodeKind, TransactionState, TransactionView},
 };
 
 use crate::{
@@ -134,6 +134,29 @@ fn matched_text(matched: &MatchedBy) -> String {
     }
 }
 
+/// Returns the called service, or the peer with its caller, as the words after an operation: `of
+/// pay`, `in fraud's database rules-db (postgresql)`.
+fn callee_words(hop: &Hop) -> String {
+    let caller = format::service(hop.from_service.as_deref().unwrap_or_default());
+    let caller = number_format::truncate(caller, 40);
+    let mut words = match hop.peer_kind {
+        None | Some(NodeKind::Service | NodeKind::User) => {
+            return format!("of {}", number_format::truncate(format::service(&hop.service), 40));
+        }
+        Some(NodeKind::Unknown) => {
+            return format!("at a callee of {caller} that sends no spans");
+        }
+        Some(NodeKind::Database) => format!("in {caller}'s database"),
+        Some(NodeKind::Messaging) => format!("on {caller}'s queue"),
+        Some(NodeKind::External) => format!("at {caller}'s outside system"),
+    };
+    words.push_str(&format!(" {}", number_format::truncate(&hop.service, 40)));
+    if let Some(system) = hop.system.as_deref().filter(|system| *system != hop.service) {
+        words.push_str(&format!(" ({})", number_format::truncate(system, 40)));
+    }
+    words
+}
+
 /// Returns the state of the transaction as a sentence.
 fn sentence(view: &TransactionView) -> String {
     let traces = format::counted(view.trace_count, "trace");
@@ -144,17 +167,13 @@ fn sentence(view: &TransactionView) -> String {
         TransactionState::Failed => format!("Failed after {elapsed}, in {traces}."),
         TransactionState::Incomplete => format!("Not whole: {elapsed} so far, in {traces}."),
     };
-    let longest = view
-        .hops
-        .iter()
-        .max_by_key(|hop| hop.completion_nano.0.saturating_add(hop.waiting_nano.0))
-        .filter(|hop| hop.completion_nano.0 + hop.waiting_nano.0 > 0);
+    let longest = view.longest_hop_index.and_then(|index| view.hops.get(index as usize));
     if let Some(hop) = longest {
         let name = number_format::truncate(format::operation(&hop.operation), 60);
-        let service = number_format::truncate(format::service(&hop.service), 40);
+        let callee = callee_words(hop);
         let time = DurationNanos(hop.completion_nano.0.saturating_add(hop.waiting_nano.0));
         let share = number_format::share(number_format::ratio(time.0, elapsed.0));
-        words.push_str(&format!(" Most of it was {name} of {service}: {time}, {share}."));
+        words.push_str(&format!(" {time} of it, {share}, went to {name} {callee}."));
     }
     if let Some(error) = view.errors.last() {
         let name =
@@ -232,15 +251,20 @@ fn head(view: &Arc<TransactionView>) -> impl IntoView + use<> {
 mod tests {
     use tidings_proto::{
         DurationNanos, UnixNanos,
-        api::{Hop, MatchedBy, SpanKindName, TotalRelation, TransactionState, TransactionView},
+        api::{
+            Hop, MatchedBy, NodeKind, SpanKindName, TotalRelation, TransactionState,
+            TransactionView,
+        },
     };
 
-    use super::{matched_text, sentence, short_id};
+    use super::{callee_words, matched_text, sentence, short_id};
 
     fn hop(operation: &str, completion: u64, waiting: u64) -> Hop {
         Hop {
             from_service: None,
             service: "pay".to_owned(),
+            peer_kind: None,
+            system: None,
             operation: operation.to_owned(),
             kind: SpanKindName::Server,
             call_count: 1,
@@ -276,6 +300,7 @@ mod tests {
             traces: Vec::new(),
             trace_count: 2,
             hops: vec![hop("a", 10_000_000, 0), hop("b", 20_000_000, 40_000_000)],
+            longest_hop_index: Some(1),
             services: Vec::new(),
             errors: Vec::new(),
             problems: Vec::new(),
@@ -286,10 +311,31 @@ mod tests {
         };
         assert_eq!(
             sentence(&view),
-            "Completed in 100 ms, in 2 traces. Most of it was b of pay: 60.0 ms, 60.0 %."
+            "Completed in 100 ms, in 2 traces. 60.0 ms of it, 60.0 %, went to b of pay."
         );
         assert_eq!(matched_text(&view.matched), "value of order.id");
         (view.state, view.hops) = (TransactionState::Running, Vec::new());
         assert_eq!(sentence(&view), "Running for 100 ms so far, in 2 traces.");
+    }
+
+    #[test]
+    fn a_peer_is_named_with_its_caller_and_its_system() {
+        use NodeKind::{Database, External, Messaging, Unknown};
+        for (kind, name, system, words) in [
+            (Database, "rules-db", Some("postgresql"), "in pay's database rules-db (postgresql)"),
+            (Database, "redis", Some("redis"), "in pay's database redis"),
+            (Messaging, "orders", Some("kafka"), "on pay's queue orders (kafka)"),
+            (External, "bank", None, "at pay's outside system bank"),
+            (Unknown, "", None, "at a callee of pay that sends no spans"),
+        ] {
+            let peer = Hop {
+                from_service: Some("pay".to_owned()),
+                service: name.to_owned(),
+                peer_kind: Some(kind),
+                system: system.map(str::to_owned),
+                ..hop("call", 1, 0)
+            };
+            assert_eq!(callee_words(&peer), words);
+        }
     }
 }

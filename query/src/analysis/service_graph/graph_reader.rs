@@ -3,6 +3,7 @@
 use std::{
     collections::{HashMap, HashSet},
     ops::ControlFlow,
+    sync::Arc,
 };
 
 use tidings_assembly::assemble;
@@ -53,9 +54,9 @@ pub(super) fn gather<K: SingleCallAccumulator>(
             rows += graph.add(trace_id, &spans, name, None, &mut open);
         }
     }
-    let found = peers(reader, filter, &open)?;
+    let found = peers_of_spans(reader, filter, u64::MAX, &open, |open| open.kind)?;
     for (content_hash, open) in open {
-        graph.add_open(&open, found.get(&content_hash));
+        graph.add_open(&open, found.get(&content_hash).map(|peer| &**peer));
     }
     Ok((graph, bounds, ScanStats { rows, complete, ..ScanStats::default() }))
 }
@@ -70,17 +71,21 @@ pub(crate) fn graph_spans(trace: &TraceFacts) -> Vec<GraphSpan> {
     spans.collect()
 }
 
-/// Peers named by the attributes of these spans, by content hash.
-fn peers(
+/// Peers named by the attributes of these spans, by content hash. At most `rows_max` rows of each
+/// kind of span are read; peers of spans that were not read are left out.
+pub(crate) fn peers_of_spans<T>(
     reader: &Reader,
     filter: &SpanFilter,
-    open: &HashMap<u64, OpenSpan>,
-) -> Result<HashMap<u64, Peer>, QueryError> {
-    let kinds: HashSet<SpanKind> = open.values().map(|open| open.kind).collect();
+    rows_max: u64,
+    open: &HashMap<u64, T>,
+    kind_of: impl Fn(&T) -> SpanKind,
+) -> Result<HashMap<u64, Arc<Peer>>, QueryError> {
+    let kinds: HashSet<SpanKind> = open.values().map(kind_of).collect();
     let mut peers = HashMap::new();
+    let mut distinct = HashSet::new();
     for kind in kinds {
         let filter = SpanFilter { kind: Some(kind), ..filter.clone() };
-        let scan = Scan { detail: Detail::Attributes, rows_max: u64::MAX };
+        let scan = Scan { detail: Detail::Attributes, rows_max };
         reader.spans(&filter, scan, |rows| {
             for row in 0..rows.len() {
                 let content_hash = rows.content_hash(row);
@@ -93,7 +98,7 @@ fn peers(
                     found.and_then(KeyValue::value).and_then(value_text)
                 };
                 if let Some(peer) = Peer::from_attributes(kind, text) {
-                    peers.insert(content_hash, peer);
+                    peers.insert(content_hash, shared(&mut distinct, peer));
                 }
             }
             let all = peers.len() >= open.len();
@@ -101,6 +106,16 @@ fn peers(
         })?;
     }
     Ok(peers)
+}
+
+/// Returns the equal peer of the set; adds this one when there is none.
+fn shared(distinct: &mut HashSet<Arc<Peer>>, peer: Peer) -> Arc<Peer> {
+    if let Some(known) = distinct.get(&peer) {
+        return Arc::clone(known);
+    }
+    let peer = Arc::new(peer);
+    distinct.insert(Arc::clone(&peer));
+    peer
 }
 
 /// Filter of the spans to read: the window and a lead before it, or one trace.

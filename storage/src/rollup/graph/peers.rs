@@ -10,7 +10,7 @@ use std::{borrow::Cow, ops::Range};
 use tidings_proto::{api::NodeKind, otlp::SpanKind};
 
 /// Called endpoint that sends no spans.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Peer {
     /// Name of the peer.
     pub name: String,

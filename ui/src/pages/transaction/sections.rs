@@ -71,7 +71,7 @@ pub(super) fn missing(view: &Arc<TransactionView>) -> Option<impl IntoView + use
     })
 }
 
-/// Every call from one service into another, in order of the first.
+/// Every call from one service into another or of a peer without spans, in order of the first.
 pub(super) fn hops(view: &Arc<TransactionView>) -> impl IntoView + use<> {
     let elapsed = view.elapsed_nano.0.max(1);
     let begin = view.start_unix_nano;
@@ -116,12 +116,15 @@ fn hop_row(hop: &Hop, left: f64, elapsed: u64) -> impl IntoView + use<> {
     let width = number_format::ratio(hop.response_max_nano.0, elapsed).min(1.0 - left);
     let nanos = format::duration_or_none;
     let name = format::operation(&hop.operation).to_owned();
+    // Only services have shades; the spans of a peer are its caller's.
+    let is_peer = hop.peer_kind.is_some();
+    let shaded = hop.from_service.as_ref().filter(|_| is_peer).unwrap_or(&hop.service);
     let failed = hop.error_count;
     view! {
         <tr>
             <td>{from}</td>
             <td class="tx-to">
-                <ServiceName service=hop.service.clone() />
+                {callee_name(hop)}
                 " "
                 <span class="mute" title=name.clone()>{number_format::truncate(&name, 60)}</span>
             </td>
@@ -129,7 +132,7 @@ fn hop_row(hop: &Hop, left: f64, elapsed: u64) -> impl IntoView + use<> {
                 <span class="lane">
                     <span
                         class="lane-bar"
-                        style=("--hue", colour::hue_value(&hop.service))
+                        style=("--hue", colour::hue_value(shaded))
                         style=("left", format!("{:.3}%", left * 100.0))
                         style=("width", format!("{:.3}%", width.max(0.0) * 100.0))
                     ></span>
@@ -143,6 +146,22 @@ fn hop_row(hop: &Hop, left: f64, elapsed: u64) -> impl IntoView + use<> {
             <td class="num">{nanos(hop.waiting_nano)}</td>
         </tr>
     }
+}
+
+/// The called service, or the peer with a note that it sends no spans.
+fn callee_name(hop: &Hop) -> AnyView {
+    if hop.peer_kind.is_none() {
+        return view! { <ServiceName service=hop.service.clone() /> }.into_any();
+    }
+    let name = if hop.service.is_empty() { "(unknown)" } else { hop.service.as_str() };
+    let name = number_format::truncate(name, 60);
+    view! {
+        <span class="service" title="Sends no spans: the numbers are of the calls to it">
+            <span class="dot dot-outside" aria-hidden="true"></span>
+            <span class="service-name">{name}</span>
+        </span>
+    }
+    .into_any()
 }
 
 /// The failed spans, in order of time.
