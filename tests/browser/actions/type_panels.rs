@@ -106,6 +106,27 @@ fn facts_call_trees_and_calls_of_a_type_compare_with_one_baseline() {
 }
 
 #[test]
+fn a_step_that_the_time_has_a_part_of_says_so() {
+    let server = incident();
+    let Some(mut browser) = Browser::start(&server, 1440, 900) else { return };
+    let now = browser.evaluate("Date.now()").as_u64().unwrap();
+    // Steps begin at multiples of their length, and this range begins and ends between two.
+    let end = now / 60_000 * 60_000 - 37_000;
+    let range = format!("from={}&to={end}", end - 3_600_000);
+    let path = CHECKOUT_AT_REST.replace("range=1h", &range);
+    let mut page = Page::open(&mut browser, &server, &path);
+    page.wait_for("document.querySelectorAll('[aria-label=Duration] .chart-cut').length === 2");
+    page.wait_until_settled();
+    page.browser.evaluate("document.querySelector('[aria-label=Duration] .chart-plot').focus()");
+    // Without a step under the cursor, this is the last one.
+    page.browser.press("ArrowLeft");
+    page.wait_for(
+        "document.querySelector('[aria-label=Duration] .chart-uncertain')\
+         ?.innerText.includes('part of the step')",
+    );
+}
+
+#[test]
 fn both_call_trees_of_a_type_mark_failures() {
     let server = incident();
     let Some(mut browser) = Browser::start(&server, 1440, 900) else { return };

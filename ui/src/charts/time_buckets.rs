@@ -72,13 +72,13 @@ impl TimeBuckets {
 
     /// Returns one value for each bucket: `fallback` where no step has a value.
     #[must_use]
-    pub fn values_by_bucket<S>(
+    pub fn values_by_bucket<S, V: Copy>(
         &self,
         steps: &[S],
         begin: impl Fn(&S) -> UnixNanos,
-        value: impl Fn(&S) -> Option<f64>,
-        fallback: Option<f64>,
-    ) -> Vec<Option<f64>> {
+        value: impl Fn(&S) -> Option<V>,
+        fallback: Option<V>,
+    ) -> Vec<Option<V>> {
         let mut values = vec![fallback; self.count];
         for step in steps {
             if let Some(bucket) = self.bucket(begin(step)) {
@@ -96,16 +96,16 @@ impl TimeBuckets {
         counts.into_iter().flatten().collect()
     }
 
-    /// Reports whether the first bucket begins before the window. Its count is then partial.
-    #[must_use]
-    pub fn is_first_partial(&self) -> bool {
-        self.first < self.window.0
-    }
-
     /// Reports whether the last bucket ends after the window. Its count is then partial.
     #[must_use]
     pub fn is_last_partial(&self) -> bool {
         self.start_of(self.count) > self.window.1
+    }
+
+    /// Reports whether the window has only a part of a bucket.
+    #[must_use]
+    pub fn is_partial(&self, bucket: usize) -> bool {
+        self.nanos_in_window(bucket) < self.step_nanos
     }
 
     /// Returns shares and quantiles of the steps. A bucket has no value when less than a quarter of
@@ -192,10 +192,8 @@ mod tests {
         assert_eq!(rates, [None, Some(1.0), Some(0.0), None]);
         let shares = buckets.gauges(&steps, begin, |step| Some(step.1 as f64), None);
         assert_eq!(shares, [Some(30.0), Some(60.0), None, None]);
-        assert!(
-            buckets.is_first_partial()
-                && !TimeBuckets::from_window(&window(120, 240, 60)).is_first_partial()
-        );
+        let is_partial: Vec<bool> = (0..buckets.count).map(|at| buckets.is_partial(at)).collect();
+        assert_eq!(is_partial, [true, false, false, true]);
         assert!(
             buckets.is_last_partial()
                 && !TimeBuckets::from_window(&window(90, 240, 60)).is_last_partial()

@@ -3,7 +3,8 @@
 //! The readout is in the legend. It has the values of the step under the pointer, or of the step
 //! that the arrow keys moved to. Dragging, or the arrow keys with Shift and then Enter, sets the
 //! page's range. A click, or `m`, selects the moment on pages that support it. Charts that share a
-//! cursor show the same step.
+//! cursor show the same step. Values of few calls and of a part of a step are not in the solid line,
+//! and the words below the step say why.
 
 use std::fmt::Write as _;
 
@@ -13,7 +14,6 @@ use wasm_bindgen::JsCast;
 
 use super::{
     axis::{time_ticks, value_ticks},
-    lines::{line_path, split_at_gaps},
     time_buckets::TimeBuckets,
 };
 use crate::{
@@ -23,11 +23,17 @@ use crate::{
     url::{History, TimeRange, use_edit_query},
 };
 
+mod drawn_lines;
+
+use drawn_lines::{CALLS_MIN, LabelPlace, SeriesPaths, label_place, line_paths};
+
 /// Height of the drawing's own coordinates. Its width is 1,000.
 const VIEW_HEIGHT: f64 = 100.0;
 const VIEW_WIDTH: f64 = 1_000.0;
 /// Maximum number of letters of a marker's label.
 const MARKER_LETTERS_MAX: usize = 32;
+/// Title of a step whose values are dashed, paler or left out.
+const PARTIAL_TITLE: &str = "The chosen time has only a part of this step";
 
 /// The unit of a chart's values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -123,6 +129,9 @@ pub struct TimeChart {
     pub shape: ChartShape,
     /// The series, with one value for each bucket.
     pub series: Vec<ChartSeries>,
+    /// The number of calls that the values of each bucket are of. Empty for values that few calls
+    /// do not make uncertain.
+    pub calls: Vec<Option<u64>>,
     /// Moments to mark.
     pub markers: Vec<Marker>,
     /// The value to draw across the whole time.
@@ -134,7 +143,8 @@ impl TimeChart {
     #[must_use]
     pub fn new(window: &TimeWindow, unit: ValueUnit, shape: ChartShape) -> Self {
         let buckets = TimeBuckets::from_window(window);
-        Self { buckets, unit, shape, series: Vec::new(), markers: Vec::new(), level: None }
+        let (series, calls, markers) = (Vec::new(), Vec::new(), Vec::new());
+        Self { buckets, unit, shape, series, calls, markers, level: None }
     }
 
     /// Adds a series.
@@ -146,6 +156,13 @@ impl TimeChart {
         values: Vec<Option<f64>>,
     ) -> Self {
         self.series.push(ChartSeries { name, tone, values });
+        self
+    }
+
+    /// Adds the number of calls that the values of each bucket are of. Values of few calls are dots.
+    #[must_use]
+    pub fn with_calls(mut self, calls: Vec<Option<u64>>) -> Self {
+        self.calls = calls;
         self
     }
 
@@ -162,6 +179,16 @@ impl TimeChart {
     pub fn with_level(mut self, level: Option<ChartLevel>) -> Self {
         self.level = level;
         self
+    }
+
+    /// Returns the number of calls of a bucket if its values are of few.
+    fn few_calls(&self, bucket: usize) -> Option<u64> {
+        self.calls.get(bucket).copied().flatten().filter(|calls| *calls < CALLS_MIN)
+    }
+
+    /// Reports whether the label of a marker is on the left of it: near the right edge.
+    fn is_label_left(&self, marker: &Marker) -> bool {
+        self.buckets.fraction(marker.time) > 0.7
     }
 
     /// Returns the greatest drawn value, in the unit of the axis.
@@ -181,8 +208,8 @@ fn value_at(series: &ChartSeries, bucket: usize) -> Option<f64> {
     series.values.get(bucket).copied().flatten().filter(|value| value.is_finite())
 }
 
-/// Returns the SVG paths of every series: the line, and the area under it.
-fn series_paths(chart: &TimeChart, top: f64) -> Vec<(String, String)> {
+/// Returns the SVG paths of every series.
+fn series_paths(chart: &TimeChart, top: f64) -> Vec<SeriesPaths> {
     let width = VIEW_WIDTH / chart.buckets.count.max(1) as f64;
     let height = |value: f64| (value * chart.unit.scale() / top).clamp(0.0, 1.0) * VIEW_HEIGHT;
     if chart.shape == ChartShape::StackedBars {
@@ -203,30 +230,11 @@ fn series_paths(chart: &TimeChart, top: f64) -> Vec<(String, String)> {
                 );
                 *ground += tall;
             }
-            (String::new(), path)
+            SeriesPaths { area: path, ..SeriesPaths::default() }
         });
         return bars.collect();
     }
-    chart.series.iter().map(|series| line(series, width, height)).collect()
-}
-
-/// Returns the line of a series, and the area under it.
-fn line(series: &ChartSeries, width: f64, height: impl Fn(f64) -> f64) -> (String, String) {
-    let points = (0..series.values.len()).map(|bucket| {
-        let x = (bucket as f64 + 0.5) * width;
-        value_at(series, bucket).map(|value| (x, VIEW_HEIGHT - height(value)))
-    });
-    let runs = split_at_gaps(points);
-    let mut area = String::new();
-    for run in &runs {
-        let (begin, end) = (run[0].0, run[run.len() - 1].0);
-        let _ = write!(area, "M{begin:.1} {VIEW_HEIGHT}");
-        for (x, y) in run {
-            let _ = write!(area, "L{x:.1} {y:.2}");
-        }
-        let _ = write!(area, "L{end:.1} {VIEW_HEIGHT}z");
-    }
-    (line_path(&runs), area)
+    chart.series.iter().map(|series| line_paths(chart, series, height)).collect()
 }
 
 /// Returns the range between two buckets, in either order, in whole milliseconds.
@@ -350,6 +358,7 @@ pub fn TimeChartView(
     let drawn = series_shapes(&chart, top);
     let scale = value_scale(&ticks, top, chart.unit);
     let level = level_line(&chart, top);
+    let partial = partial_titles(chart.buckets);
     let label = format!(
         "{title} over time. Arrow keys read it, Shift and arrow keys choose a stretch, Enter looks at it.{}",
         if on_pick.is_some() { " m compares what began since then." } else { "" }
@@ -391,9 +400,10 @@ pub fn TimeChartView(
                     >
                         {drawn}
                     </svg>
+                    {partial}
                     {level}
                     <MarkerLabels chart=chart.clone() />
-                    <CursorBand plot />
+                    <CursorBand plot chart=chart.clone() />
                 </div>
                 <TimeScale buckets=chart.buckets />
             </div>
@@ -414,35 +424,57 @@ fn series_shapes(chart: &TimeChart, top: f64) -> impl IntoView + use<> {
     if chart.shape == ChartShape::Lines {
         series.reverse();
     }
-    let drawn = series.into_iter().map(|(series, (line, area))| {
+    let drawn = series.into_iter().map(|(series, paths)| {
         view! {
             <g class=format!("chart-series chart-{}", series.tone)>
-                <path class=area_class d=area />
-                <path class="chart-line" d=line />
+                <path class=area_class d=paths.area />
+                <path class="chart-line" d=paths.line />
+                <path class="chart-line chart-dashes" d=paths.dashes />
+                <path class="chart-dots" d=paths.dots />
             </g>
         }
     });
     let width = VIEW_WIDTH / chart.buckets.count.max(1) as f64;
-    let partial = partial_buckets(chart).into_iter().map(|bucket| {
+    let has_bars = chart.shape == ChartShape::StackedBars;
+    let cut = if has_bars { partial_buckets(&chart.buckets) } else { Vec::new() };
+    let partial = cut.into_iter().map(|bucket| {
         let left = bucket as f64 * width;
         view! { <rect class="chart-partial" x=left width=width height=VIEW_HEIGHT /> }
     });
     view! { {drawn.collect_view()} {partial.collect_view()} }
 }
 
-/// Returns the buckets whose bars count only a part of their step.
-fn partial_buckets(chart: &TimeChart) -> Vec<usize> {
-    let TimeChart { buckets, shape, .. } = chart;
-    let has_bars = *shape == ChartShape::StackedBars;
-    let last = buckets.count.saturating_sub(1);
-    let mut partial = Vec::new();
-    if has_bars && buckets.is_first_partial() {
-        partial.push(0);
-    }
-    if has_bars && buckets.is_last_partial() && !partial.contains(&last) {
-        partial.push(last);
-    }
-    partial
+/// Returns the buckets whose values are of only a part of their step.
+fn partial_buckets(buckets: &TimeBuckets) -> Vec<usize> {
+    (0..buckets.count).filter(|bucket| buckets.is_partial(*bucket)).collect()
+}
+
+/// The titles of the steps that the window has only a part of.
+fn partial_titles(buckets: TimeBuckets) -> impl IntoView {
+    let width = 100.0 / buckets.count.max(1) as f64;
+    let titles = partial_buckets(&buckets).into_iter().map(|bucket| {
+        let left = format!("{:.3}%", bucket as f64 * width);
+        view! {
+            <span
+                class="chart-cut"
+                title=PARTIAL_TITLE
+                style=("left", left)
+                style=("width", format!("{width:.3}%"))
+            ></span>
+        }
+    });
+    titles.collect_view()
+}
+
+/// Returns what makes the values of a bucket uncertain, as words: `of 3 calls, part of the step`.
+fn uncertainty_text(chart: &TimeChart, bucket: usize) -> Option<String> {
+    let few = chart.few_calls(bucket).map(|calls| match calls {
+        1 => "of 1 call".to_owned(),
+        calls => format!("of {calls} calls"),
+    });
+    let partial = chart.buckets.is_partial(bucket).then(|| "part of the step".to_owned());
+    let words: Vec<String> = few.into_iter().chain(partial).collect();
+    (!words.is_empty()).then(|| words.join(", "))
 }
 
 /// Values of the axis, each with a line across the plot.
@@ -457,14 +489,18 @@ fn value_scale(ticks: &[f64], top: f64, unit: ValueUnit) -> impl IntoView + use<
     scale.collect_view()
 }
 
-/// The level as a dashed line across the plot.
+/// The level as a dashed line across the plot. Its label is where it covers the fewest lines.
 fn level_line(chart: &TimeChart, top: f64) -> Option<impl IntoView + use<>> {
     let ChartLevel { label, tone, value } = chart.level?;
     let bottom = format!("{:.2}%", value * chart.unit.scale() / top * 100.0);
     let title = format!("{label} {}", chart.unit.text(value));
+    let LabelPlace { right, is_below } = label_place(chart, label, top, value);
+    let right = format!("{:.2}%", (VIEW_WIDTH - right) / VIEW_WIDTH * 100.0);
     Some(view! {
         <span class=format!("chart-level chart-{tone}") style=("bottom", bottom) title=title>
-            <span class="chart-level-label">{label}</span>
+            <span class="chart-level-label" class:is-below=is_below style=("right", right)>
+                {label}
+            </span>
         </span>
     })
 }
@@ -473,6 +509,8 @@ fn level_line(chart: &TimeChart, top: f64) -> Option<impl IntoView + use<>> {
 #[component]
 fn Legend(chart: TimeChart, cursor: ChartCursor) -> impl IntoView {
     let buckets = chart.buckets;
+    let measured = chart.clone();
+    let heard = move || uncertainty_text(&measured, cursor.get()?);
     let time = move || {
         cursor.get().map(|bucket| {
             let begin = buckets.start_of(bucket);
@@ -498,21 +536,31 @@ fn Legend(chart: TimeChart, cursor: ChartCursor) -> impl IntoView {
     view! {
         <span class="chart-legend" role="status">
             <span class="mono">{time}</span>
+            <span class="chart-heard">{heard}</span>
             {entries.collect_view()}
         </span>
     }
 }
 
-/// The markers. Labels that would overlap are on separate lines.
-#[component]
-fn MarkerLabels(chart: TimeChart) -> impl IntoView {
+/// Returns the line of each marker's label. Labels that would overlap are on separate lines.
+fn label_rows(chart: &TimeChart) -> Vec<usize> {
     let mut ends = [f64::MIN; 3];
-    let marks = chart.markers.iter().map(|marker| {
+    let rows = chart.markers.iter().map(|marker| {
         let left = chart.buckets.fraction(marker.time) * 100.0;
         let row = ends.iter().position(|end| *end < left).unwrap_or(0);
         ends[row] = left + 4.0 + marker.label.chars().count().min(MARKER_LETTERS_MAX) as f64 * 2.0;
+        row
+    });
+    rows.collect()
+}
+
+/// The markers.
+#[component]
+fn MarkerLabels(chart: TimeChart) -> impl IntoView {
+    let marks = chart.markers.iter().zip(label_rows(&chart)).map(|(marker, row)| {
+        let left = chart.buckets.fraction(marker.time) * 100.0;
         let label = number_format::truncate(&marker.label, MARKER_LETTERS_MAX);
-        let is_right = left > 70.0;
+        let is_right = chart.is_label_left(marker);
         view! {
             <span
                 class="chart-mark"
@@ -528,9 +576,10 @@ fn MarkerLabels(chart: TimeChart) -> impl IntoView {
     marks.collect_view()
 }
 
-/// The step under the cursor, or the range that is being dragged.
+/// The step under the cursor, or the range that is being dragged. Below one step are words about
+/// what makes its values uncertain.
 #[component]
-fn CursorBand(plot: PlotState) -> impl IntoView {
+fn CursorBand(plot: PlotState, chart: TimeChart) -> impl IntoView {
     let shown = move || {
         let at = plot.cursor.get()?;
         let from = plot.anchor.get().unwrap_or(at);
@@ -538,13 +587,24 @@ fn CursorBand(plot: PlotState) -> impl IntoView {
         let (first, last) = (from.min(at), from.max(at));
         let left = format!("{:.3}%", first as f64 * width);
         let wide = format!("{:.3}%", (last - first + 1) as f64 * width);
+        let words = uncertainty_text(&chart, at).filter(|_| first == last);
+        let is_right = at * 2 > plot.buckets.count;
+        let words = words.map(|words| {
+            view! {
+                <span class="chart-uncertain" class:is-right=is_right aria-hidden="true">
+                    {words}
+                </span>
+            }
+        });
         Some(view! {
             <span
                 class="chart-pointed"
                 class:is-chosen=first != last
                 style=("left", left)
                 style=("width", wide)
-            ></span>
+            >
+                {words}
+            </span>
         })
     };
     view! { {shown} }
@@ -572,8 +632,8 @@ mod tests {
     use tidings_proto::{DurationNanos, UnixNanos, api::TimeWindow};
 
     use super::{
-        ChartLevel, ChartShape, Marker, TimeChart, ValueUnit, partial_buckets, range_between,
-        series_paths,
+        ChartLevel, ChartShape, Marker, TimeBuckets, TimeChart, ValueUnit, partial_buckets,
+        range_between, series_paths, uncertainty_text,
     };
     use crate::url::TimeRange;
 
@@ -593,10 +653,10 @@ mod tests {
         let stacked = chart(ChartShape::StackedBars);
         assert!((stacked.greatest() - 50.0).abs() < 1e-9);
         let shapes = series_paths(&stacked, 50.0);
-        assert!(shapes[0].1.starts_with("M20.0 100.00v-40.00"), "{}", shapes[0].1);
-        assert!(shapes[1].1.starts_with("M20.0 60.00v-40.00"), "{}", shapes[1].1);
+        assert!(shapes[0].area.starts_with("M20.0 100.00v-40.00"), "{}", shapes[0].area);
+        assert!(shapes[1].area.starts_with("M20.0 60.00v-40.00"), "{}", shapes[1].area);
         assert_eq!(
-            shapes[0].1.matches('z').count(),
+            shapes[0].area.matches('z').count(),
             2,
             "a gap and a value that is none draw nothing"
         );
@@ -606,28 +666,37 @@ mod tests {
     fn a_gap_divides_a_line_and_its_area() {
         let lines = chart(ChartShape::Areas);
         assert!((lines.greatest() - 40.0).abs() < 1e-9);
-        let (line, area) = &series_paths(&lines, 40.0)[0];
-        assert_eq!(line, "M125.0 50.00h2M625.0 0.00h2");
-        assert_eq!(area.matches('z').count(), 2);
+        let drawn = &series_paths(&lines, 40.0)[0];
+        assert_eq!(drawn.line, "M125.0 50.00h2M625.0 0.00h2");
+        assert_eq!(drawn.area.matches('z').count(), 2);
+    }
+
+    fn window(start: u64, end: u64) -> TimeWindow {
+        TimeWindow {
+            start_unix_nano: UnixNanos(start),
+            end_unix_nano: UnixNanos(end),
+            step_nano: DurationNanos(60),
+        }
     }
 
     #[test]
-    fn bars_of_steps_that_the_window_cuts_are_partial() {
-        let of = |start: u64, end: u64, shape| {
-            let window = TimeWindow {
-                start_unix_nano: UnixNanos(start),
-                end_unix_nano: UnixNanos(end),
-                step_nano: DurationNanos(60),
-            };
-            partial_buckets(&TimeChart::new(&window, ValueUnit::Rate, shape))
-        };
-        let bars = |start, end| of(start, end, ChartShape::StackedBars);
-        assert_eq!(bars(60, 240), [0_usize; 0]);
-        assert_eq!(bars(90, 240), [0]);
-        assert_eq!(bars(60, 241), [3]);
-        assert_eq!(bars(90, 241), [0, 3]);
-        assert_eq!(bars(70, 80), [0]);
-        assert_eq!(of(90, 241, ChartShape::Lines), [0_usize; 0]);
+    fn steps_that_the_window_cuts_are_partial() {
+        let of = |start, end| partial_buckets(&TimeBuckets::from_window(&window(start, end)));
+        assert_eq!(of(60, 240), [0_usize; 0]);
+        assert_eq!(of(90, 240), [0]);
+        assert_eq!(of(60, 241), [3]);
+        assert_eq!(of(90, 241), [0, 3]);
+        assert_eq!(of(70, 80), [0]);
+    }
+
+    #[test]
+    fn what_makes_values_uncertain_is_said_in_words() {
+        let chart = TimeChart::new(&window(60, 241), ValueUnit::Share, ChartShape::Lines)
+            .with_calls(vec![Some(1), Some(10), None, Some(3)]);
+        let words = |bucket| uncertainty_text(&chart, bucket);
+        assert_eq!(words(0).as_deref(), Some("of 1 call"));
+        assert_eq!((words(1), words(2)), (None, None));
+        assert_eq!(words(3).as_deref(), Some("of 3 calls, part of the step"));
     }
 
     #[test]

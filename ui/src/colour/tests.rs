@@ -222,14 +222,36 @@ fn luminance(colour: &str) -> f64 {
     0.2126 * linear(0) + 0.7152 * linear(1) + 0.0722 * linear(2)
 }
 
+const GROUNDS: [&str; 4] = ["--bg", "--surface", "--raised", "--sel"];
+
+/// Returns WCAG's contrast of two colours.
+fn contrast(one: &str, other: &str) -> f64 {
+    let (one, other) = (luminance(one), luminance(other));
+    (one.max(other) + 0.05) / (one.min(other) + 0.05)
+}
+
+#[test]
+fn every_sparkline_is_visible_on_every_ground_of_its_theme() {
+    for theme in ["dark", "light"] {
+        let tokens = tokens(theme);
+        for shape in ["--mark", "--accent", "--err", "--warn2"] {
+            let of = tokens[shape].strip_prefix("var(").and_then(|of| of.strip_suffix(')'));
+            let colour = tokens[of.unwrap_or(shape)];
+            for ground in GROUNDS {
+                let contrast = contrast(colour, tokens[ground]);
+                assert!(contrast >= 3.0, "{theme}: {shape} on {ground} {contrast:.2}");
+            }
+        }
+    }
+}
+
 #[test]
 fn every_text_is_readable_on_every_ground_of_its_theme() {
     let mut unreadable = Vec::new();
     for theme in ["dark", "light"] {
         let tokens = tokens(theme);
-        let grounds = ["--bg", "--surface", "--raised", "--sel"];
         let texts = ["--text", "--mute", "--faint", "--accent", "--err", "--warn", "--ok"];
-        let everywhere = texts.iter().flat_map(|text| grounds.map(|ground| (*text, ground)));
+        let everywhere = texts.iter().flat_map(|text| GROUNDS.map(|ground| (*text, ground)));
         let tinted = [
             ("--accent", "--accent-bg"),
             ("--err", "--err-bg"),
@@ -239,8 +261,7 @@ fn every_text_is_readable_on_every_ground_of_its_theme() {
             ("--on-accent", "--accent"),
         ];
         for (text, ground) in everywhere.chain(tinted) {
-            let (one, other) = (luminance(tokens[text]), luminance(tokens[ground]));
-            let contrast = (one.max(other) + 0.05) / (one.min(other) + 0.05);
+            let contrast = contrast(tokens[text], tokens[ground]);
             if contrast < 4.5 {
                 unreadable.push(format!("{theme}: {text} on {ground} {contrast:.2}"));
             }

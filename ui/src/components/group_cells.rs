@@ -1,6 +1,6 @@
 //! Cells that compare a group of a report with its baseline. They have the numbers since the
 //! group's change, or of the whole window where it has none, and sparklines of both times on one
-//! scale with the baseline pale behind.
+//! scale with the baseline dashed behind.
 
 use leptos::prelude::*;
 use tidings_proto::{

@@ -37,7 +37,7 @@ impl SparkTone {
 pub fn Sparkline(
     /// The values, oldest first, evenly spaced.
     values: Vec<Option<f64>>,
-    /// The values of the baseline, drawn as a pale line behind, on the same scale.
+    /// The values of the baseline, drawn as a dashed line behind, on the same scale.
     #[prop(optional)]
     before: Vec<Option<f64>>,
     /// The value at the top. It is the greatest value unless given.

@@ -89,8 +89,8 @@ fn drawing(
         <div class="log-bars">
             <div class="log-scale mono mute" aria-hidden="true">
                 <span class="log-scale-quiet" title=quiet.clone()>
-                    "info "
-                    {format::count(bars.quiet_top)}
+                    <span>"info"</span>
+                    <span>{most_text(bars.quiet_top)}</span>
                 </span>
             </div>
             <div
@@ -164,7 +164,15 @@ fn legend(loud_top: u64, step: &str) -> impl IntoView + use<> {
 fn scale_text(loud_top: u64, step: &str) -> String {
     match loud_top {
         0 => format!("in {step}"),
-        top => format!("most {} in {step}", format::count(top)),
+        top => format!("{} in {step}", most_text(top)),
+    }
+}
+
+/// Returns the words for the end of a scale, so that it is not read as the number of records.
+fn most_text(top: u64) -> String {
+    match top {
+        0 => "none".to_owned(),
+        top => format!("most {}", format::count(top)),
     }
 }
 
@@ -305,7 +313,7 @@ mod tests {
         api::{LogHistogram, LogsInStep, Searched, TimeWindow},
     };
 
-    use super::{Bars, moment, scale_text};
+    use super::{Bars, moment, most_text, scale_text};
 
     #[test]
     fn errors_have_a_scale_of_their_own() {
@@ -336,7 +344,8 @@ mod tests {
     }
 
     #[test]
-    fn the_scale_of_errors_and_warnings_is_said_in_words() {
+    fn the_ends_of_both_scales_are_said_in_words() {
+        assert_eq!((most_text(73), most_text(0)), ("most 73".to_owned(), "none".to_owned()));
         assert_eq!(scale_text(1_100, "1 min"), "most 1,100 in 1 min");
         assert_eq!(scale_text(0, "1 min"), "in 1 min");
     }

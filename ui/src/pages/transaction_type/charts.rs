@@ -101,12 +101,13 @@ fn three(
     let calls = new(ValueUnit::Rate, ChartShape::StackedBars)
         .with("ok", "plain", rates(|step| step.count.saturating_sub(step.error_count)))
         .with("failed", "error", rates(|step| step.error_count));
+    // Estimates of sampled calls are as certain as the calls that were counted.
+    let measured = |step: &CallsInStep| Some(step.count / list.sampled_one_in.max(1));
+    let calls_of = buckets.values_by_bucket(&kind.steps, begin, measured, None);
     let share = |step: &CallsInStep| Some(number_format::ratio(step.error_count, step.count));
-    let failed = new(ValueUnit::Share, ChartShape::Areas).with(
-        "failed",
-        "error",
-        buckets.gauges(&kind.steps, begin, share, None),
-    );
+    let failed = new(ValueUnit::Share, ChartShape::Areas)
+        .with("failed", "error", buckets.gauges(&kind.steps, begin, share, None))
+        .with_calls(calls_of.clone());
     let quantile = |of: fn(&LatencyStats) -> u64| {
         buckets.gauges(&kind.steps, begin, move |step| Some(of(&step.duration) as f64), None)
     };
@@ -114,6 +115,7 @@ fn three(
         .with("p50", "plain", quantile(|duration| duration.p50_nano.0))
         .with("p95", "accent", quantile(|duration| duration.p95_nano.0))
         .with("p99", "crit", quantile(|duration| duration.p99_nano.0))
+        .with_calls(calls_of)
         .with_level(p95_before.filter(|before| before.0 > 0).map(|before| ChartLevel {
             label: "was",
             tone: "accent",
