@@ -3,12 +3,17 @@
 //! Only this module knows the parameters of other pages.
 
 use leptos::prelude::*;
-use tidings_proto::{DurationNanos, TraceId, UnixNanos};
+use tidings_proto::{DurationNanos, TraceId, UnixNanos, api::ChangedGroup};
 
 use crate::{
     api,
     url::{TimeRange, UrlQuery, encode, use_query},
 };
+
+/// Parameter of a service's page: the time that its tables count.
+pub const SPAN_PARAM: &str = "span";
+/// Its value for the time since the service's change.
+pub const SINCE_CHANGE: &str = "since";
 
 /// Addresses within a time range.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -77,6 +82,29 @@ impl Links {
             return self.page("/services");
         }
         self.page(&format!("/services/{}", encode(name)))
+    }
+
+    /// Returns the address of a service's page whose tables count from the service's change on, as
+    /// its row does. A range that moves with the clock has that by default.
+    #[must_use]
+    pub fn service_since_change(self, name: &str) -> String {
+        if name.is_empty() || matches!(self.range, TimeRange::Last { .. }) {
+            return self.service(name);
+        }
+        let mut query = UrlQuery::default();
+        query.push(SPAN_PARAM, SINCE_CHANGE);
+        self.on(&format!("/services/{}", encode(name)), query)
+    }
+
+    /// Returns the address of a service's page that has the numbers of its row in a report of
+    /// changes.
+    #[must_use]
+    pub fn service_of_row(self, group: &ChangedGroup) -> String {
+        if group.since.is_some() {
+            self.service_since_change(&group.service)
+        } else {
+            self.service(&group.service)
+        }
     }
 
     /// Returns the address of an operation of a service.
@@ -159,7 +187,10 @@ pub fn use_links() -> Memo<Links> {
 
 #[cfg(test)]
 mod tests {
-    use tidings_proto::{DurationNanos, UnixNanos};
+    use tidings_proto::{
+        DurationNanos, UnixNanos,
+        api::{ChangedGroup, GroupStats, StatsSince},
+    };
 
     use super::{HeatmapBox, Links, TimeRange};
 
@@ -193,5 +224,25 @@ mod tests {
             "/transactions/web/GET%20%2Fcart%2F%7Buser%7D?range=15m"
         );
         assert_eq!(links.transaction_type("web", ""), "/explore?service=web&range=15m");
+    }
+
+    #[test]
+    fn a_row_that_counts_from_its_change_leads_to_the_same_numbers() {
+        let moving = Links::within(TimeRange::Last { seconds: 900 });
+        assert_eq!(moving.service_since_change("pay"), "/services/pay?range=15m", "the default");
+        let fixed = Links::within(TimeRange::Between { from_unix_ms: 1, to_unix_ms: 2 });
+        assert_eq!(fixed.service_since_change("a/b"), "/services/a%2Fb?span=since&from=1&to=2");
+        assert_eq!(fixed.service_since_change(""), "/services?from=1&to=2");
+        let stats = GroupStats::default();
+        let group = |since: Option<StatsSince>| {
+            let group = serde_json::json!({
+                "service": "pay", "now": stats, "since": since, "before": stats, "steps": [],
+                "baselineSteps": [], "changes": [], "score": 1.0,
+            });
+            serde_json::from_value::<ChangedGroup>(group).unwrap()
+        };
+        let since = StatsSince { start_unix_nano: UnixNanos(7), stats: GroupStats::default() };
+        let rows = [Some(since), None].map(|since| fixed.service_of_row(&group(since)));
+        assert_eq!(rows, ["/services/pay?span=since&from=1&to=2", "/services/pay?from=1&to=2"]);
     }
 }

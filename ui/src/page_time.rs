@@ -46,11 +46,14 @@ impl PageTime {
         Analysis::within(range, now)
     }
 
-    /// An analysis from a moment in the time range on. It is refreshed with the range.
+    /// An analysis from a moment in the time range to its end. It is refreshed with the range.
     #[must_use]
     pub fn analysis_since(self, begin: UnixNanos) -> Analysis {
-        self.range_at.track();
-        Analysis::since(begin)
+        let (range, now) = self.range_at.get();
+        match range.bounds(now).1 {
+            Some(end) => Analysis::between(begin, end),
+            None => Analysis::since(begin),
+        }
     }
 
     /// The moment that the range is relative to.

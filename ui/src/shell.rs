@@ -107,7 +107,10 @@ pub(crate) fn Shell(pages: &'static [PageEntry], children: Children) -> impl Int
     bind_keys(keys, pages, sheet_open, settings_open);
     let needs_key = Memo::new(move |_| server.needs_key());
     let path = use_location().pathname;
-    let ranged = move || path.with(|path| rail::is_ranged(pages, path));
+    // Without any data, Home is Welcome: there is no time to choose.
+    let is_empty = Memo::new(move |_| server.status().is_some_and(|status| !status.has_data));
+    let ranged =
+        move || path.with(|path| rail::is_ranged(pages, path) && !(path == "/" && is_empty.get()));
     view! {
         <a class="skip" href="#content" rel="external">"Skip to content"</a>
         <Rail pages sheet_open settings_open />

@@ -121,6 +121,19 @@ fn a_service_that_changed_is_counted_from_its_change_on() {
     page.wait_until_settled();
     let is_offered = "document.querySelector('.page-title .segments') !== null";
     assert_eq!(page.browser.evaluate(is_offered), json!(false));
+
+    // A row of the same time counts from the change on, and so does the page that it leads to.
+    let path = path.replace("/services/payment?", "/services?");
+    let mut page = Page::open(&mut browser, &server, &path);
+    page.wait_until_settled();
+    page.click("document.querySelector('[aria-label=Services] a[href^=\"/services/payment?\"]')");
+    page.wait_for_address("/services/payment?span=since");
+    wait_until_tables_count(&mut page, "since ");
+    page.choose("Time that tables count", "Whole range");
+    wait_until_tables_count(&mut page, "in the whole range");
+    page.choose("Time that tables count", "Since");
+    page.wait_for_address("span=since");
+    wait_until_tables_count(&mut page, "since ");
 }
 
 #[test]

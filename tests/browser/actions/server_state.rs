@@ -113,10 +113,13 @@ fn home_of_an_empty_store_shows_how_to_connect_until_data_comes() {
     page.wait_for_text("Waiting for the first span");
     page.wait_for_text(&server.otlp_grpc);
     page.wait_for("document.querySelector('main [role=tabpanel] pre')");
+    // There is no time to choose before the first data.
+    page.wait_for("!document.querySelector('.header-tools :is(.menu, .live)')");
     let body = traces("shop", vec![span(1, 1, 0, "GET /first")]).encode_to_vec();
     assert_eq!(post(&server.otlp_http, "/v1/traces", "application/x-protobuf", body).status, 200);
     page.wait_for_address("/explore");
     page.wait_for_text("GET /first");
+    page.wait_for("document.querySelectorAll('.header-tools :is(.menu, .live)').length === 2");
 }
 
 #[test]

@@ -104,12 +104,44 @@ impl<'a> MapPage<'a> {
     }
 }
 
+/// The buttons to the cards that are not in view.
+const MORE: &str = "[...document.querySelectorAll('.network-more')]";
+
 /// The frame of the map and its cards, as rectangles on the screen.
 const FRAME: &str = "document.querySelector('.network').getBoundingClientRect()";
 const CARDS: &str =
     "[...document.querySelectorAll('.network-card')].map(e => e.getBoundingClientRect())";
 
 impl MapPage<'_> {
+    /// Reports whether the map says that some cards are not in view.
+    pub(in crate::browser) fn has_more(&mut self) -> bool {
+        self.page.browser.evaluate(&format!("{MORE}.length > 0")) == true
+    }
+
+    /// Waits until the map says that some cards are not in view.
+    pub(in crate::browser) fn wait_for_more(&mut self) {
+        self.page.wait_for(&format!("{MORE}.length > 0"));
+    }
+
+    /// Returns the number of cards that are not in view at a side, as its button says it.
+    pub(in crate::browser) fn more_at(&mut self, side: &str) -> u64 {
+        let count = format!(
+            "parseInt(document.querySelector('.network-more.is-{side}')?.innerText ?? '0')"
+        );
+        self.page.browser.evaluate(&count).as_u64().unwrap()
+    }
+
+    /// Presses the button to the cards at a side by the keyboard, and waits until it has moved the
+    /// map.
+    pub(in crate::browser) fn enter_more_at(&mut self, side: &str) {
+        let at = "document.querySelector('.network-drawing > g').getAttribute('transform')";
+        let before = self.page.browser.evaluate(at);
+        let button = format!("document.querySelector('.network-more.is-{side}')");
+        self.page.browser.evaluate(&format!("{button}.focus()"));
+        self.page.browser.press("Enter");
+        self.page.wait_for(&format!("{at} !== {before}"));
+    }
+
     /// Returns a word for each card that is partly outside of the frame or lies over another.
     pub(in crate::browser) fn card_faults(&mut self) -> Json {
         self.page.browser.evaluate(&format!(

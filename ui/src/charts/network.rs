@@ -2,7 +2,8 @@
 //!
 //! Owns the curves and the choice of the first view. [`Viewport`] is the visible part.
 //! [`super::layers`] places the cards, and the page fills them. `edge_labels` places the labels
-//! of edges. `names` has the names of a picture at a small scale.
+//! of edges. `names` has the names of a picture at a small scale. `hidden_cards` leads to the cards
+//! that are not in view.
 
 use std::{fmt::Write as _, sync::Arc};
 
@@ -13,6 +14,7 @@ use super::layers::{self, Layout, Route, Spacing};
 use crate::{browser, colour, number_format};
 
 mod edge_labels;
+mod hidden_cards;
 mod names;
 mod viewport;
 
@@ -93,6 +95,8 @@ pub struct NetworkNode {
     /// Set when it is the culprit. The first view of a picture that is too small for numbers is
     /// around it.
     pub is_culprit: bool,
+    /// Set when it only feels the change of another. It is drawn amber.
+    pub only_feels: bool,
     /// Its bar, 0 to 1.
     pub bar: f64,
     /// Set when the bar shows failures.
@@ -245,12 +249,6 @@ struct NetworkState {
 }
 
 impl NetworkState {
-    /// Reports whether the view cuts the picture.
-    fn is_part(self) -> bool {
-        let whole = self.graph.with_value(|graph| graph.size());
-        self.size.get().0 > 0.0 && !self.shown.get().has_all(whole, self.size.get())
-    }
-
     /// Reports whether an edge is picked, or starts or ends at the picked node.
     fn is_beside(self, at: u32, edge: &NetworkEdge) -> impl Fn() -> bool + use<> {
         let (from, to) = (edge.from, edge.to);
@@ -427,7 +425,6 @@ pub fn Network(
         format!("translate({left:.2} {top:.2}) scale({scale:.4})")
     };
     let is_far = Memo::new(move |_| shown.get().scale < FAR_BELOW);
-    let is_part = Memo::new(move |_| picture.is_part());
     let is_crowded = graph.edges.len() > LABELLED_MAX;
     let has_lit = graph.nodes.iter().any(|node| node.is_highlighted);
     let labels = (0_u32..).zip(&graph.edges).zip(graph.label_positions());
@@ -469,16 +466,16 @@ pub fn Network(
                     {names::names_view(picture)}
                 </g>
             </svg>
-            {zoom_buttons(picture, is_part)}
+            {hidden_cards::more_buttons(picture)}
+            {zoom_buttons(picture)}
         </div>
     }
 }
 
-/// The buttons, and words where the view cuts the picture.
-fn zoom_buttons(picture: NetworkState, is_part: Memo<bool>) -> impl IntoView {
+/// The buttons that zoom.
+fn zoom_buttons(picture: NetworkState) -> impl IntoView {
     view! {
         <div class="network-tools">
-            {move || is_part.get().then(|| view! { <span class="network-part">"not all is in view"</span> })}
             <button class="button button-icon" type="button" aria-label="Larger" title="Larger ( + )" on:click=move |_| picture.zoom(1.3)>
                 "+"
             </button>
@@ -591,6 +588,7 @@ fn node_view(
             class:is-outside=is_outside
             class:is-user=node.sign == NodeIcon::User
             class:is-culprit=node.is_culprit
+            class:only-feels=node.only_feels
             class:has-failed=node.alarm.is_some()
             class:is-lit=node.is_highlighted
             class:is-picked=is_picked

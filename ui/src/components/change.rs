@@ -18,6 +18,8 @@ use crate::{browser, format, format::rates, links::Links};
 
 /// Maximum number of characters of a name in a sentence.
 const NAME_MAX: usize = 60;
+/// First word of the badge of a group that only feels the change of another.
+const FEELS: &str = "feels ";
 /// Factor below which a difference is clearer than a factor.
 const FACTOR_MIN: f64 = 1.5;
 
@@ -326,7 +328,7 @@ pub fn ChangeBadge(
     only_feels: bool,
 ) -> impl IntoView {
     let now = browser::now();
-    let title = sentence_text(&sentence, now);
+    let title = badge_title(&sentence, only_feels, now);
     let text = badge_text(&sentence, (service.as_str(), operation.as_deref()), only_feels, now);
     let tone = match change_tone(&sentence.change) {
         Tone::Error if only_feels => Tone::Warning,
@@ -338,8 +340,27 @@ pub fn ChangeBadge(
         Tone::Good => "badge badge-cut badge-good",
         Tone::Plain => "badge badge-cut",
     };
-    let feels = only_feels.then(|| view! { <span class="badge-feels">"feels "</span> });
+    let feels = only_feels.then(|| view! { <span class="badge-feels">{FEELS}</span> });
     view! { <span class=class title=title>{feels}{text}</span> }
+}
+
+/// Returns the title of a badge: the full sentence, after `feels` where the group only feels it.
+fn badge_title(sentence: &ChangeSentence, only_feels: bool, now: UnixNanos) -> String {
+    let feels = if only_feels { FEELS } else { "" };
+    format!("{feels}{}", sentence_text(sentence, now))
+}
+
+/// Returns the words of the badge of a group that only feels the change of another, under the
+/// headline of its report: `feels northpay slower since 14:01`. `None` for any other group.
+#[must_use]
+pub fn felt_text(
+    group: &ChangedGroup,
+    headline: Option<&ChangeSentence>,
+    now: UnixNanos,
+) -> Option<String> {
+    let (sentence, _) = sentence_of(group, headline).filter(|(_, only_feels)| *only_feels)?;
+    let name = (group.service.as_str(), group.operation.as_deref());
+    Some(format!("{FEELS}{}", badge_text(sentence, name, true, now)))
 }
 
 /// Returns the words of a badge. They name the subject if it is not the group, and before it the
@@ -384,10 +405,10 @@ pub fn Headline(
     let address = match (&subject.kind, &subject.operation) {
         (SubjectKind::Operation, Some(operation)) => links.operation(&subject.service, operation),
         (SubjectKind::Peer, _) => links.map(subject.peer.as_deref()),
-        _ => links.service(&subject.service),
+        _ => links.service_since_change(&subject.service),
     };
     let caller = (subject.kind == SubjectKind::Peer).then(|| {
-        let href = links.service(&subject.service);
+        let href = links.service_since_change(&subject.service);
         let name = truncate_name(format::service(&subject.service));
         view! { ", called by " <A href=href>{name}</A> "," }
     });
@@ -442,9 +463,9 @@ mod tests {
     };
 
     use super::{
-        ChangeSentence, ChangedGroup, Tone, badge_text, cause_text, change_text, change_tone,
-        full_text, join_names, number_text, number_title, row_text, sentence_of, subject_text,
-        truncate_name, unchanged_text,
+        ChangeSentence, ChangedGroup, Tone, badge_text, badge_title, cause_text, change_text,
+        change_tone, felt_text, full_text, join_names, number_text, number_title, row_text,
+        sentence_of, subject_text, truncate_name, unchanged_text,
     };
 
     fn change(kind: ChangeKind, before: f64, now: f64) -> Change {
@@ -600,6 +621,23 @@ mod tests {
         ] {
             assert_eq!(role(&group).as_deref(), expected, "{group:?}");
         }
+    }
+
+    #[test]
+    fn the_words_and_the_title_of_a_badge_say_that_a_group_only_feels_a_change() {
+        let (headline, now) = (headline(), tidings_proto::UnixNanos(1));
+        let feels = |name: &str| ChangedGroup {
+            sentence: Some(headline.clone()),
+            only_feels: true,
+            ..service(name)
+        };
+        let felt = |group: &ChangedGroup| felt_text(group, Some(&headline), now);
+        assert_eq!(felt(&feels("web")).as_deref(), Some("feels northpay slower"));
+        assert_eq!(felt(&feels("payment")), None, "the headline names it");
+        assert_eq!(felt(&service("cart")), None);
+        let titles = [true, false].map(|only_feels| badge_title(&headline, only_feels, now));
+        assert_eq!(titles[0], format!("feels {}", titles[1]));
+        assert!(titles[1].starts_with("northpay: 3.9× slower"), "{titles:?}");
     }
 
     #[test]

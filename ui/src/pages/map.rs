@@ -10,7 +10,10 @@ use std::sync::Arc;
 use leptos::prelude::*;
 use tidings_proto::{
     TraceId, UnixNanos,
-    api::{CallsInStep, ChangeReport, GraphNode, NodeKind, RedResult, ServiceGraph, StatusName},
+    api::{
+        CallsInStep, ChangeReport, ChangedGroup, GraphNode, NodeKind, RedResult, ServiceGraph,
+        StatusName,
+    },
 };
 
 use crate::{
@@ -26,7 +29,7 @@ use crate::{
     },
     components::{
         Badge, EmptyState, LoadingRows, PartialNote, ReportSentence, SentencePlaceholder,
-        ShorterRange, Tone, WatchedRequest, compared_text,
+        ShorterRange, Tone, WatchedRequest, change::felt_text, compared_text,
     },
     format,
     format::rates,
@@ -42,7 +45,7 @@ use crate::{
 pub mod map_graph;
 mod selection_panel;
 
-use map_graph::{CardSince, MapGraph, NodeName};
+use map_graph::{CardChange, MapGraph, NodeName};
 
 /// Depths around a focus, in calls.
 const DEPTHS: [u32; 3] = [1, 2, 3];
@@ -133,9 +136,12 @@ impl MapPageState {
             let report = report.as_deref();
             let headline = report.and_then(|report| report.headline.as_ref());
             let groups = report.map(|report| report.services.as_slice()).unwrap_or_default();
-            let of_group = |group| CardSince::from_group(group, headline, since_text);
-            let since: Vec<CardSince> = groups.iter().filter_map(of_group).collect();
-            Some(Arc::new(MapGraph::new(&now, lit().as_deref(), headline, &since)))
+            let time = browser::now();
+            let of_group = |group: &ChangedGroup| {
+                CardChange::from_group(group, felt_text(group, headline, time), since_text)
+            };
+            let changes: Vec<CardChange> = groups.iter().filter_map(of_group).collect();
+            Some(Arc::new(MapGraph::new(&now, lit().as_deref(), headline, &changes)))
         });
         let picked = Memo::new(move |_| {
             let shown = shown.get()?;
@@ -247,8 +253,7 @@ pub fn MapPage() -> impl IntoView {
 }
 
 /// The meaning of a time on a card.
-const SINCE_LEGEND: &str = " Boxes with a time have their numbers since then; \"feels it\" marks \
-    those that only feel a change of another.";
+const SINCE_LEGEND: &str = " Boxes with a time have their numbers since then.";
 
 /// The meaning of the colours, lines and numbers of the picture.
 fn legend(page: MapPageState) -> impl IntoView {
@@ -259,14 +264,24 @@ fn legend(page: MapPageState) -> impl IntoView {
     let culprit = move || {
         has_culprit.get().then_some(" The changed box has its p50 before and since the change.")
     };
-    let has_since = Memo::new(move |_| {
+    let has = move |test: fn(&CardChange) -> bool| {
         let shown = page.shown.get();
-        shown.is_some_and(|shown| shown.since.iter().any(Option::is_some))
-    });
+        shown.is_some_and(|shown| shown.changes.iter().flatten().any(test))
+    };
+    let has_since = Memo::new(move |_| has(|change| change.time_text().is_some()));
+    let has_felt = Memo::new(move |_| has(|change| change.felt().is_some()));
     let since = move || has_since.get().then_some(SINCE_LEGEND);
+    let felt = move || {
+        has_felt.get().then(|| {
+            view! {
+                <span class="graph-key is-felt">"feels it: only feels a change of another"</span>
+            }
+        })
+    };
     view! {
         <p class="map-legend">
             <span class="graph-key is-failed">"fails more or takes longer than before"</span>
+            {felt}
             <span class="graph-key is-message">"messages"</span>
             <span class="mute">
                 "Wider lines are more calls. Dashed boxes send no spans. The bar is the share that failed. Times are p95 of the whole time."

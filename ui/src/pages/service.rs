@@ -86,9 +86,7 @@ impl ServiceView {
         });
         let begin = Memo::new(move |_| {
             let report = report.value()?;
-            let group = stored.with_value(|name| group_of(&report, name))?;
-            let (sentence, _) = sentence_of(group, report.headline.as_ref())?;
-            span::begin_of(&sentence.change)
+            span::begin_of(stored.with_value(|name| group_of(&report, name))?)
         });
         let tables = TableTime::follow(time, report, begin);
         let operations = RequestState::new(move || {

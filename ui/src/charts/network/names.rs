@@ -181,6 +181,7 @@ pub(super) mod tests {
             right: String::new(),
             alarm: None,
             is_culprit: false,
+            only_feels: false,
             bar: 0.0,
             bar_is_failures: false,
             title: String::new(),

@@ -3,7 +3,7 @@
 use super::{HEIGHT, WIDTH};
 
 /// Empty margin around the picture, in screen pixels.
-const MARGIN: f64 = 28.0;
+pub(super) const MARGIN: f64 = 28.0;
 const SCALES: (f64, f64) = (0.05, 3.0);
 /// Maximum scale of a picture that is smaller than its pane.
 const FITTED_MAX: f64 = 1.4;

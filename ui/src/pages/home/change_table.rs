@@ -24,7 +24,7 @@ pub(super) fn address_of(group: &ChangedGroup, links: Links) -> String {
     match &group.operation {
         Some(operation) => links.transaction_type(&group.service, operation),
         None if group.uninstrumented => links.map(Some(&group.service)),
-        None => links.service(&group.service),
+        None => links.service_of_row(group),
     }
 }
 

@@ -13,7 +13,7 @@ use tidings_proto::{
 use super::{call_text, per_minute};
 use crate::{
     charts::network::{NetworkEdge, NetworkGraph, NetworkNode, NodeIcon},
-    components::change::{change_text, number_text, sentence_of},
+    components::change::{change_text, number_text},
     format, number_format,
 };
 
@@ -139,69 +139,75 @@ const fn sign_of(kind: NodeKind) -> NodeIcon {
 /// Maximum number of letters of a time that a card has room for. A time with a date is longer.
 const TIME_LETTERS_MAX: usize = 5;
 
-/// The numbers of a changed service or endpoint since its change, as the page Services has them.
+/// The change of a service or an endpoint, as the page Services has it.
 #[derive(Debug, Clone, PartialEq)]
-pub struct CardSince {
+pub struct CardChange {
     /// The service or the endpoint.
     name: String,
     /// Set when it sends no spans.
     is_endpoint: bool,
-    /// The begin of the change, as `20:33`.
-    begin: String,
-    /// Its numbers since then.
-    stats: GroupStats,
-    /// Set when it only feels the change of another.
-    only_feels: bool,
+    /// The begin of the change, as `20:33`, and the numbers since then. `None` where the numbers
+    /// are of the whole time.
+    since: Option<(String, GroupStats)>,
+    /// The words of the badge on Services for one that only feels the change of another.
+    felt: Option<String>,
 }
 
-impl CardSince {
-    /// Returns the numbers of a group under the headline of its report. `None` for one whose numbers
-    /// are of the whole time. `moment` writes a time.
+impl CardChange {
+    /// Returns the change of a group. `felt` has the words of its badge if it only feels the change
+    /// of another, and `moment` writes a time. `None` for a group whose numbers are of the whole
+    /// time and that feels nothing.
     #[must_use]
     pub fn from_group(
         group: &ChangedGroup,
-        headline: Option<&ChangeSentence>,
+        felt: Option<String>,
         moment: impl Fn(UnixNanos) -> String,
     ) -> Option<Self> {
-        let since = group.since.as_ref()?;
-        Some(Self {
+        let since = group.since.map(|since| (moment(since.start_unix_nano), since.stats));
+        (since.is_some() || felt.is_some()).then(|| Self {
             name: group.service.clone(),
             is_endpoint: group.uninstrumented,
-            begin: moment(since.start_unix_nano),
-            stats: since.stats,
-            only_feels: sentence_of(group, headline).is_some_and(|(_, only_feels)| only_feels),
+            since,
+            felt,
         })
     }
 
-    /// Reports whether these are the numbers of a node.
+    /// Reports whether this is the change of a node.
     fn matches_node(&self, node: &NodeName) -> bool {
         let is_service = node.kind == NodeKind::Service;
         let is_kind = is_service != self.is_endpoint && node.kind != NodeKind::User;
         is_kind && !node.is_folded && node.name == self.name
     }
 
-    /// Returns the time of the numbers in words: `since 20:33`.
+    /// Returns the time of the numbers in words: `since 20:33`. `None` for the whole time.
     #[must_use]
-    pub fn time_text(&self) -> String {
-        format!("since {}", self.begin)
+    pub fn time_text(&self) -> Option<String> {
+        self.since.as_ref().map(|(begin, _)| format!("since {begin}"))
     }
 
     /// Returns the words of the card: `since 20:33`, or `feels it 20:33` for one that only feels the
     /// change of another.
     fn card_text(&self) -> String {
-        let has_room = self.begin.chars().count() <= TIME_LETTERS_MAX;
-        match (self.only_feels, has_room) {
-            (true, true) => format!("feels it {}", self.begin),
-            (true, false) => "feels it".to_owned(),
-            (false, true) => self.time_text(),
-            (false, false) => "since change".to_owned(),
+        let begin = self.since.as_ref().map(|(begin, _)| begin);
+        let short = begin.filter(|begin| begin.chars().count() <= TIME_LETTERS_MAX);
+        match (&self.felt, short) {
+            (Some(_), Some(begin)) => format!("feels it {begin}"),
+            (Some(_), None) => "feels it".to_owned(),
+            (None, Some(begin)) => format!("since {begin}"),
+            (None, None) => "since change".to_owned(),
         }
     }
 
-    /// Reports whether it only feels the change of another.
+    /// Returns the words for one that only feels the change of another, as its badge on Services
+    /// has them: `feels northpay slower since 20:33`.
     #[must_use]
-    pub fn only_feels(&self) -> bool {
-        self.only_feels
+    pub fn felt(&self) -> Option<&str> {
+        self.felt.as_deref()
+    }
+
+    /// Reports whether no call came since the change.
+    fn has_no_calls(&self) -> bool {
+        self.since.as_ref().is_some_and(|(_, stats)| stats.count == 0)
     }
 }
 
@@ -212,12 +218,12 @@ pub struct MapGraph {
     pub network: Arc<NetworkGraph>,
     /// The name of each node.
     pub names: Vec<NodeName>,
-    /// The API's nodes. Those with an entry in `since` have its numbers.
+    /// The API's nodes. Those of `changes` with a time have the numbers since then.
     pub nodes: Vec<GraphNode>,
     /// The API's edges.
     pub edges: Vec<GraphEdge>,
-    /// The numbers of each node since its change; `None` where they are of the whole time.
-    pub since: Vec<Option<CardSince>>,
+    /// The change of each node; `None` where it has none.
+    pub changes: Vec<Option<CardChange>>,
 }
 
 type EdgeName = (NodeName, NodeName, EdgeKind);
@@ -229,14 +235,14 @@ fn edge_name(graph: &ServiceGraph, edge: &GraphEdge) -> Option<EdgeName> {
 
 impl MapGraph {
     /// Makes the map of a graph. `lit` is the graph of a trace, whose nodes are highlighted.
-    /// `headline` is the sentence of the page, whose subject is marked. `since` has the numbers of
-    /// changed services and endpoints since their change.
+    /// `headline` is the sentence of the page, whose subject is marked. `changes` has the changed
+    /// services and endpoints.
     #[must_use]
     pub fn new(
         now: &ServiceGraph,
         lit: Option<&ServiceGraph>,
         headline: Option<&ChangeSentence>,
-        since: &[CardSince],
+        changes: &[CardChange],
     ) -> Self {
         let lit_edges: Vec<EdgeName> = lit
             .map(|graph| graph.edges.iter().filter_map(|edge| edge_name(graph, edge)).collect())
@@ -248,12 +254,13 @@ impl MapGraph {
         let mut map = MapBuilder::default();
         for node in &now.nodes {
             let name = NodeName::from_node(node);
-            let changed = since.iter().find(|since| since.matches_node(&name));
-            let node = changed.map_or_else(|| node.clone(), |since| node_since(node, since));
+            let changed = changes.iter().find(|change| change.matches_node(&name));
+            let since = changed.and_then(|change| change.since.as_ref());
+            let node = since.map_or_else(|| node.clone(), |(_, stats)| node_since(node, stats));
             map.cards.push(card(&node, changed, lit_nodes.contains(&name)));
             map.names.push(name);
             map.nodes.push(node);
-            map.since.push(changed.cloned());
+            map.changes.push(changed.cloned());
         }
         let most = now.edges.iter().map(|edge| edge.call_count).max().unwrap_or(1).max(1);
         for edge in &now.edges {
@@ -293,7 +300,7 @@ struct MapBuilder {
     cards: Vec<NetworkNode>,
     edges: Vec<GraphEdge>,
     curves: Vec<NetworkEdge>,
-    since: Vec<Option<CardSince>>,
+    changes: Vec<Option<CardChange>>,
 }
 
 impl MapBuilder {
@@ -334,13 +341,13 @@ impl MapBuilder {
             names: self.names,
             nodes: self.nodes,
             edges: self.edges,
-            since: self.since,
+            changes: self.changes,
         }
     }
 }
 
 /// Returns a node with its numbers since its change.
-fn node_since(node: &GraphNode, CardSince { stats, .. }: &CardSince) -> GraphNode {
+fn node_since(node: &GraphNode, stats: &GroupStats) -> GraphNode {
     let duration = LatencyStats {
         p50_nano: stats.p50_nano,
         p95_nano: stats.p95_nano,
@@ -356,8 +363,8 @@ fn node_since(node: &GraphNode, CardSince { stats, .. }: &CardSince) -> GraphNod
 }
 
 /// Returns the card of a node, whose numbers are those since its change if it has one.
-fn card(node: &GraphNode, since: Option<&CardSince>, is_highlighted: bool) -> NetworkNode {
-    let has_none = since.is_some_and(|since| since.stats.count == 0);
+fn card(node: &GraphNode, change: Option<&CardChange>, is_highlighted: bool) -> NetworkNode {
+    let has_none = change.is_some_and(CardChange::has_no_calls);
     let p95 = if has_none || node.duration.max_nano == DurationNanos(0) {
         String::new()
     } else {
@@ -368,8 +375,8 @@ fn card(node: &GraphNode, since: Option<&CardSince>, is_highlighted: bool) -> Ne
         "begins transactions".to_owned()
     } else if node.call_count == 0 {
         node.system.clone().unwrap_or_default()
-    } else if let Some(since) = since {
-        since.card_text()
+    } else if let Some(change) = change {
+        change.card_text()
     } else {
         per_minute(node.rate_per_second)
     };
@@ -380,21 +387,23 @@ fn card(node: &GraphNode, since: Option<&CardSince>, is_highlighted: bool) -> Ne
     } else {
         format!("{}, p95 {p95}", call_text(node.rate_per_second, node.error_share))
     };
-    let feels =
-        |since: &CardSince| if since.only_feels { ", feels a change of another" } else { "" };
-    let time = since.map(|since| format!(" {}{}", since.time_text(), feels(since)));
+    let time = change.and_then(CardChange::time_text).map(|time| format!(" {time}"));
+    let felt = change.and_then(CardChange::felt).map(|felt| format!(", {felt}"));
+    let only_feels = felt.is_some();
     let name = node_text(node);
     let system = node.system.as_ref().filter(|_| node.folded_count.is_none());
     let system = system.map(|system| format!(" ({})", number_format::truncate(system, 30)));
+    let [system, time, felt] = [system, time, felt].map(Option::unwrap_or_default);
     NetworkNode {
         sign: sign_of(node.kind),
         left,
         right: p95,
         alarm: node.fails_more.then(|| number_format::share(node.error_share)),
         is_culprit: false,
+        only_feels,
         bar: node.error_share,
         bar_is_failures: true,
-        title: format!("{name}{}: {words}{}", system.unwrap_or_default(), time.unwrap_or_default()),
+        title: format!("{name}{system}: {words}{time}{felt}"),
         name,
         is_highlighted,
     }

@@ -10,15 +10,17 @@ use tidings_proto::{
 
 use super::{
     MapPageState, fold_switch,
-    map_graph::{MapGraph, NodeName},
+    map_graph::{CardChange, MapGraph, NodeName},
     per_minute,
 };
 use crate::{
-    addresses::{self, TraceListLink, traceql_text},
+    addresses::{TraceListLink, traceql_text},
     api,
     charts::network::GraphSelection,
     components::{Icon, IconName},
-    format, number_format,
+    format,
+    links::Links,
+    number_format,
     url::{TimeRange, UrlQuery},
 };
 
@@ -148,10 +150,13 @@ fn node_content(
     let node = shown.nodes.get(at as usize)?.clone();
     let kind = kind_text(&node);
     let facts = (node.call_count > 0).then(|| numbers(CallNumbers::from_node(&node)));
-    let since = shown.since.get(at as usize).and_then(Option::as_ref).map(|since| {
-        let feels = if since.only_feels() { "It only feels the change of another. " } else { "" };
-        let words = format!("{feels}Its numbers are those {}.", since.time_text());
-        view! { <p class="mute">{words}</p> }
+    let change = shown.changes.get(at as usize).and_then(Option::as_ref);
+    let felt = change.and_then(CardChange::felt);
+    let felt = felt.map(|felt| view! { <p class="is-felt">{format!("It only {felt}.")}</p> });
+    let time = change.and_then(CardChange::time_text);
+    let is_since = time.is_some();
+    let since = time.map(|time| {
+        view! { <p class="mute">{format!("Its numbers are those {time}.")}</p> }
     });
     let card = shown.network.nodes.get(at as usize).filter(|card| card.is_culprit);
     let culprit = card.map(|card| {
@@ -159,7 +164,7 @@ fn node_content(
         view! { <p class="is-worse">{words} " " <span class="mono mute">{numbers}</span></p> }
     });
     let is_service = node.kind == NodeKind::Service && !name.label().is_empty();
-    let links = is_service.then(|| service_links(&node, range));
+    let links = is_service.then(|| service_links(&node, is_since, range));
     let largest = largest_list(page, &node);
     let focus = (!name.is_folded()).then(|| {
         view! {
@@ -174,6 +179,7 @@ fn node_content(
         <h2 class="map-name">{shown.label(at)}</h2>
         <p class="mute">{kind}</p>
         {culprit}
+        {felt}
         {since}
         {facts}
         <div class="map-links">{focus} {each} {links}</div>
@@ -183,7 +189,11 @@ fn node_content(
     })
 }
 
-fn service_links(node: &GraphNode, range: TimeRange) -> impl IntoView + use<> {
+/// Links to the pages of a service. `is_since` is set where its numbers are since its change.
+fn service_links(node: &GraphNode, is_since: bool, range: TimeRange) -> impl IntoView + use<> {
+    let links = Links::within(range);
+    let page =
+        if is_since { links.service_since_change(&node.name) } else { links.service(&node.name) };
     let of_service = |path: &str| {
         let mut query = UrlQuery::default();
         query.push("service", &node.name);
@@ -191,7 +201,7 @@ fn service_links(node: &GraphNode, range: TimeRange) -> impl IntoView + use<> {
         query.on(path)
     };
     view! {
-        <a class="button" href=addresses::service(&node.name, range)>"Service"</a>
+        <a class="button" href=page>"Service"</a>
         <a class="button" href=TraceListLink::within(range).of_service(&node.name).address()>"Traces"</a>
         <a class="button" href=of_service("/errors")>"Errors"</a>
         <a class="button" href=of_service("/logs")>"Logs"</a>

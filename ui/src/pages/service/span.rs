@@ -1,14 +1,14 @@
 //! The time that the tables of a service count: from its change on, or the whole range.
 //!
-//! Owns the choice in the address (`span=whole`), the wait for the report of changes, and the words
-//! of both times. Does not own the requests: panels ask it for an analysis.
+//! Owns the choice in the address (`span=whole`, `span=since`), the wait for the report of changes,
+//! and the words of both times. Does not own the requests: panels ask it for an analysis.
 
 use std::time::Duration;
 
 use leptos::prelude::*;
 use tidings_proto::{
     DurationNanos, UnixNanos,
-    api::{Change, ChangeKind, ChangeReport},
+    api::{ChangeReport, ChangedGroup},
 };
 
 use crate::{
@@ -16,16 +16,15 @@ use crate::{
     browser,
     components::{Segment, Segments},
     format,
+    links::{SINCE_CHANGE, SPAN_PARAM},
     page_time::PageTime,
     request_state::RequestState,
     url::{History, TimeRange, use_edit_query, use_query},
 };
 
-/// The parameter of the address.
-const PARAM: &str = "span";
-/// Its value for the whole range. The time since the change is the default and not in the address.
+/// Value of the parameter for the whole range. In a range that moves with the clock, the time since
+/// the change is the default and not in the address.
 const WHOLE: &str = "whole";
-const SINCE: &str = "since";
 /// Maximum time that tables wait for the report of changes. Grey rows that become the right numbers
 /// move once. Numbers of the whole range that others replace would be read and then move. A report
 /// that takes longer replaces the numbers of the whole range: a page has its rows within a second
@@ -62,8 +61,12 @@ impl TableTime {
         begin: Memo<Option<UnixNanos>>,
     ) -> Self {
         let query = use_query();
-        let length = Memo::new(move |_| query.with(|query| length_of(TimeRange::read(query))));
-        let is_whole = Memo::new(move |_| query.with(|query| query.get(PARAM) == Some(WHOLE)));
+        let range = Memo::new(move |_| query.with(TimeRange::read));
+        let length = Memo::new(move |_| length_of(range.get()));
+        let is_param = move |value: &str| query.with(|query| query.get(SPAN_PARAM) == Some(value));
+        let is_whole = Memo::new(move |_| is_param(WHOLE));
+        let has_choice =
+            Memo::new(move |_| length.get().is_some() || is_whole.get() || is_param(SINCE_CHANGE));
         let is_overdue = RwSignal::new(false);
         let expire = move || {
             is_overdue.try_set(true);
@@ -71,9 +74,12 @@ impl TableTime {
         if let Ok(timer) = set_timeout_with_handle(expire, REPORT_WAIT) {
             on_cleanup(move || timer.clear());
         }
-        let offered = Memo::new(move |_| offered(length.get(), begin.get(), time.now()));
+        let offered = Memo::new(move |_| {
+            let begin = begin.get().filter(|_| has_choice.get());
+            offered(range.get(), begin, time.now())
+        });
         let span = Memo::new(move |_| {
-            let is_fixed = is_whole.get() || length.get().is_none();
+            let is_fixed = is_whole.get() || !has_choice.get();
             span_of(is_fixed, offered.get(), report.loading() && !is_overdue.get())
         });
         Self { time, length, offered, span }
@@ -126,13 +132,17 @@ impl TableTime {
             let Some(begin) = self.offered.get() else { return Vec::new() };
             let minute = browser::local_minute(begin, browser::now());
             vec![
-                Segment::new(SINCE, format!("Since {minute}")),
+                Segment::new(SINCE_CHANGE, format!("Since {minute}")),
                 Segment::new(WHOLE, format!("Whole {}", self.range_word())),
             ]
         });
-        let chosen = Memo::new(move |_| if self.is_whole() { WHOLE } else { SINCE }.to_owned());
+        let chosen =
+            Memo::new(move |_| if self.is_whole() { WHOLE } else { SINCE_CHANGE }.to_owned());
         let choose = Callback::new(move |which: &'static str| {
-            edit(History::Replace, &|query| query.set(PARAM, (which == WHOLE).then_some(which)));
+            let is_default = which == SINCE_CHANGE && self.length.get_untracked().is_some();
+            edit(History::Replace, &|query| {
+                query.set(SPAN_PARAM, (!is_default).then_some(which));
+            });
         });
         view! {
             <Show when=move || segments.with(|segments| !segments.is_empty())>
@@ -143,7 +153,8 @@ impl TableTime {
 }
 
 /// Returns the length of a range that moves with the clock. A reader who chose two moments, or
-/// everything stored, is not offered another time.
+/// everything stored, is offered another time only by an address that has the choice, as the links
+/// of rows that count from a change.
 fn length_of(range: TimeRange) -> Option<DurationNanos> {
     match range {
         TimeRange::Last { seconds } => Some(DurationNanos(seconds.saturating_mul(1_000_000_000))),
@@ -151,24 +162,23 @@ fn length_of(range: TimeRange) -> Option<DurationNanos> {
     }
 }
 
-/// Returns the begin of a change from which tables can count. After a change to no calls, there is
-/// nothing to count.
-pub(super) fn begin_of(change: &Change) -> Option<UnixNanos> {
-    change.since_unix_nano.filter(|_| change.kind != ChangeKind::Missing)
+/// Returns the begin from which tables can count: that of the numbers of the service's row on
+/// Services. After a change to no calls, there is nothing to count.
+pub(super) fn begin_of(group: &ChangedGroup) -> Option<UnixNanos> {
+    let since = group.since.as_ref().filter(|since| since.stats.count > 0);
+    since.map(|since| since.start_unix_nano)
 }
 
 /// Returns the begin of a change that lies in the range. A report of the previous range can name
 /// another.
-fn offered(
-    length: Option<DurationNanos>,
-    begin: Option<UnixNanos>,
-    now: UnixNanos,
-) -> Option<UnixNanos> {
-    let start = now.0.saturating_sub(length?.0);
-    begin.filter(|begin| start < begin.0 && begin.0 < now.0)
+fn offered(range: TimeRange, begin: Option<UnixNanos>, now: UnixNanos) -> Option<UnixNanos> {
+    let (start, end) = range.bounds(now);
+    let end = end.unwrap_or(now);
+    begin.filter(|begin| start.is_none_or(|start| start < *begin) && *begin < end)
 }
 
-/// Returns the counted time. It is fixed where the address has the whole range or two moments.
+/// Returns the counted time. It is fixed where the address has the whole range, or two moments
+/// without the choice.
 fn span_of(is_fixed: bool, offered: Option<UnixNanos>, is_awaited: bool) -> TableSpan {
     match offered {
         _ if is_fixed => TableSpan::Whole,
@@ -182,7 +192,7 @@ fn span_of(is_fixed: bool, offered: Option<UnixNanos>, is_awaited: bool) -> Tabl
 mod tests {
     use tidings_proto::{
         DurationNanos, UnixNanos,
-        api::{Change, ChangeKind},
+        api::{ChangedGroup, GroupStats, StatsSince},
     };
 
     use super::{TableSpan, TimeRange, begin_of, length_of, offered, span_of};
@@ -205,35 +215,41 @@ mod tests {
     }
 
     #[test]
-    fn only_a_moving_range_that_contains_the_change_is_offered_with_it() {
-        assert_eq!(length_of(TimeRange::default()), Some(HOUR));
-        let fixed = TimeRange::Between { from_unix_ms: 0, to_unix_ms: 1 };
+    fn only_a_range_that_contains_the_change_is_offered_with_it() {
+        let hour = TimeRange::default();
+        assert_eq!(length_of(hour), Some(HOUR));
+        let milliseconds = |time: u64| time / 1_000_000;
+        let fixed = TimeRange::Between {
+            from_unix_ms: milliseconds(NOW.0 - HOUR.0),
+            to_unix_ms: milliseconds(NOW.0),
+        };
         assert_eq!([length_of(fixed), length_of(TimeRange::All)], [None, None]);
         let inside = UnixNanos(NOW.0 - HOUR.0 / 2);
-        assert_eq!(offered(Some(HOUR), Some(inside), NOW), Some(inside));
-        assert_eq!(offered(None, Some(inside), NOW), None);
-        for outside in [UnixNanos(NOW.0 - 2 * HOUR.0), UnixNanos(NOW.0 + 1)] {
-            assert_eq!(offered(Some(HOUR), Some(outside), NOW), None);
+        for range in [hour, fixed, TimeRange::All] {
+            assert_eq!(offered(range, Some(inside), NOW), Some(inside), "{range:?}");
+            assert_eq!(offered(range, Some(UnixNanos(NOW.0 + 1)), NOW), None, "{range:?}");
+            assert_eq!(offered(range, None, NOW), None, "{range:?}");
         }
+        let earlier = Some(UnixNanos(NOW.0 - 2 * HOUR.0));
+        assert_eq!([hour, fixed].map(|range| offered(range, earlier, NOW)), [None, None]);
     }
 
     #[test]
-    fn a_change_to_no_calls_leaves_nothing_to_count() {
-        let change = |kind| Change {
-            kind,
-            is_worse: true,
-            before: 1.0,
-            now: 2.0,
-            factor: Some(2.0),
-            difference: 1.0,
-            quantile: None,
-            worse_quantiles: Vec::new(),
-            since_unix_nano: Some(UnixNanos(7)),
-            p_value: 0.001,
-            text: None,
-            id: None,
+    fn tables_count_from_the_begin_of_the_row_on_services_where_calls_came_since() {
+        let group = |count: Option<u64>| {
+            let stats = GroupStats::default();
+            let since = count.map(|count| StatsSince {
+                start_unix_nano: UnixNanos(7),
+                stats: GroupStats { count, ..GroupStats::default() },
+            });
+            let group = serde_json::json!({
+                "service": "pay", "now": stats, "since": since, "before": stats, "steps": [],
+                "baselineSteps": [], "changes": [], "score": 1.0,
+            });
+            serde_json::from_value::<ChangedGroup>(group).unwrap()
         };
-        assert_eq!(begin_of(&change(ChangeKind::Latency)), Some(UnixNanos(7)));
-        assert_eq!(begin_of(&change(ChangeKind::Missing)), None);
+        assert_eq!(begin_of(&group(Some(3))), Some(UnixNanos(7)));
+        assert_eq!(begin_of(&group(Some(0))), None, "a change to no calls");
+        assert_eq!(begin_of(&group(None)), None, "its numbers are of the whole range");
     }
 }

@@ -192,13 +192,10 @@ fn name_mark(group: &ChangedGroup) -> AnyView {
     }
 }
 
-/// Returns the address of a row. A service has its own page, and an endpoint is on the map.
+/// Returns the address of a row. A service has its own page with the numbers of the row, and an
+/// endpoint is on the map.
 pub(super) fn address_of(group: &ChangedGroup, links: Links) -> String {
-    if group.uninstrumented {
-        links.map(Some(&group.service))
-    } else {
-        links.service(&group.service)
-    }
+    if group.uninstrumented { links.map(Some(&group.service)) } else { links.service_of_row(group) }
 }
 
 /// Reports whether any service of the table has a version. Without any, the column is hidden.

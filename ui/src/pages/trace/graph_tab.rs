@@ -121,6 +121,7 @@ fn card(node: &GraphNode, times: &HashMap<&str, &ServiceTime>, most: u64) -> Net
         bar: time.map_or(0.0, |time| number_format::ratio(time.self_nano.0, most)),
         bar_is_failures: false,
         is_culprit: false,
+        only_feels: false,
         title: format!("{name}: {left}, {words}, {} failed", format::count(errors)),
         left,
         name,

@@ -7,7 +7,7 @@ use tidings_proto::{
     },
 };
 
-use super::{super::count_text, CardSince, MapGraph, NodeName, node_text, unfolded_peers};
+use super::{super::count_text, CardChange, MapGraph, NodeName, node_text, unfolded_peers};
 
 fn node(kind: NodeKind, name: &str, calls: u64, entries: u64) -> GraphNode {
     GraphNode {
@@ -194,8 +194,11 @@ fn the_subject_of_the_sentence_is_marked_and_the_calls_that_it_is_about() {
     assert_eq!(marked(&headline).0.join("|"), "|||", "what is better is no alarm");
 }
 
-/// Numbers since a change at `begin`.
-fn since(name: &str, begin: &str, only_feels: bool) -> CardSince {
+/// The words of the badge of a service that only feels a change.
+const FELT: &str = "feels bank slower since 20:31";
+
+/// A change at `begin` with its numbers.
+fn since(name: &str, begin: &str, only_feels: bool) -> CardChange {
     let stats = GroupStats {
         count: 40,
         rate_per_second: 0.5,
@@ -203,12 +206,11 @@ fn since(name: &str, begin: &str, only_feels: bool) -> CardSince {
         p95_nano: DurationNanos(3_690_000_000),
         ..GroupStats::default()
     };
-    CardSince {
+    CardChange {
         name: name.to_owned(),
         is_endpoint: false,
-        begin: begin.to_owned(),
-        stats,
-        only_feels,
+        since: Some((begin.to_owned(), stats)),
+        felt: only_feels.then(|| FELT.to_owned()),
     }
 }
 
@@ -227,16 +229,17 @@ fn cards_of_changed_services_have_their_numbers_since_the_change() {
     assert!((pay.bar - 0.25).abs() < 1e-9);
     assert_eq!(
         pay.title,
-        "pay: 30.0 /min, 25.0 % failed, p95 3.69 s since 20:33, feels a change of another"
+        "pay: 30.0 /min, 25.0 % failed, p95 3.69 s since 20:33, feels bank slower since 20:31"
     );
+    assert_eq!([web, pay, bank].map(|card| card.only_feels), [false, true, false]);
     assert_eq!(bank.right, "1.43 s", "a service of this name is no endpoint");
     // The panel has the same numbers.
     assert_eq!(map.nodes[1].duration.p95_nano, DurationNanos(3_690_000_000));
     assert_eq!(
-        map.since.iter().map(Option::is_some).collect::<Vec<_>>(),
+        map.changes.iter().map(Option::is_some).collect::<Vec<_>>(),
         [false, true, false, false]
     );
-    let endpoint = CardSince { is_endpoint: true, ..since("bank", "20:33", false) };
+    let endpoint = CardChange { is_endpoint: true, ..since("bank", "20:33", false) };
     let map = MapGraph::new(&of, None, None, &[endpoint]);
     let card = &map.network.nodes[2];
     assert_eq!((card.left.as_str(), card.right.as_str()), ("since 20:33", "3.69 s"));
@@ -255,21 +258,34 @@ fn a_time_of_another_day_is_in_the_title_of_a_card_and_not_on_it() {
 }
 
 #[test]
+fn a_service_that_feels_a_change_is_marked_where_its_numbers_are_of_the_whole_time() {
+    let felt = CardChange { since: None, ..since("pay", "", true) };
+    let map = MapGraph::new(&graph(vec![edge(0, 1, 100, 0, 10)]), None, None, &[felt]);
+    let card = &map.network.nodes[1];
+    assert_eq!((card.left.as_str(), card.only_feels), ("feels it", true));
+    assert!(card.title.ends_with(&format!(", {FELT}")), "{}", card.title);
+    assert!(!card.title.contains(" since 20:33"), "{}", card.title);
+    let change = map.changes[1].as_ref().unwrap();
+    assert_eq!((change.felt(), change.time_text()), (Some(FELT), None));
+}
+
+#[test]
 fn a_group_without_a_begin_has_no_numbers_since_it() {
-    let group = |since: serde_json::Value| {
+    let group = |since: serde_json::Value, felt: Option<&str>| {
         let group = serde_json::json!({
             "service": "pay", "now": GroupStats::default(), "before": GroupStats::default(),
             "since": since, "steps": [], "baselineSteps": [], "changes": [], "score": 1.0,
             "onlyFeels": true,
         });
         let group: ChangedGroup = serde_json::from_value(group).unwrap();
-        CardSince::from_group(&group, None, |begin| format!("{} ns", begin.0))
+        CardChange::from_group(&group, felt.map(str::to_owned), |begin| format!("{} ns", begin.0))
     };
-    assert_eq!(group(serde_json::Value::Null), None);
+    assert_eq!(group(serde_json::Value::Null, None), None);
+    let felt = group(serde_json::Value::Null, Some(FELT)).unwrap();
+    assert_eq!((felt.time_text(), felt.felt()), (None, Some(FELT)));
     let begin = StatsSince { start_unix_nano: UnixNanos(7), stats: GroupStats::default() };
-    let since = group(serde_json::to_value(begin).unwrap()).unwrap();
-    assert_eq!(since.time_text(), "since 7 ns");
-    assert!(!since.only_feels(), "no sentence says what it feels");
+    let since = group(serde_json::to_value(begin).unwrap(), None).unwrap();
+    assert_eq!((since.time_text().as_deref(), since.felt()), (Some("since 7 ns"), None));
 }
 
 #[test]

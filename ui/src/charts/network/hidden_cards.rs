@@ -1,0 +1,200 @@
+//! Cards outside of the visible part: their number at each side, and a button that brings them into
+//! view.
+//!
+//! Owns the sides and the buttons at the edges of the picture. Does not own the view, which the
+//! buttons move.
+
+use leptos::prelude::*;
+
+use super::{NetworkGraph, NetworkState, Viewport, WIDTH, node_id, viewport::MARGIN};
+use crate::{browser, format};
+
+/// A card that is cut by less, in screen pixels, is in view.
+const SLACK: f64 = 1.0;
+/// Largest move of the view at once, as a part of its width or height.
+const MOVE_MAX: f64 = 0.8;
+
+/// A side of the visible part.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Side {
+    Left,
+    Right,
+    Above,
+    Below,
+}
+
+impl Side {
+    const ALL: [Self; 4] = [Self::Left, Self::Right, Self::Above, Self::Below];
+
+    /// Returns the words of its button, its arrow and its class.
+    const fn texts(self) -> (&'static str, &'static str, &'static str) {
+        match self {
+            Self::Left => ("to the left", "←", "button network-more is-left"),
+            Self::Right => ("to the right", "→", "button network-more is-right"),
+            Self::Above => ("above", "↑", "button network-more is-above"),
+            Self::Below => ("below", "↓", "button network-more is-below"),
+        }
+    }
+}
+
+/// A card that is not whole in view.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct HiddenCard {
+    node: u32,
+    side: Side,
+    /// Move of the view that brings it into view, in screen pixels.
+    shift: f64,
+}
+
+/// Returns the move of the view that brings a card into view on one axis: positive for one before
+/// the visible part, negative for one after it, and zero for one in view. Of a card that is larger
+/// than the screen, the middle is enough.
+fn shift_of(middle: f64, size: f64, screen: f64) -> f64 {
+    let half = if size > screen { 0.0 } else { size / 2.0 };
+    let (low, high) = (middle - half, middle + half);
+    if low < -SLACK {
+        MARGIN - low
+    } else if high > screen + SLACK {
+        screen - MARGIN - high
+    } else {
+        0.0
+    }
+}
+
+impl NetworkGraph {
+    /// Returns the cards that are not whole in view. One in a corner is at the left or right.
+    fn hidden_cards(&self, view: Viewport, screen: (f64, f64)) -> Vec<HiddenCard> {
+        if screen.0 <= 0.0 || view.has_all(self.size(), screen) {
+            return Vec::new();
+        }
+        let cards = (0_u32..).zip(&self.nodes).zip(&self.layout.nodes);
+        let hidden = cards.filter_map(|((node, card), (x, y))| {
+            let scale = view.scale;
+            let across = shift_of(view.left + x * scale, WIDTH * scale, screen.0);
+            let down = shift_of(view.top + y * scale, card.height() * scale, screen.1);
+            let (side, shift) = match (across, down) {
+                (across, _) if across > 0.0 => (Side::Left, across),
+                (across, _) if across < 0.0 => (Side::Right, across),
+                (_, down) if down > 0.0 => (Side::Above, down),
+                (_, down) if down < 0.0 => (Side::Below, down),
+                _ => return None,
+            };
+            Some(HiddenCard { node, side, shift })
+        });
+        hidden.collect()
+    }
+
+    /// Returns the view moved towards a side, and the farthest card of it if all are in view then.
+    fn view_towards(
+        &self,
+        side: Side,
+        view: Viewport,
+        screen: (f64, f64),
+    ) -> (Viewport, Option<u32>) {
+        let cards = self.hidden_cards(view, screen).into_iter().filter(|card| card.side == side);
+        let farthest = cards.max_by(|one, other| one.shift.abs().total_cmp(&other.shift.abs()));
+        let Some(HiddenCard { node, shift, .. }) = farthest else { return (view, None) };
+        let is_across = matches!(side, Side::Left | Side::Right);
+        let most = MOVE_MAX * if is_across { screen.0 } else { screen.1 };
+        let moved = shift.clamp(-most, most);
+        let view = if is_across { view.panned(moved, 0.0) } else { view.panned(0.0, moved) };
+        (view, (shift.abs() <= most).then_some(node))
+    }
+}
+
+/// The buttons to the cards that are not in view: `3 more →` at the right edge.
+pub(super) fn more_buttons(picture: NetworkState) -> impl IntoView {
+    let hidden = Memo::new(move |_| {
+        let (view, screen) = (picture.shown.get(), picture.size.get());
+        let cards = picture.graph.with_value(|graph| graph.hidden_cards(view, screen));
+        Side::ALL.map(|side| cards.iter().filter(|card| card.side == side).count())
+    });
+    let button = move |(at, side): (usize, Side)| {
+        let count = Memo::new(move |_| hidden.get()[at]);
+        let (words, arrow, class) = side.texts();
+        // The button disappears with its last card, which gets the focus of the keyboard.
+        let show = move |is_by_key: bool| {
+            let (view, screen) = (picture.shown.get_untracked(), picture.size.get_untracked());
+            let (view, last) =
+                picture.graph.with_value(|graph| graph.view_towards(side, view, screen));
+            picture.view.set(Some(view));
+            if let Some(last) = last.filter(|_| is_by_key) {
+                browser::focus(&node_id(last));
+            }
+        };
+        view! {
+            <Show when=move || { count.get() > 0 }>
+                <button
+                    class=class
+                    type="button"
+                    title=format!("Show those {words}")
+                    on:click=move |event: web_sys::MouseEvent| show(event.detail() == 0)
+                >
+                    {move || format!("{} more ", format::count(count.get() as u64))}
+                    <span class="hidden">{words}</span>
+                    <span aria-hidden="true">{arrow}</span>
+                </button>
+            </Show>
+        }
+    };
+    Side::ALL.into_iter().enumerate().map(button).collect_view()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{
+        super::names::tests::{edge, node},
+        NetworkGraph, Side, Viewport, shift_of,
+    };
+
+    const SCREEN: (f64, f64) = (600.0, 400.0);
+
+    /// A chain of calls between eight services.
+    fn chain() -> NetworkGraph {
+        let nodes = (0..8).map(|at| node(&format!("service-{at}"))).collect();
+        NetworkGraph::new(nodes, (1..8).map(|to| edge(to - 1, to, 1.0)).collect())
+    }
+
+    /// Returns the number of hidden cards at each side.
+    fn counts(graph: &NetworkGraph, view: Viewport) -> [usize; 4] {
+        let cards = graph.hidden_cards(view, SCREEN);
+        Side::ALL.map(|side| cards.iter().filter(|card| card.side == side).count())
+    }
+
+    #[test]
+    fn cards_are_counted_at_the_side_where_they_are_until_all_are_in_view() {
+        let graph = chain();
+        let whole = Viewport::fitting(graph.size(), SCREEN);
+        assert_eq!(counts(&graph, whole), [0; 4]);
+        let first = Viewport { left: 28.0, top: 100.0, scale: 1.0 };
+        assert_eq!(counts(&graph, first), [0, 6, 0, 0], "two cards of 172 and their gap fit");
+        assert_eq!(counts(&graph, first.panned(0.0, -200.0)), [0, 6, 2, 0]);
+        assert_eq!(counts(&graph, first.panned(0.0, 400.0)), [0, 6, 0, 2]);
+        assert!(graph.hidden_cards(first, (0.0, 0.0)).is_empty(), "nothing is drawn yet");
+    }
+
+    #[test]
+    fn each_press_moves_on_until_the_last_card_of_a_side_is_in_view() {
+        let graph = chain();
+        let mut view = Viewport { left: 28.0, top: 100.0, scale: 1.0 };
+        let mut presses = 0;
+        let last = loop {
+            let (moved, last) = graph.view_towards(Side::Right, view, SCREEN);
+            assert!(moved.left < view.left && view.left - moved.left <= 480.0 + 1e-9);
+            (view, presses) = (moved, presses + 1);
+            if last.is_some() {
+                break last;
+            }
+        };
+        assert_eq!((last, counts(&graph, view)[1]), (Some(7), 0), "after {presses}");
+        assert!(presses > 1 && counts(&graph, view)[0] == 6);
+        assert_eq!(graph.view_towards(Side::Right, view, SCREEN), (view, None));
+    }
+
+    #[test]
+    fn a_card_that_is_larger_than_the_screen_is_in_view_with_its_middle() {
+        assert_eq!([shift_of(300.0, 900.0, 600.0), shift_of(10.0, 900.0, 600.0)], [0.0, 0.0]);
+        assert!(shift_of(-10.0, 900.0, 600.0) > 0.0);
+        assert!(shift_of(590.0, 172.0, 600.0) < 0.0);
+    }
+}
