@@ -138,6 +138,8 @@ pub struct SpanFilter {
     pub span_id: Option<SpanId>,
     /// The span starts in this range.
     pub start: TimeRange,
+    /// The span starts a multiple of this after 1970.
+    pub start_multiple_of: Option<DurationNanos>,
     /// `service.name` is one of these.
     pub services: Option<Vec<String>>,
     /// The span's name is this.

@@ -287,6 +287,7 @@ pub(crate) fn span_filter() -> impl Strategy<Value = SpanFilter> {
             prop::bool::weighted(0.1),
             option::weighted(0.1, trace_id()),
             wanted(),
+            option::weighted(0.1, select(&[2, MINUTE][..]).prop_map(DurationNanos)),
         ),
     )
         .prop_map(
@@ -306,6 +307,7 @@ pub(crate) fn span_filter() -> impl Strategy<Value = SpanFilter> {
                     attributes: rest.2,
                     any_attribute: rest.5,
                     links_to: rest.4.map(|id| TraceId::from_wire(&id).unwrap()),
+                    start_multiple_of: rest.6,
                 }
             },
         )
@@ -414,6 +416,9 @@ pub(crate) fn span_matches(
         && filter.trace_id_low64.is_none_or(|low64| id.low64() == low64)
         && filter.span_id.is_none_or(|id| id.as_bytes().as_slice() == span.span_id)
         && filter.start.contains(UnixNanos(span.start_time_unix_nano))
+        && filter
+            .start_multiple_of
+            .is_none_or(|unit| span.start_time_unix_nano.is_multiple_of(unit.0))
         && filter.services.as_ref().is_none_or(|services| services.contains(&service(resource)))
         && filter.operation.as_ref().is_none_or(|name| *name == span.name)
         && filter.kind.is_none_or(|wanted| wanted == kind)

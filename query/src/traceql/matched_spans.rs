@@ -26,7 +26,7 @@ use crate::{QueryError, execution::Reader, search::log_traces::widen_range};
 
 /// Maximum bytes of memory for a deduplicated span. Spans beyond the memory bound are left out:
 /// repeated ones would count again.
-const DISTINCT_SPAN_BYTES: usize = 18;
+pub(super) const DISTINCT_SPAN_BYTES: usize = 18;
 /// Number of traces that are fetched first.
 const FIRST_TRACES: usize = 64;
 

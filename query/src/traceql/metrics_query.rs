@@ -4,10 +4,11 @@
 //! spans of a pipeline ─► observe (cells by series and interval) ─► series ─► math
 //! ```
 //!
-//! Owns the computation over the spans that `matched_spans` finds. A metric that reaches a bound is
-//! partial and has a reason.
+//! Owns the computation over the spans that `matched_spans` finds, or that `call_counts` counts
+//! from rollups. A metric that reaches a bound is partial and has a reason.
 
 mod budget;
+mod call_counts;
 mod compare;
 mod math;
 mod observe;
@@ -130,6 +131,20 @@ fn of_spans(
     }
     let mut fields = Fields::default();
     let stages = compile(pipeline, &mut fields);
+    let columns: Vec<usize> = by.iter().map(|field| fields.number(field)).collect();
+    if matches!(measure, Measure::Rate | Measure::CountOverTime)
+        && let Some((counts, scan)) =
+            call_counts::read(reader, (stages.as_slice(), &fields), search, &columns)?
+    {
+        let mut observer = Observer::new(search, measure, by, &mut fields, room);
+        if observer.add_counts(counts) {
+            found.stats += scan;
+            if !scan.complete {
+                found.partial = Some(TOO_MANY_SPANS);
+            }
+            return Ok(observer.series().0);
+        }
+    }
     let mut observer = Observer::new(search, measure, by, &mut fields, room);
     let at_least = if observer.needs_attributes() { Detail::Attributes } else { Detail::Facts };
     let (of, start) = ((stages.as_slice(), &fields), search.range.starts());
@@ -147,6 +162,13 @@ fn of_spans(
         found.partial = Some(TOO_MANY_LINES);
     }
     Ok(series)
+}
+
+impl MetricsSearch {
+    /// Returns the number of parts of the range among which exemplars are spread.
+    fn exemplar_parts(&self) -> usize {
+        if self.exemplars == 0 { 0 } else { (self.exemplars / 2).max(1) }
+    }
 }
 
 impl Range {

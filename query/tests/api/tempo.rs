@@ -1,5 +1,6 @@
 //! Tempo's API and TraceQL, as Grafana's data source and other clients use them.
 
+mod counted_spans;
 mod parameters;
 mod times;
 

@@ -180,6 +180,9 @@ impl<'a> Bound<'a> {
         if self.time.is_there() && (time.start.is_some() || time.end.is_some()) {
             rows.retain(|row| time.contains(self.time.time(*row)));
         }
+        if let (Some(unit), true) = (matcher.time_multiple_of, self.time.is_there()) {
+            rows.retain(|row| self.time.time(*row).0.is_multiple_of(unit));
+        }
         if self.duration.is_there() {
             if let Some(min) = matcher.duration_min {
                 rows.retain(|row| self.duration.unsigned(*row) >= min);

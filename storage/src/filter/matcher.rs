@@ -35,6 +35,8 @@ pub(crate) struct Matcher {
     pub(super) trace_id_low64: Option<u64>,
     pub(super) span_id: Option<SpanId>,
     pub(crate) time: TimeRange,
+    /// Nanoseconds of which the time is a multiple.
+    pub(super) time_multiple_of: Option<u64>,
     /// Times and content hashes of the only rows that match, ascending.
     pub(super) keys: Option<Vec<(UnixNanos, u64)>>,
     pub(super) services: Option<HashSet<String>>,
@@ -67,6 +69,7 @@ impl Matcher {
             trace_id_low64: filter.trace_id_low64,
             span_id: filter.span_id,
             time: filter.start,
+            time_multiple_of: filter.start_multiple_of.map(|unit| unit.0),
             keys: None,
             services: services(filter.services.as_ref()),
             operation: filter.operation.clone(),
@@ -99,6 +102,7 @@ impl Matcher {
             trace_id_low64: None,
             span_id: filter.span_id,
             time: filter.time,
+            time_multiple_of: None,
             keys: filter.keys.clone(),
             services: services(filter.services.as_ref().or(of_condition.as_ref())),
             operation: None,
@@ -231,7 +235,10 @@ impl Matcher {
 
     /// Returns true if rows between these times can match.
     pub(crate) fn may_match(&self, time_min: UnixNanos, time_max: UnixNanos) -> bool {
+        let last_multiple = |unit| Some(time_max.0 - time_max.0.checked_rem(unit)?);
+        let last = self.time_multiple_of.and_then(last_multiple);
         self.time.overlaps(time_min, time_max)
+            && last.is_none_or(|last| time_min.0 <= last)
             && self.keys.as_deref().is_none_or(|keys| {
                 let first = keys.partition_point(|(time, _)| *time < time_min);
                 keys.get(first).is_some_and(|(time, _)| *time <= time_max)
@@ -253,7 +260,7 @@ impl Matcher {
         let attributes = !self.any_attribute.is_empty()
             || self.attributes.iter().any(|wanted| columns_of(wanted).is_none());
         let numbers = vec![
-            (time, !all_in_time),
+            (time, !all_in_time || self.time_multiple_of.is_some()),
             ("duration_nanos", self.duration_min.is_some() || self.duration_max.is_some()),
             ("kind", self.kind.is_some()),
             ("status_code", self.status.is_some()),

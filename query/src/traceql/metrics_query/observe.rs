@@ -4,9 +4,12 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
+use tidings_proto::{SpanId, TraceId, api::Exemplar as CallExemplar};
+
 use super::{
     Exemplar, MetricsSearch, Range, Series,
     budget::{MetricsBudget, line_bytes},
+    call_counts::{CountsBySeries, SpanCounts, slowness},
     compare::Comparison,
 };
 use crate::traceql::{
@@ -93,7 +96,6 @@ impl Observer {
             }
             _ => None,
         };
-        let parts = if search.exemplars == 0 { 0 } else { (search.exemplars / 2).max(1) };
         Self {
             range: search.range,
             measure: measure.clone(),
@@ -102,7 +104,7 @@ impl Observer {
             series: HashMap::new(),
             room: room.upto(search.series_max),
             overflowed: false,
-            exemplars: vec![0; parts],
+            exemplars: vec![0; search.exemplar_parts()],
             comparison,
         }
     }
@@ -112,10 +114,41 @@ impl Observer {
         self.comparison.is_some()
     }
 
-    /// Starts the series of a first span, if the budget allows it.
-    fn start_series(&mut self, key: &str, span: &MatchedSpan<'_>) -> bool {
-        let values = self.by.iter().map(|(column, _)| bounded(&span.row[*column], true));
-        let values: Vec<Value> = values.collect();
+    /// Adds counted spans to an observer without spans. Returns false when the budget does not
+    /// allow it; the observer is then of no use.
+    pub(super) fn add_counts(&mut self, counts: CountsBySeries) -> bool {
+        let mut exemplars = Vec::new();
+        for (key, SpanCounts { values, cells, slowest }) in counts {
+            let bytes = CELL_BYTES.saturating_mul(cells.len());
+            if !self.start_series(&key, &values) || !self.room.take(bytes) {
+                return false;
+            }
+            let cell = |count| IntervalCell { count, ..IntervalCell::default() };
+            let series = self.series.get_mut(&key).expect("invariant: it was begun");
+            series.cells = cells.into_iter().map(|(at, count)| (at, cell(count))).collect();
+            exemplars.extend(slowest.into_values().map(|call| (call, key.clone())));
+        }
+        exemplars.sort_unstable_by_key(|(call, _)| slowness(call));
+        exemplars.iter().for_each(|(call, key)| self.add_exemplar(key, call));
+        true
+    }
+
+    /// Adds the exemplar of counted spans to a series, if its part of the range can take another.
+    fn add_exemplar(&mut self, key: &str, call: &CallExemplar) {
+        let Some(interval) = self.range.interval(call.start_unix_nano) else { return };
+        let Some(series) = self.series.get_mut(key) else { return };
+        if takes_exemplar(&mut self.exemplars, interval, self.range) {
+            let labels = exemplar_labels(&self.by, &series.labels, (call.trace_id, call.span_id));
+            if self.room.take(line_bytes(&labels)) {
+                let (value, time) = (f64::NAN, call.start_unix_nano);
+                series.exemplars.push(Exemplar { labels, value, time });
+            }
+        }
+    }
+
+    /// Starts a series with these values of its labels, if the budget allows it.
+    fn start_series(&mut self, key: &str, values: &[Value]) -> bool {
+        let values: Vec<Value> = values.iter().map(|value| bounded(value, true)).collect();
         let lines = match &self.measure {
             Measure::QuantileOverTime(_, quantiles) => quantiles.len(),
             // Each bucket takes its line when it first occurs.
@@ -172,9 +205,13 @@ impl MatchVisitor for Observer {
         for (column, _) in &self.by {
             span.row[*column].key(&mut key);
         }
-        if !self.series.contains_key(&key) && !self.start_series(&key, span) {
-            self.overflowed = true;
-            return;
+        if !self.series.contains_key(&key) {
+            let values = self.by.iter().map(|(column, _)| span.row[*column].clone());
+            let values: Vec<Value> = values.collect();
+            if !self.start_series(&key, &values) {
+                self.overflowed = true;
+                return;
+            }
         }
         let room = &mut self.room;
         let series = self.series.get_mut(&key).expect("invariant: it is there or was begun");
@@ -187,12 +224,7 @@ impl MatchVisitor for Observer {
             let unit = self.measured.map_or(1.0, |(_, unit)| unit);
             let counted = matches!(self.measure, Measure::HistogramOverTime(_));
             let value = measured.filter(|_| !counted).map_or(f64::NAN, |value| value / unit);
-            let mut labels = vec![
-                ("trace:id".to_owned(), Value::text(&span.trace_id.to_string())),
-                ("span:id".to_owned(), Value::text(&span.span_id.to_string())),
-            ];
-            let by = self.by.iter().zip(&series.labels).filter(|(_, value)| !value.is_nil());
-            labels.extend(by.map(|((_, name), value)| (name.clone(), value.clone())));
+            let labels = exemplar_labels(&self.by, &series.labels, (span.trace_id, span.span_id));
             if self.room.take(line_bytes(&labels)) {
                 series.exemplars.push(Exemplar { labels, value, time: span.start });
             }
@@ -231,9 +263,24 @@ impl Observations {
     }
 }
 
+/// Returns the labels of an exemplar: the ids of its span, and the labels of its series.
+fn exemplar_labels(
+    by: &[(usize, String)],
+    values: &[Value],
+    (trace_id, span_id): (TraceId, SpanId),
+) -> Vec<(String, Value)> {
+    let mut labels = vec![
+        ("trace:id".to_owned(), Value::text(&trace_id.to_string())),
+        ("span:id".to_owned(), Value::text(&span_id.to_string())),
+    ];
+    let by = by.iter().zip(values).filter(|(_, value)| !value.is_nil());
+    labels.extend(by.map(|((_, name), value)| (name.clone(), value.clone())));
+    labels
+}
+
 /// Reports whether the part of the range with this interval can take another exemplar.
 fn takes_exemplar(taken: &mut [usize], interval: u32, range: Range) -> bool {
-    let part = interval as usize * taken.len() / range.count().max(1);
+    let part = range.part(interval, taken.len());
     match taken.get_mut(part) {
         Some(taken) if *taken < EXEMPLARS_IN_PART => {
             *taken += 1;

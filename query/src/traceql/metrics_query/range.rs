@@ -1,12 +1,14 @@
 //! The intervals of a chart.
 
-use tidings_proto::UnixNanos;
+use tidings_proto::{DurationNanos, UnixNanos};
 
 use crate::QueryError;
 
 /// Maximum number of points; a chart does not draw more.
 const POINTS_MAX: u64 = 11_000;
 const SECOND: u64 = 1_000_000_000;
+/// Length of the shortest buckets of rollups.
+const MINUTE: u64 = 60 * SECOND;
 
 /// A time range in intervals of equal length. A range of several intervals is aligned to their
 /// length, so that the same query a moment later has the same intervals. An interval includes its
@@ -18,6 +20,16 @@ pub(crate) struct Range {
     step: u64,
     /// True for a single interval that is not aligned.
     instant: bool,
+}
+
+/// Intervals of whole minutes, counted from 1970.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct WholeSteps {
+    /// Start of the first interval.
+    pub(super) start: UnixNanos,
+    /// End of the last interval.
+    pub(super) end: UnixNanos,
+    pub(super) step: DurationNanos,
 }
 
 impl Range {
@@ -60,6 +72,11 @@ impl Range {
         u32::try_from((time.0 - self.start - 1) / self.step).ok()
     }
 
+    /// Returns the part that has this interval, of a range in this number of parts.
+    pub(super) fn part(&self, interval: u32, parts: usize) -> usize {
+        interval as usize * parts / self.count().max(1)
+    }
+
     /// Returns the time at which an interval is shown, which is its end.
     pub(crate) fn time_of(&self, interval: usize) -> UnixNanos {
         if self.instant {
@@ -72,6 +89,15 @@ impl Range {
     pub(super) fn starts_between(&self) -> (UnixNanos, UnixNanos) {
         let first = if self.instant { self.start } else { self.start + 1 };
         (UnixNanos(first), UnixNanos(self.end))
+    }
+
+    /// Returns the intervals, if they are whole minutes and aligned to their length.
+    pub(super) fn whole_steps(&self) -> Option<WholeSteps> {
+        let Self { start, end, step, instant } = *self;
+        let is_aligned = start.is_multiple_of(step) && end.is_multiple_of(step);
+        let is_whole = !instant && step.is_multiple_of(MINUTE) && is_aligned && start < end;
+        let (start, end, step) = (UnixNanos(start), UnixNanos(end), DurationNanos(step));
+        is_whole.then_some(WholeSteps { start, end, step })
     }
 
     /// The length of an interval.
@@ -116,6 +142,21 @@ mod tests {
         for (time, expected) in cases {
             assert_eq!(range.interval(UnixNanos(time)), expected, "{time}");
         }
+    }
+
+    #[test]
+    fn only_aligned_intervals_of_whole_minutes_have_buckets_of_rollups() {
+        let is_whole = |step: u64| {
+            let range = Range::steps(3_600 * SECOND, 7_201 * SECOND, Some(step * SECOND)).unwrap();
+            range.whole_steps().is_some()
+        };
+        let cases = [(60, true), (300, true), (420, true), (90, false), (15, false)];
+        for (step, expected) in cases {
+            assert_eq!(is_whole(step), expected, "{step}");
+        }
+        assert!(Range::instant(0, 3_600 * SECOND).whole_steps().is_none());
+        let endless = Range::steps(u64::MAX - 9, u64::MAX, Some(3_600 * SECOND)).unwrap();
+        assert!(endless.whole_steps().is_none());
     }
 
     #[test]

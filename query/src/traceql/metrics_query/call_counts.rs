@@ -1,0 +1,333 @@
+//! Counts of spans from the rollups of calls.
+//!
+//! Owns queries that only count spans, by service, name, kind and status, in whole minutes. The
+//! group of a call decides if it matches, so any condition on these four fields is exact. Buckets of
+//! a rollup include their start and exclude their end; intervals of a metric exclude their start and
+//! include their end. Spans that start exactly between two intervals are therefore read as rows, and
+//! move from the later interval to the earlier one.
+
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, HashMap, HashSet, btree_map::Entry},
+    ops::{ControlFlow, Range as TimeSpan},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+
+use tidings_proto::{UnixNanos, api::Exemplar as CallExemplar};
+use tidings_storage::{
+    Call, CallAccumulator, CallAccumulatorFactory, CallAggregate, CallKey, Calls, Cell, Detail,
+    Scan, ScanStats, SpanFilter, TimeRange,
+};
+
+use super::{MetricsSearch, range::WholeSteps};
+use crate::{
+    QueryError,
+    execution::Reader,
+    traceql::{
+        candidates::Candidates,
+        compiled::{CompiledStage, Fields},
+        matched_spans::DISTINCT_SPAN_BYTES,
+        runtime_value::Value,
+        syntax::{Field, Intrinsic, Name, Scope},
+    },
+};
+
+/// Maximum number of groups of calls. With more, rows are read.
+const GROUPS_MAX: usize = 10_000;
+/// Number of calls that do not match.
+const NONE: u32 = u32::MAX;
+
+/// Spans of one series that were counted.
+#[derive(Debug, Default)]
+pub(super) struct SpanCounts {
+    /// Values of the labels.
+    pub(super) values: Vec<Value>,
+    /// Number of spans by interval.
+    pub(super) cells: BTreeMap<u32, u64>,
+    /// The slowest span in each part of the range, if exemplars are requested.
+    pub(super) slowest: BTreeMap<usize, CallExemplar>,
+}
+
+/// Counted spans by the key of their series.
+pub(super) type CountsBySeries = BTreeMap<String, SpanCounts>;
+
+/// Query whose spans are counted by series and interval.
+struct CountQuery<'a> {
+    reader: &'a Reader,
+    candidates: &'a Candidates,
+    fields: &'a Fields,
+    /// Columns of the labels.
+    by: &'a [usize],
+    steps: WholeSteps,
+    search: &'a MetricsSearch,
+    /// Number of points that accumulators can still begin.
+    points: AtomicUsize,
+}
+
+/// Factory of the accumulators of a query.
+struct AllCounts<'q>(&'q CountQuery<'q>);
+
+/// Accumulator of the calls of some hours.
+struct CallCounts<'q> {
+    query: &'q CountQuery<'q>,
+    numbers: HashMap<String, u32>,
+    groups: Vec<SpanCounts>,
+    overflowed: bool,
+}
+
+/// Counts the spans of a query. Returns `None` when its rows must be read: the query needs other
+/// fields or times than a rollup has, or there are more groups or points than one answer may have.
+pub(super) fn read(
+    reader: &Reader,
+    (stages, fields): (&[CompiledStage], &Fields),
+    search: &MetricsSearch,
+    by: &[usize],
+) -> Result<Option<(CountsBySeries, ScanStats)>, QueryError> {
+    let Some(steps) = search.range.whole_steps() else { return Ok(None) };
+    let start = TimeRange { start: Some(steps.start), end: Some(steps.end) };
+    let candidates = Candidates::from_stages(stages, fields, start);
+    if !candidates.exact || !fields.iter().all(is_of_calls) {
+        return Ok(None);
+    }
+    let points = AtomicUsize::new(reader.limits.metrics_points_max);
+    let candidates = &candidates;
+    let query = CountQuery { reader, candidates, fields, by, steps, search, points };
+    let filter = filter_of_calls(candidates, start);
+    let aggregate = reader.aggregate_calls(&filter, steps.step, &AllCounts(&query))?;
+    let CallAggregate { mut scan, repeats_counted, unordered, shares } = aggregate;
+    scan.complete &= !repeats_counted;
+    let mut counts = CountsBySeries::new();
+    for part in std::iter::once(&*unordered).chain(&shares) {
+        if part.overflowed || !part.add_to(&mut counts) {
+            return Ok(None);
+        }
+    }
+    let Some(moved) = query.move_spans_between(&filter, &mut counts)? else { return Ok(None) };
+    scan += moved;
+    counts.retain(|_, of| {
+        of.cells.retain(|_, count| *count > 0);
+        !of.cells.is_empty()
+    });
+    Ok(Some((counts, scan)))
+}
+
+/// Reports whether groups of calls have the field.
+fn is_of_calls(field: &Field) -> bool {
+    let is_known = match &field.name {
+        Name::Intrinsic(of) => {
+            matches!(of, Intrinsic::Name | Intrinsic::Kind | Intrinsic::Status)
+        }
+        Name::Attribute(scope, key) => *scope == Scope::Resource && key == "service.name",
+    };
+    is_known && !field.parent
+}
+
+/// Returns a filter that rollups can evaluate. Every call that meets the condition passes it.
+fn filter_of_calls(candidates: &Candidates, start: TimeRange) -> SpanFilter {
+    let [filter] = candidates.filters.as_slice() else {
+        return SpanFilter { start, ..SpanFilter::default() };
+    };
+    SpanFilter {
+        start,
+        services: filter.services.clone(),
+        operation: filter.operation.clone(),
+        kind: filter.kind,
+        status: filter.status,
+        ..SpanFilter::default()
+    }
+}
+
+impl CountQuery<'_> {
+    /// Returns the key and the labels of the series of these calls; `None` when they do not match.
+    fn series_of(&self, key: CallKey<'_>) -> Option<(String, Vec<Value>)> {
+        let value = |field: &Field| match field.name {
+            Name::Intrinsic(Intrinsic::Name) => Value::text(key.operation),
+            Name::Intrinsic(Intrinsic::Kind) => Value::Kind(key.kind),
+            Name::Intrinsic(Intrinsic::Status) => Value::Status(key.status),
+            _ if key.service.is_empty() => Value::Nil,
+            _ => Value::text(key.service),
+        };
+        let row: Vec<Value> = self.fields.iter().map(value).collect();
+        if !self.candidates.may_hold(&row) {
+            return None;
+        }
+        let values: Vec<Value> = self.by.iter().map(|column| row[*column].clone()).collect();
+        let mut series = String::new();
+        values.iter().for_each(|value| value.key(&mut series));
+        Some((series, values))
+    }
+
+    /// Moves spans that start exactly between two intervals to the earlier one. Returns `None`
+    /// when there are too many series.
+    fn move_spans_between(
+        &self,
+        filter: &SpanFilter,
+        counts: &mut CountsBySeries,
+    ) -> Result<Option<ScanStats>, QueryError> {
+        let (reader, WholeSteps { start, end, step }) = (self.reader, self.steps);
+        let after_end = UnixNanos(end.0.saturating_add(1));
+        let filter = SpanFilter {
+            start: TimeRange { start: Some(start), end: Some(after_end) },
+            start_multiple_of: Some(step),
+            ..filter.clone()
+        };
+        let scan = Scan { detail: Detail::Facts, rows_max: reader.settings.search_rows_max };
+        let known_max = reader.limits.metrics_bytes_max / DISTINCT_SPAN_BYTES;
+        let (mut known, mut all, mut has_room) = (HashSet::new(), true, true);
+        let mut stats = reader.spans(&filter, scan, |rows| {
+            for row in 0..rows.len() {
+                reader.check_cancelled()?;
+                all &= known.len() < known_max;
+                if !all || !known.insert(rows.content_hash(row)) {
+                    continue;
+                }
+                let key = CallKey::from_row(rows, row);
+                let Some((series, values)) = self.series_of(key) else { continue };
+                has_room &= counts.len() < GROUPS_MAX || counts.contains_key(&series);
+                if !has_room {
+                    return Ok(ControlFlow::Break(()));
+                }
+                let of = counts.entry(series).or_default();
+                of.values = values;
+                self.move_span(rows.start(row), of);
+            }
+            let goes_on = all && !reader.is_late(7);
+            Ok(if goes_on { ControlFlow::Continue(()) } else { ControlFlow::Break(()) })
+        })?;
+        stats.complete &= all;
+        Ok(has_room.then_some(stats))
+    }
+
+    /// Moves a span that starts between two intervals.
+    fn move_span(&self, start: UnixNanos, of: &mut SpanCounts) {
+        if let Some(later) = self.interval(start).and_then(|later| of.cells.get_mut(&later)) {
+            *later = later.saturating_sub(1);
+        }
+        let before = start.0.checked_sub(self.steps.step.0).map(UnixNanos);
+        if let Some(earlier) = before.and_then(|before| self.interval(before)) {
+            *of.cells.entry(earlier).or_default() += 1;
+        }
+    }
+
+    /// Returns the interval whose rollups count a span with this start.
+    fn interval(&self, start: UnixNanos) -> Option<u32> {
+        let since = start.0.checked_sub(self.steps.start.0)?;
+        u32::try_from(since / self.steps.step.0).ok().filter(|_| start < self.steps.end)
+    }
+}
+
+impl<'q> CallAccumulatorFactory for AllCounts<'q> {
+    type Accumulator = CallCounts<'q>;
+
+    fn unordered(&self) -> CallCounts<'q> {
+        let (numbers, groups) = (HashMap::new(), Vec::new());
+        CallCounts { query: self.0, numbers, groups, overflowed: false }
+    }
+
+    fn for_range(&self, _: TimeSpan<UnixNanos>, _: &Arc<CallCounts<'q>>) -> CallCounts<'q> {
+        self.unordered()
+    }
+}
+
+impl CallAccumulator for CallCounts<'_> {
+    fn group(&mut self, key: CallKey<'_>) -> u32 {
+        let Some((series, values)) = self.query.series_of(key) else { return NONE };
+        if let Some(number) = self.numbers.get(&series) {
+            return *number;
+        }
+        if self.groups.len() >= GROUPS_MAX {
+            self.overflowed = true;
+            return NONE;
+        }
+        let number = u32::try_from(self.groups.len()).expect("invariant: groups are bounded");
+        self.groups.push(SpanCounts { values, ..SpanCounts::default() });
+        self.numbers.insert(series, number);
+        number
+    }
+
+    fn call(&mut self, group: u32, call: &Call) {
+        let slowest = Some(call.exemplar).filter(|_| call.timed);
+        self.add(group, call.exemplar.start_unix_nano, 1, slowest);
+    }
+
+    fn cell(&mut self, group: u32, cell: &Cell<'_>) -> Option<()> {
+        let mut calls = Calls::default();
+        if group != NONE && self.query.search.exemplars > 0 {
+            cell.add_to(&mut calls)?;
+        }
+        self.add(group, cell.start(), cell.count(), calls.slowest());
+        Some(())
+    }
+
+    fn wants_more(&self) -> bool {
+        !self.overflowed && !self.query.reader.is_late(5)
+    }
+}
+
+impl CallCounts<'_> {
+    fn add(&mut self, group: u32, start: UnixNanos, count: u64, slowest: Option<CallExemplar>) {
+        let query = self.query;
+        let Some(of) = self.groups.get_mut(group as usize) else { return };
+        let Some(interval) = query.interval(start) else { return };
+        match of.cells.entry(interval) {
+            Entry::Occupied(known) => *known.into_mut() += count,
+            Entry::Vacant(new) => {
+                let less = |points: usize| points.checked_sub(1);
+                let points = &query.points;
+                if points.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less).is_err() {
+                    self.overflowed = true;
+                    return;
+                }
+                new.insert(count);
+            }
+        }
+        let parts = query.search.exemplar_parts();
+        if let Some(slowest) = slowest.filter(|_| parts > 0) {
+            of.keep_slowest(query.search.range.part(interval, parts), slowest);
+        }
+    }
+
+    /// Adds the counts to those of other accumulators. Returns false when there are too many
+    /// series.
+    fn add_to(&self, counts: &mut CountsBySeries) -> bool {
+        for (series, number) in &self.numbers {
+            let group = &self.groups[*number as usize];
+            // A file may have groups without a call in the range.
+            if group.cells.is_empty() {
+                continue;
+            }
+            if counts.len() >= GROUPS_MAX && !counts.contains_key(series) {
+                return false;
+            }
+            counts.entry(series.clone()).or_default().merge(group);
+        }
+        true
+    }
+}
+
+impl SpanCounts {
+    fn merge(&mut self, other: &Self) {
+        self.values.clone_from(&other.values);
+        for (interval, count) in &other.cells {
+            *self.cells.entry(*interval).or_default() += count;
+        }
+        for (part, slowest) in &other.slowest {
+            self.keep_slowest(*part, *slowest);
+        }
+    }
+
+    fn keep_slowest(&mut self, part: usize, slowest: CallExemplar) {
+        let kept = self.slowest.entry(part).or_insert(slowest);
+        if slowness(&slowest) < slowness(kept) {
+            *kept = slowest;
+        }
+    }
+}
+
+/// Returns the sort key of exemplars, the slowest first.
+pub(super) fn slowness(call: &CallExemplar) -> impl Ord + use<> {
+    (Reverse(call.duration_nano), call.start_unix_nano, call.trace_id, call.span_id)
+}
