@@ -35,6 +35,7 @@ pub(crate) mod runtime_value;
 pub(crate) mod spanset_search;
 pub(crate) mod syntax;
 pub(crate) mod tags;
+mod trace_extents;
 mod types;
 
 use std::fmt;

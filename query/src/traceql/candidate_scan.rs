@@ -4,13 +4,25 @@
 //! from a certain time on. A trace may also have a candidate span before that time. Its position is
 //! then further down, and a later step finds it again. So no step returns a position that a later
 //! step would change, and the cost of a page depends only on its own time range.
+//!
+//! Short traces are left out before traces are assembled. When every row in the range is a
+//! candidate, the walk itself knows how long traces are, by three facts:
+//!
+//! - A step reads every row from its time on, and the extents of traces stay from step to step. So
+//!   they cover all rows of the range from that time on.
+//! - A short trace may also have rows of the range before that time. These are candidates too. So
+//!   its position is further down, and a later step finds it again with these rows.
+//! - Rows outside the range are looked up by trace. Where no file or chunk of memory has rows
+//!   outside the range, this reads nothing.
+//!
+//! A step then goes back until it has found enough long traces, and looks up none in the range.
 
 use std::{
     collections::{HashMap, HashSet, hash_map::Entry},
     ops::ControlFlow,
 };
 
-use tidings_proto::{DurationNanos, TraceId, UnixNanos};
+use tidings_proto::{TraceId, UnixNanos};
 use tidings_storage::{Detail, RowsNeeded, Scan, ScanStats, SpanFilter, SpanRows, TimeRange};
 
 use super::{
@@ -18,6 +30,7 @@ use super::{
     compiled::Fields,
     read::{RowReader, detail},
     runtime_value::Value,
+    trace_extents::{Extent, TraceExtents},
 };
 use crate::{QueryError, execution::Reader};
 
@@ -27,6 +40,8 @@ const STEP_GROWTH: usize = 4;
 const SETTLE_SPANS: usize = 1 << 16;
 /// Number of traces that are looked up at once.
 const LOOKUP_TRACES_MAX: usize = 4096;
+/// Number of traces, short ones included, after which a step ends.
+const STEP_TRACES_MAX: usize = 1 << 17;
 
 /// A trace's position in the list: the earliest start among its candidate spans.
 pub(crate) type ResultPosition = (UnixNanos, TraceId);
@@ -42,8 +57,12 @@ pub(crate) struct CandidateScan<'a> {
     candidates: &'a Candidates,
     fields: &'a Fields,
     rows: RowReader<'a>,
+    /// The whole range of the walk.
+    range: TimeRange,
     /// Range that has not been scanned yet.
     start: TimeRange,
+    /// Extents of the traces by their rows in the scanned range, when every row is a candidate.
+    extents: Option<TraceExtents>,
     /// Number of traces that the next step should find.
     wanted: usize,
     /// Statistics of the scans so far. Complete when every candidate was read.
@@ -52,17 +71,31 @@ pub(crate) struct CandidateScan<'a> {
 }
 
 impl<'a> CandidateScan<'a> {
-    /// Creates a scan through this range, whose first step finds about `wanted` traces.
+    /// Creates a scan through this range, whose first step finds about `wanted` traces that are not
+    /// too short.
     pub(crate) fn new(
         reader: &'a Reader,
         candidates: &'a Candidates,
         fields: &'a Fields,
-        start: TimeRange,
+        range: TimeRange,
         wanted: usize,
     ) -> Self {
-        let rows = RowReader::new(fields);
-        let stats = ScanStats::default();
-        Self { reader, candidates, fields, rows, start, wanted, stats, is_over: false }
+        let traces_max = reader.limits.counted_max;
+        let extents = candidates
+            .depend_on_duration_alone(fields)
+            .then(|| TraceExtents::new(candidates.trace_duration_min, traces_max));
+        Self {
+            reader,
+            candidates,
+            fields,
+            rows: RowReader::new(fields),
+            range,
+            start: range,
+            extents,
+            wanted,
+            stats: ScanStats::default(),
+            is_over: false,
+        }
     }
 
     /// Returns the positions of the next step, in order; `None` when there are no more.
@@ -105,11 +138,13 @@ impl<'a> CandidateScan<'a> {
     ) -> Result<StepScan, QueryError> {
         let filter = SpanFilter { start: self.start, ..filter.clone() };
         let rows_max = self.reader.settings.search_rows_max.saturating_sub(self.stats.rows);
-        let scan = Scan { detail: detail(self.fields), rows_max };
-        let found_max = self.reader.limits.counted_max;
+        let detail = if self.extents.is_some() { Detail::Times } else { detail(self.fields) };
+        let scan = Scan { detail, rows_max };
+        let (found_max, traces_max) = (self.reader.limits.counted_max, self.step_traces_max());
         let (mut since, mut unsettled, mut stopped) = (None, 0, rows_max == 0);
         let (reader, candidates, wanted) = (self.reader, self.candidates, self.wanted);
         let (rows_of, is_only) = (&mut self.rows, candidates.filters.len() == 1);
+        let (extents, mut long) = (&mut self.extents, HashMap::new());
         let mut stream_due = reader.elapsed().saturating_add(reader.limits.stream_interval);
         let stats = reader.newest_spans_reached(&filter, scan, |rows, reached| {
             if reader.is_late(5) {
@@ -119,17 +154,28 @@ impl<'a> CandidateScan<'a> {
             if is_only {
                 reader.report_reached(reached);
             }
-            each_row((reader, rows_of), candidates, rows, |row, _| {
-                unsettled += 1;
-                stopped |= !add_candidate(found, (rows.start(row), rows.trace_id(row)), found_max);
-            })?;
+            match extents.as_mut() {
+                Some(extents) => {
+                    unsettled += rows.len();
+                    stopped |= !add_traces(extents, rows, (&mut *found, &mut long), found_max);
+                }
+                None => each_row((reader, &mut *rows_of), candidates, rows, |row, _| {
+                    unsettled += 1;
+                    let place = (rows.start(row), rows.trace_id(row));
+                    stopped |= !add_candidate(found, place, found_max);
+                })?,
+            }
             if stopped {
                 return Ok(RowsNeeded::Nothing);
             }
-            if since.is_none() && reader.has_listener() && reader.elapsed() >= stream_due {
+            let counted = if extents.is_some() { &long } else { &*found };
+            let is_large = found.len() >= traces_max;
+            let is_due = reader.has_listener() && reader.elapsed() >= stream_due;
+            if since.is_none() && (is_large || is_due) {
                 // The step ends here, so that its traces can be evaluated and sent.
                 stream_due = reader.elapsed().saturating_add(reader.limits.stream_interval);
-                if found.values().any(|start| *start > reached) {
+                let mut ready = if is_large { found.values() } else { counted.values() };
+                if ready.any(|start| *start > reached) {
                     since = Some(UnixNanos(reached.0.saturating_add(1)));
                     return Ok(RowsNeeded::Nothing);
                 }
@@ -137,9 +183,9 @@ impl<'a> CandidateScan<'a> {
             // The same applies between two sources: the next one may then be skipped.
             let is_between = rows.is_empty() && unsettled >= wanted;
             let due = since.is_none() || is_between || unsettled >= SETTLE_SPANS;
-            if due && found.len() >= wanted {
+            if due && counted.len() >= wanted {
                 unsettled = 0;
-                since = since.max(Some(nth_newest(found, wanted)));
+                since = since.max(Some(nth_newest(counted, wanted)));
             }
             Ok(since.map_or(RowsNeeded::All, RowsNeeded::Since))
         })?;
@@ -150,6 +196,14 @@ impl<'a> CandidateScan<'a> {
         Ok(StepScan { since: since.filter(|_| !stats.complete), stopped })
     }
 
+    /// Number of traces after which a step ends, although fewer of them than wanted are long.
+    fn step_traces_max(&self) -> usize {
+        if self.extents.is_none() || self.wanted == usize::MAX {
+            return usize::MAX;
+        }
+        STEP_TRACES_MAX.min(self.reader.limits.counted_max / 2)
+    }
+
     /// Drops the traces that are too short for a result. It gives up when time is short: the traces
     /// are then evaluated anyway, which takes longer.
     fn drop_short(&self, found: &mut HashMap<TraceId, UnixNanos>) -> Result<(), QueryError> {
@@ -157,35 +211,49 @@ impl<'a> CandidateScan<'a> {
         if min.0 == 0 {
             return Ok(());
         }
-        let ids: Vec<TraceId> = found.keys().copied().collect();
-        for ids in ids.chunks(LOOKUP_TRACES_MAX) {
-            if self.reader.is_late(5) {
+        let extents = self.extents.as_ref();
+        let known = |id: &TraceId| extents.map_or_else(Extent::default, |known| known.get(id));
+        let unsure = found.iter().filter(|(id, _)| known(id).length() < min);
+        let mut unsure: Vec<ResultPosition> = unsure.map(|(id, start)| (*start, *id)).collect();
+        // Traces that began one after the other are in adjacent rows.
+        unsure.sort_unstable();
+        let unread = self.unread_ranges();
+        for places in unsure.chunks(LOOKUP_TRACES_MAX) {
+            if !unread.is_empty() && self.reader.is_late(5) {
                 break;
             }
-            let filter = SpanFilter { trace_ids: Some(ids.to_vec()), ..SpanFilter::default() };
-            let scan = Scan { detail: Detail::Times, rows_max: u64::MAX };
-            // The earliest and the latest of all times of a trace. Their distance is at least that
-            // of the trace's start and end, whichever of them are plausible.
-            let mut times: HashMap<TraceId, (UnixNanos, UnixNanos)> = HashMap::new();
-            self.reader.spans(&filter, scan, |rows| {
-                for row in 0..rows.len() {
-                    let known = [rows.start(row), rows.end(row)].into_iter();
-                    for time in known.filter(|time| time.0 != 0) {
-                        let of = times.entry(rows.trace_id(row)).or_insert((time, time));
-                        *of = (of.0.min(time), of.1.max(time));
+            let ids: Vec<TraceId> = places.iter().map(|place| place.1).collect();
+            let mut unknown: HashMap<TraceId, Extent> = HashMap::new();
+            for start in &unread {
+                let trace_ids = Some(ids.clone());
+                let filter = SpanFilter { trace_ids, start: *start, ..SpanFilter::default() };
+                let scan = Scan { detail: Detail::Times, rows_max: u64::MAX };
+                self.reader.spans(&filter, scan, |rows| {
+                    for row in 0..rows.len() {
+                        unknown.entry(rows.trace_id(row)).or_default().add_row(rows, row);
                     }
-                }
-                Ok(ControlFlow::Continue(()))
-            })?;
-            for id in ids {
-                let length =
-                    times.get(id).map_or(DurationNanos(0), |(first, last)| last.since(*first));
-                if length < min {
+                    Ok(ControlFlow::Continue(()))
+                })?;
+            }
+            for id in &ids {
+                let mut extent = known(id);
+                extent.join(unknown.get(id).copied().unwrap_or_default());
+                if extent.length() < min {
                     found.remove(id);
                 }
             }
         }
         Ok(())
+    }
+
+    /// Ranges of the rows that the extents do not cover and that no later step reads.
+    fn unread_ranges(&self) -> Vec<TimeRange> {
+        if !self.extents.as_ref().is_some_and(TraceExtents::is_whole) {
+            return vec![TimeRange::default()];
+        }
+        let before = self.range.start.map(|end| TimeRange { start: None, end: Some(end) });
+        let after = self.range.end.map(|start| TimeRange { start: Some(start), end: None });
+        before.into_iter().chain(after).collect()
     }
 
     /// Drops the traces that have a candidate span before this time.
@@ -224,6 +292,24 @@ struct StepScan {
     since: Option<UnixNanos>,
     /// True when the scan ended before that time.
     stopped: bool,
+}
+
+/// Adds the traces of candidate rows to those found, and the long ones with their position so far
+/// to `long`. Returns false when there are too many traces.
+fn add_traces(
+    extents: &mut TraceExtents,
+    rows: &SpanRows,
+    (found, long): (&mut HashMap<TraceId, UnixNanos>, &mut HashMap<TraceId, UnixNanos>),
+    found_max: usize,
+) -> bool {
+    let mut has_room = true;
+    extents.add_rows(rows, |id, start, is_long| {
+        has_room &= add_candidate(found, (start, id), found_max);
+        if is_long && let Some(start) = found.get(&id) {
+            long.insert(id, *start);
+        }
+    });
+    has_room
 }
 
 /// Adds a candidate span. Returns false when the span's trace is new and there are too many traces.

@@ -54,6 +54,24 @@ impl Candidates {
         Self { conditions, filters, exact: known && filters_only, trace_duration_min }
     }
 
+    /// Reports whether, before traces are assembled, only how long they are decides: no condition
+    /// reads single rows, and the only filter passes all rows in its time of the traces searched.
+    /// Then every such row of a trace is a candidate.
+    pub(crate) fn depend_on_duration_alone(&self, fields: &Fields) -> bool {
+        let mut unknown = true;
+        for condition in &self.conditions {
+            condition.columns(&mut |column| unknown &= needs_tree(fields.get(column)));
+        }
+        let [filter] = self.filters.as_slice() else { return false };
+        let all = SpanFilter {
+            start: filter.start,
+            trace_ids: filter.trace_ids.clone(),
+            ..SpanFilter::default()
+        };
+        let row = vec![Value::Unknown; fields.len()];
+        self.trace_duration_min.0 > 0 && unknown && *filter == all && self.may_hold(&row)
+    }
+
     /// Reports whether the row can belong to a result.
     pub(crate) fn may_hold(&self, row: &[Value]) -> bool {
         self.conditions.iter().any(|condition| condition.may_hold(row))

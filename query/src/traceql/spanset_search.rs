@@ -200,7 +200,9 @@ impl SearchState<'_> {
             let end = UnixNanos(after.0.saturating_add(1));
             start.end = Some(start.end.map_or(end, |given| given.min(end)));
         }
-        let first = if candidates.exact { search.limit } else { search.limit.max(32) };
+        // Nearly all traces match that are known to be long enough, when nothing else is asked.
+        let most_match = candidates.exact || candidates.depend_on_duration_alone(self.fields);
+        let first = if most_match { search.limit } else { search.limit.max(32) };
         let step = sub_range.first_step(first.saturating_add(1));
         let mut walk = CandidateScan::new(reader, candidates, self.fields, start, step);
         walk.stats = ScanStats { complete: false, ..self.found.stats };

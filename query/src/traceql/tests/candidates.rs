@@ -3,9 +3,12 @@
 use std::sync::Arc;
 
 use proptest::{collection::vec, option, prelude::*, sample::select};
-use tidings_proto::otlp::{
-    AnyValue, ArrayValue, Event, ExportTraceServiceRequest, KeyValue, KeyValueList, Resource,
-    ResourceSpans, ScopeSpans, Span, Value,
+use tidings_proto::{
+    UnixNanos,
+    otlp::{
+        AnyValue, ArrayValue, Event, ExportTraceServiceRequest, KeyValue, KeyValueList, Resource,
+        ResourceSpans, ScopeSpans, Span, Value,
+    },
 };
 use tidings_storage::{
     Clock, Detail, SpanFilter, Store, StoreSettings, SystemClock, TelemetryBatch, TimeRange,
@@ -188,6 +191,8 @@ proptest! {
 const MOMENTS: [u64; 7] = [0, 1, 2, 50, 100, 101, 60_000_000_000];
 /// Durations in queries.
 const LENGTHS: [&str; 8] = ["0ns", "1ns", "49ns", "50ns", "99ns", "100ns", "1s", "10d"];
+/// Maximum number of generated traces; half as many end a step of a walk.
+const TRACES_MAX: usize = 4;
 
 /// Generates spans of a few traces.
 fn traces() -> impl Strategy<Value = ExportTraceServiceRequest> {
@@ -214,15 +219,21 @@ fn of_spans(spans: Vec<Span>) -> ExportTraceServiceRequest {
     ExportTraceServiceRequest { resource_spans }
 }
 
-/// Returns the traces that a query finds in pages of this size, in order.
-async fn pages(store: &Store, query: &str, limit: usize) -> Vec<String> {
+/// Returns the traces that a query finds in pages of this size, in order, by spans that start in
+/// this range; and the number of rows read for the first page.
+async fn pages(
+    store: &Store,
+    query: &str,
+    (start, limit): (TimeRange, usize),
+    counted_max: usize,
+) -> (Vec<String>, u64) {
     let settings = QuerySettings { search_rows_max: u64::MAX, ..QuerySettings::default() };
-    let execution = Execution::new(Arc::new(SystemClock), QueryLimits::default());
+    let limits = QueryLimits { counted_rows_min: 0, counted_max, ..QueryLimits::default() };
+    let execution = Execution::new(Arc::new(SystemClock), limits);
     let stages = stages_of(query).unwrap();
     let work = move |reader: &crate::execution::Reader| {
-        let (mut all, mut after) = (Vec::new(), None);
+        let (mut all, mut after, mut rows) = (Vec::new(), None, None);
         loop {
-            let start = TimeRange::default();
             let wanted = TraceqlSearch {
                 stages: stages.clone(),
                 times: TimeSelection::OfResult(start),
@@ -231,10 +242,11 @@ async fn pages(store: &Store, query: &str, limit: usize) -> Vec<String> {
                 after,
                 among: None,
             };
-            let found = found(reader, &wanted)?.traces;
-            let Some(last) = found.last() else { return Ok(all) };
+            let found = found(reader, &wanted)?;
+            let rows = *rows.get_or_insert(found.stats.rows);
+            let Some(last) = found.traces.last() else { return Ok((all, rows)) };
             after = Some(last.place);
-            all.extend(found.iter().map(|trace| trace.trace_id.to_string()));
+            all.extend(found.traces.iter().map(|trace| trace.trace_id.to_string()));
         }
     };
     execution
@@ -266,12 +278,100 @@ proptest! {
                         _ => format!("{{ {condition} }} >> {{ name = \"of 0\" }}"),
                     };
                     let [early, late] = [query(&early), query(&late)];
-                    let found = pages(&store, &early, *limit).await;
-                    prop_assert_eq!(found, pages(&store, &late, *limit).await, "{}", early);
+                    let page = (TimeRange::default(), *limit);
+                    let (found, _) = pages(&store, &early, page, TRACES_MAX).await;
+                    let (expected, _) = pages(&store, &late, page, TRACES_MAX).await;
+                    prop_assert_eq!(found, expected, "{}", early);
                 }
             }
             Ok(())
         })?;
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(16))]
+
+    #[test]
+    fn long_traces_are_found_wherever_their_rows_are_and_in_whichever_range(
+        requests in vec(traces(), 4),
+        asked in vec(
+            (select(&LENGTHS[1..]), select(&[">", ">=", "="][..]), 1..4_usize, range()),
+            12,
+        ),
+    ) {
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let (_folder, store) = store_of_files(&requests).await;
+            for (length, operator, limit, start) in &asked {
+                let early = format!("{{ trace:duration {operator} {length} }}");
+                let late = format!("{{ !(!(trace:duration {operator} {length})) }}");
+                let page = (*start, *limit);
+                let (found, _) = pages(&store, &early, page, TRACES_MAX).await;
+                let (expected, _) = pages(&store, &late, page, TRACES_MAX).await;
+                prop_assert_eq!(found, expected, "{} {:?}", early, start);
+            }
+            Ok(())
+        })?;
+    }
+}
+
+/// Generates ranges of time, also without a start or an end.
+fn range() -> impl Strategy<Value = TimeRange> {
+    let time = || {
+        let moment = select(&MOMENTS[1..]);
+        option::of(moment.prop_map(|moment| UnixNanos(1_795_161_600_000_000_000 + moment)))
+    };
+    (time(), time()).prop_map(|(one, other)| match (one, other) {
+        (Some(start), Some(end)) if end < start => TimeRange { start: other, end: one },
+        (start, end) => TimeRange { start, end },
+    })
+}
+
+/// Creates a store with files for each request except the last, which stays in memory.
+async fn store_of_files(requests: &[ExportTraceServiceRequest]) -> (tempfile::TempDir, Store) {
+    let (first, rest) = requests.split_first().unwrap();
+    let (folder, store) = store_of(first, !rest.is_empty()).await;
+    for (number, request) in rest.iter().enumerate() {
+        let batch = TelemetryBatch::Traces { request: request.clone(), bytes: None };
+        store.append(batch).await.unwrap();
+        if number + 1 < rest.len() {
+            store.flush().await.unwrap();
+        }
+    }
+    (folder, store)
+}
+
+#[tokio::test]
+async fn a_page_of_long_traces_reads_back_only_until_it_has_found_enough_of_them() {
+    const BEGIN: u64 = 1_795_161_600_000_000_000;
+    // Of 500 traces in each file, every hundredth takes three seconds.
+    let requests: Vec<ExportTraceServiceRequest> = (0..8_u64)
+        .map(|file| {
+            let spans = (file * 500..(file + 1) * 500).map(|number| {
+                let start = BEGIN + number * 1_000_000;
+                let length = if number.is_multiple_of(100) { 3_000_000_000 } else { 5 };
+                Span {
+                    trace_id: u128::from(number + 1).to_be_bytes().to_vec(),
+                    span_id: vec![7; 8],
+                    start_time_unix_nano: start,
+                    end_time_unix_nano: start + length,
+                    ..Span::default()
+                }
+            });
+            of_spans(spans.collect())
+        })
+        .collect();
+    let (_folder, store) = store_of_files(&requests).await;
+    let everything = TimeRange::default();
+    let within = TimeRange { start: Some(UnixNanos(BEGIN)), end: Some(UnixNanos(2 * BEGIN)) };
+    for start in [everything, within] {
+        let (found, rows) = pages(&store, "{ trace:duration > 2s }", (start, 20), 10_000).await;
+        let expected: Vec<String> =
+            (0..40_u128).rev().map(|at| format!("{:032x}", at * 100 + 1)).collect();
+        assert_eq!(found, expected, "{start:?}");
+        // The 21st long trace from the end is in the fifth file from the end.
+        assert!(rows < 2_700, "{start:?}: {rows} rows");
     }
 }
 
@@ -336,5 +436,25 @@ fn of_how_long_traces_are_at_least_alternatives_tell_the_least_and_conditions_th
         let stages = compile(&stages_of(query).unwrap(), &mut fields);
         let candidates = Candidates::from_stages(&stages, &fields, TimeRange::default());
         assert_eq!(candidates.trace_duration_min.0, least, "{query}");
+    }
+}
+
+#[test]
+fn a_walk_knows_how_long_traces_are_when_every_row_is_a_candidate() {
+    for (query, expected) in [
+        ("{ trace:duration > 2s }", true),
+        ("{ trace:duration > 2s && rootName = \"a\" }", true),
+        ("{ trace:duration > 2s } | count() > 2", true),
+        ("{ trace:duration > 2s } | select(name)", true),
+        ("{ trace:duration < 2s }", false),
+        ("{ trace:duration > 2s && name != \"a\" }", false),
+        ("{ trace:duration > 2s && resource.service.name = \"a\" }", false),
+        ("{ trace:duration > 2s } >> { name = \"a\" }", false),
+        ("{ trace:duration > 2s && false }", false),
+    ] {
+        let mut fields = Fields::default();
+        let stages = compile(&stages_of(query).unwrap(), &mut fields);
+        let candidates = Candidates::from_stages(&stages, &fields, TimeRange::default());
+        assert_eq!(candidates.depend_on_duration_alone(&fields), expected, "{query}");
     }
 }
