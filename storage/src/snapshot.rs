@@ -130,7 +130,8 @@ impl Snapshot {
     }
 
     /// Like [`Self::scan_spans`], but another thread reads the next portions while `visit`
-    /// processes one. The scan may read more portions than it passes to `visit`.
+    /// processes one, and a third one decodes the columns of those that follow. The scan may read
+    /// more portions than it passes to `visit`.
     ///
     /// # Errors
     /// When a data file is missing or damaged.
@@ -141,7 +142,14 @@ impl Snapshot {
         visit: &mut dyn FnMut(&SpanRows) -> ControlFlow<()>,
     ) -> Result<ScanStats, StorageError> {
         read_ahead(
-            |give| self.scan_spans(filter, scan, &mut |rows| give(rows.clone())),
+            |give| {
+                let progress = self.progress(scan.rows_max, SPANS);
+                let mut matcher = Matcher::spans(filter);
+                matcher.decodes_ahead = true;
+                self.spans.scan(&self.indexes, matcher, scan.detail, progress, &mut |batch| {
+                    Ok(give(SpanRows::from_batch(batch)?))
+                })
+            },
             |rows| visit(&rows),
         )
     }

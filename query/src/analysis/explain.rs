@@ -293,6 +293,11 @@ fn most_preferred(values: Vec<ValueShare>) -> Option<String> {
 
 /// Reports whether two ascending lists share nearly all of their elements.
 fn have_same_spans(one: &[u32], other: &[u32]) -> bool {
+    // At most all of the shorter list is shared, of at least all of the longer one.
+    let (shorter, longer) = (one.len().min(other.len()), one.len().max(other.len()));
+    if ratio(shorter as u64, longer as u64) < TOGETHER_MIN {
+        return false;
+    }
     let (mut a, mut b) = (one.iter().peekable(), other.iter().peekable());
     let mut both = 0_u64;
     while let (Some(x), Some(y)) = (a.peek(), b.peek()) {

@@ -1,5 +1,5 @@
 //! Aggregates that storage computes from rollups, indexes and the remaining rows. Also full scans
-//! that read ahead on a second thread.
+//! that read ahead on further threads.
 
 use std::ops::ControlFlow;
 

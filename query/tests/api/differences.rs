@@ -100,6 +100,96 @@ async fn what_explains_the_selected_spans_comes_first_and_chance_does_not_come_a
     assert!(!keys(&by_status).contains(&"intrinsic.status".to_owned()));
 }
 
+/// 1,500 requests with random attributes of all types. Every third is slow and lacks the third
+/// value of each attribute.
+fn of_all_types() -> Vec<SpanBuilder> {
+    use tidings_proto::otlp::{AnyValue, ArrayValue, Value};
+    let list = |number: u64| {
+        let values = vec![AnyValue::from(i64::try_from(number).unwrap()), AnyValue::from("x")];
+        Value::Array(ArrayValue { values })
+    };
+    (0..1_500_u64)
+        .map(|n| {
+            let slow = n % 3 == 0;
+            let mut random = n;
+            let mut pick = || {
+                random = random.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+                random ^= random >> 29;
+                usize::try_from((random >> 32) % if slow { 2 } else { 3 }).unwrap()
+            };
+            let long = ["a text of sixteen", "a text of sixteem", "a longer text than sixteen"];
+            let built = span(n + 1, 1, "shop", "GET /cart")
+                .at(n, n + if slow { 900 } else { 10 })
+                .attribute("text", ["", "standard", "fifteen letters"][pick()])
+                .attribute("long", long[pick()])
+                .attribute("int", [-7_i64, 0, i64::MAX][pick()])
+                .attribute("double", [0.5, -2.25, f64::NAN][pick()])
+                .attribute("bool", pick() == 2)
+                .attribute("bytes", Value::Bytes(vec![0; pick()]))
+                .attribute("list", list(pick() as u64))
+                .attribute("twice", ["one", "two", "three"][pick()])
+                .attribute("twice", ["one", "two", "three"][pick()]);
+            let built = match pick() {
+                0 => built.attribute("mixed", true),
+                1 => built.attribute("mixed", "5"),
+                _ => built.attribute("mixed", 5_i64),
+            };
+            if pick() == 2 { built } else { built.attribute("some", "times") }
+        })
+        .collect()
+}
+
+#[tokio::test]
+async fn values_of_all_types_are_counted_one_by_one() {
+    use std::collections::{BTreeMap, BTreeSet};
+    use tidings_proto::otlp::Value;
+
+    let mut counts: BTreeMap<(String, String), [u64; 2]> = BTreeMap::new();
+    let mut lacking_some = [0_u64; 2];
+    for built in of_all_types() {
+        let slow = built.span.end_time_unix_nano - built.span.start_time_unix_nano > 500 * MILLI;
+        let attributes = built.span.attributes.iter();
+        let of_span: BTreeSet<(String, String)> = attributes
+            .filter_map(|one| {
+                let text = match one.value()? {
+                    Value::String(text) => text.clone(),
+                    Value::Int(number) => number.to_string(),
+                    Value::Double(number) => number.to_string(),
+                    Value::Bool(truth) => truth.to_string(),
+                    _ => return None,
+                };
+                Some((one.key.clone(), text))
+            })
+            .collect();
+        lacking_some[usize::from(slow)] += u64::from(of_span.iter().all(|(key, _)| key != "some"));
+        for one in of_span {
+            counts.entry(one).or_default()[usize::from(slow)] += 1;
+        }
+    }
+    let harness = Harness::new().await;
+    let is_even = |built: &SpanBuilder| (built.span.start_time_unix_nano / MILLI).is_multiple_of(2);
+    let (first, second): (Vec<_>, Vec<_>) = of_all_types().into_iter().partition(is_even);
+    harness.send(first).await;
+    harness.store.flush().await.unwrap();
+    harness.send(second).await;
+    let answer = harness.get("/explain?selectMinDuration=500ms").await;
+    let mut found: Vec<String> = keys(&answer);
+    found.sort_unstable();
+    let expected = ["bool", "double", "int", "long", "mixed", "some", "text", "twice"];
+    assert_eq!(found, expected.map(|key| format!("span.{key}")));
+    for difference in answer["differences"].as_array().unwrap() {
+        let key = text(&difference["key"]);
+        for value in difference["values"].as_array().unwrap() {
+            let counted = [&value["restCount"], &value["selectedCount"]];
+            let counted = counted.map(|count| count.as_u64().unwrap());
+            match value["value"].as_str() {
+                Some(text) => assert_eq!(counted, counts[&(key.clone(), text.to_owned())], "{key}"),
+                None => assert_eq!((key.as_str(), counted), ("some", lacking_some)),
+            }
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_selection_can_be_a_box_in_time_and_must_be_given() {
     let harness = Harness::new().await;

@@ -320,6 +320,37 @@ fn traces_of(count: u32, spans: u8) -> ExportTraceServiceRequest {
 }
 
 #[test]
+fn rows_that_are_decoded_ahead_are_the_same_in_the_same_order() {
+    let folder = TempDir::new().unwrap();
+    let chunk = span_chunk(&traces_of(20_000, 1));
+    let files = stored(folder.path(), data_file::encode_spans(&[chunk], samples::NOW).unwrap());
+    let view = TableView { chunks: vec![], files };
+    let snapshot = Snapshot::new(view, TableView::default()).indexed_by(indexes());
+    let before = |seconds: u64| Some(UnixNanos(samples::NOW.0 - seconds * 1_000_000_000));
+    for (start, end) in [(None, None), (before(18), before(1))] {
+        let filter = SpanFilter { start: TimeRange { start, end }, ..SpanFilter::default() };
+        let (mut found, mut ahead) = (Vec::new(), Vec::new());
+        let stats = snapshot.scan_spans(&filter, ALL, &mut |rows| {
+            found.extend((0..rows.len()).map(|row| rows.trace_id(row)));
+            ControlFlow::Continue(())
+        });
+        let stats_ahead = snapshot.scan_spans_ahead(&filter, ALL, &mut |rows| {
+            ahead.extend((0..rows.len()).map(|row| rows.trace_id(row)));
+            ControlFlow::Continue(())
+        });
+        assert!(found.len() > 2 * crate::scan::PORTION_ROWS);
+        assert_eq!(found, ahead);
+        assert_eq!(stats.unwrap(), stats_ahead.unwrap());
+        let mut portions = 0;
+        let stopped = snapshot.scan_spans_ahead(&filter, ALL, &mut |_| {
+            portions += 1;
+            ControlFlow::Break(())
+        });
+        assert_eq!((portions, stopped.unwrap().complete), (1, false));
+    }
+}
+
+#[test]
 fn one_trace_is_found_by_looking_at_few_rows() {
     let folder = TempDir::new().unwrap();
     let request = traces_of(500, 4);
