@@ -31,8 +31,8 @@ use tidings_proto::{
 };
 use tidings_storage::{
     Call, CallAccumulator, CallAccumulatorFactory, CallBounds, CallKey, Calls, Cell, GraphBounds,
-    KindBounds, KindCalls, SampleSpec, Snapshot, SpanFilter, Store, StoreSettings, SystemClock,
-    TelemetryBatch,
+    GraphDetail, KindBounds, KindCalls, SampleSpec, Snapshot, SpanFilter, Store, StoreSettings,
+    SystemClock, TelemetryBatch,
 };
 use tokio::runtime::Runtime;
 
@@ -129,6 +129,7 @@ fn asked(snapshot: &Snapshot, counted: Range<u64>) -> u64 {
         between: vec![UnixNanos(counted.start), UnixNanos(counted.end)],
         lead: DurationNanos(MINUTE),
         trail: DurationNanos(0),
+        detail: GraphDetail::Calls,
         rows_max: u64::MAX,
         bytes_max: usize::MAX,
     };

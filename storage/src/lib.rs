@@ -71,13 +71,13 @@ pub use metrics::{CacheReads, StoreMeasurements, TIME_BOUNDS, TimeCounts, TimeHi
 pub use pins::{PIN_NOTE_CHARS_MAX, PINS_MAX, Pin};
 pub use rollup::{
     AggregationWatch, Call, CallAccumulator, CallAccumulatorFactory, CallAggregate, CallBounds,
-    CallKey, Calls, Cell, CountVisit, CountedForms, CountedLogs, CutServices, DeduplicationSet,
-    Durations, ExceptionAttributes, ExceptionBounds, ExceptionGroups, ExceptionKey, ExceptionSums,
-    FORM_WILDCARD, FormBounds, FormRecords, FormSummary, FormTable, FormWriter, GraphAggregate,
-    GraphBounds, GraphCall, GraphChoice, GraphKey, GraphPart, GraphSpan, KeptForms, KindAnswer,
-    KindBounds, KindCalls, KindKey, LATENCY_BOUNDS, LastException, Latency, ListedKind,
-    LogCountCell, OtherKinds, Peer, SampleSpec, Transactions, graph_calls, split_at_gaps,
-    transaction_place,
+    CallCounts, CallKey, Calls, Cell, CountVisit, CountedForms, CountedLogs, CutServices,
+    DeduplicationSet, Durations, ExceptionAttributes, ExceptionBounds, ExceptionGroups,
+    ExceptionKey, ExceptionSums, FORM_WILDCARD, FormBounds, FormRecords, FormSummary, FormTable,
+    FormWriter, GraphAggregate, GraphBounds, GraphCall, GraphChoice, GraphDetail, GraphKey,
+    GraphPart, GraphSpan, KeptForms, KindAnswer, KindBounds, KindCalls, KindKey, LATENCY_BOUNDS,
+    LastException, Latency, ListedKind, LogCountCell, OtherKinds, Peer, SampleSpec, Transactions,
+    graph_calls, split_at_gaps, transaction_place,
 };
 pub use rows::{AttributeTexts, LogRows, Scalar, SpanRows, text_portions};
 pub use scan::{Detail, RowsNeeded, Scan, ScanStats, ScanWatch};

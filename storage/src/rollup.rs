@@ -48,7 +48,7 @@ mod splits;
 pub use call_query::{
     AggregationWatch, CallAccumulator, CallAccumulatorFactory, CallAggregate, CallBounds,
 };
-pub use calls::{Call, CallKey, Calls};
+pub use calls::{Call, CallCounts, CallKey, Calls};
 pub use cell::{Cell, Durations};
 pub use deduplication::DeduplicationSet;
 pub use exceptions::{
@@ -56,8 +56,8 @@ pub use exceptions::{
     LastException,
 };
 pub use graph::{
-    GraphAggregate, GraphBounds, GraphCall, GraphChoice, GraphKey, GraphPart, GraphSpan, Peer,
-    graph_calls, split_at_gaps,
+    GraphAggregate, GraphBounds, GraphCall, GraphChoice, GraphDetail, GraphKey, GraphPart,
+    GraphSpan, Peer, graph_calls, split_at_gaps,
 };
 pub use kinds::{
     KindAnswer, KindBounds, KindCalls, KindKey, ListedKind, OtherKinds, SampleSpec, Transactions,

@@ -20,8 +20,8 @@ use tidings_proto::{
     otlp::SpanKind,
 };
 use tidings_storage::{
-    Call, Calls, GraphAggregate, GraphBounds, GraphChoice, GraphKey, GraphPart, GraphSpan, Latency,
-    Peer, ScanStats, SpanFilter, TimeRange, graph_calls,
+    Call, CallCounts, Calls, GraphAggregate, GraphBounds, GraphChoice, GraphDetail, GraphKey,
+    GraphPart, GraphSpan, Latency, Peer, ScanStats, SpanFilter, TimeRange, graph_calls,
 };
 
 use super::window::Window;
@@ -125,6 +125,33 @@ pub(crate) struct Edge {
 
 /// The calls of an edge by time range.
 pub(crate) type ByStretch = BTreeMap<u32, Edge>;
+/// The numbers of calls of an edge by time range.
+pub(crate) type CountsByStretch = BTreeMap<u32, CallCounts>;
+
+/// Pre-aggregated calls of an edge by time range.
+pub(crate) trait AggregatedCalls: Sized {
+    /// Content of the aggregate that they are read from.
+    const DETAIL: GraphDetail;
+
+    /// Returns the edges of an aggregate.
+    fn edges(aggregate: &GraphAggregate) -> Vec<EdgeCalls<Self>>;
+}
+
+impl AggregatedCalls for ByStretch {
+    const DETAIL: GraphDetail = GraphDetail::Calls;
+
+    fn edges(aggregate: &GraphAggregate) -> Vec<EdgeCalls<Self>> {
+        Graph::<Self>::from_aggregate(aggregate).into_calls()
+    }
+}
+
+impl AggregatedCalls for CountsByStretch {
+    const DETAIL: GraphDetail = GraphDetail::Counts;
+
+    fn edges(aggregate: &GraphAggregate) -> Vec<EdgeCalls<Self>> {
+        Graph::from_counts(aggregate).into_calls()
+    }
+}
 
 impl SingleCallAccumulator for Edge {
     fn keep(&mut self, call: &Call, waited: Option<DurationNanos>) {
@@ -193,6 +220,8 @@ pub(crate) struct EdgeCalls<K> {
 pub(crate) type SingleCalls = EdgeCalls<Vec<EdgeCall>>;
 /// Aggregated calls of an edge.
 pub(crate) type EdgeSums = EdgeCalls<ByStretch>;
+/// Numbers of calls of an edge.
+pub(crate) type EdgeCounts = EdgeCalls<CountsByStretch>;
 
 /// A span that called a peer without spans, or that took a message whose sender is not known.
 #[derive(Debug)]
@@ -277,6 +306,7 @@ fn bounds(reader: &Reader, between: &[UnixNanos]) -> GraphBounds {
         between: between.to_vec(),
         lead: LEAD,
         trail: DurationNanos(0),
+        detail: GraphDetail::Calls,
         rows_max,
         bytes_max,
     }
@@ -315,19 +345,23 @@ pub(crate) fn sums(
     sums_of(reader, bounds(reader, between))
 }
 
-fn sums_of(reader: &Reader, bounds: GraphBounds) -> Result<Option<Vec<EdgeSums>>, QueryError> {
+fn sums_of<K: AggregatedCalls>(
+    reader: &Reader,
+    bounds: GraphBounds,
+) -> Result<Option<Vec<EdgeCalls<K>>>, QueryError> {
+    let bounds = GraphBounds { detail: K::DETAIL, ..bounds };
     let aggregate = reader.aggregate_graph(&bounds)?.filter(|aggregate| aggregate.scan.complete);
-    Ok(aggregate.map(|aggregate| Graph::from_aggregate(&aggregate).into_calls()))
+    Ok(aggregate.map(|aggregate| K::edges(&aggregate)))
 }
 
-/// Passes [`sums`] to `visit` in parts, for ranges whose calls cannot all be held at once. `visit`
-/// gets the index of the part's first time, and its calls. Returns the index of the time from which
-/// on the calls are not known. A call across the border of two parts is seen whole when the called
-/// span began within [`LEAD`].
-pub(crate) fn sums_in_parts(
+/// Passes [`sums`], or only their counts, to `visit` in parts, for ranges whose calls cannot all be
+/// held at once. `visit` gets the index of the part's first time, and its calls. Returns the index
+/// of the time from which on the calls are not known. A call across the border of two parts is seen
+/// whole when the called span began within [`LEAD`].
+pub(crate) fn sums_in_parts<K: AggregatedCalls>(
     reader: &Reader,
     between: &[UnixNanos],
-    mut visit: impl FnMut(usize, Vec<EdgeSums>),
+    mut visit: impl FnMut(usize, Vec<EdgeCalls<K>>),
 ) -> Result<usize, QueryError> {
     let (mut first, last) = (0, between.len().saturating_sub(1));
     let mut length = if reader.lacks_spans() { 0 } else { last };
@@ -521,6 +555,40 @@ impl<K: RollupAccumulator> Graph<K> {
             }
         }
         graph
+    }
+}
+
+impl Graph<CountsByStretch> {
+    /// The edges of an aggregate of counts. Its nodes have no numbers.
+    fn from_counts(aggregate: &GraphAggregate) -> Self {
+        let mut graph = Self::new();
+        for (key, counts) in aggregate.counts() {
+            match key {
+                GraphKey::Spans(name) => _ = graph.node(service(name)),
+                GraphKey::User { to, kind } => {
+                    add_counts(graph.edge(user(), service(to), kind), counts);
+                }
+                GraphKey::Called { from, to, kind } => {
+                    add_counts(graph.edge(service(from), service(to), kind), counts);
+                }
+                _ => {}
+            }
+        }
+        for (key, counts) in aggregate.counts() {
+            if let GraphKey::Open { service, kind, peer, peer_kind } = key {
+                let there = graph.peer(peer_kind, peer);
+                add_counts(graph.open_edge(service, kind, there, 0), counts);
+            }
+        }
+        graph
+    }
+}
+
+fn add_counts(known: &mut CountsByStretch, more: &CountsByStretch) {
+    for (stretch, more) in more {
+        let counts = known.entry(*stretch).or_default();
+        counts.count = counts.count.saturating_add(more.count);
+        counts.errors = counts.errors.saturating_add(more.errors);
     }
 }
 

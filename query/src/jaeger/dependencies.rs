@@ -10,7 +10,8 @@ use tidings_proto::{
     jaeger::{DependencyLink, NO_SERVICE},
 };
 use tidings_storage::{
-    Detail, GraphBounds, GraphKey, GraphPart, SpanFilter, TimeRange, graph_calls, split_at_gaps,
+    Detail, GraphBounds, GraphDetail, GraphKey, GraphPart, SpanFilter, TimeRange, graph_calls,
+    split_at_gaps,
 };
 
 use crate::{
@@ -63,16 +64,18 @@ fn read_rollups(
         between: vec![start, end],
         lead: DurationNanos(0),
         trail: DurationNanos(0),
+        detail: GraphDetail::Counts,
         rows_max: spans_max(reader),
         bytes_max: reader.limits.graph_bytes_max,
     };
     let Some(aggregate) = reader.aggregate_graph(&bounds)? else { return Ok(None) };
     let mut counts = CallCounts::new();
-    for (_, key, calls) in aggregate.calls() {
+    for (key, calls) in aggregate.counts() {
         if let GraphKey::Called { from, to, .. } = key
             && from != to
         {
-            *counts.entry((from.to_owned(), to.to_owned())).or_default() += calls.count;
+            let sum = calls.values().map(|calls| calls.count).sum::<u64>();
+            *counts.entry((from.to_owned(), to.to_owned())).or_default() += sum;
         }
     }
     Ok(Some((counts, aggregate.scan.complete)))

@@ -240,7 +240,8 @@ impl<'d> Evaluator<'d> {
             labels: series.unnamed.clone(),
             value: self.counted.between(series, from, at) / by,
         };
-        check_distinct(selected.series.iter().filter(there).map(sample).collect())
+        let samples: Vec<SeriesSample> = selected.series.iter().filter(there).map(sample).collect();
+        if selected.is_distinct { Ok(samples) } else { check_distinct(samples) }
     }
 
     /// Evaluates a range or a subquery to samples over time.

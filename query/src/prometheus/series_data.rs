@@ -12,6 +12,8 @@ mod call_series;
 mod load;
 mod span_series;
 
+use std::collections::HashSet;
+
 use tidings_proto::otlp::{SpanKind, StatusCode};
 use tidings_storage::SpanFilter;
 
@@ -60,6 +62,8 @@ pub(super) struct SelectorSeries {
     pub(super) origin_ms: i64,
     /// Series in the order of their labels.
     pub(super) series: Vec<Series>,
+    /// True when no two series have the same labels without the metric's name.
+    pub(super) is_distinct: bool,
 }
 
 /// A series: one number of a group.
@@ -219,7 +223,9 @@ impl SeriesData {
             }
         }
         series.sort_unstable_by(|a: &Series, b: &Series| a.labels.cmp(&b.labels));
-        Ok(SelectorSeries { origin_ms: selector.origin_ms, series })
+        let unnamed: HashSet<&Labels> = series.iter().map(|series| &series.unnamed).collect();
+        let is_distinct = unnamed.len() == series.len();
+        Ok(SelectorSeries { origin_ms: selector.origin_ms, series, is_distinct })
     }
 
     /// Data of the selector with this id.

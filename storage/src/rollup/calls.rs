@@ -33,6 +33,15 @@ pub struct Call {
     pub timed: bool,
 }
 
+/// Numbers of calls.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct CallCounts {
+    /// Number of calls.
+    pub count: u64,
+    /// Number of failed calls.
+    pub errors: u64,
+}
+
 /// Aggregate of calls. The order and the grouping of additions do not change the result.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Calls {

@@ -132,7 +132,8 @@ pub(super) fn add(
             let mut calls = cell.decoded()?;
             let left = calls.retract(&of_pairs.unwrap_or_default(), taken);
             // A shorter bucket may still have an exemplar that this one lost.
-            match left == Remainder::Exact || left <= wanted && finer.is_none() {
+            let is_finest = finer.is_none() || totals.only_counts();
+            match left == Remainder::Exact || left <= wanted && is_finest {
                 true => of_period.push((group, calls)),
                 false => _ = unsettled.insert(group),
             }

@@ -25,7 +25,7 @@ mod rows;
 mod trace_calls;
 
 pub use chosen_traces::GraphChoice;
-pub use graph_query::{GraphAggregate, GraphBounds};
+pub use graph_query::{GraphAggregate, GraphBounds, GraphDetail};
 pub use key::GraphKey;
 pub use peers::Peer;
 pub use trace_calls::{GraphCall, GraphPart, GraphSpan, graph_calls, split_at_gaps};

@@ -2,10 +2,10 @@
 //!
 //! Owns its memory bound, and the groups that are only counted.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use super::{
-    Call, Calls, Cell,
+    Call, CallCounts, Calls, Cell,
     cells::{GroupNames, GroupTable, RawKey},
     file_aggregate::GroupNumber,
 };
@@ -17,6 +17,14 @@ pub(super) const UNASKED: GroupNumber = GroupNumber::MAX - 1;
 /// Memory of a hash table slot for a group's calls, in bytes. Tables are at least half full.
 const CELL_BYTES: usize = 2 * size_of::<((u32, GroupNumber), Calls)>();
 
+/// Memory of a group's counts in one more time range, in bytes. Nodes are at least half full.
+const COUNTS_BYTES: usize = 2 * size_of::<(u32, CallCounts)>();
+/// Memory of a group's counts in its first time range, in bytes: a whole node.
+const FIRST_COUNTS_BYTES: usize = 12 * size_of::<(u32, CallCounts)>();
+
+/// Numbers of the calls of a group, by the number of their time range.
+pub(super) type CountsByStretch = BTreeMap<u32, CallCounts>;
+
 /// Calls by group, for each time range of a query.
 #[derive(Debug)]
 pub(super) struct QueryTotals {
@@ -24,15 +32,37 @@ pub(super) struct QueryTotals {
     bounds: Vec<u64>,
     groups: GroupTable,
     calls: HashMap<(u32, GroupNumber), Calls>,
-    /// Memory of `calls` in bytes.
+    /// Numbers of calls by group, in place of `calls`. `None` when the query needs the calls.
+    counts: Option<Vec<CountsByStretch>>,
+    /// Memory of `calls` and `counts` in bytes.
     bytes: usize,
     others: u64,
+    /// Last time that was looked up, and the number of its time range.
+    recent: Option<(u64, u32)>,
 }
 
 impl QueryTotals {
     /// Creates totals for the time ranges between these bounds.
     pub(super) fn between(bounds: Vec<u64>) -> Self {
-        Self { bounds, groups: GroupTable::default(), calls: HashMap::new(), bytes: 0, others: 0 }
+        Self {
+            bounds,
+            groups: GroupTable::default(),
+            calls: HashMap::new(),
+            counts: None,
+            bytes: 0,
+            others: 0,
+            recent: None,
+        }
+    }
+
+    /// Like [`Self::between`], for a query that needs neither latency nor exemplars.
+    pub(super) fn counting(bounds: Vec<u64>) -> Self {
+        Self { counts: Some(Vec::new()), ..Self::between(bounds) }
+    }
+
+    /// Returns true if calls are only counted, in every group.
+    pub(super) fn only_counts(&self) -> bool {
+        self.counts.is_some()
     }
 
     /// Returns the number of a group, which is added if it is new.
@@ -45,6 +75,11 @@ impl QueryTotals {
         match group {
             OTHERS => self.others += 1,
             UNASKED => {}
+            _ if self.only_counts() => {
+                let errors = u64::from(call.failed);
+                let start = call.exemplar.start_unix_nano.0;
+                self.count(group, start, CallCounts { count: 1, errors });
+            }
             _ => self.at(group, call.exemplar.start_unix_nano.0, |calls| calls.add(call)),
         }
     }
@@ -55,6 +90,10 @@ impl QueryTotals {
         match group {
             OTHERS => self.add_others(more.count),
             UNASKED => {}
+            _ if self.only_counts() => {
+                let counts = CallCounts { count: more.count, errors: more.errors };
+                self.count(group, time, counts);
+            }
             _ => self.at(group, time, |calls| calls.merge(more)),
         }
     }
@@ -62,6 +101,10 @@ impl QueryTotals {
     /// Like [`Self::merge`], for a cell. `None` when it is damaged; some calls may have been added
     /// then.
     pub(super) fn merge_cell(&mut self, group: GroupNumber, cell: &Cell<'_>) -> Option<()> {
+        if self.only_counts() {
+            let more = CallCounts { count: cell.count(), errors: cell.errors() };
+            return self.count(group, cell.start().0, more);
+        }
         let mut added = Some(());
         self.at(group, cell.start().0, |calls| added = cell.add_to(calls));
         added
@@ -73,8 +116,7 @@ impl QueryTotals {
     }
 
     fn at(&mut self, group: GroupNumber, time: u64, change: impl FnOnce(&mut Calls)) {
-        let stretch = self.bounds.partition_point(|bound| *bound <= time).saturating_sub(1);
-        let stretch = u32::try_from(stretch).unwrap_or(u32::MAX);
+        let stretch = self.stretch(time);
         let bytes = &mut self.bytes;
         let calls = self.calls.entry((stretch, group)).or_insert_with(|| {
             *bytes += CELL_BYTES;
@@ -83,6 +125,40 @@ impl QueryTotals {
         *bytes -= calls.latency.bytes();
         change(calls);
         *bytes += calls.latency.bytes();
+    }
+
+    /// Counts calls of a group in the time range that contains `time`. `None` on overflow.
+    fn count(&mut self, group: GroupNumber, time: u64, more: CallCounts) -> Option<()> {
+        if more.count == 0 {
+            return Some(());
+        }
+        let (stretch, place) = (self.stretch(time), group as usize);
+        let counts = self.counts.get_or_insert_default();
+        if counts.len() <= place {
+            counts.resize_with(place + 1, BTreeMap::new);
+        }
+        let of_group = &mut counts[place];
+        let more_bytes = if of_group.is_empty() { FIRST_COUNTS_BYTES } else { COUNTS_BYTES };
+        let bytes = &mut self.bytes;
+        let known = of_group.entry(stretch).or_insert_with(|| {
+            *bytes += more_bytes;
+            CallCounts::default()
+        });
+        known.count = known.count.checked_add(more.count)?;
+        known.errors = known.errors.checked_add(more.errors)?;
+        Some(())
+    }
+
+    /// Returns the number of the time range that contains this time. The cells of a bucket have one
+    /// time.
+    fn stretch(&mut self, time: u64) -> u32 {
+        if let Some((_, stretch)) = self.recent.filter(|(recent, _)| *recent == time) {
+            return stretch;
+        }
+        let stretch = self.bounds.partition_point(|bound| *bound <= time).saturating_sub(1);
+        let stretch = u32::try_from(stretch).unwrap_or(u32::MAX);
+        self.recent = Some((time, stretch));
+        stretch
     }
 
     /// Returns its memory in bytes, group names included.
@@ -98,6 +174,11 @@ impl QueryTotals {
     /// Returns the number of calls in groups that are only counted.
     pub(super) fn others(&self) -> u64 {
         self.others
+    }
+
+    /// Removes and returns the numbers of calls, by group.
+    pub(super) fn take_counts(&mut self) -> Vec<CountsByStretch> {
+        self.counts.take().unwrap_or_default()
     }
 
     /// Returns the groups, and their calls by number of the time range.

@@ -19,12 +19,13 @@ pub(super) fn aggregate(
     time: i64,
 ) -> Result<Vec<SeriesSample>, PromqlError> {
     let samples = evaluator.vector(&aggregate.of, time)?;
-    let mut groups: BTreeMap<Labels, Vec<SeriesSample>> = BTreeMap::new();
+    let mut keyed: Vec<(Labels, SeriesSample)> = Vec::with_capacity(samples.len());
     for sample in samples {
         evaluator.check()?;
         let key = sample.labels.only(|label| aggregate.grouping.contains(label));
-        groups.entry(key).or_default().push(sample);
+        keyed.push((key, sample));
     }
+    let groups = grouped(keyed);
     let parameter = match (&aggregate.parameter, aggregate.how) {
         (Some(of), Aggregation::Top | Aggregation::Bottom | Aggregation::Quantile) => {
             evaluator.scalar(of, time)?
@@ -34,7 +35,7 @@ pub(super) fn aggregate(
     match aggregate.how {
         how @ (Aggregation::Top | Aggregation::Bottom) => {
             let mut found = Vec::new();
-            for group in groups.into_values() {
+            for (_, group) in groups {
                 evaluator.check()?;
                 found.extend(top_k(group, parameter, how == Aggregation::Top));
             }
@@ -57,6 +58,20 @@ pub(super) fn aggregate(
             Ok(groups.into_iter().map(one).collect())
         }
     }
+}
+
+/// Groups the samples by key, in the order of the keys. Samples of a group stay in order.
+fn grouped(mut keyed: Vec<(Labels, SeriesSample)>) -> Vec<(Labels, Vec<SeriesSample>)> {
+    // Series are sorted, and so are most keys: the sort then takes one comparison for each.
+    keyed.sort_by(|(one, _), (other, _)| one.cmp(other));
+    let mut groups: Vec<(Labels, Vec<SeriesSample>)> = Vec::new();
+    for (key, sample) in keyed {
+        match groups.last_mut() {
+            Some((last, group)) if *last == key => group.push(sample),
+            _ => groups.push((key, vec![sample])),
+        }
+    }
+    groups
 }
 
 fn aggregate_values(how: Aggregation, values: Vec<f64>, parameter: f64) -> f64 {

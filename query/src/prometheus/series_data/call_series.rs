@@ -10,7 +10,7 @@ use super::{
     load::{BucketColumns, GROUPS_LEFT_OUT, INCOMPLETE, Warnings},
 };
 use crate::{
-    analysis::service_graph::{self, Edge, EdgeCall, NodeKey},
+    analysis::service_graph::{self, Edge, EdgeCall, EdgeCounts, EdgeSums, NodeKey},
     execution::Reader,
     prometheus::{
         Labels, PromqlError,
@@ -36,22 +36,16 @@ pub(super) fn read(
     let mut groups = EdgeGroups { set, numbers: BTreeMap::new(), left_out: false };
     let columns = numbers.columns;
     let bounds = numbers.bounds();
-    let known = service_graph::sums_in_parts(reader, bounds, |first, edges| {
-        for edge in edges {
-            let Some(group) = groups.number(edge.from, edge.to, edge.kind) else { continue };
-            for (stretch, Edge { calls, caller }) in edge.calls {
-                let start = bounds.get(first + stretch as usize).copied().unwrap_or_default();
-                let Some(numbers) = numbers.columns_at(group, start) else { continue };
-                columns.count(numbers, COUNT, calls.count);
-                columns.count(numbers, FAILED, calls.errors);
-                for (latency, place) in [(&calls.latency, CALLED), (&caller, CALLING)] {
-                    if columns.has_durations(place) {
-                        columns.add_durations(numbers, place, &Durations::from_latency(latency));
-                    }
-                }
-            }
-        }
-    })?;
+    let has_durations = [CALLED, CALLING].into_iter().any(|place| columns.has_durations(place));
+    let known = if has_durations {
+        service_graph::sums_in_parts(reader, bounds, |first, edges: Vec<EdgeSums>| {
+            groups.add_sums(&mut numbers, first, edges);
+        })?
+    } else {
+        service_graph::sums_in_parts(reader, bounds, |first, edges: Vec<EdgeCounts>| {
+            groups.add_counts(&mut numbers, first, edges);
+        })?
+    };
     if known + 1 < bounds.len() {
         let rest = TimeRange { start: Some(bounds[known]), ..range };
         let (edges, complete) = service_graph::calls(reader, rest)?;
@@ -74,6 +68,44 @@ pub(super) fn read(
 }
 
 impl EdgeGroups<'_> {
+    /// Adds aggregated calls. Their time ranges are counted from the bound at `first`.
+    fn add_sums(&mut self, numbers: &mut BucketColumns<'_>, first: usize, edges: Vec<EdgeSums>) {
+        let (bounds, columns) = (numbers.bounds(), numbers.columns);
+        for edge in edges {
+            let Some(group) = self.number(edge.from, edge.to, edge.kind) else { continue };
+            for (stretch, Edge { calls, caller }) in edge.calls {
+                let start = bounds.get(first + stretch as usize).copied().unwrap_or_default();
+                let Some(numbers) = numbers.columns_at(group, start) else { continue };
+                columns.count(numbers, COUNT, calls.count);
+                columns.count(numbers, FAILED, calls.errors);
+                for (latency, place) in [(&calls.latency, CALLED), (&caller, CALLING)] {
+                    if columns.has_durations(place) {
+                        columns.add_durations(numbers, place, &Durations::from_latency(latency));
+                    }
+                }
+            }
+        }
+    }
+
+    /// Like [`Self::add_sums`], for calls that are only counted.
+    fn add_counts(
+        &mut self,
+        numbers: &mut BucketColumns<'_>,
+        first: usize,
+        edges: Vec<EdgeCounts>,
+    ) {
+        let (bounds, columns) = (numbers.bounds(), numbers.columns);
+        for edge in edges {
+            let Some(group) = self.number(edge.from, edge.to, edge.kind) else { continue };
+            for (stretch, calls) in edge.calls {
+                let start = bounds.get(first + stretch as usize).copied().unwrap_or_default();
+                let Some(numbers) = numbers.columns_at(group, start) else { continue };
+                columns.count(numbers, COUNT, calls.count);
+                columns.count(numbers, FAILED, calls.errors);
+            }
+        }
+    }
+
     /// Returns the number of an edge's group; `None` beyond the maximum of groups or when the
     /// matchers exclude the edge.
     fn number(

@@ -5,7 +5,7 @@
 //! rollups omit, traces in two places, and traces that extend beyond the covered buckets.
 
 use std::{
-    collections::{BTreeSet, HashMap, HashSet},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     ops::{ControlFlow, Range},
     path::PathBuf,
     sync::{Arc, atomic::Ordering},
@@ -21,7 +21,7 @@ use super::{
     rows,
 };
 use crate::{
-    Call, Calls, Detail, ScanStats, Snapshot, SpanFilter, StorageError, TimeRange,
+    Call, CallCounts, Calls, Detail, ScanStats, Snapshot, SpanFilter, StorageError, TimeRange,
     data_file::DataFile,
     filter::Matcher,
     ranges::merged,
@@ -31,7 +31,7 @@ use crate::{
         file_aggregate::GroupNumber,
         file_buckets::{self, Added, PendingBucket, RetractedCalls},
         query_failure::{CancellationCheck, QueryFailure, UnusableFiles},
-        query_totals::{QueryTotals, UNASKED},
+        query_totals::{CountsByStretch, QueryTotals, UNASKED},
         retraction::Remainder,
         split_corrections::{CorrectionRole, PairGroups, Pairs, RollupFile},
         splits::{self, RowRanges},
@@ -40,6 +40,16 @@ use crate::{
     schema::Signal,
     snapshot::TableView,
 };
+
+/// Content of an aggregate of calls between services.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum GraphDetail {
+    /// Calls with latency and exemplars, in [`GraphAggregate::calls`].
+    Calls,
+    /// Numbers of spans, of calls between services, and of calls of users and peers, in
+    /// [`GraphAggregate::counts`]. They need much less memory.
+    Counts,
+}
 
 /// Parameters of a query for the calls between services.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,6 +60,8 @@ pub struct GraphBounds {
     pub lead: DurationNanos,
     /// Length of time after the last bound in which the called spans of open calls are searched.
     pub trail: DurationNanos,
+    /// Content of the aggregate; for chosen traces always the calls.
+    pub detail: GraphDetail,
     /// Maximum number of rows to read.
     pub rows_max: u64,
     /// Maximum memory of the aggregate in bytes; ignored for chosen traces.
@@ -63,12 +75,14 @@ pub struct GraphAggregate {
     pub scan: ScanStats,
     groups: GroupNames,
     calls: HashMap<(u32, GroupNumber), Calls>,
+    counts: Vec<CountsByStretch>,
 }
 
 impl GraphAggregate {
-    pub(super) fn new(scan: ScanStats, totals: QueryTotals) -> Self {
+    pub(super) fn new(scan: ScanStats, mut totals: QueryTotals) -> Self {
+        let counts = totals.take_counts();
         let (groups, calls) = totals.finish();
-        Self { scan, groups, calls }
+        Self { scan, groups, calls, counts }
     }
 
     /// Returns the calls by the number of their time range, from 0, and by group key. They have no
@@ -79,6 +93,16 @@ impl GraphAggregate {
             key.map(|key| (*stretch, key, calls))
         };
         self.calls.iter().filter(|(_, calls)| calls.count > 0).filter_map(named)
+    }
+
+    /// Returns the numbers of calls by group key, and for each by the number of the time range,
+    /// from 0. Each group comes once.
+    pub fn counts(&self) -> impl Iterator<Item = (GraphKey<&str>, &BTreeMap<u32, CallCounts>)> {
+        let named = |(group, counts)| {
+            let key = self.groups.raw(group).and_then(GraphKey::decode);
+            key.map(|key| (key, counts))
+        };
+        (0..).zip(&self.counts).filter(|(_, counts)| !counts.is_empty()).filter_map(named)
     }
 }
 
@@ -148,7 +172,10 @@ impl Snapshot {
                 bytes_max: bounds.bytes_max,
                 stats: ScanStats { complete: !self.lacking[0], ..ScanStats::default() },
                 words: Vocabulary::default(),
-                totals: QueryTotals::between(between.clone()),
+                totals: match bounds.detail {
+                    GraphDetail::Calls => QueryTotals::between(between.clone()),
+                    GraphDetail::Counts => QueryTotals::counting(between.clone()),
+                },
                 bounds: between.clone(),
                 exact,
                 go_on: &mut || go_on(),
@@ -212,7 +239,7 @@ impl<'a> GraphQuery<'a> {
         }
         for (number, (rolled, part)) in rolled.iter().zip(parts).enumerate() {
             let Self { words, totals, .. } = &mut self;
-            part.count_as_one(&rolled.covered, words, totals, |_, group, call| {
+            part.count_as_one(&merged(rolled.covered.clone()), words, totals, |_, group, call| {
                 own.push(number, (group, *call));
             });
             pool.merge(part, &self.visible);
@@ -228,11 +255,11 @@ impl<'a> GraphQuery<'a> {
             &snapshot.indexes,
             &rolled,
             |pair| &pair.graph,
-            |key| GraphKey::decode(key).map(|_| totals.number(key)),
+            |key| GraphKey::decode(key).map(|key| key.group_number(totals)),
         )?;
         let mut unsettled = Vec::new();
         for (number, (taken, stay)) in own.into_retractions().enumerate() {
-            let periods = (None, Remainder::Exact);
+            let periods = (None, self.wanted());
             let periods = self.add(&rolled, (&pairs, &groups), (number, &taken), periods)?;
             if !periods.is_empty() {
                 unsettled.push(InexactBuckets { number, taken, stay, periods });
@@ -245,6 +272,11 @@ impl<'a> GraphQuery<'a> {
             return Err(QueryFailure::Never);
         }
         Ok(GraphAggregate::new(self.stats, self.totals))
+    }
+
+    /// Returns the exactness that is wanted of what retractions leave. Counts are always exact.
+    fn wanted(&self) -> Remainder {
+        if self.totals.only_counts() { Remainder::Near } else { Remainder::Exact }
     }
 
     /// Divides the files into those that are answered from rollups and those that are read as rows.

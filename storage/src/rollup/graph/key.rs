@@ -15,7 +15,9 @@ use crate::{
     Call,
     rollup::{
         cells::RawKey,
+        file_aggregate::GroupNumber,
         number_cache::{SlotHash, joined},
+        query_totals::{QueryTotals, UNASKED},
     },
 };
 
@@ -221,6 +223,19 @@ const NODE_KINDS: [NodeKind; 5] = [
 ];
 
 impl<'a> GraphKey<&'a str> {
+    /// Returns the number of the group in the answer. Of totals that only count, the groups that
+    /// neither are edges nor name the services have none of their own.
+    pub(super) fn group_number(self, totals: &mut QueryTotals) -> GroupNumber {
+        match self {
+            Self::Entries(_) | Self::Served(_) | Self::Waited { .. } | Self::System { .. }
+                if totals.only_counts() =>
+            {
+                UNASKED
+            }
+            key => totals.number(key.raw()),
+        }
+    }
+
     /// Returns the key as a group key of a file.
     pub(super) fn raw(self) -> RawKey<'a> {
         match self {

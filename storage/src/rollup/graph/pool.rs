@@ -20,7 +20,11 @@ use super::{
 };
 use crate::{
     Call, SpanRows,
-    rollup::{call_query::HOUR, file_aggregate::GroupNumber, query_totals::QueryTotals},
+    rollup::{
+        call_query::HOUR,
+        file_aggregate::GroupNumber,
+        query_totals::{QueryTotals, UNASKED},
+    },
     rows::column::DictionaryCache,
 };
 
@@ -100,9 +104,11 @@ impl Vocabulary {
             };
             let Self { names, groups, .. } = self;
             counted(&call, spans, peer, |key, call| {
-                let mut number = |key: GraphKey<u32>| totals.number(key.named(names).raw());
+                let mut number = |key: GraphKey<u32>| key.named(names).group_number(totals);
                 let group = *groups.entry(key).or_insert_with_key(|key| number(*key));
-                count(totals, group, call);
+                if group != UNASKED {
+                    count(totals, group, call);
+                }
             });
         }
     }

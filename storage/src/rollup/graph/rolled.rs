@@ -173,8 +173,8 @@ fn is_inside(ranges: &[Range<u64>], first: u64, last: u64) -> bool {
 /// Returns the numbers of the file's groups in the answer.
 fn numbers(names: &GroupNames, totals: &mut QueryTotals) -> Option<Vec<GroupNumber>> {
     let known = |group| {
-        let key = names.raw(group)?;
-        GraphKey::decode(key).map(|_| totals.number(key))
+        let key = GraphKey::decode(names.raw(group)?)?;
+        Some(key.group_number(totals))
     };
     let groups = GroupNumber::try_from(names.len()).ok()?;
     (0..groups).map(known).collect()

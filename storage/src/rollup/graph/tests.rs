@@ -12,7 +12,7 @@ use tidings_proto::{
 };
 
 use super::{
-    GraphAggregate, GraphBounds, GraphChoice, GraphKey,
+    GraphAggregate, GraphBounds, GraphChoice, GraphDetail, GraphKey,
     pool::{TracePool, Vocabulary},
 };
 use crate::{
@@ -48,20 +48,51 @@ fn asked(
     asked_between(snapshot, &[counted.start, counted.end], (lead, 0), rows_max)
 }
 
-fn asked_between(
-    snapshot: &Snapshot,
-    bounds: &[u64],
-    (lead, trail): (u64, u64),
-    rows_max: u64,
-) -> Option<GraphAggregate> {
-    let bounds = GraphBounds {
+fn graph_bounds(bounds: &[u64], (lead, trail): (u64, u64), rows_max: u64) -> GraphBounds {
+    GraphBounds {
         between: bounds.iter().copied().map(UnixNanos).collect(),
         lead: DurationNanos(lead),
         trail: DurationNanos(trail),
+        detail: GraphDetail::Calls,
         rows_max,
         bytes_max: usize::MAX,
-    };
+    }
+}
+
+fn asked_between(
+    snapshot: &Snapshot,
+    bounds: &[u64],
+    around: (u64, u64),
+    rows_max: u64,
+) -> Option<GraphAggregate> {
+    let bounds = graph_bounds(bounds, around, rows_max);
     snapshot.aggregate_graph(&bounds, &mut || ControlFlow::Continue(())).unwrap()
+}
+
+/// Numbers of the calls of each group, by the text of the group key.
+type Counts = BTreeMap<String, (u64, u64)>;
+
+fn counted_between(snapshot: &Snapshot, bounds: &[u64], around: (u64, u64)) -> Option<Counts> {
+    let bounds = graph_bounds(bounds, around, u64::MAX);
+    let bounds = GraphBounds { detail: GraphDetail::Counts, ..bounds };
+    let aggregate =
+        snapshot.aggregate_graph(&bounds, &mut || ControlFlow::Continue(())).unwrap()?;
+    assert_eq!(aggregate.calls().count(), 0);
+    let mut counts = Counts::new();
+    for (key, stretches) in aggregate.counts() {
+        for (stretch, of) in stretches {
+            counts.insert(format!("{key:?} {stretch}"), (of.count, of.errors));
+        }
+    }
+    Some(counts)
+}
+
+/// Returns the numbers of the groups that are counted when only counts are asked for.
+fn counts_of(graph: &Graph) -> Counts {
+    let unasked = ["Entries", "Served", "Waited", "System"];
+    let is_asked = |key: &str| !unasked.iter().any(|group| key.starts_with(group));
+    let asked = graph.iter().filter(|(key, _)| is_asked(key));
+    asked.map(|(key, said)| (key.clone(), said.counts)).collect()
 }
 
 /// Reference implementation: it assembles every visible span, trace by trace.
@@ -161,6 +192,9 @@ proptest! {
             if let Some(aggregate) = asked_between(&snapshot, bounds, *around, u64::MAX) {
                 prop_assert_eq!(said(&aggregate), obvious_between(&all, bounds, *around));
             }
+            if let Some(counts) = counted_between(&snapshot, bounds, *around) {
+                prop_assert_eq!(counts, counts_of(&obvious_between(&all, bounds, *around)));
+            }
         }
         for (bounds, around) in &questions {
             if let Some(aggregate) = asked_between(&snapshot, bounds, *around, 40) {
@@ -202,6 +236,7 @@ fn asked_of(
         between: bounds.iter().copied().map(UnixNanos).collect(),
         lead: DurationNanos(MINUTE),
         trail: DurationNanos(0),
+        detail: GraphDetail::Calls,
         rows_max,
         bytes_max: 0,
     };
@@ -405,16 +440,22 @@ fn what_takes_too_much_memory_is_not_added_up() {
     let folder = TempDir::new().unwrap();
     let snapshot = snapshot(&folder, &[spans.iter().collect(), vec![]]);
     let minutes = |count: u64| (0..=count).map(|minute| UnixNanos(BEGIN + minute * MINUTE));
-    for (count, bytes_max, is_answered) in
-        [(1, 0, false), (1, 64 << 10, true), (30, 1 << 20, true), (30, 4 << 10, false)]
-    {
+    let (calls, counts) = (GraphDetail::Calls, GraphDetail::Counts);
+    for (count, bytes_max, detail, is_answered) in [
+        (1, 0, calls, false),
+        (1, 64 << 10, calls, true),
+        (30, 1 << 20, calls, true),
+        (30, 16 << 10, calls, false),
+        (30, 16 << 10, counts, true),
+        (30, 1 << 10, counts, false),
+    ] {
         let (lead, rows_max) = (DurationNanos(MINUTE), u64::MAX);
-        let trail = DurationNanos(0);
-        let bounds =
-            GraphBounds { between: minutes(count).collect(), lead, trail, rows_max, bytes_max };
+        let (trail, between) = (DurationNanos(0), minutes(count).collect());
+        let bounds = GraphBounds { between, lead, trail, detail, rows_max, bytes_max };
         let aggregate =
             snapshot.aggregate_graph(&bounds, &mut || ControlFlow::Continue(())).unwrap();
-        assert_eq!(aggregate.is_some(), is_answered, "{count} minutes in {bytes_max} bytes");
+        let what = format!("{detail:?} of {count} minutes in {bytes_max} bytes");
+        assert_eq!(aggregate.is_some(), is_answered, "{what}");
     }
 }
 

@@ -4,7 +4,7 @@ use tidings_proto::{DurationNanos, UnixNanos};
 
 use super::CorrectionState;
 use crate::{
-    Clock, GraphBounds, Store, SystemClock, TelemetryBatch,
+    Clock, GraphBounds, GraphDetail, Store, SystemClock, TelemetryBatch,
     disk::{
         SharedDisk,
         faulty::{Dice, FaultRepeat, FaultyDisk},
@@ -61,6 +61,7 @@ fn graph(store: &Store, hour: u64) -> (u64, u64) {
         between: vec![UnixNanos(hour), UnixNanos(hour + HOUR)],
         lead: DurationNanos(0),
         trail: DurationNanos(0),
+        detail: GraphDetail::Calls,
         rows_max: u64::MAX,
         bytes_max: usize::MAX,
     };
