@@ -130,6 +130,7 @@ fn asked(snapshot: &Snapshot, counted: Range<u64>) -> u64 {
         lead: DurationNanos(MINUTE),
         trail: DurationNanos(0),
         detail: GraphDetail::Calls,
+        without_rollups: false,
         rows_max: u64::MAX,
         bytes_max: usize::MAX,
     };

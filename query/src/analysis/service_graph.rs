@@ -307,6 +307,7 @@ fn bounds(reader: &Reader, between: &[UnixNanos]) -> GraphBounds {
         lead: LEAD,
         trail: DurationNanos(0),
         detail: GraphDetail::Calls,
+        without_rollups: false,
         rows_max,
         bytes_max,
     }
@@ -368,7 +369,10 @@ pub(crate) fn sums_in_parts<K: AggregatedCalls>(
     while first < last && length > 0 {
         let end = last.min(first + length);
         let trail = if end < last { LEAD } else { DurationNanos(0) };
-        match sums_of(reader, GraphBounds { trail, ..bounds(reader, &between[first..=end]) })? {
+        // The rest is otherwise read call by call. That costs more, but it has exact durations.
+        let without_rollups = end == last && K::DETAIL == GraphDetail::Counts;
+        let part = bounds(reader, &between[first..=end]);
+        match sums_of(reader, GraphBounds { trail, without_rollups, ..part })? {
             Some(sums) => {
                 visit(first, sums);
                 first = end;

@@ -65,6 +65,7 @@ fn read_rollups(
         lead: DurationNanos(0),
         trail: DurationNanos(0),
         detail: GraphDetail::Counts,
+        without_rollups: false,
         rows_max: spans_max(reader),
         bytes_max: reader.limits.graph_bytes_max,
     };

@@ -12,6 +12,7 @@ use std::{
     sync::Arc,
 };
 
+use ahash::RandomState;
 use tidings_assembly::SpanFacts;
 use tidings_proto::{SpanId, TraceId, UnixNanos, api::SpanFlags, otlp::StatusCode};
 use tidings_storage::{Detail, Scan, SpanFilter, SpanRows};
@@ -22,7 +23,7 @@ use crate::{QueryError, execution::Reader};
 /// Names by number.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Names {
-    numbers: HashMap<Arc<str>, u32>,
+    numbers: HashMap<Arc<str>, u32, RandomState>,
     texts: Vec<Arc<str>>,
     /// Total length in bytes.
     bytes: u64,
@@ -101,7 +102,7 @@ pub(crate) struct TraceFacts {
     /// Number of rows, repeated spans included.
     rows: u64,
     /// Indexes in `facts` by id and content, while spans are gathered.
-    known: HashMap<(SpanId, u64), u32>,
+    known: HashMap<(SpanId, u64), u32, RandomState>,
 }
 
 /// The spans of some traces.
@@ -112,7 +113,7 @@ pub(crate) struct GatheredTraces {
     /// Hosts of the spans; empty when hosts are not determined.
     pub hosts: Hosts,
     /// Facts of the spans of each trace.
-    pub traces: HashMap<TraceId, TraceFacts>,
+    pub traces: HashMap<TraceId, TraceFacts, RandomState>,
     /// Number of distinct spans.
     spans: u64,
     /// The rows, when rows are kept.
@@ -163,7 +164,8 @@ impl GatheredTraces {
     }
 
     /// Gathers the newest matching spans up to the memory bound. The flag is true when these are
-    /// all. Row groups are read with the newest first.
+    /// all. Row groups are read with the newest first. Unless the traces are given, other threads
+    /// read ahead.
     pub(crate) fn read_newest(
         reader: &Reader,
         filter: &SpanFilter,
@@ -172,12 +174,16 @@ impl GatheredTraces {
         let mut gathered = Self::default();
         let scan = Scan { detail: gather.detail, rows_max: u64::MAX };
         let mut all = true;
-        let stats = reader.spans(filter, scan, |rows| {
+        let visit = |rows: &SpanRows| {
             gathered.add(rows, gather.detail > Detail::Resources, gather.hosts_max);
             all = gathered.spans <= gather.spans_max
                 && gathered.bytes_held() <= reader.limits.view_bytes_max;
             Ok(if all { ControlFlow::Continue(()) } else { ControlFlow::Break(()) })
-        })?;
+        };
+        let stats = match filter.trace_ids {
+            Some(_) => reader.spans(filter, scan, visit)?,
+            None => reader.spans_ahead(filter, scan, visit)?,
+        };
         gathered.finish(gather.hosts_max);
         Ok((gathered, all && stats.complete))
     }
@@ -270,7 +276,7 @@ impl TraceFacts {
 
     /// Ends gathering, and frees the memory that only gathering needs.
     fn finish(&mut self) {
-        self.known = HashMap::new();
+        self.known = HashMap::default();
     }
 }
 

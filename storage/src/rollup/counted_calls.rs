@@ -20,7 +20,11 @@ pub(super) type GroupCall = (GroupNumber, Call);
 #[derive(Debug)]
 pub(super) struct CountedCalls {
     files: usize,
-    traces: HashMap<TraceId, TraceCalls, RandomState>,
+    /// Indexes in `traces`.
+    places: HashMap<TraceId, usize, RandomState>,
+    traces: Vec<TraceCalls>,
+    /// Trace that was looked up last, and its index, if any. Calls come trace by trace.
+    recent: Option<(TraceId, Option<usize>)>,
 }
 
 /// Calls of one trace.
@@ -44,12 +48,12 @@ struct CountedCall {
 impl CountedCalls {
     /// Creates an empty set of calls of this many files.
     pub(super) fn new(files: usize) -> Self {
-        Self { files, traces: HashMap::default() }
+        Self { files, places: HashMap::default(), traces: Vec::new(), recent: None }
     }
 
     /// Adds a call that a file has counted.
     pub(super) fn push(&mut self, file: usize, call: GroupCall) {
-        let of = self.traces.entry(call.1.exemplar.trace_id).or_default();
+        let of = self.of_trace(call.1.exemplar.trace_id);
         of.calls.push(CountedCall { call, file, stays: false, is_away: false });
         of.is_sorted = false;
     }
@@ -57,14 +61,15 @@ impl CountedCalls {
     /// Adds a call that a file has counted and that a pair retracted. It may stay an exemplar of
     /// the file only if it counts elsewhere.
     pub(super) fn push_away(&mut self, file: usize, call: GroupCall) {
-        let of = self.traces.entry(call.1.exemplar.trace_id).or_default();
+        let of = self.of_trace(call.1.exemplar.trace_id);
         of.calls.push(CountedCall { call, file, stays: false, is_away: true });
         of.is_sorted = false;
     }
 
     /// Marks a call that counts. Returns true if it is in a cell and stays there.
     pub(super) fn stays(&mut self, call: GroupCall) -> bool {
-        let Some(of) = self.traces.get_mut(&call.1.exemplar.trace_id) else { return false };
+        let Some(place_of_trace) = self.find(call.1.exemplar.trace_id) else { return false };
+        let of = &mut self.traces[place_of_trace];
         of.sort();
         let first = of.calls.partition_point(|own| place(&own.call) < place(&call));
         let same = &mut of.calls[first..];
@@ -75,10 +80,32 @@ impl CountedCalls {
         next.map(|own| own.stays = true).is_some()
     }
 
+    /// Returns the index of a trace, if it has calls.
+    fn find(&mut self, trace: TraceId) -> Option<usize> {
+        if let Some((_, place)) = self.recent.filter(|(recent, _)| *recent == trace) {
+            return place;
+        }
+        let place = self.places.get(&trace).copied();
+        self.recent = Some((trace, place));
+        place
+    }
+
+    /// Returns the calls of a trace, which is added if it is new.
+    fn of_trace(&mut self, trace: TraceId) -> &mut TraceCalls {
+        let place = self.find(trace).unwrap_or_else(|| {
+            let place = self.traces.len();
+            self.traces.push(TraceCalls::default());
+            self.places.insert(trace, place);
+            self.recent = Some((trace, Some(place)));
+            place
+        });
+        &mut self.traces[place]
+    }
+
     /// Returns, for each file, the calls to retract and the calls that stay.
     pub(super) fn into_retractions(self) -> impl Iterator<Item = (RetractedCalls, Vec<GroupCall>)> {
         let mut settled = vec![(RetractedCalls::new(), Vec::new()); self.files];
-        for mut of in self.traces.into_values() {
+        for mut of in self.traces {
             of.sort();
             for same in of.calls.chunk_by(|left, right| left.call == right.call) {
                 let counts = same.iter().any(|own| own.stays);

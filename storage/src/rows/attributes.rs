@@ -83,6 +83,12 @@ impl AttributesColumn {
         }
     }
 
+    /// Returns the first attribute of a row with this key as text, if it is a scalar.
+    pub(crate) fn text_of(&self, row: usize, key: &str) -> Option<Cow<'_, str>> {
+        let entry = self.0.of_row(row).find(|entry| self.0.keys.value(*entry) == key)?;
+        Some(Scalar::from_entry(self.0.value(entry))?.to_text())
+    }
+
     /// Returns the attributes of a row.
     pub(crate) fn get(&self, row: usize) -> Vec<KeyValue> {
         let of_entry = |entry| KeyValue {

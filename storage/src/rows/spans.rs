@@ -1,6 +1,6 @@
 //! Spans in columns.
 
-use std::{collections::HashSet, ops::Range};
+use std::{borrow::Cow, collections::HashSet, ops::Range};
 
 use arrow_array::{Array, BinaryArray, RecordBatch, UInt64Array};
 use arrow_data::ArrayData;
@@ -183,6 +183,13 @@ impl SpanRows {
     #[must_use]
     pub fn attributes(&self, row: usize) -> Vec<KeyValue> {
         self.readers.attributes.as_ref().map_or_else(Vec::new, |attributes| attributes.get(row))
+    }
+
+    /// Returns its first attribute with this key as text, if that is a scalar, without copying the
+    /// others. Needs `Detail::Attributes`.
+    #[must_use]
+    pub fn attribute_text(&self, row: usize, key: &str) -> Option<Cow<'_, str>> {
+        self.readers.attributes.as_ref()?.text_of(row, key)
     }
 
     /// Calls `visit` for each of its attributes whose value is a scalar, in the order they were

@@ -1,17 +1,14 @@
 //! The graph from rows: the newest spans of a window, or one trace.
 
 use std::{
+    borrow::Cow,
     collections::{HashMap, HashSet},
     ops::ControlFlow,
     sync::Arc,
 };
 
 use tidings_assembly::assemble;
-use tidings_proto::{
-    UnixNanos,
-    api::SpanFlags,
-    otlp::{KeyValue, SpanKind},
-};
+use tidings_proto::{UnixNanos, api::SpanFlags, otlp::SpanKind};
 use tidings_storage::{
     Detail, GraphSpan, Peer, Scan, ScanStats, SpanFilter, TimeRange, split_at_gaps,
 };
@@ -20,7 +17,6 @@ use super::{Graph, GraphSearch, LEAD, OpenSpan, SingleCallAccumulator, Window};
 use crate::{
     QueryError,
     execution::Reader,
-    name_search::value_text,
     trace::trace_rows::{GatherOptions, GatheredTraces, TraceFacts},
 };
 
@@ -92,11 +88,7 @@ pub(crate) fn peers_of_spans<T>(
                 if !open.contains_key(&content_hash) {
                     continue;
                 }
-                let attributes = rows.attributes(row);
-                let text = |key: &str| {
-                    let found = attributes.iter().find(|attribute| attribute.key == key);
-                    found.and_then(KeyValue::value).and_then(value_text)
-                };
+                let text = |key: &str| rows.attribute_text(row, key).map(Cow::into_owned);
                 if let Some(peer) = Peer::from_attributes(kind, text) {
                     peers.insert(content_hash, shared(&mut distinct, peer));
                 }

@@ -8,6 +8,7 @@
 
 use std::{collections::HashMap, mem, ops::ControlFlow};
 
+use ahash::RandomState;
 use tidings_proto::TraceId;
 use tidings_storage::{Detail, Scan, SpanFilter};
 
@@ -33,7 +34,7 @@ impl GatheredTraces {
         let QueryLimits { page_spans_max, page_rows_max, .. } = reader.limits;
         let share = page_spans_max / 4 / (ids.len() as u64).max(1);
         let mut gathered = Self::default();
-        let mut read: HashMap<TraceId, TraceFacts> = HashMap::with_capacity(ids.len());
+        let mut read: HashMap<TraceId, TraceFacts, RandomState> = HashMap::default();
         let mut open = ids.to_vec();
         for _ in 0..2 {
             let budget = PageBudget { spans: page_spans_max / 2, rows: page_rows_max };

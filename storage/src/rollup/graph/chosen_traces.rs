@@ -116,12 +116,12 @@ impl Snapshot {
         stats.complete &= scan.complete;
         (stats.rows, stats.files) = (stats.rows + scan.rows, stats.files + scan.files);
         for (file, rows) in &found.files {
-            let flow =
-                rows::read(&self.indexes, (file, rows), &mut words, go_on, |trace, span| {
-                    if found.traces.contains(&trace) && visible.contains(&span.facts.start.0) {
-                        pool.push(trace, span);
-                    }
-                })?;
+            let flow = rows::read(&self.indexes, (file, rows), &mut words, go_on, |trace, run| {
+                if found.traces.contains(&trace) {
+                    let spans = run.iter().map(|(_, span)| *span);
+                    pool.extend(trace, spans.filter(|of| visible.contains(&of.facts.start.0)));
+                }
+            })?;
             stats.files += 1;
             if flow.is_break() || self.stop.load(Ordering::Relaxed) {
                 stats.complete = false;

@@ -30,9 +30,9 @@ pub(in crate::rollup) fn change(
     let (mut words, mut totals) = (Vocabulary::default(), QueryTotals::between(Vec::new()));
     let mut parts = [TracePool::default(), TracePool::default()];
     for (part, of) in parts.iter_mut().zip(files.into_iter().zip(rows)) {
-        let flow = rows::read(indexes, of, &mut words, go_on, |trace, span| {
+        let flow = rows::read(indexes, of, &mut words, go_on, |trace, run| {
             if is_wanted(trace.low64()) {
-                part.push(trace, span);
+                part.extend(trace, run.iter().map(|(_, span)| *span));
             }
         })?;
         if flow.is_break() {

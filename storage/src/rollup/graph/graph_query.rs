@@ -62,6 +62,8 @@ pub struct GraphBounds {
     pub trail: DurationNanos,
     /// Content of the aggregate; for chosen traces always the calls.
     pub detail: GraphDetail,
+    /// True to read all rows, within the limits, when no rollups can be used.
+    pub without_rollups: bool,
     /// Maximum number of rows to read.
     pub rows_max: u64,
     /// Maximum memory of the aggregate in bytes; ignored for chosen traces.
@@ -134,6 +136,7 @@ struct GraphQuery<'a> {
     visible: Range<u64>,
     counted: Range<u64>,
     bounds: Vec<u64>,
+    without_rollups: bool,
     rows_max: u64,
     bytes_max: usize,
     stats: ScanStats,
@@ -146,8 +149,8 @@ struct GraphQuery<'a> {
 
 impl Snapshot {
     /// Aggregates the calls between services over all visible spans. Returns `None` when too much
-    /// must be read as rows or held in memory, or when no rollups can be used. `go_on` is called
-    /// regularly; if it breaks, returns `None`.
+    /// must be read as rows or held in memory, or when no rollups can be used and `bounds` demands
+    /// some. `go_on` is called regularly; if it breaks, returns `None`.
     ///
     /// # Errors
     /// When a data file is missing or damaged.
@@ -168,6 +171,7 @@ impl Snapshot {
                 visible: counted.start.saturating_sub(bounds.lead.0)
                     ..counted.end.saturating_add(bounds.trail.0),
                 counted: counted.clone(),
+                without_rollups: bounds.without_rollups,
                 rows_max: bounds.rows_max,
                 bytes_max: bounds.bytes_max,
                 stats: ScanStats { complete: !self.lacking[0], ..ScanStats::default() },
@@ -207,11 +211,11 @@ impl Snapshot {
 impl<'a> GraphQuery<'a> {
     fn answer(mut self, unusable: &UnusableFiles) -> Result<GraphAggregate, QueryFailure> {
         let (mut rolled, unrolled) = self.plan(&unusable.damaged);
-        if rolled.is_empty() {
-            return match self.is_of_nothing(&unrolled) {
-                true => Ok(GraphAggregate::new(self.stats, self.totals)),
-                false => Err(QueryFailure::Never),
-            };
+        if rolled.is_empty() && self.is_of_nothing(&unrolled) {
+            return Ok(GraphAggregate::new(self.stats, self.totals));
+        }
+        if rolled.is_empty() && !self.may_read_all(&unrolled) {
+            return Err(QueryFailure::Never);
         }
         let mut pool = self.rows(unrolled, &rolled)?;
         let mut pairs = Pairs::find(&rolled, &unusable.alone);
@@ -244,9 +248,10 @@ impl<'a> GraphQuery<'a> {
             });
             pool.merge(part, &self.visible);
         }
-        let Self { counted, words, totals, .. } = &mut self;
+        let Self { counted, words, totals, bytes_max, .. } = &mut self;
         pool.count(counted, words, totals, |totals, group, call| {
-            if !own.stays((group, *call)) {
+            // Without rollups, the next check of the memory comes after the last call.
+            if !own.stays((group, *call)) && totals.bytes() <= *bytes_max {
                 totals.add(group, call);
             }
         });
@@ -309,6 +314,14 @@ impl<'a> GraphQuery<'a> {
         !times.any(|(min, max)| min.0 < self.counted.end && self.counted.start <= max.0)
     }
 
+    /// Returns true if a query without rollups may read all rows. Rows of these files and of memory
+    /// that are not visible count too.
+    fn may_read_all(&self, unrolled: &[Arc<DataFile>]) -> bool {
+        let of_chunks = self.snapshot.spans.chunks.iter().map(|chunk| chunk.rows());
+        let rows = of_chunks.chain(unrolled.iter().map(|file| file.rows)).sum::<u64>();
+        self.without_rollups && rows <= self.rows_max
+    }
+
     /// Reads the rows without rollups.
     fn rows(
         &mut self,
@@ -324,17 +337,24 @@ impl<'a> GraphQuery<'a> {
         let surely: u64 =
             of_chunks.map(|chunk| chunk.rows()).chain(of_files.map(|file| file.rows)).sum();
         self.affords(surely)?;
-        let view = TableView { chunks: chunks.clone(), files: unrolled };
+        let (whole, partly): (Vec<_>, Vec<_>) =
+            unrolled.into_iter().partition(|file| is_inside(file.times()));
+        let view = TableView { chunks: chunks.clone(), files: partly };
         let mut pool = TracePool::default();
         self.scan(|question, progress, matcher| {
-            let Self { snapshot, visible, words, go_on, .. } = question;
+            let Self { snapshot, visible, words, bytes_max, go_on, .. } = question;
             let stats =
                 view.scan(&snapshot.indexes, matcher, Detail::Attributes, progress, &mut |batch| {
                     pool.add(batch, visible, words)?;
-                    Ok(go_on())
+                    Ok(if words.bytes() > *bytes_max { ControlFlow::Break(()) } else { go_on() })
                 });
             stats.map(|stats| (stats, ()))
         })?;
+        // All rows of these files are visible. Their peers need not be read from the map.
+        for file in &whole {
+            let all = self.read(file, &std::iter::once(0..file.rows).collect())?;
+            pool.merge(all, &self.visible);
+        }
         for rolled in rolled {
             let left_out = self.read(rolled.file, rolled.left_out())?;
             pool.merge(left_out, &self.visible);
@@ -492,11 +512,12 @@ impl<'a> GraphQuery<'a> {
     fn read(&mut self, file: &Arc<DataFile>, rows: &RowRanges) -> Result<TracePool, QueryFailure> {
         self.spend(count(rows))?;
         let mut pool = TracePool::default();
-        let Self { snapshot, words, go_on, .. } = self;
-        let flow = rows::read(&snapshot.indexes, (file, rows), words, go_on, |trace, span| {
-            pool.push(trace, span);
+        let Self { snapshot, words, bytes_max, go_on, .. } = self;
+        let flow = rows::read(&snapshot.indexes, (file, rows), words, go_on, |trace, run| {
+            pool.extend(trace, run.iter().map(|(_, span)| *span));
         })?;
-        if flow.is_break() || snapshot.stop.load(Ordering::Relaxed) {
+        let are_names_too_large = words.bytes() > *bytes_max;
+        if flow.is_break() || are_names_too_large || snapshot.stop.load(Ordering::Relaxed) {
             return Err(QueryFailure::Never);
         }
         self.stats.files += u64::from(!rows.is_empty());

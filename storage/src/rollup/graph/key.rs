@@ -26,6 +26,8 @@ use crate::{
 pub(in crate::rollup) struct NameTable {
     numbers: HashMap<Arc<str>, u32, RandomState>,
     texts: Vec<Arc<str>>,
+    /// Length of all texts in bytes.
+    bytes: usize,
 }
 
 impl NameTable {
@@ -36,6 +38,7 @@ impl NameTable {
         }
         let number = u32::try_from(self.texts.len()).expect("invariant: rows are bounded");
         let shared: Arc<str> = text.into();
+        self.bytes += text.len();
         self.texts.push(Arc::clone(&shared));
         self.numbers.insert(shared, number);
         number
@@ -44,6 +47,11 @@ impl NameTable {
     /// Returns the text with this number.
     pub(in crate::rollup) fn text(&self, number: u32) -> &str {
         self.texts.get(number as usize).map_or("", |text| text)
+    }
+
+    /// Returns the length of all texts in bytes.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
     }
 }
 

@@ -1,7 +1,7 @@
 //! Assembly of traces from their rows in several sources.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{HashMap, HashSet, hash_map::Entry},
     ops::Range,
     slice::from_ref,
 };
@@ -16,13 +16,14 @@ use super::{
     build::{PeerEntries, span},
     key::{NameTable, NumberedPeer, counted},
     rows::may_be_open,
-    trace_calls::{graph_calls, split_at_gaps},
+    trace_calls::{each_graph_call, split_at_gaps},
 };
 use crate::{
     Call, SpanRows,
     rollup::{
         call_query::HOUR,
         file_aggregate::GroupNumber,
+        number_cache::NumberCache,
         query_totals::{QueryTotals, UNASKED},
     },
     rows::column::DictionaryCache,
@@ -38,14 +39,20 @@ pub(super) const NOBODY: u32 = u32::MAX;
 pub(super) struct Vocabulary {
     names: NameTable,
     peers: Vec<NumberedPeer>,
-    peer_numbers: HashMap<Peer, u32>,
+    peer_numbers: HashMap<Peer, u32, RandomState>,
     groups: HashMap<GraphKey<u32>, GroupNumber, RandomState>,
+    recent: NumberCache<GraphKey<u32>>,
 }
 
 impl Vocabulary {
     /// Returns the number of a name.
     pub(super) fn number(&mut self, name: &str) -> u32 {
         self.names.number(name)
+    }
+
+    /// Returns the length of all names in bytes.
+    pub(super) fn bytes(&self) -> usize {
+        self.names.bytes()
     }
 
     /// Returns the number of a peer, which marks the spans that named it.
@@ -90,10 +97,10 @@ impl Vocabulary {
         totals: &mut QueryTotals,
         mut count: impl FnMut(&mut QueryTotals, GroupNumber, &Call),
     ) {
-        for call in graph_calls(trace, spans) {
+        each_graph_call(trace, spans, |call| {
             let start = call.call.exemplar.start_unix_nano.0;
             if !ranges.iter().any(|range| range.contains(&start)) {
-                continue;
+                return;
             }
             let span = &spans[call.span];
             let peer = match self.peers.get(span.mark as usize) {
@@ -102,15 +109,15 @@ impl Vocabulary {
                 None if span.facts.kind == SpanKind::Consumer => None,
                 None => Some(NumberedPeer::unknown(&mut self.names)),
             };
-            let Self { names, groups, .. } = self;
+            let Self { names, groups, recent, .. } = self;
             counted(&call, spans, peer, |key, call| {
-                let mut number = |key: GraphKey<u32>| key.named(names).group_number(totals);
-                let group = *groups.entry(key).or_insert_with_key(|key| number(*key));
+                let number = || key.named(names).group_number(totals);
+                let group = recent.number(key, || *groups.entry(key).or_insert_with(number));
                 if group != UNASKED {
                     count(totals, group, call);
                 }
             });
-        }
+        });
     }
 }
 
@@ -143,14 +150,23 @@ impl TracePool {
         self.rows += 1;
     }
 
+    /// Adds spans of one trace.
+    pub(super) fn extend(&mut self, trace: TraceId, spans: impl IntoIterator<Item = GraphSpan>) {
+        let known = self.traces.entry(trace).or_default();
+        let before = known.len();
+        known.extend(spans);
+        self.rows += (known.len() - before) as u64;
+    }
+
     /// Adds the spans of another pool that began in this range.
     pub(super) fn merge(&mut self, other: Self, range: &Range<u64>) {
-        for (trace, spans) in other.traces {
-            let spans = spans.into_iter().filter(|span| range.contains(&span.facts.start.0));
-            let known = self.traces.entry(trace).or_default();
-            let before = known.len();
-            known.extend(spans);
-            self.rows += (known.len() - before) as u64;
+        for (trace, mut spans) in other.traces {
+            spans.retain(|span| range.contains(&span.facts.start.0));
+            self.rows += spans.len() as u64;
+            match self.traces.entry(trace) {
+                Entry::Vacant(place) => _ = place.insert(spans),
+                Entry::Occupied(known) => known.into_mut().append(&mut spans),
+            }
         }
     }
 

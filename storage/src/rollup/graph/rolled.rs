@@ -5,8 +5,7 @@ use std::{
     sync::Arc,
 };
 
-use arrow_array::{BinaryArray, Int64Array};
-use tidings_proto::TraceId;
+use arrow_array::Int64Array;
 
 use super::GraphKey;
 use crate::{
@@ -180,15 +179,16 @@ fn numbers(names: &GroupNames, totals: &mut QueryTotals) -> Option<Vec<GroupNumb
     (0..groups).map(known).collect()
 }
 
-/// Reads the rows and times of each trace of a file.
+/// Reads the rows and times of each trace of a file. Adjacent traces whose ids end with the same 8
+/// bytes count as one.
 fn traces(file: &DataFile) -> Result<Vec<TraceRows>, StorageError> {
     let mut traces: Vec<TraceRows> = Vec::new();
-    let (mut before, mut row): (Option<TraceId>, u64) = (None, 0);
-    columns(Signal::Spans, file, &["trace_id", "start_unix_nanos"], None, &mut |batch| {
-        let ids = OptionalColumn::<BinaryArray>::from_batch(batch, "trace_id")?;
+    let (mut before, mut row): (Option<u64>, u64) = (None, 0);
+    columns(Signal::Spans, file, &["trace_id_low64", "start_unix_nanos"], None, &mut |batch| {
+        let ids = OptionalColumn::<Int64Array>::from_batch(batch, "trace_id_low64")?;
         let starts = OptionalColumn::<Int64Array>::from_batch(batch, "start_unix_nanos")?;
         for at in 0..batch.num_rows() {
-            let (id, start) = (ids.bytes(at).and_then(TraceId::from_wire), starts.unsigned(at));
+            let (id, start) = (Some(ids.unsigned(at)), starts.unsigned(at));
             match traces.last_mut().filter(|_| before == id) {
                 Some(of) => {
                     of.rows.end = row + 1;

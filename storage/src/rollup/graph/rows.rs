@@ -112,8 +112,9 @@ impl PeerKeySources {
     }
 }
 
-/// Kind of a row's span, and the numbers of the row's values in the peer columns.
-type PeerColumnValues = (SpanKind, [Option<usize>; TELLING_MAX]);
+/// Kind of a row's span, and the numbers of the row's values in the peer columns, from 1. Without a
+/// value, the number is 0.
+type PeerColumnValues = (SpanKind, [u32; TELLING_MAX]);
 
 /// Peer columns of a batch, with a cache from their values to the mark of a span. `None` in the
 /// cache means that the map must be read.
@@ -132,9 +133,10 @@ impl<'a> PeerColumns<'a> {
     }
 
     fn mark(&mut self, row: usize, kind: SpanKind, words: &mut Vocabulary) -> Option<u32> {
-        let mut values = [None; TELLING_MAX];
+        let mut values = [0; TELLING_MAX];
         for (value, column) in values.iter_mut().zip(&self.columns) {
-            *value = column.as_ref().and_then(|column| column.key(row));
+            let key = column.as_ref().and_then(|column| column.key(row));
+            *value = key.map_or(0, |key| u32::try_from(key + 1).expect("invariant: codes are i32"));
         }
         if let Some(known) = self.known.get(&(kind, values)) {
             return *known;
@@ -157,7 +159,10 @@ impl<'a> PeerColumns<'a> {
     }
 }
 
-/// Passes the spans of these rows of a file to `visit`. Breaks when `go_on` does.
+/// Spans of one trace, each with the id of the trace.
+pub(super) type TraceRun = [(TraceId, GraphSpan)];
+
+/// Passes the spans of these rows of a file to `visit`, trace by trace. Breaks when `go_on` does.
 ///
 /// # Errors
 /// When the file is missing or damaged.
@@ -166,7 +171,7 @@ pub(super) fn read(
     (file, rows): (&Arc<DataFile>, &RowRanges),
     words: &mut Vocabulary,
     go_on: &mut CancellationCheck<'_>,
-    mut visit: impl FnMut(TraceId, GraphSpan),
+    mut visit: impl FnMut(TraceId, &TraceRun),
 ) -> Result<ControlFlow<()>, StorageError> {
     if rows.is_empty() {
         return Ok(ControlFlow::Continue(()));
@@ -203,7 +208,8 @@ pub(super) fn read(
     if flow.is_continue() {
         flow = resolve_peers(file, &unresolved, &mut spans, words, go_on)?;
     }
-    spans.into_iter().for_each(|(trace, span)| visit(trace, span));
+    // The rows of a trace are consecutive. A trace in several runs is passed several times.
+    spans.chunk_by(|one, other| one.0 == other.0).for_each(|run| visit(run[0].0, run));
     Ok(flow)
 }
 

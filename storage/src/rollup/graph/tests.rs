@@ -54,6 +54,7 @@ fn graph_bounds(bounds: &[u64], (lead, trail): (u64, u64), rows_max: u64) -> Gra
         lead: DurationNanos(lead),
         trail: DurationNanos(trail),
         detail: GraphDetail::Calls,
+        without_rollups: false,
         rows_max,
         bytes_max: usize::MAX,
     }
@@ -74,7 +75,7 @@ type Counts = BTreeMap<String, (u64, u64)>;
 
 fn counted_between(snapshot: &Snapshot, bounds: &[u64], around: (u64, u64)) -> Option<Counts> {
     let bounds = graph_bounds(bounds, around, u64::MAX);
-    let bounds = GraphBounds { detail: GraphDetail::Counts, ..bounds };
+    let bounds = GraphBounds { detail: GraphDetail::Counts, without_rollups: true, ..bounds };
     let aggregate =
         snapshot.aggregate_graph(&bounds, &mut || ControlFlow::Continue(())).unwrap()?;
     assert_eq!(aggregate.calls().count(), 0);
@@ -237,6 +238,7 @@ fn asked_of(
         lead: DurationNanos(MINUTE),
         trail: DurationNanos(0),
         detail: GraphDetail::Calls,
+        without_rollups: false,
         rows_max,
         bytes_max: 0,
     };
@@ -351,6 +353,27 @@ fn whole_minutes_are_not_read_as_rows() {
 }
 
 #[test]
+fn all_rows_are_read_on_request_when_no_bucket_fits() {
+    let spans: Vec<Sent> =
+        (0..1_800).flat_map(|number| call(number, BEGIN + number * SECOND, 7)).collect();
+    let all: Vec<&Sent> = spans.iter().collect();
+    let folder = TempDir::new().unwrap();
+    let snapshot = snapshot(&folder, &[all.clone(), vec![]]);
+    // No range contains a whole minute.
+    let between: Vec<u64> = (0..=37).map(|number| BEGIN + number * 50 * SECOND).collect();
+    let asked = |without_rollups, rows_max| {
+        let bounds = graph_bounds(&between, (MINUTE, 0), rows_max);
+        let bounds = GraphBounds { without_rollups, ..bounds };
+        snapshot.aggregate_graph(&bounds, &mut || ControlFlow::Continue(())).unwrap()
+    };
+    assert!(asked(false, u64::MAX).is_none(), "rows are not asked for");
+    assert!(asked(true, 3_599).is_none(), "it would have to read more");
+    let aggregate = asked(true, 3_600).unwrap();
+    assert_eq!(said(&aggregate), obvious_between(&all, &between, (MINUTE, 0)));
+    assert_eq!((aggregate.scan.rows, aggregate.scan.complete), (3_600, true));
+}
+
+#[test]
 fn traces_that_two_files_have_settled_are_not_read_as_rows() {
     // The counts reach histogram buckets, and also leave few durations in each cell.
     for (count, step) in [(1_500, 1_000), (1_500, SECOND)] {
@@ -451,7 +474,15 @@ fn what_takes_too_much_memory_is_not_added_up() {
     ] {
         let (lead, rows_max) = (DurationNanos(MINUTE), u64::MAX);
         let (trail, between) = (DurationNanos(0), minutes(count).collect());
-        let bounds = GraphBounds { between, lead, trail, detail, rows_max, bytes_max };
+        let bounds = GraphBounds {
+            between,
+            lead,
+            trail,
+            detail,
+            without_rollups: false,
+            rows_max,
+            bytes_max,
+        };
         let aggregate =
             snapshot.aggregate_graph(&bounds, &mut || ControlFlow::Continue(())).unwrap();
         let what = format!("{detail:?} of {count} minutes in {bytes_max} bytes");

@@ -100,8 +100,9 @@ struct TracePart {
 }
 
 impl TracePart {
-    fn is_near(&self, start: u64) -> bool {
-        start.saturating_sub(self.last) < SILENCE && self.first.saturating_sub(start) < SILENCE
+    /// Returns true if no long silence separates the part from spans between these times.
+    fn is_near(&self, (first, last): (u64, u64)) -> bool {
+        first.saturating_sub(self.last) < SILENCE && self.first.saturating_sub(last) < SILENCE
     }
 
     fn join(&mut self, other: Self) {
@@ -128,20 +129,64 @@ impl EntryPool {
         number: impl FnOnce(KindKey<'_>) -> GroupNumber,
     ) {
         let start = rows.start(row).0;
+        self.add_part((start, start), rows, row, number);
+    }
+
+    /// Adds the spans of these rows that began in a range. The rows are of one trace.
+    pub(super) fn add_run(
+        &mut self,
+        rows: &SpanRows,
+        run: Range<usize>,
+        range: &Range<u64>,
+        mut number: impl FnMut(KindKey<'_>) -> GroupNumber,
+    ) {
+        // Times of the first and the last span without a long silence, and the best entry.
+        let mut open: Option<((u64, u64), BestRow)> = None;
+        for row in run {
+            let start = rows.start(row).0;
+            if !range.contains(&start) {
+                continue;
+            }
+            if let Some(((first, last), best)) = &mut open
+                && start.saturating_sub(*last) < SILENCE
+                && first.saturating_sub(start) < SILENCE
+            {
+                (*first, *last) = ((*first).min(start), (*last).max(start));
+                best.compare(rows, row);
+                continue;
+            }
+            if let Some((times, best)) = open.replace(((start, start), BestRow::new(rows, row))) {
+                self.add_part(times, rows, best.row, &mut number);
+            }
+        }
+        if let Some((times, best)) = open {
+            self.add_part(times, rows, best.row, number);
+        }
+    }
+
+    /// Adds spans of one trace that began between these times, without a long silence. `row` is the
+    /// best entry span among them.
+    fn add_part(
+        &mut self,
+        (first, last): (u64, u64),
+        rows: &SpanRows,
+        row: usize,
+        number: impl FnOnce(KindKey<'_>) -> GroupNumber,
+    ) {
         let parts = self.traces.entry(rows.trace_id(row)).or_default();
         if let [part] = parts.as_mut_slice()
-            && part.is_near(start)
+            && part.is_near((first, last))
         {
-            (part.first, part.last) = (part.first.min(start), part.last.max(start));
+            (part.first, part.last) = (part.first.min(first), part.last.max(last));
             if part.entry.rank.is_after(rows, row) {
                 part.entry = entry(rows, row, number);
             }
             return;
         }
-        let mut own = TracePart { first: start, last: start, entry: entry(rows, row, number) };
+        let mut own = TracePart { first, last, entry: entry(rows, row, number) };
         let mut at = 0;
         while let Some(part) = parts.get(at) {
-            if part.is_near(start) {
+            if part.is_near((first, last)) {
                 own.join(parts.swap_remove(at));
             } else {
                 at += 1;
@@ -174,6 +219,43 @@ impl EntryPool {
         low64s.dedup();
         low64s
     }
+}
+
+/// Best entry span among some rows.
+#[derive(Debug)]
+pub(super) struct BestRow {
+    pub(super) row: usize,
+    rank: Rank,
+}
+
+impl BestRow {
+    fn new(rows: &SpanRows, row: usize) -> Self {
+        Self { row, rank: Rank::from_row(rows, row) }
+    }
+
+    /// Returns the best of these rows. `None` without rows.
+    pub(super) fn among(rows: &SpanRows, mut run: Range<usize>) -> Option<Self> {
+        let mut best = Self::new(rows, run.next()?);
+        run.for_each(|row| best.compare(rows, row));
+        Some(best)
+    }
+
+    fn compare(&mut self, rows: &SpanRows, row: usize) {
+        if self.rank.is_after(rows, row) {
+            *self = Self::new(rows, row);
+        }
+    }
+}
+
+/// Returns the runs of consecutive rows of one trace.
+pub(super) fn trace_runs(rows: &SpanRows) -> impl Iterator<Item = Range<usize>> {
+    let mut first = 0;
+    std::iter::from_fn(move || {
+        let trace = (first < rows.len()).then(|| rows.trace_id(first))?;
+        let is_other = |row: &usize| rows.trace_id(*row) != trace;
+        let end = (first + 1..rows.len()).find(is_other).unwrap_or(rows.len());
+        Some(std::mem::replace(&mut first, end)..end)
+    })
 }
 
 /// Returns the entry span that this row would be.

@@ -5,7 +5,7 @@
 //! that rollups omit, traces in two places, and traces that began in a minute without coverage.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::HashSet,
     ops::{ControlFlow, Range},
     path::PathBuf,
     sync::{Arc, atomic::Ordering},
@@ -17,7 +17,7 @@ use tidings_proto::{TraceId, UnixNanos};
 use super::{
     KindCalls, KindKey, SampleSpec,
     build::COLUMNS,
-    entry_spans::{EntryPool, EntrySpan, Samples, entry},
+    entry_spans::{BestRow, EntryPool, EntrySpan, Samples, entry, trace_runs},
     kind_selection::{Frequent, KindSelection, KindTotals},
     rolled::{KindRollupFile, find_split_entries},
     row_sampler::RowSampler,
@@ -298,12 +298,12 @@ impl<'a> KindQuery<'a> {
         let view = TableView { chunks: self.snapshot.spans.chunks.clone(), files };
         let left = self.rows_max.saturating_sub(self.stats.rows);
         let progress = self.snapshot.progress(left, SPANS);
-        let Self { snapshot, pool, kind_totals, traces_max, go_on, .. } = self;
+        let Self { snapshot, visible, pool, kind_totals, traces_max, go_on, .. } = self;
         let stats =
             view.scan(&snapshot.indexes, matcher, Detail::Facts, progress, &mut |batch| {
                 let rows = SpanRows::from_batch(batch)?;
-                for row in 0..rows.len() {
-                    pool.add(&rows, row, |key| kind_totals.number(key));
+                for run in trace_runs(&rows) {
+                    pool.add_run(&rows, run, visible, |key| kind_totals.number(key));
                 }
                 let is_too_much = pool.len() > *traces_max || kind_totals.too_many().is_some();
                 Ok(if is_too_much { ControlFlow::Break(()) } else { go_on() })
@@ -350,25 +350,25 @@ impl<'a> KindQuery<'a> {
         covered: &[Range<u64>],
         mut count: impl FnMut(&EntrySpan),
     ) -> Result<(), QueryFailure> {
-        let mut own: HashMap<TraceId, EntrySpan> = HashMap::new();
+        let mut own: Vec<(TraceId, EntrySpan)> = Vec::new();
         let is_counted = !covered.is_empty();
-        self.read(file, rows, |question, rows, row| {
+        self.read_batches(file, rows, |question, rows| {
             let Self { visible, pool, kind_totals, traces_max, .. } = question;
-            if pool.len() > *traces_max {
-                return;
-            }
-            if is_counted {
-                keep_entry(&mut own, rows, row, kind_totals);
-            }
-            if visible.contains(&rows.start(row).0) {
-                pool.add(rows, row, |key| kind_totals.number(key));
+            for run in trace_runs(rows) {
+                if pool.len() > *traces_max {
+                    return;
+                }
+                if is_counted {
+                    keep_entry(&mut own, rows, run.clone(), kind_totals);
+                }
+                pool.add_run(rows, run, visible, |key| kind_totals.number(key));
             }
         })?;
         let is_in = |of: &&EntrySpan| {
             let start = of.call.exemplar.start_unix_nano.0;
             covered.iter().any(|part| part.contains(&start))
         };
-        own.values().filter(is_in).for_each(&mut count);
+        own.iter().map(|(_, of)| of).filter(is_in).for_each(&mut count);
         if self.pool.len() > self.traces_max { Err(QueryFailure::Never) } else { Ok(()) }
     }
 
@@ -394,9 +394,11 @@ impl<'a> KindQuery<'a> {
         }
         let rows = rolled.own_rows(&again, &mut self.kind_totals);
         let rows = rows.ok_or_else(|| self.damaged(rolled.file))?;
-        let mut own: HashMap<TraceId, EntrySpan> = HashMap::new();
-        self.read(rolled.file, &rows, |question, rows, row| {
-            keep_entry(&mut own, rows, row, &mut question.kind_totals);
+        let mut own: Vec<(TraceId, EntrySpan)> = Vec::new();
+        self.read_batches(rolled.file, &rows, |question, rows| {
+            for run in trace_runs(rows) {
+                keep_entry(&mut own, rows, run, &mut question.kind_totals);
+            }
         })?;
         let is_here = |trace: &TraceId| !rolled.elsewhere.contains(&trace.low64());
         let own = own.iter().filter(|(trace, _)| is_here(trace));
@@ -418,6 +420,18 @@ impl<'a> KindQuery<'a> {
         rows: &RowRanges,
         mut visit: impl FnMut(&mut Self, &SpanRows, usize),
     ) -> Result<(), QueryFailure> {
+        self.read_batches(file, rows, |question, rows| {
+            (0..rows.len()).for_each(|row| visit(question, rows, row));
+        })
+    }
+
+    /// Like [`Self::read`], for many rows at once.
+    fn read_batches(
+        &mut self,
+        file: &DataFile,
+        rows: &RowRanges,
+        mut visit: impl FnMut(&mut Self, &SpanRows),
+    ) -> Result<(), QueryFailure> {
         if rows.is_empty() {
             return Ok(());
         }
@@ -425,7 +439,7 @@ impl<'a> KindQuery<'a> {
         let mut flow = ControlFlow::Continue(());
         columns(Signal::Spans, file, &COLUMNS, Some(rows), &mut |batch| {
             let rows = SpanRows::from_batch(batch)?;
-            (0..rows.len()).for_each(|row| visit(self, &rows, row));
+            visit(self, &rows);
             flow = if self.kind_totals.too_many().is_some() {
                 ControlFlow::Break(())
             } else {
@@ -486,16 +500,21 @@ impl<'a> KindQuery<'a> {
     }
 }
 
-/// Keeps the row's span if it is the best entry span of its trace so far.
+/// Keeps the best entry span of these rows, which are of one trace. An earlier entry span of that
+/// trace is the last of `own`, because all rows of a trace are one run in its file.
 fn keep_entry(
-    own: &mut HashMap<TraceId, EntrySpan>,
+    own: &mut Vec<(TraceId, EntrySpan)>,
     rows: &SpanRows,
-    row: usize,
+    run: Range<usize>,
     kind_totals: &mut KindTotals<'_>,
 ) {
-    if own.get(&rows.trace_id(row)).is_none_or(|known| known.rank.is_after(rows, row)) {
-        let of = entry(rows, row, |key| kind_totals.number(key));
-        own.insert(rows.trace_id(row), of);
+    let Some(BestRow { row, .. }) = BestRow::among(rows, run) else { return };
+    let trace = rows.trace_id(row);
+    let mut find = || entry(rows, row, |key| kind_totals.number(key));
+    match own.last_mut().filter(|(known, _)| *known == trace) {
+        None => own.push((trace, find())),
+        Some((_, known)) if known.rank.is_after(rows, row) => *known = find(),
+        Some(_) => {}
     }
 }
 

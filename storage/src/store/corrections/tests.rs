@@ -62,6 +62,7 @@ fn graph(store: &Store, hour: u64) -> (u64, u64) {
         lead: DurationNanos(0),
         trail: DurationNanos(0),
         detail: GraphDetail::Calls,
+        without_rollups: false,
         rows_max: u64::MAX,
         bytes_max: usize::MAX,
     };
