@@ -106,6 +106,9 @@ pub struct QueryLimits {
     pub transaction_traces_max: usize,
     /// Maximum number of failed spans that a transaction shows, the earliest first.
     pub errors_shown_max: usize,
+    /// Maximum number of hops that a transaction shows, those with most of the time; all are
+    /// counted.
+    pub hops_shown_max: usize,
     /// Time after the end of a trace's last span in which further spans are expected.
     pub settled_after: Duration,
     /// Time without received spans of a trace after which its open spans are not expected to end.
@@ -147,6 +150,7 @@ impl Default for QueryLimits {
             events_shown_max: 10_000,
             transaction_traces_max: 100,
             errors_shown_max: 100,
+            hops_shown_max: 1_000,
             settled_after: Duration::from_secs(5),
             silent_after: Duration::from_secs(60),
         }

@@ -81,21 +81,26 @@ pub(crate) fn transaction(reader: &Reader, tid: &str) -> Result<TransactionView,
     let (errors, all_errors) = errors(reader, &ids)?;
     let hops = hops::hops(reader, &trees, names)?;
     let all_traces = trace_count == ids.len() as u64 && trees.iter().all(Tree::is_complete);
+    let mut missing = missing(&trees, &gathered, state, trace_count);
+    if !hops.all_peers {
+        missing.push("names of called peers: not all spans that have them were read".to_owned());
+    }
     let problems =
         trees.iter().flat_map(|tree| descriptions::problem_views(tree, names, problems_max));
     Ok(TransactionView {
         tid: tid.to_owned(),
         matched: found.matched,
-        complete: all_traces && all_errors,
+        complete: all_traces && all_errors && hops.all_peers,
         state,
-        missing: missing(&trees, &gathered, state, trace_count),
+        missing,
         start_unix_nano: start,
         end_unix_nano: end,
         elapsed_nano: end.since(start),
         traces: trees.iter().map(|tree| summary(tree, names, moment)).collect(),
         trace_count,
-        longest_hop_index: hops::longest_index(&hops),
-        hops,
+        longest_hop_index: hops::longest_index(&hops.shown),
+        hops: hops.shown,
+        hop_count: hops.count,
         services: clock.times(names),
         errors,
         problems: problems.take(problems_max).collect(),

@@ -138,7 +138,8 @@ pub struct SpanFilter {
     pub span_id: Option<SpanId>,
     /// The span starts in this range.
     pub start: TimeRange,
-    /// The span starts a multiple of this after 1970.
+    /// The span starts a multiple of this after 1970. Row groups and pages without such a moment
+    /// are skipped, so the start column of a file with one page for each row group is read whole.
     pub start_multiple_of: Option<DurationNanos>,
     /// `service.name` is one of these.
     pub services: Option<Vec<String>>,

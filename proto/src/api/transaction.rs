@@ -55,10 +55,14 @@ pub struct TransactionView {
     pub traces: Vec<TraceSummary>,
     /// Number of its traces.
     pub trace_count: u64,
-    /// Every call from one service into another (or into itself) or of a peer without spans, in
-    /// order of first call.
+    /// The calls from one service into another (or into itself) or of a peer without spans, in
+    /// order of first call: at most the 1,000 with the most time on the path to completion.
     pub hops: Vec<Hop>,
-    /// The hop in `hops` with the most time on the path to completion; absent when no hop has any.
+    /// Number of all hops.
+    #[serde(default)]
+    pub hop_count: u64,
+    /// The hop in `hops` with the most time on the path to completion, the first of several; absent
+    /// when no hop has any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub longest_hop_index: Option<u32>,
     /// The time of each service over all traces.
@@ -95,9 +99,9 @@ pub struct Hop {
     /// The system that runs the peer, such as `postgresql`, if a calling span says it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub system: Option<String>,
-    /// The called operation; of a peer, the operation that calls it.
+    /// The called operation; where the called side sent no span, the operation that calls it.
     pub operation: String,
-    /// The kind of the called span; of a peer, of the calling span.
+    /// The kind of the called span; where the called side sent no span, of the calling span.
     pub kind: SpanKindName,
     /// How often.
     pub call_count: u64,

@@ -32,7 +32,7 @@ use crate::{
 
 pub(super) use graph_comparison::{CALLS_MIN, EarlierCalls, fails_more, slower_factor};
 use graph_comparison::{GraphBefore, RowsBefore, weight};
-pub(crate) use graph_reader::{graph_spans, peers_of_spans};
+pub(crate) use graph_reader::{PeersOfSpans, graph_spans, peers_of_spans};
 use graph_reader::{gather, selection};
 use graph_rows::{EdgeRow, EdgeRowKey, GraphRowKey, NodeRow};
 

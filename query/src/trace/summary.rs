@@ -156,8 +156,9 @@ impl ServiceClock {
     }
 }
 
-/// Tells of each node whether it is a call of a peer without spans: a CLIENT or PRODUCER span whose
-/// called side sent no span. A child of another service, or a child that serves a call, is one.
+/// Marks the nodes that call a peer without spans: CLIENT and PRODUCER spans whose called side sent
+/// no span. A child of another service, or a child that serves a call, is a span of the called
+/// side.
 pub(crate) fn calls_of_peers(tree: &Tree) -> Vec<bool> {
     let is_calling =
         |node: usize| matches!(tree.fact(node).kind, SpanKind::Client | SpanKind::Producer);

@@ -3,11 +3,12 @@
 //! A call is a span that serves a request or takes a message, a span of another service than the
 //! span above it, or a span without one above it. The caller is the service of the span above. A
 //! span that calls a peer without spans is a call of the peer by its own service, and its own time
-//! counts for the peer: waiting for a callee counts for the callee.
+//! counts for the peer: waiting for a callee counts for the callee. Hops are made of names that
+//! senders choose, so only those with most of the time are shown.
 
 use std::{
-    collections::{BTreeMap, HashMap},
-    sync::Arc,
+    cmp::Reverse,
+    collections::{BTreeMap, HashMap, HashSet},
 };
 
 use tidings_assembly::Spent;
@@ -20,7 +21,7 @@ use tidings_storage::{Peer, SpanFilter};
 
 use crate::{
     QueryError,
-    analysis::service_graph::peers_of_spans,
+    analysis::service_graph::{PeersOfSpans, peers_of_spans},
     execution::Reader,
     trace::{
         summary::{calls_of_peers, plus},
@@ -41,10 +42,32 @@ enum Callee<'a> {
     Peer(Option<&'a Peer>),
 }
 
-/// Returns every call type, in order of its first call.
-pub(crate) fn hops(reader: &Reader, trees: &[Tree], names: &Names) -> Result<Vec<Hop>, QueryError> {
+impl<'a> Callee<'a> {
+    /// Returns the called side of a span whose called side sent no span. An external peer with the
+    /// name of one of these services is that service, as in the service graph.
+    fn of_peer(peer: Option<&'a Peer>, services: &HashMap<&str, u32>) -> Self {
+        let external = peer.filter(|peer| peer.kind == NodeKind::External);
+        let service = external.and_then(|peer| services.get(peer.name.as_str()));
+        service.map_or(Self::Peer(peer), |number| Self::Service(*number))
+    }
+}
+
+/// Hops of a transaction.
+#[derive(Debug)]
+pub(crate) struct Hops {
+    /// Hops with the most time on the path to completion, in order of their first call.
+    pub shown: Vec<Hop>,
+    /// Number of all hops.
+    pub count: u64,
+    /// True if the spans that name the called peers were all read.
+    pub all_peers: bool,
+}
+
+/// Returns the call types of these traces.
+pub(crate) fn hops(reader: &Reader, trees: &[Tree], names: &Names) -> Result<Hops, QueryError> {
     let peer_calls: Vec<Vec<bool>> = trees.iter().map(calls_of_peers).collect();
     let peers = peers(reader, trees, &peer_calls)?;
+    let services = services(trees, names);
     let mut hops: BTreeMap<HopKey<'_>, Hop> = BTreeMap::new();
     for (tree, calls_peer) in trees.iter().zip(&peer_calls) {
         let times = completion_times(tree);
@@ -60,14 +83,14 @@ pub(crate) fn hops(reader: &Reader, trees: &[Tree], names: &Names) -> Result<Vec
                 _ => (caller, Callee::Service(fact.service), operation, kind),
             };
             calls.push(key);
-            let mut hop = hops.entry(key).or_insert_with(|| new_hop(key, fact.kind, names));
+            let mut hop = hops.entry(key).or_insert_with(|| unnamed_hop(fact.kind));
             if is_call {
                 count_call(hop, tree, index);
             }
             if calls_peer[index] {
-                let peer = peers.get(&fact.content_hash).map(|peer| &**peer);
-                let key = (Some(fact.service), Callee::Peer(peer), operation, kind);
-                hop = hops.entry(key).or_insert_with(|| new_hop(key, fact.kind, names));
+                let callee = Callee::of_peer(peers.get(fact.content_hash), &services);
+                let key = (Some(fact.service), callee, operation, kind);
+                hop = hops.entry(key).or_insert_with(|| unnamed_hop(fact.kind));
                 count_call(hop, tree, index);
             }
             if is_call || calls_peer[index] {
@@ -79,17 +102,41 @@ pub(crate) fn hops(reader: &Reader, trees: &[Tree], names: &Names) -> Result<Vec
             hop.waiting_nano = plus(hop.waiting_nano, waiting);
         }
     }
-    let mut hops: Vec<Hop> = hops.into_values().collect();
-    hops.sort_by(|a, b| order(a).cmp(&order(b)));
-    Ok(hops)
+    let count = hops.len() as u64;
+    let shown = shown(hops, reader.limits.hops_shown_max, names);
+    Ok(Hops { shown, count, all_peers: peers.complete })
 }
 
-/// Returns the index of the hop with the most time on the path to completion, the last of several;
+/// Returns the hops with the most time on the path to completion, with their names, in order of
+/// their first call.
+fn shown(hops: BTreeMap<HopKey<'_>, Hop>, shown_max: usize, names: &Names) -> Vec<Hop> {
+    let mut hops: Vec<(HopKey<'_>, Hop)> = hops.into_iter().collect();
+    hops.sort_by_key(|(_, hop)| (Reverse(path_time(hop)), hop.first_start_unix_nano));
+    hops.truncate(shown_max);
+    let mut shown: Vec<Hop> = hops.into_iter().map(|(key, hop)| named(key, hop, names)).collect();
+    shown.sort_by(|a, b| order(a).cmp(&order(b)));
+    shown
+}
+
+/// Returns the time of a hop on the path to completion.
+fn path_time(hop: &Hop) -> DurationNanos {
+    plus(hop.completion_nano, hop.waiting_nano)
+}
+
+/// Returns the index of the hop with the most time on the path to completion, the first of several;
 /// `None` when no hop has any.
 pub(crate) fn longest_index(hops: &[Hop]) -> Option<u32> {
-    let time = |hop: &Hop| plus(hop.completion_nano, hop.waiting_nano);
-    let (index, longest) = (0_u32..).zip(hops).max_by_key(|(_, hop)| time(hop))?;
-    (time(longest).0 > 0).then_some(index)
+    let (index, longest) = (0_u32..).zip(hops).min_by_key(|(_, hop)| Reverse(path_time(hop)))?;
+    (path_time(longest).0 > 0).then_some(index)
+}
+
+/// Returns the services that sent spans of these traces, by name.
+fn services<'a>(trees: &[Tree], names: &'a Names) -> HashMap<&'a str, u32> {
+    let services = |tree: &Tree| -> HashSet<u32> {
+        tree.indexes().map(|index| tree.fact(index).service).collect()
+    };
+    let numbers: HashSet<u32> = trees.iter().flat_map(services).collect();
+    numbers.into_iter().map(|number| (names.text(number), number)).collect()
 }
 
 /// Returns the peers that the marked nodes call, by content hash of their spans.
@@ -97,7 +144,7 @@ fn peers(
     reader: &Reader,
     trees: &[Tree],
     peer_calls: &[Vec<bool>],
-) -> Result<HashMap<u64, Arc<Peer>>, QueryError> {
+) -> Result<PeersOfSpans, QueryError> {
     let mut open: HashMap<u64, SpanKind> = HashMap::new();
     for (tree, calls_peer) in trees.iter().zip(peer_calls) {
         let calling = tree.indexes().filter(|index| calls_peer[*index]);
@@ -111,7 +158,29 @@ fn peers(
     peers_of_spans(reader, &filter, reader.limits.page_rows_max, &open, |kind| *kind)
 }
 
-fn new_hop((caller, callee, operation, _): HopKey<'_>, kind: SpanKind, names: &Names) -> Hop {
+/// Returns a hop without calls. Its names are added when it is shown.
+fn unnamed_hop(kind: SpanKind) -> Hop {
+    Hop {
+        from_service: None,
+        service: String::new(),
+        peer_kind: None,
+        system: None,
+        operation: String::new(),
+        kind: kind.into(),
+        call_count: 0,
+        error_count: 0,
+        first_start_unix_nano: UnixNanos(u64::MAX),
+        response_nano: Default::default(),
+        response_max_nano: Default::default(),
+        self_nano: Default::default(),
+        critical_nano: Default::default(),
+        completion_nano: Default::default(),
+        waiting_nano: Default::default(),
+    }
+}
+
+/// Returns the hop with the names of its key.
+fn named((caller, callee, operation, _): HopKey<'_>, hop: Hop, names: &Names) -> Hop {
     let (service, peer_kind, system) = match callee {
         Callee::Service(service) => (names.text(service).to_owned(), None, None),
         Callee::Peer(None) => (String::new(), Some(NodeKind::Unknown), None),
@@ -123,16 +192,7 @@ fn new_hop((caller, callee, operation, _): HopKey<'_>, kind: SpanKind, names: &N
         peer_kind,
         system,
         operation: names.text(operation).to_owned(),
-        kind: kind.into(),
-        call_count: 0,
-        error_count: 0,
-        first_start_unix_nano: UnixNanos(u64::MAX),
-        response_nano: Default::default(),
-        response_max_nano: Default::default(),
-        self_nano: Default::default(),
-        critical_nano: Default::default(),
-        completion_nano: Default::default(),
-        waiting_nano: Default::default(),
+        ..hop
     }
 }
 

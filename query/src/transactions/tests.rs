@@ -1,17 +1,21 @@
-use std::sync::Arc;
+use std::{collections::HashMap, ops::ControlFlow, sync::Arc};
 
 use tidings_proto::{
-    api::NodeKind,
+    api::{NodeKind, TransactionView},
     otlp::{
         ExportLogsServiceRequest, ExportTraceServiceRequest, KeyValue, LogRecord, Resource,
         ResourceLogs, ResourceSpans, ScopeLogs, ScopeSpans, Span, SpanKind,
     },
 };
-use tidings_storage::{AttributeFilter, Clock, Store, StoreSettings, SystemClock, TelemetryBatch};
+use tidings_storage::{
+    AttributeFilter, Clock, Detail, Scan, SpanFilter, Store, StoreSettings, SystemClock,
+    TelemetryBatch,
+};
 
 use super::{first_stored, interpretations, traces_with, transaction};
 use crate::{
     QueryError, QueryLimits, QuerySettings,
+    analysis::service_graph::peers_of_spans,
     execution::{Execution, Progress, QueryClient, Reader},
 };
 
@@ -83,9 +87,13 @@ async fn ask<T: Send + 'static>(
     (answer.unwrap(), progress.scan.rows())
 }
 
-/// A request of 1.2 s to a shop. It calls fraud, which waits 792 ms for its database: the spans of
-/// each service.
-fn scored_order() -> TelemetryBatch {
+/// Attributes of a call that name a database.
+const RULES_DB: [(&str, &str); 3] =
+    [("db.system.name", "postgresql"), ("db.namespace", "rules"), ("server.address", "rules-db")];
+
+/// A request of 1.2 s to a shop. It calls fraud, which waits 792 ms for a peer that sends no span
+/// and that these attributes name: the spans of each service.
+fn scored_order(peer: &[(&str, &str)]) -> TelemetryBatch {
     use SpanKind::{Client, Internal, Server};
     let span = |id: u64, name: &str, kind: SpanKind, [start, end]: [u64; 2]| Span {
         trace_id: TRACE.to_be_bytes().to_vec(),
@@ -99,11 +107,7 @@ fn scored_order() -> TelemetryBatch {
         ..Span::default()
     };
     let mut query = span(4, "SELECT rules", Client, [203, 997]);
-    query.attributes = vec![
-        KeyValue::new("db.system.name", "postgresql"),
-        KeyValue::new("db.namespace", "rules"),
-        KeyValue::new("server.address", "rules-db"),
-    ];
+    query.attributes = peer.iter().map(|(key, value)| KeyValue::new(*key, *value)).collect();
     let shop =
         vec![span(1, "POST /order", Server, [0, 1_200]), span(2, "score", Client, [200, 998])];
     let decode = span(5, "decode rows", Internal, [995, 997]);
@@ -120,11 +124,13 @@ fn scored_order() -> TelemetryBatch {
     TelemetryBatch::Traces { request, bytes: None }
 }
 
+fn scored_transaction(reader: &Reader) -> Result<TransactionView, QueryError> {
+    transaction(reader, &format!("{TRACE:032x}"))
+}
+
 #[tokio::test]
 async fn waiting_for_a_database_counts_for_the_database() {
-    let (view, _) =
-        ask([scored_order()], 1_000_000, |reader| transaction(reader, &format!("{TRACE:032x}")))
-            .await;
+    let (view, _) = ask([scored_order(&RULES_DB)], 1_000_000, scored_transaction).await;
     let millis = view.hops.iter().map(|hop| hop.completion_nano.0 / MILLI);
     assert_eq!(millis.collect::<Vec<_>>(), [402, 6, 792], "{:?}", view.hops);
     assert_eq!(view.longest_hop_index, Some(2));
@@ -135,6 +141,43 @@ async fn waiting_for_a_database_counts_for_the_database() {
     assert_eq!(waits.operation, "SELECT rules");
     let services = view.hops.iter().filter(|hop| hop.peer_kind.is_none());
     assert_eq!(services.map(|hop| hop.service.as_str()).collect::<Vec<_>>(), ["shop", "fraud"]);
+}
+
+#[tokio::test]
+async fn an_external_peer_with_the_name_of_a_service_is_that_service() {
+    let order = scored_order(&[("peer.service", "shop")]);
+    let (view, _) = ask([order], 1_000_000, scored_transaction).await;
+    assert_eq!(view.hop_count, 3);
+    let called = &view.hops[2];
+    assert_eq!((called.service.as_str(), called.peer_kind), ("shop", None));
+    assert_eq!(called.from_service.as_deref(), Some("fraud"));
+    assert_eq!((called.operation.as_str(), called.call_count), ("SELECT rules", 1));
+    assert_eq!(called.completion_nano.0 / MILLI, 792);
+}
+
+/// Returns the number of CLIENT spans, true if this many rows are enough to know the peers of all,
+/// and the number of spans with a peer.
+fn client_peers(reader: &Reader, rows_max: u64) -> Result<(usize, bool, usize), QueryError> {
+    let kind = SpanKind::Client;
+    let filter = SpanFilter { kind: Some(kind), ..SpanFilter::default() };
+    let scan = Scan { detail: Detail::Facts, rows_max: u64::MAX };
+    let mut open = HashMap::new();
+    reader.spans(&filter, scan, |rows| {
+        open.extend((0..rows.len()).map(|row| (rows.content_hash(row), kind)));
+        Ok(ControlFlow::Continue(()))
+    })?;
+    let peers = peers_of_spans(reader, &SpanFilter::default(), rows_max, &open, |kind| *kind)?;
+    let named = open.keys().filter(|content_hash| peers.get(**content_hash).is_some()).count();
+    Ok((open.len(), peers.complete, named))
+}
+
+#[tokio::test]
+async fn peers_are_complete_when_each_calling_span_was_read() {
+    for (rows_max, expected) in [(u64::MAX, (2, true, 1)), (0, (2, false, 0))] {
+        let order = [scored_order(&RULES_DB)];
+        let (found, _) = ask(order, 1_000_000, move |reader| client_peers(reader, rows_max)).await;
+        assert_eq!(found, expected, "{rows_max}");
+    }
 }
 
 /// Returns the indexes of the stored attributes, looked up one by one.

@@ -104,6 +104,23 @@ async fn a_key_with_more_traces_than_allowed_shows_the_newest() {
 }
 
 #[tokio::test]
+async fn of_many_hops_those_with_most_of_the_time_are_shown() {
+    let limits = QueryLimits { hops_shown_max: 2, ..QueryLimits::default() };
+    let harness = Harness::with_limits(limits).await;
+    let calls = |number, name: &str, [start, end]: [u64; 2]| {
+        span(1, number, "shop", name).parent(1).at(start, end).kind(SpanKind::Client)
+    };
+    let entry = span(1, 1, "shop", "work").at(0, 100).kind(SpanKind::Server);
+    harness.send([entry, calls(2, "short", [10, 20]), calls(3, "long", [30, 90])]).await;
+    let found = harness.get(&format!("/transactions/{}", trace_id(1))).await;
+    let hops = found["hops"].as_array().unwrap().iter().map(|hop| text(&hop["operation"]));
+    assert_eq!(hops.collect::<Vec<_>>(), ["work", "long"]);
+    assert_eq!(found["hopCount"], 3);
+    assert_eq!(found["longestHopIndex"], 1);
+    assert_eq!(found["complete"], true);
+}
+
+#[tokio::test]
 async fn records_that_only_mention_the_trace_are_joined_and_say_how() {
     let harness = Harness::new().await;
     let number = 0x1234_5678_9abc_def0;

@@ -319,35 +319,84 @@ fn traces_of(count: u32, spans: u8) -> ExportTraceServiceRequest {
     }
 }
 
+/// Returns the traces of the rows that a scan passes on, in its order, and how it ended. `ahead` is
+/// `None` for a scan that does not read ahead, and true for one that also decodes ahead.
+fn scanned(
+    view: &TableView,
+    filter: &SpanFilter,
+    scan: Scan,
+    ahead: Option<bool>,
+) -> (Vec<TraceId>, Result<ScanStats, String>) {
+    let snapshot = Snapshot::new(view.clone(), TableView::default()).indexed_by(indexes());
+    let mut found = Vec::new();
+    let visit = &mut |rows: &SpanRows| {
+        found.extend((0..rows.len()).map(|row| rows.trace_id(row)));
+        ControlFlow::<()>::Continue(())
+    };
+    let stats = match ahead {
+        None => snapshot.scan_spans(filter, scan, visit),
+        Some(decodes_ahead) => snapshot.scan_spans_ahead(filter, scan, decodes_ahead, visit),
+    };
+    (found, stats.map_err(|error| error.to_string()))
+}
+
 #[test]
 fn rows_that_are_decoded_ahead_are_the_same_in_the_same_order() {
+    const PORTION: usize = crate::scan::PORTION_ROWS;
     let folder = TempDir::new().unwrap();
-    let chunk = span_chunk(&traces_of(20_000, 1));
+    let chunk = span_chunk(&traces_of(90_000, 1));
     let files = stored(folder.path(), data_file::encode_spans(&[chunk], samples::NOW).unwrap());
     let view = TableView { chunks: vec![], files };
-    let snapshot = Snapshot::new(view, TableView::default()).indexed_by(indexes());
+    let whole = Scan { detail: Detail::Facts, ..ALL };
+    let cut = Scan { rows_max: 3 * PORTION as u64 + 5, ..whole };
     let before = |seconds: u64| Some(UnixNanos(samples::NOW.0 - seconds * 1_000_000_000));
-    for (start, end) in [(None, None), (before(18), before(1))] {
+    for (start, end) in [(None, None), (before(88), before(1))] {
         let filter = SpanFilter { start: TimeRange { start, end }, ..SpanFilter::default() };
-        let (mut found, mut ahead) = (Vec::new(), Vec::new());
-        let stats = snapshot.scan_spans(&filter, ALL, &mut |rows| {
-            found.extend((0..rows.len()).map(|row| rows.trace_id(row)));
-            ControlFlow::Continue(())
-        });
-        let stats_ahead = snapshot.scan_spans_ahead(&filter, ALL, &mut |rows| {
-            ahead.extend((0..rows.len()).map(|row| rows.trace_id(row)));
-            ControlFlow::Continue(())
-        });
-        assert!(found.len() > 2 * crate::scan::PORTION_ROWS);
-        assert_eq!(found, ahead);
-        assert_eq!(stats.unwrap(), stats_ahead.unwrap());
+        for (scan, rows_min) in [(whole, 10 * PORTION), (cut, 2 * PORTION)] {
+            let (found, stats) = scanned(&view, &filter, scan, None);
+            assert!(found.len() > rows_min, "{}", found.len());
+            assert_eq!(stats.as_ref().unwrap().complete, scan == whole);
+            for decodes_ahead in [false, true] {
+                let ahead = scanned(&view, &filter, scan, Some(decodes_ahead));
+                assert_eq!(ahead.1, stats);
+                assert!(ahead.0 == found, "{} rows and not {}", ahead.0.len(), found.len());
+            }
+        }
+        // The other threads then wait for free slots.
+        let snapshot = Snapshot::new(view.clone(), TableView::default()).indexed_by(indexes());
         let mut portions = 0;
-        let stopped = snapshot.scan_spans_ahead(&filter, ALL, &mut |_| {
+        let stopped = snapshot.scan_spans_ahead(&filter, whole, true, &mut |_| {
             portions += 1;
             ControlFlow::Break(())
         });
         assert_eq!((portions, stopped.unwrap().complete), (1, false));
     }
+}
+
+#[test]
+fn a_damaged_page_that_is_decoded_ahead_is_the_same_error_after_the_same_rows() {
+    const FRAME: [u8; 4] = 0xfd2f_b528_u32.to_le_bytes();
+    let folder = TempDir::new().unwrap();
+    let chunk = span_chunk(&traces_of(30_000, 1));
+    let encoded = data_file::encode_spans(&[chunk], samples::NOW).unwrap().remove(0);
+    let begins = |at: &usize| encoded.bytes[*at..].starts_with(&FRAME);
+    let mut errors_after_rows = 0;
+    for at in (0..encoded.bytes.len()).filter(begins) {
+        let mut damaged = encoded.bytes.to_vec();
+        damaged[at] ^= 0x55;
+        let mut file = encoded.clone();
+        file.bytes = damaged.into();
+        let view = TableView { chunks: vec![], files: stored(folder.path(), vec![file]) };
+        let (found, end) = scanned(&view, &SpanFilter::default(), ALL, None);
+        let ahead = scanned(&view, &SpanFilter::default(), ALL, Some(true));
+        assert_eq!(ahead.1, end, "at {at}");
+        assert!(ahead.0 == found, "{} rows and not {}", ahead.0.len(), found.len());
+        errors_after_rows += u32::from(end.is_err() && !found.is_empty());
+        if errors_after_rows == 3 {
+            return;
+        }
+    }
+    panic!("only {errors_after_rows} pages gave an error after rows");
 }
 
 #[test]

@@ -218,7 +218,7 @@ fn head(view: &Arc<TransactionView>) -> impl IntoView + use<> {
             </span>
         }
     };
-    let (errors, hops) = (view.errors.len() as u64, view.hops.len() as u64);
+    let (errors, hops) = (view.errors.len() as u64, view.hop_count);
     let json = format!("/api/v1/transactions/{}", encode(&view.tid));
     view! {
         <div class="page-head">
@@ -300,6 +300,7 @@ mod tests {
             traces: Vec::new(),
             trace_count: 2,
             hops: vec![hop("a", 10_000_000, 0), hop("b", 20_000_000, 40_000_000)],
+            hop_count: 2,
             longest_hop_index: Some(1),
             services: Vec::new(),
             errors: Vec::new(),

@@ -50,10 +50,11 @@ pub(super) fn gather<K: SingleCallAccumulator>(
             rows += graph.add(trace_id, &spans, name, None, &mut open);
         }
     }
-    let found = peers_of_spans(reader, filter, u64::MAX, &open, |open| open.kind)?;
+    let peers = peers_of_spans(reader, filter, u64::MAX, &open, |open| open.kind)?;
     for (content_hash, open) in open {
-        graph.add_open(&open, found.get(&content_hash).map(|peer| &**peer));
+        graph.add_open(&open, peers.get(content_hash));
     }
+    let complete = complete && peers.complete;
     Ok((graph, bounds, ScanStats { rows, complete, ..ScanStats::default() }))
 }
 
@@ -67,37 +68,56 @@ pub(crate) fn graph_spans(trace: &TraceFacts) -> Vec<GraphSpan> {
     spans.collect()
 }
 
-/// Peers named by the attributes of these spans, by content hash. At most `rows_max` rows of each
-/// kind of span are read; peers of spans that were not read are left out.
+/// Peers that spans name in their attributes.
+#[derive(Debug)]
+pub(crate) struct PeersOfSpans {
+    /// Peers by content hash of the spans that were read. `None` for a span that names no peer.
+    peers: HashMap<u64, Option<Arc<Peer>>>,
+    /// True if all of the spans were read.
+    pub complete: bool,
+}
+
+impl PeersOfSpans {
+    /// Returns the peer that the span with this content hash names.
+    pub(crate) fn get(&self, content_hash: u64) -> Option<&Peer> {
+        self.peers.get(&content_hash)?.as_deref()
+    }
+}
+
+/// Reads the peers that these spans name, which are given by content hash. At most `rows_max` rows
+/// of each kind of span are read.
 pub(crate) fn peers_of_spans<T>(
     reader: &Reader,
     filter: &SpanFilter,
     rows_max: u64,
     open: &HashMap<u64, T>,
     kind_of: impl Fn(&T) -> SpanKind,
-) -> Result<HashMap<u64, Arc<Peer>>, QueryError> {
-    let kinds: HashSet<SpanKind> = open.values().map(kind_of).collect();
-    let mut peers = HashMap::new();
+) -> Result<PeersOfSpans, QueryError> {
+    let mut counts: HashMap<SpanKind, usize> = HashMap::new();
+    for kind in open.values().map(kind_of) {
+        *counts.entry(kind).or_default() += 1;
+    }
+    let mut found = PeersOfSpans { peers: HashMap::new(), complete: true };
     let mut distinct = HashSet::new();
-    for kind in kinds {
+    for (kind, mut unread) in counts {
         let filter = SpanFilter { kind: Some(kind), ..filter.clone() };
         let scan = Scan { detail: Detail::Attributes, rows_max };
-        reader.spans(&filter, scan, |rows| {
+        let stats = reader.spans(&filter, scan, |rows| {
             for row in 0..rows.len() {
                 let content_hash = rows.content_hash(row);
-                if !open.contains_key(&content_hash) {
+                if !open.contains_key(&content_hash) || found.peers.contains_key(&content_hash) {
                     continue;
                 }
                 let text = |key: &str| rows.attribute_text(row, key).map(Cow::into_owned);
-                if let Some(peer) = Peer::from_attributes(kind, text) {
-                    peers.insert(content_hash, shared(&mut distinct, peer));
-                }
+                let peer = Peer::from_attributes(kind, text);
+                found.peers.insert(content_hash, peer.map(|peer| shared(&mut distinct, peer)));
+                unread = unread.saturating_sub(1);
             }
-            let all = peers.len() >= open.len();
-            Ok(if all { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+            Ok(if unread == 0 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
         })?;
+        found.complete &= stats.complete || unread == 0;
     }
-    Ok(peers)
+    Ok(found)
 }
 
 /// Returns the equal peer of the set; adds this one when there is none.

@@ -94,9 +94,9 @@ pub(super) fn hops(view: &Arc<TransactionView>) -> impl IntoView + use<> {
         ),
         Explained("Before it began", "How long the end waited for it to begin"),
     ];
-    let left_out = view.hops.len().saturating_sub(HOPS);
+    let left_out = view.hop_count.saturating_sub(view.hops.len().min(HOPS) as u64);
     let more = (left_out > 0).then(|| {
-        view! { <p class="panel-empty">{format!("{} not drawn.", format::counted(left_out as u64, "more hop"))}</p> }
+        view! { <p class="panel-empty">{format!("{} not drawn.", format::counted(left_out, "more hop"))}</p> }
     });
     let body = view! {
         <PlainTable label="Hops" class="table hops-table stacked" heads>
