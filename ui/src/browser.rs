@@ -248,6 +248,15 @@ pub(crate) fn focus(id: &str) {
     }
 }
 
+/// Focuses the element with this id without scrolling to it.
+pub(crate) fn focus_in_place(id: &str) {
+    if let Some(element) = document().get_element_by_id(id) {
+        let options = web_sys::FocusOptions::new();
+        options.set_prevent_scroll(true);
+        let _refused = element.unchecked_ref::<HtmlElement>().focus_with_options(&options);
+    }
+}
+
 /// Saves a file under this name, as a click on a download link does.
 pub(crate) fn download_file(file: &web_sys::Blob, name: &str) {
     let Ok(address) = web_sys::Url::create_object_url_with_blob(file) else { return };

@@ -24,7 +24,7 @@ pub use answer_states::{
 };
 pub use attribute_table::{AttributeTable, attribute_rows};
 pub use badge::{
-    Badge, Chip, ServiceDot, ServiceName, StateBadge, Tone, severity_class, severity_tone,
+    Badge, Chip, PeerName, ServiceDot, ServiceName, StateBadge, Tone, severity_class, severity_tone,
 };
 pub use change::{ChangeBadge, Headline};
 pub use copy::CopyButton;

@@ -23,6 +23,12 @@ pub fn service(name: &str) -> &str {
     if name.is_empty() { "(no service)" } else { name }
 }
 
+/// Returns the displayed name of a peer, a store or outside system, which is never empty.
+#[must_use]
+pub fn peer(name: &str) -> &str {
+    if name.is_empty() { "(unknown)" } else { name }
+}
+
 pub mod rates;
 #[cfg(test)]
 mod tests;

@@ -61,6 +61,17 @@ pub fn set_crumbs(steps: Vec<Crumb>) {
     }
 }
 
+/// Set while Home is Welcome, on which there is no time to choose.
+#[derive(Debug, Clone, Copy)]
+struct WelcomeShown(RwSignal<bool>);
+
+/// Tells the frame that Home is Welcome, while this holds and Home is open.
+pub(crate) fn set_welcome(is_welcome: impl Fn() -> bool + 'static) {
+    let Some(WelcomeShown(shown)) = use_context() else { return };
+    Effect::new(move |_| shown.set(is_welcome()));
+    on_cleanup(move || shown.set(false));
+}
+
 /// Makes a breadcrumb of one step.
 pub(crate) fn crumb(text: &str) -> Vec<Crumb> {
     vec![Crumb { text: text.to_owned(), href: None }]
@@ -107,10 +118,9 @@ pub(crate) fn Shell(pages: &'static [PageEntry], children: Children) -> impl Int
     bind_keys(keys, pages, sheet_open, settings_open);
     let needs_key = Memo::new(move |_| server.needs_key());
     let path = use_location().pathname;
-    // Without any data, Home is Welcome: there is no time to choose.
-    let is_empty = Memo::new(move |_| server.status().is_some_and(|status| !status.has_data));
-    let ranged =
-        move || path.with(|path| rail::is_ranged(pages, path) && !(path == "/" && is_empty.get()));
+    let is_welcome = RwSignal::new(false);
+    provide_context(WelcomeShown(is_welcome));
+    let ranged = move || path.with(|path| rail::is_ranged(pages, path)) && !is_welcome.get();
     view! {
         <a class="skip" href="#content" rel="external">"Skip to content"</a>
         <Rail pages sheet_open settings_open />

@@ -15,6 +15,11 @@ use crate::{
     },
 };
 
+/// The colour of `--warn`, as the browser computes it.
+const AMBER: &str = "(probe => { probe.style.color = 'var(--warn)'; document.body.append(probe); \
+     const colour = getComputedStyle(probe).color; probe.remove(); return colour; }) \
+     (document.createElement('i'))";
+
 #[test]
 fn the_map_is_narrowed_to_what_is_around_a_service_and_widened_by_calls() {
     let server = incident();
@@ -130,7 +135,7 @@ fn a_service_that_only_feels_a_change_has_the_words_of_its_row_on_services() {
     let Some(mut browser) = Browser::start(&server, 1440, 900) else { return };
     let mut page = Page::open(&mut browser, &server, "/services?live=off");
     page.wait_until_settled();
-    // Rows with the badge of one that only feels, as `checkout: feels northpay slower`.
+    // Rows with the badge of one that only feels, as `checkout: affected by northpay, slower`.
     let rows = "[...document.querySelectorAll('[aria-label=\"Services\"] tbody tr:has(.badge-feels)')] \
          .filter(row => !row.querySelector('.dot-outside')) \
          .map(row => row.querySelector('.services-name').innerText.trim() + ': ' \
@@ -140,20 +145,20 @@ fn a_service_that_only_feels_a_change_has_the_words_of_its_row_on_services() {
     // Words that a narrow window cuts are whole in the titles.
     page.wait_for("(e => e && e.title === e.textContent)(document.querySelector('.say-feels'))");
     page.wait_for(
-        "[...document.querySelectorAll('.badge-feels')].every(e => e.parentElement.title.startsWith('feels '))",
+        "[...document.querySelectorAll('.badge-feels')].every(e => e.parentElement.title.startsWith('affected by '))",
     );
     let mut map = MapPage::open(&mut browser, &server);
     map.page.wait_until_settled();
     for row in felt.as_array().unwrap() {
         let (name, words) = row.as_str().unwrap().split_once(": ").unwrap();
         map.page.wait_for(&format!(
-            "(card => card?.ariaLabel.includes({}) && getComputedStyle(card.querySelector('.network-card')).stroke \
-               !== getComputedStyle(document.querySelector('.network-node:not(.only-feels, .has-failed) \
-               .network-card')).stroke)(document.querySelector('.network-node.only-feels[aria-label^=\"{name}:\"]'))",
+            "(card => card?.ariaLabel.includes({}) && {AMBER} \
+               === getComputedStyle(card.querySelector('.network-card')).stroke) \
+               (document.querySelector('.network-node.only-feels[aria-label^=\"{name}:\"]'))",
             json!(words)
         ));
     }
-    map.page.wait_for_text("feels it: only feels a change of another");
+    map.page.wait_for_text("affected by a change elsewhere");
 }
 
 #[test]

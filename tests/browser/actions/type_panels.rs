@@ -110,9 +110,10 @@ fn a_step_that_the_time_has_a_part_of_says_so() {
     let server = incident();
     let Some(mut browser) = Browser::start(&server, 1440, 900) else { return };
     let now = browser.evaluate("Date.now()").as_u64().unwrap();
-    // Steps begin at multiples of their length, and this range begins and ends between two.
-    let end = now / 60_000 * 60_000 - 37_000;
-    let range = format!("from={}&to={end}", end - 3_600_000);
+    // Steps of five minutes begin at multiples of their length, and this range begins and ends a
+    // second before one. So the last step has some thirty calls.
+    let end = now / 300_000 * 300_000 - 1_000;
+    let range = format!("from={}&to={end}", end - 3 * 3_600_000);
     let path = CHECKOUT_AT_REST.replace("range=1h", &range);
     let mut page = Page::open(&mut browser, &server, &path);
     page.wait_for("document.querySelectorAll('[aria-label=Duration] .chart-cut').length === 2");
@@ -123,6 +124,11 @@ fn a_step_that_the_time_has_a_part_of_says_so() {
     page.wait_for(
         "document.querySelector('[aria-label=Duration] .chart-uncertain')\
          ?.innerText.includes('part of the step')",
+    );
+    // The line to the value of the last step is dashed.
+    page.wait_for(
+        "(path => path?.getTotalLength() > 0 && getComputedStyle(path).strokeDasharray !== 'none') \
+         (document.querySelector('[aria-label=Duration] .chart-dashes'))",
     );
 }
 
@@ -198,6 +204,20 @@ fn a_comparison_that_fails_is_named_and_asked_for_again() {
     // The change is known from here, and the trees are those around it.
     retry_notes(&mut page, "document.querySelector('.page-head')", 1);
     page.wait_for(&format!("{SAMPLES}.startsWith('Before,Since')"));
+}
+
+#[test]
+fn a_time_before_that_is_not_known_is_not_said_to_have_too_few() {
+    let server = incident();
+    let Some(mut browser) = Browser::start(&server, 1440, 900) else { return };
+    block(&mut browser, &["changes", "transactions"]);
+    let mut page = Page::open(&mut browser, &server, &format!("{CHECKOUT_AT_REST}&basis=since"));
+    let panel =
+        "document.querySelector('section[aria-label^=\"What is different since\"]')?.innerText";
+    page.wait_for(&format!("{panel}.includes('The time before is not known')"));
+    page.wait_for(&format!("{panel}.includes('those until then')"));
+    let said = page.browser.evaluate(panel);
+    assert!(!said.as_str().unwrap().contains("too few"), "{said}");
 }
 
 #[test]

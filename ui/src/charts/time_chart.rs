@@ -25,7 +25,7 @@ use crate::{
 
 mod drawn_lines;
 
-use drawn_lines::{CALLS_MIN, LabelPlace, SeriesPaths, label_place, line_paths};
+use drawn_lines::{SOLID_CALLS_MIN, SeriesPaths, is_label_below, line_paths};
 
 /// Height of the drawing's own coordinates. Its width is 1,000.
 const VIEW_HEIGHT: f64 = 100.0;
@@ -183,7 +183,7 @@ impl TimeChart {
 
     /// Returns the number of calls of a bucket if its values are of few.
     fn few_calls(&self, bucket: usize) -> Option<u64> {
-        self.calls.get(bucket).copied().flatten().filter(|calls| *calls < CALLS_MIN)
+        self.calls.get(bucket).copied().flatten().filter(|calls| *calls < SOLID_CALLS_MIN)
     }
 
     /// Reports whether the label of a marker is on the left of it: near the right edge.
@@ -489,18 +489,15 @@ fn value_scale(ticks: &[f64], top: f64, unit: ValueUnit) -> impl IntoView + use<
     scale.collect_view()
 }
 
-/// The level as a dashed line across the plot. Its label is where it covers the fewest lines.
+/// The level as a dashed line across the plot, with its label at the right edge.
 fn level_line(chart: &TimeChart, top: f64) -> Option<impl IntoView + use<>> {
     let ChartLevel { label, tone, value } = chart.level?;
     let bottom = format!("{:.2}%", value * chart.unit.scale() / top * 100.0);
     let title = format!("{label} {}", chart.unit.text(value));
-    let LabelPlace { right, is_below } = label_place(chart, label, top, value);
-    let right = format!("{:.2}%", (VIEW_WIDTH - right) / VIEW_WIDTH * 100.0);
+    let is_below = is_label_below(chart, label, top, value);
     Some(view! {
         <span class=format!("chart-level chart-{tone}") style=("bottom", bottom) title=title>
-            <span class="chart-level-label" class:is-below=is_below style=("right", right)>
-                {label}
-            </span>
+            <span class="chart-level-label" class:is-below=is_below>{label}</span>
         </span>
     })
 }
@@ -536,7 +533,7 @@ fn Legend(chart: TimeChart, cursor: ChartCursor) -> impl IntoView {
     view! {
         <span class="chart-legend" role="status">
             <span class="mono">{time}</span>
-            <span class="chart-heard">{heard}</span>
+            <span class="hidden">{heard}</span>
             {entries.collect_view()}
         </span>
     }

@@ -141,6 +141,13 @@ impl WatchedRequest {
         }
     }
 
+    /// Watches the request only while this condition holds.
+    #[must_use]
+    pub fn only_while(self, is_needed: impl Fn() -> bool + Send + Sync + 'static) -> Self {
+        let error = self.error;
+        Self { error: Signal::derive(move || error.get().filter(|_| is_needed())), ..self }
+    }
+
     /// Reports whether the last request failed.
     #[must_use]
     pub fn has_failed(self) -> bool {

@@ -3,7 +3,7 @@
 use leptos::prelude::*;
 use tidings_proto::{api::TransactionState, otlp::Severity};
 
-use super::{Icon, IconName, SparkTone};
+use super::{Icon, IconName, SparkTone, change::truncate_name};
 use crate::{colour, format};
 
 /// Meaning of a badge, which sets its colour.
@@ -137,6 +137,24 @@ pub fn ServiceName(
         <span class="service">
             <span class="dot" style=("--hue", hue) aria-hidden="true"></span>
             <span class="service-name">{shown}</span>
+        </span>
+    }
+}
+
+/// The open dot and the name of a peer, with a note that it sends no spans.
+#[component]
+pub fn PeerName(
+    /// Its name: that of a store or outside system.
+    #[prop(into)]
+    peer: String,
+) -> impl IntoView {
+    let shown = truncate_name(format::peer(&peer));
+    let title = format!("{shown} sends no spans: the numbers are of the calls to it");
+    view! {
+        <span class="service" title=title>
+            <span class="dot dot-outside" aria-hidden="true"></span>
+            <span class="service-name">{shown}</span>
+            <span class="hidden">" sends no spans"</span>
         </span>
     }
 }

@@ -18,8 +18,8 @@ use crate::{browser, format, format::rates, links::Links};
 
 /// Maximum number of characters of a name in a sentence.
 const NAME_MAX: usize = 60;
-/// First word of the badge of a group that only feels the change of another.
-const FEELS: &str = "feels ";
+/// First words of the badge of a group that only feels the change of another.
+const AFFECTED: &str = "affected by ";
 /// Factor below which a difference is clearer than a factor.
 const FACTOR_MIN: f64 = 1.5;
 
@@ -111,9 +111,7 @@ fn was_text(change: &Change) -> Option<String> {
 pub fn subject_text(subject: &Subject) -> String {
     let service = truncate_name(format::service(&subject.service));
     match (subject.kind, &subject.peer, &subject.operation) {
-        (SubjectKind::Peer, Some(peer), _) => {
-            truncate_name(if peer.is_empty() { "(unknown)" } else { peer })
-        }
+        (SubjectKind::Peer, Some(peer), _) => truncate_name(format::peer(peer)),
         (SubjectKind::Operation, _, Some(operation)) => {
             format!("{} of {service}", truncate_name(format::operation(operation)))
         }
@@ -340,18 +338,20 @@ pub fn ChangeBadge(
         Tone::Good => "badge badge-cut badge-good",
         Tone::Plain => "badge badge-cut",
     };
-    let feels = only_feels.then(|| view! { <span class="badge-feels">{FEELS}</span> });
+    let feels = only_feels.then(|| view! { <span class="badge-feels">{AFFECTED}</span> });
     view! { <span class=class title=title>{feels}{text}</span> }
 }
 
-/// Returns the title of a badge: the full sentence, after `feels` where the group only feels it.
+/// Returns the title of a badge: the full sentence, after `affected by` where the group only feels
+/// it.
 fn badge_title(sentence: &ChangeSentence, only_feels: bool, now: UnixNanos) -> String {
-    let feels = if only_feels { FEELS } else { "" };
-    format!("{feels}{}", sentence_text(sentence, now))
+    let affected = if only_feels { AFFECTED } else { "" };
+    format!("{affected}{}", sentence_text(sentence, now))
 }
 
-/// Returns the words of the badge of a group that only feels the change of another, under the
-/// headline of its report: `feels northpay slower since 14:01`. `None` for any other group.
+/// Returns the change that affects a group, as its badge has it after `affected by`:
+/// `northpay, slower since 14:01`. `None` for a group that does not only feel the change of another
+/// under the headline of its report.
 #[must_use]
 pub fn felt_text(
     group: &ChangedGroup,
@@ -360,7 +360,7 @@ pub fn felt_text(
 ) -> Option<String> {
     let (sentence, _) = sentence_of(group, headline).filter(|(_, only_feels)| *only_feels)?;
     let name = (group.service.as_str(), group.operation.as_deref());
-    Some(format!("{FEELS}{}", badge_text(sentence, name, true, now)))
+    Some(badge_text(sentence, name, true, now))
 }
 
 /// Returns the words of a badge. They name the subject if it is not the group, and before it the
@@ -383,6 +383,7 @@ fn badge_text(
     };
     let colon = match change.kind {
         ChangeKind::NewException | ChangeKind::NewLogPattern | ChangeKind::New => ":",
+        _ if only_feels => ",",
         _ => "",
     };
     let cause = with.iter().find(|cause| cause.service == service && !only_feels);
@@ -616,7 +617,7 @@ mod tests {
             (service("payment"), Some("northpay 3.9× slower")),
             (feels("payment"), Some("northpay 3.9× slower")),
             (service("mesh"), Some("1.9.0: northpay 3.9× slower")),
-            (feels("web"), Some("northpay slower")),
+            (feels("web"), Some("northpay, slower")),
             (service("cart"), None),
         ] {
             assert_eq!(role(&group).as_deref(), expected, "{group:?}");
@@ -632,11 +633,11 @@ mod tests {
             ..service(name)
         };
         let felt = |group: &ChangedGroup| felt_text(group, Some(&headline), now);
-        assert_eq!(felt(&feels("web")).as_deref(), Some("feels northpay slower"));
+        assert_eq!(felt(&feels("web")).as_deref(), Some("northpay, slower"));
         assert_eq!(felt(&feels("payment")), None, "the headline names it");
         assert_eq!(felt(&service("cart")), None);
         let titles = [true, false].map(|only_feels| badge_title(&headline, only_feels, now));
-        assert_eq!(titles[0], format!("feels {}", titles[1]));
+        assert_eq!(titles[0], format!("affected by {}", titles[1]));
         assert!(titles[1].starts_with("northpay: 3.9× slower"), "{titles:?}");
     }
 

@@ -169,7 +169,8 @@ fn feeling_services(
     names
 }
 
-/// Returns the words for groups that feel a change: `checkout, web-gateway and 3 others feel it.`
+/// Returns the words for groups that only feel a change:
+/// `checkout, web-gateway and 3 others are only affected by it.`
 fn feeling_text(names: &[String]) -> Option<String> {
     let (shown, more) = names.split_at(names.len().min(NAMES_MAX));
     let mut shown = shown.to_vec();
@@ -177,8 +178,8 @@ fn feeling_text(names: &[String]) -> Option<String> {
         0 => {}
         more => shown.push(format::counted(more as u64, "other")),
     }
-    let verb = if names.len() == 1 { "feels" } else { "feel" };
-    (!shown.is_empty()).then(|| format!("{} only {verb} it.", join_names(&shown)))
+    let verb = if names.len() == 1 { "is" } else { "are" };
+    (!shown.is_empty()).then(|| format!("{} {verb} only affected by it.", join_names(&shown)))
 }
 
 /// Returns the compared times in words: `13:43 to 14:13, against 13:13 to 13:43`.
@@ -314,15 +315,18 @@ mod tests {
     fn those_that_feel_a_change_are_named_and_counted() {
         let names = |count: usize| -> Vec<String> { (0..count).map(|n| format!("s{n}")).collect() };
         assert_eq!(feeling_text(&names(0)), None);
-        assert_eq!(feeling_text(&names(1)).as_deref(), Some("s0 only feels it."));
-        assert_eq!(feeling_text(&names(3)).as_deref(), Some("s0, s1 and s2 only feel it."));
+        assert_eq!(feeling_text(&names(1)).as_deref(), Some("s0 is only affected by it."));
+        assert_eq!(
+            feeling_text(&names(3)).as_deref(),
+            Some("s0, s1 and s2 are only affected by it.")
+        );
         assert_eq!(
             feeling_text(&names(4)).as_deref(),
-            Some("s0, s1, s2 and 1 other only feel it.")
+            Some("s0, s1, s2 and 1 other are only affected by it.")
         );
         assert_eq!(
             feeling_text(&names(9)).as_deref(),
-            Some("s0, s1, s2 and 6 others only feel it.")
+            Some("s0, s1, s2 and 6 others are only affected by it.")
         );
     }
 }

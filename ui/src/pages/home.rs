@@ -20,7 +20,7 @@ use crate::{
     links::use_links,
     page_time::use_page_time,
     request_state::RequestState,
-    shell::{crumb, set_crumbs, use_server},
+    shell::{crumb, set_crumbs, set_welcome, use_server},
     shortcuts::use_row_shortcuts,
     url::{History, TimeRange, use_edit_query, use_navigation, use_query},
 };
@@ -42,6 +42,7 @@ pub fn HomePage() -> impl IntoView {
     let has_data = Memo::new(move |known: Option<&Option<bool>>| {
         known.copied().flatten().or_else(|| server.status().map(|status| status.has_data))
     });
+    set_welcome(move || has_data.get() == Some(false));
     let failed = move || {
         let error = server.request_state().error().filter(|_| has_data.get().is_none());
         let retry = Callback::new(move |()| server.refresh());

@@ -273,9 +273,7 @@ fn legend(page: MapPageState) -> impl IntoView {
     let since = move || has_since.get().then_some(SINCE_LEGEND);
     let felt = move || {
         has_felt.get().then(|| {
-            view! {
-                <span class="graph-key is-felt">"feels it: only feels a change of another"</span>
-            }
+            view! { <span class="graph-key is-felt">"affected by a change elsewhere"</span> }
         })
     };
     view! {

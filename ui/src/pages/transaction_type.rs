@@ -220,6 +220,11 @@ impl TypePage {
         }
     }
 
+    /// Returns the number of transactions in the baseline. `None` while it is not known.
+    fn baseline_count(self) -> Option<u64> {
+        baseline_count(self.name, self.report, self.before)
+    }
+
     /// Returns the words for the reference.
     pub(crate) fn reference_words(self) -> &'static str {
         match self.basis.get() {
@@ -289,7 +294,22 @@ fn changed_since(
     })
 }
 
+/// Returns the number of the type's transactions in the baseline. `None` while it is not known.
+fn baseline_count(
+    name: Memo<TypeName>,
+    report: RequestState<ChangeReport>,
+    before: RequestState<TransactionKindList>,
+) -> Option<u64> {
+    let group = report.value().and_then(|report| name.with(|name| changed(&report, name)));
+    let listed = || {
+        let list = before.value()?;
+        Some(list.kinds.first().map_or(0, |kind| kind.count))
+    };
+    group.map(|group| group.before.count).or_else(listed)
+}
+
 /// Reports whether the type has enough transactions in the baseline. `None` while it is not known.
+/// After a failed request, the time until the moment is the reference.
 fn has_baseline(
     name: Memo<TypeName>,
     report: RequestState<ChangeReport>,
@@ -300,12 +320,7 @@ fn has_baseline(
         if is_awaited.get() {
             return None;
         }
-        let group = report.value().and_then(|report| name.with(|name| changed(&report, name)));
-        let listed = || {
-            let list = before.value()?;
-            Some(list.kinds.first().map_or(0, |kind| kind.count))
-        };
-        match group.map(|group| group.before.count).or_else(listed) {
+        match baseline_count(name, report, before) {
             Some(count) => Some(count >= BASELINE_COUNT_MIN),
             None => before.error().map(|_| false),
         }

@@ -1,8 +1,8 @@
 //! Cards outside of the visible part: their number at each side, and a button that brings them into
 //! view.
 //!
-//! Owns the sides and the buttons at the edges of the picture. Does not own the view, which the
-//! buttons move.
+//! Owns the sides and the buttons. They are in strips at the upper and the lower edge, so that they
+//! cover no card that is in view. Does not own the view, which the buttons move.
 
 use leptos::prelude::*;
 
@@ -11,6 +11,8 @@ use crate::{browser, format};
 
 /// A card that is cut by less, in screen pixels, is in view.
 const SLACK: f64 = 1.0;
+/// Height of the strips at the upper and the lower edge that the buttons take, in screen pixels.
+const STRIP: f64 = 26.0;
 /// Largest move of the view at once, as a part of its width or height.
 const MOVE_MAX: f64 = 0.8;
 
@@ -47,14 +49,14 @@ struct HiddenCard {
 }
 
 /// Returns the move of the view that brings a card into view on one axis: positive for one before
-/// the visible part, negative for one after it, and zero for one in view. Of a card that is larger
-/// than the screen, the middle is enough.
-fn shift_of(middle: f64, size: f64, screen: f64) -> f64 {
-    let half = if size > screen { 0.0 } else { size / 2.0 };
+/// the visible part, negative for one after it, and zero for one in view. The visible part is the
+/// screen without a strip at both ends. Of a card that is larger, the middle is enough.
+fn shift_of(middle: f64, size: f64, screen: f64, strip: f64) -> f64 {
+    let half = if size > screen - 2.0 * strip { 0.0 } else { size / 2.0 };
     let (low, high) = (middle - half, middle + half);
-    if low < -SLACK {
+    if low < strip - SLACK {
         MARGIN - low
-    } else if high > screen + SLACK {
+    } else if high > screen - strip + SLACK {
         screen - MARGIN - high
     } else {
         0.0
@@ -70,8 +72,8 @@ impl NetworkGraph {
         let cards = (0_u32..).zip(&self.nodes).zip(&self.layout.nodes);
         let hidden = cards.filter_map(|((node, card), (x, y))| {
             let scale = view.scale;
-            let across = shift_of(view.left + x * scale, WIDTH * scale, screen.0);
-            let down = shift_of(view.top + y * scale, card.height() * scale, screen.1);
+            let across = shift_of(view.left + x * scale, WIDTH * scale, screen.0, 0.0);
+            let down = shift_of(view.top + y * scale, card.height() * scale, screen.1, STRIP);
             let (side, shift) = match (across, down) {
                 (across, _) if across > 0.0 => (Side::Left, across),
                 (across, _) if across < 0.0 => (Side::Right, across),
@@ -85,6 +87,7 @@ impl NetworkGraph {
     }
 
     /// Returns the view moved towards a side, and the farthest card of it if all are in view then.
+    /// That card is in view on both axes.
     fn view_towards(
         &self,
         side: Side,
@@ -98,8 +101,13 @@ impl NetworkGraph {
         let most = MOVE_MAX * if is_across { screen.0 } else { screen.1 };
         let moved = shift.clamp(-most, most);
         let view = if is_across { view.panned(moved, 0.0) } else { view.panned(0.0, moved) };
-        (view, (shift.abs() <= most).then_some(node))
+        let last = self.layout.nodes.get(node as usize).filter(|_| shift.abs() <= most);
+        last.map_or((view, None), |place| (view.showing(*place, screen), Some(node)))
     }
+}
+
+fn button_id(side: usize) -> String {
+    format!("network-more-{side}")
 }
 
 /// The buttons to the cards that are not in view: `3 more →` at the right edge.
@@ -112,26 +120,30 @@ pub(super) fn more_buttons(picture: NetworkState) -> impl IntoView {
     let button = move |(at, side): (usize, Side)| {
         let count = Memo::new(move |_| hidden.get()[at]);
         let (words, arrow, class) = side.texts();
-        // The button disappears with its last card, which gets the focus of the keyboard.
-        let show = move |is_by_key: bool| {
+        // The button disappears with its last card, which gets its focus once it has moved.
+        let show = move || {
             let (view, screen) = (picture.shown.get_untracked(), picture.size.get_untracked());
             let (view, last) =
                 picture.graph.with_value(|graph| graph.view_towards(side, view, screen));
+            let next = last.filter(|_| browser::has_focus(&button_id(at))).map(node_id);
             picture.view.set(Some(view));
-            if let Some(last) = last.filter(|_| is_by_key) {
-                browser::focus(&node_id(last));
+            if let Some(next) = next {
+                request_animation_frame(move || browser::focus_in_place(&next));
             }
         };
         view! {
             <Show when=move || { count.get() > 0 }>
                 <button
+                    id=button_id(at)
                     class=class
                     type="button"
                     title=format!("Show those {words}")
-                    on:click=move |event: web_sys::MouseEvent| show(event.detail() == 0)
+                    on:click=move |_| show()
                 >
                     {move || format!("{} more ", format::count(count.get() as u64))}
-                    <span class="hidden">{words}</span>
+                    <span class="hidden">
+                        {move || if count.get() == 1 { "card " } else { "cards " }} {words}
+                    </span>
                     <span aria-hidden="true">{arrow}</span>
                 </button>
             </Show>
@@ -144,7 +156,7 @@ pub(super) fn more_buttons(picture: NetworkState) -> impl IntoView {
 mod tests {
     use super::{
         super::names::tests::{edge, node},
-        NetworkGraph, Side, Viewport, shift_of,
+        NetworkGraph, STRIP, Side, Viewport, shift_of,
     };
 
     const SCREEN: (f64, f64) = (600.0, 400.0);
@@ -192,9 +204,27 @@ mod tests {
     }
 
     #[test]
+    fn the_last_card_of_a_side_is_in_view_on_both_axes() {
+        let graph = chain();
+        let corner = Viewport { left: 700.0 - graph.size().0, top: 600.0, scale: 1.0 };
+        let (view, last) = graph.view_towards(Side::Right, corner, SCREEN);
+        assert_eq!(last, Some(7));
+        let hidden = graph.hidden_cards(view, SCREEN);
+        assert!(hidden.iter().all(|card| card.node != 7), "{view:?}");
+    }
+
+    #[test]
+    fn a_card_below_a_button_is_not_in_view() {
+        let down = |top: f64| shift_of(top + 29.0, 58.0, 400.0, STRIP);
+        assert_eq!([down(26.0), down(28.0), down(400.0 - 26.0 - 58.0)], [0.0; 3]);
+        assert_eq!((down(20.0), down(330.0)), (8.0, -16.0), "moved to the margin");
+    }
+
+    #[test]
     fn a_card_that_is_larger_than_the_screen_is_in_view_with_its_middle() {
-        assert_eq!([shift_of(300.0, 900.0, 600.0), shift_of(10.0, 900.0, 600.0)], [0.0, 0.0]);
-        assert!(shift_of(-10.0, 900.0, 600.0) > 0.0);
-        assert!(shift_of(590.0, 172.0, 600.0) < 0.0);
+        let shift = |middle: f64, size: f64| shift_of(middle, size, 600.0, 0.0);
+        assert_eq!([shift(300.0, 900.0), shift(10.0, 900.0)], [0.0, 0.0]);
+        assert!(shift(-10.0, 900.0) > 0.0);
+        assert!(shift(590.0, 172.0) < 0.0);
     }
 }

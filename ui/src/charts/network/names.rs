@@ -123,7 +123,14 @@ fn marks_view(graph: &NetworkGraph) -> impl IntoView + use<> {
     let alarms = cards.filter(|(card, _)| card.alarm.is_some());
     let marks = alarms.map(|(card, (x, y))| {
         let corner = format!("M{:.1} {:.1}h.01", x - WIDTH / 2.0, y - card.height() / 2.0);
-        view! { <path class="network-far-mark" class:is-culprit=card.is_culprit d=corner /> }
+        view! {
+            <path
+                class="network-far-mark"
+                class:is-culprit=card.is_culprit
+                class:only-feels=card.only_feels
+                d=corner
+            />
+        }
     });
     marks.collect_view()
 }
@@ -145,6 +152,7 @@ pub(super) fn names_view(picture: NetworkState) -> impl IntoView {
             <text
                 class="network-far-name"
                 class:has-failed=card.alarm.is_some()
+                class:only-feels=card.alarm.is_some() && card.only_feels
                 class:is-lit=card.is_highlighted
                 x=format!("{x:.1}")
                 y=format!("{y:.1}")

@@ -1,32 +1,22 @@
-//! Lines of a chart over time, and the place of its level's label.
+//! Lines of a chart over time, and the side of its level's label.
 //!
 //! A line is solid through the values of whole steps with enough calls. It is dashed to the value of
 //! a step of which the window has only a part. Values of few calls are dots beside it.
 
 use std::fmt::Write as _;
 
-use super::{
-    ChartSeries, MARKER_LETTERS_MAX, TimeChart, VIEW_HEIGHT, VIEW_WIDTH, label_rows, value_at,
-};
+use super::{ChartSeries, TimeChart, VIEW_HEIGHT, VIEW_WIDTH, value_at};
 use crate::charts::lines::{line_path, split_at_gaps};
 
-/// Number of calls below which shares and quantiles of a step are dots. Of fewer than ten calls, one
-/// alone moves a share of failures by more than 10 %, and the p95 and the p99 are the slowest call.
-pub(super) const CALLS_MIN: u64 = 10;
+/// Number of calls from which the shares and quantiles of a step are in the solid line. Of fewer,
+/// one call alone moves a share of failures by more than 10 %, and the p95 and the p99 are the
+/// slowest call. The API judges a change only from 20 calls on (`CALLS_MIN` of its graph), because a
+/// wrong alarm costs more than an estimate that is drawn faintly.
+pub(super) const SOLID_CALLS_MIN: u64 = 10;
 /// Height of a level's label with some room around it. A usual chart is 136 pixels high.
 const LABEL_HEIGHT: f64 = 13.0;
-/// Width of a letter of a level's label in a narrow chart, and the room beside its words.
-const LABEL_LETTER: f64 = 22.0;
-const LABEL_ROOM: f64 = 24.0;
-/// Number of steps from the right edge to the left, at which the label may be.
-const LABEL_STEPS: u32 = 10;
-/// Half of the height of a marker's label, the middle of the first line of them, and the distance
-/// between two lines.
-const MARKER_HALF: f64 = 5.0;
-const MARKER_MIDDLE: f64 = -6.5;
-const MARKER_LINE: f64 = 9.5;
-/// Width of a letter of a marker's label in a narrow chart.
-const MARKER_LETTER: f64 = 20.0;
+/// Width of a letter of that label in a narrow chart, whose width has fewer pixels for each unit.
+const LABEL_LETTER: f64 = 1.7 * LABEL_HEIGHT;
 
 /// Points that a line connects.
 type Run = Vec<(f64, f64)>;
@@ -107,96 +97,32 @@ fn dot(path: &mut String, (x, y): (f64, f64)) {
     let _ = write!(path, "M{x:.1} {y:.2}h.1");
 }
 
-/// The place of a level's label: its right edge, and on which side of the level it is.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) struct LabelPlace {
-    pub(super) right: f64,
-    pub(super) is_below: bool,
-}
-
-/// Returns the place for the label of a level at this height, where it covers the fewest lines of
-/// series and of markers.
-pub(super) fn label_place(chart: &TimeChart, label: &str, top: f64, level: f64) -> LabelPlace {
+/// Reports whether the label of a level is below it: where a line of a series passes above it at
+/// the right edge, and the drawing has room below.
+pub(super) fn is_label_below(chart: &TimeChart, label: &str, top: f64, level: f64) -> bool {
     let height = |value: f64| (value * chart.unit.scale() / top).clamp(0.0, 1.0) * VIEW_HEIGHT;
-    let lines = chart
+    let level = VIEW_HEIGHT - height(level);
+    let left = VIEW_WIDTH - (label.chars().count() as f64 + 1.0) * LABEL_LETTER;
+    let is_covered = |(from, to): (&(f64, f64), &(f64, f64))| {
+        let (upper, lower) = (from.1.min(to.1), from.1.max(to.1));
+        to.0 >= left && upper < level && lower > level - LABEL_HEIGHT
+    };
+    // The last point of a run stands for itself, too: a run can be a point alone.
+    let passes_above =
+        |run: &Run| run.iter().zip(run.iter().skip(1).chain(run.last())).any(is_covered);
+    let mut runs = chart
         .series
         .iter()
         .flat_map(|series| split_at_gaps(places(chart, series, height).into_iter()));
-    let runs: Vec<Run> = lines.chain(marker_runs(chart)).collect();
-    let width = label.chars().count() as f64 * LABEL_LETTER + LABEL_ROOM;
-    clearest_place(&runs, VIEW_HEIGHT - height(level), width)
-}
-
-/// Returns the lines of the markers, and the upper and lower edges of their labels.
-fn marker_runs(chart: &TimeChart) -> Vec<Run> {
-    let marks = chart.markers.iter().zip(label_rows(chart));
-    let runs = marks.flat_map(|(marker, row)| {
-        let x = chart.buckets.fraction(marker.time) * VIEW_WIDTH;
-        let letters = marker.label.chars().count().min(MARKER_LETTERS_MAX) as f64;
-        let length = letters * MARKER_LETTER;
-        let end = if chart.is_label_left(marker) { x - length } else { x + length };
-        let middle = MARKER_MIDDLE + row as f64 * MARKER_LINE;
-        let edge = |y: f64| vec![(x, y), (end, y)];
-        [
-            vec![(x, -2.0 * MARKER_HALF), (x, VIEW_HEIGHT)],
-            edge(middle - MARKER_HALF),
-            edge(middle + MARKER_HALF),
-        ]
-    });
-    runs.collect()
-}
-
-/// Returns the place where a label of this width covers the least of the runs. The right is
-/// preferred, and above the level.
-fn clearest_place(runs: &[Run], level: f64, width: f64) -> LabelPlace {
-    let step = (VIEW_WIDTH - width) / f64::from(LABEL_STEPS);
-    let all = (0..=LABEL_STEPS).flat_map(|steps| {
-        let right = VIEW_WIDTH - f64::from(steps) * step;
-        [false, true].map(|is_below| LabelPlace { right, is_below })
-    });
-    let is_inside = |place: &LabelPlace| !place.is_below || level + LABEL_HEIGHT <= VIEW_HEIGHT;
-    let covered = |place: LabelPlace| {
-        let upper = if place.is_below { level } else { level - LABEL_HEIGHT };
-        let area = [(place.right - width, place.right), (upper, upper + LABEL_HEIGHT)];
-        (runs.iter().map(|run| length_inside(run, area)).sum::<f64>(), place)
-    };
-    let places = all.filter(is_inside).map(covered);
-    let clearest = places.min_by(|one, other| one.0.total_cmp(&other.0));
-    clearest.map_or(LabelPlace { right: VIEW_WIDTH, is_below: false }, |(_, place)| place)
-}
-
-/// Returns the length of a run inside an area: its range across, and its range down. The end of the
-/// run counts as 1, so that a point alone counts.
-fn length_inside(run: &[(f64, f64)], area: [(f64, f64); 2]) -> f64 {
-    let ends = run.iter().skip(1).chain(run.last());
-    let lengths = run.iter().zip(ends).map(|(from, to)| {
-        let steps = [to.0 - from.0, to.1 - from.1];
-        let (mut enter, mut leave) = (0.0_f64, 1.0_f64);
-        for ((start, step), (low, high)) in [from.0, from.1].into_iter().zip(steps).zip(area) {
-            if step.abs() < 1e-9 {
-                if start < low || start > high {
-                    return 0.0;
-                }
-                continue;
-            }
-            let (one, other) = ((low - start) / step, (high - start) / step);
-            enter = enter.max(one.min(other));
-            leave = leave.min(one.max(other));
-        }
-        (leave - enter).max(0.0) * steps[0].hypot(steps[1]).max(1.0)
-    });
-    lengths.sum()
+    level + LABEL_HEIGHT <= VIEW_HEIGHT && runs.any(|run| passes_above(&run))
 }
 
 #[cfg(test)]
 mod tests {
     use tidings_proto::{DurationNanos, UnixNanos, api::TimeWindow};
 
-    use super::{
-        LabelPlace, Run, SeriesPaths, TimeChart, clearest_place, label_place, length_inside,
-        line_paths,
-    };
-    use crate::charts::time_chart::{ChartLevel, ChartShape, ValueUnit};
+    use super::{SeriesPaths, TimeChart, is_label_below, line_paths};
+    use crate::charts::time_chart::{ChartShape, ValueUnit};
 
     /// A chart of steps of ten nanoseconds in this window, with a line.
     fn chart(start: u64, end: u64, values: &[f64]) -> TimeChart {
@@ -242,46 +168,18 @@ mod tests {
     }
 
     #[test]
-    fn a_label_is_where_it_covers_no_line() {
-        fn place(runs: &[Run]) -> LabelPlace {
-            clearest_place(runs, 50.0, 100.0)
-        }
-        let right = LabelPlace { right: 1_000.0, is_below: false };
-        assert_eq!(place(&[]), right);
-        let above = vec![(800.0, 45.0), (1_000.0, 45.0)];
-        let below = vec![(0.0, 55.0), (1_000.0, 55.0)];
-        assert_eq!(place(std::slice::from_ref(&above)), LabelPlace { is_below: true, ..right });
-        let left = place(&[above, below.clone()]);
-        assert!(!left.is_below && left.right < 800.0, "{left:?}");
-        // Both sides have a line everywhere but above at the left end.
-        let left = place(&[vec![(150.0, 40.0), (1_000.0, 40.0)], below]);
-        assert_eq!(left, LabelPlace { right: 100.0, is_below: false });
-    }
-
-    #[test]
-    fn a_label_has_no_place_below_the_drawing() {
-        let above = vec![(0.0, 90.0), (1_000.0, 90.0)];
-        assert!(!clearest_place(&[above], 95.0, 100.0).is_below);
-    }
-
-    #[test]
-    fn the_label_of_a_level_avoids_the_series() {
-        let level = Some(ChartLevel { label: "was", tone: "error", value: 0.5 });
-        let place = |values: &[f64]| {
-            label_place(&chart(0, 400, values).with_level(level), "was", 100.0, 0.5)
+    fn the_label_of_a_level_is_below_it_only_where_a_line_passes_above() {
+        let is_below = |values: &[f64], level: f64| {
+            is_label_below(&chart(0, 400, values), "was", 100.0, level)
         };
-        assert_eq!(place(&[0.55; 40]), LabelPlace { right: 1_000.0, is_below: true });
-        assert_eq!(place(&[0.45; 40]), LabelPlace { right: 1_000.0, is_below: false });
-    }
-
-    #[test]
-    fn a_run_has_the_length_that_is_inside() {
-        let area = [(10.0, 20.0), (0.0, 10.0)];
-        let length = |run: &[(f64, f64)]| length_inside(run, area);
-        assert!((length(&[(0.0, 5.0), (30.0, 5.0)]) - 10.0).abs() < 1e-9);
-        assert!((length(&[(15.0, -20.0), (15.0, 50.0)]) - 10.0).abs() < 1e-9);
-        assert!((length(&[(15.0, 5.0)]) - 1.0).abs() < 1e-9, "a point alone");
-        assert!(length(&[(0.0, 20.0), (30.0, 20.0)]).abs() < 1e-9);
-        assert!(length(&[]).abs() < 1e-9);
+        assert!(is_below(&[0.55; 40], 0.5));
+        assert!(!is_below(&[0.45; 40], 0.5));
+        assert!(!is_below(&[0.7; 40], 0.5), "far above the label");
+        let mut values = [0.55; 40];
+        values[34..].fill(0.1);
+        assert!(!is_below(&values, 0.5), "the line is above only at the left of the label");
+        values[39] = 0.55;
+        assert!(is_below(&values, 0.5));
+        assert!(!is_below(&[0.1; 40], 0.05), "no room below");
     }
 }

@@ -77,11 +77,7 @@ impl NodeName {
     /// Returns the label for panels and titles. A card truncates it to its width.
     #[must_use]
     pub fn label(&self) -> String {
-        if self.name.is_empty() {
-            "(unknown)".to_owned()
-        } else {
-            number_format::truncate(&self.name, NAME_LETTERS_MAX)
-        }
+        number_format::truncate(format::peer(&self.name), NAME_LETTERS_MAX)
     }
 }
 
@@ -149,14 +145,14 @@ pub struct CardChange {
     /// The begin of the change, as `20:33`, and the numbers since then. `None` where the numbers
     /// are of the whole time.
     since: Option<(String, GroupStats)>,
-    /// The words of the badge on Services for one that only feels the change of another.
+    /// The change of another that this one only feels, as its badge on Services has it.
     felt: Option<String>,
 }
 
 impl CardChange {
-    /// Returns the change of a group. `felt` has the words of its badge if it only feels the change
-    /// of another, and `moment` writes a time. `None` for a group whose numbers are of the whole
-    /// time and that feels nothing.
+    /// Returns the change of a group. `felt` has the change of another that it only feels, and
+    /// `moment` writes a time. `None` for a group whose numbers are of the whole time and that
+    /// feels nothing.
     #[must_use]
     pub fn from_group(
         group: &ChangedGroup,
@@ -185,21 +181,21 @@ impl CardChange {
         self.since.as_ref().map(|(begin, _)| format!("since {begin}"))
     }
 
-    /// Returns the words of the card: `since 20:33`, or `feels it 20:33` for one that only feels the
-    /// change of another.
+    /// Returns the words of the card: `since 20:33`, or `affected 20:33` for one that only feels
+    /// the change of another.
     fn card_text(&self) -> String {
         let begin = self.since.as_ref().map(|(begin, _)| begin);
         let short = begin.filter(|begin| begin.chars().count() <= TIME_LETTERS_MAX);
         match (&self.felt, short) {
-            (Some(_), Some(begin)) => format!("feels it {begin}"),
-            (Some(_), None) => "feels it".to_owned(),
+            (Some(_), Some(begin)) => format!("affected {begin}"),
+            (Some(_), None) => "affected".to_owned(),
             (None, Some(begin)) => format!("since {begin}"),
             (None, None) => "since change".to_owned(),
         }
     }
 
-    /// Returns the words for one that only feels the change of another, as its badge on Services
-    /// has them: `feels northpay slower since 20:33`.
+    /// Returns the change of another that this one only feels, as its badge on Services has it
+    /// after `affected by`: `northpay, slower since 20:33`.
     #[must_use]
     pub fn felt(&self) -> Option<&str> {
         self.felt.as_deref()
@@ -388,7 +384,7 @@ fn card(node: &GraphNode, change: Option<&CardChange>, is_highlighted: bool) -> 
         format!("{}, p95 {p95}", call_text(node.rate_per_second, node.error_share))
     };
     let time = change.and_then(CardChange::time_text).map(|time| format!(" {time}"));
-    let felt = change.and_then(CardChange::felt).map(|felt| format!(", {felt}"));
+    let felt = change.and_then(CardChange::felt).map(|felt| format!(", affected by {felt}"));
     let only_feels = felt.is_some();
     let name = node_text(node);
     let system = node.system.as_ref().filter(|_| node.folded_count.is_none());

@@ -152,7 +152,11 @@ fn node_content(
     let facts = (node.call_count > 0).then(|| numbers(CallNumbers::from_node(&node)));
     let change = shown.changes.get(at as usize).and_then(Option::as_ref);
     let felt = change.and_then(CardChange::felt);
-    let felt = felt.map(|felt| view! { <p class="is-felt">{format!("It only {felt}.")}</p> });
+    let felt = felt.map(|felt| {
+        view! {
+            <p class="is-felt">{format!("Affected by {felt}. It did not change itself.")}</p>
+        }
+    });
     let time = change.and_then(CardChange::time_text);
     let is_since = time.is_some();
     let since = time.map(|time| {

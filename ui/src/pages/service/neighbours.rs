@@ -16,7 +16,7 @@ use crate::{
     api::{self, analysis::graph},
     browser,
     components::{
-        Panel, ServiceName,
+        Panel, PeerName, ServiceName,
         change::{number_title, row_text, truncate_name},
     },
     format,
@@ -212,18 +212,8 @@ fn node_name(node: &GraphNode, links: Links) -> impl IntoView + use<> {
         let (href, title) = (links.service(&name), name.clone());
         return view! { <A href=href attr:title=title><ServiceName service=name /></A> }.into_any();
     }
-    let name =
-        if node.name.is_empty() { "(unknown)".to_owned() } else { truncate_name(&node.name) };
-    let title = name.clone();
-    view! {
-        <A href=links.map(Some(&node.name)) attr:title=title>
-            <span class="service">
-                <span class="dot dot-outside" aria-hidden="true"></span>
-                <span class="service-name">{name}</span>
-            </span>
-        </A>
-    }
-    .into_any()
+    let peer = node.name.clone();
+    view! { <A href=links.map(Some(&node.name))><PeerName peer /></A> }.into_any()
 }
 
 /// Returns the words after a name: the system of a database, a note that calls are messages, and

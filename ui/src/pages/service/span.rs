@@ -23,7 +23,7 @@ use crate::{
 };
 
 /// Value of the parameter for the whole range. In a range that moves with the clock, the time since
-/// the change is the default and not in the address.
+/// the change is the default and not in the address. In any other range, the whole range is.
 const WHOLE: &str = "whole";
 /// Maximum time that tables wait for the report of changes. Grey rows that become the right numbers
 /// move once. Numbers of the whole range that others replace would be read and then move. A report
@@ -48,7 +48,7 @@ pub(super) struct TableTime {
     time: PageTime,
     /// Length of the range of the page, if it moves with the clock.
     length: Memo<Option<DurationNanos>>,
-    /// Begin of the change, where the reader has the choice.
+    /// Begin of the change, where it is known: the reader has the choice.
     offered: Memo<Option<UnixNanos>>,
     span: Memo<TableSpan>,
 }
@@ -65,8 +65,7 @@ impl TableTime {
         let length = Memo::new(move |_| length_of(range.get()));
         let is_param = move |value: &str| query.with(|query| query.get(SPAN_PARAM) == Some(value));
         let is_whole = Memo::new(move |_| is_param(WHOLE));
-        let has_choice =
-            Memo::new(move |_| length.get().is_some() || is_whole.get() || is_param(SINCE_CHANGE));
+        let is_since = Memo::new(move |_| is_param(SINCE_CHANGE));
         let is_overdue = RwSignal::new(false);
         let expire = move || {
             is_overdue.try_set(true);
@@ -74,13 +73,10 @@ impl TableTime {
         if let Ok(timer) = set_timeout_with_handle(expire, REPORT_WAIT) {
             on_cleanup(move || timer.clear());
         }
-        let offered = Memo::new(move |_| {
-            let begin = begin.get().filter(|_| has_choice.get());
-            offered(range.get(), begin, time.now())
-        });
+        let offered = Memo::new(move |_| offered(range.get(), begin.get(), time.now()));
         let span = Memo::new(move |_| {
-            let is_fixed = is_whole.get() || !has_choice.get();
-            span_of(is_fixed, offered.get(), report.loading() && !is_overdue.get())
+            let counts_whole = is_whole.get() || (!is_since.get() && length.get().is_none());
+            span_of(counts_whole, offered.get(), report.loading() && !is_overdue.get())
         });
         Self { time, length, offered, span }
     }
@@ -139,9 +135,9 @@ impl TableTime {
         let chosen =
             Memo::new(move |_| if self.is_whole() { WHOLE } else { SINCE_CHANGE }.to_owned());
         let choose = Callback::new(move |which: &'static str| {
-            let is_default = which == SINCE_CHANGE && self.length.get_untracked().is_some();
+            let default = default_span(self.length.get_untracked());
             edit(History::Replace, &|query| {
-                query.set(SPAN_PARAM, (!is_default).then_some(which));
+                query.set(SPAN_PARAM, (which != default).then_some(which));
             });
         });
         view! {
@@ -152,9 +148,13 @@ impl TableTime {
     }
 }
 
-/// Returns the length of a range that moves with the clock. A reader who chose two moments, or
-/// everything stored, is offered another time only by an address that has the choice, as the links
-/// of rows that count from a change.
+/// Returns the value of the parameter that is not in the address. In a range of two moments or of
+/// everything stored, tables count from a change only by choice, or by the link of a row that does.
+fn default_span(length: Option<DurationNanos>) -> &'static str {
+    if length.is_some() { SINCE_CHANGE } else { WHOLE }
+}
+
+/// Returns the length of a range that moves with the clock.
 fn length_of(range: TimeRange) -> Option<DurationNanos> {
     match range {
         TimeRange::Last { seconds } => Some(DurationNanos(seconds.saturating_mul(1_000_000_000))),
@@ -177,11 +177,11 @@ fn offered(range: TimeRange, begin: Option<UnixNanos>, now: UnixNanos) -> Option
     begin.filter(|begin| start.is_none_or(|start| start < *begin) && *begin < end)
 }
 
-/// Returns the counted time. It is fixed where the address has the whole range, or two moments
-/// without the choice.
-fn span_of(is_fixed: bool, offered: Option<UnixNanos>, is_awaited: bool) -> TableSpan {
+/// Returns the counted time. `counts_whole` is set where that is the whole range by choice or by
+/// default.
+fn span_of(counts_whole: bool, offered: Option<UnixNanos>, is_awaited: bool) -> TableSpan {
     match offered {
-        _ if is_fixed => TableSpan::Whole,
+        _ if counts_whole => TableSpan::Whole,
         Some(begin) => TableSpan::Since(begin),
         None if is_awaited => TableSpan::Awaited,
         None => TableSpan::Whole,
@@ -195,7 +195,10 @@ mod tests {
         api::{ChangedGroup, GroupStats, StatsSince},
     };
 
-    use super::{TableSpan, TimeRange, begin_of, length_of, offered, span_of};
+    use super::{
+        SINCE_CHANGE, TableSpan, TimeRange, WHOLE, begin_of, default_span, length_of, offered,
+        span_of,
+    };
 
     const HOUR: DurationNanos = DurationNanos(3_600_000_000_000);
     const NOW: UnixNanos = UnixNanos(10 * HOUR.0);
@@ -206,6 +209,12 @@ mod tests {
         assert_eq!(span_of(false, Some(begin), false), TableSpan::Since(begin));
         assert_eq!(span_of(true, Some(begin), false), TableSpan::Whole);
         assert_eq!(span_of(false, None, false), TableSpan::Whole, "nothing changed");
+    }
+
+    #[test]
+    fn the_time_since_a_change_is_the_default_of_ranges_that_move_only() {
+        let defaults = [TimeRange::default(), TimeRange::All].map(length_of).map(default_span);
+        assert_eq!(defaults, [SINCE_CHANGE, WHOLE]);
     }
 
     #[test]

@@ -9,7 +9,7 @@ use tidings_proto::api::{ChangeKind, ChangeSentence, ChangedGroup, Deployment};
 
 use crate::{
     components::{
-        Badge, Icon, IconName, ServiceName, SortHead, SortOrder, Tone,
+        Badge, Icon, IconName, PeerName, ServiceName, SortHead, SortOrder, Tone,
         change::{change_cell, sentence_of, truncate_name},
         group_cells::{
             ComparedTimes, duration_cell, failure_cells, p95_cells, rate_cells, shown_stats,
@@ -179,14 +179,7 @@ fn service_row(
 /// The name with the service's colour. An endpoint has an open dot.
 fn name_mark(group: &ChangedGroup) -> AnyView {
     if group.uninstrumented {
-        let name = format::service(&group.service).to_owned();
-        view! {
-            <span class="service">
-                <span class="dot dot-outside" aria-hidden="true"></span>
-                <span class="service-name">{name}</span>
-            </span>
-        }
-        .into_any()
+        view! { <PeerName peer=group.service.clone() /> }.into_any()
     } else {
         view! { <ServiceName service=group.service.clone() /> }.into_any()
     }

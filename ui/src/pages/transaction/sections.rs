@@ -11,6 +11,7 @@ use tidings_proto::{
 use crate::{
     addresses, api, browser, colour,
     components::{
+        PeerName,
         PlainHead::{Explained, Number, Words},
         PlainTable, ServiceName, SparkTone, StateBadge, severity_tone,
     },
@@ -150,18 +151,12 @@ fn hop_row(hop: &Hop, left: f64, elapsed: u64) -> impl IntoView + use<> {
 
 /// The called service, or the peer with a note that it sends no spans.
 fn callee_name(hop: &Hop) -> AnyView {
+    let name = hop.service.clone();
     if hop.peer_kind.is_none() {
-        return view! { <ServiceName service=hop.service.clone() /> }.into_any();
+        view! { <ServiceName service=name /> }.into_any()
+    } else {
+        view! { <PeerName peer=name /> }.into_any()
     }
-    let name = if hop.service.is_empty() { "(unknown)" } else { hop.service.as_str() };
-    let name = number_format::truncate(name, 60);
-    view! {
-        <span class="service" title="Sends no spans: the numbers are of the calls to it">
-            <span class="dot dot-outside" aria-hidden="true"></span>
-            <span class="service-name">{name}</span>
-        </span>
-    }
-    .into_any()
 }
 
 /// The failed spans, in order of time.

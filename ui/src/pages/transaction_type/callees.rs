@@ -130,7 +130,7 @@ fn row(
 /// A node's name with its sign, which is dashed when it sends no spans.
 fn node_name(page: TypePage, node: &GraphNode) -> impl IntoView + use<> {
     let is_service = node.kind == NodeKind::Service;
-    let name = if node.name.is_empty() { "(unknown)".to_owned() } else { node.name.clone() };
+    let name = format::peer(&node.name).to_owned();
     let text = number_format::truncate(&name, 60);
     let words = if is_service {
         let href = addresses::service(&node.name, page.window.get_untracked().range());

@@ -46,13 +46,10 @@ pub(super) fn differences(page: TypePage) -> impl IntoView {
             "failed" => traces.failed(),
             _ => traces,
         };
-        let words = format!(
-            "{} of {} against {}{}.",
-            format::count(explanation.selected_count),
-            format::count(explanation.selected_count.saturating_add(explanation.rest_count)),
-            rest_words(page.basis.get(), has_baseline()),
-            no_baseline_words(page),
-        );
+        let since = moment().map(|moment| local_minute(page.window.get(), moment));
+        let counts = (explanation.selected_count, explanation.rest_count);
+        let words = counts_text(counts, page.basis.get(), since.as_deref(), has_baseline());
+        let words = format!("{words}{}.", no_baseline_words(page));
         view! {
             <p class="panel-words mute">{words}</p>
             <DifferenceList
@@ -67,7 +64,11 @@ pub(super) fn differences(page: TypePage) -> impl IntoView {
             title=Signal::derive(move || title(page))
             note=Signal::derive(move || reference_time(page).unwrap_or_default())
             state=explanation
-            needs=vec![WatchedRequest::new("The usual durations are not known", page.measured)]
+            needs=vec![
+                WatchedRequest::new("The usual durations are not known", page.measured),
+                WatchedRequest::new("The time before is not known", page.before)
+                    .only_while(move || lacks_baseline_count(page)),
+            ]
             instead=Signal::derive(move || without_begin(page))
             is_empty=|explanation| explanation.differences.is_empty()
             missing=explanation_missing
@@ -136,6 +137,11 @@ fn has_baseline(page: TypePage) -> bool {
     page.basis.get() == SINCE && page.has_baseline.get() == Some(true)
 }
 
+/// Reports whether transactions since a moment need the number of those before, which is not known.
+fn lacks_baseline_count(page: TypePage) -> bool {
+    page.basis.get() == SINCE && page.baseline_count().is_none()
+}
+
 /// Returns the words for the time that the subject's is compared with, where that is another one.
 fn reference_time(page: TypePage) -> Option<String> {
     let window = page.window.slow_signal().get();
@@ -155,11 +161,35 @@ fn local_minute(window: Window, time: UnixNanos) -> String {
     browser::local_minute(time, window.now())
 }
 
-/// Returns the words for a missing baseline, after those for the reference.
+/// Returns the words for a baseline of too few, after those for the reference. One whose request
+/// failed has a note instead.
 fn no_baseline_words(page: TypePage) -> &'static str {
     match (page.basis.get(), page.has_baseline.get()) {
-        (SINCE, Some(false)) => "; there are too few in the time before",
+        (SINCE, Some(false)) if !lacks_baseline_count(page) => {
+            "; there are too few in the time before"
+        }
         _ => "",
+    }
+}
+
+/// Returns the numbers of the selected and of the other transactions in words. Those of two times
+/// are not added: `120 since 14:01 against 3,600 before`.
+fn counts_text(
+    (selected, rest): (u64, u64),
+    basis: &str,
+    since: Option<&str>,
+    has_baseline: bool,
+) -> String {
+    let (count, others) = (format::count(selected), format::count(rest));
+    match (basis, since) {
+        ("before", _) => format!("{count} now against {others} before"),
+        (SINCE, Some(since)) if has_baseline => {
+            format!("{count} since {since} against {others} before")
+        }
+        _ => {
+            let all = format::count(selected.saturating_add(rest));
+            format!("{count} of {all} against {}", rest_words(basis, has_baseline))
+        }
     }
 }
 
@@ -176,7 +206,7 @@ fn rest_words(basis: &str, has_baseline: bool) -> &'static str {
 
 #[cfg(test)]
 mod tests {
-    use super::{Analysis, SINCE, UnixNanos, Window, rest_words, since_moment};
+    use super::{Analysis, SINCE, UnixNanos, Window, counts_text, rest_words, since_moment};
     use crate::url::TimeRange;
 
     const HOUR: u64 = 3_600_000_000_000;
@@ -188,6 +218,17 @@ mod tests {
         assert_eq!(rest_words(SINCE, false), "those until then");
         assert_eq!(rest_words("failed", false), "those that did not fail");
         assert_eq!(rest_words("slow", false), "the rest");
+    }
+
+    #[test]
+    fn transactions_of_two_times_are_not_added() {
+        let text = |basis: &str, has_baseline: bool| {
+            counts_text((120, 3_600), basis, Some("14:01"), has_baseline)
+        };
+        assert_eq!(text(SINCE, true), "120 since 14:01 against 3,600 before");
+        assert_eq!(text("before", false), "120 now against 3,600 before");
+        assert_eq!(text(SINCE, false), "120 of 3,720 against those until then");
+        assert_eq!(text("failed", false), "120 of 3,720 against those that did not fail");
     }
 
     #[test]

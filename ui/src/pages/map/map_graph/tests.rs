@@ -194,8 +194,8 @@ fn the_subject_of_the_sentence_is_marked_and_the_calls_that_it_is_about() {
     assert_eq!(marked(&headline).0.join("|"), "|||", "what is better is no alarm");
 }
 
-/// The words of the badge of a service that only feels a change.
-const FELT: &str = "feels bank slower since 20:31";
+/// The change that a service only feels, as its badge has it.
+const FELT: &str = "bank, slower since 20:31";
 
 /// A change at `begin` with its numbers.
 fn since(name: &str, begin: &str, only_feels: bool) -> CardChange {
@@ -225,11 +225,11 @@ fn cards_of_changed_services_have_their_numbers_since_the_change() {
     let map = MapGraph::new(&of, None, None, &changed);
     let [web, pay, bank] = [0, 1, 2].map(|at: usize| &map.network.nodes[at]);
     assert_eq!((web.left.as_str(), web.right.as_str()), ("100 /min", "1.43 s"));
-    assert_eq!((pay.left.as_str(), pay.right.as_str()), ("feels it 20:33", "3.69 s"));
+    assert_eq!((pay.left.as_str(), pay.right.as_str()), ("affected 20:33", "3.69 s"));
     assert!((pay.bar - 0.25).abs() < 1e-9);
     assert_eq!(
         pay.title,
-        "pay: 30.0 /min, 25.0 % failed, p95 3.69 s since 20:33, feels bank slower since 20:31"
+        "pay: 30.0 /min, 25.0 % failed, p95 3.69 s since 20:33, affected by bank, slower since 20:31"
     );
     assert_eq!([web, pay, bank].map(|card| card.only_feels), [false, true, false]);
     assert_eq!(bank.right, "1.43 s", "a service of this name is no endpoint");
@@ -254,7 +254,7 @@ fn a_time_of_another_day_is_in_the_title_of_a_card_and_not_on_it() {
         assert!(card.title.contains("since 2026-11-27 20:33"), "{}", card.title);
         card.left.clone()
     };
-    assert_eq!([true, false].map(left), ["feels it", "since change"]);
+    assert_eq!([true, false].map(left), ["affected", "since change"]);
 }
 
 #[test]
@@ -262,8 +262,8 @@ fn a_service_that_feels_a_change_is_marked_where_its_numbers_are_of_the_whole_ti
     let felt = CardChange { since: None, ..since("pay", "", true) };
     let map = MapGraph::new(&graph(vec![edge(0, 1, 100, 0, 10)]), None, None, &[felt]);
     let card = &map.network.nodes[1];
-    assert_eq!((card.left.as_str(), card.only_feels), ("feels it", true));
-    assert!(card.title.ends_with(&format!(", {FELT}")), "{}", card.title);
+    assert_eq!((card.left.as_str(), card.only_feels), ("affected", true));
+    assert!(card.title.ends_with(&format!(", affected by {FELT}")), "{}", card.title);
     assert!(!card.title.contains(" since 20:33"), "{}", card.title);
     let change = map.changes[1].as_ref().unwrap();
     assert_eq!((change.felt(), change.time_text()), (Some(FELT), None));
