@@ -29,6 +29,7 @@ pub(crate) mod overlap;
 mod parser;
 pub(crate) mod pattern;
 mod read;
+pub(crate) mod read_budget;
 mod records;
 mod relations;
 pub(crate) mod runtime_value;

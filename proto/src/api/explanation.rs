@@ -29,6 +29,9 @@ pub struct Explanation {
     pub compared_count: u64,
     /// Rows and files read.
     pub searched: Searched,
+    /// Reasons why a side is of a part of its spans.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub partial: Vec<String>,
 }
 
 /// An attribute.

@@ -27,7 +27,7 @@ use crate::{
     execution::{Reader, search_stats},
     name_search::value_text,
     trace::summary::ratio,
-    traceql::matched_spans::spans_by_portion,
+    traceql::{matched_spans::spans_by_portion, read_budget::ReadBudget},
 };
 pub(super) use sample::range_of;
 use sample::{ComparedSpans, Counts};
@@ -44,6 +44,13 @@ const LEFT_OUT_MAX: usize = 100;
 const TOGETHER_AMONG: usize = 50;
 /// Minimum overlap of the spans of two values, by which both count as one difference.
 const TOGETHER_MIN: f64 = 0.95;
+/// Reasons why an explanation is partial.
+const WINDOW_IN_PART: &str =
+    "only a part of the spans was read, within the rows and the time of a query";
+const SELECTED_IN_PART: &str =
+    "only a part of the selected spans was read, within half of the rows and the time of a query";
+const BASELINE_IN_PART: &str =
+    "only a part of the baseline was read, within the remaining rows and time of a query";
 
 /// Condition of the selected spans: every set field holds.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -86,22 +93,35 @@ pub struct ExplainSearch {
 pub(crate) fn explain(reader: &Reader, search: &ExplainSearch) -> Result<Explanation, QueryError> {
     let window = Window::new(reader, search.filter.start, None)?;
     let (mut sample, selected) = (ComparedSpans::default(), &search.selected);
+    let whole = ReadBudget::whole(reader);
+    let mut partial = Vec::new();
     let stats = match search.baseline {
-        None => add_spans(reader, (search, window.range()), &mut sample, |rows, row| {
-            Some(selected.holds(rows, row))
-        })?,
+        None => {
+            let of = (search, window.range());
+            let stats = add_spans((reader, whole), of, &mut sample, |rows, row| {
+                Some(selected.holds(rows, row))
+            })?;
+            partial.extend((!stats.complete).then(|| WINDOW_IN_PART.to_owned()));
+            stats
+        }
         Some((start, end)) => {
             let is_selected = |rows: &SpanRows, row: usize| {
                 window.contains(rows.start(row)) && selected.holds(rows, row)
             };
             let baseline = TimeRange { start: Some(start), end: Some(end) };
-            let mut stats =
-                add_spans(reader, (search, window.range()), &mut sample, |rows, row| {
-                    is_selected(rows, row).then_some(true)
-                })?;
-            stats += add_spans(reader, (search, baseline), &mut sample, |rows, row| {
-                (!is_selected(rows, row)).then_some(false)
+            let half = whole.first_half(reader.elapsed());
+            let of = (search, window.range());
+            let mut stats = add_spans((reader, half), of, &mut sample, |rows, row| {
+                is_selected(rows, row).then_some(true)
             })?;
+            partial.extend((!stats.complete).then(|| SELECTED_IN_PART.to_owned()));
+            let rest = whole.rest(reader.elapsed(), stats.rows);
+            let of_baseline =
+                add_spans((reader, rest), (search, baseline), &mut sample, |rows, row| {
+                    (!is_selected(rows, row)).then_some(false)
+                })?;
+            partial.extend((!of_baseline.complete).then(|| BASELINE_IN_PART.to_owned()));
+            stats += of_baseline;
             stats
         }
     };
@@ -120,26 +140,31 @@ pub(crate) fn explain(reader: &Reader, search: &ExplainSearch) -> Result<Explana
         left_out: left_out.into_iter().take(LEFT_OUT_MAX).collect(),
         compared_count: counts.attributes.len() as u64,
         searched: search_stats(reader, stats),
+        partial,
     })
 }
 
-/// Adds each span of the query or the filter in this time, once. `side` returns true of a selected
-/// span, and `None` of a span that is on no side.
+/// Adds each span of the query or the filter in this time, once, until the budget ends. `side`
+/// returns true of a selected span, and `None` of a span that is on no side.
 fn add_spans(
-    reader: &Reader,
+    (reader, budget): (&Reader, ReadBudget),
     (search, start): (&ExplainSearch, TimeRange),
     sample: &mut ComparedSpans,
     side: impl Fn(&SpanRows, usize) -> Option<bool>,
 ) -> Result<ScanStats, QueryError> {
     if let Some(query) = &search.query {
-        return spans_by_portion(reader, query, start, Detail::Attributes, |rows, found| {
+        let of = (reader, budget);
+        return spans_by_portion(of, query, start, Detail::Attributes, |rows, found| {
             sample.add(rows, found.iter().filter_map(|row| Some((*row, side(rows, *row)?))));
         });
     }
     let filter = SpanFilter { start, ..search.filter.clone() };
     let mut seen = DeduplicationSet::new(reader.limits.counted_max);
-    let scan = Scan { detail: Detail::Attributes, rows_max: reader.settings.search_rows_max };
+    let scan = Scan { detail: Detail::Attributes, rows_max: budget.rows_max };
     reader.spans_ahead(&filter, scan, |rows| {
+        if reader.elapsed() > budget.fetch_end {
+            return Ok(ControlFlow::Break(()));
+        }
         let new = (0..rows.len()).filter(|row| seen.is_new(rows.content_hash(*row)));
         sample.add(rows, new.filter_map(|row| Some((row, side(rows, row)?))));
         Ok(ControlFlow::Continue(()))

@@ -19,7 +19,7 @@ use super::window::Window;
 use crate::{
     QueryError,
     execution::{Reader, search_stats},
-    traceql::matched_spans::spans_by_portion,
+    traceql::{matched_spans::spans_by_portion, read_budget::ReadBudget},
 };
 
 /// Selection of spans.
@@ -162,7 +162,8 @@ fn of_query(
     window: Window,
 ) -> Result<(HeatmapCounts, bool, ScanStats), QueryError> {
     let mut all = HeatmapAccumulators(window).unordered();
-    let stats = spans_by_portion(reader, query, window.range(), Detail::Facts, |rows, found| {
+    let of = (reader, ReadBudget::whole(reader));
+    let stats = spans_by_portion(of, query, window.range(), Detail::Facts, |rows, found| {
         found.iter().for_each(|row| all.call(0, &Call::from_row(rows, *row)));
     })?;
     Ok((all, false, stats))

@@ -84,7 +84,7 @@ struct SideTraces {
     latency: Latency,
     /// The earliest known start, and the latest end.
     times: Option<(UnixNanos, UnixNanos)>,
-    /// Summary of the first trace.
+    /// Summary of the first trace, if the side may have a single one.
     first: Option<TraceSummary>,
 }
 
@@ -105,7 +105,7 @@ struct Overlay {
 pub(crate) fn compare(reader: &Reader, search: &CompareSearch) -> Result<Comparison, QueryError> {
     let is_typical = matches!(search.right, ComparedWith::Typical(_));
     let mut overlay = Overlay { room: [TRACE_PLACES_MAX; 2], is_typical, ..Overlay::default() };
-    let moment = moment(reader);
+    let moment = Some(moment(reader));
     let mut entry: Option<(String, String, UnixNanos)> = None;
     each_tree(reader, &search.left, |tree, names| {
         overlay.add(0, tree, names, moment);
@@ -136,7 +136,9 @@ pub(crate) fn compare(reader: &Reader, search: &CompareSearch) -> Result<Compari
             ids
         }
     };
-    each_tree(reader, &right, |tree, names| overlay.add(1, tree, names, moment))?;
+    // The answer has the summary of a single trace only.
+    let right_moment = moment.filter(|_| !is_typical || right.len() == 1);
+    each_tree(reader, &right, |tree, names| overlay.add(1, tree, names, right_moment))?;
     if overlay.sides[1].ids.is_empty() {
         return Err(match &search.right {
             ComparedWith::Traces(ids) => nothing_of("right", ids),
@@ -164,9 +166,10 @@ fn nothing_of(name: &'static str, ids: &[TraceId]) -> QueryError {
 }
 
 impl SideTraces {
-    fn add(&mut self, tree: &Tree, names: &Names, moment: Moment) {
+    /// Adds a trace. The first one is summarised if `moment` is set.
+    fn add(&mut self, tree: &Tree, names: &Names, moment: Option<Moment>) {
         if self.ids.is_empty() {
-            self.first = Some(summary(tree, names, moment));
+            self.first = moment.map(|moment| summary(tree, names, moment));
         }
         self.ids.push(tree.trace_id);
         self.latency.add(tree.end.since(tree.start));
@@ -199,7 +202,7 @@ impl SideTraces {
 }
 
 impl Overlay {
-    fn add(&mut self, side: usize, tree: &Tree, names: &Names, moment: Moment) {
+    fn add(&mut self, side: usize, tree: &Tree, names: &Names, moment: Option<Moment>) {
         if self.room[side] == 0 {
             return;
         }

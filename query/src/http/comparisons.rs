@@ -150,10 +150,11 @@ impl HasParameters for ExplanationParameters {
 /// every `select…` parameter holds are compared with all others. Attributes are ranked by the
 /// difference in the shares of their values. Differences that chance explains (G-test, corrected
 /// for the number of values) and ids are left out. Attributes that select the same spans are shown
-/// together. At least one `select…` parameter is required. With `baselineStart` and `baselineEnd`,
-/// the selected spans of the window are compared with the spans of that time; without a `select…`
-/// parameter, all spans of the window are. A query has the bounds that it has in `/api/v1/heatmap`:
-/// `searched.complete` is false when one left spans out.
+/// together. At least one `select…` parameter is required without a baseline. With `baselineStart`
+/// and `baselineEnd`, the selected spans of the window are compared with the spans of that time;
+/// without a `select…` parameter, all spans of the window are. A query has the bounds that it has in
+/// `/api/v1/heatmap`: `searched.complete` is false when one left spans out, and `partial` says on
+/// which side.
 #[utoipa::path(
     get,
     path = "/api/v1/explain",
@@ -166,7 +167,8 @@ async fn explain(State(service): State<QueryService>, uri: Uri) -> Result<Respon
     let params = Params::read::<ExplanationParameters>(&uri)?;
     let (selected, baseline) = (selection(&params)?, baseline_times(&params)?);
     if selected == Default::default() && baseline.is_none() {
-        let reason = "one of the `select…` parameters must say which spans are to be explained";
+        let reason = "one of the `select…` parameters must say which spans are to be explained, \
+                      or `baselineStart` and `baselineEnd` with which time the window is compared";
         return Err(QueryError::parameter("selectMinDuration", reason));
     }
     let search = ExplainSearch {

@@ -26,7 +26,7 @@ use crate::{
 const SPANS_MAX: u64 = 500_000;
 
 /// Calls by caller and callee.
-type CallCounts = BTreeMap<(String, String), u64>;
+type DependencyCounts = BTreeMap<(String, String), u64>;
 
 /// The links, in order, and whether every span of the range was counted.
 pub(crate) fn dependencies(
@@ -58,7 +58,7 @@ fn spans_max(reader: &Reader) -> u64 {
 fn read_rollups(
     reader: &Reader,
     range: TimeRange,
-) -> Result<Option<(CallCounts, bool)>, QueryError> {
+) -> Result<Option<(DependencyCounts, bool)>, QueryError> {
     let Some((start, end)) = range.start.zip(range.end) else { return Ok(None) };
     let bounds = GraphBounds {
         between: vec![start, end],
@@ -70,7 +70,7 @@ fn read_rollups(
         bytes_max: reader.limits.graph_bytes_max,
     };
     let Some(aggregate) = reader.aggregate_graph(&bounds)? else { return Ok(None) };
-    let mut counts = CallCounts::new();
+    let mut counts = DependencyCounts::new();
     for (key, calls) in aggregate.counts() {
         if let GraphKey::Called { from, to, .. } = key
             && from != to
@@ -82,7 +82,7 @@ fn read_rollups(
     Ok(Some((counts, aggregate.scan.complete)))
 }
 
-fn read_spans(reader: &Reader, start: TimeRange) -> Result<(CallCounts, bool), QueryError> {
+fn read_spans(reader: &Reader, start: TimeRange) -> Result<(DependencyCounts, bool), QueryError> {
     let filter = SpanFilter { start, ..SpanFilter::default() };
     let gather = GatherOptions {
         detail: Detail::Facts,

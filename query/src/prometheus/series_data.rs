@@ -143,7 +143,7 @@ fn label_bytes(groups: &[CallGroup]) -> usize {
 struct CallGroup {
     labels: Labels,
     /// The time ranges with calls, each by the index of the bound at which it ends.
-    stretches: Vec<u32>,
+    range_ends: Vec<u32>,
     /// Cumulative sums: one value for each column and each time range.
     sums: Vec<u64>,
 }
@@ -250,8 +250,8 @@ impl SeriesData {
         let Some(column) = set.columns.column(place) else { return 0 };
         let until = |time: i64| {
             let bound = set.bounds_ms.partition_point(|bound| *bound < time);
-            let stretches = group.stretches.partition_point(|end| *end as usize <= bound);
-            let before = stretches.checked_sub(1);
+            let ranges = group.range_ends.partition_point(|end| *end as usize <= bound);
+            let before = ranges.checked_sub(1);
             before.map_or(0, |before| group.sums[before * set.columns.width() + column])
         };
         until(to_ms).saturating_sub(until(from_ms))

@@ -13,7 +13,8 @@
 //! - A short trace may also have rows of the range before that time. These are candidates too. So
 //!   its position is further down, and a later step finds it again with these rows.
 //! - Rows outside the range are looked up by trace. Where no file or chunk of memory has rows
-//!   outside the range, this reads nothing.
+//!   outside the range, this reads nothing. In a larger store, each trace that is short by its rows
+//!   in the range is looked up: any such row can make it long.
 //!
 //! A step then goes back until it has found enough long traces, and looks up none in the range.
 
@@ -29,6 +30,7 @@ use super::{
     candidates::Candidates,
     compiled::Fields,
     read::{RowReader, detail},
+    read_budget::ReadBudget,
     runtime_value::Value,
     trace_extents::{Extent, TraceExtents},
 };
@@ -54,6 +56,7 @@ pub(crate) fn newest_first(a: &ResultPosition, b: &ResultPosition) -> std::cmp::
 /// A walk back in time.
 pub(crate) struct CandidateScan<'a> {
     reader: &'a Reader,
+    budget: ReadBudget,
     candidates: &'a Candidates,
     fields: &'a Fields,
     rows: RowReader<'a>,
@@ -74,7 +77,7 @@ impl<'a> CandidateScan<'a> {
     /// Creates a scan through this range, whose first step finds about `wanted` traces that are not
     /// too short.
     pub(crate) fn new(
-        reader: &'a Reader,
+        (reader, budget): (&'a Reader, ReadBudget),
         candidates: &'a Candidates,
         fields: &'a Fields,
         range: TimeRange,
@@ -86,6 +89,7 @@ impl<'a> CandidateScan<'a> {
             .then(|| TraceExtents::new(candidates.trace_duration_min, traces_max));
         Self {
             reader,
+            budget,
             candidates,
             fields,
             rows: RowReader::new(fields),
@@ -104,20 +108,31 @@ impl<'a> CandidateScan<'a> {
             return Ok(None);
         }
         let mut found: HashMap<TraceId, UnixNanos> = HashMap::new();
-        let (mut since, mut stopped) = (None, false);
+        if let Some(extents) = &mut self.extents {
+            extents.begin_step();
+        }
+        let (mut since, mut stopped, mut has_enough) = (None, false, false);
         for filter in &self.candidates.filters {
             let scanned = self.scan(filter, &mut found)?;
             since = since.max(scanned.since);
             stopped |= scanned.stopped;
+            has_enough |= scanned.has_enough;
         }
-        match since.filter(|_| !stopped) {
+        since = since.filter(|_| !stopped);
+        if let Some(extents) = &self.extents {
+            // Without unread rows, no short trace is long.
+            found = extents.positions(since, !self.unread_ranges().is_empty());
+        }
+        match since {
             Some(since) => {
                 self.reader.report_reached(UnixNanos(since.0.saturating_sub(1)));
                 found.retain(|_, start| *start >= since);
                 self.drop_short(&mut found)?;
                 self.drop_older(&mut found, since)?;
                 self.start.end = Some(since);
-                self.wanted = self.wanted.saturating_mul(STEP_GROWTH);
+                if has_enough {
+                    self.wanted = self.wanted.saturating_mul(STEP_GROWTH);
+                }
             }
             None => {
                 self.is_over = true;
@@ -137,17 +152,19 @@ impl<'a> CandidateScan<'a> {
         found: &mut HashMap<TraceId, UnixNanos>,
     ) -> Result<StepScan, QueryError> {
         let filter = SpanFilter { start: self.start, ..filter.clone() };
-        let rows_max = self.reader.settings.search_rows_max.saturating_sub(self.stats.rows);
+        let budget = self.budget;
+        let rows_max = budget.rows_max.saturating_sub(self.stats.rows);
         let detail = if self.extents.is_some() { Detail::Times } else { detail(self.fields) };
         let scan = Scan { detail, rows_max };
         let (found_max, traces_max) = (self.reader.limits.counted_max, self.step_traces_max());
         let (mut since, mut unsettled, mut stopped) = (None, 0, rows_max == 0);
         let (reader, candidates, wanted) = (self.reader, self.candidates, self.wanted);
         let (rows_of, is_only) = (&mut self.rows, candidates.filters.len() == 1);
-        let (extents, mut long) = (&mut self.extents, HashMap::new());
+        let (extents, mut newest, mut has_enough) = (&mut self.extents, UnixNanos(0), false);
+        let mut long = LongTraces { is_held: wanted < usize::MAX, ..LongTraces::default() };
         let mut stream_due = reader.elapsed().saturating_add(reader.limits.stream_interval);
         let stats = reader.newest_spans_reached(&filter, scan, |rows, reached| {
-            if reader.is_late(5) {
+            if reader.elapsed() > budget.scan_end {
                 stopped = true;
                 return Ok(RowsNeeded::Nothing);
             }
@@ -157,25 +174,30 @@ impl<'a> CandidateScan<'a> {
             match extents.as_mut() {
                 Some(extents) => {
                     unsettled += rows.len();
-                    stopped |= !add_traces(extents, rows, (&mut *found, &mut long), found_max);
+                    stopped |= !extents.add_rows(rows, |id, start| long.add(id, start));
                 }
                 None => each_row((reader, &mut *rows_of), candidates, rows, |row, _| {
                     unsettled += 1;
                     let place = (rows.start(row), rows.trace_id(row));
+                    newest = newest.max(place.0);
                     stopped |= !add_candidate(found, place, found_max);
                 })?,
             }
             if stopped {
                 return Ok(RowsNeeded::Nothing);
             }
-            let counted = if extents.is_some() { &long } else { &*found };
-            let is_large = found.len() >= traces_max;
+            let counted = if extents.is_some() { &long.positions } else { &*found };
+            let is_large = extents.as_ref().is_some_and(|all| all.step_count() >= traces_max);
             let is_due = reader.has_listener() && reader.elapsed() >= stream_due;
             if since.is_none() && (is_large || is_due) {
                 // The step ends here, so that its traces can be evaluated and sent.
                 stream_due = reader.elapsed().saturating_add(reader.limits.stream_interval);
-                let mut ready = if is_large { found.values() } else { counted.values() };
-                if ready.any(|start| *start > reached) {
+                let newest = match extents.as_ref() {
+                    Some(all) if is_large => all.newest(),
+                    Some(_) => long.newest,
+                    None => newest,
+                };
+                if newest > reached {
                     since = Some(UnixNanos(reached.0.saturating_add(1)));
                     return Ok(RowsNeeded::Nothing);
                 }
@@ -184,7 +206,7 @@ impl<'a> CandidateScan<'a> {
             let is_between = rows.is_empty() && unsettled >= wanted;
             let due = since.is_none() || is_between || unsettled >= SETTLE_SPANS;
             if due && counted.len() >= wanted {
-                unsettled = 0;
+                (unsettled, has_enough) = (0, true);
                 since = since.max(Some(nth_newest(counted, wanted)));
             }
             Ok(since.map_or(RowsNeeded::All, RowsNeeded::Since))
@@ -193,7 +215,7 @@ impl<'a> CandidateScan<'a> {
         self.stats.files += stats.files;
         // When the budget ends, unknown traces are left out; the walk then stops and is incomplete.
         stopped |= !stats.complete && (since.is_none() || stats.rows >= rows_max);
-        Ok(StepScan { since: since.filter(|_| !stats.complete), stopped })
+        Ok(StepScan { since: since.filter(|_| !stats.complete), stopped, has_enough })
     }
 
     /// Number of traces after which a step ends, although fewer of them than wanted are long.
@@ -219,7 +241,7 @@ impl<'a> CandidateScan<'a> {
         unsure.sort_unstable();
         let unread = self.unread_ranges();
         for places in unsure.chunks(LOOKUP_TRACES_MAX) {
-            if !unread.is_empty() && self.reader.is_late(5) {
+            if !unread.is_empty() && self.reader.elapsed() > self.budget.scan_end {
                 break;
             }
             let ids: Vec<TraceId> = places.iter().map(|place| place.1).collect();
@@ -292,24 +314,29 @@ struct StepScan {
     since: Option<UnixNanos>,
     /// True when the scan ended before that time.
     stopped: bool,
+    /// True when as many traces as wanted were found.
+    has_enough: bool,
 }
 
-/// Adds the traces of candidate rows to those found, and the long ones with their position so far
-/// to `long`. Returns false when there are too many traces.
-fn add_traces(
-    extents: &mut TraceExtents,
-    rows: &SpanRows,
-    (found, long): (&mut HashMap<TraceId, UnixNanos>, &mut HashMap<TraceId, UnixNanos>),
-    found_max: usize,
-) -> bool {
-    let mut has_room = true;
-    extents.add_rows(rows, |id, start, is_long| {
-        has_room &= add_candidate(found, (start, id), found_max);
-        if is_long && let Some(start) = found.get(&id) {
-            long.insert(id, *start);
+/// Traces of a scan that can be long.
+#[derive(Default)]
+struct LongTraces {
+    /// Positions of the traces, if they are held.
+    positions: HashMap<TraceId, UnixNanos>,
+    /// Latest position that a trace had.
+    newest: UnixNanos,
+    /// False when every trace is wanted, so that no rank among them is asked for.
+    is_held: bool,
+}
+
+impl LongTraces {
+    /// Adds a trace with its position so far.
+    fn add(&mut self, id: TraceId, position: UnixNanos) {
+        self.newest = self.newest.max(position);
+        if self.is_held {
+            self.positions.insert(id, position);
         }
-    });
-    has_room
+    }
 }
 
 /// Adds a candidate span. Returns false when the span's trace is new and there are too many traces.

@@ -18,6 +18,7 @@ use super::{
     evaluate::{evaluate, merged},
     native::stages_of,
     read::needs_tree,
+    read_budget::ReadBudget,
     records::{self, RecordReader},
     runtime_value::Value,
     spanset_search::{TraceStep, candidate_traces, each_portion, each_trace},
@@ -89,7 +90,7 @@ pub(super) struct MatchStats {
 /// # Errors
 /// `Parameter` when the query does not find traces.
 pub(crate) fn spans_by_portion(
-    reader: &Reader,
+    (reader, budget): (&Reader, ReadBudget),
     query: &str,
     start: TimeRange,
     at_least: Detail,
@@ -99,7 +100,8 @@ pub(crate) fn spans_by_portion(
     let stages = compile(&stages_of(query)?, &mut fields);
     let of = (stages.as_slice(), &fields);
     let mut visitor = PortionVisitor { spans: Vec::new(), visit };
-    let MatchStats { mut spans, records } = each_match(reader, of, start, at_least, &mut visitor)?;
+    let MatchStats { mut spans, records } =
+        each_match((reader, budget), of, start, at_least, &mut visitor)?;
     spans += records;
     Ok(spans)
 }
@@ -107,7 +109,7 @@ pub(crate) fn spans_by_portion(
 /// Visits each span that the stages find and that starts in this time. Spans have at least this
 /// detail.
 pub(super) fn each_match(
-    reader: &Reader,
+    (reader, budget): (&Reader, ReadBudget),
     (stages, fields): (&[CompiledStage], &Fields),
     start: TimeRange,
     at_least: Detail,
@@ -117,13 +119,13 @@ pub(super) fn each_match(
     let (times, filters) = (widen_range(start), &mut candidates.filters);
     let narrowed = records::restrict_to_log_traces(reader, (stages, fields), times, filters)?;
     if candidates.exact && !fields.iter().any(needs_tree) {
-        let spans = of_scan(reader, (&candidates, fields), at_least, visitor)?;
+        let spans = of_scan((reader, budget), (&candidates, fields), at_least, visitor)?;
         return Ok(MatchStats { spans, records: narrowed });
     }
-    let (places, mut spans) = candidate_traces(reader, &candidates, fields, start)?;
+    let (places, mut spans) = candidate_traces((reader, budget), &candidates, fields, start)?;
     let mut of_logs = RecordReader::new(reader, fields, times);
     let of = (reader, fields, &mut of_logs);
-    spans.complete &= each_trace(of, &places, FIRST_TRACES, |step| {
+    spans.complete &= each_trace(of, budget, &places, FIRST_TRACES, |step| {
         let trace = match step {
             TraceStep::Trace(_, trace) => trace,
             TraceStep::BatchEnd(gathered) => {
@@ -155,7 +157,7 @@ pub(super) fn each_match(
 
 /// Visits the matches as [`each_match`] does, when each candidate is a match.
 fn of_scan(
-    reader: &Reader,
+    (reader, budget): (&Reader, ReadBudget),
     (candidates, fields): (&Candidates, &Fields),
     at_least: Detail,
     visitor: &mut impl MatchVisitor,
@@ -163,7 +165,8 @@ fn of_scan(
     let mut known: HashSet<u64> = HashSet::new();
     let known_max = reader.limits.metrics_bytes_max / DISTINCT_SPAN_BYTES;
     let mut all = true;
-    let mut stats = each_portion(reader, candidates, fields, at_least, |rows, row_reader| {
+    let of = (reader, budget);
+    let mut stats = each_portion(of, candidates, fields, at_least, |rows, row_reader| {
         each_row((reader, row_reader), candidates, rows, |row, values| {
             all &= known.len() < known_max;
             // The hash covers the whole span, including its ids.

@@ -22,6 +22,7 @@ pub(crate) use range::Range;
 use super::{
     compiled::{Fields, compile},
     matched_spans::{MatchStats, each_match},
+    read_budget::ReadBudget,
     runtime_value::Value,
     syntax::{Field, Measure, Metrics, Stage, Step},
 };
@@ -132,36 +133,46 @@ fn of_spans(
     let mut fields = Fields::default();
     let stages = compile(pipeline, &mut fields);
     let columns: Vec<usize> = by.iter().map(|field| fields.number(field)).collect();
-    if matches!(measure, Measure::Rate | Measure::CountOverTime)
-        && let Some((counts, scan)) =
-            call_counts::read(reader, (stages.as_slice(), &fields), search, &columns)?
-    {
-        let mut observer = Observer::new(search, measure, by, &mut fields, room);
-        if observer.add_counts(counts) {
-            found.stats += scan;
-            if !scan.complete {
-                found.partial = Some(TOO_MANY_SPANS);
-            }
-            return Ok(observer.series().0);
+    let rows_max = reader.settings.search_rows_max;
+    if matches!(measure, Measure::Rate | Measure::CountOverTime) {
+        let (left, of) = (rows_max.saturating_sub(found.stats.rows), (stages.as_slice(), &fields));
+        let (counts, scan) = call_counts::read(reader, of, search, &columns, left)?;
+        if let Some(counts) = counts {
+            let mut observer = Observer::new(search, measure, by, &mut fields, room);
+            observer.add_counts(counts);
+            return Ok(found.finish(observer, scan, ScanStats::NOTHING));
         }
+        // What the attempt left out is read again.
+        found.stats += ScanStats { complete: true, ..scan };
     }
     let mut observer = Observer::new(search, measure, by, &mut fields, room);
     let at_least = if observer.needs_attributes() { Detail::Attributes } else { Detail::Facts };
     let (of, start) = ((stages.as_slice(), &fields), search.range.starts());
-    let MatchStats { spans, records } = each_match(reader, of, start, at_least, &mut observer)?;
-    found.stats += spans;
-    found.stats += records;
-    if !spans.complete {
-        found.partial = Some(TOO_MANY_SPANS);
+    let rows_max = rows_max.saturating_sub(found.stats.rows);
+    let budget = ReadBudget { rows_max, ..ReadBudget::whole(reader) };
+    let MatchStats { spans, records } =
+        each_match((reader, budget), of, start, at_least, &mut observer)?;
+    Ok(found.finish(observer, spans, records))
+}
+
+impl MetricsFound {
+    /// Returns the series of a term, and adds the statistics of its scans of spans and of log
+    /// records.
+    fn finish(&mut self, observer: Observer, spans: ScanStats, records: ScanStats) -> Vec<Series> {
+        self.stats += spans;
+        self.stats += records;
+        if !spans.complete {
+            self.partial = Some(TOO_MANY_SPANS);
+        }
+        if !records.complete {
+            self.partial = Some(TOO_MANY_RECORDS);
+        }
+        let (series, all) = observer.series();
+        if !all {
+            self.partial = Some(TOO_MANY_LINES);
+        }
+        series
     }
-    if !records.complete {
-        found.partial = Some(TOO_MANY_RECORDS);
-    }
-    let (series, all) = observer.series();
-    if !all {
-        found.partial = Some(TOO_MANY_LINES);
-    }
-    Ok(series)
 }
 
 impl MetricsSearch {

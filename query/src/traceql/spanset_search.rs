@@ -23,6 +23,7 @@ use super::{
     evaluate::{Spanset, Table, evaluate},
     overlap::{SubRange, TimeSelection},
     read::{RowReader, detail, has_room, table},
+    read_budget::ReadBudget,
     records::{self, RecordReader, RecordsRead},
     runtime_value::Value,
     syntax::{Field, Stage},
@@ -204,7 +205,9 @@ impl SearchState<'_> {
         let most_match = candidates.exact || candidates.depend_on_duration_alone(self.fields);
         let first = if most_match { search.limit } else { search.limit.max(32) };
         let step = sub_range.first_step(first.saturating_add(1));
-        let mut walk = CandidateScan::new(reader, candidates, self.fields, start, step);
+        let budget = ReadBudget::whole(reader);
+        let of = (reader, budget);
+        let mut walk = CandidateScan::new(of, candidates, self.fields, start, step);
         walk.stats = ScanStats { complete: false, ..self.found.stats };
         let (stages, known, found) = (&self.stages, &mut self.known, &mut self.found);
         let (records, left) = (&mut self.records, &mut self.left);
@@ -219,7 +222,7 @@ impl SearchState<'_> {
             sub_range.retain(reader, &mut places)?;
             let mut at = 0;
             let of = (reader, self.fields, &mut *records);
-            complete &= each_trace(of, &places, first, |step| {
+            complete &= each_trace(of, budget, &places, first, |step| {
                 let TraceStep::Trace(place, trace) = step else {
                     return Ok(ControlFlow::Continue(()));
                 };
@@ -263,12 +266,13 @@ fn is_in_time(times: TimeSelection, tree: &Tree, spansets: &[Spanset]) -> bool {
 
 /// Returns the traces with a candidate span, newest first.
 pub(crate) fn candidate_traces(
-    reader: &Reader,
+    (reader, budget): (&Reader, ReadBudget),
     candidates: &Candidates,
     fields: &Fields,
     start: TimeRange,
 ) -> Result<(Vec<ResultPosition>, ScanStats), QueryError> {
-    let mut walk = CandidateScan::new(reader, candidates, fields, start, usize::MAX);
+    let of = (reader, budget);
+    let mut walk = CandidateScan::new(of, candidates, fields, start, usize::MAX);
     let places = walk.step()?.unwrap_or_default();
     Ok((places, walk.stats))
 }
@@ -280,16 +284,17 @@ pub(crate) fn each_candidate(
     fields: &Fields,
     mut visit: impl FnMut(&SpanRows, usize, &[Value]),
 ) -> Result<ScanStats, QueryError> {
-    each_portion(reader, candidates, fields, Detail::Facts, |rows, row_reader| {
+    let of = (reader, ReadBudget::whole(reader));
+    each_portion(of, candidates, fields, Detail::Facts, |rows, row_reader| {
         each_row((reader, row_reader), candidates, rows, |row, values| visit(rows, row, values))?;
         Ok(ControlFlow::Continue(()))
     })
 }
 
-/// Passes portions of rows that include all candidate rows to `visit`, until it breaks or half of
-/// the deadline has passed. The rows have at least this detail.
+/// Passes portions of rows that include all candidate rows to `visit`, until it breaks or the budget
+/// ends. The rows have at least this detail.
 pub(super) fn each_portion(
-    reader: &Reader,
+    (reader, budget): (&Reader, ReadBudget),
     candidates: &Candidates,
     fields: &Fields,
     at_least: Detail,
@@ -298,9 +303,10 @@ pub(super) fn each_portion(
     let mut total = ScanStats::NOTHING;
     let mut row_reader = RowReader::new(fields);
     for filter in &candidates.filters {
-        let rows_max = reader.settings.search_rows_max.saturating_sub(total.rows);
+        let rows_max = budget.rows_max.saturating_sub(total.rows);
         let scan = Scan { detail: detail(fields).max(at_least), rows_max };
-        let stats = reader.spans(filter, scan, |rows| match reader.is_late(5) {
+        let is_late = || reader.elapsed() > budget.scan_end;
+        let stats = reader.spans(filter, scan, |rows| match is_late() {
             true => Ok(ControlFlow::Break(())),
             false => visit(rows, &mut row_reader),
         })?;
@@ -318,9 +324,10 @@ pub(super) enum TraceStep<'a> {
 }
 
 /// Fetches and assembles the traces in order and passes each step to `visit`, until it breaks or
-/// the deadline is near. Returns true when no trace was left out.
+/// the budget's time ends. Returns true when no trace was left out.
 pub(super) fn each_trace(
     (reader, fields, records): (&Reader, &Fields, &mut RecordReader<'_>),
+    budget: ReadBudget,
     places: &[ResultPosition],
     first: usize,
     mut visit: impl FnMut(TraceStep<'_>) -> Result<ControlFlow<()>, QueryError>,
@@ -330,7 +337,7 @@ pub(super) fn each_trace(
     let mut row_reader = RowReader::new(fields);
     let (mut at, mut size, mut complete) = (0, first.clamp(1, BATCH_TRACES_MAX), true);
     while at < places.len() {
-        if reader.is_late(7) {
+        if reader.elapsed() > budget.fetch_end {
             return Ok(false);
         }
         let batch: Vec<TraceId> = places[at..].iter().take(size).map(|place| place.1).collect();

@@ -259,6 +259,38 @@ async fn the_selected_spans_are_compared_with_those_of_a_baseline() {
     }
 }
 
+#[tokio::test]
+async fn a_window_with_many_spans_leaves_rows_for_the_baseline() {
+    let harness = Harness::with(QueryLimits::default(), 100).await;
+    // A file for each time, because a scan counts all rows of a file that it reads.
+    for (version, times) in [("1", 0..100), ("2", 100..200), ("3", 200..220), ("4", 220..290)] {
+        let spans = times
+            .map(|n| span(n + 1, 1, "shop", "work").at(n, n + 5).attribute("version", version));
+        harness.send(spans).await;
+        harness.store.flush().await.unwrap();
+    }
+    let at = |after: u64| BEGIN + after * MILLI;
+    let asked = |of: &str, window: (u64, u64), baseline: (u64, u64)| {
+        let window = format!("start={}&end={}", at(window.0), at(window.1));
+        let baseline = format!("baselineStart={}&baselineEnd={}", at(baseline.0), at(baseline.1));
+        format!("/explain?{of}&{window}&{baseline}")
+    };
+    let is_partial = |answer: &Json, words: &str| {
+        let reasons = answer["partial"].as_array().into_iter().flatten();
+        reasons.map(text).any(|reason| reason.contains(words))
+    };
+    for of in ["operation=work", "q=%7B%20name%20%3D%20%22work%22%20%7D"] {
+        let answer = harness.get(&asked(of, (100, 200), (0, 100))).await;
+        assert_eq!((&answer["selectedCount"], &answer["restCount"]), (&json!(50), &json!(50)));
+        assert_eq!(keys(&answer), ["span.version"]);
+        assert!(is_partial(&answer, "selected spans") && is_partial(&answer, "baseline"));
+        // A window with few spans leaves the rest of the rows.
+        let answer = harness.get(&asked(of, (200, 220), (220, 290))).await;
+        assert_eq!((&answer["selectedCount"], &answer["restCount"]), (&json!(20), &json!(70)));
+        assert!(!is_partial(&answer, "only a part"), "{answer}");
+    }
+}
+
 /// Path of an explanation of the spans that a query finds.
 fn explained(query: &str, parameters: &str) -> String {
     let query: String = query.bytes().map(|byte| format!("%{byte:02X}")).collect();

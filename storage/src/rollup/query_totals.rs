@@ -23,7 +23,7 @@ const COUNTS_BYTES: usize = 2 * size_of::<(u32, CallCounts)>();
 const FIRST_COUNTS_BYTES: usize = 12 * size_of::<(u32, CallCounts)>();
 
 /// Numbers of the calls of a group, by the number of their time range.
-pub(super) type CountsByStretch = BTreeMap<u32, CallCounts>;
+pub(super) type CountsByRange = BTreeMap<u32, CallCounts>;
 
 /// Calls by group, for each time range of a query.
 #[derive(Debug)]
@@ -33,7 +33,7 @@ pub(super) struct QueryTotals {
     groups: GroupTable,
     calls: HashMap<(u32, GroupNumber), Calls>,
     /// Numbers of calls by group, in place of `calls`. `None` when the query needs the calls.
-    counts: Option<Vec<CountsByStretch>>,
+    counts: Option<Vec<CountsByRange>>,
     /// Memory of `calls` and `counts` in bytes.
     bytes: usize,
     others: u64,
@@ -116,9 +116,9 @@ impl QueryTotals {
     }
 
     fn at(&mut self, group: GroupNumber, time: u64, change: impl FnOnce(&mut Calls)) {
-        let stretch = self.stretch(time);
+        let range = self.range_number(time);
         let bytes = &mut self.bytes;
-        let calls = self.calls.entry((stretch, group)).or_insert_with(|| {
+        let calls = self.calls.entry((range, group)).or_insert_with(|| {
             *bytes += CELL_BYTES;
             Calls::default()
         });
@@ -132,7 +132,7 @@ impl QueryTotals {
         if more.count == 0 {
             return Some(());
         }
-        let (stretch, place) = (self.stretch(time), group as usize);
+        let (range, place) = (self.range_number(time), group as usize);
         let counts = self.counts.get_or_insert_default();
         if counts.len() <= place {
             counts.resize_with(place + 1, BTreeMap::new);
@@ -140,7 +140,7 @@ impl QueryTotals {
         let of_group = &mut counts[place];
         let more_bytes = if of_group.is_empty() { FIRST_COUNTS_BYTES } else { COUNTS_BYTES };
         let bytes = &mut self.bytes;
-        let known = of_group.entry(stretch).or_insert_with(|| {
+        let known = of_group.entry(range).or_insert_with(|| {
             *bytes += more_bytes;
             CallCounts::default()
         });
@@ -151,14 +151,14 @@ impl QueryTotals {
 
     /// Returns the number of the time range that contains this time. The cells of a bucket have one
     /// time.
-    fn stretch(&mut self, time: u64) -> u32 {
-        if let Some((_, stretch)) = self.recent.filter(|(recent, _)| *recent == time) {
-            return stretch;
+    fn range_number(&mut self, time: u64) -> u32 {
+        if let Some((_, range)) = self.recent.filter(|(recent, _)| *recent == time) {
+            return range;
         }
-        let stretch = self.bounds.partition_point(|bound| *bound <= time).saturating_sub(1);
-        let stretch = u32::try_from(stretch).unwrap_or(u32::MAX);
-        self.recent = Some((time, stretch));
-        stretch
+        let range = self.bounds.partition_point(|bound| *bound <= time).saturating_sub(1);
+        let range = u32::try_from(range).unwrap_or(u32::MAX);
+        self.recent = Some((time, range));
+        range
     }
 
     /// Returns its memory in bytes, group names included.
@@ -177,7 +177,7 @@ impl QueryTotals {
     }
 
     /// Removes and returns the numbers of calls, by group.
-    pub(super) fn take_counts(&mut self) -> Vec<CountsByStretch> {
+    pub(super) fn take_counts(&mut self) -> Vec<CountsByRange> {
         self.counts.take().unwrap_or_default()
     }
 

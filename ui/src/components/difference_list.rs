@@ -26,6 +26,7 @@ pub fn explanation_missing(explanation: &Explanation) -> Option<String> {
             format::count(explanation.rest_sampled)
         ));
     }
+    words.extend(explanation.partial.iter().map(|reason| format!("Partial: {reason}.")));
     // This comes last, because the link that reads the rest follows it.
     words.extend(partial_answer_text(&explanation.searched));
     (!words.is_empty()).then(|| words.join(" "))

@@ -284,11 +284,11 @@ fn traces_beyond_the_room_of_a_side_are_not_compared() {
     let operations = ["a", "b"].map(|name| names.number(name));
     let mut overlay = Overlay { room: [2, 4], is_typical: true, ..Overlay::default() };
     let trees = [1, 2, 3].map(|trace| tree(trace, &operations));
-    let moment = Moment {
+    let moment = Some(Moment {
         now: UnixNanos(MILLI),
         settled_after: Duration::ZERO,
         silent_after: Duration::ZERO,
-    };
+    });
     for tree in &trees {
         overlay.add(0, tree, &names, moment);
         overlay.add(1, tree, &names, moment);

@@ -3,18 +3,18 @@
 use std::collections::BTreeMap;
 
 use tidings_proto::api::{EdgeKind, NodeKind};
-use tidings_storage::{Durations, TimeRange};
+use tidings_storage::{CallCounts, Durations, TimeRange};
 
 use super::{
     CallGroup, CallSet, GROUPS_MAX,
     load::{BucketColumns, GROUPS_LEFT_OUT, INCOMPLETE, Warnings},
 };
 use crate::{
-    analysis::service_graph::{self, Edge, EdgeCall, EdgeCounts, EdgeSums, NodeKey},
+    analysis::service_graph::{self, Edge, EdgeCall, EdgeCalls, EdgeCounts, EdgeSums, NodeKey},
     execution::Reader,
     prometheus::{
         Labels, PromqlError,
-        metric_names::{CALLED, CALLING, COUNT, FAILED},
+        metric_names::{CALLED, CALLING, COUNT, Columns, FAILED},
     },
 };
 
@@ -23,6 +23,32 @@ struct EdgeGroups<'s> {
     set: &'s CallSet,
     numbers: BTreeMap<[String; 3], u32>,
     left_out: bool,
+}
+
+/// Aggregated calls of an edge in one time range.
+trait RangeCalls {
+    /// Adds the calls to the numbers of their group.
+    fn add_to(&self, columns: Columns, numbers: &mut [u64]);
+}
+
+impl RangeCalls for Edge {
+    fn add_to(&self, columns: Columns, numbers: &mut [u64]) {
+        let Self { calls, caller } = self;
+        columns.count(numbers, COUNT, calls.count);
+        columns.count(numbers, FAILED, calls.errors);
+        for (latency, place) in [(&calls.latency, CALLED), (caller, CALLING)] {
+            if columns.has_durations(place) {
+                columns.add_durations(numbers, place, &Durations::from_latency(latency));
+            }
+        }
+    }
+}
+
+impl RangeCalls for CallCounts {
+    fn add_to(&self, columns: Columns, numbers: &mut [u64]) {
+        columns.count(numbers, COUNT, self.count);
+        columns.count(numbers, FAILED, self.errors);
+    }
 }
 
 /// Reads the groups of a set. Returns them with the number of values that still fit.
@@ -39,11 +65,11 @@ pub(super) fn read(
     let has_durations = [CALLED, CALLING].into_iter().any(|place| columns.has_durations(place));
     let known = if has_durations {
         service_graph::sums_in_parts(reader, bounds, |first, edges: Vec<EdgeSums>| {
-            groups.add_sums(&mut numbers, first, edges);
+            groups.add(&mut numbers, first, edges);
         })?
     } else {
         service_graph::sums_in_parts(reader, bounds, |first, edges: Vec<EdgeCounts>| {
-            groups.add_counts(&mut numbers, first, edges);
+            groups.add(&mut numbers, first, edges);
         })?
     };
     if known + 1 < bounds.len() {
@@ -69,39 +95,19 @@ pub(super) fn read(
 
 impl EdgeGroups<'_> {
     /// Adds aggregated calls. Their time ranges are counted from the bound at `first`.
-    fn add_sums(&mut self, numbers: &mut BucketColumns<'_>, first: usize, edges: Vec<EdgeSums>) {
-        let (bounds, columns) = (numbers.bounds(), numbers.columns);
-        for edge in edges {
-            let Some(group) = self.number(edge.from, edge.to, edge.kind) else { continue };
-            for (stretch, Edge { calls, caller }) in edge.calls {
-                let start = bounds.get(first + stretch as usize).copied().unwrap_or_default();
-                let Some(numbers) = numbers.columns_at(group, start) else { continue };
-                columns.count(numbers, COUNT, calls.count);
-                columns.count(numbers, FAILED, calls.errors);
-                for (latency, place) in [(&calls.latency, CALLED), (&caller, CALLING)] {
-                    if columns.has_durations(place) {
-                        columns.add_durations(numbers, place, &Durations::from_latency(latency));
-                    }
-                }
-            }
-        }
-    }
-
-    /// Like [`Self::add_sums`], for calls that are only counted.
-    fn add_counts(
+    fn add<C: RangeCalls>(
         &mut self,
         numbers: &mut BucketColumns<'_>,
         first: usize,
-        edges: Vec<EdgeCounts>,
+        edges: Vec<EdgeCalls<BTreeMap<u32, C>>>,
     ) {
         let (bounds, columns) = (numbers.bounds(), numbers.columns);
         for edge in edges {
             let Some(group) = self.number(edge.from, edge.to, edge.kind) else { continue };
-            for (stretch, calls) in edge.calls {
-                let start = bounds.get(first + stretch as usize).copied().unwrap_or_default();
+            for (range, calls) in edge.calls {
+                let start = bounds.get(first + range as usize).copied().unwrap_or_default();
                 let Some(numbers) = numbers.columns_at(group, start) else { continue };
-                columns.count(numbers, COUNT, calls.count);
-                columns.count(numbers, FAILED, calls.errors);
+                calls.add_to(columns, numbers);
             }
         }
     }

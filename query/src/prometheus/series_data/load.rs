@@ -123,12 +123,12 @@ impl<'b> BucketColumns<'b> {
     /// when memory is full.
     pub(super) fn columns_at(&mut self, group: u32, time: UnixNanos) -> Option<&mut [u64]> {
         let end = match &self.last {
-            Some((stretch, end)) if stretch.contains(&time) => *end,
+            Some((range, end)) if range.contains(&time) => *end,
             _ => {
                 let end = self.bounds.partition_point(|bound| *bound <= time);
-                let stretch = *self.bounds.get(end.checked_sub(1)?)?..*self.bounds.get(end)?;
+                let range = *self.bounds.get(end.checked_sub(1)?)?..*self.bounds.get(end)?;
                 let end = u32::try_from(end).expect("invariant: bounds are bounded");
-                self.last = Some((stretch, end));
+                self.last = Some((range, end));
                 end
             }
         };
@@ -189,7 +189,7 @@ impl<'b> BucketColumns<'b> {
         let groups =
             labels.into_iter().zip(self.places.into_iter().chain(repeat_with(BTreeMap::new)));
         let group = |(labels, places): (Labels, BTreeMap<u32, u32>)| {
-            let mut group = CallGroup { labels, stretches: Vec::new(), sums: Vec::new() };
+            let mut group = CallGroup { labels, range_ends: Vec::new(), sums: Vec::new() };
             let mut sums = vec![0_u64; width];
             for (end, place) in places {
                 let numbers = &self.numbers[place as usize * width..][..width];
@@ -197,7 +197,7 @@ impl<'b> BucketColumns<'b> {
                     *sum = sum.saturating_add(*number);
                 }
                 group.sums.extend_from_slice(&sums);
-                group.stretches.push(end);
+                group.range_ends.push(end);
             }
             group
         };
@@ -229,7 +229,7 @@ mod tests {
         first.join(other, &groups);
         let labels = vec![crate::prometheus::Labels::default(); 3];
         let (groups, room) = first.finish(labels).unwrap();
-        let said = groups.iter().map(|group| (group.stretches.clone(), group.sums.clone()));
+        let said = groups.iter().map(|group| (group.range_ends.clone(), group.sums.clone()));
         let expected = [(vec![2], vec![2]), (vec![1, 4], vec![1, 3]), (vec![], vec![])];
         assert_eq!(said.collect::<Vec<_>>(), expected);
         assert_eq!(room, 2 * of_one - 1);

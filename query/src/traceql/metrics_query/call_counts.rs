@@ -68,50 +68,57 @@ struct CountQuery<'a> {
 }
 
 /// Factory of the accumulators of a query.
-struct AllCounts<'q>(&'q CountQuery<'q>);
+struct SeriesCountFactory<'q>(&'q CountQuery<'q>);
 
 /// Accumulator of the calls of some hours.
-struct CallCounts<'q> {
+struct SeriesCountAccumulator<'q> {
     query: &'q CountQuery<'q>,
     numbers: HashMap<String, u32>,
     groups: Vec<SpanCounts>,
     overflowed: bool,
 }
 
-/// Counts the spans of a query. Returns `None` when its rows must be read: the query needs other
-/// fields or times than a rollup has, or there are more groups or points than one answer may have.
+/// Counts the spans of a query, and returns the statistics of the scans. The counts are `None` when
+/// its rows must be read: the query needs other fields or times than a rollup has, or there are more
+/// groups or points than one answer may have. `rows_max` bounds the spans read one by one, together
+/// with the rows that rollups do not cover.
 pub(super) fn read(
     reader: &Reader,
     (stages, fields): (&[CompiledStage], &Fields),
     search: &MetricsSearch,
     by: &[usize],
-) -> Result<Option<(CountsBySeries, ScanStats)>, QueryError> {
-    let Some(steps) = search.range.whole_steps() else { return Ok(None) };
+    rows_max: u64,
+) -> Result<(Option<CountsBySeries>, ScanStats), QueryError> {
+    let Some(steps) = search.range.whole_steps() else { return Ok((None, ScanStats::NOTHING)) };
     let start = TimeRange { start: Some(steps.start), end: Some(steps.end) };
     let candidates = Candidates::from_stages(stages, fields, start);
     if !candidates.exact || !fields.iter().all(is_of_calls) {
-        return Ok(None);
+        return Ok((None, ScanStats::NOTHING));
     }
     let points = AtomicUsize::new(reader.limits.metrics_points_max);
     let candidates = &candidates;
     let query = CountQuery { reader, candidates, fields, by, steps, search, points };
     let filter = filter_of_calls(candidates, start);
-    let aggregate = reader.aggregate_calls(&filter, steps.step, &AllCounts(&query))?;
+    let aggregate = reader.aggregate_calls(&filter, steps.step, &SeriesCountFactory(&query))?;
     let CallAggregate { mut scan, repeats_counted, unordered, shares } = aggregate;
     scan.complete &= !repeats_counted;
     let mut counts = CountsBySeries::new();
     for part in std::iter::once(&*unordered).chain(&shares) {
         if part.overflowed || !part.add_to(&mut counts) {
-            return Ok(None);
+            return Ok((None, scan));
         }
     }
-    let Some(moved) = query.move_spans_between(&filter, &mut counts)? else { return Ok(None) };
+    let rows_max = rows_max.saturating_sub(scan.rows);
+    let (moved, has_room) = query.move_spans_between(&filter, rows_max, &mut counts)?;
     scan += moved;
+    if !has_room {
+        return Ok((None, scan));
+    }
     counts.retain(|_, of| {
         of.cells.retain(|_, count| *count > 0);
         !of.cells.is_empty()
     });
-    Ok(Some((counts, scan)))
+    Ok((Some(counts), scan))
 }
 
 /// Reports whether groups of calls have the field.
@@ -160,13 +167,14 @@ impl CountQuery<'_> {
         Some((series, values))
     }
 
-    /// Moves spans that start exactly between two intervals to the earlier one. Returns `None`
-    /// when there are too many series.
+    /// Moves spans that start exactly between two intervals to the earlier one. Returns false with
+    /// the statistics when there are too many series.
     fn move_spans_between(
         &self,
         filter: &SpanFilter,
+        rows_max: u64,
         counts: &mut CountsBySeries,
-    ) -> Result<Option<ScanStats>, QueryError> {
+    ) -> Result<(ScanStats, bool), QueryError> {
         let (reader, WholeSteps { start, end, step }) = (self.reader, self.steps);
         let after_end = UnixNanos(end.0.saturating_add(1));
         let filter = SpanFilter {
@@ -174,7 +182,7 @@ impl CountQuery<'_> {
             start_multiple_of: Some(step),
             ..filter.clone()
         };
-        let scan = Scan { detail: Detail::Facts, rows_max: reader.settings.search_rows_max };
+        let scan = Scan { detail: Detail::Facts, rows_max };
         let known_max = reader.limits.metrics_bytes_max / DISTINCT_SPAN_BYTES;
         let (mut known, mut all, mut has_room) = (HashSet::new(), true, true);
         let mut stats = reader.spans(&filter, scan, |rows| {
@@ -198,7 +206,7 @@ impl CountQuery<'_> {
             Ok(if goes_on { ControlFlow::Continue(()) } else { ControlFlow::Break(()) })
         })?;
         stats.complete &= all;
-        Ok(has_room.then_some(stats))
+        Ok((stats, has_room))
     }
 
     /// Moves a span that starts between two intervals.
@@ -219,20 +227,24 @@ impl CountQuery<'_> {
     }
 }
 
-impl<'q> CallAccumulatorFactory for AllCounts<'q> {
-    type Accumulator = CallCounts<'q>;
+impl<'q> CallAccumulatorFactory for SeriesCountFactory<'q> {
+    type Accumulator = SeriesCountAccumulator<'q>;
 
-    fn unordered(&self) -> CallCounts<'q> {
+    fn unordered(&self) -> SeriesCountAccumulator<'q> {
         let (numbers, groups) = (HashMap::new(), Vec::new());
-        CallCounts { query: self.0, numbers, groups, overflowed: false }
+        SeriesCountAccumulator { query: self.0, numbers, groups, overflowed: false }
     }
 
-    fn for_range(&self, _: TimeSpan<UnixNanos>, _: &Arc<CallCounts<'q>>) -> CallCounts<'q> {
+    fn for_range(
+        &self,
+        _: TimeSpan<UnixNanos>,
+        _: &Arc<SeriesCountAccumulator<'q>>,
+    ) -> SeriesCountAccumulator<'q> {
         self.unordered()
     }
 }
 
-impl CallAccumulator for CallCounts<'_> {
+impl CallAccumulator for SeriesCountAccumulator<'_> {
     fn group(&mut self, key: CallKey<'_>) -> u32 {
         let Some((series, values)) = self.query.series_of(key) else { return NONE };
         if let Some(number) = self.numbers.get(&series) {
@@ -267,7 +279,7 @@ impl CallAccumulator for CallCounts<'_> {
     }
 }
 
-impl CallCounts<'_> {
+impl SeriesCountAccumulator<'_> {
     fn add(&mut self, group: u32, start: UnixNanos, count: u64, slowest: Option<CallExemplar>) {
         let query = self.query;
         let Some(of) = self.groups.get_mut(group as usize) else { return };

@@ -114,14 +114,14 @@ impl Observer {
         self.comparison.is_some()
     }
 
-    /// Adds counted spans to an observer without spans. Returns false when the budget does not
-    /// allow it; the observer is then of no use.
-    pub(super) fn add_counts(&mut self, counts: CountsBySeries) -> bool {
+    /// Adds counted spans to an observer without spans. Series beyond the budget are left out.
+    pub(super) fn add_counts(&mut self, counts: CountsBySeries) {
         let mut exemplars = Vec::new();
         for (key, SpanCounts { values, cells, slowest }) in counts {
             let bytes = CELL_BYTES.saturating_mul(cells.len());
-            if !self.start_series(&key, &values) || !self.room.take(bytes) {
-                return false;
+            if !self.room.take(bytes) || !self.start_series(&key, &values) {
+                self.overflowed = true;
+                break;
             }
             let cell = |count| IntervalCell { count, ..IntervalCell::default() };
             let series = self.series.get_mut(&key).expect("invariant: it was begun");
@@ -130,7 +130,6 @@ impl Observer {
         }
         exemplars.sort_unstable_by_key(|(call, _)| slowness(call));
         exemplars.iter().for_each(|(call, key)| self.add_exemplar(key, call));
-        true
     }
 
     /// Adds the exemplar of counted spans to a series, if its part of the range can take another.

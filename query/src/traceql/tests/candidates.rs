@@ -21,6 +21,7 @@ use super::super::{
     matched_spans::spans_by_portion,
     native::stages_of,
     overlap::TimeSelection,
+    read_budget::ReadBudget,
     spanset_search::{TraceqlSearch, each_candidate, found},
 };
 use crate::{
@@ -381,7 +382,8 @@ async fn portions(store: &Store, query: &'static str) -> Vec<Vec<usize>> {
     let execution = Execution::new(Arc::new(SystemClock), QueryLimits::default());
     let work = move |reader: &crate::execution::Reader| {
         let mut portions = Vec::new();
-        spans_by_portion(reader, query, TimeRange::default(), Detail::Facts, |_, rows| {
+        let of = (reader, ReadBudget::whole(reader));
+        spans_by_portion(of, query, TimeRange::default(), Detail::Facts, |_, rows| {
             portions.push(rows.to_vec());
         })?;
         Ok(portions)

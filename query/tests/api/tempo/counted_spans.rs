@@ -2,6 +2,7 @@
 
 use serde_json::Value as Json;
 use tidings_proto::otlp::{SpanKind, StatusCode as SpanStatus};
+use tidings_query::QueryLimits;
 
 use super::{SECOND, encoded, get};
 use crate::harness::{BEGIN, Harness, SpanBuilder, span};
@@ -50,7 +51,7 @@ fn path(query: &str, (from, to, step): (u64, u64, u64), exemplars: u64) -> Strin
     format!("/api/metrics/query_range?q={query}&{times}&exemplars={exemplars}")
 }
 
-/// Returns the series of a query that rollups can answer, and of one with the same spans that they
+/// Returns the answer to a query that rollups can answer, and to one with the same spans that they
 /// cannot answer, because it compares durations.
 async fn both(
     harness: &Harness,
@@ -65,10 +66,20 @@ async fn both(
     let read = format!("{{ {every_duration} }} | {rest}");
     let counted = get(harness, &path(&counted, times, 0)).await;
     let read = get(harness, &path(&read, times, 0)).await;
-    [counted, read].map(|answer| {
+    [counted, read]
+}
+
+/// Returns the series of the answers, which are complete.
+fn series(answers: &[Json; 2]) -> [&Json; 2] {
+    answers.each_ref().map(|answer| {
         assert!(answer.get("status").is_none(), "{answer}");
-        answer["series"].clone()
+        &answer["series"]
     })
+}
+
+/// Returns the number of spans that were read for an answer.
+fn inspected(answer: &Json) -> u64 {
+    answer["metrics"]["inspectedSpans"].as_str().unwrap_or("0").parse().unwrap()
 }
 
 #[tokio::test]
@@ -88,10 +99,29 @@ async fn rollups_count_the_spans_that_rows_count() {
             let measure = if times.2 == 60 { "rate()" } else { "count_over_time()" };
             for (condition, by) in QUERIES {
                 let rest = format!("{measure} {by}");
-                let [counted, read] = both(&harness, (condition, rest.as_str()), times).await;
+                let answers = both(&harness, (condition, rest.as_str()), times).await;
+                let [counted, read] = series(&answers);
                 assert_eq!(counted, read, "{state}: {condition} | {rest} {times:?}");
             }
         }
+    }
+}
+
+#[tokio::test]
+async fn rollups_answer_each_condition_that_calls_have_without_rows() {
+    let harness = Harness::new().await;
+    // No file has rows around a whole minute.
+    let in_a_second = spans(1..500).into_iter().zip(1_000..);
+    harness.send(in_a_second.map(|(span, at)| span.at(at, at + 5))).await;
+    harness.store.flush().await.unwrap();
+    for (condition, by) in QUERIES {
+        let rest = format!("count_over_time() {by}");
+        let answers = both(&harness, (condition, rest.as_str()), (0, 1_200, 60)).await;
+        let [counted, read] = series(&answers);
+        assert_eq!(counted, read, "{condition} | {rest}");
+        let [counted, read] = answers.each_ref().map(inspected);
+        assert_eq!(counted, 0, "{condition} | {rest}");
+        assert!(read > 0 || condition.starts_with("name ="), "{condition} | {rest}");
     }
 }
 
@@ -102,9 +132,33 @@ async fn other_steps_count_the_same_spans() {
     harness.store.flush().await.unwrap();
     for times in [(0, 1_200, 90), (10, 70, 1), (0, 1_200, 15)] {
         let rest = "count_over_time() by (name)";
-        let [counted, read] = both(&harness, ("kind = server", rest), times).await;
+        let answers = both(&harness, ("kind = server", rest), times).await;
+        let [counted, read] = series(&answers);
         assert_eq!(counted, read, "{times:?}");
     }
+}
+
+#[tokio::test]
+async fn more_series_than_allowed_are_counted_as_far_as_they_may_be() {
+    // Two series of 21 points.
+    let limits = QueryLimits { metrics_points_max: 50, ..QueryLimits::default() };
+    let harness = Harness::with_limits(limits).await;
+    let in_a_minute = |n: u64| {
+        let service = format!("service-{}", n % 5);
+        span(n, n, &service, "GET /").at(30_000 + n, 30_010 + n)
+    };
+    harness.send((1..=100).map(in_a_minute)).await;
+    harness.store.flush().await.unwrap();
+    let rest = "count_over_time() by (resource.service.name)";
+    let answers = both(&harness, ("", rest), (0, 1_200, 60)).await;
+    let [counted, read] = &answers;
+    for answer in &answers {
+        assert_eq!(answer["status"], "PARTIAL", "{answer}");
+        assert_eq!(answer["series"].as_array().unwrap().len(), 2, "{answer}");
+    }
+    assert_eq!(counted["message"], read["message"]);
+    assert!(counted["message"].as_str().unwrap().contains("more series"), "{counted}");
+    assert_eq!((inspected(counted), inspected(read)), (0, 100));
 }
 
 #[tokio::test]

@@ -31,7 +31,7 @@ use crate::{
         file_aggregate::GroupNumber,
         file_buckets::{self, Added, PendingBucket, RetractedCalls},
         query_failure::{CancellationCheck, QueryFailure, UnusableFiles},
-        query_totals::{CountsByStretch, QueryTotals, UNASKED},
+        query_totals::{CountsByRange, QueryTotals, UNASKED},
         retraction::Remainder,
         split_corrections::{CorrectionRole, PairGroups, Pairs, RollupFile},
         splits::{self, RowRanges},
@@ -77,7 +77,7 @@ pub struct GraphAggregate {
     pub scan: ScanStats,
     groups: GroupNames,
     calls: HashMap<(u32, GroupNumber), Calls>,
-    counts: Vec<CountsByStretch>,
+    counts: Vec<CountsByRange>,
 }
 
 impl GraphAggregate {
@@ -90,9 +90,9 @@ impl GraphAggregate {
     /// Returns the calls by the number of their time range, from 0, and by group key. They have no
     /// order.
     pub fn calls(&self) -> impl Iterator<Item = (u32, GraphKey<&str>, &Calls)> {
-        let named = |((stretch, group), calls): (&(u32, GroupNumber), _)| {
+        let named = |((range, group), calls): (&(u32, GroupNumber), _)| {
             let key = self.groups.raw(*group).and_then(GraphKey::decode);
-            key.map(|key| (*stretch, key, calls))
+            key.map(|key| (*range, key, calls))
         };
         self.calls.iter().filter(|(_, calls)| calls.count > 0).filter_map(named)
     }

@@ -2,12 +2,12 @@
 //!
 //! Most attributes have few texts, which repeat from span to span. A short text fits 16 bytes
 //! together with its length, so that it is found without following a pointer. Longer texts are not
-//! cached. A text replaces another one of the same place.
+//! cached. A text replaces another one of the same slot.
 
 use crate::version::mixed;
 
-/// Number of places, as a power of two.
-const PLACES_LOG2: u32 = 13;
+/// Number of slots, as a power of two.
+const SLOTS_LOG2: u32 = 13;
 /// Maximum length of a cached text in bytes. One more byte holds the length.
 const TEXT_BYTES_MAX: usize = 15;
 
@@ -19,7 +19,7 @@ pub(super) struct ShortText {
     attribute: usize,
 }
 
-/// Values of short texts, each at a place that follows from the text.
+/// Values of short texts, each in a slot that follows from the text.
 #[derive(Debug)]
 pub(super) struct RecentTexts(Vec<Option<(ShortText, u32)>>);
 
@@ -34,19 +34,19 @@ impl ShortText {
         Some(Self { text: u128::from_le_bytes(bytes), attribute })
     }
 
-    /// Returns its place in the cache.
+    /// Returns its slot in the cache.
     #[inline]
-    fn place(self) -> usize {
+    fn slot(self) -> usize {
         let low = u64::try_from(self.text & u128::from(u64::MAX)).unwrap_or_default();
         let high = u64::try_from(self.text >> u64::BITS).unwrap_or_default();
         let hash = mixed(low ^ mixed(high ^ self.attribute as u64));
-        usize::try_from(hash >> (u64::BITS - PLACES_LOG2)).unwrap_or_default()
+        usize::try_from(hash >> (u64::BITS - SLOTS_LOG2)).unwrap_or_default()
     }
 }
 
 impl Default for RecentTexts {
     fn default() -> Self {
-        Self(vec![None; 1 << PLACES_LOG2])
+        Self(vec![None; 1 << SLOTS_LOG2])
     }
 }
 
@@ -54,12 +54,12 @@ impl RecentTexts {
     /// Returns the value of a text, if it is cached.
     #[inline]
     pub(super) fn get(&self, text: ShortText) -> Option<u32> {
-        self.0[text.place()].filter(|(known, _)| *known == text).map(|(_, value)| value)
+        self.0[text.slot()].filter(|(known, _)| *known == text).map(|(_, value)| value)
     }
 
     /// Caches the value of a text.
     pub(super) fn insert(&mut self, text: ShortText, value: u32) {
-        self.0[text.place()] = Some((text, value));
+        self.0[text.slot()] = Some((text, value));
     }
 }
 
@@ -80,7 +80,7 @@ mod tests {
             assert_eq!(recent.get(text), Some(value));
         }
         for (value, (attribute, text)) in (0..).zip(all()) {
-            // Another text may have the same place, but no text has another's value.
+            // Another text may have the same slot, but no text has another's value.
             let known = recent.get(ShortText::new(attribute, text).unwrap());
             assert!(known.is_none_or(|known| known == value), "{text:?}");
         }
