@@ -126,7 +126,7 @@ pub(crate) struct Edge {
 /// The calls of an edge by time range.
 pub(crate) type ByStretch = BTreeMap<u32, Edge>;
 /// The numbers of calls of an edge by time range.
-pub(crate) type CountsByStretch = BTreeMap<u32, CallCounts>;
+pub(crate) type CountsByRange = BTreeMap<u32, CallCounts>;
 
 /// Pre-aggregated calls of an edge by time range.
 pub(crate) trait AggregatedCalls: Sized {
@@ -145,7 +145,7 @@ impl AggregatedCalls for ByStretch {
     }
 }
 
-impl AggregatedCalls for CountsByStretch {
+impl AggregatedCalls for CountsByRange {
     const DETAIL: GraphDetail = GraphDetail::Counts;
 
     fn edges(aggregate: &GraphAggregate) -> Vec<EdgeCalls<Self>> {
@@ -221,7 +221,7 @@ pub(crate) type SingleCalls = EdgeCalls<Vec<EdgeCall>>;
 /// Aggregated calls of an edge.
 pub(crate) type EdgeSums = EdgeCalls<ByStretch>;
 /// Numbers of calls of an edge.
-pub(crate) type EdgeCounts = EdgeCalls<CountsByStretch>;
+pub(crate) type EdgeCounts = EdgeCalls<CountsByRange>;
 
 /// A span that called a peer without spans, or that took a message whose sender is not known.
 #[derive(Debug)]
@@ -562,7 +562,7 @@ impl<K: RollupAccumulator> Graph<K> {
     }
 }
 
-impl Graph<CountsByStretch> {
+impl Graph<CountsByRange> {
     /// The edges of an aggregate of counts. Its nodes have no numbers.
     fn from_counts(aggregate: &GraphAggregate) -> Self {
         let mut graph = Self::new();
@@ -588,7 +588,7 @@ impl Graph<CountsByStretch> {
     }
 }
 
-fn add_counts(known: &mut CountsByStretch, more: &CountsByStretch) {
+fn add_counts(known: &mut CountsByRange, more: &CountsByRange) {
     for (stretch, more) in more {
         let counts = known.entry(*stretch).or_default();
         counts.count = counts.count.saturating_add(more.count);
