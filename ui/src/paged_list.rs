@@ -37,7 +37,7 @@ const LIVE_REFRESH_INTERVAL: Duration = Duration::from_secs(2);
 /// One page of an answer.
 pub trait ListPage: DeserializeOwned + Send + Sync + 'static {
     /// A row.
-    type Item: Clone + PartialEq + Send + Sync + 'static;
+    type ListRow: Clone + PartialEq + Send + Sync + 'static;
     /// Noun for a row.
     const NOUN: &'static str;
 
@@ -45,7 +45,7 @@ pub trait ListPage: DeserializeOwned + Send + Sync + 'static {
     const SIZE: u32;
 
     /// The rows.
-    fn items(&self) -> &[Self::Item];
+    fn items(&self) -> &[Self::ListRow];
     /// Cursor of the next page.
     fn next_cursor(&self) -> Option<&String>;
     /// Total number of rows.
@@ -53,7 +53,7 @@ pub trait ListPage: DeserializeOwned + Send + Sync + 'static {
     /// Statistics of the scan.
     fn searched(&self) -> Searched;
     /// Parses the first rows of a page from an event, if `name` is the name of such events.
-    fn rows(name: &str, data: &str) -> Option<Vec<Self::Item>>;
+    fn rows(name: &str, data: &str) -> Option<Vec<Self::ListRow>>;
 }
 
 /// Query of a list.
@@ -81,7 +81,7 @@ const fn page_size<T: ListPage>(_: &T) -> u32 {
 macro_rules! page {
     ($page:ty, $item:ty, $field:ident, $noun:literal, $size:expr, $rows:expr) => {
         impl ListPage for $page {
-            type Item = $item;
+            type ListRow = $item;
             const NOUN: &'static str = $noun;
             const SIZE: u32 = $size;
 
@@ -132,7 +132,7 @@ pub struct PagedList<T: ListPage, Q: Send + Sync + 'static> {
     list_query: Memo<Q>,
     page_request: PageRequest<T, Q>,
     search: Search<T>,
-    older: RwSignal<Vec<T::Item>>,
+    older: RwSignal<Vec<T::ListRow>>,
     cursor: RwSignal<Option<NextPage>>,
     fetching_older: RwSignal<bool>,
     /// True when the last page may be incomplete.
@@ -181,7 +181,7 @@ impl<T: ListPage, Q: ListQuery> PagedList<T, Q> {
 
     /// Every row fetched so far.
     #[must_use]
-    pub fn items(self) -> Memo<Arc<Vec<T::Item>>> {
+    pub fn items(self) -> Memo<Arc<Vec<T::ListRow>>> {
         Memo::new(move |_| {
             let mut all = self.search.rows();
             self.older.with(|older| all.extend_from_slice(older));

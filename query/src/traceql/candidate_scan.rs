@@ -32,7 +32,7 @@ use super::{
     read::{RowReader, detail},
     read_budget::ReadBudget,
     runtime_value::Value,
-    trace_extents::{Extent, TraceExtents},
+    trace_extents::{TimeExtent, TraceExtents},
 };
 use crate::{QueryError, execution::Reader};
 
@@ -234,7 +234,7 @@ impl<'a> CandidateScan<'a> {
             return Ok(());
         }
         let extents = self.extents.as_ref();
-        let known = |id: &TraceId| extents.map_or_else(Extent::default, |known| known.get(id));
+        let known = |id: &TraceId| extents.map_or_else(TimeExtent::default, |known| known.get(id));
         let unsure = found.iter().filter(|(id, _)| known(id).length() < min);
         let mut unsure: Vec<ResultPosition> = unsure.map(|(id, start)| (*start, *id)).collect();
         // Traces that began one after the other are in adjacent rows.
@@ -245,7 +245,7 @@ impl<'a> CandidateScan<'a> {
                 break;
             }
             let ids: Vec<TraceId> = places.iter().map(|place| place.1).collect();
-            let mut unknown: HashMap<TraceId, Extent> = HashMap::new();
+            let mut unknown: HashMap<TraceId, TimeExtent> = HashMap::new();
             for start in &unread {
                 let trace_ids = Some(ids.clone());
                 let filter = SpanFilter { trace_ids, start: *start, ..SpanFilter::default() };

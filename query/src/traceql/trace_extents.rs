@@ -15,19 +15,19 @@ use tidings_storage::SpanRows;
 
 /// The earliest and the latest known time of some rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Extent {
+pub(super) struct TimeExtent {
     first: UnixNanos,
     last: UnixNanos,
 }
 
-impl Default for Extent {
+impl Default for TimeExtent {
     /// Creates the extent of no rows.
     fn default() -> Self {
         Self { first: UnixNanos(u64::MAX), last: UnixNanos(0) }
     }
 }
 
-impl Extent {
+impl TimeExtent {
     /// Adds the times of a row.
     pub(super) fn add_row(&mut self, rows: &SpanRows, row: usize) {
         self.add(rows.start(row));
@@ -56,7 +56,7 @@ impl Extent {
 /// Times of a trace by its rows that were read.
 #[derive(Debug, Clone, Copy)]
 struct TraceTimes {
-    extent: Extent,
+    extent: TimeExtent,
     /// The earliest start of its rows.
     position: UnixNanos,
     /// Number of the last step that read a row of it.
@@ -137,8 +137,8 @@ impl TraceExtents {
     }
 
     /// Returns the extent of the trace's rows that were read.
-    pub(super) fn get(&self, id: &TraceId) -> Extent {
-        self.of.get(id).map_or_else(Extent::default, |times| times.extent)
+    pub(super) fn get(&self, id: &TraceId) -> TimeExtent {
+        self.of.get(id).map_or_else(TimeExtent::default, |times| times.extent)
     }
 
     /// Adds rows, and passes each trace that can be long by the rows so far to `visit`, with its
@@ -151,7 +151,7 @@ impl TraceExtents {
         let (mut row, mut has_room) = (0, true);
         while row < rows.len() {
             let id = rows.trace_id(row);
-            let (mut extent, mut start) = (Extent::default(), rows.start(row));
+            let (mut extent, mut start) = (TimeExtent::default(), rows.start(row));
             while row < rows.len() && rows.trace_id(row) == id {
                 extent.add_row(rows, row);
                 start = start.min(rows.start(row));
@@ -169,7 +169,12 @@ impl TraceExtents {
 
     /// Adds rows of a trace. Returns its position, and true if it is long or does not fit. `None`
     /// when the step has no room for it.
-    fn add(&mut self, id: TraceId, start: UnixNanos, extent: Extent) -> Option<(UnixNanos, bool)> {
+    fn add(
+        &mut self,
+        id: TraceId,
+        start: UnixNanos,
+        extent: TimeExtent,
+    ) -> Option<(UnixNanos, bool)> {
         let is_step_full = self.step_count() >= self.traces_max;
         if self.of.len() >= self.traces_max && !self.of.contains_key(&id) {
             self.is_whole = false;
@@ -180,7 +185,7 @@ impl TraceExtents {
             Entry::Vacant(_) if is_step_full => return None,
             Entry::Vacant(new) => {
                 self.step_traces += 1;
-                let extent = Extent::default();
+                let extent = TimeExtent::default();
                 new.insert(TraceTimes { extent, position: start, step: self.step })
             }
         };
@@ -217,10 +222,10 @@ impl TraceExtents {
 mod tests {
     use tidings_proto::{DurationNanos, TraceId, UnixNanos};
 
-    use super::{Extent, TraceExtents};
+    use super::{TimeExtent, TraceExtents};
 
-    fn extent(times: &[u64]) -> Extent {
-        let mut extent = Extent::default();
+    fn extent(times: &[u64]) -> TimeExtent {
+        let mut extent = TimeExtent::default();
         times.iter().for_each(|time| extent.add(UnixNanos(*time)));
         extent
     }
@@ -231,7 +236,7 @@ mod tests {
         assert_eq!(extent(&[0, 7]).length(), DurationNanos(0));
         assert_eq!(extent(&[9, 0, 5, 7]).length(), DurationNanos(4));
         let mut joined = extent(&[5, 7]);
-        joined.join(Extent::default());
+        joined.join(TimeExtent::default());
         assert_eq!(joined, extent(&[5, 7]));
         joined.join(extent(&[20]));
         assert_eq!(joined.length(), DurationNanos(15));
@@ -257,7 +262,7 @@ mod tests {
         let positions: Vec<_> = extents.positions(None, false).into_iter().collect();
         assert_eq!(positions, [(id(2), UnixNanos(4))]);
         assert_eq!(extents.get(&id(1)), extent(&[5, 15]));
-        assert_eq!(extents.get(&id(2)), Extent::default());
+        assert_eq!(extents.get(&id(2)), TimeExtent::default());
     }
 
     #[test]

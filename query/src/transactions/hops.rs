@@ -103,13 +103,13 @@ pub(crate) fn hops(reader: &Reader, trees: &[Tree], names: &Names) -> Result<Hop
         }
     }
     let count = hops.len() as u64;
-    let shown = shown(hops, reader.limits.hops_shown_max, names);
+    let shown = longest_hops(hops, reader.limits.hops_shown_max, names);
     Ok(Hops { shown, count, all_peers: peers.complete })
 }
 
 /// Returns the hops with the most time on the path to completion, with their names, in order of
 /// their first call.
-fn shown(hops: BTreeMap<HopKey<'_>, Hop>, shown_max: usize, names: &Names) -> Vec<Hop> {
+fn longest_hops(hops: BTreeMap<HopKey<'_>, Hop>, shown_max: usize, names: &Names) -> Vec<Hop> {
     let mut hops: Vec<(HopKey<'_>, Hop)> = hops.into_iter().collect();
     hops.sort_by_key(|(_, hop)| (Reverse(path_time(hop)), hop.first_start_unix_nano));
     hops.truncate(shown_max);

@@ -135,7 +135,7 @@ fn a_service_that_only_feels_a_change_has_the_words_of_its_row_on_services() {
     let Some(mut browser) = Browser::start(&server, 1440, 900) else { return };
     let mut page = Page::open(&mut browser, &server, "/services?live=off");
     page.wait_until_settled();
-    // Rows with the badge of one that only feels, as `checkout: affected by northpay, slower`.
+    // Rows with the badge of one that only feels, as `checkout: affected by northpay`.
     let rows = "[...document.querySelectorAll('[aria-label=\"Services\"] tbody tr:has(.badge-feels)')] \
          .filter(row => !row.querySelector('.dot-outside')) \
          .map(row => row.querySelector('.services-name').innerText.trim() + ': ' \

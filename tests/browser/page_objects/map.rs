@@ -134,8 +134,8 @@ impl MapPage<'_> {
     /// Presses the button to the cards at a side by the keyboard, and waits until it has moved the
     /// map.
     pub(in crate::browser) fn enter_more_at(&mut self, side: &str) {
-        let at = "document.querySelector('.network-drawing > g').getAttribute('transform')";
-        let before = self.page.browser.evaluate(at);
+        let at = format!("{CARDS}.map(card => Math.round(card.x) + ' ' + Math.round(card.y))[0]");
+        let before = self.page.browser.evaluate(&at);
         let button = format!("document.querySelector('.network-more.is-{side}')");
         self.page.browser.evaluate(&format!("{button}.focus()"));
         self.page.browser.press("Enter");

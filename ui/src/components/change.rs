@@ -350,7 +350,7 @@ fn badge_title(sentence: &ChangeSentence, only_feels: bool, now: UnixNanos) -> S
 }
 
 /// Returns the change that affects a group, as its badge has it after `affected by`:
-/// `northpay, slower since 14:01`. `None` for a group that does not only feel the change of another
+/// `northpay since 14:01`. `None` for a group that does not only feel the change of another
 /// under the headline of its report.
 #[must_use]
 pub fn felt_text(
@@ -377,19 +377,18 @@ fn badge_text(
     }
     let words = match change.kind {
         // Each caller feels another factor. Only the culprit's own factor is shown, in the title.
-        ChangeKind::Latency if only_feels && change.now > change.before => "slower".to_owned(),
-        ChangeKind::Latency if only_feels => "faster".to_owned(),
-        _ => change_text(change),
-    };
-    let colon = match change.kind {
-        ChangeKind::NewException | ChangeKind::NewLogPattern | ChangeKind::New => ":",
-        _ if only_feels => ",",
-        _ => "",
+        ChangeKind::Latency if only_feels && change.now > change.before => String::new(),
+        ChangeKind::Latency if only_feels => ", faster".to_owned(),
+        ChangeKind::NewException | ChangeKind::NewLogPattern | ChangeKind::New => {
+            format!(": {}", change_text(change))
+        }
+        _ if only_feels => format!(", {}", change_text(change)),
+        _ => format!(" {}", change_text(change)),
     };
     let cause = with.iter().find(|cause| cause.service == service && !only_feels);
     let cause = cause.and_then(|cause| cause.value.as_deref());
     let cause = cause.map(|value| format!("{}: ", truncate_name(value))).unwrap_or_default();
-    format!("{cause}{}{colon} {words}{at}", subject_text(subject))
+    format!("{cause}{}{words}{at}", subject_text(subject))
 }
 
 /// The first sentence of a page: its subject as a link, the change and the cause.
@@ -617,7 +616,7 @@ mod tests {
             (service("payment"), Some("northpay 3.9× slower")),
             (feels("payment"), Some("northpay 3.9× slower")),
             (service("mesh"), Some("1.9.0: northpay 3.9× slower")),
-            (feels("web"), Some("northpay, slower")),
+            (feels("web"), Some("northpay")),
             (service("cart"), None),
         ] {
             assert_eq!(role(&group).as_deref(), expected, "{group:?}");
@@ -633,7 +632,7 @@ mod tests {
             ..service(name)
         };
         let felt = |group: &ChangedGroup| felt_text(group, Some(&headline), now);
-        assert_eq!(felt(&feels("web")).as_deref(), Some("northpay, slower"));
+        assert_eq!(felt(&feels("web")).as_deref(), Some("northpay"));
         assert_eq!(felt(&feels("payment")), None, "the headline names it");
         assert_eq!(felt(&service("cart")), None);
         let titles = [true, false].map(|only_feels| badge_title(&headline, only_feels, now));

@@ -17,7 +17,7 @@ use crate::{
 pub(super) struct Search<T: ListPage> {
     value: RwSignal<Option<Arc<T>>>,
     /// The first rows of an answer that is still in progress.
-    first: RwSignal<Vec<T::Item>>,
+    first: RwSignal<Vec<T::ListRow>>,
     error: RwSignal<Option<ApiError>>,
     /// Progress of the search, also after it ended without an answer; `None` for a fast one.
     progress: RwSignal<Option<SearchProgress>>,
@@ -194,7 +194,7 @@ impl<T: ListPage> Search<T> {
     }
 
     /// The known rows: those of the answer, or the first ones of an answer in progress.
-    pub(super) fn rows(self) -> Vec<T::Item> {
+    pub(super) fn rows(self) -> Vec<T::ListRow> {
         let value = self.value.get().map(|value| value.items().to_vec());
         value.unwrap_or_else(|| self.first.get())
     }

@@ -14,7 +14,7 @@ use leptos_router::hooks::use_params_map;
 use tidings_proto::{
     DurationNanos, TraceId, UnixNanos,
     api::{
-        ChangeReport, ChangedGroup, Comparison, TraceSearchResult, TransactionKind,
+        ChangeReport, ChangedGroup, Comparison, TimeWindow, TraceSearchResult, TransactionKind,
         TransactionKindList, VersionChangeList,
     },
 };
@@ -52,6 +52,14 @@ const SAMPLE: u32 = 300;
 const COUNT_FOR_PERCENTILE: u64 = 500;
 /// Minimum number of transactions in the baseline for a call tree of them.
 const BASELINE_COUNT_MIN: u64 = 20;
+
+/// Calls that a step of the charts has in the mean, so that few steps have less than the ten of a
+/// solid line.
+const STEP_CALLS_MIN: u64 = 15;
+/// Least number of steps in which a change is still seen.
+const STEPS_MIN: u64 = 12;
+/// Factors by which steps are lengthened.
+const STEP_FACTORS: [u64; 4] = [2, 5, 10, 30];
 
 /// Pairs of samples that can be compared.
 pub(crate) const BASES: &[(&str, &str)] = &[
@@ -119,7 +127,12 @@ impl TypePage {
             let analysis = name.with(|name| name.filter(analysis)).with("limit", 1);
             Some(analysis::transaction_types(&analysis))
         };
-        let now = window.request(move |window| kind(window.analysis()));
+        let step = RwSignal::new(None::<DurationNanos>);
+        let now = window.request(move |window| {
+            let step = step.get().map(|step| format!("{}ns", step.0));
+            kind(window.analysis().with_some("step", step))
+        });
+        widen_steps(step, now, move || (name.get(), window.get().range()));
         let before =
             window.request(move |window| kind(window.analysis_before()?.with_single_step()));
         when_changed(move || name.get(), move || before.clear());
@@ -274,6 +287,41 @@ fn forget_samples(
             compared.clear();
         },
     );
+}
+
+/// Requests longer steps of a type with few calls: a line through shares and quantiles of single
+/// calls shows chance. Another type or range begins with the steps that the API chooses.
+fn widen_steps<K: PartialEq + 'static>(
+    step: RwSignal<Option<DurationNanos>>,
+    now: RequestState<TransactionKindList>,
+    inputs: impl Fn() -> K + 'static,
+) {
+    when_changed(inputs, move || step.set(None));
+    Effect::new(move |_| {
+        if let Some(list) = now.value()
+            && let Some(kind) = list.kinds.first()
+            && let Some(wider) = wider_step(&list.window, kind.count / list.sampled_one_in.max(1))
+        {
+            step.set(Some(wider));
+        }
+    });
+}
+
+/// Returns a step that has enough calls in the mean, or the longest of which the window still has
+/// enough steps; `None` where the answer's is that step.
+fn wider_step(window: &TimeWindow, calls: u64) -> Option<DurationNanos> {
+    let length = window.end_unix_nano.0.checked_sub(window.start_unix_nano.0)?;
+    let has_enough = |step: u64| {
+        u128::from(calls) * u128::from(step) >= u128::from(STEP_CALLS_MIN) * u128::from(length)
+    };
+    let step = window.step_nano.0;
+    if has_enough(step) {
+        return None;
+    }
+    let steps = STEP_FACTORS.iter().filter_map(|factor| step.checked_mul(*factor));
+    let steps: Vec<u64> = steps.filter(|step| length / step.max(&1) >= STEPS_MIN).collect();
+    let enough = steps.iter().find(|step| has_enough(**step));
+    enough.or(steps.last()).map(|step| DurationNanos(*step))
 }
 
 /// Returns the step of the charts.
@@ -480,5 +528,38 @@ fn nothing(page: TypePage) -> impl IntoView {
                 <a class="button" href="/transactions">"All transaction types"</a>
             </div>
         </div>
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tidings_proto::{DurationNanos, UnixNanos, api::TimeWindow};
+
+    use super::wider_step;
+
+    const MINUTE: u64 = 60_000_000_000;
+
+    #[test]
+    fn steps_have_fifteen_calls_or_the_window_a_dozen_steps() {
+        // Minutes of the window and of its step, transactions, and the step to request.
+        for (length, step, calls, expected) in [
+            (60, 1, 900, None),
+            (60, 1, 470, Some(2)),
+            (60, 1, 190, Some(5)),
+            (60, 1, 3, Some(5)),
+            (60, 1, 0, Some(5)),
+            (60, 5, 3, None),
+            (1_440, 30, 800, None),
+            (1_440, 30, 400, Some(60)),
+            (0, 1, 3, None),
+        ] {
+            let window = TimeWindow {
+                start_unix_nano: UnixNanos(7 * MINUTE),
+                end_unix_nano: UnixNanos((7 + length) * MINUTE),
+                step_nano: DurationNanos(step * MINUTE),
+            };
+            let wider = wider_step(&window, calls).map(|step| step.0 / MINUTE);
+            assert_eq!(wider, expected, "{calls} in {length} minutes by {step}");
+        }
     }
 }

@@ -110,7 +110,7 @@ pub(crate) fn peers_of_spans<T>(
                 }
                 let text = |key: &str| rows.attribute_text(row, key).map(Cow::into_owned);
                 let peer = Peer::from_attributes(kind, text);
-                found.peers.insert(content_hash, peer.map(|peer| shared(&mut distinct, peer)));
+                found.peers.insert(content_hash, peer.map(|peer| shared_peer(&mut distinct, peer)));
                 unread = unread.saturating_sub(1);
             }
             Ok(if unread == 0 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
@@ -120,8 +120,8 @@ pub(crate) fn peers_of_spans<T>(
     Ok(found)
 }
 
-/// Returns the equal peer of the set; adds this one when there is none.
-fn shared(distinct: &mut HashSet<Arc<Peer>>, peer: Peer) -> Arc<Peer> {
+/// Returns this peer as the set has it, and adds it first if the set lacks it.
+fn shared_peer(distinct: &mut HashSet<Arc<Peer>>, peer: Peer) -> Arc<Peer> {
     if let Some(known) = distinct.get(&peer) {
         return Arc::clone(known);
     }

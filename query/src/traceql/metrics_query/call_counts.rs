@@ -42,7 +42,7 @@ const NONE: u32 = u32::MAX;
 
 /// Spans of one series that were counted.
 #[derive(Debug, Default)]
-pub(super) struct SpanCounts {
+pub(super) struct SeriesSpanCounts {
     /// Values of the labels.
     pub(super) values: Vec<Value>,
     /// Number of spans by interval.
@@ -52,7 +52,7 @@ pub(super) struct SpanCounts {
 }
 
 /// Counted spans by the key of their series.
-pub(super) type CountsBySeries = BTreeMap<String, SpanCounts>;
+pub(super) type CountsBySeries = BTreeMap<String, SeriesSpanCounts>;
 
 /// Query whose spans are counted by series and interval.
 struct CountQuery<'a> {
@@ -74,7 +74,7 @@ struct SeriesCountFactory<'q>(&'q CountQuery<'q>);
 struct SeriesCountAccumulator<'q> {
     query: &'q CountQuery<'q>,
     numbers: HashMap<String, u32>,
-    groups: Vec<SpanCounts>,
+    groups: Vec<SeriesSpanCounts>,
     overflowed: bool,
 }
 
@@ -210,7 +210,7 @@ impl CountQuery<'_> {
     }
 
     /// Moves a span that starts between two intervals.
-    fn move_span(&self, start: UnixNanos, of: &mut SpanCounts) {
+    fn move_span(&self, start: UnixNanos, of: &mut SeriesSpanCounts) {
         if let Some(later) = self.interval(start).and_then(|later| of.cells.get_mut(&later)) {
             *later = later.saturating_sub(1);
         }
@@ -255,7 +255,7 @@ impl CallAccumulator for SeriesCountAccumulator<'_> {
             return NONE;
         }
         let number = u32::try_from(self.groups.len()).expect("invariant: groups are bounded");
-        self.groups.push(SpanCounts { values, ..SpanCounts::default() });
+        self.groups.push(SeriesSpanCounts { values, ..SeriesSpanCounts::default() });
         self.numbers.insert(series, number);
         number
     }
@@ -320,7 +320,7 @@ impl SeriesCountAccumulator<'_> {
     }
 }
 
-impl SpanCounts {
+impl SeriesSpanCounts {
     fn merge(&mut self, other: &Self) {
         self.values.clone_from(&other.values);
         for (interval, count) in &other.cells {

@@ -9,7 +9,7 @@ use tidings_proto::{SpanId, TraceId, api::Exemplar as CallExemplar};
 use super::{
     Exemplar, MetricsSearch, Range, Series,
     budget::{MetricsBudget, line_bytes},
-    call_counts::{CountsBySeries, SpanCounts, slowness},
+    call_counts::{CountsBySeries, SeriesSpanCounts, slowness},
     compare::Comparison,
 };
 use crate::traceql::{
@@ -117,7 +117,7 @@ impl Observer {
     /// Adds counted spans to an observer without spans. Series beyond the budget are left out.
     pub(super) fn add_counts(&mut self, counts: CountsBySeries) {
         let mut exemplars = Vec::new();
-        for (key, SpanCounts { values, cells, slowest }) in counts {
+        for (key, SeriesSpanCounts { values, cells, slowest }) in counts {
             let bytes = CELL_BYTES.saturating_mul(cells.len());
             if !self.room.take(bytes) || !self.start_series(&key, &values) {
                 self.overflowed = true;

@@ -18,14 +18,14 @@ const MOVE_MAX: f64 = 0.8;
 
 /// A side of the visible part.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Side {
+enum FrameEdge {
     Left,
     Right,
     Above,
     Below,
 }
 
-impl Side {
+impl FrameEdge {
     const ALL: [Self; 4] = [Self::Left, Self::Right, Self::Above, Self::Below];
 
     /// Returns the words of its button, its arrow and its class.
@@ -43,7 +43,7 @@ impl Side {
 #[derive(Debug, Clone, Copy, PartialEq)]
 struct HiddenCard {
     node: u32,
-    side: Side,
+    side: FrameEdge,
     /// Move of the view that brings it into view, in screen pixels.
     shift: f64,
 }
@@ -75,10 +75,10 @@ impl NetworkGraph {
             let across = shift_of(view.left + x * scale, WIDTH * scale, screen.0, 0.0);
             let down = shift_of(view.top + y * scale, card.height() * scale, screen.1, STRIP);
             let (side, shift) = match (across, down) {
-                (across, _) if across > 0.0 => (Side::Left, across),
-                (across, _) if across < 0.0 => (Side::Right, across),
-                (_, down) if down > 0.0 => (Side::Above, down),
-                (_, down) if down < 0.0 => (Side::Below, down),
+                (across, _) if across > 0.0 => (FrameEdge::Left, across),
+                (across, _) if across < 0.0 => (FrameEdge::Right, across),
+                (_, down) if down > 0.0 => (FrameEdge::Above, down),
+                (_, down) if down < 0.0 => (FrameEdge::Below, down),
                 _ => return None,
             };
             Some(HiddenCard { node, side, shift })
@@ -90,14 +90,14 @@ impl NetworkGraph {
     /// That card is in view on both axes.
     fn view_towards(
         &self,
-        side: Side,
+        side: FrameEdge,
         view: Viewport,
         screen: (f64, f64),
     ) -> (Viewport, Option<u32>) {
         let cards = self.hidden_cards(view, screen).into_iter().filter(|card| card.side == side);
         let farthest = cards.max_by(|one, other| one.shift.abs().total_cmp(&other.shift.abs()));
         let Some(HiddenCard { node, shift, .. }) = farthest else { return (view, None) };
-        let is_across = matches!(side, Side::Left | Side::Right);
+        let is_across = matches!(side, FrameEdge::Left | FrameEdge::Right);
         let most = MOVE_MAX * if is_across { screen.0 } else { screen.1 };
         let moved = shift.clamp(-most, most);
         let view = if is_across { view.panned(moved, 0.0) } else { view.panned(0.0, moved) };
@@ -115,9 +115,9 @@ pub(super) fn more_buttons(picture: NetworkState) -> impl IntoView {
     let hidden = Memo::new(move |_| {
         let (view, screen) = (picture.shown.get(), picture.size.get());
         let cards = picture.graph.with_value(|graph| graph.hidden_cards(view, screen));
-        Side::ALL.map(|side| cards.iter().filter(|card| card.side == side).count())
+        FrameEdge::ALL.map(|side| cards.iter().filter(|card| card.side == side).count())
     });
-    let button = move |(at, side): (usize, Side)| {
+    let button = move |(at, side): (usize, FrameEdge)| {
         let count = Memo::new(move |_| hidden.get()[at]);
         let (words, arrow, class) = side.texts();
         // The button disappears with its last card, which gets its focus once it has moved.
@@ -149,14 +149,14 @@ pub(super) fn more_buttons(picture: NetworkState) -> impl IntoView {
             </Show>
         }
     };
-    Side::ALL.into_iter().enumerate().map(button).collect_view()
+    FrameEdge::ALL.into_iter().enumerate().map(button).collect_view()
 }
 
 #[cfg(test)]
 mod tests {
     use super::{
         super::names::tests::{edge, node},
-        NetworkGraph, STRIP, Side, Viewport, shift_of,
+        FrameEdge, NetworkGraph, STRIP, Viewport, shift_of,
     };
 
     const SCREEN: (f64, f64) = (600.0, 400.0);
@@ -170,7 +170,7 @@ mod tests {
     /// Returns the number of hidden cards at each side.
     fn counts(graph: &NetworkGraph, view: Viewport) -> [usize; 4] {
         let cards = graph.hidden_cards(view, SCREEN);
-        Side::ALL.map(|side| cards.iter().filter(|card| card.side == side).count())
+        FrameEdge::ALL.map(|side| cards.iter().filter(|card| card.side == side).count())
     }
 
     #[test]
@@ -191,7 +191,7 @@ mod tests {
         let mut view = Viewport { left: 28.0, top: 100.0, scale: 1.0 };
         let mut presses = 0;
         let last = loop {
-            let (moved, last) = graph.view_towards(Side::Right, view, SCREEN);
+            let (moved, last) = graph.view_towards(FrameEdge::Right, view, SCREEN);
             assert!(moved.left < view.left && view.left - moved.left <= 480.0 + 1e-9);
             (view, presses) = (moved, presses + 1);
             if last.is_some() {
@@ -200,14 +200,14 @@ mod tests {
         };
         assert_eq!((last, counts(&graph, view)[1]), (Some(7), 0), "after {presses}");
         assert!(presses > 1 && counts(&graph, view)[0] == 6);
-        assert_eq!(graph.view_towards(Side::Right, view, SCREEN), (view, None));
+        assert_eq!(graph.view_towards(FrameEdge::Right, view, SCREEN), (view, None));
     }
 
     #[test]
     fn the_last_card_of_a_side_is_in_view_on_both_axes() {
         let graph = chain();
         let corner = Viewport { left: 700.0 - graph.size().0, top: 600.0, scale: 1.0 };
-        let (view, last) = graph.view_towards(Side::Right, corner, SCREEN);
+        let (view, last) = graph.view_towards(FrameEdge::Right, corner, SCREEN);
         assert_eq!(last, Some(7));
         let hidden = graph.hidden_cards(view, SCREEN);
         assert!(hidden.iter().all(|card| card.node != 7), "{view:?}");

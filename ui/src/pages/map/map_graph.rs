@@ -195,7 +195,7 @@ impl CardChange {
     }
 
     /// Returns the change of another that this one only feels, as its badge on Services has it
-    /// after `affected by`: `northpay, slower since 20:33`.
+    /// after `affected by`: `northpay since 20:33`.
     #[must_use]
     pub fn felt(&self) -> Option<&str> {
         self.felt.as_deref()

@@ -1,5 +1,5 @@
 //! Attributes that the subject's transactions have and those that they are compared with lack.
-//! Those since a moment are compared with the baseline of the page, as its facts are.
+//! Transactions since a moment are compared with the baseline of the page, as its facts are.
 
 use std::sync::Arc;
 

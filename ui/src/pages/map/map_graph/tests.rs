@@ -195,7 +195,7 @@ fn the_subject_of_the_sentence_is_marked_and_the_calls_that_it_is_about() {
 }
 
 /// The change that a service only feels, as its badge has it.
-const FELT: &str = "bank, slower since 20:31";
+const FELT: &str = "bank since 20:31";
 
 /// A change at `begin` with its numbers.
 fn since(name: &str, begin: &str, only_feels: bool) -> CardChange {
@@ -229,7 +229,7 @@ fn cards_of_changed_services_have_their_numbers_since_the_change() {
     assert!((pay.bar - 0.25).abs() < 1e-9);
     assert_eq!(
         pay.title,
-        "pay: 30.0 /min, 25.0 % failed, p95 3.69 s since 20:33, affected by bank, slower since 20:31"
+        "pay: 30.0 /min, 25.0 % failed, p95 3.69 s since 20:33, affected by bank since 20:31"
     );
     assert_eq!([web, pay, bank].map(|card| card.only_feels), [false, true, false]);
     assert_eq!(bank.right, "1.43 s", "a service of this name is no endpoint");
