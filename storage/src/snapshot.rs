@@ -130,8 +130,7 @@ impl Snapshot {
     }
 
     /// Like [`Self::scan_spans`], but another thread reads the next portions while `visit`
-    /// processes one. With `decodes_ahead`, a third thread decodes the columns of those that
-    /// follow. The scan may read more portions than it passes to `visit`.
+    /// processes one. The scan may read more portions than it passes to `visit`.
     ///
     /// # Errors
     /// When a data file is missing or damaged.
@@ -139,18 +138,10 @@ impl Snapshot {
         &self,
         filter: &SpanFilter,
         scan: Scan,
-        decodes_ahead: bool,
         visit: &mut dyn FnMut(&SpanRows) -> ControlFlow<()>,
     ) -> Result<ScanStats, StorageError> {
         read_ahead(
-            |give| {
-                let progress = self.progress(scan.rows_max, SPANS);
-                let mut matcher = Matcher::spans(filter);
-                matcher.decodes_ahead = decodes_ahead;
-                self.spans.scan(&self.indexes, matcher, scan.detail, progress, &mut |batch| {
-                    Ok(give(SpanRows::from_batch(batch)?))
-                })
-            },
+            |give| self.scan_spans(filter, scan, &mut |rows| give(rows.clone())),
             |rows| visit(&rows),
         )
     }

@@ -1,5 +1,5 @@
 //! Aggregates that storage computes from rollups, indexes and the remaining rows. Also full scans
-//! that read ahead on further threads.
+//! that read ahead on a second thread.
 
 use std::ops::ControlFlow;
 
@@ -13,19 +13,15 @@ use super::{Reader, STOP};
 use crate::QueryError;
 
 impl Reader {
-    /// Reads as [`Reader::spans`] does, and reads ahead while `visit` processes a portion. An idle
-    /// thread decodes ahead of that. Used for full scans.
+    /// Reads as [`Reader::spans`] does, and reads ahead while `visit` processes a portion. Used for
+    /// full scans.
     pub(crate) fn spans_ahead(
         &self,
         filter: &SpanFilter,
         scan: Scan,
         visit: impl FnMut(&SpanRows) -> Result<ControlFlow<()>, QueryError>,
     ) -> Result<ScanStats, QueryError> {
-        let lease = self.thread_budget.lease_one();
-        let decodes_ahead = lease.count() > 0;
-        self.visit_rows(visit, |snapshot, visit| {
-            snapshot.scan_spans_ahead(filter, scan, decodes_ahead, visit)
-        })
+        self.visit_rows(visit, |snapshot, visit| snapshot.scan_spans_ahead(filter, scan, visit))
     }
 
     /// Aggregates the calls between services in the newest traces that have a matching span, from

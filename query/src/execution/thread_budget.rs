@@ -33,18 +33,9 @@ impl ThreadBudget {
 
     /// Takes the free threads, up to the maximum of one query.
     pub(super) fn lease_free(&self) -> ThreadLease<'_> {
-        self.lease(QUERY_THREADS_MAX)
-    }
-
-    /// Takes a free thread, if there is one.
-    pub(super) fn lease_one(&self) -> ThreadLease<'_> {
-        self.lease(1)
-    }
-
-    fn lease(&self, count_max: usize) -> ThreadLease<'_> {
-        let left = |free: usize| Some(free - free.min(count_max));
+        let left = |free: usize| Some(free - free.min(QUERY_THREADS_MAX));
         let before = self.free.fetch_update(Ordering::Relaxed, Ordering::Relaxed, left);
-        ThreadLease { budget: self, count: before.unwrap_or_default().min(count_max) }
+        ThreadLease { budget: self, count: before.unwrap_or_default().min(QUERY_THREADS_MAX) }
     }
 }
 
@@ -74,10 +65,7 @@ mod tests {
             (most.count(), rest.count(), budget.lease_free().count()),
             (QUERY_THREADS_MAX, 1, 0)
         );
-        assert_eq!(budget.lease_one().count(), 0);
         drop(most);
         assert_eq!(budget.lease_free().count(), QUERY_THREADS_MAX);
-        let one = budget.lease_one();
-        assert_eq!((one.count(), budget.lease_free().count()), (1, QUERY_THREADS_MAX - 1));
     }
 }

@@ -9,10 +9,8 @@ use std::{
     cmp::Reverse,
     collections::HashSet,
     ops::{ControlFlow, Range},
-    panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
     path::Path,
-    sync::{Arc, mpsc::sync_channel},
-    thread::{self, Scope},
+    sync::Arc,
 };
 
 use arrow_array::RecordBatch;
@@ -20,7 +18,10 @@ use arrow_schema::{ArrowError, FieldRef};
 use bytes::Bytes;
 use parquet::arrow::{
     ProjectionMask,
-    arrow_reader::{ArrowReaderMetadata, ParquetRecordBatchReaderBuilder, RowSelection},
+    arrow_reader::{
+        ArrowReaderMetadata, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder,
+        RowSelection,
+    },
 };
 
 use tidings_proto::UnixNanos;
@@ -40,7 +41,7 @@ use crate::{
     filter::{Bound, Matcher, TimeOrder},
     index::{CandidateRows, IndexBuilder, Sums},
     ranges::intersection,
-    scan::{PORTION_ROWS, Progress, Visit, project, select},
+    scan::{Progress, Visit, project, select},
     schema::Signal,
     table_store::Readable,
 };
@@ -54,8 +55,6 @@ const ORDERS_READ: usize = 2048;
 /// Rows of the first range of a row group in a scan with a dynamic filter. Each further range has
 /// four times as many, because each range decodes the dictionaries again.
 const STRETCH_ROWS: usize = 2048;
-/// Maximum number of decoded batches that wait for their attributes to be merged.
-const BATCHES_AHEAD: usize = 2;
 
 /// Builds the index of a file from its rows.
 ///
@@ -128,48 +127,10 @@ pub(super) struct FileReader<'a> {
 
 /// Some columns of some rows of a file.
 struct ColumnBatches {
-    batches: Box<dyn Iterator<Item = Result<RecordBatch, ArrowError>> + Send>,
+    batches: ParquetRecordBatchReader,
     wanted: WantedAttributes,
     /// Columns that the file lacks.
     absent: Vec<FieldRef>,
-}
-
-impl ColumnBatches {
-    /// Returns the result of `read`, which gets these batches. Another thread decodes them
-    /// meanwhile, if the scan reads ahead and there is more than one batch.
-    fn read_with(
-        mut self,
-        matcher: &Matcher,
-        rows: usize,
-        read: impl FnOnce(&mut Self) -> Result<ControlFlow<()>, StorageError>,
-    ) -> Result<ControlFlow<()>, StorageError> {
-        if !matcher.decodes_ahead || rows <= PORTION_ROWS {
-            return read(&mut self);
-        }
-        thread::scope(|scope| {
-            // Dropping the batches ends the other thread, which may wait for a free slot.
-            let mut ahead = self.decoded_ahead(scope);
-            read(&mut ahead)
-        })
-    }
-
-    /// Decodes the batches on a thread of the scope, in order. A panic of the decoder is passed on.
-    fn decoded_ahead<'scope>(self, scope: &'scope Scope<'scope, '_>) -> Self {
-        let Self { mut batches, wanted, absent } = self;
-        let (give, take) = sync_channel(BATCHES_AHEAD);
-        scope.spawn(move || {
-            let mut next = || catch_unwind(AssertUnwindSafe(|| batches.next())).transpose();
-            while let Some(decoded) = next() {
-                let is_last = !matches!(decoded, Ok(Ok(_)));
-                if give.send(decoded).is_err() || is_last {
-                    break;
-                }
-            }
-        });
-        let decoded = take.into_iter();
-        let decoded = decoded.map(|batch| batch.unwrap_or_else(|panic| resume_unwind(panic)));
-        Self { batches: Box::new(decoded), wanted, absent }
-    }
 }
 
 /// Number of a row group and the time range of its rows.
@@ -328,19 +289,16 @@ impl<'a> FileReader<'a> {
         visit: &mut Visit<'_>,
     ) -> Result<ControlFlow<()>, StorageError> {
         let detail = matcher.signal.detail_columns(self.detail).collect::<Vec<_>>();
-        let batches = self.reader(plan, &detail, ranges.iter().cloned())?;
-        let rows = ranges.iter().map(Range::len).sum();
-        batches.read_with(matcher, rows, |batches| {
-            while let Some(batch) = self.next(batches)? {
-                let granted = progress.spend(batch.num_rows());
-                if granted > 0 && self.visit(visit, &batch.slice(0, granted))?.is_break()
-                    || granted < batch.num_rows()
-                {
-                    return Ok(ControlFlow::Break(()));
-                }
+        let mut batches = self.reader(plan, &detail, ranges.iter().cloned())?;
+        while let Some(batch) = self.next(&mut batches)? {
+            let granted = progress.spend(batch.num_rows());
+            if granted > 0 && self.visit(visit, &batch.slice(0, granted))?.is_break()
+                || granted < batch.num_rows()
+            {
+                return Ok(ControlFlow::Break(()));
             }
-            Ok(ControlFlow::Continue(()))
-        })
+        }
+        Ok(ControlFlow::Continue(()))
     }
 
     /// Passes the matching ones of a few rows to `visit`. The columns of the filter and those of
@@ -430,17 +388,15 @@ impl<'a> FileReader<'a> {
         let detail = matcher.signal.detail_columns(self.detail).collect::<Vec<_>>();
         let over = around(rows);
         let mut places = over.iter().cloned().flatten();
-        let batches = self.reader(plan, &detail, over.iter().cloned())?;
-        batches.read_with(matcher, rows.len(), |batches| {
-            while let Some(batch) = self.next(batches)? {
-                let places: Vec<usize> = places.by_ref().take(batch.num_rows()).collect();
-                let found = select(&batch, &positions(&places, rows))?;
-                if found.num_rows() > 0 && self.visit(visit, &found)?.is_break() {
-                    return Ok(ControlFlow::Break(()));
-                }
+        let mut batches = self.reader(plan, &detail, over.iter().cloned())?;
+        while let Some(batch) = self.next(&mut batches)? {
+            let places: Vec<usize> = places.by_ref().take(batch.num_rows()).collect();
+            let found = select(&batch, &positions(&places, rows))?;
+            if found.num_rows() > 0 && self.visit(visit, &found)?.is_break() {
+                return Ok(ControlFlow::Break(()));
             }
-            Ok(ControlFlow::Continue(()))
-        })
+        }
+        Ok(ControlFlow::Continue(()))
     }
 
     fn visit(
@@ -540,7 +496,7 @@ impl<'a> FileReader<'a> {
                 batch_rows: portion,
             };
             let batches = page_reader::batches(self.file.clone(), &self.footer, plan)?;
-            Ok(ColumnBatches { batches: Box::new(batches), wanted, absent })
+            Ok(ColumnBatches { batches, wanted, absent })
         })
     }
 

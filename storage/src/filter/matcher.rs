@@ -57,8 +57,6 @@ pub(crate) struct Matcher {
     pub(crate) order: TimeOrder,
     /// Set when the scan is cancelled. The matching rows have no meaning from then on.
     pub(crate) stop: Arc<AtomicBool>,
-    /// True if another thread decodes the next rows of a file while the scan passes some on.
-    pub(crate) decodes_ahead: bool,
     /// Keys whose columns in the current file are complete, with those columns.
     columns: CompleteKeys,
 }
@@ -88,7 +86,6 @@ impl Matcher {
             condition: None,
             order: TimeOrder::NewestFirst,
             stop: Arc::default(),
-            decodes_ahead: false,
             columns: Vec::new(),
         }
     }
@@ -122,7 +119,6 @@ impl Matcher {
             condition: filter.condition.as_ref().map(ConditionMatcher::new),
             order: TimeOrder::NewestFirst,
             stop: Arc::default(),
-            decodes_ahead: false,
             columns: Vec::new(),
         }
     }

@@ -67,18 +67,9 @@ impl AttributesColumn {
         row: usize,
         mut visit: impl FnMut(&'a str, Scalar<'a>),
     ) {
-        self.each_coded_scalar(row, |_, key, value| visit(key, value));
-    }
-
-    /// Calls `visit` as [`Self::each_scalar`] does, with the dictionary code of the key too.
-    pub(crate) fn each_coded_scalar<'a>(
-        &'a self,
-        row: usize,
-        mut visit: impl FnMut(usize, &'a str, Scalar<'a>),
-    ) {
         for entry in self.0.of_row(row) {
             if let Some(value) = Scalar::from_entry(self.0.value(entry)) {
-                visit(self.0.keys.code(entry), self.0.keys.value(entry), value);
+                visit(self.0.keys.value(entry), value);
             }
         }
     }

@@ -200,18 +200,6 @@ impl SpanRows {
         }
     }
 
-    /// Calls `visit` as [`Self::each_scalar`] does, with the dictionary code of the key too. Equal
-    /// codes of these rows have equal keys. Needs `Detail::Attributes`.
-    pub fn each_coded_scalar<'a>(
-        &'a self,
-        row: usize,
-        visit: impl FnMut(usize, &'a str, Scalar<'a>),
-    ) {
-        if let Some(attributes) = &self.readers.attributes {
-            attributes.each_coded_scalar(row, visit);
-        }
-    }
-
     /// Returns its events. Needs `Detail::Events` or `Detail::Full`.
     #[must_use]
     pub fn events(&self, row: usize) -> Vec<Event> {

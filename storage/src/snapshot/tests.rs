@@ -319,13 +319,12 @@ fn traces_of(count: u32, spans: u8) -> ExportTraceServiceRequest {
     }
 }
 
-/// Returns the traces of the rows that a scan passes on, in its order, and how it ended. `ahead` is
-/// `None` for a scan that does not read ahead, and true for one that also decodes ahead.
+/// Returns the traces of the rows that a scan passes on, in its order, and how it ended.
 fn scanned(
     view: &TableView,
     filter: &SpanFilter,
     scan: Scan,
-    ahead: Option<bool>,
+    is_ahead: bool,
 ) -> (Vec<TraceId>, Result<ScanStats, String>) {
     let snapshot = Snapshot::new(view.clone(), TableView::default()).indexed_by(indexes());
     let mut found = Vec::new();
@@ -333,15 +332,15 @@ fn scanned(
         found.extend((0..rows.len()).map(|row| rows.trace_id(row)));
         ControlFlow::<()>::Continue(())
     };
-    let stats = match ahead {
-        None => snapshot.scan_spans(filter, scan, visit),
-        Some(decodes_ahead) => snapshot.scan_spans_ahead(filter, scan, decodes_ahead, visit),
+    let stats = match is_ahead {
+        true => snapshot.scan_spans_ahead(filter, scan, visit),
+        false => snapshot.scan_spans(filter, scan, visit),
     };
     (found, stats.map_err(|error| error.to_string()))
 }
 
 #[test]
-fn rows_that_are_decoded_ahead_are_the_same_in_the_same_order() {
+fn rows_that_are_read_ahead_are_the_same_in_the_same_order() {
     const PORTION: usize = crate::scan::PORTION_ROWS;
     let folder = TempDir::new().unwrap();
     let chunk = span_chunk(&traces_of(90_000, 1));
@@ -353,19 +352,17 @@ fn rows_that_are_decoded_ahead_are_the_same_in_the_same_order() {
     for (start, end) in [(None, None), (before(88), before(1))] {
         let filter = SpanFilter { start: TimeRange { start, end }, ..SpanFilter::default() };
         for (scan, rows_min) in [(whole, 10 * PORTION), (cut, 2 * PORTION)] {
-            let (found, stats) = scanned(&view, &filter, scan, None);
+            let (found, stats) = scanned(&view, &filter, scan, false);
             assert!(found.len() > rows_min, "{}", found.len());
             assert_eq!(stats.as_ref().unwrap().complete, scan == whole);
-            for decodes_ahead in [false, true] {
-                let ahead = scanned(&view, &filter, scan, Some(decodes_ahead));
-                assert_eq!(ahead.1, stats);
-                assert!(ahead.0 == found, "{} rows and not {}", ahead.0.len(), found.len());
-            }
+            let ahead = scanned(&view, &filter, scan, true);
+            assert_eq!(ahead.1, stats);
+            assert!(ahead.0 == found, "{} rows and not {}", ahead.0.len(), found.len());
         }
-        // The other threads then wait for free slots.
+        // The other thread then waits for a free slot.
         let snapshot = Snapshot::new(view.clone(), TableView::default()).indexed_by(indexes());
         let mut portions = 0;
-        let stopped = snapshot.scan_spans_ahead(&filter, whole, true, &mut |_| {
+        let stopped = snapshot.scan_spans_ahead(&filter, whole, &mut |_| {
             portions += 1;
             ControlFlow::Break(())
         });
@@ -374,7 +371,7 @@ fn rows_that_are_decoded_ahead_are_the_same_in_the_same_order() {
 }
 
 #[test]
-fn a_damaged_page_that_is_decoded_ahead_is_the_same_error_after_the_same_rows() {
+fn a_damaged_page_that_is_read_ahead_is_the_same_error_after_the_same_rows() {
     const FRAME: [u8; 4] = 0xfd2f_b528_u32.to_le_bytes();
     let folder = TempDir::new().unwrap();
     let chunk = span_chunk(&traces_of(30_000, 1));
@@ -387,8 +384,8 @@ fn a_damaged_page_that_is_decoded_ahead_is_the_same_error_after_the_same_rows() 
         let mut file = encoded.clone();
         file.bytes = damaged.into();
         let view = TableView { chunks: vec![], files: stored(folder.path(), vec![file]) };
-        let (found, end) = scanned(&view, &SpanFilter::default(), ALL, None);
-        let ahead = scanned(&view, &SpanFilter::default(), ALL, Some(true));
+        let (found, end) = scanned(&view, &SpanFilter::default(), ALL, false);
+        let ahead = scanned(&view, &SpanFilter::default(), ALL, true);
         assert_eq!(ahead.1, end, "at {at}");
         assert!(ahead.0 == found, "{} rows and not {}", ahead.0.len(), found.len());
         errors_after_rows += u32::from(end.is_err() && !found.is_empty());

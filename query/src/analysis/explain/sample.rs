@@ -10,19 +10,17 @@
 //! many does the order decide which side is halved.
 
 mod counts;
-mod recent_texts;
 
 use std::collections::HashMap;
 
 use ahash::RandomState;
 use tidings_proto::{
     api::AttributeName,
-    otlp::{KeyValue, SpanKind, StatusCode, Value},
+    otlp::{KeyValue, Value},
 };
 use tidings_storage::{Scalar, SpanRows};
 
 pub(super) use counts::Counts;
-use recent_texts::{RecentTexts, ShortText};
 
 use super::INTRINSIC;
 use crate::{name_search::value_text, version::mixed};
@@ -37,8 +35,8 @@ const ATTRIBUTES_MAX: usize = 5_000;
 const ENTRIES_MAX: usize = 30_000_000;
 /// Maximum number of distinct whole numbers of one attribute that are cached.
 const INTS_MAX: usize = 4_096;
-/// Number of keys of a portion whose attributes are cached.
-const KEYS_MAX: usize = 4_096;
+/// Number of attributes of a span whose order is cached.
+const ORDER_MAX: usize = 256;
 /// Maximum length of a compared value in bytes; a longer value counts as an id of its own.
 const VALUE_BYTES_MAX: usize = 512;
 
@@ -48,8 +46,8 @@ pub(super) struct ComparedSpans {
     attributes: Vec<Attribute>,
     /// Indexes of attributes by key, for intrinsics, span attributes and resource attributes.
     places: [HashMap<String, usize, RandomState>; SCOPES.len()],
-    /// Values of short texts, cached because most texts repeat.
-    recent: RecentTexts,
+    /// Indexes of the attributes of the last span, because the next span often has the same.
+    order: Vec<usize>,
     /// Values, each with its attribute's number and its text.
     values: Vec<(u32, String)>,
     /// The values of all spans, concatenated.
@@ -96,12 +94,6 @@ struct Attribute {
     values: HashMap<String, u32, RandomState>,
     /// Value numbers of whole numbers, which saves formatting them as text.
     ints: HashMap<i64, u32, RandomState>,
-    /// Value numbers of ranges, by sign and power of two.
-    ranges: HashMap<(bool, Option<u32>), u32, RandomState>,
-    /// Number of values that are no ranges.
-    exact: usize,
-    /// Number of those values that are in `ints`.
-    exact_ints: usize,
     /// The value that was added last.
     last: Option<u32>,
     /// True while every value so far is a number.
@@ -116,11 +108,6 @@ struct PortionValues {
     services: HashMap<Option<usize>, Option<u32>, RandomState>,
     operations: HashMap<Option<usize>, Option<u32>, RandomState>,
     resources: HashMap<Option<usize>, Vec<u32>, RandomState>,
-    /// Values of the few kinds and statuses.
-    kinds: Vec<(SpanKind, Option<u32>)>,
-    statuses: Vec<(StatusCode, Option<u32>)>,
-    /// Indexes of the attributes of spans, by the number of their key in the portion.
-    places: Vec<Option<usize>>,
 }
 
 impl ComparedSpans {
@@ -133,10 +120,11 @@ impl ComparedSpans {
                 continue;
             }
             self.add_intrinsics(rows, row, &mut shared);
-            rows.each_coded_scalar(row, |code, key, value| {
-                let place = self.place_of_span(code, key, &mut shared.places);
-                let entry = place.and_then(|place| self.scalar(place, value));
+            let mut number = 0;
+            rows.each_scalar(row, |key, value| {
+                let entry = self.place_of_span(number, key).and_then(|at| self.scalar(at, value));
                 self.entries.extend(entry);
+                number += 1;
             });
             let of_resource = shared.resources.entry(rows.resource_number(row));
             let of_resource = of_resource.or_insert_with(|| self.values_of_resource(rows, row));
@@ -201,10 +189,8 @@ impl ComparedSpans {
         let service = *service.or_insert_with(|| self.intrinsic("service", rows.service(row)));
         let operation = shared.operations.entry(rows.name_number(row));
         let operation = *operation.or_insert_with(|| self.intrinsic("operation", rows.name(row)));
-        let (kind, status) = (rows.kind(row), rows.status(row));
-        let kind = known_or(&mut shared.kinds, kind, || self.intrinsic("kind", kind.word()));
-        let status =
-            known_or(&mut shared.statuses, status, || self.intrinsic("status", status.word()));
+        let kind = self.intrinsic("kind", rows.kind(row).word());
+        let status = self.intrinsic("status", rows.status(row).word());
         self.entries.extend([service, operation, kind, status].into_iter().flatten());
     }
 
@@ -235,24 +221,19 @@ impl ComparedSpans {
         self.value(place, &text, is_number)
     }
 
-    /// Index of a span's attribute. `code` is the key's number in the portion with these places.
-    fn place_of_span(
-        &mut self,
-        code: usize,
-        key: &str,
-        places: &mut Vec<Option<usize>>,
-    ) -> Option<usize> {
-        if let Some(known) = places.get(code).copied().flatten() {
-            return Some(known);
+    /// Index of the attribute of a span at this position in its attributes.
+    fn place_of_span(&mut self, number: usize, key: &str) -> Option<usize> {
+        let likely = self.order.get(number).copied();
+        if let Some(likely) = likely.filter(|likely| self.attributes[*likely].name.key == key) {
+            return Some(likely);
         }
-        let place = self.place_of(OF_SPAN, key);
-        if code < KEYS_MAX {
-            if places.len() <= code {
-                places.resize(code + 1, None);
-            }
-            places[code] = place;
+        let place = self.place_of(OF_SPAN, key)?;
+        if let Some(known) = self.order.get_mut(number) {
+            *known = place;
+        } else if number < ORDER_MAX {
+            self.order.push(place);
         }
-        place
+        Some(place)
     }
 
     fn place_of(&mut self, scope: usize, key: &str) -> Option<usize> {
@@ -263,48 +244,18 @@ impl ComparedSpans {
     }
 
     fn scalar(&mut self, place: usize, value: Scalar<'_>) -> Option<u32> {
-        let number = match value {
-            Scalar::Text(text) => return self.text_value(place, text),
-            Scalar::Int(number) => number,
-            Scalar::Double(_) | Scalar::Bool(_) => {
-                return self.value(place, &value.to_text(), matches!(value, Scalar::Double(_)));
-            }
+        let Scalar::Int(number) = value else {
+            return self.value(place, &value.to_text(), matches!(value, Scalar::Double(_)));
         };
-        let attribute = &self.attributes[place];
-        if let Some(known) = attribute.ints.get(&number) {
-            return Some(*known);
-        }
-        let many = attribute.values.len() >= VALUES_MAX;
-        // When all exact values are known integers, any further one is in a range.
-        let is_in_range = many && attribute.exact == attribute.exact_ints;
-        let range = (number < 0, number.unsigned_abs().checked_ilog2());
-        if let Some(known) = attribute.ranges.get(&range).filter(|_| is_in_range) {
+        if let Some(known) = self.attributes[place].ints.get(&number) {
             return Some(*known);
         }
         let known = self.value(place, &value.to_text(), true)?;
-        let attribute = &mut self.attributes[place];
-        if is_in_range {
-            attribute.ranges.insert(range, known);
-        }
-        if attribute.ints.len() < INTS_MAX {
-            attribute.ints.insert(number, known);
-            attribute.exact_ints += usize::from(!many);
+        let ints = &mut self.attributes[place].ints;
+        if ints.len() < INTS_MAX {
+            ints.insert(number, known);
         }
         Some(known)
-    }
-
-    /// Returns the value of a text that is no number.
-    fn text_value(&mut self, place: usize, text: &str) -> Option<u32> {
-        let short = ShortText::new(place, text);
-        if let Some(known) = short.and_then(|short| self.recent.get(short)) {
-            return Some(known);
-        }
-        let value = self.value(place, text, false)?;
-        // Texts beyond the maximum are mostly ids, which would displace those that repeat.
-        if let Some(short) = short.filter(|_| self.attributes[place].overflow != Some(value)) {
-            self.recent.insert(short, value);
-        }
-        Some(value)
     }
 
     fn value(&mut self, place: usize, text: &str, is_number: bool) -> Option<u32> {
@@ -338,7 +289,6 @@ impl ComparedSpans {
         let value = u32::try_from(self.values.len()).ok()?;
         self.values.push((attribute.number, text.clone()));
         attribute.values.insert(text, value);
-        attribute.exact += usize::from(!many);
         Some(value)
     }
 
@@ -355,9 +305,6 @@ impl ComparedSpans {
             number,
             values: HashMap::default(),
             ints: HashMap::default(),
-            ranges: HashMap::default(),
-            exact: 0,
-            exact_ints: 0,
             last: None,
             numeric: true,
             overflow: None,
@@ -398,20 +345,6 @@ impl ComparedSpans {
     }
 }
 
-/// Returns the value that is known for this kind or status. Computes it the first time.
-fn known_or<K: PartialEq>(
-    known: &mut Vec<(K, Option<u32>)>,
-    key: K,
-    find: impl FnOnce() -> Option<u32>,
-) -> Option<u32> {
-    if let Some((_, value)) = known.iter().find(|(one, _)| *one == key) {
-        return *value;
-    }
-    let value = find();
-    known.push((key, value));
-    value
-}
-
 /// The range of powers of two that a number is in: `512..1023`, `-7..-4`, `0`.
 pub(in crate::analysis) fn range_of(text: &str) -> String {
     let whole = text.split('.').next().unwrap_or(text);
@@ -430,7 +363,7 @@ pub(in crate::analysis) fn range_of(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{ComparedSpans, OF_SPAN, SAMPLED_MAX, Scalar, VALUES_MAX, mixed, range_of};
+    use super::{ComparedSpans, OF_SPAN, SAMPLED_MAX, VALUES_MAX, mixed, range_of};
 
     /// Adds spans in this order, with each thousandth one selected.
     fn sampled(numbers: impl Iterator<Item = u64>) -> ComparedSpans {
@@ -468,42 +401,6 @@ mod tests {
             };
             assert_eq!(with("rare"), (counts.selected, 0));
             assert_eq!(with("common"), (0, counts.rest));
-        }
-    }
-
-    #[test]
-    fn cached_values_are_those_that_their_texts_have() {
-        for has_texts_first in [false, true] {
-            let (mut cached, mut plain) = (ComparedSpans::default(), ComparedSpans::default());
-            let place = cached.place_of(OF_SPAN, "any").unwrap();
-            assert_eq!(plain.place_of(OF_SPAN, "any"), Some(place));
-            for step in 0..60_000_u64 {
-                let random = mixed(step);
-                let number = (random >> 20).cast_signed() % 9_000;
-                let prefix = if random.is_multiple_of(7) { "text-of-an-id-" } else { "" };
-                let text = format!("{prefix}{number}");
-                let value = match random % 16 {
-                    _ if step < 3 && has_texts_first => Scalar::Text(&text),
-                    0..9 => Scalar::Int(number - 4_500),
-                    9 => Scalar::Int(0),
-                    10..13 => Scalar::Double(f64::from(u32::try_from(step % 50).unwrap()) / 4.0),
-                    13 => Scalar::Bool(step.is_multiple_of(2)),
-                    _ => Scalar::Text(&text),
-                };
-                // At first there are only integers, until they are too many.
-                let value = match value {
-                    Scalar::Double(_) | Scalar::Bool(_) | Scalar::Text(_)
-                        if step < 20_000 && (step >= 3 || !has_texts_first) =>
-                    {
-                        Scalar::Int(number)
-                    }
-                    other => other,
-                };
-                let is_number = matches!(value, Scalar::Int(_) | Scalar::Double(_));
-                let expected = plain.value(place, &value.to_text(), is_number);
-                assert_eq!(cached.scalar(place, value), expected, "{step}: {value:?}");
-            }
-            assert_eq!(cached.values, plain.values);
         }
     }
 

@@ -50,16 +50,17 @@ impl ComparedSpans {
     pub(in crate::analysis::explain) fn counts(&mut self) -> Counts {
         self.drop_unused();
         self.put_into_ranges();
-        // The counts of each value and the number of the last span with it, counted from 1. A span
-        // has a value once.
-        let mut by_value = vec![((0_u64, 0_u64), 0_u32); self.values.len()];
+        let mut by_value = vec![(0_u64, 0_u64); self.values.len()];
         let [rest, selected] = self.sides.each_ref().map(|side| side.sampled);
         let mut counts = Counts { selected, rest, ..Counts::default() };
+        // The number of the last span with the value, counted from 1. A span has a value once.
+        let mut had_last = vec![0_u32; self.values.len()];
         for ((values, is_selected), span) in self.each().zip(1_u32..) {
             for value in values {
-                let (count, had_last) = &mut by_value[*value as usize];
-                if *had_last != span {
-                    *had_last = span;
+                let value = *value as usize;
+                if had_last[value] != span {
+                    had_last[value] = span;
+                    let count = &mut by_value[value];
                     *if is_selected { &mut count.0 } else { &mut count.1 } += 1;
                 }
             }
@@ -72,14 +73,14 @@ impl ComparedSpans {
                 .values
                 .values()
                 .map(|number| {
-                    let ((selected, rest), _) = by_value[*number as usize];
+                    let (selected, rest) = by_value[*number as usize];
                     ValueCounts { number: Some(*number), selected, rest }
                 })
                 .collect();
             values.sort_unstable_by_key(|value| value.number);
             let has = |of: fn(&ValueCounts) -> u64| values.iter().map(of).sum::<u64>();
             let (selected, rest) = (has(|value| value.selected), has(|value| value.rest));
-            let of_overflow = attribute.overflow.map(|number| by_value[number as usize].0);
+            let of_overflow = attribute.overflow.map(|number| by_value[number as usize]);
             let (selected_more, rest_more) = of_overflow.unwrap_or_default();
             let overflowed = selected_more + rest_more;
             let spans = selected + rest + overflowed;
