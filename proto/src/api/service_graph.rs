@@ -194,8 +194,16 @@ pub struct GraphEdge {
     /// slower.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub slower_factor: Option<f64>,
+    /// True if it is not slower by that rule, but its 95th percentile is as much longer, and chance
+    /// may explain it. Absent means false.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub may_be_slower: bool,
     /// True if more calls fail than before; where fewer than 20 of then are known, if 5 % fail.
     pub fails_more: bool,
+    /// True if `failsMore` is not, but the share of failures is as much greater, and chance may
+    /// explain it. Absent means false.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub may_fail_more: bool,
     /// The slowest call, if known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub slowest: Option<Exemplar>,

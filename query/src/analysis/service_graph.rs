@@ -30,7 +30,9 @@ use crate::{
     execution::{Reader, search_stats},
 };
 
-pub(super) use graph_comparison::{CALLS_MIN, EarlierCalls, fails_more, slower_factor};
+pub(super) use graph_comparison::{
+    CALLS_MIN, EarlierCalls, fails_more, may_be_slower, may_fail_more, slower_factor,
+};
 use graph_comparison::{GraphBefore, RowsBefore, weight};
 pub(crate) use graph_reader::{PeersOfSpans, graph_spans, peers_of_spans};
 use graph_reader::{gather, selection};

@@ -388,6 +388,8 @@ async fn groups_are_compared_with_their_calls_in_as_long_a_time_before() {
     harness.send(calls(400, 1, "get", 50, 0)).await;
     harness.send(calls(500, 1, "new", 10, 0)).await;
     harness.send(calls(600, 1, "put", 10, 15)).await;
+    harness.send(calls(700, 0, "few", 10, 0)).await;
+    harness.send(calls(800, 1, "few", 50, 3).into_iter().take(9)).await;
     for is_flushed in [false, true] {
         let path = format!("/red?by=operation,served&compare=true&{}", minute(1));
         let red = harness.get(&path).await;
@@ -397,9 +399,16 @@ async fn groups_are_compared_with_their_calls_in_as_long_a_time_before() {
             .iter()
             .map(|of| json!([of["operation"], of["slowerFactor"], of["failsMore"]]))
             .collect();
-        let expected =
-            [json!(["get", 5.0, false]), json!(["new", null, false]), json!(["put", null, true])];
+        let expected = [
+            json!(["get", 5.0, false]),
+            json!(["new", null, false]),
+            json!(["put", null, true]),
+            json!(["few", null, false]),
+        ];
         assert_eq!(judged, expected, "flushed: {is_flushed}");
+        let uncertain = |of: &Json| ["mayBeSlower", "mayFailMore"].map(|name| of[name] == true);
+        let uncertain: Vec<_> = groups.iter().map(uncertain).collect();
+        assert_eq!(uncertain, [[false; 2], [false; 2], [false; 2], [true; 2]], "too few calls");
         let before = json!({
             "callCount": 30, "ratePerSecond": 0.5, "errorShare": 0.0,
             "p50Nano": "10000000", "p95Nano": "10000000", "p99Nano": "10000000",

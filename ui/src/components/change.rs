@@ -20,6 +20,8 @@ use crate::{browser, format, format::rates, links::Links};
 const NAME_MAX: usize = 60;
 /// First words of the badge of a group that only feels the change of another.
 const AFFECTED: &str = "affected by ";
+/// Words for numbers that are worse than before where chance may explain it.
+pub const MAY_BE_CHANCE: &str = "worse, but may be chance";
 /// Factor below which a difference is clearer than a factor.
 const FACTOR_MIN: f64 = 1.5;
 
@@ -281,9 +283,18 @@ fn unchanged_text(group: &ChangedGroup) -> &'static str {
     match (group.now.count, group.before.count) {
         (_, 0) => "no calls before",
         (0, _) => "no calls now",
-        _ if group.is_uncertain => "worse, but may be chance",
+        _ if group.is_uncertain => MAY_BE_CHANCE,
         _ => "as usual",
     }
+}
+
+/// Returns the title of a number: the one before, and that chance may explain a worse one.
+#[must_use]
+pub fn before_title(before: Option<String>, may_be_chance: bool) -> Option<String> {
+    let before = before.map(|before| format!("it was {before}"));
+    let chance = may_be_chance.then(|| MAY_BE_CHANCE.to_owned());
+    let words: Vec<String> = [before, chance].into_iter().flatten().collect();
+    (!words.is_empty()).then(|| words.join("; "))
 }
 
 /// The change of a group as a badge with its numbers.
@@ -463,9 +474,9 @@ mod tests {
     };
 
     use super::{
-        ChangeSentence, ChangedGroup, Tone, badge_text, badge_title, cause_text, change_text,
-        change_tone, felt_text, full_text, join_names, number_text, number_title, row_text,
-        sentence_of, subject_text, truncate_name, unchanged_text,
+        ChangeSentence, ChangedGroup, MAY_BE_CHANCE, Tone, badge_text, badge_title, before_title,
+        cause_text, change_text, change_tone, felt_text, full_text, join_names, number_text,
+        number_title, row_text, sentence_of, subject_text, truncate_name, unchanged_text,
     };
 
     fn change(kind: ChangeKind, before: f64, now: f64) -> Change {
@@ -650,6 +661,16 @@ mod tests {
         assert_eq!(unchanged_text(&group), "no calls now");
         group.before.count = 0;
         assert_eq!(unchanged_text(&group), "no calls before");
+    }
+
+    #[test]
+    fn the_title_of_a_number_says_where_chance_may_explain_it() {
+        let before = || Some("3.0 %".to_owned());
+        assert_eq!(before_title(before(), false).as_deref(), Some("it was 3.0 %"));
+        let both = "it was 3.0 %; worse, but may be chance";
+        assert_eq!(before_title(before(), true).as_deref(), Some(both));
+        assert_eq!(before_title(None, true).as_deref(), Some(MAY_BE_CHANCE));
+        assert_eq!(before_title(None, false), None);
     }
 
     #[test]

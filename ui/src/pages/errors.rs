@@ -675,7 +675,7 @@ fn change_view(row: &ErrorRow) -> AnyView {
 }
 
 /// Returns the words for the groups that follow from one: `+2 that follow`.
-fn followers_text(count: u64) -> Option<String> {
+pub(crate) fn followers_text(count: u64) -> Option<String> {
     let verb = if count == 1 { "follows" } else { "follow" };
     (count > 0).then(|| format!("+{} that {verb}", format::count(count)))
 }

@@ -186,7 +186,9 @@ impl AttributeGroups<'_> {
                 duration: group.calls.latency.stats(),
                 before: None,
                 slower_factor: None,
+                may_be_slower: false,
                 fails_more: None,
+                may_fail_more: false,
                 before_steps: Vec::new(),
                 slower_than_others_factor: slower_factor(&group.calls, &others),
                 fails_more_than_others: (others.count >= CALLS_MIN)

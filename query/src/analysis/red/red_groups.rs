@@ -20,7 +20,7 @@ use super::{RedKey, RedSearch, earlier_groups::EarlierGroups};
 use crate::{
     analysis::{
         in_step,
-        service_graph::{EarlierCalls, fails_more, slower_factor},
+        service_graph::{EarlierCalls, fails_more, may_be_slower, may_fail_more, slower_factor},
         window::Window,
     },
     trace::trace_rows::Names,
@@ -332,7 +332,9 @@ impl RedGroups {
                 duration: calls.latency.stats(),
                 before: was.map(EarlierCalls::view),
                 slower_factor: was.and_then(|was| slower_factor(calls, was.calls)),
+                may_be_slower: was.is_some_and(|was| may_be_slower(calls, was.calls)),
                 fails_more: before.map(|_| fails_more(calls, was.map(|was| was.calls))),
+                may_fail_more: was.is_some_and(|was| may_fail_more(calls, was.calls)),
                 before_steps: ordered(steps_before.to_vec()),
                 slower_than_others_factor: None,
                 fails_more_than_others: None,

@@ -28,6 +28,8 @@ use crate::{
 pub(crate) const CALLS_MIN: u64 = 20;
 /// Maximum p-value of a difference.
 const P_VALUE_MAX: f64 = 0.01;
+/// Maximum p-value of a difference that chance may explain.
+const UNCERTAIN_P_MAX: f64 = 0.1;
 /// Minimum factor between two 95th percentiles, and minimum difference.
 const SLOWER_FACTOR_MIN: f64 = 1.5;
 const SLOWER_DIFFERENCE_MIN: DurationNanos = DurationNanos(100_000);
@@ -159,8 +161,24 @@ impl<'a> EarlierCalls<'a> {
 /// Factor from the 95th percentile of before to that of now; `None` unless the calls are slower:
 /// more of them than before take longer than that of before.
 pub(crate) fn slower_factor(now: &Calls, before: &Calls) -> Option<f64> {
-    let (now, before) = (&now.latency, &before.latency);
-    if now.count().min(before.count()) < CALLS_MIN {
+    if now.latency.count().min(before.latency.count()) < CALLS_MIN {
+        return None;
+    }
+    let (factor, p_value) = longer(&now.latency, &before.latency)?;
+    (p_value < P_VALUE_MAX).then_some(factor)
+}
+
+/// Reports whether calls that are not slower take so much longer that they would be slower, with
+/// chance as a possible reason.
+pub(crate) fn may_be_slower(now: &Calls, before: &Calls) -> bool {
+    longer(&now.latency, &before.latency).is_some_and(|(_, p_value)| p_value < UNCERTAIN_P_MAX)
+        && slower_factor(now, before).is_none()
+}
+
+/// Factor from the 95th percentile of before to that of now, and the p-value of that difference;
+/// `None` where it is too small to matter.
+fn longer(now: &Latency, before: &Latency) -> Option<(f64, f64)> {
+    if now.count().min(before.count()) == 0 {
         return None;
     }
     let (is, was) = (now.quantile(95), before.quantile(95));
@@ -175,21 +193,31 @@ pub(crate) fn slower_factor(now: &Calls, before: &Calls) -> Option<f64> {
         let longer = of.histogram().into_iter().filter(|bucket| bucket.up_to_nano > bound);
         (longer.map(|bucket| bucket.count).sum::<u64>(), of.count())
     };
-    (share_test(above(now), above(before)) < P_VALUE_MAX).then_some(factor)
+    Some((factor, share_test(above(now), above(before))))
 }
 
 /// Reports whether more calls fail than before. Where too few calls of before are known, reports
 /// whether many fail.
 pub(crate) fn fails_more(now: &Calls, before: Option<&Calls>) -> bool {
-    let is = ratio(now.errors, now.count);
     let Some(before) = before.filter(|before| before.count >= CALLS_MIN) else {
-        return is >= FAILING_ALONE_MIN;
+        return ratio(now.errors, now.count) >= FAILING_ALONE_MIN;
     };
-    let was = ratio(before.errors, before.count);
     now.count >= CALLS_MIN
-        && is - was >= FAILING_DIFFERENCE_MIN
-        && is >= was * FAILING_FACTOR_MIN
-        && share_test((now.errors, now.count), (before.errors, before.count)) < P_VALUE_MAX
+        && failing_p_value(now, before).is_some_and(|p_value| p_value < P_VALUE_MAX)
+}
+
+/// Reports whether the share of failures of calls that do not fail more is so much greater that
+/// they would, with chance as a possible reason.
+pub(crate) fn may_fail_more(now: &Calls, before: &Calls) -> bool {
+    failing_p_value(now, before).is_some_and(|p_value| p_value < UNCERTAIN_P_MAX)
+        && !fails_more(now, Some(before))
+}
+
+/// P-value of a greater share of failures; `None` where the difference is too small to matter.
+fn failing_p_value(now: &Calls, before: &Calls) -> Option<f64> {
+    let (is, was) = (ratio(now.errors, now.count), ratio(before.errors, before.count));
+    let rises = is - was >= FAILING_DIFFERENCE_MIN && is >= was * FAILING_FACTOR_MIN;
+    rises.then(|| share_test((now.errors, now.count), (before.errors, before.count)))
 }
 
 /// Weight of an edge's change for the worse; 0 without one, and where it is not compared.
@@ -204,7 +232,7 @@ mod tests {
     use tidings_proto::{DurationNanos, SpanId, TraceId, UnixNanos, api::Exemplar};
     use tidings_storage::{Call, Calls};
 
-    use super::{fails_more, slower_factor};
+    use super::{fails_more, may_be_slower, may_fail_more, slower_factor};
 
     /// Calls of which the first `errors` fail. `slow` of them take the second duration.
     fn calls(count: u64, errors: u64, [usual, long]: [u64; 2], slow: u64) -> Calls {
@@ -255,6 +283,23 @@ mod tests {
             (of(0, 0), None, false),
         ] {
             assert_eq!(fails_more(&now, before.as_ref()), expected, "{now:?} after {before:?}");
+        }
+    }
+
+    #[test]
+    fn worse_calls_that_are_too_few_to_judge_may_be_chance() {
+        let of = |count, errors, slow| calls(count, errors, [10_000, 37_000], slow);
+        let before = of(20, 1, 0);
+        for (now, before, expected) in [
+            (of(9, 4, 9), before.clone(), (true, true)),
+            (of(9, 4, 9), of(9, 0, 0), (true, false)),
+            (of(9, 0, 1), before.clone(), (false, false)),
+            (of(9, 0, 0), before.clone(), (false, false)),
+            (of(100, 50, 100), of(100, 0, 0), (false, false)),
+            (of(0, 0, 0), before, (false, false)),
+        ] {
+            let judged = (may_be_slower(&now, &before), may_fail_more(&now, &before));
+            assert_eq!(judged, expected, "{now:?} after {before:?}");
         }
     }
 }

@@ -14,7 +14,7 @@ use tidings_storage::Calls;
 
 use super::{
     Edge, Graph, GraphSearch, NodeKey, NodeTotals,
-    graph_comparison::{EarlierCalls, fails_more, slower_factor},
+    graph_comparison::{EarlierCalls, fails_more, may_be_slower, may_fail_more, slower_factor},
 };
 use crate::{QueryError, analysis::window::Window, suggest::closest, trace::summary::ratio};
 
@@ -225,7 +225,9 @@ impl EdgeRow {
             caller_duration: (caller.count() > 0).then(|| caller.stats()),
             before: was.map(EarlierCalls::view),
             slower_factor: was.and_then(|was| slower_factor(calls, was.calls)),
+            may_be_slower: was.is_some_and(|was| may_be_slower(calls, was.calls)),
             fails_more: fails_more(calls, was.map(|was| was.calls)),
+            may_fail_more: was.is_some_and(|was| may_fail_more(calls, was.calls)),
             slowest: calls.slowest(),
             failed: calls.failed(),
         }

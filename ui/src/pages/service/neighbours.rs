@@ -17,7 +17,7 @@ use crate::{
     browser,
     components::{
         Panel, PeerName, ServiceName,
-        change::{number_title, row_text, truncate_name},
+        change::{before_title, number_title, row_text, truncate_name},
     },
     format,
     format::rates,
@@ -179,7 +179,9 @@ fn edge_row(
     let failed = linked(rates::percent(edge.error_share), example.filter(|_| edge.error_count > 0));
     let slow = linked(format::duration(edge.duration.p95_nano), slowest);
     let was_p95 = edge.before.map_or("–".to_owned(), |was| format::duration(was.p95_nano));
-    let was_share = edge.before.map(|was| format!("it was {}", rates::percent(was.error_share)));
+    let was_share = edge.before.map(|was| rates::percent(was.error_share));
+    let failed_title = before_title(was_share, edge.may_fail_more);
+    let p95_title = before_title(None, edge.may_be_slower);
     // There is no room for both beside a name.
     let words = match culprit {
         Some(change) => {
@@ -195,10 +197,10 @@ fn edge_row(
                 <span class="edge-name">{node_name(node, links)} {words}</span>
             </td>
             <td class="num">{rates::per_minute(edge.rate_per_second)}</td>
-            <td class="num" class:is-worse=fails_more title=was_share>
+            <td class="num" class:is-worse=fails_more title=failed_title>
                 {failed}
             </td>
-            <td class="num" class:is-worse=is_slower>
+            <td class="num" class:is-worse=is_slower title=p95_title>
                 {slow}
             </td>
             <td class="num mute">{was_p95}</td>
@@ -281,7 +283,9 @@ mod tests {
             caller_duration: None,
             before: None,
             slower_factor: None,
+            may_be_slower: false,
             fails_more: false,
+            may_fail_more: false,
             slowest: None,
             failed: None,
         };

@@ -12,7 +12,10 @@ use tidings_proto::{
 use super::{ChosenOperation, NO_OPERATION, ServiceView};
 use crate::{
     charts::time_buckets::TimeBuckets,
-    components::{Panel, Segment, Segments, SortHead, SortOrder, SparkTone, Sparkline, use_sort},
+    components::{
+        Panel, Segment, Segments, SortHead, SortOrder, SparkTone, Sparkline, change::before_title,
+        use_sort,
+    },
     format,
     format::rates,
     number_format,
@@ -214,7 +217,9 @@ fn operation_row(
     let (fails_more, is_slower) = (row.fails_more(), row.is_slower());
     let before = row.group.before;
     let was = before.map_or("–".to_owned(), |was| format::duration_or_none(was.p95_nano));
-    let failed_before = before.map(|was| format!("it was {}", rates::percent(was.error_share)));
+    let failed_before = before.map(|was| rates::percent(was.error_share));
+    let failed_title = before_title(failed_before, row.group.may_fail_more);
+    let p95_title = before_title(None, row.group.may_be_slower);
     let tone = if fails_more { SparkTone::Error } else { SparkTone::Plain };
     let (selected, clicked) = (row.clone(), row.target());
     view! {
@@ -230,7 +235,7 @@ fn operation_row(
             <td class="wide">
                 <Sparkline values=calls label=format!("Calls of {shown} over time") />
             </td>
-            <td class="num" class:is-worse=fails_more title=failed_before>
+            <td class="num" class:is-worse=fails_more title=failed_title>
                 {rates::percent(row.error_share())}
             </td>
             <td class="wide">
@@ -242,7 +247,7 @@ fn operation_row(
                 />
             </td>
             <td class="num">{format::duration_or_none(row.group.duration.p50_nano)}</td>
-            <td class="num" class:is-worse=is_slower>
+            <td class="num" class:is-worse=is_slower title=p95_title>
                 {format::duration_or_none(row.group.duration.p95_nano)}
             </td>
             <td class="num mute">{was}</td>
@@ -300,7 +305,9 @@ mod tests {
             duration: LatencyStats::default(),
             before: None,
             slower_factor: None,
+            may_be_slower: false,
             fails_more: None,
+            may_fail_more: false,
             before_steps: Vec::new(),
             slower_than_others_factor: None,
             fails_more_than_others: None,

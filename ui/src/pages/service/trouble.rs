@@ -19,31 +19,30 @@ use crate::{
     },
     format,
     page_time::partial_answer_text,
+    pages::errors::{followers_text, type_words},
     request_state::RequestState,
 };
 
 /// Maximum number of rows per panel.
 const ROWS_MAX: u32 = 8;
 
-/// The exceptions, most frequent first.
+/// The exceptions, most frequent first, with those that follow from another one beneath it.
 pub(super) fn exception_panel(view: ServiceView) -> impl IntoView {
     let now = RequestState::new(move || {
         let analysis = view.tables.analysis()?.with("service", view.name());
-        Some(exceptions(&analysis.with("compare", true).with("limit", ROWS_MAX)))
+        Some(exceptions(&analysis.with("sources", true).with("limit", ROWS_MAX)))
     });
     let note = Memo::new(move |_| {
-        let counted = now.value().filter(|list| list.group_count > 0).map(|list| {
-            let kinds = format::counted(list.group_count, "kind");
-            format!("{} in {kinds}", format::count(list.count))
-        });
+        let counted =
+            now.value().filter(|list| list.group_count > 0).map(|list| exceptions_words(&list));
         view.tables.after(&counted.unwrap_or_default())
     });
     let draw = move |list: Arc<ExceptionList>| {
         let buckets = TimeBuckets::from_window(&list.window);
-        let row = |group: &ExceptionGroup| exception_row(view, group, buckets);
+        let row = |group: &ExceptionGroup| exception_row(view, group, &list.groups, buckets);
         let rows = list.groups.iter().map(row).collect_view();
         view! {
-            <table class="table" aria-label="Exceptions">
+            <table class="table service-exceptions" aria-label="Exceptions">
                 <thead>
                     <tr>
                         <th scope="col">"Type"</th>
@@ -83,29 +82,52 @@ pub(super) fn exception_panel(view: ServiceView) -> impl IntoView {
     }
 }
 
+/// Returns the words for a list: `26 in 3 kinds, 2 causes`. Causes are not counted where none of the
+/// kinds follows from another one, nor where further kinds are not listed.
+fn exceptions_words(list: &ExceptionList) -> String {
+    let kinds = format::counted(list.group_count, "kind");
+    let causes = list.groups.iter().filter(|group| group.follows_id.is_none()).count() as u64;
+    let is_whole = list.groups.len() as u64 == list.group_count;
+    let causes = (is_whole && causes < list.group_count)
+        .then(|| format!(", {}", format::counted(causes, "cause")));
+    format!("{} in {kinds}{}", format::count(list.count), causes.unwrap_or_default())
+}
+
+/// Reports whether a group is new, and not because the group that it follows from came or grew.
+fn is_new_by_itself(group: &ExceptionGroup, groups: &[ExceptionGroup]) -> bool {
+    let source = groups.iter().find(|other| Some(&other.id) == group.follows_id.as_ref());
+    let follows_change = source.is_some_and(|source| source.is_new || source.is_multiplied);
+    group.is_new && !follows_change
+}
+
 fn exception_row(
     view: ServiceView,
     group: &ExceptionGroup,
+    groups: &[ExceptionGroup],
     buckets: TimeBuckets,
 ) -> impl IntoView + use<> {
     let seen = group.first_seen_unix_nano;
     let seen = browser::local_minute(seen, browser::now());
-    let name = if group.exception_type.is_empty() { "(no type)" } else { &group.exception_type };
-    let name = truncate_name(name);
+    let name = truncate_name(type_words(group));
+    let is_beneath = group.follows_id.is_some();
+    let followers = followers_text(group.follower_count);
+    let followers = followers.map(|words| view! { " " <span class="mute">{words}</span> });
     let href = view.name.with_value(|service| {
         view.links.get().errors(&[("service", service), ("group", &group.id)])
     });
-    let fresh = group.is_new.then(|| view! { " " <span class="new">"NEW"</span> });
-    let tone = if group.is_new { SparkTone::Error } else { SparkTone::Plain };
+    let is_new = is_new_by_itself(group, groups);
+    let fresh = is_new.then(|| view! { " " <span class="new">"NEW"</span> });
+    let tone = if is_new { SparkTone::Error } else { SparkTone::Plain };
     let values = buckets.counts(&group.steps);
     let label = format!("{name} over time");
     view! {
-        <tr>
+        <tr class:is-beneath=is_beneath>
             <td>
                 <A href=href attr:title=group.exception_type.clone()>
                     <b>{name}</b>
                 </A>
                 {fresh}
+                {followers}
             </td>
             <td class="grow mono mute" title=truncate_name(&group.message)>
                 {truncate_name(&group.message)}
@@ -233,7 +255,49 @@ fn longest_part(template: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::longest_part;
+    use tidings_proto::{
+        DurationNanos, UnixNanos,
+        api::{ExceptionGroup, ExceptionList, Searched, TimeWindow},
+    };
+
+    use super::{exceptions_words, is_new_by_itself, longest_part};
+
+    /// Returns a new group that may follow from another one.
+    fn group(id: &str, follows_id: Option<&str>) -> ExceptionGroup {
+        let (id, follows_id) = (id.to_owned(), follows_id.map(str::to_owned));
+        ExceptionGroup { id, follows_id, is_new: true, ..ExceptionGroup::default() }
+    }
+
+    #[test]
+    fn exceptions_that_follow_are_no_causes_and_not_new_by_themselves() {
+        let groups = vec![group("timeout", None), group("card", None), group("api", Some("card"))];
+        let by_themselves = |groups: &[ExceptionGroup]| -> Vec<bool> {
+            groups.iter().map(|group| is_new_by_itself(group, groups)).collect()
+        };
+        assert_eq!(by_themselves(&groups), [true, true, false]);
+        let mut old = groups.clone();
+        old[1].is_new = false;
+        assert_eq!(by_themselves(&old), [true, false, true], "its source came before");
+        let mut list = ExceptionList {
+            window: TimeWindow {
+                start_unix_nano: UnixNanos(0),
+                end_unix_nano: UnixNanos(1),
+                step_nano: DurationNanos(1),
+            },
+            known_since_unix_nano: None,
+            groups,
+            group_count: 3,
+            count: 26,
+            other_count: 0,
+            searched: Searched::default(),
+        };
+        assert_eq!(exceptions_words(&list), "26 in 3 kinds, 2 causes");
+        list.group_count = 9;
+        assert_eq!(exceptions_words(&list), "26 in 9 kinds", "the others are not listed");
+        list.groups = vec![group("card", None)];
+        list.group_count = 1;
+        assert_eq!(exceptions_words(&list), "26 in 1 kind");
+    }
 
     #[test]
     fn a_pattern_is_searched_by_its_longest_fixed_words() {

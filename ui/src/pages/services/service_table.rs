@@ -277,7 +277,8 @@ fn versions_title(group: &ChangedGroup, deployments: &[Deployment]) -> Option<St
     Some(all + &new.unwrap_or_default())
 }
 
-/// The number of new groups of exceptions. The title has the types of those among the changes.
+/// The number of new groups of exceptions; a muted dash, read out as *none*, for 0. The title has
+/// the types of those among the changes.
 fn exceptions_cell(group: &ChangedGroup) -> impl IntoView + use<> {
     let class = match group.new_exception_count {
         None => "num services-count services-exceptions",
@@ -287,10 +288,16 @@ fn exceptions_cell(group: &ChangedGroup) -> impl IntoView + use<> {
     let new = group.changes.iter().filter(|change| change.kind == ChangeKind::NewException);
     let types: Vec<String> =
         new.filter_map(|change| change.text.as_deref()).map(truncate_name).collect();
-    let title = (!types.is_empty()).then(|| types.join(", "));
+    let is_none = group.new_exception_count == Some(0);
+    let none = is_none.then(|| view! { <span class="hidden">"none"</span> });
+    let title = match types.is_empty() {
+        true => is_none.then(|| "none".to_owned()),
+        false => Some(types.join(", ")),
+    };
     view! {
         <td class=class title=title>
-            {exceptions_text(group)}
+            <span aria-hidden=is_none.then_some("true")>{exceptions_text(group)}</span>
+            {none}
         </td>
     }
 }
@@ -298,7 +305,8 @@ fn exceptions_cell(group: &ChangedGroup) -> impl IntoView + use<> {
 fn exceptions_text(group: &ChangedGroup) -> String {
     match group.new_exception_count {
         None => unknown_text(group),
-        Some(0) => "none".to_owned(),
+        // A dash, among which a number stands out.
+        Some(0) => UNKNOWN.to_owned(),
         Some(count) => format::count(count),
     }
 }
@@ -428,7 +436,7 @@ mod tests {
         };
         let payment = running("payment", &["2.14.0", "2.13.4"], Some(1_204), Some(2));
         assert_eq!(texts(&payment), ["1,204", "2.14.0, 2.13.4", "2"]);
-        assert_eq!(texts(&running("cart", &["3.1.7"], Some(2), Some(0))), ["2", "3.1.7", "none"]);
+        assert_eq!(texts(&running("cart", &["3.1.7"], Some(2), Some(0))), ["2", "3.1.7", "–"]);
         let (cart, redis) = (group("cart", 1.0, 0.0, false), group("redis", 1.0, 0.0, true));
         assert_eq!(texts(&cart), ["–", "–", "–"]);
         assert_eq!(texts(&redis), ["", "", ""], "it sends no spans");

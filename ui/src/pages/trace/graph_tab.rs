@@ -452,7 +452,9 @@ mod tests {
             caller_duration: None,
             before: None,
             slower_factor: None,
+            may_be_slower: false,
             fails_more: false,
+            may_fail_more: false,
             slowest: Some(slowest),
             failed: None,
         }

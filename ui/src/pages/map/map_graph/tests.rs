@@ -57,7 +57,9 @@ fn edge(from: u32, to: u32, calls: u64, errors: u64, p95_ms: u64) -> GraphEdge {
         caller_duration: None,
         before: None,
         slower_factor: None,
+        may_be_slower: false,
         fails_more: false,
+        may_fail_more: false,
         slowest: None,
         failed: None,
     }
