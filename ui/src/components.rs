@@ -37,7 +37,7 @@ pub use segments::{AddressSegments, Segment, Segments, use_choice};
 pub use spark::{SparkBars, SparkTone, Sparkline};
 pub use suggest::{DefaultOption, Suggest, Suggestion};
 pub use table_parts::{
-    NumberCell, PlainHead, PlainTable, SortHead, SortOrder, facts_table, use_sort,
+    NumberCell, PlainHead, PlainTable, SortHead, SortOrder, facts_table, use_sort, waiting_part,
 };
 pub use time_strip::{SHARE_PER_LETTER, StripPart, TimeStrip};
 pub use toast::{Toasts, use_toasts};

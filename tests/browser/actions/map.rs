@@ -96,8 +96,9 @@ fn the_first_view_has_all_cards_and_the_page_says_which_time_they_are_of() {
     map.page.browser.screenshot("map-1440");
     assert_eq!(map.card_faults(), json!([]));
     map.page.wait_for_text(", against ");
-    map.page.wait_for_text("Times are p95 of the whole time.");
-    map.page.wait_for_text("The changed box has its p50 before and since the change.");
+    map.page.wait_for_text("A single duration is the p95.");
+    map.page
+        .wait_for_text("The box of the first sentence has its values before and since the change.");
     for _ in 0..6 {
         map.page.press_button("Larger");
     }
@@ -154,11 +155,18 @@ fn a_service_that_only_feels_a_change_has_the_words_of_its_row_on_services() {
         map.page.wait_for(&format!(
             "(card => card?.ariaLabel.includes({}) && {AMBER} \
                === getComputedStyle(card.querySelector('.network-card')).stroke) \
-               (document.querySelector('.network-node.only-feels[aria-label^=\"{name}:\"]'))",
+               (document.querySelector('.network-node.is-affected[aria-label^=\"{name}:\"]'))",
             json!(words)
         ));
     }
     map.page.wait_for_text("affected by a change elsewhere");
+    // The caller that the headline names is amber, too.
+    map.page.wait_for(&format!(
+        "(card => card?.textContent.includes('calls northpay') \
+           && /, northpay .* slower since /.test(card.ariaLabel) \
+           && {AMBER} === getComputedStyle(card.querySelector('.network-card')).stroke) \
+           (document.querySelector('.network-node.is-affected[aria-label^=\"payment:\"]'))"
+    ));
 }
 
 #[test]
@@ -190,7 +198,7 @@ fn a_changed_service_has_the_p95_of_its_row_on_services() {
     let mut map = MapPage::open(&mut browser, &server);
     let label = r#"document.querySelector('.network-node[aria-label^="checkout:"]')?.ariaLabel"#;
     map.page.wait_for(&format!("{label}?.includes('p95 {p95} since ')"));
-    map.page.wait_for_text("Boxes with a time have their numbers since then");
+    map.page.wait_for_text("Numbers of changed and affected boxes are since the change");
     map.pick("checkout");
     map.page.wait_for_text("Its numbers are those since ");
 }

@@ -32,6 +32,19 @@ fn home_lists_transactions_or_services_and_leads_to_each() {
     page.wait_for_address("/services/payment");
 }
 
+#[test]
+fn the_choice_of_home_fits_a_telephone() {
+    let server = incident();
+    let Some(mut browser) = Browser::start(&server, 390, 844) else { return };
+    let mut page = Page::open(&mut browser, &server, "/");
+    page.wait_for(
+        "(choice => choice?.innerText.includes('stores and outside systems') \
+           && choice.scrollWidth <= choice.clientWidth \
+           && choice.scrollHeight <= choice.clientHeight) \
+           (document.querySelector('[aria-label=\"What is listed\"]'))",
+    );
+}
+
 /// Texts of the cells of a service.
 const CELLS_OF_PAYMENT: &str = "[...[...document.querySelectorAll( \
      'table[aria-label=Services] tbody tr[id]')] \

@@ -83,6 +83,16 @@ fn pages_and_the_live_switch_say_since_when_no_spans_arrive() {
             page.wait_for(&format!("{live}.classList.contains('has-gap')"));
         }
     }
+    let mut page = Page::open(&mut browser, &server, "/");
+    let card = "document.querySelector('[aria-label=\"Arriving now\"]')";
+    page.wait_for(card);
+    page.browser.evaluate(&arrivals_ended(130));
+    page.wait_for(&format!(
+        "/^No spans since .* \\(2 min\\)$/ \
+            .test({card}?.querySelector('.arrival-gap')?.innerText.trim())"
+    ));
+    page.wait_for(&format!("!{card}.innerText.includes('spans/s')"));
+    page.wait_for(&format!("!{card}.innerText.includes('log records/s')"));
     // A short gap is not mentioned.
     send(2);
     let mut page = Page::open(&mut browser, &server, "/explore");

@@ -95,8 +95,8 @@ pub struct NetworkNode {
     /// Set when it is the culprit. The first view of a picture that is too small for numbers is
     /// around it.
     pub is_culprit: bool,
-    /// Set when it only feels the change of another. It is drawn amber.
-    pub only_feels: bool,
+    /// Set when a change elsewhere affects it. It is drawn amber.
+    pub is_affected: bool,
     /// Its bar, 0 to 1.
     pub bar: f64,
     /// Set when the bar shows failures.
@@ -588,7 +588,7 @@ fn node_view(
             class:is-outside=is_outside
             class:is-user=node.sign == NodeIcon::User
             class:is-culprit=node.is_culprit
-            class:only-feels=node.only_feels
+            class:is-affected=node.is_affected
             class:has-failed=node.alarm.is_some()
             class:is-lit=node.is_highlighted
             class:is-picked=is_picked

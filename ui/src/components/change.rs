@@ -374,6 +374,35 @@ pub fn felt_text(
     Some(badge_text(sentence, name, true, now))
 }
 
+/// The changed endpoint that a service calls.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CalledChange {
+    /// The name of the endpoint.
+    pub name: String,
+    /// The words of the service's badge: `northpay 3.9× slower since 14:01`.
+    pub badge: String,
+}
+
+/// Returns the worse endpoint that the sentence of a service is about, under the headline of its
+/// report. `None` for a service that only feels the change or has a cause of it.
+#[must_use]
+pub fn called_change(
+    group: &ChangedGroup,
+    headline: Option<&ChangeSentence>,
+    now: UnixNanos,
+) -> Option<CalledChange> {
+    let (sentence, _) = sentence_of(group, headline).filter(|(_, only_feels)| !*only_feels)?;
+    let ChangeSentence { subject, change, with, .. } = sentence;
+    let is_caller = subject.kind == SubjectKind::Peer && subject.service == group.service;
+    let has_cause = with.iter().any(|cause| cause.service == group.service);
+    let is_affected = is_caller && !has_cause && !group.uninstrumented && change.is_worse;
+    let name = (group.service.as_str(), group.operation.as_deref());
+    is_affected.then(|| CalledChange {
+        name: subject_text(subject),
+        badge: badge_text(sentence, name, false, now),
+    })
+}
+
 /// Returns the words of a badge. They name the subject if it is not the group, and before it the
 /// group's own cause.
 fn badge_text(
@@ -475,8 +504,9 @@ mod tests {
 
     use super::{
         ChangeSentence, ChangedGroup, MAY_BE_CHANCE, Tone, badge_text, badge_title, before_title,
-        cause_text, change_text, change_tone, felt_text, full_text, join_names, number_text,
-        number_title, row_text, sentence_of, subject_text, truncate_name, unchanged_text,
+        called_change, cause_text, change_text, change_tone, felt_text, full_text, join_names,
+        number_text, number_title, row_text, sentence_of, subject_text, truncate_name,
+        unchanged_text,
     };
 
     fn change(kind: ChangeKind, before: f64, now: f64) -> Change {
@@ -649,6 +679,26 @@ mod tests {
         let titles = [true, false].map(|only_feels| badge_title(&headline, only_feels, now));
         assert_eq!(titles[0], format!("affected by {}", titles[1]));
         assert!(titles[1].starts_with("northpay: 3.9× slower"), "{titles:?}");
+    }
+
+    #[test]
+    fn a_service_that_calls_the_changed_endpoint_has_its_name_and_the_words_of_the_badge() {
+        let (mut headline, now) = (headline(), tidings_proto::UnixNanos(1));
+        let called = |group: &ChangedGroup, headline: &ChangeSentence| {
+            let called = called_change(group, Some(headline), now)?;
+            Some((called.name, called.badge))
+        };
+        let expected = Some(("northpay".to_owned(), "northpay 3.9× slower".to_owned()));
+        assert_eq!(called(&service("payment"), &headline), expected);
+        let northpay = ChangedGroup { uninstrumented: true, ..service("northpay") };
+        for group in [northpay, service("mesh"), service("cart")] {
+            assert_eq!(called(&group, &headline), None, "{group:?}");
+        }
+        headline.with[0].service = "payment".to_owned();
+        assert_eq!(called(&service("payment"), &headline), None, "the cause is its own");
+        headline.with.clear();
+        headline.change.is_worse = false;
+        assert_eq!(called(&service("payment"), &headline), None, "better is no alarm");
     }
 
     #[test]

@@ -2,9 +2,16 @@
 //! address has the order as `sort=column` or `sort=-column`. The minus means descending.
 
 use leptos::prelude::*;
+use tidings_proto::api::ServiceTime;
 
 use super::{Icon, IconName};
-use crate::url::{History, use_edit_query, use_query};
+use crate::{
+    format,
+    url::{History, use_edit_query, use_query},
+};
+
+/// Explanation of the second number of a service's own time.
+const WAITING: &str = "The part of it in calls to peers that send no spans";
 
 /// A column and its direction.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,6 +44,15 @@ impl SortOrder {
 pub fn use_sort(default: &'static str) -> Memo<SortOrder> {
     let query = use_query();
     Memo::new(move |_| query.with(|query| SortOrder::parse(query.get("sort").unwrap_or(default))))
+}
+
+/// The part of a service's own time that it waited for peers without spans, if any.
+#[must_use]
+pub fn waiting_part(time: &ServiceTime) -> Option<impl IntoView + use<>> {
+    (time.waiting_nano.0 > 0).then(|| {
+        let words = format!("({} waiting)", format::duration(time.waiting_nano));
+        view! { <span class="mute" title=WAITING>{words}</span> }
+    })
 }
 
 /// The heading of a column that sorts.

@@ -23,13 +23,15 @@ use crate::{
     },
     browser,
     charts::{
-        network::{GraphSelection, Network, Viewport},
+        network::{GraphSelection, Network, NetworkNode, Viewport},
         time_buckets::TimeBuckets,
         time_chart::{ChartShape, TimeChart, TimeChartView, ValueUnit},
     },
     components::{
         Badge, EmptyState, LoadingRows, PartialNote, ReportSentence, SentencePlaceholder,
-        ShorterRange, Tone, WatchedRequest, change::felt_text, compared_text,
+        ShorterRange, Tone, WatchedRequest,
+        change::{called_change, felt_text},
+        compared_text,
     },
     format,
     format::rates,
@@ -138,7 +140,9 @@ impl MapPageState {
             let groups = report.map(|report| report.services.as_slice()).unwrap_or_default();
             let time = browser::now();
             let of_group = |group: &ChangedGroup| {
-                CardChange::from_group(group, felt_text(group, headline, time), since_text)
+                let felt = felt_text(group, headline, time);
+                let called = called_change(group, headline, time);
+                CardChange::from_group(group, felt, called, since_text)
             };
             let changes: Vec<CardChange> = groups.iter().filter_map(of_group).collect();
             Some(Arc::new(MapGraph::new(&now, lit().as_deref(), headline, &changes)))
@@ -252,37 +256,38 @@ pub fn MapPage() -> impl IntoView {
     }
 }
 
-/// The meaning of a time on a card.
-const SINCE_LEGEND: &str = " Boxes with a time have their numbers since then.";
+/// The time of the numbers where some are since a change.
+const SINCE_LEGEND: &str = " Numbers of changed and affected boxes are since the change, where its begin is known. All others are of the whole time.";
+/// The numbers on the card of the culprit.
+const CULPRIT_LEGEND: &str =
+    " The box of the first sentence has its values before and since the change.";
 
 /// The meaning of the colours, lines and numbers of the picture.
 fn legend(page: MapPageState) -> impl IntoView {
     let has_culprit = Memo::new(move |_| {
-        let shown = page.shown.get();
-        shown.is_some_and(|shown| shown.network.nodes.iter().any(|node| node.is_culprit))
+        let is_drawn = |node: &NetworkNode| node.is_culprit && !node.right.is_empty();
+        page.shown.get().is_some_and(|shown| shown.network.nodes.iter().any(is_drawn))
     });
-    let culprit = move || {
-        has_culprit.get().then_some(" The changed box has its p50 before and since the change.")
-    };
+    let culprit = move || has_culprit.get().then_some(CULPRIT_LEGEND);
     let has = move |test: fn(&CardChange) -> bool| {
         let shown = page.shown.get();
         shown.is_some_and(|shown| shown.changes.iter().flatten().any(test))
     };
     let has_since = Memo::new(move |_| has(|change| change.time_text().is_some()));
-    let has_felt = Memo::new(move |_| has(|change| change.felt().is_some()));
+    let has_affected = Memo::new(move |_| has(CardChange::is_affected));
     let since = move || has_since.get().then_some(SINCE_LEGEND);
-    let felt = move || {
-        has_felt.get().then(|| {
+    let affected = move || {
+        has_affected.get().then(|| {
             view! { <span class="graph-key is-felt">"affected by a change elsewhere"</span> }
         })
     };
     view! {
         <p class="map-legend">
             <span class="graph-key is-failed">"fails more or takes longer than before"</span>
-            {felt}
+            {affected}
             <span class="graph-key is-message">"messages"</span>
             <span class="mute">
-                "Wider lines are more calls. Dashed boxes send no spans. The bar is the share that failed. Times are p95 of the whole time."
+                "Wider lines are more calls. Dashed boxes send no spans. The bar is the share that failed. A single duration is the p95."
                 {since}
                 {culprit}
             </span>

@@ -8,7 +8,7 @@ use leptos::prelude::*;
 use leptos_router::hooks::use_params_map;
 use tidings_proto::{
     DurationNanos,
-    api::{Hop, MatchedBy, NodeKind, TransactionState, TransactionView},
+    api::{Hop, MatchedBy, NodeKind, TraceSummary, TransactionState, TransactionView},
 };
 
 use crate::{
@@ -157,16 +157,42 @@ fn callee_words(hop: &Hop) -> String {
     words
 }
 
+/// Returns the operation at which all its traces enter: `POST /checkout of web-gateway`. `None`
+/// where they enter at different ones, or where the first call of one is missing.
+fn root_words(view: &TransactionView) -> Option<String> {
+    let first = view.traces.first()?;
+    let is_root = |trace: &TraceSummary| {
+        trace.has_root
+            && trace.root_service == first.root_service
+            && trace.root_operation == first.root_operation
+    };
+    let has_all = view.trace_count == view.traces.len() as u64;
+    (has_all && view.traces.iter().all(is_root)).then(|| {
+        let name = number_format::truncate(format::operation(&first.root_operation), 60);
+        let service = number_format::truncate(format::service(&first.root_service), 40);
+        format!("{name} of {service}")
+    })
+}
+
 /// Returns the state of the transaction as a sentence.
 fn sentence(view: &TransactionView) -> String {
     let traces = format::counted(view.trace_count, "trace");
     let elapsed = view.elapsed_nano;
-    let mut words = match view.state {
-        TransactionState::Running => format!("Running for {elapsed} so far, in {traces}."),
-        TransactionState::Completed => format!("Completed in {elapsed}, in {traces}."),
-        TransactionState::Failed => format!("Failed after {elapsed}, in {traces}."),
-        TransactionState::Incomplete => format!("Not whole: {elapsed} so far, in {traces}."),
+    let root = root_words(view);
+    let state = match (view.state, root.is_some()) {
+        (TransactionState::Running, false) => "Running for",
+        (TransactionState::Running, true) => "has been running for",
+        (TransactionState::Completed, false) => "Completed in",
+        (TransactionState::Completed, true) => "completed in",
+        (TransactionState::Failed, false) => "Failed after",
+        (TransactionState::Failed, true) => "failed after",
+        (TransactionState::Incomplete, false) => "Not whole:",
+        (TransactionState::Incomplete, true) => "is not whole:",
     };
+    let goes_on = matches!(view.state, TransactionState::Running | TransactionState::Incomplete);
+    let so_far = if goes_on { " so far" } else { "" };
+    let root = root.map(|root| root + " ").unwrap_or_default();
+    let mut words = format!("{root}{state} {elapsed}{so_far}, in {traces}.");
     let longest = view.longest_hop_index.and_then(|index| view.hops.get(index as usize));
     if let Some(hop) = longest {
         let name = number_format::truncate(format::operation(&hop.operation), 60);
@@ -250,9 +276,9 @@ fn head(view: &Arc<TransactionView>) -> impl IntoView + use<> {
 #[cfg(test)]
 mod tests {
     use tidings_proto::{
-        DurationNanos, UnixNanos,
+        DurationNanos, TraceId, UnixNanos,
         api::{
-            Hop, MatchedBy, NodeKind, SpanKindName, TotalRelation, TransactionState,
+            Hop, MatchedBy, NodeKind, SpanKindName, TotalRelation, TraceSummary, TransactionState,
             TransactionView,
         },
     };
@@ -276,6 +302,24 @@ mod tests {
             critical_nano: DurationNanos(0),
             completion_nano: DurationNanos(completion),
             waiting_nano: DurationNanos(waiting),
+        }
+    }
+
+    fn trace(root_service: &str) -> TraceSummary {
+        TraceSummary {
+            trace_id: TraceId::from_bytes([7; 16]).unwrap(),
+            complete: true,
+            state: TransactionState::Completed,
+            start_unix_nano: UnixNanos(0),
+            end_unix_nano: UnixNanos(1),
+            duration_nano: DurationNanos(1),
+            root_service: root_service.to_owned(),
+            root_operation: "POST /pay".to_owned(),
+            has_root: true,
+            span_count: 1,
+            error_count: 0,
+            problem_count: 0,
+            services: Vec::new(),
         }
     }
 
@@ -317,6 +361,13 @@ mod tests {
         assert_eq!(matched_text(&view.matched), "value of order.id");
         (view.state, view.hops) = (TransactionState::Running, Vec::new());
         assert_eq!(sentence(&view), "Running for 100 ms so far, in 2 traces.");
+        view.traces = vec![trace("shop"), trace("shop")];
+        let words = "POST /pay of shop has been running for 100 ms so far, in 2 traces.";
+        assert_eq!(sentence(&view), words);
+        view.state = TransactionState::Completed;
+        assert_eq!(sentence(&view), "POST /pay of shop completed in 100 ms, in 2 traces.");
+        view.traces[1] = trace("store");
+        assert_eq!(sentence(&view), "Completed in 100 ms, in 2 traces.", "two roots");
     }
 
     #[test]

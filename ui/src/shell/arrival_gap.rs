@@ -61,6 +61,18 @@ impl ArrivalGap {
         )
     }
 
+    /// Returns the gap as a sentence with the time of the browser's clock.
+    #[must_use]
+    pub fn sentence(self) -> String {
+        self.text(|time| browser::local_minute(time, self.now))
+    }
+
+    /// Reports whether some records still arrive.
+    #[must_use]
+    pub fn has_arrivals(self) -> bool {
+        self.nothing_since.is_none()
+    }
+
     /// Returns the words of the live switch, as `no data for 2 min`. `None` while some records
     /// arrive.
     pub(super) fn live_text(self) -> Option<String> {
@@ -77,7 +89,7 @@ pub fn arrival_gap_line(is_reported: impl Fn() -> bool + Send + Sync + 'static) 
         let gap = server.arrival_gap()?;
         let ends_now = query.with(|query| TimeRange::read(query).is_open_ended());
         let is_shown = ends_now && !is_reported();
-        is_shown.then(|| gap.text(|time| browser::local_minute(time, gap.now)))
+        is_shown.then(|| gap.sentence())
     });
     move || {
         words.get().map(|words| {

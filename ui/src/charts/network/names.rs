@@ -127,7 +127,7 @@ fn marks_view(graph: &NetworkGraph) -> impl IntoView + use<> {
             <path
                 class="network-far-mark"
                 class:is-culprit=card.is_culprit
-                class:only-feels=card.only_feels
+                class:is-affected=card.is_affected
                 d=corner
             />
         }
@@ -152,7 +152,7 @@ pub(super) fn names_view(picture: NetworkState) -> impl IntoView {
             <text
                 class="network-far-name"
                 class:has-failed=card.alarm.is_some()
-                class:only-feels=card.alarm.is_some() && card.only_feels
+                class:is-affected=card.alarm.is_some() && card.is_affected
                 class:is-lit=card.is_highlighted
                 x=format!("{x:.1}")
                 y=format!("{y:.1}")
@@ -189,7 +189,7 @@ pub(super) mod tests {
             right: String::new(),
             alarm: None,
             is_culprit: false,
-            only_feels: false,
+            is_affected: false,
             bar: 0.0,
             bar_is_failures: false,
             title: String::new(),

@@ -213,12 +213,11 @@ fn differences_of(all: &[Difference], has_failed: bool) -> Vec<Difference> {
 /// Returns the words for the transactions that take at least `from`.
 fn similar_text(selected: u64, rest: u64, from: DurationNanos) -> String {
     let all = format::counted(selected.saturating_add(rest), "transaction");
-    let all = format!("{all} of its type in the last day that has data");
+    let took = format!("{all} of its type took {from} or more in the last day that has data");
     if selected <= 1 {
-        format!("Yes: none other of {all} takes about as long or longer ({from} and up).")
+        format!("Yes: none other of {took}.")
     } else {
-        let selected = format::count(selected);
-        format!("No: {selected} of {all} take about as long or longer ({from} and up).")
+        format!("No: {} of {took}.", format::count(selected))
     }
 }
 
@@ -232,15 +231,15 @@ mod tests {
     use super::{AttributeName, Difference, both_sides_text, differences_of, similar_text};
 
     #[test]
-    fn the_bound_of_similar_transactions_is_said_to_be_about_as_long() {
+    fn the_bound_of_similar_transactions_is_named() {
         let from = DurationNanos(1_100_000_000);
         assert_eq!(
             [similar_text(187, 812, from), similar_text(1, 998, from)],
             [
-                "No: 187 of 999 transactions of its type in the last day that has data take about \
-                 as long or longer (1.10 s and up).",
-                "Yes: none other of 999 transactions of its type in the last day that has data \
-                 takes about as long or longer (1.10 s and up).",
+                "No: 187 of 999 transactions of its type took 1.10 s or more in the last day that \
+                 has data.",
+                "Yes: none other of 999 transactions of its type took 1.10 s or more in the last \
+                 day that has data.",
             ]
         );
     }

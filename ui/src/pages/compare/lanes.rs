@@ -174,7 +174,7 @@ fn lane(
                     <span class="mute lane-service">{service}</span>
                 </span>
             </td>
-            <td class="lane-differs">{badge} {some}</td>
+            <td class="lane-differs">{badge} {some} {failed_there(call, other_side)}</td>
             <td class="lane-cell"><span class="lane">{bars}</span></td>
             <td class="num">{text(this)}</td>
             <td class="num was">{text(other)}</td>
@@ -183,6 +183,20 @@ fn lane(
             </td>
         </tr>
     }
+}
+
+/// The number of calls that failed on the other side, a single trace.
+fn failed_there(call: &ComparedCall, other_side: &str) -> Option<impl IntoView + use<>> {
+    let title = failed_text(call.right.error_count, other_side)?;
+    let words = format!("● {} failed", format::count(call.right.error_count));
+    Some(view! { <span class="mute" title=title>{words}</span> })
+}
+
+/// Returns the words for failed calls of the other trace. `None` without one, and where the other
+/// side is typical.
+fn failed_text(error_count: u64, other_side: &str) -> Option<String> {
+    let is_said = error_count > 0 && other_side == "Other";
+    is_said.then(|| format!("{} failed in the other", format::count(error_count)))
 }
 
 /// Returns the numbers of calls of a row: `×3`, and `×1, other ×3` where the other side has another
@@ -212,7 +226,13 @@ mod tests {
         api::{CallMedians, CallStats, ComparedCall, SpanKindName},
     };
 
-    use super::{call_extent, times_text};
+    use super::{call_extent, failed_text, times_text};
+
+    #[test]
+    fn failed_calls_of_another_trace_are_counted() {
+        assert_eq!(failed_text(2, "Other").as_deref(), Some("2 failed in the other"));
+        assert_eq!((failed_text(0, "Other"), failed_text(2, "Typical")), (None, None));
+    }
 
     #[test]
     fn several_calls_of_either_side_are_counted_beside_the_name() {

@@ -7,7 +7,7 @@ use crate::{
     components::{RefusalCard, SparkTone, Sparkline, WatchedRequest, ranked_refusals},
     format,
     format::rates::three_digits,
-    shell::{server_watch::rate_series, use_server},
+    shell::{ArrivalGap, server_watch::rate_series, use_server},
 };
 
 /// Number of kinds of refusals on Home. System has all of them.
@@ -24,14 +24,18 @@ pub(super) fn arrivals_card() -> impl IntoView {
             </div>
         }
     };
-    let figures = move || match server.rates() {
-        Some(rates) => view! {
-            {figure(three_digits(rates.spans), "spans/s", false)}
-            {figure(three_digits(rates.logs), "log records/s", false)}
-            {figure(format::count(rates.refused), "refused lately", rates.refused > 0)}
-        }
-        .into_any(),
-        None => ().into_any(),
+    let gap = Memo::new(move |_| server.arrival_gap());
+    let gap_words =
+        move || gap.get().map(|gap| view! { <p class="arrival-gap">{gap.sentence()}</p> });
+    // The sentence of the gap replaces the zeros.
+    let figures = move || {
+        let (rates, gap) = (server.rates()?, gap.get());
+        let spans = gap.is_none().then(|| figure(three_digits(rates.spans), "spans/s", false));
+        let logs = gap
+            .is_none_or(ArrivalGap::has_arrivals)
+            .then(|| figure(three_digits(rates.logs), "log records/s", false));
+        let refused = figure(format::count(rates.refused), "refused lately", rates.refused > 0);
+        Some(view! { {spans} {logs} {refused} })
     };
     // Nothing is counted while the server does not answer. The note above says so.
     let counting = move || {
@@ -63,6 +67,7 @@ pub(super) fn arrivals_card() -> impl IntoView {
             </div>
             {WatchedRequest::new("What arrives is not known", server.request_state()).note()}
             {counting}
+            {gap_words}
             <dl class="figures">{figures}</dl>
             <div class="side-line">{line}</div>
             <p class="mute">{stored}</p>

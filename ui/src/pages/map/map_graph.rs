@@ -13,7 +13,7 @@ use tidings_proto::{
 use super::{call_text, per_minute};
 use crate::{
     charts::network::{NetworkEdge, NetworkGraph, NetworkNode, NodeIcon},
-    components::change::{change_text, number_text},
+    components::change::{CalledChange, change_text, number_text},
     format, number_format,
 };
 
@@ -134,6 +134,8 @@ const fn sign_of(kind: NodeKind) -> NodeIcon {
 
 /// Maximum number of letters of a time that a card has room for. A time with a date is longer.
 const TIME_LETTERS_MAX: usize = 5;
+/// Maximum number of letters of a called endpoint that a card has room for.
+const CALLED_LETTERS_MAX: usize = 8;
 
 /// The change of a service or an endpoint, as the page Services has it.
 #[derive(Debug, Clone, PartialEq)]
@@ -147,24 +149,28 @@ pub struct CardChange {
     since: Option<(String, GroupStats)>,
     /// The change of another that this one only feels, as its badge on Services has it.
     felt: Option<String>,
+    /// The changed endpoint that it calls, where the sentence of the service is about it.
+    called: Option<CalledChange>,
 }
 
 impl CardChange {
-    /// Returns the change of a group. `felt` has the change of another that it only feels, and
-    /// `moment` writes a time. `None` for a group whose numbers are of the whole time and that
-    /// feels nothing.
+    /// Returns the change of a group. `felt` has the change of another that it only feels, `called`
+    /// has the changed endpoint that it calls, and `moment` writes a time. `None` for a group whose
+    /// numbers are of the whole time and that no change elsewhere affects.
     #[must_use]
     pub fn from_group(
         group: &ChangedGroup,
         felt: Option<String>,
+        called: Option<CalledChange>,
         moment: impl Fn(UnixNanos) -> String,
     ) -> Option<Self> {
         let since = group.since.map(|since| (moment(since.start_unix_nano), since.stats));
-        (since.is_some() || felt.is_some()).then(|| Self {
+        (since.is_some() || felt.is_some() || called.is_some()).then(|| Self {
             name: group.service.clone(),
             is_endpoint: group.uninstrumented,
             since,
             felt,
+            called,
         })
     }
 
@@ -181,9 +187,15 @@ impl CardChange {
         self.since.as_ref().map(|(begin, _)| format!("since {begin}"))
     }
 
-    /// Returns the words of the card: `since 20:33`, or `affected 20:33` for one that only feels
-    /// the change of another.
+    /// Returns the words of the card: `since 20:33`, `affected 20:33` for one that only feels the
+    /// change of another, or `calls northpay` for the caller of a changed endpoint.
     fn card_text(&self) -> String {
+        if let Some(CalledChange { name, .. }) = &self.called {
+            let is_long = name.chars().nth(CALLED_LETTERS_MAX).is_some();
+            // A cut name ends in an ellipsis.
+            let letters = if is_long { CALLED_LETTERS_MAX - 1 } else { CALLED_LETTERS_MAX };
+            return format!("calls {}", number_format::truncate(name, letters));
+        }
         let begin = self.since.as_ref().map(|(begin, _)| begin);
         let short = begin.filter(|begin| begin.chars().count() <= TIME_LETTERS_MAX);
         match (&self.felt, short) {
@@ -199,6 +211,18 @@ impl CardChange {
     #[must_use]
     pub fn felt(&self) -> Option<&str> {
         self.felt.as_deref()
+    }
+
+    /// Returns the changed endpoint that it calls, where its sentence is about that.
+    #[must_use]
+    pub fn called(&self) -> Option<&CalledChange> {
+        self.called.as_ref()
+    }
+
+    /// Reports whether a change elsewhere affects it.
+    #[must_use]
+    pub fn is_affected(&self) -> bool {
+        self.felt.is_some() || self.called.is_some()
     }
 
     /// Reports whether no call came since the change.
@@ -385,21 +409,21 @@ fn card(node: &GraphNode, change: Option<&CardChange>, is_highlighted: bool) -> 
     };
     let time = change.and_then(CardChange::time_text).map(|time| format!(" {time}"));
     let felt = change.and_then(CardChange::felt).map(|felt| format!(", affected by {felt}"));
-    let only_feels = felt.is_some();
+    let called = change.and_then(CardChange::called).map(|called| format!(", {}", called.badge));
     let name = node_text(node);
     let system = node.system.as_ref().filter(|_| node.folded_count.is_none());
     let system = system.map(|system| format!(" ({})", number_format::truncate(system, 30)));
-    let [system, time, felt] = [system, time, felt].map(Option::unwrap_or_default);
+    let [system, time, felt, called] = [system, time, felt, called].map(Option::unwrap_or_default);
     NetworkNode {
         sign: sign_of(node.kind),
         left,
         right: p95,
         alarm: node.fails_more.then(|| number_format::share(node.error_share)),
         is_culprit: false,
-        only_feels,
+        is_affected: change.is_some_and(CardChange::is_affected),
         bar: node.error_share,
         bar_is_failures: true,
-        title: format!("{name}{system}: {words}{time}{felt}"),
+        title: format!("{name}{system}: {words}{time}{felt}{called}"),
         name,
         is_highlighted,
     }

@@ -157,6 +157,8 @@ fn node_content(
             <p class="is-felt">{format!("Affected by {felt}. It did not change itself.")}</p>
         }
     });
+    let called = change.and_then(CardChange::called);
+    let called = called.map(|called| view! { <p class="is-felt">{called.badge.clone()}</p> });
     let time = change.and_then(CardChange::time_text);
     let is_since = time.is_some();
     let since = time.map(|time| {
@@ -184,6 +186,7 @@ fn node_content(
         <p class="mute">{kind}</p>
         {culprit}
         {felt}
+        {called}
         {since}
         {facts}
         <div class="map-links">{focus} {each} {links}</div>

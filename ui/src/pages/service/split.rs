@@ -28,6 +28,9 @@ use crate::{
 const VALUES_MAX: u32 = 20;
 /// Number of steps without a call, while others have calls, after which a value is silent.
 const SILENT_STEPS: u64 = 3;
+/// Number of calls that a silent value would have had meanwhile at its rate. Fewer may come later by
+/// chance.
+const SILENT_CALLS: f64 = 8.0;
 /// The offered attributes, with their names in the address.
 const KEYS: [(&str, &str, &str); 5] = [
     ("version", "Version", "service.version"),
@@ -206,7 +209,10 @@ impl Scale {
     /// Reports whether a value has no more calls while others have some.
     fn is_silent(&self, part: &SplitPart) -> bool {
         let silence = self.last.zip(part.last).map(|(all, own)| all.since(own).0);
-        silence.is_some_and(|silence| silence > self.step.0.saturating_mul(SILENT_STEPS))
+        silence.is_some_and(|silence| {
+            silence > self.step.0.saturating_mul(SILENT_STEPS)
+                && silence as f64 / 1e9 * part.per_second >= SILENT_CALLS
+        })
     }
 }
 
@@ -412,14 +418,16 @@ mod tests {
 
     #[test]
     fn a_part_is_silent_when_others_have_had_calls_for_some_steps() {
-        let part = |last: u64| {
+        const SECOND: u64 = 1_000_000_000;
+        let part = |last: u64, per_second: f64| {
             let part = SplitPart::from(&group(Some("a"), SpanKindName::Server, (9, 0, 1)));
-            SplitPart { last: Some(UnixNanos(last)), ..part }
+            SplitPart { last: Some(UnixNanos(last * SECOND)), per_second, ..part }
         };
-        let parts = [part(100), part(70), part(69)];
-        let scale = Scale::new(&parts, DurationNanos(10));
+        // The last has less than one call in the 31 seconds.
+        let parts = [part(100, 1.0), part(70, 1.0), part(69, 1.0), part(69, 0.02)];
+        let scale = Scale::new(&parts, DurationNanos(10 * SECOND));
         let silent = parts.each_ref().map(|part| scale.is_silent(part));
-        assert_eq!(silent, [false, false, true]);
+        assert_eq!(silent, [false, false, true, false]);
     }
 
     fn without_groups() -> RedResult {

@@ -26,7 +26,7 @@ pub(super) const VIEWS: [ViewName; 7] = [
     },
     ViewName {
         name: "matching_logs",
-        row: "what a query finds",
+        row: "matches of a query",
         source: "matching_logs('severity:*')",
     },
 ];

@@ -121,7 +121,7 @@ fn card(node: &GraphNode, times: &HashMap<&str, &ServiceTime>, most: u64) -> Net
         bar: time.map_or(0.0, |time| number_format::ratio(time.self_nano.0, most)),
         bar_is_failures: false,
         is_culprit: false,
-        only_feels: false,
+        is_affected: false,
         title: format!("{name}: {left}, {words}, {} failed", format::count(errors)),
         left,
         name,
@@ -289,7 +289,7 @@ fn legend() -> impl IntoView {
             <span class="graph-key is-message">"messages"</span>
             <span class="graph-key is-wider">"wider is longer"</span>
             <span class="mute tab-note">
-                "Bars and times are own time. Dashed boxes send no spans: " <i>"waited"</i>
+                "Bars and times in boxes are own time, times on lines are whole calls. Dashed boxes send no spans: " <i>"waited"</i>
                 " is how long callers waited, and counts as the callers' own time."
             </span>
         </div>

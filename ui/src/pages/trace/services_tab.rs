@@ -6,12 +6,9 @@ use tidings_proto::api::ServiceTime;
 use super::{find::FOUND, page_signals::PageSignals};
 use crate::{
     colour,
-    components::{ServiceName, SortHead, SortOrder, use_sort},
+    components::{ServiceName, SortHead, SortOrder, use_sort, waiting_part},
     format, number_format,
 };
-
-/// Explanation of the second number of the self time.
-const WAITING: &str = "The part of it in calls to peers that send no spans";
 
 /// The table, most time on the critical path first. Each service has the number of its spans that
 /// match the find text.
@@ -73,10 +70,6 @@ fn row(page: PageSignals, service: &ServiceTime, found: Option<u64>) -> impl Int
     let nanos = format::duration_or_none;
     let width = service.critical_share * 100.0;
     let error_class = if service.error_count > 0 { "number trace-errors" } else { "number faint" };
-    let waiting = (service.waiting_nano.0 > 0).then(|| {
-        let words = format!("({} waiting)", format::duration(service.waiting_nano));
-        view! { <span class="mute" title=WAITING>{words}</span> }
-    });
     let is_missed = found == Some(0);
     let marks = found.filter(|count| *count > 0).map(|count| {
         let words = format!("{FOUND}{} found", format::count(count));
@@ -99,7 +92,7 @@ fn row(page: PageSignals, service: &ServiceTime, found: Option<u64>) -> impl Int
             <td class="number">{format::count(service.span_count)}</td>
             <td class=error_class>{format::count(service.error_count)}</td>
             <td class="number">{nanos(service.busy_nano)}</td>
-            <td class="number">{nanos(service.self_nano)} " " {waiting}</td>
+            <td class="number">{nanos(service.self_nano)} " " {waiting_part(service)}</td>
             <td class="number">{nanos(service.critical_nano)}</td>
             <td class="services-share">
                 <span class="services-share-bar">

@@ -13,7 +13,7 @@ use crate::{
     components::{
         PeerName,
         PlainHead::{Explained, Number, Words},
-        PlainTable, ServiceName, SparkTone, StateBadge, severity_tone,
+        PlainTable, ServiceName, SparkTone, StateBadge, severity_tone, waiting_part,
     },
     format, number_format,
     url::{History, TimeRange, use_navigation},
@@ -239,7 +239,7 @@ pub(super) fn services(view: &Arc<TransactionView>) -> impl IntoView + use<> {
                 </td>
                 <td class="num">{format::count(one.span_count)}</td>
                 <td class="num" class:is-worse=failed != 0>{format::count(failed)}</td>
-                <td class="num">{format::duration_or_none(one.self_nano)}</td>
+                <td class="num">{format::duration_or_none(one.self_nano)} " " {waiting_part(one)}</td>
                 {share_cell(share)}
             </tr>
         }

@@ -7,7 +7,9 @@ use tidings_proto::{
     },
 };
 
-use super::{super::count_text, CardChange, MapGraph, NodeName, node_text, unfolded_peers};
+use super::{
+    super::count_text, CalledChange, CardChange, MapGraph, NodeName, node_text, unfolded_peers,
+};
 
 fn node(kind: NodeKind, name: &str, calls: u64, entries: u64) -> GraphNode {
     GraphNode {
@@ -213,6 +215,7 @@ fn since(name: &str, begin: &str, only_feels: bool) -> CardChange {
         is_endpoint: false,
         since: Some((begin.to_owned(), stats)),
         felt: only_feels.then(|| FELT.to_owned()),
+        called: None,
     }
 }
 
@@ -233,7 +236,7 @@ fn cards_of_changed_services_have_their_numbers_since_the_change() {
         pay.title,
         "pay: 30.0 /min, 25.0 % failed, p95 3.69 s since 20:33, affected by bank since 20:31"
     );
-    assert_eq!([web, pay, bank].map(|card| card.only_feels), [false, true, false]);
+    assert_eq!([web, pay, bank].map(|card| card.is_affected), [false, true, false]);
     assert_eq!(bank.right, "1.43 s", "a service of this name is no endpoint");
     // The panel has the same numbers.
     assert_eq!(map.nodes[1].duration.p95_nano, DurationNanos(3_690_000_000));
@@ -264,11 +267,29 @@ fn a_service_that_feels_a_change_is_marked_where_its_numbers_are_of_the_whole_ti
     let felt = CardChange { since: None, ..since("pay", "", true) };
     let map = MapGraph::new(&graph(vec![edge(0, 1, 100, 0, 10)]), None, None, &[felt]);
     let card = &map.network.nodes[1];
-    assert_eq!((card.left.as_str(), card.only_feels), ("affected", true));
+    assert_eq!((card.left.as_str(), card.is_affected), ("affected", true));
     assert!(card.title.ends_with(&format!(", affected by {FELT}")), "{}", card.title);
     assert!(!card.title.contains(" since 20:33"), "{}", card.title);
     let change = map.changes[1].as_ref().unwrap();
     assert_eq!((change.felt(), change.time_text()), (Some(FELT), None));
+}
+
+#[test]
+fn the_caller_of_the_changed_endpoint_names_it_on_its_card() {
+    let card = |name: &str| {
+        let called = CalledChange {
+            name: name.to_owned(),
+            badge: format!("{name} 3.5× slower since 20:33"),
+        };
+        let caller = CardChange { called: Some(called), ..since("pay", "20:33", false) };
+        let of = graph(vec![edge(0, 1, 100, 0, 10)]);
+        MapGraph::new(&of, None, None, &[caller]).network.nodes[1].clone()
+    };
+    let northpay = card("northpay");
+    assert_eq!((northpay.left.as_str(), northpay.is_affected), ("calls northpay", true));
+    let words = " since 20:33, northpay 3.5× slower since 20:33";
+    assert!(northpay.title.ends_with(words), "{}", northpay.title);
+    assert_eq!(card("northpay.example.com").left, "calls northpa…");
 }
 
 #[test]
@@ -280,7 +301,8 @@ fn a_group_without_a_begin_has_no_numbers_since_it() {
             "onlyFeels": true,
         });
         let group: ChangedGroup = serde_json::from_value(group).unwrap();
-        CardChange::from_group(&group, felt.map(str::to_owned), |begin| format!("{} ns", begin.0))
+        let moment = |begin: UnixNanos| format!("{} ns", begin.0);
+        CardChange::from_group(&group, felt.map(str::to_owned), None, moment)
     };
     assert_eq!(group(serde_json::Value::Null, None), None);
     let felt = group(serde_json::Value::Null, Some(FELT)).unwrap();
