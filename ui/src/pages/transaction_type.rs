@@ -129,8 +129,7 @@ impl TypePage {
         };
         let step = RwSignal::new(None::<DurationNanos>);
         let now = window.request(move |window| {
-            let step = step.get().map(|step| format!("{}ns", step.0));
-            kind(window.analysis().with_some("step", step))
+            kind(window.analysis().with_some("step", step.get().map(|step| step.0)))
         });
         widen_steps(step, now, move || (name.get(), window.get().range()));
         let before =

@@ -101,7 +101,9 @@ impl NetworkGraph {
         let most = MOVE_MAX * if is_across { screen.0 } else { screen.1 };
         let moved = shift.clamp(-most, most);
         let view = if is_across { view.panned(moved, 0.0) } else { view.panned(0.0, moved) };
-        let last = self.layout.nodes.get(node as usize).filter(|_| shift.abs() <= most);
+        // A card that lacks only the margin then is in view.
+        let is_last = shift.abs() <= most + MARGIN;
+        let last = self.layout.nodes.get(node as usize).filter(|_| is_last);
         last.map_or((view, None), |place| (view.showing(*place, screen), Some(node)))
     }
 }
