@@ -9,12 +9,12 @@
 //! buckets, and `calls` the state of a group.
 //!
 //! `graph` does the same for calls between services, and `kinds` for root operations. Both need
-//! whole traces. `splits` finds the traces that are in two files. `retraction` retracts calls, and
-//! `counted_calls` selects them. `file_buckets` adds the remaining buckets of a file to the time
-//! ranges of `query_totals`. `builders` makes all rollups in one pass, including those of
-//! `exceptions`. `split_corrections` precomputes corrections for split traces in files that are not
-//! merged any more. `names` lists the names of calls and counts them. `log_counts` counts log
-//! records.
+//! whole traces. `graph` keeps the counts of levels that are too large. `splits` finds the traces
+//! that are in two files. `retraction` retracts calls, and `counted_calls` selects them.
+//! `file_buckets` adds the remaining buckets of a file to the time ranges of `query_totals`.
+//! `builders` makes all rollups in one pass, including those of `exceptions`. `split_corrections`
+//! precomputes corrections for split traces in files that are not merged any more. `names` lists
+//! the names of calls and counts them. `log_counts` counts log records.
 //!
 //! An answer from rollups equals the answer from rows. Rows are read where rollups have no data:
 //! parts of a minute, memory, and files without valid rollups. A span in two places is retracted in

@@ -34,7 +34,7 @@ pub(super) use graph_comparison::{
     CALLS_MIN, EarlierCalls, fails_more, may_be_slower, may_fail_more, slower_factor,
 };
 use graph_comparison::{GraphBefore, RowsBefore, weight};
-pub(crate) use graph_reader::{PeersOfSpans, graph_spans, peers_of_spans};
+pub(crate) use graph_reader::graph_spans;
 use graph_reader::{gather, selection};
 use graph_rows::{EdgeRow, EdgeRowKey, GraphRowKey, NodeRow};
 
@@ -48,7 +48,7 @@ const CHOSEN_SPANS_MAX: u64 = 200_000;
 /// Maximum number of edges of an answer.
 const EDGES_MAX: usize = 10_000;
 /// Number of time ranges from which on parts no longer double in length.
-const FEW_STRETCHES: usize = 16;
+const FEW_RANGES: usize = 16;
 /// Maximum time by which the parents of the window's first spans began before it.
 const LEAD: DurationNanos = DurationNanos(60_000_000_000);
 
@@ -99,13 +99,46 @@ trait SingleCallAccumulator: Default {
     fn keep(&mut self, call: &Call, waited: Option<DurationNanos>);
 }
 
+/// Measures that an aggregate has for a key.
+trait KeyMeasures<'a>: Copy {
+    /// Returns the keys of an aggregate with their measures, in no order.
+    fn keys(aggregate: &'a GraphAggregate) -> impl Iterator<Item = (GraphKey<&'a str>, Self)>;
+
+    /// Returns the calls with their durations, or `None` when only their number is known.
+    fn calls(self) -> Option<&'a Calls>;
+}
+
+/// The number of a time range, and the calls that began in it.
+impl<'a> KeyMeasures<'a> for (u32, &'a Calls) {
+    fn keys(aggregate: &'a GraphAggregate) -> impl Iterator<Item = (GraphKey<&'a str>, Self)> {
+        aggregate.calls().map(|(range, key, calls)| (key, (range, calls)))
+    }
+
+    fn calls(self) -> Option<&'a Calls> {
+        Some(self.1)
+    }
+}
+
+impl<'a> KeyMeasures<'a> for &'a CountsByRange {
+    fn keys(aggregate: &'a GraphAggregate) -> impl Iterator<Item = (GraphKey<&'a str>, Self)> {
+        aggregate.counts()
+    }
+
+    fn calls(self) -> Option<&'a Calls> {
+        None
+    }
+}
+
 /// Accumulator of the pre-aggregated calls of an edge.
 trait RollupAccumulator: Default {
-    /// Adds calls that began in this stretch of time.
-    fn add_calls(&mut self, stretch: u32, calls: &Calls);
+    /// Measures that it is the sum of.
+    type Measures<'a>: KeyMeasures<'a>;
 
-    /// Adds the caller-side latency of calls that began in this time bucket.
-    fn add_waited(&mut self, stretch: u32, waited: &Latency);
+    /// Adds calls.
+    fn add_calls(&mut self, measures: Self::Measures<'_>);
+
+    /// Adds the latency of calls as caller-side latency, if it is known.
+    fn add_waited(&mut self, measures: Self::Measures<'_>);
 }
 
 #[derive(Debug, Default)]
@@ -126,7 +159,7 @@ pub(crate) struct Edge {
 }
 
 /// The calls of an edge by time range.
-pub(crate) type ByStretch = BTreeMap<u32, Edge>;
+pub(crate) type ByRange = BTreeMap<u32, Edge>;
 /// The numbers of calls of an edge by time range.
 pub(crate) type CountsByRange = BTreeMap<u32, CallCounts>;
 
@@ -139,7 +172,7 @@ pub(crate) trait AggregatedCalls: Sized {
     fn edges(aggregate: &GraphAggregate) -> Vec<EdgeCalls<Self>>;
 }
 
-impl AggregatedCalls for ByStretch {
+impl AggregatedCalls for ByRange {
     const DETAIL: GraphDetail = GraphDetail::Calls;
 
     fn edges(aggregate: &GraphAggregate) -> Vec<EdgeCalls<Self>> {
@@ -151,7 +184,7 @@ impl AggregatedCalls for CountsByRange {
     const DETAIL: GraphDetail = GraphDetail::Counts;
 
     fn edges(aggregate: &GraphAggregate) -> Vec<EdgeCalls<Self>> {
-        Graph::from_counts(aggregate).into_calls()
+        Graph::<Self>::from_aggregate(aggregate).into_calls()
     }
 }
 
@@ -165,23 +198,41 @@ impl SingleCallAccumulator for Edge {
 }
 
 impl RollupAccumulator for Edge {
-    fn add_calls(&mut self, _: u32, calls: &Calls) {
+    type Measures<'a> = (u32, &'a Calls);
+
+    fn add_calls(&mut self, (_, calls): (u32, &Calls)) {
         self.calls.merge(calls);
     }
 
-    fn add_waited(&mut self, _: u32, waited: &Latency) {
-        self.caller.merge(waited);
+    fn add_waited(&mut self, (_, calls): (u32, &Calls)) {
+        self.caller.merge(&calls.latency);
     }
 }
 
-impl RollupAccumulator for ByStretch {
-    fn add_calls(&mut self, stretch: u32, calls: &Calls) {
-        self.entry(stretch).or_default().calls.merge(calls);
+impl RollupAccumulator for ByRange {
+    type Measures<'a> = (u32, &'a Calls);
+
+    fn add_calls(&mut self, (range, calls): (u32, &Calls)) {
+        self.entry(range).or_default().calls.merge(calls);
     }
 
-    fn add_waited(&mut self, stretch: u32, waited: &Latency) {
-        self.entry(stretch).or_default().caller.merge(waited);
+    fn add_waited(&mut self, (range, calls): (u32, &Calls)) {
+        self.entry(range).or_default().caller.merge(&calls.latency);
     }
+}
+
+impl RollupAccumulator for CountsByRange {
+    type Measures<'a> = &'a Self;
+
+    fn add_calls(&mut self, counts: &Self) {
+        for (range, more) in counts {
+            let counts = self.entry(*range).or_default();
+            counts.count = counts.count.saturating_add(more.count);
+            counts.errors = counts.errors.saturating_add(more.errors);
+        }
+    }
+
+    fn add_waited(&mut self, _: &Self) {}
 }
 
 /// A call of one node by another.
@@ -221,7 +272,7 @@ pub(crate) struct EdgeCalls<K> {
 /// Individual calls of an edge.
 pub(crate) type SingleCalls = EdgeCalls<Vec<EdgeCall>>;
 /// Aggregated calls of an edge.
-pub(crate) type EdgeSums = EdgeCalls<ByStretch>;
+pub(crate) type EdgeSums = EdgeCalls<ByRange>;
 /// Numbers of calls of an edge.
 pub(crate) type EdgeCounts = EdgeCalls<CountsByRange>;
 
@@ -381,7 +432,7 @@ pub(crate) fn sums_in_parts<K: AggregatedCalls>(
                 visit(first, sums);
                 first = end;
                 // The later part may need less memory, so a longer part is tried.
-                length = if length < FEW_STRETCHES { 2 * length } else { length };
+                length = if length < FEW_RANGES { 2 * length } else { length };
             }
             None => length = (end - first) / 2,
         }
@@ -525,78 +576,53 @@ impl<K: Default> Graph<K> {
 }
 
 impl<K: RollupAccumulator> Graph<K> {
-    /// The graph of aggregated calls.
+    /// Returns the graph of an aggregate. Nodes have numbers when the aggregate has calls.
     fn from_aggregate(aggregate: &GraphAggregate) -> Self {
         let mut graph = Self::new();
-        for (stretch, key, calls) in aggregate.calls() {
-            match key {
-                GraphKey::Spans(name) => graph.node(service(name)).spans += calls.count,
-                GraphKey::Entries(name) => graph.node(service(name)).entries += calls.count,
-                GraphKey::Served(name) => graph.node(service(name)).served.merge(calls),
-                GraphKey::User { to, kind } => {
-                    graph.edge(user(), service(to), kind).add_calls(stretch, calls);
+        for (key, measures) in <K::Measures<'_> as KeyMeasures<'_>>::keys(aggregate) {
+            let calls = measures.calls();
+            match (key, calls) {
+                (GraphKey::Spans(name), _) => {
+                    graph.node(service(name)).spans += calls.map_or(0, |calls| calls.count);
                 }
-                GraphKey::Called { from, to, kind } => {
-                    graph.edge(service(from), service(to), kind).add_calls(stretch, calls);
+                (GraphKey::Entries(name), Some(calls)) => {
+                    graph.node(service(name)).entries += calls.count;
                 }
-                GraphKey::Waited { from, to, kind } => {
-                    let edge = graph.edge(service(from), service(to), kind);
-                    edge.add_waited(stretch, &calls.latency);
+                (GraphKey::Served(name), Some(calls)) => {
+                    graph.node(service(name)).served.merge(calls);
                 }
-                GraphKey::Open { .. } | GraphKey::System { .. } => {}
+                (GraphKey::User { to, kind }, _) => {
+                    graph.edge(user(), service(to), kind).add_calls(measures);
+                }
+                (GraphKey::Called { from, to, kind }, _) => {
+                    graph.edge(service(from), service(to), kind).add_calls(measures);
+                }
+                (GraphKey::Waited { from, to, kind }, Some(_)) => {
+                    graph.edge(service(from), service(to), kind).add_waited(measures);
+                }
+                _ => {}
             }
         }
-        for (stretch, key, calls) in aggregate.calls() {
-            match key {
-                GraphKey::Open { service, kind, peer, peer_kind } => {
+        // All services are known now.
+        for (key, measures) in <K::Measures<'_> as KeyMeasures<'_>>::keys(aggregate) {
+            let calls = measures.calls();
+            match (key, calls) {
+                (GraphKey::Open { service, kind, peer, peer_kind }, _) => {
                     let there = graph.peer(peer_kind, peer);
-                    let edge = graph.open_edge(service, kind, there, calls.count);
-                    edge.add_calls(stretch, calls);
+                    let count = calls.map_or(0, |calls| calls.count);
+                    let edge = graph.open_edge(service, kind, there, count);
+                    edge.add_calls(measures);
                     if kind != SpanKind::Consumer {
-                        edge.add_waited(stretch, &calls.latency);
+                        edge.add_waited(measures);
                     }
                 }
-                GraphKey::System { peer, peer_kind, system } => {
+                (GraphKey::System { peer, peer_kind, system }, Some(_)) => {
                     graph.run_by((peer_kind, peer.to_owned()), system);
                 }
                 _ => {}
             }
         }
         graph
-    }
-}
-
-impl Graph<CountsByRange> {
-    /// The edges of an aggregate of counts. Its nodes have no numbers.
-    fn from_counts(aggregate: &GraphAggregate) -> Self {
-        let mut graph = Self::new();
-        for (key, counts) in aggregate.counts() {
-            match key {
-                GraphKey::Spans(name) => _ = graph.node(service(name)),
-                GraphKey::User { to, kind } => {
-                    add_counts(graph.edge(user(), service(to), kind), counts);
-                }
-                GraphKey::Called { from, to, kind } => {
-                    add_counts(graph.edge(service(from), service(to), kind), counts);
-                }
-                _ => {}
-            }
-        }
-        for (key, counts) in aggregate.counts() {
-            if let GraphKey::Open { service, kind, peer, peer_kind } = key {
-                let there = graph.peer(peer_kind, peer);
-                add_counts(graph.open_edge(service, kind, there, 0), counts);
-            }
-        }
-        graph
-    }
-}
-
-fn add_counts(known: &mut CountsByRange, more: &CountsByRange) {
-    for (stretch, more) in more {
-        let counts = known.entry(*stretch).or_default();
-        counts.count = counts.count.saturating_add(more.count);
-        counts.errors = counts.errors.saturating_add(more.errors);
     }
 }
 

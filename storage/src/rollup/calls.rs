@@ -133,6 +133,11 @@ impl Calls {
         other.failed.into_iter().for_each(|failed| self.keep_failed(failed));
     }
 
+    /// Returns an aggregate that only has the counts.
+    pub(super) fn only_counts(&self) -> Self {
+        Self { count: self.count, errors: self.errors, ..Self::default() }
+    }
+
     /// Replaces the slowest call if this one is slower.
     pub(super) fn keep_slowest(&mut self, slowest: Exemplar) {
         keep(&mut self.slowest, slowest, slowness);

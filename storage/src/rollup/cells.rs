@@ -3,9 +3,9 @@
 //! The section in the index's head locates the pages: one with the groups, and for each level one
 //! for each time bucket with calls. Each page has its own checksum. Buckets of two levels share a
 //! page when the longer one contains only one shorter bucket with calls and both have the same
-//! cells.
+//! cells. A level that is too large can be kept without durations and exemplars.
 
-use std::{collections::HashMap, ops::Range};
+use std::{collections::HashMap, ops::Range, sync::Arc};
 
 use ahash::RandomState;
 use tidings_proto::{
@@ -26,6 +26,10 @@ const BYTES_MIN: usize = 64 << 10;
 /// Bytes for each row that the level with the longest buckets may take. No cell of one call exceeds
 /// it, so a file always has this level. Without it, each query would read the file's rows.
 const COARSEST_BYTES_OF_ROW: usize = 96;
+/// Bytes for each row that a level whose cells only count calls may take.
+const COUNTS_BYTES_OF_ROW: usize = 1;
+/// Number that is added to that of a level whose cells only count calls.
+const COUNTS: usize = 16;
 /// Maximum size of a page. A level with a larger page is omitted.
 const PAGE_BYTES_MAX: usize = 8 << 20;
 /// Length that stands for the page of the only shorter bucket. No page is as short.
@@ -93,17 +97,28 @@ impl GroupTable {
     }
 }
 
-/// Maximum bytes of each level for each row of the file. 0 omits the level.
+/// Limits of the size of each level.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct LevelLimits {
+    /// Maximum bytes of each level for each row of the file. 0 omits the level.
     bytes_of_row: [usize; LEVELS.len()],
+    /// Selects groups by their first number. Their calls are at least counted in levels that are
+    /// too large. `None` omits such levels.
+    is_counted: Option<fn(i32) -> bool>,
 }
 
 impl LevelLimits {
     /// All levels.
-    pub(super) const ALL: Self = Self { bytes_of_row: [4, 8, COARSEST_BYTES_OF_ROW] };
+    pub(super) const ALL: Self =
+        Self { bytes_of_row: [4, 8, COARSEST_BYTES_OF_ROW], is_counted: None };
     /// Levels of one minute and of half an hour. The level between them would double the size.
-    pub(super) const ENDS: Self = Self { bytes_of_row: [2, 0, COARSEST_BYTES_OF_ROW] };
+    pub(super) const ENDS: Self =
+        Self { bytes_of_row: [2, 0, COARSEST_BYTES_OF_ROW], is_counted: None };
+
+    /// Returns limits that keep the counts of these groups where a level is too large.
+    pub(super) const fn counting(self, is_counted: fn(i32) -> bool) -> Self {
+        Self { bytes_of_row: self.bytes_of_row, is_counted: Some(is_counted) }
+    }
 
     /// Returns true if the level is kept, unless it is too large.
     pub(super) fn keeps(self, level: usize) -> bool {
@@ -111,8 +126,18 @@ impl LevelLimits {
     }
 
     fn bytes_max(self, level: usize, rows: usize) -> usize {
+        #[cfg(test)]
+        if self.is_counted.is_some() && level < COUNTS_BELOW.get() {
+            return 0;
+        }
         rows.saturating_mul(self.bytes_of_row[level]).max(BYTES_MIN)
     }
+}
+
+#[cfg(test)]
+thread_local! {
+    /// Level below which this thread writes only counts, where limits allow counts.
+    pub(super) static COUNTS_BELOW: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
 }
 
 /// Section under construction.
@@ -124,6 +149,11 @@ pub(super) struct Encoded {
     shorter: Vec<(u64, Range<usize>)>,
     /// Maximum bytes of each level. `None` when the groups are too large for any rollup.
     level_bytes_max: Option<[usize; LEVELS.len()]>,
+    /// For each group, true if its calls are counted in levels that are too large. Empty when these
+    /// are omitted.
+    is_counted: Vec<bool>,
+    /// Maximum bytes of a level with nothing but counts.
+    counts_bytes_max: usize,
 }
 
 impl Encoded {
@@ -132,16 +162,26 @@ impl Encoded {
         let groups_bytes_max = level_bytes_max[LEVELS.len() - 1];
         let (mut section, mut pages) = (offset.to_le_bytes().to_vec(), groups.bytes.clone());
         seal(&mut pages, 0);
-        if pages.len() > groups_bytes_max.min(PAGE_BYTES_MAX) {
-            let pages = Vec::new();
-            return Self { section, pages, shorter: Vec::new(), level_bytes_max: None };
+        let fits = pages.len() <= groups_bytes_max.min(PAGE_BYTES_MAX);
+        if fits {
+            section.extend(length(pages.len()));
+        } else {
+            pages.clear();
         }
-        section.extend(length(pages.len()));
-        let level_bytes_max = Some(level_bytes_max);
-        Self { section, pages, shorter: Vec::new(), level_bytes_max }
+        let is_counted = keep.is_counted.map_or_else(Vec::new, |is_counted| {
+            groups.names().groups.iter().map(|group| is_counted(group.parts[0])).collect()
+        });
+        Self {
+            section,
+            pages,
+            shorter: Vec::new(),
+            level_bytes_max: fits.then_some(level_bytes_max),
+            is_counted,
+            counts_bytes_max: rows.saturating_mul(COUNTS_BYTES_OF_ROW).max(BYTES_MIN),
+        }
     }
 
-    /// Adds a level unless it is too large.
+    /// Adds a level. If it is too large, adds only its counts, or nothing.
     pub(super) fn push_level(&mut self, level: usize, cells: &[(CellKey, Calls)]) {
         let Some(bytes_max) = self.level_bytes_max.map(|bytes_max| bytes_max[level]) else {
             return;
@@ -170,6 +210,7 @@ impl Encoded {
                 }
             }
             if bytes > PAGE_BYTES_MAX || pages.len() + directory.len() > bytes_max {
+                self.push_counts(level, cells);
                 return;
             }
         }
@@ -178,6 +219,34 @@ impl Encoded {
         self.section.extend(directory);
         self.pages.extend(pages);
         self.shorter = periods;
+    }
+
+    /// Adds a level whose cells only count calls, unless it is too large.
+    fn push_counts(&mut self, level: usize, cells: &[(CellKey, Calls)]) {
+        if self.is_counted.is_empty() {
+            return;
+        }
+        let is_counted = |group: GroupNumber| self.is_counted.get(group as usize) == Some(&true);
+        let (mut directory, mut pages, mut periods) = (Vec::new(), Vec::new(), 0);
+        for page in cells.chunk_by(|((left, _), _), ((right, _), _)| left == right) {
+            let Some(((period, _), _)) = page.first() else { continue };
+            let (start, begin) = (pages.len(), period.saturating_mul(LEVELS[level]));
+            for ((_, group), calls) in page.iter().filter(|((_, group), _)| is_counted(*group)) {
+                let cell = cell::encoded(&calls.only_counts(), UnixNanos(begin));
+                push_cell(&mut pages, *group, &cell);
+            }
+            seal(&mut pages, start);
+            directory.extend(period.to_le_bytes());
+            directory.extend(length(pages.len() - start));
+            periods += 1;
+            if pages.len() + directory.len() > self.counts_bytes_max {
+                return;
+            }
+        }
+        self.section.extend(length(COUNTS + level));
+        self.section.extend(length(periods));
+        self.section.extend(directory);
+        self.pages.extend(pages);
     }
 
     /// Returns the page of the only shorter bucket inside this one, if it has the same bytes.
@@ -238,7 +307,10 @@ pub(super) fn seal(pages: &mut Vec<u8>, start: usize) {
 #[derive(Debug)]
 pub(crate) struct Directory {
     groups: Range<u64>,
-    levels: [Option<Level>; LEVELS.len()],
+    levels: [Option<Arc<Level>>; LEVELS.len()],
+    /// Directory for queries that only count calls. It also has the levels with nothing but counts.
+    /// `None` when there are none.
+    counting: Option<Box<Self>>,
 }
 
 /// Time buckets of a level that have calls, ascending, with their pages.
@@ -254,15 +326,20 @@ impl Directory {
     pub(crate) fn decode(section: &[u8]) -> Option<Self> {
         let mut section = Bytes::new(section);
         let mut offset = section.u64()?;
-        let mut levels: [Option<Level>; LEVELS.len()] = [const { None }; LEVELS.len()];
+        let mut levels: [Option<Arc<Level>>; LEVELS.len()] = [const { None }; LEVELS.len()];
+        let mut counts = levels.clone();
         let mut shorter: Vec<(u64, Range<u64>)> = Vec::new();
         if section.is_empty() {
-            return Some(Self { groups: offset..offset, levels });
+            return Some(Self { groups: offset..offset, levels, counting: None });
         }
         let groups = offset..offset.checked_add(u64::from(section.u32()?))?;
         offset = groups.end;
         while !section.is_empty() {
-            let level = usize::try_from(section.u32()?).ok()?;
+            let number = usize::try_from(section.u32()?).ok()?;
+            let (level, kept) = match number.checked_sub(COUNTS) {
+                Some(level) => (level, &mut counts),
+                None => (number, &mut levels),
+            };
             let longest = *LEVELS.get(level)?;
             let (mut periods, mut pages) = (Vec::new(), Vec::new());
             for _ in 0..section.u32()? {
@@ -280,18 +357,33 @@ impl Directory {
                 pages.push(page);
             }
             let sorted = periods.is_sorted();
-            let starts = periods.iter().map(|(_, begin)| *begin);
-            shorter = starts.zip(pages.iter().cloned()).collect();
+            if number < COUNTS {
+                let starts = periods.iter().map(|(_, begin)| *begin);
+                shorter = starts.zip(pages.iter().cloned()).collect();
+            }
             let periods: Vec<u64> = periods.into_iter().map(|(period, _)| period).collect();
-            levels[level] = sorted.then(|| Level { periods: periods.into(), pages: pages.into() });
+            let of_level = || Arc::new(Level { periods: periods.into(), pages: pages.into() });
+            kept[level] = sorted.then(of_level);
         }
-        Some(Self { groups, levels })
+        let counting = counts.iter().any(Option::is_some).then(|| {
+            let level = |level: usize| levels[level].clone().or_else(|| counts[level].clone());
+            let levels = std::array::from_fn(level);
+            Box::new(Self { groups: groups.clone(), levels, counting: None })
+        });
+        Some(Self { groups, levels, counting })
+    }
+
+    /// Returns the directory for queries that only count calls, or for all others.
+    pub(super) fn for_query(&self, only_counts: bool) -> &Self {
+        self.counting.as_deref().filter(|_| only_counts).unwrap_or(self)
     }
 
     /// Returns the memory in bytes.
     pub(crate) fn bytes(&self) -> usize {
-        let levels = self.levels.iter().flatten();
-        size_of::<Self>() + levels.map(|level| 24 * level.periods.len()).sum::<usize>()
+        let directories = 1 + usize::from(self.counting.is_some());
+        let levels = self.for_query(true).levels.iter().flatten();
+        let periods: usize = levels.map(|level| level.periods.len()).sum();
+        directories * size_of::<Self>() + 24 * periods
     }
 
     /// Returns the level with the shortest buckets.
@@ -478,11 +570,11 @@ pub(super) fn extend_uncounted_rows(rows: &mut Vec<Range<u64>>, more: Range<u64>
 mod tests {
     use tidings_proto::{DurationNanos, SpanId, TraceId, UnixNanos, api::Exemplar};
 
-    use super::{Calls, Directory, LEVELS};
-    use crate::rollup::{Call, cells::LevelLimits, file_aggregate::FileAggregate};
+    use super::{COUNTS_BELOW, Calls, Directory, LEVELS, LevelLimits};
+    use crate::rollup::{Call, file_aggregate::FileAggregate};
 
     /// Returns the section of calls at these times, and the bytes of its pages.
-    fn section(starts: &[u64]) -> (Directory, Vec<u8>) {
+    fn section(starts: &[u64], limits: LevelLimits) -> (Directory, Vec<u8>) {
         let mut file_aggregate = FileAggregate::default();
         let group = file_aggregate.groups.number((["shop", "pay"], [2, 0]));
         for start in starts {
@@ -494,7 +586,7 @@ mod tests {
             };
             file_aggregate.add(group, &Call { exemplar, failed: false, timed: true });
         }
-        let (section, pages) = file_aggregate.finish(100_000, LevelLimits::ALL, 0);
+        let (section, pages) = file_aggregate.finish(100_000, limits, 0);
         (Directory::decode(&section).unwrap(), pages)
     }
 
@@ -518,8 +610,8 @@ mod tests {
     fn a_page_of_the_same_cells_is_there_once() {
         let half_hour = 1_000_000 * LEVELS[2];
         let (first, second) = (half_hour + 7 * LEVELS[0], half_hour + 13 * LEVELS[0]);
-        let (alone, pages_alone) = section(&[first]);
-        let (apart, pages_apart) = section(&[first, second]);
+        let (alone, pages_alone) = section(&[first], LevelLimits::ALL);
+        let (apart, pages_apart) = section(&[first, second], LevelLimits::ALL);
         for (level, length) in LEVELS.iter().enumerate() {
             let start = first / length * length;
             let found = calls(&alone, &pages_alone, level, start);
@@ -539,5 +631,27 @@ mod tests {
         assert_eq!(page(&apart, 0), page(&apart, 1));
         assert_ne!(page(&apart, 1), page(&apart, 2), "two periods are another page");
         assert!(pages_apart.len() < 2 * pages_alone.len() + pages_alone.len());
+    }
+
+    #[test]
+    fn a_level_that_is_too_large_is_kept_for_queries_that_only_count() {
+        let half_hour = 1_000_000 * LEVELS[2];
+        let starts = [0, 1, 7 * LEVELS[0], 13 * LEVELS[0]].map(|after| half_hour + after);
+        COUNTS_BELOW.set(2);
+        let (all, pages) = section(&starts, LevelLimits::ALL.counting(|part| part == 2));
+        let (none, _) = section(&starts, LevelLimits::ALL.counting(|part| part != 2));
+        let (without, _) = section(&starts, LevelLimits::ALL);
+        COUNTS_BELOW.set(0);
+        assert_eq!([all.finest(), all.for_query(false).finest()], [Some(2), Some(2)]);
+        assert_eq!(all.for_query(true).finest(), Some(0));
+        assert_eq!(without.for_query(true).finest(), Some(0), "the limit is for counts only");
+        assert_eq!(none.for_query(true).periods(1).count(), 3, "its pages are empty");
+        let counts = all.for_query(true);
+        for (level, of_first) in [(0, 2), (1, 2), (2, 4)] {
+            let found = calls(counts, &pages, level, half_hour);
+            assert_eq!((found.len(), found[0].count, found[0].errors), (1, of_first, 0));
+            assert_eq!(found[0].slowest.is_some(), level == 2, "level {level}");
+        }
+        assert_eq!(calls(&all, &pages, 2, half_hour)[0].latency.count(), 4);
     }
 }

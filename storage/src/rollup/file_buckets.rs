@@ -16,7 +16,7 @@ use super::{
     cells::Directory,
     file_aggregate::GroupNumber,
     query_totals::{OTHERS, QueryTotals, UNASKED},
-    retraction::{Remainder, RetractedCall},
+    retraction::{Remainder, RetractedCall, retracted},
     split_corrections::{CorrectionRole, PairGroups},
 };
 use crate::index::RolledUp;
@@ -129,8 +129,8 @@ pub(super) fn add(
             if of_pairs.is_none() && taken.is_empty() && !less.is_unknown {
                 return totals.merge_cell(group, &cell);
             }
-            let mut calls = cell.decoded()?;
-            let left = calls.retract(&of_pairs.unwrap_or_default(), taken);
+            let of_pairs = of_pairs.unwrap_or_default();
+            let (calls, left) = retracted(&cell, &of_pairs, taken, totals.only_counts())?;
             // A shorter bucket may still have an exemplar that this one lost.
             let is_finest = finer.is_none() || totals.only_counts();
             match left == Remainder::Exact || left <= wanted && is_finest {

@@ -34,7 +34,7 @@ pub(super) use build::COLUMNS;
 pub(crate) use build::GraphBuilder;
 pub(super) use graph_correction::change;
 pub(crate) use graph_section::GraphSection;
-pub(super) use key::NameTable;
+pub(super) use key::{LIMITS, NameTable};
 pub(crate) use rows::PeerKeys;
 
 #[cfg(test)]

@@ -5,7 +5,7 @@
 
 use tidings_proto::api::Exemplar;
 
-use super::{Call, Calls, Latency, latency::EXACT_MAX};
+use super::{Call, Calls, Cell, Latency, latency::EXACT_MAX};
 
 /// Call that a cell has counted and that must not count there.
 #[derive(Debug, Clone, Copy)]
@@ -28,6 +28,25 @@ pub(super) enum Remainder {
     Near,
     /// More was retracted than the cell had.
     Unknown,
+}
+
+/// Returns the remainder of a cell after [`Calls::retract`], or only its counts: a cell with
+/// durations can have retractions without durations, and the reverse. `None` when the cell is
+/// damaged.
+pub(super) fn retracted(
+    cell: &Cell<'_>,
+    of_pairs: &[Calls; 2],
+    taken: &[RetractedCall],
+    only_counts: bool,
+) -> Option<(Calls, Remainder)> {
+    if only_counts {
+        let mut calls = Calls { count: cell.count(), errors: cell.errors(), ..Calls::default() };
+        let left = calls.retract(&of_pairs.each_ref().map(Calls::only_counts), taken);
+        return Some((calls, left));
+    }
+    let mut calls = cell.decoded()?;
+    let left = calls.retract(of_pairs, taken);
+    Some((calls, left))
 }
 
 impl Calls {

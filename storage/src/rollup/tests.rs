@@ -36,6 +36,7 @@ use crate::{
     memory::Chunk,
     paths::index_path,
     snapshot::TableView,
+    test_effort::random_cases,
 };
 
 pub(super) const SECOND: u64 = 1_000_000_000;
@@ -321,14 +322,19 @@ pub(super) fn snapshot(folder: &TempDir, parts: &[Vec<&Sent>]) -> Snapshot {
 /// `joined` select the files.
 pub(super) fn snapshot_joined(folder: &TempDir, parts: &[Vec<&Sent>], joined: u32) -> Snapshot {
     let snapshot = snapshot(folder, parts);
+    join_some(&snapshot, joined);
+    snapshot
+}
+
+/// Adds corrections to the files that the bits of `joined` select, against the files before them.
+pub(super) fn join_some(snapshot: &Snapshot, joined: u32) {
     let mut before: Vec<Arc<DataFile>> = Vec::new();
     for (at, file) in snapshot.spans.files.iter().enumerate() {
         let others: Vec<_> = before.iter().filter(|of| of.hour == file.hour).cloned().collect();
-        if joined >> at & 1 > 0 && join(&snapshot, file, &others) {
+        if joined >> at & 1 > 0 && join(snapshot, file, &others) {
             before.push(Arc::clone(file));
         }
     }
-    snapshot
 }
 
 /// Adds corrections against the other files to a file's index. Returns true if it was possible.
@@ -347,7 +353,7 @@ pub(super) fn join(snapshot: &Snapshot, file: &Arc<DataFile>, others: &[Arc<Data
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 32, ..ProptestConfig::default() })]
+    #![proptest_config(random_cases(32))]
 
     #[test]
     fn rollups_say_what_the_spans_say(

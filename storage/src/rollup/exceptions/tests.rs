@@ -19,6 +19,7 @@ use crate::{
     rollup::tests::{
         BEGIN, HOUR, MINUTE, SECOND, Sent, chunk, damage_index, dealt, sending, snapshot,
     },
+    test_effort::random_cases,
 };
 
 /// Count, start of the first span, steps, and the last exception with its time.
@@ -177,7 +178,7 @@ fn question() -> impl Strategy<Value = ExceptionBounds> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
+    #![proptest_config(random_cases(48))]
 
     #[test]
     fn lists_say_of_exceptions_what_the_spans_say(

@@ -13,7 +13,7 @@ use tidings_proto::{
 
 use super::{
     GraphCall, GraphKey, GraphPart, GraphSpan, graph_section,
-    key::{NameTable, NumberedPeer, counted},
+    key::{LIMITS, NameTable, NumberedPeer, counted},
     peers::{BorrowedPeer, KEYS},
     trace_calls::each_graph_call,
 };
@@ -21,7 +21,7 @@ use crate::{
     Scalar, SpanRows,
     rollup::{
         call_query::HOUR,
-        cells::{LevelLimits, extend_uncounted_rows},
+        cells::extend_uncounted_rows,
         file_aggregate::{FileAggregate, GroupNumber},
         number_cache::NumberCache,
     },
@@ -173,7 +173,7 @@ impl GraphBuilder {
             return graph_section::nothing(offset);
         }
         let rows = usize::try_from(self.rows).unwrap_or(usize::MAX);
-        let (cells, pages) = self.file_aggregate.finish(rows, LevelLimits::ALL, offset);
+        let (cells, pages) = self.file_aggregate.finish(rows, LIMITS, offset);
         (graph_section::encoded(&self.left_out, &cells), pages)
     }
 }

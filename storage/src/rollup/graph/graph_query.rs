@@ -287,6 +287,7 @@ impl<'a> GraphQuery<'a> {
     /// Divides the files into those that are answered from rollups and those that are read as rows.
     fn plan(&self, damaged: &HashSet<PathBuf>) -> (Vec<GraphRollupFile<'a>>, Vec<Arc<DataFile>>) {
         let number = self.snapshot.indexes.begin_scan();
+        let only_counts = self.totals.only_counts();
         let (mut rolled, mut unrolled) = (Vec::new(), Vec::new());
         for file in &self.snapshot.spans.files {
             let (min, max) = file.times();
@@ -296,8 +297,9 @@ impl<'a> GraphQuery<'a> {
             let rollup = (!damaged.contains(&file.path))
                 .then(|| self.snapshot.indexes.graph(number, file))
                 .flatten();
-            let of_rollup = rollup
-                .and_then(|rollup| GraphRollupFile::new(file, rollup, &self.visible, &self.bounds));
+            let of_rollup = rollup.and_then(|rollup| {
+                GraphRollupFile::new(file, rollup, only_counts, &self.visible, &self.bounds)
+            });
             match of_rollup {
                 Some(of_rollup) => rolled.push(of_rollup),
                 None => unrolled.push(Arc::clone(file)),
@@ -391,14 +393,15 @@ impl<'a> GraphQuery<'a> {
         (periods, wanted): (Option<Vec<PendingBucket>>, Remainder),
     ) -> Result<Vec<PendingBucket>, QueryFailure> {
         let Self { totals, bytes_max, go_on, .. } = self;
-        let indexes = &self.snapshot.indexes;
+        let (indexes, only_counts) = (&self.snapshot.indexes, totals.only_counts());
         let mut go_on = |totals: &QueryTotals| match totals.bytes() > *bytes_max {
             true => ControlFlow::Break(()),
             false => go_on(),
         };
         let added = match number.checked_sub(files.len()) {
             None => {
-                let less = pairs.less(number, files, groups, |pair| &pair.graph);
+                let less =
+                    pairs.less(number, files, groups, |pair| pair.graph.for_query(only_counts));
                 files[number].add(periods, (&less, taken, wanted), totals, &mut go_on)
             }
             Some(number) => {
@@ -408,7 +411,8 @@ impl<'a> GraphQuery<'a> {
                     _ => UNASKED,
                 });
                 let added: Vec<GroupNumber> = added.collect();
-                let (cells, rollup) = (&used.section(files).graph, used.rollup(files));
+                let cells = used.section(files).graph.for_query(only_counts);
+                let rollup = used.rollup(files);
                 let all = || file_buckets::all(cells, &files[used.files[1]].covered);
                 let (periods, taken) = (periods.unwrap_or_else(all), (&[][..], taken, wanted));
                 file_buckets::add((cells, rollup), periods, &added, taken, totals, &mut go_on)

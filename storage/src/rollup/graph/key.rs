@@ -14,7 +14,7 @@ use super::{GraphCall, GraphPart, GraphSpan, peers::BorrowedPeer};
 use crate::{
     Call,
     rollup::{
-        cells::RawKey,
+        cells::{LevelLimits, RawKey},
         file_aggregate::GroupNumber,
         number_cache::{SlotHash, joined},
         query_totals::{QueryTotals, UNASKED},
@@ -221,6 +221,9 @@ const USER: i32 = 6;
 /// First number of the open calls. The kind of the span is added to it.
 const OPEN: i32 = 16;
 
+/// Limits of the levels of a file's edges.
+pub(in crate::rollup) const LIMITS: LevelLimits = LevelLimits::ALL.counting(is_counted);
+
 const EDGE_KINDS: [EdgeKind; 2] = [EdgeKind::Call, EdgeKind::Message];
 const NODE_KINDS: [NodeKind; 5] = [
     NodeKind::Service,
@@ -234,14 +237,9 @@ impl<'a> GraphKey<&'a str> {
     /// Returns the number of the group in the answer. Of totals that only count, the groups that
     /// neither are edges nor name the services have none of their own.
     pub(super) fn group_number(self, totals: &mut QueryTotals) -> GroupNumber {
-        match self {
-            Self::Entries(_) | Self::Served(_) | Self::Waited { .. } | Self::System { .. }
-                if totals.only_counts() =>
-            {
-                UNASKED
-            }
-            key => totals.number(key.raw()),
-        }
+        let key = self.raw();
+        let (_, [part, _]) = key;
+        if totals.only_counts() && !is_counted(part) { UNASKED } else { totals.number(key) }
     }
 
     /// Returns the key as a group key of a file.
@@ -284,6 +282,11 @@ impl<'a> GraphKey<&'a str> {
             },
         })
     }
+}
+
+/// Returns true if queries that only count calls ask for the groups with this first number.
+fn is_counted(part: i32) -> bool {
+    !matches!(part, ENTRIES | SERVED | WAITED | SYSTEM)
 }
 
 fn number<K: PartialEq>(kinds: &[K], kind: K) -> i32 {

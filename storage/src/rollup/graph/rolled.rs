@@ -32,6 +32,8 @@ use crate::{
 pub(super) struct GraphRollupFile<'a> {
     pub(super) file: &'a Arc<DataFile>,
     rollup: RolledUp,
+    /// True if the query only counts calls.
+    only_counts: bool,
     /// Time ranges of the query that the rollups cover, at most one between two bounds; ascending.
     pub(super) covered: Vec<Range<u64>>,
     /// Rows of traces that are joined with their parts elsewhere.
@@ -79,21 +81,23 @@ impl<'a> GraphRollupFile<'a> {
     pub(super) fn new(
         file: &'a Arc<DataFile>,
         rollup: RolledUp,
+        only_counts: bool,
         visible: &Range<u64>,
         bounds: &[u64],
     ) -> Option<Self> {
-        let cells = &rollup.graph().cells;
+        let cells = rollup.graph().cells.for_query(only_counts);
         let finest = cells.finest()?;
         let is_stray = |period: Range<u64>| {
             common(&period, &of_hour(file.hour)).is_empty() && !common(&period, visible).is_empty()
         };
         let covered = file_buckets::covered(file.hour, finest, bounds);
         let fits = !covered.is_empty() && !cells.periods(finest).any(is_stray);
-        fits.then_some(Self { file, rollup, covered, joined: RowRanges::new(), traces: None })
+        let joined = RowRanges::new();
+        fits.then_some(Self { file, rollup, only_counts, covered, joined, traces: None })
     }
 
     fn cells(&self) -> &Directory {
-        &self.rollup.graph().cells
+        self.rollup.graph().cells.for_query(self.only_counts)
     }
 
     /// Returns the rows that no cell counts.

@@ -18,12 +18,14 @@ use super::{
 use crate::{
     ScanStats, Snapshot, SpanFilter, TimeRange,
     rollup::{
+        cells::COUNTS_BELOW,
         query_totals::QueryTotals,
         tests::{
             BEGIN, CallFacts, HOUR, MINUTE, SECOND, Sent, chunk, damage_index, dealt, join,
-            sending, snapshot, snapshot_joined,
+            join_some, sending, snapshot, snapshot_joined,
         },
     },
+    test_effort::random_cases,
 };
 
 const DAY: u64 = 24 * HOUR;
@@ -75,7 +77,11 @@ type Counts = BTreeMap<String, (u64, u64)>;
 
 fn counted_between(snapshot: &Snapshot, bounds: &[u64], around: (u64, u64)) -> Option<Counts> {
     let bounds = graph_bounds(bounds, around, u64::MAX);
-    let bounds = GraphBounds { detail: GraphDetail::Counts, without_rollups: true, ..bounds };
+    counted(snapshot, &GraphBounds { without_rollups: true, ..bounds })
+}
+
+fn counted(snapshot: &Snapshot, bounds: &GraphBounds) -> Option<Counts> {
+    let bounds = GraphBounds { detail: GraphDetail::Counts, ..bounds.clone() };
     let aggregate =
         snapshot.aggregate_graph(&bounds, &mut || ControlFlow::Continue(())).unwrap()?;
     assert_eq!(aggregate.calls().count(), 0);
@@ -174,7 +180,7 @@ fn bounds() -> impl Strategy<Value = Vec<u64>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 32, ..ProptestConfig::default() })]
+    #![proptest_config(random_cases(32))]
 
     #[test]
     fn rollups_say_of_calls_what_the_spans_say(
@@ -183,10 +189,16 @@ proptest! {
         questions in vec((bounds(), around()), 8),
         damage in option::weighted(0.3, any::<prop::sample::Index>()),
         joined in any::<u32>(),
+        counts_below in (0..3_usize, 0..3_usize),
     ) {
         let parts = dealt(&pool, &sendings);
         let folder = TempDir::new().unwrap();
-        let snapshot = snapshot_joined(&folder, &parts, joined);
+        // Levels below these have only counts: first in files, then in corrections of pairs.
+        COUNTS_BELOW.set(counts_below.0);
+        let snapshot = snapshot(&folder, &parts);
+        COUNTS_BELOW.set(counts_below.1);
+        join_some(&snapshot, joined);
+        COUNTS_BELOW.set(0);
         let all: Vec<&Sent> = parts.iter().flatten().copied().collect();
         // Each query runs twice, so that the second run uses the caches of the first.
         for (bounds, around) in questions.iter().chain(&questions) {
@@ -211,6 +223,9 @@ proptest! {
         for (bounds, around) in &questions {
             if let Some(aggregate) = asked_between(&snapshot, bounds, *around, u64::MAX) {
                 prop_assert_eq!(said(&aggregate), obvious_between(&all, bounds, *around));
+            }
+            if let Some(counts) = counted_between(&snapshot, bounds, *around) {
+                prop_assert_eq!(counts, counts_of(&obvious_between(&all, bounds, *around)));
             }
         }
     }
@@ -246,7 +261,7 @@ fn asked_of(
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 32, ..ProptestConfig::default() })]
+    #![proptest_config(random_cases(32))]
 
     #[test]
     fn calls_of_chosen_traces_are_what_their_spans_say(
@@ -452,6 +467,50 @@ fn of_a_time_without_spans_it_is_known_that_there_are_none() {
             let calls =
                 aggregate.map(|aggregate| (aggregate.scan.complete, aggregate.calls().count() > 0));
             assert_eq!(calls, is_told.then_some((true, is_there)), "{counted:?}");
+        }
+    }
+}
+
+/// Returns calls of 500 databases within an hour, each in a trace of its own. A file of half of
+/// them is too small for the durations of minutes and of five minutes.
+fn calls_of_databases() -> Vec<Sent> {
+    let open = |number: u64| {
+        let start = BEGIN + number * SECOND * 3 / 4;
+        let [mut client, _] = call(100_000 + number, start, 9_000_000 + number);
+        client.span.attributes = vec![
+            KeyValue::new("db.system", "redis"),
+            KeyValue::new("db.name", format!("orders-{}", number % 500)),
+        ];
+        client
+    };
+    (0..4_800).map(open).collect()
+}
+
+#[test]
+fn calls_are_counted_by_minute_where_files_have_no_durations_by_minute() {
+    let open = calls_of_databases();
+    let calls: Vec<Sent> =
+        (0..300).flat_map(|number| call(number, BEGIN + 11 * number * SECOND, 7)).collect();
+    let all: Vec<&Sent> = open.iter().chain(&calls).collect();
+    let halves = [0, 1].map(|first| -> Vec<&Sent> {
+        let open = open.iter().skip(first).step_by(2);
+        open.chain(calls.iter().skip(first).step_by(2)).collect()
+    });
+    let [clients, servers] = halves;
+    let one = [all.clone(), vec![]];
+    // Every call is split across two files, which are compared beforehand or not.
+    let two = [clients, servers, vec![]];
+    for (parts, joined, rows_max) in [(&one[..], 0, 0), (&two, 0, 2_000), (&two, 0b11, 0)] {
+        let folder = TempDir::new().unwrap();
+        let snapshot = snapshot_joined(&folder, parts, joined);
+        for step in [MINUTE, 5 * MINUTE] {
+            let bounds: Vec<u64> = (0..=HOUR / step).map(|number| BEGIN + number * step).collect();
+            let question = graph_bounds(&bounds, (MINUTE, 0), rows_max);
+            let expected = counts_of(&obvious_between(&all, &bounds, (MINUTE, 0)));
+            let found = counted(&snapshot, &question);
+            assert!(found == Some(expected), "{step} {joined:b} {}", parts.len());
+            let aggregate = asked_between(&snapshot, &bounds, (MINUTE, 0), rows_max);
+            assert!(aggregate.is_none(), "the files have no durations of such short periods");
         }
     }
 }

@@ -17,6 +17,7 @@ use crate::{
         Adding, BEGIN, HOUR, MINUTE, NO_BOUNDS, Sent, aggregate_by, damage_index, dealt, filter,
         numbered, obvious, sending, sent, snapshot,
     },
+    test_effort::random_cases,
 };
 
 const STEP: u64 = HOUR / 2;
@@ -78,7 +79,7 @@ fn check(snapshot: &Snapshot, spans: &[Sent], filter: &SpanFilter) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
+    #![proptest_config(random_cases(48))]
 
     #[test]
     fn sums_of_hours_say_what_the_spans_say(

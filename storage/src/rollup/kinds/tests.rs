@@ -20,6 +20,7 @@ use crate::{
             snapshot, snapshot_joined,
         },
     },
+    test_effort::random_cases,
 };
 
 const DAY: u64 = 24 * HOUR;
@@ -154,7 +155,7 @@ fn question() -> impl Strategy<Value = Asked> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
+    #![proptest_config(random_cases(48))]
 
     #[test]
     fn rollups_say_of_transactions_what_the_spans_say(
@@ -211,7 +212,7 @@ fn assert_honest(answer: &KindAnswer, asked: &Asked, all: &[&Sent]) -> usize {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 16, ..ProptestConfig::default() })]
+    #![proptest_config(random_cases(16))]
 
     #[test]
     fn kinds_that_are_told_apart_are_right_when_not_all_can_be(

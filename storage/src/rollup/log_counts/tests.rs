@@ -29,6 +29,7 @@ use crate::{
     paths::index_path,
     rollup::tests::{BEGIN, HOUR, MINUTE, NOW, SECOND},
     snapshot::TableView,
+    test_effort::random_cases,
 };
 
 /// Record that can be sent any number of times.
@@ -170,6 +171,8 @@ fn filter() -> impl Strategy<Value = LogFilter> {
 }
 
 proptest! {
+    #![proptest_config(random_cases(256))]
+
     #[test]
     fn counts_and_the_rows_that_they_leave_out_are_all_rows(
         parts in parts(),

@@ -13,6 +13,7 @@ use crate::{
         CallKey,
         tests::{BEGIN, HOUR, MINUTE, Sent, damage_index, dealt, sending, sent, snapshot},
     },
+    test_effort::random_cases,
 };
 
 type Place = (String, String, i32, i32);
@@ -63,7 +64,7 @@ fn range() -> impl Strategy<Value = TimeRange> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 32, ..ProptestConfig::default() })]
+    #![proptest_config(random_cases(32))]
 
     #[test]
     fn what_was_called_is_listed_and_counted(

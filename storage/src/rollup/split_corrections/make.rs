@@ -111,16 +111,19 @@ pub(crate) fn build_corrections(
 struct PairableFile {
     graph: RolledUp,
     kinds: RolledUp,
-    finest: [usize; 2],
+    /// Shortest levels: of edges, of edges that are only counted, and of transaction types.
+    finest: [usize; 3],
 }
 
 impl PairableFile {
     fn open(indexes: &Indexes, file: &Arc<DataFile>) -> Option<Self> {
         let scan = indexes.begin_scan();
         let (graph, kinds) = (indexes.graph(scan, file)?, indexes.kinds(scan, file)?);
-        let finest = [graph.graph().cells.finest()?, kinds.kinds().cells.finest()?];
+        let edges = &graph.graph().cells;
+        let counts = edges.for_query(true);
+        let finest = [edges.finest()?, counts.finest()?, kinds.kinds().cells.finest()?];
         let hour = of_hour(file.hour);
-        let mut periods = graph.graph().cells.periods(finest[0]);
+        let mut periods = edges.periods(finest[0]);
         let is_of_hour = periods.all(|period| hour.contains(&period.start));
         drop(periods);
         let is_of_hour = is_of_hour && u64::try_from(file.hour).ok()? == kinds.kinds().hour;

@@ -7,6 +7,7 @@ use crate::{
     rollup::{
         cells::{Directory, LevelLimits, seal, unsealed},
         file_aggregate::FileAggregate,
+        graph::LIMITS,
     },
 };
 
@@ -90,9 +91,8 @@ pub(super) fn encoded(
         push_page(&mut low64s.chain(settled.entries));
         push_page(&mut apart.iter().flat_map(|low64| low64.to_le_bytes()));
         let rows = rows.max(CELLS_OF_ROWS);
-        for file_aggregate in [graph, kinds] {
-            let (directory, cells) =
-                file_aggregate.finish(rows, LevelLimits::ALL, offset + pages.len() as u64);
+        for (file_aggregate, keep) in [(graph, LIMITS), (kinds, LevelLimits::ALL)] {
+            let (directory, cells) = file_aggregate.finish(rows, keep, offset + pages.len() as u64);
             pages.extend(cells);
             push_varint(&mut section, directory.len() as u64);
             section.extend(directory);

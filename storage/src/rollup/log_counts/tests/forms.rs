@@ -18,6 +18,7 @@ use crate::{
     index::is_outdated,
     paths::index_path,
     rollup::tests::{BEGIN, HOUR, MINUTE, SECOND},
+    test_effort::random_cases,
 };
 
 /// Bounds that no test reaches, except those of the bounds.
@@ -79,6 +80,8 @@ fn forms_of_counts(snapshot: &Snapshot, filter: &LogFilter, step: u64) -> (Forms
 }
 
 proptest! {
+    #![proptest_config(random_cases(256))]
+
     #[test]
     fn forms_that_are_counted_and_those_of_other_rows_are_those_of_all_rows(
         parts in parts(),
