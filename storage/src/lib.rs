@@ -45,6 +45,8 @@ mod supervision;
 mod table_change;
 mod table_store;
 mod tables;
+#[cfg(test)]
+mod test_effort;
 mod wal;
 
 pub use backup::{
@@ -79,7 +81,9 @@ pub use rollup::{
     LastException, Latency, ListedKind, LogCountCell, OtherKinds, Peer, SampleSpec, Transactions,
     graph_calls, split_at_gaps, transaction_place,
 };
-pub use rows::{AttributeTexts, LogRows, Scalar, SpanRows, text_portions};
+pub use rows::{
+    AttributeTexts, CodedAttribute, CodedAttributes, LogRows, Scalar, SpanRows, text_portions,
+};
 pub use scan::{Detail, RowsNeeded, Scan, ScanStats, ScanWatch};
 pub use schema::is_sender_key;
 pub use settings::{ObjectAddress, ObjectStoreSettings, StoreMemory, StoreSettings, TablesAt};

@@ -5,6 +5,7 @@
 
 pub(crate) mod attribute_values;
 pub(crate) mod attributes;
+mod coded_attributes;
 pub(crate) mod column;
 mod column_readers;
 mod derived;
@@ -16,6 +17,7 @@ mod spans;
 mod texts;
 
 pub use attributes::Scalar;
+pub use coded_attributes::{CodedAttribute, CodedAttributes};
 pub use logs::LogRows;
 pub use portions::text_portions;
 pub use spans::SpanRows;

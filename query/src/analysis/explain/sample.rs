@@ -16,9 +16,9 @@ use std::collections::HashMap;
 use ahash::RandomState;
 use tidings_proto::{
     api::AttributeName,
-    otlp::{KeyValue, Value},
+    otlp::{KeyValue, SpanKind, StatusCode, Value},
 };
-use tidings_storage::{Scalar, SpanRows};
+use tidings_storage::{CodedAttribute, Scalar, SpanRows};
 
 pub(super) use counts::Counts;
 
@@ -33,10 +33,11 @@ const VALUES_MAX: usize = 2_000;
 const ATTRIBUTES_MAX: usize = 5_000;
 /// Values and attributes held for all spans together (four bytes each).
 const ENTRIES_MAX: usize = 30_000_000;
-/// Maximum number of distinct whole numbers of one attribute that are cached.
-const INTS_MAX: usize = 4_096;
-/// Number of attributes of a span whose order is cached.
-const ORDER_MAX: usize = 256;
+/// Maximum numbers of distinct whole numbers, and of others, of one attribute that are cached.
+const CACHED_MAX: usize = 4_096;
+/// Binary logarithm of the number of recent values of an attribute that are found without a hash
+/// table.
+const RECENT_BITS: u32 = 6;
 /// Maximum length of a compared value in bytes; a longer value counts as an id of its own.
 const VALUE_BYTES_MAX: usize = 512;
 
@@ -46,8 +47,6 @@ pub(super) struct ComparedSpans {
     attributes: Vec<Attribute>,
     /// Indexes of attributes by key, for intrinsics, span attributes and resource attributes.
     places: [HashMap<String, usize, RandomState>; SCOPES.len()],
-    /// Indexes of the attributes of the last span, because the next span often has the same.
-    order: Vec<usize>,
     /// Values, each with its attribute's number and its text.
     values: Vec<(u32, String)>,
     /// The values of all spans, concatenated.
@@ -94,8 +93,10 @@ struct Attribute {
     values: HashMap<String, u32, RandomState>,
     /// Value numbers of whole numbers, which saves formatting them as text.
     ints: HashMap<i64, u32, RandomState>,
-    /// The value that was added last.
-    last: Option<u32>,
+    /// Value numbers of floating-point numbers, by their bits.
+    doubles: HashMap<u64, u32, RandomState>,
+    /// Recent values by the slots of their texts.
+    recent: [Option<u32>; 1 << RECENT_BITS],
     /// True while every value so far is a number.
     numeric: bool,
     /// Stands for the values beyond the maximum of distinct values.
@@ -107,24 +108,34 @@ struct Attribute {
 struct PortionValues {
     services: HashMap<Option<usize>, Option<u32>, RandomState>,
     operations: HashMap<Option<usize>, Option<u32>, RandomState>,
+    outcomes: HashMap<(SpanKind, StatusCode), [Option<u32>; 2], RandomState>,
     resources: HashMap<Option<usize>, Vec<u32>, RandomState>,
+    /// Attributes of spans by the codes of their keys.
+    keys: Vec<Option<PortionKey>>,
+}
+
+/// An attribute of spans in one portion.
+#[derive(Debug, Clone)]
+struct PortionKey {
+    place: Option<usize>,
+    /// Values by the codes of their texts.
+    texts: Vec<Option<u32>>,
 }
 
 impl ComparedSpans {
     /// Counts these rows, each with true if it is selected, and compares those in the sample.
     pub(super) fn add(&mut self, rows: &SpanRows, new: impl Iterator<Item = (usize, bool)>) {
         let mut shared = PortionValues::default();
+        let attributes = rows.coded_attributes();
         for (row, is_selected) in new {
             let zeros = mixed(rows.content_hash(row)).leading_zeros();
             if !self.admits(is_selected, zeros) {
                 continue;
             }
             self.add_intrinsics(rows, row, &mut shared);
-            let mut number = 0;
-            rows.each_scalar(row, |key, value| {
-                let entry = self.place_of_span(number, key).and_then(|at| self.scalar(at, value));
-                self.entries.extend(entry);
-                number += 1;
+            attributes.each_scalar(row, |attribute| {
+                let value = self.coded(attribute, &mut shared.keys);
+                self.entries.extend(value);
             });
             let of_resource = shared.resources.entry(rows.resource_number(row));
             let of_resource = of_resource.or_insert_with(|| self.values_of_resource(rows, row));
@@ -189,8 +200,10 @@ impl ComparedSpans {
         let service = *service.or_insert_with(|| self.intrinsic("service", rows.service(row)));
         let operation = shared.operations.entry(rows.name_number(row));
         let operation = *operation.or_insert_with(|| self.intrinsic("operation", rows.name(row)));
-        let kind = self.intrinsic("kind", rows.kind(row).word());
-        let status = self.intrinsic("status", rows.status(row).word());
+        let (kind, status) = (rows.kind(row), rows.status(row));
+        let [kind, status] = *shared.outcomes.entry((kind, status)).or_insert_with(|| {
+            [self.intrinsic("kind", kind.word()), self.intrinsic("status", status.word())]
+        });
         self.entries.extend([service, operation, kind, status].into_iter().flatten());
     }
 
@@ -221,19 +234,32 @@ impl ComparedSpans {
         self.value(place, &text, is_number)
     }
 
-    /// Index of the attribute of a span at this position in its attributes.
-    fn place_of_span(&mut self, number: usize, key: &str) -> Option<usize> {
-        let likely = self.order.get(number).copied();
-        if let Some(likely) = likely.filter(|likely| self.attributes[*likely].name.key == key) {
-            return Some(likely);
+    /// Returns the value of a span's attribute. `keys` are those of the attribute's portion. A text
+    /// with a code is compared and hashed once per portion.
+    fn coded(
+        &mut self,
+        attribute: CodedAttribute<'_>,
+        keys: &mut Vec<Option<PortionKey>>,
+    ) -> Option<u32> {
+        let CodedAttribute { key, key_code, value, value_code } = attribute;
+        if keys.len() <= key_code {
+            keys.resize(key_code + 1, None);
         }
-        let place = self.place_of(OF_SPAN, key)?;
-        if let Some(known) = self.order.get_mut(number) {
-            *known = place;
-        } else if number < ORDER_MAX {
-            self.order.push(place);
+        let known = keys[key_code].get_or_insert_with(|| PortionKey {
+            place: self.place_of(OF_SPAN, key),
+            texts: Vec::new(),
+        });
+        let place = known.place?;
+        let Some(code) = value_code else { return self.scalar(place, value) };
+        if let Some(number) = known.texts.get(code).copied().flatten() {
+            return Some(number);
         }
-        Some(place)
+        let number = self.scalar(place, value)?;
+        if known.texts.len() <= code {
+            known.texts.resize(code + 1, None);
+        }
+        known.texts[code] = Some(number);
+        Some(number)
     }
 
     fn place_of(&mut self, scope: usize, key: &str) -> Option<usize> {
@@ -244,16 +270,27 @@ impl ComparedSpans {
     }
 
     fn scalar(&mut self, place: usize, value: Scalar<'_>) -> Option<u32> {
-        let Scalar::Int(number) = value else {
-            return self.value(place, &value.to_text(), matches!(value, Scalar::Double(_)));
+        let attribute = &self.attributes[place];
+        let cached = match value {
+            Scalar::Int(number) => attribute.ints.get(&number).copied(),
+            Scalar::Double(number) => attribute.doubles.get(&number.to_bits()).copied(),
+            Scalar::Text(_) | Scalar::Bool(_) => {
+                return self.value(place, &value.to_text(), false);
+            }
         };
-        if let Some(known) = self.attributes[place].ints.get(&number) {
-            return Some(*known);
+        if cached.is_some() {
+            return cached;
         }
         let known = self.value(place, &value.to_text(), true)?;
-        let ints = &mut self.attributes[place].ints;
-        if ints.len() < INTS_MAX {
-            ints.insert(number, known);
+        let Attribute { ints, doubles, .. } = &mut self.attributes[place];
+        match value {
+            Scalar::Int(number) if ints.len() < CACHED_MAX => {
+                ints.insert(number, known);
+            }
+            Scalar::Double(number) if doubles.len() < CACHED_MAX => {
+                doubles.insert(number.to_bits(), known);
+            }
+            _ => {}
         }
         Some(known)
     }
@@ -264,11 +301,12 @@ impl ComparedSpans {
             return None;
         }
         attribute.numeric &= is_number;
-        if let Some(last) = attribute.last.filter(|last| self.values[*last as usize].1 == text) {
-            return Some(last);
+        let recent = &mut attribute.recent[slot_of(text)];
+        if let Some(known) = recent.filter(|known| self.values[*known as usize].1 == text) {
+            return Some(known);
         }
         if let Some(value) = attribute.values.get(text) {
-            attribute.last = Some(*value);
+            *recent = Some(*value);
             return Some(*value);
         }
         let many = attribute.values.len() >= VALUES_MAX;
@@ -305,7 +343,8 @@ impl ComparedSpans {
             number,
             values: HashMap::default(),
             ints: HashMap::default(),
-            last: None,
+            doubles: HashMap::default(),
+            recent: [None; 1 << RECENT_BITS],
             numeric: true,
             overflow: None,
         });
@@ -345,6 +384,18 @@ impl ComparedSpans {
     }
 }
 
+/// Returns the slot of a text among recent values. It depends on the text's length and its ends.
+fn slot_of(text: &str) -> usize {
+    let bytes = text.as_bytes();
+    let number = |bytes: &[u8; 8]| u64::from_le_bytes(*bytes);
+    let ends = match (bytes.first_chunk::<8>(), bytes.last_chunk::<8>()) {
+        (Some(first), Some(last)) => number(first) ^ number(last).rotate_left(32),
+        _ => bytes.iter().fold(0_u64, |all, byte| all << 8 | u64::from(*byte)),
+    };
+    let slot = mixed(ends ^ bytes.len() as u64) >> (u64::BITS - RECENT_BITS);
+    usize::try_from(slot).unwrap_or_default()
+}
+
 /// The range of powers of two that a number is in: `512..1023`, `-7..-4`, `0`.
 pub(in crate::analysis) fn range_of(text: &str) -> String {
     let whole = text.split('.').next().unwrap_or(text);
@@ -363,7 +414,12 @@ pub(in crate::analysis) fn range_of(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{ComparedSpans, OF_SPAN, SAMPLED_MAX, VALUES_MAX, mixed, range_of};
+    use proptest::{collection::vec, prelude::*};
+
+    use super::{
+        CodedAttribute, ComparedSpans, HashMap, OF_SPAN, SAMPLED_MAX, Scalar, VALUE_BYTES_MAX,
+        VALUES_MAX, mixed, range_of,
+    };
 
     /// Adds spans in this order, with each thousandth one selected.
     fn sampled(numbers: impl Iterator<Item = u64>) -> ComparedSpans {
@@ -401,6 +457,70 @@ mod tests {
             };
             assert_eq!(with("rare"), (counts.selected, 0));
             assert_eq!(with("common"), (0, counts.rest));
+        }
+    }
+
+    #[test]
+    fn numbers_with_equal_texts_are_one_value() {
+        let mut sample = ComparedSpans::default();
+        let place = sample.place_of(OF_SPAN, "ratio").unwrap();
+        let mut value = |scalar: Scalar<'_>| sample.scalar(place, scalar).unwrap();
+        let five = value(Scalar::Double(5.0));
+        assert_eq!((value(Scalar::Double(5.0)), value(Scalar::Int(5))), (five, five));
+        assert_eq!(value(Scalar::Text("5")), five);
+        assert_ne!(value(Scalar::Double(5.5)), five);
+        assert_ne!(value(Scalar::Double(0.0)), value(Scalar::Double(-0.0)));
+        let ratio = &sample.attributes[place];
+        assert_eq!((ratio.doubles.len(), ratio.ints.len(), ratio.numeric), (4, 1, false));
+    }
+
+    proptest! {
+        #[test]
+        fn a_value_has_the_same_number_with_every_code_and_without(
+            portions in vec(vec((0..4_u8, 0..12_u8, 0..4_u8), 0..60), 1..5),
+        ) {
+            let mut sample = ComparedSpans::default();
+            let mut known: HashMap<(u8, String), u32> = HashMap::new();
+            for (portion, attributes) in portions.into_iter().enumerate() {
+                let mut keys = Vec::new();
+                for (key, number, form) in attributes {
+                    let long = "x".repeat(if number == 0 { VALUE_BYTES_MAX } else { 10 });
+                    let text = format!("{long}{number}{long}");
+                    let value_code = (usize::from(number) + 5 * portion) % 12;
+                    let (value, value_code) = match form {
+                        0 => (Scalar::Int(number.into()), None),
+                        1 => (Scalar::Double(number.into()), None),
+                        2 => (Scalar::Text(&text), None),
+                        _ => (Scalar::Text(&text), Some(value_code)),
+                    };
+                    let next = u32::try_from(known.len()).unwrap();
+                    let expected = (value.to_text().len() <= VALUE_BYTES_MAX)
+                        .then(|| *known.entry((key, value.to_text().into())).or_insert(next));
+                    let key_code = (usize::from(key) + portion) % 4;
+                    let key = format!("key {key}");
+                    let attribute = CodedAttribute { key: &key, key_code, value, value_code };
+                    prop_assert_eq!(sample.coded(attribute, &mut keys), expected);
+                }
+            }
+            for ((key, text), value) in known {
+                let (attribute, known) = &sample.values[value as usize];
+                let name = &sample.attributes[*attribute as usize].name;
+                let key = format!("key {key}");
+                prop_assert_eq!((&name.key, known), (&key, &text));
+            }
+        }
+    }
+
+    #[test]
+    fn texts_with_codes_beyond_the_maximum_are_one_value() {
+        let (mut sample, mut keys) = (ComparedSpans::default(), Vec::new());
+        let codes = 0..VALUES_MAX + 5;
+        for code in codes.clone().chain(codes) {
+            let value = &format!("id-{code}");
+            let value = Scalar::Text(value);
+            let of = CodedAttribute { key: "id", key_code: 3, value, value_code: Some(code) };
+            let number = sample.coded(of, &mut keys).unwrap();
+            assert_eq!(number as usize, code.min(VALUES_MAX));
         }
     }
 
