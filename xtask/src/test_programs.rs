@@ -3,7 +3,7 @@
 
 use std::{
     collections::BTreeSet,
-    fs,
+    env, fs,
     io::{BufRead, BufReader, Write},
     path::Path,
     process::{ChildStdout, Command, Stdio},
@@ -29,6 +29,8 @@ const HUNG_MAX: u32 = 3;
 const FIRST_LINE_MAX: Duration = Duration::from_secs(3_600);
 /// Lines that wait to be counted.
 const LINES_WAITING: usize = 1_000;
+/// Variable of the effort of all tests (`storage/src/test_effort.rs`). Without it they try little.
+const EFFORT: &str = "TEST_EFFORT";
 /// End of the line about a test that takes long.
 const IS_SLOW: &str = " has been running for over 60 seconds";
 
@@ -98,9 +100,11 @@ impl TestCounts {
 pub(crate) fn run(compiler: &LintingCompiler) -> Result<TestCounts> {
     let skipped = target_dir().join("left-out.txt");
     write(&skipped, "")?;
+    let effort = env::var_os(EFFORT).unwrap_or_else(|| "full".into());
     let mut tests = compiler
         .lint(cargo().args(["test", "--workspace", "--no-fail-fast"]))
         .env("TEST_LEFT_OUT", fs::canonicalize(&skipped)?)
+        .env(EFFORT, effort)
         .stdout(Stdio::piped())
         .spawn()
         .context("cargo test")?;

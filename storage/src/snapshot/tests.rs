@@ -18,6 +18,7 @@ use crate::{
     metrics::CacheReads,
     samples,
     schema::Signal,
+    test_effort::random_cases,
 };
 
 const ALL: Scan = Scan { detail: Detail::Full, rows_max: u64::MAX };
@@ -150,7 +151,7 @@ fn matching(requests: &[ExportTraceServiceRequest], filter: &SpanFilter) -> Vec<
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(24))]
+    #![proptest_config(random_cases(24))]
 
     #[test]
     fn scans_of_spans_agree_with_the_obvious_way(

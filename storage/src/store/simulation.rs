@@ -27,9 +27,11 @@ use tidings_proto::UnixNanos;
 
 pub(super) use self::ledger::{Contents, Ledger, read};
 use self::world::World;
-use crate::{Clock, SystemClock, disk::faulty::PlantedBug};
+use crate::{Clock, SystemClock, disk::faulty::PlantedBug, test_effort::by_effort};
 
-/// Number of seeds that the tests run.
+/// Number of seeds that a quick run of the tests tries: twice the kinds of `simulate_seed`.
+const QUICK_SEEDS: u64 = 16;
+/// Number of seeds that a full run tries.
 const SEEDS: u64 = 120;
 /// Number of threads that run seeds.
 const THREADS: u64 = 2;
@@ -96,7 +98,7 @@ fn number(variable: &str) -> Option<u64> {
 fn whatever_happens_what_must_be_there_is_there_exactly_once() {
     let seeds = match number("TIDINGS_SIMULATION_SEED") {
         Some(seed) => seed..seed + 1,
-        None => 0..number("TIDINGS_SIMULATION_SEEDS").unwrap_or(SEEDS),
+        None => 0..number("TIDINGS_SIMULATION_SEEDS").unwrap_or(by_effort(QUICK_SEEDS, SEEDS)),
     };
     let (next, has_failed) = (AtomicU64::new(seeds.start), AtomicBool::new(false));
     std::thread::scope(|scope| {

@@ -28,6 +28,7 @@ use crate::{
         faulty::{Dice, FaultRepeat, FaultyDisk},
     },
     paths::segment_name,
+    test_effort::by_effort,
     wal::{RECORDS_START, SegmentHeader},
 };
 
@@ -448,7 +449,7 @@ fn counted(
 
 #[tokio::test(flavor = "multi_thread")]
 async fn acknowledged_batches_are_there_exactly_once_whatever_happens() {
-    for seed in 0..25 {
+    for seed in 0..by_effort(5, 25) {
         storm(seed).await;
     }
 }
@@ -456,7 +457,8 @@ async fn acknowledged_batches_are_there_exactly_once_whatever_happens() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_flush_that_fails_anywhere_loses_and_doubles_nothing() {
     for fault in [FaultRepeat::Once, FaultRepeat::Persistent] {
-        for nth in 1.. {
+        // The distance is odd, so that some stores flush again and others do not.
+        for nth in (1..).step_by(by_effort(7, 1)) {
             let root = tempfile::tempdir().unwrap();
             let faulty = FaultyDisk::new(root.path());
             let disk: SharedDisk = Arc::new(faulty.clone());

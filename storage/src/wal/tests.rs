@@ -27,6 +27,7 @@ use crate::{
     paths::{Paths, segment_name},
     schema::Signal,
     supervision::Supervision,
+    test_effort::by_effort,
 };
 
 fn settings() -> WalSettings {
@@ -206,9 +207,13 @@ async fn a_log_cut_at_any_byte_keeps_exactly_the_complete_records() {
     let old = other_segment_bytes();
     for cut in 0..=whole.len() {
         let paddings: [&[u8]; 4] = [&[], &[0; 100], &[0xf5; 50], &old];
-        for padding in paddings {
+        for (number, padding) in paddings.into_iter().enumerate() {
             if cut < 8100 && (cut % 97 != 0 || !padding.is_empty()) {
                 continue; // Inside the header's padding all offsets are alike.
+            }
+            // In a quick run each length has one of the endings.
+            if by_effort(number != cut % paddings.len(), false) {
+                continue;
             }
             let root = tempfile::tempdir().unwrap();
             std::fs::create_dir(root.path().join("wal")).unwrap();

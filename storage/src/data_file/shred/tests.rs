@@ -34,6 +34,7 @@ use crate::{
     samples::{self, NOW},
     schema::Signal,
     snapshot::TableView,
+    test_effort::random_cases,
 };
 
 fn text(text: &str) -> Option<AnyValue> {
@@ -189,7 +190,7 @@ fn merged(
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(48))]
+    #![proptest_config(random_cases(48))]
 
     #[test]
     fn spans_are_read_as_they_were_sent_and_no_answer_depends_on_columns(

@@ -30,6 +30,7 @@ use crate::{
     schema::Signal,
     store::tests::{contents, logs, open, open_with, settings, traces},
     table_change::CommitReason,
+    test_effort::by_effort,
 };
 
 /// A clock that a test moves, evenly or by a jump.
@@ -174,7 +175,7 @@ async fn maintenance_that_fails_anywhere_loses_and_doubles_nothing() {
         // After a single fault, the same steps follow as after a persistent one, except for those
         // that clean up.
         let step = if fault == FaultRepeat::Once { 1 } else { 3 };
-        for nth in (1..).step_by(step) {
+        for nth in (1..).step_by(step * by_effort(4, 1)) {
             let root = tempfile::tempdir().unwrap();
             let faulty = FaultyDisk::new(root.path());
             let disk: SharedDisk = Arc::new(faulty.clone());
@@ -876,7 +877,7 @@ async fn interleaved(seed: u64) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn readers_see_every_row_once_whatever_maintenance_does() {
-    for seed in 0..4 {
+    for seed in 0..by_effort(1, 4) {
         interleaved(seed).await;
     }
 }

@@ -12,7 +12,10 @@ fn find(bug: PlantedBug) {
 }
 
 fn find_by(bug: PlantedBug, simulate: impl Fn(u64) -> Result<Vec<String>, String>) {
-    let found = (0..SEEDS_MAX).find_map(|seed| simulate(seed).err());
+    // The search begins with a seed that is known to find the bug.
+    let first = if bug == PlantedBug::BelieveSecondSync { 8 } else { 0 };
+    let mut seeds = (0..SEEDS_MAX).map(|number| (first + number) % SEEDS_MAX);
+    let found = seeds.find_map(|seed| simulate(seed).err());
     assert!(found.is_some(), "{bug:?} was not found in {SEEDS_MAX} seeds");
 }
 

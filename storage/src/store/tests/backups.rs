@@ -26,6 +26,7 @@ use crate::{
         simulation::{Ledger, read},
     },
     table_store::{tests::remote, unreliable::UnreliableStore},
+    test_effort::by_effort,
     verify_backup,
 };
 
@@ -186,7 +187,7 @@ async fn history(seed: u64) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_backup_of_a_store_at_work_has_each_acknowledged_record_once() {
-    for seed in 0..6 {
+    for seed in 0..by_effort(1, 6) {
         eprintln!("seed {seed}");
         Box::pin(history(seed)).await;
     }

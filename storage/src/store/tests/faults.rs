@@ -12,6 +12,7 @@ use crate::{
     },
     maintenance::MergePace,
     store::simulation::{Ledger, StillClock, read},
+    test_effort::{by_effort, is_exhaustive},
 };
 
 /// Timeout of a story. Only a hang takes longer.
@@ -136,13 +137,17 @@ async fn a_disk_that_fills_up_refuses_in_time_and_is_used_again_when_there_is_ro
 
 #[test]
 fn every_operation_may_fail_in_every_way() {
-    // Every eighth operation fails in one of the ways, which alternate. `TIDINGS_FAULTS=all` tests
-    // every way on every operation.
-    let all = std::env::var_os("TIDINGS_FAULTS").is_some_and(|which| which == "all");
+    // Every seventh operation fails in one of the ways, which alternate, and fewer in a quick run.
+    // An exhaustive run tests every way on every operation. The distance is odd, so that one thread
+    // ends with power cuts and the other with kills.
+    let all = is_exhaustive();
+    let distance = by_effort(41, 7);
     let ways: Vec<(FaultRepeat, DiskFault)> = DiskFault::ALL
         .into_iter()
         .flat_map(|trouble| [(FaultRepeat::Once, trouble), (FaultRepeat::Persistent, trouble)])
         .collect();
+    // Number of runs without a fault after which the story is taken to be over.
+    let over = by_effort(3, ways.len());
     std::thread::scope(|scope| {
         for thread in 0..THREADS {
             let ways = ways.clone();
@@ -150,9 +155,9 @@ fn every_operation_may_fail_in_every_way() {
                 let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
                 let runtime = runtime.unwrap();
                 let mut untouched = 0;
-                let step = if all { THREADS } else { THREADS * 8 };
+                let step = if all { THREADS } else { THREADS * distance };
                 let mut nth = 1 + thread * step / THREADS;
-                while untouched < ways.len() {
+                while untouched < over {
                     assert!(nth < OPERATIONS_MAX, "the story does not end");
                     let turn = usize::try_from(nth / step).unwrap() % ways.len();
                     let these = if all { &ways[..] } else { &ways[turn..=turn] };

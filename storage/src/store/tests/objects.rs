@@ -31,6 +31,7 @@ use crate::{
         tests::remote,
         unreliable::{Flaw, RequestFault, UnreliableStore},
     },
+    test_effort::{by_effort, is_exhaustive},
 };
 
 const AT: &str = "s3://bucket/some/where";
@@ -274,18 +275,20 @@ async fn fails(nth: u64, trouble: RequestFault) -> bool {
 
 #[test]
 fn every_request_may_fail_in_every_way() {
-    // Every eighth request fails, in ways that alternate. `TIDINGS_FAULTS=all` tests every way on
-    // every request.
+    // Every eighth request fails, in ways that alternate, and fewer in a quick run. An exhaustive
+    // run tests every way on every request.
     const THREADS: u64 = 2;
-    let all = std::env::var_os("TIDINGS_FAULTS").is_some_and(|which| which == "all");
+    let (all, distance) = (is_exhaustive(), by_effort(32, 8));
+    // Number of runs without a fault after which the story is taken to be over.
+    let over = by_effort(2, RequestFault::ALL.len());
     std::thread::scope(|scope| {
         for thread in 0..THREADS {
             scope.spawn(move || {
                 let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
                 let runtime = runtime.unwrap();
-                let step = if all { THREADS } else { THREADS * 8 };
-                let (mut nth, mut untouched) = (1 + thread * step / THREADS, 0);
-                while untouched < RequestFault::ALL.len() {
+                let step = if all { THREADS } else { THREADS * distance };
+                let (mut nth, mut untouched, mut reached) = (1 + thread * step / THREADS, 0, 0);
+                while untouched < over {
                     let turn = usize::try_from(nth / step).unwrap() % RequestFault::ALL.len();
                     let these =
                         if all { &RequestFault::ALL[..] } else { &RequestFault::ALL[turn..=turn] };
@@ -295,11 +298,15 @@ fn every_request_may_fail_in_every_way() {
                         let failed = runtime.block_on(run);
                         let failed = failed
                             .unwrap_or_else(|_| panic!("{trouble:?} of request {nth}: it hangs"));
-                        untouched = if failed { 0 } else { untouched + 1 };
+                        if failed {
+                            (untouched, reached) = (0, nth);
+                        } else {
+                            untouched += 1;
+                        }
                     }
                     nth += step;
                 }
-                assert!(nth > 100, "the story has few requests: {nth}");
+                assert!(reached > 100, "the story has few requests: {reached}");
             });
         }
     });

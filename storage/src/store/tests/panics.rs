@@ -25,6 +25,7 @@ use crate::{
         background::MAINTENANCE_INTERVAL,
         simulation::{Ledger, read},
     },
+    test_effort::by_effort,
 };
 
 /// Timeout of any step. Only a hang takes longer.
@@ -84,7 +85,7 @@ async fn panics(nth: u64) -> (Option<String>, bool) {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_panic_in_the_log_writer_or_a_flush_loses_nothing_and_ends_the_process() {
     let mut failures = BTreeSet::new();
-    for nth in 1.. {
+    for nth in (1..).step_by(by_effort(3, 1)) {
         let (failure, reached) = panics(nth).await;
         failures.extend(failure.and_then(|text| text.split(" failed").next().map(str::to_owned)));
         if !reached {

@@ -23,6 +23,7 @@ use crate::{
     Store, StoreSettings, TelemetryBatch, TimeRange, check,
     disk::faulty::{Dice, FaultyDisk},
     store::maintenance_steps::tests::{DAY, MovedClock, files, keep_up, open_at},
+    test_effort::by_effort,
 };
 
 const HOUR: u64 = 3600 * 1_000_000_000;
@@ -260,7 +261,7 @@ fn time(dice: &mut Dice, now: u64) -> u64 {
 /// Runs random histories of batches, flushes and merges, with all queries in between.
 #[tokio::test(flavor = "multi_thread")]
 async fn answers_about_rows_over_a_year_are_those_of_the_rows() {
-    for seed in 0..4 {
+    for seed in 0..by_effort(1, 4) {
         let mut dice = Dice(seed);
         let root = tempfile::tempdir().unwrap();
         let clock = MovedClock::new();

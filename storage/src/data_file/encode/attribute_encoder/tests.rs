@@ -27,6 +27,7 @@ use crate::{
     data_file::{row_groups::RowGroups, shred::Shredder},
     packed::{ValueKind, push_bytes, push_double, push_int, push_truth},
     schema,
+    test_effort::random_cases,
 };
 
 /// Value of an attribute. `None` is an entry without a value.
@@ -326,7 +327,7 @@ fn ranges(rows: usize, picks: &[prop::sample::Index]) -> Vec<Range<usize>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(96))]
+    #![proptest_config(random_cases(96))]
 
     #[test]
     fn any_attributes_are_read_as_those_that_arrow_writes(

@@ -18,6 +18,7 @@ use proptest::prelude::*;
 use crate::{
     data_file::{row_groups::RowGroups, shred::Shredder},
     schema::{self, coded_attributes, packed_attributes, packed_fields, word},
+    test_effort::random_cases,
 };
 
 type Words = Vec<Option<String>>;
@@ -102,7 +103,7 @@ fn numbers() -> impl Strategy<Value = Vec<Option<i64>>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(256))]
+    #![proptest_config(random_cases(256))]
 
     #[test]
     fn words_are_those_that_were_written(
