@@ -329,18 +329,17 @@ impl ChangeQuery<'_> {
         RECENT.iter().map(|part| window.step_of(begin(part)).max(start)).collect()
     }
 
-    /// The moment in the window at which the most changed group became worse. `None` when it is
-    /// unknown, or too late for enough traces to follow.
+    /// The moment in the window at which groups changed. `None` when it is unknown, or too late for
+    /// enough traces to follow.
     fn changed_from(
         &self,
         transactions: &[ChangedGroup],
         services: &[ChangedGroup],
     ) -> Option<UnixNanos> {
         let ([start, _], end) = (self.windows.now.times(), self.end_of_spans());
-        let first = transactions.iter().chain(services).max_by(|a, b| a.score.total_cmp(&b.score));
-        let change = first?.changes.first().filter(|change| change.is_worse)?;
         let latest = UnixNanos(end.0.saturating_sub(end.since(start).0 / CHANGED_PART_MIN));
-        change.since_unix_nano.filter(|since| *since > start && *since <= latest)
+        let is_usable = |begin: UnixNanos| begin > start && begin <= latest;
+        first_begin(transactions.iter().chain(services), is_usable)
     }
 
     /// Traces from this moment on. Culprits are searched in traces after the change.
@@ -672,6 +671,24 @@ fn ranking(findings: &Findings<'_>, reasons: Vec<Reason>) -> CulpritRanking {
     }
     let Sides { now, before } = findings.traces.map(|traces| traces.len() as u64);
     CulpritRanking { services, operations, reasons, traces_now: now, traces_before: before }
+}
+
+/// The begin of the heaviest change of the most changed group that became worse. Where none did, that
+/// of the most changed group: more calls of an endpoint tell since when one service makes them. A
+/// group without a usable begin leaves it to the others.
+fn first_begin<'a>(
+    groups: impl Iterator<Item = &'a ChangedGroup>,
+    is_usable: impl Fn(UnixNanos) -> bool,
+) -> Option<UnixNanos> {
+    let begins = groups.filter_map(|group| {
+        let change = group.changes.first()?;
+        let begin = change.since_unix_nano.filter(|begin| is_usable(*begin))?;
+        Some((change.is_worse, group.score, begin))
+    });
+    let first = begins.max_by(|(is_worse, score, _), (is_other_worse, other, _)| {
+        is_worse.cmp(is_other_worse).then_with(|| score.total_cmp(other))
+    });
+    first.map(|(.., begin)| begin)
 }
 
 /// Reports whether any group of the service or transaction type changed.

@@ -13,15 +13,10 @@ use super::{
     roles::{Roles, Unit},
     sampled::{SampledTrace, Sides},
     shapes::{ShapeChange, ShapeChanges, changed_shapes},
-    statistics::{corrected, float, share_test},
+    statistics::{confidence, corrected, float, share_test},
 };
 use crate::trace::summary::ratio;
 
-/// Minimum confidence. An uncertain contribution comes last but is not left out.
-const CONFIDENCE_MIN: f64 = 0.001;
-/// Exponent of the p-value at which confidence is complete: a p-value of 10 to the power of minus
-/// this number.
-const CERTAIN_POWER: f64 = 6.0;
 /// Weight of changed callees, compared with failures.
 const CALLEES_WEIGHT: f64 = 0.8;
 /// Weight of failures that do not fail the transaction.
@@ -156,12 +151,6 @@ fn weigh(
         1.0 - aspects.iter().map(|(score, ..)| 1.0 - score.clamp(0.0, 1.0)).product::<f64>();
     let best = aspects.iter().max_by(|a, b| a.0.total_cmp(&b.0))?;
     (score > 0.0).then_some((score, if best.1.is_nan() { 0.0 } else { best.1 }, best.2, best.3))
-}
-
-/// Confidence in an effect with this p-value.
-fn confidence(p_value: f64) -> f64 {
-    let power = -p_value.max(1e-300).log10();
-    (power / CERTAIN_POWER).powi(2).clamp(CONFIDENCE_MIN, 1.0)
 }
 
 /// Number of distinct traces in these pairs of trace index and span index.

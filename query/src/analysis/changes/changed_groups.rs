@@ -16,7 +16,8 @@ use super::{
     onset,
     sampled::Sides,
     statistics::{
-        corrected, count_above, dispersion, float, quantile, rank_test, rate_test, share_test,
+        confidence, corrected, count_above, dispersion, float, quantile, rank_test, rate_test,
+        share_test,
     },
 };
 use crate::analysis::{CallSteps, window::Window};
@@ -325,10 +326,12 @@ fn candidates(group: &ComparedGroup<'_>, stretches: Stretches) -> Vec<Candidate>
 }
 
 impl Candidate {
-    /// The weight of the change: large for a large effect that chance hardly explains.
+    /// The weight of the change: large for a large effect that chance hardly explains. Of the
+    /// quantiles and parts that are tested, one that is certain is taken before a heavier one that
+    /// the correction for the number of tests would drop.
     fn worth(&self) -> f64 {
         let counts = self.is_large && self.change.p_value < P_VALUE_MAX;
-        if counts { self.weight } else { 0.0 }
+        if counts { self.weight * confidence(self.change.p_value) } else { 0.0 }
     }
 
     /// Reports whether it is a change for the worse that matters, with a p-value below this maximum
@@ -500,8 +503,15 @@ mod tests {
     use tidings_proto::api::LatencyStats;
 
     use super::{
-        CallsInStep, Change, ChangeKind, DurationNanos, GroupCalls, GroupStats, PartCalls, Sides,
-        StatsSince, Stretches, UnixNanos, Window, change, set_value_since,
+        CallsInStep, Change, ChangeKind, ComparedGroup, DurationNanos, GroupCalls, GroupStats,
+        PartCalls, Sides, StatsSince, Stretches, UnixNanos, Window, change, judge, set_value_since,
+    };
+
+    const STRETCHES: Stretches = Stretches {
+        windows: Sides { now: Window::MINUTE, before: Window::MINUTE },
+        seconds: Sides { now: 60.0, before: 60.0 },
+        contiguous: false,
+        is_full: true,
     };
 
     #[test]
@@ -521,20 +531,44 @@ mod tests {
             steps: vec![step(20, 5), step(50, 9)],
             ..GroupCalls::default()
         };
-        let stretches = Stretches {
-            windows: Sides { now: Window::MINUTE, before: Window::MINUTE },
-            seconds: Sides { now: 60.0, before: 60.0 },
-            contiguous: false,
-            is_full: true,
-        };
         let since = |second: u64| {
-            let stats = calls.since(UnixNanos(second * SECOND), stretches).stats;
+            let stats = calls.since(UnixNanos(second * SECOND), STRETCHES).stats;
             (stats.count, stats.error_count, stats.p50_nano.0)
         };
         assert_eq!(since(10), (6, 2, 7), "those of the last part");
         assert_eq!(since(45), (3, 1, 9), "no part begins later, but a step does");
-        let rate = calls.since(UnixNanos(30 * SECOND), stretches).stats.rate_per_second;
+        let rate = calls.since(UnixNanos(30 * SECOND), STRETCHES).stats.rate_per_second;
         assert!((rate - 0.1).abs() < 1e-9, "three calls in 30 seconds: {rate}");
+    }
+
+    #[test]
+    fn a_few_stalls_of_one_service_among_many_that_are_usual_are_a_change() {
+        const MILLI: u64 = 1_000_000;
+        // Eleven of 88 calls stall. Four more take longer than the usual p95, as some always do.
+        let usual = |count: u64| vec![(9 * MILLI, count * 95 / 100), (11 * MILLI, count * 5 / 100)];
+        let group = |service: usize| {
+            let calls = |count: u64, stalls: u64| {
+                let mut durations = usual(count - stalls);
+                durations.extend((stalls > 0).then_some((900 * MILLI, stalls)));
+                let count = durations.iter().map(|(_, count)| count).sum();
+                let all = PartCalls { count, errors: 0, durations };
+                GroupCalls { all, ..GroupCalls::default() }
+            };
+            ComparedGroup {
+                service: service.to_string(),
+                operation: None,
+                uninstrumented: false,
+                sides: Sides {
+                    now: calls(88, if service == 0 { 11 } else { 0 }),
+                    before: calls(440, 0),
+                },
+            }
+        };
+        let judged = judge((0..40).map(group).collect(), STRETCHES);
+        let changed = judged.iter().filter(|group| !group.changes.is_empty());
+        let changed: Vec<&str> = changed.map(|group| group.service.as_str()).collect();
+        assert_eq!(changed, ["0"]);
+        assert!(judged[0].changes[0].now >= 900.0 * 1e6, "{:?}", judged[0].changes);
     }
 
     #[test]

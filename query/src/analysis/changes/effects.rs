@@ -15,6 +15,11 @@ use crate::trace::summary::ratio;
 
 /// Minimum number of calls on each side that are compared.
 const CALLS_MIN: usize = 4;
+/// Quantiles of the baseline, in percent, beyond which calls of the window are counted. Few stalls
+/// of a service are lost among the usual calls beyond the lower one.
+const TAILS: [u64; 2] = [95, 99];
+/// Number of tests of slower calls: of ranks, and of each tail.
+const TESTS: f64 = 3.0;
 
 /// A call of a unit.
 #[derive(Debug, Clone, Copy)]
@@ -155,13 +160,17 @@ fn slower(calls: &Sides<UnitCalls>, traces: Sides<u64>) -> (f64, f64) {
     let means = values.as_ref().map(|of| counted(of.iter().map(|(mean, _)| *mean).collect()));
     let most = values.as_ref().map(|of| counted(of.iter().map(|(_, most)| *most).collect()));
     let rank = rank_test(&means.now, &means.before);
-    let bound = quantile(&most.before, 95);
-    let above = most.as_ref().map(|most| (count_above(most, bound), total(most)));
-    let tail_p = share_test(above.now, above.before);
-    let is_more = above.now.0 * above.before.1 > above.before.0 * above.now.1;
     let rank_p = if rank.superiority > 0.5 { rank.p_value } else { 1.0 };
-    let tail_p = if is_more { tail_p } else { 1.0 };
-    (calls_per_trace * more * new_part, (2.0 * rank_p.min(tail_p)).min(1.0))
+    let p_value = TAILS.iter().map(|percent| tail_p(&most, *percent)).fold(rank_p, f64::min);
+    (calls_per_trace * more * new_part, (TESTS * p_value).min(1.0))
+}
+
+/// P-value of more values of the window beyond a quantile of the baseline, in percent.
+fn tail_p(values: &Sides<Vec<(u64, u64)>>, percent: u64) -> f64 {
+    let bound = quantile(&values.before, percent);
+    let above = values.as_ref().map(|values| (count_above(values, bound), total(values)));
+    let is_more = above.now.0 * above.before.1 > above.before.0 * above.now.1;
+    if is_more { share_test(above.now, above.before) } else { 1.0 }
 }
 
 /// Mean and maximum of own times in each trace: calls of one trace are not independent.

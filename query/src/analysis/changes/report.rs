@@ -1,6 +1,6 @@
 //! Converts the parties that explain a change to API views: subject, change, evidence.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use ahash::RandomState;
 use tidings_proto::{
@@ -18,7 +18,7 @@ use super::{
     reasons::{Case, Class},
     roles::{Unit, is_remote},
     sampled::{SampledTrace, Sides},
-    statistics::{counted, float, quantile},
+    statistics::{counted, float, quantile, separating},
 };
 use crate::trace::trace_rows::Names;
 
@@ -232,8 +232,9 @@ impl Findings<'_> {
         let calls = pooled.now.iter();
         match part.aspect {
             Aspect::Slower => {
-                let times = counted(pooled.before.iter().map(|call| call.own).collect());
-                let bound = quantile(&times, 95);
+                let times =
+                    |calls: &[&Observation]| counted(calls.iter().map(|call| call.own).collect());
+                let bound = separating(&times(&pooled.now), &times(&pooled.before));
                 calls.map(|call| call.own > bound).collect()
             }
             Aspect::Failing => calls.map(|call| call.failed).collect(),
@@ -267,7 +268,8 @@ impl Findings<'_> {
         ids
     }
 
-    /// The calls of a contribution whose attributes are compared, evenly sampled from each class.
+    /// The calls of a contribution whose attributes are compared, evenly sampled from each class. A
+    /// trace has one call in a class, because calls of one trace are slow or fail together.
     pub(super) fn cases(&self, part: &Contribution) -> Vec<Case> {
         let pooled = self.pooled(part.unit, &self.roots_of(part));
         let bad = self.bad(part, &pooled);
@@ -280,6 +282,7 @@ impl Findings<'_> {
                     calls.filter(|(_, bad)| **bad == is_wanted).map(|(call, _)| *call).collect()
                 }
             };
+            let calls = first_of_traces(calls);
             let step = calls.len().div_ceil(CASES_MAX).max(1);
             let traces = if class == Class::Before { self.traces.before } else { self.traces.now };
             let cases =
@@ -288,6 +291,13 @@ impl Findings<'_> {
         };
         [Class::Changed, Class::Rest, Class::Before].into_iter().flat_map(of_class).collect()
     }
+}
+
+/// The first of the calls of each trace.
+fn first_of_traces(mut calls: Vec<&Observation>) -> Vec<&Observation> {
+    let mut traces: HashSet<u32, RandomState> = HashSet::default();
+    calls.retain(|call| traces.insert(call.trace));
+    calls
 }
 
 fn case(unit: Unit, class: Class, traces: &[SampledTrace], call: &Observation) -> Case {
@@ -346,5 +356,21 @@ fn own_stats(calls: &[&Observation]) -> OwnStats {
         self_p95_nano: DurationNanos(quantile(&own, 95)),
         own_error_count,
         own_error_share: share(own_error_count, count),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Observation, first_of_traces};
+
+    #[test]
+    fn a_trace_has_one_call_among_those_whose_attributes_are_compared() {
+        let call =
+            |trace, span| Observation { trace, span, start: 0, own: 0, cost: 0, failed: true };
+        // Three attempts of one request ran on one host. They are one sample and not three.
+        let calls = [call(4, 2), call(4, 3), call(1, 2), call(4, 4), call(2, 2)];
+        let first = first_of_traces(calls.iter().collect());
+        let places: Vec<(u32, u32)> = first.iter().map(|call| (call.trace, call.span)).collect();
+        assert_eq!(places, [(4, 2), (1, 2), (2, 2)]);
     }
 }

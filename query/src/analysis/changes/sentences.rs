@@ -37,7 +37,12 @@ pub(super) fn give(
         let number = findings.types.number(&group.service, operation);
         // A type with fewer calls, for instance, has parties that changed only by chance.
         let cause = number.and_then(|root| of_transaction(findings, culprits, root));
-        let cause = cause.filter(|cause| is_no_chance(&cause.change));
+        let cause = cause.filter(|cause| {
+            let is_certain = cause.change.p_value < SURE_P_VALUE;
+            let mut changes = group.changes.iter();
+            let is_followed = changes.any(|felt| leads_to(cause.change.kind, felt));
+            is_no_chance(&cause.change) && (is_certain || is_followed)
+        });
         let is_worse = group.changes.first().is_some_and(|change| change.is_worse);
         group.only_feels =
             is_worse && cause.as_ref().is_some_and(|cause| cause.subject.service != group.service);
@@ -59,7 +64,10 @@ pub(super) fn give(
         let own_fault = at_fault(group);
         // An exception that is only new here does not come from a service that fails as usual.
         let is_felt = is_worse && own_fault.is_none() && (first_fails || !is_thrown);
-        let other = first.filter(|_| is_felt);
+        let other = first.filter(|first| {
+            let is_followed = heaviest.is_some_and(|felt| leads_to(first.change.kind, felt));
+            is_felt && (is_followed || is_sure(first))
+        });
         group.only_feels = other.is_some();
         group.sentence = match own_fault.or(other) {
             Some(culprit) if is_worse => Some(ChangeSentence {
@@ -85,10 +93,12 @@ pub(super) fn headline(
     transactions: &[ChangedGroup],
     services: &[ChangedGroup],
 ) -> Option<ChangeSentence> {
-    let first = transactions.iter().chain(services).find(|group| is_changed(group));
+    let groups = || transactions.iter().chain(services);
+    let first = groups().find(|group| is_changed(group));
     let culprit = culprits.services.first().filter(|culprit| {
-        let is_sure = culprit.score >= SURE_SCORE && culprit.change.p_value < SURE_P_VALUE;
-        culprit.change.is_worse && is_likely(culprit) && (first.is_some() || is_sure)
+        let mut changes = groups().flat_map(|group| &group.changes);
+        let is_followed = changes.any(|felt| leads_to(culprit.change.kind, felt));
+        culprit.change.is_worse && is_likely(culprit) && (is_followed || is_sure(culprit))
     });
     match culprit {
         Some(culprit) => Some(of_culprit(culprits, culprit)),
@@ -169,6 +179,29 @@ fn fails_more(culprit: &Culprit, services: &[ChangedGroup]) -> bool {
     };
     let mut groups = services.iter().filter(|group| is_about(&culprit.subject, group));
     fails(&culprit.change) || groups.any(|group| group.changes.iter().any(fails))
+}
+
+/// Reports whether a culprit may be named although no group changed as its change would let them.
+fn is_sure(culprit: &Culprit) -> bool {
+    culprit.score >= SURE_SCORE && culprit.change.p_value < SURE_P_VALUE
+}
+
+/// Reports whether a culprit's change of this kind can lead to this change of a group. Among many
+/// units one is always a little slower, and no service falls silent because of it.
+fn leads_to(kind: ChangeKind, felt: &Change) -> bool {
+    match (kind, felt.kind) {
+        (ChangeKind::Latency, ChangeKind::Latency | ChangeKind::Errors)
+        | (
+            ChangeKind::Errors,
+            ChangeKind::Latency
+            | ChangeKind::Errors
+            | ChangeKind::NewException
+            | ChangeKind::NewLogPattern,
+        ) => felt.is_worse,
+        (ChangeKind::Latency | ChangeKind::Errors, _) => false,
+        // Other calls than before, or lost ones, change all that is counted.
+        _ => true,
+    }
 }
 
 /// Reports whether chance is an unlikely explanation of a culprit's change.
@@ -260,4 +293,63 @@ fn causes(culprits: &CulpritRanking, subject: &Subject) -> Vec<Cause> {
             && !key.is_some_and(is_outcome)
     });
     reasons.take(CAUSES_MAX).map(|reason| reason.cause.clone()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+    use tidings_proto::api::{
+        Change, ChangeKind, ChangedGroup, Culprit, CulpritRanking, OwnStats, Subject, SubjectKind,
+    };
+
+    use super::{change, headline};
+
+    /// The report's ranking with one culprit, and a service that changed by itself.
+    fn named(kind: ChangeKind, p_value: f64, score: f64, felt: Change) -> Option<String> {
+        let subject = |service: &str| Subject {
+            kind: SubjectKind::Service,
+            service: service.to_owned(),
+            operation: None,
+            peer: None,
+        };
+        let culprit = Culprit {
+            subject: subject("payments"),
+            change: Change { p_value, ..change(kind, 1.0, 2.0, true) },
+            score,
+            explained_share: 1.0,
+            now: OwnStats::default(),
+            before: OwnStats::default(),
+            transactions: Vec::new(),
+            trace_ids: Vec::new(),
+        };
+        let stats = json!({
+            "count": 1, "ratePerSecond": 1.0, "errorCount": 0, "errorShare": 0.0, "p50Nano": "1",
+            "p95Nano": "1",
+        });
+        let mut group: ChangedGroup = serde_json::from_value(json!({
+            "service": "notifier", "uninstrumented": false, "now": stats, "before": stats,
+            "steps": [], "baselineSteps": [], "changes": [], "score": 0.7,
+        }))
+        .unwrap();
+        group.changes = vec![felt];
+        group.sentence = super::own(&group);
+        let culprits = CulpritRanking { services: vec![culprit], ..CulpritRanking::default() };
+        headline(&culprits, &[], &[group]).map(|headline| headline.subject.service)
+    }
+
+    #[test]
+    fn a_culprit_is_named_only_for_a_change_that_it_can_lead_to() {
+        let silent = || change(ChangeKind::Missing, 0.1, 0.0, true);
+        let slower = || change(ChangeKind::Latency, 1.0, 3.0, true);
+        let busier = || change(ChangeKind::Throughput, 1.0, 7.0, false);
+        let name = |found: Option<String>| found.unwrap();
+        // A consumer is stuck, and another service is slower by chance.
+        assert_eq!(name(named(ChangeKind::Latency, 0.4, 0.0005, silent())), "notifier");
+        assert_eq!(name(named(ChangeKind::Errors, 0.4, 0.0005, silent())), "notifier");
+        assert_eq!(name(named(ChangeKind::Latency, 0.4, 0.0005, slower())), "payments");
+        assert_eq!(name(named(ChangeKind::Latency, 1e-9, 0.3, silent())), "payments", "it is sure");
+        // One order has hundreds of lines, and their database is only asked more often.
+        assert_eq!(name(named(ChangeKind::Repeats, 0.01, 0.002, busier())), "payments");
+        assert_eq!(name(named(ChangeKind::Latency, 0.4, 0.0005, busier())), "notifier");
+    }
 }

@@ -7,6 +7,11 @@ use crate::analysis::explain::statistics::tail;
 
 /// Maximum number of cases of a table that is tested exactly.
 const EXACT_MAX: u64 = 4_000;
+/// Minimum confidence. An uncertain effect comes last but is not left out.
+const CONFIDENCE_MIN: f64 = 0.001;
+/// Exponent of the p-value at which confidence is complete: a p-value of 10 to the power of minus
+/// this number.
+const CERTAIN_POWER: f64 = 6.0;
 
 /// The outcome of comparing two distributions.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -128,6 +133,42 @@ pub(super) fn corrected(p_values: &[f64]) -> Vec<f64> {
     corrected
 }
 
+/// Confidence in an effect with this p-value.
+pub(super) fn confidence(p_value: f64) -> f64 {
+    let power = -p_value.max(1e-300).log10();
+    (power / CERTAIN_POWER).powi(2).clamp(CONFIDENCE_MIN, 1.0)
+}
+
+/// The value that separates two distributions of pairs of a value and its count, ascending: values
+/// of `now` above it and values of `before` up to it are most of both (the largest correlation of
+/// the side with being above). It is the last value of `before` when no value of `now` is larger.
+pub(super) fn separating(now: &[(u64, u64)], before: &[(u64, u64)]) -> u64 {
+    let (n, m) = (total(now), total(before));
+    let last = before.last().map_or(0, |(value, _)| *value);
+    let mut values: Vec<(u64, f64, f64)> = Vec::with_capacity(now.len() + before.len());
+    values.extend(now.iter().map(|(value, count)| (*value, float(*count), 0.0)));
+    values.extend(before.iter().map(|(value, count)| (*value, 0.0, float(*count))));
+    values.sort_unstable_by_key(|(value, ..)| *value);
+    let (mut best, mut bound) = (0.0, last);
+    let (mut up_to_now, mut up_to_before) = (0.0, 0.0);
+    for same in values.chunk_by(|a, b| a.0 == b.0) {
+        for (_, of_now, of_before) in same {
+            up_to_now += of_now;
+            up_to_before += of_before;
+        }
+        let (up_to, all) = (up_to_now + up_to_before, n + m);
+        if n <= 0.0 || m <= 0.0 || up_to >= all {
+            break;
+        }
+        let difference = up_to_before / m - up_to_now / n;
+        let correlation = difference / (up_to / all * (1.0 - up_to / all)).sqrt();
+        if correlation > best {
+            (best, bound) = (correlation, same[0].0);
+        }
+    }
+    bound
+}
+
 /// The quantile of pairs of a value and its count, in percent.
 pub(super) fn quantile(values: &[(u64, u64)], percent: u64) -> u64 {
     let all: u64 = values.iter().map(|(_, count)| count).sum();
@@ -174,7 +215,10 @@ pub(super) fn float(count: u64) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use super::{corrected, counted, dispersion, quantile, rank_test, rate_test, share_test};
+    use super::{
+        confidence, corrected, counted, dispersion, quantile, rank_test, rate_test, separating,
+        share_test,
+    };
 
     fn about(found: f64, expected: f64) {
         assert!((found - expected).abs() <= expected * 0.02 + 1e-12, "{found} is not {expected}");
@@ -222,6 +266,25 @@ mod tests {
         about(found[1], 0.053_33);
         about(found[2], 0.053_33);
         about(found[3], 0.5);
+    }
+
+    #[test]
+    fn confidence_grows_with_the_exponent_of_the_p_value() {
+        about(confidence(1e-3), 0.25);
+        assert_eq!((confidence(1e-6), confidence(0.0), confidence(1.0)), (1.0, 1.0, 0.001));
+    }
+
+    #[test]
+    fn the_separating_value_is_between_both_sides_of_a_shift_and_below_a_few_stalls() {
+        let usual: Vec<u64> = (0..100).map(|at| 100 + at).collect();
+        let before = counted(usual.clone());
+        let shifted = counted(usual.iter().map(|value| value * 4).collect());
+        assert_eq!(separating(&shifted, &before), 199, "all calls of the window changed");
+        let stalled = |of: &u64| if of.is_multiple_of(12) { 5_000 } else { *of };
+        let few = counted(usual.iter().map(stalled).collect());
+        assert_eq!(separating(&few, &before), 199, "only the stalls changed");
+        assert_eq!(separating(&before, &shifted), 796, "nothing is slower");
+        assert_eq!(separating(&before, &[]), 0, "all calls are new");
     }
 
     #[test]

@@ -1,14 +1,20 @@
 //! Culprits among synthetic traces: a span that waits is not at fault, a span that changed by
 //! itself is.
 
-use tidings_proto::{SpanId, TraceId, otlp::SpanKind};
+use serde_json::json;
+use tidings_proto::{
+    SpanId, TraceId, UnixNanos,
+    api::{Change, ChangeKind, ChangedGroup},
+    otlp::SpanKind,
+};
 use tidings_storage::{Calls, ScanStats};
 
 use super::{
     TransactionNumbers,
     attribution::{Aspect, Attribution, attribute},
+    changed_groups::change,
     endpoints::Party,
-    retain_comparable,
+    first_begin, retain_comparable,
     roles::Unit,
     sampled::{SampledSpan, SampledTrace, Sides},
     transaction_groups,
@@ -207,11 +213,83 @@ fn a_few_slow_requests_among_many_are_found() {
     assert_eq!(first(&found), (Party::Service(STOCK), Aspect::Slower));
 }
 
+/// Kinds of faults, each with what is at fault.
+const FAULTS: [(Request, Party); 6] = [
+    (Request { stock_us: 40_000, ..USUAL }, Party::Service(STOCK)),
+    (Request { network_us: 30_000, ..USUAL }, Party::Service(STOCK)),
+    (Request { query_us: 25_000, ..USUAL }, Party::Peer { from: ORDERS, operation: QUERY }),
+    (Request { stock_fails: true, ..USUAL }, Party::Service(STOCK)),
+    (Request { asks_stock: false, ..USUAL }, Party::Service(ORDERS)),
+    (Request { stock_sends: false, ..USUAL }, Party::Service(STOCK)),
+];
+
+/// Decision 0056 states these figures.
+#[test]
+fn of_54_constructed_faults_nine_in_ten_are_traced_to_their_culprit() {
+    let before = traces(0..240, |_| USUAL);
+    let (mut cases, mut missed) = (0, Vec::new());
+    for (fault, culprit) in FAULTS {
+        for count in [50, 100, 200] {
+            for one_in in [1, 2, 3] {
+                let struck = |number: u64| number.is_multiple_of(one_in);
+                let of = |number: u64| if struck(number) { fault } else { USUAL };
+                let now = traces(500..500 + count, of);
+                let found = attribute(Sides { now: &now, before: &before });
+                cases += 1;
+                if first(&found).0 != culprit {
+                    missed.push((culprit, count, one_in));
+                }
+            }
+        }
+    }
+    assert_eq!(cases, 54);
+    assert!(missed.len() * 10 <= cases, "{missed:?}");
+}
+
+#[test]
+fn few_stalls_of_a_service_are_certain_although_usual_calls_are_beyond_the_same_quantile() {
+    // Six of 100 requests stall, and the baseline is large, as that of a late change is.
+    let before = traces(0..400, |_| USUAL);
+    let stock_us = |number: u64| if number.is_multiple_of(15) { 400_000 } else { USUAL.stock_us };
+    let now = traces(500..600, |number| Request { stock_us: stock_us(number), ..USUAL });
+    let found = attribute(Sides { now: &now, before: &before });
+    assert_eq!(first(&found), (Party::Service(STOCK), Aspect::Slower));
+    assert!(found.parts[0].p_value < 0.01, "{:?}", found.parts[0]);
+}
+
 #[test]
 fn nothing_stands_out_where_nothing_changed() {
     let found = against_usual(|_| USUAL);
     let best = found.parties(None).first().map_or(0.0, |(_, score)| *score);
     assert!(best < 0.01, "{:?}", found.parts);
+}
+
+#[test]
+fn the_moment_is_that_of_what_became_worse_else_of_what_changed_most() {
+    let group = |is_worse: bool, score: f64, since: u64| {
+        let stats = json!({
+            "count": 1, "ratePerSecond": 1.0, "errorCount": 0, "errorShare": 0.0, "p50Nano": "1",
+            "p95Nano": "1",
+        });
+        let mut group: ChangedGroup = serde_json::from_value(json!({
+            "service": "db", "uninstrumented": true, "now": stats, "before": stats, "steps": [],
+            "baselineSteps": [], "changes": [], "score": score,
+        }))
+        .unwrap();
+        let since_unix_nano = Some(UnixNanos(since));
+        let change = change(ChangeKind::Latency, 1.0, 2.0, is_worse);
+        group.changes = vec![Change { since_unix_nano, ..change }];
+        group
+    };
+    let [new, better] = [(0.05, 7), (0.3, 5)].map(|(score, since)| group(false, score, since));
+    let [worse, late] = [(0.1, 6), (0.9, 11)].map(|(score, since)| group(true, score, since));
+    let first = |groups: &[&ChangedGroup]| {
+        let begin = first_begin(groups.iter().copied(), |begin| begin.0 <= 10);
+        begin.map(|begin| begin.0)
+    };
+    assert_eq!(first(&[&new, &better, &worse, &late]), Some(6), "the late one leaves it to others");
+    assert_eq!(first(&[&new, &better, &late]), Some(5));
+    assert_eq!(first(&[&late]), None);
 }
 
 fn root_operations(counts: &[(&str, u64)], other_count: u64) -> RootOperations {
