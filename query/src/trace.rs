@@ -9,6 +9,7 @@
 //! whatever order and protocol the spans arrived in.
 
 pub(crate) mod assembly_notes;
+pub(crate) mod called_peers;
 pub(crate) mod complete_traces;
 pub(crate) mod descriptions;
 pub(crate) mod export;
@@ -102,7 +103,9 @@ pub(crate) fn view(reader: &Reader, request: TraceRequest) -> Result<TraceView, 
     let (clocks, log_count) = (clocks.as_ref(), logs.total.value);
     let assembly =
         assembly_notes::assembly_notes(&tree, &gathered, clocks, log_count, moment, shown_max);
-    let view = trace_view::trace_view(&tree, &gathered, logs, moment, shown_max);
+    let mut view = trace_view::trace_view(&tree, &gathered, logs, moment, shown_max);
+    let times = &mut view.summary.services;
+    called_peers::read_waiting_peers(reader, &tree, &gathered.names, times)?;
     Ok(TraceView { assembly, ..view })
 }
 
@@ -121,7 +124,9 @@ pub(crate) fn skeleton(
     let assembly =
         assembly_notes::assembly_notes(&tree, &gathered, clocks, log_count, moment, shown_max);
     let SpanEvents { names, columns, count } = span_events::span_events(reader, &tree)?;
-    let skeleton = skeleton::skeleton(&tree, &gathered.names, log_count, moment, shown_max);
+    let mut skeleton = skeleton::skeleton(&tree, &gathered.names, log_count, moment, shown_max);
+    let times = &mut skeleton.summary.services;
+    called_peers::read_waiting_peers(reader, &tree, &gathered.names, times)?;
     Ok(TraceSkeleton {
         event_names: names,
         events: columns,

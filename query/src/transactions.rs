@@ -24,7 +24,7 @@ use crate::{
     name_search::value_text,
     search::trees,
     trace::{
-        assembly_notes, descriptions, moment,
+        assembly_notes, called_peers, descriptions, moment,
         summary::{ServiceClock, state as trace_state, summary},
         trace_rows::{GatheredTraces, Names},
         tree::Tree,
@@ -80,9 +80,11 @@ pub(crate) fn transaction(reader: &Reader, tid: &str) -> Result<TransactionView,
     let problems_max = reader.limits.problems_shown_max;
     let (errors, all_errors) = errors(reader, &ids)?;
     let hops = hops::hops(reader, &trees, names)?;
+    let mut services = clock.times(names);
+    called_peers::name_waiting_peers(&mut services, &trees, names, &hops.peers);
     let all_traces = trace_count == ids.len() as u64 && trees.iter().all(Tree::is_complete);
     let mut missing = missing(&trees, &gathered, state, trace_count);
-    if !hops.all_peers {
+    if !hops.peers.complete {
         missing.push("names of called peers: not all spans that have them were read".to_owned());
     }
     let problems =
@@ -90,7 +92,7 @@ pub(crate) fn transaction(reader: &Reader, tid: &str) -> Result<TransactionView,
     Ok(TransactionView {
         tid: tid.to_owned(),
         matched: found.matched,
-        complete: all_traces && all_errors && hops.all_peers,
+        complete: all_traces && all_errors && hops.peers.complete,
         state,
         missing,
         start_unix_nano: start,
@@ -101,7 +103,7 @@ pub(crate) fn transaction(reader: &Reader, tid: &str) -> Result<TransactionView,
         longest_hop_index: hops::longest_index(&hops.shown),
         hops: hops.shown,
         hop_count: hops.count,
-        services: clock.times(names),
+        services,
         errors,
         problems: problems.take(problems_max).collect(),
         version: version.text(),

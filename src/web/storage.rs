@@ -52,7 +52,8 @@ fn horizon(usage: &StoreUsage, disk: Option<(u64, u64)>) -> RetentionHorizon {
     let bytes: u64 = usage.tables.iter().map(|table| table.bytes).sum();
     // Telemetry of less than a day is extrapolated to a day.
     let length = oldest.zip(newest).map(|(oldest, newest)| newest.since(oldest).0.min(DAY_NANOS));
-    let rate = length.filter(|length| *length > 0).map(|length| {
+    let length = length.filter(|length| *length > 0);
+    let rate = length.map(|length| {
         let day_bytes = usage.tables.iter().map(|table| u128::from(table.day_bytes)).sum::<u128>();
         let rate = day_bytes * u128::from(DAY_NANOS) / u128::from(length);
         u64::try_from(rate).unwrap_or(u64::MAX)
@@ -74,6 +75,7 @@ fn horizon(usage: &StoreUsage, disk: Option<(u64, u64)>) -> RetentionHorizon {
     RetentionHorizon {
         age_nano: oldest.map(|oldest| usage.now.since(oldest)),
         bytes_per_day: rate,
+        rate_length_nano: length.map(DurationNanos),
         reachable_age_nano: nearest.map(|(age, _)| age),
         bound: nearest.map(|(_, bound)| bound),
     }
@@ -208,6 +210,7 @@ mod tests {
             assert_eq!(reached, expected);
             assert_eq!(horizon.age_nano, Some(DurationNanos(3 * DAY)));
             assert_eq!(horizon.bytes_per_day, Some(200));
+            assert_eq!(horizon.rate_length_nano, Some(DurationNanos(DAY)), "of two days");
         };
         check(age(30), None, None, Some((30, HorizonBound::Age)));
         check(age(30), Some(4_000), None, Some((20, HorizonBound::Size)));

@@ -173,6 +173,12 @@ pub struct ComparedCall {
     /// difference of the mean times on the critical path.
     #[schema(value_type = String)]
     pub impact_nano: OffsetNanos,
+    /// `pathMeanNano` of the left less that of the right.
+    #[schema(value_type = String)]
+    pub path_difference_nano: OffsetNanos,
+    /// `pathDifferenceNano` as a part of the mean critical path of a trace on the right. Above 1
+    /// where it is longer than that path, and 0 where that has no time.
+    pub path_difference_share: f64,
     /// On the left.
     pub left: CallStats,
     /// On the right.
@@ -202,6 +208,10 @@ pub struct CallStats {
     pub path_share: f64,
     /// Share of the critical path that is the call's own, 0 to 1.
     pub own_path_share: f64,
+    /// Time on the critical path that the call and all calls below it take in a trace of the side,
+    /// in the mean over all its traces.
+    #[schema(value_type = String)]
+    pub path_mean_nano: DurationNanos,
     /// True if at least half of the traces of the side make the call.
     pub is_usual: bool,
     /// Medians over the traces that make the call.

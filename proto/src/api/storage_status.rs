@@ -57,6 +57,10 @@ pub struct RetentionHorizon {
     /// Bytes that data files grow by in a day, from those of the last day of telemetry.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bytes_per_day: Option<u64>,
+    /// Length of the telemetry that this rate is of: a day, or less while there is less.
+    #[schema(value_type = Option<String>)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rate_length_nano: Option<DurationNanos>,
     /// Age that rows will reach at this rate before they are deleted or the disk is full.
     #[schema(value_type = Option<String>)]
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -87,6 +87,15 @@ pub struct ServiceTime {
     /// no such time.
     #[serde(default)]
     pub critical_share: f64,
+    /// The part of its time on the critical path in which it waited for peers without spans: that
+    /// of CLIENT and PRODUCER spans whose called side sent no span.
+    #[serde(default)]
+    #[schema(value_type = String)]
+    pub critical_waiting_nano: DurationNanos,
+    /// The peer with more than half of [`Self::critical_waiting_nano`], by its name in the service
+    /// graph. Absent where no peer has so much or the spans do not name it, and in lists.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub critical_waiting_peer: Option<String>,
 }
 
 /// A trace, assembled, with everything its spans said.

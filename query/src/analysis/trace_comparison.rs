@@ -268,7 +268,7 @@ impl Overlay {
         let sides = ComparedSides { traces, duration_nanos, is_typical: self.is_typical };
         let mut calls = self.calls(&sides);
         let whole = WholeDifference::new(duration_nanos);
-        impacts::path_shares(&mut calls);
+        impacts::path_shares(&mut calls, traces);
         impacts::mark_differing(&mut calls, whole);
         let deepest = [
             impacts::deepest_failure(&calls, |call| &call.left),
@@ -314,6 +314,8 @@ impl Overlay {
                 deviations: deviations(left, right, sides),
                 differs: false,
                 impact_nano: OffsetNanos(impact(left, right, sides)),
+                path_difference_nano: OffsetNanos(0),
+                path_difference_share: 0.0,
                 left: left.view(sides.traces[0]),
                 right: right.view(sides.traces[1]),
             });

@@ -90,6 +90,7 @@ struct ServiceTotals {
     own: DurationNanos,
     waiting: DurationNanos,
     critical: DurationNanos,
+    critical_waiting: DurationNanos,
     busy: DurationNanos,
 }
 
@@ -105,6 +106,7 @@ impl ServiceClock {
             sum.own = plus(sum.own, node.self_time);
             if calls_peer[index] {
                 sum.waiting = plus(sum.waiting, node.self_time);
+                sum.critical_waiting = plus(sum.critical_waiting, node.critical_time);
             }
             sum.critical = plus(sum.critical, node.critical_time);
             if node.duration.0 > 0 {
@@ -114,7 +116,7 @@ impl ServiceClock {
     }
 
     /// Returns the times, ordered by time on the critical path, then by self time, both descending,
-    /// then by name.
+    /// then by name. Peers that services wait for have no names yet.
     pub(crate) fn times(mut self, names: &Names) -> Vec<ServiceTime> {
         self.measure_busy();
         let all = self.sums.values().fold(DurationNanos(0), |all, sum| plus(all, sum.critical));
@@ -130,6 +132,8 @@ impl ServiceClock {
                 waiting_nano: sum.waiting,
                 critical_nano: sum.critical,
                 critical_share: ratio(sum.critical.0, all.0),
+                critical_waiting_nano: sum.critical_waiting,
+                critical_waiting_peer: None,
             })
             .collect();
         times.sort_by(|a, b| {

@@ -21,9 +21,9 @@ use tidings_storage::{Peer, SpanFilter};
 
 use crate::{
     QueryError,
-    analysis::service_graph::{PeersOfSpans, peers_of_spans},
     execution::Reader,
     trace::{
+        called_peers::{PeersOfSpans, peers_of_spans},
         summary::{calls_of_peers, plus},
         trace_rows::Names,
         tree::Tree,
@@ -59,8 +59,8 @@ pub(crate) struct Hops {
     pub shown: Vec<Hop>,
     /// Number of all hops.
     pub count: u64,
-    /// True if the spans that name the called peers were all read.
-    pub all_peers: bool,
+    /// Peers that the calling spans name.
+    pub peers: PeersOfSpans,
 }
 
 /// Returns the call types of these traces.
@@ -104,7 +104,7 @@ pub(crate) fn hops(reader: &Reader, trees: &[Tree], names: &Names) -> Result<Hop
     }
     let count = hops.len() as u64;
     let shown = longest_hops(hops, reader.limits.hops_shown_max, names);
-    Ok(Hops { shown, count, all_peers: peers.complete })
+    Ok(Hops { shown, count, peers })
 }
 
 /// Returns the hops with the most time on the path to completion, with their names, in order of

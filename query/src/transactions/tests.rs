@@ -15,8 +15,8 @@ use tidings_storage::{
 use super::{first_stored, interpretations, traces_with, transaction};
 use crate::{
     QueryError, QueryLimits, QuerySettings,
-    analysis::service_graph::peers_of_spans,
     execution::{Execution, Progress, QueryClient, Reader},
+    trace::called_peers::peers_of_spans,
 };
 
 const UUID: &str = "9b2f4f5c-0a1b-4c2d-8e3f-a0b1c2d3e4f5";
@@ -141,6 +141,26 @@ async fn waiting_for_a_database_counts_for_the_database() {
     assert_eq!(waits.operation, "SELECT rules");
     let services = view.hops.iter().filter(|hop| hop.peer_kind.is_none());
     assert_eq!(services.map(|hop| hop.service.as_str()).collect::<Vec<_>>(), ["shop", "fraud"]);
+}
+
+/// Returns each service with its critical time in milliseconds, the part of it that it waited, and
+/// the peer that it waited for.
+async fn critical_waits(peer: &[(&str, &str)]) -> Vec<(String, [u64; 2], Option<String>)> {
+    let (view, _) = ask([scored_order(peer)], 1_000_000, scored_transaction).await;
+    let times = view.services.into_iter().map(|time| {
+        let millis = [time.critical_nano, time.critical_waiting_nano].map(|nanos| nanos.0 / MILLI);
+        (time.service, millis, time.critical_waiting_peer)
+    });
+    times.collect()
+}
+
+#[tokio::test]
+async fn a_service_says_how_long_it_waited_on_the_critical_path_and_for_which_peer() {
+    for (attributes, peer) in [(&RULES_DB[..], Some("rules-db")), (&[], None)] {
+        let expected = [("fraud", [798, 792], peer), ("shop", [402, 0], None)]
+            .map(|(service, millis, peer)| (service.to_owned(), millis, peer.map(str::to_owned)));
+        assert_eq!(critical_waits(attributes).await, expected);
+    }
 }
 
 #[tokio::test]

@@ -554,6 +554,20 @@ async fn calls_are_ranked_by_impact_and_share_the_critical_path() {
     assert_eq!(shares("left"), left);
     let right = json!([[1.0, 0.7], [0.2, 0.12], [0.08, 0.08], [0.1, 0.1], [0.0, 0.0]]);
     assert_eq!(shares("right"), right);
+    let calls = answer["calls"].as_array().unwrap().iter();
+    let differences: Vec<_> =
+        calls.map(|call| [&call["pathDifferenceNano"], &call["pathDifferenceShare"]]).collect();
+    assert_eq!(
+        json!(differences),
+        json!([
+            [nanos(500), 1.0],
+            [nanos(500), 1.0],
+            [nanos(400), 0.8],
+            [format!("-{}", nanos(50)), -0.1],
+            [nanos(50), 0.1],
+        ])
+    );
+    assert_eq!(answer["calls"][1]["right"]["pathMeanNano"], json!(nanos(100)));
     assert_eq!(answer["pathSuspectIndex"], 2, "44 % of the path, not 8 %");
     assert_eq!(answer["left"]["deepestFailedIndex"], 2);
     assert_eq!(answer["right"].get("deepestFailedIndex"), None);

@@ -74,6 +74,31 @@ async fn log_records_are_found_by_every_filter() {
 }
 
 #[tokio::test]
+async fn a_severity_by_number_leaves_out_lower_numbers_of_the_same_name() {
+    let harness = Harness::new().await;
+    harness
+        .log([("shop", record(None, 10, 9, "info")), ("shop", record(None, 20, 10, "info2"))])
+        .await;
+    for state in ["in memory", "flushed"] {
+        if state == "flushed" {
+            harness.store.flush().await.unwrap();
+        }
+        let cases: [(&str, &[&str]); 5] = [
+            ("severity=10", &["info2"]),
+            ("severity=9", &["info2", "info"]),
+            ("severity=info", &["info2", "info"]),
+            ("severity=11", &[]),
+            ("q=severity%3A9", &["info"]),
+        ];
+        for (filter, expected) in cases {
+            assert_eq!(texts(&harness, &format!("?{filter}")).await, expected, "{state}: {filter}");
+            let counted = harness.get(&format!("/logs/histogram?{filter}")).await;
+            assert_eq!(counted["count"], expected.len(), "{state}: {filter}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_record_that_came_twice_is_shown_and_counted_once() {
     let harness = with_logs().await;
     let page = harness.get("/logs?service=cron").await;

@@ -77,6 +77,39 @@ async fn each_service_has_its_share_of_the_critical_path() {
 }
 
 #[tokio::test]
+async fn a_service_of_a_trace_names_the_peer_with_most_of_its_waiting() {
+    let harness = Harness::new().await;
+    let call = |trace: u64, id: u64, [start, end]: [u64; 2], peer: &str| {
+        span(trace, id, "shop", "query")
+            .parent(1)
+            .at(start, end)
+            .kind(SpanKind::Client)
+            .attribute("db.system.name", "mysql")
+            .attribute("server.address", peer)
+    };
+    let entry = |trace: u64| span(trace, 1, "shop", "buy").at(0, 100).kind(SpanKind::Server);
+    // Nobody waits for the call that ends first.
+    let calls = [call(1, 2, [20, 80], "orders-db"), call(1, 3, [20, 30], "stock-db")];
+    harness.send(calls.into_iter().chain([entry(1)])).await;
+    let halves = [call(2, 2, [20, 50], "orders-db"), call(2, 3, [50, 80], "stock-db")];
+    harness.send(halves.into_iter().chain([entry(2)])).await;
+    harness.store.flush().await.unwrap();
+    for path in ["", "/skeleton"] {
+        let answer = harness.get(&format!("/traces/{}{path}", trace_id(1))).await;
+        let summary = if path.is_empty() { &answer } else { &answer["summary"] };
+        let time = &summary["services"][0];
+        let times = ["criticalNano", "waitingNano", "criticalWaitingNano"].map(|name| &time[name]);
+        assert_eq!(times, ["100000000", "70000000", "60000000"]);
+        assert_eq!(time["criticalWaitingPeer"], "orders-db");
+    }
+    let transaction = harness.get(&format!("/transactions/{}", trace_id(1))).await;
+    assert_eq!(transaction["services"][0]["criticalWaitingPeer"], "orders-db");
+    let halves = harness.get(&format!("/traces/{}", trace_id(2))).await["services"][0].clone();
+    assert_eq!(halves["criticalWaitingNano"], "60000000");
+    assert_eq!(halves["criticalWaitingPeer"], Json::Null, "neither has more than half");
+}
+
+#[tokio::test]
 async fn events_of_spans_are_columns_of_the_skeleton() {
     let harness = Harness::new().await;
     let at = |millis: u64| BEGIN + millis * MILLI;

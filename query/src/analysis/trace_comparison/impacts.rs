@@ -7,7 +7,7 @@
 use std::cmp::Reverse;
 
 use tidings_proto::{
-    OffsetNanos,
+    DurationNanos, OffsetNanos,
     api::{CallImpact, CallStats, ComparedCall, Deviation, DeviationCounts},
 };
 
@@ -59,8 +59,9 @@ impl WholeDifference {
 }
 
 /// Fills in the shares of the critical path of both sides, of each row alone and with the rows
-/// below it. Rows stand below their parents.
-pub(super) fn path_shares(calls: &mut [ComparedCall]) {
+/// below it, and the difference of its means over `traces` of each side. Rows stand below their
+/// parents.
+pub(super) fn path_shares(calls: &mut [ComparedCall], traces: [u64; 2]) {
     let own = calls.iter().map(|call| [call.left.critical_nano.0, call.right.critical_nano.0]);
     let own: Vec<[u64; 2]> = own.collect();
     let add = |[left, right]: [u64; 2], [more_left, more_right]: [u64; 2]| {
@@ -73,11 +74,18 @@ pub(super) fn path_shares(calls: &mut [ComparedCall]) {
             subtrees[above as usize] = add(subtrees[above as usize], subtrees[row]);
         }
     }
+    let mean = |sums: [u64; 2], side: usize| sums[side].checked_div(traces[side]).unwrap_or(0);
+    let whole = mean(total, 1);
     for ((call, own), subtree) in calls.iter_mut().zip(own).zip(subtrees) {
         for (side, stats) in [&mut call.left, &mut call.right].into_iter().enumerate() {
             stats.path_share = ratio(subtree[side], total[side]);
             stats.own_path_share = ratio(own[side], total[side]);
+            stats.path_mean_nano = DurationNanos(mean(subtree, side));
         }
+        let (left, right) = (mean(subtree, 0), mean(subtree, 1));
+        call.path_difference_nano = OffsetNanos(signed_difference(left, right));
+        let size = ratio(left.abs_diff(right), whole);
+        call.path_difference_share = if left < right { -size } else { size };
     }
 }
 
@@ -180,6 +188,8 @@ mod tests {
             deviations: Vec::new(),
             differs: false,
             impact_nano: OffsetNanos(0),
+            path_difference_nano: OffsetNanos(0),
+            path_difference_share: 0.0,
             left,
             right,
         }
@@ -206,7 +216,7 @@ mod tests {
     #[test]
     fn a_row_has_its_own_share_of_the_path_and_the_share_of_all_below_it() {
         let mut calls = [call(None, [10, 50]), call(Some(0), [60, 30]), call(Some(1), [30, 20])];
-        path_shares(&mut calls);
+        path_shares(&mut calls, [1, 1]);
         let shares = calls.each_ref().map(|call| {
             [&call.left, &call.right].map(|side| (side.path_share, side.own_path_share))
         });
@@ -215,15 +225,35 @@ mod tests {
         assert_eq!(shares[2], [(0.3, 0.3), (0.2, 0.2)]);
         assert_eq!(path_suspect(&calls), Some(1), "by its own share");
         let mut nothing = [call(None, [0, 0])];
-        path_shares(&mut nothing);
-        assert_eq!((nothing[0].left.path_share, path_suspect(&nothing)), (0.0, None));
+        path_shares(&mut nothing, [1, 0]);
+        let shares = (nothing[0].left.path_share, nothing[0].path_difference_share);
+        assert_eq!((shares, path_suspect(&nothing)), ((0.0, 0.0), None));
+    }
+
+    #[test]
+    fn a_call_that_takes_the_same_time_differs_by_nothing_where_another_became_slower() {
+        // Two traces on the left, four on the right: 300 and 100 ns of a trace.
+        let mut calls = [call(None, [20, 40]), call(Some(0), [500, 200]), call(Some(0), [80, 160])];
+        path_shares(&mut calls, [2, 4]);
+        let means = calls
+            .each_ref()
+            .map(|call| [&call.left, &call.right].map(|side| side.path_mean_nano.0));
+        assert_eq!(means, [[300, 100], [250, 50], [40, 40]]);
+        let differences =
+            calls.each_ref().map(|call| (call.path_difference_nano.0, call.path_difference_share));
+        assert_eq!(differences, [(200, 2.0), (200, 2.0), (0, 0.0)]);
+        assert!(calls[2].left.path_share < calls[2].right.path_share, "its share is less");
+        let mut faster = [call(None, [30, 40])];
+        path_shares(&mut faster, [1, 1]);
+        let difference = (faster[0].path_difference_nano.0, faster[0].path_difference_share);
+        assert_eq!(difference, (-10, -0.25));
     }
 
     #[test]
     fn a_share_of_less_than_three_points_more_is_no_suspect() {
         for (left, suspect) in [([50, 50], None), ([52, 48], None), ([53, 47], Some(0))] {
             let mut calls = [call(None, [left[0], 50]), call(Some(0), [left[1], 50])];
-            path_shares(&mut calls);
+            path_shares(&mut calls, [1, 1]);
             assert_eq!(path_suspect(&calls), suspect, "{left:?}");
         }
         assert_eq!(path_suspect(&[]), None);

@@ -86,8 +86,8 @@ pub(super) fn usual_begin(sides: &[SideCalls; 2]) -> u64 {
 }
 
 impl SideCalls {
-    /// Returns the API's statistics; `traces` is the number of traces of the side. Shares of the
-    /// critical path need all positions: `path_shares` fills them in.
+    /// Returns the API's statistics; `traces` is the number of traces of the side. Shares and means
+    /// of the critical path need all positions: `path_shares` fills them in.
     pub(super) fn view(&self, traces: u64) -> CallStats {
         let sum = |value: fn(&TraceCalls) -> u64| {
             DurationNanos(self.by_trace.iter().map(value).fold(0, u64::saturating_add))
@@ -101,6 +101,7 @@ impl SideCalls {
             critical_nano: sum(|calls| calls.critical_nanos),
             path_share: 0.0,
             own_path_share: 0.0,
+            path_mean_nano: DurationNanos(0),
             is_usual: self.is_usual(traces),
             median: CallMedians {
                 call_count: self.quantile(50, |calls| calls.calls),

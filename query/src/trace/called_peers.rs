@@ -1,0 +1,146 @@
+//! Peers without spans that the calls of traces name.
+//!
+//! Only the attributes of the calling span name a peer. They are read for the calls in question and
+//! for no others. Owns the rule for the peer that a service is said to wait for on the critical
+//! path: it has more than half of that time.
+
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, HashMap, HashSet},
+    ops::ControlFlow,
+    slice,
+    sync::Arc,
+};
+
+use tidings_proto::{DurationNanos, api::ServiceTime, otlp::SpanKind};
+use tidings_storage::{Detail, Peer, Scan, SpanFilter};
+
+use super::{
+    summary::{calls_of_peers, plus},
+    trace_rows::Names,
+    tree::Tree,
+};
+use crate::{QueryError, execution::Reader};
+
+/// Peers that spans name in their attributes.
+#[derive(Debug)]
+pub(crate) struct PeersOfSpans {
+    /// Peers by content hash of the spans that were read. `None` for a span that names no peer.
+    peers: HashMap<u64, Option<Arc<Peer>>>,
+    /// True if all of the spans were read.
+    pub complete: bool,
+}
+
+impl PeersOfSpans {
+    /// Returns the peer that the span with this content hash names.
+    pub(crate) fn get(&self, content_hash: u64) -> Option<&Peer> {
+        self.peers.get(&content_hash)?.as_deref()
+    }
+}
+
+/// Reads the peers that these spans name, which are given by content hash. At most `rows_max` rows
+/// of each kind of span are read.
+pub(crate) fn peers_of_spans<T>(
+    reader: &Reader,
+    filter: &SpanFilter,
+    rows_max: u64,
+    open: &HashMap<u64, T>,
+    kind_of: impl Fn(&T) -> SpanKind,
+) -> Result<PeersOfSpans, QueryError> {
+    let mut counts: HashMap<SpanKind, usize> = HashMap::new();
+    for kind in open.values().map(kind_of) {
+        *counts.entry(kind).or_default() += 1;
+    }
+    let mut found = PeersOfSpans { peers: HashMap::new(), complete: true };
+    let mut distinct = HashSet::new();
+    for (kind, mut unread) in counts {
+        let filter = SpanFilter { kind: Some(kind), ..filter.clone() };
+        let scan = Scan { detail: Detail::Attributes, rows_max };
+        let stats = reader.spans(&filter, scan, |rows| {
+            for row in 0..rows.len() {
+                let content_hash = rows.content_hash(row);
+                if !open.contains_key(&content_hash) || found.peers.contains_key(&content_hash) {
+                    continue;
+                }
+                let text = |key: &str| rows.attribute_text(row, key).map(Cow::into_owned);
+                let peer = Peer::from_attributes(kind, text);
+                found.peers.insert(content_hash, peer.map(|peer| shared_peer(&mut distinct, peer)));
+                unread = unread.saturating_sub(1);
+            }
+            Ok(if unread == 0 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+        })?;
+        found.complete &= stats.complete || unread == 0;
+    }
+    Ok(found)
+}
+
+/// Returns this peer as the set has it, and adds it first if the set lacks it.
+fn shared_peer(distinct: &mut HashSet<Arc<Peer>>, peer: Peer) -> Arc<Peer> {
+    if let Some(known) = distinct.get(&peer) {
+        return Arc::clone(known);
+    }
+    let peer = Arc::new(peer);
+    distinct.insert(Arc::clone(&peer));
+    peer
+}
+
+/// Reads the peers that services wait for on the critical path of this trace, and adds their names
+/// to the times.
+pub(crate) fn read_waiting_peers(
+    reader: &Reader,
+    tree: &Tree,
+    names: &Names,
+    times: &mut [ServiceTime],
+) -> Result<(), QueryError> {
+    let calls = critical_calls(tree).into_iter().map(|node| {
+        let fact = tree.fact(node);
+        (fact.content_hash, fact.kind)
+    });
+    let open: HashMap<u64, SpanKind> = calls.collect();
+    let trace_ids = Some(vec![tree.trace_id]);
+    let filter = SpanFilter { trace_ids, ..SpanFilter::default() };
+    let rows_max = reader.limits.page_rows_max;
+    let peers = peers_of_spans(reader, &filter, rows_max, &open, |kind| *kind)?;
+    name_waiting_peers(times, slice::from_ref(tree), names, &peers);
+    Ok(())
+}
+
+/// Adds to the times of services in these traces the name of the peer that each waits for on the
+/// critical path.
+pub(crate) fn name_waiting_peers(
+    times: &mut [ServiceTime],
+    trees: &[Tree],
+    names: &Names,
+    peers: &PeersOfSpans,
+) {
+    let mut waits: BTreeMap<(&str, &str), DurationNanos> = BTreeMap::new();
+    for tree in trees {
+        for node in critical_calls(tree) {
+            let fact = tree.fact(node);
+            let Some(peer) = peers.get(fact.content_hash) else { continue };
+            let wait = waits.entry((names.text(fact.service), peer.name.as_str())).or_default();
+            *wait = plus(*wait, tree.assembled.nodes[node].critical_time);
+        }
+    }
+    let mut longest: BTreeMap<&str, (DurationNanos, &str)> = BTreeMap::new();
+    for ((service, peer), wait) in waits {
+        let most = longest.entry(service).or_default();
+        if wait > most.0 {
+            *most = (wait, peer);
+        }
+    }
+    for time in times {
+        let Some((wait, peer)) = longest.get(time.service.as_str()) else { continue };
+        if wait.0 > time.critical_waiting_nano.0 / 2 {
+            time.critical_waiting_peer = Some((*peer).to_owned());
+        }
+    }
+}
+
+/// Returns the nodes that call a peer without spans and have time on the critical path.
+fn critical_calls(tree: &Tree) -> Vec<usize> {
+    let calls_peer = calls_of_peers(tree);
+    let nodes = &tree.assembled.nodes;
+    let is_critical = |node: &usize| calls_peer[*node] && nodes[*node].critical_time.0 > 0;
+    tree.indexes().filter(is_critical).collect()
+}
