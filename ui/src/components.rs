@@ -3,6 +3,7 @@
 pub mod answer_states;
 pub mod attribute_table;
 pub mod badge;
+pub mod call_choice;
 pub mod change;
 pub mod copy;
 pub mod difference_list;
@@ -26,6 +27,7 @@ pub use attribute_table::{AttributeTable, attribute_rows};
 pub use badge::{
     Badge, Chip, PeerName, ServiceDot, ServiceName, StateBadge, Tone, severity_class, severity_tone,
 };
+pub use call_choice::{CallChoice, CallKeys, use_call_choice};
 pub use change::{ChangeBadge, Headline};
 pub use copy::CopyButton;
 pub use difference_list::{DifferenceList, explanation_missing};
@@ -39,7 +41,7 @@ pub use suggest::{DefaultOption, Suggest, Suggestion};
 pub use table_parts::{
     NumberCell, PlainHead, PlainTable, SortHead, SortOrder, facts_table, use_sort, waiting_part,
 };
-pub use time_strip::{SHARE_PER_LETTER, StripPart, TimeStrip};
+pub use time_strip::{SHARE_PER_LETTER, StripPart, TimeStrip, waiting_key};
 pub use toast::{Toasts, use_toasts};
 
 pub(crate) use toast::ToastStack;

@@ -3,9 +3,16 @@
 //! A number has three digits and a unit. A number that changed is written beside its baseline, so
 //! both have the same format.
 
-use tidings_proto::DurationNanos;
+use std::cmp::Ordering;
+
+use tidings_proto::{DurationNanos, OffsetNanos};
 
 use crate::format;
+
+/// Factor from which a change is written as a factor. Below it, percent show its direction.
+pub const FACTOR_MIN: f64 = 1.5;
+/// The word for two values that differ by less than 1 %.
+pub const SAME: &str = "same";
 
 /// A number in three digits, above a thousand with its thousands set apart.
 #[must_use]
@@ -79,46 +86,44 @@ pub fn ratio(part: u64, whole: u64) -> f64 {
     if whole == 0 { 0.0 } else { part as f64 / whole as f64 }
 }
 
-/// Factor from before to now: `3.9×`, `61×`; `None` where there was nothing before.
-#[must_use]
-pub fn factor(now: f64, before: f64) -> Option<String> {
-    let factor = now / before;
-    (before > 0.0 && factor.is_finite()).then(|| factor_text(factor))
-}
-
-/// A factor: `3.9×`, `61×`, `0.25×`.
+/// A factor from before to now: `3.9×`, `61×`. A smaller or negative change is in percent, `+2 %`,
+/// `−27 %`, and one below 1 % is `same`.
 #[must_use]
 pub fn factor_text(factor: f64) -> String {
-    if factor >= 9.95 {
+    let difference = factor - 1.0;
+    if !factor.is_finite() {
+        "–".to_owned()
+    } else if difference.abs() < 0.01 {
+        SAME.to_owned()
+    } else if factor >= 9.95 {
         format!("{}×", format::count(whole(factor)))
-    } else if factor >= 0.95 {
+    } else if factor >= FACTOR_MIN {
         format!("{factor:.1}×")
     } else {
-        format!("{factor:.2}×")
-    }
-}
-
-/// A difference of shares in points of a hundred, with its sign: `+26`, `−8.2`, `±0`.
-#[must_use]
-pub fn percentage_points(difference: f64) -> String {
-    let points = difference * 100.0;
-    if points.abs() < 0.05 {
-        "±0".to_owned()
-    } else if points.abs() < 9.95 {
-        format!("{}{:.1}", sign(points), points.abs())
-    } else {
-        format!("{}{:.0}", sign(points), points.abs())
+        // Something that remains is never rounded to nothing.
+        let least = if factor > 0.0 { -99.0 } else { -100.0 };
+        let percent = (difference * 100.0).round().max(least);
+        format!("{}{:.0} %", sign(percent), percent.abs())
     }
 }
 
 /// A difference of lengths of time with its sign: `+699 ms`, `−3.00 ms`, `±0`.
 #[must_use]
 pub fn duration_difference(now: DurationNanos, before: DurationNanos) -> String {
-    let difference = DurationNanos(now.0.abs_diff(before.0));
-    match now.0.cmp(&before.0) {
-        std::cmp::Ordering::Equal => "±0".to_owned(),
-        std::cmp::Ordering::Greater => format!("+{}", format::duration(difference)),
-        std::cmp::Ordering::Less => format!("−{}", format::duration(difference)),
+    signed_duration(now.0.cmp(&before.0), DurationNanos(now.0.abs_diff(before.0)))
+}
+
+/// A difference of lengths of time that the API computed, with its sign: `+312 ms`, `−4.00 ms`.
+#[must_use]
+pub fn offset(difference: OffsetNanos) -> String {
+    signed_duration(difference.0.cmp(&0), DurationNanos(difference.0.unsigned_abs()))
+}
+
+fn signed_duration(direction: Ordering, size: DurationNanos) -> String {
+    match direction {
+        Ordering::Equal => "±0".to_owned(),
+        Ordering::Greater => format!("+{}", format::duration(size)),
+        Ordering::Less => format!("−{}", format::duration(size)),
     }
 }
 
@@ -146,9 +151,9 @@ fn whole(number: f64) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use tidings_proto::DurationNanos;
+    use tidings_proto::{DurationNanos, OffsetNanos};
 
-    use super::{duration_difference, factor, percentage_points, rate, ratio, share, truncate};
+    use super::{duration_difference, factor_text, offset, rate, ratio, share, truncate};
 
     #[test]
     fn rates_have_the_unit_in_which_they_are_read() {
@@ -182,22 +187,33 @@ mod tests {
 
     #[test]
     fn differences_carry_their_signs() {
-        assert_eq!(
-            [0.35, -0.082, 0.0001].map(percentage_points),
-            ["+35", "−8.2", "±0"].map(str::to_owned)
-        );
         let time = |now, before| duration_difference(DurationNanos(now), DurationNanos(before));
         assert_eq!(time(402_000_000, 103_000_000), "+299 ms");
         assert_eq!(time(1_000, 4_000), "−3.00 µs");
         assert_eq!(time(5, 5), "±0");
+        let offsets = [312_000_000, -4_000_000, 0].map(|nanos| offset(OffsetNanos(nanos)));
+        assert_eq!(offsets, ["+312 ms", "−4.00 ms", "±0"]);
     }
 
     #[test]
-    fn a_factor_of_nothing_is_none() {
-        assert_eq!(factor(402.0, 103.0).as_deref(), Some("3.9×"));
-        assert_eq!(factor(6_100.0, 100.0).as_deref(), Some("61×"));
-        assert_eq!(factor(1.0, 4.0).as_deref(), Some("0.25×"));
-        assert_eq!(factor(1.0, 0.0), None);
+    fn a_small_factor_is_a_percentage_with_its_direction() {
+        for (factor, expected) in [
+            (3.9, "3.9×"),
+            (61.0, "61×"),
+            (1.5, "1.5×"),
+            (1.49, "+49 %"),
+            (1.024, "+2 %"),
+            (1.009, "same"),
+            (1.0, "same"),
+            (0.991, "same"),
+            (0.97, "−3 %"),
+            (0.25, "−75 %"),
+            (0.0001, "−99 %"),
+            (0.0, "−100 %"),
+            (f64::INFINITY, "–"),
+        ] {
+            assert_eq!(factor_text(factor), expected, "{factor}");
+        }
     }
 
     #[test]

@@ -33,7 +33,7 @@ use settings::SettingsSheet;
 use sheet::KeySheet;
 use sign_in::SignInForm;
 
-pub use arrival_gap::{ArrivalGap, arrival_gap_line};
+pub use arrival_gap::{ArrivalGap, arrival_gap_line, log_gap_line};
 pub use range_picker::use_live;
 pub use server_watch::use_server;
 

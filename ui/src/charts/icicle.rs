@@ -17,8 +17,8 @@ const WIDTH_MIN: f64 = 0.002;
 const DRAWN_MAX: usize = 1_200;
 /// Frames below this depth are not drawn.
 const DEPTH_MAX: u32 = 80;
-/// Difference of shares below which they are drawn as equal.
-const DIFFERENCE_MIN: f64 = 0.005;
+/// Difference, as a part of the other side's whole, below which frames are drawn as equal.
+pub const DIFFERENCE_MIN: f64 = 0.005;
 /// Height of a row in CSS pixels.
 const ROW_PX: u32 = 32;
 
@@ -39,7 +39,8 @@ pub struct Frame {
     pub number: String,
     /// Its description for the pointer and for screen readers.
     pub title: String,
-    /// Difference from the other side, in shares. `None` draws it in its service's colour.
+    /// Difference from the other side, as a part of the other side's whole. `None` draws it in its
+    /// service's colour.
     pub difference: Option<f64>,
     /// Set when something in it failed.
     pub has_failed: bool,

@@ -182,6 +182,12 @@ impl NetworkGraph {
         }
     }
 
+    /// Returns the view moved until a card is in it.
+    fn view_showing(&self, view: Viewport, node: u32, screen: (f64, f64)) -> Viewport {
+        let (card, place) = (self.nodes.get(node as usize), self.layout.nodes.get(node as usize));
+        card.zip(place).map_or(view, |(card, place)| view.showing(*place, card.height(), screen))
+    }
+
     /// Reports whether an edge ends at the culprit, whose card has the numbers of its change.
     fn ends_at_culprit(&self, edge: &NetworkEdge) -> bool {
         self.nodes.get(edge.to as usize).is_some_and(|node| node.is_culprit)
@@ -330,15 +336,15 @@ impl NetworkState {
             self.on_pick.run(Some(GraphSelection::Node(node)));
             return;
         }
+        let (view, screen) = (self.shown.get_untracked(), self.size.get_untracked());
         let next = self.graph.with_value(|graph| {
             let next = layers::neighbour(&graph.layout, &graph.pairs, node, &event.key())?;
-            Some((next, *graph.layout.nodes.get(next as usize)?))
+            Some((next, graph.view_showing(view, next, screen)))
         });
-        if let Some((next, at)) = next {
+        if let Some((next, view)) = next {
             event.prevent_default();
             event.stop_propagation();
-            let seen = self.shown.get_untracked().showing(at, self.size.get_untracked());
-            self.view.set(Some(seen));
+            self.view.set(Some(view));
             browser::focus(&node_id(next));
         }
     }
@@ -377,11 +383,10 @@ fn initial_view(
     let size = size.get();
     graph.with_value(|graph| {
         let first = graph.first_view(size);
-        let picked = match picked.get() {
-            Some(GraphSelection::Node(node)) => graph.layout.nodes.get(node as usize),
-            _ => None,
-        };
-        picked.map_or(first, |at| first.showing(*at, size))
+        match picked.get() {
+            Some(GraphSelection::Node(node)) => graph.view_showing(first, node, size),
+            _ => first,
+        }
     })
 }
 
@@ -520,8 +525,8 @@ fn edge_view(
     }
 }
 
-/// The label of an edge, one line per part. Labels are drawn after all curves. Their letters have
-/// an edge in the colour of the ground, so that a curve below them is interrupted and not hidden.
+/// The label of an edge, one line per part. Labels are drawn after all curves. They have a ground
+/// that interrupts a curve below them, also between their letters.
 fn label_view(
     picture: NetworkState,
     at: u32,
@@ -531,7 +536,8 @@ fn label_view(
     let is_picked = move || picture.picked.get() == Some(GraphSelection::Edge(at));
     let is_beside = picture.is_beside(at, edge);
     let lines: Vec<String> = edge.label_lines().map(str::to_owned).collect();
-    let top = y - edge.label_size().1 / 2.0;
+    let (width, height) = edge.label_size();
+    let (left, top) = (x - width / 2.0, y - height / 2.0);
     let ends_at_culprit = picture.graph.with_value(|graph| graph.ends_at_culprit(edge));
     let lines = lines.into_iter().zip([11.0, 25.0, 39.0]).map(|(line, down)| {
         view! { <text x=format!("{x:.1}") y=format!("{:.1}", top + down)>{line}</text> }
@@ -549,6 +555,13 @@ fn label_view(
             on:pointerenter=move |_| picture.pointed.set(Some(at))
             on:pointerleave=move |_| picture.pointed.set(None)
         >
+            <rect
+                class="network-label-ground"
+                x=format!("{left:.1}")
+                y=format!("{top:.1}")
+                width=format!("{width:.1}")
+                height=format!("{height:.1}")
+            />
             {lines.collect_view()}
         </g>
     }
@@ -697,8 +710,8 @@ mod tests {
             graph.nodes[4].is_culprit = true;
             let view = graph.first_view(screen);
             for near in 3..=5 {
-                let at = graph.layout.nodes[near];
-                assert_eq!(view.showing(at, screen), view, "{near} of {count} is in view");
+                let shown = graph.view_showing(view, near, screen);
+                assert_eq!(shown, view, "{near} of {count} is in view");
             }
         }
         let mut graph = chain(8);

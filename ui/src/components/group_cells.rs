@@ -1,6 +1,7 @@
-//! Cells that compare a group of a report with its baseline. They have the numbers since the
-//! group's change, or of the whole window where it has none, and sparklines of both times on one
-//! scale with the baseline dashed behind.
+//! Cells that compare a group of a report with its baseline. Failures and durations are those since
+//! the group's change, or of the whole window where it has none. Calls are those of the whole
+//! window, so that a column of them sorts. Sparklines have both times on one scale, with the
+//! baseline dashed behind.
 
 use leptos::prelude::*;
 use tidings_proto::{
@@ -87,18 +88,19 @@ pub fn shown_time(group: Option<&ChangedGroup>) -> String {
     )
 }
 
-/// A cell with a number since the change or of the window, red where it became worse. Its title has
-/// that time and the number of the baseline.
+/// A cell with a number since the change or of the window, red where it became worse, above that of
+/// the baseline if one is given. Its title has that time and the number of the baseline.
 fn compared_cell(
     group: &ChangedGroup,
     is_worse: bool,
+    was: Option<String>,
     number: &dyn Fn(&GroupStats) -> String,
 ) -> impl IntoView + use<> {
     let before = format!("{}; this is {}", number(&group.before), shown_time(Some(group)));
-    view! { <NumberCell now=number(shown_stats(group)) before is_worse /> }
+    view! { <NumberCell now=number(shown_stats(group)) before is_worse was /> }
 }
 
-/// Two cells: calls per minute, and their series.
+/// Two cells: calls per minute of the whole window, and their series.
 pub fn rate_cells(
     group: &ChangedGroup,
     times: ComparedTimes,
@@ -106,15 +108,17 @@ pub fn rate_cells(
 ) -> impl IntoView + use<> {
     let calls =
         series(group, times, |buckets, steps| buckets.rates(steps, step_start, |step| step.count));
+    let [now, before] = [&group.now, &group.before].map(|of| rates::per_minute(of.rate_per_second));
+    let before = format!("{before}; this is {}", shown_time(None));
     view! {
-        {compared_cell(group, false, &|stats| rates::per_minute(stats.rate_per_second))}
+        <NumberCell now before is_worse=false />
         <td class=class>
             <Sparkline values=calls.now before=calls.before label=label("Calls", group) />
         </td>
     }
 }
 
-/// Two cells: the share of failures, and its series.
+/// Two cells: the share of failures with that of the baseline below it, and its series.
 pub fn failure_cells(
     group: &ChangedGroup,
     times: ComparedTimes,
@@ -128,7 +132,7 @@ pub fn failure_cells(
     let failures =
         series(group, times, |buckets, steps| buckets.gauges(steps, step_start, share, None));
     view! {
-        {compared_cell(group, is_worse, &failed_text)}
+        {compared_cell(group, is_worse, failed_before(group), &failed_text)}
         <td class=class>
             <Sparkline
                 values=failures.now
@@ -146,10 +150,18 @@ fn failed_text(stats: &GroupStats) -> String {
     if stats.count == 0 { "–".to_owned() } else { rates::percent(stats.error_share) }
 }
 
+/// Returns the share of failures of the baseline of a changed group. `None` without calls in the
+/// baseline, and where it reads as the share since the change.
+fn failed_before(group: &ChangedGroup) -> Option<String> {
+    let before = failed_text(&group.before);
+    let is_compared = !group.changes.is_empty() && group.before.count > 0;
+    (is_compared && before != failed_text(shown_stats(group))).then_some(before)
+}
+
 /// The cell of a quantile of the durations, 50 or 95.
 pub fn duration_cell(group: &ChangedGroup, quantile: u8) -> impl IntoView + use<> {
     let is_worse = is_worse(&group.changes, ChangeKind::Latency, Some(quantile));
-    compared_cell(group, is_worse, &|stats| {
+    compared_cell(group, is_worse, None, &|stats| {
         format::duration_or_none(if quantile == 50 { stats.p50_nano } else { stats.p95_nano })
     })
 }
@@ -178,7 +190,8 @@ mod tests {
     use tidings_proto::{DurationNanos, UnixNanos, api::TimeWindow};
 
     use super::{
-        Change, ChangeKind, ChangedGroup, GroupStats, failed_text, is_worse, series, step_start,
+        Change, ChangeKind, ChangedGroup, GroupStats, failed_before, failed_text, is_worse, series,
+        step_start,
     };
 
     #[test]
@@ -232,6 +245,29 @@ mod tests {
         assert_eq!(drawn.before, [Some(1.0), Some(0.0)]);
         group.baseline_steps.clear();
         assert!(calls(&group).before.is_empty(), "no calls before draw no line of zeros");
+    }
+
+    #[test]
+    fn a_changed_group_has_the_share_of_failures_of_the_baseline() {
+        let stats =
+            |error_share: f64| GroupStats { count: 9, error_share, ..GroupStats::default() };
+        let group = |before: GroupStats, changes: serde_json::Value| {
+            let group = json!({
+                "service": "web", "now": stats(0.06), "before": before, "steps": [],
+                "baselineSteps": [], "changes": changes, "score": 1.0,
+                "since": { "startUnixNano": "7", "count": 9, "ratePerSecond": 1.0, "errorCount": 1,
+                    "errorShare": 0.12, "p50Nano": "1", "p95Nano": "1" },
+            });
+            failed_before(&serde_json::from_value::<ChangedGroup>(group).unwrap())
+        };
+        let change = json!([{
+            "kind": "errors", "isWorse": true, "before": 0.03, "now": 0.12, "difference": 0.09,
+            "pValue": 0.001,
+        }]);
+        assert_eq!(group(stats(0.03), change.clone()), Some(failed_text(&stats(0.03))));
+        assert_eq!(group(stats(0.12), change.clone()), None, "the same");
+        assert_eq!(group(GroupStats::default(), change), None, "no calls before");
+        assert_eq!(group(stats(0.03), json!([])), None, "as usual");
     }
 
     #[test]

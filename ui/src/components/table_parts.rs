@@ -174,7 +174,7 @@ pub fn facts_table<const N: usize>(
     }
 }
 
-/// A cell with a number. Its title has the number of the baseline.
+/// A cell with a number. Its title has the number of the baseline, which may stand below it, too.
 #[component]
 pub fn NumberCell(
     /// The number as text.
@@ -183,10 +183,15 @@ pub fn NumberCell(
     before: String,
     /// True where the API calls it worse.
     is_worse: bool,
+    /// The number of the baseline where it stands below the number.
+    #[prop(default = None)]
+    was: Option<String>,
 ) -> impl IntoView {
+    let was = was.map(|was| view! { <span class="was">{format!(" was {was}")}</span> });
     view! {
         <td class="num" class:is-worse=is_worse title=format!("it was {before}")>
             {now}
+            {was}
         </td>
     }
 }

@@ -1,7 +1,10 @@
 //! Parts around the rows that every list draws.
 
 use leptos::prelude::*;
-use tidings_proto::UnixNanos;
+use tidings_proto::{
+    UnixNanos,
+    api::{Total, TotalRelation},
+};
 
 use super::{ListPage, ListQuery, PagedList};
 use crate::{
@@ -11,8 +14,8 @@ use crate::{
     shell::use_live,
 };
 
-/// Total, scan statistics and live state of a list. During a slow search it shows the progress and
-/// a button to stop.
+/// Total or scan statistics, and live state of a list. During a slow search it shows the progress
+/// and a button to stop.
 #[component]
 #[must_use]
 pub fn ListStatus<T: ListPage, Q: ListQuery>(
@@ -20,7 +23,7 @@ pub fn ListStatus<T: ListPage, Q: ListQuery>(
     paged: PagedList<T, Q>,
     /// True while live updates are on hold for the reader.
     held: Memo<bool>,
-    /// Set to false where the list has its total above it.
+    /// Set to false where the list has its total above it. The scan statistics stand in its place.
     #[prop(default = true)]
     has_total: bool,
 ) -> impl IntoView {
@@ -37,12 +40,19 @@ pub fn ListStatus<T: ListPage, Q: ListQuery>(
                 format::duration(searched.elapsed_nano)
             );
             let files = format!("{} opened", format::counted(searched.files, "file"));
-            view! {
-                {has_total.then(|| view! { <span>{format::total(found.total(), T::NOUN)}</span> })}
-                <span class="faint" title=files>
-                    {read}
-                </span>
+            if !has_total {
+                return view! { <span class="faint" title=files>{read}</span> }.into_any();
             }
+            let (listed, total) = (found.items().len() + paged.older.with(Vec::len), found.total());
+            // The number of rows is not drawn beside the total, which is often greater.
+            let title = format!(
+                "{read}, {files}. The total may come from counts in data files, which need no rows."
+            );
+            view! {
+                <span title=title>{format::total(total, T::NOUN)}</span>
+                <span class="faint">{listed_text(listed as u64, total)}</span>
+            }
+            .into_any()
         })
     };
     let hold = move || (live.get() && held.get()).then_some("live waits while you read");
@@ -61,6 +71,13 @@ pub fn ListStatus<T: ListPage, Q: ListQuery>(
             </Show>
         </div>
     }
+}
+
+/// Returns the words for the part of the total that is listed: `newest 200 listed`. `None` where
+/// nothing is missing from the list, and where it is empty.
+fn listed_text(listed: u64, total: Total) -> Option<String> {
+    let is_part = listed < total.value || total.relation == TotalRelation::AtLeast;
+    (listed > 0 && is_part).then(|| format!("newest {} listed", format::count(listed)))
 }
 
 /// Progress of a search, also after it ended early.
@@ -196,5 +213,25 @@ pub fn OlderButton<T: ListPage, Q: ListQuery>(
                 </button>
             </div>
         </Show>
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tidings_proto::api::{Total, TotalRelation};
+
+    use super::listed_text;
+
+    #[test]
+    fn a_list_says_which_part_of_the_total_it_has() {
+        let text = |listed: u64, value: u64, relation: TotalRelation| {
+            listed_text(listed, Total { value, relation })
+        };
+        let part = text(200, 3_207, TotalRelation::Exact);
+        assert_eq!(part.as_deref(), Some("newest 200 listed"));
+        let more = text(1_000, 1_000, TotalRelation::AtLeast);
+        assert_eq!(more.as_deref(), Some("newest 1,000 listed"), "there may be more");
+        assert_eq!(text(3_207, 3_207, TotalRelation::Exact), None);
+        assert_eq!(text(0, 0, TotalRelation::AtLeast), None);
     }
 }

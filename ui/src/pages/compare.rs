@@ -15,8 +15,9 @@ use crate::{
     addresses,
     api::{self, analysis},
     browser,
-    components::{EmptyState, ErrorState, LoadingRows, PartialNote, StateBadge},
+    components::{EmptyState, ErrorState, LoadingRows, PartialNote, StateBadge, use_call_choice},
     format, number_format,
+    pages::transaction_type::call_trees::call_keys,
     request_state::RequestState,
     shell::{Crumb, set_crumbs},
     shortcuts::use_shortcuts,
@@ -303,7 +304,8 @@ fn comparison_view(
     comparison: &Arc<Comparison>,
     sides: Memo<Option<Sides>>,
 ) -> impl IntoView + use<> {
-    let selected = RwSignal::new(None::<u32>);
+    let keys = call_keys(comparison);
+    let choice = use_call_choice(Memo::new(move |_| keys.clone()));
     let truncated = comparison.truncated.then(|| {
         view! { <PartialNote>"The trees have more than 20,000 places: the rest is left out."</PartialNote> }
     });
@@ -312,8 +314,8 @@ fn comparison_view(
     view! {
         {truncated}
         <div class="compare-body">
-            {lanes::lanes(comparison, typical, selected)}
-            {impact_panel::impact_panel(comparison, selected)}
+            {lanes::lanes(comparison, typical, choice)}
+            {impact_panel::impact_panel(comparison, choice)}
         </div>
     }
 }

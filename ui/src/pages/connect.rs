@@ -16,13 +16,15 @@ use crate::{
     format,
     request_state::RequestState,
     shell::{crumb, set_crumbs},
-    url::{History, use_navigation},
+    url::{History, use_edit_query, use_navigation, use_query},
 };
 
 mod guide;
 
 use guide::{Addresses, GUIDES, Guide, opening_command, opening_flags};
 
+/// The parameter that names the shown setup.
+const GUIDE: &str = "guide";
 const POLL_INTERVAL: Duration = Duration::from_secs(1);
 
 fn watch_status() -> RequestState<ServerStatus> {
@@ -102,7 +104,7 @@ fn Welcome(status: RequestState<ServerStatus>, waiting: bool) -> impl IntoView {
                     <h1>{title}</h1>
                     <p class="mute">{words}</p>
                 </div>
-                <DemoButton status />
+                <DemoButton status waiting />
             </div>
             {failed}
             <Show when=move || needs_key.get()>
@@ -225,8 +227,9 @@ fn Arrivals(status: RequestState<ServerStatus>) -> impl IntoView {
     view! { <p class="mute arrivals">{counts}</p> }
 }
 
+/// The button that starts demo traffic. It is the main action only while there is no data.
 #[component]
-fn DemoButton(status: RequestState<ServerStatus>) -> impl IntoView {
+fn DemoButton(status: RequestState<ServerStatus>, waiting: bool) -> impl IntoView {
     let toasts = use_toasts();
     let starting = RwSignal::new(false);
     let running = Memo::new(move |_| status.value().is_some_and(|status| status.demo_running));
@@ -241,11 +244,12 @@ fn DemoButton(status: RequestState<ServerStatus>) -> impl IntoView {
             starting.try_set(false);
         });
     };
+    let class = if waiting { "button button-primary" } else { "button" };
     let words =
         move || if running.get() { "Demo traffic is being sent" } else { "Send demo traffic" };
     view! {
         <button
-            class="button button-primary"
+            class=class
             type="button"
             title="A shop and a payment system: slow, failing, retried and asynchronous calls"
             disabled=move || starting.get() || running.get()
@@ -256,9 +260,19 @@ fn DemoButton(status: RequestState<ServerStatus>) -> impl IntoView {
     }
 }
 
+/// Returns the index of the setup with this name. An unknown name is that of the first one.
+fn guide_index(name: Option<&str>) -> usize {
+    GUIDES.iter().position(|guide| Some(guide.name) == name).unwrap_or(0)
+}
+
 #[component]
 fn Guides(addresses: Memo<Addresses>) -> impl IntoView {
-    let chosen = RwSignal::new(0_usize);
+    let (query, edit) = (use_query(), use_edit_query());
+    let chosen = Memo::new(move |_| query.with(|query| guide_index(query.get(GUIDE))));
+    let choose = Callback::new(move |index: usize| {
+        let name = GUIDES.get(index).filter(|_| index > 0).map(|guide| guide.name);
+        edit(History::Replace, &|query| query.set(GUIDE, name));
+    });
     let tab = move |(index, guide): (usize, &'static Guide)| {
         view! {
             <button
@@ -269,7 +283,7 @@ fn Guides(addresses: Memo<Addresses>) -> impl IntoView {
                 aria-controls="guide-panel"
                 aria-selected=move || (chosen.get() == index).to_string()
                 tabindex=move || if chosen.get() == index { "0" } else { "-1" }
-                on:click=move |_| chosen.set(index)
+                on:click=move |_| choose.run(index)
             >
                 {guide.name}
             </button>
@@ -286,7 +300,7 @@ fn Guides(addresses: Memo<Addresses>) -> impl IntoView {
             _ => return,
         };
         event.prevent_default();
-        chosen.set(next);
+        choose.run(next);
         browser::focus(&format!("guide-tab-{next}"));
     };
     let panel = move || {

@@ -8,7 +8,10 @@
 use std::{cmp::Ordering, collections::HashMap, sync::Arc};
 
 use leptos::prelude::*;
-use tidings_proto::api::{BaselineState, ExceptionGroup, ExceptionList, NameList};
+use tidings_proto::{
+    UnixNanos,
+    api::{BaselineState, ExceptionGroup, ExceptionList, NameList},
+};
 
 use crate::{
     addresses,
@@ -48,6 +51,7 @@ pub(crate) struct ErrorRow {
     source: Option<SourceGroup>,
     /// Number of groups that follow from it.
     follower_count: u64,
+    first_seen: FirstSeen,
     /// Set where its source is drawn above it.
     is_beneath: bool,
 }
@@ -122,6 +126,7 @@ fn measured(list: &ExceptionList, with_sources: Option<&ExceptionList>) -> Vec<E
         group: group.clone(),
         source: source(group),
         follower_count: known.get(group.id.as_str()).map_or(0, |group| group.follower_count),
+        first_seen: FirstSeen::in_window(group, list),
         is_beneath: false,
     };
     list.groups.iter().map(row).collect()
@@ -138,7 +143,7 @@ fn sort(rows: &mut [ErrorRow], order: &SortOrder) {
             }
             "count" => order.compare(one.count, other.count),
             "before" => order.compare(one.before_count, other.before_count),
-            "first" => order.compare(one.first_seen_unix_nano, other.first_seen_unix_nano),
+            "first" => order.compare(left.first_seen, right.first_seen),
             "last" => order.compare(one.last_seen_unix_nano, other.last_seen_unix_nano),
             _ => order.compare(left.change(), right.change()),
         };
@@ -291,17 +296,65 @@ pub fn ErrorsPage() -> impl IntoView {
     }
 }
 
-/// Returns the words for a list: `414 exceptions, 2 causes, 7 kinds`. `rows` are those with their
-/// sources; causes are not counted without them, nor where further kinds are not listed.
+/// Returns the words for a list: `414 exceptions of 7 kinds: 2 are causes, 5 follow from them`.
+/// `rows` are those with their sources; causes are not counted without them, where none follows, and
+/// where further kinds are not listed.
 fn count_text(list: &ExceptionList, rows: Option<&[ErrorRow]>) -> String {
     let exceptions = format::counted(list.count, "exception");
     let kinds = format::counted(list.group_count, "kind");
-    match rows.filter(|rows| rows.len() as u64 == list.group_count && !rows.is_empty()) {
-        Some(rows) => {
-            let causes = rows.iter().filter(|row| row.source.is_none()).count() as u64;
-            format!("{exceptions}, {}, {kinds}", format::counted(causes, "cause"))
+    let rows = rows.filter(|rows| rows.len() as u64 == list.group_count).unwrap_or_default();
+    let follow = rows.iter().filter(|row| row.source.is_some()).count();
+    let (causes, source) = match rows.len() - follow {
+        1 => ("1 is the cause".to_owned(), "it"),
+        causes => (format!("{} are causes", format::count(causes as u64)), "them"),
+    };
+    match follow {
+        0 => format!("{exceptions} of {kinds}"),
+        1 => format!("{exceptions} of {kinds}: {causes}, 1 follows from {source}"),
+        _ => {
+            let follow = format::count(follow as u64);
+            format!("{exceptions} of {kinds}: {causes}, {follow} follow from {source}")
         }
-        None => format!("{exceptions} of {kinds}"),
+    }
+}
+
+/// The first occurrence of a kind, from the window and the time before it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd)]
+enum FirstSeen {
+    /// A moment before the window, which begins at this one.
+    Before(UnixNanos),
+    /// A moment in the first step of the window, or one before that was not counted.
+    Unknown,
+    /// This moment of the window. None is known of the time before.
+    At(UnixNanos),
+}
+
+impl FirstSeen {
+    fn in_window(group: &ExceptionGroup, list: &ExceptionList) -> Self {
+        let first = group.first_seen_unix_nano;
+        let is_at_start = TimeBuckets::from_window(&list.window).bucket(first) == Some(0);
+        match group.before_count {
+            Some(1..) => Self::Before(list.window.start_unix_nano),
+            // The time before has exceptions, of which not all were counted.
+            None if list.known_since_unix_nano.is_some() && is_at_start => Self::Unknown,
+            _ => Self::At(first),
+        }
+    }
+
+    /// Returns the text of its cell, and a title that explains it.
+    fn words(self, now: UnixNanos) -> (String, &'static str) {
+        match self {
+            Self::Before(start) => {
+                let start = browser::local_minute(start, now);
+                (format!("before {start}"), "It came before the chosen time, too")
+            }
+            Self::Unknown => ("–".to_owned(), "Not all exceptions before were counted"),
+            Self::At(first) => {
+                let text = format::when(first, now, browser::zone_minutes(first));
+                let seconds = text.split_once('.').map_or(text.as_str(), |(seconds, _)| seconds);
+                (seconds.to_owned(), "The first in the chosen time; none is known just before it")
+            }
+        }
     }
 }
 
@@ -534,7 +587,7 @@ fn ErrorTable(page: ErrorsState, list: Arc<ExceptionList>) -> impl IntoView {
                     <th scope="col" class="errors-spark">"Over time"</th>
                     <SortHead
                         column="first"
-                        label="First in this time"
+                        label="First seen"
                         order
                         numeric=true
                         class="wide"
@@ -565,11 +618,7 @@ fn ErrorLine(
     };
     let (bars, is_last_partial) = (buckets.counts(&group.steps), buckets.is_last_partial());
     let now = browser::now();
-    let first = {
-        let zone = browser::zone_minutes(group.first_seen_unix_nano);
-        let text = format::when(group.first_seen_unix_nano, now, zone);
-        text.split_once('.').map_or(text.clone(), |(text, _)| text.to_owned())
-    };
+    let (first, first_title) = row.first_seen.words(now);
     let last = format::ago(group.last_seen_unix_nano, now);
     let (is_loud, is_beneath) = (row.is_loud(), row.is_beneath);
     let tone = if is_loud { SparkTone::Error } else { SparkTone::Plain };
@@ -632,7 +681,7 @@ fn ErrorLine(
             <td class="errors-spark">
                 <SparkBars values=bars is_last_partial tone label="Exceptions over time" />
             </td>
-            <td class="num wide">{first}</td>
+            <td class="num wide" title=first_title>{first}</td>
             <td class="num">{last}</td>
         </tr>
         {details}

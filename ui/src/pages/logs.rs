@@ -23,7 +23,7 @@ use crate::{
     page_time::{PageTime, use_page_time},
     paged_list::{ListNotices, ListQuery, ListStatus, OlderButton, PagedList},
     request_state::RequestState,
-    shell::{arrival_gap_line, crumb, remember_list, set_crumbs},
+    shell::{crumb, log_gap_line, remember_list, set_crumbs},
     shortcuts::use_shortcuts,
     url::{History, LogListing, LogState, TimeRange, UrlQuery, use_navigation, use_query},
 };
@@ -100,7 +100,7 @@ pub fn LogsPage() -> impl IntoView {
                     <TailToggle />
                 </div>
             </div>
-            {arrival_gap_line(|| false)}
+            {log_gap_line()}
             <TailNote tail />
             <LogHistogramCard answer=histogram walked />
             <div class="logs-body">

@@ -10,10 +10,7 @@ use std::sync::Arc;
 use leptos::prelude::*;
 use tidings_proto::{
     TraceId, UnixNanos,
-    api::{
-        CallsInStep, ChangeReport, ChangedGroup, GraphNode, NodeKind, RedResult, ServiceGraph,
-        StatusName,
-    },
+    api::{CallsInStep, ChangeReport, ChangedGroup, NodeKind, RedResult, ServiceGraph, StatusName},
 };
 
 use crate::{
@@ -47,7 +44,7 @@ use crate::{
 pub mod map_graph;
 mod selection_panel;
 
-use map_graph::{CardChange, MapGraph, NodeName};
+use map_graph::{CardChange, MapGraph, NodeName, read_pick, write_pick};
 
 /// Depths around a focus, in calls.
 const DEPTHS: [u32; 3] = [1, 2, 3];
@@ -150,7 +147,9 @@ impl MapPageState {
         let picked = Memo::new(move |_| {
             let shown = shown.get()?;
             let nodes = now.value().map(|graph| graph.nodes.clone()).unwrap_or_default();
-            query.with(|query| read_pick(query, &shown, &nodes))
+            let index_of = |name: NodeName| shown.index_of(&name.resolve_kind(&nodes));
+            let ends = shown.network.edges.iter().map(|edge| (edge.from, edge.to));
+            query.with(|query| read_pick(query, index_of, ends))
         });
         let edit = use_edit_query();
         let edit = Callback::new(move |(step, change, names): QueryEdit| {
@@ -168,18 +167,7 @@ impl MapPageState {
                 Some(vec![name(edge.from)?, name(edge.to)?])
             }
         });
-        let write = |query: &mut UrlQuery, names: &[String]| {
-            ["node", "caller", "callee"].into_iter().for_each(|key| query.remove(key));
-            match names {
-                [node] => query.push("node", node),
-                [caller, callee] => {
-                    query.push("caller", caller);
-                    query.push("callee", callee);
-                }
-                _ => {}
-            }
-        };
-        self.edit.run((History::Replace, write, names.unwrap_or_default()));
+        self.edit.run((History::Replace, write_pick, names.unwrap_or_default()));
     }
 
     fn focus_on(self, name: Option<&NodeName>, depth: u32) {
@@ -198,16 +186,6 @@ impl MapPageState {
 /// Writes the begin of a change.
 fn since_text(begin: UnixNanos) -> String {
     browser::local_minute(begin, browser::now())
-}
-
-fn read_pick(query: &UrlQuery, shown: &MapGraph, nodes: &[GraphNode]) -> Option<GraphSelection> {
-    let node = |key| shown.index_of(&NodeName::read(query.get(key)?).resolve_kind(nodes));
-    if let Some(node) = node("node") {
-        return Some(GraphSelection::Node(node));
-    }
-    let (caller, callee) = (node("caller")?, node("callee")?);
-    let edge = shown.network.edges.iter().position(|edge| (edge.from, edge.to) == (caller, callee));
-    edge.and_then(|edge| u32::try_from(edge).ok()).map(GraphSelection::Edge)
 }
 
 /// The page.

@@ -1,7 +1,7 @@
 //! SQL: queries over spans, logs, traces, rates and edges.
 //!
-//! Owns the text, the running query and the address: the query that was run, the sort order, the
-//! shown parts and the chart's columns. The old result stays while a new query runs.
+//! Owns the text, the running query and the address: the query that was run, the row limit, the sort
+//! order, the shown parts and the chart's columns. The old result stays while a new query runs.
 
 use std::{sync::Arc, time::Duration};
 
@@ -45,6 +45,10 @@ use tokens::{Completion, CompletionContext, error_position, name_completions};
 const OFFERED_MAX: usize = 12;
 /// Default row limit.
 const ROWS_USUAL: u32 = 10_000;
+/// Row limits to choose from.
+const LIMITS: [u32; 3] = [1_000, ROWS_USUAL, ROW_LIMIT];
+/// The parameter of the row limit.
+const LIMIT: &str = "rows";
 /// Interval at which the time of a running query is redrawn.
 const ELAPSED_INTERVAL: Duration = Duration::from_millis(200);
 const EXAMPLE: &str = "SELECT minute, service, sum(calls) AS calls, sum(errors) AS failed\nFROM red\n\
@@ -63,7 +67,7 @@ struct SubmittedQuery {
 #[derive(Clone, Copy)]
 struct Runner {
     text: RwSignal<String>,
-    limit: RwSignal<u32>,
+    limit: Memo<u32>,
     asked: RwSignal<Option<SubmittedQuery>>,
     result: RequestState<SqlResult>,
     /// The query of the shown result, and the moment of the result.
@@ -84,7 +88,7 @@ impl Runner {
         let result = RequestState::with_progress(request, on_progress);
         let runner = Self {
             text: RwSignal::new(text),
-            limit: RwSignal::new(ROWS_USUAL),
+            limit: use_limit(),
             asked,
             result,
             answered: RwSignal::new(None),
@@ -120,6 +124,15 @@ impl Runner {
             self.asked.set(None);
         }
     }
+}
+
+/// Returns the row limit in the address.
+fn use_limit() -> Memo<u32> {
+    let query = use_query();
+    Memo::new(move |_| {
+        let asked = query.with(|query| query.get(LIMIT)?.parse::<u32>().ok());
+        asked.filter(|rows| LIMITS.contains(rows)).unwrap_or(ROWS_USUAL)
+    })
 }
 
 /// The page.
@@ -249,31 +262,41 @@ fn run_bar(runner: Runner, run: Callback<()>, cancel: Callback<()>) -> impl Into
         let at = at.split_once('.').map_or(at.clone(), |(seconds, _)| seconds.to_owned());
         is_other.then(|| format!("below: the result of {at}"))
     };
-    let limit = move |event| {
-        runner.limit.set(event_target_value(&event).parse().unwrap_or(ROWS_USUAL));
-    };
-    let choices = [1_000, ROWS_USUAL, ROW_LIMIT].map(|rows| {
-        view! {
-            <option value=rows.to_string() selected=rows == ROWS_USUAL>
-                {format::counted(rows.into(), "row")}
-            </option>
-        }
-    });
     view! {
         <div class="sql-bar">
             <button class="button button-primary" type="button" on:click=move |_| run.run(())>
                 "Run "
                 <kbd>"Ctrl ↵"</kbd>
             </button>
-            <label class="sql-limit">
-                <span class="mute">"at most"</span>
-                <select class="input" aria-label="Most rows" on:change=limit>
-                    {choices}
-                </select>
-            </label>
+            {limit_choice(runner.limit)}
             {running}
             <span class="sql-of mute">{of}</span>
         </div>
+    }
+}
+
+/// The choice of the row limit, which the address has.
+fn limit_choice(limit: Memo<u32>) -> impl IntoView {
+    let edit = use_edit_query();
+    let choose = move |event| {
+        let rows = event_target_value(&event).parse::<u32>().ok();
+        let rows = rows.filter(|rows| *rows != ROWS_USUAL);
+        edit(History::Replace, &|query| query.set(LIMIT, rows));
+    };
+    let choices = LIMITS.map(|rows| {
+        view! {
+            <option value=rows.to_string() prop:selected=move || limit.get() == rows>
+                {format::counted(rows.into(), "row")}
+            </option>
+        }
+    });
+    view! {
+        <label class="sql-limit">
+            <span class="mute">"at most"</span>
+            <select class="input" aria-label="Most rows" on:change=choose>
+                {choices}
+            </select>
+        </label>
     }
 }
 

@@ -39,7 +39,7 @@ mod store;
 use keys_panel::keys_section;
 use limits_panel::limits_panel;
 use slow_queries::query_panels;
-use store::{horizon_facts, horizon_text, storage_facts, table_sizes, task_table};
+use store::{horizon_facts, horizon_text, rate_text, storage_facts, table_sizes, task_table};
 
 /// Licences of the crates in the program and this interface.
 const NOTICES: &str = "/assets/third-party-notices.txt";
@@ -83,6 +83,9 @@ fn stored_panels(server: ServerWatch) -> impl IntoView {
     let storage = move |status: Arc<ServerStatus>| storage_facts(&status);
     let horizon = move |status: Arc<ServerStatus>| horizon_facts(&status.storage);
     let tasks = move |status: Arc<ServerStatus>| task_table(&status.tasks);
+    let rate_note = Signal::derive(move || {
+        server.status().map(|status| rate_text(&status.storage.horizon)).unwrap_or_default()
+    });
     view! {
         <div class="panel-stack">
             <Panel
@@ -114,7 +117,7 @@ fn stored_panels(server: ServerWatch) -> impl IntoView {
             />
             <Panel
                 title="How far back"
-                note="at the rate of the last day"
+                note=rate_note
                 state=server.request_state()
                 is_empty=|_| false
                 empty=""
@@ -154,7 +157,7 @@ fn head(server: ServerWatch) -> impl IntoView {
     };
     let version = move || {
         server.status().map(|status| {
-            let up = format::duration(browser::now().since(status.started_unix_nano));
+            let up = format::rough_length(browser::now().since(status.started_unix_nano));
             format!("tidings {}, up {up}", status.version)
         })
     };

@@ -222,10 +222,8 @@ fn head(view: &Arc<TransactionView>) -> impl IntoView + use<> {
         .services
         .iter()
         .filter(|one| one.critical_nano.0 > 0)
-        .map(|one| StripPart {
-            service: one.service.clone(),
-            words: number_format::truncate(format::service(&one.service), 60),
-            share: number_format::ratio(one.critical_nano.0, total),
+        .flat_map(|one| {
+            StripPart::of_service(one, number_format::ratio(one.critical_nano.0, total))
         })
         .collect();
     let strip = (!parts.is_empty()).then(|| {

@@ -11,8 +11,8 @@ use leptos::prelude::*;
 use tidings_proto::{
     DurationNanos,
     api::{
-        CallsInStep, ChangeKind, ChangeReport, ChangedGroup, GroupStats, TimeShare,
-        TransactionKind, TransactionKindList,
+        CallsInStep, ChangeKind, ChangeReport, ChangedGroup, TimeShare, TransactionKind,
+        TransactionKindList,
     },
 };
 
@@ -244,7 +244,7 @@ fn sort(rows: &mut [TypeRow], order: &SortOrder, ranked: &[ChangedGroup]) {
     let key = |row: &TypeRow| -> f64 {
         let now = &row.numbers.now;
         match order.column.as_str() {
-            "rate" => now.rate_per_second,
+            "rate" => row.kind.rate_per_second,
             "failed" => now.error_share,
             "p50" => now.p50_nano.0 as f64,
             "p95" => now.p95_nano.0 as f64,
@@ -253,7 +253,7 @@ fn sort(rows: &mut [TypeRow], order: &SortOrder, ranked: &[ChangedGroup]) {
         }
     };
     rows.sort_by(|left, right| {
-        let rate = |row: &TypeRow| row.numbers.now.rate_per_second;
+        let rate = |row: &TypeRow| row.kind.rate_per_second;
         let by_rate = rate(right).total_cmp(&rate(left));
         let chosen = if order.column == "name" {
             let name = |row: &TypeRow| (row.kind.operation.clone(), row.kind.service.clone());
@@ -289,7 +289,7 @@ fn TypeTable(
         }
         let (before, of_time) = (kinds(&before), kinds(&of_time));
         let mut rows = join_rows(&list.kinds, before, of_time, groups(&report));
-        let most = rows.iter().map(|row| row.numbers.now.rate_per_second).fold(0.0, f64::max);
+        let most = rows.iter().map(|row| row.kind.rate_per_second).fold(0.0, f64::max);
         if let Some(service) = service.get() {
             rows.retain(|row| row.kind.service == service);
         }
@@ -342,7 +342,7 @@ fn name_cells(
         None => view! { <span class="mute">"–"</span> }.into_any(),
     };
     view! {
-        <td class="grow">
+        <td class="grow type-cell">
             <ServiceDot service=row.kind.service.clone() />
             " "
             <a class="type-name" href=address title=name.clone()>{name.clone()}</a>
@@ -353,7 +353,8 @@ fn name_cells(
     }
 }
 
-/// Calls and failures, each with the baseline and over time. Rates have the unit of the greatest.
+/// Calls of the window, and failures, each with the baseline and over time. Rates have the unit of
+/// the greatest.
 fn call_cells(
     row: &TypeRow,
     buckets: TimeBuckets,
@@ -369,11 +370,12 @@ fn call_cells(
         was.map_or_else(|| none.to_owned(), |was| number_format::share(was.error_share));
     let is_worse = row.is_worse(ChangeKind::Errors, None);
     let tone = if is_worse { SparkTone::Error } else { SparkTone::Plain };
-    let rate = |stats: GroupStats| number_format::rate_in_unit_of(stats.rate_per_second, most);
+    let rate = |per_second: f64| number_format::rate_in_unit_of(per_second, most);
+    let rate_before = was.map_or_else(|| none.to_owned(), |was| rate(was.rate_per_second));
     let time = shown_time(row.changed.as_ref());
     view! {
-        <td class="num" title=time.clone()>{rate(now)}</td>
-        <td class="num was wide">{was.map_or_else(|| none.to_owned(), rate)}</td>
+        <td class="num" title=shown_time(None)>{rate(kind.rate_per_second)}</td>
+        <td class="num was wide">{rate_before}</td>
         <td class="wide"><Sparkline values=calls label="Calls over time" /></td>
         <td class="num" class:is-worse=is_worse title=time>{number_format::share(failed)}</td>
         <td class="num was">{failed_before}</td>

@@ -1,4 +1,5 @@
-//! The end of arrivals: how long no sender has sent anything, for the pages and the live switch.
+//! The end of arrivals: how long no sender has sent anything, for the pages and the live switch. A
+//! page of logs speaks of log records, and others of spans.
 //!
 //! It follows from the status that the shell polls. Pages that have the server's own sentence about
 //! the end of traffic leave this one out. After a restart of the server nothing is known until the
@@ -16,11 +17,20 @@ use crate::{
 /// A shorter gap may be that of exporters, which send in batches.
 const GAP_MIN_NANOS: u64 = 60_000_000_000;
 
+/// A kind of records that arrive.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Arrivals {
+    /// Spans, or log records where no span came at all.
+    Spans,
+    /// Log records.
+    Logs,
+}
+
 /// The time since the last arrivals.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ArrivalGap {
-    /// The missing records: spans, or log records where no span came at all.
-    signal: &'static str,
+    /// The kind of the missing records.
+    missing: Arrivals,
     /// The last arrival of them.
     since: UnixNanos,
     /// The last arrival of any record, unless some arrive.
@@ -30,11 +40,12 @@ pub struct ArrivalGap {
 }
 
 impl ArrivalGap {
-    /// Returns the gap at a moment, or `None` while spans arrive and before the first record.
-    /// `seen` has the last arrivals that this browser observed, by its own clock, so that a wrong
-    /// clock makes no gap of records that arrive.
+    /// Returns the gap of a kind of records at a moment, or `None` while these arrive and before the
+    /// first of them. `seen` has the last arrivals that this browser observed, by its own clock, so
+    /// that a wrong clock makes no gap of records that arrive.
     pub(super) fn at(
         now: UnixNanos,
+        arrivals: Arrivals,
         (spans, logs): (SignalCounts, SignalCounts),
         seen: (Option<UnixNanos>, Option<UnixNanos>),
     ) -> Option<Self> {
@@ -44,18 +55,28 @@ impl ArrivalGap {
         };
         let (spans, logs) = (last(spans, seen.0), last(logs, seen.1));
         let is_over = |time: UnixNanos| now.since(time).0 >= GAP_MIN_NANOS;
-        let of_logs = logs.map(|since| ("log records", since));
-        let (signal, since) = spans.map(|since| ("spans", since)).or(of_logs)?;
+        let of_logs = logs.map(|since| (Arrivals::Logs, since));
+        let (missing, since) = match arrivals {
+            Arrivals::Spans => spans.map(|since| (Arrivals::Spans, since)).or(of_logs),
+            Arrivals::Logs => of_logs,
+        }?;
         let nothing_since = spans.max(logs).filter(|time| is_over(*time));
-        is_over(since).then_some(Self { signal, since, nothing_since, now })
+        is_over(since).then_some(Self { missing, since, nothing_since, now })
     }
 
     /// Returns the gap as a sentence: `No spans since 20:43 (2 min)`. `moment` writes a time.
     fn text(self, moment: impl Fn(UnixNanos) -> String) -> String {
-        let Self { signal, since, nothing_since, now } = self;
-        let logs = if nothing_since.is_none() { ". Log records still arrive." } else { "" };
+        let Self { missing, since, nothing_since, now } = self;
+        let (missing, others) = match missing {
+            Arrivals::Spans => ("spans", "Log records"),
+            Arrivals::Logs => ("log records", "Spans"),
+        };
+        let rest = match nothing_since {
+            None => format!(". {others} still arrive."),
+            Some(_) => String::new(),
+        };
         format!(
-            "No {signal} since {} ({}){logs}",
+            "No {missing} since {} ({}){rest}",
             moment(since),
             format::rough_length(now.since(since))
         )
@@ -81,12 +102,24 @@ impl ArrivalGap {
     }
 }
 
-/// The line of a page about the end of arrivals, on a range that ends now. It is left out where
+/// The line of a page about the end of spans, on a range that ends now. It is left out where
 /// `is_reported` says that the page has it otherwise.
 pub fn arrival_gap_line(is_reported: impl Fn() -> bool + Send + Sync + 'static) -> impl IntoView {
+    gap_line(Arrivals::Spans, is_reported)
+}
+
+/// The line of a page about the end of log records, on a range that ends now.
+pub fn log_gap_line() -> impl IntoView {
+    gap_line(Arrivals::Logs, || false)
+}
+
+fn gap_line(
+    arrivals: Arrivals,
+    is_reported: impl Fn() -> bool + Send + Sync + 'static,
+) -> impl IntoView {
     let (server, query) = (use_server(), use_query());
     let words = Memo::new(move |_| {
-        let gap = server.arrival_gap()?;
+        let gap = server.gap_of(arrivals)?;
         let ends_now = query.with(|query| TimeRange::read(query).is_open_ended());
         let is_shown = ends_now && !is_reported();
         is_shown.then(|| gap.sentence())
@@ -102,7 +135,7 @@ pub fn arrival_gap_line(is_reported: impl Fn() -> bool + Send + Sync + 'static) 
 mod tests {
     use tidings_proto::{UnixNanos, api::SignalCounts};
 
-    use super::ArrivalGap;
+    use super::{ArrivalGap, Arrivals};
 
     fn at(second: u64) -> UnixNanos {
         UnixNanos(second * 1_000_000_000)
@@ -112,6 +145,10 @@ mod tests {
         SignalCounts { last_received_unix_nano: second.map(at), ..SignalCounts::default() }
     }
 
+    fn moment(time: UnixNanos) -> String {
+        format!("{} s", time.0 / 1_000_000_000)
+    }
+
     /// Returns the line and the words of the live switch, at second 1,000.
     fn words(
         spans: Option<u64>,
@@ -119,9 +156,24 @@ mod tests {
         seen: Option<u64>,
     ) -> Option<(String, Option<String>)> {
         let counts = (last(spans), last(logs));
-        let gap = ArrivalGap::at(at(1_000), counts, (seen.map(at), None))?;
-        let moment = |time: UnixNanos| format!("{} s", time.0 / 1_000_000_000);
+        let gap = ArrivalGap::at(at(1_000), Arrivals::Spans, counts, (seen.map(at), None))?;
         Some((gap.text(moment), gap.live_text()))
+    }
+
+    #[test]
+    fn a_page_of_logs_speaks_of_log_records() {
+        let line = |spans: Option<u64>, logs: Option<u64>| {
+            let counts = (last(spans), last(logs));
+            let gap = ArrivalGap::at(at(1_000), Arrivals::Logs, counts, (None, None));
+            gap.map(|gap| gap.text(moment))
+        };
+        let both = line(Some(400), Some(880));
+        assert_eq!(both.as_deref(), Some("No log records since 880 s (2 min)"));
+        let spans_arrive = line(Some(990), Some(880));
+        let expected = "No log records since 880 s (2 min). Spans still arrive.";
+        assert_eq!(spans_arrive.as_deref(), Some(expected));
+        assert_eq!(line(Some(400), Some(990)), None, "log records arrive");
+        assert_eq!(line(Some(400), None), None, "there never were any");
     }
 
     #[test]

@@ -48,7 +48,9 @@ pub fn RangePicker() -> impl IntoView {
                 title="Which time is looked at"
                 on:click=move |_| open.update(|open| *open = !*open)
             >
-                {move || label(range.get())}
+                <span class="range-label" class:is-fixed=move || !range.get().is_open_ended()>
+                    {move || label(range.get())}
+                </span>
                 <span class="caret" aria-hidden="true">"▾"</span>
             </button>
             <Show when=move || open.get()>

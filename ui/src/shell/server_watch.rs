@@ -8,7 +8,7 @@ use std::{collections::VecDeque, sync::Arc, time::Duration};
 use leptos::prelude::*;
 use tidings_proto::{UnixNanos, api::ServerStatus};
 
-use super::arrival_gap::ArrivalGap;
+use super::arrival_gap::{ArrivalGap, Arrivals};
 use crate::{
     api::{self, ApiError},
     browser,
@@ -105,6 +105,12 @@ impl ServerWatch {
     /// the first record, and while the server does not answer.
     #[must_use]
     pub fn arrival_gap(self) -> Option<ArrivalGap> {
+        self.gap_of(Arrivals::Spans)
+    }
+
+    /// Returns the time since the last arrivals of a kind of records, as [`Self::arrival_gap`].
+    #[must_use]
+    pub(super) fn gap_of(self, arrivals: Arrivals) -> Option<ArrivalGap> {
         let now = self.answered.get()?;
         if self.silent_since().is_some() {
             return None;
@@ -113,7 +119,7 @@ impl ServerWatch {
         let seen = self.samples.with(|samples| {
             (last_rise(samples, |sample| sample.spans), last_rise(samples, |sample| sample.logs))
         });
-        ArrivalGap::at(now, (status.spans, status.logs), seen)
+        ArrivalGap::at(now, arrivals, (status.spans, status.logs), seen)
     }
 
     /// Reports whether the server requires a key from this browser.

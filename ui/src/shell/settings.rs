@@ -150,7 +150,7 @@ fn SavedViews() -> impl IntoView {
         let is_ours = |view: &SavedText| view.text.starts_with('/') && !view.text.starts_with("//");
         let all: Vec<_> = views.get().into_iter().filter(is_ours).collect();
         if all.is_empty() {
-            return view! { <p class="mute">"None yet. This browser keeps them."</p> }.into_any();
+            return view! { <p class="mute">"None yet. They stay in this browser."</p> }.into_any();
         }
         view! { <ul class="saved-views">{all.into_iter().map(row).collect_view()}</ul> }.into_any()
     };

@@ -1,8 +1,9 @@
 //! Sizes and positions of the labels of edges.
 //!
 //! A label is on its edge, where it covers the fewest cards, other edges and other labels, so that
-//! it is not read as their numbers. The middle is preferred. The label of a failing edge is red and
-//! always visible, so it chooses first. An edge without words has no label.
+//! it is not read as their numbers. The middle is preferred. Where no place on the edge is free, the
+//! label may be a little above or below it. The label of a failing edge is red and always visible,
+//! so it chooses first. An edge without words has no label.
 
 use super::{
     HEIGHT, LABELLED_MAX, NetworkEdge, NetworkGraph, WIDTH,
@@ -16,13 +17,18 @@ const LINE: f64 = 14.0;
 /// Distance of a label from the start of its stretch, where the caller is.
 const START_GAP: f64 = 6.0;
 /// Distance of a label from the end of its stretch. The head of the arrow stays visible there.
-const ARROW_GAP: f64 = 14.0;
+const ARROW_GAP: f64 = 11.0;
 /// Parts of the way along its stretch at which a label may be, the preferred first.
 const POSITIONS: [f64; 5] = [0.5, 0.75, 0.25, 0.9, 0.1];
+/// Shifts of a label to above and below its edge, in halves of its height, the preferred first.
+const SHIFTS: [f64; 5] = [0.0, -0.8, 0.8, -SHIFT_MAX, SHIFT_MAX];
+/// Largest of them.
+const SHIFT_MAX: f64 = 1.5;
 /// Number of pieces into which the curve of a stretch is cut.
 const CURVE_PIECES: u32 = 16;
 /// Maximum number of cards and points of routes with which all labels of a picture together are
-/// compared, at each position. Further labels are in the middle of their edges.
+/// compared. Only those near a label are compared with each of its positions. Further labels are in
+/// the middle of their edges.
 const COMPARED_MAX: usize = 1_000_000;
 
 /// Number of cards, and of edges and labels, that a label covers.
@@ -50,16 +56,42 @@ impl LabelArea {
         self.overlaps((x - across, y - down), (x + across, y + down))
     }
 
+    /// Reports whether a route may overlap it. A curve stays between its ends.
+    fn is_near_route(self, route: &Route) -> bool {
+        let mut pairs = route.points.windows(2);
+        pairs.any(|pair| matches!(pair, [start, end] if self.overlaps(*start, *end)))
+    }
+
     /// Reports whether it overlaps the curve of a route.
     fn overlaps_route(self, route: &Route) -> bool {
         route.points.windows(2).any(|pair| {
             let &[start, end] = pair else { return false };
-            // A curve stays between its ends.
             let point =
                 |piece: u32| on_curve([start, end], f64::from(piece) / f64::from(CURVE_PIECES));
             self.overlaps(start, end)
-                && (0..CURVE_PIECES).any(|piece| self.overlaps(point(piece), point(piece + 1)))
+                && (0..CURVE_PIECES).any(|piece| self.overlaps_line(point(piece), point(piece + 1)))
         })
+    }
+
+    /// Reports whether a straight line goes through it.
+    fn overlaps_line(self, start: (f64, f64), end: (f64, f64)) -> bool {
+        // The parts of the line between which it is inside.
+        let (mut enters, mut leaves) = (0.0_f64, 1.0_f64);
+        let axes = [
+            (start.0, end.0, self.centre.0, self.half.0),
+            (start.1, end.1, self.centre.1, self.half.1),
+        ];
+        for (from, to, centre, half) in axes {
+            let (low, high, length) = (centre - half, centre + half, to - from);
+            if length.abs() > f64::EPSILON {
+                let (at_low, at_high) = ((low - from) / length, (high - from) / length);
+                enters = enters.max(at_low.min(at_high));
+                leaves = leaves.min(at_low.max(at_high));
+            } else if from <= low || from >= high {
+                return false;
+            }
+        }
+        enters < leaves
     }
 }
 
@@ -137,28 +169,22 @@ fn on_curve([start, end]: [(f64, f64); 2], part: f64) -> (f64, f64) {
     (start.0 + (end.0 - start.0) * across, start.1 + (end.1 - start.1) * down)
 }
 
-/// Returns the position on its stretch at which a label of this size covers the fewest cards, then
-/// the fewest other edges and `placed` labels, the middle first. Returns what it covers there, too.
+/// Returns the position at which a label of this size covers the fewest cards, then the fewest other
+/// edges and `placed` labels. The middle of the edge is preferred, then the edge, then the places
+/// beside it. Returns what the label covers there, too.
 fn clear_label_at(
     layout: &Layout,
     edge: usize,
     size: (f64, f64),
     placed: &[LabelArea],
 ) -> Option<((f64, f64), OverlapCount)> {
-    let route = layout.routes.get(edge)?;
-    let stretch = label_stretch(route)?;
-    let half = (size.0 / 2.0, size.1 / 2.0);
-    let (left, right) =
-        if route.is_reversed { (ARROW_GAP, START_GAP) } else { (START_GAP, ARROW_GAP) };
-    let (first, last) = (stretch[0].0 + half.0 + left, stretch[1].0 - half.0 - right);
+    let room = LabelRoom::new(layout.routes.get(edge)?, size)?;
+    let obstacles = Obstacles::near(room.reach(), layout, edge, placed);
     let mut best: Option<((f64, f64), OverlapCount)> = None;
-    for part in POSITIONS {
-        let (x, y) = on_curve(stretch, part);
-        // A label that is wider than its room is in the middle of it.
-        let x = if first < last { x.clamp(first, last) } else { f64::midpoint(first, last) };
-        let found = count_overlaps(layout, edge, LabelArea { centre: (x, y), half }, placed);
+    for area in room.candidates() {
+        let found = obstacles.count_below(area);
         if best.is_none_or(|(_, least)| found < least) {
-            best = Some(((x, y), found));
+            best = Some((area.centre, found));
         }
         if found == (0, 0) {
             break;
@@ -167,29 +193,89 @@ fn clear_label_at(
     best
 }
 
-/// Returns the number of cards, and of other edges and labels, that the label of `edge` covers in
-/// this area.
-fn count_overlaps(
-    layout: &Layout,
-    edge: usize,
-    area: LabelArea,
-    placed: &[LabelArea],
-) -> OverlapCount {
-    let half_of =
-        |node: usize| (WIDTH / 2.0, layout.heights.get(node).copied().unwrap_or(HEIGHT) / 2.0);
-    let cards = layout.nodes.iter().enumerate();
-    let cards = cards.filter(|(node, at)| area.overlaps_around(**at, half_of(*node)));
-    let edges = layout.routes.iter().enumerate();
-    let edges = edges.filter(|(at, route)| *at != edge && area.overlaps_route(route));
-    let labels = placed.iter().filter(|label| area.overlaps_around(label.centre, label.half));
-    (cards.count(), edges.count() + labels.count())
+/// The places on and beside a stretch where its label may be.
+struct LabelRoom {
+    stretch: [(f64, f64); 2],
+    /// Half of the size of the label.
+    half: (f64, f64),
+    /// Least and greatest position of the label's centre from the left.
+    across: (f64, f64),
+}
+
+impl LabelRoom {
+    /// Returns the room for a label of this size. It is `None` for a route without a stretch.
+    fn new(route: &Route, size: (f64, f64)) -> Option<Self> {
+        let stretch = label_stretch(route)?;
+        let half = (size.0 / 2.0, size.1 / 2.0);
+        let (left, right) =
+            if route.is_reversed { (ARROW_GAP, START_GAP) } else { (START_GAP, ARROW_GAP) };
+        let (first, last) = (stretch[0].0 + half.0 + left, stretch[1].0 - half.0 - right);
+        // A label that is wider than its room is in the middle of it.
+        let middle = f64::midpoint(first, last);
+        let across = if first < last { (first, last) } else { (middle, middle) };
+        Some(Self { stretch, half, across })
+    }
+
+    /// Returns the areas where the label may be, the preferred first.
+    fn candidates(&self) -> impl Iterator<Item = LabelArea> {
+        let places = SHIFTS.into_iter().flat_map(|shift| POSITIONS.map(|part| (shift, part)));
+        places.map(move |(shift, part)| {
+            let (x, y) = on_curve(self.stretch, part);
+            let x = x.clamp(self.across.0, self.across.1);
+            LabelArea { centre: (x, y + shift * self.half.1), half: self.half }
+        })
+    }
+
+    /// Returns an area that has all of them.
+    fn reach(&self) -> LabelArea {
+        let [start, end] = self.stretch;
+        let centre = (f64::midpoint(self.across.0, self.across.1), f64::midpoint(start.1, end.1));
+        let across = (self.across.1 - self.across.0) / 2.0 + self.half.0;
+        let down = (end.1 - start.1).abs() / 2.0 + (SHIFT_MAX + 1.0) * self.half.1;
+        LabelArea { centre, half: (across, down) }
+    }
+}
+
+/// The cards, edges and labels that the label of an edge may cover.
+struct Obstacles<'a> {
+    cards: Vec<LabelArea>,
+    routes: Vec<&'a Route>,
+    labels: Vec<LabelArea>,
+}
+
+impl<'a> Obstacles<'a> {
+    /// Returns those near an area, without the edge of the label.
+    fn near(reach: LabelArea, layout: &'a Layout, edge: usize, placed: &[LabelArea]) -> Self {
+        let is_near = |area: &LabelArea| reach.overlaps_around(area.centre, area.half);
+        let height_of = |node: usize| layout.heights.get(node).copied().unwrap_or(HEIGHT);
+        let cards = layout.nodes.iter().enumerate().map(|(node, centre)| LabelArea {
+            centre: *centre,
+            half: (WIDTH / 2.0, height_of(node) / 2.0),
+        });
+        let routes = layout.routes.iter().enumerate().filter(|(at, _)| *at != edge);
+        let routes = routes.map(|(_, route)| route).filter(|route| reach.is_near_route(route));
+        Self {
+            cards: cards.filter(is_near).collect(),
+            routes: routes.collect(),
+            labels: placed.iter().copied().filter(is_near).collect(),
+        }
+    }
+
+    /// Returns the number of cards, and of edges and labels, that a label in this area covers.
+    fn count_below(&self, area: LabelArea) -> OverlapCount {
+        let count = |of: &[LabelArea]| {
+            of.iter().filter(|other| area.overlaps_around(other.centre, other.half)).count()
+        };
+        let routes = self.routes.iter().filter(|route| area.overlaps_route(route));
+        (count(&self.cards), routes.count() + count(&self.labels))
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::{
         super::names::tests::{edge, node},
-        Layout, NetworkGraph, Route, clear_label_at,
+        LabelArea, LabelRoom, Layout, NetworkGraph, Obstacles, Route, clear_label_at,
     };
 
     fn between(start: (f64, f64), end: (f64, f64)) -> Route {
@@ -239,9 +325,9 @@ mod tests {
             clear_label_at(&layout, 0, (width, 14.0), &[]).map(|((x, _), _)| x)
         };
         assert_eq!(at(44.0, false), Some(42.0), "there is room in the middle");
-        assert_eq!(at(60.0, false), Some(40.0));
-        assert_eq!(at(60.0, true), Some(44.0), "the arrow is on the left");
-        assert_eq!(at(70.0, false), Some(38.0), "between the caller and the arrow");
+        assert_eq!(at(64.0, false), Some(41.0));
+        assert_eq!(at(64.0, true), Some(43.0), "the arrow is on the left");
+        assert_eq!(at(70.0, false), Some(39.5), "between the caller and the arrow");
     }
 
     #[test]
@@ -286,21 +372,104 @@ mod tests {
         }
     }
 
+    /// Returns the labels that other edges cross, each with the number of its free places.
+    fn crossed_labels(graph: &NetworkGraph) -> Vec<(String, usize)> {
+        let positions = graph.label_positions();
+        let area = |at: usize| {
+            let (width, height) = graph.edges[at].label_size();
+            positions[at].map(|centre| LabelArea { centre, half: (width / 2.0, height / 2.0) })
+        };
+        let crossed = (0..graph.edges.len()).filter_map(|at| {
+            let (own, edge) = (area(at)?, &graph.edges[at]);
+            let mut others = graph.layout.routes.iter().enumerate();
+            if !others.any(|(other, route)| other != at && own.overlaps_route(route)) {
+                return None;
+            }
+            let labels = (0..graph.edges.len()).filter(|other| *other != at).filter_map(area);
+            let labels: Vec<LabelArea> = labels.collect();
+            let room = LabelRoom::new(&graph.layout.routes[at], edge.label_size())?;
+            let near = Obstacles::near(room.reach(), &graph.layout, at, &labels);
+            let free = room.candidates().filter(|area| near.count_below(*area) == (0, 0));
+            Some((edge.label.clone(), free.count()))
+        });
+        crossed.collect()
+    }
+
+    /// Edges from one card to others below each other.
+    fn fan(ends: &[(f64, &str)]) -> NetworkGraph {
+        let routes = ends.iter().map(|(down, _)| between((0.0, 0.0), (84.0, *down)));
+        let labelled = |(to, (_, label)): (u32, &(f64, &str))| {
+            let mut edge = edge(0, to, 1.0);
+            edge.label = (*label).to_owned();
+            edge
+        };
+        NetworkGraph {
+            nodes: Vec::new(),
+            edges: (1..).zip(ends).map(labelled).collect(),
+            layout: Layout { routes: routes.collect(), ..Layout::default() },
+            pairs: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn a_flat_edges_label_is_beside_the_steep_edges_of_its_caller() {
+        // The callers `checkout`, `orders` and `payment` of the demo.
+        for ends in [
+            [(-111.5, "2.51 ms"), (-15.1, "44.5 ms"), (126.0, "1.16 s")].as_slice(),
+            [(-89.8, "11.4 ms"), (-5.7, "39.5 ms"), (78.4, "")].as_slice(),
+            [(21.3, "798 ms"), (105.4, "353 ms")].as_slice(),
+        ] {
+            let crossed = crossed_labels(&fan(ends));
+            assert!(crossed.is_empty(), "{ends:?}: {crossed:?}");
+        }
+    }
+
+    #[test]
+    fn no_label_is_crossed_while_it_has_a_free_place() {
+        // The demo's services, from the gateway to the databases.
+        let callers = [0, 1, 1, 1, 3, 3, 3, 4, 4, 5, 2, 8, 6, 8];
+        let called = [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 11, 12, 13];
+        let demo: Vec<(u32, u32)> = callers.into_iter().zip(called).collect();
+        let pictures: [&[(u32, u32)]; 3] =
+            [&demo, &[(0, 1), (1, 2), (2, 3), (0, 3), (3, 1)], &[(0, 3), (0, 4), (1, 3), (2, 3)]];
+        for pairs in pictures {
+            let nodes = (0..14).map(|at| node(&format!("service-{at}"))).collect();
+            let labelled = |(from, to): &(u32, u32)| {
+                let mut edge = edge(*from, *to, 1.0);
+                edge.label = "44.5 ms".to_owned();
+                edge
+            };
+            let graph = NetworkGraph::new(nodes, pairs.iter().map(labelled).collect());
+            let crossed = crossed_labels(&graph);
+            assert!(crossed.iter().all(|(_, free)| *free == 0), "{pairs:?}: {crossed:?}");
+        }
+    }
+
+    #[test]
+    fn a_line_beside_a_corner_is_not_below_the_label() {
+        let label = LabelArea { centre: (0.0, 0.0), half: (20.0, 7.0) };
+        assert!(!label.overlaps_line((10.0, 14.0), (30.0, 4.0)), "it passes the corner");
+        assert!(label.overlaps_line((10.0, 8.0), (30.0, 0.0)));
+        assert!(label.overlaps_line((-30.0, 0.0), (30.0, 0.0)), "a flat line");
+        assert!(label.overlaps_line((5.0, -30.0), (5.0, 30.0)), "an upright line");
+        assert!(!label.overlaps_line((-30.0, 7.0), (30.0, 7.0)), "it touches the border");
+    }
+
     #[test]
     fn a_failing_edges_label_does_not_cover_other_edges() {
         let failing = between((0.0, 0.0), (64.0, 100.0));
         let alone = Layout { routes: vec![failing.clone()], ..Layout::default() };
         let at = |layout: &Layout| clear_label_at(layout, 0, (50.0, 28.0), &[]).map(|(at, _)| at);
-        assert_eq!(at(&alone), Some((28.0, 50.0)));
+        assert_eq!(at(&alone), Some((29.5, 50.0)));
         let routes = vec![failing, between((0.0, 50.0), (64.0, 50.0))];
         let crossed = Layout { routes, ..alone.clone() };
-        assert_eq!(at(&crossed), Some((28.0, 84.375)), "below the other");
+        assert_eq!(at(&crossed), Some((29.5, 84.375)), "below the other");
         let mut covered = Layout { nodes: vec![(32.0, 120.0)], ..crossed };
-        assert_eq!(at(&covered), Some((28.0, 15.625)), "above it");
+        assert_eq!(at(&covered), Some((29.5, 15.625)), "above it");
         // Cards are worse than edges.
-        covered.nodes.push((32.0, -20.0));
+        covered.nodes = vec![(32.0, 100.0), (32.0, 0.0)];
         covered.routes.push(between((0.0, 60.0), (64.0, 60.0)));
-        assert_eq!(at(&covered), Some((28.0, 50.0)), "between both cards");
+        assert_eq!(at(&covered), Some((29.5, 50.0)), "between both cards");
         let loops = Route { points: vec![(0.0, 0.0)], is_loop: true, ..Route::default() };
         let own = Layout { routes: vec![loops], ..Layout::default() };
         assert_eq!(at(&own), None);

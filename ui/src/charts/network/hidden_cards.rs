@@ -6,13 +6,15 @@
 
 use leptos::prelude::*;
 
-use super::{NetworkGraph, NetworkState, Viewport, WIDTH, node_id, viewport::MARGIN};
+use super::{NetworkGraph, NetworkState, Viewport, node_id, viewport::MARGIN};
 use crate::{browser, format};
 
 /// A card that is cut by less, in screen pixels, is in view.
 const SLACK: f64 = 1.0;
 /// Height of the strips at the upper and the lower edge that the buttons take, in screen pixels.
 const STRIP: f64 = 26.0;
+/// Distances of the visible part from the edges of the screen, across and down.
+const INSETS: (f64, f64) = (-SLACK, STRIP - SLACK);
 /// Largest move of the view at once, as a part of its width or height.
 const MOVE_MAX: f64 = 0.8;
 
@@ -48,21 +50,6 @@ struct HiddenCard {
     shift: f64,
 }
 
-/// Returns the move of the view that brings a card into view on one axis: positive for one before
-/// the visible part, negative for one after it, and zero for one in view. The visible part is the
-/// screen without a strip at both ends. Of a card that is larger, the middle is enough.
-fn shift_of(middle: f64, size: f64, screen: f64, strip: f64) -> f64 {
-    let half = if size > screen - 2.0 * strip { 0.0 } else { size / 2.0 };
-    let (low, high) = (middle - half, middle + half);
-    if low < strip - SLACK {
-        MARGIN - low
-    } else if high > screen - strip + SLACK {
-        screen - MARGIN - high
-    } else {
-        0.0
-    }
-}
-
 impl NetworkGraph {
     /// Returns the cards that are not whole in view. One in a corner is at the left or right.
     fn hidden_cards(&self, view: Viewport, screen: (f64, f64)) -> Vec<HiddenCard> {
@@ -70,11 +57,8 @@ impl NetworkGraph {
             return Vec::new();
         }
         let cards = (0_u32..).zip(&self.nodes).zip(&self.layout.nodes);
-        let hidden = cards.filter_map(|((node, card), (x, y))| {
-            let scale = view.scale;
-            let across = shift_of(view.left + x * scale, WIDTH * scale, screen.0, 0.0);
-            let down = shift_of(view.top + y * scale, card.height() * scale, screen.1, STRIP);
-            let (side, shift) = match (across, down) {
+        let hidden = cards.filter_map(|((node, card), place)| {
+            let (side, shift) = match view.shifts_to(*place, card.height(), screen, INSETS) {
                 (across, _) if across > 0.0 => (FrameEdge::Left, across),
                 (across, _) if across < 0.0 => (FrameEdge::Right, across),
                 (_, down) if down > 0.0 => (FrameEdge::Above, down),
@@ -84,6 +68,12 @@ impl NetworkGraph {
             Some(HiddenCard { node, side, shift })
         });
         hidden.collect()
+    }
+
+    /// Returns the number of cards at each side that are not whole in view.
+    fn hidden_counts(&self, view: Viewport, screen: (f64, f64)) -> [usize; 4] {
+        let cards = self.hidden_cards(view, screen);
+        FrameEdge::ALL.map(|side| cards.iter().filter(|card| card.side == side).count())
     }
 
     /// Returns the view moved towards a side, and the farthest card of it if all are in view then.
@@ -103,8 +93,7 @@ impl NetworkGraph {
         let view = if is_across { view.panned(moved, 0.0) } else { view.panned(0.0, moved) };
         // A card that lacks only the margin then is in view.
         let is_last = shift.abs() <= most + MARGIN;
-        let last = self.layout.nodes.get(node as usize).filter(|_| is_last);
-        last.map_or((view, None), |place| (view.showing(*place, screen), Some(node)))
+        if is_last { (self.view_showing(view, node, screen), Some(node)) } else { (view, None) }
     }
 }
 
@@ -116,8 +105,7 @@ fn button_id(side: usize) -> String {
 pub(super) fn more_buttons(picture: NetworkState) -> impl IntoView {
     let hidden = Memo::new(move |_| {
         let (view, screen) = (picture.shown.get(), picture.size.get());
-        let cards = picture.graph.with_value(|graph| graph.hidden_cards(view, screen));
-        FrameEdge::ALL.map(|side| cards.iter().filter(|card| card.side == side).count())
+        picture.graph.with_value(|graph| graph.hidden_counts(view, screen))
     });
     let button = move |(at, side): (usize, FrameEdge)| {
         let count = Memo::new(move |_| hidden.get()[at]);
@@ -158,7 +146,7 @@ pub(super) fn more_buttons(picture: NetworkState) -> impl IntoView {
 mod tests {
     use super::{
         super::names::tests::{edge, node},
-        FrameEdge, NetworkGraph, STRIP, Viewport, shift_of,
+        FrameEdge, INSETS, NetworkGraph, Viewport,
     };
 
     const SCREEN: (f64, f64) = (600.0, 400.0);
@@ -169,21 +157,16 @@ mod tests {
         NetworkGraph::new(nodes, (1..8).map(|to| edge(to - 1, to, 1.0)).collect())
     }
 
-    /// Returns the number of hidden cards at each side.
-    fn counts(graph: &NetworkGraph, view: Viewport) -> [usize; 4] {
-        let cards = graph.hidden_cards(view, SCREEN);
-        FrameEdge::ALL.map(|side| cards.iter().filter(|card| card.side == side).count())
-    }
-
     #[test]
     fn cards_are_counted_at_the_side_where_they_are_until_all_are_in_view() {
         let graph = chain();
         let whole = Viewport::fitting(graph.size(), SCREEN);
-        assert_eq!(counts(&graph, whole), [0; 4]);
+        assert_eq!(graph.hidden_counts(whole, SCREEN), [0; 4]);
         let first = Viewport { left: 28.0, top: 100.0, scale: 1.0 };
-        assert_eq!(counts(&graph, first), [0, 6, 0, 0], "two cards of 172 and their gap fit");
-        assert_eq!(counts(&graph, first.panned(0.0, -200.0)), [0, 6, 2, 0]);
-        assert_eq!(counts(&graph, first.panned(0.0, 400.0)), [0, 6, 0, 2]);
+        let counts = graph.hidden_counts(first, SCREEN);
+        assert_eq!(counts, [0, 6, 0, 0], "two cards of 172 and their gap fit");
+        assert_eq!(graph.hidden_counts(first.panned(0.0, -200.0), SCREEN), [0, 6, 2, 0]);
+        assert_eq!(graph.hidden_counts(first.panned(0.0, 400.0), SCREEN), [0, 6, 0, 2]);
         assert!(graph.hidden_cards(first, (0.0, 0.0)).is_empty(), "nothing is drawn yet");
     }
 
@@ -200,8 +183,8 @@ mod tests {
                 break last;
             }
         };
-        assert_eq!((last, counts(&graph, view)[1]), (Some(7), 0), "after {presses}");
-        assert!(presses > 1 && counts(&graph, view)[0] == 6);
+        assert_eq!((last, graph.hidden_counts(view, SCREEN)[1]), (Some(7), 0), "after {presses}");
+        assert!(presses > 1 && graph.hidden_counts(view, SCREEN)[0] == 6);
         assert_eq!(graph.view_towards(FrameEdge::Right, view, SCREEN), (view, None));
     }
 
@@ -217,16 +200,9 @@ mod tests {
 
     #[test]
     fn a_card_below_a_button_is_not_in_view() {
-        let down = |top: f64| shift_of(top + 29.0, 58.0, 400.0, STRIP);
+        let view = Viewport { left: 0.0, top: 0.0, scale: 1.0 };
+        let down = |top: f64| view.shifts_to((300.0, top + 29.0), 58.0, SCREEN, INSETS).1;
         assert_eq!([down(26.0), down(28.0), down(400.0 - 26.0 - 58.0)], [0.0; 3]);
         assert_eq!((down(20.0), down(330.0)), (8.0, -16.0), "moved to the margin");
-    }
-
-    #[test]
-    fn a_card_that_is_larger_than_the_screen_is_in_view_with_its_middle() {
-        let shift = |middle: f64, size: f64| shift_of(middle, size, 600.0, 0.0);
-        assert_eq!([shift(300.0, 900.0), shift(10.0, 900.0)], [0.0, 0.0]);
-        assert!(shift(-10.0, 900.0) > 0.0);
-        assert!(shift(590.0, 172.0) < 0.0);
     }
 }

@@ -1,6 +1,6 @@
 //! The visible part of a picture, and its moves: fit, zoom, pan, show a card.
 
-use super::{HEIGHT, WIDTH};
+use super::WIDTH;
 
 /// Empty margin around the picture, in screen pixels.
 pub(super) const MARGIN: f64 = 28.0;
@@ -72,30 +72,48 @@ impl Viewport {
         Self { left: self.left + across, top: self.top + down, ..self }
     }
 
-    /// Moves the view until a card is visible.
+    /// Moves the view until a card of this height around a point is visible, with a margin.
     #[must_use]
-    pub fn showing(self, node: (f64, f64), screen: (f64, f64)) -> Self {
-        let shift = |edge: f64, centre: f64, half: f64, screen: f64| {
-            let (low, high) =
-                (edge + (centre - half) * self.scale, edge + (centre + half) * self.scale);
-            if low < MARGIN {
-                MARGIN - low
-            } else if high > screen - MARGIN {
-                screen - MARGIN - high
-            } else {
-                0.0
-            }
-        };
-        self.panned(
-            shift(self.left, node.0, WIDTH / 2.0, screen.0),
-            shift(self.top, node.1, HEIGHT / 2.0, screen.1),
+    pub fn showing(self, at: (f64, f64), height: f64, screen: (f64, f64)) -> Self {
+        let (across, down) = self.shifts_to(at, height, screen, (MARGIN, MARGIN));
+        self.panned(across, down)
+    }
+
+    /// Returns the moves across and down that bring a card of this height around a point into view:
+    /// positive for one before the visible part, negative for one after it, and zero for one in
+    /// view. The visible part begins at these distances from the edges of the screen.
+    pub(super) fn shifts_to(
+        self,
+        at: (f64, f64),
+        height: f64,
+        screen: (f64, f64),
+        insets: (f64, f64),
+    ) -> (f64, f64) {
+        let (across, down) = (self.left + at.0 * self.scale, self.top + at.1 * self.scale);
+        (
+            shift_of(across, WIDTH * self.scale, screen.0, insets.0),
+            shift_of(down, height * self.scale, screen.1, insets.1),
         )
+    }
+}
+
+/// Returns the move of the view on one axis. Of a card that is larger than the screen without its
+/// margins, the middle is enough.
+fn shift_of(middle: f64, size: f64, screen: f64, inset: f64) -> f64 {
+    let half = if size > screen - 2.0 * MARGIN { 0.0 } else { size / 2.0 };
+    let (low, high) = (middle - half, middle + half);
+    if low < inset {
+        MARGIN - low
+    } else if high > screen - inset {
+        screen - MARGIN - high
+    } else {
+        0.0
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::Viewport;
+    use super::{Viewport, shift_of};
 
     #[test]
     fn a_small_picture_is_enlarged_a_little_and_a_large_one_fits() {
@@ -123,9 +141,20 @@ mod tests {
     #[test]
     fn a_card_outside_is_moved_into_view() {
         let view = Viewport { left: 0.0, top: 0.0, scale: 1.0 };
-        assert_eq!(view.showing((500.0, 300.0), (1_000.0, 600.0)), view);
-        let moved = view.showing((1_200.0, 300.0), (1_000.0, 600.0));
+        let showing = |at: (f64, f64), height: f64| view.showing(at, height, (1_000.0, 600.0));
+        assert_eq!(showing((500.0, 300.0), 58.0), view);
+        let moved = showing((1_200.0, 300.0), 58.0);
         assert!((moved.left + 314.0).abs() < 1e-9, "{moved:?}");
-        assert!(view.showing((-50.0, 300.0), (1_000.0, 600.0)).left > 0.0);
+        assert!(showing((-50.0, 300.0), 58.0).left > 0.0);
+        assert_eq!(showing((500.0, 60.0), 58.0), view);
+        assert_eq!(showing((500.0, 60.0), 74.0), view.panned(0.0, 5.0), "a higher card");
+    }
+
+    #[test]
+    fn a_card_that_is_larger_than_the_screen_is_in_view_with_its_middle() {
+        let shift = |middle: f64, size: f64| shift_of(middle, size, 600.0, 0.0);
+        assert_eq!([shift(300.0, 900.0), shift(10.0, 900.0)], [0.0, 0.0]);
+        assert!(shift(-10.0, 900.0) > 0.0);
+        assert!(shift(590.0, 172.0) < 0.0);
     }
 }

@@ -221,6 +221,8 @@ mod tests {
             deviations: deviations.to_vec(),
             differs: true,
             impact_nano: OffsetNanos(0),
+            path_difference_nano: OffsetNanos(0),
+            path_difference_share: 0.0,
             left,
             right,
         }

@@ -18,7 +18,7 @@ use crate::{
     addresses::{self, TraceListLink},
     api::analysis::{self, Analysis},
     browser, colour,
-    components::{Badge, DifferenceList, Panel},
+    components::{Badge, CallChoice, DifferenceList, Panel},
     format, number_format,
     request_state::RequestState,
     url::TimeRange,
@@ -35,13 +35,13 @@ const IMPACTS_MAX: usize = 14;
 /// The column.
 pub(super) fn impact_panel(
     comparison: &Arc<Comparison>,
-    selected: RwSignal<Option<u32>>,
+    choice: CallChoice,
 ) -> impl IntoView + use<> {
     let impacts = &comparison.impacts;
     let most = impacts.first().map_or(1, |impact| impact.impact_nano.0.unsigned_abs()).max(1);
     let rows = impacts.iter().take(IMPACTS_MAX).filter_map(|impact| {
         let call = comparison.calls.get(impact.call_index as usize)?;
-        Some(row(call, impact, most, selected))
+        Some(row(call, impact, most, choice))
     });
     let rows = rows.collect_view();
     let apart = DurationNanos(comparison.unattributed_nano.0.unsigned_abs());
@@ -79,7 +79,7 @@ fn row(
     call: &ComparedCall,
     impact: &CallImpact,
     most: u64,
-    selected: RwSignal<Option<u32>>,
+    choice: CallChoice,
 ) -> impl IntoView + use<> {
     let name = number_format::truncate(format::operation(&call.operation), 60);
     let nanos = impact.impact_nano.0;
@@ -97,7 +97,7 @@ fn row(
     let badge = badge.collect_view();
     let at = impact.call_index;
     let choose = move |_| {
-        selected.set(Some(at));
+        choice.select(Some(at));
         browser::scroll_into_view(&lane_id(at));
     };
     view! {
@@ -292,6 +292,8 @@ mod tests {
                 deviations: deviations.to_vec(),
                 differs: true,
                 impact_nano: OffsetNanos(0),
+                path_difference_nano: OffsetNanos(0),
+                path_difference_share: 0.0,
                 left,
                 right,
             })

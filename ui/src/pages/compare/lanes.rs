@@ -13,7 +13,7 @@ use crate::{
     browser,
     charts::axis::value_ticks,
     colour,
-    components::{AddressSegments, Badge, use_choice},
+    components::{AddressSegments, Badge, CallChoice, use_choice},
     format, number_format,
 };
 
@@ -40,7 +40,7 @@ fn extent(comparison: &Comparison) -> f64 {
 pub(super) fn lanes(
     comparison: &Arc<Comparison>,
     typical: bool,
-    selected: RwSignal<Option<u32>>,
+    choice: CallChoice,
 ) -> impl IntoView + use<> {
     let (shown, lined) = (use_choice("rows", ROWS), use_choice("lanes", BAR_ORIGINS));
     let width = extent(comparison);
@@ -60,7 +60,7 @@ pub(super) fn lanes(
             .map(|(row, call)| {
                 let (with_call, all) = (call.right.trace_count, drawn.right.trace_count);
                 let share = number_format::share(number_format::ratio(with_call, all));
-                lane(row, call, (other, share), (width, lined_up), selected)
+                lane(row, call, (other, share), (width, lined_up), choice)
             })
             .collect_view()
     };
@@ -123,7 +123,7 @@ fn lane(
     call: &ComparedCall,
     (other_side, share): (&str, String),
     (width, lined_up): (f64, bool),
-    selected: RwSignal<Option<u32>>,
+    choice: CallChoice,
 ) -> impl IntoView + use<> {
     let bar = |stats: &CallStats, class: &'static str| {
         call_extent(stats, lined_up).map(|(begin, end)| {
@@ -153,12 +153,8 @@ fn lane(
     let title = format!("{service}: {name}");
     let indent = format!("{}px", call.depth.min(24) * 16);
     let bars = view! { {bar(&call.right, "lane-ghost")} {bar(&call.left, "lane-bar")} };
-    let is_selected = move || selected.get() == Some(row);
-    let select = move |_| {
-        selected.update(|selected| {
-            *selected = (*selected != Some(row)).then_some(row);
-        })
-    };
+    let is_selected = move || choice.selected.get() == Some(row);
+    let select = move |_| choice.toggle(row);
     view! {
         <tr
             id=lane_id(row)
@@ -250,6 +246,8 @@ mod tests {
                 deviations: Vec::new(),
                 differs: false,
                 impact_nano: OffsetNanos(0),
+                path_difference_nano: OffsetNanos(0),
+                path_difference_share: 0.0,
                 left: stats(left),
                 right: stats(right),
             };

@@ -108,9 +108,9 @@ fn stack(group: &ExceptionGroup) -> impl IntoView + use<> {
         }
     });
     let note = if frames > 0 {
-        format!("{}, of the last one", format::counted(frames as u64, "frame"))
+        format!("{}, of the last exception", format::counted(frames as u64, "frame"))
     } else {
-        "of the last one".to_owned()
+        "of the last exception".to_owned()
     };
     let copied = if has_headline {
         group.stack_trace.clone()
@@ -201,7 +201,7 @@ fn traces(page: ErrorsState, group: &ExceptionGroup, range: TimeRange) -> impl I
         .failed();
     let last = group.trace_id.map(|trace| {
         let href = api::trace_address(trace, group.span_id);
-        view! { <a class="button" href=href>"The last one"</a> }
+        view! { <a class="button" href=href>"Last trace"</a> }
     });
     view! {
         <section aria-label="Affected transactions">

@@ -3,7 +3,7 @@ use tidings_proto::{
     api::{ExceptionGroup, ExceptionList, Searched, TimeWindow},
 };
 
-use super::{ErrorRow, SortOrder, count_text, followers_text, measured, missing, sort};
+use super::{ErrorRow, FirstSeen, SortOrder, count_text, followers_text, measured, missing, sort};
 
 fn group(id: &str, count: u64, before: u64) -> ExceptionGroup {
     ExceptionGroup {
@@ -155,9 +155,40 @@ fn causes_are_counted_when_the_sources_of_all_kinds_are_known() {
         list(vec![group("source", 51, 53), group("gateway", 40, 20), group("other", 30, 20)]);
     let rows = failure();
     assert_eq!(count_text(&now, None), "121 exceptions of 3 kinds");
-    assert_eq!(count_text(&now, Some(&rows)), "121 exceptions, 2 causes, 3 kinds");
+    let expected = "121 exceptions of 3 kinds: 2 are causes, 1 follows from them";
+    assert_eq!(count_text(&now, Some(&rows)), expected);
     now.group_count = 400;
     assert_eq!(count_text(&now, Some(&rows)), "121 exceptions of 400 kinds", "some are not listed");
+}
+
+#[test]
+fn a_single_cause_is_told_from_what_follows_and_kinds_without_followers_are_only_counted() {
+    let rows = failure();
+    let now = list(rows[..2].iter().map(|row| row.group.clone()).collect());
+    let expected = "91 exceptions of 2 kinds: 1 is the cause, 1 follows from it";
+    assert_eq!(count_text(&now, Some(&rows[..2])), expected);
+    let alone = measured(&now, None);
+    assert_eq!(count_text(&now, Some(&alone)), "91 exceptions of 2 kinds");
+    assert_eq!(count_text(&list(Vec::new()), Some(&[])), "0 exceptions of 0 kinds");
+}
+
+#[test]
+fn a_kind_of_the_time_before_was_first_seen_before() {
+    let mut known = list(vec![group("usual", 9, 8), group("new", 5, 0), group("unknown", 4, 0)]);
+    known.groups[0].first_seen_unix_nano = UnixNanos(5);
+    known.groups[1].first_seen_unix_nano = UnixNanos(4);
+    (known.groups[2].first_seen_unix_nano, known.groups[2].before_count) = (UnixNanos(0), None);
+    let first: Vec<FirstSeen> =
+        known.groups.iter().map(|group| FirstSeen::in_window(group, &known)).collect();
+    let (before, at) = (FirstSeen::Before(UnixNanos(0)), FirstSeen::At(UnixNanos(4)));
+    assert_eq!(first, [before, at, FirstSeen::Unknown]);
+    let mut rows = measured(&known, None);
+    sort(&mut rows, &SortOrder::parse("first"));
+    let order: Vec<&str> = rows.iter().map(|row| row.group.id.as_str()).collect();
+    assert_eq!(order, ["usual", "unknown", "new"]);
+    known.known_since_unix_nano = None;
+    let stored = FirstSeen::in_window(&known.groups[2], &known);
+    assert_eq!(stored, FirstSeen::At(UnixNanos(0)), "nothing is stored of the time before");
 }
 
 #[test]

@@ -85,16 +85,15 @@ fn compared(page_state: ExplorePageState) -> impl IntoView {
         let (inside, all) = (ids(&inside), ids(&all));
         (!inside.is_empty() && !all.is_empty()).then(|| compare_sets(&inside, &all))
     });
-    let (selected, focus) = (RwSignal::new(None::<u32>), RwSignal::new(None::<u32>));
     let are_whole = [all, inside].map(whole_sample);
     let draw = move |comparison: Arc<Comparison>| {
         let words = ("All", "In the box".to_owned());
-        view! { <Pair comparison words are_whole selected focus /> }
+        view! { <Pair comparison words are_whole /> }
     };
     view! {
         <Panel
             title="Where the time goes"
-            note="share of the critical path: all traces, and those with a span in the box"
+            note="mean time on the critical path: all traces, and those with a span in the box"
             state=answer
             is_empty=|comparison| comparison.calls.is_empty()
             missing=|comparison| {

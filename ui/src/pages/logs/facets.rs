@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// Maximum number of values per field.
-const VALUES_MAX: usize = 8;
+const VALUES_MAX: usize = 10;
 /// Maximum number of values of a field whose reader asked for more.
 const MORE_VALUES_MAX: usize = 100;
 /// Maximum number of attributes besides severity and service.

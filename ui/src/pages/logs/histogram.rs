@@ -83,14 +83,14 @@ fn drawing(
         }
     };
     let step = format::length(histogram.window.step_nano);
-    let loud = format!("errors and warnings: at most {} in {step}", format::count(bars.loud_top));
-    let quiet = format!("others: at most {} in {step}", format::count(bars.quiet_top));
+    let loud = format!("errors and warnings: up to {} in {step}", format::count(bars.loud_top));
+    let quiet = format!("{}: up to {} in {step}", bars.quiet_name, format::count(bars.quiet_top));
     view! {
         <div class="log-bars">
             <div class="log-scale mono mute" aria-hidden="true">
                 <span class="log-scale-quiet" title=quiet.clone()>
-                    <span>"info"</span>
-                    <span>{most_text(bars.quiet_top)}</span>
+                    <span>{bars.quiet_name}</span>
+                    <span>{top_text(bars.quiet_top)}</span>
                 </span>
             </div>
             <div
@@ -129,7 +129,7 @@ fn drawing(
                 >
                     <path class="log-bar-quiet" d=bars.quiet />
                 </svg>
-                {legend(bars.loud_top, &step)}
+                {legend(bars.error_top, bars.warn_top, &step)}
                 <span class="log-read mono" role="status">{move || walk.label(&read)}</span>
                 {move || drag.part().or_else(|| walk.part(start, end)).map(band)}
             </div>
@@ -143,36 +143,43 @@ fn time_axis(start: UnixNanos, end: UnixNanos) -> impl IntoView {
     labels_below(time_ticks(start, end, browser::zone_minutes(start), 9))
 }
 
-/// The colours of errors and warnings, if there are any, with their greatest number in a step.
-fn legend(loud_top: u64, step: &str) -> impl IntoView + use<> {
-    let loud = (loud_top > 0).then(|| {
+/// The colours of errors and of warnings, each with its own greatest number in a step, and the
+/// length of a step.
+fn legend(error_top: u64, warn_top: u64, step: &str) -> impl IntoView + use<> {
+    let words = |name: &str, top: u64| format!("{name}, {}", top_text(top));
+    let error = (error_top > 0).then(|| {
         view! {
             <span class="log-key log-key-error"></span>
-            "error "
+            {words("error", error_top)}
+        }
+    });
+    let warn = (warn_top > 0).then(|| {
+        view! {
             <span class="log-key log-key-warn"></span>
-            "warn, "
+            {words("warn", warn_top)}
         }
     });
     view! {
         <span class="log-legend mute" aria-hidden="true">
-            {loud} {scale_text(loud_top, step)}
+            {error} {warn} <span>{step_text(error_top.max(warn_top), step)}</span>
         </span>
     }
 }
 
-/// Returns the words for the scale of errors and warnings, and for the length of a step.
-fn scale_text(loud_top: u64, step: &str) -> String {
+/// Returns the words for the length of a step, after the greatest numbers of errors and warnings.
+fn step_text(loud_top: u64, step: &str) -> String {
     match loud_top {
-        0 => format!("in {step}"),
-        top => format!("{} in {step}", most_text(top)),
+        0 => format!("no errors or warnings; a bar is {step}"),
+        _ => format!("in {step}"),
     }
 }
 
-/// Returns the words for the end of a scale, so that it is not read as the number of records.
-fn most_text(top: u64) -> String {
+/// Returns the words for the greatest number in a step, so that it is not read as the number of
+/// records.
+fn top_text(top: u64) -> String {
     match top {
         0 => "none".to_owned(),
-        top => format!("most {}", format::count(top)),
+        top => format!("up to {}", format::count(top)),
     }
 }
 
@@ -243,7 +250,7 @@ fn moment(start: UnixNanos, end: UnixNanos, fraction: f64) -> u64 {
     (start.0 / 1_000_000).saturating_add(format::rates::whole((length * fraction).max(0.0)))
 }
 
-/// The bars as paths, and the maximum of each scale.
+/// The bars as paths, and the maximum of each scale and class.
 #[derive(Debug, PartialEq)]
 struct Bars {
     start: UnixNanos,
@@ -251,7 +258,12 @@ struct Bars {
     error: String,
     warn: String,
     quiet: String,
+    /// Greatest number of errors and warnings together in a step.
     loud_top: u64,
+    error_top: u64,
+    warn_top: u64,
+    /// Name of the records that are neither errors nor warnings.
+    quiet_name: &'static str,
     quiet_top: u64,
 }
 
@@ -273,6 +285,7 @@ impl Bars {
         let top = |of: fn(&LogsInStep) -> u64| histogram.steps.iter().map(of).max().unwrap_or(0);
         let loud_top = top(|step| errors(step).saturating_add(step.warn));
         let quiet_top = top(quiet);
+        let has_only_info = histogram.steps.iter().all(|step| step.info == quiet(step));
         let mut bars = Self {
             start: UnixNanos(start),
             end: UnixNanos(end),
@@ -280,6 +293,9 @@ impl Bars {
             warn: String::new(),
             quiet: String::new(),
             loud_top,
+            error_top: top(errors),
+            warn_top: top(|step| step.warn),
+            quiet_name: if has_only_info { "info" } else { "others" },
             quiet_top,
         };
         for one in &histogram.steps {
@@ -313,7 +329,7 @@ mod tests {
         api::{LogHistogram, LogsInStep, Searched, TimeWindow},
     };
 
-    use super::{Bars, moment, most_text, scale_text};
+    use super::{Bars, moment, step_text, top_text};
 
     #[test]
     fn errors_have_a_scale_of_their_own() {
@@ -338,16 +354,18 @@ mod tests {
         };
         let bars = Bars::new(&histogram);
         assert_eq!((bars.loud_top, bars.quiet_top), (2, 100_000));
+        assert_eq!((bars.error_top, bars.warn_top), (1, 1), "each class by itself");
+        assert_eq!(bars.quiet_name, "info");
         assert!(bars.error.starts_with("M0.0 100.0v-50.0"), "one error is half of it: {bars:?}");
         assert!(bars.error.contains("M500.0 50.0v-50.0"), "on the warning: {bars:?}");
         assert!(bars.quiet.contains("v-100.0") && bars.quiet.contains("v-50.0"), "{bars:?}");
     }
 
     #[test]
-    fn the_ends_of_both_scales_are_said_in_words() {
-        assert_eq!((most_text(73), most_text(0)), ("most 73".to_owned(), "none".to_owned()));
-        assert_eq!(scale_text(1_100, "1 min"), "most 1,100 in 1 min");
-        assert_eq!(scale_text(0, "1 min"), "in 1 min");
+    fn the_greatest_numbers_and_the_length_of_a_step_are_said_in_words() {
+        assert_eq!((top_text(73), top_text(0)), ("up to 73".to_owned(), "none".to_owned()));
+        assert_eq!(step_text(1_100, "1 min"), "in 1 min");
+        assert_eq!(step_text(0, "1 min"), "no errors or warnings; a bar is 1 min");
     }
 
     #[test]

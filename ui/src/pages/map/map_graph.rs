@@ -12,9 +12,10 @@ use tidings_proto::{
 
 use super::{call_text, per_minute};
 use crate::{
-    charts::network::{NetworkEdge, NetworkGraph, NetworkNode, NodeIcon},
+    charts::network::{GraphSelection, NetworkEdge, NetworkGraph, NetworkNode, NodeIcon},
     components::change::{CalledChange, change_text, number_text},
     format, number_format,
+    url::UrlQuery,
 };
 
 /// Maximum number of letters of a name.
@@ -79,6 +80,37 @@ impl NodeName {
     pub fn label(&self) -> String {
         number_format::truncate(format::peer(&self.name), NAME_LETTERS_MAX)
     }
+}
+
+/// Writes the name of the picked node into an address, or those of the picked edge's caller and
+/// callee.
+pub fn write_pick(query: &mut UrlQuery, names: &[String]) {
+    ["node", "caller", "callee"].into_iter().for_each(|key| query.remove(key));
+    match names {
+        [node] => query.push("node", node),
+        [caller, callee] => {
+            query.push("caller", caller);
+            query.push("callee", callee);
+        }
+        _ => {}
+    }
+}
+
+/// Reads the picked node or edge from an address. `index_of` returns the index of a node, and
+/// `ends` are the indexes of the edges' callers and callees.
+#[must_use]
+pub fn read_pick(
+    query: &UrlQuery,
+    index_of: impl Fn(NodeName) -> Option<u32>,
+    ends: impl IntoIterator<Item = (u32, u32)>,
+) -> Option<GraphSelection> {
+    let node = |key| index_of(NodeName::read(query.get(key)?));
+    if let Some(node) = node("node") {
+        return Some(GraphSelection::Node(node));
+    }
+    let picked = (node("caller")?, node("callee")?);
+    let edge = ends.into_iter().position(|ends| ends == picked)?;
+    u32::try_from(edge).ok().map(GraphSelection::Edge)
 }
 
 /// Returns the label of a node; for folded peers their number, system and kind.

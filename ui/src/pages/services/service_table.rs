@@ -1,4 +1,4 @@
-//! The table of services: changes, and rate, failures and durations since them, or of the window;
+//! The table of services: changes, and failures and durations since them, or of the window; calls,
 //! instances, versions and new exceptions of the window.
 
 use std::sync::Arc;
@@ -50,7 +50,7 @@ pub(super) fn sorted(mut groups: Vec<ChangedGroup>, order: &SortOrder) -> Vec<Ch
         let (one, other) = (shown_stats(a), shown_stats(b));
         apart.then_with(|| match order.column.as_str() {
             "service" => order.compare(&a.service, &b.service),
-            "rate" => order.compare(one.rate_per_second, other.rate_per_second),
+            "rate" => order.compare(a.now.rate_per_second, b.now.rate_per_second),
             "failed" => order.compare(one.error_share, other.error_share),
             "p50" => order.compare(one.p50_nano, other.p50_nano),
             "p95" => order.compare(one.p95_nano, other.p95_nano),
@@ -106,7 +106,7 @@ pub(super) fn service_table(
                         <span class="hidden">"Calls over time"</span>
                     </th>
                     <SortHead column="failed" label="Failed" order numeric=true />
-                    <th scope="col" class="services-spark">
+                    <th scope="col" class="services-spark services-failure-spark">
                         <span class="hidden">"Failures over time"</span>
                     </th>
                     <SortHead column="p50" label="p50" order numeric=true />
@@ -165,7 +165,7 @@ fn service_row(
             </td>
             <td class="grow">{change}</td>
             {rate_cells(group, times, "wide services-spark")}
-            {failure_cells(group, times, "services-spark")}
+            {failure_cells(group, times, "services-spark services-failure-spark")}
             {duration_cell(group, 50)}
             {p95_cells(group, times, "services-spark")}
             {instances_cell(group, rows.is_compared)}
@@ -339,7 +339,7 @@ fn row_links(group: &ChangedGroup, links: Links) -> impl IntoView + use<> {
 #[cfg(test)]
 mod tests {
     use serde_json::json;
-    use tidings_proto::api::{ChangedGroup, GroupStats, TimeWindow};
+    use tidings_proto::api::{ChangedGroup, GroupStats, StatsSince, TimeWindow};
 
     use super::{
         Deployment, ServiceRows, SortOrder, exceptions_text, instances_text, is_new_version,
@@ -412,6 +412,16 @@ mod tests {
         assert_eq!(names("-rate"), ["a", "b", "db"]);
         assert_eq!(names("service"), ["a", "b", "db"]);
         assert_eq!(names("-service"), ["b", "a", "db"]);
+    }
+
+    #[test]
+    fn rows_sort_by_the_calls_of_the_whole_window() {
+        let mut changed = group("a", 2.0, 1.0, false);
+        let stats = GroupStats { rate_per_second: 9.0, ..GroupStats::default() };
+        changed.since = Some(StatsSince { start_unix_nano: tidings_proto::UnixNanos(7), stats });
+        let rows = vec![changed, group("b", 5.0, 0.0, false)];
+        let rows = sorted(rows, &SortOrder::parse("-rate"));
+        assert_eq!(rows.first().map(|group| group.service.as_str()), Some("b"));
     }
 
     /// Returns a service with these versions, instances and new exceptions.

@@ -92,7 +92,7 @@ pub(super) fn schema_side(
                     <details class="sql-view" open=is_open>
                         <summary>
                             <b class="mono">{view.name}</b>
-                            <span class="mute">{view.row}</span>
+                            <span class="mute" title=view.row>{view.row}</span>
                         </summary>
                         <ul>{columns.into_iter().map(column).collect_view()}</ul>
                     </details>
@@ -184,7 +184,7 @@ fn saved_queries(
     let rows = move || {
         let all = kept.get();
         if all.is_empty() {
-            return view! { <p class="mute">"None yet. This browser keeps them."</p> }.into_any();
+            return view! { <p class="mute">"None yet. They stay in this browser."</p> }.into_any();
         }
         view! { <ul>{all.into_iter().map(row).collect_view()}</ul> }.into_any()
     };

@@ -104,9 +104,13 @@ fn latency_table(kinds: &[AnswerTimes]) -> impl IntoView + use<> {
 
 /// Returns the meaning of a kind whose name does not say it.
 fn kind_title(kind: &str) -> Option<&'static str> {
-    (kind == "other").then_some(
-        "The rest of the API, such as what an id leads to, deployments, limits, keys and pins",
-    )
+    match kind {
+        "red" => Some("Rates, errors and durations of groups of spans"),
+        "other" => Some(
+            "The rest of the API, such as what an id leads to, deployments, limits, keys and pins",
+        ),
+        _ => None,
+    }
 }
 
 fn table(list: &SlowQueryList, shows_all: RwSignal<bool>) -> impl IntoView + use<> {

@@ -164,6 +164,16 @@ fn age(age: DurationNanos) -> String {
     }
 }
 
+/// Returns the words for the time whose rate the figures are extrapolated from.
+pub(super) fn rate_text(horizon: &RetentionHorizon) -> String {
+    const DAY: &str = "24 h";
+    match horizon.rate_length_nano.map(format::rough_length) {
+        None => String::new(),
+        Some(length) if length == DAY => "at the rate of the last day".to_owned(),
+        Some(length) => format!("at the rate of the last {length}"),
+    }
+}
+
 /// Returns the sentence about the end of retention.
 pub(super) fn horizon_text(horizon: &RetentionHorizon) -> String {
     if horizon.bytes_per_day.is_none() {
@@ -227,7 +237,7 @@ const fn condition(state: TaskCondition) -> (Tone, &'static str) {
 
 #[cfg(test)]
 mod tests {
-    use super::{DurationNanos, HorizonBound, RetentionHorizon, horizon_text};
+    use super::{DurationNanos, HorizonBound, RetentionHorizon, horizon_text, rate_text};
 
     #[test]
     fn the_bound_that_comes_first_is_named_and_a_full_disk_has_its_cure() {
@@ -243,6 +253,17 @@ mod tests {
         assert!(disk.contains("room for 5 d") && disk.contains("retention-bytes-max"), "{disk}");
         let none = RetentionHorizon { bytes_per_day: Some(1), ..RetentionHorizon::default() };
         assert_eq!(horizon_text(&none), "Nothing is deleted by age or size.");
+    }
+
+    #[test]
+    fn the_time_of_the_rate_is_said_as_long_as_it_is() {
+        let text = |seconds: Option<u64>| {
+            let length = seconds.map(|seconds| DurationNanos(seconds * 1_000_000_000));
+            rate_text(&RetentionHorizon { rate_length_nano: length, ..RetentionHorizon::default() })
+        };
+        assert_eq!(text(Some(2 * 3_600 + 180)), "at the rate of the last 2 h");
+        assert_eq!(text(Some(86_400)), "at the rate of the last day");
+        assert_eq!(text(None), "");
     }
 
     #[test]

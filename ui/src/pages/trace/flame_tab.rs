@@ -12,16 +12,16 @@ use super::{
     model::TraceModel,
     page_signals::{IdentityArc, PageSignals},
     scale::OffsetRange,
-    usual::{self, Usual},
+    usual::{self, AgainstUsual, Usual},
 };
 use crate::{
     addresses::TraceListLink,
     charts::icicle::{Frame, Icicle, SiblingOrder, layout_frames},
     colour,
     components::{
-        AddressSegments,
+        AddressSegments, CallKeys,
         PlainHead::{Buttons, Explained, Number, Words},
-        PlainTable, use_choice,
+        PlainTable, use_call_choice, use_choice,
     },
     format, number_format,
     shortcuts::use_shortcuts,
@@ -104,6 +104,14 @@ fn frames(model: &TraceModel, places: &[MergedCalls], matches: &Matches, by: &st
     places.iter().map(frame).collect()
 }
 
+/// Returns the names of these places in the address.
+fn call_keys(model: &TraceModel, places: &[MergedCalls]) -> CallKeys {
+    CallKeys::new(places.iter().map(|calls| {
+        let service = name_at(model.services(), calls.service);
+        (calls.parent, [service, name_at(model.operations(), calls.operation)])
+    }))
+}
+
 /// Returns the frames of the trace. Those that have a match of the find text are marked.
 fn marked_frames(page: PageSignals, places: &[MergedCalls], by: &str) -> Arc<Vec<Frame>> {
     page.matches
@@ -148,14 +156,14 @@ pub(crate) fn flame_tab(page: PageSignals) -> impl IntoView {
     let places =
         Memo::new(move |_| page.model.with(|model| IdentityArc::new(merged::by_place(model))));
     let (usual, asked) = usual::ask(page);
-    let selected = RwSignal::new(None::<u32>);
-    let focus = RwSignal::new(None::<u32>);
-    let select = Callback::new(move |frame: u32| {
-        selected.update(|selected| *selected = (*selected != Some(frame)).then_some(frame));
-    });
+    let keys =
+        Memo::new(move |_| page.model.with(|model| places.with(|places| call_keys(model, places))));
+    let choice = use_call_choice(keys);
+    let (selected, focus) = (choice.selected, choice.focus);
+    let select = Callback::new(move |frame: u32| choice.toggle(frame));
     let only = move || {
         let next = selected.get_untracked().filter(|at| focus.get_untracked() != Some(*at));
-        focus.set(next);
+        choice.focus_on(next);
     };
     use_shortcuts().bind("z", "Only the chosen frame, or all again", "Flame graph", only);
     let picture = move || {
@@ -193,7 +201,7 @@ pub(crate) fn flame_tab(page: PageSignals) -> impl IntoView {
                 <span class="mute">"Order"</span>
                 <AddressSegments name="order" offered=ORDERS label="Order of calls side by side" />
                 <Show when=move || focus.get().is_some()>
-                    <button class="button" type="button" on:click=move |_| focus.set(None)>
+                    <button class="button" type="button" on:click=move |_| choice.focus_on(None)>
                         "Whole trace " <kbd>"z"</kbd>
                     </button>
                 </Show>
@@ -236,8 +244,8 @@ fn own_time(page: PageSignals, usual: Memo<IdentityArc<Usual>>) -> impl IntoView
         Number("Of own time"),
         Buttons("Own time as a bar"),
         Number("Longest"),
-        Explained("Usual p95", "The p95 of the operation in the day before"),
-        Number("Against usual"),
+        Explained("Usual median", usual::MEDIAN),
+        Explained("Vs. median", usual::AGAINST),
     ];
     view! {
         <section class="card panel" aria-label="Own time">
@@ -265,8 +273,9 @@ fn own_row(
     let operation = name_at(model.operations(), group.operation).to_owned();
     let longest = group.longest(model);
     let time = longest.map_or(DurationNanos(0), |row| DurationNanos(model.duration(row)));
-    let p95 = usual.get(&service, &operation).map(|stats| stats.p95_nano);
-    let times = usual::times(time, p95);
+    let typical = usual.get(&service, &operation);
+    let median = typical.map(|stats| stats.p50_nano);
+    let against = AgainstUsual::new(time, typical);
     let width = format!("{:.1}%", number_format::ratio(group.self_nano, most) * 100.0);
     let failed = group.errors > 0;
     let go = move |_| longest.into_iter().for_each(|row| page.go_to(row));
@@ -286,8 +295,8 @@ fn own_row(
             <td class="num">{number_format::share(number_format::ratio(group.self_nano, total))}</td>
             <td class="own-bar"><span class="own-fill" style=("width", width)></span></td>
             <td class="num">{format::duration(time)}</td>
-            <td class="num was">{usual.cell(p95)}</td>
-            {usual::factor_cell(times)}
+            <td class="num was">{usual.cell(median)}</td>
+            {usual::factor_cell(against)}
         </tr>
     }
 }

@@ -24,9 +24,9 @@ use crate::{
     },
     components::{ErrorState, LoadingRows},
     format, number_format,
-    pages::map::map_graph::NodeName,
+    pages::map::map_graph::{NodeName, read_pick, write_pick},
     request_state::RequestState,
-    url::UrlQuery,
+    url::{History, UrlQuery, use_edit_query, use_query},
 };
 
 /// Returns the pairs of caller and callee in which a call is on the critical path.
@@ -237,6 +237,27 @@ fn marked_picture(page: PageSignals, graph: &ServiceGraph) -> Arc<NetworkGraph> 
     page.matches.with(|matches| page.model.with(|model| Arc::new(picture(model, graph, matches))))
 }
 
+/// Returns the node or edge that an address picks, by the parameters of the map.
+fn pick_in(query: &UrlQuery, graph: &ServiceGraph) -> Option<GraphSelection> {
+    let index_of = |name: NodeName| {
+        let at = graph.nodes.iter().position(|node| NodeName::from_node(node) == name)?;
+        u32::try_from(at).ok()
+    };
+    read_pick(query, index_of, graph.edges.iter().map(|edge| (edge.from, edge.to)))
+}
+
+/// Returns the names of a picked node, or of the caller and the callee of a picked edge.
+fn names_of(graph: &ServiceGraph, pick: GraphSelection) -> Option<Vec<String>> {
+    let name = |at: u32| Some(NodeName::from_node(graph.nodes.get(at as usize)?).write());
+    match pick {
+        GraphSelection::Node(at) => Some(vec![name(at)?]),
+        GraphSelection::Edge(at) => {
+            let edge = graph.edges.get(at as usize)?;
+            Some(vec![name(edge.from)?, name(edge.to)?])
+        }
+    }
+}
+
 /// The tab.
 pub(crate) fn graph_tab(page: PageSignals) -> impl IntoView {
     let found = RequestState::<ServiceGraph>::new(move || Some(analysis::graph_of_trace(page.id)));
@@ -244,9 +265,16 @@ pub(crate) fn graph_tab(page: PageSignals) -> impl IntoView {
         let answer = found.value()?;
         Some(IdentityArc::new(without_users(&answer)))
     });
-    let picked = RwSignal::new(None::<GraphSelection>);
+    let (query, edit) = (use_query(), use_edit_query());
+    let picked = Memo::new(move |_| {
+        let graph = graph.get()?;
+        query.with(|query| pick_in(query, &graph))
+    });
     let view = RwSignal::new(None::<Viewport>);
-    let on_pick = Callback::new(move |pick| picked.set(pick));
+    let on_pick = Callback::new(move |pick: Option<GraphSelection>| {
+        let names = graph.get_untracked().and_then(|graph| names_of(&graph, pick?));
+        edit(History::Replace, &|query| write_pick(query, names.as_deref().unwrap_or_default()));
+    });
     let drawn = move || {
         if let Some(error) = found.error() {
             let retry = Callback::new(move |()| found.refresh());

@@ -16,7 +16,10 @@ use super::{
 };
 use crate::{
     api, browser, colour,
-    components::{CopyButton, SHARE_PER_LETTER, StateBadge, WatchedRequest, use_toasts},
+    components::{
+        CopyButton, SHARE_PER_LETTER, StateBadge, StripPart, WatchedRequest, use_toasts,
+        waiting_key,
+    },
     format, number_format,
     request_state::RequestState,
 };
@@ -209,22 +212,6 @@ fn strip(services: &[ServiceTime]) -> Option<impl IntoView + use<>> {
     if wide.is_empty() && narrow.is_empty() {
         return None;
     }
-    let part = |service: &ServiceTime| {
-        let share = service.critical_share;
-        let words = share_words(service);
-        let fits = words.chars().count() as f64 * SHARE_PER_LETTER < share;
-        let title = format!("{words} · {}", format::duration(service.critical_nano));
-        view! {
-            <span
-                class="strip-part"
-                style=("--hue", colour::hue_value(&service.service))
-                style=("flex-grow", format!("{share:.4}"))
-                title=title
-            >
-                {fits.then(|| view! { <bdi>{words}</bdi> })}
-            </span>
-        }
-    };
     let rest: f64 = narrow.iter().map(|service| service.critical_share).sum();
     let rest = (!narrow.is_empty()).then(|| {
         let others = format::counted(narrow.len() as u64, "other");
@@ -237,25 +224,48 @@ fn strip(services: &[ServiceTime]) -> Option<impl IntoView + use<>> {
             ></span>
         }
     });
+    let parts: Vec<StripPart> = services.iter().flat_map(parts_of).collect();
+    let spoken = parts.iter().take(8).map(StripPart::title).collect::<Vec<_>>().join(", ");
     Some(view! {
         <div class="trace-strip">
             <span class="mute" title="Each service's share of the critical path">
                 "Where the time went"
             </span>
-            <div class="strip" role="img" aria-label=spoken(services)>
-                {wide.into_iter().map(part).collect_view()}
+            <div class="strip" role="img" aria-label=spoken>
+                {wide.into_iter().flat_map(drawn_parts).collect_view()}
                 {rest}
             </div>
+            {waiting_key(&parts)}
         </div>
     })
 }
 
-fn spoken(services: &[ServiceTime]) -> String {
-    services.iter().take(8).map(share_words).collect::<Vec<_>>().join(", ")
+fn parts_of(service: &ServiceTime) -> Vec<StripPart> {
+    StripPart::of_service(service, service.critical_share)
 }
 
-fn share_words(service: &ServiceTime) -> String {
-    format!("{} {}", service.service, number_format::share(service.critical_share))
+/// The parts of a service in the strip, with their words where there is room.
+fn drawn_parts(service: &ServiceTime) -> Vec<impl IntoView + use<>> {
+    let waiting = service.critical_waiting_nano;
+    let working = DurationNanos(service.critical_nano.0.saturating_sub(waiting.0));
+    let drawn = |part: StripPart| {
+        let (words, is_waiting) = (part.title(), part.waiting.is_some());
+        let fits = words.chars().count() as f64 * SHARE_PER_LETTER < part.share;
+        let time = format::duration(if is_waiting { waiting } else { working });
+        let title = format!("{words} · {time}");
+        view! {
+            <span
+                class="strip-part"
+                class:strip-waiting=is_waiting
+                style=("--hue", colour::hue_value(&part.service))
+                style=("flex-grow", format!("{:.4}", part.share))
+                title=title
+            >
+                {fits.then(|| view! { <bdi>{words}</bdi> })}
+            </span>
+        }
+    };
+    parts_of(service).into_iter().map(drawn).collect()
 }
 
 /// The menu that saves the trace as a file or copies it as text.

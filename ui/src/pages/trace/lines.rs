@@ -65,7 +65,11 @@ fn span_line(page: PageSignals, place: LinePosition, row: u32) -> impl IntoView 
         event.stop_propagation();
         page.set_folded(row, !folded);
     };
-    let title = format!("{} · {}", model.service(row), model.operation(row));
+    let title = format!(
+        "{} · {}",
+        format::service(model.service(row)),
+        format::operation(model.operation(row))
+    );
     let picture = {
         let model = model.clone();
         move || {
@@ -92,8 +96,7 @@ fn span_line(page: PageSignals, place: LinePosition, row: u32) -> impl IntoView 
             <div class="wf-name" role="gridcell" title=title>
                 {indent(model.depth(row))} {twisty(below > 0, folded, toggle)}
                 <span class="dot" aria-hidden="true"></span>
-                <bdi class="wf-service">{format::service(model.service(row)).to_owned()}</bdi>
-                <bdi class="wf-operation">{format::operation(model.operation(row)).to_owned()}</bdi>
+                {call_name(&model, row, None)}
                 {failed.then(|| view! { <span class="wf-error" role="img" aria-label="failed">"●"</span> })}
                 {badges
                     .into_iter()
@@ -148,9 +151,7 @@ fn run_line(page: PageSignals, place: LinePosition, first: u32, open: bool) -> i
             <div class="wf-name" role="gridcell" title="The same call, repeated. Open it to see each.">
                 {indent(model.depth(first))} {twisty(true, !open, toggle)}
                 <span class="dot" aria-hidden="true"></span>
-                <bdi class="wf-service">{model.service(first).to_owned()}</bdi>
-                <span class="wf-times">{times}</span>
-                <bdi class="wf-operation">{model.operation(first).to_owned()}</bdi>
+                {call_name(&model, first, Some(times))}
                 {(facts.errors > 0)
                     .then(|| {
                         view! {
@@ -164,6 +165,19 @@ fn run_line(page: PageSignals, place: LinePosition, first: u32, open: bool) -> i
                 {picture}
             </div>
         </div>
+    }
+}
+
+/// The service and the operation of a line, with the number of its calls. In a narrow window the
+/// service is above the operation.
+fn call_name(model: &TraceModel, row: u32, times: Option<String>) -> impl IntoView + use<> {
+    let times = times.map(|times| view! { <span class="wf-times">{times}</span> });
+    view! {
+        <span class="wf-words">
+            <bdi class="wf-service">{format::service(model.service(row)).to_owned()}</bdi>
+            {times}
+            <bdi class="wf-operation">{format::operation(model.operation(row)).to_owned()}</bdi>
+        </span>
     }
 }
 

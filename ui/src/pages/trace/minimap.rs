@@ -1,17 +1,22 @@
-//! The minimap: the whole trace in a strip, with the window of the waterfall.
+//! The minimap: the whole trace in a strip, with the window of the waterfall. Below it is the legend
+//! of the marks of both.
 
 use leptos::{html, prelude::*, wasm_bindgen::JsCast};
 use web_sys::CanvasRenderingContext2d;
 
 use super::{bins::Bins, page_signals::PageSignals, time_axis::brush};
-use crate::{browser::element_size, colour, theme::use_theme};
+use crate::{
+    browser::{self, element_size},
+    colour,
+    theme::use_theme,
+};
 
 const HEIGHT_PX: f64 = 44.0;
 /// Height below that is reserved for the critical path.
 const PATH_PX: f64 = 5.0;
 const LINE_PX: f64 = 2.0;
 
-/// The strip.
+/// The strip and the legend.
 pub(crate) fn minimap(page: PageSignals) -> impl IntoView {
     let area = NodeRef::<html::Div>::new();
     let canvas = NodeRef::<html::Canvas>::new();
@@ -48,16 +53,55 @@ pub(crate) fn minimap(page: PageSignals) -> impl IntoView {
         })
     };
     view! {
-        <div
-            class="minimap"
-            node_ref=area
-            title="The whole trace. Drag to zoom, double-click for all of it"
-        >
-            <canvas node_ref=canvas aria-hidden="true"></canvas>
-            {shades}
-            {brush(page, area, extent)}
+        <div class="wf-overview">
+            <div
+                class="minimap"
+                node_ref=area
+                title="The whole trace. Drag to zoom, double-click for all of it"
+            >
+                <canvas node_ref=canvas aria-hidden="true"></canvas>
+                {shades}
+                {brush(page, area, extent)}
+            </div>
+            {legend(page)}
         </div>
     }
+}
+
+/// The meaning of the marks that this trace has. In a narrow window it is one line that scrolls.
+fn legend(page: PageSignals) -> impl IntoView {
+    let has_gaps = Memo::new(move |_| page.model.with(|model| model.has_gaps()));
+    let has_logs = move || page.model.with(|model| model.log_count > 0);
+    let has_events = move || page.model.with(|model| model.events().counts().0 > 0);
+    let has_errors = move || page.model.with(|model| model.summary.error_count > 0);
+    view! {
+        <ul
+            class="wf-legend"
+            aria-label="Legend"
+            // Keys scroll it, too.
+            tabindex=browser::is_narrow().then_some("0")
+        >
+            {key("wf-key is-own", "own time")}
+            {key("wf-key is-waiting", "waiting for calls")}
+            <Show when=move || page.critical_path.get()>
+                {key("wf-key is-critical", "critical path, pale in calls below")}
+            </Show>
+            <Show when=move || has_gaps.get()>
+                {key("wf-key is-hatched", "without a span, or after the caller ended")}
+            </Show>
+            <Show when=move || has_gaps.get() && page.state.with(|state| state.gaps)>
+                {key("wf-key is-gap", "from the caller's end to the start")}
+            </Show>
+            <Show when=has_errors>{key("wf-key is-failure", "failed")}</Show>
+            <Show when=has_logs>{key("wf-key is-tick", "log record")}</Show>
+            <Show when=has_events>{key("wf-key is-event", "event, filled: exception")}</Show>
+        </ul>
+    }
+}
+
+/// A mark and its meaning.
+fn key(class: &'static str, words: &'static str) -> impl IntoView {
+    view! { <li class=class>{words}</li> }
 }
 
 fn percent(fraction: f64) -> String {

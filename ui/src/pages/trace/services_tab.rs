@@ -130,6 +130,8 @@ mod tests {
             waiting_nano: DurationNanos(0),
             critical_nano: DurationNanos(critical),
             critical_share: 0.0,
+            critical_waiting_nano: DurationNanos(0),
+            critical_waiting_peer: None,
         };
         let mut services = vec![service("b", 1, 30), service("a", 9, 10), service("c", 5, 20)];
         for (order, wanted) in [("-critical", "bca"), ("service", "abc"), ("-spans", "acb")] {

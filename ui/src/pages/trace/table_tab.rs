@@ -1,7 +1,10 @@
 //! The trace's spans as a table, grouped by service and operation, or by service.
 
 use leptos::prelude::*;
-use tidings_proto::{DurationNanos, api::SpanFlags};
+use tidings_proto::{
+    DurationNanos,
+    api::{LatencyStats, SpanFlags},
+};
 
 use super::{
     flame_tab::name_at,
@@ -9,7 +12,7 @@ use super::{
     merged::{self, GroupBy, MergedCalls},
     model::TraceModel,
     page_signals::{IdentityArc, PageSignals},
-    usual::{self, Usual},
+    usual::{self, AgainstUsual, Usual},
 };
 use crate::{
     colour,
@@ -36,7 +39,8 @@ struct TableLine {
     /// The kind of the calls in words. A line of a whole service has none.
     kind: &'static str,
     quantiles: [DurationNanos; 3],
-    usual_p95: Option<DurationNanos>,
+    /// The typical durations of the operation.
+    usual: Option<LatencyStats>,
 }
 
 impl TableLine {
@@ -46,8 +50,8 @@ impl TableLine {
             GroupBy::Operation => name_at(model.operations(), calls.operation).to_owned(),
             GroupBy::Service => String::new(),
         };
-        let usual_p95 = match by {
-            GroupBy::Operation => usual.get(&service, &operation).map(|stats| stats.p95_nano),
+        let usual = match by {
+            GroupBy::Operation => usual.get(&service, &operation),
             GroupBy::Service => None,
         };
         let kind = match by {
@@ -55,11 +59,12 @@ impl TableLine {
             GroupBy::Service => "",
         };
         let quantiles = calls.quantiles(model);
-        Self { calls, service, operation, kind, quantiles, usual_p95 }
+        Self { calls, service, operation, kind, quantiles, usual }
     }
 
-    fn times(&self) -> Option<f64> {
-        usual::times(self.quantiles[2], self.usual_p95)
+    /// Returns the longest call against the typical ones.
+    fn against(&self) -> Option<AgainstUsual> {
+        AgainstUsual::new(self.quantiles[2], self.usual)
     }
 
     fn key(&self, column: &str) -> f64 {
@@ -71,7 +76,7 @@ impl TableLine {
             "p50" => self.quantiles[0].0 as f64,
             "p95" => self.quantiles[1].0 as f64,
             "longest" => self.quantiles[2].0 as f64,
-            "usual" => self.times().unwrap_or(0.0),
+            "usual" => self.against().map_or(0.0, |against| against.times),
             _ => self.calls.self_nano as f64,
         }
     }
@@ -98,7 +103,7 @@ fn lines_of(model: &TraceModel, usual: &Usual, by: GroupBy, spans: &str) -> Vec<
     let mut lines: Vec<TableLine> =
         groups.into_iter().map(|calls| TableLine::new(model, usual, by, calls)).collect();
     if spans == "slow" {
-        lines.retain(|line| line.times().is_some_and(|times| times >= usual::SLOWER_FROM));
+        lines.retain(|line| line.against().is_some_and(AgainstUsual::is_slower));
     }
     lines
 }
@@ -143,7 +148,9 @@ pub(crate) fn table_tab(page: PageSignals) -> impl IntoView {
                 <AddressSegments name="by" offered=GROUPS label="Group by" />
                 <AddressSegments name="spans" offered=SPANS label="Which spans" />
                 <span class="mute">{note}</span>
-                <span class="mute tab-note">"usual is the p95 of the operation in the day before"</span>
+                <span class="mute tab-note" title=usual::AGAINST>
+                    "vs. the median of this operation in the day before"
+                </span>
             </div>
             <div class="tab-main">
                 {asked.note()}
@@ -182,8 +189,8 @@ fn table_head(order: Memo<SortOrder>) -> impl IntoView {
                 <SortHead column="p50" label="p50" order numeric=true class="quantile" />
                 <SortHead column="p95" label="p95" order numeric=true class="quantile" />
                 <SortHead column="longest" label="Longest" order numeric=true />
-                <th scope="col" class="num">"Usual p95"</th>
-                <SortHead column="usual" label="Against usual" order numeric=true />
+                <th scope="col" class="num" title=usual::MEDIAN>"Usual median"</th>
+                <SortHead column="usual" label="Vs. median" order numeric=true />
             </tr>
         </thead>
     }
@@ -215,11 +222,11 @@ fn row(
     let hue = colour::hue_value(&line.service);
     let bar_hue = hue.clone();
     let service = format::service(&line.service).to_owned();
-    let name = (!line.operation.is_empty() || line.usual_p95.is_some())
+    let name = (!line.operation.is_empty() || line.usual.is_some())
         .then(|| number_format::truncate(format::operation(&line.operation), 80));
     // A service has no usual duration. Its operations have.
-    let usually =
-        if line.operation.is_empty() { "–".into_any() } else { usual.cell(line.usual_p95) };
+    let median = line.usual.map(|stats| stats.p50_nano);
+    let usually = if line.operation.is_empty() { "–".into_any() } else { usual.cell(median) };
     let [p50, p95, max] = line.quantiles;
     let many = |time: DurationNanos| (line.calls.count() > 1).then(|| format::duration(time));
     view! {
@@ -248,7 +255,7 @@ fn row(
             <td class="num quantile">{many(p95)}</td>
             <td class="num">{format::duration(max)}</td>
             <td class="num was">{usually}</td>
-            {usual::factor_cell(line.times())}
+            {usual::factor_cell(line.against())}
         </tr>
     }
 }

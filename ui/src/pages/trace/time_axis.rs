@@ -1,4 +1,5 @@
-//! The time axis above the bars, and the brush: a drag over a picture of the time selects a range.
+//! The time axis above the bars with its lines behind them, and the brush: a drag over a picture of
+//! the time selects a range.
 
 use leptos::{html, prelude::*};
 
@@ -40,13 +41,35 @@ pub(crate) fn brush(
     }
 }
 
+/// Returns the round moments of the window that have room for a label, and their step.
+fn moments(window: OffsetRange, width_px: f64) -> (Vec<i64>, i64) {
+    let count = super::scale::pixel(width_px / LABEL_PX / 64.0, 64);
+    ticks(window, u32::try_from(count.max(2)).unwrap_or(2))
+}
+
+/// Lines from the moments of the axis down behind the bars.
+pub(crate) fn grid(page: PageSignals, width_px: Signal<f64>) -> impl IntoView {
+    let lines = move || {
+        let window = page.window.get();
+        let line = |at: i64| {
+            let left = format!("{:.3}%", window.fraction(at) * 100.0);
+            view! { <span class="wf-grid-line" style=("left", left)></span> }
+        };
+        moments(window, width_px.get()).0.into_iter().map(line).collect_view()
+    };
+    view! {
+        <div class="wf-grid" aria-hidden="true">
+            <div>{lines}</div>
+        </div>
+    }
+}
+
 /// Round moments of the window. A drag over them zooms in.
 pub(crate) fn axis(page: PageSignals, width_px: Signal<f64>) -> impl IntoView {
     let area = NodeRef::<html::Div>::new();
     let marks = move || {
         let window = page.window.get();
-        let count = super::scale::pixel(width_px.get() / LABEL_PX / 64.0, 64);
-        let (at, step) = ticks(window, u32::try_from(count.max(2)).unwrap_or(2));
+        let (at, step) = moments(window, width_px.get());
         let mark = |at: i64| {
             let left = format!("{:.3}%", window.fraction(at) * 100.0);
             let words = axis_label(at, step, window.to);

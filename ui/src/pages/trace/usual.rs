@@ -19,10 +19,15 @@ use crate::{
 
 /// Length of the baseline.
 const BEFORE: u64 = 24 * 3_600 * 1_000_000_000;
-/// Factor of the typical p95 from which a duration is slower than usual.
-pub(crate) const SLOWER_FROM: f64 = 1.5;
-/// Factor of the typical p95 from which it is drawn red.
+/// Factor of the typical median from which a duration beyond the p95 is slower than usual.
+const SLOWER_FROM: f64 = 1.5;
+/// Factor of the typical median from which such a duration is drawn red.
 const RED_FROM: f64 = 2.0;
+/// Title of the column of the typical durations.
+pub(crate) const MEDIAN: &str = "The median of this operation in the day before";
+/// Title of the column of the factors.
+pub(crate) const AGAINST: &str = "The longest call against the median of this operation in the day \
+                                  before: red from twice that, where it is beyond the p95 too";
 
 /// The typical durations.
 #[derive(Debug, PartialEq)]
@@ -82,36 +87,66 @@ pub(crate) fn ask(page: PageSignals) -> (Memo<IdentityArc<Usual>>, WatchedReques
     (usual, WatchedRequest::new("The usual durations are not known", red))
 }
 
+/// A duration against the typical durations of its operation.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct AgainstUsual {
+    /// Its factor of the median.
+    pub(crate) times: f64,
+    /// Set where it exceeds the p95. Many ordinary calls are far above the median.
+    is_beyond_p95: bool,
+}
+
+impl AgainstUsual {
+    /// Compares a duration. Returns `None` when the typical ones are unknown.
+    pub(crate) fn new(now: DurationNanos, usual: Option<LatencyStats>) -> Option<Self> {
+        let usual = usual.filter(|usual| usual.p50_nano.0 > 0)?;
+        Some(Self {
+            times: number_format::ratio(now.0, usual.p50_nano.0),
+            is_beyond_p95: now > usual.p95_nano,
+        })
+    }
+
+    /// Reports whether the duration is slower than usual.
+    pub(crate) fn is_slower(self) -> bool {
+        self.is_beyond_p95 && self.times >= SLOWER_FROM
+    }
+
+    fn is_red(self) -> bool {
+        self.is_beyond_p95 && self.times >= RED_FROM
+    }
+}
+
 /// Draws the cell of a table with a factor: grey, or red where it is high. It is empty for an
 /// unknown one.
-pub(crate) fn factor_cell(times: Option<f64>) -> impl IntoView + use<> {
-    let class = if is_red(times) { "num is-worse" } else { "num was" };
+pub(crate) fn factor_cell(against: Option<AgainstUsual>) -> impl IntoView + use<> {
+    let class = if against.is_some_and(AgainstUsual::is_red) { "num is-worse" } else { "num was" };
     view! {
         <td class=class>
-            {times.map(number_format::factor_text)}
+            {against.map(|against| number_format::factor_text(against.times))}
         </td>
     }
 }
 
-fn is_red(times: Option<f64>) -> bool {
-    times.is_some_and(|times| times >= RED_FROM)
-}
-
-/// Returns the factor to the typical duration, or `None` when that is unknown.
-pub(crate) fn times(now: DurationNanos, usual: Option<DurationNanos>) -> Option<f64> {
-    let usual = usual.filter(|usual| usual.0 > 0)?;
-    Some(now.0 as f64 / usual.0 as f64)
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{DurationNanos, is_red, times};
+    use super::{AgainstUsual, DurationNanos, LatencyStats};
+
+    fn against(now: u64, p50: u64, p95: u64) -> Option<AgainstUsual> {
+        let [p50_nano, p95_nano] = [p50, p95].map(DurationNanos);
+        let usual = LatencyStats { p50_nano, p95_nano, ..LatencyStats::default() };
+        AgainstUsual::new(DurationNanos(now), Some(usual))
+    }
 
     #[test]
-    fn only_twice_the_usual_duration_is_red() {
-        let of = |now: u64| times(DurationNanos(now), Some(DurationNanos(1_000)));
-        assert_eq!([700, 1_999, 2_000].map(|now| is_red(of(now))), [false, false, true]);
-        assert_eq!(times(DurationNanos(1), Some(DurationNanos(0))), None);
-        assert!(!is_red(None), "it is unknown");
+    fn only_twice_the_usual_median_beyond_the_p95_is_red() {
+        let marks = |now: u64, p95: u64| {
+            against(now, 1_000, p95).map(|against| (against.is_slower(), against.is_red()))
+        };
+        let usual = [700, 1_499, 1_500, 1_999, 2_000].map(|now| marks(now, 1_100).unwrap());
+        let (none, slow, red) = ((false, false), (true, false), (true, true));
+        assert_eq!(usual, [none, none, slow, slow, red]);
+        assert_eq!(marks(4_000, 4_000), Some(none), "one call in twenty takes as long");
+        assert_eq!(against(3_000, 1_000, 4_000).map(|against| against.times), Some(3.0));
+        assert_eq!(against(1, 0, 0), None, "it is unknown");
     }
 }

@@ -8,7 +8,7 @@
 use std::ops::Range;
 
 use super::{logs_index::LogIndex, model::TraceModel, trace_state::Folds};
-use crate::preferences::row_px;
+use crate::{browser, preferences};
 
 /// Browsers cut elements off above some 17 million pixels. Above this height the scroll bar is
 /// scaled.
@@ -16,6 +16,15 @@ const HEIGHT_PX_MAX: f64 = 12_000_000.0;
 /// Number of rows that are drawn above and below the visible ones, so that they are ready on
 /// scroll.
 const OVERSCAN: usize = 6;
+/// Added height of a row in a narrow window, where the service is above the operation. The style
+/// sheet adds the same.
+const NARROW_ROW_PX: f64 = 12.0;
+
+/// Returns the height of a row in this window, in pixels.
+pub(crate) fn row_px() -> f64 {
+    let above = if browser::is_narrow() { NARROW_ROW_PX } else { 0.0 };
+    preferences::row_px() + above
+}
 
 /// One line of the waterfall.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -134,6 +143,7 @@ pub(crate) fn position(rows: &[Row], span: u32) -> Option<usize> {
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Scroll {
     pub(crate) rows: usize,
+    pub(crate) row_px: f64,
     pub(crate) view_px: f64,
     pub(crate) top_px: f64,
 }
@@ -141,12 +151,12 @@ pub(crate) struct Scroll {
 impl Scroll {
     /// Returns the height of the scrolled element.
     pub(crate) fn height_px(self) -> f64 {
-        (self.rows as f64 * row_px()).min(HEIGHT_PX_MAX)
+        (self.rows as f64 * self.row_px).min(HEIGHT_PX_MAX)
     }
 
     /// Returns the scroll position of the list, in pixels of rows at their full height.
     fn offset_px(self) -> f64 {
-        let (height, full) = (self.height_px(), self.rows as f64 * row_px());
+        let (height, full) = (self.height_px(), self.rows as f64 * self.row_px);
         let room = (height - self.view_px).max(0.0);
         if room == 0.0 {
             return 0.0;
@@ -156,8 +166,8 @@ impl Scroll {
 
     /// Returns the lines to draw.
     pub(crate) fn on_screen(self) -> Range<usize> {
-        let first = super::scale::rounded((self.offset_px() / row_px()).floor());
-        let count = super::scale::rounded((self.view_px / row_px()).ceil()) + 1;
+        let first = super::scale::rounded((self.offset_px() / self.row_px).floor());
+        let count = super::scale::rounded((self.view_px / self.row_px).ceil()) + 1;
         let first = usize::try_from(first).unwrap_or(0);
         let count = usize::try_from(count).unwrap_or(0);
         let end = first.saturating_add(count).saturating_add(OVERSCAN).min(self.rows);
@@ -166,33 +176,33 @@ impl Scroll {
 
     /// Returns the first line that is entirely visible.
     pub(crate) fn first_in_view(self) -> usize {
-        let first = super::scale::rounded((self.offset_px() / row_px()).ceil());
+        let first = super::scale::rounded((self.offset_px() / self.row_px).ceil());
         usize::try_from(first).unwrap_or(0).min(self.rows.saturating_sub(1))
     }
 
     /// Returns the position of a line, in pixels from the top of the scrolled element.
     pub(crate) fn line_px(self, line: usize) -> f64 {
         let top = self.top_px.clamp(0.0, (self.height_px() - self.view_px).max(0.0));
-        // Equals `line * row_px()` as long as the scroll bar is not scaled.
-        line as f64 * row_px() - self.offset_px() + top
+        // Equals `line * self.row_px` as long as the scroll bar is not scaled.
+        line as f64 * self.row_px - self.offset_px() + top
     }
 
     /// Returns the scroll position that shows the line, or `None` when it is visible already. A
     /// distant line moves to the middle, one just outside to the edge.
     pub(crate) fn to_show(self, line: usize) -> Option<f64> {
-        let at = line as f64 * row_px();
+        let at = line as f64 * self.row_px;
         let offset = self.offset_px();
-        let target = if at < offset - 4.0 * row_px() || at > offset + self.view_px + 3.0 * row_px()
-        {
-            at - (self.view_px - row_px()) / 2.0
-        } else if at < offset {
-            at
-        } else if at + row_px() > offset + self.view_px {
-            at + row_px() - self.view_px
-        } else {
-            return None;
-        };
-        let full_room = (self.rows as f64 * row_px() - self.view_px).max(1.0);
+        let target =
+            if at < offset - 4.0 * self.row_px || at > offset + self.view_px + 3.0 * self.row_px {
+                at - (self.view_px - self.row_px) / 2.0
+            } else if at < offset {
+                at
+            } else if at + self.row_px > offset + self.view_px {
+                at + self.row_px - self.view_px
+            } else {
+                return None;
+            };
+        let full_room = (self.rows as f64 * self.row_px - self.view_px).max(1.0);
         let room = (self.height_px() - self.view_px).max(0.0);
         Some((target / full_room).clamp(0.0, 1.0) * room)
     }

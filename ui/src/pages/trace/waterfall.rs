@@ -9,7 +9,7 @@ use leptos::{html, prelude::*};
 use super::{
     lines::{self, LinePosition, line_id},
     page_signals::PageSignals,
-    time_axis::axis,
+    time_axis::{axis, grid},
     visible_rows::{self, Row, Scroll},
 };
 use crate::{
@@ -35,6 +35,7 @@ pub(crate) fn waterfall(page: PageSignals) -> impl IntoView {
     let bars_px = Signal::derive(move || bars_size.get().0);
     let scroll = Memo::new(move |_| Scroll {
         rows: page.lines.with(|lines| lines.len()),
+        row_px: visible_rows::row_px(),
         view_px: size.get().1,
         top_px: top_px.get(),
     });
@@ -49,11 +50,6 @@ pub(crate) fn waterfall(page: PageSignals) -> impl IntoView {
         if let Some(scroller) = scroller.get_untracked() {
             top_px.set(f64::from(scroller.scroll_top()));
         }
-    };
-    let label = move || {
-        page.model.with(|model| {
-            format!("{} of {}", model.summary.root_operation, model.summary.root_service)
-        })
     };
     let active = move || {
         let row = page.selected.get()?;
@@ -77,13 +73,14 @@ pub(crate) fn waterfall(page: PageSignals) -> impl IntoView {
                 </div>
                 <Divider names=names head=head />
             </div>
+            {grid(page, bars_px)}
             <PathAbove page scroll scroller />
             <div
                 class="wf-scroll"
                 node_ref=scroller
                 role="treegrid"
                 tabindex="0"
-                aria-label=label
+                aria-label=move || root_text(page)
                 aria-rowcount=move || scroll.get().rows
                 aria-activedescendant=active
                 on:scroll=on_scroll
@@ -94,22 +91,14 @@ pub(crate) fn waterfall(page: PageSignals) -> impl IntoView {
                     <LinesInView page=page scroll=scroll bars_px=bars_px />
                 </div>
             </div>
-            {caption()}
         </div>
     }
 }
 
-/// The meaning of fills, lines and ticks.
-fn caption() -> impl IntoView {
-    view! {
-        <p class="wf-caption">
-            <span class="wf-key is-own">"own time"</span>
-            <span class="wf-key is-waiting">"waiting for calls"</span>
-            <span class="wf-key is-hatched">"without a span, or after the caller ended"</span>
-            <span class="wf-key is-gap">"from the caller's end to the start"</span>
-            <span class="wf-key is-tick">"log record"</span>
-        </p>
-    }
+/// Returns the operation and the service of the root.
+fn root_text(page: PageSignals) -> String {
+    page.model
+        .with(|model| format!("{} of {}", model.summary.root_operation, model.summary.root_service))
 }
 
 /// Key of a line's content; a line is redrawn when it changes.

@@ -1,7 +1,8 @@
 //! The call trees of two samples, each as wide as its critical path.
 //!
 //! The left tree is that of the reference. The right tree is that of the subject. Its colours show
-//! how much more of the critical path a call has there.
+//! how much more time a call takes there on the critical path of a transaction, in the mean. Shares
+//! of the path would make every other call less where one became slower.
 
 use std::sync::Arc;
 
@@ -13,14 +14,18 @@ use tidings_proto::{
 
 use super::{
     BASES, TypePage,
-    moment::{SINCE, moment_choice},
+    moment::{SINCE, moment_choice, reference_time},
 };
 use crate::{
-    charts::icicle::{Frame, Icicle, SiblingOrder, layout_frames},
-    components::{AddressSegments, Panel, WatchedRequest},
+    charts::icicle::{DIFFERENCE_MIN, Frame, Icicle, SiblingOrder, layout_frames},
+    components::{AddressSegments, CallKeys, Panel, WatchedRequest, use_call_choice},
     format, number_format,
     request_state::RequestState,
 };
+
+/// The legend's title.
+const LEGEND_TITLE: &str = "Mean time on the critical path of a transaction. A colour is as strong \
+                            as the difference is great beside the whole path of the left tree.";
 
 /// One side of a comparison.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,10 +79,13 @@ fn reference_in_sentence(reference: &str) -> String {
     }
 }
 
-/// Returns the words of the legend for less and for more of the path than in the reference.
+/// Returns the words of the legend for less and for more time than in the reference.
 fn legend_words(reference: &str) -> (String, String) {
     let reference = reference_in_sentence(reference);
-    (format!("less than {reference}"), format!("more than {reference}, in points"))
+    (
+        format!("less time than {reference}"),
+        format!("more time than {reference}, mean of a transaction"),
+    )
 }
 
 /// Reports whether a sample has every trace that its request matches.
@@ -108,26 +116,25 @@ fn frames(comparison: &Comparison, side: ComparedSide) -> Vec<Frame> {
     let frame = |call: &ComparedCall| {
         let stats = side.stats(call);
         let value = stats.path_share;
-        let difference = (side == ComparedSide::Subject).then_some(value - call.right.path_share);
-        let percent = number_format::share(value);
-        let number = match difference {
-            Some(difference) if difference.abs() >= 0.005 => {
-                format!("{percent} {}", number_format::percentage_points(difference))
-            }
-            _ => percent.clone(),
-        };
+        let difference = (side == ComparedSide::Subject).then_some(call.path_difference_share);
+        let mean = format::duration(stats.path_mean_nano);
+        let offset = number_format::offset(call.path_difference_nano);
         let title = format!(
-            "{} {}: {percent} of the critical path{}; {}, p50 {}, p95 {}, {} failed",
+            "{} {}: {mean}{} on the critical path of a transaction, {} of it; {}, p50 {}, p95 {}, \
+             {} failed",
             number_format::truncate(format::service(&call.service), 60),
             number_format::truncate(format::operation(&call.operation), 120),
-            difference.map_or_else(String::new, |difference| {
-                format!(", {} points", number_format::percentage_points(difference))
-            }),
+            difference.map_or_else(String::new, |_| format!(" ({offset})")),
+            number_format::share(value),
             format::counted(stats.call_count, "call"),
             format::duration(stats.duration.p50_nano),
             format::duration(stats.duration.p95_nano),
             number_format::share(number_format::ratio(stats.error_count, stats.call_count)),
         );
+        let number = match difference {
+            Some(share) if share.abs() >= DIFFERENCE_MIN => offset,
+            _ => mean,
+        };
         Frame {
             parent: call.parent_index,
             value,
@@ -158,22 +165,21 @@ fn choices(page: TypePage) -> impl IntoView {
 
 /// The panel.
 pub(super) fn where_time_goes(page: TypePage) -> impl IntoView {
-    let selected = RwSignal::new(None::<u32>);
-    let focus = RwSignal::new(None::<u32>);
     let are_whole = [page.reference, page.subject].map(whole_sample);
+    let reference_time = Memo::new(move |_| reference_time(page));
     let draw = move |comparison: Arc<Comparison>| {
         let words = (page.reference_words(), page.subject_text());
         let (less, more) = legend_words(page.reference_words());
         view! {
             <div class="pair-words">
                 {suspect(page, &comparison)}
-                <span class="pair-legend">
+                <span class="pair-legend" title=LEGEND_TITLE>
                     <span class="difference-key is-less-key">{less}</span>
                     <span class="difference-key is-more-key">{more}</span>
                     <span class="difference-key is-failed-key">"has failed calls"</span>
                 </span>
             </div>
-            <Pair comparison words are_whole selected focus />
+            <Pair comparison words are_whole reference_time />
         }
     };
     let tools = ViewFn::from(move || choices(page));
@@ -189,7 +195,7 @@ pub(super) fn where_time_goes(page: TypePage) -> impl IntoView {
     view! {
         <Panel
             title="Where the time goes"
-            note="share of the critical path"
+            note="mean time on the critical path"
             tools=tools
             state=page.compared
             needs=vec![
@@ -228,13 +234,25 @@ pub(super) fn without_begin(page: TypePage) -> Option<&'static str> {
     has_none.then_some("All that is stored is looked at: choose a time to divide.")
 }
 
-/// The name of a side, its sample, and the mean of its durations.
-fn pair_head(name: String, set: &ComparedSet, is_whole: Memo<bool>) -> impl IntoView + use<> {
+/// The name of a side, its time where that is another one, its sample, and the mean of its
+/// durations.
+fn pair_head(
+    name: String,
+    time: Option<Memo<Option<String>>>,
+    set: &ComparedSet,
+    is_whole: Memo<bool>,
+) -> impl IntoView + use<> {
     let count = set.trace_count;
     let has_missing = !set.missing_trace_ids.is_empty();
     let mean = mean(set.duration.sum_nano, count);
     let side = name.clone();
-    let sample = move || sample_words(&side, count, is_whole.get() && !has_missing);
+    let sample = move || {
+        let words = sample_words(&side, count, is_whole.get() && !has_missing);
+        match time.and_then(|time| time.get()) {
+            Some(time) => format!("{time}, {words}"),
+            None => words,
+        }
+    };
     view! {
         <div class="pair-head">
             <b>{name}</b>
@@ -244,24 +262,38 @@ fn pair_head(name: String, set: &ComparedSet, is_whole: Memo<bool>) -> impl Into
     }
 }
 
+/// Returns the names of the calls of a comparison in the address.
+pub(crate) fn call_keys(comparison: &Comparison) -> CallKeys {
+    CallKeys::new(comparison.calls.iter().map(|call| {
+        (call.parent_index, [call.service.as_str(), call.operation.as_str(), call.kind.word()])
+    }))
+}
+
+/// Both trees side by side, with the selected call below them.
 #[component]
 pub(crate) fn Pair(
     comparison: Arc<Comparison>,
     words: (&'static str, String),
     /// Set where the sample of the reference, or of the subject, has every trace.
     are_whole: [Memo<bool>; 2],
-    selected: RwSignal<Option<u32>>,
-    focus: RwSignal<Option<u32>>,
+    /// The time of the reference in words, where it is another one than that of the subject.
+    #[prop(optional)]
+    reference_time: Option<Memo<Option<String>>>,
 ) -> impl IntoView {
+    let keys = call_keys(&comparison);
+    let choice = use_call_choice(Memo::new(move |_| keys.clone()));
+    let (selected, focus) = (choice.selected, choice.focus);
     let reference = Arc::new(frames(&comparison, ComparedSide::Reference));
     let subject = Arc::new(frames(&comparison, ComparedSide::Subject));
     let (left, right) = (comparison.right.clone(), comparison.left.clone());
     let select = Callback::new(move |frame: u32| {
         // A second click zooms to the frame, a third to all again.
         match (selected.get_untracked(), focus.get_untracked()) {
-            (Some(before), Some(focused)) if before == frame && focused == frame => focus.set(None),
-            (Some(before), _) if before == frame => focus.set(Some(frame)),
-            _ => selected.set(Some(frame)),
+            (Some(before), Some(focused)) if before == frame && focused == frame => {
+                choice.focus_on(None);
+            }
+            (Some(before), _) if before == frame => choice.focus_on(Some(frame)),
+            _ => choice.select(Some(frame)),
         }
     });
     let picture = |id: &'static str, label: String, frames: Arc<Vec<Frame>>| {
@@ -283,18 +315,18 @@ pub(crate) fn Pair(
     view! {
         <div class="pair">
             <div>
-                {pair_head(words.0.to_owned(), &left, are_whole[0])}
+                {pair_head(words.0.to_owned(), reference_time, &left, are_whole[0])}
                 {picture("all", format!("Call tree: {}", words.0), reference)}
             </div>
             <div>
-                {pair_head(words.1.clone(), &right, are_whole[1])}
+                {pair_head(words.1.clone(), None, &right, are_whole[1])}
                 {picture("some", format!("Call tree: {}", words.1), subject)}
             </div>
         </div>
         <div class="pair-call" role="status">
             {call}
             <Show when=move || focus.get().is_some()>
-                <button class="button" type="button" on:click=move |_| focus.set(None)>
+                <button class="button" type="button" on:click=move |_| choice.focus_on(None)>
                     "Show the whole tree"
                 </button>
             </Show>
@@ -335,7 +367,7 @@ fn call_facts(call: &ComparedCall) -> impl IntoView + use<> {
 #[cfg(test)]
 pub(super) mod tests {
     use tidings_proto::{
-        OffsetNanos, UnixNanos,
+        DurationNanos, OffsetNanos, UnixNanos,
         api::{
             CallStats, ComparedCall, ComparedSet, Comparison, DeviationCounts, LatencyStats,
             SpanKindName, TraceSearchResult,
@@ -360,6 +392,8 @@ pub(super) mod tests {
             deviations: Vec::new(),
             differs: false,
             impact_nano: OffsetNanos(0),
+            path_difference_nano: OffsetNanos(0),
+            path_difference_share: 0.0,
             left,
             right,
         }
@@ -390,27 +424,47 @@ pub(super) mod tests {
         }
     }
 
+    /// Returns the call with these mean milliseconds on either side, of 500 ms on the right.
+    fn taking(call: ComparedCall, [left_ms, right_ms]: [u32; 2]) -> ComparedCall {
+        let mean = |ms: u32| DurationNanos(u64::from(ms) * 1_000_000);
+        let more_ms = i64::from(left_ms) - i64::from(right_ms);
+        ComparedCall {
+            path_difference_nano: OffsetNanos(more_ms * 1_000_000),
+            path_difference_share: (f64::from(left_ms) - f64::from(right_ms)) / 500.0,
+            left: CallStats { path_mean_nano: mean(left_ms), ..call.left },
+            right: CallStats { path_mean_nano: mean(right_ms), ..call.right },
+            ..call
+        }
+    }
+
     #[test]
-    fn a_frame_has_the_share_of_the_call_with_its_subtree() {
+    fn a_frame_has_the_mean_time_of_the_call_with_its_subtree_or_its_difference() {
         let calls = vec![
-            call(None, "root", [1.0, 0.1], [1.0, 0.5]),
-            call(Some(0), "pay", [0.9, 0.6], [0.5, 0.3]),
-            call(Some(1), "bank", [0.3, 0.3], [0.2, 0.2]),
+            taking(call(None, "root", [1.0, 0.1], [1.0, 0.1]), [1_000, 500]),
+            taking(call(Some(0), "pay", [0.6, 0.6], [0.2, 0.2]), [600, 100]),
+            taking(call(Some(0), "rules", [0.3, 0.3], [0.6, 0.6]), [300, 300]),
+            taking(call(Some(0), "log", [0.0, 0.0], [0.008, 0.008]), [0, 4]),
         ];
         let compared = comparison(calls, Some(1));
         let drawn = |side| {
             let frames = frames(&compared, side);
             frames.iter().map(|frame| frame.number.clone()).collect::<Vec<String>>()
         };
-        assert_eq!(drawn(ComparedSide::Subject), ["100 %", "90.0 % +40", "30.0 % +10"]);
-        assert_eq!(drawn(ComparedSide::Reference), ["100 %", "50.0 %", "20.0 %"]);
+        let subject = ["+500 ms", "+500 ms", "300 ms", "−4.00 ms"];
+        assert_eq!(drawn(ComparedSide::Subject), subject, "rules has half of its share");
+        assert_eq!(drawn(ComparedSide::Reference), ["500 ms", "100 ms", "300 ms", "4.00 ms"]);
+        let subject = frames(&compared, ComparedSide::Subject);
+        let differences = subject.iter().map(|frame| frame.difference).collect::<Vec<_>>();
+        assert_eq!(differences, [Some(1.0), Some(1.0), Some(0.0), Some(-0.008)]);
+        let words = "600 ms (+500 ms) on the critical path of a transaction, 60.0 % of it";
+        assert!(subject[1].title.contains(words), "{}", subject[1].title);
         assert_eq!(
             suspect_words(&compared, "Slowest 5 %", "slow", "in all").as_deref(),
-            Some("In the slowest 5 %, pay itself takes 60.0 % of the time; in all, 30.0 %.")
+            Some("In the slowest 5 %, pay itself takes 60.0 % of the time; in all, 20.0 %.")
         );
         assert_eq!(
             suspect_words(&compared, "Since 20:33", SINCE, "before").as_deref(),
-            Some("Since 20:33 pay itself takes 60.0 % of the time; before, 30.0 %.")
+            Some("Since 20:33 pay itself takes 60.0 % of the time; before, 20.0 %.")
         );
     }
 
@@ -435,8 +489,8 @@ pub(super) mod tests {
         let cases = [("Before", "before"), ("Until then", "until then"), ("All", "in all")];
         for (reference, words) in cases {
             let (less, more) = legend_words(reference);
-            assert_eq!(less, format!("less than {words}"));
-            assert_eq!(more, format!("more than {words}, in points"));
+            assert_eq!(less, format!("less time than {words}"));
+            assert_eq!(more, format!("more time than {words}, mean of a transaction"));
         }
     }
 

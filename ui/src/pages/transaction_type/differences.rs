@@ -62,7 +62,10 @@ pub(super) fn differences(page: TypePage) -> impl IntoView {
     view! {
         <Panel
             title=Signal::derive(move || title(page))
-            note=Signal::derive(move || reference_time(page).unwrap_or_default())
+            note=Signal::derive(move || {
+                let time = moment::reference_time(page);
+                time.map_or_else(String::new, |time| format!("beside {time}"))
+            })
             state=explanation
             needs=vec![
                 WatchedRequest::new("The usual durations are not known", page.measured),
@@ -140,21 +143,6 @@ fn has_baseline(page: TypePage) -> bool {
 /// Reports whether transactions since a moment need the number of those before, which is not known.
 fn lacks_baseline_count(page: TypePage) -> bool {
     page.basis.get() == SINCE && page.baseline_count().is_none()
-}
-
-/// Returns the words for the time that the subject's is compared with, where that is another one.
-fn reference_time(page: TypePage) -> Option<String> {
-    let window = page.window.slow_signal().get();
-    let (start, end) = match page.basis.get() {
-        "before" => window.before()?,
-        SINCE => {
-            let (start, moment, _) = moment::parts(window, page.moment.get())?;
-            let has_baseline = page.has_baseline.get()?;
-            window.before().filter(|_| has_baseline).unwrap_or((start, moment))
-        }
-        _ => return None,
-    };
-    Some(format!("beside {} to {}", local_minute(window, start), local_minute(window, end)))
 }
 
 fn local_minute(window: Window, time: UnixNanos) -> String {

@@ -141,11 +141,7 @@ fn Example(kind: &'static str, trace: TraceSummary, longest: DurationNanos) -> i
     let parts = trace
         .services
         .iter()
-        .map(|one| StripPart {
-            service: one.service.clone(),
-            words: number_format::truncate(format::service(&one.service), 60),
-            share: one.critical_share,
-        })
+        .flat_map(|one| StripPart::of_service(one, one.critical_share))
         .collect::<Vec<_>>();
     let width = number_format::ratio(trace.duration_nano.0, longest.0) * 100.0;
     let go = use_navigation();

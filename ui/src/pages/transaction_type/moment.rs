@@ -144,6 +144,23 @@ pub(super) fn reference(
     baseline.unwrap_or_else(|| Analysis::between(start, moment))
 }
 
+/// Returns the words for the time that the subject's is compared with, where that is another one:
+/// `18:44 to 19:44`.
+pub(super) fn reference_time(page: TypePage) -> Option<String> {
+    let window = page.window.slow_signal().get();
+    let (start, end) = match page.basis.get() {
+        "before" => window.before()?,
+        SINCE => {
+            let (start, moment, _) = parts(window, page.moment.get())?;
+            let has_baseline = page.has_baseline.get()?;
+            window.before().filter(|_| has_baseline).unwrap_or((start, moment))
+        }
+        _ => return None,
+    };
+    let minute = |time: UnixNanos| browser::local_minute(time, window.now());
+    Some(format!("{} to {}", minute(start), minute(end)))
+}
+
 /// Formats a moment in the reader's time zone, to the minute.
 pub(super) fn clock(time: UnixNanos) -> String {
     format::time_of_day(time, browser::zone_minutes(time)).chars().take(5).collect()

@@ -3,6 +3,7 @@
 //! Owns the one rule that the list of types and the page of a type follow. A changed type has both
 //! numbers from the report of changes: those since its change, and those of the whole baseline, by
 //! which the change was judged. Any other type has those of the window and of the window before.
+//! The list has the calls of the window in every row, so that its column sorts.
 //! The numbers themselves are the API's.
 
 use tidings_proto::api::{ChangedGroup, GroupStats, TransactionKind};

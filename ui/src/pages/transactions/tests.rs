@@ -55,6 +55,21 @@ fn what_changed_most_comes_first_and_what_did_not_by_frequency() {
 }
 
 #[test]
+fn rows_sort_by_the_calls_of_the_whole_window() {
+    let mut group = changed("b", 2.0);
+    let change = json!({
+        "kind": "latency", "isWorse": true, "before": 1.0, "now": 9.0, "difference": 8.0,
+        "pValue": 0.0,
+    });
+    group.changes = vec![serde_json::from_value(change).unwrap()];
+    let stats = GroupStats { rate_per_second: 99.0, ..group.now };
+    group.since = Some(StatsSince { start_unix_nano: UnixNanos(7), stats });
+    let mut rows = join_rows(&[kind("b", 50, 0, 1), kind("a", 900, 0, 1)], &[], &[], &[group]);
+    sort(&mut rows, &SortOrder::parse("-rate"), &[]);
+    assert_eq!(rows.first().map(|row| row.kind.operation.as_str()), Some("a"));
+}
+
+#[test]
 fn rows_keep_their_order_until_they_are_ranked_by_the_newest_report() {
     let (now, newest) = ([kind("a", 900, 0, 1), kind("b", 50, 0, 1)], [changed("b", 7.5)]);
     let order = |ranked: &[ChangedGroup]| -> Vec<(String, bool)> {

@@ -6,7 +6,9 @@
 use std::time::Duration;
 
 use leptos::prelude::*;
-use tidings_proto::api::{LogPatternList, LogSearchResult, LogView, NameList, TransactionKindList};
+use tidings_proto::api::{
+    AttributeKeyList, LogPatternList, LogSearchResult, LogView, NameList, TransactionKindList,
+};
 
 use crate::{
     api,
@@ -28,7 +30,19 @@ const TYPES_MAX: u32 = 200;
 /// Number of requested patterns.
 const PATTERNS_ASKED: u32 = 3;
 /// Number of transaction keys whose values are completed.
-const KEYS_MAX: usize = 3;
+const OWN_KEYS_MAX: usize = 3;
+/// Other attributes whose values are completed, where spans have them.
+const KNOWN_KEYS: [&str; 7] = [
+    "host.name",
+    "service.version",
+    "deployment.environment.name",
+    "deployment.environment",
+    "k8s.pod.name",
+    "http.route",
+    "cloud.region",
+];
+/// Maximum number of attributes whose values are requested after a pause in typing.
+const KEYS_MAX: usize = 8;
 /// Minimum number of characters of a pattern search. Fewer occur in too many log records.
 const PATTERN_MIN: usize = 4;
 /// Maximum number of characters of a pattern.
@@ -131,13 +145,17 @@ pub(super) fn use_names(text: Memo<String>) -> Memo<Vec<PageMatch>> {
     let kinds = RequestState::new(move || has_words.get().then(types));
     let operations: RequestState<NameList> =
         RequestState::new(move || wanted.get().map(|words| api::operations(None, &words)));
+    let stored: RequestState<AttributeKeyList> =
+        RequestState::new(move || has_words.get().then(api::all_attribute_keys));
     let keys = Memo::new(move |_| {
-        server.status().map(|status| status.transaction_keys.clone()).unwrap_or_default()
+        let own = server.status().map(|status| status.transaction_keys.clone());
+        completed_keys(own.unwrap_or_default(), stored.value().as_deref())
     });
     let values = std::array::from_fn::<_, KEYS_MAX, _>(|at| {
+        // Keys that arrive later do not repeat the requests for the others.
+        let asked = Memo::new(move |_| value_asked(at, &paused.get(), &keys.get()));
         RequestState::<NameList>::new(move || {
-            let (key, value) = value_asked(at, &paused.get(), &keys.get())?;
-            Some(api::attribute_values(&key, &value))
+            asked.get().map(|(key, value)| api::attribute_values(&key, &value))
         })
     });
     let patterns: RequestState<LogPatternList> = RequestState::new(move || {
@@ -173,8 +191,23 @@ pub(super) fn use_names(text: Memo<String>) -> Memo<Vec<PageMatch>> {
     })
 }
 
+/// Returns the keys whose values are completed: the first transaction keys, and well-known ones
+/// that spans have.
+fn completed_keys(own: Vec<String>, stored: Option<&AttributeKeyList>) -> Vec<String> {
+    let stored = stored.map(|list| list.keys.as_slice()).unwrap_or_default();
+    let mut keys = own;
+    keys.truncate(OWN_KEYS_MAX);
+    for known in KNOWN_KEYS {
+        if stored.iter().any(|key| key.key == known) && !keys.iter().any(|key| key == known) {
+            keys.push(known.to_owned());
+        }
+    }
+    keys.truncate(KEYS_MAX);
+    keys
+}
+
 /// Returns the attribute and the prefix of its value for the request of this number: the attribute
-/// in the text, else a transaction key that may have the words as its value.
+/// in the text, else a key that may have the words as its value.
 fn value_asked(at: usize, text: &str, keys: &[String]) -> Option<(String, String)> {
     match attribute_in(text) {
         Some((key, value)) => (at == 0).then(|| (key.to_owned(), value.to_owned())),
@@ -300,14 +333,14 @@ mod tests {
     use tidings_proto::{
         DurationNanos, UnixNanos,
         api::{
-            LatencyStats, NameCount, NameList, Searched, TimeWindow, TransactionKind,
-            TransactionKindList,
+            AttributeKey, AttributeKeyList, LatencyStats, NameCount, NameList, Searched,
+            TimeWindow, TransactionKind, TransactionKindList,
         },
     };
 
     use super::{
-        NameAnswers, are_words, attribute_in, name_matches, parts_of, traceql_address, value_asked,
-        values_of,
+        NameAnswers, are_words, attribute_in, completed_keys, name_matches, parts_of,
+        traceql_address, value_asked, values_of,
     };
 
     #[test]
@@ -403,6 +436,23 @@ mod tests {
         let pages = values_of("order.id", "a-2", &list(&["A-20931", "A-1"]));
         assert_eq!(pages.len(), 1);
         assert_eq!(pages[0].address, "/explore?attr=order.id%3DA-20931");
+    }
+
+    #[test]
+    fn well_known_keys_that_spans_have_follow_the_transaction_keys() {
+        let key = |key: &str| AttributeKey {
+            key: key.to_owned(),
+            scope: "resource".to_owned(),
+            count: 1,
+        };
+        let keys = ["cloud.region", "other", "host.name", "http.route"].map(key).to_vec();
+        let stored = AttributeKeyList { keys, truncated: false };
+        let own = ["order.id", "http.route", "a", "b"].map(str::to_owned).to_vec();
+        assert_eq!(completed_keys(own.clone(), None), ["order.id", "http.route", "a"]);
+        assert_eq!(
+            completed_keys(own, Some(&stored)),
+            ["order.id", "http.route", "a", "host.name", "cloud.region"]
+        );
     }
 
     #[test]

@@ -87,11 +87,17 @@ fn is_answer(model: &TraceModel, row: u32) -> bool {
         && model.operation(row) == model.summary.root_operation
 }
 
-/// Returns a duration compared with the median: `5.7× the median 214 ms, slower than 85 %`.
+/// Returns a duration compared with the median: `5.7× the median 214 ms, slower than 85 %`, or
+/// `+2 % against the median 214 ms, slower than half`.
 fn words(median: DurationNanos, nanos: u64, place: &str) -> String {
-    let factor =
-        number_format::factor(nanos as f64, median.0 as f64).unwrap_or_else(|| "over".to_owned());
-    format!("{factor} the median {}, {place}", format::duration(median))
+    let factor = number_format::ratio(nanos, median.0);
+    let compared = match number_format::factor_text(factor) {
+        _ if median.0 == 0 => "over".to_owned(),
+        text if text == number_format::SAME => "the same as".to_owned(),
+        text if factor >= number_format::FACTOR_MIN => text,
+        text => format!("{text} against"),
+    };
+    format!("{compared} the median {}, {place}", format::duration(median))
 }
 
 /// Returns the rank of a duration among the percentiles, in words.
@@ -177,6 +183,10 @@ mod tests {
             words(DurationNanos(214_000_000), 1_220_000_000, "slower than 85 %"),
             "5.7× the median 214 ms, slower than 85 %"
         );
+        let near = |millis: u64| words(DurationNanos(200_000_000), millis * 1_000_000, "rare");
+        assert_eq!(near(204), "+2 % against the median 200 ms, rare");
+        assert_eq!(near(201), "the same as the median 200 ms, rare");
+        assert_eq!(words(DurationNanos(0), 5, "rare"), "over the median 0 ns, rare");
     }
 
     #[test]

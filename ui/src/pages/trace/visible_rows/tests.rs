@@ -5,7 +5,9 @@ use super::{
     super::{logs_index::LogIndex, model::TraceModel, samples, trace_state::Folds},
     HEIGHT_PX_MAX, Row, Scroll, position, rows_of, visible_rows, without_orphans,
 };
-use crate::preferences::row_px;
+
+/// Height of a row in pixels.
+const ROW_PX: f64 = 24.0;
 
 fn spans(rows: &[Row]) -> Vec<u32> {
     rows.iter().map(|row| row.span()).collect()
@@ -114,7 +116,7 @@ fn a_chain_of_100_000_rows_is_listed_and_scrolled() {
     let chain = samples::chain(100_000);
     let rows = visible_rows(&chain, &Folds::default(), true, None);
     assert_eq!(rows.len(), 100_000);
-    let mut scroll = Scroll { rows: rows.len(), view_px: 600.0, top_px: 0.0 };
+    let mut scroll = Scroll { rows: rows.len(), row_px: ROW_PX, view_px: 600.0, top_px: 0.0 };
     scroll.top_px = scroll.to_show(99_999).unwrap();
     assert!(scroll.on_screen().contains(&99_999));
     assert!(scroll.on_screen().len() < 60);
@@ -122,7 +124,7 @@ fn a_chain_of_100_000_rows_is_listed_and_scrolled() {
 
 #[test]
 fn a_line_in_view_needs_no_scrolling_and_the_next_one_only_its_height() {
-    let scroll = Scroll { rows: 1_000, view_px: 240.0, top_px: 480.0 };
+    let scroll = Scroll { rows: 1_000, row_px: ROW_PX, view_px: 240.0, top_px: 480.0 };
     assert_eq!(scroll.to_show(25), None);
     let near = |top: Option<f64>, expected: f64| (top.unwrap() - expected).abs() < 1e-6;
     assert!(near(scroll.to_show(30), 504.0));
@@ -134,7 +136,7 @@ proptest! {
     fn lines_on_screen_fill_the_view_at_any_length(
         rows in 0_usize..5_000_000, view_px in 100.0..2_000.0_f64, part in 0.0..1.0_f64,
     ) {
-        let mut scroll = Scroll { rows, view_px, top_px: 0.0 };
+        let mut scroll = Scroll { rows, row_px: ROW_PX, view_px, top_px: 0.0 };
         prop_assert!(scroll.height_px() <= HEIGHT_PX_MAX);
         scroll.top_px = part * (scroll.height_px() - view_px).max(0.0);
         let drawn = scroll.on_screen();
@@ -142,7 +144,7 @@ proptest! {
         if let (Some(first), Some(last)) = (drawn.clone().next(), drawn.last()) {
             let bottom = (scroll.top_px + view_px).min(scroll.height_px());
             prop_assert!(scroll.line_px(first) <= scroll.top_px + 0.5);
-            prop_assert!(scroll.line_px(last) + row_px() >= bottom - 0.5);
+            prop_assert!(scroll.line_px(last) + ROW_PX >= bottom - 0.5);
         }
     }
 
@@ -150,7 +152,7 @@ proptest! {
     fn every_row_can_be_scrolled_to(
         rows in 1_usize..5_000_000, pick: prop::sample::Index, top in 0.0..1.0_f64,
     ) {
-        let mut scroll = Scroll { rows, view_px: 500.0, top_px: 0.0 };
+        let mut scroll = Scroll { rows, row_px: ROW_PX, view_px: 500.0, top_px: 0.0 };
         scroll.top_px = top * (scroll.height_px() - 500.0).max(0.0);
         let line = pick.index(rows);
         if let Some(top) = scroll.to_show(line) {
