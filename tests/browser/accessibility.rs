@@ -8,6 +8,7 @@ use serde_json::json;
 
 use super::{
     SETTLED, click,
+    layout::with_tabs,
     page_objects::ExplorePage,
     pages::{Case, cases, welcome},
 };
@@ -102,15 +103,17 @@ fn start(server: &Server) -> Option<Browser> {
     Some(browser)
 }
 
-/// Widths of the window and the themes in which a page is examined at each.
-const VIEWS: [(u32, &[&str]); 2] = [(1_440, &["dark", "light"]), (390, &["dark"])];
+/// Width of a wide window, in pixels.
+const WIDE: u32 = 1_440;
+/// Width of a narrow window, in pixels.
+const NARROW: u32 = 390;
 
-/// Returns the faults of the settled page in these themes, one text a theme. The page asks for
+/// Returns the faults of the settled page in both themes, one text a theme. The page asks for
 /// nothing new meanwhile.
-fn faults_of(browser: &mut Browser, themes: &[&str], is_drawn: &str, name: &str) -> Vec<String> {
+fn faults_of(browser: &mut Browser, is_drawn: &str, name: &str) -> Vec<String> {
     let mut faults = Vec::new();
     browser.evaluate("window.isHeld = true");
-    for theme in themes {
+    for theme in ["dark", "light"] {
         browser.prefer(theme);
         browser.wait_for(&format!("document.documentElement.dataset.theme === '{theme}'"));
         browser.wait_for(is_drawn);
@@ -123,23 +126,32 @@ fn faults_of(browser: &mut Browser, themes: &[&str], is_drawn: &str, name: &str)
     faults
 }
 
-#[test]
-fn axe_finds_no_serious_fault_on_any_page_in_either_theme() {
+/// Examines every page, every tab of a trace and every state, in a window of this width.
+fn examine_pages(width: u32) {
     let (server, empty) = (Server::start(), Server::start());
     let Some(mut browser) = start(&server) else { return };
     server.send_incident("slow-dependency");
     browser.expect_refusals(404, "/api/v1/traces/");
     browser.expect_refusals(400, "/api/v1/");
+    browser.resize(width, 900);
+    let pages = with_tabs(&server, cases(&server)).into_iter();
     let mut faults = Vec::new();
-    for case in cases(&server).into_iter().chain(states(&server)).chain([welcome(&empty)]) {
-        for (width, themes) in VIEWS {
-            browser.resize(width, 900);
-            case.open(&mut browser);
-            let name = format!("{} {width}", case.name);
-            faults.extend(faults_of(&mut browser, themes, case.shown(), &name));
-        }
+    for case in pages.chain(states(&server)).chain([welcome(&empty)]) {
+        case.open(&mut browser);
+        let name = format!("{} {width}", case.name);
+        faults.extend(faults_of(&mut browser, case.shown(), &name));
     }
     assert!(faults.is_empty(), "{}", faults.join("\n"));
+}
+
+#[test]
+fn axe_finds_no_serious_fault_on_any_page_in_either_theme() {
+    examine_pages(WIDE);
+}
+
+#[test]
+fn axe_finds_no_serious_fault_on_any_page_in_a_narrow_window_in_either_theme() {
+    examine_pages(NARROW);
 }
 
 /// A part that a user opens on a page.
@@ -220,25 +232,25 @@ fn axe_finds_no_serious_fault_in_opened_parts_and_at_the_sign_in() {
     let mut faults = Vec::new();
     for OpenedPart { page, open, is_open } in opened_parts(&server) {
         // Each part is opened once. It stays open in the narrow window.
-        browser.resize(1440, 900);
+        browser.resize(WIDE, 900);
         page.open(&mut browser);
         open(&mut browser);
-        for (width, themes) in VIEWS {
+        for width in [WIDE, NARROW] {
             browser.resize(width, 900);
             browser.wait_for(is_open);
             browser.wait_for(SETTLED);
             let name = format!("{} {width}", page.name);
-            faults.extend(faults_of(&mut browser, themes, is_open, &name));
+            faults.extend(faults_of(&mut browser, is_open, &name));
         }
     }
     let with_keys = Server::start_with(&["--require-keys", "true"]);
     browser.expect_refusals(401, "/api/v1/");
-    for (width, themes) in VIEWS {
+    for width in [WIDE, NARROW] {
         browser.resize(width, 900);
         browser.open(&format!("http://{}/", with_keys.http));
         let is_asking = "document.getElementById('sign-in-key')";
         browser.wait_for(is_asking);
-        faults.extend(faults_of(&mut browser, themes, is_asking, &format!("sign-in {width}")));
+        faults.extend(faults_of(&mut browser, is_asking, &format!("sign-in {width}")));
     }
     assert!(faults.is_empty(), "{}", faults.join("\n"));
 }

@@ -213,13 +213,13 @@ fn a_field_with_many_values_says_how_many_and_lists_more() {
             "document.querySelectorAll('ul[aria-label=Service] .facet-value').length === {count}"
         )
     };
-    page.wait_for(&services(8));
-    page.wait_for_text("8 of 12");
+    page.wait_for(&services(10));
+    page.wait_for_text("10 of 12");
     page.press_button("Show more");
     page.wait_for(&services(12));
     page.wait_for_text("12 of 12");
     page.press_button("Show fewer");
-    page.wait_for(&services(8));
+    page.wait_for(&services(10));
 }
 
 #[test]

@@ -13,6 +13,7 @@ use crate::harness::{PATIENCE, Server, browser::Browser};
 
 mod compare;
 mod explore;
+mod header;
 mod lists;
 mod map;
 mod sql;
@@ -67,6 +68,13 @@ impl<'a> Page<'a> {
         let wanted = json!(path.split(['?', '#']).next());
         browser.wait_for(&format!("decodeURI(location.pathname) === decodeURI({wanted})"));
         Self { browser }
+    }
+
+    /// Opens the address of the page again, in a new document.
+    pub(super) fn open_again(&mut self) {
+        let link = self.browser.evaluate("location.href");
+        self.browser.open("about:blank");
+        self.browser.open(link.as_str().unwrap());
     }
 
     /// Clicks the element that an expression finds, as soon as its position is stable. Clicks again

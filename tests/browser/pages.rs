@@ -14,7 +14,7 @@ use crate::harness::{
     Server,
     browser::Browser,
     http::post,
-    spans::{span, traces},
+    spans::{now, span, traces},
 };
 
 /// A page, its name among the screenshots, and an expression that is true once the page is drawn.
@@ -64,8 +64,8 @@ const RATES_IN_SQL: &str = "/sql?q=\
 /// Expression that is true once a list has rows.
 const ROWS: &str = "document.querySelectorAll('main tbody tr, main [role=row]').length > 3";
 
-/// Returns every page, every tab of a trace, and the cases of [`opened`]. The server holds the
-/// incident `slow-dependency`.
+/// Returns every page, tabs of a trace, and the cases of [`analysed`] and [`opened`]. The server
+/// holds the incident `slow-dependency`.
 pub(super) fn cases(server: &Server) -> Vec<Case> {
     let slow = "/api/v1/traces?service=payment&operation=Payment.Authorize&minDuration=1s&limit=2";
     let found = |json: &Json| json["traces"].as_array().is_some_and(|traces| traces.len() == 2);
@@ -115,8 +115,26 @@ pub(super) fn cases(server: &Server) -> Vec<Case> {
         case("system", "/system", rows),
         case("connect", "/connect", "document.querySelector('main pre')"),
     ];
+    all.extend(analysed(server, &left));
     all.extend(opened(server));
     all
+}
+
+/// Returns Explore with a box around the slow calls of the incident, and a slow trace beside the
+/// typical one of its type.
+fn analysed(server: &Server, slow: &str) -> [Case; 2] {
+    let now_ms = now() / 1_000_000;
+    // The box has the last ten minutes from 250 ms on. A payment usually takes some 100 ms.
+    let chosen = format!("{}-{now_ms}-250000000-60000000000", now_ms - 600_000);
+    [
+        Case::new(
+            server,
+            "explore-box",
+            &format!("/explore?live=off&service=payment&box={chosen}"),
+            "document.querySelector('.heat-box') && document.querySelector('.explain-rows')",
+        ),
+        Case::new(server, "compare-typical", &format!("/compare?left={slow}&right=typical"), ROWS),
+    ]
 }
 
 /// Returns pages with an opened part, and a page whose server stopped answering.

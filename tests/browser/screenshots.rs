@@ -14,7 +14,8 @@ use super::{
 use crate::harness::{Server, browser::Browser};
 
 /// Pages whose screenshots the documentation shows.
-const OF_DOCS: [&str; 4] = ["home", "trace", "transaction-type", "map"];
+const OF_DOCS: [&str; 6] =
+    ["home", "trace", "transaction-type", "map", "explore-box", "compare-typical"];
 /// Pages that are also drawn at the width of a telephone.
 const NARROW: [&str; 5] = ["trace", "home", "logs", "errors-group", "settings"];
 const SIZES: [(u32, u32); 3] = [(1_280, 800), (1_440, 900), (1_920, 1_080)];

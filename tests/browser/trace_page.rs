@@ -85,6 +85,28 @@ fn offered(browser: &mut Browser, text: &str, kind: &str) {
 }
 
 #[test]
+fn the_box_completes_values_of_well_known_attributes() {
+    let server = Server::start();
+    let Some(mut browser) = Browser::start(&server, 1440, 900) else { return };
+    let mut root = span(0x5ea, 1, 0, "GET /items");
+    let known =
+        [("host.name", "node-3"), ("service.version", "v2.4.1"), ("cloud.region", "eu-west-1")];
+    root.attributes.extend(known.map(|(key, value)| KeyValue::new(key, value)));
+    let body = traces("shop", vec![root]).encode_to_vec();
+    assert_eq!(post(&server.otlp_http, "/v1/traces", "application/x-protobuf", body).status, 200);
+    browser.open(&format!("http://{}/explore", server.http));
+    browser.wait_for("document.querySelectorAll('.traces-row').length === 1");
+    for (text, key) in
+        [("node-3", "host.name"), ("v2.4.1", "service.version"), ("eu-west", "cloud.region")]
+    {
+        offered(&mut browser, text, key);
+    }
+    browser.press("Enter");
+    browser.wait_for("decodeURIComponent(location.search).includes('attr=cloud.region=eu-west-1')");
+    browser.wait_for("document.querySelectorAll('.traces-row').length === 1");
+}
+
+#[test]
 fn the_box_leads_to_types_values_patterns_and_queries() {
     let server = Server::start_with(&["--transaction-keys", "order.id"]);
     let Some(mut browser) = Browser::start(&server, 1440, 900) else { return };

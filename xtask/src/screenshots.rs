@@ -23,6 +23,7 @@ const TEST: &str = "pictures_of_every_page_are_made_where_a_folder_is_given";
 const MOCKS: &[(&str, &str)] = &[
     ("home", "home"),
     ("explore", "explore"),
+    ("explore-box", "pages-heatmap-explain"),
     ("trace", "trace"),
     ("trace-flame", "pages-trace-flame"),
     ("trace-tree", "pages-trace-tree"),
@@ -38,6 +39,7 @@ const MOCKS: &[(&str, &str)] = &[
     ("logs-record", "logs"),
     ("logs-patterns", "pages-logs-patterns"),
     ("compare", "pages-compare"),
+    ("compare-typical", "pages-compare"),
     ("sql", "pages-sql"),
     ("system", "pages-system"),
     ("home-no-answer", "pages-states"),
@@ -144,6 +146,7 @@ mod tests {
     fn a_picture_stands_beside_the_mock_of_its_page_and_theme() {
         let mocks = [
             "map-dark.png",
+            "pages-heatmap-explain-dark.png",
             "pages-kind-light.png",
             "pages-kind-dark.png",
             "pages-narrow-dark.png",
@@ -154,6 +157,7 @@ mod tests {
             ("map-light-1440", Some("/mocks/map-dark.png")),
             ("transaction-type-light-1280", Some("/mocks/pages-kind-light.png")),
             ("transaction-type-dark-1920", Some("/mocks/pages-kind-dark.png")),
+            ("explore-box-light-1440", Some("/mocks/pages-heatmap-explain-dark.png")),
             ("trace-light-390", Some("/mocks/pages-narrow-dark.png")),
             ("connect-dark-1440", None),
             ("odd", None),

@@ -93,6 +93,13 @@ fn a_call_of_most_impact_is_opened_in_the_lanes() {
     let name = compare.open_impact();
     compare.wait_for_chosen(&name);
     compare.page.wait_for_text("Is it the only one?");
+    compare.page.wait_for_address("call=");
+    compare.page.open_again();
+    compare.page.wait_for(&format!(
+        "document.querySelector('table[aria-label=\"Calls of both\"] tr[aria-selected=true]')\
+         ?.innerText.includes({})",
+        serde_json::json!(name)
+    ));
 }
 
 #[test]
@@ -110,6 +117,12 @@ fn another_trace_is_compared_and_the_sides_are_swapped() {
     compare.page.wait_for_text(&right[..8]);
     compare.page.press_button("Swap");
     compare.page.wait_for_address(&format!("left={right}&right={left}"));
+    for [one, other] in [[&right, &left], [&left, &right]] {
+        let sides = "[...document.querySelectorAll('.compare-chip > b')].map(e => e.innerText)";
+        compare.page.wait_for(&format!("{sides}.join() === '{},{}'", &one[..8], &other[..8]));
+        compare.page.browser.press("s");
+        compare.page.wait_for_address(&format!("left={other}&right={one}"));
+    }
     compare.page.press_button("With typical");
     compare.page.wait_for_address(&format!("left={right}&right=typical"));
     compare.page.wait_for_text("of its type, p50");

@@ -309,6 +309,16 @@ fn rows_of_services_come_where_they_are_waited_for() {
         page.wait_until_settled();
         assert_eq!(page.browser.evaluate(BELOW_HEAD), before, "{width}");
         fills_its_room(&mut page, width);
+        page.wait_for(
+            "(badges => badges.length > 1 && badges.every(e => e.scrollWidth <= e.clientWidth)) \
+             ([...document.querySelectorAll('.services-list .badge-cut')])",
+        );
+        // A service that is only affected has its numbers, too.
+        page.wait_for(
+            "(e => e?.innerText.includes('→') && e.getBoundingClientRect().bottom \
+             <= e.closest('td').getBoundingClientRect().bottom) \
+             (document.querySelector('.services-list tr:has(.badge-feels) .change-cell > .mono'))",
+        );
         page.browser.screenshot(&format!("services-changed-{width}"));
     }
 }
@@ -426,7 +436,7 @@ fn an_exception_opens_with_its_stack_and_leads_to_the_last_one() {
          === (new Set([...table.querySelectorAll('.errors-kind')].map(e => e.innerText)).size > 1))) \
          (document.querySelector('table[aria-label=\"Affected transactions\"]'))",
     );
-    page.press_button("The last one");
+    page.press_button("Last trace");
     page.wait_for_address("/trace/");
     page.wait_for("document.querySelector('.wf-selected')");
 }
@@ -450,7 +460,10 @@ fn an_exception_is_new_at_its_source_and_its_callers_only_follow() {
         page.wait_for(&is_told(follower, 5, "new"));
     }
     page.wait_for(&is_told("payment", 5, "NEW"));
-    page.wait_for("/\\d exceptions, \\d+ causes?, \\d+ kinds/.test(document.body.innerText)");
+    page.wait_for(
+        "/\\d exceptions of \\d+ kinds: \\d+ (is the cause|are causes), \\d+ follows? from / \
+            .test(document.body.innerText)",
+    );
     let source = format!(
         "{rows}.find(e => e.classList.contains('is-beneath'))?.previousElementSibling?.cells"
     );
@@ -608,6 +621,10 @@ fn connect_shows_the_setup_of_the_language_that_is_chosen_by_key() {
     page.wait_for("document.querySelectorAll('main [role=tab]')[1].ariaSelected === 'true'");
     page.wait_for(&format!("{panel}.innerText !== {first}"));
     page.wait_for("document.activeElement.id === 'guide-tab-1'");
+    page.wait_for_address("guide=Spring Boot 4");
+    page.open_again();
+    page.wait_for("document.querySelectorAll('main [role=tab]')[1]?.ariaSelected === 'true'");
+    page.wait_for(&format!("{panel}.innerText !== {first}"));
 }
 
 #[test]

@@ -60,7 +60,7 @@ fn arrivals_ended(seconds: u64) -> String {
 }
 
 #[test]
-fn pages_and_the_live_switch_say_since_when_no_spans_arrive() {
+fn pages_and_the_live_switch_say_since_when_nothing_arrives() {
     let server = Server::start();
     let Some(mut browser) = Browser::start(&server, 1280, 800) else { return };
     let send = |trace: u128| {
@@ -70,14 +70,16 @@ fn pages_and_the_live_switch_say_since_when_no_spans_arrive() {
     };
     send(1);
     let live = "document.querySelector('.live')";
-    for path in ["/map", "/explore", "/logs", "/system"] {
+    for (path, records) in
+        [("/map", "spans"), ("/explore", "spans"), ("/logs", "log records"), ("/system", "spans")]
+    {
         let mut page = Page::open(&mut browser, &server, path);
         page.wait_for("document.querySelector('main h1, main .bar')");
         page.browser.evaluate(&arrivals_ended(130));
-        page.wait_for(
-            r"/^No spans since \d\d:\d\d \(2 min\)$/
-                .test(document.querySelector('.arrival-gap')?.innerText.trim())",
-        );
+        page.wait_for(&format!(
+            r"/^No {records} since \d\d:\d\d \(2 min\)$/
+                .test(document.querySelector('.arrival-gap')?.innerText.trim())"
+        ));
         if path != "/system" {
             page.wait_for(&format!("{live}.innerText.trim() === 'Live, no data for 2 min'"));
             page.wait_for(&format!("{live}.classList.contains('has-gap')"));

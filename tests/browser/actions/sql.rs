@@ -1,5 +1,7 @@
 //! Actions on the page of SQL: queries that run, fail, are cancelled, drawn, exported and saved.
 
+use std::{fs, path::Path, time::Instant};
+
 use super::incident;
 use crate::{
     browser::page_objects::SqlPage,
@@ -122,8 +124,27 @@ fn a_heading_of_a_result_orders_numbers_by_size() {
     }
 }
 
+/// Presses a button that exports the result, and returns the saved file once it is whole.
+fn exported(
+    sql: &mut SqlPage<'_>,
+    button: &str,
+    file: &Path,
+    is_whole: fn(&[u8]) -> bool,
+) -> Vec<u8> {
+    sql.page.press_button(button);
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let saved = fs::read(file).unwrap_or_default();
+        if is_whole(&saved) {
+            return saved;
+        }
+        assert!(Instant::now() < deadline, "no whole {}: {saved:?}", file.display());
+        sql.page.wait_for("new Promise(done => requestAnimationFrame(() => done(1)))");
+    }
+}
+
 #[test]
-fn a_result_is_exported_as_csv_and_its_link_opens_it_again() {
+fn a_result_is_exported_in_three_formats_and_its_link_opens_it_again() {
     let server = incident();
     let Some(mut browser) = Browser::start(&server, 1440, 900) else { return };
     let folder = tempfile::tempdir().unwrap();
@@ -131,19 +152,41 @@ fn a_result_is_exported_as_csv_and_its_link_opens_it_again() {
     let mut sql = SqlPage::open(&mut browser, &server);
     sql.run("SELECT 41 + 1 AS answer");
     sql.wait_for_rows(&["42"]);
-    sql.page.press_button("CSV");
-    let file = folder.path().join("tidings.csv");
-    let deadline = std::time::Instant::now() + PATIENCE;
-    while std::fs::read_to_string(&file).map_or("".to_owned(), |text| text.replace('\r', ""))
-        != "answer\n42\n"
-    {
-        assert!(std::time::Instant::now() < deadline, "no export in {:?}", folder.path());
-        sql.page.wait_for("new Promise(done => requestAnimationFrame(() => done(1)))");
-    }
-    let link = sql.page.browser.evaluate("location.href");
-    sql.page.browser.open("about:blank");
-    sql.page.browser.open(link.as_str().unwrap());
+    let csv = exported(&mut sql, "CSV", &folder.path().join("tidings.csv"), |saved| {
+        saved.ends_with(b"\n")
+    });
+    assert_eq!(String::from_utf8(csv).unwrap().replace('\r', ""), "answer\n42\n");
+    let json = exported(&mut sql, "JSON", &folder.path().join("tidings.json"), |saved| {
+        serde_json::from_slice::<serde_json::Value>(saved).is_ok()
+    });
+    let json: serde_json::Value = serde_json::from_slice(&json).unwrap();
+    assert_eq!(json["columns"][0]["name"], "answer", "{json}");
+    assert_eq!(json["rows"], serde_json::json!([[42]]), "{json}");
+    // A stream of Arrow begins with a mark of four bytes and ends with one of eight.
+    let arrow = exported(&mut sql, "Arrow", &folder.path().join("tidings.arrows"), |saved| {
+        saved.ends_with(&[255, 255, 255, 255, 0, 0, 0, 0])
+    });
+    assert!(arrow.starts_with(&[255; 4]), "{arrow:?}");
+    assert!(arrow.windows(6).any(|part| part == b"answer"), "{arrow:?}");
+    sql.page.open_again();
     sql.wait_for_rows(&["42"]);
+}
+
+#[test]
+fn a_link_opens_a_query_with_its_row_limit() {
+    let server = incident();
+    let Some(mut browser) = Browser::start(&server, 1440, 900) else { return };
+    let mut sql = SqlPage::open(&mut browser, &server);
+    sql.limit("1000");
+    sql.page.wait_for_address("rows=1000");
+    sql.run("SELECT 41 + 1 AS answer");
+    sql.wait_for_rows(&["42"]);
+    sql.page.wait_for_address("q=SELECT");
+    sql.page.open_again();
+    sql.wait_for_rows(&["42"]);
+    sql.wait_for_limit("1000");
+    sql.limit("10000");
+    sql.page.wait_for_address_without("rows=");
 }
 
 #[test]
@@ -160,7 +203,7 @@ fn a_query_is_kept_run_again_and_forgotten() {
     sql.page.press_button("mine");
     sql.wait_for_rows(&["kept"]);
     sql.page.press_button("Forget mine");
-    sql.page.wait_for_text("None yet. This browser keeps them.");
+    sql.page.wait_for_text("None yet. They stay in this browser.");
 }
 
 #[test]

@@ -158,11 +158,42 @@ fn a_frame_of_the_flame_graph_leads_to_its_span() {
     trace.page.click("[...document.querySelectorAll('.frame')].find(e => e.textContent.includes('Payment.Authorize'))");
     trace.page.wait_for("document.querySelector('[aria-label=\"The chosen frame\"]')?.innerText.includes('Payment.Authorize')");
     trace.page.press_button("Only this");
-    trace.page.wait_for_text("Whole trace");
+    let whole = "[...document.querySelectorAll('.tab-tools button')] \
+                 .some(e => e.innerText.startsWith('Whole trace'))";
+    trace.page.wait_for(whole);
+    trace.page.browser.press("z");
+    trace.page.wait_for(&format!("!{whole}"));
+    trace.page.browser.press("z");
+    trace.page.wait_for(whole);
     trace.page.choose("What frames are as wide as", "Own time");
     trace.page.wait_for_address("width=own");
     trace.page.press_button("In the waterfall");
     trace.wait_for_span("Payment.Authorize");
+}
+
+#[test]
+fn a_link_opens_the_chosen_frame_and_the_limited_flame_graph() {
+    let server = incident();
+    let Some(mut browser) = Browser::start(&server, 1440, 900) else { return };
+    let [id, _] = traces(&server);
+    let mut trace = TracePage::open(&mut browser, &server, &id);
+    trace.tab("Flame graph");
+    trace.page.wait_for_address("tab=flame");
+    trace.page.click("[...document.querySelectorAll('.frame')].find(e => e.textContent.includes('Payment.Authorize'))");
+    trace.page.wait_for_address("call=");
+    let side = "document.querySelector('[aria-label=\"The chosen frame\"]')\
+                ?.innerText.includes('Payment.Authorize')";
+    trace.page.wait_for(side);
+    let steps = trace.page.browser.evaluate("history.length");
+    trace.page.press_button("Only this");
+    trace.page.wait_for_address("root=");
+    // The choice is no step of the history.
+    assert_eq!(trace.page.browser.evaluate("history.length"), steps);
+    trace.page.open_again();
+    trace.page.wait_for(side);
+    trace.page.press_button("Whole trace");
+    trace.page.wait_for_address_without("root=");
+    trace.page.wait_for(side);
 }
 
 #[test]
@@ -254,6 +285,12 @@ fn a_service_of_the_traces_graph_leads_to_its_spans() {
     trace.page.click("[...document.querySelectorAll('[aria-label=\"Graph of the trace\"] [role=button]')].find(e => e.ariaLabel.startsWith('payment:'))?.querySelector('rect')");
     trace.page.wait_for(
         "document.querySelector('[aria-label=\"What is picked\"]')?.innerText.includes('own time')",
+    );
+    trace.page.wait_for_address("node=service:payment");
+    trace.page.wait_for_address("tab=graph");
+    trace.page.open_again();
+    trace.page.wait_for(
+        "/payment[^]*own time/.test(document.querySelector('[aria-label=\"What is picked\"]')?.innerText)",
     );
     trace.page.press_button("Show its spans");
     trace.page.wait_for("document.querySelector('#trace-find')?.value === 'payment'");

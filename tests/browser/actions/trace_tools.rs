@@ -16,11 +16,11 @@ use crate::{
 };
 
 /// Id of a trace that has something to show for each switch.
-const FAULTY: u128 = 0xfa017;
+pub(super) const FAULTY: u128 = 0xfa017;
 
 /// Sends a trace for the switches. It has repeated calls, calls of a host whose clock is two
 /// seconds ahead, and a span whose parent is missing.
-fn send_faulty(server: &Server) {
+pub(super) fn send_faulty(server: &Server) {
     let begin = spans::now() - 60_000_000_000;
     let timed = |id: u64, parent: u64, (from, millis): (u64, u64), name: &str| Span {
         start_time_unix_nano: begin + from * 1_000_000,
@@ -91,6 +91,62 @@ fn what_a_waterfall_shows_is_switched() {
     );
     trace.page.press_button("Only problems");
     trace.page.wait_for_address_without("only=");
+}
+
+#[test]
+fn the_legend_names_the_marks_of_a_trace_and_lines_of_the_axis_reach_the_bars() {
+    let server = Server::start();
+    let Some(mut browser) = Browser::start(&server, 1440, 900) else { return };
+    send_faulty(&server);
+    let mut trace = TracePage::open(&mut browser, &server, &format!("{FAULTY:032x}"));
+    let (path, gap) = ("critical path, pale in calls below", "from the caller's end to the start");
+    trace.wait_for_mark(gap, true);
+    let hatched = "without a span, or after the caller ended";
+    assert_eq!(trace.legend(), ["own time", "waiting for calls", path, hatched, gap]);
+    for (button, mark) in [("Critical path", path), ("Gaps", gap)] {
+        trace.page.press_button(button);
+        trace.wait_for_mark(mark, false);
+        trace.page.press_button(button);
+        trace.wait_for_mark(mark, true);
+    }
+    // Each label of the axis has a line below it.
+    trace.page.wait_for(
+        "(lefts => { const [marks, lines] = lefts; \
+         return marks.length > 1 && marks.every(left => lines.includes(left)); }) \
+         (['.axis-mark', '.wf-grid-line'].map(part => [...document.querySelectorAll(part)] \
+         .map(e => Math.round(e.getBoundingClientRect().left))))",
+    );
+}
+
+#[test]
+fn a_phone_names_the_service_of_each_span_above_its_operation() {
+    let server = Server::start();
+    let Some(mut browser) = Browser::start(&server, 390, 844) else { return };
+    send_faulty(&server);
+    let mut trace = TracePage::open(&mut browser, &server, &format!("{FAULTY:032x}"));
+    trace.wait_for_mark("own time", true);
+    let lines = "[...document.querySelectorAll('.wf-scroll .wf-line')]";
+    // Services are in view above their operations, and both are in their line.
+    trace.page.wait_for(&format!(
+        "{lines}.length > 1 && {lines}.every(line => {{ \
+         const box = part => (part ? line.querySelector(part) : line).getBoundingClientRect(); \
+         const [all, service, operation] = ['', '.wf-service', '.wf-operation'].map(box); \
+         return service.width > 8 && all.top <= service.top && service.bottom <= operation.top + 1 \
+         && operation.bottom <= all.bottom; }})"
+    ));
+    // The list scrolls by the height that its lines have.
+    trace.page.wait_for(&format!(
+        "document.querySelector('.wf-all').getBoundingClientRect().height \
+         === {lines}[0].getBoundingClientRect().height \
+         * Number(document.querySelector('.wf-scroll').getAttribute('aria-rowcount'))"
+    ));
+    // The legend is one line, which keys reach.
+    let legend = trace.page.browser.evaluate(
+        "(legend => [legend.getAttribute('tabindex'), legend.getBoundingClientRect().height]) \
+         (document.querySelector('[aria-label=Legend]'))",
+    );
+    assert_eq!(legend[0], "0");
+    assert!(legend[1].as_f64().unwrap() < 30.0, "{legend}");
 }
 
 #[test]
@@ -170,7 +226,7 @@ fn a_trace_is_compared_with_another_that_is_chosen() {
 }
 
 #[test]
-fn a_trace_is_saved_as_otlp_and_copied_as_a_tree() {
+fn a_trace_is_saved_as_otlp_and_copied_as_a_tree_or_as_the_address_of_the_view() {
     let server = Server::start();
     let Some(mut browser) = Browser::start(&server, 1440, 900) else { return };
     send_faulty(&server);
@@ -201,6 +257,10 @@ fn a_trace_is_saved_as_otlp_and_copied_as_a_tree() {
     trace.page.wait_for(
         "['POST /order', 'SELECT item', 'lost call'].every(name => window.copied?.includes(name))",
     );
+    trace.page.browser.press("c");
+    trace.page.wait_for_address("path=0");
+    trace.page.press_button("Copy link");
+    trace.page.wait_for("window.copied === location.href && window.copied.includes('path=0')");
 }
 
 #[test]

@@ -97,6 +97,15 @@ fn facts_call_trees_and_calls_of_a_type_compare_with_one_baseline() {
          .test(document.querySelector('section[aria-label^=\"What is different since\"] .panel-head')\
          ?.innerText)",
     );
+    // The trees do, too, and compare by time.
+    page.wait_for(
+        "/^Before\\s+.*[0-9]{2}:[0-9]{2} to .*[0-9]{2}:[0-9]{2}, /\
+         .test(document.querySelector('.pair-head')?.innerText)",
+    );
+    page.wait_for(
+        "/^[+−][0-9.]+ m?s$/.test(document.querySelector(\
+         '[aria-label^=\"Call tree: Since\"] .is-more .frame-number')?.innerText)",
+    );
     // The time is stated once, and the chart of durations has its p95.
     let stated = "document.querySelector('main').innerText.match(/against [0-9]/g)?.length";
     assert_eq!(page.browser.evaluate(stated), 1);
@@ -142,6 +151,40 @@ fn both_call_trees_of_a_type_mark_failures() {
         "(trees => trees.length === 2 && trees.every(tree => tree.querySelector('.frame-failed'))) \
          ([...document.querySelectorAll('[aria-label^=\"Call tree:\"]')])",
     );
+}
+
+#[test]
+fn a_call_of_the_tree_is_drawn_as_wide_as_the_picture_and_the_whole_tree_again() {
+    let server = incident();
+    let Some(mut browser) = Browser::start(&server, 1440, 900) else { return };
+    let mut page = Page::open(&mut browser, &server, CHECKOUT_AT_REST);
+    page.wait_for(&format!("{SAMPLES}.startsWith('Before,Since')"));
+    page.wait_until_settled();
+    // A call below the root, wide enough for the mouse.
+    let below = "[...document.querySelectorAll('[aria-label^=\"Call tree: Since\"] .frame')] \
+         .find(e => parseFloat(e.style.width) > 5 && parseFloat(e.style.width) < 99)?.id";
+    page.wait_for(below);
+    let id = page.browser.evaluate(below);
+    let frame = format!("document.getElementById({id})");
+    let width = format!("parseFloat({frame}?.style.width)");
+    let before = page.browser.evaluate(&width);
+    page.click(&frame);
+    page.wait_for("document.querySelector('.pair-call b')");
+    page.click(&frame);
+    page.wait_for(&format!("{width} === 100"));
+    page.press_button("Show the whole tree");
+    page.wait_for(&format!("{width} === {before}"));
+    page.wait_for("!document.querySelector('.pair-call button')");
+    // A link opens the chosen call in the limited tree.
+    page.click(&frame);
+    page.wait_for(&format!("{width} === 100"));
+    page.wait_for_address("root=");
+    let name = page.browser.evaluate("document.querySelector('.pair-call b').innerText");
+    page.open_again();
+    page.wait_for(&format!(
+        "document.querySelector('.pair-call b')?.innerText === {name} \
+         && document.querySelector('.pair-call button')"
+    ));
 }
 
 #[test]

@@ -121,9 +121,14 @@ impl Page<'_> {
 }
 
 /// Returns the number that a cell shows. Of two numbers with an arrow, the newer one counts. `3 min
-/// ago` is less than `1 s ago`. Parts of one number are added: `1 min 5 s`.
+/// ago` is less than `1 s ago`. Parts of one number are added: `1 min 5 s`. A change in percent
+/// with its sign, and `same`, are factors as `3.6×` is.
 fn quantity(cell: &str) -> Option<f64> {
     let shown = cell.rsplit('→').next()?;
+    if shown.trim() == "same" {
+        return Some(1.0);
+    }
+    let is_change = shown.trim().starts_with(['+', '−']) && shown.trim().ends_with('%');
     let mut parts = Vec::new();
     for word in shown.split_whitespace() {
         let digits = word.trim_start_matches(['<', '>', '+', '●']).trim_end_matches(['×', '%']);
@@ -137,7 +142,8 @@ fn quantity(cell: &str) -> Option<f64> {
     }
     let sum = parts.iter().sum::<f64>();
     let sign = if shown.trim().ends_with("ago") { -1.0 } else { 1.0 };
-    (!parts.is_empty()).then_some(sum * sign)
+    let number = if is_change { 1.0 + sum / 100.0 } else { sum * sign };
+    (!parts.is_empty()).then_some(number)
 }
 
 /// Returns the factor of a unit: in seconds, in calls a minute, or 1.
@@ -161,6 +167,8 @@ fn quantities_are_read_with_their_units() {
     let read = cells.map(|cell| quantity(cell).unwrap());
     assert_eq!(read, [1.22, 0.402, 65.0, 0.1, 1_238.0, 3.6, -2.0]);
     assert_eq!(quantity("113 ms → 500 ms"), Some(0.5));
+    let factors = ["−25 %", "same", "+50 %", "1.6×"].map(quantity);
+    assert_eq!(factors, [0.75, 1.0, 1.5, 1.6].map(Some));
     for none in ["–", "new", "2026-11-24 23:55:11"] {
         assert_eq!(quantity(none), None, "{none}");
     }

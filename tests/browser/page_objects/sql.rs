@@ -4,6 +4,7 @@ use super::Page;
 use crate::harness::{Server, browser::Browser};
 
 const EDITOR: &str = "document.querySelector('main textarea')";
+const LIMIT: &str = "document.querySelector('[aria-label=\"Most rows\"]')";
 
 pub(in crate::browser) struct SqlPage<'a> {
     pub(in crate::browser) page: Page<'a>,
@@ -20,6 +21,19 @@ impl<'a> SqlPage<'a> {
     pub(in crate::browser) fn write(&mut self, text: &str) {
         self.page.browser.evaluate(&format!("{EDITOR}.focus(), {EDITOR}.select()"));
         self.page.browser.type_text(text);
+    }
+
+    /// Chooses the greatest number of rows.
+    pub(in crate::browser) fn limit(&mut self, rows: &str) {
+        self.page.browser.evaluate(&format!(
+            "(field => {{ field.value = '{rows}'; \
+             field.dispatchEvent(new Event('change', {{ bubbles: true }})); }})({LIMIT})"
+        ));
+    }
+
+    /// Waits until this number of rows is chosen.
+    pub(in crate::browser) fn wait_for_limit(&mut self, rows: &str) {
+        self.page.wait_for(&format!("{LIMIT}?.value === '{rows}'"));
     }
 
     /// Writes a query and presses the button that runs it.

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde_json::json;
 
-use super::Page;
+use super::{Page, strings};
 use crate::harness::{Server, browser::Browser};
 
 /// Label of the Find box.
@@ -63,12 +63,55 @@ impl<'a> TracePage<'a> {
         self.page.wait_for(&format!("document.querySelectorAll('.wf-line').length === {count}"));
     }
 
+    /// Returns the words of the legend.
+    pub(in crate::browser) fn legend(&mut self) -> Vec<String> {
+        let words =
+            "[...document.querySelectorAll('[aria-label=Legend] li')].map(e => e.innerText)";
+        strings(&self.page.browser.evaluate(words))
+    }
+
+    /// Waits until the legend has a mark with these words, or none.
+    pub(in crate::browser) fn wait_for_mark(&mut self, words: &str, is_there: bool) {
+        self.page.wait_for(&format!(
+            "[...document.querySelectorAll('[aria-label=Legend] li')] \
+             .some(e => e.innerText === {}) === {is_there}",
+            json!(words)
+        ));
+    }
+
     /// Waits until the facts above the waterfall contain these words.
     pub(in crate::browser) fn wait_for_fact(&mut self, words: &str) {
         self.page.wait_for(&format!(
             "document.querySelector('.trace-head')?.innerText.includes({})",
             json!(words)
         ));
+    }
+
+    /// Drags over a part of the page, between these parts of its width.
+    pub(in crate::browser) fn drag_across(&mut self, part: &str, from: f64, to: f64) {
+        let [left, width, middle] = self.place(&format!(
+            "(part => [part.left, part.width, part.top + part.height / 2]) \
+             (document.querySelector('{part}').getBoundingClientRect())"
+        ));
+        let [from, to] = [from, to].map(|part| [left + width * part, middle]);
+        self.page.browser.drag(from, to);
+    }
+
+    /// Drags the border between names and bars by this many pixels.
+    pub(in crate::browser) fn drag_divider(&mut self, pixels: f64) {
+        // It is as high as the window, and its lower part may be out of view.
+        let [left, width, top] = self.place(
+            "(border => [border.left, border.width, border.top]) \
+             (document.querySelector('.wf-divider').getBoundingClientRect())",
+        );
+        let (middle, below) = (left + width / 2.0, top + 12.0);
+        self.page.browser.drag([middle, below], [middle + pixels, below]);
+    }
+
+    /// Returns three numbers of an expression.
+    fn place(&mut self, expression: &str) -> [f64; 3] {
+        let place = self.page.browser.evaluate(expression);
+        [0, 1, 2].map(|index| place[index].as_f64().unwrap())
     }
 }
 
