@@ -7,17 +7,17 @@
 //! Rows that a flush copies side by side are therefore side by side in memory. Log records are
 //! ordered by time slot, service and time. `merge` keeps both orders.
 
-use std::{cmp::Reverse, collections::HashMap, ops::Range};
+use std::{cmp::Reverse, collections::HashMap, hash::Hash, ops::Range};
 
 use ahash::RandomState;
-use arrow_array::{BinaryArray, Int64Array, RecordBatch};
+use arrow_array::{Array, BinaryArray, Int64Array, RecordBatch, StringArray};
 use arrow_schema::ArrowError;
 use tidings_proto::{TraceId, UnixNanos};
 
 use super::HOUR_NANOS;
 use crate::{
-    rows::column::{OptionalColumn, WordColumn, word},
-    schema::Signal,
+    rows::column::{OptionalColumn, WordColumn},
+    schema::{Signal, SignalSchema},
 };
 
 /// Length of a time slot. Within a slot, log records are ordered by service.
@@ -52,7 +52,7 @@ pub(super) struct TraceOrder {
 }
 
 /// File of a flush for a row.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct FlushTarget {
     /// Partition of the file.
     pub(super) hour: i64,
@@ -72,18 +72,33 @@ pub(super) struct OrderedRow {
 pub(super) fn traces(batch: &RecordBatch) -> Result<TraceOrder, ArrowError> {
     let ids = OptionalColumn::<BinaryArray>::from_batch(batch, "trace_id")?;
     let starts = OptionalColumn::<Int64Array>::from_batch(batch, Signal::Spans.time_column())?;
-    // A counting sort by trace is several times as fast as a comparison sort.
-    let mut numbers: HashMap<u128, usize, RandomState> = HashMap::default();
-    let mut found: Vec<(u128, usize)> = Vec::new();
+    let keys = (0..batch.num_rows()).map(|row| trace_key(ids.bytes(row).unwrap_or_default()));
+    let (rows, runs) = ordered_by(keys, |row| starts.time(row));
+    Ok(TraceOrder { rows, runs })
+}
+
+/// Returns the rows ordered by key, then by time, then by row, and the ranges that have one key
+/// each. `keys` has the key of each row.
+fn ordered_by<K: Copy + Eq + Hash + Ord>(
+    keys: impl Iterator<Item = K>,
+    time: impl Fn(usize) -> UnixNanos,
+) -> (Vec<usize>, Vec<Range<usize>>) {
+    // A counting sort by key is several times as fast as a comparison sort.
+    let mut numbers: HashMap<K, usize, RandomState> = HashMap::default();
+    let mut found: Vec<(K, usize)> = Vec::new();
     let mut counts: Vec<usize> = Vec::new();
-    let numbered: Vec<usize> = (0..batch.num_rows())
-        .map(|row| {
-            let key = trace_key(ids.bytes(row).unwrap_or_default());
-            let number = *numbers.entry(key).or_insert_with(|| {
-                found.push((key, counts.len()));
-                counts.push(0);
-                counts.len() - 1
-            });
+    let mut last: Option<(K, usize)> = None;
+    let numbered: Vec<usize> = keys
+        .map(|key| {
+            let number = match last {
+                Some((of_last, number)) if of_last == key => number,
+                _ => *numbers.entry(key).or_insert_with(|| {
+                    found.push((key, counts.len()));
+                    counts.push(0);
+                    counts.len() - 1
+                }),
+            };
+            last = Some((key, number));
             counts[number] += 1;
             number
         })
@@ -101,11 +116,11 @@ pub(super) fn traces(batch: &RecordBatch) -> Result<TraceOrder, ArrowError> {
         .collect();
     let mut rows = vec![(UnixNanos(0), 0); numbered.len()];
     for (row, number) in numbered.into_iter().enumerate() {
-        rows[ends[number]] = (starts.time(row), row);
+        rows[ends[number]] = (time(row), row);
         ends[number] += 1;
     }
     runs.iter().for_each(|run| rows[run.clone()].sort_unstable());
-    Ok(TraceOrder { rows: rows.into_iter().map(|(_, row)| row).collect(), runs })
+    (rows.into_iter().map(|(_, row)| row).collect(), runs)
 }
 
 /// Returns the trace id as a number with the same order.
@@ -158,14 +173,45 @@ pub(super) fn place_logs(
 ) -> Result<Vec<OrderedRow>, ArrowError> {
     let targets = Targets::new(batch, Signal::Logs, now)?;
     let services = WordColumn::from_batch(batch, "service")?;
-    let mut placed: Vec<OrderedRow> = (0..batch.num_rows())
-        .map(|row| OrderedRow { target: targets.target(row), row, time: targets.times.time(row) })
-        .collect();
-    placed.sort_unstable_by_key(|placed| {
-        let slot = placed.time.0 / SLOT_NANOS;
-        (placed.target, slot, word(services.as_ref(), placed.row), placed.time, placed.row)
+    let ranks = ServiceRanks::new(services.as_ref());
+    let keys = (0..batch.num_rows()).map(|row| {
+        let slot = targets.times.unsigned(row) / SLOT_NANOS;
+        (targets.target(row), slot, ranks.rank(row))
     });
-    Ok(placed)
+    let (rows, _) = ordered_by(keys, |row| targets.times.time(row));
+    let place =
+        |row| OrderedRow { target: targets.target(row), row, time: targets.times.time(row) };
+    Ok(rows.into_iter().map(place).collect())
+}
+
+/// Positions of the services of rows in the order of their names. Numbers are compared instead of
+/// texts, because a flush compares them for millions of rows.
+struct ServiceRanks<'a> {
+    services: Option<&'a WordColumn>,
+    /// Rank of each value of the dictionary. Equal names have one rank.
+    ranks: Vec<usize>,
+}
+
+impl<'a> ServiceRanks<'a> {
+    fn new(services: Option<&'a WordColumn>) -> Self {
+        let names = services.map(|services| &services.values);
+        let count = names.map_or(0, StringArray::len);
+        let name = |code: usize| names.map_or("", |names| names.value(code));
+        let mut distinct: Vec<&str> = (0..count).map(name).collect();
+        distinct.sort_unstable();
+        distinct.dedup();
+        // Rank 0 is that of rows without a service, which count as an empty name.
+        let rank = |name: &str| distinct.partition_point(|other| *other < name) + 1;
+        let ranks = (0..count).map(|code| match name(code) {
+            "" => 0,
+            name => rank(name),
+        });
+        Self { services, ranks: ranks.collect() }
+    }
+
+    fn rank(&self, row: usize) -> usize {
+        self.services.and_then(|services| services.key(row)).map_or(0, |code| self.ranks[code])
+    }
 }
 
 /// Chooses the file of each row of a flush.
@@ -230,10 +276,16 @@ fn own_hours(counts: HashMap<i64, usize, RandomState>, now: i64) -> Vec<i64> {
 
 #[cfg(test)]
 mod tests {
+    use arrow_select::concat::concat_batches;
     use proptest::prelude::*;
 
     use super::*;
-    use crate::{columns::span_rows, samples};
+    use crate::{
+        columns::{log_rows, span_rows},
+        rows::column::word,
+        samples,
+        scan::project,
+    };
 
     /// Returns the hours with files of their own in a flush at hour 1000, given the rows of each
     /// hour.
@@ -283,6 +335,29 @@ mod tests {
             let targets = Targets::new(&batch, Signal::Spans, samples::NOW).unwrap();
             rows.sort_by_key(|row| (targets.target(*row), begin(*row), within(*row)));
             let placed = place_spans(&batch, &traces, samples::NOW).unwrap();
+            prop_assert_eq!(placed.iter().map(|placed| placed.row).collect::<Vec<_>>(), rows);
+        }
+
+        #[test]
+        fn log_records_are_ordered_by_file_then_by_slot_then_by_service_and_time(
+            requests in [samples::logs(), samples::logs()],
+        ) {
+            // The dictionaries of both requests have some services twice.
+            let batches = requests.map(|request| {
+                let batch = log_rows(&request, samples::NOW).unwrap();
+                project(&batch, COLUMNS.into_iter()).unwrap()
+            });
+            let batch = concat_batches(&batches[0].schema(), &batches).unwrap();
+            let targets = Targets::new(&batch, Signal::Logs, samples::NOW).unwrap();
+            let services = WordColumn::from_batch(&batch, "service").unwrap();
+            let key = |row: usize| {
+                let time = targets.times.time(row);
+                let service = word(services.as_ref(), row).to_owned();
+                (targets.target(row), time.0 / SLOT_NANOS, service, time, row)
+            };
+            let mut rows: Vec<usize> = (0..batch.num_rows()).collect();
+            rows.sort_by_key(|row| key(*row));
+            let placed = place_logs(&batch, samples::NOW).unwrap();
             prop_assert_eq!(placed.iter().map(|placed| placed.row).collect::<Vec<_>>(), rows);
         }
     }

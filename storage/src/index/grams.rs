@@ -27,10 +27,13 @@ const BLOCKS_MAX: usize = 1 << 14;
 
 /// Returns the bits of a text in a signature of the largest size.
 fn bits(text: &[u8]) -> impl Iterator<Item = u32> {
-    let mut gram = 0_u32;
-    text.iter().zip(1..).filter_map(move |(byte, length)| {
-        gram = gram << 8 | u32::from(byte.to_ascii_lowercase());
-        (length >= GRAM_BYTES).then(|| gram.wrapping_mul(0x9e37_79b1) >> (32 - LOG2_MAX))
+    let add = |gram: u32, byte: &u8| gram << 8 | u32::from(byte.to_ascii_lowercase());
+    // Only the bytes after the first three end a gram, so that no byte of a text needs a check.
+    let (start, ends) = text.split_at(text.len().min(GRAM_BYTES - 1));
+    let mut gram = start.iter().fold(0, add);
+    ends.iter().map(move |byte| {
+        gram = add(gram, byte);
+        gram.wrapping_mul(0x9e37_79b1) >> (u32::BITS - LOG2_MAX)
     })
 }
 
@@ -44,11 +47,14 @@ pub(crate) fn text_bits(text: &[u8]) -> Vec<u32> {
     all.into_iter().step_by(step).collect()
 }
 
+/// Signature of a block at the largest size. Its length is part of the type, so that no bit of a
+/// text needs a check.
+type Signature = [u64; 1 << (LOG2_MAX - u64::BITS.ilog2())];
+
 /// Collects the signatures of a file's blocks.
 #[derive(Debug, Default)]
 pub(super) struct GramCollector {
-    /// Signatures of the blocks, at the largest size.
-    blocks: Vec<Box<[u64]>>,
+    blocks: Vec<Box<Signature>>,
     overflowed: bool,
 }
 
@@ -65,7 +71,7 @@ impl GramCollector {
             return;
         }
         while self.blocks.len() <= block {
-            self.blocks.push(vec![0; 1 << (LOG2_MAX - u64::BITS.ilog2())].into());
+            self.blocks.push(Box::new([0; size_of::<Signature>() / size_of::<u64>()]));
         }
         let Some(signature) = self.blocks.get_mut(block) else { return };
         for row in rows {
@@ -108,9 +114,8 @@ impl GramCollector {
     /// Returns the binary logarithm of the signature size: at least twice the bits that an average
     /// block sets, within bounds.
     fn log2(&self) -> u32 {
-        let ones =
-            |block: &[u64]| block.iter().map(|word| u64::from(word.count_ones())).sum::<u64>();
-        let sum: u64 = self.blocks.iter().map(|block| ones(block)).sum();
+        let words = self.blocks.iter().flat_map(|block| block.iter());
+        let sum: u64 = words.map(|word| u64::from(word.count_ones())).sum();
         let average = sum / (self.blocks.len() as u64).max(1);
         (average.max(1).ilog2() + 2).clamp(LOG2_MIN, LOG2_MAX)
     }
@@ -169,7 +174,7 @@ mod tests {
 
     use arrow_array::StringArray;
 
-    use super::{GramCollector, Grams, text_bits};
+    use super::{GramCollector, Grams, bits, text_bits};
     use crate::rows::column::OptionalColumn;
 
     fn collected(blocks: &[Vec<String>]) -> (Vec<u8>, Vec<u8>) {
@@ -219,6 +224,19 @@ mod tests {
             assert_eq!(find(&section, &pages, part).unwrap().len(), count, "{part}");
         }
         assert!(pages.len() < 100 * 200 * 16, "{} bytes", pages.len());
+    }
+
+    #[test]
+    fn each_four_bytes_in_a_row_are_a_bit_whatever_their_case() {
+        assert!(["", "a", "abc"].iter().all(|short| bits(short.as_bytes()).next().is_none()));
+        let text = "Order ÄÖ-7f failed";
+        let grams = text.as_bytes().windows(4).map(|four| {
+            let lower = [0, 1, 2, 3].map(|at| four[at].to_ascii_lowercase());
+            u32::from_be_bytes(lower).wrapping_mul(0x9e37_79b1) >> 16
+        });
+        let grams: Vec<u32> = grams.collect();
+        assert_eq!(bits(text.as_bytes()).collect::<Vec<_>>(), grams);
+        assert_eq!(bits(text.to_ascii_uppercase().as_bytes()).collect::<Vec<_>>(), grams);
     }
 
     #[test]

@@ -9,6 +9,7 @@ use std::{
 
 use ahash::RandomState;
 use arrow_array::Int64Array;
+use tidings_disk::ranges::merged;
 use tidings_proto::{DurationNanos, UnixNanos, otlp::SeverityNumber};
 
 use super::{MINUTE, MinuteTimes, SeverityGroup};
@@ -17,9 +18,8 @@ use crate::{
     data_file::DataFile,
     index::{Indexes, RolledUp},
     memory::Chunk,
-    ranges::merged,
     rows::column::OptionalColumn,
-    schema::Signal,
+    schema::{Signal, SignalSchema},
 };
 
 /// Maximum number of time ranges whose rows are counted. Each is a scan of its own.

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     rows::column::{OptionalColumn, WordColumn, word},
-    schema::Signal,
+    schema::{Signal, SignalSchema},
 };
 
 /// Columns that the builder reads.
@@ -34,11 +34,15 @@ pub(crate) struct LogCountBuilder {
     numbers: HashMap<SeverityGroup, u32, RandomState>,
     group_bytes: usize,
     minutes: BTreeMap<u64, MinuteTimes>,
+    /// Times of the last records, which had one minute. A file has the records of a service by time,
+    /// so that many in a row have.
+    open_minute: Option<MinuteTimes>,
     cells: HashMap<(u64, u32), u64, RandomState>,
     forms: LogFormBuilder,
-    /// Time of the previous record. `seen` has the content hashes of the records with that time.
-    /// Equal records have one time and one service, so a file has them side by side.
-    seen_time: u64,
+    /// Time and content hash of the first of the previous records with one time. Equal records have
+    /// one time and one service, so a file has them side by side.
+    first_seen: Option<(u64, u64)>,
+    /// Content hashes of the others. Most records are alone with their time.
     seen: HashSet<u64, RandomState>,
     is_full: bool,
 }
@@ -98,15 +102,18 @@ impl LogCountBuilder {
     }
 
     fn is_new(&mut self, time: u64, hash: u64) -> bool {
-        if time != self.seen_time {
-            self.seen_time = time;
-            if self.seen.capacity() > SEEN_KEPT_MAX {
-                self.seen = HashSet::default();
-            } else {
-                self.seen.clear();
-            }
+        if let Some((of_first, first)) = self.first_seen
+            && of_first == time
+        {
+            return first != hash && self.seen.insert(hash);
         }
-        self.seen.insert(hash)
+        self.first_seen = Some((time, hash));
+        if self.seen.capacity() > SEEN_KEPT_MAX {
+            self.seen = HashSet::default();
+        } else if !self.seen.is_empty() {
+            self.seen.clear();
+        }
+        true
     }
 
     /// Returns the number of the group. `None` when there are too many groups.
@@ -129,21 +136,35 @@ impl LogCountBuilder {
 
     fn count(&mut self, time: u64, group: u32) {
         let minute = time / MINUTE;
-        let times = self.minutes.entry(minute).or_insert(MinuteTimes::at(time));
-        times.add(time);
+        match &mut self.open_minute {
+            Some(open) if open.minute == minute => open.add(time),
+            _ => {
+                self.close_minute();
+                self.open_minute = Some(MinuteTimes::at(time));
+            }
+        }
         *self.cells.entry((minute, group)).or_default() += 1;
         if self.cells.len() > CELLS_MAX {
             *self = Self::nothing();
         }
     }
 
+    /// Adds the times of the open minute to those of all minutes.
+    fn close_minute(&mut self) {
+        let Some(open) = self.open_minute.take() else { return };
+        let times = self.minutes.entry(open.minute).or_insert(open);
+        times.add(open.first);
+        times.add(open.last);
+    }
+
     /// Returns the bytes of each section and of its pages: first the counts by severity, then those
     /// by form. The pages of the first start at this offset of the file, and those of the second
     /// follow.
-    pub(crate) fn finish(self, offset: u64) -> [(Vec<u8>, Vec<u8>); 2] {
+    pub(crate) fn finish(mut self, offset: u64) -> [(Vec<u8>, Vec<u8>); 2] {
         if self.is_full {
             return [log_count_section::nothing(), log_form_section::nothing()];
         }
+        self.close_minute();
         let mut cells: Vec<_> = self.cells.into_iter().collect();
         cells.sort_unstable();
         let minutes: Vec<_> = self.minutes.into_values().collect();

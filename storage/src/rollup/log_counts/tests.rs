@@ -19,6 +19,8 @@ use tidings_proto::{
 
 mod forms;
 
+use tidings_disk::{paths::index_path, test_effort::random_cases};
+
 use super::CountedLogs;
 use crate::{
     Detail, LogFilter, LogRows, Scan, Snapshot, TimeRange,
@@ -26,10 +28,8 @@ use crate::{
     data_file::encode_logs,
     index::{Indexes, tests::stored},
     memory::Chunk,
-    paths::index_path,
     rollup::tests::{BEGIN, HOUR, MINUTE, NOW, SECOND},
     snapshot::TableView,
-    test_effort::random_cases,
 };
 
 /// Record that can be sent any number of times.

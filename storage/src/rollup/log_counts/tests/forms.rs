@@ -9,6 +9,7 @@ use std::{
 
 use proptest::{prelude::*, sample::select};
 use tempfile::TempDir;
+use tidings_disk::{paths::index_path, test_effort::random_cases};
 use tidings_proto::{DurationNanos, UnixNanos, otlp::Severity};
 
 use super::{SentRecord, filter, flushes, parts, record, snapshot, step_of};
@@ -16,9 +17,7 @@ use crate::{
     Detail, FormBounds, FormRecords, FormSummary, FormWriter, LogFilter, LogRows, Scan, Snapshot,
     TimeRange,
     index::is_outdated,
-    paths::index_path,
     rollup::tests::{BEGIN, HOUR, MINUTE, SECOND},
-    test_effort::random_cases,
 };
 
 /// Bounds that no test reaches, except those of the bounds.
