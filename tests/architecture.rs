@@ -19,16 +19,34 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("tidings-proto", &[]),
     ("tidings-grpc", &["tidings-proto"]),
     ("tidings-assembly", &["tidings-proto"]),
-    ("tidings-storage", &["tidings-assembly", "tidings-proto"]),
+    ("tidings-runtime", &["tidings-proto"]),
+    ("tidings-disk", &["tidings-proto"]),
+    ("tidings-wal", &["tidings-disk", "tidings-proto", "tidings-runtime"]),
+    (
+        "tidings-storage",
+        &["tidings-assembly", "tidings-disk", "tidings-proto", "tidings-runtime", "tidings-wal"],
+    ),
     ("tidings-access", &["tidings-proto", "tidings-storage"]),
     ("tidings-audit", &["tidings-proto", "tidings-storage"]),
     (
         "tidings-collector",
         &["tidings-access", "tidings-audit", "tidings-grpc", "tidings-proto", "tidings-storage"],
     ),
+    ("tidings-pattern", &[]),
+    ("tidings-traceql", &["tidings-pattern", "tidings-proto"]),
+    ("tidings-log-query", &["tidings-pattern", "tidings-proto", "tidings-storage"]),
     (
         "tidings-query",
-        &["tidings-assembly", "tidings-audit", "tidings-grpc", "tidings-proto", "tidings-storage"],
+        &[
+            "tidings-assembly",
+            "tidings-audit",
+            "tidings-grpc",
+            "tidings-log-query",
+            "tidings-pattern",
+            "tidings-proto",
+            "tidings-storage",
+            "tidings-traceql",
+        ],
     ),
     (
         "tidings-sql",
@@ -85,10 +103,10 @@ const UNSUPERVISED: &[(&str, usize, &str)] = &[
     ("storage/src/store.rs", 1, "one flush; its panic is the failure of the flusher"),
     ("storage/src/store/erase.rs", 1, "one erasure, which the store joins when it closes"),
     ("storage/src/store/pin.rs", 1, "one change of the pins, and is awaited"),
-    ("storage/src/supervision.rs", 2, "the tasks that are supervised"),
+    ("storage/runtime/src/supervision.rs", 2, "the tasks that are supervised"),
     ("storage/src/table_store/object.rs", 1, "one request to the object store, and is awaited"),
     ("storage/src/tables/listing.rs", 1, "reads one table's log, and is awaited"),
-    ("storage/src/wal.rs", 1, "the thread is supervised: its work is an essential thread"),
+    ("storage/wal/src/lib.rs", 1, "the thread is supervised: its work is an essential thread"),
 ];
 
 /// Maximum lines of a source file. Tests may be longer.

@@ -26,7 +26,6 @@ mod query_service;
 mod resolve;
 mod search;
 mod span_search;
-pub mod suggest;
 mod trace;
 mod trace_lookup;
 mod traceql;
@@ -60,18 +59,19 @@ pub use query_service::{
 };
 pub use search::TraceSearch;
 pub use span_search::SpanSearch;
+pub use tidings_traceql::suggest;
 pub use trace::{ClockView, TraceName, TraceRequest};
 
 /// Entry points for fuzz targets: the texts of the query languages. They are not called in
 /// production.
 #[doc(hidden)]
 pub mod fuzzed_texts {
-    use crate::{log_query, prometheus, traceql};
+    use crate::prometheus;
 
     /// Parses a TraceQL query. Returns true when the text is one.
     #[must_use]
     pub fn read_traceql(text: &str) -> bool {
-        traceql::parse(text).is_ok()
+        tidings_traceql::parse(text).is_ok()
     }
 
     /// Parses a PromQL query. Returns true when the text is one.
@@ -83,6 +83,6 @@ pub mod fuzzed_texts {
     /// Parses a query of log records. Returns true when the text is one.
     #[must_use]
     pub fn read_log_query(text: &str) -> bool {
-        log_query::parse(text).is_ok()
+        tidings_log_query::parse(text).is_ok()
     }
 }

@@ -1,35 +1,11 @@
-//! The query language of log records: translates the text of a query to a condition of a scan.
+//! Queries of log records: their conditions, and their errors in the API.
 //!
-//! ```text
-//! text ─► parser (and, or, not, parentheses) ─► term_syntax (words, phrases, patterns, ranges)
-//!      ─► fields (the column or attribute that a term is about) ─► storage's LogExpression
-//! ```
-//!
-//! Owns the syntax, the names of fields and the text of errors; `docs/logs-query.md` describes
-//! them. Does not evaluate anything: storage does, over rows in memory and in files alike. The
-//! depth, the number of terms and the length of a query are bounded here.
+//! The language is in `tidings-log-query`, and storage evaluates the conditions.
 
-mod fields;
-mod parser;
-mod term_syntax;
-
-use std::fmt;
-
+use tidings_log_query::{LogQueryError, parse};
 use tidings_storage::LogCondition;
 
 use crate::QueryError;
-
-pub(crate) use fields::LogField;
-pub(crate) use parser::parse;
-
-/// Maximum length of a query, in bytes.
-const TEXT_BYTES_MAX: usize = 16 << 10;
-/// Maximum depth of parentheses. Each is at most three levels of the tree: or, and, not.
-const DEPTH_MAX: usize = tidings_storage::LogExpression::DEPTH_MAX / 3 - 1;
-/// Maximum number of terms.
-const TERMS_MAX: usize = 200;
-/// Maximum memory of all regular expressions of a query, in bytes.
-const PATTERNS_BYTES_MAX: usize = 16 << 20;
 
 /// Parses a query of log records. Compiling its patterns takes time, so this runs on a blocking
 /// thread.
@@ -40,34 +16,8 @@ pub fn log_condition(text: &str) -> Result<LogCondition, QueryError> {
     Ok(LogCondition::new(parse(text)?))
 }
 
-/// Error in a query.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct LogQueryError {
-    /// Fault, and a valid form.
-    pub(crate) message: String,
-    /// Position in characters, counted from 1.
-    pub(crate) character: usize,
-}
-
-impl LogQueryError {
-    /// Creates an error at this byte of the text.
-    fn at(text: &str, byte: usize, message: impl Into<String>) -> Self {
-        let before = text.get(..byte).unwrap_or(text);
-        Self { message: message.into(), character: before.chars().count() + 1 }
-    }
-}
-
-impl fmt::Display for LogQueryError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "at character {}: {}", self.character, self.message)
-    }
-}
-
 impl From<LogQueryError> for QueryError {
     fn from(error: LogQueryError) -> Self {
         Self::parameter("q", format!("invalid log query {error}"))
     }
 }
-
-#[cfg(test)]
-mod tests;

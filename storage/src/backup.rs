@@ -28,6 +28,7 @@ use std::{
 
 use object_store::ObjectStore;
 use serde::{Deserialize, Serialize};
+use tidings_disk::{RealDisk, SharedDisk};
 use tidings_proto::{CivilDate, UnixNanos, rfc_3339};
 use tokio::runtime::Handle;
 
@@ -40,9 +41,7 @@ use self::{
     restore::RestoreTarget,
 };
 use crate::{
-    Clock, Finding, ObjectStoreSettings, StorageError, TablesAt,
-    blocking::blocking,
-    disk::{RealDisk, SharedDisk, failed},
+    Clock, Finding, ObjectStoreSettings, StorageError, TablesAt, blocking::blocking, error::failed,
     table_store,
 };
 

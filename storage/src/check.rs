@@ -4,18 +4,17 @@
 
 use std::{path::Path, sync::Arc};
 
+use tidings_disk::{CheckSummary, Finding, Findings, RealDisk, SharedDisk, paths::Paths};
+use tidings_wal::LogExtent;
+
 use crate::{
     StorageError,
-    damage::Finding,
-    disk::{RealDisk, SharedDisk, failed},
-    findings::{CheckSummary, Findings},
-    paths::Paths,
+    error::failed,
     pins::Pins,
     schema::Signal,
     store,
     table_store::{self, LocalTables, SharedTables},
     tables,
-    wal::{self, LogExtent},
 };
 
 /// Verifies a data directory that no process uses. Passes each finding on when it is found.
@@ -58,7 +57,7 @@ pub async fn check(
         read => drop(read?),
     }
     if disk.is_folder(&paths.wal()) {
-        let end = wal::check(disk.as_ref(), &paths.wal(), covered, &mut findings)?;
+        let end = tidings_wal::check(disk.as_ref(), &paths.wal(), covered, &mut findings)?;
         let beyond = |position: u64| end.is_some_and(|end| end < position);
         for (signal, position) in positions {
             let Some(position) = position.filter(|at| beyond(*at)) else { continue };

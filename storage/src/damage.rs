@@ -1,45 +1,15 @@
-//! Damage of files: a finding, and the list of damaged files of an open store.
+//! The list of damaged files of an open store.
 
 use std::{
     collections::BTreeMap,
-    fmt,
     path::{Path, PathBuf},
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
+use tidings_disk::Finding;
+
 /// Fault of a missing file.
 pub(crate) const MISSING: &str = "it is missing";
-
-/// A finding about a file.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Finding {
-    /// The file.
-    pub path: PathBuf,
-    /// Offset in the file in bytes, when known.
-    pub offset: Option<u64>,
-    /// Description of the fault.
-    pub what: String,
-}
-
-impl Finding {
-    pub(crate) fn new(path: &Path, what: impl Into<String>) -> Self {
-        Self { path: path.to_owned(), offset: None, what: what.into() }
-    }
-
-    pub(crate) fn at(path: &Path, offset: u64, what: impl Into<String>) -> Self {
-        Self { offset: Some(offset), ..Self::new(path, what) }
-    }
-}
-
-impl fmt::Display for Finding {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.path.display())?;
-        if let Some(offset) = self.offset {
-            write!(f, " at byte {offset}")?;
-        }
-        write!(f, ": {}", self.what)
-    }
-}
 
 /// Files that were found damaged since the store was opened, by a scrub or by a reader.
 #[derive(Debug, Default)]

@@ -36,15 +36,15 @@ use std::{fs::File, io, path::PathBuf, sync::Arc};
 use arrow_array::RecordBatch;
 use arrow_select::concat::concat_batches;
 use bytes::Bytes;
+use tidings_disk::{Finding, paths::index_path};
 use tidings_proto::UnixNanos;
 
 use crate::{
     StorageError,
     attribute_column::{AttributeColumn, DeclaredColumns},
-    damage::{Finding, MISSING},
-    disk::failed,
+    damage::MISSING,
+    error::failed,
     memory::Chunk,
-    paths::index_path,
     scan::project,
     schema::Signal,
     table_store::{DataFileStore, Readable},
@@ -160,7 +160,7 @@ pub(crate) struct EncodedFile {
     pub(crate) hour: i64,
     /// Bytes of the data file.
     pub(crate) bytes: Bytes,
-    /// Bytes of its index file; see [`crate::paths::index_path`].
+    /// Bytes of its index file; see [`tidings_disk::paths::index_path`].
     pub(crate) index: Bytes,
     /// Number of rows.
     pub(crate) rows: u64,

@@ -1,9 +1,13 @@
 //! Errors of the storage crate, and the caller's reaction to each.
 
-use std::path::PathBuf;
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
 
 use thiserror::Error;
 use tidings_proto::TraceId;
+use tidings_wal::WalError;
 
 /// Reaction that a [`StorageError`] calls for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -33,7 +37,7 @@ pub enum StorageError {
         /// The file.
         path: PathBuf,
         /// Error of the operating system.
-        source: std::io::Error,
+        source: io::Error,
     },
     /// The log has no room until a flush frees some.
     #[error("the write-ahead log is full: {bytes} of {limit} bytes")]
@@ -239,6 +243,53 @@ impl StorageError {
             | Self::UnknownFormat { .. }
             | Self::Arrow(_)
             | Self::Parquet(_) => ErrorKind::Corrupt,
+        }
+    }
+}
+
+impl From<WalError> for StorageError {
+    fn from(error: WalError) -> Self {
+        match error {
+            WalError::Io { action, path, source } => Self::Io { action, path, source },
+            WalError::WalFull { bytes, limit } => Self::WalFull { bytes, limit },
+            WalError::DiskFull { free, reserve } => Self::DiskFull { free, reserve },
+            WalError::Closed => Self::Closed,
+            WalError::WriterStopped => Self::WriterStopped,
+            WalError::NeedsRecovery { path, reason } => Self::NeedsRecovery { path, reason },
+            WalError::Format { path, found, supported } => Self::Format { path, found, supported },
+        }
+    }
+}
+
+/// Returns a function that converts an error of the system to one of the store.
+pub(crate) fn failed(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> StorageError {
+    let path = path.to_path_buf();
+    move |source| StorageError::Io { action, path, source }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{io, path::PathBuf};
+
+    use tidings_wal::WalError;
+
+    use super::StorageError;
+
+    #[test]
+    fn an_error_of_the_log_keeps_its_words_as_one_of_the_store() {
+        let path = || PathBuf::from("wal/1.wal");
+        let errors = [
+            WalError::Io { action: "sync", path: path(), source: io::Error::other("no") },
+            WalError::WalFull { bytes: 3, limit: 2 },
+            WalError::DiskFull { free: 1, reserve: 2 },
+            WalError::Closed,
+            WalError::WriterStopped,
+            WalError::NeedsRecovery { path: path(), reason: "it is gone".to_owned() },
+            WalError::Format { path: path(), found: 9, supported: 1 },
+        ];
+        for error in errors {
+            let words = error.to_string();
+            assert_eq!(StorageError::from(error).to_string(), words);
         }
     }
 }

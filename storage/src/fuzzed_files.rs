@@ -8,24 +8,19 @@ use std::io;
 
 use bytes::Bytes;
 use prost::Message;
+use tidings_disk::ReadFile;
 use tidings_proto::{
     UnixNanos,
     otlp::{ExportLogsServiceRequest, ExportTraceServiceRequest},
 };
+use tidings_wal::{RECORDS_START, SegmentHeader, SegmentPiece, SegmentReader, WalRecord};
 
 pub use crate::{
     backup::ManifestContent,
     data_file::fuzzed_rows::{FileAnswers, FileTable},
     tables::fuzzed_log::TableLog,
 };
-use crate::{
-    disk::ReadFile,
-    index::read_sealed,
-    pins::Pins,
-    schema::Signal,
-    store::ErasureRecord,
-    wal::{RECORDS_START, SegmentHeader, SegmentPiece, SegmentReader, WalRecord},
-};
+use crate::{index::read_sealed, pins::Pins, schema::Signal, store::ErasureRecord};
 
 /// Header of the segments that [`read_log_segment`] makes.
 const SEGMENT: SegmentHeader =
@@ -75,7 +70,7 @@ pub fn read_log_segment(input: &[u8]) -> io::Result<(u64, u64)> {
     }
     let mut reader = SegmentReader::new(Box::new(FileBytes(segment)), &SEGMENT)?;
     let (mut records, mut lost) = (0, 0);
-    while let Some(piece) = reader.next()? {
+    while let Some(piece) = reader.next_piece()? {
         match piece {
             SegmentPiece::Record(record) => {
                 records += 1;

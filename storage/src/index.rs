@@ -10,7 +10,7 @@
 //! (packed by `bits`), `fuse` and `grams` are its structures. `sums` has the checksums of the data
 //! file, which the index stores as well. [`Indexes`] caches the heads of the files within a memory
 //! budget. This module does not write files: the writer or remover of a data file does so with its
-//! index (see [`crate::paths::index_path`]).
+//! index (see [`tidings_disk::paths::index_path`]).
 
 mod bits;
 mod build;
@@ -37,6 +37,7 @@ use std::{
     },
 };
 
+use tidings_disk::paths::index_path;
 use tokio::sync::Notify;
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -59,7 +60,6 @@ use find::{LookupError, find};
 use crate::{
     data_file::DataFile,
     metrics::CacheReads,
-    paths::index_path,
     rollup::{
         CorrectionSection, CountPages, Directory, ExceptionListing, ExceptionSection, FormPage,
         GraphSection, Hours, KindSection, LogCountSection, LogFormSection, PeerKeys, SharedRepeats,

@@ -1,7 +1,8 @@
 //! Stores spans and logs: durable when acknowledged, queryable at once, columnar at rest.
 //!
-//! Owns the write-ahead log, the memtable, the Arrow schema, the Parquet data files and the Delta
-//! tables. Contains no HTTP, and no wire format other than OTLP's bytes.
+//! Owns the memtable, the Arrow schema, the Parquet data files and the Delta tables, and what the
+//! log's records mean. The log itself is `tidings_wal`, the disk `tidings_disk`. Contains no HTTP,
+//! and no wire format other than OTLP's bytes.
 //!
 //! ```text
 //! append: OTLP request ─► wal (fsync) ─► columns ─► memtable ─► flush ─► data files + Delta commit
@@ -12,14 +13,12 @@ mod attribute_column;
 mod backup;
 mod blocking;
 mod check;
-mod clock;
 mod columns;
+mod comparison;
 mod damage;
 mod data_file;
-mod disk;
 mod error;
 mod filter;
-mod findings;
 #[doc(hidden)]
 pub mod fuzzed_files;
 mod index;
@@ -29,9 +28,7 @@ mod maintenance;
 mod memory;
 mod metrics;
 mod packed;
-mod paths;
 mod pins;
-mod ranges;
 mod rollup;
 mod rows;
 #[cfg(test)]
@@ -41,13 +38,9 @@ mod schema;
 mod settings;
 mod snapshot;
 mod store;
-mod supervision;
 mod table_change;
 mod table_store;
 mod tables;
-#[cfg(test)]
-mod test_effort;
-mod wal;
 
 pub use backup::{
     BackupContent, BackupId, BackupLocation, BackupMonitor, BackupReport, BackupSource,
@@ -55,9 +48,7 @@ pub use backup::{
     verify_backup,
 };
 pub use check::check;
-pub use clock::{Clock, SystemClock};
 pub use columns::json_text;
-pub use damage::Finding;
 pub use data_file::{metadata_bytes, metadata_reads};
 pub use error::{ErrorKind, StorageError};
 pub use filter::{
@@ -65,11 +56,10 @@ pub use filter::{
     LogExpression, LogFilter, Needle, Nesting, NumberBound, Phrase, SpanFilter, TextBound,
     TextPattern, TextPredicate, TimeRange, ValuePredicate, Wildcard, WildcardScope,
 };
-pub use findings::CheckSummary;
 pub use line_file::LineFile;
 pub use locked_file::{LockedFile, read_regular};
 pub use maintenance::{ClockGuard, Retention, RetentionCondition, RetentionRule, WaitingForRoom};
-pub use metrics::{CacheReads, StoreMeasurements, TIME_BOUNDS, TimeCounts, TimeHistogram};
+pub use metrics::{CacheReads, StoreMeasurements};
 pub use pins::{PIN_NOTE_CHARS_MAX, PINS_MAX, Pin};
 pub use rollup::{
     AggregationWatch, Call, CallAccumulator, CallAccumulatorFactory, CallAggregate, CallBounds,
@@ -92,4 +82,7 @@ pub use store::{
     ConvertedBatch, ERASURES_MAX, Erasure, ErasureRecord, ErasureReport, ErasureState,
     MaintenanceReport, Recovery, Store, StoreCounts, StoreUsage, TableUsage, TelemetryBatch,
 };
-pub use supervision::{Supervision, TaskHealth, TaskState};
+pub use tidings_disk::{CheckSummary, Finding};
+pub use tidings_runtime::{
+    Clock, Supervision, SystemClock, TIME_BOUNDS, TaskHealth, TaskState, TimeCounts, TimeHistogram,
+};

@@ -9,10 +9,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::{
-    StorageError,
-    disk::{Disk, RealDisk, failed, open_to_append, parent},
-};
+use tidings_disk::{Disk, RealDisk, open_to_append, parent};
+
+use crate::{StorageError, error::failed};
 
 /// A file of lines, open for appending.
 #[derive(Debug)]

@@ -12,10 +12,9 @@ use std::{
     time::Duration,
 };
 
-use crate::{
-    StorageError,
-    disk::{Disk, DiskLock, RealDisk, failed, parent, read_all, replace_durably},
-};
+use tidings_disk::{Disk, DiskLock, RealDisk, parent, read_all, replace_durably};
+
+use crate::{StorageError, error::failed};
 
 /// Maximum attempts to take the lock. A change by another process takes milliseconds.
 const TRIES: u32 = 50;

@@ -12,7 +12,7 @@ use tidings_proto::UnixNanos;
 use crate::{
     StorageError,
     rows::column::{OptionalColumn, TraceColumn},
-    schema::Signal,
+    schema::{Signal, SignalSchema},
 };
 
 /// A chunk of the memtable.

@@ -18,6 +18,7 @@ use arrow_buffer::OffsetBuffer;
 use arrow_schema::{ArrowError, DataType, Field, FieldRef, Fields, Schema, SchemaRef};
 
 pub(crate) use table_columns::{log_columns, span_columns};
+pub(crate) use tidings_wal::Signal;
 
 use crate::Detail;
 
@@ -202,28 +203,54 @@ pub fn is_sender_key(key: &str) -> bool {
 /// Resource attribute that names the service.
 pub(crate) const SERVICE_NAME: &str = "service.name";
 
-/// One of the two tables.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) enum Signal {
-    Spans,
-    Logs,
+/// The columns and schemas of a signal's table.
+pub(crate) trait SignalSchema: Sized {
+    /// Schema that Delta declares: all columns.
+    fn table_schema(self) -> SchemaRef;
+
+    /// Returns the columns, in order.
+    fn columns(self) -> &'static [ColumnSpec];
+
+    /// Returns the columns of repetitive text in new rows. The memtable holds each text of a
+    /// request once.
+    fn words(self) -> impl Iterator<Item = &'static str>;
+
+    /// Returns the column that orders rows and prunes files.
+    fn time_column(self) -> &'static str;
+
+    /// Returns the columns that rows of this detail carry.
+    fn detail_columns(self, detail: Detail) -> impl Iterator<Item = &'static str>;
+
+    /// Schema of every data file that is written, as it is read. Columns of single attributes
+    /// follow these columns.
+    fn written_schema(self) -> SchemaRef;
+
+    /// Returns the attribute columns that tables declare when they are created.
+    fn declared_attributes(self) -> impl Iterator<Item = &'static str>;
+
+    /// Returns the columns that every data file has.
+    fn required_columns(self) -> impl Iterator<Item = &'static str>;
+
+    /// Returns the row columns that a data file may lack, in the form in which they are read. These
+    /// are all nullable ones. In a file of a version without the column, they read as null.
+    fn optional_fields(self) -> impl Iterator<Item = Field>;
+
+    /// Schema of the memtable's chunks.
+    fn memory_schema(self) -> SchemaRef;
+
+    /// Returns the field of a column as it is read, where that differs from the file.
+    fn read_field(self, name: &str) -> Option<Field>;
+
+    /// Creates a batch from the memtable's columns, in order.
+    fn batch(self, columns: Vec<(&str, ArrayRef)>) -> Result<RecordBatch, ArrowError>;
 }
 
-impl Signal {
-    /// Returns the name of the table.
-    pub(crate) fn table(self) -> &'static str {
-        match self {
-            Self::Spans => "spans",
-            Self::Logs => "logs",
-        }
-    }
-
-    /// Schema that Delta declares: all columns.
-    pub(crate) fn table_schema(self) -> SchemaRef {
+impl SignalSchema for Signal {
+    fn table_schema(self) -> SchemaRef {
         table(self.columns())
     }
 
-    pub(crate) fn columns(self) -> &'static [ColumnSpec] {
+    fn columns(self) -> &'static [ColumnSpec] {
         static SPANS: LazyLock<Vec<ColumnSpec>> = LazyLock::new(span_specs);
         static LOGS: LazyLock<Vec<ColumnSpec>> = LazyLock::new(log_specs);
         match self {
@@ -232,24 +259,20 @@ impl Signal {
         }
     }
 
-    /// Returns the columns of repetitive text in new rows. The memtable holds each text of a
-    /// request once.
-    pub(crate) fn words(self) -> impl Iterator<Item = &'static str> {
+    fn words(self) -> impl Iterator<Item = &'static str> {
         let is_word =
             |of: &&ColumnSpec| of.kind == ColumnKind::Word && of.stage == ColumnStage::Row;
         self.columns().iter().filter(is_word).map(|column| column.name)
     }
 
-    /// Returns the column that orders rows and prunes files.
-    pub(crate) fn time_column(self) -> &'static str {
+    fn time_column(self) -> &'static str {
         match self {
             Self::Spans => "start_unix_nanos",
             Self::Logs => "time_unix_nanos",
         }
     }
 
-    /// Returns the columns that rows of this detail carry.
-    pub(crate) fn detail_columns(self, detail: Detail) -> impl Iterator<Item = &'static str> {
+    fn detail_columns(self, detail: Detail) -> impl Iterator<Item = &'static str> {
         self.columns()
             .iter()
             .filter(move |column| match detail {
@@ -262,9 +285,7 @@ impl Signal {
             .map(|column| column.name)
     }
 
-    /// Schema of every data file that is written, as it is read. Columns of single attributes
-    /// follow these columns.
-    pub(crate) fn written_schema(self) -> SchemaRef {
+    fn written_schema(self) -> SchemaRef {
         let columns = self
             .columns()
             .iter()
@@ -272,30 +293,20 @@ impl Signal {
         Arc::new(Schema::new(columns.map(ColumnSpec::read_field).collect::<Fields>()))
     }
 
-    /// Returns the attribute columns that tables declare when they are created.
-    pub(crate) fn declared_attributes(self) -> impl Iterator<Item = &'static str> {
+    fn declared_attributes(self) -> impl Iterator<Item = &'static str> {
         let of_attributes = |column: &&ColumnSpec| column.stage == ColumnStage::Attribute;
         self.columns().iter().filter(of_attributes).map(|column| column.name)
     }
 
-    /// Returns the columns that every data file has.
-    pub(crate) fn required_columns(self) -> impl Iterator<Item = &'static str> {
-        self.row_columns().filter(|column| !column.nullable).map(|column| column.name)
+    fn required_columns(self) -> impl Iterator<Item = &'static str> {
+        row_columns(self).filter(|column| !column.nullable).map(|column| column.name)
     }
 
-    /// Returns the row columns that a data file may lack, in the form in which they are read. These
-    /// are all nullable ones. In a file of a version without the column, they read as null.
-    pub(crate) fn optional_fields(self) -> impl Iterator<Item = Field> {
-        self.row_columns().filter(|column| column.nullable).map(ColumnSpec::read_field)
+    fn optional_fields(self) -> impl Iterator<Item = Field> {
+        row_columns(self).filter(|column| column.nullable).map(ColumnSpec::read_field)
     }
 
-    /// Returns the columns that are created with a row.
-    fn row_columns(self) -> impl Iterator<Item = &'static ColumnSpec> {
-        self.columns().iter().filter(|column| column.stage == ColumnStage::Row)
-    }
-
-    /// Schema of the memtable's chunks.
-    pub(crate) fn memory_schema(self) -> SchemaRef {
+    fn memory_schema(self) -> SchemaRef {
         static SPANS: LazyLock<SchemaRef> =
             LazyLock::new(|| rows(Signal::Spans, SchemaUse::Memory));
         static LOGS: LazyLock<SchemaRef> = LazyLock::new(|| rows(Signal::Logs, SchemaUse::Memory));
@@ -305,21 +316,24 @@ impl Signal {
         })
     }
 
-    /// Returns the field of a column as it is read, where that differs from the file.
-    pub(crate) fn read_field(self, name: &str) -> Option<Field> {
+    fn read_field(self, name: &str) -> Option<Field> {
         let column = self.columns().iter().find(|column| column.name == name)?;
         matches!(column.kind, ColumnKind::Word | ColumnKind::Attributes)
             .then(|| column.read_field())
     }
 
-    /// Creates a batch from the memtable's columns, in order.
-    pub(crate) fn batch(self, columns: Vec<(&str, ArrayRef)>) -> Result<RecordBatch, ArrowError> {
+    fn batch(self, columns: Vec<(&str, ArrayRef)>) -> Result<RecordBatch, ArrowError> {
         let schema = self.memory_schema();
         let in_order = columns.len() == schema.fields().len()
             && columns.iter().zip(schema.fields()).all(|((name, _), field)| name == field.name());
         assert!(in_order, "invariant: columns come in the order of the schema");
         RecordBatch::try_new(schema, columns.into_iter().map(|(_, array)| array).collect())
     }
+}
+
+/// Returns the columns that are created with a row.
+fn row_columns(signal: Signal) -> impl Iterator<Item = &'static ColumnSpec> {
+    signal.columns().iter().filter(|column| column.stage == ColumnStage::Row)
 }
 
 fn table(columns: &[ColumnSpec]) -> SchemaRef {
@@ -330,7 +344,7 @@ fn table(columns: &[ColumnSpec]) -> SchemaRef {
 
 /// Returns the schema of the columns that are created with a row.
 fn rows(signal: Signal, place: SchemaUse) -> SchemaRef {
-    let columns = signal.row_columns();
+    let columns = row_columns(signal);
     Arc::new(Schema::new(columns.map(|column| column.field(place)).collect::<Fields>()))
 }
 
@@ -503,7 +517,7 @@ fn element(fields: Vec<Field>) -> FieldRef {
 
 #[cfg(test)]
 mod tests {
-    use super::{ColumnKind, ColumnSpec, ColumnStage, Signal};
+    use super::{ColumnKind, ColumnSpec, ColumnStage, Signal, SignalSchema};
 
     /// Returns the row of the documentation about a column.
     fn row(column: &ColumnSpec, meaning: &str) -> String {

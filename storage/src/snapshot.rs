@@ -19,6 +19,7 @@ use crate::{
     index::Indexes,
     memory::Chunk,
     scan::{DynamicFilter, PORTION_ROWS, Progress, Visit, project, select},
+    schema::SignalSchema,
 };
 
 use sources::{DueSource, ScanSource, Sources};

@@ -6,7 +6,7 @@
 //! `background`) moves rows from the memtable to the tables. `open` restores this state, and
 //! `erase` removes rows permanently.
 //!
-//! Does not own the implementation of the three parts: see `wal`, `memory`, `tables`.
+//! Does not own the implementation of the three parts: see `tidings_wal`, `memory`, `tables`.
 
 mod background;
 mod convert;
@@ -40,7 +40,10 @@ use std::{
 
 use bytes::Bytes;
 use object_store::ObjectStore;
+use tidings_disk::{DiskLock, RealDisk, SharedDisk, paths::Paths};
 use tidings_proto::otlp::{ExportLogsServiceRequest, ExportTraceServiceRequest};
+use tidings_runtime::{Supervision, panic_text};
+use tidings_wal::{Wal, WalEntry};
 use tokio::{
     sync::{Notify, oneshot, watch},
     task::JoinHandle,
@@ -59,16 +62,12 @@ use self::{
 use crate::{
     Clock, Snapshot, StorageError, StoreMemory, StoreSettings,
     blocking::blocking,
-    disk::{DiskLock, RealDisk, SharedDisk},
     index::Indexes,
     maintenance::WaitingForRoom,
     memory::Chunk,
     metrics::{StoreMeasurements, StoreMetrics},
-    paths::Paths,
     schema::Signal,
-    supervision::{Supervision, panic_text},
     table_store::SharedTables,
-    wal::{Wal, WalEntry},
 };
 
 pub(crate) use self::open::lock_existing;
@@ -287,9 +286,10 @@ impl Store {
         inner.check_memory(bytes)?;
         let _pending = Pending::new(&inner.pending_bytes, bytes);
         let (reply, answer) = oneshot::channel();
-        let entry = WalEntry { signal, received, payload, cargo: chunk, reply };
+        let entry = WalEntry { signal, received, payload, value: chunk, reply };
         inner.wal.append(entry).await?;
-        answer.await.map_err(|_| StorageError::WriterStopped)?
+        answer.await.map_err(|_| StorageError::WriterStopped)??;
+        Ok(())
     }
 
     /// Checks that memory has room for another append, which [`Self::append`] also does first.
@@ -459,7 +459,7 @@ impl Store {
         }
         let folder = inner.paths.wal();
         let measured = inner.disk.free_bytes(&folder);
-        let free = measured.map_err(crate::disk::failed("measure", &folder))?;
+        let free = measured.map_err(crate::error::failed("measure", &folder))?;
         let reserve = settings.disk_reserve_bytes;
         if free < reserve { Err(StorageError::DiskFull { free, reserve }) } else { Ok(()) }
     }
@@ -561,7 +561,7 @@ impl StoreInner {
             let _ = task.await;
         }
         let wal = Arc::clone(&self.wal);
-        blocking(move || wal.close()).await
+        blocking(move || Ok(wal.close()?)).await
     }
 }
 

@@ -32,6 +32,7 @@ use std::{
 
 use deltalake_core::logstore::LogStoreRef;
 use object_store::ObjectStore;
+use tidings_disk::{AppendFile, DiskEntry, Finding, Mistakes, SharedDisk, paths::Paths};
 use tidings_proto::UnixNanos;
 
 use self::{
@@ -46,9 +47,8 @@ pub(crate) use self::{
 use crate::{
     Clock, StorageError, StoreSettings,
     blocking::blocking,
-    damage::{DamagedFiles, Finding},
-    disk::{AppendFile, DiskEntry, Mistakes, SharedDisk, failed},
-    paths::Paths,
+    damage::DamagedFiles,
+    error::failed,
     schema::HOUR,
     settings::{ObjectAddress, ObjectStoreSettings, TablesAt},
 };

@@ -43,7 +43,12 @@ use deltalake_core::{
 use futures::StreamExt;
 use object_store::{PutMode, PutOptions};
 use serde_json::Value;
+use tidings_disk::{
+    Mistake,
+    paths::{commit_name, index_path},
+};
 use tidings_proto::UnixNanos;
+use tidings_wal::LogExtent;
 
 pub(crate) use self::{
     checkpoint::Checkpoint,
@@ -62,12 +67,10 @@ use crate::{
     attribute_column::{AttributeColumn, DeclaredColumns},
     blocking::blocking,
     data_file::{DataFile, EncodedFile},
-    disk::{Mistake, failed},
-    paths::{commit_name, index_path},
+    error::failed,
     schema::{HOUR, Signal},
     table_change::{CommitReason, TableChange},
     table_store::{self, DataFileStore, SharedTables, TableStore},
-    wal::LogExtent,
 };
 
 /// Table properties set at creation.

@@ -23,10 +23,12 @@ const SHARED_WITH_VALUE: [&str; 7] =
 /// The crate of which only tests are compiled for this machine: code for all of its views takes
 /// minutes.
 const TESTS_ONLY: &str = "tidings_ui";
-/// Crates on which end-to-end tests wait most: conversion, encoding, scans and assembly.
-const OPTIMISED: [&str; 3] = ["tidings_assembly", "tidings_proto", "tidings_storage"];
-/// The crate whose own tests are optimised, too: they run for minutes.
-const LONG_TESTS: &str = "tidings_storage";
+/// Crates on which end-to-end tests wait most: conversion, encoding, scans and assembly, and the
+/// log and the disk, on which the tests of storage wait too.
+const OPTIMISED: [&str; 5] =
+    ["tidings_assembly", "tidings_disk", "tidings_proto", "tidings_storage", "tidings_wal"];
+/// The crates whose own tests are optimised, too: they run for minutes.
+const LONG_TESTS: [&str; 2] = ["tidings_storage", "tidings_wal"];
 /// Options that optimise a crate a little, and keep its checks.
 const OPTIMISING: [&str; 3] = ["-Copt-level=1", "-Cdebug-assertions=on", "-Coverflow-checks=on"];
 /// Options of both whose value stands behind `=`.
@@ -105,7 +107,10 @@ pub(crate) fn compile(args: &[String]) -> Result<ExitCode> {
 fn is_optimised(args: &[String]) -> bool {
     let is_test = args.iter().any(|arg| arg == "--test");
     let name = args.iter().skip_while(|arg| *arg != "--crate-name").nth(1);
-    name.is_some_and(|name| OPTIMISED.contains(&name.as_str()) && (!is_test || name == LONG_TESTS))
+    name.is_some_and(|name| {
+        let name = name.as_str();
+        OPTIMISED.contains(&name) && (!is_test || LONG_TESTS.contains(&name))
+    })
 }
 
 /// Returns the arguments that document the crate that rustc is called for; `None` where it is a

@@ -29,7 +29,8 @@ const HUNG_MAX: u32 = 3;
 const FIRST_LINE_MAX: Duration = Duration::from_secs(3_600);
 /// Lines that wait to be counted.
 const LINES_WAITING: usize = 1_000;
-/// Variable of the effort of all tests (`storage/src/test_effort.rs`). Without it they try little.
+/// Variable of the effort of all tests (`storage/disk/src/test_effort.rs`). Without it they try
+/// little.
 const EFFORT: &str = "TEST_EFFORT";
 /// End of the line about a test that takes long.
 const IS_SLOW: &str = " has been running for over 60 seconds";

@@ -673,9 +673,9 @@ fn ranking(findings: &Findings<'_>, reasons: Vec<Reason>) -> CulpritRanking {
     CulpritRanking { services, operations, reasons, traces_now: now, traces_before: before }
 }
 
-/// The begin of the heaviest change of the most changed group that became worse. Where none did, that
-/// of the most changed group: more calls of an endpoint tell since when one service makes them. A
-/// group without a usable begin leaves it to the others.
+/// The begin of the heaviest change of the most changed group that became worse. Where none did,
+/// that of the most changed group: more calls of an endpoint tell since when one service makes
+/// them. A group without a usable begin leaves it to the others.
 fn first_begin<'a>(
     groups: impl Iterator<Item = &'a ChangedGroup>,
     is_usable: impl Fn(UnixNanos) -> bool,

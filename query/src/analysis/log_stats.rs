@@ -12,6 +12,7 @@ use std::{
     ops::ControlFlow,
 };
 
+use tidings_log_query::LogField;
 use tidings_proto::{
     DurationNanos, UnixNanos,
     api::{CountInStep, LogGroup, LogStats},
@@ -22,7 +23,6 @@ use super::window::Window;
 use crate::{
     QueryError,
     execution::{Reader, search_stats},
-    log_query::LogField,
     version::mixed,
 };
 use field_reader::FieldReader;

@@ -24,10 +24,9 @@ use axum::{
 };
 use prost::Message;
 use serde::Serialize;
+use tidings_traceql::TraceqlError;
 
-use crate::{
-    QueryError, QueryService, execution::Admission, http::encoding::blocking, traceql::TraceqlError,
-};
+use crate::{QueryError, QueryService, execution::Admission, http::encoding::blocking};
 
 const TEXT: &str = "text/plain; charset=utf-8";
 const PROTOBUF: &str = "application/protobuf";

@@ -18,13 +18,15 @@ use std::{
     collections::HashSet,
 };
 
+use tidings_pattern::Patterns;
+
 use super::{
     Labels, PromqlError,
     plan::{EvaluationTimes, SAMPLED_EVERY_MS, is_exact, multiples},
     series_data::{Series, SeriesData, memory_error},
     syntax::{Expression, FunctionCall, Selector},
 };
-use crate::{execution::Reader, traceql::pattern::Patterns};
+use crate::execution::Reader;
 
 /// Maximum number of samples that one query reads, as in Prometheus.
 const SAMPLES_MAX: usize = 50_000_000;

@@ -4,6 +4,8 @@
 
 mod selectors;
 
+use tidings_pattern::Patterns;
+
 use super::{
     PromqlError,
     lexer::{Token, TokenKind, tokens},
@@ -12,7 +14,6 @@ use super::{
         Grouping, ManySide, Matching, Operator, TERMS_MAX, ValueType,
     },
 };
-use crate::traceql::pattern::Patterns;
 
 /// Maximum length of a query, in bytes.
 const TEXT_BYTES_MAX: usize = 16 << 10;

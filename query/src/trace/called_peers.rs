@@ -38,8 +38,31 @@ impl PeersOfSpans {
     }
 }
 
+/// Distinct peers, which many spans share.
+#[derive(Debug, Default)]
+struct DistinctPeers {
+    peers: HashSet<Arc<Peer>>,
+    /// Approximate memory of the peers.
+    bytes: u64,
+}
+
+impl DistinctPeers {
+    /// Returns this peer as the set has it, and adds it first if the set lacks it.
+    fn shared(&mut self, peer: Peer) -> Arc<Peer> {
+        if let Some(known) = self.peers.get(&peer) {
+            return Arc::clone(known);
+        }
+        let texts = peer.name.len() + peer.system.as_ref().map_or(0, String::len);
+        self.bytes += (size_of::<Peer>() + texts) as u64;
+        let peer = Arc::new(peer);
+        self.peers.insert(Arc::clone(&peer));
+        peer
+    }
+}
+
 /// Reads the peers that these spans name, which are given by content hash. At most `rows_max` rows
-/// of each kind of span are read.
+/// of each kind of span are read, and no more after the peers exceed
+/// [`QueryLimits::view_bytes_max`](crate::QueryLimits::view_bytes_max).
 pub(crate) fn peers_of_spans<T>(
     reader: &Reader,
     filter: &SpanFilter,
@@ -52,36 +75,30 @@ pub(crate) fn peers_of_spans<T>(
         *counts.entry(kind).or_default() += 1;
     }
     let mut found = PeersOfSpans { peers: HashMap::new(), complete: true };
-    let mut distinct = HashSet::new();
+    let bytes_max = reader.limits.view_bytes_max;
+    let mut distinct = DistinctPeers::default();
     for (kind, mut unread) in counts {
         let filter = SpanFilter { kind: Some(kind), ..filter.clone() };
         let scan = Scan { detail: Detail::Attributes, rows_max };
         let stats = reader.spans(&filter, scan, |rows| {
             for row in 0..rows.len() {
+                if distinct.bytes > bytes_max {
+                    return Ok(ControlFlow::Break(()));
+                }
                 let content_hash = rows.content_hash(row);
                 if !open.contains_key(&content_hash) || found.peers.contains_key(&content_hash) {
                     continue;
                 }
                 let text = |key: &str| rows.attribute_text(row, key).map(Cow::into_owned);
                 let peer = Peer::from_attributes(kind, text);
-                found.peers.insert(content_hash, peer.map(|peer| shared_peer(&mut distinct, peer)));
+                found.peers.insert(content_hash, peer.map(|peer| distinct.shared(peer)));
                 unread = unread.saturating_sub(1);
             }
             Ok(if unread == 0 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
         })?;
-        found.complete &= stats.complete || unread == 0;
+        found.complete &= unread == 0 || stats.complete && distinct.bytes <= bytes_max;
     }
     Ok(found)
-}
-
-/// Returns this peer as the set has it, and adds it first if the set lacks it.
-fn shared_peer(distinct: &mut HashSet<Arc<Peer>>, peer: Peer) -> Arc<Peer> {
-    if let Some(known) = distinct.get(&peer) {
-        return Arc::clone(known);
-    }
-    let peer = Arc::new(peer);
-    distinct.insert(Arc::clone(&peer));
-    peer
 }
 
 /// Reads the peers that services wait for on the critical path of this trace, and adds their names

@@ -25,13 +25,12 @@ use std::{
 
 use tidings_proto::{TraceId, UnixNanos};
 use tidings_storage::{Detail, RowsNeeded, Scan, ScanStats, SpanFilter, SpanRows, TimeRange};
+use tidings_traceql::{Fields, Value};
 
 use super::{
     candidates::Candidates,
-    compiled::Fields,
     read::{RowReader, detail},
     read_budget::ReadBudget,
-    runtime_value::Value,
     trace_extents::{TimeExtent, TraceExtents},
 };
 use crate::{QueryError, execution::Reader};

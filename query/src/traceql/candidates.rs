@@ -4,19 +4,18 @@
 //! span that meets a condition passes one of the filters. A scan for the filters that checks the
 //! conditions on each row misses no trace.
 
+use tidings_pattern::literals;
 use tidings_proto::{
     DurationNanos,
     otlp::{SpanKind, StatusCode},
 };
 use tidings_storage::{AttributeFilter, SpanFilter, TimeRange};
-
-use super::{
-    compiled::{CompiledScalar, CompiledSpansets, CompiledStage, Fields, Node},
-    pattern::literals,
-    read::needs_tree,
-    runtime_value::Value,
-    syntax::{Field, Intrinsic, Join, Name, Operator, Scope, Side},
+use tidings_traceql::{
+    CompiledScalar, CompiledSpansets, CompiledStage, Field, Fields, Intrinsic, Join, Name, Node,
+    Operator, Scope, Side, Value,
 };
+
+use super::read::needs_tree;
 
 /// Bound below which every whole number has a float of its own.
 const WHOLE_FLOATS: f64 = 9_007_199_254_740_992.0;

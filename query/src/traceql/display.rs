@@ -3,11 +3,7 @@
 //! Senders choose the size of values, and a page can have very many of them. Texts of log records
 //! are cut, and the values of a page have a common bound.
 
-use super::{
-    compiled::Fields,
-    runtime_value::Value,
-    syntax::{Field, Intrinsic, Name},
-};
+use tidings_traceql::{Field, Fields, Intrinsic, Name, Value};
 
 /// Maximum number of texts or severities that are shown of a span's log records.
 const RECORDS_SHOWN_MAX: usize = 100;

@@ -6,12 +6,11 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use super::{
-    compiled::{CompiledScalar, CompiledSpansets, CompiledStage, Node},
-    relations::{Check, CheckPacer, TreeShape},
-    runtime_value::{Value, apply},
-    syntax::{Fold, Join, Operator},
+use tidings_traceql::{
+    CompiledScalar, CompiledSpansets, CompiledStage, Fold, Join, Node, Operator, Value, apply,
 };
+
+use super::relations::{Check, CheckPacer, TreeShape};
 use crate::QueryError;
 
 /// The spans of a trace as rows of values.

@@ -7,9 +7,9 @@ use std::collections::{BTreeSet, HashSet, VecDeque};
 
 use tidings_proto::{SpanId, TraceId, otlp::ExportTraceServiceRequest};
 use tidings_storage::TimeRange;
+use tidings_traceql::{Fields, compile};
 
 use super::{
-    compiled::{Fields, compile},
     evaluate::evaluate,
     native::stages_of,
     read::{RowReader, has_room, table},

@@ -10,17 +10,16 @@ use std::{collections::HashSet, ops::ControlFlow};
 
 use tidings_proto::{SpanId, TraceId, UnixNanos};
 use tidings_storage::{Detail, ScanStats, SpanRows, TimeRange};
+use tidings_traceql::{CompiledStage, Fields, Value, compile};
 
 use super::{
     candidate_scan::each_row,
     candidates::Candidates,
-    compiled::{CompiledStage, Fields, compile},
     evaluate::{evaluate, merged},
     native::stages_of,
     read::needs_tree,
     read_budget::ReadBudget,
     records::{self, RecordReader},
-    runtime_value::Value,
     spanset_search::{TraceStep, candidate_traces, each_portion, each_trace},
 };
 use crate::{QueryError, execution::Reader, search::log_traces::widen_range};

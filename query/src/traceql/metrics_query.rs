@@ -16,15 +16,13 @@ mod range;
 
 use tidings_proto::UnixNanos;
 use tidings_storage::{Detail, ScanStats, TimeRange};
+use tidings_traceql::{Field, Fields, Measure, Metrics, Stage, Step, Value, compile};
 
 pub(crate) use range::Range;
 
 use super::{
-    compiled::{Fields, compile},
     matched_spans::{MatchStats, each_match},
     read_budget::ReadBudget,
-    runtime_value::Value,
-    syntax::{Field, Measure, Metrics, Stage, Step},
 };
 use crate::{QueryError, execution::Reader};
 use budget::MetricsBudget;

@@ -8,15 +8,12 @@ use tidings_proto::{
     otlp::KeyValue,
 };
 use tidings_storage::TimeRange;
+use tidings_traceql::{Root, Stage, TraceqlError, Value, parse};
 
 use super::{
-    TraceqlError,
     display::DisplayLimits,
     overlap::TimeSelection,
-    parse,
-    runtime_value::Value,
     spanset_search::{FoundSpan, FoundSpanset, FoundTrace, TraceqlSearch, search},
-    syntax::{Root, Stage},
 };
 use crate::{
     QueryError, RankCursor, TraceCursor, TraceRank,

@@ -13,14 +13,12 @@ use tidings_proto::{
     otlp::{Event, KeyValue, Link},
 };
 use tidings_storage::{Detail, SpanRows};
+use tidings_traceql::{Field, Fields, Intrinsic, Name, Scope, Value};
 
 use super::{
-    compiled::Fields,
     evaluate::Table,
     records::SpanLogRecords,
     relations::{ParentKey, TreeShape},
-    runtime_value::Value,
-    syntax::{Field, Intrinsic, Name, Scope},
 };
 use crate::{
     QueryLimits,

@@ -11,13 +11,9 @@ use std::{collections::HashMap, ops::ControlFlow, sync::Arc};
 
 use tidings_proto::{SpanId, TraceId, UnixNanos, otlp::Severity};
 use tidings_storage::{Detail, LogFilter, LogRows, Scan, ScanStats, SpanFilter, TimeRange};
+use tidings_traceql::{CompiledStage, Fields, Intrinsic, Name, Value};
 
-use super::{
-    compiled::{CompiledStage, Fields},
-    read::many,
-    runtime_value::Value,
-    syntax::{Intrinsic, Name},
-};
+use super::read::many;
 use crate::{
     QueryError,
     execution::Reader,

@@ -8,8 +8,8 @@
 use std::{cell::Cell, collections::HashMap};
 
 use tidings_proto::SpanId;
+use tidings_traceql::{Relation, Side};
 
-use super::syntax::{Relation, Side};
 use crate::QueryError;
 
 /// Shape of the tree of a trace's spans.

@@ -14,19 +14,17 @@ use std::{
 
 use tidings_proto::{DurationNanos, SpanId, TraceId, UnixNanos};
 use tidings_storage::{Detail, Scan, ScanStats, SpanFilter, SpanRows, TimeRange};
+use tidings_traceql::{CompiledStage, Field, Fields, Stage, Value, compile};
 
 use super::{
     candidate_scan::{CandidateScan, ResultPosition, each_row, newest_first},
     candidates::Candidates,
-    compiled::{CompiledStage, Fields, compile},
     display::{DisplayBudget, DisplayLimits, bounded, read_values},
     evaluate::{Spanset, Table, evaluate},
     overlap::{SubRange, TimeSelection},
     read::{RowReader, detail, has_room, table},
     read_budget::ReadBudget,
     records::{self, RecordReader, RecordsRead},
-    runtime_value::Value,
-    syntax::{Field, Stage},
 };
 use crate::{
     QueryError,

@@ -9,22 +9,18 @@ use std::{
     ops::ControlFlow,
 };
 
+use tidings_pattern::Patterns;
 use tidings_proto::otlp::StatusCode;
 use tidings_storage::{Detail, Scan, TimeRange};
+use tidings_traceql::{
+    Expression, Field, Fields, INTRINSICS, Intrinsic, Join, Name, Operator, Query, Root, Scope,
+    Spansets, Stage, Static, Value, compile, parse_incomplete, parse_with,
+};
 
 use super::{
     candidates::Candidates,
-    compiled::{Fields, compile},
-    incomplete_query::parse_incomplete,
-    parse_with,
-    pattern::Patterns,
     read::{detail, needs_tree},
-    runtime_value::Value,
     spanset_search::each_candidate,
-    syntax::{
-        Expression, Field, INTRINSICS, Intrinsic, Join, Name, Operator, Query, Root, Scope,
-        Spansets, Stage, Static,
-    },
 };
 use crate::{
     QueryError,

@@ -2,4 +2,3 @@ mod candidates;
 mod evaluation;
 mod records;
 mod relations;
-mod syntax;

@@ -70,6 +70,16 @@ async fn ask<T: Send + 'static>(
     search_rows_max: u64,
     ask: impl FnOnce(&Reader) -> Result<T, QueryError> + Send + 'static,
 ) -> (T, u64) {
+    ask_within(QueryLimits::default(), stored, search_rows_max, ask).await
+}
+
+/// Like [`ask`], with these limits.
+async fn ask_within<T: Send + 'static>(
+    limits: QueryLimits,
+    stored: impl IntoIterator<Item = TelemetryBatch>,
+    search_rows_max: u64,
+    ask: impl FnOnce(&Reader) -> Result<T, QueryError> + Send + 'static,
+) -> (T, u64) {
     let folder = tempfile::tempdir().unwrap();
     let settings = StoreSettings { disk_reserve_bytes: 0, ..StoreSettings::new(folder.path()) };
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
@@ -79,7 +89,7 @@ async fn ask<T: Send + 'static>(
     }
     let settings = QuerySettings { search_rows_max, ..QuerySettings::default() };
     let settings = QuerySettings { transaction_keys: keys(), ..settings };
-    let execution = Execution::new(clock, QueryLimits::default());
+    let execution = Execution::new(clock, limits);
     let progress = Arc::new(Progress::with_listener());
     let answer = execution
         .run(&store, &Arc::new(settings), Arc::clone(&progress), QueryClient::default(), ask)
@@ -197,6 +207,19 @@ async fn peers_are_complete_when_each_calling_span_was_read() {
         let order = [scored_order(&RULES_DB)];
         let (found, _) = ask(order, 1_000_000, move |reader| client_peers(reader, rows_max)).await;
         assert_eq!(found, expected, "{rows_max}");
+    }
+}
+
+#[tokio::test]
+async fn peers_are_incomplete_when_they_take_too_much_memory() {
+    let prices_db = [("db.system.name", "mysql"), ("server.address", "prices-db")];
+    let default = QueryLimits::default().view_bytes_max;
+    for (view_bytes_max, expected) in [(default, (3, true, 2)), (0, (3, false, 1))] {
+        let limits = QueryLimits { view_bytes_max, ..QueryLimits::default() };
+        let orders = [scored_order(&RULES_DB), scored_order(&prices_db)];
+        let peers = |reader: &Reader| client_peers(reader, u64::MAX);
+        let (found, _) = ask_within(limits, orders, 1_000_000, peers).await;
+        assert_eq!(found, expected, "{view_bytes_max}");
     }
 }
 

@@ -274,7 +274,7 @@ impl<'a> Copier<'a> {
 
     fn copy(
         &self,
-        from: (&std::path::Path, &dyn crate::disk::ReadFile),
+        from: (&std::path::Path, &dyn tidings_disk::ReadFile),
         file: &SourceFile,
         expected: Option<&manifest::Sha256>,
     ) -> Result<manifest::Sha256, StorageError> {

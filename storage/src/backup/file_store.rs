@@ -13,6 +13,7 @@ use std::{
 };
 
 use ring::digest::{Context, SHA256};
+use tidings_disk::ReadFile;
 use tidings_proto::UnixNanos;
 
 pub(super) use self::{
@@ -20,10 +21,7 @@ pub(super) use self::{
     folder::Folder,
 };
 use super::manifest::Sha256;
-use crate::{
-    Clock, StorageError,
-    disk::{ReadFile, failed},
-};
+use crate::{Clock, StorageError, error::failed};
 
 /// Maximum bytes of a file in memory at once.
 pub(super) const PIECE: usize = 8 << 20;

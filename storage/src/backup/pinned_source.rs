@@ -10,6 +10,11 @@
 use std::{collections::HashMap, io, path::PathBuf, sync::Arc};
 
 use object_store::ObjectStore;
+use tidings_disk::{
+    ReadFile, SharedDisk,
+    paths::{Paths, commit_version, index_path},
+};
+use tidings_wal::{LogExtent, PinnedLog};
 use tokio::runtime::Handle;
 
 use super::{
@@ -18,13 +23,11 @@ use super::{
 };
 use crate::{
     StorageError, TablesAt,
-    disk::{ReadFile, SharedDisk, failed},
-    paths::{Paths, commit_version, index_path},
+    error::failed,
     schema::Signal,
     store::format,
     table_store::{self, LocalTables, SharedTables},
     tables::{TelemetryTable, files_of_version},
-    wal::{self, LogExtent, PinnedLog},
 };
 
 /// Files and folders of a data directory that are copied unchanged. `docs/backup.md` explains for
@@ -140,7 +143,9 @@ impl Source {
             return Ok(None);
         };
         let tables = TableStates { spans, logs };
-        let Some(log) = wal::pin(self.disk.as_ref(), &self.paths.wal())? else { return Ok(None) };
+        let Some(log) = tidings_wal::pin(self.disk.as_ref(), &self.paths.wal())? else {
+            return Ok(None);
+        };
         if !self.is_covered(&tables, &log)? {
             return Ok(None);
         }

@@ -5,19 +5,15 @@
 
 use std::{collections::HashMap, path::PathBuf, sync::Arc};
 
+use tidings_disk::{Finding, SharedDisk, paths::Paths};
+
 use super::{
     BackupId, BackupMonitor, RestoreReport, VerifyReport,
     file_store::{self, FileStore, Folder},
     manifest::{FileEntry, Manifest, bytes_of},
     repository::{ManifestName, Repository},
 };
-use crate::{
-    StorageError,
-    damage::Finding,
-    disk::{SharedDisk, failed},
-    paths::Paths,
-    store::format,
-};
+use crate::{StorageError, error::failed, store::format};
 
 /// Name that an empty folder may contain, because file systems create it.
 const IGNORED: &str = "lost+found";

@@ -153,7 +153,7 @@ async fn a_newer_format_is_refused_before_anything_is_written() {
             fs::write(&segment, bytes).unwrap();
         }
         let before = files(root.path());
-        let disk = std::sync::Arc::new(crate::disk::RealDisk);
+        let disk = std::sync::Arc::new(tidings_disk::RealDisk);
         let settings = crate::store::tests::settings(root.path());
         let refused = crate::store::tests::open_with(disk, settings).await.unwrap_err();
         let StorageError::Format { found, supported, .. } = refused else { panic!("{refused}") };
@@ -174,7 +174,7 @@ async fn a_damaged_format_is_refused_with_the_line_that_mends_it() {
     let line = fs::read_to_string(&path).unwrap();
     fs::write(&path, b"\0\0\0").unwrap();
     let before = files(root.path());
-    let disk = std::sync::Arc::new(crate::disk::RealDisk);
+    let disk = std::sync::Arc::new(tidings_disk::RealDisk);
     let settings = crate::store::tests::settings(root.path());
     let refused = crate::store::tests::open_with(disk, settings).await.unwrap_err();
     assert!(matches!(refused, StorageError::UnknownFormat { .. }), "{refused}");

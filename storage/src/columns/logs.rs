@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use ahash::RandomState;
 use arrow_array::RecordBatch;
 use prost::Message;
 use tidings_proto::{
@@ -18,7 +19,7 @@ use super::{
 };
 use crate::{
     StorageError,
-    schema::{Signal, log_columns},
+    schema::{Signal, SignalSchema, log_columns},
 };
 
 /// Makes one row per log record, in the request's order.
@@ -40,13 +41,13 @@ log_columns!(column_builders, LogColumnBuilders);
 struct LogBuilder<'a> {
     columns: LogColumnBuilders<'a>,
     /// Number of occurrences of each hash in this request.
-    met: HashMap<i64, u64>,
+    met: HashMap<i64, u64, RandomState>,
 }
 
 impl<'a> LogBuilder<'a> {
     fn new(rows: usize, bytes: usize) -> Self {
         let columns = LogColumnBuilders::new(rows, bytes / 2);
-        Self { columns, met: HashMap::with_capacity(rows) }
+        Self { columns, met: HashMap::with_capacity_and_hasher(rows, RandomState::default()) }
     }
 
     fn append(

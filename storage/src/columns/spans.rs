@@ -23,7 +23,7 @@ use super::{
 };
 use crate::{
     StorageError,
-    schema::{self, Signal, span_columns},
+    schema::{self, Signal, SignalSchema, span_columns},
 };
 
 /// Makes one row per span, in the request's order.

@@ -19,9 +19,9 @@ use quick_cache::{Weighter, unsync::Cache};
 use super::attributes::FileAttributes;
 use crate::{
     StorageError,
-    disk::failed,
+    error::failed,
     metrics::CacheReads,
-    schema::{self, Signal},
+    schema::{self, Signal, SignalSchema},
     table_store::FetchFailure,
 };
 

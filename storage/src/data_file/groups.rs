@@ -2,6 +2,7 @@
 
 use std::{iter::Peekable, ops::ControlFlow, sync::Arc, vec::IntoIter};
 
+use tidings_disk::ranges::intersection;
 use tidings_proto::UnixNanos;
 
 use super::{
@@ -14,7 +15,6 @@ use crate::{
     Detail, StorageError,
     filter::Matcher,
     index::CandidateRows,
-    ranges::intersection,
     scan::{Progress, Visit},
     schema::Signal,
 };

@@ -28,7 +28,7 @@ use crate::{
     StorageError,
     attribute_column::{AttributeColumn, DeclaredColumns},
     scan::PORTION_ROWS,
-    schema::Signal,
+    schema::{Signal, SignalSchema},
 };
 
 /// Maximum rows of a trace that is returned in one batch.

@@ -13,9 +13,10 @@ use parquet::{
         reader::ChunkReader, statistics::Statistics,
     },
 };
+use tidings_disk::ranges::intersection;
 use tidings_proto::{TraceId, UnixNanos};
 
-use crate::{filter::Matcher, ranges::intersection};
+use crate::{filter::Matcher, schema::SignalSchema};
 
 /// Smallest and largest value of a range of rows.
 #[derive(Debug, Clone)]

@@ -24,6 +24,7 @@ use parquet::arrow::{
     },
 };
 
+use tidings_disk::ranges::intersection;
 use tidings_proto::UnixNanos;
 
 use super::{
@@ -37,12 +38,11 @@ use super::{
 };
 use crate::{
     Detail, StorageError,
-    disk::failed,
+    error::failed,
     filter::{Bound, Matcher, TimeOrder},
     index::{CandidateRows, IndexBuilder, Sums},
-    ranges::intersection,
     scan::{Progress, Visit, project, select},
-    schema::Signal,
+    schema::{Signal, SignalSchema},
     table_store::Readable,
 };
 

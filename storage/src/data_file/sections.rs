@@ -15,7 +15,11 @@ use parquet::{
 };
 
 use super::{DataFile, footer::footer};
-use crate::{StorageError, scan::PORTION_ROWS, schema::Signal};
+use crate::{
+    StorageError,
+    scan::PORTION_ROWS,
+    schema::{Signal, SignalSchema},
+};
 
 /// Maximum of a file to decode at once. A single larger row is allowed.
 #[derive(Debug, Clone, Copy)]

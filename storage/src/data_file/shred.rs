@@ -21,6 +21,7 @@ use arrow_buffer::OffsetBuffer;
 use arrow_schema::{ArrowError, FieldRef};
 use parquet::file::metadata::KeyValue;
 use serde_json::json;
+use tidings_disk::ranges::portions;
 use xxhash_rust::xxh3::xxh3_128;
 
 pub(super) use self::counts::{AttributeCounts, ColumnMinimum};
@@ -28,7 +29,6 @@ use super::encode::{RowEntry, TextSlices, ValueSource};
 use crate::{
     attribute_column::AttributeColumn,
     packed::{self, ValueKind},
-    ranges::portions,
     rows::{column::WordColumn, entries::ElementEntries},
     schema,
 };

@@ -18,9 +18,15 @@ pub(super) fn bytes(batch: &RecordBatch, rows: &Range<usize>) -> usize {
 
 /// Returns the bytes of each row.
 pub(super) fn of_rows(batch: &RecordBatch) -> Vec<usize> {
-    let mut sizes = vec![0; batch.num_rows()];
     let rows: Vec<Range<usize>> = (0..batch.num_rows()).map(|row| row..row + 1).collect();
-    add_all(batch, &rows, &mut sizes);
+    // Values of these columns take as much in each row.
+    let (fixed, others): (Vec<_>, Vec<_>) =
+        batch.columns().iter().partition(|column| column.data_type().is_numeric());
+    let mut of_first = [0];
+    let first = rows.get(..1).unwrap_or_default();
+    fixed.into_iter().for_each(|column| add(column, first, &mut of_first));
+    let mut sizes = vec![of_first[0]; batch.num_rows()];
+    others.into_iter().for_each(|column| add(column, &rows, &mut sizes));
     sizes
 }
 

@@ -7,6 +7,7 @@ use parquet::arrow::{
 };
 use proptest::prelude::*;
 use tempfile::TempDir;
+use tidings_disk::test_effort::random_cases;
 use tidings_proto::{
     UnixNanos,
     otlp::{
@@ -19,8 +20,12 @@ use super::{
 };
 use crate::{
     Detail, ErrorKind, Scan, Snapshot, SpanFilter, SpanRows, StorageError, TimeRange,
-    attribute_column::AttributeColumn, columns::span_rows, memory::Chunk, samples::NOW,
-    schema::Signal, snapshot::TableView, test_effort::random_cases,
+    attribute_column::AttributeColumn,
+    columns::span_rows,
+    memory::Chunk,
+    samples::NOW,
+    schema::{Signal, SignalSchema},
+    snapshot::TableView,
 };
 
 const SECOND: u64 = 1_000_000_000;
@@ -323,8 +328,8 @@ fn rows_with_impossible_ids_are_damage() {
     assert!(SpanRows::from_batch(&RecordBatch::try_new(batch.schema(), columns).unwrap()).is_err());
 }
 
-/// Compares the attributes with codes of rows with those without, and returns the number of codes of
-/// values.
+/// Compares the attributes with codes of rows with those without, and returns the number of codes
+/// of values.
 fn checked_codes(rows: &SpanRows) -> usize {
     let attributes = rows.coded_attributes();
     let (mut keys, mut texts, mut count) = (HashMap::new(), HashMap::new(), 0);

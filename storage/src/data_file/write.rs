@@ -11,6 +11,7 @@ use parquet::{
     file::properties::{EnabledStatistics, WriterProperties, WriterPropertiesBuilder},
     schema::types::ColumnPath,
 };
+use tidings_disk::ranges::portions;
 use tidings_proto::UnixNanos;
 
 use super::{
@@ -27,9 +28,8 @@ use crate::{
     StorageError,
     attribute_column::{AttributeColumn, DeclaredColumns},
     index::{IndexBuilder, Sums},
-    ranges::portions,
     rows::{column::OptionalColumn, without_derived},
-    schema::{ATTRIBUTE_ORDER, Signal},
+    schema::{ATTRIBUTE_ORDER, Signal, SignalSchema},
 };
 
 /// Limits of row groups and pages, and compression.

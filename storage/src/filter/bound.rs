@@ -25,6 +25,7 @@ use crate::{
         column::{OptionalColumn, WordColumn, word},
         entries::{AttributeEntries, ElementEntries, Linked},
     },
+    schema::SignalSchema,
 };
 
 /// A filter with the columns that it evaluates. Columns that the filter does not need may be

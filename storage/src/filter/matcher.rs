@@ -18,7 +18,7 @@ use crate::{
     LogFilter, SpanFilter, TimeRange,
     data_file::CompleteKeys,
     index::{self, IndexLookup, LegacyTerms},
-    schema::Signal,
+    schema::{Signal, SignalSchema},
 };
 
 /// The column that, together with the time, identifies a row.

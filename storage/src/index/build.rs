@@ -15,7 +15,7 @@ use super::{
 use crate::{
     rollup::{LogCountBuilder, RollupBuilders},
     rows::column::{OptionalColumn, TraceColumn},
-    schema::Signal,
+    schema::{Signal, SignalSchema},
 };
 
 /// Maximum number of rows of an indexed file, because an index counts rows in 32 bits.
@@ -119,11 +119,11 @@ impl IndexBuilder {
     /// Returns the bytes of the index. `data` has the checksums of the data file.
     pub(crate) fn finish(self, data: &Sums) -> Bytes {
         let is_counted = self.rows <= ROWS_MAX;
-        let rollups = match is_counted {
+        let rollups = match self.signal {
+            Signal::Spans if !is_counted => RollupBuilders::nothing(),
             // Repeated spans are detected only within a run.
-            true if has_whole_traces(&self.traces) => self.rollups,
-            true => self.rollups.without_sums(),
-            false => RollupBuilders::nothing(),
+            Signal::Spans if !has_whole_traces(&self.traces) => self.rollups.without_sums(),
+            _ => self.rollups,
         };
         let log_counts = match is_counted {
             true => self.log_counts,

@@ -2,11 +2,10 @@
 
 use std::{io, ops::Range};
 
+use tidings_disk::ranges::{intersection, merged};
+
 use super::{CandidateRows, IndexLookup, LegacyTerms, file::Head, terms};
-use crate::{
-    data_file::DataFile,
-    ranges::{intersection, merged},
-};
+use crate::data_file::DataFile;
 
 /// Reason why a lookup failed.
 pub(super) enum LookupError {

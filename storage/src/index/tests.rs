@@ -3,6 +3,7 @@
 use std::{fs, ops::ControlFlow, path::Path, sync::Arc};
 
 use tempfile::TempDir;
+use tidings_disk::paths::index_path;
 use tidings_proto::{
     TraceId, UnixNanos,
     otlp::{
@@ -17,7 +18,6 @@ use crate::{
     columns::{log_rows, span_rows},
     data_file::{DataFile, EncodedFile, encode_logs, encode_spans},
     memory::Chunk,
-    paths::index_path,
     samples::NOW,
     snapshot::TableView,
 };

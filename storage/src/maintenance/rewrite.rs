@@ -9,6 +9,8 @@ use std::{
     sync::Arc,
 };
 
+use tidings_disk::{AppendFile, paths::index_path};
+
 use super::{
     merge_policy::FILE_BYTES,
     retention::{thinned_for, thinned_prefix},
@@ -16,9 +18,8 @@ use super::{
 use crate::{
     StorageError,
     data_file::{Choice, DataFile, FileWriter, Merge, MergeLimits, WrittenFile},
-    disk::{AppendFile, failed},
+    error::failed,
     index::ChecksumBuilder,
-    paths::index_path,
     schema::Signal,
     table_store::{self, DataFileStore, SharedTables},
     tables::file_path,
@@ -215,8 +216,9 @@ impl io::Write for Sink {
 mod tests {
     use std::io::{self, Write};
 
+    use tidings_disk::AppendFile;
+
     use super::{ChecksumBuilder, Sink};
-    use crate::disk::AppendFile;
 
     struct Interrupted;
 

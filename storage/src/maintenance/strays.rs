@@ -15,12 +15,12 @@ use std::{
     time::Duration,
 };
 
+use tidings_disk::paths::index_path;
 use tidings_proto::UnixNanos;
 
 use crate::{
     StorageError,
-    disk::failed,
-    paths::index_path,
+    error::failed,
     table_store::{TableStore, partitions},
 };
 

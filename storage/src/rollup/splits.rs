@@ -12,12 +12,13 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
+use tidings_disk::ranges::merged;
+
 use super::{repeats::low64s, split_corrections::Pairs};
 use crate::{
     StorageError,
     data_file::DataFile,
     index::{IndexLookup, Indexes},
-    ranges::merged,
     schema::Signal,
 };
 

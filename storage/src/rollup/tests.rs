@@ -15,6 +15,7 @@ use proptest::{
     sample::{Index, select},
 };
 use tempfile::TempDir;
+use tidings_disk::{paths::index_path, test_effort::random_cases};
 use tidings_proto::{
     DurationNanos, TraceId, UnixNanos,
     api::{Exemplar, HistogramBucket, LatencyStats},
@@ -31,12 +32,11 @@ use super::{
 use crate::{
     Snapshot, SpanFilter, SpanRows, TimeRange,
     columns::span_rows,
-    data_file::{DataFile, encode_spans},
+    data_file::{DataFile, encode_spans, index_of},
     index::{Indexes, tests::stored, with_corrections, without_corrections},
     memory::Chunk,
-    paths::index_path,
+    schema::Signal,
     snapshot::TableView,
-    test_effort::random_cases,
 };
 
 pub(super) const SECOND: u64 = 1_000_000_000;
@@ -303,6 +303,13 @@ pub(super) fn damage_index(snapshot: &Snapshot, which: &Index) {
     let middle = bytes.len() / 2;
     bytes[middle..].iter_mut().for_each(|byte| *byte ^= 0x5a);
     fs::write(&index, bytes).unwrap();
+}
+
+/// Builds the index of a file again, without corrections.
+pub(super) fn rebuild_index(snapshot: &Snapshot, file: &DataFile) {
+    let index = index_of(Signal::Spans, file).unwrap();
+    fs::write(index_path(&file.path), index).unwrap();
+    snapshot.indexes.invalidate(&file.path);
 }
 
 /// Returns a snapshot of the sent spans: the last part in memory, the others in files of one flush

@@ -7,8 +7,7 @@ use std::ops::Range;
 
 use arrow_array::{Array, ArrayRef, RecordBatch, cast::AsArray};
 use arrow_buffer::ArrowNativeType as _;
-
-use crate::ranges::portions;
+use tidings_disk::ranges::portions;
 
 /// Returns the rows in portions. In each portion, dictionary texts and attribute keys take at most
 /// this many bytes when expanded to one text per row. A single row may exceed the limit.

@@ -2,6 +2,7 @@ use std::{collections::BTreeSet, ops::ControlFlow, path::Path, sync::Arc};
 
 use proptest::{collection::vec, prelude::*};
 use tempfile::TempDir;
+use tidings_disk::test_effort::random_cases;
 use tidings_proto::{TraceId, UnixNanos, otlp::ExportTraceServiceRequest};
 
 use super::{Snapshot, TableView};
@@ -18,7 +19,6 @@ use crate::{
     metrics::CacheReads,
     samples,
     schema::Signal,
-    test_effort::random_cases,
 };
 
 const ALL: Scan = Scan { detail: Detail::Full, rows_max: u64::MAX };

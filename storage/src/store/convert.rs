@@ -5,16 +5,10 @@ use std::sync::Arc;
 use bytes::Bytes;
 use prost::Message;
 use tidings_proto::UnixNanos;
+use tidings_wal::{PAYLOAD_MAX, WalRecord};
 
 use super::{Store, TelemetryBatch};
-use crate::{
-    StorageError,
-    blocking::blocking,
-    columns,
-    memory::Chunk,
-    schema::Signal,
-    wal::{PAYLOAD_MAX, WalRecord},
-};
+use crate::{StorageError, blocking::blocking, columns, memory::Chunk, schema::Signal};
 
 /// Maximum size of a request that is converted on the async thread. Larger ones are converted on a
 /// blocking thread.

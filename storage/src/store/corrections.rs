@@ -12,6 +12,7 @@ use std::{
     sync::Arc,
 };
 
+use tidings_disk::paths::index_path;
 use tidings_proto::UnixNanos;
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -20,10 +21,9 @@ use crate::{
     StorageError,
     blocking::blocking,
     data_file::{DataFile, HOUR_NANOS},
-    disk::failed,
+    error::failed,
     index::{Indexes, with_corrections},
     maintenance::{DiskSpace, MergePace, SETTLING, is_sealed},
-    paths::index_path,
     rollup,
     table_change::CommitReason,
     table_store::TableStore,

@@ -33,6 +33,7 @@ use std::{
     sync::Arc,
 };
 
+use tidings_disk::{Mistake, paths::index_path};
 use tidings_proto::{TraceId, UnixNanos};
 use tokio::sync::oneshot;
 
@@ -44,11 +45,10 @@ use crate::{
     AttributeFilter, Detail, LogFilter, Scan, Snapshot, SpanFilter, StorageError,
     blocking::blocking,
     data_file::{Choice, DataFile},
-    disk::{Mistake, failed},
+    error::failed,
     filter::Matcher,
     index::without_corrections,
     maintenance::thinned_for,
-    paths::index_path,
     schema::Signal,
     snapshot::TableView,
     table_change::{CommitReason, TableChange},

@@ -12,11 +12,11 @@
 
 use std::sync::Arc;
 
+use tidings_disk::Mistake;
+use tidings_wal::WalError;
+
 use super::{StoreInner, StoreShared};
-use crate::{
-    StorageError, blocking::blocking, data_file, disk::Mistake, schema::Signal,
-    tables::TelemetryTable,
-};
+use crate::{StorageError, blocking::blocking, data_file, schema::Signal, tables::TelemetryTable};
 
 /// Both tables, and the flushed position.
 #[derive(Debug)]
@@ -43,7 +43,7 @@ impl StoreInner {
     pub(super) async fn flush(&self) -> Result<(), StorageError> {
         let mut tables = self.tables.lock().await;
         match self.wal.rotate().await {
-            Ok(()) | Err(StorageError::Closed) => {}
+            Ok(()) | Err(WalError::Closed) => {}
             // Even if the log cannot be written, the memtable can be saved.
             Err(error) => tracing::warn!(%error, "the log's segment was not closed"),
         }
@@ -70,7 +70,7 @@ impl StoreInner {
 
     pub(super) async fn drop_log(&self, through: u64) -> Result<(), StorageError> {
         let wal = Arc::clone(&self.wal);
-        blocking(move || wal.segments().drop_through(through)).await
+        blocking(move || Ok(wal.segments().drop_through(through)?)).await
     }
 }
 

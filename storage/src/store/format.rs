@@ -7,12 +7,9 @@
 
 use std::{io, path::Path};
 
-use crate::{
-    StorageError,
-    disk::{Disk, failed, read_all, replace_durably},
-    paths::Paths,
-    wal,
-};
+use tidings_disk::{Disk, paths::Paths, read_all, replace_durably};
+
+use crate::{StorageError, error::failed};
 
 /// The newest format this program reads, and the one it writes.
 pub(crate) const FORMAT: u32 = 2;
@@ -29,7 +26,7 @@ pub(crate) fn check(disk: &dyn Disk, paths: &Paths) -> Result<(), StorageError> 
         return Err(StorageError::Format { path, found, supported: FORMAT });
     }
     if disk.is_folder(&paths.wal()) {
-        wal::check_formats(disk, &paths.wal())?;
+        tidings_wal::check_formats(disk, &paths.wal())?;
     }
     Ok(())
 }
@@ -90,8 +87,9 @@ pub(crate) fn recorded(disk: &dyn Disk, path: &Path) -> Result<Option<u32>, Stor
 mod tests {
     use std::fs;
 
+    use tidings_disk::{RealDisk, paths::Paths};
+
     use super::{FORMAT, WORDS, check, record, write};
-    use crate::{disk::RealDisk, paths::Paths};
 
     #[test]
     fn an_older_directory_gets_the_number_and_a_newer_one_keeps_its_own() {

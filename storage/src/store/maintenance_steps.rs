@@ -17,6 +17,7 @@ use std::{
 
 use parquet::errors::ParquetError;
 use rustix::io::Errno;
+use tidings_disk::{Mistake, paths::index_path, ranges::portions};
 use tidings_proto::UnixNanos;
 use tracing::field::Empty;
 
@@ -31,14 +32,11 @@ use crate::{
     Clock, ErrorKind, StorageError,
     blocking::blocking,
     data_file::{Choice, DataFile, MergeLimits, merge_bytes_min},
-    disk::Mistake,
     maintenance::{
         ClockGuard, DiskSpace, ExpiredFiles, MergeJob, MergePace, RetentionStep, Rewrite,
         WaitingForRoom, common_mark, due, keeps_free, plan,
     },
-    paths::index_path,
     pins::Pins,
-    ranges::portions,
     schema::Signal,
     table_change::{CommitReason, TableChange},
 };

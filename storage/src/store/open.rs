@@ -14,7 +14,16 @@ use std::{
 };
 
 use object_store::ObjectStore;
+use tidings_disk::{
+    Disk, DiskLock, ExposedFiles, Mistake, SharedDisk, make_private, move_durably, parent,
+    paths::{OWN_NAMES, Paths},
+    read_all, write_durably,
+};
 use tidings_proto::UnixNanos;
+use tidings_runtime::Supervision;
+use tidings_wal::{
+    LogExtent, Position, Replay, ReplayEnd, Segments, Wal, WalMonitor, WalRecord, WalSettings,
+};
 use tokio::sync::watch;
 
 use super::{
@@ -26,22 +35,14 @@ use crate::{
     Clock, StorageError, StoreSettings,
     blocking::{blocking, random},
     data_file,
-    disk::{
-        Disk, DiskLock, ExposedFiles, Mistake, SharedDisk, failed, make_private, move_durably,
-        parent, read_all, write_durably,
-    },
+    error::failed,
     index::Indexes,
     memory::{self, Chunk},
     metrics::StoreMetrics,
-    paths::{OWN_NAMES, Paths},
     schema::Signal,
-    supervision::Supervision,
     table_change::{CommitReason, TableChange},
     table_store::{self, SharedTables},
     tables::{OpenedTable, TelemetryTable},
-    wal::{
-        LogExtent, Position, Replay, ReplayEnd, Segments, Wal, WalMonitor, WalRecord, WalSettings,
-    },
 };
 
 /// Number of small chunks that are concatenated while replaying.
@@ -97,7 +98,7 @@ pub(super) async fn open(
     let (supervision, metrics) = (Supervision::default(), measured(&recovery));
     let monitor = WalMonitor {
         supervision: supervision.clone(),
-        metrics: Arc::clone(&metrics),
+        metrics: Arc::clone(&metrics.log),
         clock: Arc::clone(&shared.clock),
     };
     let wal = start_wal(&disk, &paths, &shared, segments, position, monitor).await?;
@@ -430,7 +431,7 @@ fn read_stretch(
         if bytes >= bytes_max {
             break false;
         }
-        let Some(record) = replay.next()? else { break true };
+        let Some(record) = replay.next_record()? else { break true };
         *through = record.sequence;
         let table = usize::from(record.signal == Signal::Logs);
         let (Some(covered), Some(small)) = (covered.get(table), small.get_mut(table)) else {
@@ -513,7 +514,7 @@ async fn start_wal(
     };
     blocking(move || {
         let publish = move |chunks| shared.publish(chunks);
-        Wal::start(disk, folder, settings, segments, position, monitor, publish)
+        Ok(Wal::start(disk, folder, settings, segments, position, monitor, publish)?)
     })
     .await
 }
@@ -521,8 +522,9 @@ async fn start_wal(
 #[cfg(test)]
 #[expect(clippy::disallowed_methods, reason = "tests leave files behind as a killed process does")]
 mod tests {
+    use tidings_disk::RealDisk;
+
     use super::keep;
-    use crate::disk::RealDisk;
 
     #[test]
     fn a_torn_copy_of_a_record_is_not_taken_for_it_and_stays() {

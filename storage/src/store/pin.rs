@@ -12,6 +12,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
+use tidings_disk::{SharedDisk, paths::Paths};
 use tidings_proto::TraceId;
 
 use super::StoreInner;
@@ -19,8 +20,6 @@ use crate::{
     Detail, LogFilter, Pin, Scan, Snapshot, SpanFilter, StorageError,
     blocking::blocking,
     data_file::DataFile,
-    disk::SharedDisk,
-    paths::Paths,
     pins::{PIN_NOTE_CHARS_MAX, PINS_MAX, Pins},
     schema::Signal,
     snapshot::TableView,

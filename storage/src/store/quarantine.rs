@@ -10,14 +10,11 @@ use std::{
     time::Duration,
 };
 
+use tidings_disk::{Disk, parent};
 use tidings_proto::UnixNanos;
 
 use super::StoreInner;
-use crate::{
-    StorageError,
-    blocking::blocking,
-    disk::{Disk, failed, parent},
-};
+use crate::{StorageError, blocking::blocking, error::failed};
 
 impl StoreInner {
     /// Deletes the files in the quarantine that are older than the configured age. Counts them and
@@ -119,7 +116,7 @@ mod tests {
             fs::rename(&old, folder.join("old.parquet")).unwrap();
             fs::write(folder.join("spans/7.json"), "x").unwrap();
             let count = || {
-                let files = super::set_aside(&crate::disk::RealDisk, folder.clone());
+                let files = super::set_aside(&tidings_disk::RealDisk, folder.clone());
                 files.unwrap().len()
             };
             keep_up(&store).await;

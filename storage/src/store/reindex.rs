@@ -5,6 +5,7 @@
 
 use std::{io, sync::Arc};
 
+use tidings_disk::paths::index_path;
 use tokio::{select, sync::watch};
 
 use super::StoreInner;
@@ -12,8 +13,7 @@ use crate::{
     StorageError,
     blocking::blocking,
     data_file::{self, DataFile},
-    disk::failed,
-    paths::index_path,
+    error::failed,
     schema::Signal,
     table_store::TableStore,
 };

@@ -17,22 +17,22 @@ use std::{
 };
 
 use serde_json::{Value, json};
+use tidings_disk::{Finding, read_all, write_durably};
 use tidings_proto::UnixNanos;
+use tidings_wal::{Sealed, SegmentCheck};
 use tokio::{select, sync::watch};
 
 use super::StoreInner;
 use crate::{
     StorageError,
     blocking::blocking,
-    damage::Finding,
+    comparison::{Pieces, Start, VerifyStep},
     data_file::DataFile,
-    disk::{failed, read_all, write_durably},
-    findings::{Pieces, Start, VerifyStep},
+    error::failed,
     index::Verified,
     schema::Signal,
     settings::TablesAt,
     tables,
-    wal::{Sealed, SegmentCheck},
 };
 
 /// Delay after the store was opened, when other work is more urgent.

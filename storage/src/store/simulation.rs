@@ -23,11 +23,12 @@ use std::{
     time::{Duration, Instant},
 };
 
+use tidings_disk::{faulty::PlantedBug, test_effort::by_effort};
 use tidings_proto::UnixNanos;
 
 pub(super) use self::ledger::{Contents, Ledger, read};
 use self::world::World;
-use crate::{Clock, SystemClock, disk::faulty::PlantedBug, test_effort::by_effort};
+use crate::{Clock, SystemClock};
 
 /// Number of seeds that a quick run of the tests tries: twice the kinds of `simulate_seed`.
 const QUICK_SEEDS: u64 = 16;

@@ -3,15 +3,15 @@
 
 use std::{collections::HashMap, io, path::PathBuf, sync::Arc, time::Duration};
 
+use tidings_disk::paths::index_path;
 use tidings_proto::UnixNanos;
 
 use super::{StoreInner, maintenance_steps::MaintenanceState};
 use crate::{
     StorageError,
     blocking::blocking,
-    disk::failed,
+    error::failed,
     maintenance::{MergePace, Stray, strays},
-    paths::index_path,
     schema::Signal,
 };
 

@@ -14,22 +14,22 @@ mod wide_words;
 
 use std::{collections::BTreeMap, ops::ControlFlow, path::Path, sync::Arc, time::Duration};
 
+use tidings_disk::{
+    RealDisk, SharedDisk,
+    faulty::{Dice, FaultRepeat, FaultyDisk},
+    paths::segment_name,
+    test_effort::by_effort,
+};
 use tidings_proto::otlp::{
     AnyValue, ExportLogsServiceRequest, ExportTraceServiceRequest, KeyValue, LogRecord, Resource,
     ResourceLogs, ResourceSpans, ScopeLogs, ScopeSpans, Span, Value,
 };
+use tidings_wal::{RECORDS_START, SegmentHeader};
 
 use super::{Store, TelemetryBatch};
 use crate::{
     Detail, ErrorKind, LogFilter, Scan, SpanFilter, StorageError, StoreMemory, StoreSettings,
     SystemClock,
-    disk::{
-        RealDisk, SharedDisk,
-        faulty::{Dice, FaultRepeat, FaultyDisk},
-    },
-    paths::segment_name,
-    test_effort::by_effort,
-    wal::{RECORDS_START, SegmentHeader},
 };
 
 const SCAN: Scan = Scan { detail: Detail::Facts, rows_max: u64::MAX };

@@ -17,12 +17,10 @@ use std::{
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
+use tidings_disk::{AppendFile, SharedDisk, parent};
 use xxhash_rust::xxh3::xxh3_64;
 
-use crate::{
-    StorageError,
-    disk::{AppendFile, SharedDisk, failed, parent},
-};
+use crate::{StorageError, error::failed};
 
 /// Maximum number of files that are fetched at once. A file is fetched by one thread at a time.
 const TURNS: usize = 64;

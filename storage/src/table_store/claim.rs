@@ -20,12 +20,12 @@ use object_store::{
     Error, ObjectStore, ObjectStoreExt, PutMode, PutOptions, Result, path::Path as ObjectPath,
 };
 use serde_json::{Value, json};
+use tidings_disk::{Disk, SharedDisk, paths::Paths, read_all, write_durably};
 
 use crate::{
     Clock, StorageError,
     blocking::{blocking, random},
-    disk::{Disk, SharedDisk, failed, read_all, write_durably},
-    paths::Paths,
+    error::failed,
     settings::ObjectAddress,
 };
 

@@ -12,18 +12,15 @@ use deltalake_core::{
     ObjectStore,
     logstore::{LogStoreRef, StorageConfig, logstore_with},
 };
+use tidings_disk::{
+    AppendFile, DiskEntry, Mistake, Mistakes, SharedDisk, move_durably, parent, read_all,
+    write_durably,
+};
 use tidings_proto::UnixNanos;
 use url::Url;
 
 use super::{Readable, TableStore, synced_store::SyncedStore};
-use crate::{
-    StorageError,
-    damage::DamagedFiles,
-    disk::{
-        AppendFile, DiskEntry, Mistake, Mistakes, SharedDisk, move_durably, parent, read_all,
-        write_durably,
-    },
-};
+use crate::{StorageError, damage::DamagedFiles};
 
 /// Tables in a local folder: see the module's description.
 #[derive(Debug)]

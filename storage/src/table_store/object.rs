@@ -28,16 +28,13 @@ use tokio::runtime::{Builder, Runtime};
 pub(super) use block_fetch::BLOCK;
 pub(super) use block_fetch::Blocks;
 
+use tidings_disk::{AppendFile, DiskEntry, Mistake, Mistakes, write_durably};
+
 use super::{
     Readable, TableStore,
     cache::{Cache, CacheWriter},
 };
-use crate::{
-    StorageError,
-    damage::DamagedFiles,
-    disk::{AppendFile, DiskEntry, Mistake, Mistakes, failed, write_durably},
-    settings::ObjectAddress,
-};
+use crate::{StorageError, damage::DamagedFiles, error::failed, settings::ObjectAddress};
 
 /// Size of the pieces in which a large object is fetched and sent, several at a time.
 const PIECE: u64 = 8 << 20;
@@ -307,7 +304,7 @@ impl TableStore for ObjectTables {
         disk.create_folders(folder)?;
         let name = path.file_name().map(|name| name.to_string_lossy().into_owned());
         let name = name.ok_or_else(|| io::Error::other("a file without a name"))?;
-        let to = crate::disk::free_name(disk, folder, &name)?;
+        let to = tidings_disk::free_name(disk, folder, &name)?;
         write_durably(disk, &to, &[&bytes])?;
         self.remove(path)?;
         Ok(to)

@@ -1,7 +1,7 @@
 //! The object store that Delta uses: a local folder in which every write is durable.
 //!
 //! `object_store`'s own `LocalFileSystem` never syncs, so a commit that it confirmed may be empty
-//! or gone after a power cut. Here all writes go through the [`Disk`](crate::disk::Disk). A new
+//! or gone after a power cut. Here all writes go through the [`Disk`](tidings_disk::Disk). A new
 //! object is written beside its final path, synced and renamed, and its folder is synced before the
 //! call returns. `LocalFileSystem` still reads and lists.
 
@@ -21,8 +21,7 @@ use object_store::{
     ObjectStore, PutMode, PutMultipartOptions, PutOptions, PutPayload, PutResult, RenameOptions,
     RenameTargetMode, Result, UploadPart, local::LocalFileSystem, path::Path,
 };
-
-use crate::disk::{SharedDisk, copy_durably, parent};
+use tidings_disk::{SharedDisk, copy_durably, parent};
 
 const NAME: &str = "synced local folder";
 

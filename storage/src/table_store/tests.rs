@@ -9,13 +9,14 @@ use std::{
 };
 
 use parquet::file::reader::{ChunkReader, Length};
+use tidings_disk::RealDisk;
 
 use super::{
     Cache, ObjectTables, Readable, TableStore, connect,
     object::BLOCK,
     unreliable::{RequestFault, UnreliableStore},
 };
-use crate::{ObjectAddress, ObjectStoreSettings, disk::RealDisk};
+use crate::{ObjectAddress, ObjectStoreSettings};
 
 const AT: &str = "s3://bucket/some/where";
 

@@ -16,6 +16,7 @@ use deltalake_core::{
     kernel::{Action, Add, CommitInfo, Remove},
 };
 use serde_json::{Value, json};
+use tidings_disk::paths::commit_name;
 use tidings_proto::UnixNanos;
 
 use super::{listing::decoded_path, position, position::FoundPosition};
@@ -23,8 +24,7 @@ use crate::{
     StorageError,
     blocking::random,
     data_file::DataFile,
-    paths::commit_name,
-    schema::{HOUR, Signal},
+    schema::{HOUR, Signal, SignalSchema},
     table_change::TableChange,
 };
 
@@ -283,12 +283,12 @@ fn size(file: &DataFile) -> i64 {
 mod tests {
     use std::path::{Path, PathBuf};
 
+    use tidings_disk::paths::commit_name;
     use tidings_proto::UnixNanos;
 
     use super::{CommitEncoder, is_whole};
     use crate::{
         data_file::DataFile,
-        paths::commit_name,
         schema::Signal,
         table_change::{CommitReason, TableChange},
     };

@@ -15,7 +15,7 @@ use serde_json::Value;
 use crate::{
     StorageError,
     attribute_column::{AttributeColumn, DeclaredColumns},
-    schema::Signal,
+    schema::{Signal, SignalSchema},
 };
 
 /// Returns all columns in Delta's form.

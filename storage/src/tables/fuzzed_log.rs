@@ -9,6 +9,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use tidings_disk::paths::commit_name;
 use tidings_proto::UnixNanos;
 
 use super::{
@@ -18,7 +19,6 @@ use super::{
 use crate::{
     StorageError,
     data_file::DataFile,
-    paths::commit_name,
     schema::Signal,
     table_change::{CommitReason, TableChange},
     table_store::DataFileStore,

@@ -13,6 +13,10 @@ use std::{
 };
 
 use serde_json::Value;
+use tidings_disk::{
+    DiskEntry,
+    paths::{commit_name, commit_version},
+};
 
 use super::{
     commit::{CommitEncoder, is_whole},
@@ -25,8 +29,7 @@ use crate::{
     StorageError,
     blocking::blocking,
     data_file::DataFile,
-    disk::{DiskEntry, failed},
-    paths::{commit_name, commit_version},
+    error::failed,
     schema::Signal,
     table_store::{DataFileStore, TableStore, list_existing},
 };
@@ -305,7 +308,10 @@ mod tests {
     use std::{collections::BTreeMap, path::Path};
 
     use super::{apply, examine_files, files_of_version};
-    use crate::{schema::Signal, table_store::DataFileStore};
+    use crate::{
+        schema::{Signal, SignalSchema},
+        table_store::DataFileStore,
+    };
 
     /// Returns the number of files that a commit adds with this path, partition and these
     /// statistics.

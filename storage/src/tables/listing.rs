@@ -13,7 +13,7 @@ use super::{commit::RECEIVED, from_millis};
 use crate::{
     StorageError,
     data_file::{DataFile, HOUR_NANOS, STATS_MAX},
-    schema::{HOUR, Signal},
+    schema::{HOUR, Signal, SignalSchema},
     table_store::DataFileStore,
 };
 

@@ -18,6 +18,8 @@ use std::{
 };
 
 use deltalake_core::{logstore::LogStoreRef, table::state::DeltaTableState};
+use tidings_disk::paths::{commit_name, flushed_position};
+use tidings_wal::LogExtent;
 
 use super::{
     commit::CommitEncoder,
@@ -30,11 +32,9 @@ use crate::{
     StorageError,
     blocking::blocking,
     data_file::DataFile,
-    disk::failed,
-    paths::{commit_name, flushed_position},
+    error::failed,
     schema::Signal,
     table_store::{DataFileStore, SharedTables, TableStore, list_existing, partitions},
-    wal::LogExtent,
 };
 
 /// A table whose log is being read.
@@ -322,7 +322,8 @@ impl TableLog {
         let (folder, extent) = (self.folder.clone(), extent.clone());
         let has_rows = self.blocking(move |tables, _| {
             let flushed = flushed_files(tables, &folder)?.into_iter();
-            extent.is_whole(position, flushed.map(|(_, at)| at).fold(position, u64::max))
+            let through = flushed.map(|(_, at)| at).fold(position, u64::max);
+            Ok(extent.is_whole(position, through)?)
         });
         Ok(if has_rows.await? { Remedy::Replay } else { Remedy::GiveUp })
     }

@@ -17,15 +17,11 @@ use deltalake_core::{
     table::state::DeltaTableState,
 };
 use serde_json::Value;
+use tidings_disk::paths::{commit_name, flushed_position};
 
 use super::{commit::CommitEncoder, listing::decoded_path};
 use crate::{
-    StorageError,
-    blocking::blocking,
-    data_file::DataFile,
-    disk::failed,
-    paths::{commit_name, flushed_position},
-    table_store::SharedTables,
+    StorageError, blocking::blocking, data_file::DataFile, error::failed, table_store::SharedTables,
 };
 
 /// A table's recorded position.

@@ -7,19 +7,18 @@ use std::{
 };
 
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use tidings_disk::{Finding, Findings, paths::index_path};
+use tidings_wal::LogExtent;
 
 use super::TelemetryTable;
 use crate::{
     StorageError,
     blocking::blocking,
-    damage::Finding,
+    comparison::{Pieces, Start},
     data_file::{self, DataFile},
-    findings::{Findings, Pieces, Start},
     index::{self, Verified},
-    paths::index_path,
     schema::Signal,
     table_store::SharedTables,
-    wal::LogExtent,
 };
 
 /// Verifies a table. Returns its flushed position, unless damage hides it.
@@ -116,7 +115,7 @@ pub(crate) fn decoded(file: &DataFile) -> Option<String> {
 
 /// Reads every page of every column. Returns the number of rows.
 fn decode(file: &DataFile) -> Result<u64, StorageError> {
-    let opened = file.open().map_err(crate::disk::failed("open", &file.path))?;
+    let opened = file.open().map_err(crate::error::failed("open", &file.path))?;
     let mut rows = 0;
     for batch in ParquetRecordBatchReaderBuilder::try_new(opened)?.build()? {
         rows += batch?.num_rows() as u64;

@@ -5,18 +5,17 @@ use std::{
     sync::Arc,
 };
 
+use tidings_disk::{RealDisk, SharedDisk, paths::segment_name};
 use tidings_proto::UnixNanos;
+use tidings_wal::{LogExtent, SegmentHeader};
 
 use super::{DataFile, TelemetryTable, checkpoint, file_path};
 use crate::{
     Clock, StorageError, SystemClock,
     attribute_column::AttributeColumn,
-    disk::{RealDisk, SharedDisk},
-    paths::segment_name,
     schema::Signal,
     table_change::{CommitReason, TableChange},
     table_store::{LocalTables, SharedTables},
-    wal::{LogExtent, SegmentHeader},
 };
 
 fn tables(root: &Path) -> SharedTables {

@@ -2,11 +2,12 @@
 
 use std::collections::HashMap;
 
+use tidings_log_query::LogField;
 use tidings_proto::otlp::KeyValue;
 use tidings_storage::{AttributeOwner, Detail, LogColumn, LogCountCell, LogRows};
 use xxhash_rust::xxh3::xxh3_128;
 
-use crate::{log_query::LogField, log_reader::severity_name};
+use crate::log_reader::severity_name;
 
 /// Maximum number of characters of a value; a longer one is cut.
 const VALUE_CHARS_MAX: usize = 1_000;

@@ -4,14 +4,12 @@
 //! Owns the form of the parameter: `FIELD`, or `FIELD:/PATTERN/`, whose first group is the number.
 
 use regex::{CaptureLocations, Regex};
+use tidings_log_query::{LogField, LogQueryError};
+use tidings_pattern::Patterns;
 use tidings_storage::{ConditionNumber, Detail, LogRows};
 
 use super::field_reader::FieldReader;
-use crate::{
-    QueryError,
-    log_query::{LogField, LogQueryError},
-    traceql::pattern::Patterns,
-};
+use crate::QueryError;
 
 /// Maximum number of bytes of a text that a pattern searches. A match cannot be interrupted: a
 /// query is cancelled only between two records.

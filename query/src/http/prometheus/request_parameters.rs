@@ -7,6 +7,7 @@ use axum::{
 };
 use std::time::Duration;
 
+use tidings_pattern::Patterns;
 use tidings_proto::UnixNanos;
 use tidings_storage::TimeRange;
 
@@ -18,7 +19,6 @@ use crate::{
         rfc_3339,
     },
     prometheus::{Expression, duration_of, millis, parse, parse_with, series::SeriesSearch},
-    traceql::pattern::Patterns,
 };
 
 /// Maximum size of a form, in bytes.

@@ -5,11 +5,11 @@ use std::collections::HashMap;
 use prost::Message;
 use tidings_proto::otlp::KeyValue;
 use tidings_storage::ScanStats;
+use tidings_traceql::Value;
 
 use super::search_response::{NO_ROOT, named, short_id};
 use crate::traceql::{
     metrics_query::{MetricsFound, Range, Series as FoundSeries},
-    runtime_value::Value,
     spanset_search::{FoundSpan, FoundSpanset, FoundTrace, TraceqlResult},
 };
 

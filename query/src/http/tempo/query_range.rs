@@ -4,6 +4,7 @@ use axum::{extract::State, response::Response};
 use serde::Serialize;
 use serde_json::Value as Json;
 use tidings_proto::{UnixNanos, otlp::AnyValue};
+use tidings_traceql::{Metrics, Root, Static, Value, parse};
 
 use super::{
     TempoError,
@@ -16,8 +17,6 @@ use crate::{
     traceql::{
         self,
         metrics_query::{Exemplar, MetricsFound, MetricsSearch, Range, Series},
-        runtime_value::Value,
-        syntax::{Metrics, Root, Static},
     },
 };
 
@@ -83,7 +82,7 @@ fn asked(params: &TempoParams) -> Result<(String, usize), TempoError> {
 /// Parses a metrics query with the requested number of exemplars. Compiling patterns takes time, so
 /// this runs on a blocking thread.
 pub(super) fn metrics_of(text: &str, exemplars: usize) -> Result<(Metrics, usize), QueryError> {
-    let query = traceql::parse(text)?;
+    let query = parse(text)?;
     let hint = query.hints.iter().find(|(name, _)| name == "exemplars").map(|(_, value)| value);
     let exemplars = match hint {
         Some(Static::Bool(false)) => 0,

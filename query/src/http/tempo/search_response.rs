@@ -7,6 +7,7 @@ use serde::{Serialize, Serializer};
 use serde_json::{Value as Json, json};
 use tidings_proto::TraceId;
 use tidings_storage::ScanStats;
+use tidings_traceql::{Field, Name, Stage, Value};
 
 use super::{
     TempoError,
@@ -21,9 +22,7 @@ use crate::{
         display::DisplayLimits,
         native::stages_of,
         overlap::TimeSelection,
-        runtime_value::Value,
         spanset_search::{FoundSpan, FoundSpanset, FoundTrace, TraceqlResult, TraceqlSearch},
-        syntax::{Field, Name, Stage},
         tags::of_tags,
     },
 };

@@ -6,6 +6,7 @@ use axum::{
 };
 use serde::Serialize;
 use tidings_proto::otlp::{Severity, SpanKind, StatusCode};
+use tidings_traceql::{Field, Intrinsic, Name, Scope, Value};
 
 use super::{
     EmptyObject, TempoError,
@@ -14,11 +15,7 @@ use super::{
 use crate::{
     QueryService,
     http::encoding,
-    traceql::{
-        runtime_value::Value,
-        syntax::{Field, Intrinsic, Name, Scope},
-        tags::{self, TagSearch, field_named, intrinsics},
-    },
+    traceql::tags::{self, TagSearch, field_named, intrinsics},
 };
 
 pub(super) const LIMIT_MAX: usize = 10_000;

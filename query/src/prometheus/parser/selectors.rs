@@ -1,15 +1,14 @@
 //! Selectors, and the suffixes of an expression: a range, an offset, a time.
 
+use tidings_pattern::PatternError;
+
 use super::{ParsedExpression, Parser};
-use crate::{
-    prometheus::{
-        PromqlError,
-        labels::{Matcher, MatcherTest, NAME},
-        lexer::TokenKind,
-        number::{millis, seconds},
-        syntax::{AtModifier, Expression, Selector, Subquery, TimeModifier, ValueType},
-    },
-    traceql::pattern::PatternError,
+use crate::prometheus::{
+    PromqlError,
+    labels::{Matcher, MatcherTest, NAME},
+    lexer::TokenKind,
+    number::{millis, seconds},
+    syntax::{AtModifier, Expression, Selector, Subquery, TimeModifier, ValueType},
 };
 
 impl Parser<'_> {

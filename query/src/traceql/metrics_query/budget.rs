@@ -3,8 +3,10 @@
 //! Owns the cost of each item. A line has a point for every interval, so lines are bounded by their
 //! points. Spans beyond the budget are left out, and the answer says so.
 
+use tidings_traceql::Value;
+
 use super::{MetricsSearch, Series};
-use crate::{QueryLimits, traceql::runtime_value::Value};
+use crate::QueryLimits;
 
 /// Memory of a line and its entries in maps, without its labels.
 const LINE_BYTES: usize = 1_024;

@@ -21,18 +21,13 @@ use tidings_storage::{
     Call, CallAccumulator, CallAccumulatorFactory, CallAggregate, CallKey, Calls, Cell, Detail,
     Scan, ScanStats, SpanFilter, TimeRange,
 };
+use tidings_traceql::{CompiledStage, Field, Fields, Intrinsic, Name, Scope, Value};
 
 use super::{MetricsSearch, range::WholeSteps};
 use crate::{
     QueryError,
     execution::Reader,
-    traceql::{
-        candidates::Candidates,
-        compiled::{CompiledStage, Fields},
-        matched_spans::DISTINCT_SPAN_BYTES,
-        runtime_value::Value,
-        syntax::{Field, Intrinsic, Name, Scope},
-    },
+    traceql::{candidates::Candidates, matched_spans::DISTINCT_SPAN_BYTES},
 };
 
 /// Maximum number of groups of calls. With more, rows are read.

@@ -5,18 +5,14 @@ use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
 };
 
+use tidings_traceql::{Field, Intrinsic, Node, Scope, Value};
+
 use super::{
     Range, Series,
     budget::{MetricsBudget, line_bytes},
     math,
 };
-use crate::traceql::{
-    compiled::Node,
-    display::bounded,
-    matched_spans::MatchedSpan,
-    runtime_value::Value,
-    syntax::{Field, Intrinsic, Scope},
-};
+use crate::traceql::{display::bounded, matched_spans::MatchedSpan};
 
 /// Maximum number of attributes, and of distinct values of each.
 const ATTRIBUTES_MAX: usize = 1_000;

@@ -2,11 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use tidings_traceql::{Operator, Value};
+
 use super::Series;
-use crate::{
-    QueryError,
-    traceql::{relations::Check, runtime_value::Value, syntax::Operator},
-};
+use crate::{QueryError, traceql::relations::Check};
 
 /// Label for the name of the measure, when there is no other label.
 const NAME: &str = "__name__";

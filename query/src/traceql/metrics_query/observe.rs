@@ -5,6 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use tidings_proto::{SpanId, TraceId, api::Exemplar as CallExemplar};
+use tidings_traceql::{Field, Fields, Measure, Node, Type, Value};
 
 use super::{
     Exemplar, MetricsSearch, Range, Series,
@@ -13,12 +14,8 @@ use super::{
     compare::Comparison,
 };
 use crate::traceql::{
-    compiled::{Fields, Node},
     display::bounded,
     matched_spans::{MatchVisitor, MatchedSpan},
-    runtime_value::Value,
-    syntax::{Field, Measure},
-    types::Type,
 };
 
 /// Memory of one interval of a line, in bytes, with its entry in the map.

@@ -4,14 +4,12 @@
 //! of the filters. Conditions that are not worth a scan of the logs (any text, or a common
 //! severity) are left out.
 
+use tidings_pattern::{TEXT_CHARS_MIN, texts_within};
 use tidings_proto::otlp::Severity;
 use tidings_storage::LogFilter;
-
-use crate::traceql::{
-    compiled::{CompiledSpansets, CompiledStage, Fields, Node},
-    pattern::{TEXT_CHARS_MIN, texts_within},
-    runtime_value::Value,
-    syntax::{Field, Intrinsic, Join, Name, Operator, Side},
+use tidings_traceql::{
+    CompiledSpansets, CompiledStage, Field, Fields, Intrinsic, Join, Name, Node, Operator, Side,
+    Value,
 };
 
 /// Maximum number of scans; with more, reading spans is as good.

@@ -13,10 +13,10 @@ use tidings_proto::{
 use tidings_storage::{
     Clock, Detail, SpanFilter, Store, StoreSettings, SystemClock, TelemetryBatch, TimeRange,
 };
+use tidings_traceql::{Fields, compile};
 
 use super::super::{
     candidates::Candidates,
-    compiled::{Fields, compile},
     display::DisplayLimits,
     matched_spans::spans_by_portion,
     native::stages_of,

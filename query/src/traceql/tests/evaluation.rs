@@ -3,14 +3,13 @@
 use std::cell::Cell;
 
 use tidings_proto::otlp::{SpanKind, StatusCode};
+use tidings_traceql::{
+    Field, Fields, Intrinsic, Metrics, Name, Query, Root, Scope, Value, compile, parse,
+};
 
 use super::super::{
-    compiled::{Fields, compile},
     evaluate::{Spanset, Table, evaluate},
-    parse,
     relations::{Check, ParentKey, TreeShape},
-    runtime_value::{Value, duration_text},
-    syntax::{Field, Intrinsic, Metrics, Name, Query, Root, Scope},
 };
 use crate::QueryError;
 
@@ -230,23 +229,6 @@ fn pipelines_group_count_and_compare() {
     ];
     for (query, expected) in cases {
         assert_eq!(found(query), expected, "{query}");
-    }
-}
-
-#[test]
-fn durations_are_shown_as_go_shows_them() {
-    let cases = [
-        (0, "0s"),
-        (999, "999ns"),
-        (1_500, "1.5µs"),
-        (20_000_000, "20ms"),
-        (1_000_000_000, "1s"),
-        (61_500_000_000, "1m1.5s"),
-        (3_600_000_000_000, "1h0m0s"),
-        (-1_000_000, "-1ms"),
-    ];
-    for (nanos, expected) in cases {
-        assert_eq!(duration_text(nanos), expected);
     }
 }
 

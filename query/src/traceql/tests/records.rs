@@ -13,9 +13,9 @@ use tidings_proto::otlp::{
 use tidings_storage::{
     Clock, LogFilter, Store, StoreSettings, SystemClock, TelemetryBatch, TimeRange,
 };
+use tidings_traceql::{Fields, compile};
 
 use super::super::{
-    compiled::{Fields, compile},
     display::DisplayLimits,
     native::stages_of,
     overlap::TimeSelection,

@@ -6,11 +6,11 @@ use std::cell::Cell;
 use proptest::{collection::vec, option, prelude::*};
 use tidings_assembly::SpanFacts;
 use tidings_proto::{SpanId, TraceId, UnixNanos, otlp::SpanKind};
+use tidings_traceql::{Relation, Side};
 
 use super::super::{
     read::shape,
     relations::{CheckPacer, ParentKey, TreeShape},
-    syntax::{Relation, Side},
 };
 use crate::{
     QueryError,

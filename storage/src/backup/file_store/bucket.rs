@@ -20,15 +20,13 @@ use object_store::{
     path::Path as ObjectPath,
 };
 use serde::{Deserialize, Serialize};
+use tidings_disk::ReadFile;
 use tidings_proto::UnixNanos;
 use tokio::runtime::Handle;
 
 use super::{FileStore, LocationLock, PIECE, StoredFile};
 use crate::{
-    Clock, StorageError,
-    blocking::random,
-    disk::{ReadFile, failed},
-    settings::ObjectAddress,
+    Clock, StorageError, blocking::random, error::failed, settings::ObjectAddress,
     table_store::as_io,
 };
 

@@ -7,13 +7,11 @@ use std::{
     time::UNIX_EPOCH,
 };
 
+use tidings_disk::{DiskLock, ReadFile, SharedDisk, parent, read_all};
 use tidings_proto::UnixNanos;
 
 use super::{FileStore, LocationLock, StoredFile, piece_of};
-use crate::{
-    Clock, StorageError,
-    disk::{DiskLock, ReadFile, SharedDisk, failed, parent, read_all},
-};
+use crate::{Clock, StorageError, error::failed};
 
 /// Suffix of the names of unfinished files.
 const UNFINISHED: &str = ".part";

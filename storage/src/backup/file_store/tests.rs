@@ -7,13 +7,12 @@ use std::{
     time::{Duration, Instant},
 };
 
+use tidings_disk::RealDisk;
 use tidings_proto::UnixNanos;
 use tokio::runtime::Handle;
 
 use super::{Bucket, FileStore, Folder, PIECE, Sha256, copy, digest};
-use crate::{
-    Clock, StorageError, SystemClock, disk::RealDisk, table_store::unreliable::UnreliableStore,
-};
+use crate::{Clock, StorageError, SystemClock, table_store::unreliable::UnreliableStore};
 
 /// A clock that the test moves.
 #[derive(Debug, Default)]

@@ -7,7 +7,7 @@ use crate::{
     LogRows, SpanRows,
     columns::{log_rows, span_rows},
     samples,
-    schema::Signal,
+    schema::{Signal, SignalSchema},
 };
 
 /// Rows of several batches in any order. Some are neighbours, and some occur more than once.

@@ -8,6 +8,7 @@ use parquet::arrow::{
     ProjectionMask,
     arrow_reader::{ArrowReaderMetadata, ParquetRecordBatchReader, RowSelection},
 };
+use tidings_disk::ranges::intersection;
 
 use super::{
     MergeLimits,
@@ -26,10 +27,9 @@ use crate::{
         sections::{Portion, Section, sections},
         shred::AttributeCounts,
     },
-    ranges::intersection,
     rows::column::{OptionalColumn, WordColumn, word},
     scan::select,
-    schema::Signal,
+    schema::{Signal, SignalSchema},
 };
 
 /// Sort key of a row in a merge.
@@ -119,7 +119,7 @@ impl MergeFile {
         mask: &ProjectionMask,
         stretch: ReadSection,
     ) -> Result<ParquetRecordBatchReader, StorageError> {
-        let file = self.file.try_clone().map_err(crate::disk::failed("open", &self.path))?;
+        let file = self.file.try_clone().map_err(crate::error::failed("open", &self.path))?;
         let rows = self.footer.metadata().file_metadata().num_rows();
         let rows = usize::try_from(rows).unwrap_or_default();
         let plan = ReadPlan {

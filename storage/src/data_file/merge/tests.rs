@@ -4,6 +4,7 @@ use std::{collections::HashSet, io::Write};
 
 use arrow_array::{Array, cast::AsArray};
 use tempfile::TempDir;
+use tidings_disk::faulty::Dice;
 use tidings_proto::{
     UnixNanos,
     otlp::{
@@ -21,7 +22,6 @@ use crate::{
         EncodedFile, encode_logs, encode_small, encode_spans, order,
         write::{self, Layout},
     },
-    disk::faulty::Dice,
     memory::Chunk,
 };
 

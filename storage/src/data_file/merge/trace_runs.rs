@@ -16,7 +16,7 @@ use crate::{
     StorageError,
     data_file::{order::whole_id, sections::Portion},
     rows::column::OptionalColumn,
-    schema::Signal,
+    schema::{Signal, SignalSchema},
 };
 
 /// Consecutive rows of one trace in a file.

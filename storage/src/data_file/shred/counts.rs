@@ -10,7 +10,7 @@ use crate::{
     attribute_column::{AttributeColumn, DeclaredColumns},
     data_file::attributes::ATTRIBUTES,
     packed::{self, ValueKind},
-    schema::Signal,
+    schema::{Signal, SignalSchema},
 };
 
 /// A column has a value in at least one of this many rows. The definition levels then take about

@@ -14,6 +14,7 @@ use parquet::{
 use proptest::prelude::*;
 use prost::Message;
 use tempfile::TempDir;
+use tidings_disk::test_effort::random_cases;
 use tidings_proto::otlp::{
     AnyValue, ArrayValue, Event, ExportTraceServiceRequest, KeyValue, KeyValueList, Resource,
     ResourceSpans, ScopeSpans, Span, Value,
@@ -34,7 +35,6 @@ use crate::{
     samples::{self, NOW},
     schema::Signal,
     snapshot::TableView,
-    test_effort::random_cases,
 };
 
 fn text(text: &str) -> Option<AnyValue> {

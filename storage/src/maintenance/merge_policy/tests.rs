@@ -1,9 +1,9 @@
 use std::{path::PathBuf, sync::Arc};
 
+use tidings_disk::ranges::portions;
 use tidings_proto::UnixNanos;
 
 use super::{DataFile, FILE_BYTES, HOUR_NANOS, MergeJob, MergePace, plan};
-use crate::ranges::portions;
 
 const FIRST_HOUR: u64 = 500_000;
 const SECOND: u64 = 1_000_000_000;

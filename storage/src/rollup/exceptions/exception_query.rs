@@ -16,6 +16,7 @@ use std::{
 use ahash::RandomState;
 use arrow_array::{Int64Array, RecordBatch};
 use arrow_schema::ArrowError;
+use tidings_disk::ranges::merged;
 use tidings_proto::{DurationNanos, UnixNanos};
 
 use super::{
@@ -27,7 +28,6 @@ use crate::{
     ScanStats, Snapshot, SpanRows, StorageError, TimeRange,
     data_file::{DataFile, columns},
     index::RolledUp,
-    ranges::merged,
     rollup::{call_query::of_hour, query_failure::CancellationCheck},
     rows::column::OptionalColumn,
     scan::PORTION_ROWS,

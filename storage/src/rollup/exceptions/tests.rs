@@ -5,6 +5,7 @@ use std::{
 
 use proptest::{collection::vec, option, prelude::*, sample::select};
 use tempfile::TempDir;
+use tidings_disk::test_effort::random_cases;
 use tidings_proto::{
     DurationNanos, SpanId, TraceId, UnixNanos,
     otlp::{Event, KeyValue, Span},
@@ -19,7 +20,6 @@ use crate::{
     rollup::tests::{
         BEGIN, HOUR, MINUTE, SECOND, Sent, chunk, damage_index, dealt, sending, snapshot,
     },
-    test_effort::random_cases,
 };
 
 /// Count, start of the first span, steps, and the last exception with its time.

@@ -10,6 +10,7 @@ use std::{
 };
 
 use ahash::RandomState;
+use tidings_disk::ranges::merged;
 use tidings_proto::{TraceId, UnixNanos};
 
 use super::{
@@ -22,7 +23,6 @@ use crate::{
     data_file::DataFile,
     filter::Matcher,
     index::{IndexLookup, Indexes},
-    ranges::merged,
     rollup::{query_failure::CancellationCheck, query_totals::QueryTotals, splits::RowRanges},
     schema::Signal,
     snapshot::{SPANS, TableView},

@@ -11,6 +11,7 @@ use std::{
     sync::{Arc, atomic::Ordering},
 };
 
+use tidings_disk::ranges::merged;
 use tidings_proto::{DurationNanos, UnixNanos};
 
 use super::{
@@ -24,7 +25,6 @@ use crate::{
     Call, CallCounts, Calls, Detail, ScanStats, Snapshot, SpanFilter, StorageError, TimeRange,
     data_file::DataFile,
     filter::Matcher,
-    ranges::merged,
     rollup::{
         cells::GroupNames,
         counted_calls::{CountedCalls, GroupCall},
@@ -124,6 +124,17 @@ struct InexactBuckets {
     taken: RetractedCalls,
     stay: Vec<GroupCall>,
     periods: Vec<PendingBucket>,
+}
+
+/// Returns the ranges that the files of a pair cover. An index that a later release rebuilt can
+/// have shorter levels than the index of the other file. It then covers more, and calls of the pair
+/// can begin in all of it.
+fn covered_by_pair<'a>(pair: [usize; 2], files: &'a [GraphRollupFile<'_>]) -> &'a [Range<u64>] {
+    let length = |covered: &[Range<u64>]| -> u64 {
+        covered.iter().map(|range| range.end - range.start).sum()
+    };
+    let [one, other] = pair.map(|file| files[file].covered.as_slice());
+    if length(one) > length(other) { one } else { other }
 }
 
 /// Returns the number of rows.
@@ -413,7 +424,7 @@ impl<'a> GraphQuery<'a> {
                 let added: Vec<GroupNumber> = added.collect();
                 let cells = used.section(files).graph.for_query(only_counts);
                 let rollup = used.rollup(files);
-                let all = || file_buckets::all(cells, &files[used.files[1]].covered);
+                let all = || file_buckets::all(cells, covered_by_pair(used.files, files));
                 let (periods, taken) = (periods.unwrap_or_else(all), (&[][..], taken, wanted));
                 file_buckets::add((cells, rollup), periods, &added, taken, totals, &mut go_on)
             }

@@ -6,13 +6,13 @@ use std::{
 };
 
 use arrow_array::Int64Array;
+use tidings_disk::ranges::{merged, without};
 
 use super::GraphKey;
 use crate::{
     StorageError,
     data_file::{DataFile, columns},
     index::RolledUp,
-    ranges::{merged, without},
     rollup::{
         call_query::{common, of_hour},
         cells::{Directory, GroupNames},

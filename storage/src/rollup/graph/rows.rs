@@ -16,6 +16,7 @@ use std::{
 use ahash::RandomState;
 use arrow_array::RecordBatch;
 use arrow_schema::ArrowError;
+use tidings_disk::ranges::merged;
 use tidings_proto::{TraceId, otlp::SpanKind};
 
 use super::{
@@ -28,7 +29,6 @@ use crate::{
     SpanRows, StorageError,
     data_file::{DataFile, attributes_of, columns, whole_columns},
     index::Indexes,
-    ranges::merged,
     rollup::{query_failure::CancellationCheck, splits::RowRanges},
     rows::column::{DictionaryCache, WordColumn},
     schema::Signal,

@@ -6,6 +6,7 @@ use std::{
 
 use proptest::{collection::vec, option, prelude::*, sample::select};
 use tempfile::TempDir;
+use tidings_disk::test_effort::random_cases;
 use tidings_proto::{
     DurationNanos, UnixNanos,
     otlp::{KeyValue, Span, SpanKind, Status, StatusCode},
@@ -22,10 +23,9 @@ use crate::{
         query_totals::QueryTotals,
         tests::{
             BEGIN, CallFacts, HOUR, MINUTE, SECOND, Sent, chunk, damage_index, dealt, join,
-            join_some, sending, snapshot, snapshot_joined,
+            join_some, rebuild_index, sending, snapshot, snapshot_joined,
         },
     },
-    test_effort::random_cases,
 };
 
 const DAY: u64 = 24 * HOUR;
@@ -426,6 +426,27 @@ fn traces_that_two_files_have_settled_are_not_read_as_rows() {
             }
         }
     }
+}
+
+#[test]
+fn calls_of_a_pair_count_where_only_a_rebuilt_index_has_short_levels() {
+    // The called span is in the first file. Without its parent, no service called it there.
+    let [client, mut server] = call(1, BEGIN + 31 * MINUTE, 7);
+    server.span.start_time_unix_nano = BEGIN + 10 * MINUTE;
+    server.span.end_time_unix_nano = BEGIN + 10 * MINUTE + 7;
+    let folder = TempDir::new().unwrap();
+    COUNTS_BELOW.set(2);
+    let snapshot = snapshot(&folder, &[vec![&server], vec![&client], vec![]]);
+    COUNTS_BELOW.set(0);
+    let [first, second] = &snapshot.spans.files[..] else { panic!("there are two files") };
+    assert!(join(&snapshot, first, &[]) && join(&snapshot, second, &[Arc::clone(first)]));
+    rebuild_index(&snapshot, first);
+    assert!(join(&snapshot, first, &[]));
+    let counted = BEGIN + 7 * MINUTE..BEGIN + HOUR;
+    let aggregate = asked(&snapshot, &counted, MINUTE, u64::MAX).unwrap();
+    let graph = said(&aggregate);
+    assert_eq!(graph, obvious(&[&server, &client], &counted, MINUTE));
+    assert_eq!((aggregate.scan.rows, calls_of(&graph, "Called")), (0, 1));
 }
 
 #[test]

@@ -7,6 +7,7 @@ use std::{
 
 use proptest::{collection::vec, option, prelude::*, sample::Index, sample::select};
 use tempfile::TempDir;
+use tidings_disk::test_effort::random_cases;
 use tidings_proto::{DurationNanos, UnixNanos};
 
 use super::*;
@@ -17,7 +18,6 @@ use crate::{
         Adding, BEGIN, HOUR, MINUTE, NO_BOUNDS, Sent, aggregate_by, damage_index, dealt, filter,
         numbered, obvious, sending, sent, snapshot,
     },
-    test_effort::random_cases,
 };
 
 const STEP: u64 = HOUR / 2;
@@ -136,7 +136,7 @@ fn sums_are_made_by_the_second_question_about_all_of_an_hour() {
     assert_eq!(both.len(), 2);
     // A query that does not use the aggregates reads the files.
     for file in &snapshot.spans.files {
-        std::fs::remove_file(crate::paths::index_path(&file.path)).unwrap();
+        std::fs::remove_file(tidings_disk::paths::index_path(&file.path)).unwrap();
     }
     for filter in [of_hours(0, 2), filtered] {
         check(&snapshot, &spans, &filter);
@@ -176,7 +176,7 @@ fn hours_of_one_step_are_kept_as_one() {
     (0..3).for_each(|_| check(&of_hours(4, 10), 2 * HOUR));
     assert!((FIRST + 4..FIRST + 10).all(|hour| stretches().contains(&(hour, hour))));
     for file in &snapshot.spans.files {
-        std::fs::remove_file(crate::paths::index_path(&file.path)).unwrap();
+        std::fs::remove_file(tidings_disk::paths::index_path(&file.path)).unwrap();
     }
     let filtered = SpanFilter { services: Some(vec!["shop".to_owned()]), ..of_hours(4, 10) };
     for filter in [of_hours(4, 10), filtered] {

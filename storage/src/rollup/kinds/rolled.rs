@@ -6,6 +6,8 @@ use std::{
     sync::Arc,
 };
 
+use tidings_disk::ranges::{merged, without};
+
 use super::{
     KindKey, KindSection,
     kind_section::{HOUR_MINUTES, Summary},
@@ -14,7 +16,6 @@ use super::{
 use crate::{
     data_file::DataFile,
     index::{HashedRun, Indexes, RUNS_PAGE, RolledUp},
-    ranges::{merged, without},
     rollup::{
         LEVELS,
         call_query::{HOUR, common},

@@ -1,6 +1,7 @@
 //! Reads the rows that a sample needs, within the limits of its query.
 
 use arrow_array::BinaryArray;
+use tidings_disk::ranges::merged;
 use tidings_proto::{DurationNanos, TraceId};
 
 use super::{
@@ -9,7 +10,6 @@ use super::{
 use crate::{
     Call,
     data_file::columns,
-    ranges::merged,
     rollup::{query_failure::QueryFailure, splits::RowRanges},
     rows::column::OptionalColumn,
     schema::Signal,

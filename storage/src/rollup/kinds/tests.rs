@@ -5,6 +5,7 @@ use std::{
 
 use proptest::{collection::vec, option, prelude::*, sample::select};
 use tempfile::TempDir;
+use tidings_disk::test_effort::random_cases;
 use tidings_proto::{
     DurationNanos, TraceId, UnixNanos,
     otlp::{Span, Status},
@@ -20,7 +21,6 @@ use crate::{
             snapshot, snapshot_joined,
         },
     },
-    test_effort::random_cases,
 };
 
 const DAY: u64 = 24 * HOUR;

@@ -5,6 +5,7 @@ use std::{
 
 use proptest::{collection::vec, option, prelude::*, sample::Index};
 use tempfile::TempDir;
+use tidings_disk::test_effort::random_cases;
 use tidings_proto::UnixNanos;
 
 use crate::{
@@ -13,7 +14,6 @@ use crate::{
         CallKey,
         tests::{BEGIN, HOUR, MINUTE, Sent, damage_index, dealt, sending, sent, snapshot},
     },
-    test_effort::random_cases,
 };
 
 type Place = (String, String, i32, i32);

@@ -8,6 +8,7 @@ use std::{
 };
 
 use arrow_array::Int64Array;
+use tidings_disk::ranges::{intersection, merged};
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::{
@@ -18,7 +19,6 @@ use crate::{
     Call, StorageError,
     data_file::{DataFile, columns},
     index::{Indexes, RolledUp},
-    ranges::{intersection, merged},
     rollup::{
         call_query::of_hour,
         cells::GroupNames,

@@ -1,18 +1,18 @@
 use std::{ops::ControlFlow, path::Path, sync::Arc};
 
+use tidings_disk::{
+    SharedDisk,
+    faulty::{Dice, FaultRepeat, FaultyDisk},
+    test_effort::by_effort,
+};
 use tidings_proto::{DurationNanos, UnixNanos};
 
 use super::CorrectionState;
 use crate::{
     Clock, GraphBounds, GraphDetail, Store, SystemClock, TelemetryBatch,
-    disk::{
-        SharedDisk,
-        faulty::{Dice, FaultRepeat, FaultyDisk},
-    },
     maintenance::{DiskSpace, MergePace},
     schema::Signal,
     store::tests::{contents, open, open_with, settings, traces},
-    test_effort::by_effort,
 };
 
 const HOUR: u64 = 3_600_000_000_000;

@@ -13,17 +13,16 @@ use std::{
 };
 
 use serde::{Deserialize, Serialize};
+use tidings_disk::{
+    Disk,
+    paths::{erasure_begun, erasure_name},
+    read_all, replace_durably,
+};
 use tidings_proto::{TraceId, UnixNanos};
 use tokio::task::JoinHandle;
 
 use super::{Erasure, ErasureReport};
-use crate::{
-    StorageError,
-    blocking::blocking,
-    disk::{Disk, failed, read_all, replace_durably},
-    paths::{erasure_begun, erasure_name},
-    store::StoreInner,
-};
+use crate::{StorageError, blocking::blocking, error::failed, store::StoreInner};
 
 const TRACE: &str = "trace ";
 const ATTRIBUTE: &str = "attribute ";

@@ -15,6 +15,11 @@ use std::{
 
 use arrow_schema::ArrowError;
 use parquet::errors::ParquetError;
+use tidings_disk::{
+    RealDisk, SharedDisk,
+    faulty::{Dice, FaultRepeat, FaultyDisk},
+    test_effort::by_effort,
+};
 use tidings_proto::{TraceId, UnixNanos, otlp::Span};
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -23,14 +28,9 @@ use crate::{
     AttributeFilter, Clock, Detail, Erasure, Retention, RetentionCondition, RetentionRule, Scan,
     Snapshot, SpanFilter, StorageError, Store, StoreSettings, SystemClock, TelemetryBatch,
     data_file::DataFile,
-    disk::{
-        RealDisk, SharedDisk,
-        faulty::{Dice, FaultRepeat, FaultyDisk},
-    },
     schema::Signal,
     store::tests::{contents, logs, open, open_with, settings, traces},
     table_change::CommitReason,
-    test_effort::by_effort,
 };
 
 /// A clock that a test moves, evenly or by a jump.

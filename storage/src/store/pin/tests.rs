@@ -2,15 +2,15 @@
 
 use std::{ops::ControlFlow, path::Path, sync::Arc, time::Duration};
 
+use tidings_disk::{
+    SharedDisk,
+    faulty::{Dice, FaultRepeat, FaultyDisk},
+};
 use tidings_proto::TraceId;
 
 use crate::{
     AttributeFilter, Clock, Detail, Erasure, ErrorKind, LogFilter, PIN_NOTE_CHARS_MAX, PINS_MAX,
     Pin, Retention, Scan, Snapshot, SpanFilter, StorageError, Store, StoreSettings, TelemetryBatch,
-    disk::{
-        SharedDisk,
-        faulty::{Dice, FaultRepeat, FaultyDisk},
-    },
     maintenance::{MergePace, RetentionStep, due},
     schema::Signal,
     store::{

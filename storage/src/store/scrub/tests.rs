@@ -10,13 +10,13 @@ use std::{
     },
 };
 
+use tidings_disk::{RealDisk, paths::index_path};
+
 use super::ScrubPosition;
 use crate::{
     CheckSummary, Clock, Detail, ErrorKind, Finding, Scan, SpanFilter, Store, StoreSettings,
     SystemClock, check,
-    disk::RealDisk,
     maintenance::MergePace,
-    paths::index_path,
     store::tests::{contents, logs, settings, traces},
 };
 

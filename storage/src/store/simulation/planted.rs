@@ -1,8 +1,9 @@
 //! Deliberate bugs. The simulation must find each of them within a few seeds to prove that it can
 //! find real ones.
 
+use tidings_disk::faulty::PlantedBug;
+
 use super::{World, history, simulate};
-use crate::disk::faulty::PlantedBug;
 
 /// Maximum number of seeds until a bug must be found.
 const SEEDS_MAX: u64 = 150;

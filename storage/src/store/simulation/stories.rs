@@ -23,18 +23,18 @@ use std::{
 
 use futures::TryStreamExt;
 use object_store::{ObjectStore, PutMode, PutOptions, path::Path as ObjectPath};
+use tidings_disk::{
+    Mistake, SharedDisk,
+    faulty::{Dice, DiskFault, FaultRepeat, FaultyDisk},
+    paths::commit_name,
+};
 use tidings_proto::{TraceId, UnixNanos, otlp::Span};
 
 use super::{Contents, ledger::contents, read};
 use crate::{
     Clock, Erasure, ObjectStoreSettings, Retention, Snapshot, Store, StoreSettings, SystemClock,
     TablesAt, TelemetryBatch,
-    disk::{
-        Mistake, SharedDisk,
-        faulty::{Dice, DiskFault, FaultRepeat, FaultyDisk},
-    },
     maintenance::{MergePace, strays},
-    paths::commit_name,
     schema::Signal,
     store::{
         StoreInner,

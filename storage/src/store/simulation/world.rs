@@ -11,15 +11,15 @@ use std::{
     time::Duration,
 };
 
+use tidings_disk::{
+    SharedDisk,
+    faulty::{Actor, Dice, DiskFault, FaultRepeat, FaultyDisk, Gate, PlantedBug},
+};
 use tokio::{runtime::Runtime, task::JoinHandle};
 
 use super::{Ledger, StillClock, read};
 use crate::{
     Recovery, StorageError, Store, StoreSettings,
-    disk::{
-        SharedDisk,
-        faulty::{Actor, Dice, DiskFault, FaultRepeat, FaultyDisk, Gate, PlantedBug},
-    },
     maintenance::MergePace,
     store::tests::{logs, settings, traces},
 };

@@ -7,10 +7,12 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use tidings_disk::test_effort::by_effort;
+
 use super::{contents, expected, logs, open, traces};
 use crate::{
     AttributeFilter, Erasure, Finding, StorageError, Store, check, maintenance::MergePace,
-    store::simulation::read, test_effort::by_effort,
+    store::simulation::read,
 };
 
 fn log_folder(root: &Path) -> PathBuf {
@@ -256,7 +258,7 @@ async fn rows_stay_in_the_log_while_the_commits_of_their_table_are_gone() {
     assert_eq!(contents(&store), all);
     store.abandon().await;
     let error =
-        super::open_with(std::sync::Arc::new(crate::disk::RealDisk), super::settings(root.path()));
+        super::open_with(std::sync::Arc::new(tidings_disk::RealDisk), super::settings(root.path()));
     let error = error.await.unwrap_err();
     assert!(error.to_string().contains("it has no commit"), "{error}");
 

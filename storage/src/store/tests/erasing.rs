@@ -221,7 +221,7 @@ async fn nothing_of_what_was_erased_stays_on_the_disk() {
         // The value also occurs in a log message, whose form is in the index of its file.
         let indexes_with = if what == SECRET { 3 } else { 2 };
         assert_eq!(count_of(&before, "index"), indexes_with, "{what}: {before:?}");
-        let mut indexes = hour_files.iter().map(|file| crate::paths::index_path(&file.path));
+        let mut indexes = hour_files.iter().map(|file| tidings_disk::paths::index_path(&file.path));
         assert!(indexes.all(|path| before.contains(&path)), "{what}: {before:?}");
         drop(hour_files);
 

@@ -3,16 +3,17 @@
 
 use std::{path::Path, sync::Arc, time::Duration};
 
+use tidings_disk::{
+    SharedDisk,
+    faulty::{Dice, DiskFault, FaultRepeat, FaultyDisk},
+    test_effort::{by_effort, is_exhaustive},
+};
+
 use super::{logs, open_with, settings, traces};
 use crate::{
     ErrorKind, StorageError, Store, StoreSettings,
-    disk::{
-        SharedDisk,
-        faulty::{Dice, DiskFault, FaultRepeat, FaultyDisk},
-    },
     maintenance::MergePace,
     store::simulation::{Ledger, StillClock, read},
-    test_effort::{by_effort, is_exhaustive},
 };
 
 /// Timeout of a story. Only a hang takes longer.

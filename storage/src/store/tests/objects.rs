@@ -13,6 +13,10 @@ use std::{
 
 use futures::TryStreamExt;
 use object_store::{ObjectStore, ObjectStoreExt, path::Path as ObjectPath};
+use tidings_disk::{
+    RealDisk,
+    test_effort::{by_effort, is_exhaustive},
+};
 use tidings_proto::{
     TraceId, UnixNanos,
     otlp::{AnyValue, KeyValue, Value},
@@ -23,7 +27,6 @@ use super::{logs, settings as local_settings, traces};
 use crate::{
     Clock, Detail, ErrorKind, ObjectStoreSettings, Scan, SpanFilter, SpanRows, StorageError, Store,
     StoreSettings, SystemClock, TablesAt, TelemetryBatch,
-    disk::RealDisk,
     maintenance::MergePace,
     schema::Signal,
     store::simulation::{Ledger, StillClock, read},
@@ -31,7 +34,6 @@ use crate::{
         tests::remote,
         unreliable::{Flaw, RequestFault, UnreliableStore},
     },
-    test_effort::{by_effort, is_exhaustive},
 };
 
 const AT: &str = "s3://bucket/some/where";

@@ -11,21 +11,21 @@ use std::{
     time::{Duration, Instant},
 };
 
+use tidings_disk::{
+    SharedDisk,
+    faulty::{Dice, DiskFault, FaultRepeat, FaultyDisk},
+    test_effort::by_effort,
+};
 use tidings_proto::UnixNanos;
 use tokio::sync::watch;
 
 use super::{contents, logs, open_with, settings, traces};
 use crate::{
     Clock, StorageError, Store, StoreSettings, SystemClock, TaskState,
-    disk::{
-        SharedDisk,
-        faulty::{Dice, DiskFault, FaultRepeat, FaultyDisk},
-    },
     store::{
         background::MAINTENANCE_INTERVAL,
         simulation::{Ledger, read},
     },
-    test_effort::by_effort,
 };
 
 /// Timeout of any step. Only a hang takes longer.

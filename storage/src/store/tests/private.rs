@@ -8,15 +8,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use tidings_disk::{ExposedFiles, make_private, paths::OWN_NAMES};
 use tidings_proto::TraceId;
 
 use super::{contents, logs, open, traces};
-use crate::{
-    Erasure, Store,
-    disk::{ExposedFiles, make_private},
-    maintenance::MergePace,
-    paths::OWN_NAMES,
-};
+use crate::{Erasure, Store, maintenance::MergePace};
 
 /// Returns every file and folder with its permission bits.
 fn modes(root: &Path) -> Vec<(PathBuf, bool, u32)> {

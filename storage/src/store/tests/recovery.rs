@@ -10,14 +10,13 @@ use std::{
     sync::Arc,
 };
 
-use super::{contents, expected, logs, open, open_with, settings, traces};
-use crate::{
-    Finding, StorageError, Store, StoreSettings, check,
-    disk::{
-        BLOCK, SharedDisk,
-        faulty::{Dice, FaultyDisk},
-    },
+use tidings_disk::{
+    BLOCK, SharedDisk,
+    faulty::{Dice, FaultyDisk},
 };
+
+use super::{contents, expected, logs, open, open_with, settings, traces};
+use crate::{Finding, StorageError, Store, StoreSettings, check};
 
 fn commits(root: &Path, table: &str) -> Vec<PathBuf> {
     let folder = root.join("tables").join(table).join("_delta_log");
@@ -41,7 +40,7 @@ async fn refusal(disk: SharedDisk, root: &Path) -> String {
 }
 
 fn real() -> SharedDisk {
-    Arc::new(crate::disk::RealDisk)
+    Arc::new(tidings_disk::RealDisk)
 }
 
 async fn found(root: &Path) -> Vec<Finding> {

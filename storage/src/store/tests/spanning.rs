@@ -8,6 +8,10 @@ use std::{
     time::Duration,
 };
 
+use tidings_disk::{
+    faulty::{Dice, FaultyDisk},
+    test_effort::by_effort,
+};
 use tidings_proto::{
     DurationNanos, TraceId, UnixNanos,
     otlp::{
@@ -21,9 +25,7 @@ use crate::{
     Call, CallAccumulator, CallAccumulatorFactory, CallBounds, CallKey, Cell, Clock, Detail,
     Erasure, LogFilter, Retention, RetentionCondition, RetentionRule, Scan, Snapshot, SpanFilter,
     Store, StoreSettings, TelemetryBatch, TimeRange, check,
-    disk::faulty::{Dice, FaultyDisk},
     store::maintenance_steps::tests::{DAY, MovedClock, files, keep_up, open_at},
-    test_effort::by_effort,
 };
 
 const HOUR: u64 = 3600 * 1_000_000_000;

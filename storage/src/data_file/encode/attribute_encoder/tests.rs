@@ -22,12 +22,12 @@ use parquet::{
     },
 };
 use proptest::prelude::*;
+use tidings_disk::test_effort::random_cases;
 
 use crate::{
     data_file::{row_groups::RowGroups, shred::Shredder},
     packed::{ValueKind, push_bytes, push_double, push_int, push_truth},
     schema,
-    test_effort::random_cases,
 };
 
 /// Value of an attribute. `None` is an entry without a value.

@@ -14,11 +14,11 @@ use parquet::{
     file::properties::{EnabledStatistics, WriterProperties},
 };
 use proptest::prelude::*;
+use tidings_disk::test_effort::random_cases;
 
 use crate::{
     data_file::{row_groups::RowGroups, shred::Shredder},
     schema::{self, coded_attributes, packed_attributes, packed_fields, word},
-    test_effort::random_cases,
 };
 
 type Words = Vec<Option<String>>;

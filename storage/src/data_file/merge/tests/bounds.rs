@@ -7,6 +7,7 @@ use super::{
     Arc, DataFile, HOUR, Merge, NOW, RecordBatch, Signal, Span, TempDir, encode_spans, keep, spans,
     told,
 };
+use crate::schema::SignalSchema;
 
 const KIB: usize = 1 << 10;
 

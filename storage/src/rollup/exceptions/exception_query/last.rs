@@ -3,13 +3,13 @@
 use std::{collections::BTreeMap, ops::ControlFlow};
 
 use arrow_array::RecordBatch;
+use tidings_disk::ranges::merged;
 use tidings_proto::{SpanId, TraceId, UnixNanos, otlp::Event};
 
 use super::{ExceptionKey, ExceptionSums};
 use crate::{
     ScanStats, Snapshot, SpanRows, StorageError,
     data_file::columns,
-    ranges::merged,
     rollup::exceptions::ExceptionAttributes,
     scan::{project, select},
     schema::Signal,

@@ -1,0 +1,275 @@
+//! Fields of log records by name, and the conditions that terms make of them.
+
+use std::ops::{Bound, RangeInclusive};
+
+use tidings_proto::{SpanId, TraceId, otlp::Severity};
+use tidings_storage::{
+    AttributeOwner, ConditionNumber, FuzzyWord, Glyph, LogColumn, LogExpression, Phrase,
+    TextPattern, TextPredicate, ValuePredicate, Wildcard, WildcardScope,
+};
+
+/// OTLP's highest number of a severity.
+const SEVERITY_MAX: i32 = 24;
+
+/// A field of log records.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LogField {
+    /// The message.
+    Body,
+    /// The severity.
+    Severity,
+    /// The id of the trace.
+    Trace,
+    /// The id of the span.
+    Span,
+    /// A column of texts.
+    Column(LogColumn),
+    /// The attribute of this key.
+    Attribute(AttributeOwner, String),
+}
+
+/// Names of the fields that are not attributes. The first name of each is the native one.
+const NAMES: [(&[&str], LogField); 8] = [
+    (&["body", "message", "_msg"], LogField::Body),
+    (&["severity", "level", "log.level", "detected_level"], LogField::Severity),
+    (&["trace_id", "trace.id", "traceId", "traceID"], LogField::Trace),
+    (&["span_id", "span.id", "spanId", "spanID"], LogField::Span),
+    (&["service", "service.name", "service_name"], LogField::Column(LogColumn::Service)),
+    (&["event", "event_name", "event.name"], LogField::Column(LogColumn::EventName)),
+    (&["scope", "scope.name"], LogField::Column(LogColumn::ScopeName)),
+    (&["severity_text"], LogField::Column(LogColumn::SeverityText)),
+];
+
+/// The value of a term.
+#[derive(Debug, Clone)]
+pub(super) enum TermValue {
+    /// A word without wildcards, or a quoted text.
+    Text(String),
+    /// A text that ends with `*`.
+    Prefix(String),
+    /// A word with `*` elsewhere.
+    Wildcard(Vec<Glyph>),
+    /// A word and the maximum number of edits.
+    Fuzzy(String, usize),
+    Pattern(TextPattern),
+    /// `*`.
+    Anything,
+    /// An exact text.
+    Whole(String),
+    /// A text that occurs anywhere; letter case is ignored for ASCII.
+    Contains(String),
+    Range(Bound<String>, Bound<String>),
+}
+
+impl LogField {
+    /// Returns the field of a name: one in the table, an attribute of a named owner, or any
+    /// attribute.
+    #[must_use]
+    pub fn of_name(name: &str) -> Self {
+        let known = NAMES.iter().find(|(names, _)| names.contains(&name));
+        if let Some((_, field)) = known {
+            return field.clone();
+        }
+        let owners = [
+            ("attribute.", AttributeOwner::Record),
+            ("attributes.", AttributeOwner::Record),
+            ("resource.", AttributeOwner::Resource),
+            ("scope.", AttributeOwner::Scope),
+        ];
+        let owned = owners.iter().find_map(|(prefix, owner)| {
+            let key = name.strip_prefix(prefix).filter(|key| !key.is_empty())?;
+            Some(Self::Attribute(*owner, key.to_owned()))
+        });
+        owned.unwrap_or_else(|| Self::Attribute(AttributeOwner::Any, name.to_owned()))
+    }
+
+    /// Returns the condition of a term about this field.
+    ///
+    /// # Errors
+    /// Describes the values that the field takes.
+    pub(super) fn condition(&self, value: TermValue) -> Result<LogExpression, String> {
+        match self {
+            Self::Body => body(value).map(LogExpression::Body),
+            Self::Severity => severity(value),
+            Self::Trace => Ok(LogExpression::Trace(match id(value, "trace")? {
+                None => None,
+                Some(text) => Some(vec![trace_id(&text)?]),
+            })),
+            Self::Span => Ok(LogExpression::Span(match id(value, "span")? {
+                None => None,
+                Some(text) => Some(text.parse::<SpanId>().map_err(|_| {
+                    format!("a span id of 16 hex digits was expected, not `{text}`")
+                })?),
+            })),
+            Self::Column(column, ..) => column_condition(*column, value),
+            Self::Attribute(owner, key) => {
+                Ok(LogExpression::Attribute(*owner, key.clone(), attribute(value)?))
+            }
+        }
+    }
+}
+
+fn body(value: TermValue) -> Result<TextPredicate, String> {
+    Ok(match value {
+        TermValue::Range(..) => return Err("the body has no order: name a field".to_owned()),
+        TermValue::Whole(text) => TextPredicate::Equals(text),
+        // The condition holds for every text except the empty one.
+        TermValue::Anything => wildcard(&[Glyph::Many], WildcardScope::Words)?,
+        other => words(other)?,
+    })
+}
+
+/// Returns a condition on the words of a text.
+fn words(value: TermValue) -> Result<TextPredicate, String> {
+    Ok(match value {
+        TermValue::Text(text) => match Phrase::new(&text, false) {
+            Some(phrase) => TextPredicate::Phrase(phrase),
+            None => TextPredicate::contains(&text),
+        },
+        TermValue::Prefix(text) => match Phrase::new(&text, true) {
+            Some(phrase) => TextPredicate::Phrase(phrase),
+            None => TextPredicate::contains(&text),
+        },
+        TermValue::Wildcard(glyphs) => wildcard(&glyphs, WildcardScope::Words)?,
+        TermValue::Fuzzy(text, edits) => fuzzy(&text, edits)?,
+        TermValue::Pattern(pattern) => TextPredicate::Pattern(pattern),
+        TermValue::Whole(text) => TextPredicate::Equals(text),
+        TermValue::Contains(text) => TextPredicate::contains(&text),
+        TermValue::Anything | TermValue::Range(..) => {
+            return Err("a word, a phrase or a pattern was expected".to_owned());
+        }
+    })
+}
+
+fn wildcard(glyphs: &[Glyph], scope: WildcardScope) -> Result<TextPredicate, String> {
+    Wildcard::new(glyphs, scope)
+        .map(TextPredicate::Wildcard)
+        .ok_or_else(|| format!("a word with `*` has at most {} characters", Wildcard::GLYPHS_MAX))
+}
+
+fn fuzzy(text: &str, edits: usize) -> Result<TextPredicate, String> {
+    FuzzyWord::new(text, edits).map(TextPredicate::Fuzzy).ok_or_else(|| {
+        format!(
+            "`~` follows one word of letters, digits and underscores, at most {} of them, and \
+             takes 1 or {} edits",
+            FuzzyWord::CHARS_MAX,
+            FuzzyWord::EDITS_MAX
+        )
+    })
+}
+
+/// Returns a condition on the whole text of a column.
+fn column_condition(column: LogColumn, value: TermValue) -> Result<LogExpression, String> {
+    let predicate = match value {
+        TermValue::Text(text) | TermValue::Whole(text) => TextPredicate::Equals(text),
+        TermValue::Prefix(text) => {
+            let chars = text.chars().map(Glyph::Char);
+            let glyphs: Vec<Glyph> = chars.chain([Glyph::Many]).collect();
+            wildcard(&glyphs, WildcardScope::Whole)?
+        }
+        TermValue::Wildcard(glyphs) => wildcard(&glyphs, WildcardScope::Whole)?,
+        TermValue::Anything => {
+            let empty = TextPredicate::Equals(String::new());
+            return Ok(LogExpression::Not(Box::new(LogExpression::Column(column, empty))));
+        }
+        TermValue::Range(..) => {
+            return Err("this field has no order: give a value, or one with `*`".to_owned());
+        }
+        other => words(other)?,
+    };
+    Ok(LogExpression::Column(column, predicate))
+}
+
+/// Returns the text of an id; `None` for any id.
+fn id(value: TermValue, of: &str) -> Result<Option<String>, String> {
+    match value {
+        TermValue::Text(text) | TermValue::Whole(text) => Ok(Some(text)),
+        TermValue::Anything => Ok(None),
+        _ => Err(format!("a whole {of} id was expected, or `*` for any")),
+    }
+}
+
+fn trace_id(text: &str) -> Result<TraceId, String> {
+    let whole = match text.len() {
+        16 => format!("{text:0>32}"),
+        _ => text.to_owned(),
+    };
+    whole
+        .parse()
+        .map_err(|_| format!("a trace id of 32 or 16 hex digits was expected, not `{text}`"))
+}
+
+fn severity(value: TermValue) -> Result<LogExpression, String> {
+    let numbers = match value {
+        TermValue::Text(text) | TermValue::Whole(text) => severity_numbers(&text)?,
+        TermValue::Anything => 1..=SEVERITY_MAX,
+        TermValue::Range(low, high) => {
+            let low = match low {
+                Bound::Included(name) => *severity_numbers(&name)?.start(),
+                Bound::Excluded(name) => severity_numbers(&name)?.end() + 1,
+                Bound::Unbounded => 1,
+            };
+            let high = match high {
+                Bound::Included(name) => *severity_numbers(&name)?.end(),
+                Bound::Excluded(name) => severity_numbers(&name)?.start() - 1,
+                Bound::Unbounded => SEVERITY_MAX,
+            };
+            if low > high {
+                return Ok(LogExpression::Any(Vec::new()));
+            }
+            low..=high
+        }
+        TermValue::Prefix(_)
+        | TermValue::Wildcard(_)
+        | TermValue::Fuzzy(..)
+        | TermValue::Pattern(_)
+        | TermValue::Contains(_) => return Err(SEVERITY_FORMS.to_owned()),
+    };
+    Ok(LogExpression::Severity(numbers))
+}
+
+const SEVERITY_FORMS: &str = "a severity was expected: trace, debug, info, warn, error, fatal, a \
+                              number from 1 to 24, `>=` one of them, or `*` for any";
+
+fn severity_numbers(text: &str) -> Result<RangeInclusive<i32>, String> {
+    if let Some(severity) = Severity::from_name(text) {
+        let first = severity.first_number();
+        return Ok(first..=first + 3);
+    }
+    match text.parse::<i32>() {
+        Ok(number) if (1..=SEVERITY_MAX).contains(&number) => Ok(number..=number),
+        _ => Err(format!("{SEVERITY_FORMS}; not `{text}`")),
+    }
+}
+
+fn attribute(value: TermValue) -> Result<ValuePredicate, String> {
+    Ok(match value {
+        TermValue::Anything => ValuePredicate::Any,
+        TermValue::Whole(text) => ValuePredicate::Equals(text),
+        TermValue::Range(low, high) => range(low, high)?,
+        TermValue::Text(text) => ValuePredicate::Words {
+            number: ConditionNumber::new(&text),
+            truth: text.to_ascii_lowercase().parse().ok(),
+            text: words(TermValue::Text(text))?,
+        },
+        other => ValuePredicate::Text(words(other)?),
+    })
+}
+
+/// Returns a range of numbers when both ends are numbers, otherwise a range of texts.
+fn range(low: Bound<String>, high: Bound<String>) -> Result<ValuePredicate, String> {
+    let number = |text: &String| ConditionNumber::new(text);
+    let numbers = |bound: &Bound<String>| match bound {
+        Bound::Included(text) => number(text).map(Bound::Included),
+        Bound::Excluded(text) => number(text).map(Bound::Excluded),
+        Bound::Unbounded => Some(Bound::Unbounded),
+    };
+    let is_open = |bound: &Bound<String>| matches!(bound, Bound::Unbounded);
+    match (numbers(&low), numbers(&high)) {
+        (Some(low), Some(high)) => Ok(ValuePredicate::Numbers(low, high)),
+        (None, None) => Ok(ValuePredicate::Texts(low, high)),
+        (None, Some(_)) if is_open(&high) => Ok(ValuePredicate::Texts(low, high)),
+        (Some(_), None) if is_open(&low) => Ok(ValuePredicate::Texts(low, high)),
+        _ => Err("a range goes from a number to a number, or from a text to a text".to_owned()),
+    }
+}
