@@ -41,7 +41,7 @@ pub use suggest::{DefaultOption, Suggest, Suggestion};
 pub use table_parts::{
     NumberCell, PlainHead, PlainTable, SortHead, SortOrder, facts_table, use_sort, waiting_part,
 };
-pub use time_strip::{SHARE_PER_LETTER, StripPart, TimeStrip, waiting_key};
+pub use time_strip::{StripPart, TimeStrip, strip_part, waiting_key};
 pub use toast::{Toasts, use_toasts};
 
 pub(crate) use toast::ToastStack;

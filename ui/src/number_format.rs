@@ -91,14 +91,10 @@ pub fn ratio(part: u64, whole: u64) -> f64 {
 #[must_use]
 pub fn factor_text(factor: f64) -> String {
     let difference = factor - 1.0;
-    if !factor.is_finite() {
-        "–".to_owned()
+    if !factor.is_finite() || factor >= FACTOR_MIN {
+        format::rates::factor(factor)
     } else if difference.abs() < 0.01 {
         SAME.to_owned()
-    } else if factor >= 9.95 {
-        format!("{}×", format::count(whole(factor)))
-    } else if factor >= FACTOR_MIN {
-        format!("{factor:.1}×")
     } else {
         // Something that remains is never rounded to nothing.
         let least = if factor > 0.0 { -99.0 } else { -100.0 };

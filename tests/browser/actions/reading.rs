@@ -479,6 +479,13 @@ fn an_exception_is_new_at_its_source_and_its_callers_only_follow() {
     page.wait_for(&format!(
         "{rows}.find(e => e.getAttribute('aria-selected') === 'true')?.cells[2].innerText.startsWith('payment')"
     ));
+    // Filters may leave out the kinds that others follow from, so causes are not counted.
+    let mut page = Page::open(&mut browser, &server, "/errors?type=CurrencyMissing");
+    page.wait_for(&is_told("checkout", 2, "from payment"));
+    page.wait_for(
+        "/^[0-9,]+ exceptions of [0-9]+ kinds$/ \
+         .test(document.querySelector('.page-title > .mute')?.innerText.trim())",
+    );
 }
 
 #[test]

@@ -109,6 +109,8 @@ fn the_legend_names_the_marks_of_a_trace_and_lines_of_the_axis_reach_the_bars() 
         trace.page.press_button(button);
         trace.wait_for_mark(mark, true);
     }
+    // It scrolls in a narrow window only, and is no stop of the Tab key here.
+    trace.page.wait_for("!document.querySelector('[aria-label=Legend]').hasAttribute('tabindex')");
     // Each label of the axis has a line below it.
     trace.page.wait_for(
         "(lefts => { const [marks, lines] = lefts; \

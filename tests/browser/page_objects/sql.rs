@@ -4,7 +4,7 @@ use super::Page;
 use crate::harness::{Server, browser::Browser};
 
 const EDITOR: &str = "document.querySelector('main textarea')";
-const LIMIT: &str = "document.querySelector('[aria-label=\"Most rows\"]')";
+const LIMIT: &str = "document.querySelector('[aria-label=\"At most this many rows\"]')";
 
 pub(in crate::browser) struct SqlPage<'a> {
     pub(in crate::browser) page: Page<'a>,

@@ -9,7 +9,7 @@ use crate::{colour, format, number_format};
 /// Parts narrower than this are merged.
 const SHARE_MIN: f64 = 0.005;
 /// Share of a page-wide strip that a letter of a part's name needs.
-pub const SHARE_PER_LETTER: f64 = 0.0085;
+const SHARE_PER_LETTER: f64 = 0.0085;
 /// Words for the waiting of a service where no peer has most of it.
 const FOR_PEERS: &str = "waiting for peers";
 /// Explanation of hatched parts.
@@ -117,6 +117,30 @@ fn part_title(words: &str, share: f64) -> String {
     format!("{words} {}", number_format::share(share))
 }
 
+/// Reports whether words have room in a part of a page-wide strip.
+fn has_room(words: &str, share: f64) -> bool {
+    words.chars().count() as f64 * SHARE_PER_LETTER < share
+}
+
+/// A part in its service's colour. In a strip that has names it shows its words and its share where
+/// there is room.
+pub fn strip_part(part: &StripPart, title: String, has_names: bool) -> impl IntoView + use<> {
+    let words = part.title();
+    let is_waiting = part.waiting.is_some();
+    let name = (has_names && has_room(&words, part.share)).then(|| view! { <bdi>{words}</bdi> });
+    view! {
+        <span
+            class="strip-part"
+            class:strip-waiting=is_waiting
+            style=("--hue", colour::hue_value(&part.service))
+            style=("flex-grow", format!("{:.4}", part.share))
+            title=title
+        >
+            {name}
+        </span>
+    }
+}
+
 /// A part that has no service's colour.
 fn grey_part(
     class: &'static str,
@@ -149,36 +173,18 @@ pub fn TimeStrip(
 ) -> impl IntoView {
     let spoken = parts.iter().take(6).map(StripPart::title);
     let spoken = spoken.collect::<Vec<_>>().join(", ");
-    let is_named = |words: &str, share: f64| {
-        rest_words.is_some() && words.chars().count() as f64 * SHARE_PER_LETTER < share
-    };
-    let part = |part: StripPart| {
-        let title = part.title();
-        let is_waiting = part.waiting.is_some();
-        let name = is_named(&title, part.share).then(|| view! { <bdi>{title.clone()}</bdi> });
-        view! {
-            <span
-                class="strip-part"
-                class:strip-waiting=is_waiting
-                style=("--hue", colour::hue_value(&part.service))
-                style=("flex-grow", format!("{:.4}", part.share))
-                title=title
-            >
-                {name}
-            </span>
-        }
-    };
+    let has_names = rest_words.is_some();
     let key = rest_words.and_then(|_| waiting_key(&parts));
     let StripShares { drawn, small_count, small_share, rest } = strip_shares(parts);
-    let drawn = drawn.into_iter().map(part).collect_view();
+    let drawn = drawn.iter().map(|part| strip_part(part, part.title(), has_names)).collect_view();
     let small = (small_count > 0).then(|| {
         let others = format::counted(small_count, &format!("other {noun}"));
         grey_part("strip-part strip-small", small_share, part_title(&others, small_share), None)
     });
     let has_rest = rest > SHARE_MIN;
     let rest_title = part_title(rest_words.unwrap_or("the rest"), rest);
-    let rest_name = is_named(&rest_title, rest).then(|| rest_title.clone());
-    let is_beside = has_rest && rest_words.is_some() && rest_name.is_none();
+    let rest_name = (has_names && has_room(&rest_title, rest)).then(|| rest_title.clone());
+    let is_beside = has_rest && has_names && rest_name.is_none();
     let beside = is_beside.then(|| view! { <span class="mute">{rest_title.clone()}</span> });
     let rest = has_rest.then(|| grey_part("strip-part strip-rest", rest, rest_title, rest_name));
     view! {

@@ -238,6 +238,17 @@ impl ErrorsState {
         Some(measured(self.now.value()?.as_ref(), with_sources.as_deref()))
     }
 
+    /// All rows, with the kinds that they follow from. `None` while these are unknown, and where
+    /// filters may leave them out of the list.
+    fn with_all_sources(self) -> Option<Vec<ErrorRow>> {
+        let has_filters = self.filters.with(|filters| *filters != ErrorFilters::default());
+        if has_filters {
+            return None;
+        }
+        self.with_sources.value()?;
+        self.measured()
+    }
+
     /// The rows in their order.
     fn rows(self) -> Vec<ErrorRow> {
         let Some(mut rows) = self.measured() else { return Vec::new() };
@@ -259,7 +270,7 @@ pub fn ErrorsPage() -> impl IntoView {
     let page = ErrorsState::follow();
     bind_keys(page);
     let count = move || {
-        let rows = page.measured().filter(|_| page.with_sources.value().is_some());
+        let rows = page.with_all_sources();
         page.now.value().map(|list| count_text(&list, rows.as_deref()))
     };
     let unknown_sources =
@@ -352,7 +363,7 @@ impl FirstSeen {
             Self::At(first) => {
                 let text = format::when(first, now, browser::zone_minutes(first));
                 let seconds = text.split_once('.').map_or(text.as_str(), |(seconds, _)| seconds);
-                (seconds.to_owned(), "The first in the chosen time; none is known just before it")
+                (seconds.to_owned(), "The first in the chosen time; none is known before it")
             }
         }
     }

@@ -293,7 +293,7 @@ fn limit_choice(limit: Memo<u32>) -> impl IntoView {
     view! {
         <label class="sql-limit">
             <span class="mute">"at most"</span>
-            <select class="input" aria-label="Most rows" on:change=choose>
+            <select class="input" aria-label="At most this many rows" on:change=choose>
                 {choices}
             </select>
         </label>

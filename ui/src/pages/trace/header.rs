@@ -15,10 +15,9 @@ use super::{
     trace_exports::{save_page, text_tree},
 };
 use crate::{
-    api, browser, colour,
+    api, browser,
     components::{
-        CopyButton, SHARE_PER_LETTER, StateBadge, StripPart, WatchedRequest, use_toasts,
-        waiting_key,
+        CopyButton, StateBadge, StripPart, WatchedRequest, strip_part, use_toasts, waiting_key,
     },
     format, number_format,
     request_state::RequestState,
@@ -244,28 +243,28 @@ fn parts_of(service: &ServiceTime) -> Vec<StripPart> {
     StripPart::of_service(service, service.critical_share)
 }
 
-/// The parts of a service in the strip, with their words where there is room.
-fn drawn_parts(service: &ServiceTime) -> Vec<impl IntoView + use<>> {
-    let waiting = service.critical_waiting_nano;
-    let working = DurationNanos(service.critical_nano.0.saturating_sub(waiting.0));
-    let drawn = |part: StripPart| {
-        let (words, is_waiting) = (part.title(), part.waiting.is_some());
-        let fits = words.chars().count() as f64 * SHARE_PER_LETTER < part.share;
-        let time = format::duration(if is_waiting { waiting } else { working });
-        let title = format!("{words} · {time}");
-        view! {
-            <span
-                class="strip-part"
-                class:strip-waiting=is_waiting
-                style=("--hue", colour::hue_value(&part.service))
-                style=("flex-grow", format!("{:.4}", part.share))
-                title=title
-            >
-                {fits.then(|| view! { <bdi>{words}</bdi> })}
-            </span>
-        }
+/// The parts of a service with their times. A single part has the whole time.
+fn timed_parts(service: &ServiceTime) -> Vec<(StripPart, DurationNanos)> {
+    let (whole, waiting) = (service.critical_nano, service.critical_waiting_nano);
+    let parts = parts_of(service);
+    let is_single = parts.len() == 1;
+    let timed = |part: StripPart| {
+        let time = match part.waiting {
+            _ if is_single => whole,
+            Some(_) => waiting,
+            None => DurationNanos(whole.0.saturating_sub(waiting.0)),
+        };
+        (part, time)
     };
-    parts_of(service).into_iter().map(drawn).collect()
+    parts.into_iter().map(timed).collect()
+}
+
+fn drawn_parts(service: &ServiceTime) -> Vec<impl IntoView + use<>> {
+    let drawn = |(part, time): (StripPart, DurationNanos)| {
+        let title = format!("{} · {}", part.title(), format::duration(time));
+        strip_part(&part, title, true)
+    };
+    timed_parts(service).into_iter().map(drawn).collect()
 }
 
 /// The menu that saves the trace as a file or copies it as text.
@@ -426,7 +425,7 @@ pub(crate) fn problems(page: PageSignals) -> impl IntoView {
 mod tests {
     use tidings_proto::api::{ProblemCount, ProblemKind};
 
-    use super::{super::samples, badge_words};
+    use super::{super::samples, DurationNanos, ServiceTime, badge_words, timed_parts};
 
     #[test]
     fn the_badge_says_what_the_api_counted() {
@@ -440,5 +439,29 @@ mod tests {
         model.problem_counts.push(counts(ProblemKind::DuplicateSpan, 2, 2));
         model.summary.problem_count = 41_905;
         assert_eq!(badge_words(&model).unwrap(), "41,902 calls missing their parent, 3 more");
+    }
+
+    #[test]
+    fn parts_of_a_service_have_its_whole_time_together() {
+        let times = |waiting: u64| {
+            let [whole, waiting] = [1_000, waiting].map(DurationNanos);
+            let service = ServiceTime {
+                service: "fraud".to_owned(),
+                span_count: 1,
+                error_count: 0,
+                busy_nano: whole,
+                self_nano: whole,
+                waiting_nano: waiting,
+                critical_nano: whole,
+                critical_share: 0.8,
+                critical_waiting_nano: waiting,
+                critical_waiting_peer: None,
+            };
+            timed_parts(&service).into_iter().map(|(_, time)| time.0).collect::<Vec<u64>>()
+        };
+        assert_eq!(times(250), [750, 250]);
+        assert_eq!(times(2), [1_000], "the waiting is too short for a part of its own");
+        assert_eq!(times(998), [1_000]);
+        assert_eq!(times(0), [1_000]);
     }
 }

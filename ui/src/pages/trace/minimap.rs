@@ -63,13 +63,13 @@ pub(crate) fn minimap(page: PageSignals) -> impl IntoView {
                 {shades}
                 {brush(page, area, extent)}
             </div>
-            {legend(page)}
+            {legend(page, size)}
         </div>
     }
 }
 
 /// The meaning of the marks that this trace has. In a narrow window it is one line that scrolls.
-fn legend(page: PageSignals) -> impl IntoView {
+fn legend(page: PageSignals, size: Signal<(f64, f64)>) -> impl IntoView {
     let has_gaps = Memo::new(move |_| page.model.with(|model| model.has_gaps()));
     let has_logs = move || page.model.with(|model| model.log_count > 0);
     let has_events = move || page.model.with(|model| model.events().counts().0 > 0);
@@ -78,8 +78,11 @@ fn legend(page: PageSignals) -> impl IntoView {
         <ul
             class="wf-legend"
             aria-label="Legend"
-            // Keys scroll it, too.
-            tabindex=browser::is_narrow().then_some("0")
+            // In a narrow window keys scroll it.
+            tabindex=move || {
+                size.track();
+                browser::is_narrow().then_some("0")
+            }
         >
             {key("wf-key is-own", "own time")}
             {key("wf-key is-waiting", "waiting for calls")}

@@ -97,8 +97,10 @@ pub(crate) fn waterfall(page: PageSignals) -> impl IntoView {
 
 /// Returns the operation and the service of the root.
 fn root_text(page: PageSignals) -> String {
-    page.model
-        .with(|model| format!("{} of {}", model.summary.root_operation, model.summary.root_service))
+    page.model.with(|model| {
+        let operation = format::operation(&model.summary.root_operation);
+        format!("{operation} of {}", format::service(&model.summary.root_service))
+    })
 }
 
 /// Key of a line's content; a line is redrawn when it changes.
