@@ -377,7 +377,8 @@ proptest! {
         scan(kept(&folder, &encoded[0].bytes), &SpanFilter::default(), |rows| {
             let some: Vec<usize> = (0..rows.len()).step_by(2).collect();
             for rows in [rows.clone(), rows.select(&some), rows.slice(100..500)] {
-                assert!(checked_codes(&rows) > rows.len(), "most texts are in columns");
+                let coded = checked_codes(&rows);
+                assert!(coded > rows.len() / 4, "{coded} texts of {} rows are coded", rows.len());
             }
             assert_eq!(checked_codes(&rows.slice(0..100)), 0, "few rows");
         })
