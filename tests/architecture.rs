@@ -22,9 +22,17 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("tidings-runtime", &["tidings-proto"]),
     ("tidings-disk", &["tidings-proto"]),
     ("tidings-wal", &["tidings-disk", "tidings-proto", "tidings-runtime"]),
+    ("tidings-columns", &["tidings-proto"]),
     (
         "tidings-storage",
-        &["tidings-assembly", "tidings-disk", "tidings-proto", "tidings-runtime", "tidings-wal"],
+        &[
+            "tidings-assembly",
+            "tidings-columns",
+            "tidings-disk",
+            "tidings-proto",
+            "tidings-runtime",
+            "tidings-wal",
+        ],
     ),
     ("tidings-access", &["tidings-proto", "tidings-storage"]),
     ("tidings-audit", &["tidings-proto", "tidings-storage"]),

@@ -2,10 +2,9 @@
 //!
 //! Owns OTLP's messages ([`otlp`]), translations of other formats into them ([`zipkin`],
 //! [`jaeger`]; [`import`] finds the format of a file), [`tid`] for pasted ids, the newtypes that
-//! every crate shares ([`TraceId`], [`SpanId`], [`UnixNanos`], [`DurationNanos`]) and the types of
-//! the HTTP API ([`api`]), which the UI shares. Compiles to WebAssembly. Does no I/O and knows
-//! nothing of Arrow, storage or HTTP.
-//! storage or HTTP.
+//! every crate shares ([`TraceId`], [`SpanId`], [`UnixNanos`], [`DurationNanos`]), the two signals
+//! ([`Signal`]) and the types of the HTTP API ([`api`]), which the UI shares. Compiles to
+//! WebAssembly. Does no I/O and knows nothing of Arrow, storage or HTTP.
 
 pub mod api;
 mod calendar;
@@ -14,6 +13,7 @@ mod id;
 pub mod import;
 pub mod jaeger;
 pub mod otlp;
+mod signal;
 pub mod tid;
 mod time;
 pub mod zipkin;
@@ -21,4 +21,5 @@ pub mod zipkin;
 pub use calendar::{CivilDate, rfc_3339};
 pub use error::{DecodeError, IdError};
 pub use id::{SpanId, TraceId};
+pub use signal::Signal;
 pub use time::{DurationNanos, OffsetNanos, UnixNanos};

@@ -5,13 +5,13 @@
 use std::{path::Path, sync::Arc};
 
 use tidings_disk::{CheckSummary, Finding, Findings, RealDisk, SharedDisk, paths::Paths};
+use tidings_proto::Signal;
 use tidings_wal::LogExtent;
 
 use crate::{
     StorageError,
     error::failed,
     pins::Pins,
-    schema::Signal,
     store,
     table_store::{self, LocalTables, SharedTables},
     tables,

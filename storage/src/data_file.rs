@@ -36,17 +36,16 @@ use std::{fs::File, io, path::PathBuf, sync::Arc};
 use arrow_array::RecordBatch;
 use arrow_select::concat::concat_batches;
 use bytes::Bytes;
+use tidings_columns::attribute_column::{AttributeColumn, DeclaredColumns};
 use tidings_disk::{Finding, paths::index_path};
-use tidings_proto::UnixNanos;
+use tidings_proto::{Signal, UnixNanos};
 
 use crate::{
     StorageError,
-    attribute_column::{AttributeColumn, DeclaredColumns},
     damage::MISSING,
     error::failed,
     memory::Chunk,
     scan::project,
-    schema::Signal,
     table_store::{DataFileStore, Readable},
 };
 

@@ -6,6 +6,7 @@ use std::{
 };
 
 use thiserror::Error;
+use tidings_columns::ConversionError;
 use tidings_proto::TraceId;
 use tidings_wal::WalError;
 
@@ -261,6 +262,16 @@ impl From<WalError> for StorageError {
     }
 }
 
+impl From<ConversionError> for StorageError {
+    fn from(error: ConversionError) -> Self {
+        match error {
+            ConversionError::Unstorable { reason } => Self::Unstorable { reason },
+            ConversionError::Invalid { record, field } => Self::Invalid { record, field },
+            ConversionError::Arrow(error) => Self::Arrow(error),
+        }
+    }
+}
+
 /// Returns a function that converts an error of the system to one of the store.
 pub(crate) fn failed(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> StorageError {
     let path = path.to_path_buf();
@@ -271,9 +282,25 @@ pub(crate) fn failed(action: &'static str, path: &Path) -> impl FnOnce(io::Error
 mod tests {
     use std::{io, path::PathBuf};
 
+    use arrow_schema::ArrowError;
+    use tidings_columns::ConversionError;
     use tidings_wal::WalError;
 
-    use super::StorageError;
+    use super::{ErrorKind, StorageError};
+
+    #[test]
+    fn an_error_of_conversion_keeps_its_words_and_says_whose_fault_it_is() {
+        let errors = [
+            (ConversionError::Unstorable { reason: "odd".to_owned() }, ErrorKind::Invalid),
+            (ConversionError::Invalid { record: "a span", field: "span id" }, ErrorKind::Invalid),
+            (ArrowError::DivideByZero.into(), ErrorKind::Corrupt),
+        ];
+        for (error, kind) in errors {
+            let words = error.to_string();
+            let error = StorageError::from(error);
+            assert_eq!((error.to_string(), error.kind()), (words, kind));
+        }
+    }
 
     #[test]
     fn an_error_of_the_log_keeps_its_words_as_one_of_the_store() {

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use prost::Message;
 use tidings_disk::ReadFile;
 use tidings_proto::{
-    UnixNanos,
+    Signal, UnixNanos,
     otlp::{ExportLogsServiceRequest, ExportTraceServiceRequest},
 };
 use tidings_wal::{RECORDS_START, SegmentHeader, SegmentPiece, SegmentReader, WalRecord};
@@ -20,7 +20,7 @@ pub use crate::{
     data_file::fuzzed_rows::{FileAnswers, FileTable},
     tables::fuzzed_log::TableLog,
 };
-use crate::{index::read_sealed, pins::Pins, schema::Signal, store::ErasureRecord};
+use crate::{index::read_sealed, pins::Pins, store::ErasureRecord};
 
 /// Header of the segments that [`read_log_segment`] makes.
 const SEGMENT: SegmentHeader =

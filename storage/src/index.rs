@@ -38,6 +38,7 @@ use std::{
 };
 
 use tidings_disk::paths::index_path;
+use tidings_proto::Signal;
 use tokio::sync::Notify;
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -65,7 +66,6 @@ use crate::{
         GraphSection, Hours, KindSection, LogCountSection, LogFormSection, PeerKeys, SharedRepeats,
         SplitTraces,
     },
-    schema::Signal,
 };
 
 /// Maximum number of indexes that wait to be rebuilt. Indexes beyond it are requested again later.

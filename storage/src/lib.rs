@@ -1,19 +1,17 @@
 //! Stores spans and logs: durable when acknowledged, queryable at once, columnar at rest.
 //!
-//! Owns the memtable, the Arrow schema, the Parquet data files and the Delta tables, and what the
-//! log's records mean. The log itself is `tidings_wal`, the disk `tidings_disk`. Contains no HTTP,
-//! and no wire format other than OTLP's bytes.
+//! Owns the memtable, the Parquet data files and the Delta tables, and what the log's records mean.
+//! The log itself is `tidings_wal`, the columns and their rows are `tidings_columns`, the disk is
+//! `tidings_disk`. Contains no HTTP, and no wire format other than OTLP's bytes.
 //!
 //! ```text
 //! append: OTLP request ─► wal (fsync) ─► columns ─► memtable ─► flush ─► data files + Delta commit
 //! read:   Snapshot = memtable ∪ data files, consistent ─► scan ─► SpanRows / LogRows
 //! ```
 
-mod attribute_column;
 mod backup;
 mod blocking;
 mod check;
-mod columns;
 mod comparison;
 mod damage;
 mod data_file;
@@ -27,20 +25,18 @@ mod locked_file;
 mod maintenance;
 mod memory;
 mod metrics;
-mod packed;
 mod pins;
 mod rollup;
-mod rows;
 #[cfg(test)]
 mod samples;
 mod scan;
-mod schema;
 mod settings;
 mod snapshot;
 mod store;
 mod table_change;
 mod table_store;
 mod tables;
+mod text_portions;
 
 pub use backup::{
     BackupContent, BackupId, BackupLocation, BackupMonitor, BackupReport, BackupSource,
@@ -48,7 +44,6 @@ pub use backup::{
     verify_backup,
 };
 pub use check::check;
-pub use columns::json_text;
 pub use data_file::{metadata_bytes, metadata_reads};
 pub use error::{ErrorKind, StorageError};
 pub use filter::{
@@ -71,16 +66,17 @@ pub use rollup::{
     LastException, Latency, ListedKind, LogCountCell, OtherKinds, Peer, SampleSpec, Transactions,
     graph_calls, split_at_gaps, transaction_place,
 };
-pub use rows::{
-    AttributeTexts, CodedAttribute, CodedAttributes, LogRows, Scalar, SpanRows, text_portions,
-};
-pub use scan::{Detail, RowsNeeded, Scan, ScanStats, ScanWatch};
-pub use schema::is_sender_key;
+pub use scan::{RowsNeeded, Scan, ScanStats, ScanWatch};
 pub use settings::{ObjectAddress, ObjectStoreSettings, StoreMemory, StoreSettings, TablesAt};
 pub use snapshot::Snapshot;
 pub use store::{
     ConvertedBatch, ERASURES_MAX, Erasure, ErasureRecord, ErasureReport, ErasureState,
     MaintenanceReport, Recovery, Store, StoreCounts, StoreUsage, TableUsage, TelemetryBatch,
+};
+pub use text_portions::text_portions;
+pub use tidings_columns::{
+    AttributeTexts, CodedAttribute, CodedAttributes, Detail, LogRows, Scalar, SpanRows,
+    conversion::json_text, schema::is_sender_key,
 };
 pub use tidings_disk::{CheckSummary, Finding};
 pub use tidings_runtime::{

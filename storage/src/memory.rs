@@ -7,13 +7,13 @@ use std::sync::Arc;
 
 use arrow_array::{Int64Array, RecordBatch};
 use arrow_select::concat::concat_batches;
-use tidings_proto::UnixNanos;
-
-use crate::{
-    StorageError,
+use tidings_columns::{
     rows::column::{OptionalColumn, TraceColumn},
-    schema::{Signal, SignalSchema},
+    schema::SignalSchema,
 };
+use tidings_proto::{Signal, UnixNanos};
+
+use crate::StorageError;
 
 /// A chunk of the memtable.
 #[derive(Debug)]

@@ -10,6 +10,7 @@ use std::{
 use arrow_array::{RecordBatch, UInt64Array};
 use arrow_schema::ArrowError;
 use arrow_select::take::take_record_batch;
+use tidings_columns::Detail;
 use tidings_proto::UnixNanos;
 
 pub(crate) use progress::{DynamicFilter, Progress};
@@ -19,33 +20,6 @@ pub(crate) const PORTION_ROWS: usize = 8192;
 
 /// Callback that receives a portion of matching rows.
 pub(crate) type Visit<'a> = dyn FnMut(&RecordBatch) -> Result<ControlFlow<()>, ArrowError> + 'a;
-
-/// Columns that a scan reads for each row.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Detail {
-    /// Times and content hashes of log records, which identify them. Other ids must not be read
-    /// from these rows.
-    Keys,
-    /// Ids and starts, for searching.
-    Ids,
-    /// The trace's id, start and end, for durations of traces. Other ids must not be read from
-    /// these rows.
-    Times,
-    /// Time, duration, service, name, kind, status and content hash, for counting calls. Ids must
-    /// not be read from these rows.
-    Calls,
-    /// Ids, times, kind, status, service and name, for assembly and lists. The other accessors of
-    /// the rows then return empty values.
-    Facts,
-    /// Facts and the events of a span.
-    Events,
-    /// Facts and the resource.
-    Resources,
-    /// Facts and the attributes of the row and its resource.
-    Attributes,
-    /// All columns.
-    Full,
-}
 
 /// Settings of a scan.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -9,6 +9,7 @@ use std::{
     thread,
 };
 
+use tidings_columns::schema::SignalSchema;
 use tidings_proto::UnixNanos;
 
 use crate::{
@@ -19,7 +20,6 @@ use crate::{
     index::Indexes,
     memory::Chunk,
     scan::{DynamicFilter, PORTION_ROWS, Progress, Visit, project, select},
-    schema::SignalSchema,
 };
 
 use sources::{DueSource, ScanSource, Sources};

@@ -41,7 +41,10 @@ use std::{
 use bytes::Bytes;
 use object_store::ObjectStore;
 use tidings_disk::{DiskLock, RealDisk, SharedDisk, paths::Paths};
-use tidings_proto::otlp::{ExportLogsServiceRequest, ExportTraceServiceRequest};
+use tidings_proto::{
+    Signal,
+    otlp::{ExportLogsServiceRequest, ExportTraceServiceRequest},
+};
 use tidings_runtime::{Supervision, panic_text};
 use tidings_wal::{Wal, WalEntry};
 use tokio::{
@@ -66,7 +69,6 @@ use crate::{
     maintenance::WaitingForRoom,
     memory::Chunk,
     metrics::{StoreMeasurements, StoreMetrics},
-    schema::Signal,
     table_store::SharedTables,
 };
 

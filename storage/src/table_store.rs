@@ -32,6 +32,7 @@ use std::{
 
 use deltalake_core::logstore::LogStoreRef;
 use object_store::ObjectStore;
+use tidings_columns::schema::HOUR;
 use tidings_disk::{AppendFile, DiskEntry, Finding, Mistakes, SharedDisk, paths::Paths};
 use tidings_proto::UnixNanos;
 
@@ -49,7 +50,6 @@ use crate::{
     blocking::blocking,
     damage::DamagedFiles,
     error::failed,
-    schema::HOUR,
     settings::{ObjectAddress, ObjectStoreSettings, TablesAt},
 };
 

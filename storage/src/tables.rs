@@ -43,11 +43,15 @@ use deltalake_core::{
 use futures::StreamExt;
 use object_store::{PutMode, PutOptions};
 use serde_json::Value;
+use tidings_columns::{
+    attribute_column::{AttributeColumn, DeclaredColumns},
+    schema::HOUR,
+};
 use tidings_disk::{
     Mistake,
     paths::{commit_name, index_path},
 };
-use tidings_proto::UnixNanos;
+use tidings_proto::{Signal, UnixNanos};
 use tidings_wal::LogExtent;
 
 pub(crate) use self::{
@@ -64,11 +68,9 @@ use self::{
 };
 use crate::{
     StorageError,
-    attribute_column::{AttributeColumn, DeclaredColumns},
     blocking::blocking,
     data_file::{DataFile, EncodedFile},
     error::failed,
-    schema::{HOUR, Signal},
     table_change::{CommitReason, TableChange},
     table_store::{self, DataFileStore, SharedTables, TableStore},
 };

@@ -44,9 +44,9 @@ const LEFT: &[LeftCircles] = &[
 ];
 
 /// The crates of the workspace, by their folders.
-const CRATES: &str = ". proto assembly storage/runtime storage/disk storage/wal storage access \
-                      audit collector grpc query/pattern query/traceql query/log_query query sql \
-                      ui xtask bench fuzz";
+const CRATES: &str = ". proto assembly storage/runtime storage/disk storage/wal storage/columns \
+                      storage access audit collector grpc query/pattern query/traceql \
+                      query/log_query query sql ui xtask bench fuzz";
 
 #[test]
 fn imports_of_a_file_are_found() {

@@ -23,10 +23,16 @@ const SHARED_WITH_VALUE: [&str; 7] =
 /// The crate of which only tests are compiled for this machine: code for all of its views takes
 /// minutes.
 const TESTS_ONLY: &str = "tidings_ui";
-/// Crates on which end-to-end tests wait most: conversion, encoding, scans and assembly, and the
-/// log and the disk, on which the tests of storage wait too.
-const OPTIMISED: [&str; 5] =
-    ["tidings_assembly", "tidings_disk", "tidings_proto", "tidings_storage", "tidings_wal"];
+/// Crates on which end-to-end tests wait most: conversion, encoding, scans and assembly, and the log
+/// and the disk, on which the tests of storage wait too.
+const OPTIMISED: [&str; 6] = [
+    "tidings_assembly",
+    "tidings_columns",
+    "tidings_disk",
+    "tidings_proto",
+    "tidings_storage",
+    "tidings_wal",
+];
 /// The crates whose own tests are optimised, too: they run for minutes.
 const LONG_TESTS: [&str; 2] = ["tidings_storage", "tidings_wal"];
 /// Options that optimise a crate a little, and keep its checks.
@@ -162,6 +168,7 @@ mod tests {
         let is = |line: &str| is_optimised(&arguments(line));
         assert!(is("rustc --crate-name tidings_storage src/lib.rs --crate-type lib"));
         assert!(is("rustc --crate-name tidings_storage src/lib.rs --test"));
+        assert!(is("rustc --crate-name tidings_columns src/lib.rs --crate-type lib"));
         assert!(!is("rustc --crate-name tidings_proto src/lib.rs --test"));
         assert!(!is("rustc --crate-name tidings_query src/lib.rs --crate-type lib"));
         assert!(!is("rustc -vV"));

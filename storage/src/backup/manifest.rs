@@ -8,10 +8,10 @@ use std::{fmt, path::PathBuf, str::FromStr};
 
 use ring::digest::{Digest, SHA256, digest};
 use serde::{Deserialize, Serialize};
-use tidings_proto::UnixNanos;
+use tidings_proto::{Signal, UnixNanos};
 
 use super::BackupId;
-use crate::{StorageError, schema::Signal};
+use crate::StorageError;
 
 /// The newest format this program reads, and the one it writes.
 pub(super) const FORMAT: u32 = 1;

@@ -14,6 +14,7 @@ use tidings_disk::{
     ReadFile, SharedDisk,
     paths::{Paths, commit_version, index_path},
 };
+use tidings_proto::Signal;
 use tidings_wal::{LogExtent, PinnedLog};
 use tokio::runtime::Handle;
 
@@ -24,7 +25,6 @@ use super::{
 use crate::{
     StorageError, TablesAt,
     error::failed,
-    schema::Signal,
     store::format,
     table_store::{self, LocalTables, SharedTables},
     tables::{TelemetryTable, files_of_version},

@@ -20,16 +20,16 @@ use arrow_buffer::{Buffer, OffsetBuffer, ScalarBuffer};
 use arrow_schema::{ArrowError, Field, Schema};
 use parquet::arrow::{ProjectionMask, arrow_reader::ArrowReaderMetadata};
 use serde_json::Value;
-
-use super::{
-    sections::is_coded,
-    shred::{AttributeCounts, IN_MAP, LISTED, column_of},
-};
-use crate::{
+use tidings_columns::{
     attribute_column::AttributeColumn,
     packed::{EntryValue, ValueKind},
     rows::{attribute_values::AttributeValues, entries::AttributeEntries},
     schema::{self, ATTRIBUTE_ORDER, ENTRIES},
+};
+
+use super::{
+    sections::is_coded,
+    shred::{AttributeCounts, IN_MAP, LISTED, column_of},
 };
 
 /// Column with all attributes of a row.

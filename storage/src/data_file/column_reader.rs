@@ -10,6 +10,8 @@ use parquet::arrow::{
     ProjectionMask,
     arrow_reader::{ArrowReaderMetadata, RowSelection},
 };
+use tidings_columns::schema;
+use tidings_proto::Signal;
 
 use super::{
     DataFile,
@@ -19,11 +21,7 @@ use super::{
     read,
     sections::{PORTION, portion_of},
 };
-use crate::{
-    StorageError,
-    schema::{self, Signal},
-    table_store::Readable,
-};
+use crate::{StorageError, table_store::Readable};
 
 /// Passes these columns of the rows to `visit`, in the order of the file, until it breaks. The
 /// ranges of rows are ascending and disjoint. Without ranges, all rows are read.

@@ -15,15 +15,11 @@ use parquet::{
     file::{metadata::PageIndexPolicy, reader::ChunkReader},
 };
 use quick_cache::{Weighter, unsync::Cache};
+use tidings_columns::schema::{self, SignalSchema};
+use tidings_proto::Signal;
 
 use super::attributes::FileAttributes;
-use crate::{
-    StorageError,
-    error::failed,
-    metrics::CacheReads,
-    schema::{self, Signal, SignalSchema},
-    table_store::FetchFailure,
-};
+use crate::{StorageError, error::failed, metrics::CacheReads, table_store::FetchFailure};
 
 /// Cache of the process. Files never change once they have their name, so all readers can share
 /// decoded metadata. The cache is empty until a store sets its size.

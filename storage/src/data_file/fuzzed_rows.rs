@@ -4,7 +4,8 @@
 use std::{ops::ControlFlow, path::Path, sync::Arc};
 
 use bytes::Bytes;
-use tidings_proto::UnixNanos;
+use tidings_columns::conversion::rows;
+use tidings_proto::{Signal, UnixNanos};
 
 use super::{
     DataFile, Merge, MergeLimits, encode_logs, encode_spans, index_of, set_metadata_bytes_max,
@@ -12,7 +13,7 @@ use super::{
 };
 use crate::{
     AttributeFilter, Detail, LogFilter, Scan, Snapshot, SpanFilter, StorageError, TimeRange,
-    columns::rows, memory::Chunk, schema::Signal, snapshot::TableView,
+    memory::Chunk, snapshot::TableView,
 };
 
 /// Time at which the rows of the files were received.

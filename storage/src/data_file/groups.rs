@@ -3,7 +3,7 @@
 use std::{iter::Peekable, ops::ControlFlow, sync::Arc, vec::IntoIter};
 
 use tidings_disk::ranges::intersection;
-use tidings_proto::UnixNanos;
+use tidings_proto::{Signal, UnixNanos};
 
 use super::{
     DataFile,
@@ -16,7 +16,6 @@ use crate::{
     filter::Matcher,
     index::CandidateRows,
     scan::{Progress, Visit},
-    schema::Signal,
 };
 
 /// Row groups that may match, in the scan's order.

@@ -14,6 +14,11 @@ use std::sync::Arc;
 
 use arrow_array::RecordBatch;
 use arrow_schema::SchemaRef;
+use tidings_columns::{
+    attribute_column::{AttributeColumn, DeclaredColumns},
+    schema::SignalSchema,
+};
+use tidings_proto::Signal;
 
 pub(crate) use self::choose::Choice;
 use self::source::{MergeKey, MergeSource};
@@ -24,12 +29,7 @@ use super::{
     sizes,
     write::Layout,
 };
-use crate::{
-    StorageError,
-    attribute_column::{AttributeColumn, DeclaredColumns},
-    scan::PORTION_ROWS,
-    schema::{Signal, SignalSchema},
-};
+use crate::{StorageError, scan::PORTION_ROWS};
 
 /// Maximum rows of a trace that is returned in one batch.
 const TRACE_ROWS_MAX: usize = 65_536;

@@ -12,13 +12,13 @@ use std::{cmp::Reverse, collections::HashMap, hash::Hash, ops::Range};
 use ahash::RandomState;
 use arrow_array::{Array, BinaryArray, Int64Array, RecordBatch, StringArray};
 use arrow_schema::ArrowError;
-use tidings_proto::{TraceId, UnixNanos};
+use tidings_columns::{
+    rows::column::{OptionalColumn, WordColumn},
+    schema::SignalSchema,
+};
+use tidings_proto::{Signal, TraceId, UnixNanos};
 
 use super::HOUR_NANOS;
-use crate::{
-    rows::column::{OptionalColumn, WordColumn},
-    schema::{Signal, SignalSchema},
-};
 
 /// Length of a time slot. Within a slot, log records are ordered by service.
 pub(super) const SLOT_NANOS: u64 = 5 * 60 * 1_000_000_000;
@@ -278,14 +278,13 @@ fn own_hours(counts: HashMap<i64, usize, RandomState>, now: i64) -> Vec<i64> {
 mod tests {
     use arrow_select::concat::concat_batches;
     use proptest::prelude::*;
+    use tidings_columns::{
+        conversion::{log_rows, span_rows},
+        rows::column::word,
+    };
 
     use super::*;
-    use crate::{
-        columns::{log_rows, span_rows},
-        rows::column::word,
-        samples,
-        scan::project,
-    };
+    use crate::{samples, scan::project};
 
     /// Returns the hours with files of their own in a flush at hour 1000, given the rows of each
     /// hour.

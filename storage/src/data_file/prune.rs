@@ -13,10 +13,11 @@ use parquet::{
         reader::ChunkReader, statistics::Statistics,
     },
 };
+use tidings_columns::schema::SignalSchema;
 use tidings_disk::ranges::intersection;
 use tidings_proto::{TraceId, UnixNanos};
 
-use crate::{filter::Matcher, schema::SignalSchema};
+use crate::filter::Matcher;
 
 /// Smallest and largest value of a range of rows.
 #[derive(Debug, Clone)]

@@ -24,8 +24,9 @@ use parquet::arrow::{
     },
 };
 
+use tidings_columns::schema::SignalSchema;
 use tidings_disk::ranges::intersection;
-use tidings_proto::UnixNanos;
+use tidings_proto::{Signal, UnixNanos};
 
 use super::{
     DataFile,
@@ -42,7 +43,6 @@ use crate::{
     filter::{Bound, Matcher, TimeOrder},
     index::{CandidateRows, IndexBuilder, Sums},
     scan::{Progress, Visit, project, select},
-    schema::{Signal, SignalSchema},
     table_store::Readable,
 };
 

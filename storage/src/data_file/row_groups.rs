@@ -17,13 +17,13 @@ use parquet::{
     file::{properties::WriterProperties, writer::SerializedFileWriter},
     schema::types::{ColumnDescPtr, ColumnPath},
 };
+use tidings_columns::schema::ATTRIBUTE_ORDER;
 
 use super::{
     attributes::ATTRIBUTES,
     encode::{AttributesEncoder, Codec, FlatEncoder, SparseEncoder, ValueSource},
     shred::{RowOrders, Shredder, steps},
 };
-use crate::schema::ATTRIBUTE_ORDER;
 
 const NO_COLUMN: &str = "there is no column of attributes";
 

@@ -13,13 +13,11 @@ use parquet::{
     basic::{Compression, Encoding, EncodingMask, Type},
     file::metadata::{ColumnChunkMetaData, ParquetMetaData, RowGroupMetaData},
 };
+use tidings_columns::schema::SignalSchema;
+use tidings_proto::Signal;
 
 use super::{DataFile, footer::footer};
-use crate::{
-    StorageError,
-    scan::PORTION_ROWS,
-    schema::{Signal, SignalSchema},
-};
+use crate::{StorageError, scan::PORTION_ROWS};
 
 /// Maximum of a file to decode at once. A single larger row is allowed.
 #[derive(Debug, Clone, Copy)]

@@ -21,17 +21,17 @@ use arrow_buffer::OffsetBuffer;
 use arrow_schema::{ArrowError, FieldRef};
 use parquet::file::metadata::KeyValue;
 use serde_json::json;
-use tidings_disk::ranges::portions;
-use xxhash_rust::xxh3::xxh3_128;
-
-pub(super) use self::counts::{AttributeCounts, ColumnMinimum};
-use super::encode::{RowEntry, TextSlices, ValueSource};
-use crate::{
+use tidings_columns::{
     attribute_column::AttributeColumn,
     packed::{self, ValueKind},
     rows::{column::WordColumn, entries::ElementEntries},
     schema,
 };
+use tidings_disk::ranges::portions;
+use xxhash_rust::xxh3::xxh3_128;
+
+pub(super) use self::counts::{AttributeCounts, ColumnMinimum};
+use super::encode::{RowEntry, TextSlices, ValueSource};
 
 /// Metadata key of the list of attribute columns.
 pub(super) const LISTED: &str = "tidings.attributes";

@@ -106,12 +106,13 @@ fn between(offsets: &OffsetBuffer<i32>, rows: &Range<usize>) -> Range<usize> {
 mod tests {
     use arrow_array::RecordBatch;
     use proptest::prelude::*;
+    use tidings_columns::conversion::span_rows;
     use tidings_proto::otlp::{
         ExportTraceServiceRequest, KeyValue, ResourceSpans, ScopeSpans, Span, Status, Value,
     };
 
     use super::{bytes, of_rows};
-    use crate::{columns::span_rows, samples};
+    use crate::samples;
 
     fn sum(batch: &RecordBatch) -> usize {
         (0..batch.num_rows()).map(|row| bytes(batch, &(row..row + 1))).sum()

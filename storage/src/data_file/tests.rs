@@ -7,9 +7,12 @@ use parquet::arrow::{
 };
 use proptest::prelude::*;
 use tempfile::TempDir;
+use tidings_columns::{
+    attribute_column::AttributeColumn, conversion::span_rows, schema::SignalSchema,
+};
 use tidings_disk::test_effort::random_cases;
 use tidings_proto::{
-    UnixNanos,
+    Signal, UnixNanos,
     otlp::{
         ExportTraceServiceRequest, KeyValue, ResourceSpans, ScopeSpans, Span, Status, StatusCode,
     },
@@ -20,12 +23,7 @@ use super::{
 };
 use crate::{
     Detail, ErrorKind, Scan, Snapshot, SpanFilter, SpanRows, StorageError, TimeRange,
-    attribute_column::AttributeColumn,
-    columns::span_rows,
-    memory::Chunk,
-    samples::NOW,
-    schema::{Signal, SignalSchema},
-    snapshot::TableView,
+    memory::Chunk, samples::NOW, snapshot::TableView,
 };
 
 const SECOND: u64 = 1_000_000_000;
@@ -176,10 +174,9 @@ fn a_file_has_the_columns_of_the_table_without_the_partition() {
     let schema = batches(&files[0])[0].schema();
     let expected = Signal::Spans.table_schema();
     let of_attribute = |name: &str| AttributeColumn::parse(name).is_some();
-    let table = expected
-        .fields()
-        .iter()
-        .filter(|field| field.name() != crate::schema::HOUR && !of_attribute(field.name()));
+    let table = expected.fields().iter().filter(|field| {
+        field.name() != tidings_columns::schema::HOUR && !of_attribute(field.name())
+    });
     assert!(schema.fields().iter().eq(table), "{schema:#?}");
 }
 

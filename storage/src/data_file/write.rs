@@ -11,8 +11,13 @@ use parquet::{
     file::properties::{EnabledStatistics, WriterProperties, WriterPropertiesBuilder},
     schema::types::ColumnPath,
 };
+use tidings_columns::{
+    attribute_column::{AttributeColumn, DeclaredColumns},
+    rows::{column::OptionalColumn, without_derived},
+    schema::{ATTRIBUTE_ORDER, SignalSchema},
+};
 use tidings_disk::ranges::portions;
-use tidings_proto::UnixNanos;
+use tidings_proto::{Signal, UnixNanos};
 
 use super::{
     EncodedFile, FileStats, STATS_MAX,
@@ -26,10 +31,7 @@ use super::{
 };
 use crate::{
     StorageError,
-    attribute_column::{AttributeColumn, DeclaredColumns},
     index::{IndexBuilder, Sums},
-    rows::{column::OptionalColumn, without_derived},
-    schema::{ATTRIBUTE_ORDER, Signal, SignalSchema},
 };
 
 /// Limits of row groups and pages, and compression.
@@ -432,9 +434,10 @@ fn bloom(properties: WriterPropertiesBuilder, name: &str, values: u64) -> Writer
 #[cfg(test)]
 mod tests {
     use proptest::{prelude::*, strategy::ValueTree, test_runner::TestRunner};
+    use tidings_columns::conversion::span_rows;
 
     use super::{OrderedRow, RecordBatch, Signal, Unsorted, sizes};
-    use crate::{columns::span_rows, data_file::order::FlushTarget, samples};
+    use crate::{data_file::order::FlushTarget, samples};
 
     #[test]
     fn what_is_taken_at_once_is_bounded_by_rows_and_by_bytes() {

@@ -3,14 +3,12 @@
 use std::{collections::HashMap, ops::Range};
 
 use prost::Message;
+use tidings_columns::{conversion::load, packed::EntryValue, rows::entries::AttributeEntries};
 use tidings_proto::otlp::{AnyValue, InstrumentationScope, KeyValue, Resource, Value, ValueForm};
 
 use crate::{
     AttributeFilter, Nesting,
-    columns::load,
     index::{self, LegacyTerms},
-    packed::EntryValue,
-    rows::entries::AttributeEntries,
 };
 
 /// Maximum number of cached results by text. Senders are few, unless they are hostile.

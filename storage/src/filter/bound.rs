@@ -9,6 +9,15 @@ use arrow_array::{
     Array, BinaryArray, BooleanArray, Int32Array, Int64Array, RecordBatch, StringArray,
 };
 use arrow_schema::ArrowError;
+use tidings_columns::{
+    packed::EntryValue,
+    rows::{
+        attribute_values::AttributeValues,
+        column::{OptionalColumn, WordColumn, word},
+        entries::{AttributeEntries, ElementEntries, Linked},
+    },
+    schema::SignalSchema,
+};
 use tidings_proto::{
     SpanId, TraceId, UnixNanos,
     otlp::{SeverityNumber, SpanKind, StatusCode},
@@ -17,15 +26,6 @@ use tidings_proto::{
 use super::{
     Matcher, attribute_matcher::AttributeMatcher, log_condition::BoundCondition,
     matcher::CONTENT_HASH,
-};
-use crate::{
-    packed::EntryValue,
-    rows::{
-        attribute_values::AttributeValues,
-        column::{OptionalColumn, WordColumn, word},
-        entries::{AttributeEntries, ElementEntries, Linked},
-    },
-    schema::SignalSchema,
 };
 
 /// A filter with the columns that it evaluates. Columns that the filter does not need may be

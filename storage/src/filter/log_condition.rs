@@ -10,7 +10,7 @@ mod value_predicate;
 use std::{ops::RangeInclusive, sync::Arc};
 
 use tidings_proto::{
-    SpanId, TraceId,
+    Signal, SpanId, TraceId,
     otlp::{Severity, SeverityNumber},
 };
 
@@ -18,7 +18,6 @@ use super::{attribute_matcher::AttributeMatcher, text_predicate::TextPredicate};
 use crate::{
     AttributeFilter,
     index::{self, IndexLookup},
-    schema::Signal,
 };
 
 pub(super) use bound::BoundCondition;

@@ -5,8 +5,9 @@ use std::{
     sync::{Arc, atomic::AtomicBool},
 };
 
+use tidings_columns::schema::SignalSchema;
 use tidings_proto::{
-    SpanId, TraceId, UnixNanos,
+    Signal, SpanId, TraceId, UnixNanos,
     otlp::{Severity, SeverityNumber, SpanKind, StatusCode},
 };
 
@@ -18,7 +19,6 @@ use crate::{
     LogFilter, SpanFilter, TimeRange,
     data_file::CompleteKeys,
     index::{self, IndexLookup, LegacyTerms},
-    schema::{Signal, SignalSchema},
 };
 
 /// The column that, together with the time, identifies a row.

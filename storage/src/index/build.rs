@@ -3,6 +3,11 @@
 use arrow_array::{RecordBatch, StringArray};
 use arrow_schema::ArrowError;
 use bytes::Bytes;
+use tidings_columns::{
+    rows::column::{OptionalColumn, TraceColumn},
+    schema::SignalSchema,
+};
+use tidings_proto::Signal;
 
 use super::{
     file::{self, IndexSections},
@@ -12,11 +17,7 @@ use super::{
     terms::{BLOCK_ROWS, TermCollector, TermColumns},
     trace_hash,
 };
-use crate::{
-    rollup::{LogCountBuilder, RollupBuilders},
-    rows::column::{OptionalColumn, TraceColumn},
-    schema::{Signal, SignalSchema},
-};
+use crate::rollup::{LogCountBuilder, RollupBuilders};
 
 /// Maximum number of rows of an indexed file, because an index counts rows in 32 bits.
 const ROWS_MAX: u64 = u32::MAX as u64;

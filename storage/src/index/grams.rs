@@ -8,9 +8,9 @@
 use std::ops::Range;
 
 use arrow_array::StringArray;
+use tidings_columns::rows::column::OptionalColumn;
 
 use super::{bytes::Reader, runs::Fetch};
-use crate::rows::column::OptionalColumn;
 
 /// Number of consecutive bytes that set one bit.
 const GRAM_BYTES: usize = 4;
@@ -173,9 +173,9 @@ mod tests {
     use std::ops::Range;
 
     use arrow_array::StringArray;
+    use tidings_columns::rows::column::OptionalColumn;
 
     use super::{GramCollector, Grams, bits, text_bits};
-    use crate::rows::column::OptionalColumn;
 
     fn collected(blocks: &[Vec<String>]) -> (Vec<u8>, Vec<u8>) {
         let mut collector = GramCollector::default();

@@ -10,6 +10,14 @@ use ahash::RandomState;
 use arrow_array::{Int32Array, RecordBatch};
 use arrow_schema::ArrowError;
 use prost::Message;
+use tidings_columns::{
+    conversion::load,
+    packed::EntryValue,
+    rows::{
+        column::{OptionalColumn, WordColumn},
+        entries::{AttributeEntries, ElementEntries, Linked},
+    },
+};
 use tidings_proto::{
     TraceId,
     otlp::{
@@ -21,14 +29,6 @@ use xxhash_rust::xxh3::{xxh3_64_with_seed, xxh3_128};
 use super::{
     postings::{BLOCK_BITS, PostingCollector},
     runs::PostingRun,
-};
-use crate::{
-    columns::load,
-    packed::EntryValue,
-    rows::{
-        column::{OptionalColumn, WordColumn},
-        entries::{AttributeEntries, ElementEntries, Linked},
-    },
 };
 
 /// Rows of a block, the unit of term postings.

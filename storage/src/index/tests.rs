@@ -3,6 +3,7 @@
 use std::{fs, ops::ControlFlow, path::Path, sync::Arc};
 
 use tempfile::TempDir;
+use tidings_columns::conversion::{log_rows, span_rows};
 use tidings_disk::paths::index_path;
 use tidings_proto::{
     TraceId, UnixNanos,
@@ -15,7 +16,6 @@ use tidings_proto::{
 use super::{Indexes, is_outdated};
 use crate::{
     AttributeFilter, Detail, LogFilter, Scan, ScanStats, Snapshot, SpanFilter,
-    columns::{log_rows, span_rows},
     data_file::{DataFile, EncodedFile, encode_logs, encode_spans},
     memory::Chunk,
     samples::NOW,

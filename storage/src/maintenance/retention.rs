@@ -21,7 +21,7 @@ use std::{
 };
 
 use tidings_proto::{
-    TraceId, UnixNanos,
+    Signal, TraceId, UnixNanos,
     otlp::{Severity, StatusCode},
 };
 use xxhash_rust::xxh3::xxh3_64;
@@ -33,7 +33,6 @@ use super::{
 use crate::{
     AttributeFilter, LogFilter, SpanFilter,
     data_file::{DataFile, HOUR_NANOS},
-    schema::Signal,
     table_change::CommitReason,
 };
 

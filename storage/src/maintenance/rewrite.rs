@@ -10,6 +10,7 @@ use std::{
 };
 
 use tidings_disk::{AppendFile, paths::index_path};
+use tidings_proto::Signal;
 
 use super::{
     merge_policy::FILE_BYTES,
@@ -20,7 +21,6 @@ use crate::{
     data_file::{Choice, DataFile, FileWriter, Merge, MergeLimits, WrittenFile},
     error::failed,
     index::ChecksumBuilder,
-    schema::Signal,
     table_store::{self, DataFileStore, SharedTables},
     tables::file_path,
 };

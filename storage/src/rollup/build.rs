@@ -3,6 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use ahash::RandomState;
+use tidings_columns::rows::column::DictionaryCache;
 use tidings_proto::{
     TraceId,
     otlp::{SpanKind, StatusCode},
@@ -15,7 +16,7 @@ use super::{
     graph::NameTable,
     number_cache::{NumberCache, SlotHash, joined},
 };
-use crate::{SpanRows, rows::column::DictionaryCache};
+use crate::SpanRows;
 
 /// Maximum number of spans of a trace that are searched one by one.
 const FEW: usize = 24;

@@ -24,13 +24,12 @@ use std::{
     thread,
 };
 
-use tidings_proto::{DurationNanos, UnixNanos};
+use tidings_proto::{DurationNanos, Signal, UnixNanos};
 
 use super::{Call, CallKey, Cell, LEVELS};
 use crate::{
     ScanStats, Snapshot, SpanFilter, StorageError,
     data_file::{DataFile, HOUR_NANOS},
-    schema::Signal,
 };
 
 use call_plan::{CallPlan, Hour};

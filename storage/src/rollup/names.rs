@@ -8,13 +8,14 @@ use std::{
     sync::{Arc, atomic::Ordering},
 };
 
+use tidings_proto::Signal;
+
 use super::{CallKey, call_query::common, cells::GroupNames};
 use crate::{
     Detail, ScanStats, Snapshot, SpanFilter, SpanRows, StorageError, TimeRange,
     data_file::DataFile,
     filter::Matcher,
     index::RolledUp,
-    schema::Signal,
     snapshot::{SPANS, TableView},
 };
 

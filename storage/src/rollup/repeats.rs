@@ -12,14 +12,14 @@ use std::{
 };
 
 use arrow_array::Int64Array;
+use tidings_columns::rows::column::OptionalColumn;
+use tidings_proto::Signal;
 
 use super::{Call, CallKey, build::COLUMNS, cells::GroupNames, file_aggregate::GroupNumber};
 use crate::{
     SpanRows, StorageError,
     data_file::{DataFile, columns},
     index::{IndexLookup, Indexes},
-    rows::column::OptionalColumn,
-    schema::Signal,
 };
 
 /// Maximum number of cached repeats (64 bytes each). A single pair may exceed it.

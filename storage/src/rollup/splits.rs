@@ -13,13 +13,13 @@ use std::{
 };
 
 use tidings_disk::ranges::merged;
+use tidings_proto::Signal;
 
 use super::{repeats::low64s, split_corrections::Pairs};
 use crate::{
     StorageError,
     data_file::DataFile,
     index::{IndexLookup, Indexes},
-    schema::Signal,
 };
 
 /// Maximum number of cached row ranges (16 bytes each). A single pair may exceed it.

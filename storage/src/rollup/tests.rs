@@ -15,9 +15,10 @@ use proptest::{
     sample::{Index, select},
 };
 use tempfile::TempDir;
+use tidings_columns::conversion::span_rows;
 use tidings_disk::{paths::index_path, test_effort::random_cases};
 use tidings_proto::{
-    DurationNanos, TraceId, UnixNanos,
+    DurationNanos, Signal, TraceId, UnixNanos,
     api::{Exemplar, HistogramBucket, LatencyStats},
     otlp::{
         ExportTraceServiceRequest, KeyValue, Resource, ResourceSpans, ScopeSpans, Span, SpanKind,
@@ -31,11 +32,9 @@ use super::{
 };
 use crate::{
     Snapshot, SpanFilter, SpanRows, TimeRange,
-    columns::span_rows,
     data_file::{DataFile, encode_spans, index_of},
     index::{Indexes, tests::stored, with_corrections, without_corrections},
     memory::Chunk,
-    schema::Signal,
     snapshot::TableView,
 };
 

@@ -126,22 +126,21 @@ mod tests {
     use std::ops::ControlFlow;
 
     use tempfile::TempDir;
+    use tidings_columns::conversion::span_rows;
     use tidings_proto::{
-        UnixNanos,
+        Signal, UnixNanos,
         otlp::{ExportTraceServiceRequest, ResourceSpans, ScopeSpans, Span},
     };
 
     use super::{DueSource, ScanSource, Sources};
     use crate::{
         Detail, SpanFilter,
-        columns::span_rows,
         data_file::{self, CandidateGroups},
         filter::{Matcher, TimeOrder, TimeRange},
         index::tests::stored,
         memory::Chunk,
         samples,
         scan::Progress,
-        schema::Signal,
     };
 
     /// Returns overlapping files with several row groups each.

@@ -2,15 +2,14 @@ use std::{collections::BTreeSet, ops::ControlFlow, path::Path, sync::Arc};
 
 use proptest::{collection::vec, prelude::*};
 use tempfile::TempDir;
+use tidings_columns::conversion::{log_rows, span_rows};
 use tidings_disk::test_effort::random_cases;
-use tidings_proto::{TraceId, UnixNanos, otlp::ExportTraceServiceRequest};
+use tidings_proto::{Signal, TraceId, UnixNanos, otlp::ExportTraceServiceRequest};
 
 use super::{Snapshot, TableView};
 use crate::{
     Detail, LogFilter, LogRows, RowsNeeded, Scan, ScanStats, ScanWatch, SpanFilter, SpanRows,
-    TimeRange,
-    columns::{log_rows, span_rows},
-    data_file,
+    TimeRange, data_file,
     index::{
         Indexes,
         tests::{of_earlier, stored},
@@ -18,7 +17,6 @@ use crate::{
     memory::{self, Chunk},
     metrics::CacheReads,
     samples,
-    schema::Signal,
 };
 
 const ALL: Scan = Scan { detail: Detail::Full, rows_max: u64::MAX };

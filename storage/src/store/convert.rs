@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use prost::Message;
-use tidings_proto::UnixNanos;
+use tidings_columns::conversion;
+use tidings_proto::{Signal, UnixNanos};
 use tidings_wal::{PAYLOAD_MAX, WalRecord};
 
 use super::{Store, TelemetryBatch};
-use crate::{StorageError, blocking::blocking, columns, memory::Chunk, schema::Signal};
+use crate::{StorageError, blocking::blocking, memory::Chunk};
 
 /// Maximum size of a request that is converted on the async thread. Larger ones are converted on a
 /// blocking thread.
@@ -88,13 +89,13 @@ fn convert_now(batch: TelemetryBatch, received: UnixNanos) -> Result<ConvertedBa
             (Signal::Logs, bytes.unwrap_or_else(|| request.encode_to_vec().into()))
         }
     };
-    let rows = columns::rows(signal, &payload, received)?;
+    let rows = conversion::rows(signal, &payload, received)?;
     let chunk = (rows.num_rows() > 0).then(|| Chunk::new(rows)).transpose()?.map(Arc::new);
     Ok(ConvertedBatch { signal, received, payload, chunk })
 }
 
 /// Converts a log record to rows. Returns `None` when it has none.
 pub(super) fn replay(record: &WalRecord) -> Result<Option<Chunk>, StorageError> {
-    let rows = columns::rows(record.signal, &record.payload, record.received)?;
+    let rows = conversion::rows(record.signal, &record.payload, record.received)?;
     if rows.num_rows() == 0 { Ok(None) } else { Chunk::new(rows).map(Some) }
 }

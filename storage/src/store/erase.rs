@@ -34,7 +34,7 @@ use std::{
 };
 
 use tidings_disk::{Mistake, paths::index_path};
-use tidings_proto::{TraceId, UnixNanos};
+use tidings_proto::{Signal, TraceId, UnixNanos};
 use tokio::sync::oneshot;
 
 pub(super) use self::erasure_record::ErasureBoard;
@@ -49,7 +49,6 @@ use crate::{
     filter::Matcher,
     index::without_corrections,
     maintenance::thinned_for,
-    schema::Signal,
     snapshot::TableView,
     table_change::{CommitReason, TableChange},
 };

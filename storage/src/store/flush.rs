@@ -13,10 +13,11 @@
 use std::sync::Arc;
 
 use tidings_disk::Mistake;
+use tidings_proto::Signal;
 use tidings_wal::WalError;
 
 use super::{StoreInner, StoreShared};
-use crate::{StorageError, blocking::blocking, data_file, schema::Signal, tables::TelemetryTable};
+use crate::{StorageError, blocking::blocking, data_file, tables::TelemetryTable};
 
 /// Both tables, and the flushed position.
 #[derive(Debug)]

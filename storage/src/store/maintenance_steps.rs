@@ -18,7 +18,7 @@ use std::{
 use parquet::errors::ParquetError;
 use rustix::io::Errno;
 use tidings_disk::{Mistake, paths::index_path, ranges::portions};
-use tidings_proto::UnixNanos;
+use tidings_proto::{Signal, UnixNanos};
 use tracing::field::Empty;
 
 use super::{
@@ -37,7 +37,6 @@ use crate::{
         WaitingForRoom, common_mark, due, keeps_free, plan,
     },
     pins::Pins,
-    schema::Signal,
     table_change::{CommitReason, TableChange},
 };
 

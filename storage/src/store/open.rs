@@ -19,7 +19,7 @@ use tidings_disk::{
     paths::{OWN_NAMES, Paths},
     read_all, write_durably,
 };
-use tidings_proto::UnixNanos;
+use tidings_proto::{Signal, UnixNanos};
 use tidings_runtime::Supervision;
 use tidings_wal::{
     LogExtent, Position, Replay, ReplayEnd, Segments, Wal, WalMonitor, WalRecord, WalSettings,
@@ -39,7 +39,6 @@ use crate::{
     index::Indexes,
     memory::{self, Chunk},
     metrics::StoreMetrics,
-    schema::Signal,
     table_change::{CommitReason, TableChange},
     table_store::{self, SharedTables},
     tables::{OpenedTable, TelemetryTable},

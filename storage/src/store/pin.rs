@@ -13,7 +13,7 @@ use std::{
 };
 
 use tidings_disk::{SharedDisk, paths::Paths};
-use tidings_proto::TraceId;
+use tidings_proto::{Signal, TraceId};
 
 use super::StoreInner;
 use crate::{
@@ -21,7 +21,6 @@ use crate::{
     blocking::blocking,
     data_file::DataFile,
     pins::{PIN_NOTE_CHARS_MAX, PINS_MAX, Pins},
-    schema::Signal,
     snapshot::TableView,
 };
 

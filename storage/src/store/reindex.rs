@@ -6,6 +6,7 @@
 use std::{io, sync::Arc};
 
 use tidings_disk::paths::index_path;
+use tidings_proto::Signal;
 use tokio::{select, sync::watch};
 
 use super::StoreInner;
@@ -14,7 +15,6 @@ use crate::{
     blocking::blocking,
     data_file::{self, DataFile},
     error::failed,
-    schema::Signal,
     table_store::TableStore,
 };
 

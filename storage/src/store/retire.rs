@@ -6,7 +6,7 @@ use std::{
     sync::Arc,
 };
 
-use tidings_proto::{TraceId, UnixNanos};
+use tidings_proto::{Signal, TraceId, UnixNanos};
 
 use super::{StoreInner, maintenance_steps::unreadable};
 use crate::{
@@ -15,7 +15,6 @@ use crate::{
     data_file::{Choice, DataFile, HOUR_NANOS},
     filter::Matcher,
     maintenance::{ExpiredFiles, RetentionCondition, mark},
-    schema::Signal,
     snapshot::TableView,
     table_change::{CommitReason, TableChange},
 };

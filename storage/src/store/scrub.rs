@@ -18,7 +18,7 @@ use std::{
 
 use serde_json::{Value, json};
 use tidings_disk::{Finding, read_all, write_durably};
-use tidings_proto::UnixNanos;
+use tidings_proto::{Signal, UnixNanos};
 use tidings_wal::{Sealed, SegmentCheck};
 use tokio::{select, sync::watch};
 
@@ -30,7 +30,6 @@ use crate::{
     data_file::DataFile,
     error::failed,
     index::Verified,
-    schema::Signal,
     settings::TablesAt,
     tables,
 };

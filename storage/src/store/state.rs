@@ -12,13 +12,12 @@ use std::{
     time::Instant,
 };
 
-use tidings_proto::UnixNanos;
+use tidings_proto::{Signal, UnixNanos};
 
 use crate::{
     Snapshot,
     data_file::DataFile,
     memory::Chunk,
-    schema::Signal,
     snapshot::TableView,
     table_change::{CommitReason, TableChange},
 };

@@ -4,7 +4,7 @@
 use std::{collections::HashMap, io, path::PathBuf, sync::Arc, time::Duration};
 
 use tidings_disk::paths::index_path;
-use tidings_proto::UnixNanos;
+use tidings_proto::{Signal, UnixNanos};
 
 use super::{StoreInner, maintenance_steps::MaintenanceState};
 use crate::{
@@ -12,7 +12,6 @@ use crate::{
     blocking::blocking,
     error::failed,
     maintenance::{MergePace, Stray, strays},
-    schema::Signal,
 };
 
 /// Interval between searches of the tables' folders for unreferenced files.

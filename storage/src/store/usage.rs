@@ -2,13 +2,12 @@
 
 use std::time::Duration;
 
-use tidings_proto::UnixNanos;
+use tidings_proto::{Signal, UnixNanos};
 
 use super::Store;
 use crate::{
     Retention,
     maintenance::{MergeJob, MergePace, plan},
-    schema::Signal,
 };
 
 /// Sizes of the stored data.

@@ -16,17 +16,12 @@ use deltalake_core::{
     kernel::{Action, Add, CommitInfo, Remove},
 };
 use serde_json::{Value, json};
+use tidings_columns::schema::{HOUR, SignalSchema};
 use tidings_disk::paths::commit_name;
-use tidings_proto::UnixNanos;
+use tidings_proto::{Signal, UnixNanos};
 
 use super::{listing::decoded_path, position, position::FoundPosition};
-use crate::{
-    StorageError,
-    blocking::random,
-    data_file::DataFile,
-    schema::{HOUR, Signal, SignalSchema},
-    table_change::TableChange,
-};
+use crate::{StorageError, blocking::random, data_file::DataFile, table_change::TableChange};
 
 /// The column with the time at which a row was received.
 pub(super) const RECEIVED: &str = "received_unix_nanos";
@@ -284,12 +279,11 @@ mod tests {
     use std::path::{Path, PathBuf};
 
     use tidings_disk::paths::commit_name;
-    use tidings_proto::UnixNanos;
+    use tidings_proto::{Signal, UnixNanos};
 
     use super::{CommitEncoder, is_whole};
     use crate::{
         data_file::DataFile,
-        schema::Signal,
         table_change::{CommitReason, TableChange},
     };
 

@@ -11,12 +11,13 @@ use deltalake_core::{
     kernel::{Action, Metadata, StructType, engine::arrow_conversion::TryIntoKernel},
 };
 use serde_json::Value;
-
-use crate::{
-    StorageError,
+use tidings_columns::{
     attribute_column::{AttributeColumn, DeclaredColumns},
-    schema::{Signal, SignalSchema},
+    schema::SignalSchema,
 };
+use tidings_proto::Signal;
+
+use crate::StorageError;
 
 /// Returns all columns in Delta's form.
 pub(super) fn all(signal: Signal) -> Result<StructType, StorageError> {

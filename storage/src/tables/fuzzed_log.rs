@@ -10,7 +10,7 @@ use std::{
 
 use bytes::Bytes;
 use tidings_disk::paths::commit_name;
-use tidings_proto::UnixNanos;
+use tidings_proto::{Signal, UnixNanos};
 
 use super::{
     commit::CommitEncoder,
@@ -19,7 +19,6 @@ use super::{
 use crate::{
     StorageError,
     data_file::DataFile,
-    schema::Signal,
     table_change::{CommitReason, TableChange},
     table_store::DataFileStore,
 };

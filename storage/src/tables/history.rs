@@ -17,6 +17,7 @@ use tidings_disk::{
     DiskEntry,
     paths::{commit_name, commit_version},
 };
+use tidings_proto::Signal;
 
 use super::{
     commit::{CommitEncoder, is_whole},
@@ -30,7 +31,6 @@ use crate::{
     blocking::blocking,
     data_file::DataFile,
     error::failed,
-    schema::Signal,
     table_store::{DataFileStore, TableStore, list_existing},
 };
 
@@ -297,7 +297,7 @@ pub(super) fn apply(
 
 fn added(signal: Signal, folder: &Path, add: &Value) -> Option<DataFile> {
     let path = decoded_path(add.get("path")?.as_str()?);
-    let hour = add.get("partitionValues")?.get(crate::schema::HOUR)?.as_str()?;
+    let hour = add.get("partitionValues")?.get(tidings_columns::schema::HOUR)?.as_str()?;
     let (stats, size) = (add.get("stats")?.as_str()?, add.get("size")?.as_u64()?);
     let committed = from_millis(add.get("modificationTime")?.as_i64()?);
     listed_file((signal, folder), &path, hour, stats, size, committed)
@@ -307,11 +307,11 @@ fn added(signal: Signal, folder: &Path, add: &Value) -> Option<DataFile> {
 mod tests {
     use std::{collections::BTreeMap, path::Path};
 
+    use tidings_columns::schema::SignalSchema;
+    use tidings_proto::Signal;
+
     use super::{apply, examine_files, files_of_version};
-    use crate::{
-        schema::{Signal, SignalSchema},
-        table_store::DataFileStore,
-    };
+    use crate::table_store::DataFileStore;
 
     /// Returns the number of files that a commit adds with this path, partition and these
     /// statistics.

@@ -7,13 +7,13 @@ use std::{
 
 use deltalake_core::{logstore::LogStoreRef, table::state::DeltaTableState};
 use serde_json::Value;
-use tidings_proto::UnixNanos;
+use tidings_columns::schema::{HOUR, SignalSchema};
+use tidings_proto::{Signal, UnixNanos};
 
 use super::{commit::RECEIVED, from_millis};
 use crate::{
     StorageError,
     data_file::{DataFile, HOUR_NANOS, STATS_MAX},
-    schema::{HOUR, Signal, SignalSchema},
     table_store::DataFileStore,
 };
 

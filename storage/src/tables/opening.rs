@@ -19,6 +19,7 @@ use std::{
 
 use deltalake_core::{logstore::LogStoreRef, table::state::DeltaTableState};
 use tidings_disk::paths::{commit_name, flushed_position};
+use tidings_proto::Signal;
 use tidings_wal::LogExtent;
 
 use super::{
@@ -33,7 +34,6 @@ use crate::{
     blocking::blocking,
     data_file::DataFile,
     error::failed,
-    schema::Signal,
     table_store::{DataFileStore, SharedTables, TableStore, list_existing, partitions},
 };
 

@@ -8,6 +8,7 @@ use std::{
 
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use tidings_disk::{Finding, Findings, paths::index_path};
+use tidings_proto::Signal;
 use tidings_wal::LogExtent;
 
 use super::TelemetryTable;
@@ -17,7 +18,6 @@ use crate::{
     comparison::{Pieces, Start},
     data_file::{self, DataFile},
     index::{self, Verified},
-    schema::Signal,
     table_store::SharedTables,
 };
 

@@ -5,15 +5,14 @@ use std::{
     sync::Arc,
 };
 
+use tidings_columns::attribute_column::AttributeColumn;
 use tidings_disk::{RealDisk, SharedDisk, paths::segment_name};
-use tidings_proto::UnixNanos;
+use tidings_proto::{Signal, UnixNanos};
 use tidings_wal::{LogExtent, SegmentHeader};
 
 use super::{DataFile, TelemetryTable, checkpoint, file_path};
 use crate::{
     Clock, StorageError, SystemClock,
-    attribute_column::AttributeColumn,
-    schema::Signal,
     table_change::{CommitReason, TableChange},
     table_store::{LocalTables, SharedTables},
 };

@@ -12,7 +12,6 @@ mod reader;
 mod record;
 mod replay;
 mod segments;
-mod signal;
 #[cfg(test)]
 mod tests;
 mod unreadable;
@@ -28,7 +27,7 @@ use std::{
 
 use bytes::Bytes;
 use tidings_disk::SharedDisk;
-use tidings_proto::UnixNanos;
+use tidings_proto::{Signal, UnixNanos};
 use tidings_runtime::{Clock, Supervision, TimeHistogram};
 use tokio::sync::{mpsc, oneshot};
 
@@ -40,7 +39,6 @@ pub use self::{
     record::{PAYLOAD_MAX, RECORDS_START, SegmentHeader, WalRecord},
     replay::{Replay, ReplayEnd},
     segments::{Sealed, Segments},
-    signal::Signal,
     wal_check::{LogExtent, SegmentCheck, check, check_formats},
     writer::Position,
 };

@@ -1,9 +1,7 @@
 //! Encoding of a log segment, as `docs/formats/wal.md` defines it.
 
 use bytes::Bytes;
-use tidings_proto::UnixNanos;
-
-use crate::Signal;
+use tidings_proto::{Signal, UnixNanos};
 
 /// The newest format this program reads, and the one it writes.
 pub(crate) const FORMAT: u32 = 1;

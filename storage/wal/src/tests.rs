@@ -17,12 +17,12 @@ use tidings_disk::{
     paths::{Paths, segment_name},
     test_effort::by_effort,
 };
-use tidings_proto::UnixNanos;
+use tidings_proto::{Signal, UnixNanos};
 use tidings_runtime::{Supervision, SystemClock};
 use tokio::sync::oneshot;
 
 use super::{
-    Position, Replay, ReplayEnd, Segments, Signal, Wal, WalEntry, WalError, WalMonitor, WalRecord,
+    Position, Replay, ReplayEnd, Segments, Wal, WalEntry, WalError, WalMonitor, WalRecord,
     WalSettings, error,
     record::{HeaderPage, MARKER, RECORD_HEADER, RECORDS_START, SegmentHeader},
 };

@@ -10,7 +10,10 @@ use std::{
 
 use prost::Message;
 use tidings_disk::{CheckSummary, Disk, Finding, Findings, SharedDisk, paths::segment_first};
-use tidings_proto::otlp::{ExportLogsServiceRequest, ExportTraceServiceRequest};
+use tidings_proto::{
+    Signal,
+    otlp::{ExportLogsServiceRequest, ExportTraceServiceRequest},
+};
 
 use super::{
     reader::{SegmentPiece, SegmentReader, read_header},
@@ -18,7 +21,7 @@ use super::{
     segments::{Sealed, limits},
     unreadable::{PatchedFile, UnreadableParts, is_unreadable},
 };
-use crate::{Signal, WalError, error::failed};
+use crate::{WalError, error::failed};
 
 /// Fails if the log has a segment of a newer format.
 ///

@@ -13,6 +13,7 @@ use parquet::{
     file::{properties::WriterProperties, writer::SerializedRowGroupWriter},
     schema::types::ColumnDescPtr,
 };
+use tidings_columns::packed::{self, ValueKind};
 
 use super::{
     chunk::Codec,
@@ -21,7 +22,6 @@ use super::{
     unexpected,
     values::{DictionaryFull, TextSlices, ValueSource},
 };
-use crate::packed::{self, ValueKind};
 
 /// Number of rows whose levels are computed at once.
 const STEP_ROWS: usize = 1024;

@@ -4,12 +4,12 @@ use std::ops::Range;
 
 use arrow_buffer::{NullBuffer, bit_iterator::BitIndexIterator};
 use parquet::basic::Encoding;
+use tidings_columns::packed;
 
 use super::{
     dictionary::{Dictionary, LENGTH_BYTES},
     levels::{self, code_width, place, span},
 };
-use crate::packed;
 
 /// Values of a portion of rows.
 #[derive(Debug, Clone, Copy)]
@@ -17,7 +17,7 @@ pub(in crate::data_file) enum ValueSource<'a> {
     Texts(TextSlices<'a>),
     Longs(&'a [i64]),
     Ints(&'a [i32]),
-    /// Integers in the memory format; see `crate::packed`.
+    /// Integers in the memory format; see `tidings_columns::packed`.
     PackedLongs(TextSlices<'a>),
     PackedDoubles(TextSlices<'a>),
     PackedBools(TextSlices<'a>),

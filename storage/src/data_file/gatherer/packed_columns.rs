@@ -11,9 +11,9 @@ use arrow_array::{
 };
 use arrow_buffer::{ArrowNativeType, Buffer, OffsetBuffer, ScalarBuffer};
 use arrow_schema::{ArrowError, DataType};
+use tidings_columns::schema;
 
 use super::{BatchRows, codes::Codes};
-use crate::schema;
 
 /// Attribute column of several batches.
 pub(super) struct PackedGatherer<'a> {

@@ -1,14 +1,14 @@
 use arrow_array::{ArrayRef, cast::AsArray};
 use proptest::prelude::*;
 use prost::Message;
+use tidings_columns::{
+    conversion::{log_rows, span_rows},
+    schema::SignalSchema,
+};
+use tidings_proto::Signal;
 
 use super::{Gather, rows};
-use crate::{
-    LogRows, SpanRows,
-    columns::{log_rows, span_rows},
-    samples,
-    schema::{Signal, SignalSchema},
-};
+use crate::{LogRows, SpanRows, samples};
 
 /// Rows of several batches in any order. Some are neighbours, and some occur more than once.
 fn picked(sizes: &[usize], picks: &[(prop::sample::Index, usize)]) -> Vec<(usize, usize)> {

@@ -3,12 +3,12 @@
 use std::{collections::HashSet, sync::Arc};
 
 use arrow_array::{BinaryArray, RecordBatch};
+use tidings_columns::rows::column::OptionalColumn;
 use tidings_proto::TraceId;
 
 use crate::{
     StorageError,
     filter::{Bound, Matcher},
-    rows::column::OptionalColumn,
 };
 
 /// Selects the rows that a merge keeps.

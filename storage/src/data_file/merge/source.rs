@@ -8,7 +8,12 @@ use parquet::arrow::{
     ProjectionMask,
     arrow_reader::{ArrowReaderMetadata, ParquetRecordBatchReader, RowSelection},
 };
+use tidings_columns::{
+    rows::column::{OptionalColumn, WordColumn, word},
+    schema::SignalSchema,
+};
 use tidings_disk::ranges::intersection;
+use tidings_proto::Signal;
 
 use super::{
     MergeLimits,
@@ -27,9 +32,7 @@ use crate::{
         sections::{Portion, Section, sections},
         shred::AttributeCounts,
     },
-    rows::column::{OptionalColumn, WordColumn, word},
     scan::select,
-    schema::{Signal, SignalSchema},
 };
 
 /// Sort key of a row in a merge.

@@ -4,6 +4,10 @@ use std::{collections::HashSet, io::Write};
 
 use arrow_array::{Array, cast::AsArray};
 use tempfile::TempDir;
+use tidings_columns::{
+    attribute_column::DeclaredColumns,
+    conversion::{log_rows, span_rows},
+};
 use tidings_disk::faulty::Dice;
 use tidings_proto::{
     UnixNanos,
@@ -16,8 +20,6 @@ use tidings_proto::{
 use super::{Arc, DataFile, Merge, MergeLimits, RecordBatch, Signal};
 use crate::{
     LogRows, SpanRows,
-    attribute_column::DeclaredColumns,
-    columns::{log_rows, span_rows},
     data_file::{
         EncodedFile, encode_logs, encode_small, encode_spans, order,
         write::{self, Layout},

@@ -9,14 +9,13 @@
 use std::ops::Range;
 
 use arrow_array::{BinaryArray, Int64Array};
-use tidings_proto::{TraceId, UnixNanos};
+use tidings_columns::{rows::column::OptionalColumn, schema::SignalSchema};
+use tidings_proto::{Signal, TraceId, UnixNanos};
 
 use super::source::MergeFile;
 use crate::{
     StorageError,
     data_file::{order::whole_id, sections::Portion},
-    rows::column::OptionalColumn,
-    schema::{Signal, SignalSchema},
 };
 
 /// Consecutive rows of one trace in a file.

@@ -2,17 +2,19 @@ use std::{collections::BTreeSet, fs::File, io::Write, ops::Range, path::PathBuf,
 
 use parquet::arrow::{ProjectionMask, arrow_reader::ArrowReaderMetadata};
 use tempfile::TempDir;
-use tidings_proto::otlp::{ExportTraceServiceRequest, KeyValue, ResourceSpans, ScopeSpans, Span};
+use tidings_columns::conversion::span_rows;
+use tidings_proto::{
+    Signal,
+    otlp::{ExportTraceServiceRequest, KeyValue, ResourceSpans, ScopeSpans, Span},
+};
 
 use super::{
     BLOCK_ROWS, DECOMPRESSOR_BYTES, Portion, merge_bytes_min, pages, portion_of, sections,
 };
 use crate::{
-    columns::span_rows,
     data_file::{DataFile, encode_spans, footer::footer},
     memory::Chunk,
     samples::NOW,
-    schema::Signal,
     table_store::Readable,
 };
 

@@ -4,14 +4,15 @@ use std::cmp::Reverse;
 
 use arrow_array::{RecordBatch, StringArray, cast::AsArray, types::Int32Type};
 use arrow_schema::ArrowError;
+use tidings_columns::{
+    attribute_column::{AttributeColumn, DeclaredColumns},
+    packed::{self, ValueKind},
+    schema::SignalSchema,
+};
+use tidings_proto::Signal;
 
 use super::{COLUMNS_MAX, Map, packed_range};
-use crate::{
-    attribute_column::{AttributeColumn, DeclaredColumns},
-    data_file::attributes::ATTRIBUTES,
-    packed::{self, ValueKind},
-    schema::{Signal, SignalSchema},
-};
+use crate::data_file::attributes::ATTRIBUTES;
 
 /// A column has a value in at least one of this many rows. The definition levels then take about
 /// four bits for each value. At one in a hundred rows they would take eight (decision 0100).
@@ -145,18 +146,18 @@ impl AttributeCounts {
 
 #[cfg(test)]
 mod tests {
-    use tidings_proto::otlp::{
-        ExportTraceServiceRequest, KeyValue, ResourceSpans, ScopeSpans, Span,
+    use tidings_columns::{
+        attribute_column::{AttributeColumn, DeclaredColumns},
+        conversion::span_rows,
+        packed::ValueKind,
+    };
+    use tidings_proto::{
+        Signal,
+        otlp::{ExportTraceServiceRequest, KeyValue, ResourceSpans, ScopeSpans, Span},
     };
 
     use super::{AttributeCounts, ColumnMinimum, ENTRIES_COUNTED};
-    use crate::{
-        attribute_column::{AttributeColumn, DeclaredColumns},
-        columns::span_rows,
-        packed::ValueKind,
-        samples::NOW,
-        schema::Signal,
-    };
+    use crate::samples::NOW;
 
     #[test]
     fn numbers_that_files_list_do_not_overflow() {

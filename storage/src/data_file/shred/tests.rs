@@ -14,26 +14,30 @@ use parquet::{
 use proptest::prelude::*;
 use prost::Message;
 use tempfile::TempDir;
+use tidings_columns::{
+    attribute_column::{AttributeColumn, DeclaredColumns},
+    conversion::{log_rows, span_rows},
+    packed::ValueKind,
+};
 use tidings_disk::test_effort::random_cases;
-use tidings_proto::otlp::{
-    AnyValue, ArrayValue, Event, ExportTraceServiceRequest, KeyValue, KeyValueList, Resource,
-    ResourceSpans, ScopeSpans, Span, Value,
+use tidings_proto::{
+    Signal,
+    otlp::{
+        AnyValue, ArrayValue, Event, ExportTraceServiceRequest, KeyValue, KeyValueList, Resource,
+        ResourceSpans, ScopeSpans, Span, Value,
+    },
 };
 
 use super::{AttributeCounts, COLUMNS_MAX, ColumnMinimum, LISTED};
 use crate::{
     AttributeFilter, Detail, LogFilter, Scan, Snapshot, SpanFilter, StorageError,
-    attribute_column::{AttributeColumn, DeclaredColumns},
-    columns::{log_rows, span_rows},
     data_file::{
         Choice, DataFile, EncodedFile, FileWriter, Merge, MergeLimits, attributes::FileAttributes,
         encode_small, index_of,
     },
     filter::Matcher,
     memory::Chunk,
-    packed::ValueKind,
     samples::{self, NOW},
-    schema::Signal,
     snapshot::TableView,
 };
 

@@ -10,17 +10,17 @@ use std::sync::{
 
 use arrow_array::{BinaryArray, Int32Array, RecordBatch, StringArray};
 use arrow_schema::ArrowError;
-use tidings_proto::{SpanId, TraceId, otlp::InstrumentationScope};
-
-use super::{AttributeOwner, ConditionMatcher, ConditionNode, LogColumn, Test, ValueTest};
-use crate::{
-    columns::load,
-    filter::text_predicate::TextPredicate,
+use tidings_columns::{
+    conversion::load,
     rows::{
         column::{DictionaryCache, OptionalColumn, WordColumn},
         entries::AttributeEntries,
     },
 };
+use tidings_proto::{SpanId, TraceId, otlp::InstrumentationScope};
+
+use super::{AttributeOwner, ConditionMatcher, ConditionNode, LogColumn, Test, ValueTest};
+use crate::filter::text_predicate::TextPredicate;
 
 /// A condition with the columns that it evaluates.
 #[derive(Debug)]

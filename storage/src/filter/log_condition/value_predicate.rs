@@ -3,17 +3,15 @@
 use std::{collections::HashMap, ops::Bound};
 
 use prost::Message;
+use tidings_columns::{conversion::load, packed::EntryValue, rows::entries::AttributeEntries};
 use tidings_proto::otlp::{AnyValue, InstrumentationScope, KeyValue, Resource, Value, ValueForm};
 
 use crate::{
     AttributeFilter,
-    columns::load,
     filter::{
         attribute_matcher::{AttributeMatcher, remember},
         text_predicate::TextPredicate,
     },
-    packed::EntryValue,
-    rows::entries::AttributeEntries,
 };
 
 /// A condition on the value of an attribute.

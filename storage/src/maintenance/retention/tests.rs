@@ -1,12 +1,11 @@
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
-use tidings_proto::UnixNanos;
+use tidings_proto::{Signal, UnixNanos};
 
 use super::{
     DataFile, DiskSpace, ExpiredFiles, HOUR_NANOS, Retention, RetentionCondition, RetentionRule,
     RetentionStep, TraceId, common_mark, due, mark, thinned_prefix,
 };
-use crate::schema::Signal;
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
 const NOW_HOUR: u64 = 500_000;

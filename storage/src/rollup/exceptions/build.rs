@@ -8,9 +8,10 @@ use std::{
 use ahash::RandomState;
 use arrow_array::{BooleanArray, RecordBatch};
 use arrow_schema::ArrowError;
+use tidings_columns::rows::column::OptionalColumn;
 
 use super::{ExceptionAttributes, ExceptionKey, List, ListedException, exception_section};
-use crate::{SpanRows, rows::column::OptionalColumn, scan::project};
+use crate::{SpanRows, scan::project};
 
 /// Columns that the builder reads.
 pub(in crate::rollup) const COLUMNS: [&str; 6] =

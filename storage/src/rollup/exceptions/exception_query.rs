@@ -16,8 +16,9 @@ use std::{
 use ahash::RandomState;
 use arrow_array::{Int64Array, RecordBatch};
 use arrow_schema::ArrowError;
+use tidings_columns::rows::column::OptionalColumn;
 use tidings_disk::ranges::merged;
-use tidings_proto::{DurationNanos, UnixNanos};
+use tidings_proto::{DurationNanos, Signal, UnixNanos};
 
 use super::{
     ExceptionBuilder, ExceptionKey, List, ListedException,
@@ -29,9 +30,7 @@ use crate::{
     data_file::{DataFile, columns},
     index::RolledUp,
     rollup::{call_query::of_hour, query_failure::CancellationCheck},
-    rows::column::OptionalColumn,
     scan::PORTION_ROWS,
-    schema::Signal,
     snapshot::SPANS,
 };
 

@@ -6,6 +6,7 @@ use ahash::RandomState;
 use arrow_array::RecordBatch;
 use arrow_schema::ArrowError;
 use tidings_assembly::SpanFacts;
+use tidings_columns::rows::{column::DictionaryCache, entries::AttributeEntries};
 use tidings_proto::{
     TraceId,
     otlp::{SpanKind, StatusCode},
@@ -25,7 +26,6 @@ use crate::{
         file_aggregate::{FileAggregate, GroupNumber},
         number_cache::NumberCache,
     },
-    rows::{column::DictionaryCache, entries::AttributeEntries},
 };
 
 /// Maximum spans of a trace for the rollup, because a trace is held in memory until its end. Larger

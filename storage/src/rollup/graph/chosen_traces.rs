@@ -11,7 +11,7 @@ use std::{
 
 use ahash::RandomState;
 use tidings_disk::ranges::merged;
-use tidings_proto::{TraceId, UnixNanos};
+use tidings_proto::{Signal, TraceId, UnixNanos};
 
 use super::{
     GraphAggregate, GraphBounds,
@@ -24,7 +24,6 @@ use crate::{
     filter::Matcher,
     index::{IndexLookup, Indexes},
     rollup::{query_failure::CancellationCheck, query_totals::QueryTotals, splits::RowRanges},
-    schema::Signal,
     snapshot::{SPANS, TableView},
 };
 

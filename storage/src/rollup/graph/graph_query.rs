@@ -12,7 +12,7 @@ use std::{
 };
 
 use tidings_disk::ranges::merged;
-use tidings_proto::{DurationNanos, UnixNanos};
+use tidings_proto::{DurationNanos, Signal, UnixNanos};
 
 use super::{
     GraphKey,
@@ -37,7 +37,6 @@ use crate::{
         splits::{self, RowRanges},
     },
     scan::Progress,
-    schema::Signal,
     snapshot::TableView,
 };
 

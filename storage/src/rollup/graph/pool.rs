@@ -9,6 +9,7 @@ use std::{
 use ahash::RandomState;
 use arrow_array::RecordBatch;
 use arrow_schema::ArrowError;
+use tidings_columns::rows::column::DictionaryCache;
 use tidings_proto::{TraceId, otlp::SpanKind};
 
 use super::{
@@ -26,7 +27,6 @@ use crate::{
         number_cache::NumberCache,
         query_totals::{QueryTotals, UNASKED},
     },
-    rows::column::DictionaryCache,
 };
 
 /// Range of all times.

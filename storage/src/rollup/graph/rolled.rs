@@ -6,7 +6,9 @@ use std::{
 };
 
 use arrow_array::Int64Array;
+use tidings_columns::rows::column::OptionalColumn;
 use tidings_disk::ranges::{merged, without};
+use tidings_proto::Signal;
 
 use super::GraphKey;
 use crate::{
@@ -23,8 +25,6 @@ use crate::{
         split_corrections::RollupFile,
         splits::RowRanges,
     },
-    rows::column::OptionalColumn,
-    schema::Signal,
 };
 
 /// File whose rollups answer a part of a query.

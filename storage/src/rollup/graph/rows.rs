@@ -16,8 +16,9 @@ use std::{
 use ahash::RandomState;
 use arrow_array::RecordBatch;
 use arrow_schema::ArrowError;
+use tidings_columns::rows::column::{DictionaryCache, WordColumn};
 use tidings_disk::ranges::merged;
-use tidings_proto::{TraceId, otlp::SpanKind};
+use tidings_proto::{Signal, TraceId, otlp::SpanKind};
 
 use super::{
     GraphSpan, Peer,
@@ -30,8 +31,6 @@ use crate::{
     data_file::{DataFile, attributes_of, columns, whole_columns},
     index::Indexes,
     rollup::{query_failure::CancellationCheck, splits::RowRanges},
-    rows::column::{DictionaryCache, WordColumn},
-    schema::Signal,
 };
 
 const ATTRIBUTES: &str = "attributes";

@@ -12,7 +12,7 @@ use std::{
 };
 
 use ahash::RandomState;
-use tidings_proto::{TraceId, UnixNanos};
+use tidings_proto::{Signal, TraceId, UnixNanos};
 
 use super::{
     KindCalls, KindKey, SampleSpec,
@@ -37,7 +37,6 @@ use crate::{
         split_corrections::{PairGroups, Pairs, RollupFile},
         splits::{self, RowRanges},
     },
-    schema::Signal,
     snapshot::{SPANS, TableView},
 };
 

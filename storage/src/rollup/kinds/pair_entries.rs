@@ -3,7 +3,7 @@
 use std::{collections::HashMap, ops::ControlFlow, sync::Arc};
 
 use ahash::RandomState;
-use tidings_proto::TraceId;
+use tidings_proto::{Signal, TraceId};
 
 use super::{
     build::COLUMNS,
@@ -19,7 +19,6 @@ use crate::{
         split_corrections::PairCorrection,
         splits::RowRanges,
     },
-    schema::Signal,
 };
 
 /// Entry spans of split traces in two files.

@@ -1,8 +1,9 @@
 //! Reads the rows that a sample needs, within the limits of its query.
 
 use arrow_array::BinaryArray;
+use tidings_columns::rows::column::OptionalColumn;
 use tidings_disk::ranges::merged;
-use tidings_proto::{DurationNanos, TraceId};
+use tidings_proto::{DurationNanos, Signal, TraceId};
 
 use super::{
     entry_spans::Rank, kind_query::KindQuery, rolled::KindRollupFile, sample::SampleReader,
@@ -11,8 +12,6 @@ use crate::{
     Call,
     data_file::columns,
     rollup::{query_failure::QueryFailure, splits::RowRanges},
-    rows::column::OptionalColumn,
-    schema::Signal,
 };
 
 /// Reader of rows for a sample.

@@ -9,8 +9,9 @@ use std::{
 
 use ahash::RandomState;
 use arrow_array::Int64Array;
+use tidings_columns::{rows::column::OptionalColumn, schema::SignalSchema};
 use tidings_disk::ranges::merged;
-use tidings_proto::{DurationNanos, UnixNanos, otlp::SeverityNumber};
+use tidings_proto::{DurationNanos, Signal, UnixNanos, otlp::SeverityNumber};
 
 use super::{MINUTE, MinuteTimes, SeverityGroup};
 use crate::{
@@ -18,8 +19,6 @@ use crate::{
     data_file::DataFile,
     index::{Indexes, RolledUp},
     memory::Chunk,
-    rows::column::OptionalColumn,
-    schema::{Signal, SignalSchema},
 };
 
 /// Maximum number of time ranges whose rows are counted. Each is a scan of its own.

@@ -5,14 +5,15 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use ahash::RandomState;
 use arrow_array::{Int32Array, Int64Array, RecordBatch, StringArray};
 use arrow_schema::ArrowError;
+use tidings_columns::{
+    rows::column::{OptionalColumn, WordColumn, word},
+    schema::SignalSchema,
+};
+use tidings_proto::Signal;
 
 use super::{
     MINUTE, MinuteTimes, SeverityGroup, log_count_section, log_form_builder::LogFormBuilder,
     log_form_section,
-};
-use crate::{
-    rows::column::{OptionalColumn, WordColumn, word},
-    schema::{Signal, SignalSchema},
 };
 
 /// Columns that the builder reads.

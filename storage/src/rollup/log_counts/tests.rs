@@ -9,6 +9,7 @@ use std::{
 
 use proptest::{collection::vec, option, prelude::*, sample::select};
 use tempfile::TempDir;
+use tidings_columns::conversion::log_rows;
 use tidings_proto::{
     DurationNanos, UnixNanos,
     otlp::{
@@ -24,7 +25,6 @@ use tidings_disk::{paths::index_path, test_effort::random_cases};
 use super::CountedLogs;
 use crate::{
     Detail, LogFilter, LogRows, Scan, Snapshot, TimeRange,
-    columns::log_rows,
     data_file::encode_logs,
     index::{Indexes, tests::stored},
     memory::Chunk,

@@ -8,7 +8,9 @@ use std::{
 };
 
 use arrow_array::Int64Array;
+use tidings_columns::rows::column::OptionalColumn;
 use tidings_disk::ranges::{intersection, merged};
+use tidings_proto::Signal;
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::{
@@ -30,8 +32,6 @@ use crate::{
         repeats::low64s,
         splits::{RowRanges, rows_of},
     },
-    rows::column::OptionalColumn,
-    schema::Signal,
 };
 
 /// Approximate number of rows of traces in memory at once.

@@ -6,6 +6,8 @@ use std::{
     sync::Arc,
 };
 
+use tidings_proto::Signal;
+
 use super::{
     CorrectionRole, make,
     pair_section::{Pair, ResolvedTraces},
@@ -21,7 +23,6 @@ use crate::{
         repeats::low64s,
         splits::{RowRanges, rows_of},
     },
-    schema::Signal,
 };
 
 /// File of a query whose rollups answer a part of it.

@@ -5,13 +5,12 @@ use tidings_disk::{
     faulty::{Dice, FaultRepeat, FaultyDisk},
     test_effort::by_effort,
 };
-use tidings_proto::{DurationNanos, UnixNanos};
+use tidings_proto::{DurationNanos, Signal, UnixNanos};
 
 use super::CorrectionState;
 use crate::{
     Clock, GraphBounds, GraphDetail, Store, SystemClock, TelemetryBatch,
     maintenance::{DiskSpace, MergePace},
-    schema::Signal,
     store::tests::{contents, open, open_with, settings, traces},
 };
 

@@ -20,7 +20,7 @@ use tidings_disk::{
     faulty::{Dice, FaultRepeat, FaultyDisk},
     test_effort::by_effort,
 };
-use tidings_proto::{TraceId, UnixNanos, otlp::Span};
+use tidings_proto::{Signal, TraceId, UnixNanos, otlp::Span};
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::{MaintenanceState, MergePace, leave};
@@ -28,7 +28,6 @@ use crate::{
     AttributeFilter, Clock, Detail, Erasure, Retention, RetentionCondition, RetentionRule, Scan,
     Snapshot, SpanFilter, StorageError, Store, StoreSettings, SystemClock, TelemetryBatch,
     data_file::DataFile,
-    schema::Signal,
     store::tests::{contents, logs, open, open_with, settings, traces},
     table_change::CommitReason,
 };

@@ -6,13 +6,12 @@ use tidings_disk::{
     SharedDisk,
     faulty::{Dice, FaultRepeat, FaultyDisk},
 };
-use tidings_proto::TraceId;
+use tidings_proto::{Signal, TraceId};
 
 use crate::{
     AttributeFilter, Clock, Detail, Erasure, ErrorKind, LogFilter, PIN_NOTE_CHARS_MAX, PINS_MAX,
     Pin, Retention, Scan, Snapshot, SpanFilter, StorageError, Store, StoreSettings, TelemetryBatch,
     maintenance::{MergePace, RetentionStep, due},
-    schema::Signal,
     store::{
         maintenance_steps::tests::{DAY, MovedClock, files, keep_up, noted, open_at},
         retire,

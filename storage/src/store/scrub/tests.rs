@@ -94,7 +94,7 @@ async fn a_flipped_bit_is_found_wherever_it_is_and_forgotten_once_mended() {
 async fn a_file_that_is_gone_is_an_alarm_until_its_table_does_without_it() {
     let root = tempfile::tempdir().unwrap();
     let store = filled(root.path()).await;
-    let victim = store.owner.0.shared.state.files(crate::schema::Signal::Spans)[0].path.clone();
+    let victim = store.owner.0.shared.state.files(tidings_proto::Signal::Spans)[0].path.clone();
     let aside = root.path().join("aside");
     fs::rename(&victim, &aside).unwrap();
     scrub(&store).await;
@@ -117,7 +117,7 @@ async fn damage_that_a_question_meets_is_an_alarm_at_once() {
                 .snapshot()
                 .scan_spans(&SpanFilter::default(), scan, &mut |_| ControlFlow::Continue(()))
         };
-        let victim = store.owner.0.shared.state.files(crate::schema::Signal::Spans)[0].path.clone();
+        let victim = store.owner.0.shared.state.files(tidings_proto::Signal::Spans)[0].path.clone();
         let sound = fs::read(&victim).unwrap();
         match damage {
             "missing" => fs::remove_file(&victim).unwrap(),
@@ -147,7 +147,7 @@ async fn an_index_that_is_damaged_or_gone_is_made_again() {
     let root = tempfile::tempdir().unwrap();
     let store = filled(root.path()).await;
     let before = contents(&store);
-    let index = index_path(&store.owner.0.shared.state.files(crate::schema::Signal::Logs)[0].path);
+    let index = index_path(&store.owner.0.shared.state.files(tidings_proto::Signal::Logs)[0].path);
     let sound = fs::read(&index).unwrap();
     for damage in ["head", "pages", "gone"] {
         match damage {

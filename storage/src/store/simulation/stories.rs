@@ -28,14 +28,13 @@ use tidings_disk::{
     faulty::{Dice, DiskFault, FaultRepeat, FaultyDisk},
     paths::commit_name,
 };
-use tidings_proto::{TraceId, UnixNanos, otlp::Span};
+use tidings_proto::{Signal, TraceId, UnixNanos, otlp::Span};
 
 use super::{Contents, ledger::contents, read};
 use crate::{
     Clock, Erasure, ObjectStoreSettings, Retention, Snapshot, Store, StoreSettings, SystemClock,
     TablesAt, TelemetryBatch,
     maintenance::{MergePace, strays},
-    schema::Signal,
     store::{
         StoreInner,
         tests::{logs, settings, traces},

@@ -1,14 +1,16 @@
 use std::sync::Arc;
 
-use tidings_proto::otlp::{ExportTraceServiceRequest, ResourceSpans, ScopeSpans, Span};
+use tidings_columns::conversion::span_rows;
+use tidings_proto::{
+    Signal,
+    otlp::{ExportTraceServiceRequest, ResourceSpans, ScopeSpans, Span},
+};
 
 use super::{ROWS_ENOUGH, VisibleState};
 use crate::{
     Clock, SystemClock,
-    columns::span_rows,
     memory::{self, Chunk},
     samples::NOW,
-    schema::Signal,
 };
 
 fn chunk(rows: u8) -> Chunk {

@@ -12,7 +12,7 @@ use std::{
 use futures::TryStreamExt;
 use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt};
 use tidings_proto::{
-    TraceId, UnixNanos,
+    Signal, TraceId, UnixNanos,
     otlp::{
         ArrayValue, Event, ExportLogsServiceRequest, ExportTraceServiceRequest, KeyValue,
         KeyValueList, LogRecord, ResourceLogs, ResourceSpans, ScopeLogs, ScopeSpans, Span, Value,
@@ -24,7 +24,6 @@ use crate::{
     AttributeFilter, Clock, ERASURES_MAX, Erasure, ErasureRecord, ErasureState, LogFilter,
     SpanFilter, StorageError, Store, SystemClock, TelemetryBatch, check,
     data_file::DataFile,
-    schema::Signal,
     store::maintenance_steps::tests::{files, keep_up},
     table_store::unreliable::UnreliableStore,
 };

@@ -18,7 +18,7 @@ use tidings_disk::{
     test_effort::{by_effort, is_exhaustive},
 };
 use tidings_proto::{
-    TraceId, UnixNanos,
+    Signal, TraceId, UnixNanos,
     otlp::{AnyValue, KeyValue, Value},
 };
 use tokio::task::JoinHandle;
@@ -28,7 +28,6 @@ use crate::{
     Clock, Detail, ErrorKind, ObjectStoreSettings, Scan, SpanFilter, SpanRows, StorageError, Store,
     StoreSettings, SystemClock, TablesAt, TelemetryBatch,
     maintenance::MergePace,
-    schema::Signal,
     store::simulation::{Ledger, StillClock, read},
     table_store::{
         tests::remote,

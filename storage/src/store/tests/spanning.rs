@@ -129,7 +129,7 @@ async fn records_of_the_hour_keep_their_file_beside_larger_hours() {
     let sent = far.chain(near).map(|(id, start)| Sent { id, trace: id, start, failed: false });
     store.append(logs(&sent.collect::<Vec<_>>())).await.unwrap();
     store.flush().await.unwrap();
-    let files = store.owner.0.shared.state.files(crate::schema::Signal::Logs);
+    let files = store.owner.0.shared.state.files(tidings_proto::Signal::Logs);
     let hour = (now / HOUR).cast_signed();
     let of = |wanted: i64| {
         let of_hour = files.iter().filter(|file| file.hour == wanted && !file.is_spanning());

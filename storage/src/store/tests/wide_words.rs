@@ -3,15 +3,16 @@
 
 use std::{fs, path::Path};
 
-use tidings_proto::otlp::{
-    ExportLogsServiceRequest, ExportTraceServiceRequest, KeyValue, LogRecord, Resource,
-    ResourceLogs, ResourceSpans, ScopeLogs, ScopeSpans, Span, Status,
+use tidings_proto::{
+    Signal,
+    otlp::{
+        ExportLogsServiceRequest, ExportTraceServiceRequest, KeyValue, LogRecord, Resource,
+        ResourceLogs, ResourceSpans, ScopeLogs, ScopeSpans, Span, Status,
+    },
 };
 
 use super::open;
-use crate::{
-    StoreMemory, TelemetryBatch, check, schema::Signal, store::maintenance_steps::tests::files,
-};
+use crate::{StoreMemory, TelemetryBatch, check, store::maintenance_steps::tests::files};
 
 const ROWS: u64 = 1_500;
 /// Number of distinct long texts. Together they are longer than Parquet's usual dictionary of 1

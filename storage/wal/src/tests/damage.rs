@@ -15,13 +15,13 @@ use tidings_disk::{
     paths::{Paths, segment_name},
 };
 use tidings_proto::{
-    UnixNanos,
+    Signal, UnixNanos,
     otlp::{ExportTraceServiceRequest, ResourceSpans},
 };
 
 use super::real;
 use crate::{
-    Replay, Sealed, SegmentCheck, Signal, WalRecord,
+    Replay, Sealed, SegmentCheck, WalRecord,
     reader::{SegmentPiece, SegmentReader},
     record::{MARKER, RECORDS_START, SegmentHeader},
 };

@@ -22,13 +22,13 @@ use parquet::{
     },
 };
 use proptest::prelude::*;
-use tidings_disk::test_effort::random_cases;
-
-use crate::{
-    data_file::{row_groups::RowGroups, shred::Shredder},
+use tidings_columns::{
     packed::{ValueKind, push_bytes, push_double, push_int, push_truth},
     schema,
 };
+use tidings_disk::test_effort::random_cases;
+
+use crate::data_file::{row_groups::RowGroups, shred::Shredder};
 
 /// Value of an attribute. `None` is an entry without a value.
 #[derive(Debug, Clone)]

@@ -14,12 +14,10 @@ use parquet::{
     file::properties::{EnabledStatistics, WriterProperties},
 };
 use proptest::prelude::*;
+use tidings_columns::schema::{self, coded_attributes, packed_attributes, packed_fields, word};
 use tidings_disk::test_effort::random_cases;
 
-use crate::{
-    data_file::{row_groups::RowGroups, shred::Shredder},
-    schema::{self, coded_attributes, packed_attributes, packed_fields, word},
-};
+use crate::data_file::{row_groups::RowGroups, shred::Shredder};
 
 type Words = Vec<Option<String>>;
 

@@ -1,5 +1,6 @@
 //! Memory of a merge.
 
+use tidings_columns::schema::SignalSchema;
 use tidings_proto::otlp::{AnyValue, Event, KeyValue, Value};
 
 use super::{
@@ -7,7 +8,6 @@ use super::{
     Arc, DataFile, HOUR, Merge, NOW, RecordBatch, Signal, Span, TempDir, encode_spans, keep, spans,
     told,
 };
-use crate::schema::SignalSchema;
 
 const KIB: usize = 1 << 10;
 

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, ops::ControlFlow};
 
 use arrow_array::RecordBatch;
 use tidings_disk::ranges::merged;
-use tidings_proto::{SpanId, TraceId, UnixNanos, otlp::Event};
+use tidings_proto::{Signal, SpanId, TraceId, UnixNanos, otlp::Event};
 
 use super::{ExceptionKey, ExceptionSums};
 use crate::{
@@ -12,7 +12,6 @@ use crate::{
     data_file::columns,
     rollup::exceptions::ExceptionAttributes,
     scan::{project, select},
-    schema::Signal,
 };
 
 const COLUMNS: [&str; 3] = ["trace_id", "span_id", "events"];

@@ -32,7 +32,10 @@ span_columns!(column_readers, SpanRows, SpanColumnReaders);
 impl SpanRows {
     /// Reads the rows of a batch. Columns that the reader does not need may be missing. Restores
     /// the ends that files omit.
-    pub(crate) fn from_batch(batch: &RecordBatch) -> Result<Self, ArrowError> {
+    ///
+    /// # Errors
+    /// When a column has another type, or an id is not valid.
+    pub fn from_batch(batch: &RecordBatch) -> Result<Self, ArrowError> {
         let batch = &with_ends(batch)?;
         let rows = Self {
             batch: batch.clone(),
@@ -46,6 +49,7 @@ impl SpanRows {
 
     /// Returns the number of rows.
     #[must_use]
+    #[inline]
     pub fn len(&self) -> usize {
         self.batch.num_rows()
     }
@@ -99,12 +103,14 @@ impl SpanRows {
 
     /// Returns true if there are no rows.
     #[must_use]
+    #[inline]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
     /// Returns the trace that it belongs to.
     #[must_use]
+    #[inline]
     pub fn trace_id(&self, row: usize) -> TraceId {
         TraceId::from_wire(self.readers.trace_id.bytes(row).unwrap_or_default())
             .expect("invariant: ids are checked when rows are made")
@@ -112,6 +118,7 @@ impl SpanRows {
 
     /// Returns its id.
     #[must_use]
+    #[inline]
     pub fn span_id(&self, row: usize) -> SpanId {
         SpanId::from_wire(self.readers.span_id.bytes(row).unwrap_or_default())
             .expect("invariant: ids are checked when rows are made")
@@ -119,36 +126,42 @@ impl SpanRows {
 
     /// Returns its parent's id.
     #[must_use]
+    #[inline]
     pub fn parent_span_id(&self, row: usize) -> Option<SpanId> {
         SpanId::from_wire(self.readers.parent_span_id.bytes(row)?)
     }
 
     /// Returns its start, or 0 when unknown.
     #[must_use]
+    #[inline]
     pub fn start(&self, row: usize) -> UnixNanos {
         self.readers.start_unix_nanos.time(row)
     }
 
     /// Returns its end, or 0 when it has not ended.
     #[must_use]
+    #[inline]
     pub fn end(&self, row: usize) -> UnixNanos {
         self.readers.end_unix_nanos.time(row)
     }
 
     /// Returns the time from start to end, which is never negative.
     #[must_use]
+    #[inline]
     pub fn duration(&self, row: usize) -> DurationNanos {
         DurationNanos(self.readers.duration_nanos.unsigned(row))
     }
 
     /// Returns `service.name`, or an empty text when the sender gave none.
     #[must_use]
+    #[inline]
     pub fn service(&self, row: usize) -> &str {
         self.sender.service(row)
     }
 
     /// Returns its kind.
     #[must_use]
+    #[inline]
     pub fn kind(&self, row: usize) -> SpanKind {
         self.readers
             .kind
@@ -159,6 +172,7 @@ impl SpanRows {
 
     /// Returns its status code.
     #[must_use]
+    #[inline]
     pub fn status(&self, row: usize) -> StatusCode {
         self.readers
             .status_code
@@ -169,12 +183,14 @@ impl SpanRows {
 
     /// Returns the time at which it was received.
     #[must_use]
+    #[inline]
     pub fn received(&self, row: usize) -> UnixNanos {
         self.readers.received_unix_nanos.time(row)
     }
 
     /// Returns its content hash, which includes resource and scope.
     #[must_use]
+    #[inline]
     pub fn content_hash(&self, row: usize) -> u64 {
         self.readers.content_hash.unsigned(row)
     }
@@ -251,12 +267,14 @@ impl SpanRows {
 
     /// Returns the dictionary code of its service. Rows with equal codes have equal services.
     #[must_use]
+    #[inline]
     pub fn service_number(&self, row: usize) -> Option<usize> {
         self.sender.service.as_ref()?.key(row)
     }
 
     /// Returns the dictionary code of its operation. Rows with equal codes have equal operations.
     #[must_use]
+    #[inline]
     pub fn name_number(&self, row: usize) -> Option<usize> {
         self.readers.name.as_ref()?.key(row)
     }
@@ -264,6 +282,7 @@ impl SpanRows {
     /// Returns the dictionary code of its resource. Rows with equal codes have equal resources.
     /// Needs `Detail::Resources`.
     #[must_use]
+    #[inline]
     pub fn resource_number(&self, row: usize) -> Option<usize> {
         self.sender.resource_number(row)
     }
@@ -271,6 +290,7 @@ impl SpanRows {
     /// Returns the stored text of the resource. Equal resources have equal texts. Needs
     /// `Detail::Resources`.
     #[must_use]
+    #[inline]
     pub fn resource_key(&self, row: usize) -> &str {
         self.sender.resource_key(row)
     }

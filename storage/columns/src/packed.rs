@@ -11,14 +11,18 @@ use arrow_array::{StringArray, StructArray, UInt8Array, cast::AsArray};
 /// Type of an entry's value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[repr(u8)]
-pub(crate) enum ValueKind {
+pub enum ValueKind {
     /// No value.
     None,
     /// OTLP's empty value.
     Empty,
+    /// A string.
     Text,
+    /// An integer.
     Int,
+    /// A floating-point number.
     Double,
+    /// A boolean.
     Bool,
     /// An array, a map or bytes: `AnyValue` in protobuf.
     Nested,
@@ -26,19 +30,26 @@ pub(crate) enum ValueKind {
 
 /// The value of an entry.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) enum EntryValue<'a> {
+pub enum EntryValue<'a> {
+    /// No value.
     None,
+    /// OTLP's empty value.
     Empty,
+    /// A string.
     Text(&'a str),
+    /// An integer.
     Int(i64),
+    /// A floating-point number.
     Double(f64),
+    /// A boolean.
     Bool(bool),
+    /// An array, a map or bytes.
     Nested(Nested<'a>),
 }
 
 /// An array, a map or bytes, still encoded because most readers do not need the content.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) enum Nested<'a> {
+pub enum Nested<'a> {
     /// The encoding in files.
     Plain(&'a [u8]),
     /// The packed encoding of the memtable.
@@ -47,7 +58,9 @@ pub(crate) enum Nested<'a> {
 
 impl<'a> Nested<'a> {
     /// Returns the value as `AnyValue` in protobuf.
-    pub(crate) fn encoded(self) -> Cow<'a, [u8]> {
+    #[must_use]
+    #[inline]
+    pub fn encoded(self) -> Cow<'a, [u8]> {
         match self {
             Self::Plain(encoded) => Cow::Borrowed(encoded),
             Self::Packed(text) => Cow::Owned(bytes(text.as_bytes())),
@@ -56,7 +69,8 @@ impl<'a> Nested<'a> {
 }
 
 /// Returns kinds and texts of an attribute column, if its values are packed.
-pub(crate) fn parts(values: &StructArray) -> Option<(&UInt8Array, &StringArray)> {
+#[must_use]
+pub fn parts(values: &StructArray) -> Option<(&UInt8Array, &StringArray)> {
     let [kinds, texts] = values.columns() else { return None };
     Some((kinds.as_primitive_opt()?, texts.as_string_opt()?))
 }
@@ -66,12 +80,13 @@ const BITS: u32 = 7;
 
 impl ValueKind {
     /// All kinds, ordered by their codes.
-    pub(crate) const ALL: [Self; 7] =
+    pub const ALL: [Self; 7] =
         [Self::None, Self::Empty, Self::Text, Self::Int, Self::Double, Self::Bool, Self::Nested];
 
     /// Returns the code that a column stores.
+    #[must_use]
     #[inline]
-    pub(crate) fn code(self) -> u8 {
+    pub fn code(self) -> u8 {
         self as u8
     }
 }
@@ -79,7 +94,7 @@ impl ValueKind {
 impl EntryValue<'_> {
     /// Appends the value's text, and returns its kind.
     #[inline]
-    pub(crate) fn push_packed(self, out: &mut Vec<u8>) -> ValueKind {
+    pub fn push_packed(self, out: &mut Vec<u8>) -> ValueKind {
         match self {
             Self::None => ValueKind::None,
             Self::Empty => ValueKind::Empty,
@@ -122,32 +137,46 @@ pub(crate) fn value(kind: u8, text: &str) -> EntryValue<'_> {
 }
 
 /// Encodes an integer so that small numbers of either sign are short.
-pub(crate) fn push_int(number: i64, out: &mut Vec<u8>) {
+#[inline]
+pub fn push_int(number: i64, out: &mut Vec<u8>) {
     push(number.cast_unsigned() << 1 ^ (number >> 63).cast_unsigned(), out);
 }
 
-pub(crate) fn int(text: &[u8]) -> i64 {
+/// Decodes an integer.
+#[must_use]
+#[inline]
+pub fn int(text: &[u8]) -> i64 {
     let folded = number(text);
     (folded >> 1).cast_signed() ^ -(folded & 1).cast_signed()
 }
 
 /// Encodes a double. Most numbers have few digits, so their last bits are zero and are omitted.
-pub(crate) fn push_double(number: f64, out: &mut Vec<u8>) {
+#[inline]
+pub fn push_double(number: f64, out: &mut Vec<u8>) {
     push(number.to_bits().reverse_bits(), out);
 }
 
-pub(crate) fn double(text: &[u8]) -> f64 {
+/// Decodes a double.
+#[must_use]
+#[inline]
+pub fn double(text: &[u8]) -> f64 {
     f64::from_bits(number(text).reverse_bits())
 }
 
-pub(crate) fn push_truth(truth: bool, out: &mut Vec<u8>) {
+/// Encodes a boolean.
+#[inline]
+pub fn push_truth(truth: bool, out: &mut Vec<u8>) {
     push(truth.into(), out);
 }
 
-pub(crate) fn truth(text: &[u8]) -> bool {
+/// Decodes a boolean.
+#[must_use]
+#[inline]
+pub fn truth(text: &[u8]) -> bool {
     number(text) != 0
 }
 
+#[inline]
 fn push(mut number: u64, out: &mut Vec<u8>) {
     while number > 0 {
         out.push((number & 0x7f).to_le_bytes()[0]);
@@ -155,11 +184,13 @@ fn push(mut number: u64, out: &mut Vec<u8>) {
     }
 }
 
+#[inline]
 fn number(text: &[u8]) -> u64 {
     text.iter().rev().fold(0, |number, byte| number << BITS | u64::from(*byte))
 }
 
-pub(crate) fn push_bytes(bytes: &[u8], out: &mut Vec<u8>) {
+/// Encodes bytes.
+pub fn push_bytes(bytes: &[u8], out: &mut Vec<u8>) {
     let (mut bits, mut count) = (0_u32, 0);
     for byte in bytes {
         bits |= u32::from(*byte) << count;
@@ -175,7 +206,9 @@ pub(crate) fn push_bytes(bytes: &[u8], out: &mut Vec<u8>) {
     }
 }
 
-pub(crate) fn bytes(text: &[u8]) -> Vec<u8> {
+/// Decodes bytes.
+#[must_use]
+pub fn bytes(text: &[u8]) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(text.len() * BITS as usize / 8);
     let (mut bits, mut count) = (0_u32, 0);
     for byte in text {

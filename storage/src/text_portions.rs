@@ -49,13 +49,14 @@ fn word_lengths(column: &ArrayRef) -> Option<Vec<usize>> {
 
 #[cfg(test)]
 mod tests {
+    use tidings_columns::conversion::span_rows;
     use tidings_proto::{
         UnixNanos,
         otlp::{ExportTraceServiceRequest, KeyValue, ResourceSpans, ScopeSpans, Span},
     };
 
     use super::text_portions;
-    use crate::{SpanRows, columns::span_rows};
+    use crate::SpanRows;
 
     fn rows(spans: impl Iterator<Item = (String, KeyValue)>) -> SpanRows {
         let span = |(name, attribute)| Span {

@@ -11,9 +11,11 @@ use crate::packed::ValueKind;
 
 /// The key of an attribute and the type of its values.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(crate) struct AttributeColumn {
-    pub(crate) kind: ValueKind,
-    pub(crate) key: String,
+pub struct AttributeColumn {
+    /// Type of the values.
+    pub kind: ValueKind,
+    /// The key.
+    pub key: String,
 }
 
 /// Value types that have columns, each with the map field that its column name begins with.
@@ -33,7 +35,8 @@ const ESCAPED_BYTES: usize = 3;
 
 impl AttributeColumn {
     /// Returns the column of this key and type, if there can be one.
-    pub(crate) fn new(kind: ValueKind, key: &str) -> Option<Self> {
+    #[must_use]
+    pub fn new(kind: ValueKind, key: &str) -> Option<Self> {
         let (_, field) = KINDS.iter().find(|(of, _)| *of == kind)?;
         let escaped = |byte: u8| if is_plain(byte) { 1 } else { ESCAPED_BYTES };
         let most = NAME_BYTES_MAX.checked_sub(field.len() + 1)?;
@@ -46,7 +49,8 @@ impl AttributeColumn {
     /// Some engines compare names without letter case, and Delta allows few characters. Every
     /// character other than lower-case letters, digits and `._-/` is escaped: `%` and two hex
     /// digits for each byte.
-    pub(crate) fn name(&self) -> String {
+    #[must_use]
+    pub fn name(&self) -> String {
         let field = KINDS.iter().find(|(kind, _)| *kind == self.kind).map_or("", |(_, name)| name);
         let mut name = String::with_capacity(field.len() + 1 + self.key.len());
         name.push_str(field);
@@ -63,7 +67,8 @@ impl AttributeColumn {
     }
 
     /// Returns the column with this name, if it is a column of an attribute.
-    pub(crate) fn parse(name: &str) -> Option<Self> {
+    #[must_use]
+    pub fn parse(name: &str) -> Option<Self> {
         let (field, escaped) = name.split_once('.')?;
         let (kind, _) = KINDS.iter().find(|(_, name)| *name == field)?;
         let mut key = Vec::with_capacity(escaped.len());
@@ -83,7 +88,8 @@ impl AttributeColumn {
     }
 
     /// Returns the column's field, as files and tables declare it.
-    pub(crate) fn field(&self) -> Field {
+    #[must_use]
+    pub fn field(&self) -> Field {
         let data_type = match self.kind {
             ValueKind::Int => DataType::Int64,
             ValueKind::Double => DataType::Float64,
@@ -97,7 +103,7 @@ impl AttributeColumn {
 
 /// Attribute columns that a table declares, or that its next commit will declare.
 #[derive(Debug, Clone)]
-pub(crate) struct DeclaredColumns {
+pub struct DeclaredColumns {
     names: HashSet<String>,
     /// Number of columns that the next commit may still add.
     room: usize,
@@ -117,7 +123,7 @@ impl Default for DeclaredColumns {
 
 impl DeclaredColumns {
     /// Selects the attribute columns among the column names that a table declares.
-    pub(crate) fn new<'a>(names: impl Iterator<Item = &'a str>) -> Self {
+    pub fn new<'a>(names: impl Iterator<Item = &'a str>) -> Self {
         let names = names.filter(|name| AttributeColumn::parse(name).is_some());
         let names: HashSet<String> = names.map(str::to_owned).collect();
         let room = DECLARED_MAX.saturating_sub(names.len()).min(ADDED_MAX);
@@ -125,14 +131,14 @@ impl DeclaredColumns {
     }
 
     /// Returns true if the table declares the column.
-    #[cfg(test)]
-    pub(crate) fn contains(&self, column: &AttributeColumn) -> bool {
+    #[cfg(any(test, feature = "samples"))]
+    pub fn contains(&self, column: &AttributeColumn) -> bool {
         self.names.contains(&column.name())
     }
 
     /// Returns true if a file may have the column. An undeclared column is added if `may_add` is
     /// set and there is room.
-    pub(crate) fn admit(&mut self, column: &AttributeColumn, may_add: bool) -> bool {
+    pub fn admit(&mut self, column: &AttributeColumn, may_add: bool) -> bool {
         let name = column.name();
         if self.names.contains(&name) {
             return true;

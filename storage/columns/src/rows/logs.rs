@@ -27,7 +27,10 @@ log_columns!(column_readers, LogRows, LogColumnReaders);
 
 impl LogRows {
     /// Reads the rows of a batch. Columns that the reader does not need may be missing.
-    pub(crate) fn from_batch(batch: &RecordBatch) -> Result<Self, ArrowError> {
+    ///
+    /// # Errors
+    /// When a column has another type.
+    pub fn from_batch(batch: &RecordBatch) -> Result<Self, ArrowError> {
         let batch = &with_observed(batch)?;
         Ok(Self {
             batch: batch.clone(),
@@ -45,6 +48,7 @@ impl LogRows {
 
     /// Returns the number of rows.
     #[must_use]
+    #[inline]
     pub fn len(&self) -> usize {
         self.batch.num_rows()
     }
@@ -64,48 +68,56 @@ impl LogRows {
 
     /// Returns true if there are no rows.
     #[must_use]
+    #[inline]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
     /// Returns the time of the event, or the observed time when the record has none.
     #[must_use]
+    #[inline]
     pub fn time(&self, row: usize) -> UnixNanos {
         self.readers.time_unix_nanos.time(row)
     }
 
     /// Returns the time at which a collector first saw it.
     #[must_use]
+    #[inline]
     pub fn observed(&self, row: usize) -> UnixNanos {
         self.readers.observed_unix_nanos.time(row)
     }
 
     /// Returns `service.name`, or an empty text when the sender gave none.
     #[must_use]
+    #[inline]
     pub fn service(&self, row: usize) -> &str {
         self.sender.service(row)
     }
 
     /// Returns the message as text. A structured body is JSON.
     #[must_use]
+    #[inline]
     pub fn text(&self, row: usize) -> &str {
         self.readers.text.text(row).unwrap_or_default()
     }
 
     /// Returns the trace that it belongs to.
     #[must_use]
+    #[inline]
     pub fn trace_id(&self, row: usize) -> Option<TraceId> {
         TraceId::from_wire(self.readers.trace_id.bytes(row)?)
     }
 
     /// Returns the span that it belongs to.
     #[must_use]
+    #[inline]
     pub fn span_id(&self, row: usize) -> Option<SpanId> {
         SpanId::from_wire(self.readers.span_id.bytes(row)?)
     }
 
     /// Returns its content hash, which includes resource and scope.
     #[must_use]
+    #[inline]
     pub fn content_hash(&self, row: usize) -> u64 {
         self.readers.content_hash.unsigned(row)
     }
@@ -148,6 +160,7 @@ impl LogRows {
     /// Returns the stored text of the resource. Equal resources have equal texts. Needs
     /// `Detail::Resources`.
     #[must_use]
+    #[inline]
     pub fn resource_key(&self, row: usize) -> &str {
         self.sender.resource_key(row)
     }

@@ -15,11 +15,11 @@ use super::column::{OptionalColumn, downcast};
 use crate::packed::{self, EntryValue, Nested, ValueKind};
 
 /// Field of a link with the id of the linked trace.
-pub(crate) const LINKED_TRACE: &str = "trace_id";
+const LINKED_TRACE: &str = "trace_id";
 
 /// Keys of entries: a dictionary, or plain texts for entries of events and links.
 #[derive(Debug, Clone)]
-pub(crate) struct EntryKeys {
+pub struct EntryKeys {
     codes: Option<Int32Array>,
     values: StringArray,
 }
@@ -33,18 +33,22 @@ impl EntryKeys {
     }
 
     /// Returns the distinct keys of a dictionary, or the keys of all entries.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &str> {
+    pub fn iter(&self) -> impl Iterator<Item = &str> {
         self.values.iter().map(Option::unwrap_or_default)
     }
 
     /// Returns the index of the entry's key in [`Self::iter`].
+    #[must_use]
     #[inline]
-    pub(crate) fn code(&self, entry: usize) -> usize {
+    pub fn code(&self, entry: usize) -> usize {
         let coded = self.codes.as_ref();
         coded.map_or(entry, |codes| usize::try_from(codes.value(entry)).unwrap_or_default())
     }
 
-    pub(crate) fn value(&self, entry: usize) -> &str {
+    /// Returns the key of an entry.
+    #[must_use]
+    #[inline]
+    pub fn value(&self, entry: usize) -> &str {
         self.values.value(self.code(entry))
     }
 }
@@ -52,9 +56,10 @@ impl EntryKeys {
 /// Entries of an attribute column, from the memtable or from a file. A value is missing if its type
 /// was not read.
 #[derive(Debug, Clone)]
-pub(crate) struct AttributeEntries {
+pub struct AttributeEntries {
     map: MapArray,
-    pub(crate) keys: EntryKeys,
+    /// Keys of the entries.
+    pub keys: EntryKeys,
     values: EntryValues,
 }
 
@@ -93,6 +98,7 @@ struct Typed {
 }
 
 impl Typed {
+    #[inline]
     fn value(&self, entry: usize) -> EntryValue<'_> {
         if let Some(text) = self.strings.text(entry) {
             EntryValue::Text(text)
@@ -113,11 +119,19 @@ impl Typed {
 }
 
 impl AttributeEntries {
-    pub(crate) fn from_batch(batch: &RecordBatch, name: &str) -> Result<Option<Self>, ArrowError> {
+    /// Reads the column with this name, if it exists.
+    ///
+    /// # Errors
+    /// When the column does not hold attributes.
+    pub fn from_batch(batch: &RecordBatch, name: &str) -> Result<Option<Self>, ArrowError> {
         batch.column_by_name(name).map(|array| Self::new(array, name)).transpose()
     }
 
-    pub(crate) fn new(array: &ArrayRef, name: &str) -> Result<Self, ArrowError> {
+    /// Reads the entries of an array. The name is for the error.
+    ///
+    /// # Errors
+    /// When the array does not hold attributes.
+    pub fn new(array: &ArrayRef, name: &str) -> Result<Self, ArrowError> {
         let map: MapArray = downcast(array, name)?;
         let all: StructArray = downcast(map.values(), name)?;
         let values = match packed::parts(&all) {
@@ -138,8 +152,9 @@ impl AttributeEntries {
     }
 
     /// Returns the value of an entry.
+    #[must_use]
     #[inline]
-    pub(crate) fn value(&self, entry: usize) -> EntryValue<'_> {
+    pub fn value(&self, entry: usize) -> EntryValue<'_> {
         match &self.values {
             EntryValues::Packed(of) => packed::value(of.kinds.value(entry), of.texts.value(entry)),
             EntryValues::Typed(typed) => typed.value(entry),
@@ -147,8 +162,9 @@ impl AttributeEntries {
     }
 
     /// Returns the text of an entry, if its value is a string.
+    #[must_use]
     #[inline]
-    pub(crate) fn text(&self, entry: usize) -> Option<&str> {
+    pub fn text(&self, entry: usize) -> Option<&str> {
         match &self.values {
             EntryValues::Packed(of) => of.is(entry, ValueKind::Text).then(|| of.texts.value(entry)),
             EntryValues::Typed(typed) => typed.strings.text(entry),
@@ -156,12 +172,16 @@ impl AttributeEntries {
     }
 
     /// Returns the range of a row's entries.
-    pub(crate) fn of_row(&self, row: usize) -> Range<usize> {
+    #[must_use]
+    #[inline]
+    pub fn of_row(&self, row: usize) -> Range<usize> {
         super::attributes::range(self.map.value_offsets(), row)
     }
 
     /// Returns the range of the entries of adjacent rows.
-    pub(crate) fn of_rows(&self, rows: &Range<usize>) -> Range<usize> {
+    #[must_use]
+    #[inline]
+    pub fn of_rows(&self, rows: &Range<usize>) -> Range<usize> {
         if rows.is_empty() {
             return 0..0;
         }
@@ -171,14 +191,17 @@ impl AttributeEntries {
 
 /// Ids of the traces that rows link to.
 #[derive(Debug, Clone)]
-pub(crate) struct Linked {
+pub struct Linked {
     list: ListArray,
     trace_ids: BinaryArray,
 }
 
 impl Linked {
     /// Reads the links of a batch, if it has the column.
-    pub(crate) fn from_batch(batch: &RecordBatch) -> Result<Option<Self>, ArrowError> {
+    ///
+    /// # Errors
+    /// When the column does not hold links.
+    pub fn from_batch(batch: &RecordBatch) -> Result<Option<Self>, ArrowError> {
         let Some(array) = batch.column_by_name("links") else { return Ok(None) };
         let list: ListArray = downcast(array, "links")?;
         let elements: StructArray = downcast(list.values(), "links")?;
@@ -187,7 +210,8 @@ impl Linked {
     }
 
     /// Returns the linked traces of adjacent rows, repetitions included.
-    pub(crate) fn of_rows(&self, rows: &Range<usize>) -> impl Iterator<Item = TraceId> {
+    #[inline]
+    pub fn of_rows(&self, rows: &Range<usize>) -> impl Iterator<Item = TraceId> {
         let elements = |row| super::attributes::range(self.list.value_offsets(), row);
         let all = if rows.is_empty() {
             0..0
@@ -200,13 +224,18 @@ impl Linked {
 
 /// Attributes of the elements in a column of events or links, if they were read.
 #[derive(Debug, Clone)]
-pub(crate) struct ElementEntries {
+pub struct ElementEntries {
     list: ListArray,
-    pub(crate) entries: AttributeEntries,
+    /// Entries of all elements.
+    pub entries: AttributeEntries,
 }
 
 impl ElementEntries {
-    pub(crate) fn from_batch(batch: &RecordBatch, name: &str) -> Result<Option<Self>, ArrowError> {
+    /// Reads the column with this name, if it exists and its attributes were read.
+    ///
+    /// # Errors
+    /// When the column does not hold events or links.
+    pub fn from_batch(batch: &RecordBatch, name: &str) -> Result<Option<Self>, ArrowError> {
         let Some(array) = batch.column_by_name(name) else { return Ok(None) };
         let list: ListArray = downcast(array, name)?;
         let elements: StructArray = downcast(list.values(), name)?;
@@ -215,7 +244,9 @@ impl ElementEntries {
     }
 
     /// Returns the range of the entries of all elements of adjacent rows.
-    pub(crate) fn of_rows(&self, rows: &Range<usize>) -> Range<usize> {
+    #[must_use]
+    #[inline]
+    pub fn of_rows(&self, rows: &Range<usize>) -> Range<usize> {
         if rows.is_empty() {
             return 0..0;
         }

@@ -7,35 +7,40 @@ use arrow_array::{
     RecordBatch, StringArray, types::Int32Type,
 };
 use arrow_schema::ArrowError;
-use tidings_proto::{TraceId, UnixNanos};
-
-use crate::schema::Signal;
+use tidings_proto::{Signal, TraceId, UnixNanos};
 
 /// A column that may be missing. Its values are then the empty ones of the type.
 #[derive(Debug, Clone)]
-pub(crate) struct OptionalColumn<A>(pub(crate) Option<A>);
+pub struct OptionalColumn<A>(
+    /// The column, if it is there.
+    pub Option<A>,
+);
 
 impl<A: Array + Clone + 'static> OptionalColumn<A> {
     /// Reads the column with this name.
-    pub(crate) fn from_batch(batch: &RecordBatch, name: &str) -> Result<Self, ArrowError> {
+    ///
+    /// # Errors
+    /// When the column has another type.
+    pub fn from_batch(batch: &RecordBatch, name: &str) -> Result<Self, ArrowError> {
         batch.column_by_name(name).map(|array| downcast(array, name)).transpose().map(Self)
     }
 
-    pub(crate) fn is_there(&self) -> bool {
+    /// Returns true if the column is there.
+    pub fn is_there(&self) -> bool {
         self.0.is_some()
     }
 
     /// Returns the column, if it has a value in this row.
-    pub(crate) fn valid(&self, row: usize) -> Option<&A> {
+    pub fn valid(&self, row: usize) -> Option<&A> {
         self.0.as_ref().filter(|array| array.is_valid(row))
     }
 }
 
-/// Downcasts the array to its type.
-pub(crate) fn downcast<A: Array + Clone + 'static>(
-    array: &ArrayRef,
-    name: &str,
-) -> Result<A, ArrowError> {
+/// Downcasts the array to its type. The name is for the error.
+///
+/// # Errors
+/// When the array has another type.
+pub fn downcast<A: Array + Clone + 'static>(array: &ArrayRef, name: &str) -> Result<A, ArrowError> {
     array.as_any().downcast_ref::<A>().cloned().ok_or_else(|| {
         ArrowError::SchemaError(format!(
             "column {name} is {}, not {}",
@@ -46,52 +51,68 @@ pub(crate) fn downcast<A: Array + Clone + 'static>(
 }
 
 impl OptionalColumn<Int64Array> {
-    pub(crate) fn long(&self, row: usize) -> i64 {
+    /// Returns the number of a row; 0 for null.
+    #[inline]
+    pub fn long(&self, row: usize) -> i64 {
         self.valid(row).map_or(0, |array| array.value(row))
     }
 
-    pub(crate) fn unsigned(&self, row: usize) -> u64 {
+    /// Returns the bits of the number of a row as an unsigned one; 0 for null.
+    #[inline]
+    pub fn unsigned(&self, row: usize) -> u64 {
         self.long(row).cast_unsigned()
     }
 
-    pub(crate) fn time(&self, row: usize) -> UnixNanos {
+    /// Returns the time of a row; 0 for null.
+    #[inline]
+    pub fn time(&self, row: usize) -> UnixNanos {
         UnixNanos(self.unsigned(row))
     }
 
     /// Returns a counter that was 32 bits wide on the wire.
-    pub(crate) fn count(&self, row: usize) -> u32 {
+    #[inline]
+    pub fn count(&self, row: usize) -> u32 {
         u32::try_from(self.long(row)).unwrap_or(u32::MAX)
     }
 }
 
 impl OptionalColumn<Int32Array> {
-    pub(crate) fn int(&self, row: usize) -> Option<i32> {
+    /// Returns the number of a row, if it has one.
+    #[inline]
+    pub fn int(&self, row: usize) -> Option<i32> {
         self.valid(row).map(|array| array.value(row))
     }
 }
 
 impl OptionalColumn<BooleanArray> {
-    pub(crate) fn truth(&self, row: usize) -> bool {
+    /// Returns the boolean of a row; false for null.
+    #[inline]
+    pub fn truth(&self, row: usize) -> bool {
         self.valid(row).is_some_and(|array| array.value(row))
     }
 }
 
 impl OptionalColumn<BinaryArray> {
-    pub(crate) fn bytes(&self, row: usize) -> Option<&[u8]> {
+    /// Returns the bytes of a row, if it has any.
+    #[inline]
+    pub fn bytes(&self, row: usize) -> Option<&[u8]> {
         self.valid(row).map(|array| array.value(row))
     }
 }
 
 /// Trace ids of rows. The spans table has the low half of each in a separate column.
 #[derive(Debug)]
-pub(crate) enum TraceColumn {
+pub enum TraceColumn {
+    /// The low halves of the ids of spans.
     LowHalves(OptionalColumn<Int64Array>),
+    /// The ids of log records.
     Ids(OptionalColumn<BinaryArray>),
 }
 
 impl TraceColumn {
-    /// Name of the column.
-    pub(crate) fn name(signal: Signal) -> &'static str {
+    /// Returns the name of the column.
+    #[must_use]
+    pub fn name(signal: Signal) -> &'static str {
         match signal {
             Signal::Spans => "trace_id_low64",
             Signal::Logs => "trace_id",
@@ -99,7 +120,10 @@ impl TraceColumn {
     }
 
     /// Reads the trace ids of a batch. If the column is missing, no row has a trace.
-    pub(crate) fn from_batch(signal: Signal, batch: &RecordBatch) -> Result<Self, ArrowError> {
+    ///
+    /// # Errors
+    /// When the column has another type.
+    pub fn from_batch(signal: Signal, batch: &RecordBatch) -> Result<Self, ArrowError> {
         let name = Self::name(signal);
         Ok(match signal {
             Signal::Spans => Self::LowHalves(OptionalColumn::from_batch(batch, name)?),
@@ -108,7 +132,9 @@ impl TraceColumn {
     }
 
     /// Returns the low half of the row's trace id, or `None` for a row without a valid one.
-    pub(crate) fn low64(&self, row: usize) -> Option<u64> {
+    #[must_use]
+    #[inline]
+    pub fn low64(&self, row: usize) -> Option<u64> {
         match self {
             Self::LowHalves(column) => {
                 column.valid(row).map(|values| values.value(row).cast_unsigned())
@@ -119,51 +145,66 @@ impl TraceColumn {
 }
 
 impl OptionalColumn<StringArray> {
-    pub(crate) fn text(&self, row: usize) -> Option<&str> {
+    /// Returns the text of a row, if it has one.
+    #[inline]
+    pub fn text(&self, row: usize) -> Option<&str> {
         self.valid(row).map(|array| array.value(row))
     }
 }
 
 /// A column of repetitive text, encoded as a dictionary.
 #[derive(Debug, Clone)]
-pub(crate) struct WordColumn {
+pub struct WordColumn {
     /// Dictionary code of each row.
-    pub(crate) keys: Int32Array,
+    pub keys: Int32Array,
     /// Values of the dictionary.
-    pub(crate) values: StringArray,
+    pub values: StringArray,
 }
 
 impl WordColumn {
     /// Reads the column with this name, if it exists.
-    pub(crate) fn from_batch(batch: &RecordBatch, name: &str) -> Result<Option<Self>, ArrowError> {
+    ///
+    /// # Errors
+    /// When the column is no dictionary of texts.
+    pub fn from_batch(batch: &RecordBatch, name: &str) -> Result<Option<Self>, ArrowError> {
         batch.column_by_name(name).map(|array| Self::new(array, name)).transpose()
     }
 
     /// Downcasts the array to such a column. The name is for the error.
-    pub(crate) fn new(array: &ArrayRef, name: &str) -> Result<Self, ArrowError> {
+    ///
+    /// # Errors
+    /// When the array is no dictionary of texts.
+    pub fn new(array: &ArrayRef, name: &str) -> Result<Self, ArrowError> {
         let dictionary: DictionaryArray<Int32Type> = downcast(array, name)?;
         let values = downcast(dictionary.values(), name)?;
         Ok(Self { keys: dictionary.keys().clone(), values })
     }
 
     /// Returns the dictionary code of the row's value.
-    pub(crate) fn key(&self, row: usize) -> Option<usize> {
+    #[must_use]
+    #[inline]
+    pub fn key(&self, row: usize) -> Option<usize> {
         self.keys.is_valid(row).then(|| usize::try_from(self.keys.value(row)).ok()).flatten()
     }
 
-    pub(crate) fn text(&self, row: usize) -> Option<&str> {
+    /// Returns the text of a row, if it has one.
+    #[must_use]
+    #[inline]
+    pub fn text(&self, row: usize) -> Option<&str> {
         self.key(row).map(|key| self.values.value(key))
     }
 }
 
 /// Returns the text of a row; empty for null.
-pub(crate) fn word(words: Option<&WordColumn>, row: usize) -> &str {
+#[must_use]
+#[inline]
+pub fn word(words: Option<&WordColumn>, row: usize) -> &str {
     words.and_then(|words| words.text(row)).unwrap_or_default()
 }
 
 /// Cached results for the dictionary values of a batch, by code. Each is computed once.
 #[derive(Debug)]
-pub(crate) struct DictionaryCache<T> {
+pub struct DictionaryCache<T> {
     of_none: Option<T>,
     known: Vec<Option<T>>,
 }
@@ -176,7 +217,7 @@ impl<T> Default for DictionaryCache<T> {
 
 impl<T: Copy> DictionaryCache<T> {
     /// Returns the result for the value with this code, or for null. Calls `find` the first time.
-    pub(crate) fn get_or_compute(&mut self, number: Option<usize>, find: impl FnOnce() -> T) -> T {
+    pub fn get_or_compute(&mut self, number: Option<usize>, find: impl FnOnce() -> T) -> T {
         let known = match number {
             None => &mut self.of_none,
             Some(number) => {

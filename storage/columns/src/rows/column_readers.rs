@@ -57,6 +57,7 @@ macro_rules! column_readers {
                 #[doc = concat!("Returns the column `", stringify!($name), "`: ", $meaning, ".")]
                 #[doc = concat!("Needs `Detail::", stringify!($detail), "`.")]
                 #[must_use]
+                #[inline]
                 pub fn $name(
                     &self,
                     row: usize,
@@ -165,25 +166,30 @@ impl ColumnReader for Option<LinksColumn> {
 }
 
 /// Returns the text of a row; empty for null.
+#[inline]
 pub(super) fn word(words: &Option<WordColumn>, row: usize) -> &str {
     column::word(words.as_ref(), row)
 }
 
+#[inline]
 pub(super) fn truth(truths: &OptionalColumn<BooleanArray>, row: usize) -> bool {
     truths.truth(row)
 }
 
 /// Returns the number of a row; 0 for null.
+#[inline]
 pub(super) fn number(numbers: &OptionalColumn<Int32Array>, row: usize) -> i32 {
     numbers.int(row).unwrap_or_default()
 }
 
 /// Returns a number of elements of the row.
+#[inline]
 pub(super) fn count(counts: &OptionalColumn<Int32Array>, row: usize) -> u32 {
     counts.int(row).and_then(|count| u32::try_from(count).ok()).unwrap_or_default()
 }
 
 /// Returns a number that was 32 bits wide on the wire.
+#[inline]
 pub(super) fn counter(numbers: &OptionalColumn<Int64Array>, row: usize) -> u32 {
     numbers.count(row)
 }

@@ -1,13 +1,12 @@
 //! Columns of the two tables. Writer, reader and Delta share this one definition.
 //!
-//! Every column is listed once, in `table_columns`. The lists of the two tables
-//! are macros that pass their lines to another macro: `columns` makes builders of them, and `rows`
-//! makes readers. Three Arrow schemas follow from the lists. The table's schema, which Delta
-//! declares, has all columns. In the memtable's schema, repetitive texts and attribute keys are
-//! dictionaries, and attribute values are packed. The schema of data files lacks the partition
-//! column, and has a column for each type of value when it is read. Files also have columns of
-//! single attributes: see `attribute_column`.
-//! `docs/formats/tables.md` has a row for each column, with its meaning.
+//! Every column is listed once, in `table_columns`. The lists of the two tables are macros that
+//! pass their lines to another macro: `conversion` makes builders of them, `rows` makes readers.
+//! Three Arrow schemas follow from the lists. The table's schema, which Delta declares, has all
+//! columns. In the memtable's schema, repetitive texts and attribute keys are dictionaries, and
+//! attribute values are packed. The schema of data files lacks the partition column, and has a
+//! column for each type of value when it is read. Files also have columns of single attributes: see
+//! `attribute_column`. `docs/formats/tables.md` has a row for each column, with its meaning.
 
 mod table_columns;
 
@@ -16,21 +15,22 @@ use std::sync::{Arc, LazyLock};
 use arrow_array::{ArrayRef, MapArray, RecordBatch, StructArray};
 use arrow_buffer::OffsetBuffer;
 use arrow_schema::{ArrowError, DataType, Field, FieldRef, Fields, Schema, SchemaRef};
+use tidings_proto::Signal;
 
 pub(crate) use table_columns::{log_columns, span_columns};
-pub(crate) use tidings_wal::Signal;
 
 use crate::Detail;
 
 /// One column of a table.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct ColumnSpec {
-    pub(crate) name: &'static str,
+pub struct ColumnSpec {
+    /// Name of the column.
+    pub name: &'static str,
     kind: ColumnKind,
     nullable: bool,
     stage: ColumnStage,
     /// Lowest detail of which rows carry the column. With `None`, only filters and SQL read it.
-    pub(crate) detail: Option<Detail>,
+    detail: Option<Detail>,
     /// Text of the documentation.
     #[cfg_attr(not(test), allow(dead_code, reason = "a test compares it with the documentation"))]
     meaning: &'static str,
@@ -171,10 +171,10 @@ const CALLS: [&str; 7] = [
 ];
 
 /// Column with the order of a row's attributes.
-pub(crate) const ATTRIBUTE_ORDER: &str = "attribute_order";
+pub const ATTRIBUTE_ORDER: &str = "attribute_order";
 
 /// Partition column of both tables.
-pub(crate) const HOUR: &str = "hour";
+pub const HOUR: &str = "hour";
 
 /// Resource attributes that have a column of their own, between the column's name and its meaning.
 /// The first key with a value fills the column.
@@ -204,7 +204,7 @@ pub fn is_sender_key(key: &str) -> bool {
 pub(crate) const SERVICE_NAME: &str = "service.name";
 
 /// The columns and schemas of a signal's table.
-pub(crate) trait SignalSchema: Sized {
+pub trait SignalSchema: Sized {
     /// Schema that Delta declares: all columns.
     fn table_schema(self) -> SchemaRef;
 
@@ -242,6 +242,9 @@ pub(crate) trait SignalSchema: Sized {
     fn read_field(self, name: &str) -> Option<Field>;
 
     /// Creates a batch from the memtable's columns, in order.
+    ///
+    /// # Errors
+    /// When a column has another type or length than the schema and the other columns.
     fn batch(self, columns: Vec<(&str, ArrayRef)>) -> Result<RecordBatch, ArrowError>;
 }
 
@@ -358,7 +361,8 @@ enum SchemaUse {
 
 impl ColumnSpec {
     /// Returns the column's field in the form in which it is read.
-    pub(crate) fn read_field(&self) -> Field {
+    #[must_use]
+    pub fn read_field(&self) -> Field {
         self.field(SchemaUse::Read)
     }
 
@@ -384,26 +388,29 @@ impl ColumnSpec {
 }
 
 /// Type of repetitive text.
-pub(crate) fn word() -> DataType {
+#[must_use]
+pub fn word() -> DataType {
     DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Utf8))
 }
 
 /// Name of the map's entries, which occurs in a path between the column and `key` or `value`.
-pub(crate) const ENTRIES: &str = "key_value";
+pub const ENTRIES: &str = "key_value";
 
 // The process has one instance of each type. Comparing types is then a pointer comparison instead
 // of a walk through forty fields, for every chunk and column that is assembled.
 
 /// Type of attributes, in the sender's order. An entry with a null value has no value. An entry
 /// whose value has only null fields has OTLP's empty value.
-pub(crate) fn attributes() -> DataType {
+#[must_use]
+pub fn attributes() -> DataType {
     static ENTRY: LazyLock<FieldRef> =
         LazyLock::new(|| Arc::new(Field::new(ENTRIES, DataType::Struct(entry_fields()), false)));
     DataType::Map(Arc::clone(&ENTRY), false)
 }
 
 /// Type of attributes as they are read, where the keys are a dictionary.
-pub(crate) fn coded_attributes() -> DataType {
+#[must_use]
+pub fn coded_attributes() -> DataType {
     static ENTRY: LazyLock<FieldRef> = LazyLock::new(|| {
         Arc::new(Field::new(ENTRIES, DataType::Struct(coded_entry_fields()), false))
     });
@@ -413,7 +420,8 @@ pub(crate) fn coded_attributes() -> DataType {
 /// Type of attributes in the memtable: the kind and the encoded text of each value, see
 /// `crate::packed`. Rows stay in memory for about a minute, in all of their columns, and most
 /// values are texts. A column per type would take more memory than the values.
-pub(crate) fn packed_attributes() -> DataType {
+#[must_use]
+pub fn packed_attributes() -> DataType {
     static ENTRY: LazyLock<FieldRef> = LazyLock::new(|| {
         let fields = Fields::from(vec![
             Field::new("key", word(), false),
@@ -425,7 +433,10 @@ pub(crate) fn packed_attributes() -> DataType {
 }
 
 /// Assembles a column of attributes of this type.
-pub(crate) fn map(
+///
+/// # Errors
+/// When the parts do not fit together.
+pub fn map(
     data_type: DataType,
     offsets: OffsetBuffer<i32>,
     keys: ArrayRef,
@@ -441,7 +452,9 @@ pub(crate) fn map(
     MapArray::try_new(field, offsets, entries, None, ordered)
 }
 
-pub(crate) fn packed_fields() -> Fields {
+/// Fields of a packed value: its kind and its text.
+#[must_use]
+pub fn packed_fields() -> Fields {
     static FIELDS: LazyLock<Fields> = LazyLock::new(|| {
         Fields::from(vec![
             Field::new("kind", DataType::UInt8, false),
@@ -470,7 +483,8 @@ fn entry(key: DataType) -> Fields {
 
 /// Fields of a value, of which at most one is not null. `bytes` is OTLP's `AnyValue` in protobuf,
 /// for arrays, maps and bytes.
-pub(crate) fn value_fields() -> Fields {
+#[must_use]
+pub fn value_fields() -> Fields {
     static FIELDS: LazyLock<Fields> = LazyLock::new(|| {
         Fields::from(vec![
             Field::new("string", DataType::Utf8, true),
@@ -562,7 +576,7 @@ mod tests {
 
     /// Compares the rows of a section of `docs/formats/tables.md`.
     fn check(heading: &str, expected: &[String]) {
-        let page = include_str!("../../docs/formats/tables.md");
+        let page = include_str!("../../../docs/formats/tables.md");
         let is_heading =
             |line: &&str| line.starts_with('#') && line.trim_start_matches(['#', ' ']) == heading;
         let section = page.lines().skip_while(|line| !is_heading(line)).skip(1);

@@ -10,20 +10,27 @@ use crate::packed::{EntryValue, Nested};
 
 /// A column, by the type of its values. A text column may be a dictionary or not.
 #[derive(Debug)]
-pub(crate) enum AttributeValues {
+pub enum AttributeValues {
+    /// Texts in a dictionary.
     Words(WordColumn),
+    /// Texts.
     Texts(StringArray),
+    /// Integers.
     Ints(Int64Array),
+    /// Floating-point numbers.
     Doubles(Float64Array),
+    /// Booleans.
     Bools(BooleanArray),
     /// Arrays, maps and bytes.
     Nested(BinaryArray),
 }
 
 impl AttributeValues {
+    /// Reads the array by its type. The name is for the error.
+    ///
     /// # Errors
     /// When the array has a type that no attribute has.
-    pub(crate) fn new(array: &ArrayRef, name: &str) -> Result<Self, ArrowError> {
+    pub fn new(array: &ArrayRef, name: &str) -> Result<Self, ArrowError> {
         Ok(match array.data_type() {
             DataType::Int64 => Self::Ints(downcast(array, name)?),
             DataType::Float64 => Self::Doubles(downcast(array, name)?),
@@ -35,8 +42,9 @@ impl AttributeValues {
     }
 
     /// Returns the value of a row, if it has one.
+    #[must_use]
     #[inline]
-    pub(crate) fn value(&self, row: usize) -> Option<EntryValue<'_>> {
+    pub fn value(&self, row: usize) -> Option<EntryValue<'_>> {
         match self {
             Self::Words(words) => words.text(row).map(EntryValue::Text),
             Self::Texts(texts) => texts.is_valid(row).then(|| EntryValue::Text(texts.value(row))),
@@ -53,7 +61,8 @@ impl AttributeValues {
     }
 
     /// Returns the number of rows with a value.
-    pub(crate) fn count(&self) -> usize {
+    #[must_use]
+    pub fn count(&self) -> usize {
         let array: &dyn Array = match self {
             Self::Words(words) => &words.keys,
             Self::Texts(texts) => texts,

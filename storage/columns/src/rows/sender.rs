@@ -5,7 +5,7 @@ use arrow_schema::ArrowError;
 use tidings_proto::otlp::{InstrumentationScope, Resource};
 
 use super::column::{WordColumn, word};
-use crate::columns::load;
+use crate::conversion::load;
 
 /// The columns of resource and scope, which both tables have.
 #[derive(Debug, Clone)]
@@ -28,14 +28,17 @@ impl SenderRows {
         })
     }
 
+    #[inline]
     pub(super) fn service(&self, row: usize) -> &str {
         word(self.service.as_ref(), row)
     }
 
+    #[inline]
     pub(super) fn resource_number(&self, row: usize) -> Option<usize> {
         self.resource.as_ref()?.key(row)
     }
 
+    #[inline]
     pub(super) fn resource_key(&self, row: usize) -> &str {
         word(self.resource.as_ref(), row)
     }

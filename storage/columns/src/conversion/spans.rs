@@ -9,7 +9,7 @@ use arrow_array::{
 use arrow_buffer::{OffsetBuffer, ScalarBuffer};
 use arrow_schema::{ArrowError, DataType, FieldRef};
 use tidings_proto::{
-    SpanId, TraceId, UnixNanos,
+    Signal, SpanId, TraceId, UnixNanos,
     otlp::view::{EventView, LinkView, NonCanonical, Repeated, RequestView, SpanView, View},
 };
 
@@ -22,12 +22,12 @@ use super::{
     offset, sender,
 };
 use crate::{
-    StorageError,
-    schema::{self, Signal, SignalSchema, span_columns},
+    ConversionError,
+    schema::{self, SignalSchema, span_columns},
 };
 
 /// Makes one row per span, in the request's order.
-pub(super) fn rows(request: &[u8], received: UnixNanos) -> Result<RecordBatch, StorageError> {
+pub(super) fn rows(request: &[u8], received: UnixNanos) -> Result<RecordBatch, ConversionError> {
     let groups = sender::groups(RequestView::<SpanView<'_>>::read(request)?.resources)?;
     let rows = groups.iter().map(|group| group.records.len()).sum();
     let mut builders = SpanColumnBuilders::new(rows, request.len());
@@ -48,8 +48,8 @@ impl<'a> SpanColumnBuilders<'a> {
         span: &SpanView<'a>,
         seed: u64,
         received: UnixNanos,
-    ) -> Result<(), StorageError> {
-        let invalid = |field| StorageError::Invalid { record: "a span", field };
+    ) -> Result<(), ConversionError> {
+        let invalid = |field| ConversionError::Invalid { record: "a span", field };
         let trace_id = TraceId::from_wire(span.trace_id).ok_or(invalid("trace id"))?;
         let span_id = SpanId::from_wire(span.span_id).ok_or(invalid("span id"))?;
         let (start, end) = (span.start_time_unix_nano, span.end_time_unix_nano);

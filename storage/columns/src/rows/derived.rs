@@ -13,7 +13,10 @@ const OBSERVED: &str = "observed_unix_nanos";
 
 /// Converts rows to the form of data files: an end that follows from start and duration is null,
 /// and so is an observed time that equals the record's time.
-pub(crate) fn without_derived(batch: &RecordBatch) -> Result<RecordBatch, ArrowError> {
+///
+/// # Errors
+/// When a column that others derive from is missing.
+pub fn without_derived(batch: &RecordBatch) -> Result<RecordBatch, ArrowError> {
     let remove = |value: Option<i64>, derived| value.filter(|value| *value != derived);
     replace_observed(&replace_ends(batch, remove)?, remove)
 }

@@ -20,14 +20,14 @@ mod text;
 use arrow_array::{ArrayRef, RecordBatch};
 use prost::Message;
 use tidings_proto::{
-    UnixNanos,
-    otlp::{ExportLogsServiceRequest, ExportTraceServiceRequest, view::NonCanonical},
+    Signal, UnixNanos,
+    otlp::{ExportLogsServiceRequest, ExportTraceServiceRequest},
 };
 
-pub(crate) use sender::load;
+pub use sender::load;
 pub use text::json_text;
 
-use crate::{StorageError, schema::Signal};
+use crate::ConversionError;
 
 /// A column and its name.
 type NamedColumn = (&'static str, ArrayRef);
@@ -37,17 +37,17 @@ type NamedColumn = (&'static str, ArrayRef);
 /// # Errors
 /// `Invalid` when a span has no valid trace or span id, `Unstorable` when the bytes are not valid
 /// OTLP.
-pub(crate) fn rows(
+pub fn rows(
     signal: Signal,
     request: &[u8],
     received: UnixNanos,
-) -> Result<RecordBatch, StorageError> {
+) -> Result<RecordBatch, ConversionError> {
     let read = |request: &[u8]| match signal {
         Signal::Spans => spans::rows(request, received),
         Signal::Logs => logs::rows(request, received),
     };
     match read(request) {
-        Err(StorageError::Unstorable { .. } | StorageError::Arrow(_)) => {
+        Err(ConversionError::Unstorable { .. } | ConversionError::Arrow(_)) => {
             read(&canonical(signal, request)?)
         }
         result => result,
@@ -55,7 +55,7 @@ pub(crate) fn rows(
 }
 
 /// Re-encodes a request that is not in canonical form.
-fn canonical(signal: Signal, request: &[u8]) -> Result<Vec<u8>, StorageError> {
+fn canonical(signal: Signal, request: &[u8]) -> Result<Vec<u8>, ConversionError> {
     let encoded = match signal {
         Signal::Spans => {
             ExportTraceServiceRequest::decode(request).map(|request| request.encode_to_vec())
@@ -64,30 +64,30 @@ fn canonical(signal: Signal, request: &[u8]) -> Result<Vec<u8>, StorageError> {
             ExportLogsServiceRequest::decode(request).map(|request| request.encode_to_vec())
         }
     };
-    encoded.map_err(|error| StorageError::Unstorable { reason: error.to_string() })
+    encoded.map_err(|error| ConversionError::Unstorable { reason: error.to_string() })
 }
 
-impl From<NonCanonical> for StorageError {
-    fn from(odd: NonCanonical) -> Self {
-        Self::Unstorable { reason: odd.to_string() }
-    }
-}
-
-/// Converts a request that is not encoded yet.
-#[cfg(test)]
-pub(crate) fn span_rows(
+/// Converts spans that are not encoded yet.
+///
+/// # Errors
+/// The errors of [`rows`].
+#[cfg(any(test, feature = "samples"))]
+pub fn span_rows(
     request: &ExportTraceServiceRequest,
     received: UnixNanos,
-) -> Result<RecordBatch, StorageError> {
+) -> Result<RecordBatch, ConversionError> {
     rows(Signal::Spans, &request.encode_to_vec(), received)
 }
 
-/// Converts a request that is not encoded yet.
-#[cfg(test)]
-pub(crate) fn log_rows(
+/// Converts log records that are not encoded yet.
+///
+/// # Errors
+/// The errors of [`rows`].
+#[cfg(any(test, feature = "samples"))]
+pub fn log_rows(
     request: &ExportLogsServiceRequest,
     received: UnixNanos,
-) -> Result<RecordBatch, StorageError> {
+) -> Result<RecordBatch, ConversionError> {
     rows(Signal::Logs, &request.encode_to_vec(), received)
 }
 

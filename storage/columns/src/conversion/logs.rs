@@ -6,7 +6,7 @@ use ahash::RandomState;
 use arrow_array::RecordBatch;
 use prost::Message;
 use tidings_proto::{
-    UnixNanos,
+    Signal, UnixNanos,
     otlp::{
         AnyValue,
         view::{AnyView, LogRecordView, NonCanonical, RequestView, View},
@@ -18,12 +18,12 @@ use super::{
     text::json_text,
 };
 use crate::{
-    StorageError,
-    schema::{Signal, SignalSchema, log_columns},
+    ConversionError,
+    schema::{SignalSchema, log_columns},
 };
 
 /// Makes one row per log record, in the request's order.
-pub(super) fn rows(request: &[u8], received: UnixNanos) -> Result<RecordBatch, StorageError> {
+pub(super) fn rows(request: &[u8], received: UnixNanos) -> Result<RecordBatch, ConversionError> {
     let groups = sender::groups(RequestView::<LogRecordView<'_>>::read(request)?.resources)?;
     let rows = groups.iter().map(|group| group.records.len()).sum();
     let mut builder = LogBuilder::new(rows, request.len());

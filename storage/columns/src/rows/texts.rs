@@ -9,7 +9,7 @@ use prost::Message;
 use tidings_proto::otlp::AnyValue;
 
 use super::entries::AttributeEntries;
-use crate::{columns::json_text, packed::EntryValue};
+use crate::{conversion::json_text, packed::EntryValue};
 
 /// Attributes of rows, one row after the other.
 #[derive(Debug, Clone)]
@@ -18,9 +18,8 @@ pub struct AttributeTexts {
     pub ends: OffsetBuffer<i32>,
     /// Keys, as texts or as a dictionary of texts.
     pub keys: ArrayRef,
-    /// Values. Numbers and booleans have the text that filters compare
-    /// ([`crate::AttributeFilter`]). Lists, maps and bytes are JSON. A missing value, and one
-    /// without a type, is null.
+    /// Values. Numbers and booleans have the text that filters compare. Lists, maps and bytes are
+    /// JSON. A missing value, and one without a type, is null.
     pub values: StringArray,
 }
 
@@ -75,7 +74,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::AttributeTexts;
-    use crate::{columns::span_rows, samples};
+    use crate::{conversion::span_rows, samples};
 
     /// Returns keys and values of each row.
     fn rows_of(column: &ArrayRef) -> Vec<Vec<(String, Option<String>)>> {

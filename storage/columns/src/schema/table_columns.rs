@@ -1,12 +1,12 @@
 //! The lists of columns of the tables spans and logs, from which `schema` makes column
-//! specifications, `columns` builders and `rows` readers.
+//! specifications, `conversion` builders and `rows` readers.
 //!
 //! A line has the column's name, its kind ([`super::ColumnKind`]), its nullability, the lowest
 //! detail of which rows carry it, and its meaning. `nullable` columns may be null. `derivable` ones
 //! are null in files where their value follows from other columns, and have all values in memory.
 //! `as` gives the rows an accessor with the name of the column: see `rows::column_readers`. Columns
-//! without a detail are read by filters and SQL alone. `sender` stands for columns about the sender,
-//! which both tables have and `columns::sender` builds. The order is that of the table.
+//! without a detail are read by filters and SQL alone. `sender` stands for columns about the
+//! sender, which both tables have and `conversion::sender` builds. The order is that of the table.
 
 use super::{ColumnKind, ColumnSpec, PROMOTED, column};
 use crate::Detail;

@@ -30,7 +30,9 @@ pub enum Scalar<'a> {
 
 impl<'a> Scalar<'a> {
     /// Returns an entry's value, if it is a scalar.
-    pub(crate) fn from_entry(value: EntryValue<'a>) -> Option<Self> {
+    #[must_use]
+    #[inline]
+    pub fn from_entry(value: EntryValue<'a>) -> Option<Self> {
         Some(match value {
             EntryValue::Text(text) => Self::Text(text),
             EntryValue::Int(number) => Self::Int(number),
@@ -40,8 +42,9 @@ impl<'a> Scalar<'a> {
         })
     }
 
-    /// Returns the value as the text that [`crate::AttributeFilter`] compares.
+    /// Returns the value as the text that filters of attributes compare.
     #[must_use]
+    #[inline]
     pub fn to_text(self) -> Cow<'a, str> {
         match self {
             Self::Text(text) => Cow::Borrowed(text),
@@ -117,6 +120,7 @@ fn column<'a>(array: &'a StructArray, name: &str) -> Result<&'a ArrayRef, ArrowE
     column.ok_or_else(|| ArrowError::SchemaError(format!("there is no field {name}")))
 }
 
+#[inline]
 pub(super) fn range(offsets: &[i32], row: usize) -> Range<usize> {
     let offset = |index: usize| usize::try_from(offsets[index]).unwrap_or_default();
     offset(row)..offset(row + 1)

@@ -34,7 +34,7 @@ macro_rules! column_builders {
     ) => {
         struct $builders<'a> {
             $($(
-                $name: $crate::columns::column_builders::column_builder!('a $kind $($nullable)?),
+                $name: $crate::conversion::column_builders::column_builder!('a $kind $($nullable)?),
             )*)*
         }
 
@@ -43,7 +43,7 @@ macro_rules! column_builders {
             fn new(rows: usize, bytes: usize) -> Self {
                 Self {
                     $($(
-                        $name: $crate::columns::column_builders::ColumnBuilder::allocate(
+                        $name: $crate::conversion::column_builders::ColumnBuilder::allocate(
                             rows, bytes,
                         ),
                     )*)*
@@ -53,14 +53,14 @@ macro_rules! column_builders {
             /// Returns the columns with their names, in the order of the table.
             fn finish(
                 self,
-                sender: $crate::columns::sender::SenderColumns,
-            ) -> Result<Vec<$crate::columns::NamedColumn>, ::arrow_schema::ArrowError> {
+                sender: $crate::conversion::sender::SenderColumns,
+            ) -> Result<Vec<$crate::conversion::NamedColumn>, ::arrow_schema::ArrowError> {
                 let mut columns = Vec::new();
                 $(
                     columns.extend([
                         $((
                             stringify!($name),
-                            $crate::columns::column_builders::ColumnBuilder::into_array(
+                            $crate::conversion::column_builders::ColumnBuilder::into_array(
                                 self.$name,
                             )?,
                         ),)*
@@ -80,26 +80,30 @@ macro_rules! column_builder {
     ($request:lifetime Int) => { Vec<i32> };
     ($request:lifetime Int nullable) => { ::arrow_array::builder::Int32Builder };
     ($request:lifetime Bool $(nullable)?) => { ::arrow_array::builder::BooleanBuilder };
-    ($request:lifetime Text nullable) => { $crate::columns::column_builders::OptionalTextsBuilder };
-    ($request:lifetime Word $(nullable)?) => { $crate::columns::buffers::WordsBuilder<$request> };
+    ($request:lifetime Text nullable) => {
+        $crate::conversion::column_builders::OptionalTextsBuilder
+    };
+    ($request:lifetime Word $(nullable)?) => {
+        $crate::conversion::buffers::WordsBuilder<$request>
+    };
     ($request:lifetime TraceId) => {
-        $crate::columns::column_builders::IdsBuilder<{ ::tidings_proto::TraceId::LEN }>
+        $crate::conversion::column_builders::IdsBuilder<{ ::tidings_proto::TraceId::LEN }>
     };
     ($request:lifetime TraceId nullable) => {
-        $crate::columns::column_builders::OptionalIdsBuilder<{ ::tidings_proto::TraceId::LEN }>
+        $crate::conversion::column_builders::OptionalIdsBuilder<{ ::tidings_proto::TraceId::LEN }>
     };
     ($request:lifetime SpanId) => {
-        $crate::columns::column_builders::IdsBuilder<{ ::tidings_proto::SpanId::LEN }>
+        $crate::conversion::column_builders::IdsBuilder<{ ::tidings_proto::SpanId::LEN }>
     };
     ($request:lifetime SpanId nullable) => {
-        $crate::columns::column_builders::OptionalIdsBuilder<{ ::tidings_proto::SpanId::LEN }>
+        $crate::conversion::column_builders::OptionalIdsBuilder<{ ::tidings_proto::SpanId::LEN }>
     };
     ($request:lifetime Binary nullable) => { ::arrow_array::builder::BinaryBuilder };
     ($request:lifetime Attributes) => {
-        $crate::columns::attribute_builder::AttributesBuilder<$request>
+        $crate::conversion::attribute_builder::AttributesBuilder<$request>
     };
-    ($request:lifetime Events) => { $crate::columns::spans::EventsBuilder };
-    ($request:lifetime Links) => { $crate::columns::spans::LinksBuilder };
+    ($request:lifetime Events) => { $crate::conversion::spans::EventsBuilder };
+    ($request:lifetime Links) => { $crate::conversion::spans::LinksBuilder };
 }
 
 pub(super) use column_builder;

@@ -35,7 +35,7 @@ fn store<M: Message + Serialize + DeserializeOwned + Default>(message: &M, bytes
 }
 
 /// Decodes the message of a stored text. A text in neither encoding gives the default message.
-pub(crate) fn load<M: Message + DeserializeOwned + Default>(text: &str) -> M {
+pub fn load<M: Message + DeserializeOwned + Default>(text: &str) -> M {
     match text.strip_prefix(PROTOBUF) {
         Some(encoded) => {
             let bytes = STANDARD.decode(encoded).unwrap_or_default();
