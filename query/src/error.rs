@@ -5,8 +5,10 @@ use std::time::Duration;
 use ::http::StatusCode;
 use thiserror::Error;
 use tidings_grpc::GrpcStatus;
+use tidings_log_query::LogQueryError;
 use tidings_proto::otlp::Code;
 use tidings_storage::StorageError;
+use tidings_traceql::TraceqlError;
 
 /// Required reaction of the caller to a [`QueryError`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -204,5 +206,17 @@ impl From<QueryError> for GrpcStatus {
             Some(seconds) => status.with_retry(seconds),
             None => status,
         }
+    }
+}
+
+impl From<LogQueryError> for QueryError {
+    fn from(error: LogQueryError) -> Self {
+        Self::parameter("q", format!("invalid log query {error}"))
+    }
+}
+
+impl From<TraceqlError> for QueryError {
+    fn from(error: TraceqlError) -> Self {
+        Self::parameter("q", format!("invalid TraceQL query: {error}"))
     }
 }

@@ -16,7 +16,6 @@ mod error;
 mod execution;
 mod http;
 mod jaeger;
-mod log_query;
 mod log_reader;
 mod name_search;
 mod params;
@@ -49,8 +48,7 @@ pub use http::problem::ProblemResponse;
 pub use http::{
     ETag, EndlessLogs, document, router, router_described_by, with_api_headers, zipkin_router,
 };
-pub use log_query::log_condition;
-pub use log_reader::{LogSearch, context::LogContextSearch, severity_name};
+pub use log_reader::{LogSearch, context::LogContextSearch, log_condition, severity_name};
 pub use name_search::NameSearch;
 pub use params::well_encoded;
 pub use query_limits::{QueryLimits, QuerySettings};

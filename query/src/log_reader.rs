@@ -16,13 +16,14 @@ use std::{
 
 use ahash::RandomState;
 use prost::Message;
+use tidings_log_query::parse;
 use tidings_proto::{
     DurationNanos, UnixNanos,
     api::{LogSearchResult, LogView},
     otlp::{AnyValue, Severity, Value},
 };
 use tidings_storage::{
-    CountedLogs, Detail, LogFilter, LogRows, RowsNeeded, Scan, ScanStats, TimeRange,
+    CountedLogs, Detail, LogCondition, LogFilter, LogRows, RowsNeeded, Scan, ScanStats, TimeRange,
 };
 
 use crate::{
@@ -61,6 +62,15 @@ impl LogSearch {
             rows_max: u64::MAX,
         }
     }
+}
+
+/// Parses a query of log records. Compiling its patterns takes time, so this runs on a blocking
+/// thread.
+///
+/// # Errors
+/// `Parameter` names the character at which the text is not a query, and the expected syntax.
+pub fn log_condition(text: &str) -> Result<LogCondition, QueryError> {
+    Ok(LogCondition::new(parse(text)?))
 }
 
 /// Time and content hash, which identify a record.

@@ -35,7 +35,7 @@ use crate::{
         Admission, AdmissionSlot, ClientSemaphore, Execution, Progress, QueryClient, QueryOrigin,
         Reader, RecentQueries,
     },
-    log_query, log_reader, name_search, resolve, search, span_search, trace, transactions,
+    log_reader, name_search, resolve, search, span_search, trace, transactions,
 };
 
 pub use export::TraceExport;
@@ -305,7 +305,7 @@ impl QueryService {
     /// # Errors
     /// `Parameter` names the character at which the text is not a query, and the expected syntax.
     pub(crate) async fn log_condition(&self, query: String) -> Result<LogCondition, QueryError> {
-        self.ask(move |_| log_query::log_condition(&query)).await
+        self.ask(move |_| log_reader::log_condition(&query)).await
     }
 
     /// A log record with those around it.

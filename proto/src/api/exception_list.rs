@@ -26,6 +26,14 @@ pub struct ExceptionList {
     /// Number of exceptions in all groups.
     #[serde(default)]
     pub count: u64,
+    /// Number of exceptions in listed groups that follow from no other one. Absent without
+    /// `sources`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cause_count: Option<u64>,
+    /// Number of exceptions in listed groups that follow from another one. Absent without
+    /// `sources`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub follow_count: Option<u64>,
     /// Number of exceptions in groups that are not listed separately. Groups are limited to
     /// 100,000, to 64 MiB of names, and to 2,000 with log records.
     pub other_count: u64,

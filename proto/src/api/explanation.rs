@@ -56,9 +56,10 @@ pub struct Difference {
     /// How likely chance gives such a difference, times the number of values compared (Bonferroni),
     /// at most 1; below 0.01 for everything that is listed.
     pub p_value: f64,
-    /// Its values, greatest difference first, at most 10.
+    /// Its values, at most 10: first the one that the selected spans have most in excess of the rest,
+    /// then the others, greatest difference first.
     pub values: Vec<ValueShare>,
-    /// Other attributes whose values stand on the same spans and say the same.
+    /// Other attributes whose values stand on the same spans as the first value and say the same.
     pub together: Vec<AttributeValue>,
 }
 

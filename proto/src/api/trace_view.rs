@@ -96,6 +96,11 @@ pub struct ServiceTime {
     /// graph. Absent where no peer has so much or the spans do not name it, and in lists.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub critical_waiting_peer: Option<String>,
+    /// The part of [`Self::critical_waiting_nano`] in which the service waited for that peer.
+    /// Absent where [`Self::critical_waiting_peer`] is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub critical_waiting_peer_nano: Option<DurationNanos>,
 }
 
 /// A trace, assembled, with everything its spans said.

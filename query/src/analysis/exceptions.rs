@@ -113,12 +113,16 @@ pub(crate) fn exceptions(
     if search.sources {
         stats += sources::set_sources(reader, search, window, &mut groups)?;
     }
+    let counts = search.sources.then(|| sources::cause_and_follow_counts(&groups));
+    let (cause_count, follow_count) = counts.unzip();
     Ok(ExceptionList {
         window: window.view(),
         known_since_unix_nano: before.map(|before| before.start),
         groups,
         group_count,
         count,
+        cause_count,
+        follow_count,
         other_count,
         searched: search_stats(reader, stats),
     })

@@ -4,8 +4,9 @@
 //! for each where the rest is of another time, and samples each by the hash of the spans' content
 //! (`sample`), so that equal queries give equal answers. Every value of every attribute is a test of
 //! two proportions (`statistics`). Differences that chance explains are left out. So are ids, where
-//! nearly every span has its own value. Of attributes whose values select the same spans, one is
-//! shown and names the others.
+//! nearly every span has its own value. Of each attribute, one value leads: the one that the
+//! selected spans have most in excess of the others. Of attributes whose leading values are on the
+//! same spans, one is shown and names the others.
 
 mod sample;
 pub(super) mod statistics;
@@ -27,7 +28,7 @@ use crate::{
     execution::{Reader, search_stats},
     name_search::value_text,
     trace::summary::ratio,
-    traceql::{matched_spans::spans_by_portion, read_budget::ReadBudget},
+    traceql::{ReadBudget, matched_spans::spans_by_portion},
 };
 pub(super) use sample::range_of;
 use sample::{ComparedSpans, Counts};
@@ -44,6 +45,8 @@ const LEFT_OUT_MAX: usize = 100;
 const TOGETHER_AMONG: usize = 50;
 /// Minimum overlap of the spans of two values, by which both count as one difference.
 const TOGETHER_MIN: f64 = 0.95;
+/// Weight of the difference of an absent attribute. It says less than a value that is there.
+const ABSENCE_WEIGHT: f64 = 0.75;
 /// Reasons why an explanation is partial.
 const WINDOW_IN_PART: &str =
     "only a part of the spans was read, within the rows and the time of a query";
@@ -222,14 +225,41 @@ fn is_or_has(value: Option<&Value>, text: &str) -> bool {
     }
 }
 
-/// A difference with the value in which it is greatest.
+/// A difference, whose first value leads.
 struct RankedDifference {
     difference: Difference,
-    /// The sample's number of that value.
-    value: Option<u32>,
+    /// The sample's numbers of the attribute and of the leading value. Without a value, the absence
+    /// of the attribute leads.
+    lead: (u32, Option<u32>),
 }
 
-/// The attributes whose difference chance does not explain, the greatest difference first.
+impl RankedDifference {
+    /// The score, which is weighted where an absence leads.
+    fn rank(&self) -> f64 {
+        let score = self.difference.score;
+        if self.lead.1.is_some() { score } else { score * ABSENCE_WEIGHT }
+    }
+}
+
+/// A value of an attribute, or its absence, with its shares.
+struct ComparedValue {
+    number: Option<u32>,
+    share: ValueShare,
+}
+
+impl ComparedValue {
+    fn score(&self) -> f64 {
+        (self.share.selected_share - self.share.rest_share).abs()
+    }
+
+    /// The excess of the selected spans over the others. That of an absence is weighted.
+    fn excess(&self) -> f64 {
+        let excess = self.share.selected_share - self.share.rest_share;
+        if self.number.is_some() { excess } else { excess * ABSENCE_WEIGHT }
+    }
+}
+
+/// The attributes whose difference chance does not explain, by rank.
 fn differences(
     sample: &ComparedSpans,
     counts: &Counts,
@@ -241,7 +271,7 @@ fn differences(
         if selected.restates(&attribute.name) {
             continue;
         }
-        let mut best: Option<((f64, bool), f64, Option<u32>)> = None;
+        let mut best: Option<((f64, bool), f64)> = None;
         let mut values = Vec::with_capacity(attribute.values.len());
         // The absence of an attribute is a value only when some span lacks the attribute.
         for value in attribute.values.iter().filter(|value| value.selected + value.rest > 0) {
@@ -252,7 +282,7 @@ fn differences(
                 selected_share: ratio(value.selected, counts.selected),
                 rest_share: ratio(value.rest, counts.rest),
             };
-            let score = (share.selected_share - share.rest_share).abs();
+            let compared = ComparedValue { number: value.number, share };
             let chance = statistics::chance(
                 (value.selected, counts.selected),
                 (value.rest, counts.rest),
@@ -260,60 +290,65 @@ fn differences(
             );
             // When two values differ equally, the one that is more frequent among the selected
             // spans is preferred.
-            let preference = (score, share.selected_share > share.rest_share);
-            let known = best.map_or((0.0, false), |(known, _, _)| known);
+            let preference = (compared.score(), compared.excess() > 0.0);
+            let known = best.map_or((0.0, false), |(known, _)| known);
             if chance < P_VALUE_MAX && preference > known {
-                best = Some((preference, chance, value.number));
+                best = Some((preference, chance));
             }
-            values.push((score, share));
+            values.push(compared);
         }
-        let Some(((score, _), p_value, value)) = best else { continue };
-        values.sort_by(|(a, one), (b, other)| {
-            b.total_cmp(a).then_with(|| one.value.cmp(&other.value))
+        let Some(((score, _), p_value)) = best else { continue };
+        values.sort_by(|a, b| {
+            b.score().total_cmp(&a.score()).then_with(|| a.share.value.cmp(&b.share.value))
         });
-        let values = values.into_iter().map(|(_, share)| share).take(VALUES_MAX).collect();
+        let lead = (attribute.number, put_lead_first(&mut values));
+        let values = values.into_iter().map(|value| value.share).take(VALUES_MAX).collect();
         let attribute = attribute.name.clone();
         let difference = Difference { attribute, score, p_value, values, together: Vec::new() };
-        found.push(RankedDifference { difference, value });
+        found.push(RankedDifference { difference, lead });
     }
     found.sort_by(|a, b| {
-        let (a, b) = (&a.difference, &b.difference);
-        b.score.total_cmp(&a.score).then_with(|| a.attribute.cmp(&b.attribute))
+        let by_rank = b.rank().total_cmp(&a.rank());
+        by_rank.then_with(|| a.difference.attribute.cmp(&b.difference.attribute))
     });
     found
 }
 
-/// The differences, with only the first of those whose values are on the same spans.
+/// Moves the value with the greatest excess to the front, and returns its number. Where the selected
+/// spans have no value in excess, the first one stays.
+fn put_lead_first(values: &mut [ComparedValue]) -> Option<u32> {
+    let (mut lead, mut excess) = (0, 0.0);
+    for (place, value) in values.iter().enumerate() {
+        if value.excess() > excess {
+            (lead, excess) = (place, value.excess());
+        }
+    }
+    values.get_mut(..=lead)?.rotate_right(1);
+    values.first()?.number
+}
+
+/// The differences, with only the first of those whose leading values are on the same spans.
 fn drop_correlated(
     sample: &ComparedSpans,
     mut found: Vec<RankedDifference>,
     limit: usize,
 ) -> Vec<Difference> {
     found.truncate(TOGETHER_AMONG.max(limit));
-    let values: Vec<u32> = found.iter().filter_map(|found| found.value).collect();
-    let mut spans = sample.spans_with(&values).into_iter();
-    let mut shown: Vec<(Difference, Option<Vec<u32>>)> = Vec::new();
-    for RankedDifference { difference, value } in found {
-        let spans = value.and_then(|_| spans.next());
-        let first = shown.iter_mut().find(|(_, known)| match (known, &spans) {
-            (Some(known), Some(spans)) => have_same_spans(known, spans),
-            _ => false,
-        });
+    let leads: Vec<(u32, Option<u32>)> = found.iter().map(|found| found.lead).collect();
+    let mut shown: Vec<(Difference, Vec<u32>)> = Vec::new();
+    for (RankedDifference { difference, lead }, spans) in
+        found.into_iter().zip(sample.spans_with(&leads))
+    {
+        let first = shown.iter_mut().find(|(_, known)| have_same_spans(known, &spans));
         match first {
             Some((first, _)) => first.together.push(AttributeValue {
                 attribute: difference.attribute,
-                value: most_preferred(difference.values),
+                value: lead.1.map(|number| sample.text(number)),
             }),
             None => shown.push((difference, spans)),
         }
     }
     shown.into_iter().map(|(difference, _)| difference).take(limit).collect()
-}
-
-/// Returns the value that the selected spans have most in excess of the others.
-fn most_preferred(values: Vec<ValueShare>) -> Option<String> {
-    let excess = |value: &ValueShare| value.selected_share - value.rest_share;
-    values.into_iter().max_by(|a, b| excess(a).total_cmp(&excess(b)))?.value
 }
 
 /// Reports whether two ascending lists share nearly all of their elements.

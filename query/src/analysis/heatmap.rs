@@ -19,7 +19,7 @@ use super::window::Window;
 use crate::{
     QueryError,
     execution::{Reader, search_stats},
-    traceql::{matched_spans::spans_by_portion, read_budget::ReadBudget},
+    traceql::{ReadBudget, matched_spans::spans_by_portion},
 };
 
 /// Selection of spans.

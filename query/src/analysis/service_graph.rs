@@ -31,7 +31,7 @@ use crate::{
 };
 
 pub(super) use graph_comparison::{
-    CALLS_MIN, EarlierCalls, fails_more, may_be_slower, may_fail_more, slower_factor,
+    EarlierCalls, USUAL_CALLS_MIN, fails_more, may_be_slower, may_fail_more, slower_factor,
 };
 use graph_comparison::{GraphBefore, RowsBefore, weight};
 pub(crate) use graph_reader::graph_spans;

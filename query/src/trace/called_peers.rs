@@ -102,7 +102,7 @@ pub(crate) fn peers_of_spans<T>(
 }
 
 /// Reads the peers that services wait for on the critical path of this trace, and adds their names
-/// to the times.
+/// and their times.
 pub(crate) fn read_waiting_peers(
     reader: &Reader,
     tree: &Tree,
@@ -123,7 +123,7 @@ pub(crate) fn read_waiting_peers(
 }
 
 /// Adds to the times of services in these traces the name of the peer that each waits for on the
-/// critical path.
+/// critical path, and how long it does.
 pub(crate) fn name_waiting_peers(
     times: &mut [ServiceTime],
     trees: &[Tree],
@@ -150,6 +150,7 @@ pub(crate) fn name_waiting_peers(
         let Some((wait, peer)) = longest.get(time.service.as_str()) else { continue };
         if wait.0 > time.critical_waiting_nano.0 / 2 {
             time.critical_waiting_peer = Some((*peer).to_owned());
+            time.critical_waiting_peer_nano = Some(*wait);
         }
     }
 }

@@ -134,6 +134,7 @@ impl ServiceClock {
                 critical_share: ratio(sum.critical.0, all.0),
                 critical_waiting_nano: sum.critical_waiting,
                 critical_waiting_peer: None,
+                critical_waiting_peer_nano: None,
             })
             .collect();
         times.sort_by(|a, b| {

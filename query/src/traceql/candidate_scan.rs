@@ -28,9 +28,9 @@ use tidings_storage::{Detail, RowsNeeded, Scan, ScanStats, SpanFilter, SpanRows,
 use tidings_traceql::{Fields, Value};
 
 use super::{
+    ReadBudget,
     candidates::Candidates,
     read::{RowReader, detail},
-    read_budget::ReadBudget,
     trace_extents::{TimeExtent, TraceExtents},
 };
 use crate::{QueryError, execution::Reader};

@@ -13,12 +13,12 @@ use tidings_storage::{Detail, ScanStats, SpanRows, TimeRange};
 use tidings_traceql::{CompiledStage, Fields, Value, compile};
 
 use super::{
+    ReadBudget,
     candidate_scan::each_row,
     candidates::Candidates,
     evaluate::{evaluate, merged},
     native::stages_of,
     read::needs_tree,
-    read_budget::ReadBudget,
     records::{self, RecordReader},
     spanset_search::{TraceStep, candidate_traces, each_portion, each_trace},
 };

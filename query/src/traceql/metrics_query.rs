@@ -21,8 +21,8 @@ use tidings_traceql::{Field, Fields, Measure, Metrics, Stage, Step, Value, compi
 pub(crate) use range::Range;
 
 use super::{
+    ReadBudget,
     matched_spans::{MatchStats, each_match},
-    read_budget::ReadBudget,
 };
 use crate::{QueryError, execution::Reader};
 use budget::MetricsBudget;

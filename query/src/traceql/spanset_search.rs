@@ -17,13 +17,13 @@ use tidings_storage::{Detail, Scan, ScanStats, SpanFilter, SpanRows, TimeRange};
 use tidings_traceql::{CompiledStage, Field, Fields, Stage, Value, compile};
 
 use super::{
+    ReadBudget,
     candidate_scan::{CandidateScan, ResultPosition, each_row, newest_first},
     candidates::Candidates,
     display::{DisplayBudget, DisplayLimits, bounded, read_values},
     evaluate::{Spanset, Table, evaluate},
     overlap::{SubRange, TimeSelection},
     read::{RowReader, detail, has_room, table},
-    read_budget::ReadBudget,
     records::{self, RecordReader, RecordsRead},
 };
 use crate::{

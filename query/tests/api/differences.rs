@@ -100,6 +100,41 @@ async fn what_explains_the_selected_spans_comes_first_and_chance_does_not_come_a
     assert!(!keys(&by_status).contains(&"intrinsic.status".to_owned()));
 }
 
+#[tokio::test]
+async fn a_value_that_is_there_comes_before_the_absence_of_others() {
+    // Of the slow spans, fewer call the score of fraud, and more call the acquirer.
+    let kinds =
+        [("charge", 74, 400), ("authorize", 38, 200), ("refund", 38, 200), ("score", 10, 400)];
+    let slow = kinds.map(|(name, slow, _)| vec![(name, 900); slow]).concat();
+    let fast = kinds.map(|(name, _, fast)| vec![(name, 10); fast]).concat();
+    let spans = (0_u64..).zip(slow.into_iter().chain(fast)).map(|(n, (name, millis))| {
+        let built = span(n + 1, 1, "payment", name).at(n, n + millis);
+        match name {
+            "charge" => built.attribute("server.address", "northpay.example"),
+            "score" => built
+                .attribute("server.address", "fraud")
+                .attribute("rpc.method", "Score")
+                .attribute("rpc.system", "grpc"),
+            _ => built,
+        }
+    });
+    let harness = Harness::new().await;
+    harness.send(spans).await;
+    let answer = harness.get("/explain?selectMinDuration=500ms").await;
+    assert_eq!((&answer["selectedCount"], &answer["restCount"]), (&json!(160), &json!(1_200)));
+    assert_eq!(keys(&answer), ["intrinsic.operation", "span.rpc.method"]);
+    // Most of the excess is of spans without an address, but they are of two operations.
+    let [operation, method] = [0_usize, 1].map(|place| &answer["differences"][place]);
+    assert_eq!(operation["values"][0]["value"], "charge");
+    assert_eq!(
+        operation["together"],
+        json!([{"scope": "span", "key": "server.address", "value": "northpay.example"}])
+    );
+    // Spans without one attribute are those without the other.
+    assert_eq!(method["values"][0].get("value"), None);
+    assert_eq!(method["together"], json!([{"scope": "span", "key": "rpc.system"}]));
+}
+
 /// 1,500 requests with random attributes of all types. Every third is slow and lacks the third
 /// value of each attribute.
 fn of_all_types() -> Vec<SpanBuilder> {

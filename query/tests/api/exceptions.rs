@@ -261,7 +261,11 @@ async fn exceptions_that_wrap_one_another_follow_from_the_deepest() {
             sources(&of_one),
             [json!([charge, null, 1]), json!(["payment authorize", charge, 0])]
         );
+        let number = |name: &str| list[name].as_u64().unwrap();
+        assert!(number("causeCount") > 0 && number("followCount") > 0, "{list}");
+        assert_eq!(number("causeCount") + number("followCount"), number("count"));
         let plain = harness.get("/exceptions?compare=true").await;
+        assert_eq!((plain.get("causeCount"), plain.get("followCount")), (None, None));
         for group in plain["groups"].as_array().unwrap() {
             assert_eq!((group.get("followsId"), &group["followerCount"]), (None, &json!(0)));
         }

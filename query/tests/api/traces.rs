@@ -93,6 +93,8 @@ async fn a_service_of_a_trace_names_the_peer_with_most_of_its_waiting() {
     harness.send(calls.into_iter().chain([entry(1)])).await;
     let halves = [call(2, 2, [20, 50], "orders-db"), call(2, 3, [50, 80], "stock-db")];
     harness.send(halves.into_iter().chain([entry(2)])).await;
+    let most = [call(3, 2, [20, 60], "orders-db"), call(3, 3, [60, 80], "stock-db")];
+    harness.send(most.into_iter().chain([entry(3)])).await;
     harness.store.flush().await.unwrap();
     for path in ["", "/skeleton"] {
         let answer = harness.get(&format!("/traces/{}{path}", trace_id(1))).await;
@@ -101,12 +103,17 @@ async fn a_service_of_a_trace_names_the_peer_with_most_of_its_waiting() {
         let times = ["criticalNano", "waitingNano", "criticalWaitingNano"].map(|name| &time[name]);
         assert_eq!(times, ["100000000", "70000000", "60000000"]);
         assert_eq!(time["criticalWaitingPeer"], "orders-db");
+        assert_eq!(time["criticalWaitingPeerNano"], "60000000");
     }
     let transaction = harness.get(&format!("/transactions/{}", trace_id(1))).await;
     assert_eq!(transaction["services"][0]["criticalWaitingPeer"], "orders-db");
     let halves = harness.get(&format!("/traces/{}", trace_id(2))).await["services"][0].clone();
     assert_eq!(halves["criticalWaitingNano"], "60000000");
     assert_eq!(halves["criticalWaitingPeer"], Json::Null, "neither has more than half");
+    assert_eq!(halves["criticalWaitingPeerNano"], Json::Null);
+    let most = harness.get(&format!("/traces/{}", trace_id(3))).await["services"][0].clone();
+    let waits = ["criticalWaitingNano", "criticalWaitingPeerNano"].map(|name| &most[name]);
+    assert_eq!(waits, ["60000000", "40000000"]);
 }
 
 #[tokio::test]

@@ -9,12 +9,12 @@ use tidings_proto::otlp::SpanKind;
 use super::{
     roles::{Roles, Unit},
     sampled::{SampledSpan, SampledTrace, Sides},
-    statistics::{count_above, counted, float, quantile, rank_test, share_test},
+    statistics::{
+        COMPARED_CALLS_MIN, count_above, counted, float, quantile, rank_test, share_test,
+    },
 };
 use crate::trace::summary::ratio;
 
-/// Minimum number of calls on each side that are compared.
-const CALLS_MIN: usize = 4;
 /// Quantiles of the baseline, in percent, beyond which calls of the window are counted. Few stalls
 /// of a service are lost among the usual calls beyond the lower one.
 const TAILS: [u64; 2] = [95, 99];
@@ -141,7 +141,7 @@ fn slower(calls: &Sides<UnitCalls>, traces: Sides<u64>) -> (f64, f64) {
     }
     let calls_per_trace = float(now.all.len() as u64) / float(traces.now);
     let cost_now = mean(&now.all, |call| call.cost);
-    if before.all.is_empty() && traces.before >= CALLS_MIN as u64 {
+    if before.all.is_empty() && traces.before >= COMPARED_CALLS_MIN {
         // All time of a new call is additional.
         let new = distinct_traces(&now.all);
         return (
@@ -150,7 +150,8 @@ fn slower(calls: &Sides<UnitCalls>, traces: Sides<u64>) -> (f64, f64) {
         );
     }
     let values = calls.as_ref().map(|calls| by_trace(&calls.all));
-    if values.now.len() < CALLS_MIN || values.before.len() < CALLS_MIN {
+    let fewest = values.now.len().min(values.before.len()) as u64;
+    if fewest < COMPARED_CALLS_MIN {
         return (0.0, 1.0);
     }
     let more = (cost_now - mean(&before.all, |call| call.cost)).max(0.0);

@@ -5,6 +5,9 @@
 
 use crate::analysis::explain::statistics::tail;
 
+/// Minimum number of calls on each side of a comparison. Fewer may share one reason, as a pause of a
+/// process, which no test of significance knows.
+pub(in crate::analysis) const COMPARED_CALLS_MIN: u64 = 4;
 /// Maximum number of cases of a table that is tested exactly.
 const EXACT_MAX: u64 = 4_000;
 /// Minimum confidence. An uncertain effect comes last but is not left out.

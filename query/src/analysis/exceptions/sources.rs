@@ -146,13 +146,22 @@ fn place_followers(groups: &mut [ExceptionGroup]) {
     });
 }
 
+/// Returns the number of exceptions in groups that follow from no other one, and in those that do.
+pub(super) fn cause_and_follow_counts(groups: &[ExceptionGroup]) -> (u64, u64) {
+    let count_of = |follow: bool| {
+        let of = groups.iter().filter(|group| group.follows_id.is_some() == follow);
+        of.map(|group| group.count).sum::<u64>()
+    };
+    (count_of(false), count_of(true))
+}
+
 #[cfg(test)]
 mod tests {
     use tidings_proto::api::ExceptionGroup;
 
     use super::{
         super::sampled_traces::{ExceptionTrace, ThrownException},
-        place_followers, sources,
+        cause_and_follow_counts, place_followers, sources,
     };
 
     /// A group of exceptions of a service.
@@ -257,5 +266,6 @@ mod tests {
         let expected =
             [("cart", 35, 0), ("pay", 30, 2), ("shop", 40, 0), ("stock", 10, 0), ("bank", 20, 0)];
         assert_eq!(placed, expected);
+        assert_eq!(cause_and_follow_counts(&groups), (85, 50));
     }
 }

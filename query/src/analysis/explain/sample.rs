@@ -357,12 +357,23 @@ impl ComparedSpans {
         self.values[value as usize].1.clone()
     }
 
-    /// Returns for each of these values, which are different, the spans that have it, or one of the
-    /// numbers of a range; ascending.
-    pub(super) fn spans_with(&self, wanted: &[u32]) -> Vec<Vec<u32>> {
-        let mut lists: Vec<Option<usize>> = vec![None; self.values.len()];
-        for (list, value) in wanted.iter().enumerate() {
-            lists[*value as usize] = Some(list);
+    /// Returns for each of these values, which are of different attributes, the spans that have it,
+    /// or one of the numbers of a range; ascending. Each is the number of the attribute with the
+    /// number of the value. Without a value, the spans are those that lack the attribute.
+    pub(super) fn spans_with(&self, wanted: &[(u32, Option<u32>)]) -> Vec<Vec<u32>> {
+        let mut of_absent: Vec<Option<usize>> = vec![None; self.attributes.len()];
+        for (list, (attribute, value)) in wanted.iter().enumerate() {
+            if value.is_none() {
+                of_absent[*attribute as usize] = Some(list);
+            }
+        }
+        // Of an absent attribute, the spans with any value are listed first.
+        let attributes = self.values.iter().map(|(attribute, _)| *attribute as usize);
+        let mut lists: Vec<Option<usize>> = attributes.map(|number| of_absent[number]).collect();
+        for (list, (_, value)) in wanted.iter().enumerate() {
+            if let Some(value) = value {
+                lists[*value as usize] = Some(list);
+            }
         }
         let mut spans = vec![Vec::new(); wanted.len()];
         for ((values, _), span) in self.each().zip(0_u32..) {
@@ -372,7 +383,17 @@ impl ComparedSpans {
                 }
             }
         }
+        for list in of_absent.into_iter().flatten() {
+            spans[list] = self.other_spans(&spans[list]);
+        }
         spans
+    }
+
+    /// Returns the spans that are not in an ascending list.
+    fn other_spans(&self, listed: &[u32]) -> Vec<u32> {
+        let mut listed = listed.iter().peekable();
+        let all = (0_u32..).zip(&self.spans).map(|(span, _)| span);
+        all.filter(|span| listed.next_if_eq(&span).is_none()).collect()
     }
 
     /// Returns every span's values, and true if it is selected.
@@ -556,6 +577,27 @@ mod tests {
         assert_eq!(counts.attributes.len(), 1);
         let absent = counts.attributes[0].values.last().unwrap();
         assert_eq!((absent.number, absent.selected, absent.rest), (None, 50, 0));
+    }
+
+    #[test]
+    fn the_spans_without_an_attribute_are_all_but_those_with_one_of_its_values() {
+        let mut sample = ComparedSpans::default();
+        let method = sample.place_of(OF_SPAN, "method").unwrap();
+        let system = sample.place_of(OF_SPAN, "system").unwrap();
+        for (of_method, of_system) in
+            [(None, None), (Some("a"), Some("grpc")), (Some("b"), Some("grpc")), (None, None)]
+        {
+            for (place, text) in [(method, of_method), (system, of_system)] {
+                let value = text.and_then(|text| sample.value(place, text, false));
+                sample.entries.extend(value);
+            }
+            sample.end_span(false, 0);
+        }
+        let number = |place: usize| sample.attributes[place].number;
+        let grpc = sample.attributes[system].values["grpc"];
+        let wanted = [(number(method), None), (number(system), Some(grpc))];
+        assert_eq!(sample.spans_with(&wanted), [vec![0_u32, 3], vec![1, 2]]);
+        assert_eq!(sample.spans_with(&[(number(system), None)]), [vec![0_u32, 3]]);
     }
 
     #[test]

@@ -17,7 +17,7 @@ use crate::{
     QueryError,
     analysis::{
         CallSteps,
-        service_graph::{CALLS_MIN, fails_more, slower_factor},
+        service_graph::{USUAL_CALLS_MIN, fails_more, slower_factor},
         window::Window,
     },
     execution::{Reader, search_stats},
@@ -190,8 +190,10 @@ impl AttributeGroups<'_> {
                 fails_more: None,
                 may_fail_more: false,
                 before_steps: Vec::new(),
-                slower_than_others_factor: slower_factor(&group.calls, &others),
-                fails_more_than_others: (others.count >= CALLS_MIN)
+                slower_than_others_factor: (others.count >= USUAL_CALLS_MIN)
+                    .then(|| slower_factor(&group.calls, &others))
+                    .flatten(),
+                fails_more_than_others: (others.count >= USUAL_CALLS_MIN)
                     .then(|| fails_more(&group.calls, Some(&others))),
                 steps: group.steps.view(1),
                 histogram: match search.histogram {

@@ -21,11 +21,14 @@ use super::{
     read,
 };
 use crate::{
-    QueryError, analysis::changes::statistics::share_test, execution::Reader, trace::summary::ratio,
+    QueryError,
+    analysis::changes::statistics::{COMPARED_CALLS_MIN, share_test},
+    execution::Reader,
+    trace::summary::ratio,
 };
 
-/// Minimum number of calls in either time. Fewer prove nothing.
-pub(crate) const CALLS_MIN: u64 = 20;
+/// Minimum number of calls from which the usual share of failures is known.
+pub(crate) const USUAL_CALLS_MIN: u64 = 20;
 /// Maximum p-value of a difference.
 const P_VALUE_MAX: f64 = 0.01;
 /// Maximum p-value of a difference that chance may explain.
@@ -161,7 +164,7 @@ impl<'a> EarlierCalls<'a> {
 /// Factor from the 95th percentile of before to that of now; `None` unless the calls are slower:
 /// more of them than before take longer than that of before.
 pub(crate) fn slower_factor(now: &Calls, before: &Calls) -> Option<f64> {
-    if now.latency.count().min(before.latency.count()) < CALLS_MIN {
+    if now.latency.count().min(before.latency.count()) < COMPARED_CALLS_MIN {
         return None;
     }
     let (factor, p_value) = longer(&now.latency, &before.latency)?;
@@ -199,10 +202,10 @@ fn longer(now: &Latency, before: &Latency) -> Option<(f64, f64)> {
 /// Reports whether more calls fail than before. Where too few calls of before are known, reports
 /// whether many fail.
 pub(crate) fn fails_more(now: &Calls, before: Option<&Calls>) -> bool {
-    let Some(before) = before.filter(|before| before.count >= CALLS_MIN) else {
+    let Some(before) = before.filter(|before| before.count >= USUAL_CALLS_MIN) else {
         return ratio(now.errors, now.count) >= FAILING_ALONE_MIN;
     };
-    now.count >= CALLS_MIN
+    now.count >= COMPARED_CALLS_MIN
         && failing_p_value(now, before).is_some_and(|p_value| p_value < P_VALUE_MAX)
 }
 
@@ -258,13 +261,22 @@ mod tests {
             (calls(100, 0, [10_000, 20_000], 30), Some(2.0)),
             (calls(100, 0, [10_000, 20_000], 6), None),
             (calls(100, 0, [10_000, 14_000], 100), None),
-            (calls(19, 0, [10_000, 20_000], 19), None),
+            (calls(4, 0, [10_000, 20_000], 4), Some(2.0)),
+            (calls(3, 0, [10_000, 20_000], 3), None),
         ] {
             assert_eq!(slower_factor(&now, &before), expected, "{now:?}");
         }
         let fast = calls(100, 0, [50, 50], 0);
         assert_eq!(slower_factor(&calls(100, 0, [140, 140], 0), &fast), None, "below 0.1 ms");
-        assert_eq!(slower_factor(&before, &calls(19, 0, [1_000, 1_000], 0)), None, "too few");
+        assert_eq!(slower_factor(&before, &calls(3, 0, [1_000, 1_000], 0)), None, "too few");
+    }
+
+    #[test]
+    fn few_calls_are_slower_where_chance_is_no_reason() {
+        let of = |slow| calls(10, 0, [10_000, 37_000], slow);
+        for (slow, expected) in [(10, Some(3.7)), (2, None)] {
+            assert_eq!(slower_factor(&of(slow), &of(0)), expected, "{slow} of 10");
+        }
     }
 
     #[test]
@@ -276,7 +288,8 @@ mod tests {
             (of(1_000, 115), Some(of(1_000, 107)), false),
             (of(1_000, 200), Some(of(1_000, 100)), true),
             (of(100, 30), Some(of(100, 30)), false),
-            (of(19, 19), Some(of(100, 0)), false),
+            (of(4, 4), Some(of(100, 0)), true),
+            (of(3, 3), Some(of(100, 0)), false),
             (of(10, 1), Some(of(19, 0)), true),
             (of(100, 4), None, false),
             (of(1, 1), None, true),
@@ -291,8 +304,9 @@ mod tests {
         let of = |count, errors, slow| calls(count, errors, [10_000, 37_000], slow);
         let before = of(20, 1, 0);
         for (now, before, expected) in [
-            (of(9, 4, 9), before.clone(), (true, true)),
-            (of(9, 4, 9), of(9, 0, 0), (true, false)),
+            (of(3, 3, 3), before.clone(), (true, true)),
+            (of(3, 3, 3), of(9, 0, 0), (true, false)),
+            (of(9, 4, 9), before.clone(), (false, true)),
             (of(9, 0, 1), before.clone(), (false, false)),
             (of(9, 0, 0), before.clone(), (false, false)),
             (of(100, 50, 100), of(100, 0, 0), (false, false)),

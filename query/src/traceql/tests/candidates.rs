@@ -16,12 +16,12 @@ use tidings_storage::{
 use tidings_traceql::{Fields, compile};
 
 use super::super::{
+    ReadBudget,
     candidates::Candidates,
     display::DisplayLimits,
     matched_spans::spans_by_portion,
     native::stages_of,
     overlap::TimeSelection,
-    read_budget::ReadBudget,
     spanset_search::{TraceqlSearch, each_candidate, found},
 };
 use crate::{

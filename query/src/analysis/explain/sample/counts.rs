@@ -27,6 +27,8 @@ pub(in crate::analysis::explain) struct Counts {
 #[derive(Debug)]
 pub(in crate::analysis::explain) struct AttributeCounts {
     pub(in crate::analysis::explain) name: AttributeName,
+    /// The sample's number of the attribute.
+    pub(in crate::analysis::explain) number: u32,
     pub(in crate::analysis::explain) values: Vec<ValueCounts>,
 }
 
@@ -98,7 +100,8 @@ impl ComparedSpans {
                 selected: counts.selected.saturating_sub(selected + selected_more),
                 rest: counts.rest.saturating_sub(rest + rest_more),
             });
-            counts.attributes.push(AttributeCounts { name: name.clone(), values });
+            let (name, number) = (name.clone(), attribute.number);
+            counts.attributes.push(AttributeCounts { name, number, values });
         }
         counts
     }
