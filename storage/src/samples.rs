@@ -1,9 +1,9 @@
 //! Random filters for tests, and a reference implementation of filters. The telemetry is
-//! `tidings_columns::samples`.
+//! `tidings_columns::random_telemetry`.
 
 use proptest::{collection::vec, option, prelude::*, sample::select};
-use tidings_columns::samples::{KEYS, MINUTE, NAMES, VALUES, span_id, time, trace_id};
-pub(crate) use tidings_columns::samples::{NOW, logs, traces};
+use tidings_columns::random_telemetry::{KEYS, MINUTE, NAMES, VALUES, span_id, time, trace_id};
+pub(crate) use tidings_columns::random_telemetry::{NOW, logs, traces};
 use tidings_proto::{
     DurationNanos, SpanId, TraceId, UnixNanos,
     otlp::{

@@ -18,19 +18,47 @@ mod spans;
 mod text;
 
 use arrow_array::{ArrayRef, RecordBatch};
+use arrow_schema::ArrowError;
 use prost::Message;
+use thiserror::Error;
 use tidings_proto::{
     Signal, UnixNanos,
-    otlp::{ExportLogsServiceRequest, ExportTraceServiceRequest},
+    otlp::{ExportLogsServiceRequest, ExportTraceServiceRequest, view::NonCanonical},
 };
 
 pub use sender::load;
 pub use text::json_text;
 
-use crate::ConversionError;
-
 /// A column and its name.
 type NamedColumn = (&'static str, ArrayRef);
+
+/// Reason why a request could not be converted to rows.
+#[derive(Debug, Error)]
+pub enum ConversionError {
+    /// The request could not be read back from the log.
+    #[error("the request cannot be stored: {reason}")]
+    Unstorable {
+        /// Reason why it cannot be stored.
+        reason: String,
+    },
+    /// A record cannot be stored. The request should have been refused earlier.
+    #[error("{record} has no valid {field}")]
+    Invalid {
+        /// Kind of the record.
+        record: &'static str,
+        /// Name of the invalid field.
+        field: &'static str,
+    },
+    /// An Arrow operation on columns failed.
+    #[error("columns: {0}")]
+    Arrow(#[from] ArrowError),
+}
+
+impl From<NonCanonical> for ConversionError {
+    fn from(odd: NonCanonical) -> Self {
+        Self::Unstorable { reason: odd.to_string() }
+    }
+}
 
 /// Makes one row per record of an encoded request, in its order.
 ///

@@ -11,14 +11,12 @@
 
 pub mod attribute_column;
 pub mod conversion;
-mod detail;
-mod error;
 pub mod packed;
-pub mod rows;
 #[cfg(any(test, feature = "samples"))]
-pub mod samples;
+pub mod random_telemetry;
+pub mod rows;
 pub mod schema;
 
-pub use detail::Detail;
-pub use error::ConversionError;
+pub use conversion::ConversionError;
 pub use rows::{AttributeTexts, CodedAttribute, CodedAttributes, LogRows, Scalar, SpanRows};
+pub use schema::Detail;

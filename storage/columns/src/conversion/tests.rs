@@ -10,7 +10,7 @@ use tidings_proto::{
 };
 
 use super::{buffers::WordsBuilder, json_text, log_rows, rows, span_rows};
-use crate::{ConversionError, LogRows, SpanRows, rows::column::downcast, samples};
+use crate::{ConversionError, LogRows, SpanRows, rows::column::downcast, random_telemetry};
 
 type Sent = (Option<Vec<u8>>, String, Option<Vec<u8>>, String, Vec<u8>);
 
@@ -32,7 +32,7 @@ fn sent(
 
 proptest! {
     #[test]
-    fn nothing_of_a_span_is_lost(request in samples::traces()) {
+    fn nothing_of_a_span_is_lost(request in random_telemetry::traces()) {
         let mut expected = Vec::new();
         for of in &request.resource_spans {
             for scope in &of.scope_spans {
@@ -42,7 +42,7 @@ proptest! {
                 }));
             }
         }
-        let rows = SpanRows::from_batch(&span_rows(&request, samples::NOW).unwrap()).unwrap();
+        let rows = SpanRows::from_batch(&span_rows(&request, random_telemetry::NOW).unwrap()).unwrap();
         let found: Vec<_> = (0..rows.len())
             .map(|row| {
                 let (resource, scope) = (rows.resource(row), rows.scope(row));
@@ -55,7 +55,7 @@ proptest! {
     }
 
     #[test]
-    fn nothing_of_a_log_record_is_lost(request in samples::logs()) {
+    fn nothing_of_a_log_record_is_lost(request in random_telemetry::logs()) {
         let mut expected = Vec::new();
         for of in &request.resource_logs {
             for scope in &of.scope_logs {
@@ -65,7 +65,7 @@ proptest! {
                 }));
             }
         }
-        let rows = LogRows::from_batch(&log_rows(&request, samples::NOW).unwrap()).unwrap();
+        let rows = LogRows::from_batch(&log_rows(&request, random_telemetry::NOW).unwrap()).unwrap();
         let found: Vec<_> = (0..rows.len())
             .map(|row| {
                 let (resource, scope) = (rows.resource(row), rows.scope(row));
@@ -78,7 +78,7 @@ proptest! {
     }
 
     #[test]
-    fn a_body_is_valid_json_or_plain_text(any in samples::any_value()) {
+    fn a_body_is_valid_json_or_plain_text(any in random_telemetry::any_value()) {
         if any.value.is_some() {
             prop_assert!(serde_json::from_str::<serde_json::Value>(&json_text(&any)).is_ok());
         } else {
@@ -126,7 +126,7 @@ fn the_hash_does_not_depend_on_how_the_span_was_shipped() {
     let json = tidings_proto::otlp::encode_json(&request);
     let by_json = tidings_proto::otlp::decode_json(&json).unwrap();
     let hash = |request| {
-        SpanRows::from_batch(&span_rows(request, samples::NOW).unwrap()).unwrap().content_hash(0)
+        SpanRows::from_batch(&span_rows(request, random_telemetry::NOW).unwrap()).unwrap().content_hash(0)
     };
     assert_eq!(hash(&by_grpc), hash(&by_json));
 }
@@ -136,8 +136,8 @@ fn odd_encodings_are_stored_like_ordinary_ones() {
     let request = one_span(None, Span { attributes: vec![KeyValue::new("n", 7)], ..span() });
     let bytes = request.encode_to_vec();
     let grouped = [&bytes[..], &[0x9b, 0x06, 0x9c, 0x06]].concat();
-    let plain = rows(Signal::Spans, &bytes, samples::NOW).unwrap();
-    assert_eq!(rows(Signal::Spans, &grouped, samples::NOW).unwrap(), plain);
+    let plain = rows(Signal::Spans, &bytes, random_telemetry::NOW).unwrap();
+    assert_eq!(rows(Signal::Spans, &grouped, random_telemetry::NOW).unwrap(), plain);
 }
 
 #[test]
@@ -146,7 +146,7 @@ fn bytes_that_are_no_request_are_refused() {
     let at = no_text.windows(4).position(|window| window == b"name").unwrap();
     no_text[at] = 0xff;
     for bytes in [&no_text[..], &no_text[..20], &[0x0a]] {
-        let error = rows(Signal::Spans, bytes, samples::NOW).unwrap_err();
+        let error = rows(Signal::Spans, bytes, random_telemetry::NOW).unwrap_err();
         assert!(matches!(error, ConversionError::Unstorable { .. }), "{error}");
     }
 }
@@ -177,7 +177,7 @@ fn a_span_without_ids_is_refused() {
         Span { trace_id: vec![1; 8], ..span() },
         Span { span_id: vec![], ..span() },
     ] {
-        let error = span_rows(&one_span(None, wrong), samples::NOW).unwrap_err();
+        let error = span_rows(&one_span(None, wrong), random_telemetry::NOW).unwrap_err();
         assert!(matches!(error, ConversionError::Invalid { .. }), "{error}");
     }
 }

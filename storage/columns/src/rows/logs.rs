@@ -11,7 +11,7 @@ use tidings_proto::{
 };
 
 use super::{
-    attributes::Scalar, column_readers::column_readers, derived::with_observed, sender::SenderRows,
+    attributes::Scalar, column_readers::column_readers, sender::SenderRows, with_observed,
 };
 use crate::schema::log_columns;
 

@@ -15,7 +15,7 @@ use tidings_proto::{
 
 use super::{
     attributes::Scalar, coded_attributes::CodedAttributes, column::OptionalColumn,
-    column_readers::column_readers, derived::with_ends, sender::SenderRows,
+    column_readers::column_readers, sender::SenderRows, with_ends,
 };
 use crate::schema::span_columns;
 

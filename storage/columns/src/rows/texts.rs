@@ -74,7 +74,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::AttributeTexts;
-    use crate::{conversion::span_rows, samples};
+    use crate::{conversion::span_rows, random_telemetry};
 
     /// Returns keys and values of each row.
     fn rows_of(column: &ArrayRef) -> Vec<Vec<(String, Option<String>)>> {
@@ -94,11 +94,11 @@ mod tests {
     proptest! {
         #[test]
         fn texts_are_the_same_of_memory_and_of_files(
-            request in samples::traces(), from in 0..4_usize, to in 0..4_usize
+            request in random_telemetry::traces(), from in 0..4_usize, to in 0..4_usize
         ) {
-            let batch = span_rows(&request, samples::NOW).unwrap();
+            let batch = span_rows(&request, random_telemetry::NOW).unwrap();
             let packed = Arc::clone(&batch["attributes"]);
-            let typed: ArrayRef = Arc::new(samples::typed(&packed));
+            let typed: ArrayRef = Arc::new(random_telemetry::typed(&packed));
             let from = from.min(packed.len());
             let count = packed.len() - from - to.min(packed.len() - from);
             prop_assert_eq!(rows_of(&packed.slice(from, count)), rows_of(&typed.slice(from, count)));
