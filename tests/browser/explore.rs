@@ -55,6 +55,7 @@ fn a_box_in_the_heatmap_is_explained_and_narrows_the_list() {
         "['box', 'from', 'to'].every(key => new URLSearchParams(location.search).has(key))",
     );
     browser.wait_for("new URLSearchParams(location.search).get('range-before') === '15m'");
+    browser.wait_for_text("What sets the box apart");
     // The failures and the acquirer match the same spans: one is ranked, and the other is named
     // with it.
     browser.wait_for("document.querySelector('.explain-row')?.innerText.includes('northpay')");

@@ -4,7 +4,7 @@
 use prost::Message;
 use tidings_proto::otlp::{KeyValue, Span};
 
-use super::{click, count, send_logs};
+use super::{click, count, page_objects::TracePage, send_logs};
 use crate::harness::{
     Server,
     browser::Browser,
@@ -71,6 +71,56 @@ fn a_phone_opens_the_details_of_a_span_that_the_address_names_or_a_tap_selects()
     assert_eq!(count(&mut browser, ".span-panel"), 0);
     click(&mut browser, "document.querySelector('.wf-scroll .wf-line')");
     browser.wait_for("document.querySelector('.span-panel')");
+}
+
+/// Sends a payment of 1,000 ms. It waits 626 ms for a database, through another service, and 295 ms
+/// for an outside system.
+fn send_payment(server: &Server) {
+    let begin = now() - 60_000_000_000;
+    let at = |id: u64, parent: u64, name: &str, [from, until]: [u64; 2]| Span {
+        start_time_unix_nano: begin + from * 1_000_000,
+        end_time_unix_nano: begin + until * 1_000_000,
+        ..span(0x9a7, id, parent, name)
+    };
+    let call = |span: Span, peer: &[(&str, &str)]| Span {
+        kind: 3,
+        attributes: peer.iter().map(|(key, value)| KeyValue::new(*key, *value)).collect(),
+        ..span
+    };
+    let payment = vec![
+        at(1, 0, "Payment.Authorize", [0, 1_000]),
+        call(at(2, 1, "Fraud.Score", [10, 640]), &[]),
+        call(at(5, 1, "POST /charge", [650, 945]), &[("peer.service", "northpay")]),
+    ];
+    let database = [("db.system.name", "postgresql"), ("server.address", "fraud-db")];
+    let fraud = vec![
+        at(3, 2, "Fraud.Score", [10, 640]),
+        call(at(4, 3, "SELECT rules", [12, 638]), &database),
+    ];
+    for (service, spans) in [("payment", payment), ("fraud", fraud)] {
+        let body = traces(service, spans).encode_to_vec();
+        let answer = post(&server.otlp_http, "/v1/traces", "application/x-protobuf", body);
+        assert_eq!(answer.status, 200);
+    }
+}
+
+#[test]
+fn parts_of_the_time_show_the_longest_name_that_has_room() {
+    let server = Server::start();
+    let Some(mut browser) = Browser::start(&server, 1440, 900) else { return };
+    send_payment(&server);
+    let fraud = "fraud waiting for fraud-db 62.6 %";
+    for width in [1440, 390] {
+        browser.resize(width, 900);
+        let mut trace = TracePage::open(&mut browser, &server, &format!("{:032x}", 0x9a7));
+        let names = trace.names_in_strip();
+        assert_eq!(names.len(), 3, "{names:?}");
+        assert_eq!(names[0], fraud, "{width}");
+        let is_whole = names[2] == "payment waiting for northpay 29.5 %";
+        assert_eq!((is_whole, names[2].contains("northpay")), (width == 1440, true), "{names:?}");
+        assert!(names.iter().all(|name| !name.ends_with("CUT")), "{names:?}");
+        browser.screenshot(&format!("trace-strip-{width}"));
+    }
 }
 
 /// Types into the search box until the suggestions include one of this kind. Marks none of them.

@@ -2,7 +2,7 @@
 //! trace to compare with.
 
 use prost::Message;
-use tidings_proto::otlp::Span;
+use tidings_proto::otlp::{Span, Status};
 
 use super::{incident, traces};
 use crate::{
@@ -15,8 +15,11 @@ use crate::{
     },
 };
 
-/// Sends a trace whose only call takes this long.
-fn send_read(server: &Server, trace: u128, milliseconds: u64) {
+/// Status code of a span that failed.
+const FAILED: i32 = 2;
+
+/// Sends a trace whose only call takes this long and ends with this status code.
+fn send_read(server: &Server, trace: u128, milliseconds: u64, code: i32) {
     let start = now() - 60_000_000_000;
     let call = |id: u64, parent: u64, name: &str, from: u64, until: u64| Span {
         start_time_unix_nano: start + from * 1_000_000,
@@ -24,7 +27,10 @@ fn send_read(server: &Server, trace: u128, milliseconds: u64) {
         ..span(trace, id, parent, name)
     };
     let root = call(1, 0, "work", 0, milliseconds + 200);
-    let read = call(2, 1, "read", 100, milliseconds + 100);
+    let read = Span {
+        status: Some(Status { code, ..Status::default() }),
+        ..call(2, 1, "read", 100, milliseconds + 100)
+    };
     let body = spans::traces("shop", vec![root, read]).encode_to_vec();
     let answer = post(&server.otlp_http, "/v1/traces", "application/x-protobuf", body);
     assert_eq!(answer.status, 200, "{:?}", answer.body);
@@ -34,8 +40,8 @@ fn send_read(server: &Server, trace: u128, milliseconds: u64) {
 fn where_no_call_deviates_those_with_the_time_are_named_and_listed() {
     let server = Server::start();
     let Some(mut browser) = Browser::start(&server, 1440, 900) else { return };
-    send_read(&server, 1, 800);
-    send_read(&server, 2, 600);
+    send_read(&server, 1, 800, 0);
+    send_read(&server, 2, 600, 0);
     let [left, right] = [1, 2].map(|trace| format!("{trace:032x}"));
     let mut compare = ComparePage::open(&mut browser, &server, &left, &right);
     compare.page.wait_for_text("No call differs much; the time is in read (+200 ms).");
@@ -55,6 +61,47 @@ fn where_no_call_deviates_those_with_the_time_are_named_and_listed() {
     // A negative number is written with the minus sign, not with a hyphen.
     let hyphen = "/(^|[\\s(])-[0-9]/.test(document.querySelector('main').innerText)";
     assert_eq!(compare.page.browser.evaluate(hyphen), false);
+}
+
+#[test]
+fn a_slow_mode_of_the_type_is_named_and_nothing_is_red() {
+    const TRACES: u128 = 24;
+    let server = Server::start();
+    let Some(mut browser) = Browser::start(&server, 1440, 900) else { return };
+    for trace in 1..=TRACES {
+        send_read(&server, trace, if trace % 4 == 0 { 800 } else { 60 }, 0);
+    }
+    let left = format!("{TRACES:032x}");
+    let mut compare = ComparePage::open(&mut browser, &server, &left, "typical");
+    compare.page.wait_for_text(
+        "740 ms of it is read: 800 ms, the median is 60.0 ms; one call in twenty takes 800 ms or \
+         more.",
+    );
+    compare.page.wait_for_text("slow calls included; within it, the time is in read (+740 ms).");
+    compare.page.wait_for_text("800 ms, usually 60.0 ms");
+    let rows = "[...document.querySelectorAll('table[aria-label=\"Calls of both\"] tbody tr')]";
+    compare.page.wait_for(&format!(
+        "{rows}.filter(e => e.innerText.includes('longer, within p95')).length === 1"
+    ));
+    let red = "document.querySelectorAll(':is(.lanes-table, .impacts) \
+               :is(.is-worse, .is-worse-bar)').length";
+    assert_eq!(compare.page.browser.evaluate(red), 0);
+    compare.page.wait_for_text("or more, nine tenths of this one's 1.00 s, in the last day");
+}
+
+#[test]
+fn failed_calls_of_the_other_trace_stand_beside_the_badge_with_a_gap() {
+    let server = Server::start();
+    let Some(mut browser) = Browser::start(&server, 1440, 900) else { return };
+    send_read(&server, 1, 60, 0);
+    send_read(&server, 2, 800, FAILED);
+    let [left, right] = [1, 2].map(|trace| format!("{trace:032x}"));
+    let mut compare = ComparePage::open(&mut browser, &server, &left, &right);
+    compare.page.wait_for(
+        "[...document.querySelectorAll('td.lane-differs')].some(({children: [badge, words]}) => \
+         words?.innerText === 'other: 1 failed' && words.getBoundingClientRect().left \
+         - badge.getBoundingClientRect().right >= 4)",
+    );
 }
 
 #[test]

@@ -143,6 +143,11 @@ fn a_service_that_only_feels_a_change_has_the_words_of_its_row_on_services() {
             + row.querySelector('.badge').innerText.trim().split(' since ')[0])";
     page.wait_for(&format!("{rows}.length > 0"));
     let felt = page.browser.evaluate(rows);
+    // The caller of the changed endpoint has the colour of its card on the map.
+    page.wait_for(
+        "[...document.querySelectorAll('.services-list .badge-warning')] \
+         .some(e => /^northpay .* slower since /.test(e.innerText))",
+    );
     // Words that a narrow window cuts are whole in the titles.
     page.wait_for("(e => e && e.title === e.textContent)(document.querySelector('.say-feels'))");
     page.wait_for(

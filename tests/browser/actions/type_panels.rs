@@ -106,6 +106,17 @@ fn facts_call_trees_and_calls_of_a_type_compare_with_one_baseline() {
         "/^[+−][0-9.]+ m?s$/.test(document.querySelector(\
          '[aria-label^=\"Call tree: Since\"] .is-more .frame-number')?.innerText)",
     );
+    // The mean above a tree is that of its root.
+    page.wait_for(
+        "(words => words('.pair-mean') \
+           === `mean ${words('[aria-label^=\"Call tree: Before\"] .frame-number')} to the answer`) \
+         (selector => document.querySelector(selector)?.innerText.trim().replace(/\\s+/g, ' '))",
+    );
+    // Failures are counted in the time of the facts.
+    page.wait_for(
+        "/^[0-9,]+ of [0-9,]+ since .*[0-9]{2}:[0-9]{2}$/\
+         .test(document.querySelector('[aria-label=Failed] .panel-head > .mute')?.innerText)",
+    );
     // The time is stated once, and the chart of durations has its p95.
     let stated = "document.querySelector('main').innerText.match(/against [0-9]/g)?.length";
     assert_eq!(page.browser.evaluate(stated), 1);

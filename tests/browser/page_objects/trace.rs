@@ -70,6 +70,20 @@ impl<'a> TracePage<'a> {
         strings(&self.page.browser.evaluate(words))
     }
 
+    /// Returns the name that each part of *Where the time went* shows. A cut name ends in `CUT`.
+    pub(in crate::browser) fn names_in_strip(&mut self) -> Vec<String> {
+        self.page.wait_for("document.querySelectorAll('.trace-strip .strip-name').length > 0");
+        let names = "[...document.querySelectorAll('.trace-strip .strip-part')].map(part => { \
+            const room = part.getBoundingClientRect(); \
+            const names = [...part.querySelectorAll('bdi')] \
+                .map(name => [name.textContent, name.getBoundingClientRect()]) \
+                .filter(([, place]) => place.top < room.bottom && place.bottom > room.top); \
+            const isCut = names.some(([, place]) => place.right > room.right \
+                || place.top < room.top || place.bottom > room.bottom); \
+            return names.map(([name]) => name).join(' + ') + (isCut ? ' CUT' : ''); })";
+        strings(&self.page.browser.evaluate(names))
+    }
+
     /// Waits until the legend has a mark with these words, or none.
     pub(in crate::browser) fn wait_for_mark(&mut self, words: &str, is_there: bool) {
         self.page.wait_for(&format!(

@@ -4,7 +4,7 @@
 //! that the arrow keys moved to. Dragging, or the arrow keys with Shift and then Enter, sets the
 //! page's range. A click, or `m`, selects the moment on pages that support it. Charts that share a
 //! cursor show the same step. Values of few calls and of a part of a step are not in the solid line,
-//! and the words below the step say why.
+//! and the words below the step say why. Lines scale to the values of whole steps.
 
 use std::fmt::Write as _;
 
@@ -159,7 +159,8 @@ impl TimeChart {
         self
     }
 
-    /// Adds the number of calls that the values of each bucket are of. Values of few calls are dots.
+    /// Adds the number of calls that the values of each bucket are of. Lines to values of few calls
+    /// are dashed.
     #[must_use]
     pub fn with_calls(mut self, calls: Vec<Option<u64>>) -> Self {
         self.calls = calls;
@@ -186,21 +187,41 @@ impl TimeChart {
         self.calls.get(bucket).copied().flatten().filter(|calls| *calls < SOLID_CALLS_MIN)
     }
 
+    /// Reports whether the chart draws values of few calls in a whole step.
+    fn has_few_calls(&self) -> bool {
+        let is_drawn = |bucket: usize| {
+            self.series.iter().any(|series| value_at(series, bucket).is_some())
+                && !self.buckets.is_partial(bucket)
+        };
+        (0..self.buckets.count).any(|bucket| self.few_calls(bucket).is_some() && is_drawn(bucket))
+    }
+
+    /// Returns the words for dashed lines, where the chart has values of few calls.
+    pub(crate) fn few_calls_words(&self) -> Option<String> {
+        self.has_few_calls().then(|| format!("dashed: <{SOLID_CALLS_MIN} calls"))
+    }
+
     /// Reports whether the label of a marker is on the left of it: near the right edge.
     fn is_label_left(&self, marker: &Marker) -> bool {
         self.buckets.fraction(marker.time) > 0.7
     }
 
-    /// Returns the greatest drawn value, in the unit of the axis.
+    /// Returns the greatest value that the axis has to reach, in its unit. The values of a part of a
+    /// step do not scale lines, unless all others are 0.
     fn greatest(&self) -> f64 {
         let values =
             |bucket: usize| self.series.iter().filter_map(move |one| value_at(one, bucket));
-        let tops = (0..self.buckets.count).map(|bucket| match self.shape {
-            ChartShape::StackedBars => values(bucket).sum(),
+        let top = |bucket: usize| match self.shape {
+            ChartShape::StackedBars => values(bucket).sum::<f64>(),
             ChartShape::Lines | ChartShape::Areas => values(bucket).fold(0.0, f64::max),
-        });
+        };
+        let has_bars = self.shape == ChartShape::StackedBars;
+        let is_scaled = |bucket: &usize| has_bars || !self.buckets.is_partial(*bucket);
+        let whole = (0..self.buckets.count).filter(is_scaled).map(top).fold(0.0, f64::max);
+        let greatest =
+            if whole > 0.0 { whole } else { (0..self.buckets.count).map(top).fold(0.0, f64::max) };
         let level = self.level.map_or(0.0, |level| level.value);
-        tops.fold(level, f64::max) * self.unit.scale()
+        greatest.max(level) * self.unit.scale()
     }
 }
 
@@ -359,6 +380,9 @@ pub fn TimeChartView(
     let scale = value_scale(&ticks, top, chart.unit);
     let level = level_line(&chart, top);
     let partial = partial_titles(chart.buckets);
+    let dashed = chart
+        .has_few_calls()
+        .then(|| format!("Dashed to steps of fewer than {SOLID_CALLS_MIN} calls"));
     let label = format!(
         "{title} over time. Arrow keys read it, Shift and arrow keys choose a stretch, Enter looks at it.{}",
         if on_pick.is_some() { " m compares what began since then." } else { "" }
@@ -366,7 +390,7 @@ pub fn TimeChartView(
     let name = title.clone();
     view! {
         <figure class="chart" aria-label=name>
-            <div class="panel-head">
+            <div class="panel-head" title=dashed>
                 <h2>{title}</h2>
                 <span class="mute">{note}</span>
                 <Legend chart=chart.clone() cursor />
@@ -660,12 +684,24 @@ mod tests {
     }
 
     #[test]
-    fn a_gap_divides_a_line_and_its_area() {
+    fn a_value_between_gaps_is_a_dot() {
         let lines = chart(ChartShape::Areas);
         assert!((lines.greatest() - 40.0).abs() < 1e-9);
         let drawn = &series_paths(&lines, 40.0)[0];
-        assert_eq!(drawn.line, "M125.0 50.00h2M625.0 0.00h2");
-        assert_eq!(drawn.area.matches('z').count(), 2);
+        assert_eq!(drawn.dots, "M125.0 50.00h.1M625.0 0.00h.1");
+        assert!(drawn.line.is_empty() && drawn.area.is_empty(), "{drawn:?}");
+    }
+
+    #[test]
+    fn a_value_of_a_part_of_a_step_does_not_scale_lines() {
+        let greatest = |shape: ChartShape, values: [f64; 3]| {
+            let values = values.map(Some).to_vec();
+            let cut = TimeChart::new(&window(60, 230), ValueUnit::Share, shape);
+            cut.with("failed", "error", values).greatest()
+        };
+        assert!((greatest(ChartShape::Areas, [0.2, 0.1, 0.5]) - 20.0).abs() < 1e-9);
+        assert!((greatest(ChartShape::Areas, [0.0, 0.0, 0.5]) - 50.0).abs() < 1e-9);
+        assert!((greatest(ChartShape::StackedBars, [0.2, 0.1, 0.5]) - 50.0).abs() < 1e-9);
     }
 
     fn window(start: u64, end: u64) -> TimeWindow {
@@ -689,11 +725,15 @@ mod tests {
     #[test]
     fn what_makes_values_uncertain_is_said_in_words() {
         let chart = TimeChart::new(&window(60, 241), ValueUnit::Share, ChartShape::Lines)
+            .with("failed", "error", vec![Some(0.0); 4])
             .with_calls(vec![Some(1), Some(10), None, Some(3)]);
         let words = |bucket| uncertainty_text(&chart, bucket);
         assert_eq!(words(0).as_deref(), Some("of 1 call"));
         assert_eq!((words(1), words(2)), (None, None));
         assert_eq!(words(3).as_deref(), Some("of 3 calls, part of the step"));
+        assert_eq!(chart.few_calls_words().as_deref(), Some("dashed: <10 calls"));
+        let cut = chart.with_calls(vec![Some(10), Some(10), None, Some(3)]);
+        assert_eq!(cut.few_calls_words(), None, "few of a part of a step are usual");
     }
 
     #[test]

@@ -228,6 +228,15 @@ pub fn change_tone(change: &Change) -> Tone {
     }
 }
 
+/// Returns the tone of a group's badge. A change elsewhere is no error of the group: its card on the
+/// map is amber, too.
+fn badge_tone(change: &Change, is_elsewhere: bool) -> Tone {
+    match change_tone(change) {
+        Tone::Error if is_elsewhere => Tone::Warning,
+        tone => tone,
+    }
+}
+
 /// Reports whether a subject is a group's own service, peer or operation.
 fn is_same_subject(subject: &Subject, service: &str, operation: Option<&str>) -> bool {
     match subject.kind {
@@ -274,7 +283,11 @@ pub fn change_badge(group: &ChangedGroup, headline: Option<&ChangeSentence>) -> 
     if let Some((sentence, only_feels)) = sentence_of(group, headline) {
         let (service, operation) = (service.clone(), operation.clone());
         let sentence = sentence.clone();
-        return view! { <ChangeBadge sentence service operation only_feels /> }.into_any();
+        // The page of a transaction type has the badge of its own sentence, and no headline.
+        let called = || called_change(group, headline, browser::now());
+        let is_caller = operation.is_none() && called().is_some();
+        return view! { <ChangeBadge sentence service operation only_feels is_caller /> }
+            .into_any();
     }
     view! { <span class="mute">{unchanged_text(group)}</span> }.into_any()
 }
@@ -335,15 +348,14 @@ pub fn ChangeBadge(
     /// Set when the group only feels the change of another.
     #[prop(optional)]
     only_feels: bool,
+    /// Set when the group calls the endpoint that the sentence is about.
+    #[prop(optional)]
+    is_caller: bool,
 ) -> impl IntoView {
     let now = browser::now();
     let title = badge_title(&sentence, only_feels, now);
     let text = badge_text(&sentence, (service.as_str(), operation.as_deref()), only_feels, now);
-    let tone = match change_tone(&sentence.change) {
-        Tone::Error if only_feels => Tone::Warning,
-        tone => tone,
-    };
-    let class = match tone {
+    let class = match badge_tone(&sentence.change, only_feels || is_caller) {
         Tone::Error => "badge badge-cut badge-error",
         Tone::Warning => "badge badge-cut badge-warning",
         Tone::Good => "badge badge-cut badge-good",
@@ -503,9 +515,9 @@ mod tests {
     };
 
     use super::{
-        ChangeSentence, ChangedGroup, MAY_BE_CHANCE, Tone, badge_text, badge_title, before_title,
-        called_change, cause_text, change_text, change_tone, felt_text, full_text, join_names,
-        number_text, number_title, row_text, sentence_of, subject_text, truncate_name,
+        ChangeSentence, ChangedGroup, MAY_BE_CHANCE, Tone, badge_text, badge_title, badge_tone,
+        before_title, called_change, cause_text, change_text, change_tone, felt_text, full_text,
+        join_names, number_text, number_title, row_text, sentence_of, subject_text, truncate_name,
         unchanged_text,
     };
 
@@ -770,6 +782,9 @@ mod tests {
         assert_eq!(change_tone(&change(ChangeKind::Errors, 0.0, 0.5)), Tone::Error);
         assert_eq!(change_tone(&change(ChangeKind::Latency, 1.0, 1.5)), Tone::Warning);
         assert_eq!(change_tone(&change(ChangeKind::Latency, 2.0, 1.0)), Tone::Good);
+        let slower = change(ChangeKind::Latency, 1.0, 3.0);
+        let tones = [false, true].map(|is_elsewhere| badge_tone(&slower, is_elsewhere));
+        assert_eq!(tones, [Tone::Error, Tone::Warning]);
     }
 
     #[test]

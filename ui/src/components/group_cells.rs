@@ -9,7 +9,7 @@ use tidings_proto::{
     api::{Change, ChangeKind, ChangeStep, ChangedGroup, GroupStats, TimeWindow},
 };
 
-use super::{NumberCell, SparkTone, Sparkline};
+use super::{NumberCell, SparkTone, Sparkline, report::CHANGED_ROWS};
 use crate::{browser, charts::time_buckets::TimeBuckets, format, format::rates, number_format};
 
 /// A series of steps and that of the baseline. `None` is a step without a value.
@@ -88,6 +88,13 @@ pub fn shown_time(group: Option<&ChangedGroup>) -> String {
     )
 }
 
+/// The rule by which rows count, where one of these groups counts from its change.
+#[must_use]
+pub fn changed_rows_note(groups: &[ChangedGroup]) -> Option<impl IntoView + use<>> {
+    let is_shown = groups.iter().any(|group| group.since.is_some());
+    is_shown.then(|| view! { <span class="rows-note">{CHANGED_ROWS}</span> })
+}
+
 /// A cell with a number since the change or of the window, red where it became worse, above that of
 /// the baseline if one is given. Its title has that time and the number of the baseline.
 fn compared_cell(
@@ -132,7 +139,7 @@ pub fn failure_cells(
     let failures =
         series(group, times, |buckets, steps| buckets.gauges(steps, step_start, share, None));
     view! {
-        {compared_cell(group, is_worse, failed_before(group), &failed_text)}
+        {compared_cell(group, is_worse, was_text(group, &failed_text), &failed_text)}
         <td class=class>
             <Sparkline
                 values=failures.now
@@ -150,20 +157,22 @@ fn failed_text(stats: &GroupStats) -> String {
     if stats.count == 0 { "–".to_owned() } else { rates::percent(stats.error_share) }
 }
 
-/// Returns the share of failures of the baseline of a changed group. `None` without calls in the
-/// baseline, and where it reads as the share since the change.
-fn failed_before(group: &ChangedGroup) -> Option<String> {
-    let before = failed_text(&group.before);
+/// Returns a number of the baseline of a changed group. `None` without calls in the baseline, and
+/// where it reads as the number since the change.
+fn was_text(group: &ChangedGroup, number: &dyn Fn(&GroupStats) -> String) -> Option<String> {
+    let before = number(&group.before);
     let is_compared = !group.changes.is_empty() && group.before.count > 0;
-    (is_compared && before != failed_text(shown_stats(group))).then_some(before)
+    (is_compared && before != number(shown_stats(group))).then_some(before)
 }
 
-/// The cell of a quantile of the durations, 50 or 95.
+/// The cell of a quantile of the durations, 50 or 95, with that of the baseline below a worse one.
 pub fn duration_cell(group: &ChangedGroup, quantile: u8) -> impl IntoView + use<> {
     let is_worse = is_worse(&group.changes, ChangeKind::Latency, Some(quantile));
-    compared_cell(group, is_worse, None, &|stats| {
+    let number = |stats: &GroupStats| {
         format::duration_or_none(if quantile == 50 { stats.p50_nano } else { stats.p95_nano })
-    })
+    };
+    let was = is_worse.then(|| was_text(group, &number)).flatten();
+    compared_cell(group, is_worse, was, &number)
 }
 
 /// Two cells: the p95 of the durations, and its series.
@@ -190,8 +199,8 @@ mod tests {
     use tidings_proto::{DurationNanos, UnixNanos, api::TimeWindow};
 
     use super::{
-        Change, ChangeKind, ChangedGroup, GroupStats, failed_before, failed_text, is_worse, series,
-        step_start,
+        Change, ChangeKind, ChangedGroup, GroupStats, failed_text, is_worse, series, step_start,
+        was_text,
     };
 
     #[test]
@@ -258,7 +267,7 @@ mod tests {
                 "since": { "startUnixNano": "7", "count": 9, "ratePerSecond": 1.0, "errorCount": 1,
                     "errorShare": 0.12, "p50Nano": "1", "p95Nano": "1" },
             });
-            failed_before(&serde_json::from_value::<ChangedGroup>(group).unwrap())
+            was_text(&serde_json::from_value::<ChangedGroup>(group).unwrap(), &failed_text)
         };
         let change = json!([{
             "kind": "errors", "isWorse": true, "before": 0.03, "now": 0.12, "difference": 0.09,

@@ -2,16 +2,16 @@
 //! without spans is hatched.
 
 use leptos::prelude::*;
-use tidings_proto::api::ServiceTime;
+use tidings_proto::{DurationNanos, api::ServiceTime};
 
 use crate::{colour, format, number_format};
 
 /// Parts narrower than this are merged.
 const SHARE_MIN: f64 = 0.005;
-/// Share of a page-wide strip that a letter of a part's name needs.
-const SHARE_PER_LETTER: f64 = 0.0085;
 /// Words for the waiting of a service where no peer has most of it.
 const FOR_PEERS: &str = "waiting for peers";
+/// Words for its waiting for all peers except the named one.
+const FOR_OTHER_PEERS: &str = "waiting for other peers";
 /// Explanation of hatched parts.
 const HATCHED: &str = "In calls to databases and outside systems that send no spans";
 
@@ -22,8 +22,14 @@ pub struct StripPart {
     pub service: String,
     /// Its words.
     pub words: String,
+    /// The name in them that stands alone where the words have no room.
+    pub short: String,
     /// Its share of the whole, 0 to 1.
     pub share: f64,
+    /// The share that it is drawn with. It includes narrower parts of the same service.
+    pub width: f64,
+    /// Its time, where it is known.
+    pub time: Option<DurationNanos>,
     /// Words for the peer that the service waits for. `None` in a part that is not hatched.
     pub waiting: Option<String>,
 }
@@ -32,32 +38,63 @@ impl StripPart {
     /// The time of an operation.
     #[must_use]
     pub fn of_operation(service: &str, operation: &str, share: f64) -> Self {
-        let words = format!("{}: {}", format::service(service), format::operation(operation));
+        let short = number_format::truncate(format::service(service), 60);
+        let words = format!("{short}: {}", format::operation(operation));
         let words = number_format::truncate(&words, 80);
-        Self { service: service.to_owned(), words, share, waiting: None }
+        let service = service.to_owned();
+        Self { service, words, short, share, width: share, time: None, waiting: None }
     }
 
-    /// The time of a service on the critical path, which has this share of the whole. The time in
-    /// which it waits for peers is a part of its own where both parts are wide enough.
+    /// The time of a service on the critical path, which has this share of the whole. The times in
+    /// which it waits for the named peer and for others are parts of their own where they are wide
+    /// enough. Narrower parts widen the greatest one and do not change its number.
     #[must_use]
     pub fn of_service(time: &ServiceTime, share: f64) -> Vec<Self> {
-        let name = number_format::truncate(format::service(&time.service), 60);
-        let ratio = number_format::ratio(time.critical_waiting_nano.0, time.critical_nano.0);
-        let waiting_share = match share * ratio {
-            waiting if waiting < SHARE_MIN => 0.0,
-            waiting if share - waiting < SHARE_MIN => share,
-            waiting => waiting,
-        };
-        let waiting = waiting_words(time);
-        let part = |words: String, share: f64, waiting: Option<String>| Self {
-            service: time.service.clone(),
-            words,
+        let own = time.critical_nano.0.saturating_sub(time.critical_waiting_nano.0);
+        let mut parts = Self::of_waiting(time, share);
+        parts.insert(0, Self::of_time(time, DurationNanos(own), share));
+        parts.retain(|part| part.share >= SHARE_MIN);
+        if parts.iter().all(|part| part.waiting.is_none()) {
+            parts = vec![Self::of_time(time, time.critical_nano, share)];
+            parts.retain(|part| part.share > 0.0);
+            return parts;
+        }
+        let narrow = share - parts.iter().map(|part| part.share).sum::<f64>();
+        if let Some(widest) = parts.iter_mut().max_by(|a, b| a.share.total_cmp(&b.share)) {
+            widest.width += narrow;
+        }
+        parts
+    }
+
+    /// A part of the time of a service on the critical path, all of which has this share.
+    fn of_time(service: &ServiceTime, time: DurationNanos, share: f64) -> Self {
+        let name = number_format::truncate(format::service(&service.service), 60);
+        let share = share * number_format::ratio(time.0, service.critical_nano.0);
+        Self {
+            service: service.service.clone(),
+            words: name.clone(),
+            short: name,
             share,
-            waiting,
+            width: share,
+            time: Some(time),
+            waiting: None,
+        }
+    }
+
+    /// The times in which a service waits: for the peer that the API names and for the others, or
+    /// for all together where it names none.
+    fn of_waiting(time: &ServiceTime, share: f64) -> Vec<Self> {
+        let waits = |nanos: DurationNanos, waiting: String| {
+            let part = Self::of_time(time, nanos, share);
+            Self { words: format!("{} {waiting}", part.words), waiting: Some(waiting), ..part }
         };
-        let waits = part(format!("{name} {waiting}"), waiting_share, Some(waiting));
-        let works = part(name, share - waiting_share, None);
-        [works, waits].into_iter().filter(|part| part.share > 0.0).collect()
+        let all = time.critical_waiting_nano;
+        let named = time.critical_waiting_peer.as_deref().zip(time.critical_waiting_peer_nano);
+        let Some((peer, nanos)) = named else { return vec![waits(all, FOR_PEERS.to_owned())] };
+        let peer = number_format::truncate(format::peer(peer), 40);
+        let for_peer = waits(nanos, format!("waiting for {peer}"));
+        let others = DurationNanos(all.0.saturating_sub(nanos.0));
+        vec![Self { short: peer, ..for_peer }, waits(others, FOR_OTHER_PEERS.to_owned())]
     }
 
     /// Returns its words and its share.
@@ -65,14 +102,14 @@ impl StripPart {
     pub fn title(&self) -> String {
         part_title(&self.words, self.share)
     }
-}
 
-fn waiting_words(time: &ServiceTime) -> String {
-    let peer = time.critical_waiting_peer.as_deref();
-    peer.map_or_else(
-        || FOR_PEERS.to_owned(),
-        |peer| format!("waiting for {}", number_format::truncate(format::peer(peer), 40)),
-    )
+    /// Returns its title and shorter forms of it, longest first. Each leaves out letters of the one
+    /// before it, so that it is narrower in any font.
+    fn names(&self) -> Vec<String> {
+        let mut names = vec![self.title(), part_title(&self.short, self.share), self.short.clone()];
+        names.dedup();
+        names
+    }
 }
 
 /// The key of hatched parts, if there are any. It names the peer where there is one for all.
@@ -106,8 +143,8 @@ struct StripShares {
 
 fn strip_shares(parts: Vec<StripPart>) -> StripShares {
     let (drawn, small): (Vec<StripPart>, Vec<StripPart>) =
-        parts.into_iter().filter(|part| part.share > 0.0).partition(|part| part.share >= SHARE_MIN);
-    let sum = |parts: &[StripPart]| parts.iter().map(|part| part.share).sum::<f64>();
+        parts.into_iter().filter(|part| part.width > 0.0).partition(|part| part.width >= SHARE_MIN);
+    let sum = |parts: &[StripPart]| parts.iter().map(|part| part.width).sum::<f64>();
     let small_share = sum(&small);
     let rest = (1.0 - sum(&drawn) - small_share).clamp(0.0, 1.0);
     StripShares { drawn, small_count: small.len() as u64, small_share, rest }
@@ -117,43 +154,34 @@ fn part_title(words: &str, share: f64) -> String {
     format!("{words} {}", number_format::share(share))
 }
 
-/// Reports whether words have room in a part of a page-wide strip.
-fn has_room(words: &str, share: f64) -> bool {
-    words.chars().count() as f64 * SHARE_PER_LETTER < share
-}
-
-/// A part in its service's colour. In a strip that has names it shows its words and its share where
-/// there is room.
+/// A part in its service's colour. In a strip that has names it shows its words and its share, or
+/// the longest form of them that has room, which the styles choose.
 pub fn strip_part(part: &StripPart, title: String, has_names: bool) -> impl IntoView + use<> {
-    let words = part.title();
     let is_waiting = part.waiting.is_some();
-    let name = (has_names && has_room(&words, part.share)).then(|| view! { <bdi>{words}</bdi> });
+    let name = |name: String| {
+        view! {
+            <span class="strip-name">
+                <bdi>{name}</bdi>
+            </span>
+        }
+    };
+    let names = has_names.then(|| part.names().into_iter().map(name).collect_view());
     view! {
         <span
             class="strip-part"
             class:strip-waiting=is_waiting
             style=("--hue", colour::hue_value(&part.service))
-            style=("flex-grow", format!("{:.4}", part.share))
+            style=("flex-grow", format!("{:.4}", part.width))
             title=title
         >
-            {name}
+            {names}
         </span>
     }
 }
 
 /// A part that has no service's colour.
-fn grey_part(
-    class: &'static str,
-    share: f64,
-    title: String,
-    name: Option<String>,
-) -> impl IntoView {
-    let name = name.map(|name| view! { <bdi>{name}</bdi> });
-    view! {
-        <span class=class style=("flex-grow", format!("{share:.4}")) title=title>
-            {name}
-        </span>
-    }
+fn grey_part(class: &'static str, share: f64, title: String) -> impl IntoView {
+    view! { <span class=class style=("flex-grow", format!("{share:.4}")) title=title></span> }
 }
 
 /// The strip. Small parts are one grey part, and the part of the whole that no part covers is
@@ -165,9 +193,8 @@ pub fn TimeStrip(
     /// Noun for one part.
     #[prop(default = "service")]
     noun: &'static str,
-    /// Words for the share that no part covers, which are after the strip where it is too narrow.
-    /// Parts of a strip with such words show their names where there is room, and hatched parts have
-    /// a key after it.
+    /// Words for the share that no part covers, which are after the strip. Parts of a strip with
+    /// such words show their names where there is room, and hatched parts have a key after it.
     #[prop(optional)]
     rest_words: Option<&'static str>,
 ) -> impl IntoView {
@@ -179,14 +206,13 @@ pub fn TimeStrip(
     let drawn = drawn.iter().map(|part| strip_part(part, part.title(), has_names)).collect_view();
     let small = (small_count > 0).then(|| {
         let others = format::counted(small_count, &format!("other {noun}"));
-        grey_part("strip-part strip-small", small_share, part_title(&others, small_share), None)
+        grey_part("strip-part strip-small", small_share, part_title(&others, small_share))
     });
     let has_rest = rest > SHARE_MIN;
     let rest_title = part_title(rest_words.unwrap_or("the rest"), rest);
-    let rest_name = (has_names && has_room(&rest_title, rest)).then(|| rest_title.clone());
-    let is_beside = has_rest && has_names && rest_name.is_none();
+    let is_beside = has_rest && has_names;
     let beside = is_beside.then(|| view! { <span class="mute">{rest_title.clone()}</span> });
-    let rest = has_rest.then(|| grey_part("strip-part strip-rest", rest, rest_title, rest_name));
+    let rest = has_rest.then(|| grey_part("strip-part strip-rest", rest, rest_title));
     view! {
         <div class="time-strip" role="img" aria-label=spoken>
             {drawn}
@@ -209,7 +235,10 @@ mod tests {
         let part = |share: f64| StripPart {
             service: "pay".to_owned(),
             words: "pay".to_owned(),
+            short: "pay".to_owned(),
             share,
+            width: share,
+            time: None,
             waiting: None,
         };
         let shares = strip_shares([0.9, 0.05, 0.003, 0.001, 0.0].map(part).to_vec());
@@ -220,7 +249,11 @@ mod tests {
         assert_eq!((whole.small_count, part_title("rest", whole.rest)), (0, "rest 0 %".to_owned()));
     }
 
-    fn parts_of(critical: u64, waiting: u64, peer: Option<&str>, share: f64) -> Vec<StripPart> {
+    fn parts_of(
+        [critical, waiting]: [u64; 2],
+        peer: Option<(&str, u64)>,
+        share: f64,
+    ) -> Vec<StripPart> {
         let time = ServiceTime {
             service: "fraud".to_owned(),
             span_count: 1,
@@ -231,7 +264,8 @@ mod tests {
             critical_nano: DurationNanos(critical),
             critical_share: share,
             critical_waiting_nano: DurationNanos(waiting),
-            critical_waiting_peer: peer.map(str::to_owned),
+            critical_waiting_peer: peer.map(|(peer, _)| peer.to_owned()),
+            critical_waiting_peer_nano: peer.map(|(_, nanos)| DurationNanos(nanos)),
         };
         StripPart::of_service(&time, share)
     }
@@ -239,23 +273,44 @@ mod tests {
     #[test]
     fn waiting_for_a_peer_is_a_part_of_its_own() {
         let whole = "fraud waiting for rules-db 80.0 %";
+        let rules = |nanos: u64| Some(("rules-db", nanos));
         for (waiting, peer, share, titles) in [
-            (75, Some("rules-db"), 0.8, &["fraud 20.0 %", "fraud waiting for rules-db 60.0 %"][..]),
+            (75, rules(75), 0.8, &["fraud 20.0 %", "fraud waiting for rules-db 60.0 %"][..]),
             (75, None, 0.8, &["fraud 20.0 %", "fraud waiting for peers 60.0 %"]),
             (0, None, 0.8, &["fraud 80.0 %"]),
-            (100, Some("rules-db"), 0.8, &[whole]),
-            (75, Some("rules-db"), 0.004, &["fraud 0.4 %"]),
+            (100, rules(100), 0.8, &[whole]),
+            (75, rules(75), 0.004, &["fraud 0.4 %"]),
             (0, None, 0.0, &[]),
         ] {
-            let parts = parts_of(100, waiting, peer, share);
+            let parts = parts_of([100, waiting], peer, share);
             assert_eq!(parts.iter().map(StripPart::title).collect::<Vec<_>>(), titles);
         }
     }
 
     #[test]
+    fn a_narrow_part_widens_another_and_is_not_in_its_number() {
+        let parts = parts_of([7_982, 7_925], Some(("rules-db", 7_920)), 0.625);
+        let [part] = &parts[..] else { panic!("{parts:?}") };
+        assert_eq!(part.title(), "fraud waiting for rules-db 62.0 %");
+        assert_eq!(part.time, Some(DurationNanos(7_920)));
+        assert!((part.width - 0.625).abs() < 1e-9, "{}", part.width);
+    }
+
+    #[test]
+    fn waiting_for_others_is_not_given_to_the_named_peer() {
+        let parts = parts_of([100, 90], Some(("rules-db", 60)), 0.5);
+        let titles = parts.iter().map(StripPart::title).collect::<Vec<_>>();
+        let rules = "fraud waiting for rules-db 30.0 %";
+        assert_eq!(titles, ["fraud 5.0 %", rules, "fraud waiting for other peers 15.0 %"]);
+        assert_eq!(parts[0].names(), ["fraud 5.0 %", "fraud"]);
+        assert_eq!(parts[1].names(), [rules, "rules-db 30.0 %", "rules-db"]);
+        assert_eq!(parts[2].names()[1..], ["fraud 15.0 %", "fraud"]);
+    }
+
+    #[test]
     fn the_key_names_a_peer_that_is_the_only_one() {
         let [own, rules, stock] = [(0, ""), (50, "rules-db"), (50, "stock-db")]
-            .map(|(waiting, peer)| parts_of(100, waiting, Some(peer), 0.5));
+            .map(|(waiting, peer)| parts_of([100, waiting], Some((peer, waiting)), 0.5));
         assert_eq!(key_words(&own), None);
         assert_eq!(key_words(&[own, rules.clone()].concat()), Some("waiting for rules-db"));
         assert_eq!(key_words(&[rules, stock].concat()), Some("waiting for peers"));

@@ -315,7 +315,7 @@ fn comparison_view(
         {truncated}
         <div class="compare-body">
             {lanes::lanes(comparison, typical, choice)}
-            {impact_panel::impact_panel(comparison, choice)}
+            {impact_panel::impact_panel(comparison, typical, choice)}
         </div>
     }
 }

@@ -238,15 +238,11 @@ impl ErrorsState {
         Some(measured(self.now.value()?.as_ref(), with_sources.as_deref()))
     }
 
-    /// All rows, with the kinds that they follow from. `None` while these are unknown, and where
+    /// The list with the kinds that others follow from. `None` while these are unknown, and where
     /// filters may leave them out of the list.
-    fn with_all_sources(self) -> Option<Vec<ErrorRow>> {
+    fn with_all_sources(self) -> Option<Arc<ExceptionList>> {
         let has_filters = self.filters.with(|filters| *filters != ErrorFilters::default());
-        if has_filters {
-            return None;
-        }
-        self.with_sources.value()?;
-        self.measured()
+        self.with_sources.value().filter(|_| !has_filters)
     }
 
     /// The rows in their order.
@@ -270,8 +266,8 @@ pub fn ErrorsPage() -> impl IntoView {
     let page = ErrorsState::follow();
     bind_keys(page);
     let count = move || {
-        let rows = page.with_all_sources();
-        page.now.value().map(|list| count_text(&list, rows.as_deref()))
+        let with_sources = page.with_all_sources();
+        page.now.value().map(|list| count_text(&list, with_sources.as_deref()))
     };
     let unknown_sources =
         WatchedRequest::new("Which exceptions only follow is not known", page.with_sources).note();
@@ -307,26 +303,28 @@ pub fn ErrorsPage() -> impl IntoView {
     }
 }
 
-/// Returns the words for a list: `414 exceptions of 7 kinds: 2 are causes, 5 follow from them`.
-/// `rows` are those with their sources; causes are not counted without them, where none follows, and
-/// where further kinds are not listed.
-fn count_text(list: &ExceptionList, rows: Option<&[ErrorRow]>) -> String {
+/// Returns the words for a list: `414 exceptions of 7 kinds: 159 at 2 causes, 255 follow from them`.
+/// The numbers of a later list `with_sources` of the same kinds are those of that list. Causes are
+/// not counted without it, where none follows, and where further kinds are not listed.
+fn count_text(now: &ExceptionList, with_sources: Option<&ExceptionList>) -> String {
+    let with_sources = with_sources.filter(|list| {
+        list.groups.len() as u64 == now.group_count
+            && list.group_count == now.group_count
+            && list.window.step_nano == now.window.step_nano
+    });
+    let list = with_sources.unwrap_or(now);
     let exceptions = format::counted(list.count, "exception");
     let kinds = format::counted(list.group_count, "kind");
-    let rows = rows.filter(|rows| rows.len() as u64 == list.group_count).unwrap_or_default();
-    let follow = rows.iter().filter(|row| row.source.is_some()).count();
-    let (causes, source) = match rows.len() - follow {
-        1 => ("1 is the cause".to_owned(), "it"),
-        causes => (format!("{} are causes", format::count(causes as u64)), "them"),
+    let counts = with_sources.and_then(|list| list.cause_count.zip(list.follow_count));
+    let Some((at_causes, follow)) = counts.filter(|(_, follow)| *follow > 0) else {
+        return format!("{exceptions} of {kinds}");
     };
-    match follow {
-        0 => format!("{exceptions} of {kinds}"),
-        1 => format!("{exceptions} of {kinds}: {causes}, 1 follows from {source}"),
-        _ => {
-            let follow = format::count(follow as u64);
-            format!("{exceptions} of {kinds}: {causes}, {follow} follow from {source}")
-        }
-    }
+    let causes = list.groups.iter().filter(|group| group.follows_id.is_none()).count() as u64;
+    let source = if causes == 1 { "it" } else { "them" };
+    let verb = if follow == 1 { "follows" } else { "follow" };
+    let [at_causes, follow] = [at_causes, follow].map(format::count);
+    let causes = format::counted(causes, "cause");
+    format!("{exceptions} of {kinds}: {at_causes} at {causes}, {follow} {verb} from {source}")
 }
 
 /// The first occurrence of a kind, from the window and the time before it.

@@ -14,7 +14,7 @@ use crate::{
     api::analysis::changes,
     components::{
         EmptyState, ErrorState, LoadingRows, ReportSentence, Segment, Segments, WatchedRequest,
-        compared_text, report::CHANGED_ROWS,
+        compared_text, group_cells::changed_rows_note,
     },
     format,
     links::use_links,
@@ -88,7 +88,7 @@ fn Changes() -> impl IntoView {
         }
     });
     let times = move || report.value().map(|report| times_of(&report));
-    let counted = move || report.value().map(|_| CHANGED_ROWS);
+    let note = move || groups.with(|groups| changed_rows_note(groups.as_deref()?));
     let sentence = move || {
         let report = report.value()?;
         Some(view! { <ReportSentence report links=links.get() /> })
@@ -109,10 +109,10 @@ fn Changes() -> impl IntoView {
                 <header class="page-head">
                     <div class="page-title">
                         <h1>"What changed"</h1>
-                        <span class="mute" title=counted>{times}</span>
+                        <span class="mute">{times}</span>
                         <span class="page-tools">{choice(report, services)}</span>
                     </div>
-                    {sentence}
+                    {sentence} {note}
                 </header>
                 {WatchedRequest::new("What changed is not known", report).note()}
                 <Show when=move || is_loading.get()>

@@ -20,7 +20,7 @@ use crate::{
     api::analysis::{changes, red},
     components::{
         EmptyState, LoadingRows, ReportSentence, Segment, Segments, SentencePlaceholder,
-        WatchedRequest, compared_text, report::CHANGED_ROWS, use_sort,
+        WatchedRequest, compared_text, group_cells::changed_rows_note, use_sort,
     },
     format,
     links::use_links,
@@ -180,7 +180,7 @@ fn ServicesHead(
         let times = times.map(|times| format!(", {times}"));
         Some(format!("{services}{outside}{}", times.unwrap_or_default()))
     };
-    let counted = move || requests.report.value().map(|_| CHANGED_ROWS);
+    let note = move || all.with(|all| changed_rows_note(&all.as_ref()?.groups));
     let sentence = move || {
         if requests.report.loading() {
             return Some(view! { <SentencePlaceholder /> }.into_any());
@@ -207,7 +207,7 @@ fn ServicesHead(
         <header class="page-head">
             <div class="page-title">
                 <h1>"Services"</h1>
-                <span class="mute services-times" title=counted>{words}</span>
+                <span class="mute services-times">{words} {note}</span>
                 <span class="page-tools">
                     <input
                         class="input"

@@ -260,7 +260,14 @@ fn ingest_panel(server: ServerWatch) -> impl IntoView {
     // Nothing is counted while the server does not answer. The head of the page says so.
     let counting = move || {
         let is_counting = server.rates().is_none() && server.request_state().error().is_none();
-        is_counting.then(|| view! { <p class="panel-say mute">"Counting…"</p> })
+        is_counting.then(|| {
+            let requests = server.status().map(|status| {
+                let receivers = status.receivers.iter();
+                receivers.map(|receiver| receiver.accepted_last_minute).sum::<u64>()
+            });
+            let words = counting_text(requests);
+            view! { <p class="panel-say mute">{words}</p> }
+        })
     };
     let chart = move || {
         has_chart.get().then(|| {
@@ -275,7 +282,14 @@ fn ingest_panel(server: ServerWatch) -> impl IntoView {
             view! { <LineChart series ticks label has_legend=false /> }
         })
     };
-    let note = move || has_chart.get().then_some("while this page is open, at most 4 min");
+    let note = move || {
+        server.rates()?;
+        Some(if has_chart.get() {
+            "the last 10 s; chart while this page is open, at most 4 min"
+        } else {
+            "the last 10 s"
+        })
+    };
     view! {
         <section class="card panel" aria-label="Taken in">
             <div class="panel-head">
@@ -287,6 +301,18 @@ fn ingest_panel(server: ServerWatch) -> impl IntoView {
             {chart}
         </section>
     }
+}
+
+/// Returns the words until there are two readings to compare, with the rate of the requests of the
+/// last minute, which the first reading has.
+fn counting_text(last_minute: Option<u64>) -> String {
+    last_minute.map_or_else(
+        || "Counting…".to_owned(),
+        |requests| {
+            let rate = rate(requests);
+            format!("Counting, which takes 2 s. In the last minute, {rate} requests/s came.")
+        },
+    )
 }
 
 fn ends(samples: &[CounterSample]) -> (UnixNanos, UnixNanos) {
@@ -424,5 +450,17 @@ fn remedies(server: ServerWatch) -> impl IntoView {
             </div>
             {body}
         </section>
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::counting_text;
+
+    #[test]
+    fn the_rate_of_the_last_minute_stands_until_there_are_two_readings() {
+        assert_eq!(counting_text(None), "Counting…");
+        let quiet = "Counting, which takes 2 s. In the last minute, 0 requests/s came.";
+        assert_eq!(counting_text(Some(0)), quiet);
     }
 }

@@ -58,6 +58,8 @@ const BASELINE_COUNT_MIN: u64 = 20;
 const STEP_CALLS_MIN: u64 = 15;
 /// Least number of steps in which a change is still seen.
 const STEPS_MIN: u64 = 12;
+/// Least number of steps since a change for which they are lengthened.
+const CHANGED_STEPS_MIN: u64 = 4;
 /// Factors by which steps are lengthened.
 const STEP_FACTORS: [u64; 4] = [2, 5, 10, 30];
 
@@ -131,7 +133,6 @@ impl TypePage {
         let now = window.request(move |window| {
             kind(window.analysis().with_some("step", step.get().map(|step| step.0)))
         });
-        widen_steps(step, now, move || (name.get(), window.get().range()));
         let before =
             window.request(move |window| kind(window.analysis_before()?.with_single_step()));
         when_changed(move || name.get(), move || before.clear());
@@ -145,6 +146,11 @@ impl TypePage {
                 .then(|| changes(&window.analysis().with("limit", CHANGES_MAX)))
         });
         let is_awaited = Memo::new(move |_| window.get().before().is_some() && report.loading());
+        let since = Memo::new(move |_| {
+            let report = report.value()?;
+            time_since(&report, name)
+        });
+        widen_steps(step, now, (since, is_awaited), move || (name.get(), window.get().range()));
         let changed_since = changed_since(name, window, report);
         let basis = use_choice_or("basis", BASES, move || match changed_since.get() {
             Some(_) => SINCE,
@@ -293,34 +299,72 @@ fn forget_samples(
 fn widen_steps<K: PartialEq + 'static>(
     step: RwSignal<Option<DurationNanos>>,
     now: RequestState<TransactionKindList>,
+    (since, is_awaited): (Memo<Option<MeasuredTime>>, Memo<bool>),
     inputs: impl Fn() -> K + 'static,
 ) {
     when_changed(inputs, move || step.set(None));
     Effect::new(move |_| {
-        if let Some(list) = now.value()
-            && let Some(kind) = list.kinds.first()
-            && let Some(wider) = wider_step(&list.window, kind.count / list.sampled_one_in.max(1))
-        {
-            step.set(Some(wider));
+        // Steps of the window alone would be lengthened again after the report.
+        if is_awaited.get() {
+            return;
+        }
+        let since = since.get();
+        let wider = now.value().and_then(|list| {
+            let calls = list.kinds.first()?.count / list.sampled_one_in.max(1);
+            wider_step(&list.window, calls, since)
+        });
+        if wider.is_some() {
+            step.set(wider);
         }
     });
 }
 
-/// Returns a step that has enough calls in the mean, or the longest of which the window still has
-/// enough steps; `None` where the answer's is that step.
-fn wider_step(window: &TimeWindow, calls: u64) -> Option<DurationNanos> {
-    let length = window.end_unix_nano.0.checked_sub(window.start_unix_nano.0)?;
-    let has_enough = |step: u64| {
-        u128::from(calls) * u128::from(step) >= u128::from(STEP_CALLS_MIN) * u128::from(length)
-    };
-    let step = window.step_nano.0;
-    if has_enough(step) {
-        return None;
+/// A time and the number of its calls.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct MeasuredTime {
+    length: DurationNanos,
+    calls: u64,
+}
+
+impl MeasuredTime {
+    /// Returns a step that has enough calls in the mean, or the longest up to a length; `None` where
+    /// this is the given step.
+    fn wider_step(self, step: DurationNanos, longest: u64) -> Option<DurationNanos> {
+        let needed = u128::from(STEP_CALLS_MIN) * u128::from(self.length.0);
+        let has_enough = |step: u64| u128::from(self.calls) * u128::from(step) >= needed;
+        if has_enough(step.0) {
+            return None;
+        }
+        let steps = STEP_FACTORS.iter().filter_map(|factor| step.0.checked_mul(*factor));
+        let steps: Vec<u64> = steps.filter(|step| *step <= longest).collect();
+        let enough = steps.iter().find(|step| has_enough(**step));
+        enough.or(steps.last()).map(|step| DurationNanos(*step))
     }
-    let steps = STEP_FACTORS.iter().filter_map(|factor| step.checked_mul(*factor));
-    let steps: Vec<u64> = steps.filter(|step| length / step.max(&1) >= STEPS_MIN).collect();
-    let enough = steps.iter().find(|step| has_enough(**step));
-    enough.or(steps.last()).map(|step| DurationNanos(*step))
+}
+
+/// Returns the time since the change of a type in a report.
+fn time_since(report: &ChangeReport, name: Memo<TypeName>) -> Option<MeasuredTime> {
+    let since = name.with(|name| changed(report, name))?.since?;
+    let length = report.window.end_unix_nano.since(since.start_unix_nano);
+    Some(MeasuredTime { length, calls: since.stats.count })
+}
+
+/// Returns a step of which the window, and the time since a change, have enough calls in the mean or
+/// still enough steps; `None` where the answer's is that step.
+fn wider_step(
+    window: &TimeWindow,
+    calls: u64,
+    since: Option<MeasuredTime>,
+) -> Option<DurationNanos> {
+    let length = window.end_unix_nano.0.checked_sub(window.start_unix_nano.0)?;
+    let whole = MeasuredTime { length: DurationNanos(length), calls };
+    let longest = length / STEPS_MIN;
+    let of_whole = whole.wider_step(window.step_nano, longest);
+    let of_since = since.and_then(|since| {
+        let longest = longest.min(since.length.0 / CHANGED_STEPS_MIN);
+        since.wider_step(window.step_nano, longest)
+    });
+    of_whole.max(of_since)
 }
 
 /// Returns the step of the charts.
@@ -534,12 +578,18 @@ fn nothing(page: TypePage) -> impl IntoView {
 mod tests {
     use tidings_proto::{DurationNanos, UnixNanos, api::TimeWindow};
 
-    use super::wider_step;
+    use super::{MeasuredTime, wider_step};
 
     const MINUTE: u64 = 60_000_000_000;
 
     #[test]
     fn steps_have_fifteen_calls_or_the_window_a_dozen_steps() {
+        let time = |length: u64, step: u64| TimeWindow {
+            start_unix_nano: UnixNanos(7 * MINUTE),
+            end_unix_nano: UnixNanos((7 + length) * MINUTE),
+            step_nano: DurationNanos(step * MINUTE),
+        };
+        let minutes = |step: DurationNanos| step.0 / MINUTE;
         // Minutes of the window and of its step, transactions, and the step to request.
         for (length, step, calls, expected) in [
             (60, 1, 900, None),
@@ -552,13 +602,14 @@ mod tests {
             (1_440, 30, 400, Some(60)),
             (0, 1, 3, None),
         ] {
-            let window = TimeWindow {
-                start_unix_nano: UnixNanos(7 * MINUTE),
-                end_unix_nano: UnixNanos((7 + length) * MINUTE),
-                step_nano: DurationNanos(step * MINUTE),
-            };
-            let wider = wider_step(&window, calls).map(|step| step.0 / MINUTE);
+            let wider = wider_step(&time(length, step), calls, None).map(minutes);
             assert_eq!(wider, expected, "{calls} in {length} minutes by {step}");
+        }
+        // Minutes since a change, transactions in them, and the step of an hour of 470.
+        for (length, calls, expected) in [(30, 300, 2), (30, 150, 5), (12, 70, 2), (55, 20, 5)] {
+            let since = MeasuredTime { length: DurationNanos(length * MINUTE), calls };
+            let wider = wider_step(&time(60, 1), 470, Some(since)).map(minutes);
+            assert_eq!(wider, Some(expected), "{calls} in {length} minutes since a change");
         }
     }
 }

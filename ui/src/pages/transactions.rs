@@ -308,10 +308,10 @@ fn TypeTable(
                     <SortHead column="name" label="Transaction" order />
                     <SortHead column="change" label="Change" order numeric=true />
                     <SortHead column="rate" label="Calls" order numeric=true />
-                    <th scope="col" class="num wide">"calls was"</th>
+                    <th scope="col" class="num wide">"Calls was"</th>
                     <th scope="col" class="wide"><span class="hidden">"Calls over time"</span></th>
                     <SortHead column="failed" label="Failed" order numeric=true />
-                    <th scope="col" class="num">"failed was"</th>
+                    <th scope="col" class="num">"Failed was"</th>
                     <th scope="col" class="wide"><span class="hidden">"Failures over time"</span></th>
                     <SortHead column="p50" label="p50" order numeric=true />
                     <SortHead column="p95" label="p95" order numeric=true />

@@ -1,8 +1,9 @@
 //! Sizes and positions of the labels of edges.
 //!
 //! A label is on its edge, where it covers the fewest cards, other edges and other labels, so that
-//! it is not read as their numbers. The middle is preferred. Where no place on the edge is free, the
-//! label may be a little above or below it. The label of a failing edge is red and always visible,
+//! it is not read as their numbers. The middle is preferred. A label on its edge interrupts it, so
+//! enough of the edge stays visible on both sides. Where that is too little, or no place on the edge
+//! is free, the label is above or below it. The label of a failing edge is red and always visible,
 //! so it chooses first. An edge without words has no label.
 
 use super::{
@@ -24,6 +25,14 @@ const POSITIONS: [f64; 5] = [0.5, 0.75, 0.25, 0.9, 0.1];
 const SHIFTS: [f64; 5] = [0.0, -0.8, 0.8, -SHIFT_MAX, SHIFT_MAX];
 /// Largest of them.
 const SHIFT_MAX: f64 = 1.5;
+/// Distance of a label beside its edge from the middle of the line, and from the cards. A label's
+/// area has about 3 pixels above and below its letters, so that also wide lines stay clear of them.
+const BESIDE_GAP: f64 = 3.0;
+/// Largest rise of an edge along a label beside it. Beside a steeper one, a label is far from most
+/// of its edge.
+const BESIDE_RISE_MAX: f64 = 24.0;
+/// Minimum length of an edge that stays visible on each side of its label.
+const SHOWN_MIN: f64 = 18.0;
 /// Number of pieces into which the curve of a stretch is cut.
 const CURVE_PIECES: u32 = 16;
 /// Maximum number of cards and points of routes with which all labels of a picture together are
@@ -31,8 +40,9 @@ const CURVE_PIECES: u32 = 16;
 /// the middle of their edges.
 const COMPARED_MAX: usize = 1_000_000;
 
-/// Number of cards, and of edges and labels, that a label covers.
-type OverlapCount = (usize, usize);
+/// Number of cards, and of other edges and labels, that a label covers. The last is set where too
+/// little of its own edge stays visible.
+type OverlapCount = (usize, usize, bool);
 
 /// The area of a label: its centre, and half of its size.
 #[derive(Debug, Clone, Copy)]
@@ -66,16 +76,39 @@ impl LabelArea {
     fn overlaps_route(self, route: &Route) -> bool {
         route.points.windows(2).any(|pair| {
             let &[start, end] = pair else { return false };
-            let point =
-                |piece: u32| on_curve([start, end], f64::from(piece) / f64::from(CURVE_PIECES));
             self.overlaps(start, end)
-                && (0..CURVE_PIECES).any(|piece| self.overlaps_line(point(piece), point(piece + 1)))
+                && pieces([start, end]).any(|[start, end]| self.overlaps_line(start, end))
         })
+    }
+
+    /// Reports whether it covers a route so that too little of it stays visible on one of its sides.
+    fn hides_route(self, route: &Route) -> bool {
+        let (mut before, mut after, mut is_covered) = (0.0_f64, 0.0_f64, false);
+        let stretches = route.points.windows(2);
+        let stretches = stretches.filter_map(|pair| <[(f64, f64); 2]>::try_from(pair).ok());
+        for [start, end] in stretches.flat_map(pieces) {
+            let length = (end.0 - start.0).hypot(end.1 - start.1);
+            if let Some((enters, leaves)) = self.parts_inside(start, end) {
+                before += if is_covered { 0.0 } else { enters * length };
+                after = (1.0 - leaves) * length;
+                is_covered = true;
+            } else if is_covered {
+                after += length;
+            } else {
+                before += length;
+            }
+        }
+        is_covered && before.min(after) < SHOWN_MIN
     }
 
     /// Reports whether a straight line goes through it.
     fn overlaps_line(self, start: (f64, f64), end: (f64, f64)) -> bool {
-        // The parts of the line between which it is inside.
+        self.parts_inside(start, end).is_some()
+    }
+
+    /// Returns the parts of the way of a straight line between which it is inside. It is `None` for
+    /// a line that does not go through it.
+    fn parts_inside(self, start: (f64, f64), end: (f64, f64)) -> Option<(f64, f64)> {
         let (mut enters, mut leaves) = (0.0_f64, 1.0_f64);
         let axes = [
             (start.0, end.0, self.centre.0, self.half.0),
@@ -88,10 +121,10 @@ impl LabelArea {
                 enters = enters.max(at_low.min(at_high));
                 leaves = leaves.min(at_low.max(at_high));
             } else if from <= low || from >= high {
-                return false;
+                return None;
             }
         }
-        enters < leaves
+        (enters < leaves).then_some((enters, leaves))
     }
 }
 
@@ -169,9 +202,15 @@ fn on_curve([start, end]: [(f64, f64); 2], part: f64) -> (f64, f64) {
     (start.0 + (end.0 - start.0) * across, start.1 + (end.1 - start.1) * down)
 }
 
+/// Returns the straight pieces into which the curve between two points of a route is cut.
+fn pieces(stretch: [(f64, f64); 2]) -> impl Iterator<Item = [(f64, f64); 2]> {
+    let point = move |piece: u32| on_curve(stretch, f64::from(piece) / f64::from(CURVE_PIECES));
+    (0..CURVE_PIECES).map(move |piece| [point(piece), point(piece + 1)])
+}
+
 /// Returns the position at which a label of this size covers the fewest cards, then the fewest other
-/// edges and `placed` labels. The middle of the edge is preferred, then the edge, then the places
-/// beside it. Returns what the label covers there, too.
+/// edges and `placed` labels, then leaves enough of its own edge visible. The middle of the edge is
+/// preferred, then the edge, then the places beside it. Returns what the label covers there, too.
 fn clear_label_at(
     layout: &Layout,
     edge: usize,
@@ -186,7 +225,7 @@ fn clear_label_at(
         if best.is_none_or(|(_, least)| found < least) {
             best = Some((area.centre, found));
         }
-        if found == (0, 0) {
+        if found == (0, 0, false) {
             break;
         }
     }
@@ -198,8 +237,10 @@ struct LabelRoom {
     stretch: [(f64, f64); 2],
     /// Half of the size of the label.
     half: (f64, f64),
-    /// Least and greatest position of the label's centre from the left.
+    /// Least and greatest position of the label's centre from the left, on the edge.
     across: (f64, f64),
+    /// The same for a label beside the edge, where it may be above or below the head of the arrow.
+    across_beside: (f64, f64),
 }
 
 impl LabelRoom {
@@ -209,42 +250,79 @@ impl LabelRoom {
         let half = (size.0 / 2.0, size.1 / 2.0);
         let (left, right) =
             if route.is_reversed { (ARROW_GAP, START_GAP) } else { (START_GAP, ARROW_GAP) };
-        let (first, last) = (stretch[0].0 + half.0 + left, stretch[1].0 - half.0 - right);
-        // A label that is wider than its room is in the middle of it.
-        let middle = f64::midpoint(first, last);
-        let across = if first < last { (first, last) } else { (middle, middle) };
-        Some(Self { stretch, half, across })
+        let between = |left: f64, right: f64| {
+            let (first, last) = (stretch[0].0 + half.0 + left, stretch[1].0 - half.0 - right);
+            // A label that is wider than its room is in the middle of it.
+            let middle = f64::midpoint(first, last);
+            if first < last { (first, last) } else { (middle, middle) }
+        };
+        let across_beside = between(BESIDE_GAP, BESIDE_GAP);
+        Some(Self { stretch, half, across: between(left, right), across_beside })
     }
 
     /// Returns the areas where the label may be, the preferred first.
     fn candidates(&self) -> impl Iterator<Item = LabelArea> {
-        let places = SHIFTS.into_iter().flat_map(|shift| POSITIONS.map(|part| (shift, part)));
-        places.map(move |(shift, part)| {
-            let (x, y) = on_curve(self.stretch, part);
-            let x = x.clamp(self.across.0, self.across.1);
-            LabelArea { centre: (x, y + shift * self.half.1), half: self.half }
-        })
+        let [on, shifts @ ..] = SHIFTS;
+        let beside = [-1.0, 1.0].into_iter().flat_map(|side| POSITIONS.map(|part| (side, part)));
+        let beside = beside.filter_map(move |(side, part)| self.beside(side, part));
+        let shifted = shifts.into_iter().flat_map(|shift| POSITIONS.map(|part| (shift, part)));
+        let shifted = shifted.map(move |(shift, part)| self.shifted(shift, part));
+        POSITIONS.into_iter().map(move |part| self.shifted(on, part)).chain(beside).chain(shifted)
+    }
+
+    /// Returns the area at a part of the way, with a shift in halves of its height.
+    fn shifted(&self, shift: f64, part: f64) -> LabelArea {
+        let (x, y) = on_curve(self.stretch, part);
+        let x = x.clamp(self.across.0, self.across.1);
+        LabelArea { centre: (x, y + shift * self.half.1), half: self.half }
+    }
+
+    /// Returns the area at a part of the way that is above (-1) or below (1) the whole line along
+    /// it. It is `None` where the edge is steep.
+    fn beside(&self, side: f64, part: f64) -> Option<LabelArea> {
+        let x = on_curve(self.stretch, part).0.clamp(self.across_beside.0, self.across_beside.1);
+        let column = LabelArea { centre: (x, 0.0), half: (self.half.0, f64::INFINITY) };
+        let inside = pieces(self.stretch).filter_map(|[start, end]| {
+            let (enters, leaves) = column.parts_inside(start, end)?;
+            Some([enters, leaves].map(|part| start.1 + (end.1 - start.1) * part))
+        });
+        // The ends of the line along the label, of which one is the highest and one the lowest.
+        let (top, bottom) =
+            inside.flatten().fold((f64::INFINITY, f64::NEG_INFINITY), |(top, bottom), y| {
+                (top.min(y), bottom.max(y))
+            });
+        let line = if side < 0.0 { top } else { bottom };
+        let y = line + side * (self.half.1 + BESIDE_GAP);
+        (0.0..=BESIDE_RISE_MAX)
+            .contains(&(bottom - top))
+            .then_some(LabelArea { centre: (x, y), half: self.half })
     }
 
     /// Returns an area that has all of them.
     fn reach(&self) -> LabelArea {
         let [start, end] = self.stretch;
-        let centre = (f64::midpoint(self.across.0, self.across.1), f64::midpoint(start.1, end.1));
-        let across = (self.across.1 - self.across.0) / 2.0 + self.half.0;
-        let down = (end.1 - start.1).abs() / 2.0 + (SHIFT_MAX + 1.0) * self.half.1;
+        let (on, beside) = (self.across, self.across_beside);
+        let (first, last) = (on.0.min(beside.0), on.1.max(beside.1));
+        let centre = (f64::midpoint(first, last), f64::midpoint(start.1, end.1));
+        let across = (last - first) / 2.0 + self.half.0;
+        let above = ((SHIFT_MAX + 1.0) * self.half.1).max(2.0 * self.half.1 + BESIDE_GAP);
+        let down = (end.1 - start.1).abs() / 2.0 + above;
         LabelArea { centre, half: (across, down) }
     }
 }
 
 /// The cards, edges and labels that the label of an edge may cover.
 struct Obstacles<'a> {
+    /// The edge of the label.
+    own: Option<&'a Route>,
     cards: Vec<LabelArea>,
+    /// The other edges.
     routes: Vec<&'a Route>,
     labels: Vec<LabelArea>,
 }
 
 impl<'a> Obstacles<'a> {
-    /// Returns those near an area, without the edge of the label.
+    /// Returns those near an area.
     fn near(reach: LabelArea, layout: &'a Layout, edge: usize, placed: &[LabelArea]) -> Self {
         let is_near = |area: &LabelArea| reach.overlaps_around(area.centre, area.half);
         let height_of = |node: usize| layout.heights.get(node).copied().unwrap_or(HEIGHT);
@@ -255,19 +333,21 @@ impl<'a> Obstacles<'a> {
         let routes = layout.routes.iter().enumerate().filter(|(at, _)| *at != edge);
         let routes = routes.map(|(_, route)| route).filter(|route| reach.is_near_route(route));
         Self {
+            own: layout.routes.get(edge),
             cards: cards.filter(is_near).collect(),
             routes: routes.collect(),
             labels: placed.iter().copied().filter(is_near).collect(),
         }
     }
 
-    /// Returns the number of cards, and of edges and labels, that a label in this area covers.
+    /// Returns what a label in this area covers.
     fn count_below(&self, area: LabelArea) -> OverlapCount {
         let count = |of: &[LabelArea]| {
             of.iter().filter(|other| area.overlaps_around(other.centre, other.half)).count()
         };
         let routes = self.routes.iter().filter(|route| area.overlaps_route(route));
-        (count(&self.cards), routes.count() + count(&self.labels))
+        let hides_own = self.own.is_some_and(|own| area.hides_route(own));
+        (count(&self.cards), routes.count() + count(&self.labels), hides_own)
     }
 }
 
@@ -321,13 +401,44 @@ mod tests {
     fn labels_leave_room_for_the_head_of_the_arrow() {
         let at = |width: f64, is_reversed: bool| {
             let route = Route { is_reversed, ..between((0.0, 0.0), (84.0, 0.0)) };
-            let layout = Layout { routes: vec![route], ..Layout::default() };
-            clear_label_at(&layout, 0, (width, 14.0), &[]).map(|((x, _), _)| x)
+            let room = LabelRoom::new(&route, (width, 14.0));
+            room.and_then(|room| room.candidates().next()).map(|area| area.centre.0)
         };
         assert_eq!(at(44.0, false), Some(42.0), "there is room in the middle");
         assert_eq!(at(64.0, false), Some(41.0));
         assert_eq!(at(64.0, true), Some(43.0), "the arrow is on the left");
         assert_eq!(at(70.0, false), Some(39.5), "between the caller and the arrow");
+    }
+
+    #[test]
+    fn a_label_that_leaves_too_little_of_its_edge_is_beside_it() {
+        let at = |end: (f64, f64), width: f64| {
+            let layout = Layout { routes: vec![between((0.0, 0.0), end)], ..Layout::default() };
+            clear_label_at(&layout, 0, (width, 14.0), &[]).map(|(at, _)| at)
+        };
+        assert_eq!(at((84.0, 0.0), 44.0), Some((42.0, 0.0)), "20 pixels on each side");
+        assert_eq!(at((84.0, 0.0), 51.0), Some((42.0, -10.0)), "above the line");
+        assert_eq!(at((84.0, 100.0), 51.0), Some((42.0, 50.0)), "a steep edge shows more");
+        assert_eq!(at((200.0, 0.0), 51.0), Some((100.0, 0.0)));
+    }
+
+    #[test]
+    fn no_label_of_the_demo_hides_its_edge() {
+        for ends in DEMO {
+            let graph = fan(ends);
+            for (at, centre) in graph.label_positions().into_iter().enumerate() {
+                let (width, height) = graph.edges[at].label_size();
+                let half = (width / 2.0, height / 2.0);
+                let own = &graph.layout.routes[at];
+                let is_hidden =
+                    centre.is_some_and(|centre| LabelArea { centre, half }.hides_route(own));
+                assert!(!is_hidden, "{ends:?}: {centre:?}");
+            }
+        }
+        let beside = |ends: &[(f64, &str)], at: usize| fan(ends).label_positions()[at].unwrap().1;
+        assert!(beside(DEMO[0], 1) > 5.0, "below the edge to `orders`");
+        assert!(beside(DEMO[1], 1) > 8.0, "below the edge to `mailer`");
+        assert!(beside(DEMO[2], 0) < -7.0, "above the edge to `fraud`");
     }
 
     #[test]
@@ -368,7 +479,7 @@ mod tests {
             let flat = between((0.0, middle), (80.0, middle));
             let layout = Layout { routes: vec![flat, steep.clone()], ..Layout::default() };
             let (_, covered) = clear_label_at(&layout, 0, (72.0, 14.0), &[]).unwrap();
-            assert_eq!(covered, (0, 1), "at {middle}");
+            assert_eq!(covered, (0, 1, false), "at {middle}");
         }
     }
 
@@ -389,11 +500,19 @@ mod tests {
             let labels: Vec<LabelArea> = labels.collect();
             let room = LabelRoom::new(&graph.layout.routes[at], edge.label_size())?;
             let near = Obstacles::near(room.reach(), &graph.layout, at, &labels);
-            let free = room.candidates().filter(|area| near.count_below(*area) == (0, 0));
+            let is_free = |area: &LabelArea| matches!(near.count_below(*area), (0, 0, _));
+            let free = room.candidates().filter(is_free);
             Some((edge.label.clone(), free.count()))
         });
         crossed.collect()
     }
+
+    /// The callers `checkout`, `orders` and `payment` of the demo.
+    const DEMO: [&[(f64, &str)]; 3] = [
+        &[(-111.5, "2.51 ms"), (-15.1, "44.5 ms"), (126.0, "1.16 s")],
+        &[(-89.8, "11.4 ms"), (-5.7, "39.5 ms"), (78.4, "")],
+        &[(21.3, "798 ms"), (105.4, "353 ms")],
+    ];
 
     /// Edges from one card to others below each other.
     fn fan(ends: &[(f64, &str)]) -> NetworkGraph {
@@ -413,12 +532,7 @@ mod tests {
 
     #[test]
     fn a_flat_edges_label_is_beside_the_steep_edges_of_its_caller() {
-        // The callers `checkout`, `orders` and `payment` of the demo.
-        for ends in [
-            [(-111.5, "2.51 ms"), (-15.1, "44.5 ms"), (126.0, "1.16 s")].as_slice(),
-            [(-89.8, "11.4 ms"), (-5.7, "39.5 ms"), (78.4, "")].as_slice(),
-            [(21.3, "798 ms"), (105.4, "353 ms")].as_slice(),
-        ] {
+        for ends in DEMO {
             let crossed = crossed_labels(&fan(ends));
             assert!(crossed.is_empty(), "{ends:?}: {crossed:?}");
         }
@@ -459,13 +573,16 @@ mod tests {
     fn a_failing_edges_label_does_not_cover_other_edges() {
         let failing = between((0.0, 0.0), (64.0, 100.0));
         let alone = Layout { routes: vec![failing.clone()], ..Layout::default() };
-        let at = |layout: &Layout| clear_label_at(layout, 0, (50.0, 28.0), &[]).map(|(at, _)| at);
+        let at = |layout: &Layout| {
+            let found = clear_label_at(layout, 0, (50.0, 28.0), &[]);
+            found.map(|((x, y), _)| (x, (y * 1_000.0).round() / 1_000.0))
+        };
         assert_eq!(at(&alone), Some((29.5, 50.0)));
         let routes = vec![failing, between((0.0, 50.0), (64.0, 50.0))];
         let crossed = Layout { routes, ..alone.clone() };
-        assert_eq!(at(&crossed), Some((29.5, 84.375)), "below the other");
-        let mut covered = Layout { nodes: vec![(32.0, 120.0)], ..crossed };
-        assert_eq!(at(&covered), Some((29.5, 15.625)), "above it");
+        assert_eq!(at(&crossed), Some((29.5, 73.175)), "below the other");
+        let mut covered = Layout { nodes: vec![(32.0, 110.0)], ..crossed };
+        assert_eq!(at(&covered), Some((29.5, 26.825)), "above it");
         // Cards are worse than edges.
         covered.nodes = vec![(32.0, 100.0), (32.0, 0.0)];
         covered.routes.push(between((0.0, 60.0), (64.0, 60.0)));

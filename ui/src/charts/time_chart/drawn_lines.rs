@@ -1,7 +1,8 @@
 //! Lines of a chart over time, and the side of its level's label.
 //!
-//! A line is solid through the values of whole steps with enough calls. It is dashed to the value of
-//! a step of which the window has only a part. Values of few calls are dots beside it.
+//! A line is solid through the values of whole steps with enough calls. It is dashed and faint to the
+//! values of few calls, and to that of a step of which the window has only a part. Values of whole
+//! steps that no solid line passes through are dots, too.
 
 use std::fmt::Write as _;
 
@@ -10,8 +11,8 @@ use crate::charts::lines::{line_path, split_at_gaps};
 
 /// Number of calls from which the shares and quantiles of a step are in the solid line. Of fewer,
 /// one call alone moves a share of failures by more than 10 %, and the p95 and the p99 are the
-/// slowest call. The API judges a change only from 20 calls on (`CALLS_MIN` of its graph), because a
-/// wrong alarm costs more than an estimate that is drawn faintly.
+/// slowest call. The API judges changes of fewer calls by tests of significance, which a line does
+/// not show.
 pub(super) const SOLID_CALLS_MIN: u64 = 10;
 /// Height of a level's label with some room around it. A usual chart is 136 pixels high.
 const LABEL_HEIGHT: f64 = 13.0;
@@ -28,9 +29,10 @@ pub(super) struct SeriesPaths {
     pub(super) line: String,
     /// The area under that line, or the bars.
     pub(super) area: String,
-    /// Lines to values of a part of a step.
+    /// Lines to values of few calls or of a part of a step.
     pub(super) dashes: String,
-    /// Values of few calls, and values of a part of a step that have no neighbour.
+    /// Values of whole steps that the solid line does not pass through, and values of a part of a step
+    /// that have no neighbour.
     pub(super) dots: String,
 }
 
@@ -55,28 +57,56 @@ pub(super) fn line_paths(
     height: impl Fn(f64) -> f64,
 ) -> SeriesPaths {
     let places = places(chart, series, height);
-    let has_enough = |bucket: usize| chart.few_calls(bucket).is_none();
-    let enough =
-        |bucket: usize| places.get(bucket).copied().flatten().filter(|_| has_enough(bucket));
+    let at = |bucket: usize| places.get(bucket).copied().flatten();
     let is_partial = |bucket: usize| chart.buckets.is_partial(bucket);
-    let solid = |bucket: usize| enough(bucket).filter(|_| !is_partial(bucket));
-    let runs = split_at_gaps((0..places.len()).map(solid));
-    let mut paths =
-        SeriesPaths { line: line_path(&runs), area: area_path(&runs), ..SeriesPaths::default() };
-    for bucket in (0..places.len()).filter(|bucket| !has_enough(*bucket)) {
-        places[bucket].into_iter().for_each(|place| dot(&mut paths.dots, place));
-    }
-    // Only the first and the last bucket can be partial.
-    for bucket in (0..places.len()).filter(|bucket| is_partial(*bucket)) {
-        let Some(end) = enough(bucket) else { continue };
-        match solid(bucket.checked_sub(1).unwrap_or(1)) {
-            Some((x, y)) => {
-                let _ = write!(paths.dashes, "M{x:.1} {y:.2}L{:.1} {:.2}", end.0, end.1);
-            }
-            None => dot(&mut paths.dots, end),
+    let is_solid = |bucket: usize| chart.few_calls(bucket).is_none() && !is_partial(bucket);
+    let solid = |bucket: usize| at(bucket).filter(|_| is_solid(bucket));
+    let mut runs = split_at_gaps((0..places.len()).map(solid));
+    // A point alone is a dot.
+    runs.retain(|run| run.len() > 1);
+    let mut paths = SeriesPaths {
+        line: line_path(&runs),
+        area: area_path(&runs),
+        dashes: dashed_path(&places, is_solid),
+        dots: String::new(),
+    };
+    for bucket in 0..places.len() {
+        let Some(place) = at(bucket) else { continue };
+        let has_beside = |value: &dyn Fn(usize) -> Option<(f64, f64)>| {
+            bucket.checked_sub(1).and_then(value).or_else(|| value(bucket + 1)).is_some()
+        };
+        let is_on_line = match (is_partial(bucket), is_solid(bucket)) {
+            (true, _) => has_beside(&at),
+            (false, true) => has_beside(&solid),
+            (false, false) => false,
+        };
+        if !is_on_line {
+            dot(&mut paths.dots, place);
         }
     }
     paths
+}
+
+/// Returns the path through neighbours that the solid line does not connect.
+fn dashed_path(places: &[Option<(f64, f64)>], is_solid: impl Fn(usize) -> bool) -> String {
+    let mut path = String::new();
+    let mut is_begun = false;
+    for (bucket, pair) in places.windows(2).enumerate() {
+        let &[Some(from), Some(to)] = pair else {
+            is_begun = false;
+            continue;
+        };
+        if is_solid(bucket) && is_solid(bucket + 1) {
+            is_begun = false;
+            continue;
+        }
+        if !is_begun {
+            let _ = write!(path, "M{:.1} {:.2}", from.0, from.1);
+        }
+        let _ = write!(path, "L{:.1} {:.2}", to.0, to.1);
+        is_begun = true;
+    }
+    path
 }
 
 fn area_path(runs: &[Run]) -> String {
@@ -146,7 +176,7 @@ mod tests {
     fn steps_that_the_window_cuts_are_dashed() {
         let drawn = paths(&chart(5, 38, &[0.5, 0.25, 0.25, 0.0]));
         assert_eq!(drawn.line, "M375.0 75.00L625.0 75.00");
-        assert_eq!(drawn.dashes, "M375.0 75.00L125.0 50.00M625.0 75.00L875.0 100.00");
+        assert_eq!(drawn.dashes, "M125.0 50.00L375.0 75.00M625.0 75.00L875.0 100.00");
         assert!(drawn.dots.is_empty(), "{drawn:?}");
         let whole = paths(&chart(0, 40, &[0.5, 0.25, 0.25, 0.0]));
         assert_eq!(whole.line.matches('L').count(), 3, "{whole:?}");
@@ -154,17 +184,34 @@ mod tests {
     }
 
     #[test]
-    fn values_of_few_calls_are_dots_beside_the_line() {
-        let calls = vec![Some(10), Some(10), Some(3), Some(9)];
-        let drawn = paths(&chart(0, 38, &[0.5, 0.25, 1.0, 0.0]).with_calls(calls));
-        assert_eq!(drawn.line, "M125.0 50.00L375.0 75.00");
-        assert_eq!(drawn.dots, "M625.0 0.00h.1M875.0 100.00h.1");
-        assert!(drawn.dashes.is_empty(), "few calls of a part of a step: {drawn:?}");
-        // A last step with enough calls, but without a neighbour, is a dot too.
-        let calls = vec![Some(10), Some(10), Some(3), Some(90)];
-        let drawn = paths(&chart(0, 38, &[0.5, 0.25, 1.0, 0.0]).with_calls(calls));
-        assert_eq!(drawn.dots.matches('M').count(), 2, "{drawn:?}");
-        assert!(drawn.dashes.is_empty(), "{drawn:?}");
+    fn values_of_few_calls_are_dots_on_a_dashed_line() {
+        let values = [0.5, 0.25, 1.0, 0.25, 0.5, 0.0];
+        let drawn = |calls: [u64; 6], end: u64| {
+            paths(&chart(0, end, &values).with_calls(calls.map(Some).to_vec()))
+        };
+        let few = drawn([10, 10, 3, 10, 9, 10], 60);
+        assert_eq!(few.line, "M83.3 50.00L250.0 75.00");
+        let rest = "L416.7 0.00L583.3 75.00L750.0 50.00L916.7 100.00";
+        assert_eq!(few.dashes, format!("M250.0 75.00{rest}"), "one line, so that the eye follows");
+        assert_eq!(few.dots.matches('M').count(), 4, "values between those of few, too: {few:?}");
+        // The last value is of a part of a step.
+        for calls in [3, 90] {
+            let cut = drawn([10, 10, 10, 10, 9, calls], 58);
+            assert_eq!(cut.dashes, "M583.3 75.00L750.0 50.00L916.7 100.00");
+            assert_eq!(cut.dots, "M750.0 50.00h.1");
+        }
+    }
+
+    #[test]
+    fn a_gap_divides_all_lines() {
+        let drawn = paths(&chart(0, 50, &[0.5, 0.25, f64::NAN, 0.25, 0.0]));
+        assert_eq!(drawn.line, "M100.0 50.00L300.0 75.00M700.0 75.00L900.0 100.00");
+        assert_eq!(drawn.area.matches('z').count(), 2);
+        assert!(drawn.dashes.is_empty() && drawn.dots.is_empty(), "{drawn:?}");
+        // The first and the last value are of a part of a step, and alone.
+        let alone = paths(&chart(5, 48, &[0.5, f64::NAN, 0.25, f64::NAN, 0.0]));
+        assert_eq!(alone.dots.matches('M').count(), 3, "{alone:?}");
+        assert!(alone.line.is_empty() && alone.dashes.is_empty(), "{alone:?}");
     }
 
     #[test]

@@ -46,6 +46,35 @@ pub const fn deviation_tone(deviation: Deviation) -> Tone {
     }
 }
 
+/// Reports whether a row has more time because of a deviation. Only such a row is red.
+#[must_use]
+pub fn is_worse(call: &ComparedCall) -> bool {
+    let costs = |deviation: &Deviation| {
+        matches!(deviation, Deviation::Slower | Deviation::MoreCalls | Deviation::Extra)
+    };
+    time_of(&call.left) > time_of(&call.right) && call.deviations.iter().any(costs)
+}
+
+/// Returns the words for the calls of a row that differs without a deviation from the typical
+/// trace, and their title. `None` for any other row.
+#[must_use]
+pub fn within_range_text(call: &ComparedCall) -> Option<(&'static str, String)> {
+    let is_within =
+        call.differs && call.deviations.is_empty() && call.left.is_usual && call.right.is_usual;
+    if !is_within {
+        return None;
+    }
+    let (now, median) = (call.left.median.each_nano, call.right.median.each_nano);
+    let p95 = call.right.duration.p95_nano;
+    let words = match call.impact_nano.0.signum() {
+        1 if now > p95 => "longer, above p95",
+        1 if now > median => "longer, within p95",
+        -1 if now < median => "shorter",
+        _ => return None,
+    };
+    Some((words, format!("The median is {median}, p95 is {p95}.")))
+}
+
 /// Returns the calls that cause the whole difference, the greatest part first.
 fn causes(comparison: &Comparison) -> impl Iterator<Item = (&CallImpact, &ComparedCall)> {
     let causes = comparison.impacts.iter().filter(|impact| impact.is_cause);
@@ -58,8 +87,8 @@ fn causes(comparison: &Comparison) -> impl Iterator<Item = (&CallImpact, &Compar
 pub fn no_deviation_text(comparison: &Comparison, typical: bool) -> String {
     let none = if typical {
         format!(
-            "{} compared with {} of the type: none takes longer, comes more often, is missing or \
-             newly fails beyond what is usual there",
+            "{} compared with {} of the type: none is missing, newly fails or leaves the range of \
+             these, slow calls included",
             format::counted(comparison.calls.len() as u64, "call"),
             format::counted(comparison.right.trace_count, "transaction"),
         )
@@ -74,7 +103,8 @@ pub fn no_deviation_text(comparison: &Comparison, typical: bool) -> String {
     if causes.is_empty() {
         return format!("{none}.");
     }
-    format!("{none}; the time is in {}.", causes.join(", "))
+    let range = if typical { "within it, " } else { "" };
+    format!("{none}; {range}the time is in {}.", causes.join(", "))
 }
 
 /// Returns the words for the deepest call that failed on the left side, and for its failures on the
@@ -168,10 +198,30 @@ fn cause(call: &ComparedCall, impact: i64, whole: i64, typical: bool) -> String 
     let factor = more.0 as f64 / less.0.max(1) as f64;
     if factor >= 1.2 {
         let factor = rates::factor(factor);
-        parts.push(format!("each {factor} {size}, {now}, {usually} {was}"));
+        let is_within_range = typical && is_longer && !call.deviations.contains(&Deviation::Slower);
+        parts.push(if is_within_range {
+            slow_mode_text(call)
+        } else {
+            format!("each {factor} {size}, {now}, {usually} {was}")
+        });
     }
     let more = if parts.is_empty() { String::new() } else { format!(": {}", parts.join(", and ")) };
     format!("{words}{more}.")
+}
+
+/// Returns the words for calls that are longer than the median of their type, but not slower than
+/// its range: the durations of its slow calls.
+fn slow_mode_text(call: &ComparedCall) -> String {
+    /// Minimum number of calls for which the 95th percentile is not the longest.
+    const CALLS_MIN: u64 = 20;
+    let (left, right) = (&call.left.median, &call.right);
+    let each = if left.call_count > 1 { "each " } else { "" };
+    let slow = if right.call_count >= CALLS_MIN {
+        format!("one call in twenty takes {} or more", right.duration.p95_nano)
+    } else {
+        format!("the longest takes {}", right.duration.max_nano)
+    };
+    format!("{each}{}, the median is {}; {slow}", left.each_nano, right.median.each_nano)
 }
 
 #[cfg(test)]
@@ -184,7 +234,7 @@ mod tests {
         },
     };
 
-    use super::{no_deviation_text, sentence, time_of};
+    use super::{is_worse, no_deviation_text, sentence, time_of, within_range_text};
 
     const MILLI: i64 = 1_000_000;
 
@@ -328,8 +378,8 @@ mod tests {
         ];
         assert_eq!(
             no_deviation_text(&comparison(50, &[(1, 40), (0, 15)], calls), true),
-            "4 calls compared with 200 transactions of the type: none takes longer, comes more \
-             often, is missing or newly fails beyond what is usual there; the time is in charge \
+            "4 calls compared with 200 transactions of the type: none is missing, newly fails or \
+             leaves the range of these, slow calls included; within it, the time is in charge \
              (+40.0 ms), pay (+15.0 ms)."
         );
         let faster = call("rules", stats(1, 1, 70), stats(1, 1, 100), &[]);
@@ -340,9 +390,54 @@ mod tests {
         let read = call("read", stats(1, 1, 9), stats(200, 1, 9), &[]);
         assert_eq!(
             no_deviation_text(&comparison(50, &[], vec![read]), true),
-            "1 call compared with 200 transactions of the type: none takes longer, comes more \
-             often, is missing or newly fails beyond what is usual there."
+            "1 call compared with 200 transactions of the type: none is missing, newly fails or \
+             leaves the range of these, slow calls included."
         );
+    }
+
+    #[test]
+    fn a_call_in_the_slow_mode_of_its_type_is_longer_but_not_worse() {
+        let millis = |ms: u64| DurationNanos(ms * 1_000_000);
+        let right = |traces: u64| CallStats {
+            duration: LatencyStats {
+                p95_nano: millis(1_120),
+                max_nano: millis(1_300),
+                ..LatencyStats::default()
+            },
+            ..stats(traces, 1, 29)
+        };
+        let rules = |each_ms: u64, impact_ms: i64, deviations: &[Deviation]| ComparedCall {
+            impact_nano: OffsetNanos(impact_ms * MILLI),
+            ..call("rules", stats(1, 1, each_ms), right(200), deviations)
+        };
+        let words = |call: ComparedCall| sentence(&comparison(960, &[(0, 763)], vec![call]), true);
+        assert_eq!(
+            words(rules(792, 763, &[])),
+            "960 ms longer in all than typical. 763 ms of it is rules: 792 ms, the median is 29.0 \
+             ms; one call in twenty takes 1.12 s or more."
+        );
+        let few = ComparedCall { right: right(19), ..rules(792, 763, &[]) };
+        assert!(words(few).ends_with("29.0 ms; the longest takes 1.30 s."));
+        let more =
+            ComparedCall { left: stats(1, 3, 792), ..rules(792, 763, &[Deviation::MoreCalls]) };
+        assert!(words(more).contains(
+            "called 3 times, usually once, and each 792 ms, the median is 29.0 ms; one call"
+        ));
+        let within = |call: &ComparedCall| within_range_text(call).map(|(words, _)| words);
+        let all = [
+            rules(792, 763, &[]),
+            rules(1_500, 763, &[]),
+            rules(9, -20, &[]),
+            rules(9, 20, &[]),
+            rules(4_000, 763, &[Deviation::Slower]),
+        ];
+        assert_eq!(
+            all.each_ref().map(within),
+            [Some("longer, within p95"), Some("longer, above p95"), Some("shorter"), None, None]
+        );
+        assert_eq!(all.each_ref().map(is_worse), [false, false, false, false, true]);
+        let (_, title) = within_range_text(&all[0]).unwrap();
+        assert_eq!(title, "The median is 29.0 ms, p95 is 1.12 s.");
     }
 
     #[test]

@@ -11,7 +11,7 @@ use tidings_proto::{
 };
 
 use super::{
-    impact::{deviation_text, deviation_tone, time_of},
+    impact::{deviation_text, deviation_tone, is_worse, time_of},
     lanes::lane_id,
 };
 use crate::{
@@ -35,13 +35,14 @@ const IMPACTS_MAX: usize = 14;
 /// The column.
 pub(super) fn impact_panel(
     comparison: &Arc<Comparison>,
+    typical: bool,
     choice: CallChoice,
 ) -> impl IntoView + use<> {
     let impacts = &comparison.impacts;
     let most = impacts.first().map_or(1, |impact| impact.impact_nano.0.unsigned_abs()).max(1);
     let rows = impacts.iter().take(IMPACTS_MAX).filter_map(|impact| {
         let call = comparison.calls.get(impact.call_index as usize)?;
-        Some(row(call, impact, most, choice))
+        Some(row(call, impact, both_sides_text(call, typical), most, choice))
     });
     let rows = rows.collect_view();
     let apart = DurationNanos(comparison.unattributed_nano.0.unsigned_abs());
@@ -78,6 +79,7 @@ pub(super) fn impact_panel(
 fn row(
     call: &ComparedCall,
     impact: &CallImpact,
+    words: String,
     most: u64,
     choice: CallChoice,
 ) -> impl IntoView + use<> {
@@ -86,7 +88,7 @@ fn row(
     let costs = nanos.unsigned_abs() >= 1_000;
     let time = if costs { format::offset(nanos) } else { "no time".to_owned() };
     let width = format!("{:.1}%", number_format::ratio(nanos.unsigned_abs(), most) * 100.0);
-    let worse = nanos > 0 && costs;
+    let worse = nanos > 0 && costs && is_worse(call);
     // A call that is also slower has a second badge for that.
     let is_badged =
         |(at, deviation): &(usize, Deviation)| *at == 0 || *deviation == Deviation::Slower;
@@ -109,7 +111,7 @@ fn row(
                     {badge}
                 </span>
                 <span class="num" class:is-worse=worse>{time}</span>
-                <span class="impact-words mute">{both_sides_text(call)}</span>
+                <span class="impact-words mute">{words}</span>
                 <span class="impact-bar">
                     {costs.then(|| view! { <span class:is-worse-bar=worse style=("width", width)></span> })}
                 </span>
@@ -119,26 +121,37 @@ fn row(
 }
 
 /// Returns a row's numbers on both sides, in words.
-fn both_sides_text(call: &ComparedCall) -> String {
+fn both_sides_text(call: &ComparedCall, typical: bool) -> String {
     let (left, right) = (&call.left, &call.right);
+    let there = if typical { "of its type" } else { "on the other side" };
     if left.call_count == 0 {
-        return format!("in {} on the other side", format::counted(right.trace_count, "trace"));
+        return format!("in {} {there}", format::counted(right.trace_count, "trace"));
     }
     if right.call_count == 0 {
-        return "not called on the other side".to_owned();
+        let words = if typical { "usually not called" } else { "not called on the other side" };
+        return words.to_owned();
     }
     let (now, usual) = (left.median, right.median);
     let took = format::duration(usual.duration_nano);
     if !right.is_usual {
         let traces = format::counted(right.trace_count, "trace");
-        return format!("in {traces} on the other side, {took} there");
+        return format!("in {traces} {there}, {took} there");
     }
     let count_deviations = [Deviation::MoreCalls, Deviation::FewerCalls];
     if call.deviations.iter().any(|deviation| count_deviations.contains(deviation)) {
         let calls = format::counted(now.call_count, "call");
-        return format!("{calls}, {} on the other side", format::count(usual.call_count));
+        return against(&calls, &format::count(usual.call_count), typical);
     }
-    format!("{}, {took} on the other side", format::duration(now.duration_nano))
+    against(&format::duration(now.duration_nano), &took, typical)
+}
+
+/// Returns a number of this side and that of the other, in words.
+fn against(now: &str, other: &str, typical: bool) -> String {
+    if typical {
+        format!("{now}, usually {other}")
+    } else {
+        format!("{now}, {other} on the other side")
+    }
 }
 
 /// Other transactions of the type that take as long, and their common attributes.
@@ -146,8 +159,7 @@ fn similar_transactions_panel(comparison: &Arc<Comparison>) -> Option<impl IntoV
     let root = comparison.calls.first()?.clone();
     // The duration up to the answer. Calls after it may last longer.
     let longest = time_of(&root.left).unwrap_or(comparison.left.duration.p50_nano);
-    // Nine tenths of it, so that transactions that take about as long are included.
-    let from = DurationNanos(longest.0 / 10 * 9);
+    let from = similar_from(longest);
     if from.0 == 0 || root.service.is_empty() || root.operation.is_empty() {
         return None;
     }
@@ -171,7 +183,7 @@ fn similar_transactions_panel(comparison: &Arc<Comparison>) -> Option<impl IntoV
     let has_failed = root.left.error_count > 0;
     let draw = move |explanation: Arc<Explanation>| {
         let selected = explanation.selected_count;
-        let words = similar_text(selected, explanation.rest_count, from);
+        let words = similar_text(selected, explanation.rest_count, longest);
         let differences = differences_of(&explanation.differences, has_failed);
         let common = (selected > 1 && !differences.is_empty()).then(|| {
             view! { <DifferenceList differences traces=traces.clone() shown=DIFFERENCES_MAX /> }
@@ -210,10 +222,19 @@ fn differences_of(all: &[Difference], has_failed: bool) -> Vec<Difference> {
     without_outcomes.collect()
 }
 
-/// Returns the words for the transactions that take at least `from`.
-fn similar_text(selected: u64, rest: u64, from: DurationNanos) -> String {
+/// Returns the shortest duration of a transaction that takes about as long as one of `longest`.
+const fn similar_from(longest: DurationNanos) -> DurationNanos {
+    DurationNanos(longest.0 / 10 * 9)
+}
+
+/// Returns the words for the transactions that take about as long as this one of `longest`.
+fn similar_text(selected: u64, rest: u64, longest: DurationNanos) -> String {
     let all = format::counted(selected.saturating_add(rest), "transaction");
-    let took = format!("{all} of its type took {from} or more in the last day that has data");
+    let from = similar_from(longest);
+    let took = format!(
+        "{all} of its type took {from} or more, nine tenths of this one's {longest}, in the last \
+         day that has data"
+    );
     if selected <= 1 {
         format!("Yes: none other of {took}.")
     } else {
@@ -232,14 +253,14 @@ mod tests {
 
     #[test]
     fn the_bound_of_similar_transactions_is_named() {
-        let from = DurationNanos(1_100_000_000);
+        let longest = DurationNanos(1_220_000_000);
         assert_eq!(
-            [similar_text(187, 812, from), similar_text(1, 998, from)],
+            [similar_text(187, 812, longest), similar_text(1, 998, longest)],
             [
-                "No: 187 of 999 transactions of its type took 1.10 s or more in the last day that \
-                 has data.",
-                "Yes: none other of 999 transactions of its type took 1.10 s or more in the last \
-                 day that has data.",
+                "No: 187 of 999 transactions of its type took 1.10 s or more, nine tenths of this \
+                 one's 1.22 s, in the last day that has data.",
+                "Yes: none other of 999 transactions of its type took 1.10 s or more, nine tenths \
+                 of this one's 1.22 s, in the last day that has data.",
             ]
         );
     }
@@ -283,7 +304,7 @@ mod tests {
             ..CallStats::default()
         };
         let text = |left: CallStats, right: CallStats, deviations: &[Deviation]| {
-            both_sides_text(&ComparedCall {
+            let call = ComparedCall {
                 parent_index: None,
                 depth: 0,
                 service: "pay".to_owned(),
@@ -296,15 +317,32 @@ mod tests {
                 path_difference_share: 0.0,
                 left,
                 right,
-            })
+            };
+            [false, true].map(|typical| both_sides_text(&call, typical))
         };
         let (usual, rare, none) = (stats(200, 2, 20), stats(80, 1, 9), CallStats::default());
-        assert_eq!(text(stats(1, 3, 34), usual, &[]), "34.0 ms, 20.0 ms on the other side");
-        let more = [Deviation::MoreCalls];
-        assert_eq!(text(stats(1, 6, 60), usual, &more), "6 calls, 2 on the other side");
-        let words = "in 80 traces on the other side, 9.00 ms there";
-        assert_eq!(text(stats(1, 1, 30), rare, &[Deviation::Rare]), words);
-        assert_eq!(text(none, usual, &[Deviation::Missing]), "in 200 traces on the other side");
-        assert_eq!(text(usual, none, &[Deviation::Extra]), "not called on the other side");
+        assert_eq!(
+            text(stats(1, 3, 34), usual, &[]),
+            ["34.0 ms, 20.0 ms on the other side", "34.0 ms, usually 20.0 ms"]
+        );
+        assert_eq!(
+            text(stats(1, 6, 60), usual, &[Deviation::MoreCalls]),
+            ["6 calls, 2 on the other side", "6 calls, usually 2"]
+        );
+        assert_eq!(
+            text(stats(1, 1, 30), rare, &[Deviation::Rare]),
+            [
+                "in 80 traces on the other side, 9.00 ms there",
+                "in 80 traces of its type, 9.00 ms there"
+            ]
+        );
+        assert_eq!(
+            text(none, usual, &[Deviation::Missing]),
+            ["in 200 traces on the other side", "in 200 traces of its type"]
+        );
+        assert_eq!(
+            text(usual, none, &[Deviation::Extra]),
+            ["not called on the other side", "usually not called"]
+        );
     }
 }

@@ -20,6 +20,11 @@ use crate::{
 /// Maximum number of lanes that are drawn.
 const DRAWN_MAX: usize = 500;
 
+/// Name of the other side that is the typical trace.
+const TYPICAL: &str = "Typical";
+/// Name of the other side that is a trace.
+const OTHER: &str = "Other";
+
 const ROWS: &[(&str, &str)] = &[("all", "All"), ("differ", "Differ")];
 const BAR_ORIGINS: &[(&str, &str)] = &[("time", "As it happened"), ("start", "Starts lined up")];
 
@@ -44,7 +49,7 @@ pub(super) fn lanes(
 ) -> impl IntoView + use<> {
     let (shown, lined) = (use_choice("rows", ROWS), use_choice("lanes", BAR_ORIGINS));
     let width = extent(comparison);
-    let (this, other) = ("This", if typical { "Typical" } else { "Other" });
+    let (this, other) = ("This", if typical { TYPICAL } else { OTHER });
     let measure = typical.then_some("The median of the traces that make the call");
     let words = (comparison.deviation_counts.any == 0).then(|| {
         view! { <p class="panel-words mute">{impact::no_deviation_text(comparison, typical)}</p> }
@@ -135,10 +140,10 @@ fn lane(
     let is_missing = call.deviations.contains(&Deviation::Missing);
     let (this, other) = (time_of(&call.left), time_of(&call.right));
     let text = |time: Option<DurationNanos>| time.map_or("none".to_owned(), format::duration);
-    let worse = this > other
-        && call.deviations.iter().any(|deviation| {
-            matches!(deviation, Deviation::Slower | Deviation::MoreCalls | Deviation::Extra)
-        });
+    let worse = impact::is_worse(call);
+    let within = if other_side == TYPICAL { impact::within_range_text(call) } else { None };
+    let within =
+        within.map(|(words, title)| view! { <span class="mute" title=title>{words}</span> });
     let times = times_text(call, other_side);
     let badge = call.deviations.first().copied().map(|deviation| {
         let tone = deviation_tone(deviation);
@@ -147,7 +152,7 @@ fn lane(
     });
     // Most of the other traces have no such call.
     let is_in_some = call.right.call_count > 0 && !call.right.is_usual;
-    let some = is_in_some.then(|| view! { <span class="mute">{format!(" in {share}")}</span> });
+    let some = is_in_some.then(|| view! { <span class="mute">{format!("in {share}")}</span> });
     let name = number_format::truncate(format::operation(&call.operation), 120);
     let service = format::service(&call.service).to_owned();
     let title = format!("{service}: {name}");
@@ -170,7 +175,7 @@ fn lane(
                     <span class="mute lane-service">{service}</span>
                 </span>
             </td>
-            <td class="lane-differs">{badge} {some} {failed_there(call, other_side)}</td>
+            <td class="lane-differs">{badge} {within} {some} {failed_there(call, other_side)}</td>
             <td class="lane-cell"><span class="lane">{bars}</span></td>
             <td class="num">{text(this)}</td>
             <td class="num was">{text(other)}</td>
@@ -183,16 +188,15 @@ fn lane(
 
 /// The number of calls that failed on the other side, a single trace.
 fn failed_there(call: &ComparedCall, other_side: &str) -> Option<impl IntoView + use<>> {
-    let title = failed_text(call.right.error_count, other_side)?;
-    let words = format!("● {} failed", format::count(call.right.error_count));
-    Some(view! { <span class="mute" title=title>{words}</span> })
+    let words = failed_text(call.right.error_count, other_side)?;
+    Some(view! { <span class="mute">{words}</span> })
 }
 
 /// Returns the words for failed calls of the other trace. `None` without one, and where the other
 /// side is typical.
 fn failed_text(error_count: u64, other_side: &str) -> Option<String> {
-    let is_said = error_count > 0 && other_side == "Other";
-    is_said.then(|| format!("{} failed in the other", format::count(error_count)))
+    let is_said = error_count > 0 && other_side == OTHER;
+    is_said.then(|| format!("{}: {} failed", other_side.to_lowercase(), format::count(error_count)))
 }
 
 /// Returns the numbers of calls of a row: `×3`, and `×1, other ×3` where the other side has another
@@ -226,7 +230,7 @@ mod tests {
 
     #[test]
     fn failed_calls_of_another_trace_are_counted() {
-        assert_eq!(failed_text(2, "Other").as_deref(), Some("2 failed in the other"));
+        assert_eq!(failed_text(2, "Other").as_deref(), Some("other: 2 failed"));
         assert_eq!((failed_text(0, "Other"), failed_text(2, "Typical")), (None, None));
     }
 

@@ -34,6 +34,8 @@ fn list(groups: Vec<ExceptionGroup>) -> ExceptionList {
         group_count: groups.len() as u64,
         count: groups.iter().map(|group| group.count).sum(),
         groups,
+        cause_count: None,
+        follow_count: None,
         other_count: 0,
         searched: Searched { rows: 0, files: 0, elapsed_nano: DurationNanos(0), complete: true },
     }
@@ -149,27 +151,41 @@ fn a_new_follower_of_a_source_that_comes_as_before_is_loud() {
     assert!(rows[1].source.is_some() && rows[1].is_loud());
 }
 
+/// A list with the sources of its kinds, of which those named last follow from the first.
+fn with_sources(mut list: ExceptionList, followers: &[&str], counts: (u64, u64)) -> ExceptionList {
+    for group in &mut list.groups {
+        let follows = followers.contains(&group.id.as_str());
+        group.follows_id = follows.then(|| "source".to_owned());
+    }
+    (list.cause_count, list.follow_count) = (Some(counts.0), Some(counts.1));
+    list
+}
+
 #[test]
 fn causes_are_counted_when_the_sources_of_all_kinds_are_known() {
     let mut now =
         list(vec![group("source", 51, 53), group("gateway", 40, 20), group("other", 30, 20)]);
-    let rows = failure();
+    let known = with_sources(now.clone(), &["gateway"], (81, 40));
     assert_eq!(count_text(&now, None), "121 exceptions of 3 kinds");
-    let expected = "121 exceptions of 3 kinds: 2 are causes, 1 follows from them";
-    assert_eq!(count_text(&now, Some(&rows)), expected);
+    let expected = "121 exceptions of 3 kinds: 81 at 2 causes, 40 follow from them";
+    assert_eq!(count_text(&now, Some(&known)), expected);
+    // All numbers of the sentence are of one list.
+    now.count = 122;
+    assert_eq!(count_text(&now, Some(&known)), expected);
     now.group_count = 400;
-    assert_eq!(count_text(&now, Some(&rows)), "121 exceptions of 400 kinds", "some are not listed");
+    assert_eq!(count_text(&now, Some(&known)), "122 exceptions of 400 kinds", "not all are listed");
 }
 
 #[test]
 fn a_single_cause_is_told_from_what_follows_and_kinds_without_followers_are_only_counted() {
-    let rows = failure();
-    let now = list(rows[..2].iter().map(|row| row.group.clone()).collect());
-    let expected = "91 exceptions of 2 kinds: 1 is the cause, 1 follows from it";
-    assert_eq!(count_text(&now, Some(&rows[..2])), expected);
-    let alone = measured(&now, None);
-    assert_eq!(count_text(&now, Some(&alone)), "91 exceptions of 2 kinds");
-    assert_eq!(count_text(&list(Vec::new()), Some(&[])), "0 exceptions of 0 kinds");
+    let now = list(vec![group("source", 51, 53), group("gateway", 1, 20)]);
+    let known = with_sources(now.clone(), &["gateway"], (51, 1));
+    let expected = "52 exceptions of 2 kinds: 51 at 1 cause, 1 follows from it";
+    assert_eq!(count_text(&now, Some(&known)), expected);
+    let alone = with_sources(now.clone(), &[], (52, 0));
+    assert_eq!(count_text(&now, Some(&alone)), "52 exceptions of 2 kinds");
+    let none = list(Vec::new());
+    assert_eq!(count_text(&none, Some(&none)), "0 exceptions of 0 kinds");
 }
 
 #[test]

@@ -50,7 +50,7 @@ pub(super) fn explain_panel(page_state: ExplorePageState) -> impl IntoView {
     let panel = move || {
         view! {
             <Panel
-                title="Only in the box"
+                title="What sets the box apart"
                 note=Signal::derive(move || {
                     answer.value().map(|answer| note(&answer)).unwrap_or_default()
                 })
@@ -108,8 +108,13 @@ fn explanation_view(
     let left_out = left_out(&explanation.left_out);
     view! {
         <p class="explain-note mute">
-            {compared} <span class="explain-key explain-inside"></span> "inside "
-            <span class="explain-key explain-outside"></span> "outside"
+            {compared} " "
+            <span class="explain-legend">
+                <span class="explain-key explain-inside"></span> "inside"
+            </span> " "
+            <span class="explain-legend">
+                <span class="explain-key explain-outside"></span> "outside"
+            </span>
         </p>
         {none}
         <ul class="explain-rows">{rows}</ul>
@@ -133,20 +138,24 @@ fn first_named(names: impl ExactSizeIterator<Item = String>) -> Option<String> {
 fn row(page_state: ExplorePageState, difference: &Difference) -> impl IntoView + use<> {
     let together = together_text(&difference.together)
         .map(|words| view! { <span class="explain-together mute">{words}</span> });
-    let values = difference.values.iter().take(VALUES_MAX);
-    let values = values
-        .filter(|value| value.selected_share > value.rest_share || difference.values.len() == 1)
-        .map(|value| value_view(page_state, &difference.attribute, value))
-        .collect_view();
-    view! { <li class="explain-row">{values} {together}</li> }
+    // The first value is the most in excess inside, and it is the one on the same spans as others.
+    let is_shown = |(place, value): &(usize, &ValueShare)| {
+        *place == 0 || value.selected_share > value.rest_share
+    };
+    let values = difference.values.iter().enumerate().filter(is_shown).take(VALUES_MAX);
+    let mut values = values.map(|(_, value)| value_view(page_state, &difference.attribute, value));
+    let first = values.next();
+    let others = values.collect_view();
+    view! { <li class="explain-row">{first} {together} {others}</li> }
 }
 
-/// Names attributes whose values occur on the same spans.
+/// Names attributes whose values, or whose absence, occur on the same spans.
 fn together_text(together: &[AttributeValue]) -> Option<String> {
     let named = first_named(together.iter().map(|AttributeValue { attribute, value }| {
-        value
-            .as_ref()
-            .map_or_else(|| attribute.key.clone(), |value| format!("{} = {value}", attribute.key))
+        value.as_ref().map_or_else(
+            || format!("no {}", attribute.key),
+            |value| format!("{} = {value}", attribute.key),
+        )
     }))?;
     Some(format!("The same spans have {named}"))
 }
@@ -237,9 +246,9 @@ impl ValueFilter {
 
 #[cfg(test)]
 mod tests {
-    use tidings_proto::api::{AttributeName, ValueShare};
+    use tidings_proto::api::{AttributeName, AttributeValue, ValueShare};
 
-    use super::{ExploreState, ValueFilter, left_out};
+    use super::{ExploreState, ValueFilter, left_out, together_text};
     use crate::url::traceql::write_traceql;
 
     fn name(scope: &str, key: &str) -> AttributeName {
@@ -297,6 +306,20 @@ mod tests {
         );
         assert_eq!(ValueFilter::from_share(&name("span", "retries"), &share(None)), None);
         assert!(ValueFilter::from_share(&name("span", "path"), &share(Some("../a"))).is_some());
+    }
+
+    #[test]
+    fn attributes_that_the_same_spans_lack_are_told_from_those_that_they_have() {
+        let of = |key: &str, value: Option<&str>| AttributeValue {
+            attribute: name("span", key),
+            value: value.map(str::to_owned),
+        };
+        let together = [of("server.address", Some("northpay.example")), of("rpc.system", None)];
+        assert_eq!(
+            together_text(&together).unwrap(),
+            "The same spans have server.address = northpay.example, no rpc.system"
+        );
+        assert_eq!(together_text(&[]), None);
     }
 
     #[test]

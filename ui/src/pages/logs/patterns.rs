@@ -4,7 +4,10 @@ use std::sync::Arc;
 
 use leptos::prelude::*;
 use leptos_router::components::A;
-use tidings_proto::api::{LogPattern, LogPatternList, PatternChange};
+use tidings_proto::{
+    api::{LogPattern, LogPatternList, PatternChange},
+    otlp::Severity,
+};
 
 use super::use_refreshed_analysis;
 use crate::{
@@ -159,13 +162,19 @@ pub(super) fn counted_patterns(answer: &LogPatternList) -> String {
     }
 }
 
+/// Sorts the rows. Equal ones are in order of their severity, the most severe first, then of their
+/// count.
 fn sort(rows: &mut [LogPattern], order: &SortOrder) {
     rows.sort_by(|one, other| {
         let first = match order.column.as_str() {
             "count" => order.compare(one.count, other.count),
             _ => order.compare(rank(one), rank(other)),
         };
-        first.then_with(|| other.count.cmp(&one.count)).then_with(|| one.id.cmp(&other.id))
+        let severity = |pattern: &LogPattern| Severity::from_word(&pattern.severity);
+        first
+            .then_with(|| severity(other).cmp(&severity(one)))
+            .then_with(|| other.count.cmp(&one.count))
+            .then_with(|| one.id.cmp(&other.id))
     });
 }
 
@@ -367,6 +376,27 @@ mod tests {
         assert_eq!(ids(&rows), "cbade");
         sort(&mut rows, &SortOrder::parse("-count"));
         assert_eq!(ids(&rows), "abdce");
+    }
+
+    #[test]
+    fn the_most_severe_of_equally_changed_patterns_come_first() {
+        let of = |id: &str, count: u64, severity: &str| LogPattern {
+            severity: severity.to_owned(),
+            ..pattern(id, count, "same", None)
+        };
+        let mut rows = [
+            of("a", 900, "info"),
+            of("b", 9, "error"),
+            of("c", 40, "warn"),
+            of("d", 30, "error"),
+            of("e", 999, ""),
+            pattern("f", 1, "new", None),
+        ];
+        let ids = |rows: &[LogPattern]| rows.iter().map(|one| one.id.clone()).collect::<String>();
+        sort(&mut rows, &SortOrder::parse("-change"));
+        assert_eq!(ids(&rows), "fdbcae");
+        sort(&mut rows, &SortOrder::parse("-count"));
+        assert_eq!(ids(&rows), "eacdbf");
     }
 
     #[test]

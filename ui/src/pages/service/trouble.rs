@@ -288,6 +288,8 @@ mod tests {
             groups,
             group_count: 3,
             count: 26,
+            cause_count: None,
+            follow_count: None,
             other_count: 0,
             searched: Searched::default(),
         };

@@ -1,4 +1,5 @@
-//! The limits in force, each with its unit and its source. Configured ones come first.
+//! The limits in force, each with its unit and its source. Those that differ from their default come
+//! first.
 
 use std::sync::Arc;
 
@@ -13,11 +14,7 @@ pub(super) fn limits_panel() -> impl IntoView {
     let shows_all = RwSignal::new(false);
     let note = move || {
         let list = list.value()?;
-        let set = list.limits.iter().filter(|limit| is_set(limit)).count() as u64;
-        Some(match set {
-            0 => "all as they are by themselves".to_owned(),
-            set => format!("{} set", format::count(set)),
-        })
+        Some(note_text(&list.limits))
     };
     let draw = move |list: Arc<LimitList>| move || table(&list, shows_all);
     view! {
@@ -33,9 +30,37 @@ pub(super) fn limits_panel() -> impl IntoView {
     }
 }
 
-/// Reports whether the value is not the default.
-fn is_set(limit: &LimitInForce) -> bool {
-    limit.origin != "default"
+/// The three kinds of sources of a value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum LimitOrigin {
+    Default,
+    /// Set in the file, on the command line or by a variable.
+    Set,
+    /// Found out, as a share of the machine's memory.
+    Machine,
+}
+
+impl LimitOrigin {
+    fn of_limit(limit: &LimitInForce) -> Self {
+        match limit.origin.as_str() {
+            "default" => Self::Default,
+            "file" | "command line" => Self::Set,
+            name if name.starts_with("TIDINGS_") => Self::Set,
+            _ => Self::Machine,
+        }
+    }
+}
+
+/// Returns the number of limits that are not as by default, by their sources.
+fn note_text(limits: &[LimitInForce]) -> String {
+    let count = |origin: LimitOrigin| {
+        limits.iter().filter(|limit| LimitOrigin::of_limit(limit) == origin).count() as u64
+    };
+    let [set, machine] = [LimitOrigin::Set, LimitOrigin::Machine].map(count);
+    let set = (set > 0).then(|| format!("{} set", format::count(set)));
+    let machine = (machine > 0).then(|| format!("{} from this machine", format::count(machine)));
+    let parts: Vec<String> = set.into_iter().chain(machine).collect();
+    if parts.is_empty() { "all as by default".to_owned() } else { parts.join(", ") }
 }
 
 /// Returns value and unit. A value that includes its unit has no further one.
@@ -72,9 +97,10 @@ fn number_and_unit(text: &str) -> Option<String> {
 
 fn table(list: &LimitList, shows_all: RwSignal<bool>) -> impl IntoView + use<> {
     let shows_all_now = shows_all.get();
-    let (set, by_default): (Vec<_>, Vec<_>) = list.limits.iter().partition(|limit| is_set(limit));
+    let is_default = |limit: &&LimitInForce| LimitOrigin::of_limit(limit) == LimitOrigin::Default;
+    let (by_default, others): (Vec<_>, Vec<_>) = list.limits.iter().partition(is_default);
     let more = by_default.len();
-    let shown = set.into_iter().chain(by_default.into_iter().filter(|_| shows_all_now));
+    let shown = others.into_iter().chain(by_default.into_iter().filter(|_| shows_all_now));
     let rows = shown.map(row).collect_view();
     let words = if shows_all_now {
         "Hide the defaults".to_owned()
@@ -112,7 +138,27 @@ fn row(limit: &LimitInForce) -> impl IntoView + use<> {
 
 #[cfg(test)]
 mod tests {
-    use super::{LimitInForce, value_text};
+    use super::{LimitInForce, note_text, value_text};
+
+    #[test]
+    fn a_value_from_the_machine_is_not_called_set() {
+        let limits = |origins: &[&str]| -> Vec<LimitInForce> {
+            let limit = |origin: &&str| LimitInForce {
+                name: "x".to_owned(),
+                value: "1".to_owned(),
+                unit: "count".to_owned(),
+                default_value: "1".to_owned(),
+                origin: (*origin).to_owned(),
+                help: String::new(),
+            };
+            origins.iter().map(limit).collect()
+        };
+        let note = |origins: &[&str]| note_text(&limits(origins));
+        assert_eq!(note(&["default", "default"]), "all as by default");
+        assert_eq!(note(&["default", "a quarter of this machine's 24 GiB"]), "1 from this machine");
+        assert_eq!(note(&["file", "TIDINGS_MEMORY", "command line"]), "3 set");
+        assert_eq!(note(&["file", "3/32 of memory"]), "1 set, 1 from this machine");
+    }
 
     #[test]
     fn a_limit_always_has_its_unit() {

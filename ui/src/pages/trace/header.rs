@@ -243,28 +243,16 @@ fn parts_of(service: &ServiceTime) -> Vec<StripPart> {
     StripPart::of_service(service, service.critical_share)
 }
 
-/// The parts of a service with their times. A single part has the whole time.
-fn timed_parts(service: &ServiceTime) -> Vec<(StripPart, DurationNanos)> {
-    let (whole, waiting) = (service.critical_nano, service.critical_waiting_nano);
-    let parts = parts_of(service);
-    let is_single = parts.len() == 1;
-    let timed = |part: StripPart| {
-        let time = match part.waiting {
-            _ if is_single => whole,
-            Some(_) => waiting,
-            None => DurationNanos(whole.0.saturating_sub(waiting.0)),
-        };
-        (part, time)
-    };
-    parts.into_iter().map(timed).collect()
-}
-
 fn drawn_parts(service: &ServiceTime) -> Vec<impl IntoView + use<>> {
-    let drawn = |(part, time): (StripPart, DurationNanos)| {
-        let title = format!("{} · {}", part.title(), format::duration(time));
+    let drawn = |part: StripPart| {
+        let mut title = part.title();
+        if let Some(time) = part.time {
+            title.push_str(" · ");
+            title.push_str(&format::duration(time));
+        }
         strip_part(&part, title, true)
     };
-    timed_parts(service).into_iter().map(drawn).collect()
+    parts_of(service).into_iter().map(drawn).collect()
 }
 
 /// The menu that saves the trace as a file or copies it as text.
@@ -425,7 +413,7 @@ pub(crate) fn problems(page: PageSignals) -> impl IntoView {
 mod tests {
     use tidings_proto::api::{ProblemCount, ProblemKind};
 
-    use super::{super::samples, DurationNanos, ServiceTime, badge_words, timed_parts};
+    use super::{super::samples, DurationNanos, ServiceTime, badge_words, parts_of};
 
     #[test]
     fn the_badge_says_what_the_api_counted() {
@@ -442,7 +430,7 @@ mod tests {
     }
 
     #[test]
-    fn parts_of_a_service_have_its_whole_time_together() {
+    fn parts_of_a_service_have_their_own_times() {
         let times = |waiting: u64| {
             let [whole, waiting] = [1_000, waiting].map(DurationNanos);
             let service = ServiceTime {
@@ -456,12 +444,14 @@ mod tests {
                 critical_share: 0.8,
                 critical_waiting_nano: waiting,
                 critical_waiting_peer: None,
+                critical_waiting_peer_nano: None,
             };
-            timed_parts(&service).into_iter().map(|(_, time)| time.0).collect::<Vec<u64>>()
+            let times = parts_of(&service).into_iter().filter_map(|part| part.time);
+            times.map(|time| time.0).collect::<Vec<u64>>()
         };
         assert_eq!(times(250), [750, 250]);
         assert_eq!(times(2), [1_000], "the waiting is too short for a part of its own");
-        assert_eq!(times(998), [1_000]);
+        assert_eq!(times(998), [998], "the rest only widens it");
         assert_eq!(times(0), [1_000]);
     }
 }

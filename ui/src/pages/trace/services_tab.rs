@@ -132,6 +132,7 @@ mod tests {
             critical_share: 0.0,
             critical_waiting_nano: DurationNanos(0),
             critical_waiting_peer: None,
+            critical_waiting_peer_nano: None,
         };
         let mut services = vec![service("b", 1, 30), service("a", 9, 10), service("c", 5, 20)];
         for (order, wanted) in [("-critical", "bca"), ("service", "abc"), ("-spans", "acb")] {

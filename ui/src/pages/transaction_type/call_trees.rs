@@ -41,6 +41,13 @@ impl ComparedSide {
             Self::Reference => &call.right,
         }
     }
+
+    const fn set(self, comparison: &Comparison) -> &ComparedSet {
+        match self {
+            Self::Subject => &comparison.left,
+            Self::Reference => &comparison.right,
+        }
+    }
 }
 
 /// The sentence above the trees.
@@ -234,17 +241,36 @@ pub(super) fn without_begin(page: TypePage) -> Option<&'static str> {
     has_none.then_some("All that is stored is looked at: choose a time to divide.")
 }
 
+/// Returns the words for the mean of a side, and their title. It is that of the frame of the root,
+/// as the whole duration also has work after the answer, which no frame has. Traces that begin with
+/// several calls have the mean duration.
+fn mean_words(comparison: &Comparison, side: ComparedSide) -> (String, &'static str, String) {
+    let set = side.set(comparison);
+    let whole = mean(set.duration.sum_nano, set.trace_count);
+    let mut roots = comparison.calls.iter().filter(|call| call.parent_index.is_none());
+    match (roots.next(), roots.next()) {
+        (Some(root), None) => (
+            format::duration(side.stats(root).path_mean_nano),
+            "to the answer",
+            format!("With all work after the answer, {whole}"),
+        ),
+        _ => (whole, "in all", "Mean duration, with all work after an answer".to_owned()),
+    }
+}
+
 /// The name of a side, its time where that is another one, its sample, and the mean of its
-/// durations.
+/// transactions.
 fn pair_head(
     name: String,
     time: Option<Memo<Option<String>>>,
-    set: &ComparedSet,
+    comparison: &Comparison,
+    compared_side: ComparedSide,
     is_whole: Memo<bool>,
 ) -> impl IntoView + use<> {
+    let set = compared_side.set(comparison);
     let count = set.trace_count;
     let has_missing = !set.missing_trace_ids.is_empty();
-    let mean = mean(set.duration.sum_nano, count);
+    let (mean, extent, title) = mean_words(comparison, compared_side);
     let side = name.clone();
     let sample = move || {
         let words = sample_words(&side, count, is_whole.get() && !has_missing);
@@ -257,7 +283,9 @@ fn pair_head(
         <div class="pair-head">
             <b>{name}</b>
             <span class="mute">{sample}</span>
-            <span class="pair-mean mute">"mean " <span class="mono">{mean}</span></span>
+            <span class="pair-mean mute" title=title>
+                "mean " <span class="mono">{mean}</span> " " {extent}
+            </span>
         </div>
     }
 }
@@ -285,7 +313,16 @@ pub(crate) fn Pair(
     let (selected, focus) = (choice.selected, choice.focus);
     let reference = Arc::new(frames(&comparison, ComparedSide::Reference));
     let subject = Arc::new(frames(&comparison, ComparedSide::Subject));
-    let (left, right) = (comparison.right.clone(), comparison.left.clone());
+    let (left, right) = (
+        pair_head(
+            words.0.to_owned(),
+            reference_time,
+            &comparison,
+            ComparedSide::Reference,
+            are_whole[0],
+        ),
+        pair_head(words.1.clone(), None, &comparison, ComparedSide::Subject, are_whole[1]),
+    );
     let select = Callback::new(move |frame: u32| {
         // A second click zooms to the frame, a third to all again.
         match (selected.get_untracked(), focus.get_untracked()) {
@@ -315,11 +352,11 @@ pub(crate) fn Pair(
     view! {
         <div class="pair">
             <div>
-                {pair_head(words.0.to_owned(), reference_time, &left, are_whole[0])}
+                {left}
                 {picture("all", format!("Call tree: {}", words.0), reference)}
             </div>
             <div>
-                {pair_head(words.1.clone(), None, &right, are_whole[1])}
+                {right}
                 {picture("some", format!("Call tree: {}", words.1), subject)}
             </div>
         </div>
@@ -374,7 +411,10 @@ pub(super) mod tests {
         },
     };
 
-    use super::{ComparedSide, SINCE, frames, is_whole, legend_words, sample_words, suspect_words};
+    use super::{
+        ComparedSide, SINCE, frames, is_whole, legend_words, mean_words, sample_words,
+        suspect_words,
+    };
 
     /// Returns a call with these shares of the path on either side: with its subtree, and its own.
     fn call(parent: Option<u32>, name: &str, left: [f64; 2], right: [f64; 2]) -> ComparedCall {
@@ -466,6 +506,22 @@ pub(super) mod tests {
             suspect_words(&compared, "Since 20:33", SINCE, "before").as_deref(),
             Some("Since 20:33 pay itself takes 60.0 % of the time; before, 20.0 %.")
         );
+    }
+
+    #[test]
+    fn the_mean_of_a_side_is_that_of_its_root() {
+        let root = || taking(call(None, "root", [1.0, 0.1], [1.0, 0.1]), [1_000, 500]);
+        let below = taking(call(Some(0), "pay", [0.6, 0.6], [0.2, 0.2]), [600, 100]);
+        let mut compared = comparison(vec![root(), below], None);
+        compared.left.duration.sum_nano = DurationNanos(1_200_000_000);
+        let (mean, extent, title) = mean_words(&compared, ComparedSide::Subject);
+        assert_eq!((mean.as_str(), extent), ("1.00 s", "to the answer"));
+        assert_eq!(title, "With all work after the answer, 1.20 s");
+        assert_eq!(mean_words(&compared, ComparedSide::Reference).0, "500 ms");
+        // With two roots, no frame is as wide as the picture.
+        compared.calls.push(root());
+        let (mean, extent, _) = mean_words(&compared, ComparedSide::Subject);
+        assert_eq!((mean.as_str(), extent), ("1.20 s", "in all"));
     }
 
     #[test]

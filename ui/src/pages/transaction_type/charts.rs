@@ -18,7 +18,7 @@ use crate::{
         time_chart::{ChartLevel, ChartShape, Marker, TimeChart, TimeChartView, ValueUnit},
     },
     components::{LoadingRows, PartialNote, WatchedRequest},
-    format, number_format,
+    number_format,
     url::{History, use_edit_query},
 };
 
@@ -32,6 +32,7 @@ pub(super) fn charts(page: TypePage) -> impl IntoView {
     });
     let since = Memo::new(move |_| page.moment.get().filter(|_| page.basis.get() == SINCE));
     let p95_before = Memo::new(move |_| Some(head::compared_numbers(page)?.was?.p95_nano));
+    let failed = Memo::new(move |_| head::failed_words(page).unwrap_or_default());
     let drawn = move || {
         let list = page.now.value()?;
         let versions = page.versions.value().map(|list| list.changes.clone()).unwrap_or_default();
@@ -53,7 +54,8 @@ pub(super) fn charts(page: TypePage) -> impl IntoView {
             is_suspect: true,
         }));
         markers.sort_by_key(|marker| marker.time);
-        Some(three(list, (markers.as_slice(), p95_before.get()), cursor, pick))
+        let baseline = (markers.as_slice(), p95_before.get());
+        Some(three(list, baseline, failed.get(), (cursor, pick)))
     };
     let is_loading = Memo::new(move |_| page.now.loading());
     view! {
@@ -90,8 +92,8 @@ fn named_deployments(
 fn three(
     list: Arc<TransactionKindList>,
     (markers, p95_before): (&[Marker], Option<DurationNanos>),
-    cursor: RwSignal<Option<usize>>,
-    on_pick: Callback<UnixNanos>,
+    failed_words: String,
+    (cursor, on_pick): (RwSignal<Option<usize>>, Callback<UnixNanos>),
 ) -> Option<impl IntoView + use<>> {
     let kind = list.kinds.first()?;
     let buckets = TimeBuckets::from_window(&list.window);
@@ -121,7 +123,7 @@ fn three(
             tone: "accent",
             value: before.0 as f64,
         }));
-    let counted = format!("{} of {}", format::count(kind.error_count), format::count(kind.count));
+    let dashed = durations.few_calls_words().unwrap_or_default();
     let sampled = (list.sampled_one_in > 1).then(|| {
         view! {
             <PartialNote>
@@ -133,8 +135,8 @@ fn three(
         {sampled}
         <div class="type-charts">
             <section class="card"><TimeChartView title="Calls" note="click to compare from there" chart=calls cursor on_pick /></section>
-            <section class="card"><TimeChartView title="Failed" note=counted chart=failed cursor on_pick /></section>
-            <section class="card"><TimeChartView title="Duration" chart=durations cursor on_pick /></section>
+            <section class="card"><TimeChartView title="Failed" note=failed_words chart=failed cursor on_pick /></section>
+            <section class="card"><TimeChartView title="Duration" note=dashed chart=durations cursor on_pick /></section>
         </div>
     })
 }

@@ -122,6 +122,18 @@ pub(super) fn compared_numbers(page: TypePage) -> Option<ComparedNumbers> {
     reported.or_else(listed)
 }
 
+/// Returns the number of failed transactions of the facts, and the time of a changed type:
+/// `7 of 63 since 06:22`. `None` while they load.
+pub(super) fn failed_words(page: TypePage) -> Option<String> {
+    let now = compared_numbers(page)?.now;
+    let counted = format!("{} of {}", format::count(now.error_count), format::count(now.count));
+    let reported = page.changed().filter(|group| ComparedNumbers::of_report(group).is_some());
+    Some(match reported {
+        Some(group) => format!("{counted} {}", shown_time(Some(&group))),
+        None => counted,
+    })
+}
+
 /// The numbers, after their time, and the time of those before. Nothing else stands in for them
 /// while they load.
 fn numbers(page: TypePage) -> AnyView {
