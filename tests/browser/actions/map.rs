@@ -196,7 +196,7 @@ fn a_changed_service_has_the_p95_of_its_row_on_services() {
     page.wait_until_settled();
     let p95 = r#"[...document.querySelectorAll('[aria-label="Services"] tbody tr')]
         .find((row) => row.querySelector('.services-name')?.innerText.trim() === 'checkout')
-        ?.children[7].innerText.trim()"#;
+        ?.children[7].innerText.split('\n')[0].trim()"#;
     page.wait_for(p95);
     let p95 = page.browser.evaluate(p95);
     let p95 = p95.as_str().unwrap();

@@ -14,19 +14,22 @@ const SAMPLES: &str = "[...document.querySelectorAll('.pair-head b')].map(e => e
 const TREES: &str = "document.querySelector('section[aria-label=\"Where the time goes\"]')";
 const EXAMPLES: &str = "document.querySelector('section[aria-label=Examples]')";
 
-/// True when the facts show the shares of failures of the report of changes: since the change, and
-/// of the baseline.
+/// True when the facts show the shares of failures of a report of changes that the page asked for:
+/// since the change, and of the baseline.
 const SHOWS_REPORTED_SHARES: &str = "(async () => {
-    const asked = performance.getEntriesByType('resource').map(e => new URL(e.name))
-        .filter(url => url.pathname === '/api/v1/changes');
-    const { transactions } = await (await fetch(asked.at(-1))).json();
-    const { since, before } = transactions
-        .find(of => of.service === 'web-gateway' && of.operation === 'POST /checkout');
+    const asked = performance.getEntriesByType('resource').map(e => e.name)
+        .filter(name => new URL(name).pathname === '/api/v1/changes');
     const words = share =>
         share >= 0.001 ? `${(share * 100).toFixed(1)} %` : share > 0 ? '<0.1 %' : '0 %';
     const facts = [...document.querySelectorAll('.page-facts .page-fact')];
-    return facts.some(e => e.querySelector('b').innerText === words(since.errorShare)
-        && e.innerText.includes(`failed, was ${words(before.errorShare)}`));
+    const shows = async url => {
+        const { transactions } = await (await fetch(url)).json();
+        const { since, before } = transactions
+            .find(of => of.service === 'web-gateway' && of.operation === 'POST /checkout');
+        return facts.some(e => e.querySelector('b').innerText === words(since.errorShare)
+            && e.innerText.includes(`failed, was ${words(before.errorShare)}`));
+    };
+    return (await Promise.all([...new Set(asked)].map(shows))).some(Boolean);
 })()";
 
 /// Makes requests of these paths fail, and no others.
