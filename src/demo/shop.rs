@@ -281,8 +281,8 @@ fn pay(rng: &mut Rng, payment: Payment, order: &str) -> DemoCall {
         }
         Payment::Retried => {
             for attempt in 0..2_u32 {
-                let timeout =
-                    charge(rng, attempt, 400_000).fails("AcquirerTimeout", "no answer in 400 ms");
+                let timeout = charge(rng, attempt, 400_000)
+                    .fails("AcquirerTimeout", "the acquirer did not answer");
                 authorize = authorize.then(timeout).says(
                     u64::from(attempt) * 40 + 40,
                     WARN,

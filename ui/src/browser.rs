@@ -44,6 +44,12 @@ pub(crate) fn local_minute(time: UnixNanos, now: UnixNanos) -> String {
     rates::minute(time, now, zone_minutes(time))
 }
 
+/// Formats the second of `time` in the reader's zone: `14:01:07`, with the date in front on another
+/// day than `now`.
+pub(crate) fn local_second(time: UnixNanos, now: UnixNanos) -> String {
+    rates::second(time, now, zone_minutes(time))
+}
+
 /// Returns the milliseconds since 1970 of a date and time in the reader's zone, in the format of a
 /// `datetime-local` field.
 pub(crate) fn local_milliseconds(text: &str) -> Option<u64> {

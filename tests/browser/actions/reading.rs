@@ -333,7 +333,7 @@ fn rows_of_services_come_where_they_are_waited_for() {
              <= e.closest('td').getBoundingClientRect().bottom) \
              (document.querySelector('.services-list tr:has(.badge-feels) .change-cell > .mono'))",
         );
-        page.wait_for_text("failures and durations of changed rows count from their change");
+        page.wait_for_text("failures and durations of a changed row count from its change");
         // A p95 that became worse stands above the one before. On a phone there is no room.
         if width >= 1280 {
             page.wait_for(

@@ -77,7 +77,7 @@ fn pages_and_the_live_switch_say_since_when_nothing_arrives() {
         page.wait_for("document.querySelector('main h1, main .bar')");
         page.browser.evaluate(&arrivals_ended(130));
         page.wait_for(&format!(
-            r"/^No {records} since \d\d:\d\d \(2 min\)$/
+            r"/^No {records} since \d\d:\d\d:\d\d \(2 min\)$/
                 .test(document.querySelector('.arrival-gap')?.innerText.trim())"
         ));
         if path != "/system" {

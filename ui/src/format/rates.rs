@@ -87,7 +87,18 @@ pub fn bytes(bytes: u64) -> String {
 /// The minute of a moment: `14:01`, with the date in front on another day than `now`.
 #[must_use]
 pub fn minute(time: UnixNanos, now: UnixNanos, zone_minutes: i32) -> String {
-    let clock: String = time_of_day(time, zone_minutes).chars().take(5).collect();
+    clock(time, now, zone_minutes, "14:01".len())
+}
+
+/// The second of a moment: `14:01:07`, with the date in front on another day than `now`.
+#[must_use]
+pub fn second(time: UnixNanos, now: UnixNanos, zone_minutes: i32) -> String {
+    clock(time, now, zone_minutes, "14:01:07".len())
+}
+
+/// The first characters of the time of day, with the date in front on another day than `now`.
+fn clock(time: UnixNanos, now: UnixNanos, zone_minutes: i32, characters: usize) -> String {
+    let clock: String = time_of_day(time, zone_minutes).chars().take(characters).collect();
     let day = date(time, zone_minutes);
     if day == date(now, zone_minutes) { clock } else { format!("{day} {clock}") }
 }
@@ -106,7 +117,7 @@ pub(crate) fn whole(number: f64) -> u64 {
 mod tests {
     use tidings_proto::UnixNanos;
 
-    use super::{bytes, factor, minute, per_minute, percent, three_digits, without_zeros};
+    use super::{bytes, factor, minute, per_minute, percent, second, three_digits, without_zeros};
 
     #[test]
     fn numbers_have_three_digits() {
@@ -149,6 +160,7 @@ mod tests {
     fn a_minute_of_another_day_has_its_date() {
         let (noon, day) = (UnixNanos(43_200_000_000_000), 86_400_000_000_000);
         assert_eq!(minute(noon, noon, 60), "13:00");
+        assert_eq!(second(noon, noon, 60), "13:00:00");
         assert_eq!(minute(noon, UnixNanos(noon.0 + day), 0), "1970-01-01 12:00");
     }
 }

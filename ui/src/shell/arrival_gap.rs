@@ -6,7 +6,7 @@
 //! first arrival.
 
 use leptos::prelude::*;
-use tidings_proto::{UnixNanos, api::SignalCounts};
+use tidings_proto::{DurationNanos, UnixNanos, api::SignalCounts};
 
 use super::use_server;
 use crate::{
@@ -82,10 +82,14 @@ impl ArrivalGap {
         )
     }
 
-    /// Returns the gap as a sentence with the time of the browser's clock.
+    /// Returns the gap as a sentence with the time of the browser's clock: its second, so that no
+    /// listed record is later, or its minute when that is hours ago.
     #[must_use]
     pub fn sentence(self) -> String {
-        self.text(|time| browser::local_minute(time, self.now))
+        const HOUR: DurationNanos = DurationNanos(3_600_000_000_000);
+        let is_recent = self.now.since(self.since) < HOUR;
+        let write = if is_recent { browser::local_second } else { browser::local_minute };
+        self.text(|time| write(time, self.now))
     }
 
     /// Reports whether some records still arrive.
