@@ -10,7 +10,7 @@ use tidings_proto::{
 };
 
 use super::{buffers::WordsBuilder, json_text, log_rows, rows, span_rows};
-use crate::{ConversionError, LogRows, SpanRows, rows::column::downcast, random_telemetry};
+use crate::{ConversionError, LogRows, SpanRows, random_telemetry, rows::column::downcast};
 
 type Sent = (Option<Vec<u8>>, String, Option<Vec<u8>>, String, Vec<u8>);
 
@@ -126,7 +126,9 @@ fn the_hash_does_not_depend_on_how_the_span_was_shipped() {
     let json = tidings_proto::otlp::encode_json(&request);
     let by_json = tidings_proto::otlp::decode_json(&json).unwrap();
     let hash = |request| {
-        SpanRows::from_batch(&span_rows(request, random_telemetry::NOW).unwrap()).unwrap().content_hash(0)
+        SpanRows::from_batch(&span_rows(request, random_telemetry::NOW).unwrap())
+            .unwrap()
+            .content_hash(0)
     };
     assert_eq!(hash(&by_grpc), hash(&by_json));
 }
